@@ -1,0 +1,319 @@
+//! Calls: reading them, changing one by hand, erasing one.
+
+use super::error::{ApiError, Change, List, Read, Refused};
+use super::payload::JsonBody;
+use super::query::{ListQuery, default_limit, no_parameters};
+use super::time::Instant;
+use super::{Reader, Tag, conversation_id};
+use crate::fields::Fields;
+use crate::model::{self, CallChange, CallEnd, DriverId, Timestamp};
+use crate::store::{CallKey, CallQuery, Order, Write, Written};
+use crate::writer::Writer;
+use poem::Request;
+use poem_openapi::param::{Path, Query};
+use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
+use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
+
+pub(super) struct CallsApi {
+    pub(super) reader: Reader,
+    pub(super) writer: Writer,
+}
+
+/// Where a call stands.
+#[derive(Debug, Clone, Copy, Enum)]
+#[oai(rename_all = "snake_case")]
+enum CallStatus {
+    /// Turns may still come.
+    InProgress,
+    /// It took place and is over.
+    Completed,
+    /// It could not be made, or broke down.
+    Failed,
+}
+
+impl From<CallStatus> for model::CallStatus {
+    fn from(status: CallStatus) -> Self {
+        match status {
+            CallStatus::InProgress => Self::InProgress,
+            CallStatus::Completed => Self::Completed,
+            CallStatus::Failed => Self::Failed,
+        }
+    }
+}
+
+impl From<model::CallStatus> for CallStatus {
+    fn from(status: model::CallStatus) -> Self {
+        match status {
+            model::CallStatus::InProgress => Self::InProgress,
+            model::CallStatus::Completed => Self::Completed,
+            model::CallStatus::Failed => Self::Failed,
+        }
+    }
+}
+
+/// Which call comes first.
+#[derive(Debug, Clone, Copy, Enum)]
+#[oai(rename_all = "snake_case")]
+enum CallOrder {
+    /// The one that started last.
+    Desc,
+    /// The one that started first.
+    Asc,
+}
+
+fn newest_first() -> CallOrder {
+    CallOrder::Desc
+}
+
+/// A phone call, without its turns.
+#[derive(Debug, Object)]
+#[oai(example)]
+struct Call {
+    /// Row number; greater for calls that were made later.
+    id: i64,
+    /// The platform's name for the call.
+    conversation_id: String,
+    /// The driver who was called; null while that is not known.
+    #[oai(nullable)]
+    driver_id: Option<i64>,
+    /// When it began: its first turn's timestamp.
+    call_start_time: Instant,
+    /// When it ended; null while that is not known.
+    #[oai(nullable)]
+    call_end_time: Option<Instant>,
+    /// Where it stands.
+    status: CallStatus,
+    /// How many turns are stored; also the last one's sequence number.
+    turn_count: i64,
+    /// The earliest timestamp of its turns.
+    #[oai(nullable)]
+    first_turn_time: Option<Instant>,
+    /// The latest timestamp of its turns.
+    #[oai(nullable)]
+    last_turn_time: Option<Instant>,
+    /// When the call was made here.
+    created_at: Instant,
+    /// When the call, or the set of its turns, last changed.
+    updated_at: Instant,
+}
+
+impl From<model::Call> for Call {
+    fn from(call: model::Call) -> Self {
+        Self {
+            id: call.id,
+            conversation_id: call.conversation_id.as_str().to_owned(),
+            driver_id: call.driver_id.map(DriverId::get),
+            call_start_time: Instant(call.call_start_time),
+            call_end_time: call.call_end_time.map(Instant),
+            status: call.status.into(),
+            turn_count: call.turn_count,
+            first_turn_time: call.first_turn_time.map(Instant),
+            last_turn_time: call.last_turn_time.map(Instant),
+            created_at: Instant(call.created_at),
+            updated_at: Instant(call.updated_at),
+        }
+    }
+}
+
+pub(super) fn example_instant(text: &str) -> Instant {
+    Instant(Timestamp::parse(text).expect("an example"))
+}
+
+impl Example for Call {
+    fn example() -> Self {
+        Self {
+            id: 7,
+            conversation_id: "conv_1901kaj4pr1penza6bbkscg6hgkc".to_owned(),
+            driver_id: Some(1042),
+            call_start_time: example_instant("2026-09-28T12:00:01.5Z"),
+            call_end_time: Some(example_instant("2026-09-28T12:02:41Z")),
+            status: CallStatus::Completed,
+            turn_count: 14,
+            first_turn_time: Some(example_instant("2026-09-28T12:00:01.5Z")),
+            last_turn_time: Some(example_instant("2026-09-28T12:02:38Z")),
+            created_at: example_instant("2026-09-28T12:00:02.114207Z"),
+            updated_at: example_instant("2026-09-28T12:02:41.903518Z"),
+        }
+    }
+}
+
+/// A page of calls.
+#[derive(Debug, Object)]
+#[oai(example)]
+struct CallPage {
+    /// The calls.
+    data: Vec<Call>,
+    /// What to give as `cursor` for the next page; null on the last one.
+    #[oai(nullable)]
+    next_cursor: Option<String>,
+    /// Whether more follow.
+    has_more: bool,
+    /// How many calls match in all; only with `include_total=true`.
+    #[oai(skip_serializing_if_is_none)]
+    total: Option<u64>,
+}
+
+impl Example for CallPage {
+    fn example() -> Self {
+        Self { data: vec![Call::example()], next_cursor: None, has_more: false, total: None }
+    }
+}
+
+/// What to change of a call; what is left out stays as it is.
+#[derive(Debug, Object)]
+#[oai(example)]
+struct CallPatch {
+    /// The new status.
+    status: Option<CallStatus>,
+    /// The new end, not before the start; null takes the end away.
+    #[oai(nullable)]
+    call_end_time: Option<Instant>,
+}
+
+impl Example for CallPatch {
+    fn example() -> Self {
+        Self { status: Some(CallStatus::Completed), call_end_time: Some(example_instant("2026-09-28T12:02:41Z")) }
+    }
+}
+
+#[derive(ApiResponse)]
+enum Erased {
+    /// The call and its turns are gone.
+    #[oai(status = 204)]
+    Erased,
+}
+
+#[OpenApi(prefix_path = "/api/v1", tag = "Tag::Calls")]
+impl CallsApi {
+    /// List calls
+    ///
+    /// Ordered by their start, the newest first unless asked otherwise, page by page. Filters narrow the list together.
+    #[oai(path = "/calls", method = "get", operation_id = "list_calls")]
+    #[expect(clippy::too_many_arguments, reason = "the framework takes each query parameter as an argument")]
+    async fn list_calls(
+        &self,
+        request: &Request,
+        /// Only calls of this status.
+        status: Query<Option<CallStatus>>,
+        /// Only calls of this driver.
+        driver_id: Query<Option<i64>>,
+        /// Only calls that started at this time or later.
+        started_after: Query<Option<Instant>>,
+        /// Only calls that started before this time.
+        started_before: Query<Option<Instant>>,
+        /// Only calls whose conversation id, driver's name or any message contains this text.
+        #[oai(validator(min_length = 1, max_length = 200))]
+        q: Query<Option<String>>,
+        /// Which call comes first.
+        #[oai(default = "newest_first")]
+        order: Query<CallOrder>,
+        /// Where the page before this one ended: its `next_cursor`.
+        cursor: Query<Option<String>>,
+        /// Greatest number of calls in the page.
+        #[oai(default = "default_limit", validator(minimum(value = "1"), maximum(value = "1000")))]
+        limit: Query<u16>,
+        /// Whether to count all calls that match, which takes time when they are many.
+        #[oai(default)]
+        include_total: Query<bool>,
+    ) -> Result<Json<CallPage>, Refused<List>> {
+        let list = ListQuery::of(request, &["status", "driver_id", "started_after", "started_before", "q", "order"])?;
+        let driver_id =
+            driver_id.0.map(DriverId::new).transpose().map_err(|rule| ApiError::field("driver_id", rule))?;
+        let query = CallQuery {
+            status: status.0.map(Into::into),
+            driver_id,
+            started_after: started_after.0.map(|time| time.0),
+            started_before: started_before.0.map(|time| time.0),
+            text: q.0,
+            order: match order.0 {
+                CallOrder::Desc => Order::Descending,
+                CallOrder::Asc => Order::Ascending,
+            },
+            after: list.key_in(cursor.0.as_deref(), |key| {
+                let (start, id) = key.split_once(' ')?;
+                Some(CallKey { start: Timestamp::parse(start).ok()?, id: id.parse().ok()? })
+            })?,
+            limit: limit.0.into(),
+            with_total: include_total.0,
+        };
+        let page = self.reader.read(move |store| store.calls(&query)).await?;
+        let cut_at = page.rows.last().filter(|_| page.has_more);
+        let next_cursor = cut_at.map(|call| list.cursor_behind(format_args!("{} {}", call.call_start_time, call.id)));
+        Ok(Json(CallPage {
+            data: page.rows.into_iter().map(Into::into).collect(),
+            next_cursor,
+            has_more: page.has_more,
+            total: page.total,
+        }))
+    }
+
+    /// Get a call
+    #[oai(path = "/calls/:conversation_id", method = "get", operation_id = "get_call")]
+    async fn get_call(
+        &self,
+        request: &Request,
+        /// The platform's name for the call.
+        conversation_id: Path<String>,
+    ) -> Result<Json<Call>, Refused<Read>> {
+        no_parameters(request)?;
+        let id = self::conversation_id(&conversation_id.0)?;
+        let call = self.reader.read(move |store| store.call(&id)).await?;
+        Ok(Json(call.ok_or_else(|| no_call(&conversation_id.0))?.into()))
+    }
+
+    /// Change a call
+    ///
+    /// Sets its status or its end by hand, for a call that the platform never reported as over.
+    #[oai(path = "/calls/:conversation_id", method = "patch", operation_id = "change_call")]
+    async fn change_call(
+        &self,
+        request: &Request,
+        /// The platform's name for the call.
+        conversation_id: Path<String>,
+        body: JsonBody<CallPatch>,
+    ) -> Result<Json<Call>, Refused<Change>> {
+        no_parameters(request)?;
+        let id = self::conversation_id(&conversation_id.0)?;
+        let change = read_change(&body.bytes)?;
+        match self.writer.write(Write::ChangeCall(id, change)).await? {
+            Written::Call(call) => Ok(Json((*call).into())),
+            _ => unreachable!("a change of a call is answered with the call"),
+        }
+    }
+
+    /// Erase a call
+    ///
+    /// Its turns are erased with it. A turn that comes later makes the call anew.
+    #[oai(path = "/calls/:conversation_id", method = "delete", operation_id = "erase_call")]
+    async fn erase_call(
+        &self,
+        request: &Request,
+        /// The platform's name for the call.
+        conversation_id: Path<String>,
+    ) -> Result<Erased, Refused<Read>> {
+        no_parameters(request)?;
+        let id = self::conversation_id(&conversation_id.0)?;
+        self.writer.write(Write::EraseCall(id)).await?;
+        Ok(Erased::Erased)
+    }
+}
+
+pub(super) fn no_call(conversation_id: &str) -> ApiError {
+    ApiError::NotFound(format!("there is no call {conversation_id}"))
+}
+
+fn read_change(body: &[u8]) -> Result<CallChange, ApiError> {
+    let mut fields = Fields::from_json(body).map_err(|rule| ApiError::field("body", rule))?;
+    let end_given = fields.has("call_end_time");
+    let end = fields.text("call_end_time");
+    let end = fields.checked("call_end_time", end, |text| Timestamp::parse(&text));
+    let status = fields.text("status");
+    let status = fields.checked("status", status, |text| {
+        model::CallStatus::from_stored(&text)
+            .ok_or_else(|| model::Invalid("must be one of in_progress, completed, failed".into()))
+    });
+    let call_end_time = end_given.then(|| end.map_or(CallEnd::Unknown, CallEnd::At));
+    let change = CallChange { status, call_end_time };
+    fields.finish(Some(change)).map_err(|problems| ApiError::fields(&problems))
+}

@@ -1,0 +1,307 @@
+//! Dispatches: the outbound call records by which a call finds its driver.
+
+use super::calls::example_instant;
+use super::error::{ApiError, Put, Read, Refused};
+use super::payload::JsonBody;
+use super::query::no_parameters;
+use super::time::Instant;
+use super::{Reader, Tag, conversation_id};
+use crate::drivers::read_dispatch;
+use crate::fields::{Fields, Problem};
+use crate::model::{self, ConversationId, DriverId, NewDispatch, PhoneNumber};
+use crate::store::{Counts, Rejection, Write, Written};
+use crate::writer::{WriteError, Writer};
+use poem::Request;
+use poem_openapi::param::Path;
+use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
+use poem_openapi::{ApiResponse, Object, OpenApi};
+use serde_json::Value;
+use std::collections::HashMap;
+
+/// Greatest number of dispatches in one bulk request.
+const MAX_BULK: usize = 1000;
+
+pub(super) struct DispatchesApi {
+    pub(super) reader: Reader,
+    pub(super) writer: Writer,
+}
+
+/// The record of an outbound call.
+#[derive(Debug, Object)]
+#[oai(example)]
+struct Dispatch {
+    /// The conversation that the platform opened for the call.
+    conversation_id: String,
+    /// The driver who is called; null once that driver was deleted.
+    #[oai(nullable)]
+    driver_id: Option<i64>,
+    /// The number that was dialled, in E.164 form.
+    #[oai(nullable)]
+    phone_number: Option<String>,
+    /// The platform's name for the batch of calls that this one belonged to.
+    #[oai(nullable)]
+    batch_id: Option<String>,
+    /// When the call was placed.
+    dispatched_at: Instant,
+}
+
+impl From<model::Dispatch> for Dispatch {
+    fn from(dispatch: model::Dispatch) -> Self {
+        Self {
+            conversation_id: dispatch.conversation_id.as_str().to_owned(),
+            driver_id: dispatch.driver_id.map(DriverId::get),
+            phone_number: dispatch.phone_number.as_ref().map(PhoneNumber::as_str).map(str::to_owned),
+            batch_id: dispatch.batch_id,
+            dispatched_at: Instant(dispatch.dispatched_at),
+        }
+    }
+}
+
+impl Example for Dispatch {
+    fn example() -> Self {
+        Self {
+            conversation_id: "conv_1901kaj4pr1penza6bbkscg6hgkc".to_owned(),
+            driver_id: Some(1042),
+            phone_number: Some("+15550100042".to_owned()),
+            batch_id: Some("btcal_01k9example".to_owned()),
+            dispatched_at: example_instant("2026-09-28T11:59:40Z"),
+        }
+    }
+}
+
+/// What to store of an outbound call.
+#[derive(Debug, Object)]
+#[oai(example)]
+struct DispatchPut {
+    /// The driver who is called; must exist.
+    driver_id: i64,
+    /// The number that was dialled, in E.164 form.
+    #[oai(nullable, validator(pattern = r"^\+[1-9][0-9]{1,14}$"))]
+    phone_number: Option<String>,
+    /// The platform's name for the batch of calls that this one belongs to.
+    #[oai(nullable, validator(min_length = 1, max_length = 256))]
+    batch_id: Option<String>,
+    /// When the call was placed, an ISO 8601 date and time; left out, the stored time, or now.
+    #[oai(nullable)]
+    dispatched_at: Option<Instant>,
+}
+
+impl Example for DispatchPut {
+    fn example() -> Self {
+        Self {
+            driver_id: 1042,
+            phone_number: Some("+15550100042".to_owned()),
+            batch_id: Some("btcal_01k9example".to_owned()),
+            dispatched_at: Some(example_instant("2026-09-28T11:59:40Z")),
+        }
+    }
+}
+
+/// One of many outbound calls.
+#[derive(Debug, Object)]
+#[oai(example)]
+struct DispatchItem {
+    /// The conversation that the platform opened for the call.
+    #[oai(validator(min_length = 1, max_length = 256))]
+    conversation_id: String,
+    /// The driver who is called; must exist.
+    driver_id: i64,
+    /// The number that was dialled, in E.164 form.
+    #[oai(nullable, validator(pattern = r"^\+[1-9][0-9]{1,14}$"))]
+    phone_number: Option<String>,
+    /// The platform's name for the batch of calls that this one belongs to.
+    #[oai(nullable, validator(min_length = 1, max_length = 256))]
+    batch_id: Option<String>,
+    /// When the call was placed, an ISO 8601 date and time; left out, the stored time, or now.
+    #[oai(nullable)]
+    dispatched_at: Option<Instant>,
+}
+
+impl Example for DispatchItem {
+    fn example() -> Self {
+        let DispatchPut { driver_id, phone_number, batch_id, dispatched_at } = DispatchPut::example();
+        let conversation_id = "conv_1901kaj4pr1penza6bbkscg6hgkc".to_owned();
+        Self { conversation_id, driver_id, phone_number, batch_id, dispatched_at }
+    }
+}
+
+/// Many outbound calls, of which all are stored or none.
+#[derive(Debug, Object)]
+#[oai(example)]
+struct DispatchBulk {
+    /// The outbound calls.
+    #[oai(validator(min_items = 1, max_items = 1000))]
+    dispatches: Vec<DispatchItem>,
+}
+
+impl Example for DispatchBulk {
+    fn example() -> Self {
+        Self { dispatches: vec![DispatchItem::example()] }
+    }
+}
+
+/// What a bulk request did.
+#[derive(Debug, Object)]
+#[oai(example)]
+struct BulkStored {
+    /// Dispatches that were new.
+    created: usize,
+    /// Dispatches that were there with other values.
+    updated: usize,
+    /// Dispatches that were there already as given.
+    unchanged: usize,
+}
+
+impl From<Counts> for BulkStored {
+    fn from(counts: Counts) -> Self {
+        Self { created: counts.created, updated: counts.updated, unchanged: counts.unchanged }
+    }
+}
+
+impl Example for BulkStored {
+    fn example() -> Self {
+        Self { created: 1, updated: 0, unchanged: 0 }
+    }
+}
+
+#[derive(ApiResponse)]
+enum DispatchStored {
+    /// The dispatch was there and is now as given.
+    #[oai(status = 200)]
+    Replaced(Json<Dispatch>),
+    /// The dispatch is new.
+    #[oai(status = 201)]
+    Created(Json<Dispatch>),
+}
+
+#[derive(ApiResponse)]
+enum DispatchDeleted {
+    /// The dispatch is gone; the call keeps its driver.
+    #[oai(status = 204)]
+    Deleted,
+}
+
+#[OpenApi(prefix_path = "/api/v1", tag = "Tag::Dispatches")]
+impl DispatchesApi {
+    /// Get a dispatch
+    #[oai(path = "/dispatches/:conversation_id", method = "get", operation_id = "get_dispatch")]
+    async fn get_dispatch(
+        &self,
+        request: &Request,
+        /// The platform's name for the call.
+        conversation_id: Path<String>,
+    ) -> Result<Json<Dispatch>, Refused<Read>> {
+        no_parameters(request)?;
+        let id = self::conversation_id(&conversation_id.0)?;
+        Ok(Json(self.stored(id).await?.into()))
+    }
+
+    /// Create or replace a dispatch
+    ///
+    /// May come before the call's first turn or after it: a call that is already known gets the driver then.
+    #[oai(path = "/dispatches/:conversation_id", method = "put", operation_id = "put_dispatch")]
+    async fn put_dispatch(
+        &self,
+        request: &Request,
+        /// The platform's name for the call.
+        conversation_id: Path<String>,
+        body: JsonBody<DispatchPut>,
+    ) -> Result<DispatchStored, Refused<Put>> {
+        no_parameters(request)?;
+        let id = self::conversation_id(&conversation_id.0)?;
+        let fields = Fields::from_json(&body.bytes).map_err(|rule| ApiError::field("body", rule))?;
+        let dispatch = read_dispatch(fields, Some(id.clone())).map_err(|problems| ApiError::fields(&problems))?;
+        let counts = dispatches(&self.writer.write(Write::PutDispatches(vec![dispatch])).await?);
+        let dispatch = Json(self.stored(id).await?.into());
+        Ok(if counts.created > 0 { DispatchStored::Created(dispatch) } else { DispatchStored::Replaced(dispatch) })
+    }
+
+    /// Delete a dispatch
+    ///
+    /// A call that found its driver by it keeps the driver.
+    #[oai(path = "/dispatches/:conversation_id", method = "delete", operation_id = "delete_dispatch")]
+    async fn delete_dispatch(
+        &self,
+        request: &Request,
+        /// The platform's name for the call.
+        conversation_id: Path<String>,
+    ) -> Result<DispatchDeleted, Refused<Read>> {
+        no_parameters(request)?;
+        let id = self::conversation_id(&conversation_id.0)?;
+        self.writer.write(Write::DeleteDispatch(id)).await?;
+        Ok(DispatchDeleted::Deleted)
+    }
+
+    /// Store many dispatches
+    ///
+    /// Up to 1000, all of them or none. Sending them again changes nothing.
+    #[oai(path = "/dispatches", method = "post", operation_id = "put_dispatches")]
+    async fn put_dispatches(
+        &self,
+        request: &Request,
+        body: JsonBody<DispatchBulk>,
+    ) -> Result<Json<BulkStored>, Refused<Put>> {
+        no_parameters(request)?;
+        let read = read_bulk(&body.bytes)?;
+        match self.writer.write(Write::PutDispatches(read)).await {
+            Ok(written) => Ok(Json(dispatches(&written).into())),
+            Err(WriteError::Rejected(Rejection::Elements(bad))) => {
+                let problems: Vec<_> = bad.iter().map(|element| within(element.index, element.problem())).collect();
+                Err(ApiError::fields(&problems).into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl DispatchesApi {
+    async fn stored(&self, id: ConversationId) -> Result<model::Dispatch, ApiError> {
+        let wanted = id.clone();
+        let dispatch = self.reader.read(move |store| store.dispatch(&wanted)).await?;
+        dispatch.ok_or_else(|| ApiError::NotFound(format!("there is no dispatch {id}")))
+    }
+}
+
+fn dispatches(written: &Written) -> Counts {
+    match written {
+        Written::Dispatches(counts) => *counts,
+        _ => unreachable!("dispatches are answered as dispatches"),
+    }
+}
+
+const BULK_FIELD: &str = "dispatches";
+
+/// The problem with its field named from the outside.
+fn within(index: usize, problem: Problem) -> Problem {
+    Problem { field: format!("{BULK_FIELD}[{index}].{}", problem.field), ..problem }
+}
+
+fn read_bulk(body: &[u8]) -> Result<Vec<NewDispatch>, ApiError> {
+    let mut body = Fields::from_json(body).map_err(|rule| ApiError::field("body", rule))?;
+    let items = match body.take(BULK_FIELD) {
+        None => return Err(ApiError::field(BULK_FIELD, "is required")),
+        Some(Value::Array(items)) if (1..=MAX_BULK).contains(&items.len()) => items,
+        Some(Value::Array(_)) => {
+            return Err(ApiError::field(BULK_FIELD, format_args!("must have 1 to {MAX_BULK} elements")));
+        }
+        Some(_) => return Err(ApiError::field(BULK_FIELD, "must be an array")),
+    };
+    let mut read: Vec<NewDispatch> = Vec::with_capacity(items.len());
+    let mut problems = Vec::new();
+    let mut seen = HashMap::new();
+    for (index, item) in items.into_iter().enumerate() {
+        match Fields::from_value(item).map(|fields| read_dispatch(fields, None)) {
+            Ok(Ok(dispatch)) => {
+                if let Some(earlier) = seen.insert(dispatch.conversation_id.clone(), index) {
+                    let rule = format!("stands in {BULK_FIELD}[{earlier}] already");
+                    problems.push(within(index, Problem { field: "conversation_id".to_owned(), rule }));
+                }
+                read.push(dispatch);
+            }
+            Ok(Err(found)) => problems.extend(found.into_iter().map(|problem| within(index, problem))),
+            Err(rule) => problems.push(Problem { field: format!("{BULK_FIELD}[{index}]"), rule }),
+        }
+    }
+    if problems.is_empty() { Ok(read) } else { Err(ApiError::fields(&problems)) }
+}

@@ -1,0 +1,212 @@
+//! Drivers.
+
+use super::calls::example_instant;
+use super::error::{ApiError, List, Put, Read, Refused};
+use super::payload::JsonBody;
+use super::query::{ListQuery, default_limit, no_parameters};
+use super::time::Instant;
+use super::{Reader, Tag};
+use crate::drivers::read_driver;
+use crate::fields::Fields;
+use crate::model::{self, DriverId, PhoneNumber};
+use crate::store::{Write, Written};
+use crate::writer::Writer;
+use poem::Request;
+use poem_openapi::param::{Path, Query};
+use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
+use poem_openapi::{ApiResponse, Object, OpenApi};
+
+pub(super) struct DriversApi {
+    pub(super) reader: Reader,
+    pub(super) writer: Writer,
+}
+
+/// A driver.
+#[derive(Debug, Object)]
+#[oai(example)]
+struct Driver {
+    /// The fleet's number.
+    id: i64,
+    /// The name.
+    name: String,
+    /// The telephone number in E.164 form; no two drivers share one.
+    #[oai(nullable)]
+    phone_number: Option<String>,
+    /// When the driver was first stored.
+    created_at: Instant,
+    /// When the name or the number last changed.
+    updated_at: Instant,
+}
+
+impl From<model::Driver> for Driver {
+    fn from(driver: model::Driver) -> Self {
+        Self {
+            id: driver.id.get(),
+            name: driver.name,
+            phone_number: driver.phone_number.as_ref().map(PhoneNumber::as_str).map(str::to_owned),
+            created_at: Instant(driver.created_at),
+            updated_at: Instant(driver.updated_at),
+        }
+    }
+}
+
+impl Example for Driver {
+    fn example() -> Self {
+        Self {
+            id: 1042,
+            name: "Maria Kowalski".to_owned(),
+            phone_number: Some("+15550100042".to_owned()),
+            created_at: example_instant("2026-09-01T08:00:00Z"),
+            updated_at: example_instant("2026-09-01T08:00:00Z"),
+        }
+    }
+}
+
+/// A page of drivers.
+#[derive(Debug, Object)]
+#[oai(example)]
+struct DriverPage {
+    /// The drivers, in the order of their numbers.
+    data: Vec<Driver>,
+    /// What to give as `cursor` for the next page; null on the last one.
+    #[oai(nullable)]
+    next_cursor: Option<String>,
+    /// Whether more follow.
+    has_more: bool,
+    /// How many drivers there are in all; only with `include_total=true`.
+    #[oai(skip_serializing_if_is_none)]
+    total: Option<u64>,
+}
+
+impl Example for DriverPage {
+    fn example() -> Self {
+        Self { data: vec![Driver::example()], next_cursor: None, has_more: false, total: None }
+    }
+}
+
+/// What to store of a driver.
+#[derive(Debug, Object)]
+#[oai(example)]
+struct DriverPut {
+    /// The name; 1 to 200 characters.
+    #[oai(validator(min_length = 1, max_length = 200))]
+    name: String,
+    /// The telephone number in E.164 form; left out or null for none.
+    #[oai(nullable, validator(pattern = r"^\+[1-9][0-9]{1,14}$"))]
+    phone_number: Option<String>,
+}
+
+impl Example for DriverPut {
+    fn example() -> Self {
+        Self { name: "Maria Kowalski".to_owned(), phone_number: Some("+15550100042".to_owned()) }
+    }
+}
+
+#[derive(ApiResponse)]
+enum DriverStored {
+    /// The driver was there and is now as given.
+    #[oai(status = 200)]
+    Replaced(Json<Driver>),
+    /// The driver is new.
+    #[oai(status = 201)]
+    Created(Json<Driver>),
+}
+
+#[derive(ApiResponse)]
+enum DriverDeleted {
+    /// The driver is gone; calls and dispatches stay, without a driver.
+    #[oai(status = 204)]
+    Deleted,
+}
+
+#[OpenApi(prefix_path = "/api/v1", tag = "Tag::Drivers")]
+impl DriversApi {
+    /// List drivers
+    #[oai(path = "/drivers", method = "get", operation_id = "list_drivers")]
+    async fn list_drivers(
+        &self,
+        request: &Request,
+        /// Where the page before this one ended: its `next_cursor`.
+        cursor: Query<Option<String>>,
+        /// Greatest number of drivers in the page.
+        #[oai(default = "default_limit", validator(minimum(value = "1"), maximum(value = "1000")))]
+        limit: Query<u16>,
+        /// Whether to count all drivers.
+        #[oai(default)]
+        include_total: Query<bool>,
+    ) -> Result<Json<DriverPage>, Refused<List>> {
+        let list = ListQuery::of(request, &[])?;
+        let after = list.key_in(cursor.0.as_deref(), |key| DriverId::new(key.parse().ok()?).ok())?;
+        let (limit, with_total) = (limit.0.into(), include_total.0);
+        let page = self.reader.read(move |store| store.drivers(after, limit, with_total)).await?;
+        let next_cursor = page.rows.last().filter(|_| page.has_more).map(|driver| list.cursor_behind(driver.id));
+        Ok(Json(DriverPage {
+            data: page.rows.into_iter().map(Into::into).collect(),
+            next_cursor,
+            has_more: page.has_more,
+            total: page.total,
+        }))
+    }
+
+    /// Get a driver
+    #[oai(path = "/drivers/:id", method = "get", operation_id = "get_driver")]
+    async fn get_driver(
+        &self,
+        request: &Request,
+        /// The fleet's number for the driver.
+        id: Path<String>,
+    ) -> Result<Json<Driver>, Refused<Read>> {
+        no_parameters(request)?;
+        let id = driver_id(&id.0)?;
+        Ok(Json(self.stored(id).await?.into()))
+    }
+
+    /// Create or replace a driver
+    #[oai(path = "/drivers/:id", method = "put", operation_id = "put_driver")]
+    async fn put_driver(
+        &self,
+        request: &Request,
+        /// The fleet's number for the driver.
+        id: Path<String>,
+        body: JsonBody<DriverPut>,
+    ) -> Result<DriverStored, Refused<Put>> {
+        no_parameters(request)?;
+        let id = driver_id(&id.0)?;
+        let fields = Fields::from_json(&body.bytes).map_err(|rule| ApiError::field("body", rule))?;
+        let driver = read_driver(fields, Some(id)).map_err(|problems| ApiError::fields(&problems))?;
+        let Written::Drivers(counts) = self.writer.write(Write::PutDrivers(vec![driver])).await? else {
+            unreachable!("drivers are answered as drivers")
+        };
+        let driver = Json(self.stored(id).await?.into());
+        Ok(if counts.created > 0 { DriverStored::Created(driver) } else { DriverStored::Replaced(driver) })
+    }
+
+    /// Delete a driver
+    ///
+    /// The driver's calls and dispatches stay, without a driver.
+    #[oai(path = "/drivers/:id", method = "delete", operation_id = "delete_driver")]
+    async fn delete_driver(
+        &self,
+        request: &Request,
+        /// The fleet's number for the driver.
+        id: Path<String>,
+    ) -> Result<DriverDeleted, Refused<Read>> {
+        no_parameters(request)?;
+        self.writer.write(Write::DeleteDriver(driver_id(&id.0)?)).await?;
+        Ok(DriverDeleted::Deleted)
+    }
+}
+
+impl DriversApi {
+    async fn stored(&self, id: DriverId) -> Result<model::Driver, ApiError> {
+        let driver = self.reader.read(move |store| store.driver(id)).await?;
+        driver.ok_or_else(|| ApiError::NotFound(format!("there is no driver {id}")))
+    }
+}
+
+/// The path's number. Taken as text, so that a bad one is refused in the words of its rule.
+fn driver_id(text: &str) -> Result<DriverId, ApiError> {
+    // Zero is outside the rule as much as what is no number.
+    DriverId::new(text.parse().unwrap_or(0)).map_err(|rule| ApiError::field("id", rule))
+}

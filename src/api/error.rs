@@ -1,0 +1,298 @@
+//! What is answered when a request cannot be done: one error type, one variant a status, one body for all.
+//!
+//! Handlers return [`Refused`], which only adds which statuses the document lists for an operation. The body is made in
+//! one place, by the server's outermost layer, which knows the request's id and also gives the framework's own errors
+//! (no such path, wrong method, unreadable parameter) this shape.
+
+use crate::fields::{Problem, describe};
+use crate::store::{self, BadElement, BadLink, ErrorKind, Rejection};
+use crate::writer::WriteError;
+use poem::http::StatusCode;
+use poem_openapi::payload::Payload as _;
+use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, Registry};
+use poem_openapi::types::{Example, Type as _};
+use poem_openapi::{ApiResponse, Object, payload::Json};
+use std::marker::PhantomData;
+
+/// What an error answers with, on every path.
+#[derive(Debug, Object)]
+#[oai(example)]
+pub struct ErrorBody {
+    /// Always `error`.
+    pub status: String,
+    /// What went wrong, for a person.
+    pub message: String,
+    /// More, where there is more to say: for a bad request each field and the rule that it breaks.
+    #[oai(nullable)]
+    pub details: Option<String>,
+    /// The same as in the `X-Request-Id` header and in the log.
+    pub request_id: String,
+}
+
+impl Example for ErrorBody {
+    fn example() -> Self {
+        Self {
+            status: "error".to_owned(),
+            message: "the request is not valid".to_owned(),
+            details: Some("speaker: must be exactly \"agent\" or \"user\"".to_owned()),
+            request_id: "5f0c6e4d9b3a1c72".to_owned(),
+        }
+    }
+}
+
+/// Why a request was not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ApiError {
+    /// 400: the request breaks a rule; the text names the field and the rule.
+    BadRequest(String),
+    /// 404: there is no such thing, which the text names.
+    NotFound(String),
+    /// 405: the path takes other methods, which the text lists.
+    MethodNotAllowed(String),
+    /// 409: what is stored stands in the way; the text says what.
+    Conflict(String),
+    /// 413: the body is longer than this many bytes.
+    TooLarge(usize),
+    /// 415: the body is not said to be JSON.
+    NotJson(String),
+    /// 422: the delivery key was used for another turn.
+    KeyReused,
+    /// 500: the text is the cause, for the log only.
+    Internal(String),
+    /// 503: too much waits, or the service stops. The text is for a person; the other one, for the log, is a cause.
+    Unavailable(&'static str, Option<String>),
+}
+
+/// How long a refused sender should wait, in seconds: some commits' time.
+const RETRY_AFTER_SECONDS: u32 = 1;
+
+impl ApiError {
+    /// The status that says so.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NotJson(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Unavailable(..) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// What the log is told beside the status; the client is not.
+    pub fn cause(&self) -> Option<&str> {
+        match self {
+            Self::Internal(cause) => Some(cause),
+            Self::Unavailable(_, cause) => cause.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Seconds for a `Retry-After` header.
+    pub fn retry_after(&self) -> Option<u32> {
+        matches!(self, Self::Unavailable(..)).then_some(RETRY_AFTER_SECONDS)
+    }
+
+    /// The body.
+    pub fn body(&self, request_id: &str) -> ErrorBody {
+        let (message, details) = match self {
+            Self::BadRequest(details) => ("the request is not valid", Some(details.clone())),
+            Self::NotFound(details) => ("there is no such thing here", Some(details.clone())),
+            Self::MethodNotAllowed(details) => ("the method is not allowed here", Some(details.clone())),
+            Self::Conflict(details) => ("the request conflicts with what is stored", Some(details.clone())),
+            Self::TooLarge(limit) => ("the body is too large", Some(format!("the body must be at most {limit} bytes"))),
+            Self::NotJson(details) => ("the body must be JSON", Some(details.clone())),
+            Self::KeyReused => (
+                "the delivery key was used for another turn",
+                Some(
+                    "the same key came before, in this conversation, with another speaker, message or timestamp"
+                        .to_owned(),
+                ),
+            ),
+            Self::Internal(_) => ("the service failed; nothing was stored", None),
+            Self::Unavailable(message, _) => (*message, None),
+        };
+        ErrorBody {
+            status: "error".to_owned(),
+            message: message.to_owned(),
+            details,
+            request_id: request_id.to_owned(),
+        }
+    }
+
+    /// A field that breaks a rule.
+    pub fn field(field: &str, rule: impl std::fmt::Display) -> Self {
+        Self::BadRequest(format!("{field}: {rule}"))
+    }
+
+    /// Fields that break rules.
+    pub fn fields(problems: &[Problem]) -> Self {
+        Self::BadRequest(describe(problems))
+    }
+}
+
+impl std::fmt::Display for ApiError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.status())
+    }
+}
+
+impl std::error::Error for ApiError {}
+
+impl From<ApiError> for poem::Error {
+    fn from(error: ApiError) -> Self {
+        let status = error.status();
+        Self::new(error, status)
+    }
+}
+
+/// Of reading; what a write's failure means is said by [`WriteError`].
+impl From<store::Error> for ApiError {
+    fn from(error: store::Error) -> Self {
+        match error.kind() {
+            ErrorKind::TooSlow => {
+                Self::Unavailable("the query took too long; narrow it, by time for example", Some(error.to_string()))
+            }
+            ErrorKind::Busy => Self::Unavailable("too much is being read; try again shortly", Some(error.to_string())),
+            ErrorKind::Full | ErrorKind::Other => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+impl From<Rejection> for ApiError {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::NotFound => Self::NotFound("it does not exist".to_owned()),
+            Rejection::KeyReused => Self::KeyReused,
+            Rejection::Elements(bad) => {
+                let problems: Vec<_> = bad.iter().map(BadElement::problem).collect();
+                // A number that is another's is a conflict that may end; a driver who is not there is a wrong field.
+                if bad.iter().all(|element| matches!(element.why, BadLink::PhoneTaken(_))) {
+                    Self::Conflict(describe(&problems))
+                } else {
+                    Self::fields(&problems)
+                }
+            }
+            Rejection::EndsBeforeStart { start } => {
+                Self::field("call_end_time", format_args!("must not be before the call's start, {start}"))
+            }
+        }
+    }
+}
+
+impl From<WriteError> for ApiError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Overloaded => Self::Unavailable("too much is waiting to be stored; try again shortly", None),
+            WriteError::Stopping => Self::Unavailable("the service is stopping; try again shortly", None),
+            WriteError::Rejected(rejection) => rejection.into(),
+            // Whoever holds the lock, a sender may always try again.
+            WriteError::Failed(error) => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+/// Which errors an operation's document lists.
+pub trait Listed: Send + Sync + 'static {
+    /// The statuses, in ascending order.
+    const STATUSES: &'static [u16];
+}
+
+/// An [`ApiError`] of an operation that lists `L`.
+pub struct Refused<L>(ApiError, PhantomData<L>);
+
+impl<L: Listed> From<ApiError> for Refused<L> {
+    fn from(error: ApiError) -> Self {
+        debug_assert!(L::STATUSES.contains(&error.status().as_u16()), "{error} is not in the operation's document");
+        Self(error, PhantomData)
+    }
+}
+
+impl<L: Listed> From<WriteError> for Refused<L> {
+    fn from(error: WriteError) -> Self {
+        ApiError::from(error).into()
+    }
+}
+
+impl<L> From<Refused<L>> for poem::Error {
+    fn from(refused: Refused<L>) -> Self {
+        refused.0.into()
+    }
+}
+
+impl<L: Listed> ApiResponse for Refused<L> {
+    fn meta() -> MetaResponses {
+        let responses = L::STATUSES
+            .iter()
+            .map(|&status| MetaResponse {
+                description: description(status),
+                status: Some(status),
+                status_range: None,
+                content: vec![MetaMediaType {
+                    content_type: Json::<ErrorBody>::CONTENT_TYPE,
+                    schema: Json::<ErrorBody>::schema_ref(),
+                }],
+                headers: if status == 503 { vec![retry_after_header()] } else { Vec::new() },
+            })
+            .collect();
+        MetaResponses { responses }
+    }
+
+    fn register(registry: &mut Registry) {
+        ErrorBody::register(registry);
+    }
+}
+
+fn retry_after_header() -> MetaHeader {
+    MetaHeader {
+        name: "Retry-After".to_owned(),
+        description: Some("Seconds after which to try again.".to_owned()),
+        required: true,
+        deprecated: false,
+        schema: u32::schema_ref(),
+    }
+}
+
+fn description(status: u16) -> &'static str {
+    match status {
+        400 => "The request breaks a rule; `details` names the field and the rule.",
+        404 => "There is no such thing.",
+        409 => "What is stored stands in the way; `details` says what.",
+        413 => "The body is too large.",
+        415 => "The body is not said to be JSON.",
+        422 => "The delivery key was used before, in this conversation, for another turn.",
+        500 => "The database failed. Nothing was stored; the cause is in the log.",
+        503 => "Too much is waiting, or the service is stopping. Nothing was stored; try again.",
+        _ => "The request was not done.",
+    }
+}
+
+/// Declares a [`Listed`] for a group of operations.
+macro_rules! listed {
+    ($($(#[$doc:meta])* $name:ident = $statuses:expr;)+) => {$(
+        $(#[$doc])*
+        pub enum $name {}
+
+        impl Listed for $name {
+            const STATUSES: &'static [u16] = &$statuses;
+        }
+    )+};
+}
+
+listed! {
+    /// Of a delivery.
+    Delivery = [400, 413, 415, 422, 500, 503];
+    /// Of a list.
+    List = [400, 500, 503];
+    /// Of reading one thing by its name.
+    Read = [400, 404, 500, 503];
+    /// Of creating or replacing a thing.
+    Put = [400, 409, 413, 415, 500, 503];
+    /// Of changing a thing.
+    Change = [400, 404, 413, 415, 500, 503];
+    /// Of asking whether the service is ready.
+    Readiness = [500, 503];
+}

@@ -1,0 +1,95 @@
+//! The HTTP interface: operations, what they take and answer, and the document that describes them.
+//!
+//! Conventions: plural nouns, `snake_case` JSON, times in RFC 3339 UTC. A resource's fields are named as its columns. A
+//! single resource is answered bare, a list as `{"data", "next_cursor", "has_more"}`. Null stands for "not known".
+//! Every error has one body, [`error::ErrorBody`].
+//!
+//! Types here are the wire's own; those of [`crate::model`] never leave it unconverted. What the operations promise is
+//! kept by the layers below: this one reads requests and words answers.
+
+mod calls;
+mod dispatches;
+mod drivers;
+pub mod error;
+mod health;
+pub mod payload;
+mod query;
+mod time;
+pub mod trace;
+mod transcriptions;
+mod webhooks;
+
+use crate::model::ConversationId;
+use crate::store::{self, Store};
+use crate::writer::Writer;
+use error::ApiError;
+use poem_openapi::{OpenApi, OpenApiService, Tags};
+use std::sync::Arc;
+
+/// The groups of operations.
+#[derive(Tags)]
+enum Tag {
+    /// What the voice agent's platform calls.
+    Webhooks,
+    /// Calls and their turns.
+    Calls,
+    /// The people who are called.
+    Drivers,
+    /// The outbound call records by which a call finds its driver.
+    Dispatches,
+    /// For those who run the service.
+    Operation,
+}
+
+/// All operations over a store and its writer.
+pub fn service(store: Arc<dyn Store>, writer: Writer) -> OpenApiService<impl OpenApi, ()> {
+    let reader = Reader { store };
+    let operations = (
+        webhooks::WebhooksApi { writer: writer.clone() },
+        calls::CallsApi { reader: reader.clone(), writer: writer.clone() },
+        transcriptions::TranscriptionsApi { reader: reader.clone() },
+        drivers::DriversApi { reader: reader.clone(), writer: writer.clone() },
+        dispatches::DispatchesApi { reader: reader.clone(), writer: writer.clone() },
+        health::HealthApi { reader, writer },
+    );
+    OpenApiService::new(operations, "transcribe-hook", env!("CARGO_PKG_VERSION"))
+        .summary("Calls of a voice agent with truck drivers, turn by turn")
+        .description(
+            "Receives the dialogue turns of ElevenLabs voice-agent phone calls by webhook, keeps them in one SQLite \
+             file, and gives them back. A turn is answered 201 once it is on disk; the same turn again is answered the \
+             same and stored once; within a call turns are numbered 1, 2, 3 … without gaps.",
+        )
+        .license("MIT OR Apache-2.0")
+}
+
+/// The operations' OpenAPI document, which is the same whatever store they run over.
+pub fn document() -> String {
+    service(Arc::new(store::Absent), Writer::stopped()).spec()
+}
+
+/// Reads the store off the threads that serve connections.
+#[derive(Clone)]
+struct Reader {
+    store: Arc<dyn Store>,
+}
+
+impl Reader {
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn Store) -> store::Result<T> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let store = self.store.clone();
+        match tokio::task::spawn_blocking(move || read(&*store)).await {
+            Ok(result) => Ok(result?),
+            Err(failed) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
+            Err(_) => Err(ApiError::Unavailable("the service is stopping; try again shortly", None)),
+        }
+    }
+}
+
+/// The path's conversation, noted for the request's log line.
+fn conversation_id(text: &str) -> Result<ConversationId, ApiError> {
+    let id = ConversationId::new(text).map_err(|rule| ApiError::field("conversation_id", rule))?;
+    trace::note(&id);
+    Ok(id)
+}

@@ -1,0 +1,57 @@
+//! A JSON body of bounded length, handed on as bytes: the handler reads it by the rules of its domain, so that every
+//! problem is named, while the document shows the schema of `T`.
+
+use super::error::ApiError;
+use poem::error::ReadBodyError;
+use poem::web::headers::{ContentLength, HeaderMapExt as _};
+use poem::{Request, RequestBody};
+use poem_openapi::payload::{Json, ParsePayload, Payload};
+use poem_openapi::registry::{MetaSchemaRef, Registry};
+use poem_openapi::types::Type;
+use std::marker::PhantomData;
+
+/// Greatest length of a body, in bytes; the server puts it with each request.
+#[derive(Debug, Clone, Copy)]
+pub struct MaxBody(pub usize);
+
+/// The body as it came, once it is known to be JSON by its content type and not too long.
+pub struct JsonBody<T> {
+    /// What was sent.
+    pub bytes: Vec<u8>,
+    schema: PhantomData<T>,
+}
+
+impl<T: Type> Payload for JsonBody<T> {
+    const CONTENT_TYPE: &'static str = "application/json";
+
+    fn check_content_type(content_type: &str) -> bool {
+        Json::<T>::check_content_type(content_type)
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        T::schema_ref()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
+impl<T: Type> ParsePayload for JsonBody<T> {
+    const IS_REQUIRED: bool = true;
+
+    async fn from_request(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
+        let MaxBody(limit) = *request.data().expect("the server puts the limit with each request");
+        let announced = request.headers().typed_get::<ContentLength>();
+        if announced.is_some_and(|ContentLength(length)| length > limit as u64) {
+            return Err(ApiError::TooLarge(limit).into());
+        }
+        let bytes = body.take()?.into_bytes_limit(limit).await.map_err(|error| match error {
+            ReadBodyError::PayloadTooLarge => ApiError::TooLarge(limit),
+            error => ApiError::BadRequest(format!("the body could not be read: {error}")),
+        })?;
+        Ok(Self { bytes: bytes.into(), schema: PhantomData })
+    }
+}
+
+poem_openapi::impl_apirequest_for_payload!(JsonBody<T>, T: Type);

@@ -1,0 +1,204 @@
+//! The turns of a call, page by page.
+
+use super::calls::{example_instant, no_call};
+use super::error::{Read, Refused};
+use super::query::{ListQuery, default_limit};
+use super::time::Instant;
+use super::{Reader, Tag};
+use crate::model::{self, Timestamp};
+use crate::store::{TurnKey, TurnOrder, TurnQuery};
+use poem::Request;
+use poem_openapi::param::{Path, Query};
+use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
+use poem_openapi::{Enum, Object, OpenApi};
+
+pub(super) struct TranscriptionsApi {
+    pub(super) reader: Reader,
+}
+
+/// By what turns are ordered.
+#[derive(Debug, Clone, Copy, Enum)]
+#[oai(rename_all = "snake_case")]
+enum TurnOrdering {
+    /// By arrival.
+    Sequence,
+    /// By when they were said.
+    Time,
+}
+
+fn by_arrival() -> TurnOrdering {
+    TurnOrdering::Sequence
+}
+
+/// Who spoke.
+#[derive(Debug, Clone, Copy, Enum)]
+#[oai(rename_all = "snake_case")]
+enum Speaker {
+    /// The voice agent.
+    Agent,
+    /// The person on the phone.
+    Driver,
+}
+
+impl From<model::Speaker> for Speaker {
+    fn from(speaker: model::Speaker) -> Self {
+        match speaker {
+            model::Speaker::Agent => Self::Agent,
+            model::Speaker::Driver => Self::Driver,
+        }
+    }
+}
+
+/// How a turn came here.
+#[derive(Debug, Clone, Copy, Enum)]
+#[oai(rename_all = "snake_case")]
+enum Source {
+    /// Turn by turn, during the call.
+    Live,
+    /// With the conversation's history, during the call.
+    History,
+    /// With the platform's record after the call.
+    PostCall,
+    /// From a file.
+    Import,
+}
+
+impl From<model::Source> for Source {
+    fn from(source: model::Source) -> Self {
+        match source {
+            model::Source::Live => Self::Live,
+            model::Source::History => Self::History,
+            model::Source::PostCall => Self::PostCall,
+            model::Source::Import => Self::Import,
+        }
+    }
+}
+
+/// One dialogue turn.
+#[derive(Debug, Object)]
+#[oai(example)]
+struct Transcription {
+    /// The `transcription_id` of the delivery's answer; unique over all calls.
+    id: i64,
+    /// The call that it belongs to.
+    conversation_id: String,
+    /// Who spoke.
+    speaker_type: Speaker,
+    /// What was said.
+    message_text: String,
+    /// When it was said, by the sender.
+    timestamp: Instant,
+    /// Its place in the call: 1, 2, 3 … in order of arrival, without gaps.
+    sequence_number: i64,
+    /// How it came here.
+    source: Source,
+    /// When it was stored.
+    created_at: Instant,
+}
+
+impl From<model::Turn> for Transcription {
+    fn from(turn: model::Turn) -> Self {
+        Self {
+            id: turn.id,
+            conversation_id: turn.conversation_id.as_str().to_owned(),
+            speaker_type: turn.speaker.into(),
+            message_text: turn.message.as_str().to_owned(),
+            timestamp: Instant(turn.timestamp),
+            sequence_number: turn.sequence_number,
+            source: turn.source.into(),
+            created_at: Instant(turn.created_at),
+        }
+    }
+}
+
+impl Example for Transcription {
+    fn example() -> Self {
+        Self {
+            id: 12,
+            conversation_id: "conv_1901kaj4pr1penza6bbkscg6hgkc".to_owned(),
+            speaker_type: Speaker::Driver,
+            message_text: "Yeah, I'm parked at the Joliet terminal. The reefer reads forty five degrees.".to_owned(),
+            timestamp: example_instant("2026-09-28T12:00:05.25Z"),
+            sequence_number: 3,
+            source: Source::Live,
+            created_at: example_instant("2026-09-28T12:00:05.310882Z"),
+        }
+    }
+}
+
+/// A page of a call's turns.
+#[derive(Debug, Object)]
+#[oai(example)]
+struct TranscriptionPage {
+    /// The turns.
+    data: Vec<Transcription>,
+    /// What to give as `cursor` for the next page; null on the last one.
+    #[oai(nullable)]
+    next_cursor: Option<String>,
+    /// Whether more follow.
+    has_more: bool,
+    /// How many turns match in all; only with `include_total=true`.
+    #[oai(skip_serializing_if_is_none)]
+    total: Option<u64>,
+}
+
+impl Example for TranscriptionPage {
+    fn example() -> Self {
+        Self { data: vec![Transcription::example()], next_cursor: None, has_more: false, total: None }
+    }
+}
+
+#[OpenApi(prefix_path = "/api/v1", tag = "Tag::Calls")]
+impl TranscriptionsApi {
+    /// List a call's turns
+    #[oai(path = "/calls/:conversation_id/transcriptions", method = "get", operation_id = "list_transcriptions")]
+    #[expect(clippy::too_many_arguments, reason = "the framework takes each query parameter as an argument")]
+    async fn list_transcriptions(
+        &self,
+        request: &Request,
+        /// The platform's name for the call.
+        conversation_id: Path<String>,
+        /// Only turns with a greater sequence number.
+        #[oai(default, validator(minimum(value = "0")))]
+        after_sequence: Query<i64>,
+        /// By what the turns are ordered.
+        #[oai(default = "by_arrival")]
+        order: Query<TurnOrdering>,
+        /// Where the page before this one ended: its `next_cursor`.
+        cursor: Query<Option<String>>,
+        /// Greatest number of turns in the page.
+        #[oai(default = "default_limit", validator(minimum(value = "1"), maximum(value = "1000")))]
+        limit: Query<u16>,
+        /// Whether to count all turns that match.
+        #[oai(default)]
+        include_total: Query<bool>,
+    ) -> Result<Json<TranscriptionPage>, Refused<Read>> {
+        let list = ListQuery::of(request, &["after_sequence", "order"])?;
+        let query = TurnQuery {
+            conversation_id: super::conversation_id(&conversation_id.0)?,
+            after_sequence: after_sequence.0,
+            order: match order.0 {
+                TurnOrdering::Sequence => TurnOrder::Sequence,
+                TurnOrdering::Time => TurnOrder::Time,
+            },
+            after: list.key_in(cursor.0.as_deref(), |key| {
+                let (time, number) = key.split_once(' ')?;
+                Some(TurnKey { timestamp: Timestamp::parse(time).ok()?, sequence_number: number.parse().ok()? })
+            })?,
+            limit: limit.0.into(),
+            with_total: include_total.0,
+        };
+        let page = self.reader.read(move |store| store.turns(&query)).await?;
+        let page = page.ok_or_else(|| no_call(&conversation_id.0))?;
+        let cut_at = page.rows.last().filter(|_| page.has_more);
+        let next_cursor =
+            cut_at.map(|turn| list.cursor_behind(format_args!("{} {}", turn.timestamp, turn.sequence_number)));
+        Ok(Json(TranscriptionPage {
+            data: page.rows.into_iter().map(Into::into).collect(),
+            next_cursor,
+            has_more: page.has_more,
+            total: page.total,
+        }))
+    }
+}

@@ -1,0 +1,144 @@
+//! What the voice agent calls.
+
+use super::Tag;
+use super::error::{ApiError, Delivery, Refused};
+use super::payload::JsonBody;
+use super::trace;
+use crate::ingest::{self, Unreadable};
+use crate::store::{Write, Written};
+use crate::writer::Writer;
+use poem::Request;
+use poem_openapi::param::Header;
+use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
+use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
+
+pub(super) struct WebhooksApi {
+    pub(super) writer: Writer,
+}
+
+/// Who spoke, in the platform's words.
+#[derive(Debug, Clone, Copy, Enum)]
+#[oai(rename_all = "snake_case")]
+enum PlatformSpeaker {
+    /// The voice agent.
+    Agent,
+    /// The driver; stored as `driver`.
+    User,
+}
+
+/// One dialogue turn. Unknown fields are ignored.
+///
+/// The platform's tool envelope, `{"tool_call_id", "tool_name", "parameters": {…}, "conversation_id"}`, is taken too:
+/// `parameters` then holds these fields, and `conversation_id` may stand outside it.
+#[derive(Debug, Object)]
+#[oai(example)]
+struct TurnDelivery {
+    /// The platform's name for the call; opaque, 1 to 256 characters.
+    #[oai(validator(min_length = 1, max_length = 256))]
+    conversation_id: String,
+    /// Who spoke.
+    speaker: PlatformSpeaker,
+    /// What was said; not blank, at most 64 KiB of UTF-8.
+    #[oai(validator(min_length = 1))]
+    message: String,
+    /// When it was said: an ISO 8601 date and time, taken as UTC if it has no offset.
+    timestamp: String,
+}
+
+impl Example for TurnDelivery {
+    fn example() -> Self {
+        Self {
+            conversation_id: "conv_1901kaj4pr1penza6bbkscg6hgkc".to_owned(),
+            speaker: PlatformSpeaker::User,
+            message: "Yeah, I'm parked at the Joliet terminal. The reefer reads forty five degrees.".to_owned(),
+            timestamp: "2026-09-28T12:00:05.250Z".to_owned(),
+        }
+    }
+}
+
+/// Where the turn is kept.
+#[derive(Debug, Object)]
+#[oai(example)]
+struct TurnStored {
+    /// Always `success`.
+    status: String,
+    /// The same in words.
+    message: String,
+    /// The turn's own number, unique over all calls.
+    transcription_id: i64,
+    /// Its place in the call: 1, 2, 3 … without gaps.
+    sequence_number: i64,
+}
+
+impl Example for TurnStored {
+    fn example() -> Self {
+        Self {
+            status: "success".to_owned(),
+            message: "transcription stored".to_owned(),
+            transcription_id: 12,
+            sequence_number: 3,
+        }
+    }
+}
+
+#[derive(ApiResponse)]
+enum TurnAnswer {
+    /// The turn is on disk, be it by this delivery or by an earlier one of the same turn.
+    #[oai(status = 201)]
+    Stored(
+        Json<TurnStored>,
+        /// `true` when the turn had been stored before; nothing was stored now.
+        #[oai(header = "Idempotent-Replayed")]
+        Option<String>,
+    ),
+}
+
+#[OpenApi(tag = "Tag::Webhooks")]
+impl WebhooksApi {
+    /// Store a dialogue turn
+    ///
+    /// Answers 201 once the turn is on disk. The same delivery again is answered the same and stores nothing: the same
+    /// delivery key (`Idempotency-Key`, or `tool_call_id` in the envelope) within the conversation, or, without a key,
+    /// the same conversation, speaker, timestamp and message. The first turn of a conversation makes its call.
+    #[oai(path = "/webhooks/elevenlabs/transcription", method = "post", operation_id = "store_turn")]
+    async fn store_turn(
+        &self,
+        request: &Request,
+        /// The sender's name for this delivery, unique within the conversation; at most 256 characters.
+        #[oai(name = "Idempotency-Key")]
+        _idempotency_key: Header<Option<String>>,
+        body: JsonBody<TurnDelivery>,
+    ) -> Result<TurnAnswer, Refused<Delivery>> {
+        let key = match request.headers().get(ingest::KEY_HEADER) {
+            Some(key) => Some(
+                key.to_str().map_err(|_| ApiError::field(ingest::KEY_HEADER, "must be printable ASCII characters"))?,
+            ),
+            None => None,
+        };
+        let turn = ingest::read_turn(&body.bytes, key).map_err(|unreadable| match unreadable {
+            Unreadable::Json(error) => ApiError::field("body", format_args!("must be a JSON object: {error}")),
+            Unreadable::Fields(problems) => ApiError::fields(&problems),
+        })?;
+        let conversation_id = turn.conversation_id.clone();
+        trace::note(&conversation_id);
+        let Written::Turn(stored) = self.writer.write(Write::AppendTurn(turn)).await? else {
+            unreachable!("a turn is answered as a turn")
+        };
+        if stored.new_call.is_some_and(|call| call.driver_id.is_none()) {
+            tracing::warn!(%conversation_id, "a call began whose driver is not known: there is no dispatch for it");
+        }
+        let (message, replayed) = if stored.replayed {
+            ("transcription was stored before", Some("true".to_owned()))
+        } else {
+            ("transcription stored", None)
+        };
+        let body = TurnStored {
+            status: "success".to_owned(),
+            message: message.to_owned(),
+            transcription_id: stored.transcription_id,
+            sequence_number: stored.sequence_number,
+        };
+        Ok(TurnAnswer::Stored(Json(body), replayed))
+    }
+}

@@ -1,0 +1,90 @@
+//! The command line: one file a command, flags that also are environment variables, and exit codes: 0 done, 1 failed,
+//! 2 wrong usage.
+//!
+//! What a command found goes to standard output, logs and errors to standard error.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "commands talk to the terminal")]
+
+mod backup;
+mod generate;
+mod import;
+mod migrate;
+mod reference;
+mod serve;
+
+pub use reference::configuration_table;
+
+use crate::telemetry;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tracing_subscriber::filter::Targets;
+
+/// Receives the dialogue turns of voice-agent phone calls and keeps them in one SQLite file.
+#[derive(Debug, Parser)]
+#[command(name = "transcribe-hook", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    logs: LogArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service
+    Serve(serve::ServeArgs),
+    /// Bring a database up to date without serving it
+    Migrate(DatabaseArgs),
+    /// Copy a database, be it in use or not, into one consistent file
+    Backup(backup::BackupArgs),
+    /// Read drivers or dispatches from a file
+    Import(import::ImportArgs),
+    /// Print something made from the program itself
+    Generate(generate::GenerateArgs),
+}
+
+/// Which database.
+#[derive(Debug, Args)]
+struct DatabaseArgs {
+    /// The SQLite file; made when there is none
+    #[arg(long, env = "TRANSCRIBE_HOOK_DATABASE", value_name = "FILE", default_value = "./transcribe-hook.db")]
+    database: PathBuf,
+}
+
+/// How to log.
+#[derive(Debug, Args)]
+struct LogArgs {
+    /// How log lines look; cloud is Google Cloud Logging's form of JSON
+    #[arg(long, global = true, env = "TRANSCRIBE_HOOK_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    log_format: telemetry::Format,
+    /// What is logged: off, error, warn, info, debug or trace, also by part, as in info,http=warn
+    #[arg(
+        long,
+        global = true,
+        env = "TRANSCRIBE_HOOK_LOG_LEVEL",
+        value_name = "LEVEL",
+        default_value = "info,poem=warn"
+    )]
+    log_level: Targets,
+}
+
+/// Reads the command line and does what it says.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let done = telemetry::start(cli.logs.log_format, cli.logs.log_level).map_err(Into::into).and_then(|()| {
+        match cli.command {
+            Command::Serve(args) => serve::run(&args),
+            Command::Migrate(args) => migrate::run(&args),
+            Command::Backup(args) => backup::run(&args),
+            Command::Import(args) => import::run(&args),
+            Command::Generate(args) => generate::run(&args),
+        }
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! `serve`: its flags are the service's configuration.
+
+use super::DatabaseArgs;
+use crate::server::{self, Settings};
+use crate::store::sqlite::{Options, SqliteStore};
+use crate::writer::Limits;
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// Address and port to listen on; port 0 takes any free one
+    #[arg(long, env = "TRANSCRIBE_HOOK_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Listen on an address that others can reach, although whoever reaches it can read and erase calls
+    #[arg(long, env = "TRANSCRIBE_HOOK_ALLOW_PUBLIC_READS")]
+    allow_public_reads: bool,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    /// How many writes may wait; more are answered 503
+    #[arg(
+        long, env = "TRANSCRIBE_HOOK_QUEUE_CAPACITY", value_name = "NUMBER", default_value = "4096",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000),
+    )]
+    queue_capacity: u32,
+    /// How long a write may wait in the queue, and how long for another process that holds the database's lock
+    #[arg(
+        long, env = "TRANSCRIBE_HOOK_WRITE_TIMEOUT", value_name = "DURATION", default_value = "10s",
+        value_parser = humantime::parse_duration,
+    )]
+    write_timeout: Duration,
+    /// How many reads may run at once
+    #[arg(
+        long, env = "TRANSCRIBE_HOOK_READERS", value_name = "NUMBER", default_value = "4",
+        value_parser = clap::value_parser!(u32).range(1..=64),
+    )]
+    readers: u32,
+    /// Greatest size of a request's body
+    #[arg(
+        long, env = "TRANSCRIBE_HOOK_MAX_BODY", value_name = "SIZE", default_value = "512KiB",
+        value_parser = size,
+    )]
+    max_body: usize,
+}
+
+/// A size such as `512KiB` or `2MB`, in bytes.
+fn size(text: &str) -> Result<usize, String> {
+    let bytes = parse_size::parse_size(text).map_err(|error| error.to_string())?;
+    usize::try_from(bytes)
+        .ok()
+        .filter(|bytes| (1024..=1 << 30).contains(bytes))
+        .ok_or("must be from 1KiB to 1GiB".into())
+}
+
+pub(super) fn run(args: &ServeArgs) -> Result<()> {
+    if !args.listen.ip().is_loopback() && !args.allow_public_reads {
+        bail!(
+            "{} can be reached from elsewhere, and whoever reaches it can read and erase calls; \
+             give --allow-public-reads if that is meant",
+            args.listen
+        );
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        // Reads wait for one of few connections; more threads than that would only wait.
+        .max_blocking_threads(args.readers as usize + 4)
+        .build()
+        .context("cannot start the runtime")?;
+    let served = runtime.block_on(serve(args));
+    // What a read still does on its own thread is not waited for: nobody is left to be answered.
+    runtime.shutdown_background();
+    served
+}
+
+async fn serve(args: &ServeArgs) -> Result<()> {
+    let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
+    let options =
+        Options { path: args.database.database.clone(), busy_timeout: args.write_timeout, readers: args.readers };
+    let store = Arc::new(SqliteStore::open(&options)?);
+    let mut terminate = signal(SignalKind::terminate()).context("cannot watch for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for signals")?;
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    let address = listener.local_addr().context("cannot tell the address")?;
+    tracing::info!(
+        %address,
+        database = %args.database.database.display(),
+        version = env!("CARGO_PKG_VERSION"),
+        "listening on http://{address}, API at http://{address}/docs"
+    );
+    let settings = Settings {
+        writing: Limits { queue_capacity: args.queue_capacity as usize, patience: args.write_timeout },
+        max_body: args.max_body,
+    };
+    server::serve(listener, store, settings, stop).await?;
+    tracing::info!(database = %args.database.database.display(), "stopped; everything is in the one file");
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! Reads drivers and dispatches out of a file, CSV with a header or JSON lines, row by row, each problem with the line
+//! on which it stands.
+
+use crate::fields::{Fields, Problem};
+use std::collections::hash_map::Entry;
+use std::fmt;
+use std::io::{BufRead as _, BufReader, Read};
+
+/// How a file is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Comma-separated values (RFC 4180); the first line names the columns.
+    Csv,
+    /// One JSON object a line.
+    JsonLines,
+}
+
+/// A row that was read, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row<T> {
+    /// The line in the file, from 1.
+    pub line: u64,
+    /// What was read.
+    pub value: T,
+}
+
+/// A row that cannot be stored, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadRow {
+    /// The line in the file, from 1.
+    pub line: u64,
+    /// The fields and rules, or what is wrong with the line as a whole.
+    pub reason: String,
+}
+
+impl fmt::Display for BadRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.reason)
+    }
+}
+
+/// Greatest length of a line of JSON, in bytes, so that a file that is something else ends in an error, not in memory.
+const MAX_LINE: u64 = 1024 * 1024;
+
+/// Reads all rows by `read`: those that can be stored, and the bad ones.
+///
+/// # Errors
+/// The file cannot be read at all, or a CSV file's header names a column twice.
+pub fn read_rows<T>(
+    input: impl Read,
+    format: Format,
+    read: impl Fn(Fields) -> Result<T, Vec<Problem>>,
+) -> Result<(Vec<Row<T>>, Vec<BadRow>), String> {
+    let mut rows = Vec::new();
+    let mut bad = Vec::new();
+    let mut take = |line, fields: Result<Fields, String>| match fields.map(&read) {
+        Ok(Ok(value)) => rows.push(Row { line, value }),
+        Ok(Err(problems)) => bad.push(BadRow { line, reason: crate::fields::describe(&problems) }),
+        Err(reason) => bad.push(BadRow { line, reason }),
+    };
+    match format {
+        Format::Csv => for_each_csv_row(input, &mut take)?,
+        Format::JsonLines => for_each_json_line(input, &mut take)?,
+    }
+    Ok((rows, bad))
+}
+
+fn for_each_csv_row(input: impl Read, take: &mut impl FnMut(u64, Result<Fields, String>)) -> Result<(), String> {
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(input);
+    let header = reader.headers().map_err(|error| error.to_string())?.clone();
+    // Spreadsheets put a byte order mark before the first name.
+    let names: Vec<&str> = header.iter().map(|name| name.trim_start_matches('\u{FEFF}').trim()).collect();
+    if let Some(twice) = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)) {
+        return Err(format!("line 1: the column {:?} stands twice", twice.1));
+    }
+    let mut record = csv::StringRecord::new();
+    loop {
+        // The reader counts the line feeds before a row, its own included once it is read.
+        let fallback = reader.position().line();
+        match reader.read_record(&mut record) {
+            Ok(false) => return Ok(()),
+            Ok(true) => {
+                let line = record.position().map_or(fallback, csv::Position::line);
+                take(
+                    line,
+                    if record.len() > names.len() {
+                        Err(format!("has {} cells for {} columns", record.len(), names.len()))
+                    } else {
+                        Ok(Fields::from_row(names.iter().copied().zip(record.iter())))
+                    },
+                );
+            }
+            Err(error) if matches!(error.kind(), csv::ErrorKind::Utf8 { .. }) => {
+                let line = error.position().map_or(fallback, csv::Position::line);
+                take(line, Err("is not valid UTF-8".to_owned()));
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+}
+
+fn for_each_json_line(input: impl Read, take: &mut impl FnMut(u64, Result<Fields, String>)) -> Result<(), String> {
+    let mut input = BufReader::new(input);
+    let mut text = Vec::new();
+    for line in 1.. {
+        text.clear();
+        let read = input.by_ref().take(MAX_LINE + 1).read_until(b'\n', &mut text).map_err(|error| error.to_string())?;
+        if read == 0 {
+            break;
+        }
+        if u64::try_from(text.len()).is_ok_and(|length| length > MAX_LINE) {
+            return Err(format!("line {line}: is longer than {MAX_LINE} bytes"));
+        }
+        let text = if line == 1 { text.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(&text) } else { &text };
+        if !text.trim_ascii().is_empty() {
+            take(line, Fields::from_json(text));
+        }
+    }
+    Ok(())
+}
+
+/// Takes out every row whose key stands on an earlier line too: which of them is meant cannot be known.
+pub fn without_doubles<T, K: std::hash::Hash + Eq>(
+    rows: Vec<Row<T>>,
+    key_field: &str,
+    key: impl Fn(&T) -> K,
+) -> (Vec<Row<T>>, Vec<BadRow>) {
+    let mut lines = std::collections::HashMap::new();
+    let mut bad = Vec::new();
+    let mut kept = Vec::with_capacity(rows.len());
+    for row in rows {
+        match lines.entry(key(&row.value)) {
+            Entry::Occupied(first) => bad.push(BadRow {
+                line: row.line,
+                reason: format!("{key_field}: stands on line {} already", first.get()),
+            }),
+            Entry::Vacant(entry) => {
+                entry.insert(row.line);
+                kept.push(row);
+            }
+        }
+    }
+    (kept, bad)
+}

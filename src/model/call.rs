@@ -1,0 +1,113 @@
+//! A phone call: one conversation of the voice agent with a driver.
+
+use super::{DriverId, Invalid, Timestamp};
+use std::fmt;
+use std::sync::Arc;
+
+/// The platform's name for a call, 1 to 256 characters, opaque: never parsed, compared byte by byte.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConversationId(Arc<str>);
+
+impl ConversationId {
+    /// Greatest length, in characters.
+    pub const MAX_CHARS: usize = 256;
+
+    /// # Errors
+    /// Blank, too long, or with U+0000 in it, which neither PostgreSQL nor most analysts' tools can hold (in a
+    /// message it is replaced, in an identifier that could make two calls one).
+    pub fn new(text: &str) -> Result<Self, Invalid> {
+        if text.trim().is_empty() {
+            return Err(Invalid::rule("must not be blank"));
+        }
+        if text.len() > Self::MAX_CHARS && text.chars().count() > Self::MAX_CHARS {
+            return Err(Invalid::rule("must be at most 256 characters long"));
+        }
+        if text.contains('\0') {
+            return Err(Invalid::rule("must not contain U+0000"));
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The identifier as it was received.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ConversationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where a call stands. Stored and shown as `in_progress`, `completed` or `failed`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CallStatus {
+    /// Turns may still come; what a first turn makes.
+    InProgress,
+    /// The call took place and is over.
+    Completed,
+    /// The call could not be made, or broke down.
+    Failed,
+}
+
+impl CallStatus {
+    /// The stored form.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InProgress => "in_progress",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// The status that is stored as `text`, if there is one.
+    pub fn from_stored(text: &str) -> Option<Self> {
+        [Self::InProgress, Self::Completed, Self::Failed].into_iter().find(|s| s.as_str() == text)
+    }
+}
+
+/// A call as it is kept, without its turns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// Row number; later calls have greater ones.
+    pub id: i64,
+    /// The platform's name for the call.
+    pub conversation_id: ConversationId,
+    /// Who was called, when that is known.
+    pub driver_id: Option<DriverId>,
+    /// When the call began: the first turn's timestamp.
+    pub call_start_time: Timestamp,
+    /// When it ended, when that is known.
+    pub call_end_time: Option<Timestamp>,
+    /// Where it stands.
+    pub status: CallStatus,
+    /// How many turns are stored; the next one's sequence number less one.
+    pub turn_count: i64,
+    /// The earliest timestamp of its turns.
+    pub first_turn_time: Option<Timestamp>,
+    /// The latest timestamp of its turns.
+    pub last_turn_time: Option<Timestamp>,
+    /// When the row was made.
+    pub created_at: Timestamp,
+    /// When the row, or the call's set of turns, last changed.
+    pub updated_at: Timestamp,
+}
+
+/// What a manager of calls sets by hand. `None` leaves a value as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CallChange {
+    /// The new status.
+    pub status: Option<CallStatus>,
+    /// The new end.
+    pub call_end_time: Option<CallEnd>,
+}
+
+/// When a call ended, as a manager of calls knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallEnd {
+    /// Not known, or not yet.
+    Unknown,
+    /// At this time.
+    At(Timestamp),
+}

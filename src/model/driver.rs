@@ -1,0 +1,145 @@
+//! Drivers, and the outbound call records by which a call finds its driver.
+
+use super::{ConversationId, Invalid, Timestamp};
+use std::fmt;
+
+/// The fleet's number for a driver: 1 to 2^53 - 1, the greatest whole number that every JSON reader keeps exactly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DriverId(i64);
+
+impl DriverId {
+    /// The greatest number.
+    pub const MAX: i64 = (1 << 53) - 1;
+
+    /// # Errors
+    /// A number below 1 or above 2^53 - 1.
+    pub fn new(number: i64) -> Result<Self, Invalid> {
+        if (1..=Self::MAX).contains(&number) {
+            Ok(Self(number))
+        } else {
+            Err(Invalid::rule("must be a whole number from 1 to 9007199254740991"))
+        }
+    }
+
+    /// The number.
+    pub const fn get(self) -> i64 {
+        self.0
+    }
+}
+
+impl fmt::Display for DriverId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A telephone number in E.164: `+`, then 2 to 15 digits, the first of them not 0.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PhoneNumber(Box<str>);
+
+impl PhoneNumber {
+    /// # Errors
+    /// Any other form, blanks and dashes included.
+    pub fn new(text: &str) -> Result<Self, Invalid> {
+        let digits = text.strip_prefix('+').unwrap_or_default();
+        let valid =
+            (2..=15).contains(&digits.len()) && !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit());
+        if valid {
+            Ok(Self(text.into()))
+        } else {
+            Err(Invalid::rule("must be a number in E.164 form, for example +15550100042"))
+        }
+    }
+
+    /// The number with its `+`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A driver that is to be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewDriver {
+    /// The fleet's number.
+    pub id: DriverId,
+    /// 1 to 200 characters, not blank.
+    pub name: String,
+    /// No two drivers share one.
+    pub phone_number: Option<PhoneNumber>,
+}
+
+impl NewDriver {
+    /// Checks a driver's name and takes white space off its ends.
+    ///
+    /// # Errors
+    /// Blank, longer than 200 characters, or with U+0000 in it.
+    pub fn check_name(text: &str) -> Result<String, Invalid> {
+        let name = text.trim();
+        if name.is_empty() {
+            return Err(Invalid::rule("must not be blank"));
+        }
+        if name.chars().count() > 200 {
+            return Err(Invalid::rule("must be at most 200 characters long"));
+        }
+        if name.contains('\0') {
+            return Err(Invalid::rule("must not contain U+0000"));
+        }
+        Ok(name.to_owned())
+    }
+}
+
+/// A driver as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Driver {
+    /// The fleet's number.
+    pub id: DriverId,
+    /// The name.
+    pub name: String,
+    /// The telephone number.
+    pub phone_number: Option<PhoneNumber>,
+    /// When the row was made.
+    pub created_at: Timestamp,
+    /// When a value last changed.
+    pub updated_at: Timestamp,
+}
+
+/// The record of an outbound call that is to be stored: which driver a conversation was placed to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewDispatch {
+    /// The conversation that the platform opened for the call.
+    pub conversation_id: ConversationId,
+    /// The driver who is called.
+    pub driver_id: DriverId,
+    /// The number that was dialled.
+    pub phone_number: Option<PhoneNumber>,
+    /// The platform's name for the batch of calls that this one belonged to.
+    pub batch_id: Option<String>,
+    /// When the call was placed; `None` keeps the stored time, or takes the present one for a new record.
+    pub dispatched_at: Option<Timestamp>,
+}
+
+impl NewDispatch {
+    /// Checks a batch's name.
+    ///
+    /// # Errors
+    /// Blank, longer than 256 characters, or with U+0000 in it.
+    pub fn check_batch_id(text: &str) -> Result<String, Invalid> {
+        // A batch's name follows the rules of a conversation's: both are the platform's opaque identifiers.
+        ConversationId::new(text).map(|id| id.as_str().to_owned())
+    }
+}
+
+/// The record of an outbound call as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dispatch {
+    /// The conversation that the platform opened for the call.
+    pub conversation_id: ConversationId,
+    /// The driver who is called; `None` once that driver was deleted.
+    pub driver_id: Option<DriverId>,
+    /// The number that was dialled.
+    pub phone_number: Option<PhoneNumber>,
+    /// The platform's name for the batch of calls that this one belonged to.
+    pub batch_id: Option<String>,
+    /// When the call was placed.
+    pub dispatched_at: Timestamp,
+}

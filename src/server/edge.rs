@@ -1,0 +1,183 @@
+//! The outermost layer, through which every request and every answer passes.
+//!
+//! It gives the request its id, catches panics, brings every error into the one shape, adds the headers that all
+//! answers have, and writes one log event a request, also when the client hangs up. Nothing of a body reaches the log.
+
+use super::routes::Routes;
+use crate::api::error::ApiError;
+use crate::api::trace;
+use crate::model::ConversationId;
+use futures_util::FutureExt as _;
+use poem::error::{MethodNotAllowedError, NotFoundError};
+use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use poem::{Endpoint, IntoResponse as _, Request, Response};
+use poem_openapi::error::ContentTypeError;
+use poem_openapi::types::ToJSON as _;
+use std::hash::{BuildHasher as _, RandomState};
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// An endpoint behind the outermost layer.
+pub struct Edge<E> {
+    inner: E,
+    routes: Routes,
+    ids: RequestIds,
+}
+
+impl<E> Edge<E> {
+    pub(super) fn new(inner: E, routes: Routes) -> Self {
+        Self { inner, routes, ids: RequestIds::default() }
+    }
+
+    /// Puts any endpoint behind the layer; `document` is the OpenAPI document of its paths.
+    pub fn around(inner: E, document: &str) -> Self {
+        Self::new(inner, Routes::of(document, &[]))
+    }
+}
+
+impl<E: Endpoint> Endpoint for Edge<E> {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        let route = self.routes.find(request.uri().path());
+        let allow = route.map_or("", |known| &known.methods).to_owned();
+        let mut line = LogLine {
+            started: Instant::now(),
+            method: request.method().clone(),
+            route: route.map_or("(unknown)", |known| &known.template),
+            request_id: self.ids.of(request.headers()),
+            conversation: None,
+            cause: None,
+            status: None,
+        };
+        let answered = trace::noting(async {
+            let result = AssertUnwindSafe(self.inner.call(request)).catch_unwind().await;
+            (result, trace::conversation())
+        });
+        let (result, conversation) = answered.await;
+        line.conversation = conversation;
+        let mut response = match result {
+            Ok(Ok(answer)) => answer.into_response(),
+            Ok(Err(error)) if error.is_from_response() => error.into_response(),
+            Ok(Err(error)) => line.refuse(&api_error(&error, &allow), &allow),
+            // What was said in the panic is logged where it happened; it may hold a value, so it is not repeated here.
+            Err(_) => line.refuse(&ApiError::Internal("the request's handler panicked".to_owned()), &allow),
+        };
+        let headers = response.headers_mut();
+        headers.insert("x-request-id", line.request_id.clone());
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        line.status = Some(response.status());
+        Ok(response)
+    }
+}
+
+/// The framework's errors in our words.
+fn api_error(error: &poem::Error, allow: &str) -> ApiError {
+    if let Some(error) = error.downcast_ref::<ApiError>() {
+        error.clone()
+    } else if error.is::<NotFoundError>() {
+        ApiError::NotFound("there is no such path; /docs shows those that there are".to_owned())
+    } else if error.is::<MethodNotAllowedError>() {
+        ApiError::MethodNotAllowed(format!("use {}", allow.replace(", ", " or ")))
+    } else if error.is::<ContentTypeError>() {
+        ApiError::NotJson("the header Content-Type must be application/json".to_owned())
+    } else if error.status().is_client_error() {
+        ApiError::BadRequest(error.to_string())
+    } else {
+        ApiError::Internal(error.to_string())
+    }
+}
+
+/// One request's event, written when it goes out of scope, so that a client's hang-up is seen too.
+struct LogLine<'a> {
+    started: Instant,
+    method: Method,
+    route: &'a str,
+    request_id: HeaderValue,
+    conversation: Option<ConversationId>,
+    cause: Option<String>,
+    status: Option<StatusCode>,
+}
+
+impl LogLine<'_> {
+    /// The answer to a request that was not done.
+    fn refuse(&mut self, error: &ApiError, allow: &str) -> Response {
+        self.cause = error.cause().map(str::to_owned);
+        let body = error.body(self.request_id.to_str().unwrap_or_default()).to_json_string();
+        let mut response =
+            Response::builder().status(error.status()).content_type("application/json; charset=utf-8").body(body);
+        let headers = response.headers_mut();
+        if let ApiError::MethodNotAllowed(_) = error {
+            headers.insert(header::ALLOW, HeaderValue::from_str(allow).expect("methods are visible ASCII"));
+        }
+        if let Some(seconds) = error.retry_after() {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}
+
+/// Nginx's number for a client that went away before it was answered.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+impl Drop for LogLine<'_> {
+    fn drop(&mut self) {
+        let status = self.status.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16());
+        macro_rules! write_event {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: "http",
+                    method = self.method.as_str(),
+                    route = self.route,
+                    status,
+                    duration_ms = milliseconds(self.started.elapsed()),
+                    request_id = self.request_id.to_str().unwrap_or_default(),
+                    conversation_id = self.conversation.as_ref().map(ConversationId::as_str),
+                    error = self.cause.as_deref(),
+                    "{} {} {status}", self.method, self.route,
+                )
+            };
+        }
+        match status {
+            500.. if self.status == Some(StatusCode::SERVICE_UNAVAILABLE) => write_event!(warn),
+            500.. => write_event!(error),
+            _ => write_event!(info),
+        }
+    }
+}
+
+/// To the microsecond, which is as much as anybody reads.
+fn milliseconds(duration: Duration) -> f64 {
+    f64::from(u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)) / 1000.0
+}
+
+/// Gives each request a name that no other one has.
+struct RequestIds {
+    /// Differs from process to process.
+    process: u32,
+    count: AtomicU64,
+}
+
+impl Default for RequestIds {
+    fn default() -> Self {
+        // The standard library's source of randomness for hash maps; an id need not be secret.
+        let random = RandomState::new().hash_one(std::process::id());
+        Self { process: u32::try_from(random >> 32).expect("32 bits"), count: AtomicU64::new(0) }
+    }
+}
+
+impl RequestIds {
+    /// The one that the client sent, if it is fit to be logged, or else a new one.
+    fn of(&self, headers: &HeaderMap) -> HeaderValue {
+        const MAX: usize = 128;
+        headers
+            .get("x-request-id")
+            .filter(|id| (1..=MAX).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic))
+            .cloned()
+            .unwrap_or_else(|| {
+                let count = self.count.fetch_add(1, Ordering::Relaxed);
+                HeaderValue::from_str(&format!("{:08x}{count:08x}", self.process)).expect("hexadecimal digits")
+            })
+    }
+}

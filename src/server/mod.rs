@@ -1,0 +1,110 @@
+//! The running service: the route tree, the order of its layers, and the order in which it stops.
+//!
+//! Stopping: no more connections are taken, idle ones are closed, requests under way get some seconds to end, then the
+//! writer does what is still queued, and last the database is folded into its one file.
+
+mod docs;
+mod edge;
+mod routes;
+
+pub use edge::Edge;
+
+use crate::api::{self, payload::MaxBody};
+use crate::store::Store;
+use crate::writer::{Limits, Writer};
+use poem::listener::TcpAcceptor;
+use poem::middleware::AddData;
+use poem::{EndpointExt as _, Route};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// How long requests under way may take to end once the service stops. With the writer's own time-outs the whole stop
+/// stays below the ten seconds that supervisors commonly grant.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What the service may take on.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Bounds of the write queue.
+    pub writing: Limits,
+    /// Greatest length of a request's body, in bytes.
+    pub max_body: usize,
+}
+
+/// Why the service ended other than by being told to.
+#[derive(Debug)]
+pub enum ServeError {
+    /// The system failed.
+    Io(io::Error),
+    /// The writer's thread ended by itself, by a defect in this program.
+    WriterDied,
+}
+
+impl std::fmt::Display for ServeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Io(_) => f.write_str("the server failed"),
+            Self::WriterDied => {
+                f.write_str("the writer stopped by a defect in this program; nothing more can be stored")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ServeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io(error) => Some(error),
+            Self::WriterDied => None,
+        }
+    }
+}
+
+/// Serves on `listener` until `stop` is ready, then stops in order. The store is let go of before this returns.
+///
+/// # Errors
+/// See [`ServeError`].
+pub async fn serve(
+    listener: TcpListener,
+    store: Arc<dyn Store>,
+    settings: Settings,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServeError> {
+    let (writer, mut writer_thread) = Writer::start(store.clone(), settings.writing).map_err(ServeError::Io)?;
+    let service = api::service(store.clone(), writer);
+    let document = service.spec();
+    let routes = routes::Routes::of(&document, &["/docs", "/openapi.json"]);
+    let route = Route::new()
+        .at("/docs", poem::get(docs::page(&service.swagger_ui_html())))
+        .at("/openapi.json", poem::get(docs::document(document)))
+        .nest("/", service)
+        .with(AddData::new(MaxBody(settings.max_body)));
+    let app = Edge::new(route, routes);
+
+    let acceptor = TcpAcceptor::from_tokio(listener).map_err(ServeError::Io)?;
+    let (died_tx, died_rx) = tokio::sync::oneshot::channel();
+    let stop_or_death = async move {
+        tokio::select! {
+            () = stop => tracing::info!("stopping: no more connections are taken"),
+            () = writer_thread.died() => tracing::error!("the writer's thread ended by itself"),
+        }
+        // Nobody is there to receive it only when the server has failed already.
+        let _ = died_tx.send(writer_thread);
+    };
+    let served = poem::Server::new_with_acceptor(acceptor)
+        .run_with_graceful_shutdown(app, stop_or_death, Some(DRAIN))
+        .await
+        .map_err(ServeError::Io);
+    let writer_thread = died_rx.await.map_err(|_| ServeError::WriterDied)?;
+    let ended_well = tokio::task::spawn_blocking(move || {
+        let ended_well = writer_thread.stop();
+        drop(store);
+        ended_well
+    });
+    match ended_well.await {
+        Ok(true) => served,
+        _ => Err(ServeError::WriterDied),
+    }
+}

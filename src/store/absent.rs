@@ -1,0 +1,46 @@
+//! No database: for describing the service without opening one.
+
+use super::{CallQuery, Error, ErrorKind, Outcome, Page, Result, Store, TurnQuery, Write};
+use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, Timestamp, Turn};
+
+/// A store that is not there: whatever is asked of it fails.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Absent;
+
+fn absent<T>() -> Result<T> {
+    Err(Error::new(ErrorKind::Other, "asking the database", "no database is open"))
+}
+
+impl Store for Absent {
+    fn apply(&self, _: Timestamp, _: &[Write]) -> Result<Vec<Outcome>> {
+        absent()
+    }
+
+    fn rest(&self) -> Result<bool> {
+        absent()
+    }
+
+    fn call(&self, _: &ConversationId) -> Result<Option<Call>> {
+        absent()
+    }
+
+    fn calls(&self, _: &CallQuery) -> Result<Page<Call>> {
+        absent()
+    }
+
+    fn turns(&self, _: &TurnQuery) -> Result<Option<Page<Turn>>> {
+        absent()
+    }
+
+    fn driver(&self, _: DriverId) -> Result<Option<Driver>> {
+        absent()
+    }
+
+    fn drivers(&self, _: Option<DriverId>, _: usize, _: bool) -> Result<Page<Driver>> {
+        absent()
+    }
+
+    fn dispatch(&self, _: &ConversationId) -> Result<Option<Dispatch>> {
+        absent()
+    }
+}

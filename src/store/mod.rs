@@ -1,0 +1,174 @@
+//! What the service asks of a database, and nothing about any one of them.
+//!
+//! [`Store`] is synchronous and object-safe. Its write unit is a batch: a slice of [`Write`]s becomes one transaction,
+//! whose commit is on disk when [`Store::apply`] returns. Everything of a conversation is keyed by its
+//! `conversation_id`, so that a store may be spread over machines. SQL stands only in the modules below this one.
+//!
+//! It promises order and exactness, not fairness or speed: queueing, batching and retries belong to
+//! [`crate::writer`].
+
+mod absent;
+mod error;
+mod query;
+pub mod sqlite;
+
+pub use absent::Absent;
+pub use error::{Error, ErrorKind, Result};
+pub use query::{CallKey, CallQuery, Order, Page, TurnKey, TurnOrder, TurnQuery};
+
+use crate::fields::Problem;
+use crate::model::{
+    Call, CallChange, ConversationId, Dispatch, Driver, DriverId, NewDispatch, NewDriver, NewTurn, Timestamp,
+};
+
+/// One change, the unit that is done wholly or not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// Stores a turn, and with the first one of a conversation its call.
+    AppendTurn(NewTurn),
+    /// Creates or replaces drivers, all or none.
+    PutDrivers(Vec<NewDriver>),
+    /// Deletes a driver. Calls and dispatches of that driver stay, without one.
+    DeleteDriver(DriverId),
+    /// Creates or replaces dispatches, all or none, and fills the driver in where the call is already known.
+    PutDispatches(Vec<NewDispatch>),
+    /// Deletes a dispatch. The call keeps its driver.
+    DeleteDispatch(ConversationId),
+    /// Changes a call by hand.
+    ChangeCall(ConversationId, CallChange),
+    /// Erases a call and all its turns.
+    EraseCall(ConversationId),
+    /// Writes something that changes nothing, to learn whether the disk takes it.
+    Probe,
+}
+
+/// What a [`Write`] did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Written {
+    /// Of [`Write::AppendTurn`].
+    Turn(StoredTurn),
+    /// Of [`Write::PutDrivers`].
+    Drivers(Counts),
+    /// Of [`Write::PutDispatches`].
+    Dispatches(Counts),
+    /// Of [`Write::ChangeCall`]: the call as it is now.
+    Call(Box<Call>),
+    /// Of the deletes and the probe.
+    Done,
+}
+
+/// Where a turn stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredTurn {
+    /// The turn's own number, unique over all calls.
+    pub transcription_id: i64,
+    /// Its place in the call.
+    pub sequence_number: i64,
+    /// Whether it had been stored before; then nothing was changed.
+    pub replayed: bool,
+    /// Set with the first turn of a call.
+    pub new_call: Option<NewCall>,
+}
+
+/// A call that a first turn made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewCall {
+    /// The driver that a dispatch named, if one did.
+    pub driver_id: Option<DriverId>,
+}
+
+/// How many rows a bulk change made, changed, and found as they were to be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Rows that were not there.
+    pub created: usize,
+    /// Rows that were there with other values.
+    pub updated: usize,
+    /// Rows that were there already as asked.
+    pub unchanged: usize,
+}
+
+/// Why a [`Write`] was not done although the database works. The batch it stood in is not affected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rejection {
+    /// There is no such call, driver or dispatch.
+    NotFound,
+    /// The delivery key was used before, in this conversation, for another turn.
+    KeyReused,
+    /// Some elements of a bulk change cannot be stored, so none was.
+    Elements(Vec<BadElement>),
+    /// The call would end before it starts.
+    EndsBeforeStart {
+        /// When it starts.
+        start: Timestamp,
+    },
+}
+
+/// An element of a bulk change that cannot be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadElement {
+    /// Which one, from 0.
+    pub index: usize,
+    /// Why not.
+    pub why: BadLink,
+}
+
+/// What an element refers to wrongly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadLink {
+    /// This other driver has the phone number.
+    PhoneTaken(DriverId),
+    /// There is no such driver.
+    UnknownDriver(DriverId),
+}
+
+impl BadElement {
+    /// The field, and the rule that it breaks.
+    pub fn problem(&self) -> Problem {
+        let (field, rule) = match self.why {
+            BadLink::PhoneTaken(by) => ("phone_number", format!("driver {by} has this number")),
+            BadLink::UnknownDriver(id) => ("driver_id", format!("there is no driver {id}")),
+        };
+        Problem { field: field.to_owned(), rule }
+    }
+}
+
+/// What became of one [`Write`] of a batch.
+pub type Outcome = std::result::Result<Written, Rejection>;
+
+/// A database of calls.
+pub trait Store: Send + Sync + 'static {
+    /// Does `batch` as one transaction, in order, and returns one outcome for each write, once all of it is on disk.
+    ///
+    /// `now` becomes the rows' `created_at` and `updated_at`.
+    ///
+    /// # Errors
+    /// Nothing of the batch was stored. [`ErrorKind::Busy`] may pass; any other kind concerns at least one write of
+    /// the batch, not necessarily each.
+    fn apply(&self, now: Timestamp, batch: &[Write]) -> Result<Vec<Outcome>>;
+
+    /// Does the housekeeping that waits for a quiet moment, and returns whether all of it is done; if not, it is to be
+    /// called again later. Called by the one thread that calls [`Store::apply`].
+    ///
+    /// # Errors
+    /// Nothing is lost; it may be tried again.
+    fn rest(&self) -> Result<bool>;
+
+    /// One call.
+    fn call(&self, id: &ConversationId) -> Result<Option<Call>>;
+
+    /// A page of calls in the order of their start.
+    fn calls(&self, query: &CallQuery) -> Result<Page<Call>>;
+
+    /// A page of a call's turns; `None` when there is no such call.
+    fn turns(&self, query: &TurnQuery) -> Result<Option<Page<crate::model::Turn>>>;
+
+    /// One driver.
+    fn driver(&self, id: DriverId) -> Result<Option<Driver>>;
+
+    /// Up to `limit` drivers in the order of their numbers, after `after`.
+    fn drivers(&self, after: Option<DriverId>, limit: usize, with_total: bool) -> Result<Page<Driver>>;
+
+    /// One dispatch.
+    fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>>;
+}

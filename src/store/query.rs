@@ -1,0 +1,101 @@
+//! What is asked of a store, and the pages that it answers with. Pages are keyset-based: the key of the last row seen
+//! says where the next page begins, so rows that arrive meanwhile neither shift nor repeat any.
+
+use crate::model::{CallStatus, ConversationId, DriverId, Timestamp};
+
+/// Which end comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Oldest first.
+    Ascending,
+    /// Newest first.
+    Descending,
+}
+
+/// Where a call stands among all, in the order of their start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallKey {
+    /// The call's start.
+    pub start: Timestamp,
+    /// The call's row number, which orders calls of one instant.
+    pub id: i64,
+}
+
+/// Which calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallQuery {
+    /// Only these.
+    pub status: Option<CallStatus>,
+    /// Only of this driver.
+    pub driver_id: Option<DriverId>,
+    /// Only those that started at this instant or later.
+    pub started_after: Option<Timestamp>,
+    /// Only those that started before this instant.
+    pub started_before: Option<Timestamp>,
+    /// Only those whose conversation id, driver's name or any message contains this, upper and lower case of ASCII
+    /// letters alike.
+    pub text: Option<String>,
+    /// Which end comes first.
+    pub order: Order,
+    /// Only what follows this one.
+    pub after: Option<CallKey>,
+    /// Greatest number of rows.
+    pub limit: usize,
+    /// Whether to count all that match.
+    pub with_total: bool,
+}
+
+/// By what a call's turns are ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TurnOrder {
+    /// By arrival: 1, 2, 3 …
+    Sequence,
+    /// By the time at which they were said, then by arrival.
+    Time,
+}
+
+/// Where a turn stands in its call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TurnKey {
+    /// When it was said.
+    pub timestamp: Timestamp,
+    /// Its place by arrival.
+    pub sequence_number: i64,
+}
+
+/// Which turns of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TurnQuery {
+    /// The call.
+    pub conversation_id: ConversationId,
+    /// Only those with a greater sequence number.
+    pub after_sequence: i64,
+    /// Their order.
+    pub order: TurnOrder,
+    /// Only what follows this one in that order.
+    pub after: Option<TurnKey>,
+    /// Greatest number of rows.
+    pub limit: usize,
+    /// Whether to count all that match.
+    pub with_total: bool,
+}
+
+/// A part of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The rows, in the order asked for.
+    pub rows: Vec<T>,
+    /// Whether more follow.
+    pub has_more: bool,
+    /// How many match in all, where that was asked.
+    pub total: Option<u64>,
+}
+
+impl<T> Page<T> {
+    /// Makes a page of `limit` out of rows that were read one past it.
+    pub fn from_overread(mut rows: Vec<T>, limit: usize, total: Option<u64>) -> Self {
+        let has_more = rows.len() > limit;
+        rows.truncate(limit);
+        Self { rows, has_more, total }
+    }
+}

@@ -1,0 +1,138 @@
+//! Calls: reading, listing, changing by hand, erasing.
+
+use super::{error::Context as _, found, row};
+use crate::model::{Call, CallChange, CallEnd, ConversationId, Timestamp};
+use crate::store::{CallQuery, Order, Outcome, Page, Rejection, Result, Written};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params, params_from_iter};
+
+pub(super) fn get(connection: &Connection, id: &ConversationId) -> Result<Option<Call>> {
+    connection
+        .prepare_cached("SELECT * FROM calls WHERE conversation_id = ?1")
+        .and_then(|mut select| select.query_row([id], row::call).optional())
+        .doing("reading a call")
+}
+
+pub(super) fn change(
+    transaction: &Transaction<'_>,
+    now: Timestamp,
+    id: &ConversationId,
+    change: &CallChange,
+) -> Result<Outcome> {
+    const DOING: &str = "changing a call";
+    let Some(mut call) = get(transaction, id)? else { return Ok(Err(Rejection::NotFound)) };
+    let before = (call.status, call.call_end_time);
+    call.status = change.status.unwrap_or(call.status);
+    call.call_end_time = match change.call_end_time {
+        None => call.call_end_time,
+        Some(CallEnd::Unknown) => None,
+        Some(CallEnd::At(end)) => Some(end),
+    };
+    if call.call_end_time.is_some_and(|end| end < call.call_start_time) {
+        return Ok(Err(Rejection::EndsBeforeStart { start: call.call_start_time }));
+    }
+    if (call.status, call.call_end_time) != before {
+        call.updated_at = now;
+        transaction
+            .prepare_cached(
+                "UPDATE calls SET status = ?2, call_end_time = ?3, updated_at = ?4 WHERE conversation_id = ?1",
+            )
+            .and_then(|mut update| update.execute(params![id, call.status, call.call_end_time, now]))
+            .doing(DOING)?;
+    }
+    Ok(Ok(Written::Call(Box::new(call))))
+}
+
+pub(super) fn erase(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Outcome> {
+    transaction
+        .prepare_cached("DELETE FROM calls WHERE conversation_id = ?1")
+        .and_then(|mut delete| delete.execute([id]))
+        .doing("erasing a call")
+        .map(found)
+}
+
+pub(super) fn list(connection: &mut Connection, query: &CallQuery) -> Result<Page<Call>> {
+    const DOING: &str = "listing calls";
+    let snapshot = connection.transaction().doing(DOING)?;
+    let mut filter = Filter::default();
+    if let Some(status) = query.status {
+        filter.and("c.status = ?", [status.as_str().to_owned().into()]);
+    }
+    if let Some(driver_id) = query.driver_id {
+        filter.and("c.driver_id = ?", [driver_id.get().into()]);
+    }
+    if let Some(start) = query.started_after {
+        filter.and("c.call_start_time >= ?", [start.to_string().into()]);
+    }
+    if let Some(end) = query.started_before {
+        filter.and("c.call_start_time < ?", [end.to_string().into()]);
+    }
+    if let Some(text) = &query.text {
+        let pattern = Value::from(containing(text));
+        filter.and(
+            "(c.conversation_id LIKE ? ESCAPE '\\' \
+             OR EXISTS (SELECT 1 FROM drivers d WHERE d.id = c.driver_id AND d.name LIKE ? ESCAPE '\\') \
+             OR EXISTS (SELECT 1 FROM call_transcriptions t WHERE t.conversation_id = c.conversation_id \
+                        AND t.message_text LIKE ? ESCAPE '\\'))",
+            [pattern.clone(), pattern.clone(), pattern],
+        );
+    }
+    let total = if query.with_total {
+        let sql = format!("SELECT count(*) FROM calls c {}", filter.clause());
+        let count = snapshot
+            .prepare_cached(&sql)
+            .and_then(|mut select| select.query_row(params_from_iter(&filter.values), |row| row.get(0)))
+            .doing("counting calls")?;
+        Some(count)
+    } else {
+        None
+    };
+    let (past, direction) = match query.order {
+        Order::Ascending => (">", "ASC"),
+        Order::Descending => ("<", "DESC"),
+    };
+    if let Some(key) = query.after {
+        filter.and(&format!("(c.call_start_time, c.id) {past} (?, ?)"), [key.start.to_string().into(), key.id.into()]);
+    }
+    let limit = i64::try_from(query.limit + 1).unwrap_or(i64::MAX);
+    let sql = format!(
+        "SELECT c.* FROM calls c {} ORDER BY c.call_start_time {direction}, c.id {direction} LIMIT {limit}",
+        filter.clause()
+    );
+    let rows = snapshot
+        .prepare_cached(&sql)
+        .and_then(|mut select| select.query_map(params_from_iter(&filter.values), row::call)?.collect())
+        .doing(DOING)?;
+    Ok(Page::from_overread(rows, query.limit, total))
+}
+
+/// The conditions of a `WHERE`, and what stands for their question marks.
+#[derive(Default)]
+struct Filter {
+    conditions: Vec<String>,
+    values: Vec<Value>,
+}
+
+impl Filter {
+    fn and<const N: usize>(&mut self, condition: &str, values: [Value; N]) {
+        self.conditions.push(condition.to_owned());
+        self.values.extend(values);
+    }
+
+    fn clause(&self) -> String {
+        if self.conditions.is_empty() { String::new() } else { format!("WHERE {}", self.conditions.join(" AND ")) }
+    }
+}
+
+/// The `LIKE` pattern, escaped by `\`, of all that contains `text`.
+fn containing(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}

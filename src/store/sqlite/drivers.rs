@@ -1,0 +1,192 @@
+//! Drivers and dispatches. A bulk change checks every element before it writes the first, so it is done wholly or not
+//! at all, and one that finds everything as it is to be writes nothing.
+
+use super::{error::Context as _, found, row};
+use crate::model::{ConversationId, Dispatch, Driver, DriverId, NewDispatch, NewDriver, Timestamp};
+use crate::store::{BadElement, BadLink, Counts, Outcome, Page, Rejection, Result, Written};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use std::collections::HashMap;
+
+pub(super) fn get(connection: &Connection, id: DriverId) -> Result<Option<Driver>> {
+    connection
+        .prepare_cached("SELECT * FROM drivers WHERE id = ?1")
+        .and_then(|mut select| select.query_row([id], row::driver).optional())
+        .doing("reading a driver")
+}
+
+pub(super) fn list(
+    connection: &mut Connection,
+    after: Option<DriverId>,
+    limit: usize,
+    with_total: bool,
+) -> Result<Page<Driver>> {
+    const DOING: &str = "listing drivers";
+    let snapshot = connection.transaction().doing(DOING)?;
+    let overread = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+    let rows = snapshot
+        .prepare_cached("SELECT * FROM drivers WHERE id > ?1 ORDER BY id LIMIT ?2")
+        .and_then(|mut select| {
+            select.query_map(params![after.map_or(0, DriverId::get), overread], row::driver)?.collect()
+        })
+        .doing(DOING)?;
+    let total = if with_total {
+        Some(snapshot.query_row("SELECT count(*) FROM drivers", [], |row| row.get(0)).doing(DOING)?)
+    } else {
+        None
+    };
+    Ok(Page::from_overread(rows, limit, total))
+}
+
+pub(super) fn put(transaction: &Transaction<'_>, now: Timestamp, drivers: &[NewDriver]) -> Result<Outcome> {
+    const DOING: &str = "storing drivers";
+    let taken = taken_numbers(transaction, drivers)?;
+    if !taken.is_empty() {
+        return Ok(Err(Rejection::Elements(taken)));
+    }
+    let mut counts = Counts::default();
+    let mut changed = Vec::new();
+    for driver in drivers {
+        match get(transaction, driver.id)? {
+            Some(old) if old.name == driver.name && old.phone_number == driver.phone_number => counts.unchanged += 1,
+            Some(_) => {
+                counts.updated += 1;
+                changed.push(driver);
+            }
+            None => {
+                counts.created += 1;
+                changed.push(driver);
+            }
+        }
+    }
+    // Numbers that change hands within this change must not meet on the way, so all are put down before any is taken up.
+    for driver in &changed {
+        transaction
+            .prepare_cached("UPDATE drivers SET phone_number = NULL WHERE id = ?1 AND phone_number IS NOT NULL")
+            .and_then(|mut update| update.execute([driver.id]))
+            .doing(DOING)?;
+    }
+    for driver in &changed {
+        transaction
+            .prepare_cached(
+                "INSERT INTO drivers (id, name, phone_number, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?4) \
+                 ON CONFLICT (id) DO UPDATE SET name = excluded.name, phone_number = excluded.phone_number, \
+                 updated_at = excluded.updated_at",
+            )
+            .and_then(|mut upsert| upsert.execute(params![driver.id, driver.name, driver.phone_number, now]))
+            .doing(DOING)?;
+    }
+    Ok(Ok(Written::Drivers(counts)))
+}
+
+/// The drivers whose number would be another's too once the whole change is made.
+fn taken_numbers(transaction: &Transaction<'_>, drivers: &[NewDriver]) -> Result<Vec<BadElement>> {
+    let new_numbers: HashMap<_, _> = drivers.iter().map(|d| (d.id, &d.phone_number)).collect();
+    let mut owners = HashMap::new();
+    let mut taken = Vec::new();
+    for (index, driver) in drivers.iter().enumerate() {
+        let Some(phone) = &driver.phone_number else { continue };
+        let within = *owners.entry(phone).or_insert(driver.id);
+        let stored: Option<DriverId> = transaction
+            .prepare_cached("SELECT id FROM drivers WHERE phone_number = ?1")
+            .and_then(|mut select| select.query_row([phone], |row| row.get(0)).optional())
+            .doing("looking a phone number up")?
+            // Its present owner may be given another number by this very change.
+            .filter(|by| new_numbers.get(by).is_none_or(|number| number.as_ref() == Some(phone)));
+        if let Some(by) = [Some(within), stored].into_iter().flatten().find(|by| *by != driver.id) {
+            taken.push(BadElement { index, why: BadLink::PhoneTaken(by) });
+        }
+    }
+    Ok(taken)
+}
+
+pub(super) fn delete(transaction: &Transaction<'_>, now: Timestamp, id: DriverId) -> Result<Outcome> {
+    const DOING: &str = "deleting a driver";
+    // The foreign keys would clear the references too, but not say when the calls changed.
+    transaction
+        .prepare_cached("UPDATE calls SET driver_id = NULL, updated_at = ?2 WHERE driver_id = ?1")
+        .and_then(|mut update| update.execute(params![id, now]))
+        .doing(DOING)?;
+    transaction
+        .prepare_cached("DELETE FROM drivers WHERE id = ?1")
+        .and_then(|mut delete| delete.execute([id]))
+        .doing(DOING)
+        .map(found)
+}
+
+pub(super) fn get_dispatch(connection: &Connection, id: &ConversationId) -> Result<Option<Dispatch>> {
+    connection
+        .prepare_cached("SELECT * FROM call_dispatches WHERE conversation_id = ?1")
+        .and_then(|mut select| select.query_row([id], row::dispatch).optional())
+        .doing("reading a dispatch")
+}
+
+pub(super) fn put_dispatches(
+    transaction: &Transaction<'_>,
+    now: Timestamp,
+    dispatches: &[NewDispatch],
+) -> Result<Outcome> {
+    const DOING: &str = "storing dispatches";
+    let mut unknown = Vec::new();
+    for (index, dispatch) in dispatches.iter().enumerate() {
+        let known = transaction
+            .prepare_cached("SELECT 1 FROM drivers WHERE id = ?1")
+            .and_then(|mut select| select.exists([dispatch.driver_id]))
+            .doing(DOING)?;
+        if !known {
+            unknown.push(BadElement { index, why: BadLink::UnknownDriver(dispatch.driver_id) });
+        }
+    }
+    if !unknown.is_empty() {
+        return Ok(Err(Rejection::Elements(unknown)));
+    }
+    let mut counts = Counts::default();
+    for dispatch in dispatches {
+        let old = get_dispatch(transaction, &dispatch.conversation_id)?;
+        let new = Dispatch {
+            conversation_id: dispatch.conversation_id.clone(),
+            driver_id: Some(dispatch.driver_id),
+            phone_number: dispatch.phone_number.clone(),
+            batch_id: dispatch.batch_id.clone(),
+            dispatched_at: dispatch.dispatched_at.or(old.as_ref().map(|old| old.dispatched_at)).unwrap_or(now),
+        };
+        if old.as_ref() == Some(&new) {
+            counts.unchanged += 1;
+        } else {
+            if old.is_some() {
+                counts.updated += 1;
+            } else {
+                counts.created += 1;
+            }
+            transaction
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO call_dispatches \
+                     (conversation_id, driver_id, phone_number, batch_id, dispatched_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+                )
+                .and_then(|mut upsert| {
+                    upsert.execute(params![
+                        new.conversation_id,
+                        new.driver_id,
+                        new.phone_number,
+                        new.batch_id,
+                        new.dispatched_at
+                    ])
+                })
+                .doing(DOING)?;
+        }
+        transaction
+            .prepare_cached(
+                "UPDATE calls SET driver_id = ?2, updated_at = ?3 WHERE conversation_id = ?1 AND driver_id IS NOT ?2",
+            )
+            .and_then(|mut update| update.execute(params![dispatch.conversation_id, dispatch.driver_id, now]))
+            .doing("filling a call's driver in")?;
+    }
+    Ok(Ok(Written::Dispatches(counts)))
+}
+
+pub(super) fn delete_dispatch(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Outcome> {
+    transaction
+        .prepare_cached("DELETE FROM call_dispatches WHERE conversation_id = ?1")
+        .and_then(|mut delete| delete.execute([id]))
+        .doing("deleting a dispatch")
+        .map(found)
+}

@@ -1,0 +1,24 @@
+//! From SQLite's errors to the store's.
+
+use crate::store::{Error, ErrorKind};
+use rusqlite::ErrorCode;
+
+/// Says what was being done when SQLite failed.
+pub(super) trait Context<T> {
+    fn doing(self, doing: &'static str) -> Result<T, Error>;
+}
+
+impl<T> Context<T> for rusqlite::Result<T> {
+    fn doing(self, doing: &'static str) -> Result<T, Error> {
+        self.map_err(|error| Error::new(kind(&error), doing, error))
+    }
+}
+
+fn kind(error: &rusqlite::Error) -> ErrorKind {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => ErrorKind::Busy,
+        Some(ErrorCode::DiskFull) => ErrorKind::Full,
+        Some(ErrorCode::OperationInterrupted) => ErrorKind::TooSlow,
+        _ => ErrorKind::Other,
+    }
+}

@@ -1,0 +1,115 @@
+//! The SQLite store: one file, one writing connection, a pool of reading ones.
+//!
+//! - The writing connection runs with `synchronous=FULL` in WAL mode, so a commit that returned is on disk. It alone
+//!   moves the log into the database file (checkpoints).
+//! - Readers open the file read-only; each read is one short snapshot with a time limit, so that no reader keeps the
+//!   log from being folded in.
+//! - A lock file beside the database keeps a second service away: see [`lock`].
+//!
+//! How many turns a call has is kept in its row, so the next sequence number costs one look-up, whatever the length
+//! of the call.
+
+mod backup;
+mod calls;
+mod drivers;
+mod error;
+mod lock;
+mod open;
+mod pool;
+mod row;
+mod turns;
+
+pub use backup::{BackupReport, backup};
+pub use open::{OpenError, Options};
+
+use super::{CallQuery, Outcome, Page, Result, Store, TurnQuery, Write, Written};
+use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, Timestamp, Turn};
+use error::Context as _;
+use pool::Readers;
+use rusqlite::{Connection, TransactionBehavior};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A database file that is open for the service.
+pub struct SqliteStore {
+    // Fields are dropped in this order: the writing connection goes last but for the lock, so that it is the one that
+    // folds the log in and removes it.
+    readers: Readers,
+    writer: Mutex<Connection>,
+    busy_timeout: Duration,
+    _lock: Option<lock::Lock>,
+}
+
+impl SqliteStore {
+    fn writer(&self) -> MutexGuard<'_, Connection> {
+        // A panic while the connection was held leaves at most an open transaction, which the next `apply` rolls back.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for SqliteStore {
+    fn apply(&self, now: Timestamp, batch: &[Write]) -> Result<Vec<Outcome>> {
+        let mut connection = self.writer();
+        if !connection.is_autocommit() {
+            connection.execute_batch("ROLLBACK").doing("rolling an abandoned transaction back")?;
+        }
+        // Dropping a transaction that was not committed rolls it back, unless SQLite has already done so by itself
+        // (it may on a full disk or an I/O error).
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .doing("waiting for the database's write lock")?;
+        let mut touched = turns::Touched::default();
+        let mut outcomes = Vec::with_capacity(batch.len());
+        for write in batch {
+            if !matches!(write, Write::AppendTurn(_)) {
+                touched.flush(&transaction, now)?;
+            }
+            outcomes.push(match write {
+                Write::AppendTurn(turn) => touched.append(&transaction, now, turn)?,
+                Write::PutDrivers(drivers) => drivers::put(&transaction, now, drivers)?,
+                Write::DeleteDriver(id) => drivers::delete(&transaction, now, *id)?,
+                Write::PutDispatches(dispatches) => drivers::put_dispatches(&transaction, now, dispatches)?,
+                Write::DeleteDispatch(id) => drivers::delete_dispatch(&transaction, id)?,
+                Write::ChangeCall(id, change) => calls::change(&transaction, now, id, change)?,
+                Write::EraseCall(id) => calls::erase(&transaction, id)?,
+                Write::Probe => open::probe(&transaction)?,
+            });
+        }
+        touched.flush(&transaction, now)?;
+        transaction.commit().doing("committing")?;
+        Ok(outcomes)
+    }
+
+    fn rest(&self) -> Result<bool> {
+        open::fold_log_in(&self.writer(), self.busy_timeout)
+    }
+
+    fn call(&self, id: &ConversationId) -> Result<Option<Call>> {
+        calls::get(&*self.readers.get()?, id)
+    }
+
+    fn calls(&self, query: &CallQuery) -> Result<Page<Call>> {
+        calls::list(&mut *self.readers.get()?, query)
+    }
+
+    fn turns(&self, query: &TurnQuery) -> Result<Option<Page<Turn>>> {
+        turns::list(&mut *self.readers.get()?, query)
+    }
+
+    fn driver(&self, id: DriverId) -> Result<Option<Driver>> {
+        drivers::get(&*self.readers.get()?, id)
+    }
+
+    fn drivers(&self, after: Option<DriverId>, limit: usize, with_total: bool) -> Result<Page<Driver>> {
+        drivers::list(&mut *self.readers.get()?, after, limit, with_total)
+    }
+
+    fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>> {
+        drivers::get_dispatch(&*self.readers.get()?, id)
+    }
+}
+
+/// The outcome of a change that either found its row or did not.
+fn found(rows: usize) -> Outcome {
+    if rows == 0 { Err(super::Rejection::NotFound) } else { Ok(Written::Done) }
+}

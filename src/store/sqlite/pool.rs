@@ -1,0 +1,73 @@
+//! The reading connections: few, read-only, each read limited in time.
+
+use super::error::Context as _;
+use crate::store::{Error, ErrorKind, Result};
+use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::OpenFlags;
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long a read may wait for a free connection.
+const WAIT: Duration = Duration::from_secs(5);
+
+/// How long a read may run. A reader that holds its snapshot longer keeps the log from being folded in.
+const RUN: Duration = Duration::from_secs(5);
+
+/// How many steps SQLite's machine makes between two looks at the clock.
+const STEPS: i32 = 10_000;
+
+pub(super) struct Readers(r2d2::Pool<SqliteConnectionManager>);
+
+impl Readers {
+    /// Opens the first connection now and the others when they are wanted.
+    pub(super) fn open(path: &Path, size: u32) -> Result<Self> {
+        let manager = SqliteConnectionManager::file(path)
+            .with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .with_init(|connection| {
+                connection.busy_timeout(WAIT)?;
+                connection.set_prepared_statement_cache_capacity(64);
+                connection.execute_batch(
+                    "PRAGMA query_only = ON; PRAGMA cache_size = -4000; PRAGMA temp_store = MEMORY; \
+                     PRAGMA trusted_schema = OFF; PRAGMA mmap_size = 0;",
+                )
+            });
+        r2d2::Pool::builder()
+            .max_size(size)
+            .min_idle(Some(1))
+            .connection_timeout(WAIT)
+            // A connection to a local file does not go stale: nothing to renew, nothing to probe.
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_on_check_out(false)
+            .build(manager)
+            .map(Self)
+            .map_err(|error| Error::new(ErrorKind::Other, "opening a reader", error))
+    }
+
+    /// A connection for one read, which is cut off when it runs too long.
+    pub(super) fn get(&self) -> Result<Reader> {
+        let connection =
+            self.0.get().map_err(|error| Error::new(ErrorKind::Busy, "waiting for a free reader", error))?;
+        let end = Instant::now() + RUN;
+        connection.progress_handler(STEPS, Some(move || Instant::now() > end)).doing("limiting a read")?;
+        Ok(Reader(connection))
+    }
+}
+
+/// A reading connection on loan.
+pub(super) struct Reader(r2d2::PooledConnection<SqliteConnectionManager>);
+
+impl Deref for Reader {
+    type Target = rusqlite::Connection;
+
+    fn deref(&self) -> &rusqlite::Connection {
+        &self.0
+    }
+}
+
+impl DerefMut for Reader {
+    fn deref_mut(&mut self) -> &mut rusqlite::Connection {
+        &mut self.0
+    }
+}

@@ -1,0 +1,291 @@
+//! Group commit: one thread writes, many requests wait.
+//!
+//! Requests put their [`Write`]s into a bounded queue and wait for the answer. The thread takes whatever is waiting,
+//! has the store do it as one transaction, and answers each once that is on disk. While a commit syncs, the next batch
+//! gathers by itself: no timer, no delay when the service is idle.
+//!
+//! - An outcome ([`Rejection`]) belongs to its write; its neighbours are stored.
+//! - A failure of the database undoes the batch; then each write is tried alone once, so that one that the database
+//!   will not take does not fail its neighbours. A lock that another process holds fails the batch as it stands: each
+//!   write alone would only wait for it again.
+//! - A full queue, or a write that has waited too long in it, is refused before anything is done.
+//! - Who stops waiting does not cancel the write.
+
+use crate::model::Timestamp;
+use crate::store::{Error, ErrorKind, Outcome, Rejection, Store, Write, Written};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// Greatest number of writes in one transaction: bounds how long a reader's view and the answers lag.
+const MAX_BATCH: usize = 256;
+
+/// Greatest weight of all that waits, in bytes of text. At ordinary lengths the queue's capacity is reached first.
+const MAX_WAITING_BYTES: usize = 32 * 1024 * 1024;
+
+/// How long nothing must come before the store is let rest.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// A probe within this time of a successful commit does not write again.
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+
+/// Why a write was not done.
+#[derive(Debug, Clone)]
+pub enum WriteError {
+    /// The queue is full, or the write waited too long in it. Nothing was stored; try again later.
+    Overloaded,
+    /// The service is stopping. Nothing was stored.
+    Stopping,
+    /// The write itself cannot be done.
+    Rejected(Rejection),
+    /// The database failed. Nothing was stored.
+    Failed(Arc<Error>),
+}
+
+/// How the queue behaves.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Greatest number of writes that wait.
+    pub queue_capacity: usize,
+    /// How long a write may wait in the queue.
+    pub patience: Duration,
+}
+
+struct Job {
+    write: Write,
+    weight: usize,
+    queued_at: Instant,
+    reply: oneshot::Sender<Result<Written, WriteError>>,
+}
+
+enum Order {
+    Do(Job),
+    Stop,
+}
+
+/// Takes writes; cheap to clone.
+#[derive(Clone)]
+pub struct Writer {
+    queue: SyncSender<Order>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    stopping: AtomicBool,
+    waiting_bytes: AtomicUsize,
+    last_commit: Mutex<Option<Instant>>,
+}
+
+/// The thread behind a [`Writer`].
+pub struct WriterThread {
+    thread: JoinHandle<()>,
+    writer: Writer,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Writer {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The system gave no thread.
+    pub fn start(store: Arc<dyn Store>, limits: Limits) -> std::io::Result<(Self, WriterThread)> {
+        let (queue, orders) = sync_channel(limits.queue_capacity);
+        let shared = Arc::new(Shared::default());
+        let writer = Self { queue, shared: shared.clone() };
+        let (alive, ended) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
+            // Dropped when the thread ends, be it by a panic.
+            let _alive: oneshot::Sender<()> = alive;
+            Loop { store, shared, patience: limits.patience }.run(&orders);
+        })?;
+        Ok((writer.clone(), WriterThread { thread, writer, ended }))
+    }
+
+    /// A writer without a thread: every write answers [`WriteError::Stopping`].
+    pub fn stopped() -> Self {
+        Self { queue: sync_channel(0).0, shared: Arc::default() }
+    }
+
+    /// Does a write and waits until it is on disk.
+    ///
+    /// Dropping the future does not cancel the write.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn write(&self, write: Write) -> Result<Written, WriteError> {
+        let weight = weight(&write);
+        if self.shared.stopping.load(Ordering::Acquire) {
+            return Err(WriteError::Stopping);
+        }
+        if self.shared.waiting_bytes.fetch_add(weight, Ordering::Relaxed) + weight > MAX_WAITING_BYTES {
+            self.shared.waiting_bytes.fetch_sub(weight, Ordering::Relaxed);
+            return Err(WriteError::Overloaded);
+        }
+        let (reply, answer) = oneshot::channel();
+        let job = Job { write, weight, queued_at: Instant::now(), reply };
+        if let Err(error) = self.queue.try_send(Order::Do(job)) {
+            self.shared.waiting_bytes.fetch_sub(weight, Ordering::Relaxed);
+            return Err(match error {
+                TrySendError::Full(_) => WriteError::Overloaded,
+                TrySendError::Disconnected(_) => WriteError::Stopping,
+            });
+        }
+        // A sender dropped without an answer means that the thread is gone.
+        answer.await.unwrap_or(Err(WriteError::Stopping))
+    }
+
+    /// Whether writes reach the disk: by the last commit, or by trying.
+    ///
+    /// # Errors
+    /// As of [`Writer::write`].
+    pub async fn probe(&self) -> Result<(), WriteError> {
+        let last = *self.shared.last_commit.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = last.is_some_and(|at| at.elapsed() < PROBE_EVERY);
+        if recent && !self.shared.stopping.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.write(Write::Probe).await.map(drop)
+    }
+}
+
+impl WriterThread {
+    /// Takes no more writes, does those that wait, lets the store rest, and ends the thread. Returns whether all that
+    /// went well; a panic was reported when it happened.
+    pub fn stop(self) -> bool {
+        self.writer.shared.stopping.store(true, Ordering::Release);
+        // Behind all that was queued before. Fails when the thread is gone already, which is as good.
+        let _ = self.writer.queue.send(Order::Stop);
+        self.thread.join().is_ok()
+    }
+
+    /// Waits until the thread ends although nobody stopped it, which only a defect in this program can do.
+    pub async fn died(&mut self) {
+        let _ = (&mut self.ended).await;
+    }
+}
+
+struct Loop {
+    store: Arc<dyn Store>,
+    shared: Arc<Shared>,
+    patience: Duration,
+}
+
+impl Loop {
+    fn run(&self, orders: &Receiver<Order>) {
+        let mut rested = true;
+        loop {
+            let first = if rested {
+                orders.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                orders.recv_timeout(QUIET)
+            };
+            let mut stop = false;
+            let mut batch = Vec::new();
+            match first {
+                Ok(Order::Do(job)) => batch.push(job),
+                Err(RecvTimeoutError::Timeout) => {
+                    rested = self.rest();
+                    continue;
+                }
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => stop = true,
+            }
+            // What came before the order to stop, or raced with it, is still done.
+            while batch.len() < MAX_BATCH {
+                match orders.try_recv() {
+                    Ok(Order::Do(job)) => batch.push(job),
+                    Ok(Order::Stop) => stop = true,
+                    Err(_) => break,
+                }
+            }
+            if !batch.is_empty() {
+                self.run_batch(batch);
+                rested = false;
+            }
+            if stop {
+                while let Ok(Order::Do(job)) = orders.try_recv() {
+                    self.run_batch(vec![job]);
+                }
+                self.rest();
+                return;
+            }
+        }
+    }
+
+    /// Whether there is nothing left to do until the next write.
+    fn rest(&self) -> bool {
+        match self.store.rest() {
+            Ok(done) => done,
+            Err(error) => {
+                tracing::warn!(%error, "housekeeping was put off");
+                false
+            }
+        }
+    }
+
+    fn run_batch(&self, jobs: Vec<Job>) {
+        let weight: usize = jobs.iter().map(|job| job.weight).sum();
+        self.shared.waiting_bytes.fetch_sub(weight, Ordering::Relaxed);
+        let mut writes = Vec::with_capacity(jobs.len());
+        let mut replies = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            if job.queued_at.elapsed() > self.patience {
+                answer(job.reply, Err(WriteError::Overloaded));
+            } else {
+                writes.push(job.write);
+                replies.push(job.reply);
+            }
+        }
+        if writes.is_empty() {
+            return;
+        }
+        match self.apply(&writes) {
+            Ok(outcomes) => replies.into_iter().zip(outcomes).for_each(|(reply, outcome)| {
+                answer(reply, outcome.map_err(WriteError::Rejected));
+            }),
+            Err(error) if writes.len() > 1 && error.kind() != ErrorKind::Busy => {
+                tracing::warn!(%error, writes = writes.len(), "a batch failed; each of its writes is tried alone");
+                for (reply, write) in replies.into_iter().zip(&writes) {
+                    let outcome = match self.apply(std::slice::from_ref(write)) {
+                        Ok(mut outcomes) => outcomes.remove(0).map_err(WriteError::Rejected),
+                        Err(error) => Err(WriteError::Failed(Arc::new(error))),
+                    };
+                    answer(reply, outcome);
+                }
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                for reply in replies {
+                    answer(reply, Err(WriteError::Failed(error.clone())));
+                }
+            }
+        }
+    }
+
+    fn apply(&self, writes: &[Write]) -> Result<Vec<Outcome>, Error> {
+        let outcomes = self.store.apply(Timestamp::now(), writes)?;
+        assert_eq!(outcomes.len(), writes.len(), "a store answers each write");
+        *self.shared.last_commit.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        Ok(outcomes)
+    }
+}
+
+/// Nobody may be waiting any more, which is no reason not to have written.
+fn answer(reply: oneshot::Sender<Result<Written, WriteError>>, result: Result<Written, WriteError>) {
+    let _ = reply.send(result);
+}
+
+/// About how much memory a waiting write holds, in bytes.
+fn weight(write: &Write) -> usize {
+    const OVERHEAD: usize = 256;
+    OVERHEAD
+        + match write {
+            Write::AppendTurn(turn) => turn.message.as_str().len(),
+            Write::PutDrivers(drivers) => drivers.len() * OVERHEAD,
+            Write::PutDispatches(dispatches) => dispatches.len() * OVERHEAD,
+            _ => 0,
+        }
+}

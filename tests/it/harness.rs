@@ -1,0 +1,257 @@
+//! Starts the built binary on a free port over a database of its own, and talks to it as any client would.
+
+use serde_json::Value;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// The built binary, with none of the caller's configuration.
+pub fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_transcribe-hook"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TRANSCRIBE_HOOK_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Runs the binary to its end.
+pub fn run(args: &[&str]) -> Output {
+    binary().args(args).output().expect("the binary starts")
+}
+
+/// Waits until `condition` gives a value, at most half a minute.
+pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < end, "waited in vain for {what}");
+        std::thread::yield_now();
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// A running service; killed when it goes out of scope.
+pub struct Service {
+    child: Child,
+    address: SocketAddr,
+    log: Arc<Mutex<Vec<String>>>,
+    agent: ureq::Agent,
+    database: PathBuf,
+    /// The folder of the database, when it is this service's own.
+    folder: Option<TempDir>,
+}
+
+impl Service {
+    /// A service over a new database.
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// A service over a new database with more flags.
+    pub fn start_with(flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut service = Self::start_on(&folder.path().join("calls.db"), flags);
+        service.folder = Some(folder);
+        service
+    }
+
+    /// A service over the given database, which stays when the service goes.
+    pub fn start_on(database: &Path, flags: &[&str]) -> Self {
+        Self::start_command(binary(), database, flags)
+    }
+
+    /// A service started by a command that was prepared, with an environment for example.
+    pub fn start_command(mut command: Command, database: &Path, flags: &[&str]) -> Self {
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--database"])
+            .arg(database)
+            .args(flags);
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let lines = BufReader::new(child.stderr.take().expect("is piped"));
+        let collected = log.clone();
+        std::thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                collected.lock().unwrap().push(line);
+            }
+        });
+        let address = wait_for("the service to listen", || {
+            if let Some(status) = child.try_wait().expect("a child") {
+                panic!("the service ended with {status}: {:?}", log.lock().unwrap());
+            }
+            let log = log.lock().unwrap();
+            let mut listening = log.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            listening.find_map(|line| line["address"].as_str().map(|a| a.parse().expect("an address")))
+        });
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(40)))
+            .max_idle_connections_per_host(128)
+            .build()
+            .into();
+        Self { child, address, log, agent, database: database.to_owned(), folder: None }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn database(&self) -> &Path {
+        &self.database
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// All log lines so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// A connection of its own to the file, as an analyst would open it.
+    pub fn sqlite(&self) -> rusqlite::Connection {
+        open(&self.database)
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        Answer::of(self.agent.get(self.url(path)).call())
+    }
+
+    pub fn delete(&self, path: &str) -> Answer {
+        Answer::of(self.agent.delete(self.url(path)).call())
+    }
+
+    pub fn put(&self, path: &str, body: &Value) -> Answer {
+        Answer::of(self.agent.put(self.url(path)).send_json(body))
+    }
+
+    pub fn patch(&self, path: &str, body: &Value) -> Answer {
+        Answer::of(self.agent.patch(self.url(path)).send_json(body))
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> Answer {
+        Answer::of(self.agent.post(self.url(path)).send_json(body))
+    }
+
+    /// A post of bytes that need not be JSON, with headers.
+    pub fn post_raw(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let request = headers
+            .iter()
+            .fold(self.agent.post(self.url(path)), |request, (name, value)| request.header(*name, *value));
+        Answer::of(request.send(body))
+    }
+
+    /// Delivers a turn to the webhook.
+    pub fn deliver(&self, turn: &Value) -> Answer {
+        self.post(TURNS, turn)
+    }
+
+    /// Delivers a turn where the service may be gone.
+    pub fn try_deliver(&self, turn: &Value) -> Result<Answer, ureq::Error> {
+        self.agent.post(self.url(TURNS)).send_json(turn).map(|response| Answer::of(Ok(response)))
+    }
+
+    /// kill -9.
+    pub fn kill(mut self) {
+        self.child.kill().expect("a child");
+        self.child.wait().expect("a child");
+    }
+
+    /// Sends a signal, such as `TERM`, to the process.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().expect("kill");
+        assert!(sent.success(), "the process takes a signal");
+    }
+
+    /// Waits for the process to end by itself.
+    pub fn wait(mut self) -> (ExitStatus, Duration) {
+        let start = Instant::now();
+        let status = wait_for("the service to end", || self.child.try_wait().expect("a child"));
+        (status, start.elapsed())
+    }
+
+    /// SIGTERM, and the end. The database's folder stays until the returned value goes.
+    pub fn stop(mut self) -> Option<TempDir> {
+        let folder = self.folder.take();
+        self.signal("TERM");
+        let (status, _) = self.wait();
+        assert!(status.success(), "stopped with {status}");
+        folder
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Where turns are delivered.
+pub const TURNS: &str = "/webhooks/elevenlabs/transcription";
+
+/// A read-only connection to a database file.
+pub fn open(database: &Path) -> rusqlite::Connection {
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let connection = rusqlite::Connection::open_with_flags(database, flags).expect("the file opens");
+    connection.busy_timeout(Duration::from_secs(10)).expect("a time-out");
+    connection
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: ureq::http::HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    fn of(response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Self {
+        let mut response = response.expect("the service answers");
+        let text = response.body_mut().with_config().limit(64 << 20).read_to_string().expect("a body of text");
+        Self { status: response.status().as_u16(), headers: response.headers().clone(), text }
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error} in {:?}", self.text))
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().expect("visible ASCII"))
+    }
+
+    /// The answer itself if it has this status.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}", self.text);
+        self
+    }
+
+    /// The body of an error that has the one shape.
+    #[track_caller]
+    pub fn expect_error(self, status: u16) -> Value {
+        let answer = self.expect(status);
+        let body = answer.json();
+        let keys: Vec<_> = body.as_object().expect("an object").keys().map(String::as_str).collect();
+        assert_eq!(keys, ["status", "message", "details", "request_id"], "{body}");
+        assert_eq!(body["status"], "error");
+        assert!(body["message"].as_str().is_some_and(|message| !message.is_empty()), "{body}");
+        assert_eq!(body["request_id"].as_str(), answer.header("x-request-id"), "{body}");
+        body
+    }
+}
