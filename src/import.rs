@@ -65,37 +65,53 @@ pub fn read_rows<T>(
     Ok((rows, bad))
 }
 
-fn for_each_csv_row(input: impl Read, take: &mut impl FnMut(u64, Result<Fields, String>)) -> Result<(), String> {
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(input);
+fn for_each_csv_row(mut input: impl Read, take: &mut impl FnMut(u64, Result<Fields, String>)) -> Result<(), String> {
+    let mut content = Vec::new();
+    input.read_to_end(&mut content).map_err(|error| error.to_string())?;
+    let mut lines = Lines { content: &content, offset: 0, line: 1 };
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(&content[..]);
     let header = reader.headers().map_err(|error| error.to_string())?.clone();
     // Spreadsheets put a byte order mark before the first name.
     let names: Vec<&str> = header.iter().map(|name| name.trim_start_matches('\u{FEFF}').trim()).collect();
-    if let Some(twice) = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)) {
-        return Err(format!("line 1: the column {:?} stands twice", twice.1));
+    if let Some((_, twice)) = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)) {
+        return Err(format!("line 1: the column {twice:?} stands twice"));
     }
     let mut record = csv::StringRecord::new();
     loop {
-        // The reader counts the line feeds before a row, its own included once it is read.
-        let fallback = reader.position().line();
+        let start = reader.position().byte();
         match reader.read_record(&mut record) {
             Ok(false) => return Ok(()),
-            Ok(true) => {
-                let line = record.position().map_or(fallback, csv::Position::line);
-                take(
-                    line,
-                    if record.len() > names.len() {
-                        Err(format!("has {} cells for {} columns", record.len(), names.len()))
-                    } else {
-                        Ok(Fields::from_row(names.iter().copied().zip(record.iter())))
-                    },
-                );
+            Ok(true) if record.len() > names.len() => {
+                take(lines.at(start), Err(format!("has {} cells for {} columns", record.len(), names.len())));
             }
+            Ok(true) => take(lines.at(start), Ok(Fields::from_row(names.iter().copied().zip(record.iter())))),
             Err(error) if matches!(error.kind(), csv::ErrorKind::Utf8 { .. }) => {
-                let line = error.position().map_or(fallback, csv::Position::line);
-                take(line, Err("is not valid UTF-8".to_owned()));
+                take(lines.at(start), Err("is not valid UTF-8".to_owned()));
             }
             Err(error) => return Err(error.to_string()),
         }
+    }
+}
+
+/// Counts lines. The CSV reader's own count is off where it skips empty ones.
+struct Lines<'a> {
+    content: &'a [u8],
+    offset: usize,
+    line: u64,
+}
+
+impl Lines<'_> {
+    /// The line of the first row at or after the byte `start`, which never goes back.
+    fn at(&mut self, start: u64) -> u64 {
+        let start = usize::try_from(start).unwrap_or(usize::MAX);
+        while let Some(byte) = self.content.get(self.offset) {
+            if self.offset >= start && !matches!(byte, b'\r' | b'\n') {
+                break;
+            }
+            self.line += u64::from(*byte == b'\n');
+            self.offset += 1;
+        }
+        self.line
     }
 }
 

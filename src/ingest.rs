@@ -30,6 +30,10 @@ pub enum Unreadable {
 /// # Errors
 /// See [`Unreadable`].
 pub fn read_turn(body: &[u8], header_key: Option<&str>) -> Result<NewTurn, Unreadable> {
+    // Said here because the derived reader would take an array of the fields, too.
+    if body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+        return Err(Unreadable::Json("it does not begin with {".to_owned()));
+    }
     let body: Body<'_> = serde_json::from_slice(body).map_err(|error| Unreadable::Json(error.to_string()))?;
     let (turn, envelope_key) = body.unwrapped();
     let mut problems = Vec::new();
@@ -51,7 +55,6 @@ pub fn read_turn(body: &[u8], header_key: Option<&str>) -> Result<NewTurn, Unrea
 
 /// The body as it stands: flat, or an envelope.
 #[derive(Deserialize)]
-#[serde(expecting = "a JSON object")]
 struct Body<'a> {
     #[serde(borrow, default)]
     conversation_id: Field<'a>,

@@ -77,6 +77,7 @@ pub struct Writer {
 struct Shared {
     stopping: AtomicBool,
     waiting_bytes: AtomicUsize,
+    /// When the last batch was committed; `None` when it failed.
     last_commit: Mutex<Option<Instant>>,
 }
 
@@ -266,10 +267,12 @@ impl Loop {
     }
 
     fn apply(&self, writes: &[Write]) -> Result<Vec<Outcome>, Error> {
-        let outcomes = self.store.apply(Timestamp::now(), writes)?;
-        assert_eq!(outcomes.len(), writes.len(), "a store answers each write");
-        *self.shared.last_commit.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        Ok(outcomes)
+        let result = self.store.apply(Timestamp::now(), writes);
+        *self.shared.last_commit.lock().unwrap_or_else(PoisonError::into_inner) = result.is_ok().then(Instant::now);
+        if let Ok(outcomes) = &result {
+            assert_eq!(outcomes.len(), writes.len(), "a store answers each write");
+        }
+        result
     }
 }
 

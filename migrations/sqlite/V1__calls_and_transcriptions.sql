@@ -1,7 +1,7 @@
 -- The first schema. Times are text, UTC, of the fixed width YYYY-MM-DDTHH:MM:SS.ffffffZ, so that their order as text
 -- is their order in time. What stands beside a column stays readable in the file (`.schema` in sqlite3).
 
-PRAGMA application_id = 1414680395; -- 'TRHK'
+PRAGMA application_id = 1414678603; -- 'TRHK'
 PRAGMA user_version = 1; -- each migration sets its own number: a binary refuses a file with a greater one
 
 CREATE TABLE drivers (

@@ -17,7 +17,7 @@ use crate::telemetry;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 /// Receives the dialogue turns of voice-agent phone calls and keeps them in one SQLite file.
 #[derive(Debug, Parser)]
@@ -63,9 +63,18 @@ struct LogArgs {
         global = true,
         env = "TRANSCRIBE_HOOK_LOG_LEVEL",
         value_name = "LEVEL",
-        default_value = "info,poem=warn"
+        default_value = "info,poem=warn",
+        value_parser = levels
     )]
     log_level: Targets,
+}
+
+/// A level, or levels by part. A word that is no level would otherwise stand for a part of that name.
+fn levels(text: &str) -> Result<Targets, String> {
+    for part in text.split(',').filter(|part| !part.contains('=')) {
+        part.parse::<LevelFilter>().map_err(|_| format!("{part:?} is no level"))?;
+    }
+    text.parse().map_err(|error| format!("{error}"))
 }
 
 /// Reads the command line and does what it says.

@@ -111,6 +111,14 @@ impl LogLine<'_> {
         if let ApiError::MethodNotAllowed(_) = error {
             headers.insert(header::ALLOW, HeaderValue::from_str(allow).expect("methods are visible ASCII"));
         }
+        // These were decided without reading the body, so that the connection is of no more use; said, so that the
+        // client does not send its next request into it.
+        if matches!(
+            error,
+            ApiError::NotFound(_) | ApiError::MethodNotAllowed(_) | ApiError::TooLarge(_) | ApiError::NotJson(_)
+        ) {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if let Some(seconds) = error.retry_after() {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }

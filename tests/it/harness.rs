@@ -40,7 +40,7 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
 
 /// A running service; killed when it goes out of scope.
 pub struct Service {
-    child: Child,
+    child: Running,
     address: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
     agent: ureq::Agent,
@@ -74,10 +74,11 @@ impl Service {
             .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--database"])
             .arg(database)
             .args(flags);
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
+        // From here on the process goes with this value, also when it never listens.
+        let mut child = Running(child);
         let log = Arc::new(Mutex::new(Vec::new()));
-        let lines = BufReader::new(child.stderr.take().expect("is piped"));
+        let lines = BufReader::new(child.0.stderr.take().expect("is piped"));
         let collected = log.clone();
         std::thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
@@ -85,7 +86,7 @@ impl Service {
             }
         });
         let address = wait_for("the service to listen", || {
-            if let Some(status) = child.try_wait().expect("a child") {
+            if let Some(status) = child.0.try_wait().expect("a child") {
                 panic!("the service ended with {status}: {:?}", log.lock().unwrap());
             }
             let log = log.lock().unwrap();
@@ -110,7 +111,7 @@ impl Service {
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.child.0.id()
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -165,13 +166,7 @@ impl Service {
         self.agent.post(self.url(TURNS)).send_json(turn).map(|response| Answer::of(Ok(response)))
     }
 
-    /// kill -9.
-    pub fn kill(mut self) {
-        self.child.kill().expect("a child");
-        self.child.wait().expect("a child");
-    }
-
-    /// Sends a signal, such as `TERM`, to the process.
+    /// Sends a signal, such as `TERM` or `KILL`, to the process.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().expect("kill");
         assert!(sent.success(), "the process takes a signal");
@@ -180,7 +175,7 @@ impl Service {
     /// Waits for the process to end by itself.
     pub fn wait(mut self) -> (ExitStatus, Duration) {
         let start = Instant::now();
-        let status = wait_for("the service to end", || self.child.try_wait().expect("a child"));
+        let status = wait_for("the service to end", || self.child.0.try_wait().expect("a child"));
         (status, start.elapsed())
     }
 
@@ -194,10 +189,13 @@ impl Service {
     }
 }
 
-impl Drop for Service {
+/// A child process that is killed when it goes out of scope.
+struct Running(Child);
+
+impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

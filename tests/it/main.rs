@@ -1,5 +1,21 @@
 //! Black-box tests: the real binary, real HTTP over a socket, a real SQLite file.
-#![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
+#![allow(unreachable_pub, reason = "nothing can be reached from outside a test crate")]
+
+mod backup;
+mod calls;
+mod cli;
+mod concurrency;
+mod crash;
+mod drivers;
+mod errors;
+mod faults;
 mod harness;
+mod import;
 mod ingest;
+mod logs;
+mod schema;
+mod shutdown;
+mod store;
+mod tidy;

@@ -19,8 +19,8 @@ mod embedded {
     refinery::embed_migrations!("migrations/sqlite");
 }
 
-/// `TRHK` in ASCII, in the file's header: `PRAGMA application_id`.
-const APPLICATION_ID: u32 = 1_414_680_395;
+/// In the file's header: `PRAGMA application_id`.
+const APPLICATION_ID: u32 = u32::from_be_bytes(*b"TRHK");
 
 /// The first SQLite without the WAL-reset bug, which could lose a committed transaction
 /// (<https://www.sqlite.org/wal.html#walresetbug>).

@@ -1,0 +1,257 @@
+//! The world misbehaves: locks, full disks, folders that can no longer be written, a row that the database refuses.
+
+use crate::harness::{Answer, Service, binary, open, wait_for};
+use crate::ingest::turn;
+use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// Holds the database's write lock, as another process would.
+struct Lock(rusqlite::Connection);
+
+impl Lock {
+    fn take(database: &Path) -> Self {
+        let connection = rusqlite::Connection::open(database).unwrap();
+        connection.busy_timeout(Duration::from_secs(10)).unwrap();
+        connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+        Self(connection)
+    }
+
+    fn release(self) {
+        self.0.execute_batch("ROLLBACK").unwrap();
+    }
+}
+
+fn stored(database: &Path) -> Vec<(String, i64, i64)> {
+    let connection = open(database);
+    let integrity: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(integrity, "ok");
+    let mut select =
+        connection.prepare("SELECT message_text, id, sequence_number FROM call_transcriptions ORDER BY id").unwrap();
+    select.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap().map(Result::unwrap).collect()
+}
+
+/// What an acknowledged delivery of `turn` must have left in the file.
+fn expected(turn: &Value, answer: &Answer) -> (String, i64, i64) {
+    let body = answer.json();
+    let number = |field: &str| body[field].as_i64().unwrap();
+    (turn["message"].as_str().unwrap().to_owned(), number("transcription_id"), number("sequence_number"))
+}
+
+#[test]
+fn a_lock_that_another_process_holds_for_a_second_is_waited_out() {
+    let service = Service::start();
+    let lock = Lock::take(service.database());
+    std::thread::scope(|scope| {
+        let delivery = scope.spawn(|| {
+            let start = Instant::now();
+            service.deliver(&turn("conv_a", 1)).expect(201);
+            start.elapsed()
+        });
+        let since = Instant::now();
+        wait_for("a second to pass", || (since.elapsed() >= Duration::from_secs(1)).then_some(()));
+        lock.release();
+        assert!(delivery.join().unwrap() >= Duration::from_millis(900), "it waited for the lock");
+    });
+}
+
+#[test]
+fn a_lock_that_is_held_for_good_is_500_and_the_service_recovers() {
+    let service = Service::start_with(&["--write-timeout", "1s"]);
+    service.deliver(&turn("conv_a", 1)).expect(201);
+    let lock = Lock::take(service.database());
+    let error = service.deliver(&turn("conv_a", 2)).expect_error(500);
+    assert_eq!(error["details"], Value::Null, "the cause is for the log");
+    let logged =
+        wait_for("the cause in the log", || service.log().into_iter().find(|line| line.contains("\"status\":500")));
+    assert!(logged.contains("locked"), "{logged}");
+    // Reading goes on meanwhile.
+    assert_eq!(service.get("/api/v1/calls/conv_a").expect(200).json()["turn_count"], 1);
+    lock.release();
+    assert_eq!(service.deliver(&turn("conv_a", 2)).expect(201).json()["sequence_number"], 2);
+}
+
+#[test]
+fn a_full_queue_is_503_with_retry_after_and_what_was_taken_is_stored() {
+    const CLIENTS: usize = 40;
+    let service = Service::start_with(&["--queue-capacity", "8", "--write-timeout", "30s"]);
+    service.deliver(&turn("conv_a", 0)).expect(201);
+    let lock = Mutex::new(Some(Lock::take(service.database())));
+    let refused = Mutex::new(0);
+    let acknowledged = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for n in 1..=CLIENTS {
+            let (service, lock, refused, acknowledged) = (&service, &lock, &refused, &acknowledged);
+            scope.spawn(move || {
+                let turn = turn("conv_a", n);
+                let answer = service.deliver(&turn);
+                if answer.status == 201 {
+                    acknowledged.lock().unwrap().push(expected(&turn, &answer));
+                    return;
+                }
+                assert_eq!(answer.header("retry-after"), Some("1"));
+                answer.expect_error(503);
+                let mut refused = refused.lock().unwrap();
+                *refused += 1;
+                // One is at the writer with what it found waiting at first, eight wait: the others are refused at once.
+                if *refused == CLIENTS - 20 {
+                    if let Some(lock) = lock.lock().unwrap().take() {
+                        lock.release();
+                    }
+                }
+            });
+        }
+    });
+    let stored = stored(service.database());
+    let acknowledged = acknowledged.into_inner().unwrap();
+    assert_eq!(stored.len(), acknowledged.len() + 1, "what was refused was not stored");
+    for turn in acknowledged {
+        assert!(stored.contains(&turn), "{turn:?}");
+    }
+}
+
+#[test]
+fn a_row_that_the_database_refuses_fails_alone_and_not_its_neighbours() {
+    let service = Service::start_with(&["--write-timeout", "30s"]);
+    service.deliver(&turn("conv_a", 0)).expect(201);
+    rusqlite::Connection::open(service.database())
+        .unwrap()
+        .execute_batch(
+            "CREATE TRIGGER refuses BEFORE INSERT ON call_transcriptions WHEN NEW.message_text LIKE '%poison%' \
+             BEGIN SELECT RAISE(ABORT, 'refused by a rule'); END",
+        )
+        .unwrap();
+    // While the lock is held the deliveries gather, so that they stand in one batch.
+    let lock = Lock::take(service.database());
+    std::thread::scope(|scope| {
+        let deliveries: Vec<_> = (1..=9)
+            .map(|n| {
+                let service = &service;
+                scope.spawn(move || {
+                    let mut turn = turn("conv_a", n);
+                    if n == 5 {
+                        turn["message"] = json!("poison");
+                    }
+                    (n, service.deliver(&turn))
+                })
+            })
+            .collect();
+        let since = Instant::now();
+        wait_for("the deliveries to gather", || (since.elapsed() >= Duration::from_millis(500)).then_some(()));
+        lock.release();
+        for delivery in deliveries {
+            let (n, answer) = delivery.join().unwrap();
+            answer.expect(if n == 5 { 500 } else { 201 });
+        }
+    });
+    let numbers: Vec<_> = stored(service.database()).into_iter().map(|(_, _, number)| number).collect();
+    assert_eq!(numbers, (1..=9).collect::<Vec<_>>());
+    assert!(service.log().iter().any(|line| line.contains("refused by a rule")), "the cause is in the log");
+}
+
+/// Delivers turns until one is refused; returns those that were acknowledged.
+fn fill(service: &Service, from: usize, acknowledged: &mut Vec<(String, i64, i64)>) -> Answer {
+    for n in from.. {
+        let mut turn = turn("conv_a", n);
+        turn["message"] = json!(format!("{n} {}", "words ".repeat(5_000)));
+        let answer = service.deliver(&turn);
+        if answer.status != 201 {
+            return answer;
+        }
+        acknowledged.push(expected(&turn, &answer));
+        assert!(n < from + 5_000, "the disk does not fill");
+    }
+    unreachable!()
+}
+
+#[test]
+fn a_full_disk_is_500_loses_nothing_and_is_recovered_from_when_space_is_back() {
+    // A file system of 8 MB of its own, which only this process and its children see.
+    let mount_point = tempfile::tempdir().unwrap();
+    let inside = mount_point.path().join("calls.db");
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--mount", "sh", "-c", "mount -t tmpfs -o size=8m tmpfs \"$0\" && exec \"$@\""]);
+    command.arg(mount_point.path()).arg(env!("CARGO_BIN_EXE_transcribe-hook"));
+    let service = Service::start_command(command, &inside, &[]);
+    let seen_from_here =
+        |path: &Path| PathBuf::from(format!("/proc/{}/root", service.pid())).join(path.strip_prefix("/").unwrap());
+    let ballast = seen_from_here(&mount_point.path().join("ballast"));
+    std::fs::write(&ballast, vec![1; 3 << 20]).unwrap();
+
+    let mut acknowledged = Vec::new();
+    fill(&service, 0, &mut acknowledged).expect_error(500);
+    assert!(acknowledged.len() > 20, "{}", acknowledged.len());
+    service.deliver(&turn("conv_b", 1)).expect_error(500);
+    service.get("/readyz").expect_error(503);
+    assert_eq!(service.get("/api/v1/calls/conv_a").expect(200).json()["turn_count"], acknowledged.len());
+    assert!(service.log().iter().any(|line| line.contains("disk is full")), "the cause is in the log");
+
+    std::fs::remove_file(&ballast).unwrap();
+    let turn = turn("conv_a", 1_000_000);
+    let answer = service.deliver(&turn).expect(201);
+    acknowledged.push(expected(&turn, &answer));
+    service.get("/readyz").expect(200);
+    assert_eq!(stored(&seen_from_here(&inside)), acknowledged);
+}
+
+#[test]
+fn a_file_that_may_not_grow_is_500_loses_nothing_and_is_recovered_from() {
+    let folder = tempfile::tempdir().unwrap();
+    // Without the signal, a write past the limit is an error like any other.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_transcribe-hook")]);
+    let service = Service::start_command(command, &folder.path().join("calls.db"), &[]);
+    let limit = |bytes: &str| {
+        let set =
+            Command::new("prlimit").args(["--pid", &service.pid().to_string(), &format!("--fsize={bytes}:")]).status();
+        assert!(set.unwrap().success());
+    };
+    limit("2000000");
+    let mut acknowledged = Vec::new();
+    fill(&service, 0, &mut acknowledged).expect_error(500);
+    assert!(acknowledged.len() > 10, "{}", acknowledged.len());
+    limit("unlimited");
+    let turn = turn("conv_a", 1_000_000);
+    let answer = service.deliver(&turn).expect(201);
+    acknowledged.push(expected(&turn, &answer));
+    assert_eq!(stored(service.database()), acknowledged);
+}
+
+#[test]
+fn a_folder_that_becomes_read_only_loses_nothing() {
+    const NOBODY: u32 = 65_534;
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    let mode = |mode| std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(mode)).unwrap();
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    mode(0o777);
+    let mut command = binary();
+    if is_root {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let service = Service::start_command(command, &database, &[]);
+    let mut acknowledged = Vec::new();
+    let mut deliver = |n: usize| {
+        let turn = turn("conv_a", n);
+        let answer = service.deliver(&turn);
+        match answer.status {
+            201 => acknowledged.push(expected(&turn, &answer)),
+            _ => drop(answer.expect_error(500)),
+        }
+    };
+    (0..20).for_each(&mut deliver);
+    mode(0o555);
+    (20..40).for_each(&mut deliver);
+    // The quiet moment's housekeeping meets the read-only folder as well.
+    let log = database.with_extension("db-wal");
+    wait_for("the log to be folded in", || log.metadata().is_ok_and(|log| log.len() == 0).then_some(()));
+    (40..60).for_each(&mut deliver);
+    mode(0o777);
+    (60..80).for_each(&mut deliver);
+    assert!(acknowledged.len() >= 40, "with the folder writable all are stored: {}", acknowledged.len());
+    assert_eq!(stored(&database), acknowledged);
+}

@@ -1,0 +1,134 @@
+//! House rules that no compiler keeps: which layer may know what, and how files are written.
+
+use std::path::{Path, PathBuf};
+
+fn files_below(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == ending) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Source files by their path below `src/`, with their text.
+fn sources() -> Vec<(String, String)> {
+    let src = root().join("src");
+    let files = files_below(&src, "rs");
+    assert!(files.len() > 20, "the sources are found");
+    files
+        .into_iter()
+        .map(|path| {
+            let text = std::fs::read_to_string(&path).unwrap();
+            (path.strip_prefix(&src).unwrap().to_str().unwrap().to_owned(), text)
+        })
+        .collect()
+}
+
+/// The code of a file: without what stands in comments.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|line| !line.trim_start().starts_with("//"))
+}
+
+/// Whether a line names a crate or module `name` as the head of a path.
+fn names(line: &str, name: &str) -> bool {
+    line.match_indices(&format!("{name}::")).any(|(at, _)| {
+        !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':') || line[..at].ends_with("crate::")
+    }) || line.contains(&format!("use {name};"))
+}
+
+#[test]
+fn each_crate_is_known_only_to_its_layer() {
+    let rules: [(&str, &[&str]); 8] = [
+        ("poem", &["server/", "api/", "viewer/"]),
+        ("poem_openapi", &["server/", "api/", "viewer/"]),
+        ("rusqlite", &["store/sqlite/"]),
+        ("r2d2", &["store/sqlite/"]),
+        ("r2d2_sqlite", &["store/sqlite/"]),
+        ("refinery", &["store/sqlite/"]),
+        ("clap", &["main.rs", "cli/", "telemetry.rs"]),
+        ("anyhow", &["main.rs", "cli/"]),
+    ];
+    for (path, text) in sources() {
+        for (name, homes) in rules {
+            if homes.iter().any(|home| path.starts_with(home)) {
+                continue;
+            }
+            for line in code(&text) {
+                assert!(!names(line, name), "src/{path} knows {name}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn data_flows_down_only() {
+    // Each layer, and what it may know of those above: nothing.
+    let layers: [&[&str]; 6] =
+        [&["cli"], &["server"], &["api"], &["writer", "ingest", "import", "drivers"], &["store"], &["fields", "model"]];
+    for (path, text) in sources() {
+        let module = path.split(['/', '.']).next().unwrap();
+        let Some(layer) = layers.iter().position(|modules| modules.contains(&module)) else { continue };
+        for above in layers[..layer].iter().copied().flatten() {
+            for line in code(&text) {
+                assert!(!line.contains(&format!("crate::{above}")), "src/{path} looks up to {above}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn sql_stands_only_in_the_store() {
+    for (path, text) in sources() {
+        if path.starts_with("store/") {
+            continue;
+        }
+        for line in code(&text) {
+            for word in ["SELECT ", "INSERT INTO", "UPDATE calls", "DELETE FROM", "PRAGMA "] {
+                assert!(!line.contains(word), "src/{path} speaks SQL: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is_for_and_stays_short() {
+    for (path, text) in sources() {
+        assert!(text.starts_with("//! "), "src/{path} does not begin by saying what it is for");
+        let lines = text.lines().count();
+        assert!(lines <= 420, "src/{path} has {lines} lines");
+        let name = path.trim_end_matches(".rs").rsplit('/').next().unwrap();
+        for vague in ["util", "utils", "common", "helpers", "manager", "types", "misc"] {
+            assert_ne!(name, vague, "src/{path} is named for nothing");
+        }
+    }
+    for path in files_below(&root().join("tests/it"), "rs") {
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("//! "), "{} does not begin by saying what it is for", path.display());
+    }
+}
+
+#[test]
+fn a_migration_says_its_number() {
+    let mut count = 0;
+    for path in files_below(&root().join("migrations/sqlite"), "sql") {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let number = name.strip_prefix('V').and_then(|rest| rest.split_once("__")).unwrap().0;
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(&format!("PRAGMA user_version = {number};")), "{name} does not set its number");
+        count += 1;
+    }
+    assert!(count > 0);
+}
