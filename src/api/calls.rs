@@ -1,17 +1,16 @@
 //! Calls: reading them, changing one by hand, erasing one.
 
 use super::error::{ApiError, Change, List, Read, Refused};
-use super::payload::JsonBody;
+use super::payload::{Done, JsonBody};
 use super::query::{ListQuery, default_limit, no_parameters};
 use super::time::Instant;
 use super::{Reader, Tag, conversation_id};
 use crate::fields::Fields;
 use crate::model::{self, CallChange, CallEnd, DriverId, Timestamp};
 use crate::store::{CallKey, CallQuery, Order, Write, Written};
-use crate::writer::Writer;
+use crate::writer::{WriteError, Writer};
 use poem::Request;
 use poem_openapi::param::{Path, Query};
-use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 
@@ -62,10 +61,8 @@ enum CallOrder {
     Asc,
 }
 
-fn newest_first() -> CallOrder {
-    CallOrder::Desc
-}
-
+// Fields that are enumerations have no words of their own here and elsewhere: the framework would give them a schema
+// that combines two, which common client generators cannot read. The enumeration's words serve.
 /// A phone call, without its turns.
 #[derive(Debug, Object)]
 #[oai(example)]
@@ -82,7 +79,6 @@ struct Call {
     /// When it ended; null while that is not known.
     #[oai(nullable)]
     call_end_time: Option<Instant>,
-    /// Where it stands.
     status: CallStatus,
     /// How many turns are stored; also the last one's sequence number.
     turn_count: i64,
@@ -164,7 +160,6 @@ impl Example for CallPage {
 #[derive(Debug, Object)]
 #[oai(example)]
 struct CallPatch {
-    /// The new status.
     status: Option<CallStatus>,
     /// The new end, not before the start; null takes the end away.
     #[oai(nullable)]
@@ -205,9 +200,8 @@ impl CallsApi {
         /// Only calls whose conversation id, driver's name or any message contains this text.
         #[oai(validator(min_length = 1, max_length = 200))]
         q: Query<Option<String>>,
-        /// Which call comes first.
-        #[oai(default = "newest_first")]
-        order: Query<CallOrder>,
+        /// `desc`, the newest first, which is the default, or `asc`.
+        order: Query<Option<CallOrder>>,
         /// Where the page before this one ended: its `next_cursor`.
         cursor: Query<Option<String>>,
         /// Greatest number of calls in the page.
@@ -216,7 +210,7 @@ impl CallsApi {
         /// Whether to count all calls that match, which takes time when they are many.
         #[oai(default)]
         include_total: Query<bool>,
-    ) -> Result<Json<CallPage>, Refused<List>> {
+    ) -> Result<Done<CallPage>, Refused<List>> {
         let list = ListQuery::of(request, &["status", "driver_id", "started_after", "started_before", "q", "order"])?;
         let driver_id =
             driver_id.0.map(DriverId::new).transpose().map_err(|rule| ApiError::field("driver_id", rule))?;
@@ -226,7 +220,7 @@ impl CallsApi {
             started_after: started_after.0.map(|time| time.0),
             started_before: started_before.0.map(|time| time.0),
             text: q.0,
-            order: match order.0 {
+            order: match order.0.unwrap_or(CallOrder::Desc) {
                 CallOrder::Desc => Order::Descending,
                 CallOrder::Asc => Order::Ascending,
             },
@@ -240,7 +234,7 @@ impl CallsApi {
         let page = self.reader.read(move |store| store.calls(&query)).await?;
         let cut_at = page.rows.last().filter(|_| page.has_more);
         let next_cursor = cut_at.map(|call| list.cursor_behind(format_args!("{} {}", call.call_start_time, call.id)));
-        Ok(Json(CallPage {
+        Ok(Done(CallPage {
             data: page.rows.into_iter().map(Into::into).collect(),
             next_cursor,
             has_more: page.has_more,
@@ -255,11 +249,11 @@ impl CallsApi {
         request: &Request,
         /// The platform's name for the call.
         conversation_id: Path<String>,
-    ) -> Result<Json<Call>, Refused<Read>> {
+    ) -> Result<Done<Call>, Refused<Read>> {
         no_parameters(request)?;
         let id = self::conversation_id(&conversation_id.0)?;
         let call = self.reader.read(move |store| store.call(&id)).await?;
-        Ok(Json(call.ok_or_else(|| no_call(&conversation_id.0))?.into()))
+        Ok(Done(call.ok_or_else(|| no_call(&conversation_id.0))?.into()))
     }
 
     /// Change a call
@@ -272,12 +266,17 @@ impl CallsApi {
         /// The platform's name for the call.
         conversation_id: Path<String>,
         body: JsonBody<CallPatch>,
-    ) -> Result<Json<Call>, Refused<Change>> {
+    ) -> Result<Done<Call>, Refused<Change>> {
         no_parameters(request)?;
         let id = self::conversation_id(&conversation_id.0)?;
         let change = read_change(&body.bytes)?;
-        match self.writer.write(Write::ChangeCall(id, change)).await? {
-            Written::Call(call) => Ok(Json((*call).into())),
+        match self
+            .writer
+            .write(Write::ChangeCall(id, change))
+            .await
+            .map_err(|error| unchanged(error, &conversation_id.0))?
+        {
+            Written::Call(call) => Ok(Done((*call).into())),
             _ => unreachable!("a change of a call is answered with the call"),
         }
     }
@@ -294,13 +293,17 @@ impl CallsApi {
     ) -> Result<Erased, Refused<Read>> {
         no_parameters(request)?;
         let id = self::conversation_id(&conversation_id.0)?;
-        self.writer.write(Write::EraseCall(id)).await?;
+        self.writer.write(Write::EraseCall(id)).await.map_err(|error| unchanged(error, &conversation_id.0))?;
         Ok(Erased::Erased)
     }
 }
 
 pub(super) fn no_call(conversation_id: &str) -> ApiError {
     ApiError::NotFound(format!("there is no call {conversation_id}"))
+}
+
+fn unchanged(error: WriteError, conversation_id: &str) -> ApiError {
+    ApiError::of_write(error, || no_call(conversation_id))
 }
 
 fn read_change(body: &[u8]) -> Result<CallChange, ApiError> {

@@ -1,8 +1,8 @@
 //! Dispatches: the outbound call records by which a call finds its driver.
 
 use super::calls::example_instant;
-use super::error::{ApiError, Put, Read, Refused};
-use super::payload::JsonBody;
+use super::error::{ApiError, Read, Record, Refused};
+use super::payload::{Done, JsonBody};
 use super::query::no_parameters;
 use super::time::Instant;
 use super::{Reader, Tag, conversation_id};
@@ -191,10 +191,10 @@ impl DispatchesApi {
         request: &Request,
         /// The platform's name for the call.
         conversation_id: Path<String>,
-    ) -> Result<Json<Dispatch>, Refused<Read>> {
+    ) -> Result<Done<Dispatch>, Refused<Read>> {
         no_parameters(request)?;
         let id = self::conversation_id(&conversation_id.0)?;
-        Ok(Json(self.stored(id).await?.into()))
+        Ok(Done(self.stored(id).await?.into()))
     }
 
     /// Create or replace a dispatch
@@ -207,7 +207,7 @@ impl DispatchesApi {
         /// The platform's name for the call.
         conversation_id: Path<String>,
         body: JsonBody<DispatchPut>,
-    ) -> Result<DispatchStored, Refused<Put>> {
+    ) -> Result<DispatchStored, Refused<Record>> {
         no_parameters(request)?;
         let id = self::conversation_id(&conversation_id.0)?;
         let fields = Fields::from_json(&body.bytes).map_err(|rule| ApiError::field("body", rule))?;
@@ -229,7 +229,8 @@ impl DispatchesApi {
     ) -> Result<DispatchDeleted, Refused<Read>> {
         no_parameters(request)?;
         let id = self::conversation_id(&conversation_id.0)?;
-        self.writer.write(Write::DeleteDispatch(id)).await?;
+        let deleted = self.writer.write(Write::DeleteDispatch(id.clone())).await;
+        deleted.map_err(|error| ApiError::of_write(error, || no_dispatch(&id)))?;
         Ok(DispatchDeleted::Deleted)
     }
 
@@ -241,11 +242,11 @@ impl DispatchesApi {
         &self,
         request: &Request,
         body: JsonBody<DispatchBulk>,
-    ) -> Result<Json<BulkStored>, Refused<Put>> {
+    ) -> Result<Done<BulkStored>, Refused<Record>> {
         no_parameters(request)?;
         let read = read_bulk(&body.bytes)?;
         match self.writer.write(Write::PutDispatches(read)).await {
-            Ok(written) => Ok(Json(dispatches(&written).into())),
+            Ok(written) => Ok(Done(dispatches(&written).into())),
             Err(WriteError::Rejected(Rejection::Elements(bad))) => {
                 let problems: Vec<_> = bad.iter().map(|element| within(element.index, element.problem())).collect();
                 Err(ApiError::fields(&problems).into())
@@ -259,8 +260,12 @@ impl DispatchesApi {
     async fn stored(&self, id: ConversationId) -> Result<model::Dispatch, ApiError> {
         let wanted = id.clone();
         let dispatch = self.reader.read(move |store| store.dispatch(&wanted)).await?;
-        dispatch.ok_or_else(|| ApiError::NotFound(format!("there is no dispatch {id}")))
+        dispatch.ok_or_else(|| no_dispatch(&id))
     }
+}
+
+fn no_dispatch(id: &ConversationId) -> ApiError {
+    ApiError::NotFound(format!("there is no dispatch {id}"))
 }
 
 fn dispatches(written: &Written) -> Counts {

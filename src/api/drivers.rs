@@ -2,7 +2,7 @@
 
 use super::calls::example_instant;
 use super::error::{ApiError, List, Put, Read, Refused};
-use super::payload::JsonBody;
+use super::payload::{Done, JsonBody};
 use super::query::{ListQuery, default_limit, no_parameters};
 use super::time::Instant;
 use super::{Reader, Tag};
@@ -135,13 +135,13 @@ impl DriversApi {
         /// Whether to count all drivers.
         #[oai(default)]
         include_total: Query<bool>,
-    ) -> Result<Json<DriverPage>, Refused<List>> {
+    ) -> Result<Done<DriverPage>, Refused<List>> {
         let list = ListQuery::of(request, &[])?;
         let after = list.key_in(cursor.0.as_deref(), |key| DriverId::new(key.parse().ok()?).ok())?;
         let (limit, with_total) = (limit.0.into(), include_total.0);
         let page = self.reader.read(move |store| store.drivers(after, limit, with_total)).await?;
         let next_cursor = page.rows.last().filter(|_| page.has_more).map(|driver| list.cursor_behind(driver.id));
-        Ok(Json(DriverPage {
+        Ok(Done(DriverPage {
             data: page.rows.into_iter().map(Into::into).collect(),
             next_cursor,
             has_more: page.has_more,
@@ -154,12 +154,12 @@ impl DriversApi {
     async fn get_driver(
         &self,
         request: &Request,
-        /// The fleet's number for the driver.
+        /// The fleet's number for the driver, a whole number from 1.
         id: Path<String>,
-    ) -> Result<Json<Driver>, Refused<Read>> {
+    ) -> Result<Done<Driver>, Refused<Read>> {
         no_parameters(request)?;
         let id = driver_id(&id.0)?;
-        Ok(Json(self.stored(id).await?.into()))
+        Ok(Done(self.stored(id).await?.into()))
     }
 
     /// Create or replace a driver
@@ -167,7 +167,7 @@ impl DriversApi {
     async fn put_driver(
         &self,
         request: &Request,
-        /// The fleet's number for the driver.
+        /// The fleet's number for the driver, a whole number from 1.
         id: Path<String>,
         body: JsonBody<DriverPut>,
     ) -> Result<DriverStored, Refused<Put>> {
@@ -189,11 +189,13 @@ impl DriversApi {
     async fn delete_driver(
         &self,
         request: &Request,
-        /// The fleet's number for the driver.
+        /// The fleet's number for the driver, a whole number from 1.
         id: Path<String>,
     ) -> Result<DriverDeleted, Refused<Read>> {
         no_parameters(request)?;
-        self.writer.write(Write::DeleteDriver(driver_id(&id.0)?)).await?;
+        let id = driver_id(&id.0)?;
+        let deleted = self.writer.write(Write::DeleteDriver(id)).await;
+        deleted.map_err(|error| ApiError::of_write(error, || no_driver(id)))?;
         Ok(DriverDeleted::Deleted)
     }
 }
@@ -201,8 +203,12 @@ impl DriversApi {
 impl DriversApi {
     async fn stored(&self, id: DriverId) -> Result<model::Driver, ApiError> {
         let driver = self.reader.read(move |store| store.driver(id)).await?;
-        driver.ok_or_else(|| ApiError::NotFound(format!("there is no driver {id}")))
+        driver.ok_or_else(|| no_driver(id))
     }
+}
+
+fn no_driver(id: DriverId) -> ApiError {
+    ApiError::NotFound(format!("there is no driver {id}"))
 }
 
 /// The path's number. Taken as text, so that a bad one is refused in the words of its rule.

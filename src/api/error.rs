@@ -123,6 +123,14 @@ impl ApiError {
         }
     }
 
+    /// Why a write was not done; what it did not find is named by `missing`.
+    pub fn of_write(error: WriteError, missing: impl FnOnce() -> Self) -> Self {
+        match error {
+            WriteError::Rejected(Rejection::NotFound) => missing(),
+            error => error.into(),
+        }
+    }
+
     /// A field that breaks a rule.
     pub fn field(field: &str, rule: impl std::fmt::Display) -> Self {
         Self::BadRequest(format!("{field}: {rule}"))
@@ -289,6 +297,8 @@ listed! {
     List = [400, 500, 503];
     /// Of reading one thing by its name.
     Read = [400, 404, 500, 503];
+    /// Of creating or replacing a thing that nothing else can stand in the way of.
+    Record = [400, 413, 415, 500, 503];
     /// Of creating or replacing a thing.
     Put = [400, 409, 413, 415, 500, 503];
     /// Of changing a thing.

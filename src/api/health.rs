@@ -1,9 +1,9 @@
 //! Whether the process lives, and whether it can do its work.
 
 use super::error::{ApiError, Readiness, Refused};
+use super::payload::Done;
 use super::{Reader, Tag};
 use crate::writer::{WriteError, Writer};
-use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 
@@ -28,8 +28,8 @@ impl Example for Health {
     }
 }
 
-fn ok() -> Json<Health> {
-    Json(Health { status: "ok".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() })
+fn ok() -> Done<Health> {
+    Done(Health { status: "ok".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() })
 }
 
 #[expect(clippy::unused_async, reason = "the framework wants every operation to be async")]
@@ -37,7 +37,7 @@ fn ok() -> Json<Health> {
 impl HealthApi {
     /// Does the process live?
     #[oai(path = "/healthz", method = "get", operation_id = "healthz")]
-    async fn healthz(&self) -> Json<Health> {
+    async fn healthz(&self) -> Done<Health> {
         ok()
     }
 
@@ -46,7 +46,7 @@ impl HealthApi {
     /// The database is migrated and can be read, and the disk takes writes: either a turn was committed within the last
     /// five seconds, or a write of no consequence is tried and synced.
     #[oai(path = "/readyz", method = "get", operation_id = "readyz")]
-    async fn readyz(&self) -> Result<Json<Health>, Refused<Readiness>> {
+    async fn readyz(&self) -> Result<Done<Health>, Refused<Readiness>> {
         let not_ready = |cause| ApiError::Unavailable("the service is not ready", cause);
         self.writer.probe().await.map_err(|error| {
             not_ready(match error {

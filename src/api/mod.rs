@@ -53,7 +53,6 @@ pub fn service(store: Arc<dyn Store>, writer: Writer) -> OpenApiService<impl Ope
         health::HealthApi { reader, writer },
     );
     OpenApiService::new(operations, "transcribe-hook", env!("CARGO_PKG_VERSION"))
-        .summary("Calls of a voice agent with truck drivers, turn by turn")
         .description(
             "Receives the dialogue turns of ElevenLabs voice-agent phone calls by webhook, keeps them in one SQLite \
              file, and gives them back. A turn is answered 201 once it is on disk; the same turn again is answered the \

@@ -1,13 +1,16 @@
-//! A JSON body of bounded length, handed on as bytes: the handler reads it by the rules of its domain, so that every
+//! JSON bodies, the request's and the answer's.
+//!
+//! The request's is of bounded length, and handed on as bytes: the handler reads it by the rules of its domain, so that every
 //! problem is named, while the document shows the schema of `T`.
 
 use super::error::ApiError;
 use poem::error::ReadBodyError;
 use poem::web::headers::{ContentLength, HeaderMapExt as _};
-use poem::{Request, RequestBody};
+use poem::{IntoResponse, Request, RequestBody, Response};
+use poem_openapi::ApiResponse;
 use poem_openapi::payload::{Json, ParsePayload, Payload};
-use poem_openapi::registry::{MetaSchemaRef, Registry};
-use poem_openapi::types::Type;
+use poem_openapi::registry::{MetaResponses, MetaSchemaRef, Registry};
+use poem_openapi::types::{ToJSON, Type};
 use std::marker::PhantomData;
 
 /// Greatest length of a body, in bytes; the server puts it with each request.
@@ -55,3 +58,26 @@ impl<T: Type> ParsePayload for JsonBody<T> {
 }
 
 poem_openapi::impl_apirequest_for_payload!(JsonBody<T>, T: Type);
+
+/// 200 with a body. The framework's own [`Json`] would leave the answer without a description in the document.
+pub struct Done<T>(pub T);
+
+impl<T: ToJSON> IntoResponse for Done<T> {
+    fn into_response(self) -> Response {
+        Json(self.0).into_response()
+    }
+}
+
+impl<T: ToJSON> ApiResponse for Done<T> {
+    fn meta() -> MetaResponses {
+        let mut meta = Json::<T>::meta();
+        for response in &mut meta.responses {
+            response.description = "Done; the body is the answer.";
+        }
+        meta
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}

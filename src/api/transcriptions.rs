@@ -2,6 +2,7 @@
 
 use super::calls::{example_instant, no_call};
 use super::error::{Read, Refused};
+use super::payload::Done;
 use super::query::{ListQuery, default_limit};
 use super::time::Instant;
 use super::{Reader, Tag};
@@ -9,7 +10,6 @@ use crate::model::{self, Timestamp};
 use crate::store::{TurnKey, TurnOrder, TurnQuery};
 use poem::Request;
 use poem_openapi::param::{Path, Query};
-use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{Enum, Object, OpenApi};
 
@@ -25,10 +25,6 @@ enum TurnOrdering {
     Sequence,
     /// By when they were said.
     Time,
-}
-
-fn by_arrival() -> TurnOrdering {
-    TurnOrdering::Sequence
 }
 
 /// Who spoke.
@@ -83,7 +79,6 @@ struct Transcription {
     id: i64,
     /// The call that it belongs to.
     conversation_id: String,
-    /// Who spoke.
     speaker_type: Speaker,
     /// What was said.
     message_text: String,
@@ -91,7 +86,6 @@ struct Transcription {
     timestamp: Instant,
     /// Its place in the call: 1, 2, 3 … in order of arrival, without gaps.
     sequence_number: i64,
-    /// How it came here.
     source: Source,
     /// When it was stored.
     created_at: Instant,
@@ -162,9 +156,8 @@ impl TranscriptionsApi {
         /// Only turns with a greater sequence number.
         #[oai(default, validator(minimum(value = "0")))]
         after_sequence: Query<i64>,
-        /// By what the turns are ordered.
-        #[oai(default = "by_arrival")]
-        order: Query<TurnOrdering>,
+        /// `sequence`, by arrival, which is the default, or `time`, by when they were said.
+        order: Query<Option<TurnOrdering>>,
         /// Where the page before this one ended: its `next_cursor`.
         cursor: Query<Option<String>>,
         /// Greatest number of turns in the page.
@@ -173,12 +166,12 @@ impl TranscriptionsApi {
         /// Whether to count all turns that match.
         #[oai(default)]
         include_total: Query<bool>,
-    ) -> Result<Json<TranscriptionPage>, Refused<Read>> {
+    ) -> Result<Done<TranscriptionPage>, Refused<Read>> {
         let list = ListQuery::of(request, &["after_sequence", "order"])?;
         let query = TurnQuery {
             conversation_id: super::conversation_id(&conversation_id.0)?,
             after_sequence: after_sequence.0,
-            order: match order.0 {
+            order: match order.0.unwrap_or(TurnOrdering::Sequence) {
                 TurnOrdering::Sequence => TurnOrder::Sequence,
                 TurnOrdering::Time => TurnOrder::Time,
             },
@@ -194,7 +187,7 @@ impl TranscriptionsApi {
         let cut_at = page.rows.last().filter(|_| page.has_more);
         let next_cursor =
             cut_at.map(|turn| list.cursor_behind(format_args!("{} {}", turn.timestamp, turn.sequence_number)));
-        Ok(Json(TranscriptionPage {
+        Ok(Done(TranscriptionPage {
             data: page.rows.into_iter().map(Into::into).collect(),
             next_cursor,
             has_more: page.has_more,

@@ -17,7 +17,7 @@ pub(super) struct WebhooksApi {
     pub(super) writer: Writer,
 }
 
-/// Who spoke, in the platform's words.
+/// Who spoke, in the platform's words: `user` is the driver, and stored as `driver`.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
 enum PlatformSpeaker {
@@ -37,7 +37,6 @@ struct TurnDelivery {
     /// The platform's name for the call; opaque, 1 to 256 characters.
     #[oai(validator(min_length = 1, max_length = 256))]
     conversation_id: String,
-    /// Who spoke.
     speaker: PlatformSpeaker,
     /// What was said; not blank, at most 64 KiB of UTF-8.
     #[oai(validator(min_length = 1))]
