@@ -1,0 +1,262 @@
+//! No power cut loses an acknowledged turn, and none leaves a database that contradicts itself.
+//!
+//! The real binary runs with a recorder in it, which writes down each write, sync and answer in the order they
+//! happened. From that log the tests build what the disk may hold after the power went at any point: all that was
+//! synced, and of the rest nothing, a random half, or everything. Each such state is opened, which recovers it, and is
+//! held against the answers that had been sent by then.
+//!
+//! The second test shows that the first would notice: it takes the sync at each commit away.
+//!
+//! On Linux only, where a library can be loaded into the unmodified program.
+#![cfg(target_os = "linux")]
+
+mod disk;
+mod examine;
+pub(crate) mod recorder;
+
+use crate::harness::{Service, TURNS, binary, wait_for};
+use crate::ingest::turn;
+use disk::{Disk, Luck, Random};
+use examine::{Harm, Promise, examine};
+use recorder::{Event, Moment, Recorder};
+use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+const CLIENTS: usize = 8;
+const DATABASE: &str = "calls.db";
+
+#[test]
+fn no_power_cut_loses_an_acknowledged_turn() {
+    let recorder = Recorder::build();
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = folder.path().join(DATABASE);
+    let recording = || recorder.recording(binary(), folder.path());
+
+    // A day like any other: load, a rest in which the log is folded in, load, and an orderly end.
+    let service = Service::start_command(recording(), &database, &[]);
+    let mut next = deliver_by_all(&service, [0; CLIENTS], 30);
+    let log = folder.path().join(format!("{DATABASE}-wal"));
+    wait_for("the log to be folded in", || log.metadata().is_ok_and(|log| log.len() == 0).then_some(()));
+    next = deliver_by_all(&service, next, 10);
+    service.stop();
+
+    // A crash in the middle of a commit: its turns are in the log, not synced, and nobody was told of them.
+    let killed = recorder.killing(recording(), folder.path(), 30, Moment::BeforeSync);
+    let service = Service::start_command(killed, &database, &[]);
+    next = deliver_by_all(&service, next, 1000);
+    assert_eq!(service.wait().0.signal(), Some(9), "killed by the recorder");
+
+    // The senders repeat what got no answer.
+    let service = Service::start_command(recording(), &database, &[]);
+    deliver_by_all(&service, next, 10);
+    service.stop();
+
+    let events = recorder.events();
+    let promises: Vec<_> = events.iter().filter_map(Promise::of).collect();
+    assert!(promises.len() > CLIENTS * 50, "{} turns were acknowledged", promises.len());
+    assert!(promises.iter().any(|promise| promise.replayed), "the crash came between a commit's write and its sync");
+
+    assert_nothing_went_unrecorded(&events, &database);
+
+    let mut cuts = Cuts::of(&events);
+    let points = cuts.choose_points();
+    assert!(points.len() >= 60, "{} points", points.len());
+    for (i, point) in points.iter().enumerate() {
+        for luck in [Luck::Nothing, Luck::Half, Luck::Everything] {
+            let state = cuts.at(*point, luck);
+            if let Err(harm) = state.examine() {
+                panic!("{}: {harm:?}", state.name);
+            }
+            // Recovery by the service itself costs more, so that it is tried on some states only: of the file's first
+            // moments, since these are special, and of all the rest.
+            if luck == Luck::Half && (*point < FIRST_MOMENTS || i % 10 == 0) && !state.first_write_is_torn() {
+                println!("{}", state.name);
+                state.serve();
+            }
+        }
+    }
+}
+
+#[test]
+fn without_a_sync_at_each_commit_a_power_cut_is_seen_to_lose_turns() {
+    let recorder = Recorder::build();
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = recorder.recording(binary(), folder.path());
+    command.env("TRANSCRIBE_HOOK_TEST_SYNCHRONOUS_NORMAL", "1");
+    let service = Service::start_command(command, &folder.path().join(DATABASE), &[]);
+    deliver_by_all(&service, [0; CLIENTS], 30);
+    service.stop();
+
+    let events = recorder.events();
+    let mut cuts = Cuts::of(&events);
+    let (mut states, mut lost) = (0, 0);
+    for point in cuts.choose_points() {
+        for luck in [Luck::Nothing, Luck::Half, Luck::Everything] {
+            let state = cuts.at(point, luck);
+            states += 1;
+            match state.examine() {
+                Ok(()) => {}
+                Err(Harm::Lost(_)) => lost += 1,
+                Err(harm @ Harm::Corrupt(_)) => panic!("{}: {harm:?}", state.name),
+            }
+        }
+    }
+    assert!(lost > 0, "seed {}: none of {states} states lost a turn", cuts.seed);
+}
+
+/// All events together make the very file that the service left, and no other.
+fn assert_nothing_went_unrecorded(events: &[Event], database: &Path) {
+    let mut disk = Disk::default();
+    for event in events {
+        disk.apply(event);
+    }
+    let files = disk.after_power_cut(Luck::Everything, &mut Random::new(0));
+    assert_eq!(files.keys().collect::<Vec<_>>(), [DATABASE]);
+    assert!(files[DATABASE] == std::fs::read(database).expect("a file"), "the recorded writes make the file");
+}
+
+/// Each client delivers `count` turns, or as many as the service lives to take; returns each client's next turn, which
+/// it may have delivered without hearing of it.
+fn deliver_by_all(service: &Service, from: [usize; CLIENTS], count: usize) -> [usize; CLIENTS] {
+    let url = service.url(TURNS);
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = from
+            .into_iter()
+            .enumerate()
+            .map(|(client, from)| {
+                let url = &url;
+                scope.spawn(move || {
+                    let agent = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(30))).build();
+                    let agent = ureq::Agent::from(agent);
+                    (from..from + count).find(|&i| !deliver(&agent, url, client, i)).unwrap_or(from + count)
+                })
+            })
+            .collect();
+        let next: Vec<_> = clients.into_iter().map(|client| client.join().expect("a client")).collect();
+        next.try_into().expect("one number a client")
+    })
+}
+
+/// Whether the service answered; if it did, it must have stored the turn.
+fn deliver(agent: &ureq::Agent, url: &str, client: usize, i: usize) -> bool {
+    // Three clients speak in each conversation.
+    let conversation = format!("conv_{}", client / 3);
+    let n = client * 10_000 + i;
+    let request = agent.post(url).header("x-request-id", Promise::request_id(&conversation, n));
+    match request.send_json(turn(&conversation, n)) {
+        Ok(response) => {
+            assert_eq!(response.status(), 201);
+            true
+        }
+        Err(error @ ureq::Error::StatusCode(_)) => panic!("{error}"),
+        Err(_) => false,
+    }
+}
+
+/// How many events belong to the file's making.
+const FIRST_MOMENTS: usize = 12;
+
+/// Power cuts in one recorded history, at ever later points.
+struct Cuts<'a> {
+    seed: u64,
+    random: Random,
+    events: &'a [Event],
+    disk: Disk,
+    done: usize,
+    promises: Vec<Promise>,
+}
+
+/// What one power cut left.
+struct State {
+    name: String,
+    folder: tempfile::TempDir,
+    promises: Vec<Promise>,
+}
+
+impl<'a> Cuts<'a> {
+    fn of(events: &'a [Event]) -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock past 1970");
+        let seed = u64::from(since.subsec_nanos()) ^ since.as_secs() << 30;
+        Self { seed, random: Random::new(seed), events, disk: Disk::default(), done: 0, promises: Vec::new() }
+    }
+
+    /// Points at random, as many just after an acknowledgement, some before the first one, each of the first moments,
+    /// and the end.
+    fn choose_points(&mut self) -> Vec<usize> {
+        const EACH: usize = 35;
+        const EARLY: usize = 10;
+        let answers: Vec<_> = (1..=self.events.len()).filter(|i| Promise::of(&self.events[i - 1]).is_some()).collect();
+        let mut points: Vec<_> = (0..FIRST_MOMENTS).chain([self.events.len()]).collect();
+        for _ in 0..EACH {
+            points.push(self.random.below(self.events.len()));
+            points.push(answers[self.random.below(answers.len())]);
+        }
+        points.extend((0..EARLY).map(|_| self.random.below(answers[0])));
+        points.sort_unstable();
+        points.dedup();
+        points
+    }
+
+    /// The power goes after the first `point` events.
+    fn at(&mut self, point: usize, luck: Luck) -> State {
+        for event in &self.events[self.done..point] {
+            self.disk.apply(event);
+            self.promises.extend(Promise::of(event));
+        }
+        self.done = point;
+        let files = self.disk.after_power_cut(luck, &mut self.random);
+        let name = format!(
+            "seed {}, power cut after event {point} of {} with {luck:?} of what was not synced, files {:?}",
+            self.seed,
+            self.events.len(),
+            files.iter().map(|(name, content)| (name, content.len())).collect::<BTreeMap<_, _>>()
+        );
+        let folder = tempfile::tempdir().expect("a folder");
+        for (file, content) in &files {
+            std::fs::write(folder.path().join(file), content).expect("room for a file");
+        }
+        // The index of the log is never synced: whatever is found in it must not be believed.
+        let noise: Vec<u8> = (0..4096).map(|_| self.random.byte()).collect();
+        std::fs::write(folder.path().join(format!("{DATABASE}-shm")), noise).expect("room for a file");
+        State { name, folder, promises: self.promises.clone() }
+    }
+}
+
+impl State {
+    /// Whether the file's very first write reached the disk without its beginning. The service refuses such a file as
+    /// none of its own, although SQLite, as the examination shows, would make it an empty database again by the
+    /// journal beside it. Only a file that has never held anything can be in this state.
+    fn first_write_is_torn(&self) -> bool {
+        let torn = std::fs::read(self.folder.path().join(DATABASE))
+            .is_ok_and(|content| !content.is_empty() && !content.starts_with(b"SQLite format 3\0"));
+        assert!(!torn || self.promises.is_empty(), "{}", self.name);
+        torn
+    }
+
+    /// Looks at a copy, so that the state can be used again.
+    fn examine(&self) -> Result<(), Harm> {
+        let copy = tempfile::tempdir().expect("a folder");
+        for file in self.folder.path().read_dir().expect("a folder") {
+            let file = file.expect("a file");
+            std::fs::copy(file.path(), copy.path().join(file.file_name())).expect("room for a copy");
+        }
+        examine(&copy.path().join(DATABASE), &self.promises)
+    }
+
+    /// The service starts on it, and answers a repeat of the last acknowledged turn as it did the first time.
+    fn serve(&self) {
+        let database = self.folder.path().join(DATABASE);
+        let service = Service::start_on(&database, &[]);
+        if let Some(promise) = self.promises.last() {
+            let answer = service.deliver(&turn(&promise.conversation, promise.n)).expect(201);
+            assert_eq!(answer.header("idempotent-replayed"), Some("true"), "{}", self.name);
+            assert_eq!(answer.json()["transcription_id"], promise.transcription_id, "{}", self.name);
+            assert_eq!(answer.json()["sequence_number"], promise.sequence_number, "{}", self.name);
+        }
+        service.deliver(&turn("conv_after", 1)).expect(201);
+        service.stop();
+        assert_eq!(examine(&database, &self.promises), Ok(()), "{}", self.name);
+    }
+}
