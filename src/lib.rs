@@ -1,4 +1,91 @@
-//! transcribe-hook
+//! transcribe-hook receives the dialogue turns of ElevenLabs voice-agent phone calls by webhook, keeps calls and
+//! transcriptions in one SQLite file, and gives them back.
+//!
+//! This page is the architecture, for who carries the code on. How to use the service is in `README.md`, how to call it
+//! in `openapi/README.md`.
+//!
+//! # Map
+//!
+//! Data flows down only; a test (`tests/it/tidy.rs`) keeps it so.
+//!
+//! | layer | knows | module |
+//! | --- | --- | --- |
+//! | command line | clap; the one place that exits | [`cli`], [`telemetry`] |
+//! | running service | poem; route tree, layers, order of stopping | [`server`] |
+//! | HTTP interface | poem-openapi; what is taken and answered, the document | [`api`] |
+//! | work | reading deliveries and files; queueing and batching | [`ingest`], [`import`], [`drivers`], [`writer`] |
+//! | storage | SQL, in [`store::sqlite`] only; a batch is one transaction | [`store`] |
+//! | words of the domain | nothing else | [`model`], [`fields`] |
+//!
+//! There are two families of types: the wire's own in [`api`], and the domain's in [`model`], which are valid by
+//! construction. Rows become domain types inside the store.
+//!
+//! # The way of one turn
+//!
+//! 1. [`server::Edge`] gives the request its id and starts its log line.
+//! 2. `api::webhooks` takes the body, bounded, as bytes, and [`ingest::read_turn`] makes a [`model::NewTurn`] of it or
+//!    names every field that breaks a rule (400).
+//! 3. [`writer::Writer::write`] puts it into the bounded queue (full: 503) and waits.
+//! 4. The writer's thread takes what is waiting, at most 256 writes, and calls [`store::Store::apply`]: `BEGIN IMMEDIATE`, then
+//!    for each turn: find its call or make it, look for a repeat, insert; then each call's row once; `COMMIT`, which with
+//!    `synchronous=FULL` returns when the log is on disk.
+//! 5. Each waiting request gets its own outcome: 201 with the turn's numbers, or 422.
+//!
+//! # What always holds
+//!
+//! - **201 means on disk.** Nothing answers before the commit. A repeat found in a log that a crashed process left is on
+//!   disk too: opening syncs and folds that log in before anything is served.
+//! - **Once.** A repeat is looked for in the same transaction that would store it, by the one writer.
+//! - **In order, without gaps.** `sequence_number` is the call's `turn_count` plus one, in the same transaction; turns are
+//!   never deleted one by one. `id` is never used twice (`AUTOINCREMENT`), so that "newer than" keeps its meaning.
+//! - **A failure is never 2xx**, and nothing waits without bound: the queue is bounded in number and in bytes, a write
+//!   in its waiting time, a read in its running time, a body in its length.
+//! - **Readers do not delay the writer**: WAL; read-only connections; each read one short snapshot.
+//! - **One service a file**, by a lock file; only its writing connection moves the log into the database.
+//!
+//! # Implementation notes
+//!
+//! **Driver lookup.** The driver of a call is the driver of the dispatch with the same `conversation_id`. It is looked up
+//! when the first turn makes the call; a dispatch that is stored or corrected later fills it in, in its own transaction.
+//! A call whose driver is unknown is kept with NULL and a warning: a dialler's own record often comes after the first
+//! words. Deleting a driver keeps calls and dispatches, without a driver.
+//!
+//! **Sequence numbers.** Counting rows, or taking the maximum, would cost more the longer a call is, and outside the
+//! transaction would give one number twice. `turn_count` in the call's row is both the count and the last number; a
+//! batch reads it once for each call that it touches and writes it back once.
+//!
+//! **Repeats.** With a delivery key (`Idempotency-Key`, or `tool_call_id` in the platform's envelope), the key decides,
+//! within the conversation, by a unique index; the same key for another turn is the sender's mistake (422). Without one,
+//! the same conversation, speaker, timestamp and words are the same turn, also as one that came with a key. They are found by `repeat_key`, an
+//! indexed integer: the call's row number above 32 bits of a digest. What has the same `repeat_key` is then compared in
+//! full, so a collision costs a comparison and nothing else.
+//!
+//! **Speaker mapping.** The platform says `agent` and `user`; stored and shown are `agent` and `driver`. Any other word is refused, so that a
+//! platform's new word is noticed instead of misfiled.
+//!
+//! **The first turn.** It makes the call: status `in_progress`, `call_start_time` its timestamp, whatever order turns
+//! come in later. A turn for a call that is over is stored and leaves the status alone: late is better than lost.
+//!
+//! **Errors and retries.** Below the HTTP layer errors are small enums that know no status; [`api::error`] gives each
+//! its status and words. What went wrong inside is for the log, not for the client. Inside one delivery, a lock that
+//! another process holds is waited out (`--write-timeout`) with SQLite's own growing pauses; a batch that fails
+//! otherwise is tried write by write, once, so that one that the database refuses does not fail its neighbours. Senders
+//! may repeat whatever was not answered: a turn is stored once.
+//!
+//! **Time.** Instants are UTC with microseconds, as text of fixed width, so that their order as text is their order in
+//! time. An offset is converted; without one, UTC is assumed. Digits past the microsecond are cut off, not rounded, so that an instant never moves into
+//! the next second. The order of a call is the order of commit, never the clock's.
+//!
+//! **What is assumed of ElevenLabs.** `conversation_id` is opaque. No product feature of the platform posts single turns;
+//! they come from a tool that the agent's language model calls, so they can be missing, late, repeated or reworded, and
+//! tools default to GET, hence the 405 that says to use POST. Tool calls carry no signature. Unknown fields appear without
+//! notice and are ignored. The envelope form of tool calls is taken although it is not documented.
+//!
+//! **SQLite.** The bundled version is asserted to be 3.51.3 or later: earlier ones could lose a committed transaction
+//! when two connections met at a log's reset. A new database is made aside and renamed once it is whole. After two quiet seconds, and when the
+//! service stops, the log is folded in, so that the one file is everything. `cp` of a file in use is not a copy; `backup`
+//! is. Migrations run grouped, so that each commits together with its history row: a process killed between the two could never start again.
+
 pub mod api;
 pub mod cli;
 pub mod drivers;

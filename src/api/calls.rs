@@ -214,6 +214,9 @@ impl CallsApi {
         let list = ListQuery::of(request, &["status", "driver_id", "started_after", "started_before", "q", "order"])?;
         let driver_id =
             driver_id.0.map(DriverId::new).transpose().map_err(|rule| ApiError::field("driver_id", rule))?;
+        if q.0.as_ref().is_some_and(|text| text.contains('\0')) {
+            return Err(ApiError::field("q", "must not contain U+0000").into());
+        }
         let query = CallQuery {
             status: status.0.map(Into::into),
             driver_id,

@@ -213,7 +213,7 @@ impl DispatchesApi {
         let fields = Fields::from_json(&body.bytes).map_err(|rule| ApiError::field("body", rule))?;
         let dispatch = read_dispatch(fields, Some(id.clone())).map_err(|problems| ApiError::fields(&problems))?;
         let counts = dispatches(&self.writer.write(Write::PutDispatches(vec![dispatch])).await?);
-        let dispatch = Json(self.stored(id).await?.into());
+        let dispatch = Json(self.stored(id).await.map_err(ApiError::after_a_write)?.into());
         Ok(if counts.created > 0 { DispatchStored::Created(dispatch) } else { DispatchStored::Replaced(dispatch) })
     }
 

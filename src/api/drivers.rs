@@ -178,7 +178,7 @@ impl DriversApi {
         let Written::Drivers(counts) = self.writer.write(Write::PutDrivers(vec![driver])).await? else {
             unreachable!("drivers are answered as drivers")
         };
-        let driver = Json(self.stored(id).await?.into());
+        let driver = Json(self.stored(id).await.map_err(ApiError::after_a_write)?.into());
         Ok(if counts.created > 0 { DriverStored::Created(driver) } else { DriverStored::Replaced(driver) })
     }
 
@@ -213,6 +213,7 @@ fn no_driver(id: DriverId) -> ApiError {
 
 /// The path's number. Taken as text, so that a bad one is refused in the words of its rule.
 fn driver_id(text: &str) -> Result<DriverId, ApiError> {
-    // Zero is outside the rule as much as what is no number.
-    DriverId::new(text.parse().unwrap_or(0)).map_err(|rule| ApiError::field("id", rule))
+    // Zero is outside the rule as much as what is no number; a sign or a leading zero would be a second name.
+    let canonical = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+    DriverId::new(text.parse().ok().filter(|_| canonical).unwrap_or(0)).map_err(|rule| ApiError::field("id", rule))
 }

@@ -131,6 +131,14 @@ impl ApiError {
         }
     }
 
+    /// What it means that a thing that was just stored is not there: somebody else has deleted it since.
+    pub(super) fn after_a_write(self) -> Self {
+        match self {
+            Self::NotFound(_) => Self::Unavailable("it was deleted while it was being stored; try again", None),
+            other => other,
+        }
+    }
+
     /// A field that breaks a rule.
     pub fn field(field: &str, rule: impl std::fmt::Display) -> Self {
         Self::BadRequest(format!("{field}: {rule}"))

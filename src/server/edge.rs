@@ -3,7 +3,7 @@
 //! It gives the request its id, catches panics, brings every error into the one shape, adds the headers that all
 //! answers have, and writes one log event a request, also when the client hangs up. Nothing of a body reaches the log.
 
-use super::routes::Routes;
+use super::routes::{Known, Routes};
 use crate::api::error::ApiError;
 use crate::api::trace;
 use crate::model::ConversationId;
@@ -11,7 +11,7 @@ use futures_util::FutureExt as _;
 use poem::error::{MethodNotAllowedError, NotFoundError};
 use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, IntoResponse as _, Request, Response};
-use poem_openapi::error::ContentTypeError;
+use poem_openapi::error::{ContentTypeError, ParseParamError};
 use poem_openapi::types::ToJSON as _;
 use std::hash::{BuildHasher as _, RandomState};
 use std::panic::AssertUnwindSafe;
@@ -60,7 +60,7 @@ impl<E: Endpoint> Endpoint for Edge<E> {
         let mut response = match result {
             Ok(Ok(answer)) => answer.into_response(),
             Ok(Err(error)) if error.is_from_response() => error.into_response(),
-            Ok(Err(error)) => line.refuse(&api_error(&error, &allow), &allow),
+            Ok(Err(error)) => line.refuse(&api_error(&error, route), &allow),
             // What was said in the panic is logged where it happened; it may hold a value, so it is not repeated here.
             Err(_) => line.refuse(&ApiError::Internal("the request's handler panicked".to_owned()), &allow),
         };
@@ -73,15 +73,21 @@ impl<E: Endpoint> Endpoint for Edge<E> {
 }
 
 /// The framework's errors in our words.
-fn api_error(error: &poem::Error, allow: &str) -> ApiError {
+fn api_error(error: &poem::Error, route: Option<&Known>) -> ApiError {
     if let Some(error) = error.downcast_ref::<ApiError>() {
         error.clone()
     } else if error.is::<NotFoundError>() {
         ApiError::NotFound("there is no such path; /docs shows those that there are".to_owned())
     } else if error.is::<MethodNotAllowedError>() {
-        ApiError::MethodNotAllowed(format!("use {}", allow.replace(", ", " or ")))
+        let methods = route.map_or(String::new(), |known| known.methods.replace(", ", " or "));
+        ApiError::MethodNotAllowed(format!("use {methods}"))
     } else if error.is::<ContentTypeError>() {
         ApiError::NotJson("the header Content-Type must be application/json".to_owned())
+    } else if let Some(error) = error.downcast_ref::<ParseParamError>() {
+        let rule = route.and_then(|known| known.rule(error.name)).unwrap_or(&error.reason);
+        ApiError::field(error.name, rule)
+    } else if error.is::<poem::error::ParsePathError>() {
+        ApiError::field("path", "must be UTF-8 once its percent-encoding is undone")
     } else if error.status().is_client_error() {
         ApiError::BadRequest(error.to_string())
     } else {

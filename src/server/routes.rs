@@ -1,7 +1,8 @@
-//! The paths that the service knows, with their methods: for the `Allow` of a 405, and for naming a request's route in
-//! the log without the identifiers that stand in its path.
+//! The paths that the service knows, read from its own document: for the `Allow` of a 405, for naming a request's route
+//! in the log without the identifiers that stand in its path, and for saying a query parameter's rule.
 
 use serde_json::Value;
+use std::collections::HashMap;
 
 /// All known paths.
 pub(super) struct Routes(Vec<Known>);
@@ -11,26 +12,39 @@ pub(super) struct Known {
     pub(super) template: String,
     /// As an `Allow` header lists them.
     pub(super) methods: String,
+    /// What the value of each query parameter must be.
+    rules: HashMap<String, String>,
+}
+
+impl Known {
+    /// What the value of a query parameter must be, fit to follow its name.
+    pub(super) fn rule(&self, parameter: &str) -> Option<&str> {
+        self.rules.get(parameter).map(String::as_str)
+    }
 }
 
 impl Routes {
     /// The paths of an OpenAPI document, and some that are only read.
     pub(super) fn of(document: &str, others: &[&str]) -> Self {
-        let document: Value = serde_json::from_str(document).expect("the generated document is JSON");
+        let document: &Value = &serde_json::from_str(document).expect("the generated document is JSON");
         let paths = document["paths"].as_object().expect("the generated document has paths");
         let documented = paths.iter().map(|(template, operations)| {
-            let methods = operations.as_object().expect("a path has operations").keys();
-            (template.clone(), methods.map(|method| method.to_uppercase()).collect::<Vec<_>>())
-        });
-        let others = others.iter().map(|path| ((*path).to_owned(), vec!["GET".to_owned()]));
-        let known = documented.chain(others).map(|(template, mut methods)| {
-            if methods.iter().any(|method| method == "GET") {
-                methods.push("HEAD".to_owned());
+            let operations = operations.as_object().expect("a path has operations");
+            let parameters = operations.values().filter_map(|operation| operation["parameters"].as_array()).flatten();
+            let rules = parameters
+                .filter_map(|parameter| Some((parameter["name"].as_str()?.to_owned(), rule(document, parameter))));
+            Known {
+                template: template.clone(),
+                methods: allow(operations.keys().map(|method| method.to_uppercase()).collect()),
+                rules: rules.collect(),
             }
-            methods.sort();
-            Known { template, methods: methods.join(", ") }
         });
-        Self(known.collect())
+        let others = others.iter().map(|path| Known {
+            template: (*path).to_owned(),
+            methods: allow(vec!["GET".to_owned()]),
+            rules: HashMap::new(),
+        });
+        Self(documented.chain(others).collect())
     }
 
     /// The template that a request's path fits.
@@ -45,4 +59,38 @@ fn fits(template: &str, path: &str) -> bool {
         segments.next().is_some_and(|segment| wanted == segment || (wanted.starts_with('{') && !segment.is_empty()))
     });
     all_fit && segments.next().is_none()
+}
+
+fn allow(mut methods: Vec<String>) -> String {
+    if methods.iter().any(|method| method == "GET") {
+        methods.push("HEAD".to_owned());
+    }
+    methods.sort();
+    methods.join(", ")
+}
+
+/// A parameter's rule in words, from its schema.
+fn rule(document: &Value, parameter: &Value) -> String {
+    let mut schema = &parameter["schema"];
+    if let Some(pointer) = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix('#')) {
+        schema = document.pointer(pointer).unwrap_or(&Value::Null);
+    }
+    if let Some(words) = schema["enum"].as_array() {
+        let words: Vec<_> = words.iter().filter_map(Value::as_str).collect();
+        return format!("must be one of {}", words.join(", "));
+    }
+    let number = |name: &str| schema[name].as_f64();
+    match (schema["type"].as_str(), schema["format"].as_str()) {
+        (Some("boolean"), _) => "must be true or false".to_owned(),
+        (Some("integer"), _) => match (number("minimum"), number("maximum")) {
+            (Some(least), Some(most)) => format!("must be a whole number from {least} to {most}"),
+            (Some(least), None) => format!("must be a whole number, {least} or greater"),
+            _ => "must be a whole number".to_owned(),
+        },
+        (_, Some("date-time")) => "must be an ISO 8601 date and time, for example 2026-09-28T12:00:05.25Z".to_owned(),
+        _ => match (number("minLength"), number("maxLength")) {
+            (Some(least), Some(most)) => format!("must be {least} to {most} characters long"),
+            _ => "is not valid".to_owned(),
+        },
+    }
 }

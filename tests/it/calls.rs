@@ -133,6 +133,7 @@ fn a_query_that_breaks_a_rule_is_400_and_names_the_parameter() {
         ("order=up".to_owned(), "order"),
         ("include_total=yes".to_owned(), "include_total"),
         ("q=".to_owned(), "q"),
+        ("q=a%00b".to_owned(), "q"),
         ("offset=5".to_owned(), "offset"),
         ("Status=completed".to_owned(), "Status"),
         ("cursor=nonsense".to_owned(), "cursor"),

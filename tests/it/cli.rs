@@ -195,10 +195,3 @@ fn migrate_makes_a_database_and_again_changes_nothing() {
     }
     assert!(database.exists() && !database.with_extension("db-wal").exists());
 }
-
-#[test]
-fn the_readme_lists_every_flag_as_it_is() {
-    let readme = include_str!("../../README.md");
-    let table = transcribe_hook::cli::configuration_table();
-    assert!(readme.contains(&table), "the README's table of flags should be:\n\n{table}");
-}

@@ -47,7 +47,7 @@ fn a_driver_that_breaks_a_rule_is_400_and_named() {
         let error = service.put(DRIVER, &body).expect_error(400);
         assert!(error["details"].as_str().unwrap().starts_with(field), "{body}: {error}");
     }
-    for id in ["0", "-1", "abc", "1.5", "9007199254740992", "99999999999999999999"] {
+    for id in ["0", "-1", "+1", "01", "abc", "1.5", "9007199254740992", "99999999999999999999"] {
         let error = service.put(&format!("/api/v1/drivers/{id}"), &json!({"name": "M"})).expect_error(400);
         assert!(error["details"].as_str().unwrap().starts_with("id: "), "{id}: {error}");
         service.get(&format!("/api/v1/drivers/{id}")).expect_error(400);

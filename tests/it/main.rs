@@ -1,6 +1,7 @@
 //! Black-box tests: the real binary, real HTTP over a socket, a real SQLite file.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "what a test prints is shown when it fails")]
 #![allow(unreachable_pub, reason = "nothing can be reached from outside a test crate")]
 
 mod backup;
@@ -19,6 +20,7 @@ mod logs;
 mod migration_crash;
 mod openapi;
 mod powercut;
+mod readme;
 mod schema;
 mod shutdown;
 mod store;

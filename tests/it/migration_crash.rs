@@ -38,7 +38,8 @@ fn a_recovery_killed_at_any_sync_keeps_all_that_was_stored() {
     let service = Service::start_on(&folder.path().join(DATABASE), &[]);
     let stored: Vec<_> = (1..=TURNS).map(|n| service.deliver(&turn("conv_old", n)).expect(201).json()).collect();
     // Killed, so that the turns are in the log, which the next start folds into the database.
-    service.kill();
+    service.signal("KILL");
+    service.wait();
     let kills = kill_at_each_sync(|empty| copy(folder.path(), empty), |database| holds_all(database, &stored));
     // Of the log that was found, of the log again before it is folded in, and of the database.
     assert!(kills >= 2 * 3, "{kills} kills");

@@ -161,8 +161,11 @@ impl SqliteStore {
     }
 
     fn open_locked(path: &Path, lock: Option<Lock>, options: &Options) -> Result<Self, OpenError> {
-        check_header(path)?;
         let database = |source| OpenError::Database { path: path.to_owned(), source };
+        if lock.is_some() && !path.exists() {
+            make(path, options.busy_timeout)?;
+        }
+        check_header(path)?;
         let mut connection = connect(path, options.busy_timeout).map_err(database)?;
         check_contents(&connection, path)?;
         let owner = lock.is_some();
@@ -177,6 +180,34 @@ impl SqliteStore {
         let readers = Readers::open(path, options.readers).map_err(database)?;
         Ok(Self { readers, writer: Mutex::new(connection), busy_timeout: options.busy_timeout, _lock: lock })
     }
+}
+
+/// Makes a new database aside and gives it its name once it is whole and on disk: a power cut while its first page is
+/// written could otherwise leave a file that is no database, which no later start would touch.
+fn make(path: &Path, busy_timeout: Duration) -> Result<(), OpenError> {
+    let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
+    let database = |source| OpenError::Database { path: path.to_owned(), source };
+    let beside = |ending: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(ending);
+        PathBuf::from(name)
+    };
+    let aside = beside(".new");
+    // What an attempt that was cut off left.
+    for ending in [".new", ".new-wal", ".new-shm", ".new-journal"] {
+        match std::fs::remove_file(beside(ending)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unusable(error)),
+            _ => {}
+        }
+    }
+    let mut connection = connect(&aside, busy_timeout).map_err(database)?;
+    configure(&connection, true).map_err(database)?;
+    migrate(&mut connection, path)?;
+    connection.close().map_err(|(_, error)| error).doing("closing the new file").map_err(database)?;
+    File::open(&aside).and_then(|file| file.sync_all()).map_err(unusable)?;
+    std::fs::rename(&aside, path).map_err(unusable)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(unusable)
 }
 
 /// The file's own path, so that one database has one lock file whatever links lead to it.

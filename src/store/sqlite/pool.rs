@@ -2,10 +2,12 @@
 
 use super::error::Context as _;
 use crate::store::{Error, ErrorKind, Result};
+use r2d2::ManageConnection;
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::OpenFlags;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a read may wait for a free connection.
@@ -17,7 +19,11 @@ const RUN: Duration = Duration::from_secs(5);
 /// How many steps SQLite's machine makes between two looks at the clock.
 const STEPS: i32 = 10_000;
 
-pub(super) struct Readers(r2d2::Pool<SqliteConnectionManager>);
+pub(super) struct Readers {
+    pool: Option<r2d2::Pool<Manager>>,
+    /// Held once by each connection, besides here and in the pool's manager.
+    open: Arc<()>,
+}
 
 impl Readers {
     /// Opens the first connection now and the others when they are wanted.
@@ -32,7 +38,8 @@ impl Readers {
                      PRAGMA trusted_schema = OFF; PRAGMA mmap_size = 0;",
                 )
             });
-        r2d2::Pool::builder()
+        let open = Arc::new(());
+        let pool = r2d2::Pool::builder()
             .max_size(size)
             .min_idle(Some(1))
             .connection_timeout(WAIT)
@@ -40,34 +47,70 @@ impl Readers {
             .idle_timeout(None)
             .max_lifetime(None)
             .test_on_check_out(false)
-            .build(manager)
-            .map(Self)
-            .map_err(|error| Error::new(ErrorKind::Other, "opening a reader", error))
+            .build(Manager { connections: manager, open: open.clone() })
+            .map_err(|error| Error::new(ErrorKind::Other, "opening a reader", error))?;
+        Ok(Self { pool: Some(pool), open })
     }
 
     /// A connection for one read, which is cut off when it runs too long.
     pub(super) fn get(&self) -> Result<Reader> {
-        let connection =
-            self.0.get().map_err(|error| Error::new(ErrorKind::Busy, "waiting for a free reader", error))?;
+        let pool = self.pool.as_ref().expect("taken only when dropped");
+        let connection = pool.get().map_err(|error| Error::new(ErrorKind::Busy, "waiting for a free reader", error))?;
         let end = Instant::now() + RUN;
-        connection.progress_handler(STEPS, Some(move || Instant::now() > end)).doing("limiting a read")?;
+        connection.0.progress_handler(STEPS, Some(move || Instant::now() > end)).doing("limiting a read")?;
         Ok(Reader(connection))
     }
 }
 
+impl Drop for Readers {
+    /// Waits until the connections are closed, which the pool leaves to its own threads: the writer must be the last to
+    /// close the database, since only the last one that may write removes the log.
+    fn drop(&mut self) {
+        drop(self.pool.take());
+        let end = Instant::now() + WAIT;
+        while Arc::strong_count(&self.open) > 1 && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// Opens connections that can be counted.
+struct Manager {
+    connections: SqliteConnectionManager,
+    open: Arc<()>,
+}
+
+impl ManageConnection for Manager {
+    /// The connection comes first, so that it is closed before it is no longer counted.
+    type Connection = (rusqlite::Connection, Arc<()>);
+    type Error = rusqlite::Error;
+
+    fn connect(&self) -> Result<Self::Connection, rusqlite::Error> {
+        Ok((self.connections.connect()?, self.open.clone()))
+    }
+
+    fn is_valid(&self, (connection, _): &mut Self::Connection) -> Result<(), rusqlite::Error> {
+        self.connections.is_valid(connection)
+    }
+
+    fn has_broken(&self, (connection, _): &mut Self::Connection) -> bool {
+        self.connections.has_broken(connection)
+    }
+}
+
 /// A reading connection on loan.
-pub(super) struct Reader(r2d2::PooledConnection<SqliteConnectionManager>);
+pub(super) struct Reader(r2d2::PooledConnection<Manager>);
 
 impl Deref for Reader {
     type Target = rusqlite::Connection;
 
     fn deref(&self) -> &rusqlite::Connection {
-        &self.0
+        &self.0.0
     }
 }
 
 impl DerefMut for Reader {
     fn deref_mut(&mut self) -> &mut rusqlite::Connection {
-        &mut self.0
+        &mut self.0.0
     }
 }
