@@ -1,0 +1,152 @@
+//! The service with parts left out, which shows what those parts cost. Runs as a child process of the benchmark.
+
+use anyhow::{Context as _, Result};
+use poem::http::StatusCode;
+use poem::listener::TcpAcceptor;
+use poem::{Endpoint, Request, Response, Route};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use transcribe_hook::model::{Call, ConversationId, Dispatch, Driver, DriverId, Timestamp, Turn};
+use transcribe_hook::server::{self, Edge, Settings};
+use transcribe_hook::store::{
+    self, CallQuery, Counts, NewCall, Outcome, Page, Store, StoredTurn, TurnQuery, Write, Written,
+};
+use transcribe_hook::writer::Limits;
+use transcribe_hook::{api, ingest, telemetry};
+
+/// What is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Without {
+    /// The database: turns go to the writer's thread, which answers each without keeping it.
+    Store,
+    /// The writer's thread and the generated operation too: the handler answers at once.
+    Queue,
+}
+
+/// Serves until SIGTERM, with the service's own defaults.
+pub(crate) fn run(without: Without) -> Result<()> {
+    telemetry::start(telemetry::Format::Json, "info,poem=warn".parse().expect("a valid filter"))?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(8).build()?.block_on(serve(without))
+}
+
+async fn serve(without: Without) -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.context("cannot listen")?;
+    let address = listener.local_addr()?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let stop = async move {
+        terminate.recv().await;
+    };
+    tracing::info!(%address, "listening");
+    match without {
+        Without::Store => {
+            let writing = Limits { queue_capacity: 4096, patience: Duration::from_secs(10) };
+            let settings = Settings { writing, max_body: MAX_BODY };
+            server::serve(listener, Arc::new(NullStore::default()), settings, stop).await?;
+        }
+        Without::Queue => {
+            let route = Route::new().at("/webhooks/elevenlabs/transcription", AtOnce::default());
+            let app = Edge::around(route, &api::document());
+            let acceptor = TcpAcceptor::from_tokio(listener)?;
+            poem::Server::new_with_acceptor(acceptor)
+                .run_with_graceful_shutdown(app, stop, Some(Duration::from_secs(5)))
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+const MAX_BODY: usize = 512 * 1024;
+
+/// Reads a delivery and answers it as the service does, and that is all.
+#[derive(Default)]
+struct AtOnce {
+    turns: AtomicI64,
+}
+
+#[derive(serde::Serialize)]
+struct TurnStored {
+    status: &'static str,
+    message: &'static str,
+    transcription_id: i64,
+    sequence_number: i64,
+}
+
+impl Endpoint for AtOnce {
+    type Output = Response;
+
+    async fn call(&self, mut request: Request) -> poem::Result<Response> {
+        let body = request.take_body().into_bytes_limit(MAX_BODY).await?;
+        if let Err(unreadable) = ingest::read_turn(&body, None) {
+            return Err(poem::Error::from_string(format!("{unreadable:?}"), StatusCode::BAD_REQUEST));
+        }
+        let number = self.turns.fetch_add(1, Ordering::Relaxed) + 1;
+        let stored = TurnStored {
+            status: "success",
+            message: "transcription stored",
+            transcription_id: number,
+            sequence_number: number,
+        };
+        let body = serde_json::to_vec(&stored).expect("plain fields");
+        Ok(Response::builder().status(StatusCode::CREATED).content_type("application/json; charset=utf-8").body(body))
+    }
+}
+
+/// Numbers turns and forgets them.
+#[derive(Default)]
+struct NullStore {
+    turns: AtomicI64,
+}
+
+impl Store for NullStore {
+    fn apply(&self, _: Timestamp, batch: &[Write]) -> store::Result<Vec<Outcome>> {
+        let outcome = |write: &Write| match write {
+            Write::AppendTurn(_) => {
+                let number = self.turns.fetch_add(1, Ordering::Relaxed) + 1;
+                // As often as calls begin, since the service logs a line about it.
+                let new_call =
+                    (number % i64::from(crate::script::TURNS_PER_CALL) == 1).then_some(NewCall { driver_id: None });
+                Written::Turn(StoredTurn {
+                    transcription_id: number,
+                    sequence_number: number,
+                    replayed: false,
+                    new_call,
+                })
+            }
+            Write::PutDrivers(_) => Written::Drivers(Counts::default()),
+            Write::PutDispatches(_) => Written::Dispatches(Counts::default()),
+            _ => Written::Done,
+        };
+        Ok(batch.iter().map(|write| Ok(outcome(write))).collect())
+    }
+
+    fn rest(&self) -> store::Result<bool> {
+        Ok(true)
+    }
+
+    fn call(&self, _: &ConversationId) -> store::Result<Option<Call>> {
+        Ok(None)
+    }
+
+    fn calls(&self, query: &CallQuery) -> store::Result<Page<Call>> {
+        Ok(Page::from_overread(Vec::new(), query.limit, None))
+    }
+
+    fn turns(&self, _: &TurnQuery) -> store::Result<Option<Page<Turn>>> {
+        Ok(None)
+    }
+
+    fn driver(&self, _: DriverId) -> store::Result<Option<Driver>> {
+        Ok(None)
+    }
+
+    fn drivers(&self, _: Option<DriverId>, limit: usize, _: bool) -> store::Result<Page<Driver>> {
+        Ok(Page::from_overread(Vec::new(), limit, None))
+    }
+
+    fn dispatch(&self, _: &ConversationId) -> store::Result<Option<Dispatch>> {
+        Ok(None)
+    }
+}

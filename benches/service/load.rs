@@ -1,0 +1,178 @@
+//! Load on a server, and what was seen of it.
+
+use crate::client::{Answer, Client};
+use crate::machine::{Clock, CpuShare};
+use crate::report::{float, percentile};
+use crate::script::{Script, TURNS_PER_CALL};
+use crate::server::{Server, Target};
+use anyhow::{Result, ensure};
+use serde::Serialize;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long answers may still take when no more requests are sent.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// How turns come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Load {
+    /// Connections, each of which sends one turn and waits for the answer.
+    pub(crate) in_flight: usize,
+    /// All turns go to this many conversations that never end; without it, each connection plays its own calls.
+    pub(crate) long_calls: Option<usize>,
+}
+
+impl Load {
+    pub(crate) fn name(self) -> String {
+        match self.long_calls {
+            Some(calls) => format!("{}, into {calls} long calls", self.in_flight),
+            None => self.in_flight.to_string(),
+        }
+    }
+
+    fn script(self) -> Script {
+        match self.long_calls {
+            Some(calls) => Script::new(calls, None, 0),
+            None => Script::new(self.in_flight, Some(TURNS_PER_CALL), 0),
+        }
+    }
+}
+
+/// One target under one load for some seconds.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Run {
+    pub(crate) target: Target,
+    pub(crate) load: Load,
+    pub(crate) round: usize,
+    pub(crate) turns: u64,
+    pub(crate) turns_per_second: f64,
+    pub(crate) p50_us: f64,
+    pub(crate) p99_us: f64,
+    pub(crate) max_us: f64,
+    /// Answers other than 201, and connections that broke, over the whole run.
+    pub(crate) not_201: u64,
+    pub(crate) cpu: CpuShare,
+    pub(crate) peak_memory_kib: u64,
+}
+
+/// Puts a new process of the target under load.
+pub(crate) fn run(target: Target, load: Load, round: usize, place: &Path, measured: Duration) -> Result<Run> {
+    let server = Server::start(target, place)?;
+    let mut client = Client::connect(server.address(), load.in_flight, load.script())?;
+    let mut tally = Tally::default();
+    let warm_up = (measured / 4).clamp(Duration::from_millis(500), Duration::from_secs(2));
+
+    client.start()?;
+    go_on_until(&mut client, Instant::now() + warm_up, |answer| tally.count(answer))?;
+    let clock = Clock::read(server.pid());
+    let start = Instant::now();
+    let mut latencies = Vec::with_capacity(1 << 18);
+    go_on_until(&mut client, start + measured, |answer| {
+        tally.count(answer);
+        if answer.status == 201 {
+            latencies.push(answer.took);
+        }
+    })?;
+    let seconds = start.elapsed().as_secs_f64();
+    let cpu = Clock::read(server.pid()).since(&clock);
+    drain(&mut client, |answer| tally.count(answer))?;
+    let (_, peak_memory_kib) = server.memory();
+    server.stop(tally.stored)?;
+
+    latencies.sort_unstable();
+    let turns = u64::try_from(latencies.len())?;
+    Ok(Run {
+        target,
+        load,
+        round,
+        turns,
+        turns_per_second: float(turns) / seconds,
+        p50_us: percentile(&latencies, 0.5),
+        p99_us: percentile(&latencies, 0.99),
+        max_us: percentile(&latencies, 1.0),
+        not_201: tally.refused,
+        cpu,
+        peak_memory_kib,
+    })
+}
+
+/// One call that grows very long.
+#[derive(Debug, Serialize)]
+pub(crate) struct OneCall {
+    pub(crate) in_flight: usize,
+    pub(crate) turns: usize,
+    /// Turns a second over each tenth of the turns.
+    pub(crate) tenths: Vec<f64>,
+    pub(crate) not_201: u64,
+}
+
+/// Appends very many turns to one conversation, to see whether a turn's cost grows with its call.
+pub(crate) fn one_call(place: &Path, turns: usize) -> Result<OneCall> {
+    const IN_FLIGHT: usize = 16;
+    let server = Server::start(Target::Service, place)?;
+    let mut tally = Tally::default();
+
+    // The process warms up on other calls.
+    let mut others = Client::connect(server.address(), IN_FLIGHT, Script::new(IN_FLIGHT, Some(TURNS_PER_CALL), 0))?;
+    others.start()?;
+    go_on_until(&mut others, Instant::now() + Duration::from_secs(1), |answer| tally.count(answer))?;
+    drain(&mut others, |answer| tally.count(answer))?;
+
+    let mut client = Client::connect(server.address(), IN_FLIGHT, Script::new(1, None, 1))?;
+    let mut marks = vec![Instant::now()];
+    let mut answers = 0;
+    client.start()?;
+    while answers < turns {
+        client.turn(Duration::from_millis(100), |answer| {
+            tally.count(answer);
+            answers += 1;
+            if answers % (turns / 10) == 0 {
+                marks.push(answer.at);
+            }
+            true
+        })?;
+    }
+    drain(&mut client, |answer| tally.count(answer))?;
+    server.stop(tally.stored)?;
+    let tenth = float(u64::try_from(turns / 10)?);
+    let tenths = marks.windows(2).take(10).map(|pair| tenth / (pair[1] - pair[0]).as_secs_f64()).collect();
+    Ok(OneCall { in_flight: IN_FLIGHT, turns, tenths, not_201: tally.refused })
+}
+
+#[derive(Default)]
+struct Tally {
+    stored: u64,
+    refused: u64,
+}
+
+impl Tally {
+    fn count(&mut self, answer: &Answer) {
+        if answer.status == 201 { self.stored += 1 } else { self.refused += 1 }
+    }
+}
+
+fn go_on_until(client: &mut Client, end: Instant, mut on_answer: impl FnMut(&Answer)) -> Result<()> {
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        client.turn(left, |answer| {
+            on_answer(answer);
+            true
+        })?;
+    }
+}
+
+/// Takes the answers that are still to come.
+fn drain(client: &mut Client, mut on_answer: impl FnMut(&Answer)) -> Result<()> {
+    let end = Instant::now() + DRAIN;
+    while client.waiting() > 0 {
+        ensure!(Instant::now() < end, "{} requests were never answered", client.waiting());
+        client.turn(Duration::from_millis(100), |answer| {
+            on_answer(answer);
+            false
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,206 @@
+//! What the service can take, beside what the same machine could take without it: `cargo bench --bench service`.
+//!
+//! Arguments come after `--`; `-- --help` lists them. Every comparison runs side by side, round by round, because the
+//! machine's other work changes from minute to minute. Databases lie below the target folder, on a real disk.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the report goes to the terminal, and progress beside it"
+)]
+
+mod ceiling;
+mod client;
+mod disk;
+mod load;
+mod machine;
+mod report;
+mod script;
+mod server;
+
+use anyhow::{Result, ensure};
+use clap::{Parser, ValueEnum};
+use load::Load;
+use machine::Machine;
+use report::{Process, Report, Summary, float, median};
+use server::{Server, Target};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Measures the service, its parts, and what it would be without them.
+#[derive(Debug, Parser)]
+#[command(name = "cargo bench --bench service --")]
+struct Args {
+    /// How long each run is measured, in seconds
+    #[arg(long, default_value_t = 4.0)]
+    seconds: f64,
+    /// How often everything is run
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Only these parts
+    #[arg(long, value_delimiter = ',', default_values_t = Part::ALL)]
+    only: Vec<Part>,
+    /// Numbers of turns in flight
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64, 500])]
+    in_flight: Vec<usize>,
+    /// Turns of the one very long call
+    #[arg(long, default_value_t = 100_000)]
+    long_call_turns: usize,
+    /// Also write all measurements to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// What this program runs itself as
+    #[arg(long, hide = true)]
+    serve_without: Option<ceiling::Without>,
+    /// Given by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Size, start and idle memory of the service
+    Process,
+    /// The service under load
+    Service,
+    /// The service under load, without a log line a request
+    Quiet,
+    /// The service without its database, and without its writer
+    Ceiling,
+    /// One call of very many turns
+    LongCall,
+    /// The store by itself
+    Store,
+    /// The disk by itself
+    Disk,
+}
+
+impl Part {
+    const ALL: [Self; 7] =
+        [Self::Process, Self::Service, Self::Quiet, Self::Ceiling, Self::LongCall, Self::Store, Self::Disk];
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.to_possible_value().expect("no value is hidden").get_name())
+    }
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    if let Some(without) = args.serve_without {
+        return ceiling::run(without);
+    }
+    if !args.bench {
+        // `cargo test --all-targets` comes here: that the benchmark builds is all it can check.
+        println!("this is a benchmark: cargo bench --bench service");
+        return Ok(());
+    }
+    ensure!(args.seconds > 0.0 && args.rounds > 0, "there must be something to measure");
+    ensure!(args.long_call_turns >= 10, "the long call is measured in tenths");
+    let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let report = measure(&args, folder.path())?;
+    println!("{report}");
+    if let Some(file) = &args.json {
+        std::fs::write(file, serde_json::to_string_pretty(&report)? + "\n")?;
+    }
+    Ok(())
+}
+
+fn measure(args: &Args, place: &Path) -> Result<Report> {
+    let wants = |part| args.only.contains(&part);
+    let measured = Duration::from_secs_f64(args.seconds);
+    let mut syncs = Vec::new();
+    if wants(Part::Disk) {
+        progress("fdatasync");
+        syncs = disk::syncs(place, measured.min(Duration::from_secs(2)))?;
+    }
+    let process = if wants(Part::Process) { Some(idle_process(place)?) } else { None };
+    let runs = under_load(args, place, measured)?;
+    let mut one_call = None;
+    if wants(Part::LongCall) {
+        progress("one very long call");
+        one_call = Some(load::one_call(place, args.long_call_turns)?);
+    }
+    let mut bare_store = Vec::new();
+    if wants(Part::Store) {
+        for batch in [1, 16, 64, 256] {
+            progress(&format!("bare store, batches of {batch}"));
+            bare_store.push(disk::bare_store(place, batch, measured)?);
+        }
+    }
+    Ok(Report {
+        machine: Machine::look(place),
+        seconds: args.seconds,
+        rounds: args.rounds,
+        process,
+        summary: Summary::of(&runs),
+        runs,
+        one_call,
+        bare_store,
+        syncs,
+    })
+}
+
+/// All targets under all loads, those that are compared one right after the other.
+fn under_load(args: &Args, place: &Path, measured: Duration) -> Result<Vec<load::Run>> {
+    const LONG_CALLS: usize = 8;
+    let mut targets = Vec::new();
+    for (part, of_part) in [
+        (Part::Service, &[Target::Service][..]),
+        (Part::Ceiling, &[Target::NoStore, Target::NoQueue]),
+        (Part::Quiet, &[Target::Quiet]),
+    ] {
+        if args.only.contains(&part) {
+            targets.extend_from_slice(of_part);
+        }
+    }
+    let mut loads: Vec<_> = args.in_flight.iter().map(|&in_flight| Load { in_flight, long_calls: None }).collect();
+    loads.push(Load { in_flight: 64, long_calls: Some(LONG_CALLS) });
+    let mut runs = Vec::new();
+    for round in 0..args.rounds {
+        for &load in &loads {
+            for &target in &targets {
+                // The calls' number concerns the database only.
+                if load.long_calls.is_some() && target == Target::NoQueue {
+                    continue;
+                }
+                let run = load::run(target, load, round, place, measured)?;
+                progress(&format!(
+                    "round {}, {} in flight, {}: {:.0} turns/s",
+                    round + 1,
+                    load.name(),
+                    target.name(),
+                    run.turns_per_second
+                ));
+                runs.push(run);
+            }
+            // The other way around next time, so that none always comes after the same one.
+            targets.reverse();
+        }
+    }
+    Ok(runs)
+}
+
+fn idle_process(place: &Path) -> Result<Process> {
+    const STARTS: usize = 7;
+    progress("starting and idling");
+    let (mut listening, mut ready, mut memory) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..STARTS {
+        let server = Server::start(Target::Service, place)?;
+        listening.push(server.until_listening.as_secs_f64() * 1000.0);
+        ready.push(server.until_ready()?.as_secs_f64() * 1000.0);
+        std::thread::sleep(Duration::from_millis(500));
+        memory.push(float(server.memory().0));
+        server.stop(0)?;
+    }
+    Ok(Process {
+        binary_bytes: std::fs::metadata(env!("CARGO_BIN_EXE_transcribe-hook"))?.len(),
+        until_listening_ms: median(listening).unwrap_or(0.0),
+        until_ready_ms: median(ready).unwrap_or(0.0),
+        idle_memory_kib: median(memory).unwrap_or(0.0),
+    })
+}
+
+fn progress(what: &str) {
+    eprintln!("{what}");
+}

@@ -1,0 +1,160 @@
+//! What is said: calls as the platform delivers them, turn by turn, as ready-made requests.
+//!
+//! A request is rendered once for each place in a call; sending one means copying a conversation's id and an instant
+//! into it. A script of one seed always says the same.
+
+use std::io::Write as _;
+use transcribe_hook::ingest;
+use transcribe_hook::model::NewTurn;
+
+/// Where turns are delivered.
+const PATH: &str = "/webhooks/elevenlabs/transcription";
+
+/// How many turns a call has.
+pub(crate) const TURNS_PER_CALL: u32 = 40;
+
+/// Between two turns of a call.
+const STEP_MILLISECONDS: u32 = 250;
+
+/// What agents say; with the other side's words about 120 bytes a message.
+const AGENT: [&str; 5] = [
+    "Hi, this is dispatch calling about load 48213 out of Joliet. Do you have a minute to go over where you are and how \
+     the trip is going?",
+    "Thanks. And what is your estimated time of arrival at the receiver in Columbus, given the traffic you see right now?",
+    "Got it, I noted forty five degrees on the reefer. The rate confirmation asks for thirty eight, is the unit set to \
+     continuous?",
+    "Okay. Please send a photo of the seal and of the bill of lading through the app as soon as you are loaded and signed \
+     out.",
+    "Understood, I will let the broker know about the two hour delay, and someone will call you back about the detention \
+     pay.",
+];
+
+/// What drivers say: escapes and other alphabets too.
+const DRIVER: [&str; 5] = [
+    "Yeah, I'm parked at the Joliet terminal, door fourteen. They said another hour or so until somebody gets to the \
+     trailer.",
+    "The reefer reads forty five degrees, and the guard said \\\"that is what the paper says\\\", so I don't know, you tell \
+     me please.",
+    "I'm about a hundred and twenty miles out, so call it two and a half hours, three with the construction on seventy \
+     east.",
+    "No, no lumper here, they unload themselves. But the receiver wants the appointment number again, do you have it \
+     handy?",
+    "Sí, está bien, I will take the photo when I have the seal, the yard is full — right now I can't even get to the back \
+     doors.",
+];
+
+const ID_LENGTH: usize = 33;
+const TIME_LENGTH: usize = 23;
+
+/// A request but for the conversation and the instant.
+struct Template {
+    request: Vec<u8>,
+    body_at: usize,
+    id_at: usize,
+    time_at: usize,
+}
+
+impl Template {
+    fn new(place: u32) -> Self {
+        let words = usize::try_from(place / 2).expect("small") % AGENT.len();
+        let (speaker, message) =
+            if place.is_multiple_of(2) { ("agent", AGENT[words]) } else { ("user", DRIVER[words]) };
+        let (id, time) = ("i".repeat(ID_LENGTH), "t".repeat(TIME_LENGTH));
+        let body = format!(
+            r#"{{"conversation_id":"{id}","speaker":"{speaker}","message":"{message}","timestamp":"{time}Z"}}"#
+        );
+        let head = format!(
+            "POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: transcribe-hook-bench\r\nAccept: */*\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let at = |what: &str| head.len() + body.find(what).expect("put there above");
+        let (id_at, time_at, body_at) = (at(&id), at(&time), head.len());
+        Self { request: (head + &body).into_bytes(), body_at, id_at, time_at }
+    }
+}
+
+struct Call {
+    id: [u8; ID_LENGTH],
+    turn: u32,
+}
+
+/// Calls that go on at the same time.
+pub(crate) struct Script {
+    templates: Vec<Template>,
+    calls: Vec<Call>,
+    turns_per_call: u32,
+    random: u64,
+}
+
+impl Script {
+    /// `calls` at once; where one ends, which those of `None` turns never do, the next begins. Scripts for one database
+    /// need different seeds, or else the second one's turns are repeats.
+    pub(crate) fn new(calls: usize, turns_per_call: Option<u32>, seed: u64) -> Self {
+        let templates = (0..TURNS_PER_CALL).map(Template::new).collect();
+        let mut script = Self {
+            templates,
+            calls: Vec::new(),
+            turns_per_call: turns_per_call.unwrap_or(u32::MAX),
+            random: 0x9E37_79B9_7F4A_7C15 ^ seed,
+        };
+        for n in 0..calls {
+            let id = script.new_id();
+            // Under way by different numbers of turns, or else all of them would end at the same time.
+            let under_way = u32::try_from(n * 7).expect("few calls") % TURNS_PER_CALL;
+            script.calls.push(Call { id, turn: if turns_per_call.is_some() { under_way } else { 0 } });
+        }
+        script
+    }
+
+    /// The next request of a call, or of the one that follows it.
+    pub(crate) fn next(&mut self, call: usize) -> &[u8] {
+        &self.render(call).request
+    }
+
+    /// The next turn of a call as the service reads it.
+    pub(crate) fn next_turn(&mut self, call: usize) -> NewTurn {
+        let template = self.render(call);
+        ingest::read_turn(&template.request[template.body_at..], None).expect("a valid delivery")
+    }
+
+    fn render(&mut self, call: usize) -> &Template {
+        let call = call % self.calls.len();
+        if self.calls[call].turn == self.turns_per_call {
+            let id = self.new_id();
+            self.calls[call] = Call { id, turn: 0 };
+        }
+        let Call { id, turn } = &mut self.calls[call];
+        let template = &mut self.templates[usize::try_from(*turn % TURNS_PER_CALL).expect("small")];
+        template.request[template.id_at..][..ID_LENGTH].copy_from_slice(id);
+        write_instant(&mut template.request[template.time_at..][..TIME_LENGTH], *turn);
+        *turn += 1;
+        template
+    }
+
+    /// In the platform's form; neighbours in time lie anywhere in an index, as theirs do.
+    fn new_id(&mut self) -> [u8; ID_LENGTH] {
+        const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+        let mut id = *b"conv_0000000000000000000000000000";
+        for (n, byte) in id[5..].iter_mut().enumerate() {
+            // Xorshift: cheap, and without short periods.
+            self.random ^= self.random << 13;
+            self.random ^= self.random >> 7;
+            self.random ^= self.random << 17;
+            let letters = if n < 4 { 10 } else { 32 };
+            *byte = ALPHABET[usize::try_from((self.random >> 32) % letters).expect("small")];
+        }
+        id
+    }
+}
+
+/// When the call's turn of this number was said, as `2026-09-01T00:00:00.000`.
+fn write_instant(mut into: &mut [u8], turn: u32) {
+    const DAY: u32 = 24 * 60 * 60 * 1000;
+    let steps_a_day = DAY / STEP_MILLISECONDS;
+    let (day, time) = (1 + turn / steps_a_day, turn % steps_a_day * STEP_MILLISECONDS);
+    let (hour, minute) = (time / 3_600_000, time / 60_000 % 60);
+    let (second, millisecond) = (time / 1000 % 60, time % 1000);
+    write!(into, "2026-09-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}")
+        .expect("a call of less than a month");
+}
