@@ -25,6 +25,7 @@ use crate::writer::Writer;
 use error::ApiError;
 use poem_openapi::{OpenApi, OpenApiService, Tags};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// The groups of operations.
 #[derive(Tags)]
@@ -43,7 +44,7 @@ enum Tag {
 
 /// All operations over a store and its writer.
 pub fn service(store: Arc<dyn Store>, writer: Writer) -> OpenApiService<impl OpenApi, ()> {
-    let reader = Reader { store };
+    let reader = Reader { store, places: Arc::new(Semaphore::new(MAX_READS)) };
     let operations = (
         webhooks::WebhooksApi { writer: writer.clone() },
         calls::CallsApi { reader: reader.clone(), writer: writer.clone() },
@@ -66,10 +67,14 @@ pub fn document() -> String {
     service(Arc::new(store::Absent), Writer::stopped()).spec()
 }
 
+/// Greatest number of reads that run or wait; more are refused.
+const MAX_READS: usize = 256;
+
 /// Reads the store off the threads that serve connections.
 #[derive(Clone)]
 struct Reader {
     store: Arc<dyn Store>,
+    places: Arc<Semaphore>,
 }
 
 impl Reader {
@@ -77,8 +82,11 @@ impl Reader {
         &self,
         read: impl FnOnce(&dyn Store) -> store::Result<T> + Send + 'static,
     ) -> Result<T, ApiError> {
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
+            return Err(ApiError::Unavailable("too much is being read; try again shortly", None));
+        };
         let store = self.store.clone();
-        match tokio::task::spawn_blocking(move || read(&*store)).await {
+        match tokio::task::spawn_blocking(move || (read(&*store), place).0).await {
             Ok(result) => Ok(result?),
             Err(failed) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
             Err(_) => Err(ApiError::Unavailable("the service is stopping; try again shortly", None)),

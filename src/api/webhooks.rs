@@ -125,7 +125,8 @@ impl WebhooksApi {
             unreachable!("a turn is answered as a turn")
         };
         if stored.new_call.is_some_and(|call| call.driver_id.is_none()) {
-            tracing::warn!(%conversation_id, "a call began whose driver is not known: there is no dispatch for it");
+            let conversation_id = conversation_id.as_str();
+            tracing::warn!(conversation_id, "a call began whose driver is not known: there is no dispatch for it");
         }
         let (message, replayed) = if stored.replayed {
             ("transcription was stored before", Some("true".to_owned()))

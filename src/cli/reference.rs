@@ -29,3 +29,38 @@ fn row(flag: &Arg) -> String {
     let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
     format!("| `--{name}{value}` | `{variable}` | {default} | {help} |")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All commands, at any depth.
+    fn commands(command: &clap::Command) -> Vec<&clap::Command> {
+        let below = command.get_subcommands().filter(|below| below.get_name() != "help").flat_map(commands);
+        std::iter::once(command).chain(below).collect()
+    }
+
+    #[test]
+    fn every_flag_of_every_command_has_the_variable_of_its_name() {
+        let mut cli = Cli::command();
+        cli.build();
+        cli.clone().debug_assert();
+        let mut count = 0;
+        for command in commands(&cli) {
+            for flag in
+                command.get_arguments().filter(|flag| !matches!(flag.get_long(), None | Some("help" | "version")))
+            {
+                let name = flag.get_long().expect("filtered");
+                let wanted = format!("TRANSCRIBE_HOOK_{}", name.to_uppercase().replace('-', "_"));
+                assert_eq!(
+                    flag.get_env().and_then(|v| v.to_str()),
+                    Some(&*wanted),
+                    "--{name} of {}",
+                    command.get_name()
+                );
+                count += 1;
+            }
+        }
+        assert!(count > 10);
+    }
+}

@@ -41,7 +41,6 @@ impl<E: Endpoint> Endpoint for Edge<E> {
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
         let route = self.routes.find(request.uri().path());
-        let allow = route.map_or("", |known| &known.methods).to_owned();
         let mut line = LogLine {
             started: Instant::now(),
             method: request.method().clone(),
@@ -60,9 +59,9 @@ impl<E: Endpoint> Endpoint for Edge<E> {
         let mut response = match result {
             Ok(Ok(answer)) => answer.into_response(),
             Ok(Err(error)) if error.is_from_response() => error.into_response(),
-            Ok(Err(error)) => line.refuse(&api_error(&error, route), &allow),
+            Ok(Err(error)) => line.refuse(&api_error(&error, route), route),
             // What was said in the panic is logged where it happened; it may hold a value, so it is not repeated here.
-            Err(_) => line.refuse(&ApiError::Internal("the request's handler panicked".to_owned()), &allow),
+            Err(_) => line.refuse(&ApiError::Internal("the request's handler panicked".to_owned()), route),
         };
         let headers = response.headers_mut();
         headers.insert("x-request-id", line.request_id.clone());
@@ -108,14 +107,14 @@ struct LogLine<'a> {
 
 impl LogLine<'_> {
     /// The answer to a request that was not done.
-    fn refuse(&mut self, error: &ApiError, allow: &str) -> Response {
+    fn refuse(&mut self, error: &ApiError, route: Option<&Known>) -> Response {
         self.cause = error.cause().map(str::to_owned);
         let body = error.body(self.request_id.to_str().unwrap_or_default()).to_json_string();
         let mut response =
             Response::builder().status(error.status()).content_type("application/json; charset=utf-8").body(body);
         let headers = response.headers_mut();
-        if let ApiError::MethodNotAllowed(_) = error {
-            headers.insert(header::ALLOW, HeaderValue::from_str(allow).expect("methods are visible ASCII"));
+        if let (ApiError::MethodNotAllowed(_), Some(known)) = (error, route) {
+            headers.insert(header::ALLOW, HeaderValue::from_str(&known.methods).expect("methods are visible ASCII"));
         }
         // These were decided without reading the body, so that the connection is of no more use; said, so that the
         // client does not send its next request into it.

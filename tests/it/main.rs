@@ -12,6 +12,7 @@ mod crash;
 mod drivers;
 mod errors;
 mod faults;
+mod fuzz;
 mod guide;
 mod harness;
 mod import;

@@ -73,6 +73,11 @@ pub enum OpenError {
         /// The newest that this program knows.
         known: u32,
     },
+    /// A running service of an older version has it open.
+    Older {
+        /// The file.
+        path: PathBuf,
+    },
     /// SQLite failed, or is too old.
     Database {
         /// The file.
@@ -104,6 +109,11 @@ impl std::fmt::Display for OpenError {
                 f,
                 "the database {} was written by a newer transcribe-hook (schema {found}, this one knows up to {known}); \
                  it was left untouched",
+                path.display()
+            ),
+            Self::Older { path } => write!(
+                f,
+                "the database {} is in use by an older transcribe-hook; stop it, or use its own version",
                 path.display()
             ),
             Self::Database { path, .. } => write!(f, "cannot open the database {}", path.display()),
@@ -167,8 +177,11 @@ impl SqliteStore {
         }
         check_header(path)?;
         let mut connection = connect(path, options.busy_timeout).map_err(database)?;
-        check_contents(&connection, path)?;
+        let schema = check_contents(&connection, path)?;
         let owner = lock.is_some();
+        if !owner && schema != known_schema() {
+            return Err(OpenError::Older { path: path.to_owned() });
+        }
         if owner {
             sync_leftover_log(path).map_err(|source| OpenError::Unusable { path: path.to_owned(), source })?;
         }
@@ -270,8 +283,9 @@ fn connect(path: &Path, busy_timeout: Duration) -> Result<Connection> {
     Ok(connection)
 }
 
-/// The same as [`check_header`], now with what the log holds, which the header may lag behind.
-fn check_contents(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+/// The same as [`check_header`], now with what the log holds, which the header may lag behind. Returns the schema's
+/// version, 0 before the first migration.
+fn check_contents(connection: &Connection, path: &Path) -> Result<u32, OpenError> {
     let read = || -> rusqlite::Result<(u32, u32, bool)> {
         let pragma = |name| connection.pragma_query_value(None, name, |row| row.get(0));
         let foreign_tables: bool = connection.query_row(
@@ -287,7 +301,7 @@ fn check_contents(connection: &Connection, path: &Path) -> Result<(), OpenError>
     if application_id == 0 && has_tables {
         return Err(OpenError::Foreign { path: path.to_owned(), what: "another program's database" });
     }
-    check_identity(path, application_id, user_version)
+    check_identity(path, application_id, user_version).map(|()| user_version)
 }
 
 /// Sees to it that what a crashed process wrote to the log, but perhaps did not sync, is on disk before anything in it
