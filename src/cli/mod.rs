@@ -14,6 +14,7 @@ mod serve;
 pub use reference::configuration_table;
 
 use crate::telemetry;
+use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -77,10 +78,10 @@ fn levels(text: &str) -> Result<Targets, String> {
     text.parse().map_err(|error| format!("{error}"))
 }
 
-/// Reads the command line and does what it says.
+/// Reads the command line and does what it says. The log is written to its end before the reason of a failure is told.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    let done = telemetry::start(cli.logs.log_format, cli.logs.log_level).map_err(Into::into).and_then(|()| {
+    let done = telemetry::start(cli.logs.log_format, cli.logs.log_level).context("cannot log").and_then(|_flush| {
         match cli.command {
             Command::Serve(args) => serve::run(&args),
             Command::Migrate(args) => migrate::run(&args),

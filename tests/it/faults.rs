@@ -155,7 +155,9 @@ fn a_row_that_the_database_refuses_fails_alone_and_not_its_neighbours() {
     });
     let numbers: Vec<_> = stored(service.database()).into_iter().map(|(_, _, number)| number).collect();
     assert_eq!(numbers, (1..=9).collect::<Vec<_>>());
-    assert!(service.log().iter().any(|line| line.contains("refused by a rule")), "the cause is in the log");
+    wait_for("the cause in the log", || {
+        service.log().iter().any(|line| line.contains("refused by a rule")).then_some(())
+    });
 }
 
 /// Delivers turns until one is refused; returns those that were acknowledged.
@@ -192,7 +194,7 @@ fn a_full_disk_is_500_loses_nothing_and_is_recovered_from_when_space_is_back() {
     assert!(acknowledged.len() > 20, "{}", acknowledged.len());
     service.deliver(&turn("conv_b", 1)).expect_error(500);
     assert_eq!(service.get("/api/v1/calls/conv_a").expect(200).json()["turn_count"], acknowledged.len());
-    assert!(service.log().iter().any(|line| line.contains("disk is full")), "the cause is in the log");
+    wait_for("the cause in the log", || service.log().iter().any(|line| line.contains("disk is full")).then_some(()));
 
     std::fs::remove_file(&ballast).unwrap();
     let turn = turn("conv_a", 1_000_000);

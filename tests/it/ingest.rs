@@ -306,6 +306,33 @@ fn a_repeat_is_known_after_a_restart_too() {
     assert_eq!(service.deliver(&turn("conv_a", 2)).expect(201).json()["sequence_number"], 2);
 }
 
+#[test]
+fn a_repeat_of_an_early_turn_is_known_in_a_long_call_too() {
+    let service = Service::start_with(&["--log-level", "info,http=off"]);
+    for n in 0..400 {
+        service.deliver(&turn("conv_a", n)).expect(201);
+    }
+    for n in [0, 1, 255, 256, 257, 399] {
+        let again = service.deliver(&turn("conv_a", n)).expect(201);
+        assert_eq!(again.header("idempotent-replayed"), Some("true"), "turn {n}");
+        assert_eq!(again.json()["sequence_number"], n + 1);
+    }
+    assert_eq!(service.deliver(&turn("conv_a", 400)).expect(201).json()["sequence_number"], 401);
+}
+
+#[test]
+fn what_another_process_does_to_a_running_call_is_seen_by_its_next_turn() {
+    let service = Service::start();
+    for n in 0..3 {
+        service.deliver(&turn("conv_a", n)).expect(201);
+    }
+    let other = rusqlite::Connection::open(service.database()).unwrap();
+    other.execute_batch("PRAGMA foreign_keys = ON; DELETE FROM calls").unwrap();
+    let anew = service.deliver(&turn("conv_a", 1)).expect(201);
+    assert_eq!(anew.header("idempotent-replayed"), None);
+    assert_eq!(anew.json()["sequence_number"], 1);
+}
+
 /// Checks `check` for many values, each in a conversation of its own, with one service for all.
 fn for_any<S: Strategy>(values: &S, check: impl Fn(&Service, &str, S::Value)) {
     let service = Service::start_with(&["--log-level", "info,http=off"]);

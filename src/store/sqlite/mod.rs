@@ -6,13 +6,14 @@
 //!   log from being folded in.
 //! - A lock file beside the database keeps a second service away: see [`lock`].
 //!
-//! How many turns a call has is kept in its row, so the next sequence number costs one look-up, whatever the length
-//! of the call.
+//! How many turns a call has is kept in its row and, for calls that run now, in memory, so the next sequence number
+//! costs one look-up or none, whatever the length of the call.
 
 mod backup;
 mod calls;
 mod drivers;
 mod error;
+mod live;
 mod lock;
 mod open;
 mod pool;
@@ -25,6 +26,7 @@ pub use open::{OpenError, Options};
 use super::{CallQuery, Outcome, Page, Result, Store, TurnQuery, Write, Written};
 use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, Timestamp, Turn};
 use error::Context as _;
+use live::LiveCalls;
 use pool::Readers;
 use rusqlite::{Connection, TransactionBehavior};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -35,13 +37,19 @@ pub struct SqliteStore {
     // Fields are dropped in this order: the writing connection goes last but for the lock, so that it is the one that
     // folds the log in and removes it.
     readers: Readers,
-    writer: Mutex<Connection>,
+    writer: Mutex<Writing>,
     busy_timeout: Duration,
     _lock: Option<lock::Lock>,
 }
 
+/// The writing connection, and what is remembered of what it wrote.
+struct Writing {
+    connection: Connection,
+    live: LiveCalls,
+}
+
 impl SqliteStore {
-    fn writer(&self) -> MutexGuard<'_, Connection> {
+    fn writer(&self) -> MutexGuard<'_, Writing> {
         // A panic while the connection was held leaves at most an open transaction, which the next `apply` rolls back.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -49,7 +57,8 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     fn apply(&self, now: Timestamp, batch: &[Write]) -> Result<Vec<Outcome>> {
-        let mut connection = self.writer();
+        let mut writing = self.writer();
+        let Writing { connection, live } = &mut *writing;
         if !connection.is_autocommit() {
             connection.execute_batch("ROLLBACK").doing("rolling an abandoned transaction back")?;
         }
@@ -58,30 +67,34 @@ impl Store for SqliteStore {
         let transaction = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .doing("waiting for the database's write lock")?;
-        let mut touched = turns::Touched::default();
+        let mut turns = turns::Batch::begin(&transaction, live, now)?;
         let mut outcomes = Vec::with_capacity(batch.len());
         for write in batch {
             if !matches!(write, Write::AppendTurn(_)) {
-                touched.flush(&transaction, now)?;
+                turns.flush(&transaction)?;
             }
             outcomes.push(match write {
-                Write::AppendTurn(turn) => touched.append(&transaction, now, turn)?,
+                Write::AppendTurn(turn) => turns.append(&transaction, turn)?,
                 Write::PutDrivers(drivers) => drivers::put(&transaction, now, drivers)?,
                 Write::DeleteDriver(id) => drivers::delete(&transaction, now, *id)?,
                 Write::PutDispatches(dispatches) => drivers::put_dispatches(&transaction, now, dispatches)?,
                 Write::DeleteDispatch(id) => drivers::delete_dispatch(&transaction, id)?,
                 Write::ChangeCall(id, change) => calls::change(&transaction, now, id, change)?,
-                Write::EraseCall(id) => calls::erase(&transaction, id)?,
+                Write::EraseCall(id) => {
+                    turns.forget(id);
+                    calls::erase(&transaction, id)?
+                }
                 Write::Probe => open::probe(&transaction)?,
             });
         }
-        touched.flush(&transaction, now)?;
+        turns.flush(&transaction)?;
         transaction.commit().doing("committing")?;
+        turns.committed();
         Ok(outcomes)
     }
 
     fn rest(&self) -> Result<bool> {
-        open::fold_log_in(&self.writer(), self.busy_timeout)
+        open::fold_log_in(&self.writer().connection, self.busy_timeout)
     }
 
     fn call(&self, id: &ConversationId) -> Result<Option<Call>> {

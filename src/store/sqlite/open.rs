@@ -3,9 +3,10 @@
 //! Nothing is written to a file before it is known to be ours and not newer than this program.
 
 use super::error::Context as _;
+use super::live::LiveCalls;
 use super::lock::{self, Attempt, Lock};
 use super::pool::Readers;
-use super::{SqliteStore, Written};
+use super::{SqliteStore, Writing, Written};
 use crate::store::{Error, Outcome, Result};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction};
@@ -191,7 +192,12 @@ impl SqliteStore {
             fold_log_in(&connection, options.busy_timeout).map_err(database)?;
         }
         let readers = Readers::open(path, options.readers).map_err(database)?;
-        Ok(Self { readers, writer: Mutex::new(connection), busy_timeout: options.busy_timeout, _lock: lock })
+        Ok(Self {
+            readers,
+            writer: Mutex::new(Writing { connection, live: LiveCalls::new() }),
+            busy_timeout: options.busy_timeout,
+            _lock: lock,
+        })
     }
 }
 

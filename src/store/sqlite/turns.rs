@@ -1,38 +1,47 @@
 //! Turns: storing them once, in order, and reading a call's turns back.
 
-use super::{error::Context as _, row};
-use crate::model::{ConversationId, DeliveryKey, DriverId, NewTurn, Timestamp, Turn};
-use crate::store::{NewCall, Outcome, Page, Rejection, Result, StoredTurn, TurnOrder, TurnQuery, Written};
+use super::error::Context as _;
+use super::live::{LiveCall, LiveCalls};
+use super::row;
+use crate::model::{ConversationId, DeliveryKey, NewTurn, Timestamp, Turn};
+use crate::store::{Outcome, Page, Rejection, Result, StoredTurn, TurnOrder, TurnQuery, Written};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, named_params, params};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 
-/// The calls that a transaction has stored turns of, so that each call's row is read and written once a batch.
-#[derive(Default)]
-pub(super) struct Touched {
-    calls: HashMap<ConversationId, TouchedCall>,
+/// The turns of one transaction: each call's row is read and written once, however many turns it gets.
+pub(super) struct Batch<'a> {
+    live: &'a mut LiveCalls,
+    calls: HashMap<ConversationId, LiveCall>,
+    now: String,
 }
 
-struct TouchedCall {
-    id: i64,
-    turn_count: i64,
-    first_turn_time: Option<Timestamp>,
-    last_turn_time: Option<Timestamp>,
-    /// Until the first turn is answered.
-    new_call: Option<NewCall>,
-}
+impl<'a> Batch<'a> {
+    pub(super) fn begin(transaction: &Transaction<'_>, live: &'a mut LiveCalls, now: Timestamp) -> Result<Self> {
+        live.begin(transaction)?;
+        Ok(Self { live, calls: HashMap::new(), now: now.to_string() })
+    }
 
-impl Touched {
     /// Stores a turn, unless it is a repeat.
-    pub(super) fn append(&mut self, transaction: &Transaction<'_>, now: Timestamp, turn: &NewTurn) -> Result<Outcome> {
-        let call = self.touch(transaction, now, turn)?;
-        let repeat_key = repeat_key(call.id, turn);
-        if call.turn_count > 0 {
-            if let Some(answer) = find_repeat(transaction, turn, repeat_key)? {
+    pub(super) fn append(&mut self, transaction: &Transaction<'_>, turn: &NewTurn) -> Result<Outcome> {
+        let timestamp = turn.timestamp.to_string();
+        // Looked up twice on a miss: the entry API would take a copy of the key for each turn.
+        if !self.calls.contains_key(&turn.conversation_id) {
+            let id = &turn.conversation_id;
+            let call = match self.live.take(transaction, id)? {
+                Some(call) => call,
+                None => LiveCall::create(transaction, id, &timestamp, &self.now)?,
+            };
+            self.calls.insert(id.clone(), call);
+        }
+        let call = self.calls.get_mut(&turn.conversation_id).expect("inserted above");
+        let digest = digest(turn, &timestamp);
+        let repeat_key = repeat_key(call.id, digest);
+        if turn.delivery_key.is_some() || call.may_have(digest) {
+            if let Some(answer) = find_repeat(transaction, turn, &timestamp, repeat_key)? {
                 return Ok(answer);
             }
         }
-        let sequence_number = call.turn_count + 1;
         transaction
             .prepare_cached(
                 "INSERT INTO call_transcriptions (conversation_id, speaker_type, message_text, timestamp, \
@@ -43,104 +52,55 @@ impl Touched {
                     turn.conversation_id,
                     turn.speaker,
                     turn.message.as_str(),
-                    turn.timestamp,
-                    sequence_number,
-                    now,
+                    timestamp,
+                    call.turn_count + 1,
+                    self.now,
                     turn.source,
                     turn.delivery_key.as_ref().map(DeliveryKey::as_str),
                     repeat_key,
                 ])
             })
             .doing("storing a turn")?;
-        call.turn_count = sequence_number;
-        call.first_turn_time = Some(call.first_turn_time.map_or(turn.timestamp, |t| t.min(turn.timestamp)));
-        call.last_turn_time = Some(call.last_turn_time.map_or(turn.timestamp, |t| t.max(turn.timestamp)));
+        call.count(turn.timestamp, digest);
         Ok(Ok(Written::Turn(StoredTurn {
             transcription_id: transaction.last_insert_rowid(),
-            sequence_number,
+            sequence_number: call.turn_count,
             replayed: false,
             new_call: call.new_call.take(),
         })))
     }
 
     /// Writes the calls' rows. Must come before anything else reads them, and before the commit.
-    pub(super) fn flush(&mut self, transaction: &Transaction<'_>, now: Timestamp) -> Result<()> {
-        for (id, call) in self.calls.drain() {
-            transaction
-                .prepare_cached(
-                    "UPDATE calls SET turn_count = ?2, first_turn_time = ?3, last_turn_time = ?4, updated_at = ?5 \
-                     WHERE conversation_id = ?1 AND turn_count <> ?2",
-                )
-                .and_then(|mut update| {
-                    update.execute(params![id, call.turn_count, call.first_turn_time, call.last_turn_time, now])
-                })
-                .doing("counting a call's turns")?;
-        }
-        Ok(())
+    pub(super) fn flush(&mut self, transaction: &Transaction<'_>) -> Result<()> {
+        self.calls.values_mut().try_for_each(|call| call.write(transaction, &self.now))
     }
 
-    /// The turn's call, which is made when there is none.
-    fn touch(&mut self, transaction: &Transaction<'_>, now: Timestamp, turn: &NewTurn) -> Result<&mut TouchedCall> {
-        // Looked up twice on a miss: the entry API would take a copy of the key for each turn.
-        if !self.calls.contains_key(&turn.conversation_id) {
-            let call = match find_call(transaction, &turn.conversation_id)? {
-                Some(call) => call,
-                None => create_call(transaction, now, turn)?,
-            };
-            self.calls.insert(turn.conversation_id.clone(), call);
-        }
-        Ok(self.calls.get_mut(&turn.conversation_id).expect("inserted above"))
+    /// Forgets a call that is erased.
+    pub(super) fn forget(&mut self, id: &ConversationId) {
+        self.calls.remove(id);
+        self.live.forget(id);
     }
-}
 
-fn find_call(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Option<TouchedCall>> {
-    transaction
-        .prepare_cached("SELECT id, turn_count, first_turn_time, last_turn_time FROM calls WHERE conversation_id = ?1")
-        .and_then(|mut select| {
-            select
-                .query_row([id], |row| {
-                    Ok(TouchedCall {
-                        id: row.get(0)?,
-                        turn_count: row.get(1)?,
-                        first_turn_time: row.get(2)?,
-                        last_turn_time: row.get(3)?,
-                        new_call: None,
-                    })
-                })
-                .optional()
-        })
-        .doing("looking a call up")
-}
-
-fn create_call(transaction: &Transaction<'_>, now: Timestamp, turn: &NewTurn) -> Result<TouchedCall> {
-    let driver_id: Option<DriverId> = transaction
-        .prepare_cached("SELECT driver_id FROM call_dispatches WHERE conversation_id = ?1")
-        .and_then(|mut select| select.query_row([&turn.conversation_id], |row| row.get(0)).optional())
-        .doing("looking a call's driver up")?
-        .flatten();
-    transaction
-        .prepare_cached(
-            "INSERT INTO calls (conversation_id, driver_id, call_start_time, created_at, updated_at) \
-             VALUES (?1, ?2, ?3, ?4, ?4)",
-        )
-        .and_then(|mut insert| insert.execute(params![turn.conversation_id, driver_id, turn.timestamp, now]))
-        .doing("making a call")?;
-    Ok(TouchedCall {
-        id: transaction.last_insert_rowid(),
-        turn_count: 0,
-        first_turn_time: None,
-        last_turn_time: None,
-        new_call: Some(NewCall { driver_id }),
-    })
+    /// To be called when the transaction is committed.
+    pub(super) fn committed(self) {
+        for (id, call) in self.calls {
+            self.live.put(id, call);
+        }
+    }
 }
 
 /// The answer to a turn that is stored already, or whose delivery key is.
-fn find_repeat(transaction: &Transaction<'_>, turn: &NewTurn, repeat_key: i64) -> Result<Option<Outcome>> {
+fn find_repeat(
+    transaction: &Transaction<'_>,
+    turn: &NewTurn,
+    timestamp: &str,
+    repeat_key: i64,
+) -> Result<Option<Outcome>> {
     const DOING: &str = "looking a repeat up";
     const COLUMNS: &str = "SELECT id, sequence_number, speaker_type, timestamp, message_text FROM call_transcriptions";
     let stored = |row: &Row<'_>| -> rusqlite::Result<(StoredTurn, bool)> {
         let same = row.get_ref("speaker_type")?.as_str()? == turn.speaker.as_str()
-            && row.get_ref("timestamp")?.as_str()? == turn.timestamp.to_string()
+            && row.get_ref("timestamp")?.as_str()? == timestamp
             && row.get_ref("message_text")?.as_str()? == turn.message.as_str();
         let stored = StoredTurn {
             transcription_id: row.get("id")?,
@@ -173,17 +133,21 @@ fn find_repeat(transaction: &Transaction<'_>, turn: &NewTurn, repeat_key: i64) -
 ///
 /// The call's number comes first so that the entries of the calls that run now lie side by side in the index, on a few
 /// pages that stay in memory. Two turns of one key are still compared in full, so a collision costs a comparison and
-/// nothing else. The digest is stored, so it may never change: SHA-256 over `speaker NUL timestamp NUL message`.
-fn repeat_key(call_id: i64, turn: &NewTurn) -> i64 {
+/// nothing else.
+fn repeat_key(call_id: i64, digest: u32) -> i64 {
+    call_id.wrapping_shl(32) | i64::from(digest)
+}
+
+/// The first 32 bits of SHA-256 over `speaker NUL timestamp NUL message`. It is stored, so it may never change.
+fn digest(turn: &NewTurn, timestamp: &str) -> u32 {
     let mut hash = Sha256::new();
-    for part in [turn.speaker.as_str(), &turn.timestamp.to_string()] {
+    for part in [turn.speaker.as_str(), timestamp] {
         hash.update(part);
         hash.update([0]);
     }
     hash.update(turn.message.as_str());
     let digest = hash.finalize();
-    let low = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
-    call_id.wrapping_shl(32) | i64::from(low)
+    u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
 }
 
 pub(super) fn list(connection: &mut Connection, query: &TurnQuery) -> Result<Option<Page<Turn>>> {

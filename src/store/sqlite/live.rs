@@ -1,0 +1,156 @@
+//! What the writer remembers of the calls that run now, so that a turn of theirs needs no look-up.
+//!
+//! A batch takes the calls that it touches out of this memory and puts them back once it is committed, so that a batch
+//! that fails leaves nothing wrong behind: its calls are read from the database again. So are all when another process
+//! has written to the file.
+
+use super::error::Context as _;
+use crate::model::{ConversationId, DriverId, Timestamp};
+use crate::store::{NewCall, Result};
+use hashlink::LruCache;
+use rusqlite::{OptionalExtension as _, Transaction, params};
+
+/// How many calls are remembered: more than run at once, at some hundred bytes each.
+const MAX_CALLS: usize = 4096;
+
+/// Up to how many turns of a call are remembered by their digests: more than all but the longest calls have.
+const MAX_DIGESTS: usize = 256;
+
+/// The remembered calls.
+pub(super) struct LiveCalls {
+    calls: LruCache<ConversationId, LiveCall>,
+    /// SQLite's number for the state of the file; another one when somebody else has committed.
+    data_version: Option<i64>,
+}
+
+/// A call that turns are being stored of.
+pub(super) struct LiveCall {
+    pub(super) id: i64,
+    pub(super) turn_count: i64,
+    first_turn_time: Option<Timestamp>,
+    last_turn_time: Option<Timestamp>,
+    /// The digests of all its turns; `None` when they are too many, or older than this memory.
+    digests: Option<Vec<u32>>,
+    /// Whether the row in the database is behind.
+    changed: bool,
+    /// Until its first turn is answered.
+    pub(super) new_call: Option<NewCall>,
+}
+
+impl LiveCalls {
+    pub(super) fn new() -> Self {
+        Self { calls: LruCache::new(MAX_CALLS), data_version: None }
+    }
+
+    /// Forgets everything if another connection has written to the file since this was last asked.
+    pub(super) fn begin(&mut self, transaction: &Transaction<'_>) -> Result<()> {
+        let version = transaction
+            .prepare_cached("PRAGMA data_version")
+            .and_then(|mut select| select.query_row([], |row| row.get(0)))
+            .doing("asking whether others have written")?;
+        if self.data_version.replace(version) != Some(version) {
+            self.calls.clear();
+        }
+        Ok(())
+    }
+
+    /// The call, out of this memory, or out of the database if it is there.
+    pub(super) fn take(&mut self, transaction: &Transaction<'_>, id: &ConversationId) -> Result<Option<LiveCall>> {
+        match self.calls.remove(id) {
+            Some(call) => Ok(Some(call)),
+            None => LiveCall::read(transaction, id),
+        }
+    }
+
+    /// Remembers a call whose turns are committed.
+    pub(super) fn put(&mut self, id: ConversationId, call: LiveCall) {
+        self.calls.insert(id, call);
+    }
+
+    pub(super) fn forget(&mut self, id: &ConversationId) {
+        self.calls.remove(id);
+    }
+}
+
+impl LiveCall {
+    fn read(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Option<Self>> {
+        transaction
+            .prepare_cached(
+                "SELECT id, turn_count, first_turn_time, last_turn_time FROM calls WHERE conversation_id = ?1",
+            )
+            .and_then(|mut select| {
+                select
+                    .query_row([id], |row| {
+                        Ok(Self {
+                            id: row.get(0)?,
+                            turn_count: row.get(1)?,
+                            first_turn_time: row.get(2)?,
+                            last_turn_time: row.get(3)?,
+                            digests: None,
+                            changed: false,
+                            new_call: None,
+                        })
+                    })
+                    .optional()
+            })
+            .doing("looking a call up")
+    }
+
+    /// Makes the call that begins with a turn said at `start`, with the driver that a dispatch names.
+    pub(super) fn create(transaction: &Transaction<'_>, id: &ConversationId, start: &str, now: &str) -> Result<Self> {
+        let driver_id: Option<DriverId> = transaction
+            .prepare_cached("SELECT driver_id FROM call_dispatches WHERE conversation_id = ?1")
+            .and_then(|mut select| select.query_row([id], |row| row.get(0)).optional())
+            .doing("looking a call's driver up")?
+            .flatten();
+        transaction
+            .prepare_cached(
+                "INSERT INTO calls (conversation_id, driver_id, call_start_time, created_at, updated_at) \
+                 VALUES (?1, ?2, ?3, ?4, ?4)",
+            )
+            .and_then(|mut insert| insert.execute(params![id, driver_id, start, now]))
+            .doing("making a call")?;
+        Ok(Self {
+            id: transaction.last_insert_rowid(),
+            turn_count: 0,
+            first_turn_time: None,
+            last_turn_time: None,
+            digests: Some(Vec::new()),
+            changed: false,
+            new_call: Some(NewCall { driver_id }),
+        })
+    }
+
+    /// Whether a turn of this digest may be stored; if not, it need not be looked for.
+    pub(super) fn may_have(&self, digest: u32) -> bool {
+        self.digests.as_ref().is_none_or(|digests| digests.contains(&digest))
+    }
+
+    /// Counts a turn that was stored.
+    pub(super) fn count(&mut self, timestamp: Timestamp, digest: u32) {
+        self.turn_count += 1;
+        self.first_turn_time = Some(self.first_turn_time.map_or(timestamp, |first| first.min(timestamp)));
+        self.last_turn_time = Some(self.last_turn_time.map_or(timestamp, |last| last.max(timestamp)));
+        self.digests = self.digests.take().filter(|digests| digests.len() < MAX_DIGESTS);
+        if let Some(digests) = &mut self.digests {
+            digests.push(digest);
+        }
+        self.changed = true;
+    }
+
+    /// Brings the row in the database up to date.
+    pub(super) fn write(&mut self, transaction: &Transaction<'_>, now: &str) -> Result<()> {
+        if std::mem::take(&mut self.changed) {
+            transaction
+                .prepare_cached(
+                    "UPDATE calls SET turn_count = ?2, first_turn_time = ?3, last_turn_time = ?4, updated_at = ?5 \
+                     WHERE id = ?1",
+                )
+                .and_then(|mut update| {
+                    update.execute(params![self.id, self.turn_count, self.first_turn_time, self.last_turn_time, now])
+                })
+                .doing("counting a call's turns")?;
+        }
+        Ok(())
+    }
+}

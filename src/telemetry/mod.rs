@@ -1,0 +1,185 @@
+//! Logs: events on standard error, one line each, for a person, for a JSON reader, or for Google Cloud Logging.
+//!
+//! A message reads alone; what it names is a field too. Fields have their unit in their name. What was said in a call is
+//! in no event of any level.
+
+mod lines;
+
+pub use lines::Flush;
+
+use crate::model::Timestamp;
+use lines::Lines;
+use serde::ser::{SerializeMap, Serializer as _};
+use serde_json::{Map, Value, json};
+use std::fmt;
+use std::io::{self, IsTerminal as _};
+use std::panic::PanicHookInfo;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{Layer as _, fmt as text};
+
+/// How an event is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For a person.
+    Text,
+    /// One JSON object a line.
+    Json,
+    /// JSON with the fields that Google Cloud Logging knows.
+    Cloud,
+}
+
+/// Starts logging and sees to it that panics are logged. The last lines are written when the returned value goes.
+///
+/// # Errors
+/// The system gave no thread, or logging was started before.
+pub fn start(format: Format, filter: Targets) -> io::Result<Flush> {
+    let lines = Lines::default();
+    let flush = lines.start()?;
+    let layer = text::layer().with_writer(lines);
+    let registry = tracing_subscriber::registry();
+    match format {
+        Format::Text => {
+            let ansi = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            tracing::subscriber::set_global_default(registry.with(layer.with_ansi(ansi).with_filter(filter)))
+        }
+        Format::Json => {
+            tracing::subscriber::set_global_default(registry.with(layer.event_format(Json).with_filter(filter)))
+        }
+        Format::Cloud => {
+            tracing::subscriber::set_global_default(registry.with(layer.event_format(Cloud).with_filter(filter)))
+        }
+    }
+    .map_err(io::Error::other)?;
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(flush)
+}
+
+/// A formatted panic message may hold a piece of a transcript (slicing a string does that), so only a fixed one is
+/// repeated.
+fn log_panic(info: &PanicHookInfo<'_>) {
+    let message = info.payload().downcast_ref::<&'static str>().copied().unwrap_or("(message withheld)");
+    let place = info.location().map(ToString::to_string).unwrap_or_default();
+    let thread = std::thread::current().name().unwrap_or("?").to_owned();
+    tracing::error!(place, thread, "panic: {message}");
+}
+
+/// An event's fields, as entries of a JSON object. What cannot fail, as here, leaves no result to look at.
+struct Put<'a, M>(&'a mut M);
+
+impl<M: SerializeMap> Put<'_, M> {
+    fn put(&mut self, field: &Field, value: &(impl serde::Serialize + ?Sized)) {
+        let _ = self.0.serialize_entry(field.name(), value);
+    }
+}
+
+impl<M: SerializeMap> Visit for Put<'_, M> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field, &format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, &value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, &value);
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, &value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, &value);
+    }
+}
+
+/// `time`, `level`, `target`, and the event's own fields behind them, `message` among them.
+struct Json;
+
+impl<S, N> FormatEvent<S, N> for Json
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        // Written as it is visited, since this is done for each request.
+        let mut line = Vec::with_capacity(512);
+        json_line(&mut line, event).map_err(|_| fmt::Error)?;
+        writeln!(out, "{}", std::str::from_utf8(&line).map_err(|_| fmt::Error)?)
+    }
+}
+
+fn json_line(line: &mut Vec<u8>, event: &Event<'_>) -> serde_json::Result<()> {
+    let mut serializer = serde_json::Serializer::new(line);
+    let mut object = serializer.serialize_map(None)?;
+    let level = match *event.metadata().level() {
+        Level::ERROR => "error",
+        Level::WARN => "warn",
+        Level::INFO => "info",
+        Level::DEBUG => "debug",
+        Level::TRACE => "trace",
+    };
+    object.serialize_entry("time", &Timestamp::now().to_string())?;
+    object.serialize_entry("level", level)?;
+    object.serialize_entry("target", event.metadata().target())?;
+    event.record(&mut Put(&mut object));
+    object.end()
+}
+
+/// The structured payload of Google Cloud Logging: `severity`, `time`, `message`, `httpRequest`, and the identifiers as
+/// labels (<https://cloud.google.com/logging/docs/structured-logging>).
+struct Cloud;
+
+impl<S, N> FormatEvent<S, N> for Cloud
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        writeln!(out, "{}", cloud_entry(event).map_err(|_| fmt::Error)?)
+    }
+}
+
+fn cloud_entry(event: &Event<'_>) -> serde_json::Result<Value> {
+    let mut fields = serde_json::value::Serializer.serialize_map(None)?;
+    event.record(&mut Put(&mut fields));
+    let Value::Object(mut fields) = fields.end()? else { unreachable!("a map is serialized as an object") };
+    let severity = match *event.metadata().level() {
+        Level::ERROR => "ERROR",
+        Level::WARN => "WARNING",
+        Level::INFO => "INFO",
+        Level::DEBUG | Level::TRACE => "DEBUG",
+    };
+    let mut entry = Map::new();
+    entry.insert("severity".to_owned(), severity.into());
+    entry.insert("time".to_owned(), Timestamp::now().to_string().into());
+    entry.insert("target".to_owned(), event.metadata().target().into());
+    let labels: Map<String, Value> =
+        ["request_id", "conversation_id"].into_iter().filter_map(|name| fields.remove_entry(name)).collect();
+    if !labels.is_empty() {
+        entry.insert("logging.googleapis.com/labels".to_owned(), Value::Object(labels));
+    }
+    if event.metadata().target() == "http" {
+        let latency = fields.remove("duration_ms").and_then(|ms| ms.as_f64()).unwrap_or_default() / 1000.0;
+        let request = json!({
+            "requestMethod": fields.remove("method"),
+            "requestUrl": fields.remove("route"),
+            "status": fields.remove("status"),
+            "latency": format!("{latency:.6}s"),
+        });
+        entry.insert("httpRequest".to_owned(), request);
+    }
+    entry.append(&mut fields);
+    Ok(Value::Object(entry))
+}
