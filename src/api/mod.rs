@@ -42,6 +42,9 @@ enum Tag {
     Operation,
 }
 
+/// The path of the one operation that is called for every turn.
+pub const TURNS: &str = "/webhooks/elevenlabs/transcription";
+
 /// All operations over a store and its writer.
 pub fn service(store: Arc<dyn Store>, writer: Writer) -> OpenApiService<impl OpenApi, ()> {
     let reader = Reader { store, places: Arc::new(Semaphore::new(MAX_READS)) };
@@ -60,6 +63,11 @@ pub fn service(store: Arc<dyn Store>, writer: Writer) -> OpenApiService<impl Ope
              same and stored once; within a call turns are numbered 1, 2, 3 … without gaps.",
         )
         .license("MIT OR Apache-2.0")
+}
+
+/// What serves [`TURNS`].
+pub fn turns(writer: Writer) -> webhooks::TurnEndpoint {
+    webhooks::TurnEndpoint { writer }
 }
 
 /// The operations' OpenAPI document, which is the same whatever store they run over.

@@ -40,6 +40,16 @@ impl<T: Type> Payload for JsonBody<T> {
     }
 }
 
+impl<T: Type> JsonBody<T> {
+    /// The body of a request that may not be JSON.
+    pub(super) async fn checked(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
+        if !request.content_type().is_some_and(Self::check_content_type) {
+            return Err(ApiError::NotJson("the header Content-Type must be application/json".to_owned()).into());
+        }
+        Self::from_request(request, body).await
+    }
+}
+
 impl<T: Type> ParsePayload for JsonBody<T> {
     const IS_REQUIRED: bool = true;
 

@@ -73,12 +73,13 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     let (writer, mut writer_thread) = Writer::start(store.clone(), settings.writing).map_err(ServeError::Io)?;
-    let service = api::service(store.clone(), writer);
+    let service = api::service(store.clone(), writer.clone());
     let document = service.spec();
     let routes = routes::Routes::of(&document, &["/docs", "/openapi.json"]);
     let route = Route::new()
         .at("/docs", poem::get(docs::page(&service.swagger_ui_html())))
         .at("/openapi.json", poem::get(docs::document(document)))
+        .at(api::TURNS, poem::post(api::turns(writer)))
         .nest("/", service)
         .with(AddData::new(MaxBody(settings.max_body)));
     let app = Edge::new(route, routes);
