@@ -1,6 +1,6 @@
 //! The parts below the service by themselves: the store without HTTP, and the disk without SQLite.
 
-use crate::machine::Clock;
+use crate::machine::{self, Clock};
 use crate::report::{float, percentile};
 use crate::script::{Script, TURNS_PER_CALL};
 use anyhow::{Result, ensure};
@@ -27,6 +27,7 @@ pub(crate) struct BareStore {
 
 /// Feeds a new database. Only the time within the store counts.
 pub(crate) fn bare_store(place: &Path, batch: usize, measured: Duration) -> Result<BareStore> {
+    machine::wait_for_quiet(Duration::from_secs(20));
     let folder = TempDir::new_in(place)?;
     let path = folder.path().join("calls.db");
     let store = SqliteStore::open(&Options { path, busy_timeout: Duration::from_secs(10), readers: 4 })?;
@@ -70,6 +71,7 @@ pub(crate) struct Sync {
 pub(crate) fn syncs(place: &Path, measured: Duration) -> Result<Vec<Sync>> {
     const BLOCK: [u8; 4096] = [0x5A; 4096];
     const BLOCKS: u64 = 1024;
+    machine::wait_for_quiet(Duration::from_secs(20));
     let folder = TempDir::new_in(place)?;
     let mut results = Vec::new();
     for what in ["4 KiB appended", "4 KiB written over"] {

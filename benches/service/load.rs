@@ -1,7 +1,7 @@
 //! Load on a server, and what was seen of it.
 
 use crate::client::{Answer, Client};
-use crate::machine::{Clock, CpuShare};
+use crate::machine::{self, Clock, CpuShare};
 use crate::report::{float, percentile};
 use crate::script::{Script, TURNS_PER_CALL};
 use crate::server::{Server, Target};
@@ -55,8 +55,26 @@ pub(crate) struct Run {
     pub(crate) peak_memory_kib: u64,
 }
 
-/// Puts a new process of the target under load.
+/// Puts a new process of the target under load; again, a few times, when others took the cores meanwhile, and then the
+/// run counts that they took least from.
 pub(crate) fn run(target: Target, load: Load, round: usize, place: &Path, measured: Duration) -> Result<Run> {
+    const TRIES: usize = 3;
+    const TOO_MUCH: f64 = 0.3;
+    let mut best: Option<Run> = None;
+    for _ in 0..TRIES {
+        machine::wait_for_quiet(Duration::from_secs(20));
+        let run = run_once(target, load, round, place, measured)?;
+        if best.as_ref().is_none_or(|best| run.cpu.others < best.cpu.others) {
+            best = Some(run);
+        }
+        if best.as_ref().is_some_and(|best| best.cpu.others < TOO_MUCH) {
+            break;
+        }
+    }
+    Ok(best.expect("ran at least once"))
+}
+
+fn run_once(target: Target, load: Load, round: usize, place: &Path, measured: Duration) -> Result<Run> {
     let server = Server::start(target, place)?;
     let mut client = Client::connect(server.address(), load.in_flight, load.script())?;
     let mut tally = Tally::default();
@@ -101,14 +119,23 @@ pub(crate) fn run(target: Target, load: Load, round: usize, place: &Path, measur
 pub(crate) struct OneCall {
     pub(crate) in_flight: usize,
     pub(crate) turns: usize,
-    /// Turns a second over each tenth of the turns.
-    pub(crate) tenths: Vec<f64>,
+    pub(crate) tenths: Vec<Tenth>,
     pub(crate) not_201: u64,
+}
+
+/// A tenth of a long call's turns.
+#[derive(Debug, Serialize)]
+pub(crate) struct Tenth {
+    pub(crate) turns_per_second: f64,
+    /// The server's.
+    pub(crate) cpu_us_per_turn: f64,
+    pub(crate) cpu_others: f64,
 }
 
 /// Appends very many turns to one conversation, to see whether a turn's cost grows with its call.
 pub(crate) fn one_call(place: &Path, turns: usize) -> Result<OneCall> {
     const IN_FLIGHT: usize = 16;
+    machine::wait_for_quiet(Duration::from_mins(1));
     let server = Server::start(Target::Service, place)?;
     let mut tally = Tally::default();
 
@@ -119,7 +146,7 @@ pub(crate) fn one_call(place: &Path, turns: usize) -> Result<OneCall> {
     drain(&mut others, |answer| tally.count(answer))?;
 
     let mut client = Client::connect(server.address(), IN_FLIGHT, Script::new(1, None, 1))?;
-    let mut marks = vec![Instant::now()];
+    let mut marks = vec![(Instant::now(), Clock::read(server.pid()))];
     let mut answers = 0;
     client.start()?;
     while answers < turns {
@@ -127,7 +154,7 @@ pub(crate) fn one_call(place: &Path, turns: usize) -> Result<OneCall> {
             tally.count(answer);
             answers += 1;
             if answers % (turns / 10) == 0 {
-                marks.push(answer.at);
+                marks.push((answer.at, Clock::read(server.pid())));
             }
             true
         })?;
@@ -135,7 +162,16 @@ pub(crate) fn one_call(place: &Path, turns: usize) -> Result<OneCall> {
     drain(&mut client, |answer| tally.count(answer))?;
     server.stop(tally.stored)?;
     let tenth = float(u64::try_from(turns / 10)?);
-    let tenths = marks.windows(2).take(10).map(|pair| tenth / (pair[1] - pair[0]).as_secs_f64()).collect();
+    let mut tenths = Vec::new();
+    for pair in marks.windows(2).take(10) {
+        let ((begin, clock_then), (end, clock)) = (&pair[0], &pair[1]);
+        let (seconds, cpu) = ((*end - *begin).as_secs_f64(), clock.since(clock_then));
+        tenths.push(Tenth {
+            turns_per_second: tenth / seconds,
+            cpu_us_per_turn: cpu.server * seconds * 1e6 / tenth,
+            cpu_others: cpu.others,
+        });
+    }
     Ok(OneCall { in_flight: IN_FLIGHT, turns, tenths, not_201: tally.refused })
 }
 

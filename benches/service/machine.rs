@@ -3,7 +3,7 @@
 use serde::Serialize;
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a number depends on beside the program.
 #[derive(Debug, Serialize)]
@@ -120,6 +120,20 @@ impl Clock {
         let client = cores(self.client.saturating_sub(earlier.client));
         let all = cores(self.all.saturating_sub(earlier.all));
         CpuShare { server, client, others: (all - server - client).max(0.0) }
+    }
+}
+
+/// Waits, but not for ever, until nobody else uses the cores to speak of: on a machine with other work a number says
+/// little.
+pub(crate) fn wait_for_quiet(patience: Duration) {
+    const LOOK: Duration = Duration::from_millis(300);
+    let end = Instant::now() + patience;
+    while Instant::now() < end {
+        let before = Clock::read(std::process::id());
+        std::thread::sleep(LOOK);
+        if Clock::read(std::process::id()).since(&before).others < 0.15 {
+            break;
+        }
     }
 }
 

@@ -186,6 +186,7 @@ fn idle_process(place: &Path) -> Result<Process> {
     progress("starting and idling");
     let (mut listening, mut ready, mut memory) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..STARTS {
+        machine::wait_for_quiet(Duration::from_secs(5));
         let server = Server::start(Target::Service, place)?;
         listening.push(server.until_listening.as_secs_f64() * 1000.0);
         ready.push(server.until_ready()?.as_secs_f64() * 1000.0);

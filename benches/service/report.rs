@@ -1,7 +1,7 @@
 //! From measurements to what is printed: medians over the rounds, ratios of what ran side by side, Markdown and JSON.
 
 use crate::disk::{BareStore, Sync};
-use crate::load::{Load, OneCall, Run};
+use crate::load::{Load, OneCall, Run, Tenth};
 use crate::machine::Machine;
 use crate::server::Target;
 use serde::Serialize;
@@ -151,7 +151,8 @@ impl Report {
              - *no store*: the same HTTP stack, writer's thread and log, over a store that keeps nothing.\n\
              - *no queue*: the same server, outermost layer, log and reading of the body, answered by the handler \
              itself: no writer's thread, no generated operation.\n\n\
-             CPU is in cores: 1.00 is one core all the while. *Others* are other processes and the system.\n"
+             CPU is in cores: 1.00 is one core all the while. *Others* are other processes and the system; a run that they \
+             took much from was repeated, up to twice.\n"
         )?;
         writeln!(
             f,
@@ -204,10 +205,19 @@ impl Display for OneCall {
         let Self { in_flight, turns, tenths, not_201 } = self;
         writeln!(f, "\n## One very long call\n")?;
         writeln!(f, "{turns} turns appended to one conversation, {in_flight} in flight; {not_201} answers not 201.\n")?;
-        let rates: Vec<_> = tenths.iter().map(|rate| format!("{rate:.0}")).collect();
-        writeln!(f, "- Turns/s over each tenth: {}", rates.join(", "))?;
+        writeln!(f, "| tenth | turns/s | server's CPU a turn | CPU: others |\n|---:|---:|---:|---:|")?;
+        for (n, tenth) in tenths.iter().enumerate() {
+            let Tenth { turns_per_second, cpu_us_per_turn, cpu_others } = tenth;
+            writeln!(f, "| {} | {turns_per_second:.0} | {cpu_us_per_turn:.1} µs | {cpu_others:.2} |", n + 1)?;
+        }
         if let (Some(first), Some(last)) = (tenths.first(), tenths.last()) {
-            writeln!(f, "- The last tenth ran at {:.0} % of the first one's rate.", last / first * 100.0)?;
+            let (rate, cpu) =
+                (last.turns_per_second / first.turns_per_second, last.cpu_us_per_turn / first.cpu_us_per_turn);
+            let (rate, cpu) = (rate * 100.0, cpu * 100.0);
+            writeln!(
+                f,
+                "\nThe last tenth ran at {rate:.0} % of the first one's rate, with {cpu:.0} % of its CPU a turn."
+            )?;
         }
         Ok(())
     }
