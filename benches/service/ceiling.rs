@@ -28,7 +28,7 @@ pub(crate) enum Without {
 
 /// Serves until SIGTERM, with the service's own defaults.
 pub(crate) fn run(without: Without) -> Result<()> {
-    telemetry::start(telemetry::Format::Json, "info,poem=warn".parse().expect("a valid filter"))?;
+    let _flush = telemetry::start(telemetry::Format::Json, "info,poem=warn".parse().expect("a valid filter"))?;
     tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(8).build()?.block_on(serve(without))
 }
 

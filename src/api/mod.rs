@@ -72,7 +72,17 @@ pub fn turns(writer: Writer) -> webhooks::TurnEndpoint {
 
 /// The operations' OpenAPI document, which is the same whatever store they run over.
 pub fn document() -> String {
-    service(Arc::new(store::Absent), Writer::stopped()).spec()
+    over_nothing().spec()
+}
+
+/// A page that shows the document.
+pub fn swagger_page() -> String {
+    over_nothing().swagger_ui_html()
+}
+
+/// The operations over nothing, to be described and not called.
+fn over_nothing() -> OpenApiService<impl OpenApi, ()> {
+    service(Arc::new(store::Absent), Writer::stopped())
 }
 
 /// Greatest number of reads that run or wait; more are refused.

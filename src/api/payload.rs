@@ -4,9 +4,10 @@
 //! problem is named, while the document shows the schema of `T`.
 
 use super::error::ApiError;
-use poem::error::ReadBodyError;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
 use poem::web::headers::{ContentLength, HeaderMapExt as _};
-use poem::{IntoResponse, Request, RequestBody, Response};
+use poem::{Body, IntoResponse, Request, RequestBody, Response};
 use poem_openapi::ApiResponse;
 use poem_openapi::payload::{Json, ParsePayload, Payload};
 use poem_openapi::registry::{MetaResponses, MetaSchemaRef, Registry};
@@ -20,7 +21,7 @@ pub struct MaxBody(pub usize);
 /// The body as it came, once it is known to be JSON by its content type and not too long.
 pub struct JsonBody<T> {
     /// What was sent.
-    pub bytes: Vec<u8>,
+    pub bytes: Bytes,
     schema: PhantomData<T>,
 }
 
@@ -59,12 +60,31 @@ impl<T: Type> ParsePayload for JsonBody<T> {
         if announced.is_some_and(|ContentLength(length)| length > limit as u64) {
             return Err(ApiError::TooLarge(limit).into());
         }
-        let bytes = body.take()?.into_bytes_limit(limit).await.map_err(|error| match error {
-            ReadBodyError::PayloadTooLarge => ApiError::TooLarge(limit),
-            error => ApiError::BadRequest(format!("the body could not be read: {error}")),
-        })?;
-        Ok(Self { bytes: bytes.into(), schema: PhantomData })
+        let bytes = read(body.take()?, limit).await?;
+        Ok(Self { bytes, schema: PhantomData })
     }
+}
+
+/// Reads a body to its end. One that came in one piece, as turns do, is not copied; the framework's own way with a limit
+/// copies through a buffer that every waiting request would hold.
+async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    let mut pieces = std::pin::pin!(body.into_bytes_stream());
+    let mut whole = Bytes::new();
+    while let Some(piece) = pieces.next().await {
+        let piece =
+            piece.map_err(|error| ApiError::BadRequest(format!("body: could not be read to its end: {error}")))?;
+        if whole.len() + piece.len() > limit {
+            return Err(ApiError::TooLarge(limit));
+        }
+        whole = if whole.is_empty() {
+            piece
+        } else {
+            let mut grown = BytesMut::from(whole);
+            grown.extend_from_slice(&piece);
+            grown.freeze()
+        };
+    }
+    Ok(whole)
 }
 
 poem_openapi::impl_apirequest_for_payload!(JsonBody<T>, T: Type);

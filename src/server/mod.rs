@@ -77,7 +77,7 @@ pub async fn serve(
     let document = service.spec();
     let routes = routes::Routes::of(&document, &["/docs", "/openapi.json"]);
     let route = Route::new()
-        .at("/docs", poem::get(docs::page(&service.swagger_ui_html())))
+        .at("/docs", poem::get(docs::page()))
         .at("/openapi.json", poem::get(docs::document(document)))
         .at(api::TURNS, poem::post(api::turns(writer)))
         .nest("/", service)

@@ -111,6 +111,7 @@ impl<'a> MakeWriter<'a> for Lines {
 }
 
 /// Writes the last lines when it goes.
+#[must_use = "without it, nothing is written"]
 pub struct Flush {
     lines: Lines,
     thread: Option<JoinHandle<()>>,
