@@ -30,6 +30,11 @@ const OLDEST_SQLITE: i32 = 3_051_003;
 /// The log is folded into the database when it has grown to this many pages (16 MB); smaller means more often.
 const CHECKPOINT_PAGES: u32 = 4000;
 
+/// The writer's page cache, in KiB: room for the pages that running calls touch. More is slower, since pages that are
+/// used once then take fresh memory instead of that of pages that are done with: 2 MB stored 14 % more turns a second at
+/// 64 in flight than 8 MB, and as many at 500. What falls out is in the system's cache.
+const CACHE_KIB: u32 = 2000;
+
 /// How to open a database.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -330,7 +335,7 @@ fn configure(connection: &Connection, owner: bool) -> Result<()> {
     let synchronous = wanted_synchronous();
     connection
         .execute_batch(&format!(
-            "PRAGMA synchronous = {synchronous}; PRAGMA foreign_keys = ON; PRAGMA cache_size = -8000; \
+            "PRAGMA synchronous = {synchronous}; PRAGMA foreign_keys = ON; PRAGMA cache_size = -{CACHE_KIB}; \
              PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA mmap_size = 0; \
              PRAGMA journal_size_limit = 67108864;"
         ))
