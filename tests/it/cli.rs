@@ -117,6 +117,30 @@ fn another_programs_database_is_left_untouched() {
 }
 
 #[test]
+fn a_log_without_its_database_is_not_taken_for_a_new_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    let service = Service::start_on(&database, &[]);
+    service.deliver(&crate::ingest::turn("conv_a", 1)).expect(201);
+    service.signal("KILL");
+    service.wait();
+    let elsewhere = folder.path().join("elsewhere.db");
+    std::fs::rename(&database, &elsewhere).unwrap();
+    let log = database.with_extension("db-wal");
+    let before = std::fs::read(&log).unwrap();
+    assert!(!before.is_empty());
+    let why = why(&serve(&[], &database));
+    assert!(why.contains("calls.db-wal") && why.contains("put the database back"), "{why}");
+    assert!(!database.exists());
+    assert_eq!(std::fs::read(&log).unwrap(), before);
+    // Put back, it is whole.
+    std::fs::rename(&elsewhere, &database).unwrap();
+    let service = Service::start_on(&database, &[]);
+    let again = service.deliver(&crate::ingest::turn("conv_a", 1)).expect(201);
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+}
+
+#[test]
 fn a_database_newer_than_the_program_is_left_untouched() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("calls.db");

@@ -79,6 +79,11 @@ pub enum OpenError {
         /// The newest that this program knows.
         known: u32,
     },
+    /// There is no file, but the log of one, which may hold turns that are nowhere else.
+    OrphanedLog {
+        /// The log.
+        log: PathBuf,
+    },
     /// A running service of an older version has it open.
     Older {
         /// The file.
@@ -116,6 +121,12 @@ impl std::fmt::Display for OpenError {
                 "the database {} was written by a newer transcribe-hook (schema {found}, this one knows up to {known}); \
                  it was left untouched",
                 path.display()
+            ),
+            Self::OrphanedLog { log } => write!(
+                f,
+                "{} belongs to a database that is not there; put the database back beside it, since the log may hold \
+                 turns that are nowhere else, or move the log away",
+                log.display()
             ),
             Self::Older { path } => write!(
                 f,
@@ -216,6 +227,12 @@ fn make(path: &Path, busy_timeout: Duration) -> Result<(), OpenError> {
         name.push(ending);
         PathBuf::from(name)
     };
+    // SQLite would take a log of that name for the new file's own, and write the old database's pages into it.
+    for ending in ["-wal", "-journal"] {
+        if beside(ending).metadata().is_ok_and(|log| log.len() > 0) {
+            return Err(OpenError::OrphanedLog { log: beside(ending) });
+        }
+    }
     let aside = beside(".new");
     // What an attempt that was cut off left.
     for ending in [".new", ".new-wal", ".new-shm", ".new-journal"] {
