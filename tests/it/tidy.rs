@@ -132,3 +132,11 @@ fn a_migration_says_its_number() {
     }
     assert!(count > 0);
 }
+
+#[test]
+fn unsafe_code_stands_in_one_file() {
+    for (path, text) in sources() {
+        let is_unsafe = code(&text).any(|line| line.contains("unsafe ") || line.contains("allow(unsafe"));
+        assert_eq!(is_unsafe, path == "store/sqlite/log_file.rs", "src/{path}");
+    }
+}

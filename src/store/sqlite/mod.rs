@@ -15,6 +15,7 @@ mod drivers;
 mod error;
 mod live;
 mod lock;
+mod log_file;
 mod open;
 mod pool;
 mod row;

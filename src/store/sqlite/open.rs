@@ -5,6 +5,7 @@
 use super::error::Context as _;
 use super::live::LiveCalls;
 use super::lock::{self, Attempt, Lock};
+use super::log_file;
 use super::pool::Readers;
 use super::{SqliteStore, Writing, Written};
 use crate::store::{Error, Outcome, Result};
@@ -34,6 +35,9 @@ const CHECKPOINT_PAGES: u32 = 4000;
 /// used once then take fresh memory instead of that of pages that are done with: 2 MB stored 14 % more turns a second at
 /// 64 in flight than 8 MB, and as many at 500. What falls out is in the system's cache.
 const CACHE_KIB: u32 = 2000;
+
+/// `PRAGMA synchronous`: each commit syncs the log.
+const FULL: u8 = 2;
 
 /// How to open a database.
 #[derive(Debug, Clone)]
@@ -305,7 +309,13 @@ fn connect(path: &Path, busy_timeout: Duration) -> Result<Connection> {
         return Err(Error::new(crate::store::ErrorKind::Other, "checking SQLite's version", found));
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).doing("opening the file")?;
+    // Only a commit that syncs the log makes its gathered writes seen.
+    let opened = if wanted_synchronous() == FULL {
+        Connection::open_with_flags_and_vfs(path, flags, log_file::vfs())
+    } else {
+        Connection::open_with_flags(path, flags)
+    };
+    let connection = opened.doing("opening the file")?;
     connection.busy_timeout(busy_timeout).doing("setting the time to wait for locks")?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
@@ -370,13 +380,12 @@ fn configure(connection: &Connection, owner: bool) -> Result<()> {
     Ok(())
 }
 
-/// `FULL`: each commit syncs the log.
+/// [`FULL`].
 ///
 /// A debug build can be told to sync at checkpoints only (`NORMAL`), so that the power-cut test can show that it would
 /// notice. A release build cannot.
 fn wanted_synchronous() -> u8 {
     const NORMAL: u8 = 1;
-    const FULL: u8 = 2;
     let weakened = cfg!(debug_assertions) && std::env::var_os("TRANSCRIBE_HOOK_TEST_SYNCHRONOUS_NORMAL").is_some();
     if weakened { NORMAL } else { FULL }
 }
