@@ -279,3 +279,32 @@ fn lists_are_pages_of_one_order() {
         assert_eq!(seen, ["conv_4", "conv_3", "conv_2", "conv_1", "conv_0"]);
     });
 }
+
+#[test]
+fn batches_of_any_size_are_read_back_as_they_were_written() {
+    on_each_engine(|store| {
+        // From less than a page to more than any cache holds.
+        let sizes = [(1, 10), (31, 100), (32, 3000), (33, 4000), (120, 4000), (256, 64_000), (7, 64_000), (64, 50)];
+        let mut said = 0;
+        for (turns, length) in sizes {
+            let words = |n: usize| format!("{n} {}", "x".repeat(length));
+            let batch: Vec<_> = (said..said + turns).map(|n| turn("conv_sizes", &words(n), None)).collect();
+            let outcomes = store.apply(now(), &batch).unwrap();
+            assert!(outcomes.iter().all(Result::is_ok));
+            let query = TurnQuery {
+                conversation_id: conversation("conv_sizes"),
+                order: TurnOrder::Sequence,
+                after_sequence: i64::try_from(said).unwrap(),
+                after: None,
+                limit: 1000,
+                with_total: true,
+            };
+            let page = store.turns(&query).unwrap().unwrap();
+            assert_eq!(page.rows.len(), turns);
+            for (n, stored) in (said..).zip(&page.rows) {
+                assert_eq!(stored.message.as_str(), words(n));
+            }
+            said += turns;
+        }
+    });
+}

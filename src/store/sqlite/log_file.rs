@@ -22,8 +22,9 @@ use std::sync::OnceLock;
 
 const NAME: &CStr = c"gathering-log";
 
-/// Up to how many bytes are gathered: a commit of some thirty turns.
-const MOST: usize = 256 * 1024;
+/// Up to how many bytes are gathered: some thirty pages. SQLite's own files take no more than 131,071 at once: they cut
+/// a greater length down to its last 17 bits.
+const MOST: usize = 127 * 1024;
 
 /// An open log. Behind it, in the same memory, lies the default VFS's file.
 #[repr(C)]
