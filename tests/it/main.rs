@@ -20,6 +20,7 @@ mod ingest;
 mod logs;
 mod migration_crash;
 mod openapi;
+mod platform;
 mod powercut;
 mod readme;
 mod schema;
