@@ -94,6 +94,7 @@ pub mod fields;
 pub mod import;
 pub mod ingest;
 pub mod model;
+pub mod reconcile;
 pub mod server;
 pub mod store;
 pub mod telemetry;
