@@ -15,7 +15,7 @@
 //! | HTTP interface | poem-openapi; what is taken and answered, the document | [`api`] |
 //! | work | reading deliveries and files; queueing and batching | [`ingest`], [`import`], [`drivers`], [`writer`] |
 //! | storage | SQL, in [`store::sqlite`] only; a batch is one transaction | [`store`] |
-//! | words of the domain | nothing else | [`model`], [`fields`] |
+//! | words of the domain | nothing else | [`model`], [`fields`], [`secret`], [`signature`] |
 //!
 //! There are two families of types: the wire's own in [`api`], and the domain's in [`model`], which are valid by
 //! construction. Rows become domain types inside the store.
@@ -93,7 +93,9 @@ pub mod fields;
 pub mod import;
 pub mod ingest;
 pub mod model;
+pub mod secret;
 pub mod server;
+pub mod signature;
 pub mod store;
 pub mod telemetry;
 pub mod writer;

@@ -24,5 +24,6 @@ mod powercut;
 mod readme;
 mod schema;
 mod shutdown;
+mod signature;
 mod store;
 mod tidy;
