@@ -14,6 +14,8 @@
 //! | running service | poem; route tree, layers, order of stopping | [`server`] |
 //! | HTTP interface | poem-openapi; what is taken and answered, the document | [`api`] |
 //! | work | reading deliveries and files; queueing and batching | [`ingest`], [`import`], [`drivers`], [`writer`] |
+//! | the platform's API and tools | HTTP as a client | [`platform`] |
+//! | recordings | files | [`recording`] |
 //! | storage | SQL, in [`store::sqlite`] only; a batch is one transaction | [`store`] |
 //! | words of the domain | nothing else | [`model`], [`fields`], [`secret`], [`signature`] |
 //!
@@ -93,6 +95,8 @@ pub mod fields;
 pub mod import;
 pub mod ingest;
 pub mod model;
+pub mod platform;
+pub mod recording;
 pub mod secret;
 pub mod server;
 pub mod signature;
