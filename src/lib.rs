@@ -91,6 +91,7 @@
 pub mod api;
 pub mod cli;
 pub mod drivers;
+pub mod elevenlabs;
 pub mod fields;
 pub mod import;
 pub mod ingest;

@@ -20,6 +20,7 @@ mod ingest;
 mod logs;
 mod migration_crash;
 mod openapi;
+mod platform;
 mod platform_api;
 mod platform_tool;
 mod powercut;

@@ -81,7 +81,7 @@ fn data_flows_down_only() {
         &["cli"],
         &["server"],
         &["api"],
-        &["writer", "ingest", "import", "drivers", "platform", "recording"],
+        &["writer", "ingest", "import", "drivers", "elevenlabs", "reconcile", "platform", "backfill", "recording"],
         &["store"],
         &["fields", "model", "secret", "signature"],
     ];
