@@ -89,6 +89,7 @@
 //! is. Migrations run grouped, so that each commits together with its history row: a process killed between the two could never start again.
 
 pub mod api;
+pub mod backfill;
 pub mod cli;
 pub mod drivers;
 pub mod elevenlabs;

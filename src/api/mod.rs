@@ -14,6 +14,7 @@ pub mod error;
 mod health;
 pub mod payload;
 mod query;
+pub mod signed;
 mod time;
 pub mod trace;
 mod transcriptions;

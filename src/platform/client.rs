@@ -86,6 +86,8 @@ pub struct Listed {
     pub conversation_id: String,
     /// `initiated`, `in-progress`, `processing`, `done` or `failed`, so far.
     pub status: Option<String>,
+    /// How many messages it has, so far.
+    pub message_count: Option<i64>,
 }
 
 impl Listed {
@@ -145,7 +147,11 @@ impl Client {
             // One that has no name cannot be asked for.
             .filter_map(|listed| {
                 let text = |field: &str| listed[field].as_str().map(str::to_owned);
-                Some(Listed { conversation_id: text("conversation_id")?, status: text("status") })
+                Some(Listed {
+                    conversation_id: text("conversation_id")?,
+                    status: text("status"),
+                    message_count: listed["message_count"].as_i64(),
+                })
             })
             .collect();
         let more = answer["has_more"].as_bool() != Some(false);

@@ -3,4 +3,5 @@
 //! What it sends and answers about whole conversations is read elsewhere.
 
 pub mod client;
+pub mod rehearsal;
 pub mod tool;
