@@ -14,8 +14,10 @@
 //! | running service | poem; route tree, layers, order of stopping | [`server`] |
 //! | HTTP interface | poem-openapi; what is taken and answered, the document | [`api`] |
 //! | work | reading deliveries and files; queueing and batching | [`ingest`], [`import`], [`drivers`], [`writer`] |
+//! | the platform's API and tools | HTTP as a client | [`platform`] |
+//! | recordings | files | [`recording`] |
 //! | storage | SQL, in [`store::sqlite`] only; a batch is one transaction | [`store`] |
-//! | words of the domain | nothing else | [`model`], [`fields`] |
+//! | words of the domain | nothing else | [`model`], [`fields`], [`secret`], [`signature`] |
 //!
 //! There are two families of types: the wire's own in [`api`], and the domain's in [`model`], which are valid by
 //! construction. Rows become domain types inside the store.
@@ -87,15 +89,21 @@
 //! is. Migrations run grouped, so that each commits together with its history row: a process killed between the two could never start again.
 
 pub mod api;
+pub mod backfill;
 pub mod cli;
 pub mod drivers;
 pub mod elevenlabs;
+pub mod events;
 pub mod fields;
 pub mod import;
 pub mod ingest;
 pub mod model;
+pub mod platform;
 pub mod reconcile;
+pub mod recording;
+pub mod secret;
 pub mod server;
+pub mod signature;
 pub mod store;
 pub mod telemetry;
 pub mod writer;

@@ -7,13 +7,16 @@
 //! Types here are the wire's own; those of [`crate::model`] never leave it unconverted. What the operations promise is
 //! kept by the layers below: this one reads requests and words answers.
 
+mod call;
 mod calls;
 mod dispatches;
 mod drivers;
 pub mod error;
 mod health;
+mod history;
 pub mod payload;
 mod query;
+pub mod signed;
 mod time;
 pub mod trace;
 mod transcriptions;
@@ -50,6 +53,7 @@ pub fn service(store: Arc<dyn Store>, writer: Writer) -> OpenApiService<impl Ope
     let reader = Reader { store, places: Arc::new(Semaphore::new(MAX_READS)) };
     let operations = (
         webhooks::WebhooksApi { writer: writer.clone() },
+        history::HistoryApi { writer: writer.clone() },
         calls::CallsApi { reader: reader.clone(), writer: writer.clone() },
         transcriptions::TranscriptionsApi { reader: reader.clone() },
         drivers::DriversApi { reader: reader.clone(), writer: writer.clone() },

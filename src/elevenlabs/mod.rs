@@ -6,12 +6,14 @@
 //!
 //! Nothing here knows HTTP, the database or the clock.
 
+mod batch;
 mod event;
 mod history;
 mod lenient;
 mod record;
 mod traces;
 
+pub use batch::{BatchReading, read_batch};
 pub use event::{Event, Reading, read_event};
 pub use history::read_history;
 pub use record::read_conversation;

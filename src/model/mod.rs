@@ -9,11 +9,11 @@ mod record;
 mod timestamp;
 mod turn;
 
-pub use call::{Call, CallChange, CallEnd, CallStatus, ConversationId};
-pub use driver::{Dispatch, Driver, DriverId, NewDispatch, NewDriver, PhoneNumber};
+pub use call::{Call, CallChange, CallEnd, CallReport, CallStatus, ConversationId};
+pub use driver::{Dispatch, Driver, DriverId, DriverSource, NewDispatch, NewDriver, PhoneNumber};
 pub use record::{
-    CallOutcome, Combined, Direction, DriverClaims, Entry, Facts, History, HistoryEntry, HistoryReport, Record,
-    RecordKind,
+    CallOutcome, Combined, Direction, DriverClaims, Entry, EventOutcome, Facts, History, HistoryEntry, HistoryReport,
+    NewEvent, Record, RecordKind, StoredEvent,
 };
 pub use timestamp::Timestamp;
 pub use turn::{DeliveryKey, MAX_MESSAGE_BYTES, Message, NewTurn, Source, Speaker, Turn};

@@ -248,6 +248,8 @@ pub struct Combined {
     pub transcript: Option<(usize, Vec<Entry>)>,
     /// The place of the report that knows most: the one with the transcript, or else the last word.
     pub best: Option<usize>,
+    /// When the platform made the report that goes first by what it knows.
+    pub event_time: Option<Timestamp>,
 }
 
 impl Combined {
@@ -272,6 +274,7 @@ impl Combined {
         let fullest = with_words.filter(|(_, e)| !e.is_empty()).max_by_key(|&(at, e)| (records[at].kind, e.len()));
         combined.transcript = fullest.map(|(at, entries)| (at, entries.clone()));
         combined.best = combined.transcript.as_ref().map(|(at, _)| *at).or(order.last().copied());
+        combined.event_time = order.last().and_then(|&at| records[at].event_time);
         combined
     }
 }
@@ -290,4 +293,70 @@ impl Facts {
         take!(main_language, cost, external_number, batch_id, analysis);
         self.claims.update(&newer.claims);
     }
+}
+
+/// An event that the platform posted, with what was read of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewEvent {
+    /// SHA-256 of the body: the same body is the same event.
+    pub digest: [u8; 32],
+    /// Its type, in the platform's words.
+    pub event_type: Option<String>,
+    /// The call that it is about, if it names one.
+    pub conversation_id: Option<ConversationId>,
+    /// When the platform says that it made it.
+    pub event_time: Option<Timestamp>,
+    /// What could be made of it.
+    pub outcome: EventOutcome,
+    /// Why it is unreadable, or which fields of it are.
+    pub error: Option<String>,
+    /// What it says of its call.
+    pub record: Option<Box<Record>>,
+    /// As it came.
+    pub body: bytes::Bytes,
+}
+
+/// What was said on the phone never reaches a log by way of `{:?}`.
+impl std::fmt::Debug for NewEvent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "NewEvent({:?}, {:?}, {} bytes)", self.event_type, self.outcome, self.body.len())
+    }
+}
+
+/// What could be made of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventOutcome {
+    /// What it says is in its call.
+    Applied,
+    /// It is of a type that no use is made of.
+    Ignored,
+    /// It could not be read.
+    Unreadable,
+}
+
+impl EventOutcome {
+    /// The stored form.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Ignored => "ignored",
+            Self::Unreadable => "unreadable",
+        }
+    }
+
+    /// The outcome that is stored as `text`, if there is one.
+    pub fn from_stored(text: &str) -> Option<Self> {
+        [Self::Applied, Self::Ignored, Self::Unreadable].into_iter().find(|o| o.as_str() == text)
+    }
+}
+
+/// An event as it is kept.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Row number; later events have greater ones.
+    pub id: i64,
+    /// What could be made of it when it was last read.
+    pub outcome: EventOutcome,
+    /// As it came.
+    pub body: Vec<u8>,
 }

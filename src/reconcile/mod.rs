@@ -13,10 +13,12 @@
 //! - A turn is never taken away. One that another stands for says so, and is left out of the transcript.
 
 mod align;
+mod who;
 
 pub use align::fold;
+pub use who::{Candidate, Identity, identify};
 
-use crate::model::{Entry, Source, Speaker, Timestamp};
+use crate::model::{Entry, Message, Source, Speaker, Timestamp};
 use align::{Words, pair_up, repeats};
 use std::collections::HashMap;
 
@@ -76,7 +78,7 @@ pub struct Standing {
     /// The number of the turn that stands for it.
     pub superseded_by: Option<i64>,
     /// The record's words where they differ from the stored ones.
-    pub final_text: Option<String>,
+    pub final_text: Option<Message>,
     /// Whether it was interrupted, where the record says so.
     pub interrupted: Option<bool>,
     /// When it was said; changes only for a turn that was made for an entry of a record.
@@ -187,7 +189,7 @@ pub fn plan(stored: &[Stored], known: &Known) -> Plan {
 }
 
 fn words(entry: &Entry) -> Words {
-    let original = entry.original.as_ref().map(crate::model::Message::as_str);
+    let original = entry.original.as_ref().map(Message::as_str);
     Words::new(entry.speaker, entry.message.as_str(), original, entry.time)
 }
 
@@ -261,13 +263,13 @@ fn transcript(said: &[Said], heard: &[&Stored], pairs: &[Option<usize>], repeat_
 }
 
 fn standing(turn: &Stored, said: &Said, place: i64) -> Standing {
-    let words = said.entry.message.as_str().trim();
+    let message = &said.entry.message;
     let made = turn.origin != Origin::Heard;
     Standing {
         sequence_number: turn.sequence_number,
         place: Some(place),
         superseded_by: None,
-        final_text: (turn.text.trim() != words).then(|| words.to_owned()),
+        final_text: (turn.text.trim() != message.as_str().trim()).then(|| message.clone()),
         interrupted: said.entry.interrupted,
         timestamp: said.entry.time.filter(|_| made).unwrap_or(turn.timestamp),
     }

@@ -9,7 +9,8 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::Stdio;
 
-fn for_any<S: Strategy>(cases: u32, values: &S, check: impl Fn(S::Value)) {
+/// Checks a number of values; a failure is told by the smallest value that fails.
+pub fn for_any<S: Strategy>(cases: u32, values: &S, check: impl Fn(S::Value)) {
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     let checked = TestRunner::new(config).run(values, |value| {
         check(value);
