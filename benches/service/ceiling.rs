@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use transcribe_hook::api::signed::PostCallSettings;
 use transcribe_hook::model::{Call, ConversationId, Dispatch, Driver, DriverId, Timestamp, Turn};
 use transcribe_hook::server::{self, Edge, Settings};
 use transcribe_hook::store::{
@@ -43,7 +44,7 @@ async fn serve(without: Without) -> Result<()> {
     match without {
         Without::Store => {
             let writing = Limits { queue_capacity: 4096, patience: Duration::from_secs(10) };
-            let settings = Settings { writing, max_body: MAX_BODY };
+            let settings = Settings { writing, max_body: MAX_BODY, post_call: PostCallSettings::closed() };
             server::serve(listener, Arc::new(NullStore::default()), settings, stop).await?;
         }
         Without::Queue => {

@@ -279,4 +279,3 @@ impl Example for Call {
         }
     }
 }
-

@@ -1,13 +1,14 @@
 //! Calls: reading them, changing one by hand, erasing one.
 
+use super::call::{Call, CallStatus, example_instant};
 use super::error::{ApiError, Change, List, Read, Refused};
 use super::payload::{Done, JsonBody};
-use super::call::{Call, CallStatus, example_instant};
 use super::query::{ListQuery, default_limit, no_parameters};
 use super::time::Instant;
 use super::{Reader, Tag, conversation_id};
 use crate::fields::Fields;
-use crate::model::{self, CallChange, CallEnd, DriverId, Timestamp};
+use crate::model::{self, CallChange, CallEnd, ConversationId, DriverId, Timestamp};
+use crate::recording::Recordings;
 use crate::store::{CallKey, CallQuery, Order, Write, Written};
 use crate::writer::{WriteError, Writer};
 use poem::Request;
@@ -16,6 +17,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 
 pub(super) struct CallsApi {
+    pub(super) recordings: Option<Recordings>,
     pub(super) reader: Reader,
     pub(super) writer: Writer,
 }
@@ -182,7 +184,7 @@ impl CallsApi {
 
     /// Erase a call
     ///
-    /// Its turns are erased with it. A turn that comes later makes the call anew.
+    /// Its turns and its recording are erased with it. A turn that comes later makes the call anew.
     #[oai(path = "/calls/:conversation_id", method = "delete", operation_id = "erase_call")]
     async fn erase_call(
         &self,
@@ -192,8 +194,19 @@ impl CallsApi {
     ) -> Result<Erased, Refused<Read>> {
         no_parameters(request)?;
         let id = self::conversation_id(&conversation_id.0)?;
+        // First, so that what is left behind by a failure can be erased by trying again.
+        erase_recording(self.recordings.clone(), id.clone()).await?;
         self.writer.write(Write::EraseCall(id)).await.map_err(|error| unchanged(error, &conversation_id.0))?;
         Ok(Erased::Erased)
+    }
+}
+
+async fn erase_recording(recordings: Option<Recordings>, id: ConversationId) -> Result<(), ApiError> {
+    let Some(recordings) = recordings else { return Ok(()) };
+    match tokio::task::spawn_blocking(move || recordings.remove(&id)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(ApiError::Internal(format!("the call's recording cannot be removed: {error}"))),
+        Err(error) => Err(ApiError::Internal(error.to_string())),
     }
 }
 

@@ -306,6 +306,8 @@ macro_rules! listed {
 listed! {
     /// Of a delivery.
     Delivery = [400, 413, 415, 422, 500, 503];
+    /// Of an event after a call.
+    PostCall = [400, 401, 413, 415, 500, 503];
     /// Of a list.
     List = [400, 500, 503];
     /// Of reading one thing by its name.

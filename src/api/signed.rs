@@ -35,6 +35,19 @@ pub struct PostCallSettings {
     pub recordings: Option<Recordings>,
 }
 
+impl PostCallSettings {
+    /// Nothing is taken.
+    pub fn closed() -> Self {
+        Self {
+            secrets: Vec::new(),
+            tolerance: Tolerance { back: Duration::ZERO, ahead: Duration::ZERO },
+            max_body: 0,
+            max_audio_body: 0,
+            recordings: None,
+        }
+    }
+}
+
 /// Greatest number of recordings that arrive at once.
 const MAX_RECORDINGS: usize = 4;
 
@@ -64,6 +77,16 @@ impl Gate {
     /// Takes deliveries by these settings.
     pub fn new(settings: PostCallSettings) -> Self {
         Self { settings: Arc::new(settings), places: Arc::new(Semaphore::new(MAX_RECORDINGS)) }
+    }
+
+    /// A gate that takes nothing.
+    pub fn closed() -> Self {
+        Self::new(PostCallSettings::closed())
+    }
+
+    /// Where recordings are kept, if they are.
+    pub fn recordings(&self) -> Option<Recordings> {
+        self.settings.recordings.clone()
     }
 
     /// Takes a body to its end and verifies it.

@@ -8,8 +8,11 @@ mod backup;
 mod generate;
 mod import;
 mod migrate;
+mod post_call;
 mod reference;
+mod secrets;
 mod serve;
+mod simulate;
 
 pub use reference::configuration_table;
 
@@ -40,6 +43,8 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Read drivers or dispatches from a file
     Import(import::ImportArgs),
+    /// Play a call against a running service and show what it made of it
+    Simulate(simulate::SimulateArgs),
     /// Print something made from the program itself
     Generate(generate::GenerateArgs),
 }
@@ -87,6 +92,7 @@ pub fn run() -> ExitCode {
             Command::Migrate(args) => migrate::run(&args),
             Command::Backup(args) => backup::run(&args),
             Command::Import(args) => import::run(&args),
+            Command::Simulate(args) => simulate::run(&args),
             Command::Generate(args) => generate::run(&args),
         }
     });

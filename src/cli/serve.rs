@@ -1,6 +1,7 @@
 //! `serve`: its flags are the service's configuration.
 
 use super::DatabaseArgs;
+use super::post_call::PostCallArgs;
 use crate::server::{self, Settings};
 use crate::store::sqlite::{Options, SqliteStore};
 use crate::writer::Limits;
@@ -46,10 +47,12 @@ pub(super) struct ServeArgs {
         value_parser = size,
     )]
     max_body: usize,
+    #[command(flatten)]
+    post_call: PostCallArgs,
 }
 
 /// A size such as `512KiB` or `2MB`, in bytes.
-fn size(text: &str) -> Result<usize, String> {
+pub(super) fn size(text: &str) -> Result<usize, String> {
     let bytes = parse_size::parse_size(text).map_err(|error| error.to_string())?;
     usize::try_from(bytes)
         .ok()
@@ -81,6 +84,7 @@ async fn serve(args: &ServeArgs) -> Result<()> {
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     let options =
         Options { path: args.database.database.clone(), busy_timeout: args.write_timeout, readers: args.readers };
+    let post_call = args.post_call.settings()?;
     let store = Arc::new(SqliteStore::open(&options)?);
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for signals")?;
@@ -100,6 +104,7 @@ async fn serve(args: &ServeArgs) -> Result<()> {
     let settings = Settings {
         writing: Limits { queue_capacity: args.queue_capacity as usize, patience: args.write_timeout },
         max_body: args.max_body,
+        post_call,
     };
     server::serve(listener, store, settings, stop).await?;
     tracing::info!(database = %args.database.database.display(), "stopped; everything is in the one file");

@@ -9,7 +9,9 @@ mod routes;
 
 pub use edge::Edge;
 
-use crate::api::{self, payload::MaxBody};
+use crate::api;
+use crate::api::payload::MaxBody;
+use crate::api::signed::{Gate, PostCallSettings};
 use crate::store::Store;
 use crate::writer::{Limits, Writer};
 use poem::listener::TcpAcceptor;
@@ -25,12 +27,14 @@ use tokio::net::TcpListener;
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// What the service may take on.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Bounds of the write queue.
     pub writing: Limits,
     /// Greatest length of a request's body, in bytes.
     pub max_body: usize,
+    /// What is taken after a call.
+    pub post_call: PostCallSettings,
 }
 
 /// Why the service ended other than by being told to.
@@ -73,7 +77,7 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     let (writer, mut writer_thread) = Writer::start(store.clone(), settings.writing).map_err(ServeError::Io)?;
-    let service = api::service(store.clone(), writer.clone());
+    let service = api::service(store.clone(), writer.clone(), Gate::new(settings.post_call));
     let document = service.spec();
     let routes = routes::Routes::of(&document, &["/docs", "/openapi.json"]);
     let route = Route::new()

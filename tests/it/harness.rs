@@ -1,7 +1,7 @@
 //! Starts the built binary on a free port over a database of its own, and talks to it as any client would.
 
 use serde_json::Value;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -169,6 +169,14 @@ impl Service {
             .iter()
             .fold(self.agent.post(self.url(path)), |request, (name, value)| request.header(*name, *value));
         Answer::of(request.send(body))
+    }
+
+    /// A post of a body whose length is not announced, in chunks.
+    pub fn post_chunked(&self, path: &str, headers: &[(&str, &str)], body: impl Read + 'static) -> Answer {
+        let request = headers
+            .iter()
+            .fold(self.agent.post(self.url(path)), |request, (name, value)| request.header(*name, *value));
+        Answer::of(request.send(ureq::SendBody::from_owned_reader(body)))
     }
 
     /// Delivers a turn to the webhook.

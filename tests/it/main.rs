@@ -23,6 +23,7 @@ mod openapi;
 mod platform;
 mod platform_api;
 mod platform_tool;
+mod post_call_audio;
 mod powercut;
 mod readme;
 mod recording;

@@ -38,7 +38,7 @@ pub fn places(value: &Value) -> Vec<String> {
                 open.extend(fields.iter().map(|(name, value)| (format!("{place}/{}", name.replace('/', "~1")), value)));
             }
             Value::Array(items) => {
-                open.extend(items.iter().enumerate().map(|(i, item)| (format!("{place}/{i}"), item)))
+                open.extend(items.iter().enumerate().map(|(i, item)| (format!("{place}/{i}"), item)));
             }
             _ => {}
         }

@@ -124,7 +124,7 @@ impl State {
             let end = (from + self.page_size).min(matching.len());
             let listed: Vec<_> = matching[from..end]
                 .iter()
-                .map(|c| json!({"conversation_id": c["conversation_id"], "status": c["status"], "agent_id": "a"}))
+                .map(|c| json!({"conversation_id": c["conversation_id"], "status": c["status"], "message_count": c["message_count"]}))
                 .collect();
             let more = end < matching.len();
             let next = more.then(|| format!("at/{end}"));

@@ -211,7 +211,9 @@ pub(super) fn combined(connection: &Connection, id: &ConversationId) -> Result<(
                 ids.push(id);
             }
             // Turns of the call must still be stored; `replay` reads the event again.
-            Err(error) => tracing::error!(%error, event_id = id, "what was read of an event is not understood any more"),
+            Err(error) => {
+                tracing::error!(%error, event_id = id, "what was read of an event is not understood any more")
+            }
         }
     }
     Ok((Combined::of(&records), ids))

@@ -5,6 +5,10 @@
 //! come as a post-call event, each in its own transaction. So a run that was interrupted is taken up by the next one,
 //! which finds what is already complete, and a run too many changes nothing.
 
+mod periodic;
+
+pub use periodic::{Periodic, Unfinished};
+
 use crate::elevenlabs::read_batch;
 use crate::model::{ConversationId, NewDispatch, Timestamp};
 use crate::platform::client::{Client, ClientError, Listed};
@@ -71,6 +75,8 @@ pub struct Report {
     pub fetched: usize,
     /// Each that could not be fetched or read, and why.
     pub failed: Vec<String>,
+    /// Of those, the ones that the platform does not know.
+    pub unknown: Vec<ConversationId>,
 }
 
 /// How far a run is.
@@ -94,7 +100,7 @@ pub enum Progress {
 /// See [`BackfillError`].
 pub fn conversations(
     client: &Client,
-    keeper: &dyn Keeper,
+    keeper: &(impl Keeper + ?Sized),
     since: Option<i64>,
     dry_run: bool,
     mut progress: impl FnMut(Progress),
@@ -124,10 +130,11 @@ pub fn conversations(
         return Ok(report);
     }
     let of = wanted.len();
+    let mut fetching = Fetching { client, keeper, trouble: 0 };
     // The oldest first, as the list has the newest first.
     for (done, (id, listed)) in wanted.into_iter().rev().enumerate() {
         progress(Progress::Fetched { done, of });
-        fetch(client, keeper, &id, Some(&listed), &mut report)?;
+        fetching.fetch(&id, Some(&listed), &mut report)?;
     }
     progress(Progress::Fetched { done: of, of });
     Ok(report)
@@ -137,44 +144,65 @@ pub fn conversations(
 ///
 /// # Errors
 /// See [`BackfillError`].
-pub fn these(client: &Client, keeper: &dyn Keeper, ids: &[ConversationId]) -> Result<Report, BackfillError> {
+pub fn these(
+    client: &Client,
+    keeper: &(impl Keeper + ?Sized),
+    ids: &[ConversationId],
+) -> Result<Report, BackfillError> {
     let mut report = Report { listed: ids.len(), ..Report::default() };
+    let mut fetching = Fetching { client, keeper, trouble: 0 };
     for id in ids {
-        fetch(client, keeper, id, None, &mut report)?;
+        fetching.fetch(id, None, &mut report)?;
     }
     Ok(report)
 }
 
-fn fetch(
-    client: &Client,
-    keeper: &dyn Keeper,
-    id: &ConversationId,
-    listed: Option<&Listed>,
-    report: &mut Report,
-) -> Result<(), BackfillError> {
-    let data = match client.conversation(id.as_str()) {
-        Ok(data) => data,
-        // These concern the one conversation; anything else would meet the next one too.
-        Err(error @ (ClientError::NotFound | ClientError::Malformed(_) | ClientError::Status(400..500))) => {
-            report.failed.push(format!("{id}: {error}"));
+/// How many conversations in a row the platform may fail to give before it is taken to be down.
+const MAX_TROUBLE: usize = 3;
+
+/// Conversations that are fetched one by one.
+struct Fetching<'a, K: ?Sized> {
+    client: &'a Client,
+    keeper: &'a K,
+    trouble: usize,
+}
+
+impl<K: Keeper + ?Sized> Fetching<'_, K> {
+    fn fetch(
+        &mut self,
+        id: &ConversationId,
+        listed: Option<&Listed>,
+        report: &mut Report,
+    ) -> Result<(), BackfillError> {
+        let data = match self.client.conversation(id.as_str()) {
+            Ok(data) => data,
+            Err(error @ (ClientError::KeyRefused(_) | ClientError::AsksToWait(_))) => return Err(error.into()),
+            Err(error) => {
+                report.failed.push(format!("{id}: {error}"));
+                match error {
+                    ClientError::NotFound => report.unknown.push(id.clone()),
+                    ClientError::Unreachable(_) | ClientError::Status(429 | 500..) => self.trouble += 1,
+                    _ => {}
+                }
+                return if self.trouble == MAX_TROUBLE { Err(error.into()) } else { Ok(()) };
+            }
+        };
+        self.trouble = 0;
+        // The list can be ahead of the conversation: that it is done, but not yet what was said.
+        let promised = listed.and_then(|listed| listed.message_count).is_some_and(|count| count > 0);
+        let empty = data["transcript"].as_array().is_none_or(Vec::is_empty);
+        if !matches!(data["status"].as_str(), Some("done" | "failed")) || (promised && empty) {
+            report.running += 1;
             return Ok(());
         }
-        Err(error) => return Err(error.into()),
-    };
-    // The list can be ahead of the conversation: that it is done, but not yet what was said.
-    let promised = listed.and_then(|listed| listed.message_count).is_some_and(|count| count > 0);
-    let empty = data["transcript"].as_array().is_none_or(Vec::is_empty);
-    if !matches!(data["status"].as_str(), Some("done" | "failed")) || (promised && empty) {
-        report.running += 1;
-        return Ok(());
+        if data["conversation_id"].as_str() != Some(id.as_str()) {
+            report.failed.push(format!("{id}: the platform answered with another conversation"));
+            return Ok(());
+        }
+        self.keeper.keep(event(&data, Timestamp::now())).map_err(BackfillError::Store)?;
+        report.fetched += 1;
+        Ok(())
     }
-    if data["conversation_id"].as_str() != Some(id.as_str()) {
-        report.failed.push(format!("{id}: the platform answered with another conversation"));
-        return Ok(());
-    }
-    keeper.keep(event(&data, Timestamp::now())).map_err(BackfillError::Store)?;
-    report.fetched += 1;
-    Ok(())
 }
 
 /// The event that the platform would have posted with this, had it been known at this time.
@@ -202,7 +230,12 @@ pub struct BatchReport {
 ///
 /// # Errors
 /// See [`BackfillError`].
-pub fn batch(client: &Client, keeper: &dyn Keeper, id: &str, dry_run: bool) -> Result<BatchReport, BackfillError> {
+pub fn batch(
+    client: &Client,
+    keeper: &(impl Keeper + ?Sized),
+    id: &str,
+    dry_run: bool,
+) -> Result<BatchReport, BackfillError> {
     let read = read_batch(id, &client.batch(id)?);
     let mut report = BatchReport {
         recipients: read.recipients,
