@@ -33,3 +33,4 @@ mod signature;
 mod stand_in;
 mod store;
 mod tidy;
+mod whole_call;
