@@ -44,7 +44,8 @@ async fn serve(without: Without) -> Result<()> {
     match without {
         Without::Store => {
             let writing = Limits { queue_capacity: 4096, patience: Duration::from_secs(10) };
-            let settings = Settings { writing, max_body: MAX_BODY, post_call: PostCallSettings::closed() };
+            let settings =
+                Settings { writing, max_body: MAX_BODY, post_call: PostCallSettings::closed(), backfill: None };
             server::serve(listener, Arc::new(NullStore::default()), settings, stop).await?;
         }
         Without::Queue => {

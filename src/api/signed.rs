@@ -18,7 +18,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 /// What is taken after a call, and from whom.
 #[derive(Debug, Clone)]
@@ -51,8 +51,15 @@ impl PostCallSettings {
 /// Greatest number of recordings that arrive at once.
 const MAX_RECORDINGS: usize = 4;
 
+/// Greatest number of long events that arrive at once. Before the last byte it is not known who sends one, and by
+/// default each holds 16 MiB.
+const MAX_LONG_EVENTS: usize = 8;
+
 /// How long nothing of a body may come.
 const STALLED: Duration = Duration::from_secs(30);
+
+/// How long an event may take to come, and how long a recording.
+const LONGEST: (Duration, Duration) = (Duration::from_mins(1), Duration::from_mins(15));
 
 /// From this length on it is looked whether a body is a recording, and again each time that it has doubled.
 const FIRST_LOOK: usize = 64 * 1024;
@@ -70,13 +77,18 @@ pub enum Delivered {
 #[derive(Clone)]
 pub struct Gate {
     settings: Arc<PostCallSettings>,
-    places: Arc<Semaphore>,
+    recordings: Arc<Semaphore>,
+    long_events: Arc<Semaphore>,
 }
 
 impl Gate {
     /// Takes deliveries by these settings.
     pub fn new(settings: PostCallSettings) -> Self {
-        Self { settings: Arc::new(settings), places: Arc::new(Semaphore::new(MAX_RECORDINGS)) }
+        Self {
+            settings: Arc::new(settings),
+            recordings: Arc::new(Semaphore::new(MAX_RECORDINGS)),
+            long_events: Arc::new(Semaphore::new(MAX_LONG_EVENTS)),
+        }
     }
 
     /// A gate that takes nothing.
@@ -104,15 +116,23 @@ impl Gate {
         if headers.typed_get::<ContentLength>().is_some_and(|ContentLength(length)| length > longest as u64) {
             return Err(ApiError::TooLarge(longest));
         }
+        let started = Instant::now();
         let mut pieces = std::pin::pin!(body.into_bytes_stream());
         let mut taken = BytesMut::new();
         let mut look_at = FIRST_LOOK;
-        while let Some(piece) = next(&mut pieces).await? {
+        let mut place = None;
+        while let Some(piece) = next(&mut pieces, started + LONGEST.0).await? {
             verification.update(&piece);
             taken.extend_from_slice(&piece);
             if taken.len() >= look_at {
                 if is_recording(&taken) {
                     return self.stream(verification, taken.freeze(), pieces).await;
+                }
+                if place.is_none() {
+                    let free = self.long_events.try_acquire();
+                    place = Some(free.map_err(|_| {
+                        ApiError::Unavailable("too many long events arrive at once; try again shortly", None)
+                    })?);
                 }
                 look_at = taken.len() * 2;
             }
@@ -135,14 +155,15 @@ impl Gate {
         mut pieces: impl Stream<Item = io::Result<Bytes>> + Unpin,
     ) -> Result<Delivered, ApiError> {
         let limit = self.settings.max_audio_body;
-        let Ok(_place) = self.places.try_acquire() else {
+        let Ok(_place) = self.recordings.try_acquire() else {
             return Err(ApiError::Unavailable("too many recordings arrive at once; try again shortly", None));
         };
         let intake = Intake::start(self.settings.recordings.clone(), limit as u64)
             .map_err(|error| ApiError::Unavailable("a recording cannot be taken now", Some(error.to_string())))?;
+        let end = Instant::now() + LONGEST.1;
         let mut length = beginning.len();
         intake.feed(beginning).await;
-        while let Some(piece) = next(&mut pieces).await? {
+        while let Some(piece) = next(&mut pieces, end).await? {
             verification.update(&piece);
             length += piece.len();
             if length > limit {
@@ -169,13 +190,17 @@ fn unauthorized(refusal: signature::Refusal) -> ApiError {
     ApiError::Unauthorized(refusal.to_string())
 }
 
-/// The next piece of a body, which has to come in time.
-async fn next(pieces: &mut (impl Stream<Item = io::Result<Bytes>> + Unpin)) -> Result<Option<Bytes>, ApiError> {
+/// The next piece of a body, which has to come in time, as all of them have to.
+async fn next(
+    pieces: &mut (impl Stream<Item = io::Result<Bytes>> + Unpin),
+    end: Instant,
+) -> Result<Option<Bytes>, ApiError> {
     let broke_off =
         |why: &dyn std::fmt::Display| ApiError::field("body", format_args!("could not be read to its end: {why}"));
-    match timeout(STALLED, pieces.next()).await {
+    let end = end.min(Instant::now() + STALLED);
+    match timeout_at(end, pieces.next()).await {
         Ok(piece) => piece.transpose().map_err(|error| broke_off(&error)),
-        Err(_) => Err(broke_off(&"nothing came for 30 seconds")),
+        Err(_) => Err(broke_off(&"it came too slowly")),
     }
 }
 

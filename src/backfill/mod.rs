@@ -5,12 +5,14 @@
 //! come as a post-call event, each in its own transaction. So a run that was interrupted is taken up by the next one,
 //! which finds what is already complete, and a run too many changes nothing.
 
+mod keeper;
 mod periodic;
 
+pub use keeper::StoreKeeper;
 pub use periodic::{Periodic, Unfinished};
 
 use crate::elevenlabs::read_batch;
-use crate::model::{ConversationId, NewDispatch, Timestamp};
+use crate::model::{ConversationId, NewDispatch};
 use crate::platform::client::{Client, ClientError, Listed};
 use serde_json::{Value, json};
 use std::fmt;
@@ -199,16 +201,18 @@ impl<K: Keeper + ?Sized> Fetching<'_, K> {
             report.failed.push(format!("{id}: the platform answered with another conversation"));
             return Ok(());
         }
-        self.keeper.keep(event(&data, Timestamp::now())).map_err(BackfillError::Store)?;
+        self.keeper.keep(event(&data)).map_err(BackfillError::Store)?;
         report.fetched += 1;
         Ok(())
     }
 }
 
-/// The event that the platform would have posted with this, had it been known at this time.
-fn event(data: &Value, at: Timestamp) -> Vec<u8> {
-    let seconds = at.unix_micros().div_euclid(1_000_000);
-    json!({"type": "post_call_transcription", "event_timestamp": seconds, "origin": "backfill", "data": data})
+/// The event that the platform would have posted with this, at the end of the call: the same whenever it is fetched, so
+/// that it is kept once.
+fn event(data: &Value) -> Vec<u8> {
+    let seconds = |field: &str| data["metadata"][field].as_i64().unwrap_or_default();
+    let end = seconds("start_time_unix_secs").saturating_add(seconds("call_duration_secs"));
+    json!({"type": "post_call_transcription", "event_timestamp": end, "origin": "backfill", "data": data})
         .to_string()
         .into_bytes()
 }

@@ -4,6 +4,7 @@
 //! What a command found goes to standard output, logs and errors to standard error.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "commands talk to the terminal")]
 
+mod backfill;
 mod backup;
 mod generate;
 mod import;
@@ -43,6 +44,8 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Read drivers or dispatches from a file
     Import(import::ImportArgs),
+    /// Fetch calls that did not come from the platform's API
+    Backfill(backfill::BackfillArgs),
     /// Play a call against a running service and show what it made of it
     Simulate(simulate::SimulateArgs),
     /// Print something made from the program itself
@@ -92,6 +95,7 @@ pub fn run() -> ExitCode {
             Command::Migrate(args) => migrate::run(&args),
             Command::Backup(args) => backup::run(&args),
             Command::Import(args) => import::run(&args),
+            Command::Backfill(args) => backfill::run(&args),
             Command::Simulate(args) => simulate::run(&args),
             Command::Generate(args) => generate::run(&args),
         }

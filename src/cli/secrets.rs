@@ -21,6 +21,8 @@ pub(super) trait Kind {
     const FILE_VARIABLE: &'static str;
     /// What the secret is for.
     const HELP: &'static str;
+    /// Whether several count, so that one can replace another.
+    const SEVERAL: bool;
 }
 
 /// The secret by which the platform signs its post-call webhooks.
@@ -33,6 +35,20 @@ impl Kind for WebhookSecret {
     const FILE_FLAG: &'static str = "elevenlabs-secret-file";
     const FILE_VARIABLE: &'static str = "TRANSCRIBE_HOOK_ELEVENLABS_SECRET_FILE";
     const HELP: &'static str = "Signing secret of the platform's post-call webhook, which is refused without one";
+    const SEVERAL: bool = true;
+}
+
+/// The key to the platform's API.
+#[derive(Debug)]
+pub(super) enum ApiKey {}
+
+impl Kind for ApiKey {
+    const FLAG: &'static str = "elevenlabs-api-key";
+    const VARIABLE: &'static str = "TRANSCRIBE_HOOK_ELEVENLABS_API_KEY";
+    const FILE_FLAG: &'static str = "elevenlabs-api-key-file";
+    const FILE_VARIABLE: &'static str = "TRANSCRIBE_HOOK_ELEVENLABS_API_KEY_FILE";
+    const HELP: &'static str = "Key to the platform's API";
+    const SEVERAL: bool = false;
 }
 
 /// The secrets of one kind, as they were given.
@@ -71,6 +87,16 @@ impl<K: Kind> Secrets<K> {
         }
         Ok(secrets)
     }
+
+    /// The one that was given, if any was.
+    ///
+    /// # Errors
+    /// As of [`Secrets::read`], and when there is more than one.
+    pub(super) fn read_one(&self) -> Result<Option<Secret>> {
+        let mut secrets = self.read()?;
+        anyhow::ensure!(secrets.len() <= 1, "--{}: only one can be used", K::FLAG);
+        Ok(secrets.pop())
+    }
 }
 
 impl<K: Kind> Args for Secrets<K> {
@@ -85,7 +111,11 @@ impl<K: Kind> Args for Secrets<K> {
                     .action(ArgAction::Append)
                     // The variable's way to give two, since secrets have no blanks.
                     .value_delimiter(' ')
-                    .help(format!("{}; may be repeated, to replace an old one without a gap", K::HELP)),
+                    .help(if K::SEVERAL {
+                        format!("{}; may be repeated, to replace an old one without a gap", K::HELP)
+                    } else {
+                        K::HELP.to_owned()
+                    }),
             )
             .arg(
                 Arg::new(K::FILE_FLAG)
@@ -94,7 +124,11 @@ impl<K: Kind> Args for Secrets<K> {
                     .value_name("FILE")
                     .action(ArgAction::Append)
                     .value_parser(value_parser!(PathBuf))
-                    .help("The same from a file, one a line, so that it shows in no list of processes"),
+                    .help(if K::SEVERAL {
+                        "The same from a file, one a line, so that it shows in no list of processes"
+                    } else {
+                        "The same from a file, so that it shows in no list of processes"
+                    }),
             )
     }
 

@@ -114,6 +114,12 @@ pub struct Client {
     patience: Patience,
 }
 
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Client({})", self.base_url)
+    }
+}
+
 impl Client {
     /// A client of the API below `base_url`, such as [`BASE_URL`].
     ///

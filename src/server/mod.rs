@@ -12,8 +12,10 @@ pub use edge::Edge;
 use crate::api;
 use crate::api::payload::MaxBody;
 use crate::api::signed::{Gate, PostCallSettings};
+use crate::backfill::{Periodic, StoreKeeper};
+use crate::platform::client::Client;
 use crate::store::Store;
-use crate::writer::{Limits, Writer};
+use crate::writer::{Limits, WriteError, Writer};
 use poem::listener::TcpAcceptor;
 use poem::middleware::AddData;
 use poem::{EndpointExt as _, Route};
@@ -27,7 +29,7 @@ use tokio::net::TcpListener;
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// What the service may take on.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Settings {
     /// Bounds of the write queue.
     pub writing: Limits,
@@ -35,6 +37,8 @@ pub struct Settings {
     pub max_body: usize,
     /// What is taken after a call.
     pub post_call: PostCallSettings,
+    /// By whom, and how often, the ends of calls that did not come are fetched.
+    pub backfill: Option<(Client, Duration)>,
 }
 
 /// Why the service ended other than by being told to.
@@ -66,6 +70,19 @@ impl std::error::Error for ServeError {
     }
 }
 
+/// Fetches the ends of calls that did not come, until what is returned is dropped.
+fn fetch(client: Client, every: Duration, store: &Arc<dyn Store>, writer: &Writer) -> Result<Periodic, ServeError> {
+    let (runtime, writer) = (tokio::runtime::Handle::current(), writer.clone());
+    let write = move |write| match runtime.block_on(writer.write(write)) {
+        Ok(written) => Ok(Ok(written)),
+        Err(WriteError::Rejected(rejection)) => Ok(Err(rejection)),
+        Err(WriteError::Overloaded) => Err("too much is waiting to be stored".to_owned()),
+        Err(WriteError::Stopping) => Err("the service is stopping".to_owned()),
+        Err(WriteError::Failed(error)) => Err(error.to_string()),
+    };
+    Periodic::start(every, client, StoreKeeper::new(store, write)).map_err(ServeError::Io)
+}
+
 /// Serves on `listener` until `stop` is ready, then stops in order. The store is let go of before this returns.
 ///
 /// # Errors
@@ -77,6 +94,7 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     let (writer, mut writer_thread) = Writer::start(store.clone(), settings.writing).map_err(ServeError::Io)?;
+    let _backfill = settings.backfill.map(|(client, every)| fetch(client, every, &store, &writer)).transpose()?;
     let service = api::service(store.clone(), writer.clone(), Gate::new(settings.post_call));
     let document = service.spec();
     let routes = routes::Routes::of(&document, &["/docs", "/openapi.json"]);

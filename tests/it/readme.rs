@@ -57,6 +57,7 @@ fn the_first_turn_the_queries_and_the_backup_work_as_they_stand() {
     assert!(all.contains("Maria Kowalski|"), "the overview names the driver: {all}");
     assert!(all.contains("1|driver|Yeah, I am parked at the Joliet terminal."), "{all}");
     assert!(all.contains("copied 1 calls with 1 turns"), "{all}");
+    assert!(all.contains("the call is whole"), "{all}");
     let tool = std::fs::read(folder.path().join("tool.json")).unwrap();
     assert_eq!(serde_json::from_slice::<serde_json::Value>(&tool).unwrap()["name"], "log_turn");
 }

@@ -65,6 +65,16 @@ impl Platform {
         self.state.lock().unwrap().faults.push((path.to_owned(), faults.into_iter().collect()));
     }
 
+    /// Puts a conversation in place of the one of its id, or before all others.
+    pub fn put(&self, conversation: Value) {
+        let mut state = self.state.lock().unwrap();
+        let id = conversation["conversation_id"].clone();
+        match state.conversations.iter_mut().find(|there| there["conversation_id"] == id) {
+            Some(there) => *there = conversation,
+            None => state.conversations.insert(0, conversation),
+        }
+    }
+
     pub fn put_batch(&self, batch: Value) {
         self.state.lock().unwrap().batches.push(batch);
     }
@@ -72,6 +82,11 @@ impl Platform {
     /// The paths that were asked for since this was last called.
     pub fn requests(&self) -> Vec<String> {
         std::mem::take(&mut self.state.lock().unwrap().requests)
+    }
+
+    /// How often a path was asked for.
+    pub fn seen(&self, path: &str) -> usize {
+        self.state.lock().unwrap().requests.iter().filter(|asked| *asked == path).count()
     }
 
     fn serve(&self, stream: &TcpStream) -> Option<()> {
