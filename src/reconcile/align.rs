@@ -11,11 +11,8 @@ use std::collections::HashMap;
 /// How alike two texts must be, from 0 to 1, whatever their places.
 const ALIKE_ANYWHERE: f64 = 0.75;
 
-/// How alike they must be if the place fits.
-const ALIKE_IN_PLACE: f64 = 0.35;
-
-/// How alike they must be if nothing else is left between the same neighbours.
-const ALIKE_ALONE: f64 = 0.2;
+/// How alike they must be if the place fits. Sentences that have nothing to do with each other reach 0.3.
+const ALIKE_IN_PLACE: f64 = 0.4;
 
 /// What the whole of a text and its beginning count as. Shorter beginnings than the next number say too little.
 const ALIKE_CUT_OFF: f64 = 0.9;
@@ -135,7 +132,7 @@ impl Pairs {
     fn by_likeness(&mut self, heard: &[Words], said: &[Words]) {
         let left_heard: Vec<usize> = (0..heard.len()).filter(|n| self.of_heard[*n].is_none()).collect();
         let left_said: Vec<usize> = (0..said.len()).filter(|at| self.of_said[*at].is_none()).collect();
-        if left_heard.len().saturating_mul(left_said.len().max(left_heard.len())) > MAX_COMPARISONS {
+        if left_heard.len().saturating_mul(left_said.len()) > MAX_COMPARISONS {
             return;
         }
         let mut letters = MAX_LETTERS;
@@ -152,9 +149,7 @@ impl Pairs {
         for (i, &n) in left_heard.iter().enumerate() {
             let (after, before) = gaps[n];
             let between = |at: usize| after.is_none_or(|after| at > after) && before.is_none_or(|before| at < before);
-            let same = |at: &usize| said[*at].speaker == heard[n].speaker && between(*at);
-            let rivals = left_heard.iter().filter(|m| gaps[**m] == gaps[n] && heard[**m].speaker == heard[n].speaker);
-            let alone = rivals.take(2).count() == 1 && left_said.iter().filter(|at| same(at)).take(2).count() == 1;
+
             for (j, &at) in left_said.iter().enumerate() {
                 if said[at].speaker != heard[n].speaker {
                     continue;
@@ -162,12 +157,8 @@ impl Pairs {
                 let shapes = shapes_said[j].iter().flatten();
                 let likeness = shapes.map(|shape| shapes_heard[i].likeness(shape, &mut steps)).fold(0.0, f64::max);
                 let apart = heard[n].micros_from(&said[at]);
-                let least = match between(at) {
-                    true if alone => ALIKE_ALONE,
-                    true => ALIKE_IN_PLACE,
-                    false if apart <= NEAR => ALIKE_IN_PLACE,
-                    false => ALIKE_ANYWHERE,
-                };
+                let in_place = between(at) || apart <= NEAR;
+                let least = if in_place { ALIKE_IN_PLACE } else { ALIKE_ANYWHERE };
                 if likeness >= least {
                     candidates.push((likeness, apart, n, at));
                 }

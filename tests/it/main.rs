@@ -36,3 +36,4 @@ mod simulate;
 mod stand_in;
 mod store;
 mod tidy;
+mod whole_call;
