@@ -11,6 +11,7 @@ mod import;
 mod migrate;
 mod post_call;
 mod reference;
+mod replay;
 mod secrets;
 mod serve;
 mod simulate;
@@ -48,6 +49,8 @@ enum Command {
     Backfill(backfill::BackfillArgs),
     /// Play a call against a running service and show what it made of it
     Simulate(simulate::SimulateArgs),
+    /// Read kept events of the platform again, all of them or some
+    Replay(replay::ReplayArgs),
     /// Print something made from the program itself
     Generate(generate::GenerateArgs),
 }
@@ -97,6 +100,7 @@ pub fn run() -> ExitCode {
             Command::Import(args) => import::run(&args),
             Command::Backfill(args) => backfill::run(&args),
             Command::Simulate(args) => simulate::run(&args),
+            Command::Replay(args) => replay::run(&args),
             Command::Generate(args) => generate::run(&args),
         }
     });

@@ -48,6 +48,12 @@ pub(super) struct ServeArgs {
         value_parser = size,
     )]
     max_body: usize,
+    /// End calls of which nothing came for so long; 0 never ends any
+    #[arg(
+        long, env = "TRANSCRIBE_HOOK_STALE_AFTER", value_name = "DURATION", default_value = "2h",
+        value_parser = humantime::parse_duration,
+    )]
+    stale_after: Duration,
     #[command(flatten)]
     post_call: PostCallArgs,
     #[command(flatten)]
@@ -125,6 +131,7 @@ async fn serve(args: &ServeArgs) -> Result<()> {
     let settings = Settings {
         writing: Limits { queue_capacity: args.queue_capacity as usize, patience: args.write_timeout },
         max_body: args.max_body,
+        stale_after: Some(args.stale_after).filter(|after| !after.is_zero()),
         post_call,
         backfill,
     };

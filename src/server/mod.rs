@@ -6,6 +6,7 @@
 mod docs;
 mod edge;
 mod routes;
+mod stale;
 
 pub use edge::Edge;
 
@@ -35,6 +36,8 @@ pub struct Settings {
     pub writing: Limits,
     /// Greatest length of a request's body, in bytes.
     pub max_body: usize,
+    /// How long nothing must come of a call that is in progress until it is ended; never without this.
+    pub stale_after: Option<Duration>,
     /// What is taken after a call.
     pub post_call: PostCallSettings,
     /// By whom, and how often, the ends of calls that did not come are fetched.
@@ -95,6 +98,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let (writer, mut writer_thread) = Writer::start(store.clone(), settings.writing).map_err(ServeError::Io)?;
     let _backfill = settings.backfill.map(|(client, every)| fetch(client, every, &store, &writer)).transpose()?;
+    let stale = settings.stale_after.map(|after| stale::end_stale_calls(writer.clone(), after));
     let service = api::service(store.clone(), writer.clone(), Gate::new(settings.post_call));
     let document = service.spec();
     let routes = routes::Routes::of(&document, &["/docs", "/openapi.json"]);
@@ -120,6 +124,9 @@ pub async fn serve(
         .run_with_graceful_shutdown(app, stop_or_death, Some(DRAIN))
         .await
         .map_err(ServeError::Io);
+    if let Some(stale) = stale {
+        stale.abort();
+    }
     let writer_thread = died_rx.await.map_err(|_| ServeError::WriterDied)?;
     let ended_well = tokio::task::spawn_blocking(move || {
         let ended_well = writer_thread.stop();
