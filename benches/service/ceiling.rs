@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use transcribe_hook::api::signed::PostCallSettings;
-use transcribe_hook::model::{Call, ConversationId, Dispatch, Driver, DriverId, Timestamp, Turn};
+use transcribe_hook::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
 use transcribe_hook::server::{self, Edge, Settings};
 use transcribe_hook::store::{
     self, CallQuery, Counts, NewCall, Outcome, Page, Store, StoredTurn, TurnQuery, Write, Written,
@@ -44,8 +44,13 @@ async fn serve(without: Without) -> Result<()> {
     match without {
         Without::Store => {
             let writing = Limits { queue_capacity: 4096, patience: Duration::from_secs(10) };
-            let settings =
-                Settings { writing, max_body: MAX_BODY, post_call: PostCallSettings::closed(), backfill: None };
+            let settings = Settings {
+                writing,
+                max_body: MAX_BODY,
+                post_call: PostCallSettings::closed(),
+                backfill: None,
+                stale_after: None,
+            };
             server::serve(listener, Arc::new(NullStore::default()), settings, stop).await?;
         }
         Without::Queue => {
@@ -146,6 +151,14 @@ impl Store for NullStore {
 
     fn drivers(&self, _: Option<DriverId>, limit: usize, _: bool) -> store::Result<Page<Driver>> {
         Ok(Page::from_overread(Vec::new(), limit, None))
+    }
+
+    fn event(&self, _: i64) -> Result<Option<StoredEvent>> {
+        Ok(None)
+    }
+
+    fn event_ids(&self, _: i64, _: bool, _: usize) -> Result<Vec<i64>> {
+        Ok(None)
     }
 
     fn dispatch(&self, _: &ConversationId) -> store::Result<Option<Dispatch>> {
