@@ -48,17 +48,16 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
         }
         Ok(())
     };
-    match args.event {
-        Some(id) => replay(id)?,
-        None => {
-            let mut after = 0;
-            loop {
-                let ids = store.event_ids(after, args.failed, PAGE)?;
-                let Some(last) = ids.last() else { break };
-                after = *last;
-                for id in ids {
-                    replay(id).context("what was replayed until here is stored")?;
-                }
+    if let Some(id) = args.event {
+        replay(id)?;
+    } else {
+        let mut after = 0;
+        loop {
+            let ids = store.event_ids(after, args.failed, PAGE)?;
+            let Some(last) = ids.last() else { break };
+            after = *last;
+            for id in ids {
+                replay(id).context("what was replayed until here is stored")?;
             }
         }
     }

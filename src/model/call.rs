@@ -130,7 +130,24 @@ pub struct CallReport {
     /// The event whose record knows most about the call.
     pub record_event_id: Option<i64>,
     /// What came of bringing turns and record together, once there is a record.
-    pub reconciled: Option<crate::reconcile::Counts>,
+    pub reconciled: Option<Reconciled>,
+}
+
+/// What was found out about a call's turns.
+///
+/// What counts as heard are the delivered turns and, once there is a record after the call, the histories.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reconciled {
+    /// Heard, and not in the record.
+    pub live_only: i64,
+    /// Heard, and in the record.
+    pub matched: i64,
+    /// In the record, and not heard.
+    pub added: i64,
+    /// Of those matched, how many were heard with other words.
+    pub corrected: i64,
+    /// Heard once more than the record has them.
+    pub repeated: i64,
 }
 
 /// What a manager of calls sets by hand. `None` leaves a value as it is.

@@ -9,7 +9,7 @@ mod record;
 mod timestamp;
 mod turn;
 
-pub use call::{Call, CallChange, CallEnd, CallReport, CallStatus, ConversationId};
+pub use call::{Call, CallChange, CallEnd, CallReport, CallStatus, ConversationId, Reconciled};
 pub use driver::{Dispatch, Driver, DriverId, DriverSource, NewDispatch, NewDriver, PhoneNumber};
 pub use record::{
     CallOutcome, Combined, Direction, DriverClaims, Entry, EventOutcome, Facts, History, HistoryEntry, HistoryReport,

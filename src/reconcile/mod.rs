@@ -15,6 +15,7 @@
 mod align;
 mod who;
 
+pub use crate::model::Reconciled as Counts;
 pub use align::fold;
 pub use who::{Candidate, Identity, identify};
 
@@ -94,23 +95,6 @@ pub struct Addition {
     pub source: Source,
     /// Its place in the transcript, from 1.
     pub place: i64,
-}
-
-/// What was found out about a call's turns.
-///
-/// What counts as heard are the delivered turns and, once there is a record after the call, the histories.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Heard, and not in the record.
-    pub live_only: i64,
-    /// Heard, and in the record.
-    pub matched: i64,
-    /// In the record, and not heard.
-    pub added: i64,
-    /// Of those matched, how many were heard with other words.
-    pub corrected: i64,
-    /// Heard once more than the record has them.
-    pub repeated: i64,
 }
 
 /// An utterance by all that the records say of it.

@@ -19,9 +19,8 @@ pub use query::{CallKey, CallQuery, Order, Page, TurnKey, TurnOrder, TurnQuery};
 use crate::fields::Problem;
 use crate::model::{
     Call, CallChange, ConversationId, Dispatch, Driver, DriverId, HistoryReport, NewDispatch, NewDriver, NewEvent,
-    NewTurn, StoredEvent, Timestamp,
+    NewTurn, Reconciled, StoredEvent, Timestamp,
 };
-use crate::reconcile::Counts as Reconciled;
 
 /// One change, the unit that is done wholly or not at all.
 #[derive(Debug, Clone, PartialEq, Eq)]

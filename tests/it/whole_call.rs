@@ -10,7 +10,7 @@ use std::time::Duration;
 use transcribe_hook::elevenlabs::read_history;
 use transcribe_hook::events;
 use transcribe_hook::ingest::read_turn;
-use transcribe_hook::model::{ConversationId, NewEvent, Timestamp, Turn};
+use transcribe_hook::model::{ConversationId, Message, NewEvent, Timestamp, Turn};
 use transcribe_hook::secret::Secret;
 use transcribe_hook::signature::sign;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
@@ -134,7 +134,9 @@ fn deliveries() -> Vec<Write> {
 fn any_order_and_repetition_of_what_comes_ends_in_the_same_call() {
     let all = deliveries();
     let (store, _folder) = open();
-    all.iter().for_each(|write| drop(apply(&*store, write)));
+    for write in &all {
+        apply(&*store, write);
+    }
     let wanted = state(&*store);
     let said: Vec<_> = transcript(&*store).into_iter().map(|(_, words, _)| words).collect();
     assert_eq!(said.len(), 5, "{said:#?}");
@@ -157,7 +159,9 @@ fn any_order_and_repetition_of_what_comes_ends_in_the_same_call() {
 fn one_batch_of_everything_is_the_same_as_one_by_one() {
     let all = deliveries();
     let (store, _folder) = open();
-    all.iter().for_each(|write| drop(apply(&*store, write)));
+    for write in &all {
+        apply(&*store, write);
+    }
     let (together, _other) = open();
     assert!(together.apply(now(), &all).unwrap().iter().all(Result::is_ok));
     assert_eq!(state(&*together), state(&*store));
@@ -175,12 +179,7 @@ fn a_turn_keeps_its_words_as_heard_and_gains_the_records() {
     let shown: Vec<_> = stored
         .iter()
         .map(|turn| {
-            (
-                turn.message.as_str(),
-                turn.final_text.as_ref().map(|text| text.as_str()),
-                turn.source.as_str(),
-                turn.place,
-            )
+            (turn.message.as_str(), turn.final_text.as_ref().map(Message::as_str), turn.source.as_str(), turn.place)
         })
         .collect();
     assert_eq!(
@@ -254,7 +253,7 @@ fn a_failed_goal_is_no_failed_call_and_a_failed_call_says_why() {
 }
 
 const POST_CALL: &str = "/webhooks/elevenlabs/post-call";
-const SECRET: &str = "wsec_whole_call";
+const SECRET: &str = "wsec_of_the_whole_call";
 
 /// Posts an event as the platform does.
 fn post_signed(service: &Service, body: &str) -> Answer {

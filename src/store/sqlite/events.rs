@@ -212,7 +212,7 @@ pub(super) fn combined(connection: &Connection, id: &ConversationId) -> Result<(
             }
             // Turns of the call must still be stored; `replay` reads the event again.
             Err(error) => {
-                tracing::error!(%error, event_id = id, "what was read of an event is not understood any more")
+                tracing::error!(%error, event_id = id, "what was read of an event is not understood any more");
             }
         }
     }

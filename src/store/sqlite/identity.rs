@@ -5,27 +5,29 @@ use super::events::parsed;
 use crate::model::{ConversationId, DriverClaims, DriverId, DriverSource, Timestamp};
 use crate::reconcile::{Candidate, Identity};
 use crate::store::Result;
-use rusqlite::{OptionalExtension as _, Transaction, params};
+use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 const DOING: &str = "finding out who was called";
 
 /// Decides who was called by all that says so, as far as the call is known. A driver who was known stays, where
 /// nothing says any more who it was.
 pub(super) fn identify(transaction: &Transaction<'_>, now: Timestamp, id: &ConversationId) -> Result<()> {
-    let call: Option<(Option<DriverId>, Option<DriverSource>, Option<String>, Option<String>)> = transaction
+    let call = transaction
         .prepare_cached(
             "SELECT driver_id, driver_source, driver_conflict, driver_claims FROM calls WHERE conversation_id = ?1",
         )
         .and_then(|mut select| {
-            select.query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).optional()
+            let columns = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get::<_, Option<String>>(3)?));
+            select.query_row([id], columns).optional()
         })
         .doing(DOING)?;
     let Some((driver_id, source, conflict, claims)) = call else { return Ok(()) };
+    let before: (Option<DriverId>, Option<DriverSource>, Option<String>) = (driver_id, source, conflict);
     let claims: DriverClaims = claims.map_or(Ok(DriverClaims::default()), |claims| parsed(&claims, DOING))?;
     let Identity { driver, conflict: new_conflict } =
         crate::reconcile::identify(&candidates(transaction, id, &claims)?);
     let Some((new_id, new_source)) = driver else { return Ok(()) };
-    if (driver_id, source, &conflict) == (Some(new_id), Some(new_source), &new_conflict) {
+    if before == (Some(new_id), Some(new_source), new_conflict.clone()) {
         return Ok(());
     }
     transaction
