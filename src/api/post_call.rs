@@ -6,15 +6,16 @@ use super::payload::{Done, Posted};
 use super::signed::{Delivered, Gate};
 use super::trace;
 use crate::events;
-use crate::model::{ConversationId, EventOutcome};
+use crate::model::{ConversationId, EventOutcome, NewEvent};
 use crate::recording::{Kept, Unreadable};
-use crate::store::{Write, Written};
+use crate::store::{self, Write, Written};
 use crate::writer::{WriteError, Writer};
 use bytes::Bytes;
 use poem::Request;
 use poem_openapi::param::Header;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
+use serde_json::json;
 
 pub(super) struct PostCallApi {
     pub(super) gate: Gate,
@@ -94,7 +95,7 @@ impl PostCallApi {
         body: Posted<EventBody>,
     ) -> Result<Done<EventTaken>, Refused<PostCall>> {
         match self.gate.take(request.headers(), body.body).await? {
-            Delivered::Recording(recording) => Ok(recorded(recording)?),
+            Delivered::Recording(recording) => Ok(recorded(&self.writer, recording).await?),
             Delivered::Event(body) => Ok(keep(&self.writer, body).await?),
         }
     }
@@ -109,14 +110,7 @@ async fn keep(writer: &Writer, body: Bytes) -> Result<Done<EventTaken>, ApiError
     if let Some(id) = &conversation {
         trace::note(id);
     }
-    let written = writer.write(Write::KeepEvent(Box::new(event))).await.map_err(|error| match error {
-        // The one answer after which the platform sends it again.
-        WriteError::Failed(error) => {
-            ApiError::Unavailable("the event could not be stored; try again later", Some(error.to_string()))
-        }
-        other => other.into(),
-    })?;
-    let Written::Kept(kept) = written else { unreachable!("an event is answered as kept") };
+    let kept = store_event(writer, event).await?;
     let event_type = event_type.as_deref().unwrap_or("(unknown)");
     let conversation_id = conversation.as_ref().map(ConversationId::as_str);
     let event_id = kept.event_id;
@@ -142,11 +136,28 @@ async fn keep(writer: &Writer, body: Bytes) -> Result<Done<EventTaken>, ApiError
     })
 }
 
-fn recorded(recording: Result<Kept, Unreadable>) -> Result<Done<EventTaken>, ApiError> {
+async fn store_event(writer: &Writer, event: NewEvent) -> Result<store::Kept, ApiError> {
+    let written = writer.write(Write::KeepEvent(Box::new(event))).await.map_err(|error| match error {
+        // The one answer after which the platform sends it again.
+        WriteError::Failed(error) => {
+            ApiError::Unavailable("the event could not be stored; try again later", Some(error.to_string()))
+        }
+        other => other.into(),
+    })?;
+    let Written::Kept(kept) = written else { unreachable!("an event is answered as kept") };
+    Ok(kept)
+}
+
+/// Keeps, in place of a recording's event, that it came and what became of the audio.
+async fn recorded(writer: &Writer, recording: Result<Kept, Unreadable>) -> Result<Done<EventTaken>, ApiError> {
     match recording {
         Ok(Kept { event, path }) => {
             trace::note(&event.conversation_id);
             let (conversation_id, bytes) = (event.conversation_id.as_str(), event.audio_bytes);
+            let data = json!({"conversation_id": conversation_id, "audio_bytes": bytes, "kept": path.is_some()});
+            let named = event.event_type.as_deref().filter(|named| named.contains("audio"));
+            let note = json!({"type": named.unwrap_or("post_call_audio"), "data": data});
+            store_event(writer, events::of_body(Bytes::from(note.to_string()))).await?;
             if path.is_some() {
                 tracing::info!(conversation_id, bytes, "a recording was kept");
                 Ok(taken("recording stored"))

@@ -110,8 +110,13 @@ impl Gate {
         let settings = &*self.settings;
         let now = Timestamp::now().unix_micros().div_euclid(1_000_000);
         let header = headers.get(signature::HEADER).map(poem::http::HeaderValue::as_bytes);
-        let mut verification =
-            Verification::begin(header, &settings.secrets, now, settings.tolerance).map_err(unauthorized)?;
+        let mut verification = match Verification::begin(header, &settings.secrets, now, settings.tolerance) {
+            Ok(begun) => begun,
+            Err(refusal) => {
+                drain(body).await;
+                return Err(unauthorized(refusal));
+            }
+        };
         let longest = settings.max_body.max(settings.max_audio_body);
         if headers.typed_get::<ContentLength>().is_some_and(|ContentLength(length)| length > longest as u64) {
             return Err(ApiError::TooLarge(longest));
@@ -141,7 +146,12 @@ impl Gate {
             }
         }
         if is_recording(&taken) {
-            return self.stream(verification, taken.freeze(), pieces).await;
+            let body = taken.freeze();
+            return match self.stream(verification, body.clone(), pieces).await? {
+                // Short enough to be kept as it came, like any other event that cannot be read.
+                Delivered::Recording(Err(_)) if body.len() <= settings.max_body => Ok(Delivered::Event(body)),
+                other => Ok(other),
+            };
         }
         verification.finish().map_err(unauthorized)?;
         Ok(Delivered::Event(taken.freeze()))
@@ -188,6 +198,19 @@ impl Gate {
 
 fn unauthorized(refusal: signature::Refusal) -> ApiError {
     ApiError::Unauthorized(refusal.to_string())
+}
+
+/// Lets a refused sender end, if it does so soon, so that it hears why instead of a broken connection.
+async fn drain(body: Body) {
+    let end = Instant::now() + Duration::from_secs(2);
+    let mut pieces = std::pin::pin!(body.into_bytes_stream());
+    let mut length = 0;
+    while let Ok(Some(piece)) = next(&mut pieces, end).await {
+        length += piece.len();
+        if length > 1 << 20 {
+            return;
+        }
+    }
 }
 
 /// The next piece of a body, which has to come in time, as all of them have to.

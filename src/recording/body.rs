@@ -2,7 +2,8 @@
 //! piece by piece: the audio goes out decoded while the rest is still to come.
 //!
 //! The fields may stand in any order, and others beside them. What makes an event an audio event is the text
-//! `data.full_audio`, whatever its type is called, since the platform has announced types that it has not described.
+//! `data.full_audio`, whatever its type is called as long as it is called audio, since the platform has announced types
+//! that it has not described.
 
 use crate::model::ConversationId;
 use base64::alphabet::STANDARD;
@@ -143,6 +144,9 @@ impl<R: Read> Reading<R> {
         let Self { json, state, conversation_id, event_type, audio_bytes } = self;
         json.consume_trailing_whitespace().map_err(|error| unreadable(&state, &error))?;
         let malformed = |what: &str| Unreadable::Malformed(what.to_owned());
+        if event_type.as_deref().is_some_and(|named| !named.contains("audio")) {
+            return Err(malformed("type is not that of a recording"));
+        }
         let conversation_id = conversation_id.ok_or_else(|| malformed("data.conversation_id is missing"))?;
         let conversation_id = ConversationId::new(&conversation_id)
             .map_err(|rule| Unreadable::Malformed(format!("data.conversation_id {rule}")))?;
@@ -187,7 +191,8 @@ impl<R: Read> Reading<R> {
         let set = |state: &mut State, in_audio| state.in_audio = in_audio;
         {
             let mut state = self.state.borrow_mut();
-            state.audio_began = true;
+            // An event that says that it is something else is not taken for a recording because of a new field.
+            state.audio_began |= self.event_type.as_deref().is_none_or(|named| named.contains("audio"));
             set(&mut state, true);
         }
         let text = self.json.next_string_reader().map_err(|error| unreadable(&self.state, &error))?;

@@ -88,6 +88,9 @@ fn small_recordings_with_any_identifier_are_kept_too_and_again_change_nothing() 
         .collect();
     contents.sort();
     assert_eq!(contents, ["../../conv_1", "CONV_1", "conv_1"]);
+    let events = events(&service);
+    assert_eq!(events.len(), 3, "each counts once: {events:?}");
+    assert!(events[0].1.contains("\"audio_bytes\":6,\"kept\":true"), "{events:?}");
 }
 
 #[test]
@@ -125,14 +128,22 @@ fn a_recording_that_breaks_off_leaves_nothing() {
     assert_eq!(names(&folder), ["conv_1.mp3"]);
 }
 
+/// The kept events' types and bodies.
+fn events(service: &Service) -> Vec<(String, String)> {
+    let connection = service.sqlite();
+    let mut select = connection.prepare("SELECT event_type, body FROM webhook_events ORDER BY id").unwrap();
+    let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
 #[test]
-fn what_is_no_recording_after_all_is_taken_and_told_in_the_log() {
+fn what_is_no_recording_after_all_is_kept_as_it_came() {
     let (service, folder) = keeping(&[]);
-    let body = br#"{"type":"post_call_audio","data":{"conversation_id":"conv_1","full_audio":"SUQz...base64 MP3..."}}"#;
-    let signature = signature(body);
-    service.post_raw(PATH, &[JSON, ("ElevenLabs-Signature", &signature)], body).expect(200);
-    assert!(names(&folder).is_empty());
-    wait_for("the log", || service.log().iter().any(|line| line.contains("cannot be read")).then_some(()));
+    let body = r#"{"type":"post_call_audio","data":{"conversation_id":"conv_1","full_audio":"SUQz...base64 MP3..."}}"#;
+    let signature = signature(body.as_bytes());
+    service.post_raw(PATH, &[JSON, ("ElevenLabs-Signature", &signature)], body.as_bytes()).expect(200);
+    wait_for("the file aside to go", || names(&folder).is_empty().then_some(()));
+    assert_eq!(events(&service), [("post_call_audio".to_owned(), body.to_owned())]);
 }
 
 #[test]
@@ -172,6 +183,7 @@ fn without_a_folder_a_recording_is_taken_dropped_and_told_in_the_log() {
     let signature = signature(&body);
     service.post_raw(PATH, &[JSON, ("ElevenLabs-Signature", &signature)], &body).expect(200);
     wait_for("the log", || service.log().iter().any(|line| line.contains("--audio-dir")).then_some(()));
+    assert!(events(&service)[0].1.contains("\"kept\":false"));
 }
 
 #[test]

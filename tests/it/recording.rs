@@ -147,6 +147,7 @@ fn what_is_not_as_described_is_refused_and_why_is_said() {
         (with(&json!({"conversation_id": long, "full_audio": "AAAA"})), "at most 256"),
         (with(&json!([])), "conversation_id is missing"),
         (r#"{"data":{"conversation_id":"c","full_audio":"AAAA","full_audio":"AAAA"}}"#.to_owned(), "twice"),
+        (r#"{"data":{"conversation_id":"c","full_audio":"AAAA"},"type":"other"}"#.to_owned(), "type is not"),
         ("[]".to_owned(), "OBJECT"),
         (String::new(), "EOF"),
     ] {
@@ -211,6 +212,8 @@ fn whether_a_body_is_audio_shows_when_its_audio_begins() {
     assert!(!begins_in(&body.as_bytes()[..wanted]));
     assert!(begins_in(&body.as_bytes()[..wanted + 20]));
     assert!(begins_in(body.as_bytes()));
+    assert!(!begins_in(br#"{"type":"post_call_transcription","data":{"full_audio":"AAAA"}}"#));
+    assert!(begins_in(br#"{"data":{"full_audio":"AAAA"},"type":"unredacted_audio"}"#));
     assert!(!begins_in(br#"{"type":"post_call_transcription","data":{"transcript":[{"full_audio":"AAAA"}]}}"#));
 }
 
