@@ -47,9 +47,9 @@ async fn serve(without: Without) -> Result<()> {
             let settings = Settings {
                 writing,
                 max_body: MAX_BODY,
+                stale_after: None,
                 post_call: PostCallSettings::closed(),
                 backfill: None,
-                stale_after: None,
             };
             server::serve(listener, Arc::new(NullStore::default()), settings, stop).await?;
         }
@@ -153,12 +153,12 @@ impl Store for NullStore {
         Ok(Page::from_overread(Vec::new(), limit, None))
     }
 
-    fn event(&self, _: i64) -> Result<Option<StoredEvent>> {
+    fn event(&self, _: i64) -> store::Result<Option<StoredEvent>> {
         Ok(None)
     }
 
-    fn event_ids(&self, _: i64, _: bool, _: usize) -> Result<Vec<i64>> {
-        Ok(None)
+    fn event_ids(&self, _: i64, _: bool, _: usize) -> store::Result<Vec<i64>> {
+        Ok(Vec::new())
     }
 
     fn dispatch(&self, _: &ConversationId) -> store::Result<Option<Dispatch>> {
