@@ -14,8 +14,10 @@
 //! | running service | poem; route tree, layers, order of stopping | [`server`] |
 //! | HTTP interface | poem-openapi; what is taken and answered, the document | [`api`] |
 //! | work | reading deliveries and files; queueing and batching | [`ingest`], [`import`], [`drivers`], [`writer`] |
+//! | the platform from this side | its API, as a client; its agents' tools; what is missing here | [`platform`], [`backfill`] |
+//! | recordings | files | [`recording`] |
 //! | storage | SQL, in [`store::sqlite`] only; a batch is one transaction | [`store`] |
-//! | words of the domain | nothing else | [`model`], [`fields`] |
+//! | words of the domain | nothing else | [`model`], [`fields`], [`secret`], [`signature`] |
 //!
 //! There are two families of types: the wire's own in [`api`], and the domain's in [`model`], which are valid by
 //! construction. Rows become domain types inside the store.
@@ -81,19 +83,41 @@
 //! tools default to GET, hence the 405 that says to use POST. Tool calls carry no signature. Unknown fields appear without
 //! notice and are ignored. The envelope form of tool calls is taken although it is not documented.
 //!
+//! **Signatures.** `api::signed` is the one way in for what the platform posts after a call. The header is looked at before
+//! the body, the digest is computed while the body comes, and nothing of the body is believed before the last byte: an
+//! event waits in memory, a recording in a file aside. Whoever has no secret can therefore make the service write, but not
+//! keep, as much as `--audio-max-body` in each of four places, and no longer than data comes at least every half minute.
+//!
+//! **Recordings.** They are files beside the database, named for their conversation, so that a backup of the database is
+//! without them. The platform posts each once and never again. Erasing a call erases its recording first, so that an erasure that
+//! failed halfway can be done again.
+//!
+//! **Backfill.** There is no note of how far it came: what is complete is seen in the calls themselves, so a run that was
+//! interrupted, and one too many, need no care. What is fetched becomes the same event whenever it is fetched, and goes
+//! the way of one that was posted. A conversation that the platform fails to give does not hinder the others; three in a
+//! row, or a refused key, end the run.
+//!
 //! **SQLite.** The bundled version is asserted to be 3.51.3 or later: earlier ones could lose a committed transaction
 //! when two connections met at a log's reset. A new database is made aside and renamed once it is whole. After two quiet seconds, and when the
 //! service stops, the log is folded in, so that the one file is everything. `cp` of a file in use is not a copy; `backup`
 //! is. Migrations run grouped, so that each commits together with its history row: a process killed between the two could never start again.
 
 pub mod api;
+pub mod backfill;
 pub mod cli;
 pub mod drivers;
+pub mod elevenlabs;
+pub mod events;
 pub mod fields;
 pub mod import;
 pub mod ingest;
 pub mod model;
+pub mod platform;
+pub mod reconcile;
+pub mod recording;
+pub mod secret;
 pub mod server;
+pub mod signature;
 pub mod store;
 pub mod telemetry;
 pub mod writer;

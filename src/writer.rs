@@ -122,7 +122,9 @@ impl Writer {
         if self.shared.stopping.load(Ordering::Acquire) {
             return Err(WriteError::Stopping);
         }
-        if self.shared.waiting_bytes.fetch_add(weight, Ordering::Relaxed) + weight > MAX_WAITING_BYTES {
+        let waiting = self.shared.waiting_bytes.fetch_add(weight, Ordering::Relaxed);
+        // What is heavier than all that may wait is still taken when nothing waits, or it never would be.
+        if waiting > 0 && waiting + weight > MAX_WAITING_BYTES {
             self.shared.waiting_bytes.fetch_sub(weight, Ordering::Relaxed);
             return Err(WriteError::Overloaded);
         }
@@ -289,6 +291,8 @@ fn weight(write: &Write) -> usize {
             Write::AppendTurn(turn) => turn.message.as_str().len(),
             Write::PutDrivers(drivers) => drivers.len() * OVERHEAD,
             Write::PutDispatches(dispatches) => dispatches.len() * OVERHEAD,
+            Write::KeepEvent(event) | Write::ReplayEvent(_, event) => event.body.len(),
+            Write::KeepHistory(report) => report.history.0.values().map(|e| OVERHEAD + e.message.as_str().len()).sum(),
             _ => 0,
         }
 }

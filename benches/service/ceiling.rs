@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use transcribe_hook::model::{Call, ConversationId, Dispatch, Driver, DriverId, Timestamp, Turn};
+use transcribe_hook::api::signed::PostCallSettings;
+use transcribe_hook::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
 use transcribe_hook::server::{self, Edge, Settings};
 use transcribe_hook::store::{
     self, CallQuery, Counts, NewCall, Outcome, Page, Store, StoredTurn, TurnQuery, Write, Written,
@@ -43,7 +44,13 @@ async fn serve(without: Without) -> Result<()> {
     match without {
         Without::Store => {
             let writing = Limits { queue_capacity: 4096, patience: Duration::from_secs(10) };
-            let settings = Settings { writing, max_body: MAX_BODY };
+            let settings = Settings {
+                writing,
+                max_body: MAX_BODY,
+                stale_after: None,
+                post_call: PostCallSettings::closed(),
+                backfill: None,
+            };
             server::serve(listener, Arc::new(NullStore::default()), settings, stop).await?;
         }
         Without::Queue => {
@@ -144,6 +151,14 @@ impl Store for NullStore {
 
     fn drivers(&self, _: Option<DriverId>, limit: usize, _: bool) -> store::Result<Page<Driver>> {
         Ok(Page::from_overread(Vec::new(), limit, None))
+    }
+
+    fn event(&self, _: i64) -> store::Result<Option<StoredEvent>> {
+        Ok(None)
+    }
+
+    fn event_ids(&self, _: i64, _: bool, _: usize) -> store::Result<Vec<i64>> {
+        Ok(Vec::new())
     }
 
     fn dispatch(&self, _: &ConversationId) -> store::Result<Option<Dispatch>> {

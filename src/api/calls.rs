@@ -1,12 +1,14 @@
 //! Calls: reading them, changing one by hand, erasing one.
 
+use super::call::{Call, CallStatus, example_instant};
 use super::error::{ApiError, Change, List, Read, Refused};
 use super::payload::{Done, JsonBody};
 use super::query::{ListQuery, default_limit, no_parameters};
 use super::time::Instant;
 use super::{Reader, Tag, conversation_id};
 use crate::fields::Fields;
-use crate::model::{self, CallChange, CallEnd, DriverId, Timestamp};
+use crate::model::{self, CallChange, CallEnd, ConversationId, DriverId, Timestamp};
+use crate::recording::Recordings;
 use crate::store::{CallKey, CallQuery, Order, Write, Written};
 use crate::writer::{WriteError, Writer};
 use poem::Request;
@@ -15,40 +17,9 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 
 pub(super) struct CallsApi {
+    pub(super) recordings: Option<Recordings>,
     pub(super) reader: Reader,
     pub(super) writer: Writer,
-}
-
-/// Where a call stands.
-#[derive(Debug, Clone, Copy, Enum)]
-#[oai(rename_all = "snake_case")]
-enum CallStatus {
-    /// Turns may still come.
-    InProgress,
-    /// It took place and is over.
-    Completed,
-    /// It could not be made, or broke down.
-    Failed,
-}
-
-impl From<CallStatus> for model::CallStatus {
-    fn from(status: CallStatus) -> Self {
-        match status {
-            CallStatus::InProgress => Self::InProgress,
-            CallStatus::Completed => Self::Completed,
-            CallStatus::Failed => Self::Failed,
-        }
-    }
-}
-
-impl From<model::CallStatus> for CallStatus {
-    fn from(status: model::CallStatus) -> Self {
-        match status {
-            model::CallStatus::InProgress => Self::InProgress,
-            model::CallStatus::Completed => Self::Completed,
-            model::CallStatus::Failed => Self::Failed,
-        }
-    }
 }
 
 /// Which call comes first.
@@ -59,79 +30,6 @@ enum CallOrder {
     Desc,
     /// The one that started first.
     Asc,
-}
-
-// Fields that are enumerations have no words of their own here and elsewhere: the framework would give them a schema
-// that combines two, which common client generators cannot read. The enumeration's words serve.
-/// A phone call, without its turns.
-#[derive(Debug, Object)]
-#[oai(example)]
-struct Call {
-    /// Row number; greater for calls that were made later.
-    id: i64,
-    /// The platform's name for the call.
-    conversation_id: String,
-    /// The driver who was called; null while that is not known.
-    #[oai(nullable)]
-    driver_id: Option<i64>,
-    /// When it began: its first turn's timestamp.
-    call_start_time: Instant,
-    /// When it ended; null while that is not known.
-    #[oai(nullable)]
-    call_end_time: Option<Instant>,
-    status: CallStatus,
-    /// How many turns are stored; also the last one's sequence number.
-    turn_count: i64,
-    /// The earliest timestamp of its turns.
-    #[oai(nullable)]
-    first_turn_time: Option<Instant>,
-    /// The latest timestamp of its turns.
-    #[oai(nullable)]
-    last_turn_time: Option<Instant>,
-    /// When the call was made here.
-    created_at: Instant,
-    /// When the call, or the set of its turns, last changed.
-    updated_at: Instant,
-}
-
-impl From<model::Call> for Call {
-    fn from(call: model::Call) -> Self {
-        Self {
-            id: call.id,
-            conversation_id: call.conversation_id.as_str().to_owned(),
-            driver_id: call.driver_id.map(DriverId::get),
-            call_start_time: Instant(call.call_start_time),
-            call_end_time: call.call_end_time.map(Instant),
-            status: call.status.into(),
-            turn_count: call.turn_count,
-            first_turn_time: call.first_turn_time.map(Instant),
-            last_turn_time: call.last_turn_time.map(Instant),
-            created_at: Instant(call.created_at),
-            updated_at: Instant(call.updated_at),
-        }
-    }
-}
-
-pub(super) fn example_instant(text: &str) -> Instant {
-    Instant(Timestamp::parse(text).expect("an example"))
-}
-
-impl Example for Call {
-    fn example() -> Self {
-        Self {
-            id: 7,
-            conversation_id: "conv_1901kaj4pr1penza6bbkscg6hgkc".to_owned(),
-            driver_id: Some(1042),
-            call_start_time: example_instant("2026-09-28T12:00:01.5Z"),
-            call_end_time: Some(example_instant("2026-09-28T12:02:41Z")),
-            status: CallStatus::Completed,
-            turn_count: 14,
-            first_turn_time: Some(example_instant("2026-09-28T12:00:01.5Z")),
-            last_turn_time: Some(example_instant("2026-09-28T12:02:38Z")),
-            created_at: example_instant("2026-09-28T12:00:02.114207Z"),
-            updated_at: example_instant("2026-09-28T12:02:41.903518Z"),
-        }
-    }
 }
 
 /// A page of calls.
@@ -238,7 +136,7 @@ impl CallsApi {
         let cut_at = page.rows.last().filter(|_| page.has_more);
         let next_cursor = cut_at.map(|call| list.cursor_behind(format_args!("{} {}", call.call_start_time, call.id)));
         Ok(Done(CallPage {
-            data: page.rows.into_iter().map(Into::into).collect(),
+            data: page.rows.into_iter().map(Call::in_a_list).collect(),
             next_cursor,
             has_more: page.has_more,
             total: page.total,
@@ -286,7 +184,7 @@ impl CallsApi {
 
     /// Erase a call
     ///
-    /// Its turns are erased with it. A turn that comes later makes the call anew.
+    /// Its turns and its recording are erased with it. A turn that comes later makes the call anew.
     #[oai(path = "/calls/:conversation_id", method = "delete", operation_id = "erase_call")]
     async fn erase_call(
         &self,
@@ -296,8 +194,19 @@ impl CallsApi {
     ) -> Result<Erased, Refused<Read>> {
         no_parameters(request)?;
         let id = self::conversation_id(&conversation_id.0)?;
+        // First, so that what is left behind by a failure can be erased by trying again.
+        erase_recording(self.recordings.clone(), id.clone()).await?;
         self.writer.write(Write::EraseCall(id)).await.map_err(|error| unchanged(error, &conversation_id.0))?;
         Ok(Erased::Erased)
+    }
+}
+
+async fn erase_recording(recordings: Option<Recordings>, id: ConversationId) -> Result<(), ApiError> {
+    let Some(recordings) = recordings else { return Ok(()) };
+    match tokio::task::spawn_blocking(move || recordings.remove(&id)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(ApiError::Internal(format!("the call's recording cannot be removed: {error}"))),
+        Err(error) => Err(ApiError::Internal(error.to_string())),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Dispatches: the outbound call records by which a call finds its driver.
 
-use super::calls::example_instant;
+use super::call::example_instant;
 use super::error::{ApiError, Read, Record, Refused};
 use super::payload::{Done, JsonBody};
 use super::query::no_parameters;

@@ -1,6 +1,6 @@
 //! Drivers.
 
-use super::calls::example_instant;
+use super::call::example_instant;
 use super::error::{ApiError, List, Put, Read, Refused};
 use super::payload::{Done, JsonBody};
 use super::query::{ListQuery, default_limit, no_parameters};

@@ -45,6 +45,8 @@ impl Example for ErrorBody {
 pub enum ApiError {
     /// 400: the request breaks a rule; the text names the field and the rule.
     BadRequest(String),
+    /// 401: the request does not show that it comes from whom it should; the text says what is missing or wrong.
+    Unauthorized(String),
     /// 404: there is no such thing, which the text names.
     NotFound(String),
     /// 405: the path takes other methods, which the text lists.
@@ -71,6 +73,7 @@ impl ApiError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict(_) => StatusCode::CONFLICT,
@@ -100,6 +103,7 @@ impl ApiError {
     pub fn body(&self, request_id: &str) -> ErrorBody {
         let (message, details) = match self {
             Self::BadRequest(details) => ("the request is not valid", Some(details.clone())),
+            Self::Unauthorized(details) => ("the request is not authorized", Some(details.clone())),
             Self::NotFound(details) => ("there is no such thing here", Some(details.clone())),
             Self::MethodNotAllowed(details) => ("the method is not allowed here", Some(details.clone())),
             Self::Conflict(details) => ("the request conflicts with what is stored", Some(details.clone())),
@@ -275,6 +279,7 @@ fn retry_after_header() -> MetaHeader {
 fn description(status: u16) -> &'static str {
     match status {
         400 => "The request breaks a rule; `details` names the field and the rule.",
+        401 => "The request does not show that it comes from whom it should; `details` says what is missing or wrong.",
         404 => "There is no such thing.",
         409 => "What is stored stands in the way; `details` says what.",
         413 => "The body is too large.",
@@ -301,6 +306,8 @@ macro_rules! listed {
 listed! {
     /// Of a delivery.
     Delivery = [400, 413, 415, 422, 500, 503];
+    /// Of an event after a call.
+    PostCall = [400, 401, 413, 415, 500, 503];
     /// Of a list.
     List = [400, 500, 503];
     /// Of reading one thing by its name.

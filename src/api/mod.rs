@@ -7,13 +7,17 @@
 //! Types here are the wire's own; those of [`crate::model`] never leave it unconverted. What the operations promise is
 //! kept by the layers below: this one reads requests and words answers.
 
+mod call;
 mod calls;
 mod dispatches;
 mod drivers;
 pub mod error;
 mod health;
+mod history;
 pub mod payload;
+mod post_call;
 mod query;
+pub mod signed;
 mod time;
 pub mod trace;
 mod transcriptions;
@@ -24,6 +28,7 @@ use crate::store::{self, Store};
 use crate::writer::Writer;
 use error::ApiError;
 use poem_openapi::{OpenApi, OpenApiService, Tags};
+use signed::Gate;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
@@ -46,11 +51,13 @@ enum Tag {
 pub const TURNS: &str = "/webhooks/elevenlabs/transcription";
 
 /// All operations over a store and its writer.
-pub fn service(store: Arc<dyn Store>, writer: Writer) -> OpenApiService<impl OpenApi, ()> {
+pub fn service(store: Arc<dyn Store>, writer: Writer, gate: Gate) -> OpenApiService<impl OpenApi, ()> {
     let reader = Reader { store, places: Arc::new(Semaphore::new(MAX_READS)) };
     let operations = (
         webhooks::WebhooksApi { writer: writer.clone() },
-        calls::CallsApi { reader: reader.clone(), writer: writer.clone() },
+        history::HistoryApi { writer: writer.clone() },
+        calls::CallsApi { reader: reader.clone(), writer: writer.clone(), recordings: gate.recordings() },
+        post_call::PostCallApi { gate, writer: writer.clone() },
         transcriptions::TranscriptionsApi { reader: reader.clone() },
         drivers::DriversApi { reader: reader.clone(), writer: writer.clone() },
         dispatches::DispatchesApi { reader: reader.clone(), writer: writer.clone() },
@@ -82,7 +89,7 @@ pub fn swagger_page() -> String {
 
 /// The operations over nothing, to be described and not called.
 fn over_nothing() -> OpenApiService<impl OpenApi, ()> {
-    service(Arc::new(store::Absent), Writer::stopped())
+    service(Arc::new(store::Absent), Writer::stopped(), Gate::closed())
 }
 
 /// Greatest number of reads that run or wait; more are refused.

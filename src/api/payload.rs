@@ -89,6 +89,39 @@ async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
 
 poem_openapi::impl_apirequest_for_payload!(JsonBody<T>, T: Type);
 
+/// A body of JSON that is not read yet, because its reader decides how.
+pub struct Posted<T> {
+    /// The body as it comes.
+    pub body: Body,
+    schema: PhantomData<T>,
+}
+
+impl<T: Type> Payload for Posted<T> {
+    const CONTENT_TYPE: &'static str = "application/json";
+
+    fn check_content_type(content_type: &str) -> bool {
+        Json::<T>::check_content_type(content_type)
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        T::schema_ref()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
+impl<T: Type> ParsePayload for Posted<T> {
+    const IS_REQUIRED: bool = true;
+
+    async fn from_request(_: &Request, body: &mut RequestBody) -> poem::Result<Self> {
+        Ok(Self { body: body.take()?, schema: PhantomData })
+    }
+}
+
+poem_openapi::impl_apirequest_for_payload!(Posted<T>, T: Type);
+
 /// 200 with a body. The framework's own [`Json`] would leave the answer without a description in the document.
 pub struct Done<T>(pub T);
 

@@ -1,6 +1,7 @@
 //! What a handler tells the request's log line: which conversation it was about.
 
 use crate::model::ConversationId;
+use crate::reconcile::Counts;
 use std::cell::RefCell;
 
 tokio::task_local! {
@@ -20,4 +21,23 @@ pub(super) fn note(id: &ConversationId) {
 /// The conversation that was noted, if any.
 pub fn conversation() -> Option<ConversationId> {
     CONVERSATION.try_with(|noted| noted.borrow().clone()).ok().flatten()
+}
+
+/// Logs what came of bringing a call's turns and records together.
+pub(super) fn reconciled(conversation_id: Option<&str>, by: &str, counts: Option<Counts>) {
+    let Some(counts) = counts else {
+        tracing::info!(conversation_id, by, "a report without a transcript was taken over");
+        return;
+    };
+    let Counts { live_only, matched, added, corrected, repeated } = counts;
+    tracing::info!(
+        conversation_id,
+        by,
+        live_only,
+        matched,
+        added,
+        corrected,
+        repeated,
+        "a call was brought together with its record"
+    );
 }

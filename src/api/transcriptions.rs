@@ -1,6 +1,7 @@
 //! The turns of a call, page by page.
 
-use super::calls::{example_instant, no_call};
+use super::call::example_instant;
+use super::calls::no_call;
 use super::error::{Read, Refused};
 use super::payload::Done;
 use super::query::{ListQuery, default_limit};
@@ -23,7 +24,7 @@ pub(super) struct TranscriptionsApi {
 enum TurnOrdering {
     /// By arrival.
     Sequence,
-    /// By when they were said.
+    /// As they were said.
     Time,
 }
 
@@ -89,6 +90,18 @@ struct Transcription {
     source: Source,
     /// When it was stored.
     created_at: Instant,
+    /// The words by the platform's record, where they differ from those that were heard.
+    #[oai(nullable)]
+    final_text: Option<String>,
+    /// Whether it was interrupted; null where no record says so.
+    #[oai(nullable)]
+    interrupted: Option<bool>,
+    /// Its place in the conversation as it went, from 1; null without a record, and for a turn that another stands for.
+    #[oai(nullable)]
+    place: Option<i64>,
+    /// The sequence number of the turn that stands for this one in the conversation as it went.
+    #[oai(nullable)]
+    superseded_by: Option<i64>,
 }
 
 impl From<model::Turn> for Transcription {
@@ -102,6 +115,10 @@ impl From<model::Turn> for Transcription {
             sequence_number: turn.sequence_number,
             source: turn.source.into(),
             created_at: Instant(turn.created_at),
+            final_text: turn.final_text.map(|text| text.as_str().to_owned()),
+            interrupted: turn.interrupted,
+            place: turn.place,
+            superseded_by: turn.superseded_by,
         }
     }
 }
@@ -117,6 +134,10 @@ impl Example for Transcription {
             sequence_number: 3,
             source: Source::Live,
             created_at: example_instant("2026-09-28T12:00:05.310882Z"),
+            final_text: None,
+            interrupted: Some(false),
+            place: Some(3),
+            superseded_by: None,
         }
     }
 }
@@ -156,7 +177,8 @@ impl TranscriptionsApi {
         /// Only turns with a greater sequence number.
         #[oai(default, validator(minimum(value = "0")))]
         after_sequence: Query<i64>,
-        /// `sequence`, by arrival, which is the default, or `time`, by when they were said.
+        /// `sequence`, by arrival, which is the default, or `time`: the conversation as it went, in the order of the
+        /// platform's record where there is one, else by time; without turns that another one stands for.
         order: Query<Option<TurnOrdering>>,
         /// Where the page before this one ended: its `next_cursor`.
         cursor: Query<Option<String>>,
@@ -176,8 +198,12 @@ impl TranscriptionsApi {
                 TurnOrdering::Time => TurnOrder::Time,
             },
             after: list.key_in(cursor.0.as_deref(), |key| {
-                let (time, number) = key.split_once(' ')?;
-                Some(TurnKey { timestamp: Timestamp::parse(time).ok()?, sequence_number: number.parse().ok()? })
+                let [place, time, number] = key.split(' ').collect::<Vec<_>>().try_into().ok()?;
+                Some(TurnKey {
+                    place: if place.is_empty() { None } else { Some(place.parse().ok()?) },
+                    timestamp: Timestamp::parse(time).ok()?,
+                    sequence_number: number.parse().ok()?,
+                })
             })?,
             limit: limit.0.into(),
             with_total: include_total.0,
@@ -185,8 +211,10 @@ impl TranscriptionsApi {
         let page = self.reader.read(move |store| store.turns(&query)).await?;
         let page = page.ok_or_else(|| no_call(&conversation_id.0))?;
         let cut_at = page.rows.last().filter(|_| page.has_more);
-        let next_cursor =
-            cut_at.map(|turn| list.cursor_behind(format_args!("{} {}", turn.timestamp, turn.sequence_number)));
+        let next_cursor = cut_at.map(|turn| {
+            let place = turn.place.map_or(String::new(), |place| place.to_string());
+            list.cursor_behind(format_args!("{place} {} {}", turn.timestamp, turn.sequence_number))
+        });
         Ok(Done(TranscriptionPage {
             data: page.rows.into_iter().map(Into::into).collect(),
             next_cursor,

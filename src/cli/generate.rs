@@ -1,8 +1,9 @@
 //! `generate`: what can be printed from the program itself, without a database.
 
 use crate::api;
+use crate::platform::{client, tool};
 use anyhow::{Context as _, Result};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use std::io::{self, Write as _};
 
 #[derive(Debug, Args)]
@@ -15,11 +16,56 @@ pub(super) struct GenerateArgs {
 enum What {
     /// The OpenAPI document of the service
     Openapi,
+    /// The tool by which an agent of ElevenLabs sends the turns of a call while it runs
+    ElevenlabsTool(ToolArgs),
+}
+
+#[derive(Debug, Args)]
+struct ToolArgs {
+    /// Where the platform reaches the service, such as `https://calls.example.com`
+    #[arg(long, env = "TRANSCRIBE_HOOK_URL", value_name = "URL", value_parser = public_url)]
+    url: String,
+    /// Which tool: one that sends the conversation so far, or one that sends single turns
+    #[arg(long, env = "TRANSCRIBE_HOOK_KIND", value_name = "KIND", default_value = "history")]
+    kind: KindName,
+    /// The platform's id of the workspace secret that holds the ingest token; without it no token is sent
+    #[arg(long, env = "TRANSCRIBE_HOOK_SECRET_ID", value_name = "ID")]
+    secret_id: Option<String>,
+    /// The dynamic variable that holds the driver's number; every call of the agent must then have it
+    #[arg(long, env = "TRANSCRIBE_HOOK_DRIVER_VARIABLE", value_name = "NAME")]
+    driver_variable: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum KindName {
+    /// The conversation so far, in the platform's own words
+    History,
+    /// One turn, in words that the agent's language model writes
+    Turn,
+}
+
+/// The platform calls nothing else than https.
+fn public_url(text: &str) -> Result<String, String> {
+    client::check_base_url(text, false).map_err(|rule| rule.to_string())
 }
 
 pub(super) fn run(args: &GenerateArgs) -> Result<()> {
-    let text = match args.what {
+    let text = match &args.what {
         What::Openapi => api::document(),
+        What::ElevenlabsTool(args) => tool(args),
     };
     writeln!(io::stdout(), "{text}").context("cannot print")
+}
+
+fn tool(args: &ToolArgs) -> String {
+    let kind = match args.kind {
+        KindName::History => tool::Kind::History,
+        KindName::Turn => tool::Kind::Turn,
+    };
+    let settings = tool::Settings {
+        base_url: &args.url,
+        secret_id: args.secret_id.as_deref(),
+        driver_variable: args.driver_variable.as_deref(),
+    };
+    serde_json::to_string_pretty(&tool::configuration(kind, settings)).expect("a value becomes text")
 }

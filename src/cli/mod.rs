@@ -4,12 +4,17 @@
 //! What a command found goes to standard output, logs and errors to standard error.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "commands talk to the terminal")]
 
+mod backfill;
 mod backup;
 mod generate;
 mod import;
 mod migrate;
+mod post_call;
 mod reference;
+mod replay;
+mod secrets;
 mod serve;
+mod simulate;
 
 pub use reference::configuration_table;
 
@@ -40,6 +45,12 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Read drivers or dispatches from a file
     Import(import::ImportArgs),
+    /// Fetch calls that did not come from the platform's API
+    Backfill(backfill::BackfillArgs),
+    /// Play a call against a running service and show what it made of it
+    Simulate(simulate::SimulateArgs),
+    /// Read kept events of the platform again, all of them or some
+    Replay(replay::ReplayArgs),
     /// Print something made from the program itself
     Generate(generate::GenerateArgs),
 }
@@ -87,6 +98,9 @@ pub fn run() -> ExitCode {
             Command::Migrate(args) => migrate::run(&args),
             Command::Backup(args) => backup::run(&args),
             Command::Import(args) => import::run(&args),
+            Command::Backfill(args) => backfill::run(&args),
+            Command::Simulate(args) => simulate::run(&args),
+            Command::Replay(args) => replay::run(&args),
             Command::Generate(args) => generate::run(&args),
         }
     });

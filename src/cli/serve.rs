@@ -1,6 +1,8 @@
 //! `serve`: its flags are the service's configuration.
 
 use super::DatabaseArgs;
+use super::backfill::PlatformArgs;
+use super::post_call::PostCallArgs;
 use crate::server::{self, Settings};
 use crate::store::sqlite::{Options, SqliteStore};
 use crate::writer::Limits;
@@ -46,10 +48,31 @@ pub(super) struct ServeArgs {
         value_parser = size,
     )]
     max_body: usize,
+    /// End calls of which nothing came for so long; 0 never ends any
+    #[arg(
+        long, env = "TRANSCRIBE_HOOK_STALE_AFTER", value_name = "DURATION", default_value = "2h",
+        value_parser = humantime::parse_duration,
+    )]
+    stale_after: Duration,
+    #[command(flatten)]
+    post_call: PostCallArgs,
+    #[command(flatten)]
+    platform: PlatformArgs,
+    /// Fetch the ends of calls that did not come from the platform's API at this interval
+    #[arg(
+        long, env = "TRANSCRIBE_HOOK_BACKFILL_EVERY", value_name = "DURATION", value_parser = interval,
+    )]
+    backfill_every: Option<Duration>,
+}
+
+/// A duration of a second at least, so that the platform is not asked without pause.
+fn interval(text: &str) -> Result<Duration, String> {
+    let every = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if every >= Duration::from_secs(1) { Ok(every) } else { Err("must be 1s or longer".to_owned()) }
 }
 
 /// A size such as `512KiB` or `2MB`, in bytes.
-fn size(text: &str) -> Result<usize, String> {
+pub(super) fn size(text: &str) -> Result<usize, String> {
     let bytes = parse_size::parse_size(text).map_err(|error| error.to_string())?;
     usize::try_from(bytes)
         .ok()
@@ -81,6 +104,14 @@ async fn serve(args: &ServeArgs) -> Result<()> {
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     let options =
         Options { path: args.database.database.clone(), busy_timeout: args.write_timeout, readers: args.readers };
+    let post_call = args.post_call.settings()?;
+    let backfill = match args.backfill_every {
+        Some(every) => {
+            let client = args.platform.client()?;
+            Some((client.context("--backfill-every needs --elevenlabs-api-key or --elevenlabs-api-key-file")?, every))
+        }
+        None => None,
+    };
     let store = Arc::new(SqliteStore::open(&options)?);
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for signals")?;
@@ -100,6 +131,9 @@ async fn serve(args: &ServeArgs) -> Result<()> {
     let settings = Settings {
         writing: Limits { queue_capacity: args.queue_capacity as usize, patience: args.write_timeout },
         max_body: args.max_body,
+        stale_after: Some(args.stale_after).filter(|after| !after.is_zero()),
+        post_call,
+        backfill,
     };
     server::serve(listener, store, settings, stop).await?;
     tracing::info!(database = %args.database.database.display(), "stopped; everything is in the one file");

@@ -1,6 +1,6 @@
 //! A phone call: one conversation of the voice agent with a driver.
 
-use super::{DriverId, Invalid, Timestamp};
+use super::{CallOutcome, Direction, DriverId, DriverSource, Invalid, Timestamp};
 use std::fmt;
 use std::sync::Arc;
 
@@ -76,7 +76,7 @@ pub struct Call {
     pub conversation_id: ConversationId,
     /// Who was called, when that is known.
     pub driver_id: Option<DriverId>,
-    /// When the call began: the first turn's timestamp.
+    /// When the call began: by the platform's record, or until there is one, the first turn's timestamp.
     pub call_start_time: Timestamp,
     /// When it ended, when that is known.
     pub call_end_time: Option<Timestamp>,
@@ -88,10 +88,66 @@ pub struct Call {
     pub first_turn_time: Option<Timestamp>,
     /// The latest timestamp of its turns.
     pub last_turn_time: Option<Timestamp>,
+    /// What the platform's records say of it, and what was made of them.
+    pub report: CallReport,
     /// When the row was made.
     pub created_at: Timestamp,
     /// When the row, or the call's set of turns, last changed.
     pub updated_at: Timestamp,
+}
+
+/// What the platform's records say of a call, and what was made of them. All of it can be unknown.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CallReport {
+    /// How the driver became known.
+    pub driver_source: Option<DriverSource>,
+    /// What says another driver, in words.
+    pub driver_conflict: Option<String>,
+    /// How long the call took, in seconds.
+    pub duration_seconds: Option<i64>,
+    /// The agent that spoke.
+    pub agent_id: Option<String>,
+    /// Who called whom.
+    pub direction: Option<Direction>,
+    /// Why it ended or failed, in free words; `inactivity` where this service ended it.
+    pub termination_reason: Option<String>,
+    /// Whether its goal was reached.
+    pub outcome: Option<CallOutcome>,
+    /// The platform's title.
+    pub title: Option<String>,
+    /// The platform's summary.
+    pub summary: Option<String>,
+    /// The language, as the platform names it.
+    pub main_language: Option<String>,
+    /// What it cost, in the platform's credits.
+    pub cost: Option<i64>,
+    /// The number at the other end, as the platform writes it.
+    pub external_number: Option<String>,
+    /// The platform's batch of calls.
+    pub batch_id: Option<String>,
+    /// The platform's analysis, as JSON.
+    pub analysis: Option<String>,
+    /// The event whose record knows most about the call.
+    pub record_event_id: Option<i64>,
+    /// What came of bringing turns and record together, once there is a record.
+    pub reconciled: Option<Reconciled>,
+}
+
+/// What was found out about a call's turns.
+///
+/// What counts as heard are the delivered turns and, once there is a record after the call, the histories.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reconciled {
+    /// Heard, and not in the record.
+    pub live_only: i64,
+    /// Heard, and in the record.
+    pub matched: i64,
+    /// In the record, and not heard.
+    pub added: i64,
+    /// Of those matched, how many were heard with other words.
+    pub corrected: i64,
+    /// Heard once more than the record has them.
+    pub repeated: i64,
 }
 
 /// What a manager of calls sets by hand. `None` leaves a value as it is.

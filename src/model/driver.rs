@@ -143,3 +143,38 @@ pub struct Dispatch {
     /// When the call was placed.
     pub dispatched_at: Timestamp,
 }
+
+/// How it became known which driver was called, the surest way first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DriverSource {
+    /// The record of the outbound call.
+    Dispatch,
+    /// The dynamic variable `driver_id`.
+    DynamicVariable,
+    /// The platform's user id.
+    UserId,
+    /// The id of the recipient in a batch of calls.
+    BatchRecipient,
+    /// The number at the other end, which is a driver's.
+    PhoneNumber,
+}
+
+impl DriverSource {
+    /// The stored form.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Dispatch => "dispatch",
+            Self::DynamicVariable => "dynamic_variable",
+            Self::UserId => "user_id",
+            Self::BatchRecipient => "batch_recipient",
+            Self::PhoneNumber => "phone_number",
+        }
+    }
+
+    /// The source that is stored as `text`, if there is one.
+    pub fn from_stored(text: &str) -> Option<Self> {
+        [Self::Dispatch, Self::DynamicVariable, Self::UserId, Self::BatchRecipient, Self::PhoneNumber]
+            .into_iter()
+            .find(|source| source.as_str() == text)
+    }
+}

@@ -5,11 +5,16 @@
 
 mod call;
 mod driver;
+mod record;
 mod timestamp;
 mod turn;
 
-pub use call::{Call, CallChange, CallEnd, CallStatus, ConversationId};
-pub use driver::{Dispatch, Driver, DriverId, NewDispatch, NewDriver, PhoneNumber};
+pub use call::{Call, CallChange, CallEnd, CallReport, CallStatus, ConversationId, Reconciled};
+pub use driver::{Dispatch, Driver, DriverId, DriverSource, NewDispatch, NewDriver, PhoneNumber};
+pub use record::{
+    CallOutcome, Combined, Direction, DriverClaims, Entry, EventOutcome, Facts, History, HistoryEntry, HistoryReport,
+    NewEvent, Record, RecordKind, StoredEvent,
+};
 pub use timestamp::Timestamp;
 pub use turn::{DeliveryKey, MAX_MESSAGE_BYTES, Message, NewTurn, Source, Speaker, Turn};
 
@@ -31,4 +36,33 @@ impl Invalid {
     const fn rule(rule: &'static str) -> Self {
         Self(std::borrow::Cow::Borrowed(rule))
     }
+}
+
+/// Values that are kept as text within JSON, by the form that they have everywhere.
+macro_rules! text_in_json {
+    ($($name:ty: $to:expr, $from:expr;)+) => {$(
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let to: fn(&$name) -> std::borrow::Cow<'_, str> = $to;
+                serializer.serialize_str(&to(self))
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                let from: fn(&str) -> Option<$name> = $from;
+                from(&text).ok_or_else(|| serde::de::Error::custom(concat!("no ", stringify!($name))))
+            }
+        }
+    )+};
+}
+text_in_json! {
+    ConversationId: |id| id.as_str().into(), |text| ConversationId::new(text).ok();
+    PhoneNumber: |number| number.as_str().into(), |text| PhoneNumber::new(text).ok();
+    Message: |message| message.as_str().into(), |text| Message::new(text).ok();
+    Timestamp: |time| time.to_string().into(), |text| Timestamp::parse(text).ok();
+    CallStatus: |status| status.as_str().into(), CallStatus::from_stored;
+    Speaker: |speaker| speaker.as_str().into(), Speaker::from_stored;
+    DriverId: |id| id.to_string().into(), |text| text.parse().ok().and_then(|number| DriverId::new(number).ok());
 }

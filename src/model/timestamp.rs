@@ -56,6 +56,17 @@ impl Timestamp {
         i64::try_from(self.0.unix_timestamp_nanos() / 1000).expect("the years 0000 to 9999 fit 64 bits")
     }
 
+    /// The instant that lies so many microseconds after 1970-01-01T00:00:00Z, if it is in the years 0000 to 9999.
+    pub fn from_unix_micros(micros: i64) -> Option<Self> {
+        let instant = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).ok()?;
+        (0..=9999).contains(&instant.year()).then(|| Self::truncated(instant))
+    }
+
+    /// The instant so many seconds later, if it is in the years 0000 to 9999.
+    pub fn plus_seconds(self, seconds: i64) -> Option<Self> {
+        Self::from_unix_micros(self.unix_micros().checked_add(seconds.checked_mul(1_000_000)?)?)
+    }
+
     fn truncated(instant: OffsetDateTime) -> Self {
         let micros = instant.microsecond();
         Self(instant.replace_microsecond(micros).expect("taken from a valid instant"))

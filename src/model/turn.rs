@@ -166,4 +166,12 @@ pub struct Turn {
     pub source: Source,
     /// When it was stored.
     pub created_at: Timestamp,
+    /// The platform's words, where its record has others.
+    pub final_text: Option<Message>,
+    /// Whether it was interrupted, where the platform's record says so.
+    pub interrupted: Option<bool>,
+    /// Its place in the conversation's true order, 1, 2, 3 …, once there is a record.
+    pub place: Option<i64>,
+    /// The sequence number of the turn that stands for this one in the transcript.
+    pub superseded_by: Option<i64>,
 }

@@ -120,7 +120,11 @@ impl LogLine<'_> {
         // client does not send its next request into it.
         if matches!(
             error,
-            ApiError::NotFound(_) | ApiError::MethodNotAllowed(_) | ApiError::TooLarge(_) | ApiError::NotJson(_)
+            ApiError::Unauthorized(_)
+                | ApiError::NotFound(_)
+                | ApiError::MethodNotAllowed(_)
+                | ApiError::TooLarge(_)
+                | ApiError::NotJson(_)
         ) {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

@@ -6,12 +6,17 @@
 mod docs;
 mod edge;
 mod routes;
+mod stale;
 
 pub use edge::Edge;
 
-use crate::api::{self, payload::MaxBody};
+use crate::api;
+use crate::api::payload::MaxBody;
+use crate::api::signed::{Gate, PostCallSettings};
+use crate::backfill::{Periodic, StoreKeeper};
+use crate::platform::client::Client;
 use crate::store::Store;
-use crate::writer::{Limits, Writer};
+use crate::writer::{Limits, WriteError, Writer};
 use poem::listener::TcpAcceptor;
 use poem::middleware::AddData;
 use poem::{EndpointExt as _, Route};
@@ -25,12 +30,18 @@ use tokio::net::TcpListener;
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// What the service may take on.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Settings {
     /// Bounds of the write queue.
     pub writing: Limits,
     /// Greatest length of a request's body, in bytes.
     pub max_body: usize,
+    /// How long nothing must come of a call that is in progress until it is ended; never without this.
+    pub stale_after: Option<Duration>,
+    /// What is taken after a call.
+    pub post_call: PostCallSettings,
+    /// By whom, and how often, the ends of calls that did not come are fetched.
+    pub backfill: Option<(Client, Duration)>,
 }
 
 /// Why the service ended other than by being told to.
@@ -62,6 +73,19 @@ impl std::error::Error for ServeError {
     }
 }
 
+/// Fetches the ends of calls that did not come, until what is returned is dropped.
+fn fetch(client: Client, every: Duration, store: &Arc<dyn Store>, writer: &Writer) -> Result<Periodic, ServeError> {
+    let (runtime, writer) = (tokio::runtime::Handle::current(), writer.clone());
+    let write = move |write| match runtime.block_on(writer.write(write)) {
+        Ok(written) => Ok(Ok(written)),
+        Err(WriteError::Rejected(rejection)) => Ok(Err(rejection)),
+        Err(WriteError::Overloaded) => Err("too much is waiting to be stored".to_owned()),
+        Err(WriteError::Stopping) => Err("the service is stopping".to_owned()),
+        Err(WriteError::Failed(error)) => Err(error.to_string()),
+    };
+    Periodic::start(every, client, StoreKeeper::new(store, write)).map_err(ServeError::Io)
+}
+
 /// Serves on `listener` until `stop` is ready, then stops in order. The store is let go of before this returns.
 ///
 /// # Errors
@@ -73,7 +97,9 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     let (writer, mut writer_thread) = Writer::start(store.clone(), settings.writing).map_err(ServeError::Io)?;
-    let service = api::service(store.clone(), writer.clone());
+    let _backfill = settings.backfill.map(|(client, every)| fetch(client, every, &store, &writer)).transpose()?;
+    let stale = settings.stale_after.map(|after| stale::end_stale_calls(writer.clone(), after));
+    let service = api::service(store.clone(), writer.clone(), Gate::new(settings.post_call));
     let document = service.spec();
     let routes = routes::Routes::of(&document, &["/docs", "/openapi.json"]);
     let route = Route::new()
@@ -98,6 +124,9 @@ pub async fn serve(
         .run_with_graceful_shutdown(app, stop_or_death, Some(DRAIN))
         .await
         .map_err(ServeError::Io);
+    if let Some(stale) = stale {
+        stale.abort();
+    }
     let writer_thread = died_rx.await.map_err(|_| ServeError::WriterDied)?;
     let ended_well = tokio::task::spawn_blocking(move || {
         let ended_well = writer_thread.stop();

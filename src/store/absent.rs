@@ -1,7 +1,7 @@
 //! No database: for describing the service without opening one.
 
 use super::{CallQuery, Error, ErrorKind, Outcome, Page, Result, Store, TurnQuery, Write};
-use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, Timestamp, Turn};
+use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
 
 /// A store that is not there: whatever is asked of it fails.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,6 +37,14 @@ impl Store for Absent {
     }
 
     fn drivers(&self, _: Option<DriverId>, _: usize, _: bool) -> Result<Page<Driver>> {
+        absent()
+    }
+
+    fn event(&self, _: i64) -> Result<Option<StoredEvent>> {
+        absent()
+    }
+
+    fn event_ids(&self, _: i64, _: bool, _: usize) -> Result<Vec<i64>> {
         absent()
     }
 

@@ -18,7 +18,8 @@ pub use query::{CallKey, CallQuery, Order, Page, TurnKey, TurnOrder, TurnQuery};
 
 use crate::fields::Problem;
 use crate::model::{
-    Call, CallChange, ConversationId, Dispatch, Driver, DriverId, NewDispatch, NewDriver, NewTurn, Timestamp,
+    Call, CallChange, ConversationId, Dispatch, Driver, DriverId, HistoryReport, NewDispatch, NewDriver, NewEvent,
+    NewTurn, Reconciled, StoredEvent, Timestamp,
 };
 
 /// One change, the unit that is done wholly or not at all.
@@ -36,8 +37,16 @@ pub enum Write {
     DeleteDispatch(ConversationId),
     /// Changes a call by hand.
     ChangeCall(ConversationId, CallChange),
-    /// Erases a call and all its turns.
+    /// Erases a call, all its turns and the platform's events about it.
     EraseCall(ConversationId),
+    /// Keeps an event of the platform, once, and brings its call up to what it says.
+    KeepEvent(Box<NewEvent>),
+    /// Does the same with an event that is kept already, of this number, which was read again.
+    ReplayEvent(i64, Box<NewEvent>),
+    /// Stores what a tool shows of a running call, as far as it is not stored yet.
+    KeepHistory(Box<HistoryReport>),
+    /// Ends calls that are in progress and unchanged since before this time, some hundred at most.
+    EndStaleCalls(Timestamp),
     /// Writes something that changes nothing, to learn whether the disk takes it.
     Probe,
 }
@@ -53,6 +62,10 @@ pub enum Written {
     Dispatches(Counts),
     /// Of [`Write::ChangeCall`]: the call as it is now.
     Call(Box<Call>),
+    /// Of [`Write::KeepEvent`], [`Write::ReplayEvent`] and [`Write::KeepHistory`].
+    Kept(Kept),
+    /// Of [`Write::EndStaleCalls`]: those that were ended. When there are none, there are no more.
+    Ended(Vec<ConversationId>),
     /// Of the deletes and the probe.
     Done,
 }
@@ -68,6 +81,17 @@ pub struct StoredTurn {
     pub replayed: bool,
     /// Set with the first turn of a call.
     pub new_call: Option<NewCall>,
+}
+
+/// What became of a report of the platform.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The event's number; a history has none.
+    pub event_id: Option<i64>,
+    /// Whether the same event had been kept before; then nothing was changed.
+    pub replayed: bool,
+    /// What came of bringing the call's turns and records together, if it has any record.
+    pub reconciled: Option<Reconciled>,
 }
 
 /// A call that a first turn made.
@@ -168,6 +192,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// Up to `limit` drivers in the order of their numbers, after `after`.
     fn drivers(&self, after: Option<DriverId>, limit: usize, with_total: bool) -> Result<Page<Driver>>;
+
+    /// One event.
+    fn event(&self, id: i64) -> Result<Option<StoredEvent>>;
+
+    /// The numbers of up to `limit` events after the one of number `after`, in order; only those that could not be read,
+    /// if asked.
+    fn event_ids(&self, after: i64, only_unreadable: bool, limit: usize) -> Result<Vec<i64>>;
 
     /// One dispatch.
     fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>>;

@@ -50,13 +50,16 @@ pub struct CallQuery {
 pub enum TurnOrder {
     /// By arrival: 1, 2, 3 …
     Sequence,
-    /// By the time at which they were said, then by arrival.
+    /// As they were said: in the order of the platform's record where there is one, else by time, then by arrival;
+    /// without those that another turn stands for.
     Time,
 }
 
 /// Where a turn stands in its call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TurnKey {
+    /// Its place in the conversation's true order, where that is known.
+    pub place: Option<i64>,
     /// When it was said.
     pub timestamp: Timestamp,
     /// Its place by arrival.

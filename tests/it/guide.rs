@@ -5,11 +5,19 @@ use crate::openapi::{Sent, operations, send};
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
 use transcribe_hook::model::Timestamp;
+use transcribe_hook::secret::Secret;
+use transcribe_hook::signature::sign;
 
 const GUIDE: &str = include_str!("../../openapi/README.md");
 
 /// What stands for the cursor of the answer before.
 const CURSOR: &str = "{next_cursor}";
+
+/// What stands for the signature of the request's body at the present time.
+const SIGNATURE: &str = "t={now},v0={signature}";
+
+/// The secret that the guide's service is started with.
+const SECRET: &str = "wsec_0123456789abcdef0123456789abcdef";
 
 /// What stands for a body that is too long to be shown.
 const ELIDED: &str = "…";
@@ -160,7 +168,9 @@ fn instant(value: &Value, at: &str) -> String {
 
 #[test]
 fn every_example_of_the_guide_is_answered_as_shown() {
-    let service = Service::start();
+    assert!(GUIDE.contains(&format!("--elevenlabs-secret {SECRET}")));
+    let service = Service::start_with(&["--elevenlabs-secret", SECRET]);
+    let secret = Secret::new(SECRET).expect("a secret");
     let (mut cursor, mut times) = (None, Times::new());
     for example in examples() {
         let at = format!("openapi/README.md:{}: {} {}", example.line, example.method, example.target);
@@ -169,7 +179,11 @@ fn every_example_of_the_guide_is_answered_as_shown() {
         } else {
             example.target.clone()
         };
-        let headers: Vec<_> = example.request_headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let now = Timestamp::now().unix_micros() / 1_000_000;
+        let signature = sign(&secret, now, example.request_body.as_bytes());
+        let value = |value: &'_ str| if value == SIGNATURE { signature.clone() } else { value.to_owned() };
+        let headers: Vec<_> = example.request_headers.iter().map(|(n, v)| (n.as_str(), value(v))).collect();
+        let headers: Vec<_> = headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
         let sent = send(&service, &example.method, &target, &headers, example.request_body.as_bytes());
         assert_eq!(sent.status, example.status, "{at}: {}", sent.text);
         let reason = ureq::http::StatusCode::from_u16(sent.status).ok().and_then(|status| status.canonical_reason());

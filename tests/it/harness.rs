@@ -1,7 +1,7 @@
 //! Starts the built binary on a free port over a database of its own, and talks to it as any client would.
 
 use serde_json::Value;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -23,6 +23,21 @@ pub fn binary() -> Command {
 /// Runs the binary to its end.
 pub fn run(args: &[&str]) -> Output {
     binary().args(args).output().expect("the binary starts")
+}
+
+/// Runs a Python program that may use the platform's SDK, which `tests/run` installs, and gives what it prints.
+pub fn sdk_python(program: &str, input: &Value) -> Value {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/elevenlabs-sdk/bin/python");
+    let mut child = Command::new(python)
+        .args(["-c", program])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("tests/run has installed the SDK");
+    child.stdin.take().expect("is piped").write_all(input.to_string().as_bytes()).expect("it reads");
+    let out = child.wait_with_output().expect("it ends");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
+    serde_json::from_slice(&out.stdout).expect("it prints JSON")
 }
 
 /// Waits until `condition` gives a value, at most half a minute.
@@ -154,6 +169,14 @@ impl Service {
             .iter()
             .fold(self.agent.post(self.url(path)), |request, (name, value)| request.header(*name, *value));
         Answer::of(request.send(body))
+    }
+
+    /// A post of a body whose length is not announced, in chunks.
+    pub fn post_chunked(&self, path: &str, headers: &[(&str, &str)], body: impl Read + 'static) -> Answer {
+        let request = headers
+            .iter()
+            .fold(self.agent.post(self.url(path)), |request, (name, value)| request.header(*name, *value));
+        Answer::of(request.send(ureq::SendBody::from_owned_reader(body)))
     }
 
     /// Delivers a turn to the webhook.

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "what a test prints is shown when it fails")]
 #![allow(unreachable_pub, reason = "nothing can be reached from outside a test crate")]
 
+mod backfill;
 mod backup;
 mod calls;
 mod cli;
@@ -20,9 +21,19 @@ mod ingest;
 mod logs;
 mod migration_crash;
 mod openapi;
+mod platform;
+mod platform_api;
+mod platform_tool;
+mod post_call_audio;
+mod post_call_signed;
 mod powercut;
 mod readme;
+mod recording;
 mod schema;
 mod shutdown;
+mod signature;
+mod simulate;
+mod stand_in;
 mod store;
 mod tidy;
+mod whole_call;

@@ -19,6 +19,8 @@ fn run(block: &str, service: &Service) -> String {
     let commands = block
         .replace("http://127.0.0.1:8080", &service.url(""))
         .replace("transcribe-hook import", &format!("{program} import"))
+        .replace("transcribe-hook generate", &format!("{program} generate"))
+        .replace("transcribe-hook simulate", &format!("{program} simulate"))
         .replace("transcribe-hook backup", &format!("{program} backup"));
     let folder = service.database().parent().unwrap();
     let out = Command::new("sh").args(["-euc", &commands]).current_dir(folder).output().unwrap();
@@ -35,7 +37,10 @@ fn every_flag_is_listed_as_it_is() {
 #[test]
 fn the_first_turn_the_queries_and_the_backup_work_as_they_stand() {
     let folder = tempfile::tempdir().unwrap();
-    let service = Service::start_command(binary(), &folder.path().join("transcribe-hook.db"), &[]);
+    let secret = folder.path().join("wsec.txt");
+    std::fs::write(&secret, "wsec_0123456789abcdef0123456789abcdef\n").unwrap();
+    let flags = ["--elevenlabs-secret-file", secret.to_str().unwrap()];
+    let service = Service::start_command(binary(), &folder.path().join("transcribe-hook.db"), &flags);
     std::fs::write(folder.path().join("drivers.csv"), "id,name,phone_number\n7,Jo Brandt,\n").unwrap();
     std::fs::write(folder.path().join("dispatches.csv"), "conversation_id,driver_id\nconv_2,7\n").unwrap();
     let outputs: Vec<_> = shell_blocks()
@@ -52,6 +57,9 @@ fn the_first_turn_the_queries_and_the_backup_work_as_they_stand() {
     assert!(all.contains("Maria Kowalski|"), "the overview names the driver: {all}");
     assert!(all.contains("1|driver|Yeah, I am parked at the Joliet terminal."), "{all}");
     assert!(all.contains("copied 1 calls with 1 turns"), "{all}");
+    assert!(all.contains("the call is whole"), "{all}");
+    let tool = std::fs::read(folder.path().join("tool.json")).unwrap();
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&tool).unwrap()["name"], "log_turn");
 }
 
 #[test]

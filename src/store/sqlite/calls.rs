@@ -51,6 +51,20 @@ pub(super) fn erase(transaction: &Transaction<'_>, id: &ConversationId) -> Resul
         .map(found)
 }
 
+/// Ends calls that are in progress and unchanged since `before`.
+pub(super) fn end_stale(transaction: &Transaction<'_>, now: Timestamp, before: Timestamp) -> Result<Outcome> {
+    transaction
+        .prepare_cached(
+            "UPDATE calls SET status = 'completed', termination_reason = 'inactivity', updated_at = ?2, \
+             call_end_time = max(call_start_time, ifnull(last_turn_time, call_start_time)) \
+             WHERE id IN (SELECT id FROM calls WHERE status = 'in_progress' AND updated_at < ?1 LIMIT 200) \
+             RETURNING conversation_id",
+        )
+        .and_then(|mut update| update.query_map(params![before, now], |row| row.get(0))?.collect())
+        .doing("ending stale calls")
+        .map(|ended| Ok(Written::Ended(ended)))
+}
+
 pub(super) fn list(connection: &mut Connection, query: &CallQuery) -> Result<Page<Call>> {
     const DOING: &str = "listing calls";
     let snapshot = connection.transaction().doing(DOING)?;

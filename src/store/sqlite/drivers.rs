@@ -1,7 +1,7 @@
 //! Drivers and dispatches. A bulk change checks every element before it writes the first, so it is done wholly or not
 //! at all, and one that finds everything as it is to be writes nothing.
 
-use super::{error::Context as _, found, row};
+use super::{error::Context as _, found, identity, row};
 use crate::model::{ConversationId, Dispatch, Driver, DriverId, NewDispatch, NewDriver, Timestamp};
 use crate::store::{BadElement, BadLink, Counts, Outcome, Page, Rejection, Result, Written};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
@@ -75,6 +75,9 @@ pub(super) fn put(transaction: &Transaction<'_>, now: Timestamp, drivers: &[NewD
             .and_then(|mut upsert| upsert.execute(params![driver.id, driver.name, driver.phone_number, now]))
             .doing(DOING)?;
     }
+    if !changed.is_empty() {
+        identity::identify_unknown(transaction, now)?;
+    }
     Ok(Ok(Written::Drivers(counts)))
 }
 
@@ -103,7 +106,10 @@ pub(super) fn delete(transaction: &Transaction<'_>, now: Timestamp, id: DriverId
     const DOING: &str = "deleting a driver";
     // The foreign keys would clear the references too, but not say when the calls changed.
     transaction
-        .prepare_cached("UPDATE calls SET driver_id = NULL, updated_at = ?2 WHERE driver_id = ?1")
+        .prepare_cached(
+            "UPDATE calls SET driver_id = NULL, driver_source = NULL, driver_conflict = NULL, updated_at = ?2 \
+             WHERE driver_id = ?1",
+        )
         .and_then(|mut update| update.execute(params![id, now]))
         .doing(DOING)?;
     transaction
@@ -173,12 +179,7 @@ pub(super) fn put_dispatches(
                 })
                 .doing(DOING)?;
         }
-        transaction
-            .prepare_cached(
-                "UPDATE calls SET driver_id = ?2, updated_at = ?3 WHERE conversation_id = ?1 AND driver_id IS NOT ?2",
-            )
-            .and_then(|mut update| update.execute(params![dispatch.conversation_id, dispatch.driver_id, now]))
-            .doing("filling a call's driver in")?;
+        identity::identify(transaction, now, &dispatch.conversation_id)?;
     }
     Ok(Ok(Written::Dispatches(counts)))
 }

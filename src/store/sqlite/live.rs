@@ -33,6 +33,10 @@ pub(super) struct LiveCall {
     digests: Option<Vec<u32>>,
     /// Whether the row in the database is behind.
     changed: bool,
+    /// Whether the platform's records say what was said, so that turns and records are to be brought together.
+    pub(super) recorded: bool,
+    /// Whether that is to be done for turns that were stored since.
+    pub(super) unaligned: bool,
     /// Until its first turn is answered.
     pub(super) new_call: Option<NewCall>,
 }
@@ -76,7 +80,8 @@ impl LiveCall {
     fn read(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Option<Self>> {
         transaction
             .prepare_cached(
-                "SELECT id, turn_count, first_turn_time, last_turn_time FROM calls WHERE conversation_id = ?1",
+                "SELECT id, turn_count, first_turn_time, last_turn_time, matched IS NOT NULL AS recorded FROM calls \
+                 WHERE conversation_id = ?1",
             )
             .and_then(|mut select| {
                 select
@@ -88,6 +93,8 @@ impl LiveCall {
                             last_turn_time: row.get(3)?,
                             digests: None,
                             changed: false,
+                            recorded: row.get("recorded")?,
+                            unaligned: false,
                             new_call: None,
                         })
                     })
@@ -105,8 +112,8 @@ impl LiveCall {
             .flatten();
         transaction
             .prepare_cached(
-                "INSERT INTO calls (conversation_id, driver_id, call_start_time, created_at, updated_at) \
-                 VALUES (?1, ?2, ?3, ?4, ?4)",
+                "INSERT INTO calls (conversation_id, driver_id, call_start_time, created_at, updated_at, driver_source) \
+                 VALUES (?1, ?2, ?3, ?4, ?4, iif(?2 IS NULL, NULL, 'dispatch'))",
             )
             .and_then(|mut insert| insert.execute(params![id, driver_id, start, now]))
             .doing("making a call")?;
@@ -117,6 +124,8 @@ impl LiveCall {
             last_turn_time: None,
             digests: Some(Vec::new()),
             changed: false,
+            recorded: false,
+            unaligned: false,
             new_call: Some(NewCall { driver_id }),
         })
     }
@@ -136,6 +145,16 @@ impl LiveCall {
             digests.push(digest);
         }
         self.changed = true;
+        self.unaligned = self.recorded;
+    }
+
+    /// Takes the times over that its turns have, now that some have others.
+    pub(super) fn span(&mut self, times: impl Iterator<Item = Timestamp> + Clone) {
+        let span = (times.clone().min(), times.max());
+        if span != (self.first_turn_time, self.last_turn_time) {
+            (self.first_turn_time, self.last_turn_time) = span;
+            self.changed = true;
+        }
     }
 
     /// Brings the row in the database up to date.

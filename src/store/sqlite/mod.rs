@@ -9,10 +9,13 @@
 //! How many turns a call has is kept in its row and, for calls that run now, in memory, so the next sequence number
 //! costs one look-up or none, whatever the length of the call.
 
+mod align;
 mod backup;
 mod calls;
 mod drivers;
 mod error;
+mod events;
+mod identity;
 mod live;
 mod lock;
 mod log_file;
@@ -25,7 +28,7 @@ pub use backup::{BackupReport, backup};
 pub use open::{OpenError, Options};
 
 use super::{CallQuery, Outcome, Page, Result, Store, TurnQuery, Write, Written};
-use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, Timestamp, Turn};
+use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
 use error::Context as _;
 use live::LiveCalls;
 use pool::Readers;
@@ -83,8 +86,13 @@ impl Store for SqliteStore {
                 Write::ChangeCall(id, change) => calls::change(&transaction, now, id, change)?,
                 Write::EraseCall(id) => {
                     turns.forget(id);
+                    events::erase(&transaction, id)?;
                     calls::erase(&transaction, id)?
                 }
+                Write::KeepEvent(event) => events::keep(&transaction, &mut turns, now, event)?,
+                Write::ReplayEvent(id, event) => events::replay(&transaction, &mut turns, now, *id, event)?,
+                Write::KeepHistory(report) => events::keep_history(&transaction, &mut turns, now, report)?,
+                Write::EndStaleCalls(before) => calls::end_stale(&transaction, now, *before)?,
                 Write::Probe => open::probe(&transaction)?,
             });
         }
@@ -116,6 +124,14 @@ impl Store for SqliteStore {
 
     fn drivers(&self, after: Option<DriverId>, limit: usize, with_total: bool) -> Result<Page<Driver>> {
         drivers::list(&mut *self.readers.get()?, after, limit, with_total)
+    }
+
+    fn event(&self, id: i64) -> Result<Option<StoredEvent>> {
+        events::get(&*self.readers.get()?, id)
+    }
+
+    fn event_ids(&self, after: i64, only_unreadable: bool, limit: usize) -> Result<Vec<i64>> {
+        events::ids(&*self.readers.get()?, after, only_unreadable, limit)
     }
 
     fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>> {

@@ -2,9 +2,10 @@
 //! the database, not a panic.
 
 use crate::model::{
-    Call, CallStatus, ConversationId, Dispatch, Driver, DriverId, Message, PhoneNumber, Source, Speaker, Timestamp,
-    Turn,
+    Call, CallOutcome, CallReport, CallStatus, ConversationId, Direction, Dispatch, Driver, DriverId, DriverSource,
+    EventOutcome, Message, PhoneNumber, Source, Speaker, Timestamp, Turn,
 };
+use crate::reconcile::Counts;
 use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
@@ -82,7 +83,7 @@ macro_rules! stored_as_text {
         }
     )+};
 }
-stored_as_text!(CallStatus, Speaker, Source);
+stored_as_text!(CallStatus, Speaker, Source, Direction, CallOutcome, DriverSource, EventOutcome);
 
 pub(super) fn call(row: &Row<'_>) -> rusqlite::Result<Call> {
     Ok(Call {
@@ -95,9 +96,43 @@ pub(super) fn call(row: &Row<'_>) -> rusqlite::Result<Call> {
         turn_count: row.get("turn_count")?,
         first_turn_time: row.get("first_turn_time")?,
         last_turn_time: row.get("last_turn_time")?,
+        report: report(row)?,
         created_at: row.get("created_at")?,
         updated_at: row.get("updated_at")?,
     })
+}
+
+fn report(row: &Row<'_>) -> rusqlite::Result<CallReport> {
+    Ok(CallReport {
+        driver_source: row.get("driver_source")?,
+        driver_conflict: row.get("driver_conflict")?,
+        duration_seconds: row.get("duration_seconds")?,
+        agent_id: row.get("agent_id")?,
+        direction: row.get("direction")?,
+        termination_reason: row.get("termination_reason")?,
+        outcome: row.get("outcome")?,
+        title: row.get("title")?,
+        summary: row.get("summary")?,
+        main_language: row.get("main_language")?,
+        cost: row.get("cost")?,
+        external_number: row.get("external_number")?,
+        batch_id: row.get("batch_id")?,
+        analysis: row.get("analysis")?,
+        record_event_id: row.get("record_event_id")?,
+        reconciled: counts(row)?,
+    })
+}
+
+/// What came of bringing a call's turns and record together, if it has a record.
+pub(super) fn counts(row: &Row<'_>) -> rusqlite::Result<Option<Counts>> {
+    let Some(matched) = row.get("matched")? else { return Ok(None) };
+    Ok(Some(Counts {
+        live_only: row.get("live_only")?,
+        matched,
+        added: row.get("added")?,
+        corrected: row.get("corrected")?,
+        repeated: row.get("repeated")?,
+    }))
 }
 
 pub(super) fn turn(row: &Row<'_>) -> rusqlite::Result<Turn> {
@@ -110,6 +145,10 @@ pub(super) fn turn(row: &Row<'_>) -> rusqlite::Result<Turn> {
         sequence_number: row.get("sequence_number")?,
         source: row.get("source")?,
         created_at: row.get("created_at")?,
+        final_text: row.get("final_text")?,
+        interrupted: row.get("interrupted")?,
+        place: row.get("place")?,
+        superseded_by: row.get("superseded_by")?,
     })
 }
 

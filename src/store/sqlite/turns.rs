@@ -1,5 +1,6 @@
 //! Turns: storing them once, in order, and reading a call's turns back.
 
+use super::align;
 use super::error::Context as _;
 use super::live::{LiveCall, LiveCalls};
 use super::row;
@@ -25,16 +26,7 @@ impl<'a> Batch<'a> {
     /// Stores a turn, unless it is a repeat.
     pub(super) fn append(&mut self, transaction: &Transaction<'_>, turn: &NewTurn) -> Result<Outcome> {
         let timestamp = turn.timestamp.to_string();
-        // Looked up twice on a miss: the entry API would take a copy of the key for each turn.
-        if !self.calls.contains_key(&turn.conversation_id) {
-            let id = &turn.conversation_id;
-            let call = match self.live.take(transaction, id)? {
-                Some(call) => call,
-                None => LiveCall::create(transaction, id, &timestamp, &self.now)?,
-            };
-            self.calls.insert(id.clone(), call);
-        }
-        let call = self.calls.get_mut(&turn.conversation_id).expect("inserted above");
+        let call = Self::call(&mut self.calls, self.live, transaction, &turn.conversation_id, &timestamp, &self.now)?;
         let digest = digest(turn, &timestamp);
         let repeat_key = repeat_key(call.id, digest);
         if turn.delivery_key.is_some() || call.may_have(digest) {
@@ -70,9 +62,50 @@ impl<'a> Batch<'a> {
         })))
     }
 
+    /// The call, which is made if there is none.
+    fn call<'b>(
+        calls: &'b mut HashMap<ConversationId, LiveCall>,
+        live: &mut LiveCalls,
+        transaction: &Transaction<'_>,
+        id: &ConversationId,
+        start: &str,
+        now: &str,
+    ) -> Result<&'b mut LiveCall> {
+        // Looked up twice on a miss: the entry API would take a copy of the key for each turn.
+        if !calls.contains_key(id) {
+            let call = match live.take(transaction, id)? {
+                Some(call) => call,
+                None => LiveCall::create(transaction, id, start, now)?,
+            };
+            calls.insert(id.clone(), call);
+        }
+        Ok(calls.get_mut(id).expect("inserted above"))
+    }
+
+    /// Makes sure that there is the call, which begins at `start` if it is made now, and brings its turns and records
+    /// together once more, if `recorded`.
+    pub(super) fn align(
+        &mut self,
+        transaction: &Transaction<'_>,
+        id: &ConversationId,
+        start: Timestamp,
+        recorded: bool,
+    ) -> Result<()> {
+        let call = Self::call(&mut self.calls, self.live, transaction, id, &start.to_string(), &self.now)?;
+        call.recorded |= recorded;
+        call.unaligned = call.recorded;
+        self.flush(transaction)
+    }
+
     /// Writes the calls' rows. Must come before anything else reads them, and before the commit.
     pub(super) fn flush(&mut self, transaction: &Transaction<'_>) -> Result<()> {
-        self.calls.values_mut().try_for_each(|call| call.write(transaction, &self.now))
+        for (id, call) in &mut self.calls {
+            if std::mem::take(&mut call.unaligned) {
+                align::align(transaction, id, call, &self.now)?;
+            }
+            call.write(transaction, &self.now)?;
+        }
+        Ok(())
     }
 
     /// Forgets a call that is erased.
@@ -134,7 +167,7 @@ fn find_repeat(
 /// The call's number comes first so that the entries of the calls that run now lie side by side in the index, on a few
 /// pages that stay in memory. Two turns of one key are still compared in full, so a collision costs a comparison and
 /// nothing else.
-fn repeat_key(call_id: i64, digest: u32) -> i64 {
+pub(super) fn repeat_key(call_id: i64, digest: u32) -> i64 {
     call_id.wrapping_shl(32) | i64::from(digest)
 }
 
@@ -180,19 +213,21 @@ pub(super) fn list(connection: &mut Connection, query: &TurnQuery) -> Result<Opt
             // Sorted for each page: a call has some hundred turns, which is quicker than one more index on every write.
             let (after_time, after_number) =
                 query.after.map_or((None, 0), |key| (Some(key.timestamp), key.sequence_number));
+            let after_place = query.after.and_then(|key| key.place).unwrap_or(0);
             snapshot
                 .prepare_cached(
                     "SELECT * FROM call_transcriptions WHERE conversation_id = :conversation \
-                     AND sequence_number > :after_sequence \
-                     AND (:after_time IS NULL OR (timestamp, sequence_number) > (:after_time, :after_number)) \
-                     ORDER BY timestamp, sequence_number LIMIT :limit",
+                     AND sequence_number > :after_sequence AND superseded_by IS NULL \
+                     AND (:after_time IS NULL OR (ifnull(place, 0), timestamp, sequence_number) \
+                        > (:after_place, :after_time, :after_number)) \
+                     ORDER BY ifnull(place, 0), timestamp, sequence_number LIMIT :limit",
                 )
                 .and_then(|mut select| {
                     select
                         .query_map(
                             named_params! {
                                 ":conversation": query.conversation_id, ":after_sequence": query.after_sequence,
-                                ":after_time": after_time, ":after_number": after_number, ":limit": limit,
+                                ":after_place": after_place, ":after_time": after_time, ":after_number": after_number, ":limit": limit,
                             },
                             row::turn,
                         )?

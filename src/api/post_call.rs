@@ -1,0 +1,177 @@
+//! What the platform posts after a call.
+
+use super::Tag;
+use super::error::{ApiError, PostCall, Refused};
+use super::payload::{Done, Posted};
+use super::signed::{Delivered, Gate};
+use super::trace;
+use crate::events;
+use crate::model::{ConversationId, EventOutcome, NewEvent};
+use crate::recording::{Kept, Unreadable};
+use crate::store::{self, Write, Written};
+use crate::writer::{WriteError, Writer};
+use bytes::Bytes;
+use poem::Request;
+use poem_openapi::param::Header;
+use poem_openapi::types::Example;
+use poem_openapi::{Object, OpenApi};
+use serde_json::json;
+
+pub(super) struct PostCallApi {
+    pub(super) gate: Gate,
+    pub(super) writer: Writer,
+}
+
+/// An event of the platform. Nothing but its being JSON is relied upon: types and fields come and go without notice.
+#[derive(Debug, Object)]
+#[oai(example, rename = "PostCallEvent")]
+struct EventBody {
+    /// What it is: `post_call_transcription`, `post_call_transcription_otel`, `post_call_audio`,
+    /// `call_initiation_failure`, or a type that is kept for later.
+    #[oai(rename = "type")]
+    event_type: String,
+    /// When it came about, in seconds since 1970.
+    event_timestamp: i64,
+    /// What it says; of a transcription the same as the platform's API says of the conversation.
+    data: EventData,
+}
+
+/// What an event says. Everything else that stands there is kept too.
+#[derive(Debug, Object)]
+#[oai(example, rename = "PostCallEventData")]
+struct EventData {
+    /// The platform's name for the call.
+    conversation_id: String,
+}
+
+impl Example for EventData {
+    fn example() -> Self {
+        Self { conversation_id: "conv_1901kaj4pr1penza6bbkscg6hgkc".to_owned() }
+    }
+}
+
+impl Example for EventBody {
+    fn example() -> Self {
+        Self {
+            event_type: "post_call_transcription".to_owned(),
+            event_timestamp: 1_790_596_855,
+            data: EventData::example(),
+        }
+    }
+}
+
+/// What became of an event.
+#[derive(Debug, Object)]
+#[oai(example)]
+struct EventTaken {
+    /// Always `success`.
+    status: String,
+    /// The same in words.
+    message: String,
+}
+
+impl Example for EventTaken {
+    fn example() -> Self {
+        taken("event stored").0
+    }
+}
+
+fn taken(message: &str) -> Done<EventTaken> {
+    Done(EventTaken { status: "success".to_owned(), message: message.to_owned() })
+}
+
+#[OpenApi(tag = "Tag::Webhooks")]
+impl PostCallApi {
+    /// Take what the platform posts after a call
+    ///
+    /// Answers exactly 200 once the event is on disk, whatever it is, and 401 if its signature does not fit.
+    #[oai(path = "/webhooks/elevenlabs/post-call", method = "post", operation_id = "store_post_call_event")]
+    async fn store_post_call_event(
+        &self,
+        request: &Request,
+        /// The platform's signature, `t=<seconds>,v0=<hex>`.
+        #[oai(name = "ElevenLabs-Signature")]
+        _signature: Header<Option<String>>,
+        body: Posted<EventBody>,
+    ) -> Result<Done<EventTaken>, Refused<PostCall>> {
+        match self.gate.take(request.headers(), body.body).await? {
+            Delivered::Recording(recording) => Ok(recorded(&self.writer, recording).await?),
+            Delivered::Event(body) => Ok(keep(&self.writer, body).await?),
+        }
+    }
+}
+
+/// Keeps an event, and whatever can be read of it.
+async fn keep(writer: &Writer, body: Bytes) -> Result<Done<EventTaken>, ApiError> {
+    let read = tokio::task::spawn_blocking(move || events::of_body(body)).await;
+    let event = read.map_err(|_| ApiError::Unavailable("the service is stopping; try again shortly", None))?;
+    let (event_type, conversation) = (event.event_type.clone(), event.conversation_id.clone());
+    let (outcome, remarks) = (event.outcome, event.error.clone());
+    if let Some(id) = &conversation {
+        trace::note(id);
+    }
+    let kept = store_event(writer, event).await?;
+    let event_type = event_type.as_deref().unwrap_or("(unknown)");
+    let conversation_id = conversation.as_ref().map(ConversationId::as_str);
+    let event_id = kept.event_id;
+    if kept.replayed {
+        return Ok(taken("event was stored before"));
+    }
+    Ok(match outcome {
+        EventOutcome::Applied => {
+            trace::reconciled(conversation_id, event_type, kept.reconciled);
+            if let Some(remarks) = remarks {
+                tracing::warn!(conversation_id, event_id, event_type, remarks, "parts of an event could not be read");
+            }
+            taken("event stored")
+        }
+        EventOutcome::Ignored => {
+            tracing::info!(conversation_id, event_id, event_type, "an event of another type was kept");
+            taken("event stored; no use is made of its type")
+        }
+        EventOutcome::Unreadable => {
+            tracing::error!(conversation_id, event_id, event_type, error = remarks, "an event was kept, but not read");
+            taken("event stored, but it could not be read")
+        }
+    })
+}
+
+async fn store_event(writer: &Writer, event: NewEvent) -> Result<store::Kept, ApiError> {
+    let written = writer.write(Write::KeepEvent(Box::new(event))).await.map_err(|error| match error {
+        // The one answer after which the platform sends it again.
+        WriteError::Failed(error) => {
+            ApiError::Unavailable("the event could not be stored; try again later", Some(error.to_string()))
+        }
+        other => other.into(),
+    })?;
+    let Written::Kept(kept) = written else { unreachable!("an event is answered as kept") };
+    Ok(kept)
+}
+
+/// Keeps, in place of a recording's event, that it came and what became of the audio.
+async fn recorded(writer: &Writer, recording: Result<Kept, Unreadable>) -> Result<Done<EventTaken>, ApiError> {
+    match recording {
+        Ok(Kept { event, path }) => {
+            trace::note(&event.conversation_id);
+            let (conversation_id, bytes) = (event.conversation_id.as_str(), event.audio_bytes);
+            let data = json!({"conversation_id": conversation_id, "audio_bytes": bytes, "kept": path.is_some()});
+            let named = event.event_type.as_deref().filter(|named| named.contains("audio"));
+            let note = json!({"type": named.unwrap_or("post_call_audio"), "data": data});
+            store_event(writer, events::of_body(Bytes::from(note.to_string()))).await?;
+            if path.is_some() {
+                tracing::info!(conversation_id, bytes, "a recording was kept");
+                Ok(taken("recording stored"))
+            } else {
+                tracing::warn!(conversation_id, bytes, "a recording was dropped: recordings are kept with --audio-dir");
+                Ok(taken("recording dropped: recordings are not kept here"))
+            }
+        }
+        // Too much beside the audio.
+        Err(Unreadable::TooLong) => Err(ApiError::BadRequest("body: more than 1 MiB of it is not audio".to_owned())),
+        // It will be no better when it is sent again.
+        Err(error) => {
+            tracing::error!(%error, "a recording was dropped");
+            Ok(taken("recording dropped: it cannot be read"))
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! What the platform posts after a call: taken only with its signature, which is over the raw bytes, so that nothing of a
+//! body is believed before all of it has come.
+//!
+//! Events are small, and held in memory until then. A recording may be hundreds of megabytes: as soon as its audio
+//! begins, the body goes through to a file aside, and the file is kept only if the signature fits.
+
+use super::error::ApiError;
+use crate::model::Timestamp;
+use crate::recording::{Intake, Kept, Recordings, Unreadable, begins_in};
+use crate::secret::Secret;
+use crate::signature::{self, Tolerance, Verification};
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt as _};
+use poem::http::HeaderMap;
+use poem::web::headers::{ContentLength, HeaderMapExt as _};
+use poem::{Body, Result};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+
+/// What is taken after a call, and from whom.
+#[derive(Debug, Clone)]
+pub struct PostCallSettings {
+    /// Any of these may have signed; without one nothing is taken.
+    pub secrets: Vec<Secret>,
+    /// How far the time of a signature may lie from the present.
+    pub tolerance: Tolerance,
+    /// Greatest length of an event's body, in bytes.
+    pub max_body: usize,
+    /// Greatest length of a recording's body, in bytes.
+    pub max_audio_body: usize,
+    /// Where recordings are kept; without this they are dropped.
+    pub recordings: Option<Recordings>,
+}
+
+impl PostCallSettings {
+    /// Nothing is taken.
+    pub fn closed() -> Self {
+        Self {
+            secrets: Vec::new(),
+            tolerance: Tolerance { back: Duration::ZERO, ahead: Duration::ZERO },
+            max_body: 0,
+            max_audio_body: 0,
+            recordings: None,
+        }
+    }
+}
+
+/// Greatest number of recordings that arrive at once.
+const MAX_RECORDINGS: usize = 4;
+
+/// Greatest number of long events that arrive at once. Before the last byte it is not known who sends one, and by
+/// default each holds 16 MiB.
+const MAX_LONG_EVENTS: usize = 8;
+
+/// How long nothing of a body may come.
+const STALLED: Duration = Duration::from_secs(30);
+
+/// How long an event may take to come, and how long a recording.
+const LONGEST: (Duration, Duration) = (Duration::from_mins(1), Duration::from_mins(15));
+
+/// From this length on it is looked whether a body is a recording, and again each time that it has doubled.
+const FIRST_LOOK: usize = 64 * 1024;
+
+/// A delivery that the platform has signed.
+#[derive(Debug)]
+pub enum Delivered {
+    /// The body of an event.
+    Event(Bytes),
+    /// A recording, and what became of it.
+    Recording(Result<Kept, Unreadable>),
+}
+
+/// Takes deliveries.
+#[derive(Clone)]
+pub struct Gate {
+    settings: Arc<PostCallSettings>,
+    recordings: Arc<Semaphore>,
+    long_events: Arc<Semaphore>,
+}
+
+impl Gate {
+    /// Takes deliveries by these settings.
+    pub fn new(settings: PostCallSettings) -> Self {
+        Self {
+            settings: Arc::new(settings),
+            recordings: Arc::new(Semaphore::new(MAX_RECORDINGS)),
+            long_events: Arc::new(Semaphore::new(MAX_LONG_EVENTS)),
+        }
+    }
+
+    /// A gate that takes nothing.
+    pub fn closed() -> Self {
+        Self::new(PostCallSettings::closed())
+    }
+
+    /// Where recordings are kept, if they are.
+    pub fn recordings(&self) -> Option<Recordings> {
+        self.settings.recordings.clone()
+    }
+
+    /// Takes a body to its end and verifies it.
+    ///
+    /// # Errors
+    /// 401 without a fitting signature; 413; 400 for a body that broke off; 503 when too many recordings arrive or the
+    /// disk does not take one.
+    pub async fn take(&self, headers: &HeaderMap, body: Body) -> Result<Delivered, ApiError> {
+        let settings = &*self.settings;
+        let now = Timestamp::now().unix_micros().div_euclid(1_000_000);
+        let header = headers.get(signature::HEADER).map(poem::http::HeaderValue::as_bytes);
+        let mut verification = match Verification::begin(header, &settings.secrets, now, settings.tolerance) {
+            Ok(begun) => begun,
+            Err(refusal) => {
+                drain(body).await;
+                return Err(unauthorized(refusal));
+            }
+        };
+        let longest = settings.max_body.max(settings.max_audio_body);
+        if headers.typed_get::<ContentLength>().is_some_and(|ContentLength(length)| length > longest as u64) {
+            return Err(ApiError::TooLarge(longest));
+        }
+        let started = Instant::now();
+        let mut pieces = std::pin::pin!(body.into_bytes_stream());
+        let mut taken = BytesMut::new();
+        let mut look_at = FIRST_LOOK;
+        let mut place = None;
+        while let Some(piece) = next(&mut pieces, started + LONGEST.0).await? {
+            verification.update(&piece);
+            taken.extend_from_slice(&piece);
+            if taken.len() >= look_at {
+                if is_recording(&taken) {
+                    return self.stream(verification, taken.freeze(), pieces).await;
+                }
+                if place.is_none() {
+                    let free = self.long_events.try_acquire();
+                    place = Some(free.map_err(|_| {
+                        ApiError::Unavailable("too many long events arrive at once; try again shortly", None)
+                    })?);
+                }
+                look_at = taken.len() * 2;
+            }
+            if taken.len() > settings.max_body {
+                return Err(ApiError::TooLarge(settings.max_body));
+            }
+        }
+        if is_recording(&taken) {
+            let body = taken.freeze();
+            return match self.stream(verification, body.clone(), pieces).await? {
+                // Short enough to be kept as it came, like any other event that cannot be read.
+                Delivered::Recording(Err(_)) if body.len() <= settings.max_body => Ok(Delivered::Event(body)),
+                other => Ok(other),
+            };
+        }
+        verification.finish().map_err(unauthorized)?;
+        Ok(Delivered::Event(taken.freeze()))
+    }
+
+    /// Takes the rest of a recording, whose beginning was taken already.
+    async fn stream(
+        &self,
+        mut verification: Verification,
+        beginning: Bytes,
+        mut pieces: impl Stream<Item = io::Result<Bytes>> + Unpin,
+    ) -> Result<Delivered, ApiError> {
+        let limit = self.settings.max_audio_body;
+        let Ok(_place) = self.recordings.try_acquire() else {
+            return Err(ApiError::Unavailable("too many recordings arrive at once; try again shortly", None));
+        };
+        let intake = Intake::start(self.settings.recordings.clone(), limit as u64)
+            .map_err(|error| ApiError::Unavailable("a recording cannot be taken now", Some(error.to_string())))?;
+        let end = Instant::now() + LONGEST.1;
+        let mut length = beginning.len();
+        intake.feed(beginning).await;
+        while let Some(piece) = next(&mut pieces, end).await? {
+            verification.update(&piece);
+            length += piece.len();
+            if length > limit {
+                return Err(ApiError::TooLarge(limit));
+            }
+            intake.feed(piece).await;
+        }
+        if length > limit {
+            return Err(ApiError::TooLarge(limit));
+        }
+        // Without this the intake is dropped, and with it the file aside.
+        verification.finish().map_err(unauthorized)?;
+        match intake.finish().await {
+            Err(Unreadable::Write(error)) => Err(ApiError::Unavailable(
+                "the recording could not be stored; try again later",
+                Some(error.to_string()),
+            )),
+            other => Ok(Delivered::Recording(other)),
+        }
+    }
+}
+
+fn unauthorized(refusal: signature::Refusal) -> ApiError {
+    ApiError::Unauthorized(refusal.to_string())
+}
+
+/// Lets a refused sender end, if it does so soon, so that it hears why instead of a broken connection.
+async fn drain(body: Body) {
+    let end = Instant::now() + Duration::from_secs(2);
+    let mut pieces = std::pin::pin!(body.into_bytes_stream());
+    let mut length = 0;
+    while let Ok(Some(piece)) = next(&mut pieces, end).await {
+        length += piece.len();
+        if length > 1 << 20 {
+            return;
+        }
+    }
+}
+
+/// The next piece of a body, which has to come in time, as all of them have to.
+async fn next(
+    pieces: &mut (impl Stream<Item = io::Result<Bytes>> + Unpin),
+    end: Instant,
+) -> Result<Option<Bytes>, ApiError> {
+    let broke_off =
+        |why: &dyn std::fmt::Display| ApiError::field("body", format_args!("could not be read to its end: {why}"));
+    let end = end.min(Instant::now() + STALLED);
+    match timeout_at(end, pieces.next()).await {
+        Ok(piece) => piece.transpose().map_err(|error| broke_off(&error)),
+        Err(_) => Err(broke_off(&"it came too slowly")),
+    }
+}
+
+/// Whether a body's beginning is that of a recording.
+fn is_recording(beginning: &[u8]) -> bool {
+    const NAME: &[u8] = b"\"full_audio\"";
+    // Events do not have the word, so that they are not read for it.
+    beginning.windows(NAME.len()).any(|window| window == NAME) && begins_in(beginning)
+}

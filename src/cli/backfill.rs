@@ -1,0 +1,130 @@
+//! `backfill`: fetches from the platform's API what its webhooks did not bring, also while the service runs.
+
+use super::DatabaseArgs;
+use super::secrets::{ApiKey, Secrets};
+use crate::backfill::{self, Progress, Report, StoreKeeper};
+use crate::model::Timestamp;
+use crate::platform::client::{self, Client, Patience};
+use crate::store::Store;
+use crate::store::sqlite::{Options, SqliteStore};
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::sync::Arc;
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+pub(super) struct BackfillArgs {
+    #[command(flatten)]
+    platform: PlatformArgs,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    /// Only calls that started at this time or later: a date and time, or how long ago, as in 7d
+    #[arg(long, env = "TRANSCRIBE_HOOK_SINCE", value_name = "TIME", default_value = "30d", value_parser = since)]
+    since: Timestamp,
+    /// Instead, store the recipients of this batch of calls as dispatches
+    #[arg(long, env = "TRANSCRIBE_HOOK_BATCH", value_name = "ID")]
+    batch: Option<String>,
+    /// Only say what would be fetched
+    #[arg(long, env = "TRANSCRIBE_HOOK_DRY_RUN")]
+    dry_run: bool,
+    /// Print the result as JSON
+    #[arg(long, env = "TRANSCRIBE_HOOK_JSON")]
+    json: bool,
+}
+
+/// How the platform is asked.
+#[derive(Debug, Args)]
+pub(super) struct PlatformArgs {
+    #[command(flatten)]
+    key: Secrets<ApiKey>,
+    /// Where the platform's API is; regions have their own
+    #[arg(
+        long, env = "TRANSCRIBE_HOOK_ELEVENLABS_BASE_URL", value_name = "URL", default_value = client::BASE_URL,
+        value_parser = base_url,
+    )]
+    elevenlabs_base_url: String,
+}
+
+impl PlatformArgs {
+    /// The client, if there is a key.
+    pub(super) fn client(&self) -> Result<Option<Client>> {
+        let Some(key) = self.key.read_one()? else { return Ok(None) };
+        let client = Client::new(&self.elevenlabs_base_url, key, Patience::default());
+        Ok(Some(client.context("--elevenlabs-base-url")?))
+    }
+}
+
+fn base_url(text: &str) -> Result<String, String> {
+    client::check_base_url(text, true).map_err(|rule| rule.to_string())
+}
+
+fn since(text: &str) -> Result<Timestamp, String> {
+    if let Ok(instant) = Timestamp::parse(text) {
+        return Ok(instant);
+    }
+    let ago = humantime::parse_duration(text)
+        .map_err(|_| "must be a date and time, such as 2026-09-28T12:00:00Z, or a duration, such as 7d")?;
+    let seconds = i64::try_from(ago.as_secs()).map_err(|_| "lies before all time")?;
+    Timestamp::now().plus_seconds(-seconds).ok_or_else(|| "lies before all time".to_owned())
+}
+
+pub(super) fn run(args: &BackfillArgs) -> Result<()> {
+    let client = args.platform.client()?.context("give --elevenlabs-api-key or --elevenlabs-api-key-file")?;
+    let options = Options { path: args.database.database.clone(), busy_timeout: Duration::from_secs(10), readers: 1 };
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open_beside_service(&options)?);
+    let keeper = StoreKeeper::new(&store, |write| {
+        let mut outcomes = store.apply(Timestamp::now(), &[write]).map_err(|error| error.to_string())?;
+        outcomes.pop().ok_or_else(|| "the store did not answer".to_owned())
+    });
+    if let Some(id) = &args.batch {
+        let report = backfill::batch(&client, &keeper, id, args.dry_run)?;
+        let numbers =
+            [("recipients", report.recipients), ("not_called", report.not_called), ("dispatched", report.dispatched)];
+        return finish(args, &numbers, &report.failed);
+    }
+    let bar = ProgressBar::new_spinner();
+    let listing = ProgressStyle::with_template("{spinner} {msg} conversations listed").context("a template")?;
+    let fetching = ProgressStyle::with_template("{bar:40} {pos}/{len} fetched, {eta} left").context("a template")?;
+    bar.set_style(listing);
+    let mut fetches = false;
+    let since = args.since.unix_micros().div_euclid(1_000_000);
+    let run = backfill::conversations(&client, &keeper, Some(since), args.dry_run, |progress| match progress {
+        Progress::Listed(count) => {
+            bar.set_message(count.to_string());
+            bar.tick();
+        }
+        Progress::Fetched { done, of } => {
+            if !fetches {
+                fetches = true;
+                bar.set_style(fetching.clone());
+                bar.set_length(of as u64);
+            }
+            bar.set_position(done as u64);
+        }
+    });
+    bar.finish_and_clear();
+    let Report { listed, complete, running, fetched, failed, .. } =
+        run.context("what was fetched until here is kept; the next run goes on")?;
+    let numbers = [("listed", listed), ("complete", complete), ("running", running), ("fetched", fetched)];
+    finish(args, &numbers, &failed)
+}
+
+fn finish(args: &BackfillArgs, numbers: &[(&str, usize)], failed: &[String]) -> Result<()> {
+    for failure in failed {
+        eprintln!("{failure}");
+    }
+    if args.json {
+        let mut report: serde_json::Map<_, _> =
+            numbers.iter().map(|(name, number)| ((*name).to_owned(), (*number).into())).collect();
+        report.insert("failed".to_owned(), failed.len().into());
+        report.insert("dry_run".to_owned(), args.dry_run.into());
+        println!("{}", serde_json::Value::from(report));
+    } else {
+        let numbers: Vec<_> =
+            numbers.iter().map(|(name, number)| format!("{number} {}", name.replace('_', " "))).collect();
+        let would = if args.dry_run { " (nothing was changed)" } else { "" };
+        println!("{}, {} failed{would}", numbers.join(", "), failed.len());
+    }
+    if failed.is_empty() { Ok(()) } else { bail!("{} could not be fetched or stored", failed.len()) }
+}

@@ -1,0 +1,71 @@
+//! `replay`: reads kept events of the platform again, after an upgrade that understands more of them.
+
+use super::DatabaseArgs;
+use crate::events;
+use crate::model::{EventOutcome, Timestamp};
+use crate::store::sqlite::{Options, SqliteStore};
+use crate::store::{Store as _, Write};
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+pub(super) struct ReplayArgs {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    /// Only the event of this number, as in the log and in the table `webhook_events`
+    #[arg(long, env = "TRANSCRIBE_HOOK_EVENT", value_name = "NUMBER", conflicts_with = "failed")]
+    event: Option<i64>,
+    /// Only events that could not be read
+    #[arg(long, env = "TRANSCRIBE_HOOK_FAILED")]
+    failed: bool,
+    /// Print the result as JSON
+    #[arg(long, env = "TRANSCRIBE_HOOK_JSON")]
+    json: bool,
+}
+
+/// How many events are looked up at once.
+const PAGE: usize = 500;
+
+pub(super) fn run(args: &ReplayArgs) -> Result<()> {
+    let options = Options { path: args.database.database.clone(), busy_timeout: Duration::from_secs(10), readers: 1 };
+    let store = SqliteStore::open_beside_service(&options)?;
+    let (mut applied, mut ignored, mut unreadable) = (0, 0, 0);
+    let mut replay = |id: i64| -> Result<()> {
+        let Some(stored) = store.event(id)? else { bail!("there is no event {id}") };
+        let event = events::of_body(stored.body.into());
+        match event.outcome {
+            EventOutcome::Applied => applied += 1,
+            EventOutcome::Ignored => ignored += 1,
+            EventOutcome::Unreadable => {
+                unreadable += 1;
+                eprintln!("event {id}: {}", event.error.as_deref().unwrap_or("it cannot be read"));
+            }
+        }
+        let outcomes = store.apply(Timestamp::now(), &[Write::ReplayEvent(id, Box::new(event))])?;
+        if outcomes.iter().any(Result::is_err) {
+            bail!("event {id} was erased meanwhile");
+        }
+        Ok(())
+    };
+    if let Some(id) = args.event {
+        replay(id)?;
+    } else {
+        let mut after = 0;
+        loop {
+            let ids = store.event_ids(after, args.failed, PAGE)?;
+            let Some(last) = ids.last() else { break };
+            after = *last;
+            for id in ids {
+                replay(id).context("what was replayed until here is stored")?;
+            }
+        }
+    }
+    if args.json {
+        let report = serde_json::json!({ "applied": applied, "ignored": ignored, "unreadable": unreadable });
+        println!("{report}");
+    } else {
+        println!("{applied} applied, {ignored} of other types, {unreadable} unreadable");
+    }
+    Ok(())
+}

@@ -1,0 +1,163 @@
+//! `simulate`: plays a whole call against a running service, as an agent and the platform would, and shows what was made
+//! of it.
+
+use super::secrets::{Secrets, WebhookSecret};
+use crate::model::Timestamp;
+use crate::platform::rehearsal::{self, EXPECTED, Expected};
+use crate::signature::{HEADER, sign};
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+pub(super) struct SimulateArgs {
+    /// The running service
+    #[arg(long, env = "TRANSCRIBE_HOOK_URL", value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    url: String,
+    #[command(flatten)]
+    secrets: Secrets<WebhookSecret>,
+    /// Print the result as JSON
+    #[arg(long, env = "TRANSCRIBE_HOOK_JSON")]
+    json: bool,
+}
+
+pub(super) fn run(args: &SimulateArgs) -> Result<()> {
+    let secrets = args.secrets.read()?;
+    let secret = secrets.first().context(
+        "the event after the call is signed: give the service's --elevenlabs-secret or --elevenlabs-secret-file",
+    )?;
+    let service = Service::new(&args.url);
+    let say = |line: String| {
+        if !args.json {
+            println!("{line}");
+        }
+    };
+    let now = Timestamp::now().unix_micros();
+    let conversation_id = format!("conv_simulated_{now:x}");
+    let start = now.div_euclid(1_000_000) - 60;
+    say(format!("call {conversation_id} at {}", service.url));
+
+    say("during the call, by the agent's tool:".to_owned());
+    for delivery in rehearsal::live_turns(&conversation_id, start) {
+        let answer = service.post("/webhooks/elevenlabs/transcription", &[], &delivery.body.to_string(), 201)?;
+        let text = |field: &str| delivery.body[field].as_str().unwrap_or_default().to_owned();
+        let note = if delivery.note.is_empty() { String::new() } else { format!("  ({})", delivery.note) };
+        say(format!("  turn {:>2}  {:5}  {}{note}", answer["sequence_number"], text("speaker"), text("message")));
+    }
+    say("  and one turn was lost on its way".to_owned());
+
+    let event = rehearsal::post_call(&conversation_id, start).to_string();
+    let signed_at = Timestamp::now().unix_micros().div_euclid(1_000_000);
+    let signature = sign(secret, signed_at, event.as_bytes());
+    service.post("/webhooks/elevenlabs/post-call", &[(HEADER, &signature)], &event, 200)?;
+    say("after the call, the platform's signed record: taken".to_owned());
+
+    let call = service.get(&format!("/api/v1/calls/{conversation_id}"))?;
+    let turns = service.get(&format!("/api/v1/calls/{conversation_id}/transcriptions?order=time&limit=1000"))?;
+    let turns = turns["data"].as_array().context("the service's list of turns has no data")?;
+    say("what is stored, in the call's order:".to_owned());
+    for turn in turns {
+        let text = |field: &str| turn[field].as_str().unwrap_or_default();
+        say(format!(
+            "  turn {:>2}  {:9}  {:6}  {}",
+            turn["sequence_number"],
+            text("source"),
+            text("speaker_type"),
+            text("message_text")
+        ));
+        if let Some(spoken) = turn["final_text"].as_str() {
+            say(format!("{:28}in the end: {spoken}", ""));
+        }
+    }
+    let problems = problems(&call, turns);
+    if args.json {
+        println!("{}", json!({"call": call, "transcriptions": turns, "problems": problems}));
+    }
+    let counts = counts(&call);
+    say(format!(
+        "reconciled: {} matched, of them {} corrected; {} added; {} only heard live",
+        counts.matched, counts.corrected, counts.added, counts.live_only
+    ));
+    if !problems.is_empty() {
+        bail!("the call is not as it should be: {}", problems.join("; "));
+    }
+    say("the call is whole".to_owned());
+    Ok(())
+}
+
+fn counts(call: &Value) -> Expected {
+    let count = |field: &str| call[field].as_i64().unwrap_or(-1);
+    Expected {
+        live_only: count("live_only"),
+        matched: count("matched"),
+        added: count("added"),
+        corrected: count("corrected"),
+    }
+}
+
+/// What differs from what must have become of the call.
+fn problems(call: &Value, turns: &[Value]) -> Vec<String> {
+    let mut problems = Vec::new();
+    let text = |turn: &Value, field: &str| turn[field].as_str().map(str::to_owned);
+    let stored: Vec<_> = turns
+        .iter()
+        .map(|turn| {
+            let words = text(turn, "final_text").or_else(|| text(turn, "message_text")).unwrap_or_default();
+            (text(turn, "speaker_type").unwrap_or_default(), words)
+        })
+        .collect();
+    let spoken: Vec<_> =
+        rehearsal::spoken().into_iter().map(|(who, words)| (who.to_owned(), words.to_owned())).collect();
+    if stored != spoken {
+        problems.push(format!("{} turns are stored that are not the {} that were spoken", stored.len(), spoken.len()));
+    }
+    if counts(call) != EXPECTED {
+        problems.push(format!("reconciled were {:?} instead of {EXPECTED:?}", counts(call)));
+    }
+    if call["status"] != "completed" {
+        problems.push(format!("the call's status is {}", call["status"]));
+    }
+    problems
+}
+
+/// A running service.
+struct Service {
+    agent: ureq::Agent,
+    url: String,
+}
+
+impl Service {
+    fn new(url: &str) -> Self {
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(30)))
+            .build()
+            .into();
+        Self { agent, url: url.trim_end_matches('/').to_owned() }
+    }
+
+    fn get(&self, path: &str) -> Result<Value> {
+        let answer = self.agent.get(format!("{}{path}", self.url)).call();
+        answered(answer, 200).with_context(|| format!("GET {}{path}", self.url))
+    }
+
+    fn post(&self, path: &str, headers: &[(&str, &str)], body: &str, status: u16) -> Result<Value> {
+        let mut request = self.agent.post(format!("{}{path}", self.url)).header("content-type", "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        answered(request.send(body), status).with_context(|| format!("POST {}{path}", self.url))
+    }
+}
+
+/// The answer's body, if the status is this one; else what the service says is wrong.
+fn answered(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>, status: u16) -> Result<Value> {
+    let mut answer = answer?;
+    let text = answer.body_mut().read_to_string()?;
+    let body: Value = serde_json::from_str(&text).unwrap_or_default();
+    let said = |field: &str| body[field].as_str().unwrap_or_default();
+    let given = answer.status();
+    ensure!(given == status, "answered {given}: {} ({})", said("message"), said("details"));
+    Ok(body)
+}

@@ -1,0 +1,92 @@
+//! The events that the platform posts after a call: `{"type", "event_timestamp", "data"}`.
+
+use super::lenient::{At, Remarks};
+use super::record::{conversation, conversation_id};
+use super::traces::traces;
+use crate::model::{CallStatus, ConversationId, DriverClaims, Facts, Record, RecordKind, Timestamp};
+use serde_json::Value;
+
+/// A posted event, as far as it could be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Its type, in the platform's words.
+    pub event_type: Option<String>,
+    /// The call that it is about, if it names one.
+    pub conversation_id: Option<ConversationId>,
+    /// When the platform says that it came about.
+    pub event_time: Option<Timestamp>,
+    /// What it says.
+    pub reading: Reading,
+    /// What could not be read of it, each with its place.
+    pub remarks: Vec<String>,
+}
+
+/// What an event says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reading {
+    /// This about a call.
+    Record(Box<Record>),
+    /// Nothing that is made use of: its type is another one.
+    Other,
+    /// It cannot be told, for this reason.
+    Unreadable(String),
+}
+
+/// Longest type that is kept, in characters.
+const MAX_TYPE: usize = 200;
+
+/// Reads an event's body. There is no body that cannot be taken.
+pub fn read_event(body: &[u8]) -> Event {
+    let mut event = Event {
+        event_type: None,
+        conversation_id: None,
+        event_time: None,
+        reading: Reading::Other,
+        remarks: Vec::new(),
+    };
+    let value: Value = match serde_json::from_slice(body) {
+        Ok(value) => value,
+        Err(error) => {
+            event.reading = Reading::Unreadable(format!("the body is not JSON: {error}"));
+            return event;
+        }
+    };
+    let mut remarks = Remarks::default();
+    let at = At::new("body", &value);
+    let data = value.get("data").map_or_else(|| at.get("data"), |data| At::new("data", data));
+    event.event_type = at.get("type").text(&mut remarks).map(|text| text.chars().take(MAX_TYPE).collect());
+    event.event_time = at.get("event_timestamp").unix_seconds(&mut remarks);
+    event.conversation_id = conversation_id(&data).ok();
+    let read = match event.event_type.as_deref() {
+        Some("post_call_transcription") => conversation(&data, event.event_time, &mut remarks),
+        Some("post_call_transcription_otel") => traces(&data, event.event_time, &mut remarks),
+        Some("call_initiation_failure") => failure(&data, event.event_time, &mut remarks),
+        Some(_) => {
+            event.remarks = remarks.into_vec();
+            return event;
+        }
+        None => Err("body.type: is missing".to_owned()),
+    };
+    event.reading = read.map_or_else(Reading::Unreadable, |record| Reading::Record(Box::new(record)));
+    event.remarks = remarks.into_vec();
+    event
+}
+
+/// An outbound call that was not established. `metadata.body` is what the telephone provider said, in its own words.
+fn failure(data: &At<'_>, event_time: Option<Timestamp>, remarks: &mut Remarks) -> Result<Record, String> {
+    let conversation_id = conversation_id(data)?;
+    let provider = data.get("metadata").get("body");
+    let called = ["To", "to_number", "Called"].map(|name| provider.get(name));
+    let called = called.iter().find(|at| at.value().is_some());
+    let facts = Facts {
+        status: Some(CallStatus::Failed),
+        agent_id: data.get("agent_id").text(remarks),
+        termination_reason: data.get("failure_reason").text(remarks),
+        // The agent calls: an inbound call is there or is not.
+        direction: Some(crate::model::Direction::Outbound),
+        external_number: called.and_then(|at| at.text(remarks)),
+        claims: DriverClaims { phone_number: called.and_then(|at| at.phone(remarks)), ..DriverClaims::default() },
+        ..Facts::default()
+    };
+    Ok(Record { conversation_id, kind: RecordKind::Failure, event_time, facts, entries: None })
+}

@@ -1,0 +1,19 @@
+//! Reads what the platform sends and gives about whole conversations.
+//!
+//! The readers are lenient, since fields come and go without notice: what is missing, null or of another type than
+//! expected is not known, and nothing else is lost by it. They say what they could not read, so that it can be seen in
+//! the stored event. Only a report that does not name its conversation cannot be read at all.
+//!
+//! Nothing here knows HTTP, the database or the clock.
+
+mod batch;
+mod event;
+mod history;
+mod lenient;
+mod record;
+mod traces;
+
+pub use batch::{BatchReading, read_batch};
+pub use event::{Event, Reading, read_event};
+pub use history::read_history;
+pub use record::read_conversation;

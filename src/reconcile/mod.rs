@@ -1,0 +1,306 @@
+//! Brings what was heard of a call while it ran together with what the platform's record says.
+//!
+//! Turns that came live are one side; they can be missing, reworded or repeated, and can come late. The record is the
+//! other: the transcript that came after the call, or the history that a tool showed during it. [`plan`] is a pure
+//! function of all that is stored of a call. It looks at what there is, never at the order in which it came, so that
+//! any order of arrival ends in the same transcript:
+//!
+//! - A turn and an entry of the record are the same utterance if speaker and words agree ([`align`] says how nearly).
+//!   The turn keeps its number and its words as heard, and stands in the transcript with the record's words.
+//! - An entry that nothing else stands for gets a turn of its own, after all others by number, in its place by order.
+//! - A turn that the record does not have stays: it was acknowledged, so it is never lost. Only where a complete record
+//!   has the words of such a turn, taken by another turn already, it is a repeat of that one.
+//! - A turn is never taken away. One that another stands for says so, and is left out of the transcript.
+
+mod align;
+mod who;
+
+pub use crate::model::Reconciled as Counts;
+pub use align::fold;
+pub use who::{Candidate, Identity, identify};
+
+use crate::model::{Entry, Message, Source, Speaker, Timestamp};
+use align::{Words, pair_up, repeats};
+use std::collections::HashMap;
+
+/// A stored turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Its number in the call.
+    pub sequence_number: i64,
+    /// Who spoke.
+    pub speaker: Speaker,
+    /// The words as they were stored.
+    pub text: String,
+    /// When it was said, by its sender.
+    pub timestamp: Timestamp,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// Where a stored turn came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// It was delivered as a turn.
+    Heard,
+    /// It was made for the entry of this index of the histories.
+    History(u32),
+    /// It was made for the entry of this index of the record after the call.
+    PostCall(u32),
+}
+
+/// What the platform's records have of a call.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Known {
+    /// What tools showed during the call; it may lack the end.
+    pub history: Vec<Entry>,
+    /// The transcript after the call, which is complete.
+    pub post_call: Option<Vec<Entry>>,
+}
+
+/// What is to become of a call's turns.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Of every stored turn, by sequence number.
+    pub standings: Vec<Standing>,
+    /// Turns that are to be stored, in the order of their numbers, which follow the stored ones.
+    pub additions: Vec<Addition>,
+    /// The result in numbers.
+    pub counts: Counts,
+}
+
+/// How a stored turn stands in the transcript.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Which turn.
+    pub sequence_number: i64,
+    /// Its place in the transcript, from 1; `None` when another turn stands for it.
+    pub place: Option<i64>,
+    /// The number of the turn that stands for it.
+    pub superseded_by: Option<i64>,
+    /// The record's words where they differ from the stored ones.
+    pub final_text: Option<Message>,
+    /// Whether it was interrupted, where the record says so.
+    pub interrupted: Option<bool>,
+    /// When it was said; changes only for a turn that was made for an entry of a record.
+    pub timestamp: Timestamp,
+}
+
+/// A turn that only the record has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addition {
+    /// What it is made for.
+    pub entry: Entry,
+    /// Which record has it.
+    pub source: Source,
+    /// Its place in the transcript, from 1.
+    pub place: i64,
+}
+
+/// An utterance by all that the records say of it.
+struct Said {
+    entry: Entry,
+    /// Its index in the record after the call.
+    post_call: Option<u32>,
+    /// Its index in the histories, and its words there.
+    history: Option<(u32, String)>,
+}
+
+/// Decides what becomes of a call's turns.
+pub fn plan(stored: &[Stored], known: &Known) -> Plan {
+    let complete = known.post_call.is_some();
+    let said = combined(known);
+    let mut heard: Vec<&Stored> = stored.iter().filter(|turn| turn.origin == Origin::Heard).collect();
+    // The order of arrival must not matter; it is left to tell apart what is the same in everything else.
+    heard.sort_by_key(|turn| (turn.timestamp, turn.speaker.as_str(), &turn.text, turn.sequence_number));
+    let heard_words: Vec<_> =
+        heard.iter().map(|turn| Words::new(turn.speaker, &turn.text, None, Some(turn.timestamp))).collect();
+    let said_words: Vec<_> = said.iter().map(|said| words(&said.entry)).collect();
+    let pairs = pair_up(&heard_words, &said_words);
+    let repeat_of = if complete { repeats(&heard_words, &said_words, &pairs) } else { vec![None; heard.len()] };
+
+    // Who stands for each utterance, and who else was made for it.
+    let mut standing_for: Vec<Option<i64>> = vec![None; said.len()];
+    for (turn, pair) in heard.iter().zip(&pairs) {
+        if let Some(at) = pair {
+            standing_for[*at] = Some(turn.sequence_number);
+        }
+    }
+    let mut made: Vec<&Stored> = stored.iter().filter(|turn| turn.origin != Origin::Heard).collect();
+    made.sort_by_key(|turn| turn.sequence_number);
+    let made_for = places_of(&made, &said);
+    for (turn, at) in made.iter().zip(&made_for) {
+        if let Some(at) = at {
+            standing_for[*at].get_or_insert(turn.sequence_number);
+        }
+    }
+
+    let order = transcript(&said, &heard, &pairs, &repeat_of);
+    let mut plan = Plan { counts: count(&said, &heard, &pairs, &repeat_of, complete), ..Plan::default() };
+    let mut next = stored.iter().map(|turn| turn.sequence_number).max().unwrap_or(0) + 1;
+    let mut places = vec![0; said.len()];
+    let mut lone_places = vec![0; heard.len()];
+    for (place, item) in (1..).zip(order) {
+        match item {
+            Item::Lone(at) => lone_places[at] = place,
+            Item::Said(at) => {
+                places[at] = place;
+                if standing_for[at].is_none() {
+                    standing_for[at] = Some(next);
+                    next += 1;
+                    let source = if said[at].post_call.is_some() { Source::PostCall } else { Source::History };
+                    plan.additions.push(Addition { entry: said[at].entry.clone(), source, place });
+                }
+            }
+        }
+    }
+    for (n, turn) in heard.iter().enumerate() {
+        plan.standings.push(match (pairs[n], repeat_of[n]) {
+            (Some(at), _) => standing(turn, &said[at], places[at]),
+            (None, Some(at)) => superseded(turn, standing_for[at]),
+            (None, None) => lone(turn, lone_places[n]),
+        });
+    }
+    for (turn, at) in made.iter().zip(made_for) {
+        plan.standings.push(match at {
+            Some(at) if standing_for[at] == Some(turn.sequence_number) => standing(turn, &said[at], places[at]),
+            // What the records no longer have is stood for by what they have last.
+            _ => superseded(turn, at.and_then(|at| standing_for[at]).or(standing_for.last().copied().flatten())),
+        });
+    }
+    plan.standings.sort_by_key(|standing| standing.sequence_number);
+    plan
+}
+
+fn words(entry: &Entry) -> Words {
+    let original = entry.original.as_ref().map(Message::as_str);
+    Words::new(entry.speaker, entry.message.as_str(), original, entry.time)
+}
+
+/// The records as one: that after the call, with what only the histories have in between.
+fn combined(known: &Known) -> Vec<Said> {
+    let of_history = |entry: &Entry| Some((entry.index, entry.message.as_str().to_owned()));
+    let alone = |entry: &Entry| Said { entry: entry.clone(), post_call: None, history: of_history(entry) };
+    let Some(post_call) = &known.post_call else { return known.history.iter().map(alone).collect() };
+    let history_words: Vec<_> = known.history.iter().map(words).collect();
+    let post_call_words: Vec<_> = post_call.iter().map(words).collect();
+    let pairs = pair_up(&history_words, &post_call_words);
+    // Behind which entry after the call each one goes that only the histories have; 0 is before the first.
+    let mut behind = 0;
+    let mut extra: Vec<(usize, &Entry)> = Vec::new();
+    let mut histories: Vec<Option<&Entry>> = vec![None; post_call.len()];
+    for (entry, pair) in known.history.iter().zip(&pairs) {
+        match pair {
+            Some(at) => {
+                histories[*at] = Some(entry);
+                behind = at + 1;
+            }
+            None => extra.push((behind, entry)),
+        }
+    }
+    let mut said: Vec<Said> = Vec::with_capacity(post_call.len() + extra.len());
+    let extra_behind = |at: usize| extra.iter().filter(move |(behind, _)| *behind == at).map(|(_, entry)| alone(entry));
+    let has_extra = !extra.is_empty();
+    said.extend(extra_behind(0));
+    for (at, entry) in post_call.iter().enumerate() {
+        let mut entry = entry.clone();
+        entry.time = entry.time.or(histories[at].and_then(|history| history.time));
+        said.push(Said { post_call: Some(entry.index), history: histories[at].and_then(of_history), entry });
+        if has_extra {
+            said.extend(extra_behind(at + 1));
+        }
+    }
+    said
+}
+
+/// Which utterance each turn was made for, if it was made for one.
+fn places_of(made: &[&Stored], said: &[Said]) -> Vec<Option<usize>> {
+    let mut by_origin = HashMap::new();
+    for (at, said) in said.iter().enumerate() {
+        by_origin.extend(said.post_call.map(|index| (Origin::PostCall(index), at)));
+        by_origin.extend(said.history.as_ref().map(|(index, _)| (Origin::History(*index), at)));
+    }
+    made.iter().map(|turn| by_origin.get(&turn.origin).copied()).collect()
+}
+
+/// What stands at a place of the transcript.
+enum Item {
+    /// An utterance of the records, by its index.
+    Said(usize),
+    /// A turn that no record has, by its index among those heard.
+    Lone(usize),
+}
+
+/// The order of the conversation: that of the records, with the turns that they lack put in by time.
+fn transcript(said: &[Said], heard: &[&Stored], pairs: &[Option<usize>], repeat_of: &[Option<usize>]) -> Vec<Item> {
+    let mut lone = (0..heard.len()).filter(|n| pairs[*n].is_none() && repeat_of[*n].is_none()).peekable();
+    let mut order = Vec::with_capacity(said.len());
+    for (at, said) in said.iter().enumerate() {
+        // An entry without a time goes right behind the one before it.
+        while let Some(n) = lone.next_if(|n| said.entry.time.is_some_and(|time| heard[*n].timestamp < time)) {
+            order.push(Item::Lone(n));
+        }
+        order.push(Item::Said(at));
+    }
+    order.extend(lone.map(Item::Lone));
+    order
+}
+
+fn standing(turn: &Stored, said: &Said, place: i64) -> Standing {
+    let message = &said.entry.message;
+    let made = turn.origin != Origin::Heard;
+    Standing {
+        sequence_number: turn.sequence_number,
+        place: Some(place),
+        superseded_by: None,
+        final_text: (turn.text.trim() != message.as_str().trim()).then(|| message.clone()),
+        interrupted: said.entry.interrupted,
+        timestamp: said.entry.time.filter(|_| made).unwrap_or(turn.timestamp),
+    }
+}
+
+fn lone(turn: &Stored, place: i64) -> Standing {
+    Standing {
+        sequence_number: turn.sequence_number,
+        place: Some(place),
+        superseded_by: None,
+        final_text: None,
+        interrupted: None,
+        timestamp: turn.timestamp,
+    }
+}
+
+fn superseded(turn: &Stored, by: Option<i64>) -> Standing {
+    Standing { place: None, superseded_by: by, ..lone(turn, 0) }
+}
+
+fn count(
+    said: &[Said],
+    heard: &[&Stored],
+    pairs: &[Option<usize>],
+    repeat_of: &[Option<usize>],
+    complete: bool,
+) -> Counts {
+    let mut counts = Counts::default();
+    let mut turns: Vec<Option<&Stored>> = vec![None; said.len()];
+    for ((turn, pair), repeat) in heard.iter().zip(pairs).zip(repeat_of) {
+        match (pair, repeat) {
+            (Some(at), _) => turns[*at] = Some(turn),
+            (None, Some(_)) => counts.repeated += 1,
+            (None, None) => counts.live_only += 1,
+        }
+    }
+    for (said, turn) in said.iter().zip(turns) {
+        let history = said.history.as_ref().map(|(_, text)| text).filter(|_| complete);
+        let as_heard = turn.map(|turn| &turn.text).or(history);
+        match as_heard {
+            Some(_) if complete && said.post_call.is_none() => counts.live_only += 1,
+            Some(text) => {
+                counts.matched += 1;
+                counts.corrected += i64::from(text.trim() != said.entry.message.as_str().trim());
+            }
+            None => counts.added += 1,
+        }
+    }
+    counts
+}

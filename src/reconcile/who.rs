@@ -1,0 +1,37 @@
+//! Which driver a call was with, by all that says so.
+
+use crate::model::{DriverId, DriverSource};
+
+/// What one source says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate {
+    /// Which source.
+    pub source: DriverSource,
+    /// Which driver.
+    pub driver_id: DriverId,
+    /// Whether there is such a driver.
+    pub known: bool,
+}
+
+/// What comes of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The driver, and what said so.
+    pub driver: Option<(DriverId, DriverSource)>,
+    /// What says otherwise, such as `user_id: 2077, phone_number: 7`.
+    pub conflict: Option<String>,
+}
+
+/// The driver is the one that is known and named by the surest source; what names another one is the conflict.
+pub fn identify(candidates: &[Candidate]) -> Identity {
+    let driver = candidates
+        .iter()
+        .filter(|c| c.known)
+        .min_by_key(|c| c.source)
+        .map(|candidate| (candidate.driver_id, candidate.source));
+    let Some((id, _)) = driver else { return Identity::default() };
+    let mut others: Vec<_> = candidates.iter().filter(|candidate| candidate.driver_id != id).collect();
+    others.sort_by_key(|candidate| candidate.source);
+    let others: Vec<_> = others.iter().map(|c| format!("{}: {}", c.source.as_str(), c.driver_id)).collect();
+    Identity { driver, conflict: (!others.is_empty()).then(|| others.join(", ")) }
+}

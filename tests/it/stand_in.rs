@@ -1,0 +1,164 @@
+//! A stand-in of the platform's API on loopback: a real HTTP server that pages, refuses, fails and cuts off as it is told.
+
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+pub const KEY: &str = "xi-key-0123456789abcdef";
+
+/// What happens to a request instead of its answer.
+#[derive(Debug, Clone, Copy)]
+pub enum Fault {
+    /// This status, with `Retry-After` if there is a text for it.
+    Status(u16, Option<&'static str>),
+    /// The connection is closed without a word.
+    Close,
+    /// Nothing comes for as long as the other side waits.
+    Silence,
+    /// The answer is cut off in its middle.
+    Cut,
+    /// 200 with something else than JSON.
+    Garbage,
+}
+
+#[derive(Default)]
+struct State {
+    /// In the order of the list: the newest first.
+    conversations: Vec<Value>,
+    batches: Vec<Value>,
+    page_size: usize,
+    /// For the requests whose path contains the text, the next ones first.
+    faults: Vec<(String, VecDeque<Fault>)>,
+    requests: Vec<String>,
+}
+
+/// The running stand-in; it stops serving when the test ends.
+#[derive(Clone)]
+pub struct Platform {
+    address: SocketAddr,
+    state: Arc<Mutex<State>>,
+}
+
+impl Platform {
+    /// Serves these conversations, the newest first, in pages of `page_size`.
+    pub fn start(conversations: Vec<Value>, page_size: usize) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::new(Mutex::new(State { conversations, page_size, ..State::default() }));
+        let platform = Self { address, state };
+        let serving = platform.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let platform = serving.clone();
+                std::thread::spawn(move || platform.serve(&stream.unwrap()));
+            }
+        });
+        platform
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Lets the next requests whose path contains `path` meet these faults.
+    pub fn fail(&self, path: &str, faults: impl IntoIterator<Item = Fault>) {
+        self.state.lock().unwrap().faults.push((path.to_owned(), faults.into_iter().collect()));
+    }
+
+    /// Puts a conversation in place of the one of its id, or before all others.
+    pub fn put(&self, conversation: Value) {
+        let mut state = self.state.lock().unwrap();
+        let id = conversation["conversation_id"].clone();
+        match state.conversations.iter_mut().find(|there| there["conversation_id"] == id) {
+            Some(there) => *there = conversation,
+            None => state.conversations.insert(0, conversation),
+        }
+    }
+
+    pub fn put_batch(&self, batch: Value) {
+        self.state.lock().unwrap().batches.push(batch);
+    }
+
+    /// The paths that were asked for since this was last called.
+    pub fn requests(&self) -> Vec<String> {
+        std::mem::take(&mut self.state.lock().unwrap().requests)
+    }
+
+    /// How often a path was asked for.
+    pub fn seen(&self, path: &str) -> usize {
+        self.state.lock().unwrap().requests.iter().filter(|asked| *asked == path).count()
+    }
+
+    fn serve(&self, stream: &TcpStream) -> Option<()> {
+        let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+        let request = lines.next()?;
+        let head: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+        let path = request.strip_prefix("GET ")?.strip_suffix(" HTTP/1.1")?.to_owned();
+        let key = head.iter().find_map(|line| line.strip_prefix("xi-api-key: "));
+        let (fault, (status, body)) = {
+            let mut state = self.state.lock().unwrap();
+            state.requests.push(path.clone());
+            let mut waiting = state.faults.iter_mut().filter(|(part, _)| path.contains(&**part));
+            let fault = waiting.find_map(|(_, faults)| faults.pop_front());
+            (fault, if key == Some(KEY) { state.answer(&path) } else { (401, json!({"detail": "no"})) })
+        };
+        let mut body = body.to_string();
+        let (mut status, mut more) = (status, String::new());
+        match fault {
+            Some(Fault::Status(other, wait)) => {
+                status = other;
+                more = wait.map_or(String::new(), |wait| format!("Retry-After: {wait}\r\n"));
+                body = String::from("{}");
+            }
+            Some(Fault::Garbage) => body = String::from("<html>"),
+            Some(Fault::Close) => return None,
+            Some(Fault::Silence) => {
+                // Ends when the connection does.
+                let mut waiting = stream;
+                std::io::copy(&mut waiting, &mut std::io::sink()).ok()?;
+                return None;
+            }
+            Some(Fault::Cut) | None => {}
+        }
+        let length = body.len();
+        let head = format!("HTTP/1.1 {status} x\r\nContent-Length: {length}\r\n{more}Connection: close\r\n\r\n");
+        let sent = if matches!(fault, Some(Fault::Cut)) { &body[..length / 2] } else { &body };
+        let mut out = stream;
+        out.write_all(head.as_bytes()).ok()?;
+        out.write_all(sent.as_bytes()).ok()
+    }
+}
+
+impl State {
+    fn answer(&self, path: &str) -> (u16, Value) {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let parameter = |name: &str| {
+            query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
+        };
+        let found = |found: Option<&Value>| found.map_or((404, json!({"detail": "?"})), |found| (200, found.clone()));
+        if path == "/v1/convai/conversations" {
+            let since: i64 = parameter("call_start_after_unix").map_or(0, |since| since.parse().unwrap());
+            let start = |c: &Value| c["metadata"]["start_time_unix_secs"].as_i64().unwrap_or(i64::MAX);
+            let from: usize =
+                parameter("cursor").map_or(0, |cursor| cursor.strip_prefix("at%2F").unwrap().parse().unwrap());
+            let matching: Vec<_> = self.conversations.iter().filter(|c| start(c) >= since).collect();
+            let end = (from + self.page_size).min(matching.len());
+            let listed: Vec<_> = matching[from..end]
+                .iter()
+                .map(|c| json!({"conversation_id": c["conversation_id"], "status": c["status"], "message_count": c["message_count"]}))
+                .collect();
+            let more = end < matching.len();
+            let next = more.then(|| format!("at/{end}"));
+            return (200, json!({"conversations": listed, "next_cursor": next, "has_more": more}));
+        }
+        if let Some(id) = path.strip_prefix("/v1/convai/conversations/") {
+            return found(self.conversations.iter().find(|c| c["conversation_id"] == id));
+        }
+        if let Some(id) = path.strip_prefix("/v1/convai/batch-calling/") {
+            return found(self.batches.iter().find(|batch| batch["id"] == id));
+        }
+        (404, json!({}))
+    }
+}
