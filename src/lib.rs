@@ -58,8 +58,9 @@
 //!
 //! **Repeats.** With a delivery key (`Idempotency-Key`, or `tool_call_id` in the platform's envelope), the key decides,
 //! within the conversation, by a unique index; the same key for another turn is the sender's mistake (422). Without one,
-//! the same conversation, speaker, timestamp and words are the same turn, also as one that came with a key. They are found by `repeat_key`, an
-//! indexed integer: the call's row number above 32 bits of a digest. What has the same `repeat_key` is then compared in
+//! the same conversation, speaker, timestamp and words are the same turn, also as one that came with a key. The writer
+//! knows the digests of the turns of the calls that run, and reads those of a call that it takes up again from its rows
+//! once (`repeat_key`, the call's row number above 32 bits of the digest). What has the same digest is then compared in
 //! full, so a collision costs a comparison and nothing else.
 //!
 //! **Speaker mapping.** The platform says `agent` and `user`; stored and shown are `agent` and `driver`. Any other word is refused, so that a

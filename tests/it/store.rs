@@ -308,3 +308,20 @@ fn batches_of_any_size_are_read_back_as_they_were_written() {
         }
     });
 }
+
+#[test]
+fn a_repeat_is_known_although_thousands_of_calls_came_since() {
+    on_each_engine(|store| {
+        let words = |n: usize| turn(&format!("conv_{n}"), "Hello?", None);
+        let calls: Vec<_> = (0..5000).map(words).collect();
+        for batch in calls.chunks(500) {
+            assert!(store.apply(now(), batch).unwrap().iter().all(Result::is_ok));
+        }
+        for n in [0, 1, 2500, 4999, 0] {
+            let outcomes = store.apply(now(), &[words(n)]).unwrap();
+            let Ok(Written::Turn(stored)) = &outcomes[0] else { panic!("{outcomes:?}") };
+            assert!(stored.replayed);
+            assert_eq!(stored.sequence_number, 1);
+        }
+    });
+}

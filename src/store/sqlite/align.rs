@@ -2,7 +2,7 @@
 
 use super::error::Context as _;
 use super::live::LiveCall;
-use super::{events, turns};
+use super::{events, repeats};
 use crate::model::{ConversationId, Message, Source, Timestamp};
 use crate::reconcile::{self, Addition, Counts, Known, Origin, Standing, Stored};
 use crate::store::{Error, ErrorKind, Result};
@@ -129,7 +129,7 @@ fn add(
                 call.turn_count + 1,
                 now,
                 addition.source,
-                turns::repeat_key(call.id, digest),
+                repeats::repeat_key(call.id, digest),
                 entry.interrupted,
                 addition.place,
                 entry.index,

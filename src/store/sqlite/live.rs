@@ -5,20 +5,24 @@
 //! has written to the file.
 
 use super::error::Context as _;
+use super::repeats::Repeats;
 use crate::model::{ConversationId, DriverId, Timestamp};
 use crate::store::{NewCall, Result};
-use hashlink::LruCache;
+use hashlink::LinkedHashMap;
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 /// How many calls are remembered: more than run at once, at some hundred bytes each.
 const MAX_CALLS: usize = 4096;
 
-/// Up to how many turns of a call are remembered by their digests: more than all but the longest calls have.
-const MAX_DIGESTS: usize = 256;
+/// Of how many turns the digests are remembered, over all calls but the last one, at some twenty bytes each.
+const MAX_TURNS: usize = 200_000;
 
 /// The remembered calls.
 pub(super) struct LiveCalls {
-    calls: LruCache<ConversationId, LiveCall>,
+    /// The one that had a turn last stands last.
+    calls: LinkedHashMap<ConversationId, LiveCall>,
+    /// Of how many turns there are digests.
+    turns: usize,
     /// SQLite's number for the state of the file; another one when somebody else has committed.
     data_version: Option<i64>,
 }
@@ -29,8 +33,8 @@ pub(super) struct LiveCall {
     pub(super) turn_count: i64,
     first_turn_time: Option<Timestamp>,
     last_turn_time: Option<Timestamp>,
-    /// The digests of all its turns; `None` when they are too many, or older than this memory.
-    digests: Option<Vec<u32>>,
+    /// Its turns by their digests; `None` until they are read.
+    repeats: Option<Repeats>,
     /// Whether the row in the database is behind.
     changed: bool,
     /// Whether the platform's records say what was said, so that turns and records are to be brought together.
@@ -43,7 +47,7 @@ pub(super) struct LiveCall {
 
 impl LiveCalls {
     pub(super) fn new() -> Self {
-        Self { calls: LruCache::new(MAX_CALLS), data_version: None }
+        Self { calls: LinkedHashMap::new(), turns: 0, data_version: None }
     }
 
     /// Forgets everything if another connection has written to the file since this was last asked.
@@ -54,13 +58,14 @@ impl LiveCalls {
             .doing("asking whether others have written")?;
         if self.data_version.replace(version) != Some(version) {
             self.calls.clear();
+            self.turns = 0;
         }
         Ok(())
     }
 
     /// The call, out of this memory, or out of the database if it is there.
     pub(super) fn take(&mut self, transaction: &Transaction<'_>, id: &ConversationId) -> Result<Option<LiveCall>> {
-        match self.calls.remove(id) {
+        match self.forget(id) {
             Some(call) => Ok(Some(call)),
             None => LiveCall::read(transaction, id),
         }
@@ -68,11 +73,18 @@ impl LiveCalls {
 
     /// Remembers a call whose turns are committed.
     pub(super) fn put(&mut self, id: ConversationId, call: LiveCall) {
+        self.turns += call.remembered();
         self.calls.insert(id, call);
+        while self.calls.len() > MAX_CALLS || (self.turns > MAX_TURNS && self.calls.len() > 1) {
+            let Some((_, oldest)) = self.calls.pop_front() else { break };
+            self.turns -= oldest.remembered();
+        }
     }
 
-    pub(super) fn forget(&mut self, id: &ConversationId) {
-        self.calls.remove(id);
+    pub(super) fn forget(&mut self, id: &ConversationId) -> Option<LiveCall> {
+        let call = self.calls.remove(id)?;
+        self.turns -= call.remembered();
+        Some(call)
     }
 }
 
@@ -91,7 +103,7 @@ impl LiveCall {
                             turn_count: row.get(1)?,
                             first_turn_time: row.get(2)?,
                             last_turn_time: row.get(3)?,
-                            digests: None,
+                            repeats: None,
                             changed: false,
                             recorded: row.get("recorded")?,
                             unaligned: false,
@@ -122,7 +134,7 @@ impl LiveCall {
             turn_count: 0,
             first_turn_time: None,
             last_turn_time: None,
-            digests: Some(Vec::new()),
+            repeats: Some(Repeats::default()),
             changed: false,
             recorded: false,
             unaligned: false,
@@ -130,9 +142,17 @@ impl LiveCall {
         })
     }
 
-    /// Whether a turn of this digest may be stored; if not, it need not be looked for.
-    pub(super) fn may_have(&self, digest: u32) -> bool {
-        self.digests.as_ref().is_none_or(|digests| digests.contains(&digest))
+    /// Its turns by their digests, read if need be.
+    pub(super) fn repeats(&mut self, transaction: &Transaction<'_>, id: &ConversationId) -> Result<&Repeats> {
+        if self.repeats.is_none() {
+            self.repeats = Some(Repeats::read(transaction, id)?);
+        }
+        Ok(self.repeats.as_ref().expect("set above"))
+    }
+
+    /// How many digests it has in memory.
+    fn remembered(&self) -> usize {
+        self.repeats.as_ref().map_or(0, Repeats::len)
     }
 
     /// Counts a turn that was stored.
@@ -140,9 +160,8 @@ impl LiveCall {
         self.turn_count += 1;
         self.first_turn_time = Some(self.first_turn_time.map_or(timestamp, |first| first.min(timestamp)));
         self.last_turn_time = Some(self.last_turn_time.map_or(timestamp, |last| last.max(timestamp)));
-        self.digests = self.digests.take().filter(|digests| digests.len() < MAX_DIGESTS);
-        if let Some(digests) = &mut self.digests {
-            digests.push(digest);
+        if let Some(repeats) = &mut self.repeats {
+            repeats.add(digest, self.turn_count);
         }
         self.changed = true;
         self.unaligned = self.recorded;

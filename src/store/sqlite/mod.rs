@@ -21,6 +21,7 @@ mod lock;
 mod log_file;
 mod open;
 mod pool;
+mod repeats;
 mod row;
 mod turns;
 

@@ -3,11 +3,10 @@
 use super::align;
 use super::error::Context as _;
 use super::live::{LiveCall, LiveCalls};
-use super::row;
+use super::{repeats, row};
 use crate::model::{ConversationId, DeliveryKey, NewTurn, Timestamp, Turn};
 use crate::store::{Outcome, Page, Rejection, Result, StoredTurn, TurnOrder, TurnQuery, Written};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, named_params, params};
-use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 
 /// The turns of one transaction: each call's row is read and written once, however many turns it gets.
@@ -27,11 +26,15 @@ impl<'a> Batch<'a> {
     pub(super) fn append(&mut self, transaction: &Transaction<'_>, turn: &NewTurn) -> Result<Outcome> {
         let timestamp = turn.timestamp.to_string();
         let call = Self::call(&mut self.calls, self.live, transaction, &turn.conversation_id, &timestamp, &self.now)?;
-        let digest = digest(turn, &timestamp);
-        let repeat_key = repeat_key(call.id, digest);
-        if turn.delivery_key.is_some() || call.may_have(digest) {
-            if let Some(answer) = find_repeat(transaction, turn, &timestamp, repeat_key)? {
+        let digest = repeats::digest(turn, &timestamp);
+        if let Some(key) = &turn.delivery_key {
+            if let Some(answer) = find_by_key(transaction, turn, key, &timestamp)? {
                 return Ok(answer);
+            }
+        } else {
+            let candidates = call.repeats(transaction, &turn.conversation_id)?.of(digest);
+            if let Some(stored) = find_repeat(transaction, turn, &timestamp, candidates)? {
+                return Ok(Ok(Written::Turn(stored)));
             }
         }
         transaction
@@ -49,7 +52,7 @@ impl<'a> Batch<'a> {
                     self.now,
                     turn.source,
                     turn.delivery_key.as_ref().map(DeliveryKey::as_str),
-                    repeat_key,
+                    repeats::repeat_key(call.id, digest),
                 ])
             })
             .doing("storing a turn")?;
@@ -122,65 +125,59 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// The answer to a turn that is stored already, or whose delivery key is.
+const FIND: &str = "looking a repeat up";
+
+/// A stored turn, and whether it is the one that was sent.
+fn compared(row: &Row<'_>, turn: &NewTurn, timestamp: &str) -> rusqlite::Result<(StoredTurn, bool)> {
+    let same = row.get_ref("speaker_type")?.as_str()? == turn.speaker.as_str()
+        && row.get_ref("timestamp")?.as_str()? == timestamp
+        && row.get_ref("message_text")?.as_str()? == turn.message.as_str();
+    let stored = StoredTurn {
+        transcription_id: row.get("id")?,
+        sequence_number: row.get("sequence_number")?,
+        replayed: true,
+        new_call: None,
+    };
+    Ok((stored, same))
+}
+
+/// The answer to a turn whose delivery key was used before.
+fn find_by_key(
+    transaction: &Transaction<'_>,
+    turn: &NewTurn,
+    key: &DeliveryKey,
+    timestamp: &str,
+) -> Result<Option<Outcome>> {
+    let found = transaction
+        .prepare_cached("SELECT * FROM call_transcriptions WHERE conversation_id = ?1 AND delivery_key = ?2")
+        .and_then(|mut select| {
+            let row = |row: &Row<'_>| compared(row, turn, timestamp);
+            select.query_row(params![turn.conversation_id, key.as_str()], row).optional()
+        })
+        .doing(FIND)?;
+    Ok(found.map(|(stored, same)| if same { Ok(Written::Turn(stored)) } else { Err(Rejection::KeyReused) }))
+}
+
+/// The stored turn that a turn without a key is a repeat of, if it is one of these of its call.
 fn find_repeat(
     transaction: &Transaction<'_>,
     turn: &NewTurn,
     timestamp: &str,
-    repeat_key: i64,
-) -> Result<Option<Outcome>> {
-    const DOING: &str = "looking a repeat up";
-    const COLUMNS: &str = "SELECT id, sequence_number, speaker_type, timestamp, message_text FROM call_transcriptions";
-    let stored = |row: &Row<'_>| -> rusqlite::Result<(StoredTurn, bool)> {
-        let same = row.get_ref("speaker_type")?.as_str()? == turn.speaker.as_str()
-            && row.get_ref("timestamp")?.as_str()? == timestamp
-            && row.get_ref("message_text")?.as_str()? == turn.message.as_str();
-        let stored = StoredTurn {
-            transcription_id: row.get("id")?,
-            sequence_number: row.get("sequence_number")?,
-            replayed: true,
-            new_call: None,
-        };
-        Ok((stored, same))
-    };
-    if let Some(key) = &turn.delivery_key {
-        let found = transaction
-            .prepare_cached(&format!("{COLUMNS} WHERE conversation_id = ?1 AND delivery_key = ?2"))
-            .and_then(|mut select| select.query_row(params![turn.conversation_id, key.as_str()], stored).optional())
-            .doing(DOING)?;
-        return Ok(found.map(|(stored, same)| if same { Ok(Written::Turn(stored)) } else { Err(Rejection::KeyReused) }));
+    candidates: impl Iterator<Item = i64>,
+) -> Result<Option<StoredTurn>> {
+    for sequence_number in candidates {
+        let (stored, same) = transaction
+            .prepare_cached("SELECT * FROM call_transcriptions WHERE conversation_id = ?1 AND sequence_number = ?2")
+            .and_then(|mut select| {
+                let row = |row: &Row<'_>| compared(row, turn, timestamp);
+                select.query_row(params![turn.conversation_id, sequence_number], row)
+            })
+            .doing(FIND)?;
+        if same {
+            return Ok(Some(stored));
+        }
     }
-    let mut select = transaction
-        .prepare_cached(&format!("{COLUMNS} WHERE repeat_key = ?1 AND conversation_id = ?2 ORDER BY id"))
-        .doing(DOING)?;
-    let mut candidates = select.query_map(params![repeat_key, turn.conversation_id], stored).doing(DOING)?;
-    let same = candidates.find_map(|candidate| match candidate {
-        Ok((_, false)) => None,
-        Ok((stored, true)) => Some(Ok(Ok(Written::Turn(stored)))),
-        Err(error) => Some(Err(error)),
-    });
-    same.transpose().doing(DOING)
-}
-
-/// What a repeat is found by, through an index: the call's row number above 32 bits of a digest of the turn.
-///
-/// The call's number comes first so that the entries of the calls that run now lie side by side in the index, on a few
-/// pages that stay in memory. Two turns of one key are still compared in full, so a collision costs a comparison and
-/// nothing else.
-pub(super) fn repeat_key(call_id: i64, digest: u32) -> i64 {
-    call_id.wrapping_shl(32) | i64::from(digest)
-}
-
-/// The first 32 bits of SHA-256 over `speaker NUL timestamp NUL message`. It is stored, so it may never change.
-fn digest(turn: &NewTurn, timestamp: &str) -> u32 {
-    let mut hash = Sha256::new();
-    for part in [turn.speaker.as_str(), timestamp] {
-        hash.update(part);
-        hash.update([0]);
-    }
-    hash.update(turn.message.as_str());
-    let digest = hash.finalize();
-    u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
+    Ok(None)
 }
 
 pub(super) fn list(connection: &mut Connection, query: &TurnQuery) -> Result<Option<Page<Turn>>> {
