@@ -142,6 +142,25 @@ fn a_run_that_was_interrupted_is_taken_up_by_the_next() {
 }
 
 #[test]
+fn a_run_that_was_killed_is_taken_up_by_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    let platform = Platform::start(some(), 2);
+    platform.fail("conv_3", [Fault::Silence]);
+    let mut child = binary()
+        .args(["backfill", "--since", "2026-01-01T00:00:00Z", "--elevenlabs-base-url", &platform.url(), "--database"])
+        .arg(&database)
+        .env("TRANSCRIBE_HOOK_ELEVENLABS_API_KEY", KEY)
+        .spawn()
+        .unwrap();
+    wait_for("the third to be asked for", || (platform.seen("/v1/convai/conversations/conv_3") > 0).then_some(()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let next = numbers(&backfill(&platform, &database, &["--json"]));
+    assert_eq!((&next["complete"], &next["fetched"]), (&json!(2), &json!(2)));
+}
+
+#[test]
 fn one_conversation_that_cannot_be_had_does_not_hinder_the_others() {
     let folder = tempfile::tempdir().unwrap();
     let platform = Platform::start(some(), 2);

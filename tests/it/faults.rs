@@ -192,7 +192,7 @@ fn a_full_disk_is_500_loses_nothing_and_is_recovered_from_when_space_is_back() {
     let mut acknowledged = Vec::new();
     fill(&service, 0, &mut acknowledged).expect_error(500);
     assert!(acknowledged.len() > 20, "{}", acknowledged.len());
-    // As long as the others: a short one might still find room.
+    // As long as those before: a short turn may find its place in a page that is there.
     let mut other = turn("conv_b", 1);
     other["message"] = json!("words ".repeat(5_000));
     service.deliver(&other).expect_error(500);

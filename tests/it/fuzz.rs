@@ -9,9 +9,11 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::Stdio;
 
-/// Checks a number of values; a failure is told by the smallest value that fails.
+/// Checks a number of values, or with `FUZZ_FACTOR` in the environment that many times as many; a failure is told by the
+/// smallest value that fails.
 pub fn for_any<S: Strategy>(cases: u32, values: &S, check: impl Fn(S::Value)) {
-    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let factor = std::env::var("FUZZ_FACTOR").map_or(1, |factor| factor.parse().expect("FUZZ_FACTOR is a number"));
+    let config = ProptestConfig { cases: cases * factor, failure_persistence: None, ..ProptestConfig::default() };
     let checked = TestRunner::new(config).run(values, |value| {
         check(value);
         Ok(())

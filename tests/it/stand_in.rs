@@ -15,6 +15,8 @@ pub enum Fault {
     Status(u16, Option<&'static str>),
     /// The connection is closed without a word.
     Close,
+    /// Nothing comes for as long as the other side waits.
+    Silence,
     /// The answer is cut off in its middle.
     Cut,
     /// 200 with something else than JSON.
@@ -112,6 +114,12 @@ impl Platform {
             }
             Some(Fault::Garbage) => body = String::from("<html>"),
             Some(Fault::Close) => return None,
+            Some(Fault::Silence) => {
+                // Ends when the connection does.
+                let mut waiting = stream;
+                std::io::copy(&mut waiting, &mut std::io::sink()).ok()?;
+                return None;
+            }
             Some(Fault::Cut) | None => {}
         }
         let length = body.len();
