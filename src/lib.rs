@@ -47,10 +47,19 @@
 //!
 //! # Implementation notes
 //!
-//! **Driver lookup.** The driver of a call is the driver of the dispatch with the same `conversation_id`. It is looked up
-//! when the first turn makes the call; a dispatch that is stored or corrected later fills it in, in its own transaction.
+//! **Driver lookup.** The driver of a call is the one whom the surest source names: the dispatch with the same
+//! `conversation_id`, then what the platform's reports say ([`reconcile::identify`]). It is looked up when the first turn makes
+//! the call, and again when a dispatch, a report or a driver comes. What names another driver is shown as the conflict.
 //! A call whose driver is unknown is kept with NULL and a warning: a dialler's own record often comes after the first
 //! words. Deleting a driver keeps calls and dispatches, without a driver.
+//!
+//! **The whole call.** Each event of the platform is kept raw, once, together with what was read of it, and in the same
+//! transaction its call is made anew out of *all* that is kept about it: facts by [`model::Combined`], turns by
+//! [`reconcile::plan`]. Nothing depends on what came first, which is what makes any order end in the same call. A turn's
+//! row never changes its number or its words as heard; it gains `final_text`, `interrupted`, `place` in the true order, and
+//! `superseded_by` where another row stands for it: a turn that comes after the record is stored under its own number, and
+//! the row that was made for the record's entry steps back. A call without a record has none of this and pays nothing for it.
+//! The record after a call is taken to be complete, the histories of tools not to be.
 //!
 //! **Sequence numbers.** Counting rows, or taking the maximum, would cost more the longer a call is, and outside the
 //! transaction would give one number twice. `turn_count` in the call's row is both the count and the last number; a

@@ -9,6 +9,7 @@
 
 mod call;
 mod calls;
+mod convai;
 mod dispatches;
 mod drivers;
 pub mod error;
@@ -43,6 +44,8 @@ enum Tag {
     Drivers,
     /// The outbound call records by which a call finds its driver.
     Dispatches,
+    /// The platform's own read operations, for its official SDKs.
+    Convai,
     /// For those who run the service.
     Operation,
 }
@@ -57,6 +60,7 @@ pub fn service(store: Arc<dyn Store>, writer: Writer, gate: Gate) -> OpenApiServ
         webhooks::WebhooksApi { writer: writer.clone() },
         history::HistoryApi { writer: writer.clone() },
         calls::CallsApi { reader: reader.clone(), writer: writer.clone(), recordings: gate.recordings() },
+        convai::ConvaiApi { reader: reader.clone(), recordings: gate.recordings() },
         post_call::PostCallApi { gate, writer: writer.clone() },
         transcriptions::TranscriptionsApi { reader: reader.clone() },
         drivers::DriversApi { reader: reader.clone(), writer: writer.clone() },

@@ -441,3 +441,38 @@ fn kill_9_between_and_within_events_leaves_none_half_applied() {
         assert_eq!(number("SELECT count(*) FROM calls"), events);
     }
 }
+
+#[test]
+fn a_conversation_is_given_back_as_the_platform_sent_it_and_before_that_as_far_as_it_is_known() {
+    let audio = tempfile::tempdir().unwrap();
+    let service = Service::start_with(&["--elevenlabs-secret", SECRET, "--audio-dir", audio.path().to_str().unwrap()]);
+    let path = format!("/v1/convai/conversations/{CALL}");
+    service.get(&path).expect_error(404);
+    deliver(&service, "agent", FIRST, "2026-09-28T12:00:03Z");
+    let so_far = service.get(&path).expect(200).json();
+    assert_eq!(so_far["status"], "in-progress");
+    assert_eq!(so_far["transcript"][0]["message"], FIRST);
+    post_signed(&service, SAMPLES[0].1).expect(200);
+    assert_eq!(service.get(&path).expect(200).json(), sample(0)["data"]);
+    let mut poorer = sample(0);
+    poorer["event_timestamp"] = json!(1_790_599_999);
+    poorer["data"].as_object_mut().unwrap().shift_remove("transcript");
+    post_signed(&service, &poorer.to_string()).expect(200);
+    assert_eq!(service.get(&path).expect(200).json(), sample(0)["data"], "the fullest one");
+    post_signed(&service, SAMPLES[2].1).expect(200);
+    let list = |query: &str| service.get(&format!("/v1/convai/conversations?{query}")).expect(200).json();
+    let first = list("page_size=1");
+    assert_eq!(first["conversations"][0]["conversation_id"], CALL);
+    assert_eq!(first["conversations"][0]["call_duration_secs"], 47);
+    let next = list(&format!("page_size=1&cursor={}", first["next_cursor"].as_str().unwrap()));
+    assert_eq!((&next["conversations"][0]["status"], &next["has_more"]), (&json!("failed"), &json!(false)));
+    assert_eq!(list("call_start_after_unix=1790596801")["conversations"], json!([]));
+    assert_eq!(list("search=Gary&call_start_before_unix=1790596801")["conversations"].as_array().unwrap().len(), 1);
+    assert_eq!(list("user_id=nobody")["conversations"], json!([]));
+    service.get(&format!("{path}/audio")).expect_error(404);
+    let recording = json!({"type": "post_call_audio", "event_timestamp": 1_790_596_860,
+        "data": {"agent_id": "a", "conversation_id": CALL, "full_audio": "SUQzBAAA"}});
+    post_signed(&service, &recording.to_string()).expect(200);
+    let answer = service.get(&format!("{path}/audio")).expect(200);
+    assert_eq!((answer.header("content-type"), answer.text.as_bytes()), (Some("audio/mpeg"), &b"ID3\x04\0\0"[..]));
+}
