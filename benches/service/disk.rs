@@ -62,6 +62,7 @@ pub(crate) const APPENDED: &str = "4 KiB appended";
 /// What a sync costs.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Sync {
+    pub(crate) round: usize,
     /// The file grows, or is written over.
     pub(crate) what: &'static str,
     pub(crate) p50_us: f64,
@@ -71,7 +72,7 @@ pub(crate) struct Sync {
 
 /// 4 KiB and `fdatasync`, again and again: at the end of a file, and over a file that is there already, as SQLite's log
 /// is from its second time around.
-pub(crate) fn syncs(place: &Path, measured: Duration) -> Result<Vec<Sync>> {
+pub(crate) fn syncs(place: &Path, round: usize, measured: Duration) -> Result<Vec<Sync>> {
     const BLOCK: [u8; 4096] = [0x5A; 4096];
     const BLOCKS: u64 = 1024;
     machine::wait_for_quiet(Duration::from_secs(20));
@@ -102,7 +103,7 @@ pub(crate) fn syncs(place: &Path, measured: Duration) -> Result<Vec<Sync>> {
         }
         let per_second = float(u64::try_from(took.len())?) / start.elapsed().as_secs_f64();
         took.sort_unstable();
-        results.push(Sync { what, p50_us: percentile(&took, 0.5), p99_us: percentile(&took, 0.99), per_second });
+        results.push(Sync { round, what, p50_us: percentile(&took, 0.5), p99_us: percentile(&took, 0.99), per_second });
     }
     Ok(results)
 }

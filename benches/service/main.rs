@@ -132,13 +132,8 @@ fn main() -> Result<()> {
 fn measure(args: &Args, place: &Path) -> Result<Report> {
     let wants = |part| args.only.contains(&part);
     let measured = Duration::from_secs_f64(args.seconds);
-    let mut syncs = Vec::new();
-    if wants(Part::Disk) {
-        progress("fdatasync");
-        syncs = disk::syncs(place, measured.min(Duration::from_secs(2)))?;
-    }
     let process = if wants(Part::Process) { Some(idle_process(place)?) } else { None };
-    let runs = under_load(args, place, measured)?;
+    let (runs, syncs) = under_load(args, place, measured)?;
     let mut one_call = None;
     if wants(Part::LongCall) {
         progress("one very long call");
@@ -176,8 +171,9 @@ fn measure(args: &Args, place: &Path) -> Result<Report> {
     Ok(report)
 }
 
-/// All targets under all loads, those that are compared one right after the other.
-fn under_load(args: &Args, place: &Path, measured: Duration) -> Result<Vec<load::Run>> {
+/// All targets under all loads, those that are compared one right after the other; the disk too, since how fast it is
+/// changes from minute to minute.
+fn under_load(args: &Args, place: &Path, measured: Duration) -> Result<(Vec<load::Run>, Vec<disk::Sync>)> {
     const LONG_CALLS: usize = 8;
     let mut targets = Vec::new();
     for (part, of_part) in [
@@ -191,8 +187,12 @@ fn under_load(args: &Args, place: &Path, measured: Duration) -> Result<Vec<load:
     }
     let mut loads: Vec<_> = args.in_flight.iter().map(|&in_flight| Load { in_flight, long_calls: None }).collect();
     loads.push(Load { in_flight: 64, long_calls: Some(LONG_CALLS) });
-    let mut runs = Vec::new();
+    let (mut runs, mut syncs) = (Vec::new(), Vec::new());
     for round in 0..args.rounds {
+        if args.only.contains(&Part::Disk) {
+            progress(&format!("round {}, fdatasync", round + 1));
+            syncs.extend(disk::syncs(place, round, measured.min(Duration::from_secs(2)))?);
+        }
         for &load in &loads {
             for &target in &targets {
                 // The calls' number concerns the database only.
@@ -207,7 +207,7 @@ fn under_load(args: &Args, place: &Path, measured: Duration) -> Result<Vec<load:
             targets.reverse();
         }
     }
-    Ok(runs)
+    Ok((runs, syncs))
 }
 
 fn idle_process(place: &Path) -> Result<Process> {

@@ -85,9 +85,17 @@ impl Display for Report {
             }
         }
         if !self.syncs.is_empty() {
-            writeln!(f, "\n## fdatasync\n\n| | p50 | p99 | a second |\n|---|---:|---:|---:|")?;
+            writeln!(f, "\n## fdatasync\n\n| | round | p50 | p99 | a second |\n|---|---:|---:|---:|---:|")?;
             for row in &self.syncs {
-                writeln!(f, "| {} | {} | {} | {:.0} |", row.what, Time(row.p50_us), Time(row.p99_us), row.per_second)?;
+                writeln!(
+                    f,
+                    "| {} | {} | {} | {} | {:.0} |",
+                    row.what,
+                    row.round + 1,
+                    Time(row.p50_us),
+                    Time(row.p99_us),
+                    row.per_second
+                )?;
             }
         }
         Ok(())
