@@ -19,6 +19,13 @@ pub(crate) struct Answer {
     pub(crate) at: Instant,
 }
 
+impl Answer {
+    /// Whether the turn was stored. The service answers 201 to that; of its peers, one answers 200.
+    pub(crate) fn is_stored(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
 struct Connection {
     stream: TcpStream,
     sent_at: Instant,
@@ -162,7 +169,7 @@ fn is_broken(error: &io::Error) -> bool {
 }
 
 /// The status of an answer that is whole.
-fn parse(answer: &[u8]) -> Option<u16> {
+pub(crate) fn parse(answer: &[u8]) -> Option<u16> {
     const LENGTH: &[u8] = b"content-length:";
     let head = answer.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let status = std::str::from_utf8(answer.get(9..12)?).ok()?.parse().ok()?;
@@ -170,6 +177,6 @@ fn parse(answer: &[u8]) -> Option<u16> {
         .split(|&byte| byte == b'\n')
         .find(|line| line.len() > LENGTH.len() && line[..LENGTH.len()].eq_ignore_ascii_case(LENGTH))
         .and_then(|line| std::str::from_utf8(&line[LENGTH.len()..]).ok()?.trim().parse().ok())
-        .expect("the service says how long its answers are");
+        .expect("servers under test say how long their answers are");
     (answer.len() >= head + length).then_some(status)
 }

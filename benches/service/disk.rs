@@ -1,8 +1,8 @@
 //! The parts below the service by themselves: the store without HTTP, and the disk without SQLite.
 
+use crate::figures::{float, percentile};
 use crate::machine::{self, Clock};
-use crate::report::{float, percentile};
-use crate::script::{Script, TURNS_PER_CALL};
+use crate::script::{self, Script, TURNS_PER_CALL};
 use anyhow::{Result, ensure};
 use serde::Serialize;
 use std::fs::File;
@@ -31,7 +31,7 @@ pub(crate) fn bare_store(place: &Path, batch: usize, measured: Duration) -> Resu
     let folder = TempDir::new_in(place)?;
     let path = folder.path().join("calls.db");
     let store = SqliteStore::open(&Options { path, busy_timeout: Duration::from_secs(10), readers: 4 })?;
-    let mut script = Script::new(batch, Some(TURNS_PER_CALL), 0);
+    let mut script = Script::new(script::PATH, batch, Some(TURNS_PER_CALL), 0);
     let mut commits = Vec::new();
     let mut inside = Duration::ZERO;
     let (start, clock) = (Instant::now(), Clock::read(std::process::id()));
@@ -56,9 +56,13 @@ pub(crate) fn bare_store(place: &Path, batch: usize, measured: Duration) -> Resu
     })
 }
 
+/// The sync that grows a file, as a commit does.
+pub(crate) const APPENDED: &str = "4 KiB appended";
+
 /// What a sync costs.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Sync {
+    pub(crate) round: usize,
     /// The file grows, or is written over.
     pub(crate) what: &'static str,
     pub(crate) p50_us: f64,
@@ -68,13 +72,13 @@ pub(crate) struct Sync {
 
 /// 4 KiB and `fdatasync`, again and again: at the end of a file, and over a file that is there already, as SQLite's log
 /// is from its second time around.
-pub(crate) fn syncs(place: &Path, measured: Duration) -> Result<Vec<Sync>> {
+pub(crate) fn syncs(place: &Path, round: usize, measured: Duration) -> Result<Vec<Sync>> {
     const BLOCK: [u8; 4096] = [0x5A; 4096];
     const BLOCKS: u64 = 1024;
     machine::wait_for_quiet(Duration::from_secs(20));
     let folder = TempDir::new_in(place)?;
     let mut results = Vec::new();
-    for what in ["4 KiB appended", "4 KiB written over"] {
+    for what in [APPENDED, "4 KiB written over"] {
         let overwrite = what == "4 KiB written over";
         let mut file = File::create(folder.path().join(what))?;
         if overwrite {
@@ -99,7 +103,7 @@ pub(crate) fn syncs(place: &Path, measured: Duration) -> Result<Vec<Sync>> {
         }
         let per_second = float(u64::try_from(took.len())?) / start.elapsed().as_secs_f64();
         took.sort_unstable();
-        results.push(Sync { what, p50_us: percentile(&took, 0.5), p99_us: percentile(&took, 0.99), per_second });
+        results.push(Sync { round, what, p50_us: percentile(&took, 0.5), p99_us: percentile(&took, 0.99), per_second });
     }
     Ok(results)
 }

@@ -1,10 +1,11 @@
 //! Load on a server, and what was seen of it.
 
 use crate::client::{Answer, Client};
+use crate::figures::{float, percentile};
 use crate::machine::{self, Clock, CpuShare};
-use crate::report::{float, percentile};
-use crate::script::{Script, TURNS_PER_CALL};
-use crate::server::{Server, Target};
+use crate::script::{self, Script, TURNS_PER_CALL};
+use crate::server::Server;
+use crate::target::Target;
 use anyhow::{Result, ensure};
 use serde::Serialize;
 use std::path::Path;
@@ -30,10 +31,11 @@ impl Load {
         }
     }
 
-    fn script(self) -> Script {
+    fn script(self, server: &Server) -> Script {
+        let (path, seed) = (server.path, server.seed());
         match self.long_calls {
-            Some(calls) => Script::new(calls, None, 0),
-            None => Script::new(self.in_flight, Some(TURNS_PER_CALL), 0),
+            Some(calls) => Script::new(path, calls, None, seed),
+            None => Script::new(path, self.in_flight, Some(TURNS_PER_CALL), seed),
         }
     }
 }
@@ -49,21 +51,35 @@ pub(crate) struct Run {
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
     pub(crate) max_us: f64,
-    /// Answers other than 201, and connections that broke, over the whole run.
-    pub(crate) not_201: u64,
+    /// Answers other than 2xx, and connections that broke, over the whole run.
+    pub(crate) failed: u64,
     pub(crate) cpu: CpuShare,
     pub(crate) peak_memory_kib: u64,
 }
 
-/// Puts a new process of the target under load; again, a few times, when others took the cores meanwhile, and then the
-/// run counts that they took least from.
-pub(crate) fn run(target: Target, load: Load, round: usize, place: &Path, measured: Duration) -> Result<Run> {
+impl Run {
+    /// For who waits.
+    pub(crate) fn line(&self) -> String {
+        let Self { target, load, round, turns_per_second, failed, .. } = self;
+        let failed = if *failed > 0 { format!(", {failed} failed") } else { String::new() };
+        format!(
+            "round {}, {} in flight, {}: {turns_per_second:.0} turns/s{failed}",
+            round + 1,
+            load.name(),
+            target.name()
+        )
+    }
+}
+
+/// Puts what `start` starts under load; again, a few times, when others took the cores meanwhile, and then the run counts
+/// that they took least from.
+pub(crate) fn run(start: &dyn Fn() -> Result<Server>, load: Load, round: usize, measured: Duration) -> Result<Run> {
     const TRIES: usize = 3;
     const TOO_MUCH: f64 = 0.3;
     let mut best: Option<Run> = None;
     for _ in 0..TRIES {
         machine::wait_for_quiet(Duration::from_secs(20));
-        let run = run_once(target, load, round, place, measured)?;
+        let run = run_once(start()?, load, round, measured)?;
         if best.as_ref().is_none_or(|best| run.cpu.others < best.cpu.others) {
             best = Some(run);
         }
@@ -74,9 +90,10 @@ pub(crate) fn run(target: Target, load: Load, round: usize, place: &Path, measur
     Ok(best.expect("ran at least once"))
 }
 
-fn run_once(target: Target, load: Load, round: usize, place: &Path, measured: Duration) -> Result<Run> {
-    let server = Server::start(target, place)?;
-    let mut client = Client::connect(server.address(), load.in_flight, load.script())?;
+/// Puts a server under load whatever else the cores do, and stops it.
+pub(crate) fn run_once(server: Server, load: Load, round: usize, measured: Duration) -> Result<Run> {
+    let target = server.target;
+    let mut client = Client::connect(server.address(), load.in_flight, load.script(&server))?;
     let mut tally = Tally::default();
     let warm_up = (measured / 4).clamp(Duration::from_millis(500), Duration::from_secs(2));
 
@@ -87,7 +104,7 @@ fn run_once(target: Target, load: Load, round: usize, place: &Path, measured: Du
     let mut latencies = Vec::with_capacity(1 << 18);
     go_on_until(&mut client, start + measured, |answer| {
         tally.count(answer);
-        if answer.status == 201 {
+        if answer.is_stored() {
             latencies.push(answer.took);
         }
     })?;
@@ -108,7 +125,7 @@ fn run_once(target: Target, load: Load, round: usize, place: &Path, measured: Du
         p50_us: percentile(&latencies, 0.5),
         p99_us: percentile(&latencies, 0.99),
         max_us: percentile(&latencies, 1.0),
-        not_201: tally.refused,
+        failed: tally.failed,
         cpu,
         peak_memory_kib,
     })
@@ -120,7 +137,7 @@ pub(crate) struct OneCall {
     pub(crate) in_flight: usize,
     pub(crate) turns: usize,
     pub(crate) tenths: Vec<Tenth>,
-    pub(crate) not_201: u64,
+    pub(crate) failed: u64,
 }
 
 /// A tenth of a long call's turns.
@@ -140,12 +157,13 @@ pub(crate) fn one_call(place: &Path, turns: usize) -> Result<OneCall> {
     let mut tally = Tally::default();
 
     // The process warms up on other calls.
-    let mut others = Client::connect(server.address(), IN_FLIGHT, Script::new(IN_FLIGHT, Some(TURNS_PER_CALL), 0))?;
+    let mut others =
+        Client::connect(server.address(), IN_FLIGHT, Script::new(script::PATH, IN_FLIGHT, Some(TURNS_PER_CALL), 0))?;
     others.start()?;
     go_on_until(&mut others, Instant::now() + Duration::from_secs(1), |answer| tally.count(answer))?;
     drain(&mut others, |answer| tally.count(answer))?;
 
-    let mut client = Client::connect(server.address(), IN_FLIGHT, Script::new(1, None, 1))?;
+    let mut client = Client::connect(server.address(), IN_FLIGHT, Script::new(script::PATH, 1, None, 1))?;
     let mut marks = vec![(Instant::now(), Clock::read(server.pid()))];
     let mut answers = 0;
     client.start()?;
@@ -172,18 +190,18 @@ pub(crate) fn one_call(place: &Path, turns: usize) -> Result<OneCall> {
             cpu_others: cpu.others,
         });
     }
-    Ok(OneCall { in_flight: IN_FLIGHT, turns, tenths, not_201: tally.refused })
+    Ok(OneCall { in_flight: IN_FLIGHT, turns, tenths, failed: tally.failed })
 }
 
 #[derive(Default)]
 struct Tally {
     stored: u64,
-    refused: u64,
+    failed: u64,
 }
 
 impl Tally {
     fn count(&mut self, answer: &Answer) {
-        if answer.status == 201 { self.stored += 1 } else { self.refused += 1 }
+        if answer.is_stored() { self.stored += 1 } else { self.failed += 1 }
     }
 }
 

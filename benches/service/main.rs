@@ -8,23 +8,35 @@
     reason = "the report goes to the terminal, and progress beside it"
 )]
 
+mod backup;
 mod ceiling;
 mod client;
 mod disk;
+mod figures;
+mod fill;
+mod goals;
+mod large;
 mod load;
 mod machine;
+mod peers;
+mod reads;
 mod report;
 mod script;
 mod server;
+mod summary;
+mod target;
 
 use anyhow::{Result, ensure};
 use clap::{Parser, ValueEnum};
+use figures::{float, median};
 use load::Load;
 use machine::Machine;
-use report::{Process, Report, Summary, float, median};
-use server::{Server, Target};
+use report::{Process, Report};
+use server::Server;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use summary::Summary;
+use target::Target;
 
 /// Measures the service, its parts, and what it would be without them.
 #[derive(Debug, Parser)]
@@ -37,7 +49,7 @@ struct Args {
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Only these parts
-    #[arg(long, value_delimiter = ',', default_values_t = Part::ALL)]
+    #[arg(long, value_delimiter = ',', default_values_t = Part::value_variants().to_vec())]
     only: Vec<Part>,
     /// Numbers of turns in flight
     #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64, 500])]
@@ -45,6 +57,12 @@ struct Args {
     /// Turns of the one very long call
     #[arg(long, default_value_t = 100_000)]
     long_call_turns: usize,
+    /// Turns in the large database, which is kept for the next time
+    #[arg(long, default_value_t = 10_000_000)]
+    large_turns: u64,
+    /// Also write the report to this file, as Markdown
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
     /// Also write all measurements to this file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -72,11 +90,12 @@ enum Part {
     Store,
     /// The disk by itself
     Disk,
-}
-
-impl Part {
-    const ALL: [Self; 7] =
-        [Self::Process, Self::Service, Self::Quiet, Self::Ceiling, Self::LongCall, Self::Store, Self::Disk];
+    /// The service beside what else people would use
+    Peers,
+    /// The service over a database of very many turns
+    Large,
+    /// The service while its database is copied
+    Backup,
 }
 
 impl std::fmt::Display for Part {
@@ -97,9 +116,13 @@ fn main() -> Result<()> {
     }
     ensure!(args.seconds > 0.0 && args.rounds > 0, "there must be something to measure");
     ensure!(args.long_call_turns >= 10, "the long call is measured in tenths");
+    ensure!(args.large_turns >= 2 * large::SMALL_TURNS, "a large database is larger than a small one");
     let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let report = measure(&args, folder.path())?;
     println!("{report}");
+    if let Some(file) = &args.markdown {
+        std::fs::write(file, report.to_string())?;
+    }
     if let Some(file) = &args.json {
         std::fs::write(file, serde_json::to_string_pretty(&report)? + "\n")?;
     }
@@ -109,13 +132,8 @@ fn main() -> Result<()> {
 fn measure(args: &Args, place: &Path) -> Result<Report> {
     let wants = |part| args.only.contains(&part);
     let measured = Duration::from_secs_f64(args.seconds);
-    let mut syncs = Vec::new();
-    if wants(Part::Disk) {
-        progress("fdatasync");
-        syncs = disk::syncs(place, measured.min(Duration::from_secs(2)))?;
-    }
     let process = if wants(Part::Process) { Some(idle_process(place)?) } else { None };
-    let runs = under_load(args, place, measured)?;
+    let (runs, syncs) = under_load(args, place, measured)?;
     let mut one_call = None;
     if wants(Part::LongCall) {
         progress("one very long call");
@@ -128,7 +146,14 @@ fn measure(args: &Args, place: &Path) -> Result<Report> {
             bare_store.push(disk::bare_store(place, batch, measured)?);
         }
     }
-    Ok(Report {
+    let peers = if wants(Part::Peers) { Some(peers::measure(place, args.rounds, measured)?) } else { None };
+    let backup = if wants(Part::Backup) { Some(backup::measure(place, args.rounds, measured)?) } else { None };
+    let mut large = None;
+    if wants(Part::Large) {
+        large = Some(large::measure(place, args.large_turns, args.rounds, measured)?);
+    }
+    let mut report = Report {
+        goals: Vec::new(),
         machine: Machine::look(place),
         seconds: args.seconds,
         rounds: args.rounds,
@@ -138,11 +163,17 @@ fn measure(args: &Args, place: &Path) -> Result<Report> {
         one_call,
         bare_store,
         syncs,
-    })
+        peers,
+        large,
+        backup,
+    };
+    report.goals = goals::of(&report);
+    Ok(report)
 }
 
-/// All targets under all loads, those that are compared one right after the other.
-fn under_load(args: &Args, place: &Path, measured: Duration) -> Result<Vec<load::Run>> {
+/// All targets under all loads, those that are compared one right after the other; the disk too, since how fast it is
+/// changes from minute to minute.
+fn under_load(args: &Args, place: &Path, measured: Duration) -> Result<(Vec<load::Run>, Vec<disk::Sync>)> {
     const LONG_CALLS: usize = 8;
     let mut targets = Vec::new();
     for (part, of_part) in [
@@ -156,29 +187,27 @@ fn under_load(args: &Args, place: &Path, measured: Duration) -> Result<Vec<load:
     }
     let mut loads: Vec<_> = args.in_flight.iter().map(|&in_flight| Load { in_flight, long_calls: None }).collect();
     loads.push(Load { in_flight: 64, long_calls: Some(LONG_CALLS) });
-    let mut runs = Vec::new();
+    let (mut runs, mut syncs) = (Vec::new(), Vec::new());
     for round in 0..args.rounds {
+        if args.only.contains(&Part::Disk) {
+            progress(&format!("round {}, fdatasync", round + 1));
+            syncs.extend(disk::syncs(place, round, measured.min(Duration::from_secs(2)))?);
+        }
         for &load in &loads {
             for &target in &targets {
                 // The calls' number concerns the database only.
                 if load.long_calls.is_some() && target == Target::NoQueue {
                     continue;
                 }
-                let run = load::run(target, load, round, place, measured)?;
-                progress(&format!(
-                    "round {}, {} in flight, {}: {:.0} turns/s",
-                    round + 1,
-                    load.name(),
-                    target.name(),
-                    run.turns_per_second
-                ));
+                let run = load::run(&|| Server::start(target, place), load, round, measured)?;
+                progress(&run.line());
                 runs.push(run);
             }
             // The other way around next time, so that none always comes after the same one.
             targets.reverse();
         }
     }
-    Ok(runs)
+    Ok((runs, syncs))
 }
 
 fn idle_process(place: &Path) -> Result<Process> {
@@ -202,6 +231,7 @@ fn idle_process(place: &Path) -> Result<Process> {
     })
 }
 
-fn progress(what: &str) {
+/// Tells who waits what goes on.
+pub(crate) fn progress(what: &str) {
     eprintln!("{what}");
 }

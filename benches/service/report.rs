@@ -1,16 +1,22 @@
-//! From measurements to what is printed: medians over the rounds, ratios of what ran side by side, Markdown and JSON.
+//! What one run of the benchmark found, as Markdown and as JSON.
 
+use crate::backup::Backups;
 use crate::disk::{BareStore, Sync};
-use crate::load::{Load, OneCall, Run, Tenth};
+use crate::figures::{Time, float};
+use crate::goals::{self, Goal};
+use crate::large::Large;
+use crate::load::{OneCall, Run, Tenth};
 use crate::machine::Machine;
-use crate::server::Target;
+use crate::peers::Peers;
+use crate::summary::{Summary, write_comparison};
+use crate::target::Target;
 use serde::Serialize;
 use std::fmt::{self, Display, Formatter};
-use std::time::Duration;
 
 /// All that one run of the benchmark found; what was not asked for is empty.
 #[derive(Serialize)]
 pub(crate) struct Report {
+    pub(crate) goals: Vec<Goal>,
     pub(crate) machine: Machine,
     pub(crate) seconds: f64,
     pub(crate) rounds: usize,
@@ -20,6 +26,9 @@ pub(crate) struct Report {
     pub(crate) one_call: Option<OneCall>,
     pub(crate) bare_store: Vec<BareStore>,
     pub(crate) syncs: Vec<Sync>,
+    pub(crate) peers: Option<Peers>,
+    pub(crate) large: Option<Large>,
+    pub(crate) backup: Option<Backups>,
 }
 
 /// The service's process when it has nothing to do; medians of some starts over an empty database.
@@ -29,70 +38,6 @@ pub(crate) struct Process {
     pub(crate) until_listening_ms: f64,
     pub(crate) until_ready_ms: f64,
     pub(crate) idle_memory_kib: f64,
-}
-
-/// The rounds of one target under one load in one line.
-#[derive(Serialize)]
-pub(crate) struct Summary {
-    target: Target,
-    load: Load,
-    turns_per_second: f64,
-    /// Medians of the ratios within each round.
-    ratio_to_no_store: Option<f64>,
-    ratio_to_no_queue: Option<f64>,
-    p50_us: f64,
-    p99_us: f64,
-    /// The greatest of all rounds.
-    max_us: f64,
-    not_201: u64,
-    cpu_server: f64,
-    cpu_client: f64,
-    cpu_others: f64,
-    cpu_us_per_turn: f64,
-    peak_memory_kib: f64,
-}
-
-impl Summary {
-    /// One for each load and target among the runs, in their order.
-    pub(crate) fn of(runs: &[Run]) -> Vec<Self> {
-        let mut groups: Vec<(Load, Target)> = Vec::new();
-        for run in runs {
-            if !groups.contains(&(run.load, run.target)) {
-                groups.push((run.load, run.target));
-            }
-        }
-        let rank = |(load, target): &(Load, Target)| (load.long_calls, load.in_flight, *target as usize);
-        groups.sort_by_key(rank);
-        groups.into_iter().map(|(load, target)| Self::of_group(runs, load, target)).collect()
-    }
-
-    fn of_group(runs: &[Run], load: Load, target: Target) -> Self {
-        let ours: Vec<_> = runs.iter().filter(|run| run.load == load && run.target == target).collect();
-        let over_rounds = |value: fn(&Run) -> f64| median(ours.iter().map(|run| value(run)).collect()).unwrap_or(0.0);
-        let ratio_to = |other: Target| {
-            let pairs = ours.iter().filter_map(|run| {
-                let beside = runs.iter().find(|r| r.load == load && r.target == other && r.round == run.round)?;
-                Some(run.turns_per_second / beside.turns_per_second)
-            });
-            if other == target { None } else { median(pairs.collect()) }
-        };
-        Self {
-            target,
-            load,
-            turns_per_second: over_rounds(|run| run.turns_per_second),
-            ratio_to_no_store: ratio_to(Target::NoStore),
-            ratio_to_no_queue: ratio_to(Target::NoQueue),
-            p50_us: over_rounds(|run| run.p50_us),
-            p99_us: over_rounds(|run| run.p99_us),
-            max_us: ours.iter().map(|run| run.max_us).fold(0.0, f64::max),
-            not_201: ours.iter().map(|run| run.not_201).sum(),
-            cpu_server: over_rounds(|run| run.cpu.server),
-            cpu_client: over_rounds(|run| run.cpu.client),
-            cpu_others: over_rounds(|run| run.cpu.others),
-            cpu_us_per_turn: over_rounds(|run| run.cpu.server * 1e6 / run.turns_per_second),
-            peak_memory_kib: over_rounds(|run| float(run.peak_memory_kib)),
-        }
-    }
 }
 
 /// As Markdown.
@@ -105,11 +50,21 @@ impl Display for Report {
         writeln!(f, "- File system: {file_system}")?;
         writeln!(f, "- SQLite: {sqlite}, {journal}")?;
         writeln!(f, "- {} s a run after a warm-up, {} rounds; medians of the rounds", self.seconds, self.rounds)?;
+        goals::write(f, &self.goals)?;
         if let Some(process) = &self.process {
             process.fmt(f)?;
         }
         if !self.summary.is_empty() {
             self.fmt_load(f)?;
+        }
+        if let Some(peers) = &self.peers {
+            peers.fmt(f)?;
+        }
+        if let Some(large) = &self.large {
+            large.fmt(f)?;
+        }
+        if let Some(backup) = &self.backup {
+            backup.fmt(f)?;
         }
         if let Some(call) = &self.one_call {
             call.fmt(f)?;
@@ -130,9 +85,17 @@ impl Display for Report {
             }
         }
         if !self.syncs.is_empty() {
-            writeln!(f, "\n## fdatasync\n\n| | p50 | p99 | a second |\n|---|---:|---:|---:|")?;
+            writeln!(f, "\n## fdatasync\n\n| | round | p50 | p99 | a second |\n|---|---:|---:|---:|---:|")?;
             for row in &self.syncs {
-                writeln!(f, "| {} | {} | {} | {:.0} |", row.what, Time(row.p50_us), Time(row.p99_us), row.per_second)?;
+                writeln!(
+                    f,
+                    "| {} | {} | {} | {} | {:.0} |",
+                    row.what,
+                    row.round + 1,
+                    Time(row.p50_us),
+                    Time(row.p99_us),
+                    row.per_second
+                )?;
             }
         }
         Ok(())
@@ -156,7 +119,7 @@ impl Report {
         )?;
         writeln!(
             f,
-            "| in flight | target | turns/s | of *no store* | of *no queue* | p50 | p99 | max | not 201 | server's CPU \
+            "| in flight | target | turns/s | of *no store* | of *no queue* | p50 | p99 | max | failed | server's CPU \
              a turn | CPU: server | client | others | peak memory |"
         )?;
         writeln!(f, "|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|")?;
@@ -173,7 +136,7 @@ impl Report {
                 Time(row.p50_us),
                 Time(row.p99_us),
                 Time(row.max_us),
-                row.not_201,
+                row.failed,
                 row.cpu_us_per_turn,
                 row.cpu_server,
                 row.cpu_client,
@@ -202,9 +165,9 @@ impl Display for Process {
 
 impl Display for OneCall {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { in_flight, turns, tenths, not_201 } = self;
+        let Self { in_flight, turns, tenths, failed } = self;
         writeln!(f, "\n## One very long call\n")?;
-        writeln!(f, "{turns} turns appended to one conversation, {in_flight} in flight; {not_201} answers not 201.\n")?;
+        writeln!(f, "{turns} turns appended to one conversation, {in_flight} in flight; {failed} failed.\n")?;
         writeln!(f, "| tenth | turns/s | server's CPU a turn | CPU: others |\n|---:|---:|---:|---:|")?;
         for (n, tenth) in tenths.iter().enumerate() {
             let Tenth { turns_per_second, cpu_us_per_turn, cpu_others } = tenth;
@@ -223,41 +186,59 @@ impl Display for OneCall {
     }
 }
 
-/// Microseconds in the unit that reads best.
-struct Time(f64);
-
-impl Display for Time {
+impl Display for Peers {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            micros if micros < 1000.0 => write!(f, "{micros:.0} µs"),
-            micros if micros < 10_000.0 => write!(f, "{:.2} ms", micros / 1000.0),
-            micros => write!(f, "{:.1} ms", micros / 1000.0),
+        writeln!(
+            f,
+            "\n## Peers\n\n\
+             The same client and the same turns, round by round. *PocketBase*: one collection with an index on the \
+             conversation, as it comes, which is with `synchronous=NORMAL`: a power cut may take what it acknowledged \
+             last. *FastAPI*: `benches/peers/fastapi_app.py` under uvicorn, `synchronous=FULL`. *Failed* are answers \
+             other than 2xx.\n"
+        )?;
+        for missing in &self.missing {
+            writeln!(f, "{} did not run: {}\n", missing.peer.name(), missing.why.replace('\n', " "))?;
         }
+        write_comparison(f, &self.summary, &self.runs, Target::Service)
     }
 }
 
-/// For counts and sizes, which stay far below 2^52.
-#[expect(clippy::cast_precision_loss, reason = "nothing that is counted here reaches 2^52")]
-pub(crate) fn float(number: u64) -> f64 {
-    number as f64
+impl Display for Large {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mib = |bytes: u64| float(bytes) / 1024.0 / 1024.0;
+        let (large, small) = (&self.large, &self.small);
+        writeln!(f, "\n## A large database\n")?;
+        writeln!(
+            f,
+            "{} turns ({:.0} MiB), which took {:.0} s to store in batches of {}, beside {} turns ({:.1} MiB). Reads \
+             came one at a time over one connection, of random calls.\n",
+            large.turns,
+            mib(large.bytes),
+            large.seconds,
+            self.batch,
+            small.turns,
+            mib(small.bytes)
+        )?;
+        writeln!(f, "| | p50, small | p50, large | p99, small | p99, large |\n|---|---:|---:|---:|---:|")?;
+        for read in &self.reads {
+            let [p50, small_p50] = [Time(read.large.p50_us), Time(read.small.p50_us)];
+            let [p99, small_p99] = [Time(read.large.p99_us), Time(read.small.p99_us)];
+            writeln!(f, "| {} | {small_p50} | {p50} | {small_p99} | {p99} |", read.what)?;
+        }
+        let (small, large) = (self.small_ready_ms, self.large_ready_ms);
+        writeln!(f, "| from exec to 200 on `/readyz` | {small:.1} ms | {large:.1} ms | | |\n")?;
+        write_comparison(f, &self.summary, &self.runs, Target::Large)
+    }
 }
 
-/// The middle one, or the mean of the two in the middle.
-pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_unstable_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    let upper = *values.get(middle)?;
-    Some(if values.len().is_multiple_of(2) { f64::midpoint(values[middle - 1], upper) } else { upper })
-}
-
-/// Of durations in ascending order, in microseconds: the least one that `part` of all do not exceed.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a share of a length is between 0 and the length"
-)]
-pub(crate) fn percentile(ascending: &[Duration], part: f64) -> f64 {
-    let count = float(u64::try_from(ascending.len()).expect("a length"));
-    let rank = (count * part).ceil() as usize;
-    ascending.get(rank.saturating_sub(1)).map_or(0.0, |duration| duration.as_secs_f64() * 1e6)
+impl Display for Backups {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "\n## Beside backups\n\nA database of {} turns, with `transcribe-hook backup` run again and again beside \
+             the service ({} copies in all), and without.\n",
+            self.turns, self.copies
+        )?;
+        write_comparison(f, &self.summary, &self.runs, Target::DuringBackups)
+    }
 }

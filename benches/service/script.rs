@@ -7,8 +7,8 @@ use std::io::Write as _;
 use transcribe_hook::ingest;
 use transcribe_hook::model::NewTurn;
 
-/// Where turns are delivered.
-const PATH: &str = "/webhooks/elevenlabs/transcription";
+/// Where turns are delivered to the service.
+pub(crate) const PATH: &str = "/webhooks/elevenlabs/transcription";
 
 /// How many turns a call has.
 pub(crate) const TURNS_PER_CALL: u32 = 40;
@@ -55,7 +55,7 @@ struct Template {
 }
 
 impl Template {
-    fn new(place: u32) -> Self {
+    fn new(path: &str, place: u32) -> Self {
         let words = usize::try_from(place / 2).expect("small") % AGENT.len();
         let (speaker, message) =
             if place.is_multiple_of(2) { ("agent", AGENT[words]) } else { ("user", DRIVER[words]) };
@@ -64,7 +64,7 @@ impl Template {
             r#"{{"conversation_id":"{id}","speaker":"{speaker}","message":"{message}","timestamp":"{time}Z"}}"#
         );
         let head = format!(
-            "POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: transcribe-hook-bench\r\nAccept: */*\r\n\
+            "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: transcribe-hook-bench\r\nAccept: */*\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
@@ -88,10 +88,10 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    /// `calls` at once; where one ends, which those of `None` turns never do, the next begins. Scripts for one database
+    /// Posts to `path`. `calls` at once; where one ends, which those of `None` turns never do, the next begins. Scripts for one database
     /// need different seeds, or else the second one's turns are repeats.
-    pub(crate) fn new(calls: usize, turns_per_call: Option<u32>, seed: u64) -> Self {
-        let templates = (0..TURNS_PER_CALL).map(Template::new).collect();
+    pub(crate) fn new(path: &str, calls: usize, turns_per_call: Option<u32>, seed: u64) -> Self {
+        let templates = (0..TURNS_PER_CALL).map(|place| Template::new(path, place)).collect();
         let mut script = Self {
             templates,
             calls: Vec::new(),

@@ -1,100 +1,133 @@
-//! The processes under load: started over a database of their own, watched, stopped, and their database counted.
+//! The processes under load: started, watched, stopped, and the rows in their databases counted.
 
-use crate::ceiling::Without;
 use crate::machine;
+use crate::script;
+use crate::target::Target;
 use anyhow::{Context as _, Result, bail, ensure};
-use clap::ValueEnum as _;
-use serde::Serialize;
+use rusqlite::{Connection, OpenFlags};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// What is put under load.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Target {
-    /// The real binary.
-    Service,
-    /// The real binary, told to log no line a request.
-    Quiet,
-    /// The same HTTP stack and the writer's thread, but no database.
-    NoStore,
-    /// The HTTP stack alone, which answers by itself.
-    NoQueue,
+/// How long a process may take to listen, and to end.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Where a process keeps turns, and how many it kept before.
+pub(crate) struct Rows {
+    database: PathBuf,
+    table: &'static str,
+    /// The greatest row number before; the next ones are greater.
+    last: i64,
 }
 
-impl Target {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Service => "service",
-            Self::Quiet => "service, no log line a request",
-            Self::NoStore => "no store",
-            Self::NoQueue => "no queue",
-        }
+impl Rows {
+    /// Of a table that is not there yet.
+    pub(crate) fn empty(database: PathBuf, table: &'static str) -> Self {
+        Self { database, table, last: 0 }
     }
 
-    fn command(self, database: &Path) -> Result<Command> {
-        let mut command = match self {
-            Self::Service | Self::Quiet => {
-                let mut command = Command::new(env!("CARGO_BIN_EXE_transcribe-hook"));
-                let level = if self == Self::Quiet { "info,poem=warn,http=off" } else { "info,poem=warn" };
-                command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--log-level", level]);
-                command.arg("--database").arg(database);
-                command
-            }
-            Self::NoStore | Self::NoQueue => {
-                let without = if self == Self::NoStore { Without::Store } else { Without::Queue };
-                let without = without.to_possible_value().expect("no value is hidden");
-                let mut command = Command::new(std::env::current_exe()?);
-                command.args(["--serve-without", without.get_name()]);
-                command
-            }
-        };
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("TRANSCRIBE_HOOK_") {
-                command.env_remove(name);
-            }
+    /// Of the service's database, which may not be there yet.
+    fn of_service(database: PathBuf) -> Result<Self> {
+        let mut rows = Self::empty(database, "call_transcriptions");
+        if rows.database.exists() {
+            rows.last = rows.one("SELECT coalesce(max(rowid), 0) FROM call_transcriptions")?;
         }
-        Ok(command)
+        Ok(rows)
     }
+
+    fn since(&self) -> Result<u64> {
+        let rows = self.one(&format!("SELECT count(*) FROM {} WHERE rowid > {}", self.table, self.last))?;
+        Ok(u64::try_from(rows)?)
+    }
+
+    fn one(&self, sql: &str) -> Result<i64> {
+        // Not read-only, since the last connection should leave no log behind.
+        let database = Connection::open_with_flags(&self.database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        Ok(database.query_row(sql, [], |row| row.get(0))?)
+    }
+}
+
+/// How it is known where a process listens.
+pub(crate) enum Listening {
+    /// Its log says so.
+    Logged,
+    /// It was told.
+    At(SocketAddr),
 }
 
 /// A process that listens. Killed when it goes out of scope, its folder removed.
 pub(crate) struct Server {
-    target: Target,
+    pub(crate) target: Target,
     child: Child,
     address: SocketAddr,
     started: Instant,
-    /// From before the process was made until its line in the log that it listens was read.
+    /// From before the process was made until it was seen to listen.
     pub(crate) until_listening: Duration,
-    database: PathBuf,
+    /// Where it takes turns.
+    pub(crate) path: &'static str,
+    rows: Option<Rows>,
     _folder: TempDir,
 }
 
 impl Server {
-    /// Starts one over an empty database in a new folder below `place`. Its log goes to a file there, as it would in
-    /// production go to something that keeps it.
+    /// Starts one over an empty database in a new folder below `place`.
     pub(crate) fn start(target: Target, place: &Path) -> Result<Self> {
         let folder = TempDir::new_in(place)?;
-        let (database, log) = (folder.path().join("calls.db"), folder.path().join("log"));
-        let mut command = target.command(&database)?;
+        let database = folder.path().join("calls.db");
+        Self::over_in(target, database, folder)
+    }
+
+    /// Starts the service over a database that is there.
+    pub(crate) fn over(target: Target, database: &Path, place: &Path) -> Result<Self> {
+        Self::over_in(target, database.to_owned(), TempDir::new_in(place)?)
+    }
+
+    fn over_in(target: Target, database: PathBuf, folder: TempDir) -> Result<Self> {
+        let command = target.command(&database)?;
+        let rows = match target {
+            Target::NoStore | Target::NoQueue => None,
+            _ => Some(Rows::of_service(database)?),
+        };
+        Self::spawn(target, command, &Listening::Logged, script::PATH, rows, folder)
+    }
+
+    /// Runs `command`. Its log goes to a file in `folder`, as it would in production go to something that keeps it.
+    pub(crate) fn spawn(
+        target: Target,
+        mut command: Command,
+        listening: &Listening,
+        path: &'static str,
+        rows: Option<Rows>,
+        folder: TempDir,
+    ) -> Result<Self> {
+        let log = folder.path().join("log");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);
         let started = Instant::now();
         let mut child = command.spawn().with_context(|| format!("cannot start {}", target.name()))?;
         let address = loop {
-            if let Some(address) = address(&std::fs::read_to_string(&log)?) {
+            let address = match listening {
+                Listening::Logged => address(&std::fs::read_to_string(&log)?),
+                Listening::At(address) => TcpStream::connect(address).is_ok().then_some(*address),
+            };
+            if let Some(address) = address {
                 break address;
             }
             if let Some(status) = child.try_wait()? {
                 bail!("{} ended with {status}: {}", target.name(), std::fs::read_to_string(&log)?);
             }
+            if started.elapsed() > PATIENCE {
+                let _ = child.kill();
+                let _ = child.wait();
+                bail!("{} does not listen: {}", target.name(), std::fs::read_to_string(&log)?);
+            }
             std::thread::sleep(Duration::from_micros(200));
         };
-        Ok(Self { target, child, address, started, until_listening: started.elapsed(), database, _folder: folder })
+        let until_listening = started.elapsed();
+        Ok(Self { target, child, address, started, until_listening, path, rows, _folder: folder })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -103,6 +136,11 @@ impl Server {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// A script's seed that was not used for this database before.
+    pub(crate) fn seed(&self) -> u64 {
+        self.rows.as_ref().map_or(0, |rows| rows.last.unsigned_abs())
     }
 
     /// The memory, in KiB: now, and at its greatest.
@@ -123,19 +161,32 @@ impl Server {
         }
     }
 
-    /// Stops the process in order. Where there is a database, it must hold as many turns as were answered.
+    /// Stops the process in order. Where there is a database, it must hold as many more turns as were answered; a peer's
+    /// at least those, since one may store a turn and then fail to say so.
     pub(crate) fn stop(mut self, answered: u64) -> Result<()> {
+        let name = self.target.name();
         let sent = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status()?;
-        ensure!(sent.success(), "{} takes no signal", self.target.name());
-        let status = self.child.wait()?;
-        ensure!(status.success(), "{} ended with {status}", self.target.name());
-        if matches!(self.target, Target::Service | Target::Quiet) {
-            let database =
-                rusqlite::Connection::open_with_flags(&self.database, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-            let stored: u64 = database.query_row("SELECT count(*) FROM call_transcriptions", [], |row| row.get(0))?;
-            ensure!(stored == answered, "{answered} turns were answered 201, but {stored} are stored");
+        ensure!(sent.success(), "{name} takes no signal");
+        let status = self.ended()?;
+        let strict = self.target.keeps_promises();
+        ensure!(!strict || status.success(), "{name} ended with {status}");
+        if let Some(rows) = &self.rows {
+            let stored = rows.since()?;
+            let kept = if strict { stored == answered } else { stored >= answered };
+            ensure!(kept, "{name} answered that {answered} turns are stored, but {stored} are");
         }
         Ok(())
+    }
+
+    fn ended(&mut self) -> Result<ExitStatus> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            ensure!(Instant::now() < end, "{} does not end", self.target.name());
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 

@@ -1,0 +1,90 @@
+//! What is put under load: the service, the service with parts left out, and what else people would use.
+
+use crate::ceiling::Without;
+use anyhow::Result;
+use clap::ValueEnum as _;
+use serde::Serialize;
+use std::path::Path;
+use std::process::Command;
+
+/// What is put under load, and under which circumstances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Target {
+    /// The real binary over an empty database.
+    Service,
+    /// The same, told to log no line a request.
+    Quiet,
+    /// The same HTTP stack and the writer's thread, but no database.
+    NoStore,
+    /// The HTTP stack alone, which answers by itself.
+    NoQueue,
+    /// The real binary over a database of very many turns.
+    Large,
+    /// The real binary over a database of some turns.
+    Filled,
+    /// The same, while the database is copied again and again.
+    DuringBackups,
+    /// `PocketBase`, a service in Go over SQLite, as it is set by default.
+    PocketBase,
+    /// The webhook as one would first write it in Python.
+    FastApi,
+}
+
+impl Target {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::Quiet => "service, no log line a request",
+            Self::NoStore => "no store",
+            Self::NoQueue => "no queue",
+            Self::Large => "service, large database",
+            Self::Filled => "service, nothing beside it",
+            Self::DuringBackups => "service, during backups",
+            Self::PocketBase => "PocketBase",
+            Self::FastApi => "FastAPI",
+        }
+    }
+
+    /// Whether its database must hold exactly as many turns as it answered.
+    pub(crate) fn keeps_promises(self) -> bool {
+        !matches!(self, Self::PocketBase | Self::FastApi)
+    }
+
+    /// How to run it, for what is of this project.
+    pub(crate) fn command(self, database: &Path) -> Result<Command> {
+        let mut command = match self {
+            Self::NoStore | Self::NoQueue => {
+                let without = if self == Self::NoStore { Without::Store } else { Without::Queue };
+                let without = without.to_possible_value().expect("no value is hidden");
+                let mut command = Command::new(std::env::current_exe()?);
+                command.args(["--serve-without", without.get_name()]);
+                command
+            }
+            _ => {
+                let mut command = service();
+                let level = if self == Self::Quiet { "info,poem=warn,http=off" } else { "info,poem=warn" };
+                command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--log-level", level]);
+                command.arg("--database").arg(database);
+                command
+            }
+        };
+        without_settings(&mut command);
+        Ok(command)
+    }
+}
+
+/// The real binary, with its own defaults.
+pub(crate) fn service() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_transcribe-hook"));
+    without_settings(&mut command);
+    command
+}
+
+fn without_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TRANSCRIBE_HOOK_") {
+            command.env_remove(name);
+        }
+    }
+}
