@@ -5,6 +5,7 @@ use super::error::{ApiError, Delivery, Refused};
 use super::payload::JsonBody;
 use super::trace;
 use crate::ingest::{self, Unreadable};
+use crate::model::NewTurn;
 use crate::store::{StoredTurn, Write, Written};
 use crate::writer::Writer;
 use poem::{Endpoint, IntoResponse as _, Request, Response};
@@ -109,7 +110,7 @@ impl WebhooksApi {
         _idempotency_key: Header<Option<String>>,
         body: JsonBody<TurnDelivery>,
     ) -> Result<TurnAnswer, Refused<Delivery>> {
-        Ok(deliver(&self.writer, request, &body.bytes).await?.into())
+        Ok(store(&self.writer, read(request, &body.bytes)?).await?.into())
     }
 }
 
@@ -130,18 +131,22 @@ impl From<StoredTurn> for TurnAnswer {
     }
 }
 
-/// Stores the turn in a delivery's body.
-async fn deliver(writer: &Writer, request: &Request, body: &[u8]) -> Result<StoredTurn, ApiError> {
+/// The turn in a delivery.
+fn read(request: &Request, body: &[u8]) -> Result<NewTurn, ApiError> {
     let key = match request.headers().get(ingest::KEY_HEADER) {
         Some(key) => {
             Some(key.to_str().map_err(|_| ApiError::field(ingest::KEY_HEADER, "must be printable ASCII characters"))?)
         }
         None => None,
     };
-    let turn = ingest::read_turn(body, key).map_err(|unreadable| match unreadable {
+    ingest::read_turn(body, key).map_err(|unreadable| match unreadable {
         Unreadable::Json(error) => ApiError::field("body", format_args!("must be a JSON object: {error}")),
         Unreadable::Fields(problems) => ApiError::fields(&problems),
-    })?;
+    })
+}
+
+/// Stores a turn, which is on disk when this returns.
+async fn store(writer: &Writer, turn: NewTurn) -> Result<StoredTurn, ApiError> {
     let conversation_id = turn.conversation_id.clone();
     trace::note(&conversation_id);
     let Written::Turn(stored) = writer.write(Write::AppendTurn(turn)).await? else {
@@ -164,8 +169,12 @@ impl Endpoint for TurnEndpoint {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
-        let (request, mut body) = request.split();
-        let body = JsonBody::<TurnDelivery>::checked(&request, &mut body).await?;
-        Ok(TurnAnswer::from(deliver(&self.writer, &request, &body.bytes).await?).into_response())
+        // While a turn waits for the disk, its request's memory is given back: hundreds may wait.
+        let turn = {
+            let (request, mut body) = request.split();
+            let body = JsonBody::<TurnDelivery>::checked(&request, &mut body).await?;
+            read(&request, &body.bytes)?
+        };
+        Ok(TurnAnswer::from(store(&self.writer, turn).await?).into_response())
     }
 }
