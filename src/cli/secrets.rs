@@ -186,11 +186,11 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = file.path().to_str().unwrap();
         for (content, line) in [
-            ("", ["--elevenlabs-secret", "shorty"]),
+            ("", ["--elevenlabs-secret", "shorty\u{e9}"]),
             ("", ["--elevenlabs-secret", ""]),
             ("", ["--elevenlabs-secret", "shorty\u{e9}_but_long_enough"]),
             ("\n \n", ["--elevenlabs-secret-file", path]),
-            ("secret_number_one\nshorty\n", ["--elevenlabs-secret-file", path]),
+            ("secret_number_one\nshorty\u{e9}\n", ["--elevenlabs-secret-file", path]),
             ("", ["--elevenlabs-secret-file", "/nowhere/at/all"]),
         ] {
             std::fs::write(&file, content).unwrap();
