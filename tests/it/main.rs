@@ -9,6 +9,7 @@ mod backup;
 mod calls;
 mod cli;
 mod concurrency;
+mod convai;
 mod crash;
 mod drivers;
 mod errors;
