@@ -59,7 +59,8 @@
 //! row never changes its number or its words as heard; it gains `final_text`, `interrupted`, `place` in the true order, and
 //! `superseded_by` where another row stands for it: a turn that comes after the record is stored under its own number, and
 //! the row that was made for the record's entry steps back. A call without a record has none of this and pays nothing for it.
-//! The record after a call is taken to be complete, the histories of tools not to be.
+//! The record after a call is taken to be complete, the histories of tools not to be. Where no record says when a call
+//! began, its earliest turn does, and where there is none, the platform's report.
 //!
 //! **Sequence numbers.** Counting rows, or taking the maximum, would cost more the longer a call is, and outside the
 //! transaction would give one number twice. `turn_count` in the call's row is both the count and the last number; a
@@ -95,7 +96,8 @@
 //!
 //! **Signatures.** `api::signed` is the one way in for what the platform posts after a call. The header is looked at before
 //! the body, the digest is computed while the body comes, and nothing of the body is believed before the last byte: an
-//! event waits in memory, a recording in a file aside. Whoever has no secret can therefore make the service write, but not
+//! event waits in memory, of which long ones share a bounded amount (503 beyond it), and are read one at a time; a
+//! recording waits in a file aside. Whoever has no secret can therefore make the service write, but not
 //! keep, as much as `--audio-max-body` in each of four places, and no longer than data comes at least every half minute.
 //!
 //! **Recordings.** They are files beside the database, named for their conversation, so that a backup of the database is

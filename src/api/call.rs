@@ -145,6 +145,9 @@ pub(super) struct Call {
     /// The platform's name for the agent that spoke.
     #[oai(nullable)]
     agent_id: Option<String>,
+    /// The platform's user id, in its words.
+    #[oai(nullable)]
+    user_id: Option<String>,
     #[oai(nullable)]
     direction: Option<Direction>,
     /// Why it ended or failed, in the platform's free words; `inactivity` where the service ended it.
@@ -211,6 +214,7 @@ impl From<model::Call> for Call {
             driver_conflict: report.driver_conflict,
             duration_seconds: report.duration_seconds,
             agent_id: report.agent_id,
+            user_id: report.user_id,
             direction: report.direction.map(Into::into),
             termination_reason: report.termination_reason,
             outcome: report.outcome.map(Into::into),
@@ -259,6 +263,7 @@ impl Example for Call {
             driver_conflict: None,
             duration_seconds: Some(160),
             agent_id: Some("agent_5501k9czkv3qepy815bm59nt04qk".to_owned()),
+            user_id: Some("driver_1042".to_owned()),
             direction: Some(Direction::Outbound),
             termination_reason: Some("Call ended by remote party".to_owned()),
             outcome: Some(CallOutcome::Success),

@@ -118,6 +118,8 @@ impl CallsApi {
         let query = CallQuery {
             status: status.0.map(Into::into),
             driver_id,
+            user_id: None,
+            agent_id: None,
             started_after: started_after.0.map(|time| time.0),
             started_before: started_before.0.map(|time| time.0),
             text: q.0,

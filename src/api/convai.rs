@@ -2,21 +2,22 @@
 //!
 //! Once the platform has reported a call, its conversation is given back as the platform sent it; before that, by what is
 //! known so far. Names and forms are the platform's: <https://elevenlabs.io/docs/api-reference/conversations/list>.
+//! Unlike everywhere else, parameters that are not known are let be: an SDK adds them at will.
 
 use super::Reader;
 use super::Tag;
 use super::calls::no_call;
 use super::error::{ApiError, List, Read, Refused};
 use super::payload::Done;
-use super::query::{ListQuery, no_parameters};
-use crate::model::{self, CallOutcome, CallStatus, DriverId, Speaker, Timestamp, Turn};
+use super::query::ListQuery;
+use crate::model::{self, CallOutcome, CallStatus, Speaker, Timestamp, Turn};
 use crate::recording::Recordings;
 use crate::store::{CallKey, CallQuery, Order, TurnOrder, TurnQuery};
 use poem::{Body, Request};
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Binary;
 use poem_openapi::types::{Any, Example};
-use poem_openapi::{ApiResponse, Object, OpenApi};
+use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 use serde_json::{Value, json};
 
 pub(super) struct ConvaiApi {
@@ -116,6 +117,24 @@ impl Example for ConversationPage {
     }
 }
 
+/// Which end of the list comes first.
+#[derive(Debug, Clone, Copy, Enum)]
+#[oai(rename_all = "snake_case")]
+enum SortDirection {
+    /// The oldest.
+    Asc,
+    /// The newest.
+    Desc,
+}
+
+/// The form of a conversation.
+#[derive(Debug, Clone, Copy, Enum)]
+#[oai(rename_all = "snake_case")]
+enum ConversationFormat {
+    /// The platform's own JSON.
+    Json,
+}
+
 #[derive(ApiResponse)]
 enum Recording {
     /// The recording.
@@ -132,7 +151,7 @@ const fn default_page_size() -> u16 {
 impl ConvaiApi {
     /// List conversations as the platform does
     ///
-    /// The newest first.
+    /// The newest first. Other parameters of the platform's are let be.
     #[oai(path = "/conversations", method = "get", operation_id = "list_conversations")]
     #[expect(clippy::too_many_arguments, reason = "the framework takes each query parameter as an argument")]
     async fn list_conversations(
@@ -143,8 +162,11 @@ impl ConvaiApi {
         /// Greatest number of conversations in the page.
         #[oai(default = "default_page_size", validator(minimum(value = "1"), maximum(value = "100")))]
         page_size: Query<u16>,
-        /// Only calls of the driver of this number, also as in `driver_1042`.
+        /// Only calls of this user of the platform. Of calls whose user the platform has not named, those of the driver of
+        /// this number, also as in `driver_1042`.
         user_id: Query<Option<String>>,
+        /// Only calls of this agent.
+        agent_id: Query<Option<String>>,
         /// Only calls that started at this time or later, in seconds since 1970.
         call_start_after_unix: Query<Option<i64>>,
         /// Only calls that started before this time, in seconds since 1970.
@@ -152,9 +174,10 @@ impl ConvaiApi {
         /// Only calls whose conversation id, driver's name or any message contains this text.
         #[oai(validator(min_length = 1, max_length = 200))]
         search: Query<Option<String>>,
+        /// Which end of the list comes first; the newest without it.
+        sort_direction: Query<Option<SortDirection>>,
     ) -> Result<Done<ConversationPage>, Refused<List>> {
-        let filters = ["page_size", "user_id", "call_start_after_unix", "call_start_before_unix", "search"];
-        let list = ListQuery::of(request, &filters)?;
+        let list = ListQuery::of_platform(request, &FILTERS)?;
         let time = |field: &str, seconds: Option<i64>| {
             let micros = seconds.map(|seconds| seconds.checked_mul(1_000_000).and_then(Timestamp::from_unix_micros));
             match micros {
@@ -162,18 +185,23 @@ impl ConvaiApi {
                 micros => Ok(micros.flatten()),
             }
         };
-        if search.0.as_ref().is_some_and(|text| text.contains('\0')) {
-            return Err(ApiError::field("search", "must not contain U+0000").into());
+        for (name, text) in [("search", &search.0), ("user_id", &user_id.0), ("agent_id", &agent_id.0)] {
+            if text.as_ref().is_some_and(|text| text.contains('\0')) {
+                return Err(ApiError::field(name, "must not contain U+0000").into());
+            }
         }
-        let driver = |id: &str| DriverId::new(id.strip_prefix("driver_").unwrap_or(id).parse().ok()?).ok();
-        let driver_id = user_id.0.as_deref().map(driver);
         let query = CallQuery {
             status: None,
-            driver_id: driver_id.flatten(),
+            driver_id: None,
+            user_id: user_id.0,
+            agent_id: agent_id.0,
             started_after: time("call_start_after_unix", call_start_after_unix.0)?,
             started_before: time("call_start_before_unix", call_start_before_unix.0)?,
             text: search.0,
-            order: Order::Descending,
+            order: match sort_direction.0.unwrap_or(SortDirection::Desc) {
+                SortDirection::Asc => Order::Ascending,
+                SortDirection::Desc => Order::Descending,
+            },
             after: list.key_in(cursor.0.as_deref(), |key| {
                 let (start, id) = key.split_once(' ')?;
                 Some(CallKey { start: Timestamp::parse(start).ok()?, id: id.parse().ok()? })
@@ -181,10 +209,6 @@ impl ConvaiApi {
             limit: page_size.0.into(),
             with_total: false,
         };
-        if driver_id == Some(None) {
-            // Nobody here has such an id.
-            return Ok(Done(ConversationPage { conversations: Vec::new(), next_cursor: None, has_more: false }));
-        }
         let page = self.reader.read(move |store| store.calls(&query)).await?;
         let cut_at = page.rows.last().filter(|_| page.has_more);
         let next_cursor = cut_at.map(|call| list.cursor_behind(format_args!("{} {}", call.call_start_time, call.id)));
@@ -197,20 +221,25 @@ impl ConvaiApi {
 
     /// Get a conversation as the platform gives it
     ///
-    /// After the platform's report with all that it sent, before it with what is known so far.
+    /// After the platform's report with all that it sent, before it with what is known so far. `has_audio` says whether a
+    /// recording is kept here.
     #[oai(path = "/conversations/:conversation_id", method = "get", operation_id = "get_conversation")]
     async fn get_conversation(
         &self,
-        request: &Request,
         /// The platform's name for the call.
         conversation_id: Path<String>,
+        /// The form of the answer; there is only one here.
+        #[oai(name = "format")]
+        _format: Query<Option<ConversationFormat>>,
     ) -> Result<Done<Any<Value>>, Refused<Read>> {
-        no_parameters(request)?;
         let id = super::conversation_id(&conversation_id.0)?;
+        let recording = self.recordings.as_ref().map(|recordings| recordings.path(&id));
         let found = self.reader.read(move |store| {
+            let has_audio = recording.is_some_and(|file| file.is_file());
             let Some(call) = store.call(&id)? else { return Ok(None) };
             if let Some(event) = call.report.record_event_id.map(|id| store.event(id)).transpose()?.flatten() {
-                if let Some(data) = conversation_in(&event.body) {
+                if let Some(mut data) = conversation_in(&event.body) {
+                    data["has_audio"] = has_audio.into();
                     return Ok(Some(data));
                 }
             }
@@ -222,7 +251,7 @@ impl ConvaiApi {
                 limit: MAX_TURNS,
                 with_total: false,
             })?;
-            Ok(Some(so_far(&call, &turns.map_or(Vec::new(), |page| page.rows))))
+            Ok(Some(so_far(&call, &turns.map_or(Vec::new(), |page| page.rows), has_audio)))
         });
         Ok(Done(Any(found.await?.ok_or_else(|| no_call(&conversation_id.0))?)))
     }
@@ -231,11 +260,9 @@ impl ConvaiApi {
     #[oai(path = "/conversations/:conversation_id/audio", method = "get", operation_id = "get_conversation_audio")]
     async fn get_conversation_audio(
         &self,
-        request: &Request,
         /// The platform's name for the call.
         conversation_id: Path<String>,
     ) -> Result<Recording, Refused<Read>> {
-        no_parameters(request)?;
         let id = super::conversation_id(&conversation_id.0)?;
         let none = || ApiError::NotFound(format!("there is no recording of the call {}", conversation_id.0));
         let path = self.recordings.as_ref().ok_or_else(none)?.path(&id);
@@ -243,6 +270,10 @@ impl ConvaiApi {
         Ok(Recording::Found(Binary(Body::from_async_read(file))))
     }
 }
+
+/// The parameters of the list that say which conversations, and in which order.
+const FILTERS: [&str; 6] =
+    ["user_id", "agent_id", "call_start_after_unix", "call_start_before_unix", "search", "sort_direction"];
 
 /// Greatest number of turns of a conversation that is given as far as it is known.
 const MAX_TURNS: usize = 100_000;
@@ -255,7 +286,7 @@ fn conversation_in(body: &[u8]) -> Option<Value> {
 }
 
 /// The same of what is known here.
-fn so_far(call: &model::Call, turns: &[Turn]) -> Value {
+fn so_far(call: &model::Call, turns: &[Turn], has_audio: bool) -> Value {
     let start = call.call_start_time.unix_micros();
     let transcript: Vec<_> = turns
         .iter()
@@ -276,7 +307,7 @@ fn so_far(call: &model::Call, turns: &[Turn]) -> Value {
         "agent_id": call.report.agent_id.as_deref().unwrap_or_default(),
         "conversation_id": call.conversation_id.as_str(),
         "status": status(call),
-        "user_id": call.driver_id.map(|id| id.to_string()),
+        "user_id": call.report.user_id.clone().or_else(|| call.driver_id.map(|id| id.to_string())),
         "transcript": transcript,
         "metadata": {
             "start_time_unix_secs": seconds(call.call_start_time),
@@ -284,7 +315,7 @@ fn so_far(call: &model::Call, turns: &[Turn]) -> Value {
             "termination_reason": call.report.termination_reason,
         },
         "analysis": null,
-        "has_audio": false,
+        "has_audio": has_audio,
         "has_user_audio": false,
         "has_response_audio": false,
         "has_auxiliary_audio": false,

@@ -96,15 +96,24 @@ impl PostCallApi {
     ) -> Result<Done<EventTaken>, Refused<PostCall>> {
         match self.gate.take(request.headers(), body.body).await? {
             Delivered::Recording(recording) => Ok(recorded(&self.writer, recording).await?),
-            Delivered::Event(body) => Ok(keep(&self.writer, body).await?),
+            Delivered::Event(event) => {
+                let reading = self.gate.turn_to_read(&event).await;
+                let read = read(event.body.clone()).await?;
+                drop(reading);
+                Ok(keep(&self.writer, read).await?)
+            }
         }
     }
 }
 
-/// Keeps an event, and whatever can be read of it.
-async fn keep(writer: &Writer, body: Bytes) -> Result<Done<EventTaken>, ApiError> {
+/// Reads an event, off the threads that serve connections.
+async fn read(body: Bytes) -> Result<NewEvent, ApiError> {
     let read = tokio::task::spawn_blocking(move || events::of_body(body)).await;
-    let event = read.map_err(|_| ApiError::Unavailable("the service is stopping; try again shortly", None))?;
+    read.map_err(|_| ApiError::Unavailable("the service is stopping; try again shortly", None))
+}
+
+/// Keeps an event, and whatever could be read of it.
+async fn keep(writer: &Writer, event: NewEvent) -> Result<Done<EventTaken>, ApiError> {
     let (event_type, conversation) = (event.event_type.clone(), event.conversation_id.clone());
     let (outcome, remarks) = (event.outcome, event.error.clone());
     if let Some(id) = &conversation {

@@ -1,7 +1,8 @@
 //! What lists have in common: strict query parameters, and cursors.
 //!
 //! A parameter that an operation does not know, or that is given twice, is refused rather than ignored: a filter with a
-//! spelling mistake would otherwise return everything. A cursor is opaque to clients. It holds the key of the last row
+//! spelling mistake would otherwise return everything. The platform's own operations are the exception, since its SDKs
+//! add parameters at will. A cursor is opaque to clients. It holds the key of the last row
 //! seen and a digest of the query that it belongs to, so that it cannot be carried over to another query.
 
 use super::error::ApiError;
@@ -30,6 +31,17 @@ impl ListQuery {
     pub(super) fn of(request: &Request, filters: &[&str]) -> Result<Self, ApiError> {
         let known: Vec<&str> = filters.iter().chain(&PAGING).copied().collect();
         parameters(request, &known).map(Self)
+    }
+
+    /// The query of one of the platform's own operations, of which only [`PAGING`] and `filters` are looked at.
+    ///
+    /// # Errors
+    /// One of these is given twice.
+    pub(super) fn of_platform(request: &Request, filters: &[&str]) -> Result<Self, ApiError> {
+        let mut pairs = read(request)?;
+        pairs.retain(|(name, _)| filters.contains(&name.as_str()) || PAGING.contains(&name.as_str()));
+        once_each(&pairs)?;
+        Ok(Self(pairs))
     }
 
     /// The key of the last row seen, as it was given to [`ListQuery::cursor_behind`].
@@ -82,16 +94,23 @@ pub(super) fn no_parameters(request: &Request) -> Result<(), ApiError> {
 /// # Errors
 /// A parameter that is not in `known`, or that is given twice.
 fn parameters(request: &Request, known: &[&str]) -> Result<Vec<(String, String)>, ApiError> {
-    let pairs: Vec<(String, String)> =
-        request.params().map_err(|error| ApiError::field("query", format_args!("cannot be read: {error}")))?;
-    for (i, (name, _)) in pairs.iter().enumerate() {
-        if !known.contains(&name.as_str()) {
-            let there_are = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            return Err(ApiError::field(name, format_args!("is not a parameter here; there are {there_are}")));
-        }
-        if pairs[..i].iter().any(|(earlier, _)| earlier == name) {
-            return Err(ApiError::field(name, "must be given at most once"));
-        }
+    let pairs = read(request)?;
+    if let Some((name, _)) = pairs.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+        let there_are = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        return Err(ApiError::field(name, format_args!("is not a parameter here; there are {there_are}")));
     }
+    once_each(&pairs)?;
     Ok(pairs)
+}
+
+fn read(request: &Request) -> Result<Vec<(String, String)>, ApiError> {
+    request.params().map_err(|error| ApiError::field("query", format_args!("cannot be read: {error}")))
+}
+
+fn once_each(pairs: &[(String, String)]) -> Result<(), ApiError> {
+    let twice = |(i, (name, _)): &(usize, &(String, String))| pairs[..*i].iter().any(|(earlier, _)| earlier == name);
+    match pairs.iter().enumerate().find(twice) {
+        Some((_, (name, _))) => Err(ApiError::field(name, "must be given at most once")),
+        None => Ok(()),
+    }
 }

@@ -17,7 +17,7 @@ use poem::{Body, Result};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
 /// What is taken after a call, and from whom.
@@ -51,9 +51,12 @@ impl PostCallSettings {
 /// Greatest number of recordings that arrive at once.
 const MAX_RECORDINGS: usize = 4;
 
-/// Greatest number of long events that arrive at once. Before the last byte it is not known who sends one, and by
-/// default each holds 16 MiB.
-const MAX_LONG_EVENTS: usize = 8;
+/// How much memory the bodies of long events take at once, in bytes, if none may be longer. Before the last byte it is not
+/// known who sends one.
+const EVENTS_MEMORY: usize = 64 << 20;
+
+/// The unit in which this memory is given out, in bytes.
+const PORTION: usize = 1024;
 
 /// How long nothing of a body may come.
 const STALLED: Duration = Duration::from_secs(30);
@@ -67,10 +70,18 @@ const FIRST_LOOK: usize = 64 * 1024;
 /// A delivery that the platform has signed.
 #[derive(Debug)]
 pub enum Delivered {
-    /// The body of an event.
-    Event(Bytes),
+    /// An event.
+    Event(Taken),
     /// A recording, and what became of it.
     Recording(Result<Kept, Unreadable>),
+}
+
+/// The body of an event. Its share of the memory for long ones is given back when this goes.
+#[derive(Debug)]
+pub struct Taken {
+    /// As it came.
+    pub body: Bytes,
+    memory: Option<OwnedSemaphorePermit>,
 }
 
 /// Takes deliveries.
@@ -78,16 +89,19 @@ pub enum Delivered {
 pub struct Gate {
     settings: Arc<PostCallSettings>,
     recordings: Arc<Semaphore>,
-    long_events: Arc<Semaphore>,
+    events_memory: Arc<Semaphore>,
+    reading: Arc<Semaphore>,
 }
 
 impl Gate {
     /// Takes deliveries by these settings.
     pub fn new(settings: PostCallSettings) -> Self {
+        let memory = EVENTS_MEMORY.max(settings.max_body).div_ceil(PORTION).min(Semaphore::MAX_PERMITS);
         Self {
             settings: Arc::new(settings),
             recordings: Arc::new(Semaphore::new(MAX_RECORDINGS)),
-            long_events: Arc::new(Semaphore::new(MAX_LONG_EVENTS)),
+            events_memory: Arc::new(Semaphore::new(memory)),
+            reading: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -104,8 +118,8 @@ impl Gate {
     /// Takes a body to its end and verifies it.
     ///
     /// # Errors
-    /// 401 without a fitting signature; 413; 400 for a body that broke off; 503 when too many recordings arrive or the
-    /// disk does not take one.
+    /// 401 without a fitting signature; 413; 400 for a body that broke off; 503 when too much arrives at once or the disk
+    /// does not take a recording.
     pub async fn take(&self, headers: &HeaderMap, body: Body) -> Result<Delivered, ApiError> {
         let settings = &*self.settings;
         let now = Timestamp::now().unix_micros().div_euclid(1_000_000);
@@ -113,33 +127,36 @@ impl Gate {
         let mut verification = match Verification::begin(header, &settings.secrets, now, settings.tolerance) {
             Ok(begun) => begun,
             Err(refusal) => {
-                drain(body).await;
+                drain(&mut std::pin::pin!(body.into_bytes_stream()), 1 << 20).await;
                 return Err(unauthorized(refusal));
             }
         };
         let longest = settings.max_body.max(settings.max_audio_body);
-        if headers.typed_get::<ContentLength>().is_some_and(|ContentLength(length)| length > longest as u64) {
+        let announced = headers.typed_get::<ContentLength>().map_or(0, |ContentLength(length)| length);
+        let Some(announced) = usize::try_from(announced).ok().filter(|length| *length <= longest) else {
             return Err(ApiError::TooLarge(longest));
-        }
+        };
         let started = Instant::now();
         let mut pieces = std::pin::pin!(body.into_bytes_stream());
         let mut taken = BytesMut::new();
         let mut look_at = FIRST_LOOK;
-        let mut place = None;
+        let mut memory = None;
         while let Some(piece) = next(&mut pieces, started + LONGEST.0).await? {
             verification.update(&piece);
             taken.extend_from_slice(&piece);
             if taken.len() >= look_at {
                 if is_recording(&taken) {
+                    drop(memory);
                     return self.stream(verification, taken.freeze(), pieces).await;
                 }
-                if place.is_none() {
-                    let free = self.long_events.try_acquire();
-                    place = Some(free.map_err(|_| {
-                        ApiError::Unavailable("too many long events arrive at once; try again shortly", None)
-                    })?);
-                }
                 look_at = taken.len() * 2;
+                let length = look_at.max(announced).min(settings.max_body);
+                if !self.give_memory(&mut memory, length) {
+                    drop((taken, memory));
+                    drain(&mut pieces, settings.max_body).await;
+                    return Err(ApiError::Unavailable("too many long events arrive at once; try again shortly", None));
+                }
+                taken.reserve(length.saturating_sub(taken.len()));
             }
             if taken.len() > settings.max_body {
                 return Err(ApiError::TooLarge(settings.max_body));
@@ -149,12 +166,33 @@ impl Gate {
             let body = taken.freeze();
             return match self.stream(verification, body.clone(), pieces).await? {
                 // Short enough to be kept as it came, like any other event that cannot be read.
-                Delivered::Recording(Err(_)) if body.len() <= settings.max_body => Ok(Delivered::Event(body)),
+                Delivered::Recording(Err(_)) if body.len() <= settings.max_body => {
+                    Ok(Delivered::Event(Taken { body, memory }))
+                }
                 other => Ok(other),
             };
         }
         verification.finish().map_err(unauthorized)?;
-        Ok(Delivered::Event(taken.freeze()))
+        Ok(Delivered::Event(Taken { body: taken.freeze(), memory }))
+    }
+
+    /// Makes what was given for a body enough for this length, if there is so much left.
+    fn give_memory(&self, given: &mut Option<OwnedSemaphorePermit>, length: usize) -> bool {
+        let has = given.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let Ok(more) = u32::try_from(length.div_ceil(PORTION).saturating_sub(has)) else { return false };
+        let Ok(more) = self.events_memory.clone().try_acquire_many_owned(more) else { return false };
+        match given {
+            Some(given) => given.merge(more),
+            None => *given = Some(more),
+        }
+        true
+    }
+
+    /// Waits until a long event may be read, which takes some times the memory of its body: one at a time. Short ones need
+    /// not wait.
+    pub async fn turn_to_read(&self, event: &Taken) -> Option<SemaphorePermit<'_>> {
+        event.memory.as_ref()?;
+        self.reading.acquire().await.ok()
     }
 
     /// Takes the rest of a recording, whose beginning was taken already.
@@ -200,14 +238,14 @@ fn unauthorized(refusal: signature::Refusal) -> ApiError {
     ApiError::Unauthorized(refusal.to_string())
 }
 
-/// Lets a refused sender end, if it does so soon, so that it hears why instead of a broken connection.
-async fn drain(body: Body) {
+/// Lets a refused sender end, if it does so soon and within so many bytes, so that it hears why instead of a broken
+/// connection.
+async fn drain(pieces: &mut (impl Stream<Item = io::Result<Bytes>> + Unpin), longest: usize) {
     let end = Instant::now() + Duration::from_secs(2);
-    let mut pieces = std::pin::pin!(body.into_bytes_stream());
     let mut length = 0;
-    while let Ok(Some(piece)) = next(&mut pieces, end).await {
+    while let Ok(Some(piece)) = next(pieces, end).await {
         length += piece.len();
-        if length > 1 << 20 {
+        if length > longest {
             return;
         }
     }

@@ -74,6 +74,8 @@ impl<W: Fn(Write) -> Result<Outcome, String>> Unfinished for StoreKeeper<W> {
         let mut query = CallQuery {
             status: None,
             driver_id: None,
+            user_id: None,
+            agent_id: None,
             started_after: Timestamp::now().plus_seconds(-LATELY),
             started_before: None,
             text: None,

@@ -123,7 +123,7 @@ fn finish(args: &BackfillArgs, numbers: &[(&str, usize)], failed: &[String]) -> 
     } else {
         let numbers: Vec<_> =
             numbers.iter().map(|(name, number)| format!("{number} {}", name.replace('_', " "))).collect();
-        let would = if args.dry_run { " (nothing was changed)" } else { "" };
+        let would = if args.dry_run { " (a dry run: so it would be, and nothing was changed)" } else { "" };
         println!("{}, {} failed{would}", numbers.join(", "), failed.len());
     }
     if failed.is_empty() { Ok(()) } else { bail!("{} could not be fetched or stored", failed.len()) }

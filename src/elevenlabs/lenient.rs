@@ -133,10 +133,8 @@ impl<'a> At<'a> {
     /// A driver's number: a whole number, in digits too, also as in `driver_1042`.
     pub(super) fn driver(&self, remarks: &mut Remarks) -> Option<DriverId> {
         let text = self.text(remarks)?;
-        let text = text.trim();
-        let digits = text.strip_prefix("driver_").unwrap_or(text);
         // What names nobody of this fleet is no mistake of the report: a platform's user id may be anything.
-        Some(digits).filter(|d| d.bytes().all(|b| b.is_ascii_digit()))?.parse().ok().and_then(|n| DriverId::new(n).ok())
+        DriverId::from_platform(&text)
     }
 
     pub(super) fn phone(&self, remarks: &mut Remarks) -> Option<PhoneNumber> {

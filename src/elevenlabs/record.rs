@@ -47,12 +47,13 @@ fn facts(data: &At<'_>, remarks: &mut Remarks) -> Facts {
     let client = data.get("conversation_initiation_client_data");
     let (phone, batch) = (metadata.get("phone_call"), metadata.get("batch_call"));
     let duration = metadata.get("call_duration_secs").whole(remarks).filter(|seconds| DURATIONS.contains(seconds));
-    let user_id = data.get("user_id").driver(remarks).or_else(|| client.get("user_id").driver(remarks));
+    let user_ids = [data.get("user_id"), client.get("user_id")];
     Facts {
         status: status(&data.get("status"), remarks),
         start: metadata.get("start_time_unix_secs").unix_seconds(remarks),
         duration_seconds: duration,
         agent_id: data.get("agent_id").text(remarks),
+        user_id: user_ids.iter().find_map(|id| id.text(remarks)),
         direction: direction(&phone.get("direction"), remarks),
         termination_reason: termination_reason(&metadata, remarks),
         outcome: outcome(&analysis.get("call_successful"), remarks),
@@ -65,7 +66,7 @@ fn facts(data: &At<'_>, remarks: &mut Remarks) -> Facts {
         analysis: analysis.value().filter(|value| value.is_object()).map(ToString::to_string),
         claims: DriverClaims {
             dynamic_variable: client.get("dynamic_variables").get("driver_id").driver(remarks),
-            user_id,
+            user_id: user_ids.iter().find_map(|id| id.driver(remarks)),
             batch_recipient: batch.get("batch_call_recipient_id").driver(remarks),
             phone_number: phone.get("external_number").phone(remarks),
         },

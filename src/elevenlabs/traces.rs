@@ -46,6 +46,7 @@ fn conversation_span(facts: Facts, span: &Span, attributes: &At<'_>, remarks: &m
         direction: direction(&attributes.get("elevenlabs.telephony.direction"), remarks),
         termination_reason: attributes.get("elevenlabs.termination_reason").text(remarks),
         outcome: outcome(&attributes.get("elevenlabs.analysis.call_successful"), remarks),
+        user_id: attributes.get("elevenlabs.user_id").text(remarks),
         summary: attributes.get("elevenlabs.analysis.transcript_summary").text(remarks),
         external_number: phone.text(remarks),
         claims: DriverClaims {

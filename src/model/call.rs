@@ -107,6 +107,8 @@ pub struct CallReport {
     pub duration_seconds: Option<i64>,
     /// The agent that spoke.
     pub agent_id: Option<String>,
+    /// The platform's user id, in its words.
+    pub user_id: Option<String>,
     /// Who called whom.
     pub direction: Option<Direction>,
     /// Why it ended or failed, in free words; `inactivity` where this service ended it.

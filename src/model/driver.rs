@@ -21,6 +21,13 @@ impl DriverId {
         }
     }
 
+    /// The number that the platform's words for a person stand for: digits, also as in `driver_1042`.
+    pub fn from_platform(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let digits = text.strip_prefix("driver_").unwrap_or(text);
+        Some(digits).filter(|d| d.bytes().all(|b| b.is_ascii_digit()))?.parse().ok().and_then(|n| Self::new(n).ok())
+    }
+
     /// The number.
     pub const fn get(self) -> i64 {
         self.0

@@ -46,6 +46,8 @@ pub struct Facts {
     pub duration_seconds: Option<i64>,
     /// The agent that spoke.
     pub agent_id: Option<String>,
+    /// The platform's user id, in its words.
+    pub user_id: Option<String>,
     /// Who called whom.
     pub direction: Option<Direction>,
     /// Why it ended or failed, in free words.
@@ -290,7 +292,7 @@ impl Facts {
             )+};
         }
         take!(status, start, duration_seconds, agent_id, direction, termination_reason, outcome, summary, title);
-        take!(main_language, cost, external_number, batch_id, analysis);
+        take!(main_language, cost, external_number, batch_id, analysis, user_id);
         self.claims.update(&newer.claims);
     }
 }

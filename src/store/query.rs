@@ -28,6 +28,10 @@ pub struct CallQuery {
     pub status: Option<CallStatus>,
     /// Only of this driver.
     pub driver_id: Option<DriverId>,
+    /// Only of this user of the platform; where no record names one, of the driver whose number the id is.
+    pub user_id: Option<String>,
+    /// Only of this agent of the platform.
+    pub agent_id: Option<String>,
     /// Only those that started at this instant or later.
     pub started_after: Option<Timestamp>,
     /// Only those that started before this instant.

@@ -222,6 +222,13 @@ impl Drop for Running {
     }
 }
 
+/// The greatest memory that a process has had, in KiB.
+pub fn peak(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
 /// Where turns are delivered.
 pub const TURNS: &str = "/webhooks/elevenlabs/transcription";
 

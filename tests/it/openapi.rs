@@ -316,7 +316,8 @@ fn check_type(schema: &Value, value: &Value, document: &Value, at: &str) {
 fn reading_with_a_parameter_that_there_is_not_is_refused() {
     let service = Service::start();
     for Operation { path, .. } in operations().iter().filter(|operation| operation.method == "GET") {
-        if ["/healthz", "/readyz"].contains(&path.as_str()) {
+        // The platform's own operations are asked by SDKs, which add parameters at will.
+        if ["/healthz", "/readyz"].contains(&path.as_str()) || path.starts_with("/v1/convai/") {
             continue;
         }
         let error = service.get(&format!("{}?no_such_parameter=1", filled(path))).expect_error(400);

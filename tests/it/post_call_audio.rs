@@ -1,13 +1,12 @@
 //! Recordings over HTTP: streamed, verified, kept whole, in little memory.
 
-use crate::harness::{Service, wait_for};
+use crate::harness::{Service, peak, wait_for};
 use crate::ingest::turn;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use std::io::{Cursor, Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 use transcribe_hook::secret::Secret;
 use transcribe_hook::signature::sign;
@@ -46,13 +45,6 @@ fn names(folder: &tempfile::TempDir) -> Vec<String> {
 
 fn noise(length: usize) -> Vec<u8> {
     (0..length).map(|n| u8::try_from((n * 2_654_435_761) >> 13 & 0xff).unwrap()).collect()
-}
-
-/// The greatest memory that a process has had, in KiB.
-fn peak(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 #[test]

@@ -259,6 +259,8 @@ fn lists_are_pages_of_one_order() {
         let mut query = CallQuery {
             status: None,
             driver_id: None,
+            user_id: None,
+            agent_id: None,
             started_after: None,
             started_before: None,
             text: None,

@@ -10,16 +10,16 @@ use std::time::Duration;
 use transcribe_hook::elevenlabs::read_history;
 use transcribe_hook::events;
 use transcribe_hook::ingest::read_turn;
-use transcribe_hook::model::{ConversationId, Message, NewEvent, Timestamp, Turn};
+use transcribe_hook::model::{ConversationId, DriverId, Message, NewDispatch, NewDriver, NewEvent, Timestamp, Turn};
 use transcribe_hook::secret::Secret;
 use transcribe_hook::signature::sign;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
 use transcribe_hook::store::{Kept, Store, TurnOrder, TurnQuery, Write, Written};
 
 /// The conversation of the samples.
-const CALL: &str = "conv_1901kaj4pr1penza6bbkscg6hgkc";
+pub const CALL: &str = "conv_1901kaj4pr1penza6bbkscg6hgkc";
 
-const FIRST: &str = "Hi Maria, this is dispatch calling about load 88123. Are you near your trailer right now?";
+pub const FIRST: &str = "Hi Maria, this is dispatch calling about load 88123. Are you near your trailer right now?";
 const PARKED: &str = "Yeah, I'm parked at the Pilot in Gary.";
 const CUT_OFF: &str = "Great. Your reefer is reading forty five degrees. Could you check the set...";
 const IN_FULL: &str =
@@ -82,8 +82,9 @@ fn state(store: &dyn Store) -> String {
     let call = store.call(&ConversationId::new(CALL).unwrap()).unwrap().unwrap();
     let report = &call.report;
     format!(
-        "{:?} {:?} {:?} {:?} {:?} {:?} {:#?}",
+        "{:?} {} {:?} {:?} {:?} {:?} {:?} {:#?}",
         call.status,
+        call.call_start_time,
         call.call_end_time,
         report.reconciled,
         report.title,
@@ -153,6 +154,41 @@ fn any_order_and_repetition_of_what_comes_ends_in_the_same_call() {
         Ok(())
     });
     checked.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+#[test]
+fn a_call_without_a_start_of_its_own_begins_the_same_in_whatever_order_things_come() {
+    let failure = |n: usize, at: i64| {
+        let mut failure = sample(n);
+        failure["data"]["conversation_id"] = json!(CALL);
+        failure["event_timestamp"] = json!(at);
+        post(&failure)
+    };
+    let mut without_start = sample(0);
+    without_start["data"]["metadata"].as_object_mut().unwrap().shift_remove("start_time_unix_secs");
+    let hello = live("agent", "Hello?", "2026-09-28T12:00:03Z");
+    let is_there = live("agent", "Is anybody there?", "2026-09-28T12:00:01Z");
+    let (first, second) = (failure(2, 1_790_596_802), failure(3, 1_790_596_805));
+    for (all, start) in [
+        (vec![first.clone(), second.clone()], "2026-09-28T12:00:05.000000Z"),
+        (vec![first, hello.clone(), is_there.clone(), second], "2026-09-28T12:00:01.000000Z"),
+        (vec![post(&without_start), hello, is_there], "2026-09-28T12:00:01.000000Z"),
+    ] {
+        let order = Just((0..all.len()).collect::<Vec<_>>()).prop_shuffle();
+        let config = ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() };
+        let wanted = std::cell::OnceCell::new();
+        let checked = TestRunner::new(config).run(&order, |order| {
+            let (store, _folder) = open();
+            for n in &order {
+                apply(&*store, &all[*n]);
+            }
+            let state = state(&*store);
+            assert!(state.contains(start), "{order:?}: {state}");
+            assert_eq!(&state, wanted.get_or_init(|| state.clone()), "{order:?}");
+            Ok(())
+        });
+        checked.unwrap_or_else(|failure| panic!("{failure}"));
+    }
 }
 
 #[test]
@@ -252,18 +288,18 @@ fn a_failed_goal_is_no_failed_call_and_a_failed_call_says_why() {
     assert_eq!(failed.report.termination_reason.as_deref(), Some("busy"));
 }
 
-const POST_CALL: &str = "/webhooks/elevenlabs/post-call";
-const SECRET: &str = "wsec_of_the_whole_call";
+pub const POST_CALL: &str = "/webhooks/elevenlabs/post-call";
+pub const SECRET: &str = "wsec_of_the_whole_call";
 
 /// Posts an event as the platform does.
-fn post_signed(service: &Service, body: &str) -> Answer {
+pub fn post_signed(service: &Service, body: &str) -> Answer {
     let at = Timestamp::now().unix_micros().div_euclid(1_000_000);
     let signature = sign(&Secret::new(SECRET).unwrap(), at, body.as_bytes());
     let headers = [("content-type", "application/json"), ("elevenlabs-signature", signature.as_str())];
     service.post_raw(POST_CALL, &headers, body.as_bytes())
 }
 
-fn deliver(service: &Service, speaker: &str, message: &str, time: &str) -> Value {
+pub fn deliver(service: &Service, speaker: &str, message: &str, time: &str) -> Value {
     let turn = json!({"conversation_id": CALL, "speaker": speaker, "message": message, "timestamp": time});
     service.deliver(&turn).expect(201).json()
 }
@@ -391,6 +427,31 @@ fn a_call_of_which_nothing_more_comes_is_ended_until_its_record_corrects_that() 
 }
 
 #[test]
+fn a_link_to_a_driver_does_not_put_the_end_of_a_stale_call_off() {
+    let (store, _folder) = open();
+    let at = |time: &str| Timestamp::parse(time).unwrap();
+    let apply_at = |time: &str, write: &Write| store.apply(at(time), std::slice::from_ref(write)).unwrap().remove(0);
+    apply_at("2026-09-28T12:00:00Z", &live("agent", FIRST, "2026-09-28T12:00:00Z")).unwrap();
+    let driver =
+        Write::PutDrivers(vec![NewDriver { id: DriverId::new(7).unwrap(), name: "Jo".to_owned(), phone_number: None }]);
+    apply_at("2026-09-28T13:00:00Z", &driver).unwrap();
+    let dispatch = NewDispatch {
+        conversation_id: ConversationId::new(CALL).unwrap(),
+        driver_id: DriverId::new(7).unwrap(),
+        phone_number: None,
+        batch_id: None,
+        dispatched_at: None,
+    };
+    apply_at("2026-09-28T13:00:00Z", &Write::PutDispatches(vec![dispatch])).unwrap();
+    let ended = |before: &str| match apply_at("2026-09-28T14:00:00Z", &Write::EndStaleCalls(at(before))) {
+        Ok(Written::Ended(ended)) => ended.len(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(ended("2026-09-28T12:00:00Z"), 0);
+    assert_eq!(ended("2026-09-28T12:00:01Z"), 1, "the link of an hour later is no turn");
+}
+
+#[test]
 fn kill_9_between_and_within_events_leaves_none_half_applied() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("calls.db");
@@ -440,39 +501,4 @@ fn kill_9_between_and_within_events_leaves_none_half_applied() {
         assert_eq!(number(whole), events);
         assert_eq!(number("SELECT count(*) FROM calls"), events);
     }
-}
-
-#[test]
-fn a_conversation_is_given_back_as_the_platform_sent_it_and_before_that_as_far_as_it_is_known() {
-    let audio = tempfile::tempdir().unwrap();
-    let service = Service::start_with(&["--elevenlabs-secret", SECRET, "--audio-dir", audio.path().to_str().unwrap()]);
-    let path = format!("/v1/convai/conversations/{CALL}");
-    service.get(&path).expect_error(404);
-    deliver(&service, "agent", FIRST, "2026-09-28T12:00:03Z");
-    let so_far = service.get(&path).expect(200).json();
-    assert_eq!(so_far["status"], "in-progress");
-    assert_eq!(so_far["transcript"][0]["message"], FIRST);
-    post_signed(&service, SAMPLES[0].1).expect(200);
-    assert_eq!(service.get(&path).expect(200).json(), sample(0)["data"]);
-    let mut poorer = sample(0);
-    poorer["event_timestamp"] = json!(1_790_599_999);
-    poorer["data"].as_object_mut().unwrap().shift_remove("transcript");
-    post_signed(&service, &poorer.to_string()).expect(200);
-    assert_eq!(service.get(&path).expect(200).json(), sample(0)["data"], "the fullest one");
-    post_signed(&service, SAMPLES[2].1).expect(200);
-    let list = |query: &str| service.get(&format!("/v1/convai/conversations?{query}")).expect(200).json();
-    let first = list("page_size=1");
-    assert_eq!(first["conversations"][0]["conversation_id"], CALL);
-    assert_eq!(first["conversations"][0]["call_duration_secs"], 47);
-    let next = list(&format!("page_size=1&cursor={}", first["next_cursor"].as_str().unwrap()));
-    assert_eq!((&next["conversations"][0]["status"], &next["has_more"]), (&json!("failed"), &json!(false)));
-    assert_eq!(list("call_start_after_unix=1790596801")["conversations"], json!([]));
-    assert_eq!(list("search=Gary&call_start_before_unix=1790596801")["conversations"].as_array().unwrap().len(), 1);
-    assert_eq!(list("user_id=nobody")["conversations"], json!([]));
-    service.get(&format!("{path}/audio")).expect_error(404);
-    let recording = json!({"type": "post_call_audio", "event_timestamp": 1_790_596_860,
-        "data": {"agent_id": "a", "conversation_id": CALL, "full_audio": "SUQzBAAA"}});
-    post_signed(&service, &recording.to_string()).expect(200);
-    let answer = service.get(&format!("{path}/audio")).expect(200);
-    assert_eq!((answer.header("content-type"), answer.text.as_bytes()), (Some("audio/mpeg"), &b"ID3\x04\0\0"[..]));
 }

@@ -1,7 +1,7 @@
 //! Calls: reading, listing, changing by hand, erasing.
 
 use super::{error::Context as _, found, row};
-use crate::model::{Call, CallChange, CallEnd, ConversationId, Timestamp};
+use crate::model::{Call, CallChange, CallEnd, ConversationId, DriverId, Timestamp};
 use crate::store::{CallQuery, Order, Outcome, Page, Rejection, Result, Written};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params, params_from_iter};
@@ -51,13 +51,16 @@ pub(super) fn erase(transaction: &Transaction<'_>, id: &ConversationId) -> Resul
         .map(found)
 }
 
-/// Ends calls that are in progress and unchanged since `before`.
+/// Ends calls that are in progress and of which no turn has come since `before`. What else changed of a call says
+/// nothing about whether it still runs.
 pub(super) fn end_stale(transaction: &Transaction<'_>, now: Timestamp, before: Timestamp) -> Result<Outcome> {
     transaction
         .prepare_cached(
             "UPDATE calls SET status = 'completed', termination_reason = 'inactivity', updated_at = ?2, \
              call_end_time = max(call_start_time, ifnull(last_turn_time, call_start_time)) \
-             WHERE id IN (SELECT id FROM calls WHERE status = 'in_progress' AND updated_at < ?1 LIMIT 200) \
+             WHERE id IN (SELECT id FROM calls c WHERE status = 'in_progress' AND ifnull( \
+                (SELECT t.created_at FROM call_transcriptions t WHERE t.conversation_id = c.conversation_id \
+                 ORDER BY t.sequence_number DESC LIMIT 1), c.created_at) < ?1 LIMIT 200) \
              RETURNING conversation_id",
         )
         .and_then(|mut update| update.query_map(params![before, now], |row| row.get(0))?.collect())
@@ -74,6 +77,13 @@ pub(super) fn list(connection: &mut Connection, query: &CallQuery) -> Result<Pag
     }
     if let Some(driver_id) = query.driver_id {
         filter.and("c.driver_id = ?", [driver_id.get().into()]);
+    }
+    if let Some(user_id) = &query.user_id {
+        let driver_id = DriverId::from_platform(user_id).map_or(Value::Null, |id| id.get().into());
+        filter.and("(c.user_id = ? OR (c.user_id IS NULL AND c.driver_id = ?))", [user_id.clone().into(), driver_id]);
+    }
+    if let Some(agent_id) = &query.agent_id {
+        filter.and("c.agent_id = ?", [agent_id.clone().into()]);
     }
     if let Some(start) = query.started_after {
         filter.and("c.call_start_time >= ?", [start.to_string().into()]);

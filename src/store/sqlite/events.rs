@@ -3,7 +3,7 @@
 use super::error::Context as _;
 use super::{align, identity, turns};
 use crate::model::{
-    Combined, ConversationId, DriverClaims, Facts, History, HistoryReport, NewEvent, Record, StoredEvent, Timestamp,
+    Combined, ConversationId, DriverClaims, History, HistoryReport, NewEvent, Record, StoredEvent, Timestamp,
 };
 use crate::store::{Error, ErrorKind, Kept, Outcome, Rejection, Result, Written};
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -138,13 +138,9 @@ fn apply(
     let with_words = combined.transcript.is_some() || !history(transaction, id)?.0.is_empty();
     let start = facts.start.or(combined.event_time).unwrap_or(now);
     turns.align(transaction, id, start, with_words)?;
-    let last_words = combined.transcript.as_ref().and_then(|(_, entries)| entries.iter().filter_map(|e| e.time).max());
-    let end = facts.duration_seconds.and_then(|seconds| facts.start?.plus_seconds(seconds));
-    let end = end.or(last_words).or(combined.event_time);
-    let record_event_id = combined.best.map(|at| event_ids[at]);
-    if let Some(event_id) = record_event_id {
-        let facts = Facts { agent_id: facts.agent_id.clone().or(agent_id), ..facts.clone() };
-        write_facts(transaction, now, id, &facts, end, event_id)?;
+    if combined.best.is_some() {
+        write_facts(transaction, &now.to_string(), id, &combined, &event_ids, agent_id)?;
+        turns.reported(id);
     } else if agent_id.is_some() {
         transaction
             .prepare_cached("UPDATE calls SET agent_id = ?2 WHERE conversation_id = ?1 AND agent_id IS NOT ?2")
@@ -161,30 +157,49 @@ fn apply(
     align::counts(transaction, id)
 }
 
+/// Takes over what the records say, now that a call has other turns: where none says when it began, its turns do.
+pub(super) fn facts_again(transaction: &Transaction<'_>, now: &str, id: &ConversationId) -> Result<()> {
+    let (combined, event_ids) = combined(transaction, id)?;
+    if combined.facts.start.is_some() {
+        return Ok(());
+    }
+    let (_, agent_id) = said_by_tools(transaction, id)?;
+    write_facts(transaction, now, id, &combined, &event_ids, agent_id)
+}
+
 fn write_facts(
     transaction: &Transaction<'_>,
-    now: Timestamp,
+    now: &str,
     id: &ConversationId,
-    facts: &Facts,
-    end: Option<Timestamp>,
-    event_id: i64,
+    combined: &Combined,
+    event_ids: &[i64],
+    agent_id: Option<String>,
 ) -> Result<()> {
+    let facts = &combined.facts;
+    let Some(event_id) = combined.best.map(|at| event_ids[at]) else { return Ok(()) };
+    let last_words = combined.transcript.as_ref().and_then(|(_, entries)| entries.iter().filter_map(|e| e.time).max());
+    let end = facts.duration_seconds.and_then(|seconds| facts.start?.plus_seconds(seconds));
+    let end = end.or(last_words).or(combined.event_time);
     // A call that the records do not say to be over is left as it is; one that is over does not end before it starts.
     transaction
         .prepare_cached(
-            "UPDATE calls SET status = ifnull(:status, status), call_start_time = ifnull(:start, call_start_time), \
-             call_end_time = iif(:status IS NULL, max(call_end_time, ifnull(:start, call_start_time)), \
-                max(ifnull(:end, ifnull(call_end_time, call_start_time)), ifnull(:start, call_start_time))), \
-             duration_seconds = :duration, agent_id = :agent, direction = :direction, \
+            "UPDATE calls SET status = ifnull(:status, status), call_start_time = began.at, \
+             call_end_time = iif(:status IS NULL, max(call_end_time, began.at), \
+                max(coalesce(:end, call_end_time, began.at), began.at)), \
+             duration_seconds = :duration, agent_id = :agent, user_id = ifnull(:user, user_id), direction = :direction, \
              termination_reason = iif(:status IS NULL, ifnull(:reason, termination_reason), :reason), \
              outcome = :outcome, summary = :summary, title = :title, main_language = :language, cost = :cost, \
              external_number = :number, batch_id = :batch, analysis = :analysis, record_event_id = :event, \
-             updated_at = :now WHERE conversation_id = :id",
+             updated_at = :now \
+             FROM (SELECT coalesce(:start, first_turn_time, :reported, call_start_time) AS at FROM calls \
+                   WHERE conversation_id = :id) began \
+             WHERE conversation_id = :id",
         )
         .and_then(|mut update| {
             update.execute(rusqlite::named_params! {
-                ":status": facts.status, ":start": facts.start, ":end": end, ":duration": facts.duration_seconds,
-                ":agent": facts.agent_id, ":direction": facts.direction, ":reason": facts.termination_reason,
+                ":status": facts.status, ":start": facts.start, ":reported": combined.event_time, ":end": end,
+                ":duration": facts.duration_seconds, ":agent": facts.agent_id.as_ref().or(agent_id.as_ref()),
+                ":user": facts.user_id, ":direction": facts.direction, ":reason": facts.termination_reason,
                 ":outcome": facts.outcome, ":summary": facts.summary, ":title": facts.title,
                 ":language": facts.main_language, ":cost": facts.cost, ":number": facts.external_number,
                 ":batch": facts.batch_id, ":analysis": facts.analysis, ":event": event_id, ":now": now, ":id": id,

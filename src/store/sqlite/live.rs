@@ -41,6 +41,8 @@ pub(super) struct LiveCall {
     pub(super) recorded: bool,
     /// Whether that is to be done for turns that were stored since.
     pub(super) unaligned: bool,
+    /// Whether there is an event of the platform about it, be it without words.
+    pub(super) reported: bool,
     /// Until its first turn is answered.
     pub(super) new_call: Option<NewCall>,
 }
@@ -92,7 +94,8 @@ impl LiveCall {
     fn read(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Option<Self>> {
         transaction
             .prepare_cached(
-                "SELECT id, turn_count, first_turn_time, last_turn_time, matched IS NOT NULL AS recorded FROM calls \
+                "SELECT id, turn_count, first_turn_time, last_turn_time, matched IS NOT NULL AS recorded, \
+                 record_event_id IS NOT NULL AS reported FROM calls \
                  WHERE conversation_id = ?1",
             )
             .and_then(|mut select| {
@@ -107,6 +110,7 @@ impl LiveCall {
                             changed: false,
                             recorded: row.get("recorded")?,
                             unaligned: false,
+                            reported: row.get("reported")?,
                             new_call: None,
                         })
                     })
@@ -138,6 +142,7 @@ impl LiveCall {
             changed: false,
             recorded: false,
             unaligned: false,
+            reported: false,
             new_call: Some(NewCall { driver_id }),
         })
     }
@@ -176,9 +181,10 @@ impl LiveCall {
         }
     }
 
-    /// Brings the row in the database up to date.
-    pub(super) fn write(&mut self, transaction: &Transaction<'_>, now: &str) -> Result<()> {
-        if std::mem::take(&mut self.changed) {
+    /// Brings the row in the database up to date, and says whether it was not.
+    pub(super) fn write(&mut self, transaction: &Transaction<'_>, now: &str) -> Result<bool> {
+        let changed = std::mem::take(&mut self.changed);
+        if changed {
             transaction
                 .prepare_cached(
                     "UPDATE calls SET turn_count = ?2, first_turn_time = ?3, last_turn_time = ?4, updated_at = ?5 \
@@ -189,6 +195,6 @@ impl LiveCall {
                 })
                 .doing("counting a call's turns")?;
         }
-        Ok(())
+        Ok(changed)
     }
 }

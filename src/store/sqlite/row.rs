@@ -108,6 +108,7 @@ fn report(row: &Row<'_>) -> rusqlite::Result<CallReport> {
         driver_conflict: row.get("driver_conflict")?,
         duration_seconds: row.get("duration_seconds")?,
         agent_id: row.get("agent_id")?,
+        user_id: row.get("user_id")?,
         direction: row.get("direction")?,
         termination_reason: row.get("termination_reason")?,
         outcome: row.get("outcome")?,

@@ -1,9 +1,8 @@
 //! Turns: storing them once, in order, and reading a call's turns back.
 
-use super::align;
 use super::error::Context as _;
 use super::live::{LiveCall, LiveCalls};
-use super::{repeats, row};
+use super::{align, events, repeats, row};
 use crate::model::{ConversationId, DeliveryKey, NewTurn, Timestamp, Turn};
 use crate::store::{Outcome, Page, Rejection, Result, StoredTurn, TurnOrder, TurnQuery, Written};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, named_params, params};
@@ -106,9 +105,18 @@ impl<'a> Batch<'a> {
             if std::mem::take(&mut call.unaligned) {
                 align::align(transaction, id, call, &self.now)?;
             }
-            call.write(transaction, &self.now)?;
+            if call.write(transaction, &self.now)? && call.reported {
+                events::facts_again(transaction, &self.now, id)?;
+            }
         }
         Ok(())
+    }
+
+    /// Notes that the platform has reported a call.
+    pub(super) fn reported(&mut self, id: &ConversationId) {
+        if let Some(call) = self.calls.get_mut(id) {
+            call.reported = true;
+        }
     }
 
     /// Forgets a call that is erased.
