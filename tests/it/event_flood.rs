@@ -34,7 +34,7 @@ fn long_events_at_once_are_bounded_in_memory_and_the_others_are_asked_to_come_ag
         body.len()
     );
     // All but the last byte of as many as are taken at once.
-    let mut held: Vec<TcpStream> = (0..4)
+    let mut unfinished: Vec<TcpStream> = (0..4)
         .map(|_| {
             let mut connection = TcpStream::connect(service.address()).unwrap();
             connection.write_all(head.as_bytes()).unwrap();
@@ -51,20 +51,15 @@ fn long_events_at_once_are_bounded_in_memory_and_the_others_are_asked_to_come_ag
     // Short ones are taken all the while.
     let short = json!({"type": "call_initiation_failure", "data": {"conversation_id": "conv_short"}});
     post_signed(&service, &short.to_string()).expect(200);
-    let statuses: Vec<_> = held
-        .iter_mut()
-        .map(|connection| {
-            connection.write_all(&body.as_bytes()[body.len() - 1..]).unwrap();
-            connection
-        })
-        .collect::<Vec<_>>()
-        .into_iter()
-        .map(|connection| {
-            let mut answer = String::new();
-            connection.read_to_string(&mut answer).unwrap();
-            answer[9..12].to_owned()
-        })
-        .collect();
+    for connection in &mut unfinished {
+        connection.write_all(&body.as_bytes()[body.len() - 1..]).unwrap();
+    }
+    let answered = |connection: &mut TcpStream| {
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        answer[9..12].to_owned()
+    };
+    let statuses: Vec<_> = unfinished.iter_mut().map(answered).collect();
     assert!(statuses.iter().all(|status| status == "200" || status == "503"), "{statuses:?}");
     assert!(statuses.iter().any(|status| status == "200"), "{statuses:?}");
     let grown = peak(service.pid()) - before;

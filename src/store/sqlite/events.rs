@@ -139,7 +139,7 @@ fn apply(
     let start = facts.start.or(combined.event_time).unwrap_or(now);
     turns.align(transaction, id, start, with_words)?;
     if combined.best.is_some() {
-        write_facts(transaction, &now.to_string(), id, &combined, &event_ids, agent_id)?;
+        write_facts(transaction, &now.to_string(), id, &combined, &event_ids, agent_id.as_deref())?;
         turns.reported(id);
     } else if agent_id.is_some() {
         transaction
@@ -164,7 +164,7 @@ pub(super) fn facts_again(transaction: &Transaction<'_>, now: &str, id: &Convers
         return Ok(());
     }
     let (_, agent_id) = said_by_tools(transaction, id)?;
-    write_facts(transaction, now, id, &combined, &event_ids, agent_id)
+    write_facts(transaction, now, id, &combined, &event_ids, agent_id.as_deref())
 }
 
 fn write_facts(
@@ -173,7 +173,7 @@ fn write_facts(
     id: &ConversationId,
     combined: &Combined,
     event_ids: &[i64],
-    agent_id: Option<String>,
+    agent_id: Option<&str>,
 ) -> Result<()> {
     let facts = &combined.facts;
     let Some(event_id) = combined.best.map(|at| event_ids[at]) else { return Ok(()) };
@@ -198,7 +198,7 @@ fn write_facts(
         .and_then(|mut update| {
             update.execute(rusqlite::named_params! {
                 ":status": facts.status, ":start": facts.start, ":reported": combined.event_time, ":end": end,
-                ":duration": facts.duration_seconds, ":agent": facts.agent_id.as_ref().or(agent_id.as_ref()),
+                ":duration": facts.duration_seconds, ":agent": facts.agent_id.as_deref().or(agent_id),
                 ":user": facts.user_id, ":direction": facts.direction, ":reason": facts.termination_reason,
                 ":outcome": facts.outcome, ":summary": facts.summary, ":title": facts.title,
                 ":language": facts.main_language, ":cost": facts.cost, ":number": facts.external_number,

@@ -28,6 +28,7 @@ pub(super) struct LiveCalls {
 }
 
 /// A call that turns are being stored of.
+#[expect(clippy::struct_excessive_bools, reason = "each says something else, and most combinations occur")]
 pub(super) struct LiveCall {
     pub(super) id: i64,
     pub(super) turn_count: i64,
