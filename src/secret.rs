@@ -72,8 +72,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_secret_is_refused() {
-        for bad in ["", "  ", "with a blank in it", "with\u{0}nul_in_the_middle", &"x".repeat(1025)]
-        {
+        for bad in ["", "  ", "with a blank in it", "with\u{0}nul_in_the_middle", &"x".repeat(1025)] {
             assert!(Secret::new(bad).is_err(), "{bad:?}");
         }
     }

@@ -101,6 +101,8 @@ fn list_of_calls(store: &SqliteStore) -> Result<usize> {
         after: None,
         limit: PAGE,
         with_total: false,
+        agent_id: None,
+        user_id: None,
     };
     Ok(store.calls(&query)?.rows.len())
 }

@@ -94,7 +94,9 @@ fn without_a_secret_nothing_is_taken_and_the_answer_says_why() {
 #[test]
 fn a_secret_that_is_none_is_refused_at_the_start_and_not_shown() {
     let folder = tempfile::tempdir().unwrap();
-    for (flag, value) in [("--elevenlabs-secret", "no_s\u{e9}cret"), ("--elevenlabs-secret-file", "/nowhere/secret.txt")] {
+    for (flag, value) in
+        [("--elevenlabs-secret", "no_s\u{e9}cret"), ("--elevenlabs-secret-file", "/nowhere/secret.txt")]
+    {
         let out = binary()
             .args(["serve", "--listen", "127.0.0.1:0", flag, value, "--database"])
             .arg(folder.path().join("calls.db"))
