@@ -142,5 +142,6 @@ pub mod secret;
 pub mod server;
 pub mod signature;
 pub mod store;
+pub mod tail;
 pub mod telemetry;
 pub mod writer;

@@ -15,6 +15,7 @@ mod replay;
 mod secrets;
 mod serve;
 mod simulate;
+mod streams;
 
 pub use reference::configuration_table;
 

@@ -3,6 +3,7 @@
 use super::DatabaseArgs;
 use super::backfill::PlatformArgs;
 use super::post_call::PostCallArgs;
+use super::streams::StreamArgs;
 use crate::server::{self, Settings};
 use crate::store::sqlite::{Options, SqliteStore};
 use crate::writer::Limits;
@@ -54,6 +55,8 @@ pub(super) struct ServeArgs {
         value_parser = humantime::parse_duration,
     )]
     stale_after: Duration,
+    #[command(flatten)]
+    streams: StreamArgs,
     #[command(flatten)]
     post_call: PostCallArgs,
     #[command(flatten)]
@@ -133,6 +136,8 @@ async fn serve(args: &ServeArgs) -> Result<()> {
         max_body: args.max_body,
         stale_after: Some(args.stale_after).filter(|after| !after.is_zero()),
         post_call,
+        streams: args.streams.limits(),
+        send_timeout: args.streams.send_timeout,
         backfill,
     };
     server::serve(listener, store, settings, stop).await?;

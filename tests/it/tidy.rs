@@ -81,7 +81,7 @@ fn data_flows_down_only() {
         &["cli"],
         &["server"],
         &["api"],
-        &["writer", "ingest", "import", "drivers", "elevenlabs", "events", "platform", "backfill", "recording"],
+        &["writer", "ingest", "import", "drivers", "elevenlabs", "events", "platform", "backfill", "recording", "tail"],
         &["store"],
         &["reconcile"],
         &["fields", "model", "secret", "signature"],

@@ -12,6 +12,7 @@
 mod align;
 mod backup;
 mod calls;
+mod changes;
 mod drivers;
 mod error;
 mod events;
@@ -23,12 +24,13 @@ mod open;
 mod pool;
 mod repeats;
 mod row;
+mod tail;
 mod turns;
 
 pub use backup::{BackupReport, backup};
 pub use open::{OpenError, Options};
 
-use super::{CallQuery, Outcome, Page, Result, Store, TurnQuery, Write, Written};
+use super::{CallQuery, Outcome, Page, Position, Result, Scope, Since, Store, Touched, TurnQuery, Write, Written};
 use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
 use error::Context as _;
 use live::LiveCalls;
@@ -77,6 +79,7 @@ impl Store for SqliteStore {
         for write in batch {
             if !matches!(write, Write::AppendTurn(_)) {
                 turns.flush(&transaction)?;
+                turns.changes.begin(&transaction)?;
             }
             outcomes.push(match write {
                 Write::AppendTurn(turn) => turns.append(&transaction, turn)?,
@@ -98,6 +101,7 @@ impl Store for SqliteStore {
             });
         }
         turns.flush(&transaction)?;
+        turns.changes.settle(&transaction)?;
         transaction.commit().doing("committing")?;
         turns.committed();
         Ok(outcomes)
@@ -137,6 +141,18 @@ impl Store for SqliteStore {
 
     fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>> {
         drivers::get_dispatch(&*self.readers.get()?, id)
+    }
+
+    fn head(&self) -> Result<Position> {
+        tail::head(&*self.readers.get()?)
+    }
+
+    fn since(&self, scope: &Scope, after: Position, until: Position) -> Result<Since> {
+        tail::since(&mut *self.readers.get()?, scope, after, until)
+    }
+
+    fn touched(&self, after: Position, until: Position) -> Result<Touched> {
+        tail::touched(&mut *self.readers.get()?, after, until)
     }
 }
 
