@@ -1,7 +1,7 @@
 //! No database: for describing the service without opening one.
 
 use super::{
-    CallQuery, Error, ErrorKind, Outcome, Page, Position, Result, Scope, Since, Store, Touched, TurnQuery, Write,
+    CallQuery, Error, ErrorKind, Outcome, Page, Position, Result, Scope, Since, Sizes, Store, Touched, TurnQuery, Write,
 };
 use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
 
@@ -64,5 +64,13 @@ impl Store for Absent {
 
     fn touched(&self, _: Position, _: Position) -> Result<Touched> {
         absent()
+    }
+
+    fn open_calls(&self, _: u32) -> Result<u64> {
+        absent()
+    }
+
+    fn sizes(&self) -> std::io::Result<Sizes> {
+        Err(std::io::ErrorKind::NotFound.into())
     }
 }

@@ -107,11 +107,6 @@ impl Tail {
     pub fn close(&self) {
         self.0.closed.send_replace(true);
     }
-
-    /// How many streams are open.
-    pub fn streams(&self) -> usize {
-        *self.0.streams.borrow()
-    }
 }
 
 impl Shared {

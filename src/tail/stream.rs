@@ -1,6 +1,7 @@
 //! One stream: its place, and what it sends next.
 
 use super::{Shared, Tail};
+use crate::metrics::METRICS;
 use crate::model::ConversationId;
 use crate::store::{Error, Position, Scope};
 use bytes::Bytes;
@@ -75,12 +76,14 @@ impl Place {
             *streams += usize::from(free);
             free
         });
+        METRICS.sse_subscribers.add(i64::from(taken));
         if taken { Ok(Self(shared.clone())) } else { Err(Refusal::TooMany) }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        METRICS.sse_subscribers.add(-1);
         self.0.streams.send_modify(|streams| *streams -= 1);
     }
 }

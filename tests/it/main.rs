@@ -4,6 +4,7 @@
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "what a test prints is shown when it fails")]
 #![allow(unreachable_pub, reason = "nothing can be reached from outside a test crate")]
 
+mod access;
 mod backfill;
 mod backup;
 mod calls;
@@ -24,6 +25,7 @@ mod ingest;
 mod live;
 mod live_cuts;
 mod logs;
+mod metrics;
 mod migration_crash;
 mod openapi;
 mod platform;
@@ -36,6 +38,7 @@ mod readme;
 mod recording;
 mod samples;
 mod schema;
+mod session;
 mod shutdown;
 mod signature;
 mod simulate;
