@@ -50,6 +50,7 @@ async fn serve(without: Without) -> Result<()> {
                 stale_after: None,
                 post_call: PostCallSettings::closed(),
                 backfill: None,
+                metrics: None,
             };
             server::serve(listener, Arc::new(NullStore::default()), settings, stop).await?;
         }

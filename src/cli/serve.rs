@@ -2,6 +2,7 @@
 
 use super::DatabaseArgs;
 use super::backfill::PlatformArgs;
+use super::metrics::MetricsArgs;
 use super::post_call::PostCallArgs;
 use crate::server::{self, Settings};
 use crate::store::sqlite::{Options, SqliteStore};
@@ -55,6 +56,8 @@ pub(super) struct ServeArgs {
     )]
     stale_after: Duration,
     #[command(flatten)]
+    metrics: MetricsArgs,
+    #[command(flatten)]
     post_call: PostCallArgs,
     #[command(flatten)]
     platform: PlatformArgs,
@@ -102,6 +105,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<()> {
 
 async fn serve(args: &ServeArgs) -> Result<()> {
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
+    let metrics = args.metrics.listener().await?;
     let options =
         Options { path: args.database.database.clone(), busy_timeout: args.write_timeout, readers: args.readers };
     let post_call = args.post_call.settings()?;
@@ -134,6 +138,7 @@ async fn serve(args: &ServeArgs) -> Result<()> {
         stale_after: Some(args.stale_after).filter(|after| !after.is_zero()),
         post_call,
         backfill,
+        metrics,
     };
     server::serve(listener, store, settings, stop).await?;
     tracing::info!(database = %args.database.database.display(), "stopped; everything is in the one file");

@@ -20,7 +20,9 @@
 //!   is 0 from the start. Never an identifier, a name, an address or words of a call.
 //! - One that is recorded for every turn costs every turn: count in the batch, and add once.
 
+pub mod dashboard;
 mod made;
+mod process;
 
 use made::{Make as _, by, plain, spread};
 pub use prometheus::local::LocalHistogram;
@@ -122,9 +124,19 @@ metrics! {
 }
 
 impl Metrics {
+    /// To be called when the process starts, so that the first turn does not pay for it.
+    pub fn start(&self) {
+        process::start();
+    }
+
+    /// Asks the system about the process.
+    pub fn ask(&self) {
+        process::ask();
+    }
+
     /// All of them, in Prometheus's text format.
     pub fn text(&self) -> String {
-        made::text(&self.registry)
+        made::text(&self.registry) + &process::text()
     }
 }
 
