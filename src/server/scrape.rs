@@ -5,6 +5,7 @@
 
 use super::edge::Edge;
 use super::routes::Routes;
+use crate::api::access::client::Proxies;
 use crate::metrics::{MEDIA_TYPE, METRICS};
 use crate::store::Store;
 use crate::writer::Writer;
@@ -91,7 +92,7 @@ pub(super) struct Beside {
 }
 
 pub(super) fn serve(listener: TcpListener, scrape: Scrape) -> io::Result<Beside> {
-    let app = Edge::new(Route::new().at(PATH, poem::get(scrape)), Routes::only_read(&[PATH]));
+    let app = Edge::new(Route::new().at(PATH, poem::get(scrape)), Routes::only_read(&[PATH]), Proxies::default());
     let server = poem::Server::new_with_acceptor(TcpAcceptor::from_tokio(listener)?);
     let (stop, stopped) = oneshot::channel();
     let stopped = async {

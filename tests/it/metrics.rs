@@ -307,3 +307,14 @@ fn the_process_tells_of_itself_under_the_usual_names() {
     drop(connections);
     assert!(number(&scrape(), "process_cpu_seconds_total") > number(&first, "process_cpu_seconds_total"));
 }
+
+#[test]
+fn who_may_not_read_calls_may_not_read_metrics_either() {
+    let token = "t0k3n-of-the-monitoring-system";
+    let service = Service::start_with(&["--api-token", token]);
+    let refused = service.get("/metrics");
+    assert!(!refused.text.contains("transcribe_hook"), "{}", refused.text);
+    refused.expect_error(401);
+    let answer = ureq::get(service.url("/metrics")).header("authorization", format!("Bearer {token}")).call().unwrap();
+    assert_eq!(answer.status(), 200);
+}
