@@ -10,8 +10,9 @@
 //! name gets the prefix `transcribe_hook_`. Then record where the thing happens, once it has really happened (after the
 //! commit, not before):
 //!
-//! ```ignore
-//! METRICS.pruned_turns_total.inc_by(erased);
+//! ```
+//! use transcribe_hook::metrics::METRICS;
+//! METRICS.pruned_turns_total.inc_by(200);
 //! METRICS.redactions_total.with_label_values(&["card"]).inc();
 //! ```
 //!
