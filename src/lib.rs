@@ -135,6 +135,7 @@ pub mod fields;
 pub mod import;
 pub mod ingest;
 pub mod model;
+pub mod pace;
 pub mod platform;
 pub mod reconcile;
 pub mod recording;

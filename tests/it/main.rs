@@ -34,6 +34,8 @@ mod readme;
 mod recording;
 mod samples;
 mod schema;
+mod search;
+mod search_index;
 mod shutdown;
 mod signature;
 mod simulate;

@@ -23,12 +23,14 @@ mod open;
 mod pool;
 mod repeats;
 mod row;
+mod search;
 mod turns;
 
 pub use backup::{BackupReport, backup};
 pub use open::{OpenError, Options};
+pub use search::search_file;
 
-use super::{CallQuery, Outcome, Page, Result, Store, TurnQuery, Write, Written};
+use super::{CallQuery, Found, Outcome, Page, Result, SearchQuery, Store, TurnQuery, Write, Written};
 use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
 use error::Context as _;
 use live::LiveCalls;
@@ -107,6 +109,15 @@ impl Store for SqliteStore {
         open::fold_log_in(&self.writer().connection, self.busy_timeout)
     }
 
+    fn catch_up(&self) -> Result<u64> {
+        let connection = &mut self.writer().connection;
+        // Who holds the lock is not waited for, since new turns would wait too.
+        connection.busy_timeout(Duration::ZERO).doing("indexing turns for search")?;
+        let left = search::catch_up(connection);
+        connection.busy_timeout(self.busy_timeout).doing("indexing turns for search")?;
+        left
+    }
+
     fn call(&self, id: &ConversationId) -> Result<Option<Call>> {
         calls::get(&*self.readers.get()?, id)
     }
@@ -117,6 +128,10 @@ impl Store for SqliteStore {
 
     fn turns(&self, query: &TurnQuery) -> Result<Option<Page<Turn>>> {
         turns::list(&mut *self.readers.get()?, query)
+    }
+
+    fn search(&self, query: &SearchQuery) -> Result<Found> {
+        search::find(&mut *self.readers.get()?, query)
     }
 
     fn driver(&self, id: DriverId) -> Result<Option<Driver>> {
