@@ -13,7 +13,7 @@
 //! | command line | clap; the one place that exits | [`cli`], [`telemetry`] |
 //! | running service | poem; route tree, layers, order of stopping | [`server`] |
 //! | HTTP interface | poem-openapi; what is taken and answered, the document | [`api`] |
-//! | work | reading deliveries and files; queueing and batching | [`ingest`], [`import`], [`drivers`], [`writer`] |
+//! | work | reading deliveries and files; queueing and batching | [`ingest`], [`import`], [`drivers`], [`writer`], [`pace`] |
 //! | the platform from this side | its API, as a client; its agents' tools; what is missing here | [`platform`], [`backfill`] |
 //! | recordings | files | [`recording`] |
 //! | storage | SQL, in [`store::sqlite`] only; a batch is one transaction | [`store`] |
@@ -108,6 +108,15 @@
 //! interrupted, and one too many, need no care. What is fetched becomes the same event whenever it is fetched, and goes
 //! the way of one that was posted. A conversation that the platform fails to give does not hinder the others; three in a
 //! row, or a refused key, end the run.
+//!
+//! **Search.** The index is FTS5 over both texts of a turn, without a copy of them. Filling it in the transaction that stores
+//! a turn would take a third to a half of the turns a second, so the writer fills it afterwards, in slices whose size and
+//! share of its time are bounded ([`pace`]); how far it is stands in the same transaction ([`store::sqlite`], `search`).
+//! What is not in it yet is searched too, in an index in memory that a reader makes of it. Triggers keep it in step
+//! with changes and erasures, since FTS5 forgets a text only when it is told the old one, and with `secure-delete`
+//! nothing of it is left. FTS5 is only asked which turns match, newest first, which it gives one by one; its own rank
+//! would have to look at each of a million turns with a common word, so the newest some hundred are ranked by
+//! themselves. Words that a prefix stands for are written out, for the same reason.
 //!
 //! **SQLite.** The bundled version is asserted to be 3.51.3 or later: earlier ones could lose a committed transaction
 //! when two connections met at a log's reset. A new database is made aside and renamed once it is whole. After two quiet seconds, and when the
