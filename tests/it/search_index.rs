@@ -119,8 +119,9 @@ fn erased_words_are_not_in_the_index_any_more() {
     assert_eq!(words, 0);
     let blocks: Vec<Vec<u8>> = {
         let connection = service.sqlite();
-        let mut select =
-            connection.prepare("SELECT block FROM turn_search_data UNION ALL SELECT term FROM turn_search_idx").unwrap();
+        let mut select = connection
+            .prepare("SELECT block FROM turn_search_data UNION ALL SELECT term FROM turn_search_idx")
+            .unwrap();
         select.query_map([], |row| Ok(row.get_ref(0)?.as_bytes()?.to_vec())).unwrap().map(Result::unwrap).collect()
     };
     for word in ["quartz", "password", "xylophone"] {
@@ -231,7 +232,8 @@ fn before_search(folder: &Path, database: &Path, turns: usize) {
         .query_row("SELECT sql FROM newest.sqlite_master WHERE name = 'refinery_schema_history'", [], |row| row.get(0))
         .unwrap();
     connection.execute_batch(&history).unwrap();
-    let noted = "INSERT INTO main.refinery_schema_history SELECT * FROM newest.refinery_schema_history WHERE version <= 4";
+    let noted =
+        "INSERT INTO main.refinery_schema_history SELECT * FROM newest.refinery_schema_history WHERE version <= 4";
     assert_eq!(connection.execute(noted, []).unwrap(), 4);
     let time = "2026-09-28T12:00:00.000000Z";
     connection

@@ -59,7 +59,8 @@ fn beginning_with(prefix: &str, connection: &Connection) -> rusqlite::Result<Opt
     let prefix = prefix.to_ascii_lowercase();
     let past = format!("{prefix}\u{10FFFF}");
     // One seek for each: the table has a row for each place of a word.
-    let mut next = connection.prepare_cached("SELECT term FROM turn_search_words WHERE term >= ?1 AND term < ?2 LIMIT 1")?;
+    let mut next =
+        connection.prepare_cached("SELECT term FROM turn_search_words WHERE term >= ?1 AND term < ?2 LIMIT 1")?;
     let mut words: Vec<String> = Vec::new();
     let mut from = prefix;
     loop {

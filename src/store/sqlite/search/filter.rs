@@ -1,7 +1,7 @@
 //! Which of the turns that match are wanted: conditions on a turn and its call.
 
-use super::DOING;
 use super::super::error::Context as _;
+use super::DOING;
 use crate::store::{Result, SearchQuery};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};

@@ -121,9 +121,7 @@ impl<'a> Search<'a> {
 
     /// So that turns that are stored from now on stay out of the group.
     fn newest_id(&self) -> Result<i64> {
-        self.snapshot
-            .query_row("SELECT ifnull(max(id), 0) FROM call_transcriptions", [], |row| row.get(0))
-            .doing(DOING)
+        self.snapshot.query_row("SELECT ifnull(max(id), 0) FROM call_transcriptions", [], |row| row.get(0)).doing(DOING)
     }
 
     /// Takes up to `most` turns that are wanted, from `top` down to `bottom`.

@@ -1,8 +1,8 @@
 //! A few turns in an index of their own, in memory: those that are not in the file's index yet, and those of a page,
 //! to be ranked and shown.
 
-use super::DOING;
 use super::super::error::Context as _;
+use super::DOING;
 use crate::model::{Piece, Snippet};
 use crate::store::Result;
 use rusqlite::{Connection, OpenFlags, params};
