@@ -72,8 +72,9 @@ impl Pace {
         }
     }
 
-    /// Notes that a slice failed.
+    /// Notes that a slice failed. What it left does not keep the store from its rest, which may make room on the disk.
     pub fn failed(&mut self, now: Instant) {
+        (self.left, self.writes) = (0, 0);
         self.earliest = now + AFTER_FAILURE;
     }
 }

@@ -214,17 +214,14 @@ impl Loop {
             match first {
                 Ok(Order::Do(job)) => batch.push(job),
                 Err(RecvTimeoutError::Timeout) => {
-                    if slice_at.is_none() {
-                        let done = if rested || pace.any_left() {
-                            rested = false;
-                            self.catch_up(&mut pace)
-                        } else {
-                            rested = self.rest();
-                            rested
-                        };
-                        if rested || !done {
-                            quiet_since = Instant::now();
-                        }
+                    if slice_at.is_some() {
+                        // Now due.
+                    } else if rested || pace.any_left() {
+                        self.catch_up(&mut pace);
+                        rested = false;
+                    } else {
+                        rested = self.rest();
+                        quiet_since = Instant::now();
                     }
                     continue;
                 }
@@ -257,8 +254,8 @@ impl Loop {
         }
     }
 
-    /// Does a slice of the work that was put off, and says whether that went well.
-    fn catch_up(&self, pace: &mut Pace) -> bool {
+    /// Does a slice of the work that was put off.
+    fn catch_up(&self, pace: &mut Pace) {
         let began = Instant::now();
         match self.store.catch_up() {
             Ok(left) => {
@@ -266,12 +263,10 @@ impl Loop {
                 if let Some(left) = pace.did(began, Instant::now(), left) {
                     tracing::info!(left, "turns are being indexed for search");
                 }
-                true
             }
             Err(error) => {
                 tracing::warn!(%error, "indexing turns for search was put off");
                 pace.failed(Instant::now());
-                false
             }
         }
     }

@@ -296,7 +296,7 @@ fn pages_hold_each_turn_once_while_turns_arrive() {
         for (order, limit) in [("best", 37), ("newest", 37), ("best", 300), ("newest", 1000)] {
             for filter in ["", "&conversation_id=conv_2", "&speaker_type=agent"] {
                 let ids = all_pages(&service, "reefer", &format!("&order={order}&limit={limit}{filter}"));
-                let before: Vec<_> = ids.iter().filter(|id| **id <= STORED as i64).collect();
+                let before: Vec<_> = ids.iter().filter(|id| usize::try_from(**id).unwrap() <= STORED).collect();
                 let once: BTreeSet<_> = ids.iter().collect();
                 assert_eq!(once.len(), ids.len(), "{order}{filter}: a turn came twice");
                 let wanted = (0..STORED).filter(|n| match filter {

@@ -214,7 +214,7 @@ fn an_old_file_that_no_service_has_indexed_says_so() {
 }
 
 /// A database as the schema before the search left it: of this many turns, each with `word` in it.
-fn before_search(folder: &Path, database: &Path, turns: usize) {
+fn before_search(folder: &Path, database: &Path, turns: u32) {
     let newest = folder.join("newest.db");
     assert!(binary().args(["migrate", "--database"]).arg(&newest).status().unwrap().success());
     let connection = Connection::open(database).unwrap();
@@ -240,7 +240,7 @@ fn before_search(folder: &Path, database: &Path, turns: usize) {
         .execute(
             "INSERT INTO calls (conversation_id, call_start_time, turn_count, created_at, updated_at) \
              VALUES ('conv_old', ?1, ?2, ?1, ?1)",
-            (time, turns as i64),
+            (time, turns),
         )
         .unwrap();
     connection
@@ -249,7 +249,7 @@ fn before_search(folder: &Path, database: &Path, turns: usize) {
              INSERT INTO call_transcriptions (conversation_id, speaker_type, message_text, timestamp, sequence_number, \
              created_at, repeat_key) SELECT 'conv_old', 'agent', iif(n = 1, 'the first word', 'a word of ' || n), ?1, n, \
              ?1, n FROM n",
-            (time, turns as i64),
+            (time, turns),
         )
         .unwrap();
 }
