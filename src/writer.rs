@@ -206,7 +206,11 @@ impl Loop {
                 rested = false;
                 continue;
             }
-            let pause = if rested && !pace.any_left() { LOOK_AROUND } else { QUIET };
+            let pause = match (rested, pace.any_left()) {
+                (true, true) => Duration::ZERO,
+                (true, false) => LOOK_AROUND,
+                (false, _) => QUIET,
+            };
             let wake = slice_at.unwrap_or(quiet_since + pause);
             let first = orders.recv_timeout(wake.saturating_duration_since(now));
             let mut stop = false;
@@ -216,10 +220,11 @@ impl Loop {
                 Err(RecvTimeoutError::Timeout) => {
                     if slice_at.is_some() {
                         // Now due.
-                    } else if rested || pace.any_left() {
+                    } else if rested {
                         self.catch_up(&mut pace);
                         rested = false;
                     } else {
+                        // Before what is left, which needs room on the disk that this may make.
                         rested = self.rest();
                         quiet_since = Instant::now();
                     }
