@@ -4,6 +4,7 @@
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "what a test prints is shown when it fails")]
 #![allow(unreachable_pub, reason = "nothing can be reached from outside a test crate")]
 
+mod any_order;
 mod backfill;
 mod backup;
 mod calls;
@@ -14,6 +15,7 @@ mod corpus;
 mod crash;
 mod drivers;
 mod errors;
+mod event_crash;
 mod event_flood;
 mod faults;
 mod fuzz;
@@ -31,6 +33,7 @@ mod post_call_audio;
 mod post_call_signed;
 mod powercut;
 mod readme;
+mod reconcile;
 mod recording;
 mod samples;
 mod schema;

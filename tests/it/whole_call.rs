@@ -2,8 +2,6 @@
 
 use crate::harness::{Answer, Service, run, wait_for};
 use crate::platform::{SAMPLES, other_types, places, sample, with, without};
-use proptest::prelude::{Just, ProptestConfig, Strategy as _};
-use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,19 +18,19 @@ use transcribe_hook::store::{Kept, Store, TurnOrder, TurnQuery, Write, Written};
 pub const CALL: &str = "conv_1901kaj4pr1penza6bbkscg6hgkc";
 
 pub const FIRST: &str = "Hi Maria, this is dispatch calling about load 88123. Are you near your trailer right now?";
-const PARKED: &str = "Yeah, I'm parked at the Pilot in Gary.";
-const CUT_OFF: &str = "Great. Your reefer is reading forty five degrees. Could you check the set...";
-const IN_FULL: &str =
+pub const PARKED: &str = "Yeah, I'm parked at the Pilot in Gary.";
+pub const CUT_OFF: &str = "Great. Your reefer is reading forty five degrees. Could you check the set...";
+pub const IN_FULL: &str =
     "Great. Your reefer is reading forty five degrees. Could you check the set point and tell me what it shows?";
-const LAST: &str = "It says thirty four. I'll bump the set point.";
+pub const LAST: &str = "It says thirty four. I'll bump the set point.";
 
-fn open() -> (Arc<SqliteStore>, tempfile::TempDir) {
+pub fn open() -> (Arc<SqliteStore>, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let options = Options { path: folder.path().join("calls.db"), busy_timeout: Duration::from_secs(5), readers: 1 };
     (Arc::new(SqliteStore::open(&options).unwrap()), folder)
 }
 
-fn now() -> Timestamp {
+pub fn now() -> Timestamp {
     Timestamp::parse("2026-09-28T13:00:00Z").unwrap()
 }
 
@@ -40,26 +38,26 @@ fn event(value: &Value) -> NewEvent {
     events::of_body(value.to_string().into_bytes().into())
 }
 
-fn live(speaker: &str, message: &str, time: &str) -> Write {
+pub fn live(speaker: &str, message: &str, time: &str) -> Write {
     let body = json!({"conversation_id": CALL, "speaker": speaker, "message": message, "timestamp": time});
     Write::AppendTurn(read_turn(body.to_string().as_bytes(), None).unwrap())
 }
 
-fn history(entries: &[(&str, &str)], time: &str) -> Write {
+pub fn history(entries: &[(&str, &str)], time: &str) -> Write {
     let entries: Vec<_> = entries.iter().map(|(role, message)| json!({"role": role, "message": message})).collect();
     let body = json!({"conversation_id": CALL, "timestamp": time, "history": {"entries": entries}});
     Write::KeepHistory(Box::new(read_history(body.to_string().as_bytes()).unwrap()))
 }
 
-fn post(value: &Value) -> Write {
+pub fn post(value: &Value) -> Write {
     Write::KeepEvent(Box::new(event(value)))
 }
 
-fn apply(store: &dyn Store, write: &Write) -> Written {
+pub fn apply(store: &dyn Store, write: &Write) -> Written {
     store.apply(now(), std::slice::from_ref(write)).unwrap().remove(0).unwrap()
 }
 
-fn turns(store: &dyn Store, order: TurnOrder) -> Vec<Turn> {
+pub fn turns(store: &dyn Store, order: TurnOrder) -> Vec<Turn> {
     let query = TurnQuery {
         conversation_id: ConversationId::new(CALL).unwrap(),
         after_sequence: 0,
@@ -72,136 +70,9 @@ fn turns(store: &dyn Store, order: TurnOrder) -> Vec<Turn> {
 }
 
 /// The transcript as a reader of the call has it.
-fn transcript(store: &dyn Store) -> Vec<(&'static str, String, Option<bool>)> {
+pub fn transcript(store: &dyn Store) -> Vec<(&'static str, String, Option<bool>)> {
     let words = |turn: &Turn| turn.final_text.as_ref().unwrap_or(&turn.message).as_str().to_owned();
     turns(store, TurnOrder::Time).iter().map(|turn| (turn.speaker.as_str(), words(turn), turn.interrupted)).collect()
-}
-
-/// All that must be the same in whatever order things came.
-fn state(store: &dyn Store) -> String {
-    let call = store.call(&ConversationId::new(CALL).unwrap()).unwrap().unwrap();
-    let report = &call.report;
-    format!(
-        "{:?} {} {:?} {:?} {:?} {:?} {:?} {:#?}",
-        call.status,
-        call.call_start_time,
-        call.call_end_time,
-        report.reconciled,
-        report.title,
-        report.termination_reason,
-        report.duration_seconds,
-        transcript(store)
-    )
-}
-
-/// Turns are numbered 1, 2, 3 …, and each that another one stands for names one that stands in the transcript.
-fn assert_sound(store: &dyn Store) {
-    let all = turns(store, TurnOrder::Sequence);
-    let numbers: Vec<_> = all.iter().map(|turn| turn.sequence_number).collect();
-    assert_eq!(numbers, (1..).take(all.len()).collect::<Vec<_>>());
-    for turn in &all {
-        if let Some(by) = turn.superseded_by {
-            let by = all.iter().find(|other| other.sequence_number == by).expect("a turn that is there");
-            assert_eq!(by.superseded_by, None);
-        }
-    }
-}
-
-/// A call with a lost turn, a reworded one, a repeated one and one that no record has.
-fn deliveries() -> Vec<Write> {
-    let mut without_words = sample(0);
-    without_words["event_timestamp"] = json!(1_790_599_999);
-    without_words["data"].as_object_mut().unwrap().shift_remove("transcript");
-    let mut traces = sample(1);
-    traces["data"]["conversation_id"] = json!(CALL);
-    let mut failure = sample(2);
-    failure["data"]["conversation_id"] = json!(CALL);
-    vec![
-        live("agent", FIRST, "2026-09-28T12:00:03Z"),
-        live("user", "yeah i am parked at the pilot, in Gary", "2026-09-28T12:00:09Z"),
-        live("agent", IN_FULL, "2026-09-28T12:00:12Z"),
-        live("agent", IN_FULL, "2026-09-28T12:00:14Z"),
-        live("user", "Completely different: the brakes squeak, and the radio is on!", "2026-09-28T12:00:40Z"),
-        history(&[("agent", FIRST), ("user", PARKED)], "2026-09-28T12:00:10Z"),
-        history(&[("agent", FIRST), ("user", PARKED), ("agent", IN_FULL)], "2026-09-28T12:00:13Z"),
-        post(&sample(0)),
-        post(&without_words),
-        post(&traces),
-        post(&failure),
-    ]
-}
-
-#[test]
-fn any_order_and_repetition_of_what_comes_ends_in_the_same_call() {
-    let all = deliveries();
-    let (store, _folder) = open();
-    for write in &all {
-        apply(&*store, write);
-    }
-    let wanted = state(&*store);
-    let said: Vec<_> = transcript(&*store).into_iter().map(|(_, words, _)| words).collect();
-    assert_eq!(said.len(), 5, "{said:#?}");
-    assert_eq!(said[..4], [FIRST, PARKED, CUT_OFF, LAST]);
-    let order = Just((0..all.len()).chain(0..4).collect::<Vec<_>>()).prop_shuffle();
-    let config = ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() };
-    let checked = TestRunner::new(config).run(&order, |order| {
-        let (store, _folder) = open();
-        for n in &order {
-            apply(&*store, &all[*n]);
-            assert_sound(&*store);
-        }
-        assert_eq!(state(&*store), wanted, "{order:?}");
-        Ok(())
-    });
-    checked.unwrap_or_else(|failure| panic!("{failure}"));
-}
-
-#[test]
-fn a_call_without_a_start_of_its_own_begins_the_same_in_whatever_order_things_come() {
-    let failure = |n: usize, at: i64| {
-        let mut failure = sample(n);
-        failure["data"]["conversation_id"] = json!(CALL);
-        failure["event_timestamp"] = json!(at);
-        post(&failure)
-    };
-    let mut without_start = sample(0);
-    without_start["data"]["metadata"].as_object_mut().unwrap().shift_remove("start_time_unix_secs");
-    let hello = live("agent", "Hello?", "2026-09-28T12:00:03Z");
-    let is_there = live("agent", "Is anybody there?", "2026-09-28T12:00:01Z");
-    let (first, second) = (failure(2, 1_790_596_802), failure(3, 1_790_596_805));
-    for (all, start) in [
-        (vec![first.clone(), second.clone()], "2026-09-28T12:00:05.000000Z"),
-        (vec![first, hello.clone(), is_there.clone(), second], "2026-09-28T12:00:01.000000Z"),
-        (vec![post(&without_start), hello, is_there], "2026-09-28T12:00:01.000000Z"),
-    ] {
-        let order = Just((0..all.len()).collect::<Vec<_>>()).prop_shuffle();
-        let config = ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() };
-        let wanted = std::cell::OnceCell::new();
-        let checked = TestRunner::new(config).run(&order, |order| {
-            let (store, _folder) = open();
-            for n in &order {
-                apply(&*store, &all[*n]);
-            }
-            let state = state(&*store);
-            assert!(state.contains(start), "{order:?}: {state}");
-            assert_eq!(&state, wanted.get_or_init(|| state.clone()), "{order:?}");
-            Ok(())
-        });
-        checked.unwrap_or_else(|failure| panic!("{failure}"));
-    }
-}
-
-#[test]
-fn one_batch_of_everything_is_the_same_as_one_by_one() {
-    let all = deliveries();
-    let (store, _folder) = open();
-    for write in &all {
-        apply(&*store, write);
-    }
-    let (together, _other) = open();
-    assert!(together.apply(now(), &all).unwrap().iter().all(Result::is_ok));
-    assert_eq!(state(&*together), state(&*store));
-    assert_sound(&*together);
 }
 
 #[test]
@@ -449,56 +320,4 @@ fn a_link_to_a_driver_does_not_put_the_end_of_a_stale_call_off() {
     };
     assert_eq!(ended("2026-09-28T12:00:00Z"), 0);
     assert_eq!(ended("2026-09-28T12:00:01Z"), 1, "the link of an hour later is no turn");
-}
-
-#[test]
-fn kill_9_between_and_within_events_leaves_none_half_applied() {
-    let folder = tempfile::tempdir().unwrap();
-    let database = folder.path().join("calls.db");
-    let event = |n: usize| {
-        let entries: Vec<_> = (0..200)
-            .map(|i| json!({"role": "user", "message": format!("Words {i} of call {n}"), "time_in_call_secs": i}))
-            .collect();
-        let id = format!("conv_{n}");
-        json!({"type": "post_call_transcription", "event_timestamp": 1_790_596_855, "data": {"conversation_id": id,
-            "status": "done", "transcript": entries, "metadata": {"start_time_unix_secs": 1_790_596_800}}})
-        .to_string()
-    };
-    let mut acknowledged = 0;
-    for round in 0..6 {
-        let service = Service::start_on(&database, &["--elevenlabs-secret", SECRET]);
-        let acked = std::sync::atomic::AtomicUsize::new(0);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                for n in 0.. {
-                    let body = event(round * 1000 + n);
-                    let at = Timestamp::now().unix_micros().div_euclid(1_000_000);
-                    let signature = sign(&Secret::new(SECRET).unwrap(), at, body.as_bytes());
-                    let answer = ureq::post(service.url(POST_CALL))
-                        .header("content-type", "application/json")
-                        .header("elevenlabs-signature", signature)
-                        .send(body.as_bytes());
-                    if answer.is_err() {
-                        break;
-                    }
-                    acked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-                }
-            });
-            wait_for("some events to be kept", || {
-                (acked.load(std::sync::atomic::Ordering::SeqCst) >= 2 + round * 3).then_some(())
-            });
-            service.signal("KILL");
-        });
-        acknowledged += acked.into_inner();
-        service.wait();
-        let connection = crate::harness::open(&database);
-        let number = |sql: &str| -> i64 { connection.query_row(sql, [], |row| row.get(0)).unwrap() };
-        let events = number("SELECT count(*) FROM webhook_events");
-        assert!(events >= i64::try_from(acknowledged).unwrap(), "{events} of {acknowledged}");
-        let whole = "SELECT count(*) FROM webhook_events e JOIN calls c USING (conversation_id) \
-            WHERE c.status = 'completed' AND c.added = 200 AND c.turn_count = 200 AND c.record_event_id = e.id \
-            AND 200 = (SELECT count(*) FROM call_transcriptions t WHERE t.conversation_id = c.conversation_id)";
-        assert_eq!(number(whole), events);
-        assert_eq!(number("SELECT count(*) FROM calls"), events);
-    }
 }
