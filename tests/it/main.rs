@@ -23,6 +23,7 @@ mod guide;
 mod harness;
 mod import;
 mod ingest;
+mod kept_events;
 mod logs;
 mod migration_crash;
 mod openapi;

@@ -1,7 +1,7 @@
 //! A call made whole: what came live, what tools showed and what the platform posted afterwards, in any order.
 
-use crate::harness::{Answer, Service, run, wait_for};
-use crate::platform::{SAMPLES, other_types, places, sample, with, without};
+use crate::harness::{Answer, Service, wait_for};
+use crate::platform::{SAMPLES, sample, with};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub fn now() -> Timestamp {
     Timestamp::parse("2026-09-28T13:00:00Z").unwrap()
 }
 
-fn event(value: &Value) -> NewEvent {
+pub fn event(value: &Value) -> NewEvent {
     events::of_body(value.to_string().into_bytes().into())
 }
 
@@ -105,33 +105,6 @@ fn a_turn_keeps_its_words_as_heard_and_gains_the_records() {
 }
 
 #[test]
-fn no_sample_with_anything_missing_null_or_of_another_type_is_refused_or_lost() {
-    let (store, _folder) = open();
-    let mut kept = 0;
-    for (n, _) in SAMPLES.iter().enumerate() {
-        let whole = sample(n);
-        for (m, place) in places(&whole).iter().enumerate() {
-            let mut changed: Vec<_> = other_types().into_iter().map(|other| with(&whole, place, other)).collect();
-            if !place.is_empty() {
-                changed.push(without(&whole, place));
-            }
-            // A call for each place, which meets one change after the other.
-            for changed in &mut changed {
-                if let Some(id) = changed.pointer_mut("/data/conversation_id").filter(|id| id.is_string()) {
-                    *id = json!(format!("conv_{n}_{m}"));
-                }
-            }
-            let batch: Vec<_> = changed.iter().map(post).collect();
-            for outcome in store.apply(now(), &batch).unwrap() {
-                assert!(matches!(outcome, Ok(Written::Kept(_))), "{outcome:?}");
-                kept += 1;
-            }
-        }
-    }
-    assert!(kept > 500, "{kept}");
-}
-
-#[test]
 fn a_later_event_without_words_takes_none_away() {
     let (store, _folder) = open();
     apply(&*store, &post(&sample(0)));
@@ -143,6 +116,52 @@ fn a_later_event_without_words_takes_none_away() {
         apply(&*store, &post(&poorer));
         assert_eq!(self::transcript(&*store), before);
     }
+}
+
+/// The platform's traces of the call with these spans in them, `user` or `agent` and the words.
+fn traces(said: &[(&str, &str)]) -> Value {
+    let spans: Vec<_> = (0i64..)
+        .zip(said)
+        .map(|(n, (who, words))| {
+            json!({"name": "elevenlabs.turn", "startTimeUnixNano": ((1_790_596_800 + 5 * n) * 1_000_000_000).to_string(),
+                "attributes": [{"key": format!("elevenlabs.{who}.text"), "value": {"stringValue": words}}]})
+        })
+        .collect();
+    json!({"type": "post_call_transcription_otel", "event_timestamp": 1_790_596_850, "data": {"conversation_id": CALL,
+        "otlp_traces": {"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}}})
+}
+
+#[test]
+fn a_record_of_less_does_not_take_the_place_of_fuller_traces() {
+    let said = [("agent", FIRST), ("user", PARKED), ("agent", CUT_OFF)];
+    let partly =
+        with(&sample(0), "/data/transcript", json!([{"role": "user", "message": PARKED, "time_in_call_secs": 5}]));
+    for order in [[traces(&said), partly.clone()], [partly, traces(&said)]] {
+        let (store, _folder) = open();
+        for event in &order {
+            apply(&*store, &post(event));
+        }
+        let words: Vec<_> = transcript(&*store).into_iter().map(|(_, words, _)| words).collect();
+        assert_eq!(words, [FIRST, PARKED, CUT_OFF]);
+        let call = store.call(&ConversationId::new(CALL).unwrap()).unwrap().unwrap();
+        assert_eq!(call.report.title.as_deref(), Some("Reefer temperature check"), "what it says beside stands");
+    }
+}
+
+#[test]
+fn traces_that_cut_long_words_off_leave_those_that_were_heard_in_full() {
+    let long = "I walked around the trailer and looked at it. ".repeat(100);
+    let (store, _folder) = open();
+    apply(&*store, &live("user", &long, "2026-09-28T12:00:01Z"));
+    apply(&*store, &post(&traces(&[("user", &long[..4096]), ("agent", "Thank you.")])));
+    assert_eq!(transcript(&*store)[0].1.trim(), long.trim());
+    let counts = store.call(&ConversationId::new(CALL).unwrap()).unwrap().unwrap().report.reconciled.unwrap();
+    assert_eq!((counts.matched, counts.corrected, counts.added), (1, 0, 1));
+    // Short words are whole, so that what follows them live is corrected.
+    let (store, _folder) = open();
+    apply(&*store, &live("user", "I'm parked, and the radio is on", "2026-09-28T12:00:01Z"));
+    apply(&*store, &post(&traces(&[("user", "I'm parked,")])));
+    assert_eq!(transcript(&*store)[0].1, "I'm parked,");
 }
 
 #[test]
@@ -239,8 +258,12 @@ fn a_call_is_made_whole_over_http_and_a_late_turn_is_no_second_one() {
     assert_eq!(call()["driver_source"], "dispatch");
     let conflict = "dynamic_variable: 1042, user_id: 1042, batch_recipient: 1042, phone_number: 1042";
     assert_eq!(call()["driver_conflict"], conflict);
+    let lines: Vec<Value> = service.log().iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let told = lines.iter().find(|line| line.to_string().contains("a call was brought together with its record"));
+    for (count, number) in [("live_only", 0), ("matched", 2), ("added", 2), ("corrected", 0), ("repeated", 0)] {
+        assert_eq!(told.expect("a line")[count], number, "{count} in {told:?}");
+    }
     let log = service.log().join("\n");
-    assert!(log.contains("a call was brought together with its record"), "{log}");
     assert!(!log.contains("Gary") && !log.contains("reefer"), "no words of a call reach the log");
     service.delete(&format!("/api/v1/calls/{CALL}")).expect(204);
     let events: i64 = service.sqlite().query_row("SELECT count(*) FROM webhook_events", [], |row| row.get(0)).unwrap();
@@ -248,50 +271,18 @@ fn a_call_is_made_whole_over_http_and_a_late_turn_is_no_second_one() {
 }
 
 #[test]
-fn a_driver_who_comes_after_the_call_is_found_by_what_its_record_says() {
-    let service = Service::start_with(&["--elevenlabs-secret", SECRET]);
-    post_signed(&service, SAMPLES[0].1).expect(200);
-    let call = || service.get(&format!("/api/v1/calls/{CALL}")).expect(200).json();
-    assert_eq!(call()["driver_id"], Value::Null);
-    service.put("/api/v1/drivers/5", &json!({"name": "Jo", "phone_number": "+15550100042"})).expect(201);
-    assert_eq!((&call()["driver_id"], &call()["driver_source"]), (&json!(5), &json!("phone_number")));
-}
-
-#[test]
-fn what_cannot_be_read_is_kept_and_can_be_replayed() {
-    let service = Service::start_with(&["--elevenlabs-secret", SECRET]);
-    for body in ["{not json", r#"{"type": "voice_removed", "data": {}}"#, SAMPLES[0].1, "\u{feff}"] {
-        post_signed(&service, body).expect(200);
-    }
-    let outcomes = || -> Vec<(String, i64)> {
-        let connection = service.sqlite();
-        let mut select = connection.prepare("SELECT outcome, attempts FROM webhook_events ORDER BY id").unwrap();
-        select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect()
-    };
-    let before = service.get(&format!("/api/v1/calls/{CALL}/transcriptions")).text;
-    let database = service.database().to_str().unwrap().to_owned();
-    let replay = |more: &[&str]| {
-        let out = run(&[&["replay", "--json", "--database", &database], more].concat());
-        (out.status.code(), String::from_utf8(out.stdout).unwrap())
-    };
-    assert_eq!(replay(&[]), (Some(0), "{\"applied\":1,\"ignored\":1,\"unreadable\":2}\n".to_owned()));
-    assert_eq!(replay(&["--failed"]), (Some(0), "{\"applied\":0,\"ignored\":0,\"unreadable\":2}\n".to_owned()));
-    assert_eq!(replay(&["--event", "3"]), (Some(0), "{\"applied\":1,\"ignored\":0,\"unreadable\":0}\n".to_owned()));
-    assert_eq!(replay(&["--event", "9"]).0, Some(1));
-    let shown: Vec<_> = outcomes().into_iter().collect();
-    let wanted = [("unreadable", 3), ("ignored", 2), ("applied", 3), ("unreadable", 3)];
-    assert_eq!(shown, wanted.map(|(outcome, attempts)| (outcome.to_owned(), attempts)));
-    assert_eq!(service.get(&format!("/api/v1/calls/{CALL}/transcriptions")).text, before);
-}
-
-#[test]
 fn a_call_of_which_nothing_more_comes_is_ended_until_its_record_corrects_that() {
     let service = Service::start_with(&["--elevenlabs-secret", SECRET, "--stale-after", "1s"]);
-    deliver(&service, "agent", FIRST, "2026-09-28T12:00:03Z");
+    let never = Service::start_with(&["--stale-after", "0"]);
+    for service in [&never, &service] {
+        deliver(service, "agent", FIRST, "2026-09-28T12:00:03Z");
+    }
     let call = || service.get(&format!("/api/v1/calls/{CALL}")).expect(200).json();
     let ended = wait_for("the call to be ended", || Some(call()).filter(|call| call["status"] == "completed"));
     assert_eq!(ended["termination_reason"], "inactivity");
     assert_eq!(ended["call_end_time"], "2026-09-28T12:00:03.000000Z");
+    let status = never.get(&format!("/api/v1/calls/{CALL}")).expect(200).json()["status"].clone();
+    assert_eq!(status, "in_progress", "0 never ends any");
     post_signed(&service, &sample(0).to_string()).expect(200);
     assert_eq!(call()["termination_reason"], "Call ended by remote party");
     assert_eq!(call()["call_end_time"], "2026-09-28T12:00:47.000000Z");

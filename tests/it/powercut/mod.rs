@@ -153,7 +153,7 @@ fn deliver(agent: &ureq::Agent, service: &Service, client: usize, i: usize) -> b
     // Three clients speak in each conversation.
     let conversation = format!("conv_{}", client / 3);
     let n = client * 10_000 + i;
-    if i % EVENT_EVERY == 0 && !answered(report(agent, service, n), 200) {
+    if i.is_multiple_of(EVENT_EVERY) && !answered(report(agent, service, n), 200) {
         return false;
     }
     let request = agent.post(service.url(TURNS)).header("x-request-id", Promise::request_id(&conversation, n));
