@@ -6,6 +6,7 @@
 mod docs;
 mod edge;
 mod routes;
+mod scrape;
 mod stale;
 
 pub use edge::Edge;
@@ -101,10 +102,12 @@ pub async fn serve(
     let stale = settings.stale_after.map(|after| stale::end_stale_calls(writer.clone(), after));
     let service = api::service(store.clone(), writer.clone(), Gate::new(settings.post_call));
     let document = service.spec();
-    let routes = routes::Routes::of(&document, &["/docs", "/openapi.json"]);
+    let routes = routes::Routes::of(&document, &["/docs", "/openapi.json", "/metrics"]);
+    let scrape = scrape::Scrape::new(store.clone(), writer.clone());
     let route = Route::new()
         .at("/docs", poem::get(docs::page()))
         .at("/openapi.json", poem::get(docs::document(document)))
+        .at("/metrics", poem::get(scrape))
         .at(api::TURNS, poem::post(api::turns(writer)))
         .nest("/", service)
         .with(AddData::new(MaxBody(settings.max_body)));

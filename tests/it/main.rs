@@ -25,6 +25,7 @@ mod import;
 mod ingest;
 mod kept_events;
 mod logs;
+mod metrics;
 mod migration_crash;
 mod openapi;
 mod platform;
