@@ -4,6 +4,7 @@
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "what a test prints is shown when it fails")]
 #![allow(unreachable_pub, reason = "nothing can be reached from outside a test crate")]
 
+mod access;
 mod any_order;
 mod backfill;
 mod backup;
@@ -39,6 +40,7 @@ mod reconcile;
 mod recording;
 mod samples;
 mod schema;
+mod session;
 mod shutdown;
 mod signature;
 mod simulate;
