@@ -20,6 +20,7 @@ mod history;
 pub mod payload;
 mod post_call;
 mod query;
+mod search;
 pub mod signed;
 mod time;
 pub mod trace;
@@ -77,6 +78,7 @@ pub fn service(
         post_call::PostCallApi { gate, writer: writer.clone() },
         transcriptions::TranscriptionsApi { reader: reader.clone() },
         events::EventsApi { tail },
+        search::SearchApi { reader: reader.clone() },
         drivers::DriversApi { reader: reader.clone(), writer: writer.clone() },
         dispatches::DispatchesApi { reader: reader.clone(), writer: writer.clone() },
         access::session::SessionApi { access },
