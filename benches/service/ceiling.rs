@@ -50,6 +50,7 @@ async fn serve(without: Without) -> Result<()> {
                 stale_after: None,
                 post_call: PostCallSettings::closed(),
                 backfill: None,
+                copies: transcribe_hook::backups::Plan::default(),
             };
             server::serve(listener, Arc::new(NullStore::default()), settings, stop).await?;
         }

@@ -7,6 +7,7 @@
 //! Types here are the wire's own; those of [`crate::model`] never leave it unconverted. What the operations promise is
 //! kept by the layers below: this one reads requests and words answers.
 
+mod backup;
 mod call;
 mod calls;
 mod convai;
@@ -19,6 +20,7 @@ pub mod payload;
 mod post_call;
 mod query;
 pub mod signed;
+mod stream;
 mod time;
 pub mod trace;
 mod transcriptions;
@@ -55,6 +57,7 @@ pub const TURNS: &str = "/webhooks/elevenlabs/transcription";
 
 /// All operations over a store and its writer.
 pub fn service(store: Arc<dyn Store>, writer: Writer, gate: Gate) -> OpenApiService<impl OpenApi, ()> {
+    let backup = backup::BackupApi::new(store.copier());
     let reader = Reader { store, places: Arc::new(Semaphore::new(MAX_READS)) };
     let operations = (
         webhooks::WebhooksApi { writer: writer.clone() },
@@ -66,6 +69,7 @@ pub fn service(store: Arc<dyn Store>, writer: Writer, gate: Gate) -> OpenApiServ
         drivers::DriversApi { reader: reader.clone(), writer: writer.clone() },
         dispatches::DispatchesApi { reader: reader.clone(), writer: writer.clone() },
         health::HealthApi { reader, writer },
+        backup,
     );
     OpenApiService::new(operations, "transcribe-hook", env!("CARGO_PKG_VERSION"))
         .description(

@@ -6,6 +6,8 @@
 
 mod backfill;
 mod backup;
+mod check;
+mod copies;
 mod generate;
 mod import;
 mod migrate;
@@ -43,6 +45,8 @@ enum Command {
     Migrate(DatabaseArgs),
     /// Copy a database, be it in use or not, into one consistent file
     Backup(backup::BackupArgs),
+    /// Look for what is broken or missing in a database, be it in use or not
+    Check(check::CheckArgs),
     /// Read drivers or dispatches from a file
     Import(import::ImportArgs),
     /// Fetch calls that did not come from the platform's API
@@ -97,6 +101,7 @@ pub fn run() -> ExitCode {
             Command::Serve(args) => serve::run(&args),
             Command::Migrate(args) => migrate::run(&args),
             Command::Backup(args) => backup::run(&args),
+            Command::Check(args) => check::run(&args),
             Command::Import(args) => import::run(&args),
             Command::Backfill(args) => backfill::run(&args),
             Command::Simulate(args) => simulate::run(&args),

@@ -2,6 +2,7 @@
 
 use super::DatabaseArgs;
 use super::backfill::PlatformArgs;
+use super::copies::CopyArgs;
 use super::post_call::PostCallArgs;
 use crate::server::{self, Settings};
 use crate::store::sqlite::{Options, SqliteStore};
@@ -63,10 +64,12 @@ pub(super) struct ServeArgs {
         long, env = "TRANSCRIBE_HOOK_BACKFILL_EVERY", value_name = "DURATION", value_parser = interval,
     )]
     backfill_every: Option<Duration>,
+    #[command(flatten)]
+    copies: CopyArgs,
 }
 
-/// A duration of a second at least, so that the platform is not asked without pause.
-fn interval(text: &str) -> Result<Duration, String> {
+/// A duration of a second at least, so that what is done at an interval is not done without pause.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
     let every = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if every >= Duration::from_secs(1) { Ok(every) } else { Err("must be 1s or longer".to_owned()) }
 }
@@ -134,6 +137,7 @@ async fn serve(args: &ServeArgs) -> Result<()> {
         stale_after: Some(args.stale_after).filter(|after| !after.is_zero()),
         post_call,
         backfill,
+        copies: args.copies.plan(),
     };
     server::serve(listener, store, settings, stop).await?;
     tracing::info!(database = %args.database.database.display(), "stopped; everything is in the one file");

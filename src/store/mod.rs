@@ -11,10 +11,12 @@ mod absent;
 mod error;
 mod query;
 pub mod sqlite;
+mod upkeep;
 
 pub use absent::Absent;
 pub use error::{Error, ErrorKind, Result};
 pub use query::{CallKey, CallQuery, Order, Page, TurnKey, TurnOrder, TurnQuery};
+pub use upkeep::{BackupReport, BackupStep, BackupWatch, CheckReport, Copier, Finding};
 
 use crate::fields::Problem;
 use crate::model::{
@@ -202,4 +204,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// One dispatch.
     fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>>;
+
+    /// What copies the database; none where it is not one file.
+    fn copier(&self) -> Copier {
+        Copier::none()
+    }
 }

@@ -7,11 +7,14 @@
 mod backfill;
 mod backup;
 mod calls;
+mod check;
 mod cli;
 mod concurrency;
 mod convai;
+mod copies;
 mod corpus;
 mod crash;
+mod download;
 mod drivers;
 mod errors;
 mod event_flood;

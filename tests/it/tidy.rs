@@ -81,10 +81,21 @@ fn data_flows_down_only() {
         &["cli"],
         &["server"],
         &["api"],
-        &["writer", "ingest", "import", "drivers", "elevenlabs", "events", "platform", "backfill", "recording"],
+        &[
+            "writer",
+            "ingest",
+            "import",
+            "drivers",
+            "elevenlabs",
+            "events",
+            "platform",
+            "backfill",
+            "recording",
+            "backups",
+        ],
         &["store"],
         &["reconcile"],
-        &["fields", "model", "secret", "signature"],
+        &["fields", "model", "secret", "signature", "aside", "pace"],
     ];
     for (path, text) in sources() {
         let module = path.split(['/', '.']).next().unwrap();

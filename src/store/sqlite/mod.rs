@@ -12,6 +12,7 @@
 mod align;
 mod backup;
 mod calls;
+mod check;
 mod drivers;
 mod error;
 mod events;
@@ -25,10 +26,11 @@ mod repeats;
 mod row;
 mod turns;
 
-pub use backup::{BackupReport, backup};
+pub use backup::backup;
+pub use check::{check, each_call};
 pub use open::{OpenError, Options};
 
-use super::{CallQuery, Outcome, Page, Result, Store, TurnQuery, Write, Written};
+use super::{CallQuery, Copier, Outcome, Page, Result, Store, TurnQuery, Write, Written};
 use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
 use error::Context as _;
 use live::LiveCalls;
@@ -43,6 +45,7 @@ pub struct SqliteStore {
     // folds the log in and removes it.
     readers: Readers,
     writer: Mutex<Writing>,
+    copier: Copier,
     busy_timeout: Duration,
     _lock: Option<lock::Lock>,
 }
@@ -137,6 +140,10 @@ impl Store for SqliteStore {
 
     fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>> {
         drivers::get_dispatch(&*self.readers.get()?, id)
+    }
+
+    fn copier(&self) -> Copier {
+        self.copier.clone()
     }
 }
 

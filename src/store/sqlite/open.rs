@@ -7,8 +7,8 @@ use super::live::LiveCalls;
 use super::lock::{self, Attempt, Lock};
 use super::log_file;
 use super::pool::Readers;
-use super::{SqliteStore, Writing, Written};
-use crate::store::{Error, Outcome, Result};
+use super::{SqliteStore, Writing, Written, backup};
+use crate::store::{Copier, Error, Outcome, Result};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction};
 use std::fs::File;
@@ -215,6 +215,7 @@ impl SqliteStore {
         Ok(Self {
             readers,
             writer: Mutex::new(Writing { connection, live: LiveCalls::new() }),
+            copier: Copier::new(path, backup),
             busy_timeout: options.busy_timeout,
             _lock: lock,
         })
@@ -290,6 +291,23 @@ fn check_identity(path: &Path, application_id: u32, user_version: u32) -> Result
         return Err(OpenError::Newer { path: path.to_owned(), found: user_version, known });
     }
     Ok(())
+}
+
+/// Makes sure that what is read is a database of this program's, of this version or an older one.
+pub(super) fn expect_own(connection: &Connection) -> Result<u32> {
+    const DOING: &str = "reading what the file is";
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0)).doing(DOING);
+    let (application_id, version, known) = (pragma("application_id")?, pragma("user_version")?, known_schema());
+    let wrong = |what: String| Err(Error::new(crate::store::ErrorKind::Other, DOING, what));
+    if application_id != APPLICATION_ID {
+        return wrong("it is no database of transcribe-hook".to_owned());
+    }
+    if version > known {
+        return wrong(format!(
+            "it was written by a newer transcribe-hook (schema {version}, this one knows up to {known})"
+        ));
+    }
+    Ok(version)
 }
 
 fn read_up_to(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
