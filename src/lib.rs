@@ -19,6 +19,7 @@
 //! | copies | when one is due, names, what is kept | [`backups`] |
 //! | storage | SQL, in [`store::sqlite`] only; a batch is one transaction | [`store`] |
 //! | ways of working | files that get their name once they are whole; going last | [`aside`], [`pace`] |
+//! | numbers about itself | Prometheus's metrics; recorded into by all above | [`metrics`] |
 //! | words of the domain | nothing else | [`model`], [`fields`], [`secret`], [`signature`] |
 //!
 //! There are two families of types: the wire's own in [`api`], and the domain's in [`model`], which are valid by
@@ -111,6 +112,10 @@
 //! the way of one that was posted. A conversation that the platform fails to give does not hinder the others; three in a
 //! row, or a refused key, end the run.
 //!
+//! **Metrics.** [`metrics::METRICS`] is a static, as the log is: a handle through every layer would say nothing more. What is
+//! recorded for each turn is gathered by the batch; what has to be asked for is asked for by the scrape. Routes are
+//! templates and other labels words of ours, so that nothing a client sends makes a new series, or is in one.
+//!
 //! **SQLite.** The bundled version is asserted to be 3.51.3 or later: earlier ones could lose a committed transaction
 //! when two connections met at a log's reset. A new database is made aside and renamed once it is whole. After two quiet seconds, and when the
 //! service stops, the log is folded in, so that the one file is everything. `cp` of a file in use is not a copy; `backup`
@@ -145,6 +150,7 @@ pub mod events;
 pub mod fields;
 pub mod import;
 pub mod ingest;
+pub mod metrics;
 pub mod model;
 pub mod pace;
 pub mod platform;

@@ -13,7 +13,7 @@ use transcribe_hook::api::signed::PostCallSettings;
 use transcribe_hook::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
 use transcribe_hook::server::{self, Edge, Settings};
 use transcribe_hook::store::{
-    self, CallQuery, Counts, NewCall, Outcome, Page, Store, StoredTurn, TurnQuery, Write, Written,
+    self, CallQuery, Counts, NewCall, Outcome, Page, Sizes, Store, StoredTurn, TurnQuery, Write, Written,
 };
 use transcribe_hook::writer::Limits;
 use transcribe_hook::{api, ingest, telemetry};
@@ -164,5 +164,13 @@ impl Store for NullStore {
 
     fn dispatch(&self, _: &ConversationId) -> store::Result<Option<Dispatch>> {
         Ok(None)
+    }
+
+    fn open_calls(&self, _: u32) -> store::Result<u64> {
+        Ok(0)
+    }
+
+    fn sizes(&self) -> std::io::Result<Sizes> {
+        Ok(Sizes { database: 0, log: 0, free: 0 })
     }
 }

@@ -10,9 +10,9 @@ use crate::pace::Pace;
 use crate::store::{Copier, ErrorKind};
 use poem::http::header;
 use poem::{Body, IntoResponse, Request, Response};
-use poem_openapi::payload::{Binary, Payload};
+use poem_openapi::payload::{Binary, Payload as _};
 use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, Registry};
-use poem_openapi::types::Type;
+use poem_openapi::types::Type as _;
 use poem_openapi::{ApiResponse, OpenApi};
 use std::io::{self, Seek as _};
 use std::ops::ControlFlow;
@@ -85,14 +85,14 @@ impl BackupApi {
                 }
             };
             // The connection's own thread does the rest; this one goes last.
-            let mut pace = Pace::begin();
+            let mut gently = Pace::begin();
             file.rewind()?;
             loop {
                 let sent = io::copy(&mut io::Read::take(&mut file, 256 * 1024), outlet)?;
                 if sent == 0 {
                     return Ok(());
                 }
-                pace.pause();
+                gently.pause();
             }
         });
         let body = body.map_err(|error| ApiError::Internal(error.to_string()))?;

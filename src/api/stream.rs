@@ -36,7 +36,7 @@ pub(super) fn body(
     place: OwnedSemaphorePermit,
     make: impl FnOnce(&mut Outlet) -> io::Result<()> + Send + 'static,
 ) -> io::Result<Body> {
-    let (pieces, mut made) = mpsc::channel(WAITING);
+    let (pieces, mut arriving) = mpsc::channel(WAITING);
     let mut outlet = Outlet { pieces, runtime: Handle::current(), gathered: Vec::new() };
     std::thread::Builder::new().name(name.to_owned()).spawn(move || {
         let _place = place;
@@ -47,7 +47,7 @@ pub(super) fn body(
             let _ = outlet.send(Err(io::ErrorKind::Other.into()));
         }
     })?;
-    Ok(Body::from_bytes_stream(poll_fn(move |context| made.poll_recv(context))))
+    Ok(Body::from_bytes_stream(poll_fn(move |context| arriving.poll_recv(context))))
 }
 
 impl Outlet {

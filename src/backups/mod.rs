@@ -4,20 +4,21 @@
 //! - A backup is whole, checked and on disk before it has its name; one that is cut off has none, and does not count.
 //! - Old backups go only after a new one is there.
 //! - When one is due follows from those that are there, so that restarts neither put it off nor repeat it.
-//! - A failure is logged, kept in [`History`], and tried again soon.
+//! - A failure is logged, counted, and tried again soon.
 
 mod names;
 
 use crate::aside::Aside;
+use crate::metrics::METRICS;
 use crate::model::Timestamp;
 use crate::store::{BackupReport, Copier};
 use std::fs;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -52,45 +53,6 @@ pub struct Backups {
     pub keep: usize,
 }
 
-/// What became of the copies of one kind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// When the last one that succeeded was made, by this process or an earlier one.
-    pub last_success: Option<Timestamp>,
-    /// When the last one that failed was tried, by this process.
-    pub last_failure: Option<Timestamp>,
-    /// How many failed in this process.
-    pub failures: u64,
-    /// How long the last one of this process took.
-    pub took: Option<Duration>,
-    /// Its size, in bytes.
-    pub bytes: Option<u64>,
-}
-
-/// What became of the copies until now; cheap to clone, all clones show the same.
-#[derive(Debug, Clone, Default)]
-pub struct History(Arc<Mutex<(Outcome, Outcome)>>);
-
-impl History {
-    /// Of backups.
-    pub fn backups(&self) -> Outcome {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0
-    }
-
-    /// Of [`LATEST`].
-    pub fn snapshots(&self) -> Outcome {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1
-    }
-
-    fn note(&self, kind: Kind, note: impl FnOnce(&mut Outcome)) {
-        let mut both = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        note(match kind {
-            Kind::Backup => &mut both.0,
-            Kind::Snapshot => &mut both.1,
-        });
-    }
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Backup,
@@ -110,7 +72,7 @@ impl Periodic {
     ///
     /// # Errors
     /// The folder for backups cannot be made or written, the database has the name [`LATEST`], or there is no thread.
-    pub fn start(plan: &Plan, copier: Copier, history: History) -> io::Result<Option<Self>> {
+    pub fn start(plan: &Plan, copier: Copier) -> io::Result<Option<Self>> {
         if plan.backups.is_none() && plan.snapshot_every.is_none() {
             return Ok(None);
         }
@@ -122,7 +84,7 @@ impl Periodic {
             drop(Aside::over(&backups.folder.join(names::of(&database, Timestamp::now()))).map_err(io::Error::other)?);
             names::remove_leftovers(&backups.folder, &database)?;
             let last = names::list(&backups.folder, &database)?.pop().map(|(time, _)| time);
-            history.note(Kind::Backup, |outcome| outcome.last_success = last);
+            last.into_iter().for_each(note_success);
             tasks.push(Task::new(Kind::Backup, backups.every, last));
         }
         if let Some(every) = plan.snapshot_every {
@@ -133,12 +95,11 @@ impl Periodic {
                 )));
             }
             let last = fs::metadata(&latest).and_then(|file| file.modified()).ok().and_then(timestamp);
-            history.note(Kind::Snapshot, |outcome| outcome.last_success = last);
             tasks.push(Task::new(Kind::Snapshot, every, last));
         }
         let (end, ended) = channel();
         let ending = Arc::new(AtomicBool::new(false));
-        let maker = Maker { copier, database, backups: plan.backups.clone(), history, ending: ending.clone() };
+        let maker = Maker { copier, database, backups: plan.backups.clone(), ending: ending.clone() };
         let thread = std::thread::Builder::new().name("backups".to_owned()).spawn(move || {
             while let Some(next) = tasks.iter_mut().min_by_key(|task| task.due) {
                 let wait = next.due.saturating_duration_since(Instant::now());
@@ -185,7 +146,6 @@ struct Maker {
     copier: Copier,
     database: PathBuf,
     backups: Option<Backups>,
-    history: History,
     ending: Arc<AtomicBool>,
 }
 
@@ -199,23 +159,19 @@ impl Maker {
         };
         match made {
             Ok((file, report)) => {
-                let took = began.elapsed();
-                self.history.note(kind, |outcome| {
-                    outcome.last_success = Some(now);
-                    outcome.took = Some(took);
-                    outcome.bytes = Some(report.bytes);
-                });
+                if kind == Kind::Backup {
+                    note_success(now);
+                }
                 let BackupReport { calls, turns, bytes } = report;
-                let took = humantime::format_duration(Duration::from_millis(took.as_millis() as u64));
-                tracing::info!(file = %file.display(), calls, turns, bytes, %took, "copied the database");
+                let milliseconds = began.elapsed().as_millis();
+                tracing::info!(file = %file.display(), calls, turns, bytes, milliseconds, "copied the database");
                 true
             }
             Err(_) if self.ending.load(Ordering::Acquire) => false,
             Err(error) => {
-                self.history.note(kind, |outcome| {
-                    outcome.last_failure = Some(now);
-                    outcome.failures += 1;
-                });
+                if kind == Kind::Backup {
+                    METRICS.backup_failures_total.inc();
+                }
                 let what = if kind == Kind::Backup { "the backup" } else { LATEST };
                 tracing::error!(%error, "{what} could not be made; it will be tried again");
                 false
@@ -259,6 +215,12 @@ impl Maker {
             move |_| if ending.load(Ordering::Acquire) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
         self.copier.copy(aside, Box::new(watch)).map_err(io::Error::other)
     }
+}
+
+fn note_success(time: Timestamp) {
+    // Exact: seconds and microseconds of any time to come fit the 53 bits.
+    #[expect(clippy::cast_precision_loss, reason = "microseconds since 1970 stay below 2^53 until the year 2255")]
+    METRICS.backup_last_success_timestamp_seconds.set(time.unix_micros() as f64 / 1e6);
 }
 
 fn latest(database: &Path) -> PathBuf {

@@ -59,9 +59,10 @@ fn orphans(database: &Path, folder: &Path) -> Result<Vec<Finding>> {
     let unreadable = || format!("cannot read {}", folder.display());
     let mut names = BTreeSet::new();
     for entry in folder.read_dir().with_context(unreadable)? {
-        let name = entry.with_context(unreadable)?.file_name();
-        // A recording that is still arriving is hidden.
-        if let Some(name) = name.to_str().filter(|name| name.ends_with(".mp3") && !name.starts_with('.')) {
+        let path = entry.with_context(unreadable)?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        // A recording that is still arriving is hidden, and has another ending.
+        if path.extension().is_some_and(|ending| ending == "mp3") && !name.starts_with('.') {
             names.insert(name.to_owned());
         }
     }

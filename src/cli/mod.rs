@@ -40,7 +40,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the service
-    Serve(serve::ServeArgs),
+    Serve(Box<serve::ServeArgs>),
     /// Bring a database up to date without serving it
     Migrate(DatabaseArgs),
     /// Copy a database, be it in use or not, into one consistent file

@@ -5,7 +5,8 @@
 
 use super::routes::{Known, Routes};
 use crate::api::error::ApiError;
-use crate::api::trace;
+use crate::api::trace::{self, Noted};
+use crate::metrics::METRICS;
 use crate::model::ConversationId;
 use futures_util::FutureExt as _;
 use poem::error::{MethodNotAllowedError, NotFoundError};
@@ -46,16 +47,16 @@ impl<E: Endpoint> Endpoint for Edge<E> {
             method: request.method().clone(),
             route: route.map_or("(unknown)", |known| &known.template),
             request_id: self.ids.of(request.headers()),
-            conversation: None,
+            noted: Noted::default(),
             cause: None,
             status: None,
         };
         let answered = trace::noting(async {
             let result = AssertUnwindSafe(self.inner.call(request)).catch_unwind().await;
-            (result, trace::conversation())
+            (result, trace::noted())
         });
-        let (result, conversation) = answered.await;
-        line.conversation = conversation;
+        let (result, noted) = answered.await;
+        line.noted = noted;
         let mut response = match result {
             Ok(Ok(answer)) => answer.into_response(),
             Ok(Err(error)) if error.is_from_response() => error.into_response(),
@@ -100,7 +101,7 @@ struct LogLine<'a> {
     method: Method,
     route: &'a str,
     request_id: HeaderValue,
-    conversation: Option<ConversationId>,
+    noted: Noted,
     cause: Option<String>,
     status: Option<StatusCode>,
 }
@@ -135,12 +136,49 @@ impl LogLine<'_> {
     }
 }
 
+/// Below this path stand the webhooks; what follows names one in the metrics.
+const WEBHOOKS: &str = "/webhooks/elevenlabs/";
+
+impl LogLine<'_> {
+    /// Adds the request to the metrics. Nothing that a client made up becomes a label.
+    fn measure(&self) {
+        let method = match self.method {
+            Method::GET
+            | Method::HEAD
+            | Method::POST
+            | Method::PUT
+            | Method::PATCH
+            | Method::DELETE
+            | Method::OPTIONS => self.method.as_str(),
+            _ => "other",
+        };
+        let status = self.status.as_ref().map_or("499", StatusCode::as_str);
+        METRICS
+            .http_request_duration_seconds
+            .with_label_values(&[method, self.route, status])
+            .observe(self.started.elapsed().as_secs_f64());
+        if let Some(endpoint) = self.route.strip_prefix(WEBHOOKS) {
+            let by_status = match self.status.map(|status| status.as_u16()) {
+                None => "abandoned",
+                Some(..400) => "stored",
+                Some(401 | 403) => "unauthorized",
+                Some(429 | 503) => "overloaded",
+                Some(400..500) => "rejected",
+                Some(_) => "failed",
+            };
+            let outcome = self.noted.outcome.unwrap_or(by_status);
+            METRICS.webhook_requests_total.with_label_values(&[endpoint, outcome]).inc();
+        }
+    }
+}
+
 /// Nginx's number for a client that went away before it was answered.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 impl Drop for LogLine<'_> {
     fn drop(&mut self) {
         let status = self.status.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16());
+        self.measure();
         macro_rules! write_event {
             ($level:ident) => {
                 tracing::$level!(
@@ -150,7 +188,7 @@ impl Drop for LogLine<'_> {
                     status,
                     duration_ms = milliseconds(self.started.elapsed()),
                     request_id = self.request_id.to_str().unwrap_or_default(),
-                    conversation_id = self.conversation.as_ref().map(ConversationId::as_str),
+                    conversation_id = self.noted.conversation.as_ref().map(ConversationId::as_str),
                     error = self.cause.as_deref(),
                     "{} {} {status}", self.method, self.route,
                 )

@@ -6,6 +6,7 @@
 mod docs;
 mod edge;
 mod routes;
+mod scrape;
 mod stale;
 
 pub use edge::Edge;
@@ -102,17 +103,18 @@ pub async fn serve(
     settings: Settings,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
-    let history = backups::History::default();
-    let copies = backups::Periodic::start(&settings.copies, store.copier(), history).map_err(ServeError::Copies)?;
+    let copies = backups::Periodic::start(&settings.copies, store.copier()).map_err(ServeError::Copies)?;
     let (writer, mut writer_thread) = Writer::start(store.clone(), settings.writing).map_err(ServeError::Io)?;
     let _backfill = settings.backfill.map(|(client, every)| fetch(client, every, &store, &writer)).transpose()?;
     let stale = settings.stale_after.map(|after| stale::end_stale_calls(writer.clone(), after));
     let service = api::service(store.clone(), writer.clone(), Gate::new(settings.post_call));
     let document = service.spec();
-    let routes = routes::Routes::of(&document, &["/docs", "/openapi.json"]);
+    let routes = routes::Routes::of(&document, &["/docs", "/openapi.json", "/metrics"]);
+    let scrape = scrape::Scrape::new(store.clone(), writer.clone());
     let route = Route::new()
         .at("/docs", poem::get(docs::page()))
         .at("/openapi.json", poem::get(docs::document(document)))
+        .at("/metrics", poem::get(scrape))
         .at(api::TURNS, poem::post(api::turns(writer)))
         .nest("/", service)
         .with(AddData::new(MaxBody(settings.max_body)));

@@ -67,11 +67,20 @@ fn a_backup_that_fails_is_logged_and_costs_no_older_one() {
         service.log().into_iter().find(|line| line.contains("the backup could not be made"))
     });
     assert!(failed.contains("\"error\"") && failed.contains("counts 7 turns"), "{failed}");
+    let metrics = |name: &str| {
+        let text = service.get("/metrics").expect(200).text;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).expect("a metric").trim().to_owned();
+        line.parse::<f64>().expect("a number")
+    };
+    assert!(metrics("transcribe_hook_backup_failures_total ") >= 1.0);
+    let seconds = metrics("transcribe_hook_backup_last_success_timestamp_seconds ");
+    let now = f64::from(i32::try_from(Timestamp::now().unix_micros() / 1_000_000).unwrap());
+    assert!((now - 60.0..now + 1.0).contains(&seconds), "{seconds}");
     let after = wait_for("another failure", || {
         let failures = service.log().iter().filter(|line| line.contains("the backup could not be made")).count();
-        (failures >= 2).then(|| names_in(&dir))
+        (failures >= 2).then(|| backups(&dir))
     });
-    assert!(after.iter().filter(|name| name.ends_with(".db")).count() == 1, "{after:?}");
+    assert_eq!(after.len(), 1, "{after:?}");
     let kept = backups(&dir).pop().unwrap();
     assert!(kept >= good);
     whole(&dir.join(&kept));
@@ -97,7 +106,7 @@ fn a_restart_neither_repeats_a_backup_nor_puts_it_off() {
     // The same thread makes both, so a backup that were due would be made by then.
     let copied = |service: &Service| service.log().iter().filter(|line| line.contains("copied the database")).count();
     wait_for("two snapshots", || (copied(&service) >= 2).then_some(()));
-    assert_eq!(backups(&dir), [young.clone()]);
+    assert_eq!(backups(&dir), std::slice::from_ref(&young));
     service.stop();
     let service = start("20m");
     wait_for("a backup", || (backups(&dir).len() == 2).then_some(()));
@@ -126,8 +135,8 @@ fn a_plain_cp_of_latest_db_is_whole_at_any_time_under_load() {
         let (mut states, mut copies, mut last) = (0, 0, 0);
         let copy = folder.path().join("copy.db");
         while states < 4 {
-            let copied = std::process::Command::new("cp").arg(&latest).arg(&copy).status().unwrap();
-            assert!(copied.success());
+            let cp = std::process::Command::new("cp").arg(&latest).arg(&copy).status().unwrap();
+            assert!(cp.success());
             let turns = whole(&copy);
             assert!(turns >= last, "{turns} turns after {last}");
             states += usize::from(turns > last);

@@ -25,6 +25,7 @@ mod harness;
 mod import;
 mod ingest;
 mod logs;
+mod metrics;
 mod migration_crash;
 mod openapi;
 mod platform;
