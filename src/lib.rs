@@ -97,6 +97,13 @@
 //! tools default to GET, hence the 405 that says to use POST. Tool calls carry no signature. Unknown fields appear without
 //! notice and are ignored. The envelope form of tool calls is taken although it is not documented.
 //!
+//! **Access.** [`api::access`] stands before every route and decides by the path alone what it is for; a path that it does not
+//! name is for those who read and manage, so that a new one is guarded without a word. The document's credentials and
+//! refusals are made from the same decision. Tokens are kept as digests. A right token is let in however many wrong ones
+//! came from its address, since that may be a proxy's and turns must not be lost by it; that is why tokens are long. A
+//! session's cookie is an end and a code by the token, so nothing is kept of it. A program on this machine is known by its
+//! address, but not if a proxy shows itself in the request or the `Host` could lead elsewhere.
+//!
 //! **Signatures.** `api::signed` is the one way in for what the platform posts after a call. The header is looked at before
 //! the body, the digest is computed while the body comes, and nothing of the body is believed before the last byte: an
 //! event waits in memory, of which long ones share a bounded amount (503 beyond it), and are read one at a time; a

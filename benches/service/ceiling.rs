@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use transcribe_hook::api::access::AccessSettings;
+use transcribe_hook::api::access::client::Proxies;
 use transcribe_hook::api::signed::PostCallSettings;
 use transcribe_hook::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
 use transcribe_hook::server::{self, Edge, Settings};
@@ -48,6 +50,8 @@ async fn serve(without: Without) -> Result<()> {
                 writing,
                 max_body: MAX_BODY,
                 stale_after: None,
+                access: AccessSettings::default(),
+                proxies: Proxies::default(),
                 post_call: PostCallSettings::closed(),
                 backfill: None,
                 copies: transcribe_hook::backups::Plan::default(),

@@ -4,6 +4,7 @@
 //! What a command found goes to standard output, logs and errors to standard error.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "commands talk to the terminal")]
 
+mod access;
 mod backfill;
 mod backup;
 mod check;

@@ -4,6 +4,7 @@
 //! answers have, and writes one log event a request, also when the client hangs up. Nothing of a body reaches the log.
 
 use super::routes::{Known, Routes};
+use crate::api::access::client::{Client, Proxies};
 use crate::api::error::ApiError;
 use crate::api::trace::{self, Noted};
 use crate::metrics::METRICS;
@@ -23,30 +24,36 @@ use std::time::{Duration, Instant};
 pub struct Edge<E> {
     inner: E,
     routes: Routes,
+    proxies: Proxies,
     ids: RequestIds,
 }
 
 impl<E> Edge<E> {
-    pub(super) fn new(inner: E, routes: Routes) -> Self {
-        Self { inner, routes, ids: RequestIds::default() }
+    pub(super) fn new(inner: E, routes: Routes, proxies: Proxies) -> Self {
+        Self { inner, routes, proxies, ids: RequestIds::default() }
     }
 
     /// Puts any endpoint behind the layer; `document` is the OpenAPI document of its paths.
     pub fn around(inner: E, document: &str) -> Self {
-        Self::new(inner, Routes::of(document, &[]))
+        Self::new(inner, Routes::of(document, &[]), Proxies::default())
     }
 }
 
 impl<E: Endpoint> Endpoint for Edge<E> {
     type Output = Response;
 
-    async fn call(&self, request: Request) -> poem::Result<Response> {
+    async fn call(&self, mut request: Request) -> poem::Result<Response> {
+        let client = self.proxies.client(&request);
+        if let Some(client) = client {
+            request.set_data(client);
+        }
         let route = self.routes.find(request.uri().path());
         let mut line = LogLine {
             started: Instant::now(),
             method: request.method().clone(),
             route: route.map_or("(unknown)", |known| &known.template),
             request_id: self.ids.of(request.headers()),
+            client,
             noted: Noted::default(),
             cause: None,
             status: None,
@@ -101,6 +108,7 @@ struct LogLine<'a> {
     method: Method,
     route: &'a str,
     request_id: HeaderValue,
+    client: Option<Client>,
     noted: Noted,
     cause: Option<String>,
     status: Option<StatusCode>,
@@ -121,13 +129,17 @@ impl LogLine<'_> {
         // client does not send its next request into it.
         if matches!(
             error,
-            ApiError::Unauthorized(_)
+            ApiError::Unauthorized { .. }
+                | ApiError::TooManyRefused(_)
                 | ApiError::NotFound(_)
                 | ApiError::MethodNotAllowed(_)
                 | ApiError::TooLarge(_)
                 | ApiError::NotJson(_)
         ) {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let Some(challenge) = error.challenge() {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         if let Some(seconds) = error.retry_after() {
             headers.insert(header::RETRY_AFTER, seconds.into());
@@ -188,6 +200,7 @@ impl Drop for LogLine<'_> {
                     status,
                     duration_ms = milliseconds(self.started.elapsed()),
                     request_id = self.request_id.to_str().unwrap_or_default(),
+                    client = self.client.map(|client| tracing::field::display(client.address)),
                     conversation_id = self.noted.conversation.as_ref().map(ConversationId::as_str),
                     error = self.cause.as_deref(),
                     "{} {} {status}", self.method, self.route,
@@ -197,6 +210,8 @@ impl Drop for LogLine<'_> {
         match status {
             500.. if self.status == Some(StatusCode::SERVICE_UNAVAILABLE) => write_event!(warn),
             500.. => write_event!(error),
+            // Whoever sends these sends many.
+            429 => write_event!(debug),
             _ => write_event!(info),
         }
     }

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "what a test prints is shown when it fails")]
 #![allow(unreachable_pub, reason = "nothing can be reached from outside a test crate")]
 
+mod access;
 mod backfill;
 mod backup;
 mod calls;
@@ -38,6 +39,7 @@ mod readme;
 mod recording;
 mod samples;
 mod schema;
+mod session;
 mod shutdown;
 mod signature;
 mod simulate;

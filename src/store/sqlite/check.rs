@@ -4,10 +4,10 @@
 //! statement here has come to its end.
 
 use super::error::Context as _;
-use super::open;
+use super::open::{APPLICATION_ID, known_schema};
 use crate::model::ConversationId;
 use crate::pace::Pace;
-use crate::store::{CheckReport, Finding, Result};
+use crate::store::{CheckReport, Error, ErrorKind, Finding, Result};
 use rusqlite::{Connection, OpenFlags, Row};
 use std::path::Path;
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub fn check(path: &Path) -> Result<CheckReport> {
             let connection = Connection::open_with_flags(path, flags).doing("opening the database")?;
             connection.busy_timeout(Duration::from_secs(10)).doing(DOING)?;
             connection.execute_batch("PRAGMA cache_size = -8000; PRAGMA mmap_size = 0").doing(DOING)?;
-            open::expect_own(&connection)?;
+            expect_own(&connection)?;
             let mut pace = Pace::begin();
             connection
                 .progress_handler(
@@ -46,6 +46,23 @@ pub fn check(path: &Path) -> Result<CheckReport> {
         });
         work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+/// Makes sure that what is read is a database of this program's, of this version or an older one.
+pub(super) fn expect_own(connection: &Connection) -> Result<u32> {
+    const DOING: &str = "reading what the file is";
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0)).doing(DOING);
+    let (application_id, version, known) = (pragma("application_id")?, pragma("user_version")?, known_schema());
+    let wrong = |what: String| Err(Error::new(ErrorKind::Other, DOING, what));
+    if application_id != APPLICATION_ID {
+        return wrong("it is no database of transcribe-hook".to_owned());
+    }
+    if version > known {
+        return wrong(format!(
+            "it was written by a newer transcribe-hook (schema {version}, this one knows up to {known})"
+        ));
+    }
+    Ok(version)
 }
 
 /// Tells of each call's name, in no order.

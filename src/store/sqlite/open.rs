@@ -23,7 +23,7 @@ mod embedded {
 }
 
 /// In the file's header: `PRAGMA application_id`.
-const APPLICATION_ID: u32 = u32::from_be_bytes(*b"TRHK");
+pub(super) const APPLICATION_ID: u32 = u32::from_be_bytes(*b"TRHK");
 
 /// The first SQLite without the WAL-reset bug, which could lose a committed transaction
 /// (<https://www.sqlite.org/wal.html#walresetbug>).
@@ -153,7 +153,7 @@ impl std::error::Error for OpenError {
 }
 
 /// The newest schema that this program knows: the number of its last migration.
-fn known_schema() -> u32 {
+pub(super) fn known_schema() -> u32 {
     let newest = embedded::migrations::runner().get_migrations().iter().map(refinery::Migration::version).max();
     newest.map_or(0, |version| u32::try_from(version).expect("migrations are numbered from 1"))
 }
@@ -290,23 +290,6 @@ fn check_identity(path: &Path, application_id: u32, user_version: u32) -> Result
         return Err(OpenError::Newer { path: path.to_owned(), found: user_version, known });
     }
     Ok(())
-}
-
-/// Makes sure that what is read is a database of this program's, of this version or an older one.
-pub(super) fn expect_own(connection: &Connection) -> Result<u32> {
-    const DOING: &str = "reading what the file is";
-    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0)).doing(DOING);
-    let (application_id, version, known) = (pragma("application_id")?, pragma("user_version")?, known_schema());
-    let wrong = |what: String| Err(Error::new(crate::store::ErrorKind::Other, DOING, what));
-    if application_id != APPLICATION_ID {
-        return wrong("it is no database of transcribe-hook".to_owned());
-    }
-    if version > known {
-        return wrong(format!(
-            "it was written by a newer transcribe-hook (schema {version}, this one knows up to {known})"
-        ));
-    }
-    Ok(version)
 }
 
 fn read_up_to(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
