@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, reason = "nothing can be reached from outside a test crate")]
 
 mod access;
+mod any_order;
 mod backfill;
 mod backup;
 mod calls;
@@ -18,6 +19,7 @@ mod crash;
 mod download;
 mod drivers;
 mod errors;
+mod event_crash;
 mod event_flood;
 mod faults;
 mod fuzz;
@@ -26,6 +28,7 @@ mod guide;
 mod harness;
 mod import;
 mod ingest;
+mod kept_events;
 mod logs;
 mod metrics;
 mod migration_crash;
@@ -37,6 +40,7 @@ mod post_call_audio;
 mod post_call_signed;
 mod powercut;
 mod readme;
+mod reconcile;
 mod recording;
 mod samples;
 mod schema;
