@@ -1,36 +1,80 @@
-//! Long work in the background that is not to be in the way of what others wait for.
+//! When the writer does work that was put off, so that writes hardly notice: some at a time, and rests in between that
+//! are longer while writes come.
 //!
-//! The thread that does it asks the system to go last, and pauses as long as it works: where the system does not know
-//! about priorities, between sessions or containers for example, and for disk and memory, for which it has none.
+//! Pure logic: the present is an argument.
 
 use std::time::{Duration, Instant};
 
-/// Longest pause at once, so that who wants the work to stop does not wait.
-const LONGEST: Duration = Duration::from_millis(100);
+/// Less than this is left until there is quiet, since each slice costs a commit. It is searched without an index.
+const SLICE: u64 = 256;
 
-/// Shortest work that is worth a pause.
-const SHORTEST: Duration = Duration::from_millis(4);
+/// A slice is followed by so many times its own duration without one, while writes come: a tenth of the writer's time.
+const BETWEEN_WRITES: u32 = 9;
 
-/// Keeps count of work and pauses.
+/// The same while none come, so that others find the machine's processors free.
+const IN_QUIET: u32 = 1;
+
+/// After a slice that failed.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+
+/// So much is left that it takes some time, of which is told how it goes.
+const MUCH: u64 = 20_000;
+const TOLD_EVERY: Duration = Duration::from_secs(10);
+
+/// What is left to do, and when.
 #[derive(Debug)]
 pub struct Pace {
-    since: Instant,
+    left: u64,
+    /// When it was last told how much is left, if that was much.
+    told: Option<Instant>,
+    /// Writes since the last slice began, none of which it can have done.
+    writes: u64,
+    earliest: Instant,
 }
 
 impl Pace {
-    /// Begins work on this thread, which from here on goes last; there is no way back.
-    pub fn begin() -> Self {
-        // As far back as one can. Refused or not known, the pauses remain.
-        let _ = rustix::process::nice(19);
-        Self { since: Instant::now() }
+    /// How much is left is not known before the first slice.
+    pub fn new(now: Instant) -> Self {
+        Self { left: SLICE, told: None, writes: 0, earliest: now }
     }
 
-    /// Pauses as long as was worked since the last pause.
-    pub fn pause(&mut self) {
-        let worked = self.since.elapsed();
-        if worked >= SHORTEST {
-            std::thread::sleep(worked.min(LONGEST));
-            self.since = Instant::now();
+    /// Notes that so many writes were done.
+    pub fn wrote(&mut self, writes: usize) {
+        self.writes += writes as u64;
+    }
+
+    /// Whether anything is left.
+    pub fn any_left(&self) -> bool {
+        self.left + self.writes > 0
+    }
+
+    /// When to do the next slice whatever comes; `None` when it can wait for quiet.
+    pub fn due(&self) -> Option<Instant> {
+        (self.left + self.writes >= SLICE).then_some(self.earliest)
+    }
+
+    /// Notes that a slice was done, and what it said is left, which is returned when it is time to tell.
+    pub fn did(&mut self, began: Instant, now: Instant, left: u64) -> Option<u64> {
+        let pause = if self.writes > 0 { BETWEEN_WRITES } else { IN_QUIET };
+        self.earliest = now + (now - began) * pause;
+        (self.left, self.writes) = (left, 0);
+        match self.told {
+            Some(_) if left < SLICE => {
+                self.told = None;
+                Some(left)
+            }
+            Some(told) if now - told < TOLD_EVERY => None,
+            None if left < MUCH => None,
+            _ => {
+                self.told = Some(now);
+                Some(left)
+            }
         }
+    }
+
+    /// Notes that a slice failed. What it left does not keep the store from its rest, which may make room on the disk.
+    pub fn failed(&mut self, now: Instant) {
+        (self.left, self.writes) = (0, 0);
+        self.earliest = now + AFTER_FAILURE;
     }
 }

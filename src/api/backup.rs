@@ -5,8 +5,8 @@ use super::error::{ApiError, List, Refused};
 use super::query::no_parameters;
 use super::stream;
 use crate::aside::Aside;
+use crate::background::Background;
 use crate::model::Timestamp;
-use crate::pace::Pace;
 use crate::store::{Copier, ErrorKind};
 use poem::http::header;
 use poem::{Body, IntoResponse, Request, Response};
@@ -85,7 +85,7 @@ impl BackupApi {
                 }
             };
             // The connection's own thread does the rest; this one goes last.
-            let mut gently = Pace::begin();
+            let mut gently = Background::begin();
             file.rewind()?;
             loop {
                 let sent = io::copy(&mut io::Read::take(&mut file, 256 * 1024), outlet)?;

@@ -96,7 +96,7 @@ fn data_flows_down_only() {
         ],
         &["store"],
         &["reconcile"],
-        &["fields", "metrics", "model", "secret", "signature", "aside", "pace"],
+        &["fields", "metrics", "model", "secret", "signature", "aside", "background"],
     ];
     for (path, text) in sources() {
         let module = path.split(['/', '.']).next().unwrap();

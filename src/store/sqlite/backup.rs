@@ -11,7 +11,7 @@
 use super::check;
 use super::error::Context as _;
 use crate::aside::Aside;
-use crate::pace::Pace;
+use crate::background::Background;
 use crate::store::{BackupReport, BackupStep, BackupWatch, Error, ErrorKind, Result};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, Row};
@@ -44,9 +44,9 @@ pub fn backup(source: &Path, aside: &Aside, mut watch: BackupWatch) -> Result<Ba
     // A thread of its own, since one that goes last does so for ever.
     std::thread::scope(|scope| {
         let work = scope.spawn(|| {
-            let mut pace = Pace::begin();
-            copy(source, aside, &mut pace, &mut watch)?;
-            verify(aside, pace, watch)
+            let mut background = Background::begin();
+            copy(source, aside, &mut background, &mut watch)?;
+            verify(aside, background, watch)
         });
         work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
@@ -56,7 +56,7 @@ fn of_file(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error 
     Error::new(ErrorKind::Other, COPYING, error)
 }
 
-fn copy(source: &Path, aside: &Aside, pace: &mut Pace, watch: &mut BackupWatch) -> Result<()> {
+fn copy(source: &Path, aside: &Aside, background: &mut Background, watch: &mut BackupWatch) -> Result<()> {
     const READING: &str = "reading the database";
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let from = Connection::open_with_flags(source, flags).doing("opening the database")?;
@@ -94,7 +94,7 @@ fn copy(source: &Path, aside: &Aside, pace: &mut Pace, watch: &mut BackupWatch) 
             if step % STEPS_A_SYNC == STEPS_A_SYNC - 1 {
                 aside.file().sync_data().map_err(of_file)?;
             }
-            pace.pause();
+            background.pause();
         }
     }
     to.close().map_err(|(_, error)| error).doing(COPYING)?;
@@ -116,7 +116,7 @@ fn refuse_to_fill_the_disk(aside: &Aside, wanted: u64) -> Result<()> {
 }
 
 /// Counts the copy's calls and turns after making sure that it is whole.
-fn verify(aside: &Aside, mut pace: Pace, mut watch: BackupWatch) -> Result<BackupReport> {
+fn verify(aside: &Aside, mut background: Background, mut watch: BackupWatch) -> Result<BackupReport> {
     const DOING: &str = "checking the copy";
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(aside.path(), flags).doing(DOING)?;
@@ -125,7 +125,7 @@ fn verify(aside: &Aside, mut pace: Pace, mut watch: BackupWatch) -> Result<Backu
         .progress_handler(
             CHECK_STEPS,
             Some(move || {
-                pace.pause();
+                background.pause();
                 watch(BackupStep::Checking).is_break()
             }),
         )

@@ -5,8 +5,8 @@
 
 use super::error::Context as _;
 use super::open::{APPLICATION_ID, known_schema};
+use crate::background::Background;
 use crate::model::ConversationId;
-use crate::pace::Pace;
 use crate::store::{CheckReport, Error, ErrorKind, Finding, Result};
 use rusqlite::{Connection, OpenFlags, Row};
 use std::path::Path;
@@ -32,12 +32,12 @@ pub fn check(path: &Path) -> Result<CheckReport> {
             connection.busy_timeout(Duration::from_secs(10)).doing(DOING)?;
             connection.execute_batch("PRAGMA cache_size = -8000; PRAGMA mmap_size = 0").doing(DOING)?;
             expect_own(&connection)?;
-            let mut pace = Pace::begin();
+            let mut background = Background::begin();
             connection
                 .progress_handler(
                     STEPS,
                     Some(move || {
-                        pace.pause();
+                        background.pause();
                         false
                     }),
                 )
