@@ -82,10 +82,25 @@ fn data_flows_down_only() {
         &["cli"],
         &["server"],
         &["api"],
+<<<<<<< HEAD
         &["writer", "ingest", "import", "drivers", "elevenlabs", "events", "platform", "backfill", "recording", "tail"],
+=======
+        &[
+            "writer",
+            "ingest",
+            "import",
+            "drivers",
+            "elevenlabs",
+            "events",
+            "platform",
+            "backfill",
+            "recording",
+            "backups",
+        ],
+>>>>>>> main
         &["store"],
         &["reconcile"],
-        &["fields", "metrics", "model", "secret", "signature"],
+        &["fields", "metrics", "model", "secret", "signature", "aside", "background"],
     ];
     for (path, text) in sources() {
         let module = path.split(['/', '.']).next().unwrap();

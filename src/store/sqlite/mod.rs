@@ -12,7 +12,11 @@
 mod align;
 mod backup;
 mod calls;
+<<<<<<< HEAD
 mod changes;
+=======
+mod check;
+>>>>>>> main
 mod checkpoint;
 mod drivers;
 mod error;
@@ -30,14 +34,19 @@ mod search;
 mod tail;
 mod turns;
 
-pub use backup::{BackupReport, backup};
+pub use backup::backup;
+pub use check::{check, each_call};
 pub use open::{OpenError, Options};
 pub use search::search_file;
 
+<<<<<<< HEAD
 use super::{
     CallQuery, Found, Outcome, Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery,
     Write, Written,
 };
+=======
+use super::{CallQuery, Copier, Found, Outcome, Page, Result, SearchQuery, Sizes, Store, TurnQuery, Write, Written};
+>>>>>>> main
 use crate::metrics::METRICS;
 use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
 use error::Context as _;
@@ -55,6 +64,7 @@ pub struct SqliteStore {
     // folds the log in and removes it.
     readers: Readers,
     writer: Mutex<Writing>,
+    copier: Copier,
     busy_timeout: Duration,
     path: PathBuf,
     _lock: Option<lock::Lock>,
@@ -169,6 +179,7 @@ impl Store for SqliteStore {
         drivers::get_dispatch(&*self.readers.get()?, id)
     }
 
+<<<<<<< HEAD
     fn head(&self) -> Result<Position> {
         tail::head(&*self.readers.get()?)
     }
@@ -179,6 +190,10 @@ impl Store for SqliteStore {
 
     fn touched(&self, after: Position, until: Position) -> Result<Touched> {
         tail::touched(&mut *self.readers.get()?, after, until)
+=======
+    fn copier(&self) -> Copier {
+        self.copier.clone()
+>>>>>>> main
     }
 
     fn open_calls(&self, at_most: u32) -> Result<u64> {
