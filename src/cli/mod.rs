@@ -9,6 +9,7 @@ mod backfill;
 mod backup;
 mod generate;
 mod import;
+mod limits;
 mod migrate;
 mod post_call;
 mod reference;

@@ -3,6 +3,7 @@
 use super::DatabaseArgs;
 use super::access::AccessArgs;
 use super::backfill::PlatformArgs;
+use super::limits::LimitArgs;
 use super::post_call::PostCallArgs;
 use crate::api::access::AccessSettings;
 use crate::server::{self, Settings};
@@ -23,6 +24,8 @@ pub(super) struct ServeArgs {
     listen: SocketAddr,
     #[command(flatten)]
     access: AccessArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
     #[command(flatten)]
     database: DatabaseArgs,
     /// How many writes may wait; more are answered 503
@@ -127,6 +130,7 @@ async fn serve(args: &ServeArgs, access: AccessSettings) -> Result<()> {
         writing: Limits { queue_capacity: args.queue_capacity as usize, patience: args.write_timeout },
         max_body: args.max_body,
         stale_after: Some(args.stale_after).filter(|after| !after.is_zero()),
+        connections: args.limits.connections(),
         access,
         proxies: args.access.proxies(),
         post_call,

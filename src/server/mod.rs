@@ -3,6 +3,7 @@
 //! Stopping: no more connections are taken, idle ones are closed, requests under way get some seconds to end, then the
 //! writer does what is still queued, and last the database is folded into its one file.
 
+pub mod connections;
 mod docs;
 mod edge;
 mod routes;
@@ -14,13 +15,13 @@ pub use edge::Edge;
 use crate::api;
 use crate::api::access::client::Proxies;
 use crate::api::access::{Access, AccessSettings};
-use crate::api::payload::MaxBody;
+use crate::api::payload::Bodies;
 use crate::api::signed::{Gate, PostCallSettings};
 use crate::backfill::{Periodic, StoreKeeper};
 use crate::platform::client::Client;
 use crate::store::Store;
 use crate::writer::{Limits, WriteError, Writer};
-use poem::listener::TcpAcceptor;
+use connections::ConnectionLimits;
 use poem::middleware::AddData;
 use poem::{EndpointExt as _, Route};
 use std::io;
@@ -39,6 +40,8 @@ pub struct Settings {
     pub writing: Limits,
     /// Greatest length of a request's body, in bytes.
     pub max_body: usize,
+    /// What connections may take.
+    pub connections: ConnectionLimits,
     /// How long nothing must come of a call that is in progress until it is ended; never without this.
     pub stale_after: Option<Duration>,
     /// Who is let in.
@@ -117,10 +120,9 @@ pub async fn serve(
         .at("/metrics", poem::get(scrape))
         .at(api::TURNS, poem::post(api::turns(writer)))
         .nest("/", service)
-        .with(AddData::new(MaxBody(settings.max_body)));
+        .with(AddData::new(Bodies::new(settings.max_body)));
     let app = Edge::new(access.guard(route), routes, settings.proxies);
 
-    let acceptor = TcpAcceptor::from_tokio(listener).map_err(ServeError::Io)?;
     let (died_tx, died_rx) = tokio::sync::oneshot::channel();
     let stop_or_death = async move {
         tokio::select! {
@@ -130,10 +132,8 @@ pub async fn serve(
         // Nobody is there to receive it only when the server has failed already.
         let _ = died_tx.send(writer_thread);
     };
-    let served = poem::Server::new_with_acceptor(acceptor)
-        .run_with_graceful_shutdown(app, stop_or_death, Some(DRAIN))
-        .await
-        .map_err(ServeError::Io);
+    let served =
+        connections::serve(listener, app, settings.connections, stop_or_death, DRAIN).await.map_err(ServeError::Io);
     if let Some(stale) = stale {
         stale.abort();
     }

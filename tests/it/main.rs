@@ -22,6 +22,7 @@ mod guide;
 mod harness;
 mod import;
 mod ingest;
+mod limits;
 mod logs;
 mod metrics;
 mod migration_crash;
