@@ -53,7 +53,7 @@ fn hold_open(service: &Service, beginning: &str, more: &[u8]) {
             let mut streams: Vec<Option<TcpStream>> = (0..ATTACKERS).map(|_| begin()).collect();
             while !end.load(Ordering::Relaxed) {
                 for stream in &mut streams {
-                    if !stream.as_mut().is_some_and(|stream| stream.write_all(more).is_ok()) {
+                    if stream.as_mut().is_none_or(|stream| stream.write_all(more).is_err()) {
                         *stream = begin();
                     }
                 }
