@@ -32,7 +32,8 @@ fn deliver(address: SocketAddr, n: usize) -> String {
     let mut stream = connect(address);
     let head =
         format!("POST {TURNS} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: application/json\r\n");
-    write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    // A connection that gave its place to another takes nothing more.
+    let _ = write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len());
     rest(&mut stream)
 }
 
@@ -61,7 +62,7 @@ fn hold_open(service: &Service, beginning: &str, more: &[u8]) {
         });
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             wait_for("the attackers to have come", || (opened.load(Ordering::Relaxed) >= ATTACKERS).then_some(()));
-            for n in 0..50 {
+            for n in 0..20 {
                 let started = Instant::now();
                 let answer = deliver(address, n);
                 assert!(answer.starts_with("HTTP/1.1 201"), "delivery {n}: {answer:?}");
@@ -72,7 +73,7 @@ fn hold_open(service: &Service, beginning: &str, more: &[u8]) {
         done.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     });
     let turns: i64 = service.sqlite().query_row("SELECT turn_count FROM calls", [], |row| row.get(0)).unwrap();
-    assert_eq!(turns, 50);
+    assert_eq!(turns, 20);
     let peak = peak(service.pid());
     eprintln!("peak memory {peak} KiB");
     assert!(peak < 100 * 1024, "{peak} KiB");
@@ -139,11 +140,13 @@ fn when_every_connection_is_at_work_a_new_one_is_told_503_and_later_served() {
     let address = service.address();
     let lock = rusqlite::Connection::open(service.database()).unwrap();
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let at_work: Vec<_> = (0..3).map(|n| std::thread::spawn(move || deliver(address, n))).collect();
+    // One that has not begun yet may have to give its place to a new one.
+    let insist =
+        move |n| wait_for("the delivery", || Some(deliver(address, n)).filter(|answer| answer.contains(" 201 ")));
+    let at_work: Vec<_> = (0..3).map(|n| std::thread::spawn(move || insist(n))).collect();
     let told = wait_for("a connection to be told", || {
         let mut stream = connect(address);
-        // As long as not all three are at work, one of them, or this one, may give its place to another.
-        write!(stream, "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let _ = write!(stream, "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
         Some(rest(&mut stream)).filter(|answer| answer.starts_with("HTTP/1.1 503"))
     });
     let (head, body) = told.split_once("\r\n\r\n").unwrap();
