@@ -41,6 +41,7 @@ mod session;
 mod shutdown;
 mod signature;
 mod simulate;
+mod soak;
 mod stand_in;
 mod store;
 mod supervised;

@@ -20,7 +20,7 @@ const SECRET: &str = "wsec_0123456789abcdef0123456789abcdef";
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 /// All samples of a scrape, by name and labels as they stand there.
-struct Scrape(BTreeMap<String, String>);
+pub struct Scrape(BTreeMap<String, String>);
 
 impl Scrape {
     fn of(text: &str) -> Self {
@@ -31,7 +31,7 @@ impl Scrape {
         Self(samples.collect())
     }
 
-    fn take(service: &Service) -> Self {
+    pub fn take(service: &Service) -> Self {
         Self::of(&service.get("/metrics").expect(200).text)
     }
 
@@ -43,13 +43,13 @@ impl Scrape {
     }
 
     #[track_caller]
-    fn whole(&self, series: &str) -> u64 {
+    pub fn whole(&self, series: &str) -> u64 {
         self.get(series)
     }
 
     /// How often a webhook was answered so.
     #[track_caller]
-    fn webhook(&self, endpoint: &str, outcome: &str) -> u64 {
+    pub fn webhook(&self, endpoint: &str, outcome: &str) -> u64 {
         self.whole(&format!("webhook_requests_total{{endpoint=\"{endpoint}\",outcome=\"{outcome}\"}}"))
     }
 
