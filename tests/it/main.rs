@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, reason = "nothing can be reached from outside a test crate")]
 
 mod access;
+mod any_order;
 mod backfill;
 mod backup;
 mod calls;
@@ -15,6 +16,7 @@ mod corpus;
 mod crash;
 mod drivers;
 mod errors;
+mod event_crash;
 mod event_flood;
 mod faults;
 mod fuzz;
@@ -23,6 +25,7 @@ mod guide;
 mod harness;
 mod import;
 mod ingest;
+mod kept_events;
 mod logs;
 mod metrics;
 mod migration_crash;
@@ -34,6 +37,7 @@ mod post_call_audio;
 mod post_call_signed;
 mod powercut;
 mod readme;
+mod reconcile;
 mod recording;
 mod samples;
 mod schema;
