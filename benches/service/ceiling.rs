@@ -15,7 +15,8 @@ use transcribe_hook::api::signed::PostCallSettings;
 use transcribe_hook::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
 use transcribe_hook::server::{self, Edge, Settings};
 use transcribe_hook::store::{
-    self, CallQuery, Counts, NewCall, Outcome, Page, Sizes, Store, StoredTurn, TurnQuery, Write, Written,
+    self, CallQuery, Counts, Found, NewCall, Outcome, Page, SearchQuery, Sizes, Store, StoredTurn, TurnQuery, Write,
+    Written,
 };
 use transcribe_hook::writer::Limits;
 use transcribe_hook::{api, ingest, telemetry};
@@ -136,6 +137,14 @@ impl Store for NullStore {
 
     fn rest(&self) -> store::Result<bool> {
         Ok(true)
+    }
+
+    fn catch_up(&self) -> store::Result<u64> {
+        Ok(0)
+    }
+
+    fn search(&self, _: &SearchQuery) -> store::Result<Found> {
+        Ok(Found { hits: Vec::new(), next: None, total: None, unsearched: 0 })
     }
 
     fn call(&self, _: &ConversationId) -> store::Result<Option<Call>> {

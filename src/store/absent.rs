@@ -1,6 +1,6 @@
 //! No database: for describing the service without opening one.
 
-use super::{CallQuery, Error, ErrorKind, Outcome, Page, Result, Sizes, Store, TurnQuery, Write};
+use super::{CallQuery, Error, ErrorKind, Found, Outcome, Page, Result, SearchQuery, Sizes, Store, TurnQuery, Write};
 use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
 
 /// A store that is not there: whatever is asked of it fails.
@@ -20,6 +20,10 @@ impl Store for Absent {
         absent()
     }
 
+    fn catch_up(&self) -> Result<u64> {
+        absent()
+    }
+
     fn call(&self, _: &ConversationId) -> Result<Option<Call>> {
         absent()
     }
@@ -29,6 +33,10 @@ impl Store for Absent {
     }
 
     fn turns(&self, _: &TurnQuery) -> Result<Option<Page<Turn>>> {
+        absent()
+    }
+
+    fn search(&self, _: &SearchQuery) -> Result<Found> {
         absent()
     }
 

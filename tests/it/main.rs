@@ -41,6 +41,8 @@ mod reconcile;
 mod recording;
 mod samples;
 mod schema;
+mod search;
+mod search_index;
 mod session;
 mod shutdown;
 mod signature;
