@@ -56,6 +56,7 @@ async fn serve(without: Without) -> Result<()> {
                 proxies: Proxies::default(),
                 post_call: PostCallSettings::closed(),
                 backfill: None,
+                copies: transcribe_hook::backups::Plan::default(),
                 metrics: None,
             };
             server::serve(listener, Arc::new(NullStore::default()), settings, stop).await?;

@@ -3,7 +3,11 @@
 use super::DatabaseArgs;
 use super::access::AccessArgs;
 use super::backfill::PlatformArgs;
+<<<<<<< HEAD
 use super::limits::LimitArgs;
+=======
+use super::copies::CopyArgs;
+>>>>>>> main
 use super::metrics::MetricsArgs;
 use super::post_call::PostCallArgs;
 use crate::api::access::AccessSettings;
@@ -70,10 +74,12 @@ pub(super) struct ServeArgs {
         long, env = "TRANSCRIBE_HOOK_BACKFILL_EVERY", value_name = "DURATION", value_parser = interval,
     )]
     backfill_every: Option<Duration>,
+    #[command(flatten)]
+    copies: CopyArgs,
 }
 
-/// A duration of a second at least, so that the platform is not asked without pause.
-fn interval(text: &str) -> Result<Duration, String> {
+/// A duration of a second at least, so that what is done at an interval is not done without pause.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
     let every = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if every >= Duration::from_secs(1) { Ok(every) } else { Err("must be 1s or longer".to_owned()) }
 }
@@ -139,6 +145,7 @@ async fn serve(args: &ServeArgs, access: AccessSettings) -> Result<()> {
         proxies: args.access.proxies(),
         post_call,
         backfill,
+        copies: args.copies.plan(),
         metrics,
     };
     server::serve(listener, store, settings, stop).await?;

@@ -19,6 +19,7 @@ use crate::api::access::{Access, AccessSettings};
 use crate::api::payload::Bodies;
 use crate::api::signed::{Gate, PostCallSettings};
 use crate::backfill::{Periodic, StoreKeeper};
+use crate::backups;
 use crate::platform::client::Client;
 use crate::store::Store;
 use crate::writer::{Limits, WriteError, Writer};
@@ -53,6 +54,8 @@ pub struct Settings {
     pub post_call: PostCallSettings,
     /// By whom, and how often, the ends of calls that did not come are fetched.
     pub backfill: Option<(Client, Duration)>,
+    /// Which copies of the database are made.
+    pub copies: backups::Plan,
     /// Where metrics are given to everybody who connects, besides to whom else they are.
     pub metrics: Option<TcpListener>,
 }
@@ -62,6 +65,8 @@ pub struct Settings {
 pub enum ServeError {
     /// The system failed.
     Io(io::Error),
+    /// Copies of the database cannot be made as they are to be.
+    Copies(io::Error),
     /// The writer's thread ended by itself, by a defect in this program.
     WriterDied,
 }
@@ -70,6 +75,7 @@ impl std::fmt::Display for ServeError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Io(_) => f.write_str("the server failed"),
+            Self::Copies(_) => f.write_str("copies of the database cannot be made"),
             Self::WriterDied => {
                 f.write_str("the writer stopped by a defect in this program; nothing more can be stored")
             }
@@ -80,7 +86,7 @@ impl std::fmt::Display for ServeError {
 impl std::error::Error for ServeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Io(error) => Some(error),
+            Self::Io(error) | Self::Copies(error) => Some(error),
             Self::WriterDied => None,
         }
     }
@@ -109,6 +115,7 @@ pub async fn serve(
     settings: Settings,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
+    let copies = backups::Periodic::start(&settings.copies, store.copier()).map_err(ServeError::Copies)?;
     let (writer, mut writer_thread) = Writer::start(store.clone(), settings.writing).map_err(ServeError::Io)?;
     let _backfill = settings.backfill.map(|(client, every)| fetch(client, every, &store, &writer)).transpose()?;
     let stale = settings.stale_after.map(|after| stale::end_stale_calls(writer.clone(), after));
@@ -150,6 +157,7 @@ pub async fn serve(
     }
     let writer_thread = died_rx.await.map_err(|_| ServeError::WriterDied)?;
     let ended_well = tokio::task::spawn_blocking(move || {
+        drop(copies);
         let ended_well = writer_thread.stop();
         drop(store);
         ended_well
