@@ -107,6 +107,12 @@
 //! session's cookie is an end and a code by the token, so nothing is kept of it. A program on this machine is known by its
 //! address, but not if a proxy shows itself in the request or the `Host` could lead elsewhere.
 //!
+//! **Connections.** They are served on hyper directly ([`server::connections`]), since the framework's server bounds neither
+//! their number nor how long a head takes. There are no timers: each connection notes what it waits for and since when, and a
+//! sweep closes what is overdue. At the limit a new connection displaces the one that has waited longest for its client, so an
+//! attack with slow connections costs the attackers their own. What the service itself is slow at never counts against a
+//! client.
+//!
 //! **Signatures.** `api::signed` is the one way in for what the platform posts after a call. The header is looked at before
 //! the body, the digest is computed while the body comes, and nothing of the body is believed before the last byte: an
 //! event waits in memory, of which long ones share a bounded amount (503 beyond it), and are read one at a time; a

@@ -12,6 +12,7 @@ mod copies;
 mod generate;
 mod healthcheck;
 mod import;
+mod limits;
 mod metrics;
 mod migrate;
 mod post_call;

@@ -4,6 +4,7 @@ use super::DatabaseArgs;
 use super::access::AccessArgs;
 use super::backfill::PlatformArgs;
 use super::copies::CopyArgs;
+use super::limits::LimitArgs;
 use super::metrics::MetricsArgs;
 use super::post_call::PostCallArgs;
 use super::streams::StreamArgs;
@@ -26,6 +27,8 @@ pub(super) struct ServeArgs {
     listen: SocketAddr,
     #[command(flatten)]
     access: AccessArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
     #[command(flatten)]
     database: DatabaseArgs,
     /// How many writes may wait; more are answered 503
@@ -137,11 +140,11 @@ async fn serve(args: &ServeArgs, access: AccessSettings) -> Result<()> {
         writing: Limits { queue_capacity: args.queue_capacity as usize, patience: args.write_timeout },
         max_body: args.max_body,
         stale_after: Some(args.stale_after).filter(|after| !after.is_zero()),
+        connections: args.limits.connections(),
         access,
         proxies: args.access.proxies(),
         post_call,
         streams: args.streams.limits(),
-        send_timeout: args.streams.send_timeout,
         backfill,
         copies: args.copies.plan(),
         metrics,

@@ -1,13 +1,13 @@
 //! The running service: the route tree, the order of its layers, and the order in which it stops.
 //!
-//! Stopping: no more connections are taken, idle ones are closed, live streams are ended, requests under way get some seconds to end, then the
-//! writer does what is still queued, and last the database is folded into its one file.
+//! Stopping: no more connections are taken, idle ones are closed, live streams are ended, requests under way get some
+//! seconds to end, then the writer does what is still queued, and last the database is folded into its one file.
 
+pub mod connections;
 mod docs;
 mod edge;
 mod routes;
 mod scrape;
-mod sockets;
 mod stale;
 mod supervisor;
 
@@ -16,7 +16,7 @@ pub use edge::Edge;
 use crate::api;
 use crate::api::access::client::Proxies;
 use crate::api::access::{Access, AccessSettings};
-use crate::api::payload::MaxBody;
+use crate::api::payload::Bodies;
 use crate::api::signed::{Gate, PostCallSettings};
 use crate::backfill::{Periodic, StoreKeeper};
 use crate::backups;
@@ -24,7 +24,7 @@ use crate::platform::client::Client;
 use crate::store::Store;
 use crate::tail::{self, Tail};
 use crate::writer::{Limits, WriteError, Writer};
-use poem::listener::TcpAcceptor;
+use connections::ConnectionLimits;
 use poem::middleware::AddData;
 use poem::{EndpointExt as _, Route};
 use std::io;
@@ -43,6 +43,8 @@ pub struct Settings {
     pub writing: Limits,
     /// Greatest length of a request's body, in bytes.
     pub max_body: usize,
+    /// What connections may take.
+    pub connections: ConnectionLimits,
     /// How long nothing must come of a call that is in progress until it is ended; never without this.
     pub stale_after: Option<Duration>,
     /// Who is let in.
@@ -53,8 +55,6 @@ pub struct Settings {
     pub post_call: PostCallSettings,
     /// Bounds of the live streams.
     pub streams: tail::Limits,
-    /// How long a client may take nothing of what it is sent.
-    pub send_timeout: Duration,
     /// By whom, and how often, the ends of calls that did not come are fetched.
     pub backfill: Option<(Client, Duration)>,
     /// Which copies of the database are made.
@@ -118,8 +118,6 @@ pub async fn serve(
     settings: Settings,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
-    sockets::allow_many_connections();
-    sockets::cut_stuck_connections(&listener, settings.send_timeout).map_err(ServeError::Io)?;
     let copies = backups::Periodic::start(&settings.copies, store.copier()).map_err(ServeError::Copies)?;
     let (writer, mut writer_thread) = Writer::start(store.clone(), settings.writing).map_err(ServeError::Io)?;
     let _backfill = settings.backfill.map(|(client, every)| fetch(client, every, &store, &writer)).transpose()?;
@@ -138,12 +136,10 @@ pub async fn serve(
         .at(scrape::PATH, poem::get(scrape.clone()))
         .at(api::TURNS, poem::post(api::turns(writer.clone())))
         .nest("/", service)
-        .with(AddData::new(MaxBody(settings.max_body)));
+        .with(AddData::new(Bodies::new(settings.max_body)));
     let app = Edge::new(access.guard(route), routes, settings.proxies);
 
-    let metrics =
-        settings.metrics.map(|listener| scrape::serve(listener, scrape)).transpose().map_err(ServeError::Io)?;
-    let acceptor = TcpAcceptor::from_tokio(listener).map_err(ServeError::Io)?;
+    let metrics = settings.metrics.map(|listener| scrape::serve(listener, scrape));
     let watchdog = tokio::spawn(supervisor::stay_alive(writer.clone()));
     let (died_tx, died_rx) = tokio::sync::oneshot::channel();
     let stop_or_death = async move {
@@ -158,10 +154,8 @@ pub async fn serve(
         let _ = died_tx.send(writer_thread);
     };
     supervisor::ready();
-    let served = poem::Server::new_with_acceptor(acceptor)
-        .run_with_graceful_shutdown(app, stop_or_death, Some(DRAIN))
-        .await
-        .map_err(ServeError::Io);
+    let served =
+        connections::serve(listener, app, settings.connections, stop_or_death, DRAIN).await.map_err(ServeError::Io);
     watchdog.abort();
     if let Some(stale) = stale {
         stale.abort();

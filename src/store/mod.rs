@@ -12,21 +12,15 @@ mod error;
 mod query;
 mod search;
 pub mod sqlite;
-<<<<<<< HEAD
 mod tail;
-=======
 mod upkeep;
->>>>>>> main
 
 pub use absent::Absent;
 pub use error::{Error, ErrorKind, Result};
 pub use query::{CallKey, CallQuery, Order, Page, TurnKey, TurnOrder, TurnQuery};
 pub use search::{Found, Hit, Place, SearchKey, SearchOrder, SearchQuery};
-<<<<<<< HEAD
 pub use tail::{Change, Position, Scope, Since, Touched};
-=======
 pub use upkeep::{BackupReport, BackupStep, BackupWatch, CheckReport, Copier, Finding};
->>>>>>> main
 
 use crate::fields::Problem;
 use crate::model::{
@@ -236,7 +230,6 @@ pub trait Store: Send + Sync + 'static {
     /// One dispatch.
     fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>>;
 
-<<<<<<< HEAD
     /// The place behind everything that is committed.
     fn head(&self) -> Result<Position>;
 
@@ -246,12 +239,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Which calls something was committed of between two places.
     fn touched(&self, after: Position, until: Position) -> Result<Touched>;
-=======
+
     /// What copies the database; none where it is not one file.
     fn copier(&self) -> Copier {
         Copier::none()
     }
->>>>>>> main
 
     /// How many calls are in progress, counted up to `at_most`.
     fn open_calls(&self, at_most: u32) -> Result<u64>;

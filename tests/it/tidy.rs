@@ -82,9 +82,6 @@ fn data_flows_down_only() {
         &["cli"],
         &["server"],
         &["api"],
-<<<<<<< HEAD
-        &["writer", "ingest", "import", "drivers", "elevenlabs", "events", "platform", "backfill", "recording", "tail"],
-=======
         &[
             "writer",
             "ingest",
@@ -96,8 +93,8 @@ fn data_flows_down_only() {
             "backfill",
             "recording",
             "backups",
+            "tail",
         ],
->>>>>>> main
         &["store"],
         &["reconcile"],
         &["fields", "metrics", "model", "secret", "signature", "aside", "background"],

@@ -12,11 +12,8 @@
 mod align;
 mod backup;
 mod calls;
-<<<<<<< HEAD
 mod changes;
-=======
 mod check;
->>>>>>> main
 mod checkpoint;
 mod drivers;
 mod error;
@@ -39,14 +36,10 @@ pub use check::{check, each_call};
 pub use open::{OpenError, Options};
 pub use search::search_file;
 
-<<<<<<< HEAD
 use super::{
-    CallQuery, Found, Outcome, Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery,
-    Write, Written,
+    CallQuery, Copier, Found, Outcome, Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched,
+    TurnQuery, Write, Written,
 };
-=======
-use super::{CallQuery, Copier, Found, Outcome, Page, Result, SearchQuery, Sizes, Store, TurnQuery, Write, Written};
->>>>>>> main
 use crate::metrics::METRICS;
 use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
 use error::Context as _;
@@ -179,7 +172,6 @@ impl Store for SqliteStore {
         drivers::get_dispatch(&*self.readers.get()?, id)
     }
 
-<<<<<<< HEAD
     fn head(&self) -> Result<Position> {
         tail::head(&*self.readers.get()?)
     }
@@ -190,10 +182,10 @@ impl Store for SqliteStore {
 
     fn touched(&self, after: Position, until: Position) -> Result<Touched> {
         tail::touched(&mut *self.readers.get()?, after, until)
-=======
+    }
+
     fn copier(&self) -> Copier {
         self.copier.clone()
->>>>>>> main
     }
 
     fn open_calls(&self, at_most: u32) -> Result<u64> {
