@@ -3,11 +3,8 @@
 use super::DatabaseArgs;
 use super::access::AccessArgs;
 use super::backfill::PlatformArgs;
-<<<<<<< HEAD
-use super::limits::LimitArgs;
-=======
 use super::copies::CopyArgs;
->>>>>>> main
+use super::limits::LimitArgs;
 use super::metrics::MetricsArgs;
 use super::post_call::PostCallArgs;
 use crate::api::access::AccessSettings;
