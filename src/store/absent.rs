@@ -1,10 +1,10 @@
 //! No database: for describing the service without opening one.
 
 use super::{
-    CallQuery, Error, ErrorKind, Found, Outcome, Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store,
-    Touched, TurnQuery, Write,
+    CallQuery, Error, ErrorKind, FiguresQuery, Found, Outcome, Page, Position, Result, Scope, SearchQuery, Since,
+    Sizes, Store, Touched, TurnQuery, Write,
 };
-use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
+use crate::model::{Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
 
 /// A store that is not there: whatever is asked of it fails.
 #[derive(Debug, Clone, Copy, Default)]
@@ -60,6 +60,10 @@ impl Store for Absent {
     }
 
     fn dispatch(&self, _: &ConversationId) -> Result<Option<Dispatch>> {
+        absent()
+    }
+
+    fn figures(&self, _: &FiguresQuery, _: &mut dyn FnMut(&CallFigures)) -> Result<()> {
         absent()
     }
 

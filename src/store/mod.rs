@@ -17,15 +17,15 @@ mod upkeep;
 
 pub use absent::Absent;
 pub use error::{Error, ErrorKind, Result};
-pub use query::{CallKey, CallQuery, Order, Page, TurnKey, TurnOrder, TurnQuery};
+pub use query::{CallKey, CallQuery, FiguresQuery, Order, Page, TurnKey, TurnOrder, TurnQuery};
 pub use search::{Found, Hit, Place, SearchKey, SearchOrder, SearchQuery};
 pub use tail::{Change, Position, Scope, Since, Touched};
 pub use upkeep::{BackupReport, BackupStep, BackupWatch, CheckReport, Copier, Finding};
 
 use crate::fields::Problem;
 use crate::model::{
-    Call, CallChange, ConversationId, Dispatch, Driver, DriverId, HistoryReport, NewDispatch, NewDriver, NewEvent,
-    NewTurn, Reconciled, StoredEvent, Timestamp,
+    Call, CallChange, CallFigures, ConversationId, Dispatch, Driver, DriverId, HistoryReport, NewDispatch, NewDriver,
+    NewEvent, NewTurn, Reconciled, StoredEvent, Timestamp,
 };
 
 /// One change, the unit that is done wholly or not at all.
@@ -229,6 +229,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// One dispatch.
     fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>>;
+
+    /// Gives the figures of each call that is asked for to `each`, in no order.
+    fn figures(&self, query: &FiguresQuery, each: &mut dyn FnMut(&CallFigures)) -> Result<()>;
 
     /// The place behind everything that is committed.
     fn head(&self) -> Result<Position>;

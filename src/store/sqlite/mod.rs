@@ -37,11 +37,11 @@ pub use open::{OpenError, Options};
 pub use search::search_file;
 
 use super::{
-    CallQuery, Copier, Found, Outcome, Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched,
-    TurnQuery, Write, Written,
+    CallQuery, Copier, FiguresQuery, Found, Outcome, Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store,
+    Touched, TurnQuery, Write, Written,
 };
 use crate::metrics::METRICS;
-use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
+use crate::model::{Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
 use error::Context as _;
 use live::LiveCalls;
 use pool::Readers;
@@ -170,6 +170,10 @@ impl Store for SqliteStore {
 
     fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>> {
         drivers::get_dispatch(&*self.readers.get()?, id)
+    }
+
+    fn figures(&self, query: &FiguresQuery, each: &mut dyn FnMut(&CallFigures)) -> Result<()> {
+        figures::each(&mut *self.readers.get()?, query, each)
     }
 
     fn head(&self) -> Result<Position> {
