@@ -23,6 +23,7 @@ mod reads;
 mod report;
 mod script;
 mod server;
+mod streams;
 mod summary;
 mod target;
 
@@ -96,6 +97,8 @@ enum Part {
     Large,
     /// The service while its database is copied
     Backup,
+    /// The service while live streams are open
+    Streams,
 }
 
 impl std::fmt::Display for Part {
@@ -148,6 +151,7 @@ fn measure(args: &Args, place: &Path) -> Result<Report> {
     }
     let peers = if wants(Part::Peers) { Some(peers::measure(place, args.rounds, measured)?) } else { None };
     let backup = if wants(Part::Backup) { Some(backup::measure(place, args.rounds, measured)?) } else { None };
+    let streams = if wants(Part::Streams) { Some(streams::measure(place, args.rounds, measured)?) } else { None };
     let mut large = None;
     if wants(Part::Large) {
         large = Some(large::measure(place, args.large_turns, args.rounds, measured)?);
@@ -166,6 +170,7 @@ fn measure(args: &Args, place: &Path) -> Result<Report> {
         peers,
         large,
         backup,
+        streams,
     };
     report.goals = goals::of(&report);
     Ok(report)
