@@ -82,10 +82,21 @@ fn data_flows_down_only() {
         &["cli"],
         &["server"],
         &["api"],
-        &["writer", "ingest", "import", "drivers", "elevenlabs", "events", "platform", "backfill", "recording"],
+        &[
+            "writer",
+            "ingest",
+            "import",
+            "drivers",
+            "elevenlabs",
+            "events",
+            "platform",
+            "backfill",
+            "recording",
+            "backups",
+        ],
         &["store"],
         &["reconcile"],
-        &["fields", "metrics", "model", "secret", "signature"],
+        &["fields", "metrics", "model", "secret", "signature", "aside", "background"],
     ];
     for (path, text) in sources() {
         let module = path.split(['/', '.']).next().unwrap();

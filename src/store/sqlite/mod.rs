@@ -12,6 +12,7 @@
 mod align;
 mod backup;
 mod calls;
+mod check;
 mod checkpoint;
 mod drivers;
 mod error;
@@ -27,11 +28,12 @@ mod row;
 mod search;
 mod turns;
 
-pub use backup::{BackupReport, backup};
+pub use backup::backup;
+pub use check::{check, each_call};
 pub use open::{OpenError, Options};
 pub use search::search_file;
 
-use super::{CallQuery, Found, Outcome, Page, Result, SearchQuery, Sizes, Store, TurnQuery, Write, Written};
+use super::{CallQuery, Copier, Found, Outcome, Page, Result, SearchQuery, Sizes, Store, TurnQuery, Write, Written};
 use crate::metrics::METRICS;
 use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
 use error::Context as _;
@@ -49,6 +51,7 @@ pub struct SqliteStore {
     // folds the log in and removes it.
     readers: Readers,
     writer: Mutex<Writing>,
+    copier: Copier,
     busy_timeout: Duration,
     path: PathBuf,
     _lock: Option<lock::Lock>,
@@ -159,6 +162,10 @@ impl Store for SqliteStore {
 
     fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>> {
         drivers::get_dispatch(&*self.readers.get()?, id)
+    }
+
+    fn copier(&self) -> Copier {
+        self.copier.clone()
     }
 
     fn open_calls(&self, at_most: u32) -> Result<u64> {
