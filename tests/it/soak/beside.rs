@@ -13,7 +13,7 @@ pub fn read(run: &Run, reader: usize) {
     let mut chance = Chance::of(100 + reader);
     while run.goes_on() {
         let call = format!("conv_soak_{}_{}", chance.below(super::CALLERS as u64), chance.below(20));
-        let (path, may_be_missing) = match chance.below(11) {
+        let (path, may_be_missing) = match chance.below(13) {
             0 => ("/api/v1/calls?limit=50".to_owned(), false),
             1 => ("/api/v1/calls?status=in_progress&order=asc".to_owned(), false),
             2 => (format!("/api/v1/calls?driver_id={}", 1 + chance.below(DRIVERS)), false),
@@ -24,6 +24,8 @@ pub fn read(run: &Run, reader: usize) {
             7 => ("/api/v1/drivers".to_owned(), false),
             8 => ("/readyz".to_owned(), false),
             9 => ("/metrics".to_owned(), false),
+            10 => ("/api/v1/search?q=reefer".to_owned(), false),
+            11 => (format!("/api/v1/calls/{call}/events?follow=false"), true),
             _ => ("/openapi.json".to_owned(), false),
         };
         let answer = run.ask(|| run.service.get(&path));

@@ -8,13 +8,14 @@ mod caller;
 mod ledger;
 mod memory;
 mod script;
+mod watcher;
 
-use crate::harness::{Answer, Service, binary};
+use crate::harness::{Answer, Service, binary, wait_for};
 use crate::metrics::Scrape;
 use ledger::Ledger;
 use memory::Memory;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 const SECRET: &str = "wsec_0123456789abcdef0123456789abcdef";
@@ -45,6 +46,10 @@ struct Run {
     /// How many bursts are under way: only then may a request be answered 503.
     bursting: AtomicUsize,
     bursts: AtomicUsize,
+    /// How often the live viewer came.
+    viewings: AtomicU64,
+    /// Once all callers are done, the number of the last turn.
+    last_turn: OnceLock<i64>,
     ledger: Mutex<Ledger>,
     tally: Tally,
 }
@@ -89,6 +94,11 @@ impl Tally {
 }
 
 impl Run {
+    /// The number of the last turn that is stored.
+    fn newest_turn(&self) -> i64 {
+        self.service.sqlite().query_row("SELECT max(id) FROM call_transcriptions", [], |row| row.get(0)).unwrap()
+    }
+
     /// Whether there is time for more.
     fn goes_on(&self) -> bool {
         self.started.elapsed() < self.length && !self.failed.load(SeqCst)
@@ -147,7 +157,18 @@ fn under_everything_at_once_nothing_fails_is_lost_or_grows() {
     let length = length();
     let mut command = binary();
     command.args(["--log-level", "info,http=warn"]);
-    let flags = ["--elevenlabs-secret", SECRET, "--queue-capacity", QUEUE];
+    let own = folder.path().join("own-backups");
+    let every = format!("{}s", (length.as_secs() / 20).clamp(3, 300));
+    let flags = [
+        ["--elevenlabs-secret", SECRET],
+        ["--queue-capacity", QUEUE],
+        ["--stream-heartbeat", "1s"],
+        ["--backup-every", &every],
+        ["--backup-dir", own.to_str().unwrap()],
+        ["--backup-keep", "2"],
+        ["--snapshot-every", &every],
+    ]
+    .concat();
     let service = Service::start_command(command, &database, &flags);
     script::put_drivers(&service);
     let run = Run {
@@ -157,10 +178,18 @@ fn under_everything_at_once_nothing_fails_is_lost_or_grows() {
         failed: AtomicBool::new(false),
         bursting: AtomicUsize::new(0),
         bursts: AtomicUsize::new(0),
+        viewings: AtomicU64::new(0),
+        last_turn: OnceLock::new(),
         ledger: Mutex::default(),
         tally: Tally::default(),
     };
-    let memory = std::thread::scope(|scope| {
+    let (memory, viewed) = std::thread::scope(|scope| {
+        let viewer = scope.spawn(|| {
+            let _watch = Watch(&run);
+            watcher::watch(&run)
+        });
+        let viewers = || Scrape::take(&run.service).whole("sse_subscribers");
+        wait_for("the viewer to be there before the first turn", || (viewers() == 1).then_some(()));
         let watched = |work: fn(&Run, usize), n: usize| {
             let run = &run;
             scope.spawn(move || {
@@ -180,13 +209,20 @@ fn under_everything_at_once_nothing_fails_is_lost_or_grows() {
             other.join().unwrap();
         }
         copies.join().unwrap();
-        memory
+        run.last_turn.set(run.newest_turn()).unwrap();
+        (memory, viewer.join().unwrap())
     });
-    let scrape = Scrape::take(&run.service);
+    // A viewer that has gone is noticed by the next sign of life that it is sent.
+    let scrape = wait_for("the viewer to be gone", || {
+        Some(Scrape::take(&run.service)).filter(|scrape| scrape.whole("sse_subscribers") == 0)
+    });
     report(&run, &scrape, &memory);
     let Run { service, ledger, tally, .. } = run;
     let ledger = ledger.into_inner().unwrap();
     counted(&scrape, &tally, &ledger);
+    assert_eq!(viewed, ledger.turns(), "the live viewer saw each turn once");
+    assert_eq!(scrape.whole("backup_failures_total"), 0);
+    assert!(scrape.get::<f64>("backup_last_success_timestamp_seconds") > 0.0, "the service backs itself up");
     assert!(memory.largest_log < LOG, "the log grew to {} bytes", memory.largest_log);
     let [_, middle, last] = memory.thirds();
     assert!(last < middle + GROWTH, "memory grew from {middle} to {last} KiB");
@@ -217,7 +253,7 @@ fn report(run: &Run, scrape: &Scrape, memory: &Memory) {
     let [first, middle, last] = memory.thirds();
     println!(
         "in {:?}: {} turns and {} repeats (half within {:?}, 99 of 100 within {:?}), {} events, {} histories, {} reads, \
-         {} bursts with {} refusals, {} backups; {} commits; memory {first}, {middle}, {last} KiB in each third, \
+         {} bursts with {} refusals, {} backups, {} viewings; {} commits; memory {first}, {middle}, {last} KiB in each third, \
          at most {} KiB; the log at most {} bytes",
         run.started.elapsed(),
         turns.load(SeqCst),
@@ -230,6 +266,7 @@ fn report(run: &Run, scrape: &Scrape, memory: &Memory) {
         run.bursts.load(SeqCst),
         refused.load(SeqCst),
         backups.load(SeqCst),
+        run.viewings.load(SeqCst),
         scrape.whole("commit_duration_seconds_count"),
         memory.largest,
         memory.largest_log,
