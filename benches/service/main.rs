@@ -74,7 +74,7 @@ struct Args {
     #[arg(long, hide = true)]
     serve_without: Option<ceiling::Without>,
     /// What it then keeps turns in, if it does
-    #[arg(long, hide = true, default_value = "")]
+    #[arg(long, hide = true, default_value = "unused.db")]
     database: PathBuf,
     /// Given by cargo
     #[arg(long, hide = true)]
