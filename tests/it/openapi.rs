@@ -43,7 +43,9 @@ pub(crate) fn send(service: &Service, method: &str, target: &str, headers: &[(&s
         agent.run(request.body(body).expect("a request"))
     };
     let mut answer = answer.unwrap_or_else(|error| panic!("{method} {target}: {error}"));
-    let text = answer.body_mut().with_config().limit(64 << 20).read_to_string().expect("a body of text");
+    // A backup is no text, and nobody looks at it here.
+    let body = answer.body_mut().with_config().limit(64 << 20).read_to_vec().expect("a body");
+    let text = String::from_utf8_lossy(&body).into_owned();
     Sent { status: answer.status().as_u16(), headers: answer.headers().clone(), text }
 }
 
@@ -354,8 +356,10 @@ fn a_wrong_method_is_answered_with_the_right_ones() {
             }
         }
         if right.contains("HEAD") {
-            let head = send(&service, "HEAD", &filled(path), &[], b"");
-            let get = send(&service, "GET", &filled(path), &[], b"");
+            // A stream would go on.
+            let path = if path.ends_with("/events") { format!("{}?follow=false", filled(path)) } else { filled(path) };
+            let head = send(&service, "HEAD", &path, &[], b"");
+            let get = send(&service, "GET", &path, &[], b"");
             assert_eq!((head.status, head.text.as_str()), (get.status, ""), "HEAD {path} is GET without the body");
         }
     }

@@ -82,10 +82,22 @@ fn data_flows_down_only() {
         &["cli"],
         &["server"],
         &["api"],
-        &["writer", "ingest", "import", "drivers", "elevenlabs", "events", "platform", "backfill", "recording"],
+        &[
+            "writer",
+            "ingest",
+            "import",
+            "drivers",
+            "elevenlabs",
+            "events",
+            "platform",
+            "backfill",
+            "recording",
+            "backups",
+            "tail",
+        ],
         &["store"],
         &["reconcile"],
-        &["fields", "metrics", "model", "secret", "signature"],
+        &["fields", "metrics", "model", "secret", "signature", "aside", "background"],
     ];
     for (path, text) in sources() {
         let module = path.split(['/', '.']).next().unwrap();
