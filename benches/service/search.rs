@@ -19,7 +19,9 @@ use transcribe_hook::model::{
     Call, ConversationId, Dispatch, Driver, DriverId, Message, NewTurn, Source, Speaker, StoredEvent, Timestamp, Turn,
 };
 use transcribe_hook::store::sqlite::SqliteStore;
-use transcribe_hook::store::{self, CallQuery, Found, Outcome, SearchQuery, Sizes, Store, TurnQuery, Write};
+use transcribe_hook::store::{
+    self, CallQuery, Found, Outcome, Position, Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Write,
+};
 
 /// How many turns are in flight while the index is filled, or not.
 const IN_FLIGHT: [usize; 3] = [1, 64, 500];
@@ -264,6 +266,9 @@ impl Store for NoIndex {
         drivers(after: Option<DriverId>, limit: usize, with_total: bool) -> store::Result<store::Page<Driver>>;
         event(id: i64) -> store::Result<Option<StoredEvent>>;
         event_ids(after: i64, only_unreadable: bool, limit: usize) -> store::Result<Vec<i64>>;
+        head() -> store::Result<Position>;
+        since(scope: &Scope, after: Position, upto: Position) -> store::Result<Since>;
+        touched(after: Position, upto: Position) -> store::Result<Touched>;
         dispatch(id: &ConversationId) -> store::Result<Option<Dispatch>>;
         open_calls(limit: u32) -> store::Result<u64>;
         sizes() -> std::io::Result<Sizes>;
