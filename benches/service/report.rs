@@ -9,6 +9,7 @@ use crate::load::{OneCall, Run, Tenth};
 use crate::machine::Machine;
 use crate::peers::Peers;
 use crate::streams::Streams;
+use crate::search::Search;
 use crate::summary::{Summary, write_comparison};
 use crate::target::Target;
 use serde::Serialize;
@@ -31,6 +32,7 @@ pub(crate) struct Report {
     pub(crate) large: Option<Large>,
     pub(crate) backup: Option<Backups>,
     pub(crate) streams: Option<Streams>,
+    pub(crate) search: Option<Search>,
 }
 
 /// The service's process when it has nothing to do; medians of some starts over an empty database.
@@ -70,6 +72,9 @@ impl Display for Report {
         }
         if let Some(streams) = &self.streams {
             streams.fmt(f)?;
+        }
+        if let Some(search) = &self.search {
+            search.fmt(f)?;
         }
         if let Some(call) = &self.one_call {
             call.fmt(f)?;
