@@ -10,6 +10,7 @@
 //!   write alone would only wait for it again.
 //! - A full queue, or a write that has waited too long in it, is refused before anything is done.
 //! - Who stops waiting does not cancel the write.
+//! - What was erased is soon gone from the bytes on disk too, however much is written meanwhile ([`FORGET_AFTER`]).
 
 use crate::model::Timestamp;
 use crate::store::{Error, ErrorKind, Outcome, Rejection, Store, Write, Written};
@@ -28,6 +29,20 @@ const MAX_WAITING_BYTES: usize = 32 * 1024 * 1024;
 
 /// How long nothing must come before the store is let rest.
 const QUIET: Duration = Duration::from_secs(2);
+
+/// So long after an erasure the store is told to forget it, which then takes in all that were done since, and so often again
+/// while somebody reads an older state.
+const FORGET_AFTER: Duration = Duration::from_secs(1);
+
+/// After this time without success new turns are kept waiting, each time for [`FORGET_WAIT`], so that readers that come one
+/// after the other cannot put it off for good.
+const FORGET_URGENTLY: Duration = Duration::from_secs(3);
+
+/// How long to wait for readers then.
+const FORGET_WAIT: Duration = Duration::from_millis(25);
+
+/// After this time it is said in the log.
+const FORGET_WARN: Duration = Duration::from_secs(5);
 
 /// A probe within this time of a successful commit does not write again.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
@@ -101,7 +116,7 @@ impl Writer {
         let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
             // Dropped when the thread ends, be it by a panic.
             let _alive: oneshot::Sender<()> = alive;
-            Loop { store, shared, patience: limits.patience }.run(&orders);
+            Loop { store, shared, patience: limits.patience, forgetting: None }.run(&orders);
         })?;
         Ok((writer.clone(), WriterThread { thread, writer, ended }))
     }
@@ -155,6 +170,21 @@ impl Writer {
     }
 }
 
+/// Does writes by a writer from threads that serve no connections, and says in words why one was not done.
+///
+/// # Panics
+/// Outside the service's runtime.
+pub fn blocking(writer: Writer) -> impl Fn(Write) -> Result<Outcome, String> {
+    let runtime = tokio::runtime::Handle::current();
+    move |write| match runtime.block_on(writer.write(write)) {
+        Ok(written) => Ok(Ok(written)),
+        Err(WriteError::Rejected(rejection)) => Ok(Err(rejection)),
+        Err(WriteError::Overloaded) => Err("too much is waiting to be stored".to_owned()),
+        Err(WriteError::Stopping) => Err("the service is stopping".to_owned()),
+        Err(WriteError::Failed(error)) => Err(error.to_string()),
+    }
+}
+
 impl WriterThread {
     /// Takes no more writes, does those that wait, lets the store rest, and ends the thread. Returns whether all that
     /// went well; a panic was reported when it happened.
@@ -175,23 +205,37 @@ struct Loop {
     store: Arc<dyn Store>,
     shared: Arc<Shared>,
     patience: Duration,
+    /// Set from an erasure until its bytes are gone.
+    forgetting: Option<Forgetting>,
+}
+
+struct Forgetting {
+    /// The first erasure.
+    since: Instant,
+    /// When it is to be tried.
+    next: Instant,
+    /// Whether the log has it that it takes long.
+    told: bool,
 }
 
 impl Loop {
-    fn run(&self, orders: &Receiver<Order>) {
+    fn run(&mut self, orders: &Receiver<Order>) {
         let mut rested = true;
         loop {
-            let first = if rested {
-                orders.recv().map_err(|_| RecvTimeoutError::Disconnected)
-            } else {
-                orders.recv_timeout(QUIET)
+            let due = self.forgetting.as_ref().map(|f| f.next.saturating_duration_since(Instant::now()));
+            let first = match due {
+                Some(due) => orders.recv_timeout(due.min(QUIET)),
+                None if rested => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                None => orders.recv_timeout(QUIET),
             };
             let mut stop = false;
             let mut batch = Vec::new();
             match first {
                 Ok(Order::Do(job)) => batch.push(job),
                 Err(RecvTimeoutError::Timeout) => {
-                    rested = self.rest();
+                    if !self.forget() {
+                        rested = self.rest();
+                    }
                     continue;
                 }
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => stop = true,
@@ -207,6 +251,7 @@ impl Loop {
             if !batch.is_empty() {
                 self.run_batch(batch);
                 rested = false;
+                self.forget();
             }
             if stop {
                 while let Ok(Order::Do(job)) = orders.try_recv() {
@@ -229,7 +274,37 @@ impl Loop {
         }
     }
 
-    fn run_batch(&self, jobs: Vec<Job>) {
+    /// Tells the store to forget what was erased, if it is time to, and returns whether it was.
+    fn forget(&mut self) -> bool {
+        let Some(forgetting) = &mut self.forgetting else { return false };
+        let now = Instant::now();
+        if now < forgetting.next {
+            return false;
+        }
+        let age = now - forgetting.since;
+        let wait = if age < FORGET_URGENTLY { Duration::ZERO } else { FORGET_WAIT };
+        match self.store.forget(wait) {
+            Ok(true) => {
+                if forgetting.told {
+                    tracing::info!(seconds = age.as_secs(), "what was erased is gone from the files' bytes");
+                }
+                self.forgetting = None;
+                return true;
+            }
+            Ok(false) if age < FORGET_WARN || forgetting.told => {}
+            Ok(false) => {
+                forgetting.told = true;
+                tracing::warn!(
+                    "what was erased still stands in the log's bytes: a program keeps reading an older state of the file"
+                );
+            }
+            Err(error) => tracing::warn!(%error, "what was erased could not be taken out of the log yet"),
+        }
+        forgetting.next = Instant::now() + FORGET_AFTER;
+        true
+    }
+
+    fn run_batch(&mut self, jobs: Vec<Job>) {
         let weight: usize = jobs.iter().map(|job| job.weight).sum();
         self.shared.waiting_bytes.fetch_sub(weight, Ordering::Relaxed);
         let mut writes = Vec::with_capacity(jobs.len());
@@ -268,8 +343,12 @@ impl Loop {
         }
     }
 
-    fn apply(&self, writes: &[Write]) -> Result<Vec<Outcome>, Error> {
+    fn apply(&mut self, writes: &[Write]) -> Result<Vec<Outcome>, Error> {
         let result = self.store.apply(Timestamp::now(), writes);
+        if result.is_ok() && self.forgetting.is_none() && writes.iter().any(Write::erases) {
+            let since = Instant::now();
+            self.forgetting = Some(Forgetting { since, next: since + FORGET_AFTER, told: false });
+        }
         *self.shared.last_commit.lock().unwrap_or_else(PoisonError::into_inner) = result.is_ok().then(Instant::now);
         if let Ok(outcomes) = &result {
             assert_eq!(outcomes.len(), writes.len(), "a store answers each write");
@@ -293,6 +372,7 @@ fn weight(write: &Write) -> usize {
             Write::PutDispatches(dispatches) => dispatches.len() * OVERHEAD,
             Write::KeepEvent(event) | Write::ReplayEvent(_, event) => event.body.len(),
             Write::KeepHistory(report) => report.history.0.values().map(|e| OVERHEAD + e.message.as_str().len()).sum(),
+            Write::PruneDispatches(ids) => ids.len() * OVERHEAD,
             _ => 0,
         }
 }

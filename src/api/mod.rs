@@ -56,14 +56,15 @@ pub const TURNS: &str = "/webhooks/elevenlabs/transcription";
 /// All operations over a store and its writer.
 pub fn service(store: Arc<dyn Store>, writer: Writer, gate: Gate) -> OpenApiService<impl OpenApi, ()> {
     let reader = Reader { store, places: Arc::new(Semaphore::new(MAX_READS)) };
+    let recordings = gate.recordings();
     let operations = (
         webhooks::WebhooksApi { writer: writer.clone() },
         history::HistoryApi { writer: writer.clone() },
-        calls::CallsApi { reader: reader.clone(), writer: writer.clone(), recordings: gate.recordings() },
-        convai::ConvaiApi { reader: reader.clone(), recordings: gate.recordings() },
+        calls::CallsApi { reader: reader.clone(), writer: writer.clone(), recordings: recordings.clone() },
+        convai::ConvaiApi { reader: reader.clone(), recordings: recordings.clone() },
         post_call::PostCallApi { gate, writer: writer.clone() },
         transcriptions::TranscriptionsApi { reader: reader.clone() },
-        drivers::DriversApi { reader: reader.clone(), writer: writer.clone() },
+        drivers::DriversApi { reader: reader.clone(), writer: writer.clone(), recordings: recordings.clone() },
         dispatches::DispatchesApi { reader: reader.clone(), writer: writer.clone() },
         health::HealthApi { reader, writer },
     );

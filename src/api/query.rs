@@ -91,6 +91,14 @@ pub(super) fn no_parameters(request: &Request) -> Result<(), ApiError> {
     parameters(request, &[]).map(drop)
 }
 
+/// Refuses a query with other parameters than this one.
+///
+/// # Errors
+/// See [`parameters`].
+pub(super) fn only_parameter(request: &Request, name: &str) -> Result<(), ApiError> {
+    parameters(request, &[name]).map(drop)
+}
+
 /// # Errors
 /// A parameter that is not in `known`, or that is given twice.
 fn parameters(request: &Request, known: &[&str]) -> Result<Vec<(String, String)>, ApiError> {

@@ -6,12 +6,14 @@
 
 mod backfill;
 mod backup;
+mod erase;
 mod generate;
 mod import;
 mod migrate;
 mod post_call;
 mod reference;
 mod replay;
+mod retention;
 mod secrets;
 mod serve;
 mod simulate;
@@ -51,6 +53,10 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     /// Read kept events of the platform again, all of them or some
     Replay(replay::ReplayArgs),
+    /// Take a call, or all of a driver, out of the file for good
+    Erase(erase::EraseArgs),
+    /// Erase what is older than this
+    Prune(retention::PruneArgs),
     /// Print something made from the program itself
     Generate(generate::GenerateArgs),
 }
@@ -101,6 +107,8 @@ pub fn run() -> ExitCode {
             Command::Backfill(args) => backfill::run(&args),
             Command::Simulate(args) => simulate::run(&args),
             Command::Replay(args) => replay::run(&args),
+            Command::Erase(args) => erase::run(&args),
+            Command::Prune(args) => retention::run(&args),
             Command::Generate(args) => generate::run(&args),
         }
     });

@@ -3,6 +3,7 @@
 use super::DatabaseArgs;
 use super::backfill::PlatformArgs;
 use super::post_call::PostCallArgs;
+use super::retention::RetentionArgs;
 use crate::server::{self, Settings};
 use crate::store::sqlite::{Options, SqliteStore};
 use crate::writer::Limits;
@@ -55,6 +56,8 @@ pub(super) struct ServeArgs {
     )]
     stale_after: Duration,
     #[command(flatten)]
+    retention: RetentionArgs,
+    #[command(flatten)]
     post_call: PostCallArgs,
     #[command(flatten)]
     platform: PlatformArgs,
@@ -105,6 +108,7 @@ async fn serve(args: &ServeArgs) -> Result<()> {
     let options =
         Options { path: args.database.database.clone(), busy_timeout: args.write_timeout, readers: args.readers };
     let post_call = args.post_call.settings()?;
+    let retention = args.retention.retention(args.stale_after)?;
     let backfill = match args.backfill_every {
         Some(every) => {
             let client = args.platform.client()?;
@@ -133,6 +137,7 @@ async fn serve(args: &ServeArgs) -> Result<()> {
         max_body: args.max_body,
         stale_after: Some(args.stale_after).filter(|after| !after.is_zero()),
         post_call,
+        retention,
         backfill,
     };
     server::serve(listener, store, settings, stop).await?;

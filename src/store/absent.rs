@@ -1,7 +1,8 @@
 //! No database: for describing the service without opening one.
 
-use super::{CallQuery, Error, ErrorKind, Outcome, Page, Result, Store, TurnQuery, Write};
-use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
+use super::{CallQuery, Error, ErrorKind, OldCall, OldCalls, Outcome, Page, Result, Store, TurnQuery, Write};
+use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn};
+use std::time::Duration;
 
 /// A store that is not there: whatever is asked of it fails.
 #[derive(Debug, Clone, Copy, Default)]
@@ -17,6 +18,10 @@ impl Store for Absent {
     }
 
     fn rest(&self) -> Result<bool> {
+        absent()
+    }
+
+    fn forget(&self, _: Duration) -> Result<bool> {
         absent()
     }
 
@@ -49,6 +54,26 @@ impl Store for Absent {
     }
 
     fn dispatch(&self, _: &ConversationId) -> Result<Option<Dispatch>> {
+        absent()
+    }
+
+    fn is_erased(&self, _: &ConversationId) -> Result<bool> {
+        absent()
+    }
+
+    fn old_calls(&self, _: &OldCalls) -> Result<Vec<OldCall>> {
+        absent()
+    }
+
+    fn old_events(&self, _: Timestamp, _: i64, _: usize) -> Result<(Vec<i64>, Option<i64>)> {
+        absent()
+    }
+
+    fn old_dispatches(&self, _: Timestamp, _: Option<&ConversationId>, _: usize) -> Result<Vec<ConversationId>> {
+        absent()
+    }
+
+    fn dispatches_of(&self, _: DriverId, _: Option<&PhoneNumber>, _: usize) -> Result<Vec<ConversationId>> {
         absent()
     }
 }

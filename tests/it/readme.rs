@@ -21,6 +21,7 @@ fn run(block: &str, service: &Service) -> String {
         .replace("transcribe-hook import", &format!("{program} import"))
         .replace("transcribe-hook generate", &format!("{program} generate"))
         .replace("transcribe-hook simulate", &format!("{program} simulate"))
+        .replace("transcribe-hook prune", &format!("{program} prune"))
         .replace("transcribe-hook backup", &format!("{program} backup"));
     let folder = service.database().parent().unwrap();
     let out = Command::new("sh").args(["-euc", &commands]).current_dir(folder).output().unwrap();
