@@ -10,10 +10,12 @@
 //!   write alone would only wait for it again.
 //! - A full queue, or a write that has waited too long in it, is refused before anything is done.
 //! - Who stops waiting does not cancel the write.
-//! - What was erased is soon gone from the bytes on disk too, however much is written meanwhile ([`FORGET_AFTER`]).
+//! - What was erased is soon gone from the bytes on disk too, however much is written meanwhile ([`Forgetting`]).
 
+use crate::metrics::{LocalHistogram, METRICS};
 use crate::model::Timestamp;
-use crate::store::{Error, ErrorKind, Outcome, Rejection, Store, Write, Written};
+use crate::retention::Forgetting;
+use crate::store::{Error, ErrorKind, Outcome, Rejection, Store, StoredTurn, Write, Written};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,20 +31,6 @@ const MAX_WAITING_BYTES: usize = 32 * 1024 * 1024;
 
 /// How long nothing must come before the store is let rest.
 const QUIET: Duration = Duration::from_secs(2);
-
-/// So long after an erasure the store is told to forget it, which then takes in all that were done since, and so often again
-/// while somebody reads an older state.
-const FORGET_AFTER: Duration = Duration::from_secs(1);
-
-/// After this time without success new turns are kept waiting, each time for [`FORGET_WAIT`], so that readers that come one
-/// after the other cannot put it off for good.
-const FORGET_URGENTLY: Duration = Duration::from_secs(3);
-
-/// How long to wait for readers then.
-const FORGET_WAIT: Duration = Duration::from_millis(25);
-
-/// After this time it is said in the log.
-const FORGET_WARN: Duration = Duration::from_secs(5);
 
 /// A probe within this time of a successful commit does not write again.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
@@ -91,6 +79,7 @@ pub struct Writer {
 #[derive(Default)]
 struct Shared {
     stopping: AtomicBool,
+    waiting: AtomicUsize,
     waiting_bytes: AtomicUsize,
     /// When the last batch was committed; `None` when it failed.
     last_commit: Mutex<Option<Instant>>,
@@ -116,7 +105,8 @@ impl Writer {
         let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
             // Dropped when the thread ends, be it by a panic.
             let _alive: oneshot::Sender<()> = alive;
-            Loop { store, shared, patience: limits.patience, forgetting: None }.run(&orders);
+            let lag = METRICS.ingest_lag_seconds.local();
+            Loop { store, shared, patience: limits.patience, lag, forgetting: Forgetting::default() }.run(&orders);
         })?;
         Ok((writer.clone(), WriterThread { thread, writer, ended }))
     }
@@ -143,9 +133,11 @@ impl Writer {
             self.shared.waiting_bytes.fetch_sub(weight, Ordering::Relaxed);
             return Err(WriteError::Overloaded);
         }
+        self.shared.waiting.fetch_add(1, Ordering::Relaxed);
         let (reply, answer) = oneshot::channel();
         let job = Job { write, weight, queued_at: Instant::now(), reply };
         if let Err(error) = self.queue.try_send(Order::Do(job)) {
+            self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
             self.shared.waiting_bytes.fetch_sub(weight, Ordering::Relaxed);
             return Err(match error {
                 TrySendError::Full(_) => WriteError::Overloaded,
@@ -154,6 +146,11 @@ impl Writer {
         }
         // A sender dropped without an answer means that the thread is gone.
         answer.await.unwrap_or(Err(WriteError::Stopping))
+    }
+
+    /// How many writes wait for the thread to take them.
+    pub fn waiting(&self) -> usize {
+        self.shared.waiting.load(Ordering::Relaxed)
     }
 
     /// Whether writes reach the disk: by the last commit, or by trying.
@@ -205,25 +202,16 @@ struct Loop {
     store: Arc<dyn Store>,
     shared: Arc<Shared>,
     patience: Duration,
-    /// Set from an erasure until its bytes are gone.
-    forgetting: Option<Forgetting>,
-}
-
-struct Forgetting {
-    /// The first erasure.
-    since: Instant,
-    /// When it is to be tried.
-    next: Instant,
-    /// Whether the log has it that it takes long.
-    told: bool,
+    forgetting: Forgetting,
+    /// Gathered by the batch, so that a turn costs no more than an addition.
+    lag: LocalHistogram,
 }
 
 impl Loop {
     fn run(&mut self, orders: &Receiver<Order>) {
         let mut rested = true;
         loop {
-            let due = self.forgetting.as_ref().map(|f| f.next.saturating_duration_since(Instant::now()));
-            let first = match due {
+            let first = match self.forgetting.due_in() {
                 Some(due) => orders.recv_timeout(due.min(QUIET)),
                 None if rested => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 None => orders.recv_timeout(QUIET),
@@ -233,7 +221,7 @@ impl Loop {
             match first {
                 Ok(Order::Do(job)) => batch.push(job),
                 Err(RecvTimeoutError::Timeout) => {
-                    if !self.forget() {
+                    if !self.forgetting.forget(&*self.store) {
                         rested = self.rest();
                     }
                     continue;
@@ -251,7 +239,7 @@ impl Loop {
             if !batch.is_empty() {
                 self.run_batch(batch);
                 rested = false;
-                self.forget();
+                self.forgetting.forget(&*self.store);
             }
             if stop {
                 while let Ok(Order::Do(job)) = orders.try_recv() {
@@ -274,39 +262,10 @@ impl Loop {
         }
     }
 
-    /// Tells the store to forget what was erased, if it is time to, and returns whether it was.
-    fn forget(&mut self) -> bool {
-        let Some(forgetting) = &mut self.forgetting else { return false };
-        let now = Instant::now();
-        if now < forgetting.next {
-            return false;
-        }
-        let age = now - forgetting.since;
-        let wait = if age < FORGET_URGENTLY { Duration::ZERO } else { FORGET_WAIT };
-        match self.store.forget(wait) {
-            Ok(true) => {
-                if forgetting.told {
-                    tracing::info!(seconds = age.as_secs(), "what was erased is gone from the files' bytes");
-                }
-                self.forgetting = None;
-                return true;
-            }
-            Ok(false) if age < FORGET_WARN || forgetting.told => {}
-            Ok(false) => {
-                forgetting.told = true;
-                tracing::warn!(
-                    "what was erased still stands in the log's bytes: a program keeps reading an older state of the file"
-                );
-            }
-            Err(error) => tracing::warn!(%error, "what was erased could not be taken out of the log yet"),
-        }
-        forgetting.next = Instant::now() + FORGET_AFTER;
-        true
-    }
-
     fn run_batch(&mut self, jobs: Vec<Job>) {
         let weight: usize = jobs.iter().map(|job| job.weight).sum();
         self.shared.waiting_bytes.fetch_sub(weight, Ordering::Relaxed);
+        self.shared.waiting.fetch_sub(jobs.len(), Ordering::Relaxed);
         let mut writes = Vec::with_capacity(jobs.len());
         let mut replies = Vec::with_capacity(jobs.len());
         for job in jobs {
@@ -344,16 +303,30 @@ impl Loop {
     }
 
     fn apply(&mut self, writes: &[Write]) -> Result<Vec<Outcome>, Error> {
-        let result = self.store.apply(Timestamp::now(), writes);
-        if result.is_ok() && self.forgetting.is_none() && writes.iter().any(Write::erases) {
-            let since = Instant::now();
-            self.forgetting = Some(Forgetting { since, next: since + FORGET_AFTER, told: false });
-        }
+        let now = Timestamp::now();
+        let result = self.store.apply(now, writes);
         *self.shared.last_commit.lock().unwrap_or_else(PoisonError::into_inner) = result.is_ok().then(Instant::now);
         if let Ok(outcomes) = &result {
             assert_eq!(outcomes.len(), writes.len(), "a store answers each write");
+            self.measure(now, writes, outcomes);
+            if writes.iter().any(Write::erases) {
+                self.forgetting.begin();
+            }
         }
         result
+    }
+
+    /// Adds a batch that was committed to the metrics.
+    fn measure(&self, now: Timestamp, writes: &[Write], outcomes: &[Outcome]) {
+        METRICS.write_batch_size.observe(u32::try_from(writes.len()).map_or(f64::MAX, f64::from));
+        for (write, outcome) in writes.iter().zip(outcomes) {
+            if let (Write::AppendTurn(turn), Ok(Written::Turn(StoredTurn { replayed: false, .. }))) = (write, outcome) {
+                // A sender's clock may be ahead of ours.
+                let micros = now.unix_micros().saturating_sub(turn.timestamp.unix_micros()).max(0);
+                self.lag.observe(Duration::from_micros(micros.unsigned_abs()).as_secs_f64());
+            }
+        }
+        self.lag.flush();
     }
 }
 

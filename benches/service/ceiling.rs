@@ -9,11 +9,16 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use transcribe_hook::api::access::AccessSettings;
+use transcribe_hook::api::access::client::Proxies;
 use transcribe_hook::api::signed::PostCallSettings;
-use transcribe_hook::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
+use transcribe_hook::model::{
+    Call, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
+};
 use transcribe_hook::server::{self, Edge, Settings};
 use transcribe_hook::store::{
-    self, CallQuery, Counts, NewCall, Outcome, Page, Store, StoredTurn, TurnQuery, Write, Written,
+    self, CallQuery, Counts, NewCall, OldCall, OldCalls, Outcome, Page, Sizes, Store, StoredTurn, TurnQuery, Write,
+    Written,
 };
 use transcribe_hook::writer::Limits;
 use transcribe_hook::{api, ingest, telemetry};
@@ -48,7 +53,10 @@ async fn serve(without: Without) -> Result<()> {
                 writing,
                 max_body: MAX_BODY,
                 stale_after: None,
+                access: AccessSettings::default(),
+                proxies: Proxies::default(),
                 post_call: PostCallSettings::closed(),
+                retention: None,
                 backfill: None,
             };
             server::serve(listener, Arc::new(NullStore::default()), settings, stop).await?;
@@ -163,5 +171,37 @@ impl Store for NullStore {
 
     fn dispatch(&self, _: &ConversationId) -> store::Result<Option<Dispatch>> {
         Ok(None)
+    }
+
+    fn forget(&self, _: Duration) -> store::Result<bool> {
+        Ok(true)
+    }
+
+    fn is_erased(&self, _: &ConversationId) -> store::Result<bool> {
+        Ok(false)
+    }
+
+    fn old_calls(&self, _: &OldCalls) -> store::Result<Vec<OldCall>> {
+        Ok(Vec::new())
+    }
+
+    fn old_events(&self, _: Timestamp, _: i64, _: usize) -> store::Result<(Vec<i64>, Option<i64>)> {
+        Ok((Vec::new(), None))
+    }
+
+    fn old_dispatches(&self, _: Timestamp, _: Option<&ConversationId>, _: usize) -> store::Result<Vec<ConversationId>> {
+        Ok(Vec::new())
+    }
+
+    fn dispatches_of(&self, _: DriverId, _: Option<&PhoneNumber>, _: usize) -> store::Result<Vec<ConversationId>> {
+        Ok(Vec::new())
+    }
+
+    fn open_calls(&self, _: u32) -> store::Result<u64> {
+        Ok(0)
+    }
+
+    fn sizes(&self) -> std::io::Result<Sizes> {
+        Ok(Sizes { database: 0, log: 0, free: 0 })
     }
 }

@@ -59,16 +59,16 @@ pub(super) fn run(args: &PruneArgs) -> Result<()> {
     } else {
         Work::with_progress(|done| work.eraser().prune(before, done))
     };
-    let Erased { calls, events, dispatches, .. } = work.ended(erased, &args.confirmation)?;
+    let Erased { calls, turns, events, dispatches, .. } = work.ended(erased, &args.confirmation)?;
     if args.json {
         let dry_run = args.confirmation.dry_run;
         let report = serde_json::json!({
-            "calls": calls, "events": events, "dispatches": dispatches, "before": before.to_string(), "dry_run": dry_run
+            "calls": calls, "transcriptions": turns, "events": events, "dispatches": dispatches, "before": before.to_string(), "dry_run": dry_run
         });
         println!("{report}");
     } else {
         let counts = format!(
-            "{calls} calls, {events} events of no call and {dispatches} dispatches of no call from before {before}"
+            "{calls} calls with {turns} turns, {events} events of no call and {dispatches} dispatches of no call from before {before}"
         );
         println!("{} {counts}", args.confirmation.verb());
     }

@@ -8,13 +8,16 @@
 //! A call is as old as its last sign of life: see [`crate::store::Store::old_calls`]. One that is in progress is old when nothing
 //! arrived of it for so long, however it is called.
 
+mod forgetting;
 mod periodic;
 
+pub use forgetting::Forgetting;
 pub use periodic::{Periodic, every};
 
+use crate::metrics::METRICS;
 use crate::model::{CallStatus, ConversationId, DriverId, Timestamp};
 use crate::recording::Recordings;
-use crate::store::{CallKey, CallQuery, OldCalls, Order, Outcome, Rejection, Store, Write};
+use crate::store::{CallKey, CallQuery, OldCall, OldCalls, Order, Outcome, Rejection, Store, Write};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -37,6 +40,8 @@ pub struct Erased {
     pub drivers: u64,
     /// Calls, each with all that is kept about it.
     pub calls: u64,
+    /// Turns of these calls; only of pruning.
+    pub turns: u64,
     /// Events of the platform that belong to no call.
     pub events: u64,
     /// Dispatches that never became a call.
@@ -139,7 +144,7 @@ impl<W: Fn(Write) -> Result<Outcome, String>> Eraser<W> {
         for dispatched in self.dispatches_of(id, usize::MAX)? {
             dispatches += u64::from(store.call(&dispatched).map_err(|error| error.to_string())?.is_none());
         }
-        Ok(Erased { drivers, calls, events: 0, dispatches })
+        Ok(Erased { drivers, calls, dispatches, ..Erased::default() })
     }
 
     /// Erases what is older than `before`: calls, and events and dispatches that belong to none. `done` is told how many
@@ -149,10 +154,14 @@ impl<W: Fn(Write) -> Result<Outcome, String>> Eraser<W> {
     /// What hinders it, for a person; what is erased already stays erased.
     pub fn prune(&self, before: Timestamp, mut done: impl FnMut(u64)) -> Result<Erased, String> {
         let mut erased = Erased::default();
-        self.old_calls(before, |id| {
-            self.erase_recording(&id)?;
-            erased.calls += u64::from(self.change(Write::PruneCall(id, before))?);
-            done(erased.calls);
+        self.old_calls(before, |OldCall { conversation_id, turns, .. }| {
+            self.erase_recording(&conversation_id)?;
+            if self.change(Write::PruneCall(conversation_id, before))? {
+                erased.calls += 1;
+                erased.turns += turns;
+                METRICS.pruned_turns_total.inc_by(turns);
+                done(erased.calls);
+            }
             Ok(())
         })?;
         let mut rest = Erased::default();
@@ -164,7 +173,7 @@ impl<W: Fn(Write) -> Result<Outcome, String>> Eraser<W> {
             rest.dispatches += ids.len() as u64;
             ids.chunks(CHUNK).try_for_each(|ids| self.change(Write::PruneDispatches(ids.to_vec())).map(drop))
         })?;
-        Ok(Erased { calls: erased.calls, ..rest })
+        Ok(Erased { calls: erased.calls, turns: erased.turns, ..rest })
     }
 
     /// What [`Eraser::prune`] would erase, but for events whose calls it would erase first.
@@ -173,8 +182,9 @@ impl<W: Fn(Write) -> Result<Outcome, String>> Eraser<W> {
     /// What hinders looking, for a person.
     pub fn old(&self, before: Timestamp) -> Result<Erased, String> {
         let mut old = Erased::default();
-        self.old_calls(before, |_| {
+        self.old_calls(before, |call| {
             old.calls += 1;
+            old.turns += call.turns;
             Ok(())
         })?;
         self.old_events(before, |ids| {
@@ -189,11 +199,7 @@ impl<W: Fn(Write) -> Result<Outcome, String>> Eraser<W> {
     }
 
     /// Hands each old call over, the one that started first coming first.
-    fn old_calls(
-        &self,
-        before: Timestamp,
-        mut each: impl FnMut(ConversationId) -> Result<(), String>,
-    ) -> Result<(), String> {
+    fn old_calls(&self, before: Timestamp, mut each: impl FnMut(OldCall) -> Result<(), String>) -> Result<(), String> {
         // What starts later than it ended is found only at the other end of time: a sender's clock was ahead.
         let ahead = CallKey { start: Timestamp::now(), id: i64::MAX };
         for (mut after, started_before) in [(None, Some(before)), (Some(ahead), None)] {
@@ -202,9 +208,7 @@ impl<W: Fn(Write) -> Result<Outcome, String>> Eraser<W> {
                 let page = self.store()?.old_calls(&query).map_err(|error| error.to_string())?;
                 let Some(last) = page.last() else { break };
                 after = Some(last.key);
-                for call in page {
-                    each(call.conversation_id)?;
-                }
+                page.into_iter().try_for_each(&mut each)?;
             }
         }
         Ok(())

@@ -44,8 +44,8 @@ fn run<W: Fn(Write) -> Result<Outcome, String>>(older_than: Duration, work: &Era
     let Some(before) = before(older_than) else { return };
     match work.prune(before, |_| ()) {
         Ok(erased) if erased == Erased::default() => {}
-        Ok(Erased { calls, events, dispatches, .. }) => {
-            tracing::info!(calls, events, dispatches, %before, "erased what was kept for long enough");
+        Ok(Erased { calls, turns, events, dispatches, .. }) => {
+            tracing::info!(calls, turns, events, dispatches, %before, "erased what was kept for long enough");
         }
         Err(error) => tracing::warn!(%error, "what is old could not be erased; it will be tried again"),
     }

@@ -6,11 +6,14 @@
 mod docs;
 mod edge;
 mod routes;
+mod scrape;
 mod stale;
 
 pub use edge::Edge;
 
 use crate::api;
+use crate::api::access::client::Proxies;
+use crate::api::access::{Access, AccessSettings};
 use crate::api::payload::MaxBody;
 use crate::api::signed::{Gate, PostCallSettings};
 use crate::backfill::{Periodic, StoreKeeper};
@@ -40,6 +43,10 @@ pub struct Settings {
     pub max_body: usize,
     /// How long nothing must come of a call that is in progress until it is ended; never without this.
     pub stale_after: Option<Duration>,
+    /// Who is let in.
+    pub access: AccessSettings,
+    /// Whose word for a client's address is taken.
+    pub proxies: Proxies,
     /// What is taken after a call.
     pub post_call: PostCallSettings,
     /// How long what is over is kept; for good without this.
@@ -110,16 +117,19 @@ pub async fn serve(
     let _retention =
         settings.retention.map(|older_than| erase_old(older_than, recordings, &store, &writer)).transpose()?;
     let stale = settings.stale_after.map(|after| stale::end_stale_calls(writer.clone(), after));
-    let service = api::service(store.clone(), writer.clone(), Gate::new(settings.post_call));
+    let access = Access::new(&settings.access);
+    let service = api::service(store.clone(), writer.clone(), Gate::new(settings.post_call), access.clone());
     let document = service.spec();
-    let routes = routes::Routes::of(&document, &["/docs", "/openapi.json"]);
+    let routes = routes::Routes::of(&document, &["/docs", "/openapi.json", "/metrics"]);
+    let scrape = scrape::Scrape::new(store.clone(), writer.clone());
     let route = Route::new()
         .at("/docs", poem::get(docs::page()))
         .at("/openapi.json", poem::get(docs::document(document)))
+        .at("/metrics", poem::get(scrape))
         .at(api::TURNS, poem::post(api::turns(writer)))
         .nest("/", service)
         .with(AddData::new(MaxBody(settings.max_body)));
-    let app = Edge::new(route, routes);
+    let app = Edge::new(access.guard(route), routes, settings.proxies);
 
     let acceptor = TcpAcceptor::from_tokio(listener).map_err(ServeError::Io)?;
     let (died_tx, died_rx) = tokio::sync::oneshot::channel();

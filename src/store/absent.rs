@@ -1,6 +1,6 @@
 //! No database: for describing the service without opening one.
 
-use super::{CallQuery, Error, ErrorKind, OldCall, OldCalls, Outcome, Page, Result, Store, TurnQuery, Write};
+use super::{CallQuery, Error, ErrorKind, OldCall, OldCalls, Outcome, Page, Result, Sizes, Store, TurnQuery, Write};
 use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn};
 use std::time::Duration;
 
@@ -75,5 +75,13 @@ impl Store for Absent {
 
     fn dispatches_of(&self, _: DriverId, _: Option<&PhoneNumber>, _: usize) -> Result<Vec<ConversationId>> {
         absent()
+    }
+
+    fn open_calls(&self, _: u32) -> Result<u64> {
+        absent()
+    }
+
+    fn sizes(&self) -> std::io::Result<Sizes> {
+        Err(std::io::ErrorKind::NotFound.into())
     }
 }

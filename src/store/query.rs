@@ -69,6 +69,8 @@ pub struct OldCall {
     pub key: CallKey,
     /// Its name.
     pub conversation_id: ConversationId,
+    /// How many turns it has.
+    pub turns: u64,
 }
 
 /// By what a call's turns are ordered.

@@ -15,7 +15,7 @@ use transcribe_hook::ingest::read_turn;
 use transcribe_hook::model::{ConversationId, Timestamp};
 use transcribe_hook::platform::rehearsal;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
-use transcribe_hook::store::{Store, Write};
+use transcribe_hook::store::{Store as _, Write};
 
 const POST_CALL: &str = "/webhooks/elevenlabs/post-call";
 const START: i64 = 1_790_000_000;

@@ -85,10 +85,10 @@ impl Service {
 
     /// A service started by a command that was prepared, with an environment for example.
     pub fn start_command(mut command: Command, database: &Path, flags: &[&str]) -> Self {
-        command
-            .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--database"])
-            .arg(database)
-            .args(flags);
+        command.args(["serve", "--log-format", "json", "--database"]).arg(database).args(flags);
+        if !flags.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
         // From here on the process goes with this value, also when it never listens.
         let mut child = Running(child);

@@ -14,7 +14,7 @@ use transcribe_hook::ingest::read_turn;
 use transcribe_hook::model::{CallChange, CallEnd, CallStatus, ConversationId, DriverId, Timestamp};
 use transcribe_hook::platform::rehearsal;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
-use transcribe_hook::store::{Store, Write};
+use transcribe_hook::store::{Store as _, Write};
 
 const DAY: i64 = 24 * 3600;
 

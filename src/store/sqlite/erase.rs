@@ -1,7 +1,7 @@
 //! Erasing: a call with all that is kept about it, and what has become old.
 //!
 //! What a transaction deletes is overwritten with zeros in the pages (`secure_delete`), what remains in them
-//! otherwise by [`super::clean_pages`], and [`forget`] takes the older states of those pages out of the log.
+//! otherwise by [`super::clean_pages`], and [`super::checkpoint::forget`] takes the older states of those pages out of the log.
 
 use super::error::Context as _;
 use super::found;
@@ -9,7 +9,6 @@ use crate::model::{ConversationId, DriverId, PhoneNumber, Timestamp};
 use crate::store::{CallKey, OldCall, OldCalls, Outcome, Rejection, Result, Written};
 use rusqlite::{Connection, Transaction, params};
 use sha2::{Digest as _, Sha256};
-use std::time::Duration;
 
 const DOING: &str = "erasing a call";
 
@@ -80,14 +79,14 @@ pub(super) fn old_calls(connection: &Connection, query: &OldCalls) -> Result<Vec
     let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
     connection
         .prepare_cached(&format!(
-            "SELECT call_start_time, id, conversation_id FROM calls c \
+            "SELECT call_start_time, id, conversation_id, turn_count FROM calls c \
              WHERE (call_start_time, id) > (?1, ?2) AND call_start_time < ?3 AND {LAST_SIGN} < ?4 \
              ORDER BY call_start_time, id LIMIT ?5"
         ))
         .and_then(|mut select| {
             let call = |row: &rusqlite::Row<'_>| {
                 let key = CallKey { start: row.get(0)?, id: row.get(1)? };
-                Ok(OldCall { key, conversation_id: row.get(2)? })
+                Ok(OldCall { key, conversation_id: row.get(2)?, turns: row.get(3)? })
             };
             let below = query.started_before.map_or_else(|| "A".to_owned(), |time| time.to_string());
             select.query_map(params![after_start, after_id, below, query.before, limit], call)?.collect()
@@ -187,20 +186,4 @@ pub(super) fn dispatches_of(
             select.query_map(params![id, number, limit], |row| row.get(0))?.collect()
         })
         .doing("looking for a driver's dispatches")
-}
-
-/// Takes older states of pages, in which what was erased still stands, out of the log and out of the memory from which
-/// pages are written again. Returns whether it could, as [`super::open::fold_log_in`] does, and waits for readers at most for so long.
-pub(super) fn forget(connection: &Connection, wait: Duration, busy_timeout: Duration) -> Result<bool> {
-    const DOING: &str = "taking what was erased out of the log";
-    // Most of the work, during which others may write.
-    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).doing(DOING)?;
-    connection.busy_timeout(wait).doing(DOING)?;
-    let busy: rusqlite::Result<bool> = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
-    connection.busy_timeout(busy_timeout).doing(DOING)?;
-    let done = !busy.doing(DOING)?;
-    if done {
-        connection.execute_batch("PRAGMA shrink_memory").doing(DOING)?;
-    }
-    Ok(done)
 }

@@ -12,6 +12,7 @@
 mod align;
 mod backup;
 mod calls;
+mod checkpoint;
 mod clean_pages;
 mod drivers;
 mod erase;
@@ -30,14 +31,17 @@ mod turns;
 pub use backup::{BackupReport, backup};
 pub use open::{OpenError, Options};
 
-use super::{CallQuery, OldCall, OldCalls, Outcome, Page, Result, Store, TurnQuery, Write, Written};
+use super::{CallQuery, OldCall, OldCalls, Outcome, Page, Result, Sizes, Store, TurnQuery, Write, Written};
+use crate::metrics::METRICS;
 use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn};
 use error::Context as _;
 use live::LiveCalls;
 use pool::Readers;
 use rusqlite::{Connection, TransactionBehavior};
+use std::io;
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A database file that is open for the service.
 pub struct SqliteStore {
@@ -46,6 +50,7 @@ pub struct SqliteStore {
     readers: Readers,
     writer: Mutex<Writing>,
     busy_timeout: Duration,
+    path: PathBuf,
     lock: Option<lock::Lock>,
 }
 
@@ -110,17 +115,19 @@ impl Store for SqliteStore {
             });
         }
         turns.flush(&transaction)?;
+        let started = Instant::now();
         transaction.commit().doing("committing")?;
+        METRICS.commit_duration_seconds.observe(started.elapsed().as_secs_f64());
         turns.committed();
         Ok(outcomes)
     }
 
     fn rest(&self) -> Result<bool> {
-        open::fold_log_in(&self.writer().connection, self.busy_timeout)
+        checkpoint::fold_log_in(&self.writer().connection, self.busy_timeout)
     }
 
     fn forget(&self, wait: Duration) -> Result<bool> {
-        erase::forget(&self.writer().connection, wait, self.busy_timeout)
+        checkpoint::forget(&self.writer().connection, wait, self.busy_timeout)
     }
 
     fn call(&self, id: &ConversationId) -> Result<Option<Call>> {
@@ -178,6 +185,14 @@ impl Store for SqliteStore {
 
     fn dispatches_of(&self, id: DriverId, number: Option<&PhoneNumber>, limit: usize) -> Result<Vec<ConversationId>> {
         erase::dispatches_of(&*self.readers.get()?, id, number, limit)
+    }
+
+    fn open_calls(&self, at_most: u32) -> Result<u64> {
+        calls::open(&*self.readers.get()?, at_most)
+    }
+
+    fn sizes(&self) -> io::Result<Sizes> {
+        checkpoint::sizes(&self.path)
     }
 }
 
