@@ -58,6 +58,7 @@ async fn serve(without: Without) -> Result<()> {
                 post_call: PostCallSettings::closed(),
                 retention: None,
                 backfill: None,
+                metrics: None,
             };
             server::serve(listener, Arc::new(NullStore::default()), settings, stop).await?;
         }

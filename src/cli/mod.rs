@@ -9,7 +9,9 @@ mod backfill;
 mod backup;
 mod erase;
 mod generate;
+mod healthcheck;
 mod import;
+mod metrics;
 mod migrate;
 mod post_call;
 mod reference;
@@ -58,6 +60,8 @@ enum Command {
     Erase(erase::EraseArgs),
     /// Erase what is older than this
     Prune(retention::PruneArgs),
+    /// Ask a running service whether it can do its work; exits 1 if it cannot
+    Healthcheck(healthcheck::HealthcheckArgs),
     /// Print something made from the program itself
     Generate(generate::GenerateArgs),
 }
@@ -110,6 +114,7 @@ pub fn run() -> ExitCode {
             Command::Replay(args) => replay::run(&args),
             Command::Erase(args) => erase::run(&args),
             Command::Prune(args) => retention::run(&args),
+            Command::Healthcheck(args) => healthcheck::run(&args),
             Command::Generate(args) => generate::run(&args),
         }
     });

@@ -8,6 +8,7 @@ mod edge;
 mod routes;
 mod scrape;
 mod stale;
+mod supervisor;
 
 pub use edge::Edge;
 
@@ -53,6 +54,8 @@ pub struct Settings {
     pub retention: Option<Duration>,
     /// By whom, and how often, the ends of calls that did not come are fetched.
     pub backfill: Option<(Client, Duration)>,
+    /// Where metrics are given to everybody who connects, besides to whom else they are.
+    pub metrics: Option<TcpListener>,
 }
 
 /// Why the service ended other than by being told to.
@@ -120,33 +123,42 @@ pub async fn serve(
     let access = Access::new(&settings.access);
     let service = api::service(store.clone(), writer.clone(), Gate::new(settings.post_call), access.clone());
     let document = service.spec();
-    let routes = routes::Routes::of(&document, &["/docs", "/openapi.json", "/metrics"]);
+    let routes = routes::Routes::of(&document, &["/docs", "/openapi.json", scrape::PATH]);
     let scrape = scrape::Scrape::new(store.clone(), writer.clone());
     let route = Route::new()
         .at("/docs", poem::get(docs::page()))
         .at("/openapi.json", poem::get(docs::document(document)))
-        .at("/metrics", poem::get(scrape))
-        .at(api::TURNS, poem::post(api::turns(writer)))
+        .at(scrape::PATH, poem::get(scrape.clone()))
+        .at(api::TURNS, poem::post(api::turns(writer.clone())))
         .nest("/", service)
         .with(AddData::new(MaxBody(settings.max_body)));
     let app = Edge::new(access.guard(route), routes, settings.proxies);
 
+    let metrics =
+        settings.metrics.map(|listener| scrape::serve(listener, scrape)).transpose().map_err(ServeError::Io)?;
     let acceptor = TcpAcceptor::from_tokio(listener).map_err(ServeError::Io)?;
+    let watchdog = tokio::spawn(supervisor::stay_alive(writer.clone()));
     let (died_tx, died_rx) = tokio::sync::oneshot::channel();
     let stop_or_death = async move {
         tokio::select! {
             () = stop => tracing::info!("stopping: no more connections are taken"),
             () = writer_thread.died() => tracing::error!("the writer's thread ended by itself"),
         }
+        supervisor::stopping();
         // Nobody is there to receive it only when the server has failed already.
         let _ = died_tx.send(writer_thread);
     };
+    supervisor::ready();
     let served = poem::Server::new_with_acceptor(acceptor)
         .run_with_graceful_shutdown(app, stop_or_death, Some(DRAIN))
         .await
         .map_err(ServeError::Io);
+    watchdog.abort();
     if let Some(stale) = stale {
         stale.abort();
+    }
+    if let Some(metrics) = metrics {
+        metrics.stop().await;
     }
     let writer_thread = died_rx.await.map_err(|_| ServeError::WriterDied)?;
     let ended_well = tokio::task::spawn_blocking(move || {
