@@ -61,6 +61,8 @@
 //! row never changes its number or its words as heard; it gains `final_text`, `interrupted`, `place` in the true order, and
 //! `superseded_by` where another row stands for it: a turn that comes after the record is stored under its own number, and
 //! the row that was made for the record's entry steps back. A call without a record has none of this and pays nothing for it.
+//! Of several transcripts the one with most entries counts, whatever kind of report has it, so that no later event makes a
+//! call poorer; words that traces may have cut off do not shorten those that were heard or shown.
 //! The record after a call is taken to be complete, the histories of tools not to be. Where no record says when a call
 //! began, its earliest turn does, and where there is none, the platform's report.
 //!

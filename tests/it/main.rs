@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, reason = "nothing can be reached from outside a test crate")]
 
 mod access;
+mod any_order;
 mod backfill;
 mod backup;
 mod calls;
@@ -16,6 +17,7 @@ mod crash;
 mod drivers;
 mod erasure;
 mod errors;
+mod event_crash;
 mod event_flood;
 mod faults;
 mod fuzz;
@@ -24,6 +26,7 @@ mod guide;
 mod harness;
 mod import;
 mod ingest;
+mod kept_events;
 mod logs;
 mod metrics;
 mod migration_crash;
@@ -35,6 +38,7 @@ mod post_call_audio;
 mod post_call_signed;
 mod powercut;
 mod readme;
+mod reconcile;
 mod recording;
 mod retention;
 mod samples;
