@@ -181,6 +181,7 @@ async fn recorded(
             let note = json!({"type": named.unwrap_or("post_call_audio"), "data": data});
             if store_event(writer, events::of_body(Bytes::from(note.to_string()))).await?.is_none() {
                 erase_recording(gate.recordings(), event.conversation_id.clone()).await?;
+                dropped();
                 tracing::info!(conversation_id, "a recording was dropped: its call was erased");
                 return Ok(taken("recording dropped: its call was erased"));
             }
@@ -204,7 +205,7 @@ async fn recorded(
             let note = json!({"type": "post_call_audio", "data": {"kept": false, "error": &why}});
             let event = events::of_body(Bytes::from(note.to_string()));
             let event = NewEvent { outcome: EventOutcome::Unreadable, error: Some(why), ..event };
-            let event_id = store_event(writer, event).await?.event_id;
+            let event_id = store_event(writer, event).await?.and_then(|kept| kept.event_id);
             tracing::error!(event_id, %error, "a recording was dropped");
             Ok(taken("recording dropped: it cannot be read"))
         }
