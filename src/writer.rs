@@ -14,6 +14,7 @@
 
 use crate::metrics::{LocalHistogram, METRICS};
 use crate::model::Timestamp;
+use crate::pace::Pace;
 use crate::retention::Forgetting;
 use crate::store::{Error, ErrorKind, Outcome, Rejection, Store, StoredTurn, Write, Written};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -31,6 +32,9 @@ const MAX_WAITING_BYTES: usize = 32 * 1024 * 1024;
 
 /// How long nothing must come before the store is let rest.
 const QUIET: Duration = Duration::from_secs(2);
+
+/// How often is looked, while there is quiet, whether another process has stored something.
+const LOOK_AROUND: Duration = Duration::from_secs(5);
 
 /// A probe within this time of a successful commit does not write again.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
@@ -209,20 +213,40 @@ struct Loop {
 
 impl Loop {
     fn run(&mut self, orders: &Receiver<Order>) {
-        let mut rested = true;
+        let mut pace = Pace::new(Instant::now());
+        // Since when nothing has come, and whether all is done that waits for quiet.
+        let (mut quiet_since, mut rested) = (Instant::now(), true);
         loop {
-            let first = match self.forgetting.due_in() {
-                Some(due) => orders.recv_timeout(due.min(QUIET)),
-                None if rested => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                None => orders.recv_timeout(QUIET),
+            self.forgetting.forget(&*self.store);
+            let now = Instant::now();
+            let slice_at = pace.due();
+            if slice_at.is_some_and(|at| at <= now) {
+                self.catch_up(&mut pace);
+                rested = false;
+                continue;
+            }
+            let pause = match (rested, pace.any_left()) {
+                (true, true) => Duration::ZERO,
+                (true, false) => LOOK_AROUND,
+                (false, _) => QUIET,
             };
+            let wake = slice_at.unwrap_or(quiet_since + pause);
+            let wake = self.forgetting.due().map_or(wake, |due| due.min(wake));
+            let first = orders.recv_timeout(wake.saturating_duration_since(now));
             let mut stop = false;
             let mut batch = Vec::new();
             match first {
                 Ok(Order::Do(job)) => batch.push(job),
                 Err(RecvTimeoutError::Timeout) => {
-                    if !self.forgetting.forget(&*self.store) {
+                    if self.forgetting.forget(&*self.store) || slice_at.is_some() {
+                        // Done, or now due.
+                    } else if rested {
+                        self.catch_up(&mut pace);
+                        rested = false;
+                    } else {
+                        // Before what is left, which needs room on the disk that this may make.
                         rested = self.rest();
+                        quiet_since = Instant::now();
                     }
                     continue;
                 }
@@ -237,16 +261,37 @@ impl Loop {
                 }
             }
             if !batch.is_empty() {
+                pace.wrote(batch.len());
                 self.run_batch(batch);
-                rested = false;
-                self.forgetting.forget(&*self.store);
+                (quiet_since, rested) = (Instant::now(), false);
             }
             if stop {
                 while let Ok(Order::Do(job)) = orders.try_recv() {
+                    pace.wrote(1);
                     self.run_batch(vec![job]);
+                }
+                if pace.any_left() {
+                    self.catch_up(&mut pace);
                 }
                 self.rest();
                 return;
+            }
+        }
+    }
+
+    /// Does a slice of the work that was put off.
+    fn catch_up(&self, pace: &mut Pace) {
+        let began = Instant::now();
+        match self.store.catch_up() {
+            Ok(left) => {
+                METRICS.search_unindexed_turns.set(i64::try_from(left).unwrap_or(i64::MAX));
+                if let Some(left) = pace.did(began, Instant::now(), left) {
+                    tracing::info!(left, "turns are being indexed for search");
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "indexing turns for search was put off");
+                pace.failed(Instant::now());
             }
         }
     }

@@ -17,8 +17,8 @@ use transcribe_hook::model::{
 };
 use transcribe_hook::server::{self, Edge, Settings};
 use transcribe_hook::store::{
-    self, CallQuery, Counts, NewCall, OldCall, OldCalls, Outcome, Page, Sizes, Store, StoredTurn, TurnQuery, Write,
-    Written,
+    self, CallQuery, Counts, Found, NewCall, OldCall, OldCalls, Outcome, Page, SearchQuery, Sizes, Store, StoredTurn,
+    TurnQuery, Write, Written,
 };
 use transcribe_hook::writer::Limits;
 use transcribe_hook::{api, ingest, telemetry};
@@ -140,6 +140,14 @@ impl Store for NullStore {
 
     fn rest(&self) -> store::Result<bool> {
         Ok(true)
+    }
+
+    fn catch_up(&self) -> store::Result<u64> {
+        Ok(0)
+    }
+
+    fn search(&self, _: &SearchQuery) -> store::Result<Found> {
+        Ok(Found { hits: Vec::new(), next: None, total: None, unsearched: 0 })
     }
 
     fn call(&self, _: &ConversationId) -> store::Result<Option<Call>> {

@@ -19,6 +19,7 @@ mod history;
 pub mod payload;
 mod post_call;
 mod query;
+mod search;
 pub mod signed;
 mod time;
 pub mod trace;
@@ -69,7 +70,8 @@ pub fn service(store: Arc<dyn Store>, writer: Writer, gate: Gate, access: Access
         convai::ConvaiApi { reader: reader.clone(), recordings: recordings.clone() },
         post_call::PostCallApi { gate, writer: writer.clone() },
         transcriptions::TranscriptionsApi { reader: reader.clone() },
-        drivers::DriversApi { reader: reader.clone(), writer: writer.clone(), recordings: recordings.clone() },
+        search::SearchApi { reader: reader.clone() },
+        drivers::DriversApi { reader: reader.clone(), writer: writer.clone(), recordings },
         dispatches::DispatchesApi { reader: reader.clone(), writer: writer.clone() },
         access::session::SessionApi { access },
         health::HealthApi { reader, writer },

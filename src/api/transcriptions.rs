@@ -31,7 +31,7 @@ enum TurnOrdering {
 /// Who spoke.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
-enum Speaker {
+pub(super) enum Speaker {
     /// The voice agent.
     Agent,
     /// The person on the phone.
@@ -43,6 +43,15 @@ impl From<model::Speaker> for Speaker {
         match speaker {
             model::Speaker::Agent => Self::Agent,
             model::Speaker::Driver => Self::Driver,
+        }
+    }
+}
+
+impl From<Speaker> for model::Speaker {
+    fn from(speaker: Speaker) -> Self {
+        match speaker {
+            Speaker::Agent => Self::Agent,
+            Speaker::Driver => Self::Driver,
         }
     }
 }
@@ -75,7 +84,7 @@ impl From<model::Source> for Source {
 /// One dialogue turn.
 #[derive(Debug, Object)]
 #[oai(example)]
-struct Transcription {
+pub(super) struct Transcription {
     /// The `transcription_id` of the delivery's answer; unique over all calls.
     id: i64,
     /// The call that it belongs to.

@@ -17,6 +17,7 @@ mod post_call;
 mod reference;
 mod replay;
 mod retention;
+mod search;
 mod secrets;
 mod serve;
 mod simulate;
@@ -46,6 +47,8 @@ enum Command {
     Serve(Box<serve::ServeArgs>),
     /// Bring a database up to date without serving it
     Migrate(DatabaseArgs),
+    /// Search the words of all turns in a database, be it in use or not
+    Search(search::SearchArgs),
     /// Copy a database, be it in use or not, into one consistent file
     Backup(backup::BackupArgs),
     /// Read drivers or dispatches from a file
@@ -107,6 +110,7 @@ pub fn run() -> ExitCode {
         match cli.command {
             Command::Serve(args) => serve::run(&args),
             Command::Migrate(args) => migrate::run(&args),
+            Command::Search(args) => search::run(&args),
             Command::Backup(args) => backup::run(&args),
             Command::Import(args) => import::run(&args),
             Command::Backfill(args) => backfill::run(&args),

@@ -38,9 +38,9 @@ impl Forgetting {
         self.0.get_or_insert(Pending { since, next: since + AFTER, told: false });
     }
 
-    /// In what time [`Forgetting::forget`] has something to do, if ever.
-    pub fn due_in(&self) -> Option<Duration> {
-        self.0.as_ref().map(|pending| pending.next.saturating_duration_since(Instant::now()))
+    /// When [`Forgetting::forget`] has something to do, if ever.
+    pub fn due(&self) -> Option<Instant> {
+        self.0.as_ref().map(|pending| pending.next)
     }
 
     /// Tells the store to forget what was erased, if it is time to, and returns whether it was.

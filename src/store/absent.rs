@@ -1,6 +1,9 @@
 //! No database: for describing the service without opening one.
 
-use super::{CallQuery, Error, ErrorKind, OldCall, OldCalls, Outcome, Page, Result, Sizes, Store, TurnQuery, Write};
+use super::{
+    CallQuery, Error, ErrorKind, Found, OldCall, OldCalls, Outcome, Page, Result, SearchQuery, Sizes, Store, TurnQuery,
+    Write,
+};
 use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn};
 use std::time::Duration;
 
@@ -25,6 +28,10 @@ impl Store for Absent {
         absent()
     }
 
+    fn catch_up(&self) -> Result<u64> {
+        absent()
+    }
+
     fn call(&self, _: &ConversationId) -> Result<Option<Call>> {
         absent()
     }
@@ -34,6 +41,10 @@ impl Store for Absent {
     }
 
     fn turns(&self, _: &TurnQuery) -> Result<Option<Page<Turn>>> {
+        absent()
+    }
+
+    fn search(&self, _: &SearchQuery) -> Result<Found> {
         absent()
     }
 

@@ -100,8 +100,13 @@ fn nothing_of_an_erased_call_is_left_in_any_file_though_others_write_and_read_on
     let service = with_recordings(folder.path());
     make_known(&service, "conv_erased", "zanzibar");
     make_known(&service, "conv_kept", "montevideo");
-    // The name of the driver's batch and the like stand in indexes too.
+    // Some of them stand in indexes, too: of tables, and of the search.
     let texts = ["zanzibar", "conv_erased", "SECRET"].map(str::to_owned);
+    let indexed = || -> i64 {
+        let sql = "SELECT count(*) FROM turn_search WHERE turn_search MATCH 'zanzibar'";
+        service.sqlite().query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    wait_for("the words to be found by the search", || (indexed() > 0).then_some(()));
     assert!(!with_any(folder.path(), &texts).is_empty());
     let done = AtomicBool::new(false);
     let delivered = AtomicUsize::new(0);
@@ -126,6 +131,7 @@ fn nothing_of_an_erased_call_is_left_in_any_file_though_others_write_and_read_on
         done.store(true, Ordering::Relaxed);
         assert!(took < Duration::from_secs(10), "{took:?}");
     });
+    assert_eq!(indexed(), 0);
     service.get("/api/v1/dispatches/conv_erased").expect(404);
     let kept = service.get("/api/v1/calls/conv_kept").expect(200).json();
     assert_eq!(kept["summary"], "montevideo in the summary");

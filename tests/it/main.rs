@@ -43,6 +43,8 @@ mod recording;
 mod retention;
 mod samples;
 mod schema;
+mod search;
+mod search_index;
 mod session;
 mod shutdown;
 mod signature;

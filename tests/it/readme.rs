@@ -20,6 +20,7 @@ fn run(block: &str, service: &Service) -> String {
         .replace("http://127.0.0.1:8080", &service.url(""))
         .replace("transcribe-hook import", &format!("{program} import"))
         .replace("transcribe-hook generate", &format!("{program} generate"))
+        .replace("transcribe-hook search", &format!("{program} search"))
         .replace("transcribe-hook simulate", &format!("{program} simulate"))
         .replace("transcribe-hook prune", &format!("{program} prune"))
         .replace("transcribe-hook replay", &format!("{program} replay"))
@@ -90,5 +91,5 @@ fn the_tables_and_views_that_are_listed_exist() {
         assert!(there, "{name}");
         count += 1;
     }
-    assert_eq!(count, 8);
+    assert_eq!(count, 9);
 }

@@ -26,12 +26,16 @@ mod open;
 mod pool;
 mod repeats;
 mod row;
+mod search;
 mod turns;
 
 pub use backup::{BackupReport, backup};
 pub use open::{OpenError, Options};
+pub use search::search_file;
 
-use super::{CallQuery, OldCall, OldCalls, Outcome, Page, Result, Sizes, Store, TurnQuery, Write, Written};
+use super::{
+    CallQuery, Found, OldCall, OldCalls, Outcome, Page, Result, SearchQuery, Sizes, Store, TurnQuery, Write, Written,
+};
 use crate::metrics::METRICS;
 use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn};
 use error::Context as _;
@@ -130,6 +134,15 @@ impl Store for SqliteStore {
         checkpoint::forget(&self.writer().connection, wait, self.busy_timeout)
     }
 
+    fn catch_up(&self) -> Result<u64> {
+        let connection = &mut self.writer().connection;
+        // Who holds the lock is not waited for, since new turns would wait too.
+        connection.busy_timeout(Duration::ZERO).doing("indexing turns for search")?;
+        let left = search::catch_up(connection);
+        connection.busy_timeout(self.busy_timeout).doing("indexing turns for search")?;
+        left
+    }
+
     fn call(&self, id: &ConversationId) -> Result<Option<Call>> {
         calls::get(&*self.readers.get()?, id)
     }
@@ -140,6 +153,10 @@ impl Store for SqliteStore {
 
     fn turns(&self, query: &TurnQuery) -> Result<Option<Page<Turn>>> {
         turns::list(&mut *self.readers.get()?, query)
+    }
+
+    fn search(&self, query: &SearchQuery) -> Result<Found> {
+        search::find(&mut *self.readers.get()?, query)
     }
 
     fn driver(&self, id: DriverId) -> Result<Option<Driver>> {
