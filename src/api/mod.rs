@@ -8,6 +8,7 @@
 //! kept by the layers below: this one reads requests and words answers.
 
 pub mod access;
+mod backup;
 mod call;
 mod calls;
 mod convai;
@@ -21,6 +22,7 @@ mod post_call;
 mod query;
 mod search;
 pub mod signed;
+mod stream;
 mod time;
 pub mod trace;
 mod transcriptions;
@@ -61,6 +63,7 @@ pub const TURNS: &str = "/webhooks/elevenlabs/transcription";
 
 /// All operations over a store and its writer.
 pub fn service(store: Arc<dyn Store>, writer: Writer, gate: Gate, access: Access) -> OpenApiService<impl OpenApi, ()> {
+    let backup = backup::BackupApi::new(store.copier());
     let reader = Reader { store, places: Arc::new(Semaphore::new(MAX_READS)) };
     let recordings = gate.recordings();
     let operations = (
@@ -75,6 +78,7 @@ pub fn service(store: Arc<dyn Store>, writer: Writer, gate: Gate, access: Access
         dispatches::DispatchesApi { reader: reader.clone(), writer: writer.clone() },
         access::session::SessionApi { access },
         health::HealthApi { reader, writer },
+        backup,
     );
     OpenApiService::new(Described(operations), "transcribe-hook", env!("CARGO_PKG_VERSION"))
         .description(

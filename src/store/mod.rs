@@ -12,11 +12,13 @@ mod error;
 mod query;
 mod search;
 pub mod sqlite;
+mod upkeep;
 
 pub use absent::Absent;
 pub use error::{Error, ErrorKind, Result};
 pub use query::{CallKey, CallQuery, OldCall, OldCalls, Order, Page, TurnKey, TurnOrder, TurnQuery};
 pub use search::{Found, Hit, Place, SearchKey, SearchOrder, SearchQuery};
+pub use upkeep::{BackupReport, BackupStep, BackupWatch, CheckReport, Copier, Finding};
 
 use crate::fields::Problem;
 use crate::model::{
@@ -279,6 +281,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Up to `limit` dispatches of this driver, or to this number and without a driver.
     fn dispatches_of(&self, id: DriverId, number: Option<&PhoneNumber>, limit: usize) -> Result<Vec<ConversationId>>;
+
+    /// What copies the database; none where it is not one file.
+    fn copier(&self) -> Copier {
+        Copier::none()
+    }
 
     /// How many calls are in progress, counted up to `at_most`.
     fn open_calls(&self, at_most: u32) -> Result<u64>;

@@ -93,10 +93,11 @@ fn data_flows_down_only() {
             "backfill",
             "recording",
             "retention",
+            "backups",
         ],
         &["store"],
         &["reconcile"],
-        &["fields", "metrics", "model", "secret", "signature"],
+        &["fields", "metrics", "model", "secret", "signature", "aside", "background"],
     ];
     for (path, text) in sources() {
         let module = path.split(['/', '.']).next().unwrap();

@@ -12,6 +12,7 @@
 mod align;
 mod backup;
 mod calls;
+mod check;
 mod checkpoint;
 mod clean_pages;
 mod drivers;
@@ -29,12 +30,14 @@ mod row;
 mod search;
 mod turns;
 
-pub use backup::{BackupReport, backup};
+pub use backup::backup;
+pub use check::{check, each_call};
 pub use open::{OpenError, Options};
 pub use search::search_file;
 
 use super::{
-    CallQuery, Found, OldCall, OldCalls, Outcome, Page, Result, SearchQuery, Sizes, Store, TurnQuery, Write, Written,
+    CallQuery, Copier, Found, OldCall, OldCalls, Outcome, Page, Result, SearchQuery, Sizes, Store, TurnQuery, Write,
+    Written,
 };
 use crate::metrics::METRICS;
 use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn};
@@ -53,6 +56,7 @@ pub struct SqliteStore {
     // folds the log in and removes it.
     readers: Readers,
     writer: Mutex<Writing>,
+    copier: Copier,
     busy_timeout: Duration,
     path: PathBuf,
     lock: Option<lock::Lock>,
@@ -202,6 +206,10 @@ impl Store for SqliteStore {
 
     fn dispatches_of(&self, id: DriverId, number: Option<&PhoneNumber>, limit: usize) -> Result<Vec<ConversationId>> {
         erase::dispatches_of(&*self.readers.get()?, id, number, limit)
+    }
+
+    fn copier(&self) -> Copier {
+        self.copier.clone()
     }
 
     fn open_calls(&self, at_most: u32) -> Result<u64> {
