@@ -3,7 +3,7 @@
 use super::call::example_instant;
 use super::error::{ApiError, List, Put, Read, Refused};
 use super::payload::{Done, JsonBody};
-use super::query::{ListQuery, default_limit, no_parameters, only_parameter};
+use super::query::{ListQuery, default_limit, no_parameters, parameters};
 use super::time::Instant;
 use super::{Reader, Tag};
 use crate::drivers::read_driver;
@@ -199,7 +199,7 @@ impl DriversApi {
         #[oai(default)]
         erase_calls: Query<bool>,
     ) -> Result<DriverDeleted, Refused<Read>> {
-        only_parameter(request, "erase_calls")?;
+        parameters(request, &["erase_calls"])?;
         let id = driver_id(&id.0)?;
         if erase_calls.0 {
             return self.erase(id).await;

@@ -24,6 +24,7 @@ mod search;
 mod secrets;
 mod serve;
 mod simulate;
+mod streams;
 
 pub use reference::configuration_table;
 

@@ -8,6 +8,7 @@ use super::limits::LimitArgs;
 use super::metrics::MetricsArgs;
 use super::post_call::PostCallArgs;
 use super::retention::RetentionArgs;
+use super::streams::StreamArgs;
 use crate::api::access::AccessSettings;
 use crate::server::{self, Settings};
 use crate::store::sqlite::{Options, SqliteStore};
@@ -63,6 +64,8 @@ pub(super) struct ServeArgs {
     stale_after: Duration,
     #[command(flatten)]
     retention: RetentionArgs,
+    #[command(flatten)]
+    streams: StreamArgs,
     #[command(flatten)]
     metrics: MetricsArgs,
     #[command(flatten)]
@@ -146,6 +149,7 @@ async fn serve(args: &ServeArgs, access: AccessSettings) -> Result<()> {
         proxies: args.access.proxies(),
         post_call,
         retention,
+        streams: args.streams.limits(),
         backfill,
         copies: args.copies.plan(),
         metrics,

@@ -1,7 +1,7 @@
 //! The running service: the route tree, the order of its layers, and the order in which it stops.
 //!
-//! Stopping: no more connections are taken, idle ones are closed, requests under way get some seconds to end, then the
-//! writer does what is still queued, and last the database is folded into its one file.
+//! Stopping: no more connections are taken, idle ones are closed, live streams are ended, requests under way get some
+//! seconds to end, then the writer does what is still queued, and last the database is folded into its one file.
 
 pub mod connections;
 mod docs;
@@ -24,6 +24,7 @@ use crate::platform::client::Client;
 use crate::recording::Recordings;
 use crate::retention::{self, Eraser};
 use crate::store::Store;
+use crate::tail::{self, Tail};
 use crate::writer::{Limits, Writer, blocking};
 use connections::ConnectionLimits;
 use poem::middleware::AddData;
@@ -56,6 +57,8 @@ pub struct Settings {
     pub post_call: PostCallSettings,
     /// How long what is over is kept; for good without this.
     pub retention: Option<Duration>,
+    /// Bounds of the live streams.
+    pub streams: tail::Limits,
     /// By whom, and how often, the ends of calls that did not come are fetched.
     pub backfill: Option<(Client, Duration)>,
     /// Which copies of the database are made.
@@ -131,7 +134,10 @@ pub async fn serve(
         settings.retention.map(|older_than| erase_old(older_than, recordings, &store, &writer)).transpose()?;
     let stale = settings.stale_after.map(|after| stale::end_stale_calls(writer.clone(), after));
     let access = Access::new(&settings.access);
-    let service = api::service(store.clone(), writer.clone(), Gate::new(settings.post_call), access.clone());
+    let tail = Tail::new(store.clone(), settings.streams, api::EVENT);
+    let follow = tokio::spawn(tail.clone().follow(writer.committed()));
+    let gate = Gate::new(settings.post_call);
+    let service = api::service(store.clone(), writer.clone(), gate, access.clone(), tail.clone());
     let document = service.spec();
     let routes = routes::Routes::of(&document, &["/docs", "/openapi.json", scrape::PATH]);
     let scrape = scrape::Scrape::new(store.clone(), writer.clone());
@@ -152,6 +158,8 @@ pub async fn serve(
             () = stop => tracing::info!("stopping: no more connections are taken"),
             () = writer_thread.died() => tracing::error!("the writer's thread ended by itself"),
         }
+        // They are requests under way, which would not end by themselves.
+        tail.close();
         supervisor::stopping();
         // Nobody is there to receive it only when the server has failed already.
         let _ = died_tx.send(writer_thread);
@@ -163,6 +171,8 @@ pub async fn serve(
     if let Some(stale) = stale {
         stale.abort();
     }
+    // It ends with the streams; when the server has failed, it need not.
+    follow.abort();
     if let Some(metrics) = metrics {
         metrics.stop().await;
     }

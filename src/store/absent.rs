@@ -1,8 +1,8 @@
 //! No database: for describing the service without opening one.
 
 use super::{
-    CallQuery, Error, ErrorKind, Found, OldCall, OldCalls, Outcome, Page, Result, SearchQuery, Sizes, Store, TurnQuery,
-    Write,
+    CallQuery, Error, ErrorKind, Found, OldCall, OldCalls, Outcome, Page, Position, Result, Scope, SearchQuery, Since,
+    Sizes, Store, Touched, TurnQuery, Write,
 };
 use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn};
 use std::time::Duration;
@@ -85,6 +85,18 @@ impl Store for Absent {
     }
 
     fn dispatches_of(&self, _: DriverId, _: Option<&PhoneNumber>, _: usize) -> Result<Vec<ConversationId>> {
+        absent()
+    }
+
+    fn head(&self) -> Result<Position> {
+        absent()
+    }
+
+    fn since(&self, _: &Scope, _: Position, _: Position) -> Result<Since> {
+        absent()
+    }
+
+    fn touched(&self, _: Position, _: Position) -> Result<Touched> {
         absent()
     }
 

@@ -94,6 +94,7 @@ fn data_flows_down_only() {
             "recording",
             "retention",
             "backups",
+            "tail",
         ],
         &["store"],
         &["reconcile"],

@@ -12,6 +12,7 @@
 mod align;
 mod backup;
 mod calls;
+mod changes;
 mod check;
 mod checkpoint;
 mod clean_pages;
@@ -19,6 +20,7 @@ mod drivers;
 mod erase;
 mod error;
 mod events;
+mod figures;
 mod identity;
 mod live;
 mod lock;
@@ -28,6 +30,7 @@ mod pool;
 mod repeats;
 mod row;
 mod search;
+mod tail;
 mod turns;
 
 pub use backup::backup;
@@ -36,8 +39,8 @@ pub use open::{OpenError, Options};
 pub use search::search_file;
 
 use super::{
-    CallQuery, Copier, Found, OldCall, OldCalls, Outcome, Page, Result, SearchQuery, Sizes, Store, TurnQuery, Write,
-    Written,
+    CallQuery, Copier, Found, OldCall, OldCalls, Outcome, Page, Position, Result, Scope, SearchQuery, Since, Sizes,
+    Store, Touched, TurnQuery, Write, Written,
 };
 use crate::metrics::METRICS;
 use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn};
@@ -97,6 +100,7 @@ impl Store for SqliteStore {
         for write in batch {
             if !matches!(write, Write::AppendTurn(_)) {
                 turns.flush(&transaction)?;
+                turns.changes.begin(&transaction)?;
             }
             outcomes.push(match write {
                 Write::AppendTurn(turn) => turns.append(&transaction, turn)?,
@@ -123,6 +127,7 @@ impl Store for SqliteStore {
             });
         }
         turns.flush(&transaction)?;
+        turns.changes.settle(&transaction)?;
         let started = Instant::now();
         transaction.commit().doing("committing")?;
         METRICS.commit_duration_seconds.observe(started.elapsed().as_secs_f64());
@@ -206,6 +211,18 @@ impl Store for SqliteStore {
 
     fn dispatches_of(&self, id: DriverId, number: Option<&PhoneNumber>, limit: usize) -> Result<Vec<ConversationId>> {
         erase::dispatches_of(&*self.readers.get()?, id, number, limit)
+    }
+
+    fn head(&self) -> Result<Position> {
+        tail::head(&*self.readers.get()?)
+    }
+
+    fn since(&self, scope: &Scope, after: Position, until: Position) -> Result<Since> {
+        tail::since(&mut *self.readers.get()?, scope, after, until)
+    }
+
+    fn touched(&self, after: Position, until: Position) -> Result<Touched> {
+        tail::touched(&mut *self.readers.get()?, after, until)
     }
 
     fn copier(&self) -> Copier {
