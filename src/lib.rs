@@ -12,6 +12,7 @@
 //! | --- | --- | --- |
 //! | command line | clap; the one place that exits | [`cli`], [`telemetry`] |
 //! | running service | poem; route tree, layers, order of stopping | [`server`] |
+//! | page to read calls | poem; its own files, which use the HTTP interface as any client | [`viewer`] |
 //! | HTTP interface | poem-openapi; what is taken and answered, the document | [`api`] |
 //! | work | reading deliveries and files; queueing and batching | [`ingest`], [`import`], [`drivers`], [`writer`] |
 //! | the platform from this side | its API, as a client; its agents' tools; what is missing here | [`platform`], [`backfill`] |
@@ -143,4 +144,5 @@ pub mod server;
 pub mod signature;
 pub mod store;
 pub mod telemetry;
+pub mod viewer;
 pub mod writer;

@@ -7,6 +7,7 @@
 //! Types here are the wire's own; those of [`crate::model`] never leave it unconverted. What the operations promise is
 //! kept by the layers below: this one reads requests and words answers.
 
+mod audio;
 mod call;
 mod calls;
 mod convai;
@@ -60,6 +61,7 @@ pub fn service(store: Arc<dyn Store>, writer: Writer, gate: Gate) -> OpenApiServ
         webhooks::WebhooksApi { writer: writer.clone() },
         history::HistoryApi { writer: writer.clone() },
         calls::CallsApi { reader: reader.clone(), writer: writer.clone(), recordings: gate.recordings() },
+        audio::AudioApi { recordings: gate.recordings() },
         convai::ConvaiApi { reader: reader.clone(), recordings: gate.recordings() },
         post_call::PostCallApi { gate, writer: writer.clone() },
         transcriptions::TranscriptionsApi { reader: reader.clone() },

@@ -128,6 +128,10 @@ impl LogLine<'_> {
         ) {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        if let ApiError::NoSuchPart(length) = error {
+            let range = HeaderValue::from_str(&format!("bytes */{length}")).expect("visible ASCII");
+            headers.insert(header::CONTENT_RANGE, range);
+        }
         if let Some(seconds) = error.retry_after() {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }

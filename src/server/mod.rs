@@ -16,6 +16,7 @@ use crate::api::signed::{Gate, PostCallSettings};
 use crate::backfill::{Periodic, StoreKeeper};
 use crate::platform::client::Client;
 use crate::store::Store;
+use crate::viewer;
 use crate::writer::{Limits, WriteError, Writer};
 use poem::listener::TcpAcceptor;
 use poem::middleware::AddData;
@@ -101,12 +102,13 @@ pub async fn serve(
     let stale = settings.stale_after.map(|after| stale::end_stale_calls(writer.clone(), after));
     let service = api::service(store.clone(), writer.clone(), Gate::new(settings.post_call));
     let document = service.spec();
-    let routes = routes::Routes::of(&document, &["/docs", "/openapi.json"]);
+    let others: Vec<_> = ["/docs", "/openapi.json"].into_iter().chain(viewer::PATHS).collect();
+    let routes = routes::Routes::of(&document, &others);
     let route = Route::new()
         .at("/docs", poem::get(docs::page()))
         .at("/openapi.json", poem::get(docs::document(document)))
         .at(api::TURNS, poem::post(api::turns(writer)))
-        .nest("/", service)
+        .nest("/", viewer::before(service))
         .with(AddData::new(MaxBody(settings.max_body)));
     let app = Edge::new(route, routes);
 

@@ -83,10 +83,19 @@ impl Service {
         Self::start_command(binary(), database, flags)
     }
 
+    /// A service over the given database where an earlier one listened.
+    pub fn start_at(address: SocketAddr, database: &Path, flags: &[&str]) -> Self {
+        Self::start_listening(binary(), &address.to_string(), database, flags)
+    }
+
     /// A service started by a command that was prepared, with an environment for example.
-    pub fn start_command(mut command: Command, database: &Path, flags: &[&str]) -> Self {
+    pub fn start_command(command: Command, database: &Path, flags: &[&str]) -> Self {
+        Self::start_listening(command, "127.0.0.1:0", database, flags)
+    }
+
+    fn start_listening(mut command: Command, listen: &str, database: &Path, flags: &[&str]) -> Self {
         command
-            .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--database"])
+            .args(["serve", "--listen", listen, "--log-format", "json", "--database"])
             .arg(database)
             .args(flags);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
@@ -145,6 +154,13 @@ impl Service {
 
     pub fn get(&self, path: &str) -> Answer {
         Answer::of(self.agent.get(self.url(path)).call())
+    }
+
+    pub fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let request = headers
+            .iter()
+            .fold(self.agent.get(self.url(path)), |request, (name, value)| request.header(*name, *value));
+        Answer::of(request.call())
     }
 
     pub fn delete(&self, path: &str) -> Answer {

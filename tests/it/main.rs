@@ -6,6 +6,7 @@
 
 mod backfill;
 mod backup;
+mod browser;
 mod calls;
 mod cli;
 mod concurrency;
@@ -40,4 +41,5 @@ mod simulate;
 mod stand_in;
 mod store;
 mod tidy;
+mod viewer;
 mod whole_call;

@@ -1,0 +1,6 @@
+// Statistics: calls by day, and who talks how much.
+
+/** @param {HTMLElement} pane */
+export function statistics(pane) {
+  pane.replaceChildren();
+}
