@@ -18,6 +18,7 @@
 //! | the platform from this side | its API, as a client; its agents' tools; what is missing here | [`platform`], [`backfill`] |
 //! | recordings | files | [`recording`] |
 //! | storage | SQL, in [`store::sqlite`] only; a batch is one transaction | [`store`] |
+//! | numbers about itself | Prometheus's metrics; recorded into by all above | [`metrics`] |
 //! | words of the domain | nothing else | [`model`], [`fields`], [`secret`], [`signature`] |
 //!
 //! There are two families of types: the wire's own in [`api`], and the domain's in [`model`], which are valid by
@@ -95,6 +96,13 @@
 //! tools default to GET, hence the 405 that says to use POST. Tool calls carry no signature. Unknown fields appear without
 //! notice and are ignored. The envelope form of tool calls is taken although it is not documented.
 //!
+//! **Access.** [`api::access`] stands before every route and decides by the path alone what it is for; a path that it does not
+//! name is for those who read and manage, so that a new one is guarded without a word. The document's credentials and
+//! refusals are made from the same decision. Tokens are kept as digests. A right token is let in however many wrong ones
+//! came from its address, since that may be a proxy's and turns must not be lost by it; that is why tokens are long. A
+//! session's cookie is an end and a code by the token, so nothing is kept of it. A program on this machine is known by its
+//! address, but not if a proxy shows itself in the request or the `Host` could lead elsewhere.
+//!
 //! **Signatures.** `api::signed` is the one way in for what the platform posts after a call. The header is looked at before
 //! the body, the digest is computed while the body comes, and nothing of the body is believed before the last byte: an
 //! event waits in memory, of which long ones share a bounded amount (503 beyond it), and are read one at a time; a
@@ -109,6 +117,10 @@
 //! interrupted, and one too many, need no care. What is fetched becomes the same event whenever it is fetched, and goes
 //! the way of one that was posted. A conversation that the platform fails to give does not hinder the others; three in a
 //! row, or a refused key, end the run.
+//!
+//! **Metrics.** [`metrics::METRICS`] is a static, as the log is: a handle through every layer would say nothing more. What is
+//! recorded for each turn is gathered by the batch; what has to be asked for is asked for by the scrape. Routes are
+//! templates and other labels words of ours, so that nothing a client sends makes a new series, or is in one.
 //!
 //! **SQLite.** The bundled version is asserted to be 3.51.3 or later: earlier ones could lose a committed transaction
 //! when two connections met at a log's reset. A new database is made aside and renamed once it is whole. After two quiet seconds, and when the
@@ -135,6 +147,7 @@ pub mod events;
 pub mod fields;
 pub mod import;
 pub mod ingest;
+pub mod metrics;
 pub mod model;
 pub mod platform;
 pub mod reconcile;

@@ -3,8 +3,9 @@
 //! It never shows itself, be it by `{:?}` or by an error, and is compared in constant time.
 
 use crate::model::Invalid;
+use hmac::{Hmac, Mac as _};
 use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq as _;
+use subtle::{Choice, ConstantTimeEq as _};
 
 /// A secret: 1 to 1024 visible ASCII characters.
 ///
@@ -47,6 +48,50 @@ impl std::fmt::Debug for Secret {
     }
 }
 
+/// Secrets of which any one will do. Only their digests are kept.
+#[derive(Clone, Default)]
+pub struct Tokens(Box<[[u8; 32]]>);
+
+impl Tokens {
+    /// These secrets.
+    pub fn new(secrets: &[Secret]) -> Self {
+        Self(secrets.iter().map(|secret| Sha256::digest(secret.0.as_bytes()).into()).collect())
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether `presented` is one of them, in a time that does not tell which one or how much of it is right.
+    pub fn have(&self, presented: &[u8]) -> bool {
+        let presented = Sha256::digest(presented);
+        self.0.iter().fold(Choice::from(0), |any, digest| any | digest[..].ct_eq(&presented)).into()
+    }
+
+    /// A code over `message` that only a holder of `presented` can make; none if it is none of these secrets.
+    pub fn sign(&self, presented: &[u8], message: &[u8]) -> Option<[u8; 32]> {
+        self.have(presented).then(|| code(&Sha256::digest(presented).into(), message).finalize().into_bytes().into())
+    }
+
+    /// Whether `code` was made over `message` by [`Tokens::sign`] with one of them.
+    pub fn have_signed(&self, message: &[u8], presented: &[u8]) -> bool {
+        self.0.iter().any(|digest| code(digest, message).verify_slice(presented).is_ok())
+    }
+}
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tokens({} hidden)", self.0.len())
+    }
+}
+
+fn code(digest: &[u8; 32], message: &[u8]) -> Hmac<Sha256> {
+    let mut code = Hmac::<Sha256>::new_from_slice(digest).expect("a key of any length");
+    code.update(message);
+    code
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +113,19 @@ mod tests {
         for other in ["", "wsec_test_secre", "wsec_test_secret ", "wsec_test_secres", "WSEC_TEST_SECRET"] {
             assert!(!secret.is(other.as_bytes()), "{other:?}");
         }
+    }
+
+    #[test]
+    fn any_of_several_tokens_will_do_and_no_other() {
+        let tokens = Tokens::new(&[Secret::new("one").unwrap(), Secret::new("two").unwrap()]);
+        assert!(tokens.have(b"one") && tokens.have(b"two") && !tokens.have(b"three") && !tokens.have(b""));
+        assert!(!Tokens::default().have(b"") && Tokens::default().is_empty() && !tokens.is_empty());
+        assert_eq!(format!("{tokens:?}"), "Tokens(2 hidden)");
+        let code = tokens.sign(b"two", b"words").unwrap();
+        assert!(tokens.have_signed(b"words", &code) && !tokens.have_signed(b"word", &code));
+        assert!(!tokens.have_signed(b"words", &code[1..]));
+        assert!(!Tokens::new(&[Secret::new("one").unwrap()]).have_signed(b"words", &code));
+        assert_eq!(tokens.sign(b"three", b"words"), None);
     }
 
     #[test]

@@ -11,8 +11,9 @@
 //! - A full queue, or a write that has waited too long in it, is refused before anything is done.
 //! - Who stops waiting does not cancel the write.
 
+use crate::metrics::{LocalHistogram, METRICS};
 use crate::model::Timestamp;
-use crate::store::{Error, ErrorKind, Outcome, Rejection, Store, Write, Written};
+use crate::store::{Error, ErrorKind, Outcome, Rejection, Store, StoredTurn, Write, Written};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -76,6 +77,7 @@ pub struct Writer {
 #[derive(Default)]
 struct Shared {
     stopping: AtomicBool,
+    waiting: AtomicUsize,
     waiting_bytes: AtomicUsize,
     /// When the last batch was committed; `None` when it failed.
     last_commit: Mutex<Option<Instant>>,
@@ -101,7 +103,8 @@ impl Writer {
         let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
             // Dropped when the thread ends, be it by a panic.
             let _alive: oneshot::Sender<()> = alive;
-            Loop { store, shared, patience: limits.patience }.run(&orders);
+            let lag = METRICS.ingest_lag_seconds.local();
+            Loop { store, shared, patience: limits.patience, lag }.run(&orders);
         })?;
         Ok((writer.clone(), WriterThread { thread, writer, ended }))
     }
@@ -128,9 +131,11 @@ impl Writer {
             self.shared.waiting_bytes.fetch_sub(weight, Ordering::Relaxed);
             return Err(WriteError::Overloaded);
         }
+        self.shared.waiting.fetch_add(1, Ordering::Relaxed);
         let (reply, answer) = oneshot::channel();
         let job = Job { write, weight, queued_at: Instant::now(), reply };
         if let Err(error) = self.queue.try_send(Order::Do(job)) {
+            self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
             self.shared.waiting_bytes.fetch_sub(weight, Ordering::Relaxed);
             return Err(match error {
                 TrySendError::Full(_) => WriteError::Overloaded,
@@ -139,6 +144,11 @@ impl Writer {
         }
         // A sender dropped without an answer means that the thread is gone.
         answer.await.unwrap_or(Err(WriteError::Stopping))
+    }
+
+    /// How many writes wait for the thread to take them.
+    pub fn waiting(&self) -> usize {
+        self.shared.waiting.load(Ordering::Relaxed)
     }
 
     /// Whether writes reach the disk: by the last commit, or by trying.
@@ -175,6 +185,8 @@ struct Loop {
     store: Arc<dyn Store>,
     shared: Arc<Shared>,
     patience: Duration,
+    /// Gathered by the batch, so that a turn costs no more than an addition.
+    lag: LocalHistogram,
 }
 
 impl Loop {
@@ -232,6 +244,7 @@ impl Loop {
     fn run_batch(&self, jobs: Vec<Job>) {
         let weight: usize = jobs.iter().map(|job| job.weight).sum();
         self.shared.waiting_bytes.fetch_sub(weight, Ordering::Relaxed);
+        self.shared.waiting.fetch_sub(jobs.len(), Ordering::Relaxed);
         let mut writes = Vec::with_capacity(jobs.len());
         let mut replies = Vec::with_capacity(jobs.len());
         for job in jobs {
@@ -269,12 +282,27 @@ impl Loop {
     }
 
     fn apply(&self, writes: &[Write]) -> Result<Vec<Outcome>, Error> {
-        let result = self.store.apply(Timestamp::now(), writes);
+        let now = Timestamp::now();
+        let result = self.store.apply(now, writes);
         *self.shared.last_commit.lock().unwrap_or_else(PoisonError::into_inner) = result.is_ok().then(Instant::now);
         if let Ok(outcomes) = &result {
             assert_eq!(outcomes.len(), writes.len(), "a store answers each write");
+            self.measure(now, writes, outcomes);
         }
         result
+    }
+
+    /// Adds a batch that was committed to the metrics.
+    fn measure(&self, now: Timestamp, writes: &[Write], outcomes: &[Outcome]) {
+        METRICS.write_batch_size.observe(u32::try_from(writes.len()).map_or(f64::MAX, f64::from));
+        for (write, outcome) in writes.iter().zip(outcomes) {
+            if let (Write::AppendTurn(turn), Ok(Written::Turn(StoredTurn { replayed: false, .. }))) = (write, outcome) {
+                // A sender's clock may be ahead of ours.
+                let micros = now.unix_micros().saturating_sub(turn.timestamp.unix_micros()).max(0);
+                self.lag.observe(Duration::from_micros(micros.unsigned_abs()).as_secs_f64());
+            }
+        }
+        self.lag.flush();
     }
 }
 

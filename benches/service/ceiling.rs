@@ -9,11 +9,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use transcribe_hook::api::access::AccessSettings;
+use transcribe_hook::api::access::client::Proxies;
 use transcribe_hook::api::signed::PostCallSettings;
 use transcribe_hook::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
 use transcribe_hook::server::{self, Edge, Settings};
 use transcribe_hook::store::{
-    self, CallQuery, Counts, NewCall, Outcome, Page, Store, StoredTurn, TurnQuery, Write, Written,
+    self, CallQuery, Counts, NewCall, Outcome, Page, Sizes, Store, StoredTurn, TurnQuery, Write, Written,
 };
 use transcribe_hook::writer::Limits;
 use transcribe_hook::{api, ingest, telemetry};
@@ -48,6 +50,8 @@ async fn serve(without: Without) -> Result<()> {
                 writing,
                 max_body: MAX_BODY,
                 stale_after: None,
+                access: AccessSettings::default(),
+                proxies: Proxies::default(),
                 post_call: PostCallSettings::closed(),
                 backfill: None,
             };
@@ -163,5 +167,13 @@ impl Store for NullStore {
 
     fn dispatch(&self, _: &ConversationId) -> store::Result<Option<Dispatch>> {
         Ok(None)
+    }
+
+    fn open_calls(&self, _: u32) -> store::Result<u64> {
+        Ok(0)
+    }
+
+    fn sizes(&self) -> std::io::Result<Sizes> {
+        Ok(Sizes { database: 0, log: 0, free: 0 })
     }
 }

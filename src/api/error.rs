@@ -9,7 +9,7 @@ use crate::store::{self, BadElement, BadLink, ErrorKind, Rejection};
 use crate::writer::WriteError;
 use poem::http::StatusCode;
 use poem_openapi::payload::Payload as _;
-use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, Registry};
+use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, MetaSchemaRef, Registry};
 use poem_openapi::types::{Example, Type as _};
 use poem_openapi::{ApiResponse, Object, payload::Json};
 use std::marker::PhantomData;
@@ -45,8 +45,13 @@ impl Example for ErrorBody {
 pub enum ApiError {
     /// 400: the request breaks a rule; the text names the field and the rule.
     BadRequest(String),
-    /// 401: the request does not show that it comes from whom it should; the text says what is missing or wrong.
-    Unauthorized(String),
+    /// 401: the request does not show that it comes from whom it should.
+    Unauthorized {
+        /// What is missing or wrong.
+        details: String,
+        /// What the header `WWW-Authenticate` says: in which way it can be shown.
+        challenge: &'static str,
+    },
     /// 404: there is no such thing, which the text names.
     NotFound(String),
     /// 405: the path takes other methods, which the text lists.
@@ -61,6 +66,8 @@ pub enum ApiError {
     NoSuchPart(u64),
     /// 422: the delivery key was used for another turn.
     KeyReused,
+    /// 429: too many requests of this address were refused; in so many seconds the next is told why again.
+    TooManyRefused(u32),
     /// 500: the text is the cause, for the log only.
     Internal(String),
     /// 503: too much waits, or the service stops. The text is for a person; the other one, for the log, is a cause.
@@ -75,7 +82,7 @@ impl ApiError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+            Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict(_) => StatusCode::CONFLICT,
@@ -83,6 +90,7 @@ impl ApiError {
             Self::NotJson(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NoSuchPart(_) => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::TooManyRefused(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable(..) => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -99,14 +107,37 @@ impl ApiError {
 
     /// Seconds for a `Retry-After` header.
     pub fn retry_after(&self) -> Option<u32> {
-        matches!(self, Self::Unavailable(..)).then_some(RETRY_AFTER_SECONDS)
+        match self {
+            Self::Unavailable(..) => Some(RETRY_AFTER_SECONDS),
+            Self::TooManyRefused(seconds) => Some(*seconds),
+            _ => None,
+        }
+    }
+
+    /// The value of a `WWW-Authenticate` header.
+    pub fn challenge(&self) -> Option<&'static str> {
+        match self {
+            Self::Unauthorized { challenge, .. } => Some(challenge),
+            _ => None,
+        }
+    }
+
+    /// A token is needed, and none came.
+    pub(super) fn no_token(details: &str) -> Self {
+        Self::Unauthorized { details: details.to_owned(), challenge: "Bearer realm=\"transcribe-hook\"" }
+    }
+
+    /// A token came that is none.
+    pub(super) fn wrong_token(details: &str) -> Self {
+        let challenge = "Bearer realm=\"transcribe-hook\", error=\"invalid_token\"";
+        Self::Unauthorized { details: details.to_owned(), challenge }
     }
 
     /// The body.
     pub fn body(&self, request_id: &str) -> ErrorBody {
         let (message, details) = match self {
             Self::BadRequest(details) => ("the request is not valid", Some(details.clone())),
-            Self::Unauthorized(details) => ("the request is not authorized", Some(details.clone())),
+            Self::Unauthorized { details, .. } => ("the request is not authorized", Some(details.clone())),
             Self::NotFound(details) => ("there is no such thing here", Some(details.clone())),
             Self::MethodNotAllowed(details) => ("the method is not allowed here", Some(details.clone())),
             Self::Conflict(details) => ("the request conflicts with what is stored", Some(details.clone())),
@@ -121,6 +152,10 @@ impl ApiError {
                     "the same key came before, in this conversation, with another speaker, message or timestamp"
                         .to_owned(),
                 ),
+            ),
+            Self::TooManyRefused(_) => (
+                "too many requests from your address were refused",
+                Some("what shows no right token is not looked at for some seconds".to_owned()),
             ),
             Self::Internal(_) => ("the service failed; nothing was stored", None),
             Self::Unavailable(message, _) => (*message, None),
@@ -251,20 +286,7 @@ impl<L> From<Refused<L>> for poem::Error {
 
 impl<L: Listed> ApiResponse for Refused<L> {
     fn meta() -> MetaResponses {
-        let responses = L::STATUSES
-            .iter()
-            .map(|&status| MetaResponse {
-                description: description(status),
-                status: Some(status),
-                status_range: None,
-                content: vec![MetaMediaType {
-                    content_type: Json::<ErrorBody>::CONTENT_TYPE,
-                    schema: Json::<ErrorBody>::schema_ref(),
-                }],
-                headers: if status == 503 { vec![retry_after_header()] } else { Vec::new() },
-            })
-            .collect();
-        MetaResponses { responses }
+        MetaResponses { responses: L::STATUSES.iter().map(|&status| response(status)).collect() }
     }
 
     fn register(registry: &mut Registry) {
@@ -272,14 +294,32 @@ impl<L: Listed> ApiResponse for Refused<L> {
     }
 }
 
-fn retry_after_header() -> MetaHeader {
-    MetaHeader {
-        name: "Retry-After".to_owned(),
-        description: Some("Seconds after which to try again.".to_owned()),
-        required: true,
-        deprecated: false,
-        schema: u32::schema_ref(),
+/// What [`super::access`] answers in place of an operation.
+pub(super) fn access_responses() -> [MetaResponse; 2] {
+    [response(401), response(429)]
+}
+
+fn response(status: u16) -> MetaResponse {
+    let headers = match status {
+        401 => vec![header("WWW-Authenticate", "In which way it can be shown.", String::schema_ref())],
+        429 | 503 => vec![header("Retry-After", "Seconds after which to try again.", u32::schema_ref())],
+        _ => Vec::new(),
+    };
+    MetaResponse {
+        description: description(status),
+        status: Some(status),
+        status_range: None,
+        content: vec![MetaMediaType {
+            content_type: Json::<ErrorBody>::CONTENT_TYPE,
+            schema: Json::<ErrorBody>::schema_ref(),
+        }],
+        headers,
     }
+}
+
+fn header(name: &str, description: &str, schema: MetaSchemaRef) -> MetaHeader {
+    let (name, description) = (name.to_owned(), Some(description.to_owned()));
+    MetaHeader { name, description, required: true, deprecated: false, schema }
 }
 
 fn description(status: u16) -> &'static str {
@@ -292,6 +332,7 @@ fn description(status: u16) -> &'static str {
         415 => "The body is not said to be JSON.",
         416 => "There is no such part; the header `Content-Range` says how many bytes there are.",
         422 => "The delivery key was used before, in this conversation, for another turn.",
+        429 => "Too many requests of this address were refused with 401 in the last minute.",
         500 => "The database failed. Nothing was stored; the cause is in the log.",
         503 => "Too much is waiting, or the service is stopping. Nothing was stored; try again.",
         _ => "The request was not done.",
@@ -327,6 +368,8 @@ listed! {
     Put = [400, 409, 413, 415, 500, 503];
     /// Of changing a thing.
     Change = [400, 404, 413, 415, 500, 503];
+    /// Of signing in.
+    SignIn = [400, 401, 413, 415, 429];
     /// Of asking whether the service is ready.
     Readiness = [500, 503];
 }

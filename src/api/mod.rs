@@ -7,6 +7,7 @@
 //! Types here are the wire's own; those of [`crate::model`] never leave it unconverted. What the operations promise is
 //! kept by the layers below: this one reads requests and words answers.
 
+pub mod access;
 mod audio;
 mod call;
 mod calls;
@@ -28,6 +29,8 @@ mod webhooks;
 use crate::model::ConversationId;
 use crate::store::{self, Store};
 use crate::writer::Writer;
+use access::described::Described;
+use access::{Access, AccessSettings};
 use error::ApiError;
 use poem_openapi::{OpenApi, OpenApiService, Tags};
 use signed::Gate;
@@ -47,6 +50,8 @@ enum Tag {
     Dispatches,
     /// The platform's own read operations, for its official SDKs.
     Convai,
+    /// Signing in, for browsers.
+    Session,
     /// For those who run the service.
     Operation,
 }
@@ -55,7 +60,7 @@ enum Tag {
 pub const TURNS: &str = "/webhooks/elevenlabs/transcription";
 
 /// All operations over a store and its writer.
-pub fn service(store: Arc<dyn Store>, writer: Writer, gate: Gate) -> OpenApiService<impl OpenApi, ()> {
+pub fn service(store: Arc<dyn Store>, writer: Writer, gate: Gate, access: Access) -> OpenApiService<impl OpenApi, ()> {
     let reader = Reader { store, places: Arc::new(Semaphore::new(MAX_READS)) };
     let operations = (
         webhooks::WebhooksApi { writer: writer.clone() },
@@ -67,9 +72,10 @@ pub fn service(store: Arc<dyn Store>, writer: Writer, gate: Gate) -> OpenApiServ
         transcriptions::TranscriptionsApi { reader: reader.clone() },
         drivers::DriversApi { reader: reader.clone(), writer: writer.clone() },
         dispatches::DispatchesApi { reader: reader.clone(), writer: writer.clone() },
+        access::session::SessionApi { access },
         health::HealthApi { reader, writer },
     );
-    OpenApiService::new(operations, "transcribe-hook", env!("CARGO_PKG_VERSION"))
+    OpenApiService::new(Described(operations), "transcribe-hook", env!("CARGO_PKG_VERSION"))
         .description(
             "Receives the dialogue turns of ElevenLabs voice-agent phone calls by webhook, keeps them in one SQLite \
              file, and gives them back. A turn is answered 201 once it is on disk; the same turn again is answered the \
@@ -95,7 +101,7 @@ pub fn swagger_page() -> String {
 
 /// The operations over nothing, to be described and not called.
 fn over_nothing() -> OpenApiService<impl OpenApi, ()> {
-    service(Arc::new(store::Absent), Writer::stopped(), Gate::closed())
+    service(Arc::new(store::Absent), Writer::stopped(), Gate::closed(), Access::new(&AccessSettings::default()))
 }
 
 /// Greatest number of reads that run or wait; more are refused.

@@ -12,6 +12,7 @@ use poem_openapi::ApiResponse;
 use poem_openapi::payload::{Json, ParsePayload, Payload};
 use poem_openapi::registry::{MetaResponses, MetaSchemaRef, Registry};
 use poem_openapi::types::{ToJSON, Type};
+use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
 
 /// Greatest length of a body, in bytes; the server puts it with each request.
@@ -88,6 +89,44 @@ async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
 }
 
 poem_openapi::impl_apirequest_for_payload!(JsonBody<T>, T: Type);
+
+/// A body as a page's form sends it, not too long.
+pub struct FormBody<T> {
+    bytes: Bytes,
+    schema: PhantomData<T>,
+}
+
+impl<T: Type + DeserializeOwned> FormBody<T> {
+    /// What it says.
+    pub(super) fn read(&self) -> Result<T, ApiError> {
+        serde_urlencoded::from_bytes(&self.bytes).map_err(|error| ApiError::field("body", error))
+    }
+}
+
+impl<T: Type> Payload for FormBody<T> {
+    const CONTENT_TYPE: &'static str = "application/x-www-form-urlencoded";
+
+    fn check_content_type(content_type: &str) -> bool {
+        content_type.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case(Self::CONTENT_TYPE))
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        T::schema_ref()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
+impl<T: Type> ParsePayload for FormBody<T> {
+    const IS_REQUIRED: bool = true;
+
+    async fn from_request(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
+        let JsonBody { bytes, schema } = JsonBody::<T>::from_request(request, body).await?;
+        Ok(Self { bytes, schema })
+    }
+}
 
 /// A body of JSON that is not read yet, because its reader decides how.
 pub struct Posted<T> {

@@ -6,6 +6,7 @@ use super::payload::{Done, Posted};
 use super::signed::{Delivered, Gate};
 use super::trace;
 use crate::events;
+use crate::metrics::METRICS;
 use crate::model::{ConversationId, EventOutcome, NewEvent};
 use crate::recording::{Kept, Unreadable};
 use crate::store::{self, Write, Written};
@@ -124,6 +125,7 @@ async fn keep(writer: &Writer, event: NewEvent) -> Result<Done<EventTaken>, ApiE
     let conversation_id = conversation.as_ref().map(ConversationId::as_str);
     let event_id = kept.event_id;
     if kept.replayed {
+        trace::note_outcome("replayed");
         return Ok(taken("event was stored before"));
     }
     Ok(match outcome {
@@ -139,6 +141,7 @@ async fn keep(writer: &Writer, event: NewEvent) -> Result<Done<EventTaken>, ApiE
             taken("event stored; no use is made of its type")
         }
         EventOutcome::Unreadable => {
+            trace::note_outcome("quarantined");
             tracing::error!(conversation_id, event_id, event_type, error = remarks, "an event was kept, but not read");
             taken("event stored, but it could not be read")
         }
@@ -168,9 +171,11 @@ async fn recorded(writer: &Writer, recording: Result<Kept, Unreadable>) -> Resul
             let note = json!({"type": named.unwrap_or("post_call_audio"), "data": data});
             store_event(writer, events::of_body(Bytes::from(note.to_string()))).await?;
             if path.is_some() {
+                METRICS.recordings_total.with_label_values(&["kept"]).inc();
                 tracing::info!(conversation_id, bytes, "a recording was kept");
                 Ok(taken("recording stored"))
             } else {
+                dropped();
                 tracing::warn!(conversation_id, bytes, "a recording was dropped: recordings are kept with --audio-dir");
                 Ok(taken("recording dropped: recordings are not kept here"))
             }
@@ -179,8 +184,15 @@ async fn recorded(writer: &Writer, recording: Result<Kept, Unreadable>) -> Resul
         Err(Unreadable::TooLong) => Err(ApiError::BadRequest("body: more than 1 MiB of it is not audio".to_owned())),
         // It will be no better when it is sent again.
         Err(error) => {
+            dropped();
             tracing::error!(%error, "a recording was dropped");
             Ok(taken("recording dropped: it cannot be read"))
         }
     }
+}
+
+/// Counts a recording that is acknowledged and not kept.
+fn dropped() {
+    METRICS.recordings_total.with_label_values(&["dropped"]).inc();
+    trace::note_outcome("dropped");
 }

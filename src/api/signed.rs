@@ -235,7 +235,7 @@ impl Gate {
 }
 
 fn unauthorized(refusal: signature::Refusal) -> ApiError {
-    ApiError::Unauthorized(refusal.to_string())
+    ApiError::Unauthorized { details: refusal.to_string(), challenge: signature::HEADER }
 }
 
 /// Lets a refused sender end, if it does so soon and within so many bytes, so that it hears why instead of a broken

@@ -156,6 +156,9 @@ async fn store(writer: &Writer, turn: NewTurn) -> Result<StoredTurn, ApiError> {
         let conversation_id = conversation_id.as_str();
         tracing::warn!(conversation_id, "a call began whose driver is not known: there is no dispatch for it");
     }
+    if stored.replayed {
+        trace::note_outcome("replayed");
+    }
     Ok(stored)
 }
 

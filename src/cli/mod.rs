@@ -4,6 +4,7 @@
 //! What a command found goes to standard output, logs and errors to standard error.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "commands talk to the terminal")]
 
+mod access;
 mod backfill;
 mod backup;
 mod generate;
@@ -38,7 +39,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the service
-    Serve(serve::ServeArgs),
+    Serve(Box<serve::ServeArgs>),
     /// Bring a database up to date without serving it
     Migrate(DatabaseArgs),
     /// Copy a database, be it in use or not, into one consistent file

@@ -51,6 +51,32 @@ impl Kind for ApiKey {
     const SEVERAL: bool = false;
 }
 
+/// What whoever stores turns has to show.
+#[derive(Debug)]
+pub(super) enum IngestToken {}
+
+impl Kind for IngestToken {
+    const FLAG: &'static str = "ingest-token";
+    const VARIABLE: &'static str = "TRANSCRIBE_HOOK_INGEST_TOKEN";
+    const FILE_FLAG: &'static str = "ingest-token-file";
+    const FILE_VARIABLE: &'static str = "TRANSCRIBE_HOOK_INGEST_TOKEN_FILE";
+    const HELP: &'static str = "Token without which no turns and histories are taken, of 16 characters or more";
+    const SEVERAL: bool = true;
+}
+
+/// What whoever reads and manages has to show.
+#[derive(Debug)]
+pub(super) enum ApiToken {}
+
+impl Kind for ApiToken {
+    const FLAG: &'static str = "api-token";
+    const VARIABLE: &'static str = "TRANSCRIBE_HOOK_API_TOKEN";
+    const FILE_FLAG: &'static str = "api-token-file";
+    const FILE_VARIABLE: &'static str = "TRANSCRIBE_HOOK_API_TOKEN_FILE";
+    const HELP: &'static str = "Token without which nobody reads and manages, of 16 characters or more";
+    const SEVERAL: bool = true;
+}
+
 /// The secrets of one kind, as they were given.
 pub(super) struct Secrets<K> {
     given: Vec<String>,

@@ -1,12 +1,14 @@
 //! `serve`: its flags are the service's configuration.
 
 use super::DatabaseArgs;
+use super::access::AccessArgs;
 use super::backfill::PlatformArgs;
 use super::post_call::PostCallArgs;
+use crate::api::access::AccessSettings;
 use crate::server::{self, Settings};
 use crate::store::sqlite::{Options, SqliteStore};
 use crate::writer::Limits;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::Args;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,9 +21,8 @@ pub(super) struct ServeArgs {
     /// Address and port to listen on; port 0 takes any free one
     #[arg(long, env = "TRANSCRIBE_HOOK_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// Listen on an address that others can reach, although whoever reaches it can read and erase calls
-    #[arg(long, env = "TRANSCRIBE_HOOK_ALLOW_PUBLIC_READS")]
-    allow_public_reads: bool,
+    #[command(flatten)]
+    access: AccessArgs,
     #[command(flatten)]
     database: DatabaseArgs,
     /// How many writes may wait; more are answered 503
@@ -81,26 +82,20 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
 }
 
 pub(super) fn run(args: &ServeArgs) -> Result<()> {
-    if !args.listen.ip().is_loopback() && !args.allow_public_reads {
-        bail!(
-            "{} can be reached from elsewhere, and whoever reaches it can read and erase calls; \
-             give --allow-public-reads if that is meant",
-            args.listen
-        );
-    }
+    let access = args.access.settings(args.listen)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         // Reads wait for one of few connections; more threads than that would only wait.
         .max_blocking_threads(args.readers as usize + 4)
         .build()
         .context("cannot start the runtime")?;
-    let served = runtime.block_on(serve(args));
+    let served = runtime.block_on(serve(args, access));
     // What a read still does on its own thread is not waited for: nobody is left to be answered.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(args: &ServeArgs) -> Result<()> {
+async fn serve(args: &ServeArgs, access: AccessSettings) -> Result<()> {
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     let options =
         Options { path: args.database.database.clone(), busy_timeout: args.write_timeout, readers: args.readers };
@@ -132,6 +127,8 @@ async fn serve(args: &ServeArgs) -> Result<()> {
         writing: Limits { queue_capacity: args.queue_capacity as usize, patience: args.write_timeout },
         max_body: args.max_body,
         stale_after: Some(args.stale_after).filter(|after| !after.is_zero()),
+        access,
+        proxies: args.access.proxies(),
         post_call,
         backfill,
     };

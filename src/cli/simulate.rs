@@ -1,7 +1,7 @@
 //! `simulate`: plays a whole call against a running service, as an agent and the platform would, and shows what was made
 //! of it.
 
-use super::secrets::{Secrets, WebhookSecret};
+use super::secrets::{ApiToken, IngestToken, Kind, Secrets, WebhookSecret};
 use crate::model::Timestamp;
 use crate::platform::rehearsal::{self, EXPECTED, Expected};
 use crate::signature::{HEADER, sign};
@@ -17,6 +17,10 @@ pub(super) struct SimulateArgs {
     url: String,
     #[command(flatten)]
     secrets: Secrets<WebhookSecret>,
+    #[command(flatten)]
+    ingest_tokens: Secrets<IngestToken>,
+    #[command(flatten)]
+    api_tokens: Secrets<ApiToken>,
     /// Print the result as JSON
     #[arg(long, env = "TRANSCRIBE_HOOK_JSON")]
     json: bool,
@@ -27,7 +31,9 @@ pub(super) fn run(args: &SimulateArgs) -> Result<()> {
     let secret = secrets.first().context(
         "the event after the call is signed: give the service's --elevenlabs-secret or --elevenlabs-secret-file",
     )?;
-    let service = Service::new(&args.url);
+    let service = Service::new(&args.url, bearer(&args.api_tokens)?);
+    let ingest = bearer(&args.ingest_tokens)?;
+    let ingest: Vec<_> = ingest.iter().map(|value| ("authorization", value.as_str())).collect();
     let say = |line: String| {
         if !args.json {
             println!("{line}");
@@ -40,7 +46,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<()> {
 
     say("during the call, by the agent's tool:".to_owned());
     for delivery in rehearsal::live_turns(&conversation_id, start) {
-        let answer = service.post("/webhooks/elevenlabs/transcription", &[], &delivery.body.to_string(), 201)?;
+        let answer = service.post("/webhooks/elevenlabs/transcription", &ingest, &delivery.body.to_string(), 201)?;
         let text = |field: &str| delivery.body[field].as_str().unwrap_or_default().to_owned();
         let note = if delivery.note.is_empty() { String::new() } else { format!("  ({})", delivery.note) };
         say(format!("  turn {:>2}  {:5}  {}{note}", answer["sequence_number"], text("speaker"), text("message")));
@@ -121,25 +127,35 @@ fn problems(call: &Value, turns: &[Value]) -> Vec<String> {
     problems
 }
 
+/// The header that shows the first of these tokens, if there is one.
+fn bearer<K: Kind>(tokens: &Secrets<K>) -> Result<Option<String>> {
+    Ok(tokens.read()?.first().map(|token| format!("Bearer {}", token.reveal())))
+}
+
 /// A running service.
 struct Service {
     agent: ureq::Agent,
     url: String,
+    /// What it wants of whoever reads.
+    authorization: Option<String>,
 }
 
 impl Service {
-    fn new(url: &str) -> Self {
+    fn new(url: &str, authorization: Option<String>) -> Self {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(30)))
             .build()
             .into();
-        Self { agent, url: url.trim_end_matches('/').to_owned() }
+        Self { agent, url: url.trim_end_matches('/').to_owned(), authorization }
     }
 
     fn get(&self, path: &str) -> Result<Value> {
-        let answer = self.agent.get(format!("{}{path}", self.url)).call();
-        answered(answer, 200).with_context(|| format!("GET {}{path}", self.url))
+        let mut request = self.agent.get(format!("{}{path}", self.url));
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
+        }
+        answered(request.call(), 200).with_context(|| format!("GET {}{path}", self.url))
     }
 
     fn post(&self, path: &str, headers: &[(&str, &str)], body: &str, status: u16) -> Result<Value> {

@@ -4,8 +4,10 @@
 //! answers have, and writes one log event a request, also when the client hangs up. Nothing of a body reaches the log.
 
 use super::routes::{Known, Routes};
+use crate::api::access::client::{Client, Proxies};
 use crate::api::error::ApiError;
-use crate::api::trace;
+use crate::api::trace::{self, Noted};
+use crate::metrics::METRICS;
 use crate::model::ConversationId;
 use futures_util::FutureExt as _;
 use poem::error::{MethodNotAllowedError, NotFoundError};
@@ -22,40 +24,46 @@ use std::time::{Duration, Instant};
 pub struct Edge<E> {
     inner: E,
     routes: Routes,
+    proxies: Proxies,
     ids: RequestIds,
 }
 
 impl<E> Edge<E> {
-    pub(super) fn new(inner: E, routes: Routes) -> Self {
-        Self { inner, routes, ids: RequestIds::default() }
+    pub(super) fn new(inner: E, routes: Routes, proxies: Proxies) -> Self {
+        Self { inner, routes, proxies, ids: RequestIds::default() }
     }
 
     /// Puts any endpoint behind the layer; `document` is the OpenAPI document of its paths.
     pub fn around(inner: E, document: &str) -> Self {
-        Self::new(inner, Routes::of(document, &[]))
+        Self::new(inner, Routes::of(document, &[]), Proxies::default())
     }
 }
 
 impl<E: Endpoint> Endpoint for Edge<E> {
     type Output = Response;
 
-    async fn call(&self, request: Request) -> poem::Result<Response> {
+    async fn call(&self, mut request: Request) -> poem::Result<Response> {
+        let client = self.proxies.client(&request);
+        if let Some(client) = client {
+            request.set_data(client);
+        }
         let route = self.routes.find(request.uri().path());
         let mut line = LogLine {
             started: Instant::now(),
             method: request.method().clone(),
             route: route.map_or("(unknown)", |known| &known.template),
             request_id: self.ids.of(request.headers()),
-            conversation: None,
+            client,
+            noted: Noted::default(),
             cause: None,
             status: None,
         };
         let answered = trace::noting(async {
             let result = AssertUnwindSafe(self.inner.call(request)).catch_unwind().await;
-            (result, trace::conversation())
+            (result, trace::noted())
         });
-        let (result, conversation) = answered.await;
-        line.conversation = conversation;
+        let (result, noted) = answered.await;
+        line.noted = noted;
         let mut response = match result {
             Ok(Ok(answer)) => answer.into_response(),
             Ok(Err(error)) if error.is_from_response() => error.into_response(),
@@ -100,7 +108,8 @@ struct LogLine<'a> {
     method: Method,
     route: &'a str,
     request_id: HeaderValue,
-    conversation: Option<ConversationId>,
+    client: Option<Client>,
+    noted: Noted,
     cause: Option<String>,
     status: Option<StatusCode>,
 }
@@ -120,7 +129,8 @@ impl LogLine<'_> {
         // client does not send its next request into it.
         if matches!(
             error,
-            ApiError::Unauthorized(_)
+            ApiError::Unauthorized { .. }
+                | ApiError::TooManyRefused(_)
                 | ApiError::NotFound(_)
                 | ApiError::MethodNotAllowed(_)
                 | ApiError::TooLarge(_)
@@ -132,10 +142,49 @@ impl LogLine<'_> {
             let range = HeaderValue::from_str(&format!("bytes */{length}")).expect("visible ASCII");
             headers.insert(header::CONTENT_RANGE, range);
         }
+        if let Some(challenge) = error.challenge() {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
         if let Some(seconds) = error.retry_after() {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
         response
+    }
+}
+
+/// Below this path stand the webhooks; what follows names one in the metrics.
+const WEBHOOKS: &str = "/webhooks/elevenlabs/";
+
+impl LogLine<'_> {
+    /// Adds the request to the metrics. Nothing that a client made up becomes a label.
+    fn measure(&self) {
+        let method = match self.method {
+            Method::GET
+            | Method::HEAD
+            | Method::POST
+            | Method::PUT
+            | Method::PATCH
+            | Method::DELETE
+            | Method::OPTIONS => self.method.as_str(),
+            _ => "other",
+        };
+        let status = self.status.as_ref().map_or("499", StatusCode::as_str);
+        METRICS
+            .http_request_duration_seconds
+            .with_label_values(&[method, self.route, status])
+            .observe(self.started.elapsed().as_secs_f64());
+        if let Some(endpoint) = self.route.strip_prefix(WEBHOOKS) {
+            let by_status = match self.status.map(|status| status.as_u16()) {
+                None => "abandoned",
+                Some(..400) => "stored",
+                Some(401 | 403) => "unauthorized",
+                Some(429 | 503) => "overloaded",
+                Some(400..500) => "rejected",
+                Some(_) => "failed",
+            };
+            let outcome = self.noted.outcome.unwrap_or(by_status);
+            METRICS.webhook_requests_total.with_label_values(&[endpoint, outcome]).inc();
+        }
     }
 }
 
@@ -145,6 +194,7 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 impl Drop for LogLine<'_> {
     fn drop(&mut self) {
         let status = self.status.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16());
+        self.measure();
         macro_rules! write_event {
             ($level:ident) => {
                 tracing::$level!(
@@ -154,7 +204,8 @@ impl Drop for LogLine<'_> {
                     status,
                     duration_ms = milliseconds(self.started.elapsed()),
                     request_id = self.request_id.to_str().unwrap_or_default(),
-                    conversation_id = self.conversation.as_ref().map(ConversationId::as_str),
+                    client = self.client.map(|client| tracing::field::display(client.address)),
+                    conversation_id = self.noted.conversation.as_ref().map(ConversationId::as_str),
                     error = self.cause.as_deref(),
                     "{} {} {status}", self.method, self.route,
                 )
@@ -163,6 +214,8 @@ impl Drop for LogLine<'_> {
         match status {
             500.. if self.status == Some(StatusCode::SERVICE_UNAVAILABLE) => write_event!(warn),
             500.. => write_event!(error),
+            // Whoever sends these sends many.
+            429 => write_event!(debug),
             _ => write_event!(info),
         }
     }

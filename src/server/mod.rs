@@ -6,11 +6,14 @@
 mod docs;
 mod edge;
 mod routes;
+mod scrape;
 mod stale;
 
 pub use edge::Edge;
 
 use crate::api;
+use crate::api::access::client::Proxies;
+use crate::api::access::{Access, AccessSettings};
 use crate::api::payload::MaxBody;
 use crate::api::signed::{Gate, PostCallSettings};
 use crate::backfill::{Periodic, StoreKeeper};
@@ -39,6 +42,10 @@ pub struct Settings {
     pub max_body: usize,
     /// How long nothing must come of a call that is in progress until it is ended; never without this.
     pub stale_after: Option<Duration>,
+    /// Who is let in.
+    pub access: AccessSettings,
+    /// Whose word for a client's address is taken.
+    pub proxies: Proxies,
     /// What is taken after a call.
     pub post_call: PostCallSettings,
     /// By whom, and how often, the ends of calls that did not come are fetched.
@@ -100,17 +107,20 @@ pub async fn serve(
     let (writer, mut writer_thread) = Writer::start(store.clone(), settings.writing).map_err(ServeError::Io)?;
     let _backfill = settings.backfill.map(|(client, every)| fetch(client, every, &store, &writer)).transpose()?;
     let stale = settings.stale_after.map(|after| stale::end_stale_calls(writer.clone(), after));
-    let service = api::service(store.clone(), writer.clone(), Gate::new(settings.post_call));
+    let access = Access::new(&settings.access);
+    let service = api::service(store.clone(), writer.clone(), Gate::new(settings.post_call), access.clone());
     let document = service.spec();
-    let others: Vec<_> = ["/docs", "/openapi.json"].into_iter().chain(viewer::PATHS).collect();
+    let others: Vec<_> = ["/docs", "/openapi.json", "/metrics"].into_iter().chain(viewer::PATHS).collect();
     let routes = routes::Routes::of(&document, &others);
+    let scrape = scrape::Scrape::new(store.clone(), writer.clone());
     let route = Route::new()
         .at("/docs", poem::get(docs::page()))
         .at("/openapi.json", poem::get(docs::document(document)))
+        .at("/metrics", poem::get(scrape))
         .at(api::TURNS, poem::post(api::turns(writer)))
         .nest("/", viewer::before(service))
         .with(AddData::new(MaxBody(settings.max_body)));
-    let app = Edge::new(route, routes);
+    let app = Edge::new(access.guard(route), routes, settings.proxies);
 
     let acceptor = TcpAcceptor::from_tokio(listener).map_err(ServeError::Io)?;
     let (died_tx, died_rx) = tokio::sync::oneshot::channel();

@@ -1,6 +1,6 @@
 //! No database: for describing the service without opening one.
 
-use super::{CallQuery, Error, ErrorKind, Outcome, Page, Result, Store, TurnQuery, Write};
+use super::{CallQuery, Error, ErrorKind, Outcome, Page, Result, Sizes, Store, TurnQuery, Write};
 use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
 
 /// A store that is not there: whatever is asked of it fails.
@@ -50,5 +50,13 @@ impl Store for Absent {
 
     fn dispatch(&self, _: &ConversationId) -> Result<Option<Dispatch>> {
         absent()
+    }
+
+    fn open_calls(&self, _: u32) -> Result<u64> {
+        absent()
+    }
+
+    fn sizes(&self) -> std::io::Result<Sizes> {
+        Err(std::io::ErrorKind::NotFound.into())
     }
 }

@@ -112,6 +112,17 @@ pub struct Counts {
     pub unchanged: usize,
 }
 
+/// Room, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// Of the database.
+    pub database: u64,
+    /// Of its log.
+    pub log: u64,
+    /// That is left for this process where the database is.
+    pub free: u64,
+}
+
 /// Why a [`Write`] was not done although the database works. The batch it stood in is not affected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rejection {
@@ -202,4 +213,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// One dispatch.
     fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>>;
+
+    /// How many calls are in progress, counted up to `at_most`.
+    fn open_calls(&self, at_most: u32) -> Result<u64>;
+
+    /// How much room the data takes, and has. Asks the system only, so that it works while the database does not.
+    ///
+    /// # Errors
+    /// As the system has it.
+    fn sizes(&self) -> std::io::Result<Sizes>;
 }

@@ -70,12 +70,12 @@ fn a_taken_port_is_said_and_the_database_is_not_made() {
 }
 
 #[test]
-fn an_address_that_others_can_reach_needs_a_word_that_it_is_meant() {
+fn an_address_that_others_can_reach_needs_a_token_or_a_word_that_it_is_meant() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("calls.db");
     let out = binary().args(["serve", "--listen", "0.0.0.0:0", "--database"]).arg(&database).output().unwrap();
     let why = why(&out);
-    assert!(why.contains("--allow-public-reads"), "{why}");
+    assert!(why.contains("--api-token") && why.contains("--allow-public-reads"), "{why}");
     assert!(!database.exists());
 }
 

@@ -83,21 +83,12 @@ impl Service {
         Self::start_command(binary(), database, flags)
     }
 
-    /// A service over the given database where an earlier one listened.
-    pub fn start_at(address: SocketAddr, database: &Path, flags: &[&str]) -> Self {
-        Self::start_listening(binary(), &address.to_string(), database, flags)
-    }
-
     /// A service started by a command that was prepared, with an environment for example.
-    pub fn start_command(command: Command, database: &Path, flags: &[&str]) -> Self {
-        Self::start_listening(command, "127.0.0.1:0", database, flags)
-    }
-
-    fn start_listening(mut command: Command, listen: &str, database: &Path, flags: &[&str]) -> Self {
-        command
-            .args(["serve", "--listen", listen, "--log-format", "json", "--database"])
-            .arg(database)
-            .args(flags);
+    pub fn start_command(mut command: Command, database: &Path, flags: &[&str]) -> Self {
+        command.args(["serve", "--log-format", "json", "--database"]).arg(database).args(flags);
+        if !flags.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
         // From here on the process goes with this value, also when it never listens.
         let mut child = Running(child);

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "what a test prints is shown when it fails")]
 #![allow(unreachable_pub, reason = "nothing can be reached from outside a test crate")]
 
+mod access;
 mod backfill;
 mod backup;
 mod browser;
@@ -23,6 +24,7 @@ mod harness;
 mod import;
 mod ingest;
 mod logs;
+mod metrics;
 mod migration_crash;
 mod openapi;
 mod platform;
@@ -35,6 +37,7 @@ mod readme;
 mod recording;
 mod samples;
 mod schema;
+mod session;
 mod shutdown;
 mod signature;
 mod simulate;

@@ -35,6 +35,12 @@ fn every_flag_is_listed_as_it_is() {
 }
 
 #[test]
+fn every_metric_is_listed_as_it_is() {
+    let table = transcribe_hook::metrics::table();
+    assert!(README.contains(&table), "the README's table of metrics should be:\n\n{table}");
+}
+
+#[test]
 fn the_first_turn_the_queries_and_the_backup_work_as_they_stand() {
     let folder = tempfile::tempdir().unwrap();
     let secret = folder.path().join("wsec.txt");

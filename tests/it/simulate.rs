@@ -17,6 +17,16 @@ fn simulate(service: &Service, secret: &str, flags: &[&str]) -> Output {
 }
 
 #[test]
+fn a_simulated_call_shows_the_tokens_that_the_service_wants() {
+    let tokens = ["--ingest-token", "ingest_0123456789abcdef", "--api-token", "api_0123456789abcdef"];
+    let service = Service::start_with(&[&["--elevenlabs-secret", SECRET], &tokens[..]].concat());
+    let out = simulate(&service, SECRET, &tokens);
+    assert!(out.status.success(), "{out:?}");
+    let out = simulate(&service, SECRET, &tokens[..2]);
+    assert!(!out.status.success() && String::from_utf8_lossy(&out.stderr).contains("answered 401"), "{out:?}");
+}
+
+#[test]
 fn a_simulated_call_comes_out_whole() {
     let service =
         Service::start_with(&["--elevenlabs-secret", "wsec_an_older_one_that_goes", "--elevenlabs-secret", SECRET]);

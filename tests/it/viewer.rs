@@ -148,7 +148,7 @@ fn after_a_killed_service_is_back_no_turn_is_missing_and_none_is_twice() {
     page.step("lost", json!({}));
     // What it shows stays, and the reader learns what is the matter. Whether the third turn got through is chance.
     page.step("told", json!({"first": ["One.", "Two."]}));
-    let service = Service::start_at(address, &database, &[]);
+    let service = Service::start_on(&database, &["--listen", &address.to_string()]);
     say(&service, "conv_1", "user", "Four.", &ago(6));
     say(&service, "conv_2", "agent", "Another call.", &ago(1));
     page.step("live", json!({}));

@@ -136,7 +136,7 @@ fn add(
             ])
         })
         .doing(DOING)?;
-    call.count(time, digest);
+    call.count(entry.speaker, time, digest);
     Ok(())
 }
 

@@ -68,6 +68,14 @@ pub(super) fn end_stale(transaction: &Transaction<'_>, now: Timestamp, before: T
         .map(|ended| Ok(Written::Ended(ended)))
 }
 
+/// How many calls are in progress, counted up to `at_most`.
+pub(super) fn open(connection: &Connection, at_most: u32) -> Result<u64> {
+    connection
+        .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM calls WHERE status = 'in_progress' LIMIT ?1)")
+        .and_then(|mut select| select.query_row([at_most], |row| row.get(0)))
+        .doing("counting calls in progress")
+}
+
 pub(super) fn list(connection: &mut Connection, query: &CallQuery) -> Result<Page<Call>> {
     const DOING: &str = "listing calls";
     let snapshot = connection.transaction().doing(DOING)?;

@@ -6,7 +6,7 @@
 
 use super::error::Context as _;
 use super::repeats::Repeats;
-use crate::model::{ConversationId, DriverId, Timestamp};
+use crate::model::{ConversationId, DriverId, Speaker, Timestamp};
 use crate::store::{NewCall, Result};
 use hashlink::LinkedHashMap;
 use rusqlite::{OptionalExtension as _, Transaction, params};
@@ -46,6 +46,15 @@ pub(super) struct LiveCall {
     pub(super) reported: bool,
     /// Until its first turn is answered.
     pub(super) new_call: Option<NewCall>,
+    /// Turns that are not committed yet.
+    pub(super) fresh: Fresh,
+}
+
+/// Turns of the running transaction, by who spoke.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Fresh {
+    pub(super) agent: u64,
+    pub(super) driver: u64,
 }
 
 impl LiveCalls {
@@ -113,6 +122,7 @@ impl LiveCall {
                             unaligned: false,
                             reported: row.get("reported")?,
                             new_call: None,
+                            fresh: Fresh::default(),
                         })
                     })
                     .optional()
@@ -145,6 +155,7 @@ impl LiveCall {
             unaligned: false,
             reported: false,
             new_call: Some(NewCall { driver_id }),
+            fresh: Fresh::default(),
         })
     }
 
@@ -162,8 +173,12 @@ impl LiveCall {
     }
 
     /// Counts a turn that was stored.
-    pub(super) fn count(&mut self, timestamp: Timestamp, digest: u32) {
+    pub(super) fn count(&mut self, speaker: Speaker, timestamp: Timestamp, digest: u32) {
         self.turn_count += 1;
+        match speaker {
+            Speaker::Agent => self.fresh.agent += 1,
+            Speaker::Driver => self.fresh.driver += 1,
+        }
         self.first_turn_time = Some(self.first_turn_time.map_or(timestamp, |first| first.min(timestamp)));
         self.last_turn_time = Some(self.last_turn_time.map_or(timestamp, |last| last.max(timestamp)));
         if let Some(repeats) = &mut self.repeats {

@@ -12,6 +12,7 @@
 mod align;
 mod backup;
 mod calls;
+mod checkpoint;
 mod drivers;
 mod error;
 mod events;
@@ -28,14 +29,17 @@ mod turns;
 pub use backup::{BackupReport, backup};
 pub use open::{OpenError, Options};
 
-use super::{CallQuery, Outcome, Page, Result, Store, TurnQuery, Write, Written};
+use super::{CallQuery, Outcome, Page, Result, Sizes, Store, TurnQuery, Write, Written};
+use crate::metrics::METRICS;
 use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
 use error::Context as _;
 use live::LiveCalls;
 use pool::Readers;
 use rusqlite::{Connection, TransactionBehavior};
+use std::io;
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A database file that is open for the service.
 pub struct SqliteStore {
@@ -44,6 +48,7 @@ pub struct SqliteStore {
     readers: Readers,
     writer: Mutex<Writing>,
     busy_timeout: Duration,
+    path: PathBuf,
     _lock: Option<lock::Lock>,
 }
 
@@ -98,13 +103,15 @@ impl Store for SqliteStore {
             });
         }
         turns.flush(&transaction)?;
+        let started = Instant::now();
         transaction.commit().doing("committing")?;
+        METRICS.commit_duration_seconds.observe(started.elapsed().as_secs_f64());
         turns.committed();
         Ok(outcomes)
     }
 
     fn rest(&self) -> Result<bool> {
-        open::fold_log_in(&self.writer().connection, self.busy_timeout)
+        checkpoint::fold_log_in(&self.writer().connection, self.busy_timeout)
     }
 
     fn call(&self, id: &ConversationId) -> Result<Option<Call>> {
@@ -137,6 +144,14 @@ impl Store for SqliteStore {
 
     fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>> {
         drivers::get_dispatch(&*self.readers.get()?, id)
+    }
+
+    fn open_calls(&self, at_most: u32) -> Result<u64> {
+        calls::open(&*self.readers.get()?, at_most)
+    }
+
+    fn sizes(&self) -> io::Result<Sizes> {
+        checkpoint::sizes(&self.path)
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Nothing is written to a file before it is known to be ours and not newer than this program.
 
+use super::checkpoint;
 use super::error::Context as _;
 use super::live::LiveCalls;
 use super::lock::{self, Attempt, Lock};
@@ -27,9 +28,6 @@ const APPLICATION_ID: u32 = u32::from_be_bytes(*b"TRHK");
 /// The first SQLite without the WAL-reset bug, which could lose a committed transaction
 /// (<https://www.sqlite.org/wal.html#walresetbug>).
 const OLDEST_SQLITE: i32 = 3_051_003;
-
-/// The log is folded into the database when it has grown to this many pages (16 MB); smaller means more often.
-const CHECKPOINT_PAGES: u32 = 4000;
 
 /// The writer's page cache, in KiB: room for the pages that running calls touch. More is slower, since pages that are
 /// used once then take fresh memory instead of that of pages that are done with: 2 MB stored 14 % more turns a second at
@@ -209,13 +207,14 @@ impl SqliteStore {
         configure(&connection, owner).map_err(database)?;
         if owner {
             migrate(&mut connection, path)?;
-            fold_log_in(&connection, options.busy_timeout).map_err(database)?;
+            checkpoint::fold_log_in(&connection, options.busy_timeout).map_err(database)?;
         }
         let readers = Readers::open(path, options.readers).map_err(database)?;
         Ok(Self {
             readers,
             writer: Mutex::new(Writing { connection, live: LiveCalls::new() }),
             busy_timeout: options.busy_timeout,
+            path: path.to_owned(),
             _lock: lock,
         })
     }
@@ -369,8 +368,10 @@ fn configure(connection: &Connection, owner: bool) -> Result<()> {
         .doing(DOING)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).doing(DOING)?;
     // Only the owner moves the log into the database, at any time.
-    let pages = if owner { CHECKPOINT_PAGES } else { 0 };
-    connection.pragma_update(None, "wal_autocheckpoint", pages).doing(DOING)?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0).doing(DOING)?;
+    if owner {
+        checkpoint::whenever_grown(connection);
+    }
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !owner).doing(DOING)?;
     let in_force: u8 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).doing(DOING)?;
     if mode != "wal" || in_force != synchronous {
@@ -398,16 +399,6 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
         .run(connection)
         .map(drop)
         .map_err(|source| OpenError::Migration { path: path.to_owned(), source: Box::new(source) })
-}
-
-/// Moves the whole log into the database file and empties it, and returns whether it could: a reader or another
-/// process may be in the way, and is not waited for, since new turns would wait too.
-pub(super) fn fold_log_in(connection: &Connection, busy_timeout: Duration) -> Result<bool> {
-    const DOING: &str = "folding the log in";
-    connection.busy_timeout(Duration::ZERO).doing(DOING)?;
-    let busy: rusqlite::Result<bool> = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
-    connection.busy_timeout(busy_timeout).doing(DOING)?;
-    busy.map(|busy| !busy).doing(DOING)
 }
 
 /// Writes the schema's version over itself: a real write with a real sync that changes nothing.

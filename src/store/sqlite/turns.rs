@@ -1,9 +1,10 @@
 //! Turns: storing them once, in order, and reading a call's turns back.
 
 use super::error::Context as _;
-use super::live::{LiveCall, LiveCalls};
+use super::live::{Fresh, LiveCall, LiveCalls};
 use super::{align, events, repeats, row};
-use crate::model::{ConversationId, DeliveryKey, NewTurn, Timestamp, Turn};
+use crate::metrics::METRICS;
+use crate::model::{ConversationId, DeliveryKey, NewTurn, Speaker, Timestamp, Turn};
 use crate::store::{Outcome, Page, Rejection, Result, StoredTurn, TurnOrder, TurnQuery, Written};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, named_params, params};
 use std::collections::HashMap;
@@ -55,7 +56,7 @@ impl<'a> Batch<'a> {
                 ])
             })
             .doing("storing a turn")?;
-        call.count(turn.timestamp, digest);
+        call.count(turn.speaker, turn.timestamp, digest);
         Ok(Ok(Written::Turn(StoredTurn {
             transcription_id: transaction.last_insert_rowid(),
             sequence_number: call.turn_count,
@@ -127,9 +128,15 @@ impl<'a> Batch<'a> {
 
     /// To be called when the transaction is committed.
     pub(super) fn committed(self) {
-        for (id, call) in self.calls {
+        let mut stored = Fresh::default();
+        for (id, mut call) in self.calls {
+            let Fresh { agent, driver } = std::mem::take(&mut call.fresh);
+            stored.agent += agent;
+            stored.driver += driver;
             self.live.put(id, call);
         }
+        METRICS.turns_stored_total.with_label_values(&[Speaker::Agent.as_str()]).inc_by(stored.agent);
+        METRICS.turns_stored_total.with_label_values(&[Speaker::Driver.as_str()]).inc_by(stored.driver);
     }
 }
 

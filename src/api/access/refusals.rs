@@ -1,0 +1,90 @@
+//! How often each address was refused of late. Bounded: of many addresses, those refused longest ago are forgotten.
+
+use hashlink::LruCache;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How many addresses are remembered.
+const ADDRESSES: usize = 4096;
+
+/// A count that runs down with time.
+pub(super) struct Refusals {
+    /// The time that makes up for one refusal; none if there is no limit.
+    each: Option<Duration>,
+    /// Until when each address's refusals are made up for, which lies a minute ahead at most.
+    paid: Mutex<LruCache<IpAddr, Instant>>,
+}
+
+/// A minute's worth may come at once.
+const WINDOW: Duration = Duration::from_mins(1);
+
+impl Refusals {
+    pub(super) fn new(a_minute: u32) -> Self {
+        Self { each: WINDOW.checked_div(a_minute), paid: Mutex::new(LruCache::new(ADDRESSES)) }
+    }
+
+    /// Counts one.
+    ///
+    /// # Errors
+    /// It is one too many; the seconds after which the next one is not.
+    pub(super) fn count(&self, address: IpAddr) -> Result<(), u32> {
+        self.count_at(address, Instant::now())
+    }
+
+    fn count_at(&self, address: IpAddr, now: Instant) -> Result<(), u32> {
+        let Some(each) = self.each else { return Ok(()) };
+        // Nothing panics while this is locked, and a count that is not quite right would do no harm.
+        let mut paid = self.paid.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = of_one_client(address);
+        let until = paid.get(&key).map_or(now, |until| now.max(*until)) + each;
+        if until > now + WINDOW {
+            let wait = until - (now + WINDOW);
+            return Err(u32::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(1));
+        }
+        paid.insert(key, until);
+        Ok(())
+    }
+}
+
+/// Whoever has an address of version 6 commonly has all of its 64 lower bits.
+fn of_one_client(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_minutes_worth_may_come_at_once_and_then_one_at_a_time() {
+        let refusals = Refusals::new(30);
+        let (one, other) = ("203.0.113.9".parse().unwrap(), "203.0.113.10".parse().unwrap());
+        let start = Instant::now();
+        for _ in 0..30 {
+            assert_eq!(refusals.count_at(one, start), Ok(()));
+        }
+        assert_eq!(refusals.count_at(one, start), Err(2));
+        assert_eq!(refusals.count_at(other, start), Ok(()), "another address has its own count");
+        assert_eq!(refusals.count_at(one, start + Duration::from_millis(1500)), Err(1));
+        assert_eq!(refusals.count_at(one, start + Duration::from_secs(2)), Ok(()));
+        assert_eq!(refusals.count_at(one, start + Duration::from_secs(2)), Err(2));
+        for _ in 0..30 {
+            assert_eq!(refusals.count_at(one, start + Duration::from_mins(2)), Ok(()));
+        }
+    }
+
+    #[test]
+    fn neighbours_of_version_6_count_as_one_and_0_is_no_limit() {
+        let refusals = Refusals::new(1);
+        let now = Instant::now();
+        assert_eq!(refusals.count_at("2001:db8::1".parse().unwrap(), now), Ok(()));
+        assert!(refusals.count_at("2001:db8::2".parse().unwrap(), now).is_err());
+        assert_eq!(refusals.count_at("2001:db8:0:1::1".parse().unwrap(), now), Ok(()));
+        let refusals = Refusals::new(0);
+        assert!((0..1000).all(|_| refusals.count_at("::1".parse().unwrap(), now).is_ok()));
+    }
+}

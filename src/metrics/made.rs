@@ -1,0 +1,159 @@
+//! How metrics are made of what is said about them in one line: names get their prefix, and what has labels whose values
+//! are known is 0 from the start, so that a rate can be taken of the first event too.
+
+use prometheus::core::Collector;
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+use std::fmt::Write as _;
+
+/// Before each name.
+const PREFIX: &str = "transcribe_hook";
+
+pub(super) fn registry() -> Registry {
+    Registry::new_custom(Some(PREFIX.to_owned()), None).expect("the prefix is a valid name")
+}
+
+pub(super) fn text(registry: &Registry) -> String {
+    TextEncoder::new().encode_to_string(&registry.gather()).expect("a string takes everything")
+}
+
+/// Without labels or buckets.
+pub(super) struct Plain;
+
+/// With labels whose values are all known.
+pub(super) struct By {
+    labels: &'static [&'static str],
+    values: &'static [&'static [&'static str]],
+}
+
+/// With buckets, and perhaps labels.
+pub(super) struct Spread {
+    buckets: &'static [f64],
+    labels: &'static [&'static str],
+}
+
+pub(super) const fn plain() -> Plain {
+    Plain
+}
+
+/// One for each of all combinations of `values`, of which there is one list for each of `labels`.
+pub(super) const fn by(labels: &'static [&'static str], values: &'static [&'static [&'static str]]) -> By {
+    By { labels, values }
+}
+
+/// Counted by the least of `buckets` that is not exceeded.
+pub(super) const fn spread(buckets: &'static [f64], labels: &'static [&'static str]) -> Spread {
+    Spread { buckets, labels }
+}
+
+impl Plain {
+    #[expect(clippy::unused_self, reason = "as of the others")]
+    pub(super) fn labels(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+}
+
+impl By {
+    pub(super) fn labels(&self) -> Vec<&'static str> {
+        self.labels.to_vec()
+    }
+
+    fn combinations(&self) -> Vec<Vec<&'static str>> {
+        self.values.iter().fold(vec![vec![]], |begun, values| {
+            let longer = |begun: &Vec<&'static str>| {
+                let begun = begun.clone();
+                values.iter().map(move |value| begun.iter().copied().chain([*value]).collect())
+            };
+            begun.iter().flat_map(longer).collect()
+        })
+    }
+}
+
+impl Spread {
+    pub(super) fn labels(&self) -> Vec<&'static str> {
+        self.labels.to_vec()
+    }
+
+    fn opts(&self, name: &str, help: &str) -> HistogramOpts {
+        HistogramOpts::new(name, help).buckets(self.buckets.to_vec())
+    }
+}
+
+/// A kind of metric, made and registered.
+pub(super) trait Make<Said>: Sized {
+    const KIND: &'static str;
+    fn make(registry: &Registry, name: &str, help: &str, said: Said) -> Self;
+}
+
+/// Names and labels stand in this program, so that a wrong one is found by the first start.
+const VALID: &str = "the metric is well-formed and its name is used once";
+
+fn registered<M: Collector + Clone + 'static>(registry: &Registry, metric: prometheus::Result<M>) -> M {
+    let metric = metric.expect(VALID);
+    registry.register(Box::new(metric.clone())).expect(VALID);
+    metric
+}
+
+macro_rules! plainly_made {
+    ($($kind:ident $word:literal;)+) => { $(
+        impl Make<Plain> for $kind {
+            const KIND: &'static str = $word;
+            fn make(registry: &Registry, name: &str, help: &str, _: Plain) -> Self {
+                registered(registry, $kind::new(name, help))
+            }
+        }
+    )+ };
+}
+
+plainly_made! {
+    IntCounter "counter";
+    IntGauge "gauge";
+    Gauge "gauge";
+}
+
+macro_rules! made_by_labels {
+    ($($kind:ident $word:literal;)+) => { $(
+        impl Make<By> for $kind {
+            const KIND: &'static str = $word;
+            fn make(registry: &Registry, name: &str, help: &str, by: By) -> Self {
+                let metric = registered(registry, $kind::new(Opts::new(name, help), by.labels));
+                for values in by.combinations() {
+                    metric.with_label_values(&values);
+                }
+                metric
+            }
+        }
+    )+ };
+}
+
+made_by_labels! {
+    IntCounterVec "counter";
+    IntGaugeVec "gauge";
+}
+
+impl Make<Spread> for Histogram {
+    const KIND: &'static str = "histogram";
+    fn make(registry: &Registry, name: &str, help: &str, spread: Spread) -> Self {
+        registered(registry, Self::with_opts(spread.opts(name, help)))
+    }
+}
+
+impl Make<Spread> for HistogramVec {
+    const KIND: &'static str = "histogram";
+    fn make(registry: &Registry, name: &str, help: &str, spread: Spread) -> Self {
+        registered(registry, Self::new(spread.opts(name, help), spread.labels))
+    }
+}
+
+/// A row for each of (name, kind, labels, meaning).
+pub(super) fn table(described: &[(&str, &str, Vec<&str>, &str)]) -> String {
+    let mut table = String::from("| metric | kind | labels | meaning |\n| --- | --- | --- | --- |\n");
+    for (name, kind, labels, meaning) in described {
+        let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+        let labels = labels.join(", ");
+        writeln!(table, "| `{PREFIX}_{name}` | {kind} | {labels} | {meaning} |").expect("a string takes everything");
+    }
+    table
+}

@@ -1,0 +1,72 @@
+//! `/metrics`, for Prometheus.
+//!
+//! What costs I/O or SQL is asked for when somebody scrapes, by one scrape at a time, off the threads that serve, and
+//! not waited for long: a scrape that finds another one asking, or the disk hanging, answers what was last known.
+
+use crate::metrics::{MEDIA_TYPE, METRICS};
+use crate::store::Store;
+use crate::writer::Writer;
+use poem::{Endpoint, Request, Response};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// How long a scrape waits for what has to be asked for. Prometheus itself waits ten seconds.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Up to how many open calls are counted: some milliseconds' work.
+const MOST_CALLS: u32 = 100_000;
+
+/// The endpoint.
+#[derive(Clone)]
+pub(super) struct Scrape {
+    store: Arc<dyn Store>,
+    writer: Writer,
+    asking: Arc<Semaphore>,
+}
+
+impl Scrape {
+    pub(super) fn new(store: Arc<dyn Store>, writer: Writer) -> Self {
+        Self { store, writer, asking: Arc::new(Semaphore::new(1)) }
+    }
+
+    async fn ask(&self) {
+        METRICS.write_queue_depth.set(whole(self.writer.waiting() as u64));
+        let Ok(place) = self.asking.clone().try_acquire_owned() else { return };
+        let store = self.store.clone();
+        let asked = tokio::task::spawn_blocking(move || {
+            ask(&*store);
+            drop(place);
+        });
+        let _ = tokio::time::timeout(PATIENCE, asked).await;
+    }
+}
+
+impl Endpoint for Scrape {
+    type Output = Response;
+
+    async fn call(&self, _: Request) -> poem::Result<Response> {
+        self.ask().await;
+        Ok(Response::builder().content_type(MEDIA_TYPE).body(METRICS.text()))
+    }
+}
+
+/// Sets the metrics that are states. What cannot be had keeps its last value.
+fn ask(store: &dyn Store) {
+    match store.sizes() {
+        Ok(sizes) => {
+            METRICS.db_size_bytes.set(whole(sizes.database));
+            METRICS.wal_size_bytes.set(whole(sizes.log));
+            METRICS.disk_free_bytes.set(whole(sizes.free));
+        }
+        Err(error) => tracing::warn!(%error, "the size of the database cannot be had for the metrics"),
+    }
+    match store.open_calls(MOST_CALLS) {
+        Ok(calls) => METRICS.calls_open.set(whole(calls)),
+        Err(error) => tracing::warn!(%error, "open calls cannot be counted for the metrics"),
+    }
+}
+
+fn whole(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,71 @@
+//! Moving the log into the database file, which only the writing connection of the database's service does: when the log
+//! has grown, and when nothing else is to be done. Each time is measured. And how much room both files take.
+
+use super::error::Context as _;
+use crate::metrics::METRICS;
+use crate::store::{Result, Sizes};
+use rusqlite::{Connection, ErrorCode};
+use std::ffi::c_int;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use std::{fs, io};
+
+/// The log is folded into the database when it has grown to this many pages (16 MB); smaller means more often.
+const PAGES: c_int = 4000;
+
+/// What `PRAGMA wal_autocheckpoint` would do, but measured.
+pub(super) fn whenever_grown(connection: &Connection) {
+    // An error given back here would make a commit that is on disk look failed.
+    connection.wal_hook(Some(|log, pages| {
+        if pages >= PAGES {
+            let started = Instant::now();
+            note(started, log.checkpoint().err().as_ref());
+        }
+        Ok(())
+    }));
+}
+
+/// Moves the whole log into the database file and empties it, and returns whether it could: a reader or another
+/// process may be in the way, and is not waited for, since new turns would wait too.
+pub(super) fn fold_log_in(connection: &Connection, busy_timeout: Duration) -> Result<bool> {
+    const DOING: &str = "folding the log in";
+    connection.busy_timeout(Duration::ZERO).doing(DOING)?;
+    let started = Instant::now();
+    let busy: rusqlite::Result<bool> = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+    note(started, busy.as_ref().err());
+    connection.busy_timeout(busy_timeout).doing(DOING)?;
+    busy.map(|busy| !busy).doing(DOING)
+}
+
+fn note(started: Instant, error: Option<&rusqlite::Error>) {
+    /// So that the log tells of the first failure of several, and not of each commit's.
+    static FAILING: AtomicBool = AtomicBool::new(false);
+    let busy = error.is_some_and(|error| error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy));
+    match error {
+        Some(error) if !busy => {
+            METRICS.checkpoint_failures_total.inc();
+            if !FAILING.swap(true, Ordering::Relaxed) {
+                tracing::error!(%error, "the log cannot be moved into the database file, and grows until it can");
+            }
+        }
+        _ => {
+            METRICS.checkpoint_duration_seconds.observe(started.elapsed().as_secs_f64());
+            FAILING.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+/// See [`crate::store::Store::sizes`].
+pub(super) fn sizes(path: &Path) -> io::Result<Sizes> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let log = match fs::metadata(log) {
+        Ok(log) => log.len(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(error),
+    };
+    let system = rustix::fs::statvfs(path)?;
+    let free = system.f_bavail.saturating_mul(system.f_frsize);
+    Ok(Sizes { database: fs::metadata(path)?.len(), log, free })
+}

@@ -1,0 +1,257 @@
+//! `/metrics`: what is counted is what happened, in a form that Prometheus takes, and nothing of calls is in it.
+
+use crate::harness::{Service, TURNS, wait_for};
+use crate::ingest::turn;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
+use transcribe_hook::model::Timestamp;
+use transcribe_hook::secret::Secret;
+use transcribe_hook::signature::sign;
+
+const HISTORY: &str = "/webhooks/elevenlabs/history";
+const POST_CALL: &str = "/webhooks/elevenlabs/post-call";
+const SECRET: &str = "wsec_0123456789abcdef0123456789abcdef";
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+/// All samples of a scrape, by name and labels as they stand there.
+struct Scrape(BTreeMap<String, String>);
+
+impl Scrape {
+    fn of(text: &str) -> Self {
+        let samples = text.lines().filter(|line| !line.starts_with('#')).map(|line| {
+            let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line:?} is no sample"));
+            (series.to_owned(), value.to_owned())
+        });
+        Self(samples.collect())
+    }
+
+    fn take(service: &Service) -> Self {
+        Self::of(&service.get("/metrics").expect(200).text)
+    }
+
+    /// A sample by its name without the prefix, with its labels.
+    #[track_caller]
+    fn get<N: FromStr>(&self, series: &str) -> N {
+        let value = self.0.get(&format!("transcribe_hook_{series}")).unwrap_or_else(|| panic!("there is no {series}"));
+        value.parse().unwrap_or_else(|_| panic!("{series} is {value}"))
+    }
+
+    #[track_caller]
+    fn whole(&self, series: &str) -> u64 {
+        self.get(series)
+    }
+
+    /// How often a webhook was answered so.
+    #[track_caller]
+    fn webhook(&self, endpoint: &str, outcome: &str) -> u64 {
+        self.whole(&format!("webhook_requests_total{{endpoint=\"{endpoint}\",outcome=\"{outcome}\"}}"))
+    }
+
+    /// All outcomes of a webhook that happened.
+    fn outcomes(&self, endpoint: &str) -> BTreeMap<&str, u64> {
+        let start = format!("transcribe_hook_webhook_requests_total{{endpoint=\"{endpoint}\",outcome=\"");
+        self.0
+            .iter()
+            .filter_map(|(series, value)| {
+                Some((series.strip_prefix(&start)?.strip_suffix("\"}")?, value.parse().unwrap()))
+            })
+            .filter(|(_, value)| *value > 0)
+            .collect()
+    }
+}
+
+fn promtool(text: &str) {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/promtool/usr/bin/promtool");
+    let program = if own.exists() { own } else { "promtool".into() };
+    let mut child = Command::new(program)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("tests/run has put promtool there");
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let out = child.wait_with_output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(out.status.success() && said.is_empty(), "promtool says: {said}");
+}
+
+#[test]
+fn prometheus_itself_takes_the_metrics_and_finds_nothing_to_remark() {
+    let service = Service::start();
+    let first = service.get("/metrics").expect(200);
+    assert_eq!(first.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    promtool(&first.text);
+    service.deliver(&turn("conv_a", 1)).expect(201);
+    service.deliver(&json!({})).expect(400);
+    service.get("/api/v1/calls/conv_a").expect(200);
+    let later = service.get("/metrics").expect(200).text;
+    promtool(&later);
+    assert!(later.contains("transcribe_hook_build_info{version=\"0.1.0\"} 1"), "{later}");
+}
+
+#[test]
+fn each_delivery_of_a_turn_is_counted_by_what_became_of_it() {
+    let service = Service::start();
+    let before = Scrape::take(&service);
+    assert_eq!(before.webhook("transcription", "stored"), 0, "each is there before the first");
+    for n in 0..5 {
+        service.deliver(&turn("conv_a", n)).expect(201);
+    }
+    service.deliver(&turn("conv_a", 4)).expect(201);
+    service.deliver(&turn("conv_b", 1)).expect(201);
+    service.deliver(&json!({"conversation_id": "conv_a"})).expect(400);
+    service.get(TURNS).expect(405);
+    service.post_raw(TURNS, &[("content-type", "text/plain")], b"hello").expect(415);
+    let keyed = [JSON, ("idempotency-key", "k")];
+    service.post_raw(TURNS, &keyed, turn("conv_b", 2).to_string().as_bytes()).expect(201);
+    service.post_raw(TURNS, &keyed, turn("conv_b", 3).to_string().as_bytes()).expect(422);
+
+    let after = Scrape::take(&service);
+    let outcomes = after.outcomes("transcription");
+    assert_eq!(outcomes, [("rejected", 4), ("replayed", 1), ("stored", 7)].into());
+    assert_eq!(after.whole("turns_stored_total{speaker=\"driver\"}"), 4);
+    assert_eq!(after.whole("turns_stored_total{speaker=\"agent\"}"), 3);
+    assert_eq!(after.whole("ingest_lag_seconds_count"), 7, "of what was stored, not of repeats");
+    assert_eq!(after.whole("calls_open"), 2);
+    assert_eq!(after.whole("write_queue_depth"), 0);
+    // Each write waited for the one before it, so none shared a commit.
+    assert_eq!(after.whole("write_batch_size_count") - before.whole("write_batch_size_count"), 9);
+    assert_eq!(after.whole("write_batch_size_sum") - before.whole("write_batch_size_sum"), 9);
+    assert_eq!(after.whole("commit_duration_seconds_count") - before.whole("commit_duration_seconds_count"), 9);
+    let taken = |scrape: &Scrape| scrape.get::<f64>("commit_duration_seconds_sum");
+    assert!(taken(&after) > taken(&before));
+    let requests = |status| {
+        after.whole(&format!(
+            "http_request_duration_seconds_count{{method=\"POST\",route=\"{TURNS}\",status=\"{status}\"}}"
+        ))
+    };
+    assert_eq!([201, 400, 415, 422].map(requests), [8, 1, 1, 1]);
+}
+
+#[test]
+fn a_turn_that_comes_late_is_seen_to_come_late_and_one_from_the_future_not_to_come_early() {
+    let service = Service::start();
+    let said = |ago: i64, n: usize| {
+        let at = Timestamp::now().plus_seconds(-ago).unwrap();
+        let mut turn = turn("conv_a", n);
+        turn["timestamp"] = json!(at.to_string());
+        service.deliver(&turn).expect(201);
+    };
+    said(1000, 1);
+    said(-1000, 2);
+    let scrape = Scrape::take(&service);
+    assert_eq!(scrape.whole("ingest_lag_seconds_bucket{le=\"0.1\"}"), 1);
+    assert_eq!(scrape.whole("ingest_lag_seconds_bucket{le=\"300\"}"), 1);
+    assert_eq!(scrape.whole("ingest_lag_seconds_bucket{le=\"3600\"}"), 2);
+    let sum: f64 = scrape.get("ingest_lag_seconds_sum");
+    assert!((1000.0..1010.0).contains(&sum), "{sum}");
+}
+
+#[test]
+fn what_comes_after_a_call_is_counted_by_what_became_of_it() {
+    let service = Service::start_with(&["--elevenlabs-secret", SECRET]);
+    let post = |body: &str| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let signature = sign(&Secret::new(SECRET).unwrap(), now.cast_signed(), body.as_bytes());
+        service.post_raw(POST_CALL, &[JSON, ("ElevenLabs-Signature", &signature)], body.as_bytes())
+    };
+    let record = json!({
+        "type": "post_call_transcription", "event_timestamp": 1_790_596_855,
+        "data": {
+            "conversation_id": "conv_a", "agent_id": "agent_1", "status": "done",
+            "transcript": [
+                {"role": "agent", "message": "Hello, this is dispatch.", "time_in_call_secs": 0},
+                {"role": "user", "message": "Go ahead.", "time_in_call_secs": 2},
+                {"role": "agent", "message": "Where are you?", "time_in_call_secs": 3},
+            ],
+            "metadata": {"start_time_unix_secs": 1_790_596_800, "call_duration_secs": 5},
+        },
+    });
+    post(&record.to_string()).expect(200);
+    post(&record.to_string()).expect(200);
+    post("no JSON").expect(200);
+    service.post_raw(POST_CALL, &[JSON], b"{}").expect(401);
+    post(
+        &json!({"type": "post_call_audio", "event_timestamp": 1, "data": {"conversation_id": "conv_a", "full_audio": "AAAA"}})
+            .to_string(),
+    )
+    .expect(200);
+    let history = json!({
+        "conversation_id": "conv_b", "timestamp": "2026-09-28T12:00:08Z",
+        "history": json!({"entries": [{"role": "user", "message": "Yeah."}]}).to_string(),
+    });
+    service.post(HISTORY, &history).expect(200);
+    service.post(HISTORY, &json!({"conversation_id": ""})).expect(400);
+
+    let scrape = Scrape::take(&service);
+    let expected = [("dropped", 1), ("quarantined", 1), ("replayed", 1), ("stored", 1), ("unauthorized", 1)];
+    assert_eq!(scrape.outcomes("post-call"), expected.into());
+    assert_eq!(scrape.outcomes("history"), [("rejected", 1), ("stored", 1)].into());
+    assert_eq!(scrape.whole("turns_stored_total{speaker=\"agent\"}"), 2, "turns that a record added are stored too");
+    assert_eq!(scrape.whole("turns_stored_total{speaker=\"driver\"}"), 2);
+    assert_eq!(scrape.whole("recordings_total{outcome=\"dropped\"}"), 1);
+    assert_eq!(scrape.whole("recordings_total{outcome=\"kept\"}"), 0);
+}
+
+#[test]
+fn nothing_that_a_client_makes_up_becomes_a_label() {
+    let service = Service::start();
+    service.deliver(&turn("conv_never_in_metrics", 1)).expect(201);
+    service.get("/api/v1/calls/conv_never_in_metrics").expect(200);
+    service.get("/api/v1/calls/conv_never_in_metrics_either").expect(404);
+    service.get("/never_in_metrics").expect(404);
+    let mut raw = TcpStream::connect(service.address()).unwrap();
+    write!(raw, "NEVER_IN_METRICS /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    let text = wait_for("the made-up method to be counted", || {
+        let text = service.get("/metrics").expect(200).text;
+        text.contains("method=\"other\",route=\"/healthz\",status=\"405\"").then_some(text)
+    });
+    assert!(!text.to_lowercase().contains("never_in_metrics"), "{text}");
+    assert!(text.contains("method=\"GET\",route=\"(unknown)\",status=\"404\""), "{text}");
+    assert!(text.contains("route=\"/api/v1/calls/{conversation_id}\",status=\"200\""), "{text}");
+}
+
+#[test]
+fn a_client_that_goes_away_before_its_answer_is_counted_as_such() {
+    let service = Service::start();
+    let mut raw = TcpStream::connect(service.address()).unwrap();
+    let head = "content-type: application/json\r\ncontent-length: 400\r\n\r\n{";
+    write!(raw, "POST {TURNS} HTTP/1.1\r\nhost: x\r\n{head}").unwrap();
+    drop(raw);
+    wait_for("the hang-up to be counted", || {
+        let scrape = Scrape::take(&service);
+        let counted = scrape.webhook("transcription", "abandoned") + scrape.webhook("transcription", "rejected");
+        (counted == 1).then_some(())
+    });
+}
+
+#[test]
+fn the_sizes_are_those_of_the_files_and_the_log_that_is_folded_in_is_measured() {
+    let service = Service::start();
+    let before = Scrape::take(&service);
+    for n in 0..200 {
+        service.deliver(&turn("conv_a", n)).expect(201);
+    }
+    let grown = Scrape::take(&service);
+    assert!(grown.whole("wal_size_bytes") > 100_000, "each turn is in the log first");
+    let free = grown.whole("disk_free_bytes");
+    assert!(free > 1 << 20, "{free}");
+    // Some quiet seconds later the log is folded in.
+    wait_for("the log to be folded in", || {
+        let scrape = Scrape::take(&service);
+        let folded =
+            scrape.whole("checkpoint_duration_seconds_count") > before.whole("checkpoint_duration_seconds_count");
+        (folded && scrape.whole("wal_size_bytes") == 0).then_some(())
+    });
+    let size = std::fs::metadata(service.database()).unwrap().len();
+    assert_eq!(Scrape::take(&service).whole("db_size_bytes"), size);
+    assert!(size > before.whole("db_size_bytes"));
+    assert_eq!(Scrape::take(&service).whole("checkpoint_failures_total"), 0);
+}
