@@ -7,9 +7,12 @@ use crate::platform::sample;
 use crate::whole_call::{CALL, FIRST, SECRET, deliver, post_signed};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use flate2::read::GzDecoder;
+use serde_json::json;
+use std::io::Read as _;
 use std::process::Command;
 use transcribe_hook::model::Timestamp;
+use transcribe_hook::platform::tool::{Kind, Settings, configuration};
 
 const PARKED: &str = "Yeah, I'm parked at the Pilot in Gary.";
 const CUT_OFF: &str = "Great. Your reefer is reading forty five degrees. Could you check the set...";
@@ -87,7 +90,7 @@ fn a_call_is_read_as_a_conversation_with_what_the_record_made_of_it() {
     let facts = ["Reefer temperature check", "Maria Kowalski", "the call’s variable driver_id", "Goal met"];
     page.step("facts", json!({ "texts": facts }));
     page.step("facts", json!({"texts": ["reefer set point f", "34", "heard more than once", "English"]}));
-    let copied = ["Maria Kowalski", &format!("[0:02] Agent: {FIRST}"), &format!("[0:16] Driver: {LAST}")];
+    let copied = ["Maria Kowalski", &format!("[0:02] Agent: {FIRST}"), &format!("[0:17] Driver: {LAST}")];
     page.step("copied", json!({ "lines": copied }));
     page.step("printed", json!({ "words": words }));
     page.step("seek", json!({"number": 4, "seconds": 11}));
@@ -163,7 +166,7 @@ fn words_are_found_marked_and_lead_to_their_turn() {
     let service = some_calls(&[]);
     let page = Page::open(&service.url("/"), json!({}));
     page.step("live", json!({}));
-    let found = [format!("Driver: Ten miles, the reefer is fine."), format!("Agent: {CUT_OFF}")];
+    let found = ["Driver: Ten miles, the reefer is fine.".to_owned(), format!("Agent: {CUT_OFF}")];
     let step = json!({"words": "reefer", "found": found, "marked": ["reefer", "reefer"]});
     crate::harness::wait_for("the index", || {
         (service.get("/api/v1/search?q=reefer").json()["data"].as_array()?.len() == 2).then_some(())
@@ -243,16 +246,16 @@ fn the_first_run_shows_a_command_that_works_and_the_tool_that_is_generated() {
     let service = Service::start();
     let page = Page::open(&service.url("/"), json!({}));
     let shown = page.step("firstRun", json!({}));
-    let generated = crate::harness::run(&["generate", "elevenlabs-tool", "--url", &service.url("")]);
-    assert_eq!(shown["tool"], serde_json::from_slice::<Value>(&generated.stdout).unwrap());
+    let settings = Settings { base_url: &service.url(""), secret_id: None, driver_variable: None };
+    assert_eq!(shown["tool"], configuration(Kind::History, settings));
     let command = shown["command"].as_str().unwrap();
     assert!(command.contains(&service.url(TURNS)), "{command}");
     let out = Command::new("sh").args(["-euc", command]).output().unwrap();
     assert!(String::from_utf8_lossy(&out.stdout).contains("201 Created"), "{out:?}");
     // The first call opens by itself.
     page.step("heard", json!({"words": ["Yeah, I am parked at the Joliet terminal."]}));
-    let phone = Page::open(&Service::start().url("/"), json!({"phone": true, "dark": true}));
-    drop(phone);
+    let empty = Service::start();
+    Page::open(&empty.url("/"), json!({"phone": true, "dark": true})).step("firstRun", json!({}));
 }
 
 /// Greatest weight of the first page with a full page of calls, in bytes over the wire.
@@ -298,10 +301,14 @@ fn the_files_are_packed_kept_for_good_and_bound_to_this_service() {
         assert_eq!(plain.header("content-encoding"), None);
         assert_eq!(plain.header("x-content-type-options"), Some("nosniff"));
         assert!(!plain.text.contains("http://") || file.ends_with("svg") || plain.text.contains("w3.org"), "{file}");
-        let packed = service.get_with(file, &[("accept-encoding", "br;q=1.0, gzip;q=0.8")]).expect(200);
-        assert_eq!(packed.header("content-encoding"), Some("gzip"), "{file}");
-        assert_ne!(packed.header("etag"), plain.header("etag"));
-        assert_eq!(packed.header("vary"), Some("Accept-Encoding"));
+        let mut packed =
+            ureq::get(service.url(file)).header("accept-encoding", "br;q=1.0, gzip;q=0.8").call().unwrap();
+        assert_eq!(packed.headers()["content-encoding"], "gzip", "{file}");
+        assert_eq!(packed.headers()["vary"], "Accept-Encoding", "{file}");
+        assert_ne!(packed.headers()["etag"].to_str().ok(), plain.header("etag"), "{file}");
+        let mut unpacked = String::new();
+        GzDecoder::new(packed.body_mut().as_reader()).read_to_string(&mut unpacked).unwrap();
+        assert_eq!(unpacked, plain.text, "{file}");
         let refused = service.get_with(file, &[("accept-encoding", "gzip;q=0")]).expect(200);
         assert_eq!(refused.header("content-encoding"), None, "{file}");
         service.get(&file.replace("/assets/", "/assets/0")).expect_error(404);

@@ -24,7 +24,7 @@ const main = byId("main");
 const narrow = filters();
 const listed = el("div", { class: "scroll" });
 const searched = el("div", { class: "scroll", hidden: true });
-show(listPane, narrow.element, listed, searched);
+show(listPane, el("h1", { class: "unseen" }, "Calls"), narrow.element, listed, searched);
 
 /** Whether the service has no call at all, as far as is known. */
 let firstRun = false;
@@ -220,8 +220,9 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") {
     if (typing) /** @type {HTMLElement} */ (event.target).blur();
     else if (current().call !== null) {
+      const row = (searched.hidden ? listed : searched).querySelector("a[aria-current]");
       leave();
-      listPane.querySelector(/** @type {any} */ ("a[aria-current], a[data-call]"))?.focus();
+      /** @type {HTMLElement | null} */ (row)?.focus();
     }
     return;
   }

@@ -172,7 +172,7 @@ export class Turns {
     const at = time(turn.timestamp, "seconds");
     if (!this.hasAudio) return at;
     const offset = duration((Date.parse(turn.timestamp) - Date.parse(this.call.call_start_time)) / 1000);
-    return el("button", { type: "button", class: "at", title: `Play from ${offset}`, "aria-label": `Play from ${offset}`, onclick: () => this.seek(turn.timestamp) }, at);
+    return el("button", { type: "button", class: "at", title: `Play from ${offset}`, onclick: () => this.seek(turn.timestamp) }, at, el("span", { class: "unseen" }, `, play from ${offset}`));
   }
 
   /** @param {boolean} hasAudio */
