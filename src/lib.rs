@@ -156,6 +156,7 @@ pub mod secret;
 pub mod server;
 pub mod signature;
 pub mod store;
+pub mod tail;
 pub mod telemetry;
 pub mod viewer;
 pub mod writer;

@@ -15,10 +15,11 @@ use transcribe_hook::api::signed::PostCallSettings;
 use transcribe_hook::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
 use transcribe_hook::server::{self, Edge, Settings};
 use transcribe_hook::store::{
-    self, CallQuery, Counts, NewCall, Outcome, Page, Sizes, Store, StoredTurn, TurnQuery, Write, Written,
+    self, CallQuery, Counts, NewCall, Outcome, Page, Position, Scope, Since, Sizes, Store, StoredTurn, Touched,
+    TurnQuery, Write, Written,
 };
 use transcribe_hook::writer::Limits;
-use transcribe_hook::{api, ingest, telemetry};
+use transcribe_hook::{api, ingest, tail, telemetry};
 
 /// What is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -53,6 +54,8 @@ async fn serve(without: Without) -> Result<()> {
                 access: AccessSettings::default(),
                 proxies: Proxies::default(),
                 post_call: PostCallSettings::closed(),
+                streams: tail::Limits { streams: 0, heartbeat: Duration::from_secs(15) },
+                send_timeout: Duration::from_secs(30),
                 backfill: None,
             };
             server::serve(listener, Arc::new(NullStore::default()), settings, stop).await?;
@@ -167,6 +170,18 @@ impl Store for NullStore {
 
     fn dispatch(&self, _: &ConversationId) -> store::Result<Option<Dispatch>> {
         Ok(None)
+    }
+
+    fn head(&self) -> store::Result<Position> {
+        Ok(Position::default())
+    }
+
+    fn since(&self, _: &Scope, after: Position, _: Position) -> store::Result<Since> {
+        Ok(Since { changes: Vec::new(), end: after, has_more: false, over: false })
+    }
+
+    fn touched(&self, _: Position, until: Position) -> store::Result<Touched> {
+        Ok(Touched { end: until, ..Touched::default() })
     }
 
     fn open_calls(&self, _: u32) -> store::Result<u64> {

@@ -75,7 +75,7 @@ impl From<model::Source> for Source {
 /// One dialogue turn.
 #[derive(Debug, Object)]
 #[oai(example)]
-struct Transcription {
+pub(super) struct Transcription {
     /// The `transcription_id` of the delivery's answer; unique over all calls.
     id: i64,
     /// The call that it belongs to.

@@ -4,6 +4,7 @@ use super::DatabaseArgs;
 use super::access::AccessArgs;
 use super::backfill::PlatformArgs;
 use super::post_call::PostCallArgs;
+use super::streams::StreamArgs;
 use crate::api::access::AccessSettings;
 use crate::server::{self, Settings};
 use crate::store::sqlite::{Options, SqliteStore};
@@ -55,6 +56,8 @@ pub(super) struct ServeArgs {
         value_parser = humantime::parse_duration,
     )]
     stale_after: Duration,
+    #[command(flatten)]
+    streams: StreamArgs,
     #[command(flatten)]
     post_call: PostCallArgs,
     #[command(flatten)]
@@ -130,6 +133,8 @@ async fn serve(args: &ServeArgs, access: AccessSettings) -> Result<()> {
         access,
         proxies: args.access.proxies(),
         post_call,
+        streams: args.streams.limits(),
+        send_timeout: args.streams.send_timeout,
         backfill,
     };
     server::serve(listener, store, settings, stop).await?;

@@ -1,12 +1,13 @@
 //! The running service: the route tree, the order of its layers, and the order in which it stops.
 //!
-//! Stopping: no more connections are taken, idle ones are closed, requests under way get some seconds to end, then the
+//! Stopping: no more connections are taken, idle ones are closed, live streams are ended, requests under way get some seconds to end, then the
 //! writer does what is still queued, and last the database is folded into its one file.
 
 mod docs;
 mod edge;
 mod routes;
 mod scrape;
+mod sockets;
 mod stale;
 
 pub use edge::Edge;
@@ -19,6 +20,7 @@ use crate::api::signed::{Gate, PostCallSettings};
 use crate::backfill::{Periodic, StoreKeeper};
 use crate::platform::client::Client;
 use crate::store::Store;
+use crate::tail::{self, Tail};
 use crate::viewer;
 use crate::writer::{Limits, WriteError, Writer};
 use poem::listener::TcpAcceptor;
@@ -48,6 +50,10 @@ pub struct Settings {
     pub proxies: Proxies,
     /// What is taken after a call.
     pub post_call: PostCallSettings,
+    /// Bounds of the live streams.
+    pub streams: tail::Limits,
+    /// How long a client may take nothing of what it is sent.
+    pub send_timeout: Duration,
     /// By whom, and how often, the ends of calls that did not come are fetched.
     pub backfill: Option<(Client, Duration)>,
 }
@@ -104,11 +110,16 @@ pub async fn serve(
     settings: Settings,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
+    sockets::allow_many_connections();
+    sockets::cut_stuck_connections(&listener, settings.send_timeout).map_err(ServeError::Io)?;
     let (writer, mut writer_thread) = Writer::start(store.clone(), settings.writing).map_err(ServeError::Io)?;
     let _backfill = settings.backfill.map(|(client, every)| fetch(client, every, &store, &writer)).transpose()?;
     let stale = settings.stale_after.map(|after| stale::end_stale_calls(writer.clone(), after));
     let access = Access::new(&settings.access);
-    let service = api::service(store.clone(), writer.clone(), Gate::new(settings.post_call), access.clone());
+    let tail = Tail::new(store.clone(), settings.streams, api::EVENT);
+    let follow = tokio::spawn(tail.clone().follow(writer.committed()));
+    let gate = Gate::new(settings.post_call);
+    let service = api::service(store.clone(), writer.clone(), gate, access.clone(), tail.clone());
     let document = service.spec();
     let others: Vec<_> = ["/docs", "/openapi.json", "/metrics"].into_iter().chain(viewer::PATHS).collect();
     let routes = routes::Routes::of(&document, &others);
@@ -129,6 +140,8 @@ pub async fn serve(
             () = stop => tracing::info!("stopping: no more connections are taken"),
             () = writer_thread.died() => tracing::error!("the writer's thread ended by itself"),
         }
+        // They are requests under way, which would not end by themselves.
+        tail.close();
         // Nobody is there to receive it only when the server has failed already.
         let _ = died_tx.send(writer_thread);
     };
@@ -139,6 +152,8 @@ pub async fn serve(
     if let Some(stale) = stale {
         stale.abort();
     }
+    // It ends with the streams; when the server has failed, it need not.
+    follow.abort();
     let writer_thread = died_rx.await.map_err(|_| ServeError::WriterDied)?;
     let ended_well = tokio::task::spawn_blocking(move || {
         let ended_well = writer_thread.stop();

@@ -11,10 +11,12 @@ mod absent;
 mod error;
 mod query;
 pub mod sqlite;
+mod tail;
 
 pub use absent::Absent;
 pub use error::{Error, ErrorKind, Result};
 pub use query::{CallKey, CallQuery, Order, Page, TurnKey, TurnOrder, TurnQuery};
+pub use tail::{Change, Position, Scope, Since, Touched};
 
 use crate::fields::Problem;
 use crate::model::{
@@ -213,6 +215,16 @@ pub trait Store: Send + Sync + 'static {
 
     /// One dispatch.
     fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>>;
+
+    /// The place behind everything that is committed.
+    fn head(&self) -> Result<Position>;
+
+    /// What of `scope` was committed after a place, some of it, in order. Of everything, nothing that lies behind
+    /// `until`, which must have been a head; of one call, whatever there is.
+    fn since(&self, scope: &Scope, after: Position, until: Position) -> Result<Since>;
+
+    /// Which calls something was committed of between two places.
+    fn touched(&self, after: Position, until: Position) -> Result<Touched>;
 
     /// How many calls are in progress, counted up to `at_most`.
     fn open_calls(&self, at_most: u32) -> Result<u64>;

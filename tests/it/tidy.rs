@@ -83,7 +83,7 @@ fn data_flows_down_only() {
         &["server"],
         &["viewer"],
         &["api"],
-        &["writer", "ingest", "import", "drivers", "elevenlabs", "events", "platform", "backfill", "recording"],
+        &["writer", "ingest", "import", "drivers", "elevenlabs", "events", "platform", "backfill", "recording", "tail"],
         &["store"],
         &["reconcile"],
         &["fields", "metrics", "model", "secret", "signature"],

@@ -12,6 +12,7 @@
 mod align;
 mod backup;
 mod calls;
+mod changes;
 mod checkpoint;
 mod drivers;
 mod error;
@@ -24,12 +25,15 @@ mod open;
 mod pool;
 mod repeats;
 mod row;
+mod tail;
 mod turns;
 
 pub use backup::{BackupReport, backup};
 pub use open::{OpenError, Options};
 
-use super::{CallQuery, Outcome, Page, Result, Sizes, Store, TurnQuery, Write, Written};
+use super::{
+    CallQuery, Outcome, Page, Position, Result, Scope, Since, Sizes, Store, Touched, TurnQuery, Write, Written,
+};
 use crate::metrics::METRICS;
 use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
 use error::Context as _;
@@ -82,6 +86,7 @@ impl Store for SqliteStore {
         for write in batch {
             if !matches!(write, Write::AppendTurn(_)) {
                 turns.flush(&transaction)?;
+                turns.changes.begin(&transaction)?;
             }
             outcomes.push(match write {
                 Write::AppendTurn(turn) => turns.append(&transaction, turn)?,
@@ -103,6 +108,7 @@ impl Store for SqliteStore {
             });
         }
         turns.flush(&transaction)?;
+        turns.changes.settle(&transaction)?;
         let started = Instant::now();
         transaction.commit().doing("committing")?;
         METRICS.commit_duration_seconds.observe(started.elapsed().as_secs_f64());
@@ -144,6 +150,18 @@ impl Store for SqliteStore {
 
     fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>> {
         drivers::get_dispatch(&*self.readers.get()?, id)
+    }
+
+    fn head(&self) -> Result<Position> {
+        tail::head(&*self.readers.get()?)
+    }
+
+    fn since(&self, scope: &Scope, after: Position, until: Position) -> Result<Since> {
+        tail::since(&mut *self.readers.get()?, scope, after, until)
+    }
+
+    fn touched(&self, after: Position, until: Position) -> Result<Touched> {
+        tail::touched(&mut *self.readers.get()?, after, until)
     }
 
     fn open_calls(&self, at_most: u32) -> Result<u64> {
