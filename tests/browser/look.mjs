@@ -30,16 +30,16 @@ export function until({ page }, condition, argument) {
   return page.waitForFunction(condition, argument);
 }
 
-/** The texts of what fits a selector, in order, as they are seen. */
+/** The texts of what fits a selector, in order, of what is shown, be it in sight or further down. */
 export function texts({ page }, selector) {
-  return page.locator(selector).evaluateAll((elements) => elements.filter((e) => e.checkVisibility()).map((e) => e.innerText.trim()));
+  return page.locator(selector).evaluateAll((elements) => elements.filter((e) => e.checkVisibility()).map((e) => e.textContent.trim()));
 }
 
 /** Waits until the texts of what fits a selector are these. */
 export async function see({ page }, selector, wanted) {
   try {
     await page.waitForFunction(([selector, wanted]) => {
-      const shown = [...document.querySelectorAll(selector)].filter((e) => e.checkVisibility()).map((e) => e.innerText.trim());
+      const shown = [...document.querySelectorAll(selector)].filter((e) => e.checkVisibility()).map((e) => e.textContent.trim());
       return JSON.stringify(shown) === JSON.stringify(wanted);
     }, [selector, wanted]);
   } catch {

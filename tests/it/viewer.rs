@@ -271,7 +271,7 @@ fn the_first_page_is_light_and_the_second_visit_lighter() {
         say(&service, &call, "agent", FIRST, &ago(600 + n));
         service.patch(&format!("/api/v1/calls/{call}"), &json!({"status": "completed"})).expect(200);
     }
-    let page = Page::open(&service.url("/openapi.json"), json!({}));
+    let page = Page::open(&service.url("/"), json!({}));
     let bytes = page.step("weigh", json!({"url": service.url("/"), "rows": 50})).as_i64().unwrap();
     println!("the first page with fifty calls: {bytes} bytes over the wire");
     assert!(bytes <= MAX_WEIGHT, "{bytes} bytes");

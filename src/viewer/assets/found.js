@@ -45,7 +45,7 @@ export class Found {
         announce("Nothing was found");
         return;
       }
-      list.append(...page.data.map((hit) => this.row(hit)));
+      list.append(...page.data.map((/** @type {any} */ hit) => this.row(hit)));
       show(this.scroller, notYet, list, this.rest(list, filter, page.next_cursor, request.signal));
       this.scroller.scrollTop = 0;
       announce(page.has_more ? `${count(page.data.length, "turn")} found, and more` : `${count(page.data.length, "turn")} found`);

@@ -94,6 +94,7 @@ export class CallList {
       this.request = null;
       for (const call of this.late) this.take(call);
       this.draw();
+      if (another) this.scroller.querySelector("a[aria-current]")?.scrollIntoView({ block: "center" });
       this.listen();
       if (another && isNarrowed()) announce(`${count(this.calls.size, "call")}${this.complete ? "" : " and more"}`);
     } catch (error) {
