@@ -38,7 +38,7 @@ function person(call) {
     call.driver_conflict && el("p", { class: "conflict" }, el("strong", null, "May be another driver. "), call.driver_conflict),
     rows([
       ["Name", call.driver_id === null ? "Not known yet" : el("a", { href: addressOf({ driver: call.driver_id, q: "", call: null, turn: null }), title: "Show this driver’s calls" }, el("bdi", null, nameOf(call)))],
-      ["Number", call.driver_id],
+      ["Fleet number", call.driver_id],
       ["Telephone", who?.phone_number ?? call.external_number],
       ["Known by", call.driver_source && (DRIVER_SOURCE[call.driver_source] ?? spaced(call.driver_source))],
     ]));
