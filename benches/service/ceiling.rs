@@ -57,6 +57,7 @@ async fn serve(without: Without) -> Result<()> {
                 streams: tail::Limits { streams: 0, heartbeat: Duration::from_secs(15) },
                 send_timeout: Duration::from_secs(30),
                 backfill: None,
+                metrics: None,
             };
             server::serve(listener, Arc::new(NullStore::default()), settings, stop).await?;
         }

@@ -8,7 +8,9 @@ mod access;
 mod backfill;
 mod backup;
 mod generate;
+mod healthcheck;
 mod import;
+mod metrics;
 mod migrate;
 mod post_call;
 mod reference;
@@ -53,6 +55,8 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     /// Read kept events of the platform again, all of them or some
     Replay(replay::ReplayArgs),
+    /// Ask a running service whether it can do its work; exits 1 if it cannot
+    Healthcheck(healthcheck::HealthcheckArgs),
     /// Print something made from the program itself
     Generate(generate::GenerateArgs),
 }
@@ -103,6 +107,7 @@ pub fn run() -> ExitCode {
             Command::Backfill(args) => backfill::run(&args),
             Command::Simulate(args) => simulate::run(&args),
             Command::Replay(args) => replay::run(&args),
+            Command::Healthcheck(args) => healthcheck::run(&args),
             Command::Generate(args) => generate::run(&args),
         }
     });

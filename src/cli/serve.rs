@@ -3,6 +3,7 @@
 use super::DatabaseArgs;
 use super::access::AccessArgs;
 use super::backfill::PlatformArgs;
+use super::metrics::MetricsArgs;
 use super::post_call::PostCallArgs;
 use super::streams::StreamArgs;
 use crate::api::access::AccessSettings;
@@ -59,6 +60,8 @@ pub(super) struct ServeArgs {
     #[command(flatten)]
     streams: StreamArgs,
     #[command(flatten)]
+    metrics: MetricsArgs,
+    #[command(flatten)]
     post_call: PostCallArgs,
     #[command(flatten)]
     platform: PlatformArgs,
@@ -100,6 +103,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<()> {
 
 async fn serve(args: &ServeArgs, access: AccessSettings) -> Result<()> {
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
+    let metrics = args.metrics.listener().await?;
     let options =
         Options { path: args.database.database.clone(), busy_timeout: args.write_timeout, readers: args.readers };
     let post_call = args.post_call.settings()?;
@@ -136,6 +140,7 @@ async fn serve(args: &ServeArgs, access: AccessSettings) -> Result<()> {
         streams: args.streams.limits(),
         send_timeout: args.streams.send_timeout,
         backfill,
+        metrics,
     };
     server::serve(listener, store, settings, stop).await?;
     tracing::info!(database = %args.database.database.display(), "stopped; everything is in the one file");

@@ -90,7 +90,7 @@ pub(super) trait Make<Said>: Sized {
 /// Names and labels stand in this program, so that a wrong one is found by the first start.
 const VALID: &str = "the metric is well-formed and its name is used once";
 
-fn registered<M: Collector + Clone + 'static>(registry: &Registry, metric: prometheus::Result<M>) -> M {
+pub(super) fn registered<M: Collector + Clone + 'static>(registry: &Registry, metric: prometheus::Result<M>) -> M {
     let metric = metric.expect(VALID);
     registry.register(Box::new(metric.clone())).expect(VALID);
     metric

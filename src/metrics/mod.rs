@@ -10,8 +10,9 @@
 //! name gets the prefix `transcribe_hook_`. Then record where the thing happens, once it has really happened (after the
 //! commit, not before):
 //!
-//! ```ignore
-//! METRICS.pruned_turns_total.inc_by(erased);
+//! ```
+//! use transcribe_hook::metrics::METRICS;
+//! METRICS.pruned_turns_total.inc_by(200);
 //! METRICS.redactions_total.with_label_values(&["card"]).inc();
 //! ```
 //!
@@ -20,7 +21,9 @@
 //!   is 0 from the start. Never an identifier, a name, an address or words of a call.
 //! - One that is recorded for every turn costs every turn: count in the batch, and add once.
 
+pub mod dashboard;
 mod made;
+mod process;
 
 use made::{Make as _, by, plain, spread};
 pub use prometheus::local::LocalHistogram;
@@ -122,9 +125,19 @@ metrics! {
 }
 
 impl Metrics {
+    /// To be called when the process starts, so that the first turn does not pay for it.
+    pub fn start(&self) {
+        process::start();
+    }
+
+    /// Asks the system about the process.
+    pub fn ask(&self) {
+        process::ask();
+    }
+
     /// All of them, in Prometheus's text format.
     pub fn text(&self) -> String {
-        made::text(&self.registry)
+        made::text(&self.registry) + &process::text()
     }
 }
 

@@ -9,6 +9,7 @@ mod routes;
 mod scrape;
 mod sockets;
 mod stale;
+mod supervisor;
 
 pub use edge::Edge;
 
@@ -56,6 +57,8 @@ pub struct Settings {
     pub send_timeout: Duration,
     /// By whom, and how often, the ends of calls that did not come are fetched.
     pub backfill: Option<(Client, Duration)>,
+    /// Where metrics are given to everybody who connects, besides to whom else they are.
+    pub metrics: Option<TcpListener>,
 }
 
 /// Why the service ended other than by being told to.
@@ -121,19 +124,22 @@ pub async fn serve(
     let gate = Gate::new(settings.post_call);
     let service = api::service(store.clone(), writer.clone(), gate, access.clone(), tail.clone());
     let document = service.spec();
-    let others: Vec<_> = ["/docs", "/openapi.json", "/metrics"].into_iter().chain(viewer::PATHS).collect();
+    let others: Vec<_> = ["/docs", "/openapi.json", scrape::PATH].into_iter().chain(viewer::PATHS).collect();
     let routes = routes::Routes::of(&document, &others);
     let scrape = scrape::Scrape::new(store.clone(), writer.clone());
     let route = Route::new()
         .at("/docs", poem::get(docs::page()))
         .at("/openapi.json", poem::get(docs::document(document)))
-        .at("/metrics", poem::get(scrape))
-        .at(api::TURNS, poem::post(api::turns(writer)))
+        .at(scrape::PATH, poem::get(scrape.clone()))
+        .at(api::TURNS, poem::post(api::turns(writer.clone())))
         .nest("/", viewer::before(service))
         .with(AddData::new(MaxBody(settings.max_body)));
     let app = Edge::new(access.guard(route), routes, settings.proxies);
 
+    let metrics =
+        settings.metrics.map(|listener| scrape::serve(listener, scrape)).transpose().map_err(ServeError::Io)?;
     let acceptor = TcpAcceptor::from_tokio(listener).map_err(ServeError::Io)?;
+    let watchdog = tokio::spawn(supervisor::stay_alive(writer.clone()));
     let (died_tx, died_rx) = tokio::sync::oneshot::channel();
     let stop_or_death = async move {
         tokio::select! {
@@ -142,18 +148,24 @@ pub async fn serve(
         }
         // They are requests under way, which would not end by themselves.
         tail.close();
+        supervisor::stopping();
         // Nobody is there to receive it only when the server has failed already.
         let _ = died_tx.send(writer_thread);
     };
+    supervisor::ready();
     let served = poem::Server::new_with_acceptor(acceptor)
         .run_with_graceful_shutdown(app, stop_or_death, Some(DRAIN))
         .await
         .map_err(ServeError::Io);
+    watchdog.abort();
     if let Some(stale) = stale {
         stale.abort();
     }
     // It ends with the streams; when the server has failed, it need not.
     follow.abort();
+    if let Some(metrics) = metrics {
+        metrics.stop().await;
+    }
     let writer_thread = died_rx.await.map_err(|_| ServeError::WriterDied)?;
     let ended_well = tokio::task::spawn_blocking(move || {
         let ended_well = writer_thread.stop();

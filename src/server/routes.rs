@@ -39,12 +39,17 @@ impl Routes {
                 rules: rules.collect(),
             }
         });
-        let others = others.iter().map(|path| Known {
+        Self(documented.chain(Self::only_read(others).0).collect())
+    }
+
+    /// Paths that are only read and stand in no document.
+    pub(super) fn only_read(paths: &[&str]) -> Self {
+        let known = |path: &&str| Known {
             template: (*path).to_owned(),
             methods: allow(vec!["GET".to_owned()]),
             rules: HashMap::new(),
-        });
-        Self(documented.chain(others).collect())
+        };
+        Self(paths.iter().map(known).collect())
     }
 
     /// The template that a request's path fits.

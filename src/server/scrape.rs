@@ -3,16 +3,28 @@
 //! What costs I/O or SQL is asked for when somebody scrapes, by one scrape at a time, off the threads that serve, and
 //! not waited for long: a scrape that finds another one asking, or the disk hanging, answers what was last known.
 
+use super::edge::Edge;
+use super::routes::Routes;
+use crate::api::access::client::Proxies;
 use crate::metrics::{MEDIA_TYPE, METRICS};
 use crate::store::Store;
 use crate::writer::Writer;
-use poem::{Endpoint, Request, Response};
+use poem::listener::TcpAcceptor;
+use poem::{Endpoint, Request, Response, Route};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinHandle;
+
+pub(super) const PATH: &str = "/metrics";
 
 /// How long a scrape waits for what has to be asked for. Prometheus itself waits ten seconds.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a scrape under way may take to end once the service stops.
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// Up to how many open calls are counted: some milliseconds' work.
 const MOST_CALLS: u32 = 100_000;
@@ -27,6 +39,7 @@ pub(super) struct Scrape {
 
 impl Scrape {
     pub(super) fn new(store: Arc<dyn Store>, writer: Writer) -> Self {
+        METRICS.start();
         Self { store, writer, asking: Arc::new(Semaphore::new(1)) }
     }
 
@@ -53,6 +66,7 @@ impl Endpoint for Scrape {
 
 /// Sets the metrics that are states. What cannot be had keeps its last value.
 fn ask(store: &dyn Store) {
+    METRICS.ask();
     match store.sizes() {
         Ok(sizes) => {
             METRICS.db_size_bytes.set(whole(sizes.database));
@@ -69,4 +83,28 @@ fn ask(store: &dyn Store) {
 
 fn whole(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// A server that gives metrics and nothing else, to everybody who connects.
+pub(super) struct Beside {
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<io::Result<()>>,
+}
+
+pub(super) fn serve(listener: TcpListener, scrape: Scrape) -> io::Result<Beside> {
+    let app = Edge::new(Route::new().at(PATH, poem::get(scrape)), Routes::only_read(&[PATH]), Proxies::default());
+    let server = poem::Server::new_with_acceptor(TcpAcceptor::from_tokio(listener)?);
+    let (stop, stopped) = oneshot::channel();
+    let stopped = async {
+        let _ = stopped.await;
+    };
+    Ok(Beside { stop, server: tokio::spawn(server.run_with_graceful_shutdown(app, stopped, Some(DRAIN))) })
+}
+
+impl Beside {
+    /// Ends it, and with it what it holds of the store.
+    pub(super) async fn stop(self) {
+        let _ = self.stop.send(());
+        let _ = self.server.await;
+    }
 }

@@ -12,7 +12,7 @@ const PIECE: Duration = Duration::from_micros(250);
 const KIB: Duration = Duration::from_micros(15);
 
 /// What a read of the database takes that is done for one stream.
-const READ: Duration = Duration::from_micros(1000);
+const READ: Duration = Duration::from_millis(1);
 
 /// The common time, handed out in order of asking: a stream that sent something sends its next piece when its turn
 /// comes. Until then more gathers for it, so that many streams get fewer and longer pieces rather than later ones.

@@ -3,7 +3,7 @@
 use super::{Shared, Tail};
 use crate::metrics::METRICS;
 use crate::model::ConversationId;
-use crate::store::{Error, Position, Scope};
+use crate::store::{Error, Position, Scope, Store};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,7 +96,7 @@ impl Tail {
     pub async fn of_everything(&self, since: Option<Position>, follow: bool) -> Result<Subscription, Refusal> {
         let place = Place::take(&self.0)?;
         let mut head = self.0.head.subscribe();
-        let until = if follow { None } else { Some(self.0.read(|store| store.head()).await?) };
+        let until = if follow { None } else { Some(self.0.read(<dyn Store>::head).await?) };
         let known = tokio::time::timeout(PATIENCE, head.wait_for(Option::is_some)).await;
         let Ok(Ok(Some(now))) = known.map(|known| known.map(|head| *head)) else { return Err(Refusal::Stopping) };
         let fresh = Position { call: Some(0), ..until.unwrap_or(now) };
@@ -135,7 +135,7 @@ impl Tail {
 
     /// The place, unless this database has not come so far: then it is another one's, or this one was put back.
     async fn known(&self, place: Position) -> Result<Option<Position>, Error> {
-        let head = self.0.read(|store| store.head()).await?;
+        let head = self.0.read(<dyn Store>::head).await?;
         Ok((place.turn <= head.turn && place.change <= head.change).then_some(place))
     }
 

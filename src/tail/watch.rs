@@ -5,7 +5,7 @@
 
 use super::Shared;
 use crate::model::ConversationId;
-use crate::store::{Error, Position};
+use crate::store::{Error, Position, Store};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -107,7 +107,7 @@ async fn look_again_and_again(shared: &Arc<Shared>, committed: &mut watch::Recei
 /// Looks once how far the store is.
 async fn look(shared: &Arc<Shared>, number: u64) -> Result<(), Error> {
     let before: Option<Position> = *shared.head.borrow();
-    let head = shared.read(|store| store.head()).await?;
+    let head = shared.read(<dyn Store>::head).await?;
     if before == Some(head) {
         return Ok(());
     }

@@ -3,6 +3,7 @@
 use crate::harness::{Service, binary, peak, wait_for};
 use crate::ingest::turn;
 use crate::sse::{Event, Events, names};
+use crate::whole_call::{CALL, FIRST, SECRET, deliver, post_signed};
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -112,6 +113,29 @@ fn all_calls_are_told_from_those_that_run_on() {
     let last = &all.last().unwrap().id;
     let none = Events::open(service.address(), &format!("{ALL}?follow=false&last_event_id=0-0"), Some(last)).rest();
     assert_eq!(none, []);
+}
+
+#[test]
+fn a_report_of_the_platform_is_one_change_behind_the_turns_that_it_brings() {
+    let service = Service::start_with(&["--elevenlabs-secret", SECRET]);
+    deliver(&service, "agent", FIRST, "2026-09-28T12:00:02Z");
+    deliver(&service, "user", "Something that the record lacks.", "2026-09-28T12:00:03Z");
+    let mut stream = Events::open(service.address(), &of(CALL), None);
+    assert_eq!(names(&stream.take(3)), ["transcription", "transcription", "call_started"]);
+    let sample = crate::platform::SAMPLES[0].1;
+    post_signed(&service, sample).expect(200);
+    let added = call(&service, CALL)["added"].as_u64().unwrap();
+    assert!(added > 0);
+    let told = stream.take(usize::try_from(added).unwrap() + 1);
+    let (ended, turns_told) = told.split_last().unwrap();
+    assert!(turns_told.iter().all(|event| event.event == "transcription"), "{:?}", names(&told));
+    assert_eq!((ended.event.as_str(), &ended.data), ("call_ended", &call(&service, CALL)));
+    // The same report again changes nothing, so nothing is told; a late turn is, and what it moves.
+    post_signed(&service, sample).expect(200);
+    deliver(&service, "user", "It says thirty four. I'll bump the set point.", "2026-09-28T12:00:41Z");
+    let late = stream.take(2);
+    assert_eq!(names(&late), ["transcription", "call_updated"]);
+    assert_eq!(late[1].data, call(&service, CALL));
 }
 
 #[test]

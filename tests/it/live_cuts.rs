@@ -3,7 +3,7 @@
 
 use crate::harness::Service;
 use crate::ingest::turn;
-use crate::sse::{Event, Events};
+use crate::sse::{Event, Events, Step};
 use proptest::prelude::{ProptestConfig, any, prop};
 use proptest::test_runner::TestRunner;
 use serde_json::json;
@@ -30,7 +30,7 @@ fn write(service: &Service, client: usize, stop: &AtomicBool) {
         let n = client * 10_000 + n;
         let patch = |change| service.try_patch(&format!("/api/v1/calls/{conversation}"), &change).is_ok();
         let done = match n % 7 {
-            5 => patch(json!({"status": if n % 2 == 0 { "completed" } else { "in_progress" }})),
+            5 => patch(json!({"status": if n.is_multiple_of(2) { "completed" } else { "in_progress" }})),
             6 => patch(json!({"call_end_time": "2026-09-29T00:00:00Z", "status": "failed"})),
             _ => service.try_deliver(&turn(&conversation, n)).is_ok(),
         };
@@ -61,13 +61,13 @@ fn read(
         let mut left = if over { usize::MAX } else { usize::from(*cut) % 24 };
         while left > 0 {
             match stream.step() {
-                Some(Some(event)) => {
+                Step::Event(event) => {
                     last = Some(event.id.clone());
                     told.push(event);
                     left -= 1;
                 }
                 // Nothing more may come.
-                Some(None) if !stop.load(Ordering::SeqCst) => {}
+                Step::Heartbeat if !stop.load(Ordering::SeqCst) => {}
                 _ => break,
             }
         }

@@ -4,7 +4,7 @@ use crate::harness::{Service, TURNS, wait_for};
 use crate::ingest::turn;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -66,10 +66,14 @@ impl Scrape {
     }
 }
 
-fn promtool(text: &str) {
+/// Prometheus's own judge, which `tests/run` puts there.
+pub fn promtool() -> Command {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/promtool/usr/bin/promtool");
-    let program = if own.exists() { own } else { "promtool".into() };
-    let mut child = Command::new(program)
+    if own.exists() { Command::new(own) } else { Command::new("promtool") }
+}
+
+fn check(text: &str) {
+    let mut child = promtool()
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -87,12 +91,12 @@ fn prometheus_itself_takes_the_metrics_and_finds_nothing_to_remark() {
     let service = Service::start();
     let first = service.get("/metrics").expect(200);
     assert_eq!(first.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
-    promtool(&first.text);
+    check(&first.text);
     service.deliver(&turn("conv_a", 1)).expect(201);
     service.deliver(&json!({})).expect(400);
     service.get("/api/v1/calls/conv_a").expect(200);
     let later = service.get("/metrics").expect(200).text;
-    promtool(&later);
+    check(&later);
     assert!(later.contains("transcribe_hook_build_info{version=\"0.1.0\"} 1"), "{later}");
 }
 
@@ -254,4 +258,63 @@ fn the_sizes_are_those_of_the_files_and_the_log_that_is_folded_in_is_measured() 
     assert_eq!(Scrape::take(&service).whole("db_size_bytes"), size);
     assert!(size > before.whole("db_size_bytes"));
     assert_eq!(Scrape::take(&service).whole("checkpoint_failures_total"), 0);
+}
+
+#[test]
+fn metrics_can_be_had_on_an_address_of_their_own_that_gives_nothing_else() {
+    let service = Service::start_with(&["--metrics-listen", "127.0.0.1:0"]);
+    service.deliver(&turn("conv_a", 1)).expect(201);
+    let address = wait_for("the address to be logged", || {
+        let log = service.log().join("\n");
+        let (_, rest) = log.split_once("metrics at http://")?;
+        Some(rest.split('/').next()?.to_owned())
+    });
+    let get = |path: &str| {
+        let answer = ureq::get(format!("http://{address}{path}")).config().http_status_as_error(false).build().call();
+        let mut answer = answer.unwrap();
+        (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+    };
+    let (status, text) = get("/metrics");
+    assert_eq!(status, 200);
+    let scrape = Scrape::of(&text);
+    assert_eq!(scrape.webhook("transcription", "stored"), 1);
+    assert_eq!(get("/api/v1/calls/conv_a").0, 404);
+    assert_eq!(get("/openapi.json").0, 404);
+    let mut kept_alive = TcpStream::connect(&address).unwrap();
+    write!(kept_alive, "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    let mut begun = [0; 12];
+    kept_alive.read_exact(&mut begun).unwrap();
+    let database = service.database().to_owned();
+    let _folder = service.stop();
+    assert!(!database.with_extension("db-wal").exists(), "a scraper's open connection keeps nothing from its end");
+}
+
+#[test]
+fn the_process_tells_of_itself_under_the_usual_names() {
+    let service = Service::start();
+    let scrape = || Scrape::take(&service);
+    let number = |scrape: &Scrape, name: &str| scrape.0[name].parse::<f64>().unwrap();
+    let first = scrape();
+    let memory = number(&first, "process_resident_memory_bytes");
+    assert!((1e6..1e9).contains(&memory), "{memory}");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+    let started = number(&first, "process_start_time_seconds");
+    assert!((now - 60.0..=now).contains(&started), "{started} at {now}");
+    let connections: Vec<_> = (0..20).map(|_| TcpStream::connect(service.address()).unwrap()).collect();
+    wait_for("more files to be open", || {
+        (number(&scrape(), "process_open_fds") >= number(&first, "process_open_fds") + 20.0).then_some(())
+    });
+    drop(connections);
+    assert!(number(&scrape(), "process_cpu_seconds_total") > number(&first, "process_cpu_seconds_total"));
+}
+
+#[test]
+fn who_may_not_read_calls_may_not_read_metrics_either() {
+    let token = "t0k3n-of-the-monitoring-system";
+    let service = Service::start_with(&["--api-token", token]);
+    let refused = service.get("/metrics");
+    assert!(!refused.text.contains("transcribe_hook"), "{}", refused.text);
+    refused.expect_error(401);
+    let answer = ureq::get(service.url("/metrics")).header("authorization", format!("Bearer {token}")).call().unwrap();
+    assert_eq!(answer.status(), 200);
 }

@@ -21,6 +21,16 @@ impl Event {
     }
 }
 
+/// What comes next on a stream.
+#[derive(Debug)]
+pub enum Step {
+    Event(Event),
+    /// The stream says that it is there.
+    Heartbeat,
+    /// The stream ended or broke off.
+    End,
+}
+
 /// An open stream. Dropping it cuts the connection.
 pub struct Events {
     lines: std::io::Lines<BufReader<ureq::BodyReader<'static>>>,
@@ -39,7 +49,7 @@ impl Events {
     pub fn try_open(address: SocketAddr, path: &str, last_event_id: Option<&str>) -> Result<Self, Option<u16>> {
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(60)))
+            .timeout_global(Some(Duration::from_mins(1)))
             .build()
             .into();
         let mut request = agent.get(format!("http://{address}{path}"));
@@ -58,27 +68,29 @@ impl Events {
     /// The next event; `None` when the stream ends or breaks off.
     pub fn next(&mut self) -> Option<Event> {
         loop {
-            if let Some(event) = self.step()? {
-                return Some(event);
+            match self.step() {
+                Step::Event(event) => return Some(event),
+                Step::Heartbeat => {}
+                Step::End => return None,
             }
         }
     }
 
-    /// The next event, or nothing when the stream only says that it is there; `None` at its end.
-    pub fn step(&mut self) -> Option<Option<Event>> {
+    /// Reads up to whatever comes next.
+    pub fn step(&mut self) -> Step {
         let mut event = Event { id: String::new(), event: String::new(), data: Value::Null };
         loop {
-            let line = self.lines.next()?.ok()?;
+            let Some(Ok(line)) = self.lines.next() else { return Step::End };
             match line.split_once(": ") {
-                Some(("id", id)) => event.id = id.to_owned(),
-                Some(("event", name)) => event.event = name.to_owned(),
+                Some(("id", id)) => id.clone_into(&mut event.id),
+                Some(("event", name)) => name.clone_into(&mut event.event),
                 Some(("data", data)) => event.data = serde_json::from_str(data).expect("the data is JSON"),
                 Some(("retry", time)) => assert_eq!(time, "3000"),
                 _ if line == ":" => {
                     self.comments += 1;
-                    return Some(None);
+                    return Step::Heartbeat;
                 }
-                _ if line.is_empty() && !event.event.is_empty() => return Some(Some(event)),
+                _ if line.is_empty() && !event.event.is_empty() => return Step::Event(event),
                 _ => assert_eq!(line, "", "is no line of an event"),
             }
         }

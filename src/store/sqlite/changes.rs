@@ -1,7 +1,8 @@
 //! The table of changes, as the writer leaves it. Its triggers note each step; here the steps of one transaction become
-//! one change of each call, and old ones that say nothing any more are dropped.
+//! one change of each call, old ones that say nothing any more are dropped, and figures are made of calls that are over.
 
 use super::error::Context as _;
+use super::figures;
 use crate::store::Result;
 use rusqlite::{Transaction, params};
 
@@ -40,8 +41,8 @@ impl Changes {
                  SELECT ?1, 'updated', ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'call_transcriptions'), 0)",
             )
             .and_then(|mut insert| insert.execute([call_id]))
-            .map(drop)
-            .doing(DOING)
+            .doing(DOING)?;
+        figures::forget(transaction, call_id)
     }
 
     /// To be called before the commit.
@@ -66,6 +67,7 @@ impl Changes {
         ] {
             transaction.prepare_cached(sql).and_then(|mut change| change.execute([before])).doing(DOING)?;
         }
+        figures::renew(transaction, before)?;
         if before > KEPT {
             for sql in [
                 "DELETE FROM call_changes WHERE id <= ?2 \

@@ -17,6 +17,7 @@ mod checkpoint;
 mod drivers;
 mod error;
 mod events;
+mod figures;
 mod identity;
 mod live;
 mod lock;

@@ -1,4 +1,6 @@
--- What live streams tell of calls, in the order of commit. Turns need nothing here: their ids are never used twice and
+-- What live streams tell of calls, in the order of commit, and figures of calls that are over.
+--
+-- Changes of calls. Turns need nothing here: their ids are never used twice and
 -- grow with each commit. The rules stand in triggers, so that whoever writes to the file, a change is told.
 
 PRAGMA user_version = 6;
@@ -52,3 +54,45 @@ BEGIN
     INSERT INTO call_changes (call_id, kind, turn_id)
     SELECT old.id, 'erased', ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'call_transcriptions'), 0);
 END;
+
+-- How calls that are over were talked, by what their turns tell: characters of the words as they were said in the end, and
+-- an estimate in seconds. A turn is taken to last as long as 15 characters a second need, but no longer than until the
+-- next one begins; the rest until then is silence. After the last turn nothing is counted.
+CREATE TABLE call_figures (
+    call_id           INTEGER PRIMARY KEY REFERENCES calls (id) ON DELETE CASCADE,
+    turn_count        INTEGER NOT NULL, -- calls.turn_count at that time; when that is another now, the row means nothing
+    agent_turns       INTEGER NOT NULL,
+    driver_turns      INTEGER NOT NULL,
+    agent_characters  INTEGER NOT NULL,
+    driver_characters INTEGER NOT NULL,
+    agent_seconds     REAL NOT NULL,
+    driver_seconds    REAL NOT NULL,
+    silence_seconds   REAL NOT NULL
+) STRICT;
+
+INSERT INTO call_figures
+SELECT
+    c.id,
+    c.turn_count,
+    count(*) FILTER (WHERE speaker_type = 'agent'),
+    count(*) FILTER (WHERE speaker_type = 'driver'),
+    ifnull(sum(characters) FILTER (WHERE speaker_type = 'agent'), 0),
+    ifnull(sum(characters) FILTER (WHERE speaker_type = 'driver'), 0),
+    round(ifnull(sum(ifnull(min(characters / 15.0, gap), characters / 15.0))
+        FILTER (WHERE speaker_type = 'agent'), 0.0), 3),
+    round(ifnull(sum(ifnull(min(characters / 15.0, gap), characters / 15.0))
+        FILTER (WHERE speaker_type = 'driver'), 0.0), 3),
+    round(ifnull(sum(max(gap - characters / 15.0, 0.0)), 0.0), 3)
+FROM (
+    SELECT
+        conversation_id,
+        speaker_type,
+        length(coalesce(final_text, message_text)) AS characters,
+        max((julianday(lead(timestamp) OVER said) - julianday(timestamp)) * 86400.0, 0.0) AS gap
+    FROM call_transcriptions
+    WHERE superseded_by IS NULL
+    WINDOW said AS (PARTITION BY conversation_id ORDER BY ifnull(place, 0), timestamp, sequence_number)
+) t
+JOIN calls c ON c.conversation_id = t.conversation_id
+WHERE c.status <> 'in_progress'
+GROUP BY c.id;

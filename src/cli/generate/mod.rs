@@ -1,9 +1,15 @@
 //! `generate`: what can be printed from the program itself, without a database.
 
+mod man;
+mod systemd;
+
+use super::Cli;
 use crate::api;
+use crate::metrics::dashboard;
 use crate::platform::{client, tool};
 use anyhow::{Context as _, Result};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use std::io::{self, Write as _};
 
 #[derive(Debug, Args)]
@@ -18,6 +24,17 @@ enum What {
     Openapi,
     /// The tool by which an agent of ElevenLabs sends the turns of a call while it runs
     ElevenlabsTool(ToolArgs),
+    /// The unit by which systemd runs the service
+    Systemd(systemd::SystemdArgs),
+    /// A dashboard for Grafana over the service's metrics
+    GrafanaDashboard,
+    /// What lets a shell complete the program's commands and flags
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// The manual page, or all of them
+    Man(man::ManArgs),
 }
 
 #[derive(Debug, Args)]
@@ -53,6 +70,10 @@ pub(super) fn run(args: &GenerateArgs) -> Result<()> {
     let text = match &args.what {
         What::Openapi => api::document(),
         What::ElevenlabsTool(args) => tool(args),
+        What::Systemd(args) => systemd::unit(args),
+        What::GrafanaDashboard => dashboard::json(),
+        What::Completions { shell } => completions(*shell),
+        What::Man(args) => return man::run(args),
     };
     writeln!(io::stdout(), "{text}").context("cannot print")
 }
@@ -68,4 +89,13 @@ fn tool(args: &ToolArgs) -> String {
         driver_variable: args.driver_variable.as_deref(),
     };
     serde_json::to_string_pretty(&tool::configuration(kind, settings)).expect("a value becomes text")
+}
+
+fn completions(shell: Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "transcribe-hook", &mut script);
+    let script = String::from_utf8(script).expect("flags and their help are text");
+    // In bash's script the two ways to write the program's name differ, so that no command's flags would be completed:
+    // https://github.com/clap-rs/clap/issues/6421. Once that is mended, this finds nothing.
+    script.replace("transcribe__subcmd__hook", "transcribe__hook").trim_end().to_owned()
 }

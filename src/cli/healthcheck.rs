@@ -1,0 +1,42 @@
+//! `healthcheck`: whether a running service can do its work, for what starts it anew or sends it traffic.
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+pub(super) struct HealthcheckArgs {
+    /// The running service
+    #[arg(long, env = "TRANSCRIBE_HOOK_URL", value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    url: String,
+    /// How long the answer may take
+    #[arg(
+        long, env = "TRANSCRIBE_HOOK_TIMEOUT", value_name = "DURATION", default_value = "5s",
+        value_parser = humantime::parse_duration,
+    )]
+    timeout: Duration,
+    /// Take any certificate: where the service is asked by another name than its certificate has, as localhost
+    #[arg(long, env = "TRANSCRIBE_HOOK_INSECURE")]
+    insecure: bool,
+}
+
+pub(super) fn run(args: &HealthcheckArgs) -> Result<()> {
+    let tls = ureq::tls::TlsConfig::builder().disable_verification(args.insecure).build();
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .timeout_global(Some(args.timeout))
+        .tls_config(tls)
+        .build()
+        .into();
+    let url = format!("{}/readyz", args.url.trim_end_matches('/'));
+    let mut answer = agent.get(&url).call().with_context(|| format!("{url} does not answer"))?;
+    let status = answer.status();
+    if status != 200 {
+        let text = answer.body_mut().with_config().limit(64 << 10).read_to_string().unwrap_or_default();
+        let body: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        bail!("{url} answers {status}: {}", body["message"].as_str().unwrap_or("(nothing that it says is understood)"));
+    }
+    println!("ready");
+    Ok(())
+}
