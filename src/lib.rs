@@ -160,6 +160,7 @@ pub mod import;
 pub mod ingest;
 pub mod metrics;
 pub mod model;
+pub mod packing;
 pub mod platform;
 pub mod reconcile;
 pub mod recording;

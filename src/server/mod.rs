@@ -5,6 +5,7 @@
 
 mod docs;
 mod edge;
+mod packed;
 mod routes;
 mod scrape;
 mod sockets;
@@ -24,6 +25,7 @@ use crate::store::Store;
 use crate::tail::{self, Tail};
 use crate::viewer;
 use crate::writer::{Limits, WriteError, Writer};
+use packed::Packed;
 use poem::listener::TcpAcceptor;
 use poem::middleware::AddData;
 use poem::{EndpointExt as _, Route};
@@ -132,7 +134,7 @@ pub async fn serve(
         .at("/openapi.json", poem::get(docs::document(document)))
         .at(scrape::PATH, poem::get(scrape.clone()))
         .at(api::TURNS, poem::post(api::turns(writer.clone())))
-        .nest("/", viewer::before(service))
+        .nest("/", viewer::before(Packed::new(service)))
         .with(AddData::new(MaxBody(settings.max_body)));
     let app = Edge::new(access.guard(route), routes, settings.proxies);
 

@@ -1,12 +1,10 @@
 //! The page's files, packed, and their names.
 
 use super::setup;
+use crate::packing::{Effort, pack};
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::sync::LazyLock;
 
 /// One file, as it is sent.
@@ -27,9 +25,7 @@ impl Asset {
             Some("svg") => "image/svg+xml",
             _ => "application/json",
         };
-        let mut packer = GzEncoder::new(Vec::new(), Compression::best());
-        packer.write_all(&plain).expect("memory takes it");
-        let packed = packer.finish().expect("memory takes it").into();
+        let packed = pack(&plain, Effort::Best).into();
         let digest = digest([&*plain]);
         Self { name, content_type, plain, packed, tags: [format!("\"{digest}\""), format!("\"{digest}-gz\"")] }
     }

@@ -11,10 +11,11 @@
 mod assets;
 mod setup;
 
+use crate::packing::is_taken;
 use assets::{Asset, Page};
 use poem::endpoint::make_sync;
 use poem::error::NotFoundError;
-use poem::http::{HeaderMap, StatusCode, header};
+use poem::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use poem::{Endpoint, IntoEndpoint, IntoResponse, Request, Response, Route, RouteMethod, get};
 
 /// The paths of the page, for the log and for the methods that they take.
@@ -52,7 +53,17 @@ impl<E: Endpoint> Endpoint for Before<E> {
 
 /// The page itself, which is asked for anew each time and mostly found unchanged.
 fn shell() -> impl Endpoint<Output = Response> {
-    make_sync(|request| answer(&request, &Page::get().shell, "no-cache"))
+    make_sync(|request: Request| {
+        let mut answer = answer(&request, &Page::get().shell, "no-cache");
+        for (name, value) in [
+            (header::CONTENT_SECURITY_POLICY, POLICY),
+            (header::REFERRER_POLICY, "same-origin"),
+            (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        ] {
+            answer.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        answer
+    })
 }
 
 /// What the page is made of. A name holds the digest of all files, so what it names never changes.
@@ -66,14 +77,12 @@ fn files() -> impl Endpoint<Output = Response> {
 }
 
 fn answer(request: &Request, asset: &Asset, caching: &str) -> Response {
-    let packed = takes_gzip(request.headers());
+    let accepted = request.headers().get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let packed = is_taken(accepted);
     let response = Response::builder()
         .header(header::ETAG, asset.tag(packed))
         .header(header::CACHE_CONTROL, caching)
         .header(header::VARY, "Accept-Encoding")
-        .header(header::CONTENT_SECURITY_POLICY, POLICY)
-        .header(header::REFERRER_POLICY, "same-origin")
-        .header("cross-origin-opener-policy", "same-origin")
         .header("cross-origin-resource-policy", "same-origin");
     if holds(request.headers(), asset.tag(packed)) {
         return response.status(StatusCode::NOT_MODIFIED).finish();
@@ -84,15 +93,6 @@ fn answer(request: &Request, asset: &Asset, caching: &str) -> Response {
     } else {
         response.body(asset.plain.clone())
     }
-}
-
-/// Whether the client takes gzip.
-fn takes_gzip(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    accepted.flat_map(|value| value.split(',')).any(|coding| {
-        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
-        name.trim().eq_ignore_ascii_case("gzip") && !matches!(weight.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
-    })
 }
 
 /// Whether the client says that it holds what has this tag.

@@ -148,9 +148,8 @@ impl Service {
     }
 
     pub fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
-        let request = headers
-            .iter()
-            .fold(self.agent.get(self.url(path)), |request, (name, value)| request.header(*name, *value));
+        let request =
+            headers.iter().fold(self.agent.get(self.url(path)), |request, (name, value)| request.header(*name, *value));
         Answer::of(request.call())
     }
 

@@ -86,7 +86,7 @@ fn data_flows_down_only() {
         &["writer", "ingest", "import", "drivers", "elevenlabs", "events", "platform", "backfill", "recording", "tail"],
         &["store"],
         &["reconcile"],
-        &["fields", "metrics", "model", "secret", "signature"],
+        &["fields", "metrics", "model", "packing", "secret", "signature"],
     ];
     for (path, text) in sources() {
         let module = path.split(['/', '.']).next().unwrap();

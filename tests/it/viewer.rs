@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::read::GzDecoder;
 use serde_json::json;
 use std::io::Read as _;
+use std::path::Path;
 use std::process::Command;
 use transcribe_hook::model::Timestamp;
 use transcribe_hook::platform::tool::{Kind, Settings, configuration};
@@ -140,7 +141,8 @@ fn after_a_killed_service_is_back_no_turn_is_missing_and_none_is_twice() {
     let service = Service::start_on(&database, &[]);
     let address = service.address();
     say(&service, "conv_1", "agent", "One.", &ago(9));
-    let page = Page::open(&service.url("/?call=conv_1"), json!({"tolerates": "ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY"}));
+    let page =
+        Page::open(&service.url("/?call=conv_1"), json!({"tolerates": "ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY"}));
     page.step("live", json!({}));
     say(&service, "conv_1", "user", "Two.", &ago(8));
     page.step("heard", json!({"words": ["One.", "Two."]}));
@@ -258,6 +260,19 @@ fn the_first_run_shows_a_command_that_works_and_the_tool_that_is_generated() {
     Page::open(&empty.url("/"), json!({"phone": true, "dark": true})).step("firstRun", json!({}));
 }
 
+#[test]
+fn the_scripts_keep_the_types_that_they_say() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let modules = std::fs::read_dir(root.join("src/viewer/assets")).unwrap().map(|entry| entry.unwrap().path());
+    let modules: Vec<_> = modules.filter(|path| path.extension().is_some_and(|ending| ending == "js")).collect();
+    assert!(modules.len() > 15, "{modules:?}");
+    let flags = "--noEmit --allowJs --checkJs --strict --noUnusedLocals --noUnusedParameters --target es2024 --module esnext \
+                 --moduleResolution bundler --lib es2024,dom,dom.iterable";
+    let checker = root.join("target/browser/node_modules/.bin/tsc");
+    let out = Command::new(checker).args(flags.split_whitespace()).args(&modules).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
+}
+
 /// Greatest weight of the first page with a full page of calls, in bytes over the wire.
 const MAX_WEIGHT: i64 = 100 * 1024;
 
@@ -265,7 +280,9 @@ const MAX_WEIGHT: i64 = 100 * 1024;
 fn the_first_page_is_light_and_the_second_visit_lighter() {
     let service = Service::start();
     for n in 0..60 {
-        service.put(&format!("/api/v1/drivers/{}", n + 1), &json!({"name": format!("Driver {n} of the fleet")})).expect(201);
+        service
+            .put(&format!("/api/v1/drivers/{}", n + 1), &json!({"name": format!("Driver {n} of the fleet")}))
+            .expect(201);
         let call = format!("conv_1901kaj4pr1penza6bbkscg6h{n:03}");
         service.put(&format!("/api/v1/dispatches/{call}"), &json!({"driver_id": n + 1})).expect(201);
         say(&service, &call, "agent", FIRST, &ago(600 + n));
@@ -301,8 +318,7 @@ fn the_files_are_packed_kept_for_good_and_bound_to_this_service() {
         assert_eq!(plain.header("content-encoding"), None);
         assert_eq!(plain.header("x-content-type-options"), Some("nosniff"));
         assert!(!plain.text.contains("http://") || file.ends_with("svg") || plain.text.contains("w3.org"), "{file}");
-        let mut packed =
-            ureq::get(service.url(file)).header("accept-encoding", "br;q=1.0, gzip;q=0.8").call().unwrap();
+        let mut packed = ureq::get(service.url(file)).header("accept-encoding", "br;q=1.0, gzip;q=0.8").call().unwrap();
         assert_eq!(packed.headers()["content-encoding"], "gzip", "{file}");
         assert_eq!(packed.headers()["vary"], "Accept-Encoding", "{file}");
         assert_ne!(packed.headers()["etag"].to_str().ok(), plain.header("etag"), "{file}");

@@ -26,6 +26,8 @@ export class CallView {
   constructor(pane, erased) {
     this.pane = pane;
     this.erased = erased;
+    /** A call that was asked for in vain, or erased while it was shown. @type {string | null} */
+    this.absent = null;
     /** What came while the call was being read. @type {Turn[]} */
     this.early = [];
     /** @type {string | null} */
@@ -43,7 +45,11 @@ export class CallView {
   /** Shows what the address says. */
   async open() {
     const { call: id, turn, q } = current();
-    if (id === null) return this.close();
+    if (id === null || id === this.absent) {
+      if (id === null) this.absent = null;
+      return this.id === null ? undefined : this.close();
+    }
+    this.absent = null;
     if (id === this.id && this.turns) {
       this.turns.mark(q);
       if (turn !== null) this.turns.point(turn);
@@ -74,6 +80,7 @@ export class CallView {
       clearTimeout(slow);
       this.id = null;
       if (error instanceof Failure && error.status === 404) {
+        this.absent = id;
         this.erased(id);
         show(this.pane, nothing("There is no such call", `No call is named ${id}. It may have been erased.`,
           el("a", { class: "button", href: addressOf({ call: null, turn: null }) }, "Back to the calls")));
@@ -166,8 +173,10 @@ export class CallView {
 
   /** Shows that the call was erased while it was being read. */
   gone() {
-    if (this.id !== null) this.erased(this.id);
+    const id = this.id;
     this.close();
+    this.absent = id;
+    if (id !== null) this.erased(id);
     show(this.pane, nothing("The call was erased", "It was taken out of the store while it was shown here.",
       el("a", { class: "button", href: addressOf({ call: null, turn: null }) }, "Back to the calls")));
   }
