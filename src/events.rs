@@ -21,6 +21,7 @@ pub fn of_body(body: Bytes) -> NewEvent {
             outcome: EventOutcome::Unreadable,
             error: Some("reading it met a defect in this program".to_owned()),
             record: None,
+            answered_by: None,
             body,
         };
     };
@@ -38,6 +39,7 @@ pub fn of_body(body: Bytes) -> NewEvent {
         outcome,
         error,
         record,
+        answered_by: event.answered_by,
         body,
     }
 }

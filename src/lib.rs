@@ -14,7 +14,7 @@
 //! | running service | poem; route tree, layers, order of stopping | [`server`] |
 //! | page to read calls | poem; its own files, which use the HTTP interface as any client | [`viewer`] |
 //! | HTTP interface | poem-openapi; what is taken and answered, the document | [`api`] |
-//! | work | reading deliveries and files; queueing and batching | [`ingest`], [`import`], [`drivers`], [`writer`] |
+//! | work | reading deliveries and files; queueing and batching | [`ingest`], [`import`], [`drivers`], [`writer`], [`pace`], [`packing`] |
 //! | the platform from this side | its API, as a client; its agents' tools; what is missing here | [`platform`], [`backfill`] |
 //! | recordings | files | [`recording`] |
 //! | live streams | what is new since a place; bounds and pace of all streams | [`tail`] |
@@ -62,6 +62,8 @@
 //! row never changes its number or its words as heard; it gains `final_text`, `interrupted`, `place` in the true order, and
 //! `superseded_by` where another row stands for it: a turn that comes after the record is stored under its own number, and
 //! the row that was made for the record's entry steps back. A call without a record has none of this and pays nothing for it.
+//! Of several transcripts the one with most entries counts, whatever kind of report has it, so that no later event makes a
+//! call poorer; words that traces may have cut off do not shorten those that were heard or shown.
 //! The record after a call is taken to be complete, the histories of tools not to be. Where no record says when a call
 //! began, its earliest turn does, and where there is none, the platform's report.
 //!
@@ -119,6 +121,15 @@
 //! the way of one that was posted. A conversation that the platform fails to give does not hinder the others; three in a
 //! row, or a refused key, end the run.
 //!
+//! **Search.** The index is FTS5 over both texts of a turn, without a copy of them. Filling it in the transaction that stores
+//! a turn would take a third to a half of the turns a second, so the writer fills it afterwards, in slices whose size and
+//! share of its time are bounded ([`pace`]); how far it is stands in the same transaction ([`store::sqlite`], `search`).
+//! What is not in it yet is searched too, in an index in memory that a reader makes of it. Triggers keep it in step
+//! with changes and erasures, since FTS5 forgets a text only when it is told the old one, and with `secure-delete`
+//! nothing of it is left. FTS5 is only asked which turns match, newest first, which it gives one by one; its own rank
+//! would have to look at each of a million turns with a common word, so the newest some hundred are ranked by
+//! themselves. Words that a prefix stands for are written out, for the same reason.
+//!
 //! **Metrics.** [`metrics::METRICS`] is a static, as the log is: a handle through every layer would say nothing more. What is
 //! recorded for each turn is gathered by the batch; what has to be asked for is asked for by the scrape. Routes are
 //! templates and other labels words of ours, so that nothing a client sends makes a new series, or is in one.
@@ -160,6 +171,7 @@ pub mod import;
 pub mod ingest;
 pub mod metrics;
 pub mod model;
+pub mod pace;
 pub mod packing;
 pub mod platform;
 pub mod reconcile;

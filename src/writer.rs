@@ -13,6 +13,7 @@
 
 use crate::metrics::{LocalHistogram, METRICS};
 use crate::model::Timestamp;
+use crate::pace::Pace;
 use crate::store::{Error, ErrorKind, Outcome, Rejection, Store, StoredTurn, Write, Written};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -29,6 +30,9 @@ const MAX_WAITING_BYTES: usize = 32 * 1024 * 1024;
 
 /// How long nothing must come before the store is let rest.
 const QUIET: Duration = Duration::from_secs(2);
+
+/// How often is looked, while there is quiet, whether another process has stored something.
+const LOOK_AROUND: Duration = Duration::from_secs(5);
 
 /// A probe within this time of a successful commit does not write again.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
@@ -198,19 +202,39 @@ struct Loop {
 
 impl Loop {
     fn run(&self, orders: &Receiver<Order>) {
-        let mut rested = true;
+        let mut pace = Pace::new(Instant::now());
+        // Since when nothing has come, and whether all is done that waits for quiet.
+        let (mut quiet_since, mut rested) = (Instant::now(), true);
         loop {
-            let first = if rested {
-                orders.recv().map_err(|_| RecvTimeoutError::Disconnected)
-            } else {
-                orders.recv_timeout(QUIET)
+            let now = Instant::now();
+            let slice_at = pace.due();
+            if slice_at.is_some_and(|at| at <= now) {
+                self.catch_up(&mut pace);
+                rested = false;
+                continue;
+            }
+            let pause = match (rested, pace.any_left()) {
+                (true, true) => Duration::ZERO,
+                (true, false) => LOOK_AROUND,
+                (false, _) => QUIET,
             };
+            let wake = slice_at.unwrap_or(quiet_since + pause);
+            let first = orders.recv_timeout(wake.saturating_duration_since(now));
             let mut stop = false;
             let mut batch = Vec::new();
             match first {
                 Ok(Order::Do(job)) => batch.push(job),
                 Err(RecvTimeoutError::Timeout) => {
-                    rested = self.rest();
+                    if slice_at.is_some() {
+                        // Now due.
+                    } else if rested {
+                        self.catch_up(&mut pace);
+                        rested = false;
+                    } else {
+                        // Before what is left, which needs room on the disk that this may make.
+                        rested = self.rest();
+                        quiet_since = Instant::now();
+                    }
                     continue;
                 }
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => stop = true,
@@ -224,15 +248,37 @@ impl Loop {
                 }
             }
             if !batch.is_empty() {
+                pace.wrote(batch.len());
                 self.run_batch(batch);
-                rested = false;
+                (quiet_since, rested) = (Instant::now(), false);
             }
             if stop {
                 while let Ok(Order::Do(job)) = orders.try_recv() {
+                    pace.wrote(1);
                     self.run_batch(vec![job]);
+                }
+                if pace.any_left() {
+                    self.catch_up(&mut pace);
                 }
                 self.rest();
                 return;
+            }
+        }
+    }
+
+    /// Does a slice of the work that was put off.
+    fn catch_up(&self, pace: &mut Pace) {
+        let began = Instant::now();
+        match self.store.catch_up() {
+            Ok(left) => {
+                METRICS.search_unindexed_turns.set(i64::try_from(left).unwrap_or(i64::MAX));
+                if let Some(left) = pace.did(began, Instant::now(), left) {
+                    tracing::info!(left, "turns are being indexed for search");
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "indexing turns for search was put off");
+                pace.failed(Instant::now());
             }
         }
     }

@@ -15,8 +15,8 @@ use transcribe_hook::api::signed::PostCallSettings;
 use transcribe_hook::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
 use transcribe_hook::server::{self, Edge, Settings};
 use transcribe_hook::store::{
-    self, CallQuery, Counts, NewCall, Outcome, Page, Position, Scope, Since, Sizes, Store, StoredTurn, Touched,
-    TurnQuery, Write, Written,
+    self, CallQuery, Counts, Found, NewCall, Outcome, Page, Position, Scope, SearchQuery, Since, Sizes, Store,
+    StoredTurn, Touched, TurnQuery, Write, Written,
 };
 use transcribe_hook::writer::Limits;
 use transcribe_hook::{api, ingest, tail, telemetry};
@@ -139,6 +139,14 @@ impl Store for NullStore {
 
     fn rest(&self) -> store::Result<bool> {
         Ok(true)
+    }
+
+    fn catch_up(&self) -> store::Result<u64> {
+        Ok(0)
+    }
+
+    fn search(&self, _: &SearchQuery) -> store::Result<Found> {
+        Ok(Found { hits: Vec::new(), next: None, total: None, unsearched: 0 })
     }
 
     fn call(&self, _: &ConversationId) -> store::Result<Option<Call>> {

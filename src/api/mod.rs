@@ -21,6 +21,7 @@ mod history;
 pub mod payload;
 mod post_call;
 mod query;
+mod search;
 pub mod signed;
 mod time;
 pub mod trace;
@@ -79,6 +80,7 @@ pub fn service(
         post_call::PostCallApi { gate, writer: writer.clone() },
         transcriptions::TranscriptionsApi { reader: reader.clone() },
         events::EventsApi { tail },
+        search::SearchApi { reader: reader.clone() },
         drivers::DriversApi { reader: reader.clone(), writer: writer.clone() },
         dispatches::DispatchesApi { reader: reader.clone(), writer: writer.clone() },
         access::session::SessionApi { access },

@@ -116,7 +116,7 @@ async fn read(body: Bytes) -> Result<NewEvent, ApiError> {
 /// Keeps an event, and whatever could be read of it.
 async fn keep(writer: &Writer, event: NewEvent) -> Result<Done<EventTaken>, ApiError> {
     let (event_type, conversation) = (event.event_type.clone(), event.conversation_id.clone());
-    let (outcome, remarks) = (event.outcome, event.error.clone());
+    let (outcome, remarks, answered_by) = (event.outcome, event.error.clone(), event.answered_by.clone());
     if let Some(id) = &conversation {
         trace::note(id);
     }
@@ -137,7 +137,7 @@ async fn keep(writer: &Writer, event: NewEvent) -> Result<Done<EventTaken>, ApiE
             taken("event stored")
         }
         EventOutcome::Ignored => {
-            tracing::info!(conversation_id, event_id, event_type, "an event of another type was kept");
+            tracing::info!(conversation_id, event_id, event_type, answered_by, "an event of another type was kept");
             taken("event stored; no use is made of its type")
         }
         EventOutcome::Unreadable => {
@@ -182,10 +182,16 @@ async fn recorded(writer: &Writer, recording: Result<Kept, Unreadable>) -> Resul
         }
         // Too much beside the audio.
         Err(Unreadable::TooLong) => Err(ApiError::BadRequest("body: more than 1 MiB of it is not audio".to_owned())),
-        // It will be no better when it is sent again.
+        // It will be no better when it is sent again. That it came is kept; it was too long to be held until it was known
+        // to be none.
         Err(error) => {
             dropped();
-            tracing::error!(%error, "a recording was dropped");
+            let why = error.to_string();
+            let note = json!({"type": "post_call_audio", "data": {"kept": false, "error": &why}});
+            let event = events::of_body(Bytes::from(note.to_string()));
+            let event = NewEvent { outcome: EventOutcome::Unreadable, error: Some(why), ..event };
+            let event_id = store_event(writer, event).await?.event_id;
+            tracing::error!(event_id, %error, "a recording was dropped");
             Ok(taken("recording dropped: it cannot be read"))
         }
     }

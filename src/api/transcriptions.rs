@@ -31,7 +31,7 @@ enum TurnOrdering {
 /// Who spoke.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
-enum Speaker {
+pub(super) enum Speaker {
     /// The voice agent.
     Agent,
     /// The person on the phone.
@@ -43,6 +43,15 @@ impl From<model::Speaker> for Speaker {
         match speaker {
             model::Speaker::Agent => Self::Agent,
             model::Speaker::Driver => Self::Driver,
+        }
+    }
+}
+
+impl From<Speaker> for model::Speaker {
+    fn from(speaker: Speaker) -> Self {
+        match speaker {
+            Speaker::Agent => Self::Agent,
+            Speaker::Driver => Self::Driver,
         }
     }
 }

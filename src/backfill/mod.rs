@@ -8,7 +8,7 @@
 mod keeper;
 mod periodic;
 
-pub use keeper::StoreKeeper;
+pub use keeper::{Nothing, StoreKeeper};
 pub use periodic::{Periodic, Unfinished};
 
 use crate::elevenlabs::read_batch;

@@ -2,7 +2,7 @@
 
 use super::DatabaseArgs;
 use super::secrets::{ApiKey, Secrets};
-use crate::backfill::{self, Progress, Report, StoreKeeper};
+use crate::backfill::{self, Keeper, Nothing, Progress, Report, StoreKeeper};
 use crate::model::Timestamp;
 use crate::platform::client::{self, Client, Patience};
 use crate::store::Store;
@@ -71,14 +71,23 @@ fn since(text: &str) -> Result<Timestamp, String> {
 
 pub(super) fn run(args: &BackfillArgs) -> Result<()> {
     let client = args.platform.client()?.context("give --elevenlabs-api-key or --elevenlabs-api-key-file")?;
-    let options = Options { path: args.database.database.clone(), busy_timeout: Duration::from_secs(10), readers: 1 };
+    let path = args.database.database.clone();
+    if args.dry_run && !path.exists() {
+        eprintln!("there is no database {} yet", path.display());
+        return fetch(args, &client, &Nothing);
+    }
+    let options = Options { path, busy_timeout: Duration::from_secs(10), readers: 1 };
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open_beside_service(&options)?);
     let keeper = StoreKeeper::new(&store, |write| {
         let mut outcomes = store.apply(Timestamp::now(), &[write]).map_err(|error| error.to_string())?;
         outcomes.pop().ok_or_else(|| "the store did not answer".to_owned())
     });
+    fetch(args, &client, &keeper)
+}
+
+fn fetch(args: &BackfillArgs, client: &Client, keeper: &impl Keeper) -> Result<()> {
     if let Some(id) = &args.batch {
-        let report = backfill::batch(&client, &keeper, id, args.dry_run)?;
+        let report = backfill::batch(client, keeper, id, args.dry_run)?;
         let numbers =
             [("recipients", report.recipients), ("not_called", report.not_called), ("dispatched", report.dispatched)];
         return finish(args, &numbers, &report.failed);
@@ -89,7 +98,7 @@ pub(super) fn run(args: &BackfillArgs) -> Result<()> {
     bar.set_style(listing);
     let mut fetches = false;
     let since = args.since.unix_micros().div_euclid(1_000_000);
-    let run = backfill::conversations(&client, &keeper, Some(since), args.dry_run, |progress| match progress {
+    let run = backfill::conversations(client, keeper, Some(since), args.dry_run, |progress| match progress {
         Progress::Listed(count) => {
             bar.set_message(count.to_string());
             bar.tick();

@@ -15,6 +15,7 @@ mod migrate;
 mod post_call;
 mod reference;
 mod replay;
+mod search;
 mod secrets;
 mod serve;
 mod simulate;
@@ -45,6 +46,8 @@ enum Command {
     Serve(Box<serve::ServeArgs>),
     /// Bring a database up to date without serving it
     Migrate(DatabaseArgs),
+    /// Search the words of all turns in a database, be it in use or not
+    Search(search::SearchArgs),
     /// Copy a database, be it in use or not, into one consistent file
     Backup(backup::BackupArgs),
     /// Read drivers or dispatches from a file
@@ -102,6 +105,7 @@ pub fn run() -> ExitCode {
         match cli.command {
             Command::Serve(args) => serve::run(&args),
             Command::Migrate(args) => migrate::run(&args),
+            Command::Search(args) => search::run(&args),
             Command::Backup(args) => backup::run(&args),
             Command::Import(args) => import::run(&args),
             Command::Backfill(args) => backfill::run(&args),

@@ -15,6 +15,8 @@ pub struct Event {
     pub conversation_id: Option<ConversationId>,
     /// When the platform says that it came about.
     pub event_time: Option<Timestamp>,
+    /// Of an `answering_machine_detection`, whose form is not documented: who answered, such as `machine_end_beep`.
+    pub answered_by: Option<String>,
     /// What it says.
     pub reading: Reading,
     /// What could not be read of it, each with its place.
@@ -41,6 +43,7 @@ pub fn read_event(body: &[u8]) -> Event {
         event_type: None,
         conversation_id: None,
         event_time: None,
+        answered_by: None,
         reading: Reading::Other,
         remarks: Vec::new(),
     };
@@ -61,7 +64,10 @@ pub fn read_event(body: &[u8]) -> Event {
         Some("post_call_transcription") => conversation(&data, event.event_time, &mut remarks),
         Some("post_call_transcription_otel") => traces(&data, event.event_time, &mut remarks),
         Some("call_initiation_failure") => failure(&data, event.event_time, &mut remarks),
-        Some(_) => {
+        Some(other) => {
+            if other.contains("answering_machine_detection") {
+                event.answered_by = answered_by(data.value(), DEEPEST);
+            }
             event.remarks = remarks.into_vec();
             return event;
         }
@@ -70,6 +76,21 @@ pub fn read_event(body: &[u8]) -> Event {
     event.reading = read.map_or_else(Reading::Unreadable, |record| Reading::Record(Box::new(record)));
     event.remarks = remarks.into_vec();
     event
+}
+
+/// How deep a verdict is looked for in the data of an event: in what a telephone provider said, for example.
+const DEEPEST: usize = 4;
+
+/// The verdict on who answered, by the platform's or the telephone provider's name for it, wherever it stands. Only a
+/// word as verdicts are: it goes into the log, where nothing that was said may.
+fn answered_by(data: Option<&Value>, depth: usize) -> Option<String> {
+    let fields = data?.as_object()?;
+    let word = |text: &str| text.len() <= 40 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let here = ["answered_by", "AnsweredBy"].iter().find_map(|name| fields.get(*name)?.as_str());
+    here.filter(|text| !text.is_empty() && word(text)).map(str::to_owned).or_else(|| {
+        let depth = depth.checked_sub(1)?;
+        fields.values().find_map(|below| answered_by(Some(below), depth))
+    })
 }
 
 /// An outbound call that was not established. `metadata.body` is what the telephone provider said, in its own words.

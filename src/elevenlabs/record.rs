@@ -112,6 +112,7 @@ fn transcript(elements: &[Value], start: Option<Timestamp>, remarks: &mut Remark
             original: at.get("original_message").message(remarks),
             interrupted: at.get("interrupted").boolean(remarks),
             time: time.or_else(|| start?.plus_seconds(offset?)),
+            cut_off: false,
         });
     }
     entries

@@ -2,7 +2,8 @@
 //! instead of the record.
 //!
 //! The envelope, the spans' names and `elevenlabs.user.text`, `elevenlabs.agent.text` are documented; the names of the other
-//! attributes were seen in captured payloads. Attributes are cut off after 4 KB by the platform.
+//! attributes were seen in captured payloads. Attributes are cut off after 4 KB by the platform, so that words of that
+//! length are marked as perhaps without their end.
 
 use super::lenient::{At, Remarks};
 use super::record::{DURATIONS, conversation_id, direction, outcome};
@@ -11,6 +12,9 @@ use serde_json::{Map, Value};
 
 /// Greatest number of spans that are read of one report.
 const MAX_SPANS: usize = 100_000;
+
+/// From this length on, in bytes, words may have been cut off: at 4000 or at 4096, in bytes or in characters.
+const CUT_OFF: usize = 3990;
 
 pub(super) fn traces(data: &At<'_>, event_time: Option<Timestamp>, remarks: &mut Remarks) -> Result<Record, String> {
     let conversation_id = conversation_id(data)?;
@@ -23,7 +27,9 @@ pub(super) fn traces(data: &At<'_>, event_time: Option<Timestamp>, remarks: &mut
         let attributes = At::new("span", &span.attributes);
         for (name, speaker) in [("elevenlabs.user.text", Speaker::Driver), ("elevenlabs.agent.text", Speaker::Agent)] {
             if let Some(message) = attributes.get(name).message(remarks) {
-                entries.push(Entry { index, speaker, message, original: None, interrupted: None, time: span.start });
+                let cut_off = message.as_str().len() >= CUT_OFF;
+                let (original, interrupted, time) = (None, None, span.start);
+                entries.push(Entry { index, speaker, message, original, interrupted, time, cut_off });
             }
         }
         if span.name == "elevenlabs.conversation" {

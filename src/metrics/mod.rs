@@ -100,6 +100,8 @@ metrics! {
     checkpoint_duration_seconds: Histogram = spread(SECONDS, &[]);
     /// Times that the log could not be moved into the database file, on a full disk for example.
     checkpoint_failures_total: IntCounter = plain();
+    /// At most how many turns wait to come into the index of the search, as of the last time that some did.
+    search_unindexed_turns: IntGauge = plain();
 
     /// Calls in progress, counted up to 100,000.
     calls_open: IntGauge = plain();

@@ -6,6 +6,7 @@
 mod call;
 mod driver;
 mod record;
+mod search;
 mod timestamp;
 mod turn;
 
@@ -15,6 +16,7 @@ pub use record::{
     CallOutcome, Combined, Direction, DriverClaims, Entry, EventOutcome, Facts, History, HistoryEntry, HistoryReport,
     NewEvent, Record, RecordKind, StoredEvent,
 };
+pub use search::{Piece, Snippet, Wanted};
 pub use timestamp::Timestamp;
 pub use turn::{DeliveryKey, MAX_MESSAGE_BYTES, Message, NewTurn, Source, Speaker, Turn};
 

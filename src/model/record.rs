@@ -173,6 +173,9 @@ pub struct Entry {
     /// When it was said, as exactly as is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<Timestamp>,
+    /// Whether the message is as long as the platform lets one be in this kind of report, so that it may lack its end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut_off: bool,
 }
 
 /// The conversation as it was when a tool was called during the call.
@@ -236,6 +239,7 @@ impl History {
                 original: None,
                 interrupted: None,
                 time: Some(entry.first_shown),
+                cut_off: false,
             })
             .collect()
     }
@@ -258,7 +262,8 @@ impl Combined {
     /// Combines reports; which of them came first does not matter, only what they are.
     ///
     /// Facts go by the report that knows more about them: the conversation before traces before a failure, then the
-    /// later one; what that one does not say is taken from the others. A transcript is never replaced by a shorter one.
+    /// later one; what that one does not say is taken from the others. A transcript is never replaced by one of fewer
+    /// entries, whatever kind of report has it.
     pub fn of(records: &[Record]) -> Self {
         let mut order: Vec<usize> = (0..records.len()).collect();
         let rank = |record: &Record| {
@@ -273,7 +278,7 @@ impl Combined {
         }
         let with_words = order.iter().filter_map(|&at| Some((at, records[at].entries.as_ref()?)));
         // The last of equal ones is taken, which is the greatest in rank.
-        let fullest = with_words.filter(|(_, e)| !e.is_empty()).max_by_key(|&(at, e)| (records[at].kind, e.len()));
+        let fullest = with_words.filter(|(_, e)| !e.is_empty()).max_by_key(|&(at, e)| (e.len(), records[at].kind));
         combined.transcript = fullest.map(|(at, entries)| (at, entries.clone()));
         combined.best = combined.transcript.as_ref().map(|(at, _)| *at).or(order.last().copied());
         combined.event_time = order.last().and_then(|&at| records[at].event_time);
@@ -314,6 +319,8 @@ pub struct NewEvent {
     pub error: Option<String>,
     /// What it says of its call.
     pub record: Option<Box<Record>>,
+    /// Who answered the call, if the event is the verdict on that; for the log, since the body is kept.
+    pub answered_by: Option<String>,
     /// As it came.
     pub body: bytes::Bytes,
 }

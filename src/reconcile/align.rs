@@ -68,6 +68,11 @@ pub fn fold(text: &str) -> String {
     if folded.is_empty() { text.trim().to_owned() } else { folded }
 }
 
+/// Whether a text goes on where another one ends, compared as in [`fold`].
+pub(super) fn begins_with(text: &str, beginning: &str) -> bool {
+    fold(text).starts_with(&fold(beginning))
+}
+
 /// For each that was heard, the index of what was said, if it is there. None is taken twice.
 pub(super) fn pair_up(heard: &[Words], said: &[Words]) -> Vec<Option<usize>> {
     let mut pairs = Pairs { of_heard: vec![None; heard.len()], of_said: vec![None; said.len()] };

@@ -11,6 +11,7 @@
 //! - A turn that the record does not have stays: it was acknowledged, so it is never lost. Only where a complete record
 //!   has the words of such a turn, taken by another turn already, it is a repeat of that one.
 //! - A turn is never taken away. One that another stands for says so, and is left out of the transcript.
+//! - Where a record has only the beginning of long words, who has them whole is not corrected by it.
 
 mod align;
 mod who;
@@ -20,7 +21,7 @@ pub use align::fold;
 pub use who::{Candidate, Identity, identify};
 
 use crate::model::{Entry, Message, Source, Speaker, Timestamp};
-use align::{Words, pair_up, repeats};
+use align::{Words, begins_with, pair_up, repeats};
 use std::collections::HashMap;
 
 /// A stored turn.
@@ -205,6 +206,10 @@ fn combined(known: &Known) -> Vec<Said> {
     for (at, entry) in post_call.iter().enumerate() {
         let mut entry = entry.clone();
         entry.time = entry.time.or(histories[at].and_then(|history| history.time));
+        if let Some(history) = histories[at].filter(|of| entry.cut_off && !corrects(&entry, of.message.as_str())) {
+            entry.message = history.message.clone();
+            entry.cut_off = false;
+        }
         said.push(Said { post_call: Some(entry.index), history: histories[at].and_then(of_history), entry });
         if has_extra {
             said.extend(extra_behind(at + 1));
@@ -253,10 +258,16 @@ fn standing(turn: &Stored, said: &Said, place: i64) -> Standing {
         sequence_number: turn.sequence_number,
         place: Some(place),
         superseded_by: None,
-        final_text: (turn.text.trim() != message.as_str().trim()).then(|| message.clone()),
+        final_text: corrects(&said.entry, &turn.text).then(|| message.clone()),
         interrupted: said.entry.interrupted,
         timestamp: said.entry.time.filter(|_| made).unwrap_or(turn.timestamp),
     }
+}
+
+/// Whether the entry has other words than these, which were heard or shown.
+fn corrects(entry: &Entry, text: &str) -> bool {
+    let said = entry.message.as_str().trim();
+    text.trim() != said && !(entry.cut_off && begins_with(text, said))
 }
 
 fn lone(turn: &Stored, place: i64) -> Standing {
@@ -297,7 +308,7 @@ fn count(
             Some(_) if complete && said.post_call.is_none() => counts.live_only += 1,
             Some(text) => {
                 counts.matched += 1;
-                counts.corrected += i64::from(text.trim() != said.entry.message.as_str().trim());
+                counts.corrected += i64::from(corrects(&said.entry, text));
             }
             None => counts.added += 1,
         }

@@ -1,7 +1,8 @@
 //! No database: for describing the service without opening one.
 
 use super::{
-    CallQuery, Error, ErrorKind, Outcome, Page, Position, Result, Scope, Since, Sizes, Store, Touched, TurnQuery, Write,
+    CallQuery, Error, ErrorKind, Found, Outcome, Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store,
+    Touched, TurnQuery, Write,
 };
 use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
 
@@ -22,6 +23,10 @@ impl Store for Absent {
         absent()
     }
 
+    fn catch_up(&self) -> Result<u64> {
+        absent()
+    }
+
     fn call(&self, _: &ConversationId) -> Result<Option<Call>> {
         absent()
     }
@@ -31,6 +36,10 @@ impl Store for Absent {
     }
 
     fn turns(&self, _: &TurnQuery) -> Result<Option<Page<Turn>>> {
+        absent()
+    }
+
+    fn search(&self, _: &SearchQuery) -> Result<Found> {
         absent()
     }
 

@@ -10,12 +10,14 @@
 mod absent;
 mod error;
 mod query;
+mod search;
 pub mod sqlite;
 mod tail;
 
 pub use absent::Absent;
 pub use error::{Error, ErrorKind, Result};
 pub use query::{CallKey, CallQuery, Order, Page, TurnKey, TurnOrder, TurnQuery};
+pub use search::{Found, Hit, Place, SearchKey, SearchOrder, SearchQuery};
 pub use tail::{Change, Position, Scope, Since, Touched};
 
 use crate::fields::Problem;
@@ -191,6 +193,13 @@ pub trait Store: Send + Sync + 'static {
     /// Nothing is lost; it may be tried again.
     fn rest(&self) -> Result<bool>;
 
+    /// Does a slice of the work that is put off so as not to delay writes: indexing turns for search. Returns at most
+    /// how many turns are left. Called by the one thread that calls [`Store::apply`].
+    ///
+    /// # Errors
+    /// Nothing is lost; it may be tried again.
+    fn catch_up(&self) -> Result<u64>;
+
     /// One call.
     fn call(&self, id: &ConversationId) -> Result<Option<Call>>;
 
@@ -199,6 +208,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// A page of a call's turns; `None` when there is no such call.
     fn turns(&self, query: &TurnQuery) -> Result<Option<Page<crate::model::Turn>>>;
+
+    /// A page of turns by their words, whether they are indexed already or not.
+    fn search(&self, query: &SearchQuery) -> Result<Found>;
 
     /// One driver.
     fn driver(&self, id: DriverId) -> Result<Option<Driver>>;

@@ -85,7 +85,10 @@ fn a_dry_run_and_a_time_limit_fetch_less() {
     let dry = backfill(&platform, &database, &["--dry-run"]);
     let said = String::from_utf8_lossy(&dry.stdout).into_owned();
     assert!(said.contains("4 fetched") && said.contains("nothing was changed"), "{dry:?}");
+    assert!(String::from_utf8_lossy(&dry.stderr).contains("there is no database"), "{dry:?}");
     assert_eq!(fetched(&platform), [""; 0]);
+    let made: Vec<_> = folder.path().read_dir().unwrap().collect();
+    assert!(made.is_empty(), "a dry run makes no file: {made:?}");
     let since = "2026-09-21T14:13:23Z";
     let out = binary()
         .args(["backfill", "--since", since, "--elevenlabs-base-url", &platform.url(), "--json", "--database"])

@@ -2,6 +2,8 @@
 
 use crate::harness::Service;
 use crate::ingest::turn;
+use crate::platform::{SAMPLES, sample, with};
+use crate::whole_call::{CALL, SECRET, post_signed};
 use serde_json::{Value, json};
 
 const DRIVER: &str = "/api/v1/drivers/1042";
@@ -221,4 +223,56 @@ fn certain_drivers_are_listed_by_their_numbers() {
         assert_eq!(body["details"], "ids: must be 1 to 100 numbers of drivers, separated by commas", "{bad}");
     }
     ids(&format!("/api/v1/drivers?ids={}", many[1..].join(",")));
+}
+
+#[test]
+fn each_way_of_naming_the_driver_counts_alone_and_the_surest_before_the_others() {
+    let service = Service::start_with(&["--elevenlabs-secret", SECRET]);
+    for n in 1..=5 {
+        let phone = if n == 5 { json!("+15550100042") } else { Value::Null };
+        service
+            .put(&format!("/api/v1/drivers/{n}"), &json!({"name": format!("Driver {n}"), "phone_number": phone}))
+            .expect(201);
+    }
+    let all = [
+        ("/data/conversation_initiation_client_data/dynamic_variables/driver_id", json!("2"), "dynamic_variable"),
+        ("/data/user_id", json!("driver_3"), "user_id"),
+        ("/data/metadata/batch_call/batch_call_recipient_id", json!("driver_4"), "batch_recipient"),
+        ("/data/metadata/phone_call/external_number", json!("+1 (555) 010-0042"), "phone_number"),
+    ];
+    // From the first on all, then all but the first, and so on.
+    for from in 0..=all.len() {
+        let id = format!("conv_{from}");
+        let mut event = with(&sample(0), "/data/conversation_id", json!(id));
+        event = with(&event, "/data/conversation_initiation_client_data/user_id", Value::Null);
+        for (n, (place, value, _)) in all.iter().enumerate() {
+            event = with(&event, place, if n < from { Value::Null } else { value.clone() });
+        }
+        post_signed(&service, &event.to_string()).expect(200);
+        let call = service.get(&format!("/api/v1/calls/{id}")).expect(200).json();
+        let others: Vec<_> =
+            (3..).zip(all.iter().skip(1)).skip(from).map(|(n, (_, _, source))| format!("{source}: {n}")).collect();
+        match all.get(from) {
+            Some((_, _, source)) => {
+                assert_eq!((&call["driver_id"], &call["driver_source"]), (&json!(from + 2), &json!(source)));
+            }
+            None => assert_eq!((&call["driver_id"], &call["driver_source"]), (&Value::Null, &Value::Null)),
+        }
+        let conflict = if others.is_empty() { Value::Null } else { json!(others.join(", ")) };
+        assert_eq!(call["driver_conflict"], conflict);
+    }
+    service.put("/api/v1/dispatches/conv_0", &json!({"driver_id": 1})).expect(201);
+    let call = service.get("/api/v1/calls/conv_0").expect(200).json();
+    assert_eq!((&call["driver_id"], &call["driver_source"]), (&json!(1), &json!("dispatch")));
+    assert!(call["driver_conflict"].as_str().unwrap().starts_with("dynamic_variable: 2, user_id: 3"), "{call}");
+}
+
+#[test]
+fn a_driver_who_comes_after_the_call_is_found_by_what_its_record_says() {
+    let service = Service::start_with(&["--elevenlabs-secret", SECRET]);
+    post_signed(&service, SAMPLES[0].1).expect(200);
+    let call = || service.get(&format!("/api/v1/calls/{CALL}")).expect(200).json();
+    assert_eq!(call()["driver_id"], Value::Null);
+    service.put("/api/v1/drivers/5", &json!({"name": "Jo", "phone_number": "+15550100042"})).expect(201);
+    assert_eq!((&call()["driver_id"], &call()["driver_source"]), (&json!(5), &json!("phone_number")));
 }

@@ -2,6 +2,8 @@
 
 use crate::harness::{Answer, Service, binary, open, wait_for};
 use crate::ingest::turn;
+use crate::platform::SAMPLES;
+use crate::whole_call::{CALL, SECRET, post_signed};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -78,6 +80,21 @@ fn a_lock_that_is_held_for_good_is_500_and_the_service_recovers() {
     lock.release();
     service.get("/readyz").expect(200);
     assert_eq!(service.deliver(&turn("conv_a", 2)).expect(201).json()["sequence_number"], 2);
+}
+
+#[test]
+fn an_event_that_cannot_be_stored_is_503_and_taken_when_the_platform_sends_it_again() {
+    let service = Service::start_with(&["--write-timeout", "1s", "--elevenlabs-secret", SECRET]);
+    let lock = Lock::take(service.database());
+    for body in [SAMPLES[0].1, "{no JSON"] {
+        post_signed(&service, body).expect_error(503);
+    }
+    lock.release();
+    for body in [SAMPLES[0].1, "{no JSON"] {
+        let taken = post_signed(&service, body).expect(200).json();
+        assert_ne!(taken["message"], "event was stored before", "nothing of it was there");
+    }
+    assert_eq!(service.get(&format!("/api/v1/calls/{CALL}")).expect(200).json()["turn_count"], 4);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, reason = "nothing can be reached from outside a test crate")]
 
 mod access;
+mod any_order;
 mod backfill;
 mod backup;
 mod browser;
@@ -16,6 +17,7 @@ mod corpus;
 mod crash;
 mod drivers;
 mod errors;
+mod event_crash;
 mod event_flood;
 mod faults;
 mod fuzz;
@@ -24,6 +26,7 @@ mod guide;
 mod harness;
 mod import;
 mod ingest;
+mod kept_events;
 mod live;
 mod live_cuts;
 mod logs;
@@ -37,9 +40,12 @@ mod post_call_audio;
 mod post_call_signed;
 mod powercut;
 mod readme;
+mod reconcile;
 mod recording;
 mod samples;
 mod schema;
+mod search;
+mod search_index;
 mod session;
 mod shutdown;
 mod signature;

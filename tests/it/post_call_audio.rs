@@ -139,6 +139,22 @@ fn what_is_no_recording_after_all_is_kept_as_it_came() {
 }
 
 #[test]
+fn of_a_long_recording_that_cannot_be_read_it_is_kept_that_it_came_and_why_not() {
+    let (service, folder) = keeping(&[]);
+    let mut body = event("conv_1", &noise(300_000));
+    let length = body.len();
+    body[length - 1000] = b'.';
+    let signature = signature(&body);
+    for _ in 0..2 {
+        service.post_raw(PATH, &[JSON, ("ElevenLabs-Signature", &signature)], &body).expect(200);
+    }
+    wait_for("the files aside to go", || names(&folder).is_empty().then_some(()));
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
+    let kept = service.sqlite().query_row("SELECT outcome, error FROM webhook_events", [], row).unwrap();
+    assert!(kept.0 == "unreadable" && kept.1.contains("full_audio"), "{kept:?}");
+}
+
+#[test]
 fn recordings_are_bounded_apart_from_events() {
     let (service, folder) = keeping(&["--audio-max-body", "1MiB", "--post-call-max-body", "200KiB"]);
     let post = |body: Vec<u8>| {

@@ -66,6 +66,31 @@ fn an_event_is_taken_by_its_signature_only() {
 }
 
 #[test]
+fn a_signature_may_be_half_an_hour_old_and_five_minutes_ahead_unless_it_is_said_otherwise() {
+    let service = Service::start_with(&["--elevenlabs-secret", SECRET]);
+    // Some seconds are left for the request's way.
+    for (n, (off, status)) in [(-1790, 200), (-1830, 401), (280, 200), (330, 401)].into_iter().enumerate() {
+        let body = event(&format!("conv_{n}"));
+        assert_eq!(post(&service, &body, &signed(SECRET, now() + off, &body)).status, status, "{off} s");
+        assert_eq!(stored(&service, &format!("conv_{n}")), status == 200, "{off} s");
+    }
+}
+
+#[test]
+fn an_event_in_chunks_and_with_several_signatures_is_taken() {
+    let service = Service::start_with(&["--elevenlabs-secret", SECRET]);
+    let body = event("conv_1");
+    let good = signed(SECRET, now(), &body);
+    let (_, v0) = good.split_once(',').unwrap();
+    let other = signed(OTHER, now(), &body);
+    let headers = [("content-type", "application/json"), ("ElevenLabs-Signature", &*format!("{other},{v0}"))];
+    service.post_chunked(PATH, &headers, std::io::Cursor::new(body.clone())).expect(200);
+    assert!(stored(&service, "conv_1"));
+    let headers = [("content-type", "application/json"), ("ElevenLabs-Signature", &*other)];
+    service.post_chunked(PATH, &headers, std::io::Cursor::new(body)).expect_error(401);
+}
+
+#[test]
 fn several_secrets_count_from_flag_variable_and_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("secrets.txt");

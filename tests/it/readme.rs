@@ -20,7 +20,9 @@ fn run(block: &str, service: &Service) -> String {
         .replace("http://127.0.0.1:8080", &service.url(""))
         .replace("transcribe-hook import", &format!("{program} import"))
         .replace("transcribe-hook generate", &format!("{program} generate"))
+        .replace("transcribe-hook search", &format!("{program} search"))
         .replace("transcribe-hook simulate", &format!("{program} simulate"))
+        .replace("transcribe-hook replay", &format!("{program} replay"))
         .replace("transcribe-hook backup", &format!("{program} backup"));
     let folder = service.database().parent().unwrap();
     let out = Command::new("sh").args(["-euc", &commands]).current_dir(folder).output().unwrap();
@@ -64,6 +66,7 @@ fn the_first_turn_the_queries_and_the_backup_work_as_they_stand() {
     assert!(all.contains("1|driver|Yeah, I am parked at the Joliet terminal."), "{all}");
     assert!(all.contains("copied 1 calls with 1 turns"), "{all}");
     assert!(all.contains("the call is whole"), "{all}");
+    assert!(all.contains("0 applied, 0 of other types, 0 unreadable"), "{all}");
     let tool = std::fs::read(folder.path().join("tool.json")).unwrap();
     assert_eq!(serde_json::from_slice::<serde_json::Value>(&tool).unwrap()["name"], "log_turn");
 }
@@ -87,5 +90,5 @@ fn the_tables_and_views_that_are_listed_exist() {
         assert!(there, "{name}");
         count += 1;
     }
-    assert_eq!(count, 6);
+    assert_eq!(count, 9);
 }

@@ -5,6 +5,7 @@ use crate::platform::{SAMPLES, other_types, places, sample, with, without};
 use crate::whole_call::{SECRET, post_signed};
 use serde_json::{Value, json};
 use std::collections::HashSet;
+use transcribe_hook::elevenlabs::read_batch;
 
 /// A value with each place missing, null, and of another type, which changes from place to place.
 fn changes(whole: &Value) -> Vec<Value> {
@@ -55,6 +56,22 @@ fn whatever_a_recordings_event_lacks_it_is_answered_200() {
         assert_eq!(answer.status, 200, "{}: {changed}", answer.text);
     }
     service.get("/readyz").expect(200);
+}
+
+#[test]
+fn whatever_a_batch_lacks_the_recipients_that_can_be_read_are() {
+    let whole: Value = serde_json::from_str(include_str!("../fixtures/elevenlabs/batch_call.json")).unwrap();
+    let dispatched = |batch: &Value| read_batch("btcal_1", batch).dispatches.len();
+    assert_eq!(dispatched(&whole), 1);
+    for place in places(&whole) {
+        for other in other_types() {
+            let changed = with(&whole, &place, other);
+            // Nothing but what is said of the recipient decides whether there is a dispatch.
+            let about_it = place.is_empty() || place == "/recipients" || place.starts_with("/recipients/0");
+            let found = dispatched(&changed);
+            assert!(about_it || found >= 1, "{place}: {changed}");
+        }
+    }
 }
 
 #[test]

@@ -207,5 +207,5 @@ fn a_database_with_data_is_opened_again_with_all_of_it() {
     drop(service);
     let version: i64 =
         crate::harness::open(&database).pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(version, 6);
+    assert_eq!(version, 7);
 }

@@ -26,14 +26,17 @@ mod open;
 mod pool;
 mod repeats;
 mod row;
+mod search;
 mod tail;
 mod turns;
 
 pub use backup::{BackupReport, backup};
 pub use open::{OpenError, Options};
+pub use search::search_file;
 
 use super::{
-    CallQuery, Outcome, Page, Position, Result, Scope, Since, Sizes, Store, Touched, TurnQuery, Write, Written,
+    CallQuery, Found, Outcome, Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery,
+    Write, Written,
 };
 use crate::metrics::METRICS;
 use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
@@ -121,6 +124,15 @@ impl Store for SqliteStore {
         checkpoint::fold_log_in(&self.writer().connection, self.busy_timeout)
     }
 
+    fn catch_up(&self) -> Result<u64> {
+        let connection = &mut self.writer().connection;
+        // Who holds the lock is not waited for, since new turns would wait too.
+        connection.busy_timeout(Duration::ZERO).doing("indexing turns for search")?;
+        let left = search::catch_up(connection);
+        connection.busy_timeout(self.busy_timeout).doing("indexing turns for search")?;
+        left
+    }
+
     fn call(&self, id: &ConversationId) -> Result<Option<Call>> {
         calls::get(&*self.readers.get()?, id)
     }
@@ -131,6 +143,10 @@ impl Store for SqliteStore {
 
     fn turns(&self, query: &TurnQuery) -> Result<Option<Page<Turn>>> {
         turns::list(&mut *self.readers.get()?, query)
+    }
+
+    fn search(&self, query: &SearchQuery) -> Result<Found> {
+        search::find(&mut *self.readers.get()?, query)
     }
 
     fn driver(&self, id: DriverId) -> Result<Option<Driver>> {

@@ -23,7 +23,7 @@ mod embedded {
 }
 
 /// In the file's header: `PRAGMA application_id`.
-const APPLICATION_ID: u32 = u32::from_be_bytes(*b"TRHK");
+pub(super) const APPLICATION_ID: u32 = u32::from_be_bytes(*b"TRHK");
 
 /// The first SQLite without the WAL-reset bug, which could lose a committed transaction
 /// (<https://www.sqlite.org/wal.html#walresetbug>).

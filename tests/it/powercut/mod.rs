@@ -1,4 +1,4 @@
-//! No power cut loses an acknowledged turn, and none leaves a database that contradicts itself.
+//! No power cut loses an acknowledged turn or event, and none leaves a database that contradicts itself.
 //!
 //! The real binary runs with a recorder in it, which writes down each write, sync and answer in the order they
 //! happened. From that log the tests build what the disk may hold after the power went at any point: all that was
@@ -16,26 +16,35 @@ pub(crate) mod recorder;
 
 use crate::harness::{Service, TURNS, binary, wait_for};
 use crate::ingest::turn;
+use crate::whole_call::{POST_CALL, SECRET, post_signed};
 use disk::{Disk, Luck, Random};
-use examine::{Harm, Promise, examine};
+use examine::{Harm, Promise, Report, examine};
 use recorder::{Event, Moment, Recorder};
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use transcribe_hook::secret::Secret;
+use transcribe_hook::signature::sign;
+use ureq::Body;
+use ureq::http::Response;
 
 const CLIENTS: usize = 8;
 const DATABASE: &str = "calls.db";
+const FLAGS: [&str; 2] = ["--elevenlabs-secret", SECRET];
+
+/// Among so many turns of a client there is an event, before the first of them.
+const EVENT_EVERY: usize = 4;
 
 #[test]
-fn no_power_cut_loses_an_acknowledged_turn() {
+fn no_power_cut_loses_an_acknowledged_turn_or_event() {
     let recorder = Recorder::build();
     let folder = tempfile::tempdir().expect("a folder");
     let database = folder.path().join(DATABASE);
     let recording = || recorder.recording(binary(), folder.path());
 
     // A day like any other: load, a rest in which the log is folded in, load, and an orderly end.
-    let service = Service::start_command(recording(), &database, &[]);
+    let service = Service::start_command(recording(), &database, &FLAGS);
     let mut next = deliver_by_all(&service, [0; CLIENTS], 30);
     let log = folder.path().join(format!("{DATABASE}-wal"));
     wait_for("the log to be folded in", || log.metadata().is_ok_and(|log| log.len() == 0).then_some(()));
@@ -44,18 +53,20 @@ fn no_power_cut_loses_an_acknowledged_turn() {
 
     // A crash in the middle of a commit: its turns are in the log, not synced, and nobody was told of them.
     let killed = recorder.killing(recording(), folder.path(), 30, Moment::BeforeSync);
-    let service = Service::start_command(killed, &database, &[]);
+    let service = Service::start_command(killed, &database, &FLAGS);
     next = deliver_by_all(&service, next, 1000);
     assert_eq!(service.wait().0.signal(), Some(9), "killed by the recorder");
 
     // The senders repeat what got no answer.
-    let service = Service::start_command(recording(), &database, &[]);
+    let service = Service::start_command(recording(), &database, &FLAGS);
     deliver_by_all(&service, next, 10);
     service.stop();
 
     let events = recorder.events();
     let promises: Vec<_> = events.iter().filter_map(Promise::of).collect();
     assert!(promises.len() > CLIENTS * 50, "{} turns were acknowledged", promises.len());
+    let reports = events.iter().filter_map(Report::of).count();
+    assert!(reports > CLIENTS * 10, "{reports} events were acknowledged");
     assert!(promises.iter().any(|promise| promise.replayed), "the crash came between a commit's write and its sync");
 
     assert_nothing_went_unrecorded(&events, &database);
@@ -85,7 +96,7 @@ fn without_a_sync_at_each_commit_a_power_cut_is_seen_to_lose_turns() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = recorder.recording(binary(), folder.path());
     command.env("TRANSCRIBE_HOOK_TEST_SYNCHRONOUS_NORMAL", "1");
-    let service = Service::start_command(command, &folder.path().join(DATABASE), &[]);
+    let service = Service::start_command(command, &folder.path().join(DATABASE), &FLAGS);
     deliver_by_all(&service, [0; CLIENTS], 30);
     service.stop();
 
@@ -120,17 +131,15 @@ fn assert_nothing_went_unrecorded(events: &[Event], database: &Path) {
 /// Each client delivers `count` turns, or as many as the service lives to take; returns each client's next turn, which
 /// it may have delivered without hearing of it.
 fn deliver_by_all(service: &Service, from: [usize; CLIENTS], count: usize) -> [usize; CLIENTS] {
-    let url = service.url(TURNS);
     std::thread::scope(|scope| {
         let clients: Vec<_> = from
             .into_iter()
             .enumerate()
             .map(|(client, from)| {
-                let url = &url;
                 scope.spawn(move || {
                     let agent = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(30))).build();
                     let agent = ureq::Agent::from(agent);
-                    (from..from + count).find(|&i| !deliver(&agent, url, client, i)).unwrap_or(from + count)
+                    (from..from + count).find(|&i| !deliver(&agent, service, client, i)).unwrap_or(from + count)
                 })
             })
             .collect();
@@ -139,15 +148,31 @@ fn deliver_by_all(service: &Service, from: [usize; CLIENTS], count: usize) -> [u
     })
 }
 
-/// Whether the service answered; if it did, it must have stored the turn.
-fn deliver(agent: &ureq::Agent, url: &str, client: usize, i: usize) -> bool {
+/// Whether the service answered; if it did, it must have stored what it was sent.
+fn deliver(agent: &ureq::Agent, service: &Service, client: usize, i: usize) -> bool {
     // Three clients speak in each conversation.
     let conversation = format!("conv_{}", client / 3);
     let n = client * 10_000 + i;
-    let request = agent.post(url).header("x-request-id", Promise::request_id(&conversation, n));
-    match request.send_json(turn(&conversation, n)) {
+    if i.is_multiple_of(EVENT_EVERY) && !answered(report(agent, service, n), 200) {
+        return false;
+    }
+    let request = agent.post(service.url(TURNS)).header("x-request-id", Promise::request_id(&conversation, n));
+    answered(request.send_json(turn(&conversation, n)), 201)
+}
+
+/// Posts an event as the platform does.
+fn report(agent: &ureq::Agent, service: &Service, n: usize) -> Result<Response<Body>, ureq::Error> {
+    let body = Report::body(n);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock past 1970").as_secs();
+    let signature = sign(&Secret::new(SECRET).expect("a secret"), now.cast_signed(), body.as_bytes());
+    let request = agent.post(service.url(POST_CALL)).header("x-request-id", Report::request_id(n));
+    request.header("content-type", "application/json").header("elevenlabs-signature", signature).send(body)
+}
+
+fn answered(answer: Result<Response<Body>, ureq::Error>, status: u16) -> bool {
+    match answer {
         Ok(response) => {
-            assert_eq!(response.status(), 201);
+            assert_eq!(response.status(), status);
             true
         }
         Err(error @ ureq::Error::StatusCode(_)) => panic!("{error}"),
@@ -166,6 +191,7 @@ struct Cuts<'a> {
     disk: Disk,
     done: usize,
     promises: Vec<Promise>,
+    reports: Vec<Report>,
 }
 
 /// What one power cut left.
@@ -173,13 +199,15 @@ struct State {
     name: String,
     folder: tempfile::TempDir,
     promises: Vec<Promise>,
+    reports: Vec<Report>,
 }
 
 impl<'a> Cuts<'a> {
     fn of(events: &'a [Event]) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock past 1970");
         let seed = u64::from(since.subsec_nanos()) ^ since.as_secs() << 30;
-        Self { seed, random: Random::new(seed), events, disk: Disk::default(), done: 0, promises: Vec::new() }
+        let (promises, reports) = (Vec::new(), Vec::new());
+        Self { seed, random: Random::new(seed), events, disk: Disk::default(), done: 0, promises, reports }
     }
 
     /// Points at random, as many just after an acknowledgement, some before the first one, each of the first moments,
@@ -187,7 +215,8 @@ impl<'a> Cuts<'a> {
     fn choose_points(&mut self) -> Vec<usize> {
         const EACH: usize = 35;
         const EARLY: usize = 10;
-        let answers: Vec<_> = (1..=self.events.len()).filter(|i| Promise::of(&self.events[i - 1]).is_some()).collect();
+        let is_answer = |event: &Event| Promise::of(event).is_some() || Report::of(event).is_some();
+        let answers: Vec<_> = (1..=self.events.len()).filter(|i| is_answer(&self.events[i - 1])).collect();
         let mut points: Vec<_> = (0..FIRST_MOMENTS).chain([self.events.len()]).collect();
         for _ in 0..EACH {
             points.push(self.random.below(self.events.len()));
@@ -204,6 +233,7 @@ impl<'a> Cuts<'a> {
         for event in &self.events[self.done..point] {
             self.disk.apply(event);
             self.promises.extend(Promise::of(event));
+            self.reports.extend(Report::of(event));
         }
         self.done = point;
         let files = self.disk.after_power_cut(luck, &mut self.random);
@@ -220,7 +250,7 @@ impl<'a> Cuts<'a> {
         // The index of the log is never synced: whatever is found in it must not be believed.
         let noise: Vec<u8> = (0..4096).map(|_| self.random.byte()).collect();
         std::fs::write(folder.path().join(format!("{DATABASE}-shm")), noise).expect("room for a file");
-        State { name, folder, promises: self.promises.clone() }
+        State { name, folder, promises: self.promises.clone(), reports: self.reports.clone() }
     }
 }
 
@@ -232,21 +262,25 @@ impl State {
             let file = file.expect("a file");
             std::fs::copy(file.path(), copy.path().join(file.file_name())).expect("room for a copy");
         }
-        examine(&copy.path().join(DATABASE), &self.promises)
+        examine(&copy.path().join(DATABASE), &self.promises, &self.reports)
     }
 
     /// The service starts on it, and answers a repeat of the last acknowledged turn as it did the first time.
     fn serve(&self) {
         let database = self.folder.path().join(DATABASE);
-        let service = Service::start_on(&database, &[]);
+        let service = Service::start_on(&database, &FLAGS);
         if let Some(promise) = self.promises.last() {
             let answer = service.deliver(&turn(&promise.conversation, promise.n)).expect(201);
             assert_eq!(answer.header("idempotent-replayed"), Some("true"), "{}", self.name);
             assert_eq!(answer.json()["transcription_id"], promise.transcription_id, "{}", self.name);
             assert_eq!(answer.json()["sequence_number"], promise.sequence_number, "{}", self.name);
         }
+        if let Some(last) = self.reports.last() {
+            let again = post_signed(&service, &Report::body(last.n)).expect(200);
+            assert!(again.text.contains("stored before"), "{}: {}", self.name, again.text);
+        }
         service.deliver(&turn("conv_after", 1)).expect(201);
         service.stop();
-        assert_eq!(examine(&database, &self.promises), Ok(()), "{}", self.name);
+        assert_eq!(examine(&database, &self.promises, &self.reports), Ok(()), "{}", self.name);
     }
 }

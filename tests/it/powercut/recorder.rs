@@ -21,7 +21,7 @@ pub(crate) enum Moment {
 
 /// What the process did. Names are those of files in the database's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Event {
+pub(crate) enum Event {
     Created(String),
     Written { name: String, offset: usize, data: Vec<u8> },
     Resized { name: String, length: usize },
@@ -51,7 +51,7 @@ impl Recorder {
     }
 
     /// The command, to be recorded. What several processes do one after another goes into one log.
-    pub(super) fn recording(&self, command: Command, database_folder: &Path) -> Command {
+    pub(crate) fn recording(&self, command: Command, database_folder: &Path) -> Command {
         let mut command = self.watching(command, database_folder);
         command.env("RECORDER_LOG", self.log());
         command
@@ -73,7 +73,7 @@ impl Recorder {
     }
 
     /// All that was recorded. The processes must have ended.
-    pub(super) fn events(&self) -> Vec<Event> {
+    pub(crate) fn events(&self) -> Vec<Event> {
         let log = std::fs::read(self.log()).expect("something was recorded");
         let mut rest = log.as_slice();
         let mut events = Vec::new();

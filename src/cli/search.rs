@@ -1,0 +1,213 @@
+//! `search`: finds turns by their words, in the file itself.
+
+use super::DatabaseArgs;
+use crate::model::{CallStatus, ConversationId, DriverId, Speaker, Timestamp, Wanted};
+use crate::store::sqlite::search_file;
+use crate::store::{Found, Hit, SearchOrder, SearchQuery};
+use anyhow::{Context as _, Result};
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+use std::fmt::Display;
+use std::io::{self, IsTerminal as _, Write as _};
+
+#[derive(Debug, Args)]
+pub(super) struct SearchArgs {
+    /// Words, all of which must be in a turn; "some words" that follow each other; AND, OR, NOT; brackets; begin*
+    #[arg(value_name = "QUERY", required = true)]
+    query: Vec<String>,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    /// Only what the agent, or the driver, said
+    #[arg(long, env = "TRANSCRIBE_HOOK_SPEAKER", value_name = "SPEAKER", value_parser = speaker)]
+    speaker: Option<Speaker>,
+    /// Only in this call
+    #[arg(long, env = "TRANSCRIBE_HOOK_CONVERSATION_ID", value_name = "ID", value_parser = conversation_id)]
+    conversation_id: Option<ConversationId>,
+    /// Only in calls with this driver
+    #[arg(long, env = "TRANSCRIBE_HOOK_DRIVER_ID", value_name = "NUMBER", value_parser = driver_id)]
+    driver_id: Option<DriverId>,
+    /// Only in calls of this status
+    #[arg(long, env = "TRANSCRIBE_HOOK_STATUS", value_name = "STATUS", value_parser = status)]
+    status: Option<CallStatus>,
+    /// Only in calls that started at this time or later
+    #[arg(long, env = "TRANSCRIBE_HOOK_STARTED_AFTER", value_name = "TIME", value_parser = time)]
+    started_after: Option<Timestamp>,
+    /// Only in calls that started before this time
+    #[arg(long, env = "TRANSCRIBE_HOOK_STARTED_BEFORE", value_name = "TIME", value_parser = time)]
+    started_before: Option<Timestamp>,
+    /// Only what was said at this time or later
+    #[arg(long, env = "TRANSCRIBE_HOOK_SAID_AFTER", value_name = "TIME", value_parser = time)]
+    said_after: Option<Timestamp>,
+    /// Only what was said before this time
+    #[arg(long, env = "TRANSCRIBE_HOOK_SAID_BEFORE", value_name = "TIME", value_parser = time)]
+    said_before: Option<Timestamp>,
+    /// Which turns come first
+    #[arg(long, env = "TRANSCRIBE_HOOK_ORDER", value_name = "ORDER", default_value = "best")]
+    order: Order,
+    /// Greatest number of turns
+    #[arg(
+        long, env = "TRANSCRIBE_HOOK_LIMIT", value_name = "NUMBER", default_value = "20",
+        value_parser = clap::value_parser!(u32).range(1..=100_000),
+    )]
+    limit: u32,
+    /// Print the result as JSON
+    #[arg(long, env = "TRANSCRIBE_HOOK_JSON")]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Order {
+    /// Those that match best among those stored last
+    Best,
+    /// Those that were stored last
+    Newest,
+}
+
+fn speaker(text: &str) -> Result<Speaker, &'static str> {
+    Speaker::from_stored(text).ok_or("must be agent or driver")
+}
+
+fn status(text: &str) -> Result<CallStatus, &'static str> {
+    CallStatus::from_stored(text).ok_or("must be in_progress, completed or failed")
+}
+
+fn conversation_id(text: &str) -> Result<ConversationId, String> {
+    ConversationId::new(text).map_err(|rule| rule.to_string())
+}
+
+fn driver_id(text: &str) -> Result<DriverId, String> {
+    let number = text.parse().map_err(|_| "must be a whole number".to_owned())?;
+    DriverId::new(number).map_err(|rule| rule.to_string())
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text).map_err(|rule| rule.to_string())
+}
+
+/// Greatest number of turns that are read at once.
+const PAGE: usize = 1000;
+
+pub(super) fn run(args: &SearchArgs) -> Result<()> {
+    let wanted = Wanted::parse(&args.query.join(" ")).context("the query")?;
+    let limit = args.limit as usize;
+    let mut query = SearchQuery {
+        wanted,
+        speaker: args.speaker,
+        conversation_id: args.conversation_id.clone(),
+        driver_id: args.driver_id,
+        status: args.status,
+        started_after: args.started_after,
+        started_before: args.started_before,
+        said_after: args.said_after,
+        said_before: args.said_before,
+        order: match args.order {
+            Order::Best => SearchOrder::Best,
+            Order::Newest => SearchOrder::Newest,
+        },
+        after: None,
+        limit: limit.min(PAGE),
+        with_total: false,
+    };
+    let database = &args.database.database;
+    let mut hits: Vec<Hit> = Vec::new();
+    let (has_more, unsearched) = loop {
+        let found = search_file(database, &query).with_context(|| format!("cannot search {}", database.display()))?;
+        let Found { hits: more, next, unsearched, .. } = found;
+        hits.extend(more);
+        query.after = next;
+        query.limit = (limit - hits.len()).min(PAGE);
+        if next.is_none() || query.limit == 0 {
+            break (next.is_some(), unsearched);
+        }
+    };
+    let printed = if args.json {
+        let data: Vec<_> = hits.iter().map(as_json).collect();
+        writeln!(io::stdout(), "{}", json!({ "data": data, "has_more": has_more, "unsearched": unsearched }))
+    } else {
+        print(&hits)
+    };
+    match printed {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+        printed => printed.context("cannot print")?,
+    }
+    if !args.json {
+        if has_more {
+            eprintln!("there are more; --limit shows them");
+        }
+        if unsearched > 0 {
+            eprintln!("up to {unsearched} turns are not indexed yet and were not searched; `serve` indexes them");
+        }
+    }
+    Ok(())
+}
+
+fn print(hits: &[Hit]) -> io::Result<()> {
+    let out = io::stdout();
+    let color = out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let (begin, end) = if color { ("\u{1b}[1;33m", "\u{1b}[0m") } else { ("", "") };
+    let mut out = out.lock();
+    if hits.is_empty() {
+        writeln!(out, "nothing was found")?;
+    }
+    for hit in hits {
+        let turn = &hit.turn;
+        let driver = match (hit.driver_id, &hit.driver_name) {
+            (Some(id), Some(name)) => format!("driver {id}, {name}"),
+            (Some(id), None) => format!("driver {id}"),
+            (None, _) => "driver unknown".to_owned(),
+        };
+        let speaker = turn.speaker.as_str();
+        writeln!(
+            out,
+            "{}  {}  turn {}  {speaker}  ({}, {})",
+            turn.timestamp,
+            visible(&turn.conversation_id),
+            turn.sequence_number,
+            visible(&driver),
+            hit.status.as_str()
+        )?;
+        write!(out, "    ")?;
+        for piece in &hit.snippet.0 {
+            let text = visible(&piece.text);
+            if piece.matched { write!(out, "{begin}{text}{end}")? } else { write!(out, "{text}")? }
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+/// Without what a terminal would obey: what callers say must not move its cursor or turn its text around.
+fn visible(text: &(impl Display + ?Sized)) -> String {
+    let turns_around = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let shown = |c: char| match c {
+        '\n' | '\t' | '\r' => ' ',
+        c if c.is_control() || turns_around(c) => '\u{fffd}',
+        c => c,
+    };
+    text.to_string().chars().map(shown).collect()
+}
+
+/// As the API answers it.
+fn as_json(hit: &Hit) -> Value {
+    let turn = &hit.turn;
+    json!({
+        "id": turn.id,
+        "conversation_id": turn.conversation_id,
+        "speaker_type": turn.speaker,
+        "message_text": turn.message,
+        "timestamp": turn.timestamp,
+        "sequence_number": turn.sequence_number,
+        "source": turn.source.as_str(),
+        "created_at": turn.created_at,
+        "final_text": turn.final_text,
+        "interrupted": turn.interrupted,
+        "place": turn.place,
+        "superseded_by": turn.superseded_by,
+        "driver_id": hit.driver_id.map(DriverId::get),
+        "driver_name": hit.driver_name,
+        "status": hit.status,
+        "call_start_time": hit.call_start_time,
+        "snippet": hit.snippet.html(),
+    })
+}

@@ -1,0 +1,94 @@
+//! Which of the turns that match are wanted: conditions on a turn and its call.
+
+use super::super::error::Context as _;
+use super::DOING;
+use crate::store::{Result, SearchQuery};
+use rusqlite::types::Value;
+use rusqlite::{Connection, params_from_iter};
+use std::collections::HashSet;
+
+/// Up to how many turns are noted beforehand: about a thousand calls. Of more calls, matches are soon met.
+const MAX_NOTED: usize = 50_000;
+
+/// Conditions, and what stands for their question marks.
+#[derive(Default)]
+pub(super) struct Filter {
+    of_turns: Conditions,
+    of_calls: Conditions,
+}
+
+#[derive(Default)]
+struct Conditions {
+    sql: String,
+    values: Vec<Value>,
+}
+
+impl Conditions {
+    fn and(&mut self, condition: &str, value: impl Into<Value>) {
+        self.sql.push_str(" AND ");
+        self.sql.push_str(condition);
+        self.values.push(value.into());
+    }
+}
+
+impl Filter {
+    pub(super) fn of(query: &SearchQuery) -> Self {
+        let mut filter = Self::default();
+        let (turns, calls) = (&mut filter.of_turns, &mut filter.of_calls);
+        if let Some(speaker) = query.speaker {
+            turns.and("t.speaker_type = ?", speaker.as_str().to_owned());
+        }
+        if let Some(from) = query.said_after {
+            turns.and("t.timestamp >= ?", from.to_string());
+        }
+        if let Some(to) = query.said_before {
+            turns.and("t.timestamp < ?", to.to_string());
+        }
+        if let Some(id) = &query.conversation_id {
+            calls.and("c.conversation_id = ?", id.as_str().to_owned());
+        }
+        if let Some(driver_id) = query.driver_id {
+            calls.and("c.driver_id = ?", driver_id.get());
+        }
+        if let Some(status) = query.status {
+            calls.and("c.status = ?", status.as_str().to_owned());
+        }
+        if let Some(from) = query.started_after {
+            calls.and("c.call_start_time >= ?", from.to_string());
+        }
+        if let Some(to) = query.started_before {
+            calls.and("c.call_start_time < ?", to.to_string());
+        }
+        filter
+    }
+
+    /// Both kinds of conditions behind an `AND`; the turn is `t` and the call `c`.
+    pub(super) fn conditions(&self) -> String {
+        format!("t.superseded_by IS NULL{}{}", self.of_turns.sql, self.of_calls.sql)
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = &Value> {
+        self.of_turns.values.iter().chain(&self.of_calls.values)
+    }
+
+    /// The turns of the calls that are wanted, if these are few: of a driver, or of a day. That they are few is what
+    /// makes them hard to meet among many turns that match.
+    pub(super) fn noted(&self, connection: &Connection) -> Result<Option<HashSet<i64>>> {
+        if self.of_calls.values.is_empty() {
+            return Ok(None);
+        }
+        let sql = format!(
+            "SELECT t.id FROM calls c CROSS JOIN call_transcriptions t ON t.conversation_id = c.conversation_id \
+             WHERE TRUE{} LIMIT {}",
+            self.of_calls.sql,
+            MAX_NOTED + 1
+        );
+        let ids: HashSet<i64> = connection
+            .prepare_cached(&sql)
+            .and_then(|mut select| {
+                select.query_map(params_from_iter(&self.of_calls.values), |row| row.get(0))?.collect()
+            })
+            .doing(DOING)?;
+        Ok(Some(ids).filter(|ids| ids.len() <= MAX_NOTED))
+    }
+}

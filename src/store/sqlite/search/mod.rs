@@ -1,0 +1,88 @@
+//! Searching the words of turns: the index, what is not in it yet, and what is made of both.
+//!
+//! The index is SQLite's FTS5 over both texts of a turn, by row number. Turns come into it after they are stored, some
+//! hundred at a time ([`index`]); [`State`] says how far it is, in the same transaction. What was stored since, the
+//! tail, is searched in memory ([`scratch`]), so that nothing that is stored is missed. Where a turn loses or changes
+//! its words, triggers of the schema have the index forget the old ones in the same statement.
+//!
+//! The index only says which turns match, newest first. Whatever takes more than that, filters, ranks and snippets, is
+//! done with as many of them as a page needs ([`find`]), so that a page costs the same however many match.
+
+mod expression;
+mod filter;
+mod find;
+mod index;
+mod scratch;
+
+pub(super) use find::find;
+pub(super) use index::catch_up;
+
+use super::error::Context as _;
+use super::open;
+use crate::store::{Error, ErrorKind, Found, Result, SearchQuery};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+use std::path::Path;
+use std::time::Duration;
+
+const DOING: &str = "searching";
+
+/// Searches a file, be it in use or not, and changes nothing in it.
+///
+/// # Errors
+/// The file is not there, is none of ours, or is older than search.
+pub fn search_file(path: &Path, query: &SearchQuery) -> Result<Found> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags).doing("opening the database")?;
+    connection.busy_timeout(Duration::from_secs(10)).doing("opening the database")?;
+    let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
+    let wrong = |what| Err(Error::new(ErrorKind::Other, "opening the database", what));
+    if number("application_id").doing("opening the database")? != open::APPLICATION_ID {
+        return wrong("it is another program's file");
+    }
+    if number("user_version").doing("opening the database")? < SINCE {
+        return wrong("it is older than search; `transcribe-hook migrate` brings it up to date");
+    }
+    find(&mut connection, query)
+}
+
+/// The schema that brought the index.
+const SINCE: u32 = 7;
+
+/// The index holds the turns with `after < id <= to`.
+#[derive(Debug, Clone, Copy)]
+struct State {
+    after: i64,
+    to: i64,
+}
+
+impl State {
+    fn read(connection: &Connection) -> Result<Self> {
+        connection
+            .prepare_cached("SELECT after_id, to_id FROM turn_search_state")
+            .and_then(|mut select| select.query_row([], |row| Ok(Self { after: row.get(0)?, to: row.get(1)? })))
+            .doing("reading how far the index is")
+    }
+
+    /// At most how many turns are older than what is indexed.
+    fn older(self, connection: &Connection) -> Result<u64> {
+        let oldest: Option<i64> = connection
+            .prepare_cached("SELECT id FROM call_transcriptions ORDER BY id LIMIT 1")
+            .and_then(|mut select| select.query_row([], |row| row.get(0)).optional())
+            .doing("looking for turns that are not indexed")?;
+        Ok(oldest.map_or(0, |oldest| count(oldest, self.after)))
+    }
+
+    /// At most how many turns were stored since.
+    fn newer(self, connection: &Connection) -> Result<u64> {
+        let newest: Option<i64> = connection
+            .prepare_cached("SELECT id FROM call_transcriptions ORDER BY id DESC LIMIT 1")
+            .and_then(|mut select| select.query_row([], |row| row.get(0)).optional())
+            .doing("looking for turns that are not indexed")?;
+        Ok(newest.map_or(0, |newest| count(self.to + 1, newest)))
+    }
+}
+
+/// How many numbers there are from the first to the last, both counted.
+fn count(first: i64, last: i64) -> u64 {
+    u64::try_from(last - first + 1).unwrap_or(0)
+}

@@ -1,0 +1,296 @@
+//! The index behind the search: it follows what is stored, changed and erased, over crashes and upgrades.
+
+use crate::harness::{Service, binary, run, wait_for};
+use crate::ingest::turn;
+use crate::platform::sample;
+use crate::search::{found, indexed, search};
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::path::Path;
+use transcribe_hook::model::Timestamp;
+use transcribe_hook::secret::Secret;
+use transcribe_hook::signature::sign;
+
+/// Has FTS5 compare the index with the turns, word by word. The whole of it must be indexed.
+fn compare(database: &Path) {
+    let connection = Connection::open(database).unwrap();
+    connection.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+    connection.execute("INSERT INTO turn_search (turn_search, rank) VALUES ('integrity-check', 1)", []).unwrap();
+    let integrity: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(integrity, "ok");
+}
+
+/// How far the index is.
+fn state(service: &Service) -> (i64, i64) {
+    service
+        .sqlite()
+        .query_row("SELECT after_id, to_id FROM turn_search_state", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap()
+}
+
+fn deliver(service: &Service, turns: std::ops::Range<usize>) {
+    for n in turns {
+        service.deliver(&turn(&format!("conv_{}", n % 7), n)).expect(201);
+    }
+}
+
+#[test]
+fn under_load_the_index_follows_and_what_it_lacks_is_found_too() {
+    let service = Service::start_with(&["--log-level", "info,http=off"]);
+    deliver(&service, 0..600);
+    // Without a quiet moment: what waits is never much more than a slice.
+    let (_, to) = state(&service);
+    assert!(to >= 256, "indexed up to {to} of 600");
+    for n in [0, 255, 256, 511, 598, 599] {
+        let page = search(&service, &format!("number {n}"), "");
+        assert_eq!(page["data"].as_array().unwrap().len(), 1, "turn {n}");
+        assert_eq!(page["unsearched"], 0);
+    }
+    indexed(&service);
+    compare(service.database());
+    assert_eq!(search(&service, "reefer", "&include_total=true")["total"], 600);
+}
+
+#[test]
+fn kill_9_while_indexing_leaves_nothing_missing_and_nothing_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    for round in 0..4 {
+        let service = Service::start_on(&database, &["--log-level", "info,http=off"]);
+        std::thread::scope(|scope| {
+            for client in 0..4 {
+                let service = &service;
+                scope.spawn(move || {
+                    for n in 0.. {
+                        let n = round * 1_000_000 + client * 100_000 + n;
+                        if !service.try_deliver(&turn("conv_a", n)).is_ok_and(|answer| answer.status == 201) {
+                            break;
+                        }
+                    }
+                });
+            }
+            let (_, before) = state(&service);
+            wait_for("the index to go on", || (state(&service).1 > before + 512).then_some(()));
+            service.signal("KILL");
+        });
+        service.wait();
+    }
+    let service = Service::start_on(&database, &[]);
+    indexed(&service);
+    compare(&database);
+    let turns: u64 =
+        service.sqlite().query_row("SELECT count(*) FROM call_transcriptions", [], |row| row.get(0)).unwrap();
+    assert_eq!(search(&service, "reefer", "&include_total=true")["total"], turns);
+}
+
+#[test]
+fn erased_words_are_not_in_the_index_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    let service = Service::start_on(&database, &[]);
+    deliver(&service, 0..40);
+    for n in 0..20 {
+        let mut turn = turn("conv_secret", n);
+        turn["message"] = Value::from(format!("The password is xylophone{n}quartz, reefer."));
+        service.deliver(&turn).expect(201);
+    }
+    indexed(&service);
+    deliver(&service, 40..80);
+    indexed(&service);
+    // One more that is not indexed yet.
+    let mut late = turn("conv_secret", 100);
+    late["message"] = Value::from("And zeppelinquartz.");
+    service.deliver(&late).expect(201);
+    assert_eq!(found(&service, "xylophone* OR zeppelin*", "").len(), 21);
+    service.delete("/api/v1/calls/conv_secret").expect(204);
+    assert_eq!(found(&service, "xylophone* OR zeppelin*", ""), BTreeSet::new());
+    assert_eq!(found(&service, "reefer", "&limit=1000").len(), 80);
+    indexed(&service);
+    compare(&database);
+    let words: i64 = service
+        .sqlite()
+        .query_row(
+            "SELECT count(*) FROM turn_search_words WHERE term GLOB 'xylo*' OR term GLOB 'zepp*' OR term = 'password'",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!(words, 0);
+    let blocks: Vec<Vec<u8>> = {
+        let connection = service.sqlite();
+        let mut select = connection
+            .prepare("SELECT block FROM turn_search_data UNION ALL SELECT term FROM turn_search_idx")
+            .unwrap();
+        select.query_map([], |row| Ok(row.get_ref(0)?.as_bytes()?.to_vec())).unwrap().map(Result::unwrap).collect()
+    };
+    for word in ["quartz", "password", "xylophone"] {
+        let is_in = |block: &Vec<u8>| block.windows(word.len()).any(|bytes| bytes == word.as_bytes());
+        assert!(!blocks.iter().any(is_in), "{word} is still in the index");
+    }
+}
+
+#[test]
+fn corrected_words_are_found_as_heard_and_as_spoken_once_each() {
+    const SECRET: &str = "wsec_0123456789abcdef0123456789abcdef";
+    let service = Service::start_with(&["--elevenlabs-secret", SECRET]);
+    let say = |speaker: &str, message: &str, time: &str| {
+        let turn = json!({
+            "conversation_id": "conv_1901kaj4pr1penza6bbkscg6hgkc", "speaker": speaker, "message": message,
+            "timestamp": time,
+        });
+        service.deliver(&turn).expect(201).json()["transcription_id"].as_i64().unwrap()
+    };
+    let heard = say("user", "It says thirty four. I'll bump the set pint.", "2026-09-28T12:00:20Z");
+    for state in ["in the tail", "in the index"] {
+        if state == "in the index" {
+            indexed(&service);
+        }
+        assert_eq!(found(&service, "pint", ""), BTreeSet::from([heard]), "{state}");
+        assert_eq!(found(&service, "\"set point\"", ""), BTreeSet::new(), "{state}");
+    }
+    // The platform's record has other words for the turn, and more turns.
+    let record = sample(0).to_string();
+    let now = Timestamp::now().unix_micros() / 1_000_000;
+    let signature = sign(&Secret::new(SECRET).unwrap(), now, record.as_bytes());
+    let headers = [("content-type", "application/json"), ("elevenlabs-signature", signature.as_str())];
+    service.post_raw("/webhooks/elevenlabs/post-call", &headers, record.as_bytes()).expect(200);
+    for state in ["as it came", "in the index"] {
+        if state == "in the index" {
+            indexed(&service);
+        }
+        assert_eq!(found(&service, "pint", ""), BTreeSet::from([heard]), "{state}: as it was heard");
+        let spoken = found(&service, "\"set point\" bump", "");
+        assert_eq!(spoken, BTreeSet::from([heard]), "{state}: as the record has it");
+    }
+    compare(service.database());
+    // A turn that comes late takes the place of the row that was made for it.
+    let added = found(&service, "\"parked at the pilot\"", "");
+    assert_eq!(added.len(), 1);
+    let late = say("user", "Yeah, I'm parked at the Pilot in Gary.", "2026-09-28T12:00:06Z");
+    assert_eq!(found(&service, "\"parked at the pilot\"", "&include_total=true"), BTreeSet::from([late]));
+    assert!(!added.contains(&late));
+    assert_eq!(search(&service, "\"parked at the pilot\"", "&include_total=true")["total"], 1);
+    indexed(&service);
+    assert_eq!(found(&service, "\"parked at the pilot\"", ""), BTreeSet::from([late]));
+    compare(service.database());
+}
+
+#[test]
+fn a_database_from_before_the_search_is_indexed_while_it_is_used_the_newest_turns_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    before_search(folder.path(), &database, 3000);
+    let service = Service::start_on(&database, &["--log-level", "info,http=off"]);
+    let next = service.deliver(&turn("conv_new", 1)).expect(201).json()["transcription_id"].as_i64().unwrap();
+    assert_eq!(next, 3001);
+    // Whatever is indexed already, what is found and what is said to be missing make up the whole.
+    wait_for("all old turns to be searched", || {
+        let page = search(&service, "word", "&include_total=true");
+        let (total, unsearched) = (page["total"].as_u64().unwrap(), page["unsearched"].as_u64().unwrap());
+        assert_eq!(total + unsearched, 3000, "{total} found and {unsearched} not searched");
+        (unsearched == 0).then_some(())
+    });
+    indexed(&service);
+    assert_eq!(found(&service, "first", ""), BTreeSet::from([1]));
+    compare(&database);
+}
+
+#[test]
+fn an_old_file_that_no_service_has_indexed_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    before_search(folder.path(), &database, 30);
+    let name = database.to_str().unwrap();
+    let refused = run(&["search", "word", "--database", name]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("older than search"), "{refused:?}");
+    assert!(run(&["migrate", "--database", name]).status.success());
+    let out = run(&["search", "word", "--database", name, "--json"]);
+    let found: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!((found["data"].as_array().unwrap().len(), &found["unsearched"]), (0, &json!(30)));
+    let out = run(&["search", "word", "--database", name]);
+    assert!(String::from_utf8_lossy(&out.stderr).contains("up to 30 turns are not indexed yet"), "{out:?}");
+}
+
+/// A database as the schema before the search left it: of this many turns, each with `word` in it.
+fn before_search(folder: &Path, database: &Path, turns: u32) {
+    let newest = folder.join("newest.db");
+    assert!(binary().args(["migrate", "--database"]).arg(&newest).status().unwrap().success());
+    let connection = Connection::open(database).unwrap();
+    connection.pragma_update(None, "journal_mode", "WAL").unwrap();
+    for migration in [
+        include_str!("../../migrations/sqlite/V1__calls_and_transcriptions.sql"),
+        include_str!("../../migrations/sqlite/V2__the_platforms_records.sql"),
+        include_str!("../../migrations/sqlite/V3__repeats_without_an_index.sql"),
+        include_str!("../../migrations/sqlite/V4__the_platforms_user_ids.sql"),
+    ] {
+        connection.execute_batch(migration).unwrap();
+    }
+    connection.execute("ATTACH ?1 AS newest", [newest.to_str().unwrap()]).unwrap();
+    let history: String = connection
+        .query_row("SELECT sql FROM newest.sqlite_master WHERE name = 'refinery_schema_history'", [], |row| row.get(0))
+        .unwrap();
+    connection.execute_batch(&history).unwrap();
+    let noted =
+        "INSERT INTO main.refinery_schema_history SELECT * FROM newest.refinery_schema_history WHERE version <= 4";
+    assert_eq!(connection.execute(noted, []).unwrap(), 4);
+    let time = "2026-09-28T12:00:00.000000Z";
+    connection
+        .execute(
+            "INSERT INTO calls (conversation_id, call_start_time, turn_count, created_at, updated_at) \
+             VALUES ('conv_old', ?1, ?2, ?1, ?1)",
+            (time, turns),
+        )
+        .unwrap();
+    connection
+        .execute(
+            "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?2) \
+             INSERT INTO call_transcriptions (conversation_id, speaker_type, message_text, timestamp, sequence_number, \
+             created_at, repeat_key) SELECT 'conv_old', 'agent', iif(n = 1, 'the first word', 'a word of ' || n), ?1, n, \
+             ?1, n FROM n",
+            (time, turns),
+        )
+        .unwrap();
+}
+
+#[test]
+fn the_command_finds_what_the_api_finds() {
+    let service = Service::start();
+    service.put("/api/v1/drivers/7", &json!({"name": "Jo Brandt"})).expect(201);
+    service.put("/api/v1/dispatches/conv_a", &json!({"driver_id": 7})).expect(201);
+    for n in 0..5 {
+        service.deliver(&turn("conv_a", n)).expect(201);
+    }
+    let mut hostile = turn("conv_b", 1);
+    hostile["message"] = Value::from("A reefer \u{1b}]0;title\u{7}\u{202e} <b>.");
+    service.deliver(&hostile).expect(201);
+    let name = service.database().to_str().unwrap().to_owned();
+    let command = |args: &[&str]| run(&[&["search", "--database", &name], args].concat());
+    let text = |args: &[&str]| String::from_utf8(command(args).stdout).unwrap();
+    for state in ["in the tail", "in the index"] {
+        let json: Value = serde_json::from_str(&text(&["reefer", "--order", "newest", "--json"])).unwrap();
+        let page = search(&service, "reefer", "&order=newest");
+        assert_eq!(json["data"], page["data"], "{state}");
+        assert_eq!((&json["has_more"], &json["unsearched"]), (&json!(false), &json!(0)));
+        indexed(&service);
+    }
+    let shown = text(&["number", "3"]);
+    let wanted = "2026-09-28T12:00:00.003000Z  conv_a  turn 4  agent  (driver 7, Jo Brandt, in_progress)\n    \
+                  Turn number 3: the reefer reads forty five degrees.\n";
+    assert_eq!(shown, wanted);
+    let shown = text(&["reefer", "--conversation-id", "conv_b"]);
+    assert!(shown.contains("A reefer \u{fffd}]0;title\u{fffd}\u{fffd} <b>."), "{shown:?}");
+    assert_eq!(text(&["nothing"]), "nothing was found\n");
+    let filtered = text(&["reefer", "--speaker", "driver", "--driver-id", "7", "--json"]);
+    assert_eq!(serde_json::from_str::<Value>(&filtered).unwrap()["data"].as_array().unwrap().len(), 3);
+    let cut = command(&["reefer", "--limit", "2"]);
+    assert_eq!(String::from_utf8_lossy(&cut.stdout).lines().count(), 4);
+    assert!(String::from_utf8_lossy(&cut.stderr).contains("there are more"), "{cut:?}");
+    let bad = command(&["reefer OR"]);
+    assert_eq!(bad.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&bad.stderr).contains("must not end with"), "{bad:?}");
+    assert_eq!(command(&["a", "--status", "done"]).status.code(), Some(2));
+    let missing = run(&["search", "a", "--database", "/nowhere/calls.db"]);
+    assert_eq!(missing.status.code(), Some(1));
+}
