@@ -108,7 +108,7 @@ export const steps = {
 
   async nothingFound(opened, { words, says }) {
     await opened.page.getByLabel("Search what was said").fill(words);
-    await opened.page.getByText(says).waitFor();
+    await opened.page.locator(".scroll").getByText(says).waitFor();
     await accessible(opened);
   },
 
