@@ -7,7 +7,7 @@ use crate::model::Timestamp;
 use crate::platform::client::{self, Client, Patience};
 use crate::store::Store;
 use crate::store::sqlite::{Options, SqliteStore};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::Arc;
@@ -114,7 +114,7 @@ fn fetch(args: &BackfillArgs, client: &Client, keeper: &impl Keeper) -> Result<(
     });
     bar.finish_and_clear();
     let Report { listed, complete, running, fetched, failed, .. } =
-        run.context("what was fetched until here is kept; the next run goes on")?;
+        run.map_err(|error| anyhow!("{error}; what was fetched until here is kept, and the next run goes on"))?;
     let numbers = [("listed", listed), ("complete", complete), ("running", running), ("fetched", fetched)];
     finish(args, &numbers, &failed)
 }

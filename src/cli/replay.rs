@@ -5,7 +5,7 @@ use crate::events;
 use crate::model::{EventOutcome, Timestamp};
 use crate::store::sqlite::{Options, SqliteStore};
 use crate::store::{Store as _, Write};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use std::time::Duration;
 
@@ -28,7 +28,9 @@ pub(super) struct ReplayArgs {
 const PAGE: usize = 500;
 
 pub(super) fn run(args: &ReplayArgs) -> Result<()> {
-    let options = Options { path: args.database.database.clone(), busy_timeout: Duration::from_secs(10), readers: 1 };
+    let path = args.database.database.clone();
+    ensure!(path.exists(), "there is no database {}", path.display());
+    let options = Options { path, busy_timeout: Duration::from_secs(10), readers: 1 };
     let store = SqliteStore::open_beside_service(&options)?;
     let (mut applied, mut ignored, mut unreadable) = (0, 0, 0);
     let mut replay = |id: i64| -> Result<()> {

@@ -169,7 +169,7 @@ impl Service {
 
 /// The answer's body, if the status is this one; else what the service says is wrong.
 fn answered(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>, status: u16) -> Result<Value> {
-    let mut answer = answer?;
+    let mut answer = answer.context("the service does not answer")?;
     let text = answer.body_mut().read_to_string()?;
     let body: Value = serde_json::from_str(&text).unwrap_or_default();
     let said = |field: &str| body[field].as_str().unwrap_or_default();
