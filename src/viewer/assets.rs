@@ -21,7 +21,7 @@ impl Asset {
         let content_type = match name.rsplit('.').next() {
             Some("html") => "text/html; charset=utf-8",
             Some("css") => "text/css; charset=utf-8",
-            Some("js") => "text/javascript; charset=utf-8",
+            Some("js") => SCRIPT,
             Some("svg") => "image/svg+xml",
             _ => "application/json",
         };
@@ -57,9 +57,9 @@ impl Page {
         // One digest for all: modules name one another without it, and stand in one folder, which has it.
         let version = digest(files.iter().flat_map(|file| [file.name.as_bytes(), &file.plain]));
         // The modules are asked for at once, not each when another one names it.
-        let modules = FILES.iter().filter(|(name, _)| name.ends_with(".js") && *name != "theme.js");
-        let preload = modules.fold(String::new(), |mut links, (name, _)| {
-            let _ = writeln!(links, "<link rel=\"modulepreload\" href=\"/assets/{version}/{name}\">");
+        let modules = files.iter().filter(|file| file.content_type == SCRIPT && file.name != "theme.js");
+        let preload = modules.fold(String::new(), |mut links, file| {
+            let _ = writeln!(links, "<link rel=\"modulepreload\" href=\"/assets/{version}/{}\">", file.name);
             links
         });
         let shell = SHELL.replace("<!-- modules -->\n", &preload).replace("{version}", &version);
@@ -81,6 +81,8 @@ fn digest<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> String {
     }
     hash.finalize().iter().take(8).fold(String::new(), |digits, byte| digits + &format!("{byte:02x}"))
 }
+
+const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 const SHELL: &str = include_str!("assets/index.html");
 

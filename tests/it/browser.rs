@@ -46,7 +46,7 @@ static BROWSER: LazyLock<Browser> = LazyLock::new(|| {
 });
 
 /// Longest time for one step, which waits for what it looks for at most twenty seconds itself.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 impl Browser {
     #[track_caller]
@@ -80,6 +80,7 @@ impl Page {
     }
 
     /// Does a step of `tests/browser`, which fails this test if it fails.
+    #[expect(clippy::needless_pass_by_value, reason = "reads better where it is called")]
     #[track_caller]
     pub fn step(&self, name: &str, args: Value) -> Value {
         BROWSER.ask(&self.0, name, &args)
