@@ -4,13 +4,13 @@ use super::Tag;
 use super::error::{ApiError, Audio, Refused};
 use super::query::no_parameters;
 use crate::recording::Recordings;
-use poem::web::headers::{HeaderMapExt as _, IfRange, LastModified, Range};
+use poem::http::header;
+use poem::web::headers::{HeaderMapExt as _, IfRange, LastModified};
 use poem::{Body, Request};
 use poem_openapi::param::Path;
 use poem_openapi::payload::Binary;
 use poem_openapi::{ApiResponse, OpenApi};
 use std::io::SeekFrom;
-use std::ops::Bound;
 use std::time::SystemTime;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
@@ -108,34 +108,26 @@ enum Part {
 
 fn part(request: &Request, length: u64, modified: SystemTime) -> Part {
     let headers = request.headers();
-    // A header that cannot be read is let be, as HTTP has it.
-    let Some(range) = headers.typed_get::<Range>() else { return Part::Whole };
+    // A header that cannot be read, or that asks for several parts, is let be, as HTTP has it.
+    let ranges = headers.get(header::RANGE).and_then(|value| value.to_str().ok()?.strip_prefix("bytes="));
+    let Some((from, to)) = ranges.and_then(|range| range.trim().split_once('-')) else { return Part::Whole };
     // A part of another version of the recording would not fit to what the client has.
     let another = |condition: IfRange| condition.is_modified(None, Some(&LastModified::from(modified)));
     if headers.typed_get::<IfRange>().is_some_and(another) {
         return Part::Whole;
     }
-    let mut ranges = range.satisfiable_ranges(length);
-    match (ranges.next(), ranges.next()) {
-        (None, _) => Part::None,
-        (Some(range), None) => within(range, length),
-        (Some(_), Some(_)) => Part::Whole,
-    }
-}
-
-fn within((from, to): (Bound<u64>, Bound<u64>), length: u64) -> Part {
-    let first = match from {
-        Bound::Included(first) => first,
-        Bound::Excluded(before) => before.saturating_add(1),
-        Bound::Unbounded => 0,
+    let number = |digits: &str| {
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| digits.parse().unwrap_or(u64::MAX))
     };
-    let end = match to {
-        Bound::Included(last) => last.saturating_add(1),
-        Bound::Excluded(end) => end,
-        Bound::Unbounded => length,
+    let end = length.saturating_sub(1);
+    let (first, last) = match (number(from), number(to)) {
+        (Some(first), None) if to.is_empty() => (first, end),
+        (Some(first), Some(last)) if first <= last => (first, last.min(end)),
+        (None, Some(count)) if from.is_empty() => (length.saturating_sub(count), end),
+        _ => return Part::Whole,
     };
-    let end = end.min(length);
-    if first < end { Part::Bytes { first, last: end - 1 } } else { Part::None }
+    if first < length { Part::Bytes { first, last } } else { Part::None }
 }
 
 #[cfg(test)]
@@ -162,6 +154,9 @@ mod tests {
             ("bytes=1000-", Part::None),
             ("bytes=5000-6000", Part::None),
             ("bytes=0-1,5-6", Part::Whole),
+            ("bytes=0-1-2", Part::Whole),
+            ("bytes=-", Part::Whole),
+            ("bytes=+1-2", Part::Whole),
             ("lines=1-2", Part::Whole),
             ("bytes=5-1", Part::Whole),
             ("bytes=x-", Part::Whole),
