@@ -18,7 +18,9 @@
 //! | the platform from this side | its API, as a client; its agents' tools; what is missing here | [`platform`], [`backfill`] |
 //! | recordings | files | [`recording`] |
 //! | live streams | what is new since a place; bounds and pace of all streams | [`tail`] |
+//! | copies | when one is due, names, what is kept | [`backups`] |
 //! | storage | SQL, in [`store::sqlite`] only; a batch is one transaction | [`store`] |
+//! | ways of working | files that get their name once they are whole; going last | [`aside`], [`background`] |
 //! | numbers about itself | Prometheus's metrics; recorded into by all above | [`metrics`] |
 //! | words of the domain | nothing else | [`model`], [`fields`], [`secret`], [`signature`] |
 //!
@@ -106,6 +108,12 @@
 //! session's cookie is an end and a code by the token, so nothing is kept of it. A program on this machine is known by its
 //! address, but not if a proxy shows itself in the request or the `Host` could lead elsewhere.
 //!
+//! **Connections.** They are served on hyper directly ([`server::connections`]), since the framework's server bounds neither
+//! their number nor how long a head takes. There are no timers: each connection notes what it waits for and since when, and a
+//! sweep closes what is overdue. At the limit a new connection displaces the one that has waited longest for its client, so an
+//! attack with slow connections costs the attackers their own. What the service itself is slow at never counts against a
+//! client.
+//!
 //! **Signatures.** `api::signed` is the one way in for what the platform posts after a call. The header is looked at before
 //! the body, the digest is computed while the body comes, and nothing of the body is believed before the last byte: an
 //! event waits in memory, of which long ones share a bounded amount (503 beyond it), and are read one at a time; a
@@ -149,6 +157,13 @@
 //! service stops, the log is folded in, so that the one file is everything. `cp` of a file in use is not a copy; `backup`
 //! is. Migrations run grouped, so that each commits together with its history row: a process killed between the two could never start again.
 //!
+//! **Copies.** A backup copies pages by SQLite's own interface, whose usual trouble is that every write by another
+//! connection makes it begin again. It does not where the reading connection holds a read transaction over all steps: the
+//! snapshot never changes. That takes a third of the processor time that `VACUUM INTO` does, which builds every tree anew,
+//! and any copy is page by page what the database was, so that what is broken in one is noticed when it is checked. Working
+//! half of the time, in a thread of the lowest priority, with a sync for every 8 MiB, keeps commits from waiting for
+//! processor or disk. `.partial` files are locked, which is how a running copy is told from what a killed process left.
+//!
 //! **Speed.** Where a turn's time went, measured at 63 in flight on two cores (of some 64 microseconds a turn, 20 turns a
 //! commit): statements and indexes 18, the call's row 3, the log's writes 9, the sync 20 to 25, checkpoints 4, the rest of
 //! the commit 5, answering 1; the writer waited for turns 8. Beside it, on the other core, HTTP and JSON took 41 and the
@@ -161,7 +176,10 @@
 //! statistics and other leaner builds of it, another allocator (which also took 26 MB more), and one worker instead of two.
 
 pub mod api;
+pub mod aside;
 pub mod backfill;
+pub mod background;
+pub mod backups;
 pub mod cli;
 pub mod drivers;
 pub mod elevenlabs;

@@ -2,7 +2,6 @@
 
 use anyhow::{Context as _, Result};
 use poem::http::StatusCode;
-use poem::listener::TcpAcceptor;
 use poem::{Endpoint, Request, Response, Route};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -13,6 +12,7 @@ use transcribe_hook::api::access::AccessSettings;
 use transcribe_hook::api::access::client::Proxies;
 use transcribe_hook::api::signed::PostCallSettings;
 use transcribe_hook::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
+use transcribe_hook::server::connections::{self, ConnectionLimits};
 use transcribe_hook::server::{self, Edge, Settings};
 use transcribe_hook::store::{
     self, CallQuery, Counts, Found, NewCall, Outcome, Page, Position, Scope, SearchQuery, Since, Sizes, Store,
@@ -50,13 +50,14 @@ async fn serve(without: Without) -> Result<()> {
             let settings = Settings {
                 writing,
                 max_body: MAX_BODY,
+                connections: ConnectionLimits::default(),
                 stale_after: None,
                 access: AccessSettings::default(),
                 proxies: Proxies::default(),
                 post_call: PostCallSettings::closed(),
                 streams: tail::Limits { streams: 0, heartbeat: Duration::from_secs(15) },
-                send_timeout: Duration::from_secs(30),
                 backfill: None,
+                copies: transcribe_hook::backups::Plan::default(),
                 metrics: None,
             };
             server::serve(listener, Arc::new(NullStore::default()), settings, stop).await?;
@@ -64,10 +65,7 @@ async fn serve(without: Without) -> Result<()> {
         Without::Queue => {
             let route = Route::new().at("/webhooks/elevenlabs/transcription", AtOnce::default());
             let app = Edge::around(route, &api::document());
-            let acceptor = TcpAcceptor::from_tokio(listener)?;
-            poem::Server::new_with_acceptor(acceptor)
-                .run_with_graceful_shutdown(app, stop, Some(Duration::from_secs(5)))
-                .await?;
+            connections::serve(listener, app, ConnectionLimits::default(), stop, Duration::from_secs(5)).await?;
         }
     }
     Ok(())

@@ -9,6 +9,7 @@
 
 pub mod access;
 mod audio;
+mod backup;
 mod call;
 mod calls;
 mod convai;
@@ -23,6 +24,7 @@ mod post_call;
 mod query;
 mod search;
 pub mod signed;
+mod stream;
 mod time;
 pub mod trace;
 mod transcriptions;
@@ -70,6 +72,7 @@ pub fn service(
     access: Access,
     tail: Tail,
 ) -> OpenApiService<impl OpenApi, ()> {
+    let backup = backup::BackupApi::new(store.copier());
     let reader = Reader { store, places: Arc::new(Semaphore::new(MAX_READS)) };
     let operations = (
         webhooks::WebhooksApi { writer: writer.clone() },
@@ -85,6 +88,7 @@ pub fn service(
         dispatches::DispatchesApi { reader: reader.clone(), writer: writer.clone() },
         access::session::SessionApi { access },
         health::HealthApi { reader, writer },
+        backup,
     );
     OpenApiService::new(Described(operations), "transcribe-hook", env!("CARGO_PKG_VERSION"))
         .description(

@@ -1,9 +1,13 @@
 //! `backup`: a copy that is safe to take at any time, unlike one by `cp`.
 
 use super::DatabaseArgs;
+use crate::aside::Aside;
+use crate::store::BackupStep;
 use crate::store::sqlite;
 use anyhow::{Context as _, Result};
 use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -20,7 +24,30 @@ pub(super) struct BackupArgs {
 
 pub(super) fn run(args: &BackupArgs) -> Result<()> {
     let database = &args.database.database;
-    let report = sqlite::backup(database, &args.out).with_context(|| format!("cannot copy {}", database.display()))?;
+    // Draws on a terminal only.
+    let bar = ProgressBar::new(0);
+    bar.set_style(ProgressStyle::with_template("{msg} {bar:40} {bytes}/{total_bytes}").context("a template")?);
+    let shown = bar.clone();
+    let watch = move |step| {
+        match step {
+            BackupStep::Copied { done, of } => {
+                shown.set_length(of);
+                shown.set_message("copying");
+                shown.set_position(done);
+            }
+            BackupStep::Checking => shown.set_message("checking"),
+        }
+        ControlFlow::Continue(())
+    };
+    let copy = || -> Result<_> {
+        let aside = Aside::new(&args.out)?;
+        let report = sqlite::backup(database, &aside, Box::new(watch))?;
+        aside.publish()?;
+        Ok(report)
+    };
+    let copied = copy();
+    bar.finish_and_clear();
+    let report = copied.with_context(|| format!("cannot copy {}", database.display()))?;
     if args.json {
         let report =
             serde_json::json!({ "calls": report.calls, "transcriptions": report.turns, "bytes": report.bytes });

@@ -7,9 +7,12 @@
 mod access;
 mod backfill;
 mod backup;
+mod check;
+mod copies;
 mod generate;
 mod healthcheck;
 mod import;
+mod limits;
 mod metrics;
 mod migrate;
 mod post_call;
@@ -50,6 +53,8 @@ enum Command {
     Search(search::SearchArgs),
     /// Copy a database, be it in use or not, into one consistent file
     Backup(backup::BackupArgs),
+    /// Look for what is broken or missing in a database, be it in use or not
+    Check(check::CheckArgs),
     /// Read drivers or dispatches from a file
     Import(import::ImportArgs),
     /// Fetch calls that did not come from the platform's API
@@ -107,6 +112,7 @@ pub fn run() -> ExitCode {
             Command::Migrate(args) => migrate::run(&args),
             Command::Search(args) => search::run(&args),
             Command::Backup(args) => backup::run(&args),
+            Command::Check(args) => check::run(&args),
             Command::Import(args) => import::run(&args),
             Command::Backfill(args) => backfill::run(&args),
             Command::Simulate(args) => simulate::run(&args),

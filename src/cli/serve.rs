@@ -3,6 +3,8 @@
 use super::DatabaseArgs;
 use super::access::AccessArgs;
 use super::backfill::PlatformArgs;
+use super::copies::CopyArgs;
+use super::limits::LimitArgs;
 use super::metrics::MetricsArgs;
 use super::post_call::PostCallArgs;
 use super::streams::StreamArgs;
@@ -25,6 +27,8 @@ pub(super) struct ServeArgs {
     listen: SocketAddr,
     #[command(flatten)]
     access: AccessArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
     #[command(flatten)]
     database: DatabaseArgs,
     /// How many writes may wait; more are answered 503
@@ -70,10 +74,12 @@ pub(super) struct ServeArgs {
         long, env = "TRANSCRIBE_HOOK_BACKFILL_EVERY", value_name = "DURATION", value_parser = interval,
     )]
     backfill_every: Option<Duration>,
+    #[command(flatten)]
+    copies: CopyArgs,
 }
 
-/// A duration of a second at least, so that the platform is not asked without pause.
-fn interval(text: &str) -> Result<Duration, String> {
+/// A duration of a second at least, so that what is done at an interval is not done without pause.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
     let every = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if every >= Duration::from_secs(1) { Ok(every) } else { Err("must be 1s or longer".to_owned()) }
 }
@@ -134,12 +140,13 @@ async fn serve(args: &ServeArgs, access: AccessSettings) -> Result<()> {
         writing: Limits { queue_capacity: args.queue_capacity as usize, patience: args.write_timeout },
         max_body: args.max_body,
         stale_after: Some(args.stale_after).filter(|after| !after.is_zero()),
+        connections: args.limits.connections(),
         access,
         proxies: args.access.proxies(),
         post_call,
         streams: args.streams.limits(),
-        send_timeout: args.streams.send_timeout,
         backfill,
+        copies: args.copies.plan(),
         metrics,
     };
     server::serve(listener, store, settings, stop).await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 #[derive(Debug, Args)]
 pub(super) struct StreamArgs {
-    /// How many live streams of events may be open; more are answered 503
+    /// How many live streams of events may be open, each on a connection; more are answered 503
     #[arg(
         long, env = "TRANSCRIBE_HOOK_MAX_STREAMS", value_name = "NUMBER", default_value = "1024",
         value_parser = clap::value_parser!(u32).range(0..=100_000),
@@ -18,12 +18,6 @@ pub(super) struct StreamArgs {
         value_parser = heartbeat,
     )]
     stream_heartbeat: Duration,
-    /// How long a client may take nothing of what it is sent until its connection is cut
-    #[arg(
-        long, env = "TRANSCRIBE_HOOK_SEND_TIMEOUT", value_name = "DURATION", default_value = "30s",
-        value_parser = send_timeout,
-    )]
-    pub(super) send_timeout: Duration,
 }
 
 impl StreamArgs {
@@ -35,10 +29,4 @@ impl StreamArgs {
 fn heartbeat(text: &str) -> Result<Duration, String> {
     let every = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if every >= Duration::from_millis(100) { Ok(every) } else { Err("must be 100ms or longer".to_owned()) }
-}
-
-fn send_timeout(text: &str) -> Result<Duration, String> {
-    let timeout = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    let fits = (Duration::from_secs(1)..=Duration::from_hours(24)).contains(&timeout);
-    if fits { Ok(timeout) } else { Err("must be from 1s to 24h".to_owned()) }
 }

@@ -1,14 +1,14 @@
 //! The running service: the route tree, the order of its layers, and the order in which it stops.
 //!
-//! Stopping: no more connections are taken, idle ones are closed, live streams are ended, requests under way get some seconds to end, then the
-//! writer does what is still queued, and last the database is folded into its one file.
+//! Stopping: no more connections are taken, idle ones are closed, live streams are ended, requests under way get some
+//! seconds to end, then the writer does what is still queued, and last the database is folded into its one file.
 
+pub mod connections;
 mod docs;
 mod edge;
 mod packed;
 mod routes;
 mod scrape;
-mod sockets;
 mod stale;
 mod supervisor;
 
@@ -17,16 +17,17 @@ pub use edge::Edge;
 use crate::api;
 use crate::api::access::client::Proxies;
 use crate::api::access::{Access, AccessSettings};
-use crate::api::payload::MaxBody;
+use crate::api::payload::Bodies;
 use crate::api::signed::{Gate, PostCallSettings};
 use crate::backfill::{Periodic, StoreKeeper};
+use crate::backups;
 use crate::platform::client::Client;
 use crate::store::Store;
 use crate::tail::{self, Tail};
 use crate::viewer;
 use crate::writer::{Limits, WriteError, Writer};
+use connections::ConnectionLimits;
 use packed::Packed;
-use poem::listener::TcpAcceptor;
 use poem::middleware::AddData;
 use poem::{EndpointExt as _, Route};
 use std::io;
@@ -45,6 +46,8 @@ pub struct Settings {
     pub writing: Limits,
     /// Greatest length of a request's body, in bytes.
     pub max_body: usize,
+    /// What connections may take.
+    pub connections: ConnectionLimits,
     /// How long nothing must come of a call that is in progress until it is ended; never without this.
     pub stale_after: Option<Duration>,
     /// Who is let in.
@@ -55,10 +58,10 @@ pub struct Settings {
     pub post_call: PostCallSettings,
     /// Bounds of the live streams.
     pub streams: tail::Limits,
-    /// How long a client may take nothing of what it is sent.
-    pub send_timeout: Duration,
     /// By whom, and how often, the ends of calls that did not come are fetched.
     pub backfill: Option<(Client, Duration)>,
+    /// Which copies of the database are made.
+    pub copies: backups::Plan,
     /// Where metrics are given to everybody who connects, besides to whom else they are.
     pub metrics: Option<TcpListener>,
 }
@@ -68,6 +71,8 @@ pub struct Settings {
 pub enum ServeError {
     /// The system failed.
     Io(io::Error),
+    /// Copies of the database cannot be made as they are to be.
+    Copies(io::Error),
     /// The writer's thread ended by itself, by a defect in this program.
     WriterDied,
 }
@@ -76,6 +81,7 @@ impl std::fmt::Display for ServeError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Io(_) => f.write_str("the server failed"),
+            Self::Copies(_) => f.write_str("copies of the database cannot be made"),
             Self::WriterDied => {
                 f.write_str("the writer stopped by a defect in this program; nothing more can be stored")
             }
@@ -86,7 +92,7 @@ impl std::fmt::Display for ServeError {
 impl std::error::Error for ServeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Io(error) => Some(error),
+            Self::Io(error) | Self::Copies(error) => Some(error),
             Self::WriterDied => None,
         }
     }
@@ -115,8 +121,7 @@ pub async fn serve(
     settings: Settings,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
-    sockets::allow_many_connections();
-    sockets::cut_stuck_connections(&listener, settings.send_timeout).map_err(ServeError::Io)?;
+    let copies = backups::Periodic::start(&settings.copies, store.copier()).map_err(ServeError::Copies)?;
     let (writer, mut writer_thread) = Writer::start(store.clone(), settings.writing).map_err(ServeError::Io)?;
     let _backfill = settings.backfill.map(|(client, every)| fetch(client, every, &store, &writer)).transpose()?;
     let stale = settings.stale_after.map(|after| stale::end_stale_calls(writer.clone(), after));
@@ -135,12 +140,10 @@ pub async fn serve(
         .at(scrape::PATH, poem::get(scrape.clone()))
         .at(api::TURNS, poem::post(api::turns(writer.clone())))
         .nest("/", viewer::before(Packed::new(service)))
-        .with(AddData::new(MaxBody(settings.max_body)));
+        .with(AddData::new(Bodies::new(settings.max_body)));
     let app = Edge::new(access.guard(route), routes, settings.proxies);
 
-    let metrics =
-        settings.metrics.map(|listener| scrape::serve(listener, scrape)).transpose().map_err(ServeError::Io)?;
-    let acceptor = TcpAcceptor::from_tokio(listener).map_err(ServeError::Io)?;
+    let metrics = settings.metrics.map(|listener| scrape::serve(listener, scrape));
     let watchdog = tokio::spawn(supervisor::stay_alive(writer.clone()));
     let (died_tx, died_rx) = tokio::sync::oneshot::channel();
     let stop_or_death = async move {
@@ -155,10 +158,8 @@ pub async fn serve(
         let _ = died_tx.send(writer_thread);
     };
     supervisor::ready();
-    let served = poem::Server::new_with_acceptor(acceptor)
-        .run_with_graceful_shutdown(app, stop_or_death, Some(DRAIN))
-        .await
-        .map_err(ServeError::Io);
+    let served =
+        connections::serve(listener, app, settings.connections, stop_or_death, DRAIN).await.map_err(ServeError::Io);
     watchdog.abort();
     if let Some(stale) = stale {
         stale.abort();
@@ -170,6 +171,7 @@ pub async fn serve(
     }
     let writer_thread = died_rx.await.map_err(|_| ServeError::WriterDied)?;
     let ended_well = tokio::task::spawn_blocking(move || {
+        drop(copies);
         let ended_well = writer_thread.stop();
         drop(store);
         ended_well

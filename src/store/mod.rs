@@ -13,12 +13,14 @@ mod query;
 mod search;
 pub mod sqlite;
 mod tail;
+mod upkeep;
 
 pub use absent::Absent;
 pub use error::{Error, ErrorKind, Result};
 pub use query::{CallKey, CallQuery, Order, Page, TurnKey, TurnOrder, TurnQuery};
 pub use search::{Found, Hit, Place, SearchKey, SearchOrder, SearchQuery};
 pub use tail::{Change, Position, Scope, Since, Touched};
+pub use upkeep::{BackupReport, BackupStep, BackupWatch, CheckReport, Copier, Finding};
 
 use crate::fields::Problem;
 use crate::model::{
@@ -237,6 +239,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Which calls something was committed of between two places.
     fn touched(&self, after: Position, until: Position) -> Result<Touched>;
+
+    /// What copies the database; none where it is not one file.
+    fn copier(&self) -> Copier {
+        Copier::none()
+    }
 
     /// How many calls are in progress, counted up to `at_most`.
     fn open_calls(&self, at_most: u32) -> Result<u64>;

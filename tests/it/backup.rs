@@ -2,16 +2,39 @@
 
 use crate::harness::{Service, binary, open, run, wait_for};
 use crate::ingest::turn;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 fn backup(database: &Path, out: &Path, flags: &[&str]) -> Output {
     binary().arg("backup").arg(out).arg("--database").arg(database).args(flags).output().unwrap()
 }
 
+/// Makes a database so long that copying it takes a while: some events of a megabyte each.
+pub fn lengthen(database: &Path, megabytes: usize) {
+    let connection = rusqlite::Connection::open(database).unwrap();
+    connection.execute_batch("PRAGMA synchronous = OFF").unwrap();
+    for _ in 0..megabytes {
+        connection
+            .execute(
+                "INSERT INTO webhook_events (digest, received_at, outcome, body) \
+                 VALUES (randomblob(32), '2026-09-28T12:00:00.000000Z', 'unreadable', randomblob(1000000))",
+                [],
+            )
+            .unwrap();
+    }
+}
+
+pub fn names_in(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
 /// How many turns a file holds, after making sure that it is whole.
-fn whole(database: &Path) -> usize {
+pub fn whole(database: &Path) -> usize {
     let connection = open(database);
     let integrity: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(integrity, "ok");
@@ -92,6 +115,124 @@ fn a_backup_refuses_to_overwrite_and_leaves_nothing_when_it_fails() {
     assert_eq!(out.status.code(), Some(1), "what is no database is not copied");
     let names: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["taken.db"]);
+}
+
+#[test]
+fn a_backup_that_is_killed_leaves_nothing_under_its_name_and_the_next_one_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start();
+    service.deliver(&turn("conv_a", 1)).expect(201);
+    lengthen(service.database(), 30);
+    let copy = folder.path().join("copy.db");
+    let partial = folder.path().join("copy.db.partial");
+    for _ in 0..3 {
+        let mut backup = binary();
+        backup.arg("backup").arg(&copy).arg("--database").arg(service.database());
+        let mut child = backup.stdout(Stdio::null()).spawn().unwrap();
+        wait_for("some of the copy", || partial.metadata().is_ok_and(|file| file.len() > 5_000_000).then_some(()));
+        child.kill().unwrap();
+        assert!(!child.wait().unwrap().success(), "it was killed on the way");
+        assert_eq!(names_in(folder.path()), ["copy.db.partial"]);
+    }
+    let out = backup(service.database(), &copy, &[]);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert_eq!(whole(&copy), 1);
+    assert_eq!(names_in(folder.path()), ["copy.db"]);
+    service.deliver(&turn("conv_a", 2)).expect(201);
+}
+
+#[test]
+fn two_backups_under_one_name_do_not_meet() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start();
+    lengthen(service.database(), 20);
+    let copy = folder.path().join("copy.db");
+    let outs: Vec<Output> = std::thread::scope(|scope| {
+        let backups: Vec<_> = (0..2).map(|_| scope.spawn(|| backup(service.database(), &copy, &[]))).collect();
+        backups.into_iter().map(|backup| backup.join().unwrap()).collect()
+    });
+    let failed: Vec<_> = outs.iter().filter(|out| !out.status.success()).collect();
+    assert_eq!(failed.len(), 1, "{outs:?}");
+    let reason = String::from_utf8_lossy(&failed[0].stderr).into_owned();
+    assert!(
+        reason.contains("copy.db is being made by another process") || reason.contains("copy.db exists"),
+        "{reason}"
+    );
+    whole(&copy);
+    assert_eq!(names_in(folder.path()), ["copy.db"]);
+}
+
+#[test]
+fn a_backup_that_cannot_be_written_fails_by_name_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start();
+    lengthen(service.database(), 10);
+    let copy = folder.path().join("copy.db");
+    // Without the signal, a write past the limit fails as on a full disk.
+    let command = "trap '' XFSZ; ulimit -f 4000; exec \"$@\"";
+    let mut limited = Command::new("bash");
+    limited.args(["-c", command, "bash", env!("CARGO_BIN_EXE_transcribe-hook"), "backup"]);
+    let out = limited.arg(&copy).arg("--database").arg(service.database()).output().unwrap();
+    assert_eq!(out.status.code(), Some(1), "{out:?}");
+    assert!(String::from_utf8_lossy(&out.stderr).contains("cannot copy"), "{out:?}");
+    assert!(names_in(folder.path()).is_empty(), "{:?}", names_in(folder.path()));
+    service.deliver(&turn("conv_a", 1)).expect(201);
+}
+
+#[test]
+fn a_copy_may_be_read_by_those_who_may_read_the_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start();
+    let copy = folder.path().join("copy.db");
+    std::fs::set_permissions(service.database(), std::fs::Permissions::from_mode(0o640)).unwrap();
+    assert!(backup(service.database(), &copy, &[]).status.success());
+    assert_eq!(copy.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+}
+
+#[test]
+fn a_backup_shows_on_a_terminal_how_far_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start();
+    lengthen(service.database(), 20);
+    let command = format!(
+        "{} backup {} --database {}",
+        env!("CARGO_BIN_EXE_transcribe-hook"),
+        folder.path().join("copy.db").display(),
+        service.database().display()
+    );
+    let out = Command::new("script").args(["-qec", &command, "/dev/null"]).output().unwrap();
+    let shown = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(shown.contains("copying") && shown.contains("MiB"), "{shown:?}");
+    // Who is no terminal is told the result only.
+    let out = backup(service.database(), &folder.path().join("other.db"), &[]);
+    assert!(out.stderr.is_empty(), "{out:?}");
+}
+
+#[test]
+fn a_backup_put_in_the_place_of_a_lost_database_is_that_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    let service = Service::start_on(&database, &[]);
+    for n in 0..20 {
+        service.deliver(&turn("conv_a", n)).expect(201);
+    }
+    let copy = folder.path().join("copy.db");
+    assert!(backup(&database, &copy, &[]).status.success());
+    let call = service.get("/api/v1/calls/conv_a").expect(200).json();
+    let turns = service.get("/api/v1/calls/conv_a/transcriptions?limit=1000").expect(200).json();
+    service.deliver(&turn("conv_a", 20)).expect(201);
+    service.signal("KILL");
+    service.wait();
+    for ending in ["db", "db-wal", "db-shm"] {
+        let _ = std::fs::remove_file(database.with_extension(ending));
+    }
+    std::fs::copy(&copy, &database).unwrap();
+    let service = Service::start_on(&database, &[]);
+    assert_eq!(service.get("/api/v1/calls/conv_a").expect(200).json(), call);
+    assert_eq!(service.get("/api/v1/calls/conv_a/transcriptions?limit=1000").expect(200).json(), turns);
+    let next = service.deliver(&turn("conv_a", 20)).expect(201);
+    assert_eq!(next.json()["sequence_number"], 21, "what came after the copy is not there, and comes again");
+    assert_eq!(next.header("idempotent-replayed"), None);
 }
 
 #[test]

@@ -237,7 +237,7 @@ fn stuck(service: &Service, path: &str) -> TcpStream {
 
 #[test]
 fn a_stuck_reader_costs_little_memory_and_is_cut_off() {
-    let flags = ["--max-streams", "20", "--send-timeout", "1s", "--stream-heartbeat", "100ms"];
+    let flags = ["--max-streams", "20", "--body-timeout", "1s", "--stream-heartbeat", "100ms"];
     let service = Service::start_with(&[&flags[..], &["--log-level", "info,http=off"]].concat());
     service.deliver(&turn("conv_a", 0)).expect(201);
     let long = |n: usize| {

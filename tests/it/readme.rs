@@ -23,7 +23,8 @@ fn run(block: &str, service: &Service) -> String {
         .replace("transcribe-hook search", &format!("{program} search"))
         .replace("transcribe-hook simulate", &format!("{program} simulate"))
         .replace("transcribe-hook replay", &format!("{program} replay"))
-        .replace("transcribe-hook backup", &format!("{program} backup"));
+        .replace("transcribe-hook backup", &format!("{program} backup"))
+        .replace("transcribe-hook check", &format!("{program} check"));
     let folder = service.database().parent().unwrap();
     let out = Command::new("sh").args(["-euc", &commands]).current_dir(folder).output().unwrap();
     assert!(out.status.success(), "{block}\n{}", String::from_utf8_lossy(&out.stderr));
@@ -65,6 +66,10 @@ fn the_first_turn_the_queries_and_the_backup_work_as_they_stand() {
     assert!(all.contains("Maria Kowalski|"), "the overview names the driver: {all}");
     assert!(all.contains("1|driver|Yeah, I am parked at the Joliet terminal."), "{all}");
     assert!(all.contains("copied 1 calls with 1 turns"), "{all}");
+    assert!(all.contains("1 calls with 1 turns, 0 problems"), "{all}");
+    for copy in ["copy.db", "download.db"] {
+        assert_eq!(crate::backup::whole(&folder.path().join(copy)), 1, "{copy}");
+    }
     assert!(all.contains("the call is whole"), "{all}");
     assert!(all.contains("0 applied, 0 of other types, 0 unreadable"), "{all}");
     let tool = std::fs::read(folder.path().join("tool.json")).unwrap();

@@ -83,10 +83,22 @@ fn data_flows_down_only() {
         &["server"],
         &["viewer"],
         &["api"],
-        &["writer", "ingest", "import", "drivers", "elevenlabs", "events", "platform", "backfill", "recording", "tail"],
+        &[
+            "writer",
+            "ingest",
+            "import",
+            "drivers",
+            "elevenlabs",
+            "events",
+            "platform",
+            "backfill",
+            "recording",
+            "backups",
+            "tail",
+        ],
         &["store"],
         &["reconcile"],
-        &["fields", "metrics", "model", "packing", "secret", "signature"],
+        &["fields", "metrics", "model", "packing", "secret", "signature", "aside", "background"],
     ];
     for (path, text) in sources() {
         let module = path.split(['/', '.']).next().unwrap();

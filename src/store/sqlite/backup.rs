@@ -1,108 +1,142 @@
 //! A consistent copy of a database as one file, whether or not a service is writing to it.
+//!
+//! - **One snapshot.** A read transaction is held over all steps, so that what is committed meanwhile neither shows in the
+//!   copy nor makes SQLite begin it again, as it otherwise does whenever somebody else writes.
+//! - **Nobody waits for it.** It takes no lock that a writer wants. It works in a thread that goes last, in small steps with
+//!   pauses, and syncs as it goes, so that no commit's sync waits for the whole copy's.
+//! - **It may not fill the disk** that the service needs: it is refused where little would be left.
+//! - The log cannot be emptied until the copy is read, and grows by what is committed meanwhile. Checking the copy holds
+//!   nothing.
 
+use super::check;
 use super::error::Context as _;
-use crate::store::{Error, ErrorKind, Result};
-use rusqlite::{Connection, OpenFlags};
-use std::fs::{self, File};
-use std::io;
-use std::path::{Path, PathBuf};
+use crate::aside::Aside;
+use crate::background::Background;
+use crate::store::{BackupReport, BackupStep, BackupWatch, Error, ErrorKind, Result};
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, OpenFlags, Row};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 use std::time::Duration;
 
-/// What was copied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BackupReport {
-    /// Calls in the copy.
-    pub calls: u64,
-    /// Turns in the copy.
-    pub turns: u64,
-    /// The copy's size.
-    pub bytes: u64,
-}
+/// How many pages are copied at once: 1 MiB.
+const PAGES: i32 = 256;
 
-/// Writes a copy of `source` to `target`, which must not exist.
+/// After how many steps what is copied is synced.
+const STEPS_A_SYNC: u32 = 8;
+
+/// What must be left on the disk, in bytes, besides the copy.
+const LEFT_OVER: u64 = 32 << 20;
+
+/// How many steps SQLite's machine makes in a check between two looks at the clock.
+const CHECK_STEPS: i32 = 20_000;
+
+const COPYING: &str = "copying";
+
+/// Copies `source` to a file that is being made, and checks the copy: its integrity, and that no call has a gap.
 ///
-/// The copy is one snapshot: it is made aside, checked (integrity, and no gap in any call), synced, and only then given
-/// its name. It is in rollback mode, so that it opens anywhere, read-only folders included. The service that writes to
-/// `source` meanwhile is not held up.
+/// It is in rollback mode, so that it opens anywhere, read-only folders included, and has the source's permissions.
+/// `watch` is told of each step and can end the work.
 ///
 /// # Errors
-/// Nothing is left under `target`.
-pub fn backup(source: &Path, target: &Path) -> Result<BackupReport> {
-    let failed = |doing, error: io::Error| Error::new(ErrorKind::Other, doing, error);
-    let taken = || Error::new(ErrorKind::Other, "making the copy", format!("{} exists", target.display()));
-    if target.exists() {
-        return Err(taken());
-    }
-    let aside = Aside::beside(target);
-    // VACUUM INTO takes an empty file, so the name is ours before a byte is written.
-    File::create_new(&aside.0).map_err(|error| failed("making the copy", error))?;
+/// What is in the file is then no copy.
+pub fn backup(source: &Path, aside: &Aside, mut watch: BackupWatch) -> Result<BackupReport> {
+    // A thread of its own, since one that goes last does so for ever.
+    std::thread::scope(|scope| {
+        let work = scope.spawn(|| {
+            let mut background = Background::begin();
+            copy(source, aside, &mut background, &mut watch)?;
+            verify(aside, background, watch)
+        });
+        work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn of_file(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::new(ErrorKind::Other, COPYING, error)
+}
+
+fn copy(source: &Path, aside: &Aside, background: &mut Background, watch: &mut BackupWatch) -> Result<()> {
+    const READING: &str = "reading the database";
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(source, flags).doing("opening the database")?;
-    connection.busy_timeout(Duration::from_secs(10)).doing("opening the database")?;
-    let name = aside
-        .0
-        .to_str()
-        .ok_or_else(|| Error::new(ErrorKind::Other, "making the copy", "the target's path is not UTF-8"))?;
-    connection.execute("VACUUM INTO ?1", [name]).doing("copying")?;
-    drop(connection);
-    let (calls, turns) = verify(&aside.0)?;
-    let file = File::open(&aside.0).map_err(|error| failed("syncing the copy", error))?;
-    file.sync_all().map_err(|error| failed("syncing the copy", error))?;
-    let bytes = file.metadata().map_err(|error| failed("syncing the copy", error))?.len();
-    // A link, unlike a rename, does not replace a file that has come to be in the meantime.
-    fs::hard_link(&aside.0, target).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => taken(),
-        _ => failed("naming the copy", error),
-    })?;
-    drop(aside);
-    let folder = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| failed("naming the copy", error))?;
-    Ok(BackupReport { calls, turns, bytes })
+    let from = Connection::open_with_flags(source, flags).doing("opening the database")?;
+    from.busy_timeout(Duration::from_secs(10)).doing(READING)?;
+    from.execute_batch("PRAGMA cache_size = -1000; PRAGMA mmap_size = 0; BEGIN").doing(READING)?;
+    // The first read takes the snapshot.
+    from.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).doing(READING)?;
+    let page_size: u64 = from.pragma_query_value(None, "page_size", |row| row.get(0)).doing(READING)?;
+    let bytes = |pages: i32| u64::try_from(pages).unwrap_or(0) * page_size;
+    aside.permit_as(source).map_err(of_file)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut to = Connection::open_with_flags(aside.path(), flags).doing(COPYING)?;
+    // A copy that is not finished is of no use, so nothing is done to save one.
+    to.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -2000")
+        .doing(COPYING)?;
+    {
+        let backup = Backup::new(&from, &mut to).doing(COPYING)?;
+        for step in 0_u32.. {
+            // The first step is there to learn how many pages there are.
+            let state = backup.step(if step == 0 { 1 } else { PAGES }).doing(COPYING)?;
+            let progress = backup.progress();
+            let (done, of) = (bytes(progress.pagecount - progress.remaining), bytes(progress.pagecount));
+            if step == 0 {
+                refuse_to_fill_the_disk(aside, of)?;
+            }
+            if watch(BackupStep::Copied { done, of }).is_break() {
+                return Err(of_file("it was told to stop"));
+            }
+            match state {
+                StepResult::Done => break,
+                StepResult::More => {}
+                // Nobody else knows of the copy, and the source's snapshot is held.
+                _ => return Err(Error::new(ErrorKind::Busy, COPYING, "the database is locked")),
+            }
+            if step % STEPS_A_SYNC == STEPS_A_SYNC - 1 {
+                aside.file().sync_data().map_err(of_file)?;
+            }
+            background.pause();
+        }
+    }
+    to.close().map_err(|(_, error)| error).doing(COPYING)?;
+    drop(from);
+    // The file's format, for writing and for reading: 1 is rollback mode (<https://www.sqlite.org/fileformat.html>).
+    aside.file().write_all_at(&[1, 1], 18).map_err(of_file)?;
+    aside.file().sync_all().map_err(of_file)
 }
 
-/// The unfinished copy, which goes away with this value.
-struct Aside(PathBuf);
-
-impl Aside {
-    fn beside(target: &Path) -> Self {
-        let mut name = target.as_os_str().to_owned();
-        name.push(format!(".{}.partial", std::process::id()));
-        Self(name.into())
+/// A full disk would keep the service from storing turns.
+fn refuse_to_fill_the_disk(aside: &Aside, wanted: u64) -> Result<()> {
+    let space = rustix::fs::fstatvfs(aside.file()).map_err(of_file)?;
+    let free = space.f_bavail.saturating_mul(space.f_frsize);
+    if wanted.saturating_add(LEFT_OVER) <= free {
+        return Ok(());
     }
-}
-
-impl Drop for Aside {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
+    let what = format!("{free} bytes are free on the disk, the copy takes {wanted}, and {LEFT_OVER} must be left");
+    Err(Error::new(ErrorKind::Full, COPYING, what))
 }
 
 /// Counts the copy's calls and turns after making sure that it is whole.
-fn verify(copy: &Path) -> Result<(u64, u64)> {
+fn verify(aside: &Aside, mut background: Background, mut watch: BackupWatch) -> Result<BackupReport> {
     const DOING: &str = "checking the copy";
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(copy, flags).doing(DOING)?;
-    let broken = |what: String| Err(Error::new(ErrorKind::Other, DOING, what));
-    let integrity: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).doing(DOING)?;
-    if integrity != "ok" {
-        return broken(integrity);
-    }
-    let gaps: u64 = connection
-        .query_row(
-            "SELECT count(*) FROM calls c WHERE turn_count <> \
-             (SELECT count(*) FROM call_transcriptions t WHERE t.conversation_id = c.conversation_id) \
-             OR turn_count <> \
-             (SELECT ifnull(max(sequence_number), 0) FROM call_transcriptions t WHERE t.conversation_id = c.conversation_id)",
-            [],
-            |row| row.get(0),
+    let connection = Connection::open_with_flags(aside.path(), flags).doing(DOING)?;
+    connection.execute_batch("PRAGMA cache_size = -8000; PRAGMA mmap_size = 0").doing(DOING)?;
+    connection
+        .progress_handler(
+            CHECK_STEPS,
+            Some(move || {
+                background.pause();
+                watch(BackupStep::Checking).is_break()
+            }),
         )
         .doing(DOING)?;
-    if gaps > 0 {
-        return broken(format!("{gaps} calls do not have the turns that they count"));
+    let problems = [check::integrity(&connection)?, check::counts(&connection)?].concat();
+    if let Some(first) = problems.first() {
+        let what = format!("{} problems, the first: {}", problems.len(), first.what);
+        return Err(Error::new(ErrorKind::Other, DOING, what));
     }
-    connection
-        .query_row("SELECT (SELECT count(*) FROM calls), (SELECT count(*) FROM call_transcriptions)", [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
-        .doing(DOING)
+    let bytes = aside.file().metadata().map_err(of_file)?.len();
+    let counts = "SELECT (SELECT count(*) FROM calls), (SELECT count(*) FROM call_transcriptions)";
+    let report = |row: &Row<'_>| Ok(BackupReport { calls: row.get(0)?, turns: row.get(1)?, bytes });
+    connection.query_row(counts, [], report).doing(DOING)
 }

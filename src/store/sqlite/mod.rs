@@ -13,6 +13,7 @@ mod align;
 mod backup;
 mod calls;
 mod changes;
+mod check;
 mod checkpoint;
 mod drivers;
 mod error;
@@ -30,13 +31,14 @@ mod search;
 mod tail;
 mod turns;
 
-pub use backup::{BackupReport, backup};
+pub use backup::backup;
+pub use check::{check, each_call};
 pub use open::{OpenError, Options};
 pub use search::search_file;
 
 use super::{
-    CallQuery, Found, Outcome, Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery,
-    Write, Written,
+    CallQuery, Copier, Found, Outcome, Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched,
+    TurnQuery, Write, Written,
 };
 use crate::metrics::METRICS;
 use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
@@ -55,6 +57,7 @@ pub struct SqliteStore {
     // folds the log in and removes it.
     readers: Readers,
     writer: Mutex<Writing>,
+    copier: Copier,
     busy_timeout: Duration,
     path: PathBuf,
     _lock: Option<lock::Lock>,
@@ -179,6 +182,10 @@ impl Store for SqliteStore {
 
     fn touched(&self, after: Position, until: Position) -> Result<Touched> {
         tail::touched(&mut *self.readers.get()?, after, until)
+    }
+
+    fn copier(&self) -> Copier {
+        self.copier.clone()
     }
 
     fn open_calls(&self, at_most: u32) -> Result<u64> {

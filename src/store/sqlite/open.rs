@@ -8,8 +8,8 @@ use super::live::LiveCalls;
 use super::lock::{self, Attempt, Lock};
 use super::log_file;
 use super::pool::Readers;
-use super::{SqliteStore, Writing, Written};
-use crate::store::{Error, Outcome, Result};
+use super::{SqliteStore, Writing, Written, backup};
+use crate::store::{Copier, Error, Outcome, Result};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction};
 use std::fs::File;
@@ -153,7 +153,7 @@ impl std::error::Error for OpenError {
 }
 
 /// The newest schema that this program knows: the number of its last migration.
-fn known_schema() -> u32 {
+pub(super) fn known_schema() -> u32 {
     let newest = embedded::migrations::runner().get_migrations().iter().map(refinery::Migration::version).max();
     newest.map_or(0, |version| u32::try_from(version).expect("migrations are numbered from 1"))
 }
@@ -213,6 +213,7 @@ impl SqliteStore {
         Ok(Self {
             readers,
             writer: Mutex::new(Writing { connection, live: LiveCalls::new() }),
+            copier: Copier::new(path, backup),
             busy_timeout: options.busy_timeout,
             path: path.to_owned(),
             _lock: lock,

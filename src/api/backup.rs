@@ -1,0 +1,168 @@
+//! A backup of the database as a download.
+
+use super::Tag;
+use super::error::{ApiError, List, Refused};
+use super::query::no_parameters;
+use super::stream;
+use crate::aside::Aside;
+use crate::background::Background;
+use crate::model::Timestamp;
+use crate::store::{Copier, ErrorKind};
+use poem::http::header;
+use poem::{Body, IntoResponse, Request, Response};
+use poem_openapi::payload::{Binary, Payload as _};
+use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, Registry};
+use poem_openapi::types::Type as _;
+use poem_openapi::{ApiResponse, OpenApi};
+use std::io::{self, Seek as _};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::{Semaphore, oneshot};
+
+pub(super) struct BackupApi {
+    copier: Copier,
+    place: Arc<Semaphore>,
+}
+
+/// How long one waits for a download to end that is being ended.
+const WAIT: Duration = Duration::from_secs(1);
+
+/// How a file is called that is being copied for a download.
+fn path_for(database: &Path) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".download");
+    name.into()
+}
+
+impl BackupApi {
+    pub(super) fn new(copier: Copier) -> Self {
+        if let Some(database) = copier.database() {
+            Aside::remove_leftover(&path_for(database));
+        }
+        Self { copier, place: Arc::new(Semaphore::new(1)) }
+    }
+}
+
+/// Ends the work when nobody waits for it any more.
+struct EndOnDrop(Arc<AtomicBool>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+#[OpenApi(prefix_path = "/api/v1", tag = "Tag::Operation")]
+impl BackupApi {
+    /// Download a backup
+    ///
+    /// One consistent and checked SQLite file, as the database was when it was asked for. Nobody who stores turns waits for it. The answer
+    /// begins once the copy is made, for which the disk must have room. One can be made at a time; more are answered 503.
+    #[oai(path = "/backup", method = "get", operation_id = "download_backup")]
+    async fn download_backup(&self, request: &Request) -> Result<Download, Refused<List>> {
+        no_parameters(request)?;
+        let taken = || ApiError::Unavailable("another backup is being made; try again when it is done", None);
+        let place = tokio::time::timeout(WAIT, self.place.clone().acquire_owned()).await;
+        let place = place.map_err(|_| taken())?.map_err(|_| taken())?;
+        let copier = self.copier.clone();
+        let name = download_name(&copier);
+        let unwanted = EndOnDrop(Arc::new(AtomicBool::new(false)));
+        let ended = unwanted.0.clone();
+        let (ready, length) = oneshot::channel();
+        let body = stream::body("download", place, move |outlet| {
+            let made = copy(&copier, ended);
+            let mut file = match made {
+                Ok((file, length)) => {
+                    let _ = ready.send(Ok(length));
+                    file
+                }
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                    return Ok(());
+                }
+            };
+            // The connection's own thread does the rest; this one goes last.
+            let mut gently = Background::begin();
+            file.rewind()?;
+            loop {
+                let sent = io::copy(&mut io::Read::take(&mut file, 256 * 1024), outlet)?;
+                if sent == 0 {
+                    return Ok(());
+                }
+                gently.pause();
+            }
+        });
+        let body = body.map_err(|error| ApiError::Internal(error.to_string()))?;
+        let length = length.await.map_err(|_| ApiError::Internal("the copying ended without a word".to_owned()))??;
+        drop(unwanted);
+        Ok(Download { body, length, name })
+    }
+}
+
+/// A file without a name, and its length.
+fn copy(copier: &Copier, ended: Arc<AtomicBool>) -> Result<(std::fs::File, u64), ApiError> {
+    let internal = |error: &dyn std::fmt::Display| ApiError::Internal(error.to_string());
+    let database = copier.database().ok_or_else(|| internal(&"the database is not one file"))?;
+    let aside = Aside::over(&path_for(database)).map_err(|error| internal(&error))?;
+    let watch = move |_| if ended.load(Ordering::Acquire) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    let report = copier.try_copy(&aside, Box::new(watch)).map_err(|error| match error.kind() {
+        ErrorKind::Busy => ApiError::Unavailable("another copy is being made; try again when it is done", None),
+        ErrorKind::Full => {
+            ApiError::Unavailable("the disk has no room for the copy of a backup", Some(error.to_string()))
+        }
+        _ => internal(&error),
+    })?;
+    Ok((aside.nameless().map_err(|error| internal(&error))?, report.bytes))
+}
+
+/// As of the backups that the service makes by itself.
+fn download_name(copier: &Copier) -> String {
+    copier.database().map_or_else(String::new, |database| crate::backups::name(database, Timestamp::now()))
+}
+
+/// The file.
+struct Download {
+    body: Body,
+    length: u64,
+    name: String,
+}
+
+const CONTENT_TYPE: &str = "application/vnd.sqlite3";
+
+impl IntoResponse for Download {
+    fn into_response(self) -> Response {
+        // What stands in a quoted string of a header: the database may be called anything.
+        let name: String = self.name.chars().filter(|c| matches!(c, ' '..='~') && !matches!(c, '"' | '\\')).collect();
+        Response::builder()
+            .content_type(CONTENT_TYPE)
+            .header(header::CONTENT_LENGTH, self.length)
+            .header(header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\""))
+            .header(header::CACHE_CONTROL, "no-store")
+            .body(self.body)
+    }
+}
+
+impl ApiResponse for Download {
+    fn meta() -> MetaResponses {
+        let header = |name: &str, description: &str| MetaHeader {
+            name: name.to_owned(),
+            description: Some(description.to_owned()),
+            required: true,
+            deprecated: false,
+            schema: String::schema_ref(),
+        };
+        let file = MetaResponse {
+            description: "The SQLite file.",
+            status: Some(200),
+            status_range: None,
+            content: vec![MetaMediaType { content_type: CONTENT_TYPE, schema: Binary::<Vec<u8>>::schema_ref() }],
+            headers: vec![header("Content-Disposition", "The file's name, which says when it was made.")],
+        };
+        MetaResponses { responses: vec![file] }
+    }
+
+    fn register(_: &mut Registry) {}
+}

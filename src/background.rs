@@ -1,0 +1,36 @@
+//! Long work in the background that is not to be in the way of what others wait for.
+//!
+//! The thread that does it asks the system to go last, and pauses as long as it works: where the system does not know
+//! about priorities, between sessions or containers for example, and for disk and memory, for which it has none.
+
+use std::time::{Duration, Instant};
+
+/// Longest pause at once, so that who wants the work to stop does not wait.
+const LONGEST: Duration = Duration::from_millis(100);
+
+/// Shortest work that is worth a pause.
+const SHORTEST: Duration = Duration::from_millis(4);
+
+/// Keeps count of work and pauses.
+#[derive(Debug)]
+pub struct Background {
+    since: Instant,
+}
+
+impl Background {
+    /// Begins work on this thread, which from here on goes last; there is no way back.
+    pub fn begin() -> Self {
+        // As far back as one can. Refused or not known, the pauses remain.
+        let _ = rustix::process::nice(19);
+        Self { since: Instant::now() }
+    }
+
+    /// Pauses as long as was worked since the last pause.
+    pub fn pause(&mut self) {
+        let worked = self.since.elapsed();
+        if worked >= SHORTEST {
+            std::thread::sleep(worked.min(LONGEST));
+            self.since = Instant::now();
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! `check`: whether a database, and the recordings beside it, are as they should be; also while the service runs.
+
+use super::DatabaseArgs;
+use crate::model::ConversationId;
+use crate::recording;
+use crate::store::Finding;
+use crate::store::sqlite;
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    /// Also look for recordings in this folder that belong to no call
+    #[arg(long, env = "TRANSCRIBE_HOOK_AUDIO_DIR", value_name = "FOLDER")]
+    audio_dir: Option<PathBuf>,
+    /// Print the result as JSON
+    #[arg(long, env = "TRANSCRIBE_HOOK_JSON")]
+    json: bool,
+}
+
+pub(super) fn run(args: &CheckArgs) -> Result<()> {
+    let database = &args.database.database;
+    let doing = || format!("cannot check {}", database.display());
+    let mut report = sqlite::check(database).with_context(doing)?;
+    if let Some(folder) = &args.audio_dir {
+        report.problems.extend(orphans(database, folder)?);
+    }
+    if args.json {
+        let problems: Vec<_> = report
+            .problems
+            .iter()
+            .map(|Finding { check, what }| serde_json::json!({ "check": check, "problem": what }))
+            .collect();
+        let report = serde_json::json!({
+            "ok": problems.is_empty(), "calls": report.calls, "transcriptions": report.turns, "problems": problems,
+        });
+        println!("{report}");
+    } else {
+        for Finding { check, what } in &report.problems {
+            println!("{check}: {what}");
+        }
+        if let (Some(calls), Some(turns)) = (report.calls, report.turns) {
+            println!("{calls} calls with {turns} turns, {} problems", report.problems.len());
+        }
+    }
+    if report.problems.is_empty() {
+        Ok(())
+    } else {
+        bail!("{} is not as it should be: {} problems", database.display(), report.problems.len())
+    }
+}
+
+/// Recordings of calls that are not there.
+fn orphans(database: &Path, folder: &Path) -> Result<Vec<Finding>> {
+    let unreadable = || format!("cannot read {}", folder.display());
+    let mut names = BTreeSet::new();
+    for entry in folder.read_dir().with_context(unreadable)? {
+        let path = entry.with_context(unreadable)?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        // A recording that is still arriving is hidden, and has another ending.
+        if path.extension().is_some_and(|ending| ending == "mp3") && !name.starts_with('.') {
+            names.insert(name.to_owned());
+        }
+    }
+    sqlite::each_call(database, &mut |id: &ConversationId| {
+        names.remove(&recording::file_name(id));
+    })
+    .with_context(|| format!("cannot read {}", database.display()))?;
+    let orphan = |name| Finding { check: "audio", what: format!("the recording {name} belongs to no call") };
+    Ok(names.into_iter().map(orphan).collect())
+}

@@ -1,0 +1,40 @@
+//! The flags of `serve` for the copies that it makes by itself.
+
+use super::serve::interval;
+use crate::backups::{Backups, Plan};
+use clap::Args;
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+pub(super) struct CopyArgs {
+    /// Make a backup at this interval
+    #[arg(
+        long, env = "TRANSCRIBE_HOOK_BACKUP_EVERY", value_name = "DURATION", value_parser = interval,
+        requires = "backup_dir",
+    )]
+    backup_every: Option<Duration>,
+    /// The folder for these backups, which is made when there is none
+    #[arg(long, env = "TRANSCRIBE_HOOK_BACKUP_DIR", value_name = "FOLDER")]
+    backup_dir: Option<PathBuf>,
+    /// How many of these backups are kept
+    #[arg(
+        long, env = "TRANSCRIBE_HOOK_BACKUP_KEEP", value_name = "NUMBER", default_value = "7",
+        value_parser = clap::value_parser!(u32).range(1..=10_000),
+    )]
+    backup_keep: u32,
+    /// Put a copy named latest.db, of which a plain cp is safe, beside the database at this interval
+    #[arg(long, env = "TRANSCRIBE_HOOK_SNAPSHOT_EVERY", value_name = "DURATION", value_parser = interval)]
+    snapshot_every: Option<Duration>,
+}
+
+impl CopyArgs {
+    pub(super) fn plan(&self) -> Plan {
+        let backups = self.backup_every.zip(self.backup_dir.clone());
+        let keep = self.backup_keep as usize;
+        Plan {
+            backups: backups.map(|(every, folder)| Backups { folder, every, keep }),
+            snapshot_every: self.snapshot_every,
+        }
+    }
+}
