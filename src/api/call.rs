@@ -191,7 +191,7 @@ pub(super) struct Call {
     /// The platform's analysis; only with a single call.
     #[oai(skip_serializing_if_is_none)]
     analysis: Option<Any<Value>>,
-    /// Whether a recording is kept here; only when a single call is read.
+    /// Whether a recording is kept here; only with a single call that was asked for, not in lists and streams.
     #[oai(skip_serializing_if_is_none)]
     has_audio: Option<bool>,
     /// When the call was made here.

@@ -178,13 +178,20 @@ impl CallsApi {
         no_parameters(request)?;
         let id = self::conversation_id(&conversation_id.0)?;
         let change = read_change(&body.bytes)?;
+        let recording = self.recordings.as_ref().map(|recordings| recordings.path(&id));
         match self
             .writer
             .write(Write::ChangeCall(id, change))
             .await
             .map_err(|error| unchanged(error, &conversation_id.0))?
         {
-            Written::Call(call) => Ok(Done((*call).into())),
+            Written::Call(call) => {
+                let has_audio = match recording {
+                    Some(file) => tokio::fs::try_exists(file).await.unwrap_or(false),
+                    None => false,
+                };
+                Ok(Done(Call::with_audio(*call, has_audio)))
+            }
             _ => unreachable!("a change of a call is answered with the call"),
         }
     }

@@ -91,11 +91,12 @@ macro_rules! files {
     ($($name:literal),+ $(,)?) => { [$(($name, include_str!(concat!("assets/", $name)))),+] };
 }
 
-const FILES: [(&str, &str); 30] = files![
+const FILES: [(&str, &str); 31] = files![
     "api.js",
     "base.css",
     "call.css",
     "call.js",
+    "chart.js",
     "combo.js",
     "dom.js",
     "drivers.js",

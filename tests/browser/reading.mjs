@@ -179,6 +179,24 @@ export const steps = {
     await page.emulateMedia({ media: "screen" });
   },
 
+  /** The figures, what the drawings say, and the tables beside them. */
+  async statistics(opened, { tiles, drawings, tables }) {
+    const { page } = opened;
+    await page.getByRole("heading", { name: "Calls by day" }).waitFor();
+    await until(opened, () => document.querySelectorAll(".drawing svg").length === 2);
+    const shown = await page.locator(".tile").evaluateAll((tiles) => Object.fromEntries(tiles.map((tile) => [tile.children[0].textContent, tile.children[1].firstChild.textContent])));
+    for (const [name, value] of Object.entries(tiles)) assert.equal(shown[name], value, name);
+    const says = await page.locator(".drawing svg").evaluateAll((drawings) => drawings.map((svg) => svg.getAttribute("aria-label")));
+    assert.deepEqual(says, drawings);
+    for (const [n, rows] of tables.entries()) {
+      await page.getByText("Show as a table").nth(n).click();
+      const cells = await page.locator("table").nth(n).locator("tbody tr").evaluateAll((rows) => rows.map((row) => [...row.children].map((cell) => cell.textContent)));
+      assert.deepEqual(cells, rows);
+    }
+    await accessible(opened);
+    await fits(opened);
+  },
+
   /** A click on a turn's time plays the recording from there. */
   async seek(opened, { number, seconds }) {
     const { page } = opened;

@@ -8,19 +8,20 @@ const OFFERED = 50;
 
 /**
  * @param {(id: number | null) => void} chosen
+ * @param {string} name unlike that of any other field
  * @returns {{ element: HTMLElement, set: (id: number | null) => void }}
  */
-export function driverField(chosen) {
+export function driverField(chosen, name) {
   /** @type {number | null} */
   let value = null;
   /** @type {import("./api.js").Driver[]} */
   let offered = [];
   let at = -1;
 
-  const list = el("ul", { class: "options", id: "driver-options", role: "listbox", "aria-label": "Drivers", hidden: true });
+  const list = el("ul", { class: "options", id: `${name}-options`, role: "listbox", "aria-label": "Drivers", hidden: true });
   const input = el("input", {
     type: "text", role: "combobox", placeholder: "Any driver", "aria-label": "Driver", "aria-expanded": "false",
-    "aria-controls": "driver-options", "aria-autocomplete": "list", autocomplete: "off", spellcheck: "false",
+    "aria-controls": `${name}-options`, "aria-autocomplete": "list", autocomplete: "off", spellcheck: "false",
     oninput: () => offer(), onfocus: () => input.select(), onclick: () => offer(), onblur: () => close(true), onkeydown: key,
   });
 
@@ -45,7 +46,7 @@ export function driverField(chosen) {
   function draw(none) {
     show(list, offered.length === 0 && el("li", { class: "none", role: "option", "aria-disabled": "true", "aria-selected": "false" }, none),
       offered.map((d, n) => el("li", {
-        id: `driver-option-${n}`, role: "option", "aria-selected": String(n === at),
+        id: `${name}-option-${n}`, role: "option", "aria-selected": String(n === at),
         onpointerdown: (/** @type {Event} */ event) => { event.preventDefault(); choose(d.id); },
       }, el("bdi", null, d.name), el("span", { class: "soft" }, d.id))));
     list.hidden = false;
@@ -55,7 +56,7 @@ export function driverField(chosen) {
 
   function point() {
     [...list.children].forEach((item, n) => item.setAttribute("aria-selected", String(n === at)));
-    if (at >= 0 && offered.length > 0) input.setAttribute("aria-activedescendant", `driver-option-${at}`);
+    if (at >= 0 && offered.length > 0) input.setAttribute("aria-activedescendant", `${name}-option-${at}`);
     else input.removeAttribute("aria-activedescendant");
     list.children[at]?.scrollIntoView({ block: "nearest" });
   }

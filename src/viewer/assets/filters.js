@@ -72,7 +72,7 @@ export function filters() {
     const radio = el("input", { type: "radio", name: "status", value, onchange: () => go({ status: value }) });
     return { radio, label: el("label", null, radio, name) };
   });
-  const who = driverField((id) => go({ driver: id }));
+  const who = driverField((id) => go({ driver: id }), "list-driver");
 
   const when = el("select", { "aria-label": "Days", onchange: chooseSpan });
   const from = el("input", { type: "date", onchange: () => go({ from: from.value }) });

@@ -48,6 +48,13 @@ export function dayName(date) {
   return (date.getFullYear() === now.getFullYear() ? dayThisYear : dayOtherYear).format(date);
 }
 
+const shortDate = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+
+/** `28 Sep` of `2026-09-28` @param {string} key */
+export function shortDay(key) {
+  return shortDate.format(new Date(`${key}T12:00:00`));
+}
+
 /** `Today, 09:02:15` @param {string} instant */
 export function dayAndTime(instant) {
   const date = new Date(instant);
