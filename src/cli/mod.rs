@@ -22,6 +22,7 @@ mod search;
 mod secrets;
 mod serve;
 mod simulate;
+mod tls;
 
 pub use reference::configuration_table;
 

@@ -56,4 +56,5 @@ mod stand_in;
 mod store;
 mod supervised;
 mod tidy;
+mod tls;
 mod whole_call;
