@@ -116,6 +116,10 @@
 //! attack with slow connections costs the attackers their own. What the service itself is slow at never counts against a
 //! client.
 //!
+//! **HTTPS.** [`server::tls`] gives each handshake the certificate of that moment; what renews it stands aside and only ever
+//! replaces it by one that fits its key. An authority is asked by instant-acme over ureq rather than by the framework's
+//! listener, which cannot start while the authority is away, makes an account at each start, and needs a second TLS provider.
+//!
 //! **Signatures.** `api::signed` is the one way in for what the platform posts after a call. The header is looked at before
 //! the body, the digest is computed while the body comes, and nothing of the body is believed before the last byte: an
 //! event waits in memory, of which long ones share a bounded amount (503 beyond it), and are read one at a time; a

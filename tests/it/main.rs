@@ -63,5 +63,6 @@ mod stats;
 mod store;
 mod supervised;
 mod tidy;
+mod tls;
 mod viewer;
 mod whole_call;
