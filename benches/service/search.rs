@@ -16,11 +16,13 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use transcribe_hook::model::{
-    Call, ConversationId, Dispatch, Driver, DriverId, Message, NewTurn, Source, Speaker, StoredEvent, Timestamp, Turn,
+    Call, ConversationId, Dispatch, Driver, DriverId, Message, NewTurn, PhoneNumber, Source, Speaker, StoredEvent,
+    Timestamp, Turn,
 };
 use transcribe_hook::store::sqlite::SqliteStore;
 use transcribe_hook::store::{
-    self, CallQuery, Found, Outcome, Position, Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Write,
+    self, CallQuery, Found, OldCall, OldCalls, Outcome, Position, Scope, SearchQuery, Since, Sizes, Store, Touched,
+    TurnQuery, Write,
 };
 
 /// How many turns are in flight while the index is filled, or not.
@@ -258,6 +260,12 @@ impl Store for NoIndex {
     pass_on! {
         apply(now: Timestamp, batch: &[Write]) -> store::Result<Vec<Outcome>>;
         rest() -> store::Result<bool>;
+        forget(wait: Duration) -> store::Result<bool>;
+        is_erased(id: &ConversationId) -> store::Result<bool>;
+        old_calls(query: &OldCalls) -> store::Result<Vec<OldCall>>;
+        old_events(before: Timestamp, after: i64, limit: usize) -> store::Result<(Vec<i64>, Option<i64>)>;
+        old_dispatches(before: Timestamp, after: Option<&ConversationId>, limit: usize) -> store::Result<Vec<ConversationId>>;
+        dispatches_of(id: DriverId, number: Option<&PhoneNumber>, limit: usize) -> store::Result<Vec<ConversationId>>;
         call(id: &ConversationId) -> store::Result<Option<Call>>;
         calls(query: &CallQuery) -> store::Result<store::Page<Call>>;
         turns(query: &TurnQuery) -> store::Result<Option<store::Page<Turn>>>;
