@@ -22,6 +22,7 @@ mod peers;
 mod reads;
 mod report;
 mod script;
+mod search;
 mod server;
 mod streams;
 mod summary;
@@ -61,6 +62,9 @@ struct Args {
     /// Turns in the large database, which is kept for the next time
     #[arg(long, default_value_t = 10_000_000)]
     large_turns: u64,
+    /// Turns in the database that is searched
+    #[arg(long, default_value_t = 1_000_000)]
+    search_turns: u64,
     /// Also write the report to this file, as Markdown
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
@@ -70,6 +74,9 @@ struct Args {
     /// What this program runs itself as
     #[arg(long, hide = true)]
     serve_without: Option<ceiling::Without>,
+    /// What it then keeps turns in, if it does
+    #[arg(long, hide = true, default_value = "unused.db")]
+    database: PathBuf,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -99,6 +106,8 @@ enum Part {
     Backup,
     /// The service while live streams are open
     Streams,
+    /// Searching, and the service beside one that does not index
+    Search,
 }
 
 impl std::fmt::Display for Part {
@@ -110,7 +119,7 @@ impl std::fmt::Display for Part {
 fn main() -> Result<()> {
     let args = Args::parse();
     if let Some(without) = args.serve_without {
-        return ceiling::run(without);
+        return ceiling::run(without, &args.database);
     }
     if !args.bench {
         // `cargo test --all-targets` comes here: that the benchmark builds is all it can check.
@@ -156,6 +165,11 @@ fn measure(args: &Args, place: &Path) -> Result<Report> {
     if wants(Part::Large) {
         large = Some(large::measure(place, args.large_turns, args.rounds, measured)?);
     }
+    let search = if wants(Part::Search) {
+        Some(search::measure(place, args.search_turns, args.rounds, measured)?)
+    } else {
+        None
+    };
     let mut report = Report {
         goals: Vec::new(),
         machine: Machine::look(place),
@@ -171,6 +185,7 @@ fn measure(args: &Args, place: &Path) -> Result<Report> {
         large,
         backup,
         streams,
+        search,
     };
     report.goals = goals::of(&report);
     Ok(report)

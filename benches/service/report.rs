@@ -8,6 +8,8 @@ use crate::large::Large;
 use crate::load::{OneCall, Run, Tenth};
 use crate::machine::Machine;
 use crate::peers::Peers;
+
+use crate::search::Search;
 use crate::streams::Streams;
 use crate::summary::{Summary, write_comparison};
 use crate::target::Target;
@@ -31,6 +33,7 @@ pub(crate) struct Report {
     pub(crate) large: Option<Large>,
     pub(crate) backup: Option<Backups>,
     pub(crate) streams: Option<Streams>,
+    pub(crate) search: Option<Search>,
 }
 
 /// The service's process when it has nothing to do; medians of some starts over an empty database.
@@ -70,6 +73,9 @@ impl Display for Report {
         }
         if let Some(streams) = &self.streams {
             streams.fmt(f)?;
+        }
+        if let Some(search) = &self.search {
+            search.fmt(f)?;
         }
         if let Some(call) = &self.one_call {
             call.fmt(f)?;
