@@ -8,7 +8,6 @@ use crate::large::Large;
 use crate::load::{OneCall, Run, Tenth};
 use crate::machine::Machine;
 use crate::peers::Peers;
-
 use crate::search::Search;
 use crate::streams::Streams;
 use crate::summary::{Summary, write_comparison};
