@@ -169,7 +169,7 @@
 //! nothing else is. The steps of one transaction are one change of each call. After each batch the writer only flips a
 //! flag, and only while there is a stream does anybody look; what is read for one stream at a place is sent to all that
 //! stand there. All streams share a bounded part of the machine (`tail/pace.rs`): when they are many, or much comes, their
-//! pieces become longer and later, and ingest keeps its speed.
+//! pieces become longer and later, and ingest keeps the rest.
 //!
 //! **Figures.** Who talked how much is summed up of each call once, in the transaction that ends it or changes how its turns
 //! stand (`call_figures`); statistics then read one short row a call instead of its turns. For calls that run, and those to
