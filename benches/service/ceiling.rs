@@ -11,12 +11,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use transcribe_hook::api::access::AccessSettings;
 use transcribe_hook::api::access::client::Proxies;
 use transcribe_hook::api::signed::PostCallSettings;
-use transcribe_hook::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
+use transcribe_hook::model::{
+    Call, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
+};
 use transcribe_hook::server::connections::{self, ConnectionLimits};
 use transcribe_hook::server::{self, Edge, Settings};
 use transcribe_hook::store::{
-    self, CallQuery, Counts, Found, NewCall, Outcome, Page, Position, Scope, SearchQuery, Since, Sizes, Store,
-    StoredTurn, Touched, TurnQuery, Write, Written,
+    self, CallQuery, Counts, Found, NewCall, OldCall, OldCalls, Outcome, Page, Position, Scope, SearchQuery, Since,
+    Sizes, Store, StoredTurn, Touched, TurnQuery, Write, Written,
 };
 use transcribe_hook::writer::Limits;
 use transcribe_hook::{api, ingest, tail, telemetry};
@@ -55,6 +57,7 @@ async fn serve(without: Without) -> Result<()> {
                 access: AccessSettings::default(),
                 proxies: Proxies::default(),
                 post_call: PostCallSettings::closed(),
+                retention: None,
                 streams: tail::Limits { streams: 0, heartbeat: Duration::from_secs(15) },
                 backfill: None,
                 copies: transcribe_hook::backups::Plan::default(),
@@ -177,6 +180,30 @@ impl Store for NullStore {
 
     fn dispatch(&self, _: &ConversationId) -> store::Result<Option<Dispatch>> {
         Ok(None)
+    }
+
+    fn forget(&self, _: Duration) -> store::Result<bool> {
+        Ok(true)
+    }
+
+    fn is_erased(&self, _: &ConversationId) -> store::Result<bool> {
+        Ok(false)
+    }
+
+    fn old_calls(&self, _: &OldCalls) -> store::Result<Vec<OldCall>> {
+        Ok(Vec::new())
+    }
+
+    fn old_events(&self, _: Timestamp, _: i64, _: usize) -> store::Result<(Vec<i64>, Option<i64>)> {
+        Ok((Vec::new(), None))
+    }
+
+    fn old_dispatches(&self, _: Timestamp, _: Option<&ConversationId>, _: usize) -> store::Result<Vec<ConversationId>> {
+        Ok(Vec::new())
+    }
+
+    fn dispatches_of(&self, _: DriverId, _: Option<&PhoneNumber>, _: usize) -> store::Result<Vec<ConversationId>> {
+        Ok(Vec::new())
     }
 
     fn head(&self) -> store::Result<Position> {

@@ -72,7 +72,7 @@ impl Example for CallPatch {
 
 #[derive(ApiResponse)]
 enum Erased {
-    /// The call and its turns are gone.
+    /// The call and all that was kept about it are gone.
     #[oai(status = 204)]
     Erased,
 }
@@ -186,7 +186,9 @@ impl CallsApi {
 
     /// Erase a call
     ///
-    /// Its turns and its recording are erased with it. A turn that comes later makes the call anew.
+    /// All that is kept about it is erased for good: turns, the platform's events, dispatch, recording. Within seconds
+    /// nothing of it is left in the file's bytes. A turn that comes later makes the call anew; what the platform reports of
+    /// the call later is not kept.
     #[oai(path = "/calls/:conversation_id", method = "delete", operation_id = "erase_call")]
     async fn erase_call(
         &self,
@@ -203,7 +205,7 @@ impl CallsApi {
     }
 }
 
-async fn erase_recording(recordings: Option<Recordings>, id: ConversationId) -> Result<(), ApiError> {
+pub(super) async fn erase_recording(recordings: Option<Recordings>, id: ConversationId) -> Result<(), ApiError> {
     let Some(recordings) = recordings else { return Ok(()) };
     match tokio::task::spawn_blocking(move || recordings.remove(&id)).await {
         Ok(Ok(_)) => Ok(()),

@@ -3,14 +3,16 @@
 use super::call::example_instant;
 use super::error::{ApiError, List, Put, Read, Refused};
 use super::payload::{Done, JsonBody};
-use super::query::{ListQuery, default_limit, no_parameters};
+use super::query::{ListQuery, default_limit, no_parameters, parameters};
 use super::time::Instant;
 use super::{Reader, Tag};
 use crate::drivers::read_driver;
 use crate::fields::Fields;
 use crate::model::{self, DriverId, PhoneNumber};
+use crate::recording::Recordings;
+use crate::retention::{Erased, Eraser};
 use crate::store::{Write, Written};
-use crate::writer::Writer;
+use crate::writer::{Writer, blocking};
 use poem::Request;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
@@ -18,6 +20,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
 pub(super) struct DriversApi {
+    pub(super) recordings: Option<Recordings>,
     pub(super) reader: Reader,
     pub(super) writer: Writer,
 }
@@ -115,7 +118,7 @@ enum DriverStored {
 
 #[derive(ApiResponse)]
 enum DriverDeleted {
-    /// The driver is gone; calls and dispatches stay, without a driver.
+    /// The driver is gone; calls and dispatches stay, without a driver, unless they were to be erased.
     #[oai(status = 204)]
     Deleted,
 }
@@ -184,16 +187,23 @@ impl DriversApi {
 
     /// Delete a driver
     ///
-    /// The driver's calls and dispatches stay, without a driver.
+    /// The driver's calls and dispatches stay, without a driver, unless they are to be erased too.
     #[oai(path = "/drivers/:id", method = "delete", operation_id = "delete_driver")]
     async fn delete_driver(
         &self,
         request: &Request,
         /// The fleet's number for the driver, a whole number from 1.
         id: Path<String>,
+        /// Whether to erase the driver's calls and dispatches first, for good. That takes some milliseconds for each; it
+        /// goes on when the connection ends, and what a failure left is erased by asking again.
+        #[oai(default)]
+        erase_calls: Query<bool>,
     ) -> Result<DriverDeleted, Refused<Read>> {
-        no_parameters(request)?;
+        parameters(request, &["erase_calls"])?;
         let id = driver_id(&id.0)?;
+        if erase_calls.0 {
+            return self.erase(id).await;
+        }
         let deleted = self.writer.write(Write::DeleteDriver(id)).await;
         deleted.map_err(|error| ApiError::of_write(error, || no_driver(id)))?;
         Ok(DriverDeleted::Deleted)
@@ -201,6 +211,21 @@ impl DriversApi {
 }
 
 impl DriversApi {
+    async fn erase(&self, id: DriverId) -> Result<DriverDeleted, Refused<Read>> {
+        let write = blocking(self.writer.clone());
+        let work = Eraser::new(&self.reader.store, self.recordings.clone(), write, true);
+        // On a thread of its own, to its end, whoever waits for it.
+        let erased = tokio::task::spawn_blocking(move || work.driver(id, |_| ())).await;
+        match erased.map_err(|error| ApiError::Internal(error.to_string()))? {
+            Ok(erased) if erased == Erased::default() => Err(no_driver(id).into()),
+            Ok(Erased { calls, dispatches, .. }) => {
+                tracing::info!(driver_id = id.get(), calls, dispatches, "a driver was erased");
+                Ok(DriverDeleted::Deleted)
+            }
+            Err(error) => Err(ApiError::Internal(error).into()),
+        }
+    }
+
     async fn stored(&self, id: DriverId) -> Result<model::Driver, ApiError> {
         let driver = self.reader.read(move |store| store.driver(id)).await?;
         driver.ok_or_else(|| no_driver(id))

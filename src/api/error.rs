@@ -222,6 +222,7 @@ impl From<Rejection> for ApiError {
         match rejection {
             Rejection::NotFound => Self::NotFound("it does not exist".to_owned()),
             Rejection::KeyReused => Self::KeyReused,
+            Rejection::Erased => Self::NotFound("the call was erased".to_owned()),
             Rejection::Elements(bad) => {
                 let problems: Vec<_> = bad.iter().map(BadElement::problem).collect();
                 // A number that is another's is a conflict that may end; a driver who is not there is a wrong field.

@@ -92,6 +92,7 @@ fn data_flows_down_only() {
             "platform",
             "backfill",
             "recording",
+            "retention",
             "backups",
             "tail",
         ],
