@@ -12,8 +12,9 @@
 //! | --- | --- | --- |
 //! | command line | clap; the one place that exits | [`cli`], [`telemetry`] |
 //! | running service | poem; route tree, layers, order of stopping | [`server`] |
+//! | page to read calls | poem; its own files, which use the HTTP interface as any client | [`viewer`] |
 //! | HTTP interface | poem-openapi; what is taken and answered, the document | [`api`] |
-//! | work | reading deliveries and files; queueing and batching | [`ingest`], [`import`], [`drivers`], [`writer`], [`pace`] |
+//! | work | reading deliveries and files; queueing and batching | [`ingest`], [`import`], [`drivers`], [`writer`], [`pace`], [`packing`] |
 //! | the platform from this side | its API, as a client; its agents' tools; what is missing here | [`platform`], [`backfill`] |
 //! | recordings | files | [`recording`] |
 //! | what goes | what is old, and in what steps it is erased | [`retention`] |
@@ -203,6 +204,7 @@ pub mod ingest;
 pub mod metrics;
 pub mod model;
 pub mod pace;
+pub mod packing;
 pub mod platform;
 pub mod reconcile;
 pub mod recording;
@@ -213,4 +215,5 @@ pub mod signature;
 pub mod store;
 pub mod tail;
 pub mod telemetry;
+pub mod viewer;
 pub mod writer;
