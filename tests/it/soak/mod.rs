@@ -64,6 +64,7 @@ struct Tally {
     reads: AtomicU64,
     refused: AtomicU64,
     backups: AtomicU64,
+    prunes: AtomicU64,
     /// Time from a turn's request to its answer, in microseconds, by the power of two that is not exceeded.
     times: [AtomicU64; 32],
 }
@@ -155,6 +156,8 @@ fn under_everything_at_once_nothing_fails_is_lost_or_grows() {
     let database = folder.path().join("calls.db");
     let backups = folder.path().join("backups");
     let length = length();
+    let mut ledger = Ledger::default();
+    beside::hold_old_calls(&database, &mut ledger);
     let mut command = binary();
     command.args(["--log-level", "info,http=warn"]);
     let own = folder.path().join("own-backups");
@@ -180,7 +183,7 @@ fn under_everything_at_once_nothing_fails_is_lost_or_grows() {
         bursts: AtomicUsize::new(0),
         viewings: AtomicU64::new(0),
         last_turn: OnceLock::new(),
-        ledger: Mutex::default(),
+        ledger: Mutex::new(ledger),
         tally: Tally::default(),
     };
     let (memory, viewed) = std::thread::scope(|scope| {
@@ -200,6 +203,7 @@ fn under_everything_at_once_nothing_fails_is_lost_or_grows() {
         let mut others: Vec<_> = (0..CALLERS).map(|n| watched(caller::hold_calls, n)).collect();
         others.extend((0..2).map(|n| watched(beside::read, n)));
         others.push(watched(beside::burst, 0));
+        others.push(watched(beside::prune, 0));
         let copies = scope.spawn(|| {
             let _watch = Watch(&run);
             beside::back_up(&run, &backups);
@@ -253,7 +257,7 @@ fn report(run: &Run, scrape: &Scrape, memory: &Memory) {
     let [first, middle, last] = memory.thirds();
     println!(
         "in {:?}: {} turns and {} repeats (half within {:?}, 99 of 100 within {:?}), {} events, {} histories, {} reads, \
-         {} bursts with {} refusals, {} backups, {} viewings; {} commits; memory {first}, {middle}, {last} KiB in each third, \
+         {} bursts with {} refusals, {} backups, {} prunes, {} viewings; {} commits; memory {first}, {middle}, {last} KiB in each third, \
          at most {} KiB; the log at most {} bytes",
         run.started.elapsed(),
         turns.load(SeqCst),
@@ -266,6 +270,7 @@ fn report(run: &Run, scrape: &Scrape, memory: &Memory) {
         run.bursts.load(SeqCst),
         refused.load(SeqCst),
         backups.load(SeqCst),
+        run.tally.prunes.load(SeqCst),
         run.viewings.load(SeqCst),
         scrape.whole("commit_duration_seconds_count"),
         memory.largest,
