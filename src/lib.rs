@@ -166,6 +166,7 @@ pub mod cli;
 pub mod drivers;
 pub mod elevenlabs;
 pub mod events;
+pub mod export;
 pub mod fields;
 pub mod import;
 pub mod ingest;

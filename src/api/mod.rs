@@ -15,6 +15,7 @@ mod convai;
 mod dispatches;
 mod drivers;
 pub mod error;
+mod export;
 mod health;
 mod history;
 pub mod payload;
@@ -64,6 +65,7 @@ pub const TURNS: &str = "/webhooks/elevenlabs/transcription";
 /// All operations over a store and its writer.
 pub fn service(store: Arc<dyn Store>, writer: Writer, gate: Gate, access: Access) -> OpenApiService<impl OpenApi, ()> {
     let backup = backup::BackupApi::new(store.copier());
+    let export = export::ExportApi::new(store.clone());
     let reader = Reader { store, places: Arc::new(Semaphore::new(MAX_READS)) };
     let operations = (
         webhooks::WebhooksApi { writer: writer.clone() },
@@ -78,6 +80,7 @@ pub fn service(store: Arc<dyn Store>, writer: Writer, gate: Gate, access: Access
         access::session::SessionApi { access },
         health::HealthApi { reader, writer },
         backup,
+        export,
     );
     OpenApiService::new(Described(operations), "transcribe-hook", env!("CARGO_PKG_VERSION"))
         .description(

@@ -93,7 +93,7 @@ pub(super) fn no_parameters(request: &Request) -> Result<(), ApiError> {
 
 /// # Errors
 /// A parameter that is not in `known`, or that is given twice.
-fn parameters(request: &Request, known: &[&str]) -> Result<Vec<(String, String)>, ApiError> {
+pub(super) fn parameters(request: &Request, known: &[&str]) -> Result<Vec<(String, String)>, ApiError> {
     let pairs = read(request)?;
     if let Some((name, _)) = pairs.iter().find(|(name, _)| !known.contains(&name.as_str())) {
         let there_are = if known.is_empty() { "none".to_owned() } else { known.join(", ") };

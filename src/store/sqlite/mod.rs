@@ -10,6 +10,7 @@
 //! costs one look-up or none, whatever the length of the call.
 
 mod align;
+mod archive;
 mod backup;
 mod calls;
 mod check;
@@ -24,16 +25,20 @@ mod log_file;
 mod open;
 mod pool;
 mod repeats;
+mod restore;
 mod row;
 mod search;
 mod turns;
 
+pub use archive::ReadOnly;
 pub use backup::backup;
 pub use check::{check, each_call};
 pub use open::{OpenError, Options};
 pub use search::search_file;
 
-use super::{CallQuery, Copier, Found, Outcome, Page, Result, SearchQuery, Sizes, Store, TurnQuery, Write, Written};
+use super::{
+    Archive, CallQuery, Copier, Found, Outcome, Page, Result, SearchQuery, Sizes, Store, TurnQuery, Write, Written,
+};
 use crate::metrics::METRICS;
 use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
 use error::Context as _;
@@ -104,6 +109,7 @@ impl Store for SqliteStore {
                 Write::ReplayEvent(id, event) => events::replay(&transaction, &mut turns, now, *id, event)?,
                 Write::KeepHistory(report) => events::keep_history(&transaction, &mut turns, now, report)?,
                 Write::EndStaleCalls(before) => calls::end_stale(&transaction, now, *before)?,
+                Write::Restore(archived) => restore::restore(&transaction, archived)?,
                 Write::Probe => open::probe(&transaction)?,
             });
         }
@@ -166,6 +172,10 @@ impl Store for SqliteStore {
 
     fn copier(&self) -> Copier {
         self.copier.clone()
+    }
+
+    fn archive(&self) -> Result<Option<Box<dyn Archive>>> {
+        Ok(Some(Box::new(ReadOnly::open(&self.path)?)))
     }
 
     fn open_calls(&self, at_most: u32) -> Result<u64> {
