@@ -16,7 +16,9 @@
 //! | work | reading deliveries and files; queueing and batching | [`ingest`], [`import`], [`drivers`], [`writer`], [`pace`] |
 //! | the platform from this side | its API, as a client; its agents' tools; what is missing here | [`platform`], [`backfill`] |
 //! | recordings | files | [`recording`] |
+//! | live streams | what is new since a place; bounds and pace of all streams | [`tail`] |
 //! | copies | when one is due, names, what is kept | [`backups`] |
+//! | calls on their way out | forms that others read; JSON lines that are read back | [`export`] |
 //! | storage | SQL, in [`store::sqlite`] only; a batch is one transaction | [`store`] |
 //! | ways of working | files that get their name once they are whole; going last | [`aside`], [`background`] |
 //! | numbers about itself | Prometheus's metrics; recorded into by all above | [`metrics`] |
@@ -106,6 +108,12 @@
 //! session's cookie is an end and a code by the token, so nothing is kept of it. A program on this machine is known by its
 //! address, but not if a proxy shows itself in the request or the `Host` could lead elsewhere.
 //!
+//! **Connections.** They are served on hyper directly ([`server::connections`]), since the framework's server bounds neither
+//! their number nor how long a head takes. There are no timers: each connection notes what it waits for and since when, and a
+//! sweep closes what is overdue. At the limit a new connection displaces the one that has waited longest for its client, so an
+//! attack with slow connections costs the attackers their own. What the service itself is slow at never counts against a
+//! client.
+//!
 //! **Signatures.** `api::signed` is the one way in for what the platform posts after a call. The header is looked at before
 //! the body, the digest is computed while the body comes, and nothing of the body is believed before the last byte: an
 //! event waits in memory, of which long ones share a bounded amount (503 beyond it), and are read one at a time; a
@@ -134,6 +142,16 @@
 //! recorded for each turn is gathered by the batch; what has to be asked for is asked for by the scrape. Routes are
 //! templates and other labels words of ours, so that nothing a client sends makes a new series, or is in one.
 //!
+//! **Live streams.** An event's id is a place in the order of commits: the last turn's id and the number of the last change
+//! of a call (`call_changes`, which triggers fill, so that whoever writes is heard of). Turns need no log of their own, since
+//! their ids grow with each commit; a change knows the last turn before it, which merges the two. So nothing is kept for
+//! a stream that is away, and any id means the same after a restart. A change shows the call as it is when it is read, so of
+//! a call's old changes the last one says all: those that a later one stands for are dropped behind 100,000 newer ones, and
+//! nothing else is. The steps of one transaction are one change of each call. After each batch the writer only flips a
+//! flag, and only while there is a stream does anybody look; what is read for one stream at a place is sent to all that
+//! stand there. All streams share a bounded part of the machine (`tail/pace.rs`): when they are many, or much comes, their
+//! pieces become longer and later, and ingest keeps its speed.
+//!
 //! **SQLite.** The bundled version is asserted to be 3.51.3 or later: earlier ones could lose a committed transaction
 //! when two connections met at a log's reset. A new database is made aside and renamed once it is whole. After two quiet seconds, and when the
 //! service stops, the log is folded in, so that the one file is everything. `cp` of a file in use is not a copy; `backup`
@@ -145,6 +163,16 @@
 //! and any copy is page by page what the database was, so that what is broken in one is noticed when it is checked. Working
 //! half of the time, in a thread of the lowest priority, with a sync for every 8 MiB, keeps commits from waiting for
 //! processor or disk. `.partial` files are locked, which is how a running copy is told from what a killed process left.
+//!
+//! **Exports.** What leaves as JSON lines are the tables' rows, column by column and not by way of the domain's types, so that
+//! a column that a later version adds is carried without anybody's thinking of it, and what comes back is equal: ids, keys,
+//! raw events and what was made of them included. What is derived (the index of words, the changes, the figures) is made
+//! anew. On its way back a row must keep the tables' rules and read as the domain's values; each thing is a savepoint. A call
+//! is written aside while its snapshot is held, and sent from there.
+//!
+//! **Litestream** reads the log's file and moves it into the database itself. With `--litestream` the service therefore never
+//! does; that its log's writes come in larger pieces (`store/sqlite/log_file.rs`) is nothing to Litestream, which takes
+//! whole commits.
 //!
 //! **Speed.** Where a turn's time went, measured at 63 in flight on two cores (of some 64 microseconds a turn, 20 turns a
 //! commit): statements and indexes 18, the call's row 3, the log's writes 9, the sync 20 to 25, checkpoints 4, the rest of
@@ -180,5 +208,6 @@ pub mod secret;
 pub mod server;
 pub mod signature;
 pub mod store;
+pub mod tail;
 pub mod telemetry;
 pub mod writer;

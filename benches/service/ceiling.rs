@@ -2,7 +2,6 @@
 
 use anyhow::{Context as _, Result};
 use poem::http::StatusCode;
-use poem::listener::TcpAcceptor;
 use poem::{Endpoint, Request, Response, Route};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -13,13 +12,14 @@ use transcribe_hook::api::access::AccessSettings;
 use transcribe_hook::api::access::client::Proxies;
 use transcribe_hook::api::signed::PostCallSettings;
 use transcribe_hook::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
+use transcribe_hook::server::connections::{self, ConnectionLimits};
 use transcribe_hook::server::{self, Edge, Settings};
 use transcribe_hook::store::{
-    self, CallQuery, Counts, Found, NewCall, Outcome, Page, SearchQuery, Sizes, Store, StoredTurn, TurnQuery, Write,
-    Written,
+    self, CallQuery, Counts, Found, NewCall, Outcome, Page, Position, Scope, SearchQuery, Since, Sizes, Store,
+    StoredTurn, Touched, TurnQuery, Write, Written,
 };
 use transcribe_hook::writer::Limits;
-use transcribe_hook::{api, ingest, telemetry};
+use transcribe_hook::{api, ingest, tail, telemetry};
 
 /// What is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -50,10 +50,12 @@ async fn serve(without: Without) -> Result<()> {
             let settings = Settings {
                 writing,
                 max_body: MAX_BODY,
+                connections: ConnectionLimits::default(),
                 stale_after: None,
                 access: AccessSettings::default(),
                 proxies: Proxies::default(),
                 post_call: PostCallSettings::closed(),
+                streams: tail::Limits { streams: 0, heartbeat: Duration::from_secs(15) },
                 backfill: None,
                 copies: transcribe_hook::backups::Plan::default(),
                 metrics: None,
@@ -63,10 +65,7 @@ async fn serve(without: Without) -> Result<()> {
         Without::Queue => {
             let route = Route::new().at("/webhooks/elevenlabs/transcription", AtOnce::default());
             let app = Edge::around(route, &api::document());
-            let acceptor = TcpAcceptor::from_tokio(listener)?;
-            poem::Server::new_with_acceptor(acceptor)
-                .run_with_graceful_shutdown(app, stop, Some(Duration::from_secs(5)))
-                .await?;
+            connections::serve(listener, app, ConnectionLimits::default(), stop, Duration::from_secs(5)).await?;
         }
     }
     Ok(())
@@ -178,6 +177,18 @@ impl Store for NullStore {
 
     fn dispatch(&self, _: &ConversationId) -> store::Result<Option<Dispatch>> {
         Ok(None)
+    }
+
+    fn head(&self) -> store::Result<Position> {
+        Ok(Position::default())
+    }
+
+    fn since(&self, _: &Scope, after: Position, _: Position) -> store::Result<Since> {
+        Ok(Since { changes: Vec::new(), end: after, has_more: false, over: false })
+    }
+
+    fn touched(&self, _: Position, until: Position) -> store::Result<Touched> {
+        Ok(Touched { end: until, ..Touched::default() })
     }
 
     fn open_calls(&self, _: u32) -> store::Result<u64> {

@@ -6,6 +6,7 @@ use super::error::{ApiError, Read, Refused};
 use super::query::parameters;
 use super::stream;
 use super::time::Instant;
+use crate::background::Background;
 use crate::export::{self, ExportError, Format};
 use crate::model::{ConversationId, DriverId};
 use crate::store::{Archive, CallQuery, Order, Selection, Store};
@@ -142,7 +143,8 @@ impl ExportApi {
         });
         let (archive, which) = opened.await.map_err(|error| ApiError::Internal(error.to_string()))??;
         let body = stream::body("export", place, move |outlet| {
-            match export::export(&*archive, &which, format, outlet, &mut |_| {}) {
+            let mut gently = Background::begin();
+            match export::export(&*archive, &which, format, outlet, &mut |_| gently.pause()) {
                 Ok(_) => Ok(()),
                 Err(ExportError::Write(error)) => Err(error),
                 Err(ExportError::Store(error)) => Err(io::Error::other(error)),

@@ -14,15 +14,54 @@ use poem_openapi::registry::{MetaResponses, MetaSchemaRef, Registry};
 use poem_openapi::types::{ToJSON, Type};
 use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Greatest length of a body, in bytes; the server puts it with each request.
-#[derive(Debug, Clone, Copy)]
-pub struct MaxBody(pub usize);
+/// What bodies may take; the server puts it with each request.
+#[derive(Debug, Clone)]
+pub struct Bodies {
+    /// Greatest length of one, in bytes.
+    max: usize,
+    /// What long ones take together, in portions.
+    memory: Arc<Semaphore>,
+}
+
+/// Greatest length of a body that is taken in any case, in bytes: every connection may be sending one.
+const SHORT: usize = 16 * 1024;
+
+/// How much memory longer bodies take at once, in bytes, if none may be longer.
+const LONG_ONES: usize = 32 << 20;
+
+/// The unit in which this memory is given out, in bytes.
+const PORTION: usize = 1024;
+
+impl Bodies {
+    /// Bodies of so many bytes at most.
+    pub fn new(max: usize) -> Self {
+        let portions = LONG_ONES.max(max).div_ceil(PORTION).min(Semaphore::MAX_PERMITS);
+        Self { max, memory: Arc::new(Semaphore::new(portions)) }
+    }
+
+    /// Makes what was given for a body enough for this length.
+    fn give_memory(&self, given: &mut Option<OwnedSemaphorePermit>, length: usize) -> Result<(), ApiError> {
+        const FULL: ApiError = ApiError::Unavailable("too many long bodies arrive at once; try again shortly", None);
+        let has = given.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let more = u32::try_from(length.div_ceil(PORTION).saturating_sub(has)).map_err(|_| FULL)?;
+        let more = self.memory.clone().try_acquire_many_owned(more).map_err(|_| FULL)?;
+        match given {
+            Some(given) => given.merge(more),
+            None => *given = Some(more),
+        }
+        Ok(())
+    }
+}
 
 /// The body as it came, once it is known to be JSON by its content type and not too long.
 pub struct JsonBody<T> {
     /// What was sent.
     pub bytes: Bytes,
+    /// The share of the memory for long ones.
+    _memory: Option<OwnedSemaphorePermit>,
     schema: PhantomData<T>,
 }
 
@@ -56,26 +95,32 @@ impl<T: Type> ParsePayload for JsonBody<T> {
     const IS_REQUIRED: bool = true;
 
     async fn from_request(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
-        let MaxBody(limit) = *request.data().expect("the server puts the limit with each request");
+        let bodies: &Bodies = request.data().expect("the server puts the limits with each request");
+        let limit = bodies.max;
         let announced = request.headers().typed_get::<ContentLength>();
         if announced.is_some_and(|ContentLength(length)| length > limit as u64) {
             return Err(ApiError::TooLarge(limit).into());
         }
-        let bytes = read(body.take()?, limit).await?;
-        Ok(Self { bytes, schema: PhantomData })
+        let (bytes, memory) = read(body.take()?, bodies).await?;
+        Ok(Self { bytes, _memory: memory, schema: PhantomData })
     }
 }
 
 /// Reads a body to its end. One that came in one piece, as turns do, is not copied; the framework's own way with a limit
 /// copies through a buffer that every waiting request would hold.
-async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+async fn read(body: Body, bodies: &Bodies) -> Result<(Bytes, Option<OwnedSemaphorePermit>), ApiError> {
+    let mut memory = None;
     let mut pieces = std::pin::pin!(body.into_bytes_stream());
     let mut whole = Bytes::new();
     while let Some(piece) = pieces.next().await {
         let piece =
             piece.map_err(|error| ApiError::BadRequest(format!("body: could not be read to its end: {error}")))?;
-        if whole.len() + piece.len() > limit {
-            return Err(ApiError::TooLarge(limit));
+        let length = whole.len() + piece.len();
+        if length > bodies.max {
+            return Err(ApiError::TooLarge(bodies.max));
+        }
+        if length > SHORT {
+            bodies.give_memory(&mut memory, length)?;
         }
         whole = if whole.is_empty() {
             piece
@@ -85,21 +130,20 @@ async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
             grown.freeze()
         };
     }
-    Ok(whole)
+    Ok((whole, memory))
 }
 
 poem_openapi::impl_apirequest_for_payload!(JsonBody<T>, T: Type);
 
 /// A body as a page's form sends it, not too long.
 pub struct FormBody<T> {
-    bytes: Bytes,
-    schema: PhantomData<T>,
+    body: JsonBody<T>,
 }
 
 impl<T: Type + DeserializeOwned> FormBody<T> {
     /// What it says.
     pub(super) fn read(&self) -> Result<T, ApiError> {
-        serde_urlencoded::from_bytes(&self.bytes).map_err(|error| ApiError::field("body", error))
+        serde_urlencoded::from_bytes(&self.body.bytes).map_err(|error| ApiError::field("body", error))
     }
 }
 
@@ -123,8 +167,7 @@ impl<T: Type> ParsePayload for FormBody<T> {
     const IS_REQUIRED: bool = true;
 
     async fn from_request(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
-        let JsonBody { bytes, schema } = JsonBody::<T>::from_request(request, body).await?;
-        Ok(Self { bytes, schema })
+        Ok(Self { body: JsonBody::from_request(request, body).await? })
     }
 }
 

@@ -91,6 +91,8 @@ pub(super) fn no_parameters(request: &Request) -> Result<(), ApiError> {
     parameters(request, &[]).map(drop)
 }
 
+/// The query of an operation that takes these.
+///
 /// # Errors
 /// A parameter that is not in `known`, or that is given twice.
 pub(super) fn parameters(request: &Request, known: &[&str]) -> Result<Vec<(String, String)>, ApiError> {

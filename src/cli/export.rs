@@ -2,6 +2,7 @@
 
 use super::DatabaseArgs;
 use crate::aside::Aside;
+use crate::background::Background;
 use crate::export::{self, Exported, Format};
 use crate::model::{CallStatus, ConversationId, DriverId, Timestamp};
 use crate::store::sqlite::ReadOnly;
@@ -93,7 +94,9 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
     // Draws on a terminal only.
     let bar = ProgressBar::new_spinner();
     bar.set_style(ProgressStyle::with_template("{spinner} {msg}").context("a template")?);
+    let mut gently = Background::begin();
     let mut watch = |done: Exported| {
+        gently.pause();
         if done.calls % 64 == 0 {
             bar.set_message(format!("{} calls with {} turns", done.calls, done.turns));
             bar.tick();

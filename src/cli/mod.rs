@@ -14,6 +14,7 @@ mod generate;
 mod healthcheck;
 mod import;
 mod import_calls;
+mod limits;
 mod metrics;
 mod migrate;
 mod post_call;
@@ -23,6 +24,7 @@ mod search;
 mod secrets;
 mod serve;
 mod simulate;
+mod streams;
 
 pub use reference::configuration_table;
 

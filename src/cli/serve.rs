@@ -4,8 +4,10 @@ use super::DatabaseArgs;
 use super::access::AccessArgs;
 use super::backfill::PlatformArgs;
 use super::copies::CopyArgs;
+use super::limits::LimitArgs;
 use super::metrics::MetricsArgs;
 use super::post_call::PostCallArgs;
+use super::streams::StreamArgs;
 use crate::api::access::AccessSettings;
 use crate::server::{self, Settings};
 use crate::store::sqlite::{Options, SqliteStore};
@@ -25,6 +27,8 @@ pub(super) struct ServeArgs {
     listen: SocketAddr,
     #[command(flatten)]
     access: AccessArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
     #[command(flatten)]
     database: DatabaseArgs,
     /// How many writes may wait; more are answered 503
@@ -57,6 +61,8 @@ pub(super) struct ServeArgs {
         value_parser = humantime::parse_duration,
     )]
     stale_after: Duration,
+    #[command(flatten)]
+    streams: StreamArgs,
     #[command(flatten)]
     metrics: MetricsArgs,
     #[command(flatten)]
@@ -114,7 +120,11 @@ async fn serve(args: &ServeArgs, access: AccessSettings) -> Result<()> {
         }
         None => None,
     };
-    let store = Arc::new(SqliteStore::open(&options)?);
+    let store = Arc::new(if args.copies.litestream() {
+        SqliteStore::open_for_litestream(&options)?
+    } else {
+        SqliteStore::open(&options)?
+    });
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for signals")?;
     let stop = async move {
@@ -134,14 +144,21 @@ async fn serve(args: &ServeArgs, access: AccessSettings) -> Result<()> {
         writing: Limits { queue_capacity: args.queue_capacity as usize, patience: args.write_timeout },
         max_body: args.max_body,
         stale_after: Some(args.stale_after).filter(|after| !after.is_zero()),
+        connections: args.limits.connections(),
         access,
         proxies: args.access.proxies(),
         post_call,
+        streams: args.streams.limits(),
         backfill,
         copies: args.copies.plan(),
         metrics,
     };
     server::serve(listener, store, settings, stop).await?;
-    tracing::info!(database = %args.database.database.display(), "stopped; everything is in the one file");
+    let database = args.database.database.display();
+    if args.copies.litestream() {
+        tracing::info!(%database, "stopped");
+    } else {
+        tracing::info!(%database, "stopped; everything is in the one file");
+    }
     Ok(())
 }

@@ -12,7 +12,7 @@ use crate::model::ConversationId;
 use futures_util::FutureExt as _;
 use poem::error::{MethodNotAllowedError, NotFoundError};
 use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use poem::{Endpoint, IntoResponse as _, Request, Response};
+use poem::{Endpoint, IntoResponse, Request, Response};
 use poem_openapi::error::{ContentTypeError, ParseParamError};
 use poem_openapi::types::ToJSON as _;
 use std::hash::{BuildHasher as _, RandomState};
@@ -42,7 +42,27 @@ impl<E> Edge<E> {
 impl<E: Endpoint> Endpoint for Edge<E> {
     type Output = Response;
 
-    async fn call(&self, mut request: Request) -> poem::Result<Response> {
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        Ok(self.answer(request).await)
+    }
+}
+
+impl<E: Endpoint> Edge<E> {
+    /// The endpoint's answer, whatever comes of it.
+    pub(super) async fn answer(&self, request: Request) -> Response {
+        self.around_it(request, |request| self.inner.call(request)).await
+    }
+
+    /// The answer to a request that the endpoint is not asked about.
+    pub(super) async fn refuse(&self, request: Request, why: ApiError) -> Response {
+        self.around_it(request, |_| async { Err::<Response, _>(why.into()) }).await
+    }
+
+    async fn around_it<T: IntoResponse>(
+        &self,
+        mut request: Request,
+        inner: impl AsyncFnOnce(Request) -> poem::Result<T>,
+    ) -> Response {
         let client = self.proxies.client(&request);
         if let Some(client) = client {
             request.set_data(client);
@@ -59,7 +79,7 @@ impl<E: Endpoint> Endpoint for Edge<E> {
             status: None,
         };
         let answered = trace::noting(async {
-            let result = AssertUnwindSafe(self.inner.call(request)).catch_unwind().await;
+            let result = AssertUnwindSafe(inner(request)).catch_unwind().await;
             (result, trace::noted())
         });
         let (result, noted) = answered.await;
@@ -75,7 +95,7 @@ impl<E: Endpoint> Endpoint for Edge<E> {
         headers.insert("x-request-id", line.request_id.clone());
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         line.status = Some(response.status());
-        Ok(response)
+        response
     }
 }
 

@@ -1,8 +1,9 @@
 //! The running service: the route tree, the order of its layers, and the order in which it stops.
 //!
-//! Stopping: no more connections are taken, idle ones are closed, requests under way get some seconds to end, then the
-//! writer does what is still queued, and last the database is folded into its one file.
+//! Stopping: no more connections are taken, idle ones are closed, live streams are ended, requests under way get some
+//! seconds to end, then the writer does what is still queued, and last the database is folded into its one file.
 
+pub mod connections;
 mod docs;
 mod edge;
 mod routes;
@@ -15,14 +16,15 @@ pub use edge::Edge;
 use crate::api;
 use crate::api::access::client::Proxies;
 use crate::api::access::{Access, AccessSettings};
-use crate::api::payload::MaxBody;
+use crate::api::payload::Bodies;
 use crate::api::signed::{Gate, PostCallSettings};
 use crate::backfill::{Periodic, StoreKeeper};
 use crate::backups;
 use crate::platform::client::Client;
 use crate::store::Store;
+use crate::tail::{self, Tail};
 use crate::writer::{Limits, WriteError, Writer};
-use poem::listener::TcpAcceptor;
+use connections::ConnectionLimits;
 use poem::middleware::AddData;
 use poem::{EndpointExt as _, Route};
 use std::io;
@@ -41,6 +43,8 @@ pub struct Settings {
     pub writing: Limits,
     /// Greatest length of a request's body, in bytes.
     pub max_body: usize,
+    /// What connections may take.
+    pub connections: ConnectionLimits,
     /// How long nothing must come of a call that is in progress until it is ended; never without this.
     pub stale_after: Option<Duration>,
     /// Who is let in.
@@ -49,6 +53,8 @@ pub struct Settings {
     pub proxies: Proxies,
     /// What is taken after a call.
     pub post_call: PostCallSettings,
+    /// Bounds of the live streams.
+    pub streams: tail::Limits,
     /// By whom, and how often, the ends of calls that did not come are fetched.
     pub backfill: Option<(Client, Duration)>,
     /// Which copies of the database are made.
@@ -117,7 +123,10 @@ pub async fn serve(
     let _backfill = settings.backfill.map(|(client, every)| fetch(client, every, &store, &writer)).transpose()?;
     let stale = settings.stale_after.map(|after| stale::end_stale_calls(writer.clone(), after));
     let access = Access::new(&settings.access);
-    let service = api::service(store.clone(), writer.clone(), Gate::new(settings.post_call), access.clone());
+    let tail = Tail::new(store.clone(), settings.streams, api::EVENT);
+    let follow = tokio::spawn(tail.clone().follow(writer.committed()));
+    let gate = Gate::new(settings.post_call);
+    let service = api::service(store.clone(), writer.clone(), gate, access.clone(), tail.clone());
     let document = service.spec();
     let routes = routes::Routes::of(&document, &["/docs", "/openapi.json", scrape::PATH]);
     let scrape = scrape::Scrape::new(store.clone(), writer.clone());
@@ -127,12 +136,10 @@ pub async fn serve(
         .at(scrape::PATH, poem::get(scrape.clone()))
         .at(api::TURNS, poem::post(api::turns(writer.clone())))
         .nest("/", service)
-        .with(AddData::new(MaxBody(settings.max_body)));
+        .with(AddData::new(Bodies::new(settings.max_body)));
     let app = Edge::new(access.guard(route), routes, settings.proxies);
 
-    let metrics =
-        settings.metrics.map(|listener| scrape::serve(listener, scrape)).transpose().map_err(ServeError::Io)?;
-    let acceptor = TcpAcceptor::from_tokio(listener).map_err(ServeError::Io)?;
+    let metrics = settings.metrics.map(|listener| scrape::serve(listener, scrape));
     let watchdog = tokio::spawn(supervisor::stay_alive(writer.clone()));
     let (died_tx, died_rx) = tokio::sync::oneshot::channel();
     let stop_or_death = async move {
@@ -140,19 +147,21 @@ pub async fn serve(
             () = stop => tracing::info!("stopping: no more connections are taken"),
             () = writer_thread.died() => tracing::error!("the writer's thread ended by itself"),
         }
+        // They are requests under way, which would not end by themselves.
+        tail.close();
         supervisor::stopping();
         // Nobody is there to receive it only when the server has failed already.
         let _ = died_tx.send(writer_thread);
     };
     supervisor::ready();
-    let served = poem::Server::new_with_acceptor(acceptor)
-        .run_with_graceful_shutdown(app, stop_or_death, Some(DRAIN))
-        .await
-        .map_err(ServeError::Io);
+    let served =
+        connections::serve(listener, app, settings.connections, stop_or_death, DRAIN).await.map_err(ServeError::Io);
     watchdog.abort();
     if let Some(stale) = stale {
         stale.abort();
     }
+    // It ends with the streams; when the server has failed, it need not.
+    follow.abort();
     if let Some(metrics) = metrics {
         metrics.stop().await;
     }

@@ -3,13 +3,13 @@
 //! What costs I/O or SQL is asked for when somebody scrapes, by one scrape at a time, off the threads that serve, and
 //! not waited for long: a scrape that finds another one asking, or the disk hanging, answers what was last known.
 
+use super::connections::{self, ConnectionLimits};
 use super::edge::Edge;
 use super::routes::Routes;
 use crate::api::access::client::Proxies;
 use crate::metrics::{MEDIA_TYPE, METRICS};
 use crate::store::Store;
 use crate::writer::Writer;
-use poem::listener::TcpAcceptor;
 use poem::{Endpoint, Request, Response, Route};
 use std::io;
 use std::sync::Arc;
@@ -25,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a scrape under way may take to end once the service stops.
 const DRAIN: Duration = Duration::from_secs(1);
+
+/// How many may be connected to a server of its own.
+const SCRAPERS: usize = 64;
 
 /// Up to how many open calls are counted: some milliseconds' work.
 const MOST_CALLS: u32 = 100_000;
@@ -91,14 +94,14 @@ pub(super) struct Beside {
     server: JoinHandle<io::Result<()>>,
 }
 
-pub(super) fn serve(listener: TcpListener, scrape: Scrape) -> io::Result<Beside> {
+pub(super) fn serve(listener: TcpListener, scrape: Scrape) -> Beside {
     let app = Edge::new(Route::new().at(PATH, poem::get(scrape)), Routes::only_read(&[PATH]), Proxies::default());
-    let server = poem::Server::new_with_acceptor(TcpAcceptor::from_tokio(listener)?);
     let (stop, stopped) = oneshot::channel();
     let stopped = async {
         let _ = stopped.await;
     };
-    Ok(Beside { stop, server: tokio::spawn(server.run_with_graceful_shutdown(app, stopped, Some(DRAIN))) })
+    let limits = ConnectionLimits { number: SCRAPERS, ..ConnectionLimits::default() };
+    Beside { stop, server: tokio::spawn(connections::serve(listener, app, limits, stopped, DRAIN)) }
 }
 
 impl Beside {

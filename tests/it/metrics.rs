@@ -20,7 +20,7 @@ const SECRET: &str = "wsec_0123456789abcdef0123456789abcdef";
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 /// All samples of a scrape, by name and labels as they stand there.
-struct Scrape(BTreeMap<String, String>);
+pub struct Scrape(BTreeMap<String, String>);
 
 impl Scrape {
     fn of(text: &str) -> Self {
@@ -31,7 +31,7 @@ impl Scrape {
         Self(samples.collect())
     }
 
-    fn take(service: &Service) -> Self {
+    pub fn take(service: &Service) -> Self {
         Self::of(&service.get("/metrics").expect(200).text)
     }
 
@@ -43,13 +43,13 @@ impl Scrape {
     }
 
     #[track_caller]
-    fn whole(&self, series: &str) -> u64 {
+    pub fn whole(&self, series: &str) -> u64 {
         self.get(series)
     }
 
     /// How often a webhook was answered so.
     #[track_caller]
-    fn webhook(&self, endpoint: &str, outcome: &str) -> u64 {
+    pub fn webhook(&self, endpoint: &str, outcome: &str) -> u64 {
         self.whole(&format!("webhook_requests_total{{endpoint=\"{endpoint}\",outcome=\"{outcome}\"}}"))
     }
 
@@ -317,4 +317,54 @@ fn who_may_not_read_calls_may_not_read_metrics_either() {
     refused.expect_error(401);
     let answer = ureq::get(service.url("/metrics")).header("authorization", format!("Bearer {token}")).call().unwrap();
     assert_eq!(answer.status(), 200);
+}
+
+/// A turn of much text, of which some hundred fill the log.
+fn long(n: usize) -> serde_json::Value {
+    let mut turn = turn("conv_a", n);
+    turn["message"] = json!(format!("{n} {}", "the reefer reads forty five degrees ".repeat(1700)));
+    turn
+}
+
+#[test]
+fn a_log_that_grows_is_moved_into_the_file_while_turns_come() {
+    let service = Service::start();
+    let checkpoints = || Scrape::take(&service).whole("checkpoint_duration_seconds_count");
+    let before = checkpoints();
+    let mut largest = 0;
+    for n in 0..600 {
+        service.deliver(&long(n)).expect(201);
+        largest = largest.max(std::fs::metadata(service.database().with_extension("db-wal")).unwrap().len());
+    }
+    assert!(checkpoints() >= before + 2, "{} checkpoints", checkpoints() - before);
+    // 37 MB were stored.
+    assert!(largest < 20 << 20, "the log grew to {largest} bytes");
+}
+
+#[test]
+fn a_log_that_cannot_be_moved_into_the_file_is_counted_and_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    // Without the signal, a write past the limit is an error like any other.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_transcribe-hook")]);
+    let service = Service::start_command(command, &folder.path().join("calls.db"), &[]);
+    let limit = |bytes: &str| {
+        let pid = service.pid().to_string();
+        assert!(
+            Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={bytes}:")]).status().unwrap().success()
+        );
+    };
+    let size = || std::fs::metadata(service.database()).unwrap().len();
+    (0..40).for_each(|n| drop(service.deliver(&long(n)).expect(201)));
+    wait_for("the log to be moved", || (size() > 2_000_000).then_some(()));
+    limit(&(size() + 100_000).to_string());
+    (40..60).for_each(|n| drop(service.deliver(&long(n)).expect(201)));
+    let failures = || Scrape::take(&service).whole("checkpoint_failures_total");
+    wait_for("two failures", || (failures() >= 2).then_some(()));
+    let told = || service.log().iter().filter(|line| line.contains("the log cannot be moved")).count();
+    assert_eq!(wait_for("the failure to be told", || Some(told()).filter(|told| *told > 0)), 1);
+    limit("unlimited");
+    wait_for("the log to be moved in the end", || (size() > 3_500_000).then_some(()));
+    let turns = service.get("/api/v1/calls/conv_a").expect(200).json()["turn_count"].clone();
+    assert_eq!(turns, 60);
 }

@@ -13,11 +13,13 @@ mod align;
 mod archive;
 mod backup;
 mod calls;
+mod changes;
 mod check;
 mod checkpoint;
 mod drivers;
 mod error;
 mod events;
+mod figures;
 mod identity;
 mod live;
 mod lock;
@@ -28,6 +30,7 @@ mod repeats;
 mod restore;
 mod row;
 mod search;
+mod tail;
 mod turns;
 
 pub use archive::ReadOnly;
@@ -37,7 +40,8 @@ pub use open::{OpenError, Options};
 pub use search::search_file;
 
 use super::{
-    Archive, CallQuery, Copier, Found, Outcome, Page, Result, SearchQuery, Sizes, Store, TurnQuery, Write, Written,
+    Archive, CallQuery, Copier, Found, Outcome, Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store,
+    Touched, TurnQuery, Write, Written,
 };
 use crate::metrics::METRICS;
 use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
@@ -58,6 +62,8 @@ pub struct SqliteStore {
     writer: Mutex<Writing>,
     copier: Copier,
     busy_timeout: Duration,
+    /// Whether the log is this service's own to move, and not Litestream's.
+    folds: bool,
     path: PathBuf,
     _lock: Option<lock::Lock>,
 }
@@ -92,6 +98,7 @@ impl Store for SqliteStore {
         for write in batch {
             if !matches!(write, Write::AppendTurn(_)) {
                 turns.flush(&transaction)?;
+                turns.changes.begin(&transaction)?;
             }
             outcomes.push(match write {
                 Write::AppendTurn(turn) => turns.append(&transaction, turn)?,
@@ -114,6 +121,7 @@ impl Store for SqliteStore {
             });
         }
         turns.flush(&transaction)?;
+        turns.changes.settle(&transaction)?;
         let started = Instant::now();
         transaction.commit().doing("committing")?;
         METRICS.commit_duration_seconds.observe(started.elapsed().as_secs_f64());
@@ -122,6 +130,10 @@ impl Store for SqliteStore {
     }
 
     fn rest(&self) -> Result<bool> {
+        if !self.folds {
+            checkpoint::warn_of_length(&self.path);
+            return Ok(true);
+        }
         checkpoint::fold_log_in(&self.writer().connection, self.busy_timeout)
     }
 
@@ -168,6 +180,18 @@ impl Store for SqliteStore {
 
     fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>> {
         drivers::get_dispatch(&*self.readers.get()?, id)
+    }
+
+    fn head(&self) -> Result<Position> {
+        tail::head(&*self.readers.get()?)
+    }
+
+    fn since(&self, scope: &Scope, after: Position, until: Position) -> Result<Since> {
+        tail::since(&mut *self.readers.get()?, scope, after, until)
+    }
+
+    fn touched(&self, after: Position, until: Position) -> Result<Touched> {
+        tail::touched(&mut *self.readers.get()?, after, until)
     }
 
     fn copier(&self) -> Copier {

@@ -171,7 +171,21 @@ impl SqliteStore {
             Ok(Attempt::HeldBy(by)) => return Err(OpenError::InUse { path, by }),
             Err(source) => return Err(OpenError::Unusable { path, source }),
         };
-        Self::open_locked(&path, Some(lock), options)
+        Self::open_locked(&path, Some(lock), options, true)
+    }
+
+    /// The same, but leaves the log to Litestream, which copies it and then moves it into the database file itself: what is
+    /// moved before that, Litestream would miss.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_for_litestream(options: &Options) -> Result<Self, OpenError> {
+        let path = resolved(&options.path);
+        match lock::try_lock(&path) {
+            Ok(Attempt::Locked(lock)) => Self::open_locked(&path, Some(lock), options, false),
+            Ok(Attempt::HeldBy(by)) => Err(OpenError::InUse { path, by }),
+            Err(source) => Err(OpenError::Unusable { path, source }),
+        }
     }
 
     /// Opens the database for one change while its service may be running, or as [`Self::open`] when it is not.
@@ -183,13 +197,13 @@ impl SqliteStore {
     pub fn open_beside_service(options: &Options) -> Result<Self, OpenError> {
         let path = resolved(&options.path);
         match lock::try_lock(&path) {
-            Ok(Attempt::Locked(lock)) => Self::open_locked(&path, Some(lock), options),
-            Ok(Attempt::HeldBy(_)) => Self::open_locked(&path, None, options),
+            Ok(Attempt::Locked(lock)) => Self::open_locked(&path, Some(lock), options, true),
+            Ok(Attempt::HeldBy(_)) => Self::open_locked(&path, None, options, false),
             Err(source) => Err(OpenError::Unusable { path, source }),
         }
     }
 
-    fn open_locked(path: &Path, lock: Option<Lock>, options: &Options) -> Result<Self, OpenError> {
+    fn open_locked(path: &Path, lock: Option<Lock>, options: &Options, folds: bool) -> Result<Self, OpenError> {
         let database = |source| OpenError::Database { path: path.to_owned(), source };
         if lock.is_some() && !path.exists() {
             make(path, options.busy_timeout)?;
@@ -204,9 +218,11 @@ impl SqliteStore {
         if owner {
             sync_leftover_log(path).map_err(|source| OpenError::Unusable { path: path.to_owned(), source })?;
         }
-        configure(&connection, owner).map_err(database)?;
+        configure(&connection, folds).map_err(database)?;
         if owner {
             migrate(&mut connection, path)?;
+        }
+        if folds {
             checkpoint::fold_log_in(&connection, options.busy_timeout).map_err(database)?;
         }
         let readers = Readers::open(path, options.readers).map_err(database)?;
@@ -215,6 +231,7 @@ impl SqliteStore {
             writer: Mutex::new(Writing { connection, live: LiveCalls::new() }),
             copier: Copier::new(path, backup),
             busy_timeout: options.busy_timeout,
+            folds,
             path: path.to_owned(),
             _lock: lock,
         })
@@ -355,7 +372,7 @@ fn sync_leftover_log(path: &Path) -> io::Result<()> {
 }
 
 /// Sets the writing connection up and reads the settings that promises rest on back.
-fn configure(connection: &Connection, owner: bool) -> Result<()> {
+fn configure(connection: &Connection, folds: bool) -> Result<()> {
     const DOING: &str = "setting the writing connection up";
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).doing(DOING)?;
@@ -368,12 +385,12 @@ fn configure(connection: &Connection, owner: bool) -> Result<()> {
         ))
         .doing(DOING)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).doing(DOING)?;
-    // Only the owner moves the log into the database, at any time.
+    // One connection at most moves the log into the database, at any time.
     connection.pragma_update(None, "wal_autocheckpoint", 0).doing(DOING)?;
-    if owner {
+    if folds {
         checkpoint::whenever_grown(connection);
     }
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !owner).doing(DOING)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !folds).doing(DOING)?;
     let in_force: u8 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).doing(DOING)?;
     if mode != "wal" || in_force != synchronous {
         let found = format!("journal_mode is {mode}, synchronous is {in_force}");

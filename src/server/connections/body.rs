@@ -1,0 +1,83 @@
+//! Bodies that tell a connection's [`Watch`] where they are: a request's as it arrives, an answer's as it leaves.
+
+use super::watch::{Phase, Watch};
+use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
+use hyper::body::{Body, Frame, SizeHint};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+type Inner = BoxBody<Bytes, io::Error>;
+
+/// The body of a request.
+pub(super) struct Arriving {
+    inner: Inner,
+    watch: Arc<Watch>,
+}
+
+impl Arriving {
+    pub(super) fn new(inner: Inner, watch: Arc<Watch>) -> Self {
+        Self { inner, watch }
+    }
+}
+
+impl Body for Arriving {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame {
+            self.watch.receive(frame.data_ref().map_or(0, Bytes::len));
+        }
+        if frame.is_none() || self.inner.is_end_stream() {
+            self.watch.enter(Phase::Work);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// The body of an answer. When it goes, be it sent or not, the next request may come.
+pub(super) struct Leaving {
+    inner: Inner,
+    watch: Arc<Watch>,
+}
+
+impl Leaving {
+    pub(super) fn new(inner: Inner, watch: Arc<Watch>) -> Self {
+        Self { inner, watch }
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.watch.enter(Phase::Idle);
+    }
+}
+
+impl Body for Leaving {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        Pin::new(&mut self.inner).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

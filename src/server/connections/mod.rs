@@ -1,0 +1,238 @@
+//! Connections: how many there are, how long each may keep the service waiting, and their end.
+//!
+//! The framework's own server sets neither a number nor a time for heads, so this serves its endpoints on hyper itself. One
+//! table knows of each open connection what is waited for ([`watch`]), which costs a request two stores to memory and no
+//! timer. By it, what takes too long is closed; and when there is no place left, a new connection takes the place of the
+//! one that has been idle or unfinished the longest. So those who hold connections open keep out nobody who has something to
+//! say. Only when every connection is at work is a new one told 503.
+//!
+//! HTTP/1.1 alone is spoken: one request at a time on a connection is what the table goes by.
+
+mod body;
+mod stream;
+mod watch;
+
+use super::edge::Edge;
+use crate::api::error::ApiError;
+use body::{Arriving, Leaving};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use poem::http::uri::Scheme;
+use poem::web::{LocalAddr, RemoteAddr};
+use poem::{Addr, Body, Endpoint, Request};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use stream::Watched;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch as channel};
+use watch::{Open, Phase, Table};
+
+/// What connections may take.
+#[derive(Debug, Clone)]
+pub struct ConnectionLimits {
+    /// Greatest number of them.
+    pub number: usize,
+    /// How long the head of a request may take to come, from its first byte or, on a new connection, from the beginning.
+    pub head: Duration,
+    /// How long a body may take that comes slower than [`LEAST_RATE`], and how long an answer may wait for its reader.
+    pub body: Duration,
+    /// How long a connection may wait for its next request.
+    pub idle: Duration,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self { number: 2048, head: Duration::from_secs(15), body: Duration::from_mins(1), idle: Duration::from_mins(2) }
+    }
+}
+
+/// Bytes of a body that are worth a second of time for it.
+pub const LEAST_RATE: u64 = 16 * 1024;
+
+/// Greatest length of a request's head, in bytes. A longer one is answered 431 without a body.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// How much is read at once, and so held for each connection, in bytes.
+const BUFFER: usize = 32 * 1024;
+
+/// How many connections beyond the limit are told so at once; others are closed without a word.
+const TOLD: usize = 64;
+
+/// How long a head that has begun to come may take once the service stops.
+const LAST_HEAD: Duration = Duration::from_secs(1);
+
+/// Files that the service opens for other things than connections.
+const OTHER_FILES: u64 = 128;
+
+/// What is told where no more is taken on.
+const OVERLOADED: ApiError = ApiError::Unavailable("too many connections are at work; try again shortly", None);
+
+/// Serves connections of `listener` until `stop` is ready; then requests under way have `drain` to end.
+///
+/// # Errors
+/// The system does not tell the listener's address.
+pub async fn serve<E>(
+    listener: TcpListener,
+    app: Edge<E>,
+    limits: ConnectionLimits,
+    stop: impl Future<Output = ()>,
+    drain: Duration,
+) -> io::Result<()>
+where
+    E: Endpoint + 'static,
+{
+    let number = possible(limits.number);
+    if number < limits.number {
+        tracing::warn!(number, "the system grants too few open files for as many connections as are allowed");
+    }
+    let local = LocalAddr(Addr::from(listener.local_addr()?));
+    let table = Table::new(number);
+    let server = Arc::new(Server {
+        app,
+        local,
+        table,
+        told: Semaphore::new(TOLD),
+        limits,
+        stopping: channel::Sender::new(false),
+    });
+    let sweeper = tokio::spawn(sweep(server.clone()));
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => admit(&server, stream, peer),
+                // It went meanwhile, or the system lacks something and needs time.
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be taken");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    server.stopping.send_replace(true);
+    let _ = tokio::time::timeout(drain, server.stopping.closed()).await;
+    sweeper.abort();
+    server.table.close_all();
+    let _ = tokio::time::timeout(LAST_HEAD, server.stopping.closed()).await;
+    Ok(())
+}
+
+struct Server<E> {
+    app: Edge<E>,
+    local: LocalAddr,
+    table: Arc<Table>,
+    told: Semaphore,
+    limits: ConnectionLimits,
+    /// Turns true when the service stops; every connection holds a receiver.
+    stopping: channel::Sender<bool>,
+}
+
+/// How many connections there can be, of so many that are wanted: each is an open file.
+fn possible(wanted: usize) -> usize {
+    let mut files = getrlimit(Resource::Nofile);
+    let enough = wanted as u64 + OTHER_FILES;
+    if files.current.is_some_and(|current| current < enough) {
+        // Supervisors commonly grant few at first and leave it to the program to ask for more.
+        files.current = Some(files.maximum.map_or(enough, |maximum| enough.min(maximum)));
+        if setrlimit(Resource::Nofile, files).is_err() {
+            files = getrlimit(Resource::Nofile);
+        }
+    }
+    let granted = files.current.map_or(enough, |current| current.min(enough));
+    usize::try_from(granted.saturating_sub(OTHER_FILES)).map_or(wanted, |granted| granted.clamp(1, wanted))
+}
+
+/// Closes what takes too long, until it is aborted.
+async fn sweep<E>(server: Arc<Server<E>>) {
+    let shortest = server.limits.head.min(server.limits.body).min(server.limits.idle);
+    let mut ticks = tokio::time::interval((shortest / 10).clamp(Duration::from_millis(20), Duration::from_secs(1)));
+    loop {
+        ticks.tick().await;
+        let closed = server.table.close_overdue(&server.limits);
+        if closed > 0 {
+            tracing::debug!(target: "http", closed, "connections were closed that took too long");
+        }
+    }
+}
+
+/// Serves a new connection, in the place of another if need be.
+fn admit<E: Endpoint + 'static>(server: &Arc<Server<E>>, stream: TcpStream, peer: SocketAddr) {
+    // Answers are written in one piece; waiting for more to send with them would only delay them.
+    let _ = stream.set_nodelay(true);
+    let stopping = server.stopping.subscribe();
+    if let Some(place) = server.table.enter() {
+        let server = server.clone();
+        tokio::spawn(async move { converse(&server, &place, stream, peer, stopping, true).await });
+    } else if let Ok(told) = server.told.try_acquire() {
+        told.forget();
+        let server = server.clone();
+        tokio::spawn(async move {
+            let place = server.table.aside();
+            let telling = converse(&server, &place, stream, peer, stopping, false);
+            let _ = tokio::time::timeout(server.limits.head.min(Duration::from_secs(5)), telling).await;
+            server.told.add_permits(1);
+        });
+    }
+}
+
+/// Serves a connection to its end. Without `welcome` its one request is told that there are too many.
+async fn converse<E: Endpoint + 'static>(
+    server: &Arc<Server<E>>,
+    place: &Open,
+    stream: TcpStream,
+    peer: SocketAddr,
+    mut stopping: channel::Receiver<bool>,
+    welcome: bool,
+) {
+    let watch = place.watch();
+    let remote = RemoteAddr(Addr::from(peer));
+    let service = service_fn(|request: poem::http::Request<Incoming>| {
+        let (server, remote, watch) = (server.clone(), remote.clone(), watch.clone());
+        async move {
+            let has_body = !request.body().is_end_stream();
+            watch.enter(if has_body { Phase::Body } else { Phase::Work });
+            let mut request = Request::from((request, server.local.clone(), remote, Scheme::HTTP));
+            if has_body {
+                let body = Arriving::new(request.take_body().into(), watch.clone());
+                request.set_body(Body::from(body.boxed()));
+            }
+            let answer =
+                if welcome { server.app.answer(request).await } else { server.app.refuse(request, OVERLOADED).await };
+            let answer = hyper::Response::from(answer);
+            Ok::<_, Infallible>(answer.map(|body| Leaving::new(body, watch)))
+        }
+    });
+    let mut connection = std::pin::pin!(
+        http1::Builder::new()
+            .max_header_size(MAX_HEAD)
+            .max_buf_size(BUFFER)
+            .keep_alive(welcome)
+            .serve_connection(TokioIo::new(Watched::new(stream, watch.clone())), service)
+    );
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = watch.told_to_close() => return,
+        _ = stopping.wait_for(|stopping| *stopping) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let rest = async {
+        if watch.phase() == Phase::Head {
+            let _ = tokio::time::timeout(LAST_HEAD, connection).await;
+        } else {
+            let _ = connection.await;
+        }
+    };
+    tokio::select! {
+        () = rest => {}
+        () = watch.told_to_close() => {}
+    }
+}

@@ -1,0 +1,237 @@
+//! A long run under everything at once: calls that are held, repeated and reported, readers, bursts, and the housekeeping
+//! beside them. Nothing may fail, nothing may be lost, doubled or out of order, and memory must stay as it is.
+//!
+//! It takes some seconds, so that every change passes it. `SOAK_MINUTES=30` makes it a real one; see the README.
+
+mod beside;
+mod caller;
+mod ledger;
+mod memory;
+mod script;
+
+use crate::harness::{Answer, Service, binary};
+use crate::metrics::Scrape;
+use ledger::Ledger;
+use memory::Memory;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+const SECRET: &str = "wsec_0123456789abcdef0123456789abcdef";
+
+/// Callers who hold calls, one after the other.
+const CALLERS: usize = 8;
+
+/// Writes that may wait. More than there are callers, so that only a burst fills the queue.
+const QUEUE: &str = "64";
+
+/// Clients of a burst: more than the queue has room for.
+const BURST: usize = 160;
+
+/// How much more memory the last third of a run may take than the one before it, in KiB. What is remembered of calls
+/// is bounded, but a short run does not reach the bound.
+const GROWTH: u64 = 8 * 1024;
+
+/// How large the log may grow, in bytes: what a checkpoint starts at, and as much again while a copy is read.
+const LOG: u64 = 64 << 20;
+
+/// What all threads of a run share.
+struct Run {
+    service: Service,
+    started: Instant,
+    length: Duration,
+    /// Set when one of them has failed, so that the others need not run to the end.
+    failed: AtomicBool,
+    /// How many bursts are under way: only then may a request be answered 503.
+    bursting: AtomicUsize,
+    bursts: AtomicUsize,
+    ledger: Mutex<Ledger>,
+    tally: Tally,
+}
+
+/// What was done, to be told at the end.
+#[derive(Default)]
+struct Tally {
+    turns: AtomicU64,
+    repeats: AtomicU64,
+    events: AtomicU64,
+    histories: AtomicU64,
+    reads: AtomicU64,
+    refused: AtomicU64,
+    backups: AtomicU64,
+    /// Time from a turn's request to its answer, in microseconds, by the power of two that is not exceeded.
+    times: [AtomicU64; 32],
+}
+
+impl Tally {
+    fn took(&self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
+        self.times[usize::try_from(micros.ilog2()).unwrap().min(31)].fetch_add(1, SeqCst);
+    }
+
+    /// A time that this share of turns did not exceed, up to a factor of two.
+    fn quantile(&self, share: f64) -> Duration {
+        let counts: Vec<_> = self.times.iter().map(|count| count.load(SeqCst)).collect();
+        #[expect(clippy::cast_precision_loss, reason = "counts of a run")]
+        let wanted = counts.iter().sum::<u64>() as f64 * share;
+        let mut sum = 0.0;
+        for (power, count) in counts.iter().enumerate() {
+            #[expect(clippy::cast_precision_loss, reason = "counts of a run")]
+            {
+                sum += *count as f64;
+            }
+            if sum >= wanted {
+                return Duration::from_micros(1 << (power + 1));
+            }
+        }
+        Duration::MAX
+    }
+}
+
+impl Run {
+    /// Whether there is time for more.
+    fn goes_on(&self) -> bool {
+        self.started.elapsed() < self.length && !self.failed.load(SeqCst)
+    }
+
+    /// Waits, but not beyond the run's end.
+    fn pause(&self, time: Duration) {
+        let end = Instant::now() + time;
+        while Instant::now() < end && self.goes_on() {
+            std::thread::sleep((end - Instant::now()).min(Duration::from_millis(50)));
+        }
+    }
+
+    /// Does a request until it is not refused, which it may be only in a burst and with the word when to come again.
+    #[track_caller]
+    fn ask(&self, request: impl Fn() -> Answer) -> Answer {
+        loop {
+            let before = (self.bursting.load(SeqCst), self.bursts.load(SeqCst));
+            let answer = request();
+            if answer.status != 503 {
+                return answer;
+            }
+            let in_burst = before.0 > 0 || self.bursting.load(SeqCst) > 0 || self.bursts.load(SeqCst) != before.1;
+            assert!(in_burst, "refused although nobody asked for it: {}", answer.text);
+            let seconds: u64 = answer.header("retry-after").expect("says when to come again").parse().unwrap();
+            assert_eq!(seconds, 1);
+            self.tally.refused.fetch_add(1, SeqCst);
+            std::thread::sleep(Duration::from_secs(seconds));
+        }
+    }
+}
+
+/// Notes a thread's failure as soon as it happens.
+struct Watch<'a>(&'a Run);
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.failed.store(true, SeqCst);
+        }
+    }
+}
+
+fn length() -> Duration {
+    match std::env::var("SOAK_MINUTES") {
+        Ok(minutes) => Duration::from_secs_f64(minutes.parse::<f64>().expect("SOAK_MINUTES is a number") * 60.0),
+        Err(_) => Duration::from_secs(12),
+    }
+}
+
+#[test]
+fn under_everything_at_once_nothing_fails_is_lost_or_grows() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    let backups = folder.path().join("backups");
+    let length = length();
+    let mut command = binary();
+    command.args(["--log-level", "info,http=warn"]);
+    let flags = ["--elevenlabs-secret", SECRET, "--queue-capacity", QUEUE];
+    let service = Service::start_command(command, &database, &flags);
+    script::put_drivers(&service);
+    let run = Run {
+        service,
+        started: Instant::now(),
+        length,
+        failed: AtomicBool::new(false),
+        bursting: AtomicUsize::new(0),
+        bursts: AtomicUsize::new(0),
+        ledger: Mutex::default(),
+        tally: Tally::default(),
+    };
+    let memory = std::thread::scope(|scope| {
+        let watched = |work: fn(&Run, usize), n: usize| {
+            let run = &run;
+            scope.spawn(move || {
+                let _watch = Watch(run);
+                work(run, n);
+            })
+        };
+        let mut others: Vec<_> = (0..CALLERS).map(|n| watched(caller::hold_calls, n)).collect();
+        others.extend((0..2).map(|n| watched(beside::read, n)));
+        others.push(watched(beside::burst, 0));
+        let copies = scope.spawn(|| {
+            let _watch = Watch(&run);
+            beside::back_up(&run, &backups);
+        });
+        let memory = Memory::watch(&run);
+        for other in others {
+            other.join().unwrap();
+        }
+        copies.join().unwrap();
+        memory
+    });
+    let scrape = Scrape::take(&run.service);
+    report(&run, &scrape, &memory);
+    let Run { service, ledger, tally, .. } = run;
+    let ledger = ledger.into_inner().unwrap();
+    counted(&scrape, &tally, &ledger);
+    assert!(memory.largest_log < LOG, "the log grew to {} bytes", memory.largest_log);
+    let [_, middle, last] = memory.thirds();
+    assert!(last < middle + GROWTH, "memory grew from {middle} to {last} KiB");
+    service.stop();
+    ledger.compare(&database);
+}
+
+/// The service has counted what its clients have.
+fn counted(scrape: &Scrape, tally: &Tally, ledger: &Ledger) {
+    let webhook = |endpoint, outcome| scrape.webhook(endpoint, outcome);
+    assert_eq!(webhook("transcription", "stored"), tally.turns.load(SeqCst));
+    assert_eq!(webhook("transcription", "replayed"), tally.repeats.load(SeqCst));
+    assert_eq!(webhook("history", "stored"), tally.histories.load(SeqCst));
+    assert_eq!(webhook("post-call", "stored") + webhook("post-call", "replayed"), tally.events.load(SeqCst));
+    for endpoint in ["transcription", "history", "post-call"] {
+        for outcome in ["rejected", "unauthorized", "quarantined", "dropped", "failed", "abandoned"] {
+            assert_eq!(webhook(endpoint, outcome), 0, "{endpoint} {outcome}");
+        }
+    }
+    let stored = ["agent", "driver"].map(|who| scrape.whole(&format!("turns_stored_total{{speaker=\"{who}\"}}")));
+    assert_eq!(stored.iter().sum::<u64>(), ledger.turns());
+    assert_eq!(scrape.whole("write_queue_depth"), 0);
+    assert_eq!(scrape.whole("checkpoint_failures_total"), 0);
+}
+
+fn report(run: &Run, scrape: &Scrape, memory: &Memory) {
+    let Tally { turns, repeats, events, histories, reads, refused, backups, .. } = &run.tally;
+    let [first, middle, last] = memory.thirds();
+    println!(
+        "in {:?}: {} turns and {} repeats (half within {:?}, 99 of 100 within {:?}), {} events, {} histories, {} reads, \
+         {} bursts with {} refusals, {} backups; {} commits; memory {first}, {middle}, {last} KiB in each third, \
+         at most {} KiB; the log at most {} bytes",
+        run.started.elapsed(),
+        turns.load(SeqCst),
+        repeats.load(SeqCst),
+        run.tally.quantile(0.5),
+        run.tally.quantile(0.99),
+        events.load(SeqCst),
+        histories.load(SeqCst),
+        reads.load(SeqCst),
+        run.bursts.load(SeqCst),
+        refused.load(SeqCst),
+        backups.load(SeqCst),
+        scrape.whole("commit_duration_seconds_count"),
+        memory.largest,
+        memory.largest_log,
+    );
+}
