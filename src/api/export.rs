@@ -82,8 +82,8 @@ impl ExportApi {
     async fn export_calls(
         &self,
         request: &Request,
-        /// `jsonl`, `csv`, `text`, `markdown`, `vtt` or `srt`; the last two are of one call.
-        format: Query<ExportFormat>,
+        /// `jsonl`, which is the default, `csv`, `text`, `markdown`, `vtt` or `srt`; the last two are of one call.
+        format: Query<Option<ExportFormat>>,
         /// Only this call; 404 if it is not there.
         conversation_id: Query<Option<String>>,
         /// Only calls of this status.
@@ -101,7 +101,7 @@ impl ExportApi {
         const KNOWN: [&str; 7] =
             ["format", "conversation_id", "status", "driver_id", "started_after", "started_before", "q"];
         parameters(request, &KNOWN)?;
-        let format = Format::from(format.0);
+        let format = Format::from(format.0.unwrap_or(ExportFormat::Jsonl));
         let conversation_id = conversation_id.0.map(|text| super::conversation_id(&text)).transpose()?;
         if format.holds_one_call() && conversation_id.is_none() {
             let rule = format!("is required for {}, whose times begin with the call's start", format.name());

@@ -97,7 +97,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
     let mut gently = Background::begin();
     let mut watch = |done: Exported| {
         gently.pause();
-        if done.calls % 64 == 0 {
+        if done.calls.is_multiple_of(64) {
             bar.set_message(format!("{} calls with {} turns", done.calls, done.turns));
             bar.tick();
         }

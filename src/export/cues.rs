@@ -51,8 +51,8 @@ impl Cues {
                 writeln!(out, "<v {}>{}", name_of(turn.speaker), text.join("\n"))
             }
             Kind::SubRip => {
-                // There is no way to escape anything, and readers take lines with an arrow for times.
-                let text = text.join("\n").replace("-->", "→");
+                // There is no way to escape anything, and a line of the words could be taken for one of times.
+                let text = text.join(" ").replace("-->", "→");
                 writeln!(out, "{}\n{start} --> {end}\n{}: {text}\n", self.written, name_of(turn.speaker))
             }
         }

@@ -82,12 +82,13 @@ fn escaped(line: &str) -> String {
     let only_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     for (at, c) in line.char_indices() {
         let means_something = match c {
-            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '&' | '#' | '|' | '~' | '!' | '$' | '^' => true,
+            // An address would become a link, hence the last two.
+            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '&' | '#' | '|' | '~' | '!' | '$' | '^' | ':' | '@' => {
+                true
+            }
             // A list or an underline begins a line so.
             '-' | '+' | '=' => at == 0,
             '.' | ')' => only_digits(&line[..at]),
-            // An address would become a link.
-            ':' | '@' => true,
             _ => false,
         };
         if means_something {

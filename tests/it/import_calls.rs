@@ -159,7 +159,7 @@ fn bad_lines_are_named_by_line_and_field_and_nothing_is_overwritten() {
             "colour: is no column of calls".to_owned(),
         ),
         (
-            lines[..signs].iter().map(|line| format!("{line}\n")).collect::<String>() + "{\"type\":",
+            lines[..signs].iter().map(Value::to_string).collect::<Vec<_>>().join("\n") + "\n{\"type\":",
             "not valid JSON".to_owned(),
         ),
     ] {
@@ -215,7 +215,8 @@ fn an_import_that_is_killed_leaves_whole_calls_and_the_next_one_completes_it() {
             let digest = turn["repeat_key"].as_i64().unwrap() & 0xffff_ffff;
             turn["repeat_key"] = json!(((call + 1) << 32) | digest);
         }
-        text += &format!("{line}\n");
+        text += &line.to_string();
+        text.push('\n');
     }
     std::fs::write(&file, text).unwrap();
     let other = folder.path().join("other.db");

@@ -165,24 +165,21 @@ impl SqliteStore {
     /// # Errors
     /// See [`OpenError`]; a file that is not ours, or is newer, is not changed.
     pub fn open(options: &Options) -> Result<Self, OpenError> {
-        let path = resolved(&options.path);
-        let lock = match lock::try_lock(&path) {
-            Ok(Attempt::Locked(lock)) => lock,
-            Ok(Attempt::HeldBy(by)) => return Err(OpenError::InUse { path, by }),
-            Err(source) => return Err(OpenError::Unusable { path, source }),
-        };
-        Self::open_locked(&path, Some(lock), options, true)
+        Self::open_as_owner(options, true)
     }
 
-    /// The same, but leaves the log to Litestream, which copies it and then moves it into the database file itself: what is
-    /// moved before that, Litestream would miss.
+    /// The same, but leaves the log to Litestream, which copies it and then moves it into the database file itself.
     ///
     /// # Errors
     /// As [`Self::open`].
     pub fn open_for_litestream(options: &Options) -> Result<Self, OpenError> {
+        Self::open_as_owner(options, false)
+    }
+
+    fn open_as_owner(options: &Options, folds: bool) -> Result<Self, OpenError> {
         let path = resolved(&options.path);
         match lock::try_lock(&path) {
-            Ok(Attempt::Locked(lock)) => Self::open_locked(&path, Some(lock), options, false),
+            Ok(Attempt::Locked(lock)) => Self::open_locked(&path, Some(lock), options, folds),
             Ok(Attempt::HeldBy(by)) => Err(OpenError::InUse { path, by }),
             Err(source) => Err(OpenError::Unusable { path, source }),
         }
@@ -280,16 +277,16 @@ fn resolved(path: &Path) -> PathBuf {
 /// Looks at the file's first bytes without SQLite, which might roll a foreign file's journal back.
 fn check_header(path: &Path) -> Result<(), OpenError> {
     let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
-    let mut header = [0; 100];
+    let mut header = Vec::with_capacity(100);
     let length = match File::options().read(true).write(true).open(path) {
-        Ok(mut file) => read_up_to(&mut file, &mut header).map_err(unusable)?,
+        Ok(file) => file.take(100).read_to_end(&mut header).map_err(unusable)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
         Err(error) => return Err(unusable(error)),
     };
     if length == 0 {
         return Ok(());
     }
-    if length < header.len() || !header.starts_with(b"SQLite format 3\0") {
+    if length < 100 || !header.starts_with(b"SQLite format 3\0") {
         return Err(OpenError::Foreign { path: path.to_owned(), what: "no SQLite database" });
     }
     let number = |at: usize| u32::from_be_bytes(header[at..at + 4].try_into().expect("four bytes"));
@@ -307,17 +304,6 @@ fn check_identity(path: &Path, application_id: u32, user_version: u32) -> Result
         return Err(OpenError::Newer { path: path.to_owned(), found: user_version, known });
     }
     Ok(())
-}
-
-fn read_up_to(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match file.read(&mut buffer[filled..])? {
-            0 => break,
-            n => filled += n,
-        }
-    }
-    Ok(filled)
 }
 
 fn connect(path: &Path, busy_timeout: Duration) -> Result<Connection> {

@@ -266,9 +266,8 @@ fn broken_rule(table: &str, error: rusqlite::Error) -> Result<(), Failed> {
     let rule = match column {
         Some(_) if words.starts_with("UNIQUE") => "another one here has this already".to_owned(),
         Some(_) if words.starts_with("NOT NULL") => "is required".to_owned(),
-        Some(_) => words.clone(),
         None if words.starts_with("FOREIGN KEY") => "the driver that it refers to is not there".to_owned(),
-        None => words.clone(),
+        _ => words.clone(),
     };
     let field = match column {
         Some(column) => column,
