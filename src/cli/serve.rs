@@ -7,6 +7,7 @@ use super::copies::CopyArgs;
 use super::limits::LimitArgs;
 use super::metrics::MetricsArgs;
 use super::post_call::PostCallArgs;
+use super::retention::RetentionArgs;
 use super::streams::StreamArgs;
 use crate::api::access::AccessSettings;
 use crate::server::{self, Settings};
@@ -62,6 +63,8 @@ pub(super) struct ServeArgs {
     )]
     stale_after: Duration,
     #[command(flatten)]
+    retention: RetentionArgs,
+    #[command(flatten)]
     streams: StreamArgs,
     #[command(flatten)]
     metrics: MetricsArgs,
@@ -113,6 +116,7 @@ async fn serve(args: &ServeArgs, access: AccessSettings) -> Result<()> {
     let options =
         Options { path: args.database.database.clone(), busy_timeout: args.write_timeout, readers: args.readers };
     let post_call = args.post_call.settings()?;
+    let retention = args.retention.retention(args.stale_after)?;
     let backfill = match args.backfill_every {
         Some(every) => {
             let client = args.platform.client()?;
@@ -148,6 +152,7 @@ async fn serve(args: &ServeArgs, access: AccessSettings) -> Result<()> {
         access,
         proxies: args.access.proxies(),
         post_call,
+        retention,
         streams: args.streams.limits(),
         backfill,
         copies: args.copies.plan(),
