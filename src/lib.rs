@@ -16,6 +16,7 @@
 //! | work | reading deliveries and files; queueing and batching | [`ingest`], [`import`], [`drivers`], [`writer`], [`pace`] |
 //! | the platform from this side | its API, as a client; its agents' tools; what is missing here | [`platform`], [`backfill`] |
 //! | recordings | files | [`recording`] |
+//! | live streams | what is new since a place; bounds and pace of all streams | [`tail`] |
 //! | copies | when one is due, names, what is kept | [`backups`] |
 //! | storage | SQL, in [`store::sqlite`] only; a batch is one transaction | [`store`] |
 //! | ways of working | files that get their name once they are whole; going last | [`aside`], [`background`] |
@@ -144,6 +145,16 @@
 //! recorded for each turn is gathered by the batch; what has to be asked for is asked for by the scrape. Routes are
 //! templates and other labels words of ours, so that nothing a client sends makes a new series, or is in one.
 //!
+//! **Live streams.** An event's id is a place in the order of commits: the last turn's id and the number of the last change
+//! of a call (`call_changes`, which triggers fill, so that whoever writes is heard of). Turns need no log of their own, since
+//! their ids grow with each commit; a change knows the last turn before it, which merges the two. So nothing is kept for
+//! a stream that is away, and any id means the same after a restart. A change shows the call as it is when it is read, so of
+//! a call's old changes the last one says all: those that a later one stands for are dropped behind 100,000 newer ones, and
+//! nothing else is. The steps of one transaction are one change of each call. After each batch the writer only flips a
+//! flag, and only while there is a stream does anybody look; what is read for one stream at a place is sent to all that
+//! stand there. All streams share a bounded part of the machine (`tail/pace.rs`): when they are many, or much comes, their
+//! pieces become longer and later, and ingest keeps its speed.
+//!
 //! **SQLite.** The bundled version is asserted to be 3.51.3 or later: earlier ones could lose a committed transaction
 //! when two connections met at a log's reset. A new database is made aside and renamed once it is whole. After two quiet seconds, and when the
 //! service stops, the log is folded in, so that the one file is everything. `cp` of a file in use is not a copy; `backup`
@@ -189,5 +200,6 @@ pub mod secret;
 pub mod server;
 pub mod signature;
 pub mod store;
+pub mod tail;
 pub mod telemetry;
 pub mod writer;

@@ -20,7 +20,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// Greatest number of writes in one transaction: bounds how long a reader's view and the answers lag.
 const MAX_BATCH: usize = 256;
@@ -85,6 +85,8 @@ struct Shared {
     waiting_bytes: AtomicUsize,
     /// When the last batch was committed; `None` when it failed.
     last_commit: Mutex<Option<Instant>>,
+    /// Told after each batch, once it is answered.
+    committed: watch::Sender<()>,
 }
 
 /// The thread behind a [`Writer`].
@@ -116,6 +118,11 @@ impl Writer {
     /// A writer without a thread: every write answers [`WriteError::Stopping`].
     pub fn stopped() -> Self {
         Self { queue: sync_channel(0).0, shared: Arc::default() }
+    }
+
+    /// Changes after each batch that was tried. For whoever reads what is new.
+    pub fn committed(&self) -> watch::Receiver<()> {
+        self.shared.committed.subscribe()
     }
 
     /// Does a write and waits until it is on disk.
@@ -325,6 +332,7 @@ impl Loop {
                 }
             }
         }
+        self.shared.committed.send_replace(());
     }
 
     fn apply(&self, writes: &[Write]) -> Result<Vec<Outcome>, Error> {

@@ -15,11 +15,11 @@ use transcribe_hook::model::{Call, ConversationId, Dispatch, Driver, DriverId, S
 use transcribe_hook::server::connections::{self, ConnectionLimits};
 use transcribe_hook::server::{self, Edge, Settings};
 use transcribe_hook::store::{
-    self, CallQuery, Counts, Found, NewCall, Outcome, Page, SearchQuery, Sizes, Store, StoredTurn, TurnQuery, Write,
-    Written,
+    self, CallQuery, Counts, Found, NewCall, Outcome, Page, Position, Scope, SearchQuery, Since, Sizes, Store,
+    StoredTurn, Touched, TurnQuery, Write, Written,
 };
 use transcribe_hook::writer::Limits;
-use transcribe_hook::{api, ingest, telemetry};
+use transcribe_hook::{api, ingest, tail, telemetry};
 
 /// What is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -56,6 +56,7 @@ async fn serve(without: Without) -> Result<()> {
                 access: AccessSettings::default(),
                 proxies: Proxies::default(),
                 post_call: PostCallSettings::closed(),
+                streams: tail::Limits { streams: 0, heartbeat: Duration::from_secs(15) },
                 backfill: None,
                 copies: transcribe_hook::backups::Plan::default(),
                 metrics: None,
@@ -177,6 +178,18 @@ impl Store for NullStore {
 
     fn dispatch(&self, _: &ConversationId) -> store::Result<Option<Dispatch>> {
         Ok(None)
+    }
+
+    fn head(&self) -> store::Result<Position> {
+        Ok(Position::default())
+    }
+
+    fn since(&self, _: &Scope, after: Position, _: Position) -> store::Result<Since> {
+        Ok(Since { changes: Vec::new(), end: after, has_more: false, over: false })
+    }
+
+    fn touched(&self, _: Position, until: Position) -> store::Result<Touched> {
+        Ok(Touched { end: until, ..Touched::default() })
     }
 
     fn open_calls(&self, _: u32) -> store::Result<u64> {

@@ -15,6 +15,7 @@ mod convai;
 mod dispatches;
 mod drivers;
 pub mod error;
+mod events;
 mod health;
 mod history;
 pub mod payload;
@@ -30,6 +31,7 @@ mod webhooks;
 
 use crate::model::ConversationId;
 use crate::store::{self, Store};
+use crate::tail::{Tail, Word};
 use crate::writer::Writer;
 use access::described::Described;
 use access::{Access, AccessSettings};
@@ -62,7 +64,13 @@ enum Tag {
 pub const TURNS: &str = "/webhooks/elevenlabs/transcription";
 
 /// All operations over a store and its writer.
-pub fn service(store: Arc<dyn Store>, writer: Writer, gate: Gate, access: Access) -> OpenApiService<impl OpenApi, ()> {
+pub fn service(
+    store: Arc<dyn Store>,
+    writer: Writer,
+    gate: Gate,
+    access: Access,
+    tail: Tail,
+) -> OpenApiService<impl OpenApi, ()> {
     let backup = backup::BackupApi::new(store.copier());
     let reader = Reader { store, places: Arc::new(Semaphore::new(MAX_READS)) };
     let operations = (
@@ -72,6 +80,7 @@ pub fn service(store: Arc<dyn Store>, writer: Writer, gate: Gate, access: Access
         convai::ConvaiApi { reader: reader.clone(), recordings: gate.recordings() },
         post_call::PostCallApi { gate, writer: writer.clone() },
         transcriptions::TranscriptionsApi { reader: reader.clone() },
+        events::EventsApi { tail },
         search::SearchApi { reader: reader.clone() },
         drivers::DriversApi { reader: reader.clone(), writer: writer.clone() },
         dispatches::DispatchesApi { reader: reader.clone(), writer: writer.clone() },
@@ -93,6 +102,9 @@ pub fn turns(writer: Writer) -> webhooks::TurnEndpoint {
     webhooks::TurnEndpoint { writer }
 }
 
+/// How live streams word what is committed.
+pub const EVENT: Word = events::word;
+
 /// The operations' OpenAPI document, which is the same whatever store they run over.
 pub fn document() -> String {
     over_nothing().spec()
@@ -105,7 +117,8 @@ pub fn swagger_page() -> String {
 
 /// The operations over nothing, to be described and not called.
 fn over_nothing() -> OpenApiService<impl OpenApi, ()> {
-    service(Arc::new(store::Absent), Writer::stopped(), Gate::closed(), Access::new(&AccessSettings::default()))
+    let access = Access::new(&AccessSettings::default());
+    service(Arc::new(store::Absent), Writer::stopped(), Gate::closed(), access, Tail::closed())
 }
 
 /// Greatest number of reads that run or wait; more are refused.

@@ -91,9 +91,11 @@ pub(super) fn no_parameters(request: &Request) -> Result<(), ApiError> {
     parameters(request, &[]).map(drop)
 }
 
+/// The query of an operation that takes these.
+///
 /// # Errors
 /// A parameter that is not in `known`, or that is given twice.
-fn parameters(request: &Request, known: &[&str]) -> Result<Vec<(String, String)>, ApiError> {
+pub(super) fn parameters(request: &Request, known: &[&str]) -> Result<Vec<(String, String)>, ApiError> {
     let pairs = read(request)?;
     if let Some((name, _)) = pairs.iter().find(|(name, _)| !known.contains(&name.as_str())) {
         let there_are = if known.is_empty() { "none".to_owned() } else { known.join(", ") };

@@ -8,7 +8,7 @@ use std::time::Duration;
 pub(super) struct LimitArgs {
     /// How many connections may be open; a new one beyond them takes the place of an idle one
     #[arg(
-        long, env = "TRANSCRIBE_HOOK_MAX_CONNECTIONS", value_name = "NUMBER", default_value = "1000",
+        long, env = "TRANSCRIBE_HOOK_MAX_CONNECTIONS", value_name = "NUMBER", default_value = "2048",
         value_parser = clap::value_parser!(u32).range(1..=100_000),
     )]
     max_connections: u32,

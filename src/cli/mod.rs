@@ -22,6 +22,7 @@ mod search;
 mod secrets;
 mod serve;
 mod simulate;
+mod streams;
 mod tls;
 
 pub use reference::configuration_table;
@@ -29,6 +30,8 @@ pub use reference::configuration_table;
 use crate::telemetry;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use std::fmt::Display;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -101,6 +104,14 @@ fn levels(text: &str) -> Result<Targets, String> {
         part.parse::<LevelFilter>().map_err(|_| format!("{part:?} is no level"))?;
     }
     text.parse().map_err(|error| format!("{error}"))
+}
+
+/// Prints a line. That whoever reads it has seen enough, such as `head`, is no failure.
+fn print_line(line: impl Display) -> anyhow::Result<()> {
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed.context("cannot print"),
+    }
 }
 
 /// Reads the command line and does what it says. The log is written to its end before the reason of a failure is told.

@@ -7,6 +7,7 @@ use super::copies::CopyArgs;
 use super::limits::LimitArgs;
 use super::metrics::MetricsArgs;
 use super::post_call::PostCallArgs;
+use super::streams::StreamArgs;
 use super::tls::TlsArgs;
 use crate::api::access::AccessSettings;
 use crate::server::{self, Settings};
@@ -63,6 +64,8 @@ pub(super) struct ServeArgs {
         value_parser = humantime::parse_duration,
     )]
     stale_after: Duration,
+    #[command(flatten)]
+    streams: StreamArgs,
     #[command(flatten)]
     metrics: MetricsArgs,
     #[command(flatten)]
@@ -147,6 +150,7 @@ async fn serve(args: &ServeArgs, access: AccessSettings) -> Result<()> {
         access,
         proxies: args.access.proxies(),
         post_call,
+        streams: args.streams.limits(),
         backfill,
         copies: args.copies.plan(),
         metrics,

@@ -1,6 +1,7 @@
 //! `simulate`: plays a whole call against a running service, as an agent and the platform would, and shows what was made
 //! of it.
 
+use super::print_line;
 use super::secrets::{ApiToken, IngestToken, Kind, Secrets, WebhookSecret};
 use crate::model::Timestamp;
 use crate::platform::rehearsal::{self, EXPECTED, Expected};
@@ -36,7 +37,8 @@ pub(super) fn run(args: &SimulateArgs) -> Result<()> {
     let ingest: Vec<_> = ingest.iter().map(|value| ("authorization", value.as_str())).collect();
     let say = |line: String| {
         if !args.json {
-            println!("{line}");
+            // The call is played to its end, and judged, whoever looks on.
+            let _ = print_line(line);
         }
     };
     let now = Timestamp::now().unix_micros();
@@ -78,7 +80,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<()> {
     }
     let problems = problems(&call, turns);
     if args.json {
-        println!("{}", json!({"call": call, "transcriptions": turns, "problems": problems}));
+        print_line(json!({"call": call, "transcriptions": turns, "problems": problems}))?;
     }
     let counts = counts(&call);
     say(format!(

@@ -1,7 +1,7 @@
 //! The running service: the route tree, the order of its layers, and the order in which it stops.
 //!
-//! Stopping: no more connections are taken, idle ones are closed, requests under way get some seconds to end, then the
-//! writer does what is still queued, and last the database is folded into its one file.
+//! Stopping: no more connections are taken, idle ones are closed, live streams are ended, requests under way get some
+//! seconds to end, then the writer does what is still queued, and last the database is folded into its one file.
 
 pub mod connections;
 mod docs;
@@ -23,6 +23,7 @@ use crate::backfill::{Periodic, StoreKeeper};
 use crate::backups;
 use crate::platform::client::Client;
 use crate::store::Store;
+use crate::tail::{self, Tail};
 use crate::writer::{Limits, WriteError, Writer};
 use connections::ConnectionLimits;
 use poem::middleware::AddData;
@@ -56,6 +57,8 @@ pub struct Settings {
     pub proxies: Proxies,
     /// What is taken after a call.
     pub post_call: PostCallSettings,
+    /// Bounds of the live streams.
+    pub streams: tail::Limits,
     /// By whom, and how often, the ends of calls that did not come are fetched.
     pub backfill: Option<(Client, Duration)>,
     /// Which copies of the database are made.
@@ -124,7 +127,10 @@ pub async fn serve(
     let _backfill = settings.backfill.map(|(client, every)| fetch(client, every, &store, &writer)).transpose()?;
     let stale = settings.stale_after.map(|after| stale::end_stale_calls(writer.clone(), after));
     let access = Access::new(&settings.access);
-    let service = api::service(store.clone(), writer.clone(), Gate::new(settings.post_call), access.clone());
+    let tail = Tail::new(store.clone(), settings.streams, api::EVENT);
+    let follow = tokio::spawn(tail.clone().follow(writer.committed()));
+    let gate = Gate::new(settings.post_call);
+    let service = api::service(store.clone(), writer.clone(), gate, access.clone(), tail.clone());
     let document = service.spec();
     let routes = routes::Routes::of(&document, &["/docs", "/openapi.json", scrape::PATH]);
     let scrape = scrape::Scrape::new(store.clone(), writer.clone());
@@ -145,6 +151,8 @@ pub async fn serve(
             () = stop => tracing::info!("stopping: no more connections are taken"),
             () = writer_thread.died() => tracing::error!("the writer's thread ended by itself"),
         }
+        // They are requests under way, which would not end by themselves.
+        tail.close();
         supervisor::stopping();
         // Nobody is there to receive it only when the server has failed already.
         let _ = died_tx.send(writer_thread);
@@ -162,6 +170,8 @@ pub async fn serve(
     if let Some(stale) = stale {
         stale.abort();
     }
+    // It ends with the streams; when the server has failed, it need not.
+    follow.abort();
     if let Some(metrics) = metrics {
         metrics.stop().await;
     }

@@ -1,6 +1,9 @@
 //! No database: for describing the service without opening one.
 
-use super::{CallQuery, Error, ErrorKind, Found, Outcome, Page, Result, SearchQuery, Sizes, Store, TurnQuery, Write};
+use super::{
+    CallQuery, Error, ErrorKind, Found, Outcome, Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store,
+    Touched, TurnQuery, Write,
+};
 use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
 
 /// A store that is not there: whatever is asked of it fails.
@@ -57,6 +60,18 @@ impl Store for Absent {
     }
 
     fn dispatch(&self, _: &ConversationId) -> Result<Option<Dispatch>> {
+        absent()
+    }
+
+    fn head(&self) -> Result<Position> {
+        absent()
+    }
+
+    fn since(&self, _: &Scope, _: Position, _: Position) -> Result<Since> {
+        absent()
+    }
+
+    fn touched(&self, _: Position, _: Position) -> Result<Touched> {
         absent()
     }
 

@@ -12,12 +12,14 @@ mod error;
 mod query;
 mod search;
 pub mod sqlite;
+mod tail;
 mod upkeep;
 
 pub use absent::Absent;
 pub use error::{Error, ErrorKind, Result};
 pub use query::{CallKey, CallQuery, Order, Page, TurnKey, TurnOrder, TurnQuery};
 pub use search::{Found, Hit, Place, SearchKey, SearchOrder, SearchQuery};
+pub use tail::{Change, Position, Scope, Since, Touched};
 pub use upkeep::{BackupReport, BackupStep, BackupWatch, CheckReport, Copier, Finding};
 
 use crate::fields::Problem;
@@ -227,6 +229,16 @@ pub trait Store: Send + Sync + 'static {
 
     /// One dispatch.
     fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>>;
+
+    /// The place behind everything that is committed.
+    fn head(&self) -> Result<Position>;
+
+    /// What of `scope` was committed after a place, some of it, in order. Of everything, nothing that lies behind
+    /// `until`, which must have been a head; of one call, whatever there is.
+    fn since(&self, scope: &Scope, after: Position, until: Position) -> Result<Since>;
+
+    /// Which calls something was committed of between two places.
+    fn touched(&self, after: Position, until: Position) -> Result<Touched>;
 
     /// What copies the database; none where it is not one file.
     fn copier(&self) -> Copier {

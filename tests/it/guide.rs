@@ -161,6 +161,15 @@ fn is_url_safe(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-_".contains(&byte)
 }
 
+/// Server-sent events: what stands above the data, and the data.
+fn events(text: &str) -> Vec<(String, Value)> {
+    let read = |event: &str| {
+        let (head, data) = event.split_once("\ndata: ").unwrap_or_else(|| panic!("{event:?} has no data"));
+        (head.to_owned(), serde_json::from_str(data).unwrap_or_else(|error| panic!("{error} in {data}")))
+    };
+    text.trim_end().split("\n\n").map(read).collect()
+}
+
 /// RFC 3339, UTC, six digits of fraction.
 fn instant(value: &Value, at: &str) -> String {
     let text = value.as_str().unwrap_or_else(|| panic!("{at}: {value} is no text"));
@@ -207,6 +216,15 @@ fn every_example_of_the_guide_is_answered_as_shown() {
         match example.answer_body.as_str() {
             "" => assert_eq!(sent.text, "", "{at}: no body"),
             ELIDED => assert!(sent.text.len() > 4096, "{at}: {ELIDED} stands for a long body only"),
+            body if sent.header("content-type") == Some("text/event-stream") => {
+                let (shown, got) = (events(body), events(&sent.text));
+                let names =
+                    |events: &[(String, Value)]| events.iter().map(|(head, _)| head.clone()).collect::<Vec<_>>();
+                assert_eq!(names(&shown), names(&got), "{at}: the events");
+                for ((head, shown), (_, got)) in shown.iter().zip(&got) {
+                    compare(shown, got, &sent, &mut times, &format!("{at}: {head}"));
+                }
+            }
             body => {
                 let shown: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{at}: {error}: {body}"));
                 let pretty = serde_json::to_string_pretty(&shown).expect("a value");

@@ -189,6 +189,11 @@ impl Service {
         self.agent.post(self.url(TURNS)).send_json(turn).map(|response| Answer::of(Ok(response)))
     }
 
+    /// Changes something where the service may be gone.
+    pub fn try_patch(&self, path: &str, body: &Value) -> Result<Answer, ureq::Error> {
+        self.agent.patch(self.url(path)).send_json(body).map(|response| Answer::of(Ok(response)))
+    }
+
     /// Sends a signal, such as `TERM` or `KILL`, to the process.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().expect("kill");

@@ -356,8 +356,10 @@ fn a_wrong_method_is_answered_with_the_right_ones() {
             }
         }
         if right.contains("HEAD") {
-            let head = send(&service, "HEAD", &filled(path), &[], b"");
-            let get = send(&service, "GET", &filled(path), &[], b"");
+            // A stream would go on.
+            let path = if path.ends_with("/events") { format!("{}?follow=false", filled(path)) } else { filled(path) };
+            let head = send(&service, "HEAD", &path, &[], b"");
+            let get = send(&service, "GET", &path, &[], b"");
             assert_eq!((head.status, head.text.as_str()), (get.status, ""), "HEAD {path} is GET without the body");
         }
     }

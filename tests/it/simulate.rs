@@ -2,7 +2,7 @@
 
 use crate::harness::{Service, binary, sdk_python};
 use serde_json::{Value, json};
-use std::process::Output;
+use std::process::{Output, Stdio};
 use transcribe_hook::platform::rehearsal;
 
 const SECRET: &str = "wsec_0123456789abcdef0123456789abcdef";
@@ -47,6 +47,27 @@ fn a_simulated_call_comes_out_whole() {
     assert_eq!(calls["data"].as_array().unwrap().len(), 2, "each call is one of its own");
     let log = service.log().join("\n");
     assert!(!log.contains("wsec_") && !log.contains("reefer"), "{log}");
+}
+
+#[test]
+fn whoever_looks_on_may_leave_before_the_end() {
+    let service = Service::start_with(&["--elevenlabs-secret", SECRET]);
+    let url = service.url("");
+    let tool = ["generate", "elevenlabs-tool", "--url", "https://calls.example.com"];
+    for args in [&["simulate", "--url", &url][..], &["simulate", "--json", "--url", &url], &tool] {
+        let mut child = binary()
+            .args(args)
+            .env("TRANSCRIBE_HOOK_ELEVENLABS_SECRET", SECRET)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let out = child.wait_with_output().unwrap();
+        assert!(out.status.success() && out.stderr.is_empty(), "{args:?}: {out:?}");
+    }
+    let calls = service.get("/api/v1/calls?status=completed").expect(200).json();
+    assert_eq!(calls["data"].as_array().unwrap().len(), 2, "each call was played to its end");
 }
 
 #[test]

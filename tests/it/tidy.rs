@@ -93,6 +93,7 @@ fn data_flows_down_only() {
             "backfill",
             "recording",
             "backups",
+            "tail",
         ],
         &["store"],
         &["reconcile"],

@@ -3,14 +3,13 @@
 mod man;
 mod systemd;
 
-use super::Cli;
+use super::{Cli, print_line};
 use crate::api;
 use crate::metrics::dashboard;
 use crate::platform::{client, tool};
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::{Args, CommandFactory as _, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use std::io::{self, Write as _};
 
 #[derive(Debug, Args)]
 pub(super) struct GenerateArgs {
@@ -75,7 +74,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<()> {
         What::Completions { shell } => completions(*shell),
         What::Man(args) => return man::run(args),
     };
-    writeln!(io::stdout(), "{text}").context("cannot print")
+    print_line(text)
 }
 
 fn tool(args: &ToolArgs) -> String {

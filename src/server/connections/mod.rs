@@ -52,7 +52,7 @@ pub struct ConnectionLimits {
 
 impl Default for ConnectionLimits {
     fn default() -> Self {
-        Self { number: 1000, head: Duration::from_secs(15), body: Duration::from_mins(1), idle: Duration::from_mins(2) }
+        Self { number: 2048, head: Duration::from_secs(15), body: Duration::from_mins(1), idle: Duration::from_mins(2) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Brings a call's turns and the platform's records of it together, as [`crate::reconcile`] decides.
 
+use super::changes::Changes;
 use super::error::Context as _;
 use super::live::LiveCall;
 use super::{events, repeats};
@@ -24,9 +25,11 @@ pub(super) fn align(transaction: &Transaction<'_>, id: &ConversationId, call: &m
         .into_iter()
         .unzip();
     let plan = reconcile::plan(&stored, &known);
+    let mut restood = false;
     for (standing, before) in plan.standings.iter().zip(&before) {
         if standing != before {
             change(transaction, id, standing)?;
+            restood = true;
         }
     }
     let fallback = plan.standings.iter().map(|standing| standing.timestamp).max();
@@ -50,7 +53,7 @@ pub(super) fn align(transaction: &Transaction<'_>, id: &ConversationId, call: &m
         .and_then(|mut update| update.execute(params![call.id, live_only, matched, added, corrected, repeated]))
         .doing(DOING)?;
     call.unaligned = false;
-    Ok(())
+    if restood { Changes::note(transaction, call.id) } else { Ok(()) }
 }
 
 /// A turn, and how it stands now.

@@ -12,11 +12,13 @@
 mod align;
 mod backup;
 mod calls;
+mod changes;
 mod check;
 mod checkpoint;
 mod drivers;
 mod error;
 mod events;
+mod figures;
 mod identity;
 mod live;
 mod lock;
@@ -26,6 +28,7 @@ mod pool;
 mod repeats;
 mod row;
 mod search;
+mod tail;
 mod turns;
 
 pub use backup::backup;
@@ -33,7 +36,10 @@ pub use check::{check, each_call};
 pub use open::{OpenError, Options};
 pub use search::search_file;
 
-use super::{CallQuery, Copier, Found, Outcome, Page, Result, SearchQuery, Sizes, Store, TurnQuery, Write, Written};
+use super::{
+    CallQuery, Copier, Found, Outcome, Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched,
+    TurnQuery, Write, Written,
+};
 use crate::metrics::METRICS;
 use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
 use error::Context as _;
@@ -87,6 +93,7 @@ impl Store for SqliteStore {
         for write in batch {
             if !matches!(write, Write::AppendTurn(_)) {
                 turns.flush(&transaction)?;
+                turns.changes.begin(&transaction)?;
             }
             outcomes.push(match write {
                 Write::AppendTurn(turn) => turns.append(&transaction, turn)?,
@@ -108,6 +115,7 @@ impl Store for SqliteStore {
             });
         }
         turns.flush(&transaction)?;
+        turns.changes.settle(&transaction)?;
         let started = Instant::now();
         transaction.commit().doing("committing")?;
         METRICS.commit_duration_seconds.observe(started.elapsed().as_secs_f64());
@@ -162,6 +170,18 @@ impl Store for SqliteStore {
 
     fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>> {
         drivers::get_dispatch(&*self.readers.get()?, id)
+    }
+
+    fn head(&self) -> Result<Position> {
+        tail::head(&*self.readers.get()?)
+    }
+
+    fn since(&self, scope: &Scope, after: Position, until: Position) -> Result<Since> {
+        tail::since(&mut *self.readers.get()?, scope, after, until)
+    }
+
+    fn touched(&self, after: Position, until: Position) -> Result<Touched> {
+        tail::touched(&mut *self.readers.get()?, after, until)
     }
 
     fn copier(&self) -> Copier {

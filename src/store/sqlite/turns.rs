@@ -1,5 +1,6 @@
 //! Turns: storing them once, in order, and reading a call's turns back.
 
+use super::changes::Changes;
 use super::error::Context as _;
 use super::live::{Fresh, LiveCall, LiveCalls};
 use super::{align, events, repeats, row};
@@ -14,12 +15,13 @@ pub(super) struct Batch<'a> {
     live: &'a mut LiveCalls,
     calls: HashMap<ConversationId, LiveCall>,
     now: String,
+    pub(super) changes: Changes,
 }
 
 impl<'a> Batch<'a> {
     pub(super) fn begin(transaction: &Transaction<'_>, live: &'a mut LiveCalls, now: Timestamp) -> Result<Self> {
         live.begin(transaction)?;
-        Ok(Self { live, calls: HashMap::new(), now: now.to_string() })
+        Ok(Self { live, calls: HashMap::new(), now: now.to_string(), changes: Changes::default() })
     }
 
     /// Stores a turn, unless it is a repeat.
@@ -104,6 +106,7 @@ impl<'a> Batch<'a> {
     pub(super) fn flush(&mut self, transaction: &Transaction<'_>) -> Result<()> {
         for (id, call) in &mut self.calls {
             if std::mem::take(&mut call.unaligned) {
+                self.changes.begin(transaction)?;
                 align::align(transaction, id, call, &self.now)?;
             }
             if call.write(transaction, &self.now)? && call.reported {
