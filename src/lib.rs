@@ -12,10 +12,12 @@
 //! | --- | --- | --- |
 //! | command line | clap; the one place that exits | [`cli`], [`telemetry`] |
 //! | running service | poem; route tree, layers, order of stopping | [`server`] |
+//! | page to read calls | poem; its own files, which use the HTTP interface as any client | [`viewer`] |
 //! | HTTP interface | poem-openapi; what is taken and answered, the document | [`api`] |
-//! | work | reading deliveries and files; queueing and batching | [`ingest`], [`import`], [`drivers`], [`writer`], [`pace`] |
+//! | work | reading deliveries and files; queueing and batching | [`ingest`], [`import`], [`drivers`], [`writer`], [`pace`], [`packing`] |
 //! | the platform from this side | its API, as a client; its agents' tools; what is missing here | [`platform`], [`backfill`] |
 //! | recordings | files | [`recording`] |
+//! | what goes | what is old, and in what steps it is erased | [`retention`] |
 //! | live streams | what is new since a place; bounds and pace of all streams | [`tail`] |
 //! | copies | when one is due, names, what is kept | [`backups`] |
 //! | storage | SQL, in [`store::sqlite`] only; a batch is one transaction | [`store`] |
@@ -127,6 +129,19 @@
 //! without them. The platform posts each once and never again. Erasing a call erases its recording first, so that an erasure that
 //! failed halfway can be done again.
 //!
+//! **Erasing.** A deleted row's bytes stand in three more places. In its page they are zeroed by SQLite
+//! (`secure_delete`). In pages from which rows moved when they were split SQLite leaves copies, in the part that holds
+//! nothing; that is zeroed when a page is written into the database (`store/sqlite/clean_pages.rs`). Older states of the
+//! pages stand in the log, which the writer folds in and cuts off a second after an erasure, also under load, and in the
+//! memory from which pages are written again, which it gives back then. Readers are never held up for it; if some are always there,
+//! the writer waits for them, 25 ms a second. A command beside the service does the same by its own connection.
+//! An erased call leaves a digest of its name, for which the platform's later reports are dropped: its retries
+//! would otherwise undo the erasure within the hour, and `backfill` ever after. A pruned call leaves nothing.
+//!
+//! **Age.** Retention counts from a call's end or last turn by the senders' clocks, but what was heard while it ran counts
+//! from its arrival if that is later: language models invent times, and a call of today must not go for being dated 2020. What
+//! is fetched afterwards is as old as it says.
+//!
 //! **Backfill.** There is no note of how far it came: what is complete is seen in the calls themselves, so a run that was
 //! interrupted, and one too many, need no care. What is fetched becomes the same event whenever it is fetched, and goes
 //! the way of one that was posted. A conversation that the platform fails to give does not hinder the others; three in a
@@ -193,13 +208,16 @@ pub mod ingest;
 pub mod metrics;
 pub mod model;
 pub mod pace;
+pub mod packing;
 pub mod platform;
 pub mod reconcile;
 pub mod recording;
+pub mod retention;
 pub mod secret;
 pub mod server;
 pub mod signature;
 pub mod store;
 pub mod tail;
 pub mod telemetry;
+pub mod viewer;
 pub mod writer;

@@ -10,10 +10,12 @@
 //!   write alone would only wait for it again.
 //! - A full queue, or a write that has waited too long in it, is refused before anything is done.
 //! - Who stops waiting does not cancel the write.
+//! - What was erased is soon gone from the bytes on disk too, however much is written meanwhile ([`Forgetting`]).
 
 use crate::metrics::{LocalHistogram, METRICS};
 use crate::model::Timestamp;
 use crate::pace::Pace;
+use crate::retention::Forgetting;
 use crate::store::{Error, ErrorKind, Outcome, Rejection, Store, StoredTurn, Write, Written};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -110,7 +112,7 @@ impl Writer {
             // Dropped when the thread ends, be it by a panic.
             let _alive: oneshot::Sender<()> = alive;
             let lag = METRICS.ingest_lag_seconds.local();
-            Loop { store, shared, patience: limits.patience, lag }.run(&orders);
+            Loop { store, shared, patience: limits.patience, lag, forgetting: Forgetting::default() }.run(&orders);
         })?;
         Ok((writer.clone(), WriterThread { thread, writer, ended }))
     }
@@ -176,6 +178,21 @@ impl Writer {
     }
 }
 
+/// Does writes by a writer from threads that serve no connections, and says in words why one was not done.
+///
+/// # Panics
+/// Outside the service's runtime.
+pub fn blocking(writer: Writer) -> impl Fn(Write) -> Result<Outcome, String> {
+    let runtime = tokio::runtime::Handle::current();
+    move |write| match runtime.block_on(writer.write(write)) {
+        Ok(written) => Ok(Ok(written)),
+        Err(WriteError::Rejected(rejection)) => Ok(Err(rejection)),
+        Err(WriteError::Overloaded) => Err("too much is waiting to be stored".to_owned()),
+        Err(WriteError::Stopping) => Err("the service is stopping".to_owned()),
+        Err(WriteError::Failed(error)) => Err(error.to_string()),
+    }
+}
+
 impl WriterThread {
     /// Takes no more writes, does those that wait, lets the store rest, and ends the thread. Returns whether all that
     /// went well; a panic was reported when it happened.
@@ -196,16 +213,18 @@ struct Loop {
     store: Arc<dyn Store>,
     shared: Arc<Shared>,
     patience: Duration,
+    forgetting: Forgetting,
     /// Gathered by the batch, so that a turn costs no more than an addition.
     lag: LocalHistogram,
 }
 
 impl Loop {
-    fn run(&self, orders: &Receiver<Order>) {
+    fn run(&mut self, orders: &Receiver<Order>) {
         let mut pace = Pace::new(Instant::now());
         // Since when nothing has come, and whether all is done that waits for quiet.
         let (mut quiet_since, mut rested) = (Instant::now(), true);
         loop {
+            self.forgetting.forget(&*self.store);
             let now = Instant::now();
             let slice_at = pace.due();
             if slice_at.is_some_and(|at| at <= now) {
@@ -219,14 +238,15 @@ impl Loop {
                 (false, _) => QUIET,
             };
             let wake = slice_at.unwrap_or(quiet_since + pause);
+            let wake = self.forgetting.due().map_or(wake, |due| due.min(wake));
             let first = orders.recv_timeout(wake.saturating_duration_since(now));
             let mut stop = false;
             let mut batch = Vec::new();
             match first {
                 Ok(Order::Do(job)) => batch.push(job),
                 Err(RecvTimeoutError::Timeout) => {
-                    if slice_at.is_some() {
-                        // Now due.
+                    if self.forgetting.forget(&*self.store) || slice_at.is_some() {
+                        // Done, or now due.
                     } else if rested {
                         self.catch_up(&mut pace);
                         rested = false;
@@ -294,7 +314,7 @@ impl Loop {
         }
     }
 
-    fn run_batch(&self, jobs: Vec<Job>) {
+    fn run_batch(&mut self, jobs: Vec<Job>) {
         let weight: usize = jobs.iter().map(|job| job.weight).sum();
         self.shared.waiting_bytes.fetch_sub(weight, Ordering::Relaxed);
         self.shared.waiting.fetch_sub(jobs.len(), Ordering::Relaxed);
@@ -335,13 +355,16 @@ impl Loop {
         self.shared.committed.send_replace(());
     }
 
-    fn apply(&self, writes: &[Write]) -> Result<Vec<Outcome>, Error> {
+    fn apply(&mut self, writes: &[Write]) -> Result<Vec<Outcome>, Error> {
         let now = Timestamp::now();
         let result = self.store.apply(now, writes);
         *self.shared.last_commit.lock().unwrap_or_else(PoisonError::into_inner) = result.is_ok().then(Instant::now);
         if let Ok(outcomes) = &result {
             assert_eq!(outcomes.len(), writes.len(), "a store answers each write");
             self.measure(now, writes, outcomes);
+            if writes.iter().any(Write::erases) {
+                self.forgetting.begin();
+            }
         }
         result
     }
@@ -375,6 +398,7 @@ fn weight(write: &Write) -> usize {
             Write::PutDispatches(dispatches) => dispatches.len() * OVERHEAD,
             Write::KeepEvent(event) | Write::ReplayEvent(_, event) => event.body.len(),
             Write::KeepHistory(report) => report.history.0.values().map(|e| OVERHEAD + e.message.as_str().len()).sum(),
+            Write::PruneDispatches(ids) => ids.len() * OVERHEAD,
             _ => 0,
         }
 }

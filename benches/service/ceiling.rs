@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 use poem::http::StatusCode;
 use poem::{Endpoint, Request, Response, Route};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -11,12 +12,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use transcribe_hook::api::access::AccessSettings;
 use transcribe_hook::api::access::client::Proxies;
 use transcribe_hook::api::signed::PostCallSettings;
-use transcribe_hook::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
+use transcribe_hook::model::{
+    Call, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
+};
 use transcribe_hook::server::connections::{self, ConnectionLimits};
 use transcribe_hook::server::{self, Edge, Settings};
 use transcribe_hook::store::{
-    self, CallQuery, Counts, Found, NewCall, Outcome, Page, Position, Scope, SearchQuery, Since, Sizes, Store,
-    StoredTurn, Touched, TurnQuery, Write, Written,
+    self, CallQuery, Counts, Found, NewCall, OldCall, OldCalls, Outcome, Page, Position, Scope, SearchQuery, Since,
+    Sizes, Store, StoredTurn, Touched, TurnQuery, Write, Written,
 };
 use transcribe_hook::writer::Limits;
 use transcribe_hook::{api, ingest, tail, telemetry};
@@ -26,17 +29,23 @@ use transcribe_hook::{api, ingest, tail, telemetry};
 pub(crate) enum Without {
     /// The database: turns go to the writer's thread, which answers each without keeping it.
     Store,
+    /// The search's index.
+    Index,
     /// The writer's thread and the generated operation too: the handler answers at once.
     Queue,
 }
 
 /// Serves until SIGTERM, with the service's own defaults.
-pub(crate) fn run(without: Without) -> Result<()> {
+pub(crate) fn run(without: Without, database: &Path) -> Result<()> {
     let _flush = telemetry::start(telemetry::Format::Json, "info,poem=warn".parse().expect("a valid filter"))?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(8).build()?.block_on(serve(without))
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(8)
+        .build()?
+        .block_on(serve(without, database))
 }
 
-async fn serve(without: Without) -> Result<()> {
+async fn serve(without: Without, database: &Path) -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await.context("cannot listen")?;
     let address = listener.local_addr()?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -45,7 +54,7 @@ async fn serve(without: Without) -> Result<()> {
     };
     tracing::info!(%address, "listening");
     match without {
-        Without::Store => {
+        Without::Store | Without::Index => {
             let writing = Limits { queue_capacity: 4096, patience: Duration::from_secs(10) };
             let settings = Settings {
                 writing,
@@ -56,12 +65,17 @@ async fn serve(without: Without) -> Result<()> {
                 access: AccessSettings::default(),
                 proxies: Proxies::default(),
                 post_call: PostCallSettings::closed(),
+                retention: None,
                 streams: tail::Limits { streams: 0, heartbeat: Duration::from_secs(15) },
                 backfill: None,
                 copies: transcribe_hook::backups::Plan::default(),
                 metrics: None,
             };
-            server::serve(listener, Arc::new(NullStore::default()), settings, stop).await?;
+            let store: Arc<dyn Store> = match without {
+                Without::Index => Arc::new(crate::search::NoIndex(crate::fill::open(database)?)),
+                _ => Arc::new(NullStore::default()),
+            };
+            server::serve(listener, store, settings, stop).await?;
         }
         Without::Queue => {
             let route = Route::new().at("/webhooks/elevenlabs/transcription", AtOnce::default());
@@ -178,6 +192,30 @@ impl Store for NullStore {
 
     fn dispatch(&self, _: &ConversationId) -> store::Result<Option<Dispatch>> {
         Ok(None)
+    }
+
+    fn forget(&self, _: Duration) -> store::Result<bool> {
+        Ok(true)
+    }
+
+    fn is_erased(&self, _: &ConversationId) -> store::Result<bool> {
+        Ok(false)
+    }
+
+    fn old_calls(&self, _: &OldCalls) -> store::Result<Vec<OldCall>> {
+        Ok(Vec::new())
+    }
+
+    fn old_events(&self, _: Timestamp, _: i64, _: usize) -> store::Result<(Vec<i64>, Option<i64>)> {
+        Ok((Vec::new(), None))
+    }
+
+    fn old_dispatches(&self, _: Timestamp, _: Option<&ConversationId>, _: usize) -> store::Result<Vec<ConversationId>> {
+        Ok(Vec::new())
+    }
+
+    fn dispatches_of(&self, _: DriverId, _: Option<&PhoneNumber>, _: usize) -> store::Result<Vec<ConversationId>> {
+        Ok(Vec::new())
     }
 
     fn head(&self) -> store::Result<Position> {

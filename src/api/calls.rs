@@ -9,7 +9,7 @@ use super::{Reader, Tag, conversation_id};
 use crate::fields::Fields;
 use crate::model::{self, CallChange, CallEnd, ConversationId, DriverId, Timestamp};
 use crate::recording::Recordings;
-use crate::store::{CallKey, CallQuery, Order, Write, Written};
+use crate::store::{CallKey, CallQuery, Order, Store, Write, Written};
 use crate::writer::{WriteError, Writer};
 use poem::Request;
 use poem_openapi::param::{Path, Query};
@@ -72,7 +72,7 @@ impl Example for CallPatch {
 
 #[derive(ApiResponse)]
 enum Erased {
-    /// The call and its turns are gone.
+    /// The call and all that was kept about it are gone.
     #[oai(status = 204)]
     Erased,
 }
@@ -155,8 +155,13 @@ impl CallsApi {
     ) -> Result<Done<Call>, Refused<Read>> {
         no_parameters(request)?;
         let id = self::conversation_id(&conversation_id.0)?;
-        let call = self.reader.read(move |store| store.call(&id)).await?;
-        Ok(Done(call.ok_or_else(|| no_call(&conversation_id.0))?.into()))
+        let recording = self.recordings.as_ref().map(|recordings| recordings.path(&id));
+        let read = move |store: &dyn Store| {
+            let has_audio = recording.is_some_and(|file| file.is_file());
+            Ok(store.call(&id)?.map(|call| Call::with_audio(call, has_audio)))
+        };
+        let call = self.reader.read(read).await?;
+        Ok(Done(call.ok_or_else(|| no_call(&conversation_id.0))?))
     }
 
     /// Change a call
@@ -173,20 +178,29 @@ impl CallsApi {
         no_parameters(request)?;
         let id = self::conversation_id(&conversation_id.0)?;
         let change = read_change(&body.bytes)?;
+        let recording = self.recordings.as_ref().map(|recordings| recordings.path(&id));
         match self
             .writer
             .write(Write::ChangeCall(id, change))
             .await
             .map_err(|error| unchanged(error, &conversation_id.0))?
         {
-            Written::Call(call) => Ok(Done((*call).into())),
+            Written::Call(call) => {
+                let has_audio = match recording {
+                    Some(file) => tokio::fs::try_exists(file).await.unwrap_or(false),
+                    None => false,
+                };
+                Ok(Done(Call::with_audio(*call, has_audio)))
+            }
             _ => unreachable!("a change of a call is answered with the call"),
         }
     }
 
     /// Erase a call
     ///
-    /// Its turns and its recording are erased with it. A turn that comes later makes the call anew.
+    /// All that is kept about it is erased for good: turns, the platform's events, dispatch, recording. Within seconds
+    /// nothing of it is left in the file's bytes. A turn that comes later makes the call anew; what the platform reports of
+    /// the call later is not kept.
     #[oai(path = "/calls/:conversation_id", method = "delete", operation_id = "erase_call")]
     async fn erase_call(
         &self,
@@ -203,7 +217,7 @@ impl CallsApi {
     }
 }
 
-async fn erase_recording(recordings: Option<Recordings>, id: ConversationId) -> Result<(), ApiError> {
+pub(super) async fn erase_recording(recordings: Option<Recordings>, id: ConversationId) -> Result<(), ApiError> {
     let Some(recordings) = recordings else { return Ok(()) };
     match tokio::task::spawn_blocking(move || recordings.remove(&id)).await {
         Ok(Ok(_)) => Ok(()),

@@ -3,21 +3,25 @@
 use super::call::example_instant;
 use super::error::{ApiError, List, Put, Read, Refused};
 use super::payload::{Done, JsonBody};
-use super::query::{ListQuery, default_limit, no_parameters};
+use super::query::{ListQuery, default_limit, no_parameters, parameters};
 use super::time::Instant;
 use super::{Reader, Tag};
 use crate::drivers::read_driver;
 use crate::fields::Fields;
 use crate::model::{self, DriverId, PhoneNumber};
-use crate::store::{Write, Written};
-use crate::writer::Writer;
+use crate::recording::Recordings;
+use crate::retention::{Erased, Eraser};
+use crate::store::{self, Page, Store, Write, Written};
+use crate::writer::{Writer, blocking};
 use poem::Request;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
+use std::collections::BTreeSet;
 
 pub(super) struct DriversApi {
+    pub(super) recordings: Option<Recordings>,
     pub(super) reader: Reader,
     pub(super) writer: Writer,
 }
@@ -115,7 +119,7 @@ enum DriverStored {
 
 #[derive(ApiResponse)]
 enum DriverDeleted {
-    /// The driver is gone; calls and dispatches stay, without a driver.
+    /// The driver is gone; calls and dispatches stay, without a driver, unless they were to be erased.
     #[oai(status = 204)]
     Deleted,
 }
@@ -127,6 +131,8 @@ impl DriversApi {
     async fn list_drivers(
         &self,
         request: &Request,
+        /// Only drivers with these numbers, 1 to 100 of them, separated by commas.
+        ids: Query<Option<String>>,
         /// Where the page before this one ended: its `next_cursor`.
         cursor: Query<Option<String>>,
         /// Greatest number of drivers in the page.
@@ -136,10 +142,15 @@ impl DriversApi {
         #[oai(default)]
         include_total: Query<bool>,
     ) -> Result<Done<DriverPage>, Refused<List>> {
-        let list = ListQuery::of(request, &[])?;
+        let list = ListQuery::of(request, &["ids"])?;
+        let ids = ids.0.as_deref().map(driver_ids).transpose()?;
         let after = list.key_in(cursor.0.as_deref(), |key| DriverId::new(key.parse().ok()?).ok())?;
         let (limit, with_total) = (limit.0.into(), include_total.0);
-        let page = self.reader.read(move |store| store.drivers(after, limit, with_total)).await?;
+        let read = move |store: &dyn Store| match ids {
+            None => store.drivers(after, limit, with_total),
+            Some(ids) => these(store, &ids, after, limit, with_total),
+        };
+        let page = self.reader.read(read).await?;
         let next_cursor = page.rows.last().filter(|_| page.has_more).map(|driver| list.cursor_behind(driver.id));
         Ok(Done(DriverPage {
             data: page.rows.into_iter().map(Into::into).collect(),
@@ -184,16 +195,23 @@ impl DriversApi {
 
     /// Delete a driver
     ///
-    /// The driver's calls and dispatches stay, without a driver.
+    /// The driver's calls and dispatches stay, without a driver, unless they are to be erased too.
     #[oai(path = "/drivers/:id", method = "delete", operation_id = "delete_driver")]
     async fn delete_driver(
         &self,
         request: &Request,
         /// The fleet's number for the driver, a whole number from 1.
         id: Path<String>,
+        /// Whether to erase the driver's calls and dispatches first, for good. That takes some milliseconds for each; it
+        /// goes on when the connection ends, and what a failure left is erased by asking again.
+        #[oai(default)]
+        erase_calls: Query<bool>,
     ) -> Result<DriverDeleted, Refused<Read>> {
-        no_parameters(request)?;
+        parameters(request, &["erase_calls"])?;
         let id = driver_id(&id.0)?;
+        if erase_calls.0 {
+            return self.erase(id).await;
+        }
         let deleted = self.writer.write(Write::DeleteDriver(id)).await;
         deleted.map_err(|error| ApiError::of_write(error, || no_driver(id)))?;
         Ok(DriverDeleted::Deleted)
@@ -201,6 +219,21 @@ impl DriversApi {
 }
 
 impl DriversApi {
+    async fn erase(&self, id: DriverId) -> Result<DriverDeleted, Refused<Read>> {
+        let write = blocking(self.writer.clone());
+        let work = Eraser::new(&self.reader.store, self.recordings.clone(), write, true);
+        // On a thread of its own, to its end, whoever waits for it.
+        let erased = tokio::task::spawn_blocking(move || work.driver(id, |_| ())).await;
+        match erased.map_err(|error| ApiError::Internal(error.to_string()))? {
+            Ok(erased) if erased == Erased::default() => Err(no_driver(id).into()),
+            Ok(Erased { calls, dispatches, .. }) => {
+                tracing::info!(driver_id = id.get(), calls, dispatches, "a driver was erased");
+                Ok(DriverDeleted::Deleted)
+            }
+            Err(error) => Err(ApiError::Internal(error).into()),
+        }
+    }
+
     async fn stored(&self, id: DriverId) -> Result<model::Driver, ApiError> {
         let driver = self.reader.read(move |store| store.driver(id)).await?;
         driver.ok_or_else(|| no_driver(id))
@@ -209,6 +242,32 @@ impl DriversApi {
 
 fn no_driver(id: DriverId) -> ApiError {
     ApiError::NotFound(format!("there is no driver {id}"))
+}
+
+/// A page of the drivers with these numbers, which are in order.
+fn these(
+    store: &dyn Store,
+    ids: &BTreeSet<DriverId>,
+    after: Option<DriverId>,
+    limit: usize,
+    with_total: bool,
+) -> store::Result<Page<model::Driver>> {
+    let mut rows = Vec::with_capacity(ids.len());
+    for id in ids {
+        rows.extend(store.driver(*id)?);
+    }
+    let total = with_total.then_some(rows.len() as u64);
+    rows.retain(|driver| Some(driver.id) > after);
+    Ok(Page::from_overread(rows, limit, total))
+}
+
+/// Greatest number of drivers that are asked for by their numbers at once.
+const MAX_IDS: usize = 100;
+
+fn driver_ids(text: &str) -> Result<BTreeSet<DriverId>, ApiError> {
+    let ids: Option<BTreeSet<_>> = text.split(',').map(|id| driver_id(id).ok()).collect();
+    let rule = || ApiError::field("ids", "must be 1 to 100 numbers of drivers, separated by commas");
+    ids.filter(|ids| ids.len() <= MAX_IDS).ok_or_else(rule)
 }
 
 /// The path's number. Taken as text, so that a bad one is refused in the words of its rule.

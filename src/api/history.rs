@@ -5,8 +5,8 @@ use super::error::{ApiError, Record, Refused};
 use super::payload::{Done, JsonBody};
 use super::trace;
 use crate::elevenlabs::read_history;
-use crate::store::{Write, Written};
-use crate::writer::Writer;
+use crate::store::{Rejection, Write, Written};
+use crate::writer::{WriteError, Writer};
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 
@@ -72,13 +72,21 @@ impl HistoryApi {
         let report = read_history(&body.bytes).map_err(|problems| ApiError::fields(&problems))?;
         let conversation_id = report.conversation_id.clone();
         trace::note(&conversation_id);
-        match self.writer.write(Write::KeepHistory(Box::new(report))).await? {
-            Written::Kept(kept) => tracing::debug!(
+        match self.writer.write(Write::KeepHistory(Box::new(report))).await {
+            // The agent that reads the answer can do nothing about it.
+            Err(WriteError::Rejected(Rejection::Erased)) => {
+                tracing::info!(
+                    conversation_id = conversation_id.as_str(),
+                    "a history was dropped: its call was erased"
+                );
+            }
+            Err(error) => return Err(error.into()),
+            Ok(Written::Kept(kept)) => tracing::debug!(
                 conversation_id = conversation_id.as_str(),
                 added = kept.reconciled.map(|counts| counts.added),
                 "a history was stored"
             ),
-            _ => unreachable!("a history is answered as kept"),
+            Ok(_) => unreachable!("a history is answered as kept"),
         }
         Ok(Done(HistoryStored::example()))
     }

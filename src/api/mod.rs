@@ -8,6 +8,7 @@
 //! kept by the layers below: this one reads requests and words answers.
 
 pub mod access;
+mod audio;
 mod backup;
 mod call;
 mod calls;
@@ -73,16 +74,18 @@ pub fn service(
 ) -> OpenApiService<impl OpenApi, ()> {
     let backup = backup::BackupApi::new(store.copier());
     let reader = Reader { store, places: Arc::new(Semaphore::new(MAX_READS)) };
+    let recordings = gate.recordings();
     let operations = (
         webhooks::WebhooksApi { writer: writer.clone() },
         history::HistoryApi { writer: writer.clone() },
-        calls::CallsApi { reader: reader.clone(), writer: writer.clone(), recordings: gate.recordings() },
-        convai::ConvaiApi { reader: reader.clone(), recordings: gate.recordings() },
+        calls::CallsApi { reader: reader.clone(), writer: writer.clone(), recordings: recordings.clone() },
+        audio::AudioApi { recordings: recordings.clone() },
+        convai::ConvaiApi { reader: reader.clone(), recordings: recordings.clone() },
         post_call::PostCallApi { gate, writer: writer.clone() },
         transcriptions::TranscriptionsApi { reader: reader.clone() },
         events::EventsApi { tail },
         search::SearchApi { reader: reader.clone() },
-        drivers::DriversApi { reader: reader.clone(), writer: writer.clone() },
+        drivers::DriversApi { reader: reader.clone(), writer: writer.clone(), recordings },
         dispatches::DispatchesApi { reader: reader.clone(), writer: writer.clone() },
         access::session::SessionApi { access },
         health::HealthApi { reader, writer },

@@ -1,6 +1,7 @@
 //! What the platform posts after a call.
 
 use super::Tag;
+use super::calls::erase_recording;
 use super::error::{ApiError, PostCall, Refused};
 use super::payload::{Done, Posted};
 use super::signed::{Delivered, Gate};
@@ -9,7 +10,7 @@ use crate::events;
 use crate::metrics::METRICS;
 use crate::model::{ConversationId, EventOutcome, NewEvent};
 use crate::recording::{Kept, Unreadable};
-use crate::store::{self, Write, Written};
+use crate::store::{self, Rejection, Write, Written};
 use crate::writer::{WriteError, Writer};
 use bytes::Bytes;
 use poem::Request;
@@ -96,7 +97,7 @@ impl PostCallApi {
         body: Posted<EventBody>,
     ) -> Result<Done<EventTaken>, Refused<PostCall>> {
         match self.gate.take(request.headers(), body.body).await? {
-            Delivered::Recording(recording) => Ok(recorded(&self.writer, recording).await?),
+            Delivered::Recording(recording) => Ok(recorded(&self.gate, &self.writer, recording).await?),
             Delivered::Event(event) => {
                 let reading = self.gate.turn_to_read(&event).await;
                 let read = read(event.body.clone()).await?;
@@ -120,9 +121,12 @@ async fn keep(writer: &Writer, event: NewEvent) -> Result<Done<EventTaken>, ApiE
     if let Some(id) = &conversation {
         trace::note(id);
     }
-    let kept = store_event(writer, event).await?;
     let event_type = event_type.as_deref().unwrap_or("(unknown)");
     let conversation_id = conversation.as_ref().map(ConversationId::as_str);
+    let Some(kept) = store_event(writer, event).await? else {
+        tracing::info!(conversation_id, event_type, "an event was dropped: its call was erased");
+        return Ok(taken("event dropped: its call was erased"));
+    };
     let event_id = kept.event_id;
     if kept.replayed {
         trace::note_outcome("replayed");
@@ -148,20 +152,26 @@ async fn keep(writer: &Writer, event: NewEvent) -> Result<Done<EventTaken>, ApiE
     })
 }
 
-async fn store_event(writer: &Writer, event: NewEvent) -> Result<store::Kept, ApiError> {
-    let written = writer.write(Write::KeepEvent(Box::new(event))).await.map_err(|error| match error {
+/// Stores an event, unless its call was erased.
+async fn store_event(writer: &Writer, event: NewEvent) -> Result<Option<store::Kept>, ApiError> {
+    match writer.write(Write::KeepEvent(Box::new(event))).await {
+        Ok(Written::Kept(kept)) => Ok(Some(kept)),
+        Ok(_) => unreachable!("an event is answered as kept"),
+        Err(WriteError::Rejected(Rejection::Erased)) => Ok(None),
         // The one answer after which the platform sends it again.
-        WriteError::Failed(error) => {
-            ApiError::Unavailable("the event could not be stored; try again later", Some(error.to_string()))
+        Err(WriteError::Failed(error)) => {
+            Err(ApiError::Unavailable("the event could not be stored; try again later", Some(error.to_string())))
         }
-        other => other.into(),
-    })?;
-    let Written::Kept(kept) = written else { unreachable!("an event is answered as kept") };
-    Ok(kept)
+        Err(other) => Err(other.into()),
+    }
 }
 
 /// Keeps, in place of a recording's event, that it came and what became of the audio.
-async fn recorded(writer: &Writer, recording: Result<Kept, Unreadable>) -> Result<Done<EventTaken>, ApiError> {
+async fn recorded(
+    gate: &Gate,
+    writer: &Writer,
+    recording: Result<Kept, Unreadable>,
+) -> Result<Done<EventTaken>, ApiError> {
     match recording {
         Ok(Kept { event, path }) => {
             trace::note(&event.conversation_id);
@@ -169,7 +179,12 @@ async fn recorded(writer: &Writer, recording: Result<Kept, Unreadable>) -> Resul
             let data = json!({"conversation_id": conversation_id, "audio_bytes": bytes, "kept": path.is_some()});
             let named = event.event_type.as_deref().filter(|named| named.contains("audio"));
             let note = json!({"type": named.unwrap_or("post_call_audio"), "data": data});
-            store_event(writer, events::of_body(Bytes::from(note.to_string()))).await?;
+            if store_event(writer, events::of_body(Bytes::from(note.to_string()))).await?.is_none() {
+                erase_recording(gate.recordings(), event.conversation_id.clone()).await?;
+                dropped();
+                tracing::info!(conversation_id, "a recording was dropped: its call was erased");
+                return Ok(taken("recording dropped: its call was erased"));
+            }
             if path.is_some() {
                 METRICS.recordings_total.with_label_values(&["kept"]).inc();
                 tracing::info!(conversation_id, bytes, "a recording was kept");
@@ -190,7 +205,7 @@ async fn recorded(writer: &Writer, recording: Result<Kept, Unreadable>) -> Resul
             let note = json!({"type": "post_call_audio", "data": {"kept": false, "error": &why}});
             let event = events::of_body(Bytes::from(note.to_string()));
             let event = NewEvent { outcome: EventOutcome::Unreadable, error: Some(why), ..event };
-            let event_id = store_event(writer, event).await?.event_id;
+            let event_id = store_event(writer, event).await?.and_then(|kept| kept.event_id);
             tracing::error!(event_id, %error, "a recording was dropped");
             Ok(taken("recording dropped: it cannot be read"))
         }

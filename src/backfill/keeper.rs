@@ -55,14 +55,15 @@ fn is_complete(call: &Call) -> bool {
 
 impl<W: Fn(Write) -> Result<Outcome, String>> Keeper for StoreKeeper<W> {
     fn is_complete(&self, id: &ConversationId) -> Result<bool, String> {
-        let call = self.store()?.call(id).map_err(|error| error.to_string())?;
-        Ok(call.as_ref().is_some_and(is_complete))
+        let store = self.store()?;
+        let call = store.call(id).map_err(|error| error.to_string())?;
+        Ok(call.as_ref().is_some_and(is_complete) || store.is_erased(id).map_err(|error| error.to_string())?)
     }
 
     fn keep(&self, body: Vec<u8>) -> Result<(), String> {
         let event = events::of_body(Bytes::from(body));
         match (self.write)(Write::KeepEvent(Box::new(event)))? {
-            Ok(_) => Ok(()),
+            Ok(_) | Err(Rejection::Erased) => Ok(()),
             Err(rejection) => Err(format!("a conversation cannot be stored: {rejection:?}")),
         }
     }

@@ -9,6 +9,7 @@ mod backfill;
 mod backup;
 mod check;
 mod copies;
+mod erase;
 mod generate;
 mod healthcheck;
 mod import;
@@ -18,6 +19,7 @@ mod migrate;
 mod post_call;
 mod reference;
 mod replay;
+mod retention;
 mod search;
 mod secrets;
 mod serve;
@@ -66,6 +68,10 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     /// Read kept events of the platform again, all of them or some
     Replay(replay::ReplayArgs),
+    /// Take a call, or all of a driver, out of the file for good
+    Erase(erase::EraseArgs),
+    /// Erase what is older than this
+    Prune(retention::PruneArgs),
     /// Ask a running service whether it can do its work; exits 1 if it cannot
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print something made from the program itself
@@ -128,6 +134,8 @@ pub fn run() -> ExitCode {
             Command::Backfill(args) => backfill::run(&args),
             Command::Simulate(args) => simulate::run(&args),
             Command::Replay(args) => replay::run(&args),
+            Command::Erase(args) => erase::run(&args),
+            Command::Prune(args) => retention::run(&args),
             Command::Healthcheck(args) => healthcheck::run(&args),
             Command::Generate(args) => generate::run(&args),
         }

@@ -7,6 +7,7 @@ use super::copies::CopyArgs;
 use super::limits::LimitArgs;
 use super::metrics::MetricsArgs;
 use super::post_call::PostCallArgs;
+use super::retention::RetentionArgs;
 use super::streams::StreamArgs;
 use super::tls::TlsArgs;
 use crate::api::access::AccessSettings;
@@ -65,6 +66,8 @@ pub(super) struct ServeArgs {
     )]
     stale_after: Duration,
     #[command(flatten)]
+    retention: RetentionArgs,
+    #[command(flatten)]
     streams: StreamArgs,
     #[command(flatten)]
     metrics: MetricsArgs,
@@ -117,6 +120,7 @@ async fn serve(args: &ServeArgs, access: AccessSettings) -> Result<()> {
         Options { path: args.database.database.clone(), busy_timeout: args.write_timeout, readers: args.readers };
     let tls = args.tls.open()?;
     let post_call = args.post_call.settings()?;
+    let retention = args.retention.retention(args.stale_after)?;
     let backfill = match args.backfill_every {
         Some(every) => {
             let client = args.platform.client()?;
@@ -150,6 +154,7 @@ async fn serve(args: &ServeArgs, access: AccessSettings) -> Result<()> {
         access,
         proxies: args.access.proxies(),
         post_call,
+        retention,
         streams: args.streams.limits(),
         backfill,
         copies: args.copies.plan(),

@@ -52,6 +52,15 @@ impl Recordings {
         Ok(recordings)
     }
 
+    /// A folder that a service may be using at the same time: what is half received is left to it.
+    ///
+    /// # Errors
+    /// There is no such folder.
+    pub fn beside_service(folder: &Path) -> io::Result<Self> {
+        fs::read_dir(folder)?;
+        Ok(Self { folder: folder.to_owned() })
+    }
+
     /// Where the recording of a call is, if there is one; see [`file_name`].
     pub fn path(&self, conversation_id: &ConversationId) -> PathBuf {
         self.folder.join(file_name(conversation_id))

@@ -6,6 +6,7 @@
 pub mod connections;
 mod docs;
 mod edge;
+mod packed;
 mod routes;
 mod scrape;
 mod stale;
@@ -22,10 +23,14 @@ use crate::api::signed::{Gate, PostCallSettings};
 use crate::backfill::{Periodic, StoreKeeper};
 use crate::backups;
 use crate::platform::client::Client;
+use crate::recording::Recordings;
+use crate::retention::{self, Eraser};
 use crate::store::Store;
 use crate::tail::{self, Tail};
-use crate::writer::{Limits, WriteError, Writer};
+use crate::viewer;
+use crate::writer::{Limits, Writer, blocking};
 use connections::ConnectionLimits;
+use packed::Packed;
 use poem::middleware::AddData;
 use poem::{EndpointExt as _, Route};
 use std::io;
@@ -57,6 +62,8 @@ pub struct Settings {
     pub proxies: Proxies,
     /// What is taken after a call.
     pub post_call: PostCallSettings,
+    /// How long what is over is kept; for good without this.
+    pub retention: Option<Duration>,
     /// Bounds of the live streams.
     pub streams: tail::Limits,
     /// By whom, and how often, the ends of calls that did not come are fetched.
@@ -101,15 +108,19 @@ impl std::error::Error for ServeError {
 
 /// Fetches the ends of calls that did not come, until what is returned is dropped.
 fn fetch(client: Client, every: Duration, store: &Arc<dyn Store>, writer: &Writer) -> Result<Periodic, ServeError> {
-    let (runtime, writer) = (tokio::runtime::Handle::current(), writer.clone());
-    let write = move |write| match runtime.block_on(writer.write(write)) {
-        Ok(written) => Ok(Ok(written)),
-        Err(WriteError::Rejected(rejection)) => Ok(Err(rejection)),
-        Err(WriteError::Overloaded) => Err("too much is waiting to be stored".to_owned()),
-        Err(WriteError::Stopping) => Err("the service is stopping".to_owned()),
-        Err(WriteError::Failed(error)) => Err(error.to_string()),
-    };
-    Periodic::start(every, client, StoreKeeper::new(store, write)).map_err(ServeError::Io)
+    let keeper = StoreKeeper::new(store, blocking(writer.clone()));
+    Periodic::start(every, client, keeper).map_err(ServeError::Io)
+}
+
+/// Erases what has become old, until what is returned is dropped.
+fn erase_old(
+    older_than: Duration,
+    recordings: Option<Recordings>,
+    store: &Arc<dyn Store>,
+    writer: &Writer,
+) -> Result<retention::Periodic, ServeError> {
+    let eraser = Eraser::new(store, recordings, blocking(writer.clone()), true);
+    retention::Periodic::start(older_than, eraser).map_err(ServeError::Io)
 }
 
 /// Serves on `listener` until `stop` is ready, then stops in order. The store is let go of before this returns.
@@ -125,6 +136,9 @@ pub async fn serve(
     let copies = backups::Periodic::start(&settings.copies, store.copier()).map_err(ServeError::Copies)?;
     let (writer, mut writer_thread) = Writer::start(store.clone(), settings.writing).map_err(ServeError::Io)?;
     let _backfill = settings.backfill.map(|(client, every)| fetch(client, every, &store, &writer)).transpose()?;
+    let recordings = settings.post_call.recordings.clone();
+    let _retention =
+        settings.retention.map(|older_than| erase_old(older_than, recordings, &store, &writer)).transpose()?;
     let stale = settings.stale_after.map(|after| stale::end_stale_calls(writer.clone(), after));
     let access = Access::new(&settings.access);
     let tail = Tail::new(store.clone(), settings.streams, api::EVENT);
@@ -132,14 +146,15 @@ pub async fn serve(
     let gate = Gate::new(settings.post_call);
     let service = api::service(store.clone(), writer.clone(), gate, access.clone(), tail.clone());
     let document = service.spec();
-    let routes = routes::Routes::of(&document, &["/docs", "/openapi.json", scrape::PATH]);
+    let others: Vec<_> = ["/docs", "/openapi.json", scrape::PATH].into_iter().chain(viewer::PATHS).collect();
+    let routes = routes::Routes::of(&document, &others);
     let scrape = scrape::Scrape::new(store.clone(), writer.clone());
     let route = Route::new()
         .at("/docs", poem::get(docs::page()))
         .at("/openapi.json", poem::get(docs::document(document)))
         .at(scrape::PATH, poem::get(scrape.clone()))
         .at(api::TURNS, poem::post(api::turns(writer.clone())))
-        .nest("/", service)
+        .nest("/", viewer::before(Packed::new(service)))
         .with(AddData::new(Bodies::new(settings.max_body)));
     let app = Edge::new(access.guard(route), routes, settings.proxies);
 

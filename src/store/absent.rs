@@ -1,10 +1,11 @@
 //! No database: for describing the service without opening one.
 
 use super::{
-    CallQuery, Error, ErrorKind, Found, Outcome, Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store,
-    Touched, TurnQuery, Write,
+    CallQuery, Error, ErrorKind, Found, OldCall, OldCalls, Outcome, Page, Position, Result, Scope, SearchQuery, Since,
+    Sizes, Store, Touched, TurnQuery, Write,
 };
-use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
+use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn};
+use std::time::Duration;
 
 /// A store that is not there: whatever is asked of it fails.
 #[derive(Debug, Clone, Copy, Default)]
@@ -20,6 +21,10 @@ impl Store for Absent {
     }
 
     fn rest(&self) -> Result<bool> {
+        absent()
+    }
+
+    fn forget(&self, _: Duration) -> Result<bool> {
         absent()
     }
 
@@ -60,6 +65,26 @@ impl Store for Absent {
     }
 
     fn dispatch(&self, _: &ConversationId) -> Result<Option<Dispatch>> {
+        absent()
+    }
+
+    fn is_erased(&self, _: &ConversationId) -> Result<bool> {
+        absent()
+    }
+
+    fn old_calls(&self, _: &OldCalls) -> Result<Vec<OldCall>> {
+        absent()
+    }
+
+    fn old_events(&self, _: Timestamp, _: i64, _: usize) -> Result<(Vec<i64>, Option<i64>)> {
+        absent()
+    }
+
+    fn old_dispatches(&self, _: Timestamp, _: Option<&ConversationId>, _: usize) -> Result<Vec<ConversationId>> {
+        absent()
+    }
+
+    fn dispatches_of(&self, _: DriverId, _: Option<&PhoneNumber>, _: usize) -> Result<Vec<ConversationId>> {
         absent()
     }
 

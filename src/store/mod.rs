@@ -17,7 +17,7 @@ mod upkeep;
 
 pub use absent::Absent;
 pub use error::{Error, ErrorKind, Result};
-pub use query::{CallKey, CallQuery, Order, Page, TurnKey, TurnOrder, TurnQuery};
+pub use query::{CallKey, CallQuery, OldCall, OldCalls, Order, Page, TurnKey, TurnOrder, TurnQuery};
 pub use search::{Found, Hit, Place, SearchKey, SearchOrder, SearchQuery};
 pub use tail::{Change, Position, Scope, Since, Touched};
 pub use upkeep::{BackupReport, BackupStep, BackupWatch, CheckReport, Copier, Finding};
@@ -25,8 +25,9 @@ pub use upkeep::{BackupReport, BackupStep, BackupWatch, CheckReport, Copier, Fin
 use crate::fields::Problem;
 use crate::model::{
     Call, CallChange, ConversationId, Dispatch, Driver, DriverId, HistoryReport, NewDispatch, NewDriver, NewEvent,
-    NewTurn, Reconciled, StoredEvent, Timestamp,
+    NewTurn, PhoneNumber, Reconciled, StoredEvent, Timestamp,
 };
+use std::time::Duration;
 
 /// One change, the unit that is done wholly or not at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,8 +44,15 @@ pub enum Write {
     DeleteDispatch(ConversationId),
     /// Changes a call by hand.
     ChangeCall(ConversationId, CallChange),
-    /// Erases a call, all its turns and the platform's events about it.
+    /// Erases a call with all that is kept about it: turns, histories, the platform's events, its dispatch. What the
+    /// platform reports of it later is not kept.
     EraseCall(ConversationId),
+    /// The same with a call of which nothing came since this time, which may be reported again.
+    PruneCall(ConversationId, Timestamp),
+    /// Erases events of these numbers, as far as they belong to no call.
+    PruneEvents(Vec<i64>),
+    /// Erases dispatches, as far as they never became a call.
+    PruneDispatches(Vec<ConversationId>),
     /// Keeps an event of the platform, once, and brings its call up to what it says.
     KeepEvent(Box<NewEvent>),
     /// Does the same with an event that is kept already, of this number, which was read again.
@@ -55,6 +63,21 @@ pub enum Write {
     EndStaleCalls(Timestamp),
     /// Writes something that changes nothing, to learn whether the disk takes it.
     Probe,
+}
+
+impl Write {
+    /// Whether it takes something away that is to be gone from the bytes on disk, too.
+    pub const fn erases(&self) -> bool {
+        matches!(
+            self,
+            Self::EraseCall(_)
+                | Self::PruneCall(..)
+                | Self::PruneEvents(_)
+                | Self::PruneDispatches(_)
+                | Self::DeleteDriver(_)
+                | Self::DeleteDispatch(_)
+        )
+    }
 }
 
 /// What a [`Write`] did.
@@ -136,6 +159,8 @@ pub enum Rejection {
     NotFound,
     /// The delivery key was used before, in this conversation, for another turn.
     KeyReused,
+    /// It is a report of a call that was erased, whose words it would bring back.
+    Erased,
     /// Some elements of a bulk change cannot be stored, so none was.
     Elements(Vec<BadElement>),
     /// The call would end before it starts.
@@ -195,6 +220,14 @@ pub trait Store: Send + Sync + 'static {
     /// Nothing is lost; it may be tried again.
     fn rest(&self) -> Result<bool>;
 
+    /// Takes the older states of what was erased out of the bytes on disk, and returns whether all of them are gone; if
+    /// not, somebody still reads an older state, and it is to be called again. Waits for readers at most for so long.
+    /// Called by the one thread that calls [`Store::apply`].
+    ///
+    /// # Errors
+    /// Nothing is lost; it may be tried again.
+    fn forget(&self, wait: Duration) -> Result<bool>;
+
     /// Does a slice of the work that is put off so as not to delay writes: indexing turns for search. Returns at most
     /// how many turns are left. Called by the one thread that calls [`Store::apply`].
     ///
@@ -229,6 +262,27 @@ pub trait Store: Send + Sync + 'static {
 
     /// One dispatch.
     fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>>;
+
+    /// Whether a call was erased by [`Write::EraseCall`].
+    fn is_erased(&self, id: &ConversationId) -> Result<bool>;
+
+    /// Calls of which nothing came since a time: neither a turn nor, in the senders' time, their end.
+    fn old_calls(&self, query: &OldCalls) -> Result<Vec<OldCall>>;
+
+    /// Those of the next `limit` events after number `after` that came before `before` and belong to no call, and the number
+    /// after which to go on, if there is more to look at.
+    fn old_events(&self, before: Timestamp, after: i64, limit: usize) -> Result<(Vec<i64>, Option<i64>)>;
+
+    /// Up to `limit` dispatches from before `before` that never became a call, in the order of their names after `after`.
+    fn old_dispatches(
+        &self,
+        before: Timestamp,
+        after: Option<&ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<ConversationId>>;
+
+    /// Up to `limit` dispatches of this driver, or to this number and without a driver.
+    fn dispatches_of(&self, id: DriverId, number: Option<&PhoneNumber>, limit: usize) -> Result<Vec<ConversationId>>;
 
     /// The place behind everything that is committed.
     fn head(&self) -> Result<Position>;

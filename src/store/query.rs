@@ -49,6 +49,30 @@ pub struct CallQuery {
     pub with_total: bool,
 }
 
+/// A search for calls that have become old, in the order of their start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OldCalls {
+    /// Of which nothing came since this instant.
+    pub before: Timestamp,
+    /// Only those that started before this instant.
+    pub started_before: Option<Timestamp>,
+    /// Only what follows this one.
+    pub after: Option<CallKey>,
+    /// Greatest number of calls.
+    pub limit: usize,
+}
+
+/// A call that has become old.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OldCall {
+    /// Where it stands among all.
+    pub key: CallKey,
+    /// Its name.
+    pub conversation_id: ConversationId,
+    /// How many turns it has.
+    pub turns: u64,
+}
+
 /// By what a call's turns are ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TurnOrder {

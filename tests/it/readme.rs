@@ -22,6 +22,7 @@ fn run(block: &str, service: &Service) -> String {
         .replace("transcribe-hook generate", &format!("{program} generate"))
         .replace("transcribe-hook search", &format!("{program} search"))
         .replace("transcribe-hook simulate", &format!("{program} simulate"))
+        .replace("transcribe-hook prune", &format!("{program} prune"))
         .replace("transcribe-hook replay", &format!("{program} replay"))
         .replace("transcribe-hook backup", &format!("{program} backup"))
         .replace("transcribe-hook check", &format!("{program} check"));

@@ -1,6 +1,6 @@
 //! Calls: reading, listing, changing by hand, erasing.
 
-use super::{error::Context as _, found, row};
+use super::{error::Context as _, row};
 use crate::model::{Call, CallChange, CallEnd, ConversationId, DriverId, Timestamp};
 use crate::store::{CallQuery, Order, Outcome, Page, Rejection, Result, Written};
 use rusqlite::types::Value;
@@ -41,14 +41,6 @@ pub(super) fn change(
             .doing(DOING)?;
     }
     Ok(Ok(Written::Call(Box::new(call))))
-}
-
-pub(super) fn erase(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Outcome> {
-    transaction
-        .prepare_cached("DELETE FROM calls WHERE conversation_id = ?1")
-        .and_then(|mut delete| delete.execute([id]))
-        .doing("erasing a call")
-        .map(found)
 }
 
 /// Ends calls that are in progress and of which no turn has come since `before`. What else changed of a call says

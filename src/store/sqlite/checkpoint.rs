@@ -29,8 +29,25 @@ pub(super) fn whenever_grown(connection: &Connection) {
 /// Moves the whole log into the database file and empties it, and returns whether it could: a reader or another
 /// process may be in the way, and is not waited for, since new turns would wait too.
 pub(super) fn fold_log_in(connection: &Connection, busy_timeout: Duration) -> Result<bool> {
+    fold(connection, Duration::ZERO, busy_timeout)
+}
+
+/// Takes older states of pages, in which what was erased still stands, out of the log and out of the memory from which
+/// pages are written again. Returns whether it could, as [`fold_log_in`] does, and waits for readers at most for so long.
+pub(super) fn forget(connection: &Connection, wait: Duration, busy_timeout: Duration) -> Result<bool> {
+    const DOING: &str = "taking what was erased out of the log";
+    // Most of the work, during which other processes may write.
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).doing(DOING)?;
+    let done = fold(connection, wait, busy_timeout)?;
+    if done {
+        connection.execute_batch("PRAGMA shrink_memory").doing(DOING)?;
+    }
+    Ok(done)
+}
+
+fn fold(connection: &Connection, wait: Duration, busy_timeout: Duration) -> Result<bool> {
     const DOING: &str = "folding the log in";
-    connection.busy_timeout(Duration::ZERO).doing(DOING)?;
+    connection.busy_timeout(wait).doing(DOING)?;
     let started = Instant::now();
     let busy: rusqlite::Result<bool> = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
     note(started, busy.as_ref().err());

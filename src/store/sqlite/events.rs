@@ -1,7 +1,7 @@
 //! The platform's events and histories, and what they say of their calls.
 
 use super::error::Context as _;
-use super::{align, identity, turns};
+use super::{align, erase, identity, turns};
 use crate::model::{
     Combined, ConversationId, DriverClaims, History, HistoryReport, NewEvent, Record, StoredEvent, Timestamp,
 };
@@ -28,6 +28,11 @@ pub(super) fn keep(
     if let Some(id) = known {
         let kept = Kept { event_id: Some(id), replayed: true, reconciled: None };
         return Ok(Ok(Written::Kept(kept)));
+    }
+    if let Some(id) = &event.conversation_id {
+        if erase::is_erased(transaction, id)? {
+            return Ok(Err(Rejection::Erased));
+        }
     }
     let body = match std::str::from_utf8(&event.body) {
         Ok(text) => ValueRef::Text(text.as_bytes()),
@@ -105,6 +110,9 @@ pub(super) fn keep_history(
 ) -> Result<Outcome> {
     const DOING: &str = "keeping a history";
     let id = &report.conversation_id;
+    if erase::is_erased(transaction, id)? {
+        return Ok(Err(Rejection::Erased));
+    }
     let start = report.history.0.values().map(|entry| entry.first_shown).min().unwrap_or(report.timestamp);
     turns.align(transaction, id, start, false)?;
     let (mut claims, mut agent_id) = said_by_tools(transaction, id)?;
@@ -252,15 +260,6 @@ fn said_by_tools(connection: &Connection, id: &ConversationId) -> Result<(Driver
         .and_then(|mut select| select.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional())
         .doing(DOING)?;
     row.map_or(Ok(Default::default()), |(claims, agent_id)| Ok((parsed(&claims, DOING)?, agent_id)))
-}
-
-/// Forgets the events about a call.
-pub(super) fn erase(transaction: &Transaction<'_>, id: &ConversationId) -> Result<()> {
-    transaction
-        .prepare_cached("DELETE FROM webhook_events WHERE conversation_id = ?1")
-        .and_then(|mut delete| delete.execute([id]))
-        .map(drop)
-        .doing("erasing a call's events")
 }
 
 pub(super) fn get(connection: &Connection, id: i64) -> Result<Option<StoredEvent>> {

@@ -1,5 +1,5 @@
-//! The log's file as the writing connection sees it: what is written to it is gathered, and handed to the system in one
-//! piece when it is synced.
+//! The files as the writing connection sees them. What is written to the log is gathered, and handed to the system in
+//! one piece when it is synced; pages that are written to the database are rid of remains ([`clean_pages`]).
 //!
 //! SQLite writes each page of a commit as two small pieces, some hundred system calls for a batch of turns; in one piece
 //! a commit costs a third less processor time.
@@ -10,12 +10,15 @@
 //! - For connections with `synchronous=FULL` only: with it, SQLite syncs the log before it shows a commit to other
 //!   connections, and these read the file past this module.
 //!
+//! Of the database's file only `xWrite` is another than the default.
+//!
 //! SQLite asks for files through a C interface, its VFS (<https://www.sqlite.org/vfs.html>). This one is the default
-//! one with another way to open logs. It is the only module with unsafe code, which rests on what that page says: a file
+//! one with another way to open files. It is the only module with unsafe code, which rests on what that page says: a file
 //! is opened into `szOsFile` bytes that SQLite provides, aligned to 8, used by one thread at a time, and not after
 //! `xClose`.
 #![expect(unsafe_code, reason = "SQLite's VFS is a C interface")]
 
+use super::clean_pages;
 use rusqlite::ffi::{self, sqlite3_file, sqlite3_filename, sqlite3_int64, sqlite3_io_methods, sqlite3_vfs};
 use std::ffi::{CStr, c_int, c_void};
 use std::sync::OnceLock;
@@ -114,7 +117,12 @@ unsafe extern "C" fn open(
     let default_open = unsafe { (*default).xOpen }.expect("a VFS can open");
     if flags & ffi::SQLITE_OPEN_WAL == 0 {
         // SAFETY: there is more room than the default VFS asks for.
-        return unsafe { default_open(default, name, file, flags, flags_out) };
+        let code = unsafe { default_open(default, name, file, flags, flags_out) };
+        if code == ffi::SQLITE_OK && flags & ffi::SQLITE_OPEN_MAIN_DB != 0 {
+            // SAFETY: the default VFS has opened it, and its methods are constants.
+            unsafe { (*file).pMethods = cleaning((*file).pMethods) };
+        }
+        return code;
     }
     let real = behind(file);
     // SAFETY: behind our own part there is as much room as the default VFS asks for. A file without methods is one that
@@ -244,4 +252,55 @@ unsafe extern "C" fn sector_size(file: *mut sqlite3_file) -> c_int {
 
 unsafe extern "C" fn device_characteristics(file: *mut sqlite3_file) -> c_int {
     pass_on!(xDeviceCharacteristics, file)
+}
+
+/// The default VFS's methods of a database's file, with what goes before them.
+struct Cleaning {
+    methods: sqlite3_io_methods,
+    default: &'static sqlite3_io_methods,
+}
+
+static CLEANING: OnceLock<Cleaning> = OnceLock::new();
+
+/// The same methods with another way to write, or as they are if they are none that are known: the default VFS has one
+/// table of methods for each way of locking, of which it uses one.
+///
+/// # Safety
+/// They must be there for good.
+unsafe fn cleaning(default: *const sqlite3_io_methods) -> *const sqlite3_io_methods {
+    // SAFETY: as the caller promises.
+    let default = unsafe { &*default };
+    let cleaning = CLEANING.get_or_init(|| {
+        let mut methods = *default;
+        methods.xWrite = Some(write_clean);
+        Cleaning { methods, default }
+    });
+    if std::ptr::eq(cleaning.default, default) { &raw const cleaning.methods } else { default }
+}
+
+unsafe extern "C" fn write_clean(
+    file: *mut sqlite3_file,
+    data: *const c_void,
+    length: c_int,
+    at: sqlite3_int64,
+) -> c_int {
+    let default = CLEANING.get().expect("set before a file has this method").default;
+    let write = default.xWrite.expect("a file can be written");
+    // SAFETY: SQLite hands over so many bytes.
+    let page = unsafe { std::slice::from_raw_parts(data.cast::<u8>(), usize::try_from(length).unwrap_or(0)) };
+    if let Some(remains) = clean_pages::remains(page, at == 0) {
+        let mut size = 0;
+        // SAFETY: the file is open, and the answer is written to where it is asked.
+        let code = unsafe { default.xFileSize.expect("a file has a size")(file, &raw mut size) };
+        if code == ffi::SQLITE_OK
+            && u64::try_from(size).is_ok_and(|size| size / (page.len() as u64) < clean_pages::AMBIGUOUS)
+        {
+            let mut clean = page.to_vec();
+            clean[remains].fill(0);
+            // SAFETY: the arguments are SQLite's own, but for bytes of the same length that live until it returns.
+            return unsafe { write(file, clean.as_ptr().cast(), length, at) };
+        }
+    }
+    // SAFETY: the arguments are SQLite's own.
+    unsafe { write(file, data, length, at) }
 }

@@ -15,7 +15,9 @@ mod calls;
 mod changes;
 mod check;
 mod checkpoint;
+mod clean_pages;
 mod drivers;
+mod erase;
 mod error;
 mod events;
 mod figures;
@@ -37,11 +39,11 @@ pub use open::{OpenError, Options};
 pub use search::search_file;
 
 use super::{
-    CallQuery, Copier, Found, Outcome, Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched,
-    TurnQuery, Write, Written,
+    CallQuery, Copier, Found, OldCall, OldCalls, Outcome, Page, Position, Result, Scope, SearchQuery, Since, Sizes,
+    Store, Touched, TurnQuery, Write, Written,
 };
 use crate::metrics::METRICS;
-use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, StoredEvent, Timestamp, Turn};
+use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn};
 use error::Context as _;
 use live::LiveCalls;
 use pool::Readers;
@@ -60,7 +62,7 @@ pub struct SqliteStore {
     copier: Copier,
     busy_timeout: Duration,
     path: PathBuf,
-    _lock: Option<lock::Lock>,
+    lock: Option<lock::Lock>,
 }
 
 /// The writing connection, and what is remembered of what it wrote.
@@ -70,6 +72,11 @@ struct Writing {
 }
 
 impl SqliteStore {
+    /// Whether a service has it open beside this.
+    pub fn is_shared(&self) -> bool {
+        self.lock.is_none()
+    }
+
     fn writer(&self) -> MutexGuard<'_, Writing> {
         // A panic while the connection was held leaves at most an open transaction, which the next `apply` rolls back.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
@@ -104,9 +111,14 @@ impl Store for SqliteStore {
                 Write::ChangeCall(id, change) => calls::change(&transaction, now, id, change)?,
                 Write::EraseCall(id) => {
                     turns.forget(id);
-                    events::erase(&transaction, id)?;
-                    calls::erase(&transaction, id)?
+                    erase::call(&transaction, now, id)?
                 }
+                Write::PruneCall(id, before) => {
+                    turns.forget(id);
+                    erase::old_call(&transaction, id, *before)?
+                }
+                Write::PruneEvents(ids) => erase::events(&transaction, ids)?,
+                Write::PruneDispatches(ids) => erase::dispatches(&transaction, ids)?,
                 Write::KeepEvent(event) => events::keep(&transaction, &mut turns, now, event)?,
                 Write::ReplayEvent(id, event) => events::replay(&transaction, &mut turns, now, *id, event)?,
                 Write::KeepHistory(report) => events::keep_history(&transaction, &mut turns, now, report)?,
@@ -125,6 +137,10 @@ impl Store for SqliteStore {
 
     fn rest(&self) -> Result<bool> {
         checkpoint::fold_log_in(&self.writer().connection, self.busy_timeout)
+    }
+
+    fn forget(&self, wait: Duration) -> Result<bool> {
+        checkpoint::forget(&self.writer().connection, wait, self.busy_timeout)
     }
 
     fn catch_up(&self) -> Result<u64> {
@@ -170,6 +186,31 @@ impl Store for SqliteStore {
 
     fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>> {
         drivers::get_dispatch(&*self.readers.get()?, id)
+    }
+
+    fn is_erased(&self, id: &ConversationId) -> Result<bool> {
+        erase::is_erased(&*self.readers.get()?, id)
+    }
+
+    fn old_calls(&self, query: &OldCalls) -> Result<Vec<OldCall>> {
+        erase::old_calls(&*self.readers.get()?, query)
+    }
+
+    fn old_events(&self, before: Timestamp, after: i64, limit: usize) -> Result<(Vec<i64>, Option<i64>)> {
+        erase::old_events(&*self.readers.get()?, before, after, limit)
+    }
+
+    fn old_dispatches(
+        &self,
+        before: Timestamp,
+        after: Option<&ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<ConversationId>> {
+        erase::old_dispatches(&*self.readers.get()?, before, after, limit)
+    }
+
+    fn dispatches_of(&self, id: DriverId, number: Option<&PhoneNumber>, limit: usize) -> Result<Vec<ConversationId>> {
+        erase::dispatches_of(&*self.readers.get()?, id, number, limit)
     }
 
     fn head(&self) -> Result<Position> {

@@ -216,7 +216,7 @@ impl SqliteStore {
             copier: Copier::new(path, backup),
             busy_timeout: options.busy_timeout,
             path: path.to_owned(),
-            _lock: lock,
+            lock,
         })
     }
 }
@@ -364,7 +364,7 @@ fn configure(connection: &Connection, owner: bool) -> Result<()> {
         .execute_batch(&format!(
             "PRAGMA synchronous = {synchronous}; PRAGMA foreign_keys = ON; PRAGMA cache_size = -{CACHE_KIB}; \
              PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA mmap_size = 0; \
-             PRAGMA journal_size_limit = 67108864;"
+             PRAGMA journal_size_limit = 67108864; PRAGMA secure_delete = ON;"
         ))
         .doing(DOING)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).doing(DOING)?;

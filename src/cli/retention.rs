@@ -1,0 +1,76 @@
+//! How long calls are kept: the flag of `serve`, and `prune`, which erases what is older than that at once.
+
+use super::DatabaseArgs;
+use super::erase::{Confirmation, Work};
+use crate::retention::{Erased, SHORTEST, before};
+use anyhow::{Context as _, Result, ensure};
+use clap::Args;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What `serve` keeps, and how long.
+#[derive(Debug, Args)]
+pub(super) struct RetentionArgs {
+    /// Erase calls so long after their last sign of life, with all that is kept about them; without this they are kept
+    #[arg(long, env = "TRANSCRIBE_HOOK_RETENTION", value_name = "DURATION", value_parser = age)]
+    retention: Option<Duration>,
+}
+
+impl RetentionArgs {
+    /// How long calls are kept, if not for good.
+    ///
+    /// # Errors
+    /// They would be erased before they are taken to be over.
+    pub(super) fn retention(&self, stale_after: Duration) -> Result<Option<Duration>> {
+        if let Some(retention) = self.retention {
+            ensure!(retention >= stale_after, "--retention must not be shorter than --stale-after");
+        }
+        Ok(self.retention)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PruneArgs {
+    /// Erase calls whose last sign of life is older than this, such as 90d
+    #[arg(long, env = "TRANSCRIBE_HOOK_OLDER_THAN", value_name = "DURATION", value_parser = age)]
+    older_than: Duration,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    /// The folder of recordings, as the service has it; without this they stay
+    #[arg(long, env = "TRANSCRIBE_HOOK_AUDIO_DIR", value_name = "FOLDER")]
+    audio_dir: Option<PathBuf>,
+    #[command(flatten)]
+    confirmation: Confirmation,
+    /// Print the result as JSON
+    #[arg(long, env = "TRANSCRIBE_HOOK_JSON")]
+    json: bool,
+}
+
+fn age(text: &str) -> Result<Duration, String> {
+    let age = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if age >= SHORTEST { Ok(age) } else { Err("must be 1d or longer".to_owned()) }
+}
+
+pub(super) fn run(args: &PruneArgs) -> Result<()> {
+    let before = before(args.older_than).context("--older-than lies before all time")?;
+    let work = Work::open(&args.database, args.audio_dir.as_deref())?;
+    let erased = if args.confirmation.dry_run {
+        work.eraser().old(before)
+    } else {
+        Work::with_progress(|done| work.eraser().prune(before, done))
+    };
+    let Erased { calls, turns, events, dispatches, .. } = work.ended(erased, &args.confirmation)?;
+    if args.json {
+        let dry_run = args.confirmation.dry_run;
+        let report = serde_json::json!({
+            "calls": calls, "transcriptions": turns, "events": events, "dispatches": dispatches, "before": before.to_string(), "dry_run": dry_run
+        });
+        println!("{report}");
+    } else {
+        let counts = format!(
+            "{calls} calls with {turns} turns, {events} events of no call and {dispatches} dispatches of no call from before {before}"
+        );
+        println!("{} {counts}", args.confirmation.verb());
+    }
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! When what was erased is taken out of the bytes on disk: soon, however much is written meanwhile.
+
+use crate::store::Store;
+use std::time::{Duration, Instant};
+
+/// So long after an erasure the store is told to forget it, which then takes in all that were done since, and so often again
+/// while somebody reads an older state.
+const AFTER: Duration = Duration::from_secs(1);
+
+/// After this time without success turns are kept waiting, each time for [`WAIT`], so that readers that come one after the
+/// other cannot put it off for good.
+const URGENTLY: Duration = Duration::from_secs(3);
+
+/// How long to wait for readers then.
+const WAIT: Duration = Duration::from_millis(25);
+
+/// After this time it is said in the log.
+const WARN: Duration = Duration::from_secs(5);
+
+/// What is still to be forgotten.
+#[derive(Debug, Default)]
+pub struct Forgetting(Option<Pending>);
+
+#[derive(Debug)]
+struct Pending {
+    /// The first erasure.
+    since: Instant,
+    /// When it is to be tried.
+    next: Instant,
+    /// Whether the log has it that it takes long.
+    told: bool,
+}
+
+impl Forgetting {
+    /// Something was erased.
+    pub fn begin(&mut self) {
+        let since = Instant::now();
+        self.0.get_or_insert(Pending { since, next: since + AFTER, told: false });
+    }
+
+    /// When [`Forgetting::forget`] has something to do, if ever.
+    pub fn due(&self) -> Option<Instant> {
+        self.0.as_ref().map(|pending| pending.next)
+    }
+
+    /// Tells the store to forget what was erased, if it is time to, and returns whether it was.
+    pub fn forget(&mut self, store: &dyn Store) -> bool {
+        let Some(pending) = &mut self.0 else { return false };
+        let now = Instant::now();
+        if now < pending.next {
+            return false;
+        }
+        let age = now - pending.since;
+        let wait = if age < URGENTLY { Duration::ZERO } else { WAIT };
+        match store.forget(wait) {
+            Ok(true) => {
+                if pending.told {
+                    tracing::info!(seconds = age.as_secs(), "what was erased is gone from the files' bytes");
+                }
+                self.0 = None;
+                return true;
+            }
+            Ok(false) if age < WARN || pending.told => {}
+            Ok(false) => {
+                pending.told = true;
+                tracing::warn!(
+                    "what was erased still stands in the log's bytes: a program keeps reading an older state of the file"
+                );
+            }
+            Err(error) => tracing::warn!(%error, "what was erased could not be taken out of the log yet"),
+        }
+        pending.next = Instant::now() + AFTER;
+        true
+    }
+}
