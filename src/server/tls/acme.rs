@@ -4,7 +4,7 @@
 //! other port is needed. What was obtained is kept in a folder, account included, so that a restart asks for nothing. While the
 //! authority cannot be reached the service goes on with what it has.
 
-use super::{BadCertificate, Certificates, certified, dates};
+use super::{BadCertificate, Certificates, certified, dates, provider};
 use crate::model::Timestamp;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -18,6 +18,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::sign::CertifiedKey;
 use ureq::http::{Method, Request, Response};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
@@ -114,16 +115,20 @@ impl Keeper {
 
     /// Whether there is none, or less than a third of its time is left.
     fn is_due(&self, now: Timestamp) -> bool {
-        self.until.is_none_or(|dates| {
-            let (from, until) = (dates.from.unix_micros(), dates.until.unix_micros());
-            now.unix_micros() >= until - (until - from) / 3
-        })
+        self.until.is_none_or(|dates| now.unix_micros() >= dates.due())
+    }
+
+    /// How long until it is due, or until that is looked at again: a clock may be set meanwhile.
+    fn until_due(&self, now: Timestamp) -> Duration {
+        let Some(dates) = self.until else { return LOOK };
+        let micros = dates.due().saturating_sub(now.unix_micros());
+        Duration::from_micros(u64::try_from(micros).unwrap_or(0)).clamp(Duration::from_secs(1), LOOK)
     }
 
     pub(super) async fn keep(mut self, certificates: &Certificates) {
         let mut again = AGAIN.0;
         loop {
-            let mut pause = LOOK;
+            let mut failed = None;
             if self.is_due(Timestamp::now()) {
                 let obtained = self.obtain(certificates).await;
                 certificates.clear_challenges();
@@ -135,12 +140,12 @@ impl Keeper {
                     }
                     Err(error) => {
                         tracing::error!(%error, again = ?again, "no certificate was obtained; it will be tried again");
-                        pause = again;
+                        failed = Some(again);
                         again = (again * 2).min(AGAIN.1);
                     }
                 }
             }
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(failed.unwrap_or_else(|| self.until_due(Timestamp::now()))).await;
         }
     }
 
@@ -208,14 +213,17 @@ async fn why_refused(order: &mut instant_acme::Order) -> Error {
 
 /// The certificate that shows the authority that this service is whom the account belongs to.
 fn answer_to_challenge(domain: &str, digest: &[u8]) -> Result<CertifiedKey, Error> {
-    let answer = || {
+    let made = || {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new([domain.to_owned()])?;
         params.custom_extensions = vec![CustomExtension::new_acme_identifier(digest)];
-        Ok::<_, rcgen::Error>((params.self_signed(&key)?.pem(), key.serialize_pem()))
+        Ok::<_, rcgen::Error>((params.self_signed(&key)?, key))
     };
-    let (certificate, key) = answer().map_err(|error| Error::Other(error.into()))?;
-    certified(certificate.as_bytes(), key.as_bytes()).map_err(|error| Error::Other(error.into()))
+    let (certificate, key) = made().map_err(|error| Error::Other(error.into()))?;
+    let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+    let key = provider().key_provider.load_private_key(key).map_err(|error| Error::Other(error.into()))?;
+    // Not looked at, as others are, since no common verifier knows the extension, which is critical as it has to be.
+    Ok(CertifiedKey::new(vec![certificate.der().clone()], key))
 }
 
 /// What a file of the folder holds, if it is there.

@@ -10,6 +10,14 @@ pub(super) struct Dates {
     pub(super) until: Timestamp,
 }
 
+impl Dates {
+    /// When a third of the time is left, in microseconds since 1970.
+    pub(super) fn due(self) -> i64 {
+        let (from, until) = (self.from.unix_micros(), self.until.unix_micros());
+        until - (until - from) / 3
+    }
+}
+
 /// Those of the certificate itself, without those behind it.
 pub(super) fn of(certificate: &CertifiedKey) -> Option<Dates> {
     of_der(certificate.cert.first()?)

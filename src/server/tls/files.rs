@@ -56,7 +56,7 @@ impl Watch {
                 Ok(()) => tracing::info!("the certificate was read again; new connections get it"),
                 // One of the two is commonly changed before the other.
                 Err(error) => {
-                    tracing::error!(%error, "the changed certificate cannot be used; the one before it stays")
+                    tracing::error!(%error, "the changed certificate cannot be used; the one before it stays");
                 }
             }
         }
