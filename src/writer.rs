@@ -15,6 +15,7 @@
 use crate::metrics::{LocalHistogram, METRICS};
 use crate::model::Timestamp;
 use crate::pace::Pace;
+use crate::redact::Redactor;
 use crate::retention::Forgetting;
 use crate::store::{Error, ErrorKind, Outcome, Rejection, Store, StoredTurn, Write, Written};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -78,6 +79,7 @@ enum Order {
 pub struct Writer {
     queue: SyncSender<Order>,
     shared: Arc<Shared>,
+    redactor: Option<Redactor>,
 }
 
 #[derive(Default)]
@@ -103,10 +105,14 @@ impl Writer {
     ///
     /// # Errors
     /// The system gave no thread.
-    pub fn start(store: Arc<dyn Store>, limits: Limits) -> std::io::Result<(Self, WriterThread)> {
+    pub fn start(
+        store: Arc<dyn Store>,
+        limits: Limits,
+        redactor: Option<Redactor>,
+    ) -> std::io::Result<(Self, WriterThread)> {
         let (queue, orders) = sync_channel(limits.queue_capacity);
         let shared = Arc::new(Shared::default());
-        let writer = Self { queue, shared: shared.clone() };
+        let writer = Self { queue, shared: shared.clone(), redactor };
         let (alive, ended) = oneshot::channel();
         let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
             // Dropped when the thread ends, be it by a panic.
@@ -119,7 +125,7 @@ impl Writer {
 
     /// A writer without a thread: every write answers [`WriteError::Stopping`].
     pub fn stopped() -> Self {
-        Self { queue: sync_channel(0).0, shared: Arc::default() }
+        Self { queue: sync_channel(0).0, shared: Arc::default(), redactor: None }
     }
 
     /// Changes after each batch that was tried. For whoever reads what is new.
@@ -127,13 +133,25 @@ impl Writer {
         self.shared.committed.subscribe()
     }
 
-    /// Does a write and waits until it is on disk.
+    /// Replaces what must not be stored; what an event says has to be read of its body after that.
+    pub fn redactor(&self) -> Option<Redactor> {
+        self.redactor
+    }
+
+    /// Does a write and waits until it is on disk. What must not be stored of turns and histories is replaced.
     ///
     /// Dropping the future does not cancel the write.
     ///
     /// # Errors
     /// See [`WriteError`].
-    pub async fn write(&self, write: Write) -> Result<Written, WriteError> {
+    pub async fn write(&self, mut write: Write) -> Result<Written, WriteError> {
+        if let Some(redactor) = &self.redactor {
+            match &mut write {
+                Write::AppendTurn(turn) => redactor.turn(turn),
+                Write::KeepHistory(report) => redactor.history(report),
+                _ => {}
+            }
+        }
         let weight = weight(&write);
         if self.shared.stopping.load(Ordering::Acquire) {
             return Err(WriteError::Stopping);

@@ -46,6 +46,7 @@ mod powercut;
 mod readme;
 mod reconcile;
 mod recording;
+mod redaction;
 mod retention;
 mod samples;
 mod schema;
