@@ -207,6 +207,7 @@ pub mod events;
 pub mod fields;
 pub mod import;
 pub mod ingest;
+mod log_watch;
 pub mod metrics;
 pub mod model;
 pub mod pace;

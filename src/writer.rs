@@ -12,6 +12,7 @@
 //! - Who stops waiting does not cancel the write.
 //! - What was erased is soon gone from the bytes on disk too, however much is written meanwhile ([`Forgetting`]).
 
+use crate::log_watch::LogWatch;
 use crate::metrics::{LocalHistogram, METRICS};
 use crate::model::Timestamp;
 use crate::pace::Pace;
@@ -118,7 +119,15 @@ impl Writer {
             // Dropped when the thread ends, be it by a panic.
             let _alive: oneshot::Sender<()> = alive;
             let lag = METRICS.ingest_lag_seconds.local();
-            Loop { store, shared, patience: limits.patience, lag, forgetting: Forgetting::default() }.run(&orders);
+            Loop {
+                store,
+                shared,
+                patience: limits.patience,
+                lag,
+                forgetting: Forgetting::default(),
+                log_watch: LogWatch::new(),
+            }
+            .run(&orders);
         })?;
         Ok((writer.clone(), WriterThread { thread, writer, ended }))
     }
@@ -232,6 +241,7 @@ struct Loop {
     shared: Arc<Shared>,
     patience: Duration,
     forgetting: Forgetting,
+    log_watch: LogWatch,
     /// Gathered by the batch, so that a turn costs no more than an addition.
     lag: LocalHistogram,
 }
@@ -243,6 +253,7 @@ impl Loop {
         let (mut quiet_since, mut rested) = (Instant::now(), true);
         loop {
             self.forgetting.forget(&*self.store);
+            self.log_watch.look(&*self.store);
             let now = Instant::now();
             let slice_at = pace.due();
             if slice_at.is_some_and(|at| at <= now) {

@@ -5,12 +5,14 @@
 #![allow(unreachable_pub, reason = "nothing can be reached from outside a test crate")]
 
 mod access;
+mod analysis;
 mod any_order;
 mod backfill;
 mod backup;
 mod calls;
 mod check;
 mod cli;
+mod clock_and_readers;
 mod concurrency;
 mod convai;
 mod copies;
