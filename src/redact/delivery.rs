@@ -45,7 +45,7 @@ impl Redactor {
         replaced.unwrap_or(body)
     }
 
-    fn message(&self, message: &mut Message, found: &mut Found) {
+    fn message(self, message: &mut Message, found: &mut Found) {
         if let Cow::Owned(replaced) = self.text(message.as_str(), found) {
             // A placeholder may be longer by a letter than what it stands for.
             let replaced = &replaced[..replaced.floor_char_boundary(MAX_MESSAGE_BYTES)];

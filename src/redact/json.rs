@@ -48,7 +48,7 @@ impl Redactor {
         self.json_at(text, found, 0)
     }
 
-    fn json_at<'a>(&self, text: &'a str, found: &mut Found, depth: usize) -> Option<Cow<'a, str>> {
+    fn json_at<'a>(self, text: &'a str, found: &mut Found, depth: usize) -> Option<Cow<'a, str>> {
         serde_json::from_str::<IgnoredAny>(text).ok()?;
         let mut walk = Walk { text, out: String::new(), copied: 0, levels: Vec::new(), attribute: None };
         let mut at = 0;
@@ -107,7 +107,7 @@ impl Walk<'_> {
     }
 
     /// Takes the string that begins here, and returns its end.
-    fn string(&mut self, redactor: &Redactor, at: usize, found: &mut Found, depth: usize) -> usize {
+    fn string(&mut self, redactor: Redactor, at: usize, found: &mut Found, depth: usize) -> usize {
         let bytes = self.text.as_bytes();
         let mut end = at + 1;
         while bytes[end] != b'"' {
@@ -148,7 +148,7 @@ impl Walk<'_> {
     }
 
     /// Takes the number that goes on here, and returns its end.
-    fn number(&mut self, redactor: &Redactor, at: usize, found: &mut Found) -> usize {
+    fn number(&mut self, redactor: Redactor, at: usize, found: &mut Found) -> usize {
         let is_part = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-');
         let length = self.text.as_bytes()[at..].iter().take_while(|byte| is_part(byte)).count();
         let end = at + length;

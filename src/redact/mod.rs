@@ -105,7 +105,7 @@ impl Redactor {
         text
     }
 
-    fn once(&self, text: &str, found: &mut Found) -> Option<String> {
+    fn once(self, text: &str, found: &mut Found) -> Option<String> {
         let tokens = tokens::tokens(text);
         let mut findings = email::find(text, &tokens);
         findings.extend(numbers::find(text, &tokens));

@@ -306,13 +306,12 @@ impl Run<'_> {
             (_, Context::Other | Context::Social) => return None,
             (10, _) if one_by_one && above_one(0) => Kind::Phone,
             (10, _) if in_one && above_one(0) && above_one(3) => Kind::Phone,
-            (10, Context::Phone) if above_one(0) => Kind::Phone,
             (11, _)
                 if (one_by_one || in_one || context == Context::Phone) && digits.starts_with('1') && above_one(1) =>
             {
                 Kind::Phone
             }
-            (7, Context::Phone) if above_one(0) => Kind::Phone,
+            (7 | 10, Context::Phone) if above_one(0) => Kind::Phone,
             _ => return None,
         };
         Some(self.finding(kind, from, to))
@@ -383,12 +382,10 @@ pub(super) fn is_card(digits: &str) -> bool {
     let prefix = |length: usize| digits.get(..length).and_then(|prefix| prefix.parse::<u32>().ok()).unwrap_or(0);
     let lengths: &[usize] = match (prefix(1), prefix(2), prefix(3), prefix(4)) {
         (4, ..) => &[13, 16, 19],
-        (_, 51..=55, ..) | (.., 2221..=2720) => &[16],
+        (_, 51..=55, ..) | (.., 2200..=2204 | 2221..=2720) => &[16],
         (_, 34 | 37, ..) => &[15],
         (_, 36 | 38 | 39, ..) | (_, _, 300..=305, _) => &[14, 16, 19],
-        (.., 3528..=3589) => &[16, 17, 18, 19],
-        (.., 2200..=2204) => &[16],
-        (_, 50 | 56..=58 | 60..=69, ..) => &[16, 17, 18, 19],
+        (.., 3528..=3589) | (_, 50 | 56..=58 | 60..=69, ..) => &[16, 17, 18, 19],
         _ => return false,
     };
     lengths.contains(&digits.len()) && luhn(digits)

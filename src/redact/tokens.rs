@@ -63,7 +63,7 @@ pub(super) fn tokens(text: &str) -> Vec<Token> {
         };
         tokens.push(Token { start, end, what });
     }
-    spoken(text, tokens)
+    spoken(text, &tokens)
 }
 
 fn starts(text: &str, at: usize, with: &str) -> Option<usize> {
@@ -117,7 +117,7 @@ fn tens(word: &str) -> Option<&'static str> {
 }
 
 /// Makes the words for digits what they stand for.
-fn spoken(text: &str, tokens: Vec<Token>) -> Vec<Token> {
+fn spoken(text: &str, tokens: &[Token]) -> Vec<Token> {
     let mut out: Vec<Token> = Vec::with_capacity(tokens.len());
     let mut at = 0;
     while let Some(token) = tokens.get(at) {

@@ -30,6 +30,15 @@ fn output(command: &mut Command, folder: &Path) -> String {
     String::from_utf8(out.stdout).unwrap()
 }
 
+/// Ends the clients, also when the work fails.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// A service with three whole calls of one driver, to which turns of other calls are delivered while `work` runs.
 fn while_turns_arrive(work: impl FnOnce(&Service, &Path, &AtomicUsize)) {
     let folder = tempfile::tempdir().unwrap();
@@ -44,13 +53,6 @@ fn while_turns_arrive(work: impl FnOnce(&Service, &Path, &AtomicUsize)) {
         assert!(out.status.success(), "{out:?}");
     }
     let (done, delivered) = (AtomicBool::new(false), AtomicUsize::new(0));
-    // Ends the clients also when the work fails.
-    struct Done<'a>(&'a AtomicBool);
-    impl Drop for Done<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
     std::thread::scope(|scope| {
         for client in 0..2 {
             let (service, done, delivered) = (&service, &done, &delivered);

@@ -133,7 +133,7 @@ fn json_stays_json_of_the_same_form_with_every_other_byte_as_it_was() {
                 "a": one, "b": [two, null, number, {"external_number": "+13125550142", "c": one}],
                 "params_as_json": json!({"inner": two, "card": 4_111_111_111_111_111_u64}).to_string(),
             });
-            let text = format!(" {:#}\n", whole);
+            let text = format!(" {whole:#}\n");
             let mut found = Found::default();
             let out = all().json(&text, &mut found).expect("it is JSON").into_owned();
             let back: Value = serde_json::from_str(&out).expect("it is JSON still");
