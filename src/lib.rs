@@ -222,4 +222,5 @@ pub mod signature;
 pub mod store;
 pub mod tail;
 pub mod telemetry;
+pub mod waiting;
 pub mod writer;

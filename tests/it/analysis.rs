@@ -75,7 +75,8 @@ fn the_queries_answer_in_the_real_tools_while_turns_arrive() {
         let before = delivered.load(Ordering::Relaxed);
         let [sql] = blocks("sql")[..] else { panic!("one block of SQL") };
         let mut sqlite = Command::new("sqlite3");
-        let answers = output(sqlite.args(["-readonly", "-header", "transcribe-hook.db", sql]), folder);
+        std::fs::write(folder.join("queries.sql"), sql).unwrap();
+        let answers = output(sqlite.args(["-readonly", "-header", "transcribe-hook.db", ".read queries.sql"]), folder);
         assert!(answers.contains("day|calls|completed|reached_goal|seconds"), "{answers}");
         assert!(answers.contains("Maria Kowalski|3|12|12"), "{answers}");
         assert_eq!(answers.matches("conv_simulated_").count(), 3, "{answers}");
