@@ -12,8 +12,9 @@
 //! | --- | --- | --- |
 //! | command line | clap; the one place that exits | [`cli`], [`telemetry`] |
 //! | running service | poem; route tree, layers, order of stopping | [`server`] |
+//! | page to read calls | poem; its own files, which use the HTTP interface as any client | [`viewer`] |
 //! | HTTP interface | poem-openapi; what is taken and answered, the document | [`api`] |
-//! | work | reading deliveries and files; queueing and batching | [`ingest`], [`import`], [`drivers`], [`writer`], [`pace`] |
+//! | work | reading deliveries and files; queueing and batching | [`ingest`], [`import`], [`drivers`], [`writer`], [`pace`], [`packing`] |
 //! | the platform from this side | its API, as a client; its agents' tools; what is missing here | [`platform`], [`backfill`] |
 //! | recordings | files | [`recording`] |
 //! | what is not kept | what is found in words and replaced | [`redact`] |
@@ -211,6 +212,7 @@ mod log_watch;
 pub mod metrics;
 pub mod model;
 pub mod pace;
+pub mod packing;
 pub mod platform;
 pub mod reconcile;
 pub mod recording;
@@ -222,5 +224,6 @@ pub mod signature;
 pub mod store;
 pub mod tail;
 pub mod telemetry;
+pub mod viewer;
 pub mod waiting;
 pub mod writer;

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 use poem::http::StatusCode;
 use poem::{Endpoint, Request, Response, Route};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -28,17 +29,23 @@ use transcribe_hook::{api, ingest, tail, telemetry};
 pub(crate) enum Without {
     /// The database: turns go to the writer's thread, which answers each without keeping it.
     Store,
+    /// The search's index.
+    Index,
     /// The writer's thread and the generated operation too: the handler answers at once.
     Queue,
 }
 
 /// Serves until SIGTERM, with the service's own defaults.
-pub(crate) fn run(without: Without) -> Result<()> {
+pub(crate) fn run(without: Without, database: &Path) -> Result<()> {
     let _flush = telemetry::start(telemetry::Format::Json, "info,poem=warn".parse().expect("a valid filter"))?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(8).build()?.block_on(serve(without))
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(8)
+        .build()?
+        .block_on(serve(without, database))
 }
 
-async fn serve(without: Without) -> Result<()> {
+async fn serve(without: Without, database: &Path) -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await.context("cannot listen")?;
     let address = listener.local_addr()?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -47,7 +54,7 @@ async fn serve(without: Without) -> Result<()> {
     };
     tracing::info!(%address, "listening");
     match without {
-        Without::Store => {
+        Without::Store | Without::Index => {
             let writing = Limits { queue_capacity: 4096, patience: Duration::from_secs(10) };
             let settings = Settings {
                 writing,
@@ -64,7 +71,11 @@ async fn serve(without: Without) -> Result<()> {
                 copies: transcribe_hook::backups::Plan::default(),
                 metrics: None,
             };
-            server::serve(listener, Arc::new(NullStore::default()), settings, stop).await?;
+            let store: Arc<dyn Store> = match without {
+                Without::Index => Arc::new(crate::search::NoIndex(crate::fill::open(database)?)),
+                _ => Arc::new(NullStore::default()),
+            };
+            server::serve(listener, store, settings, stop).await?;
         }
         Without::Queue => {
             let route = Route::new().at("/webhooks/elevenlabs/transcription", AtOnce::default());

@@ -81,6 +81,8 @@ fn append(path: &Path, had: u64, turns: u64) -> Result<Duration> {
             progress(&format!("{stored} turns, {:.0}/s", float(stored - had) / begun.elapsed().as_secs_f64()));
         }
     }
+    // As a service that has had some quiet leaves it.
+    while store.catch_up()? > 0 {}
     drop(store);
     File::open(path)?.sync_all()?;
     Ok(begun.elapsed())
@@ -94,7 +96,7 @@ fn said_at(turn: u64) -> Result<Timestamp> {
     Timestamp::parse(&instant.format(&Rfc3339)?).map_err(|invalid| anyhow::anyhow!("{invalid}"))
 }
 
-fn open(path: &Path) -> Result<SqliteStore> {
+pub(crate) fn open(path: &Path) -> Result<SqliteStore> {
     let options = Options { path: path.to_owned(), busy_timeout: Duration::from_secs(10), readers: 1 };
     SqliteStore::open(&options).map_err(|error| anyhow::anyhow!("{error}"))
 }

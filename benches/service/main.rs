@@ -22,6 +22,7 @@ mod peers;
 mod reads;
 mod report;
 mod script;
+mod search;
 mod server;
 mod summary;
 mod target;
@@ -60,6 +61,9 @@ struct Args {
     /// Turns in the large database, which is kept for the next time
     #[arg(long, default_value_t = 10_000_000)]
     large_turns: u64,
+    /// Turns in the database that is searched
+    #[arg(long, default_value_t = 1_000_000)]
+    search_turns: u64,
     /// Also write the report to this file, as Markdown
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
@@ -69,6 +73,9 @@ struct Args {
     /// What this program runs itself as
     #[arg(long, hide = true)]
     serve_without: Option<ceiling::Without>,
+    /// What it then keeps turns in, if it does
+    #[arg(long, hide = true, default_value = "unused.db")]
+    database: PathBuf,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -96,6 +103,8 @@ enum Part {
     Large,
     /// The service while its database is copied
     Backup,
+    /// Searching, and the service beside one that does not index
+    Search,
 }
 
 impl std::fmt::Display for Part {
@@ -107,7 +116,7 @@ impl std::fmt::Display for Part {
 fn main() -> Result<()> {
     let args = Args::parse();
     if let Some(without) = args.serve_without {
-        return ceiling::run(without);
+        return ceiling::run(without, &args.database);
     }
     if !args.bench {
         // `cargo test --all-targets` comes here: that the benchmark builds is all it can check.
@@ -152,6 +161,11 @@ fn measure(args: &Args, place: &Path) -> Result<Report> {
     if wants(Part::Large) {
         large = Some(large::measure(place, args.large_turns, args.rounds, measured)?);
     }
+    let search = if wants(Part::Search) {
+        Some(search::measure(place, args.search_turns, args.rounds, measured)?)
+    } else {
+        None
+    };
     let mut report = Report {
         goals: Vec::new(),
         machine: Machine::look(place),
@@ -166,6 +180,7 @@ fn measure(args: &Args, place: &Path) -> Result<Report> {
         peers,
         large,
         backup,
+        search,
     };
     report.goals = goals::of(&report);
     Ok(report)

@@ -8,6 +8,7 @@ use crate::large::Large;
 use crate::load::{OneCall, Run, Tenth};
 use crate::machine::Machine;
 use crate::peers::Peers;
+use crate::search::Search;
 use crate::summary::{Summary, write_comparison};
 use crate::target::Target;
 use serde::Serialize;
@@ -29,6 +30,7 @@ pub(crate) struct Report {
     pub(crate) peers: Option<Peers>,
     pub(crate) large: Option<Large>,
     pub(crate) backup: Option<Backups>,
+    pub(crate) search: Option<Search>,
 }
 
 /// The service's process when it has nothing to do; medians of some starts over an empty database.
@@ -65,6 +67,9 @@ impl Display for Report {
         }
         if let Some(backup) = &self.backup {
             backup.fmt(f)?;
+        }
+        if let Some(search) = &self.search {
+            search.fmt(f)?;
         }
         if let Some(call) = &self.one_call {
             call.fmt(f)?;

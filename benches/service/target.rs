@@ -17,6 +17,8 @@ pub(crate) enum Target {
     Quiet,
     /// The same HTTP stack and the writer's thread, but no database.
     NoStore,
+    /// The same program as the service, but turns never come into the search's index.
+    NoIndex,
     /// The HTTP stack alone, which answers by itself.
     NoQueue,
     /// The real binary over a database of very many turns.
@@ -37,6 +39,7 @@ impl Target {
             Self::Service => "service",
             Self::Quiet => "service, no log line a request",
             Self::NoStore => "no store",
+            Self::NoIndex => "no index",
             Self::NoQueue => "no queue",
             Self::Large => "service, large database",
             Self::Filled => "service, nothing beside it",
@@ -54,11 +57,15 @@ impl Target {
     /// How to run it, for what is of this project.
     pub(crate) fn command(self, database: &Path) -> Result<Command> {
         let mut command = match self {
-            Self::NoStore | Self::NoQueue => {
-                let without = if self == Self::NoStore { Without::Store } else { Without::Queue };
+            Self::NoStore | Self::NoQueue | Self::NoIndex => {
+                let without = match self {
+                    Self::NoStore => Without::Store,
+                    Self::NoIndex => Without::Index,
+                    _ => Without::Queue,
+                };
                 let without = without.to_possible_value().expect("no value is hidden");
                 let mut command = Command::new(std::env::current_exe()?);
-                command.args(["--serve-without", without.get_name()]);
+                command.args(["--serve-without", without.get_name(), "--database"]).arg(database);
                 command
             }
             _ => {

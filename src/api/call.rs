@@ -191,6 +191,9 @@ pub(super) struct Call {
     /// The platform's analysis; only with a single call.
     #[oai(skip_serializing_if_is_none)]
     analysis: Option<Any<Value>>,
+    /// Whether a recording is kept here; only with a single call that was asked for, not in lists and streams.
+    #[oai(skip_serializing_if_is_none)]
+    has_audio: Option<bool>,
     /// When the call was made here.
     created_at: Instant,
     /// When the call, or the set of its turns, last changed.
@@ -230,6 +233,7 @@ impl From<model::Call> for Call {
             corrected: report.reconciled.map(|counts| counts.corrected),
             repeated: report.reconciled.map(|counts| counts.repeated),
             analysis: report.analysis.and_then(|text| serde_json::from_str(&text).ok()).map(Any),
+            has_audio: None,
             created_at: Instant(call.created_at),
             updated_at: Instant(call.updated_at),
         }
@@ -237,6 +241,11 @@ impl From<model::Call> for Call {
 }
 
 impl Call {
+    /// With whether a recording of it is kept.
+    pub(super) fn with_audio(call: model::Call, has_audio: bool) -> Self {
+        Self { has_audio: Some(has_audio), ..call.into() }
+    }
+
     /// Without what is long and asked for by few.
     pub(super) fn in_a_list(call: model::Call) -> Self {
         Self { analysis: None, ..call.into() }
@@ -279,6 +288,7 @@ impl Example for Call {
             corrected: Some(1),
             repeated: Some(0),
             analysis: None,
+            has_audio: None,
             created_at: example_instant("2026-09-28T12:00:02.114207Z"),
             updated_at: example_instant("2026-09-28T12:02:41.903518Z"),
         }

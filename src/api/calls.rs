@@ -9,7 +9,7 @@ use super::{Reader, Tag, conversation_id};
 use crate::fields::Fields;
 use crate::model::{self, CallChange, CallEnd, ConversationId, DriverId, Timestamp};
 use crate::recording::Recordings;
-use crate::store::{CallKey, CallQuery, Order, Write, Written};
+use crate::store::{CallKey, CallQuery, Order, Store, Write, Written};
 use crate::writer::{WriteError, Writer};
 use poem::Request;
 use poem_openapi::param::{Path, Query};
@@ -155,8 +155,13 @@ impl CallsApi {
     ) -> Result<Done<Call>, Refused<Read>> {
         no_parameters(request)?;
         let id = self::conversation_id(&conversation_id.0)?;
-        let call = self.reader.read(move |store| store.call(&id)).await?;
-        Ok(Done(call.ok_or_else(|| no_call(&conversation_id.0))?.into()))
+        let recording = self.recordings.as_ref().map(|recordings| recordings.path(&id));
+        let read = move |store: &dyn Store| {
+            let has_audio = recording.is_some_and(|file| file.is_file());
+            Ok(store.call(&id)?.map(|call| Call::with_audio(call, has_audio)))
+        };
+        let call = self.reader.read(read).await?;
+        Ok(Done(call.ok_or_else(|| no_call(&conversation_id.0))?))
     }
 
     /// Change a call
@@ -173,13 +178,20 @@ impl CallsApi {
         no_parameters(request)?;
         let id = self::conversation_id(&conversation_id.0)?;
         let change = read_change(&body.bytes)?;
+        let recording = self.recordings.as_ref().map(|recordings| recordings.path(&id));
         match self
             .writer
             .write(Write::ChangeCall(id, change))
             .await
             .map_err(|error| unchanged(error, &conversation_id.0))?
         {
-            Written::Call(call) => Ok(Done((*call).into())),
+            Written::Call(call) => {
+                let has_audio = match recording {
+                    Some(file) => tokio::fs::try_exists(file).await.unwrap_or(false),
+                    None => false,
+                };
+                Ok(Done(Call::with_audio(*call, has_audio)))
+            }
             _ => unreachable!("a change of a call is answered with the call"),
         }
     }

@@ -11,7 +11,7 @@ use crate::fields::Fields;
 use crate::model::{self, DriverId, PhoneNumber};
 use crate::recording::Recordings;
 use crate::retention::{Erased, Eraser};
-use crate::store::{Write, Written};
+use crate::store::{self, Page, Store, Write, Written};
 use crate::waiting::blocking;
 use crate::writer::Writer;
 use poem::Request;
@@ -19,6 +19,7 @@ use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
+use std::collections::BTreeSet;
 
 pub(super) struct DriversApi {
     pub(super) recordings: Option<Recordings>,
@@ -131,6 +132,8 @@ impl DriversApi {
     async fn list_drivers(
         &self,
         request: &Request,
+        /// Only drivers with these numbers, 1 to 100 of them, separated by commas.
+        ids: Query<Option<String>>,
         /// Where the page before this one ended: its `next_cursor`.
         cursor: Query<Option<String>>,
         /// Greatest number of drivers in the page.
@@ -140,10 +143,15 @@ impl DriversApi {
         #[oai(default)]
         include_total: Query<bool>,
     ) -> Result<Done<DriverPage>, Refused<List>> {
-        let list = ListQuery::of(request, &[])?;
+        let list = ListQuery::of(request, &["ids"])?;
+        let ids = ids.0.as_deref().map(driver_ids).transpose()?;
         let after = list.key_in(cursor.0.as_deref(), |key| DriverId::new(key.parse().ok()?).ok())?;
         let (limit, with_total) = (limit.0.into(), include_total.0);
-        let page = self.reader.read(move |store| store.drivers(after, limit, with_total)).await?;
+        let read = move |store: &dyn Store| match ids {
+            None => store.drivers(after, limit, with_total),
+            Some(ids) => these(store, &ids, after, limit, with_total),
+        };
+        let page = self.reader.read(read).await?;
         let next_cursor = page.rows.last().filter(|_| page.has_more).map(|driver| list.cursor_behind(driver.id));
         Ok(Done(DriverPage {
             data: page.rows.into_iter().map(Into::into).collect(),
@@ -235,6 +243,32 @@ impl DriversApi {
 
 fn no_driver(id: DriverId) -> ApiError {
     ApiError::NotFound(format!("there is no driver {id}"))
+}
+
+/// A page of the drivers with these numbers, which are in order.
+fn these(
+    store: &dyn Store,
+    ids: &BTreeSet<DriverId>,
+    after: Option<DriverId>,
+    limit: usize,
+    with_total: bool,
+) -> store::Result<Page<model::Driver>> {
+    let mut rows = Vec::with_capacity(ids.len());
+    for id in ids {
+        rows.extend(store.driver(*id)?);
+    }
+    let total = with_total.then_some(rows.len() as u64);
+    rows.retain(|driver| Some(driver.id) > after);
+    Ok(Page::from_overread(rows, limit, total))
+}
+
+/// Greatest number of drivers that are asked for by their numbers at once.
+const MAX_IDS: usize = 100;
+
+fn driver_ids(text: &str) -> Result<BTreeSet<DriverId>, ApiError> {
+    let ids: Option<BTreeSet<_>> = text.split(',').map(|id| driver_id(id).ok()).collect();
+    let rule = || ApiError::field("ids", "must be 1 to 100 numbers of drivers, separated by commas");
+    ids.filter(|ids| ids.len() <= MAX_IDS).ok_or_else(rule)
 }
 
 /// The path's number. Taken as text, so that a bad one is refused in the words of its rule.

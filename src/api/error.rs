@@ -62,6 +62,8 @@ pub enum ApiError {
     TooLarge(usize),
     /// 415: the body is not said to be JSON.
     NotJson(String),
+    /// 416: the recording, which has this many bytes, has none of those that were asked for.
+    NoSuchPart(u64),
     /// 422: the delivery key was used for another turn.
     KeyReused,
     /// 429: too many requests of this address were refused; in so many seconds the next is told why again.
@@ -86,6 +88,7 @@ impl ApiError {
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotJson(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::NoSuchPart(_) => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooManyRefused(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -140,6 +143,9 @@ impl ApiError {
             Self::Conflict(details) => ("the request conflicts with what is stored", Some(details.clone())),
             Self::TooLarge(limit) => ("the body is too large", Some(format!("the body must be at most {limit} bytes"))),
             Self::NotJson(details) => ("the body must be JSON", Some(details.clone())),
+            Self::NoSuchPart(length) => {
+                ("there is no such part", Some(format!("Range: must begin within the {length} bytes that there are")))
+            }
             Self::KeyReused => (
                 "the delivery key was used for another turn",
                 Some(
@@ -325,6 +331,7 @@ fn description(status: u16) -> &'static str {
         409 => "What is stored stands in the way; `details` says what.",
         413 => "The body is too large.",
         415 => "The body is not said to be JSON.",
+        416 => "There is no such part; the header `Content-Range` says how many bytes there are.",
         422 => "The delivery key was used before, in this conversation, for another turn.",
         429 => "Too many requests of this address were refused with 401 in the last minute.",
         500 => "The database failed. Nothing was stored; the cause is in the log.",
@@ -354,6 +361,8 @@ listed! {
     List = [400, 500, 503];
     /// Of reading one thing by its name.
     Read = [400, 404, 500, 503];
+    /// Of a recording.
+    Audio = [400, 404, 416, 500];
     /// Of creating or replacing a thing that nothing else can stand in the way of.
     Record = [400, 413, 415, 500, 503];
     /// Of creating or replacing a thing.

@@ -8,6 +8,7 @@
 //! kept by the layers below: this one reads requests and words answers.
 
 pub mod access;
+mod audio;
 mod backup;
 mod call;
 mod calls;
@@ -78,6 +79,7 @@ pub fn service(
         webhooks::WebhooksApi { writer: writer.clone() },
         history::HistoryApi { writer: writer.clone() },
         calls::CallsApi { reader: reader.clone(), writer: writer.clone(), recordings: recordings.clone() },
+        audio::AudioApi { recordings: recordings.clone() },
         convai::ConvaiApi { reader: reader.clone(), recordings: recordings.clone() },
         post_call::PostCallApi { gate, writer: writer.clone() },
         transcriptions::TranscriptionsApi { reader: reader.clone() },

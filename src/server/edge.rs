@@ -158,6 +158,10 @@ impl LogLine<'_> {
         ) {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        if let ApiError::NoSuchPart(length) = error {
+            let range = HeaderValue::from_str(&format!("bytes */{length}")).expect("visible ASCII");
+            headers.insert(header::CONTENT_RANGE, range);
+        }
         if let Some(challenge) = error.challenge() {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }

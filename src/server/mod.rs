@@ -6,6 +6,7 @@
 pub mod connections;
 mod docs;
 mod edge;
+mod packed;
 mod routes;
 mod scrape;
 mod stale;
@@ -26,9 +27,11 @@ use crate::redact::Redactor;
 use crate::retention::{self, Eraser};
 use crate::store::Store;
 use crate::tail::{self, Tail};
+use crate::viewer;
 use crate::waiting::blocking;
 use crate::writer::{Limits, Writer};
 use connections::ConnectionLimits;
+use packed::Packed;
 use poem::middleware::AddData;
 use poem::{EndpointExt as _, Route};
 use std::io;
@@ -144,14 +147,15 @@ pub async fn serve(
     let gate = Gate::new(settings.post_call);
     let service = api::service(store.clone(), writer.clone(), gate, access.clone(), tail.clone());
     let document = service.spec();
-    let routes = routes::Routes::of(&document, &["/docs", "/openapi.json", scrape::PATH]);
+    let others: Vec<_> = ["/docs", "/openapi.json", scrape::PATH].into_iter().chain(viewer::PATHS).collect();
+    let routes = routes::Routes::of(&document, &others);
     let scrape = scrape::Scrape::new(store.clone(), writer.clone());
     let route = Route::new()
         .at("/docs", poem::get(docs::page()))
         .at("/openapi.json", poem::get(docs::document(document)))
         .at(scrape::PATH, poem::get(scrape.clone()))
         .at(api::TURNS, poem::post(api::turns(writer.clone())))
-        .nest("/", service)
+        .nest("/", viewer::before(Packed::new(service)))
         .with(AddData::new(Bodies::new(settings.max_body)));
     let app = Edge::new(access.guard(route), routes, settings.proxies);
 

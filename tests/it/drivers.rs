@@ -203,6 +203,29 @@ fn deleting_a_driver_keeps_the_calls_and_dispatches() {
 }
 
 #[test]
+fn certain_drivers_are_listed_by_their_numbers() {
+    let service = Service::start();
+    for id in 1..=5 {
+        service.put(&format!("/api/v1/drivers/{id}"), &json!({"name": format!("Driver {id}")})).expect(201);
+    }
+    let ids = |path: &str| {
+        let page = service.get(path).expect(200).json();
+        let rows = page["data"].as_array().unwrap().iter().map(|driver| driver["id"].as_i64().unwrap());
+        (rows.collect::<Vec<_>>(), page["total"].as_i64(), page["next_cursor"].as_str().map(str::to_owned))
+    };
+    assert_eq!(ids("/api/v1/drivers?ids=4,2,99,4&include_total=true"), (vec![2, 4], Some(2), None));
+    let (rows, _, next) = ids("/api/v1/drivers?ids=5,3,1&limit=2");
+    assert_eq!(rows, [1, 3]);
+    assert_eq!(ids(&format!("/api/v1/drivers?ids=5,3,1&limit=2&cursor={}", next.unwrap())), (vec![5], None, None));
+    let many: Vec<_> = (1..=101).map(|id| id.to_string()).collect();
+    for bad in ["", "0", "1,", "1,x", "-1", "1%2C%2C2", &many.join(",")] {
+        let body = service.get(&format!("/api/v1/drivers?ids={bad}")).expect_error(400);
+        assert_eq!(body["details"], "ids: must be 1 to 100 numbers of drivers, separated by commas", "{bad}");
+    }
+    ids(&format!("/api/v1/drivers?ids={}", many[1..].join(",")));
+}
+
+#[test]
 fn each_way_of_naming_the_driver_counts_alone_and_the_surest_before_the_others() {
     let service = Service::start_with(&["--elevenlabs-secret", SECRET]);
     for n in 1..=5 {

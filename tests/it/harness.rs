@@ -147,6 +147,12 @@ impl Service {
         Answer::of(self.agent.get(self.url(path)).call())
     }
 
+    pub fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let request =
+            headers.iter().fold(self.agent.get(self.url(path)), |request, (name, value)| request.header(*name, *value));
+        Answer::of(request.call())
+    }
+
     pub fn delete(&self, path: &str) -> Answer {
         Answer::of(self.agent.delete(self.url(path)).call())
     }

@@ -40,6 +40,8 @@ impl Purpose {
     pub(super) fn of(path: &str) -> Self {
         match path {
             "/" | "/docs" | "/healthz" | "/openapi.json" | "/readyz" | "/session" => Self::Public,
+            // The files of the page that signs in, which holds no call.
+            _ if path.starts_with("/assets/") => Self::Public,
             super::TURNS | "/webhooks/elevenlabs/history" => Self::Ingest,
             "/webhooks/elevenlabs/post-call" => Self::Signed,
             _ => Self::Manage,

@@ -79,12 +79,17 @@ impl<'a> Search<'a> {
 
     fn newest(&self, top: i64) -> Result<(Vec<Hit>, Option<SearchKey>)> {
         let mut taken = self.take(0, top, self.query.limit)?;
-        let scratch = scratch_of(&taken.hits)?;
-        let mut shown = scratch.shown(&self.plain)?;
-        for hit in &mut taken.hits {
-            hit.snippet = shown.remove(&hit.turn.id).map_or(Snippet(Vec::new()), |shown| shown.snippet);
-        }
+        self.show(&mut taken.hits)?;
         Ok((taken.hits, taken.rest.map(|top| SearchKey { top, within: None })))
+    }
+
+    /// Adds the snippets.
+    fn show(&self, hits: &mut [Hit]) -> Result<()> {
+        let mut snippets = scratch_of(hits)?.snippets(&self.plain)?;
+        for hit in hits {
+            hit.snippet = snippets.remove(&hit.turn.id).unwrap_or(Snippet(Vec::new()));
+        }
+        Ok(())
     }
 
     /// A page out of the group that begins at `top`, behind a place in it.
@@ -94,13 +99,9 @@ impl<'a> Search<'a> {
             Some(place) => place.bottom,
             None => taken.rest.map_or(0, |rest| rest + 1),
         };
-        let mut shown = scratch_of(&taken.hits)?.shown(&self.plain)?;
-        let mut ranked: Vec<(f64, Hit)> = Vec::with_capacity(taken.hits.len());
-        for mut hit in taken.hits {
-            let Some(found) = shown.remove(&hit.turn.id) else { continue };
-            hit.snippet = found.snippet;
-            ranked.push((found.rank, hit));
-        }
+        let ranks = scratch_of(&taken.hits)?.ranks(&self.plain)?;
+        let rank = |hit: Hit| Some((*ranks.get(&hit.turn.id)?, hit));
+        let mut ranked: Vec<(f64, Hit)> = taken.hits.into_iter().filter_map(rank).collect();
         ranked.sort_by(|(a, x), (b, y)| a.total_cmp(b).then(y.turn.id.cmp(&x.turn.id)));
         if let Some(place) = place {
             ranked.retain(|(rank, hit)| {
@@ -116,7 +117,9 @@ impl<'a> Search<'a> {
         } else {
             (bottom > 0).then(|| SearchKey { top: bottom - 1, within: None })
         };
-        Ok((ranked.into_iter().map(|(_, hit)| hit).collect(), next))
+        let mut hits: Vec<Hit> = ranked.into_iter().map(|(_, hit)| hit).collect();
+        self.show(&mut hits)?;
+        Ok((hits, next))
     }
 
     /// So that turns that are stored from now on stay out of the group.
@@ -243,10 +246,13 @@ fn hit(row: &Row<'_>) -> rusqlite::Result<Hit> {
     })
 }
 
+/// In ascending order: at a lesser row number FTS5 writes out what it has gathered.
 fn scratch_of(hits: &[Hit]) -> Result<Scratch> {
-    Scratch::of(hits.iter().map(|hit| {
-        let final_text = hit.turn.final_text.as_ref().map(crate::model::Message::as_str);
-        (hit.turn.id, final_text, hit.turn.message.as_str())
+    let mut turns: Vec<_> = hits.iter().map(|hit| &hit.turn).collect();
+    turns.sort_unstable_by_key(|turn| turn.id);
+    Scratch::of(turns.into_iter().map(|turn| {
+        let final_text = turn.final_text.as_ref().map(crate::model::Message::as_str);
+        (turn.id, final_text, turn.message.as_str())
     }))
 }
 
@@ -271,7 +277,7 @@ fn tail(snapshot: &Transaction<'_>, indexed_to: i64, expression: &str) -> Result
         return Ok((Vec::new(), 0));
     }
     let searched = u64::try_from(turns.len()).unwrap_or(u64::MAX);
-    // FTS5 takes rows best in ascending order.
+    // In ascending order again.
     let scratch = Scratch::of(turns.iter().rev().map(|(id, last, heard)| (*id, last.as_deref(), heard.as_str())))?;
     Ok((scratch.matching(expression)?, searched))
 }

@@ -14,12 +14,6 @@ const ENDS: char = '\u{2}';
 
 pub(super) struct Scratch(Connection);
 
-/// How well a turn matches, lesser ranks better, and where.
-pub(super) struct Shown {
-    pub(super) rank: f64,
-    pub(super) snippet: Snippet,
-}
-
 impl Scratch {
     /// Of turns by their row number, with what the platform's record says and what was heard.
     pub(super) fn of<'a>(turns: impl IntoIterator<Item = (i64, Option<&'a str>, &'a str)>) -> Result<Self> {
@@ -51,17 +45,21 @@ impl Scratch {
             .doing(DOING)
     }
 
-    /// How well each matches, and where.
-    pub(super) fn shown(&self, expression: &str) -> Result<HashMap<i64, Shown>> {
+    /// How well each matches; lesser ranks are better.
+    pub(super) fn ranks(&self, expression: &str) -> Result<HashMap<i64, f64>> {
         self.0
-            .prepare(
-                "SELECT rowid, bm25(turns), snippet(turns, -1, char(1), char(2), '…', 32) FROM turns WHERE turns MATCH ?1",
-            )
+            .prepare("SELECT rowid, bm25(turns) FROM turns WHERE turns MATCH ?1")
+            .and_then(|mut select| select.query_map([expression], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
+            .doing(DOING)
+    }
+
+    /// Where each matches.
+    pub(super) fn snippets(&self, expression: &str) -> Result<HashMap<i64, Snippet>> {
+        self.0
+            .prepare("SELECT rowid, snippet(turns, -1, char(1), char(2), '…', 32) FROM turns WHERE turns MATCH ?1")
             .and_then(|mut select| {
-                let shown = |row: &rusqlite::Row<'_>| {
-                    Ok((row.get(0)?, Shown { rank: row.get(1)?, snippet: apart(row.get_ref(2)?.as_str()?) }))
-                };
-                select.query_map([expression], shown)?.collect()
+                let snippet = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, apart(row.get_ref(1)?.as_str()?)));
+                select.query_map([expression], snippet)?.collect()
             })
             .doing(DOING)
     }

@@ -1,0 +1,126 @@
+//! The page's files, packed, and their names.
+
+use super::setup;
+use crate::packing::{Effort, pack};
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+/// One file, as it is sent.
+pub(super) struct Asset {
+    name: &'static str,
+    pub(super) content_type: &'static str,
+    pub(super) plain: Bytes,
+    pub(super) packed: Bytes,
+    tags: [String; 2],
+}
+
+impl Asset {
+    fn new(name: &'static str, plain: Bytes) -> Self {
+        let content_type = match name.rsplit('.').next() {
+            Some("html") => "text/html; charset=utf-8",
+            Some("css") => "text/css; charset=utf-8",
+            Some("js") => SCRIPT,
+            Some("svg") => "image/svg+xml",
+            _ => "application/json",
+        };
+        let packed = pack(&plain, Effort::Best).into();
+        let digest = digest([&*plain]);
+        Self { name, content_type, plain, packed, tags: [format!("\"{digest}\""), format!("\"{digest}-gz\"")] }
+    }
+
+    /// What a client that holds the file, packed or not, names it by.
+    pub(super) fn tag(&self, packed: bool) -> &str {
+        &self.tags[usize::from(packed)]
+    }
+}
+
+/// The whole page.
+pub(super) struct Page {
+    pub(super) shell: Asset,
+    version: String,
+    files: Vec<Asset>,
+}
+
+impl Page {
+    /// The page, which is packed when somebody first wants it.
+    pub(super) fn get() -> &'static Self {
+        static PAGE: LazyLock<Page> = LazyLock::new(Page::new);
+        &PAGE
+    }
+
+    fn new() -> Self {
+        let mut files: Vec<_> =
+            FILES.iter().map(|(name, text)| Asset::new(name, Bytes::from_static(text.as_bytes()))).collect();
+        files.push(Asset::new("setup.json", setup::document().into()));
+        // One digest for all: modules name one another without it, and stand in one folder, which has it.
+        let version = digest(files.iter().flat_map(|file| [file.name.as_bytes(), &file.plain]));
+        // The modules are asked for at once, not each when another one names it.
+        let modules = files.iter().filter(|file| file.content_type == SCRIPT && file.name != "theme.js");
+        let preload = modules.fold(String::new(), |mut links, file| {
+            let _ = writeln!(links, "<link rel=\"modulepreload\" href=\"/assets/{version}/{}\">", file.name);
+            links
+        });
+        let shell = SHELL.replace("<!-- modules -->\n", &preload).replace("{version}", &version);
+        Self { shell: Asset::new("index.html", shell.into()), version, files }
+    }
+
+    /// A file of this version of the page.
+    pub(super) fn file(&self, version: &str, name: &str) -> Option<&Asset> {
+        self.files.iter().find(|file| version == self.version && file.name == name)
+    }
+}
+
+/// In short, what is in some texts.
+fn digest<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut hash = Sha256::new();
+    for text in texts {
+        hash.update(text);
+        hash.update([0]);
+    }
+    hash.finalize().iter().take(8).fold(String::new(), |digits, byte| digits + &format!("{byte:02x}"))
+}
+
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+const SHELL: &str = include_str!("assets/index.html");
+
+/// Names the files that stand in `assets/`.
+macro_rules! files {
+    ($($name:literal),+ $(,)?) => { [$(($name, include_str!(concat!("assets/", $name)))),+] };
+}
+
+const FILES: [(&str, &str); 31] = files![
+    "api.js",
+    "base.css",
+    "call.css",
+    "call.js",
+    "chart.js",
+    "combo.js",
+    "dom.js",
+    "drivers.js",
+    "facts.js",
+    "filters.js",
+    "found.js",
+    "help.js",
+    "icon.svg",
+    "list.css",
+    "list.js",
+    "live.js",
+    "main.js",
+    "pages.css",
+    "player.js",
+    "print.css",
+    "route.js",
+    "share.js",
+    "signin.js",
+    "snippet.js",
+    "states.js",
+    "stats.js",
+    "theme.js",
+    "time.js",
+    "turns.js",
+    "welcome.js",
+    "words.js",
+];

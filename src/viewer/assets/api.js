@@ -1,0 +1,142 @@
+// Asks the service, by its public API. What goes wrong becomes a `Failure`, which knows what the reader can do next.
+
+/**
+ * @typedef {object} Call
+ * @property {number} id
+ * @property {string} conversation_id
+ * @property {number | null} driver_id
+ * @property {string} call_start_time
+ * @property {string | null} call_end_time
+ * @property {"in_progress" | "completed" | "failed"} status
+ * @property {number} turn_count
+ * @property {string | null} first_turn_time
+ * @property {string | null} last_turn_time
+ * @property {string | null} driver_source
+ * @property {string | null} driver_conflict
+ * @property {number | null} duration_seconds
+ * @property {string | null} agent_id
+ * @property {string | null} user_id
+ * @property {"inbound" | "outbound" | null} direction
+ * @property {string | null} termination_reason
+ * @property {"success" | "failure" | "unknown" | null} outcome
+ * @property {string | null} title
+ * @property {string | null} summary
+ * @property {string | null} main_language
+ * @property {number | null} cost
+ * @property {string | null} external_number
+ * @property {string | null} batch_id
+ * @property {number | null} live_only
+ * @property {number | null} matched
+ * @property {number | null} added
+ * @property {number | null} corrected
+ * @property {number | null} repeated
+ * @property {any} [analysis] only of a single call
+ * @property {boolean} [has_audio] only of a single call
+ * @property {string} updated_at
+ */
+
+/**
+ * @typedef {object} Turn
+ * @property {number} id
+ * @property {string} conversation_id
+ * @property {"agent" | "driver"} speaker_type
+ * @property {string} message_text
+ * @property {string} timestamp
+ * @property {number} sequence_number
+ * @property {"live" | "history" | "post_call" | "import"} source
+ * @property {string | null} final_text
+ * @property {boolean | null} interrupted
+ * @property {number | null} place
+ * @property {number | null} superseded_by
+ */
+
+/** @typedef {{ id: number, name: string, phone_number: string | null }} Driver */
+
+/**
+ * @template T
+ * @typedef {{ data: T[], next_cursor: string | null, has_more: boolean, total?: number }} Page
+ */
+
+export class Failure extends Error {
+  /**
+   * @param {number} status 0 when the service could not be reached
+   * @param {string} message
+   * @param {string | null} details
+   * @param {string | null} requestId
+   */
+  constructor(status, message, details, requestId) {
+    super(message);
+    this.status = status;
+    this.details = details;
+    this.requestId = requestId;
+  }
+}
+
+/** Called when the service wants to know who asks. @type {(failure: Failure) => void} */
+let whenUnauthorized = () => {};
+
+/** @param {(failure: Failure) => void} then */
+export function onUnauthorized(then) {
+  whenUnauthorized = then;
+}
+
+/**
+ * Sends a request and gives the answer's JSON, or null of an answer without any.
+ * @param {string} path
+ * @param {RequestInit & { quiet?: boolean }} [options] `quiet`: a 401 is the caller's own affair
+ * @returns {Promise<any>}
+ */
+export async function send(path, options = {}) {
+  let response;
+  try {
+    response = await fetch(path, { cache: "no-store", credentials: "same-origin", ...options });
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    throw new Failure(0, "The service cannot be reached.", null, null);
+  }
+  const body = await response.json().catch(() => null);
+  if (response.ok) return body;
+  const failure = new Failure(
+    response.status,
+    body?.message ?? `The service answered ${response.status}.`,
+    body?.details ?? null,
+    body?.request_id ?? response.headers.get("x-request-id"),
+  );
+  if (response.status === 401 && !options.quiet) whenUnauthorized(failure);
+  throw failure;
+}
+
+/**
+ * Reads from the API. Parameters that are null, undefined or empty are left out.
+ * @param {string} path below `/api/v1`, its parts encoded
+ * @param {Record<string, string | number | null | undefined>} [parameters]
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<any>}
+ */
+export function read(path, parameters = {}, signal) {
+  return send(address(path, parameters), { signal });
+}
+
+/**
+ * @param {string} path below `/api/v1`
+ * @param {Record<string, string | number | null | undefined>} [parameters]
+ */
+export function address(path, parameters = {}) {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(parameters)) {
+    if (value !== null && value !== undefined && value !== "") query.set(name, String(value));
+  }
+  const text = query.toString();
+  return `/api/v1${path}${text ? `?${text}` : ""}`;
+}
+
+/** The path of a call below `/api/v1`. @param {string} id */
+export function callPath(id) {
+  // A browser takes the segments "." and ".." out of an address, also when they are encoded.
+  return `/calls/${encodeURIComponent(id)}`;
+}
+
+/** Whether a failure only says that the request is no longer wanted. @param {unknown} error */
+export function isAbort(error) {
+  return error instanceof DOMException && error.name === "AbortError";
+}

@@ -1,0 +1,226 @@
+// One call: reads it, follows it while it is shown, and puts its head, its conversation and what is known about it together.
+
+import { Failure, callPath, isAbort, read } from "./api.js";
+import { el, show } from "./dom.js";
+import { learn, nameOf } from "./drivers.js";
+import { facts } from "./facts.js";
+import { Player } from "./player.js";
+import { addressOf, current, go } from "./route.js";
+import { actions } from "./share.js";
+import { failed, nothing, waiting } from "./states.js";
+import { counting, dayAndTime, duration, lengthOf } from "./time.js";
+import { Turns } from "./turns.js";
+import { count, statusChip } from "./words.js";
+
+/** @typedef {import("./api.js").Call} Call */
+/** @typedef {import("./api.js").Turn} Turn */
+
+/** Turns in a page. */
+const PAGE = 500;
+
+export class CallView {
+  /**
+   * @param {HTMLElement} pane
+   * @param {(id: string) => void} erased told of a call that is no more
+   */
+  constructor(pane, erased) {
+    this.pane = pane;
+    this.erased = erased;
+    /** A call that was asked for in vain, or erased while it was shown. @type {string | null} */
+    this.absent = null;
+    /** What came while the call was being read. @type {Turn[]} */
+    this.early = [];
+    /** @type {string | null} */
+    this.id = null;
+    /** @type {Call | null} */
+    this.call = null;
+    /** @type {Turns | null} */
+    this.turns = null;
+    /** @type {Player | null} */
+    this.player = null;
+    /** @type {AbortController | null} */
+    this.request = null;
+  }
+
+  /** Shows what the address says. */
+  async open() {
+    const { call: id, turn, q } = current();
+    if (id === null || id === this.absent) {
+      if (id === null) this.absent = null;
+      return this.id === null ? undefined : this.close();
+    }
+    this.absent = null;
+    if (id === this.id && this.turns) {
+      this.turns.mark(q);
+      if (turn !== null) this.turns.point(turn);
+      return;
+    }
+    this.close();
+    this.id = id;
+    // A call that comes at once needs no sign that it is coming.
+    const slow = setTimeout(() => show(this.pane, waiting("Reading the call…")), 150);
+    const request = new AbortController();
+    this.request = request;
+    try {
+      const [call, first] = await Promise.all([
+        read(callPath(id), {}, request.signal),
+        read(`${callPath(id)}/transcriptions`, { order: "time", limit: PAGE }, request.signal),
+      ]);
+      await learn([call.driver_id]).catch(() => {});
+      if (request.signal.aborted) return;
+      clearTimeout(slow);
+      this.build(call, first.data);
+      document.title = `${nameOf(call)} · transcribe-hook`;
+      await this.rest(id, first.next_cursor, request.signal);
+      this.turns?.mark(q);
+      const pointed = current().turn;
+      if (pointed !== null) this.turns?.point(pointed);
+    } catch (error) {
+      if (isAbort(error)) return;
+      clearTimeout(slow);
+      this.id = null;
+      if (error instanceof Failure && error.status === 404) {
+        this.absent = id;
+        this.erased(id);
+        show(this.pane, nothing("There is no such call", `No call is named ${id}. It may have been erased.`,
+          el("a", { class: "button", href: addressOf({ call: null, turn: null }) }, "Back to the calls")));
+      } else {
+        show(this.pane, failed(error, () => this.open()));
+      }
+    } finally {
+      clearTimeout(slow);
+    }
+  }
+
+  close() {
+    this.request?.abort();
+    this.turns?.close();
+    this.player = this.turns = this.call = this.id = null;
+    this.early = [];
+    document.title = "Calls · transcribe-hook";
+  }
+
+  /** Reads the pages of turns behind a cursor. @param {string} id @param {string | null} cursor @param {AbortSignal} signal */
+  async rest(id, cursor, signal) {
+    while (cursor) {
+      /** @type {import("./api.js").Page<Turn>} */
+      const page = await read(`${callPath(id)}/transcriptions`, { order: "time", limit: PAGE, cursor }, signal);
+      this.turns?.put(page.data);
+      cursor = page.next_cursor;
+    }
+  }
+
+  /** Reads everything again, after a time in which something may have been missed. */
+  async again() {
+    const { id, request } = this;
+    if (!id || !request) return;
+    try {
+      this.changed(await read(callPath(id), {}, request.signal));
+      await this.rereadTurns();
+    } catch (error) {
+      if (error instanceof Failure && error.status === 404 && this.id === id) this.gone();
+    }
+  }
+
+  async rereadTurns() {
+    const { id, request } = this;
+    if (!id || !request) return;
+    /** @type {Turn[]} */
+    const turns = [];
+    let cursor = null;
+    do {
+      /** @type {import("./api.js").Page<Turn>} */
+      const page = await read(`${callPath(id)}/transcriptions`, { order: "time", limit: PAGE, cursor }, request.signal);
+      turns.push(...page.data);
+      cursor = page.next_cursor;
+    } while (cursor);
+    if (this.id === id) this.turns?.replace(turns);
+  }
+
+  /** Takes in a turn of any call. @param {Turn} turn */
+  heard(turn) {
+    if (turn.conversation_id !== this.id) return;
+    if (!this.turns || !this.call) {
+      this.early.push(turn);
+      return;
+    }
+    this.turns.put([turn]);
+    if (turn.sequence_number > this.call.turn_count) {
+      this.call = { ...this.call, turn_count: turn.sequence_number };
+      this.drawHead();
+    }
+  }
+
+  /** Goes to the newest turn. */
+  toEnd() {
+    this.turns?.toEnd();
+  }
+
+  /** Takes in the call as it has become. @param {Call} call */
+  async changed(call) {
+    const before = this.call;
+    if (!before || call.conversation_id !== this.id || before.updated_at > call.updated_at) return;
+    await learn([call.driver_id]).catch(() => {});
+    if (call.conversation_id !== this.id) return;
+    // A stream and a list tell less of a call than reading it does.
+    const short = call.has_audio === undefined;
+    this.call = short ? { ...before, ...call } : call;
+    this.drawHead();
+    this.turns?.about(this.call);
+    // The platform's record changes turns that are over, and a recording comes with it.
+    if (short && (call.matched !== null || before.status !== call.status)) await this.again();
+  }
+
+  /** Shows that the call was erased while it was being read. */
+  gone() {
+    const id = this.id;
+    this.close();
+    this.absent = id;
+    if (id !== null) this.erased(id);
+    show(this.pane, nothing("The call was erased", "It was taken out of the store while it was shown here.",
+      el("a", { class: "button", href: addressOf({ call: null, turn: null }) }, "Back to the calls")));
+  }
+
+  /** @param {Call} call @param {Turn[]} turns */
+  build(call, turns) {
+    this.call = call;
+    this.head = el("header", { class: "call-head" });
+    this.facts = el("aside", { class: "facts", id: "facts", "aria-label": "About this call", tabindex: "0" });
+    this.playerPlace = el("div", { class: "player", hidden: true });
+    this.turns = new Turns(call, (instant) => this.player?.seek(instant));
+    this.frame = el("article", { class: "call", "aria-labelledby": "call-name" }, this.head, this.turns.element, this.facts, this.playerPlace);
+    this.turns.put([...turns, ...this.early]);
+    this.early = [];
+    this.drawHead();
+    show(this.pane, this.frame);
+    this.turns.begin();
+  }
+
+  drawHead() {
+    const call = this.call;
+    if (!call || !this.head || !this.facts || !this.playerPlace) return;
+    const live = call.status === "in_progress";
+    const toggle = el("button", { type: "button", class: "facts-toggle", "aria-controls": "facts", "aria-expanded": String(this.frame?.classList.contains("open-facts") ?? false),
+      onclick: () => toggle.setAttribute("aria-expanded", String(this.frame?.classList.toggle("open-facts"))) }, "About");
+    show(this.head,
+      el("a", { class: "back button", href: addressOf({ call: null, turn: null }), "aria-label": "Back to the calls" }, "‹"),
+      el("div", { class: "title" },
+        el("h1", { id: "call-name" }, el("bdi", null, nameOf(call))),
+        el("p", { class: "line" }, statusChip(call), dayAndTime(call.call_start_time),
+          el("span", null, live ? counting(call.call_start_time) : duration(lengthOf(call)), el("span", { class: "unseen" }, " long")),
+          el("span", null, count(call.turn_count, "turn")))),
+      el("div", { class: "actions" }, toggle, actions(call, () => this.turns?.inOrder() ?? [])));
+    show(this.facts, facts(call));
+    if (call.has_audio && !this.player) {
+      this.player = new Player(call, (instant) => this.turns?.playing(instant));
+      show(this.playerPlace, this.player.element);
+      this.playerPlace.hidden = false;
+      this.turns?.playable(true);
+    }
+  }
+}
+
+/** Leaves the open call. */
+export function leave() {
+  if (current().call !== null) go({ call: null, turn: null });
+}

@@ -1,0 +1,104 @@
+// Two small drawings: columns that are stacked, one a day, and bars that show shares. Each says in words what it shows; the
+// numbers stand in a table beside it.
+
+import { el, show, svg } from "./dom.js";
+
+/** @typedef {{ key: string, name: string }} Series what is stacked; `key` is also the class that colours it */
+
+/**
+ * A drawing that is made anew when its width changes.
+ * @param {(width: number) => Node} draw
+ */
+function drawing(draw) {
+  const place = el("div", { class: "drawing" });
+  let width = 0;
+  new ResizeObserver(() => {
+    if (place.clientWidth === width || place.clientWidth === 0) return;
+    width = place.clientWidth;
+    show(place, draw(width));
+  }).observe(place);
+  return place;
+}
+
+/** A round number that is not less, for the end of a scale. @param {number} value */
+function roundUp(value) {
+  const step = 10 ** Math.floor(Math.log10(Math.max(value, 1)));
+  const end = [1, 2, 4, 5, 10].map((n) => n * step).find((n) => n >= value) ?? value;
+  return Math.max(end, 4);
+}
+
+/**
+ * @param {{ label: string, says: string, values: Record<string, number> }[]} columns
+ * @param {Series[]} series from below
+ * @param {string} says what is shown, in words
+ */
+export function columns(columns, series, says) {
+  const [height, left, bottom, top] = [200, 34, 22, 8];
+  const total = (/** @type {Record<string, number>} */ values) => series.reduce((sum, { key }) => sum + values[key], 0);
+  const end = roundUp(Math.max(...columns.map(({ values }) => total(values))));
+  const y = (/** @type {number} */ value) => height - bottom - (value / end) * (height - bottom - top);
+  return drawing((width) => {
+    const step = (width - left) / columns.length;
+    const thick = Math.max(1, Math.min(step * 0.72, 36));
+    // As many labels as have room.
+    const every = Math.max(1, Math.ceil(62 / step));
+    return svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": says },
+      [0, 0.5, 1].map((part) => [
+        svg("line", { class: "grid", x1: left, x2: width, y1: y(end * part), y2: y(end * part) }),
+        svg("text", { x: left - 8, y: y(end * part) + 4, "text-anchor": "end" }, (end * part).toLocaleString()),
+      ]).flat(),
+      columns.flatMap(({ label, says, values }, n) => {
+        const middle = left + step * (n + 0.5);
+        let below = 0;
+        const parts = series.filter(({ key }) => values[key] > 0).map(({ key }) => {
+          const part = svg("rect", { class: key, x: middle - thick / 2, width: thick, y: y(below + values[key]), height: y(below) - y(below + values[key]) });
+          below += values[key];
+          return part;
+        });
+        const last = (columns.length - 1 - n) % every === 0;
+        return [
+          svg("g", null, svg("title", null, says), svg("rect", { class: "reach", x: left + step * n, width: step, y: top, height: height - bottom - top }), parts),
+          last && svg("text", { x: Math.min(middle, width - 24), y: height - 5, "text-anchor": "middle" }, label),
+        ];
+      }));
+  });
+}
+
+/**
+ * @param {{ name: string, says: string, values: Record<string, number> }[]} rows
+ * @param {Series[]} series from the left
+ * @param {string} says what is shown, in words
+ */
+export function shares(rows, series, says) {
+  const [line, bar] = [44, 16];
+  return drawing((width) => svg("svg", { width, height: line * rows.length, viewBox: `0 0 ${width} ${line * rows.length}`, role: "img", "aria-label": says },
+    rows.map(({ name, says, values }, n) => {
+      const whole = series.reduce((sum, { key }) => sum + values[key], 0);
+      let x = 0;
+      const parts = series.map(({ key }) => {
+        const part = svg("rect", { class: key, x, y: line * n + 20, width: whole > 0 ? (values[key] / whole) * width : 0, height: bar });
+        x += Number(part.getAttribute("width"));
+        return part;
+      });
+      return svg("g", null, svg("title", null, says), svg("text", { class: "name", x: 0, y: line * n + 13 }, name),
+        svg("text", { x: width, y: line * n + 13, "text-anchor": "end" }, says), parts);
+    })));
+}
+
+/** What the colours mean. @param {Series[]} series */
+export function legend(series) {
+  return el("ul", { class: "legend" }, series.map(({ key, name }) => el("li", null,
+    svg("svg", { viewBox: "0 0 11 11", "aria-hidden": "true" }, svg("rect", { class: key, width: 11, height: 11, rx: 2 })), name)));
+}
+
+/**
+ * The numbers, for who does not see the drawing, and for who wants them.
+ * @param {string[]} head
+ * @param {(string | number)[][]} rows
+ */
+export function table(head, rows) {
+  return el("details", null, el("summary", null, "Show as a table"),
+    el("div", { class: "table", tabindex: "0", role: "region", "aria-label": "Table" }, el("table", null,
+      el("thead", null, el("tr", null, head.map((name) => el("th", { scope: "col" }, name)))),
+      el("tbody", null, rows.map(([first, ...rest]) => el("tr", null, el("th", { scope: "row", dir: "auto" }, first), rest.map((cell) => el("td", null, cell))))))));
+}

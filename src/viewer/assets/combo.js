@@ -1,0 +1,112 @@
+// A field in which a driver is chosen by name, number or telephone: ARIA's combobox with a list.
+
+import { el, show } from "./dom.js";
+import { driver, everyone, learn } from "./drivers.js";
+
+/** Most that are offered at once. */
+const OFFERED = 50;
+
+/**
+ * @param {(id: number | null) => void} chosen
+ * @param {string} name unlike that of any other field
+ * @returns {{ element: HTMLElement, set: (id: number | null) => void }}
+ */
+export function driverField(chosen, name) {
+  /** @type {number | null} */
+  let value = null;
+  /** @type {import("./api.js").Driver[]} */
+  let offered = [];
+  let at = -1;
+
+  const list = el("ul", { class: "options", id: `${name}-options`, role: "listbox", "aria-label": "Drivers", hidden: true });
+  const input = el("input", {
+    type: "text", role: "combobox", placeholder: "Any driver", "aria-label": "Driver", "aria-expanded": "false",
+    "aria-controls": `${name}-options`, "aria-autocomplete": "list", autocomplete: "off", spellcheck: "false",
+    oninput: () => offer(), onfocus: () => input.select(), onclick: () => offer(), onblur: () => close(true), onkeydown: key,
+  });
+
+  async function offer() {
+    const text = input.value.trim().toLowerCase();
+    const pristine = value !== null && text === label(value).toLowerCase();
+    try {
+      const all = await everyone();
+      if (document.activeElement !== input) return;
+      const fits = (/** @type {import("./api.js").Driver} */ d) =>
+        d.name.toLowerCase().includes(text) || String(d.id).startsWith(text) || (d.phone_number ?? "").includes(text);
+      offered = (pristine || !text ? all : all.filter(fits)).slice(0, OFFERED);
+      at = text && !pristine && offered.length > 0 ? 0 : -1;
+      draw(all.length === 0 ? "No drivers are stored yet." : "No driver fits.");
+    } catch {
+      offered = [];
+      draw("The drivers could not be read.");
+    }
+  }
+
+  /** @param {string} none */
+  function draw(none) {
+    show(list, offered.length === 0 && el("li", { class: "none", role: "option", "aria-disabled": "true", "aria-selected": "false" }, none),
+      offered.map((d, n) => el("li", {
+        id: `${name}-option-${n}`, role: "option", "aria-selected": String(n === at),
+        onpointerdown: (/** @type {Event} */ event) => { event.preventDefault(); choose(d.id); },
+      }, el("bdi", null, d.name), el("span", { class: "soft" }, d.id))));
+    list.hidden = false;
+    input.setAttribute("aria-expanded", "true");
+    point();
+  }
+
+  function point() {
+    [...list.children].forEach((item, n) => item.setAttribute("aria-selected", String(n === at)));
+    if (at >= 0 && offered.length > 0) input.setAttribute("aria-activedescendant", `${name}-option-${at}`);
+    else input.removeAttribute("aria-activedescendant");
+    list.children[at]?.scrollIntoView({ block: "nearest" });
+  }
+
+  /** @param {KeyboardEvent} event */
+  function key(event) {
+    if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+      event.preventDefault();
+      if (list.hidden) return void offer();
+      const step = event.key === "ArrowDown" ? 1 : -1;
+      at = Math.max(-1, Math.min(offered.length - 1, at + step));
+      point();
+    } else if (event.key === "Enter") {
+      if (input.value.trim() === "") choose(null);
+      else if (at >= 0 && offered[at]) choose(offered[at].id);
+    } else if (event.key === "Escape" && !list.hidden) {
+      event.stopPropagation();
+      close(true);
+    }
+  }
+
+  /** @param {number | null} id */
+  function choose(id) {
+    set(id);
+    close(false);
+    chosen(id);
+  }
+
+  /** @param {boolean} restore whether to undo what was typed and not chosen */
+  function close(restore) {
+    list.hidden = true;
+    input.setAttribute("aria-expanded", "false");
+    input.removeAttribute("aria-activedescendant");
+    if (!restore) return;
+    if (input.value.trim() === "" && value !== null) choose(null);
+    else input.value = value === null ? "" : label(value);
+  }
+
+  /** @param {number} id */
+  function label(id) {
+    return driver(id)?.name ?? `Driver ${id}`;
+  }
+
+  /** @param {number | null} id */
+  function set(id) {
+    if (id === value && document.activeElement === input) return;
+    value = id;
+    input.value = id === null ? "" : label(id);
+    if (id !== null && !driver(id)) learn([id]).then(() => value === id && (input.value = label(id)), () => {});
+  }
+
+  return { element: el("div", { class: "combo" }, input, list), set };
+}

@@ -1,0 +1,308 @@
+// The list of calls: those that run first, then the others by day, the newest first, more of them as one scrolls.
+
+import { callPath, isAbort, read } from "./api.js";
+import { announce, arrange, el, show } from "./dom.js";
+import { learn, nameOf } from "./drivers.js";
+import { isNarrowed } from "./filters.js";
+import { addressOf, current, go } from "./route.js";
+import { failed, nothing, waitingRows } from "./states.js";
+import { counting, dayKey, dayName, duration, lengthOf, startOfDay, time } from "./time.js";
+import { count, statusChip } from "./words.js";
+
+/** @typedef {import("./api.js").Call} Call */
+
+/** Calls in a page. */
+const PAGE = 50;
+
+/** Most calls that run and are shown above the others. */
+const MOST_LIVE = 200;
+
+/** Of how many of these the last words are read at first. */
+const MOST_LISTENED = 10;
+
+/** The API's parameters for what is chosen. */
+export function parameters() {
+  const { status, driver, from, to } = current();
+  return {
+    status,
+    driver_id: driver,
+    started_after: from && startOfDay(from),
+    started_before: to && startOfDay(to, 1),
+  };
+}
+
+export class CallList {
+  /**
+   * @param {HTMLElement} scroller
+   * @param {{ whenEmpty: () => void, whenSome: () => void }} then whether the service has any call at all
+   */
+  constructor(scroller, then) {
+    this.scroller = scroller;
+    this.then = then;
+    /** @type {Map<string, Call>} */
+    this.calls = new Map();
+    /** The last words of calls that run. @type {Map<string, string>} */
+    this.lastWords = new Map();
+    /** @type {Map<string, { node: HTMLElement, shown: string }>} */
+    this.rows = new Map();
+    /** @type {string | null} */
+    this.cursor = null;
+    this.complete = false;
+    this.loading = false;
+    this.moreLive = false;
+    this.shownFor = "";
+    /** @type {AbortController | null} */
+    this.request = null;
+    this.drawing = 0;
+    /** What changed while the list was being read. @type {Call[]} */
+    this.late = [];
+    /** Groups by their key. @type {Map<string, { node: HTMLElement, title: HTMLElement, list: HTMLElement }>} */
+    this.groups = new Map();
+    this.end = el("div", { class: "more" });
+    new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && this.more(),
+      { root: scroller, rootMargin: "600px" }).observe(this.end);
+  }
+
+  /** Reads the list for what the address says, anew if that has changed or if asked to. @param {boolean} [anew] */
+  async load(anew = false) {
+    const wanted = JSON.stringify(parameters());
+    if (wanted === this.shownFor && !anew) return this.select();
+    const another = wanted !== this.shownFor;
+    this.shownFor = wanted;
+    this.request?.abort();
+    const request = new AbortController();
+    this.request = request;
+    this.late = [];
+    if (another) {
+      this.calls.clear();
+      show(this.scroller, waitingRows(8));
+    }
+    try {
+      const filter = parameters();
+      const live = filter.status === "" ? read("/calls", { ...filter, status: "in_progress", limit: MOST_LIVE }, request.signal) : null;
+      /** @type {import("./api.js").Page<Call>} */
+      const page = await read("/calls", { ...filter, limit: PAGE }, request.signal);
+      /** @type {import("./api.js").Page<Call> | null} */
+      const running = await live;
+      await learn([...page.data, ...(running?.data ?? [])].map((call) => call.driver_id)).catch(() => {});
+      if (request.signal.aborted) return;
+      // What was loaded further down may have changed too; it is loaded again as one scrolls.
+      this.calls = new Map([...page.data, ...(running?.data ?? [])].map((call) => [call.conversation_id, call]));
+      this.cursor = page.next_cursor;
+      this.complete = !page.has_more;
+      this.moreLive = running?.has_more ?? false;
+      this.request = null;
+      for (const call of this.late) this.take(call);
+      this.draw();
+      if (another) this.scroller.querySelector("a[aria-current]")?.scrollIntoView({ block: "center" });
+      this.listen();
+      if (another && isNarrowed()) announce(`${count(this.calls.size, "call")}${this.complete ? "" : " and more"}`);
+    } catch (error) {
+      if (isAbort(error)) return;
+      if (another || this.calls.size === 0) {
+        this.shownFor = "";
+        show(this.scroller, failed(error, () => this.load(true)));
+      }
+    } finally {
+      if (this.request === request) this.request = null;
+    }
+  }
+
+  /** Reads the last words of calls that run and of which none was heard here; later ones come by themselves. */
+  async listen() {
+    const silent = [...this.calls.values()].filter((call) => call.status === "in_progress" && call.turn_count > 0 && !this.lastWords.has(call.conversation_id));
+    await Promise.all(silent.slice(0, MOST_LISTENED).map(async ({ conversation_id: id, turn_count }) => {
+      const page = await read(`${callPath(id)}/transcriptions`, { after_sequence: turn_count - 1, limit: 1 }).catch(() => null);
+      const [last] = page?.data ?? [];
+      if (last && !this.lastWords.has(id)) this.lastWords.set(id, last.message_text);
+    }));
+    if (silent.length > 0) this.drawSoon();
+  }
+
+  /** Makes the next `load` read anew. */
+  forget() {
+    this.shownFor = "";
+  }
+
+  /** Reads the next page. */
+  async more() {
+    if (this.complete || this.loading || this.request || !this.cursor) return;
+    this.loading = true;
+    const request = new AbortController();
+    this.request = request;
+    show(this.end, el("span", { class: "spinner", role: "status", "aria-label": "Loading more calls" }));
+    try {
+      /** @type {import("./api.js").Page<Call>} */
+      const page = await read("/calls", { ...parameters(), limit: PAGE, cursor: this.cursor }, request.signal);
+      await learn(page.data.map((call) => call.driver_id)).catch(() => {});
+      if (request.signal.aborted) return;
+      for (const call of page.data) this.calls.set(call.conversation_id, call);
+      this.cursor = page.next_cursor;
+      this.complete = !page.has_more;
+      this.draw();
+    } catch (error) {
+      if (isAbort(error)) return;
+      show(this.end, el("button", { type: "button", onclick: () => { this.request = null; this.more(); } }, "More could not be loaded. Try again"));
+    } finally {
+      this.loading = false;
+      if (this.request === request) this.request = null;
+    }
+    // Still in sight: a window taller than a page of calls.
+    if (this.end.isConnected && this.end.getBoundingClientRect().top < this.scroller.getBoundingClientRect().bottom + 600) this.more();
+  }
+
+  /** Takes in a call that has come or changed. @param {Call} call */
+  async put(call) {
+    if (this.request) this.late.push(call);
+    await learn([call.driver_id]).catch(() => {});
+    this.take(call);
+    this.drawSoon();
+  }
+
+  /** @param {Call} call */
+  take(call) {
+    const known = this.calls.get(call.conversation_id);
+    if (known && known.updated_at > call.updated_at) return;
+    if (this.belongs(call)) this.calls.set(call.conversation_id, call);
+    else this.calls.delete(call.conversation_id);
+    if (call.status !== "in_progress") this.lastWords.delete(call.conversation_id);
+  }
+
+  /** Takes in the last words of a call that runs. @param {import("./api.js").Turn} turn */
+  heard(turn) {
+    const call = this.calls.get(turn.conversation_id);
+    if (!call || call.status !== "in_progress") return;
+    this.lastWords.set(turn.conversation_id, turn.message_text);
+    call.turn_count = Math.max(call.turn_count, turn.sequence_number);
+    this.drawSoon();
+  }
+
+  /** Takes out a call that is no more. @param {string} id */
+  remove(id) {
+    if (this.calls.delete(id)) this.drawSoon();
+  }
+
+  /** Takes out a call of which only the row number is told. @param {number} row */
+  removeRow(row) {
+    for (const [id, call] of this.calls) if (call.id === row) this.remove(id);
+  }
+
+  /** Whether a call is one of those asked for, and not below the end of what is loaded. @param {Call} call */
+  belongs(call) {
+    const filter = parameters();
+    const start = Date.parse(call.call_start_time);
+    if (filter.status && call.status !== filter.status) return false;
+    if (filter.driver_id !== null && call.driver_id !== filter.driver_id) return false;
+    if (filter.started_after && start < Date.parse(filter.started_after)) return false;
+    if (filter.started_before && start >= Date.parse(filter.started_before)) return false;
+    if (this.complete || call.status === "in_progress" || this.calls.has(call.conversation_id)) return true;
+    return [...this.calls.values()].some((other) => other.status !== "in_progress" && Date.parse(other.call_start_time) <= start);
+  }
+
+  /** Draws once for all that came since the last frame. */
+  drawSoon() {
+    if (this.drawing || this.shownFor === "" || this.calls.size === 0 && this.request) return;
+    this.drawing = requestAnimationFrame(() => {
+      this.drawing = 0;
+      this.draw();
+    });
+  }
+
+  draw() {
+    if (this.calls.size === 0) {
+      if (isNarrowed()) {
+        this.then.whenSome();
+        show(this.scroller, nothing("No call fits", "No call is left by these filters.",
+          el("button", { type: "button", onclick: () => go({ status: "", driver: null, from: "", to: "" }) }, "Clear filters")));
+      } else {
+        this.then.whenEmpty();
+        show(this.scroller, nothing("No calls yet", "The first turn that arrives makes the first call, and it shows here at once."));
+      }
+      return;
+    }
+    this.then.whenSome();
+    const newestFirst = (/** @type {Call} */ a, /** @type {Call} */ b) =>
+      b.call_start_time.localeCompare(a.call_start_time) || b.id - a.id;
+    const calls = [...this.calls.values()].sort(newestFirst);
+    const live = calls.filter((call) => call.status === "in_progress");
+    const groups = new Map();
+    for (const call of calls) {
+      if (call.status === "in_progress") continue;
+      const day = dayKey(new Date(call.call_start_time));
+      if (!groups.has(day)) groups.set(day, []);
+      groups.get(day).push(call);
+    }
+    const nodes = [];
+    if (live.length > 0) {
+      const title = `${live.length.toLocaleString()}${this.moreLive ? " or more" : ""}`;
+      nodes.push(this.group("live", "Live now", title, live));
+    }
+    for (const [day, ofDay] of groups) nodes.push(this.group(day, dayName(new Date(ofDay[0].call_start_time)), null, ofDay));
+    for (const id of this.rows.keys()) if (!this.calls.has(id)) this.rows.delete(id);
+    for (const id of this.groups.keys()) if (id !== "live" && !groups.has(id)) this.groups.delete(id);
+    if (this.complete) show(this.end);
+    else if (!this.end.querySelector("button")) show(this.end, el("button", { type: "button", onclick: () => this.more() }, "Show more"));
+    arrange(this.scroller, [...nodes, this.end]);
+    this.select();
+  }
+
+  /** @param {string} key @param {string} name @param {string | null} number @param {Call[]} calls */
+  group(key, name, number, calls) {
+    let group = this.groups.get(key);
+    if (!group) {
+      const title = el("h2", { id: `group-${key}` });
+      const list = el("ul", { "aria-labelledby": `group-${key}` });
+      group = { node: el("section", { class: key === "live" ? "group live-group" : "group" }, title, list), title, list };
+      this.groups.set(key, group);
+    }
+    show(group.title, name, number && el("span", { class: "count" }, number));
+    arrange(group.list, calls.map((call) => this.row(call)));
+    return group.node;
+  }
+
+  /** The row of a call, made anew only if it looks different. @param {Call} call */
+  row(call) {
+    const about = this.about(call);
+    const shown = JSON.stringify([nameOf(call), about, call.status, call.outcome, call.driver_conflict !== null, call.call_start_time, call.turn_count, call.duration_seconds, call.call_end_time]);
+    const row = this.rows.get(call.conversation_id);
+    if (row?.shown === shown) return row.node;
+    const known = call.driver_id !== null || call.external_number !== null;
+    const live = call.status === "in_progress";
+    const inside = [
+      el("span", { class: known ? "name" : "name unknown" }, live && el("span", { class: "dot" }), el("bdi", null, nameOf(call)),
+        !live && statusChip(call), call.driver_conflict !== null && el("span", { class: "chip warn", title: call.driver_conflict }, "Driver?")),
+      el("span", { class: "when" }, live && el("span", { class: "unseen" }, "Live, since "), time(call.call_start_time, "clock")),
+      el("span", { class: "about", dir: "auto" }, about),
+      el("span", { class: "length" }, live ? counting(call.call_start_time) : duration(lengthOf(call)), el("span", { class: "unseen" }, " long"),
+        ` · ${call.turn_count}`, el("span", { class: "unseen" }, call.turn_count === 1 ? " turn" : " turns")),
+    ];
+    if (row) {
+      // The link stays, since it may have the reader's focus.
+      show(/** @type {Element} */ (row.node.firstElementChild), inside);
+      row.shown = shown;
+      return row.node;
+    }
+    const node = el("li", { class: "row" }, el("a", { href: "/", "data-call": call.conversation_id }, inside));
+    this.rows.set(call.conversation_id, { node, shown });
+    return node;
+  }
+
+  /** What a call is about, in a line. @param {Call} call */
+  about(call) {
+    if (call.status === "in_progress") return this.lastWords.get(call.conversation_id) ?? (call.turn_count > 0 ? "Speaking…" : "Waiting for the first words…");
+    if (call.status === "failed" && call.termination_reason) return call.termination_reason;
+    return call.title ?? call.summary ?? call.termination_reason ?? "No summary";
+  }
+
+  /** Shows which call is open, and makes the links keep what is chosen. */
+  select() {
+    const open = current().call;
+    for (const link of this.scroller.querySelectorAll("a[data-call]")) {
+      const id = /** @type {HTMLElement} */ (link).dataset.call ?? "";
+      const address = addressOf({ call: id, turn: null });
+      if (link.getAttribute("href") !== address) link.setAttribute("href", address);
+      if (id === open) link.setAttribute("aria-current", "true");
+      else link.removeAttribute("aria-current");
+    }
+  }
+}

@@ -1,0 +1,243 @@
+// The page's beginning: who may read, what the address asks for, which view shows it, and what the keys do.
+//
+// The address says what is shown (route.js). The list (list.js) or what a search found (found.js) stands on one side, a call
+// (call.js) on the other. One event stream (live.js) tells both what has changed. All of it is read from the public API.
+
+import { onUnauthorized } from "./api.js";
+import { CallView, leave } from "./call.js";
+import { byId, el, isTyping, show } from "./dom.js";
+import { filters } from "./filters.js";
+import { Found } from "./found.js";
+import { help } from "./help.js";
+import { CallList } from "./list.js";
+import { follow, onConnection, tryNow } from "./live.js";
+import { current, followLinks, go, onRoute } from "./route.js";
+import { notAllowed, session, signIn, signOut } from "./signin.js";
+import { failed, nothing } from "./states.js";
+import { statistics } from "./stats.js";
+import { welcome } from "./welcome.js";
+
+const panes = byId("panes");
+const listPane = byId("list-pane");
+const main = byId("main");
+
+const narrow = filters();
+const listed = el("div", { class: "scroll" });
+const searched = el("div", { class: "scroll", hidden: true });
+show(listPane, el("h1", { class: "unseen" }, "Calls"), narrow.element, listed, searched);
+
+/** Whether the service has no call at all, as far as is known. */
+let firstRun = false;
+/** Whether the reader is let in. */
+let allowed = false;
+
+const list = new CallList(listed, {
+  whenEmpty: () => {
+    if (firstRun) return;
+    firstRun = true;
+    render();
+  },
+  whenSome: () => {
+    if (!firstRun) return;
+    firstRun = false;
+    const [first] = list.calls.keys();
+    if (first && current().call === null) go({ call: first }, { replace: true });
+    else render();
+  },
+});
+const found = new Found(searched);
+const call = new CallView(main, (id) => list.remove(id));
+
+/** Shows what the address says. */
+function render() {
+  if (!allowed) return;
+  const route = current();
+  const stats = route.view === "stats";
+  byId("to-calls").toggleAttribute("aria-current", false);
+  byId("to-stats").toggleAttribute("aria-current", false);
+  byId(stats ? "to-stats" : "to-calls").setAttribute("aria-current", "page");
+  if (stats) {
+    call.close();
+    panes.dataset.view = "page";
+    document.title = "Statistics · transcribe-hook";
+    statistics(main);
+    return;
+  }
+  narrow.sync();
+  const searching = route.q !== "";
+  listed.hidden = searching;
+  searched.hidden = !searching;
+  if (searching) found.load();
+  else list.load();
+  const welcoming = firstRun && route.call === null && !searching;
+  panes.dataset.view = welcoming ? "page" : route.call === null ? "list" : "call";
+  if (route.call !== null) {
+    call.open();
+    list.select();
+    found.select();
+    // Where the list gives way to the call, so does the reader's place.
+    if (listPane.offsetParent === null && !main.contains(document.activeElement)) main.focus();
+    return;
+  }
+  call.close();
+  list.select();
+  found.select();
+  if (welcoming) welcome(main);
+  else show(main, nothing("No call is open", "Choose one in the list, or press / to search what was said."));
+}
+
+/** Lets the reader in, or says what is missing. @param {boolean} ended whether a session has just ended */
+async function enter(ended) {
+  allowed = false;
+  stop();
+  call.close();
+  panes.dataset.view = "page";
+  let may;
+  try {
+    may = await session();
+  } catch (error) {
+    show(main, failed(error, () => enter(ended)));
+    return;
+  }
+  byId("sign-out").hidden = may.expires_at === null;
+  if (!may.allowed) {
+    if (may.sign_in) signIn(main, ended, () => enter(false));
+    else notAllowed(main);
+    return;
+  }
+  allowed = true;
+  begin();
+}
+
+let stop = () => {};
+
+/** Follows what changes, and shows what the address says as soon as nothing can be missed any more. */
+function begin() {
+  panes.dataset.view = current().call === null ? "list" : "call";
+  let shown = false;
+  const showOnce = () => {
+    if (shown) return false;
+    shown = true;
+    list.forget();
+    render();
+    return true;
+  };
+  // A proxy that holds streams back must not hold the page back.
+  const patience = setTimeout(showOnce, 1000);
+  stop();
+  const unfollow = follow("/api/v1/events", {
+    opened: () => {
+      if (showOnce()) return;
+      if (current().view === "calls") list.load(true);
+      call.again();
+    },
+    event: (name, resource) => {
+      if (name === "transcription") {
+        list.heard(resource);
+        call.heard(resource);
+      } else if (name === "call_erased") {
+        list.removeRow(resource.id);
+        if (call.call?.id === resource.id) call.gone();
+      } else {
+        list.put(resource);
+        call.changed(resource);
+      }
+    },
+    failed: () => {
+      if (!showOnce()) checkAccess();
+    },
+  });
+  stop = () => {
+    clearTimeout(patience);
+    unfollow();
+  };
+}
+
+/** A stream that ends does not say whether the session has. */
+async function checkAccess() {
+  const may = await session().catch(() => null);
+  if (may && !may.allowed && allowed) enter(true);
+}
+
+onUnauthorized(() => allowed && enter(true));
+onRoute(render);
+followLinks();
+
+/** @type {number | undefined} */
+let losing;
+onConnection((state) => {
+  const connection = byId("connection");
+  const words = { live: "Live", lost: "Reconnecting…", waiting: "", none: "" };
+  connection.dataset.state = state;
+  if (connection.textContent !== words[state]) connection.textContent = words[state];
+  clearTimeout(losing);
+  const notice = byId("notice");
+  if (state !== "lost") {
+    notice.hidden = true;
+    return;
+  }
+  // A restart takes less than this, and needs no words.
+  losing = setTimeout(() => {
+    show(notice, el("span", null, navigator.onLine
+      ? "The service cannot be reached. What is shown may be out of date; this page goes on by itself once it is back."
+      : "This computer is offline. What is shown may be out of date; this page goes on by itself once the network is back."),
+    el("button", { type: "button", onclick: tryNow }, "Try now"));
+    notice.hidden = false;
+  }, 2500);
+});
+
+/** @param {"light" | "dark" | null} [theme] */
+function nameTheme(theme = /** @type {any} */ (document.documentElement.dataset.theme) ?? null) {
+  const button = byId("theme");
+  button.textContent = theme === "dark" ? "☾" : theme === "light" ? "☀" : "◐";
+  button.title = `Colours: ${theme ?? "as the system has them"}`;
+  button.setAttribute("aria-label", button.title);
+}
+nameTheme();
+byId("theme").addEventListener("click", () => nameTheme(/** @type {any} */ (window).nextTheme()));
+byId("help").addEventListener("click", help);
+byId("sign-out").addEventListener("click", async () => {
+  await signOut().catch(() => {});
+  enter(false);
+});
+
+/** Moves the reader's place in the list. @param {number} step */
+function step(step) {
+  const links = [...(searched.hidden ? listed : searched).querySelectorAll("a[data-call]")];
+  if (links.length === 0) return;
+  const at = links.indexOf(/** @type {Element} */ (document.activeElement));
+  const open = links.findIndex((link) => link.hasAttribute("aria-current"));
+  const from = at >= 0 ? at : open;
+  const link = /** @type {HTMLElement} */ (links[Math.max(0, Math.min(links.length - 1, from + step))] ?? links[0]);
+  link.focus();
+  link.scrollIntoView({ block: "nearest" });
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || !allowed || document.querySelector("dialog[open]")) return;
+  const typing = isTyping(event.target);
+  const inList = event.target instanceof Element && event.target.closest(".scroll") !== null;
+  if (event.key === "Escape") {
+    if (typing) /** @type {HTMLElement} */ (event.target).blur();
+    else if (current().call !== null) {
+      const row = (searched.hidden ? listed : searched).querySelector("a[aria-current]");
+      leave();
+      /** @type {HTMLElement | null} */ (row)?.focus();
+    }
+    return;
+  }
+  if (event.key === "ArrowDown" && /** @type {Element} */ (event.target).id === "search") step(1);
+  else if (inList && (event.key === "ArrowDown" || event.key === "ArrowUp")) step(event.key === "ArrowDown" ? 1 : -1);
+  else if (typing) return;
+  else if (event.key === "j") step(1);
+  else if (event.key === "k") step(-1);
+  else if (event.key === "n") call.toEnd();
+  else if (event.key === "?") help();
+  else if (event.key === "/") {
+    if (current().view === "stats" || listPane.offsetParent === null) go({ view: "calls", call: null, turn: null });
+    narrow.focus();
+  } else return;
+  event.preventDefault();
+});
+
+enter(false);

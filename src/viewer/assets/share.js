@@ -1,0 +1,90 @@
+// Taking a call elsewhere: copied as text, as a link, as a file, on paper.
+
+import { address } from "./api.js";
+import { announce, el } from "./dom.js";
+import { nameOf } from "./drivers.js";
+import { addressOf } from "./route.js";
+import { duration, lengthOf, plainTime } from "./time.js";
+import { SPEAKER, STATUS } from "./words.js";
+
+/** @typedef {import("./api.js").Call} Call */
+/** @typedef {import("./api.js").Turn} Turn */
+
+/** The API's forms of an export. */
+const FORMATS = [
+  ["text", "Text", ".txt"], ["markdown", "Markdown", ".md"], ["csv", "Table", ".csv"], ["jsonl", "JSON lines", ".jsonl"],
+  ["vtt", "Captions", ".vtt"], ["srt", "Subtitles", ".srt"],
+];
+
+/**
+ * The buttons.
+ * @param {Call} call
+ * @param {() => Turn[]} turns
+ */
+export function actions(call, turns) {
+  const menu = el("details", { class: "menu" },
+    el("summary", { class: "button" }, "Export"),
+    el("ul", null, FORMATS.map(([format, name, ending]) => el("li", null,
+      el("a", { href: address("/export", { conversation_id: call.conversation_id, format }), download: true, onclick: () => (menu.open = false) },
+        name, el("span", { class: "soft" }, ending))))));
+  menu.addEventListener("focusout", (event) => {
+    if (!(event.relatedTarget instanceof Node && menu.contains(event.relatedTarget))) menu.open = false;
+  });
+  menu.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !menu.open) return;
+    event.stopPropagation();
+    menu.open = false;
+    menu.querySelector("summary")?.focus();
+  });
+  return [
+    copyButton("Copy", () => asText(call, turns())),
+    copyButton("Copy link", () => location.origin + addressOf({ call: call.conversation_id, turn: null, q: "", status: "", driver: null, from: "", to: "" })),
+    menu,
+    el("button", { type: "button", onclick: () => print() }, "Print"),
+  ];
+}
+
+/**
+ * @param {string} name
+ * @param {() => string} text
+ */
+export function copyButton(name, text) {
+  const button = el("button", { type: "button", onclick: copy }, name);
+  async function copy() {
+    const done = await toClipboard(text());
+    button.textContent = done ? "Copied" : "Could not copy";
+    announce(button.textContent);
+    setTimeout(() => (button.textContent = name), 1600);
+  }
+  return button;
+}
+
+/** @param {string} text */
+async function toClipboard(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    // Browsers keep the clipboard from pages without https; what is selected can be copied there.
+    const field = el("textarea", { class: "unseen", readonly: true });
+    field.value = text;
+    document.body.append(field);
+    field.select();
+    const done = document.execCommand("copy");
+    field.remove();
+    return done;
+  }
+}
+
+/** A call as text. @param {Call} call @param {Turn[]} turns */
+function asText(call, turns) {
+  const head = [
+    nameOf(call), `${plainTime(call.call_start_time)} · ${duration(lengthOf(call))} · ${STATUS[call.status]}`,
+    call.title, call.summary, call.conversation_id,
+  ].filter(Boolean);
+  const said = turns.map((turn) => {
+    const offset = duration((Date.parse(turn.timestamp) - Date.parse(call.call_start_time)) / 1000);
+    return `[${offset}] ${SPEAKER[turn.speaker_type]}: ${turn.final_text ?? turn.message_text}${turn.interrupted ? " —" : ""}`;
+  });
+  return `${head.join("\n")}\n\n${said.join("\n")}\n`;
+}

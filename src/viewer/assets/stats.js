@@ -1,0 +1,138 @@
+// Statistics: calls by day, how long they took, who talked how much, and what live turns and records came to.
+
+import { isAbort, read } from "./api.js";
+import { columns, legend, shares, table } from "./chart.js";
+import { driverField } from "./combo.js";
+import { el, show } from "./dom.js";
+import { addressOf, current, go } from "./route.js";
+import { failed, nothing, waiting } from "./states.js";
+import { dayKey, duration, shortDay, startOfDay, zone } from "./time.js";
+import { STATUS, count } from "./words.js";
+
+/** How far back, in days. */
+const SPANS = [7, 30, 90];
+
+const BY_STATUS = ["completed", "failed", "in_progress"].map((key) => ({ key, name: STATUS[key] }));
+const BY_VOICE = [{ key: "agent", name: "Agent" }, { key: "driver", name: "Driver" }, { key: "silence", name: "Silence" }];
+
+/** Most drivers that are drawn. */
+const DRAWN = 8;
+
+/** @type {AbortController | null} */
+let request = null;
+
+/** The first day of a span that ends today. @param {number} days */
+function since(days) {
+  const now = new Date();
+  return dayKey(new Date(now.getFullYear(), now.getMonth(), now.getDate() - days + 1));
+}
+
+/** @param {HTMLElement} pane */
+export async function statistics(pane) {
+  const { driver } = current();
+  const from = current().from || since(30);
+  const to = current().to || dayKey(new Date());
+  request?.abort();
+  request = new AbortController();
+  const { signal } = request;
+
+  const who = driverField((id) => go({ driver: id }), "stats-driver");
+  who.set(driver);
+  const spans = SPANS.map((days) => {
+    const radio = el("input", { type: "radio", name: "span", value: days, onchange: () => go({ from: since(days), to: "" }) });
+    radio.checked = from === since(days) && current().to === "";
+    return el("label", null, radio, `${days} days`);
+  });
+  const day = (/** @type {"from" | "to"} */ name, /** @type {string} */ label, /** @type {string} */ value) =>
+    el("label", null, el("span", { class: "soft" }, label), el("input", { type: "date", value, onchange: (/** @type {Event} */ event) => go({ [name]: /** @type {HTMLInputElement} */ (event.target).value }) }));
+  const body = el("div", null, waiting("Counting…"));
+  show(pane, el("div", { class: "page", tabindex: "0", role: "region", "aria-label": "Statistics" },
+    el("h1", null, "Statistics"),
+    el("div", { class: "stats-bar" },
+      el("div", { class: "segments", role: "radiogroup", "aria-label": "How far back" }, spans),
+      day("from", "From", from), day("to", "To", to), who.element),
+    body));
+  try {
+    const stats = await read("/stats", { started_after: startOfDay(from), started_before: startOfDay(to, 1), driver_id: driver, zone }, signal);
+    if (stats.all.calls === 0) {
+      show(body, nothing("No calls in this time", "Choose a longer time, or another driver.",
+        el("a", { class: "button", href: addressOf({ from: since(90), to: "", driver: null }) }, "Last 90 days")));
+      return;
+    }
+    show(body, tiles(stats), byDay(stats, from, to), byVoice(stats), recorded(stats));
+  } catch (error) {
+    if (!isAbort(error)) show(body, failed(error, () => statistics(pane)));
+  }
+}
+
+/** @param {number | null} share */
+function percent(share) {
+  return share === null ? "–" : share.toLocaleString(undefined, { style: "percent", maximumFractionDigits: 0 });
+}
+
+/** @param {any} stats */
+function tiles({ all, median_seconds: median, p90_seconds: p90 }) {
+  const tile = (/** @type {string} */ name, /** @type {string} */ value, /** @type {string | false} */ more) =>
+    el("div", { class: "tile" }, el("dt", null, name), el("dd", null, value, more && el("small", null, ` ${more}`)));
+  const rate = all.calls > 0 ? all.failed / all.calls : null;
+  return el("dl", { class: "tiles" },
+    tile("Calls", all.calls.toLocaleString(), all.in_progress > 0 && `${all.in_progress.toLocaleString()} live`),
+    tile("Failed", all.failed.toLocaleString(), percent(rate)),
+    tile("Usual length", median === null ? "–" : duration(median), p90 !== null && `9 of 10 below ${duration(p90)}`),
+    tile("Turns", (all.agent.turns + all.driver.turns).toLocaleString(), `${Math.round((all.agent.turns + all.driver.turns) / all.calls).toLocaleString()} a call`),
+    tile("Driver talks", percent(all.driver.share_of_seconds), "of the talk"));
+}
+
+/** @param {any} stats @param {string} from @param {string} to */
+function byDay(stats, from, to) {
+  const known = new Map(stats.days.map((/** @type {any} */ day) => [day.date, day]));
+  const days = [];
+  const date = new Date(`${from}T12:00:00`);
+  // Whoever types a date of long ago gets the days that there are.
+  while (days.length < 400 && dayKey(date) <= to) {
+    days.push(dayKey(date));
+    date.setDate(date.getDate() + 1);
+  }
+  const drawn = days.length < 400 ? days : stats.days.map((/** @type {any} */ day) => day.date);
+  const none = { calls: 0, completed: 0, failed: 0, in_progress: 0 };
+  const rows = drawn.map((/** @type {string} */ key) => {
+    const values = known.get(key) ?? none;
+    return { label: shortDay(key), says: `${shortDay(key)}: ${count(values.calls, "call")}, ${values.failed} failed`, values };
+  });
+  const most = stats.days.reduce((/** @type {any} */ a, /** @type {any} */ b) => (b.calls > a.calls ? b : a));
+  const says = `Calls by day: ${count(stats.all.calls, "call")} on ${count(stats.days.length, "day")}, the most, ${most.calls}, on ${shortDay(most.date)}.`;
+  return el("figure", { class: "figure" }, el("h2", null, "Calls by day"), legend(BY_STATUS), columns(rows, BY_STATUS, says),
+    table(["Day", "Calls", ...BY_STATUS.map(({ name }) => name), "Length in all"],
+      stats.days.map((/** @type {any} */ day) => [shortDay(day.date), day.calls, ...BY_STATUS.map(({ key }) => day[key]), duration(day.duration_seconds)])));
+}
+
+/** @param {any} stats */
+function byVoice(stats) {
+  const values = (/** @type {any} */ sums) => ({ agent: sums.agent.seconds, driver: sums.driver.seconds, silence: sums.silence_seconds });
+  const row = (/** @type {string} */ name, /** @type {any} */ sums) =>
+    ({ name, values: values(sums), says: `${percent(sums.agent.share_of_seconds)} agent, ${percent(sums.driver.share_of_seconds)} driver` });
+  const named = (/** @type {any} */ one) => one.name ?? (one.driver_id === null ? "Unknown driver" : `Driver ${one.driver_id}`);
+  const talked = stats.drivers.filter((/** @type {any} */ one) => one.agent.seconds + one.driver.seconds > 0);
+  const rows = [row("All calls", stats.all), ...(talked.length > 1 ? talked.slice(0, DRAWN).map((/** @type {any} */ one) => row(named(one), one)) : [])];
+  const says = `Who talked: the agent ${percent(stats.all.agent.share_of_seconds)}, drivers ${percent(stats.all.driver.share_of_seconds)} of the talk.`;
+  return el("figure", { class: "figure" }, el("h2", null, "Who talks"),
+    el("p", { class: "soft" }, "Estimated from the words and their times; silence is what lies between."),
+    legend(BY_VOICE), shares(rows, BY_VOICE, says),
+    table(["Driver", "Calls", "Turns", "Agent", "Driver", "Silence", "Mean length"],
+      stats.drivers.map((/** @type {any} */ one) => [named(one), one.calls, one.agent.turns + one.driver.turns, duration(one.agent.seconds), duration(one.driver.seconds),
+        duration(one.silence_seconds), one.mean_seconds === null ? "–" : duration(one.mean_seconds)])),
+    stats.more_drivers && el("p", { class: "soft" }, "The table holds the hundred drivers with the most calls."));
+}
+
+/** @param {any} stats */
+function recorded({ all, reconciliation: sums }) {
+  const over = all.completed + all.failed;
+  return el("figure", { class: "figure" }, el("h2", null, "Live turns and records"),
+    el("p", { class: "soft" }, sums.calls === 0
+      ? "The platform’s record has come for none of these calls."
+      : `The platform’s record has come for ${count(sums.calls, "call")} of ${over.toLocaleString()} that are over.`),
+    sums.calls > 0 && el("dl", { class: "tiles" }, [
+      ["Heard and in the record", sums.matched], ["Of these in other words", sums.corrected],
+      ["Only in the record", sums.added], ["Only heard", sums.live_only], ["Heard twice", sums.repeated],
+    ].map(([name, n]) => el("div", { class: "tile" }, el("dt", null, name), el("dd", null, n.toLocaleString())))));
+}

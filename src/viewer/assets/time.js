@@ -1,0 +1,107 @@
+// Times and lengths as a reader reads them: in the reader's own zone and habits, with UTC at hand on hover.
+
+import { el } from "./dom.js";
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const clockSeconds = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const dayThisYear = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric", month: "short" });
+const dayOtherYear = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric", month: "short", year: "numeric" });
+const dateAndTime = new Intl.DateTimeFormat(undefined, {
+  weekday: "short", day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit",
+});
+
+/** The reader's zone, as the API takes it. */
+export const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
+
+/**
+ * A time element.
+ * @param {string} instant RFC 3339
+ * @param {"clock" | "seconds" | "full"} form
+ */
+export function time(instant, form) {
+  const formats = { clock, seconds: clockSeconds, full: dateAndTime };
+  return el("time", { datetime: instant, title: utc(instant) }, formats[form].format(new Date(instant)));
+}
+
+/** `2026-09-28 12:00:05.25 UTC` @param {string} instant */
+export function utc(instant) {
+  return `${instant.replace("T", " ").replace(/(\.\d*?)0*Z$/, "$1").replace(/[.Z]$/, "")} UTC`;
+}
+
+/** The instant as it is copied and printed. @param {string} instant */
+export function plainTime(instant) {
+  return dateAndTime.format(new Date(instant));
+}
+
+/** A day's key in the reader's zone: `2026-09-28`. @param {Date} date */
+export function dayKey(date) {
+  const two = (/** @type {number} */ n) => String(n).padStart(2, "0");
+  return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+}
+
+/** `Today`, `Yesterday`, `Mon 28 Sep` @param {Date} date */
+export function dayName(date) {
+  const now = new Date();
+  const yesterday = new Date(now.getFullYear(), now.getMonth(), now.getDate() - 1);
+  if (dayKey(date) === dayKey(now)) return "Today";
+  if (dayKey(date) === dayKey(yesterday)) return "Yesterday";
+  return (date.getFullYear() === now.getFullYear() ? dayThisYear : dayOtherYear).format(date);
+}
+
+const shortDate = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+
+/** `28 Sep` of `2026-09-28` @param {string} key */
+export function shortDay(key) {
+  return shortDate.format(new Date(`${key}T12:00:00`));
+}
+
+/** `Today, 09:02:15` @param {string} instant */
+export function dayAndTime(instant) {
+  const date = new Date(instant);
+  return el("time", { datetime: instant, title: utc(instant) }, `${dayName(date)}, ${clockSeconds.format(date)}`);
+}
+
+/** The instant at which a day of the reader's begins, some days on. @param {string} key @param {number} [daysOn] */
+export function startOfDay(key, daysOn = 0) {
+  const [year, month, day] = key.split("-").map(Number);
+  const date = new Date(year, month - 1, day + daysOn);
+  return Number.isNaN(date.getTime()) ? null : date.toISOString();
+}
+
+/** `0:07`, `12:40`, `1:02:09` @param {number} seconds */
+export function duration(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  const two = (/** @type {number} */ n) => String(n).padStart(2, "0");
+  const hours = Math.floor(whole / 3600);
+  const minutes = Math.floor(whole / 60) % 60;
+  return hours > 0 ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
+}
+
+/** How long a call took or has been running, in seconds. @param {import("./api.js").Call} call */
+export function lengthOf(call) {
+  if (call.duration_seconds !== null) return call.duration_seconds;
+  const end = call.status === "in_progress" ? Date.now() : Date.parse(call.call_end_time ?? call.last_turn_time ?? call.call_start_time);
+  return Math.max(0, (end - Date.parse(call.call_start_time)) / 1000);
+}
+
+/** Which elements show the length of a call that runs, and since when. @type {Map<Element, number>} */
+const running = new Map();
+
+/**
+ * Text that counts up while it is on the page.
+ * @param {string} start
+ */
+export function counting(start) {
+  const element = el("span", { class: "counting" });
+  const since = Date.parse(start);
+  running.set(element, since);
+  element.textContent = duration((Date.now() - since) / 1000);
+  return element;
+}
+
+setInterval(() => {
+  for (const [element, since] of running) {
+    if (element.isConnected) element.textContent = duration((Date.now() - since) / 1000);
+    else running.delete(element);
+  }
+}, 1000);
