@@ -20,6 +20,7 @@
 //! | what is not kept | what is found in words and replaced | [`redact`] |
 //! | what goes | what is old, and in what steps it is erased | [`retention`] |
 //! | live streams | what is new since a place; bounds and pace of all streams | [`tail`] |
+//! | figures | what many calls come to, by day of a time zone and by driver | [`stats`] |
 //! | copies | when one is due, names, what is kept | [`backups`] |
 //! | storage | SQL, in [`store::sqlite`] only; a batch is one transaction | [`store`] |
 //! | ways of working | files that get their name once they are whole; going last | [`aside`], [`background`] |
@@ -171,7 +172,11 @@
 //! nothing else is. The steps of one transaction are one change of each call. After each batch the writer only flips a
 //! flag, and only while there is a stream does anybody look; what is read for one stream at a place is sent to all that
 //! stand there. All streams share a bounded part of the machine (`tail/pace.rs`): when they are many, or much comes, their
-//! pieces become longer and later, and ingest keeps its speed.
+//! pieces become longer and later, and ingest keeps the rest.
+//!
+//! **Figures.** Who talked how much is summed up of each call once, in the transaction that ends it or changes how its turns
+//! stand (`call_figures`); statistics then read one short row a call instead of its turns. For calls that run, and those to
+//! which a turn came late, it is made when it is asked for. A turn never waits for it.
 //!
 //! **SQLite.** The bundled version is asserted to be 3.51.3 or later: earlier ones could lose a committed transaction
 //! when two connections met at a log's reset. A new database is made aside and renamed once it is whole. After two quiet seconds, and when the
@@ -221,6 +226,7 @@ pub mod retention;
 pub mod secret;
 pub mod server;
 pub mod signature;
+pub mod stats;
 pub mod store;
 pub mod tail;
 pub mod telemetry;

@@ -13,13 +13,13 @@ use transcribe_hook::api::access::AccessSettings;
 use transcribe_hook::api::access::client::Proxies;
 use transcribe_hook::api::signed::PostCallSettings;
 use transcribe_hook::model::{
-    Call, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
+    Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
 };
 use transcribe_hook::server::connections::{self, ConnectionLimits};
 use transcribe_hook::server::{self, Edge, Settings};
 use transcribe_hook::store::{
-    self, CallQuery, Counts, Found, NewCall, OldCall, OldCalls, Outcome, Page, Position, Scope, SearchQuery, Since,
-    Sizes, Store, StoredTurn, Touched, TurnQuery, Write, Written,
+    self, CallQuery, Counts, FiguresQuery, Found, NewCall, OldCall, OldCalls, Outcome, Page, Position, Scope,
+    SearchQuery, Since, Sizes, Store, StoredTurn, Touched, TurnQuery, Write, Written,
 };
 use transcribe_hook::writer::Limits;
 use transcribe_hook::{api, ingest, tail, telemetry};
@@ -192,6 +192,10 @@ impl Store for NullStore {
 
     fn dispatch(&self, _: &ConversationId) -> store::Result<Option<Dispatch>> {
         Ok(None)
+    }
+
+    fn figures(&self, _: &FiguresQuery, _: &mut dyn FnMut(&CallFigures)) -> store::Result<()> {
+        Ok(())
     }
 
     fn forget(&self, _: Duration) -> store::Result<bool> {

@@ -5,7 +5,7 @@ use crate::load::{Load, Run};
 use crate::report::Report;
 use crate::summary::{rate_ratio, ratio};
 use crate::target::Target;
-use crate::{backup, large, peers};
+use crate::{backup, large, peers, streams};
 use serde::{Serialize, Serializer};
 use std::fmt::{self, Display, Formatter, Write};
 
@@ -104,6 +104,13 @@ pub(crate) fn of(report: &Report) -> Vec<Goal> {
         AtLeast(0.7),
         Ratio,
         rate_ratio(runs, load(backup::IN_FLIGHT), Target::DuringBackups, Target::Filled),
+    ));
+    let runs = report.streams.as_ref().map_or(&[][..], |streams| &streams.runs);
+    goals.push(Goal::new(
+        format!("turns/s with {} live streams open, to without", streams::STREAMS),
+        AtLeast(0.9),
+        Ratio,
+        rate_ratio(runs, load(streams::IN_FLIGHT), Target::BesideStreams, Target::Service),
     ));
     let megabytes = |kib: f64| kib * 1024.0 / 1e6;
     let peak = of_target(report, Target::Service, 500).map(|run| float(run.peak_memory_kib)).reduce(f64::max);

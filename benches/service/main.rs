@@ -24,6 +24,7 @@ mod report;
 mod script;
 mod search;
 mod server;
+mod streams;
 mod summary;
 mod target;
 
@@ -103,6 +104,8 @@ enum Part {
     Large,
     /// The service while its database is copied
     Backup,
+    /// The service while live streams are open
+    Streams,
     /// Searching, and the service beside one that does not index
     Search,
 }
@@ -157,6 +160,7 @@ fn measure(args: &Args, place: &Path) -> Result<Report> {
     }
     let peers = if wants(Part::Peers) { Some(peers::measure(place, args.rounds, measured)?) } else { None };
     let backup = if wants(Part::Backup) { Some(backup::measure(place, args.rounds, measured)?) } else { None };
+    let streams = if wants(Part::Streams) { Some(streams::measure(place, args.rounds, measured)?) } else { None };
     let mut large = None;
     if wants(Part::Large) {
         large = Some(large::measure(place, args.large_turns, args.rounds, measured)?);
@@ -180,6 +184,7 @@ fn measure(args: &Args, place: &Path) -> Result<Report> {
         peers,
         large,
         backup,
+        streams,
         search,
     };
     report.goals = goals::of(&report);

@@ -9,6 +9,7 @@ use crate::load::{OneCall, Run, Tenth};
 use crate::machine::Machine;
 use crate::peers::Peers;
 use crate::search::Search;
+use crate::streams::Streams;
 use crate::summary::{Summary, write_comparison};
 use crate::target::Target;
 use serde::Serialize;
@@ -30,6 +31,7 @@ pub(crate) struct Report {
     pub(crate) peers: Option<Peers>,
     pub(crate) large: Option<Large>,
     pub(crate) backup: Option<Backups>,
+    pub(crate) streams: Option<Streams>,
     pub(crate) search: Option<Search>,
 }
 
@@ -67,6 +69,9 @@ impl Display for Report {
         }
         if let Some(backup) = &self.backup {
             backup.fmt(f)?;
+        }
+        if let Some(streams) = &self.streams {
+            streams.fmt(f)?;
         }
         if let Some(search) = &self.search {
             search.fmt(f)?;
@@ -233,6 +238,19 @@ impl Display for Large {
         let (small, large) = (self.small_ready_ms, self.large_ready_ms);
         writeln!(f, "| from exec to 200 on `/readyz` | {small:.1} ms | {large:.1} ms | | |\n")?;
         write_comparison(f, &self.summary, &self.runs, Target::Large)
+    }
+}
+
+impl Display for Streams {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "\n## Beside live streams\n\nWith {} streams of all calls open, whose reader shares the cores too, and without. They \
+             were sent {:.1} MB a second in all; what they lack they are sent later.\n",
+            self.streams,
+            self.bytes_per_second / 1e6
+        )?;
+        write_comparison(f, &self.summary, &self.runs, Target::BesideStreams)
     }
 }
 

@@ -16,8 +16,8 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use transcribe_hook::model::{
-    Call, ConversationId, Dispatch, Driver, DriverId, Message, NewTurn, PhoneNumber, Source, Speaker, StoredEvent,
-    Timestamp, Turn,
+    Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, Message, NewTurn, PhoneNumber, Source, Speaker,
+    StoredEvent, Timestamp, Turn,
 };
 use transcribe_hook::store::sqlite::SqliteStore;
 use transcribe_hook::store::{
@@ -266,6 +266,7 @@ impl Store for NoIndex {
         old_events(before: Timestamp, after: i64, limit: usize) -> store::Result<(Vec<i64>, Option<i64>)>;
         old_dispatches(before: Timestamp, after: Option<&ConversationId>, limit: usize) -> store::Result<Vec<ConversationId>>;
         dispatches_of(id: DriverId, number: Option<&PhoneNumber>, limit: usize) -> store::Result<Vec<ConversationId>>;
+        figures(query: &store::FiguresQuery, each: &mut dyn FnMut(&CallFigures)) -> store::Result<()>;
         call(id: &ConversationId) -> store::Result<Option<Call>>;
         calls(query: &CallQuery) -> store::Result<store::Page<Call>>;
         turns(query: &TurnQuery) -> store::Result<Option<store::Page<Turn>>>;

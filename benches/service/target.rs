@@ -27,6 +27,8 @@ pub(crate) enum Target {
     Filled,
     /// The same, while the database is copied again and again.
     DuringBackups,
+    /// The real binary over an empty database, with many live streams open.
+    BesideStreams,
     /// `PocketBase`, a service in Go over SQLite, as it is set by default.
     PocketBase,
     /// The webhook as one would first write it in Python.
@@ -44,6 +46,7 @@ impl Target {
             Self::Large => "service, large database",
             Self::Filled => "service, nothing beside it",
             Self::DuringBackups => "service, during backups",
+            Self::BesideStreams => "service, live streams open",
             Self::PocketBase => "PocketBase",
             Self::FastApi => "FastAPI",
         }

@@ -24,6 +24,7 @@ mod post_call;
 mod query;
 mod search;
 pub mod signed;
+mod stats;
 mod stream;
 mod time;
 pub mod trace;
@@ -84,6 +85,7 @@ pub fn service(
         post_call::PostCallApi { gate, writer: writer.clone() },
         transcriptions::TranscriptionsApi { reader: reader.clone() },
         events::EventsApi { tail },
+        stats::StatsApi { reader: reader.clone() },
         search::SearchApi { reader: reader.clone() },
         drivers::DriversApi { reader: reader.clone(), writer: writer.clone(), recordings },
         dispatches::DispatchesApi { reader: reader.clone(), writer: writer.clone() },

@@ -5,6 +5,7 @@
 
 mod call;
 mod driver;
+mod figures;
 mod record;
 mod search;
 mod timestamp;
@@ -12,6 +13,7 @@ mod turn;
 
 pub use call::{Call, CallChange, CallEnd, CallReport, CallStatus, ConversationId, Reconciled};
 pub use driver::{Dispatch, Driver, DriverId, DriverSource, NewDispatch, NewDriver, PhoneNumber};
+pub use figures::{CallFigures, Said, Talk};
 pub use record::{
     CallOutcome, Combined, Direction, DriverClaims, Entry, EventOutcome, Facts, History, HistoryEntry, HistoryReport,
     NewEvent, Record, RecordKind, StoredEvent,

@@ -1,10 +1,12 @@
 //! No database: for describing the service without opening one.
 
 use super::{
-    CallQuery, Error, ErrorKind, Found, OldCall, OldCalls, Outcome, Page, Position, Result, Scope, SearchQuery, Since,
-    Sizes, Store, Touched, TurnQuery, Write,
+    CallQuery, Error, ErrorKind, FiguresQuery, Found, OldCall, OldCalls, Outcome, Page, Position, Result, Scope,
+    SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Write,
 };
-use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn};
+use crate::model::{
+    Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
+};
 use std::time::Duration;
 
 /// A store that is not there: whatever is asked of it fails.
@@ -65,6 +67,10 @@ impl Store for Absent {
     }
 
     fn dispatch(&self, _: &ConversationId) -> Result<Option<Dispatch>> {
+        absent()
+    }
+
+    fn figures(&self, _: &FiguresQuery, _: &mut dyn FnMut(&CallFigures)) -> Result<()> {
         absent()
     }
 

@@ -17,15 +17,15 @@ mod upkeep;
 
 pub use absent::Absent;
 pub use error::{Error, ErrorKind, Result};
-pub use query::{CallKey, CallQuery, OldCall, OldCalls, Order, Page, TurnKey, TurnOrder, TurnQuery};
+pub use query::{CallKey, CallQuery, FiguresQuery, OldCall, OldCalls, Order, Page, TurnKey, TurnOrder, TurnQuery};
 pub use search::{Found, Hit, Place, SearchKey, SearchOrder, SearchQuery};
 pub use tail::{Change, Position, Scope, Since, Touched};
 pub use upkeep::{BackupReport, BackupStep, BackupWatch, CheckReport, Copier, Finding};
 
 use crate::fields::Problem;
 use crate::model::{
-    Call, CallChange, ConversationId, Dispatch, Driver, DriverId, HistoryReport, NewDispatch, NewDriver, NewEvent,
-    NewTurn, PhoneNumber, Reconciled, StoredEvent, Timestamp,
+    Call, CallChange, CallFigures, ConversationId, Dispatch, Driver, DriverId, HistoryReport, NewDispatch, NewDriver,
+    NewEvent, NewTurn, PhoneNumber, Reconciled, StoredEvent, Timestamp,
 };
 use std::time::Duration;
 
@@ -262,6 +262,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// One dispatch.
     fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>>;
+
+    /// Gives the figures of each call that is asked for to `each`, in no order.
+    fn figures(&self, query: &FiguresQuery, each: &mut dyn FnMut(&CallFigures)) -> Result<()>;
 
     /// Whether a call was erased by [`Write::EraseCall`].
     fn is_erased(&self, id: &ConversationId) -> Result<bool>;

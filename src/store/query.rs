@@ -111,6 +111,17 @@ pub struct TurnQuery {
     pub with_total: bool,
 }
 
+/// Of which calls figures are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FiguresQuery {
+    /// Only those that started at this instant or later.
+    pub started_after: Option<Timestamp>,
+    /// Only those that started before this instant.
+    pub started_before: Option<Timestamp>,
+    /// Only of this driver.
+    pub driver_id: Option<DriverId>,
+}
+
 /// A part of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {

@@ -1,18 +1,18 @@
 //! How much of the machine all streams together may take, so that ingest keeps the rest, however many streams there are
-//! and however much comes.
+//! and however much comes: at most 1,000 pieces a second, or 16 MB, or 250 reads.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// What each piece that is sent takes of the common time, whatever its length: waking the connection and one `write`.
-const PIECE: Duration = Duration::from_micros(250);
+const PIECE: Duration = Duration::from_millis(1);
 
 /// What a KiB of it takes.
-const KIB: Duration = Duration::from_micros(15);
+const KIB: Duration = Duration::from_micros(60);
 
 /// What a read of the database takes that is done for one stream.
-const READ: Duration = Duration::from_millis(1);
+const READ: Duration = Duration::from_millis(3);
 
 /// The common time, handed out in order of asking: a stream that sent something sends its next piece when its turn
 /// comes. Until then more gathers for it, so that many streams get fewer and longer pieces rather than later ones.

@@ -62,6 +62,7 @@ mod simulate;
 mod soak;
 mod sse;
 mod stand_in;
+mod stats;
 mod store;
 mod supervised;
 mod tidy;

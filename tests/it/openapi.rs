@@ -303,6 +303,7 @@ fn check_type(schema: &Value, value: &Value, document: &Value, at: &str) {
     let fits = match schema["type"].as_str() {
         Some("string") => value.is_string(),
         Some("integer") => value.is_i64() || value.is_u64(),
+        Some("number") => value.is_number(),
         Some("boolean") => value.is_boolean(),
         Some("array") => value.as_array().is_some_and(|items| !items.is_empty()),
         Some("object") => value.is_object(),

@@ -96,6 +96,7 @@ fn data_flows_down_only() {
             "retention",
             "backups",
             "tail",
+            "stats",
         ],
         &["store"],
         &["reconcile"],

@@ -4,8 +4,10 @@
 //! them behind, which shows in their `turn_count`.
 
 use super::error::Context as _;
-use crate::store::Result;
-use rusqlite::Transaction;
+use crate::model::{CallFigures, Reconciled, Said, Talk, Timestamp};
+use crate::store::{FiguresQuery, Result};
+use rusqlite::types::{Value, ValueRef};
+use rusqlite::{Connection, Row, Transaction, params_from_iter};
 
 const DOING: &str = "making a call's figures";
 
@@ -58,4 +60,73 @@ pub(super) fn forget(transaction: &Transaction<'_>, call_id: i64) -> Result<()> 
         .and_then(|mut delete| delete.execute([call_id]))
         .map(drop)
         .doing(DOING)
+}
+
+/// Gives the figures of each call that is asked for to `each`. Those that are not kept are made.
+pub(super) fn each(
+    connection: &mut Connection,
+    query: &FiguresQuery,
+    each: &mut dyn FnMut(&CallFigures),
+) -> Result<()> {
+    const DOING: &str = "reading figures of calls";
+    const SELECT: &str = "SELECT unixepoch(c.call_start_time), c.status, c.driver_id, \
+            ifnull(c.duration_seconds, (julianday(c.call_end_time) - julianday(c.call_start_time)) * 86400.0), \
+            c.turn_count, c.conversation_id, f.agent_turns, f.driver_turns, f.agent_characters, f.driver_characters, \
+            f.agent_seconds, f.driver_seconds, f.silence_seconds, \
+            c.live_only, c.matched, c.added, c.corrected, c.repeated \
+         FROM calls c LEFT JOIN call_figures f ON f.call_id = c.id AND f.turn_count = c.turn_count \
+         WHERE c.call_start_time >= ?1 AND c.call_start_time < ?2";
+    let snapshot = connection.transaction().doing(DOING)?;
+    // Texts before and after all times.
+    let text = |time: Option<Timestamp>, none: &str| time.map_or(none.to_owned(), |time| time.to_string());
+    let (after, before) = (text(query.started_after, ""), text(query.started_before, "~"));
+    let (sql, values): (String, Vec<Value>) = match query.driver_id {
+        None => (SELECT.to_owned(), vec![after.into(), before.into()]),
+        Some(driver) => {
+            (format!("{SELECT} AND c.driver_id = ?3"), vec![after.into(), before.into(), driver.get().into()])
+        }
+    };
+    let mut make = snapshot.prepare_cached(talk!()).doing(DOING)?;
+    let mut select = snapshot.prepare_cached(&sql).doing(DOING)?;
+    let mut rows = select.query(params_from_iter(values)).doing(DOING)?;
+    while let Some(row) = rows.next().doing(DOING)? {
+        let mut figures = figures(row).doing(DOING)?;
+        if row.get_ref(6).doing(DOING)? == ValueRef::Null && row.get::<_, i64>(4).doing(DOING)? > 0 {
+            let conversation_id: String = row.get(5).doing(DOING)?;
+            figures.talk = make.query_row([conversation_id], |row| talk(row, 0)).doing(DOING)?;
+        }
+        each(&figures);
+    }
+    Ok(())
+}
+
+fn figures(row: &Row<'_>) -> rusqlite::Result<CallFigures> {
+    let kept = row.get_ref(6)? != ValueRef::Null;
+    let recorded = row.get_ref(14)? != ValueRef::Null;
+    let counts = || {
+        Ok::<_, rusqlite::Error>(Reconciled {
+            live_only: row.get(13)?,
+            matched: row.get(14)?,
+            added: row.get(15)?,
+            corrected: row.get(16)?,
+            repeated: row.get(17)?,
+        })
+    };
+    Ok(CallFigures {
+        start_unix_seconds: row.get(0)?,
+        status: row.get(1)?,
+        driver_id: row.get(2)?,
+        duration_seconds: row.get(3)?,
+        talk: if kept { talk(row, 6)? } else { Talk::default() },
+        reconciled: if recorded { Some(counts()?) } else { None },
+    })
+}
+
+/// Columns as [`talk!`] has them, from one on.
+fn talk(row: &Row<'_>, from: usize) -> rusqlite::Result<Talk> {
+    Ok(Talk {
+        agent: Said { turns: row.get(from)?, characters: row.get(from + 2)?, seconds: row.get(from + 4)? },
+        driver: Said { turns: row.get(from + 1)?, characters: row.get(from + 3)?, seconds: row.get(from + 5)? },
+        silence_seconds: row.get(from + 6)?,
+    })
 }

@@ -39,11 +39,13 @@ pub use open::{OpenError, Options};
 pub use search::search_file;
 
 use super::{
-    CallQuery, Copier, Found, OldCall, OldCalls, Outcome, Page, Position, Result, Scope, SearchQuery, Since, Sizes,
-    Store, Touched, TurnQuery, Write, Written,
+    CallQuery, Copier, FiguresQuery, Found, OldCall, OldCalls, Outcome, Page, Position, Result, Scope, SearchQuery,
+    Since, Sizes, Store, Touched, TurnQuery, Write, Written,
 };
 use crate::metrics::METRICS;
-use crate::model::{Call, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn};
+use crate::model::{
+    Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
+};
 use error::Context as _;
 use live::LiveCalls;
 use pool::Readers;
@@ -186,6 +188,10 @@ impl Store for SqliteStore {
 
     fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>> {
         drivers::get_dispatch(&*self.readers.get()?, id)
+    }
+
+    fn figures(&self, query: &FiguresQuery, each: &mut dyn FnMut(&CallFigures)) -> Result<()> {
+        figures::each(&mut *self.readers.get()?, query, each)
     }
 
     fn is_erased(&self, id: &ConversationId) -> Result<bool> {
