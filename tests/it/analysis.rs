@@ -86,8 +86,8 @@ fn the_queries_answer_in_the_real_tools_while_turns_arrive() {
         assert!(duckdb.contains("agent") && duckdb.contains("driver") && duckdb.contains("letters"), "{duckdb}");
         let all = "import duckdb; db = duckdb.connect(); \
             db.sql(\"ATTACH 'transcribe-hook.db' AS hook (TYPE sqlite, READ_ONLY)\"); \
-            print(db.sql(\"SELECT count(*), sum(agent_turns) FROM hook.call_overview WHERE driver_id = 1042\").fetchall())";
-        assert_eq!(output(tool("python").args(["-c", all]), folder), "[(3, 12.0)]\n");
+            print(db.sql(\"SELECT count(*), sum(CAST(agent_turns AS INTEGER)) FROM hook.call_overview WHERE driver_id = 1042\").fetchall())";
+        assert_eq!(output(tool("python").args(["-c", all]), folder), "[(3, 12)]\n");
         let pandas = output(tool("python").args(["-c", python[1]]), folder);
         assert!(pandas.contains("words") && pandas.contains("pause") && pandas.contains("agent"), "{pandas}");
         let path = "/transcribe-hook/call_overview.json?driver_id=1042&_shape=array";
