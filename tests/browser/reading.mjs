@@ -197,6 +197,13 @@ export const steps = {
     await fits(opened);
   },
 
+  async noStatistics(opened) {
+    await opened.page.getByText("No calls in this time").waitFor();
+    await accessible(opened);
+    await opened.page.getByRole("link", { name: "Last 90 days" }).click();
+    await opened.page.getByRole("heading", { name: "Calls by day" }).waitFor();
+  },
+
   /** A click on a turn's time plays the recording from there. */
   async seek(opened, { number, seconds }) {
     const { page } = opened;

@@ -181,6 +181,27 @@ fn words_are_found_marked_and_lead_to_their_turn() {
 }
 
 #[test]
+fn statistics_are_drawn_and_stand_in_tables() {
+    let service = some_calls(&[]);
+    let time = "started_after=2026-09-19T05:00:00Z&started_before=2026-10-01T05:00:00Z&zone=America/Chicago";
+    let stats = service.get(&format!("/api/v1/stats?{time}")).expect(200).json();
+    let share = |side: &str| format!("{:.0}%", stats["all"][side]["share_of_seconds"].as_f64().unwrap() * 100.0);
+    let talked = format!("Who talked: the agent {}, drivers {} of the talk.", share("agent"), share("driver"));
+    let page = Page::open(&service.url("/?view=stats&from=2026-09-19&to=2026-09-30"), json!({}));
+    let shown = json!({
+        "tiles": {"Calls": "2", "Failed": "1", "Usual length": "0:47", "Driver talks": share("driver"),
+            "Only in the record": "1", "Of these in other words": "1", "Heard twice": "1"},
+        "drawings": ["Calls by day: 2 calls on 2 days, the most, 1, on 20 Sept.", talked],
+        "tables": [[["20 Sept", "1", "0", "1", "0", "0:00"], ["28 Sept", "1", "1", "0", "0", "0:47"]]],
+    });
+    page.step("statistics", shown.clone());
+    let phone =
+        Page::open(&service.url("/?view=stats&from=2026-09-19&to=2026-09-30"), json!({"phone": true, "dark": true}));
+    phone.step("statistics", shown);
+    Page::open(&service.url("/?view=stats&from=2025-09-19&to=2025-09-30"), json!({})).step("noStatistics", json!({}));
+}
+
+#[test]
 fn whoever_has_the_token_signs_in_and_out() {
     const TOKEN: &str = "api_0123456789abcdef0123456789abcdef";
     let folder = tempfile::tempdir().unwrap();

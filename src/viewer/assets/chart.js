@@ -23,8 +23,9 @@ function drawing(draw) {
 /** A round number that is not less, for the end of a scale. @param {number} value */
 function roundUp(value) {
   const step = 10 ** Math.floor(Math.log10(Math.max(value, 1)));
-  const end = [1, 2, 4, 5, 10].map((n) => n * step).find((n) => n >= value) ?? value;
-  return Math.max(end, 4);
+  // Even, so that its middle is a number of calls too.
+  const ends = [1, 1.2, 1.4, 1.6, 2, 3, 4, 5, 6, 8, 10].map((n) => Math.round(n * step)).filter((n) => n % 2 === 0);
+  return Math.max(ends.find((n) => n >= value) ?? step * 10, 4);
 }
 
 /**
