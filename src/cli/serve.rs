@@ -127,7 +127,11 @@ async fn serve(args: &ServeArgs, access: AccessSettings) -> Result<()> {
         }
         None => None,
     };
-    let store = Arc::new(SqliteStore::open(&options)?);
+    let store = Arc::new(if args.copies.litestream() {
+        SqliteStore::open_for_litestream(&options)?
+    } else {
+        SqliteStore::open(&options)?
+    });
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for signals")?;
     let stop = async move {
@@ -159,6 +163,11 @@ async fn serve(args: &ServeArgs, access: AccessSettings) -> Result<()> {
         metrics,
     };
     server::serve(listener, store, settings, stop).await?;
-    tracing::info!(database = %args.database.database.display(), "stopped; everything is in the one file");
+    let database = args.database.database.display();
+    if args.copies.litestream() {
+        tracing::info!(%database, "stopped");
+    } else {
+        tracing::info!(%database, "stopped; everything is in the one file");
+    }
     Ok(())
 }
