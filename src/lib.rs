@@ -17,6 +17,7 @@
 //! | work | reading deliveries and files; queueing and batching | [`ingest`], [`import`], [`drivers`], [`writer`], [`pace`], [`packing`] |
 //! | the platform from this side | its API, as a client; its agents' tools; what is missing here | [`platform`], [`backfill`] |
 //! | recordings | files | [`recording`] |
+//! | what is not kept | what is found in words and replaced | [`redact`] |
 //! | what goes | what is old, and in what steps it is erased | [`retention`] |
 //! | live streams | what is new since a place; bounds and pace of all streams | [`tail`] |
 //! | figures | what many calls come to, by day of a time zone and by driver | [`stats`] |
@@ -140,6 +141,12 @@
 //! An erased call leaves a digest of its name, for which the platform's later reports are dropped: its retries
 //! would otherwise undo the erasure within the hour, and `backfill` ever after. A pruned call leaves nothing.
 //!
+//! **Redaction.** Words are replaced before anything is made of them: a turn's and a history's on their way to the writer, an
+//! event's in its body, of which then everything else is read. So repeats are recognised by what is stored, turns and
+//! records agree, and `replay` finds nothing that was not kept. An event's digest is that of its body as it is stored: one
+//! of the body as it came would tell a number of nine digits to whoever tries them all. It follows that a delivery
+//! which is repeated after the flag was changed may be kept twice, or be refused by its key.
+//!
 //! **Age.** Retention counts from a call's end or last turn by the senders' clocks, but what was heard while it ran counts
 //! from its arrival if that is later: language models invent times, and a call of today must not go for being dated 2020. What
 //! is fetched afterwards is as old as it says.
@@ -222,6 +229,7 @@ pub mod export;
 pub mod fields;
 pub mod import;
 pub mod ingest;
+mod log_watch;
 pub mod metrics;
 pub mod model;
 pub mod pace;
@@ -229,6 +237,7 @@ pub mod packing;
 pub mod platform;
 pub mod reconcile;
 pub mod recording;
+pub mod redact;
 pub mod retention;
 pub mod secret;
 pub mod server;
@@ -238,4 +247,5 @@ pub mod store;
 pub mod tail;
 pub mod telemetry;
 pub mod viewer;
+pub mod waiting;
 pub mod writer;

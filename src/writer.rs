@@ -12,9 +12,11 @@
 //! - Who stops waiting does not cancel the write.
 //! - What was erased is soon gone from the bytes on disk too, however much is written meanwhile ([`Forgetting`]).
 
+use crate::log_watch::LogWatch;
 use crate::metrics::{LocalHistogram, METRICS};
 use crate::model::Timestamp;
 use crate::pace::Pace;
+use crate::redact::Redactor;
 use crate::retention::Forgetting;
 use crate::store::{Error, ErrorKind, Outcome, Rejection, Store, StoredTurn, Write, Written};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -78,6 +80,7 @@ enum Order {
 pub struct Writer {
     queue: SyncSender<Order>,
     shared: Arc<Shared>,
+    redactor: Option<Redactor>,
 }
 
 #[derive(Default)]
@@ -103,23 +106,35 @@ impl Writer {
     ///
     /// # Errors
     /// The system gave no thread.
-    pub fn start(store: Arc<dyn Store>, limits: Limits) -> std::io::Result<(Self, WriterThread)> {
+    pub fn start(
+        store: Arc<dyn Store>,
+        limits: Limits,
+        redactor: Option<Redactor>,
+    ) -> std::io::Result<(Self, WriterThread)> {
         let (queue, orders) = sync_channel(limits.queue_capacity);
         let shared = Arc::new(Shared::default());
-        let writer = Self { queue, shared: shared.clone() };
+        let writer = Self { queue, shared: shared.clone(), redactor };
         let (alive, ended) = oneshot::channel();
         let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
             // Dropped when the thread ends, be it by a panic.
             let _alive: oneshot::Sender<()> = alive;
             let lag = METRICS.ingest_lag_seconds.local();
-            Loop { store, shared, patience: limits.patience, lag, forgetting: Forgetting::default() }.run(&orders);
+            Loop {
+                store,
+                shared,
+                patience: limits.patience,
+                lag,
+                forgetting: Forgetting::default(),
+                log_watch: LogWatch::new(),
+            }
+            .run(&orders);
         })?;
         Ok((writer.clone(), WriterThread { thread, writer, ended }))
     }
 
     /// A writer without a thread: every write answers [`WriteError::Stopping`].
     pub fn stopped() -> Self {
-        Self { queue: sync_channel(0).0, shared: Arc::default() }
+        Self { queue: sync_channel(0).0, shared: Arc::default(), redactor: None }
     }
 
     /// Changes after each batch that was tried. For whoever reads what is new.
@@ -127,13 +142,25 @@ impl Writer {
         self.shared.committed.subscribe()
     }
 
-    /// Does a write and waits until it is on disk.
+    /// Replaces what must not be stored; what an event says has to be read of its body after that.
+    pub fn redactor(&self) -> Option<Redactor> {
+        self.redactor
+    }
+
+    /// Does a write and waits until it is on disk. What must not be stored of turns and histories is replaced.
     ///
     /// Dropping the future does not cancel the write.
     ///
     /// # Errors
     /// See [`WriteError`].
-    pub async fn write(&self, write: Write) -> Result<Written, WriteError> {
+    pub async fn write(&self, mut write: Write) -> Result<Written, WriteError> {
+        if let Some(redactor) = &self.redactor {
+            match &mut write {
+                Write::AppendTurn(turn) => redactor.turn(turn),
+                Write::KeepHistory(report) => redactor.history(report),
+                _ => {}
+            }
+        }
         let weight = weight(&write);
         if self.shared.stopping.load(Ordering::Acquire) {
             return Err(WriteError::Stopping);
@@ -178,21 +205,6 @@ impl Writer {
     }
 }
 
-/// Does writes by a writer from threads that serve no connections, and says in words why one was not done.
-///
-/// # Panics
-/// Outside the service's runtime.
-pub fn blocking(writer: Writer) -> impl Fn(Write) -> Result<Outcome, String> {
-    let runtime = tokio::runtime::Handle::current();
-    move |write| match runtime.block_on(writer.write(write)) {
-        Ok(written) => Ok(Ok(written)),
-        Err(WriteError::Rejected(rejection)) => Ok(Err(rejection)),
-        Err(WriteError::Overloaded) => Err("too much is waiting to be stored".to_owned()),
-        Err(WriteError::Stopping) => Err("the service is stopping".to_owned()),
-        Err(WriteError::Failed(error)) => Err(error.to_string()),
-    }
-}
-
 impl WriterThread {
     /// Takes no more writes, does those that wait, lets the store rest, and ends the thread. Returns whether all that
     /// went well; a panic was reported when it happened.
@@ -214,6 +226,7 @@ struct Loop {
     shared: Arc<Shared>,
     patience: Duration,
     forgetting: Forgetting,
+    log_watch: LogWatch,
     /// Gathered by the batch, so that a turn costs no more than an addition.
     lag: LocalHistogram,
 }
@@ -225,6 +238,7 @@ impl Loop {
         let (mut quiet_since, mut rested) = (Instant::now(), true);
         loop {
             self.forgetting.forget(&*self.store);
+            self.log_watch.look(&*self.store);
             let now = Instant::now();
             let slice_at = pace.due();
             if slice_at.is_some_and(|at| at <= now) {

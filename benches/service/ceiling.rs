@@ -65,6 +65,7 @@ async fn serve(without: Without, database: &Path) -> Result<()> {
                 access: AccessSettings::default(),
                 proxies: Proxies::default(),
                 post_call: PostCallSettings::closed(),
+                redactor: None,
                 retention: None,
                 streams: tail::Limits { streams: 0, heartbeat: Duration::from_secs(15) },
                 backfill: None,

@@ -10,6 +10,7 @@ use crate::events;
 use crate::metrics::METRICS;
 use crate::model::{ConversationId, EventOutcome, NewEvent};
 use crate::recording::{Kept, Unreadable};
+use crate::redact::{Redactor, redacted};
 use crate::store::{self, Rejection, Write, Written};
 use crate::writer::{WriteError, Writer};
 use bytes::Bytes;
@@ -100,7 +101,7 @@ impl PostCallApi {
             Delivered::Recording(recording) => Ok(recorded(&self.gate, &self.writer, recording).await?),
             Delivered::Event(event) => {
                 let reading = self.gate.turn_to_read(&event).await;
-                let read = read(event.body.clone()).await?;
+                let read = read(self.writer.redactor(), event.body.clone()).await?;
                 drop(reading);
                 Ok(keep(&self.writer, read).await?)
             }
@@ -109,8 +110,8 @@ impl PostCallApi {
 }
 
 /// Reads an event, off the threads that serve connections.
-async fn read(body: Bytes) -> Result<NewEvent, ApiError> {
-    let read = tokio::task::spawn_blocking(move || events::of_body(body)).await;
+async fn read(redactor: Option<Redactor>, body: Bytes) -> Result<NewEvent, ApiError> {
+    let read = tokio::task::spawn_blocking(move || events::of_body(redacted(redactor, body))).await;
     read.map_err(|_| ApiError::Unavailable("the service is stopping; try again shortly", None))
 }
 

@@ -3,6 +3,7 @@
 use super::{Keeper, Unfinished};
 use crate::events;
 use crate::model::{Call, CallStatus, ConversationId, NewDispatch, Timestamp};
+use crate::redact::{Redactor, redacted};
 use crate::store::{CallKey, CallQuery, Order, Outcome, Rejection, Store, Write, Written};
 use bytes::Bytes;
 use std::sync::{Arc, Weak};
@@ -32,14 +33,15 @@ impl Keeper for Nothing {
 pub struct StoreKeeper<W> {
     /// Held for as long as a question takes, so that who fetches does not hold up who closes the store.
     store: Weak<dyn Store>,
+    redactor: Option<Redactor>,
     /// Does a change, and waits until it is on disk.
     write: W,
 }
 
 impl<W: Fn(Write) -> Result<Outcome, String>> StoreKeeper<W> {
-    /// Reads in the store, and changes it by `write`.
-    pub fn new(store: &Arc<dyn Store>, write: W) -> Self {
-        Self { store: Arc::downgrade(store), write }
+    /// Reads in the store, and changes it by `write`; what must not be stored is replaced.
+    pub fn new(store: &Arc<dyn Store>, redactor: Option<Redactor>, write: W) -> Self {
+        Self { store: Arc::downgrade(store), redactor, write }
     }
 
     fn store(&self) -> Result<Arc<dyn Store>, String> {
@@ -61,7 +63,7 @@ impl<W: Fn(Write) -> Result<Outcome, String>> Keeper for StoreKeeper<W> {
     }
 
     fn keep(&self, body: Vec<u8>) -> Result<(), String> {
-        let event = events::of_body(Bytes::from(body));
+        let event = events::of_body(redacted(self.redactor, Bytes::from(body)));
         match (self.write)(Write::KeepEvent(Box::new(event)))? {
             Ok(_) | Err(Rejection::Erased) => Ok(()),
             Err(rejection) => Err(format!("a conversation cannot be stored: {rejection:?}")),

@@ -1,6 +1,7 @@
 //! `backfill`: fetches from the platform's API what its webhooks did not bring, also while the service runs.
 
 use super::DatabaseArgs;
+use super::redact::RedactArgs;
 use super::secrets::{ApiKey, Secrets};
 use crate::backfill::{self, Keeper, Nothing, Progress, Report, StoreKeeper};
 use crate::model::Timestamp;
@@ -25,6 +26,8 @@ pub(super) struct BackfillArgs {
     /// Instead, store the recipients of this batch of calls as dispatches
     #[arg(long, env = "TRANSCRIBE_HOOK_BATCH", value_name = "ID")]
     batch: Option<String>,
+    #[command(flatten)]
+    redact: RedactArgs,
     /// Only say what would be fetched
     #[arg(long, env = "TRANSCRIBE_HOOK_DRY_RUN")]
     dry_run: bool,
@@ -78,7 +81,7 @@ pub(super) fn run(args: &BackfillArgs) -> Result<()> {
     }
     let options = Options { path, busy_timeout: Duration::from_secs(10), readers: 1 };
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open_beside_service(&options)?);
-    let keeper = StoreKeeper::new(&store, |write| {
+    let keeper = StoreKeeper::new(&store, args.redact.redactor(), |write| {
         let mut outcomes = store.apply(Timestamp::now(), &[write]).map_err(|error| error.to_string())?;
         outcomes.pop().ok_or_else(|| "the store did not answer".to_owned())
     });

@@ -19,6 +19,7 @@ mod limits;
 mod metrics;
 mod migrate;
 mod post_call;
+mod redact;
 mod reference;
 mod replay;
 mod retention;

@@ -7,6 +7,7 @@ use super::copies::CopyArgs;
 use super::limits::LimitArgs;
 use super::metrics::MetricsArgs;
 use super::post_call::PostCallArgs;
+use super::redact::RedactArgs;
 use super::retention::RetentionArgs;
 use super::streams::StreamArgs;
 use super::tls::TlsArgs;
@@ -65,6 +66,8 @@ pub(super) struct ServeArgs {
         value_parser = humantime::parse_duration,
     )]
     stale_after: Duration,
+    #[command(flatten)]
+    redact: RedactArgs,
     #[command(flatten)]
     retention: RetentionArgs,
     #[command(flatten)]
@@ -158,6 +161,7 @@ async fn serve(args: &ServeArgs, access: AccessSettings) -> Result<()> {
         access,
         proxies: args.access.proxies(),
         post_call,
+        redactor: args.redact.redactor(),
         retention,
         streams: args.streams.limits(),
         backfill,

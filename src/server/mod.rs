@@ -24,11 +24,13 @@ use crate::backfill::{Periodic, StoreKeeper};
 use crate::backups;
 use crate::platform::client::Client;
 use crate::recording::Recordings;
+use crate::redact::Redactor;
 use crate::retention::{self, Eraser};
 use crate::store::Store;
 use crate::tail::{self, Tail};
 use crate::viewer;
-use crate::writer::{Limits, Writer, blocking};
+use crate::waiting::blocking;
+use crate::writer::{Limits, Writer};
 use connections::ConnectionLimits;
 use packed::Packed;
 use poem::middleware::AddData;
@@ -62,6 +64,8 @@ pub struct Settings {
     pub proxies: Proxies,
     /// What is taken after a call.
     pub post_call: PostCallSettings,
+    /// What is replaced in words before they are stored.
+    pub redactor: Option<Redactor>,
     /// How long what is over is kept; for good without this.
     pub retention: Option<Duration>,
     /// Bounds of the live streams.
@@ -108,7 +112,7 @@ impl std::error::Error for ServeError {
 
 /// Fetches the ends of calls that did not come, until what is returned is dropped.
 fn fetch(client: Client, every: Duration, store: &Arc<dyn Store>, writer: &Writer) -> Result<Periodic, ServeError> {
-    let keeper = StoreKeeper::new(store, blocking(writer.clone()));
+    let keeper = StoreKeeper::new(store, writer.redactor(), blocking(writer.clone()));
     Periodic::start(every, client, keeper).map_err(ServeError::Io)
 }
 
@@ -134,7 +138,8 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     let copies = backups::Periodic::start(&settings.copies, store.copier()).map_err(ServeError::Copies)?;
-    let (writer, mut writer_thread) = Writer::start(store.clone(), settings.writing).map_err(ServeError::Io)?;
+    let (writer, mut writer_thread) =
+        Writer::start(store.clone(), settings.writing, settings.redactor).map_err(ServeError::Io)?;
     let _backfill = settings.backfill.map(|(client, every)| fetch(client, every, &store, &writer)).transpose()?;
     let recordings = settings.post_call.recordings.clone();
     let _retention =

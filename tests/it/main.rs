@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, reason = "nothing can be reached from outside a test crate")]
 
 mod access;
+mod analysis;
 mod any_order;
 mod backfill;
 mod backup;
@@ -12,6 +13,7 @@ mod browser;
 mod calls;
 mod check;
 mod cli;
+mod clock_and_readers;
 mod concurrency;
 mod convai;
 mod copies;
@@ -50,6 +52,7 @@ mod powercut;
 mod readme;
 mod reconcile;
 mod recording;
+mod redaction;
 mod retention;
 mod samples;
 mod schema;
