@@ -37,7 +37,7 @@ impl Scrape {
 
     /// A sample by its name without the prefix, with its labels.
     #[track_caller]
-    fn get<N: FromStr>(&self, series: &str) -> N {
+    pub fn get<N: FromStr>(&self, series: &str) -> N {
         let value = self.0.get(&format!("transcribe_hook_{series}")).unwrap_or_else(|| panic!("there is no {series}"));
         value.parse().unwrap_or_else(|_| panic!("{series} is {value}"))
     }

@@ -28,6 +28,8 @@ pub struct Call {
 #[derive(Default)]
 pub struct Ledger {
     calls: HashMap<String, Call>,
+    /// Turns that were stored before the run.
+    old: HashMap<String, Call>,
     /// The greatest id that was acknowledged.
     pub newest: i64,
 }
@@ -41,18 +43,30 @@ impl Ledger {
         self.calls.get_mut(call).unwrap().acknowledged.push(turn);
     }
 
+    /// The same of a turn that was stored before the run.
+    pub fn acknowledge_old(&mut self, call: &str, turn: Turn) {
+        self.old.entry(call.to_owned()).or_default().acknowledged.push(turn);
+    }
+
+    /// Notes that a call of before the run was erased.
+    pub fn erase(&mut self, call: &str) {
+        self.old.remove(call);
+    }
+
     /// Notes that a call has so many turns now, whoever brought them.
     pub fn complete(&mut self, call: &str, turns: u32) {
         self.calls.entry(call.to_owned()).or_default().whole = Some(turns);
     }
 
-    /// How many turns must be stored.
+    /// How many turns the run must have stored.
     pub fn turns(&self) -> u64 {
         self.calls.values().map(|call| call.whole.map_or(call.acknowledged.len() as u64, u64::from)).sum()
     }
 
     /// Each call that was acknowledged is there with its turns and their numbers, and nothing else is.
     pub fn compare(mut self, database: &Path) {
+        assert!(!self.old.is_empty(), "some old calls are kept");
+        self.calls.extend(std::mem::take(&mut self.old));
         let connection = open(database);
         let integrity: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
         assert_eq!(integrity, "ok");

@@ -8,13 +8,14 @@ mod caller;
 mod ledger;
 mod memory;
 mod script;
+mod watcher;
 
-use crate::harness::{Answer, Service, binary};
+use crate::harness::{Answer, Service, binary, wait_for};
 use crate::metrics::Scrape;
 use ledger::Ledger;
 use memory::Memory;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 const SECRET: &str = "wsec_0123456789abcdef0123456789abcdef";
@@ -45,6 +46,10 @@ struct Run {
     /// How many bursts are under way: only then may a request be answered 503.
     bursting: AtomicUsize,
     bursts: AtomicUsize,
+    /// How often the live viewer came.
+    viewings: AtomicU64,
+    /// Once all callers are done, the number of the last turn.
+    last_turn: OnceLock<i64>,
     ledger: Mutex<Ledger>,
     tally: Tally,
 }
@@ -59,6 +64,7 @@ struct Tally {
     reads: AtomicU64,
     refused: AtomicU64,
     backups: AtomicU64,
+    prunes: AtomicU64,
     /// Time from a turn's request to its answer, in microseconds, by the power of two that is not exceeded.
     times: [AtomicU64; 32],
 }
@@ -89,6 +95,11 @@ impl Tally {
 }
 
 impl Run {
+    /// The number of the last turn that is stored.
+    fn newest_turn(&self) -> i64 {
+        self.service.sqlite().query_row("SELECT max(id) FROM call_transcriptions", [], |row| row.get(0)).unwrap()
+    }
+
     /// Whether there is time for more.
     fn goes_on(&self) -> bool {
         self.started.elapsed() < self.length && !self.failed.load(SeqCst)
@@ -145,9 +156,22 @@ fn under_everything_at_once_nothing_fails_is_lost_or_grows() {
     let database = folder.path().join("calls.db");
     let backups = folder.path().join("backups");
     let length = length();
+    let mut ledger = Ledger::default();
+    beside::hold_old_calls(&database, &mut ledger);
     let mut command = binary();
     command.args(["--log-level", "info,http=warn"]);
-    let flags = ["--elevenlabs-secret", SECRET, "--queue-capacity", QUEUE];
+    let own = folder.path().join("own-backups");
+    let every = format!("{}s", (length.as_secs() / 20).clamp(3, 300));
+    let flags = [
+        ["--elevenlabs-secret", SECRET],
+        ["--queue-capacity", QUEUE],
+        ["--stream-heartbeat", "1s"],
+        ["--backup-every", &every],
+        ["--backup-dir", own.to_str().unwrap()],
+        ["--backup-keep", "2"],
+        ["--snapshot-every", &every],
+    ]
+    .concat();
     let service = Service::start_command(command, &database, &flags);
     script::put_drivers(&service);
     let run = Run {
@@ -157,10 +181,18 @@ fn under_everything_at_once_nothing_fails_is_lost_or_grows() {
         failed: AtomicBool::new(false),
         bursting: AtomicUsize::new(0),
         bursts: AtomicUsize::new(0),
-        ledger: Mutex::default(),
+        viewings: AtomicU64::new(0),
+        last_turn: OnceLock::new(),
+        ledger: Mutex::new(ledger),
         tally: Tally::default(),
     };
-    let memory = std::thread::scope(|scope| {
+    let (memory, viewed) = std::thread::scope(|scope| {
+        let viewer = scope.spawn(|| {
+            let _watch = Watch(&run);
+            watcher::watch(&run)
+        });
+        let viewers = || Scrape::take(&run.service).whole("sse_subscribers");
+        wait_for("the viewer to be there before the first turn", || (viewers() == 1).then_some(()));
         let watched = |work: fn(&Run, usize), n: usize| {
             let run = &run;
             scope.spawn(move || {
@@ -171,6 +203,7 @@ fn under_everything_at_once_nothing_fails_is_lost_or_grows() {
         let mut others: Vec<_> = (0..CALLERS).map(|n| watched(caller::hold_calls, n)).collect();
         others.extend((0..2).map(|n| watched(beside::read, n)));
         others.push(watched(beside::burst, 0));
+        others.push(watched(beside::prune, 0));
         let copies = scope.spawn(|| {
             let _watch = Watch(&run);
             beside::back_up(&run, &backups);
@@ -180,13 +213,20 @@ fn under_everything_at_once_nothing_fails_is_lost_or_grows() {
             other.join().unwrap();
         }
         copies.join().unwrap();
-        memory
+        run.last_turn.set(run.newest_turn()).unwrap();
+        (memory, viewer.join().unwrap())
     });
-    let scrape = Scrape::take(&run.service);
+    // A viewer that has gone is noticed by the next sign of life that it is sent.
+    let scrape = wait_for("the viewer to be gone", || {
+        Some(Scrape::take(&run.service)).filter(|scrape| scrape.whole("sse_subscribers") == 0)
+    });
     report(&run, &scrape, &memory);
     let Run { service, ledger, tally, .. } = run;
     let ledger = ledger.into_inner().unwrap();
     counted(&scrape, &tally, &ledger);
+    assert_eq!(viewed, ledger.turns(), "the live viewer saw each turn once");
+    assert_eq!(scrape.whole("backup_failures_total"), 0);
+    assert!(scrape.get::<f64>("backup_last_success_timestamp_seconds") > 0.0, "the service backs itself up");
     assert!(memory.largest_log < LOG, "the log grew to {} bytes", memory.largest_log);
     let [_, middle, last] = memory.thirds();
     assert!(last < middle + GROWTH, "memory grew from {middle} to {last} KiB");
@@ -217,7 +257,7 @@ fn report(run: &Run, scrape: &Scrape, memory: &Memory) {
     let [first, middle, last] = memory.thirds();
     println!(
         "in {:?}: {} turns and {} repeats (half within {:?}, 99 of 100 within {:?}), {} events, {} histories, {} reads, \
-         {} bursts with {} refusals, {} backups; {} commits; memory {first}, {middle}, {last} KiB in each third, \
+         {} bursts with {} refusals, {} backups, {} prunes, {} viewings; {} commits; memory {first}, {middle}, {last} KiB in each third, \
          at most {} KiB; the log at most {} bytes",
         run.started.elapsed(),
         turns.load(SeqCst),
@@ -230,6 +270,8 @@ fn report(run: &Run, scrape: &Scrape, memory: &Memory) {
         run.bursts.load(SeqCst),
         refused.load(SeqCst),
         backups.load(SeqCst),
+        run.tally.prunes.load(SeqCst),
+        run.viewings.load(SeqCst),
         scrape.whole("commit_duration_seconds_count"),
         memory.largest,
         memory.largest_log,
