@@ -151,6 +151,12 @@
 //! from its arrival if that is later: language models invent times, and a call of today must not go for being dated 2020. What
 //! is fetched afterwards is as old as it says.
 //!
+//! **The page.** It is made in the browser, out of the public API, since it must live there anyway to follow a call; so there
+//! is one source of what is shown, and no word of a call is ever put into HTML: the policy that comes with the page has the
+//! browser refuse that (`require-trusted-types-for`). There is no build step: modules stand in `viewer/assets` as they are
+//! sent, in a folder named for the digest of them all, so they name one another plainly and are kept for good. One stream of
+//! all calls feeds list and call; on each opening both are read again, and what comes twice is the same thing twice.
+//!
 //! **Backfill.** There is no note of how far it came: what is complete is seen in the calls themselves, so a run that was
 //! interrupted, and one too many, need no care. What is fetched becomes the same event whenever it is fetched, and goes
 //! the way of one that was posted. A conversation that the platform fails to give does not hinder the others; three in a
