@@ -21,6 +21,7 @@
 //! | live streams | what is new since a place; bounds and pace of all streams | [`tail`] |
 //! | figures | what many calls come to, by day of a time zone and by driver | [`stats`] |
 //! | copies | when one is due, names, what is kept | [`backups`] |
+//! | calls on their way out | forms that others read; JSON lines that are read back | [`export`] |
 //! | storage | SQL, in [`store::sqlite`] only; a batch is one transaction | [`store`] |
 //! | ways of working | files that get their name once they are whole; going last | [`aside`], [`background`] |
 //! | numbers about itself | Prometheus's metrics; recorded into by all above | [`metrics`] |
@@ -116,6 +117,10 @@
 //! attack with slow connections costs the attackers their own. What the service itself is slow at never counts against a
 //! client.
 //!
+//! **HTTPS.** [`server::tls`] gives each handshake the certificate of that moment; what renews it stands aside and only ever
+//! replaces it by one that fits its key. An authority is asked by instant-acme over ureq rather than by the framework's
+//! listener, which cannot start while the authority is away, makes an account at each start, and needs a second TLS provider.
+//!
 //! **Signatures.** `api::signed` is the one way in for what the platform posts after a call. The header is looked at before
 //! the body, the digest is computed while the body comes, and nothing of the body is believed before the last byte: an
 //! event waits in memory, of which long ones share a bounded amount (503 beyond it), and are read one at a time; a
@@ -189,6 +194,16 @@
 //! half of the time, in a thread of the lowest priority, with a sync for every 8 MiB, keeps commits from waiting for
 //! processor or disk. `.partial` files are locked, which is how a running copy is told from what a killed process left.
 //!
+//! **Exports.** What leaves as JSON lines are the tables' rows, column by column and not by way of the domain's types, so that
+//! a column that a later version adds is carried without anybody's thinking of it, and what comes back is equal: ids, keys,
+//! raw events and what was made of them included. What is derived (the index of words, the changes, the figures) is made
+//! anew. On its way back a row must keep the tables' rules and read as the domain's values; each thing is a savepoint. A call
+//! is written aside while its snapshot is held, and sent from there.
+//!
+//! **Litestream** reads the log's file and moves it into the database itself. With `--litestream` the service therefore never
+//! does; that its log's writes come in larger pieces (`store/sqlite/log_file.rs`) is nothing to Litestream, which takes
+//! whole commits.
+//!
 //! **Speed.** Where a turn's time went, measured at 63 in flight on two cores (of some 64 microseconds a turn, 20 turns a
 //! commit): statements and indexes 18, the call's row 3, the log's writes 9, the sync 20 to 25, checkpoints 4, the rest of
 //! the commit 5, answering 1; the writer waited for turns 8. Beside it, on the other core, HTTP and JSON took 41 and the
@@ -209,6 +224,7 @@ pub mod cli;
 pub mod drivers;
 pub mod elevenlabs;
 pub mod events;
+pub mod export;
 pub mod fields;
 pub mod import;
 pub mod ingest;

@@ -238,6 +238,7 @@ impl From<Rejection> for ApiError {
                     Self::fields(&problems)
                 }
             }
+            Rejection::Unfit(problem) => Self::fields(&[problem]),
             Rejection::EndsBeforeStart { start } => {
                 Self::field("call_end_time", format_args!("must not be before the call's start, {start}"))
             }

@@ -17,6 +17,7 @@ mod dispatches;
 mod drivers;
 pub mod error;
 mod events;
+mod export;
 mod health;
 mod history;
 pub mod payload;
@@ -74,6 +75,7 @@ pub fn service(
     tail: Tail,
 ) -> OpenApiService<impl OpenApi, ()> {
     let backup = backup::BackupApi::new(store.copier());
+    let export = export::ExportApi::new(store.clone());
     let reader = Reader { store, places: Arc::new(Semaphore::new(MAX_READS)) };
     let recordings = gate.recordings();
     let operations = (
@@ -92,6 +94,7 @@ pub fn service(
         access::session::SessionApi { access },
         health::HealthApi { reader, writer },
         backup,
+        export,
     );
     OpenApiService::new(Described(operations), "transcribe-hook", env!("CARGO_PKG_VERSION"))
         .description(

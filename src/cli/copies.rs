@@ -26,9 +26,16 @@ pub(super) struct CopyArgs {
     /// Put a copy named latest.db, of which a plain cp is safe, beside the database at this interval
     #[arg(long, env = "TRANSCRIBE_HOOK_SNAPSHOT_EVERY", value_name = "DURATION", value_parser = interval)]
     snapshot_every: Option<Duration>,
+    /// Leave it to Litestream, which must be running, to move the log into the database file
+    #[arg(long, env = "TRANSCRIBE_HOOK_LITESTREAM")]
+    litestream: bool,
 }
 
 impl CopyArgs {
+    pub(super) fn litestream(&self) -> bool {
+        self.litestream
+    }
+
     pub(super) fn plan(&self) -> Plan {
         let backups = self.backup_every.zip(self.backup_dir.clone());
         let keep = self.backup_keep as usize;

@@ -21,6 +21,8 @@ pub(super) struct ImportArgs {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    /// Calls with their turns and all that belongs to them, as `export --format jsonl` wrote them
+    Calls(super::import_calls::CallsArgs),
     /// Drivers, by the columns `id`, `name` and `phone_number`
     Drivers(FileArgs),
     /// Outbound calls, by the columns `conversation_id`, `driver_id`, `phone_number`, `batch_id` and `dispatched_at`
@@ -55,6 +57,7 @@ enum FormatName {
 
 pub(super) fn run(args: &ImportArgs) -> Result<()> {
     match &args.what {
+        What::Calls(args) => super::import_calls::run(args),
         What::Drivers(args) => {
             let rows = read_rows(open(&args.file)?, format(args)?, |fields| read_driver(fields, None));
             store(args, rows, "id", |driver| driver.id, Write::PutDrivers)
@@ -66,7 +69,7 @@ pub(super) fn run(args: &ImportArgs) -> Result<()> {
     }
 }
 
-fn open(file: &Path) -> Result<Box<dyn Read>> {
+pub(super) fn open(file: &Path) -> Result<Box<dyn Read>> {
     if file == Path::new("-") {
         return Ok(Box::new(io::stdin()));
     }

@@ -10,9 +10,11 @@ mod backup;
 mod check;
 mod copies;
 mod erase;
+mod export;
 mod generate;
 mod healthcheck;
 mod import;
+mod import_calls;
 mod limits;
 mod metrics;
 mod migrate;
@@ -25,6 +27,7 @@ mod secrets;
 mod serve;
 mod simulate;
 mod streams;
+mod tls;
 
 pub use reference::configuration_table;
 
@@ -59,7 +62,9 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Look for what is broken or missing in a database, be it in use or not
     Check(check::CheckArgs),
-    /// Read drivers or dispatches from a file
+    /// Write calls with their turns to a file, as data or as transcripts
+    Export(export::ExportArgs),
+    /// Read calls, drivers or dispatches from a file
     Import(import::ImportArgs),
     /// Fetch calls that did not come from the platform's API
     Backfill(backfill::BackfillArgs),
@@ -129,6 +134,7 @@ pub fn run() -> ExitCode {
             Command::Search(args) => search::run(&args),
             Command::Backup(args) => backup::run(&args),
             Command::Check(args) => check::run(&args),
+            Command::Export(args) => export::run(&args),
             Command::Import(args) => import::run(&args),
             Command::Backfill(args) => backfill::run(&args),
             Command::Simulate(args) => simulate::run(&args),

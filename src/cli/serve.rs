@@ -9,6 +9,7 @@ use super::metrics::MetricsArgs;
 use super::post_call::PostCallArgs;
 use super::retention::RetentionArgs;
 use super::streams::StreamArgs;
+use super::tls::TlsArgs;
 use crate::api::access::AccessSettings;
 use crate::server::{self, Settings};
 use crate::store::sqlite::{Options, SqliteStore};
@@ -30,6 +31,8 @@ pub(super) struct ServeArgs {
     access: AccessArgs,
     #[command(flatten)]
     limits: LimitArgs,
+    #[command(flatten)]
+    tls: TlsArgs,
     #[command(flatten)]
     database: DatabaseArgs,
     /// How many writes may wait; more are answered 503
@@ -115,6 +118,7 @@ async fn serve(args: &ServeArgs, access: AccessSettings) -> Result<()> {
     let metrics = args.metrics.listener().await?;
     let options =
         Options { path: args.database.database.clone(), busy_timeout: args.write_timeout, readers: args.readers };
+    let tls = args.tls.open()?;
     let post_call = args.post_call.settings()?;
     let retention = args.retention.retention(args.stale_after)?;
     let backfill = match args.backfill_every {
@@ -124,7 +128,11 @@ async fn serve(args: &ServeArgs, access: AccessSettings) -> Result<()> {
         }
         None => None,
     };
-    let store = Arc::new(SqliteStore::open(&options)?);
+    let store = Arc::new(if args.copies.litestream() {
+        SqliteStore::open_for_litestream(&options)?
+    } else {
+        SqliteStore::open(&options)?
+    });
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for signals")?;
     let stop = async move {
@@ -134,16 +142,18 @@ async fn serve(args: &ServeArgs, access: AccessSettings) -> Result<()> {
         }
     };
     let address = listener.local_addr().context("cannot tell the address")?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
     tracing::info!(
         %address,
         database = %args.database.database.display(),
         version = env!("CARGO_PKG_VERSION"),
-        "listening on http://{address}, API at http://{address}/docs"
+        "listening on {scheme}://{address}, API at {scheme}://{address}/docs"
     );
     let settings = Settings {
         writing: Limits { queue_capacity: args.queue_capacity as usize, patience: args.write_timeout },
         max_body: args.max_body,
         stale_after: Some(args.stale_after).filter(|after| !after.is_zero()),
+        tls,
         connections: args.limits.connections(),
         access,
         proxies: args.access.proxies(),
@@ -155,6 +165,11 @@ async fn serve(args: &ServeArgs, access: AccessSettings) -> Result<()> {
         metrics,
     };
     server::serve(listener, store, settings, stop).await?;
-    tracing::info!(database = %args.database.database.display(), "stopped; everything is in the one file");
+    let database = args.database.database.display();
+    if args.copies.litestream() {
+        tracing::info!(%database, "stopped");
+    } else {
+        tracing::info!(%database, "stopped; everything is in the one file");
+    }
     Ok(())
 }

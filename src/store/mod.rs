@@ -8,6 +8,7 @@
 //! [`crate::writer`].
 
 mod absent;
+mod archive;
 mod error;
 mod query;
 mod search;
@@ -16,6 +17,7 @@ mod tail;
 mod upkeep;
 
 pub use absent::Absent;
+pub use archive::{Archive, Archived, ArchivedCall, Loose, Part, Row, Selection, Spoken};
 pub use error::{Error, ErrorKind, Result};
 pub use query::{CallKey, CallQuery, FiguresQuery, OldCall, OldCalls, Order, Page, TurnKey, TurnOrder, TurnQuery};
 pub use search::{Found, Hit, Place, SearchKey, SearchOrder, SearchQuery};
@@ -61,6 +63,8 @@ pub enum Write {
     KeepHistory(Box<HistoryReport>),
     /// Ends calls that are in progress and unchanged since before this time, some hundred at most.
     EndStaleCalls(Timestamp),
+    /// Stores what left a database before, as it was.
+    Restore(Box<Archived>),
     /// Writes something that changes nothing, to learn whether the disk takes it.
     Probe,
 }
@@ -95,6 +99,8 @@ pub enum Written {
     Kept(Kept),
     /// Of [`Write::EndStaleCalls`]: those that were ended. When there are none, there are no more.
     Ended(Vec<ConversationId>),
+    /// Of [`Write::Restore`]: whether it was not there before.
+    Restored(bool),
     /// Of the deletes and the probe.
     Done,
 }
@@ -163,6 +169,8 @@ pub enum Rejection {
     Erased,
     /// Some elements of a bulk change cannot be stored, so none was.
     Elements(Vec<BadElement>),
+    /// What is to be restored breaks a rule, or another such thing is there.
+    Unfit(Problem),
     /// The call would end before it starts.
     EndsBeforeStart {
         /// When it starts.
@@ -300,6 +308,14 @@ pub trait Store: Send + Sync + 'static {
     /// What copies the database; none where it is not one file.
     fn copier(&self) -> Copier {
         Copier::none()
+    }
+
+    /// What reads whole calls out, by a connection of its own; nothing where there is none.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    fn archive(&self) -> Result<Option<Box<dyn Archive>>> {
+        Ok(None)
     }
 
     /// How many calls are in progress, counted up to `at_most`.

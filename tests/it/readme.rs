@@ -25,7 +25,8 @@ fn run(block: &str, service: &Service) -> String {
         .replace("transcribe-hook prune", &format!("{program} prune"))
         .replace("transcribe-hook replay", &format!("{program} replay"))
         .replace("transcribe-hook backup", &format!("{program} backup"))
-        .replace("transcribe-hook check", &format!("{program} check"));
+        .replace("transcribe-hook check", &format!("{program} check"))
+        .replace("transcribe-hook export", &format!("{program} export"));
     let folder = service.database().parent().unwrap();
     let out = Command::new("sh").args(["-euc", &commands]).current_dir(folder).output().unwrap();
     assert!(out.status.success(), "{block}\n{}", String::from_utf8_lossy(&out.stderr));
@@ -68,7 +69,9 @@ fn the_first_turn_the_queries_and_the_backup_work_as_they_stand() {
     assert!(all.contains("1|driver|Yeah, I am parked at the Joliet terminal."), "{all}");
     assert!(all.contains("copied 1 calls with 1 turns"), "{all}");
     assert!(all.contains("1 calls with 1 turns, 0 problems"), "{all}");
-    for copy in ["copy.db", "download.db"] {
+    assert!(all.contains("exported 1 calls with 1 turns to calls.jsonl"), "{all}");
+    assert!(all.contains("[00:00:00] Driver: Yeah, I am parked at the Joliet terminal."), "{all}");
+    for copy in ["copy.db", "download.db", "another.db"] {
         assert_eq!(crate::backup::whole(&folder.path().join(copy)), 1, "{copy}");
     }
     assert!(all.contains("the call is whole"), "{all}");

@@ -68,9 +68,8 @@ pub(super) fn open(connection: &Connection, at_most: u32) -> Result<u64> {
         .doing("counting calls in progress")
 }
 
-pub(super) fn list(connection: &mut Connection, query: &CallQuery) -> Result<Page<Call>> {
-    const DOING: &str = "listing calls";
-    let snapshot = connection.transaction().doing(DOING)?;
+/// What a query's conditions are, wherever its page begins.
+pub(super) fn filter(query: &CallQuery) -> Filter {
     let mut filter = Filter::default();
     if let Some(status) = query.status {
         filter.and("c.status = ?", [status.as_str().to_owned().into()]);
@@ -101,6 +100,13 @@ pub(super) fn list(connection: &mut Connection, query: &CallQuery) -> Result<Pag
             [pattern.clone(), pattern.clone(), pattern],
         );
     }
+    filter
+}
+
+pub(super) fn list(connection: &mut Connection, query: &CallQuery) -> Result<Page<Call>> {
+    const DOING: &str = "listing calls";
+    let snapshot = connection.transaction().doing(DOING)?;
+    let mut filter = filter(query);
     let total = if query.with_total {
         let sql = format!("SELECT count(*) FROM calls c {}", filter.clause());
         let count = snapshot
@@ -132,18 +138,18 @@ pub(super) fn list(connection: &mut Connection, query: &CallQuery) -> Result<Pag
 
 /// The conditions of a `WHERE`, and what stands for their question marks.
 #[derive(Default)]
-struct Filter {
+pub(super) struct Filter {
     conditions: Vec<String>,
-    values: Vec<Value>,
+    pub(super) values: Vec<Value>,
 }
 
 impl Filter {
-    fn and<const N: usize>(&mut self, condition: &str, values: [Value; N]) {
+    pub(super) fn and<const N: usize>(&mut self, condition: &str, values: [Value; N]) {
         self.conditions.push(condition.to_owned());
         self.values.extend(values);
     }
 
-    fn clause(&self) -> String {
+    pub(super) fn clause(&self) -> String {
         if self.conditions.is_empty() { String::new() } else { format!("WHERE {}", self.conditions.join(" AND ")) }
     }
 }

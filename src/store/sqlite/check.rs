@@ -65,6 +65,15 @@ pub(super) fn expect_own(connection: &Connection) -> Result<u32> {
     Ok(version)
 }
 
+/// The same, of this version only.
+pub(super) fn expect_newest(connection: &Connection) -> Result<()> {
+    if expect_own(connection)? < known_schema() {
+        let what = "it is of an older version; `transcribe-hook migrate` brings it up to date";
+        return Err(Error::new(ErrorKind::Other, "reading what the file is", what));
+    }
+    Ok(())
+}
+
 /// Tells of each call's name, in no order.
 ///
 /// # Errors

@@ -55,6 +55,26 @@ fn fold(connection: &Connection, wait: Duration, busy_timeout: Duration) -> Resu
     busy.map(|busy| !busy).doing(DOING)
 }
 
+/// How long a log may become that somebody else is to move, in bytes: twice of what Litestream lets it.
+const LONG: u64 = 1 << 30;
+
+/// Says so when a log that Litestream is to move grows without it.
+pub(super) fn warn_of_length(path: &Path) {
+    /// So that it is said once, and again when it has been short in between.
+    static LONG_BEFORE: AtomicBool = AtomicBool::new(false);
+    let Ok(sizes) = sizes(path) else { return };
+    let long = sizes.log > LONG;
+    if long && !LONG_BEFORE.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            bytes = sizes.log,
+            "the log is long and nobody moves it into the database: does Litestream run?"
+        );
+    }
+    if !long {
+        LONG_BEFORE.store(false, Ordering::Relaxed);
+    }
+}
+
 fn note(started: Instant, error: Option<&rusqlite::Error>) {
     /// So that the log tells of the first failure of several, and not of each commit's.
     static FAILING: AtomicBool = AtomicBool::new(false);

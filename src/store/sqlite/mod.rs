@@ -10,6 +10,7 @@
 //! costs one look-up or none, whatever the length of the call.
 
 mod align;
+mod archive;
 mod backup;
 mod calls;
 mod changes;
@@ -28,19 +29,21 @@ mod log_file;
 mod open;
 mod pool;
 mod repeats;
+mod restore;
 mod row;
 mod search;
 mod tail;
 mod turns;
 
+pub use archive::ReadOnly;
 pub use backup::backup;
 pub use check::{check, each_call};
 pub use open::{OpenError, Options};
 pub use search::search_file;
 
 use super::{
-    CallQuery, Copier, FiguresQuery, Found, OldCall, OldCalls, Outcome, Page, Position, Result, Scope, SearchQuery,
-    Since, Sizes, Store, Touched, TurnQuery, Write, Written,
+    Archive, CallQuery, Copier, FiguresQuery, Found, OldCall, OldCalls, Outcome, Page, Position, Result, Scope,
+    SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Write, Written,
 };
 use crate::metrics::METRICS;
 use crate::model::{
@@ -63,6 +66,8 @@ pub struct SqliteStore {
     writer: Mutex<Writing>,
     copier: Copier,
     busy_timeout: Duration,
+    /// Whether the log is this service's own to move, and not Litestream's.
+    folds: bool,
     path: PathBuf,
     lock: Option<lock::Lock>,
 }
@@ -125,6 +130,7 @@ impl Store for SqliteStore {
                 Write::ReplayEvent(id, event) => events::replay(&transaction, &mut turns, now, *id, event)?,
                 Write::KeepHistory(report) => events::keep_history(&transaction, &mut turns, now, report)?,
                 Write::EndStaleCalls(before) => calls::end_stale(&transaction, now, *before)?,
+                Write::Restore(archived) => restore::restore(&transaction, archived)?,
                 Write::Probe => open::probe(&transaction)?,
             });
         }
@@ -138,6 +144,10 @@ impl Store for SqliteStore {
     }
 
     fn rest(&self) -> Result<bool> {
+        if !self.folds {
+            checkpoint::warn_of_length(&self.path);
+            return Ok(true);
+        }
         checkpoint::fold_log_in(&self.writer().connection, self.busy_timeout)
     }
 
@@ -233,6 +243,10 @@ impl Store for SqliteStore {
 
     fn copier(&self) -> Copier {
         self.copier.clone()
+    }
+
+    fn archive(&self) -> Result<Option<Box<dyn Archive>>> {
+        Ok(Some(Box::new(ReadOnly::open(&self.path)?)))
     }
 
     fn open_calls(&self, at_most: u32) -> Result<u64> {

@@ -165,13 +165,24 @@ impl SqliteStore {
     /// # Errors
     /// See [`OpenError`]; a file that is not ours, or is newer, is not changed.
     pub fn open(options: &Options) -> Result<Self, OpenError> {
+        Self::open_as_owner(options, true)
+    }
+
+    /// The same, but leaves the log to Litestream, which copies it and then moves it into the database file itself.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_for_litestream(options: &Options) -> Result<Self, OpenError> {
+        Self::open_as_owner(options, false)
+    }
+
+    fn open_as_owner(options: &Options, folds: bool) -> Result<Self, OpenError> {
         let path = resolved(&options.path);
-        let lock = match lock::try_lock(&path) {
-            Ok(Attempt::Locked(lock)) => lock,
-            Ok(Attempt::HeldBy(by)) => return Err(OpenError::InUse { path, by }),
-            Err(source) => return Err(OpenError::Unusable { path, source }),
-        };
-        Self::open_locked(&path, Some(lock), options)
+        match lock::try_lock(&path) {
+            Ok(Attempt::Locked(lock)) => Self::open_locked(&path, Some(lock), options, folds),
+            Ok(Attempt::HeldBy(by)) => Err(OpenError::InUse { path, by }),
+            Err(source) => Err(OpenError::Unusable { path, source }),
+        }
     }
 
     /// Opens the database for one change while its service may be running, or as [`Self::open`] when it is not.
@@ -183,13 +194,13 @@ impl SqliteStore {
     pub fn open_beside_service(options: &Options) -> Result<Self, OpenError> {
         let path = resolved(&options.path);
         match lock::try_lock(&path) {
-            Ok(Attempt::Locked(lock)) => Self::open_locked(&path, Some(lock), options),
-            Ok(Attempt::HeldBy(_)) => Self::open_locked(&path, None, options),
+            Ok(Attempt::Locked(lock)) => Self::open_locked(&path, Some(lock), options, true),
+            Ok(Attempt::HeldBy(_)) => Self::open_locked(&path, None, options, false),
             Err(source) => Err(OpenError::Unusable { path, source }),
         }
     }
 
-    fn open_locked(path: &Path, lock: Option<Lock>, options: &Options) -> Result<Self, OpenError> {
+    fn open_locked(path: &Path, lock: Option<Lock>, options: &Options, folds: bool) -> Result<Self, OpenError> {
         let database = |source| OpenError::Database { path: path.to_owned(), source };
         if lock.is_some() && !path.exists() {
             make(path, options.busy_timeout)?;
@@ -204,9 +215,11 @@ impl SqliteStore {
         if owner {
             sync_leftover_log(path).map_err(|source| OpenError::Unusable { path: path.to_owned(), source })?;
         }
-        configure(&connection, owner).map_err(database)?;
+        configure(&connection, folds).map_err(database)?;
         if owner {
             migrate(&mut connection, path)?;
+        }
+        if folds {
             checkpoint::fold_log_in(&connection, options.busy_timeout).map_err(database)?;
         }
         let readers = Readers::open(path, options.readers).map_err(database)?;
@@ -215,6 +228,7 @@ impl SqliteStore {
             writer: Mutex::new(Writing { connection, live: LiveCalls::new() }),
             copier: Copier::new(path, backup),
             busy_timeout: options.busy_timeout,
+            folds,
             path: path.to_owned(),
             lock,
         })
@@ -263,16 +277,16 @@ fn resolved(path: &Path) -> PathBuf {
 /// Looks at the file's first bytes without SQLite, which might roll a foreign file's journal back.
 fn check_header(path: &Path) -> Result<(), OpenError> {
     let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
-    let mut header = [0; 100];
+    let mut header = Vec::with_capacity(100);
     let length = match File::options().read(true).write(true).open(path) {
-        Ok(mut file) => read_up_to(&mut file, &mut header).map_err(unusable)?,
+        Ok(file) => file.take(100).read_to_end(&mut header).map_err(unusable)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
         Err(error) => return Err(unusable(error)),
     };
     if length == 0 {
         return Ok(());
     }
-    if length < header.len() || !header.starts_with(b"SQLite format 3\0") {
+    if length < 100 || !header.starts_with(b"SQLite format 3\0") {
         return Err(OpenError::Foreign { path: path.to_owned(), what: "no SQLite database" });
     }
     let number = |at: usize| u32::from_be_bytes(header[at..at + 4].try_into().expect("four bytes"));
@@ -290,17 +304,6 @@ fn check_identity(path: &Path, application_id: u32, user_version: u32) -> Result
         return Err(OpenError::Newer { path: path.to_owned(), found: user_version, known });
     }
     Ok(())
-}
-
-fn read_up_to(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match file.read(&mut buffer[filled..])? {
-            0 => break,
-            n => filled += n,
-        }
-    }
-    Ok(filled)
 }
 
 fn connect(path: &Path, busy_timeout: Duration) -> Result<Connection> {
@@ -355,7 +358,7 @@ fn sync_leftover_log(path: &Path) -> io::Result<()> {
 }
 
 /// Sets the writing connection up and reads the settings that promises rest on back.
-fn configure(connection: &Connection, owner: bool) -> Result<()> {
+fn configure(connection: &Connection, folds: bool) -> Result<()> {
     const DOING: &str = "setting the writing connection up";
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).doing(DOING)?;
@@ -368,12 +371,12 @@ fn configure(connection: &Connection, owner: bool) -> Result<()> {
         ))
         .doing(DOING)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).doing(DOING)?;
-    // Only the owner moves the log into the database, at any time.
+    // One connection at most moves the log into the database, at any time.
     connection.pragma_update(None, "wal_autocheckpoint", 0).doing(DOING)?;
-    if owner {
+    if folds {
         checkpoint::whenever_grown(connection);
     }
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !owner).doing(DOING)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !folds).doing(DOING)?;
     let in_force: u8 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).doing(DOING)?;
     if mode != "wal" || in_force != synchronous {
         let found = format!("journal_mode is {mode}, synchronous is {in_force}");

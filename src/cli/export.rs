@@ -1,0 +1,165 @@
+//! `export`: calls in forms that others read, from a database that may be in use.
+
+use super::DatabaseArgs;
+use crate::aside::Aside;
+use crate::background::Background;
+use crate::export::{self, Exported, Format};
+use crate::model::{CallStatus, ConversationId, DriverId, Timestamp};
+use crate::store::sqlite::ReadOnly;
+use crate::store::{CallQuery, Order, Selection};
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, ValueEnum, builder::PossibleValue};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Args)]
+pub(super) struct ExportArgs {
+    /// The file, which must not exist; - or nothing for standard output
+    #[arg(value_name = "OUT", default_value = "-", hide_default_value = true)]
+    out: PathBuf,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    /// What calls become; without this, by the ending of the file's name
+    #[arg(long, env = "TRANSCRIBE_HOOK_FORMAT", value_name = "FORMAT")]
+    format: Option<FormatName>,
+    /// Only this call
+    #[arg(
+        long, env = "TRANSCRIBE_HOOK_CONVERSATION_ID", value_name = "ID",
+        value_parser = |text: &str| ConversationId::new(text).map_err(|rule| rule.to_string()),
+    )]
+    conversation_id: Option<ConversationId>,
+    /// Only calls of this status: `in_progress`, completed or failed
+    #[arg(long, env = "TRANSCRIBE_HOOK_STATUS", value_name = "STATUS", value_parser = status)]
+    status: Option<CallStatus>,
+    /// Only calls of this driver
+    #[arg(
+        long, env = "TRANSCRIBE_HOOK_DRIVER_ID", value_name = "NUMBER",
+        value_parser = |text: &str| text.parse().map_err(|_| "must be a whole number".to_owned())
+            .and_then(|number| DriverId::new(number).map_err(|rule| rule.to_string())),
+    )]
+    driver_id: Option<DriverId>,
+    /// Only calls that started at this time or later
+    #[arg(long, env = "TRANSCRIBE_HOOK_STARTED_AFTER", value_name = "TIME", value_parser = time)]
+    started_after: Option<Timestamp>,
+    /// Only calls that started before this time
+    #[arg(long, env = "TRANSCRIBE_HOOK_STARTED_BEFORE", value_name = "TIME", value_parser = time)]
+    started_before: Option<Timestamp>,
+    /// Only calls whose conversation id, driver's name or any message contains this text
+    #[arg(long, env = "TRANSCRIBE_HOOK_Q", value_name = "TEXT")]
+    q: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FormatName(Format);
+
+impl ValueEnum for FormatName {
+    fn value_variants<'a>() -> &'a [Self] {
+        const ALL: [FormatName; 6] = [
+            FormatName(Format::JsonLines),
+            FormatName(Format::Csv),
+            FormatName(Format::Text),
+            FormatName(Format::Markdown),
+            FormatName(Format::WebVtt),
+            FormatName(Format::SubRip),
+        ];
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.0.name()))
+    }
+}
+
+fn status(text: &str) -> Result<CallStatus, String> {
+    CallStatus::from_stored(text).ok_or_else(|| "must be one of in_progress, completed, failed".to_owned())
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text).map_err(|rule| rule.to_string())
+}
+
+pub(super) fn run(args: &ExportArgs) -> Result<()> {
+    let to_stdout = args.out == Path::new("-");
+    let format = format(args)?;
+    if format.holds_one_call() && args.conversation_id.is_none() {
+        bail!(
+            "a file of {} holds one call, since its times begin with the call's start; give --conversation-id",
+            format.name()
+        );
+    }
+    let database = &args.database.database;
+    let archive = ReadOnly::open(database).with_context(|| format!("cannot read {}", database.display()))?;
+    let which = selection(args);
+    // Draws on a terminal only.
+    let bar = ProgressBar::new_spinner();
+    bar.set_style(ProgressStyle::with_template("{spinner} {msg}").context("a template")?);
+    let mut gently = Background::begin();
+    let mut watch = |done: Exported| {
+        gently.pause();
+        if done.calls.is_multiple_of(64) {
+            bar.set_message(format!("{} calls with {} turns", done.calls, done.turns));
+            bar.tick();
+        }
+    };
+    let exported = if to_stdout {
+        let mut out = BufWriter::new(io::stdout().lock());
+        export::export(&archive, &which, format, &mut out, &mut watch).map_err(anyhow::Error::from)
+    } else {
+        into_file(&args.out, |out| export::export(&archive, &which, format, out, &mut watch))
+    };
+    bar.finish_and_clear();
+    let Exported { calls, turns } = exported.with_context(|| format!("cannot export {}", database.display()))?;
+    if let (0, Some(id)) = (calls, &args.conversation_id) {
+        bail!("there is no call {id} among those that are wanted");
+    }
+    if !to_stdout {
+        println!("exported {calls} calls with {turns} turns to {}", args.out.display());
+    }
+    Ok(())
+}
+
+/// The file has its name only once it is whole.
+fn into_file(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<Exported, export::ExportError>,
+) -> Result<Exported> {
+    let aside = Aside::new(path)?;
+    let mut out = BufWriter::new(aside.file());
+    let exported = write(&mut out)?;
+    out.flush()?;
+    drop(out);
+    aside.publish()?;
+    Ok(exported)
+}
+
+fn format(args: &ExportArgs) -> Result<Format> {
+    if let Some(FormatName(format)) = args.format {
+        return Ok(format);
+    }
+    let ending = args.out.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
+    let by_ending = Format::ALL.into_iter().find(|format| ending.as_deref() == Some(format.ending()));
+    by_ending.with_context(|| {
+        let names: Vec<_> = Format::ALL.into_iter().map(Format::name).collect();
+        format!("cannot tell the format by the name {}; give --format: {}", args.out.display(), names.join(", "))
+    })
+}
+
+fn selection(args: &ExportArgs) -> Selection {
+    Selection {
+        conversation_id: args.conversation_id.clone(),
+        calls: CallQuery {
+            status: args.status,
+            driver_id: args.driver_id,
+            user_id: None,
+            agent_id: None,
+            started_after: args.started_after,
+            started_before: args.started_before,
+            text: args.q.clone(),
+            order: Order::Ascending,
+            after: None,
+            limit: 0,
+            with_total: false,
+        },
+    }
+}

@@ -1,0 +1,147 @@
+//! `import calls`: reads what `export` wrote as JSON lines back in, also while the service runs.
+//!
+//! Some things at a time are stored as one, each of them whole. A file that is read again finds what is there.
+
+use super::DatabaseArgs;
+use crate::export::{MAX_LINE, archived};
+use crate::fields::describe;
+use crate::model::Timestamp;
+use crate::store::sqlite::{Options, SqliteStore};
+use crate::store::{Archived, Rejection, Store as _, Write, Written};
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+pub(super) struct CallsArgs {
+    /// The file, or - for standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    /// Go on after lines that are bad
+    #[arg(long, env = "TRANSCRIBE_HOOK_SKIP_BAD")]
+    skip_bad: bool,
+    /// Print the result as JSON
+    #[arg(long, env = "TRANSCRIBE_HOOK_JSON")]
+    json: bool,
+}
+
+/// About how many rows are stored at once: some ten milliseconds' work, which a service beside it waits for.
+const ROWS: usize = 500;
+
+/// Things that are stored together, with the lines on which they stand.
+#[derive(Default)]
+struct Batch {
+    lines: Vec<u64>,
+    writes: Vec<Write>,
+    rows: usize,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Counts {
+    stored: u64,
+    unchanged: u64,
+    bad: u64,
+}
+
+pub(super) fn run(args: &CallsArgs) -> Result<()> {
+    let input = super::import::open(&args.file)?;
+    let options = Options { path: args.database.database.clone(), busy_timeout: Duration::from_secs(10), readers: 1 };
+    let store = SqliteStore::open_beside_service(&options)?;
+    let bar = ProgressBar::new_spinner();
+    bar.set_style(ProgressStyle::with_template("{spinner} {msg}").context("a template")?);
+    let mut counts = Counts::default();
+    let read = read(args, input, &store, &mut counts, &bar);
+    bar.finish_and_clear();
+    read.with_context(|| args.file.display().to_string())?;
+    let Counts { stored, unchanged, bad } = counts;
+    if args.json {
+        println!("{}", serde_json::json!({ "stored": stored, "unchanged": unchanged, "bad": bad }));
+    } else {
+        println!("{stored} stored, {unchanged} unchanged, {bad} bad");
+    }
+    Ok(())
+}
+
+fn read(
+    args: &CallsArgs,
+    input: Box<dyn std::io::Read>,
+    store: &SqliteStore,
+    counts: &mut Counts,
+    bar: &ProgressBar,
+) -> Result<()> {
+    let mut input = BufReader::new(input);
+    let (mut text, mut batch) = (Vec::new(), Batch::default());
+    for line in 1.. {
+        text.clear();
+        let read = input.by_ref().take(MAX_LINE + 1).read_until(b'\n', &mut text);
+        let read = read.with_context(|| format!("line {line} cannot be read"));
+        if matches!(read, Ok(0)) {
+            break;
+        }
+        let too_long = u64::try_from(text.len()).is_ok_and(|length| length > MAX_LINE);
+        let thing = match read {
+            Err(error) => Err(error),
+            Ok(_) if too_long => Err(anyhow::anyhow!("line {line}: is longer than {MAX_LINE} bytes")),
+            Ok(_) if text.trim_ascii().is_empty() => continue,
+            Ok(_) => Ok(archived(text.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(&text))),
+        };
+        // What came before a bad line is good.
+        let thing = match thing {
+            Ok(Ok(thing)) => thing,
+            other => {
+                store_batch(args, store, &mut batch, counts)?;
+                match other {
+                    Ok(Err(reason)) => refuse(args, counts, line, &reason)?,
+                    Err(error) => return Err(error.context("what stood before is stored")),
+                    Ok(Ok(_)) => {}
+                }
+                continue;
+            }
+        };
+        batch.rows += match &thing {
+            Archived::Call(call) => 1 + call.turns.len(),
+            _ => 1,
+        };
+        batch.lines.push(line);
+        batch.writes.push(Write::Restore(Box::new(thing)));
+        if batch.rows >= ROWS {
+            store_batch(args, store, &mut batch, counts)?;
+            bar.set_message(format!("{} stored, {} unchanged", counts.stored, counts.unchanged));
+            bar.tick();
+        }
+    }
+    store_batch(args, store, &mut batch, counts)
+}
+
+fn store_batch(args: &CallsArgs, store: &SqliteStore, batch: &mut Batch, counts: &mut Counts) -> Result<()> {
+    let Batch { lines, writes, .. } = std::mem::take(batch);
+    if writes.is_empty() {
+        return Ok(());
+    }
+    for (line, outcome) in lines.into_iter().zip(store.apply(Timestamp::now(), &writes)?) {
+        match outcome {
+            Ok(Written::Restored(true)) => counts.stored += 1,
+            Ok(Written::Restored(false)) => counts.unchanged += 1,
+            Err(Rejection::Unfit(problem)) => refuse(args, counts, line, &describe(&[problem]))?,
+            other => unreachable!("what is restored is answered as such, not by {other:?}"),
+        }
+    }
+    Ok(())
+}
+
+/// Names a bad line, and ends the import there unless it is to go on.
+fn refuse(args: &CallsArgs, counts: &mut Counts, line: u64, reason: &str) -> Result<()> {
+    counts.bad += 1;
+    eprintln!("line {line}: {reason}");
+    if args.skip_bad {
+        return Ok(());
+    }
+    bail!(
+        "line {line} is bad; what stood before it is stored, and is found when the file is read again; --skip-bad goes on"
+    )
+}
