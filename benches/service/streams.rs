@@ -100,7 +100,10 @@ impl Readers {
         let (mut bytes, mut buffer) = (0, vec![0; 64 * 1024]);
         let mut events = Events::with_capacity(STREAMS);
         while !stop.load(Ordering::Relaxed) {
-            self.poll.poll(&mut events, Some(Duration::from_millis(100)))?;
+            match self.poll.poll(&mut events, Some(Duration::from_millis(100))) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                polled => polled?,
+            }
             for event in &events {
                 loop {
                     match self.connections[event.token().0].read(&mut buffer) {
