@@ -118,6 +118,10 @@
 //! attack with slow connections costs the attackers their own. What the service itself is slow at never counts against a
 //! client.
 //!
+//! **HTTPS.** [`server::tls`] gives each handshake the certificate of that moment; what renews it stands aside and only ever
+//! replaces it by one that fits its key. An authority is asked by instant-acme over ureq rather than by the framework's
+//! listener, which cannot start while the authority is away, makes an account at each start, and needs a second TLS provider.
+//!
 //! **Signatures.** `api::signed` is the one way in for what the platform posts after a call. The header is looked at before
 //! the body, the digest is computed while the body comes, and nothing of the body is believed before the last byte: an
 //! event waits in memory, of which long ones share a bounded amount (503 beyond it), and are read one at a time; a
@@ -146,6 +150,12 @@
 //! **Age.** Retention counts from a call's end or last turn by the senders' clocks, but what was heard while it ran counts
 //! from its arrival if that is later: language models invent times, and a call of today must not go for being dated 2020. What
 //! is fetched afterwards is as old as it says.
+//!
+//! **The page.** It is made in the browser, out of the public API, since it must live there anyway to follow a call; so there
+//! is one source of what is shown, and no word of a call is ever put into HTML: the policy that comes with the page has the
+//! browser refuse that (`require-trusted-types-for`). There is no build step: modules stand in `viewer/assets` as they are
+//! sent, in a folder named for the digest of them all, so they name one another plainly and are kept for good. One stream of
+//! all calls feeds list and call; on each opening both are read again, and what comes twice is the same thing twice.
 //!
 //! **Backfill.** There is no note of how far it came: what is complete is seen in the calls themselves, so a run that was
 //! interrupted, and one too many, need no care. What is fetched becomes the same event whenever it is fetched, and goes

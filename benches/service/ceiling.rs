@@ -59,6 +59,7 @@ async fn serve(without: Without, database: &Path) -> Result<()> {
             let settings = Settings {
                 writing,
                 max_body: MAX_BODY,
+                tls: None,
                 connections: ConnectionLimits::default(),
                 stale_after: None,
                 access: AccessSettings::default(),
@@ -80,7 +81,7 @@ async fn serve(without: Without, database: &Path) -> Result<()> {
         Without::Queue => {
             let route = Route::new().at("/webhooks/elevenlabs/transcription", AtOnce::default());
             let app = Edge::around(route, &api::document());
-            connections::serve(listener, app, ConnectionLimits::default(), stop, Duration::from_secs(5)).await?;
+            connections::serve(listener, app, None, ConnectionLimits::default(), stop, Duration::from_secs(5)).await?;
         }
     }
     Ok(())

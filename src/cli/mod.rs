@@ -28,6 +28,7 @@ mod secrets;
 mod serve;
 mod simulate;
 mod streams;
+mod tls;
 
 pub use reference::configuration_table;
 

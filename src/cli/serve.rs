@@ -10,6 +10,7 @@ use super::post_call::PostCallArgs;
 use super::redact::RedactArgs;
 use super::retention::RetentionArgs;
 use super::streams::StreamArgs;
+use super::tls::TlsArgs;
 use crate::api::access::AccessSettings;
 use crate::server::{self, Settings};
 use crate::store::sqlite::{Options, SqliteStore};
@@ -31,6 +32,8 @@ pub(super) struct ServeArgs {
     access: AccessArgs,
     #[command(flatten)]
     limits: LimitArgs,
+    #[command(flatten)]
+    tls: TlsArgs,
     #[command(flatten)]
     database: DatabaseArgs,
     /// How many writes may wait; more are answered 503
@@ -118,6 +121,7 @@ async fn serve(args: &ServeArgs, access: AccessSettings) -> Result<()> {
     let metrics = args.metrics.listener().await?;
     let options =
         Options { path: args.database.database.clone(), busy_timeout: args.write_timeout, readers: args.readers };
+    let tls = args.tls.open()?;
     let post_call = args.post_call.settings()?;
     let retention = args.retention.retention(args.stale_after)?;
     let backfill = match args.backfill_every {
@@ -141,16 +145,18 @@ async fn serve(args: &ServeArgs, access: AccessSettings) -> Result<()> {
         }
     };
     let address = listener.local_addr().context("cannot tell the address")?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
     tracing::info!(
         %address,
         database = %args.database.database.display(),
         version = env!("CARGO_PKG_VERSION"),
-        "listening on http://{address}, API at http://{address}/docs"
+        "listening on {scheme}://{address}, API at {scheme}://{address}/docs"
     );
     let settings = Settings {
         writing: Limits { queue_capacity: args.queue_capacity as usize, patience: args.write_timeout },
         max_body: args.max_body,
         stale_after: Some(args.stale_after).filter(|after| !after.is_zero()),
+        tls,
         connections: args.limits.connections(),
         access,
         proxies: args.access.proxies(),

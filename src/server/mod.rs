@@ -11,6 +11,7 @@ mod routes;
 mod scrape;
 mod stale;
 mod supervisor;
+pub mod tls;
 
 pub use edge::Edge;
 
@@ -37,6 +38,7 @@ use poem::{EndpointExt as _, Route};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use tls::Tls;
 use tokio::net::TcpListener;
 
 /// How long requests under way may take to end once the service stops. With the writer's own time-outs the whole stop
@@ -50,6 +52,8 @@ pub struct Settings {
     pub writing: Limits,
     /// Greatest length of a request's body, in bytes.
     pub max_body: usize,
+    /// How HTTPS is served; without this, plain HTTP.
+    pub tls: Option<Tls>,
     /// What connections may take.
     pub connections: ConnectionLimits,
     /// How long nothing must come of a call that is in progress until it is ended; never without this.
@@ -173,9 +177,15 @@ pub async fn serve(
         // Nobody is there to receive it only when the server has failed already.
         let _ = died_tx.send(writer_thread);
     };
+    let acceptor = settings.tls.as_ref().map(Tls::acceptor);
+    let certificates = settings.tls.map(|tls| tokio::spawn(tls.keep()));
     supervisor::ready();
-    let served =
-        connections::serve(listener, app, settings.connections, stop_or_death, DRAIN).await.map_err(ServeError::Io);
+    let served = connections::serve(listener, app, acceptor, settings.connections, stop_or_death, DRAIN)
+        .await
+        .map_err(ServeError::Io);
+    if let Some(certificates) = certificates {
+        certificates.abort();
+    }
     watchdog.abort();
     if let Some(stale) = stale {
         stale.abort();

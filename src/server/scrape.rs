@@ -101,7 +101,7 @@ pub(super) fn serve(listener: TcpListener, scrape: Scrape) -> Beside {
         let _ = stopped.await;
     };
     let limits = ConnectionLimits { number: SCRAPERS, ..ConnectionLimits::default() };
-    Beside { stop, server: tokio::spawn(connections::serve(listener, app, limits, stopped, DRAIN)) }
+    Beside { stop, server: tokio::spawn(connections::serve(listener, app, None, limits, stopped, DRAIN)) }
 }
 
 impl Beside {

@@ -69,5 +69,6 @@ mod stats;
 mod store;
 mod supervised;
 mod tidy;
+mod tls;
 mod viewer;
 mod whole_call;

@@ -13,6 +13,7 @@ mod stream;
 mod watch;
 
 use super::edge::Edge;
+use super::tls::is_challenge;
 use crate::api::error::ApiError;
 use body::{Arriving, Leaving};
 use http_body_util::BodyExt as _;
@@ -32,6 +33,8 @@ use std::time::Duration;
 use stream::Watched;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch as channel};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::either::Either;
 use watch::{Open, Phase, Table};
 
 /// What connections may take.
@@ -74,13 +77,15 @@ const OTHER_FILES: u64 = 128;
 /// What is told where no more is taken on.
 const OVERLOADED: ApiError = ApiError::Unavailable("too many connections are at work; try again shortly", None);
 
-/// Serves connections of `listener` until `stop` is ready; then requests under way have `drain` to end.
+/// Serves connections of `listener`, by HTTPS if there is an acceptor for it, until `stop` is ready; then requests under way
+/// have `drain` to end.
 ///
 /// # Errors
 /// The system does not tell the listener's address.
 pub async fn serve<E>(
     listener: TcpListener,
     app: Edge<E>,
+    tls: Option<TlsAcceptor>,
     limits: ConnectionLimits,
     stop: impl Future<Output = ()>,
     drain: Duration,
@@ -96,6 +101,7 @@ where
     let table = Table::new(number);
     let server = Arc::new(Server {
         app,
+        tls,
         local,
         table,
         told: Semaphore::new(TOLD),
@@ -128,6 +134,7 @@ where
 
 struct Server<E> {
     app: Edge<E>,
+    tls: Option<TlsAcceptor>,
     local: LocalAddr,
     table: Arc<Table>,
     told: Semaphore,
@@ -194,13 +201,32 @@ async fn converse<E: Endpoint + 'static>(
     welcome: bool,
 ) {
     let watch = place.watch();
+    let stream = Watched::new(stream, watch.clone());
+    let (stream, scheme) = match &server.tls {
+        None => (Either::Left(stream), Scheme::HTTP),
+        Some(acceptor) => {
+            let shaken = tokio::select! {
+                shaken = acceptor.accept(stream) => shaken,
+                () = watch.told_to_close() => return,
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+            };
+            match shaken {
+                Ok(stream) if is_challenge(stream.get_ref().1) => return,
+                Ok(stream) => (Either::Right(stream), Scheme::HTTPS),
+                Err(error) => {
+                    tracing::debug!(target: "http", client = %peer.ip(), %error, "a connection was not secured");
+                    return;
+                }
+            }
+        }
+    };
     let remote = RemoteAddr(Addr::from(peer));
     let service = service_fn(|request: poem::http::Request<Incoming>| {
-        let (server, remote, watch) = (server.clone(), remote.clone(), watch.clone());
+        let (server, remote, scheme, watch) = (server.clone(), remote.clone(), scheme.clone(), watch.clone());
         async move {
             let has_body = !request.body().is_end_stream();
             watch.enter(if has_body { Phase::Body } else { Phase::Work });
-            let mut request = Request::from((request, server.local.clone(), remote, Scheme::HTTP));
+            let mut request = Request::from((request, server.local.clone(), remote, scheme));
             if has_body {
                 let body = Arriving::new(request.take_body().into(), watch.clone());
                 request.set_body(Body::from(body.boxed()));
@@ -216,7 +242,7 @@ async fn converse<E: Endpoint + 'static>(
             .max_header_size(MAX_HEAD)
             .max_buf_size(BUFFER)
             .keep_alive(welcome)
-            .serve_connection(TokioIo::new(Watched::new(stream, watch.clone())), service)
+            .serve_connection(TokioIo::new(stream), service)
     );
     tokio::select! {
         _ = connection.as_mut() => return,

@@ -86,10 +86,17 @@ export class CallList {
       const running = await live;
       await learn([...page.data, ...(running?.data ?? [])].map((call) => call.driver_id)).catch(() => {});
       if (request.signal.aborted) return;
-      // What was loaded further down may have changed too; it is loaded again as one scrolls.
-      this.calls = new Map([...page.data, ...(running?.data ?? [])].map((call) => [call.conversation_id, call]));
-      this.cursor = page.next_cursor;
-      this.complete = !page.has_more;
+      const fresh = new Map([...page.data, ...(running?.data ?? [])].map((call) => [call.conversation_id, call]));
+      const oldest = page.data.at(-1);
+      // What was loaded further down stays, and so does the reader's place in it.
+      const below = another || !page.has_more || !oldest ? [] : [...this.calls.values()].filter((call) =>
+        call.status !== "in_progress" && call.call_start_time < oldest.call_start_time);
+      for (const call of below) fresh.set(call.conversation_id, call);
+      this.calls = fresh;
+      if (below.length === 0) {
+        this.cursor = page.next_cursor;
+        this.complete = !page.has_more;
+      }
       this.moreLive = running?.has_more ?? false;
       this.request = null;
       for (const call of this.late) this.take(call);

@@ -99,6 +99,7 @@ export class Turns {
   draw() {
     const nodes = [];
     let day = "";
+    let breaks = 0;
     /** @type {Turn | null} */
     let before = null;
     for (const turn of this.inOrder()) {
@@ -107,7 +108,8 @@ export class Turns {
       if (key !== day) {
         day = key;
         before = null;
-        nodes.push(this.day(`${key} ${nodes.length === 0}`, said));
+        // The record's order may lead to a day more than once.
+        nodes.push(this.day(`${key} ${breaks++}`, said));
       }
       nodes.push(this.node(turn, before?.speaker_type === turn.speaker_type));
       before = turn;
