@@ -196,7 +196,7 @@
 //!
 //! **Copies.** A backup copies pages by SQLite's own interface, whose usual trouble is that every write by another
 //! connection makes it begin again. It does not where the reading connection holds a read transaction over all steps: the
-//! snapshot never changes. That takes a third of the processor time that `VACUUM INTO` does, which builds every tree anew,
+//! snapshot never changes. It builds no tree anew as `VACUUM INTO` does,
 //! and any copy is page by page what the database was, so that what is broken in one is noticed when it is checked. Working
 //! half of the time, in a thread of the lowest priority, with a sync for every 8 MiB, keeps commits from waiting for
 //! processor or disk. `.partial` files are locked, which is how a running copy is told from what a killed process left.

@@ -92,6 +92,23 @@ fn what_is_imported_is_found_and_shown_by_a_running_service() {
 }
 
 #[test]
+fn an_old_copy_does_not_bring_back_a_call_that_was_erased() {
+    let (folder, database, file) = made();
+    let erase = ["erase", "--conversation", "conv_signs", "--yes", "--database"];
+    let erased = binary().args(erase).arg(&database).output().unwrap();
+    assert!(erased.status.success(), "{}", String::from_utf8_lossy(&erased.stderr));
+    let before = rows(&database);
+    let [stored, _, bad] = counts(&import(&database, &file, &["--skip-bad", "--json"]));
+    assert_eq!(stored, 0, "nothing of it came back");
+    assert!(bad >= 1);
+    assert_eq!(rows(&database), before);
+    let said = String::from_utf8_lossy(&import(&database, &file, &[]).stderr).into_owned();
+    assert!(said.contains("conversation_id") && said.contains("erased here"), "{said}");
+    // Elsewhere it was not erased.
+    assert!(import(&folder.path().join("other.db"), &file, &[]).status.success());
+}
+
+#[test]
 fn turns_between_those_that_are_indexed_are_found_too() {
     let (folder, database, file) = made();
     let other = folder.path().join("other.db");

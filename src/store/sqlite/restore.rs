@@ -5,7 +5,7 @@
 //! not give out.
 
 use super::error::Context as _;
-use super::{archive, events, row};
+use super::{archive, erase, events, row};
 use crate::fields::Problem;
 use crate::model::{ConversationId, DriverClaims};
 use crate::store::{Archived, ArchivedCall, Error, Outcome, Rejection, Result, Row as Columns, Written};
@@ -72,6 +72,7 @@ fn dispatch_(connection: &Connection, dispatch: &Columns) -> Result<bool, Failed
     if there(connection, "SELECT * FROM call_dispatches WHERE conversation_id = ?1", &id, dispatch)? {
         return Ok(false);
     }
+    not_erased(connection, dispatch)?;
     insert(connection, "call_dispatches", dispatch)?;
     read_back(connection, "SELECT * FROM call_dispatches WHERE conversation_id = ?1", &id, row::dispatch)?;
     Ok(true)
@@ -82,6 +83,7 @@ fn event_(connection: &Connection, event: &Columns) -> Result<bool, Failed> {
     if there(connection, "SELECT * FROM webhook_events WHERE id = ?1", &id, event)? {
         return Ok(false);
     }
+    not_erased(connection, event)?;
     insert(connection, "webhook_events", event)?;
     let outcome = |row: &Row<'_>| {
         let _: Option<ConversationId> = row.get("conversation_id")?;
@@ -118,6 +120,7 @@ fn call_(connection: &Connection, call: &ArchivedCall) -> Result<bool, Failed> {
         }
         return Ok(false);
     }
+    not_erased(connection, columns)?;
     insert(connection, "calls", columns)?;
     if let Some(history) = history {
         within("history", insert(connection, "call_histories", history))?;
@@ -173,6 +176,15 @@ fn index(connection: &Connection, id: &SqlValue) -> Result<()> {
         .and_then(|mut insert| insert.execute([id]))
         .map(drop)
         .doing(DOING)
+}
+
+/// Refuses what belongs to a call that was erased here: whoever had it erased does not expect an old copy to bring it back.
+fn not_erased(connection: &Connection, columns: &Columns) -> Result<(), Failed> {
+    let id = columns.get("conversation_id").and_then(Value::as_str).and_then(|id| ConversationId::new(id).ok());
+    match id {
+        Some(id) if erase::is_erased(connection, &id)? => unfit("conversation_id", "is of a call that was erased here"),
+        _ => Ok(()),
+    }
 }
 
 /// Whether the row is there as it is to be.

@@ -6,7 +6,7 @@
 //! its words, triggers of the schema have the index forget the old ones in the same statement.
 //!
 //! The index only says which turns match, newest first. Whatever takes more than that, filters, ranks and snippets, is
-//! done with as many of them as a page needs ([`find`]), so that a page costs the same however many match.
+//! done with as many of them as a page needs ([`mod@find`]), so that a page costs the same however many match.
 
 mod expression;
 mod filter;
