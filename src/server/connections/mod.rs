@@ -126,9 +126,11 @@ where
     drop(listener);
     server.stopping.send_replace(true);
     let _ = tokio::time::timeout(drain, server.stopping.closed()).await;
-    sweeper.abort();
     server.table.close_all();
     let _ = tokio::time::timeout(LAST_HEAD, server.stopping.closed()).await;
+    // It holds the endpoint too, and with it the store, which has to be let go of when this returns.
+    sweeper.abort();
+    let _ = sweeper.await;
     Ok(())
 }
 
@@ -178,15 +180,22 @@ fn admit<E: Endpoint + 'static>(server: &Arc<Server<E>>, stream: TcpStream, peer
     let stopping = server.stopping.subscribe();
     if let Some(place) = server.table.enter() {
         let server = server.clone();
-        tokio::spawn(async move { converse(&server, &place, stream, peer, stopping, true).await });
+        tokio::spawn(async move {
+            // The receiver goes last: that it is gone means that the endpoint is let go of.
+            let (mut stopping, server, place) = (stopping, server, place);
+            converse(&server, &place, stream, peer, &mut stopping, true).await;
+            drop((place, server));
+        });
     } else if let Ok(told) = server.told.try_acquire() {
         told.forget();
         let server = server.clone();
         tokio::spawn(async move {
+            let (mut stopping, server) = (stopping, server);
             let place = server.table.aside();
-            let telling = converse(&server, &place, stream, peer, stopping, false);
+            let telling = converse(&server, &place, stream, peer, &mut stopping, false);
             let _ = tokio::time::timeout(server.limits.head.min(Duration::from_secs(5)), telling).await;
             server.told.add_permits(1);
+            drop((place, server));
         });
     }
 }
@@ -197,7 +206,7 @@ async fn converse<E: Endpoint + 'static>(
     place: &Open,
     stream: TcpStream,
     peer: SocketAddr,
-    mut stopping: channel::Receiver<bool>,
+    stopping: &mut channel::Receiver<bool>,
     welcome: bool,
 ) {
     let watch = place.watch();
