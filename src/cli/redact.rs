@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 /// What is replaced before it is stored.
 #[derive(Debug, Args)]
 pub(super) struct RedactArgs {
-    /// Replace what is found of these in words before they are stored, by [card] and the like: card, email, phone, ssn
+    /// Replace what is found of these in words before they are stored, by `[card]` and the like: card, email, phone, ssn
     #[arg(long, env = "TRANSCRIBE_HOOK_REDACT", value_name = "KINDS", value_delimiter = ',')]
     redact: Vec<KindName>,
 }
