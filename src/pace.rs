@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 /// Less than this is left until there is quiet, since each slice costs a commit. It is searched without an index.
 const SLICE: u64 = 256;
 
-/// A slice is followed by so many times its own duration without one, while writes come: a tenth of the writer's time.
-const BETWEEN_WRITES: u32 = 9;
+/// A slice is followed by so many times its own duration without one, while writes come: a twentieth of the writer's time.
+const BETWEEN_WRITES: u32 = 19;
 
 /// The same while none come, so that others find the machine's processors free.
 const IN_QUIET: u32 = 1;
