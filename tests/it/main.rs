@@ -27,6 +27,7 @@ mod event_crash;
 mod event_flood;
 mod export;
 mod faults;
+mod full_disk;
 mod fuzz;
 mod generate;
 mod guide;
