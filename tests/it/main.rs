@@ -19,6 +19,7 @@ mod convai;
 mod copies;
 mod corpus;
 mod crash;
+mod docs;
 mod download;
 mod drivers;
 mod erasure;

@@ -97,6 +97,28 @@ fn turns_are_taken_and_calls_are_read_by_https() {
 }
 
 #[test]
+fn healthcheck_asks_by_https_and_takes_a_certificate_of_ones_own_when_it_is_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let pair = Pair::make(folder.path(), "one");
+    let service = Service::start_with(&pair.flags());
+    let healthcheck = |url: &str, more: &[&str]| {
+        let out = run(&[&["healthcheck", "--url", url], more].concat());
+        (out.status.code(), format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr)))
+    };
+    let url = format!("https://{}", service.address());
+    let (code, said) = healthcheck(&url, &["--timeout", "1m"]);
+    assert_eq!(code, Some(1), "nobody vouches for it: {said}");
+    assert!(said.contains("certificate") && said.contains("--insecure"), "{said}");
+    let (code, said) = healthcheck(&url, &["--insecure", "--timeout", "1m"]);
+    assert_eq!((code, &*said), (Some(0), "ready\n"));
+    // It takes any certificate, and not any answer.
+    let plain = Service::start();
+    let (code, said) = healthcheck(&format!("https://{}", plain.address()), &["--insecure", "--timeout", "1m"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("does not answer"), "{said}");
+}
+
+#[test]
 fn a_handshake_that_is_not_gone_on_with_is_closed() {
     let folder = tempfile::tempdir().unwrap();
     let pair = Pair::make(folder.path(), "one");
