@@ -116,7 +116,7 @@ impl Service {
         });
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_global(Some(PATIENCE))
+            .timeout_global(Some(3 * PATIENCE))
             .max_idle_connections_per_host(128)
             .build()
             .into();
