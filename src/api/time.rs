@@ -20,9 +20,8 @@ impl Type for Instant {
     }
 
     fn schema_ref() -> MetaSchemaRef {
-        let mut schema = MetaSchema::new_with_format("string", "date-time");
-        schema.example = Some(Value::from("2026-09-28T12:00:05.250000Z"));
-        MetaSchemaRef::Inline(Box::new(schema))
+        // Without an example: Swagger UI would fill it in for each parameter, and nothing would be found.
+        MetaSchemaRef::Inline(Box::new(MetaSchema::new_with_format("string", "date-time")))
     }
 
     fn as_raw_value(&self) -> Option<&Self> {

@@ -173,7 +173,9 @@ impl Maker {
                     METRICS.backup_failures_total.inc();
                 }
                 let what = if kind == Kind::Backup { "the backup" } else { LATEST };
-                tracing::error!(%error, "{what} could not be made; it will be tried again");
+                let folder = self.backups.as_ref().filter(|_| kind == Kind::Backup).map(|backups| &*backups.folder);
+                let folder = folder.or_else(|| self.database.parent()).unwrap_or(Path::new("")).display();
+                tracing::error!(%folder, %error, "{what} could not be made; it will be tried again");
                 false
             }
         }

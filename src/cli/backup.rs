@@ -47,7 +47,7 @@ pub(super) fn run(args: &BackupArgs) -> Result<()> {
     };
     let copied = copy();
     bar.finish_and_clear();
-    let report = copied.with_context(|| format!("cannot copy {}", database.display()))?;
+    let report = copied.with_context(|| format!("cannot copy {} to {}", database.display(), args.out.display()))?;
     if args.json {
         let report =
             serde_json::json!({ "calls": report.calls, "transcriptions": report.turns, "bytes": report.bytes });

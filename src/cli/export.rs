@@ -109,7 +109,8 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
         into_file(&args.out, |out| export::export(&archive, &which, format, out, &mut watch))
     };
     bar.finish_and_clear();
-    let Exported { calls, turns } = exported.with_context(|| format!("cannot export {}", database.display()))?;
+    let place = if to_stdout { String::new() } else { format!(" to {}", args.out.display()) };
+    let Exported { calls, turns } = exported.with_context(|| format!("cannot export {}{place}", database.display()))?;
     if let (0, Some(id)) = (calls, &args.conversation_id) {
         bail!("there is no call {id} among those that are wanted");
     }

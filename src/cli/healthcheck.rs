@@ -1,6 +1,6 @@
 //! `healthcheck`: whether a running service can do its work, for what starts it anew or sends it traffic.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use std::time::Duration;
 
@@ -30,7 +30,14 @@ pub(super) fn run(args: &HealthcheckArgs) -> Result<()> {
         .build()
         .into();
     let url = format!("{}/readyz", args.url.trim_end_matches('/'));
-    let mut answer = agent.get(&url).call().with_context(|| format!("{url} does not answer"))?;
+    let mut answer = agent.get(&url).call().map_err(|error| {
+        let what = if error.to_string().contains("invalid peer certificate") {
+            "has a certificate that nobody vouches for, or of another name; --insecure takes any"
+        } else {
+            "does not answer"
+        };
+        anyhow::Error::from(error).context(format!("{url} {what}"))
+    })?;
     let status = answer.status();
     if status != 200 {
         let text = answer.body_mut().with_config().limit(64 << 10).read_to_string().unwrap_or_default();

@@ -9,11 +9,12 @@ import { createRequire } from "node:module";
 import { steps as reading } from "./reading.mjs";
 import { steps as following } from "./following.mjs";
 import { steps as states } from "./states.mjs";
+import { steps as docs } from "./docs.mjs";
 
 const [, , modules, executablePath] = process.argv;
 const { chromium } = createRequire(`${modules}/`)("playwright-core");
 
-const steps = { ...reading, ...following, ...states };
+const steps = { ...reading, ...following, ...states, ...docs };
 
 const browser = await chromium.launch({
   executablePath,

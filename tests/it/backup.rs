@@ -5,7 +5,6 @@ use crate::ingest::turn;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 fn backup(database: &Path, out: &Path, flags: &[&str]) -> Output {
     binary().arg("backup").arg(out).arg("--database").arg(database).args(flags).output().unwrap()
@@ -54,30 +53,15 @@ pub fn whole(database: &Path) -> usize {
 fn a_backup_of_a_database_under_load_is_whole_and_holds_all_that_was_acknowledged_before() {
     let folder = tempfile::tempdir().unwrap();
     let service = Service::start_with(&["--log-level", "info,http=off"]);
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        for client in 0..4 {
-            let (service, done) = (&service, &done);
-            scope.spawn(move || {
-                for n in 0.. {
-                    if done.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    service.deliver(&turn(&format!("conv_{client}_{}", n % 5), n)).expect(201);
-                }
-            });
-        }
-        let count = || -> usize {
-            service.sqlite().query_row("SELECT count(*) FROM call_transcriptions", [], |row| row.get(0)).unwrap()
-        };
+    service.while_turns_come(|| {
         for round in 0..5 {
-            let before = wait_for("more turns", || Some(count()).filter(|count| *count > 50 * (round + 1)));
+            let before =
+                wait_for("more turns", || Some(service.turns_stored()).filter(|count| *count > 50 * (round + 1)));
             let copy = folder.path().join(format!("copy{round}.db"));
             let out = backup(service.database(), &copy, &[]);
             assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
             assert!(whole(&copy) >= before);
         }
-        done.store(true, Ordering::Relaxed);
     });
 }
 
@@ -239,15 +223,18 @@ fn a_backup_put_in_the_place_of_a_lost_database_is_that_database() {
 fn after_some_quiet_seconds_everything_is_in_the_one_file() {
     let folder = tempfile::tempdir().unwrap();
     let service = Service::start();
-    for n in 0..20 {
-        service.deliver(&turn("conv_a", n)).expect(201);
-    }
     let log = service.database().with_extension("db-wal");
-    assert!(log.metadata().unwrap().len() > 0);
-    wait_for("the log to be folded in", || log.metadata().is_ok_and(|log| log.len() == 0).then_some(()));
+    let length = || log.metadata().map_or(0, |log| log.len());
+    let mut delivered = 0;
+    wait_for("turns in the log", || {
+        service.deliver(&turn("conv_a", delivered)).expect(201);
+        delivered += 1;
+        (delivered >= 20 && length() > 0).then_some(())
+    });
+    wait_for("the log to be folded in", || (length() == 0).then_some(()));
     let copy = folder.path().join("copy.db");
     std::fs::copy(service.database(), &copy).unwrap();
-    assert_eq!(whole(&copy), 20);
+    assert_eq!(whole(&copy), delivered);
 }
 
 #[test]

@@ -329,7 +329,7 @@ fn an_export_takes_no_more_memory_for_a_long_database_and_holds_nobody_up() {
              WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 11999)
              INSERT INTO call_transcriptions (conversation_id, speaker_type, message_text, timestamp, sequence_number,
                 created_at, repeat_key)
-             SELECT 'conv_' || max(1, i - 9999), 'agent', hex(randomblob(600)), '2026-09-28T12:00:00.000000Z',
+             SELECT 'conv_' || max(1, i - 9999), 'agent', hex(randomblob(1500)), '2026-09-28T12:00:00.000000Z',
                 iif(i <= 10000, i, 1), '2026-09-28T12:00:00.000000Z', 0 FROM n;
              -- As if their words were indexed, which takes memory of its own.
              UPDATE turn_search_state SET after_id = 0, to_id = (SELECT max(id) FROM call_transcriptions);
@@ -345,9 +345,9 @@ fn an_export_takes_no_more_memory_for_a_long_database_and_holds_nobody_up() {
                 service.deliver(&turn("conv_a", n)).expect(201);
                 n += 1;
             }
-            assert!(asking.join().unwrap() > 13_000_000, "{format}");
+            assert!(asking.join().unwrap() > 35_000_000, "{format}");
         });
     }
     let grown = peak(service.pid()) - before;
-    assert!(grown < 12 * 1024, "{grown} KiB more");
+    assert!(grown < 24 * 1024, "{grown} KiB more");
 }

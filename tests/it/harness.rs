@@ -1,10 +1,12 @@
 //! Starts the built binary on a free port over a database of its own, and talks to it as any client would.
 
+use crate::ingest::turn;
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -40,9 +42,13 @@ pub fn sdk_python(program: &str, input: &Value) -> Value {
     serde_json::from_slice(&out.stdout).expect("it prints JSON")
 }
 
-/// Waits until `condition` gives a value, at most half a minute.
+/// How long whatever must happen may take. Long, since it is only waited for in full by a test that fails: a busy machine
+/// is slow, and no fault of the service.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// Waits until `condition` gives a value.
 pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + Duration::from_secs(30);
+    let end = Instant::now() + PATIENCE;
     loop {
         if let Some(value) = condition() {
             return value;
@@ -110,7 +116,7 @@ impl Service {
         });
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(40)))
+            .timeout_global(Some(PATIENCE))
             .max_idle_connections_per_host(128)
             .build()
             .into();
@@ -198,6 +204,38 @@ impl Service {
     /// Changes something where the service may be gone.
     pub fn try_patch(&self, path: &str, body: &Value) -> Result<Answer, ureq::Error> {
         self.agent.patch(self.url(path)).send_json(body).map(|response| Answer::of(Ok(response)))
+    }
+
+    /// Does `work` while four clients deliver turns one after the other, each of which has to be stored.
+    pub fn while_turns_come<T>(&self, work: impl FnOnce() -> T) -> T {
+        /// Ends the load also when the work fails.
+        struct End<'a>(&'a AtomicBool);
+        impl Drop for End<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for client in 0..4 {
+                let done = &done;
+                scope.spawn(move || {
+                    for n in 0.. {
+                        if done.load(Ordering::Relaxed) {
+                            break;
+                        }
+                        self.deliver(&turn(&format!("conv_{client}_{}", n % 5), n)).expect(201);
+                    }
+                });
+            }
+            let _end = End(&done);
+            work()
+        })
+    }
+
+    /// How many turns are in the file.
+    pub fn turns_stored(&self) -> usize {
+        self.sqlite().query_row("SELECT count(*) FROM call_transcriptions", [], |row| row.get(0)).unwrap()
     }
 
     /// Sends a signal, such as `TERM` or `KILL`, to the process.

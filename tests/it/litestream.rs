@@ -5,7 +5,6 @@ use crate::harness::{Service, open, wait_for};
 use crate::ingest::turn;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// As `tests/run` installs it.
 fn litestream() -> PathBuf {
@@ -53,24 +52,8 @@ fn litestream_replicates_under_load_and_restores_the_same() {
     let mut command = Command::new(litestream());
     command.args(["replicate", "-config"]).arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
     let replicating = Replicating(command.spawn().expect("tests/run has installed litestream"));
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        for client in 0..4 {
-            let (service, done) = (&service, &done);
-            scope.spawn(move || {
-                for n in 0.. {
-                    if done.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    service.deliver(&turn(&format!("conv_{client}_{}", n % 5), n)).expect(201);
-                }
-            });
-        }
-        let count = || -> usize {
-            service.sqlite().query_row("SELECT count(*) FROM call_transcriptions", [], |row| row.get(0)).unwrap()
-        };
-        wait_for("turns, and a replica", || (count() > 1500 && replica.exists()).then_some(()));
-        done.store(true, Ordering::Relaxed);
+    service.while_turns_come(|| {
+        wait_for("turns, and a replica", || (service.turns_stored() > 1500 && replica.exists()).then_some(()));
     });
     // The service moves nothing, neither in quiet nor at its end: all of it is Litestream's to see.
     let (status, _) = {

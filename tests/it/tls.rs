@@ -8,6 +8,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -93,6 +94,28 @@ fn turns_are_taken_and_calls_are_read_by_https() {
     assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
     assert!(get(&[&format!("{url}/healthz")]).starts_with("HTTP/1.1 200"));
     service.stop();
+}
+
+#[test]
+fn healthcheck_asks_by_https_and_takes_a_certificate_of_ones_own_when_it_is_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let pair = Pair::make(folder.path(), "one");
+    let service = Service::start_with(&pair.flags());
+    let healthcheck = |url: &str, more: &[&str]| {
+        let out = run(&[&["healthcheck", "--url", url], more].concat());
+        (out.status.code(), format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr)))
+    };
+    let url = format!("https://{}", service.address());
+    let (code, said) = healthcheck(&url, &["--timeout", "1m"]);
+    assert_eq!(code, Some(1), "nobody vouches for it: {said}");
+    assert!(said.contains("certificate") && said.contains("--insecure"), "{said}");
+    let (code, said) = healthcheck(&url, &["--insecure", "--timeout", "1m"]);
+    assert_eq!((code, &*said), (Some(0), "ready\n"));
+    // It takes any certificate, and not any answer.
+    let plain = Service::start();
+    let (code, said) = healthcheck(&format!("https://{}", plain.address()), &["--insecure", "--timeout", "1m"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("does not answer"), "{said}");
 }
 
 #[test]
@@ -194,8 +217,12 @@ struct Authority {
     processes: Vec<Process>,
 }
 
+/// A port that nobody else takes meanwhile: below those that the system gives to whoever asks for any.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id() % 10_000).unwrap();
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(|| 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000).find(free).unwrap()
 }
 
 impl Authority {

@@ -111,7 +111,11 @@ fn refuse_to_fill_the_disk(aside: &Aside, wanted: u64) -> Result<()> {
     if wanted.saturating_add(LEFT_OVER) <= free {
         return Ok(());
     }
-    let what = format!("{free} bytes are free on the disk, the copy takes {wanted}, and {LEFT_OVER} must be left");
+    let folder = aside.target().parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let what = format!(
+        "{free} bytes are free on the disk of {}, the copy takes {wanted}, and {LEFT_OVER} must be left",
+        folder.display()
+    );
     Err(Error::new(ErrorKind::Full, COPYING, what))
 }
 

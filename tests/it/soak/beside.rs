@@ -63,12 +63,11 @@ pub fn burst(run: &Run, _: usize) {
 }
 
 /// Copies the database again and again. Each copy is whole, and has all that was acknowledged when it was begun.
-pub fn back_up(run: &Run, folder: &Path) {
-    std::fs::create_dir_all(folder).unwrap();
+pub fn back_up(run: &Run, _: usize) {
     let pause = (run.length / 20).clamp(Duration::from_secs(1), Duration::from_mins(2));
     while run.goes_on() {
         let newest = run.ledger.lock().unwrap().newest;
-        let copy = folder.join("copy.db");
+        let copy = run.folder.path().join("copy.db");
         let database = run.service.database().to_str().unwrap();
         let out = run_command(&["backup", "--database", database, copy.to_str().unwrap()]);
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));

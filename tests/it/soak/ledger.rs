@@ -32,11 +32,14 @@ pub struct Ledger {
     old: HashMap<String, Call>,
     /// The greatest id that was acknowledged.
     pub newest: i64,
+    /// How many turns of the run were acknowledged one by one.
+    pub acknowledged: u64,
 }
 
 impl Ledger {
     pub fn acknowledge(&mut self, call: &str, turn: Turn) {
         self.newest = self.newest.max(turn.id);
+        self.acknowledged += 1;
         if !self.calls.contains_key(call) {
             self.calls.insert(call.to_owned(), Call::default());
         }
