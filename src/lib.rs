@@ -169,7 +169,12 @@
 //! with changes and erasures, since FTS5 forgets a text only when it is told the old one, and with `secure-delete`
 //! nothing of it is left. FTS5 is only asked which turns match, newest first, which it gives one by one; its own rank
 //! would have to look at each of a million turns with a common word, so the newest some hundred are ranked by
-//! themselves. Words that a prefix stands for are written out, for the same reason.
+//! themselves. Words that a prefix stands for are written out, for the same reason; where they are too many, the newest turns
+//! themselves are looked at first, since either many of them match or FTS5 has few to bring together. (FTS5's own indexes of
+//! prefixes would make the index up to three times as large, and twice as dear to fill.) Of each 1,024 neighbours it is kept between which
+//! times they were said and their calls began, so that "last month's calls" passes over all other turns. Accents that FTS5 does not
+//! fold are the query's matter: a word is looked for in each way in which it may be written, so the index stays one that
+//! any program with SQLite can use, and what is marked is what was said.
 //!
 //! **Metrics.** [`metrics::METRICS`] is a static, as the log is: a handle through every layer would say nothing more. What is
 //! recorded for each turn is gathered by the batch; what has to be asked for is asked for by the scrape. Routes are
@@ -186,7 +191,8 @@
 //! pieces become longer and later, and ingest keeps the rest.
 //!
 //! **Figures.** Who talked how much is summed up of each call once, in the transaction that ends it or changes how its turns
-//! stand (`call_figures`); statistics then read one short row a call instead of its turns. For calls that run, and those to
+//! stand (`call_figures`); statistics then read one short row a call instead of its turns, and of the call what an index
+//! has of those that are over, since its own row is long. For calls that run, and those to
 //! which a turn came late, it is made when it is asked for. A turn never waits for it.
 //!
 //! **SQLite.** The bundled version is asserted to be 3.51.3 or later: earlier ones could lose a committed transaction

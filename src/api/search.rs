@@ -120,7 +120,7 @@ impl SearchApi {
     ///
     /// `q` holds words, all of which must be in a turn; `"some words"` that follow each other; `AND`, `OR`, `NOT` in
     /// capitals and brackets; and `begin*` for words that begin so. Case does not matter, nor do accents of Latin
-    /// letters. Both what was heard and what the platform's record says is searched, and turns that another one stands
+    /// and Greek letters. Both what was heard and what the platform's record says is searched, and turns that another one stands
     /// for are left out. In languages written without spaces, what stands between two punctuation marks is one word.
     ///
     /// A page may hold fewer turns than `limit`, even none, although more follow: so long as `has_more` is true, go on.

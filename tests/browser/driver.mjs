@@ -18,6 +18,7 @@ const steps = { ...reading, ...following, ...states, ...docs };
 
 const browser = await chromium.launch({
   executablePath,
+  timeout: 180_000,
   args: [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -37,7 +38,7 @@ async function open({ url, dark, phone, zone, ...args }) {
     timezoneId: zone ?? "America/Chicago",
     reducedMotion: "reduce",
   });
-  context.setDefaultTimeout(20_000);
+  context.setDefaultTimeout(60_000);
   const page = await context.newPage();
   const faults = [];
   const opened = { page, faults, base: new URL(url).origin, tolerated: args.tolerates ? new RegExp(args.tolerates) : null };

@@ -37,10 +37,13 @@ export const steps = {
 
   /** Scrolls up to read; what comes is then not scrolled to. */
   async readAbove(opened) {
-    await opened.page.evaluate(() => {
-      document.getElementById("turns").scrollTop = 0;
+    await until(opened, async () => {
+      const turns = document.getElementById("turns");
+      turns.scrollTop = 0;
+      // The page hears of it in the next frame.
+      for (let n = 0; n < 3; n++) await new Promise(requestAnimationFrame);
+      return turns.scrollTop === 0;
     });
-    await until(opened, () => document.getElementById("turns").scrollTop === 0);
   },
 
   async newer(opened, { says }) {

@@ -1,6 +1,7 @@
 // Steps of reading: the list and its filters, a call, what a search finds, statistics.
 
 import { strict as assert } from "node:assert";
+import { readFile } from "node:fs/promises";
 import { accessible, fits, see, texts, until } from "./look.mjs";
 
 export const steps = {
@@ -204,9 +205,31 @@ export const steps = {
     await opened.page.getByRole("heading", { name: "Calls by day" }).waitFor();
   },
 
+  /** What the menu's link downloads. */
+  async exported(opened, { name, file, begins, holds }) {
+    const { page } = opened;
+    await page.locator(".menu summary").click();
+    const download = page.waitForEvent("download");
+    await page.locator(".menu a", { hasText: name }).click();
+    const got = await download;
+    assert.equal(got.suggestedFilename(), file);
+    const text = await readFile(await got.path(), "utf8");
+    assert.ok(text.startsWith(begins), `${name} begins ${text.slice(0, 80)}`);
+    for (const words of holds) assert.ok(text.includes(words), `${words} is not in ${text}`);
+    await until(opened, () => !document.querySelector(".menu").open);
+  },
+
+  /** There is nothing to be played. */
+  async noRecording(opened) {
+    assert.equal(await opened.page.locator("audio").count(), 0);
+  },
+
   /** A click on a turn's time plays the recording from there. */
   async seek(opened, { number, seconds }) {
     const { page } = opened;
+    await page.locator("audio").waitFor();
+    // So slowly that it is still there when a busy machine comes to look.
+    await page.evaluate(() => { document.querySelector("audio").playbackRate = 0.0625; });
     await page.locator(`#turn-${number} button.at`).click();
     await until(opened, (wanted) => {
       const audio = document.querySelector("audio");

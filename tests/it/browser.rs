@@ -45,8 +45,8 @@ static BROWSER: LazyLock<Browser> = LazyLock::new(|| {
     Browser { input, waiting, count: AtomicU64::new(0) }
 });
 
-/// Longest time for one step, which waits for what it looks for at most twenty seconds itself.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Longest time for one step, which waits for each thing that it looks for at most a minute itself.
+const PATIENCE: Duration = Duration::from_mins(5);
 
 impl Browser {
     #[track_caller]

@@ -271,7 +271,7 @@ fn a_stuck_reader_costs_little_memory_and_is_cut_off() {
     }
     // 21 MB were told to each of them, 420 MB in all.
     let grown = peak(service.pid()).saturating_sub(before);
-    assert!(grown < 40 * 1024, "{grown} KiB more");
+    assert!(grown < 100 * 1024, "{grown} KiB more");
     wait_for("the stuck ones to be cut off", || Events::try_open(service.address(), ALL, None).ok());
     drop(stuck);
     assert_eq!(turns(&service, "conv_a").len(), 400);
@@ -329,7 +329,7 @@ async fn read_events(
     let (mut seen, mut kept, mut buffer) = (0, String::new(), vec![0; 8192]);
     let mut counted = false;
     while seen < wanted {
-        let n = tokio::time::timeout(Duration::from_secs(30), connection.read(&mut buffer)).await;
+        let n = tokio::time::timeout(Duration::from_mins(2), connection.read(&mut buffer)).await;
         let n = n.unwrap_or_else(|_| panic!("{path} waits after {seen} of {wanted}")).unwrap();
         assert!(n > 0, "{path} ended after {seen}");
         kept.push_str(&String::from_utf8_lossy(&buffer[..n]));

@@ -115,6 +115,11 @@ fn the_columns_that_are_looked_up_have_their_indexes() {
         ("SELECT * FROM calls WHERE status = 'failed' ORDER BY call_start_time DESC, id DESC", "calls_status_start"),
         ("SELECT * FROM calls WHERE driver_id = 5 ORDER BY call_start_time, id", "calls_driver_start"),
         ("SELECT * FROM calls ORDER BY call_start_time, id", "calls_start"),
+        (
+            "SELECT c.id, call_start_time, status, driver_id, call_end_time, duration_seconds, turn_count, live_only, \
+             matched, added, corrected, repeated FROM calls c WHERE status <> 'in_progress' AND call_start_time >= 'x'",
+            "COVERING INDEX calls_over",
+        ),
     ] {
         let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {query}")).unwrap();
         let plan: Vec<String> = explain.query_map([], |row| row.get("detail")).unwrap().map(Result::unwrap).collect();

@@ -338,3 +338,107 @@ fn no_query_makes_the_search_fail() {
         assert!(matches!(answer.status, 200 | 400), "{q:?}: {} {}", answer.status, answer.text);
     });
 }
+
+#[test]
+fn a_prefix_of_very_many_words_finds_each_turn_once_whatever_stands_beside_it() {
+    const TURNS: usize = 700;
+    let service = Service::start_with(&["--log-level", "info,http=off"]);
+    // Each tenth turn has a word of its own that begins with `q`; each thirtieth of these the word `rare`, as turn 5 has.
+    let message = |n: usize| {
+        let wide = if n.is_multiple_of(10) { format!("Qx{n}") } else { "other".to_owned() };
+        let rare = if n.is_multiple_of(30) || n == 5 { " rare" } else { "" };
+        format!("word {wide}{rare} {}", if n.is_multiple_of(2) { "even" } else { "odd" })
+    };
+    for n in 0..TURNS {
+        let mut turn = turn("conv_a", n);
+        turn["message"] = Value::from(message(n));
+        service.deliver(&turn).expect(201);
+    }
+    let wanted = |is: &dyn Fn(usize) -> bool| (1..).zip(0..TURNS).filter(|(_, n)| is(*n)).map(|(id, _)| id).collect();
+    let (wide, rare) = (|n: usize| n.is_multiple_of(10), |n: usize| n.is_multiple_of(30) || n == 5);
+    let cases: [(&str, BTreeSet<i64>); 8] = [
+        ("q*", wanted(&wide)),
+        ("QX* word", wanted(&wide)),
+        ("rare q*", wanted(&|n| wide(n) && rare(n))),
+        ("rare OR qx*", wanted(&|n| wide(n) || rare(n))),
+        ("rare NOT q*", wanted(&|n| rare(n) && !wide(n))),
+        ("word NOT (q* OR odd)", wanted(&|n| n.is_multiple_of(2) && !wide(n))),
+        ("(q* NOT rare) even", wanted(&|n| wide(n) && !rare(n))),
+        ("q* odd", BTreeSet::new()),
+    ];
+    for state in ["as it is", "in the index"] {
+        for (q, expected) in &cases {
+            for (order, limit) in [("newest", 20), ("best", 7), ("best", 1000)] {
+                let (mut ids, mut cursor) = (Vec::new(), String::new());
+                loop {
+                    let page = search(&service, q, &format!("&order={order}&limit={limit}&include_total=true{cursor}"));
+                    assert_eq!(page["total"], expected.len(), "{q}, {state}");
+                    ids.extend(hits(&page).iter().map(|hit| hit["id"].as_i64().unwrap()));
+                    match page["next_cursor"].as_str() {
+                        Some(next) => cursor = format!("&cursor={next}"),
+                        None => break,
+                    }
+                }
+                if order == "newest" {
+                    assert!(ids.is_sorted_by(|a, b| a > b), "{q}, {state}: {ids:?}");
+                }
+                assert_eq!(ids.len(), expected.len(), "{q}, {order}, {state}");
+                assert_eq!(&ids.into_iter().collect::<BTreeSet<_>>(), expected, "{q}, {order}, {state}");
+            }
+        }
+        indexed(&service);
+    }
+}
+
+#[test]
+fn a_word_is_found_whatever_its_case_and_accents_in_the_scripts_that_the_guide_names() {
+    let service = Service::start();
+    // What was said, what finds it, and what of it is marked; and what does not find it.
+    let said: [(&str, &[&str], &str, &[&str]); 16] = [
+        (
+            "Καλημέρα, πού είσαι;",
+            &["ΚΑΛΗΜΕΡΑ", "καλημερα", "Καλημέρα", "καλημερ*", "\"ΚΑΛΗΜΕΡΑ ΠΟΥ\""],
+            "Καλημέρα",
+            &["καλιμερα"],
+        ),
+        ("ΟΔΟΣ ΑΘΗΝΑΣ", &["οδός", "οδοσ", "Οδος", "αθηνάς οδος"], "ΟΔΟΣ", &[]),
+        ("Το ρολόι του γαϊδάρου", &["ρολοι", "γαιδαρου", "γαϊδαρου"], "", &[]),
+        ("Он везёт ёлку", &["елку", "ЁЛКУ", "везет", "\"везет елку\"", "елк*"], "", &["йолку"]),
+        ("Мой рейс", &["МОЙ"], "Мой", &["мои"]),
+        ("їжа тут", &["ЇЖА"], "їжа", &["іжа"]),
+        ("وصل أحمد إلى القرآن", &["احمد", "أحمد", "الى", "القران"], "", &[]),
+        ("Die Straße ist groß", &["STRASSE", "strasse", "straße", "gross"], "", &["strase"]),
+        ("We pass Massachusetts", &["PASS", "massachusetts", "mass*"], "", &["passt"]),
+        ("Đường Nguyễn Huệ ở đây", &["nguyen", "NGUYỄN", "\"nguyen hue\""], "", &[]),
+        ("Łódź i Kraków", &["krakow", "łodz"], "", &["lodz"]),
+        ("İstanbul ve ISPARTA", &["istanbul", "İSTANBUL", "isparta"], "", &["ısparta"]),
+        ("नमस्ते दुनिया की", &["नमस्ते", "दुनि*"], "", &["नमसत", "का"]),
+        ("สวัสดีครับ", &["สวัสดีครับ", "สวัส*"], "สวัสดีครับ", &["สวสด*"]),
+        ("cafe\u{301} noir", &["cafe", "CAFÉ", "café"], "cafe\u{301}", &[]),
+        ("한국어 화물차 が", &["한국어", "화물*", "が"], "", &["か"]),
+    ];
+    for (n, (message, ..)) in said.iter().enumerate() {
+        let mut turn = turn("conv_a", n);
+        turn["message"] = Value::from(*message);
+        service.deliver(&turn).expect(201);
+    }
+    for state in ["in the tail", "in the index"] {
+        for (id, (message, by, marked, not_by)) in (1..).zip(&said) {
+            for q in *by {
+                let page = search(&service, q, "");
+                let hit = hits(&page).iter().find(|hit| hit["id"] == id);
+                let hit = hit.unwrap_or_else(|| panic!("{q} does not find {message}, {state}"));
+                let snippet = hit["snippet"].as_str().unwrap();
+                assert_eq!(snippet.replace("<mark>", "").replace("</mark>", ""), *message, "{q}");
+                assert!(snippet.contains("<mark>"), "{q}: {snippet}");
+                if !marked.is_empty() && !q.contains(' ') {
+                    assert!(snippet.contains(&format!("<mark>{marked}</mark>")), "{q}: {snippet}");
+                }
+            }
+            for q in *not_by {
+                assert!(!found(&service, q, "").contains(&id), "{q} finds {message}, {state}");
+            }
+        }
+        indexed(&service);
+    }
+}

@@ -38,10 +38,14 @@ fn deliver(service: &Service, turns: std::ops::Range<usize>) {
 #[test]
 fn under_load_the_index_follows_and_what_it_lacks_is_found_too() {
     let service = Service::start_with(&["--log-level", "info,http=off"]);
-    deliver(&service, 0..600);
-    // Without a quiet moment: what waits is never much more than a slice.
-    let (_, to) = state(&service);
-    assert!(to >= 256, "indexed up to {to} of 600");
+    let mut turns = 600;
+    deliver(&service, 0..turns);
+    // Without a quiet moment in between.
+    wait_for("the index to follow", || {
+        deliver(&service, turns..turns + 20);
+        turns += 20;
+        (state(&service).1 >= 256).then_some(())
+    });
     for n in [0, 255, 256, 511, 598, 599] {
         let page = search(&service, &format!("number {n}"), "");
         assert_eq!(page["data"].as_array().unwrap().len(), 1, "turn {n}");
@@ -49,7 +53,7 @@ fn under_load_the_index_follows_and_what_it_lacks_is_found_too() {
     }
     indexed(&service);
     compare(service.database());
-    assert_eq!(search(&service, "reefer", "&include_total=true")["total"], 600);
+    assert_eq!(search(&service, "reefer", "&include_total=true")["total"], turns);
 }
 
 #[test]
@@ -293,4 +297,164 @@ fn the_command_finds_what_the_api_finds() {
     assert_eq!(command(&["a", "--status", "done"]).status.code(), Some(2));
     let missing = run(&["search", "a", "--database", "/nowhere/calls.db"]);
     assert_eq!(missing.status.code(), Some(1));
+}
+
+/// A database as the schema of this number left it.
+fn of_schema(number: u32, folder: &Path, database: &Path) -> Connection {
+    let newest = folder.join("newest.db");
+    assert!(binary().args(["migrate", "--database"]).arg(&newest).status().unwrap().success());
+    let connection = Connection::open(database).unwrap();
+    connection.pragma_update(None, "journal_mode", "WAL").unwrap();
+    let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/sqlite");
+    let of = |n| format!("V{n}__");
+    for n in 1..=number {
+        let is_it = |path: &std::path::PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with(&of(n));
+        let file = std::fs::read_dir(&migrations).unwrap().map(|entry| entry.unwrap().path()).find(is_it).unwrap();
+        connection.execute_batch(&std::fs::read_to_string(file).unwrap()).unwrap();
+    }
+    connection.execute("ATTACH ?1 AS newest", [newest.to_str().unwrap()]).unwrap();
+    let history: String = connection
+        .query_row("SELECT sql FROM newest.sqlite_master WHERE name = 'refinery_schema_history'", [], |row| row.get(0))
+        .unwrap();
+    connection.execute_batch(&history).unwrap();
+    let noted =
+        "INSERT INTO main.refinery_schema_history SELECT * FROM newest.refinery_schema_history WHERE version <= ?1";
+    assert_eq!(connection.execute(noted, [number]).unwrap(), number as usize);
+    connection.execute("DETACH newest", []).unwrap();
+    connection
+}
+
+/// Calls in the database that is searched by time, one an hour, and the turns of each, one a second.
+const HOURS: u32 = 500;
+const SECONDS: u32 = 30;
+
+/// Whatever time is asked for, in the database's own words.
+fn asked(connection: &Connection, condition: &str) -> BTreeSet<i64> {
+    let sql = format!(
+        "SELECT t.id FROM call_transcriptions t JOIN calls c USING (conversation_id) WHERE {condition} ORDER BY t.id"
+    );
+    connection.prepare(&sql).unwrap().query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+/// All pages of what is found in a time.
+fn all_pages(service: &Service, order: &str, more: &str) -> Vec<i64> {
+    let (mut ids, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = search(service, "reef*", &format!("&order={order}&limit=37{more}{cursor}"));
+        ids.extend(page["data"].as_array().unwrap().iter().map(|hit| hit["id"].as_i64().unwrap()));
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return ids,
+        }
+    }
+}
+
+/// Finds in some times what the database says is of them.
+fn assert_found_by_time(service: &Service, state: &str) {
+    for (more, condition) in [
+        ("&started_before=2026-09-01T04:00:00Z", "c.call_start_time < '2026-09-01T04'"),
+        (
+            "&started_after=2026-09-08T00:00:00Z&started_before=2026-09-08T05:00:00Z",
+            "c.call_start_time >= '2026-09-08T00' AND c.call_start_time < '2026-09-08T05'",
+        ),
+        (
+            "&said_after=2026-09-01T03:00:10Z&said_before=2026-09-01T05:00:03Z",
+            "t.timestamp >= '2026-09-01T03:00:10.' AND t.timestamp < '2026-09-01T05:00:03.'",
+        ),
+        (
+            "&started_after=2026-09-01T01:00:00Z&said_before=2026-09-01T03:00:00Z",
+            "c.call_start_time >= '2026-09-01T01' AND t.timestamp < '2026-09-01T03'",
+        ),
+        ("&started_after=2027-01-01T00:00:00Z", "FALSE"),
+    ] {
+        let expected = asked(&service.sqlite(), condition);
+        for order in ["newest", "best"] {
+            let ids = all_pages(service, order, more);
+            assert_eq!(ids.len(), expected.len(), "{state}, {order}, {more}");
+            assert_eq!(ids.into_iter().collect::<BTreeSet<_>>(), expected, "{state}, {order}, {more}");
+        }
+    }
+}
+
+#[test]
+fn a_search_within_some_days_finds_what_is_of_them_wherever_it_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    // With all of it in the index, of whose turns nothing else is known yet.
+    let connection = of_schema(7, folder.path(), &database);
+    connection
+        .execute_batch(&format!(
+            "BEGIN;
+             WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n + 1 < {HOURS})
+             INSERT INTO calls (conversation_id, call_start_time, turn_count, created_at, updated_at)
+             SELECT 'conv_' || n, t, {SECONDS}, t, t
+             FROM (SELECT n, strftime('%Y-%m-%dT%H:%M:%S.000000Z', 1788220800 + n * 3600, 'unixepoch') AS t FROM n);
+             WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n + 1 < {HOURS} * {SECONDS})
+             INSERT INTO call_transcriptions (conversation_id, speaker_type, message_text, timestamp, sequence_number,
+                created_at, repeat_key)
+             SELECT 'conv_' || (n / {SECONDS}), 'agent', 'the reefer ' || n, t, n % {SECONDS} + 1, t, n
+             FROM (SELECT n, strftime('%Y-%m-%dT%H:%M:%S.000000Z', 1788220800 + n / {SECONDS} * 3600 + n % {SECONDS},
+                'unixepoch') AS t FROM n);
+             INSERT INTO turn_search (rowid, final_text, message_text)
+             SELECT id, final_text, message_text FROM call_transcriptions;
+             UPDATE turn_search_state SET after_id = 0, to_id = (SELECT max(id) FROM call_transcriptions);
+             COMMIT;"
+        ))
+        .unwrap();
+    assert_eq!(asked(&connection, "c.call_start_time < '2026-09-01T04'").len(), 4 * SECONDS as usize);
+    drop(connection);
+    let name = database.to_str().unwrap();
+    assert!(run(&["migrate", "--database", name]).status.success());
+    let out = run(&[
+        "search",
+        "reefer",
+        "--database",
+        name,
+        "--started-before",
+        "2026-09-01T01:00:00Z",
+        "--limit",
+        "100",
+        "--json",
+    ]);
+    let found: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(found["data"].as_array().unwrap().len(), SECONDS as usize, "{found}");
+
+    let service = Service::start_on(&database, &["--stale-after", "100000h", "--log-level", "info,http=off"]);
+    assert_found_by_time(&service, "upgraded");
+    let connection = service.sqlite();
+    wait_for("the turns that were indexed before to be in spans", || {
+        let left: i64 =
+            connection.query_row("SELECT unspanned_to FROM turn_search_state", [], |row| row.get(0)).unwrap();
+        (left == 0).then_some(())
+    });
+    let spans: i64 = connection.query_row("SELECT count(*) FROM turn_search_spans", [], |row| row.get(0)).unwrap();
+    assert_eq!(spans, i64::from(HOURS * SECONDS / 1024 + 1));
+    assert_found_by_time(&service, "in spans");
+
+    // What comes late stands far from its call, and other rows change their times.
+    let mut late = turn("conv_2", 0);
+    late["message"] = Value::from("The reefer, late.");
+    late["timestamp"] = Value::from("2026-09-01T02:30:00Z");
+    service.deliver(&late).expect(201);
+    assert_found_by_time(&service, "a late turn in the tail");
+    indexed(&service);
+    assert_found_by_time(&service, "a late turn in the index");
+    let other = Connection::open(&database).unwrap();
+    other.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+    other
+        .execute_batch(
+            "UPDATE calls SET call_start_time = '2026-09-01T01:30:00.000000Z' WHERE conversation_id = 'conv_400';
+             UPDATE call_transcriptions SET timestamp = '2026-09-01T04:30:00.000000Z' WHERE conversation_id = 'conv_300'
+                AND sequence_number = 7;",
+        )
+        .unwrap();
+    assert_found_by_time(&service, "after changes");
+    // Of what is erased no time is left.
+    for n in 0..40 {
+        service.delete(&format!("/api/v1/calls/conv_{n}")).expect(204);
+    }
+    assert_found_by_time(&service, "after erasures");
+    let left: i64 =
+        connection.query_row("SELECT count(*) FROM turn_search_spans WHERE block = 0", [], |row| row.get(0)).unwrap();
+    assert_eq!(left, 0);
 }

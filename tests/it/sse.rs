@@ -49,7 +49,7 @@ impl Events {
     pub fn try_open(address: SocketAddr, path: &str, last_event_id: Option<&str>) -> Result<Self, Option<u16>> {
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_mins(1)))
+            .timeout_global(Some(Duration::from_mins(3)))
             .build()
             .into();
         let mut request = agent.get(format!("http://{address}{path}"));

@@ -75,7 +75,6 @@ fn a_call_is_read_as_a_conversation_with_what_the_record_made_of_it() {
     let frame = [&[0xff, 0xfb, 0x90, 0x00][..], &[0; 413]].concat();
     let recording = json!({"type": "post_call_audio", "event_timestamp": 1_790_596_860,
         "data": {"agent_id": "agent_1", "conversation_id": CALL, "full_audio": STANDARD.encode(frame.repeat(2300))}});
-    post_signed(&service, &recording.to_string()).expect(200);
     let words = [FIRST, PARKED, CUT_OFF, LAST];
 
     let page = Page::open(&service.url(&format!("/?call={CALL}&turn=5")), json!({}));
@@ -94,6 +93,20 @@ fn a_call_is_read_as_a_conversation_with_what_the_record_made_of_it() {
     let copied = ["Maria Kowalski", &format!("[0:02] Agent: {FIRST}"), &format!("[0:17] Driver: {LAST}")];
     page.step("copied", json!({ "lines": copied }));
     page.step("printed", json!({ "words": words }));
+    for (name, ending, begins) in [
+        ("Text", "txt", "Call "),
+        ("Markdown", "md", "## "),
+        ("Table", "csv", "conversation_id,"),
+        ("JSON lines", "jsonl", "{\""),
+        ("Captions", "vtt", "WEBVTT\n"),
+        ("Subtitles", "srt", "1\n00:00:"),
+    ] {
+        let file = format!("{CALL}.{ending}");
+        page.step("exported", json!({"name": name, "file": file, "begins": begins, "holds": ["Pilot", "bump"]}));
+    }
+    // A recording that comes after the record is there without opening the call again.
+    page.step("noRecording", json!({}));
+    post_signed(&service, &recording.to_string()).expect(200);
     page.step("seek", json!({"number": 4, "seconds": 11}));
 
     let absent = Page::open(&service.url("/?call=conv_none"), json!({}));

@@ -3,6 +3,7 @@
 
 use super::error::Context as _;
 use super::figures;
+use crate::model::ConversationId;
 use crate::store::Result;
 use rusqlite::{Transaction, params};
 
@@ -31,6 +32,19 @@ impl Changes {
             );
         }
         Ok(())
+    }
+
+    /// Notes that more is known of a call than its row tells, if there is that call.
+    pub(super) fn tell(transaction: &Transaction<'_>, id: &ConversationId) -> Result<()> {
+        transaction
+            .prepare_cached(
+                "INSERT INTO call_changes (call_id, kind, turn_id) \
+                 SELECT id, 'updated', ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'call_transcriptions'), 0) \
+                 FROM calls WHERE conversation_id = ?1",
+            )
+            .and_then(|mut insert| insert.execute([id]))
+            .map(drop)
+            .doing(DOING)
     }
 
     /// Notes that turns of a call stand otherwise than before.

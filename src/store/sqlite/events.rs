@@ -1,5 +1,6 @@
 //! The platform's events and histories, and what they say of their calls.
 
+use super::changes::Changes;
 use super::error::Context as _;
 use super::{align, erase, identity, turns};
 use crate::model::{
@@ -62,6 +63,10 @@ pub(super) fn keep(
         Some(record) => apply(transaction, turns, now, &record.conversation_id)?,
         None => None,
     };
+    // A recording changes nothing in the call's row, but whoever watches the call wants to hear it.
+    if let (Some(id), Some("post_call_audio")) = (&event.conversation_id, event.event_type.as_deref()) {
+        Changes::tell(transaction, id)?;
+    }
     Ok(Ok(Written::Kept(Kept { event_id: Some(id), replayed: false, reconciled })))
 }
 

@@ -5,7 +5,7 @@
 //! not give out.
 
 use super::error::Context as _;
-use super::{archive, erase, events, row};
+use super::{archive, erase, events, row, search};
 use crate::fields::Problem;
 use crate::model::{ConversationId, DriverClaims};
 use crate::store::{Archived, ArchivedCall, Error, Outcome, Rejection, Result, Row as Columns, Written};
@@ -174,8 +174,8 @@ fn index(connection: &Connection, id: &SqlValue) -> Result<()> {
              WHERE t.conversation_id = ?1 AND t.id > s.after_id AND t.id <= s.to_id",
         )
         .and_then(|mut insert| insert.execute([id]))
-        .map(drop)
-        .doing(DOING)
+        .doing(DOING)?;
+    search::note_call(connection, id)
 }
 
 /// Refuses what belongs to a call that was erased here: whoever had it erased does not expect an old copy to bring it back.

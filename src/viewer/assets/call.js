@@ -167,8 +167,8 @@ export class CallView {
     this.call = short ? { ...before, ...call } : call;
     this.drawHead();
     this.turns?.about(this.call);
-    // The platform's record changes turns that are over, and a recording comes with it.
-    if (short && (call.matched !== null || before.status !== call.status)) await this.again();
+    // The platform's record changes turns that are over, and a recording comes with it or later.
+    if (short && (call.matched !== null || call.status !== "in_progress")) await this.again();
   }
 
   /** Shows that the call was erased while it was being read. */

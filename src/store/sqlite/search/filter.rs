@@ -7,14 +7,16 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 use std::collections::HashSet;
 
-/// Up to how many turns are noted beforehand: about a thousand calls. Of more calls, matches are soon met.
-const MAX_NOTED: usize = 50_000;
+/// Up to how many turns are noted beforehand: some hundred calls. Of more calls, matches are soon met.
+const MAX_NOTED: usize = 20_000;
 
 /// Conditions, and what stands for their question marks.
 #[derive(Default)]
 pub(super) struct Filter {
     of_turns: Conditions,
     of_calls: Conditions,
+    /// Whether there is a condition on calls other than when they began, which [`super::spans`] are for.
+    notes: bool,
 }
 
 #[derive(Default)]
@@ -53,6 +55,7 @@ impl Filter {
         if let Some(status) = query.status {
             calls.and("c.status = ?", status.as_str().to_owned());
         }
+        filter.notes = !calls.values.is_empty();
         if let Some(from) = query.started_after {
             calls.and("c.call_start_time >= ?", from.to_string());
         }
@@ -71,10 +74,10 @@ impl Filter {
         self.of_turns.values.iter().chain(&self.of_calls.values)
     }
 
-    /// The turns of the calls that are wanted, if these are few: of a driver, or of a day. That they are few is what
+    /// The turns of the calls that are wanted, if these are few: of a driver, or those that run. That they are few is what
     /// makes them hard to meet among many turns that match.
     pub(super) fn noted(&self, connection: &Connection) -> Result<Option<HashSet<i64>>> {
-        if self.of_calls.values.is_empty() {
+        if !self.notes {
             return Ok(None);
         }
         let sql = format!(

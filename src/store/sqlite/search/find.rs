@@ -2,24 +2,30 @@
 //!
 //! Turns that match come one by one, the last stored first: those of the tail, then those of the index. Each is looked
 //! up and taken if the filter wants it, until the page is full or enough were looked at; then the page ends early, and
-//! the next one goes on there. Ordered by how well they match, as many as [`GROUP`] are taken and ranked, and pages
-//! are cut out of that group before the next one is taken.
+//! the next one goes on there. Parts of the index that hold nothing of the wanted times are passed over ([`spans`]).
+//! Ordered by how well they match, as many as [`GROUP`] are taken and ranked, and pages are cut out of that group before
+//! the next one is taken.
 
 use super::super::error::Context as _;
 use super::super::row;
+use super::expression::{self, ForIndex};
 use super::filter::Filter;
 use super::scratch::Scratch;
-use super::{DOING, State, expression};
+use super::{DOING, State, spans, walk};
 use crate::model::Snippet;
 use crate::store::{Found, Hit, Place, Result, SearchKey, SearchOrder, SearchQuery};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params_from_iter};
+use std::ops::RangeInclusive;
 
 /// How many turns are ranked together.
 const GROUP: usize = 300;
 
 /// How many turns that match are looked up for one page, at some microseconds each.
-const MAX_LOOKS: usize = 20_000;
+const MAX_LOOKS: usize = 10_000;
+
+/// How many parts of the index are looked through for one page, each of which takes a query.
+const MAX_RANGES: usize = 32;
 
 /// How much text there may be in a page, or be ranked together, in bytes.
 const MAX_TEXT: usize = 1024 * 1024;
@@ -41,15 +47,16 @@ pub(in super::super) fn find(connection: &mut Connection, query: &SearchQuery) -
 }
 
 /// One search in one snapshot.
-struct Search<'a> {
-    snapshot: &'a Transaction<'a>,
+pub(super) struct Search<'a> {
+    pub(super) snapshot: &'a Transaction<'a>,
     query: &'a SearchQuery,
-    plain: String,
-    for_index: String,
+    pub(super) plain: String,
+    for_index: ForIndex,
     filter: Filter,
+    /// Where in the index there may be turns that are wanted, the last first.
+    ranges: Vec<RangeInclusive<i64>>,
     /// The tail's turns that match, newest first.
     tail: Vec<i64>,
-    indexed_to: i64,
     unsearched: u64,
 }
 
@@ -68,17 +75,17 @@ impl<'a> Search<'a> {
         Ok(Self {
             snapshot,
             query,
-            for_index: expression::for_index(&query.wanted, snapshot).doing(DOING)?,
+            for_index: ForIndex::of(&query.wanted, snapshot).doing(DOING)?,
             plain,
             filter: Filter::of(query),
+            ranges: spans::ranges(snapshot, query, state)?,
             tail,
-            indexed_to: state.to,
             unsearched: state.older(snapshot)? + state.newer(snapshot)?.saturating_sub(searched),
         })
     }
 
     fn newest(&self, top: i64) -> Result<(Vec<Hit>, Option<SearchKey>)> {
-        let mut taken = self.take(0, top, self.query.limit)?;
+        let mut taken = self.take(0, top, self.query.limit, self.query.limit)?;
         self.show(&mut taken.hits)?;
         Ok((taken.hits, taken.rest.map(|top| SearchKey { top, within: None })))
     }
@@ -94,7 +101,9 @@ impl<'a> Search<'a> {
 
     /// A page out of the group that begins at `top`, behind a place in it.
     fn best(&self, top: i64, place: Option<Place>) -> Result<(Vec<Hit>, Option<SearchKey>)> {
-        let taken = self.take(place.map_or(0, |place| place.bottom), top, GROUP)?;
+        // Behind a place the whole group is taken again.
+        let (least, enough) = place.map_or((0, self.query.limit), |place| (place.bottom, usize::MAX));
+        let taken = self.take(least, top, GROUP, enough)?;
         let bottom = match place {
             Some(place) => place.bottom,
             None => taken.rest.map_or(0, |rest| rest + 1),
@@ -127,8 +136,9 @@ impl<'a> Search<'a> {
         self.snapshot.query_row("SELECT ifnull(max(id), 0) FROM call_transcriptions", [], |row| row.get(0)).doing(DOING)
     }
 
-    /// Takes up to `most` turns that are wanted, from `top` down to `bottom`.
-    fn take(&self, bottom: i64, top: i64, most: usize) -> Result<Taken> {
+    /// Takes up to `most` turns that are wanted, from `top` down to `bottom`; or fewer, but no less than `enough`, if it
+    /// is quick to find these.
+    fn take(&self, bottom: i64, top: i64, most: usize, enough: usize) -> Result<Taken> {
         let noted = self.filter.noted(self.snapshot)?;
         let (bottom, top) = match &noted {
             Some(noted) => (
@@ -137,38 +147,34 @@ impl<'a> Search<'a> {
             ),
             None => (bottom, top),
         };
-        let mut look = Look::new(self)?;
-        let mut taken = Taken { hits: Vec::new(), rest: None };
-        let (mut looks, mut text) = (0, 0);
-        self.each(bottom, top, |id| {
-            if noted.as_ref().is_some_and(|noted| !noted.contains(&id)) {
-                return Ok(true);
-            }
-            if looks == MAX_LOOKS || text > MAX_TEXT {
-                taken.rest = Some(id);
-                return Ok(false);
-            }
-            looks += 1;
-            let Some(hit) = look.at(id)? else { return Ok(true) };
-            if taken.hits.len() == most {
-                taken.rest = Some(id);
-                return Ok(false);
-            }
-            text += hit.turn.message.as_str().len() + hit.turn.final_text.as_ref().map_or(0, |t| t.as_str().len());
-            taken.hits.push(hit);
-            Ok(true)
-        })?;
-        Ok(taken)
-    }
-
-    /// Calls `with` for each turn that matches from `top` down to `bottom`, until that says that it is enough.
-    fn each(&self, bottom: i64, top: i64, mut with: impl FnMut(i64) -> Result<bool>) -> Result<()> {
+        let wanted = |id| noted.as_ref().is_none_or(|noted| noted.contains(&id));
+        let mut taking = Taking::new(self, most)?;
         for &id in self.tail.iter().filter(|id| (bottom..=top).contains(*id)) {
-            if !with(id)? {
-                return Ok(());
+            if wanted(id) && !taking.offer(id)? {
+                return Ok(taking.taken);
             }
         }
-        let top = top.min(self.indexed_to);
+        let mut ranges = self.ranges_between(bottom, top);
+        if let Some(wide) = &self.for_index.wide {
+            for size in walk::SIZES {
+                let step = self.walk(wide, &ranges, size, &wanted)?;
+                for id in step.matching {
+                    if !taking.offer(id)? {
+                        return Ok(taking.taken);
+                    }
+                }
+                let Some(rest) = step.rest else { return Ok(taking.taken) };
+                if taking.taken.hits.len() >= enough {
+                    taking.taken.rest = Some(rest);
+                    return Ok(taking.taken);
+                }
+                ranges = self.ranges_between(bottom, rest);
+            }
+            // Each query would bring all together again.
+            if let (Some(last), Some(first)) = (ranges.first(), ranges.last()) {
+                ranges = vec![*first.start()..=*last.end()];
+            }
+        }
         let mut select = self
             .snapshot
             .prepare_cached(
@@ -176,13 +182,26 @@ impl<'a> Search<'a> {
                  ORDER BY rowid DESC",
             )
             .doing(DOING)?;
-        let mut rows = select.query((&self.for_index, bottom, top)).doing(DOING)?;
-        while let Some(row) = rows.next().doing(DOING)? {
-            if !with(row.get(0).doing(DOING)?)? {
-                return Ok(());
+        for (n, range) in ranges.iter().enumerate() {
+            if n == MAX_RANGES {
+                taking.taken.rest = Some(*range.end());
+                break;
+            }
+            let mut rows = select.query((&self.for_index.exact, range.start(), range.end())).doing(DOING)?;
+            while let Some(row) = rows.next().doing(DOING)? {
+                let id = row.get(0).doing(DOING)?;
+                if wanted(id) && !taking.offer(id)? {
+                    return Ok(taking.taken);
+                }
             }
         }
-        Ok(())
+        Ok(taking.taken)
+    }
+
+    /// The parts of the index that may hold turns that are wanted, from `top` down to `bottom`.
+    fn ranges_between(&self, bottom: i64, top: i64) -> Vec<RangeInclusive<i64>> {
+        let cut = |range: &RangeInclusive<i64>| bottom.max(*range.start())..=top.min(*range.end());
+        self.ranges.iter().map(cut).filter(|range| !range.is_empty()).collect()
     }
 
     fn total(&self) -> Result<u64> {
@@ -191,7 +210,7 @@ impl<'a> Search<'a> {
              CROSS JOIN calls c ON c.conversation_id = t.conversation_id WHERE turn_search MATCH ? AND {}",
             self.filter.conditions()
         );
-        let expression = Value::from(self.for_index.clone());
+        let expression = Value::from(self.for_index.exact.clone());
         let indexed: u64 = self
             .snapshot
             .prepare_cached(&sql)
@@ -206,6 +225,40 @@ impl<'a> Search<'a> {
             total += u64::from(look.at(id)?.is_some());
         }
         Ok(total)
+    }
+}
+
+/// Takes what is wanted of the turns that it is offered, the last stored first.
+struct Taking<'a> {
+    look: Look<'a>,
+    most: usize,
+    looks: usize,
+    text: usize,
+    taken: Taken,
+}
+
+impl<'a> Taking<'a> {
+    fn new(search: &Search<'a>, most: usize) -> Result<Self> {
+        let taken = Taken { hits: Vec::new(), rest: None };
+        Ok(Self { look: Look::new(search)?, most, looks: 0, text: 0, taken })
+    }
+
+    /// Whether there is room for more.
+    fn offer(&mut self, id: i64) -> Result<bool> {
+        let Self { look, most, looks, text, taken } = self;
+        if *looks == MAX_LOOKS || *text > MAX_TEXT {
+            taken.rest = Some(id);
+            return Ok(false);
+        }
+        *looks += 1;
+        let Some(hit) = look.at(id)? else { return Ok(true) };
+        if taken.hits.len() == *most {
+            taken.rest = Some(id);
+            return Ok(false);
+        }
+        *text += hit.turn.message.as_str().len() + hit.turn.final_text.as_ref().map_or(0, |t| t.as_str().len());
+        taken.hits.push(hit);
+        Ok(true)
     }
 }
 

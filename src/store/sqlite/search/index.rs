@@ -1,7 +1,7 @@
 //! Brings the index forward, a slice at a time, by the one connection that writes.
 
 use super::super::error::Context as _;
-use super::State;
+use super::{State, spans};
 use crate::store::Result;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
@@ -20,7 +20,7 @@ const DOING: &str = "indexing turns for search";
 /// Indexes some turns, the new ones first and in ascending order, and says at most how many are left.
 pub(in super::super) fn catch_up(connection: &mut Connection) -> Result<u64> {
     let state = State::read(connection)?;
-    if state.newer(connection)? + state.older(connection)? == 0 {
+    if state.newer(connection)? + state.older(connection)? == 0 && state.unspanned_to == 0 {
         return Ok(0);
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).doing(DOING)?;
@@ -37,7 +37,7 @@ pub(in super::super) fn catch_up(connection: &mut Connection) -> Result<u64> {
             insert(&transaction, state.to, to)?;
             state.to = to;
         }
-    } else {
+    } else if state.older(&transaction)? > 0 {
         let first = slice_end(
             &transaction,
             "SELECT id, octet_length(message_text) + ifnull(octet_length(final_text), 0) FROM call_transcriptions \
@@ -48,12 +48,16 @@ pub(in super::super) fn catch_up(connection: &mut Connection) -> Result<u64> {
             insert(&transaction, first - 1, state.after)?;
         }
         state.after = first.map_or(0, |first| first - 1);
+    } else {
+        let left = spans::catch_up(&transaction, state)?;
+        transaction.commit().doing(DOING)?;
+        return Ok(left);
     }
     transaction
         .prepare_cached("UPDATE turn_search_state SET after_id = ?1, to_id = ?2")
         .and_then(|mut update| update.execute([state.after, state.to]))
         .doing(DOING)?;
-    let left = state.newer(&transaction)? + state.older(&transaction)?;
+    let left = state.newer(&transaction)? + state.older(&transaction)? + u64::try_from(state.unspanned_to).unwrap_or(0);
     transaction.commit().doing(DOING)?;
     Ok(left)
 }
@@ -81,6 +85,7 @@ fn insert(transaction: &Transaction<'_>, after: i64, to: i64) -> Result<()> {
         )
         .and_then(|mut insert| insert.execute(params![after, to]))
         .doing(DOING)?;
+    spans::note(transaction, after, to)?;
     transaction
         .prepare_cached("INSERT INTO turn_search (turn_search, rank) VALUES ('merge', ?1)")
         .and_then(|mut merge| merge.execute([MERGED_PAGES]))

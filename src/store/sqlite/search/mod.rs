@@ -13,9 +13,13 @@ mod filter;
 mod find;
 mod index;
 mod scratch;
+mod spans;
+mod variants;
+mod walk;
 
 pub(super) use find::find;
 pub(super) use index::catch_up;
+pub(super) use spans::note_call;
 
 use super::error::Context as _;
 use super::open;
@@ -45,21 +49,28 @@ pub fn search_file(path: &Path, query: &SearchQuery) -> Result<Found> {
     find(&mut connection, query)
 }
 
-/// The schema that brought the index.
-const SINCE: u32 = 7;
+/// The schema that brought the index as it is.
+const SINCE: u32 = 8;
 
 /// The index holds the turns with `after < id <= to`.
 #[derive(Debug, Clone, Copy)]
 struct State {
     after: i64,
     to: i64,
+    /// Of these, those up to this one are in no span yet ([`spans`]).
+    unspanned_to: i64,
 }
 
 impl State {
     fn read(connection: &Connection) -> Result<Self> {
         connection
-            .prepare_cached("SELECT after_id, to_id FROM turn_search_state")
-            .and_then(|mut select| select.query_row([], |row| Ok(Self { after: row.get(0)?, to: row.get(1)? })))
+            .prepare_cached("SELECT after_id, to_id, unspanned_to FROM turn_search_state")
+            .and_then(|mut select| {
+                let state = |row: &rusqlite::Row<'_>| {
+                    Ok(Self { after: row.get(0)?, to: row.get(1)?, unspanned_to: row.get(2)? })
+                };
+                select.query_row([], state)
+            })
             .doing("reading how far the index is")
     }
 
