@@ -124,7 +124,7 @@
 //!
 //! **Signatures.** `api::signed` is the one way in for what the platform posts after a call. The header is looked at before
 //! the body, the digest is computed while the body comes, and nothing of the body is believed before the last byte: an
-//! event waits in memory, of which long ones share a bounded amount (503 beyond it), and are read one at a time; a
+//! event waits in memory, of which long ones share a bounded amount (503 beyond it), and a smaller one while they are read and stored; a
 //! recording waits in a file aside. Whoever has no secret can therefore make the service write, but not
 //! keep, as much as `--audio-max-body` in each of four places, and no longer than data comes at least every half minute.
 //!

@@ -100,9 +100,9 @@ impl PostCallApi {
         match self.gate.take(request.headers(), body.body).await? {
             Delivered::Recording(recording) => Ok(recorded(&self.gate, &self.writer, recording).await?),
             Delivered::Event(event) => {
-                let reading = self.gate.turn_to_read(&event).await;
+                // Held until it is stored: what was read of it waits for the writer, beside the body.
+                let _reading = self.gate.turn_to_read(&event).await;
                 let read = read(self.writer.redactor(), event.body.clone()).await?;
-                drop(reading);
                 Ok(keep(&self.writer, read).await?)
             }
         }

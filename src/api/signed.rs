@@ -55,6 +55,9 @@ const MAX_RECORDINGS: usize = 4;
 /// known who sends one.
 const EVENTS_MEMORY: usize = 64 << 20;
 
+/// Of how much of it the events may be read and stored at once, each of which takes some times the memory of its body.
+const READ_AT_ONCE: usize = 16 << 20;
+
 /// The unit in which this memory is given out, in bytes.
 const PORTION: usize = 1024;
 
@@ -101,7 +104,7 @@ impl Gate {
             settings: Arc::new(settings),
             recordings: Arc::new(Semaphore::new(MAX_RECORDINGS)),
             events_memory: Arc::new(Semaphore::new(memory)),
-            reading: Arc::new(Semaphore::new(1)),
+            reading: Arc::new(Semaphore::new(READ_AT_ONCE / PORTION)),
         }
     }
 
@@ -188,11 +191,10 @@ impl Gate {
         true
     }
 
-    /// Waits until a long event may be read, which takes some times the memory of its body: one at a time. Short ones need
-    /// not wait.
+    /// Waits until a long event may be read and stored, for which what is given back is to be held. Short ones need not wait.
     pub async fn turn_to_read(&self, event: &Taken) -> Option<SemaphorePermit<'_>> {
-        event.memory.as_ref()?;
-        self.reading.acquire().await.ok()
+        let portions = event.memory.as_ref()?.num_permits().min(READ_AT_ONCE / PORTION);
+        self.reading.acquire_many(u32::try_from(portions).ok()?).await.ok()
     }
 
     /// Takes the rest of a recording, whose beginning was taken already.

@@ -63,9 +63,8 @@ fn long_events_at_once_are_bounded_in_memory_and_the_others_are_asked_to_come_ag
     assert!(statuses.iter().all(|status| status == "200" || status == "503"), "{statuses:?}");
     assert!(statuses.iter().any(|status| status == "200"), "{statuses:?}");
     let grown = peak(service.pid()) - before;
-    // Of the four that are taken, each as it came, as it was read and as it is stored: 225 to 256 MiB, on a busy machine too.
-    // All ten would be some 600.
-    assert!(grown < 384 * 1024, "{grown} KiB more for 4 times 15 MiB");
+    println!("{grown} KiB more");
+    assert!(grown < 256 * 1024, "{grown} KiB more for 4 times 15 MiB");
     // What was asked to come again is taken when it does.
     wait_for("an event to be taken again", || {
         (service.post_raw(POST_CALL, &headers, body.as_bytes()).status == 200).then_some(())

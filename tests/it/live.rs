@@ -271,7 +271,8 @@ fn a_stuck_reader_costs_little_memory_and_is_cut_off() {
     }
     // 21 MB were told to each of them, 420 MB in all.
     let grown = peak(service.pid()).saturating_sub(before);
-    assert!(grown < 100 * 1024, "{grown} KiB more");
+    println!("{grown} KiB more");
+    assert!(grown < 40 * 1024, "{grown} KiB more");
     wait_for("the stuck ones to be cut off", || Events::try_open(service.address(), ALL, None).ok());
     drop(stuck);
     assert_eq!(turns(&service, "conv_a").len(), 400);
