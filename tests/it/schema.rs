@@ -4,6 +4,7 @@ use crate::harness::Service;
 use crate::ingest::turn;
 use rusqlite::Connection;
 use serde_json::json;
+use std::path::{Path, PathBuf};
 
 fn columns(connection: &Connection, table: &str) -> Vec<String> {
     let mut select = connection.prepare(&format!("SELECT name FROM pragma_table_info('{table}')")).unwrap();
@@ -168,15 +169,19 @@ fn the_views_show_a_call_in_one_row_and_a_transcript_in_order() {
     assert!(rows.iter().all(|(_, name)| name == "Maria Kowalski"));
 }
 
-/// A database as a service of the first schema left it.
-fn database_of_schema_1(folder: &std::path::Path, database: &std::path::Path) {
+/// A database as the schema of this number left it.
+pub fn of_schema(number: u32, folder: &Path, database: &Path) -> Connection {
     let newest = folder.join("newest.db");
-    let migrated = crate::harness::binary().args(["migrate", "--database"]).arg(&newest).status().unwrap();
-    assert!(migrated.success());
+    assert!(crate::harness::binary().args(["migrate", "--database"]).arg(&newest).status().unwrap().success());
     let connection = Connection::open(database).unwrap();
     connection.pragma_update(None, "journal_mode", "WAL").unwrap();
-    connection.execute_batch(include_str!("../../migrations/sqlite/V1__calls_and_transcriptions.sql")).unwrap();
-    connection.execute_batch(include_str!("../fixtures/schema/V1.sql")).unwrap();
+    let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/sqlite");
+    let of = |n| format!("V{n}__");
+    for n in 1..=number {
+        let is_it = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with(&of(n));
+        let file = std::fs::read_dir(&migrations).unwrap().map(|entry| entry.unwrap().path()).find(is_it).unwrap();
+        connection.execute_batch(&std::fs::read_to_string(file).unwrap()).unwrap();
+    }
     // What the runner of migrations noted then is what it notes today.
     connection.execute("ATTACH ?1 AS newest", [newest.to_str().unwrap()]).unwrap();
     let history: String = connection
@@ -184,8 +189,10 @@ fn database_of_schema_1(folder: &std::path::Path, database: &std::path::Path) {
         .unwrap();
     connection.execute_batch(&history).unwrap();
     let noted =
-        "INSERT INTO main.refinery_schema_history SELECT * FROM newest.refinery_schema_history WHERE version = 1";
-    assert_eq!(connection.execute(noted, []).unwrap(), 1);
+        "INSERT INTO main.refinery_schema_history SELECT * FROM newest.refinery_schema_history WHERE version <= ?1";
+    assert_eq!(connection.execute(noted, [number]).unwrap(), number as usize);
+    connection.execute("DETACH newest", []).unwrap();
+    connection
 }
 
 #[test]
@@ -193,7 +200,9 @@ fn a_database_with_data_is_opened_again_with_all_of_it() {
     // The data of the schema before stands in tests/fixtures/schema, one file a migration.
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("calls.db");
-    database_of_schema_1(folder.path(), &database);
+    let connection = of_schema(1, folder.path(), &database);
+    connection.execute_batch(include_str!("../fixtures/schema/V1.sql")).unwrap();
+    drop(connection);
     let service = Service::start_on(&database, &[]);
     let call = service.get("/api/v1/calls/conv_1901kaj4pr1penza6bbkscg6hgkc").expect(200).json();
     assert_eq!(

@@ -1,8 +1,9 @@
 //! The index behind the search: it follows what is stored, changed and erased, over crashes and upgrades.
 
-use crate::harness::{Service, binary, run, wait_for};
+use crate::harness::{Service, run, wait_for};
 use crate::ingest::turn;
 use crate::platform::sample;
+use crate::schema::of_schema;
 use crate::search::{found, indexed, search};
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -219,26 +220,7 @@ fn an_old_file_that_no_service_has_indexed_says_so() {
 
 /// A database as the schema before the search left it: of this many turns, each with `word` in it.
 fn before_search(folder: &Path, database: &Path, turns: u32) {
-    let newest = folder.join("newest.db");
-    assert!(binary().args(["migrate", "--database"]).arg(&newest).status().unwrap().success());
-    let connection = Connection::open(database).unwrap();
-    connection.pragma_update(None, "journal_mode", "WAL").unwrap();
-    for migration in [
-        include_str!("../../migrations/sqlite/V1__calls_and_transcriptions.sql"),
-        include_str!("../../migrations/sqlite/V2__the_platforms_records.sql"),
-        include_str!("../../migrations/sqlite/V3__repeats_without_an_index.sql"),
-        include_str!("../../migrations/sqlite/V4__the_platforms_user_ids.sql"),
-    ] {
-        connection.execute_batch(migration).unwrap();
-    }
-    connection.execute("ATTACH ?1 AS newest", [newest.to_str().unwrap()]).unwrap();
-    let history: String = connection
-        .query_row("SELECT sql FROM newest.sqlite_master WHERE name = 'refinery_schema_history'", [], |row| row.get(0))
-        .unwrap();
-    connection.execute_batch(&history).unwrap();
-    let noted =
-        "INSERT INTO main.refinery_schema_history SELECT * FROM newest.refinery_schema_history WHERE version <= 4";
-    assert_eq!(connection.execute(noted, []).unwrap(), 4);
+    let connection = of_schema(4, folder, database);
     let time = "2026-09-28T12:00:00.000000Z";
     connection
         .execute(
@@ -297,31 +279,6 @@ fn the_command_finds_what_the_api_finds() {
     assert_eq!(command(&["a", "--status", "done"]).status.code(), Some(2));
     let missing = run(&["search", "a", "--database", "/nowhere/calls.db"]);
     assert_eq!(missing.status.code(), Some(1));
-}
-
-/// A database as the schema of this number left it.
-fn of_schema(number: u32, folder: &Path, database: &Path) -> Connection {
-    let newest = folder.join("newest.db");
-    assert!(binary().args(["migrate", "--database"]).arg(&newest).status().unwrap().success());
-    let connection = Connection::open(database).unwrap();
-    connection.pragma_update(None, "journal_mode", "WAL").unwrap();
-    let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/sqlite");
-    let of = |n| format!("V{n}__");
-    for n in 1..=number {
-        let is_it = |path: &std::path::PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with(&of(n));
-        let file = std::fs::read_dir(&migrations).unwrap().map(|entry| entry.unwrap().path()).find(is_it).unwrap();
-        connection.execute_batch(&std::fs::read_to_string(file).unwrap()).unwrap();
-    }
-    connection.execute("ATTACH ?1 AS newest", [newest.to_str().unwrap()]).unwrap();
-    let history: String = connection
-        .query_row("SELECT sql FROM newest.sqlite_master WHERE name = 'refinery_schema_history'", [], |row| row.get(0))
-        .unwrap();
-    connection.execute_batch(&history).unwrap();
-    let noted =
-        "INSERT INTO main.refinery_schema_history SELECT * FROM newest.refinery_schema_history WHERE version <= ?1";
-    assert_eq!(connection.execute(noted, [number]).unwrap(), number as usize);
-    connection.execute("DETACH newest", []).unwrap();
-    connection
 }
 
 /// Calls in the database that is searched by time, one an hour, and the turns of each, one a second.
