@@ -129,7 +129,7 @@ fn nothing_of_an_erased_call_is_left_in_any_file_though_others_write_and_read_on
         wait_for("the words to be gone", || with_any(folder.path(), &texts).is_empty().then_some(()));
         let took = start.elapsed();
         done.store(true, Ordering::Relaxed);
-        assert!(took < Duration::from_mins(1), "{took:?}");
+        assert!(took < Duration::from_secs(10), "{took:?}");
     });
     assert_eq!(indexed(), 0);
     service.get("/api/v1/dispatches/conv_erased").expect(404);
@@ -283,7 +283,7 @@ fn assert_only_the_second_driver_is_left(service: &Service, folder: &Path) {
     let gone = ["zanzibar", "Kowalski", "+15550100042", "conv_1", "conv_2", "conv_6"].map(str::to_owned);
     let start = Instant::now();
     while let Some(left) = with_any(folder, &gone).first() {
-        assert!(start.elapsed() < Duration::from_mins(1), "{left:?}");
+        assert!(start.elapsed() < Duration::from_secs(20), "{left:?}");
         std::thread::yield_now();
     }
     let calls = service.get("/api/v1/calls").expect(200).json();
