@@ -5,7 +5,7 @@ use crate::load::{Load, Run};
 use crate::report::Report;
 use crate::summary::{rate_ratio, ratio};
 use crate::target::Target;
-use crate::{backup, large, peers, streams};
+use crate::{beside, large, peers, streams};
 use serde::{Serialize, Serializer};
 use std::fmt::{self, Display, Formatter, Write};
 
@@ -98,13 +98,13 @@ pub(crate) fn of(report: &Report) -> Vec<Goal> {
         one_at_a_time(report),
     ));
     goals.extend(of_large(report));
-    let runs = report.backup.as_ref().map_or(&[][..], |backup| &backup.runs);
-    goals.push(Goal::new(
-        "turns/s while backups run, to without",
-        AtLeast(0.7),
-        Ratio,
-        rate_ratio(runs, load(backup::IN_FLIGHT), Target::DuringBackups, Target::Filled),
-    ));
+    let runs = report.beside.as_ref().map_or(&[][..], |beside| &beside.runs);
+    for (what, target) in
+        [("backups", Target::DuringBackups), ("backups, exports and searches", Target::BesideOtherWork)]
+    {
+        let measured = rate_ratio(runs, load(beside::IN_FLIGHT), target, Target::Filled);
+        goals.push(Goal::new(format!("turns/s while {what} run, to without"), AtLeast(0.7), Ratio, measured));
+    }
     let runs = report.streams.as_ref().map_or(&[][..], |streams| &streams.runs);
     goals.push(Goal::new(
         format!("turns/s with {} live streams open, to without", streams::STREAMS),

@@ -92,6 +92,17 @@ pub(crate) fn run(start: &dyn Fn() -> Result<Server>, load: Load, round: usize, 
 
 /// Puts a server under load whatever else the cores do, and stops it.
 pub(crate) fn run_once(server: Server, load: Load, round: usize, measured: Duration) -> Result<Run> {
+    run_beside(server, load, round, measured, || ())
+}
+
+/// The same, and calls `over` when the load is over, before the server is stopped.
+pub(crate) fn run_beside(
+    server: Server,
+    load: Load,
+    round: usize,
+    measured: Duration,
+    over: impl FnOnce(),
+) -> Result<Run> {
     let target = server.target;
     let mut client = Client::connect(server.address(), load.in_flight, load.script(&server))?;
     let mut tally = Tally::default();
@@ -112,6 +123,7 @@ pub(crate) fn run_once(server: Server, load: Load, round: usize, measured: Durat
     let cpu = Clock::read(server.pid()).since(&clock);
     drain(&mut client, |answer| tally.count(answer))?;
     let (_, peak_memory_kib) = server.memory();
+    over();
     server.stop(tally.stored)?;
 
     latencies.sort_unstable();

@@ -8,7 +8,7 @@
     reason = "the report goes to the terminal, and progress beside it"
 )]
 
-mod backup;
+mod beside;
 mod ceiling;
 mod client;
 mod disk;
@@ -102,8 +102,8 @@ enum Part {
     Peers,
     /// The service over a database of very many turns
     Large,
-    /// The service while its database is copied
-    Backup,
+    /// The service while its database is copied, exported and searched, and while old calls are erased
+    Beside,
     /// The service while live streams are open
     Streams,
     /// Searching, and the service beside one that does not index
@@ -159,7 +159,7 @@ fn measure(args: &Args, place: &Path) -> Result<Report> {
         }
     }
     let peers = if wants(Part::Peers) { Some(peers::measure(place, args.rounds, measured)?) } else { None };
-    let backup = if wants(Part::Backup) { Some(backup::measure(place, args.rounds, measured)?) } else { None };
+    let beside = if wants(Part::Beside) { Some(beside::measure(place, args.rounds, measured)?) } else { None };
     let streams = if wants(Part::Streams) { Some(streams::measure(place, args.rounds, measured)?) } else { None };
     let mut large = None;
     if wants(Part::Large) {
@@ -183,7 +183,7 @@ fn measure(args: &Args, place: &Path) -> Result<Report> {
         syncs,
         peers,
         large,
-        backup,
+        beside,
         streams,
         search,
     };

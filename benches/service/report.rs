@@ -1,6 +1,6 @@
 //! What one run of the benchmark found, as Markdown and as JSON.
 
-use crate::backup::Backups;
+use crate::beside::{BETWEEN_SEARCHES, Beside};
 use crate::disk::{BareStore, Sync};
 use crate::figures::{Time, float};
 use crate::goals::{self, Goal};
@@ -10,7 +10,7 @@ use crate::machine::Machine;
 use crate::peers::Peers;
 use crate::search::Search;
 use crate::streams::Streams;
-use crate::summary::{Summary, write_comparison};
+use crate::summary::{Summary, rate_ratio, write_comparison};
 use crate::target::Target;
 use serde::Serialize;
 use std::fmt::{self, Display, Formatter};
@@ -30,7 +30,7 @@ pub(crate) struct Report {
     pub(crate) syncs: Vec<Sync>,
     pub(crate) peers: Option<Peers>,
     pub(crate) large: Option<Large>,
-    pub(crate) backup: Option<Backups>,
+    pub(crate) beside: Option<Beside>,
     pub(crate) streams: Option<Streams>,
     pub(crate) search: Option<Search>,
 }
@@ -67,8 +67,8 @@ impl Display for Report {
         if let Some(large) = &self.large {
             large.fmt(f)?;
         }
-        if let Some(backup) = &self.backup {
-            backup.fmt(f)?;
+        if let Some(beside) = &self.beside {
+            beside.fmt(f)?;
         }
         if let Some(streams) = &self.streams {
             streams.fmt(f)?;
@@ -254,14 +254,37 @@ impl Display for Streams {
     }
 }
 
-impl Display for Backups {
+impl Display for Beside {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { turns, during_backups, beside_other_work, during_prune, .. } = self;
         writeln!(
             f,
-            "\n## Beside backups\n\nA database of {} turns, with `transcribe-hook backup` run again and again beside \
-             the service ({} copies in all), and without.\n",
-            self.turns, self.copies
+            "\n## Beside other work\n\nA database of {turns} turns, with nothing beside the service; with `transcribe-hook backup` run \
+             again and again ({} copies in all); with backups ({}), `export` to JSON lines ({}) and {} searches a second \
+             ({}) at once; and with `prune`, which erased {} calls meanwhile.\n",
+            during_backups.backups,
+            beside_other_work.backups,
+            beside_other_work.exports,
+            1.0 / BETWEEN_SEARCHES.as_secs_f64(),
+            beside_other_work.searches,
+            during_prune.erased_calls
         )?;
-        write_comparison(f, &self.summary, &self.runs, Target::DuringBackups)
+        writeln!(f, "| target | turns/s | to nothing beside it | p50 | p99 | max | failed | peak memory |")?;
+        writeln!(f, "|---|---:|---:|---:|---:|---:|---:|---:|")?;
+        for row in &self.summary {
+            let ratio = rate_ratio(&self.runs, row.load, row.target, Target::Filled).unwrap_or(0.0);
+            writeln!(
+                f,
+                "| {} | {:.0} | {ratio:.2} | {} | {} | {} | {} | {:.1} MiB |",
+                row.target.name(),
+                row.turns_per_second,
+                Time(row.p50_us),
+                Time(row.p99_us),
+                Time(row.max_us),
+                row.failed,
+                row.peak_memory_kib / 1024.0
+            )?;
+        }
+        Ok(())
     }
 }

@@ -27,6 +27,10 @@ pub(crate) enum Target {
     Filled,
     /// The same, while the database is copied again and again.
     DuringBackups,
+    /// The same, while the database is copied and exported again and again, and searched.
+    BesideOtherWork,
+    /// The same, while its calls are erased one by one.
+    DuringPrune,
     /// The real binary over an empty database, with many live streams open.
     BesideStreams,
     /// `PocketBase`, a service in Go over SQLite, as it is set by default.
@@ -46,6 +50,8 @@ impl Target {
             Self::Large => "service, large database",
             Self::Filled => "service, nothing beside it",
             Self::DuringBackups => "service, during backups",
+            Self::BesideOtherWork => "service, during backups, exports and searches",
+            Self::DuringPrune => "service, while old calls are erased",
             Self::BesideStreams => "service, live streams open",
             Self::PocketBase => "PocketBase",
             Self::FastApi => "FastAPI",

@@ -1,0 +1,195 @@
+//! What a service's other work costs those who store turns meanwhile: backups, exports, searches, and erasing old calls.
+
+use crate::fill::{self, Filled};
+use crate::load::{self, Load, Run};
+use crate::reads::Reader;
+use crate::server::Server;
+use crate::summary::Summary;
+use crate::target::{self, Target};
+use crate::{machine, progress};
+use anyhow::{Result, ensure};
+use rusqlite::Connection;
+use serde::Serialize;
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Turns in the database.
+const TURNS: u64 = 200_000;
+
+/// How many turns are in flight.
+pub(crate) const IN_FLIGHT: usize = 64;
+
+/// From the beginning of one search to that of the next.
+pub(crate) const BETWEEN_SEARCHES: Duration = Duration::from_millis(50);
+
+/// Searched for in turn: words that many turns have, and such that few have.
+const SEARCHES: [&str; 4] = ["joliet", "reefer%20degrees", "%22forty%20five%22", "lumper%20NOT%20columbus"];
+
+/// What was measured with other work beside the service, and without.
+#[derive(Debug, Serialize)]
+pub(crate) struct Beside {
+    pub(crate) turns: u64,
+    /// In all rounds.
+    pub(crate) during_backups: Done,
+    pub(crate) beside_other_work: Done,
+    pub(crate) during_prune: Done,
+    pub(crate) summary: Vec<Summary>,
+    pub(crate) runs: Vec<Run>,
+}
+
+/// How much of the other work came to its end.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct Done {
+    pub(crate) backups: u64,
+    pub(crate) exports: u64,
+    pub(crate) searches: u64,
+    pub(crate) erased_calls: u64,
+}
+
+impl Done {
+    fn add(&mut self, other: Self) {
+        self.backups += other.backups;
+        self.exports += other.exports;
+        self.searches += other.searches;
+        self.erased_calls += other.erased_calls;
+    }
+}
+
+/// Each run begins with the same database.
+pub(crate) fn measure(place: &Path, rounds: usize, measured: Duration) -> Result<Beside> {
+    let filled = fill::fill(&place.join("filled.db"), TURNS)?;
+    let load = Load { in_flight: IN_FLIGHT, long_calls: None };
+    let mut beside = Beside {
+        turns: filled.turns,
+        during_backups: Done::default(),
+        beside_other_work: Done::default(),
+        during_prune: Done::default(),
+        summary: Vec::new(),
+        runs: Vec::new(),
+    };
+    let mut targets = [Target::Filled, Target::DuringBackups, Target::BesideOtherWork, Target::DuringPrune];
+    for round in 0..rounds {
+        for target in targets {
+            machine::wait_for_quiet(Duration::from_secs(20));
+            let folder = TempDir::new_in(place)?;
+            let database = a_copy(&filled, folder.path())?;
+            let server = Server::over(target, &database, place)?;
+            let work = Work { address: server.address(), database, stop: AtomicBool::new(false) };
+            let (kinds, done): (&[Kind], _) = match target {
+                Target::DuringBackups => (&[Work::back_up], &mut beside.during_backups),
+                Target::DuringPrune => (&[Work::prune], &mut beside.during_prune),
+                Target::BesideOtherWork => {
+                    (&[Work::back_up, Work::export, Work::search], &mut beside.beside_other_work)
+                }
+                _ => (&[], &mut Done::default()),
+            };
+            // The processor time of the other work is of *others*, so that a run is not repeated for it.
+            let run = std::thread::scope(|scope| {
+                let running: Vec<_> = kinds.iter().map(|kind| scope.spawn(|| kind(&work))).collect();
+                let run = load::run_beside(server, load, round, measured, || work.stop.store(true, Ordering::Relaxed));
+                for work in running {
+                    done.add(work.join().expect("no panic in it")?);
+                }
+                run
+            })?;
+            progress(&run.line());
+            beside.runs.push(run);
+        }
+        targets.reverse();
+    }
+    beside.summary = Summary::of(&beside.runs);
+    Ok(beside)
+}
+
+fn a_copy(filled: &Filled, folder: &Path) -> Result<PathBuf> {
+    let path = folder.join("calls.db");
+    fs::copy(&filled.path, &path)?;
+    // Or else the system would write it out while the service is measured.
+    File::open(&path)?.sync_all()?;
+    Ok(path)
+}
+
+/// Goes on until the work is told to stop.
+type Kind = fn(&Work) -> Result<Done>;
+
+/// What goes on beside the service.
+struct Work {
+    address: SocketAddr,
+    database: PathBuf,
+    stop: AtomicBool,
+}
+
+impl Work {
+    fn goes_on(&self) -> bool {
+        !self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Copies the database again and again.
+    fn back_up(&self) -> Result<Done> {
+        let copy = self.database.with_file_name("copy.db");
+        Ok(Done { backups: self.again_and_again("backup", &copy)?, ..Done::default() })
+    }
+
+    /// Writes all calls to a file again and again.
+    fn export(&self) -> Result<Done> {
+        let file = self.database.with_file_name("calls.jsonl");
+        Ok(Done { exports: self.again_and_again("export", &file)?, ..Done::default() })
+    }
+
+    fn again_and_again(&self, command: &str, out: &Path) -> Result<u64> {
+        let mut done = 0;
+        while self.goes_on() || done == 0 {
+            let output = target::service()
+                .arg(command)
+                .arg(out)
+                .arg("--database")
+                .arg(&self.database)
+                .stdin(Stdio::null())
+                .output()?;
+            ensure!(output.status.success(), "{command} failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+            fs::remove_file(out)?;
+            done += 1;
+        }
+        Ok(done)
+    }
+
+    /// Searches again and again, at a steady rate.
+    fn search(&self) -> Result<Done> {
+        let mut reader = Reader::connect(self.address)?;
+        let mut searches = 0;
+        let mut next = Instant::now();
+        for q in SEARCHES.iter().cycle() {
+            if !self.goes_on() {
+                break;
+            }
+            reader.get(&format!("/api/v1/search?q={q}"))?;
+            searches += 1;
+            next += BETWEEN_SEARCHES;
+            std::thread::sleep(next.saturating_duration_since(Instant::now()));
+        }
+        Ok(Done { searches, ..Done::default() })
+    }
+
+    /// Erases what was there before, which takes longer than any run.
+    fn prune(&self) -> Result<Done> {
+        let mut prune = target::service();
+        prune.args(["prune", "--older-than", "1d", "--yes", "--database"]).arg(&self.database);
+        let mut prune = prune.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        while self.goes_on() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let ended = prune.try_wait()?;
+        prune.kill()?;
+        prune.wait()?;
+        ensure!(ended.is_none(), "prune ended before the load did, with {ended:?}");
+        let database = Connection::open(&self.database)?;
+        let erased_calls = database.query_row("SELECT count(*) FROM erased_calls", [], |row| row.get(0))?;
+        ensure!(erased_calls > 0, "prune erased nothing");
+        Ok(Done { erased_calls, ..Done::default() })
+    }
+}
