@@ -1,8 +1,9 @@
 //! Packing of what is sent, by gzip, which every browser takes.
 
 use flate2::Compression;
+use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 
 /// How much time packing may take.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +23,13 @@ pub fn pack(bytes: &[u8], effort: Effort) -> Vec<u8> {
     let mut packer = GzEncoder::new(Vec::new(), level);
     packer.write_all(bytes).expect("memory takes it");
     packer.finish().expect("memory takes it")
+}
+
+/// What was packed by [`pack`], or another way when this program was made.
+pub fn unpack(packed: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    GzDecoder::new(packed).read_to_end(&mut bytes).expect("what this program packed itself is whole");
+    bytes
 }
 
 /// Whether a client takes what is packed, by the values of its `Accept-Encoding`.

@@ -118,11 +118,6 @@ pub fn document() -> String {
     over_nothing().spec()
 }
 
-/// A page that shows the document.
-pub fn swagger_page() -> String {
-    over_nothing().swagger_ui_html()
-}
-
 /// The operations over nothing, to be described and not called.
 fn over_nothing() -> OpenApiService<impl OpenApi, ()> {
     let access = Access::new(&AccessSettings::default());

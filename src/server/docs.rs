@@ -1,32 +1,33 @@
-//! The API's document, and the Swagger UI page that shows it. The page holds all that it needs, so it works offline.
+//! The API's document, and the Swagger UI page that shows it. All that the page needs comes from this service, so it works
+//! offline.
 
-use crate::api;
+use crate::packing::{is_taken, unpack};
 use bytes::Bytes;
 use poem::endpoint::make_sync;
-use poem::http::header;
-use poem::{Endpoint, Response};
-use std::sync::OnceLock;
+use poem::http::{HeaderValue, header};
+use poem::{Endpoint, Request, Response};
 
 /// The page's scripts and styles stand in it, and it asks only this service.
 const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// What the framework's page lacks: without a viewport, a phone shows it as a shrunken desktop; without an icon, a
-/// browser asks for one.
-const HEAD: &str = "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-                    <link rel=\"icon\" href=\"data:,\"><title>transcribe-hook API</title>";
+/// Swagger UI, as the framework makes it: see `build.rs`.
+static PACKED_PAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/swagger-ui.html.gz"));
 
-/// Swagger UI, from the page that the framework makes: megabytes, so it is made when somebody first wants it.
+/// Swagger UI.
 pub(super) fn page() -> impl Endpoint<Output = Response> {
-    let page = OnceLock::new();
-    make_sync(move |_| {
-        let page = page.get_or_init(|| {
-            let html = format!("<!doctype html>{}", api::swagger_page().trim_start())
-                .replacen("<html charset=\"UTF-8\">", "<html lang=\"en\">", 1)
-                .replacen("<title>Swagger UI</title>", HEAD, 1);
-            Bytes::from(html)
-        });
-        answer("text/html; charset=utf-8", page.clone())
+    make_sync(|request: Request| {
+        let accepted =
+            request.headers().get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+        let mut answer = if is_taken(accepted) {
+            let mut answer = answer("text/html; charset=utf-8", Bytes::from_static(PACKED_PAGE));
+            answer.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            answer
+        } else {
+            answer("text/html; charset=utf-8", unpack(PACKED_PAGE).into())
+        };
+        answer.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+        answer
     })
 }
 

@@ -2,10 +2,12 @@
 //! shows it loads nothing from elsewhere.
 
 use crate::harness::{Service, binary, run};
+use flate2::read::GzDecoder;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
+use std::io::Read as _;
 use std::time::Duration;
 
 const COMMITTED: &str = include_str!("../../openapi/transcribe-hook.json");
@@ -426,13 +428,22 @@ fn the_page_of_the_document_loads_nothing_from_elsewhere() {
     ] {
         assert_ne!(loaded_from_elsewhere(bad), Vec::<String>::new(), "the check sees {bad}");
     }
-    let answer = Service::start().get("/docs").expect(200);
+    let service = Service::start();
+    let answer = service.get("/docs").expect(200);
     assert!(answer.header("content-type").is_some_and(|kind| kind.starts_with("text/html")), "HTML");
     let policy = answer.header("content-security-policy").expect("a policy");
     assert!(policy.contains("default-src 'none'"), "{policy}");
     assert!(!policy.contains("http") && !policy.contains('*'), "{policy} lets nobody else in");
     let (_, scripts) = cut_out(&answer.text, "script");
     assert!(scripts.iter().any(|script| script.len() > 100_000), "the page holds its program");
-    assert!(answer.text.contains("store_turn"), "the page holds the document");
+    assert!(answer.text.contains("url: \"openapi.json\""), "it asks the service for the document");
     assert_eq!(loaded_from_elsewhere(&answer.text), Vec::<String>::new());
+    let mut packed = ureq::get(service.url("/docs")).header("accept-encoding", "gzip").call().unwrap();
+    assert_eq!(packed.headers()["content-encoding"], "gzip");
+    assert_eq!(packed.headers()["vary"], "Accept-Encoding");
+    let packed = packed.body_mut().read_to_vec().unwrap();
+    assert!(packed.len() < answer.text.len() / 3, "{} of {} bytes", packed.len(), answer.text.len());
+    let mut page = String::new();
+    GzDecoder::new(&*packed).read_to_string(&mut page).unwrap();
+    assert_eq!(page, answer.text);
 }
