@@ -224,11 +224,13 @@
 //! (`store/sqlite/log_file.rs`), and the index on `repeat_key`, of which the writer's memory knows enough. Of the pages
 //! that a commit writes, most are of the two indexes with `conversation_id` and `sequence_number` that the schema names.
 //! Tried without a gain that shows in turns a second, so left out: syncing in a thread of its own while the next batch is
-//! written, answering from a task instead of the writer's thread, rows inserted eight at a time, pages of 1 and 2 KiB,
-//! checkpoints four times as rare or as frequent, a greater page cache, `fdatasync` for `fsync`, SQLite without memory
+//! written, answering from a task instead of the writer's thread, rows inserted eight at a time, pages of 1 KiB,
+//! checkpoints four times as rare, a greater page cache, `fdatasync` for `fsync`, SQLite without memory
 //! statistics and other leaner builds of it, another allocator (which also took 26 MB more), and one worker instead of two.
 //! Syncing beside the next batch was measured again on a machine with idle processor time, and lost: batches are half as
-//! large then, and a commit's pages weigh more than the wait. Fewer arenas of the allocator keep memory a tenth smaller and
+//! large then, and a commit's pages weigh more than the wait. So did moving the log into the database in a thread of its own
+//! while turns are stored: the disk is what both wait for, and the slowest turns wait as long. Pages of 2 KiB, measured again
+//! since the log's writes go out in one piece, store 3 % more turns a second, which is not worth two kinds of files. Fewer arenas of the allocator keep memory a tenth smaller and
 //! cost a fifth (two) to a third (one) of the turns a second at 64 in flight, so there are as many as it makes itself.
 
 pub mod api;

@@ -11,8 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
-/// The log is folded into the database when it has grown to this many pages (16 MB); smaller means more often.
-const PAGES: c_int = 4000;
+/// The log is moved into the database when it has grown to this many pages (8 MB). Turns wait meanwhile, so it is what the
+/// slowest in a hundred take under load: twice as much would store 3 % more turns a second, and make those wait a quarter
+/// longer.
+const PAGES: c_int = 2000;
 
 /// What `PRAGMA wal_autocheckpoint` would do, but measured.
 pub(super) fn whenever_grown(connection: &Connection) {
