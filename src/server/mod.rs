@@ -6,6 +6,7 @@
 pub mod connections;
 mod docs;
 mod edge;
+mod memory;
 mod packed;
 mod routes;
 mod scrape;
@@ -165,6 +166,7 @@ pub async fn serve(
 
     let metrics = settings.metrics.map(|listener| scrape::serve(listener, scrape));
     let watchdog = tokio::spawn(supervisor::stay_alive(writer.clone()));
+    let memory = memory::give_back();
     let (died_tx, died_rx) = tokio::sync::oneshot::channel();
     let stop_or_death = async move {
         tokio::select! {
@@ -187,6 +189,7 @@ pub async fn serve(
         certificates.abort();
     }
     watchdog.abort();
+    memory.abort();
     if let Some(stale) = stale {
         stale.abort();
     }

@@ -273,8 +273,18 @@ impl Drop for Running {
 
 /// The greatest memory that a process has had, in KiB.
 pub fn peak(pid: u32) -> u64 {
+    status(pid, "VmHWM:")
+}
+
+/// The memory that a process has, in KiB.
+pub fn resident(pid: u32) -> u64 {
+    status(pid, "VmRSS:")
+}
+
+/// A line of a process's status that is in KiB.
+fn status(pid: u32, name: &str) -> u64 {
     let status = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 

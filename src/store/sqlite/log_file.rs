@@ -13,7 +13,7 @@
 //! Of the database's file only `xWrite` is another than the default.
 //!
 //! SQLite asks for files through a C interface, its VFS (<https://www.sqlite.org/vfs.html>). This one is the default
-//! one with another way to open files. It is the only module with unsafe code, which rests on what that page says: a file
+//! one with another way to open files. Its unsafe code rests on what that page says: a file
 //! is opened into `szOsFile` bytes that SQLite provides, aligned to 8, used by one thread at a time, and not after
 //! `xClose`.
 #![expect(unsafe_code, reason = "SQLite's VFS is a C interface")]

@@ -1,7 +1,7 @@
 //! The memory of the service over time, and the size of its log.
 
 use super::Run;
-use std::path::Path;
+use crate::harness::resident;
 use std::time::Duration;
 
 /// What was seen while a run went on.
@@ -38,10 +38,4 @@ impl Memory {
             samples.iter().sum::<u64>() / samples.len() as u64
         })
     }
-}
-
-fn resident(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
 }

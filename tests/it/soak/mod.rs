@@ -235,12 +235,12 @@ fn under_everything_at_once_nothing_fails_is_lost_or_grows() {
     counted(&scrape, &tally, &ledger);
     assert_eq!(viewed, ledger.turns(), "the live viewer saw each turn once");
     assert_eq!(scrape.whole("backup_failures_total"), 0);
+    service.stop();
+    ledger.compare(&database);
     assert!(memory.largest_log < LOG, "the log grew to {} bytes", memory.largest_log);
     assert!(memory.largest < MEMORY, "memory grew to {} KiB", memory.largest);
     let [_, middle, last] = memory.thirds();
     assert!(last < middle + GROWTH, "memory grew from {middle} to {last} KiB");
-    service.stop();
-    ledger.compare(&database);
 }
 
 /// The service has counted what its clients have.
