@@ -6,6 +6,7 @@ use bytes::Bytes;
 use poem::endpoint::make_sync;
 use poem::http::{HeaderValue, header};
 use poem::{Endpoint, Request, Response};
+use std::sync::LazyLock;
 
 /// The page's scripts and styles stand in it, and it asks only this service.
 const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' data:; \
@@ -13,6 +14,10 @@ const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 
 
 /// Swagger UI, as the framework makes it: see `build.rs`.
 static PACKED_PAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/swagger-ui.html.gz"));
+
+/// The same for clients that do not take gzip: made when the first of them comes, and one for all, however many read it
+/// slowly.
+static PAGE: LazyLock<Bytes> = LazyLock::new(|| unpack(PACKED_PAGE).into());
 
 /// Swagger UI.
 pub(super) fn page() -> impl Endpoint<Output = Response> {
@@ -24,7 +29,7 @@ pub(super) fn page() -> impl Endpoint<Output = Response> {
             answer.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             answer
         } else {
-            answer("text/html; charset=utf-8", unpack(PACKED_PAGE).into())
+            answer("text/html; charset=utf-8", PAGE.clone())
         };
         answer.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
         answer

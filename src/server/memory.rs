@@ -1,8 +1,8 @@
 //! Gives memory that is free back to the system.
 //!
 //! glibc's allocator keeps what a thread freed for the next time, in up to eight places for each core: after ten minutes of
-//! everything at once 38 MB were held and 10 used, and the next hour more. With fewer places it would keep less, and the
-//! threads that store turns would wait for one another.
+//! everything at once 38 MB were held and 10 used. With fewer places it would keep less, and the threads that store turns
+//! would wait for one another.
 #![cfg_attr(
     all(target_os = "linux", target_env = "gnu"),
     expect(unsafe_code, reason = "no crate that is here anyway has this function")
