@@ -3,6 +3,7 @@
 use super::changes::Changes;
 use super::error::Context as _;
 use super::live::LiveCall;
+use super::row::{self, COUNTS, Columns};
 use super::{events, repeats};
 use crate::model::{ConversationId, Message, Source, Timestamp};
 use crate::reconcile::{self, Addition, Counts, Known, Origin, Standing, Stored};
@@ -146,8 +147,8 @@ fn add(
 /// The result in numbers, if the call has a record.
 pub(super) fn counts(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Option<Counts>> {
     transaction
-        .prepare_cached("SELECT * FROM calls WHERE conversation_id = ?1")
-        .and_then(|mut select| select.query_row([id], super::row::counts).optional())
+        .prepare_cached(&format!("SELECT {COUNTS} FROM calls WHERE conversation_id = ?1"))
+        .and_then(|mut select| select.query_row([id], |row| row::counts(&mut Columns::of(row))).optional())
         .doing(DOING)
         .map(Option::flatten)
 }

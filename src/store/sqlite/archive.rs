@@ -1,7 +1,8 @@
 //! Whole calls on their way out: see [`Archive`].
 
 use super::error::Context as _;
-use super::{calls, check, drivers, row};
+use super::row::{self, TURN};
+use super::{calls, check, drivers};
 use crate::model::ConversationId;
 use crate::store::{Archive, Error, ErrorKind, Loose, Part, Result, Row as Archived, Selection, Spoken, TurnOrder};
 use base64::Engine as _;
@@ -35,7 +36,7 @@ impl ReadOnly {
         connection.busy_timeout(Duration::from_secs(10)).doing(OPENING)?;
         connection.set_prepared_statement_cache_capacity(32);
         connection
-            .execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -4000; PRAGMA mmap_size = 0")
+            .execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -1000; PRAGMA mmap_size = 0")
             .doing(OPENING)?;
         check::expect_newest(&connection)?;
         Ok(Self { connection })
@@ -73,11 +74,13 @@ impl Archive for ReadOnly {
     ) -> Result<bool> {
         let sql = match order {
             TurnOrder::Sequence => {
-                "SELECT * FROM call_transcriptions WHERE conversation_id = ?1 ORDER BY sequence_number"
+                format!("SELECT {TURN} FROM call_transcriptions t WHERE conversation_id = ?1 ORDER BY sequence_number")
             }
             TurnOrder::Time => {
-                "SELECT * FROM call_transcriptions WHERE conversation_id = ?1 AND superseded_by IS NULL \
+                format!(
+                    "SELECT {TURN} FROM call_transcriptions t WHERE conversation_id = ?1 AND superseded_by IS NULL \
                  ORDER BY ifnull(place, 0), timestamp, sequence_number"
+                )
             }
         };
         self.snapshot(|connection| {
@@ -86,7 +89,7 @@ impl Archive for ReadOnly {
             take(Spoken::Call(Box::new(call), driver)).map_err(taking)?;
             each(
                 connection,
-                sql,
+                &sql,
                 [id],
                 |row| Ok(row::turn(row)),
                 |turn| take(Spoken::Turn(Box::new(turn.doing(DOING)?))).map_err(taking),

@@ -1,6 +1,7 @@
 //! Calls: reading, listing, changing by hand, erasing.
 
-use super::{error::Context as _, row};
+use super::error::Context as _;
+use super::row::{self, CALL};
 use crate::model::{Call, CallChange, CallEnd, ConversationId, DriverId, Timestamp};
 use crate::store::{CallQuery, Order, Outcome, Page, Rejection, Result, Written};
 use rusqlite::types::Value;
@@ -8,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params, params_f
 
 pub(super) fn get(connection: &Connection, id: &ConversationId) -> Result<Option<Call>> {
     connection
-        .prepare_cached("SELECT * FROM calls WHERE conversation_id = ?1")
+        .prepare_cached(&format!("SELECT {CALL} FROM calls c WHERE conversation_id = ?1"))
         .and_then(|mut select| select.query_row([id], row::call).optional())
         .doing("reading a call")
 }
@@ -126,7 +127,7 @@ pub(super) fn list(connection: &mut Connection, query: &CallQuery) -> Result<Pag
     }
     let limit = i64::try_from(query.limit + 1).unwrap_or(i64::MAX);
     let sql = format!(
-        "SELECT c.* FROM calls c {} ORDER BY c.call_start_time {direction}, c.id {direction} LIMIT {limit}",
+        "SELECT {CALL} FROM calls c {} ORDER BY c.call_start_time {direction}, c.id {direction} LIMIT {limit}",
         filter.clause()
     );
     let rows = snapshot

@@ -5,7 +5,8 @@
 //! not give out.
 
 use super::error::Context as _;
-use super::{archive, erase, events, row, search};
+use super::row;
+use super::{archive, erase, events, search};
 use crate::fields::Problem;
 use crate::model::{ConversationId, DriverClaims};
 use crate::store::{Archived, ArchivedCall, Error, Outcome, Rejection, Result, Row as Columns, Written};
@@ -133,7 +134,8 @@ fn call_(connection: &Connection, call: &ArchivedCall) -> Result<bool, Failed> {
             return unfit(&format!("{place}.sequence_number"), format!("must be {expected}: they have no gaps"));
         }
     }
-    let read = read_back(connection, CALL, &id, row::call)?;
+    let of_the_domain = format!("SELECT {} FROM calls c WHERE conversation_id = ?1", row::CALL);
+    let read = read_back(connection, &of_the_domain, &id, row::call)?;
     if usize::try_from(read.turn_count) != Ok(turns.len()) {
         return unfit("turn_count", format!("must be the number of transcriptions, {}", turns.len()));
     }
@@ -150,13 +152,18 @@ fn call_(connection: &Connection, call: &ArchivedCall) -> Result<bool, Failed> {
 }
 
 fn turns_read_back(connection: &Connection, id: &SqlValue, call_id: i64) -> Result<(), Failed> {
-    let mut select = connection.prepare_cached(TURNS).doing(DOING)?;
+    let sql = format!(
+        "SELECT {}, t.repeat_key FROM call_transcriptions t WHERE conversation_id = ?1 ORDER BY sequence_number",
+        row::TURN
+    );
+    let mut select = connection.prepare_cached(&sql).doing(DOING)?;
     let mut rows = select.query([id]).doing(DOING)?;
     let mut at = 0;
     while let Some(row) = rows.next().doing(DOING)? {
         let place = format!("transcriptions[{at}]");
-        within(&place, row::turn(row).map_err(|error| readable(row, error)))?;
-        let key: i64 = row.get("repeat_key").doing(DOING)?;
+        let mut columns = row::Columns::of(row);
+        within(&place, row::turn_of(&mut columns).map_err(|error| readable(row, error)))?;
+        let key: i64 = columns.take("repeat_key").doing(DOING)?;
         if key >> 32 != call_id & 0xffff_ffff {
             return unfit(&format!("{place}.repeat_key"), "must begin with the call's id");
         }

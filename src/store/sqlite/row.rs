@@ -1,5 +1,4 @@
-//! Rows to domain values and back. Columns are read by name, and a value that no rule of ours allows is an error of
-//! the database, not a panic.
+//! Rows to domain values and back. A value that no rule of ours allows is an error of the database, not a panic.
 
 use crate::model::{
     Call, CallOutcome, CallReport, CallStatus, ConversationId, Direction, Dispatch, Driver, DriverId, DriverSource,
@@ -85,71 +84,114 @@ macro_rules! stored_as_text {
 }
 stored_as_text!(CallStatus, Speaker, Source, Direction, CallOutcome, DriverSource, EventOutcome);
 
+/// Reads the columns of a row one after another, in the order in which they were selected. To look for each by its name, in
+/// every row, took longer than all else that a page of calls needs.
+pub(super) struct Columns<'a> {
+    row: &'a Row<'a>,
+    next: usize,
+}
+
+impl<'a> Columns<'a> {
+    pub(super) fn of(row: &'a Row<'a>) -> Self {
+        Self { row, next: 0 }
+    }
+
+    /// The next one, whose name is told for the reader's sake, and compared where assertions are on.
+    pub(super) fn take<T: FromSql>(&mut self, name: &str) -> rusqlite::Result<T> {
+        let at = self.next;
+        debug_assert_eq!(self.row.as_ref().column_name(at), Ok(name), "other columns were selected");
+        self.next += 1;
+        self.row.get(at)
+    }
+}
+
+/// What [`call`] reads of `calls c`.
+pub(super) const CALL: &str = "c.id, c.conversation_id, c.driver_id, c.call_start_time, c.call_end_time, c.status, \
+    c.turn_count, c.first_turn_time, c.last_turn_time, c.driver_source, c.driver_conflict, c.duration_seconds, c.agent_id, \
+    c.user_id, c.direction, c.termination_reason, c.outcome, c.title, c.summary, c.main_language, c.cost, \
+    c.external_number, c.batch_id, c.analysis, c.record_event_id, c.matched, c.live_only, c.added, c.corrected, \
+    c.repeated, c.created_at, c.updated_at";
+
 pub(super) fn call(row: &Row<'_>) -> rusqlite::Result<Call> {
+    let mut columns = Columns::of(row);
     Ok(Call {
-        id: row.get("id")?,
-        conversation_id: row.get("conversation_id")?,
-        driver_id: row.get("driver_id")?,
-        call_start_time: row.get("call_start_time")?,
-        call_end_time: row.get("call_end_time")?,
-        status: row.get("status")?,
-        turn_count: row.get("turn_count")?,
-        first_turn_time: row.get("first_turn_time")?,
-        last_turn_time: row.get("last_turn_time")?,
-        report: report(row)?,
-        created_at: row.get("created_at")?,
-        updated_at: row.get("updated_at")?,
+        id: columns.take("id")?,
+        conversation_id: columns.take("conversation_id")?,
+        driver_id: columns.take("driver_id")?,
+        call_start_time: columns.take("call_start_time")?,
+        call_end_time: columns.take("call_end_time")?,
+        status: columns.take("status")?,
+        turn_count: columns.take("turn_count")?,
+        first_turn_time: columns.take("first_turn_time")?,
+        last_turn_time: columns.take("last_turn_time")?,
+        report: report(&mut columns)?,
+        created_at: columns.take("created_at")?,
+        updated_at: columns.take("updated_at")?,
     })
 }
 
-fn report(row: &Row<'_>) -> rusqlite::Result<CallReport> {
+fn report(columns: &mut Columns<'_>) -> rusqlite::Result<CallReport> {
     Ok(CallReport {
-        driver_source: row.get("driver_source")?,
-        driver_conflict: row.get("driver_conflict")?,
-        duration_seconds: row.get("duration_seconds")?,
-        agent_id: row.get("agent_id")?,
-        user_id: row.get("user_id")?,
-        direction: row.get("direction")?,
-        termination_reason: row.get("termination_reason")?,
-        outcome: row.get("outcome")?,
-        title: row.get("title")?,
-        summary: row.get("summary")?,
-        main_language: row.get("main_language")?,
-        cost: row.get("cost")?,
-        external_number: row.get("external_number")?,
-        batch_id: row.get("batch_id")?,
-        analysis: row.get("analysis")?,
-        record_event_id: row.get("record_event_id")?,
-        reconciled: counts(row)?,
+        driver_source: columns.take("driver_source")?,
+        driver_conflict: columns.take("driver_conflict")?,
+        duration_seconds: columns.take("duration_seconds")?,
+        agent_id: columns.take("agent_id")?,
+        user_id: columns.take("user_id")?,
+        direction: columns.take("direction")?,
+        termination_reason: columns.take("termination_reason")?,
+        outcome: columns.take("outcome")?,
+        title: columns.take("title")?,
+        summary: columns.take("summary")?,
+        main_language: columns.take("main_language")?,
+        cost: columns.take("cost")?,
+        external_number: columns.take("external_number")?,
+        batch_id: columns.take("batch_id")?,
+        analysis: columns.take("analysis")?,
+        record_event_id: columns.take("record_event_id")?,
+        reconciled: counts(columns)?,
     })
 }
+
+/// What [`counts`] reads of `calls`.
+pub(super) const COUNTS: &str = "matched, live_only, added, corrected, repeated";
 
 /// What came of bringing a call's turns and record together, if it has a record.
-pub(super) fn counts(row: &Row<'_>) -> rusqlite::Result<Option<Counts>> {
-    let Some(matched) = row.get("matched")? else { return Ok(None) };
+pub(super) fn counts(columns: &mut Columns<'_>) -> rusqlite::Result<Option<Counts>> {
+    let Some(matched) = columns.take("matched")? else {
+        columns.next += 4;
+        return Ok(None);
+    };
     Ok(Some(Counts {
-        live_only: row.get("live_only")?,
         matched,
-        added: row.get("added")?,
-        corrected: row.get("corrected")?,
-        repeated: row.get("repeated")?,
+        live_only: columns.take("live_only")?,
+        added: columns.take("added")?,
+        corrected: columns.take("corrected")?,
+        repeated: columns.take("repeated")?,
     }))
 }
 
+/// What [`turn`] reads of `call_transcriptions t`.
+pub(super) const TURN: &str = "t.id, t.conversation_id, t.speaker_type, t.message_text, t.timestamp, t.sequence_number, \
+    t.source, t.created_at, t.final_text, t.interrupted, t.place, t.superseded_by";
+
 pub(super) fn turn(row: &Row<'_>) -> rusqlite::Result<Turn> {
+    turn_of(&mut Columns::of(row))
+}
+
+pub(super) fn turn_of(columns: &mut Columns<'_>) -> rusqlite::Result<Turn> {
     Ok(Turn {
-        id: row.get("id")?,
-        conversation_id: row.get("conversation_id")?,
-        speaker: row.get("speaker_type")?,
-        message: row.get("message_text")?,
-        timestamp: row.get("timestamp")?,
-        sequence_number: row.get("sequence_number")?,
-        source: row.get("source")?,
-        created_at: row.get("created_at")?,
-        final_text: row.get("final_text")?,
-        interrupted: row.get("interrupted")?,
-        place: row.get("place")?,
-        superseded_by: row.get("superseded_by")?,
+        id: columns.take("id")?,
+        conversation_id: columns.take("conversation_id")?,
+        speaker: columns.take("speaker_type")?,
+        message: columns.take("message_text")?,
+        timestamp: columns.take("timestamp")?,
+        sequence_number: columns.take("sequence_number")?,
+        source: columns.take("source")?,
+        created_at: columns.take("created_at")?,
+        final_text: columns.take("final_text")?,
+        interrupted: columns.take("interrupted")?,
+        place: columns.take("place")?,
+        superseded_by: columns.take("superseded_by")?,
     })
 }
 

@@ -1,8 +1,9 @@
 //! What was committed after a place in the order of commits: the two sequences, of turns and of changes of calls, merged.
 //! Each read is bounded in rows and in bytes.
 
+use super::calls;
 use super::error::Context as _;
-use super::{calls, row};
+use super::row::{self, CALL, TURN};
 use crate::model::{Call, CallStatus, Turn};
 use crate::store::{Change, Position, Result, Scope, Since, Touched};
 use rusqlite::{Connection, OptionalExtension as _, Params, Row, Transaction, params};
@@ -93,9 +94,11 @@ fn running(snapshot: &Transaction<'_>, at: Position, told: i64) -> Result<Since>
     let (calls, has_more) = read(
         snapshot,
         // The plus keeps the planner from walking over all calls in the order of their ids.
-        "SELECT * FROM calls c WHERE status = ?1 AND +id > ?2 AND NOT EXISTS \
+        &format!(
+            "SELECT {CALL} FROM calls c WHERE status = ?1 AND +id > ?2 AND NOT EXISTS \
             (SELECT 1 FROM call_changes n WHERE n.call_id = c.id AND n.kind = 'started' AND n.id > ?3) \
-         ORDER BY +id LIMIT ?4",
+         ORDER BY +id LIMIT ?4"
+        ),
         params![CallStatus::InProgress, told, at.change, overread()],
         row::call,
         weight,
@@ -121,7 +124,7 @@ fn noted(row: &Row<'_>) -> rusqlite::Result<Noted> {
 fn everything(snapshot: &Transaction<'_>, after: Position, until: Position) -> Result<Since> {
     let turns = read(
         snapshot,
-        "SELECT * FROM call_transcriptions WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
+        &format!("SELECT {TURN} FROM call_transcriptions t WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3"),
         params![after.turn, until.turn, overread()],
         row::turn,
         said,
@@ -133,7 +136,7 @@ fn everything(snapshot: &Transaction<'_>, after: Position, until: Position) -> R
         noted,
         |_| 0,
     )?;
-    let mut select = snapshot.prepare_cached("SELECT * FROM calls WHERE id = ?1").doing(DOING)?;
+    let mut select = snapshot.prepare_cached(&format!("SELECT {CALL} FROM calls c WHERE id = ?1")).doing(DOING)?;
     let mut bytes = 0;
     let mut change = |note: &Noted| {
         if note.kind == "erased" {
@@ -166,8 +169,10 @@ fn of_call(snapshot: &Transaction<'_>, call: &Call, after: Position) -> Result<S
         .unwrap_or(0);
     let turns = read(
         snapshot,
-        "SELECT * FROM call_transcriptions WHERE conversation_id = ?1 AND sequence_number > ?2 AND id > ?3 \
-         ORDER BY sequence_number LIMIT ?4",
+        &format!(
+            "SELECT {TURN} FROM call_transcriptions t WHERE conversation_id = ?1 AND sequence_number > ?2 AND id > ?3 \
+         ORDER BY sequence_number LIMIT ?4"
+        ),
         params![call.conversation_id, told, after.turn, overread()],
         row::turn,
         said,

@@ -3,7 +3,8 @@
 use super::changes::Changes;
 use super::error::Context as _;
 use super::live::{Fresh, LiveCall, LiveCalls};
-use super::{align, events, repeats, row};
+use super::row::{self, TURN};
+use super::{align, events, repeats};
 use crate::metrics::METRICS;
 use crate::model::{ConversationId, DeliveryKey, NewTurn, Speaker, Timestamp, Turn};
 use crate::store::{Outcome, Page, Rejection, Result, StoredTurn, TurnOrder, TurnQuery, Written};
@@ -145,17 +146,16 @@ impl<'a> Batch<'a> {
 
 const FIND: &str = "looking a repeat up";
 
+/// What [`compared`] reads.
+const COMPARED: &str = "id, sequence_number, speaker_type, timestamp, message_text";
+
 /// A stored turn, and whether it is the one that was sent.
 fn compared(row: &Row<'_>, turn: &NewTurn, timestamp: &str) -> rusqlite::Result<(StoredTurn, bool)> {
-    let same = row.get_ref("speaker_type")?.as_str()? == turn.speaker.as_str()
-        && row.get_ref("timestamp")?.as_str()? == timestamp
-        && row.get_ref("message_text")?.as_str()? == turn.message.as_str();
-    let stored = StoredTurn {
-        transcription_id: row.get("id")?,
-        sequence_number: row.get("sequence_number")?,
-        replayed: true,
-        new_call: None,
-    };
+    let same = row.get_ref(2)?.as_str()? == turn.speaker.as_str()
+        && row.get_ref(3)?.as_str()? == timestamp
+        && row.get_ref(4)?.as_str()? == turn.message.as_str();
+    let stored =
+        StoredTurn { transcription_id: row.get(0)?, sequence_number: row.get(1)?, replayed: true, new_call: None };
     Ok((stored, same))
 }
 
@@ -167,7 +167,9 @@ fn find_by_key(
     timestamp: &str,
 ) -> Result<Option<Outcome>> {
     let found = transaction
-        .prepare_cached("SELECT * FROM call_transcriptions WHERE conversation_id = ?1 AND delivery_key = ?2")
+        .prepare_cached(&format!(
+            "SELECT {COMPARED} FROM call_transcriptions WHERE conversation_id = ?1 AND delivery_key = ?2"
+        ))
         .and_then(|mut select| {
             let row = |row: &Row<'_>| compared(row, turn, timestamp);
             select.query_row(params![turn.conversation_id, key.as_str()], row).optional()
@@ -185,7 +187,9 @@ fn find_repeat(
 ) -> Result<Option<StoredTurn>> {
     for sequence_number in candidates {
         let (stored, same) = transaction
-            .prepare_cached("SELECT * FROM call_transcriptions WHERE conversation_id = ?1 AND sequence_number = ?2")
+            .prepare_cached(&format!(
+                "SELECT {COMPARED} FROM call_transcriptions WHERE conversation_id = ?1 AND sequence_number = ?2"
+            ))
             .and_then(|mut select| {
                 let row = |row: &Row<'_>| compared(row, turn, timestamp);
                 select.query_row(params![turn.conversation_id, sequence_number], row)
@@ -212,8 +216,8 @@ pub(super) fn list(connection: &mut Connection, query: &TurnQuery) -> Result<Opt
             let after = query.after.map_or(query.after_sequence, |key| key.sequence_number.max(query.after_sequence));
             snapshot
                 .prepare_cached(
-                    "SELECT * FROM call_transcriptions WHERE conversation_id = :conversation \
-                     AND sequence_number > :after ORDER BY sequence_number LIMIT :limit",
+                    &format!("SELECT {TURN} FROM call_transcriptions t WHERE conversation_id = :conversation \
+                     AND sequence_number > :after ORDER BY sequence_number LIMIT :limit"),
                 )
                 .and_then(|mut select| {
                     select
@@ -231,11 +235,11 @@ pub(super) fn list(connection: &mut Connection, query: &TurnQuery) -> Result<Opt
             let after_place = query.after.and_then(|key| key.place).unwrap_or(0);
             snapshot
                 .prepare_cached(
-                    "SELECT * FROM call_transcriptions WHERE conversation_id = :conversation \
+                    &format!("SELECT {TURN} FROM call_transcriptions t WHERE conversation_id = :conversation \
                      AND sequence_number > :after_sequence AND superseded_by IS NULL \
                      AND (:after_time IS NULL OR (ifnull(place, 0), timestamp, sequence_number) \
                         > (:after_place, :after_time, :after_number)) \
-                     ORDER BY ifnull(place, 0), timestamp, sequence_number LIMIT :limit",
+                     ORDER BY ifnull(place, 0), timestamp, sequence_number LIMIT :limit"),
                 )
                 .and_then(|mut select| {
                     select

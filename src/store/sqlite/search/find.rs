@@ -7,7 +7,7 @@
 //! the next one is taken.
 
 use super::super::error::Context as _;
-use super::super::row;
+use super::super::row::{self, Columns, TURN};
 use super::expression::{self, ForIndex};
 use super::filter::Filter;
 use super::scratch::Scratch;
@@ -30,8 +30,9 @@ const MAX_RANGES: usize = 32;
 /// How much text there may be in a page, or be ranked together, in bytes.
 const MAX_TEXT: usize = 1024 * 1024;
 
-/// How many turns of the tail are searched, the newest ones; and how much text of theirs, in bytes.
-const MAX_TAIL: i64 = 2000;
+/// How many turns of the tail are searched, the newest ones, each search bringing them into an index anew: twice what waits
+/// for quiet to come into the file's. And how much text of theirs, in bytes.
+const MAX_TAIL: i64 = 512;
 const MAX_TAIL_TEXT: usize = 1024 * 1024;
 
 pub(in super::super) fn find(connection: &mut Connection, query: &SearchQuery) -> Result<Found> {
@@ -271,9 +272,7 @@ struct Look<'a> {
 impl<'a> Look<'a> {
     fn new(search: &Search<'a>) -> Result<Self> {
         let sql = format!(
-            "SELECT t.*, c.driver_id AS call_driver_id, d.name AS driver_name, c.status AS call_status, \
-             c.call_start_time AS call_start_time FROM call_transcriptions t \
-             CROSS JOIN calls c ON c.conversation_id = t.conversation_id LEFT JOIN drivers d ON d.id = c.driver_id \
+            "SELECT {TURN}, c.driver_id, d.name, c.status, c.call_start_time FROM call_transcriptions t CROSS JOIN calls c ON c.conversation_id = t.conversation_id LEFT JOIN drivers d ON d.id = c.driver_id \
              WHERE t.id = ? AND {}",
             search.filter.conditions()
         );
@@ -289,12 +288,13 @@ impl<'a> Look<'a> {
 }
 
 fn hit(row: &Row<'_>) -> rusqlite::Result<Hit> {
+    let mut columns = Columns::of(row);
     Ok(Hit {
-        turn: row::turn(row)?,
-        driver_id: row.get("call_driver_id")?,
-        driver_name: row.get("driver_name")?,
-        status: row.get("call_status")?,
-        call_start_time: row.get("call_start_time")?,
+        turn: row::turn_of(&mut columns)?,
+        driver_id: columns.take("driver_id")?,
+        driver_name: columns.take("name")?,
+        status: columns.take("status")?,
+        call_start_time: columns.take("call_start_time")?,
         snippet: Snippet(Vec::new()),
     })
 }
