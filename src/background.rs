@@ -18,9 +18,22 @@ pub struct Background {
 }
 
 impl Background {
-    /// Begins work on this thread, which from here on goes last; there is no way back.
+    /// Begins work on this thread, which from here on has a processor only while nobody else wants it; there is no way back.
     pub fn begin() -> Self {
-        // As far back as one can. Refused or not known, the pauses remain.
+        // To go last as `nice` means it is not enough: who wakes up waits until the one that goes last has had its three
+        // milliseconds or so. Refused or not known, the pauses remain.
+        #[cfg(target_os = "linux")]
+        let _ = thread_priority::set_thread_priority_and_policy(
+            thread_priority::thread_native_id(),
+            thread_priority::ThreadPriority::Min,
+            thread_priority::ThreadSchedulePolicy::Normal(thread_priority::NormalThreadSchedulePolicy::Idle),
+        );
+        Self { since: Instant::now() }
+    }
+
+    /// Begins work that holds something up, and so must come to its end on a machine that is never idle too: the thread
+    /// goes last, but gets its turn.
+    pub fn that_ends() -> Self {
         let _ = rustix::process::nice(19);
         Self { since: Instant::now() }
     }

@@ -44,9 +44,8 @@ pub fn backup(source: &Path, aside: &Aside, mut watch: BackupWatch) -> Result<Ba
     // A thread of its own, since one that goes last does so for ever.
     std::thread::scope(|scope| {
         let work = scope.spawn(|| {
-            let mut background = Background::begin();
-            copy(source, aside, &mut background, &mut watch)?;
-            verify(aside, background, watch)
+            copy(source, aside, &mut watch)?;
+            verify(aside, watch)
         });
         work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
@@ -56,8 +55,10 @@ fn of_file(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error 
     Error::new(ErrorKind::Other, COPYING, error)
 }
 
-fn copy(source: &Path, aside: &Aside, background: &mut Background, watch: &mut BackupWatch) -> Result<()> {
+fn copy(source: &Path, aside: &Aside, watch: &mut BackupWatch) -> Result<()> {
     const READING: &str = "reading the database";
+    // The log grows until it is done.
+    let mut background = Background::that_ends();
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let from = Connection::open_with_flags(source, flags).doing("opening the database")?;
     from.busy_timeout(Duration::from_secs(10)).doing(READING)?;
@@ -120,11 +121,12 @@ fn refuse_to_fill_the_disk(aside: &Aside, wanted: u64) -> Result<()> {
 }
 
 /// Counts the copy's calls and turns after making sure that it is whole.
-fn verify(aside: &Aside, mut background: Background, mut watch: BackupWatch) -> Result<BackupReport> {
+fn verify(aside: &Aside, mut watch: BackupWatch) -> Result<BackupReport> {
     const DOING: &str = "checking the copy";
+    let mut background = Background::begin();
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(aside.path(), flags).doing(DOING)?;
-    connection.execute_batch("PRAGMA cache_size = -8000; PRAGMA mmap_size = 0").doing(DOING)?;
+    connection.execute_batch("PRAGMA cache_size = -2000; PRAGMA mmap_size = 0").doing(DOING)?;
     connection
         .progress_handler(
             CHECK_STEPS,

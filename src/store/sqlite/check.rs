@@ -30,7 +30,7 @@ pub fn check(path: &Path) -> Result<CheckReport> {
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
             let connection = Connection::open_with_flags(path, flags).doing("opening the database")?;
             connection.busy_timeout(Duration::from_secs(10)).doing(DOING)?;
-            connection.execute_batch("PRAGMA cache_size = -8000; PRAGMA mmap_size = 0").doing(DOING)?;
+            connection.execute_batch("PRAGMA cache_size = -2000; PRAGMA mmap_size = 0").doing(DOING)?;
             expect_own(&connection)?;
             let mut background = Background::begin();
             connection

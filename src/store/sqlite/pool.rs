@@ -34,7 +34,7 @@ impl Readers {
                 connection.busy_timeout(WAIT)?;
                 connection.set_prepared_statement_cache_capacity(64);
                 connection.execute_batch(
-                    "PRAGMA query_only = ON; PRAGMA cache_size = -4000; PRAGMA temp_store = MEMORY; \
+                    "PRAGMA query_only = ON; PRAGMA cache_size = -1000; PRAGMA temp_store = MEMORY; \
                      PRAGMA trusted_schema = OFF; PRAGMA mmap_size = 0;",
                 )
             });
