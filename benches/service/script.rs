@@ -85,6 +85,8 @@ pub(crate) struct Script {
     calls: Vec<Call>,
     turns_per_call: u32,
     random: u64,
+    /// When the next call begins, in milliseconds since 1970.
+    began: u64,
 }
 
 impl Script {
@@ -97,6 +99,7 @@ impl Script {
             calls: Vec::new(),
             turns_per_call: turns_per_call.unwrap_or(u32::MAX),
             random: 0x9E37_79B9_7F4A_7C15 ^ seed,
+            began: 1_767_225_600_000 + seed * u64::from(STEP_MILLISECONDS),
         };
         for n in 0..calls {
             let id = script.new_id();
@@ -132,19 +135,32 @@ impl Script {
         template
     }
 
-    /// In the platform's form; neighbours in time lie anywhere in an index, as theirs do.
+    /// In the platform's form: two digits, and a UUID of version 7 in the alphabet of a `TypeID`
+    /// (<https://github.com/jetify-com/typeid/blob/main/spec/README.md>), as the ids in its documentation are, whose times are
+    /// those of the calls. So the calls of one time lie in a hundred places of an index.
     fn new_id(&mut self) -> [u8; ID_LENGTH] {
         const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+        let random = (u128::from(self.random()) << 64) | u128::from(self.random());
+        let uuid =
+            (u128::from(self.began) << 80) | (7 << 76) | (2 << 62) | (random >> 52 & 0xfff << 64) | (random >> 66);
         let mut id = *b"conv_0000000000000000000000000000";
-        for (n, byte) in id[5..].iter_mut().enumerate() {
-            // Xorshift: cheap, and without short periods.
-            self.random ^= self.random << 13;
-            self.random ^= self.random >> 7;
-            self.random ^= self.random << 17;
-            let letters = if n < 4 { 10 } else { 32 };
-            *byte = ALPHABET[usize::try_from((self.random >> 32) % letters).expect("small")];
+        let (digits, letters) = id[5..].split_at_mut(2);
+        for (n, digit) in digits.iter_mut().enumerate() {
+            *digit = ALPHABET[usize::try_from((random >> (8 * n)) % 10).expect("small")];
         }
+        for (n, letter) in letters.iter_mut().rev().enumerate() {
+            *letter = ALPHABET[usize::try_from(uuid >> (5 * n) & 31).expect("small")];
+        }
+        self.began += u64::from(TURNS_PER_CALL * STEP_MILLISECONDS);
         id
+    }
+
+    /// Xorshift: cheap, and without short periods.
+    fn random(&mut self) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random
     }
 }
 
