@@ -47,3 +47,33 @@ impl Background {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The calling thread's policy and `nice` value, by proc(5): fields 41 and 19 of its status.
+    fn class() -> (u32, i32) {
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+        let behind_the_name: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        (behind_the_name[41 - 3].parse().unwrap(), behind_the_name[19 - 3].parse().unwrap())
+    }
+
+    fn class_after(begin: fn() -> Background) -> (u32, i32) {
+        let work = move || {
+            begin();
+            class()
+        };
+        std::thread::spawn(work).join().unwrap()
+    }
+
+    #[test]
+    fn work_that_holds_nothing_up_is_of_the_idle_class_and_other_work_goes_last() {
+        const OTHER: u32 = 0;
+        const IDLE: u32 = 5;
+        let (policy, nice) = class();
+        assert_eq!(class_after(Background::begin), (IDLE, nice));
+        assert_eq!(class_after(Background::that_ends), (OTHER, 19));
+        assert_eq!(class(), (policy, nice), "the thread that had it done stays as it was");
+    }
+}
