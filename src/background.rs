@@ -69,11 +69,10 @@ mod tests {
 
     #[test]
     fn work_that_holds_nothing_up_is_of_the_idle_class_and_other_work_goes_last() {
-        const OTHER: u32 = 0;
         const IDLE: u32 = 5;
         let (policy, nice) = class();
         assert_eq!(class_after(Background::begin), (IDLE, nice));
-        assert_eq!(class_after(Background::that_ends), (OTHER, 19));
+        assert_eq!(class_after(Background::that_ends), (policy, 19));
         assert_eq!(class(), (policy, nice), "the thread that had it done stays as it was");
     }
 }
