@@ -19,6 +19,7 @@ pub struct Background {
 
 impl Background {
     /// Begins work on this thread, which from here on has a processor only while nobody else wants it; there is no way back.
+    /// For work that holds nothing up that others need, or only for moments.
     pub fn begin() -> Self {
         // To go last as `nice` means it is not enough: who wakes up waits until the one that goes last has had its three
         // milliseconds or so. Refused or not known, the pauses remain.

@@ -136,8 +136,9 @@ impl Script {
     }
 
     /// In the platform's form: two digits, and a UUID of version 7 in the alphabet of a `TypeID`
-    /// (<https://github.com/jetify-com/typeid/blob/main/spec/README.md>), as the ids in its documentation are, whose times are
-    /// those of the calls. So the calls of one time lie in a hundred places of an index.
+    /// (<https://github.com/jetify-com/typeid/blob/main/spec/README.md>), which is not documented, but so are the ids in its
+    /// examples: each has the version in its place, and a time of 2025. So the calls of one time lie in a hundred places of
+    /// an index.
     fn new_id(&mut self) -> [u8; ID_LENGTH] {
         const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
         let random = (u128::from(self.random()) << 64) | u128::from(self.random());

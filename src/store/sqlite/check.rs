@@ -32,7 +32,8 @@ pub fn check(path: &Path) -> Result<CheckReport> {
             connection.busy_timeout(Duration::from_secs(10)).doing(DOING)?;
             connection.execute_batch("PRAGMA cache_size = -2000; PRAGMA mmap_size = 0").doing(DOING)?;
             expect_own(&connection)?;
-            let mut background = Background::begin();
+            // The log of a database in use grows until a check of it is done.
+            let mut background = Background::that_ends();
             connection
                 .progress_handler(
                     STEPS,

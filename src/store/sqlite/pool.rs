@@ -33,6 +33,7 @@ impl Readers {
             .with_init(|connection| {
                 connection.busy_timeout(WAIT)?;
                 connection.set_prepared_statement_cache_capacity(64);
+                // A small cache: what it holds is of no more use once another connection has committed.
                 connection.execute_batch(
                     "PRAGMA query_only = ON; PRAGMA cache_size = -1000; PRAGMA temp_store = MEMORY; \
                      PRAGMA trusted_schema = OFF; PRAGMA mmap_size = 0;",

@@ -5,8 +5,7 @@
 //! not give out.
 
 use super::error::Context as _;
-use super::row;
-use super::{archive, erase, events, search};
+use super::{archive, erase, events, row, search};
 use crate::fields::Problem;
 use crate::model::{ConversationId, DriverClaims};
 use crate::store::{Archived, ArchivedCall, Error, Outcome, Rejection, Result, Row as Columns, Written};

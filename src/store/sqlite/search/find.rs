@@ -272,7 +272,8 @@ struct Look<'a> {
 impl<'a> Look<'a> {
     fn new(search: &Search<'a>) -> Result<Self> {
         let sql = format!(
-            "SELECT {TURN}, c.driver_id, d.name, c.status, c.call_start_time FROM call_transcriptions t CROSS JOIN calls c ON c.conversation_id = t.conversation_id LEFT JOIN drivers d ON d.id = c.driver_id \
+            "SELECT {TURN}, c.driver_id, d.name, c.status, c.call_start_time FROM call_transcriptions t \
+             CROSS JOIN calls c ON c.conversation_id = t.conversation_id LEFT JOIN drivers d ON d.id = c.driver_id \
              WHERE t.id = ? AND {}",
             search.filter.conditions()
         );
