@@ -62,7 +62,7 @@ async fn serve(without: Without, database: &Path) -> Result<()> {
                 tls: None,
                 connections: ConnectionLimits::default(),
                 stale_after: None,
-                access: AccessSettings::default(),
+                access: AccessSettings { no_token: true, ..AccessSettings::default() },
                 proxies: Proxies::default(),
                 post_call: PostCallSettings::closed(),
                 redactor: None,

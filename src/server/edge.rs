@@ -4,6 +4,7 @@
 //! answers have, and writes one log event a request, also when the client hangs up. Nothing of a body reaches the log.
 
 use super::routes::{Known, Routes};
+use crate::api::access;
 use crate::api::access::client::{Client, Proxies};
 use crate::api::error::ApiError;
 use crate::api::trace::{self, Noted};
@@ -11,7 +12,7 @@ use crate::metrics::METRICS;
 use crate::model::ConversationId;
 use futures_util::FutureExt as _;
 use poem::error::{MethodNotAllowedError, NotFoundError};
-use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, uri::Scheme};
 use poem::{Endpoint, IntoResponse, Request, Response};
 use poem_openapi::error::{ContentTypeError, ParseParamError};
 use poem_openapi::types::ToJSON as _;
@@ -63,6 +64,11 @@ impl<E: Endpoint> Edge<E> {
         mut request: Request,
         inner: impl AsyncFnOnce(Request) -> poem::Result<T>,
     ) -> Response {
+        if let Some(path) = access::webhook_path(request.uri().path()) {
+            set_path(&mut request, &path);
+        }
+        let public = access::is_public(request.uri().path());
+        let by_https = request.scheme() == &Scheme::HTTPS;
         let client = self.proxies.client(&request);
         if let Some(client) = client {
             request.set_data(client);
@@ -91,11 +97,32 @@ impl<E: Endpoint> Edge<E> {
             // What was said in the panic is logged where it happened; it may hold a value, so it is not repeated here.
             Err(_) => line.refuse(&ApiError::Internal("the request's handler panicked".to_owned()), route),
         };
+        let failed = response.status().is_client_error() || response.status().is_server_error();
         let headers = response.headers_mut();
         headers.insert("x-request-id", line.request_id.clone());
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if by_https {
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HTTPS_ONLY));
+        }
+        // What is public says itself how it may be cached.
+        if failed || !public || !headers.contains_key(header::CACHE_CONTROL) {
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
         line.status = Some(response.status());
         response
+    }
+}
+
+/// What tells browsers to come by HTTPS only, for a year, once the service has served them by HTTPS itself.
+const HTTPS_ONLY: &str = "max-age=31536000";
+
+/// Replaces the path that a request is for.
+fn set_path(request: &mut Request, path: &str) {
+    let mut parts = request.uri().clone().into_parts();
+    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+    parts.path_and_query = format!("{path}{query}").parse().ok();
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
     }
 }
 
