@@ -68,7 +68,11 @@ impl AccessArgs {
     ///
     /// # Errors
     /// The token file cannot be made, or cannot be trusted.
-    pub(super) fn add_files(&self, settings: &mut AccessSettings, database: &Path) -> Result<Option<(PathBuf, Secret)>> {
+    pub(super) fn add_files(
+        &self,
+        settings: &mut AccessSettings,
+        database: &Path,
+    ) -> Result<Option<(PathBuf, Secret)>> {
         settings.signed_out = Some(token_file::beside(database, ".signed-out"));
         if self.no_token || !settings.api_tokens.is_empty() {
             return Ok(None);

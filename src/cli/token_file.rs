@@ -47,8 +47,16 @@ pub(super) fn read_or_create(path: &Path) -> Result<Vec<Secret>> {
     let name = path.display();
     let metadata = file.metadata().with_context(|| name.to_string())?;
     let own = [geteuid().as_raw(), 0];
-    ensure!(own.contains(&metadata.uid()), "{name}: belongs to user {}; delete it, and a new one is made", metadata.uid());
-    ensure!(metadata.nlink() == 1, "{name}: has {} names (hard links); delete it, and a new one is made", metadata.nlink());
+    ensure!(
+        own.contains(&metadata.uid()),
+        "{name}: belongs to user {}; delete it, and a new one is made",
+        metadata.uid()
+    );
+    ensure!(
+        metadata.nlink() == 1,
+        "{name}: has {} names (hard links); delete it, and a new one is made",
+        metadata.nlink()
+    );
     if metadata.mode() & 0o077 != 0 {
         let mode = format!("{:o}", metadata.mode() & 0o777);
         file.set_permissions(Permissions::from_mode(0o600)).with_context(|| name.to_string())?;
@@ -164,7 +172,9 @@ mod tests {
         refused("regular file");
         assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
         refused("regular file");
-        for (text, why) in [("", "no token"), ("\n \n", "no token"), ("short\u{e9}\n", "line 1"), ("fifteen_letters", "16")] {
+        for (text, why) in
+            [("", "no token"), ("\n \n", "no token"), ("short\u{e9}\n", "line 1"), ("fifteen_letters", "16")]
+        {
             std::fs::write(&path, text).unwrap();
             refused(why);
         }

@@ -57,7 +57,8 @@ impl Page {
         // One digest for all: modules name one another without it, and stand in one folder, which has it.
         let version = digest(files.iter().flat_map(|file| [file.name.as_bytes(), &file.plain]));
         // The modules are asked for at once, not each when another one names it.
-        let modules = files.iter().filter(|file| file.content_type == SCRIPT && !["arrive.js", "theme.js"].contains(&file.name));
+        let modules =
+            files.iter().filter(|file| file.content_type == SCRIPT && !["arrive.js", "theme.js"].contains(&file.name));
         let preload = modules.fold(String::new(), |mut links, file| {
             let _ = writeln!(links, "<link rel=\"modulepreload\" href=\"assets/{version}/{}\">", file.name);
             links

@@ -57,9 +57,7 @@ impl<T: OpenApi> OpenApi for Described<T> {
         );
         registry.create_security_scheme(
             API_TOKEN,
-            bearer(
-                "A token of --api-token, or the one that the service made: `transcribe-hook token` prints it.",
-            ),
+            bearer("A token of --api-token, or the one that the service made: `transcribe-hook token` prints it."),
         );
         registry.create_security_scheme(
             API_KEY,
@@ -67,7 +65,11 @@ impl<T: OpenApi> OpenApi for Described<T> {
         );
         registry.create_security_scheme(
             SESSION,
-            key("cookie", session::COOKIE, "What a browser gets for the token by POST /session; on HTTPS with __Host- before the name."),
+            key(
+                "cookie",
+                session::COOKIE,
+                "What a browser gets for the token by POST /session; on HTTPS with __Host- before the name.",
+            ),
         );
     }
 

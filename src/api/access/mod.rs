@@ -160,7 +160,9 @@ impl Access {
     fn check(&self, request: &Request) -> Result<Option<Granted>, ApiError> {
         match Purpose::of(request.uri().path()) {
             Purpose::Public | Purpose::Signed => Ok(None),
-            Purpose::NoWebhook => Err(ApiError::NotFound("there is no such webhook; /docs shows those that there are".into())),
+            Purpose::NoWebhook => {
+                Err(ApiError::NotFound("there is no such webhook; /docs shows those that there are".into()))
+            }
             Purpose::Ingest if self.0.ingest.is_empty() => Ok(None),
             Purpose::Ingest => {
                 let headers = request.headers();
@@ -329,7 +331,8 @@ mod tests {
         ] {
             assert_eq!(webhook_path(saved).as_deref(), Some(signed), "{saved}");
         }
-        for other in [signed, super::super::TURNS, "/", "", "/api/v1/calls/", "/webhooksx/", "/x/webhooks/", "/webhooks/"]
+        for other in
+            [signed, super::super::TURNS, "/", "", "/api/v1/calls/", "/webhooksx/", "/x/webhooks/", "/webhooks/"]
         {
             assert_eq!(webhook_path(other), None, "{other}");
         }

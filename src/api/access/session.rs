@@ -87,9 +87,7 @@ pub(super) fn find(request: &Request, tokens: &Tokens, now: Timestamp) -> Option
         let (name, value) = cookie.trim().split_once('=')?;
         (name == cookie_name(by_https)).then_some(value)
     });
-    sessions.find_map(|cookie| {
-        Session::of(cookie, tokens, by_https).filter(|session| session.expires > seconds(now))
-    })
+    sessions.find_map(|cookie| Session::of(cookie, tokens, by_https).filter(|session| session.expires > seconds(now)))
 }
 
 pub(in crate::api) struct SessionApi {

@@ -182,7 +182,8 @@ mod tests {
         signed_out.0.ended.send_replace(full.clone());
         signed_out.save().unwrap();
         assert_eq!(*open().0.ended.borrow(), full);
-        for bad in [&b""[..], b"all", b"all 1\nx 2\n", b"\xff", &[b'a'; 100_000]] {
+        let long = vec![b'a'; 100_000];
+        for bad in [&b""[..], b"all", b"all 1\nx 2\n", b"\xff", &long] {
             std::fs::write(&path, bad).unwrap();
             assert!(open().has(&session(1, 1000 + LASTS)), "{:?}", &bad[..bad.len().min(9)]);
         }

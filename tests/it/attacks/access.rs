@@ -85,7 +85,11 @@ fn the_made_token_is_its_owners_only_in_no_log_and_stays_over_restarts_until_it_
     let service = Service::start_guarded_on(&database, &[]);
     assert_eq!((status_with(&service, &token), status_with(&service, "another_token_to_come")), (200, 200));
     assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
-    assert!(service.log().iter().any(|line| line.contains("\"level\":\"warn\"") && line.contains("644")), "{:?}", service.log());
+    assert!(
+        service.log().iter().any(|line| line.contains("\"level\":\"warn\"") && line.contains("644")),
+        "{:?}",
+        service.log()
+    );
     service.stop();
     std::fs::remove_file(&file).unwrap();
     let service = Service::start_guarded_on(&database, &[]);
@@ -237,7 +241,10 @@ fn a_token_that_nobody_named_is_not_sent_over_a_network_in_the_clear() {
 #[test]
 fn it_is_said_that_turns_can_be_forged_where_events_are_signed_and_turns_are_not() {
     let warns = |flags: &[&str]| {
-        Service::start_with(flags).log().iter().any(|line| line.contains("\"level\":\"warn\"") && line.contains("--ingest-token"))
+        Service::start_with(flags)
+            .log()
+            .iter()
+            .any(|line| line.contains("\"level\":\"warn\"") && line.contains("--ingest-token"))
     };
     assert!(warns(&["--elevenlabs-secret", SECRET]));
     assert!(!warns(&["--elevenlabs-secret", SECRET, "--ingest-token", "ingest_0123456789abcdef"]));
@@ -251,7 +258,8 @@ fn nothing_below_the_webhooks_asks_for_the_api_token_and_addresses_work_as_peopl
     let service = Service::start_guarded(&flags);
     let endings = ["", "/", "//", "%20", "%20/", "/%20", "%20%20", "%09", "%0A", "%0d%0a", "?from=tool", "/?from=tool"];
     for (n, ending) in endings.iter().enumerate() {
-        let sent = send(&service, "POST", &format!("{TURNS}{ending}"), &[JSON], turn("conv_a", n + 1).to_string().as_bytes());
+        let sent =
+            send(&service, "POST", &format!("{TURNS}{ending}"), &[JSON], turn("conv_a", n + 1).to_string().as_bytes());
         assert_eq!(sent.status, 201, "{ending}: {}", sent.text);
         let history = json!({"conversation_id": "conv_b", "timestamp": "2026-09-28T12:00:08Z",
             "history": {"entries": [{"role": "user", "message": "Yes."}]}});
@@ -259,17 +267,32 @@ fn nothing_below_the_webhooks_asks_for_the_api_token_and_addresses_work_as_peopl
         let sent = send(&service, "POST", &path, &[JSON], history.to_string().as_bytes());
         assert_eq!(sent.status, 200, "{ending}: {}", sent.text);
         let unsigned = send(&service, "POST", &format!("{POST_CALL}{ending}"), &[JSON], b"{}");
-        assert_eq!((unsigned.status, unsigned.header("www-authenticate")), (401, Some("elevenlabs-signature")), "{ending}");
+        assert_eq!(
+            (unsigned.status, unsigned.header("www-authenticate")),
+            (401, Some("elevenlabs-signature")),
+            "{ending}"
+        );
         let wrong = send(&service, "GET", &format!("{POST_CALL}{ending}"), &[], b"");
         assert_eq!((wrong.status, wrong.header("allow")), (405, Some("POST")), "{ending}");
     }
-    for path in ["//webhooks/elevenlabs/transcription", "/webhooks//elevenlabs/transcription/", "/Webhooks/ElevenLabs/Transcription"] {
+    for path in [
+        "//webhooks/elevenlabs/transcription",
+        "/webhooks//elevenlabs/transcription/",
+        "/Webhooks/ElevenLabs/Transcription",
+    ] {
         let sent = send(&service, "POST", path, &[JSON], turn("conv_c", 1).to_string().as_bytes());
         assert_eq!(sent.status, 201, "{path}: {}", sent.text);
     }
-    for path in ["/webhooks", "/webhooks/", "/webhooks/x", "/webhooks/elevenlabs", "/webhooks/../api/v1/calls",
-        "/webhooks/%2e%2e/api/v1/calls", "/webhooks//api/v1/calls", "/webhooks/elevenlabs/post-call/x"]
-    {
+    for path in [
+        "/webhooks",
+        "/webhooks/",
+        "/webhooks/x",
+        "/webhooks/elevenlabs",
+        "/webhooks/../api/v1/calls",
+        "/webhooks/%2e%2e/api/v1/calls",
+        "/webhooks//api/v1/calls",
+        "/webhooks/elevenlabs/post-call/x",
+    ] {
         for method in ["GET", "POST", "DELETE"] {
             let sent = send(&service, method, path, &[JSON], b"");
             assert_eq!(sent.status, 404, "{method} {path}: {}", sent.text);
@@ -285,13 +308,15 @@ fn nothing_below_the_webhooks_asks_for_the_api_token_and_addresses_work_as_peopl
 #[test]
 fn no_answer_that_is_not_public_may_be_cached() {
     let audio = tempfile::tempdir().unwrap();
-    let flags = ["--elevenlabs-secret", SECRET, "--audio-dir", audio.path().to_str().unwrap(), "--refusals-per-minute", "0"];
+    let flags =
+        ["--elevenlabs-secret", SECRET, "--audio-dir", audio.path().to_str().unwrap(), "--refusals-per-minute", "0"];
     let service = Service::start_guarded(&flags);
     service.deliver(&turn(CALL, 1)).expect(201);
     std::fs::write(audio.path().join(format!("{CALL}.mp3")), "0123456789").unwrap();
     let bearer = format!("Bearer {}", service.token());
     let token = ("Authorization", bearer.as_str());
-    let check = |at: &str, sent: &Sent| assert_eq!(sent.header("cache-control"), Some("no-store"), "{at}: {}", sent.status);
+    let check =
+        |at: &str, sent: &Sent| assert_eq!(sent.header("cache-control"), Some("no-store"), "{at}: {}", sent.status);
     let mut operations = operations();
     // What erases goes last.
     operations.sort_by_key(|operation| operation.method == "DELETE");
