@@ -16,6 +16,7 @@ use transcribe_hook::model::{
     Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
 };
 use transcribe_hook::server::connections::{self, ConnectionLimits};
+use transcribe_hook::server::cors::Origins;
 use transcribe_hook::server::{self, Edge, Settings};
 use transcribe_hook::store::{
     self, CallQuery, Counts, FiguresQuery, Found, NewCall, OldCall, OldCalls, Outcome, Page, Position, Scope,
@@ -64,6 +65,7 @@ async fn serve(without: Without, database: &Path) -> Result<()> {
                 stale_after: None,
                 access: AccessSettings { no_token: true, ..AccessSettings::default() },
                 proxies: Proxies::default(),
+                origins: Origins::default(),
                 post_call: PostCallSettings::closed(),
                 redactor: None,
                 retention: None,

@@ -5,6 +5,7 @@ use super::token_file;
 use crate::api::access::client::Proxies;
 use crate::api::access::{AccessSettings, check_token};
 use crate::secret::Secret;
+use crate::server::cors::{Origin, Origins};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use ipnet::IpNet;
@@ -29,6 +30,9 @@ pub(super) struct AccessArgs {
         value_delimiter = ' ',
     )]
     trusted_proxy: Vec<IpNet>,
+    /// Let pages of this other origin read with a token (CORS); may be repeated
+    #[arg(long, env = "TRANSCRIBE_HOOK_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ' ')]
+    allow_origin: Vec<Origin>,
 }
 
 /// A network such as `10.0.0.0/8`, or one address.
@@ -81,6 +85,10 @@ impl AccessArgs {
         settings.api_tokens = token_file::read_or_create(&path)?;
         let first = settings.api_tokens.first().cloned();
         Ok(first.map(|token| (path, token)))
+    }
+
+    pub(super) fn origins(&self) -> Origins {
+        Origins::new(self.allow_origin.clone())
     }
 
     pub(super) fn proxies(&self) -> Proxies {

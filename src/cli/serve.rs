@@ -177,6 +177,7 @@ async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
         connections: args.limits.connections(),
         access,
         proxies: args.access.proxies(),
+        origins: args.access.origins(),
         post_call,
         redactor: args.redact.redactor(),
         retention,

@@ -80,6 +80,7 @@ fn open(path: &Path) -> Result<Option<File>> {
     };
     let metadata = file.metadata().with_context(|| path.display().to_string())?;
     ensure!(metadata.is_file(), "{}: must be a regular file", path.display());
+    ensure!(metadata.len() <= MAX_FILE_BYTES, "{}: must have at most {MAX_FILE_BYTES} bytes", path.display());
     Ok(Some(file))
 }
 

@@ -3,6 +3,7 @@
 //! It gives the request its id, catches panics, brings every error into the one shape, adds the headers that all
 //! answers have, and writes one log event a request, also when the client hangs up. Nothing of a body reaches the log.
 
+use super::cors::Origins;
 use super::routes::{Known, Routes};
 use crate::api::access;
 use crate::api::access::client::{Client, Proxies};
@@ -11,6 +12,7 @@ use crate::api::trace::{self, Noted};
 use crate::metrics::METRICS;
 use crate::model::ConversationId;
 use futures_util::FutureExt as _;
+use futures_util::future::Either;
 use poem::error::{MethodNotAllowedError, NotFoundError};
 use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, uri::Scheme};
 use poem::{Endpoint, IntoResponse, Request, Response};
@@ -26,12 +28,18 @@ pub struct Edge<E> {
     inner: E,
     routes: Routes,
     proxies: Proxies,
+    origins: Origins,
     ids: RequestIds,
 }
 
 impl<E> Edge<E> {
     pub(super) fn new(inner: E, routes: Routes, proxies: Proxies) -> Self {
-        Self { inner, routes, proxies, ids: RequestIds::default() }
+        Self { inner, routes, proxies, origins: Origins::default(), ids: RequestIds::default() }
+    }
+
+    /// Lets pages of these origins read.
+    pub(super) fn with_origins(self, origins: Origins) -> Self {
+        Self { origins, ..self }
     }
 
     /// Puts any endpoint behind the layer; `document` is the OpenAPI document of its paths.
@@ -69,6 +77,8 @@ impl<E: Endpoint> Edge<E> {
         }
         let public = access::is_public(request.uri().path());
         let by_https = request.scheme() == &Scheme::HTTPS;
+        let origin = self.origins.of(&request);
+        let preflight = origin.as_ref().and_then(|_| Origins::preflight(&request));
         let client = self.proxies.client(&request);
         if let Some(client) = client {
             request.set_data(client);
@@ -85,13 +95,17 @@ impl<E: Endpoint> Edge<E> {
             status: None,
         };
         let answered = trace::noting(async {
-            let result = AssertUnwindSafe(inner(request)).catch_unwind().await;
+            let result = match preflight {
+                Some(answer) => Ok(Ok(Either::Left(answer))),
+                None => AssertUnwindSafe(inner(request)).catch_unwind().await.map(|result| result.map(Either::Right)),
+            };
             (result, trace::noted())
         });
         let (result, noted) = answered.await;
         line.noted = noted;
         let mut response = match result {
-            Ok(Ok(answer)) => answer.into_response(),
+            Ok(Ok(Either::Left(answer))) => answer,
+            Ok(Ok(Either::Right(answer))) => answer.into_response(),
             Ok(Err(error)) if error.is_from_response() => error.into_response(),
             Ok(Err(error)) => line.refuse(&api_error(&error, route), route),
             // What was said in the panic is logged where it happened; it may hold a value, so it is not repeated here.
@@ -104,6 +118,7 @@ impl<E: Endpoint> Edge<E> {
         if by_https {
             headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HTTPS_ONLY));
         }
+        self.origins.allow(origin, headers);
         // What is public says itself how it may be cached.
         if failed || !public || !headers.contains_key(header::CACHE_CONTROL) {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

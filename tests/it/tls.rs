@@ -79,6 +79,8 @@ fn turns_are_taken_and_calls_are_read_by_https() {
     assert!(get(&[&calls]).starts_with("HTTP/1.1 401"));
     let signed_in = get(&["-d", "token=api_0123456789abcdef", &format!("{url}/session")]);
     assert!(signed_in.starts_with("HTTP/1.1 200") && signed_in.contains("; Secure"), "{signed_in}");
+    assert!(signed_in.contains("set-cookie: __Host-transcribe_hook_session="), "{signed_in}");
+    assert!(signed_in.contains("strict-transport-security: max-age=31536000\r\n"), "{signed_in}");
     let read = get(&["-H", "Authorization: Bearer api_0123456789abcdef", &calls]);
     assert!(read.starts_with("HTTP/1.1 200") && read.contains("conv_tls"), "{read}");
     for version in ["--tlsv1.2", "--tlsv1.3"] {

@@ -361,3 +361,39 @@ fn no_answer_that_is_not_public_may_be_cached() {
 fn answered(answer: &Answer) -> Sent {
     Sent { status: answer.status, headers: answer.headers.clone(), text: answer.text.clone() }
 }
+
+#[test]
+fn a_page_of_another_origin_reads_with_a_token_only_where_its_origin_is_allowed_and_changes_nothing() {
+    const PORTAL: (&str, &str) = ("Origin", "https://portal.example.com");
+    let service = Service::start_guarded(&["--allow-origin", PORTAL.1, "--allow-origin", "http://localhost:5173"]);
+    let bearer = format!("Bearer {}", service.token());
+    let token = ("Authorization", bearer.as_str());
+    let allowed = |sent: &Sent| sent.header("access-control-allow-origin").map(str::to_owned);
+    for (headers, status) in [(&[PORTAL, token][..], 200), (&[PORTAL], 401)] {
+        let sent = get(&service, CALLS, headers);
+        assert_eq!((sent.status, allowed(&sent).as_deref()), (status, Some(PORTAL.1)), "errors are read too");
+        assert!(sent.headers.get_all("vary").iter().any(|value| value == "Origin"));
+        assert!(sent.header("access-control-allow-credentials").is_none());
+    }
+    let preflight = |origin: &str, method: &str| {
+        let headers = [("Origin", origin), ("Access-Control-Request-Method", method)];
+        send(&service, "OPTIONS", CALLS, &headers, b"")
+    };
+    let asked = preflight(PORTAL.1, "GET");
+    assert_eq!((asked.status, allowed(&asked).as_deref()), (204, Some(PORTAL.1)));
+    assert!(asked.header("access-control-allow-headers").unwrap().contains("Authorization"));
+    assert_eq!(preflight(PORTAL.1, "DELETE").header("access-control-allow-methods"), Some("GET, HEAD"));
+    for other in
+        ["https://portal.example.com.evil.example", "https://evil.example", "null", "http://portal.example.com"]
+    {
+        assert_eq!(allowed(&get(&service, CALLS, &[("Origin", other), token])), None, "{other}");
+        let asked = preflight(other, "GET");
+        assert_eq!((asked.status, allowed(&asked)), (401, None), "{other}");
+    }
+    // A session of the page's own does not serve another origin.
+    let closed = Service::start_guarded(&[]);
+    let sent = get(&closed, CALLS, &[PORTAL, ("Authorization", &format!("Bearer {}", closed.token()))]);
+    assert_eq!((sent.status, allowed(&sent), sent.header("vary")), (200, None, Some("Accept-Encoding")));
+    let out = run(&["serve", "--allow-origin", "*"]);
+    assert_eq!(out.status.code(), Some(2), "{out:?}");
+}

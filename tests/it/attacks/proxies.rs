@@ -203,6 +203,13 @@ const RECORDING: usize = 40 << 20;
 
 /// Everything that people do, through a proxy that speaks HTTPS.
 fn everything_works_through(base: &str, service: &Service, recordings: &Path) {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(Duration::from_mins(2)))
+        .tls_config(ureq::tls::TlsConfig::builder().disable_verification(true).build())
+        .build()
+        .into();
+    // It listens before it has a certificate.
+    wait_for("the proxy to answer by HTTPS", || agent.get(format!("{base}/healthz")).call().ok());
     let get = |path: &str, headers: &[(&str, &str)]| send_to(base, "GET", path, headers, b"");
     assert_eq!(get(CALLS, &[]).status, 401);
     assert_eq!(get("/", &[]).status, 200);
@@ -220,11 +227,6 @@ fn everything_works_through(base: &str, service: &Service, recordings: &Path) {
     assert_eq!((put(base), put("https://evil.example")), (201, 401));
 
     // A stream is not held back: what is said arrives while the stream is open.
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(Duration::from_mins(2)))
-        .tls_config(ureq::tls::TlsConfig::builder().disable_verification(true).build())
-        .build()
-        .into();
     let stream = agent.get(format!("{base}/api/v1/events")).header(cookie.0, cookie.1).call().unwrap();
     let mut lines = BufReader::new(stream.into_body().into_reader()).lines();
     for n in 0..3 {
