@@ -73,8 +73,8 @@ impl Kind for ApiToken {
     const VARIABLE: &'static str = "TRANSCRIBE_HOOK_API_TOKEN";
     const FILE_FLAG: &'static str = "api-token-file";
     const FILE_VARIABLE: &'static str = "TRANSCRIBE_HOOK_API_TOKEN_FILE";
-    const HELP: &'static str = "Token without which nobody reads and manages, of 16 characters or more; without this flag \
-                                `serve` makes one in <database>.token";
+    const HELP: &'static str = "Token without which nobody reads and manages, of 16 characters or more; without one \
+                                `serve` makes its own beside the database";
     const SEVERAL: bool = true;
 }
 

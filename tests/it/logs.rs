@@ -78,7 +78,7 @@ fn a_client_that_hangs_up_is_logged_and_its_turn_is_stored_all_the_same() {
 
 #[test]
 fn a_call_that_begins_without_a_driver_is_a_warning() {
-    let service = Service::start();
+    let service = Service::start_guarded(&[]);
     service.deliver(&turn("conv_a", 1)).expect(201);
     service.deliver(&turn("conv_a", 2)).expect(201);
     request_events(&service, 2);

@@ -71,6 +71,9 @@ const WEBHOOKS: &str = "/webhooks";
 /// Returns the webhook path that is meant by one as people save it: with slashes or blanks at its end, with doubled slashes, or
 /// in other case. None for a path that is written as it should be, or that is not below the webhooks.
 pub fn webhook_path(path: &str) -> Option<String> {
+    if !matches!(Purpose::of(path), Purpose::Manage | Purpose::NoWebhook) {
+        return None;
+    }
     let mut end = path;
     while let Some(shorter) = BLANKS.iter().chain(&["/"]).find_map(|blank| end.strip_suffix(blank)) {
         end = shorter;
