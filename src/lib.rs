@@ -24,7 +24,7 @@
 //! | copies | when one is due, names, what is kept | [`backups`] |
 //! | calls on their way out | forms that others read; JSON lines that are read back | [`export`] |
 //! | storage | SQL, in [`store::sqlite`] only; a batch is one transaction | [`store`] |
-//! | ways of working | files that get their name once they are whole; going last | [`aside`], [`background`] |
+//! | ways of working | opening files safely; files that get their name once they are whole; going last | [`files`], [`aside`], [`background`] |
 //! | numbers about itself | Prometheus's metrics; recorded into by all above | [`metrics`] |
 //! | words of the domain | nothing else | [`model`], [`fields`], [`secret`], [`signature`] |
 //!
@@ -253,6 +253,7 @@ pub mod elevenlabs;
 pub mod events;
 pub mod export;
 pub mod fields;
+pub mod files;
 pub mod import;
 pub mod ingest;
 mod log_watch;

@@ -9,6 +9,7 @@
 mod names;
 
 use crate::aside::Aside;
+use crate::files;
 use crate::metrics::METRICS;
 use crate::model::Timestamp;
 use crate::store::{BackupReport, Copier};
@@ -79,7 +80,7 @@ impl Periodic {
         let database = copier.database().ok_or_else(|| io::Error::other("the database is not one file"))?.to_owned();
         let mut tasks = Vec::new();
         if let Some(backups) = &plan.backups {
-            fs::create_dir_all(&backups.folder)?;
+            files::create_folder(&backups.folder)?;
             // Now rather than when the first one is due. What a killed service left goes with it.
             drop(Aside::over(&backups.folder.join(names::of(&database, Timestamp::now()))).map_err(io::Error::other)?);
             names::remove_leftovers(&backups.folder, &database)?;

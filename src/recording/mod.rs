@@ -15,6 +15,7 @@ mod intake;
 pub use body::{AudioEvent, Unreadable, begins_in, read};
 pub use intake::{Intake, Kept};
 
+use crate::files;
 use crate::model::ConversationId;
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File};
@@ -37,7 +38,7 @@ impl Recordings {
     /// # Errors
     /// The folder cannot be made, read or written.
     pub fn open(folder: &Path) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
+        files::create_folder(folder)?;
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             let name = entry.file_name();
@@ -80,13 +81,7 @@ impl Recordings {
 
     /// A file aside, which goes away unless it is kept.
     fn aside(&self) -> io::Result<NamedTempFile> {
-        use std::os::unix::fs::PermissionsExt as _;
-        tempfile::Builder::new()
-            .prefix(ASIDE.0)
-            .suffix(ASIDE.1)
-            // Less what the process's umask forbids, as any other file that the service makes.
-            .permissions(fs::Permissions::from_mode(0o666))
-            .tempfile_in(&self.folder)
+        tempfile::Builder::new().prefix(ASIDE.0).suffix(ASIDE.1).make_in(&self.folder, files::create)
     }
 
     /// Makes a file that is complete the recording of a call, on disk when this returns. An earlier one is replaced.
