@@ -44,11 +44,14 @@ pub struct Copier {
 }
 
 /// How a database file is copied to a file that is being made.
-type Copy = fn(&Path, &Aside, BackupWatch) -> Result<BackupReport>;
+type Copy = Arc<dyn Fn(&Path, &Aside, BackupWatch) -> Result<BackupReport> + Send + Sync>;
 
 impl Copier {
-    pub(super) fn new(database: &Path, copy: Copy) -> Self {
-        Self { of: Some((database.to_owned(), copy)), one_at_a_time: Arc::default() }
+    pub(super) fn new(
+        database: &Path,
+        copy: impl Fn(&Path, &Aside, BackupWatch) -> Result<BackupReport> + Send + Sync + 'static,
+    ) -> Self {
+        Self { of: Some((database.to_owned(), Arc::new(copy))), one_at_a_time: Arc::default() }
     }
 
     /// Of a store that is not one file.

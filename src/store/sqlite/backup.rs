@@ -8,8 +8,8 @@
 //! - The log cannot be emptied until the copy is read, and grows by what is committed meanwhile. Checking the copy holds
 //!   nothing.
 
-use super::check;
 use super::error::Context as _;
+use super::{check, reading};
 use crate::aside::Aside;
 use crate::background::Background;
 use crate::store::{BackupReport, BackupStep, BackupWatch, Error, ErrorKind, Result};
@@ -17,7 +17,6 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, Row};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::time::Duration;
 
 /// How many pages are copied at once: 1 MiB.
 const PAGES: i32 = 256;
@@ -59,9 +58,7 @@ fn copy(source: &Path, aside: &Aside, watch: &mut BackupWatch) -> Result<()> {
     const READING: &str = "reading the database";
     // The log grows until it is done.
     let mut background = Background::that_ends();
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let from = Connection::open_with_flags(source, flags).doing("opening the database")?;
-    from.busy_timeout(Duration::from_secs(10)).doing(READING)?;
+    let from = reading::open(source)?;
     from.execute_batch("PRAGMA cache_size = -1000; PRAGMA mmap_size = 0; BEGIN").doing(READING)?;
     // The first read takes the snapshot.
     from.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).doing(READING)?;

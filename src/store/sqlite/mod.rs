@@ -22,12 +22,16 @@ mod erase;
 mod error;
 mod events;
 mod figures;
+mod header;
 mod identity;
 mod live;
 mod lock;
 mod log_file;
 mod open;
+mod open_error;
+mod place;
 mod pool;
+mod reading;
 mod repeats;
 mod restore;
 mod row;
@@ -38,7 +42,8 @@ mod turns;
 pub use archive::ReadOnly;
 pub use backup::backup;
 pub use check::{check, each_call};
-pub use open::{OpenError, Options};
+pub use open::Options;
+pub use open_error::OpenError;
 pub use search::search_file;
 
 use super::{
@@ -51,11 +56,12 @@ use crate::model::{
 };
 use error::Context as _;
 use live::LiveCalls;
+use place::Place;
 use pool::Readers;
 use rusqlite::{Connection, TransactionBehavior};
 use std::io;
-use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A database file that is open for the service.
@@ -63,12 +69,13 @@ pub struct SqliteStore {
     // Fields are dropped in this order: the writing connection goes last but for the lock, so that it is the one that
     // folds the log in and removes it.
     readers: Readers,
-    writer: Mutex<Writing>,
+    /// Nothing while the disk has no room for what opening it takes.
+    writer: Mutex<Option<Writing>>,
     copier: Copier,
-    busy_timeout: Duration,
+    place: Arc<Place>,
     /// Whether the log is this service's own to move, and not Litestream's.
     folds: bool,
-    path: PathBuf,
+    options: Options,
     lock: Option<lock::Lock>,
 }
 
@@ -84,16 +91,52 @@ impl SqliteStore {
         self.lock.is_none()
     }
 
-    fn writer(&self) -> MutexGuard<'_, Writing> {
+    /// The writing connection; opens it if that could not be done yet.
+    fn writer(&self) -> Result<Writer<'_>> {
         // A panic while the connection was held leaves at most an open transaction, which the next `apply` rolls back.
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut writing = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if writing.is_none() {
+            *writing = Some(self.begin_writing()?);
+        }
+        Ok(Writer(writing))
+    }
+}
+
+/// The writing connection, held.
+struct Writer<'a>(MutexGuard<'a, Option<Writing>>);
+
+impl Deref for Writer<'_> {
+    type Target = Writing;
+
+    fn deref(&self) -> &Writing {
+        self.0.as_ref().expect("opened before it is held")
+    }
+}
+
+impl DerefMut for Writer<'_> {
+    fn deref_mut(&mut self) -> &mut Writing {
+        self.0.as_mut().expect("opened before it is held")
+    }
+}
+
+impl Drop for SqliteStore {
+    /// Closing must not touch files that are not this database's any more: SQLite would remove the WAL at its path.
+    fn drop(&mut self) {
+        let writing = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(writing), Err(_)) = (writing, self.place.check()) {
+            if self.lock.is_some() && self.place.only_log_is_gone() {
+                checkpoint::rescue(&writing.connection);
+            }
+            checkpoint::leave_log(&writing.connection);
+        }
     }
 }
 
 impl Store for SqliteStore {
     fn apply(&self, now: Timestamp, batch: &[Write]) -> Result<Vec<Outcome>> {
-        let mut writing = self.writer();
+        let mut writing = self.writer()?;
         let Writing { connection, live } = &mut *writing;
+        self.place.check()?;
         if !connection.is_autocommit() {
             connection.execute_batch("ROLLBACK").doing("rolling an abandoned transaction back")?;
         }
@@ -140,27 +183,41 @@ impl Store for SqliteStore {
         transaction.commit().doing("committing")?;
         METRICS.commit_duration_seconds.observe(started.elapsed().as_secs_f64());
         turns.committed();
+        // What was committed to files that nobody finds again is not stored.
+        self.place.check()?;
         Ok(outcomes)
     }
 
+    fn in_place(&self) -> Result<()> {
+        let writing = self.writer()?;
+        let checked = self.place.check();
+        if checked.is_err() && self.lock.is_some() && self.place.only_log_is_gone() {
+            checkpoint::rescue(&writing.connection);
+        }
+        checked
+    }
+
     fn rest(&self) -> Result<bool> {
+        self.place.check()?;
         if !self.folds {
-            checkpoint::warn_of_length(&self.path);
+            checkpoint::warn_of_length(&self.options.path);
             return Ok(true);
         }
-        checkpoint::fold_log_in(&self.writer().connection, self.busy_timeout)
+        checkpoint::fold_log_in(&self.writer()?.connection, self.options.busy_timeout)
     }
 
     fn forget(&self, wait: Duration) -> Result<bool> {
-        checkpoint::forget(&self.writer().connection, wait, self.busy_timeout)
+        self.place.check()?;
+        checkpoint::forget(&self.writer()?.connection, wait, self.options.busy_timeout)
     }
 
     fn catch_up(&self) -> Result<u64> {
-        let connection = &mut self.writer().connection;
+        self.place.check()?;
+        let connection = &mut self.writer()?.connection;
         // Who holds the lock is not waited for, since new turns would wait too.
         connection.busy_timeout(Duration::ZERO).doing("indexing turns for search")?;
         let left = search::catch_up(connection);
-        connection.busy_timeout(self.busy_timeout).doing("indexing turns for search")?;
+        connection.busy_timeout(self.options.busy_timeout).doing("indexing turns for search")?;
         left
     }
 
@@ -246,7 +303,8 @@ impl Store for SqliteStore {
     }
 
     fn archive(&self) -> Result<Option<Box<dyn Archive>>> {
-        Ok(Some(Box::new(ReadOnly::open(&self.path)?)))
+        self.place.check()?;
+        Ok(Some(Box::new(ReadOnly::open(&self.options.path)?)))
     }
 
     fn open_calls(&self, at_most: u32) -> Result<u64> {
@@ -254,7 +312,7 @@ impl Store for SqliteStore {
     }
 
     fn sizes(&self) -> io::Result<Sizes> {
-        checkpoint::sizes(&self.path)
+        checkpoint::sizes(&self.options.path)
     }
 }
 
