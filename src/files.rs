@@ -64,7 +64,7 @@ pub fn open_own(path: &Path, other_owner: Option<u32>) -> io::Result<File> {
     let metadata = file.metadata()?;
     let user = rustix::process::geteuid().as_raw();
     if metadata.nlink() > 1 {
-        return Err(refused(path, "has more than one name (hard links)"));
+        return Err(refused(path, "has more than one name (hard links), and is not written for that"));
     }
     if metadata.uid() != user && !(user == 0 && other_owner == Some(metadata.uid())) {
         return Err(refused(path, &format!("belongs to another user (uid {})", metadata.uid())));
@@ -112,21 +112,21 @@ pub fn expect_regular(path: &Path, metadata: &Metadata) -> io::Result<()> {
     let what = if kind.is_file() {
         return Ok(());
     } else if kind.is_symlink() {
-        "is a symbolic link"
+        "is a symbolic link, not a regular file"
     } else if kind.is_dir() {
-        "is a folder"
+        "is a folder, not a regular file"
     } else if kind.is_fifo() {
-        "is a FIFO"
+        "is a FIFO, not a regular file"
     } else if kind.is_socket() {
-        "is a socket"
+        "is a socket, not a regular file"
     } else {
-        "is a device"
+        "is a device, not a regular file"
     };
     Err(refused(path, what))
 }
 
 fn refused(path: &Path, what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, format!("{} {what}; a regular file is needed", path.display()))
+    io::Error::new(io::ErrorKind::InvalidInput, format!("{} {what}", path.display()))
 }
 
 fn options() -> OpenOptions {
@@ -141,7 +141,12 @@ fn options() -> OpenOptions {
 /// # Errors
 /// The system refused.
 pub fn create_folder(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
+    if path.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    // The umask may have taken from it what its owner needs.
+    fs::set_permissions(path, Permissions::from_mode(0o700))
 }
 
 /// Gives a file that root created to the owner of another one, so that a service of that user can use it later.

@@ -48,8 +48,11 @@ impl Recordings {
             }
         }
         let recordings = Self { folder: folder.to_owned() };
-        // Now rather than when the first recording comes, which the platform sends once.
-        recordings.aside()?;
+        // Now rather than when the first recording comes, which the platform sends once. A full disk may have room by then.
+        match recordings.aside() {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
+            tried => drop(tried?),
+        }
         Ok(recordings)
     }
 

@@ -11,6 +11,9 @@ use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+/// What a file is that SQLite did not write, or that is broken from its first byte on.
+pub(super) const NO_DATABASE: &str = "no SQLite database";
+
 /// Length of the header of a database, in bytes (<https://www.sqlite.org/fileformat.html>).
 const LENGTH: usize = 100;
 
@@ -88,7 +91,7 @@ fn read(file: &File, path: &Path) -> io::Result<Result<Option<Header>, OpenError
     }
     match <[u8; LENGTH]>::try_from(bytes) {
         Ok(bytes) if bytes.starts_with(b"SQLite format 3\0") => Ok(Ok(Some(Header(bytes)))),
-        _ => Ok(Err(OpenError::Foreign { path: path.to_owned(), what: "no SQLite database" })),
+        _ => Ok(Err(OpenError::Foreign { path: path.to_owned(), what: NO_DATABASE })),
     }
 }
 

@@ -33,6 +33,7 @@ mod place;
 mod pool;
 mod reading;
 mod repeats;
+mod replace;
 mod restore;
 mod row;
 mod search;
@@ -44,6 +45,7 @@ pub use backup::backup;
 pub use check::{check, each_call};
 pub use open::Options;
 pub use open_error::OpenError;
+pub use replace::{Replaced, Replacement};
 pub use search::search_file;
 
 use super::{

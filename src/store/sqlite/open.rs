@@ -2,6 +2,7 @@
 //!
 //! Nothing is written to a file before it is known to be ours and not newer than this program.
 
+use super::backup::{backup, examine};
 use super::error::Context as _;
 use super::header::{self, check_identity};
 use super::live::LiveCalls;
@@ -10,7 +11,7 @@ use super::log_file;
 use super::open_error::OpenError;
 use super::place::{self, Place};
 use super::pool::{Readers, Way};
-use super::{SqliteStore, Writing, Written, backup};
+use super::{SqliteStore, Writing, Written};
 use super::{check, checkpoint};
 use crate::files;
 use crate::store::{Copier, Error, ErrorKind, Outcome, Result};
@@ -217,7 +218,7 @@ pub(super) fn lock_path(options: &Options) -> Result<(PathBuf, Attempt), OpenErr
 
 /// Copies the database as long as it is in its place.
 fn copier(path: &Path, place: Arc<Place>) -> Copier {
-    Copier::new(path, move |path, aside, watch| {
+    Copier::new(path, examine, move |path, aside, watch| {
         place.check()?;
         let report = backup(path, aside, watch)?;
         place.check()?;
@@ -266,7 +267,7 @@ fn make(path: &Path, busy_timeout: Duration) -> Result<(), OpenError> {
     files::rename_new(&aside, path).and_then(|()| files::sync_folder_of(path)).map_err(unusable)
 }
 
-fn connect(path: &Path, busy_timeout: Duration) -> Result<Connection> {
+pub(super) fn connect(path: &Path, busy_timeout: Duration) -> Result<Connection> {
     if rusqlite::version_number() < OLDEST_SQLITE {
         let found = format!("SQLite {} can lose committed data; 3.51.3 is the oldest that cannot", rusqlite::version());
         return Err(Error::new(ErrorKind::Other, "checking SQLite's version", found));

@@ -47,8 +47,7 @@ impl std::fmt::Display for Alias {
         match self {
             Self::Links(names) => write!(
                 f,
-                "has {names} names (hard links), and each would have a WAL of its own; remove the others, or copy it with \
-                 `transcribe-hook backup`"
+                "has {names} names (hard links), and each would have a WAL of its own; remove the others, or use a copy of it"
             ),
             Self::Mount => {
                 f.write_str("is mounted apart from its folder, so its WAL would not be found; mount the folder")

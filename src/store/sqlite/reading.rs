@@ -52,6 +52,19 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
+/// Opens a copy that nobody writes to for reading only, whatever stands beside it. It need not be ours.
+///
+/// # Errors
+/// It is not there, or is no database.
+pub(super) fn open_copy(path: &Path) -> Result<Connection> {
+    let metadata = std::fs::symlink_metadata(path).and_then(|file| files::expect_regular(path, &file));
+    metadata.map_err(|error| Error::new(ErrorKind::Other, DOING, error))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(immutable(path), flags).doing(DOING)?;
+    first_read(&connection).doing(DOING)?;
+    Ok(connection)
+}
+
 fn first_read(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
 }
