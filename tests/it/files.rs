@@ -47,7 +47,8 @@ fn everything_that_is_made_is_its_owners_alone_whatever_the_umask() {
         ];
         let service = Service::start_command(under_umask(umask), &at("calls.db"), flags.as_flattened());
         service.deliver(&turn("conv_a", 1)).expect(201);
-        let audio_of = |id: &str| json!({"type": "post_call_audio", "data": {"conversation_id": id, "full_audio": "SUQz"}});
+        let audio_of =
+            |id: &str| json!({"type": "post_call_audio", "data": {"conversation_id": id, "full_audio": "SUQz"}});
         post_signed(&service, &audio_of("conv_a").to_string()).expect(200);
         wait_for("a backup and a snapshot", || {
             let made = backups.exists() && names_in(&backups).iter().any(|name| name.ends_with("Z.db"));
@@ -183,8 +184,11 @@ fn unfinished_copies_of_a_killed_service_go_at_the_next_start_whatever_its_flags
     let folder = tempfile::tempdir().unwrap();
     let backups = folder.path().join("backups");
     fs::create_dir(&backups).unwrap();
-    let beside = ["calls.db.partial", "calls.db.download.partial", "latest.db.partial", "calls-20260101T000000Z.db.partial"];
-    for path in beside.map(|name| folder.path().join(name)).iter().chain([&backups.join("calls-20260102T000000Z.db.partial")]) {
+    let beside =
+        ["calls.db.partial", "calls.db.download.partial", "latest.db.partial", "calls-20260101T000000Z.db.partial"];
+    for path in
+        beside.map(|name| folder.path().join(name)).iter().chain([&backups.join("calls-20260102T000000Z.db.partial")])
+    {
         fs::write(path, "erased words").unwrap();
     }
     fs::write(folder.path().join("film.partial"), "somebody else's").unwrap();

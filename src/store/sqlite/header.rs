@@ -106,15 +106,14 @@ pub(super) fn check_identity(path: &Path, application_id: u32, user_version: u32
     Ok(())
 }
 
-/// Returns the WAL or journal of another database beside a database that is not open, if one certainly is.
-///
-/// # Errors
-/// A file cannot be read, or is no regular one.
-pub(super) fn foreign_log(path: &Path) -> io::Result<Option<PathBuf>> {
-    let file = files::open_regular(path, false)?;
-    match read(&file, path)? {
-        Ok(Some(header)) => leftover(path, &header),
-        Ok(None) | Err(_) => Ok(None),
+/// Returns whether a database that is not open is ours by its own bytes, and neither WAL nor journal beside it is another's.
+pub(super) fn belongs_together(path: &Path) -> bool {
+    let header = files::open_regular(path, false).map(|file| read(&file, path));
+    match header {
+        Ok(Ok(Ok(Some(header)))) => {
+            header.application_id() == APPLICATION_ID && leftover(path, &header).is_ok_and(|log| log.is_none())
+        }
+        _ => false,
     }
 }
 

@@ -5,11 +5,11 @@
 //! 3. What is left of WAL and journal is moved aside, so that SQLite does not write it into the copy.
 //! 4. The new file and the old one exchange their names in one step. A kill leaves the one or the other.
 
+use super::check::{self, check};
 use super::error::Context as _;
 use super::lock::{Attempt, Lock};
 use super::open::{Options, connect, known_schema, lock_path};
 use super::open_error::OpenError;
-use super::check::{self, check};
 use super::{backup, checkpoint, header, place, reading};
 use crate::aside::Aside;
 use crate::files::{self, FileId};
@@ -114,7 +114,7 @@ impl Replacement {
         if self.old.is_some() {
             fold(path);
         }
-        let suffix = format!(".replaced-{}", compact(now));
+        let suffix = suffix(path, now);
         remove_derived(path).map_err(failed)?;
         let moved = move_logs_aside(path, &suffix).map_err(failed)?;
         files::sync_folder_of(path).map_err(failed)?;
@@ -177,7 +177,7 @@ fn check_copy(copy: &Path) -> Result<Option<Timestamp>> {
 
 /// Folds a database's own WAL into it. What cannot be read is left as it is.
 fn fold(path: &Path) {
-    if header::foreign_log(path).is_ok_and(|log| log.is_none())
+    if header::belongs_together(path)
         && let Ok(connection) = connect(path, WAIT)
         && check::expect_own(&connection).is_ok()
         && checkpoint::fold_log_in(&connection, WAIT).is_ok_and(|whole| whole)
@@ -234,9 +234,16 @@ fn exchange(new: &Path, database: &Path, kept: &Path) -> io::Result<()> {
     files::sync_folder_of(database)
 }
 
-/// A time as it stands in names of files: `20260928T120000Z`.
-fn compact(time: Timestamp) -> String {
-    let text = time.to_string();
-    let seconds = text.split('.').next().unwrap_or_default();
-    format!("{}Z", seconds.replace(['-', ':'], ""))
+/// The ending of the names under which what was there is kept, `.replaced-20260928T120000Z`, which no file has yet.
+fn suffix(database: &Path, now: Timestamp) -> String {
+    let text = now.to_string();
+    let seconds = text.split('.').next().unwrap_or_default().replace(['-', ':'], "");
+    let is_free = |suffix: &String| {
+        ["", "-wal", "-journal"]
+            .into_iter()
+            .all(|ending| files::beside(&files::beside(database, ending), suffix).symlink_metadata().is_err())
+    };
+    let first = format!(".replaced-{seconds}Z");
+    let mut others = (2..).map(|n| format!("{first}-{n}"));
+    if is_free(&first) { first } else { others.find(is_free).unwrap_or(first) }
 }
