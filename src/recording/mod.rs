@@ -70,6 +70,14 @@ impl Recordings {
         self.folder.join(file_name(conversation_id))
     }
 
+    /// Opens the recording of a call for reading. No link is followed.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub fn open_one(&self, conversation_id: &ConversationId) -> io::Result<File> {
+        files::open_regular(&self.path(conversation_id), false)
+    }
+
     /// Takes a recording away, and says whether there was one.
     ///
     /// # Errors

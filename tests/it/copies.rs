@@ -3,6 +3,7 @@
 use crate::backup::{lengthen, names_in, whole};
 use crate::harness::{Service, binary, wait_for};
 use crate::ingest::turn;
+use crate::powercut::recorder::{Moment, Recorder};
 use std::collections::BTreeSet;
 use std::path::Path;
 use transcribe_hook::model::Timestamp;
@@ -227,9 +228,8 @@ fn a_backup_killed_at_any_sync_has_its_name_and_is_whole_or_has_none_and_no_olde
     }
     service.stop();
     lengthen(&database, 12);
-    let recorder = crate::powercut::recorder::Recorder::build();
+    let recorder = Recorder::build();
     let mut kills = 0;
-    use crate::powercut::recorder::Moment;
     for moment in [Moment::BeforeSync, Moment::AfterSync] {
         for n in 1.. {
             let folder = tempfile::tempdir().unwrap();

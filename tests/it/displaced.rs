@@ -140,6 +140,64 @@ fn what_only_a_removed_wal_held_is_in_the_database_after_a_stop_and_after_a_kill
     }
 }
 
+#[test]
+fn a_copy_that_is_written_over_the_running_services_file_takes_no_turn_and_is_not_written_into() {
+    let case = Case::new();
+    let copy = case.folder.path().join("copy.db");
+    let out = binary().arg("backup").arg(&copy).arg("--database").arg(case.service.database()).output().unwrap();
+    assert!(out.status.success(), "{}", said(&out));
+    // As `cp` does it: the file stays the same one.
+    fs::write(case.at("calls.db"), fs::read(&copy).unwrap()).unwrap();
+    case.is_refused("overwritten");
+    let (_folder, database) = (case.folder, case.service.database().to_owned());
+    case.service.stop();
+    assert!(fs::read(&copy).unwrap() == fs::read(&database).unwrap(), "nothing was folded into it");
+    let out = binary().args(["restore", "--yes", "--database"]).arg(&database).arg(&copy).output().unwrap();
+    assert!(out.status.success(), "{}", said(&out));
+    let service = Service::start_on(&database, &[]);
+    assert_eq!(stored(&database), case.acknowledged);
+    service.deliver(&turn("conv_a", case.next)).expect(201);
+}
+
+#[test]
+fn a_file_system_that_is_unmounted_or_covered_under_the_service_takes_no_turn() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    let script = "mount -t tmpfs tmpfs \"$0\" && touch \"$0/mounted\" && exec sleep 600";
+    let mut holder = Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-c", script])
+        .arg(&data)
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let inside = PathBuf::from(format!("/proc/{}/root", holder.id())).join(data.strip_prefix("/").unwrap());
+    wait_for("the mount", || inside.join("mounted").exists().then_some(()));
+    let target = holder.id().to_string();
+    let enter = ["--user", "--preserve-credentials", "--mount", "--target", &target, "--"];
+    let mut command = Command::new("nsenter");
+    command.args(enter).arg(env!("CARGO_BIN_EXE_transcribe-hook"));
+    let service = Service::start_command(command, &data.join("calls.db"), &[]);
+    service.deliver(&turn("conv_a", 1)).expect(201);
+    let mount = |args: &[&str]| {
+        let done = Command::new("nsenter").args(enter).args(args).arg(&data).status().unwrap();
+        assert!(done.success(), "{args:?}");
+    };
+    mount(&["mount", "-t", "tmpfs", "tmpfs"]);
+    wait_for("the service not to be ready", || (service.get("/readyz").status == 503).then_some(()));
+    service.deliver(&turn("conv_a", 2)).expect_error(503);
+    mount(&["umount"]);
+    wait_for("the service to be ready", || (service.get("/readyz").status == 200).then_some(()));
+    assert_eq!(service.deliver(&turn("conv_a", 3)).expect(201).json()["sequence_number"], 2);
+    mount(&["umount", "-l"]);
+    wait_for("the service not to be ready", || (service.get("/readyz").status == 503).then_some(()));
+    service.deliver(&turn("conv_a", 4)).expect_error(503);
+    assert!(names_in(&data).is_empty(), "nothing is made where it was: {:?}", names_in(&data));
+    drop(service);
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+}
+
 /// Tries to serve, migrate, import into and back up a database, each of which must be refused.
 fn refused(by: &mut dyn FnMut() -> Command, database: &Path, words: &[&str]) {
     for args in [&["serve", "--listen", "127.0.0.1:0"][..], &["migrate"], &["prune", "--older-than", "9d", "--yes"]] {

@@ -12,7 +12,7 @@ use super::place;
 use crate::files::{self, FileId};
 use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 /// Held while a process owns the database.
@@ -59,20 +59,43 @@ pub(super) fn try_lock(database: &Path) -> io::Result<Attempt> {
 impl Lock {
     /// Locks the database's own file, which was opened before any of SQLite's connections, and returns whether it could.
     pub(super) fn hold(&mut self, database: File) -> io::Result<bool> {
-        match database.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(false),
-            // Some network file systems have no such lock; the lock file must do there.
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
-            Err(TryLockError::Error(error)) => return Err(error),
+        if !turns_locks_into_posix_ones(&database) {
+            match database.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(false),
+                // Where there is no such lock, the lock file must do.
+                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
         }
         let id = FileId::of(&database.metadata()?);
         self.database = Some((database, id));
         Ok(true)
     }
 
+    /// Returns whether the database still begins as one in WAL mode does, and not as a copy that was written over it. It is
+    /// read by the descriptor that is open anyway.
+    pub(super) fn holds_database(&self) -> bool {
+        let Some((file, _)) = &self.database else { return true };
+        let mut head = [0; 20];
+        file.read_exact_at(&mut head, 0).is_ok() && head.starts_with(b"SQLite format 3\0") && head[18..] == [2, 2]
+    }
+
     /// Returns whether the file that is locked is this one.
     pub(super) fn holds(&self, id: FileId) -> bool {
         self.database.as_ref().is_some_and(|(_, held)| *held == id)
     }
+}
+
+/// Whether a file is on a file system that asks its server for a POSIX lock when it is asked for a `flock`. SQLite's own locks
+/// would then wait for that one, and the lock file must do.
+fn turns_locks_into_posix_ones(file: &File) -> bool {
+    const NFS: i64 = 0x6969;
+    const SMB: [i64; 3] = [0x517b, 0xff53_4d42, 0xfe53_4d42];
+    const PLAN_9: i64 = 0x0102_1997;
+    rustix::fs::fstatfs(file).is_ok_and(|system| {
+        #[allow(clippy::unnecessary_cast, reason = "its type differs by machine")]
+        let kind = system.f_type as i64;
+        kind == NFS || kind == PLAN_9 || SMB.contains(&kind)
+    })
 }

@@ -4,7 +4,8 @@
 //!   moves the log into the database file (checkpoints).
 //! - Readers open the file read-only; each read is one short snapshot with a time limit, so that no reader keeps the
 //!   log from being folded in.
-//! - A lock file beside the database keeps a second service away: see [`lock`].
+//! - A lock file beside the database, and a lock of the database's file, keep a second service away: see [`lock`].
+//! - Nothing is acknowledged that went to files which are not at their path any more: see [`place`].
 //!
 //! How many turns a call has is kept in its row and, for calls that run now, in memory, so the next sequence number
 //! costs one look-up or none, whatever the length of the call.
@@ -93,6 +94,13 @@ impl SqliteStore {
         self.lock.is_none()
     }
 
+    fn check_place(&self) -> Result<()> {
+        if self.lock.as_ref().is_some_and(|lock| !lock.holds_database()) {
+            self.place.note_overwritten();
+        }
+        self.place.check()
+    }
+
     /// The writing connection; opens it if that could not be done yet.
     fn writer(&self) -> Result<Writer<'_>> {
         // A panic while the connection was held leaves at most an open transaction, which the next `apply` rolls back.
@@ -124,8 +132,9 @@ impl DerefMut for Writer<'_> {
 impl Drop for SqliteStore {
     /// Closing must not touch files that are not this database's any more: SQLite would remove the WAL at its path.
     fn drop(&mut self) {
+        let checked = self.check_place();
         let writing = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(writing), Err(_)) = (writing, self.place.check()) {
+        if let (Some(writing), Err(_)) = (writing, checked) {
             if self.lock.is_some() && self.place.only_log_is_gone() {
                 checkpoint::rescue(&writing.connection);
             }
@@ -138,7 +147,7 @@ impl Store for SqliteStore {
     fn apply(&self, now: Timestamp, batch: &[Write]) -> Result<Vec<Outcome>> {
         let mut writing = self.writer()?;
         let Writing { connection, live } = &mut *writing;
-        self.place.check()?;
+        self.place.check_if_lost()?;
         if !connection.is_autocommit() {
             connection.execute_batch("ROLLBACK").doing("rolling an abandoned transaction back")?;
         }
@@ -186,13 +195,13 @@ impl Store for SqliteStore {
         METRICS.commit_duration_seconds.observe(started.elapsed().as_secs_f64());
         turns.committed();
         // What was committed to files that nobody finds again is not stored.
-        self.place.check()?;
+        self.check_place()?;
         Ok(outcomes)
     }
 
     fn in_place(&self) -> Result<()> {
         let writing = self.writer()?;
-        let checked = self.place.check();
+        let checked = self.check_place();
         if checked.is_err() && self.lock.is_some() && self.place.only_log_is_gone() {
             checkpoint::rescue(&writing.connection);
         }
@@ -200,7 +209,7 @@ impl Store for SqliteStore {
     }
 
     fn rest(&self) -> Result<bool> {
-        self.place.check()?;
+        self.check_place()?;
         if !self.folds {
             checkpoint::warn_of_length(&self.options.path);
             return Ok(true);
@@ -209,12 +218,12 @@ impl Store for SqliteStore {
     }
 
     fn forget(&self, wait: Duration) -> Result<bool> {
-        self.place.check()?;
+        self.check_place()?;
         checkpoint::forget(&self.writer()?.connection, wait, self.options.busy_timeout)
     }
 
     fn catch_up(&self) -> Result<u64> {
-        self.place.check()?;
+        self.check_place()?;
         let connection = &mut self.writer()?.connection;
         // Who holds the lock is not waited for, since new turns would wait too.
         connection.busy_timeout(Duration::ZERO).doing("indexing turns for search")?;
@@ -305,7 +314,7 @@ impl Store for SqliteStore {
     }
 
     fn archive(&self) -> Result<Option<Box<dyn Archive>>> {
-        self.place.check()?;
+        self.check_place()?;
         Ok(Some(Box::new(ReadOnly::open(&self.options.path)?)))
     }
 

@@ -84,6 +84,8 @@ pub(super) struct Place {
     /// The database, its WAL, and the index of that; nothing until they are open for writing.
     files: OnceLock<Files>,
     lost: AtomicBool,
+    /// Whether another file was written over the database; for good.
+    overwritten: AtomicBool,
 }
 
 type Files = [(PathBuf, FileId); 3];
@@ -95,6 +97,7 @@ enum Found {
     Nothing,
     Another,
     Linked,
+    Overwritten,
     Unknown(io::ErrorKind),
 }
 
@@ -121,7 +124,10 @@ impl Place {
         let Some(files) = self.files.get() else {
             return Err(Error::new(ErrorKind::Unready, DOING, "the disk has no room yet to open it for writing"));
         };
-        let wrong = files.iter().map(|(path, id)| (path, found(path, *id))).find(|(_, found)| *found != Found::Own);
+        let overwritten = self.overwritten.load(Ordering::Relaxed).then_some((&files[0].0, Found::Overwritten));
+        let displaced =
+            || files.iter().map(|(path, id)| (path, found(path, *id))).find(|(_, found)| *found != Found::Own);
+        let wrong = overwritten.or_else(displaced);
         let Some((path, found)) = wrong else {
             if self.lost.load(Ordering::Relaxed) && self.lost.swap(false, Ordering::Relaxed) {
                 tracing::info!(database = %files[0].0.display(), "the database's files are back; turns are stored again");
@@ -132,6 +138,7 @@ impl Place {
             Found::Nothing => format!("{} is not there any more", path.display()),
             Found::Another => format!("{} is another file than the one that was opened", path.display()),
             Found::Linked => format!("{} has a second name (hard link)", path.display()),
+            Found::Overwritten => format!("another file was written over {}", path.display()),
             Found::Unknown(kind) => format!("{} cannot be looked at: {kind}", path.display()),
             Found::Own => unreachable!("it was looked for what is not"),
         };
@@ -144,6 +151,19 @@ impl Place {
         Err(Error::new(ErrorKind::Unready, DOING, what))
     }
 
+    /// Notes that another file was written over the database, from which only a restart recovers.
+    pub(super) fn note_overwritten(&self) {
+        self.overwritten.store(true, Ordering::Relaxed);
+    }
+
+    /// Makes sure, without looking, that the files were in their place when somebody looked last; looks again if they were not.
+    ///
+    /// # Errors
+    /// As [`Place::check`].
+    pub(super) fn check_if_lost(&self) -> Result<()> {
+        if self.files.get().is_some() && !self.lost.load(Ordering::Relaxed) { Ok(()) } else { self.check() }
+    }
+
     /// Whether only the WAL or its index is gone, and nobody else can be using the database: what the open WAL holds is
     /// then better moved into the database, since no later start will find it.
     pub(super) fn only_log_is_gone(&self) -> bool {
@@ -152,6 +172,7 @@ impl Place {
         let empty = || fs::symlink_metadata(&files[1].0).is_ok_and(|wal| wal.len() == 0);
         let wal_is_free = matches!(wal, Found::Own | Found::Nothing) || empty();
         database == Found::Own
+            && !self.overwritten.load(Ordering::Relaxed)
             && wal_is_free
             && matches!(shm, Found::Own | Found::Nothing)
             && (wal != Found::Own || shm != Found::Own)
