@@ -2,10 +2,12 @@
 //!
 //! What is written goes to `<name>.partial` beside the name that it is to have. There it is locked for as long as its
 //! process lives, so that two that make the same file do not meet, and what a killed process left is told from what is
-//! being written: the next one that makes this file takes it over. Only a whole file that is on disk gets the name.
+//! being written: the next one that makes this file takes it over. Only a whole file that is on disk gets the name, in one
+//! step, so that no moment has it under both names.
 
+use crate::files::{self, FileId};
 use std::fmt;
-use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -43,9 +45,7 @@ impl std::error::Error for AsideError {}
 
 /// Where the file of this name is while it is being made.
 fn path_aside(target: &Path) -> PathBuf {
-    let mut name = target.as_os_str().to_owned();
-    name.push(".partial");
-    name.into()
+    files::beside(target, ".partial")
 }
 
 impl Aside {
@@ -69,8 +69,8 @@ impl Aside {
         let path = path_aside(target);
         let failed = |error| AsideError::Io(target.to_owned(), error);
         loop {
-            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-            let file = file.map_err(failed)?;
+            Self::finish_cut_off(&path, target).map_err(failed)?;
+            let (file, _) = files::open_or_create(&path, None).map_err(failed)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Err(AsideError::BeingMade(target.to_owned())),
@@ -78,16 +78,28 @@ impl Aside {
             }
             // Its maker may have removed or renamed it before it was locked here.
             let own = file.metadata().map_err(failed)?;
-            if fs::metadata(&path).is_ok_and(|there| (there.dev(), there.ino()) == (own.dev(), own.ino())) {
+            let there = fs::symlink_metadata(&path);
+            if there.is_ok_and(|there| FileId::of(&there) == FileId::of(&own) && there.nlink() == 1) {
+                file.set_permissions(private()).map_err(failed)?;
                 file.set_len(0).map_err(failed)?;
                 return Ok(Self { path, target: target.to_owned(), file });
             }
         }
     }
 
+    /// Takes the second name away from a finished file whose maker was killed before it could, where the file system
+    /// cannot rename without replacing.
+    fn finish_cut_off(path: &Path, target: &Path) -> io::Result<()> {
+        let id = |path: &Path| fs::symlink_metadata(path).map(|file| FileId::of(&file));
+        match (id(path), id(target)) {
+            (Ok(aside), Ok(finished)) if aside == finished => fs::remove_file(path),
+            _ => Ok(()),
+        }
+    }
+
     /// Takes away what a killed process left of a file of this name.
     pub fn remove_leftover(target: &Path) {
-        if path_aside(target).exists() {
+        if path_aside(target).symlink_metadata().is_ok() {
             // Dropped, it goes. One that is being made is let be.
             drop(Self::over(target));
         }
@@ -125,13 +137,11 @@ impl Aside {
     pub fn publish(self) -> Result<(), AsideError> {
         let failed = |error| AsideError::Io(self.target.clone(), error);
         self.file.sync_all().map_err(failed)?;
-        // A link, unlike a rename, does not replace a file that has come to be in the meantime.
-        fs::hard_link(&self.path, &self.target).map_err(|error| match error.kind() {
+        files::rename_new(&self.path, &self.target).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => AsideError::Exists(self.target.clone()),
             _ => failed(error),
         })?;
-        fs::remove_file(&self.path).map_err(failed)?;
-        self.sync_folder().map_err(failed)
+        files::sync_folder_of(&self.target).map_err(failed)
     }
 
     /// Puts the file on disk and gives it its name, which it takes from the file that has it now, if there is one.
@@ -142,7 +152,7 @@ impl Aside {
         let failed = |error| AsideError::Io(self.target.clone(), error);
         self.file.sync_all().map_err(failed)?;
         fs::rename(&self.path, &self.target).map_err(failed)?;
-        self.sync_folder().map_err(failed)
+        files::sync_folder_of(&self.target).map_err(failed)
     }
 
     /// The file without a name: it is gone from its folder at once, and from the disk when what is returned is closed.
@@ -152,18 +162,19 @@ impl Aside {
     pub fn nameless(self) -> io::Result<File> {
         self.file.try_clone()
     }
+}
 
-    fn sync_folder(&self) -> io::Result<()> {
-        let folder = self.target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder)?.sync_all()
-    }
+/// For its maker only.
+fn private() -> Permissions {
+    use std::os::unix::fs::PermissionsExt as _;
+    Permissions::from_mode(files::MODE)
 }
 
 impl Drop for Aside {
     fn drop(&mut self) {
         // Once it has its name there is none here, or already the next one's, which is another file.
-        let own = self.file.metadata().map(|own| (own.dev(), own.ino()));
-        if own.is_ok_and(|own| fs::metadata(&self.path).is_ok_and(|there| (there.dev(), there.ino()) == own)) {
+        let own = self.file.metadata().map(|own| FileId::of(&own));
+        if own.is_ok_and(|own| fs::symlink_metadata(&self.path).is_ok_and(|there| FileId::of(&there) == own)) {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -208,6 +219,35 @@ mod tests {
         fs::write(folder.path().join("out.partial"), "left behind").unwrap();
         Aside::remove_leftover(&target);
         assert!(!folder.path().join("out.partial").exists());
+    }
+
+    #[test]
+    fn a_finished_file_that_still_has_its_second_name_is_never_emptied() {
+        let folder = tempfile::tempdir().unwrap();
+        let (target, partial) = (folder.path().join("out"), folder.path().join("out.partial"));
+        fs::write(&target, "whole").unwrap();
+        fs::hard_link(&target, &partial).unwrap();
+        Aside::remove_leftover(&target);
+        assert!(!partial.exists());
+        fs::hard_link(&target, &partial).unwrap();
+        drop(Aside::over(&target).unwrap());
+        assert_eq!(fs::read(&target).unwrap(), b"whole");
+        // One whose other name is elsewhere is somebody's.
+        fs::hard_link(&target, folder.path().join("other.partial")).unwrap();
+        assert!(matches!(Aside::new(&folder.path().join("other")), Err(AsideError::Io(..))));
+        Aside::remove_leftover(&folder.path().join("other"));
+        assert_eq!(fs::read(&target).unwrap(), b"whole");
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_an_unfinished_file_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let precious = folder.path().join("precious");
+        fs::write(&precious, "kept").unwrap();
+        std::os::unix::fs::symlink(&precious, folder.path().join("out.partial")).unwrap();
+        assert!(matches!(Aside::new(&folder.path().join("out")), Err(AsideError::Io(..))));
+        Aside::remove_leftover(&folder.path().join("out"));
+        assert_eq!(fs::read(&precious).unwrap(), b"kept");
     }
 
     #[test]

@@ -24,7 +24,7 @@
 //! | copies | when one is due, names, what is kept | [`backups`] |
 //! | calls on their way out | forms that others read; JSON lines that are read back | [`export`] |
 //! | storage | SQL, in [`store::sqlite`] only; a batch is one transaction | [`store`] |
-//! | ways of working | files that get their name once they are whole; going last | [`aside`], [`background`] |
+//! | ways of working | opening files safely; files that get their name once they are whole; going last | [`files`], [`aside`], [`background`] |
 //! | numbers about itself | Prometheus's metrics; recorded into by all above | [`metrics`] |
 //! | words of the domain | nothing else | [`model`], [`fields`], [`secret`], [`signature`] |
 //!
@@ -52,7 +52,10 @@
 //! - **A failure is never 2xx**, and nothing waits without bound: the queue is bounded in number and in bytes, a write
 //!   in its waiting time, a read in its running time, a body in its length.
 //! - **Readers do not delay the writer**: WAL; read-only connections; each read one short snapshot.
-//! - **One service a file**, by a lock file; only its writing connection moves the log into the database.
+//! - **One service a file**, by a lock file and a lock of the file itself; only its writing connection moves the log into the
+//!   database. A file that is reached by two names is refused.
+//! - **What is acknowledged is found again**: a batch whose files are not at their path any more is answered 503.
+//! - **Nobody in the process opens the database's file but SQLite**: closing any descriptor of it would drop SQLite's locks.
 //!
 //! # Implementation notes
 //!
@@ -202,6 +205,16 @@
 //! service stops, the log is folded in, so that the one file is everything. `cp` of a file in use is not a copy; `backup`
 //! is. Migrations run grouped, so that each commits together with its history row: a process killed between the two could never start again.
 //!
+//! **Places.** SQLite finds a WAL by the database's name, so the name must be one: hard links and files that are mounted alone
+//! are refused. Device and inode of the database, its WAL and the WAL's index are compared with those at the path after each
+//! commit, before it is answered, and every 0.4 s; if another process has moved, replaced or linked one of them, nothing is
+//! written or copied until it is back. If only the WAL's name is gone, the service moves what it holds into the database at
+//! once. `restore` exchanges two whole files by one rename. What certainly belongs to another database is refused at the start
+//! (`store/sqlite/header.rs`): a WAL beside a copy in rollback mode, or one whose first page is older or newer than it can be.
+//!
+//! **A full disk at the start.** The WAL's index is a file that takes room. Until there is some, one connection reads with the
+//! index in its memory (`locking_mode=EXCLUSIVE`), and turns are answered 503.
+//!
 //! **Copies.** A backup copies pages by SQLite's own interface, whose usual trouble is that every write by another
 //! connection makes it begin again. It does not where the reading connection holds a read transaction over all steps: the
 //! snapshot never changes. It builds no tree anew as `VACUUM INTO` does,
@@ -255,9 +268,10 @@ pub mod elevenlabs;
 pub mod events;
 pub mod export;
 pub mod fields;
+mod file_watch;
+pub mod files;
 pub mod import;
 pub mod ingest;
-mod log_watch;
 pub mod metrics;
 pub mod model;
 pub mod pace;

@@ -10,9 +10,10 @@
 //!   write alone would only wait for it again.
 //! - A full queue, or a write that has waited too long in it, is refused before anything is done.
 //! - Who stops waiting does not cancel the write.
+//! - Nothing is written while the database's files are not in their place ([`FileWatch`]).
 //! - What was erased is soon gone from the bytes on disk too, however much is written meanwhile ([`Forgetting`]).
 
-use crate::log_watch::LogWatch;
+use crate::file_watch::FileWatch;
 use crate::metrics::{LocalHistogram, METRICS};
 use crate::model::Timestamp;
 use crate::pace::Pace;
@@ -125,7 +126,7 @@ impl Writer {
                 patience: limits.patience,
                 lag,
                 forgetting: Forgetting::default(),
-                log_watch: LogWatch::new(),
+                file_watch: FileWatch::new(),
             }
             .run(&orders);
         })?;
@@ -161,7 +162,7 @@ impl Writer {
                 _ => {}
             }
         }
-        let weight = weight(&write);
+        let weight = write.weight();
         if self.shared.stopping.load(Ordering::Acquire) {
             return Err(WriteError::Stopping);
         }
@@ -226,7 +227,7 @@ struct Loop {
     shared: Arc<Shared>,
     patience: Duration,
     forgetting: Forgetting,
-    log_watch: LogWatch,
+    file_watch: FileWatch,
     /// Gathered by the batch, so that a turn costs no more than an addition.
     lag: LocalHistogram,
 }
@@ -238,7 +239,9 @@ impl Loop {
         let (mut quiet_since, mut rested) = (Instant::now(), true);
         loop {
             self.forgetting.forget(&*self.store);
-            self.log_watch.look(&*self.store);
+            if !self.file_watch.look(&*self.store) {
+                self.note_commit(None);
+            }
             let now = Instant::now();
             let slice_at = pace.due();
             if slice_at.is_some_and(|at| at <= now) {
@@ -253,11 +256,13 @@ impl Loop {
             };
             let wake = slice_at.unwrap_or(quiet_since + pause);
             let wake = self.forgetting.due().map_or(wake, |due| due.min(wake));
-            let first = orders.recv_timeout(wake.saturating_duration_since(now));
+            let watch_at = self.file_watch.next();
+            let first = orders.recv_timeout(wake.min(watch_at).saturating_duration_since(now));
             let mut stop = false;
             let mut batch = Vec::new();
             match first {
                 Ok(Order::Do(job)) => batch.push(job),
+                Err(RecvTimeoutError::Timeout) if watch_at < wake => continue,
                 Err(RecvTimeoutError::Timeout) => {
                     if self.forgetting.forget(&*self.store) || slice_at.is_some() {
                         // Done, or now due.
@@ -349,7 +354,7 @@ impl Loop {
             Ok(outcomes) => replies.into_iter().zip(outcomes).for_each(|(reply, outcome)| {
                 answer(reply, outcome.map_err(WriteError::Rejected));
             }),
-            Err(error) if writes.len() > 1 && error.kind() != ErrorKind::Busy => {
+            Err(error) if writes.len() > 1 && !matches!(error.kind(), ErrorKind::Busy | ErrorKind::Unready) => {
                 tracing::warn!(%error, writes = writes.len(), "a batch failed; each of its writes is tried alone");
                 for (reply, write) in replies.into_iter().zip(&writes) {
                     let outcome = match self.apply(std::slice::from_ref(write)) {
@@ -372,7 +377,7 @@ impl Loop {
     fn apply(&mut self, writes: &[Write]) -> Result<Vec<Outcome>, Error> {
         let now = Timestamp::now();
         let result = self.store.apply(now, writes);
-        *self.shared.last_commit.lock().unwrap_or_else(PoisonError::into_inner) = result.is_ok().then(Instant::now);
+        self.note_commit(result.is_ok().then(Instant::now));
         if let Ok(outcomes) = &result {
             assert_eq!(outcomes.len(), writes.len(), "a store answers each write");
             self.measure(now, writes, outcomes);
@@ -381,6 +386,10 @@ impl Loop {
             }
         }
         result
+    }
+
+    fn note_commit(&self, at: Option<Instant>) {
+        *self.shared.last_commit.lock().unwrap_or_else(PoisonError::into_inner) = at;
     }
 
     /// Adds a batch that was committed to the metrics.
@@ -400,19 +409,4 @@ impl Loop {
 /// Nobody may be waiting any more, which is no reason not to have written.
 fn answer(reply: oneshot::Sender<Result<Written, WriteError>>, result: Result<Written, WriteError>) {
     let _ = reply.send(result);
-}
-
-/// About how much memory a waiting write holds, in bytes.
-fn weight(write: &Write) -> usize {
-    const OVERHEAD: usize = 256;
-    OVERHEAD
-        + match write {
-            Write::AppendTurn(turn) => turn.message.as_str().len(),
-            Write::PutDrivers(drivers) => drivers.len() * OVERHEAD,
-            Write::PutDispatches(dispatches) => dispatches.len() * OVERHEAD,
-            Write::KeepEvent(event) | Write::ReplayEvent(_, event) => event.body.len(),
-            Write::KeepHistory(report) => report.history.0.values().map(|e| OVERHEAD + e.message.as_str().len()).sum(),
-            Write::PruneDispatches(ids) => ids.len() * OVERHEAD,
-            _ => 0,
-        }
 }

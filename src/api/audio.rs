@@ -67,8 +67,8 @@ impl AudioApi {
         no_parameters(request)?;
         let id = super::conversation_id(&conversation_id.0)?;
         let none = || ApiError::NotFound(format!("there is no recording of the call {}", conversation_id.0));
-        let path = self.recordings.as_ref().ok_or_else(none)?.path(&id);
-        let mut file = File::open(path).await.map_err(|_| none())?;
+        let file = self.recordings.as_ref().ok_or_else(none)?.open_one(&id).map_err(|_| none())?;
+        let mut file = File::from_std(file);
         let failed = |error: std::io::Error| ApiError::Internal(format!("the recording cannot be read: {error}"));
         let about = file.metadata().await.map_err(failed)?;
         let (length, modified) = (about.len(), about.modified().map_err(failed)?);

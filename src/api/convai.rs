@@ -265,9 +265,8 @@ impl ConvaiApi {
     ) -> Result<Recording, Refused<Read>> {
         let id = super::conversation_id(&conversation_id.0)?;
         let none = || ApiError::NotFound(format!("there is no recording of the call {}", conversation_id.0));
-        let path = self.recordings.as_ref().ok_or_else(none)?.path(&id);
-        let file = tokio::fs::File::open(path).await.map_err(|_| none())?;
-        Ok(Recording::Found(Binary(Body::from_async_read(file))))
+        let file = self.recordings.as_ref().ok_or_else(none)?.open_one(&id).map_err(|_| none())?;
+        Ok(Recording::Found(Binary(Body::from_async_read(tokio::fs::File::from_std(file)))))
     }
 }
 

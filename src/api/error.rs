@@ -176,6 +176,11 @@ impl ApiError {
         }
     }
 
+    /// The store says in the log, once, why it cannot be used.
+    fn unready() -> Self {
+        Self::Unavailable("the database cannot be written now; try again later", None)
+    }
+
     /// What it means that a thing that was just stored is not there: somebody else has deleted it since.
     pub(super) fn after_a_write(self) -> Self {
         match self {
@@ -218,6 +223,7 @@ impl From<store::Error> for ApiError {
                 Self::Unavailable("the query took too long; narrow it, by time for example", Some(error.to_string()))
             }
             ErrorKind::Busy => Self::Unavailable("too much is being read; try again shortly", Some(error.to_string())),
+            ErrorKind::Unready => Self::unready(),
             ErrorKind::Full | ErrorKind::Other => Self::Internal(error.to_string()),
         }
     }
@@ -252,6 +258,7 @@ impl From<WriteError> for ApiError {
             WriteError::Overloaded => Self::Unavailable("too much is waiting to be stored; try again shortly", None),
             WriteError::Stopping => Self::Unavailable("the service is stopping; try again shortly", None),
             WriteError::Rejected(rejection) => rejection.into(),
+            WriteError::Failed(error) if error.kind() == ErrorKind::Unready => Self::unready(),
             // Whoever holds the lock, a sender may always try again.
             WriteError::Failed(error) => Self::Internal(error.to_string()),
         }
@@ -336,7 +343,9 @@ fn description(status: u16) -> &'static str {
         422 => "The delivery key was used before, in this conversation, for another turn.",
         429 => "Too many requests of this address were refused with 401 in the last minute.",
         500 => "The database failed. Nothing was stored; the cause is in the log.",
-        503 => "Too much is waiting, or the service is stopping. Nothing was stored; try again.",
+        503 => {
+            "Too much is waiting, the service is stopping, or the database cannot be written now. Nothing was stored; try again."
+        }
         _ => "The request was not done.",
     }
 }

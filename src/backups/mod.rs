@@ -1,17 +1,19 @@
 //! Copies that the service makes of its database by itself: backups under names of their own, of which the last ones are
 //! kept, and one under the same name that always shows a late state.
 //!
-//! - A backup is whole, checked and on disk before it has its name; one that is cut off has none, and does not count.
+//! - A backup is whole, checked and on disk before it has its name; one that is cut off has none, and does not count. Nor does
+//!   one that was damaged later: the last one is checked at the start, and those that are kept must open.
 //! - Old backups go only after a new one is there.
 //! - When one is due follows from those that are there, so that restarts neither put it off nor repeat it.
 //! - A failure is logged, counted, and tried again soon.
 
 mod names;
 
-use crate::aside::Aside;
+use crate::aside::{Aside, AsideError};
+use crate::files;
 use crate::metrics::METRICS;
 use crate::model::Timestamp;
-use crate::store::{BackupReport, Copier};
+use crate::store::{BackupReport, BackupWatch, Copier};
 use std::fs;
 use std::io;
 use std::ops::ControlFlow;
@@ -40,6 +42,8 @@ pub struct Plan {
     pub backups: Option<Backups>,
     /// How often [`LATEST`] is made anew.
     pub snapshot_every: Option<Duration>,
+    /// Where unfinished backups may stand besides.
+    pub folder: Option<PathBuf>,
 }
 
 /// Backups under names of their own.
@@ -77,30 +81,23 @@ impl Periodic {
             return Ok(None);
         }
         let database = copier.database().ok_or_else(|| io::Error::other("the database is not one file"))?.to_owned();
-        let mut tasks = Vec::new();
         if let Some(backups) = &plan.backups {
-            fs::create_dir_all(&backups.folder)?;
-            // Now rather than when the first one is due. What a killed service left goes with it.
-            drop(Aside::over(&backups.folder.join(names::of(&database, Timestamp::now()))).map_err(io::Error::other)?);
-            names::remove_leftovers(&backups.folder, &database)?;
-            let last = names::list(&backups.folder, &database)?.pop().map(|(time, _)| time);
-            last.into_iter().for_each(note_success);
-            tasks.push(Task::new(Kind::Backup, backups.every, last));
-        }
-        if let Some(every) = plan.snapshot_every {
-            let latest = latest(&database);
-            if latest == database {
-                return Err(io::Error::other(format!(
-                    "{LATEST} is the name of the copy, and not free for the database"
-                )));
+            files::create_folder(&backups.folder)?;
+            // Now rather than when the first one is due. A full disk may have room by then.
+            match Aside::over(&backups.folder.join(names::of(&database, Timestamp::now()))) {
+                Err(AsideError::Io(_, error)) if error.kind() == io::ErrorKind::StorageFull => {}
+                tried => drop(tried.map_err(io::Error::other)?),
             }
-            let last = fs::metadata(&latest).and_then(|file| file.modified()).ok().and_then(timestamp);
-            tasks.push(Task::new(Kind::Snapshot, every, last));
+        }
+        if plan.snapshot_every.is_some() && latest(&database) == database {
+            return Err(io::Error::other(format!("{LATEST} is the name of the copy, and not free for the database")));
         }
         let (end, ended) = channel();
         let ending = Arc::new(AtomicBool::new(false));
         let maker = Maker { copier, database, backups: plan.backups.clone(), ending: ending.clone() };
+        let snapshot_every = plan.snapshot_every;
         let thread = std::thread::Builder::new().name("backups".to_owned()).spawn(move || {
+            let mut tasks = maker.tasks(snapshot_every);
             while let Some(next) = tasks.iter_mut().min_by_key(|task| task.due) {
                 let wait = next.due.saturating_duration_since(Instant::now());
                 if ended.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
@@ -150,6 +147,47 @@ struct Maker {
 }
 
 impl Maker {
+    /// What is to be made, each when it is due after the last one that can be used.
+    fn tasks(&self, snapshot_every: Option<Duration>) -> Vec<Task> {
+        let mut tasks = Vec::new();
+        if let Some(every) = snapshot_every {
+            let latest = latest(&self.database);
+            let made = || fs::metadata(&latest).and_then(|file| file.modified()).ok().and_then(timestamp);
+            let last = self.copier.examine(&latest, false, self.watch()).ok().and_then(|()| made());
+            tasks.push(Task::new(Kind::Snapshot, every, last));
+        }
+        if let Some(backups) = &self.backups {
+            let last = self.last_whole(backups);
+            last.into_iter().for_each(note_success);
+            tasks.push(Task::new(Kind::Backup, backups.every, last));
+        }
+        tasks
+    }
+
+    /// When the last backup was made that can be used. Others are told of.
+    fn last_whole(&self, backups: &Backups) -> Option<Timestamp> {
+        let made = names::list(&backups.folder, &self.database).unwrap_or_default();
+        made.into_iter().rev().find(|(_, file)| self.can_be_used(file, true)).map(|(time, _)| time)
+    }
+
+    fn can_be_used(&self, file: &Path, thorough: bool) -> bool {
+        let examined = self.copier.examine(file, thorough, self.watch());
+        if let Err(error) = &examined
+            && !self.ending.load(Ordering::Acquire)
+        {
+            tracing::warn!(file = %file.display(), %error, "a backup cannot be used, and does not count");
+        }
+        examined.is_ok()
+    }
+
+    /// Ends the work when the service stops.
+    fn watch(&self) -> BackupWatch {
+        let ending = self.ending.clone();
+        Box::new(
+            move |_| if ending.load(Ordering::Acquire) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) },
+        )
+    }
+
     /// Says whether it went well.
     fn make(&self, kind: Kind) -> bool {
         let (began, now) = (Instant::now(), Timestamp::now());
@@ -186,10 +224,13 @@ impl Maker {
         let aside = Aside::new(&target).map_err(io::Error::other)?;
         let report = self.copy(&aside)?;
         aside.publish().map_err(io::Error::other)?;
-        let mut kept = names::list(&backups.folder, &self.database)?;
-        let surplus = kept.len().saturating_sub(backups.keep);
-        for (_, old) in kept.drain(..surplus) {
-            fs::remove_file(&old)?;
+        let mut whole = 0;
+        for (_, file) in names::list(&backups.folder, &self.database)?.into_iter().rev() {
+            if whole >= backups.keep {
+                fs::remove_file(&file)?;
+            } else {
+                whole += usize::from(self.can_be_used(&file, false));
+            }
         }
         Ok((target, report))
     }
@@ -212,10 +253,21 @@ impl Maker {
     }
 
     fn copy(&self, aside: &Aside) -> io::Result<BackupReport> {
-        let ending = self.ending.clone();
-        let watch =
-            move |_| if ending.load(Ordering::Acquire) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-        self.copier.copy(aside, Box::new(watch)).map_err(io::Error::other)
+        self.copier.copy(aside, self.watch()).map_err(io::Error::other)
+    }
+}
+
+/// Takes away the unfinished copies that a killed service left, whatever it was told to make: beside the database, and where
+/// backups are kept.
+pub fn remove_leftovers(database: &Path, plan: &Plan) {
+    Aside::remove_leftover(database);
+    Aside::remove_leftover(&latest(database));
+    for folder in [Some(files::folder_of(database)), plan.folder.as_deref()].into_iter().flatten() {
+        if let Err(error) = names::remove_leftovers(folder, database)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(folder = %folder.display(), %error, "unfinished copies may be left");
+        }
     }
 }
 

@@ -42,6 +42,7 @@ impl CopyArgs {
         Plan {
             backups: backups.map(|(every, folder)| Backups { folder, every, keep }),
             snapshot_every: self.snapshot_every,
+            folder: self.backup_dir.clone(),
         }
     }
 }

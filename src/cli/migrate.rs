@@ -1,13 +1,14 @@
 //! `migrate`: what `serve` does to a database before it serves it, alone.
 
 use super::DatabaseArgs;
+use crate::store::Store as _;
 use crate::store::sqlite::{Options, SqliteStore};
 use anyhow::Result;
 use std::time::Duration;
 
 pub(super) fn run(args: &DatabaseArgs) -> Result<()> {
     let options = Options { path: args.database.clone(), busy_timeout: Duration::from_secs(10), readers: 1 };
-    SqliteStore::open(&options)?;
+    SqliteStore::open(&options)?.in_place()?;
     println!("{} is up to date", args.database.display());
     Ok(())
 }

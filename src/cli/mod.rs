@@ -22,6 +22,7 @@ mod post_call;
 mod redact;
 mod reference;
 mod replay;
+mod restore;
 mod retention;
 mod search;
 mod secrets;
@@ -63,6 +64,8 @@ enum Command {
     Search(search::SearchArgs),
     /// Copy a database, be it in use or not, into one consistent file
     Backup(backup::BackupArgs),
+    /// Put a copy in the place of a database that no service uses
+    Restore(restore::RestoreArgs),
     /// Look for what is broken or missing in a database, be it in use or not
     Check(check::CheckArgs),
     /// Write calls with their turns to a file, as data or as transcripts
@@ -138,6 +141,7 @@ pub fn run() -> ExitCode {
             Command::Migrate(args) => migrate::run(&args),
             Command::Search(args) => search::run(&args),
             Command::Backup(args) => backup::run(&args),
+            Command::Restore(args) => restore::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Export(args) => export::run(&args),
             Command::Import(args) => import::run(&args),

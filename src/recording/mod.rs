@@ -15,6 +15,7 @@ mod intake;
 pub use body::{AudioEvent, Unreadable, begins_in, read};
 pub use intake::{Intake, Kept};
 
+use crate::files;
 use crate::model::ConversationId;
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File};
@@ -37,7 +38,7 @@ impl Recordings {
     /// # Errors
     /// The folder cannot be made, read or written.
     pub fn open(folder: &Path) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
+        files::create_folder(folder)?;
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             let name = entry.file_name();
@@ -47,8 +48,11 @@ impl Recordings {
             }
         }
         let recordings = Self { folder: folder.to_owned() };
-        // Now rather than when the first recording comes, which the platform sends once.
-        recordings.aside()?;
+        // Now rather than when the first recording comes, which the platform sends once. A full disk may have room by then.
+        match recordings.aside() {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
+            tried => drop(tried?),
+        }
         Ok(recordings)
     }
 
@@ -66,6 +70,14 @@ impl Recordings {
         self.folder.join(file_name(conversation_id))
     }
 
+    /// Opens the recording of a call for reading. No link is followed.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub fn open_one(&self, conversation_id: &ConversationId) -> io::Result<File> {
+        files::open_regular(&self.path(conversation_id), false)
+    }
+
     /// Takes a recording away, and says whether there was one.
     ///
     /// # Errors
@@ -80,13 +92,7 @@ impl Recordings {
 
     /// A file aside, which goes away unless it is kept.
     fn aside(&self) -> io::Result<NamedTempFile> {
-        use std::os::unix::fs::PermissionsExt as _;
-        tempfile::Builder::new()
-            .prefix(ASIDE.0)
-            .suffix(ASIDE.1)
-            // Less what the process's umask forbids, as any other file that the service makes.
-            .permissions(fs::Permissions::from_mode(0o666))
-            .tempfile_in(&self.folder)
+        tempfile::Builder::new().prefix(ASIDE.0).suffix(ASIDE.1).make_in(&self.folder, files::create)
     }
 
     /// Makes a file that is complete the recording of a call, on disk when this returns. An earlier one is replaced.

@@ -85,6 +85,8 @@ impl<W: Fn(Write) -> Result<Outcome, String>> Eraser<W> {
 
     fn erase_recording(&self, id: &ConversationId) -> Result<(), String> {
         let Some(recordings) = &self.recordings else { return Ok(()) };
+        // Its call would stay.
+        self.store()?.in_place().map_err(|error| error.to_string())?;
         recordings.remove(id).map(drop).map_err(|error| format!("the recording of {id} cannot be removed: {error}"))
     }
 

@@ -142,6 +142,9 @@ pub async fn serve(
     settings: Settings,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
+    if let Some(database) = store.copier().database() {
+        backups::remove_leftovers(database, &settings.copies);
+    }
     let copies = backups::Periodic::start(&settings.copies, store.copier()).map_err(ServeError::Copies)?;
     let (writer, mut writer_thread) =
         Writer::start(store.clone(), settings.writing, settings.redactor).map_err(ServeError::Io)?;

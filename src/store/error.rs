@@ -9,6 +9,8 @@ pub enum ErrorKind {
     Busy,
     /// The disk is full.
     Full,
+    /// The database's files are not where they were opened, or could not be opened for writing yet. It may pass.
+    Unready,
     /// A read took longer than it may.
     TooSlow,
     /// Anything else.

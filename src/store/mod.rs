@@ -84,6 +84,25 @@ impl Write {
     }
 }
 
+impl Write {
+    /// Returns about how much memory it holds, in bytes.
+    pub fn weight(&self) -> usize {
+        const OVERHEAD: usize = 256;
+        OVERHEAD
+            + match self {
+                Self::AppendTurn(turn) => turn.message.as_str().len(),
+                Self::PutDrivers(drivers) => drivers.len() * OVERHEAD,
+                Self::PutDispatches(dispatches) => dispatches.len() * OVERHEAD,
+                Self::KeepEvent(event) | Self::ReplayEvent(_, event) => event.body.len(),
+                Self::KeepHistory(report) => {
+                    report.history.0.values().map(|e| OVERHEAD + e.message.as_str().len()).sum()
+                }
+                Self::PruneDispatches(ids) => ids.len() * OVERHEAD,
+                _ => 0,
+            }
+    }
+}
+
 /// What a [`Write`] did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Written {
@@ -320,6 +339,14 @@ pub trait Store: Send + Sync + 'static {
 
     /// How many calls are in progress, counted up to `at_most`.
     fn open_calls(&self, at_most: u32) -> Result<u64>;
+
+    /// Makes sure that what is stored goes to the files that were opened. Cheap enough to be asked before and after anything.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unready`].
+    fn in_place(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// How much room the data takes, and has. Asks the system only, so that it works while the database does not.
     ///

@@ -38,17 +38,24 @@ pub type BackupWatch = Box<dyn FnMut(BackupStep) -> ControlFlow<()> + Send>;
 /// database open, so that it may outlive the store.
 #[derive(Clone)]
 pub struct Copier {
-    /// The file, and how it is copied.
-    of: Option<(PathBuf, Copy)>,
+    /// The file, how it is copied, and how a copy is looked at.
+    of: Option<(PathBuf, Copy, Examine)>,
     one_at_a_time: Arc<Mutex<()>>,
 }
 
 /// How a database file is copied to a file that is being made.
-type Copy = fn(&Path, &Aside, BackupWatch) -> Result<BackupReport>;
+type Copy = Arc<dyn Fn(&Path, &Aside, BackupWatch) -> Result<BackupReport> + Send + Sync>;
+
+/// How a finished copy is looked at, thoroughly if asked.
+type Examine = fn(&Path, bool, BackupWatch) -> Result<()>;
 
 impl Copier {
-    pub(super) fn new(database: &Path, copy: Copy) -> Self {
-        Self { of: Some((database.to_owned(), copy)), one_at_a_time: Arc::default() }
+    pub(super) fn new(
+        database: &Path,
+        examine: Examine,
+        copy: impl Fn(&Path, &Aside, BackupWatch) -> Result<BackupReport> + Send + Sync + 'static,
+    ) -> Self {
+        Self { of: Some((database.to_owned(), Arc::new(copy), examine)), one_at_a_time: Arc::default() }
     }
 
     /// Of a store that is not one file.
@@ -58,7 +65,7 @@ impl Copier {
 
     /// The database's file.
     pub fn database(&self) -> Option<&Path> {
-        self.of.as_ref().map(|(path, _)| path.as_path())
+        self.of.as_ref().map(|(path, ..)| path.as_path())
     }
 
     /// Copies the database, as it is at this moment, and checks the copy. Nobody who writes to it waits for that. Waits
@@ -86,9 +93,21 @@ impl Copier {
         self.do_copy(to, watch)
     }
 
+    /// Makes sure that a finished copy can be used: that it opens and has its whole length, and if asked, that all of it is
+    /// right.
+    ///
+    /// # Errors
+    /// It cannot be used, or `watch` ended the work.
+    pub fn examine(&self, copy: &Path, thorough: bool, watch: BackupWatch) -> Result<()> {
+        match &self.of {
+            Some((.., examine)) => examine(copy, thorough, watch),
+            None => Err(Error::new(ErrorKind::Other, "looking at a copy", "the database is not one file")),
+        }
+    }
+
     fn do_copy(&self, to: &Aside, watch: BackupWatch) -> Result<BackupReport> {
         match &self.of {
-            Some((database, copy)) => copy(database, to, watch),
+            Some((database, copy, _)) => copy(database, to, watch),
             None => Err(Error::new(ErrorKind::Other, "copying", "the database is not one file")),
         }
     }

@@ -3,6 +3,7 @@
 use crate::backup::{lengthen, names_in, whole};
 use crate::harness::{Service, binary, wait_for};
 use crate::ingest::turn;
+use crate::powercut::recorder::{Moment, Recorder};
 use std::collections::BTreeSet;
 use std::path::Path;
 use transcribe_hook::model::Timestamp;
@@ -95,7 +96,9 @@ fn a_restart_neither_repeats_a_backup_nor_puts_it_off() {
     let (database, dir) = (folder.path().join("calls.db"), folder.path().join("backups"));
     std::fs::create_dir_all(&dir).unwrap();
     let young = name_of(1800);
-    std::fs::write(dir.join(&young), "").unwrap();
+    assert!(binary().args(["migrate", "--database"]).arg(&database).output().unwrap().status.success());
+    let made = binary().arg("backup").arg(dir.join(&young)).arg("--database").arg(&database).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
     let flags = |every: &'static str| {
         ["--backup-every", every, "--snapshot-every", "1s", "--backup-dir", dir.to_str().unwrap()].map(str::to_owned)
     };
@@ -172,4 +175,100 @@ fn what_cannot_be_done_is_said_at_the_start() {
     let (code, text) = serve(&["--snapshot-every", "15m", "--database", "latest.db"]);
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("latest.db"), "{text}");
+}
+
+#[test]
+fn a_backup_that_cannot_be_used_is_neither_the_last_success_nor_one_of_those_that_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let (database, dir) = (folder.path().join("calls.db"), folder.path().join("backups"));
+    std::fs::create_dir_all(&dir).unwrap();
+    let service = Service::start_on(&database, &[]);
+    for n in 0..50 {
+        service.deliver(&turn("conv_a", n)).expect(201);
+    }
+    let good = dir.join(name_of(7200));
+    let made = binary().arg("backup").arg(&good).arg("--database").arg(&database).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    service.stop();
+    let bytes = std::fs::read(&good).unwrap();
+    let bad = |seconds_ago: i64, bytes: &[u8]| std::fs::write(dir.join(name_of(seconds_ago)), bytes).unwrap();
+    bad(60, b"");
+    bad(120, &bytes[..bytes.len() / 2]);
+    // What only a check of all its pages shows.
+    let mut damaged = bytes.clone();
+    damaged[4096..].fill(0x5a);
+    bad(180, &damaged);
+    let flags = ["--backup-every", "1h", "--backup-keep", "2", "--backup-dir", dir.to_str().unwrap()];
+    let service = Service::start_on(&database, &flags);
+    let last = || crate::metrics::Scrape::take(&service).get::<f64>("backup_last_success_timestamp_seconds");
+    // Since the last good one is two hours old, one is due at once.
+    wait_for("a backup", || (last() > 0.0 && backups(&dir).len() == 5).then_some(()));
+    let made = backups(&dir).pop().unwrap();
+    assert_eq!(whole(&dir.join(made)), 50);
+    assert!(good.exists(), "it is one of the two that can be used");
+    service.stop();
+    // The same, when only a bad one is young.
+    let service = Service::start_on(&database, &flags);
+    let told = wait_for("the last success", || {
+        Some(crate::metrics::Scrape::take(&service).get::<f64>("backup_last_success_timestamp_seconds"))
+            .filter(|at| *at > 0.0)
+    });
+    let now = f64::from(i32::try_from(Timestamp::now().unix_micros() / 1_000_000).unwrap());
+    assert!((now - 600.0..now + 1.0).contains(&told), "{told}");
+    assert_eq!(backups(&dir).len(), 5);
+}
+
+#[test]
+fn a_backup_killed_at_any_sync_has_its_name_and_is_whole_or_has_none_and_no_older_one_is_harmed() {
+    let made = tempfile::tempdir().unwrap();
+    let database = made.path().join("calls.db");
+    let service = Service::start_on(&database, &[]);
+    for n in 0..20 {
+        service.deliver(&turn("conv_a", n)).expect(201);
+    }
+    service.stop();
+    lengthen(&database, 12);
+    let recorder = Recorder::build();
+    let mut kills = 0;
+    for moment in [Moment::BeforeSync, Moment::AfterSync] {
+        for n in 1.. {
+            let folder = tempfile::tempdir().unwrap();
+            let copy = folder.path().join(name_of(60));
+            let backup = || {
+                let mut command = binary();
+                command.arg("backup").arg(&copy).arg("--database").arg(&database);
+                command
+            };
+            let out = recorder.killing(backup(), folder.path(), n, moment).output().unwrap();
+            let case = format!("killed at sync {n}, {moment:?}");
+            if copy.exists() {
+                assert_eq!(whole(&copy), 20, "{case}");
+                assert_eq!(names_in(folder.path()).len(), 1, "{case}: under one name: {:?}", names_in(folder.path()));
+            } else {
+                assert!(backup().output().unwrap().status.success(), "{case}");
+                assert_eq!(whole(&copy), 20, "{case}");
+            }
+            if out.status.success() {
+                break;
+            }
+            kills += 1;
+        }
+    }
+    assert!(kills >= 2 * 3, "{kills} kills");
+
+    // As a file system that only links leaves it: the next start takes the second name away, and nothing else.
+    let dir = made.path().join("backups");
+    std::fs::create_dir_all(&dir).unwrap();
+    let good = dir.join(name_of(60));
+    assert!(binary().arg("backup").arg(&good).arg("--database").arg(&database).output().unwrap().status.success());
+    let mut partial = good.clone().into_os_string();
+    partial.push(".partial");
+    std::fs::hard_link(&good, &partial).unwrap();
+    let flags = ["--backup-every", "1h", "--backup-dir", dir.to_str().unwrap()];
+    let service = Service::start_on(&database, &flags);
+    wait_for("the last success", || {
+        (crate::metrics::Scrape::take(&service).get::<f64>("backup_last_success_timestamp_seconds") > 0.0).then_some(())
+    });
+    assert_eq!(names_in(&dir), [good.file_name().unwrap().to_str().unwrap()]);
+    assert_eq!(whole(&good), 20);
 }

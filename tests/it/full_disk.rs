@@ -363,3 +363,51 @@ fn a_disk_that_fills_up_while_calls_are_exported_leaves_no_file_and_holds_no_tur
         csv::Reader::from_path(roomy.seen_from_here("calls.csv")).unwrap().into_records().map(Result::unwrap).count();
     assert_eq!(rows, 61);
 }
+
+#[test]
+fn a_start_on_a_full_disk_serves_reads_and_takes_turns_when_there_is_room() {
+    // Stopped in order, when the file is all there is, and killed, when turns are in the WAL only.
+    for killed in [false, true] {
+        let disk = SmallDisk::of(8);
+        let start = |flags: &[&str]| Service::start_command(disk.binary(), &disk.path("calls.db"), flags);
+        let service = start(&[]);
+        let mut acknowledged = Vec::new();
+        for n in 0..20 {
+            let turn = turn("conv_a", n);
+            acknowledged.push(expected(&turn, &service.deliver(&turn).expect(201)));
+        }
+        if killed {
+            service.signal("KILL");
+            service.wait();
+            std::fs::remove_file(disk.seen_from_here("calls.db-shm")).unwrap();
+        } else {
+            service.stop();
+        }
+        disk.fill();
+        let (audio, backups) = (disk.path("audio"), disk.path("backups"));
+        for folder in ["audio", "backups"] {
+            std::fs::create_dir(disk.seen_from_here(folder)).unwrap();
+        }
+        let flags = [
+            ["--audio-dir", audio.to_str().unwrap()],
+            ["--backup-every", "1h"],
+            ["--backup-dir", backups.to_str().unwrap()],
+        ];
+        let service = start(flags.as_flattened());
+        for _ in 0..2 {
+            let refused = service.deliver(&turn("conv_a", 20));
+            assert!(refused.header("retry-after").is_some(), "{refused:?}");
+            refused.expect_error(503);
+            service.get("/readyz").expect_error(503);
+            service.get("/healthz").expect(200);
+            assert_eq!(service.get("/api/v1/calls/conv_a").expect(200).json()["turn_count"], 20, "killed: {killed}");
+        }
+        disk.empty();
+        wait_for("the service to be ready", || (service.get("/readyz").status == 200).then_some(()));
+        let turn = turn("conv_a", 20);
+        acknowledged.push(expected(&turn, &service.deliver(&turn).expect(201)));
+        assert_eq!(service.get("/api/v1/calls/conv_a").expect(200).json()["turn_count"], 21);
+        service.stop();
+        assert_eq!(stored(&disk.take_out("calls.db").1), acknowledged);
+    }
+}

@@ -74,7 +74,7 @@ struct KeptAccount {
 impl Keeper {
     pub(super) fn open(settings: AcmeSettings, certificates: &Certificates) -> Result<Self, BadCertificate> {
         let bad = |why: &dyn std::fmt::Display| BadCertificate(format!("{}: {why}", settings.cache.display()));
-        std::fs::create_dir_all(&settings.cache).map_err(|error| bad(&error))?;
+        crate::files::create_folder(&settings.cache).map_err(|error| bad(&error))?;
         // To fail now rather than with a certificate in hand.
         tempfile::NamedTempFile::new_in(&settings.cache).map_err(|error| bad(&error))?;
         let roots = match &settings.roots {

@@ -2,17 +2,16 @@
 
 use super::error::Context as _;
 use super::row::{self, TURN};
-use super::{calls, check, drivers};
+use super::{calls, check, drivers, reading};
 use crate::model::ConversationId;
 use crate::store::{Archive, Error, ErrorKind, Loose, Part, Result, Row as Archived, Selection, Spoken, TurnOrder};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rusqlite::types::{Value as SqlValue, ValueRef};
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Params, Row, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension as _, Params, Row, params, params_from_iter};
 use serde_json::{Value, json};
 use std::io;
 use std::path::Path;
-use std::time::Duration;
 
 const DOING: &str = "reading calls";
 
@@ -31,9 +30,7 @@ impl ReadOnly {
     /// It is not there, is something else, or of another version.
     pub fn open(path: &Path) -> Result<Self> {
         const OPENING: &str = "opening the database";
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).doing(OPENING)?;
-        connection.busy_timeout(Duration::from_secs(10)).doing(OPENING)?;
+        let connection = reading::open(path)?;
         connection.set_prepared_statement_cache_capacity(32);
         connection
             .execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -1000; PRAGMA mmap_size = 0")

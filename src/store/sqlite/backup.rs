@@ -8,8 +8,8 @@
 //! - The log cannot be emptied until the copy is read, and grows by what is committed meanwhile. Checking the copy holds
 //!   nothing.
 
-use super::check;
 use super::error::Context as _;
+use super::{check, reading};
 use crate::aside::Aside;
 use crate::background::Background;
 use crate::store::{BackupReport, BackupStep, BackupWatch, Error, ErrorKind, Result};
@@ -17,7 +17,6 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, Row};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::time::Duration;
 
 /// How many pages are copied at once: 1 MiB.
 const PAGES: i32 = 256;
@@ -45,7 +44,7 @@ pub fn backup(source: &Path, aside: &Aside, mut watch: BackupWatch) -> Result<Ba
     std::thread::scope(|scope| {
         let work = scope.spawn(|| {
             copy(source, aside, &mut watch)?;
-            verify(aside, watch)
+            count(aside, watch)
         });
         work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
@@ -59,9 +58,7 @@ fn copy(source: &Path, aside: &Aside, watch: &mut BackupWatch) -> Result<()> {
     const READING: &str = "reading the database";
     // The log grows until it is done.
     let mut background = Background::that_ends();
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let from = Connection::open_with_flags(source, flags).doing("opening the database")?;
-    from.busy_timeout(Duration::from_secs(10)).doing(READING)?;
+    let from = reading::open(source)?;
     from.execute_batch("PRAGMA cache_size = -1000; PRAGMA mmap_size = 0; BEGIN").doing(READING)?;
     // The first read takes the snapshot.
     from.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).doing(READING)?;
@@ -120,12 +117,27 @@ fn refuse_to_fill_the_disk(aside: &Aside, wanted: u64) -> Result<()> {
     Err(Error::new(ErrorKind::Full, COPYING, what))
 }
 
-/// Counts the copy's calls and turns after making sure that it is whole.
-fn verify(aside: &Aside, mut watch: BackupWatch) -> Result<BackupReport> {
+/// Makes sure that a finished copy can be used: that it opens, is ours and has its whole length, and if asked, that all of it
+/// is right.
+///
+/// # Errors
+/// It cannot, or `watch` ended the work.
+pub(super) fn examine(copy: &Path, thorough: bool, watch: BackupWatch) -> Result<()> {
+    const DOING: &str = "looking at a copy";
+    let connection = reading::open_copy(copy)?;
+    check::expect_own(&connection)?;
+    let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u64>(0)).doing(DOING);
+    let (wanted, bytes) = (number("page_size")? * number("page_count")?, copy.metadata().map_err(of_file)?.len());
+    if wanted != bytes {
+        return Err(Error::new(ErrorKind::Other, DOING, format!("it has {bytes} bytes of {wanted}")));
+    }
+    if thorough { verify(&connection, watch) } else { Ok(()) }
+}
+
+/// Makes sure that a copy is whole, in the background's way.
+fn verify(connection: &Connection, mut watch: BackupWatch) -> Result<()> {
     const DOING: &str = "checking the copy";
     let mut background = Background::begin();
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(aside.path(), flags).doing(DOING)?;
     connection.execute_batch("PRAGMA cache_size = -2000; PRAGMA mmap_size = 0").doing(DOING)?;
     connection
         .progress_handler(
@@ -136,13 +148,22 @@ fn verify(aside: &Aside, mut watch: BackupWatch) -> Result<BackupReport> {
             }),
         )
         .doing(DOING)?;
-    let problems = [check::integrity(&connection)?, check::counts(&connection)?].concat();
-    if let Some(first) = problems.first() {
-        let what = format!("{} problems, the first: {}", problems.len(), first.what);
-        return Err(Error::new(ErrorKind::Other, DOING, what));
+    let problems = [check::integrity(connection)?, check::counts(connection)?].concat();
+    match problems.first() {
+        None => Ok(()),
+        Some(first) => {
+            let what = format!("{} problems, the first: {}", problems.len(), first.what);
+            Err(Error::new(ErrorKind::Other, DOING, what))
+        }
     }
+}
+
+/// Counts the calls and turns of a copy that was just made, after making sure that it is whole.
+fn count(aside: &Aside, watch: BackupWatch) -> Result<BackupReport> {
+    let connection = reading::open_copy(aside.path())?;
+    verify(&connection, watch)?;
     let bytes = aside.file().metadata().map_err(of_file)?.len();
     let counts = "SELECT (SELECT count(*) FROM calls), (SELECT count(*) FROM call_transcriptions)";
     let report = |row: &Row<'_>| Ok(BackupReport { calls: row.get(0)?, turns: row.get(1)?, bytes });
-    connection.query_row(counts, [], report).doing(DOING)
+    connection.query_row(counts, [], report).doing("checking the copy")
 }

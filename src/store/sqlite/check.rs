@@ -5,12 +5,12 @@
 
 use super::error::Context as _;
 use super::open::{APPLICATION_ID, known_schema};
+use super::reading;
 use crate::background::Background;
 use crate::model::ConversationId;
 use crate::store::{CheckReport, Error, ErrorKind, Finding, Result};
-use rusqlite::{Connection, OpenFlags, Row};
+use rusqlite::{Connection, Row};
 use std::path::Path;
-use std::time::Duration;
 
 const DOING: &str = "checking the database";
 
@@ -27,9 +27,7 @@ const MOST: usize = 100;
 pub fn check(path: &Path) -> Result<CheckReport> {
     std::thread::scope(|scope| {
         let work = scope.spawn(|| {
-            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            let connection = Connection::open_with_flags(path, flags).doing("opening the database")?;
-            connection.busy_timeout(Duration::from_secs(10)).doing(DOING)?;
+            let connection = reading::open(path)?;
             connection.execute_batch("PRAGMA cache_size = -2000; PRAGMA mmap_size = 0").doing(DOING)?;
             expect_own(&connection)?;
             // The log of a database in use grows until a check of it is done.
@@ -80,9 +78,7 @@ pub(super) fn expect_newest(connection: &Connection) -> Result<()> {
 /// # Errors
 /// The database cannot be read.
 pub fn each_call(path: &Path, tell: &mut dyn FnMut(&ConversationId)) -> Result<()> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).doing("opening the database")?;
-    connection.busy_timeout(Duration::from_secs(10)).doing(DOING)?;
+    let connection = reading::open(path)?;
     let mut select = connection.prepare("SELECT conversation_id FROM calls").doing(DOING)?;
     let mut rows = select.query([]).doing(DOING)?;
     while let Some(row) = rows.next().doing(DOING)? {

@@ -4,6 +4,7 @@
 use super::error::Context as _;
 use crate::metrics::METRICS;
 use crate::store::{Result, Sizes};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
 use std::ffi::c_int;
 use std::path::Path;
@@ -55,6 +56,30 @@ fn fold(connection: &Connection, wait: Duration, busy_timeout: Duration) -> Resu
     note(started, busy.as_ref().err());
     connection.busy_timeout(busy_timeout).doing(DOING)?;
     busy.map(|busy| !busy).doing(DOING)
+}
+
+/// Moves into the database what only an open WAL holds whose name is gone.
+pub(super) fn rescue(connection: &Connection) {
+    let passive = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get(1)?, row.get(2)?)));
+    match passive {
+        Ok((pages, moved)) if pages != moved => {
+            let (pages, moved): (i64, i64) = (pages, moved);
+            tracing::warn!(
+                pages,
+                moved,
+                "a reader keeps what the removed WAL holds from being moved into the database"
+            );
+        }
+        Ok(_) => {}
+        Err(error) => tracing::error!(%error, "what the removed WAL holds cannot be moved into the database"),
+    }
+}
+
+/// Has closing leave the WAL as it is.
+pub(super) fn leave_log(connection: &Connection) {
+    if let Err(error) = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
+        tracing::error!(%error, "the database's WAL may be removed");
+    }
 }
 
 /// How long a log may become that somebody else is to move, in bytes: twice of what Litestream lets it.

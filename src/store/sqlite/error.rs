@@ -1,7 +1,7 @@
 //! From SQLite's errors to the store's.
 
 use crate::store::{Error, ErrorKind};
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 
 /// Says what was being done when SQLite failed.
 pub(super) trait Context<T> {
@@ -15,6 +15,10 @@ impl<T> Context<T> for rusqlite::Result<T> {
 }
 
 fn kind(error: &rusqlite::Error) -> ErrorKind {
+    // The WAL's index could not grow.
+    if error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_SHMSIZE) {
+        return ErrorKind::Full;
+    }
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => ErrorKind::Busy,
         Some(ErrorCode::DiskFull) => ErrorKind::Full,

@@ -4,7 +4,8 @@
 //!   moves the log into the database file (checkpoints).
 //! - Readers open the file read-only; each read is one short snapshot with a time limit, so that no reader keeps the
 //!   log from being folded in.
-//! - A lock file beside the database keeps a second service away: see [`lock`].
+//! - A lock file beside the database, and a lock of the database's file, keep a second service away: see [`lock`].
+//! - Nothing is acknowledged that went to files which are not at their path any more: see [`place`].
 //!
 //! How many turns a call has is kept in its row and, for calls that run now, in memory, so the next sequence number
 //! costs one look-up or none, whatever the length of the call.
@@ -22,13 +23,18 @@ mod erase;
 mod error;
 mod events;
 mod figures;
+mod header;
 mod identity;
 mod live;
 mod lock;
 mod log_file;
 mod open;
+mod open_error;
+mod place;
 mod pool;
+mod reading;
 mod repeats;
+mod replace;
 mod restore;
 mod row;
 mod search;
@@ -38,7 +44,9 @@ mod turns;
 pub use archive::ReadOnly;
 pub use backup::backup;
 pub use check::{check, each_call};
-pub use open::{OpenError, Options};
+pub use open::Options;
+pub use open_error::OpenError;
+pub use replace::{Replaced, Replacement};
 pub use search::search_file;
 
 use super::{
@@ -51,11 +59,12 @@ use crate::model::{
 };
 use error::Context as _;
 use live::LiveCalls;
+use place::Place;
 use pool::Readers;
 use rusqlite::{Connection, TransactionBehavior};
 use std::io;
-use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A database file that is open for the service.
@@ -63,12 +72,13 @@ pub struct SqliteStore {
     // Fields are dropped in this order: the writing connection goes last but for the lock, so that it is the one that
     // folds the log in and removes it.
     readers: Readers,
-    writer: Mutex<Writing>,
+    /// Nothing while the disk has no room for what opening it takes.
+    writer: Mutex<Option<Writing>>,
     copier: Copier,
-    busy_timeout: Duration,
+    place: Arc<Place>,
     /// Whether the log is this service's own to move, and not Litestream's.
     folds: bool,
-    path: PathBuf,
+    options: Options,
     lock: Option<lock::Lock>,
 }
 
@@ -84,16 +94,60 @@ impl SqliteStore {
         self.lock.is_none()
     }
 
-    fn writer(&self) -> MutexGuard<'_, Writing> {
+    fn check_place(&self) -> Result<()> {
+        if self.lock.as_ref().is_some_and(|lock| !lock.holds_database()) {
+            self.place.note_overwritten();
+        }
+        self.place.check()
+    }
+
+    /// The writing connection; opens it if that could not be done yet.
+    fn writer(&self) -> Result<Writer<'_>> {
         // A panic while the connection was held leaves at most an open transaction, which the next `apply` rolls back.
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut writing = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if writing.is_none() {
+            *writing = Some(self.begin_writing()?);
+        }
+        Ok(Writer(writing))
+    }
+}
+
+/// The writing connection, held.
+struct Writer<'a>(MutexGuard<'a, Option<Writing>>);
+
+impl Deref for Writer<'_> {
+    type Target = Writing;
+
+    fn deref(&self) -> &Writing {
+        self.0.as_ref().expect("opened before it is held")
+    }
+}
+
+impl DerefMut for Writer<'_> {
+    fn deref_mut(&mut self) -> &mut Writing {
+        self.0.as_mut().expect("opened before it is held")
+    }
+}
+
+impl Drop for SqliteStore {
+    /// Closing must not touch files that are not this database's any more: SQLite would remove the WAL at its path.
+    fn drop(&mut self) {
+        let checked = self.check_place();
+        let writing = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(writing), Err(_)) = (writing, checked) {
+            if self.lock.is_some() && self.place.only_log_is_gone() {
+                checkpoint::rescue(&writing.connection);
+            }
+            checkpoint::leave_log(&writing.connection);
+        }
     }
 }
 
 impl Store for SqliteStore {
     fn apply(&self, now: Timestamp, batch: &[Write]) -> Result<Vec<Outcome>> {
-        let mut writing = self.writer();
+        let mut writing = self.writer()?;
         let Writing { connection, live } = &mut *writing;
+        self.place.check_if_lost()?;
         if !connection.is_autocommit() {
             connection.execute_batch("ROLLBACK").doing("rolling an abandoned transaction back")?;
         }
@@ -140,27 +194,41 @@ impl Store for SqliteStore {
         transaction.commit().doing("committing")?;
         METRICS.commit_duration_seconds.observe(started.elapsed().as_secs_f64());
         turns.committed();
+        // What was committed to files that nobody finds again is not stored.
+        self.check_place()?;
         Ok(outcomes)
     }
 
+    fn in_place(&self) -> Result<()> {
+        let writing = self.writer()?;
+        let checked = self.check_place();
+        if checked.is_err() && self.lock.is_some() && self.place.only_log_is_gone() {
+            checkpoint::rescue(&writing.connection);
+        }
+        checked
+    }
+
     fn rest(&self) -> Result<bool> {
+        self.check_place()?;
         if !self.folds {
-            checkpoint::warn_of_length(&self.path);
+            checkpoint::warn_of_length(&self.options.path);
             return Ok(true);
         }
-        checkpoint::fold_log_in(&self.writer().connection, self.busy_timeout)
+        checkpoint::fold_log_in(&self.writer()?.connection, self.options.busy_timeout)
     }
 
     fn forget(&self, wait: Duration) -> Result<bool> {
-        checkpoint::forget(&self.writer().connection, wait, self.busy_timeout)
+        self.check_place()?;
+        checkpoint::forget(&self.writer()?.connection, wait, self.options.busy_timeout)
     }
 
     fn catch_up(&self) -> Result<u64> {
-        let connection = &mut self.writer().connection;
+        self.check_place()?;
+        let connection = &mut self.writer()?.connection;
         // Who holds the lock is not waited for, since new turns would wait too.
         connection.busy_timeout(Duration::ZERO).doing("indexing turns for search")?;
         let left = search::catch_up(connection);
-        connection.busy_timeout(self.busy_timeout).doing("indexing turns for search")?;
+        connection.busy_timeout(self.options.busy_timeout).doing("indexing turns for search")?;
         left
     }
 
@@ -246,7 +314,8 @@ impl Store for SqliteStore {
     }
 
     fn archive(&self) -> Result<Option<Box<dyn Archive>>> {
-        Ok(Some(Box::new(ReadOnly::open(&self.path)?)))
+        self.check_place()?;
+        Ok(Some(Box::new(ReadOnly::open(&self.options.path)?)))
     }
 
     fn open_calls(&self, at_most: u32) -> Result<u64> {
@@ -254,7 +323,7 @@ impl Store for SqliteStore {
     }
 
     fn sizes(&self) -> io::Result<Sizes> {
-        checkpoint::sizes(&self.path)
+        checkpoint::sizes(&self.options.path)
     }
 }
 

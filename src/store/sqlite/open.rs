@@ -2,20 +2,27 @@
 //!
 //! Nothing is written to a file before it is known to be ours and not newer than this program.
 
-use super::checkpoint;
+use super::backup::{backup, examine};
 use super::error::Context as _;
+use super::header::{self, check_identity};
 use super::live::LiveCalls;
 use super::lock::{self, Attempt, Lock};
 use super::log_file;
-use super::pool::Readers;
-use super::{SqliteStore, Writing, Written, backup};
-use crate::store::{Copier, Error, Outcome, Result};
+use super::open_error::OpenError;
+use super::place::{self, Place};
+use super::pool::{Readers, Way};
+use super::{SqliteStore, Writing, Written};
+use super::{check, checkpoint};
+use crate::files;
+use crate::store::{Copier, Error, ErrorKind, Outcome, Result};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction};
+use std::error::Error as _;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 mod embedded {
@@ -48,110 +55,6 @@ pub struct Options {
     pub readers: u32,
 }
 
-/// Why a database could not be opened. Each text names the file and says what to do.
-#[derive(Debug)]
-pub enum OpenError {
-    /// The folder is missing or the file cannot be reached or written.
-    Unusable {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Another process has it open for writing.
-    InUse {
-        /// The file.
-        path: PathBuf,
-        /// The other process, when it could be told.
-        by: Option<u32>,
-    },
-    /// The file is something else.
-    Foreign {
-        /// The file.
-        path: PathBuf,
-        /// What it is.
-        what: &'static str,
-    },
-    /// A newer version of this program has written it.
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its schema's version.
-        found: u32,
-        /// The newest that this program knows.
-        known: u32,
-    },
-    /// There is no file, but the log of one, which may hold turns that are nowhere else.
-    OrphanedLog {
-        /// The log.
-        log: PathBuf,
-    },
-    /// A running service of an older version has it open.
-    Older {
-        /// The file.
-        path: PathBuf,
-    },
-    /// SQLite failed, or is too old.
-    Database {
-        /// The file.
-        path: PathBuf,
-        /// What went wrong.
-        source: Error,
-    },
-    /// The migrations failed; the file is as it was.
-    Migration {
-        /// The file.
-        path: PathBuf,
-        /// What went wrong.
-        source: Box<refinery::Error>,
-    },
-}
-
-impl std::fmt::Display for OpenError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Unusable { path, .. } => write!(f, "cannot use the database {}", path.display()),
-            Self::InUse { path, by: Some(pid) } => {
-                write!(f, "the database {} is in use by another transcribe-hook (process {pid})", path.display())
-            }
-            Self::InUse { path, by: None } => {
-                write!(f, "the database {} is in use by another transcribe-hook", path.display())
-            }
-            Self::Foreign { path, what } => write!(f, "{} is {what}; it was left untouched", path.display()),
-            Self::Newer { path, found, known } => write!(
-                f,
-                "the database {} was written by a newer transcribe-hook (schema {found}, this one knows up to {known}); \
-                 it was left untouched",
-                path.display()
-            ),
-            Self::OrphanedLog { log } => write!(
-                f,
-                "{} belongs to a database that is not there; put the database back beside it, since the log may hold \
-                 turns that are nowhere else, or move the log away",
-                log.display()
-            ),
-            Self::Older { path } => write!(
-                f,
-                "the database {} is in use by an older transcribe-hook; stop it, or use its own version",
-                path.display()
-            ),
-            Self::Database { path, .. } => write!(f, "cannot open the database {}", path.display()),
-            Self::Migration { path, .. } => write!(f, "cannot bring the database {} up to date", path.display()),
-        }
-    }
-}
-
-impl std::error::Error for OpenError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Unusable { source, .. } => Some(source),
-            Self::Database { source, .. } => Some(source),
-            Self::Migration { source, .. } => Some(source),
-            _ => None,
-        }
-    }
-}
-
 /// The newest schema that this program knows: the number of its last migration.
 pub(super) fn known_schema() -> u32 {
     let newest = embedded::migrations::runner().get_migrations().iter().map(refinery::Migration::version).max();
@@ -177,11 +80,10 @@ impl SqliteStore {
     }
 
     fn open_as_owner(options: &Options, folds: bool) -> Result<Self, OpenError> {
-        let path = resolved(&options.path);
-        match lock::try_lock(&path) {
-            Ok(Attempt::Locked(lock)) => Self::open_locked(&path, Some(lock), options, folds),
-            Ok(Attempt::HeldBy(by)) => Err(OpenError::InUse { path, by }),
-            Err(source) => Err(OpenError::Unusable { path, source }),
+        let (path, attempt) = lock_path(options)?;
+        match attempt {
+            Attempt::Locked(lock) => Self::open_locked(&path, Some(lock), options, folds),
+            Attempt::HeldBy(by) => Err(OpenError::InUse { path, by }),
         }
     }
 
@@ -192,47 +94,146 @@ impl SqliteStore {
     /// # Errors
     /// As [`Self::open`], but for [`OpenError::InUse`].
     pub fn open_beside_service(options: &Options) -> Result<Self, OpenError> {
-        let path = resolved(&options.path);
-        match lock::try_lock(&path) {
-            Ok(Attempt::Locked(lock)) => Self::open_locked(&path, Some(lock), options, true),
-            Ok(Attempt::HeldBy(_)) => Self::open_locked(&path, None, options, false),
-            Err(source) => Err(OpenError::Unusable { path, source }),
+        let (path, attempt) = lock_path(options)?;
+        match attempt {
+            Attempt::Locked(lock) => Self::open_locked(&path, Some(lock), options, true),
+            Attempt::HeldBy(_) => Self::open_locked(&path, None, options, false),
         }
     }
 
-    fn open_locked(path: &Path, lock: Option<Lock>, options: &Options, folds: bool) -> Result<Self, OpenError> {
+    fn open_locked(path: &Path, mut lock: Option<Lock>, options: &Options, folds: bool) -> Result<Self, OpenError> {
         let database = |source| OpenError::Database { path: path.to_owned(), source };
-        if lock.is_some() && !path.exists() {
-            make(path, options.busy_timeout)?;
+        let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
+        if let Some(lock) = &mut lock {
+            if !path.exists() {
+                make(path, options.busy_timeout)?;
+            }
+            let file = header::open(path)?;
+            warn_of_readers(path, &file).map_err(unusable)?;
+            if !lock.hold(file).map_err(unusable)? {
+                return Err(OpenError::InUse { path: path.to_owned(), by: None });
+            }
         }
-        check_header(path)?;
-        let mut connection = connect(path, options.busy_timeout).map_err(database)?;
-        let schema = check_contents(&connection, path)?;
         let owner = lock.is_some();
-        if !owner && schema != known_schema() {
-            return Err(OpenError::Older { path: path.to_owned() });
+        let place = Arc::new(Place::default());
+        let begun = begin(path, &place, options, lock.as_ref(), folds);
+        let (writing, way) = match begun {
+            Err(OpenError::Database { source, .. }) if owner && source.kind() == ErrorKind::Full => {
+                tracing::error!(error = %source, "the disk is full: calls can be read, and turns are refused until there is room");
+                (None, Way::Alone)
+            }
+            begun => (Some(begun?), Way::Beside(place.clone())),
+        };
+        let readers = Readers::open(path, options.readers, way).map_err(database)?;
+        if writing.is_none() {
+            readers.get().and_then(|reader| check::expect_newest(&reader)).map_err(database)?;
         }
-        if owner {
-            sync_leftover_log(path).map_err(|source| OpenError::Unusable { path: path.to_owned(), source })?;
-        }
-        configure(&connection, folds).map_err(database)?;
-        if owner {
-            migrate(&mut connection, path)?;
-        }
-        if folds {
-            checkpoint::fold_log_in(&connection, options.busy_timeout).map_err(database)?;
-        }
-        let readers = Readers::open(path, options.readers).map_err(database)?;
+        let options = Options { path: path.to_owned(), ..options.clone() };
         Ok(Self {
             readers,
-            writer: Mutex::new(Writing { connection, live: LiveCalls::new() }),
-            copier: Copier::new(path, backup),
-            busy_timeout: options.busy_timeout,
+            writer: Mutex::new(writing),
+            copier: copier(path, place.clone()),
+            place,
             folds,
-            path: path.to_owned(),
+            options,
             lock,
         })
     }
+
+    /// Opens the database for writing at last, if the disk has room for it now.
+    pub(super) fn begin_writing(&self) -> Result<Writing> {
+        const DOING: &str = "opening the database for writing";
+        let Options { path, readers, .. } = &self.options;
+        let unready = |error: String| Error::new(ErrorKind::Unready, DOING, error);
+        let free = checkpoint::sizes(path).map_err(|error| unready(error.to_string()))?.free;
+        if free < ROOM {
+            return Err(unready(format!("{free} bytes are free on its disk")));
+        }
+        self.readers.close();
+        let begun = begin(path, &self.place, &self.options, self.lock.as_ref(), self.folds);
+        let way = if begun.is_ok() { Way::Beside(self.place.clone()) } else { Way::Alone };
+        self.readers.reopen(path, *readers, way)?;
+        let writing = begun.map_err(|error| {
+            unready(format!("{error}: {}", error.source().map_or(String::new(), ToString::to_string)))
+        })?;
+        tracing::info!("the disk has room again; turns are stored");
+        Ok(writing)
+    }
+}
+
+/// Free bytes on the disk below which it is not tried to open a database for writing that could not be before.
+const ROOM: u64 = 1 << 20;
+
+/// Opens the writing connection, and migrates and folds in what is left to.
+fn begin(
+    path: &Path,
+    place: &Place,
+    options: &Options,
+    lock: Option<&Lock>,
+    folds: bool,
+) -> Result<Writing, OpenError> {
+    let database = |source| OpenError::Database { path: path.to_owned(), source };
+    let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
+    let mut connection = connect(path, options.busy_timeout).map_err(database)?;
+    let schema = check_contents(&connection, path)?;
+    if lock.is_none() && schema != known_schema() {
+        return Err(OpenError::Older { path: path.to_owned() });
+    }
+    if lock.is_some() {
+        sync_leftover_log(path).map_err(unusable)?;
+    }
+    configure(&connection, folds).map_err(database)?;
+    if lock.is_some() {
+        migrate(&mut connection, path)?;
+    }
+    if folds {
+        match checkpoint::fold_log_in(&connection, options.busy_timeout) {
+            // What is in the log is on disk; it is folded in later.
+            Err(error) if error.kind() == ErrorKind::Full => {}
+            folded => drop(folded.map_err(database)?),
+        }
+    }
+    let opened = place.note(path).map_err(unusable)?;
+    if lock.is_some_and(|lock| !lock.holds(opened)) {
+        return Err(unusable(io::Error::other("the file was replaced while it was being opened")));
+    }
+    Ok(Writing { connection, live: LiveCalls::new() })
+}
+
+/// Finds the one path of a database, makes sure that no other one leads to its file, and tries to lock it.
+pub(super) fn lock_path(options: &Options) -> Result<(PathBuf, Attempt), OpenError> {
+    let path = &options.path;
+    let path = place::resolve(path).map_err(|source| OpenError::Unusable { path: path.clone(), source })?;
+    match place::alias(&path) {
+        Ok(None) => {}
+        Ok(Some(alias)) => return Err(OpenError::Aliased { path, why: alias.to_string() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(source) => return Err(OpenError::Unusable { path, source }),
+    }
+    match lock::try_lock(&path) {
+        Ok(attempt) => Ok((path, attempt)),
+        Err(source) => Err(OpenError::Lock { path: lock::path_beside(&path), source }),
+    }
+}
+
+/// Copies the database as long as it is in its place.
+fn copier(path: &Path, place: Arc<Place>) -> Copier {
+    Copier::new(path, examine, move |path, aside, watch| {
+        place.check()?;
+        let report = backup(path, aside, watch)?;
+        place.check()?;
+        Ok(report)
+    })
+}
+
+/// Tells the operator who left a database readable for others. The mode is the operator's choice.
+fn warn_of_readers(path: &Path, file: &File) -> io::Result<()> {
+    let mode = file.metadata()?.permissions().mode() & 0o777;
+    if mode & 0o007 != 0 {
+        let (database, mode) = (path.display(), format!("{mode:04o}"));
+        tracing::warn!(%database, mode, "other users of this machine may read the database; `chmod 600` prevents it");
+    }
+    Ok(())
 }
 
 /// Makes a new database aside and gives it its name once it is whole and on disk: a power cut while its first page is
@@ -240,14 +241,10 @@ impl SqliteStore {
 fn make(path: &Path, busy_timeout: Duration) -> Result<(), OpenError> {
     let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
     let database = |source| OpenError::Database { path: path.to_owned(), source };
-    let beside = |ending: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(ending);
-        PathBuf::from(name)
-    };
+    let beside = |ending: &str| files::beside(path, ending);
     // SQLite would take a log of that name for the new file's own, and write the old database's pages into it.
     for ending in ["-wal", "-journal"] {
-        if beside(ending).metadata().is_ok_and(|log| log.len() > 0) {
+        if header::not_empty(&beside(ending)).map_err(unusable)?.is_some() {
             return Err(OpenError::OrphanedLog { log: beside(ending) });
         }
     }
@@ -259,57 +256,21 @@ fn make(path: &Path, busy_timeout: Duration) -> Result<(), OpenError> {
             _ => {}
         }
     }
+    // SQLite gives the files beside it the same mode and owner.
+    let heir = place::heir(path).map_err(unusable)?;
+    files::create(&aside).and_then(|file| files::give_to_owner_of(&file, &heir)).map_err(unusable)?;
     let mut connection = connect(&aside, busy_timeout).map_err(database)?;
     configure(&connection, true).map_err(database)?;
     migrate(&mut connection, path)?;
     connection.close().map_err(|(_, error)| error).doing("closing the new file").map_err(database)?;
     File::open(&aside).and_then(|file| file.sync_all()).map_err(unusable)?;
-    std::fs::rename(&aside, path).map_err(unusable)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(unusable)
+    files::rename_new(&aside, path).and_then(|()| files::sync_folder_of(path)).map_err(unusable)
 }
 
-/// The file's own path, so that one database has one lock file whatever links lead to it.
-fn resolved(path: &Path) -> PathBuf {
-    path.canonicalize().unwrap_or_else(|_| path.to_owned())
-}
-
-/// Looks at the file's first bytes without SQLite, which might roll a foreign file's journal back.
-fn check_header(path: &Path) -> Result<(), OpenError> {
-    let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
-    let mut header = Vec::with_capacity(100);
-    let length = match File::options().read(true).write(true).open(path) {
-        Ok(file) => file.take(100).read_to_end(&mut header).map_err(unusable)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-        Err(error) => return Err(unusable(error)),
-    };
-    if length == 0 {
-        return Ok(());
-    }
-    if length < 100 || !header.starts_with(b"SQLite format 3\0") {
-        return Err(OpenError::Foreign { path: path.to_owned(), what: "no SQLite database" });
-    }
-    let number = |at: usize| u32::from_be_bytes(header[at..at + 4].try_into().expect("four bytes"));
-    // https://www.sqlite.org/fileformat.html: user_version stands at 60, application_id at 68. Both are 0 in a file
-    // that was being made when its process died.
-    check_identity(path, number(68), number(60))
-}
-
-fn check_identity(path: &Path, application_id: u32, user_version: u32) -> Result<(), OpenError> {
-    if application_id != 0 && application_id != APPLICATION_ID {
-        return Err(OpenError::Foreign { path: path.to_owned(), what: "another program's database" });
-    }
-    let known = known_schema();
-    if application_id == APPLICATION_ID && user_version > known {
-        return Err(OpenError::Newer { path: path.to_owned(), found: user_version, known });
-    }
-    Ok(())
-}
-
-fn connect(path: &Path, busy_timeout: Duration) -> Result<Connection> {
+pub(super) fn connect(path: &Path, busy_timeout: Duration) -> Result<Connection> {
     if rusqlite::version_number() < OLDEST_SQLITE {
         let found = format!("SQLite {} can lose committed data; 3.51.3 is the oldest that cannot", rusqlite::version());
-        return Err(Error::new(crate::store::ErrorKind::Other, "checking SQLite's version", found));
+        return Err(Error::new(ErrorKind::Other, "checking SQLite's version", found));
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     // Only a commit that syncs the log makes its gathered writes seen.
@@ -348,12 +309,9 @@ fn check_contents(connection: &Connection, path: &Path) -> Result<u32, OpenError
 /// Sees to it that what a crashed process wrote to the log, but perhaps did not sync, is on disk before anything in it
 /// is taken as stored: a sender's repeat of such a turn will be acknowledged without being written again.
 fn sync_leftover_log(path: &Path) -> io::Result<()> {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    match File::open(log) {
-        Ok(file) => file.sync_all(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
+    match header::not_empty(&files::beside(path, "-wal"))? {
+        Some(log) => log.sync_all(),
+        None => Ok(()),
     }
 }
 
@@ -380,7 +338,7 @@ fn configure(connection: &Connection, folds: bool) -> Result<()> {
     let in_force: u8 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).doing(DOING)?;
     if mode != "wal" || in_force != synchronous {
         let found = format!("journal_mode is {mode}, synchronous is {in_force}");
-        return Err(Error::new(crate::store::ErrorKind::Other, DOING, found));
+        return Err(Error::new(ErrorKind::Other, DOING, found));
     }
     Ok(())
 }

@@ -1,13 +1,15 @@
 //! The reading connections: few, read-only, each read limited in time.
 
 use super::error::Context as _;
+use super::place::Place;
 use crate::store::{Error, ErrorKind, Result};
 use r2d2::ManageConnection;
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::OpenFlags;
+use rusqlite::config::DbConfig;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 /// How long a read may wait for a free connection.
@@ -20,54 +22,49 @@ const RUN: Duration = Duration::from_secs(5);
 const STEPS: i32 = 10_000;
 
 pub(super) struct Readers {
-    pool: Option<r2d2::Pool<Manager>>,
+    pool: RwLock<Option<r2d2::Pool<Manager>>>,
     /// Held once by each connection, besides here and in the pool's manager.
     open: Arc<()>,
 }
 
+/// How the connections of a pool read.
+#[derive(Debug, Clone)]
+pub(super) enum Way {
+    /// Several at once, beside those who write, as long as the files are in their place.
+    Beside(Arc<Place>),
+    /// One connection, which keeps everybody else out and needs no room on the disk: the WAL's index is in its memory.
+    Alone,
+}
+
 impl Readers {
     /// Opens the first connection now and the others when they are wanted.
-    pub(super) fn open(path: &Path, size: u32) -> Result<Self> {
-        let manager = SqliteConnectionManager::file(path)
-            .with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-            .with_init(|connection| {
-                connection.busy_timeout(WAIT)?;
-                connection.set_prepared_statement_cache_capacity(64);
-                // A small cache: what it holds is of no more use once another connection has committed.
-                connection.execute_batch(
-                    "PRAGMA query_only = ON; PRAGMA cache_size = -1000; PRAGMA temp_store = MEMORY; \
-                     PRAGMA trusted_schema = OFF; PRAGMA mmap_size = 0;",
-                )
-            });
+    pub(super) fn open(path: &Path, size: u32, way: Way) -> Result<Self> {
         let open = Arc::new(());
-        let pool = r2d2::Pool::builder()
-            .max_size(size)
-            .min_idle(Some(1))
-            .connection_timeout(WAIT)
-            // A connection to a local file does not go stale: nothing to renew, nothing to probe.
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .test_on_check_out(false)
-            .build(Manager { connections: manager, open: open.clone() })
-            .map_err(|error| Error::new(ErrorKind::Other, "opening a reader", error))?;
-        Ok(Self { pool: Some(pool), open })
+        let pool = pool(path, size, way, open.clone())?;
+        Ok(Self { pool: RwLock::new(Some(pool)), open })
     }
 
     /// A connection for one read, which is cut off when it runs too long.
     pub(super) fn get(&self) -> Result<Reader> {
-        let pool = self.pool.as_ref().expect("taken only when dropped");
-        let connection = pool.get().map_err(|error| Error::new(ErrorKind::Busy, "waiting for a free reader", error))?;
+        let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let busy = |error: &str| Error::new(ErrorKind::Busy, "waiting for a free reader", error.to_owned());
+        let pool = pool.ok_or_else(|| busy("the readers are being opened"))?;
+        let connection = pool.get().map_err(|error| busy(&error.to_string()))?;
         let end = Instant::now() + RUN;
         connection.0.progress_handler(STEPS, Some(move || Instant::now() > end)).doing("limiting a read")?;
         Ok(Reader(connection))
     }
-}
 
-impl Drop for Readers {
-    /// Waits until the connections are closed, which the pool leaves to its own threads: the writer must be the last to
-    /// close the database, since only the last one that may write removes the log.
-    fn drop(&mut self) {
-        drop(self.pool.take());
+    /// Opens connections of another way once those that are open are closed by [`Readers::close`].
+    pub(super) fn reopen(&self, path: &Path, size: u32, way: Way) -> Result<()> {
+        let pool = pool(path, size, way, self.open.clone())?;
+        *self.pool.write().unwrap_or_else(PoisonError::into_inner) = Some(pool);
+        Ok(())
+    }
+
+    /// Waits until the connections are closed, which the pool leaves to its own threads.
+    pub(super) fn close(&self) {
+        drop(self.pool.write().unwrap_or_else(PoisonError::into_inner).take());
         let end = Instant::now() + WAIT;
         while Arc::strong_count(&self.open) > 1 && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(1));
@@ -75,23 +72,68 @@ impl Drop for Readers {
     }
 }
 
+fn pool(path: &Path, size: u32, way: Way, open: Arc<()>) -> Result<r2d2::Pool<Manager>> {
+    let (access, locking, size) = match way {
+        Way::Beside(_) => (OpenFlags::SQLITE_OPEN_READ_ONLY, "NORMAL", size),
+        // What is only read is locked by nobody.
+        Way::Alone => (OpenFlags::SQLITE_OPEN_READ_WRITE, "EXCLUSIVE", 1),
+    };
+    let manager = SqliteConnectionManager::file(path).with_flags(access | OpenFlags::SQLITE_OPEN_NO_MUTEX).with_init(
+        move |connection| {
+            connection.busy_timeout(WAIT)?;
+            connection.set_prepared_statement_cache_capacity(64);
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+            // A small cache: what it holds is of no more use once another connection has committed.
+            connection.execute_batch(&format!(
+                "PRAGMA locking_mode = {locking}; PRAGMA query_only = ON; PRAGMA cache_size = -1000; \
+                 PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA mmap_size = 0;"
+            ))
+        },
+    );
+    r2d2::Pool::builder()
+        .max_size(size)
+        .min_idle(Some(1))
+        .connection_timeout(WAIT)
+        // A connection to a local file does not go stale: nothing to renew, nothing to probe.
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_on_check_out(false)
+        // Who waits for a connection is told that there was none; the rest is said where the cause is found.
+        .error_handler(Box::new(r2d2::NopErrorHandler))
+        .build(Manager { connections: manager, way, open })
+        .map_err(|error| Error::new(ErrorKind::Other, "opening a reader", error))
+}
+
+impl Drop for Readers {
+    /// The writer must be the last to close the database, since only the last one that may write removes the log.
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 /// Opens connections that can be counted.
 struct Manager {
     connections: SqliteConnectionManager,
+    way: Way,
     open: Arc<()>,
 }
 
 impl ManageConnection for Manager {
     /// The connection comes first, so that it is closed before it is no longer counted.
     type Connection = (rusqlite::Connection, Arc<()>);
-    type Error = rusqlite::Error;
+    type Error = Error;
 
-    fn connect(&self) -> Result<Self::Connection, rusqlite::Error> {
-        Ok((self.connections.connect()?, self.open.clone()))
+    fn connect(&self) -> Result<Self::Connection> {
+        // SQLite would open whatever is at the path now, and make files beside it.
+        if let Way::Beside(place) = &self.way {
+            place.check()?;
+        }
+        let connection = self.connections.connect().doing("opening a reader")?;
+        Ok((connection, self.open.clone()))
     }
 
-    fn is_valid(&self, (connection, _): &mut Self::Connection) -> Result<(), rusqlite::Error> {
-        self.connections.is_valid(connection)
+    fn is_valid(&self, (connection, _): &mut Self::Connection) -> Result<()> {
+        self.connections.is_valid(connection).doing("looking at a reader")
     }
 
     fn has_broken(&self, (connection, _): &mut Self::Connection) -> bool {

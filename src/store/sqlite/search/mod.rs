@@ -22,11 +22,10 @@ pub(super) use index::catch_up;
 pub(super) use spans::note_call;
 
 use super::error::Context as _;
-use super::open;
+use super::{open, reading};
 use crate::store::{Error, ErrorKind, Found, Result, SearchQuery};
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+use rusqlite::{Connection, OptionalExtension as _};
 use std::path::Path;
-use std::time::Duration;
 
 const DOING: &str = "searching";
 
@@ -35,9 +34,7 @@ const DOING: &str = "searching";
 /// # Errors
 /// The file is not there, is none of ours, or is older than search.
 pub fn search_file(path: &Path, query: &SearchQuery) -> Result<Found> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(path, flags).doing("opening the database")?;
-    connection.busy_timeout(Duration::from_secs(10)).doing("opening the database")?;
+    let mut connection = reading::open(path)?;
     let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
     let wrong = |what| Err(Error::new(ErrorKind::Other, "opening the database", what));
     if number("application_id").doing("opening the database")? != open::APPLICATION_ID {

@@ -1,5 +1,5 @@
-//! Tells the operator when the log beside the database grows, which somebody brings about who keeps reading an older state
-//! of the file: the log cannot be folded in beyond that state.
+//! Watches the database's files: whether they are in their place, and how large the WAL beside the database grows. A program
+//! that keeps reading an older state of the file makes it grow, since it cannot be folded in beyond that state.
 
 use crate::store::Store;
 use std::time::{Duration, Instant};
@@ -8,28 +8,36 @@ use std::time::{Duration, Instant};
 const LARGE: u64 = 64 << 20;
 
 /// How often it is looked at.
-const EVERY: Duration = Duration::from_secs(1);
+const EVERY: Duration = Duration::from_millis(400);
 
-/// Watches the log.
+/// Watches the files.
 #[derive(Debug)]
-pub(crate) struct LogWatch {
+pub(crate) struct FileWatch {
     next: Instant,
     told: bool,
 }
 
-impl LogWatch {
+impl FileWatch {
     pub(crate) fn new() -> Self {
         Self { next: Instant::now(), told: false }
     }
 
-    /// To be called whenever something may have been written; looks once in a while.
-    pub(crate) fn look(&mut self, store: &dyn Store) {
+    /// When [`FileWatch::look`] has something to do again.
+    pub(crate) fn next(&self) -> Instant {
+        self.next
+    }
+
+    /// Looks once in a while, and returns false if it found that the files are not in their place, which the store logs.
+    pub(crate) fn look(&mut self, store: &dyn Store) -> bool {
         let now = Instant::now();
         if now < self.next {
-            return;
+            return true;
         }
         self.next = now + EVERY;
-        let Ok(sizes) = store.sizes() else { return };
+        if store.in_place().is_err() {
+            return false;
+        }
+        let Ok(sizes) = store.sizes() else { return true };
         let large = sizes.log > LARGE;
         if large != self.told {
             self.told = large;
@@ -43,5 +51,6 @@ impl LogWatch {
                 tracing::info!(megabytes, "the log beside the database is of its usual size again");
             }
         }
+        true
     }
 }

@@ -1,0 +1,69 @@
+//! `restore`: puts a copy in the place of a database while no service runs.
+
+use super::DatabaseArgs;
+use crate::model::Timestamp;
+use crate::store::sqlite::Replacement;
+use anyhow::{Result, bail};
+use clap::Args;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(super) struct RestoreArgs {
+    /// The copy, as backup made it
+    #[arg(value_name = "COPY")]
+    copy: PathBuf,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    /// Replace the database that is there, which is kept under another name
+    #[arg(long, env = "TRANSCRIBE_HOOK_YES", conflicts_with = "dry_run")]
+    yes: bool,
+    /// Only check the copy and say what would be done
+    #[arg(long, env = "TRANSCRIBE_HOOK_DRY_RUN")]
+    dry_run: bool,
+    /// Print the result as JSON
+    #[arg(long, env = "TRANSCRIBE_HOOK_JSON")]
+    json: bool,
+}
+
+pub(super) fn run(args: &RestoreArgs) -> Result<()> {
+    let replacement = Replacement::prepare(&args.copy, &args.database.database)?;
+    let (database, newest) = (replacement.database().to_owned(), replacement.newest());
+    let since = newest.map(|newest| newest.to_string());
+    if args.dry_run {
+        if args.json {
+            let report = serde_json::json!({ "dry_run": true, "replaces": replacement.replaces(), "newest": since });
+            println!("{report}");
+        } else {
+            let what = if replacement.replaces() { "replace" } else { "become" };
+            println!("{} is whole and would {what} {}", args.copy.display(), database.display());
+        }
+        return Ok(());
+    }
+    if replacement.replaces() && !args.yes {
+        bail!("there is a database {}; --yes replaces it, and keeps it under another name", database.display());
+    }
+    let done = replacement.run(Timestamp::now(), Box::new(|_| ControlFlow::Continue(())))?;
+    let text = |path: &PathBuf| path.display().to_string();
+    if args.json {
+        let report = serde_json::json!({
+            "calls": done.report.calls, "transcriptions": done.report.turns, "newest": since,
+            "kept": done.kept.as_ref().map(text), "moved": done.moved.iter().map(text).collect::<Vec<_>>(),
+        });
+        println!("{report}");
+        return Ok(());
+    }
+    let (calls, turns) = (done.report.calls, done.report.turns);
+    println!("restored {calls} calls with {turns} turns to {}", database.display());
+    if let Some(kept) = &done.kept {
+        println!("the database that was there is kept as {}", kept.display());
+    }
+    for moved in &done.moved {
+        println!("what belonged to it or to another and could not be folded in is kept as {}", moved.display());
+    }
+    let since = since.map_or(String::new(), |since| format!(" --since {since}"));
+    println!(
+        "next: start the service, and fetch what is missing with `transcribe-hook backfill{since}`; recordings are not in a copy"
+    );
+    Ok(())
+}

@@ -1,0 +1,257 @@
+//! Creates and opens files so that no other file is ever touched.
+//!
+//! - A new file is 0600 whatever the umask, and is never one that a link leads to.
+//! - An existing file is opened without following links and without waiting. It must be a regular file with one name whose
+//!   owner is this user. A FIFO, device, socket or folder is an error at once.
+
+use rustix::fs::{OFlags, RenameFlags};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
+use std::path::{Path, PathBuf};
+
+/// The mode of a file that this program creates: its content is nobody else's affair.
+pub const MODE: u32 = 0o600;
+
+/// How often a file that appears and disappears is tried.
+const ATTEMPTS: usize = 100;
+
+/// What a file is, whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    /// Returns the identity that a file's metadata holds.
+    pub fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
+/// Returns the path with `ending` behind its name.
+pub fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+/// Returns the folder of a file.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Creates a file that must not exist, for reading and writing.
+///
+/// # Errors
+/// The name is taken, also by a link that leads nowhere, or the system refused.
+pub fn create(path: &Path) -> io::Result<File> {
+    let file = options().create_new(true).mode(MODE).open(path)?;
+    // The umask may have taken from it what its owner needs.
+    file.set_permissions(Permissions::from_mode(MODE))?;
+    Ok(file)
+}
+
+/// Opens an existing file of this user's for reading and writing; root's may also be `other_owner`'s.
+///
+/// # Errors
+/// It does not exist, is no regular file, has several names or another owner, or the system refused.
+pub fn open_own(path: &Path, other_owner: Option<u32>) -> io::Result<File> {
+    let file = open_regular(path, true)?;
+    let metadata = file.metadata()?;
+    let user = rustix::process::geteuid().as_raw();
+    if metadata.nlink() > 1 {
+        return Err(refused(path, "has more than one name (hard links), and is not written for that"));
+    }
+    if metadata.uid() != user && !(user == 0 && other_owner == Some(metadata.uid())) {
+        return Err(refused(path, &format!("belongs to another user (uid {})", metadata.uid())));
+    }
+    Ok(file)
+}
+
+/// Opens a file of this user's as [`open_own`] does, or creates it. Returns whether it is new.
+///
+/// # Errors
+/// As [`open_own`] and [`create`].
+pub fn open_or_create(path: &Path, other_owner: Option<u32>) -> io::Result<(File, bool)> {
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for _ in 0..ATTEMPTS {
+        match open_own(path, other_owner) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            opened => return opened.map(|file| (file, false)),
+        }
+        match create(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => last = error,
+            created => return created.map(|file| (file, true)),
+        }
+    }
+    Err(last)
+}
+
+/// Opens a regular file for reading, and for writing if asked, without following a link and without waiting.
+///
+/// # Errors
+/// It does not exist, is no regular file, or the system refused.
+pub fn open_regular(path: &Path, writing: bool) -> io::Result<File> {
+    // Before it is opened, since opening a device may do something.
+    expect_regular(path, &fs::symlink_metadata(path)?)?;
+    let file = options().write(writing).open(path)?;
+    expect_regular(path, &file.metadata()?)?;
+    Ok(file)
+}
+
+/// Makes sure that a file is a regular one.
+///
+/// # Errors
+/// It is something else, which the error names.
+pub fn expect_regular(path: &Path, metadata: &Metadata) -> io::Result<()> {
+    let kind = metadata.file_type();
+    let what = if kind.is_file() {
+        return Ok(());
+    } else if kind.is_symlink() {
+        "is a symbolic link, not a regular file"
+    } else if kind.is_dir() {
+        "is a folder, not a regular file"
+    } else if kind.is_fifo() {
+        "is a FIFO, not a regular file"
+    } else if kind.is_socket() {
+        "is a socket, not a regular file"
+    } else {
+        "is a device, not a regular file"
+    };
+    Err(refused(path, what))
+}
+
+fn refused(path: &Path, what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("{} {what}", path.display()))
+}
+
+fn options() -> OpenOptions {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).custom_flags(i32::try_from(flags.bits()).expect("flags fit"));
+    options
+}
+
+/// Creates a folder, and those above it, for this user only. One that exists stays as it is.
+///
+/// # Errors
+/// The system refused.
+pub fn create_folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    // The umask may have taken from it what its owner needs.
+    fs::set_permissions(path, Permissions::from_mode(0o700))
+}
+
+/// Gives a file that root created to the owner of another one, so that a service of that user can use it later.
+///
+/// # Errors
+/// The system refused.
+pub fn give_to_owner_of(file: &File, other: &Metadata) -> io::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    std::os::unix::fs::fchown(file, Some(other.uid()), Some(other.gid()))
+}
+
+/// Puts a folder's list of names on disk.
+///
+/// # Errors
+/// The system refused.
+pub fn sync_folder_of(path: &Path) -> io::Result<()> {
+    File::open(folder_of(path))?.sync_all()
+}
+
+/// Renames a file to a name that must not be taken.
+///
+/// # Errors
+/// The name is taken, or the system refused.
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match rename_with(from, to, RenameFlags::NOREPLACE) {
+        Err(error) if lacks_flags(&error) => {
+            fs::hard_link(from, to)?;
+            fs::remove_file(from)
+        }
+        done => done,
+    }
+}
+
+/// Exchanges the names of two files in one step.
+///
+/// # Errors
+/// One of them does not exist, the file system cannot do it ([`lacks_flags`]), or the system refused.
+pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    rename_with(one, other, RenameFlags::EXCHANGE)
+}
+
+/// Returns whether an error says that the file system only knows plain renames.
+pub fn lacks_flags(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
+}
+
+fn rename_with(from: &Path, to: &Path, flags: RenameFlags) -> io::Result<()> {
+    Ok(rustix::fs::renameat_with(rustix::fs::CWD, from, rustix::fs::CWD, to, flags)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+    use std::process::Command;
+
+    #[test]
+    fn a_new_file_is_its_owners_alone_and_never_behind_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new");
+        let file = create(&path).unwrap();
+        assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o600);
+        assert_eq!(create(&path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(folder.path().join("nowhere"), &link).unwrap();
+        assert_eq!(create(&link).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert!(open_or_create(&link, None).is_err());
+        assert!(!folder.path().join("nowhere").exists());
+        create_folder(&folder.path().join("a/b")).unwrap();
+        assert_eq!(fs::metadata(folder.path().join("a/b")).unwrap().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn only_a_regular_file_with_one_name_is_opened_and_nothing_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("file"), "kept").unwrap();
+        open_own(&at("file"), None).unwrap();
+        fs::hard_link(at("file"), at("twin")).unwrap();
+        std::os::unix::fs::symlink(at("file"), at("link")).unwrap();
+        fs::create_dir(at("folder")).unwrap();
+        assert!(Command::new("mkfifo").arg(at("fifo")).status().unwrap().success());
+        let _socket = UnixListener::bind(at("socket")).unwrap();
+        for name in ["file", "twin", "link", "folder", "fifo", "socket"] {
+            let error = open_or_create(&at(name), None).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{name}");
+            assert!(error.to_string().contains(at(name).to_str().unwrap()), "{error}");
+        }
+        assert!(open_own(Path::new("/dev/null"), None).is_err());
+        assert_eq!(fs::read(at("file")).unwrap(), b"kept");
+    }
+
+    #[test]
+    fn a_rename_to_a_name_that_is_taken_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("one"), "1").unwrap();
+        fs::write(at("two"), "2").unwrap();
+        assert_eq!(rename_new(&at("one"), &at("two")).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        exchange(&at("one"), &at("two")).unwrap();
+        assert_eq!(fs::read(at("one")).unwrap(), b"2");
+        rename_new(&at("one"), &at("three")).unwrap();
+        assert_eq!(fs::read(at("three")).unwrap(), b"2");
+        assert!(!at("one").exists());
+    }
+}
