@@ -31,7 +31,7 @@ struct plan {
     uint32_t files, operations;
     uint32_t skip; /* how many such operations go well before */
     uint32_t fault;
-    uint32_t hits; /* how often it failed, counted here */
+    uint32_t hits[3][6]; /* how often each operation on each file failed, counted here */
 };
 
 enum { MAX_FILES = 65536 };
@@ -81,7 +81,7 @@ static unsigned fault_of(unsigned file, unsigned operation)
             plan->skip--;
         } else {
             plan->times--;
-            plan->hits++;
+            plan->hits[__builtin_ctz(file)][__builtin_ctz(operation)]++;
             fault = plan->fault;
         }
     }

@@ -15,9 +15,9 @@ use std::time::Duration;
 use transcribe_hook::platform::rehearsal;
 
 /// Calls that are stored in each round. Every other one is erased.
-const CALLS: usize = 20;
+const CALLS: usize = 32;
 
-/// Sets `auto_vacuum`, as an operator would, and returns whether a page map is in the file now.
+/// Sets `auto_vacuum` as an operator would.
 fn switch(database: &Path, auto_vacuum: i64) {
     let connection = Connection::open(database).unwrap();
     connection.busy_timeout(Duration::from_secs(30)).unwrap();

@@ -18,13 +18,13 @@ pub(super) struct Ledger {
     pub(super) acknowledged: usize,
 }
 
-/// The turn of this number, which is long now and then.
+/// Among so many turns there is a long one.
+pub(super) const LONG_EVERY: usize = 8;
+
+/// The turn of this number.
 pub(super) fn body(id: &str, n: usize) -> Value {
     let mut turn = turn(id, n);
-    let words = match n % 40 {
-        7 => 5000,
-        n => n,
-    };
+    let words = if n.is_multiple_of(LONG_EVERY) { 10_000 } else { n % 8 };
     turn["message"] = format!("{n} {}", "words ".repeat(words)).into();
     turn
 }

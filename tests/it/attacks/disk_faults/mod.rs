@@ -11,7 +11,7 @@ mod shim;
 use super::assert_sound;
 use crate::harness::{Answer, Service, wait_for};
 use crate::powercut::Random;
-use ledger::{Ledger, body};
+use ledger::{LONG_EVERY, Ledger, body};
 use rusqlite::Connection;
 use shim::{DATABASE, Fault, MAP, OPEN, Plan, READ, SHM, SYNC, Shim, TRUNCATE, WAL, WRITE};
 use std::os::unix::process::ExitStatusExt as _;
@@ -61,22 +61,18 @@ impl Run {
     /// Lets something fail from now on.
     fn arm(&mut self) {
         let all = DATABASE | WAL | SHM;
-        let fault = self.pick(&[
-            Fault::IoError,
-            Fault::IoError,
-            Fault::IoError,
-            Fault::DiskFull,
-            Fault::DiskFull,
-            Fault::Short,
-            Fault::Short,
-            Fault::KillBefore,
-            Fault::KillAfter,
-            Fault::KillWithin,
-        ]);
+        let fault = match self.random.below(20) {
+            0 => Fault::KillBefore,
+            1 => Fault::KillAfter,
+            2 => Fault::KillWithin,
+            3..6 => Fault::Short,
+            6..12 => Fault::DiskFull,
+            _ => Fault::IoError,
+        };
         let plan = Plan {
             files: self.pick(&[DATABASE, WAL, WAL, SHM, all]),
             operations: self.pick(&[WRITE, WRITE, SYNC, TRUNCATE, READ, OPEN | MAP | TRUNCATE, WRITE | SYNC, 63]),
-            skip: if self.random.below(2) == 0 { self.number(4) } else { self.number(60) },
+            skip: if self.random.below(3) > 0 { self.number(4) } else { self.number(60) },
             times: self.pick(&[1, 1, 2, 5, 1000]),
             fault,
         };
@@ -94,10 +90,12 @@ impl Run {
 
     /// Several turns at once.
     fn send(&mut self) {
-        let count = self.pick(&[1, 1, 2, 4, 8]);
+        // Now and then so much that the WAL is soon moved into the database.
+        let (count, step) =
+            if self.random.below(15) == 0 { (50, LONG_EVERY) } else { (self.pick(&[1, 1, 2, 4, 8]), 1) };
         let mut turns = Vec::new();
         for _ in 0..count {
-            self.turns += 1;
+            self.turns = self.turns / step * step + step;
             turns.push((self.call(), self.turns));
         }
         self.deliver(&turns);
@@ -215,6 +213,14 @@ impl Run {
                 self.restart();
                 self.compare(&format!("{case}, killed"));
             }
+            2 => {
+                self.arm();
+                let service = self.service.take().expect("it runs");
+                service.signal("TERM");
+                service.wait();
+                self.start();
+                self.compare(&format!("{case}, stopped while something fails"));
+            }
             _ => {}
         }
     }
@@ -270,11 +276,15 @@ fn whatever_fails_below_what_was_acknowledged_is_there_once_and_without_a_gap() 
     }
     let hits = run.shim.hits();
     println!(
-        "in {:?}: {batches} batches, {} turns, {hits} operations failed, {} kills, {} commits beside",
+        "in {:?}: {batches} batches, {} turns, {} kills, {} commits beside; failed writes, syncs, truncations, openings, \
+         mappings and reads of the database {:?}, its WAL {:?} and its shared memory {:?}",
         started.elapsed(),
         run.ledger.acknowledged,
         run.kills,
-        run.ledger.drivers.len()
+        run.ledger.drivers.len(),
+        hits[0],
+        hits[1],
+        hits[2]
     );
-    assert!(hits > 0 && run.ledger.acknowledged > BATCHES, "{hits} {}", run.ledger.acknowledged);
+    assert!(hits.as_flattened().iter().sum::<u32>() > 0 && run.ledger.acknowledged > BATCHES);
 }

@@ -18,6 +18,8 @@ pub(super) const OPEN: u32 = 8;
 pub(super) const MAP: u32 = 16;
 pub(super) const READ: u32 = 32;
 
+const OPERATIONS: usize = 6;
+
 /// In what way an operation fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -81,10 +83,11 @@ impl Shim {
         self.plan.write_all_at(&[0; 4], 0).unwrap();
     }
 
-    /// How many operations have failed.
-    pub(super) fn hits(&self) -> u32 {
-        let mut number = [0; 4];
-        self.plan.read_exact_at(&mut number, 20).unwrap();
-        u32::from_ne_bytes(number)
+    /// How many operations of each kind have failed, on the database, its WAL and its shared memory.
+    pub(super) fn hits(&self) -> [[u32; OPERATIONS]; 3] {
+        let mut numbers = [0; 3 * OPERATIONS * 4];
+        self.plan.read_exact_at(&mut numbers, 20).unwrap();
+        let number = |at: usize| u32::from_ne_bytes(*numbers[4 * at..].first_chunk().unwrap());
+        std::array::from_fn(|file| std::array::from_fn(|operation| number(file * OPERATIONS + operation)))
     }
 }
