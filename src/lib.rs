@@ -139,7 +139,8 @@
 //!
 //! **Erasing.** A deleted row's bytes stand in three more places. In its page they are zeroed by SQLite
 //! (`secure_delete`). In pages from which rows moved when they were split SQLite leaves copies, in the part that holds
-//! nothing; that is zeroed when a page is written into the database (`store/sqlite/clean_pages.rs`). Older states of the
+//! nothing. The writing connection's VFS zeroes that part when a page is written into the database, and does nothing
+//! else (`store/sqlite/page_scrub.rs` says how it tells such a page, whatever `auto_vacuum` is). Older states of the
 //! pages stand in the log, which the writer folds in and cuts off a second after an erasure, also under load, and in the
 //! memory from which pages are written again, which it gives back then. Readers are never held up for it; if some are always there,
 //! the writer waits for them, 25 ms a second. A command beside the service does the same by its own connection.
@@ -234,15 +235,13 @@
 //! anew. On its way back a row must keep the tables' rules and read as the domain's values; each thing is a savepoint. A call
 //! is written aside while its snapshot is held, and sent from there.
 //!
-//! **Litestream** reads the log's file and moves it into the database itself. With `--litestream` the service therefore never
-//! does; that its log's writes come in larger pieces (`store/sqlite/log_file.rs`) is nothing to Litestream, which takes
-//! whole commits.
+//! **Litestream** reads the WAL and moves it into the database itself. With `--litestream` the service therefore never does.
+//! It writes pages as they are, so that copies of erased words may remain in unused parts of pages.
 //!
 //! **Speed.** Where a turn's time went, measured at 63 in flight on two cores (of some 64 microseconds a turn, 20 turns a
 //! commit): statements and indexes 18, the call's row 3, the log's writes 9, the sync 20 to 25, checkpoints 4, the rest of
 //! the commit 5, answering 1; the writer waited for turns 8. Beside it, on the other core, HTTP and JSON took 41 and the
-//! client 17. What was taken away since: most of the log's writes, which go to the system in one piece
-//! (`store/sqlite/log_file.rs`), and the index on `repeat_key`, of which the writer's memory knows enough. Of the pages
+//! client 17. What was taken away since: the index on `repeat_key`, of which the writer's memory knows enough. Of the pages
 //! that a commit writes, most are of the two indexes with `conversation_id` and `sequence_number` that the schema names.
 //! Tried without a gain that shows in turns a second, so left out: syncing in a thread of its own while the next batch is
 //! written, answering from a task instead of the writer's thread, rows inserted eight at a time, pages of 1 KiB,
@@ -251,7 +250,7 @@
 //! Syncing beside the next batch was measured again on a machine with idle processor time, and lost: batches are half as
 //! large then, and a commit's pages weigh more than the wait. So did moving the log into the database in a thread of its own
 //! while turns are stored: the disk is what both wait for, and the slowest turns wait as long. Pages of 2 KiB, measured again
-//! since the log's writes go out in one piece, store 3 % more turns a second, which is not worth two kinds of files. Fewer arenas of the allocator keep memory a tenth smaller and
+//! with another way to write the WAL, stored 3 % more turns a second, which is not worth two kinds of files. Fewer arenas of the allocator keep memory a tenth smaller and
 //! cost a fifth (two) to a third (one) of the turns a second at 64 in flight, so there are as many as it makes itself.
 //! Writing zeros ahead of the log, so that a commit need not lengthen the file while a backup keeps the log from being emptied,
 //! halves the sync of a single small write and changed nothing here. What a request's future holds could be put on the heap,

@@ -30,7 +30,7 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// The files below a folder in which any of these texts stands, each with the first of them.
-fn with_any(folder: &Path, texts: &[String]) -> Vec<(PathBuf, String)> {
+pub fn with_any(folder: &Path, texts: &[String]) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     for path in files_below(folder) {
         // A file may go while it is looked for.

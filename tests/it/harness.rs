@@ -230,6 +230,11 @@ impl Service {
         self.agent.post(self.url(TURNS)).send_json(turn).map(|response| Answer::of(Ok(response)))
     }
 
+    /// Deletes something where the service may be gone.
+    pub fn try_delete(&self, path: &str) -> Result<Answer, ureq::Error> {
+        self.agent.delete(self.url(path)).call().map(|response| Answer::of(Ok(response)))
+    }
+
     /// Changes something where the service may be gone.
     pub fn try_patch(&self, path: &str, body: &Value) -> Result<Answer, ureq::Error> {
         self.agent.patch(self.url(path)).send_json(body).map(|response| Answer::of(Ok(response)))

@@ -1,7 +1,7 @@
 //! Erasing: a call with all that is kept about it, and what has become old.
 //!
 //! What a transaction deletes is overwritten with zeros in the pages (`secure_delete`), what remains in them
-//! otherwise by [`super::clean_pages`], and [`super::checkpoint::forget`] takes the older states of those pages out of the log.
+//! otherwise by [`super::page_scrub`], and [`super::checkpoint::forget`] takes the older states of those pages out of the log.
 
 use super::error::Context as _;
 use super::found;

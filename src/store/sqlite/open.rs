@@ -7,8 +7,8 @@ use super::error::Context as _;
 use super::header::{self, check_identity};
 use super::live::LiveCalls;
 use super::lock::{self, Attempt, Lock};
-use super::log_file;
 use super::open_error::OpenError;
+use super::page_scrub_vfs;
 use super::place::{self, Place};
 use super::pool::{Readers, Way};
 use super::{SqliteStore, Writing, Written};
@@ -40,6 +40,14 @@ const OLDEST_SQLITE: i32 = 3_051_003;
 /// used once then take fresh memory instead of that of pages that are done with: 2 MB stored 14 % more turns a second at
 /// 64 in flight than 8 MB, and as many at 500. What falls out is in the system's cache.
 const CACHE_KIB: u32 = 2000;
+
+/// Maximum size of a transaction that is in memory only, in pages (62.5 MiB).
+///
+/// Of a larger one SQLite writes pages to the WAL before its commit, which rolling back or a crash leaves behind its end.
+/// Ordinary writes are far below: all that waits for the writer is 32 MiB of text. Erasing or reconciling a call changes
+/// as many pages as the call has, which nothing bounds, so that there must be a limit. SQLite reads the lowest eight bits
+/// as a truth value as well: a multiple of 256 would mean no limit.
+const SPILL_PAGES: u32 = 16_000;
 
 /// `PRAGMA synchronous`: each commit syncs the log.
 const FULL: u8 = 2;
@@ -273,13 +281,8 @@ pub(super) fn connect(path: &Path, busy_timeout: Duration) -> Result<Connection>
         return Err(Error::new(ErrorKind::Other, "checking SQLite's version", found));
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    // Only a commit that syncs the log makes its gathered writes seen.
-    let opened = if wanted_synchronous() == FULL {
-        Connection::open_with_flags_and_vfs(path, flags, log_file::vfs())
-    } else {
-        Connection::open_with_flags(path, flags)
-    };
-    let connection = opened.doing("opening the file")?;
+    let connection =
+        Connection::open_with_flags_and_vfs(path, flags, page_scrub_vfs::name()).doing("opening the file")?;
     connection.busy_timeout(busy_timeout).doing("setting the time to wait for locks")?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
@@ -324,7 +327,7 @@ fn configure(connection: &Connection, folds: bool) -> Result<()> {
     connection
         .execute_batch(&format!(
             "PRAGMA synchronous = {synchronous}; PRAGMA foreign_keys = ON; PRAGMA cache_size = -{CACHE_KIB}; \
-             PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA mmap_size = 0; \
+             PRAGMA cache_spill = {SPILL_PAGES}; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA mmap_size = 0; \
              PRAGMA journal_size_limit = 67108864; PRAGMA secure_delete = ON;"
         ))
         .doing(DOING)?;
@@ -336,8 +339,9 @@ fn configure(connection: &Connection, folds: bool) -> Result<()> {
     }
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !folds).doing(DOING)?;
     let in_force: u8 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).doing(DOING)?;
-    if mode != "wal" || in_force != synchronous {
-        let found = format!("journal_mode is {mode}, synchronous is {in_force}");
+    let spill: u32 = connection.pragma_query_value(None, "cache_spill", |row| row.get(0)).doing(DOING)?;
+    if mode != "wal" || in_force != synchronous || spill != SPILL_PAGES {
+        let found = format!("journal_mode is {mode}, synchronous is {in_force}, cache_spill is {spill}");
         return Err(Error::new(ErrorKind::Other, DOING, found));
     }
     Ok(())
