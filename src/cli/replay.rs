@@ -4,7 +4,7 @@ use super::DatabaseArgs;
 use crate::events;
 use crate::model::{EventOutcome, Timestamp};
 use crate::store::sqlite::{Options, SqliteStore};
-use crate::store::{Store as _, Write};
+use crate::store::{Rejection, Store as _, Write};
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use std::time::Duration;
@@ -45,8 +45,10 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
             }
         }
         let outcomes = store.apply(Timestamp::now(), &[Write::ReplayEvent(id, Box::new(event))])?;
-        if outcomes.iter().any(Result::is_err) {
-            bail!("event {id} was erased meanwhile");
+        match outcomes.first() {
+            Some(Ok(_)) => {}
+            Some(Err(Rejection::Unfinished)) => bail!("event {id} belongs to a call that is being erased or restored"),
+            _ => bail!("event {id} was erased meanwhile"),
         }
         Ok(())
     };

@@ -1,6 +1,6 @@
 //! Erases, again and again while the service runs, what has become old.
 
-use super::{Erased, Eraser, before};
+use super::{EraseError, Erased, Eraser, before};
 use crate::store::{Outcome, Write};
 use std::io;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -24,7 +24,7 @@ impl Periodic {
     /// The system gave no thread.
     pub fn start<W>(older_than: Duration, work: Eraser<W>) -> io::Result<Self>
     where
-        W: Fn(Write) -> Result<Outcome, String> + Send + 'static,
+        W: Fn(Write) -> Result<Outcome, EraseError> + Send + 'static,
     {
         let (end, ended) = channel::<()>();
         std::thread::Builder::new().name("retention".to_owned()).spawn(move || {
@@ -39,7 +39,7 @@ impl Periodic {
     }
 }
 
-fn run<W: Fn(Write) -> Result<Outcome, String>>(older_than: Duration, work: &Eraser<W>) {
+fn run<W: Fn(Write) -> Result<Outcome, EraseError>>(older_than: Duration, work: &Eraser<W>) {
     // Before all time nothing is old.
     let Some(before) = before(older_than) else { return };
     match work.prune(before, |_| ()) {

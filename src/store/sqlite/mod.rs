@@ -28,6 +28,7 @@ mod lock;
 mod log_file;
 mod open;
 mod pool;
+mod quarantine;
 mod repeats;
 mod restore;
 mod row;
@@ -42,17 +43,19 @@ pub use open::{OpenError, Options};
 pub use search::search_file;
 
 use super::{
-    Archive, CallQuery, Copier, FiguresQuery, Found, OldCall, OldCalls, Outcome, Page, Position, Result, Scope,
-    SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Write, Written,
+    Archive, CallQuery, Copier, ErasedSlice, FiguresQuery, Found, NamingEvent, OldCall, OldCalls, OldEvent, Outcome,
+    Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Unfinished, Write, Written,
 };
 use crate::metrics::METRICS;
 use crate::model::{
     Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
 };
+use changes::Changes;
 use error::Context as _;
 use live::LiveCalls;
 use pool::Readers;
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -94,14 +97,7 @@ impl Store for SqliteStore {
     fn apply(&self, now: Timestamp, batch: &[Write]) -> Result<Vec<Outcome>> {
         let mut writing = self.writer();
         let Writing { connection, live } = &mut *writing;
-        if !connection.is_autocommit() {
-            connection.execute_batch("ROLLBACK").doing("rolling an abandoned transaction back")?;
-        }
-        // Dropping a transaction that was not committed rolls it back, unless SQLite has already done so by itself
-        // (it may on a full disk or an I/O error).
-        let transaction = connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .doing("waiting for the database's write lock")?;
+        let transaction = begin(connection)?;
         let mut turns = turns::Batch::begin(&transaction, live, now)?;
         let mut outcomes = Vec::with_capacity(batch.len());
         for write in batch {
@@ -164,6 +160,21 @@ impl Store for SqliteStore {
         left
     }
 
+    fn go_on_erasing(&self, which: Unfinished<'_>) -> Result<Option<ErasedSlice>> {
+        let mut writing = self.writer();
+        let Writing { connection, live } = &mut *writing;
+        let transaction = begin(connection)?;
+        let mut changes = Changes::default();
+        changes.begin(&transaction)?;
+        let erased = erase::go_on(&transaction, which)?;
+        if let Some(slice) = &erased {
+            live.forget(&slice.conversation_id);
+        }
+        changes.settle(&transaction)?;
+        transaction.commit().doing("committing")?;
+        Ok(erased)
+    }
+
     fn call(&self, id: &ConversationId) -> Result<Option<Call>> {
         calls::get(&*self.readers.get()?, id)
     }
@@ -212,8 +223,16 @@ impl Store for SqliteStore {
         erase::old_calls(&*self.readers.get()?, query)
     }
 
-    fn old_events(&self, before: Timestamp, after: i64, limit: usize) -> Result<(Vec<i64>, Option<i64>)> {
+    fn old_events(&self, before: Timestamp, after: i64, limit: usize) -> Result<(Vec<OldEvent>, Option<i64>)> {
         erase::old_events(&*self.readers.get()?, before, after, limit)
+    }
+
+    fn events_naming(
+        &self,
+        calls: &HashSet<ConversationId>,
+        after: i64,
+    ) -> Result<(Vec<NamingEvent>, Option<i64>)> {
+        quarantine::naming(&*self.readers.get()?, calls, after)
     }
 
     fn old_dispatches(
@@ -256,6 +275,18 @@ impl Store for SqliteStore {
     fn sizes(&self) -> io::Result<Sizes> {
         checkpoint::sizes(&self.path)
     }
+}
+
+/// Begins a transaction that writes.
+fn begin(connection: &mut Connection) -> Result<Transaction<'_>> {
+    if !connection.is_autocommit() {
+        connection.execute_batch("ROLLBACK").doing("rolling an abandoned transaction back")?;
+    }
+    // Dropping a transaction that was not committed rolls it back, unless SQLite has already done so by itself
+    // (it may on a full disk or an I/O error).
+    connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .doing("waiting for the database's write lock")
 }
 
 /// The outcome of a change that either found its row or did not.

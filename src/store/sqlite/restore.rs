@@ -189,6 +189,9 @@ fn not_erased(connection: &Connection, columns: &Columns) -> Result<(), Failed> 
     let id = columns.get("conversation_id").and_then(Value::as_str).and_then(|id| ConversationId::new(id).ok());
     match id {
         Some(id) if erase::is_erased(connection, &id)? => unfit("conversation_id", "is of a call that was erased here"),
+        Some(id) if erase::is_unfinished(connection, &id)? => {
+            unfit("conversation_id", "is of a call that is being erased or restored here; import it again later")
+        }
         _ => Ok(()),
     }
 }

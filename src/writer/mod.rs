@@ -10,15 +10,21 @@
 //!   write alone would only wait for it again.
 //! - A full queue, or a write that has waited too long in it, is refused before anything is done.
 //! - Who stops waiting does not cancel the write.
+//! - A long call is erased in slices, between which others are written; who asked for it is answered after the last one.
 //! - What was erased is soon gone from the bytes on disk too, however much is written meanwhile ([`Forgetting`]).
+
+mod job;
+
+pub use job::WriteError;
 
 use crate::log_watch::LogWatch;
 use crate::metrics::{LocalHistogram, METRICS};
 use crate::model::Timestamp;
 use crate::pace::Pace;
 use crate::redact::Redactor;
-use crate::retention::Forgetting;
+use crate::retention::{Forgetting, Slices};
 use crate::store::{Error, ErrorKind, Outcome, Rejection, Store, StoredTurn, Write, Written};
+use job::{Job, Order, Reply, answer};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,19 +47,6 @@ const LOOK_AROUND: Duration = Duration::from_secs(5);
 /// A probe within this time of a successful commit does not write again.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 
-/// Why a write was not done.
-#[derive(Debug, Clone)]
-pub enum WriteError {
-    /// The queue is full, or the write waited too long in it. Nothing was stored; try again later.
-    Overloaded,
-    /// The service is stopping. Nothing was stored.
-    Stopping,
-    /// The write itself cannot be done.
-    Rejected(Rejection),
-    /// The database failed. Nothing was stored.
-    Failed(Arc<Error>),
-}
-
 /// How the queue behaves.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -61,18 +54,6 @@ pub struct Limits {
     pub queue_capacity: usize,
     /// How long a write may wait in the queue.
     pub patience: Duration,
-}
-
-struct Job {
-    write: Write,
-    weight: usize,
-    queued_at: Instant,
-    reply: oneshot::Sender<Result<Written, WriteError>>,
-}
-
-enum Order {
-    Do(Job),
-    Stop,
 }
 
 /// Takes writes; cheap to clone.
@@ -125,6 +106,8 @@ impl Writer {
                 patience: limits.patience,
                 lag,
                 forgetting: Forgetting::default(),
+                slices: Slices::new(),
+                others_wrote: false,
                 log_watch: LogWatch::new(),
             }
             .run(&orders);
@@ -161,7 +144,7 @@ impl Writer {
                 _ => {}
             }
         }
-        let weight = weight(&write);
+        let weight = write.weight();
         if self.shared.stopping.load(Ordering::Acquire) {
             return Err(WriteError::Stopping);
         }
@@ -226,6 +209,9 @@ struct Loop {
     shared: Arc<Shared>,
     patience: Duration,
     forgetting: Forgetting,
+    slices: Slices<Reply>,
+    /// Whether anything was written since the last slice of an erasure.
+    others_wrote: bool,
     log_watch: LogWatch,
     /// Gathered by the batch, so that a turn costs no more than an addition.
     lag: LocalHistogram,
@@ -240,6 +226,11 @@ impl Loop {
             self.forgetting.forget(&*self.store);
             self.log_watch.look(&*self.store);
             let now = Instant::now();
+            if self.slices.due().is_some_and(|at| at <= now) {
+                self.go_on_erasing();
+                (quiet_since, rested) = (now, false);
+                continue;
+            }
             let slice_at = pace.due();
             if slice_at.is_some_and(|at| at <= now) {
                 self.catch_up(&mut pace);
@@ -252,7 +243,7 @@ impl Loop {
                 (false, _) => QUIET,
             };
             let wake = slice_at.unwrap_or(quiet_since + pause);
-            let wake = self.forgetting.due().map_or(wake, |due| due.min(wake));
+            let wake = [self.forgetting.due(), self.slices.due()].into_iter().flatten().fold(wake, Instant::min);
             let first = orders.recv_timeout(wake.saturating_duration_since(now));
             let mut stop = false;
             let mut batch = Vec::new();
@@ -297,6 +288,18 @@ impl Loop {
                 self.rest();
                 return;
             }
+        }
+    }
+
+    /// Erases a slice of a long call.
+    fn go_on_erasing(&mut self) {
+        let progress = self.slices.go_on(&*self.store, std::mem::take(&mut self.others_wrote));
+        if progress.erased {
+            self.forgetting.begin();
+            self.shared.committed.send_replace(());
+        }
+        for reply in progress.ended {
+            answer(reply, progress.error.clone().map_or(Ok(Written::Done), |error| Err(WriteError::Failed(error))));
         }
     }
 
@@ -345,18 +348,20 @@ impl Loop {
         if writes.is_empty() {
             return;
         }
+        self.others_wrote = true;
         match self.apply(&writes) {
-            Ok(outcomes) => replies.into_iter().zip(outcomes).for_each(|(reply, outcome)| {
-                answer(reply, outcome.map_err(WriteError::Rejected));
-            }),
+            Ok(outcomes) => {
+                for ((reply, outcome), write) in replies.into_iter().zip(outcomes).zip(&writes) {
+                    self.settle(reply, write, outcome);
+                }
+            }
             Err(error) if writes.len() > 1 && error.kind() != ErrorKind::Busy => {
                 tracing::warn!(%error, writes = writes.len(), "a batch failed; each of its writes is tried alone");
                 for (reply, write) in replies.into_iter().zip(&writes) {
-                    let outcome = match self.apply(std::slice::from_ref(write)) {
-                        Ok(mut outcomes) => outcomes.remove(0).map_err(WriteError::Rejected),
-                        Err(error) => Err(WriteError::Failed(Arc::new(error))),
-                    };
-                    answer(reply, outcome);
+                    match self.apply(std::slice::from_ref(write)) {
+                        Ok(mut outcomes) => self.settle(reply, write, outcomes.remove(0)),
+                        Err(error) => answer(reply, Err(WriteError::Failed(Arc::new(error)))),
+                    }
                 }
             }
             Err(error) => {
@@ -367,6 +372,19 @@ impl Loop {
             }
         }
         self.shared.committed.send_replace(());
+    }
+
+    /// Answers a write, unless it has only begun.
+    fn settle(&mut self, reply: Reply, write: &Write, outcome: Outcome) {
+        match (outcome, write) {
+            (Ok(Written::Begun), Write::EraseCall(id) | Write::PruneCall(id, _)) => self.slices.wait(id.clone(), reply),
+            (outcome, _) => {
+                if outcome == Err(Rejection::Unfinished) {
+                    self.slices.wake();
+                }
+                answer(reply, outcome.map_err(WriteError::Rejected));
+            }
+        }
     }
 
     fn apply(&mut self, writes: &[Write]) -> Result<Vec<Outcome>, Error> {
@@ -395,24 +413,4 @@ impl Loop {
         }
         self.lag.flush();
     }
-}
-
-/// Nobody may be waiting any more, which is no reason not to have written.
-fn answer(reply: oneshot::Sender<Result<Written, WriteError>>, result: Result<Written, WriteError>) {
-    let _ = reply.send(result);
-}
-
-/// About how much memory a waiting write holds, in bytes.
-fn weight(write: &Write) -> usize {
-    const OVERHEAD: usize = 256;
-    OVERHEAD
-        + match write {
-            Write::AppendTurn(turn) => turn.message.as_str().len(),
-            Write::PutDrivers(drivers) => drivers.len() * OVERHEAD,
-            Write::PutDispatches(dispatches) => dispatches.len() * OVERHEAD,
-            Write::KeepEvent(event) | Write::ReplayEvent(_, event) => event.body.len(),
-            Write::KeepHistory(report) => report.history.0.values().map(|e| OVERHEAD + e.message.as_str().len()).sum(),
-            Write::PruneDispatches(ids) => ids.len() * OVERHEAD,
-            _ => 0,
-        }
 }
