@@ -24,7 +24,7 @@
 //! | copies | when one is due, names, what is kept | [`backups`] |
 //! | calls on their way out | forms that others read; JSON lines that are read back | [`export`] |
 //! | storage | SQL, in [`store::sqlite`] only; a batch is one transaction | [`store`] |
-//! | ways of working | files that get their name once they are whole; going last | [`aside`], [`background`] |
+//! | ways of working | files that get their name once they are whole; going last; what terminals are shown | [`aside`], [`background`], [`terminal`] |
 //! | numbers about itself | Prometheus's metrics; recorded into by all above | [`metrics`] |
 //! | words of the domain | nothing else | [`model`], [`fields`], [`secret`], [`signature`] |
 //!
@@ -272,6 +272,7 @@ pub mod stats;
 pub mod store;
 pub mod tail;
 pub mod telemetry;
+pub mod terminal;
 pub mod viewer;
 pub mod waiting;
 pub mod writer;

@@ -216,9 +216,7 @@ impl CallsApi {
         let naming = self.erase_events_naming(&id).await?;
         match self.writer.write(Write::EraseCall(id)).await {
             Err(WriteError::Rejected(Rejection::NotFound)) if naming => Ok(Erased::Erased),
-            erased => erased
-                .map(|_| Erased::Erased)
-                .map_err(|error| unchanged(error, &conversation_id.0).into()),
+            erased => erased.map(|_| Erased::Erased).map_err(|error| unchanged(error, &conversation_id.0).into()),
         }
     }
 }

@@ -230,15 +230,21 @@ impl DriversApi {
             return Err(ApiError::Unavailable("another driver is being erased; try again shortly", None).into());
         };
         let write = blocking(self.writer.clone());
-        let work =
-            Eraser::new(&self.reader.store, self.recordings.clone(), move |change| Ok(write(change)?), true);
+        let work = Eraser::new(&self.reader.store, self.recordings.clone(), move |change| Ok(write(change)?), true);
         let (tell, told) = oneshot::channel();
         let erase = move || {
             let mut erased = Erased::default();
             let ended = work.driver(id, &mut erased, |_| ());
             let Erased { calls, dispatches, events, .. } = erased;
             if erased != Erased::default() {
-                tracing::info!(driver_id = id.get(), calls, dispatches, events, whole = ended.is_ok(), "erased a driver");
+                tracing::info!(
+                    driver_id = id.get(),
+                    calls,
+                    dispatches,
+                    events,
+                    whole = ended.is_ok(),
+                    "erased a driver"
+                );
             }
             drop(place);
             // Nobody may be waiting any more.

@@ -232,9 +232,7 @@ impl From<Rejection> for ApiError {
             Rejection::NotFound => Self::NotFound("it does not exist".to_owned()),
             Rejection::KeyReused => Self::KeyReused,
             Rejection::Erased => Self::NotFound("the call was erased".to_owned()),
-            Rejection::Unfinished => {
-                Self::Unavailable("the call is being erased or restored; try again shortly", None)
-            }
+            Rejection::Unfinished => Self::Unavailable("the call is being erased or restored; try again shortly", None),
             Rejection::Elements(bad) => {
                 let problems: Vec<_> = bad.iter().map(BadElement::problem).collect();
                 // A number that is another's is a conflict that may end; a driver who is not there is a wrong field.

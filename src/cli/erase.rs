@@ -1,6 +1,7 @@
 //! `erase`: takes a call, or all of a driver, out of the file for good, also while the service runs.
 
 use super::DatabaseArgs;
+use super::print_line;
 use crate::model::{ConversationId, DriverId, Timestamp};
 use crate::recording::Recordings;
 use crate::retention::{EraseError, Erased, Eraser};
@@ -162,9 +163,7 @@ pub(super) fn run(args: &EraseArgs) -> Result<()> {
         (Some(id), _) if dry_run => work.eraser().of_call(id),
         (None, Some(id)) if dry_run => work.eraser().of_driver(id),
         (Some(id), _) => counted(|erased| work.eraser().call(id, erased)),
-        (None, Some(id)) => {
-            Work::with_progress(|done| counted(|erased| work.eraser().driver(id, erased, done)))
-        }
+        (None, Some(id)) => Work::with_progress(|done| counted(|erased| work.eraser().driver(id, erased, done))),
         (None, None) => unreachable!("one of them is required"),
     };
     let erased = work.ended(erased, &args.confirmation)?;
@@ -176,12 +175,12 @@ pub(super) fn run(args: &EraseArgs) -> Result<()> {
         let report = serde_json::json!({
             "drivers": drivers, "calls": calls, "events": events, "dispatches": dispatches, "dry_run": dry_run
         });
-        println!("{report}");
+        print_line(format_args!("{report}"))?;
     } else {
         let counts = format!(
             "{drivers} drivers, {calls} calls, {events} unreadable events and {dispatches} dispatches of no call"
         );
-        println!("{} {counts}", args.confirmation.verb());
+        print_line(format_args!("{} {counts}", args.confirmation.verb()))?;
     }
     Ok(())
 }

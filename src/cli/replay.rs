@@ -1,6 +1,7 @@
 //! `replay`: reads kept events of the platform again, after an upgrade that understands more of them.
 
 use super::DatabaseArgs;
+use super::{eprint_line, print_line};
 use crate::events;
 use crate::model::{EventOutcome, Timestamp};
 use crate::store::sqlite::{Options, SqliteStore};
@@ -41,7 +42,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
             EventOutcome::Ignored => ignored += 1,
             EventOutcome::Unreadable => {
                 unreadable += 1;
-                eprintln!("event {id}: {}", event.error.as_deref().unwrap_or("it cannot be read"));
+                eprint_line(format_args!("event {id}: {}", event.error.as_deref().unwrap_or("it cannot be read")));
             }
         }
         let outcomes = store.apply(Timestamp::now(), &[Write::ReplayEvent(id, Box::new(event))])?;
@@ -67,9 +68,9 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     }
     if args.json {
         let report = serde_json::json!({ "applied": applied, "ignored": ignored, "unreadable": unreadable });
-        println!("{report}");
+        print_line(format_args!("{report}"))?;
     } else {
-        println!("{applied} applied, {ignored} of other types, {unreadable} unreadable");
+        print_line(format_args!("{applied} applied, {ignored} of other types, {unreadable} unreadable"))?;
     }
     Ok(())
 }

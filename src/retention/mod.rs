@@ -8,10 +8,14 @@
 //! A call is as old as its last sign of life: see [`crate::store::Store::old_calls`]. One that is in progress is old when nothing
 //! arrived of it for so long, however it is called.
 
+mod clock;
+mod error;
 mod forgetting;
 mod periodic;
 mod slices;
 
+pub use clock::{ClockAhead, WatchedClock, check_arrival};
+pub use error::EraseError;
 pub use forgetting::Forgetting;
 pub use periodic::{Periodic, every};
 pub use slices::{Progress, Slices};
@@ -20,9 +24,8 @@ use crate::metrics::METRICS;
 use crate::model::{CallStatus, ConversationId, DriverId, Timestamp};
 use crate::recording::Recordings;
 use crate::store::{
-    self, CallKey, CallQuery, NamingEvent, OldCall, OldCalls, OldEvent, Order, Outcome, Rejection, Store, Write,
+    CallKey, CallQuery, NamingEvent, OldCall, OldCalls, OldEvent, Order, Outcome, Rejection, Store, Write,
 };
-use crate::writer::WriteError;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -57,37 +60,6 @@ pub struct Erased {
     pub dispatches: u64,
 }
 
-/// Why erasing did not come to its end. What is erased already stays erased.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EraseError {
-    /// What hinders it, for a person.
-    pub reason: String,
-    /// Whether it may pass: too much waits, or the service stops.
-    pub passes: bool,
-}
-
-impl std::fmt::Display for EraseError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.reason)
-    }
-}
-
-impl std::error::Error for EraseError {}
-
-impl From<WriteError> for EraseError {
-    fn from(error: WriteError) -> Self {
-        let passes = matches!(error, WriteError::Overloaded | WriteError::Stopping);
-        Self { reason: error.to_string(), passes }
-    }
-}
-
-impl From<store::Error> for EraseError {
-    fn from(error: store::Error) -> Self {
-        let passes = matches!(error.kind(), store::ErrorKind::Busy | store::ErrorKind::TooSlow);
-        Self { reason: error.to_string(), passes }
-    }
-}
-
 /// Erases in a store.
 pub struct Eraser<W> {
     /// Held for as long as a step takes, so that who erases does not hold up who closes the store.
@@ -110,6 +82,14 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
         self.store.upgrade().ok_or_else(stopping)
     }
 
+    /// When the latest thing arrived whose sender's clock agreed with this machine's.
+    ///
+    /// # Errors
+    /// What hinders looking.
+    pub fn newest_arrival(&self) -> Result<Option<Timestamp>, EraseError> {
+        Ok(self.store()?.newest_arrival()?)
+    }
+
     /// Whether the change found what it was to erase.
     fn change(&self, write: Write) -> Result<bool, EraseError> {
         let start = Instant::now();
@@ -120,9 +100,7 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
         match outcome {
             Ok(_) => Ok(true),
             Err(Rejection::NotFound) => Ok(false),
-            Err(rejection) => {
-                Err(EraseError { reason: format!("it cannot be erased: {rejection:?}"), passes: false })
-            }
+            Err(rejection) => Err(EraseError { reason: format!("it cannot be erased: {rejection:?}"), passes: false }),
         }
     }
 
@@ -139,7 +117,7 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
     /// # Errors
     /// What hinders it.
     pub fn call(&self, id: &ConversationId, erased: &mut Erased) -> Result<(), EraseError> {
-        let naming = self.events_naming([id.clone()].into())?;
+        let naming = self.events_naming(&[id.clone()].into())?;
         self.call_with(id, &naming, erased)
     }
 
@@ -162,14 +140,14 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
             if page.rows.is_empty() {
                 break;
             }
-            let naming = self.events_naming(page.rows.iter().map(|call| call.conversation_id.clone()).collect())?;
+            let naming = self.events_naming(&page.rows.iter().map(|call| call.conversation_id.clone()).collect())?;
             for call in page.rows {
                 self.call_with(&call.conversation_id, &naming, erased)?;
                 done(erased.calls);
             }
         }
         for dispatched in self.dispatches_of(id, usize::MAX)?.chunks(PAGE) {
-            let naming = self.events_naming(dispatched.iter().cloned().collect())?;
+            let naming = self.events_naming(&dispatched.iter().cloned().collect())?;
             for dispatched in dispatched {
                 let before = erased.calls;
                 self.call_with(dispatched, &naming, erased)?;
@@ -183,10 +161,10 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
     }
 
     /// Finds the events that belong to no call, but name one of these.
-    fn events_naming(&self, calls: HashSet<ConversationId>) -> Result<Naming, EraseError> {
+    fn events_naming(&self, calls: &HashSet<ConversationId>) -> Result<Naming, EraseError> {
         let (mut naming, mut after) = (Naming::default(), 0);
         loop {
-            let (found, next) = self.store()?.events_naming(&calls, after)?;
+            let (found, next) = self.store()?.events_naming(calls, after)?;
             naming.add(found);
             let Some(next) = next else { return Ok(naming) };
             after = next;
@@ -215,7 +193,7 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
     /// What hinders looking.
     pub fn of_call(&self, id: &ConversationId) -> Result<Erased, EraseError> {
         let calls = u64::from(self.store()?.call(id)?.is_some());
-        let events = self.events_naming([id.clone()].into())?.events.len() as u64;
+        let events = self.events_naming(&[id.clone()].into())?.events.len() as u64;
         Ok(Erased { calls, events, ..Erased::default() })
     }
 
@@ -228,7 +206,7 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
         let drivers = u64::from(store.driver(id)?.is_some());
         let (mut calls, mut dispatches, mut events, mut after) = (0, 0, HashSet::new(), None);
         let mut look = |ids: HashSet<ConversationId>| -> Result<(), EraseError> {
-            events.extend(self.events_naming(ids)?.events.into_iter().map(|event| event.id));
+            events.extend(self.events_naming(&ids)?.events.into_iter().map(|event| event.id));
             Ok(())
         };
         loop {
@@ -310,7 +288,7 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
                 let page = self.store()?.old_calls(&query)?;
                 let Some(last) = page.last() else { break };
                 after = Some(last.key);
-                let naming = self.events_naming(page.iter().map(|call| call.conversation_id.clone()).collect())?;
+                let naming = self.events_naming(&page.iter().map(|call| call.conversation_id.clone()).collect())?;
                 page.into_iter().try_for_each(|call| each(call, &naming))?;
             }
         }

@@ -1,8 +1,8 @@
 //! No database: for describing the service without opening one.
 
 use super::{
-    CallQuery, ErasedSlice, Error, ErrorKind, FiguresQuery, Found, NamingEvent, OldCall, OldCalls, OldEvent, Outcome, Page, Position, Result, Scope,
-    SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Unfinished, Write,
+    CallQuery, ErasedSlice, Error, ErrorKind, FiguresQuery, Found, NamingEvent, OldCall, OldCalls, OldEvent, Outcome,
+    Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Unfinished, Write,
 };
 use crate::model::{
     Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
@@ -80,6 +80,10 @@ impl Store for Absent {
     }
 
     fn is_erased(&self, _: &ConversationId) -> Result<bool> {
+        absent()
+    }
+
+    fn newest_arrival(&self) -> Result<Option<Timestamp>> {
         absent()
     }
 

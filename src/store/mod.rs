@@ -20,8 +20,8 @@ pub use absent::Absent;
 pub use archive::{Archive, Archived, ArchivedCall, Loose, Part, Row, Selection, Spoken};
 pub use error::{Error, ErrorKind, Result};
 pub use query::{
-    CallKey, CallQuery, ErasedSlice, FiguresQuery, NamingEvent, OldCall, OldCalls, OldEvent, Order, Page, TurnKey, TurnOrder,
-    TurnQuery, Unfinished,
+    CallKey, CallQuery, ErasedSlice, FiguresQuery, NamingEvent, OldCall, OldCalls, OldEvent, Order, Page, TurnKey,
+    TurnOrder, TurnQuery, Unfinished,
 };
 pub use search::{Found, Hit, Place, SearchKey, SearchOrder, SearchQuery};
 pub use tail::{Change, Position, Scope, Since, Touched};
@@ -33,6 +33,7 @@ use crate::model::{
     NewEvent, NewTurn, PhoneNumber, Reconciled, StoredEvent, Timestamp,
 };
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One change, the unit that is done wholly or not at all.
@@ -67,8 +68,10 @@ pub enum Write {
     KeepHistory(Box<HistoryReport>),
     /// Ends calls that are in progress and unchanged since before this time, some hundred at most.
     EndStaleCalls(Timestamp),
-    /// Stores what left a database before, as it was.
+    /// Stores what left a database before, as it was. Of a long call only the first slice is stored.
     Restore(Box<Archived>),
+    /// Stores the next slice of a long call of which so many turns are restored.
+    GoOnRestoring(Arc<ArchivedCall>, usize),
     /// Writes something that changes nothing, to learn whether the disk takes it.
     Probe,
 }
@@ -120,10 +123,11 @@ pub enum Written {
     Kept(Kept),
     /// Of [`Write::EndStaleCalls`]: those that were ended. When there are none, there are no more.
     Ended(Vec<ConversationId>),
-    /// Of [`Write::Restore`]: whether it was not there before.
+    /// Of [`Write::Restore`] and [`Write::GoOnRestoring`]: whether it was not there before.
     Restored(bool),
     /// Of [`Write::EraseCall`] and [`Write::PruneCall`]: the call is long, and [`Store::go_on_erasing`] erases the rest.
-    /// Until then nothing is stored for it ([`Rejection::Unfinished`]).
+    /// Of [`Write::Restore`] and [`Write::GoOnRestoring`]: the call is long, and the next slice is to follow. Until the end
+    /// nothing else is stored for the call ([`Rejection::Unfinished`]).
     Begun,
     /// Of the deletes and the probe.
     Done,
@@ -310,6 +314,10 @@ pub trait Store: Send + Sync + 'static {
     /// Whether a call was erased by [`Write::EraseCall`].
     fn is_erased(&self, id: &ConversationId) -> Result<bool>;
 
+    /// When the latest of the last some hundred turns and events arrived that, by their senders' clocks, were said or made
+    /// within a day of that.
+    fn newest_arrival(&self) -> Result<Option<Timestamp>>;
+
     /// Calls of which nothing came since a time: neither a turn nor, in the senders' time, their end.
     fn old_calls(&self, query: &OldCalls) -> Result<Vec<OldCall>>;
 
@@ -319,11 +327,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Returns which events after number `after` that belong to no call have one of these calls at a `conversation_id` key
     /// of their bodies. Looks through some of them, and returns the number after which to go on, if there are more.
-    fn events_naming(
-        &self,
-        calls: &HashSet<ConversationId>,
-        after: i64,
-    ) -> Result<(Vec<NamingEvent>, Option<i64>)>;
+    fn events_naming(&self, calls: &HashSet<ConversationId>, after: i64) -> Result<(Vec<NamingEvent>, Option<i64>)>;
 
     /// Up to `limit` dispatches from before `before` that never became a call, in the order of their names after `after`.
     fn old_dispatches(

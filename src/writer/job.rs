@@ -2,7 +2,7 @@
 
 use crate::store::{Error, Rejection, Write, Written};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// Why a write was not done.
@@ -27,6 +27,15 @@ impl std::fmt::Display for WriteError {
             Self::Failed(error) => error.fmt(f),
         }
     }
+}
+
+/// How the queue behaves.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Greatest number of writes that wait.
+    pub queue_capacity: usize,
+    /// How long a write may wait in the queue.
+    pub patience: Duration,
 }
 
 /// A write that waits.

@@ -15,7 +15,7 @@
 
 mod job;
 
-pub use job::WriteError;
+pub use job::{Limits, WriteError};
 
 use crate::log_watch::LogWatch;
 use crate::metrics::{LocalHistogram, METRICS};
@@ -47,15 +47,6 @@ const LOOK_AROUND: Duration = Duration::from_secs(5);
 /// A probe within this time of a successful commit does not write again.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 
-/// How the queue behaves.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Greatest number of writes that wait.
-    pub queue_capacity: usize,
-    /// How long a write may wait in the queue.
-    pub patience: Duration,
-}
-
 /// Takes writes; cheap to clone.
 #[derive(Clone)]
 pub struct Writer {
@@ -69,7 +60,7 @@ struct Shared {
     stopping: AtomicBool,
     waiting: AtomicUsize,
     waiting_bytes: AtomicUsize,
-    /// When the last batch was committed; `None` when it failed.
+    /// When the last batch with a turn or a probe was committed; `None` when a batch failed since.
     last_commit: Mutex<Option<Instant>>,
     /// Told after each batch, once it is answered.
     committed: watch::Sender<()>,
@@ -390,7 +381,12 @@ impl Loop {
     fn apply(&mut self, writes: &[Write]) -> Result<Vec<Outcome>, Error> {
         let now = Timestamp::now();
         let result = self.store.apply(now, writes);
-        *self.shared.last_commit.lock().unwrap_or_else(PoisonError::into_inner) = result.is_ok().then(Instant::now);
+        // What else is committed does not show that turns are taken.
+        let turn = |outcome: &Outcome| matches!(outcome, Ok(Written::Turn(turn)) if !turn.replayed);
+        if result.as_ref().map_or(true, |outcomes| outcomes.iter().any(turn) || writes.contains(&Write::Probe)) {
+            let mut last_commit = self.shared.last_commit.lock().unwrap_or_else(PoisonError::into_inner);
+            *last_commit = result.is_ok().then(Instant::now);
+        }
         if let Ok(outcomes) = &result {
             assert_eq!(outcomes.len(), writes.len(), "a store answers each write");
             self.measure(now, writes, outcomes);

@@ -5,6 +5,7 @@
 
 use super::error::Context as _;
 use super::open::{APPLICATION_ID, known_schema};
+use super::restore::rules::MAX_ROW_ID;
 use crate::background::Background;
 use crate::model::ConversationId;
 use crate::store::{CheckReport, Error, ErrorKind, Finding, Result};
@@ -100,6 +101,7 @@ fn all(connection: &Connection, version: u32) -> Result<CheckReport> {
         problems.extend(references(connection)?);
         problems.extend(counts(connection)?);
         problems.extend(numbers(connection)?);
+        problems.extend(exhausted_numbers(connection)?);
         problems.extend(spans(connection, unfinished)?);
         problems.extend(stand_ins(connection, unfinished)?);
     }
@@ -181,15 +183,39 @@ fn numbers(connection: &Connection) -> Result<Vec<Finding>> {
     )
 }
 
+/// New rows get numbers that every JSON reader keeps exactly. An import could once bring greater ones.
+fn exhausted_numbers(connection: &Connection) -> Result<Vec<Finding>> {
+    findings(
+        connection,
+        "numbers",
+        &format!(
+            "SELECT name, seq, CASE name \
+                WHEN 'call_transcriptions' THEN (SELECT conversation_id FROM call_transcriptions WHERE id > {MAX_ROW_ID}) \
+                WHEN 'calls' THEN (SELECT conversation_id FROM calls WHERE id > {MAX_ROW_ID}) END \
+             FROM sqlite_sequence WHERE seq > {MAX_ROW_ID} AND name IN ('calls', 'call_transcriptions', 'webhook_events')"
+        ),
+        |row| {
+            let (table, last, call): (String, i64, Option<String>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let remedy = match call {
+                Some(call) => format!("erase the call {call}, and then start the service again"),
+                None => "start the service again".to_owned(),
+            };
+            Ok(format!("{table} numbers its next row behind {last}, which leaves too few numbers; {remedy}"))
+        },
+    )
+}
+
 /// A call knows its earliest and its latest turn.
 fn spans(connection: &Connection, unfinished: &str) -> Result<Vec<Finding>> {
     findings(
         connection,
         "times",
-        &format!("SELECT conversation_id FROM (SELECT c.conversation_id, c.first_turn_time, c.last_turn_time, \
+        &format!(
+            "SELECT conversation_id FROM (SELECT c.conversation_id, c.first_turn_time, c.last_turn_time, \
          min(t.timestamp) AS first, max(t.timestamp) AS last FROM calls c \
          LEFT JOIN call_transcriptions t ON t.conversation_id = c.conversation_id GROUP BY c.conversation_id) \
-         WHERE conversation_id NOT IN ({unfinished}) AND (first_turn_time IS NOT first OR last_turn_time IS NOT last)"),
+         WHERE conversation_id NOT IN ({unfinished}) AND (first_turn_time IS NOT first OR last_turn_time IS NOT last)"
+        ),
         |row| {
             let call: String = row.get(0)?;
             Ok(format!("call {call} has other times of its first and last turn than its turns have"))
@@ -202,11 +228,13 @@ fn stand_ins(connection: &Connection, unfinished: &str) -> Result<Vec<Finding>> 
     findings(
         connection,
         "stand_ins",
-        &format!("SELECT conversation_id, sequence_number, superseded_by FROM call_transcriptions t \
+        &format!(
+            "SELECT conversation_id, sequence_number, superseded_by FROM call_transcriptions t \
          WHERE superseded_by IS NOT NULL AND NOT EXISTS (SELECT 1 FROM call_transcriptions o \
             WHERE o.conversation_id = t.conversation_id AND o.sequence_number = t.superseded_by \
             AND o.superseded_by IS NULL) \
-         AND conversation_id NOT IN ({unfinished})"),
+         AND conversation_id NOT IN ({unfinished})"
+        ),
         |row| {
             let (call, turn, by): (String, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
             Ok(format!("turn {turn} of call {call} is stood for by turn {by}, which does not stand in its transcript"))

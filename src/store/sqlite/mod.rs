@@ -26,8 +26,10 @@ mod identity;
 mod live;
 mod lock;
 mod log_file;
+mod old;
 mod open;
 mod pool;
+mod probe;
 mod quarantine;
 mod repeats;
 mod restore;
@@ -97,10 +99,15 @@ impl Store for SqliteStore {
     fn apply(&self, now: Timestamp, batch: &[Write]) -> Result<Vec<Outcome>> {
         let mut writing = self.writer();
         let Writing { connection, live } = &mut *writing;
+        let mut settled = restore::look_at_long_calls(connection, batch)?;
         let transaction = begin(connection)?;
         let mut turns = turns::Batch::begin(&transaction, live, now)?;
         let mut outcomes = Vec::with_capacity(batch.len());
-        for write in batch {
+        for (n, write) in batch.iter().enumerate() {
+            if let Some(outcome) = settled.remove(&n) {
+                outcomes.push(outcome);
+                continue;
+            }
             if !matches!(write, Write::AppendTurn(_)) {
                 turns.flush(&transaction)?;
                 turns.changes.begin(&transaction)?;
@@ -127,7 +134,8 @@ impl Store for SqliteStore {
                 Write::KeepHistory(report) => events::keep_history(&transaction, &mut turns, now, report)?,
                 Write::EndStaleCalls(before) => calls::end_stale(&transaction, now, *before)?,
                 Write::Restore(archived) => restore::restore(&transaction, archived)?,
-                Write::Probe => open::probe(&transaction)?,
+                Write::GoOnRestoring(call, restored) => restore::go_on(&transaction, call, *restored)?,
+                Write::Probe => probe::probe(&transaction)?,
             });
         }
         turns.flush(&transaction)?;
@@ -219,19 +227,19 @@ impl Store for SqliteStore {
         erase::is_erased(&*self.readers.get()?, id)
     }
 
+    fn newest_arrival(&self) -> Result<Option<Timestamp>> {
+        old::newest_arrival(&*self.readers.get()?)
+    }
+
     fn old_calls(&self, query: &OldCalls) -> Result<Vec<OldCall>> {
-        erase::old_calls(&*self.readers.get()?, query)
+        old::old_calls(&*self.readers.get()?, query)
     }
 
     fn old_events(&self, before: Timestamp, after: i64, limit: usize) -> Result<(Vec<OldEvent>, Option<i64>)> {
-        erase::old_events(&*self.readers.get()?, before, after, limit)
+        old::old_events(&*self.readers.get()?, before, after, limit)
     }
 
-    fn events_naming(
-        &self,
-        calls: &HashSet<ConversationId>,
-        after: i64,
-    ) -> Result<(Vec<NamingEvent>, Option<i64>)> {
+    fn events_naming(&self, calls: &HashSet<ConversationId>, after: i64) -> Result<(Vec<NamingEvent>, Option<i64>)> {
         quarantine::naming(&*self.readers.get()?, calls, after)
     }
 
@@ -241,11 +249,11 @@ impl Store for SqliteStore {
         after: Option<&ConversationId>,
         limit: usize,
     ) -> Result<Vec<ConversationId>> {
-        erase::old_dispatches(&*self.readers.get()?, before, after, limit)
+        old::old_dispatches(&*self.readers.get()?, before, after, limit)
     }
 
     fn dispatches_of(&self, id: DriverId, number: Option<&PhoneNumber>, limit: usize) -> Result<Vec<ConversationId>> {
-        erase::dispatches_of(&*self.readers.get()?, id, number, limit)
+        old::dispatches_of(&*self.readers.get()?, id, number, limit)
     }
 
     fn head(&self) -> Result<Position> {
@@ -284,9 +292,7 @@ fn begin(connection: &mut Connection) -> Result<Transaction<'_>> {
     }
     // Dropping a transaction that was not committed rolls it back, unless SQLite has already done so by itself
     // (it may on a full disk or an I/O error).
-    connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .doing("waiting for the database's write lock")
+    connection.transaction_with_behavior(TransactionBehavior::Immediate).doing("waiting for the database's write lock")
 }
 
 /// The outcome of a change that either found its row or did not.

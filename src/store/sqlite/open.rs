@@ -8,10 +8,10 @@ use super::live::LiveCalls;
 use super::lock::{self, Attempt, Lock};
 use super::log_file;
 use super::pool::Readers;
-use super::{SqliteStore, Writing, Written, backup};
-use crate::store::{Copier, Error, Outcome, Result};
+use super::{SqliteStore, Writing, backup, probe};
+use crate::store::{Copier, Error, Result};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, Transaction};
+use rusqlite::{Connection, OpenFlags};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -218,6 +218,7 @@ impl SqliteStore {
         configure(&connection, folds).map_err(database)?;
         if owner {
             migrate(&mut connection, path)?;
+            probe::set_numbers_back(&mut connection).map_err(database)?;
         }
         if folds {
             checkpoint::fold_log_in(&connection, options.busy_timeout).map_err(database)?;
@@ -403,12 +404,4 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
         .run(connection)
         .map(drop)
         .map_err(|source| OpenError::Migration { path: path.to_owned(), source: Box::new(source) })
-}
-
-/// Writes the schema's version over itself: a real write with a real sync that changes nothing.
-pub(super) fn probe(transaction: &Transaction<'_>) -> Result<Outcome> {
-    transaction
-        .pragma_update(None, "user_version", known_schema())
-        .doing("trying whether the disk takes a write")
-        .map(|()| Ok(Written::Done))
 }

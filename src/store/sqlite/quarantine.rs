@@ -59,7 +59,9 @@ fn each_conversation_id(body: &[u8], each: &mut dyn FnMut(&str)) {
     let mut found = Vec::new();
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     if deserializer.deserialize_any(Ids(&mut found)).is_ok() && deserializer.end().is_ok() {
-        found.iter().for_each(|id| each(id.trim()));
+        for id in found {
+            each(id.trim());
+        }
     } else {
         scan(body, each);
     }

@@ -37,7 +37,8 @@ fn unfinished(database: &Path) -> Vec<String> {
 /// How many rows of any table are about a call.
 fn rows_about(database: &Path, id: &str) -> i64 {
     let connection = open(database);
-    let tables = ["calls", "call_transcriptions", "call_histories", "webhook_events", "call_dispatches", "unfinished_calls"];
+    let tables =
+        ["calls", "call_transcriptions", "call_histories", "webhook_events", "call_dispatches", "unfinished_calls"];
     let count = |table: &&str| -> i64 {
         let sql = format!("SELECT count(*) FROM {table} WHERE conversation_id = ?1");
         connection.query_row(&sql, [id], |row| row.get(0)).unwrap()
@@ -111,8 +112,12 @@ fn what_arrives_while_a_call_is_erased_is_neither_lost_nor_brings_it_back() {
         if refused.status != 201 {
             assert!(refused.header("retry-after").is_some());
             refused.expect_error(503);
-            assert_eq!(post_signed(&service, &record("conv_long")).json()["message"], "event dropped: its call was erased");
-            let exported = binary().args(["export", "--format", "jsonl", "--database"]).arg(&database).output().unwrap();
+            assert_eq!(
+                post_signed(&service, &record("conv_long")).json()["message"],
+                "event dropped: its call was erased"
+            );
+            let exported =
+                binary().args(["export", "--format", "jsonl", "--database"]).arg(&database).output().unwrap();
             assert!(exported.status.success(), "{exported:?}");
             let lines = String::from_utf8(exported.stdout).unwrap();
             assert!(!lines.contains("zanzibar") || unfinished(&database).is_empty(), "no half call leaves");
@@ -122,7 +127,12 @@ fn what_arrives_while_a_call_is_erased_is_neither_lost_nor_brings_it_back() {
         assert!([200, 201].contains(&dispatched.status), "{dispatched:?}");
         let answer = wait_for("a turn to be taken", || {
             let answer = service.deliver(&turn("conv_long", 2));
-            if answer.status == 201 { Some(answer) } else { answer.expect_error(503); None }
+            if answer.status == 201 {
+                Some(answer)
+            } else {
+                answer.expect_error(503);
+                None
+            }
         });
         erasing.join().unwrap();
         let number = answer.json()["sequence_number"].as_u64().unwrap();
@@ -185,7 +195,11 @@ fn pruning_and_the_erasure_of_a_driver_take_long_calls_too() {
         )
         .unwrap();
     drop(connection);
-    let out = binary().args(["prune", "--older-than", "90d", "--yes", "--json", "--database"]).arg(&database).output().unwrap();
+    let out = binary()
+        .args(["prune", "--older-than", "90d", "--yes", "--trust-clock", "--json", "--database"])
+        .arg(&database)
+        .output()
+        .unwrap();
     assert!(out.status.success(), "{out:?}");
     let report: Value = serde_json::from_slice(&out.stdout).unwrap();
     assert_eq!((&report["calls"], &report["transcriptions"]), (&json!(1), &json!(3000)));
@@ -193,7 +207,7 @@ fn pruning_and_the_erasure_of_a_driver_take_long_calls_too() {
     with_long_call(&database, "conv_driver", 3_000, "zanzibar by the sea");
     let service = Service::start_on(&database, &[]);
     service.put("/api/v1/drivers/7", &json!({"name": "Jo"})).expect(201);
-    service.put("/api/v1/dispatches/conv_driver", &json!({"driver_id": 7})).expect(200);
+    service.put("/api/v1/dispatches/conv_driver", &json!({"driver_id": 7})).expect(201);
     service.delete("/api/v1/drivers/7?erase_calls=true").expect(204);
     assert_eq!(rows_about(&database, "conv_driver"), 0);
     drop(service);

@@ -80,7 +80,8 @@ fn turns_into_two_huge_calls_by_turns_cost_no_more_than_others() {
     let (short, long) = (time(["conv_c", "conv_d"]), time(["conv_a", "conv_b"]));
     println!("a turn takes {short:?} in short calls and {long:?} in huge ones");
     assert!(long < short * 4 + Duration::from_millis(10), "{short:?} {long:?}");
-    let count: i64 =
-        open(&database).query_row("SELECT turn_count FROM calls WHERE conversation_id = 'conv_a'", [], |row| row.get(0)).unwrap();
+    let count: i64 = open(&database)
+        .query_row("SELECT turn_count FROM calls WHERE conversation_id = 'conv_a'", [], |row| row.get(0))
+        .unwrap();
     assert_eq!(count, 112_051);
 }
