@@ -200,7 +200,8 @@ impl CallsApi {
     /// Erase a call
     ///
     /// All that is kept about it is erased for good: turns, the platform's events, dispatch, recording. Within seconds
-    /// nothing of it is left in the file's bytes. A turn that comes later makes the call anew; what the platform reports of
+    /// nothing of it is left in the file's bytes. A call of many thousand turns takes some seconds, in which turns for it are
+    /// answered 503. A turn that comes later makes the call anew; what the platform reports of
     /// the call later is not kept.
     #[oai(path = "/calls/:conversation_id", method = "delete", operation_id = "erase_call")]
     async fn erase_call(

@@ -207,8 +207,9 @@ impl DriversApi {
         request: &Request,
         /// The fleet's number for the driver, a whole number from 1.
         id: Path<String>,
-        /// Whether to erase the driver's calls and dispatches first, for good. That takes some milliseconds for each; it
-        /// goes on when the connection ends, and what a failure left is erased by asking again.
+        /// Whether to erase the driver's calls and dispatches first, for good. That takes some milliseconds for each, and
+        /// one driver is erased at a time. It goes on when the connection ends. After 503, `details` says what is erased;
+        /// asking again goes on.
         #[oai(default)]
         erase_calls: Query<bool>,
     ) -> Result<DriverDeleted, Refused<Read>> {

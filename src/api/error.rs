@@ -340,7 +340,10 @@ fn description(status: u16) -> &'static str {
         422 => "The delivery key was used before, in this conversation, for another turn.",
         429 => "Too many requests of this address were refused with 401 in the last minute.",
         500 => "The database failed. Nothing was stored; the cause is in the log.",
-        503 => "Too much is waiting, or the service is stopping. Nothing was stored; try again.",
+        503 => {
+            "Too much is waiting, the service is stopping, or the call is being erased; try again. Nothing was stored, \
+             unless `details` says what was done."
+        }
         _ => "The request was not done.",
     }
 }

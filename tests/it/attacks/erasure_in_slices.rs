@@ -170,7 +170,7 @@ fn an_erasure_that_is_killed_is_understood_and_ends_with_the_next_start() {
             child.kill().unwrap();
             child.wait().unwrap();
         }
-        assert_eq!(unfinished(&database), [id.clone()], "it is killed in its midst");
+        assert_eq!(unfinished(&database), std::slice::from_ref(&id), "it is killed in its midst");
         assert_healthy(&database);
         let service = Service::start_on(&database, &[]);
         wait_for("the rest to be gone", || (rows_about(&database, &id) == 0).then_some(()));

@@ -16,41 +16,22 @@ use transcribe_hook::store::{Rejection, Store as _, Write, Written};
 const GREATEST: i64 = 1 << 52;
 
 /// A line of the export, what is changed in it, and the field that is named.
-type Case<'a> = (&'a str, Box<dyn Fn(&mut Value)>, &'a str);
+type Case = (&'static str, Box<dyn Fn(&mut Value)>, &'static str);
 
-fn set<'a>(line: &'a str, pointer: &'static str, value: Value, field: &'a str) -> Case<'a> {
+fn set(line: &'static str, pointer: &'static str, value: Value, field: &'static str) -> Case {
     let change = move |line: &mut Value| {
         *line.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = value.clone();
     };
     (line, Box::new(change), field)
 }
 
-#[test]
-fn a_value_that_the_service_would_not_store_is_refused_by_its_field_and_nothing_of_it_is_stored() {
-    let folder = tempfile::tempdir().unwrap();
-    let database = folder.path().join("calls.db");
-    rich(&database);
-    let text = exported(&database, &["--format", "jsonl"]);
-    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let find = |what: &str| -> Value {
-        let is = |line: &&Value| match what {
-            "signs" => line["type"] == "call" && line["conversation_id"] == "conv_signs",
-            "recorded" => line["type"] == "call" && line["conversation_id"] == CALL,
-            "record" => line["type"] == "event" && line["outcome"] == "applied",
-            kind => line["type"] == kind,
-        };
-        lines.iter().find(is).unwrap_or_else(|| panic!("no {what}")).clone()
-    };
-    let other = store(&folder.path().join("other.db"));
-    let restore = |line: &Value| {
-        let archived = archived(line.to_string().as_bytes()).unwrap();
-        other.apply(Timestamp::now(), &[Write::Restore(Box::new(archived))]).unwrap().remove(0)
-    };
-    for driver in lines.iter().filter(|line| line["type"] == "driver") {
-        assert_eq!(restore(driver), Ok(Written::Restored(true)));
-    }
-    let long = |length: usize| json!("x".repeat(length));
-    let mut cases: Vec<Case<'_>> = Vec::new();
+fn long(length: usize) -> Value {
+    json!("x".repeat(length))
+}
+
+/// Numbers of rows, of places, and of what refers to them.
+fn numbers() -> Vec<Case> {
+    let mut cases: Vec<Case> = Vec::new();
     for id in [0, -1, i64::MIN, GREATEST + 1, (1 << 53) - 1, 1 << 53, i64::MAX] {
         cases.push(set("signs", "/id", json!(id), "id"));
         cases.push(set("signs", "/transcriptions/3/id", json!(id), "transcriptions[3].id"));
@@ -84,44 +65,44 @@ fn a_value_that_the_service_would_not_store_is_refused_by_its_field_and_nothing_
         line["transcriptions"][4]["delivery_key"] = json!("k");
     };
     cases.push(("signs", Box::new(keys), "transcriptions[4].delivery_key"));
-    for (pointer, value) in [
-        ("/transcriptions/3/message_text", long(65_537)),
-        ("/transcriptions/3/message_text", json!("a\0b")),
-        ("/transcriptions/3/message_text", json!(" \n")),
-        ("/transcriptions/3/final_text", long(65_537)),
-        ("/transcriptions/3/final_text", json!("")),
-        ("/transcriptions/3/delivery_key", long(257)),
-        ("/transcriptions/3/delivery_key", json!(" ")),
-        ("/transcriptions/3/delivery_key", json!(5)),
-        ("/transcriptions/3/speaker_type", json!("user")),
-        ("/transcriptions/3/source", json!("rumour")),
-        ("/transcriptions/3/timestamp", json!("2026-13-28T12:00:05.000000Z")),
-        ("/transcriptions/3/timestamp", json!("2026-09-28T12:00:05Z")),
-        ("/transcriptions/3/timestamp", json!("2026-09-28T12:00:05.0000000")),
-        ("/transcriptions/3/timestamp", json!(1_790_596_805)),
-        ("/transcriptions/3/created_at", json!("yesterday at about this hour")),
-        ("/transcriptions/3/place", json!(0)),
-        ("/transcriptions/3/interrupted", json!(2)),
-        ("/transcriptions/3/record_index", json!(-1)),
-        ("/transcriptions/3/repeat_key", json!(5)),
-        ("/transcriptions/3/repeat_key", json!("5")),
-    ] {
-        let field: &'static str = match pointer.rsplit('/').next().unwrap() {
-            "message_text" => "transcriptions[3].message_text",
-            "final_text" => "transcriptions[3].final_text",
-            "delivery_key" => "transcriptions[3].delivery_key",
-            "speaker_type" => "transcriptions[3].speaker_type",
-            "source" => "transcriptions[3].source",
-            "timestamp" => "transcriptions[3].timestamp",
-            "created_at" => "transcriptions[3].created_at",
-            "place" => "transcriptions[3].place",
-            "interrupted" => "transcriptions[3].interrupted",
-            "record_index" => "transcriptions[3].record_index",
-            _ => "transcriptions[3].repeat_key",
-        };
-        cases.push(set("signs", pointer, value, field));
-    }
-    for (line, pointer, value) in [
+    cases
+}
+
+/// What turns hold.
+fn of_turns() -> Vec<Case> {
+    [
+        ("message_text", long(65_537)),
+        ("message_text", json!("a\0b")),
+        ("message_text", json!(" \n")),
+        ("final_text", long(65_537)),
+        ("final_text", json!("")),
+        ("delivery_key", long(257)),
+        ("delivery_key", json!(" ")),
+        ("delivery_key", json!(5)),
+        ("speaker_type", json!("user")),
+        ("source", json!("rumour")),
+        ("timestamp", json!("2026-13-28T12:00:05.000000Z")),
+        ("timestamp", json!("2026-09-28T12:00:05Z")),
+        ("timestamp", json!("2026-09-28T12:00:05.0000000")),
+        ("timestamp", json!(1_790_596_805)),
+        ("created_at", json!("yesterday at about this hour")),
+        ("place", json!(0)),
+        ("interrupted", json!(2)),
+        ("record_index", json!(-1)),
+        ("repeat_key", json!(5)),
+        ("repeat_key", json!("5")),
+    ]
+    .into_iter()
+    .map(|(column, value)| {
+        let pointer = format!("/transcriptions/3/{column}");
+        set("signs", pointer.leak(), value, format!("transcriptions[3].{column}").leak())
+    })
+    .collect()
+}
+
+/// What calls, histories, drivers, dispatches and events hold.
+fn of_other_rows() -> Vec<Case> {
+    [
         ("signs", "/turn_count", json!(8)),
         ("signs", "/turn_count", json!(-9)),
         ("signs", "/turn_count", json!(null)),
@@ -175,15 +156,44 @@ fn a_value_that_the_service_would_not_store_is_refused_by_its_field_and_nothing_
         ("record", "/outcome", json!("lost")),
         ("record", "/conversation_id", json!("conv_signs")),
         ("record", "/event_time", json!("2026-09-28T24:00:05.000000Z")),
-    ] {
+    ]
+    .into_iter()
+    .map(|(line, pointer, value)| {
         let field = match (line, pointer) {
-            // It is the record that does not fit the event any more, and the digest the body.
+            // It is the record that does not fit the event any more.
             ("record", "/conversation_id") => "record".to_owned(),
-            ("record", "/body") => "body".to_owned(),
             (_, pointer) => pointer[1..].replace('/', "."),
         };
-        cases.push(set(line, pointer, value, field.leak()));
+        set(line, pointer, value, field.leak())
+    })
+    .collect()
+}
+
+#[test]
+fn a_value_that_the_service_would_not_store_is_refused_by_its_field_and_nothing_of_it_is_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    rich(&database);
+    let text = exported(&database, &["--format", "jsonl"]);
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let find = |what: &str| -> Value {
+        let is = |line: &&Value| match what {
+            "signs" => line["type"] == "call" && line["conversation_id"] == "conv_signs",
+            "recorded" => line["type"] == "call" && line["conversation_id"] == CALL,
+            "record" => line["type"] == "event" && line["outcome"] == "applied",
+            kind => line["type"] == kind,
+        };
+        lines.iter().find(is).unwrap_or_else(|| panic!("no {what}")).clone()
+    };
+    let other = store(&folder.path().join("other.db"));
+    let restore = |line: &Value| {
+        let archived = archived(line.to_string().as_bytes()).unwrap();
+        other.apply(Timestamp::now(), &[Write::Restore(Box::new(archived))]).unwrap().remove(0)
+    };
+    for driver in lines.iter().filter(|line| line["type"] == "driver") {
+        assert_eq!(restore(driver), Ok(Written::Restored(true)));
     }
+    let cases: Vec<Case> = numbers().into_iter().chain(of_turns()).chain(of_other_rows()).collect();
     let rows = || -> i64 {
         let connection = open(&folder.path().join("other.db"));
         let tables = ["calls", "call_transcriptions", "call_histories", "webhook_events", "call_dispatches", "drivers"];

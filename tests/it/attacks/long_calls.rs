@@ -69,7 +69,9 @@ fn turns_into_two_huge_calls_by_turns_cost_no_more_than_others() {
     }
     let service = Service::start_on(&database, &["--log-level", "info,http=off"]);
     // Each is taken up once.
-    ["conv_a", "conv_b", "conv_c", "conv_d"].map(|id| service.deliver(&turn(id, 0)).expect(201));
+    for id in ["conv_a", "conv_b", "conv_c", "conv_d"] {
+        service.deliver(&turn(id, 0)).expect(201);
+    }
     let time = |ids: [&str; 2]| {
         let start = Instant::now();
         for n in 1..=100 {
