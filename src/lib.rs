@@ -24,7 +24,7 @@
 //! | copies | when one is due, names, what is kept | [`backups`] |
 //! | calls on their way out | forms that others read; JSON lines that are read back | [`export`] |
 //! | storage | SQL, in [`store::sqlite`] only; a batch is one transaction | [`store`] |
-//! | ways of working | opening files safely; files that get their name once they are whole; going last | [`files`], [`aside`], [`background`] |
+//! | ways of working | opening files safely; files that get their name once they are whole; going last; what terminals are shown | [`files`], [`aside`], [`background`], [`terminal`] |
 //! | numbers about itself | Prometheus's metrics; recorded into by all above | [`metrics`] |
 //! | words of the domain | nothing else | [`model`], [`fields`], [`secret`], [`signature`] |
 //!
@@ -83,8 +83,9 @@
 //! **Repeats.** With a delivery key (`Idempotency-Key`, or `tool_call_id` in the platform's envelope), the key decides,
 //! within the conversation, by a unique index; the same key for another turn is the sender's mistake (422). Without one,
 //! the same conversation, speaker, timestamp and words are the same turn, also as one that came with a key. The writer
-//! knows the digests of the turns of the calls that run, and reads those of a call that it takes up again from its rows
-//! once (`repeat_key`, the call's row number above 32 bits of the digest). What has the same digest is then compared in
+//! knows the digests of the first 1,000 turns of the calls that run, and reads those of a call that it takes up again from its
+//! rows (`repeat_key`, the call's row number above 32 bits of the digest). A partial index finds later turns, so that long
+//! calls cost a look-up and ordinary ones nothing. What has the same digest is then compared in
 //! full, so a collision costs a comparison and nothing else.
 //!
 //! **Speaker mapping.** The platform says `agent` and `user`; stored and shown are `agent` and `driver`. Any other word is refused, so that a
@@ -144,6 +145,9 @@
 //! pages stand in the log, which the writer folds in and cuts off a second after an erasure, also under load, and in the
 //! memory from which pages are written again, which it gives back then. Readers are never held up for it; if some are always there,
 //! the writer waits for them, 25 ms a second. A command beside the service does the same by its own connection.
+//! A long call is erased in slices (`store/sqlite/erase.rs`, [`retention::Slices`]): noted in `unfinished_calls`, from its last
+//! turn backwards, so that what is left has no gaps. While the note is there nothing is stored for the conversation, exports
+//! pass over it, and a start goes on. Restoring a long call uses the same note: what is cut off is erased.
 //! An erased call leaves a digest of its name, for which the platform's later reports are dropped: its retries
 //! would otherwise undo the erasure within the hour, and `backfill` ever after. A pruned call leaves nothing.
 //!
@@ -155,7 +159,8 @@
 //!
 //! **Age.** Retention counts from a call's end or last turn by the senders' clocks, but what was heard while it ran counts
 //! from its arrival if that is later: language models invent times, and a call of today must not go for being dated 2020. What
-//! is fetched afterwards is as old as it says.
+//! is fetched afterwards is as old as it says. The present is believed only while something arrived within a day whose
+//! sender's clock agrees with it, or after a day of running evenly ([`retention::WatchedClock`]).
 //!
 //! **The page.** It is made in the browser, out of the public API, since it must live there anyway to follow a call; so there
 //! is one source of what is shown, and no word of a call is ever put into HTML: the policy that comes with the page has the
@@ -287,6 +292,7 @@ pub mod stats;
 pub mod store;
 pub mod tail;
 pub mod telemetry;
+pub mod terminal;
 pub mod viewer;
 pub mod waiting;
 pub mod writer;

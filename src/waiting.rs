@@ -3,17 +3,15 @@
 use crate::store::{Outcome, Write};
 use crate::writer::{WriteError, Writer};
 
-/// Does writes by a writer from threads that serve no connections, and says in words why one was not done.
+/// Returns what does writes by a writer from threads that serve no connections.
 ///
 /// # Panics
 /// Outside the service's runtime.
-pub fn blocking(writer: Writer) -> impl Fn(Write) -> Result<Outcome, String> {
+pub fn blocking(writer: Writer) -> impl Fn(Write) -> Result<Outcome, WriteError> {
     let runtime = tokio::runtime::Handle::current();
     move |write| match runtime.block_on(writer.write(write)) {
         Ok(written) => Ok(Ok(written)),
         Err(WriteError::Rejected(rejection)) => Ok(Err(rejection)),
-        Err(WriteError::Overloaded) => Err("too much is waiting to be stored".to_owned()),
-        Err(WriteError::Stopping) => Err("the service is stopping".to_owned()),
-        Err(WriteError::Failed(error)) => Err(error.to_string()),
+        Err(error) => Err(error),
     }
 }

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 use poem::http::StatusCode;
 use poem::{Endpoint, Request, Response, Route};
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -19,8 +20,9 @@ use transcribe_hook::server::connections::{self, ConnectionLimits};
 use transcribe_hook::server::cors::Origins;
 use transcribe_hook::server::{self, Edge, Settings};
 use transcribe_hook::store::{
-    self, CallQuery, Counts, FiguresQuery, Found, NewCall, OldCall, OldCalls, Outcome, Page, Position, Scope,
-    SearchQuery, Since, Sizes, Store, StoredTurn, Touched, TurnQuery, Write, Written,
+    self, CallQuery, Counts, ErasedSlice, FiguresQuery, Found, NamingEvent, NewCall, OldCall, OldCalls, OldEvent,
+    Outcome, Page, Position, Scope, SearchQuery, Since, Sizes, Store, StoredTurn, Touched, TurnQuery, Unfinished,
+    Write, Written,
 };
 use transcribe_hook::writer::Limits;
 use transcribe_hook::{api, ingest, tail, telemetry};
@@ -213,8 +215,20 @@ impl Store for NullStore {
         Ok(Vec::new())
     }
 
-    fn old_events(&self, _: Timestamp, _: i64, _: usize) -> store::Result<(Vec<i64>, Option<i64>)> {
+    fn old_events(&self, _: Timestamp, _: i64, _: usize) -> store::Result<(Vec<OldEvent>, Option<i64>)> {
         Ok((Vec::new(), None))
+    }
+
+    fn events_naming(&self, _: &HashSet<ConversationId>, _: i64) -> store::Result<(Vec<NamingEvent>, Option<i64>)> {
+        Ok((Vec::new(), None))
+    }
+
+    fn newest_arrival(&self) -> store::Result<Option<Timestamp>> {
+        Ok(None)
+    }
+
+    fn go_on_erasing(&self, _: Unfinished<'_>) -> store::Result<Option<ErasedSlice>> {
+        Ok(None)
     }
 
     fn old_dispatches(&self, _: Timestamp, _: Option<&ConversationId>, _: usize) -> store::Result<Vec<ConversationId>> {

@@ -9,7 +9,8 @@ use super::{Reader, Tag, conversation_id};
 use crate::fields::Fields;
 use crate::model::{self, CallChange, CallEnd, ConversationId, DriverId, Timestamp};
 use crate::recording::Recordings;
-use crate::store::{CallKey, CallQuery, Order, Store, Write, Written};
+use crate::retention::chunks;
+use crate::store::{CallKey, CallQuery, Order, Rejection, Store, Write, Written};
 use crate::writer::{WriteError, Writer};
 use poem::Request;
 use poem_openapi::param::{Path, Query};
@@ -199,7 +200,8 @@ impl CallsApi {
     /// Erase a call
     ///
     /// All that is kept about it is erased for good: turns, the platform's events, dispatch, recording. Within seconds
-    /// nothing of it is left in the file's bytes. A turn that comes later makes the call anew; what the platform reports of
+    /// nothing of it is left in the file's bytes. A call of many thousand turns takes some seconds, in which turns for it are
+    /// answered 503. A turn that comes later makes the call anew; what the platform reports of
     /// the call later is not kept.
     #[oai(path = "/calls/:conversation_id", method = "delete", operation_id = "erase_call")]
     async fn erase_call(
@@ -212,8 +214,29 @@ impl CallsApi {
         let id = self::conversation_id(&conversation_id.0)?;
         // First, so that what is left behind by a failure can be erased by trying again.
         erase_recording(self.recordings.clone(), id.clone()).await?;
-        self.writer.write(Write::EraseCall(id)).await.map_err(|error| unchanged(error, &conversation_id.0))?;
-        Ok(Erased::Erased)
+        let naming = self.erase_events_naming(&id).await?;
+        match self.writer.write(Write::EraseCall(id)).await {
+            Err(WriteError::Rejected(Rejection::NotFound)) if naming => Ok(Erased::Erased),
+            erased => erased.map(|_| Erased::Erased).map_err(|error| unchanged(error, &conversation_id.0).into()),
+        }
+    }
+}
+
+impl CallsApi {
+    /// Erases the events that could not be read and name the call, and returns whether there were any.
+    async fn erase_events_naming(&self, id: &ConversationId) -> Result<bool, ApiError> {
+        let (mut after, mut any) = (0, false);
+        loop {
+            let calls = [id.clone()].into();
+            let (found, next) = self.reader.read(move |store| store.events_naming(&calls, after)).await?;
+            let events: Vec<_> = found.iter().map(|naming| naming.event).collect();
+            any |= !events.is_empty();
+            for chunk in chunks(&events) {
+                self.writer.write(Write::PruneEvents(chunk.iter().map(|event| event.id).collect())).await?;
+            }
+            let Some(next) = next else { return Ok(any) };
+            after = next;
+        }
     }
 }
 

@@ -20,11 +20,15 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use tokio::sync::{Semaphore, oneshot};
 
 pub(super) struct DriversApi {
     pub(super) recordings: Option<Recordings>,
     pub(super) reader: Reader,
     pub(super) writer: Writer,
+    /// Has one place, because each erasure of a driver reads and writes on and on.
+    pub(super) erasing: Arc<Semaphore>,
 }
 
 /// A driver.
@@ -203,8 +207,9 @@ impl DriversApi {
         request: &Request,
         /// The fleet's number for the driver, a whole number from 1.
         id: Path<String>,
-        /// Whether to erase the driver's calls and dispatches first, for good. That takes some milliseconds for each; it
-        /// goes on when the connection ends, and what a failure left is erased by asking again.
+        /// Whether to erase the driver's calls and dispatches first, for good. That takes some milliseconds for each, and
+        /// one driver is erased at a time. It goes on when the connection ends. After 503, `details` says what is erased;
+        /// asking again goes on.
         #[oai(default)]
         erase_calls: Query<bool>,
     ) -> Result<DriverDeleted, Refused<Read>> {
@@ -220,18 +225,44 @@ impl DriversApi {
 }
 
 impl DriversApi {
+    /// Erases a driver with calls and dispatches on a thread of its own, to its end, whoever waits for it.
     async fn erase(&self, id: DriverId) -> Result<DriverDeleted, Refused<Read>> {
+        let Ok(place) = self.erasing.clone().try_acquire_owned() else {
+            return Err(ApiError::Unavailable("another driver is being erased; try again shortly", None).into());
+        };
         let write = blocking(self.writer.clone());
-        let work = Eraser::new(&self.reader.store, self.recordings.clone(), write, true);
-        // On a thread of its own, to its end, whoever waits for it.
-        let erased = tokio::task::spawn_blocking(move || work.driver(id, |_| ())).await;
-        match erased.map_err(|error| ApiError::Internal(error.to_string()))? {
-            Ok(erased) if erased == Erased::default() => Err(no_driver(id).into()),
-            Ok(Erased { calls, dispatches, .. }) => {
-                tracing::info!(driver_id = id.get(), calls, dispatches, "a driver was erased");
-                Ok(DriverDeleted::Deleted)
+        let work = Eraser::new(&self.reader.store, self.recordings.clone(), move |change| Ok(write(change)?), true);
+        let (tell, told) = oneshot::channel();
+        let erase = move || {
+            let mut erased = Erased::default();
+            let ended = work.driver(id, &mut erased, |_| ());
+            let Erased { calls, dispatches, events, .. } = erased;
+            if erased != Erased::default() {
+                tracing::info!(
+                    driver_id = id.get(),
+                    calls,
+                    dispatches,
+                    events,
+                    whole = ended.is_ok(),
+                    "erased a driver"
+                );
             }
-            Err(error) => Err(ApiError::Internal(error).into()),
+            drop(place);
+            // Nobody may be waiting any more.
+            let _ = tell.send((ended, erased));
+        };
+        let thread = std::thread::Builder::new().name("erase-driver".to_owned()).spawn(erase);
+        thread.map_err(|error| ApiError::Internal(error.to_string()))?;
+        let gone = |_| ApiError::Internal("the thread that erases a driver has panicked".to_owned());
+        match told.await.map_err(gone)? {
+            (Ok(()), erased) if erased == Erased::default() => Err(no_driver(id).into()),
+            (Ok(()), _) => Ok(DriverDeleted::Deleted),
+            (Err(error), erased) if error.passes => {
+                let Erased { calls, dispatches, .. } = erased;
+                let done = format!("erased {calls} calls and {dispatches} dispatches of driver {id} until now");
+                Err(ApiError::Unfinished(format!("{done}; {error}")).into())
+            }
+            (Err(error), _) => Err(ApiError::Internal(error.to_string()).into()),
         }
     }
 

@@ -72,6 +72,8 @@ pub enum ApiError {
     Internal(String),
     /// 503: too much waits, or the service stops. The text is for a person; the other one, for the log, is a cause.
     Unavailable(&'static str, Option<String>),
+    /// 503: a part was done, which the text tells the client; to ask again goes on.
+    Unfinished(String),
 }
 
 /// How long a refused sender should wait, in seconds: some commits' time.
@@ -92,7 +94,7 @@ impl ApiError {
             Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooManyRefused(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Unavailable(..) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(..) | Self::Unfinished(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -108,7 +110,7 @@ impl ApiError {
     /// Seconds for a `Retry-After` header.
     pub fn retry_after(&self) -> Option<u32> {
         match self {
-            Self::Unavailable(..) => Some(RETRY_AFTER_SECONDS),
+            Self::Unavailable(..) | Self::Unfinished(_) => Some(RETRY_AFTER_SECONDS),
             Self::TooManyRefused(seconds) => Some(*seconds),
             _ => None,
         }
@@ -159,6 +161,7 @@ impl ApiError {
             ),
             Self::Internal(_) => ("the service failed; nothing was stored", None),
             Self::Unavailable(message, _) => (*message, None),
+            Self::Unfinished(details) => ("only a part was done; try again to go on", Some(details.clone())),
         };
         ErrorBody {
             status: "error".to_owned(),
@@ -235,6 +238,7 @@ impl From<Rejection> for ApiError {
             Rejection::NotFound => Self::NotFound("it does not exist".to_owned()),
             Rejection::KeyReused => Self::KeyReused,
             Rejection::Erased => Self::NotFound("the call was erased".to_owned()),
+            Rejection::Unfinished => Self::Unavailable("the call is being erased or restored; try again shortly", None),
             Rejection::Elements(bad) => {
                 let problems: Vec<_> = bad.iter().map(BadElement::problem).collect();
                 // A number that is another's is a conflict that may end; a driver who is not there is a wrong field.
@@ -344,7 +348,8 @@ fn description(status: u16) -> &'static str {
         429 => "Too many requests of this address were refused with 401 in the last minute.",
         500 => "The database failed. Nothing was stored; the cause is in the log.",
         503 => {
-            "Too much is waiting, the service is stopping, or the database cannot be written now. Nothing was stored; try again."
+            "Too much is waiting, the service is stopping, the call is being erased, or the database cannot be written now; try \
+             again. Nothing was stored, unless `details` says what was done."
         }
         _ => "The request was not done.",
     }

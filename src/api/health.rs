@@ -43,8 +43,8 @@ impl HealthApi {
 
     /// Can it do its work?
     ///
-    /// The database is migrated and can be read, and the disk takes writes: either a turn was committed within the last
-    /// five seconds, or a write of no consequence is tried and synced.
+    /// The database is migrated and can be read, and takes turns: either one was committed within the last five seconds, or
+    /// one is tried and taken back, and a write of no consequence is synced.
     #[oai(path = "/readyz", method = "get", operation_id = "readyz")]
     async fn readyz(&self) -> Result<Done<Health>, Refused<Readiness>> {
         let not_ready = |cause| ApiError::Unavailable("the service is not ready", cause);

@@ -89,7 +89,12 @@ pub fn service(
         events::EventsApi { tail },
         stats::StatsApi { reader: reader.clone() },
         search::SearchApi { reader: reader.clone() },
-        drivers::DriversApi { reader: reader.clone(), writer: writer.clone(), recordings },
+        drivers::DriversApi {
+            reader: reader.clone(),
+            writer: writer.clone(),
+            recordings,
+            erasing: Arc::new(Semaphore::new(1)),
+        },
         dispatches::DispatchesApi { reader: reader.clone(), writer: writer.clone() },
         access::session::SessionApi { access },
         health::HealthApi { reader, writer },

@@ -3,6 +3,7 @@
 use super::DatabaseArgs;
 use super::redact::RedactArgs;
 use super::secrets::{ApiKey, Secrets};
+use super::{eprint_line, print_line};
 use crate::backfill::{self, Keeper, Nothing, Progress, Report, StoreKeeper};
 use crate::model::Timestamp;
 use crate::platform::client::{self, Client, Patience};
@@ -76,7 +77,7 @@ pub(super) fn run(args: &BackfillArgs) -> Result<()> {
     let client = args.platform.client()?.context("give --elevenlabs-api-key or --elevenlabs-api-key-file")?;
     let path = args.database.database.clone();
     if args.dry_run && !path.exists() {
-        eprintln!("there is no database {} yet", path.display());
+        eprint_line(format_args!("there is no database {} yet", path.display()));
         return fetch(args, &client, &Nothing);
     }
     let options = Options { path, busy_timeout: Duration::from_secs(10), readers: 1 };
@@ -124,19 +125,19 @@ fn fetch(args: &BackfillArgs, client: &Client, keeper: &impl Keeper) -> Result<(
 
 fn finish(args: &BackfillArgs, numbers: &[(&str, usize)], failed: &[String]) -> Result<()> {
     for failure in failed {
-        eprintln!("{failure}");
+        eprint_line(format_args!("{failure}"));
     }
     if args.json {
         let mut report: serde_json::Map<_, _> =
             numbers.iter().map(|(name, number)| ((*name).to_owned(), (*number).into())).collect();
         report.insert("failed".to_owned(), failed.len().into());
         report.insert("dry_run".to_owned(), args.dry_run.into());
-        println!("{}", serde_json::Value::from(report));
+        print_line(format_args!("{}", serde_json::Value::from(report)))?;
     } else {
         let numbers: Vec<_> =
             numbers.iter().map(|(name, number)| format!("{number} {}", name.replace('_', " "))).collect();
         let would = if args.dry_run { " (a dry run: so it would be, and nothing was changed)" } else { "" };
-        println!("{}, {} failed{would}", numbers.join(", "), failed.len());
+        print_line(format_args!("{}, {} failed{would}", numbers.join(", "), failed.len()))?;
     }
     if failed.is_empty() { Ok(()) } else { bail!("{} could not be fetched or stored", failed.len()) }
 }

@@ -1,6 +1,7 @@
 //! `backup`: a copy that is safe to take at any time, unlike one by `cp`.
 
 use super::DatabaseArgs;
+use super::print_line;
 use crate::aside::Aside;
 use crate::store::BackupStep;
 use crate::store::sqlite;
@@ -51,15 +52,15 @@ pub(super) fn run(args: &BackupArgs) -> Result<()> {
     if args.json {
         let report =
             serde_json::json!({ "calls": report.calls, "transcriptions": report.turns, "bytes": report.bytes });
-        println!("{report}");
+        print_line(format_args!("{report}"))?;
     } else {
-        println!(
+        print_line(format_args!(
             "copied {} calls with {} turns ({} bytes) to {}",
             report.calls,
             report.turns,
             report.bytes,
             args.out.display()
-        );
+        ))?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `check`: whether a database, and the recordings beside it, are as they should be; also while the service runs.
 
 use super::DatabaseArgs;
+use super::print_line;
 use crate::model::ConversationId;
 use crate::recording;
 use crate::store::Finding;
@@ -38,13 +39,13 @@ pub(super) fn run(args: &CheckArgs) -> Result<()> {
         let report = serde_json::json!({
             "ok": problems.is_empty(), "calls": report.calls, "transcriptions": report.turns, "problems": problems,
         });
-        println!("{report}");
+        print_line(format_args!("{report}"))?;
     } else {
         for Finding { check, what } in &report.problems {
-            println!("{check}: {what}");
+            print_line(format_args!("{check}: {what}"))?;
         }
         if let (Some(calls), Some(turns)) = (report.calls, report.turns) {
-            println!("{calls} calls with {turns} turns, {} problems", report.problems.len());
+            print_line(format_args!("{calls} calls with {turns} turns, {} problems", report.problems.len()))?;
         }
     }
     if report.problems.is_empty() {

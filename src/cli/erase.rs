@@ -1,11 +1,12 @@
 //! `erase`: takes a call, or all of a driver, out of the file for good, also while the service runs.
 
 use super::DatabaseArgs;
+use super::print_line;
 use crate::model::{ConversationId, DriverId, Timestamp};
 use crate::recording::Recordings;
-use crate::retention::{Erased, Eraser};
+use crate::retention::{EraseError, Erased, Eraser};
 use crate::store::sqlite::{Options, SqliteStore};
-use crate::store::{Outcome, Store, Write};
+use crate::store::{Outcome, Store, Unfinished, Write, Written};
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -90,11 +91,14 @@ impl Work {
         Ok(Self { store: Arc::new(store), recordings: recordings.transpose()?, shared })
     }
 
-    pub(super) fn eraser(&self) -> Eraser<impl Fn(Write) -> Result<Outcome, String>> {
-        let store = self.store.clone();
-        let write = move |write| {
-            let mut outcomes = store.apply(Timestamp::now(), &[write]).map_err(|error| error.to_string())?;
-            outcomes.pop().ok_or_else(|| "the store did not answer".to_owned())
+    pub(super) fn eraser(&self) -> Eraser<impl Fn(Write) -> Result<Outcome, EraseError>> {
+        let (store, shared) = (self.store.clone(), self.shared);
+        let write = move |write: Write| {
+            let outcome = store.apply(Timestamp::now(), std::slice::from_ref(&write))?.remove(0);
+            if let (Ok(Written::Begun), Write::EraseCall(id) | Write::PruneCall(id, _)) = (&outcome, &write) {
+                erase_slices(&*store, id, shared)?;
+            }
+            Ok(outcome)
         };
         Eraser::new(&self.store, self.recordings.clone(), write, self.shared)
     }
@@ -111,7 +115,7 @@ impl Work {
     }
 
     /// Takes what was erased out of the files' bytes, also when not everything could be erased.
-    pub(super) fn ended(&self, erased: Result<Erased, String>, confirmation: &Confirmation) -> Result<Erased> {
+    pub(super) fn ended(&self, erased: Result<Erased, EraseError>, confirmation: &Confirmation) -> Result<Erased> {
         if !confirmation.dry_run {
             let end = Instant::now() + FORGET;
             while !self.store.forget(Duration::from_millis(25))? {
@@ -128,32 +132,55 @@ impl Work {
     }
 }
 
+/// Returns what was erased, unless that failed.
+fn counted(erase: impl FnOnce(&mut Erased) -> Result<(), EraseError>) -> Result<Erased, EraseError> {
+    let mut erased = Erased::default();
+    erase(&mut erased).map(|()| erased)
+}
+
+/// How much longer than a slice the pause after it is while a service writes too, and at most.
+const PAUSE: (u32, Duration) = (4, Duration::from_millis(500));
+
+/// Erases what is left of a long call.
+fn erase_slices(store: &dyn Store, id: &ConversationId, shared: bool) -> Result<(), EraseError> {
+    loop {
+        let start = Instant::now();
+        let slice = store.go_on_erasing(Unfinished::Call(id))?;
+        // The service may have erased the last one.
+        if slice.is_none_or(|slice| slice.finished) {
+            return Ok(());
+        }
+        if shared {
+            std::thread::sleep((start.elapsed() * PAUSE.0).min(PAUSE.1));
+        }
+    }
+}
+
 pub(super) fn run(args: &EraseArgs) -> Result<()> {
     let work = Work::open(&args.database, args.audio_dir.as_deref())?;
     let dry_run = args.confirmation.dry_run;
     let erased = match (&args.what.conversation, args.what.driver) {
-        (Some(id), _) if dry_run => {
-            let there = work.store.call(id).map_err(|error| error.to_string());
-            there.map(|call| Erased { calls: u64::from(call.is_some()), ..Erased::default() })
-        }
-        (Some(id), _) => work.eraser().call(id).map(|there| Erased { calls: u64::from(there), ..Erased::default() }),
+        (Some(id), _) if dry_run => work.eraser().of_call(id),
         (None, Some(id)) if dry_run => work.eraser().of_driver(id),
-        (None, Some(id)) => Work::with_progress(|done| work.eraser().driver(id, done)),
+        (Some(id), _) => counted(|erased| work.eraser().call(id, erased)),
+        (None, Some(id)) => Work::with_progress(|done| counted(|erased| work.eraser().driver(id, erased, done))),
         (None, None) => unreachable!("one of them is required"),
     };
     let erased = work.ended(erased, &args.confirmation)?;
     if erased == Erased::default() {
         bail!("there is nothing to erase");
     }
-    let Erased { drivers, calls, dispatches, .. } = erased;
+    let Erased { drivers, calls, events, dispatches, .. } = erased;
     if args.json {
         let report = serde_json::json!({
-            "drivers": drivers, "calls": calls, "dispatches": dispatches, "dry_run": dry_run
+            "drivers": drivers, "calls": calls, "events": events, "dispatches": dispatches, "dry_run": dry_run
         });
-        println!("{report}");
+        print_line(format_args!("{report}"))?;
     } else {
-        let counts = format!("{drivers} drivers, {calls} calls and {dispatches} dispatches of no call");
-        println!("{} {counts}", args.confirmation.verb());
+        let counts = format!(
+            "{drivers} drivers, {calls} calls, {events} unreadable events and {dispatches} dispatches of no call"
+        );
+        print_line(format_args!("{} {counts}", args.confirmation.verb()))?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `export`: calls in forms that others read, from a database that may be in use.
 
 use super::DatabaseArgs;
+use super::{print_line, standard_output};
 use crate::aside::Aside;
 use crate::background::Background;
 use crate::export::{self, Exported, Format};
@@ -10,7 +11,7 @@ use crate::store::{CallQuery, Order, Selection};
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum, builder::PossibleValue};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
@@ -103,7 +104,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
         }
     };
     let exported = if to_stdout {
-        let mut out = BufWriter::new(io::stdout().lock());
+        let mut out = BufWriter::new(standard_output());
         export::export(&archive, &which, format, &mut out, &mut watch).map_err(anyhow::Error::from)
     } else {
         into_file(&args.out, |out| export::export(&archive, &which, format, out, &mut watch))
@@ -115,7 +116,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
         bail!("there is no call {id} among those that are wanted");
     }
     if !to_stdout {
-        println!("exported {calls} calls with {turns} turns to {}", args.out.display());
+        print_line(format_args!("exported {calls} calls with {turns} turns to {}", args.out.display()))?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `healthcheck`: whether a running service can do its work, for what starts it anew or sends it traffic.
 
+use super::print_line;
 use anyhow::{Result, bail};
 use clap::Args;
 use std::time::Duration;
@@ -44,6 +45,6 @@ pub(super) fn run(args: &HealthcheckArgs) -> Result<()> {
         let body: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
         bail!("{url} answers {status}: {}", body["message"].as_str().unwrap_or("(nothing that it says is understood)"));
     }
-    println!("ready");
+    print_line(format_args!("ready"))?;
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `import`: drivers and dispatches from a file, all of it or nothing, also while the service runs.
 
 use super::DatabaseArgs;
+use super::{eprint_line, print_line};
 use crate::drivers::{read_dispatch, read_driver};
 use crate::import::{BadRow, Format, Row, read_rows, without_doubles};
 use crate::model::Timestamp;
@@ -125,18 +126,18 @@ fn store<T: Clone, K: std::hash::Hash + Eq>(
     report(&mut bad);
     if args.json {
         let Counts { created, updated, unchanged } = counts;
-        println!(
+        print_line(format_args!(
             "{}",
             serde_json::json!({ "created": created, "updated": updated, "unchanged": unchanged, "bad": bad.len() })
-        );
+        ))?;
     } else {
-        println!(
+        print_line(format_args!(
             "{} created, {} updated, {} unchanged, {} bad",
             counts.created,
             counts.updated,
             counts.unchanged,
             bad.len()
-        );
+        ))?;
     }
     Ok(())
 }
@@ -144,6 +145,6 @@ fn store<T: Clone, K: std::hash::Hash + Eq>(
 fn report(bad: &mut [BadRow]) {
     bad.sort_by_key(|row| row.line);
     for row in bad {
-        eprintln!("{row}");
+        eprint_line(format_args!("{row}"));
     }
 }

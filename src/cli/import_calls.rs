@@ -3,17 +3,20 @@
 //! Some things at a time are stored as one, each of them whole. A file that is read again finds what is there.
 
 use super::DatabaseArgs;
+use super::{eprint_line, print_line};
 use crate::export::{MAX_LINE, archived};
 use crate::fields::describe;
-use crate::model::Timestamp;
+use crate::model::{ConversationId, Timestamp};
 use crate::store::sqlite::{Options, SqliteStore};
-use crate::store::{Archived, Rejection, Store as _, Write, Written};
+use crate::store::{Archived, ArchivedCall, Outcome, Rejection, Store as _, Unfinished, Write, Written};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 #[derive(Debug, Args)]
 pub(super) struct CallsArgs {
@@ -32,6 +35,9 @@ pub(super) struct CallsArgs {
 
 /// About how many rows are stored at once: some ten milliseconds' work, which a service beside it waits for.
 const ROWS: usize = 500;
+
+/// Maximum length of the pause after a slice of a long call.
+const MAX_PAUSE: Duration = Duration::from_millis(500);
 
 /// Things that are stored together, with the lines on which they stand.
 #[derive(Default)]
@@ -52,6 +58,8 @@ pub(super) fn run(args: &CallsArgs) -> Result<()> {
     let input = super::import::open(&args.file)?;
     let options = Options { path: args.database.database.clone(), busy_timeout: Duration::from_secs(10), readers: 1 };
     let store = SqliteStore::open_beside_service(&options)?;
+    // What an import that was cut off has left, or the calls could not be imported again.
+    while store.go_on_erasing(Unfinished::All)?.is_some() {}
     let bar = ProgressBar::new_spinner();
     bar.set_style(ProgressStyle::with_template("{spinner} {msg}").context("a template")?);
     let mut counts = Counts::default();
@@ -60,9 +68,9 @@ pub(super) fn run(args: &CallsArgs) -> Result<()> {
     read.with_context(|| args.file.display().to_string())?;
     let Counts { stored, unchanged, bad } = counts;
     if args.json {
-        println!("{}", serde_json::json!({ "stored": stored, "unchanged": unchanged, "bad": bad }));
+        print_line(format_args!("{}", serde_json::json!({ "stored": stored, "unchanged": unchanged, "bad": bad })))?;
     } else {
-        println!("{stored} stored, {unchanged} unchanged, {bad} bad");
+        print_line(format_args!("{stored} stored, {unchanged} unchanged, {bad} bad"))?;
     }
     Ok(())
 }
@@ -103,10 +111,15 @@ fn read(
                 continue;
             }
         };
-        batch.rows += match &thing {
+        let rows = match &thing {
             Archived::Call(call) => 1 + call.turns.len(),
             _ => 1,
         };
+        // A long call is stored alone, in slices.
+        if rows > ROWS {
+            store_batch(args, store, &mut batch, counts)?;
+        }
+        batch.rows += rows;
         batch.lines.push(line);
         batch.writes.push(Write::Restore(Box::new(thing)));
         if batch.rows >= ROWS {
@@ -123,7 +136,15 @@ fn store_batch(args: &CallsArgs, store: &SqliteStore, batch: &mut Batch, counts:
     if writes.is_empty() {
         return Ok(());
     }
-    for (line, outcome) in lines.into_iter().zip(store.apply(Timestamp::now(), &writes)?) {
+    let outcomes = store.apply(Timestamp::now(), &writes)?;
+    for ((line, outcome), write) in lines.into_iter().zip(outcomes).zip(&writes) {
+        let outcome = match (outcome, write) {
+            (Ok(Written::Begun), Write::Restore(archived)) => match &**archived {
+                Archived::Call(call) => restore_slices(store, call)?,
+                _ => unreachable!("only calls are restored in slices"),
+            },
+            (outcome, _) => outcome,
+        };
         match outcome {
             Ok(Written::Restored(true)) => counts.stored += 1,
             Ok(Written::Restored(false)) => counts.unchanged += 1,
@@ -134,10 +155,30 @@ fn store_batch(args: &CallsArgs, store: &SqliteStore, batch: &mut Batch, counts:
     Ok(())
 }
 
+/// Restores the rest of a long call, with pauses in which others write. When that fails, what is restored is erased again.
+fn restore_slices(store: &SqliteStore, call: &Arc<ArchivedCall>) -> Result<Outcome> {
+    let id = call.row.get("conversation_id").and_then(Value::as_str).and_then(|id| ConversationId::new(id).ok());
+    let id = id.context("a call that is restored has an id")?;
+    loop {
+        let start = Instant::now();
+        let restored = store.call(&id)?.and_then(|call| usize::try_from(call.turn_count).ok()).unwrap_or(0);
+        let outcome = store.apply(Timestamp::now(), &[Write::GoOnRestoring(call.clone(), restored)])?.remove(0);
+        match outcome {
+            Ok(Written::Begun) if store.is_shared() => std::thread::sleep(start.elapsed().min(MAX_PAUSE)),
+            Ok(Written::Begun) => {}
+            Ok(restored) => return Ok(Ok(restored)),
+            Err(rejection) => {
+                while store.go_on_erasing(Unfinished::Call(&id))?.is_some_and(|slice| !slice.finished) {}
+                return Ok(Err(rejection));
+            }
+        }
+    }
+}
+
 /// Names a bad line, and ends the import there unless it is to go on.
 fn refuse(args: &CallsArgs, counts: &mut Counts, line: u64, reason: &str) -> Result<()> {
     counts.bad += 1;
-    eprintln!("line {line}: {reason}");
+    eprint_line(format_args!("line {line}: {reason}"));
     if args.skip_bad {
         return Ok(());
     }

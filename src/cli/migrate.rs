@@ -1,6 +1,7 @@
 //! `migrate`: what `serve` does to a database before it serves it, alone.
 
 use super::DatabaseArgs;
+use super::print_line;
 use crate::store::Store as _;
 use crate::store::sqlite::{Options, SqliteStore};
 use anyhow::Result;
@@ -9,6 +10,6 @@ use std::time::Duration;
 pub(super) fn run(args: &DatabaseArgs) -> Result<()> {
     let options = Options { path: args.database.clone(), busy_timeout: Duration::from_secs(10), readers: 1 };
     SqliteStore::open(&options)?.in_place()?;
-    println!("{} is up to date", args.database.display());
+    print_line(format_args!("{} is up to date", args.database.display()))?;
     Ok(())
 }

@@ -2,7 +2,6 @@
 //! 2 wrong usage.
 //!
 //! What a command found goes to standard output, logs and errors to standard error.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "commands talk to the terminal")]
 
 mod access;
 mod backfill;
@@ -36,10 +35,11 @@ mod token_file;
 pub use reference::configuration_table;
 
 use crate::telemetry;
+use crate::terminal::Visible;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use std::fmt::Display;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -124,12 +124,24 @@ fn levels(text: &str) -> Result<Targets, String> {
     text.parse().map_err(|error| format!("{error}"))
 }
 
-/// Prints a line. That whoever reads it has seen enough, such as `head`, is no failure.
+/// Prints a line to standard output. That whoever reads it has seen enough, such as `head`, is no failure.
 fn print_line(line: impl Display) -> anyhow::Result<()> {
-    match writeln!(io::stdout(), "{line}") {
+    match writeln!(standard_output(), "{line}") {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         printed => printed.context("cannot print"),
     }
+}
+
+/// Prints a line to standard error. There is nowhere to report that it cannot be printed.
+fn eprint_line(line: impl Display) {
+    let mut err = io::stderr().lock();
+    let _ = if err.is_terminal() { writeln!(Visible::new(err), "{line}") } else { writeln!(err, "{line}") };
+}
+
+/// Standard output, for whatever may hold words of callers: a terminal is shown only what it does not obey.
+fn standard_output() -> Box<dyn io::Write> {
+    let out = io::stdout().lock();
+    if out.is_terminal() { Box::new(Visible::new(out)) } else { Box::new(out) }
 }
 
 /// Reads the command line and does what it says. The log is written to its end before the reason of a failure is told.
@@ -158,7 +170,7 @@ pub fn run() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprint_line(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }

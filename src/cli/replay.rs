@@ -1,10 +1,11 @@
 //! `replay`: reads kept events of the platform again, after an upgrade that understands more of them.
 
 use super::DatabaseArgs;
+use super::{eprint_line, print_line};
 use crate::events;
 use crate::model::{EventOutcome, Timestamp};
 use crate::store::sqlite::{Options, SqliteStore};
-use crate::store::{Store as _, Write};
+use crate::store::{Rejection, Store as _, Write};
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use std::time::Duration;
@@ -41,12 +42,14 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
             EventOutcome::Ignored => ignored += 1,
             EventOutcome::Unreadable => {
                 unreadable += 1;
-                eprintln!("event {id}: {}", event.error.as_deref().unwrap_or("it cannot be read"));
+                eprint_line(format_args!("event {id}: {}", event.error.as_deref().unwrap_or("it cannot be read")));
             }
         }
         let outcomes = store.apply(Timestamp::now(), &[Write::ReplayEvent(id, Box::new(event))])?;
-        if outcomes.iter().any(Result::is_err) {
-            bail!("event {id} was erased meanwhile");
+        match outcomes.first() {
+            Some(Ok(_)) => {}
+            Some(Err(Rejection::Unfinished)) => bail!("event {id} belongs to a call that is being erased or restored"),
+            _ => bail!("event {id} was erased meanwhile"),
         }
         Ok(())
     };
@@ -65,9 +68,9 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     }
     if args.json {
         let report = serde_json::json!({ "applied": applied, "ignored": ignored, "unreadable": unreadable });
-        println!("{report}");
+        print_line(format_args!("{report}"))?;
     } else {
-        println!("{applied} applied, {ignored} of other types, {unreadable} unreadable");
+        print_line(format_args!("{applied} applied, {ignored} of other types, {unreadable} unreadable"))?;
     }
     Ok(())
 }

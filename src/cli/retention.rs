@@ -2,7 +2,9 @@
 
 use super::DatabaseArgs;
 use super::erase::{Confirmation, Work};
-use crate::retention::{Erased, SHORTEST, before};
+use super::print_line;
+use crate::model::Timestamp;
+use crate::retention::{Erased, SHORTEST, before, check_arrival};
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use std::path::PathBuf;
@@ -41,6 +43,9 @@ pub(super) struct PruneArgs {
     audio_dir: Option<PathBuf>,
     #[command(flatten)]
     confirmation: Confirmation,
+    /// Believe the clock although nothing arrived for a day that agrees with it
+    #[arg(long, env = "TRANSCRIBE_HOOK_TRUST_CLOCK")]
+    trust_clock: bool,
     /// Print the result as JSON
     #[arg(long, env = "TRANSCRIBE_HOOK_JSON")]
     json: bool,
@@ -54,6 +59,10 @@ fn age(text: &str) -> Result<Duration, String> {
 pub(super) fn run(args: &PruneArgs) -> Result<()> {
     let before = before(args.older_than).context("--older-than lies before all time")?;
     let work = Work::open(&args.database, args.audio_dir.as_deref())?;
+    if !args.trust_clock && !args.confirmation.dry_run {
+        let checked = check_arrival(Timestamp::now(), work.eraser().newest_arrival()?);
+        checked.context("nothing was erased; give --trust-clock if the clock is right")?;
+    }
     let erased = if args.confirmation.dry_run {
         work.eraser().old(before)
     } else {
@@ -65,12 +74,12 @@ pub(super) fn run(args: &PruneArgs) -> Result<()> {
         let report = serde_json::json!({
             "calls": calls, "transcriptions": turns, "events": events, "dispatches": dispatches, "before": before.to_string(), "dry_run": dry_run
         });
-        println!("{report}");
+        print_line(format_args!("{report}"))?;
     } else {
         let counts = format!(
             "{calls} calls with {turns} turns, {events} events of no call and {dispatches} dispatches of no call from before {before}"
         );
-        println!("{} {counts}", args.confirmation.verb());
+        print_line(format_args!("{} {counts}", args.confirmation.verb()))?;
     }
     Ok(())
 }

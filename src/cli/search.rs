@@ -1,9 +1,11 @@
 //! `search`: finds turns by their words, in the file itself.
 
 use super::DatabaseArgs;
+use super::{eprint_line, standard_output};
 use crate::model::{CallStatus, ConversationId, DriverId, Speaker, Timestamp, Wanted};
 use crate::store::sqlite::search_file;
 use crate::store::{Found, Hit, SearchOrder, SearchQuery};
+use crate::terminal::visible;
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -122,7 +124,7 @@ pub(super) fn run(args: &SearchArgs) -> Result<()> {
     };
     let printed = if args.json {
         let data: Vec<_> = hits.iter().map(as_json).collect();
-        writeln!(io::stdout(), "{}", json!({ "data": data, "has_more": has_more, "unsearched": unsearched }))
+        writeln!(standard_output(), "{}", json!({ "data": data, "has_more": has_more, "unsearched": unsearched }))
     } else {
         print(&hits)
     };
@@ -133,10 +135,12 @@ pub(super) fn run(args: &SearchArgs) -> Result<()> {
     }
     if !args.json {
         if has_more {
-            eprintln!("there are more; --limit shows them");
+            eprint_line(format_args!("there are more; --limit shows them"));
         }
         if unsearched > 0 {
-            eprintln!("up to {unsearched} turns are not indexed yet and were not searched; `serve` indexes them");
+            eprint_line(format_args!(
+                "up to {unsearched} turns are not indexed yet and were not searched; `serve` indexes them"
+            ));
         }
     }
     Ok(())
@@ -162,14 +166,14 @@ fn print(hits: &[Hit]) -> io::Result<()> {
             out,
             "{}  {}  turn {}  {speaker}  ({}, {})",
             turn.timestamp,
-            visible(&turn.conversation_id),
+            in_one_line(&turn.conversation_id),
             turn.sequence_number,
-            visible(&driver),
+            in_one_line(&driver),
             hit.status.as_str()
         )?;
         write!(out, "    ")?;
         for piece in &hit.snippet.0 {
-            let text = visible(&piece.text);
+            let text = in_one_line(&piece.text);
             if piece.matched { write!(out, "{begin}{text}{end}")? } else { write!(out, "{text}")? }
         }
         writeln!(out)?;
@@ -177,15 +181,9 @@ fn print(hits: &[Hit]) -> io::Result<()> {
     Ok(())
 }
 
-/// Without what a terminal would obey: what callers say must not move its cursor or turn its text around.
-fn visible(text: &(impl Display + ?Sized)) -> String {
-    let turns_around = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let shown = |c: char| match c {
-        '\n' | '\t' | '\r' => ' ',
-        c if c.is_control() || turns_around(c) => '\u{fffd}',
-        c => c,
-    };
-    text.to_string().chars().map(shown).collect()
+/// A text in one line, without what a terminal would obey.
+fn in_one_line(text: &(impl Display + ?Sized)) -> String {
+    visible(&text.to_string().replace(['\n', '\t', '\r'], " "))
 }
 
 /// As the API answers it.

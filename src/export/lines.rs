@@ -10,6 +10,7 @@ use crate::store::{Archive, Archived, ArchivedCall, Loose, Part, Row};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 /// Greatest length of a line that is read back, in bytes: that of a call with some hundred thousand turns.
 pub const MAX_LINE: u64 = 256 << 20;
@@ -129,7 +130,7 @@ pub fn archived(line: &[u8]) -> Result<Archived, String> {
                 _ => Err(format!("transcriptions[{at}]: must be a JSON object")),
             };
             let turns = turns.into_iter().enumerate().map(turn).collect::<Result<_, _>>()?;
-            Ok(Archived::Call(ArchivedCall { row, history, turns }))
+            Ok(Archived::Call(Arc::new(ArchivedCall { row, history, turns })))
         }
         _ => Err("type: must be one of driver, dispatch, event, call".to_owned()),
     }

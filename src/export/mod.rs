@@ -10,7 +10,7 @@ mod lines;
 mod prose;
 
 use crate::model::{Call, ConversationId, Driver, Speaker, Timestamp, Turn};
-use crate::store::{self, Archive, Selection, Spoken, TurnOrder};
+use crate::store::{self, Archive, CallQuery, Selection, Spoken, TurnOrder};
 use std::fmt;
 use std::io::{self, BufWriter, Seek as _, Write};
 use tempfile::SpooledTempFile;
@@ -173,17 +173,32 @@ pub fn export(
     Ok(done)
 }
 
-/// Whether nothing is left out, so that what belongs to no call is wanted too.
+/// Returns whether nothing is left out, so that what belongs to no call is wanted too.
 fn is_everything(which: &Selection) -> bool {
-    let query = &which.calls;
-    which.conversation_id.is_none()
-        && query.status.is_none()
-        && query.driver_id.is_none()
-        && query.user_id.is_none()
-        && query.agent_id.is_none()
-        && query.started_after.is_none()
-        && query.started_before.is_none()
-        && query.text.is_none()
+    // Each field is named, so that a new filter does not compile before it is decided here. Those behind `_` only say in
+    // which order and pieces calls come.
+    let Selection { conversation_id, calls } = which;
+    let CallQuery {
+        status,
+        driver_id,
+        user_id,
+        agent_id,
+        started_after,
+        started_before,
+        text,
+        order: _,
+        after: _,
+        limit: _,
+        with_total: _,
+    } = calls;
+    conversation_id.is_none()
+        && status.is_none()
+        && driver_id.is_none()
+        && user_id.is_none()
+        && agent_id.is_none()
+        && started_after.is_none()
+        && started_before.is_none()
+        && text.is_none()
 }
 
 /// Writes one call by its turns; says how many there were, if there is the call.

@@ -120,6 +120,8 @@ metrics! {
     backup_failures_total: IntCounter = plain();
     /// Turns that were erased since they were older than the retention.
     pruned_turns_total: IntCounter = plain();
+    /// 1 while the retention erases nothing, because the clock is far ahead of what arrived last.
+    retention_held: IntGauge = plain();
     /// What was replaced before it was stored.
     redactions_total: IntCounterVec = by(&["kind"], &[&["card", "email", "phone", "ssn"]]);
     /// Recordings that came with a valid signature.

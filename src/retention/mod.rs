@@ -1,23 +1,32 @@
 //! Erasing more than one thing: all of a driver, and whatever has become old.
 //!
-//! One call at a time, each by one change of its own, so that a call is there or is gone whenever the process ends, and
-//! turns that arrive meanwhile wait for no more than one call's rows. Between two changes there is a pause several times
-//! as long as the change took. What was cut off is done by doing it again. A call's recording goes first, so that none is
-//! left of which nobody knows.
+//! One call at a time, each by one change of its own, and a long call in slices ([`Slices`]), so that turns that arrive
+//! meanwhile wait for no more than some hundred rows. Between two changes there is a pause several times as long as the change
+//! took. What was cut off is done by doing it again. A call's recording goes first, so that none is left of which nobody knows.
+//! Events that could not be read, but name the call, go with it.
 //!
 //! A call is as old as its last sign of life: see [`crate::store::Store::old_calls`]. One that is in progress is old when nothing
 //! arrived of it for so long, however it is called.
 
+mod clock;
+mod error;
 mod forgetting;
 mod periodic;
+mod slices;
 
+pub use clock::{ClockAhead, WatchedClock, check_arrival};
+pub use error::EraseError;
 pub use forgetting::Forgetting;
 pub use periodic::{Periodic, every};
+pub use slices::{Progress, Slices};
 
 use crate::metrics::METRICS;
 use crate::model::{CallStatus, ConversationId, DriverId, Timestamp};
 use crate::recording::Recordings;
-use crate::store::{CallKey, CallQuery, OldCall, OldCalls, Order, Outcome, Rejection, Store, Write};
+use crate::store::{
+    CallKey, CallQuery, NamingEvent, OldCall, OldCalls, OldEvent, Order, Outcome, Rejection, Store, Write,
+};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -29,6 +38,9 @@ const PAGE: usize = 100;
 
 /// How many small things are erased at once.
 const CHUNK: usize = 20;
+
+/// How long the events that are erased at once may be together, in bytes, unless they are only one.
+const MAX_CHUNK_BYTES: usize = 512 * 1024;
 
 /// How much longer than a change the pause after it is, and at most.
 const PAUSE: (u32, Duration) = (4, Duration::from_millis(500));
@@ -42,7 +54,7 @@ pub struct Erased {
     pub calls: u64,
     /// Turns of these calls; only of pruning.
     pub turns: u64,
-    /// Events of the platform that belong to no call.
+    /// Events that belong to no call, those that name an erased call included.
     pub events: u64,
     /// Dispatches that never became a call.
     pub dispatches: u64,
@@ -59,18 +71,27 @@ pub struct Eraser<W> {
     shared: bool,
 }
 
-impl<W: Fn(Write) -> Result<Outcome, String>> Eraser<W> {
+impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
     /// Looks in the store, and changes it by `write`; with a pause after each change if others write too.
     pub fn new(store: &Arc<dyn Store>, recordings: Option<Recordings>, write: W, shared: bool) -> Self {
         Self { store: Arc::downgrade(store), recordings, write, shared }
     }
 
-    fn store(&self) -> Result<Arc<dyn Store>, String> {
-        self.store.upgrade().ok_or_else(|| "the service is stopping".to_owned())
+    fn store(&self) -> Result<Arc<dyn Store>, EraseError> {
+        let stopping = || EraseError { reason: "the service is stopping".to_owned(), passes: true };
+        self.store.upgrade().ok_or_else(stopping)
+    }
+
+    /// When the latest thing arrived whose sender's clock agreed with this machine's.
+    ///
+    /// # Errors
+    /// What hinders looking.
+    pub fn newest_arrival(&self) -> Result<Option<Timestamp>, EraseError> {
+        Ok(self.store()?.newest_arrival()?)
     }
 
     /// Whether the change found what it was to erase.
-    fn change(&self, write: Write) -> Result<bool, String> {
+    fn change(&self, write: Write) -> Result<bool, EraseError> {
         let start = Instant::now();
         let outcome = (self.write)(write)?;
         if self.shared {
@@ -79,148 +100,212 @@ impl<W: Fn(Write) -> Result<Outcome, String>> Eraser<W> {
         match outcome {
             Ok(_) => Ok(true),
             Err(Rejection::NotFound) => Ok(false),
-            Err(rejection) => Err(format!("it cannot be erased: {rejection:?}")),
+            Err(rejection) => Err(EraseError { reason: format!("it cannot be erased: {rejection:?}"), passes: false }),
         }
     }
 
-    fn erase_recording(&self, id: &ConversationId) -> Result<(), String> {
+    fn erase_recording(&self, id: &ConversationId) -> Result<(), EraseError> {
         let Some(recordings) = &self.recordings else { return Ok(()) };
         // Its call would stay.
-        self.store()?.in_place().map_err(|error| error.to_string())?;
-        recordings.remove(id).map(drop).map_err(|error| format!("the recording of {id} cannot be removed: {error}"))
+        self.store()?.in_place()?;
+        recordings.remove(id).map(drop).map_err(|error| EraseError {
+            reason: format!("the recording of {id} cannot be removed: {error}"),
+            passes: false,
+        })
     }
 
-    /// Erases a call for good, and says whether there was one.
+    /// Erases a call for good, and the events that name it; `erased` is told what is gone.
     ///
     /// # Errors
-    /// What hinders it, for a person.
-    pub fn call(&self, id: &ConversationId) -> Result<bool, String> {
+    /// What hinders it.
+    pub fn call(&self, id: &ConversationId, erased: &mut Erased) -> Result<(), EraseError> {
+        let naming = self.events_naming(&[id.clone()].into())?;
+        self.call_with(id, &naming, erased)
+    }
+
+    fn call_with(&self, id: &ConversationId, naming: &Naming, erased: &mut Erased) -> Result<(), EraseError> {
         self.erase_recording(id)?;
-        self.change(Write::EraseCall(id.clone()))
+        // First, so that what is left behind by a failure can be erased by trying again.
+        self.erase_events(naming.of(id), erased)?;
+        erased.calls += u64::from(self.change(Write::EraseCall(id.clone()))?);
+        Ok(())
     }
 
-    /// Erases a driver with all calls and dispatches that are known to be with that driver. What is erased already when
-    /// it fails stays erased; `done` is told how many calls that are.
+    /// Erases a driver with all calls and dispatches that are known to be with that driver. `erased` is told what is gone,
+    /// also when it fails, and `done` how many calls that are.
     ///
     /// # Errors
-    /// What hinders it, for a person.
-    pub fn driver(&self, id: DriverId, mut done: impl FnMut(u64)) -> Result<Erased, String> {
-        let mut erased = Erased::default();
+    /// What hinders it.
+    pub fn driver(&self, id: DriverId, erased: &mut Erased, mut done: impl FnMut(u64)) -> Result<(), EraseError> {
         loop {
-            let page = self.store()?.calls(&calls_of(id, PAGE, false)).map_err(|error| error.to_string())?;
+            let page = self.store()?.calls(&calls_of(id, None))?;
             if page.rows.is_empty() {
                 break;
             }
+            let naming = self.events_naming(&page.rows.iter().map(|call| call.conversation_id.clone()).collect())?;
             for call in page.rows {
-                erased.calls += u64::from(self.call(&call.conversation_id)?);
+                self.call_with(&call.conversation_id, &naming, erased)?;
                 done(erased.calls);
             }
         }
-        for dispatched in self.dispatches_of(id, usize::MAX)? {
-            if self.call(&dispatched)? {
-                erased.calls += 1;
-            } else {
-                erased.dispatches += u64::from(self.change(Write::DeleteDispatch(dispatched))?);
+        for dispatched in self.dispatches_of(id, usize::MAX)?.chunks(PAGE) {
+            let naming = self.events_naming(&dispatched.iter().cloned().collect())?;
+            for dispatched in dispatched {
+                let before = erased.calls;
+                self.call_with(dispatched, &naming, erased)?;
+                if erased.calls == before {
+                    erased.dispatches += u64::from(self.change(Write::DeleteDispatch(dispatched.clone()))?);
+                }
             }
         }
-        erased.drivers = u64::from(self.change(Write::DeleteDriver(id))?);
-        Ok(erased)
+        erased.drivers += u64::from(self.change(Write::DeleteDriver(id))?);
+        Ok(())
     }
 
-    fn dispatches_of(&self, id: DriverId, limit: usize) -> Result<Vec<ConversationId>, String> {
+    /// Finds the events that belong to no call, but name one of these.
+    fn events_naming(&self, calls: &HashSet<ConversationId>) -> Result<Naming, EraseError> {
+        let (mut naming, mut after) = (Naming::default(), 0);
+        loop {
+            let (found, next) = self.store()?.events_naming(calls, after)?;
+            naming.add(found);
+            let Some(next) = next else { return Ok(naming) };
+            after = next;
+        }
+    }
+
+    /// Erases events that belong to no call.
+    fn erase_events(&self, events: &[OldEvent], erased: &mut Erased) -> Result<(), EraseError> {
+        for chunk in chunks(events) {
+            self.change(Write::PruneEvents(chunk.iter().map(|event| event.id).collect()))?;
+            erased.events += chunk.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn dispatches_of(&self, id: DriverId, limit: usize) -> Result<Vec<ConversationId>, EraseError> {
         let store = self.store()?;
-        let driver = store.driver(id).map_err(|error| error.to_string())?;
+        let driver = store.driver(id)?;
         let number = driver.and_then(|driver| driver.phone_number);
-        store.dispatches_of(id, number.as_ref(), limit).map_err(|error| error.to_string())
+        Ok(store.dispatches_of(id, number.as_ref(), limit)?)
+    }
+
+    /// What [`Eraser::call`] would erase.
+    ///
+    /// # Errors
+    /// What hinders looking.
+    pub fn of_call(&self, id: &ConversationId) -> Result<Erased, EraseError> {
+        let calls = u64::from(self.store()?.call(id)?.is_some());
+        let events = self.events_naming(&[id.clone()].into())?.events.len() as u64;
+        Ok(Erased { calls, events, ..Erased::default() })
     }
 
     /// What [`Eraser::driver`] would erase.
     ///
     /// # Errors
-    /// What hinders looking, for a person.
-    pub fn of_driver(&self, id: DriverId) -> Result<Erased, String> {
+    /// What hinders looking.
+    pub fn of_driver(&self, id: DriverId) -> Result<Erased, EraseError> {
         let store = self.store()?;
-        let calls = store.calls(&calls_of(id, 1, true)).map_err(|error| error.to_string())?.total.unwrap_or(0);
-        let drivers = u64::from(store.driver(id).map_err(|error| error.to_string())?.is_some());
-        let mut dispatches = 0;
-        for dispatched in self.dispatches_of(id, usize::MAX)? {
-            dispatches += u64::from(store.call(&dispatched).map_err(|error| error.to_string())?.is_none());
+        let drivers = u64::from(store.driver(id)?.is_some());
+        let (mut calls, mut dispatches, mut events, mut after) = (0, 0, HashSet::new(), None);
+        let mut look = |ids: HashSet<ConversationId>| -> Result<(), EraseError> {
+            events.extend(self.events_naming(&ids)?.events.into_iter().map(|event| event.id));
+            Ok(())
+        };
+        loop {
+            let page = store.calls(&calls_of(id, after))?;
+            let Some(last) = page.rows.last() else { break };
+            after = Some(CallKey { start: last.call_start_time, id: last.id });
+            calls += page.rows.len() as u64;
+            look(page.rows.into_iter().map(|call| call.conversation_id).collect())?;
         }
-        Ok(Erased { drivers, calls, dispatches, ..Erased::default() })
+        for dispatched in self.dispatches_of(id, usize::MAX)?.chunks(PAGE) {
+            for dispatched in dispatched {
+                dispatches += u64::from(store.call(dispatched)?.is_none());
+            }
+            look(dispatched.iter().cloned().collect())?;
+        }
+        Ok(Erased { drivers, calls, dispatches, events: events.len() as u64, ..Erased::default() })
     }
 
     /// Erases what is older than `before`: calls, and events and dispatches that belong to none. `done` is told how many
     /// calls that are by now.
     ///
     /// # Errors
-    /// What hinders it, for a person; what is erased already stays erased.
-    pub fn prune(&self, before: Timestamp, mut done: impl FnMut(u64)) -> Result<Erased, String> {
+    /// What hinders it; what is erased already stays erased.
+    pub fn prune(&self, before: Timestamp, mut done: impl FnMut(u64)) -> Result<Erased, EraseError> {
         let mut erased = Erased::default();
-        self.old_calls(before, |OldCall { conversation_id, turns, .. }| {
+        self.old_calls(before, |OldCall { conversation_id, turns, .. }, naming| {
             self.erase_recording(&conversation_id)?;
-            if self.change(Write::PruneCall(conversation_id, before))? {
+            if self.change(Write::PruneCall(conversation_id.clone(), before))? {
                 erased.calls += 1;
                 erased.turns += turns;
                 METRICS.pruned_turns_total.inc_by(turns);
+                self.erase_events(naming.of(&conversation_id), &mut erased)?;
                 done(erased.calls);
             }
             Ok(())
         })?;
-        let mut rest = Erased::default();
-        self.old_events(before, |ids| {
-            rest.events += ids.len() as u64;
-            ids.chunks(CHUNK).try_for_each(|ids| self.change(Write::PruneEvents(ids.to_vec())).map(drop))
-        })?;
+        self.old_events(before, |events| self.erase_events(events, &mut erased))?;
         self.old_dispatches(before, |ids| {
-            rest.dispatches += ids.len() as u64;
+            erased.dispatches += ids.len() as u64;
             ids.chunks(CHUNK).try_for_each(|ids| self.change(Write::PruneDispatches(ids.to_vec())).map(drop))
         })?;
-        Ok(Erased { calls: erased.calls, turns: erased.turns, ..rest })
+        Ok(erased)
     }
 
     /// What [`Eraser::prune`] would erase, but for events whose calls it would erase first.
     ///
     /// # Errors
-    /// What hinders looking, for a person.
-    pub fn old(&self, before: Timestamp) -> Result<Erased, String> {
-        let mut old = Erased::default();
-        self.old_calls(before, |call| {
+    /// What hinders looking.
+    pub fn old(&self, before: Timestamp) -> Result<Erased, EraseError> {
+        let (mut old, mut events) = (Erased::default(), HashSet::new());
+        self.old_calls(before, |call, naming| {
             old.calls += 1;
             old.turns += call.turns;
+            events.extend(naming.of(&call.conversation_id).iter().map(|event| event.id));
             Ok(())
         })?;
-        self.old_events(before, |ids| {
-            old.events += ids.len() as u64;
+        self.old_events(before, |old| {
+            events.extend(old.iter().map(|event| event.id));
             Ok(())
         })?;
         self.old_dispatches(before, |ids| {
             old.dispatches += ids.len() as u64;
             Ok(())
         })?;
-        Ok(old)
+        Ok(Erased { events: events.len() as u64, ..old })
     }
 
-    /// Hands each old call over, the one that started first coming first.
-    fn old_calls(&self, before: Timestamp, mut each: impl FnMut(OldCall) -> Result<(), String>) -> Result<(), String> {
+    /// Hands over each old call, the one that started first coming first, with the events that name one of its neighbours.
+    fn old_calls(
+        &self,
+        before: Timestamp,
+        mut each: impl FnMut(OldCall, &Naming) -> Result<(), EraseError>,
+    ) -> Result<(), EraseError> {
         // What starts later than it ended is found only at the other end of time: a sender's clock was ahead.
         let ahead = CallKey { start: Timestamp::now(), id: i64::MAX };
         for (mut after, started_before) in [(None, Some(before)), (Some(ahead), None)] {
             loop {
                 let query = OldCalls { before, started_before, after, limit: PAGE };
-                let page = self.store()?.old_calls(&query).map_err(|error| error.to_string())?;
+                let page = self.store()?.old_calls(&query)?;
                 let Some(last) = page.last() else { break };
                 after = Some(last.key);
-                page.into_iter().try_for_each(&mut each)?;
+                let naming = self.events_naming(&page.iter().map(|call| call.conversation_id.clone()).collect())?;
+                page.into_iter().try_for_each(|call| each(call, &naming))?;
             }
         }
         Ok(())
     }
 
-    fn old_events(&self, before: Timestamp, mut each: impl FnMut(&[i64]) -> Result<(), String>) -> Result<(), String> {
+    fn old_events(
+        &self,
+        before: Timestamp,
+        mut each: impl FnMut(&[OldEvent]) -> Result<(), EraseError>,
+    ) -> Result<(), EraseError> {
         let mut after = 0;
         loop {
-            let (ids, next) = self.store()?.old_events(before, after, PAGE).map_err(|error| error.to_string())?;
-            each(&ids)?;
+            let (events, next) = self.store()?.old_events(before, after, PAGE)?;
+            each(&events)?;
             let Some(next) = next else { return Ok(()) };
             after = next;
         }
@@ -229,16 +314,57 @@ impl<W: Fn(Write) -> Result<Outcome, String>> Eraser<W> {
     fn old_dispatches(
         &self,
         before: Timestamp,
-        mut each: impl FnMut(&[ConversationId]) -> Result<(), String>,
-    ) -> Result<(), String> {
+        mut each: impl FnMut(&[ConversationId]) -> Result<(), EraseError>,
+    ) -> Result<(), EraseError> {
         let mut after: Option<ConversationId> = None;
         loop {
-            let ids = self.store()?.old_dispatches(before, after.as_ref(), PAGE).map_err(|error| error.to_string())?;
+            let ids = self.store()?.old_dispatches(before, after.as_ref(), PAGE)?;
             let Some(last) = ids.last() else { return Ok(()) };
             after = Some(last.clone());
             each(&ids)?;
         }
     }
+}
+
+/// Events that belong to no call, but name some.
+#[derive(Debug, Default)]
+pub struct Naming {
+    events: Vec<OldEvent>,
+    by_call: HashMap<ConversationId, Vec<OldEvent>>,
+}
+
+impl Naming {
+    /// Adds what was found.
+    pub fn add(&mut self, found: Vec<NamingEvent>) {
+        for NamingEvent { event, calls } in found {
+            self.events.push(event);
+            for call in calls {
+                self.by_call.entry(call).or_default().push(event);
+            }
+        }
+    }
+
+    /// Those that name this call.
+    pub fn of(&self, call: &ConversationId) -> &[OldEvent] {
+        self.by_call.get(call).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Events in such pieces as one change may erase.
+pub fn chunks(events: &[OldEvent]) -> Vec<&[OldEvent]> {
+    let (mut chunks, mut rest) = (Vec::new(), events);
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fits = |event: &&OldEvent| {
+            bytes += event.bytes;
+            bytes <= MAX_CHUNK_BYTES
+        };
+        let length = rest.iter().take(CHUNK).take_while(fits).count().max(1);
+        let (chunk, more) = rest.split_at(length);
+        chunks.push(chunk);
+        rest = more;
+    }
+    chunks
 }
 
 /// The instant before which things are old.
@@ -247,7 +373,7 @@ pub fn before(older_than: Duration) -> Option<Timestamp> {
     Timestamp::from_unix_micros(Timestamp::now().unix_micros().checked_sub(micros)?)
 }
 
-fn calls_of(id: DriverId, limit: usize, with_total: bool) -> CallQuery {
+fn calls_of(id: DriverId, after: Option<CallKey>) -> CallQuery {
     CallQuery {
         status: None::<CallStatus>,
         driver_id: Some(id),
@@ -257,8 +383,8 @@ fn calls_of(id: DriverId, limit: usize, with_total: bool) -> CallQuery {
         started_before: None,
         text: None,
         order: Order::Ascending,
-        after: None,
-        limit,
-        with_total,
+        after,
+        limit: PAGE,
+        with_total: false,
     }
 }

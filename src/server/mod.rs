@@ -117,7 +117,9 @@ impl std::error::Error for ServeError {
 
 /// Fetches the ends of calls that did not come, until what is returned is dropped.
 fn fetch(client: Client, every: Duration, store: &Arc<dyn Store>, writer: &Writer) -> Result<Periodic, ServeError> {
-    let keeper = StoreKeeper::new(store, writer.redactor(), blocking(writer.clone()));
+    let write = blocking(writer.clone());
+    let write = move |change| write(change).map_err(|error| error.to_string());
+    let keeper = StoreKeeper::new(store, writer.redactor(), write);
     Periodic::start(every, client, keeper).map_err(ServeError::Io)
 }
 
@@ -128,7 +130,8 @@ fn erase_old(
     store: &Arc<dyn Store>,
     writer: &Writer,
 ) -> Result<retention::Periodic, ServeError> {
-    let eraser = Eraser::new(store, recordings, blocking(writer.clone()), true);
+    let write = blocking(writer.clone());
+    let eraser = Eraser::new(store, recordings, move |change| Ok(write(change)?), true);
     retention::Periodic::start(older_than, eraser).map_err(ServeError::Io)
 }
 

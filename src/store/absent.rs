@@ -1,12 +1,13 @@
 //! No database: for describing the service without opening one.
 
 use super::{
-    CallQuery, Error, ErrorKind, FiguresQuery, Found, OldCall, OldCalls, Outcome, Page, Position, Result, Scope,
-    SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Write,
+    CallQuery, ErasedSlice, Error, ErrorKind, FiguresQuery, Found, NamingEvent, OldCall, OldCalls, OldEvent, Outcome,
+    Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Unfinished, Write,
 };
 use crate::model::{
     Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
 };
+use std::collections::HashSet;
 use std::time::Duration;
 
 /// A store that is not there: whatever is asked of it fails.
@@ -31,6 +32,10 @@ impl Store for Absent {
     }
 
     fn catch_up(&self) -> Result<u64> {
+        absent()
+    }
+
+    fn go_on_erasing(&self, _: Unfinished<'_>) -> Result<Option<ErasedSlice>> {
         absent()
     }
 
@@ -78,11 +83,19 @@ impl Store for Absent {
         absent()
     }
 
+    fn newest_arrival(&self) -> Result<Option<Timestamp>> {
+        absent()
+    }
+
     fn old_calls(&self, _: &OldCalls) -> Result<Vec<OldCall>> {
         absent()
     }
 
-    fn old_events(&self, _: Timestamp, _: i64, _: usize) -> Result<(Vec<i64>, Option<i64>)> {
+    fn old_events(&self, _: Timestamp, _: i64, _: usize) -> Result<(Vec<OldEvent>, Option<i64>)> {
+        absent()
+    }
+
+    fn events_naming(&self, _: &HashSet<ConversationId>, _: i64) -> Result<(Vec<NamingEvent>, Option<i64>)> {
         absent()
     }
 

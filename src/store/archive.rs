@@ -8,6 +8,7 @@ use super::{CallQuery, Result};
 use crate::model::{Call, ConversationId, Driver, Turn};
 use serde_json::{Map, Value};
 use std::io;
+use std::sync::Arc;
 
 /// A row, by the names of its columns.
 pub type Row = Map<String, Value>;
@@ -22,7 +23,7 @@ pub enum Archived {
     /// A row of `webhook_events`.
     Event(Row),
     /// A call with its turns.
-    Call(ArchivedCall),
+    Call(Arc<ArchivedCall>),
 }
 
 /// A call with its turns, and what tools have shown of it.
@@ -43,8 +44,15 @@ impl std::fmt::Debug for Archived {
             Self::Driver(_) => f.write_str("Driver"),
             Self::Dispatch(_) => f.write_str("Dispatch"),
             Self::Event(_) => f.write_str("Event"),
-            Self::Call(call) => write!(f, "Call({} turns)", call.turns.len()),
+            Self::Call(call) => call.fmt(f),
         }
+    }
+}
+
+/// What was said on the phone never reaches a log by way of `{:?}`.
+impl std::fmt::Debug for ArchivedCall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Call({} turns)", self.turns.len())
     }
 }
 

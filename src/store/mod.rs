@@ -19,7 +19,10 @@ mod upkeep;
 pub use absent::Absent;
 pub use archive::{Archive, Archived, ArchivedCall, Loose, Part, Row, Selection, Spoken};
 pub use error::{Error, ErrorKind, Result};
-pub use query::{CallKey, CallQuery, FiguresQuery, OldCall, OldCalls, Order, Page, TurnKey, TurnOrder, TurnQuery};
+pub use query::{
+    CallKey, CallQuery, ErasedSlice, FiguresQuery, NamingEvent, OldCall, OldCalls, OldEvent, Order, Page, TurnKey,
+    TurnOrder, TurnQuery, Unfinished,
+};
 pub use search::{Found, Hit, Place, SearchKey, SearchOrder, SearchQuery};
 pub use tail::{Change, Position, Scope, Since, Touched};
 pub use upkeep::{BackupReport, BackupStep, BackupWatch, CheckReport, Copier, Finding};
@@ -29,6 +32,8 @@ use crate::model::{
     Call, CallChange, CallFigures, ConversationId, Dispatch, Driver, DriverId, HistoryReport, NewDispatch, NewDriver,
     NewEvent, NewTurn, PhoneNumber, Reconciled, StoredEvent, Timestamp,
 };
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One change, the unit that is done wholly or not at all.
@@ -46,10 +51,10 @@ pub enum Write {
     DeleteDispatch(ConversationId),
     /// Changes a call by hand.
     ChangeCall(ConversationId, CallChange),
-    /// Erases a call with all that is kept about it: turns, histories, the platform's events, its dispatch. What the
-    /// platform reports of it later is not kept.
+    /// Erases a call with all that is stored about it: turns, histories, events of ElevenLabs, its dispatch. Events that
+    /// arrive later are dropped. Of a long call only the first slice is erased: see [`Written::Begun`].
     EraseCall(ConversationId),
-    /// The same with a call of which nothing came since this time, which may be reported again.
+    /// Erases a call as [`Write::EraseCall`] does if nothing of it has arrived since this time; later events are stored.
     PruneCall(ConversationId, Timestamp),
     /// Erases events of these numbers, as far as they belong to no call.
     PruneEvents(Vec<i64>),
@@ -63,8 +68,10 @@ pub enum Write {
     KeepHistory(Box<HistoryReport>),
     /// Ends calls that are in progress and unchanged since before this time, some hundred at most.
     EndStaleCalls(Timestamp),
-    /// Stores what left a database before, as it was.
+    /// Stores what left a database before, as it was. Of a long call only the first slice is stored.
     Restore(Box<Archived>),
+    /// Stores the next slice of a long call of which so many turns are restored.
+    GoOnRestoring(Arc<ArchivedCall>, usize),
     /// Writes something that changes nothing, to learn whether the disk takes it.
     Probe,
 }
@@ -118,8 +125,12 @@ pub enum Written {
     Kept(Kept),
     /// Of [`Write::EndStaleCalls`]: those that were ended. When there are none, there are no more.
     Ended(Vec<ConversationId>),
-    /// Of [`Write::Restore`]: whether it was not there before.
+    /// Of [`Write::Restore`] and [`Write::GoOnRestoring`]: whether it was not there before.
     Restored(bool),
+    /// Of [`Write::EraseCall`] and [`Write::PruneCall`]: the call is long, and [`Store::go_on_erasing`] erases the rest.
+    /// Of [`Write::Restore`] and [`Write::GoOnRestoring`]: the call is long, and the next slice is to follow. Until the end
+    /// nothing else is stored for the call ([`Rejection::Unfinished`]).
+    Begun,
     /// Of the deletes and the probe.
     Done,
 }
@@ -186,6 +197,8 @@ pub enum Rejection {
     KeyReused,
     /// It is a report of a call that was erased, whose words it would bring back.
     Erased,
+    /// The call is being erased or restored in slices; try again later.
+    Unfinished,
     /// Some elements of a bulk change cannot be stored, so none was.
     Elements(Vec<BadElement>),
     /// What is to be restored breaks a rule, or another such thing is there.
@@ -262,6 +275,13 @@ pub trait Store: Send + Sync + 'static {
     /// Nothing is lost; it may be tried again.
     fn catch_up(&self) -> Result<u64>;
 
+    /// Erases the next slice of a call whose erasure was begun ([`Written::Begun`]) or cut off by a crash, and returns
+    /// which call that is; `None` when there is none. Called by the one thread that calls [`Store::apply`].
+    ///
+    /// # Errors
+    /// Nothing of the slice is erased; it may be tried again.
+    fn go_on_erasing(&self, which: Unfinished<'_>) -> Result<Option<ErasedSlice>>;
+
     /// One call.
     fn call(&self, id: &ConversationId) -> Result<Option<Call>>;
 
@@ -296,12 +316,20 @@ pub trait Store: Send + Sync + 'static {
     /// Whether a call was erased by [`Write::EraseCall`].
     fn is_erased(&self, id: &ConversationId) -> Result<bool>;
 
+    /// When the latest of the last some hundred turns and events arrived that, by their senders' clocks, were said or made
+    /// within a day of that.
+    fn newest_arrival(&self) -> Result<Option<Timestamp>>;
+
     /// Calls of which nothing came since a time: neither a turn nor, in the senders' time, their end.
     fn old_calls(&self, query: &OldCalls) -> Result<Vec<OldCall>>;
 
     /// Those of the next `limit` events after number `after` that came before `before` and belong to no call, and the number
     /// after which to go on, if there is more to look at.
-    fn old_events(&self, before: Timestamp, after: i64, limit: usize) -> Result<(Vec<i64>, Option<i64>)>;
+    fn old_events(&self, before: Timestamp, after: i64, limit: usize) -> Result<(Vec<OldEvent>, Option<i64>)>;
+
+    /// Returns which events after number `after` that belong to no call have one of these calls at a `conversation_id` key
+    /// of their bodies. Looks through some of them, and returns the number after which to go on, if there are more.
+    fn events_naming(&self, calls: &HashSet<ConversationId>, after: i64) -> Result<(Vec<NamingEvent>, Option<i64>)>;
 
     /// Up to `limit` dispatches from before `before` that never became a call, in the order of their names after `after`.
     fn old_dispatches(

@@ -73,6 +73,44 @@ pub struct OldCall {
     pub turns: u64,
 }
 
+/// An event that belongs to no call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OldEvent {
+    /// Its number.
+    pub id: i64,
+    /// About how long it is, in bytes.
+    pub bytes: usize,
+}
+
+/// An event that belongs to no call, but names some.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamingEvent {
+    /// The event.
+    pub event: OldEvent,
+    /// Those of the calls that were asked for that it names.
+    pub calls: Vec<ConversationId>,
+}
+
+/// Which unfinished calls to work on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfinished<'a> {
+    /// This one.
+    Call(&'a ConversationId),
+    /// Those that are being erased.
+    Erasures,
+    /// All of them. Restoring that was cut off is undone.
+    All,
+}
+
+/// A slice of a call that was erased.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErasedSlice {
+    /// The call.
+    pub conversation_id: ConversationId,
+    /// Whether nothing of it is left.
+    pub finished: bool,
+}
+
 /// By what a call's turns are ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TurnOrder {

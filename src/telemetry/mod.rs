@@ -8,6 +8,7 @@ mod lines;
 pub use lines::Flush;
 
 use crate::model::Timestamp;
+use crate::terminal::visible;
 use lines::Lines;
 use serde::ser::{SerializeMap, Serializer as _};
 use serde_json::{Map, Value, json};
@@ -16,8 +17,9 @@ use std::io::{self, IsTerminal as _};
 use std::panic::PanicHookInfo;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
@@ -44,9 +46,12 @@ pub fn start(format: Format, filter: Targets) -> io::Result<Flush> {
     let layer = text::layer().with_writer(lines);
     let registry = tracing_subscriber::registry();
     match format {
+        Format::Text if io::stderr().is_terminal() => {
+            let layer = layer.with_ansi(std::env::var_os("NO_COLOR").is_none()).fmt_fields(shown());
+            tracing::subscriber::set_global_default(registry.with(layer.with_filter(filter)))
+        }
         Format::Text => {
-            let ansi = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            tracing::subscriber::set_global_default(registry.with(layer.with_ansi(ansi).with_filter(filter)))
+            tracing::subscriber::set_global_default(registry.with(layer.with_ansi(false).with_filter(filter)))
         }
         Format::Json => {
             tracing::subscriber::set_global_default(registry.with(layer.event_format(Json).with_filter(filter)))
@@ -58,6 +63,15 @@ pub fn start(format: Format, filter: Targets) -> io::Result<Flush> {
     .map_err(io::Error::other)?;
     std::panic::set_hook(Box::new(log_panic));
     Ok(flush)
+}
+
+/// Fields as a terminal shows them: what it would obey is replaced.
+fn shown() -> impl for<'a> FormatFields<'a> + 'static {
+    debug_fn(|out: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug| {
+        let value = visible(&format!("{value:?}"));
+        if field.name() == "message" { write!(out, "{value}") } else { write!(out, "{}={value}", field.name()) }
+    })
+    .delimited(" ")
 }
 
 /// A formatted panic message may hold a piece of a transcript (slicing a string does that), so only a fixed one is

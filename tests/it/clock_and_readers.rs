@@ -7,7 +7,7 @@ use serde_json::json;
 use std::path::PathBuf;
 
 /// The library by which `faketime` moves a process's clock, which `tests/run` installs.
-fn faketime() -> PathBuf {
+pub fn faketime() -> PathBuf {
     let folders = std::fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
     let found = folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1")).find(|library| library.exists());
     found.expect("tests/run installs faketime")

@@ -82,7 +82,8 @@ fn make_known(service: &Service, id: &str, words: &str) {
         "data": {"agent_id": words, "conversation_id": id, "full_audio": "U0VDUkVU"}});
     assert_eq!(post_signed(service, &audio.to_string()).status, 200);
     // What cannot be read names the call all the same.
-    let broken = format!("{{\"type\": \"post_call_transcription\", \"id\": \"{id}\", \"{words} is cut off");
+    let broken =
+        format!("{{\"type\": \"post_call_transcription\", \"conversation_id\": \"{id}\", \"{words} is cut off");
     assert_eq!(post_signed(service, &broken).status, 200);
 }
 
@@ -320,16 +321,19 @@ fn the_command_erases_beside_the_service_and_says_before_what_it_would_erase() {
         assert_eq!(command(flags, folder.path()).status.code(), Some(2), "{flags:?}");
     }
     let out = command(&["erase", "--driver", "1042", "--dry-run", "--json"], folder.path());
-    assert_eq!(report(&out), json!({"drivers": 1, "calls": 2, "dispatches": 1, "dry_run": true}));
+    assert_eq!(report(&out), json!({"drivers": 1, "calls": 2, "events": 2, "dispatches": 1, "dry_run": true}));
     service.get("/api/v1/calls/conv_1").expect(200);
     let out = command(&["erase", "--driver", "1042", "--yes", "--json"], folder.path());
-    assert_eq!(report(&out), json!({"drivers": 1, "calls": 2, "dispatches": 1, "dry_run": false}));
+    assert_eq!(report(&out), json!({"drivers": 1, "calls": 2, "events": 2, "dispatches": 1, "dry_run": false}));
     // When the command has ended, nothing is left, although the service has written nothing since.
     let gone = ["zanzibar", "Kowalski"].map(str::to_owned);
     assert_eq!(with_any(folder.path(), &gone), []);
     assert_only_the_second_driver_is_left(&service, folder.path());
     let out = command(&["erase", "--conversation", "conv_4", "--yes"], folder.path());
-    assert_eq!(String::from_utf8_lossy(&out.stdout), "erased 0 drivers, 1 calls and 0 dispatches of no call\n");
+    assert_eq!(
+        String::from_utf8_lossy(&out.stdout),
+        "erased 0 drivers, 1 calls, 1 unreadable events and 0 dispatches of no call\n"
+    );
     let out = command(&["erase", "--conversation", "conv_4", "--yes"], folder.path());
     assert_eq!(out.status.code(), Some(1));
     // The service has noticed, too.

@@ -2,7 +2,7 @@
 
 use super::error::Context as _;
 use super::row::{self, TURN};
-use super::{calls, check, drivers, reading};
+use super::{calls, check, drivers, erase, reading};
 use crate::model::ConversationId;
 use crate::store::{Archive, Error, ErrorKind, Loose, Part, Result, Row as Archived, Selection, Spoken, TurnOrder};
 use base64::Engine as _;
@@ -53,6 +53,7 @@ impl Archive for ReadOnly {
             filter.and("c.conversation_id = ?", [id.as_str().to_owned().into()]);
         }
         filter.and("c.id > ?", [SqlValue::from(after)]);
+        filter.and("c.conversation_id NOT IN (SELECT conversation_id FROM unfinished_calls)", []);
         let sql =
             format!("SELECT c.id, c.conversation_id FROM calls c {} ORDER BY c.id LIMIT {limit}", filter.clause());
         self.connection
@@ -82,6 +83,9 @@ impl Archive for ReadOnly {
         };
         self.snapshot(|connection| {
             let Some(call) = calls::get(connection, id)? else { return Ok(false) };
+            if erase::is_unfinished(connection, id)? {
+                return Ok(false);
+            }
             let driver = call.driver_id.map(|id| drivers::get(connection, id)).transpose()?.flatten();
             take(Spoken::Call(Box::new(call), driver)).map_err(taking)?;
             each(
@@ -100,6 +104,9 @@ impl Archive for ReadOnly {
             let Some(call) = one(connection, "SELECT * FROM calls WHERE conversation_id = ?1", id)? else {
                 return Ok(false);
             };
+            if erase::is_unfinished(connection, id)? {
+                return Ok(false);
+            }
             let dispatch = one(connection, "SELECT * FROM call_dispatches WHERE conversation_id = ?1", id)?;
             let of_dispatch = dispatch.as_ref().and_then(|dispatch| dispatch.get("driver_id")?.as_i64());
             let of_call = call.get("driver_id").and_then(Value::as_i64);

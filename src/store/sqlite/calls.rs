@@ -1,5 +1,6 @@
 //! Calls: reading, listing, changing by hand, erasing.
 
+use super::erase;
 use super::error::Context as _;
 use super::row::{self, CALL};
 use crate::model::{Call, CallChange, CallEnd, ConversationId, DriverId, Timestamp};
@@ -22,6 +23,9 @@ pub(super) fn change(
 ) -> Result<Outcome> {
     const DOING: &str = "changing a call";
     let Some(mut call) = get(transaction, id)? else { return Ok(Err(Rejection::NotFound)) };
+    if erase::is_unfinished(transaction, id)? {
+        return Ok(Err(Rejection::Unfinished));
+    }
     let before = (call.status, call.call_end_time);
     call.status = change.status.unwrap_or(call.status);
     call.call_end_time = match change.call_end_time {

@@ -6,6 +6,7 @@
 use super::error::Context as _;
 use super::open::{APPLICATION_ID, known_schema};
 use super::reading;
+use super::restore::rules::MAX_ROW_ID;
 use crate::background::Background;
 use crate::model::ConversationId;
 use crate::store::{CheckReport, Error, ErrorKind, Finding, Result};
@@ -29,7 +30,7 @@ pub fn check(path: &Path) -> Result<CheckReport> {
         let work = scope.spawn(|| {
             let connection = reading::open(path)?;
             connection.execute_batch("PRAGMA cache_size = -2000; PRAGMA mmap_size = 0").doing(DOING)?;
-            expect_own(&connection)?;
+            let version = expect_own(&connection)?;
             // The log of a database in use grows until a check of it is done.
             let mut background = Background::that_ends();
             connection
@@ -41,7 +42,7 @@ pub fn check(path: &Path) -> Result<CheckReport> {
                     }),
                 )
                 .doing(DOING)?;
-            all(&connection)
+            all(&connection, version)
         });
         work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
@@ -87,15 +88,18 @@ pub fn each_call(path: &Path, tell: &mut dyn FnMut(&ConversationId)) -> Result<(
     Ok(())
 }
 
-fn all(connection: &Connection) -> Result<CheckReport> {
+fn all(connection: &Connection, version: u32) -> Result<CheckReport> {
+    // The first and last turn, and turns that others stand for, of calls that are erased in slices are gone.
+    let unfinished = if version < 11 { "SELECT NULL LIMIT 0" } else { "SELECT conversation_id FROM unfinished_calls" };
     let mut problems = integrity(connection)?;
     // What is broken below need not make sense above, and may not even be readable.
     if problems.is_empty() {
         problems.extend(references(connection)?);
         problems.extend(counts(connection)?);
         problems.extend(numbers(connection)?);
-        problems.extend(spans(connection)?);
-        problems.extend(stand_ins(connection)?);
+        problems.extend(exhausted_numbers(connection)?);
+        problems.extend(spans(connection, unfinished)?);
+        problems.extend(stand_ins(connection, unfinished)?);
     }
     let rows = |table: &str| {
         let count = format!("SELECT count(*) FROM {table}");
@@ -175,15 +179,39 @@ fn numbers(connection: &Connection) -> Result<Vec<Finding>> {
     )
 }
 
+/// New rows get numbers that every JSON reader keeps exactly. An import could once bring greater ones.
+fn exhausted_numbers(connection: &Connection) -> Result<Vec<Finding>> {
+    findings(
+        connection,
+        "numbers",
+        &format!(
+            "SELECT name, seq, CASE name \
+                WHEN 'call_transcriptions' THEN (SELECT conversation_id FROM call_transcriptions WHERE id > {MAX_ROW_ID}) \
+                WHEN 'calls' THEN (SELECT conversation_id FROM calls WHERE id > {MAX_ROW_ID}) END \
+             FROM sqlite_sequence WHERE seq > {MAX_ROW_ID} AND name IN ('calls', 'call_transcriptions', 'webhook_events')"
+        ),
+        |row| {
+            let (table, last, call): (String, i64, Option<String>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let remedy = match call {
+                Some(call) => format!("erase the call {call}, and then start the service again"),
+                None => "start the service again".to_owned(),
+            };
+            Ok(format!("{table} numbers its next row behind {last}, which leaves too few numbers; {remedy}"))
+        },
+    )
+}
+
 /// A call knows its earliest and its latest turn.
-fn spans(connection: &Connection) -> Result<Vec<Finding>> {
+fn spans(connection: &Connection, unfinished: &str) -> Result<Vec<Finding>> {
     findings(
         connection,
         "times",
-        "SELECT conversation_id FROM (SELECT c.conversation_id, c.first_turn_time, c.last_turn_time, \
+        &format!(
+            "SELECT conversation_id FROM (SELECT c.conversation_id, c.first_turn_time, c.last_turn_time, \
          min(t.timestamp) AS first, max(t.timestamp) AS last FROM calls c \
          LEFT JOIN call_transcriptions t ON t.conversation_id = c.conversation_id GROUP BY c.conversation_id) \
-         WHERE first_turn_time IS NOT first OR last_turn_time IS NOT last",
+         WHERE conversation_id NOT IN ({unfinished}) AND (first_turn_time IS NOT first OR last_turn_time IS NOT last)"
+        ),
         |row| {
             let call: String = row.get(0)?;
             Ok(format!("call {call} has other times of its first and last turn than its turns have"))
@@ -192,14 +220,17 @@ fn spans(connection: &Connection) -> Result<Vec<Finding>> {
 }
 
 /// A turn that another one stands for says which, and that one stands for itself.
-fn stand_ins(connection: &Connection) -> Result<Vec<Finding>> {
+fn stand_ins(connection: &Connection, unfinished: &str) -> Result<Vec<Finding>> {
     findings(
         connection,
         "stand_ins",
-        "SELECT conversation_id, sequence_number, superseded_by FROM call_transcriptions t \
+        &format!(
+            "SELECT conversation_id, sequence_number, superseded_by FROM call_transcriptions t \
          WHERE superseded_by IS NOT NULL AND NOT EXISTS (SELECT 1 FROM call_transcriptions o \
             WHERE o.conversation_id = t.conversation_id AND o.sequence_number = t.superseded_by \
-            AND o.superseded_by IS NULL)",
+            AND o.superseded_by IS NULL) \
+         AND conversation_id NOT IN ({unfinished})"
+        ),
         |row| {
             let (call, turn, by): (String, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
             Ok(format!("turn {turn} of call {call} is stood for by turn {by}, which does not stand in its transcript"))

@@ -1,20 +1,54 @@
-//! Erasing: a call with all that is kept about it, and what has become old.
+//! Erasing: a call with all that is stored about it, and events and dispatches that belong to none.
+//!
+//! A call of some hundred turns goes in one transaction. A longer one is noted in `unfinished_calls` and goes in slices, between
+//! which others write; the transaction of the last slice deletes the call's row and the note. While the note is there,
+//! nothing new is stored for the conversation.
 //!
 //! What a transaction deletes is overwritten with zeros in the pages (`secure_delete`), what remains in them
 //! otherwise by [`super::page_scrub`], and [`super::checkpoint::forget`] takes the older states of those pages out of the log.
 
 use super::error::Context as _;
 use super::found;
-use crate::model::{ConversationId, DriverId, PhoneNumber, Timestamp};
-use crate::store::{CallKey, OldCall, OldCalls, Outcome, Rejection, Result, Written};
-use rusqlite::{Connection, Transaction, params};
+use super::old::LAST_SIGN;
+use crate::model::{ConversationId, Timestamp};
+use crate::store::{ErasedSlice, Outcome, Rejection, Result, Unfinished, Written};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use sha2::{Digest as _, Sha256};
 
 const DOING: &str = "erasing a call";
 
-/// Erases a call for good: the platform's records of it are not taken any more.
+/// Maximum number of turns and events that one transaction erases.
+const MAX_SLICE_ROWS: usize = 500;
+
+/// Maximum length of the texts that one transaction erases, in bytes, unless a single row is longer.
+const MAX_SLICE_BYTES: usize = 512 * 1024;
+
+/// What one transaction may still erase.
+struct Budget {
+    rows: usize,
+    bytes: usize,
+}
+
+impl Budget {
+    const fn new() -> Self {
+        Self { rows: MAX_SLICE_ROWS, bytes: MAX_SLICE_BYTES }
+    }
+
+    /// Takes a row of this length out of the budget and returns whether it fitted. The first row always fits.
+    fn take(&mut self, bytes: usize) -> bool {
+        let first = self.rows == MAX_SLICE_ROWS;
+        if !first && (self.rows == 0 || self.bytes < bytes) {
+            return false;
+        }
+        self.rows -= 1;
+        self.bytes = self.bytes.saturating_sub(bytes);
+        true
+    }
+}
+
+/// Erases a call for good: records that ElevenLabs sends later are dropped. A long call is only begun.
 pub(super) fn call(transaction: &Transaction<'_>, now: Timestamp, id: &ConversationId) -> Result<Outcome> {
-    if !all_of(transaction, id)? {
+    if !is_unfinished(transaction, id)? && !exists(transaction, id)? {
         return Ok(Err(Rejection::NotFound));
     }
     transaction
@@ -24,34 +58,168 @@ pub(super) fn call(transaction: &Transaction<'_>, now: Timestamp, id: &Conversat
         )
         .and_then(|mut insert| insert.execute(params![digest(id), now]))
         .doing(DOING)?;
-    Ok(Ok(Written::Done))
+    begin(transaction, id)
 }
 
-/// Erases a call if nothing came of it since `before`.
+/// Erases a call if nothing of it has arrived since `before`.
 pub(super) fn old_call(transaction: &Transaction<'_>, id: &ConversationId, before: Timestamp) -> Result<Outcome> {
-    let old = transaction
-        .prepare_cached(&format!("SELECT 1 FROM calls c WHERE conversation_id = ?1 AND {LAST_SIGN} < ?2"))
-        .and_then(|mut select| select.exists(params![id, before]))
-        .doing(DOING)?;
-    Ok(if old && all_of(transaction, id)? { Ok(Written::Done) } else { Err(Rejection::NotFound) })
+    let is_old = is_unfinished(transaction, id)?
+        || transaction
+            .prepare_cached(&format!("SELECT 1 FROM calls c WHERE conversation_id = ?1 AND {LAST_SIGN} < ?2"))
+            .and_then(|mut select| select.exists(params![id, before]))
+            .doing(DOING)?;
+    if is_old { begin(transaction, id) } else { Ok(Err(Rejection::NotFound)) }
 }
 
-/// Deletes all that is kept about a call, and says whether there was anything but a dispatch.
-fn all_of(transaction: &Transaction<'_>, id: &ConversationId) -> Result<bool> {
-    let delete = |sql| transaction.prepare_cached(sql).and_then(|mut delete| delete.execute([id])).doing(DOING);
-    let events = delete("DELETE FROM webhook_events WHERE conversation_id = ?1")?;
-    // Its turns and histories go with it.
-    let calls = delete("DELETE FROM calls WHERE conversation_id = ?1")?;
-    if events + calls == 0 {
+/// Returns whether a call or an event of this conversation is stored.
+fn exists(transaction: &Transaction<'_>, id: &ConversationId) -> Result<bool> {
+    transaction
+        .prepare_cached(
+            "SELECT 1 FROM calls WHERE conversation_id = ?1 UNION ALL \
+             SELECT 1 FROM webhook_events WHERE conversation_id = ?1",
+        )
+        .and_then(|mut select| select.exists([id]))
+        .doing(DOING)
+}
+
+/// Erases the first slice of a call. What is left is noted, so that [`go_on`] and the next start find it.
+fn begin(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Outcome> {
+    // At the beginning, because a dispatch that arrives during the erasure must not be lost.
+    delete(transaction, "DELETE FROM call_dispatches WHERE conversation_id = ?1", id)?;
+    if slice(transaction, id, Kind::Erase)? {
+        return Ok(Ok(Written::Done));
+    }
+    note(transaction, id, Kind::Erase)?;
+    Ok(Ok(Written::Begun))
+}
+
+/// Why a call is unfinished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It is being erased.
+    Erase,
+    /// It is being restored. When that was cut off, the call is erased, but not the events and the dispatch, which were
+    /// restored before it.
+    Restore,
+}
+
+impl Kind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Erase => "erase",
+            Self::Restore => "restore",
+        }
+    }
+}
+
+/// Notes that a call is unfinished.
+pub(super) fn note(transaction: &Transaction<'_>, id: &ConversationId, kind: Kind) -> Result<()> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO unfinished_calls (conversation_id, kind) VALUES (?1, ?2) \
+             ON CONFLICT (conversation_id) DO UPDATE SET kind = excluded.kind",
+        )
+        .and_then(|mut insert| insert.execute(params![id, kind.as_str()]))
+        .map(drop)
+        .doing(DOING)
+}
+
+/// Erases the next slice of an unfinished call: of this one, or of the one that was noted first.
+pub(super) fn go_on(transaction: &Transaction<'_>, which: Unfinished<'_>) -> Result<Option<ErasedSlice>> {
+    let (only, kind) = match which {
+        Unfinished::Call(id) => (Some(id), None),
+        Unfinished::Erasures => (None, Some(Kind::Erase.as_str())),
+        Unfinished::All => (None, None),
+    };
+    let found: Option<(ConversationId, String)> = transaction
+        .prepare_cached(
+            "SELECT conversation_id, kind FROM unfinished_calls WHERE conversation_id = ifnull(?1, conversation_id) \
+             AND kind = ifnull(?2, kind) ORDER BY rowid LIMIT 1",
+        )
+        .and_then(|mut select| select.query_row(params![only, kind], |row| Ok((row.get(0)?, row.get(1)?))).optional())
+        .doing(DOING)?;
+    let Some((conversation_id, kind)) = found else { return Ok(None) };
+    let kind = if kind == Kind::Restore.as_str() { Kind::Restore } else { Kind::Erase };
+    let finished = slice(transaction, &conversation_id, kind)?;
+    Ok(Some(ErasedSlice { conversation_id, finished }))
+}
+
+/// Erases as much of a call as one transaction may, and returns whether nothing is left. Turns go from the last one
+/// backwards, so that what is left is numbered without gaps.
+fn slice(transaction: &Transaction<'_>, id: &ConversationId, kind: Kind) -> Result<bool> {
+    let mut budget = Budget::new();
+    if kind == Kind::Erase && !slice_of_events(transaction, id, &mut budget)? {
         return Ok(false);
     }
-    delete("DELETE FROM call_dispatches WHERE conversation_id = ?1")?;
-    // What could not be read may be about it all the same.
-    delete(
-        "DELETE FROM webhook_events WHERE conversation_id IS NULL \
-         AND instr(CAST(body AS BLOB), CAST('\"' || ?1 || '\"' AS BLOB)) > 0",
-    )?;
+    if let Some(left) = slice_of_turns(transaction, id, &mut budget)? {
+        transaction
+            .prepare_cached("UPDATE calls SET turn_count = ?2 WHERE conversation_id = ?1")
+            .and_then(|mut update| update.execute(params![id, left]))
+            .doing(DOING)?;
+        return Ok(false);
+    }
+    // Its last turns and its history go with it.
+    delete(transaction, "DELETE FROM calls WHERE conversation_id = ?1", id)?;
+    delete(transaction, "DELETE FROM unfinished_calls WHERE conversation_id = ?1", id)?;
     Ok(true)
+}
+
+/// Erases events of a call, and returns whether none is left.
+fn slice_of_events(transaction: &Transaction<'_>, id: &ConversationId, budget: &mut Budget) -> Result<bool> {
+    let events: Vec<(i64, usize)> = transaction
+        .prepare_cached(
+            "SELECT id, octet_length(body) + ifnull(octet_length(record), 0) FROM webhook_events \
+             WHERE conversation_id = ?1 ORDER BY id LIMIT ?2",
+        )
+        .and_then(|mut select| {
+            select.query_map(params![id, MAX_SLICE_ROWS + 1], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        })
+        .doing(DOING)?;
+    for (event, bytes) in events {
+        if !budget.take(bytes) {
+            return Ok(false);
+        }
+        transaction
+            .prepare_cached("DELETE FROM webhook_events WHERE id = ?1")
+            .and_then(|mut delete| delete.execute([event]))
+            .doing(DOING)?;
+    }
+    Ok(true)
+}
+
+/// Erases the last turns of a call and returns how many are left, or `None` when all are few enough to go with the call.
+fn slice_of_turns(transaction: &Transaction<'_>, id: &ConversationId, budget: &mut Budget) -> Result<Option<i64>> {
+    let mut select = transaction
+        .prepare_cached(
+            "SELECT sequence_number, octet_length(message_text) + ifnull(octet_length(final_text), 0) \
+             FROM call_transcriptions WHERE conversation_id = ?1 ORDER BY sequence_number DESC",
+        )
+        .doing(DOING)?;
+    let mut turns = select.query([id]).doing(DOING)?;
+    let left = loop {
+        let Some(turn) = turns.next().doing(DOING)? else { return Ok(None) };
+        if !budget.take(turn.get(1).doing(DOING)?) {
+            break turn.get(0).doing(DOING)?;
+        }
+    };
+    drop(turns);
+    transaction
+        .prepare_cached("DELETE FROM call_transcriptions WHERE conversation_id = ?1 AND sequence_number > ?2")
+        .and_then(|mut delete| delete.execute(params![id, left]))
+        .doing(DOING)?;
+    Ok(Some(left))
+}
+
+fn delete(transaction: &Transaction<'_>, sql: &str, id: &ConversationId) -> Result<usize> {
+    transaction.prepare_cached(sql).and_then(|mut delete| delete.execute([id])).doing(DOING)
+}
+
+/// Returns whether a call is being erased or restored in slices, so that nothing new may be stored for it.
+pub(super) fn is_unfinished(connection: &Connection, id: &ConversationId) -> Result<bool> {
+    connection
+        .prepare_cached("SELECT 1 FROM unfinished_calls WHERE conversation_id = ?1")
+        .and_then(|mut select| select.exists([id]))
+        .doing("looking for an unfinished erasure")
 }
 
 fn digest(id: &ConversationId) -> [u8; 32] {
@@ -64,57 +232,6 @@ pub(super) fn is_erased(connection: &Connection, id: &ConversationId) -> Result<
         .prepare_cached("SELECT 1 FROM erased_calls WHERE digest = ?1")
         .and_then(|mut select| select.exists([digest(id)]))
         .doing("asking whether a call was erased")
-}
-
-/// When the last sign of life of call `c` was: its end, or else its last turn, and whenever a turn of it arrived while it
-/// ran. Senders' clocks may be wrong, and language models invent times: what lies after its own arrival counts as
-/// then, and what was heard does not grow old by what its sender says. What is fetched later is as old as it says.
-const LAST_SIGN: &str = "max(min(coalesce(c.call_end_time, c.last_turn_time, c.call_start_time), c.updated_at), ifnull( \
-    (SELECT t.created_at FROM call_transcriptions t WHERE t.conversation_id = c.conversation_id \
-     AND (c.status = 'in_progress' OR t.source IN ('live', 'history')) ORDER BY t.sequence_number DESC LIMIT 1), \
-    iif(c.status = 'in_progress', c.created_at, '')))";
-
-pub(super) fn old_calls(connection: &Connection, query: &OldCalls) -> Result<Vec<OldCall>> {
-    let (after_start, after_id) = query.after.map_or((String::new(), 0), |key| (key.start.to_string(), key.id));
-    let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
-    connection
-        .prepare_cached(&format!(
-            "SELECT call_start_time, id, conversation_id, turn_count FROM calls c \
-             WHERE (call_start_time, id) > (?1, ?2) AND call_start_time < ?3 AND {LAST_SIGN} < ?4 \
-             ORDER BY call_start_time, id LIMIT ?5"
-        ))
-        .and_then(|mut select| {
-            let call = |row: &rusqlite::Row<'_>| {
-                let key = CallKey { start: row.get(0)?, id: row.get(1)? };
-                Ok(OldCall { key, conversation_id: row.get(2)?, turns: row.get(3)? })
-            };
-            let below = query.started_before.map_or_else(|| "A".to_owned(), |time| time.to_string());
-            select.query_map(params![after_start, after_id, below, query.before, limit], call)?.collect()
-        })
-        .doing("looking for old calls")
-}
-
-/// The events among the next `limit` ones after number `after` that came before `before` and belong to no call, and the
-/// number to go on after, if more may follow.
-pub(super) fn old_events(
-    connection: &Connection,
-    before: Timestamp,
-    after: i64,
-    limit: usize,
-) -> Result<(Vec<i64>, Option<i64>)> {
-    let read: Vec<(i64, Timestamp, bool)> = connection
-        .prepare_cached(
-            "SELECT id, received_at, NOT EXISTS (SELECT 1 FROM calls c WHERE c.conversation_id = e.conversation_id) \
-             FROM webhook_events e WHERE id > ?1 ORDER BY id LIMIT ?2",
-        )
-        .and_then(|mut select| {
-            let event = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-            select.query_map(params![after, i64::try_from(limit).unwrap_or(i64::MAX)], event)?.collect()
-        })
-        .doing("looking for old events")?;
-    let next = read.last().filter(|_| read.len() == limit).filter(|(_, at, _)| *at < before).map(|(id, ..)| *id);
-    let old = read.into_iter().filter(|(_, at, orphaned)| *at < before && *orphaned).map(|(id, ..)| id);
-    Ok((old.collect(), next))
 }
 
 /// Erases events, as far as they belong to no call.
@@ -131,28 +248,6 @@ pub(super) fn events(transaction: &Transaction<'_>, ids: &[i64]) -> Result<Outco
     Ok(Ok(Written::Done))
 }
 
-/// Up to `limit` dispatches, in the order of their conversations after `after`, that were placed before `before` and never
-/// became a call.
-pub(super) fn old_dispatches(
-    connection: &Connection,
-    before: Timestamp,
-    after: Option<&ConversationId>,
-    limit: usize,
-) -> Result<Vec<ConversationId>> {
-    connection
-        .prepare_cached(
-            "SELECT conversation_id FROM call_dispatches d WHERE conversation_id > ?1 AND dispatched_at < ?2 \
-             AND NOT EXISTS (SELECT 1 FROM calls c WHERE c.conversation_id = d.conversation_id) \
-             ORDER BY conversation_id LIMIT ?3",
-        )
-        .and_then(|mut select| {
-            let after = after.map_or("", ConversationId::as_str);
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            select.query_map(params![after, before, limit], |row| row.get(0))?.collect()
-        })
-        .doing("looking for old dispatches")
-}
-
 /// Erases dispatches, as far as they never became a call.
 pub(super) fn dispatches(transaction: &Transaction<'_>, ids: &[ConversationId]) -> Result<Outcome> {
     for id in ids {
@@ -167,23 +262,4 @@ pub(super) fn dispatches(transaction: &Transaction<'_>, ids: &[ConversationId]) 
             .ok();
     }
     Ok(Ok(Written::Done))
-}
-
-/// The conversations of up to `limit` dispatches of a driver, or that went to this number and name no driver any more.
-pub(super) fn dispatches_of(
-    connection: &Connection,
-    id: DriverId,
-    number: Option<&PhoneNumber>,
-    limit: usize,
-) -> Result<Vec<ConversationId>> {
-    connection
-        .prepare_cached(
-            "SELECT conversation_id FROM call_dispatches WHERE driver_id = ?1 OR (driver_id IS NULL AND phone_number = ?2) \
-             LIMIT ?3",
-        )
-        .and_then(|mut select| {
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            select.query_map(params![id, number, limit], |row| row.get(0))?.collect()
-        })
-        .doing("looking for a driver's dispatches")
 }

@@ -34,6 +34,9 @@ pub(super) fn keep(
         if erase::is_erased(transaction, id)? {
             return Ok(Err(Rejection::Erased));
         }
+        if erase::is_unfinished(transaction, id)? {
+            return Ok(Err(Rejection::Unfinished));
+        }
     }
     let body = match std::str::from_utf8(&event.body) {
         Ok(text) => ValueRef::Text(text.as_bytes()),
@@ -78,6 +81,11 @@ pub(super) fn replay(
     id: i64,
     event: &NewEvent,
 ) -> Result<Outcome> {
+    if let Some(id) = &event.conversation_id {
+        if erase::is_unfinished(transaction, id)? {
+            return Ok(Err(Rejection::Unfinished));
+        }
+    }
     let changed = transaction
         .prepare_cached(
             "UPDATE webhook_events SET event_type = ?3, conversation_id = ?4, event_time = ?5, outcome = ?6, error = ?7, \
@@ -117,6 +125,9 @@ pub(super) fn keep_history(
     let id = &report.conversation_id;
     if erase::is_erased(transaction, id)? {
         return Ok(Err(Rejection::Erased));
+    }
+    if erase::is_unfinished(transaction, id)? {
+        return Ok(Err(Rejection::Unfinished));
     }
     let start = report.history.0.values().map(|entry| entry.first_shown).min().unwrap_or(report.timestamp);
     turns.align(transaction, id, start, false)?;

@@ -5,7 +5,7 @@
 //! has written to the file.
 
 use super::error::Context as _;
-use super::repeats::Repeats;
+use super::repeats::{self, Repeats};
 use crate::model::{ConversationId, DriverId, Speaker, Timestamp};
 use crate::store::{NewCall, Result};
 use hashlink::LinkedHashMap;
@@ -34,7 +34,7 @@ pub(super) struct LiveCall {
     pub(super) turn_count: i64,
     first_turn_time: Option<Timestamp>,
     last_turn_time: Option<Timestamp>,
-    /// Its turns by their digests; `None` until they are read.
+    /// Its first turns by their digests; `None` until they are read.
     repeats: Option<Repeats>,
     /// Whether the row in the database is behind.
     changed: bool,
@@ -75,14 +75,6 @@ impl LiveCalls {
         Ok(())
     }
 
-    /// The call, out of this memory, or out of the database if it is there.
-    pub(super) fn take(&mut self, transaction: &Transaction<'_>, id: &ConversationId) -> Result<Option<LiveCall>> {
-        match self.forget(id) {
-            Some(call) => Ok(Some(call)),
-            None => LiveCall::read(transaction, id),
-        }
-    }
-
     /// Remembers a call whose turns are committed.
     pub(super) fn put(&mut self, id: ConversationId, call: LiveCall) {
         self.turns += call.remembered();
@@ -93,6 +85,7 @@ impl LiveCalls {
         }
     }
 
+    /// Takes a call out of this memory.
     pub(super) fn forget(&mut self, id: &ConversationId) -> Option<LiveCall> {
         let call = self.calls.remove(id)?;
         self.turns -= call.remembered();
@@ -101,7 +94,8 @@ impl LiveCalls {
 }
 
 impl LiveCall {
-    fn read(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Option<Self>> {
+    /// Reads a call from the database, if it is there.
+    pub(super) fn read(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Option<Self>> {
         transaction
             .prepare_cached(
                 "SELECT id, turn_count, first_turn_time, last_turn_time, matched IS NOT NULL AS recorded, \
@@ -159,12 +153,22 @@ impl LiveCall {
         })
     }
 
-    /// Its turns by their digests, read if need be.
-    pub(super) fn repeats(&mut self, transaction: &Transaction<'_>, id: &ConversationId) -> Result<&Repeats> {
+    /// Returns the sequence numbers of its turns of this digest, of which one may be the same turn.
+    pub(super) fn repeats(
+        &mut self,
+        transaction: &Transaction<'_>,
+        id: &ConversationId,
+        digest: u32,
+    ) -> Result<Vec<i64>> {
         if self.repeats.is_none() {
             self.repeats = Some(Repeats::read(transaction, id)?);
         }
-        Ok(self.repeats.as_ref().expect("set above"))
+        let early = self.repeats.as_ref().expect("set above").of(digest);
+        if self.turn_count <= repeats::REMEMBERED {
+            return Ok(early.collect());
+        }
+        let late = repeats::late(transaction, id, self.id, digest)?;
+        Ok(early.chain(late).collect())
     }
 
     /// How many digests it has in memory.

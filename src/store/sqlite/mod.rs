@@ -26,12 +26,15 @@ mod header;
 mod identity;
 mod live;
 mod lock;
+mod old;
 mod open;
 mod open_error;
 mod page_scrub;
 mod page_scrub_vfs;
 mod place;
 mod pool;
+mod probe;
+mod quarantine;
 mod reading;
 mod repeats;
 mod replace;
@@ -50,18 +53,20 @@ pub use replace::{Replaced, Replacement};
 pub use search::search_file;
 
 use super::{
-    Archive, CallQuery, Copier, FiguresQuery, Found, OldCall, OldCalls, Outcome, Page, Position, Result, Scope,
-    SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Write, Written,
+    Archive, CallQuery, Copier, ErasedSlice, FiguresQuery, Found, NamingEvent, OldCall, OldCalls, OldEvent, Outcome,
+    Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Unfinished, Write, Written,
 };
 use crate::metrics::METRICS;
 use crate::model::{
     Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
 };
+use changes::Changes;
 use error::Context as _;
 use live::LiveCalls;
 use place::Place;
 use pool::Readers;
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use std::collections::HashSet;
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -148,17 +153,15 @@ impl Store for SqliteStore {
         let mut writing = self.writer()?;
         let Writing { connection, live } = &mut *writing;
         self.place.check_if_lost()?;
-        if !connection.is_autocommit() {
-            connection.execute_batch("ROLLBACK").doing("rolling an abandoned transaction back")?;
-        }
-        // Dropping a transaction that was not committed rolls it back, unless SQLite has already done so by itself
-        // (it may on a full disk or an I/O error).
-        let transaction = connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .doing("waiting for the database's write lock")?;
+        let mut settled = restore::look_at_long_calls(connection, batch)?;
+        let transaction = begin(connection)?;
         let mut turns = turns::Batch::begin(&transaction, live, now)?;
         let mut outcomes = Vec::with_capacity(batch.len());
-        for write in batch {
+        for (n, write) in batch.iter().enumerate() {
+            if let Some(outcome) = settled.remove(&n) {
+                outcomes.push(outcome);
+                continue;
+            }
             if !matches!(write, Write::AppendTurn(_)) {
                 turns.flush(&transaction)?;
                 turns.changes.begin(&transaction)?;
@@ -185,7 +188,8 @@ impl Store for SqliteStore {
                 Write::KeepHistory(report) => events::keep_history(&transaction, &mut turns, now, report)?,
                 Write::EndStaleCalls(before) => calls::end_stale(&transaction, now, *before)?,
                 Write::Restore(archived) => restore::restore(&transaction, archived)?,
-                Write::Probe => open::probe(&transaction)?,
+                Write::GoOnRestoring(call, restored) => restore::go_on(&transaction, call, *restored)?,
+                Write::Probe => probe::probe(&transaction)?,
             });
         }
         turns.flush(&transaction)?;
@@ -232,6 +236,23 @@ impl Store for SqliteStore {
         left
     }
 
+    fn go_on_erasing(&self, which: Unfinished<'_>) -> Result<Option<ErasedSlice>> {
+        let mut writing = self.writer()?;
+        let Writing { connection, live } = &mut *writing;
+        self.place.check_if_lost()?;
+        let transaction = begin(connection)?;
+        let mut changes = Changes::default();
+        changes.begin(&transaction)?;
+        let erased = erase::go_on(&transaction, which)?;
+        if let Some(slice) = &erased {
+            live.forget(&slice.conversation_id);
+        }
+        changes.settle(&transaction)?;
+        transaction.commit().doing("committing")?;
+        self.check_place()?;
+        Ok(erased)
+    }
+
     fn call(&self, id: &ConversationId) -> Result<Option<Call>> {
         calls::get(&*self.readers.get()?, id)
     }
@@ -276,12 +297,20 @@ impl Store for SqliteStore {
         erase::is_erased(&*self.readers.get()?, id)
     }
 
-    fn old_calls(&self, query: &OldCalls) -> Result<Vec<OldCall>> {
-        erase::old_calls(&*self.readers.get()?, query)
+    fn newest_arrival(&self) -> Result<Option<Timestamp>> {
+        old::newest_arrival(&*self.readers.get()?)
     }
 
-    fn old_events(&self, before: Timestamp, after: i64, limit: usize) -> Result<(Vec<i64>, Option<i64>)> {
-        erase::old_events(&*self.readers.get()?, before, after, limit)
+    fn old_calls(&self, query: &OldCalls) -> Result<Vec<OldCall>> {
+        old::old_calls(&*self.readers.get()?, query)
+    }
+
+    fn old_events(&self, before: Timestamp, after: i64, limit: usize) -> Result<(Vec<OldEvent>, Option<i64>)> {
+        old::old_events(&*self.readers.get()?, before, after, limit)
+    }
+
+    fn events_naming(&self, calls: &HashSet<ConversationId>, after: i64) -> Result<(Vec<NamingEvent>, Option<i64>)> {
+        quarantine::naming(&*self.readers.get()?, calls, after)
     }
 
     fn old_dispatches(
@@ -290,11 +319,11 @@ impl Store for SqliteStore {
         after: Option<&ConversationId>,
         limit: usize,
     ) -> Result<Vec<ConversationId>> {
-        erase::old_dispatches(&*self.readers.get()?, before, after, limit)
+        old::old_dispatches(&*self.readers.get()?, before, after, limit)
     }
 
     fn dispatches_of(&self, id: DriverId, number: Option<&PhoneNumber>, limit: usize) -> Result<Vec<ConversationId>> {
-        erase::dispatches_of(&*self.readers.get()?, id, number, limit)
+        old::dispatches_of(&*self.readers.get()?, id, number, limit)
     }
 
     fn head(&self) -> Result<Position> {
@@ -325,6 +354,16 @@ impl Store for SqliteStore {
     fn sizes(&self) -> io::Result<Sizes> {
         checkpoint::sizes(&self.options.path)
     }
+}
+
+/// Begins a transaction that writes.
+fn begin(connection: &mut Connection) -> Result<Transaction<'_>> {
+    if !connection.is_autocommit() {
+        connection.execute_batch("ROLLBACK").doing("rolling an abandoned transaction back")?;
+    }
+    // Dropping a transaction that was not committed rolls it back, unless SQLite has already done so by itself
+    // (it may on a full disk or an I/O error).
+    connection.transaction_with_behavior(TransactionBehavior::Immediate).doing("waiting for the database's write lock")
 }
 
 /// The outcome of a change that either found its row or did not.

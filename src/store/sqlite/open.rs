@@ -11,12 +11,12 @@ use super::open_error::OpenError;
 use super::page_scrub_vfs;
 use super::place::{self, Place};
 use super::pool::{Readers, Way};
-use super::{SqliteStore, Writing, Written};
-use super::{check, checkpoint};
+use super::{SqliteStore, Writing};
+use super::{check, checkpoint, probe};
 use crate::files;
-use crate::store::{Copier, Error, ErrorKind, Outcome, Result};
+use crate::store::{Copier, Error, ErrorKind, Result};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, Transaction};
+use rusqlite::{Connection, OpenFlags};
 use std::error::Error as _;
 use std::fs::File;
 use std::io;
@@ -193,6 +193,7 @@ fn begin(
     configure(&connection, folds).map_err(database)?;
     if lock.is_some() {
         migrate(&mut connection, path)?;
+        probe::set_numbers_back(&mut connection).map_err(database)?;
     }
     if folds {
         match checkpoint::fold_log_in(&connection, options.busy_timeout) {
@@ -365,12 +366,4 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
         .run(connection)
         .map(drop)
         .map_err(|source| OpenError::Migration { path: path.to_owned(), source: Box::new(source) })
-}
-
-/// Writes the schema's version over itself: a real write with a real sync that changes nothing.
-pub(super) fn probe(transaction: &Transaction<'_>) -> Result<Outcome> {
-    transaction
-        .pragma_update(None, "user_version", known_schema())
-        .doing("trying whether the disk takes a write")
-        .map(|()| Ok(Written::Done))
 }

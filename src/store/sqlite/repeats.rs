@@ -1,16 +1,21 @@
 //! Which turns of a call a delivery may be a repeat of.
 //!
-//! Kept in memory for each call that runs, and read from its rows when it is taken up again: an index in the database
-//! would serve as well, but cost every turn a tenth of its time.
+//! The digests of a call's first turns are in memory, and read from its rows when it is taken up again; those of later turns
+//! are found by a partial index. An index of all turns would serve as well, but cost every turn a tenth of its time. Memory
+//! alone would have to hold, and read again, what a call of any length has.
 
 use super::error::Context as _;
 use crate::model::{ConversationId, NewTurn};
 use crate::store::Result;
-use rusqlite::Transaction;
+use rusqlite::{Transaction, params};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 
-/// A call's turns by their digests.
+/// How many of a call's turns are remembered. More than calls have as a rule, and few enough to be read again for each turn
+/// when many long calls run at once. The index `call_transcriptions_late_repeat` begins behind it.
+pub(super) const REMEMBERED: i64 = 1000;
+
+/// A call's first turns by their digests.
 #[derive(Default)]
 pub(super) struct Repeats {
     by_digest: HashMap<u32, i64>,
@@ -19,13 +24,16 @@ pub(super) struct Repeats {
 }
 
 impl Repeats {
-    /// Of all turns that are stored of a call.
+    /// Reads those of a call from its rows.
     pub(super) fn read(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Self> {
         const DOING: &str = "taking a call up again";
         let mut select = transaction
-            .prepare_cached("SELECT repeat_key, sequence_number FROM call_transcriptions WHERE conversation_id = ?1")
+            .prepare_cached(
+                "SELECT repeat_key, sequence_number FROM call_transcriptions \
+                 WHERE conversation_id = ?1 AND sequence_number <= ?2",
+            )
             .doing(DOING)?;
-        let mut rows = select.query([id]).doing(DOING)?;
+        let mut rows = select.query(params![id, REMEMBERED]).doing(DOING)?;
         let mut repeats = Self::default();
         while let Some(row) = rows.next().doing(DOING)? {
             let key: i64 = row.get(0).doing(DOING)?;
@@ -35,7 +43,11 @@ impl Repeats {
         Ok(repeats)
     }
 
+    /// Notes a turn, if it is one of the first.
     pub(super) fn add(&mut self, digest: u32, sequence_number: i64) {
+        if sequence_number > REMEMBERED {
+            return;
+        }
         let first = *self.by_digest.entry(digest).or_insert(sequence_number);
         if first != sequence_number {
             self.more.push((digest, sequence_number));
@@ -52,6 +64,18 @@ impl Repeats {
     pub(super) fn len(&self) -> usize {
         self.by_digest.len() + self.more.len()
     }
+}
+
+/// Returns the sequence numbers of a call's later turns of this digest.
+pub(super) fn late(transaction: &Transaction<'_>, id: &ConversationId, call_id: i64, digest: u32) -> Result<Vec<i64>> {
+    // The number is written out: SQLite uses a partial index only where it sees that the index holds every row.
+    transaction
+        .prepare_cached(
+            "SELECT sequence_number FROM call_transcriptions INDEXED BY call_transcriptions_late_repeat \
+             WHERE repeat_key = ?1 AND conversation_id = ?2 AND sequence_number > 1000",
+        )
+        .and_then(|mut select| select.query_map(params![repeat_key(call_id, digest), id], |row| row.get(0))?.collect())
+        .doing("looking a repeat up")
 }
 
 /// What is stored of a digest: it stands below the call's row number.

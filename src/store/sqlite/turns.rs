@@ -4,7 +4,7 @@ use super::changes::Changes;
 use super::error::Context as _;
 use super::live::{Fresh, LiveCall, LiveCalls};
 use super::row::{self, TURN};
-use super::{align, events, repeats};
+use super::{align, erase, events, repeats};
 use crate::metrics::METRICS;
 use crate::model::{ConversationId, DeliveryKey, NewTurn, Speaker, Timestamp, Turn};
 use crate::store::{Outcome, Page, Rejection, Result, StoredTurn, TurnOrder, TurnQuery, Written};
@@ -28,14 +28,15 @@ impl<'a> Batch<'a> {
     /// Stores a turn, unless it is a repeat.
     pub(super) fn append(&mut self, transaction: &Transaction<'_>, turn: &NewTurn) -> Result<Outcome> {
         let timestamp = turn.timestamp.to_string();
-        let call = Self::call(&mut self.calls, self.live, transaction, &turn.conversation_id, &timestamp, &self.now)?;
+        let found = Self::call(&mut self.calls, self.live, transaction, &turn.conversation_id, &timestamp, &self.now)?;
+        let Some(call) = found else { return Ok(Err(Rejection::Unfinished)) };
         let digest = repeats::digest(turn, &timestamp);
         if let Some(key) = &turn.delivery_key {
             if let Some(answer) = find_by_key(transaction, turn, key, &timestamp)? {
                 return Ok(answer);
             }
         } else {
-            let candidates = call.repeats(transaction, &turn.conversation_id)?.of(digest);
+            let candidates = call.repeats(transaction, &turn.conversation_id, digest)?;
             if let Some(stored) = find_repeat(transaction, turn, &timestamp, candidates)? {
                 return Ok(Ok(Written::Turn(stored)));
             }
@@ -68,7 +69,7 @@ impl<'a> Batch<'a> {
         })))
     }
 
-    /// The call, which is made if there is none.
+    /// Returns the call, which is made if there is none, or `None` while it is erased or restored in slices.
     fn call<'b>(
         calls: &'b mut HashMap<ConversationId, LiveCall>,
         live: &mut LiveCalls,
@@ -76,16 +77,20 @@ impl<'a> Batch<'a> {
         id: &ConversationId,
         start: &str,
         now: &str,
-    ) -> Result<&'b mut LiveCall> {
+    ) -> Result<Option<&'b mut LiveCall>> {
         // Looked up twice on a miss: the entry API would take a copy of the key for each turn.
         if !calls.contains_key(id) {
-            let call = match live.take(transaction, id)? {
+            let call = match live.forget(id) {
                 Some(call) => call,
-                None => LiveCall::create(transaction, id, start, now)?,
+                None if erase::is_unfinished(transaction, id)? => return Ok(None),
+                None => match LiveCall::read(transaction, id)? {
+                    Some(call) => call,
+                    None => LiveCall::create(transaction, id, start, now)?,
+                },
             };
             calls.insert(id.clone(), call);
         }
-        Ok(calls.get_mut(id).expect("inserted above"))
+        Ok(calls.get_mut(id))
     }
 
     /// Makes sure that there is the call, which begins at `start` if it is made now, and brings its turns and records
@@ -97,7 +102,9 @@ impl<'a> Batch<'a> {
         start: Timestamp,
         recorded: bool,
     ) -> Result<()> {
-        let call = Self::call(&mut self.calls, self.live, transaction, id, &start.to_string(), &self.now)?;
+        let found = Self::call(&mut self.calls, self.live, transaction, id, &start.to_string(), &self.now)?;
+        // Whoever stores a record has refused it before it came here.
+        let Some(call) = found else { return Ok(()) };
         call.recorded |= recorded;
         call.unaligned = call.recorded;
         self.flush(transaction)
@@ -183,7 +190,7 @@ fn find_repeat(
     transaction: &Transaction<'_>,
     turn: &NewTurn,
     timestamp: &str,
-    candidates: impl Iterator<Item = i64>,
+    candidates: Vec<i64>,
 ) -> Result<Option<StoredTurn>> {
     for sequence_number in candidates {
         let (stored, same) = transaction

@@ -11,15 +11,21 @@
 //! - A full queue, or a write that has waited too long in it, is refused before anything is done.
 //! - Who stops waiting does not cancel the write.
 //! - Nothing is written while the database's files are not in their place ([`FileWatch`]).
+//! - A long call is erased in slices, between which others are written; who asked for it is answered after the last one.
 //! - What was erased is soon gone from the bytes on disk too, however much is written meanwhile ([`Forgetting`]).
+
+mod job;
+
+pub use job::{Limits, WriteError};
 
 use crate::file_watch::FileWatch;
 use crate::metrics::{LocalHistogram, METRICS};
 use crate::model::Timestamp;
 use crate::pace::Pace;
 use crate::redact::Redactor;
-use crate::retention::Forgetting;
+use crate::retention::{Forgetting, Slices};
 use crate::store::{Error, ErrorKind, Outcome, Rejection, Store, StoredTurn, Write, Written};
+use job::{Job, Order, Reply, answer};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,40 +48,6 @@ const LOOK_AROUND: Duration = Duration::from_secs(5);
 /// A probe within this time of a successful commit does not write again.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 
-/// Why a write was not done.
-#[derive(Debug, Clone)]
-pub enum WriteError {
-    /// The queue is full, or the write waited too long in it. Nothing was stored; try again later.
-    Overloaded,
-    /// The service is stopping. Nothing was stored.
-    Stopping,
-    /// The write itself cannot be done.
-    Rejected(Rejection),
-    /// The database failed. Nothing was stored.
-    Failed(Arc<Error>),
-}
-
-/// How the queue behaves.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Greatest number of writes that wait.
-    pub queue_capacity: usize,
-    /// How long a write may wait in the queue.
-    pub patience: Duration,
-}
-
-struct Job {
-    write: Write,
-    weight: usize,
-    queued_at: Instant,
-    reply: oneshot::Sender<Result<Written, WriteError>>,
-}
-
-enum Order {
-    Do(Job),
-    Stop,
-}
-
 /// Takes writes; cheap to clone.
 #[derive(Clone)]
 pub struct Writer {
@@ -89,7 +61,7 @@ struct Shared {
     stopping: AtomicBool,
     waiting: AtomicUsize,
     waiting_bytes: AtomicUsize,
-    /// When the last batch was committed; `None` when it failed.
+    /// When the last batch with a turn or a probe was committed; `None` when a batch failed since.
     last_commit: Mutex<Option<Instant>>,
     /// Told after each batch, once it is answered.
     committed: watch::Sender<()>,
@@ -127,6 +99,8 @@ impl Writer {
                 lag,
                 forgetting: Forgetting::default(),
                 file_watch: FileWatch::new(),
+                slices: Slices::new(),
+                others_wrote: false,
             }
             .run(&orders);
         })?;
@@ -228,6 +202,9 @@ struct Loop {
     patience: Duration,
     forgetting: Forgetting,
     file_watch: FileWatch,
+    slices: Slices<Reply>,
+    /// Whether anything was written since the last slice of an erasure.
+    others_wrote: bool,
     /// Gathered by the batch, so that a turn costs no more than an addition.
     lag: LocalHistogram,
 }
@@ -243,6 +220,11 @@ impl Loop {
                 self.note_commit(None);
             }
             let now = Instant::now();
+            if self.slices.due().is_some_and(|at| at <= now) {
+                self.go_on_erasing();
+                (quiet_since, rested) = (now, false);
+                continue;
+            }
             let slice_at = pace.due();
             if slice_at.is_some_and(|at| at <= now) {
                 self.catch_up(&mut pace);
@@ -255,7 +237,7 @@ impl Loop {
                 (false, _) => QUIET,
             };
             let wake = slice_at.unwrap_or(quiet_since + pause);
-            let wake = self.forgetting.due().map_or(wake, |due| due.min(wake));
+            let wake = [self.forgetting.due(), self.slices.due()].into_iter().flatten().fold(wake, Instant::min);
             let watch_at = self.file_watch.next();
             let first = orders.recv_timeout(wake.min(watch_at).saturating_duration_since(now));
             let mut stop = false;
@@ -305,6 +287,18 @@ impl Loop {
         }
     }
 
+    /// Erases a slice of a long call.
+    fn go_on_erasing(&mut self) {
+        let progress = self.slices.go_on(&*self.store, std::mem::take(&mut self.others_wrote));
+        if progress.erased {
+            self.forgetting.begin();
+            self.shared.committed.send_replace(());
+        }
+        for reply in progress.ended {
+            answer(reply, progress.error.clone().map_or(Ok(Written::Done), |error| Err(WriteError::Failed(error))));
+        }
+    }
+
     /// Does a slice of the work that was put off.
     fn catch_up(&self, pace: &mut Pace) {
         let began = Instant::now();
@@ -350,18 +344,20 @@ impl Loop {
         if writes.is_empty() {
             return;
         }
+        self.others_wrote = true;
         match self.apply(&writes) {
-            Ok(outcomes) => replies.into_iter().zip(outcomes).for_each(|(reply, outcome)| {
-                answer(reply, outcome.map_err(WriteError::Rejected));
-            }),
+            Ok(outcomes) => {
+                for ((reply, outcome), write) in replies.into_iter().zip(outcomes).zip(&writes) {
+                    self.settle(reply, write, outcome);
+                }
+            }
             Err(error) if writes.len() > 1 && !matches!(error.kind(), ErrorKind::Busy | ErrorKind::Unready) => {
                 tracing::warn!(%error, writes = writes.len(), "a batch failed; each of its writes is tried alone");
                 for (reply, write) in replies.into_iter().zip(&writes) {
-                    let outcome = match self.apply(std::slice::from_ref(write)) {
-                        Ok(mut outcomes) => outcomes.remove(0).map_err(WriteError::Rejected),
-                        Err(error) => Err(WriteError::Failed(Arc::new(error))),
-                    };
-                    answer(reply, outcome);
+                    match self.apply(std::slice::from_ref(write)) {
+                        Ok(mut outcomes) => self.settle(reply, write, outcomes.remove(0)),
+                        Err(error) => answer(reply, Err(WriteError::Failed(Arc::new(error)))),
+                    }
                 }
             }
             Err(error) => {
@@ -374,10 +370,27 @@ impl Loop {
         self.shared.committed.send_replace(());
     }
 
+    /// Answers a write, unless it has only begun.
+    fn settle(&mut self, reply: Reply, write: &Write, outcome: Outcome) {
+        match (outcome, write) {
+            (Ok(Written::Begun), Write::EraseCall(id) | Write::PruneCall(id, _)) => self.slices.wait(id.clone(), reply),
+            (outcome, _) => {
+                if outcome == Err(Rejection::Unfinished) {
+                    self.slices.wake();
+                }
+                answer(reply, outcome.map_err(WriteError::Rejected));
+            }
+        }
+    }
+
     fn apply(&mut self, writes: &[Write]) -> Result<Vec<Outcome>, Error> {
         let now = Timestamp::now();
         let result = self.store.apply(now, writes);
-        self.note_commit(result.is_ok().then(Instant::now));
+        // What else is committed does not show that turns are taken.
+        let turn = |outcome: &Outcome| matches!(outcome, Ok(Written::Turn(turn)) if !turn.replayed);
+        if result.as_ref().map_or(true, |outcomes| outcomes.iter().any(turn) || writes.contains(&Write::Probe)) {
+            self.note_commit(result.is_ok().then(Instant::now));
+        }
         if let Ok(outcomes) = &result {
             assert_eq!(outcomes.len(), writes.len(), "a store answers each write");
             self.measure(now, writes, outcomes);
@@ -404,9 +417,4 @@ impl Loop {
         }
         self.lag.flush();
     }
-}
-
-/// Nobody may be waiting any more, which is no reason not to have written.
-fn answer(reply: oneshot::Sender<Result<Written, WriteError>>, result: Result<Written, WriteError>) {
-    let _ = reply.send(result);
 }

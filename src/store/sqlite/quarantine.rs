@@ -1,0 +1,276 @@
+//! Events that could not be read, and the calls that they name all the same.
+//!
+//! A call that is erased takes such an event with it only if the event's body has the call's id as the value of a
+//! `conversation_id` key. Bodies may be megabytes long, so they are looked through on reading connections, and not in the
+//! transaction that erases.
+
+use super::error::Context as _;
+use crate::model::ConversationId;
+use crate::store::{NamingEvent, OldEvent, Result};
+use rusqlite::Connection;
+use rusqlite::types::ValueRef;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use std::collections::HashSet;
+use std::fmt;
+
+/// How many bytes of bodies one read looks through, unless a single body is longer.
+const MAX_READ_BYTES: usize = 4 * 1024 * 1024;
+
+/// How many events one read looks through.
+const MAX_READ_EVENTS: usize = 200;
+
+const KEY: &str = "conversation_id";
+
+/// Returns which of the next events after number `after` that belong to no call name one of these calls, and the number
+/// to go on after, if more may follow.
+pub(super) fn naming(
+    connection: &Connection,
+    calls: &HashSet<ConversationId>,
+    after: i64,
+) -> Result<(Vec<NamingEvent>, Option<i64>)> {
+    const DOING: &str = "looking through unreadable events";
+    let mut select = connection
+        .prepare_cached("SELECT id, body FROM webhook_events WHERE conversation_id IS NULL AND id > ?1 ORDER BY id")
+        .doing(DOING)?;
+    let mut rows = select.query([after]).doing(DOING)?;
+    let (mut found, mut bytes, mut events) = (Vec::new(), 0, 0);
+    while let Some(row) = rows.next().doing(DOING)? {
+        let id = row.get(0).doing(DOING)?;
+        let (ValueRef::Text(body) | ValueRef::Blob(body)) = row.get_ref(1).doing(DOING)? else { continue };
+        let mut named = HashSet::new();
+        each_conversation_id(body, &mut |id| {
+            named.extend(ConversationId::new(id).ok().and_then(|id| calls.get(&id)).cloned());
+        });
+        if !named.is_empty() {
+            let event = OldEvent { id, bytes: body.len() };
+            found.push(NamingEvent { event, calls: named.into_iter().collect() });
+        }
+        bytes += body.len();
+        events += 1;
+        if bytes >= MAX_READ_BYTES || events >= MAX_READ_EVENTS {
+            return Ok((found, Some(id)));
+        }
+    }
+    Ok((found, None))
+}
+
+/// Hands over each text that is the value of a `conversation_id` key in the body, at any depth, without blanks at its ends.
+fn each_conversation_id(body: &[u8], each: &mut dyn FnMut(&str)) {
+    let mut found = Vec::new();
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    if deserializer.deserialize_any(Ids(&mut found)).is_ok() && deserializer.end().is_ok() {
+        for id in found {
+            each(id.trim());
+        }
+    } else {
+        scan(body, each);
+    }
+}
+
+/// Gathers the values of `conversation_id` keys of a JSON value.
+struct Ids<'a>(&'a mut Vec<String>);
+
+impl<'de> serde::de::DeserializeSeed<'de> for Ids<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Ids<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            if key == KEY { map.next_value_seed(Id(self.0))? } else { map.next_value_seed(Ids(self.0))? }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element_seed(Ids(self.0))?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+/// The value of a `conversation_id` key.
+struct Id<'a>(&'a mut Vec<String>);
+
+impl<'de> serde::de::DeserializeSeed<'de> for Id<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Id<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<(), E> {
+        self.0.push(text.to_owned());
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<(), E> {
+        self.0.push(number.to_string());
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<(), E> {
+        self.0.push(number.to_string());
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        Ids(self.0).visit_map(map)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element_seed(Id(self.0))?.is_some() {}
+        Ok(())
+    }
+}
+
+/// Does the same with a text that is no JSON, such as one that was cut off: a key in quotes, a colon and a value in quotes.
+fn scan(body: &[u8], each: &mut dyn FnMut(&str)) {
+    let blanks = |mut at: usize| {
+        while body.get(at).is_some_and(u8::is_ascii_whitespace) {
+            at += 1;
+        }
+        at
+    };
+    let mut at = 0;
+    while let Some(quote) = body[at..].iter().position(|byte| *byte == b'"').map(|offset| at + offset) {
+        at = quote + 1;
+        if !(body[at..].starts_with(b"c") || body[at..].starts_with(b"\\u")) {
+            continue;
+        }
+        let Some((key, end)) = literal(body, quote, KEY.len()) else { continue };
+        let colon = blanks(end);
+        if key != KEY || body.get(colon) != Some(&b':') {
+            continue;
+        }
+        // Blanks at its ends are not the id's.
+        if let Some((id, end)) = literal(body, blanks(colon + 1), ConversationId::MAX_CHARS + 16) {
+            each(id.trim());
+            at = end;
+        }
+    }
+}
+
+/// Reads a JSON string of at most so many characters that begins at this quote, and where it ends.
+fn literal(body: &[u8], quote: usize, max_chars: usize) -> Option<(String, usize)> {
+    if body.get(quote) != Some(&b'"') {
+        return None;
+    }
+    // An escaped character takes twelve bytes at most, as two halves of a pair.
+    let longest = &body[quote..body.len().min(quote + 2 + 12 * (max_chars + 1))];
+    let mut end = 1;
+    loop {
+        match longest.get(end)? {
+            b'"' => break,
+            b'\\' => end += 2,
+            _ => end += 1,
+        }
+    }
+    let text: String = serde_json::from_slice(&longest[..=end]).ok()?;
+    (text.chars().count() <= max_chars).then_some((text, quote + end + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::each_conversation_id;
+
+    fn found(body: &[u8]) -> Vec<String> {
+        let mut ids = Vec::new();
+        each_conversation_id(body, &mut |id| ids.push(id.to_owned()));
+        ids
+    }
+
+    #[test]
+    fn ids_are_found_at_their_keys_only() {
+        for (body, ids) in [
+            (r#"{"type":"x","data":{"conversation_id":"a"}}"#, vec!["a"]),
+            (r#"{"conversation_id":"a","b":[{"c":[{"conversation_id":"b"}]}]}"#, vec!["a", "b"]),
+            (r#"{"conversation_id":"a","conversation_id":"b"}"#, vec!["a", "b"]),
+            (r#"{"conversation\u005fid":"\u0061"}"#, vec!["a"]),
+            (r#"{"conversation_id":" a\n"}"#, vec!["a"]),
+            (r#"{"conversation_id":7}"#, vec!["7"]),
+            (r#"{"conversation_id":["a",{"conversation_id":"b"}]}"#, vec!["a", "b"]),
+            (r#"{"type":"type","data":{"type":null,"id":"conversation_id"}}"#, vec![]),
+            (r#"{"words":"\"conversation_id\":\"a\""}"#, vec![]),
+            (r#"["conversation_id","a"]"#, vec![]),
+            // No JSON.
+            (r#"{"type":"x","data":{"conversation_id":"a","transcript":[{"#, vec!["a"]),
+            (r#"{"conversation_id" :  "a", cut"#, vec!["a"]),
+            (r#"{"conversation\u005fid":"\u0061\"b", cut"#, vec!["a\"b"]),
+            (r#"{"other_conversation_id":"a", cut"#, vec![]),
+            (r#"{"conversation_id":"a"#, vec![]),
+            (r#"{"conversation_id":NaN,"conversation_id":"a"}"#, vec!["a"]),
+            (r#"{"type":"a","id":"a", cut"#, vec![]),
+            (r#"{"words":"\"conversation_id\":\"a\"", cut"#, vec![]),
+            (r#"{"conversation_id":"a","conversation_id":"b"} trailing"#, vec!["a", "b"]),
+            ("\u{feff}{\"conversation_id\":\"a\"}", vec!["a"]),
+        ] {
+            assert_eq!(found(body.as_bytes()), ids, "{body}");
+        }
+        assert_eq!(found(b"{\"conversation_id\":\"a\",\"words\":\"\xff\""), ["a"]);
+        assert_eq!(found(&[b"[".repeat(5000), b"{\"conversation_id\":\"a\"}".to_vec()].concat()), ["a"]);
+    }
+
+    #[test]
+    fn texts_made_of_quotes_and_backslashes_take_no_longer_than_others() {
+        for piece in ["\\\"", "\"", "\"\\", "\"conversation_id\":", "\"conversation_id\":\"\\\""] {
+            let body = piece.repeat((4 << 20) / piece.len());
+            let start = std::time::Instant::now();
+            assert_eq!(found(body.as_bytes()).iter().filter(|id| *id == "a").count(), 0);
+            assert!(start.elapsed().as_secs() < 20, "{piece}: {:?}", start.elapsed());
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Repeats within calls of any length: once, also behind what the service remembers, after restarts, and at a bounded cost.
+
+use super::erasure_in_slices::with_long_call;
+use crate::harness::{Service, binary, open};
+use crate::ingest::turn;
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_repeat_is_known_wherever_it_stands_in_a_long_call_also_after_a_restart_and_between_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    // Two calls that are so long already that what is sent is far behind what is remembered.
+    for id in ["conv_a", "conv_b"] {
+        with_long_call(&database, id, 2_500, "words");
+    }
+    let deliver = |service: &Service, id: &str, n: usize| {
+        let answer = service.deliver(&turn(id, n)).expect(201);
+        let replayed = answer.header("idempotent-replayed") == Some("true");
+        (answer.json()["sequence_number"].as_u64().unwrap(), replayed)
+    };
+    let service = Service::start_on(&database, &["--log-level", "info,http=off"]);
+    for n in 0..50 {
+        for id in ["conv_a", "conv_b", "conv_short"] {
+            let before = if id == "conv_short" { 0 } else { 2_500 };
+            assert_eq!(deliver(&service, id, n), (before + n as u64 + 1, false));
+        }
+    }
+    let all_are_repeats = |service: &Service| {
+        for n in (0..50).rev() {
+            for id in ["conv_b", "conv_short", "conv_a"] {
+                let before = if id == "conv_short" { 0 } else { 2_500 };
+                assert_eq!(deliver(service, id, n), (before + n as u64 + 1, true), "{id} {n}");
+            }
+        }
+    };
+    all_are_repeats(&service);
+    drop(service);
+    let service = Service::start_on(&database, &["--log-level", "info,http=off"]);
+    all_are_repeats(&service);
+    // A call that crosses the border while the service knows it.
+    with_border(&service, 990..1010, false);
+    with_border(&service, 990..1010, true);
+    drop(service);
+    let service = Service::start_on(&database, &["--log-level", "info,http=off"]);
+    with_border(&service, 990..1010, true);
+    let check = binary().args(["check", "--database"]).arg(&database).output().unwrap();
+    assert!(check.status.success(), "{check:?}");
+}
+
+/// Delivers these turns of a call that had a turn for each number before.
+fn with_border(service: &Service, numbers: std::ops::Range<usize>, repeats: bool) {
+    let id = "conv_border";
+    if !repeats {
+        (1..numbers.start).for_each(|n| drop(service.deliver(&turn(id, n)).expect(201)));
+    }
+    for n in numbers {
+        let answer = service.deliver(&turn(id, n)).expect(201);
+        assert_eq!(answer.json()["sequence_number"], n);
+        assert_eq!(answer.header("idempotent-replayed").is_some(), repeats, "{n}");
+    }
+}
+
+#[test]
+fn turns_into_two_huge_calls_by_turns_cost_no_more_than_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    for id in ["conv_a", "conv_b"] {
+        with_long_call(&database, id, 112_000, "words");
+    }
+    let service = Service::start_on(&database, &["--log-level", "info,http=off"]);
+    // Each is taken up once.
+    for id in ["conv_a", "conv_b", "conv_c", "conv_d"] {
+        service.deliver(&turn(id, 0)).expect(201);
+    }
+    let time = |ids: [&str; 2]| {
+        let start = Instant::now();
+        for n in 1..=100 {
+            service.deliver(&turn(ids[n % 2], n)).expect(201);
+        }
+        start.elapsed() / 100
+    };
+    let (short, long) = (time(["conv_c", "conv_d"]), time(["conv_a", "conv_b"]));
+    println!("a turn takes {short:?} in short calls and {long:?} in huge ones");
+    assert!(long < short * 4 + Duration::from_millis(10), "{short:?} {long:?}");
+    let count: i64 = open(&database)
+        .query_row("SELECT turn_count FROM calls WHERE conversation_id = 'conv_a'", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(count, 112_051);
+}
