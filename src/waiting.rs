@@ -1,6 +1,6 @@
 //! Writing from threads that serve no connections and may wait: who fetches, and who erases.
 
-use crate::store::{Outcome, Write};
+use crate::store::{Outcome, Write, Written};
 use crate::writer::{WriteError, Writer};
 
 /// Does writes by a writer from threads that serve no connections, and says in words why one was not done.
@@ -9,7 +9,23 @@ use crate::writer::{WriteError, Writer};
 /// Outside the service's runtime.
 pub fn blocking(writer: Writer) -> impl Fn(Write) -> Result<Outcome, String> {
     let runtime = tokio::runtime::Handle::current();
-    move |write| match runtime.block_on(writer.write(write)) {
+    move |write| in_words(runtime.block_on(writer.write(write)))
+}
+
+/// The same with several writes at once, which may share a commit.
+///
+/// # Panics
+/// Outside the service's runtime.
+pub fn blocking_all(writer: Writer) -> impl Fn(Vec<Write>) -> Vec<Result<Outcome, String>> {
+    let runtime = tokio::runtime::Handle::current();
+    move |writes| {
+        let writes = writes.into_iter().map(|write| writer.write(write));
+        runtime.block_on(futures_util::future::join_all(writes)).into_iter().map(in_words).collect()
+    }
+}
+
+fn in_words(result: Result<Written, WriteError>) -> Result<Outcome, String> {
+    match result {
         Ok(written) => Ok(Ok(written)),
         Err(WriteError::Rejected(rejection)) => Ok(Err(rejection)),
         Err(WriteError::Overloaded) => Err("too much is waiting to be stored".to_owned()),

@@ -27,8 +27,9 @@ pub use upkeep::{BackupReport, BackupStep, BackupWatch, CheckReport, Copier, Fin
 use crate::fields::Problem;
 use crate::model::{
     Call, CallChange, CallFigures, ConversationId, Dispatch, Driver, DriverId, HistoryReport, NewDispatch, NewDriver,
-    NewEvent, NewTurn, PhoneNumber, Reconciled, StoredEvent, Timestamp,
+    NewEvent, NewTurn, PhoneNumber, StoredEvent, Timestamp,
 };
+use crate::reconcile::{Material, Reconciliation};
 use std::time::Duration;
 
 /// One change, the unit that is done wholly or not at all.
@@ -61,6 +62,8 @@ pub enum Write {
     ReplayEvent(i64, Box<NewEvent>),
     /// Stores what a tool shows of a running call, as far as it is not stored yet.
     KeepHistory(Box<HistoryReport>),
+    /// Stores a call, or a slice of it, as reconciliation made it of what was stored before.
+    Reconcile(Box<Reconciliation>),
     /// Ends calls that are in progress and unchanged since before this time, some hundred at most.
     EndStaleCalls(Timestamp),
     /// Stores what left a database before, as it was.
@@ -97,6 +100,11 @@ pub enum Written {
     Call(Box<Call>),
     /// Of [`Write::KeepEvent`], [`Write::ReplayEvent`] and [`Write::KeepHistory`].
     Kept(Kept),
+    /// Of [`Write::Reconcile`].
+    Reconciled {
+        /// How many turns the call has now.
+        turn_count: i64,
+    },
     /// Of [`Write::EndStaleCalls`]: those that were ended. When there are none, there are no more.
     Ended(Vec<ConversationId>),
     /// Of [`Write::Restore`]: whether it was not there before.
@@ -114,6 +122,8 @@ pub struct StoredTurn {
     pub sequence_number: i64,
     /// Whether it had been stored before; then nothing was changed.
     pub replayed: bool,
+    /// Whether its call is to be reconciled with its record after this.
+    pub due: bool,
     /// Set with the first turn of a call.
     pub new_call: Option<NewCall>,
 }
@@ -125,8 +135,19 @@ pub struct Kept {
     pub event_id: Option<i64>,
     /// Whether the same event had been kept before; then nothing was changed.
     pub replayed: bool,
-    /// What came of bringing the call's turns and records together, if it has any record.
-    pub reconciled: Option<Reconciled>,
+    /// Whether its call is to be reconciled after this.
+    pub due: bool,
+}
+
+/// Calls that are to be reconciled.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Due {
+    /// Those that were asked for, the one that has been due for longest first.
+    pub calls: Vec<ConversationId>,
+    /// Number of all calls that are due.
+    pub count: u64,
+    /// The last note that a call is due.
+    pub last: i64,
 }
 
 /// A call that a first turn made.
@@ -165,6 +186,8 @@ pub enum Rejection {
     NotFound,
     /// The delivery key was used before, in this conversation, for another turn.
     KeyReused,
+    /// The plan of a call was made before another one was stored.
+    Outdated,
     /// It is a report of a call that was erased, whose words it would bring back.
     Erased,
     /// Some elements of a bulk change cannot be stored, so none was.
@@ -254,6 +277,14 @@ pub trait Store: Send + Sync + 'static {
 
     /// A page of turns by their words, whether they are indexed already or not.
     fn search(&self, query: &SearchQuery) -> Result<Found>;
+
+    /// Up to `limit` calls that are to be reconciled, of those noted after one note and up to another one. Does not wait for
+    /// other reads.
+    fn due(&self, noted_after: i64, noted_until: i64, limit: usize) -> Result<Due>;
+
+    /// All that is stored of a call that is to be reconciled, as far as it matters for that; `None` if it is not due. Does
+    /// not wait for other reads.
+    fn material(&self, id: &ConversationId) -> Result<Option<Material>>;
 
     /// One driver.
     fn driver(&self, id: DriverId) -> Result<Option<Driver>>;

@@ -9,7 +9,6 @@
 //! How many turns a call has is kept in its row and, for calls that run now, in memory, so the next sequence number
 //! costs one look-up or none, whatever the length of the call.
 
-mod align;
 mod archive;
 mod backup;
 mod calls;
@@ -18,6 +17,7 @@ mod check;
 mod checkpoint;
 mod clean_pages;
 mod drivers;
+mod due;
 mod erase;
 mod error;
 mod events;
@@ -26,12 +26,14 @@ mod identity;
 mod live;
 mod lock;
 mod log_file;
+mod material;
 mod open;
 mod pool;
 mod repeats;
 mod restore;
 mod row;
 mod search;
+mod settle;
 mod tail;
 mod turns;
 
@@ -42,13 +44,14 @@ pub use open::{OpenError, Options};
 pub use search::search_file;
 
 use super::{
-    Archive, CallQuery, Copier, FiguresQuery, Found, OldCall, OldCalls, Outcome, Page, Position, Result, Scope,
+    Archive, CallQuery, Copier, Due, FiguresQuery, Found, OldCall, OldCalls, Outcome, Page, Position, Result, Scope,
     SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Write, Written,
 };
 use crate::metrics::METRICS;
 use crate::model::{
     Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
 };
+use crate::reconcile::Material;
 use error::Context as _;
 use live::LiveCalls;
 use pool::Readers;
@@ -63,6 +66,8 @@ pub struct SqliteStore {
     // Fields are dropped in this order: the writing connection goes last but for the lock, so that it is the one that
     // folds the log in and removes it.
     readers: Readers,
+    /// What reads calls that are due, so that other reads do not hold reconciliation up, nor the other way round.
+    reconciler: Mutex<Connection>,
     writer: Mutex<Writing>,
     copier: Copier,
     busy_timeout: Duration,
@@ -82,6 +87,10 @@ impl SqliteStore {
     /// Whether a service has it open beside this.
     pub fn is_shared(&self) -> bool {
         self.lock.is_none()
+    }
+
+    fn reconciler(&self) -> MutexGuard<'_, Connection> {
+        self.reconciler.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn writer(&self) -> MutexGuard<'_, Writing> {
@@ -128,7 +137,8 @@ impl Store for SqliteStore {
                 Write::PruneDispatches(ids) => erase::dispatches(&transaction, ids)?,
                 Write::KeepEvent(event) => events::keep(&transaction, &mut turns, now, event)?,
                 Write::ReplayEvent(id, event) => events::replay(&transaction, &mut turns, now, *id, event)?,
-                Write::KeepHistory(report) => events::keep_history(&transaction, &mut turns, now, report)?,
+                Write::KeepHistory(report) => events::keep_history(&transaction, &mut turns, report)?,
+                Write::Reconcile(reconciliation) => turns.settle(&transaction, now, reconciliation)?,
                 Write::EndStaleCalls(before) => calls::end_stale(&transaction, now, *before)?,
                 Write::Restore(archived) => restore::restore(&transaction, archived)?,
                 Write::Probe => open::probe(&transaction)?,
@@ -178,6 +188,14 @@ impl Store for SqliteStore {
 
     fn search(&self, query: &SearchQuery) -> Result<Found> {
         search::find(&mut *self.readers.get()?, query)
+    }
+
+    fn due(&self, noted_after: i64, noted_until: i64, limit: usize) -> Result<Due> {
+        due::list(&self.reconciler(), noted_after, noted_until, limit)
+    }
+
+    fn material(&self, id: &ConversationId) -> Result<Option<Material>> {
+        material::read(&mut self.reconciler(), id)
     }
 
     fn driver(&self, id: DriverId) -> Result<Option<Driver>> {

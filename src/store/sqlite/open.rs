@@ -7,7 +7,7 @@ use super::error::Context as _;
 use super::live::LiveCalls;
 use super::lock::{self, Attempt, Lock};
 use super::log_file;
-use super::pool::Readers;
+use super::pool::{self, Readers};
 use super::{SqliteStore, Writing, Written, backup};
 use crate::store::{Copier, Error, Outcome, Result};
 use rusqlite::config::DbConfig;
@@ -223,8 +223,10 @@ impl SqliteStore {
             checkpoint::fold_log_in(&connection, options.busy_timeout).map_err(database)?;
         }
         let readers = Readers::open(path, options.readers).map_err(database)?;
+        let reconciler = pool::reader(path).map_err(database)?;
         Ok(Self {
             readers,
+            reconciler: Mutex::new(reconciler),
             writer: Mutex::new(Writing { connection, live: LiveCalls::new() }),
             copier: Copier::new(path, backup),
             busy_timeout: options.busy_timeout,

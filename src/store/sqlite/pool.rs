@@ -29,16 +29,8 @@ impl Readers {
     /// Opens the first connection now and the others when they are wanted.
     pub(super) fn open(path: &Path, size: u32) -> Result<Self> {
         let manager = SqliteConnectionManager::file(path)
-            .with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-            .with_init(|connection| {
-                connection.busy_timeout(WAIT)?;
-                connection.set_prepared_statement_cache_capacity(64);
-                // A small cache: what it holds is of no more use once another connection has committed.
-                connection.execute_batch(
-                    "PRAGMA query_only = ON; PRAGMA cache_size = -1000; PRAGMA temp_store = MEMORY; \
-                     PRAGMA trusted_schema = OFF; PRAGMA mmap_size = 0;",
-                )
-            });
+            .with_flags(flags())
+            .with_init(|connection| set_up(connection));
         let open = Arc::new(());
         let pool = r2d2::Pool::builder()
             .max_size(size)
@@ -73,6 +65,28 @@ impl Drop for Readers {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
+}
+
+fn flags() -> OpenFlags {
+    OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX
+}
+
+fn set_up(connection: &rusqlite::Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(WAIT)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    // A small cache: what it holds is of no more use once another connection has committed.
+    connection.execute_batch(
+        "PRAGMA query_only = ON; PRAGMA cache_size = -1000; PRAGMA temp_store = MEMORY; \
+         PRAGMA trusted_schema = OFF; PRAGMA mmap_size = 0;",
+    )
+}
+
+/// A reading connection outside the pool, whose reads are not cut off.
+pub(super) fn reader(path: &Path) -> Result<rusqlite::Connection> {
+    const DOING: &str = "opening a reader";
+    let connection = rusqlite::Connection::open_with_flags(path, flags()).doing(DOING)?;
+    set_up(&connection).doing(DOING)?;
+    Ok(connection)
 }
 
 /// Opens connections that can be counted.

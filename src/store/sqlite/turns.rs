@@ -4,9 +4,10 @@ use super::changes::Changes;
 use super::error::Context as _;
 use super::live::{Fresh, LiveCall, LiveCalls};
 use super::row::{self, TURN};
-use super::{align, events, repeats};
+use super::{due, repeats, settle};
 use crate::metrics::METRICS;
 use crate::model::{ConversationId, DeliveryKey, NewTurn, Speaker, Timestamp, Turn};
+use crate::reconcile::Reconciliation;
 use crate::store::{Outcome, Page, Rejection, Result, StoredTurn, TurnOrder, TurnQuery, Written};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, named_params, params};
 use std::collections::HashMap;
@@ -64,6 +65,7 @@ impl<'a> Batch<'a> {
             transcription_id: transaction.last_insert_rowid(),
             sequence_number: call.turn_count,
             replayed: false,
+            due: call.recorded,
             new_call: call.new_call.take(),
         })))
     }
@@ -88,40 +90,54 @@ impl<'a> Batch<'a> {
         Ok(calls.get_mut(id).expect("inserted above"))
     }
 
-    /// Makes sure that there is the call, which begins at `start` if it is made now, and brings its turns and records
-    /// together once more, if `recorded`.
-    pub(super) fn align(
+    /// The row number of a call, which begins at `start` if it is made now.
+    pub(super) fn known(&mut self, transaction: &Transaction<'_>, id: &ConversationId, start: Timestamp) -> Result<i64> {
+        let call = Self::call(&mut self.calls, self.live, transaction, id, &start.to_string(), &self.now)?;
+        Ok(call.id)
+    }
+
+    /// Notes that a record or a history of a call came; from here on each turn makes it due.
+    pub(super) fn due(
         &mut self,
         transaction: &Transaction<'_>,
         id: &ConversationId,
-        start: Timestamp,
-        recorded: bool,
+        call_id: i64,
+        facts: bool,
     ) -> Result<()> {
-        let call = Self::call(&mut self.calls, self.live, transaction, id, &start.to_string(), &self.now)?;
-        call.recorded |= recorded;
-        call.unaligned = call.recorded;
-        self.flush(transaction)
+        if let Some(call) = self.calls.get_mut(id) {
+            call.recorded = true;
+        }
+        due::note(transaction, call_id, facts)
+    }
+
+    /// Stores a slice of what came of reconciling a call, unless another one was stored since it was planned.
+    pub(super) fn settle(
+        &mut self,
+        transaction: &Transaction<'_>,
+        now: Timestamp,
+        reconciliation: &Reconciliation,
+    ) -> Result<Outcome> {
+        let id = &reconciliation.conversation_id;
+        if !self.calls.contains_key(id) {
+            let Some(call) = self.live.take(transaction, id)? else { return Ok(Err(Rejection::NotFound)) };
+            self.calls.insert(id.clone(), call);
+        }
+        let call = self.calls.get_mut(id).expect("inserted above");
+        if settle::settle(transaction, call, now, reconciliation)? {
+            Ok(Ok(Written::Reconciled { turn_count: call.turn_count }))
+        } else {
+            Ok(Err(Rejection::Outdated))
+        }
     }
 
     /// Writes the calls' rows. Must come before anything else reads them, and before the commit.
     pub(super) fn flush(&mut self, transaction: &Transaction<'_>) -> Result<()> {
-        for (id, call) in &mut self.calls {
-            if std::mem::take(&mut call.unaligned) {
-                self.changes.begin(transaction)?;
-                align::align(transaction, id, call, &self.now)?;
-            }
-            if call.write(transaction, &self.now)? && call.reported {
-                events::facts_again(transaction, &self.now, id)?;
+        for call in self.calls.values_mut() {
+            if call.write(transaction, &self.now)? && call.recorded {
+                due::note(transaction, call.id, false)?;
             }
         }
         Ok(())
-    }
-
-    /// Notes that the platform has reported a call.
-    pub(super) fn reported(&mut self, id: &ConversationId) {
-        if let Some(call) = self.calls.get_mut(id) {
-            call.reported = true;
-        }
     }
 
     /// Forgets a call that is erased.
@@ -155,7 +171,7 @@ fn compared(row: &Row<'_>, turn: &NewTurn, timestamp: &str) -> rusqlite::Result<
         && row.get_ref(3)?.as_str()? == timestamp
         && row.get_ref(4)?.as_str()? == turn.message.as_str();
     let stored =
-        StoredTurn { transcription_id: row.get(0)?, sequence_number: row.get(1)?, replayed: true, new_call: None };
+        StoredTurn { transcription_id: row.get(0)?, sequence_number: row.get(1)?, replayed: true, due: false, new_call: None };
     Ok((stored, same))
 }
 
