@@ -149,8 +149,7 @@ impl Reconciler {
     ) -> std::io::Result<Self> {
         let of_thread = requests.clone();
         let thread = std::thread::Builder::new().name("reconciler".to_owned()).spawn(move || {
-            // What waits for it must not wait for ever on a machine that is never idle.
-            Background::that_ends();
+            Background::that_is_awaited();
             Loop { store, requests: of_thread, write, failed: HashMap::new() }.run();
         })?;
         Ok(Self { requests, thread: Some(thread) })
@@ -256,7 +255,11 @@ impl<W: Fn(Vec<Write>) -> Vec<Result<Outcome, String>>> Loop<W> {
                     }
                 }
                 Err(why) => {
-                    tracing::warn!(conversation_id = id.as_str(), error = why, "call could not be reconciled; it stays due");
+                    tracing::warn!(
+                        conversation_id = id.as_str(),
+                        error = why,
+                        "call could not be reconciled; it stays due"
+                    );
                     self.failed.insert(id, Instant::now() + RETRY_INTERVAL);
                 }
             }
@@ -368,10 +371,7 @@ fn store_all(
 ///
 /// # Errors
 /// What hinders it, for a person. The calls stay due.
-pub fn work_off(
-    store: &dyn Store,
-    write: impl Fn(Vec<Write>) -> Vec<Result<Outcome, String>>,
-) -> Result<(), String> {
+pub fn work_off(store: &dyn Store, write: impl Fn(Vec<Write>) -> Vec<Result<Outcome, String>>) -> Result<(), String> {
     let last = store.due(0, 0, 0).map_err(|error| error.to_string())?.last;
     let mut before = None;
     loop {

@@ -420,9 +420,7 @@ fn weight(write: &Write) -> usize {
             Write::KeepEvent(event) | Write::ReplayEvent(_, event) => event.body.len(),
             Write::KeepHistory(report) => report.history.0.values().map(|e| OVERHEAD + e.message.as_str().len()).sum(),
             Write::PruneDispatches(ids) => ids.len() * OVERHEAD,
-            Write::Reconcile(slice) => {
-                (slice.additions.len() + slice.standings.len()) * OVERHEAD + slice.len_bytes()
-            }
+            Write::Reconcile(slice) => (slice.additions.len() + slice.standings.len()) * OVERHEAD + slice.len_bytes(),
             _ => 0,
         }
 }

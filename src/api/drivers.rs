@@ -204,7 +204,8 @@ impl DriversApi {
         /// The fleet's number for the driver, a whole number from 1.
         id: Path<String>,
         /// Whether to erase the driver's calls and dispatches first, for good. That takes some milliseconds for each; it
-        /// goes on when the connection ends, and what a failure left is erased by asking again.
+        /// goes on when the connection ends, and what a failure left is erased by asking again. A call that only an unsigned
+        /// history says to be with the driver stays, without a driver; the log tells how many.
         #[oai(default)]
         erase_calls: Query<bool>,
     ) -> Result<DriverDeleted, Refused<Read>> {
@@ -227,8 +228,8 @@ impl DriversApi {
         let erased = tokio::task::spawn_blocking(move || work.driver(id, |_| ())).await;
         match erased.map_err(|error| ApiError::Internal(error.to_string()))? {
             Ok(erased) if erased == Erased::default() => Err(no_driver(id).into()),
-            Ok(Erased { calls, dispatches, .. }) => {
-                tracing::info!(driver_id = id.get(), calls, dispatches, "a driver was erased");
+            Ok(Erased { calls, dispatches, unproven, .. }) => {
+                tracing::info!(driver_id = id.get(), calls, dispatches, unproven, "erased a driver");
                 Ok(DriverDeleted::Deleted)
             }
             Err(error) => Err(ApiError::Internal(error).into()),

@@ -1,12 +1,12 @@
 //! What the deterministic tool of a running call sends: the conversation so far.
 
+use super::RECONCILED;
 use super::Tag;
 use super::error::{ApiError, Record, Refused};
 use super::payload::{Done, JsonBody};
 use super::trace;
 use crate::elevenlabs::read_history;
 use crate::store::{Rejection, Write, Written};
-use super::RECONCILED;
 use crate::writer::{WriteError, Writer};
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};

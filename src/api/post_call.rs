@@ -1,11 +1,11 @@
 //! What the platform posts after a call.
 
-use super::{RECONCILED, Tag};
 use super::calls::erase_recording;
 use super::error::{ApiError, PostCall, Refused};
 use super::payload::{Done, Posted};
 use super::signed::{Delivered, Gate};
 use super::trace;
+use super::{RECONCILED, Tag};
 use crate::events;
 use crate::metrics::METRICS;
 use crate::model::{ConversationId, EventOutcome, NewEvent};

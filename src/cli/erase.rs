@@ -145,15 +145,21 @@ pub(super) fn run(args: &EraseArgs) -> Result<()> {
     if erased == Erased::default() {
         bail!("there is nothing to erase");
     }
-    let Erased { drivers, calls, dispatches, .. } = erased;
+    let Erased { drivers, calls, dispatches, unproven, .. } = erased;
     if args.json {
-        let report = serde_json::json!({
+        let mut report = serde_json::json!({
             "drivers": drivers, "calls": calls, "dispatches": dispatches, "dry_run": dry_run
         });
+        if unproven > 0 {
+            report["unproven"] = unproven.into();
+        }
         println!("{report}");
     } else {
         let counts = format!("{drivers} drivers, {calls} calls and {dispatches} dispatches of no call");
         println!("{} {counts}", args.confirmation.verb());
+        if unproven > 0 {
+            println!("{unproven} calls stay: only an unsigned history says that they were with this driver");
+        }
     }
     Ok(())
 }

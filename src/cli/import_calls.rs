@@ -6,9 +6,10 @@ use super::DatabaseArgs;
 use crate::export::{MAX_LINE, archived};
 use crate::fields::describe;
 use crate::model::Timestamp;
+use crate::reconciler::work_off_store;
 use crate::store::sqlite::{Options, SqliteStore};
 use crate::store::{Archived, Rejection, Store as _, Write, Written};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -57,6 +58,7 @@ pub(super) fn run(args: &CallsArgs) -> Result<()> {
     let mut counts = Counts::default();
     let read = read(args, input, &store, &mut counts, &bar);
     bar.finish_and_clear();
+    work_off_store(&store).map_err(|why| anyhow!(why))?;
     read.with_context(|| args.file.display().to_string())?;
     let Counts { stored, unchanged, bad } = counts;
     if args.json {

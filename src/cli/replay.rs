@@ -3,9 +3,10 @@
 use super::DatabaseArgs;
 use crate::events;
 use crate::model::{EventOutcome, Timestamp};
+use crate::reconciler::work_off_store;
 use crate::store::sqlite::{Options, SqliteStore};
 use crate::store::{Store as _, Write};
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::Args;
 use std::time::Duration;
 
@@ -63,6 +64,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
             }
         }
     }
+    work_off_store(&store).map_err(|why| anyhow!(why))?;
     if args.json {
         let report = serde_json::json!({ "applied": applied, "ignored": ignored, "unreadable": unreadable });
         println!("{report}");

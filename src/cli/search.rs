@@ -161,7 +161,7 @@ fn print(hits: &[Hit]) -> io::Result<()> {
         writeln!(
             out,
             "{}  {}  turn {}  {speaker}  ({}, {})",
-            turn.timestamp,
+            turn.said_at(),
             visible(&turn.conversation_id),
             turn.sequence_number,
             visible(&driver),
@@ -204,6 +204,8 @@ fn as_json(hit: &Hit) -> Value {
         "interrupted": turn.interrupted,
         "place": turn.place,
         "superseded_by": turn.superseded_by,
+        "record_time": turn.record_time,
+        "in_record": turn.in_record,
         "driver_id": hit.driver_id.map(DriverId::get),
         "driver_name": hit.driver_name,
         "status": hit.status,

@@ -6,7 +6,7 @@
 //! first, and less alike where the place fits than where it does not. A place fits between the same neighbours, or at about
 //! the same time.
 
-use super::alike::{Gap, Likeness};
+use super::alike::{Gap, Likeness, MAX_STEPS};
 use crate::model::{Speaker, Timestamp};
 use std::collections::HashMap;
 
@@ -60,10 +60,14 @@ pub(super) struct Paired {
 
 /// Pairs what was heard with what was said.
 pub(super) fn pair_up(heard: &[Words], said: &[Words]) -> Paired {
+    pair_up_within(MAX_STEPS, heard, said)
+}
+
+fn pair_up_within(steps: usize, heard: &[Words], said: &[Words]) -> Paired {
     let mut pairs = Pairs { of_heard: vec![None; heard.len()], of_said: vec![None; said.len()] };
     pairs.by_words(heard, said, |words| Some(&words.text));
     pairs.by_words(heard, said, |words| words.original.as_ref());
-    let uncompared = pairs.by_likeness(heard, said);
+    let uncompared = pairs.by_likeness(heard, said, steps);
     Paired { of_heard: pairs.of_heard, uncompared }
 }
 
@@ -119,17 +123,17 @@ impl Pairs {
     }
 
     /// Pairs those of other words, the most alike first; says how many were not compared with all.
-    fn by_likeness(&mut self, heard: &[Words], said: &[Words]) -> usize {
+    fn by_likeness(&mut self, heard: &[Words], said: &[Words], steps: usize) -> usize {
         let left = |pairs: &[Option<usize>]| (0..pairs.len()).filter(|at| pairs[*at].is_none()).collect::<Vec<_>>();
         let (left_heard, left_said) = (left(&self.of_heard), left(&self.of_said));
         if left_heard.is_empty() || left_said.is_empty() {
             return 0;
         }
-        let mut likeness = Likeness::new(heard, said, self.gaps(said.len()), &left_heard, &left_said);
+        let mut likeness = Likeness::new(heard, said, self.gaps(said.len()), &left_heard, &left_said, steps);
         likeness.compare_likely(&left_heard, &left_said);
         self.join_all(likeness.candidates());
         let (left_heard, left_said) = (left(&self.of_heard), left(&self.of_said));
-        let uncompared = likeness.compare_all(&self.gaps(said.len()), &left_heard, &left_said);
+        let uncompared = likeness.compare_all(self.gaps(said.len()), &left_heard, &left_said);
         self.join_all(likeness.candidates());
         uncompared.into_iter().filter(|n| self.of_heard[*n].is_none()).count()
     }
@@ -202,4 +206,67 @@ fn in_order(heard: &[usize], said: &[usize], apart: impl Fn(usize, usize) -> u64
         j -= 1;
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Words, fold, pair_up, pair_up_within};
+    use crate::model::{Speaker, Timestamp};
+
+    fn words(said: &[(&str, i64)]) -> Vec<Words> {
+        let start = Timestamp::parse("2026-09-28T12:00:00Z").unwrap();
+        said.iter().map(|(text, second)| Words::new(Speaker::Agent, text, None, start.plus_seconds(*second))).collect()
+    }
+
+    #[test]
+    fn turns_are_paired_by_words_then_likeness_and_place() {
+        type Lines<'a> = &'a [(&'a str, i64)];
+        let cases: &[(&str, Lines<'_>, Lines<'_>, &[Option<usize>])] = &[
+            ("the same", &[("Hello there.", 0)], &[("hello there", 0)], &[Some(0)]),
+            ("the nearest of the same", &[("Yes.", 40)], &[("Yes.", 3), ("Yes.", 41)], &[Some(1)]),
+            (
+                "reworded, in another order than they came",
+                &[("please check the reefer set point now", 900), ("what is your arrival time in Gary", 901)],
+                &[("What's your arrival time at Gary?", 0), ("Please check the set point of the reefer.", 5)],
+                &[Some(1), Some(0)],
+            ),
+            (
+                "one that is missing",
+                &[("the trailer door is open since Joliet", 20)],
+                &[("How are you?", 0), ("The trailer's door was open since Joliet.", 19)],
+                &[Some(1)],
+            ),
+            ("other words", &[("The brakes squeak!", 0)], &[("Could you check the set point?", 1)], &[None]),
+            (
+                "the beginning of it",
+                &[("Could you check the", 2)],
+                &[("Could you check the set point and tell me?", 1)],
+                &[Some(0)],
+            ),
+        ];
+        for (case, heard, said, wanted) in cases {
+            let paired = pair_up(&words(heard), &words(said));
+            assert_eq!((&*paired.of_heard, paired.uncompared), (*wanted, 0), "{case}");
+        }
+    }
+
+    #[test]
+    fn turns_that_the_bound_of_steps_left_out_are_counted() {
+        let heard =
+            words(&[("the brakes of this truck squeak", 5), ("the radio does not work at all", 9), ("hello", 0)]);
+        let said =
+            words(&[("Nobody said a word about any lights.", 3), ("Hello!", 0), ("We had rain all week long.", 8)]);
+        assert_eq!(pair_up_within(0, &heard, &said).uncompared, 2, "what has the same words needs no step");
+        assert_eq!(pair_up_within(100_000, &heard, &said).uncompared, 0);
+        assert_eq!(pair_up_within(0, &heard, &words(&[("hello", 1)])).uncompared, 0, "nothing is left to compare with");
+    }
+
+    #[test]
+    fn a_text_is_folded_to_its_words() {
+        for (text, folded) in
+            [("Yeah, I'm  parked!", "yeah im parked"), ("It\u{2019}s 45\u{b0}.", "its 45"), (" ?! ", "?!")]
+        {
+            assert_eq!(fold(text), folded);
+        }
+    }
 }

@@ -8,7 +8,6 @@
 use super::align::Words;
 use crate::model::Speaker;
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher as _};
 
 /// What the nearest paired turns before and after a turn are paired with.
 pub(super) type Gap = (Option<usize>, Option<usize>);
@@ -34,8 +33,8 @@ const MAX_COMPARED_CHARS: usize = 2000;
 /// Maximum number of characters that are taken apart in one call, in all texts.
 const MAX_CHARS: usize = 8_000_000;
 
-/// Maximum number of steps of all comparisons of one call: some tenths of a second.
-const MAX_STEPS: usize = 60_000_000;
+/// Maximum number of steps of all comparisons of one call: some tenths of a second. Exact for 2,000 turns of 50 words.
+pub(super) const MAX_STEPS: usize = 40_000_000;
 
 /// Number of likely entries of each of the three kinds that a turn is compared with.
 const LIKELY: usize = 8;
@@ -70,6 +69,7 @@ impl<'a> Likeness<'a> {
         gaps: Vec<Gap>,
         left_heard: &[usize],
         left_said: &[usize],
+        steps: usize,
     ) -> Self {
         let mut chars = MAX_CHARS;
         let heard_shapes = left_heard.iter().map(|n| (*n, Shape::of(&heard[*n].text, &mut chars))).collect();
@@ -77,7 +77,7 @@ impl<'a> Likeness<'a> {
             [Some(&words.text), words.original.as_ref()].into_iter().flatten().map(|t| Shape::of(t, chars)).collect()
         };
         let said_shapes = left_said.iter().map(|at| (*at, shapes_of(&said[*at], &mut chars))).collect();
-        Self { heard, said, gaps, heard_shapes, said_shapes, found: Vec::new(), steps: MAX_STEPS }
+        Self { heard, said, gaps, heard_shapes, said_shapes, found: Vec::new(), steps }
     }
 
     /// Compares each turn with the entries that are likely to be the same.
@@ -85,19 +85,29 @@ impl<'a> Likeness<'a> {
         for (turns, entries) in by_speaker(self.heard, left_heard, self.said, left_said) {
             let centers = centers(&self.gaps, &turns, &entries);
             let index = self.index(&entries);
+            let mut scores = vec![0; entries.len()];
             let mut in_time: Vec<usize> = entries.clone();
             in_time.retain(|at| self.said[*at].time.is_some());
             in_time.sort_by_key(|at| self.said[*at].time);
             for (n, center) in turns.iter().zip(centers) {
-                let mut likely = self.sharing_features(*n, &index);
-                likely.extend(around(&entries, center));
+                let sharing = self.sharing_features(*n, &entries, &index, &mut scores);
+                let before = self.found.len();
+                for at in &sharing {
+                    self.compare(*n, *at);
+                }
+                // What is that alike wherever it stands would share features too.
+                if self.found[before..].iter().any(|(alike, ..)| *alike >= ALIKE_ANYWHERE) {
+                    continue;
+                }
+                let mut near: Vec<usize> = around(&entries, center).collect();
                 if let Some(time) = self.heard[*n].time {
                     let place = in_time.partition_point(|at| self.said[*at].time < Some(time));
-                    likely.extend(around(&in_time, place));
+                    near.extend(around(&in_time, place));
                 }
-                likely.sort_unstable();
-                likely.dedup();
-                for at in likely {
+                near.sort_unstable();
+                near.dedup();
+                near.retain(|at| !sharing.contains(at));
+                for at in near {
                     self.compare(*n, at);
                 }
             }
@@ -106,10 +116,11 @@ impl<'a> Likeness<'a> {
 
     /// Compares what is left with all that is left, what is near in place first. Returns the turns that were not compared
     /// with all.
-    pub(super) fn compare_all(&mut self, gaps: &[Gap], left_heard: &[usize], left_said: &[usize]) -> Vec<usize> {
+    pub(super) fn compare_all(&mut self, gaps: Vec<Gap>, left_heard: &[usize], left_said: &[usize]) -> Vec<usize> {
+        self.gaps = gaps;
         let mut uncompared = Vec::new();
         for (turns, entries) in by_speaker(self.heard, left_heard, self.said, left_said) {
-            let centers = centers(gaps, &turns, &entries);
+            let centers = centers(&self.gaps, &turns, &entries);
             'widening: for distance in 0..entries.len() {
                 for (n, center) in turns.iter().zip(&centers) {
                     let before = center.checked_sub(distance).filter(|_| distance > 0);
@@ -155,36 +166,52 @@ impl<'a> Likeness<'a> {
         true
     }
 
-    /// The entries by their features.
-    fn index(&self, entries: &[usize]) -> HashMap<u32, Vec<usize>> {
-        let mut index: HashMap<u32, Vec<usize>> = HashMap::new();
-        for at in entries {
-            for feature in self.said_shapes.get(at).into_iter().flatten().flat_map(|shape| &shape.features) {
-                let having = index.entry(*feature).or_default();
-                if having.last() != Some(at) {
-                    having.push(*at);
-                }
-            }
+    /// The features of entries, each with the place of its entry in the list, in order; without those that are common.
+    fn index(&self, entries: &[usize]) -> Vec<(u32, u32)> {
+        let mut index = Vec::new();
+        for (place, at) in (0..).zip(entries) {
+            let shapes = self.said_shapes.get(at).into_iter().flatten();
+            index.extend(shapes.flat_map(|shape| &shape.features).map(|feature| (*feature, place)));
         }
-        index.retain(|_, having| having.len() <= COMMON);
-        index
+        index.sort_unstable();
+        index.dedup();
+        let rare = index.chunk_by(|a, b| a.0 == b.0).filter(|having| having.len() <= COMMON);
+        rare.flatten().copied().collect()
     }
 
-    /// The entries that share most of the rare features of a turn.
-    fn sharing_features(&mut self, n: usize, index: &HashMap<u32, Vec<usize>>) -> Vec<usize> {
+    /// The entries that share most of the rare features of a turn. `scores` holds a zero for each entry.
+    fn sharing_features(
+        &mut self,
+        n: usize,
+        entries: &[usize],
+        index: &[(u32, u32)],
+        scores: &mut [usize],
+    ) -> Vec<usize> {
         let Some(shape) = self.heard_shapes.get(&n) else { return Vec::new() };
-        let mut shared: HashMap<usize, usize> = HashMap::new();
-        for having in shape.features.iter().filter_map(|feature| index.get(feature)) {
-            self.steps = self.steps.saturating_sub(having.len());
-            for at in having {
+        let mut sharing = Vec::new();
+        for feature in &shape.features {
+            let from = index.partition_point(|(other, _)| other < feature);
+            let having = &index[from..];
+            let number = having.iter().take_while(|(other, _)| other == feature).count();
+            let Some(left) = self.steps.checked_sub(number + 8) else { break };
+            self.steps = left;
+            for (_, place) in &having[..number] {
+                let place = *place as usize;
+                if scores[place] == 0 {
+                    sharing.push(place);
+                }
                 // The rarer a feature is, the more it says.
-                *shared.entry(*at).or_default() += COMMON / having.len();
+                scores[place] += COMMON / number;
             }
         }
-        let mut shared: Vec<_> = shared.into_iter().collect();
-        shared.sort_by_key(|(at, score)| (usize::MAX - score, self.heard[n].micros_from(&self.said[*at]), *at));
-        shared.truncate(LIKELY);
-        shared.into_iter().map(|(at, _)| at).collect()
+        let heard = &self.heard[n];
+        sharing
+            .sort_by_key(|place| (usize::MAX - scores[*place], heard.micros_from(&self.said[entries[*place]]), *place));
+        for place in &sharing {
+            scores[*place] = 0;
+        }
+        sharing.truncate(LIKELY);
+        sharing.into_iter().map(|place| entries[place]).collect()
     }
 }
 
@@ -294,10 +321,10 @@ impl<'a> Shape<'a> {
 /// Some of a text's threes of letters and pairs of words, the same ones in every text that has them.
 fn features(text: &str) -> Vec<u32> {
     let beginning = text.char_indices().nth(MAX_COMPARED_CHARS).map_or(text, |(end, _)| &text[..end]);
-    let letters: Vec<char> = beginning.chars().collect();
-    let words: Vec<&str> = beginning.split(' ').collect();
-    let mut features = least(letters.windows(3).map(hash));
-    features.extend(least(words.windows(2).map(hash)));
+    let letters: Vec<u32> = beginning.chars().map(u32::from).collect();
+    let words: Vec<u32> = beginning.split(' ').map(|word| word.bytes().map(u32::from).fold(0, mixed)).collect();
+    let mut features = least(letters.windows(3).map(|three| three.iter().copied().fold(3, mixed)));
+    features.extend(least(words.windows(2).map(|two| two.iter().copied().fold(2, mixed))));
     features
 }
 
@@ -310,9 +337,8 @@ fn least(hashes: impl Iterator<Item = u32>) -> Vec<u32> {
     hashes
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "half of the bits are as good as all")]
-fn hash(value: impl Hash) -> u32 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish() as u32
+/// A hash that holds one more value.
+const fn mixed(hash: u32, value: u32) -> u32 {
+    let hash = (hash ^ value).wrapping_mul(0x9e37_79b1);
+    (hash ^ (hash >> 15)).wrapping_mul(0x85eb_ca6b)
 }

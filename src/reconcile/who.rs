@@ -36,7 +36,8 @@ pub fn identify_closed(candidates: &[Candidate], unsigned: &[Candidate]) -> Iden
         .min_by_key(|c| c.source)
         .map(|candidate| (candidate.driver_id, candidate.source));
     let id = driver.map(|(id, _)| id);
-    let mut others: Vec<_> = candidates.iter().filter(|candidate| id.is_some_and(|id| candidate.driver_id != id)).collect();
+    let mut others: Vec<_> =
+        candidates.iter().filter(|candidate| id.is_some_and(|id| candidate.driver_id != id)).collect();
     others.sort_by_key(|candidate| candidate.source);
     let mut claimed: Vec<_> = unsigned.iter().filter(|candidate| Some(candidate.driver_id) != id).collect();
     claimed.sort_by_key(|candidate| candidate.source);

@@ -5,9 +5,7 @@
 //! place: no slice shows words twice that were not shown twice before.
 
 use super::{Counts, Known, Origin, Plan, Standing, Stored, plan};
-use crate::model::{
-    Combined, ConversationId, DriverClaims, Entry, Facts, History, Message, Record, Source, Timestamp,
-};
+use crate::model::{Combined, ConversationId, DriverClaims, Entry, Facts, History, Message, Record, Source, Timestamp};
 use std::collections::VecDeque;
 
 /// Maximum number of rows of a slice.
@@ -110,6 +108,8 @@ pub struct FactsWrite {
     pub reported: Option<Timestamp>,
     /// The event that knows most.
     pub event_id: i64,
+    /// Whether nothing is to be written unless the call begins at another time now.
+    pub only_a_new_start: bool,
 }
 
 /// What is to be stored of a call, on its way.
@@ -149,7 +149,7 @@ pub fn settle(material: Material, now: Timestamp) -> Settlement {
         uncompared: i64::try_from(plan.uncompared).unwrap_or(i64::MAX),
         claims,
         tool_agent: material.tool_agent.filter(|_| !signed),
-        facts: facts(combined, &event_ids).filter(|write| material.facts || write.facts.start.is_none()).map(Box::new),
+        facts: facts(combined, &event_ids, material.facts).map(Box::new),
         restood: !standings.is_empty(),
         retimed,
     };
@@ -174,12 +174,18 @@ fn timed(additions: Vec<super::Addition>, mut last: Timestamp) -> VecDeque<Added
     additions.into_iter().map(timed).collect()
 }
 
-fn facts(combined: Combined, event_ids: &[i64]) -> Option<FactsWrite> {
+/// What is to be written of the records: all if one came, else only what depends on the turns where no record says when the
+/// call began.
+fn facts(combined: Combined, event_ids: &[i64], record_came: bool) -> Option<FactsWrite> {
     let event_id = event_ids[combined.best?];
     let facts = combined.facts;
+    if !record_came && facts.start.is_some() {
+        return None;
+    }
     let last_words = combined.transcript.and_then(|(_, entries)| entries.iter().filter_map(|entry| entry.time).max());
     let end = facts.duration_seconds.and_then(|seconds| facts.start?.plus_seconds(seconds));
-    Some(FactsWrite { end: end.or(last_words).or(combined.event_time), reported: combined.event_time, event_id, facts })
+    let end = end.or(last_words).or(combined.event_time);
+    Some(FactsWrite { end, reported: combined.event_time, event_id, facts, only_a_new_start: !record_came })
 }
 
 impl Settlement {
@@ -209,7 +215,8 @@ impl Settlement {
         }
         let mut standings = Vec::new();
         if self.additions.is_empty() {
-            let length = |standing: &Standing| standing.final_text.as_ref().map_or(0, |text: &Message| text.as_str().len());
+            let length =
+                |standing: &Standing| standing.final_text.as_ref().map_or(0, |text: &Message| text.as_str().len());
             while let Some(standing) = self.standings.pop_front_if(|standing| has_room(length(standing))) {
                 let superseded_by = standing.superseded_by.map(|number| self.number(number));
                 standings.push(Standing { superseded_by, ..standing });
@@ -217,7 +224,13 @@ impl Settlement {
         }
         let last = self.additions.is_empty() && self.standings.is_empty();
         let whole = if last { self.whole.take() } else { None };
-        Some(Reconciliation { conversation_id: self.conversation_id.clone(), base: self.base, additions, standings, whole })
+        Some(Reconciliation {
+            conversation_id: self.conversation_id.clone(),
+            base: self.base,
+            additions,
+            standings,
+            whole,
+        })
     }
 
     /// Notes that a slice with so many additions was stored, and how many turns the call has now.

@@ -15,7 +15,7 @@ pub use forgetting::Forgetting;
 pub use periodic::{Periodic, every};
 
 use crate::metrics::METRICS;
-use crate::model::{CallStatus, ConversationId, DriverId, Timestamp};
+use crate::model::{Call, CallStatus, ConversationId, DriverId, DriverSource, Timestamp};
 use crate::recording::Recordings;
 use crate::store::{CallKey, CallQuery, OldCall, OldCalls, Order, Outcome, Rejection, Store, Write};
 use std::sync::{Arc, Weak};
@@ -46,6 +46,8 @@ pub struct Erased {
     pub events: u64,
     /// Dispatches that never became a call.
     pub dispatches: u64,
+    /// Calls that stay, since only an unsigned history says that they were with the driver.
+    pub unproven: u64,
 }
 
 /// Erases in a store.
@@ -105,13 +107,15 @@ impl<W: Fn(Write) -> Result<Outcome, String>> Eraser<W> {
     pub fn driver(&self, id: DriverId, mut done: impl FnMut(u64)) -> Result<Erased, String> {
         let mut erased = Erased::default();
         loop {
-            let page = self.store()?.calls(&calls_of(id, PAGE, false)).map_err(|error| error.to_string())?;
-            if page.rows.is_empty() {
-                break;
-            }
-            for call in page.rows {
-                erased.calls += u64::from(self.call(&call.conversation_id)?);
+            let before = erased.calls;
+            erased.unproven = self.each_call_of(id, |call| {
+                erased.calls += u64::from(self.call(call)?);
                 done(erased.calls);
+                Ok(())
+            })?;
+            // Once more, for calls that came meanwhile.
+            if erased.calls == before {
+                break;
             }
         }
         for dispatched in self.dispatches_of(id, usize::MAX)? {
@@ -123,6 +127,38 @@ impl<W: Fn(Write) -> Result<Outcome, String>> Eraser<W> {
         }
         erased.drivers = u64::from(self.change(Write::DeleteDriver(id))?);
         Ok(erased)
+    }
+
+    /// Hands over each call that is known to be with a driver, and returns how many others are with that driver by an unsigned
+    /// history alone: anybody may have sent it, and may mean another driver's call.
+    fn each_call_of(
+        &self,
+        id: DriverId,
+        mut each: impl FnMut(&ConversationId) -> Result<(), String>,
+    ) -> Result<u64, String> {
+        let (mut unproven, mut query) = (0, calls_of(id, PAGE));
+        loop {
+            let page = self.store()?.calls(&query).map_err(|error| error.to_string())?;
+            let Some(last) = page.rows.last() else { return Ok(unproven) };
+            query.after = Some(CallKey { start: last.call_start_time, id: last.id });
+            for call in page.rows {
+                if self.is_proven(&call)? {
+                    each(&call.conversation_id)?;
+                } else {
+                    unproven += 1;
+                }
+            }
+        }
+    }
+
+    /// Whether a call's driver is known by its dispatch or a signed record. A record that is not reconciled yet may name
+    /// another driver.
+    fn is_proven(&self, call: &Call) -> Result<bool, String> {
+        if call.report.driver_source == Some(DriverSource::Dispatch) {
+            return Ok(true);
+        }
+        let due = self.store()?.material(&call.conversation_id).map_err(|error| error.to_string())?.is_some();
+        Ok(call.report.record_event_id.is_some() && !due)
     }
 
     fn dispatches_of(&self, id: DriverId, limit: usize) -> Result<Vec<ConversationId>, String> {
@@ -138,13 +174,17 @@ impl<W: Fn(Write) -> Result<Outcome, String>> Eraser<W> {
     /// What hinders looking, for a person.
     pub fn of_driver(&self, id: DriverId) -> Result<Erased, String> {
         let store = self.store()?;
-        let calls = store.calls(&calls_of(id, 1, true)).map_err(|error| error.to_string())?.total.unwrap_or(0);
+        let mut calls = 0;
+        let unproven = self.each_call_of(id, |_| {
+            calls += 1;
+            Ok(())
+        })?;
         let drivers = u64::from(store.driver(id).map_err(|error| error.to_string())?.is_some());
         let mut dispatches = 0;
         for dispatched in self.dispatches_of(id, usize::MAX)? {
             dispatches += u64::from(store.call(&dispatched).map_err(|error| error.to_string())?.is_none());
         }
-        Ok(Erased { drivers, calls, dispatches, ..Erased::default() })
+        Ok(Erased { drivers, calls, dispatches, unproven, ..Erased::default() })
     }
 
     /// Erases what is older than `before`: calls, and events and dispatches that belong to none. `done` is told how many
@@ -245,7 +285,7 @@ pub fn before(older_than: Duration) -> Option<Timestamp> {
     Timestamp::from_unix_micros(Timestamp::now().unix_micros().checked_sub(micros)?)
 }
 
-fn calls_of(id: DriverId, limit: usize, with_total: bool) -> CallQuery {
+fn calls_of(id: DriverId, limit: usize) -> CallQuery {
     CallQuery {
         status: None::<CallStatus>,
         driver_id: Some(id),
@@ -257,6 +297,6 @@ fn calls_of(id: DriverId, limit: usize, with_total: bool) -> CallQuery {
         order: Order::Ascending,
         after: None,
         limit,
-        with_total,
+        with_total: false,
     }
 }

@@ -1,13 +1,12 @@
 //! No database: for describing the service without opening one.
 
 use super::{
-    CallQuery, Due, Error, ErrorKind, FiguresQuery, Found, OldCall, OldCalls, Outcome, Page, Position, Result, Scope,
+    CallQuery, Error, ErrorKind, FiguresQuery, Found, OldCall, OldCalls, Outcome, Page, Position, Result, Scope,
     SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Write,
 };
 use crate::model::{
     Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
 };
-use crate::reconcile::Material;
 use std::time::Duration;
 
 /// A store that is not there: whatever is asked of it fails.
@@ -48,14 +47,6 @@ impl Store for Absent {
     }
 
     fn search(&self, _: &SearchQuery) -> Result<Found> {
-        absent()
-    }
-
-    fn due(&self, _: i64, _: i64, _: usize) -> Result<Due> {
-        absent()
-    }
-
-    fn material(&self, _: &ConversationId) -> Result<Option<Material>> {
         absent()
     }
 

@@ -280,11 +280,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// Up to `limit` calls that are to be reconciled, of those noted after one note and up to another one. Does not wait for
     /// other reads.
-    fn due(&self, noted_after: i64, noted_until: i64, limit: usize) -> Result<Due>;
+    fn due(&self, _noted_after: i64, _noted_until: i64, _limit: usize) -> Result<Due> {
+        Ok(Due::default())
+    }
 
     /// All that is stored of a call that is to be reconciled, as far as it matters for that; `None` if it is not due. Does
     /// not wait for other reads.
-    fn material(&self, id: &ConversationId) -> Result<Option<Material>>;
+    fn material(&self, _id: &ConversationId) -> Result<Option<Material>> {
+        Ok(None)
+    }
 
     /// One driver.
     fn driver(&self, id: DriverId) -> Result<Option<Driver>>;

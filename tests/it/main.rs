@@ -5,8 +5,10 @@
 #![allow(unreachable_pub, reason = "nothing can be reached from outside a test crate")]
 
 mod access;
+mod alignment;
 mod analysis;
 mod any_order;
+mod attacks;
 mod backfill;
 mod backup;
 mod browser;

@@ -3,9 +3,7 @@
 use super::changes::Changes;
 use super::error::Context as _;
 use super::{erase, turns};
-use crate::model::{
-    ConversationId, DriverClaims, History, HistoryReport, NewEvent, Record, StoredEvent, Timestamp,
-};
+use crate::model::{ConversationId, DriverClaims, History, HistoryReport, NewEvent, Record, StoredEvent, Timestamp};
 use crate::store::{Error, ErrorKind, Kept, Outcome, Rejection, Result, Written};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};

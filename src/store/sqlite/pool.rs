@@ -28,9 +28,8 @@ pub(super) struct Readers {
 impl Readers {
     /// Opens the first connection now and the others when they are wanted.
     pub(super) fn open(path: &Path, size: u32) -> Result<Self> {
-        let manager = SqliteConnectionManager::file(path)
-            .with_flags(flags())
-            .with_init(|connection| set_up(connection));
+        let manager =
+            SqliteConnectionManager::file(path).with_flags(flags()).with_init(|connection| set_up(connection));
         let open = Arc::new(());
         let pool = r2d2::Pool::builder()
             .max_size(size)

@@ -5,7 +5,7 @@
 //! not give out.
 
 use super::error::Context as _;
-use super::{archive, erase, events, row, search};
+use super::{archive, due, erase, events, row, search};
 use crate::fields::Problem;
 use crate::model::{ConversationId, DriverClaims};
 use crate::store::{Archived, ArchivedCall, Error, Outcome, Rejection, Result, Row as Columns, Written};
@@ -16,6 +16,9 @@ use rusqlite::{Connection, Row, ToSql, Transaction, params_from_iter};
 use serde_json::Value;
 
 const DOING: &str = "restoring";
+
+/// Columns that exports of older versions lack, and that are made of the records here.
+const MADE_LATER: [&str; 3] = ["record_time", "in_record", "uncompared"];
 
 /// Why something was not restored.
 enum Failed {
@@ -146,6 +149,10 @@ fn call_(connection: &Connection, call: &ArchivedCall) -> Result<bool, Failed> {
         return unfit("history.entries", "is not what the service writes there");
     }
     turns_read_back(connection, &id, read.id)?;
+    // An older export lacks what records are made of here, and what was due there is not told.
+    if read.report.record_event_id.is_some() || history.is_some() {
+        due::note(connection, read.id, false)?;
+    }
     index(connection, &id)?;
     Ok(true)
 }
@@ -206,7 +213,9 @@ fn same(within: &str, stored: Option<&Columns>, wanted: Option<&Columns>) -> Res
         (Some(stored), Some(wanted)) => (stored, wanted),
         _ => return unfit(within, "is otherwise in what is here already"),
     };
-    let differs = stored.iter().find(|(name, value)| wanted.get(*name).unwrap_or(&Value::Null) != *value);
+    let made_later = |name: &str| MADE_LATER.contains(&name) && !wanted.contains_key(name);
+    let differs =
+        stored.iter().find(|(name, value)| wanted.get(*name).unwrap_or(&Value::Null) != *value && !made_later(name));
     let unknown = wanted.keys().find(|name| !stored.contains_key(*name));
     match differs.map(|(name, _)| name).or(unknown) {
         None => Ok(()),

@@ -51,7 +51,11 @@ pub(super) fn settle(
     }
     call.write(transaction, &now_text)?;
     write_whole(transaction, call, now, id, whole)?;
-    if unchanged { due::clear(transaction, call.id)? } else { due::put_last(transaction, call.id)? }
+    if unchanged {
+        due::clear(transaction, call.id)?
+    } else {
+        due::put_last(transaction, call.id)?
+    }
     Ok(true)
 }
 
@@ -159,7 +163,7 @@ fn write_whole(
 }
 
 fn write_facts(transaction: &Transaction<'_>, now: Timestamp, id: &ConversationId, write: &FactsWrite) -> Result<()> {
-    let FactsWrite { facts, end, reported, event_id } = write;
+    let FactsWrite { facts, end, reported, event_id, only_a_new_start } = write;
     // Who was called by unsigned claims alone is not known any more: the first signed record decides that. A call that the
     // records do not say to be over is left as it is; one that is over does not end before it starts.
     transaction
@@ -176,7 +180,7 @@ fn write_facts(transaction: &Transaction<'_>, now: Timestamp, id: &ConversationI
              updated_at = :now \
              FROM (SELECT coalesce(:start, first_turn_time, :reported, call_start_time) AS at FROM calls \
                    WHERE conversation_id = :id) began \
-             WHERE conversation_id = :id",
+             WHERE conversation_id = :id AND (NOT :only_a_new_start OR call_start_time <> began.at)",
         )
         .and_then(|mut update| {
             update.execute(rusqlite::named_params! {
@@ -185,7 +189,7 @@ fn write_facts(transaction: &Transaction<'_>, now: Timestamp, id: &ConversationI
                 ":direction": facts.direction, ":reason": facts.termination_reason, ":outcome": facts.outcome,
                 ":summary": facts.summary, ":title": facts.title, ":language": facts.main_language, ":cost": facts.cost,
                 ":number": facts.external_number, ":batch": facts.batch_id, ":analysis": facts.analysis,
-                ":event": event_id, ":now": now, ":id": id,
+                ":event": event_id, ":now": now, ":id": id, ":only_a_new_start": only_a_new_start,
             })
         })
         .map(drop)

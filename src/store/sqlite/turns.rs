@@ -3,7 +3,7 @@
 use super::changes::Changes;
 use super::error::Context as _;
 use super::live::{Fresh, LiveCall, LiveCalls};
-use super::row::{self, TURN};
+use super::row::{self, TURN, UNPLACED};
 use super::{due, repeats, settle};
 use crate::metrics::METRICS;
 use crate::model::{ConversationId, DeliveryKey, NewTurn, Speaker, Timestamp, Turn};
@@ -91,7 +91,12 @@ impl<'a> Batch<'a> {
     }
 
     /// The row number of a call, which begins at `start` if it is made now.
-    pub(super) fn known(&mut self, transaction: &Transaction<'_>, id: &ConversationId, start: Timestamp) -> Result<i64> {
+    pub(super) fn known(
+        &mut self,
+        transaction: &Transaction<'_>,
+        id: &ConversationId,
+        start: Timestamp,
+    ) -> Result<i64> {
         let call = Self::call(&mut self.calls, self.live, transaction, id, &start.to_string(), &self.now)?;
         Ok(call.id)
     }
@@ -170,8 +175,13 @@ fn compared(row: &Row<'_>, turn: &NewTurn, timestamp: &str) -> rusqlite::Result<
     let same = row.get_ref(2)?.as_str()? == turn.speaker.as_str()
         && row.get_ref(3)?.as_str()? == timestamp
         && row.get_ref(4)?.as_str()? == turn.message.as_str();
-    let stored =
-        StoredTurn { transcription_id: row.get(0)?, sequence_number: row.get(1)?, replayed: true, due: false, new_call: None };
+    let stored = StoredTurn {
+        transcription_id: row.get(0)?,
+        sequence_number: row.get(1)?,
+        replayed: true,
+        due: false,
+        new_call: None,
+    };
     Ok((stored, same))
 }
 
@@ -248,14 +258,14 @@ pub(super) fn list(connection: &mut Connection, query: &TurnQuery) -> Result<Opt
             // Sorted for each page: a call has some hundred turns, which is quicker than one more index on every write.
             let (after_time, after_number) =
                 query.after.map_or((None, 0), |key| (Some(key.timestamp), key.sequence_number));
-            let after_place = query.after.and_then(|key| key.place).unwrap_or(0);
+            let after_place = query.after.and_then(|key| key.place).unwrap_or(UNPLACED);
             snapshot
                 .prepare_cached(
                     &format!("SELECT {TURN} FROM call_transcriptions t WHERE conversation_id = :conversation \
                      AND sequence_number > :after_sequence AND superseded_by IS NULL \
-                     AND (:after_time IS NULL OR (ifnull(place, 0), timestamp, sequence_number) \
+                     AND (:after_time IS NULL OR (ifnull(place, {UNPLACED}), timestamp, sequence_number) \
                         > (:after_place, :after_time, :after_number)) \
-                     ORDER BY ifnull(place, 0), timestamp, sequence_number LIMIT :limit"),
+                     ORDER BY ifnull(place, {UNPLACED}), timestamp, sequence_number LIMIT :limit"),
                 )
                 .and_then(|mut select| {
                     select

@@ -1,0 +1,4 @@
+//! What attackers tried: each stands for its kind.
+
+mod stall;
+mod unsigned;
