@@ -163,7 +163,7 @@ impl Writer {
                 _ => {}
             }
         }
-        let weight = weight(&write);
+        let weight = write.weight();
         if self.shared.stopping.load(Ordering::Acquire) {
             return Err(WriteError::Stopping);
         }
@@ -407,20 +407,4 @@ impl Loop {
 /// Nobody may be waiting any more, which is no reason not to have written.
 fn answer(reply: oneshot::Sender<Result<Written, WriteError>>, result: Result<Written, WriteError>) {
     let _ = reply.send(result);
-}
-
-/// About how much memory a waiting write holds, in bytes.
-fn weight(write: &Write) -> usize {
-    const OVERHEAD: usize = 256;
-    OVERHEAD
-        + match write {
-            Write::AppendTurn(turn) => turn.message.as_str().len(),
-            Write::PutDrivers(drivers) => drivers.len() * OVERHEAD,
-            Write::PutDispatches(dispatches) => dispatches.len() * OVERHEAD,
-            Write::KeepEvent(event) | Write::ReplayEvent(_, event) => event.body.len(),
-            Write::KeepHistory(report) => report.history.0.values().map(|e| OVERHEAD + e.message.as_str().len()).sum(),
-            Write::PruneDispatches(ids) => ids.len() * OVERHEAD,
-            Write::Reconcile(slice) => (slice.additions.len() + slice.standings.len()) * OVERHEAD + slice.len_bytes(),
-            _ => 0,
-        }
 }

@@ -3,13 +3,12 @@
 
 use crate::platform::sample;
 use crate::whole_call::{
-    CALL, CUT_OFF, FIRST, IN_FULL, LAST, PARKED, apply, history, live, now, open, post, transcript, turns,
+    CALL, CUT_OFF, FIRST, IN_FULL, LAST, PARKED, apply, history, live, now, open, post, reconcile, transcript, turns,
 };
 use proptest::prelude::{Just, ProptestConfig, Strategy as _};
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 use transcribe_hook::model::{ConversationId, DriverId, NewDispatch, NewDriver, PhoneNumber, Timestamp};
-use transcribe_hook::reconciler;
 use transcribe_hook::store::{Store, TurnOrder, Write};
 
 /// All that must be the same in whatever order things came: the call but for its row's own numbers and times, and the
@@ -175,7 +174,7 @@ fn one_batch_of_everything_is_the_same_as_one_by_one() {
     }
     let (together, _other) = with_drivers();
     assert!(together.apply(now(), &all).unwrap().iter().all(Result::is_ok));
-    reconciler::work_off_store(&*together).unwrap();
+    reconcile(&*together);
     assert_eq!(state(&*together), state(&*store));
     assert_sound(&*together);
 }

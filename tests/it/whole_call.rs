@@ -54,10 +54,16 @@ pub fn post(value: &Value) -> Write {
     Write::KeepEvent(Box::new(event(value)))
 }
 
+/// Reconciles all calls that are due, at the time of the tests.
+pub fn reconcile(store: &dyn Store) {
+    let write = |writes: Vec<Write>| store.apply(now(), &writes).unwrap().into_iter().map(Ok).collect();
+    reconciler::work_off(store, write).unwrap();
+}
+
 /// Does a write, and then what the service does in the background.
 pub fn apply(store: &dyn Store, write: &Write) -> Written {
     let written = store.apply(now(), std::slice::from_ref(write)).unwrap().remove(0).unwrap();
-    reconciler::work_off_store(store).unwrap();
+    reconcile(store);
     written
 }
 
