@@ -39,6 +39,12 @@ impl Background {
         Self { since: Instant::now() }
     }
 
+    /// Begins work on this thread that somebody waits for, if not for long: others come first, but it gets its share.
+    pub fn that_is_awaited() -> Self {
+        let _ = rustix::process::nice(5);
+        Self { since: Instant::now() }
+    }
+
     /// Pauses as long as was worked since the last pause.
     pub fn pause(&mut self) {
         let worked = self.since.elapsed();

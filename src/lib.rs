@@ -282,6 +282,7 @@ pub mod pace;
 pub mod packing;
 pub mod platform;
 pub mod reconcile;
+pub mod reconciler;
 pub mod recording;
 pub mod redact;
 pub mod retention;

@@ -145,6 +145,7 @@ impl Store for NullStore {
                     transcription_id: number,
                     sequence_number: number,
                     replayed: false,
+                    due: false,
                     new_call,
                 })
             }

@@ -286,7 +286,6 @@ fn conversation_in(body: &[u8]) -> Option<Value> {
 
 /// The same of what is known here.
 fn so_far(call: &model::Call, turns: &[Turn], has_audio: bool) -> Value {
-    let start = call.call_start_time.unix_micros();
     let transcript: Vec<_> = turns
         .iter()
         .map(|turn| {
@@ -297,7 +296,7 @@ fn so_far(call: &model::Call, turns: &[Turn], has_audio: bool) -> Value {
             json!({
                 "role": role,
                 "message": turn.final_text.as_ref().unwrap_or(&turn.message).as_str(),
-                "time_in_call_secs": (turn.timestamp.unix_micros() - start).max(0) / 1_000_000,
+                "time_in_call_secs": call.offset_micros(turn) / 1_000_000,
                 "interrupted": turn.interrupted.unwrap_or(false),
             })
         })

@@ -209,7 +209,8 @@ impl DriversApi {
         id: Path<String>,
         /// Whether to erase the driver's calls and dispatches first, for good. That takes some milliseconds for each, and
         /// one driver is erased at a time. It goes on when the connection ends. After 503, `details` says what is erased;
-        /// asking again goes on.
+        /// asking again goes on. A call that only an unsigned history says to be with the driver stays, without a driver; the
+        /// log tells how many.
         #[oai(default)]
         erase_calls: Query<bool>,
     ) -> Result<DriverDeleted, Refused<Read>> {
@@ -236,13 +237,14 @@ impl DriversApi {
         let erase = move || {
             let mut erased = Erased::default();
             let ended = work.driver(id, &mut erased, |_| ());
-            let Erased { calls, dispatches, events, .. } = erased;
+            let Erased { calls, dispatches, events, unproven, .. } = erased;
             if erased != Erased::default() {
                 tracing::info!(
                     driver_id = id.get(),
                     calls,
                     dispatches,
                     events,
+                    unproven,
                     whole = ended.is_ok(),
                     "erased a driver"
                 );

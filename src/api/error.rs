@@ -249,6 +249,7 @@ impl From<Rejection> for ApiError {
                 }
             }
             Rejection::Unfit(problem) => Self::fields(&[problem]),
+            Rejection::Outdated => Self::Internal("a plan was stored as a request".to_owned()),
             Rejection::EndsBeforeStart { start } => {
                 Self::field("call_end_time", format_args!("must not be before the call's start, {start}"))
             }

@@ -1,5 +1,6 @@
 //! What the deterministic tool of a running call sends: the conversation so far.
 
+use super::RECONCILED;
 use super::Tag;
 use super::error::{ApiError, Record, Refused};
 use super::payload::{Done, JsonBody};
@@ -81,11 +82,15 @@ impl HistoryApi {
                 );
             }
             Err(error) => return Err(error.into()),
-            Ok(Written::Kept(kept)) => tracing::debug!(
-                conversation_id = conversation_id.as_str(),
-                added = kept.reconciled.map(|counts| counts.added),
-                "a history was stored"
-            ),
+            Ok(Written::Kept(_)) => {
+                // Stored it is anyhow; who is answered finds it in the call.
+                let counts = self.writer.requests().reconciled(&conversation_id, RECONCILED).await;
+                tracing::debug!(
+                    conversation_id = conversation_id.as_str(),
+                    added = counts.map(|counts| counts.added),
+                    "stored a history"
+                );
+            }
             Ok(_) => unreachable!("a history is answered as kept"),
         }
         Ok(Done(HistoryStored::example()))

@@ -42,6 +42,7 @@ use error::ApiError;
 use poem_openapi::{OpenApi, OpenApiService, Tags};
 use signed::Gate;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// The groups of operations.
@@ -65,6 +66,9 @@ enum Tag {
 
 /// The path of the one operation that is called for every turn.
 pub const TURNS: &str = "/webhooks/elevenlabs/transcription";
+
+/// Maximum time that the answer to an event or a history waits for its call to be reconciled. It is stored before.
+const RECONCILED: Duration = Duration::from_secs(2);
 
 /// All operations over a store and its writer.
 pub fn service(

@@ -1,11 +1,11 @@
 //! What the platform posts after a call.
 
-use super::Tag;
 use super::calls::erase_recording;
 use super::error::{ApiError, PostCall, Refused};
 use super::payload::{Done, Posted};
 use super::signed::{Delivered, Gate};
 use super::trace;
+use super::{RECONCILED, Tag};
 use crate::events;
 use crate::metrics::METRICS;
 use crate::model::{ConversationId, EventOutcome, NewEvent};
@@ -135,7 +135,11 @@ async fn keep(writer: &Writer, event: NewEvent) -> Result<Done<EventTaken>, ApiE
     }
     Ok(match outcome {
         EventOutcome::Applied => {
-            trace::reconciled(conversation_id, event_type, kept.reconciled);
+            let counts = match &conversation {
+                Some(id) if kept.due => writer.requests().reconciled(id, RECONCILED).await,
+                _ => None,
+            };
+            trace::reconciled(conversation_id, event_type, counts);
             if let Some(remarks) = remarks {
                 tracing::warn!(conversation_id, event_id, event_type, remarks, "parts of an event could not be read");
             }

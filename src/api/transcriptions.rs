@@ -111,6 +111,13 @@ pub(super) struct Transcription {
     /// The sequence number of the turn that stands for this one in the conversation as it went.
     #[oai(nullable)]
     superseded_by: Option<i64>,
+    /// When it was said by ElevenLabs' record, which counts before `timestamp`; null without a record or a time in it.
+    #[oai(nullable)]
+    record_time: Option<Instant>,
+    /// Whether ElevenLabs' record has it: false if it was only heard, null without a record and for a turn that another
+    /// stands for.
+    #[oai(nullable)]
+    in_record: Option<bool>,
 }
 
 impl From<model::Turn> for Transcription {
@@ -128,6 +135,8 @@ impl From<model::Turn> for Transcription {
             interrupted: turn.interrupted,
             place: turn.place,
             superseded_by: turn.superseded_by,
+            record_time: turn.record_time.map(Instant),
+            in_record: turn.in_record,
         }
     }
 }
@@ -147,6 +156,8 @@ impl Example for Transcription {
             interrupted: Some(false),
             place: Some(3),
             superseded_by: None,
+            record_time: Some(example_instant("2026-09-28T12:00:04Z")),
+            in_record: Some(true),
         }
     }
 }

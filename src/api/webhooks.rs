@@ -13,6 +13,10 @@ use poem_openapi::param::Header;
 use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
+use std::time::Duration;
+
+/// Maximum time that the answer to a turn waits for its call, where that has a record, to be reconciled.
+const LATE_TURN_RECONCILED: Duration = Duration::from_secs(1);
 
 pub(super) struct WebhooksApi {
     pub(super) writer: Writer,
@@ -155,6 +159,9 @@ async fn store(writer: &Writer, turn: NewTurn) -> Result<StoredTurn, ApiError> {
     if stored.new_call.is_some_and(|call| call.driver_id.is_none()) {
         let conversation_id = conversation_id.as_str();
         tracing::warn!(conversation_id, "a call began whose driver is not known: there is no dispatch for it");
+    }
+    if stored.due {
+        writer.requests().reconciled(&conversation_id, LATE_TURN_RECONCILED).await;
     }
     if stored.replayed {
         trace::note_outcome("replayed");

@@ -7,6 +7,7 @@ use super::{eprint_line, print_line};
 use crate::backfill::{self, Keeper, Nothing, Progress, Report, StoreKeeper};
 use crate::model::Timestamp;
 use crate::platform::client::{self, Client, Patience};
+use crate::reconciler::work_off_store;
 use crate::store::Store;
 use crate::store::sqlite::{Options, SqliteStore};
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -86,7 +87,9 @@ pub(super) fn run(args: &BackfillArgs) -> Result<()> {
         let mut outcomes = store.apply(Timestamp::now(), &[write]).map_err(|error| error.to_string())?;
         outcomes.pop().ok_or_else(|| "the store did not answer".to_owned())
     });
-    fetch(args, &client, &keeper)
+    let fetched = fetch(args, &client, &keeper);
+    work_off_store(&*store).map_err(|why| anyhow!(why))?;
+    fetched
 }
 
 fn fetch(args: &BackfillArgs, client: &Client, keeper: &impl Keeper) -> Result<()> {

@@ -170,17 +170,25 @@ pub(super) fn run(args: &EraseArgs) -> Result<()> {
     if erased == Erased::default() {
         bail!("there is nothing to erase");
     }
-    let Erased { drivers, calls, events, dispatches, .. } = erased;
+    let Erased { drivers, calls, events, dispatches, unproven, .. } = erased;
     if args.json {
-        let report = serde_json::json!({
+        let mut report = serde_json::json!({
             "drivers": drivers, "calls": calls, "events": events, "dispatches": dispatches, "dry_run": dry_run
         });
+        if unproven > 0 {
+            report["unproven"] = unproven.into();
+        }
         print_line(format_args!("{report}"))?;
     } else {
         let counts = format!(
             "{drivers} drivers, {calls} calls, {events} unreadable events and {dispatches} dispatches of no call"
         );
         print_line(format_args!("{} {counts}", args.confirmation.verb()))?;
+        if unproven > 0 {
+            print_line(format_args!(
+                "{unproven} calls stay: only an unsigned history says that they were with this driver"
+            ))?;
+        }
     }
     Ok(())
 }

@@ -7,9 +7,10 @@ use super::{eprint_line, print_line};
 use crate::export::{MAX_LINE, archived};
 use crate::fields::describe;
 use crate::model::{ConversationId, Timestamp};
+use crate::reconciler::work_off_store;
 use crate::store::sqlite::{Options, SqliteStore};
 use crate::store::{Archived, ArchivedCall, Outcome, Rejection, Store as _, Unfinished, Write, Written};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
@@ -65,6 +66,7 @@ pub(super) fn run(args: &CallsArgs) -> Result<()> {
     let mut counts = Counts::default();
     let read = read(args, input, &store, &mut counts, &bar);
     bar.finish_and_clear();
+    work_off_store(&store).map_err(|why| anyhow!(why))?;
     read.with_context(|| args.file.display().to_string())?;
     let Counts { stored, unchanged, bad } = counts;
     if args.json {

@@ -4,9 +4,10 @@ use super::DatabaseArgs;
 use super::{eprint_line, print_line};
 use crate::events;
 use crate::model::{EventOutcome, Timestamp};
+use crate::reconciler::work_off_store;
 use crate::store::sqlite::{Options, SqliteStore};
 use crate::store::{Rejection, Store as _, Write};
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::Args;
 use std::time::Duration;
 
@@ -66,6 +67,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
             }
         }
     }
+    work_off_store(&store).map_err(|why| anyhow!(why))?;
     if args.json {
         let report = serde_json::json!({ "applied": applied, "ignored": ignored, "unreadable": unreadable });
         print_line(format_args!("{report}"))?;

@@ -165,7 +165,7 @@ fn print(hits: &[Hit]) -> io::Result<()> {
         writeln!(
             out,
             "{}  {}  turn {}  {speaker}  ({}, {})",
-            turn.timestamp,
+            turn.said_at(),
             in_one_line(&turn.conversation_id),
             turn.sequence_number,
             in_one_line(&driver),
@@ -202,6 +202,8 @@ fn as_json(hit: &Hit) -> Value {
         "interrupted": turn.interrupted,
         "place": turn.place,
         "superseded_by": turn.superseded_by,
+        "record_time": turn.record_time,
+        "in_record": turn.in_record,
         "driver_id": hit.driver_id.map(DriverId::get),
         "driver_name": hit.driver_name,
         "status": hit.status,

@@ -139,7 +139,7 @@ pub fn archived(line: &[u8]) -> Result<Archived, String> {
 /// The columns of the table.
 pub(super) const CSV_HEADER: &str = "conversation_id,call_start_time,call_end_time,status,driver_id,driver_name,\
                                      sequence_number,place,timestamp,speaker_type,message_text,final_text,interrupted,\
-                                     superseded_by,source,transcription_id\r\n";
+                                     superseded_by,source,transcription_id,record_time\r\n";
 
 /// Writes a row for each turn.
 pub(super) struct Table(Context);
@@ -171,6 +171,7 @@ impl Form for Table {
             text(turn.superseded_by.map(|number| number.to_string())),
             turn.source.as_str().to_owned(),
             turn.id.to_string(),
+            text(turn.record_time.map(|time| time.to_string())),
         ];
         let mut rows = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
         rows.write_record(&row)?;

@@ -9,7 +9,7 @@ mod cues;
 mod lines;
 mod prose;
 
-use crate::model::{Call, ConversationId, Driver, Speaker, Timestamp, Turn};
+use crate::model::{Call, ConversationId, Driver, Speaker, Turn};
 use crate::store::{self, Archive, CallQuery, Selection, Spoken, TurnOrder};
 use std::fmt;
 use std::io::{self, BufWriter, Seek as _, Write};
@@ -235,10 +235,9 @@ struct Context {
 }
 
 impl Context {
-    /// How long after the call's start something was, in milliseconds; nothing is before it.
-    fn offset(&self, time: Timestamp) -> u64 {
-        let micros = time.unix_micros().saturating_sub(self.call.call_start_time.unix_micros());
-        u64::try_from(micros / 1000).unwrap_or(0)
+    /// Returns how long after the call's start a turn was said, in milliseconds.
+    fn offset(&self, turn: &Turn) -> u64 {
+        self.call.offset_micros(turn) / 1000
     }
 }
 

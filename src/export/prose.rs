@@ -47,7 +47,7 @@ impl Text {
 impl Form for Text {
     fn turn(&mut self, turn: Turn, out: &mut dyn Write) -> io::Result<()> {
         let text = lines_of(words(&turn)).collect::<Vec<_>>().join("\n    ");
-        writeln!(out, "[{}] {}: {text}", clock(self.0.offset(turn.timestamp)), name_of(turn.speaker))
+        writeln!(out, "[{}] {}: {text}", clock(self.0.offset(&turn)), name_of(turn.speaker))
     }
 }
 
@@ -72,7 +72,7 @@ impl Form for Markdown {
     fn turn(&mut self, turn: Turn, out: &mut dyn Write) -> io::Result<()> {
         // A backslash at a line's end is a break within the paragraph.
         let text = lines_of(words(&turn)).map(escaped).collect::<Vec<_>>().join("\\\n");
-        writeln!(out, "\n**{}** {} {text}", name_of(turn.speaker), clock(self.0.offset(turn.timestamp)))
+        writeln!(out, "\n**{}** {} {text}", name_of(turn.speaker), clock(self.0.offset(&turn)))
     }
 }
 

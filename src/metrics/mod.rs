@@ -103,6 +103,11 @@ metrics! {
     /// At most how many turns wait to come into the index of the search, as of the last time that some did.
     search_unindexed_turns: IntGauge = plain();
 
+    /// Calls whose turns and record are to be reconciled, as of the last time that some were looked for.
+    reconciliations_due: IntGauge = plain();
+    /// Reconciling a call, from reading it to its being stored.
+    reconciliation_duration_seconds: Histogram = spread(SECONDS, &[]);
+
     /// Calls in progress, counted up to 100,000.
     calls_open: IntGauge = plain();
     /// Size of the database file.

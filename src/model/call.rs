@@ -1,6 +1,6 @@
 //! A phone call: one conversation of the voice agent with a driver.
 
-use super::{CallOutcome, Direction, DriverId, DriverSource, Invalid, Timestamp};
+use super::{CallOutcome, Direction, DriverId, DriverSource, Invalid, Timestamp, Turn};
 use std::fmt;
 use std::sync::Arc;
 
@@ -94,6 +94,33 @@ pub struct Call {
     pub created_at: Timestamp,
     /// When the row, or the call's set of turns, last changed.
     pub updated_at: Timestamp,
+}
+
+/// Length that no call reaches, in microseconds. Senders' times that lie further apart are invented.
+const MAX_CALL_MICROS: i64 = 24 * 3600 * 1_000_000;
+
+impl Call {
+    /// Returns how long after the start of the call a turn of it was said, for display, in microseconds.
+    ///
+    /// Nothing is said before the start, nor after the end of a call that is over. Where there is no record and the senders'
+    /// times cannot be those of one call, the time of arrival counts.
+    pub fn offset_micros(&self, turn: &Turn) -> u64 {
+        let after = |time: Timestamp, start: Timestamp| {
+            u64::try_from(time.unix_micros().saturating_sub(start.unix_micros())).unwrap_or(0)
+        };
+        if self.has_invented_times() {
+            return after(turn.created_at, self.created_at);
+        }
+        let end = self.call_end_time.filter(|_| self.status != CallStatus::InProgress);
+        let said = turn.said_at();
+        after(end.map_or(said, |end| said.min(end)), self.call_start_time)
+    }
+
+    fn has_invented_times(&self) -> bool {
+        let span = |(first, last): (Timestamp, Timestamp)| last.unix_micros().saturating_sub(first.unix_micros());
+        self.report.record_event_id.is_none()
+            && self.first_turn_time.zip(self.last_turn_time).is_some_and(|times| span(times) > MAX_CALL_MICROS)
+    }
 }
 
 /// What the platform's records say of a call, and what was made of them. All of it can be unknown.

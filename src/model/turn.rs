@@ -174,4 +174,15 @@ pub struct Turn {
     pub place: Option<i64>,
     /// The sequence number of the turn that stands for this one in the transcript.
     pub superseded_by: Option<i64>,
+    /// When it was said by ElevenLabs' record after the call, where that has a time.
+    pub record_time: Option<Timestamp>,
+    /// Whether ElevenLabs' record after the call has it, if there is one and the turn stands for itself.
+    pub in_record: Option<bool>,
+}
+
+impl Turn {
+    /// Returns when it was said: by the record where that has a time, else by its sender.
+    pub fn said_at(&self) -> Timestamp {
+        self.record_time.unwrap_or(self.timestamp)
+    }
 }

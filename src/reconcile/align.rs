@@ -2,43 +2,20 @@
 //!
 //! Only what one speaker said is compared. Letters' case, white space and punctuation do not count. First come those
 //! whose words are the same, also as the words that an interrupted utterance would have had; of several that are the
-//! same, in order, nearest in time. Then, among those left, a turn in other words: the more alike first, and less alike
-//! where the place fits than where it does not. A place fits between the same neighbours, or at about the same time.
+//! same, in order, nearest in time. Then, among those left, a turn in other words ([`alike`](super::alike)): the more alike
+//! first, and less alike where the place fits than where it does not. A place fits between the same neighbours, or at about
+//! the same time.
 
+use super::alike::{Gap, Likeness, MAX_STEPS};
 use crate::model::{Speaker, Timestamp};
 use std::collections::HashMap;
 
-/// How alike two texts must be, from 0 to 1, whatever their places.
-const ALIKE_ANYWHERE: f64 = 0.75;
-
-/// How alike they must be if the place fits. Sentences that have nothing to do with each other reach 0.3.
-const ALIKE_IN_PLACE: f64 = 0.4;
-
-/// What the whole of a text and its beginning count as. Shorter beginnings than the next number say too little.
-const ALIKE_CUT_OFF: f64 = 0.9;
-const LEAST_BEGINNING: usize = 12;
-
-/// Within this time, in microseconds, two are at about the same place. Tools are called some seconds after the words.
-const NEAR: u64 = 15_000_000;
-
-/// How many comparisons are made at most; where there would be more, words that differ are not the same.
-const MAX_COMPARISONS: usize = 4_000_000;
-
-/// How much of a text is compared, in characters.
-const COMPARED: usize = 2000;
-
-/// How many steps comparisons may take in all; past them, what is left is not the same.
-const MAX_STEPS: usize = 20_000_000;
-
-/// How many letters may be taken apart for comparison in all.
-const MAX_LETTERS: usize = 2_000_000;
-
 /// The words of an utterance, as they are compared.
 pub(super) struct Words {
-    speaker: Speaker,
-    text: String,
-    original: Option<String>,
-    time: Option<Timestamp>,
+    pub(super) speaker: Speaker,
+    pub(super) text: String,
+    pub(super) original: Option<String>,
+    pub(super) time: Option<Timestamp>,
 }
 
 impl Words {
@@ -46,7 +23,7 @@ impl Words {
         Self { speaker, text: fold(text), original: original.map(fold), time }
     }
 
-    fn micros_from(&self, other: &Self) -> u64 {
+    pub(super) fn micros_from(&self, other: &Self) -> u64 {
         match (self.time, other.time) {
             (Some(a), Some(b)) => a.unix_micros().abs_diff(b.unix_micros()),
             _ => u64::MAX,
@@ -73,13 +50,25 @@ pub(super) fn begins_with(text: &str, beginning: &str) -> bool {
     fold(text).starts_with(&fold(beginning))
 }
 
-/// For each that was heard, the index of what was said, if it is there. None is taken twice.
-pub(super) fn pair_up(heard: &[Words], said: &[Words]) -> Vec<Option<usize>> {
+/// Which of what was heard is which of what was said.
+pub(super) struct Paired {
+    /// For each that was heard, the index of what was said, if it is there. None is taken twice.
+    pub(super) of_heard: Vec<Option<usize>>,
+    /// How many of those without one were not compared with all that was said, since that would have taken too long.
+    pub(super) uncompared: usize,
+}
+
+/// Pairs what was heard with what was said.
+pub(super) fn pair_up(heard: &[Words], said: &[Words]) -> Paired {
+    pair_up_within(MAX_STEPS, heard, said)
+}
+
+fn pair_up_within(steps: usize, heard: &[Words], said: &[Words]) -> Paired {
     let mut pairs = Pairs { of_heard: vec![None; heard.len()], of_said: vec![None; said.len()] };
     pairs.by_words(heard, said, |words| Some(&words.text));
     pairs.by_words(heard, said, |words| words.original.as_ref());
-    pairs.by_likeness(heard, said);
-    pairs.of_heard
+    let uncompared = pairs.by_likeness(heard, said, steps);
+    Paired { of_heard: pairs.of_heard, uncompared }
 }
 
 /// For each that was heard but is not paired, the index of what it repeats: its very words, which another one has taken.
@@ -133,44 +122,25 @@ impl Pairs {
         }
     }
 
-    /// Pairs those of other words, the most alike first.
-    fn by_likeness(&mut self, heard: &[Words], said: &[Words]) {
-        let left_heard: Vec<usize> = (0..heard.len()).filter(|n| self.of_heard[*n].is_none()).collect();
-        let left_said: Vec<usize> = (0..said.len()).filter(|at| self.of_said[*at].is_none()).collect();
-        if left_heard.len().saturating_mul(left_said.len()) > MAX_COMPARISONS {
-            return;
+    /// Pairs those of other words, the most alike first; says how many were not compared with all.
+    fn by_likeness(&mut self, heard: &[Words], said: &[Words], steps: usize) -> usize {
+        let left = |pairs: &[Option<usize>]| (0..pairs.len()).filter(|at| pairs[*at].is_none()).collect::<Vec<_>>();
+        let (left_heard, left_said) = (left(&self.of_heard), left(&self.of_said));
+        if left_heard.is_empty() || left_said.is_empty() {
+            return 0;
         }
-        let mut letters = MAX_LETTERS;
-        let shapes_heard: Vec<_> = left_heard.iter().map(|n| Shape::of(&heard[*n].text, &mut letters)).collect();
-        let shapes_said: Vec<_> = left_said
-            .iter()
-            .map(|at| {
-                [Some(&said[*at].text), said[*at].original.as_ref()].map(|t| t.map(|t| Shape::of(t, &mut letters)))
-            })
-            .collect();
-        let gaps = self.gaps(said.len());
-        let mut steps = MAX_STEPS;
-        let mut candidates = Vec::new();
-        for (i, &n) in left_heard.iter().enumerate() {
-            let (after, before) = gaps[n];
-            let between = |at: usize| after.is_none_or(|after| at > after) && before.is_none_or(|before| at < before);
+        let mut likeness = Likeness::new(heard, said, self.gaps(said.len()), &left_heard, &left_said, steps);
+        likeness.compare_likely(&left_heard, &left_said);
+        self.join_all(likeness.candidates());
+        let (left_heard, left_said) = (left(&self.of_heard), left(&self.of_said));
+        let uncompared = likeness.compare_all(self.gaps(said.len()), &left_heard, &left_said);
+        self.join_all(likeness.candidates());
+        uncompared.into_iter().filter(|n| self.of_heard[*n].is_none()).count()
+    }
 
-            for (j, &at) in left_said.iter().enumerate() {
-                if said[at].speaker != heard[n].speaker {
-                    continue;
-                }
-                let shapes = shapes_said[j].iter().flatten();
-                let likeness = shapes.map(|shape| shapes_heard[i].likeness(shape, &mut steps)).fold(0.0, f64::max);
-                let apart = heard[n].micros_from(&said[at]);
-                let in_place = between(at) || apart <= NEAR;
-                let least = if in_place { ALIKE_IN_PLACE } else { ALIKE_ANYWHERE };
-                if likeness >= least {
-                    candidates.push((likeness, apart, n, at));
-                }
-            }
-        }
-        candidates.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2, a.3).cmp(&(b.1, b.2, b.3))));
-        for (_, _, n, at) in candidates {
+    /// Joins the candidates that are still free, in order.
+    fn join_all(&mut self, candidates: Vec<(usize, usize)>) {
+        for (n, at) in candidates {
             if self.of_heard[n].is_none() && self.of_said[at].is_none() {
                 self.join(n, at);
             }
@@ -178,7 +148,7 @@ impl Pairs {
     }
 
     /// For each that was heard, what the nearest paired ones before and after it are paired with.
-    fn gaps(&self, said: usize) -> Vec<(Option<usize>, Option<usize>)> {
+    fn gaps(&self, said: usize) -> Vec<Gap> {
         let mut gaps = vec![(None, None); self.of_heard.len()];
         let mut last = None;
         for (n, pair) in self.of_heard.iter().enumerate() {
@@ -238,49 +208,65 @@ fn in_order(heard: &[usize], said: &[usize], apart: impl Fn(usize, usize) -> u64
     found
 }
 
-/// A text taken apart into pairs of letters, within words.
-struct Shape<'a> {
-    text: &'a str,
-    pairs: Vec<(char, char)>,
-}
+#[cfg(test)]
+mod tests {
+    use super::{Words, fold, pair_up, pair_up_within};
+    use crate::model::{Speaker, Timestamp};
 
-impl<'a> Shape<'a> {
-    fn of(text: &'a str, letters: &mut usize) -> Self {
-        let compared = COMPARED.min(*letters);
-        let mut pairs = Vec::new();
-        let mut last = ' ';
-        for c in text.chars().take(compared) {
-            if last != ' ' || c != ' ' {
-                pairs.push((last, c));
-            }
-            last = c;
-        }
-        *letters -= pairs.len().min(*letters);
-        pairs.sort_unstable();
-        Self { text, pairs }
+    fn words(said: &[(&str, i64)]) -> Vec<Words> {
+        let start = Timestamp::parse("2026-09-28T12:00:00Z").unwrap();
+        said.iter().map(|(text, second)| Words::new(Speaker::Agent, text, None, start.plus_seconds(*second))).collect()
     }
 
-    /// Dice's coefficient of the pairs of letters: 1 for the same, 0 for nothing in common.
-    fn likeness(&self, other: &Self, steps: &mut usize) -> f64 {
-        let total = self.pairs.len() + other.pairs.len();
-        if total == 0 || *steps < total {
-            return 0.0;
+    #[test]
+    fn turns_are_paired_by_words_then_likeness_and_place() {
+        type Lines<'a> = &'a [(&'a str, i64)];
+        let cases: &[(&str, Lines<'_>, Lines<'_>, &[Option<usize>])] = &[
+            ("the same", &[("Hello there.", 0)], &[("hello there", 0)], &[Some(0)]),
+            ("the nearest of the same", &[("Yes.", 40)], &[("Yes.", 3), ("Yes.", 41)], &[Some(1)]),
+            (
+                "reworded, in another order than they came",
+                &[("please check the reefer set point now", 900), ("what is your arrival time in Gary", 901)],
+                &[("What's your arrival time at Gary?", 0), ("Please check the set point of the reefer.", 5)],
+                &[Some(1), Some(0)],
+            ),
+            (
+                "one that is missing",
+                &[("the trailer door is open since Joliet", 20)],
+                &[("How are you?", 0), ("The trailer's door was open since Joliet.", 19)],
+                &[Some(1)],
+            ),
+            ("other words", &[("The brakes squeak!", 0)], &[("Could you check the set point?", 1)], &[None]),
+            (
+                "the beginning of it",
+                &[("Could you check the", 2)],
+                &[("Could you check the set point and tell me?", 1)],
+                &[Some(0)],
+            ),
+        ];
+        for (case, heard, said, wanted) in cases {
+            let paired = pair_up(&words(heard), &words(said));
+            assert_eq!((&*paired.of_heard, paired.uncompared), (*wanted, 0), "{case}");
         }
-        *steps -= total;
-        let (short, long) =
-            if self.text.len() < other.text.len() { (self.text, other.text) } else { (other.text, self.text) };
-        let cut_off = short.len() >= LEAST_BEGINNING && long.starts_with(short);
-        let (mut i, mut j, mut common) = (0, 0, 0u32);
-        while let (Some(a), Some(b)) = (self.pairs.get(i), other.pairs.get(j)) {
-            match a.cmp(b) {
-                std::cmp::Ordering::Less => i += 1,
-                std::cmp::Ordering::Greater => j += 1,
-                std::cmp::Ordering::Equal => {
-                    (i, j, common) = (i + 1, j + 1, common + 1);
-                }
-            }
+    }
+
+    #[test]
+    fn turns_that_the_bound_of_steps_left_out_are_counted() {
+        let heard =
+            words(&[("the brakes of this truck squeak", 5), ("the radio does not work at all", 9), ("hello", 0)]);
+        let said =
+            words(&[("Nobody said a word about any lights.", 3), ("Hello!", 0), ("We had rain all week long.", 8)]);
+        assert_eq!(pair_up_within(0, &heard, &said).uncompared, 2, "what has the same words needs no step");
+        assert_eq!(pair_up_within(100_000, &heard, &said).uncompared, 0);
+        assert_eq!(pair_up_within(0, &heard, &words(&[("hello", 1)])).uncompared, 0, "nothing is left to compare with");
+    }
+
+    #[test]
+    fn a_text_is_folded_to_its_words() {
+        for (text, folded) in
+            [("Yeah, I'm  parked!", "yeah im parked"), ("It\u{2019}s 45\u{b0}.", "its 45"), (" ?! ", "?!")]
+        {
+            assert_eq!(fold(text), folded);
         }
-        let dice = 2.0 * f64::from(common) / f64::from(u32::try_from(total).unwrap_or(u32::MAX));
-        if cut_off { dice.max(ALIKE_CUT_OFF) } else { dice }
     }
 }

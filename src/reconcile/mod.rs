@@ -1,24 +1,30 @@
-//! Brings what was heard of a call while it ran together with what the platform's record says.
+//! Reconciles the turns that were heard of a call while it ran with what ElevenLabs' record says.
 //!
 //! Turns that came live are one side; they can be missing, reworded or repeated, and can come late. The record is the
-//! other: the transcript that came after the call, or the history that a tool showed during it. [`plan`] is a pure
-//! function of all that is stored of a call. It looks at what there is, never at the order in which it came, so that
-//! any order of arrival ends in the same transcript:
+//! other: the signed transcript that came after the call, or the unsigned history that a tool showed during it. [`plan`] is
+//! a pure function of all that is stored of a call. It looks at what there is, never at the order in which it came, so
+//! that any order of arrival ends in the same transcript:
 //!
 //! - A turn and an entry of the record are the same utterance if speaker and words agree ([`align`] says how nearly).
-//!   The turn keeps its number and its words as heard, and stands in the transcript with the record's words.
+//!   The turn keeps its number and its words as heard, and stands in the transcript with the record's words and time.
 //! - An entry that nothing else stands for gets a turn of its own, after all others by number, in its place by order.
-//! - A turn that the record does not have stays: it was acknowledged, so it is never lost. Only where a complete record
-//!   has the words of such a turn, taken by another turn already, it is a repeat of that one.
+//! - A turn that the record does not have stays: it was acknowledged, so it is never lost, and is marked. Only where a
+//!   complete record has the words of such a turn, taken by another turn already, it is a repeat of that one.
+//! - Once there is a signed transcript, histories add nothing to it: anybody may have sent them.
 //! - A turn is never taken away. One that another stands for says so, and is left out of the transcript.
-//! - Where a record has only the beginning of long words, who has them whole is not corrected by it.
+//! - Where a record has only the beginning of long words, a turn that has them whole is not corrected by it.
+//!
+//! [`settle`] makes of it what is to be stored, in slices that a transaction has room for ([`work`]).
 
 mod align;
+mod alike;
 mod who;
+mod work;
 
 pub use crate::model::Reconciled as Counts;
 pub use align::fold;
-pub use who::{Candidate, Identity, identify};
+pub use who::{Candidate, Identity, identify, identify_closed};
+pub use work::{Added, Base, FactsWrite, Material, Reconciliation, Settlement, Whole, settle};
 
 use crate::model::{Entry, Message, Source, Speaker, Timestamp};
 use align::{Words, begins_with, pair_up, repeats};
@@ -68,6 +74,8 @@ pub struct Plan {
     pub additions: Vec<Addition>,
     /// The result in numbers.
     pub counts: Counts,
+    /// How many turns without an entry were not compared with all entries, since that would have taken too long.
+    pub uncompared: usize,
 }
 
 /// How a stored turn stands in the transcript.
@@ -85,6 +93,10 @@ pub struct Standing {
     pub interrupted: Option<bool>,
     /// When it was said; changes only for a turn that was made for an entry of a record.
     pub timestamp: Timestamp,
+    /// When it was said by the record after the call.
+    pub record_time: Option<Timestamp>,
+    /// Whether the record after the call has it, if there is one and the turn stands for itself.
+    pub in_record: Option<bool>,
 }
 
 /// A turn that only the record has.
@@ -117,7 +129,8 @@ pub fn plan(stored: &[Stored], known: &Known) -> Plan {
     let heard_words: Vec<_> =
         heard.iter().map(|turn| Words::new(turn.speaker, &turn.text, None, Some(turn.timestamp))).collect();
     let said_words: Vec<_> = said.iter().map(|said| words(&said.entry)).collect();
-    let pairs = pair_up(&heard_words, &said_words);
+    let paired = pair_up(&heard_words, &said_words);
+    let pairs = paired.of_heard;
     let repeat_of = if complete { repeats(&heard_words, &said_words, &pairs) } else { vec![None; heard.len()] };
 
     // Who stands for each utterance, and who else was made for it.
@@ -137,7 +150,11 @@ pub fn plan(stored: &[Stored], known: &Known) -> Plan {
     }
 
     let order = transcript(&said, &heard, &pairs, &repeat_of);
-    let mut plan = Plan { counts: count(&said, &heard, &pairs, &repeat_of, complete), ..Plan::default() };
+    let mut plan = Plan {
+        counts: count(&said, &heard, &pairs, &repeat_of, complete),
+        uncompared: paired.uncompared,
+        ..Plan::default()
+    };
     let mut next = stored.iter().map(|turn| turn.sequence_number).max().unwrap_or(0) + 1;
     let mut places = vec![0; said.len()];
     let mut lone_places = vec![0; heard.len()];
@@ -159,7 +176,7 @@ pub fn plan(stored: &[Stored], known: &Known) -> Plan {
         plan.standings.push(match (pairs[n], repeat_of[n]) {
             (Some(at), _) => standing(turn, &said[at], places[at]),
             (None, Some(at)) => superseded(turn, standing_for[at]),
-            (None, None) => lone(turn, lone_places[n]),
+            (None, None) => lone(turn, lone_places[n], complete),
         });
     }
     for (turn, at) in made.iter().zip(made_for) {
@@ -178,44 +195,27 @@ fn words(entry: &Entry) -> Words {
     Words::new(entry.speaker, entry.message.as_str(), original, entry.time)
 }
 
-/// The records as one: that after the call, with what only the histories have in between.
+/// What counts as said: the record after the call, and only where there is none, the histories.
 fn combined(known: &Known) -> Vec<Said> {
-    let of_history = |entry: &Entry| Some((entry.index, entry.message.as_str().to_owned()));
-    let alone = |entry: &Entry| Said { entry: entry.clone(), post_call: None, history: of_history(entry) };
-    let Some(post_call) = &known.post_call else { return known.history.iter().map(alone).collect() };
+    let of_history = |entry: &Entry| (entry.index, entry.message.as_str().to_owned());
+    let Some(post_call) = &known.post_call else {
+        let alone = |entry: &Entry| Said { entry: entry.clone(), post_call: None, history: Some(of_history(entry)) };
+        return known.history.iter().map(alone).collect();
+    };
     let history_words: Vec<_> = known.history.iter().map(words).collect();
     let post_call_words: Vec<_> = post_call.iter().map(words).collect();
-    let pairs = pair_up(&history_words, &post_call_words);
-    // Behind which entry after the call each one goes that only the histories have; 0 is before the first.
-    let mut behind = 0;
-    let mut extra: Vec<(usize, &Entry)> = Vec::new();
     let mut histories: Vec<Option<&Entry>> = vec![None; post_call.len()];
-    for (entry, pair) in known.history.iter().zip(&pairs) {
-        match pair {
-            Some(at) => {
-                histories[*at] = Some(entry);
-                behind = at + 1;
-            }
-            None => extra.push((behind, entry)),
+    for (entry, pair) in known.history.iter().zip(pair_up(&history_words, &post_call_words).of_heard) {
+        if let Some(at) = pair {
+            histories[at] = Some(entry);
         }
     }
-    let mut said: Vec<Said> = Vec::with_capacity(post_call.len() + extra.len());
-    let extra_behind = |at: usize| extra.iter().filter(move |(behind, _)| *behind == at).map(|(_, entry)| alone(entry));
-    let has_extra = !extra.is_empty();
-    said.extend(extra_behind(0));
-    for (at, entry) in post_call.iter().enumerate() {
-        let mut entry = entry.clone();
-        entry.time = entry.time.or(histories[at].and_then(|history| history.time));
-        if let Some(history) = histories[at].filter(|of| entry.cut_off && !corrects(&entry, of.message.as_str())) {
-            entry.message = history.message.clone();
-            entry.cut_off = false;
-        }
-        said.push(Said { post_call: Some(entry.index), history: histories[at].and_then(of_history), entry });
-        if has_extra {
-            said.extend(extra_behind(at + 1));
-        }
-    }
-    said
+    let said = |(entry, history): (&Entry, Option<&Entry>)| Said {
+        entry: entry.clone(),
+        post_call: Some(entry.index),
+        history: history.map(of_history),
+    };
+    post_call.iter().zip(histories).map(said).collect()
 }
 
 /// Which utterance each turn was made for, if it was made for one.
@@ -261,6 +261,8 @@ fn standing(turn: &Stored, said: &Said, place: i64) -> Standing {
         final_text: corrects(&said.entry, &turn.text).then(|| message.clone()),
         interrupted: said.entry.interrupted,
         timestamp: said.entry.time.filter(|_| made).unwrap_or(turn.timestamp),
+        record_time: said.entry.time.filter(|_| said.post_call.is_some()),
+        in_record: said.post_call.map(|_| true),
     }
 }
 
@@ -270,7 +272,8 @@ fn corrects(entry: &Entry, text: &str) -> bool {
     text.trim() != said && !(entry.cut_off && begins_with(text, said))
 }
 
-fn lone(turn: &Stored, place: i64) -> Standing {
+/// A turn that no record has; `complete` says whether there is a record that would.
+fn lone(turn: &Stored, place: i64, complete: bool) -> Standing {
     Standing {
         sequence_number: turn.sequence_number,
         place: Some(place),
@@ -278,11 +281,13 @@ fn lone(turn: &Stored, place: i64) -> Standing {
         final_text: None,
         interrupted: None,
         timestamp: turn.timestamp,
+        record_time: None,
+        in_record: complete.then_some(false),
     }
 }
 
 fn superseded(turn: &Stored, by: Option<i64>) -> Standing {
-    Standing { place: None, superseded_by: by, ..lone(turn, 0) }
+    Standing { place: None, superseded_by: by, ..lone(turn, 0, false) }
 }
 
 fn count(
@@ -305,7 +310,6 @@ fn count(
         let history = said.history.as_ref().map(|(_, text)| text).filter(|_| complete);
         let as_heard = turn.map(|turn| &turn.text).or(history);
         match as_heard {
-            Some(_) if complete && said.post_call.is_none() => counts.live_only += 1,
             Some(text) => {
                 counts.matched += 1;
                 counts.corrected += i64::from(corrects(&said.entry, text));

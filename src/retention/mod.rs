@@ -21,7 +21,7 @@ pub use periodic::{Periodic, every};
 pub use slices::{Progress, Slices};
 
 use crate::metrics::METRICS;
-use crate::model::{CallStatus, ConversationId, DriverId, Timestamp};
+use crate::model::{Call, CallStatus, ConversationId, DriverId, DriverSource, Timestamp};
 use crate::recording::Recordings;
 use crate::store::{
     CallKey, CallQuery, NamingEvent, OldCall, OldCalls, OldEvent, Order, Outcome, Rejection, Store, Write,
@@ -58,6 +58,8 @@ pub struct Erased {
     pub events: u64,
     /// Dispatches that never became a call.
     pub dispatches: u64,
+    /// Calls that stay, since only an unsigned history says that they were with the driver.
+    pub unproven: u64,
 }
 
 /// Erases in a store.
@@ -138,14 +140,18 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
     /// What hinders it.
     pub fn driver(&self, id: DriverId, erased: &mut Erased, mut done: impl FnMut(u64)) -> Result<(), EraseError> {
         loop {
-            let page = self.store()?.calls(&calls_of(id, None))?;
-            if page.rows.is_empty() {
+            let before = erased.calls;
+            erased.unproven = self.each_page_of(id, |calls| {
+                let naming = self.events_naming(&calls.iter().cloned().collect())?;
+                for call in calls {
+                    self.call_with(call, &naming, erased)?;
+                    done(erased.calls);
+                }
+                Ok(())
+            })?;
+            // Once more, for calls that came meanwhile.
+            if erased.calls == before {
                 break;
-            }
-            let naming = self.events_naming(&page.rows.iter().map(|call| call.conversation_id.clone()).collect())?;
-            for call in page.rows {
-                self.call_with(&call.conversation_id, &naming, erased)?;
-                done(erased.calls);
             }
         }
         for dispatched in self.dispatches_of(id, usize::MAX)?.chunks(PAGE) {
@@ -160,6 +166,40 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
         }
         erased.drivers += u64::from(self.change(Write::DeleteDriver(id))?);
         Ok(())
+    }
+
+    /// Hands over the calls that are known to be with a driver, page by page, and returns how many others are with that driver
+    /// by an unsigned history alone: anybody may have sent it, and may mean another driver's call.
+    fn each_page_of(
+        &self,
+        id: DriverId,
+        mut each: impl FnMut(&[ConversationId]) -> Result<(), EraseError>,
+    ) -> Result<u64, EraseError> {
+        let (mut unproven, mut after) = (0, None);
+        loop {
+            let page = self.store()?.calls(&calls_of(id, after))?;
+            let Some(last) = page.rows.last() else { return Ok(unproven) };
+            after = Some(CallKey { start: last.call_start_time, id: last.id });
+            let mut proven = Vec::with_capacity(page.rows.len());
+            for call in page.rows {
+                if self.is_proven(&call)? {
+                    proven.push(call.conversation_id);
+                } else {
+                    unproven += 1;
+                }
+            }
+            each(&proven)?;
+        }
+    }
+
+    /// Whether a call's driver is known by its dispatch or a signed record. A record that is not reconciled yet may name
+    /// another driver.
+    fn is_proven(&self, call: &Call) -> Result<bool, EraseError> {
+        if call.report.driver_source == Some(DriverSource::Dispatch) {
+            return Ok(true);
+        }
+        let due = self.store()?.material(&call.conversation_id)?.is_some();
+        Ok(call.report.record_event_id.is_some() && !due)
     }
 
     /// Finds the events that belong to no call, but name one of these.
@@ -206,25 +246,23 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
     pub fn of_driver(&self, id: DriverId) -> Result<Erased, EraseError> {
         let store = self.store()?;
         let drivers = u64::from(store.driver(id)?.is_some());
-        let (mut calls, mut dispatches, mut events, mut after) = (0, 0, HashSet::new(), None);
-        let mut look = |ids: HashSet<ConversationId>| -> Result<(), EraseError> {
-            events.extend(self.events_naming(&ids)?.events.into_iter().map(|event| event.id));
+        let (mut calls, mut dispatches, mut events) = (0, 0, HashSet::new());
+        let mut look = |ids: &[ConversationId]| -> Result<(), EraseError> {
+            let naming = self.events_naming(&ids.iter().cloned().collect())?;
+            events.extend(naming.events.into_iter().map(|event| event.id));
             Ok(())
         };
-        loop {
-            let page = store.calls(&calls_of(id, after))?;
-            let Some(last) = page.rows.last() else { break };
-            after = Some(CallKey { start: last.call_start_time, id: last.id });
-            calls += page.rows.len() as u64;
-            look(page.rows.into_iter().map(|call| call.conversation_id).collect())?;
-        }
+        let unproven = self.each_page_of(id, |page| {
+            calls += page.len() as u64;
+            look(page)
+        })?;
         for dispatched in self.dispatches_of(id, usize::MAX)?.chunks(PAGE) {
             for dispatched in dispatched {
                 dispatches += u64::from(store.call(dispatched)?.is_none());
             }
-            look(dispatched.iter().cloned().collect())?;
+            look(dispatched)?;
         }
-        Ok(Erased { drivers, calls, dispatches, events: events.len() as u64, ..Erased::default() })
+        Ok(Erased { drivers, calls, dispatches, events: events.len() as u64, unproven, ..Erased::default() })
     }
 
     /// Erases what is older than `before`: calls, and events and dispatches that belong to none. `done` is told how many

@@ -25,13 +25,14 @@ use crate::api::signed::{Gate, PostCallSettings};
 use crate::backfill::{Periodic, StoreKeeper};
 use crate::backups;
 use crate::platform::client::Client;
+use crate::reconciler::Reconciler;
 use crate::recording::Recordings;
 use crate::redact::Redactor;
 use crate::retention::{self, Eraser};
 use crate::store::Store;
 use crate::tail::{self, Tail};
 use crate::viewer;
-use crate::waiting::blocking;
+use crate::waiting::{blocking, blocking_all};
 use crate::writer::{Limits, Writer};
 use connections::ConnectionLimits;
 use cors::Origins;
@@ -151,6 +152,8 @@ pub async fn serve(
     let copies = backups::Periodic::start(&settings.copies, store.copier()).map_err(ServeError::Copies)?;
     let (writer, mut writer_thread) =
         Writer::start(store.clone(), settings.writing, settings.redactor).map_err(ServeError::Io)?;
+    let reconciler = Reconciler::start(store.clone(), writer.requests().clone(), blocking_all(writer.clone()));
+    let reconciler = reconciler.map_err(ServeError::Io)?;
     let _backfill = settings.backfill.map(|(client, every)| fetch(client, every, &store, &writer)).transpose()?;
     let recordings = settings.post_call.recordings.clone();
     let _retention =
@@ -211,6 +214,7 @@ pub async fn serve(
     let writer_thread = died_rx.await.map_err(|_| ServeError::WriterDied)?;
     let ended_well = tokio::task::spawn_blocking(move || {
         drop(copies);
+        drop(reconciler);
         let ended_well = writer_thread.stop();
         drop(store);
         ended_well

@@ -30,8 +30,9 @@ pub use upkeep::{BackupReport, BackupStep, BackupWatch, CheckReport, Copier, Fin
 use crate::fields::Problem;
 use crate::model::{
     Call, CallChange, CallFigures, ConversationId, Dispatch, Driver, DriverId, HistoryReport, NewDispatch, NewDriver,
-    NewEvent, NewTurn, PhoneNumber, Reconciled, StoredEvent, Timestamp,
+    NewEvent, NewTurn, PhoneNumber, StoredEvent, Timestamp,
 };
+use crate::reconcile::{Material, Reconciliation};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +67,8 @@ pub enum Write {
     ReplayEvent(i64, Box<NewEvent>),
     /// Stores what a tool shows of a running call, as far as it is not stored yet.
     KeepHistory(Box<HistoryReport>),
+    /// Stores a call, or a slice of it, as reconciliation made it of what was stored before.
+    Reconcile(Box<Reconciliation>),
     /// Ends calls that are in progress and unchanged since before this time, some hundred at most.
     EndStaleCalls(Timestamp),
     /// Stores what left a database before, as it was. Of a long call only the first slice is stored.
@@ -89,24 +92,21 @@ impl Write {
                 | Self::DeleteDispatch(_)
         )
     }
-}
 
-impl Write {
     /// Returns about how much memory it holds, in bytes.
     pub fn weight(&self) -> usize {
         const OVERHEAD: usize = 256;
-        OVERHEAD
-            + match self {
-                Self::AppendTurn(turn) => turn.message.as_str().len(),
-                Self::PutDrivers(drivers) => drivers.len() * OVERHEAD,
-                Self::PutDispatches(dispatches) => dispatches.len() * OVERHEAD,
-                Self::KeepEvent(event) | Self::ReplayEvent(_, event) => event.body.len(),
-                Self::KeepHistory(report) => {
-                    report.history.0.values().map(|e| OVERHEAD + e.message.as_str().len()).sum()
-                }
-                Self::PruneDispatches(ids) => ids.len() * OVERHEAD,
-                _ => 0,
-            }
+        let more = match self {
+            Self::AppendTurn(turn) => turn.message.as_str().len(),
+            Self::PutDrivers(drivers) => drivers.len() * OVERHEAD,
+            Self::PutDispatches(dispatches) => dispatches.len() * OVERHEAD,
+            Self::KeepEvent(event) | Self::ReplayEvent(_, event) => event.body.len(),
+            Self::KeepHistory(report) => report.history.0.values().map(|e| OVERHEAD + e.message.as_str().len()).sum(),
+            Self::PruneDispatches(ids) => ids.len() * OVERHEAD,
+            Self::Reconcile(slice) => (slice.additions.len() + slice.standings.len()) * OVERHEAD + slice.len_bytes(),
+            _ => 0,
+        };
+        OVERHEAD + more
     }
 }
 
@@ -123,6 +123,11 @@ pub enum Written {
     Call(Box<Call>),
     /// Of [`Write::KeepEvent`], [`Write::ReplayEvent`] and [`Write::KeepHistory`].
     Kept(Kept),
+    /// Of [`Write::Reconcile`].
+    Reconciled {
+        /// How many turns the call has now.
+        turn_count: i64,
+    },
     /// Of [`Write::EndStaleCalls`]: those that were ended. When there are none, there are no more.
     Ended(Vec<ConversationId>),
     /// Of [`Write::Restore`] and [`Write::GoOnRestoring`]: whether it was not there before.
@@ -144,6 +149,8 @@ pub struct StoredTurn {
     pub sequence_number: i64,
     /// Whether it had been stored before; then nothing was changed.
     pub replayed: bool,
+    /// Whether its call is to be reconciled with its record after this.
+    pub due: bool,
     /// Set with the first turn of a call.
     pub new_call: Option<NewCall>,
 }
@@ -155,8 +162,19 @@ pub struct Kept {
     pub event_id: Option<i64>,
     /// Whether the same event had been kept before; then nothing was changed.
     pub replayed: bool,
-    /// What came of bringing the call's turns and records together, if it has any record.
-    pub reconciled: Option<Reconciled>,
+    /// Whether its call is to be reconciled after this.
+    pub due: bool,
+}
+
+/// Calls that are to be reconciled.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Due {
+    /// Those that were asked for, the one that has been due for longest first.
+    pub calls: Vec<ConversationId>,
+    /// Number of all calls that are due.
+    pub count: u64,
+    /// The last note that a call is due.
+    pub last: i64,
 }
 
 /// A call that a first turn made.
@@ -195,6 +213,8 @@ pub enum Rejection {
     NotFound,
     /// The delivery key was used before, in this conversation, for another turn.
     KeyReused,
+    /// The plan of a call was made before another one was stored.
+    Outdated,
     /// It is a report of a call that was erased, whose words it would bring back.
     Erased,
     /// The call is being erased or restored in slices; try again later.
@@ -293,6 +313,18 @@ pub trait Store: Send + Sync + 'static {
 
     /// A page of turns by their words, whether they are indexed already or not.
     fn search(&self, query: &SearchQuery) -> Result<Found>;
+
+    /// Up to `limit` calls that are to be reconciled, of those noted after one note and up to another one. Does not wait for
+    /// other reads.
+    fn due(&self, _noted_after: i64, _noted_until: i64, _limit: usize) -> Result<Due> {
+        Ok(Due::default())
+    }
+
+    /// All that is stored of a call that is to be reconciled, as far as it matters for that; `None` if it is not due. Does
+    /// not wait for other reads.
+    fn material(&self, _id: &ConversationId) -> Result<Option<Material>> {
+        Ok(None)
+    }
 
     /// One driver.
     fn driver(&self, id: DriverId) -> Result<Option<Driver>>;

@@ -22,6 +22,7 @@ use crate::file_watch::FileWatch;
 use crate::metrics::{LocalHistogram, METRICS};
 use crate::model::Timestamp;
 use crate::pace::Pace;
+use crate::reconciler::Requests;
 use crate::redact::Redactor;
 use crate::retention::{Forgetting, Slices};
 use crate::store::{Error, ErrorKind, Outcome, Rejection, Store, StoredTurn, Write, Written};
@@ -54,6 +55,7 @@ pub struct Writer {
     queue: SyncSender<Order>,
     shared: Arc<Shared>,
     redactor: Option<Redactor>,
+    requests: Requests,
 }
 
 #[derive(Default)]
@@ -86,7 +88,7 @@ impl Writer {
     ) -> std::io::Result<(Self, WriterThread)> {
         let (queue, orders) = sync_channel(limits.queue_capacity);
         let shared = Arc::new(Shared::default());
-        let writer = Self { queue, shared: shared.clone(), redactor };
+        let writer = Self { queue, shared: shared.clone(), redactor, requests: Requests::default() };
         let (alive, ended) = oneshot::channel();
         let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
             // Dropped when the thread ends, be it by a panic.
@@ -109,7 +111,7 @@ impl Writer {
 
     /// A writer without a thread: every write answers [`WriteError::Stopping`].
     pub fn stopped() -> Self {
-        Self { queue: sync_channel(0).0, shared: Arc::default(), redactor: None }
+        Self { queue: sync_channel(0).0, shared: Arc::default(), redactor: None, requests: Requests::default() }
     }
 
     /// Changes after each batch that was tried. For whoever reads what is new.
@@ -159,6 +161,11 @@ impl Writer {
         }
         // A sender dropped without an answer means that the thread is gone.
         answer.await.unwrap_or(Err(WriteError::Stopping))
+    }
+
+    /// Where requests wait for a call that they made due to be reconciled.
+    pub fn requests(&self) -> &Requests {
+        &self.requests
     }
 
     /// How many writes wait for the thread to take them.

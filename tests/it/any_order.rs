@@ -3,7 +3,7 @@
 
 use crate::platform::sample;
 use crate::whole_call::{
-    CALL, CUT_OFF, FIRST, IN_FULL, LAST, PARKED, apply, history, live, now, open, post, transcript, turns,
+    CALL, CUT_OFF, FIRST, IN_FULL, LAST, PARKED, apply, history, live, now, open, post, reconcile, transcript, turns,
 };
 use proptest::prelude::{Just, ProptestConfig, Strategy as _};
 use proptest::test_runner::TestRunner;
@@ -174,6 +174,7 @@ fn one_batch_of_everything_is_the_same_as_one_by_one() {
     }
     let (together, _other) = with_drivers();
     assert!(together.apply(now(), &all).unwrap().iter().all(Result::is_ok));
+    reconcile(&*together);
     assert_eq!(state(&*together), state(&*store));
     assert_sound(&*together);
 }

@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, reason = "nothing can be reached from outside a test crate")]
 
 mod access;
+mod alignment;
 mod analysis;
 mod any_order;
 mod attacks;

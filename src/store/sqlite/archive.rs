@@ -1,7 +1,7 @@
 //! Whole calls on their way out: see [`Archive`].
 
 use super::error::Context as _;
-use super::row::{self, TURN};
+use super::row::{self, TURN, UNPLACED};
 use super::{calls, check, drivers, erase, reading};
 use crate::model::ConversationId;
 use crate::store::{Archive, Error, ErrorKind, Loose, Part, Result, Row as Archived, Selection, Spoken, TurnOrder};
@@ -77,7 +77,7 @@ impl Archive for ReadOnly {
             TurnOrder::Time => {
                 format!(
                     "SELECT {TURN} FROM call_transcriptions t WHERE conversation_id = ?1 AND superseded_by IS NULL \
-                 ORDER BY ifnull(place, 0), timestamp, sequence_number"
+                 ORDER BY ifnull(place, {UNPLACED}), timestamp, sequence_number"
                 )
             }
         };

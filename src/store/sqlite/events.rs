@@ -2,10 +2,8 @@
 
 use super::changes::Changes;
 use super::error::Context as _;
-use super::{align, erase, identity, turns};
-use crate::model::{
-    Combined, ConversationId, DriverClaims, History, HistoryReport, NewEvent, Record, StoredEvent, Timestamp,
-};
+use super::{erase, turns};
+use crate::model::{ConversationId, DriverClaims, History, HistoryReport, NewEvent, Record, StoredEvent, Timestamp};
 use crate::store::{Error, ErrorKind, Kept, Outcome, Rejection, Result, Written};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
@@ -13,7 +11,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 const KEEPING: &str = "keeping an event";
-const APPLYING: &str = "taking an event over into its call";
 
 /// Keeps an event, once, and brings its call up to what it says.
 pub(super) fn keep(
@@ -27,7 +24,7 @@ pub(super) fn keep(
         .and_then(|mut select| select.query_row([event.digest], |row| row.get(0)).optional())
         .doing(KEEPING)?;
     if let Some(id) = known {
-        let kept = Kept { event_id: Some(id), replayed: true, reconciled: None };
+        let kept = Kept { event_id: Some(id), replayed: true, due: false };
         return Ok(Ok(Written::Kept(kept)));
     }
     if let Some(id) = &event.conversation_id {
@@ -62,15 +59,12 @@ pub(super) fn keep(
         })
         .doing(KEEPING)?;
     let id = transaction.last_insert_rowid();
-    let reconciled = match &event.record {
-        Some(record) => apply(transaction, turns, now, &record.conversation_id)?,
-        None => None,
-    };
+    let due = recorded(transaction, turns, now, event)?;
     // A recording changes nothing in the call's row, but whoever watches the call wants to hear it.
     if let (Some(id), Some("post_call_audio")) = (&event.conversation_id, event.event_type.as_deref()) {
         Changes::tell(transaction, id)?;
     }
-    Ok(Ok(Written::Kept(Kept { event_id: Some(id), replayed: false, reconciled })))
+    Ok(Ok(Written::Kept(Kept { event_id: Some(id), replayed: false, due })))
 }
 
 /// Does the same with an event that is kept already and was read again.
@@ -107,18 +101,29 @@ pub(super) fn replay(
     if changed == 0 {
         return Ok(Err(Rejection::NotFound));
     }
-    let reconciled = match &event.record {
-        Some(record) => apply(transaction, turns, now, &record.conversation_id)?,
-        None => None,
-    };
-    Ok(Ok(Written::Kept(Kept { event_id: Some(id), replayed: false, reconciled })))
+    let due = recorded(transaction, turns, now, event)?;
+    Ok(Ok(Written::Kept(Kept { event_id: Some(id), replayed: false, due })))
+}
+
+/// Notes that a record of a call came, if the event has one, and returns whether it has. The call exists after this.
+fn recorded(
+    transaction: &Transaction<'_>,
+    turns: &mut turns::Batch<'_>,
+    now: Timestamp,
+    event: &NewEvent,
+) -> Result<bool> {
+    let Some(record) = &event.record else { return Ok(false) };
+    let start = record.facts.start.or(record.event_time).unwrap_or(now);
+    // Whoever stores a record has refused it before it came here, if the call is unfinished.
+    let Some(call) = turns.known(transaction, &record.conversation_id, start)? else { return Ok(false) };
+    turns.due(transaction, &record.conversation_id, call, true)?;
+    Ok(true)
 }
 
 /// Stores what a tool shows of a running call.
 pub(super) fn keep_history(
     transaction: &Transaction<'_>,
     turns: &mut turns::Batch<'_>,
-    now: Timestamp,
     report: &HistoryReport,
 ) -> Result<Outcome> {
     const DOING: &str = "keeping a history";
@@ -126,11 +131,8 @@ pub(super) fn keep_history(
     if erase::is_erased(transaction, id)? {
         return Ok(Err(Rejection::Erased));
     }
-    if erase::is_unfinished(transaction, id)? {
-        return Ok(Err(Rejection::Unfinished));
-    }
     let start = report.history.0.values().map(|entry| entry.first_shown).min().unwrap_or(report.timestamp);
-    turns.align(transaction, id, start, false)?;
+    let Some(call) = turns.known(transaction, id, start)? else { return Ok(Err(Rejection::Unfinished)) };
     let (mut claims, mut agent_id) = said_by_tools(transaction, id)?;
     claims.update(&report.claims);
     agent_id = report.agent_id.clone().or(agent_id);
@@ -144,97 +146,13 @@ pub(super) fn keep_history(
         )
         .and_then(|mut upsert| upsert.execute(params![id, agent_id, json(&claims), json(&history)]))
         .doing(DOING)?;
-    let reconciled = apply(transaction, turns, now, id)?;
-    Ok(Ok(Written::Kept(Kept { event_id: None, replayed: false, reconciled })))
+    turns.due(transaction, id, call, false)?;
+    let due = true;
+    Ok(Ok(Written::Kept(Kept { event_id: None, replayed: false, due })))
 }
 
-/// Makes the call what all its records together say, whatever it was before.
-fn apply(
-    transaction: &Transaction<'_>,
-    turns: &mut turns::Batch<'_>,
-    now: Timestamp,
-    id: &ConversationId,
-) -> Result<Option<crate::reconcile::Counts>> {
-    let (combined, event_ids) = combined(transaction, id)?;
-    let (mut claims, agent_id) = said_by_tools(transaction, id)?;
-    let facts = &combined.facts;
-    claims.update(&facts.claims);
-    let with_words = combined.transcript.is_some() || !history(transaction, id)?.0.is_empty();
-    let start = facts.start.or(combined.event_time).unwrap_or(now);
-    turns.align(transaction, id, start, with_words)?;
-    if combined.best.is_some() {
-        write_facts(transaction, &now.to_string(), id, &combined, &event_ids, agent_id.as_deref())?;
-        turns.reported(id);
-    } else if agent_id.is_some() {
-        transaction
-            .prepare_cached("UPDATE calls SET agent_id = ?2 WHERE conversation_id = ?1 AND agent_id IS NOT ?2")
-            .and_then(|mut update| update.execute(params![id, agent_id]))
-            .doing(APPLYING)?;
-    }
-    if !claims.is_empty() {
-        transaction
-            .prepare_cached("UPDATE calls SET driver_claims = ?2 WHERE conversation_id = ?1")
-            .and_then(|mut update| update.execute(params![id, json(&claims)]))
-            .doing(APPLYING)?;
-    }
-    identity::identify(transaction, now, id)?;
-    align::counts(transaction, id)
-}
-
-/// Takes over what the records say, now that a call has other turns: where none says when it began, its turns do.
-pub(super) fn facts_again(transaction: &Transaction<'_>, now: &str, id: &ConversationId) -> Result<()> {
-    let (combined, event_ids) = combined(transaction, id)?;
-    if combined.facts.start.is_some() {
-        return Ok(());
-    }
-    let (_, agent_id) = said_by_tools(transaction, id)?;
-    write_facts(transaction, now, id, &combined, &event_ids, agent_id.as_deref())
-}
-
-fn write_facts(
-    transaction: &Transaction<'_>,
-    now: &str,
-    id: &ConversationId,
-    combined: &Combined,
-    event_ids: &[i64],
-    agent_id: Option<&str>,
-) -> Result<()> {
-    let facts = &combined.facts;
-    let Some(event_id) = combined.best.map(|at| event_ids[at]) else { return Ok(()) };
-    let last_words = combined.transcript.as_ref().and_then(|(_, entries)| entries.iter().filter_map(|e| e.time).max());
-    let end = facts.duration_seconds.and_then(|seconds| facts.start?.plus_seconds(seconds));
-    let end = end.or(last_words).or(combined.event_time);
-    // A call that the records do not say to be over is left as it is; one that is over does not end before it starts.
-    transaction
-        .prepare_cached(
-            "UPDATE calls SET status = ifnull(:status, status), call_start_time = began.at, \
-             call_end_time = iif(:status IS NULL, max(call_end_time, began.at), \
-                max(coalesce(:end, call_end_time, began.at), began.at)), \
-             duration_seconds = :duration, agent_id = :agent, user_id = ifnull(:user, user_id), direction = :direction, \
-             termination_reason = iif(:status IS NULL, ifnull(:reason, termination_reason), :reason), \
-             outcome = :outcome, summary = :summary, title = :title, main_language = :language, cost = :cost, \
-             external_number = :number, batch_id = :batch, analysis = :analysis, record_event_id = :event, \
-             updated_at = :now \
-             FROM (SELECT coalesce(:start, first_turn_time, :reported, call_start_time) AS at FROM calls \
-                   WHERE conversation_id = :id) began \
-             WHERE conversation_id = :id",
-        )
-        .and_then(|mut update| {
-            update.execute(rusqlite::named_params! {
-                ":status": facts.status, ":start": facts.start, ":reported": combined.event_time, ":end": end,
-                ":duration": facts.duration_seconds, ":agent": facts.agent_id.as_deref().or(agent_id),
-                ":user": facts.user_id, ":direction": facts.direction, ":reason": facts.termination_reason,
-                ":outcome": facts.outcome, ":summary": facts.summary, ":title": facts.title,
-                ":language": facts.main_language, ":cost": facts.cost, ":number": facts.external_number,
-                ":batch": facts.batch_id, ":analysis": facts.analysis, ":event": event_id, ":now": now, ":id": id,
-            })
-        })
-        .map(drop)
-        .doing(APPLYING)
-}
-
-/// What all events say of a call, and their numbers.
-pub(super) fn combined(connection: &Connection, id: &ConversationId) -> Result<(Combined, Vec<i64>)> {
+/// Signed records of a call, with their events' numbers.
+pub(super) fn records(connection: &Connection, id: &ConversationId) -> Result<Vec<(i64, Record)>> {
     const DOING: &str = "reading a call's records";
     let rows: Vec<(i64, String)> = connection
         .prepare_cached(
@@ -242,20 +160,15 @@ pub(super) fn combined(connection: &Connection, id: &ConversationId) -> Result<(
         )
         .and_then(|mut select| select.query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
         .doing(DOING)?;
-    let (mut records, mut ids) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
+    let mut records = Vec::with_capacity(rows.len());
     for (id, text) in rows {
         match parsed::<Record>(&text, DOING) {
-            Ok(record) => {
-                records.push(record);
-                ids.push(id);
-            }
-            // Turns of the call must still be stored; `replay` reads the event again.
-            Err(error) => {
-                tracing::error!(%error, event_id = id, "what was read of an event is not understood any more");
-            }
+            Ok(record) => records.push((id, record)),
+            // Turns of the call must still be reconciled; `replay` reads the event again.
+            Err(error) => tracing::error!(%error, event_id = id, "stored record of an event is not readable"),
         }
     }
-    Ok((Combined::of(&records), ids))
+    Ok(records)
 }
 
 /// What tools have shown of a call.
@@ -269,7 +182,7 @@ pub(super) fn history(connection: &Connection, id: &ConversationId) -> Result<Hi
 }
 
 /// Who was called and which agent spoke, as tools have said.
-fn said_by_tools(connection: &Connection, id: &ConversationId) -> Result<(DriverClaims, Option<String>)> {
+pub(super) fn said_by_tools(connection: &Connection, id: &ConversationId) -> Result<(DriverClaims, Option<String>)> {
     const DOING: &str = "reading what tools have said";
     let row: Option<(String, Option<String>)> = connection
         .prepare_cached("SELECT claims, agent_id FROM call_histories WHERE conversation_id = ?1")

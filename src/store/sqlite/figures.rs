@@ -11,7 +11,10 @@ use rusqlite::{Connection, Row, Transaction, params_from_iter};
 
 const DOING: &str = "making a call's figures";
 
-/// Of one conversation, the columns of `call_figures` from `agent_turns` on.
+/// Maximum number of turns of a call whose figures are stored. To make those of a longer one would hold the writer up.
+const MAX_TURNS: i64 = 10_000;
+
+/// Of one conversation, the columns of `call_figures` from `agent_turns` on, by the times that [`crate::model::Call`] shows.
 macro_rules! talk {
     () => {
         "SELECT count(*) FILTER (WHERE speaker_type = 'agent') AS agent_turns, \
@@ -23,10 +26,17 @@ macro_rules! talk {
             round(ifnull(sum(ifnull(min(characters / 15.0, gap), characters / 15.0)) \
                 FILTER (WHERE speaker_type = 'driver'), 0.0), 3) AS driver_seconds, \
             round(ifnull(sum(max(gap - characters / 15.0, 0.0)), 0.0), 3) AS silence_seconds \
-         FROM (SELECT speaker_type, length(coalesce(final_text, message_text)) AS characters, \
-                max((julianday(lead(timestamp) OVER said) - julianday(timestamp)) * 86400.0, 0.0) AS gap \
-               FROM call_transcriptions WHERE conversation_id = ?1 AND superseded_by IS NULL \
-               WINDOW said AS (ORDER BY ifnull(place, 0), timestamp, sequence_number))"
+         FROM (SELECT speaker_type, characters, \
+                max((julianday(lead(said_at) OVER said) - julianday(said_at)) * 86400.0, 0.0) AS gap \
+               FROM (SELECT t.speaker_type, length(coalesce(t.final_text, t.message_text)) AS characters, t.place, \
+                       t.timestamp, t.sequence_number, \
+                       iif(c.record_event_id IS NULL AND julianday(c.last_turn_time) - julianday(c.first_turn_time) > 1, \
+                         t.created_at, \
+                         min(max(coalesce(t.record_time, t.timestamp), c.call_start_time), \
+                           iif(c.status = 'in_progress', '~', ifnull(c.call_end_time, '~')))) AS said_at \
+                     FROM calls c JOIN call_transcriptions t ON t.conversation_id = c.conversation_id \
+                     WHERE c.conversation_id = ?1 AND t.superseded_by IS NULL) \
+               WINDOW said AS (ORDER BY ifnull(place, 9223372036854775807), timestamp, sequence_number))"
     };
 }
 
@@ -36,9 +46,9 @@ pub(super) fn renew(transaction: &Transaction<'_>, after: i64) -> Result<()> {
         .prepare_cached(
             "SELECT DISTINCT c.conversation_id FROM call_changes n JOIN calls c ON c.id = n.call_id \
              LEFT JOIN call_figures f ON f.call_id = c.id \
-             WHERE n.id > ?1 AND c.status <> 'in_progress' AND f.turn_count IS NOT c.turn_count",
+             WHERE n.id > ?1 AND c.status <> 'in_progress' AND f.turn_count IS NOT c.turn_count AND c.turn_count <= ?2",
         )
-        .and_then(|mut select| select.query_map([after], |row| row.get(0))?.collect())
+        .and_then(|mut select| select.query_map([after, MAX_TURNS], |row| row.get(0))?.collect())
         .doing(DOING)?;
     for conversation_id in calls {
         transaction

@@ -1,7 +1,7 @@
 //! Which driver a call was with.
 
 use super::error::Context as _;
-use super::events::parsed;
+use super::events::{parsed, said_by_tools};
 use crate::model::{ConversationId, DriverClaims, DriverId, DriverSource, Timestamp};
 use crate::reconcile::{Candidate, Identity};
 use crate::store::Result;
@@ -9,25 +9,35 @@ use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 const DOING: &str = "finding out who was called";
 
-/// Decides who was called by all that says so, as far as the call is known. A driver who was known stays, where
-/// nothing says any more who it was.
+/// Decides who was called by all that says so, as far as the call is known. Once there is a signed record, unsigned claims
+/// decide nothing. A driver who was known stays, where nothing says any more who it was.
 pub(super) fn identify(transaction: &Transaction<'_>, now: Timestamp, id: &ConversationId) -> Result<()> {
     let call = transaction
         .prepare_cached(
-            "SELECT driver_id, driver_source, driver_conflict, driver_claims FROM calls WHERE conversation_id = ?1",
+            "SELECT driver_id, driver_source, driver_conflict, driver_claims, record_event_id IS NOT NULL FROM calls \
+             WHERE conversation_id = ?1",
         )
         .and_then(|mut select| {
-            let columns = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get::<_, Option<String>>(3)?));
+            let columns = |row: &Row<'_>| {
+                let before: Before = (row.get(0)?, row.get(1)?, row.get(2)?);
+                Ok((before, row.get::<_, Option<String>>(3)?, row.get::<_, bool>(4)?))
+            };
             select.query_row([id], columns).optional()
         })
         .doing(DOING)?;
-    let Some((driver_id, source, conflict, claims)) = call else { return Ok(()) };
-    let before: (Option<DriverId>, Option<DriverSource>, Option<String>) = (driver_id, source, conflict);
+    let Some((before, claims, signed)) = call else { return Ok(()) };
     let claims: DriverClaims = claims.map_or(Ok(DriverClaims::default()), |claims| parsed(&claims, DOING))?;
-    let Identity { driver, conflict: new_conflict } =
-        crate::reconcile::identify(&candidates(transaction, id, &claims)?);
-    let Some((new_id, new_source)) = driver else { return Ok(()) };
-    if before == (Some(new_id), Some(new_source), new_conflict.clone()) {
+    let shown = if signed { said_by_tools(transaction, id)?.0 } else { DriverClaims::default() };
+    let Identity { driver, conflict } = crate::reconcile::identify_closed(
+        &candidates(transaction, dispatched(transaction, id)?, &claims)?,
+        &candidates(transaction, None, &shown)?,
+    );
+    let after = match driver {
+        Some((id, source)) => (Some(id), Some(source), conflict),
+        None if signed && before.0.is_none() => (None, None, conflict),
+        None => return Ok(()),
+    };
+    if before == after {
         return Ok(());
     }
     transaction
@@ -35,9 +45,21 @@ pub(super) fn identify(transaction: &Transaction<'_>, now: Timestamp, id: &Conve
             "UPDATE calls SET driver_id = ?2, driver_source = ?3, driver_conflict = ?4, updated_at = ?5 \
              WHERE conversation_id = ?1",
         )
-        .and_then(|mut update| update.execute(params![id, new_id, new_source, new_conflict, now]))
+        .and_then(|mut update| update.execute(params![id, after.0, after.1, after.2, now]))
         .map(drop)
         .doing(DOING)
+}
+
+/// A call's driver, what said so, and what says otherwise.
+type Before = (Option<DriverId>, Option<DriverSource>, Option<String>);
+
+/// The driver whom a call's dispatch names.
+fn dispatched(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Option<DriverId>> {
+    let driver_id: Option<Option<DriverId>> = transaction
+        .prepare_cached("SELECT driver_id FROM call_dispatches WHERE conversation_id = ?1")
+        .and_then(|mut select| select.query_row([id], |row| row.get(0)).optional())
+        .doing(DOING)?;
+    Ok(driver_id.flatten())
 }
 
 /// The same for all calls whose driver was named but is not known, now that drivers have come.
@@ -49,12 +71,11 @@ pub(super) fn identify_unknown(transaction: &Transaction<'_>, now: Timestamp) ->
     ids.iter().try_for_each(|id| identify(transaction, now, id))
 }
 
-fn candidates(transaction: &Transaction<'_>, id: &ConversationId, claims: &DriverClaims) -> Result<Vec<Candidate>> {
-    let dispatched: Option<DriverId> = transaction
-        .prepare_cached("SELECT driver_id FROM call_dispatches WHERE conversation_id = ?1")
-        .and_then(|mut select| select.query_row([id], |row| row.get(0)).optional())
-        .doing(DOING)?
-        .flatten();
+fn candidates(
+    transaction: &Transaction<'_>,
+    dispatched: Option<DriverId>,
+    claims: &DriverClaims,
+) -> Result<Vec<Candidate>> {
     let by_phone: Option<DriverId> = match &claims.phone_number {
         None => None,
         Some(number) => transaction

@@ -28,7 +28,6 @@ pub(super) struct LiveCalls {
 }
 
 /// A call that turns are being stored of.
-#[expect(clippy::struct_excessive_bools, reason = "each says something else, and most combinations occur")]
 pub(super) struct LiveCall {
     pub(super) id: i64,
     pub(super) turn_count: i64,
@@ -38,12 +37,8 @@ pub(super) struct LiveCall {
     repeats: Option<Repeats>,
     /// Whether the row in the database is behind.
     changed: bool,
-    /// Whether the platform's records say what was said, so that turns and records are to be brought together.
+    /// Whether a record or a history of it is stored, so that each turn makes it due to be reconciled.
     pub(super) recorded: bool,
-    /// Whether that is to be done for turns that were stored since.
-    pub(super) unaligned: bool,
-    /// Whether there is an event of the platform about it, be it without words.
-    pub(super) reported: bool,
     /// Until its first turn is answered.
     pub(super) new_call: Option<NewCall>,
     /// Turns that are not committed yet.
@@ -98,8 +93,8 @@ impl LiveCall {
     pub(super) fn read(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Option<Self>> {
         transaction
             .prepare_cached(
-                "SELECT id, turn_count, first_turn_time, last_turn_time, matched IS NOT NULL AS recorded, \
-                 record_event_id IS NOT NULL AS reported FROM calls \
+                "SELECT id, turn_count, first_turn_time, last_turn_time, matched IS NOT NULL OR record_event_id IS NOT NULL \
+                 OR EXISTS (SELECT 1 FROM due_reconciliations d WHERE d.call_id = calls.id) FROM calls \
                  WHERE conversation_id = ?1",
             )
             .and_then(|mut select| {
@@ -112,9 +107,7 @@ impl LiveCall {
                             last_turn_time: row.get(3)?,
                             repeats: None,
                             changed: false,
-                            recorded: row.get("recorded")?,
-                            unaligned: false,
-                            reported: row.get("reported")?,
+                            recorded: row.get(4)?,
                             new_call: None,
                             fresh: Fresh::default(),
                         })
@@ -146,8 +139,6 @@ impl LiveCall {
             repeats: Some(Repeats::default()),
             changed: false,
             recorded: false,
-            unaligned: false,
-            reported: false,
             new_call: Some(NewCall { driver_id }),
             fresh: Fresh::default(),
         })
@@ -189,16 +180,19 @@ impl LiveCall {
             repeats.add(digest, self.turn_count);
         }
         self.changed = true;
-        self.unaligned = self.recorded;
     }
 
     /// Takes the times over that its turns have, now that some have others.
-    pub(super) fn span(&mut self, times: impl Iterator<Item = Timestamp> + Clone) {
-        let span = (times.clone().min(), times.max());
+    pub(super) fn span(&mut self, transaction: &Transaction<'_>, id: &ConversationId) -> Result<()> {
+        let span = transaction
+            .prepare_cached("SELECT min(timestamp), max(timestamp) FROM call_transcriptions WHERE conversation_id = ?1")
+            .and_then(|mut select| select.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))))
+            .doing("reading the times of a call's turns")?;
         if span != (self.first_turn_time, self.last_turn_time) {
             (self.first_turn_time, self.last_turn_time) = span;
             self.changed = true;
         }
+        Ok(())
     }
 
     /// Brings the row in the database up to date, and says whether it was not.

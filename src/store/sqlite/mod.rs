@@ -10,7 +10,6 @@
 //! How many turns a call has is kept in its row and, for calls that run now, in memory, so the next sequence number
 //! costs one look-up or none, whatever the length of the call.
 
-mod align;
 mod archive;
 mod backup;
 mod calls;
@@ -18,6 +17,7 @@ mod changes;
 mod check;
 mod checkpoint;
 mod drivers;
+mod due;
 mod erase;
 mod error;
 mod events;
@@ -26,6 +26,7 @@ mod header;
 mod identity;
 mod live;
 mod lock;
+mod material;
 mod old;
 mod open;
 mod open_error;
@@ -41,6 +42,7 @@ mod replace;
 mod restore;
 mod row;
 mod search;
+mod settle;
 mod tail;
 mod turns;
 
@@ -53,13 +55,14 @@ pub use replace::{Replaced, Replacement};
 pub use search::search_file;
 
 use super::{
-    Archive, CallQuery, Copier, ErasedSlice, FiguresQuery, Found, NamingEvent, OldCall, OldCalls, OldEvent, Outcome,
+    Archive, CallQuery, Copier, Due, ErasedSlice, FiguresQuery, Found, NamingEvent, OldCall, OldCalls, OldEvent, Outcome,
     Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Unfinished, Write, Written,
 };
 use crate::metrics::METRICS;
 use crate::model::{
     Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
 };
+use crate::reconcile::Material;
 use changes::Changes;
 use error::Context as _;
 use live::LiveCalls;
@@ -77,6 +80,9 @@ pub struct SqliteStore {
     // Fields are dropped in this order: the writing connection goes last but for the lock, so that it is the one that
     // folds the log in and removes it.
     readers: Readers,
+    /// What reads calls that are due, so that other reads do not hold reconciliation up, nor the other way round. Opened
+    /// when it is first used.
+    reconciler: Mutex<Option<Connection>>,
     /// Nothing while the disk has no room for what opening it takes.
     writer: Mutex<Option<Writing>>,
     copier: Copier,
@@ -104,6 +110,17 @@ impl SqliteStore {
             self.place.note_overwritten();
         }
         self.place.check()
+    }
+
+    /// Reads calls that are due.
+    fn read_due<T>(&self, read: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
+        self.check_place()?;
+        let mut reconciler = self.reconciler.lock().unwrap_or_else(PoisonError::into_inner);
+        let connection = match &mut *reconciler {
+            Some(connection) => connection,
+            none => none.insert(pool::reader(&self.options.path)?),
+        };
+        read(connection)
     }
 
     /// The writing connection; opens it if that could not be done yet.
@@ -185,7 +202,8 @@ impl Store for SqliteStore {
                 Write::PruneDispatches(ids) => erase::dispatches(&transaction, ids)?,
                 Write::KeepEvent(event) => events::keep(&transaction, &mut turns, now, event)?,
                 Write::ReplayEvent(id, event) => events::replay(&transaction, &mut turns, now, *id, event)?,
-                Write::KeepHistory(report) => events::keep_history(&transaction, &mut turns, now, report)?,
+                Write::KeepHistory(report) => events::keep_history(&transaction, &mut turns, report)?,
+                Write::Reconcile(reconciliation) => turns.settle(&transaction, now, reconciliation)?,
                 Write::EndStaleCalls(before) => calls::end_stale(&transaction, now, *before)?,
                 Write::Restore(archived) => restore::restore(&transaction, archived)?,
                 Write::GoOnRestoring(call, restored) => restore::go_on(&transaction, call, *restored)?,
@@ -267,6 +285,14 @@ impl Store for SqliteStore {
 
     fn search(&self, query: &SearchQuery) -> Result<Found> {
         search::find(&mut *self.readers.get()?, query)
+    }
+
+    fn due(&self, noted_after: i64, noted_until: i64, limit: usize) -> Result<Due> {
+        self.read_due(|connection| due::list(connection, noted_after, noted_until, limit))
+    }
+
+    fn material(&self, id: &ConversationId) -> Result<Option<Material>> {
+        self.read_due(|connection| material::read(connection, id))
     }
 
     fn driver(&self, id: DriverId) -> Result<Option<Driver>> {

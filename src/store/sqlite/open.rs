@@ -139,6 +139,7 @@ impl SqliteStore {
         let options = Options { path: path.to_owned(), ..options.clone() };
         Ok(Self {
             readers,
+            reconciler: Mutex::new(None),
             writer: Mutex::new(writing),
             copier: copier(path, place.clone()),
             place,

@@ -78,18 +78,9 @@ fn pool(path: &Path, size: u32, way: Way, open: Arc<()>) -> Result<r2d2::Pool<Ma
         // What is only read is locked by nobody.
         Way::Alone => (OpenFlags::SQLITE_OPEN_READ_WRITE, "EXCLUSIVE", 1),
     };
-    let manager = SqliteConnectionManager::file(path).with_flags(access | OpenFlags::SQLITE_OPEN_NO_MUTEX).with_init(
-        move |connection| {
-            connection.busy_timeout(WAIT)?;
-            connection.set_prepared_statement_cache_capacity(64);
-            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-            // A small cache: what it holds is of no more use once another connection has committed.
-            connection.execute_batch(&format!(
-                "PRAGMA locking_mode = {locking}; PRAGMA query_only = ON; PRAGMA cache_size = -1000; \
-                 PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA mmap_size = 0;"
-            ))
-        },
-    );
+    let manager = SqliteConnectionManager::file(path)
+        .with_flags(access | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        .with_init(move |connection| set_up(connection, locking));
     r2d2::Pool::builder()
         .max_size(size)
         .min_idle(Some(1))
@@ -102,6 +93,26 @@ fn pool(path: &Path, size: u32, way: Way, open: Arc<()>) -> Result<r2d2::Pool<Ma
         .error_handler(Box::new(r2d2::NopErrorHandler))
         .build(Manager { connections: manager, way, open })
         .map_err(|error| Error::new(ErrorKind::Other, "opening a reader", error))
+}
+
+fn set_up(connection: &rusqlite::Connection, locking: &str) -> rusqlite::Result<()> {
+    connection.busy_timeout(WAIT)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    // A small cache: what it holds is of no more use once another connection has committed.
+    connection.execute_batch(&format!(
+        "PRAGMA locking_mode = {locking}; PRAGMA query_only = ON; PRAGMA cache_size = -1000; \
+         PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA mmap_size = 0;"
+    ))
+}
+
+/// Opens a reading connection outside the pool, whose reads are not cut off.
+pub(super) fn reader(path: &Path) -> Result<rusqlite::Connection> {
+    const DOING: &str = "opening a reader";
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = rusqlite::Connection::open_with_flags(path, flags).doing(DOING)?;
+    set_up(&connection, "NORMAL").doing(DOING)?;
+    Ok(connection)
 }
 
 impl Drop for Readers {

@@ -152,9 +152,6 @@ fn report(columns: &mut Columns<'_>) -> rusqlite::Result<CallReport> {
     })
 }
 
-/// What [`counts`] reads of `calls`.
-pub(super) const COUNTS: &str = "matched, live_only, added, corrected, repeated";
-
 /// What came of bringing a call's turns and record together, if it has a record.
 pub(super) fn counts(columns: &mut Columns<'_>) -> rusqlite::Result<Option<Counts>> {
     let Some(matched) = columns.take("matched")? else {
@@ -172,7 +169,11 @@ pub(super) fn counts(columns: &mut Columns<'_>) -> rusqlite::Result<Option<Count
 
 /// What [`turn`] reads of `call_transcriptions t`.
 pub(super) const TURN: &str = "t.id, t.conversation_id, t.speaker_type, t.message_text, t.timestamp, t.sequence_number, \
-    t.source, t.created_at, t.final_text, t.interrupted, t.place, t.superseded_by";
+    t.source, t.created_at, t.final_text, t.interrupted, t.place, t.superseded_by, t.record_time, t.in_record";
+
+/// What stands for the place of a turn that has none yet: it comes last, so that a call that is reconciled in slices is in
+/// order meanwhile. Without a record all turns have none.
+pub(super) const UNPLACED: i64 = i64::MAX;
 
 pub(super) fn turn(row: &Row<'_>) -> rusqlite::Result<Turn> {
     turn_of(&mut Columns::of(row))
@@ -192,6 +193,8 @@ pub(super) fn turn_of(columns: &mut Columns<'_>) -> rusqlite::Result<Turn> {
         interrupted: columns.take("interrupted")?,
         place: columns.take("place")?,
         superseded_by: columns.take("superseded_by")?,
+        record_time: columns.take("record_time")?,
+        in_record: columns.take("in_record")?,
     })
 }
 

@@ -3,10 +3,11 @@
 use super::changes::Changes;
 use super::error::Context as _;
 use super::live::{Fresh, LiveCall, LiveCalls};
-use super::row::{self, TURN};
-use super::{align, erase, events, repeats};
+use super::row::{self, TURN, UNPLACED};
+use super::{due, erase, repeats, settle};
 use crate::metrics::METRICS;
 use crate::model::{ConversationId, DeliveryKey, NewTurn, Speaker, Timestamp, Turn};
+use crate::reconcile::Reconciliation;
 use crate::store::{Outcome, Page, Rejection, Result, StoredTurn, TurnOrder, TurnQuery, Written};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, named_params, params};
 use std::collections::HashMap;
@@ -65,6 +66,7 @@ impl<'a> Batch<'a> {
             transcription_id: transaction.last_insert_rowid(),
             sequence_number: call.turn_count,
             replayed: false,
+            due: call.recorded,
             new_call: call.new_call.take(),
         })))
     }
@@ -93,42 +95,65 @@ impl<'a> Batch<'a> {
         Ok(calls.get_mut(id))
     }
 
-    /// Makes sure that there is the call, which begins at `start` if it is made now, and brings its turns and records
-    /// together once more, if `recorded`.
-    pub(super) fn align(
+    /// Returns the row number of a call, which begins at `start` if it is made now, or `None` while it is erased or restored in
+    /// slices.
+    pub(super) fn known(
         &mut self,
         transaction: &Transaction<'_>,
         id: &ConversationId,
         start: Timestamp,
-        recorded: bool,
+    ) -> Result<Option<i64>> {
+        let call = Self::call(&mut self.calls, self.live, transaction, id, &start.to_string(), &self.now)?;
+        Ok(call.map(|call| call.id))
+    }
+
+    /// Notes that a record or a history of a call came; from here on each turn makes it due.
+    pub(super) fn due(
+        &mut self,
+        transaction: &Transaction<'_>,
+        id: &ConversationId,
+        call_id: i64,
+        facts: bool,
     ) -> Result<()> {
-        let found = Self::call(&mut self.calls, self.live, transaction, id, &start.to_string(), &self.now)?;
-        // Whoever stores a record has refused it before it came here.
-        let Some(call) = found else { return Ok(()) };
-        call.recorded |= recorded;
-        call.unaligned = call.recorded;
-        self.flush(transaction)
+        if let Some(call) = self.calls.get_mut(id) {
+            call.recorded = true;
+        }
+        due::note(transaction, call_id, facts)
+    }
+
+    /// Stores a slice of what came of reconciling a call, unless another one was stored since it was planned.
+    pub(super) fn settle(
+        &mut self,
+        transaction: &Transaction<'_>,
+        now: Timestamp,
+        reconciliation: &Reconciliation,
+    ) -> Result<Outcome> {
+        let id = &reconciliation.conversation_id;
+        if !self.calls.contains_key(id) {
+            let known = match self.live.forget(id) {
+                None if erase::is_unfinished(transaction, id)? => None,
+                None => LiveCall::read(transaction, id)?,
+                known => known,
+            };
+            let Some(call) = known else { return Ok(Err(Rejection::NotFound)) };
+            self.calls.insert(id.clone(), call);
+        }
+        let call = self.calls.get_mut(id).expect("inserted above");
+        if settle::settle(transaction, call, now, reconciliation)? {
+            Ok(Ok(Written::Reconciled { turn_count: call.turn_count }))
+        } else {
+            Ok(Err(Rejection::Outdated))
+        }
     }
 
     /// Writes the calls' rows. Must come before anything else reads them, and before the commit.
     pub(super) fn flush(&mut self, transaction: &Transaction<'_>) -> Result<()> {
-        for (id, call) in &mut self.calls {
-            if std::mem::take(&mut call.unaligned) {
-                self.changes.begin(transaction)?;
-                align::align(transaction, id, call, &self.now)?;
-            }
-            if call.write(transaction, &self.now)? && call.reported {
-                events::facts_again(transaction, &self.now, id)?;
+        for call in self.calls.values_mut() {
+            if call.write(transaction, &self.now)? && call.recorded {
+                due::note(transaction, call.id, false)?;
             }
         }
         Ok(())
-    }
-
-    /// Notes that the platform has reported a call.
-    pub(super) fn reported(&mut self, id: &ConversationId) {
-        if let Some(call) = self.calls.get_mut(id) {
-            call.reported = true;
-        }
     }
 
     /// Forgets a call that is erased.
@@ -161,8 +186,13 @@ fn compared(row: &Row<'_>, turn: &NewTurn, timestamp: &str) -> rusqlite::Result<
     let same = row.get_ref(2)?.as_str()? == turn.speaker.as_str()
         && row.get_ref(3)?.as_str()? == timestamp
         && row.get_ref(4)?.as_str()? == turn.message.as_str();
-    let stored =
-        StoredTurn { transcription_id: row.get(0)?, sequence_number: row.get(1)?, replayed: true, new_call: None };
+    let stored = StoredTurn {
+        transcription_id: row.get(0)?,
+        sequence_number: row.get(1)?,
+        replayed: true,
+        due: false,
+        new_call: None,
+    };
     Ok((stored, same))
 }
 
@@ -239,14 +269,14 @@ pub(super) fn list(connection: &mut Connection, query: &TurnQuery) -> Result<Opt
             // Sorted for each page: a call has some hundred turns, which is quicker than one more index on every write.
             let (after_time, after_number) =
                 query.after.map_or((None, 0), |key| (Some(key.timestamp), key.sequence_number));
-            let after_place = query.after.and_then(|key| key.place).unwrap_or(0);
+            let after_place = query.after.and_then(|key| key.place).unwrap_or(UNPLACED);
             snapshot
                 .prepare_cached(
                     &format!("SELECT {TURN} FROM call_transcriptions t WHERE conversation_id = :conversation \
                      AND sequence_number > :after_sequence AND superseded_by IS NULL \
-                     AND (:after_time IS NULL OR (ifnull(place, 0), timestamp, sequence_number) \
+                     AND (:after_time IS NULL OR (ifnull(place, {UNPLACED}), timestamp, sequence_number) \
                         > (:after_place, :after_time, :after_number)) \
-                     ORDER BY ifnull(place, 0), timestamp, sequence_number LIMIT :limit"),
+                     ORDER BY ifnull(place, {UNPLACED}), timestamp, sequence_number LIMIT :limit"),
                 )
                 .and_then(|mut select| {
                     select

@@ -34,6 +34,7 @@ import { BASE } from "./route.js";
  * @property {number | null} repeated
  * @property {any} [analysis] only of a single call
  * @property {boolean} [has_audio] only of a single call
+ * @property {string} created_at
  * @property {string} updated_at
  */
 
@@ -50,6 +51,9 @@ import { BASE } from "./route.js";
  * @property {boolean | null} interrupted
  * @property {number | null} place
  * @property {number | null} superseded_by
+ * @property {string | null} record_time
+ * @property {boolean | null} in_record
+ * @property {string} created_at
  */
 
 /** @typedef {{ id: number, name: string, phone_number: string | null }} Driver */

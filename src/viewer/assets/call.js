@@ -187,7 +187,7 @@ export class CallView {
     this.head = el("header", { class: "call-head" });
     this.facts = el("aside", { class: "facts", id: "facts", "aria-label": "About this call", tabindex: "0" });
     this.playerPlace = el("div", { class: "player", hidden: true });
-    this.turns = new Turns(call, (instant) => this.player?.seek(instant));
+    this.turns = new Turns(call, (seconds) => this.player?.seek(seconds));
     this.frame = el("article", { class: "call", "aria-labelledby": "call-name" }, this.head, this.turns.element, this.facts, this.playerPlace);
     this.turns.put([...turns, ...this.early]);
     this.early = [];
@@ -212,7 +212,7 @@ export class CallView {
       el("div", { class: "actions" }, toggle, actions(call, () => this.turns?.inOrder() ?? [])));
     show(this.facts, facts(call));
     if (call.has_audio && !this.player) {
-      this.player = new Player(call, (instant) => this.turns?.playing(instant));
+      this.player = new Player(call, (seconds) => this.turns?.playing(seconds));
       show(this.playerPlace, this.player.element);
       this.playerPlace.hidden = false;
       this.turns?.playable(true);

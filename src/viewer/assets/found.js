@@ -7,7 +7,7 @@ import { parameters } from "./list.js";
 import { BASE, addressOf, current, go } from "./route.js";
 import { snippet } from "./snippet.js";
 import { failed, nothing, waitingRows } from "./states.js";
-import { dayKey, dayName, time } from "./time.js";
+import { dayKey, dayName, saidAt, time } from "./time.js";
 import { SPEAKER, count } from "./words.js";
 
 /** Turns in a page. */
@@ -101,10 +101,10 @@ export class Found {
 
   /** @param {any} hit a turn with its call's keys and `snippet` */
   row(hit) {
-    const said = new Date(hit.timestamp);
+    const said = new Date(saidAt(hit));
     return el("li", { class: "row" }, el("a", { href: BASE, "data-call": hit.conversation_id, "data-turn": hit.sequence_number },
       el("span", { class: hit.driver_id === null ? "name unknown" : "name" }, el("bdi", null, hit.driver_name ?? nameOf(hit))),
-      el("span", { class: "when" }, dayKey(said) === dayKey(new Date()) ? null : `${dayName(said)}, `, time(hit.timestamp, "clock")),
+      el("span", { class: "when" }, dayKey(said) === dayKey(new Date()) ? null : `${dayName(said)}, `, time(saidAt(hit), "clock")),
       el("span", { class: "snippet", dir: "auto" }, el("span", { class: "by" }, `${SPEAKER[hit.speaker_type]}: `), snippet(hit.snippet))));
   }
 

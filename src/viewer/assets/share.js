@@ -4,7 +4,7 @@ import { address } from "./api.js";
 import { announce, el } from "./dom.js";
 import { nameOf } from "./drivers.js";
 import { addressOf } from "./route.js";
-import { duration, lengthOf, plainTime } from "./time.js";
+import { duration, lengthOf, plainTime, secondsIn } from "./time.js";
 import { SPEAKER, STATUS } from "./words.js";
 
 /** @typedef {import("./api.js").Call} Call */
@@ -83,7 +83,7 @@ function asText(call, turns) {
     call.title, call.summary, call.conversation_id,
   ].filter(Boolean);
   const said = turns.map((turn) => {
-    const offset = duration((Date.parse(turn.timestamp) - Date.parse(call.call_start_time)) / 1000);
+    const offset = duration(secondsIn(call, turn));
     return `[${offset}] ${SPEAKER[turn.speaker_type]}: ${turn.final_text ?? turn.message_text}${turn.interrupted ? " —" : ""}`;
   });
   return `${head.join("\n")}\n\n${said.join("\n")}\n`;

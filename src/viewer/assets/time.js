@@ -84,6 +84,22 @@ export function lengthOf(call) {
   return Math.max(0, (end - Date.parse(call.call_start_time)) / 1000);
 }
 
+/** When a turn was said: by the record where that has a time, else by its sender. @param {import("./api.js").Turn} turn */
+export const saidAt = (turn) => turn.record_time ?? turn.timestamp;
+
+/**
+ * How long after the start of its call a turn was said, in seconds: not before the start, nor after the end of a call that is
+ * over. Without a record, times that cannot be those of one call give way to the time of arrival.
+ * @param {import("./api.js").Call} call @param {import("./api.js").Turn} turn
+ */
+export function secondsIn(call, turn) {
+  const after = (/** @type {string} */ instant, /** @type {string} */ start) => Math.max(0, (Date.parse(instant) - Date.parse(start)) / 1000);
+  if (turn.in_record === null && call.matched === null && call.first_turn_time && call.last_turn_time
+    && after(call.last_turn_time, call.first_turn_time) > 24 * 3600) return after(turn.created_at, call.created_at);
+  const said = after(saidAt(turn), call.call_start_time);
+  return call.status === "in_progress" || !call.call_end_time ? said : Math.min(said, after(call.call_end_time, call.call_start_time));
+}
+
 /** Which elements show the length of a call that runs, and since when. @type {Map<Element, number>} */
 const running = new Map();
 

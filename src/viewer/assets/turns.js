@@ -4,7 +4,7 @@
 import { arrange, el } from "./dom.js";
 import { addressOf } from "./route.js";
 import { markFound } from "./snippet.js";
-import { dayKey, dayName, duration, time } from "./time.js";
+import { dayKey, dayName, duration, saidAt, secondsIn, time } from "./time.js";
 import { SPEAKER, count } from "./words.js";
 
 /** @typedef {import("./api.js").Turn} Turn */
@@ -16,7 +16,7 @@ const NEAR = 60;
 export class Turns {
   /**
    * @param {Call} call
-   * @param {(instant: string) => void} seek
+   * @param {(seconds: number) => void} seek
    */
   constructor(call, seek) {
     this.call = call;
@@ -84,7 +84,7 @@ export class Turns {
   /** The turns as the conversation went, without those that another one stands for. */
   inOrder() {
     const order = (/** @type {Turn} */ a, /** @type {Turn} */ b) =>
-      (a.place ?? 0) - (b.place ?? 0) || (a.timestamp < b.timestamp ? -1 : a.timestamp > b.timestamp ? 1 : a.sequence_number - b.sequence_number);
+      (a.place ?? Infinity) - (b.place ?? Infinity) || (a.timestamp < b.timestamp ? -1 : a.timestamp > b.timestamp ? 1 : a.sequence_number - b.sequence_number);
     return [...this.turns.values()].filter((turn) => turn.superseded_by === null).sort(order);
   }
 
@@ -103,7 +103,7 @@ export class Turns {
     /** @type {Turn | null} */
     let before = null;
     for (const turn of this.inOrder()) {
-      const said = new Date(turn.timestamp);
+      const said = new Date(saidAt(turn));
       const key = dayKey(said);
       if (key !== day) {
         day = key;
@@ -156,6 +156,7 @@ export class Turns {
     el("div", { class: "meta" },
       el("span", { class: "who" }, SPEAKER[turn.speaker_type]),
       this.when(turn),
+      turn.in_record === false && el("span", { class: "note", title: "Received during the call; ElevenLabs’ record after it does not have this turn" }, "only heard live"),
       added && el("span", { class: "note", title: "Not received during the call; the platform’s record after it has this turn" }, "added after the call"),
       corrected && el("span", { class: "note", title: "The platform’s record has other words than were heard live" }, "corrected"),
       turn.interrupted && el("span", { class: "note" }, "interrupted"),
@@ -171,10 +172,11 @@ export class Turns {
 
   /** When it was said; with a recording, a button that plays from there. @param {Turn} turn */
   when(turn) {
-    const at = time(turn.timestamp, "seconds");
+    const at = time(saidAt(turn), "seconds");
     if (!this.hasAudio) return at;
-    const offset = duration((Date.parse(turn.timestamp) - Date.parse(this.call.call_start_time)) / 1000);
-    return el("button", { type: "button", class: "at", title: `Play from ${offset}`, onclick: () => this.seek(turn.timestamp) }, at, el("span", { class: "unseen" }, `, play from ${offset}`));
+    const seconds = secondsIn(this.call, turn);
+    const offset = duration(seconds);
+    return el("button", { type: "button", class: "at", title: `Play from ${offset}`, onclick: () => this.seek(seconds) }, at, el("span", { class: "unseen" }, `, play from ${offset}`));
   }
 
   /** @param {boolean} hasAudio */
@@ -183,9 +185,9 @@ export class Turns {
     this.drawSoon();
   }
 
-  /** Shows which turn is heard at an instant. @param {number | null} instant milliseconds since 1970 */
-  playing(instant) {
-    const heard = instant === null ? undefined : this.inOrder().findLast((turn) => Date.parse(turn.timestamp) <= instant + 50);
+  /** Shows which turn is heard. @param {number | null} seconds since the call's start */
+  playing(seconds) {
+    const heard = seconds === null ? undefined : this.inOrder().findLast((turn) => secondsIn(this.call, turn) <= seconds + 0.05);
     for (const [number, { node }] of this.nodes) node.classList.toggle("playing", number === heard?.sequence_number);
   }
 

@@ -17,10 +17,11 @@ use transcribe_hook::model::{
     CallChange, CallStatus, ConversationId, DriverId, NewDispatch, NewDriver, NewEvent, Timestamp,
 };
 use transcribe_hook::platform::rehearsal;
+use transcribe_hook::reconcile::settle;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
 use transcribe_hook::store::{Archived, Store as _, StoredTurn, Write, Written};
 
-const KINDS: usize = 16;
+const KINDS: usize = 17;
 
 /// Drivers that the other process imports. They take more pages than the failed transaction leaves in the WAL.
 const IMPORTED: i64 = 4000;
@@ -44,6 +45,8 @@ fn kind(write: &Write) -> usize {
         Write::EndStaleCalls(_) => 13,
         Write::Restore(_) => 14,
         Write::Probe => 15,
+        Write::Reconcile(_) => 16,
+        Write::GoOnRestoring(..) => unreachable!("it goes on with a call that another write has begun"),
     }
 }
 
@@ -111,6 +114,14 @@ fn before() -> Vec<Write> {
     writes
 }
 
+/// What reconciling `conv_event` comes to, which is the same over every store that [`before`] was written to.
+fn reconciliation() -> Write {
+    let attacked = Attacked::new();
+    let material = attacked.store.material(&conversation("conv_event")).unwrap().expect("a record came");
+    let slice = settle(material, now()).next_slice().expect("something is to be stored");
+    Write::Reconcile(Box::new(slice))
+}
+
 fn of_each_kind() -> Vec<Write> {
     let archived =
         json!({"id": 50, "name": "Restored", "created_at": now().to_string(), "updated_at": now().to_string()});
@@ -132,6 +143,7 @@ fn of_each_kind() -> Vec<Write> {
         Write::EndStaleCalls(at("2027-01-01T00:00:00Z")),
         Write::Restore(Box::new(Archived::Driver(archived.as_object().unwrap().clone()))),
         Write::Probe,
+        reconciliation(),
     ];
     assert!(writes.iter().map(kind).eq(0..KINDS), "each kind is there once");
     writes
@@ -267,7 +279,8 @@ fn an_event_of_megabytes_that_fails_costs_neither_an_import_beside_it_nor_the_ne
         assert_eq!(stored(&database), acknowledged);
     };
     deliver(&service, 0);
-    rusqlite::Connection::open(&database).unwrap().execute_batch(POISON).unwrap();
+    let poison = POISON.replace("BEFORE INSERT ON call_transcriptions WHEN NEW.message_text", "AFTER INSERT ON webhook_events WHEN NEW.body");
+    rusqlite::Connection::open(&database).unwrap().execute_batch(&poison).unwrap();
     let file = folder.path().join("drivers.csv");
     for round in 0..2_usize {
         let wal = database.with_extension("db-wal");

@@ -11,7 +11,7 @@ mod rows;
 pub(super) mod rules;
 
 use super::error::Context as _;
-use super::{archive, erase, row, search};
+use super::{archive, due, erase, row, search};
 use crate::fields::Problem;
 use crate::model::ConversationId;
 use crate::store::{Archived, ArchivedCall, Error, Outcome, Rejection, Result, Row as Columns, Write, Written};
@@ -27,6 +27,9 @@ const DOING: &str = "restoring";
 
 /// Maximum number of turns that one transaction restores.
 const MAX_SLICE_TURNS: usize = 500;
+
+/// Columns that exports of older versions lack, and that are made of the records here.
+const MADE_LATER: [&str; 3] = ["record_time", "in_record", "uncompared"];
 
 /// Why something was not restored.
 enum Failed {
@@ -166,7 +169,17 @@ fn call_(connection: &Transaction<'_>, call: &ArchivedCall) -> Result<Written, F
         reserve_ids(connection, turns)?;
         return Ok(Written::Begun);
     }
-    search::note_call(connection, &id)?;
+    whole(connection, call, &id)
+}
+
+/// Notes what is to be done with a call that is wholly restored.
+fn whole(connection: &Connection, call: &ArchivedCall, id: &SqlValue) -> Result<Written, Failed> {
+    search::note_call(connection, id)?;
+    let row_id = call.row.get("id").and_then(Value::as_i64).expect("checked by the rules");
+    // An older export lacks what is made of records here, and what was due there is not told.
+    if call.history.is_some() || call.row.get("record_event_id").is_some_and(|event| !event.is_null()) {
+        due::note(connection, row_id, false)?;
+    }
     Ok(Written::Restored(true))
 }
 
@@ -211,8 +224,7 @@ pub(super) fn go_on(transaction: &Transaction<'_>, call: &ArchivedCall, restored
             .prepare_cached("DELETE FROM unfinished_calls WHERE conversation_id = ?1")
             .and_then(|mut delete| delete.execute([&id]))
             .doing(DOING)?;
-        search::note_call(transaction, &id)?;
-        Ok(Written::Restored(true))
+        whole(transaction, call, &id)
     })
 }
 
@@ -315,7 +327,9 @@ fn same(within: &str, stored: Option<&Columns>, wanted: Option<&Columns>) -> Res
         (Some(stored), Some(wanted)) => (stored, wanted),
         _ => return unfit(within, "is otherwise in what is here already"),
     };
-    let differs = stored.iter().find(|(name, value)| wanted.get(*name).unwrap_or(&Value::Null) != *value);
+    let made_later = |name: &str| MADE_LATER.contains(&name) && !wanted.contains_key(name);
+    let differs =
+        stored.iter().find(|(name, value)| wanted.get(*name).unwrap_or(&Value::Null) != *value && !made_later(name));
     let unknown = wanted.keys().find(|name| !stored.contains_key(*name));
     match differs.map(|(name, _)| name).or(unknown) {
         None => Ok(()),

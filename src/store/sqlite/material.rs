@@ -1,0 +1,67 @@
+//! All that is stored of a call that is due, in one snapshot.
+
+use super::error::Context as _;
+use super::{due, erase, events};
+use crate::model::ConversationId;
+use crate::reconcile::{Material, Standing, Stored};
+use crate::store::Result;
+use rusqlite::{Connection, OptionalExtension as _, Row};
+
+const DOING: &str = "reading a call that is due";
+
+/// Reads a call; `None` when it is not due, or is erased or restored in slices.
+pub(super) fn read(connection: &mut Connection, id: &ConversationId) -> Result<Option<Material>> {
+    let snapshot = connection.transaction().doing(DOING)?;
+    if erase::is_unfinished(&snapshot, id)? {
+        return Ok(None);
+    }
+    let call_id: Option<i64> = snapshot
+        .prepare_cached("SELECT id FROM calls WHERE conversation_id = ?1")
+        .and_then(|mut select| select.query_row([id], |row| row.get(0)).optional())
+        .doing(DOING)?;
+    let Some((base, facts)) = call_id.map(|call_id| due::of(&snapshot, call_id)).transpose()?.flatten() else {
+        return Ok(None);
+    };
+    let (tool_claims, tool_agent) = events::said_by_tools(&snapshot, id)?;
+    let turns = snapshot
+        .prepare_cached(
+            "SELECT sequence_number, timestamp, record_index, source, speaker_type, message_text, place, superseded_by, \
+             final_text, interrupted, record_time, in_record \
+             FROM call_transcriptions WHERE conversation_id = ?1 ORDER BY sequence_number",
+        )
+        .and_then(|mut select| select.query_map([id], turn)?.collect())
+        .doing(DOING)?;
+    Ok(Some(Material {
+        conversation_id: id.clone(),
+        base,
+        facts,
+        turns,
+        records: events::records(&snapshot, id)?,
+        history: events::history(&snapshot, id)?,
+        tool_claims,
+        tool_agent,
+    }))
+}
+
+/// A turn, and how it stands now.
+fn turn(row: &Row<'_>) -> rusqlite::Result<(Stored, Standing)> {
+    let (sequence_number, timestamp) = (row.get(0)?, row.get(1)?);
+    let stored = Stored {
+        sequence_number,
+        speaker: row.get(4)?,
+        text: row.get(5)?,
+        timestamp,
+        origin: Stored::origin_of(row.get(3)?, row.get(2)?),
+    };
+    let standing = Standing {
+        sequence_number,
+        place: row.get(6)?,
+        superseded_by: row.get(7)?,
+        final_text: row.get(8)?,
+        interrupted: row.get(9)?,
+        timestamp,
+        record_time: row.get(10)?,
+        in_record: row.get(11)?,
+    };
+    Ok((stored, standing))
+}
