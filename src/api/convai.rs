@@ -265,7 +265,9 @@ impl ConvaiApi {
     ) -> Result<Recording, Refused<Read>> {
         let id = super::conversation_id(&conversation_id.0)?;
         let none = || ApiError::NotFound(format!("there is no recording of the call {}", conversation_id.0));
-        let file = self.recordings.as_ref().ok_or_else(none)?.open_one(&id).map_err(|_| none())?;
+        let recordings = self.recordings.clone().ok_or_else(none)?;
+        let opened = tokio::task::spawn_blocking(move || recordings.open_one(&id)).await;
+        let file = opened.map_err(|error| ApiError::Internal(error.to_string()))?.map_err(|_| none())?;
         Ok(Recording::Found(Binary(Body::from_async_read(tokio::fs::File::from_std(file)))))
     }
 }

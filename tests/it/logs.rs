@@ -99,7 +99,8 @@ fn no_log_of_any_level_holds_the_words_of_a_call() {
     const WORDS: &str = "xylophone-in-the-trailer";
     let mut command = binary();
     command.env("TRANSCRIBE_HOOK_LOG_LEVEL", "trace");
-    let service = Service::start_command(command, &tempfile::tempdir().unwrap().path().join("calls.db"), &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start_command(command, &folder.path().join("calls.db"), &[]);
     let mut said = turn("conv_a", 1);
     said["message"] = json!(WORDS);
     service.deliver(&said).expect(201);

@@ -274,7 +274,8 @@ fn make(path: &Path, busy_timeout: Duration) -> Result<(), OpenError> {
     migrate(&mut connection, path)?;
     connection.close().map_err(|(_, error)| error).doing("closing the new file").map_err(database)?;
     File::open(&aside).and_then(|file| file.sync_all()).map_err(unusable)?;
-    files::rename_new(&aside, path).and_then(|()| files::sync_folder_of(path)).map_err(unusable)
+    // The lock keeps everybody else from making one.
+    std::fs::rename(&aside, path).and_then(|()| files::sync_folder_of(path)).map_err(unusable)
 }
 
 pub(super) fn connect(path: &Path, busy_timeout: Duration) -> Result<Connection> {

@@ -116,7 +116,7 @@ impl Place {
         Ok(self.files.get_or_init(|| files)[0].1)
     }
 
-    /// Makes sure that the open files are those at the path. Costs some microseconds.
+    /// Makes sure that the open files are those at the path, by a stat of each.
     ///
     /// # Errors
     /// [`ErrorKind::Unready`]; the log says so once.
