@@ -136,6 +136,7 @@ mod tests {
         page
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "it is passed where the size may be unknown")]
     fn small() -> Option<u64> {
         Some(1 << 20)
     }

@@ -149,6 +149,17 @@ fn of_each_kind() -> Vec<Write> {
     writes
 }
 
+/// Imports drivers by a process of its own.
+fn import_drivers(database: &Path, first: i64) {
+    let name = "n".repeat(150);
+    let mut lines = vec!["id,name".to_owned()];
+    lines.extend((first..first + IMPORTED).map(|id| format!("{id},{id} {name}")));
+    let file = database.with_extension("csv");
+    std::fs::write(&file, lines.join("\n")).unwrap();
+    let out = binary().args(["import", "drivers"]).arg(file).arg("--database").arg(database).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+}
+
 /// A store, and what it has acknowledged.
 struct Attacked {
     folder: tempfile::TempDir,
@@ -200,13 +211,7 @@ impl Attacked {
 
     /// Another process commits.
     fn import(&mut self) {
-        let file = self.folder.path().join("drivers.csv");
-        let name = "n".repeat(150);
-        let lines: String = (1000..1000 + IMPORTED).map(|id| format!("{id},{id} {name}\n")).collect();
-        std::fs::write(&file, format!("id,name\n{lines}")).unwrap();
-        let out = binary().args(["import", "drivers"]).arg(file).arg("--database").arg(self.database()).output();
-        let out = out.unwrap();
-        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        import_drivers(&self.database(), 1000);
         self.imported = IMPORTED;
     }
 
@@ -281,7 +286,6 @@ fn an_event_of_megabytes_that_fails_costs_neither_an_import_beside_it_nor_the_ne
     deliver(&service, 0);
     let poison = POISON.replace("BEFORE INSERT ON call_transcriptions WHEN NEW.message_text", "AFTER INSERT ON webhook_events WHEN NEW.body");
     rusqlite::Connection::open(&database).unwrap().execute_batch(&poison).unwrap();
-    let file = folder.path().join("drivers.csv");
     for round in 0..2_usize {
         let wal = database.with_extension("db-wal");
         wait_for("the WAL to be moved into the database", || (wal.metadata().unwrap().len() == 0).then_some(()));
@@ -289,11 +293,7 @@ fn an_event_of_megabytes_that_fails_costs_neither_an_import_beside_it_nor_the_ne
         event["data"]["transcript"][0]["message"] = json!("poison");
         event["data"]["padding"] = json!("p".repeat(1_900_000 + 20_000 * round));
         assert_eq!(post_signed(&service, &event.to_string()).status, 503);
-        let name = "n".repeat(150);
-        let lines: String = (0..4000).map(|n| format!("{},{name} {n}\n", round * 4000 + n + 1)).collect();
-        std::fs::write(&file, format!("id,name\n{lines}")).unwrap();
-        let out = binary().args(["import", "drivers"]).arg(&file).arg("--database").arg(&database).output().unwrap();
-        assert!(out.status.success(), "{out:?}");
+        import_drivers(&database, 1 + i64::try_from(round).unwrap() * IMPORTED);
         deliver(&service, 10 * round + 1);
         if round % 2 == 1 {
             service.signal("KILL");
@@ -303,5 +303,5 @@ fn an_event_of_megabytes_that_fails_costs_neither_an_import_beside_it_nor_the_ne
         }
         assert_sound(&database, "after an event that failed");
     }
-    assert_eq!(service.get("/api/v1/drivers?include_total=true&limit=1").expect(200).json()["total"], 8000);
+    assert_eq!(service.get("/api/v1/drivers?include_total=true&limit=1").expect(200).json()["total"], 2 * IMPORTED);
 }

@@ -58,9 +58,8 @@ impl Run {
         u32::try_from(self.random.below(below)).unwrap()
     }
 
-    /// Lets something fail from now on.
+    /// Lets something fail from now on: anything, or what moves the WAL into the database.
     fn arm(&mut self) {
-        let all = DATABASE | WAL | SHM;
         let fault = match self.random.below(20) {
             0 => Fault::KillBefore,
             1 => Fault::KillAfter,
@@ -69,14 +68,16 @@ impl Run {
             6..12 => Fault::DiskFull,
             _ => Fault::IoError,
         };
-        let plan = Plan {
-            files: self.pick(&[DATABASE, WAL, WAL, SHM, all]),
-            operations: self.pick(&[WRITE, WRITE, SYNC, TRUNCATE, READ, OPEN | MAP | TRUNCATE, WRITE | SYNC, 63]),
-            skip: if self.random.below(3) > 0 { self.number(4) } else { self.number(60) },
-            times: self.pick(&[1, 1, 2, 5, 1000]),
-            fault,
+        let (files, operations) = if self.random.below(3) == 0 {
+            (DATABASE, self.pick(&[WRITE, SYNC, TRUNCATE]))
+        } else {
+            let files = self.pick(&[DATABASE, WAL, WAL, SHM, DATABASE | WAL | SHM]);
+            let all = WRITE | SYNC | TRUNCATE | OPEN | MAP | READ;
+            (files, self.pick(&[WRITE, WRITE, SYNC, TRUNCATE, READ, OPEN | MAP | TRUNCATE, WRITE | SYNC, all]))
         };
-        self.shim.follow(plan);
+        let skip = if self.random.below(3) > 0 || operations == SYNC { self.number(4) } else { self.number(60) };
+        let times = self.pick(&[1, 1, 2, 5, 1000]);
+        self.shim.follow(Plan { files, operations, skip, times, fault });
     }
 
     /// A call of the last few.
@@ -202,7 +203,7 @@ impl Run {
             wait_for("a call to be erased", || self.erase(&id).then_some(()));
         }
         self.compare(case);
-        match self.random.below(4) {
+        match self.random.below(6) {
             0 => {
                 self.service.take().expect("it runs").stop();
                 self.compare(&format!("{case}, stopped"));
@@ -213,7 +214,7 @@ impl Run {
                 self.restart();
                 self.compare(&format!("{case}, killed"));
             }
-            2 => {
+            2 | 3 => {
                 self.arm();
                 let service = self.service.take().expect("it runs");
                 service.signal("TERM");
