@@ -6,7 +6,7 @@ use crate::model::{ConversationId, DriverId, Timestamp};
 use crate::recording::Recordings;
 use crate::retention::{EraseError, Erased, Eraser};
 use crate::store::sqlite::{Options, SqliteStore};
-use crate::store::{Outcome, Store, Unfinished, Write, Written};
+use crate::store::{self, Outcome, Store, Unfinished, Write, Written};
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -96,7 +96,7 @@ impl Work {
         let write = move |write: Write| {
             let outcome = store.apply(Timestamp::now(), std::slice::from_ref(&write))?.remove(0);
             if let (Ok(Written::Begun), Write::EraseCall(id) | Write::PruneCall(id, _)) = (&outcome, &write) {
-                erase_slices(&*store, id, shared)?;
+                erase_slices(&*store, Unfinished::Call(id), shared)?;
             }
             Ok(outcome)
         };
@@ -141,13 +141,12 @@ fn counted(erase: impl FnOnce(&mut Erased) -> Result<(), EraseError>) -> Result<
 /// How much longer than a slice the pause after it is while a service writes too, and at most.
 const PAUSE: (u32, Duration) = (4, Duration::from_millis(500));
 
-/// Erases what is left of a long call.
-fn erase_slices(store: &dyn Store, id: &ConversationId, shared: bool) -> Result<(), EraseError> {
+/// Erases what is left of unfinished calls, with pauses if a service writes too.
+pub(super) fn erase_slices(store: &dyn Store, which: Unfinished<'_>, shared: bool) -> Result<(), store::Error> {
     loop {
         let start = Instant::now();
-        let slice = store.go_on_erasing(Unfinished::Call(id))?;
-        // The service may have erased the last one.
-        if slice.is_none_or(|slice| slice.finished) {
+        // The service may have erased the last slice.
+        if store.go_on_erasing(which)?.is_none() {
             return Ok(());
         }
         if shared {

@@ -3,6 +3,7 @@
 //! Some things at a time are stored as one, each of them whole. A file that is read again finds what is there.
 
 use super::DatabaseArgs;
+use super::erase::erase_slices;
 use super::{eprint_line, print_line};
 use crate::export::{MAX_LINE, archived};
 use crate::fields::describe;
@@ -60,7 +61,7 @@ pub(super) fn run(args: &CallsArgs) -> Result<()> {
     let options = Options { path: args.database.database.clone(), busy_timeout: Duration::from_secs(10), readers: 1 };
     let store = SqliteStore::open_beside_service(&options)?;
     // What an import that was cut off has left, or the calls could not be imported again.
-    while store.go_on_erasing(Unfinished::All)?.is_some() {}
+    erase_slices(&store, Unfinished::All, store.is_shared())?;
     let bar = ProgressBar::new_spinner();
     bar.set_style(ProgressStyle::with_template("{spinner} {msg}").context("a template")?);
     let mut counts = Counts::default();
@@ -170,7 +171,7 @@ fn restore_slices(store: &SqliteStore, call: &Arc<ArchivedCall>) -> Result<Outco
             Ok(Written::Begun) => {}
             Ok(restored) => return Ok(Ok(restored)),
             Err(rejection) => {
-                while store.go_on_erasing(Unfinished::Call(&id))?.is_some_and(|slice| !slice.finished) {}
+                erase_slices(store, Unfinished::Call(&id), store.is_shared())?;
                 return Ok(Err(rejection));
             }
         }

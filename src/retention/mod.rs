@@ -24,7 +24,7 @@ use crate::metrics::METRICS;
 use crate::model::{Call, CallStatus, ConversationId, DriverId, DriverSource, Timestamp};
 use crate::recording::Recordings;
 use crate::store::{
-    CallKey, CallQuery, NamingEvent, OldCall, OldCalls, OldEvent, Order, Outcome, Rejection, Store, Write,
+    CallKey, CallQuery, NamingEvent, OldCall, OldCalls, OldEvent, Order, Outcome, Rejection, Store, Write, Written,
 };
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
@@ -95,14 +95,13 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
     /// Whether the change found what it was to erase.
     fn change(&self, write: Write) -> Result<bool, EraseError> {
         let start = Instant::now();
-        let outcome = (self.write)(write)?;
+        let outcome = (self.write)(write.clone())?;
         if self.shared {
             std::thread::sleep((start.elapsed() * PAUSE.0).min(PAUSE.1));
         }
-        match outcome {
-            Ok(_) => Ok(true),
-            Err(Rejection::NotFound) => Ok(false),
-            Err(rejection) => Err(EraseError { reason: format!("it cannot be erased: {rejection:?}"), passes: false }),
+        match (outcome, write) {
+            (Ok(Written::Begun), Write::DeleteDriver(id)) => self.change(Write::DeleteDriver(id)),
+            (outcome, _) => found(outcome),
         }
     }
 
@@ -361,6 +360,15 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
             after = Some(last.clone());
             each(&ids)?;
         }
+    }
+}
+
+/// Returns whether a change found what it was to erase.
+fn found(outcome: Outcome) -> Result<bool, EraseError> {
+    match outcome {
+        Ok(_) => Ok(true),
+        Err(Rejection::NotFound) => Ok(false),
+        Err(rejection) => Err(EraseError { reason: format!("it cannot be erased: {rejection:?}"), passes: false }),
     }
 }
 

@@ -44,7 +44,8 @@ pub enum Write {
     AppendTurn(NewTurn),
     /// Creates or replaces drivers, all or none.
     PutDrivers(Vec<NewDriver>),
-    /// Deletes a driver. Calls and dispatches of that driver stay, without one.
+    /// Deletes a driver. Calls and dispatches of that driver stay, without one. If there are many, only some of them lose
+    /// their driver ([`Written::Begun`]), and the write is to be repeated.
     DeleteDriver(DriverId),
     /// Creates or replaces dispatches, all or none, and fills the driver in where the call is already known.
     PutDispatches(Vec<NewDispatch>),
@@ -133,6 +134,7 @@ pub enum Written {
     /// Of [`Write::Restore`] and [`Write::GoOnRestoring`]: whether it was not there before.
     Restored(bool),
     /// Of [`Write::EraseCall`] and [`Write::PruneCall`]: the call is long, and [`Store::go_on_erasing`] erases the rest.
+    /// Of [`Write::DeleteDriver`]: the driver is still there, with fewer calls.
     /// Of [`Write::Restore`] and [`Write::GoOnRestoring`]: the call is long, and the next slice is to follow. Until the end
     /// nothing else is stored for the call ([`Rejection::Unfinished`]).
     Begun,

@@ -7,6 +7,9 @@ use crate::store::{BadElement, BadLink, Counts, Outcome, Page, Rejection, Result
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use std::collections::HashMap;
 
+/// Maximum number of calls, and of dispatches, that lose their driver in one transaction.
+const MAX_SLICE_ROWS: usize = 500;
+
 pub(super) fn get(connection: &Connection, id: DriverId) -> Result<Option<Driver>> {
     connection
         .prepare_cached("SELECT * FROM drivers WHERE id = ?1")
@@ -102,16 +105,27 @@ fn taken_numbers(transaction: &Transaction<'_>, drivers: &[NewDriver]) -> Result
     Ok(taken)
 }
 
+/// Deletes a driver, or takes only so many calls and dispatches from a driver who has more of them.
 pub(super) fn delete(transaction: &Transaction<'_>, now: Timestamp, id: DriverId) -> Result<Outcome> {
     const DOING: &str = "deleting a driver";
     // The foreign keys would clear the references too, but not say when the calls changed.
-    transaction
+    let calls = transaction
         .prepare_cached(
             "UPDATE calls SET driver_id = NULL, driver_source = NULL, driver_conflict = NULL, updated_at = ?2 \
-             WHERE driver_id = ?1",
+             WHERE id IN (SELECT id FROM calls WHERE driver_id = ?1 LIMIT ?3)",
         )
-        .and_then(|mut update| update.execute(params![id, now]))
+        .and_then(|mut update| update.execute(params![id, now, MAX_SLICE_ROWS]))
         .doing(DOING)?;
+    let dispatches = transaction
+        .prepare_cached(
+            "UPDATE call_dispatches SET driver_id = NULL \
+             WHERE rowid IN (SELECT rowid FROM call_dispatches WHERE driver_id = ?1 LIMIT ?2)",
+        )
+        .and_then(|mut update| update.execute(params![id, MAX_SLICE_ROWS]))
+        .doing(DOING)?;
+    if calls.max(dispatches) == MAX_SLICE_ROWS {
+        return Ok(Ok(Written::Begun));
+    }
     transaction
         .prepare_cached("DELETE FROM drivers WHERE id = ?1")
         .and_then(|mut delete| delete.execute([id]))

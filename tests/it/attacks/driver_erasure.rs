@@ -89,3 +89,27 @@ fn one_driver_is_erased_at_a_time_and_reads_go_on() {
     });
     erase(&service, 8).expect(204);
 }
+
+#[test]
+fn deleting_a_driver_with_more_calls_than_one_transaction_takes_keeps_them_all() {
+    const CALLS: usize = 1_001;
+    let service = with_calls(&[], 0);
+    for from in (0..CALLS).step_by(500) {
+        let dispatch = |n: usize| json!({"conversation_id": format!("conv_{n}"), "driver_id": 7});
+        let dispatches: Vec<_> = (from..CALLS.min(from + 500)).map(dispatch).collect();
+        service.post("/api/v1/dispatches", &json!({"dispatches": dispatches})).expect(200);
+    }
+    for n in 0..CALLS {
+        service.deliver(&turn(&format!("conv_{n}"), n)).expect(201);
+    }
+    let with_driver = |table: &str| -> i64 {
+        let sql = format!("SELECT count(*) FROM {table} WHERE driver_id = 7");
+        service.sqlite().query_row(&sql, [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!((with_driver("calls"), with_driver("call_dispatches")), (1_001, 1_001));
+    service.delete("/api/v1/drivers/7").expect(204);
+    assert_eq!((with_driver("calls"), with_driver("call_dispatches")), (0, 0));
+    let calls: i64 = service.sqlite().query_row("SELECT count(*) FROM calls", [], |row| row.get(0)).unwrap();
+    assert_eq!(calls, 1_001);
+    service.delete("/api/v1/drivers/7").expect_error(404);
+}

@@ -3,6 +3,7 @@
 use super::erasure_in_slices::with_long_call;
 use crate::harness::{Service, binary, open};
 use crate::ingest::turn;
+use sha2::{Digest as _, Sha256};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -45,6 +46,32 @@ fn a_repeat_is_known_wherever_it_stands_in_a_long_call_also_after_a_restart_and_
     with_border(&service, 990..1010, true);
     let check = binary().args(["check", "--database"]).arg(&database).output().unwrap();
     assert!(check.status.success(), "{check:?}");
+}
+
+#[test]
+fn a_repeat_late_in_a_call_of_an_earlier_version_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    let connection = crate::schema::of_schema(9, folder.path(), &database);
+    let said = turn("conv_a", 1);
+    let (words, time) = (said["message"].as_str().unwrap(), "2026-09-28T12:00:00.001000Z");
+    let digest = Sha256::digest(format!("agent\0{time}\0{words}"));
+    let key = (1_i64 << 32) | i64::from(u32::from_be_bytes(digest[..4].try_into().unwrap()));
+    connection
+        .execute_batch(&format!(
+            "INSERT INTO calls (conversation_id, call_start_time, turn_count, first_turn_time, last_turn_time, created_at, \
+                updated_at) VALUES ('conv_a', '{time}', 1500, '{time}', '{time}', '{time}', '{time}'); \
+             WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1500) \
+             INSERT INTO call_transcriptions (conversation_id, speaker_type, message_text, timestamp, sequence_number, \
+                created_at, repeat_key) SELECT 'conv_a', 'agent', iif(n = 1400, '{words}', 'words ' || n), '{time}', n, \
+                '{time}', iif(n = 1400, {key}, 1 << 32 | n) FROM n"
+        ))
+        .unwrap();
+    drop(connection);
+    let service = Service::start_on(&database, &[]);
+    let answer = service.deliver(&said).expect(201);
+    assert_eq!((answer.header("idempotent-replayed"), &answer.json()["sequence_number"]), (Some("true"), &1400.into()));
+    assert_eq!(service.deliver(&turn("conv_a", 2)).expect(201).json()["sequence_number"], 1501);
 }
 
 /// Delivers these turns of a call that had a turn for each number before.
