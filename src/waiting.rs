@@ -19,8 +19,8 @@ pub fn blocking(writer: Writer) -> impl Fn(Write) -> Result<Outcome, String> {
 pub fn blocking_all(writer: Writer) -> impl Fn(Vec<Write>) -> Vec<Result<Outcome, String>> {
     let runtime = tokio::runtime::Handle::current();
     move |writes| {
-        let writes = writes.into_iter().map(|write| writer.write(write));
-        runtime.block_on(futures_util::future::join_all(writes)).into_iter().map(in_words).collect()
+        let all = futures_util::future::join_all(writes.into_iter().map(|write| writer.write(write)));
+        runtime.block_on(all).into_iter().map(in_words).collect()
     }
 }
 
