@@ -14,7 +14,7 @@
 //! | running service | poem; route tree, layers, order of stopping | [`server`] |
 //! | page to read calls | poem; its own files, which use the HTTP interface as any client | [`viewer`] |
 //! | HTTP interface | poem-openapi; what is taken and answered, the document | [`api`] |
-//! | work | reading deliveries and files; queueing and batching | [`ingest`], [`import`], [`drivers`], [`writer`], [`pace`], [`packing`] |
+//! | work | reading deliveries and files; queueing and batching; reconciling what is due | [`ingest`], [`import`], [`drivers`], [`writer`], [`reconciler`], [`pace`], [`packing`] |
 //! | the platform from this side | its API, as a client; its agents' tools; what is missing here | [`platform`], [`backfill`] |
 //! | recordings | files | [`recording`] |
 //! | what is not kept | what is found in words and replaced | [`redact`] |
@@ -60,21 +60,29 @@
 //! # Implementation notes
 //!
 //! **Driver lookup.** The driver of a call is the one whom the surest source names: the dispatch with the same
-//! `conversation_id`, then what the platform's reports say ([`reconcile::identify`]). It is looked up when the first turn makes
+//! `conversation_id`, then what the platform's reports say ([`reconcile::identify_closed`]). It is looked up when the first turn makes
 //! the call, and again when a dispatch, a report or a driver comes. What names another driver is shown as the conflict.
 //! A call whose driver is unknown is kept with NULL and a warning: a dialler's own record often comes after the first
 //! words. Deleting a driver keeps calls and dispatches, without a driver.
 //!
-//! **The whole call.** Each event of the platform is kept raw, once, together with what was read of it, and in the same
-//! transaction its call is made anew out of *all* that is kept about it: facts by [`model::Combined`], turns by
-//! [`reconcile::plan`]. Nothing depends on what came first, which is what makes any order end in the same call. A turn's
-//! row never changes its number or its words as heard; it gains `final_text`, `interrupted`, `place` in the true order, and
-//! `superseded_by` where another row stands for it: a turn that comes after the record is stored under its own number, and
-//! the row that was made for the record's entry steps back. A call without a record has none of this and pays nothing for it.
+//! **The whole call.** Each event of ElevenLabs is stored raw, once, together with what was read of it. The same transaction
+//! notes its call as due, and nothing more; so do a history, and a late turn of a call that has either. [`reconciler`]
+//! reads such a call in a snapshot, plans it out of *all* that is stored of it ([`reconcile::settle`]: facts by
+//! [`model::Combined`], turns by [`reconcile::plan`]), and has the writer store the result as data
+//! ([`store::Write::Reconcile`]), in slices of some hundred rows. Applying it depends on file and batch alone. A plan is void
+//! if another one was stored since it was made; turns and records that came meanwhile leave the call due, behind the others.
+//! Requests wait a moment for a call that they made due, so that their senders read what they sent.
+//! Nothing depends on what came first, which is what makes any order end in the same call. A turn's
+//! row never changes its number, its words as heard or its sender's time; it gains `final_text`, `record_time`,
+//! `interrupted`, `in_record`, `place` in the true order, and `superseded_by` where another row stands for it: a turn that
+//! comes after the record is stored under its own number, and the row that was made for the record's entry steps back. A call
+//! without a record has none of this and pays nothing for it.
 //! Of several transcripts the one with most entries counts, whatever kind of report has it, so that no later event makes a
-//! call poorer; words that traces may have cut off do not shorten those that were heard or shown.
-//! The record after a call is taken to be complete, the histories of tools not to be. Where no record says when a call
-//! began, its earliest turn does, and where there is none, the platform's report.
+//! call poorer; words that traces may have cut off do not shorten those that were heard.
+//! The record after a call is taken to be complete, the histories of tools not to be. Histories are not signed: once there
+//! is a signed record they change neither driver nor facts, and once it has words, not the transcript; what they claim
+//! otherwise is shown in `driver_conflict`. Where no record says when a call
+//! began, its earliest turn does, and where there is none, the time of the report.
 //!
 //! **Sequence numbers.** Counting rows, or taking the maximum, would cost more the longer a call is, and outside the
 //! transaction would give one number twice. `turn_count` in the call's row is both the count and the last number; a
@@ -102,7 +110,8 @@
 //!
 //! **Time.** Instants are UTC with microseconds, as text of fixed width, so that their order as text is their order in
 //! time. An offset is converted; without one, UTC is assumed. Digits past the microsecond are cut off, not rounded, so that an instant never moves into
-//! the next second. The order of a call is the order of commit, never the clock's.
+//! the next second. The order of a call is the order of commit, never the clock's. What is measured from a call's start goes
+//! by the record's time where there is one, and lies within the call ([`model::Call::offset_micros`]).
 //!
 //! **What is assumed of ElevenLabs.** `conversation_id` is opaque. No product feature of the platform posts single turns;
 //! they come from a tool that the agent's language model calls, so they can be missing, late, repeated or reworded, and

@@ -49,9 +49,16 @@ const REST: (Duration, Duration) = (Duration::from_millis(4), Duration::from_sec
 /// Number of plans that may be void in a row before a call is put off.
 const MAX_PLANS: usize = 5;
 
+/// Those who wait for a call.
+type Waiting = Vec<oneshot::Sender<Option<Counts>>>;
+
 /// Calls that requests wait for; cheap to clone.
 #[derive(Clone, Default)]
 pub struct Requests(Arc<Shared>);
+
+/// A call was not reconciled in the time that somebody waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLate;
 
 #[derive(Default)]
 struct Shared {
@@ -63,33 +70,32 @@ struct Shared {
 struct State {
     /// In the order of the first request for each.
     calls: VecDeque<ConversationId>,
-    waiting: HashMap<ConversationId, Vec<oneshot::Sender<Option<Counts>>>>,
+    waiting: HashMap<ConversationId, Waiting>,
     stopping: bool,
 }
 
 impl Requests {
-    /// Waits until a call is reconciled with all that was stored before, for so long at most. Returns the result in
-    /// numbers, if it is known.
-    pub async fn reconciled(&self, id: &ConversationId, at_most: Duration) -> Option<Counts> {
+    /// Waits until a call is reconciled with all that was stored before. Returns the result in numbers, if any record has words.
+    ///
+    /// # Errors
+    /// It takes longer than `at_most`; it is done later.
+    pub async fn reconciled(&self, id: &ConversationId, at_most: Duration) -> Result<Option<Counts>, TooLate> {
         let (done, answer) = oneshot::channel();
         {
             let mut state = self.state();
             if state.stopping || (state.calls.len() >= MAX_REQUESTED && !state.waiting.contains_key(id)) {
-                return None;
+                return Err(TooLate);
             }
-            match state.waiting.get_mut(id) {
-                Some(waiting) => {
-                    waiting.retain(|done| !done.is_closed());
-                    waiting.push(done);
-                }
-                None => {
-                    state.waiting.insert(id.clone(), vec![done]);
-                    state.calls.push_back(id.clone());
-                }
+            if let Some(waiting) = state.waiting.get_mut(id) {
+                waiting.retain(|done| !done.is_closed());
+                waiting.push(done);
+            } else {
+                state.waiting.insert(id.clone(), vec![done]);
+                state.calls.push_back(id.clone());
             }
         }
         self.0.changed.notify_all();
-        tokio::time::timeout(at_most, answer).await.ok()?.ok()?
+        tokio::time::timeout(at_most, answer).await.ok().and_then(Result::ok).ok_or(TooLate)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -97,7 +103,7 @@ impl Requests {
     }
 
     /// The calls that have been waited for longest, with those who wait.
-    fn take(&self) -> Vec<(ConversationId, Vec<oneshot::Sender<Option<Counts>>>)> {
+    fn take(&self) -> Vec<(ConversationId, Waiting)> {
         let mut state = self.state();
         let number = state.calls.len().min(MAX_ROUND);
         let calls: Vec<_> = state.calls.drain(..number).collect();
@@ -105,15 +111,14 @@ impl Requests {
     }
 
     /// Puts calls back that were taken and had no turn.
-    fn put_back(&self, calls: Vec<(ConversationId, Vec<oneshot::Sender<Option<Counts>>>)>) {
+    fn put_back(&self, calls: Vec<(ConversationId, Waiting)>) {
         let mut state = self.state();
         for (id, waiting) in calls.into_iter().rev() {
-            match state.waiting.get_mut(&id) {
-                Some(others) => others.extend(waiting),
-                None => {
-                    state.waiting.insert(id.clone(), waiting);
-                    state.calls.push_front(id);
-                }
+            if let Some(others) = state.waiting.get_mut(&id) {
+                others.extend(waiting);
+            } else {
+                state.waiting.insert(id.clone(), waiting);
+                state.calls.push_front(id);
             }
         }
     }
@@ -230,7 +235,7 @@ impl<W: Fn(Vec<Write>) -> Vec<Result<Outcome, String>>> Loop<W> {
     }
 
     /// Reconciles some calls, answers those who wait, and rests. Returns whether the thread is to go on.
-    fn round(&mut self, calls: Vec<(ConversationId, Vec<oneshot::Sender<Option<Counts>>>)>) -> bool {
+    fn round(&mut self, calls: Vec<(ConversationId, Waiting)>) -> bool {
         let began = Instant::now();
         let mut calls = calls.into_iter();
         let mut running = Vec::new();
@@ -288,7 +293,11 @@ impl Running {
     fn plan_again(&mut self, store: &dyn Store) {
         self.plans += 1;
         self.settlement = match store.material(&self.id) {
-            Ok(None) => Ok(None),
+            Ok(None) => {
+                // Done before it was asked for.
+                self.counts = store.call(&self.id).ok().flatten().and_then(|call| call.report.reconciled);
+                Ok(None)
+            }
             Ok(Some(material)) => catch_unwind(AssertUnwindSafe(|| Some(settle(material, Timestamp::now()))))
                 .map_err(|_| "planning it met a defect in this program".to_owned()),
             Err(error) => Err(error.to_string()),
@@ -326,19 +335,18 @@ fn store_all(
                 continue;
             }
             match &mut call.settlement {
-                Ok(Some(settlement)) => match settlement.next_slice() {
-                    Some(slice) => {
+                Ok(Some(settlement)) => {
+                    if let Some(slice) = settlement.next_slice() {
                         rows += slice.additions.len() + slice.standings.len();
                         let additions = slice.additions.len();
                         writes.push(Write::Reconcile(Box::new(slice)));
                         of.push((call, additions));
-                    }
-                    None => {
+                    } else {
                         METRICS.reconciliation_duration_seconds.observe(call.began.elapsed().as_secs_f64());
                         done.push((call.id, Ok(call.counts)));
                     }
-                },
-                Ok(None) => done.push((call.id, Ok(None))),
+                }
+                Ok(None) => done.push((call.id, Ok(call.counts))),
                 Err(why) => done.push((call.id, Err(std::mem::take(why)))),
             }
         }

@@ -87,7 +87,7 @@ impl HistoryApi {
                 let counts = self.writer.requests().reconciled(&conversation_id, RECONCILED).await;
                 tracing::debug!(
                     conversation_id = conversation_id.as_str(),
-                    added = counts.map(|counts| counts.added),
+                    added = counts.ok().flatten().map(|counts| counts.added),
                     "stored a history"
                 );
             }

@@ -9,6 +9,7 @@ use super::{RECONCILED, Tag};
 use crate::events;
 use crate::metrics::METRICS;
 use crate::model::{ConversationId, EventOutcome, NewEvent};
+use crate::reconciler::TooLate;
 use crate::recording::{Kept, Unreadable};
 use crate::redact::{Redactor, redacted};
 use crate::store::{self, Rejection, Write, Written};
@@ -137,9 +138,14 @@ async fn keep(writer: &Writer, event: NewEvent) -> Result<Done<EventTaken>, ApiE
         EventOutcome::Applied => {
             let counts = match &conversation {
                 Some(id) if kept.due => writer.requests().reconciled(id, RECONCILED).await,
-                _ => None,
+                _ => Ok(None),
             };
-            trace::reconciled(conversation_id, event_type, counts);
+            match counts {
+                Ok(counts) => trace::reconciled(conversation_id, event_type, counts),
+                Err(TooLate) => {
+                    tracing::info!(conversation_id, event_type, "call will be reconciled with its record later");
+                }
+            }
             if let Some(remarks) = remarks {
                 tracing::warn!(conversation_id, event_id, event_type, remarks, "parts of an event could not be read");
             }

@@ -161,7 +161,8 @@ async fn store(writer: &Writer, turn: NewTurn) -> Result<StoredTurn, ApiError> {
         tracing::warn!(conversation_id, "a call began whose driver is not known: there is no dispatch for it");
     }
     if stored.due {
-        writer.requests().reconciled(&conversation_id, LATE_TURN_RECONCILED).await;
+        // Stored it is, whether that is done or not.
+        let _ = writer.requests().reconciled(&conversation_id, LATE_TURN_RECONCILED).await;
     }
     if stored.replayed {
         trace::note_outcome("replayed");

@@ -40,9 +40,9 @@ fn sentence(numbers: &mut Numbers, words: usize, of: usize) -> Vec<String> {
 /// The same with other words at some places, one word more and one word less.
 fn reworded(numbers: &mut Numbers, said: &[String], of: usize) -> Vec<String> {
     let mut heard = said.to_vec();
-    for place in 0..heard.len() {
+    for heard in &mut heard {
         if numbers.below(4) == 0 {
-            heard[place] = word(numbers, of);
+            *heard = word(numbers, of);
         }
     }
     heard.remove(numbers.below(said.len()));
@@ -118,7 +118,7 @@ fn long_calls_of_reworded_turns_are_aligned_exactly_and_in_bounded_time() {
         println!("{case}: {:?}", began.elapsed());
         assert_in_place(&plan, &case);
         // A build that is not optimised, beside other tests, takes some seconds.
-        assert!(began.elapsed() < Duration::from_secs(120), "{case}: {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_mins(2), "{case}: {:?}", began.elapsed());
     }
 }
 

@@ -135,7 +135,8 @@ fn seen(service: &Service) -> Vec<Value> {
         (left == 0).then_some(())
     });
     let calls = service.get("/api/v1/calls?order=asc").expect(200).json()["data"].take();
-    let turns = service.get(&format!("/api/v1/calls/{CALL}/transcriptions?order=time")).expect(200).json()["data"].take();
+    let turns =
+        service.get(&format!("/api/v1/calls/{CALL}/transcriptions?order=time")).expect(200).json()["data"].take();
     let mut rows: Vec<_> =
         [calls, turns].into_iter().flat_map(|mut rows| rows.as_array_mut().unwrap().split_off(0)).collect();
     for row in &mut rows {

@@ -85,6 +85,7 @@ fn data_flows_down_only() {
         &["api"],
         &[
             "writer",
+            "reconciler",
             "ingest",
             "import",
             "drivers",

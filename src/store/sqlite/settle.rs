@@ -52,9 +52,9 @@ pub(super) fn settle(
     call.write(transaction, &now_text)?;
     write_whole(transaction, call, now, id, whole)?;
     if unchanged {
-        due::clear(transaction, call.id)?
+        due::clear(transaction, call.id)?;
     } else {
-        due::put_last(transaction, call.id)?
+        due::put_last(transaction, call.id)?;
     }
     Ok(true)
 }
