@@ -4,7 +4,9 @@
 //! statement here has come to its end.
 
 use super::error::Context as _;
-use super::open::{APPLICATION_ID, known_schema};
+use super::migrations::known_schema;
+use super::open::APPLICATION_ID;
+use super::search;
 use crate::background::Background;
 use crate::model::ConversationId;
 use crate::store::{CheckReport, Error, ErrorKind, Finding, Result};
@@ -28,10 +30,10 @@ pub fn check(path: &Path) -> Result<CheckReport> {
     std::thread::scope(|scope| {
         let work = scope.spawn(|| {
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            let connection = Connection::open_with_flags(path, flags).doing("opening the database")?;
+            let mut connection = Connection::open_with_flags(path, flags).doing("opening the database")?;
             connection.busy_timeout(Duration::from_secs(10)).doing(DOING)?;
             connection.execute_batch("PRAGMA cache_size = -2000; PRAGMA mmap_size = 0").doing(DOING)?;
-            expect_own(&connection)?;
+            let version = expect_own(&connection)?;
             // The log of a database in use grows until a check of it is done.
             let mut background = Background::that_ends();
             connection
@@ -43,7 +45,11 @@ pub fn check(path: &Path) -> Result<CheckReport> {
                     }),
                 )
                 .doing(DOING)?;
-            all(&connection)
+            let mut report = all(&connection)?;
+            if report.problems.is_empty() && version == known_schema() {
+                report.problems = search::check(&mut connection, path)?;
+            }
+            Ok(report)
         });
         work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })

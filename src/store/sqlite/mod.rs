@@ -5,6 +5,7 @@
 //! - Readers open the file read-only; each read is one short snapshot with a time limit, so that no reader keeps the
 //!   log from being folded in.
 //! - A lock file beside the database keeps a second service away: see [`lock`].
+//! - The index behind the search is a file of its own beside the database: see [`search`].
 //!
 //! How many turns a call has is kept in its row and, for calls that run now, in memory, so the next sequence number
 //! costs one look-up or none, whatever the length of the call.
@@ -26,6 +27,7 @@ mod identity;
 mod live;
 mod lock;
 mod log_file;
+mod migrations;
 mod open;
 mod pool;
 mod repeats;
@@ -53,8 +55,10 @@ use error::Context as _;
 use live::LiveCalls;
 use pool::Readers;
 use rusqlite::{Connection, TransactionBehavior};
+use search::{Reach, SearchIndex};
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -69,11 +73,15 @@ pub struct SqliteStore {
     /// Whether the log is this service's own to move, and not Litestream's.
     folds: bool,
     path: PathBuf,
+    /// Set by a search that finds the search index broken, so that the writer makes it anew.
+    index_is_broken: AtomicBool,
     lock: Option<lock::Lock>,
 }
 
 /// The writing connection, and what is remembered of what it wrote.
 struct Writing {
+    /// Closed before the connection, so that the latter is the last one that has the database open.
+    index: SearchIndex,
     connection: Connection,
     live: LiveCalls,
 }
@@ -93,7 +101,7 @@ impl SqliteStore {
 impl Store for SqliteStore {
     fn apply(&self, now: Timestamp, batch: &[Write]) -> Result<Vec<Outcome>> {
         let mut writing = self.writer();
-        let Writing { connection, live } = &mut *writing;
+        let Writing { connection, live, .. } = &mut *writing;
         if !connection.is_autocommit() {
             connection.execute_batch("ROLLBACK").doing("rolling an abandoned transaction back")?;
         }
@@ -144,22 +152,33 @@ impl Store for SqliteStore {
     }
 
     fn rest(&self) -> Result<bool> {
-        if !self.folds {
+        let writing = self.writer();
+        let index = writing.index.fold_log_in();
+        let database = if self.folds {
+            checkpoint::fold_log_in(&writing.connection, self.busy_timeout)
+        } else {
             checkpoint::warn_of_length(&self.path);
-            return Ok(true);
-        }
-        checkpoint::fold_log_in(&self.writer().connection, self.busy_timeout)
+            Ok(true)
+        };
+        Ok(database? & index?)
     }
 
     fn forget(&self, wait: Duration) -> Result<bool> {
-        checkpoint::forget(&self.writer().connection, wait, self.busy_timeout)
+        let Writing { index, connection, .. } = &mut *self.writer();
+        let index = index.forget(connection, wait);
+        // Whatever became of the index, the database forgets.
+        let database = checkpoint::forget(connection, wait, self.busy_timeout)?;
+        Ok(database & index?)
     }
 
     fn catch_up(&self) -> Result<u64> {
-        let connection = &mut self.writer().connection;
+        let Writing { index, connection, .. } = &mut *self.writer();
+        if self.index_is_broken.swap(false, Ordering::Relaxed) {
+            index.discard();
+        }
         // Who holds the lock is not waited for, since new turns would wait too.
         connection.busy_timeout(Duration::ZERO).doing("indexing turns for search")?;
-        let left = search::catch_up(connection);
+        let left = index.catch_up(connection);
         connection.busy_timeout(self.busy_timeout).doing("indexing turns for search")?;
         left
     }
@@ -177,7 +196,11 @@ impl Store for SqliteStore {
     }
 
     fn search(&self, query: &SearchQuery) -> Result<Found> {
-        search::find(&mut *self.readers.get()?, query)
+        let (found, is_broken) = search::find(&mut *self.readers.get()?, &self.path, query, Reach::Indexed)?;
+        if is_broken {
+            self.index_is_broken.store(true, Ordering::Relaxed);
+        }
+        Ok(found)
     }
 
     fn driver(&self, id: DriverId) -> Result<Option<Driver>> {

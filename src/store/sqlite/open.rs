@@ -7,7 +7,9 @@ use super::error::Context as _;
 use super::live::LiveCalls;
 use super::lock::{self, Attempt, Lock};
 use super::log_file;
+use super::migrations::{known_schema, migrate};
 use super::pool::Readers;
+use super::search::SearchIndex;
 use super::{SqliteStore, Writing, Written, backup};
 use crate::store::{Copier, Error, Outcome, Result};
 use rusqlite::config::DbConfig;
@@ -16,11 +18,8 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-
-mod embedded {
-    refinery::embed_migrations!("migrations/sqlite");
-}
 
 /// In the file's header: `PRAGMA application_id`.
 pub(super) const APPLICATION_ID: u32 = u32::from_be_bytes(*b"TRHK");
@@ -152,12 +151,6 @@ impl std::error::Error for OpenError {
     }
 }
 
-/// The newest schema that this program knows: the number of its last migration.
-pub(super) fn known_schema() -> u32 {
-    let newest = embedded::migrations::runner().get_migrations().iter().map(refinery::Migration::version).max();
-    newest.map_or(0, |version| u32::try_from(version).expect("migrations are numbered from 1"))
-}
-
 impl SqliteStore {
     /// Opens the database as its one service, makes or migrates it where needed, and folds a log that a crash left
     /// into it.
@@ -225,7 +218,8 @@ impl SqliteStore {
         let readers = Readers::open(path, options.readers).map_err(database)?;
         Ok(Self {
             readers,
-            writer: Mutex::new(Writing { connection, live: LiveCalls::new() }),
+            writer: Mutex::new(Writing { index: SearchIndex::of(path, owner), connection, live: LiveCalls::new() }),
+            index_is_broken: AtomicBool::new(false),
             copier: Copier::new(path, backup),
             busy_timeout: options.busy_timeout,
             folds,
@@ -393,16 +387,6 @@ fn wanted_synchronous() -> u8 {
     const NORMAL: u8 = 1;
     let weakened = cfg!(debug_assertions) && std::env::var_os("TRANSCRIBE_HOOK_TEST_SYNCHRONOUS_NORMAL").is_some();
     if weakened { NORMAL } else { FULL }
-}
-
-/// All pending migrations in one transaction with their history rows: by default refinery commits the two apart, and a
-/// process killed between them could never start again.
-fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
-    embedded::migrations::runner()
-        .set_grouped(true)
-        .run(connection)
-        .map(drop)
-        .map_err(|source| OpenError::Migration { path: path.to_owned(), source: Box::new(source) })
 }
 
 /// Writes the schema's version over itself: a real write with a real sync that changes nothing.

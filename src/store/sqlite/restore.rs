@@ -5,7 +5,7 @@
 //! not give out.
 
 use super::error::Context as _;
-use super::{archive, erase, events, row, search};
+use super::{archive, erase, events, row};
 use crate::fields::Problem;
 use crate::model::{ConversationId, DriverClaims};
 use crate::store::{Archived, ArchivedCall, Error, Outcome, Rejection, Result, Row as Columns, Written};
@@ -171,17 +171,15 @@ fn turns_read_back(connection: &Connection, id: &SqlValue, call_id: i64) -> Resu
     Ok(())
 }
 
-/// Brings turns into the index of their words that it would take to be in it already by their numbers.
+/// Tells the search index of turns that it would take to be in it already by their numbers.
 fn index(connection: &Connection, id: &SqlValue) -> Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO turn_search (rowid, final_text, message_text) \
-             SELECT t.id, t.final_text, t.message_text FROM call_transcriptions t, turn_search_state s \
-             WHERE t.conversation_id = ?1 AND t.id > s.after_id AND t.id <= s.to_id",
+            "INSERT INTO search_changes (turn_id) SELECT id FROM call_transcriptions WHERE conversation_id = ?1 ORDER BY id",
         )
         .and_then(|mut insert| insert.execute([id]))
-        .doing(DOING)?;
-    search::note_call(connection, id)
+        .map(drop)
+        .doing(DOING)
 }
 
 /// Refuses what belongs to a call that was erased here: whoever had it erased does not expect an old copy to bring it back.
