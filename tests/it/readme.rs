@@ -99,5 +99,5 @@ fn the_tables_and_views_that_are_listed_exist() {
         assert!(there, "{name}");
         count += 1;
     }
-    assert_eq!(count, 9);
+    assert_eq!(count, 8);
 }

@@ -46,8 +46,8 @@ const SCHEMA: &str = "
     CREATE TABLE turn_search_state (
         only          INTEGER PRIMARY KEY CHECK (only = 1), -- the table has one row
         index_id      TEXT NOT NULL, -- search_index.index_id of the database to which the index belongs
-        after_id      INTEGER NOT NULL CHECK (after_id >= 0), -- the index holds the turns with after_id < id <= to_id
-        to_id         INTEGER NOT NULL CHECK (to_id >= after_id),
+        after_id      INTEGER NOT NULL CHECK (after_id >= 0), -- the index holds the turns behind this one
+        to_id         INTEGER NOT NULL CHECK (to_id >= after_id), -- up to this one
         to_created_at TEXT, -- created_at of the turn to_id
         changes_to    INTEGER NOT NULL -- search_changes.id of the last change that the index has taken in
     ) STRICT;
