@@ -57,11 +57,13 @@ fn assert_found(service: &Service, database: &Path, turns: usize) {
     assert!(checked.status.success(), "{checked:?}");
 }
 
+/// What is done to an index, given another database's.
+type Damage = (&'static str, fn(&Path, &Path));
+
 #[test]
 fn an_index_that_does_not_belong_to_the_database_is_made_anew() {
     let (_other_folder, other) = made();
-    type Damage = (&'static str, fn(&Path, &Path));
-    let damages: [Damage; 9] = [
+    let damages: [Damage; 10] = [
         ("missing", |index, _| fs::remove_file(index).unwrap()),
         ("empty", |index, _| fs::write(index, "").unwrap()),
         ("no database", |index, _| fs::write(index, "This is a note of somebody's. ".repeat(500)).unwrap()),
@@ -69,12 +71,16 @@ fn an_index_that_does_not_belong_to_the_database_is_made_anew() {
             let bytes = fs::read(index).unwrap();
             fs::write(index, &bytes[..bytes.len() / 2]).unwrap();
         }),
-        ("of another database", |index, other| drop(fs::copy(other, index).unwrap())),
+        ("of another database", |index, other| assert!(fs::copy(other, index).unwrap() > 0)),
         ("of another form", |index, _| open_to_write(index).pragma_update(None, "user_version", 99).unwrap()),
         ("without its state", |index, _| open_to_write(index).execute_batch("DELETE FROM turn_search_state").unwrap()),
         ("with tables of the database's names", |index, _| {
             let tables = "CREATE TABLE call_transcriptions (id INTEGER PRIMARY KEY, message_text, final_text)";
             open_to_write(index).execute_batch(tables).unwrap();
+        }),
+        ("of a database whose tables were copied", |index, _| {
+            let database = index.with_extension("");
+            open_to_write(&database).execute_batch("DELETE FROM sqlite_sequence; DELETE FROM search_index").unwrap();
         }),
         ("a link", |index, _| {
             let target = index.with_file_name("precious");

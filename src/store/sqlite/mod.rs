@@ -164,8 +164,11 @@ impl Store for SqliteStore {
     }
 
     fn forget(&self, wait: Duration) -> Result<bool> {
+        const DOING: &str = "taking what was erased out of the search index";
         let Writing { index, connection, .. } = &mut *self.writer();
+        connection.busy_timeout(Duration::ZERO).doing(DOING)?;
         let index = index.forget(connection, wait);
+        connection.busy_timeout(self.busy_timeout).doing(DOING)?;
         // Whatever became of the index, the database forgets.
         let database = checkpoint::forget(connection, wait, self.busy_timeout)?;
         Ok(database & index?)

@@ -6,8 +6,12 @@ use super::{TRIES, attach};
 use crate::store::{Finding, Result};
 use rusqlite::{Connection, Row};
 use std::path::Path;
+use std::time::Duration;
 
 const DOING: &str = "checking the search index";
+
+/// How long to wait before the next try.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Of how many problems each check tells.
 const MOST: usize = 100;
@@ -15,6 +19,8 @@ const MOST: usize = 100;
 /// Checks the index beside a database by a connection that reads the latter. There need not be one.
 pub(in super::super) fn check(connection: &mut Connection, database: &Path) -> Result<Vec<Finding>> {
     let finding = |what: String| Ok(vec![Finding { check: "search", what }]);
+    // Beside the file itself, whatever links lead to it.
+    let database = &database.canonicalize().unwrap_or_else(|_| database.to_owned());
     match attach(connection, database) {
         Ok(true) => {}
         Ok(false) => return Ok(Vec::new()),
@@ -24,10 +30,11 @@ pub(in super::super) fn check(connection: &mut Connection, database: &Path) -> R
         let snapshot = connection.transaction().doing(DOING)?;
         match State::in_step(&snapshot) {
             Ok(Some(state)) => {
-                let problems = pages(&snapshot)?;
+                let problems = pages(&snapshot);
                 return if problems.is_empty() { words(&snapshot, state) } else { Ok(problems) };
             }
-            Ok(None) => {}
+            // The service may make it anew, or be ahead, at this moment.
+            Ok(None) => std::thread::sleep(PAUSE),
             Err(error) => return finding(format!("the search index cannot be read: {error}")),
         }
     }
@@ -35,7 +42,7 @@ pub(in super::super) fn check(connection: &mut Connection, database: &Path) -> R
 }
 
 /// Pages, rows and what FTS5 says of its own.
-fn pages(connection: &Connection) -> Result<Vec<Finding>> {
+fn pages(connection: &Connection) -> Vec<Finding> {
     let texts: rusqlite::Result<Vec<String>> = connection
         .prepare(&format!("PRAGMA search.integrity_check({MOST})"))
         .and_then(|mut check| check.query_map([], |row| row.get(0))?.collect());
@@ -43,7 +50,7 @@ fn pages(connection: &Connection) -> Result<Vec<Finding>> {
         Ok(texts) => texts,
         Err(error) => vec![error.to_string()],
     };
-    Ok(texts.into_iter().filter(|text| text != "ok").map(|what| Finding { check: "search", what }).collect())
+    texts.into_iter().filter(|text| text != "ok").map(|what| Finding { check: "search", what }).collect()
 }
 
 /// Turns that the index has with other words than the database, and those that are in only one of them.

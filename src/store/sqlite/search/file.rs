@@ -12,7 +12,7 @@
 use super::super::error::Context as _;
 use super::super::{checkpoint, log_file};
 use super::index;
-use super::state::State;
+use super::state::{LAST_CHANGE, State};
 use crate::store::{Error, ErrorKind, Result};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -200,8 +200,7 @@ impl SearchIndex {
     /// Opens the index that is there, if it belongs to the database.
     fn existing(&self) -> Result<Option<Open>> {
         let connection = self.connect()?;
-        let number = |name| connection.pragma_query_value(Some("main"), name, |row| row.get::<_, u32>(0)).doing(DOING);
-        if (number("application_id")?, number("user_version")?) != (APPLICATION_ID, FORM) {
+        if !has_form(&connection, "main")? {
             return Ok(None);
         }
         // Nothing of it must stand for a table of the database.
@@ -235,7 +234,7 @@ impl SearchIndex {
         }
         drop(file);
         database
-            .execute("UPDATE search_index SET index_id = lower(hex(randomblob(16)))", [])
+            .execute("REPLACE INTO search_index (only, index_id) VALUES (1, lower(hex(randomblob(16))))", [])
             .doing("naming the search index")?;
         let connection = self.connect()?;
         self.attach_database(&connection)?;
@@ -244,7 +243,7 @@ impl SearchIndex {
                 "BEGIN; {SCHEMA} \
                  INSERT INTO turn_search_state (only, index_id, after_id, to_id, to_created_at, changes_to) \
                  SELECT 1, index_id, ifnull(t.id, 0), ifnull(t.id, 0), t.created_at, \
-                    ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'search_changes'), 0) \
+                    {LAST_CHANGE} \
                  FROM search_index LEFT JOIN (SELECT id, created_at FROM call_transcriptions ORDER BY id DESC LIMIT 1) t; \
                  COMMIT;"
             ))
@@ -302,6 +301,12 @@ impl SearchIndex {
         }
         Ok(())
     }
+}
+
+/// Whether a file that a connection has open is an index of this form.
+pub(super) fn has_form(connection: &Connection, file: &str) -> Result<bool> {
+    let number = |name| connection.pragma_query_value(Some(file), name, |row| row.get::<_, u32>(0)).doing(DOING);
+    Ok((number("application_id")?, number("user_version")?) == (APPLICATION_ID, FORM))
 }
 
 /// Whether SQLite calls a file broken.

@@ -60,9 +60,9 @@ impl<'a> Search<'a> {
         let state = index.unwrap_or_default();
         let plain = expression::plain(&query.wanted);
         let tail = fresh::tail(snapshot, state.to, &plain)?;
-        let changes = if index.is_some() { state.changes(snapshot)? } else { 0 };
+        let pending = if index.is_some() { state.changes(snapshot)? } else { 0 };
         let changed =
-            if changes > 0 { fresh::changed(snapshot, state, changes, &plain)? } else { fresh::Fresh::default() };
+            if pending > 0 { fresh::changed(snapshot, state, pending, &plain)? } else { fresh::Fresh::default() };
         let older = state.older(snapshot)?;
         let unsearched = older + state.newer(snapshot)?.saturating_sub(tail.searched) + changed.unsearched;
         Ok(Self {
@@ -72,7 +72,7 @@ impl<'a> Search<'a> {
             plain,
             filter: Filter::of(query),
             index,
-            has_changes: changes > 0,
+            has_changes: pending > 0,
             reach,
             ranges: if index.is_some() { spans::ranges(snapshot, query, state)? } else { Vec::new() },
             tail: tail.matching,

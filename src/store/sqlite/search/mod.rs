@@ -83,8 +83,8 @@ pub(super) fn find(
     reach: Reach,
 ) -> Result<(Found, bool)> {
     match with_index(connection, database, query, reach) {
-        Ok(Some(found)) => return Ok((found, false)),
-        Err(error) if matches!(error.kind(), ErrorKind::TooSlow) => return Err(error),
+        Ok(Some(found)) => Ok((found, false)),
+        Err(error) if error.kind() == ErrorKind::TooSlow => Err(error),
         without => {
             let broken = without.as_ref().is_err_and(file::is_broken);
             // What is not of use is not held open.
@@ -137,5 +137,9 @@ fn attach(connection: &Connection, database: &Path) -> Result<bool> {
     let path = path.to_str().ok_or_else(|| Error::new(ErrorKind::Other, DOING, "the file's name is not UTF-8"))?;
     connection.execute("ATTACH ?1 AS search", [path]).doing(DOING)?;
     connection.execute_batch("PRAGMA search.cache_size = -1000").doing(DOING)?;
-    Ok(true)
+    if file::has_form(connection, "search")? {
+        return Ok(true);
+    }
+    connection.execute_batch("DETACH search").doing(DOING)?;
+    Ok(false)
 }

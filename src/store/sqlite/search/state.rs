@@ -7,6 +7,14 @@ use super::super::error::Context as _;
 use crate::store::Result;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
+/// The greatest number that a change has had. A tool that copied the rows may have left the table's own counter behind.
+pub(super) const LAST_CHANGE: &str = "max(ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'search_changes'), 0), \
+    ifnull((SELECT max(id) FROM search_changes), 0))";
+
+/// The same of turns.
+const LAST_TURN: &str = "max(ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'call_transcriptions'), 0), \
+    ifnull((SELECT max(id) FROM call_transcriptions), 0))";
+
 /// The index holds the turns with `after < id <= to`, as they were when the change of number `changes_to` was made.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct State {
@@ -25,16 +33,13 @@ impl State {
         // SQLite takes the snapshots in the order of the files. A reader's snapshot of the index may be newer than that of
         // the database, which then looks as if the index were ahead; a later try finds them in step.
         connection
-            .prepare_cached(
+            .prepare_cached(&format!(
                 "SELECT s.after_id, s.to_id, s.changes_to FROM search_index i CROSS JOIN turn_search_state s \
-                 WHERE i.index_id = s.index_id \
-                 AND s.to_id <= ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'call_transcriptions'), 0) \
-                 AND s.changes_to <= ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'search_changes'), 0) \
-                 AND s.changes_to + 1 >= ifnull((SELECT min(id) FROM search_changes), \
-                    1 + ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'search_changes'), 0)) \
+                 WHERE i.index_id = s.index_id AND s.to_id <= {LAST_TURN} AND s.changes_to <= {LAST_CHANGE} \
+                 AND s.changes_to + 1 >= ifnull((SELECT min(id) FROM search_changes), 1 + {LAST_CHANGE}) \
                  AND ifnull((SELECT created_at FROM call_transcriptions WHERE id = s.to_id), s.to_created_at) \
-                    IS s.to_created_at",
-            )
+                    IS s.to_created_at"
+            ))
             .and_then(|mut select| {
                 let state = |row: &Row<'_>| Ok(Self { after: row.get(0)?, to: row.get(1)?, changes_to: row.get(2)? });
                 select.query_row([], state).optional()
