@@ -30,17 +30,19 @@ pub struct Pace {
     /// Writes since the last slice began, none of which it can have done.
     writes: u64,
     earliest: Instant,
+    /// Whether the last slice failed.
+    is_failing: bool,
 }
 
 impl Pace {
     /// How much is left is not known before the first slice.
     pub fn new(now: Instant) -> Self {
-        Self { left: SLICE, told: None, writes: 0, earliest: now }
+        Self { left: SLICE, told: None, writes: 0, earliest: now, is_failing: false }
     }
 
-    /// Notes that so many writes were done.
-    pub fn wrote(&mut self, writes: usize) {
-        self.writes += writes as u64;
+    /// Notes that so many writes were done. If they erased something, the next slice does not wait for quiet.
+    pub fn wrote(&mut self, writes: usize, erased: bool) {
+        self.writes += if erased { SLICE.max(writes as u64) } else { writes as u64 };
     }
 
     /// Whether anything is left.
@@ -57,6 +59,7 @@ impl Pace {
     pub fn did(&mut self, began: Instant, now: Instant, left: u64) -> Option<u64> {
         let pause = if self.writes > 0 { BETWEEN_WRITES } else { IN_QUIET };
         self.earliest = now + (now - began) * pause;
+        self.is_failing = false;
         (self.left, self.writes) = (left, 0);
         match self.told {
             Some(_) if left < SLICE => {
@@ -72,9 +75,11 @@ impl Pace {
         }
     }
 
-    /// Notes that a slice failed. What it left does not keep the store from its rest, which may make room on the disk.
-    pub fn failed(&mut self, now: Instant) {
+    /// Notes that a slice failed, and returns whether the one before did not. What it left does not keep the store from its
+    /// rest, which may make room on the disk.
+    pub fn failed(&mut self, now: Instant) -> bool {
         (self.left, self.writes) = (0, 0);
         self.earliest = now + AFTER_FAILURE;
+        !std::mem::replace(&mut self.is_failing, true)
     }
 }

@@ -131,7 +131,7 @@ pub(crate) fn conversations(filled: &Filled, numbers: impl Iterator<Item = u64>)
 
 /// A database, with what SQLite and the service keep beside it.
 fn remove(path: &Path) -> Result<()> {
-    for ending in ["", "-wal", "-shm", ".lock"] {
+    for ending in ["", "-wal", "-shm", ".lock", ".search", ".search-wal", ".search-shm"] {
         let mut name = path.as_os_str().to_owned();
         name.push(ending);
         match fs::remove_file(&name) {

@@ -78,14 +78,16 @@ pub(crate) fn measure(place: &Path, turns: u64, rounds: usize, measured: Duratio
     let index_seconds = begun.elapsed().as_secs_f64();
     drop(store);
     let slice_max = slices.iter().max().copied().unwrap_or_default();
-    let bytes = |what: &str| -> Result<u64> {
-        let database = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        let sql = format!("SELECT sum(pgsize) FROM dbstat WHERE {what} AND aggregate = TRUE");
-        Ok(database.query_row(&sql, [], |row| row.get(0))?)
-    };
-    let (index_bytes, turns_bytes) = (bytes("name GLOB 'turn_search*'")?, bytes("name GLOB '*call_transcriptions*'")?);
+    let index = place.join("searched.db.search");
+    let index_bytes = fs::metadata(&index)?.len();
+    let turns_bytes = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?.query_row(
+        "SELECT sum(pgsize) FROM dbstat WHERE name GLOB '*call_transcriptions*' AND aggregate = TRUE",
+        [],
+        |row| row.get(0),
+    )?;
     let pages = pages(&path, place)?;
     fs::remove_file(&path)?;
+    fs::remove_file(&index)?;
     let mut runs = Vec::new();
     for in_flight in IN_FLIGHT {
         let load = Load { in_flight, long_calls: None };

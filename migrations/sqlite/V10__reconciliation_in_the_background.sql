@@ -44,9 +44,9 @@ SELECT
     t.source,
     t.id AS transcription_id,
     t.created_at,
-    t.in_record,
-    t.record_time,
-    coalesce(t.record_time, t.timestamp) AS said_at
+    t.in_record, -- 1: ElevenLabs' record after the call has this turn; 0: it was only heard; NULL without such a record
+    t.record_time, -- when it was said by ElevenLabs' record, where it has a time
+    coalesce(t.record_time, t.timestamp) AS said_at -- record_time, or timestamp without one
 FROM call_transcriptions t
 JOIN calls c ON c.conversation_id = t.conversation_id
 LEFT JOIN drivers d ON d.id = c.driver_id

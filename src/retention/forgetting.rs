@@ -14,6 +14,9 @@ const URGENTLY: Duration = Duration::from_secs(3);
 /// How long to wait for readers then.
 const WAIT: Duration = Duration::from_millis(25);
 
+/// How long the service's stop may take longer for it.
+const STOPPING: Duration = Duration::from_secs(2);
+
 /// After this time it is said in the log.
 const WARN: Duration = Duration::from_secs(5);
 
@@ -41,6 +44,18 @@ impl Forgetting {
     /// When [`Forgetting::forget`] has something to do, if ever.
     pub fn due(&self) -> Option<Instant> {
         self.0.as_ref().map(|pending| pending.next)
+    }
+
+    /// Has the store forget what was erased before the service stops, as far as it can within [`STOPPING`].
+    pub fn finish(&mut self, store: &dyn Store) {
+        let end = Instant::now() + STOPPING;
+        while self.0.is_some() && Instant::now() < end {
+            match store.forget(WAIT) {
+                Ok(true) => self.0 = None,
+                Ok(false) => {}
+                Err(_) => return,
+            }
+        }
     }
 
     /// Tells the store to forget what was erased, if it is time to, and returns whether it was.

@@ -276,18 +276,19 @@ impl Loop {
                 }
             }
             if !batch.is_empty() {
-                pace.wrote(batch.len());
+                pace.wrote(batch.len(), batch.iter().any(|job| job.write.erases()));
                 self.run_batch(batch);
                 (quiet_since, rested) = (Instant::now(), false);
             }
             if stop {
                 while let Ok(Order::Do(job)) = orders.try_recv() {
-                    pace.wrote(1);
+                    pace.wrote(1, job.write.erases());
                     self.run_batch(vec![job]);
                 }
                 if pace.any_left() {
                     self.catch_up(&mut pace);
                 }
+                self.forgetting.finish(&*self.store);
                 self.rest();
                 return;
             }
@@ -317,8 +318,9 @@ impl Loop {
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "indexing turns for search was put off");
-                pace.failed(Instant::now());
+                if pace.failed(Instant::now()) {
+                    tracing::warn!(%error, "indexing turns for search failed, and is tried again");
+                }
             }
         }
     }

@@ -3,6 +3,8 @@
 use crate::export::{exported, rich, store};
 use crate::harness::{Service, binary, open, wait_for};
 use crate::ingest::turn;
+use crate::search::{index_state, indexed};
+use crate::search_index::compare;
 use crate::whole_call::{CALL, apply, live, post};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -122,15 +124,11 @@ fn turns_between_those_that_are_indexed_are_found_too() {
         found["data"].as_array().is_some_and(|hits| !hits.is_empty()).then_some(())
     };
     wait_for("the index", || found("heading"));
-    let state =
-        || -> i64 { open(&other).query_row("SELECT to_id FROM turn_search_state", [], |row| row.get(0)).unwrap() };
-    wait_for("all to be indexed", || (state() > 5).then_some(()));
+    wait_for("all to be indexed", || index_state(&other).filter(|(_, to, _)| *to > 5));
     assert!(import(&other, &file, &[]).status.success());
     wait_for("the words", || found("parked"));
-    let indexed: Result<(), _> = rusqlite::Connection::open(&other)
-        .unwrap()
-        .execute_batch("INSERT INTO turn_search (turn_search, rank) VALUES ('integrity-check', 0)");
-    assert!(indexed.is_ok(), "{indexed:?}");
+    indexed(&service);
+    compare(&other);
 }
 
 #[test]

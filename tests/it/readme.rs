@@ -115,5 +115,5 @@ fn the_tables_and_views_that_are_listed_exist() {
         assert!(there, "{name}");
         count += 1;
     }
-    assert_eq!(count, 10);
+    assert_eq!(count, 9);
 }

@@ -1,12 +1,13 @@
 //! Searching the words of turns: what a query means, what is found, and how it is shown.
 
 use crate::fuzz::for_any;
-use crate::harness::{Answer, Service, wait_for};
+use crate::harness::{Answer, Service, open, wait_for};
 use crate::ingest::turn;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::prelude::{Strategy as _, any, prop_oneof};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The answer to a search; `more` are further parameters, as they stand in a query.
@@ -36,19 +37,38 @@ fn say(service: &Service, messages: &[&str]) {
     }
 }
 
-/// Waits until every turn is in the index.
+/// A connection that reads a database with its search index, as an analyst would attach it.
+pub fn with_index(database: &Path) -> rusqlite::Connection {
+    let connection = open(database);
+    let index = format!("{}.search", database.display());
+    assert!(Path::new(&index).is_file(), "{index} is there");
+    connection.execute("ATTACH ?1 AS search", [index]).unwrap();
+    connection
+}
+
+/// How far the index is, if it belongs to the database: after which turn, up to which, and up to which change.
+pub fn index_state(database: &Path) -> Option<(i64, i64, i64)> {
+    if !Path::new(&format!("{}.search", database.display())).is_file() {
+        return None;
+    }
+    let sql = "SELECT s.after_id, s.to_id, s.changes_to FROM search_index i JOIN turn_search_state s USING (index_id)";
+    // It may be made anew at this moment.
+    with_index(database).query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).ok()
+}
+
+/// Waits until every turn is in the index as it is.
 pub fn indexed(service: &Service) {
-    let connection = service.sqlite();
     wait_for("the index to hold all turns", || {
-        let done: bool = connection
+        let (turns, changes): (i64, i64) = service
+            .sqlite()
             .query_row(
-                "SELECT after_id = 0 AND to_id >= (SELECT ifnull(max(id), 0) FROM call_transcriptions) \
-                 FROM turn_search_state",
+                "SELECT (SELECT ifnull(max(id), 0) FROM call_transcriptions), (SELECT count(*) FROM search_changes)",
                 [],
-                |row| row.get(0),
+                |row| Ok((row.get(0)?, row.get(1)?)),
             )
             .unwrap();
-        done.then_some(())
+        let (after, to, _) = index_state(service.database())?;
+        (after == 0 && to >= turns && changes == 0).then_some(())
     });
 }
 

@@ -4,7 +4,7 @@ use crate::harness::{Service, run, wait_for};
 use crate::ingest::turn;
 use crate::platform::sample;
 use crate::schema::of_schema;
-use crate::search::{found, indexed, search};
+use crate::search::{found, index_state, indexed, search, with_index};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -13,21 +13,30 @@ use transcribe_hook::model::Timestamp;
 use transcribe_hook::secret::Secret;
 use transcribe_hook::signature::sign;
 
-/// Has FTS5 compare the index with the turns, word by word. The whole of it must be indexed.
-fn compare(database: &Path) {
-    let connection = Connection::open(database).unwrap();
-    connection.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
-    connection.execute("INSERT INTO turn_search (turn_search, rank) VALUES ('integrity-check', 1)", []).unwrap();
-    let integrity: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
-    assert_eq!(integrity, "ok");
+/// Makes sure that the index is whole, and has each turn with the words that the database has. All of it must be indexed.
+pub fn compare(database: &Path) {
+    let connection = with_index(database);
+    for file in ["main", "search"] {
+        // Of the index, FTS5 compares each word with the texts.
+        let integrity: String =
+            connection.query_row(&format!("PRAGMA {file}.integrity_check"), [], |row| row.get(0)).unwrap();
+        assert_eq!(integrity, "ok", "{file}");
+    }
+    let differ: i64 = connection
+        .query_row(
+            "SELECT count(*) FROM (SELECT id, final_text, message_text FROM call_transcriptions) t
+             FULL JOIN (SELECT id, c0, c1 FROM search.turn_search_content) f ON f.id = t.id
+             WHERE t.id IS NULL OR f.id IS NULL OR c0 IS NOT final_text OR c1 IS NOT message_text",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!(differ, 0);
 }
 
 /// How far the index is.
 fn state(service: &Service) -> (i64, i64) {
-    service
-        .sqlite()
-        .query_row("SELECT after_id, to_id FROM turn_search_state", [], |row| Ok((row.get(0)?, row.get(1)?)))
-        .unwrap()
+    index_state(service.database()).map_or((0, 0), |(after, to, _)| (after, to))
 }
 
 fn deliver(service: &Service, turns: std::ops::Range<usize>) {
@@ -113,17 +122,11 @@ fn erased_words_are_not_in_the_index_any_more() {
     assert_eq!(found(&service, "reefer", "&limit=1000").len(), 80);
     indexed(&service);
     compare(&database);
-    let words: i64 = service
-        .sqlite()
-        .query_row(
-            "SELECT count(*) FROM turn_search_words WHERE term GLOB 'xylo*' OR term GLOB 'zepp*' OR term = 'password'",
-            [],
-            |row| row.get(0),
-        )
-        .unwrap();
-    assert_eq!(words, 0);
+    let connection = with_index(&database);
+    let sql =
+        "SELECT count(*) FROM turn_search_words WHERE term GLOB 'xylo*' OR term GLOB 'zepp*' OR term = 'password'";
+    assert_eq!(connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
     let blocks: Vec<Vec<u8>> = {
-        let connection = service.sqlite();
         let mut select = connection
             .prepare("SELECT block FROM turn_search_data UNION ALL SELECT term FROM turn_search_idx")
             .unwrap();
@@ -202,7 +205,7 @@ fn a_database_from_before_the_search_is_indexed_while_it_is_used_the_newest_turn
 }
 
 #[test]
-fn an_old_file_that_no_service_has_indexed_says_so() {
+fn a_file_without_an_index_is_searched_turn_by_turn() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("calls.db");
     before_search(folder.path(), &database, 30);
@@ -213,9 +216,11 @@ fn an_old_file_that_no_service_has_indexed_says_so() {
     assert!(run(&["migrate", "--database", name]).status.success());
     let out = run(&["search", "word", "--database", name, "--json"]);
     let found: Value = serde_json::from_slice(&out.stdout).unwrap();
-    assert_eq!((found["data"].as_array().unwrap().len(), &found["unsearched"]), (0, &json!(30)));
-    let out = run(&["search", "word", "--database", name]);
-    assert!(String::from_utf8_lossy(&out.stderr).contains("up to 30 turns are not indexed yet"), "{out:?}");
+    assert_eq!((found["data"].as_array().unwrap().len(), &found["unsearched"]), (20, &json!(0)));
+    assert_eq!(found["has_more"], true);
+    let out = run(&["search", "first", "--database", name, "--json"]);
+    let found: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(found["data"][0]["id"], 1);
 }
 
 /// A database as the schema before the search left it: of this many turns, each with `word` in it.
@@ -337,7 +342,7 @@ fn assert_found_by_time(service: &Service, state: &str) {
 fn a_search_within_some_days_finds_what_is_of_them_wherever_it_stands() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("calls.db");
-    // With all of it in the index, of whose turns nothing else is known yet.
+    // With all of it in an index in the same file, as it was then.
     let connection = of_schema(7, folder.path(), &database);
     connection
         .execute_batch(&format!(
@@ -377,13 +382,12 @@ fn a_search_within_some_days_finds_what_is_of_them_wherever_it_stands() {
     assert_eq!(found["data"].as_array().unwrap().len(), SECONDS as usize, "{found}");
 
     let service = Service::start_on(&database, &["--stale-after", "100000h", "--log-level", "info,http=off"]);
-    assert_found_by_time(&service, "upgraded");
-    let connection = service.sqlite();
-    wait_for("the turns that were indexed before to be in spans", || {
-        let left: i64 =
-            connection.query_row("SELECT unspanned_to FROM turn_search_state", [], |row| row.get(0)).unwrap();
-        (left == 0).then_some(())
-    });
+    // Without an index, the newest turns are searched, and the others are counted.
+    let page = search(&service, "reefer", "&started_before=2026-09-01T04:00:00Z&limit=1000");
+    let found = page["data"].as_array().unwrap().len();
+    assert!(found == 4 * SECONDS as usize || page["unsearched"].as_u64().unwrap() > 0, "{page}");
+    indexed(&service);
+    let connection = with_index(&database);
     let spans: i64 = connection.query_row("SELECT count(*) FROM turn_search_spans", [], |row| row.get(0)).unwrap();
     assert_eq!(spans, i64::from(HOURS * SECONDS / 1024 + 1));
     assert_found_by_time(&service, "in spans");
@@ -411,7 +415,10 @@ fn a_search_within_some_days_finds_what_is_of_them_wherever_it_stands() {
         service.delete(&format!("/api/v1/calls/conv_{n}")).expect(204);
     }
     assert_found_by_time(&service, "after erasures");
-    let left: i64 =
-        connection.query_row("SELECT count(*) FROM turn_search_spans WHERE block = 0", [], |row| row.get(0)).unwrap();
-    assert_eq!(left, 0);
+    wait_for("the times of erased turns to be gone", || {
+        let sql = "SELECT count(*) FROM turn_search_spans WHERE block = 0";
+        (connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap() == 0).then_some(())
+    });
+    indexed(&service);
+    assert_found_by_time(&service, "after erasures, in the index");
 }

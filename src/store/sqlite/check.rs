@@ -4,9 +4,10 @@
 //! statement here has come to its end.
 
 use super::error::Context as _;
-use super::open::{APPLICATION_ID, known_schema};
-use super::reading;
+use super::migrations::known_schema;
+use super::open::APPLICATION_ID;
 use super::restore::rules::MAX_ROW_ID;
+use super::{reading, search};
 use crate::background::Background;
 use crate::model::ConversationId;
 use crate::store::{CheckReport, Error, ErrorKind, Finding, Result};
@@ -28,7 +29,7 @@ const MOST: usize = 100;
 pub fn check(path: &Path) -> Result<CheckReport> {
     std::thread::scope(|scope| {
         let work = scope.spawn(|| {
-            let connection = reading::open(path)?;
+            let mut connection = reading::open(path)?;
             connection.execute_batch("PRAGMA cache_size = -2000; PRAGMA mmap_size = 0").doing(DOING)?;
             let version = expect_own(&connection)?;
             // The log of a database in use grows until a check of it is done.
@@ -42,7 +43,11 @@ pub fn check(path: &Path) -> Result<CheckReport> {
                     }),
                 )
                 .doing(DOING)?;
-            all(&connection, version)
+            let mut report = all(&connection, version)?;
+            if report.problems.is_empty() && version == known_schema() {
+                report.problems = search::check(&mut connection, path)?;
+            }
+            Ok(report)
         });
         work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })

@@ -40,7 +40,7 @@ pub(super) fn fold_log_in(connection: &Connection, busy_timeout: Duration) -> Re
 pub(super) fn forget(connection: &Connection, wait: Duration, busy_timeout: Duration) -> Result<bool> {
     const DOING: &str = "taking what was erased out of the log";
     // Most of the work, during which other processes may write.
-    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).doing(DOING)?;
+    connection.query_row("PRAGMA main.wal_checkpoint(PASSIVE)", [], |_| Ok(())).doing(DOING)?;
     let done = fold(connection, wait, busy_timeout)?;
     if done {
         connection.execute_batch("PRAGMA shrink_memory").doing(DOING)?;
@@ -52,7 +52,8 @@ fn fold(connection: &Connection, wait: Duration, busy_timeout: Duration) -> Resu
     const DOING: &str = "folding the log in";
     connection.busy_timeout(wait).doing(DOING)?;
     let started = Instant::now();
-    let busy: rusqlite::Result<bool> = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+    let busy: rusqlite::Result<bool> =
+        connection.query_row("PRAGMA main.wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
     note(started, busy.as_ref().err());
     connection.busy_timeout(busy_timeout).doing(DOING)?;
     busy.map(|busy| !busy).doing(DOING)

@@ -3,7 +3,8 @@
 //! SQLite takes whatever has the right name for the database's own, and would write another database's pages into it. Only
 //! what is certain is refused: a copy in WAL mode that was put beside the WAL of a later state may look like its own.
 
-use super::open::{APPLICATION_ID, known_schema};
+use super::migrations::known_schema;
+use super::open::APPLICATION_ID;
 use super::open_error::OpenError;
 use crate::files;
 use std::fs::File;

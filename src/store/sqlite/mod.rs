@@ -6,6 +6,7 @@
 //!   log from being folded in.
 //! - A lock file beside the database, and a lock of the database's file, keep a second service away: see [`lock`].
 //! - Nothing is acknowledged that went to files which are not at their path any more: see [`place`].
+//! - The index behind the search is a file of its own beside the database: see [`search`].
 //!
 //! How many turns a call has is kept in its row and, for calls that run now, in memory, so the next sequence number
 //! costs one look-up or none, whatever the length of the call.
@@ -27,6 +28,7 @@ mod identity;
 mod live;
 mod lock;
 mod material;
+mod migrations;
 mod old;
 mod open;
 mod open_error;
@@ -69,9 +71,11 @@ use live::LiveCalls;
 use place::Place;
 use pool::Readers;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
+use search::{Reach, SearchIndex};
 use std::collections::HashSet;
 use std::io;
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -90,11 +94,15 @@ pub struct SqliteStore {
     /// Whether the log is this service's own to move, and not Litestream's.
     folds: bool,
     options: Options,
+    /// Set by a search that finds the search index broken, so that the writer makes it anew.
+    index_is_broken: AtomicBool,
     lock: Option<lock::Lock>,
 }
 
 /// The writing connection, and what is remembered of what it wrote.
 struct Writing {
+    /// Closed before the connection, so that the latter is the last one that has the database open.
+    index: SearchIndex,
     connection: Connection,
     live: LiveCalls,
 }
@@ -168,7 +176,7 @@ impl Drop for SqliteStore {
 impl Store for SqliteStore {
     fn apply(&self, now: Timestamp, batch: &[Write]) -> Result<Vec<Outcome>> {
         let mut writing = self.writer()?;
-        let Writing { connection, live } = &mut *writing;
+        let Writing { connection, live, .. } = &mut *writing;
         self.place.check_if_lost()?;
         let mut settled = restore::look_at_long_calls(connection, batch)?;
         let transaction = begin(connection)?;
@@ -232,31 +240,45 @@ impl Store for SqliteStore {
 
     fn rest(&self) -> Result<bool> {
         self.check_place()?;
-        if !self.folds {
+        let writing = self.writer()?;
+        let index = writing.index.fold_log_in();
+        let database = if self.folds {
+            checkpoint::fold_log_in(&writing.connection, self.options.busy_timeout)
+        } else {
             checkpoint::warn_of_length(&self.options.path);
-            return Ok(true);
-        }
-        checkpoint::fold_log_in(&self.writer()?.connection, self.options.busy_timeout)
+            Ok(true)
+        };
+        Ok(database? & index?)
     }
 
     fn forget(&self, wait: Duration) -> Result<bool> {
+        const DOING: &str = "taking what was erased out of the search index";
         self.check_place()?;
-        checkpoint::forget(&self.writer()?.connection, wait, self.options.busy_timeout)
+        let Writing { index, connection, .. } = &mut *self.writer()?;
+        connection.busy_timeout(Duration::ZERO).doing(DOING)?;
+        let index = index.forget(connection, wait);
+        connection.busy_timeout(self.options.busy_timeout).doing(DOING)?;
+        // Whatever became of the index, the database forgets.
+        let database = checkpoint::forget(connection, wait, self.options.busy_timeout)?;
+        Ok(database & index?)
     }
 
     fn catch_up(&self) -> Result<u64> {
         self.check_place()?;
-        let connection = &mut self.writer()?.connection;
+        let Writing { index, connection, .. } = &mut *self.writer()?;
+        if self.index_is_broken.swap(false, Ordering::Relaxed) {
+            index.discard();
+        }
         // Who holds the lock is not waited for, since new turns would wait too.
         connection.busy_timeout(Duration::ZERO).doing("indexing turns for search")?;
-        let left = search::catch_up(connection);
+        let left = index.catch_up(connection);
         connection.busy_timeout(self.options.busy_timeout).doing("indexing turns for search")?;
         left
     }
 
     fn go_on_erasing(&self, which: Unfinished<'_>) -> Result<Option<ErasedSlice>> {
         let mut writing = self.writer()?;
-        let Writing { connection, live } = &mut *writing;
+        let Writing { connection, live, .. } = &mut *writing;
         self.place.check_if_lost()?;
         let transaction = begin(connection)?;
         let mut changes = Changes::default();
@@ -284,7 +306,11 @@ impl Store for SqliteStore {
     }
 
     fn search(&self, query: &SearchQuery) -> Result<Found> {
-        search::find(&mut *self.readers.get()?, query)
+        let (found, is_broken) = search::find(&mut *self.readers.get()?, &self.options.path, query, Reach::Indexed)?;
+        if is_broken {
+            self.index_is_broken.store(true, Ordering::Relaxed);
+        }
+        Ok(found)
     }
 
     fn due(&self, noted_after: i64, noted_until: i64, limit: usize) -> Result<Due> {

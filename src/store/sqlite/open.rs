@@ -7,10 +7,12 @@ use super::error::Context as _;
 use super::header::{self, check_identity};
 use super::live::LiveCalls;
 use super::lock::{self, Attempt, Lock};
+use super::migrations::{known_schema, migrate};
 use super::open_error::OpenError;
 use super::page_scrub_vfs;
 use super::place::{self, Place};
 use super::pool::{Readers, Way};
+use super::search::SearchIndex;
 use super::{SqliteStore, Writing};
 use super::{check, checkpoint, probe};
 use crate::files;
@@ -22,12 +24,9 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-mod embedded {
-    refinery::embed_migrations!("migrations/sqlite");
-}
 
 /// In the file's header: `PRAGMA application_id`.
 pub(super) const APPLICATION_ID: u32 = u32::from_be_bytes(*b"TRHK");
@@ -61,12 +60,6 @@ pub struct Options {
     pub busy_timeout: Duration,
     /// Greatest number of reading connections.
     pub readers: u32,
-}
-
-/// The newest schema that this program knows: the number of its last migration.
-pub(super) fn known_schema() -> u32 {
-    let newest = embedded::migrations::runner().get_migrations().iter().map(refinery::Migration::version).max();
-    newest.map_or(0, |version| u32::try_from(version).expect("migrations are numbered from 1"))
 }
 
 impl SqliteStore {
@@ -141,6 +134,7 @@ impl SqliteStore {
             readers,
             reconciler: Mutex::new(None),
             writer: Mutex::new(writing),
+            index_is_broken: AtomicBool::new(false),
             copier: copier(path, place.clone()),
             place,
             folds,
@@ -207,7 +201,7 @@ fn begin(
     if lock.is_some_and(|lock| !lock.holds(opened)) {
         return Err(unusable(io::Error::other("the file was replaced while it was being opened")));
     }
-    Ok(Writing { connection, live: LiveCalls::new() })
+    Ok(Writing { index: SearchIndex::of(path, lock.is_some()), connection, live: LiveCalls::new() })
 }
 
 /// Finds the one path of a database, makes sure that no other one leads to its file, and tries to lock it.
@@ -358,14 +352,4 @@ fn wanted_synchronous() -> u8 {
     const NORMAL: u8 = 1;
     let weakened = cfg!(debug_assertions) && std::env::var_os("TRANSCRIBE_HOOK_TEST_SYNCHRONOUS_NORMAL").is_some();
     if weakened { NORMAL } else { FULL }
-}
-
-/// All pending migrations in one transaction with their history rows: by default refinery commits the two apart, and a
-/// process killed between them could never start again.
-fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
-    embedded::migrations::runner()
-        .set_grouped(true)
-        .run(connection)
-        .map(drop)
-        .map_err(|source| OpenError::Migration { path: path.to_owned(), source: Box::new(source) })
 }

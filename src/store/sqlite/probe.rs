@@ -1,7 +1,7 @@
 //! Whether turns can be stored: a trial, and the numbers that new rows get.
 
 use super::error::Context as _;
-use super::open::known_schema;
+use super::migrations::known_schema;
 use super::restore::rules::MAX_ROW_ID;
 use crate::store::{Outcome, Result, Written};
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
@@ -58,15 +58,6 @@ pub(super) fn set_numbers_back(connection: &mut Connection) -> Result<()> {
         transaction
             .execute("UPDATE sqlite_sequence SET seq = ?1 WHERE name = ?2", rusqlite::params![last, table])
             .doing(DOING)?;
-        if table == "call_transcriptions" {
-            transaction
-                .execute(
-                    "UPDATE turn_search_state SET after_id = min(after_id, ?1), to_id = min(to_id, ?1), \
-                     unspanned_to = min(unspanned_to, ?1)",
-                    [last],
-                )
-                .doing(DOING)?;
-        }
         tracing::warn!(table, number, last, "set the number of new rows back, which an import had made too great");
     }
     transaction.commit().doing(DOING)

@@ -8,7 +8,8 @@
 use super::check::{self, check};
 use super::error::Context as _;
 use super::lock::{Attempt, Lock};
-use super::open::{Options, connect, known_schema, lock_path};
+use super::migrations::known_schema;
+use super::open::{Options, connect, lock_path};
 use super::open_error::OpenError;
 use super::{backup, checkpoint, header, place, reading};
 use crate::aside::Aside;

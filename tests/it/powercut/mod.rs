@@ -16,6 +16,8 @@ pub(crate) mod recorder;
 
 use crate::harness::{Service, TURNS, binary, wait_for};
 use crate::ingest::turn;
+use crate::search::indexed;
+use crate::search_index::compare;
 use crate::whole_call::{POST_CALL, SECRET, post_signed};
 pub(crate) use disk::Random;
 use disk::{Disk, Luck};
@@ -124,15 +126,18 @@ fn without_a_sync_at_each_commit_a_power_cut_is_seen_to_lose_turns() {
     assert!(lost > 0, "seed {}: none of {states} states lost a turn", cuts.seed);
 }
 
-/// All events together make the very file that the service left, and no other.
+/// All events together make the very files that the service left, and no other.
 fn assert_nothing_went_unrecorded(events: &[Event], database: &Path) {
     let mut disk = Disk::default();
     for event in events {
         disk.apply(event);
     }
     let files = disk.after_power_cut(Luck::Everything, &mut Random::new(0));
-    assert_eq!(files.keys().collect::<Vec<_>>(), [DATABASE]);
-    assert!(files[DATABASE] == std::fs::read(database).expect("a file"), "the recorded writes make the file");
+    assert_eq!(files.keys().collect::<Vec<_>>(), [DATABASE, &format!("{DATABASE}.search")]);
+    for (name, content) in &files {
+        let left = std::fs::read(database.with_file_name(name)).expect("a file");
+        assert!(*content == left, "the recorded writes make {name}");
+    }
 }
 
 /// Each client delivers `count` turns, or as many as the service lives to take; returns each client's next turn, which
@@ -256,7 +261,9 @@ impl<'a> Cuts<'a> {
         }
         // The index of the log is never synced: whatever is found in it must not be believed.
         let noise: Vec<u8> = (0..4096).map(|_| self.random.byte()).collect();
-        std::fs::write(folder.path().join(format!("{DATABASE}-shm")), noise).expect("room for a file");
+        for shm in ["-shm", ".search-shm"] {
+            std::fs::write(folder.path().join(format!("{DATABASE}{shm}")), &noise).expect("room for a file");
+        }
         State { name, folder, promises: self.promises.clone(), reports: self.reports.clone() }
     }
 }
@@ -272,7 +279,8 @@ impl State {
         examine(&copy.path().join(DATABASE), &self.promises, &self.reports)
     }
 
-    /// The service starts on it, and answers a repeat of the last acknowledged turn as it did the first time.
+    /// The service starts on it, answers a repeat of the last acknowledged turn as it did the first time, and has an index
+    /// in step with what is stored.
     fn serve(&self) {
         let database = self.folder.path().join(DATABASE);
         let service = Service::start_on(&database, &FLAGS);
@@ -287,7 +295,9 @@ impl State {
             assert!(again.text.contains("stored before"), "{}: {}", self.name, again.text);
         }
         service.deliver(&turn("conv_after", 1)).expect(201);
+        indexed(&service);
         service.stop();
+        compare(&database);
         assert_eq!(examine(&database, &self.promises, &self.reports), Ok(()), "{}", self.name);
     }
 }

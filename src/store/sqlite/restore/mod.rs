@@ -11,7 +11,7 @@ mod rows;
 pub(super) mod rules;
 
 use super::error::Context as _;
-use super::{archive, due, erase, row, search};
+use super::{archive, due, erase, row};
 use crate::fields::Problem;
 use crate::model::ConversationId;
 use crate::store::{Archived, ArchivedCall, Error, Outcome, Rejection, Result, Row as Columns, Write, Written};
@@ -169,12 +169,11 @@ fn call_(connection: &Transaction<'_>, call: &ArchivedCall) -> Result<Written, F
         reserve_ids(connection, turns)?;
         return Ok(Written::Begun);
     }
-    whole(connection, call, &id)
+    whole(connection, call)
 }
 
 /// Notes what is to be done with a call that is wholly restored.
-fn whole(connection: &Connection, call: &ArchivedCall, id: &SqlValue) -> Result<Written, Failed> {
-    search::note_call(connection, id)?;
+fn whole(connection: &Connection, call: &ArchivedCall) -> Result<Written, Failed> {
     let row_id = call.row.get("id").and_then(Value::as_i64).expect("checked by the rules");
     // An older export lacks what is made of records here, and what was due there is not told.
     if call.history.is_some() || call.row.get("record_event_id").is_some_and(|event| !event.is_null()) {
@@ -224,7 +223,7 @@ pub(super) fn go_on(transaction: &Transaction<'_>, call: &ArchivedCall, restored
             .prepare_cached("DELETE FROM unfinished_calls WHERE conversation_id = ?1")
             .and_then(|mut delete| delete.execute([&id]))
             .doing(DOING)?;
-        whole(transaction, call, &id)
+        whole(transaction, call)
     })
 }
 
@@ -280,14 +279,12 @@ fn turns_read_back(connection: &Connection, id: &SqlValue, slice: &Range<usize>)
     Ok(())
 }
 
-/// Brings turns into the index of their words that it would take to be in it already by their numbers.
+/// Tells the search index of turns that it would take to be in it already by their numbers.
 fn index(connection: &Connection, id: &SqlValue, slice: &Range<usize>) -> Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO turn_search (rowid, final_text, message_text) \
-             SELECT t.id, t.final_text, t.message_text FROM call_transcriptions t, turn_search_state s \
-             WHERE t.conversation_id = ?1 AND t.sequence_number BETWEEN ?2 + 1 AND ?3 \
-             AND t.id > s.after_id AND t.id <= s.to_id",
+            "INSERT INTO search_changes (turn_id) SELECT id FROM call_transcriptions \
+             WHERE conversation_id = ?1 AND sequence_number BETWEEN ?2 + 1 AND ?3 ORDER BY id",
         )
         .and_then(|mut insert| insert.execute(params![id, slice.start, slice.end]))
         .map(drop)

@@ -41,9 +41,12 @@ enum Beginnings {
 type Prefixes<'a> = HashMap<&'a str, Beginnings>;
 
 impl ForIndex {
-    pub(super) fn of(wanted: &Wanted, connection: &Connection) -> rusqlite::Result<Self> {
+    /// Asks the index for words, if there is one.
+    pub(super) fn of(wanted: &Wanted, index: Option<&Connection>) -> rusqlite::Result<Self> {
         let mut prefixes = Prefixes::new();
-        look_up(wanted, connection, &mut prefixes)?;
+        if let Some(connection) = index {
+            look_up(wanted, connection, &mut prefixes)?;
+        }
         let is_wide = prefixes.values().any(|beginnings| matches!(beginnings, Beginnings::Many));
         let wide = || relaxed(wanted, &prefixes).map_or(Wide::All, Wide::Of);
         Ok(Self { exact: written(wanted, &prefixes), wide: is_wide.then(wide) })

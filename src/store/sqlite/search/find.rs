@@ -1,51 +1,30 @@
 //! A page of what was searched for.
 //!
-//! Turns that match come one by one, the last stored first: those of the tail, then those of the index. Each is looked
-//! up and taken if the filter wants it, until the page is full or enough were looked at; then the page ends early, and
-//! the next one goes on there. Parts of the index that hold nothing of the wanted times are passed over ([`spans`]).
+//! Turns that match come one by one, the last stored first: those of the tail, then those of the index, among them those that
+//! changed since the index took them in. Each is looked up and taken if the filter wants it, until the page is full or enough
+//! were looked at; then the page ends early, and the next one goes on there. Parts of the index that hold nothing of the
+//! wanted times are passed over ([`spans`]).
 //! Ordered by how well they match, as many as [`GROUP`] are taken and ranked, and pages are cut out of that group before
 //! the next one is taken.
 
 use super::super::error::Context as _;
-use super::super::row::{self, Columns, TURN};
 use super::expression::{self, ForIndex};
 use super::filter::Filter;
+use super::look::{Look, Taken, Taking};
 use super::scratch::Scratch;
-use super::{DOING, State, spans, walk};
+use super::state::State;
+use super::{DOING, Reach, fresh, spans, walk};
 use crate::model::Snippet;
 use crate::store::{Found, Hit, Place, Result, SearchKey, SearchOrder, SearchQuery};
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params_from_iter};
+use rusqlite::{Transaction, params_from_iter};
 use std::ops::RangeInclusive;
 
 /// How many turns are ranked together.
 const GROUP: usize = 300;
 
-/// How many turns that match are looked up for one page, at some microseconds each.
-const MAX_LOOKS: usize = 10_000;
-
 /// How many parts of the index are looked through for one page, each of which takes a query.
 const MAX_RANGES: usize = 32;
-
-/// How much text there may be in a page, or be ranked together, in bytes.
-const MAX_TEXT: usize = 1024 * 1024;
-
-/// How many turns of the tail are searched, the newest ones, each search bringing them into an index anew: twice what waits
-/// for quiet to come into the file's. And how much text of theirs, in bytes.
-const MAX_TAIL: i64 = 512;
-const MAX_TAIL_TEXT: usize = 1024 * 1024;
-
-pub(in super::super) fn find(connection: &mut Connection, query: &SearchQuery) -> Result<Found> {
-    let snapshot = connection.transaction().doing(DOING)?;
-    let search = Search::begin(&snapshot, query)?;
-    let top = query.after.map_or(i64::MAX, |key| key.top);
-    let (hits, next) = match query.order {
-        SearchOrder::Newest => search.newest(top)?,
-        SearchOrder::Best => search.best(top, query.after.and_then(|key| key.within))?,
-    };
-    let total = if query.with_total { Some(search.total()?) } else { None };
-    Ok(Found { hits, next, total, unsearched: search.unsearched })
-}
 
 /// One search in one snapshot.
 pub(super) struct Search<'a> {
@@ -53,36 +32,65 @@ pub(super) struct Search<'a> {
     query: &'a SearchQuery,
     pub(super) plain: String,
     for_index: ForIndex,
-    filter: Filter,
+    pub(super) filter: Filter,
+    /// How far the index is, if there is one.
+    pub(super) index: Option<State>,
+    /// Whether turns changed since the index took them in.
+    pub(super) has_changes: bool,
+    reach: Reach,
     /// Where in the index there may be turns that are wanted, the last first.
     ranges: Vec<RangeInclusive<i64>>,
     /// The tail's turns that match, newest first.
     tail: Vec<i64>,
+    /// The tail's least row number.
+    tail_from: i64,
+    /// The turns that match of those that changed since the index took them in, newest first.
+    changed: Vec<i64>,
     unsearched: u64,
 }
 
-/// Turns that were taken one by one.
-struct Taken {
-    hits: Vec<Hit>,
-    /// The greatest row number that was not taken although it is wanted, or was not looked at; if there is any.
-    rest: Option<i64>,
-}
-
 impl<'a> Search<'a> {
-    fn begin(snapshot: &'a Transaction<'a>, query: &'a SearchQuery) -> Result<Self> {
-        let state = State::read(snapshot)?;
+    /// Begins a search in an index that is so far, or without any.
+    pub(super) fn begin(
+        snapshot: &'a Transaction<'a>,
+        query: &'a SearchQuery,
+        index: Option<State>,
+        reach: Reach,
+    ) -> Result<Self> {
+        let state = index.unwrap_or_default();
         let plain = expression::plain(&query.wanted);
-        let (tail, searched) = tail(snapshot, state.to, &plain)?;
+        let tail = fresh::tail(snapshot, state.to, &plain)?;
+        let pending = if index.is_some() { state.changes(snapshot)? } else { 0 };
+        let changed =
+            if pending > 0 { fresh::changed(snapshot, state, pending, &plain)? } else { fresh::Fresh::default() };
+        let older = state.older(snapshot)?;
+        let unsearched = older + state.newer(snapshot)?.saturating_sub(tail.searched) + changed.unsearched;
         Ok(Self {
             snapshot,
             query,
-            for_index: ForIndex::of(&query.wanted, snapshot).doing(DOING)?,
+            for_index: ForIndex::of(&query.wanted, index.map(|_| &**snapshot)).doing(DOING)?,
             plain,
             filter: Filter::of(query),
-            ranges: spans::ranges(snapshot, query, state)?,
-            tail,
-            unsearched: state.older(snapshot)? + state.newer(snapshot)?.saturating_sub(searched),
+            index,
+            has_changes: pending > 0,
+            reach,
+            ranges: if index.is_some() { spans::ranges(snapshot, query, state)? } else { Vec::new() },
+            tail: tail.matching,
+            tail_from: tail.from,
+            changed: changed.matching,
+            unsearched: if reach == Reach::All { 0 } else { unsearched },
         })
+    }
+
+    /// The page that is asked for.
+    pub(super) fn page(&self) -> Result<Found> {
+        let top = self.query.after.map_or(i64::MAX, |key| key.top);
+        let (hits, next) = match self.query.order {
+            SearchOrder::Newest => self.newest(top)?,
+            SearchOrder::Best => self.best(top, self.query.after.and_then(|key| key.within))?,
+        };
+        let total = if self.query.with_total { Some(self.total()?) } else { None };
+        Ok(Found { hits, next, total, unsearched: self.unsearched })
     }
 
     fn newest(&self, top: i64) -> Result<(Vec<Hit>, Option<SearchKey>)> {
@@ -149,25 +157,54 @@ impl<'a> Search<'a> {
             None => (bottom, top),
         };
         let wanted = |id| noted.as_ref().is_none_or(|noted| noted.contains(&id));
+        let of_these = |ids: &[i64]| -> Vec<i64> {
+            ids.iter().copied().filter(|id| (bottom..=top).contains(id) && wanted(*id)).collect()
+        };
         let mut taking = Taking::new(self, most)?;
-        for &id in self.tail.iter().filter(|id| (bottom..=top).contains(*id)) {
-            if wanted(id) && !taking.offer(id)? {
+        for id in of_these(&self.tail) {
+            if !taking.offer(id)? {
                 return Ok(taking.taken);
             }
         }
+        let state = self.index.unwrap_or_default();
+        let behind_tail = bottom.max(state.to + 1)..=top.min(self.tail_from - 1);
+        if self.reach == Reach::All && !self.scan(&mut taking, behind_tail, enough, &wanted)? {
+            return Ok(taking.taken);
+        }
+        taking.changed = of_these(&self.changed).into();
+        if self.index.is_some() && !self.take_indexed(&mut taking, bottom, top, enough, &wanted)? {
+            return Ok(taking.taken);
+        }
+        if !taking.offer_changed(bottom)? {
+            return Ok(taking.taken);
+        }
+        if self.reach == Reach::All {
+            self.scan(&mut taking, bottom..=top.min(state.after), enough, &wanted)?;
+        }
+        Ok(taking.taken)
+    }
+
+    /// Offers what the index says, and returns whether there is room for more.
+    fn take_indexed(
+        &self,
+        taking: &mut Taking<'_>,
+        bottom: i64,
+        top: i64,
+        enough: usize,
+        wanted: &dyn Fn(i64) -> bool,
+    ) -> Result<bool> {
         let mut ranges = self.ranges_between(bottom, top);
         if let Some(wide) = &self.for_index.wide {
             for size in walk::SIZES {
-                let step = self.walk(wide, &ranges, size, &wanted)?;
+                let step = self.walk(wide, &ranges, size, wanted)?;
                 for id in step.matching {
-                    if !taking.offer(id)? {
-                        return Ok(taking.taken);
+                    if !taking.offer_indexed(id)? {
+                        return Ok(false);
                     }
                 }
-                let Some(rest) = step.rest else { return Ok(taking.taken) };
+                let Some(rest) = step.rest else { return Ok(true) };
                 if taking.taken.hits.len() >= enough {
-                    taking.taken.rest = Some(rest);
-                    return Ok(taking.taken);
+                    return taking.end_at(rest).map(|()| false);
                 }
                 ranges = self.ranges_between(bottom, rest);
             }
@@ -185,119 +222,86 @@ impl<'a> Search<'a> {
             .doing(DOING)?;
         for (n, range) in ranges.iter().enumerate() {
             if n == MAX_RANGES {
-                taking.taken.rest = Some(*range.end());
-                break;
+                return taking.end_at(*range.end()).map(|()| false);
             }
             let mut rows = select.query((&self.for_index.exact, range.start(), range.end())).doing(DOING)?;
             while let Some(row) = rows.next().doing(DOING)? {
                 let id = row.get(0).doing(DOING)?;
-                if wanted(id) && !taking.offer(id)? {
-                    return Ok(taking.taken);
+                if wanted(id) && !taking.offer_indexed(id)? {
+                    return Ok(false);
                 }
             }
         }
-        Ok(taking.taken)
+        Ok(true)
+    }
+
+    /// Offers the turns of a part that is in no index, and returns whether there is room for more.
+    fn scan(
+        &self,
+        taking: &mut Taking<'_>,
+        mut range: RangeInclusive<i64>,
+        enough: usize,
+        wanted: &dyn Fn(i64) -> bool,
+    ) -> Result<bool> {
+        while !range.is_empty() {
+            let step = self.walk_unindexed(range.clone(), wanted)?;
+            for id in step.matching {
+                if !taking.offer(id)? {
+                    return Ok(false);
+                }
+            }
+            let Some(rest) = step.rest else { break };
+            if taking.taken.hits.len() >= enough {
+                taking.taken.rest = Some(rest);
+                return Ok(false);
+            }
+            range = *range.start()..=rest;
+        }
+        Ok(true)
     }
 
     /// The parts of the index that may hold turns that are wanted, from `top` down to `bottom`.
     fn ranges_between(&self, bottom: i64, top: i64) -> Vec<RangeInclusive<i64>> {
+        let bottom = bottom.max(self.index.unwrap_or_default().after + 1);
         let cut = |range: &RangeInclusive<i64>| bottom.max(*range.start())..=top.min(*range.end());
         self.ranges.iter().map(cut).filter(|range| !range.is_empty()).collect()
     }
 
     fn total(&self) -> Result<u64> {
+        let mut look = Look::new(self)?;
+        let mut total = if self.index.is_some() { self.total_indexed()? } else { 0 };
+        for &id in self.tail.iter().chain(&self.changed) {
+            total += u64::from(look.at(id)?.is_some());
+        }
+        Ok(total)
+    }
+
+    fn total_indexed(&self) -> Result<u64> {
         let sql = format!(
             "SELECT count(*) FROM turn_search s CROSS JOIN call_transcriptions t ON t.id = s.rowid \
-             CROSS JOIN calls c ON c.conversation_id = t.conversation_id WHERE turn_search MATCH ? AND {}",
-            self.filter.conditions()
+             CROSS JOIN calls c ON c.conversation_id = t.conversation_id WHERE turn_search MATCH ? AND {}{}",
+            self.filter.conditions(),
+            self.unchanged("t.id")
         );
         let expression = Value::from(self.for_index.exact.clone());
-        let indexed: u64 = self
-            .snapshot
+        self.snapshot
             .prepare_cached(&sql)
             .and_then(|mut select| {
                 let values = std::iter::once(&expression).chain(self.filter.values());
                 select.query_row(params_from_iter(values), |row| row.get(0))
             })
-            .doing("counting what was searched for")?;
-        let mut look = Look::new(self)?;
-        let mut total = indexed;
-        for &id in &self.tail {
-            total += u64::from(look.at(id)?.is_some());
+            .doing("counting what was searched for")
+    }
+
+    /// A condition that the turn of this number is as the index knows it, behind others.
+    pub(super) fn unchanged(&self, id: &str) -> String {
+        match self.index {
+            Some(State { changes_to, .. }) if self.has_changes => format!(
+                " AND NOT EXISTS (SELECT 1 FROM search_changes x WHERE x.turn_id = {id} AND x.id > {changes_to})"
+            ),
+            _ => String::new(),
         }
-        Ok(total)
     }
-}
-
-/// Takes what is wanted of the turns that it is offered, the last stored first.
-struct Taking<'a> {
-    look: Look<'a>,
-    most: usize,
-    looks: usize,
-    text: usize,
-    taken: Taken,
-}
-
-impl<'a> Taking<'a> {
-    fn new(search: &Search<'a>, most: usize) -> Result<Self> {
-        let taken = Taken { hits: Vec::new(), rest: None };
-        Ok(Self { look: Look::new(search)?, most, looks: 0, text: 0, taken })
-    }
-
-    /// Whether there is room for more.
-    fn offer(&mut self, id: i64) -> Result<bool> {
-        let Self { look, most, looks, text, taken } = self;
-        if *looks == MAX_LOOKS || *text > MAX_TEXT {
-            taken.rest = Some(id);
-            return Ok(false);
-        }
-        *looks += 1;
-        let Some(hit) = look.at(id)? else { return Ok(true) };
-        if taken.hits.len() == *most {
-            taken.rest = Some(id);
-            return Ok(false);
-        }
-        *text += hit.turn.message.as_str().len() + hit.turn.final_text.as_ref().map_or(0, |t| t.as_str().len());
-        taken.hits.push(hit);
-        Ok(true)
-    }
-}
-
-/// Looks turns up, of those that are wanted.
-struct Look<'a> {
-    select: rusqlite::CachedStatement<'a>,
-    values: Vec<Value>,
-}
-
-impl<'a> Look<'a> {
-    fn new(search: &Search<'a>) -> Result<Self> {
-        let sql = format!(
-            "SELECT {TURN}, c.driver_id, d.name, c.status, c.call_start_time FROM call_transcriptions t \
-             CROSS JOIN calls c ON c.conversation_id = t.conversation_id LEFT JOIN drivers d ON d.id = c.driver_id \
-             WHERE t.id = ? AND {}",
-            search.filter.conditions()
-        );
-        let select = search.snapshot.prepare_cached(&sql).doing(DOING)?;
-        let values = std::iter::once(Value::Null).chain(search.filter.values().cloned()).collect();
-        Ok(Self { select, values })
-    }
-
-    fn at(&mut self, id: i64) -> Result<Option<Hit>> {
-        self.values[0] = id.into();
-        self.select.query_row(params_from_iter(&self.values), hit).optional().doing(DOING)
-    }
-}
-
-fn hit(row: &Row<'_>) -> rusqlite::Result<Hit> {
-    let mut columns = Columns::of(row);
-    Ok(Hit {
-        turn: row::turn_of(&mut columns)?,
-        driver_id: columns.take("driver_id")?,
-        driver_name: columns.take("name")?,
-        status: columns.take("status")?,
-        call_start_time: columns.take("call_start_time")?,
-        snippet: Snippet(Vec::new()),
-    })
 }
 
 /// In ascending order: at a lesser row number FTS5 writes out what it has gathered.
@@ -308,30 +312,4 @@ fn scratch_of(hits: &[Hit]) -> Result<Scratch> {
         let final_text = turn.final_text.as_ref().map(crate::model::Message::as_str);
         (turn.id, final_text, turn.message.as_str())
     }))
-}
-
-/// The turns of the tail that match, newest first, and how many there were in all.
-fn tail(snapshot: &Transaction<'_>, indexed_to: i64, expression: &str) -> Result<(Vec<i64>, u64)> {
-    let mut select = snapshot
-        .prepare_cached(
-            "SELECT id, final_text, message_text FROM call_transcriptions WHERE id > ?1 ORDER BY id DESC LIMIT ?2",
-        )
-        .doing(DOING)?;
-    let mut rows = select.query([indexed_to, MAX_TAIL]).doing(DOING)?;
-    let (mut turns, mut text): (Vec<(i64, Option<String>, String)>, _) = (Vec::new(), 0);
-    while let Some(row) = rows.next().doing(DOING)? {
-        let turn: (i64, Option<String>, String) = row.try_into().doing(DOING)?;
-        text += turn.2.len() + turn.1.as_ref().map_or(0, String::len);
-        if text > MAX_TAIL_TEXT && !turns.is_empty() {
-            break;
-        }
-        turns.push(turn);
-    }
-    if turns.is_empty() {
-        return Ok((Vec::new(), 0));
-    }
-    let searched = u64::try_from(turns.len()).unwrap_or(u64::MAX);
-    // In ascending order again.
-    let scratch = Scratch::of(turns.iter().rev().map(|(id, last, heard)| (*id, last.as_deref(), heard.as_str())))?;
-    Ok((scratch.matching(expression)?, searched))
 }

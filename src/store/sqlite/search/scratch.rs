@@ -19,7 +19,7 @@ impl Scratch {
     pub(super) fn of<'a>(turns: impl IntoIterator<Item = (i64, Option<&'a str>, &'a str)>) -> Result<Self> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_MEMORY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(":memory:", flags).doing(DOING)?;
-        // The tokenizer as in the schema.
+        // The tokenizer as of the index.
         connection
             .execute_batch(
                 "PRAGMA journal_mode = OFF; BEGIN; CREATE VIRTUAL TABLE turns USING fts5 (final_text, message_text, \

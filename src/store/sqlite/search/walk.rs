@@ -13,11 +13,16 @@ use std::ops::RangeInclusive;
 /// How many turns that may match are looked at in each step, at some ten microseconds each.
 pub(super) const SIZES: [usize; 2] = [128, 384];
 
+/// The same in each step through turns that are in no index, of which there may be very many.
+const SCANNED: usize = 4096;
+
 /// How many turns are passed over in a step, since they are not wanted.
 const MAX_PASSED: usize = 4096;
 
 /// How much text there may be in a step, in bytes.
 const MAX_TEXT: usize = 1024 * 1024;
+
+const ALL: &str = "SELECT id, final_text, message_text FROM call_transcriptions WHERE id BETWEEN ?1 AND ?2";
 
 /// What a step came to.
 pub(super) struct Step {
@@ -36,14 +41,33 @@ impl Search<'_> {
         size: usize,
         wanted: &dyn Fn(i64) -> bool,
     ) -> Result<Step> {
-        const ALL: &str = "SELECT id, final_text, message_text FROM call_transcriptions \
-             WHERE id BETWEEN ?1 AND ?2 ORDER BY id DESC";
-        const OF: &str = "SELECT t.id, t.final_text, t.message_text FROM turn_search s \
-             CROSS JOIN call_transcriptions t ON t.id = s.rowid \
-             WHERE turn_search MATCH ?3 AND s.rowid BETWEEN ?1 AND ?2 ORDER BY s.rowid DESC";
+        let sql = match wide {
+            Wide::All => format!("{ALL}{} ORDER BY id DESC", self.unchanged("call_transcriptions.id")),
+            Wide::Of(_) => format!(
+                "SELECT t.id, t.final_text, t.message_text FROM turn_search s \
+                 CROSS JOIN call_transcriptions t ON t.id = s.rowid \
+                 WHERE turn_search MATCH ?3 AND s.rowid BETWEEN ?1 AND ?2{} ORDER BY s.rowid DESC",
+                self.unchanged("t.id")
+            ),
+        };
+        self.step(&sql, wide, ranges, size, wanted)
+    }
+
+    /// Looks at turns that are in no index.
+    pub(super) fn walk_unindexed(&self, range: RangeInclusive<i64>, wanted: &dyn Fn(i64) -> bool) -> Result<Step> {
+        self.step(&format!("{ALL} ORDER BY id DESC"), &Wide::All, &[range], SCANNED, wanted)
+    }
+
+    fn step(
+        &self,
+        sql: &str,
+        wide: &Wide,
+        ranges: &[RangeInclusive<i64>],
+        size: usize,
+        wanted: &dyn Fn(i64) -> bool,
+    ) -> Result<Step> {
         let (mut turns, mut text, mut passed): (Vec<(i64, Option<String>, String)>, _, _) = (Vec::new(), 0, 0);
         let mut rest = None;
-        let sql = if matches!(wide, Wide::All) { ALL } else { OF };
         let mut select = self.snapshot.prepare_cached(sql).doing(DOING)?;
         'all: for range in ranges {
             let mut rows = match wide {

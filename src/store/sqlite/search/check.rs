@@ -1,0 +1,78 @@
+//! Looks whether the search index is what it should be: whole, and in step with the database.
+
+use super::super::error::Context as _;
+use super::state::State;
+use super::{TRIES, attach};
+use crate::store::{Finding, Result};
+use rusqlite::{Connection, Row};
+use std::path::Path;
+use std::time::Duration;
+
+const DOING: &str = "checking the search index";
+
+/// How long to wait before the next try.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Of how many problems each check tells.
+const MOST: usize = 100;
+
+/// Checks the index beside a database by a connection that reads the latter. There need not be one.
+pub(in super::super) fn check(connection: &mut Connection, database: &Path) -> Result<Vec<Finding>> {
+    let finding = |what: String| Ok(vec![Finding { check: "search", what }]);
+    // Beside the file itself, whatever links lead to it.
+    let database = &database.canonicalize().unwrap_or_else(|_| database.to_owned());
+    match attach(connection, database) {
+        Ok(true) => {}
+        Ok(false) => return Ok(Vec::new()),
+        Err(error) => return finding(format!("the search index cannot be opened: {error}")),
+    }
+    for _ in 0..TRIES {
+        let snapshot = connection.transaction().doing(DOING)?;
+        match State::in_step(&snapshot) {
+            Ok(Some(state)) => {
+                let problems = pages(&snapshot);
+                return if problems.is_empty() { words(&snapshot, state) } else { Ok(problems) };
+            }
+            // The service may make it anew, or be ahead, at this moment.
+            Ok(None) => std::thread::sleep(PAUSE),
+            Err(error) => return finding(format!("the search index cannot be read: {error}")),
+        }
+    }
+    finding("the search index does not belong to the database; `serve` makes it anew".to_owned())
+}
+
+/// Pages, rows and what FTS5 says of its own.
+fn pages(connection: &Connection) -> Vec<Finding> {
+    let texts: rusqlite::Result<Vec<String>> = connection
+        .prepare(&format!("PRAGMA search.integrity_check({MOST})"))
+        .and_then(|mut check| check.query_map([], |row| row.get(0))?.collect());
+    let texts = match texts {
+        Ok(texts) => texts,
+        Err(error) => vec![error.to_string()],
+    };
+    texts.into_iter().filter(|text| text != "ok").map(|what| Finding { check: "search", what }).collect()
+}
+
+/// Turns that the index has with other words than the database, and those that are in only one of them.
+fn words(connection: &Connection, State { after, to, changes_to }: State) -> Result<Vec<Finding>> {
+    let sql = format!(
+        "SELECT id FROM (
+            SELECT t.id FROM call_transcriptions t LEFT JOIN search.turn_search_content f ON f.id = t.id
+            WHERE t.id > ?1 AND t.id <= ?2 AND (f.id IS NULL OR f.c0 IS NOT t.final_text OR f.c1 IS NOT t.message_text)
+            UNION ALL
+            SELECT f.id FROM search.turn_search_content f
+            WHERE NOT EXISTS (SELECT 1 FROM call_transcriptions t WHERE t.id = f.id) OR f.id <= ?1 OR f.id > ?2
+         ) WHERE NOT EXISTS (SELECT 1 FROM search_changes s WHERE s.turn_id = id AND s.id > ?3) LIMIT {MOST}"
+    );
+    let finding = |row: &Row<'_>| {
+        let id: i64 = row.get(0)?;
+        Ok(Finding {
+            check: "search",
+            what: format!("the search index has other words of turn {id} than the database"),
+        })
+    };
+    connection
+        .prepare(&sql)
+        .and_then(|mut select| select.query_map([after, to, changes_to], finding)?.collect())
+        .doing(DOING)
+}
