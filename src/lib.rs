@@ -264,6 +264,7 @@ pub mod platform;
 pub mod reconcile;
 pub mod recording;
 pub mod redact;
+pub mod repair;
 pub mod retention;
 pub mod secret;
 pub mod server;

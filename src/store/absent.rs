@@ -2,7 +2,7 @@
 
 use super::{
     CallQuery, Error, ErrorKind, FiguresQuery, Found, OldCall, OldCalls, Outcome, Page, Position, Result, Scope,
-    SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Write,
+    SearchQuery, Since, Sizes, Store, Touched, TurnQuery, UnreadEvents, Write,
 };
 use crate::model::{
     Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
@@ -63,6 +63,10 @@ impl Store for Absent {
     }
 
     fn event_ids(&self, _: i64, _: bool, _: usize) -> Result<Vec<i64>> {
+        absent()
+    }
+
+    fn unread_events(&self) -> Result<UnreadEvents> {
         absent()
     }
 

@@ -4,10 +4,11 @@
 //! statement here has come to its end.
 
 use super::error::Context as _;
+use super::events;
 use super::open::{APPLICATION_ID, known_schema};
 use crate::background::Background;
 use crate::model::ConversationId;
-use crate::store::{CheckReport, Error, ErrorKind, Finding, Result};
+use crate::store::{CheckReport, Error, ErrorKind, Finding, Result, UnreadEvents};
 use rusqlite::{Connection, OpenFlags, Row};
 use std::path::Path;
 use std::time::Duration;
@@ -110,7 +111,8 @@ fn all(connection: &Connection) -> Result<CheckReport> {
     } else {
         (rows("calls").ok(), rows("call_transcriptions").ok())
     };
-    Ok(CheckReport { calls, turns, problems })
+    let unread = if problems.is_empty() { events::unread(connection)? } else { UnreadEvents::default() };
+    Ok(CheckReport { calls, turns, problems, unread })
 }
 
 /// Pages, rows, rules and indexes.

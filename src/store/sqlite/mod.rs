@@ -43,7 +43,7 @@ pub use search::search_file;
 
 use super::{
     Archive, CallQuery, Copier, FiguresQuery, Found, OldCall, OldCalls, Outcome, Page, Position, Result, Scope,
-    SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Write, Written,
+    SearchQuery, Since, Sizes, Store, Touched, TurnQuery, UnreadEvents, Write, Written,
 };
 use crate::metrics::METRICS;
 use crate::model::{
@@ -194,6 +194,10 @@ impl Store for SqliteStore {
 
     fn event_ids(&self, after: i64, only_unreadable: bool, limit: usize) -> Result<Vec<i64>> {
         events::ids(&*self.readers.get()?, after, only_unreadable, limit)
+    }
+
+    fn unread_events(&self) -> Result<UnreadEvents> {
+        events::unread(&*self.readers.get()?)
     }
 
     fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>> {
