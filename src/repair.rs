@@ -19,6 +19,7 @@
 use crate::model::{Remark, RemarkKind};
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// Greatest depth of arrays and objects. The parser gives up at 128.
 const MAX_DEPTH: usize = 120;
@@ -54,26 +55,16 @@ impl Repairs {
     }
 }
 
-/// Reads JSON, repaired where it must be.
+/// Reads JSON, and reads it again with its text repaired if that fails.
 ///
 /// # Errors
 /// What is wrong with the repaired text.
 pub fn read<T: DeserializeOwned>(text: &[u8]) -> serde_json::Result<(T, Repairs)> {
-    read_by(text, |text| serde_json::from_slice(text))
-}
-
-/// Reads JSON by `strict`, and reads it again with its text repaired if that fails.
-///
-/// # Errors
-/// What `strict` says of the repaired text.
-pub fn read_by<T, E>(text: &[u8], strict: impl Fn(&[u8]) -> Result<T, E>) -> Result<(T, Repairs), E> {
-    match strict(text) {
-        Ok(value) => Ok((value, Repairs::default())),
-        Err(_) => {
-            let (text, repairs) = repaired(text);
-            strict(text.as_bytes()).map(|value| (value, repairs))
-        }
+    if let Ok(value) = serde_json::from_slice(text) {
+        return Ok((value, Repairs::default()));
     }
+    let (text, repairs) = repaired(text);
+    serde_json::from_str(&text).map(|value| (value, repairs))
 }
 
 /// Returns the repaired text of JSON, which need not be JSON even so.
@@ -143,27 +134,39 @@ fn surrogates(text: &[u8]) -> (impl Iterator<Item = u16>, usize) {
 
 fn utf16(text: &[u8], unit: impl Fn([u8; 2]) -> u16, repairs: &mut Repairs) -> String {
     let (units, rest) = text.as_chunks();
-    let mut out = String::with_capacity(text.len());
-    for character in char::decode_utf16(units.iter().map(|pair| unit(*pair))) {
+    repairs.characters += usize::from(!rest.is_empty());
+    joined(units.iter().map(|pair| unit(*pair)), repairs)
+}
+
+fn utf32(text: &[u8], unit: impl Fn([u8; 4]) -> u32, repairs: &mut Repairs) -> String {
+    /// Half of a pair, which is replaced.
+    const NO_CHARACTER: u16 = 0xDC00;
+    let (units, rest) = text.as_chunks();
+    repairs.characters += usize::from(!rest.is_empty());
+    // Python writes a pair as two characters.
+    let units = units.iter().flat_map(|bytes| {
+        let number = unit(*bytes);
+        match (u16::try_from(number), char::from_u32(number)) {
+            (Ok(unit), _) => [Some(unit), None],
+            (_, Some(character)) => {
+                let mut pair = [0; 2];
+                character.encode_utf16(&mut pair);
+                pair.map(Some)
+            }
+            _ => [Some(NO_CHARACTER), None],
+        }
+    });
+    joined(units.flatten(), repairs)
+}
+
+fn joined(units: impl Iterator<Item = u16>, repairs: &mut Repairs) -> String {
+    let mut out = String::new();
+    for character in char::decode_utf16(units) {
         match character {
             Ok(character) => out.push(character),
             Err(_) => replace(&mut out, repairs),
         }
     }
-    repairs.characters += usize::from(!rest.is_empty());
-    out
-}
-
-fn utf32(text: &[u8], unit: impl Fn([u8; 4]) -> u32, repairs: &mut Repairs) -> String {
-    let (units, rest) = text.as_chunks();
-    let mut out = String::with_capacity(text.len() / 4);
-    for number in units {
-        match char::from_u32(unit(*number)) {
-            Some(character) => out.push(character),
-            None => replace(&mut out, repairs),
-        }
-    }
-    repairs.characters += usize::from(!rest.is_empty());
     out
 }
 
@@ -258,7 +261,7 @@ impl Repair<'_> {
                 }
                 Some(b'\\') => self.escape(),
                 Some(control) => {
-                    self.out.push_str(&format!("\\u{control:04x}"));
+                    write!(self.out, "\\u{control:04x}").expect("a string takes everything");
                     self.at += 1;
                 }
             }

@@ -53,7 +53,7 @@ fn facts(data: &At<'_>, remarks: &mut Remarks) -> Facts {
     let said_direction = [&phone, &sms, &whatsapp].into_iter().find_map(|at| direction(&at.get("direction"), remarks));
     let line = OtherEnd::of(&phone, &sms, &whatsapp, &client.get("dynamic_variables"), said_direction, remarks);
     Facts {
-        status: status(&data.get("status"), remarks),
+        status: Some(status(&data.get("status"), remarks)),
         start: metadata.get("start_time_unix_secs").unix_seconds(remarks),
         duration_seconds: duration,
         agent_id: data.get("agent_id").name(remarks),
@@ -131,14 +131,14 @@ impl OtherEnd {
 }
 
 /// That this is posted says that the call is over, whatever its status is called; `failed` says how.
-pub(super) fn status(status: &At<'_>, remarks: &mut Remarks) -> Option<CallStatus> {
+pub(super) fn status(status: &At<'_>, remarks: &mut Remarks) -> CallStatus {
     let text = status.text(remarks).unwrap_or_default().to_ascii_lowercase();
     match &*text {
-        "failed" | "failure" | "error" => return Some(CallStatus::Failed),
+        "failed" | "failure" | "error" => return CallStatus::Failed,
         "" | "done" | "completed" | "initiated" | "in-progress" | "in_progress" | "processing" => {}
         _ => remarks.add(status.place(), "is no status that is known; the call is over all the same"),
     }
-    Some(CallStatus::Completed)
+    CallStatus::Completed
 }
 
 pub(super) fn direction(direction: &At<'_>, remarks: &mut Remarks) -> Option<Direction> {

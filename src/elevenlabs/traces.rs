@@ -73,7 +73,7 @@ fn facts(root: &Span, remarks: &mut Remarks) -> Facts {
     // These traces are sent once a conversation is over.
     let said = status(&root.attribute(&["elevenlabs.status", "conversation.status", "call.status"]), remarks);
     Facts {
-        status: if root.failed { Some(CallStatus::Failed) } else { said },
+        status: Some(if root.failed { CallStatus::Failed } else { said }),
         start: root.start,
         duration_seconds: seconds.filter(|seconds| DURATIONS.contains(seconds)),
         agent_id: root.attribute(&["elevenlabs.agent_id", "agent.id"]).name(remarks),

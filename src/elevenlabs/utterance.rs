@@ -126,8 +126,8 @@ fn remark_silence(at: &At<'_>, element: &Value, remarks: &mut Remarks) {
     // Names of fields are ElevenLabs's; anything else might be words.
     let named = |name: &&String| name.len() <= 40 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     let filled = fields.iter().filter(|(_, value)| there(value)).map(|(name, _)| name).filter(named);
-    let names: Vec<_> = filled.take(12).map(String::as_str).collect();
-    let what = format!("has neither words nor tool calls that can be read, but: {}", names.join(", "));
+    let shown: Vec<_> = filled.take(12).map(String::as_str).collect();
+    let what = format!("has neither words nor tool calls that can be read, but: {}", shown.join(", "));
     remarks.add_words(at.place(), &what);
 }
 

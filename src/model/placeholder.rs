@@ -36,6 +36,9 @@ const NOTHING: [&str; 12] =
 /// Names of variables that stand for the value that they should have been replaced by.
 const NAMES: [&str; 4] = ["conversation_id", "conversationid", "conversation-id", "system__conversation_id"];
 
+/// Length of the longest of these words.
+const LONGEST_NAME: usize = "system__conversation_id".len();
+
 /// Returns the variable that was not filled in, as it stands in a text that is nothing but a placeholder.
 pub fn placeholder(text: &str) -> Option<&str> {
     let text = text.trim();
@@ -54,6 +57,10 @@ pub fn placeholder(text: &str) -> Option<&str> {
 
 /// Returns the variable that was not filled in, be it only a part of the text.
 pub fn unfilled(text: &str) -> Option<&str> {
+    // As nearly all identifiers are.
+    if text.len() > LONGEST_NAME && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
+        return None;
+    }
     let part = |(open, close): &(&str, &str)| {
         let (_, rest) = text.split_once(open)?;
         named(rest.split_once(close)?.0)

@@ -174,10 +174,10 @@ fn offset(text: &str) -> Option<i64> {
 
 /// Splits a local date and time, and gives the date its dashes.
 fn split(text: &str) -> Result<(String, &str), Reason> {
+    const INCOMPLETE: Reason = "it needs both a date and a time of day";
     if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
         return Err("it is a number");
     }
-    const INCOMPLETE: Reason = "it needs both a date and a time of day";
     let is_between = |c: char| matches!(c, 'T' | 't' | ' ' | '_' | ',');
     let at = text.find(is_between).ok_or(INCOMPLETE)?;
     let time = text[at..].trim_start_matches(is_between);
