@@ -67,7 +67,7 @@ impl From<store::UnreadEvents> for UnreadEvents {
 
 impl Example for UnreadEvents {
     fn example() -> Self {
-        Self { unreadable: 0, ids: Vec::new(), remarked: 0 }
+        Self { unreadable: 1, ids: vec![17], remarked: 0 }
     }
 }
 

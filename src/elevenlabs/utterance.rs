@@ -14,9 +14,6 @@ use std::borrow::Cow;
 /// How deep words are looked for in an element.
 pub(super) const MAX_DEPTH: usize = 5;
 
-/// Greatest number of elements of one conversation.
-const MAX_ELEMENTS: usize = 100_000;
-
 /// Fields that hold words, the surest first.
 const WORDS: [&str; 12] = [
     "message",
@@ -37,16 +34,21 @@ const WORDS: [&str; 12] = [
 const SPEAKERS: [&str; 6] = ["role", "speaker", "speaker_type", "author", "sender", "from"];
 
 /// Fields of ElevenLabs that an element without words has for a reason.
-const NO_WORDS: [&str; 9] = [
+const NO_WORDS: [&str; 14] = [
     "tool_calls",
     "tool_results",
+    "tool_requests",
+    "tool_responses",
+    "tool_call",
+    "tool_request",
+    "tool_result",
+    "tool_call_id",
+    "function_call",
     "platform_event",
     "contextual_update_info",
     "file_input",
     "file_inputs",
     "triggered_guardrails",
-    "tool_call_id",
-    "function_call",
 ];
 
 /// Fields that hold a conversation's elements.
@@ -60,7 +62,7 @@ pub(super) fn elements(conversation: &Value) -> Option<Cow<'_, [Value]>> {
 fn elements_at(conversation: &Value, depth: usize) -> Option<Cow<'_, [Value]>> {
     let depth = depth.checked_sub(1)?;
     match conversation {
-        Value::Array(elements) => Some(elements[..elements.len().min(MAX_ELEMENTS)].into()),
+        Value::Array(elements) => Some(elements.into()),
         Value::Object(fields) => LISTS.iter().find_map(|list| elements_at(fields.get(*list)?, depth)),
         Value::String(text) => {
             let (inner, _) = repair::read::<Value>(text.as_bytes()).ok()?;

@@ -113,6 +113,7 @@ fn every_broken_rule_of_a_field_is_400_and_named() {
         ("conversation_id", json!("a\u{0}b"), "U+0000"),
         ("speaker", Value::Null, "is required"),
         ("speaker", json!("driver"), "exactly \"agent\" or \"user\""),
+        ("speaker", json!("{{speaker}}"), "{{speaker}}"),
         ("speaker", json!("Agent"), "exactly \"agent\" or \"user\""),
         ("speaker", json!("user "), "exactly \"agent\" or \"user\""),
         ("speaker", json!(["user"]), "must be a string, not an array"),

@@ -1,8 +1,10 @@
 //! Bodies as senders really write them: damaged text, numbers that JSON cannot hold, other names for the same things. Nothing
 //! that a person could read in them is lost, and what is not understood is remarked where an operator sees it.
 
+use crate::fuzz::for_any;
 use crate::harness::{Service, TURNS, binary, run, wait_for};
 use crate::whole_call::{SECRET, post_signed_bytes};
+use proptest::prelude::{Strategy as _, any};
 use serde_json::{Value, json};
 use transcribe_hook::elevenlabs::{Event, Reading, read_event, read_history};
 use transcribe_hook::model::{CallStatus, Direction, Record, RecordKind, RemarkKind, Speaker};
@@ -539,6 +541,58 @@ fn whatever_python_writes_of_a_conversation_is_understood() {
         assert_eq!(said, wanted, "{}", shown());
         assert_eq!(record_of(&event).facts.status, Some(CallStatus::Completed), "{}", shown());
     }
+}
+
+#[test]
+fn no_damage_to_the_text_of_any_conversation_costs_its_words() {
+    let words = proptest::collection::vec(any::<char>(), 0..30)
+        .prop_map(|chars| format!("HALF{}", chars.into_iter().collect::<String>()));
+    let turns = proptest::collection::vec((any::<bool>(), words, 0..5_usize), 1..6);
+    for_any(400, &(turns, 0..6_usize, any::<bool>()), |(turns, encoding, escaped)| {
+        let element = |(agent, words, form): &(bool, String, usize)| {
+            let role = if *agent { "agent" } else { "user" };
+            match form {
+                0 => json!({"role": role, "message": words, "n": "NUMBER"}),
+                1 => {
+                    json!({"role": role, "message": null, "multivoice_message": {"parts": [{"text": words}]}, "n": "NUMBER"})
+                }
+                2 => json!({"speaker": role, "text": words, "n": "NUMBER"}),
+                3 => json!({"role": role, "content": [{"type": "text", "text": words}], "n": "NUMBER"}),
+                _ => json!({"message": {"role": role, "content": words}, "n": "NUMBER"}),
+            }
+        };
+        let transcript: Vec<_> = turns.iter().map(element).collect();
+        let mut text = record_with("c", &json!(transcript)).to_string();
+        for number in ["NaN", "-Infinity", "1e999", "007"] {
+            text = text.replacen("\"NUMBER\"", number, 1);
+        }
+        // Half of a pair at the beginning of each message.
+        text = text.replace("HALF", "\\ud83d");
+        if escaped {
+            let ascii = |c: char| {
+                let mut units = [0; 2];
+                let units = c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}"));
+                if c.is_ascii() { c.to_string() } else { units.collect() }
+            };
+            text = text.chars().map(ascii).collect();
+        }
+        let body: Vec<u8> = match encoding {
+            0 => text.into_bytes(),
+            1 => [b"\xEF\xBB\xBF", text.as_bytes()].concat(),
+            2 => [0xFF, 0xFE].into_iter().chain(text.encode_utf16().flat_map(u16::to_le_bytes)).collect(),
+            3 => text.encode_utf16().flat_map(u16::to_be_bytes).collect(),
+            4 => text.chars().flat_map(|c| u32::from(c).to_le_bytes()).collect(),
+            _ => [text.as_bytes(), b"\0\0\n"].concat(),
+        };
+        let wanted: Vec<_> = turns
+            .iter()
+            .map(|(agent, words, _)| {
+                let words = words.replace("HALF", "\u{FFFD}").replace('\0', "\u{FFFD}");
+                (if *agent { Speaker::Agent } else { Speaker::Driver }, words)
+            })
+            .collect();
+        assert_eq!(said(&read_event(&body)), wanted);
+    });
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn data_flows_down_only() {
         ],
         &["store"],
         &["reconcile"],
-        &["fields", "metrics", "model", "packing", "secret", "signature", "aside", "background"],
+        &["fields", "metrics", "model", "packing", "repair", "secret", "signature", "aside", "background"],
     ];
     for (path, text) in sources() {
         let module = path.split(['/', '.']).next().unwrap();
