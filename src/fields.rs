@@ -39,8 +39,8 @@ impl Fields {
     /// # Errors
     /// What is wrong with the JSON, or what it is instead of an object.
     pub fn from_json(json: &[u8]) -> Result<Self, String> {
-        match repair::read(json) {
-            Ok((value, _)) => Self::from_value(value),
+        match repair::read_whole(json) {
+            Ok(value) => Self::from_value(value),
             Err(error) => Err(format!("not valid JSON: {error}")),
         }
     }

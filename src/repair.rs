@@ -67,6 +67,17 @@ pub fn read<T: DeserializeOwned>(text: &[u8]) -> serde_json::Result<(T, Repairs)
     serde_json::from_str(&text).map(|value| (value, repairs))
 }
 
+/// Reads JSON, repaired where nothing is lost by it: for files and managers, who can mend what they send.
+///
+/// # Errors
+/// What is wrong with the text as it is.
+pub fn read_whole<T: DeserializeOwned>(text: &[u8]) -> serde_json::Result<T> {
+    serde_json::from_slice(text).or_else(|error| match repaired(text) {
+        (text, repairs) if repairs == Repairs::default() => serde_json::from_str(&text),
+        _ => Err(error),
+    })
+}
+
 /// Returns the repaired text of JSON, which need not be JSON even so.
 pub fn repaired(text: &[u8]) -> (String, Repairs) {
     let mut repairs = Repairs::default();
@@ -373,6 +384,19 @@ mod tests {
         let deep = format!("{{\"deep\": {}\"]\"{}, \"a\": \"said\"}}", "[".repeat(100_000), "]".repeat(100_000));
         let (read, repairs) = value(deep.as_bytes()).unwrap();
         assert_eq!((&read["a"], repairs.nested), (&json!("said"), 1));
+    }
+
+    #[test]
+    fn a_file_is_repaired_only_where_nothing_is_lost() {
+        for (text, good) in [
+            (&b"\xEF\xBB\xBF[\"a\tb\"]\0"[..], true),
+            (b"[\"\xFF\"]", false),
+            (b"[\"\\ud800\"]", false),
+            (b"[NaN]", false),
+            (b"[1", false),
+        ] {
+            assert_eq!(read_whole::<Value>(text).is_ok(), good, "{}", String::from_utf8_lossy(text));
+        }
     }
 
     #[test]

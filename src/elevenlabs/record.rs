@@ -51,7 +51,7 @@ fn facts(data: &At<'_>, remarks: &mut Remarks) -> Facts {
     let user_ids = [data.get("user_id"), client.get("user_id")];
     let (sms, whatsapp) = (metadata.get("sms"), metadata.get("whatsapp"));
     let said_direction = [&phone, &sms, &whatsapp].into_iter().find_map(|at| direction(&at.get("direction"), remarks));
-    let line = OtherEnd::of(&phone, &sms, &whatsapp, &client.get("dynamic_variables"), said_direction, remarks);
+    let line = OtherEnd::of(&phone, &sms, &whatsapp, remarks);
     Facts {
         status: Some(status(&data.get("status"), remarks)),
         start: metadata.get("start_time_unix_secs").unix_seconds(remarks),
@@ -87,14 +87,7 @@ pub(super) struct OtherEnd {
 }
 
 impl OtherEnd {
-    fn of(
-        phone: &At<'_>,
-        sms: &At<'_>,
-        whatsapp: &At<'_>,
-        variables: &At<'_>,
-        direction: Option<Direction>,
-        remarks: &mut Remarks,
-    ) -> Self {
+    fn of(phone: &At<'_>, sms: &At<'_>, whatsapp: &At<'_>, remarks: &mut Remarks) -> Self {
         let mut found = Self::default();
         for at in [
             phone.get("external_number"),
@@ -107,11 +100,10 @@ impl OtherEnd {
         let text = at.text(remarks);
         let number = text.as_deref().and_then(|text| PhoneNumber::from_payload(&format!("whatsapp:{text}")));
         found.take(text, number);
-        found.take_variable(variables, direction, remarks);
         found
     }
 
-    /// Takes what ElevenLabs' own variables say, where nothing else does.
+    /// Takes what ElevenLabs' own variables say, where nothing else does: traces may have no other number.
     pub(super) fn take_variable(&mut self, variables: &At<'_>, direction: Option<Direction>, remarks: &mut Remarks) {
         let at = match direction {
             Some(Direction::Inbound) => variables.get("system__caller_id"),

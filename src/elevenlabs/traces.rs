@@ -47,12 +47,13 @@ pub(super) fn traces(data: &At<'_>, event_time: Option<Timestamp>, remarks: &mut
     if entries.is_empty() {
         entries = root.map_or(Vec::new(), |root| shown_by_variable(root, remarks));
     }
-    if entries.is_empty() {
-        remarks.add_words("data.otlp_traces", "has no span with words that can be read");
-    }
     let mut facts = root.map_or_else(Facts::default, |root| facts(root, remarks));
     facts.agent_id = data.get("agent_id").name(remarks).or(facts.agent_id);
-    facts.status = facts.status.or(Some(CallStatus::Completed));
+    let status = *facts.status.get_or_insert(CallStatus::Completed);
+    // A call that failed may have had none.
+    if entries.is_empty() && status == CallStatus::Completed {
+        remarks.add_words("data.otlp_traces", "has no span with words that can be read");
+    }
     let entries = (!entries.is_empty()).then_some(entries);
     Ok(Record { conversation_id, kind: RecordKind::Traces, event_time, facts, entries })
 }

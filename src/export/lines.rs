@@ -106,8 +106,8 @@ fn line(kind: &str, row: &Row, out: &mut dyn Write) -> io::Result<()> {
 /// # Errors
 /// What is wrong with the line, for a person, with the field where it is one's.
 pub fn archived(line: &[u8]) -> Result<Archived, String> {
-    let mut row: Row = match repair::read(line) {
-        Ok((Value::Object(row), _)) => row,
+    let mut row: Row = match repair::read_whole(line) {
+        Ok(Value::Object(row)) => row,
         Ok(_) => return Err("must be a JSON object".to_owned()),
         Err(error) => return Err(format!("not valid JSON: {error}")),
     };

@@ -64,7 +64,7 @@ impl Timestamp {
     pub fn from_stored(text: &str) -> Result<Self, Invalid> {
         let fixed = text.len() == Self::TEXT_LEN && text.as_bytes()[10] == b'T' && text.ends_with('Z');
         let instant = fixed.then(|| strict(text)).flatten();
-        instant.ok_or(Invalid::rule("must be a time of the form YYYY-MM-DDTHH:MM:SS.ffffffZ"))
+        instant.ok_or(Invalid::rule("must be an ISO 8601 time in UTC of the form YYYY-MM-DDTHH:MM:SS.ffffffZ"))
     }
 
     /// Microseconds since 1970-01-01T00:00:00Z; negative before it.
