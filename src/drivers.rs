@@ -35,7 +35,7 @@ pub fn read_dispatch(mut fields: Fields, conversation_id: Option<ConversationId>
     } else {
         let text = fields.text("conversation_id");
         let text = fields.required("conversation_id", text);
-        fields.checked("conversation_id", text, |text| ConversationId::new(&text))
+        fields.checked("conversation_id", text, |text| ConversationId::from_sender(&text))
     };
     let driver_id = fields.number("driver_id");
     let driver_id = fields.required("driver_id", driver_id);

@@ -2,6 +2,7 @@
 //! names every field that breaks a rule.
 
 use crate::model::Invalid;
+use crate::repair;
 use serde_json::{Map, Value};
 use std::fmt;
 
@@ -38,7 +39,7 @@ impl Fields {
     /// # Errors
     /// What is wrong with the JSON, or what it is instead of an object.
     pub fn from_json(json: &[u8]) -> Result<Self, String> {
-        match serde_json::from_slice(json) {
+        match repair::read_whole(json) {
             Ok(value) => Self::from_value(value),
             Err(error) => Err(format!("not valid JSON: {error}")),
         }

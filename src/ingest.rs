@@ -6,6 +6,7 @@
 
 use crate::fields::Problem;
 use crate::model::{ConversationId, DeliveryKey, Invalid, Message, NewTurn, Source, Speaker, Timestamp};
+use crate::repair;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -24,27 +25,37 @@ pub enum Unreadable {
     Fields(Vec<Problem>),
 }
 
-/// Reads a delivery's body. `header_key` is the value of [`KEY_HEADER`], which goes before the envelope's
-/// `tool_call_id`.
+/// Reads a delivery's body. `header_key` is the value of [`KEY_HEADER`].
 ///
 /// # Errors
 /// See [`Unreadable`].
 pub fn read_turn(body: &[u8], header_key: Option<&str>) -> Result<NewTurn, Unreadable> {
+    match read_json(body, header_key) {
+        // What is JSON is not read differently a second time.
+        Err(Unreadable::Json(_)) => {
+            let (repaired, _) = repair::repaired(body);
+            read_json(repaired.as_bytes(), header_key)
+        }
+        read => read,
+    }
+}
+
+fn read_json(body: &[u8], header_key: Option<&str>) -> Result<NewTurn, Unreadable> {
     // Said here because the derived reader would take an array of the fields, too.
     if body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
         return Err(Unreadable::Json("it does not begin with {".to_owned()));
     }
     let body: Body<'_> = serde_json::from_slice(body).map_err(|error| Unreadable::Json(error.to_string()))?;
-    let (turn, envelope_key) = body.unwrapped();
+    let turn = body.unwrapped();
     let mut problems = Vec::new();
-    let conversation_id = turn.conversation_id.required("conversation_id", ConversationId::new, &mut problems);
+    let conversation_id = turn.conversation_id.required("conversation_id", ConversationId::from_sender, &mut problems);
     let speaker = turn.speaker.required("speaker", Speaker::from_platform, &mut problems);
     let message = turn.message.required("message", Message::new, &mut problems);
     let timestamp = turn.timestamp.required("timestamp", Timestamp::parse, &mut problems);
-    let delivery_key = match header_key {
-        Some(key) => Field::Text(key.into()).optional(KEY_HEADER, DeliveryKey::new, &mut problems),
-        None => envelope_key.optional("tool_call_id", DeliveryKey::new, &mut problems),
-    };
+    let delivery_key = header_key.and_then(|key| {
+        let read = DeliveryKey::new(key).map_err(|invalid| invalid.to_string());
+        read.map_err(|rule| problems.push(Problem { field: KEY_HEADER.to_owned(), rule })).ok()
+    });
     match (conversation_id, speaker, message, timestamp) {
         (Some(conversation_id), Some(speaker), Some(message), Some(timestamp)) if problems.is_empty() => {
             Ok(NewTurn { conversation_id, speaker, message, timestamp, delivery_key, source: Source::Live })
@@ -65,8 +76,6 @@ struct Body<'a> {
     #[serde(borrow, default)]
     timestamp: Field<'a>,
     #[serde(borrow, default)]
-    tool_call_id: Field<'a>,
-    #[serde(borrow, default)]
     parameters: Parameters<'a>,
 }
 
@@ -84,22 +93,23 @@ struct TurnFields<'a> {
 }
 
 impl<'a> Body<'a> {
-    /// The turn's fields, and the envelope's delivery key if there is an envelope.
+    /// The turn's fields.
     ///
     /// An object named `parameters` makes an envelope only when none of the turn's own fields stands beside it: a flat
-    /// delivery may have an unrelated field of that name.
-    fn unwrapped(self) -> (TurnFields<'a>, Field<'a>) {
+    /// delivery may have an unrelated field of that name. The envelope's `tool_call_id` says nothing: language models
+    /// write it, and many write the same one in every turn of a call.
+    fn unwrapped(self) -> TurnFields<'a> {
         let flat = [&self.speaker, &self.message, &self.timestamp].iter().any(|field| !field.is_missing());
         match self.parameters {
             Parameters::Object(mut inner) if !flat => {
                 if inner.conversation_id.is_missing() {
                     inner.conversation_id = self.conversation_id;
                 }
-                (inner, self.tool_call_id)
+                inner
             }
             _ => {
                 let Self { conversation_id, speaker, message, timestamp, .. } = self;
-                (TurnFields { conversation_id, speaker, message, timestamp }, Field::Missing)
+                TurnFields { conversation_id, speaker, message, timestamp }
             }
         }
     }
@@ -126,20 +136,8 @@ impl Field<'_> {
         read: impl FnOnce(&str) -> Result<T, Invalid>,
         problems: &mut Vec<Problem>,
     ) -> Option<T> {
-        if self.is_missing() {
-            problems.push(Problem { field: name.to_owned(), rule: "is required".to_owned() });
-        }
-        self.optional(name, read, problems)
-    }
-
-    fn optional<T>(
-        self,
-        name: &str,
-        read: impl FnOnce(&str) -> Result<T, Invalid>,
-        problems: &mut Vec<Problem>,
-    ) -> Option<T> {
         let rule = match self {
-            Self::Missing => return None,
+            Self::Missing => "is required".to_owned(),
             Self::Text(text) => match read(&text) {
                 Ok(value) => return Some(value),
                 Err(invalid) => invalid.to_string(),

@@ -26,7 +26,7 @@
 //! | storage | SQL, in [`store::sqlite`] only; a batch is one transaction | [`store`] |
 //! | ways of working | opening files safely; files that get their name once they are whole; going last; what terminals are shown | [`files`], [`aside`], [`background`], [`terminal`] |
 //! | numbers about itself | Prometheus's metrics; recorded into by all above | [`metrics`] |
-//! | words of the domain | nothing else | [`model`], [`fields`], [`secret`], [`signature`] |
+//! | words of the domain | nothing else | [`model`], [`fields`], [`repair`], [`secret`], [`signature`] |
 //!
 //! There are two families of types: the wire's own in [`api`], and the domain's in [`model`], which are valid by
 //! construction. Rows become domain types inside the store.
@@ -88,16 +88,24 @@
 //! transaction would give one number twice. `turn_count` in the call's row is both the count and the last number; a
 //! batch reads it once for each call that it touches and writes it back once.
 //!
-//! **Repeats.** With a delivery key (`Idempotency-Key`, or `tool_call_id` in the platform's envelope), the key decides,
-//! within the conversation, by a unique index; the same key for another turn is the sender's mistake (422). Without one,
-//! the same conversation, speaker, timestamp and words are the same turn, also as one that came with a key. The writer
+//! **Repeats.** With a delivery key (`Idempotency-Key`), the key decides, within the conversation, by a unique index; the
+//! same key for another turn is the sender's mistake (422). Without one, the same conversation, speaker, timestamp and words
+//! are the same turn, also as one that came with a key. The `tool_call_id` of an envelope decides nothing: language models
+//! write it, and many write the same one in every turn. A tool that is called again with a new time therefore stores a
+//! second turn, which the record after the call marks as repeated; a turn that was dropped could never be found again. The writer
 //! knows the digests of the first 1,000 turns of the calls that run, and reads those of a call that it takes up again from its
 //! rows (`repeat_key`, the call's row number above 32 bits of the digest). A partial index finds later turns, so that long
 //! calls cost a look-up and ordinary ones nothing. What has the same digest is then compared in
 //! full, so a collision costs a comparison and nothing else.
 //!
-//! **Speaker mapping.** The platform says `agent` and `user`; stored and shown are `agent` and `driver`. Any other word is refused, so that a
-//! platform's new word is noticed instead of misfiled.
+//! **Speaker mapping.** The platform says `agent` and `user`; stored and shown are `agent` and `driver`. In a turn any other word is refused,
+//! so that a platform's new word is noticed instead of misfiled. Records and histories come once, so the words that other
+//! makers of agents use are read in them; an unknown one is remarked.
+//!
+//! **Damaged bodies.** ElevenLabs posts an event once, so nothing in it may cost more than itself. [`repair`] reads a body a
+//! second time where the strict parser fails; it serves turns, histories, events, batches, imports and redaction alike, and
+//! the fast path never meets it. The stored body stays as it came, so a later version may understand more (`replay`). What is
+//! lost is a [`model::Remark`]: in the log, in `webhook_events.error`, counted by kind, never with words of the call.
 //!
 //! **The first turn.** It makes the call: status `in_progress`, `call_start_time` its timestamp, whatever order turns
 //! come in later. A turn for a call that is over is stored and leaves the status alone: late is better than lost.
@@ -300,6 +308,7 @@ pub mod reconcile;
 pub mod reconciler;
 pub mod recording;
 pub mod redact;
+pub mod repair;
 pub mod retention;
 pub mod secret;
 pub mod server;

@@ -22,15 +22,6 @@ const MAX_HEADER: usize = 2048;
 /// Greatest number of `v0` that are tried. Each is compared with the digest of each secret.
 const MAX_SIGNATURES: usize = 16;
 
-/// How far the time in a signature may lie from the present.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tolerance {
-    /// Into the past, whole seconds. The SDKs allow 30 minutes.
-    pub back: Duration,
-    /// Into the future, whole seconds, for clocks that differ.
-    pub ahead: Duration,
-}
-
 /// Why a delivery is not taken for the platform's. None of it says anything about a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
@@ -40,10 +31,13 @@ pub enum Refusal {
     Missing,
     /// The header is not of the form `t=…,v0=…`; the text says what is wrong.
     Malformed(&'static str),
-    /// The time in it lies this many seconds too far back.
-    TooOld(u64),
-    /// The time in it lies this many seconds too far ahead.
-    TooNew(u64),
+    /// The time in it lies too far from this machine's clock.
+    Stale {
+        /// Seconds that it lies behind the clock; negative where it lies ahead.
+        age: i64,
+        /// Seconds that are tolerated in either direction.
+        tolerance: u64,
+    },
     /// It was made with another secret, for another body or at another time.
     Mismatch,
 }
@@ -57,8 +51,14 @@ impl fmt::Display for Refusal {
             ),
             Self::Missing => f.write_str("the header ElevenLabs-Signature is missing"),
             Self::Malformed(what) => write!(f, "the header ElevenLabs-Signature must be t=<seconds>,v0=<hex>: {what}"),
-            Self::TooOld(seconds) => write!(f, "the signature is {seconds} seconds too old"),
-            Self::TooNew(seconds) => write!(f, "the signature is {seconds} seconds too far in the future"),
+            Self::Stale { age, tolerance } => {
+                let (seconds, place) = (age.unsigned_abs(), if *age < 0 { "ahead of" } else { "behind" });
+                write!(
+                    f,
+                    "the signature's time lies {seconds} s {place} this machine's clock, {tolerance} s are tolerated: check \
+                     the clock, or set --signature-tolerance"
+                )
+            }
             Self::Mismatch => f.write_str("the signature does not fit the body and the secret"),
         }
     }
@@ -68,7 +68,8 @@ impl std::error::Error for Refusal {}
 
 /// Verifies a body that is there as a whole.
 ///
-/// `header` is the header's value, `now` the present in seconds since 1970.
+/// `header` is the header's value, `now` the present in seconds since 1970. The time in the signature may lie as far from
+/// it as `tolerance`, be it before or behind: either clock may be wrong. The SDKs allow 30 minutes into the past.
 ///
 /// # Errors
 /// See [`Refusal`].
@@ -77,7 +78,7 @@ pub fn verify(
     body: &[u8],
     secrets: &[Secret],
     now: i64,
-    tolerance: Tolerance,
+    tolerance: Duration,
 ) -> Result<(), Refusal> {
     let mut verification = Verification::begin(header, secrets, now, tolerance)?;
     verification.update(body);
@@ -105,20 +106,15 @@ impl Verification {
     ///
     /// # Errors
     /// Any [`Refusal`] but [`Refusal::Mismatch`].
-    pub fn begin(header: Option<&[u8]>, secrets: &[Secret], now: i64, tolerance: Tolerance) -> Result<Self, Refusal> {
+    pub fn begin(header: Option<&[u8]>, secrets: &[Secret], now: i64, tolerance: Duration) -> Result<Self, Refusal> {
         if secrets.is_empty() {
             return Err(Refusal::NoSecret);
         }
         let Parts { time, signatures } = read(header.ok_or(Refusal::Missing)?)?;
         let at: i64 = time.parse().map_err(|_| Refusal::Malformed("t must be a whole number of seconds"))?;
-        let excess = |seconds: i64, allowed: Duration| {
-            u64::try_from(seconds).ok()?.checked_sub(allowed.as_secs()).filter(|excess| *excess > 0)
-        };
-        if let Some(excess) = excess(now.saturating_sub(at), tolerance.back) {
-            return Err(Refusal::TooOld(excess));
-        }
-        if let Some(excess) = excess(at.saturating_sub(now), tolerance.ahead) {
-            return Err(Refusal::TooNew(excess));
+        let age = now.saturating_sub(at);
+        if age.unsigned_abs() > tolerance.as_secs() {
+            return Err(Refusal::Stale { age, tolerance: tolerance.as_secs() });
         }
         let macs = secrets.iter().map(|secret| keyed(secret, time.as_bytes())).collect();
         Ok(Self { signatures, macs })

@@ -196,6 +196,10 @@ impl Store for NullStore {
         Ok(Vec::new())
     }
 
+    fn unread_events(&self) -> store::Result<store::UnreadEvents> {
+        Ok(store::UnreadEvents::default())
+    }
+
     fn dispatch(&self, _: &ConversationId) -> store::Result<Option<Dispatch>> {
         Ok(None)
     }

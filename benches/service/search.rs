@@ -281,6 +281,7 @@ impl Store for NoIndex {
         drivers(after: Option<DriverId>, limit: usize, with_total: bool) -> store::Result<store::Page<Driver>>;
         event(id: i64) -> store::Result<Option<StoredEvent>>;
         event_ids(after: i64, only_unreadable: bool, limit: usize) -> store::Result<Vec<i64>>;
+        unread_events() -> store::Result<store::UnreadEvents>;
         head() -> store::Result<Position>;
         since(scope: &Scope, after: Position, upto: Position) -> store::Result<Since>;
         touched(after: Position, upto: Position) -> store::Result<Touched>;

@@ -12,6 +12,7 @@ use super::payload::Done;
 use super::query::ListQuery;
 use crate::model::{self, CallOutcome, CallStatus, Speaker, Timestamp, Turn};
 use crate::recording::Recordings;
+use crate::repair;
 use crate::store::{CallKey, CallQuery, Order, TurnOrder, TurnQuery};
 use poem::{Body, Request};
 use poem_openapi::param::{Path, Query};
@@ -281,8 +282,8 @@ const MAX_TURNS: usize = 100_000;
 
 /// The conversation in an event that holds one as the platform gives it.
 fn conversation_in(body: &[u8]) -> Option<Value> {
-    let mut event: Value = serde_json::from_slice(body).ok()?;
-    let whole = event.get("type")?.as_str()? == "post_call_transcription";
+    let (mut event, _) = repair::read::<Value>(body).ok()?;
+    let whole = event.get("type")?.as_str()?.trim().eq_ignore_ascii_case("post_call_transcription");
     whole.then(|| event.get_mut("data").map(Value::take))?.filter(Value::is_object)
 }
 

@@ -209,7 +209,9 @@ impl DispatchesApi {
         body: JsonBody<DispatchPut>,
     ) -> Result<DispatchStored, Refused<Record>> {
         no_parameters(request)?;
-        let id = self::conversation_id(&conversation_id.0)?;
+        let id = ConversationId::from_sender(&conversation_id.0);
+        let id = id.map_err(|rule| ApiError::field("conversation_id", rule))?;
+        super::trace::note(&id);
         let fields = Fields::from_json(&body.bytes).map_err(|rule| ApiError::field("body", rule))?;
         let dispatch = read_dispatch(fields, Some(id.clone())).map_err(|problems| ApiError::fields(&problems))?;
         let counts = dispatches(&self.writer.write(Write::PutDispatches(vec![dispatch])).await?);

@@ -6,6 +6,8 @@ use super::error::{ApiError, Record, Refused};
 use super::payload::{Done, JsonBody};
 use super::trace;
 use crate::elevenlabs::read_history;
+use crate::events;
+use crate::model::describe_remarks;
 use crate::store::{Rejection, Write, Written};
 use crate::writer::{WriteError, Writer};
 use poem_openapi::types::Example;
@@ -72,6 +74,7 @@ impl HistoryApi {
     async fn store_history(&self, body: JsonBody<HistoryDelivery>) -> Result<Done<HistoryStored>, Refused<Record>> {
         let report = read_history(&body.bytes).map_err(|problems| ApiError::fields(&problems))?;
         let conversation_id = report.conversation_id.clone();
+        let remarks = report.remarks.clone();
         trace::note(&conversation_id);
         match self.writer.write(Write::KeepHistory(Box::new(report))).await {
             // The agent that reads the answer can do nothing about it.
@@ -92,6 +95,12 @@ impl HistoryApi {
                 );
             }
             Ok(_) => unreachable!("a history is answered as kept"),
+        }
+        if let Some(text) = describe_remarks(&remarks) {
+            let kinds: Vec<_> = remarks.iter().map(|remark| remark.kind).collect();
+            events::count_remarks(&kinds);
+            let conversation_id = conversation_id.as_str();
+            tracing::warn!(conversation_id, remarks = text, "parts of a history could not be read");
         }
         Ok(Done(HistoryStored::example()))
     }

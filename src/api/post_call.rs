@@ -120,6 +120,7 @@ async fn read(redactor: Option<Redactor>, body: Bytes) -> Result<NewEvent, ApiEr
 async fn keep(writer: &Writer, event: NewEvent) -> Result<Done<EventTaken>, ApiError> {
     let (event_type, conversation) = (event.event_type.clone(), event.conversation_id.clone());
     let (outcome, remarks, answered_by) = (event.outcome, event.error.clone(), event.answered_by.clone());
+    let kinds = event.remarks.clone();
     if let Some(id) = &conversation {
         trace::note(id);
     }
@@ -134,6 +135,7 @@ async fn keep(writer: &Writer, event: NewEvent) -> Result<Done<EventTaken>, ApiE
         trace::note_outcome("replayed");
         return Ok(taken("event was stored before"));
     }
+    events::count(outcome, &kinds);
     Ok(match outcome {
         EventOutcome::Applied => {
             let counts = match &conversation {
@@ -153,6 +155,9 @@ async fn keep(writer: &Writer, event: NewEvent) -> Result<Done<EventTaken>, ApiE
         }
         EventOutcome::Ignored => {
             tracing::info!(conversation_id, event_id, event_type, answered_by, "an event of another type was kept");
+            if let Some(remarks) = remarks {
+                tracing::warn!(conversation_id, event_id, event_type, remarks, "parts of an event could not be read");
+            }
             taken("event stored; no use is made of its type")
         }
         EventOutcome::Unreadable => {

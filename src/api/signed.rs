@@ -8,7 +8,7 @@ use super::error::ApiError;
 use crate::model::Timestamp;
 use crate::recording::{Intake, Kept, Recordings, Unreadable, begins_in};
 use crate::secret::Secret;
-use crate::signature::{self, Tolerance, Verification};
+use crate::signature::{self, Verification};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
 use poem::http::HeaderMap;
@@ -25,8 +25,8 @@ use tokio::time::{Instant, timeout_at};
 pub struct PostCallSettings {
     /// Any of these may have signed; without one nothing is taken.
     pub secrets: Vec<Secret>,
-    /// How far the time of a signature may lie from the present.
-    pub tolerance: Tolerance,
+    /// How far the time of a signature may lie from the present, in either direction.
+    pub tolerance: Duration,
     /// Greatest length of an event's body, in bytes.
     pub max_body: usize,
     /// Greatest length of a recording's body, in bytes.
@@ -38,13 +38,7 @@ pub struct PostCallSettings {
 impl PostCallSettings {
     /// Nothing is taken.
     pub fn closed() -> Self {
-        Self {
-            secrets: Vec::new(),
-            tolerance: Tolerance { back: Duration::ZERO, ahead: Duration::ZERO },
-            max_body: 0,
-            max_audio_body: 0,
-            recordings: None,
-        }
+        Self { secrets: Vec::new(), tolerance: Duration::ZERO, max_body: 0, max_audio_body: 0, recordings: None }
     }
 }
 
@@ -237,6 +231,10 @@ impl Gate {
 }
 
 fn unauthorized(refusal: signature::Refusal) -> ApiError {
+    // Every event is lost until somebody sets the clock.
+    if let signature::Refusal::Stale { age, tolerance } = refusal {
+        tracing::warn!(age_seconds = age, tolerance_seconds = tolerance, "refused a signature: {refusal}");
+    }
     ApiError::Unauthorized { details: refusal.to_string(), challenge: signature::HEADER }
 }
 

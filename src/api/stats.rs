@@ -7,7 +7,7 @@ use super::time::Instant;
 use super::{Reader, Tag};
 use crate::model::{self, DriverId};
 use crate::stats::{Reconciliation, Sums, Tally, Zone};
-use crate::store::FiguresQuery;
+use crate::store::{self, FiguresQuery};
 use poem::Request;
 use poem_openapi::param::Query;
 use poem_openapi::types::Example;
@@ -42,6 +42,33 @@ struct Stats {
     drivers: Vec<OfDriver>,
     /// Whether there are more drivers than these.
     more_drivers: bool,
+    /// What could not be read of the stored events, whatever the time and driver that are asked for.
+    events: UnreadEvents,
+}
+
+/// Stored events that could not be read: as a whole, or parts of them.
+#[derive(Debug, Object)]
+#[oai(example)]
+struct UnreadEvents {
+    /// How many cannot be read at all, counted up to 1000.
+    unreadable: u64,
+    /// The numbers of the first hundred of them, as in the table `webhook_events`.
+    ids: Vec<i64>,
+    /// How many were read but for some parts, counted up to 1000.
+    remarked: u64,
+}
+
+impl From<store::UnreadEvents> for UnreadEvents {
+    fn from(unread: store::UnreadEvents) -> Self {
+        let store::UnreadEvents { unreadable, ids, remarked } = unread;
+        Self { unreadable, ids, remarked }
+    }
+}
+
+impl Example for UnreadEvents {
+    fn example() -> Self {
+        Self { unreadable: 1, ids: vec![17], remarked: 0 }
+    }
 }
 
 /// Sums over some calls.
@@ -240,6 +267,7 @@ impl Example for Stats {
             days: vec![Day::example()],
             drivers: vec![OfDriver::example()],
             more_drivers: false,
+            events: UnreadEvents::example(),
         }
     }
 }
@@ -285,9 +313,9 @@ impl StatsApi {
                 };
                 named.push(OfDriver { driver_id: driver.map(DriverId::get), name, sums: sums.into() });
             }
-            Ok((tally, named, more))
+            Ok((tally, named, more, store.unread_events()?))
         });
-        let (mut tally, drivers, more_drivers) = read.await?;
+        let (mut tally, drivers, more_drivers, events) = read.await?;
         Ok(Done(Stats {
             zone: tally.zone().to_owned(),
             all: tally.all.into(),
@@ -297,6 +325,7 @@ impl StatsApi {
             days: tally.days().map(|(date, sums)| Day { date, sums: sums.into() }).collect(),
             drivers,
             more_drivers,
+            events: events.into(),
         }))
     }
 }

@@ -35,11 +35,13 @@ enum PlatformSpeaker {
 /// One dialogue turn. Unknown fields are ignored.
 ///
 /// The platform's tool envelope, `{"tool_call_id", "tool_name", "parameters": {…}, "conversation_id"}`, is taken too:
-/// `parameters` then holds these fields, and `conversation_id` may stand outside it.
+/// `parameters` then holds these fields, and `conversation_id` may stand outside it. The `tool_call_id` is no delivery key,
+/// since language models write it and repeat it.
 #[derive(Debug, Object)]
 #[oai(example)]
 struct TurnDelivery {
-    /// The platform's name for the call; opaque, 1 to 256 characters.
+    /// The platform's name for the call; opaque, 1 to 256 characters without the blanks around it, and no placeholder that
+    /// was not filled in.
     #[oai(validator(min_length = 1, max_length = 256))]
     conversation_id: String,
     speaker: PlatformSpeaker,
@@ -103,8 +105,8 @@ impl WebhooksApi {
     /// Store a dialogue turn
     ///
     /// Answers 201 once the turn is on disk. The same delivery again is answered the same and stores nothing: the same
-    /// delivery key (`Idempotency-Key`, or `tool_call_id` in the envelope) within the conversation, or, without a key,
-    /// the same conversation, speaker, timestamp and message. The first turn of a conversation makes its call.
+    /// delivery key (`Idempotency-Key`) within the conversation, or, without a key, the same conversation, speaker,
+    /// timestamp and message. The first turn of a conversation makes its call.
     #[oai(path = "/webhooks/elevenlabs/transcription", method = "post", operation_id = "store_turn")]
     async fn store_turn(
         &self,

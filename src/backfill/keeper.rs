@@ -64,7 +64,18 @@ impl<W: Fn(Write) -> Result<Outcome, String>> Keeper for StoreKeeper<W> {
 
     fn keep(&self, body: Vec<u8>) -> Result<(), String> {
         let event = events::of_body(redacted(self.redactor, Bytes::from(body)));
+        let (outcome, remarks, error) = (event.outcome, event.remarks.clone(), event.error.clone());
+        let conversation_id = event.conversation_id.clone();
         match (self.write)(Write::KeepEvent(Box::new(event)))? {
+            Ok(Written::Kept(kept)) if !kept.replayed => {
+                events::count(outcome, &remarks);
+                if let Some(remarks) = error {
+                    let conversation_id = conversation_id.as_ref().map(ConversationId::as_str);
+                    let event_id = kept.event_id;
+                    tracing::warn!(conversation_id, event_id, remarks, "parts of an event could not be read");
+                }
+                Ok(())
+            }
             Ok(_) | Err(Rejection::Erased) => Ok(()),
             Err(rejection) => Err(format!("a conversation cannot be stored: {rejection:?}")),
         }

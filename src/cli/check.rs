@@ -4,8 +4,8 @@ use super::DatabaseArgs;
 use super::print_line;
 use crate::model::ConversationId;
 use crate::recording;
-use crate::store::Finding;
 use crate::store::sqlite;
+use crate::store::{Finding, UnreadEvents};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use std::collections::BTreeSet;
@@ -38,12 +38,15 @@ pub(super) fn run(args: &CheckArgs) -> Result<()> {
             .collect();
         let report = serde_json::json!({
             "ok": problems.is_empty(), "calls": report.calls, "transcriptions": report.turns, "problems": problems,
+            "unreadable_events": report.unread.unreadable, "unreadable_event_ids": report.unread.ids,
+            "remarked_events": report.unread.remarked,
         });
         print_line(format_args!("{report}"))?;
     } else {
         for Finding { check, what } in &report.problems {
             print_line(format_args!("{check}: {what}"))?;
         }
+        print_unread(&report.unread);
         if let (Some(calls), Some(turns)) = (report.calls, report.turns) {
             print_line(format_args!("{calls} calls with {turns} turns, {} problems", report.problems.len()))?;
         }
@@ -52,6 +55,24 @@ pub(super) fn run(args: &CheckArgs) -> Result<()> {
         Ok(())
     } else {
         bail!("{} is not as it should be: {} problems", database.display(), report.problems.len())
+    }
+}
+
+/// Says which events could not be read.
+fn print_unread(unread: &UnreadEvents) {
+    let events = |count: u64| if count == 1 { "1 event".to_owned() } else { format!("{count} events") };
+    let UnreadEvents { unreadable, ids, remarked } = unread;
+    if *unreadable > 0 {
+        let more = if ids.len() as u64 == *unreadable { "" } else { ", …" };
+        let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
+        println!(
+            "{} could not be read: {}{more}; `replay --failed` reads them again",
+            events(*unreadable),
+            ids.join(", ")
+        );
+    }
+    if *remarked > 0 {
+        println!("parts of {} could not be read; the column webhook_events.error says which", events(*remarked));
     }
 }
 

@@ -4,20 +4,16 @@ use super::secrets::{Secrets, WebhookSecret};
 use super::serve::size;
 use crate::api::signed::PostCallSettings;
 use crate::recording::Recordings;
-use crate::signature::Tolerance;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How far ahead of this machine's clock the platform's may be.
-const AHEAD: Duration = Duration::from_mins(5);
-
 #[derive(Debug, Args)]
 pub(super) struct PostCallArgs {
     #[command(flatten)]
     secrets: Secrets<WebhookSecret>,
-    /// How old a signature may be when it arrives
+    /// How far a signature's time may lie from this machine's clock
     #[arg(
         long, env = "TRANSCRIBE_HOOK_SIGNATURE_TOLERANCE", value_name = "DURATION", default_value = "30m",
         value_parser = humantime::parse_duration,
@@ -53,7 +49,7 @@ impl PostCallArgs {
         });
         Ok(PostCallSettings {
             secrets: self.secrets.read()?,
-            tolerance: Tolerance { back: self.signature_tolerance, ahead: AHEAD },
+            tolerance: self.signature_tolerance,
             max_body: self.post_call_max_body,
             max_audio_body: self.audio_max_body,
             recordings: recordings.transpose()?,

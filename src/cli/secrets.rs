@@ -3,6 +3,7 @@
 //! The text is checked after the command line was read, not by its parser, whose errors would repeat it. Help and the
 //! table of flags never show a variable's value.
 
+use crate::model::placeholder;
 use crate::secret::Secret;
 use anyhow::{Context as _, Result};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
@@ -23,6 +24,11 @@ pub(super) trait Kind {
     const HELP: &'static str;
     /// Whether several count, so that one can replace another.
     const SEVERAL: bool;
+
+    /// Why a text is another kind of secret, by its beginning.
+    fn confused(_text: &str) -> Option<&'static str> {
+        None
+    }
 }
 
 /// The secret by which the platform signs its post-call webhooks.
@@ -36,6 +42,11 @@ impl Kind for WebhookSecret {
     const FILE_VARIABLE: &'static str = "TRANSCRIBE_HOOK_ELEVENLABS_SECRET_FILE";
     const HELP: &'static str = "Signing secret of the platform's post-call webhook, which is refused without one";
     const SEVERAL: bool = true;
+
+    fn confused(text: &str) -> Option<&'static str> {
+        let key = text.starts_with("sk_") || text.starts_with("xi-");
+        key.then_some("is an API key of ElevenLabs; the signing secret is shown when the webhook is created, and begins with wsec_")
+    }
 }
 
 /// The key to the platform's API.
@@ -49,6 +60,10 @@ impl Kind for ApiKey {
     const FILE_VARIABLE: &'static str = "TRANSCRIBE_HOOK_ELEVENLABS_API_KEY_FILE";
     const HELP: &'static str = "Key to the platform's API";
     const SEVERAL: bool = false;
+
+    fn confused(text: &str) -> Option<&'static str> {
+        text.starts_with("wsec_").then_some("is a webhook's signing secret; API keys of ElevenLabs begin with sk_")
+    }
 }
 
 /// What whoever stores turns has to show.
@@ -106,15 +121,16 @@ impl<K: Kind> Secrets<K> {
     pub(super) fn read(&self) -> Result<Vec<Secret>> {
         let mut secrets = Vec::new();
         for text in &self.given {
-            secrets.push(Secret::new(text).with_context(|| format!("--{}", K::FLAG))?);
+            secrets.push(secret::<K>(text).with_context(|| format!("--{} or {}", K::FLAG, K::VARIABLE))?);
         }
         for file in &self.files {
             let name = || format!("--{} {}", K::FILE_FLAG, file.display());
             let text = std::fs::read_to_string(file).with_context(name)?;
+            let text = text.trim_start_matches('\u{FEFF}');
             let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
             anyhow::ensure!(!lines.is_empty(), "{}: there is no secret in it", name());
             for (number, line) in lines.iter().enumerate() {
-                secrets.push(Secret::new(line).with_context(|| format!("{}: secret {}", name(), number + 1))?);
+                secrets.push(secret::<K>(line.trim()).with_context(|| format!("{}: secret {}", name(), number + 1))?);
             }
         }
         Ok(secrets)
@@ -129,6 +145,30 @@ impl<K: Kind> Secrets<K> {
         anyhow::ensure!(secrets.len() <= 1, "--{}: only one can be used", K::FLAG);
         Ok(secrets.pop())
     }
+}
+
+/// Takes a secret that can be what is meant. With what is around or beside it by mistake, every delivery would be refused.
+///
+/// # Errors
+/// What is wrong, never with the secret's text.
+fn secret<K: Kind>(text: &str) -> Result<Secret> {
+    anyhow::ensure!(!text.trim().is_empty(), "is empty, or has a blank too much; one blank stands between two secrets");
+    let quoted = |c: char| matches!(c, '"' | '\'' | '`');
+    anyhow::ensure!(!text.starts_with(quoted) && !text.ends_with(quoted), "is in quotes; give it without them");
+    anyhow::ensure!(
+        !text.contains([',', ';']),
+        "has a comma or semicolon; give several by repeating the flag, with a blank between them, or one a line in a file"
+    );
+    let named = text.split_once('=').is_some_and(|(name, value)| {
+        let in_name = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
+        name.len() > 2 && name.contains('_') && name.bytes().all(in_name) && !value.trim_matches('=').is_empty()
+    });
+    anyhow::ensure!(!named, "begins with the name of a variable; give the value alone");
+    anyhow::ensure!(placeholder(text).is_none(), "is a variable that was not filled in");
+    if let Some(confused) = K::confused(text) {
+        anyhow::bail!("{confused}");
+    }
+    Ok(Secret::new(text)?)
 }
 
 impl<K: Kind> Args for Secrets<K> {
@@ -221,6 +261,20 @@ mod tests {
             ("", ["--elevenlabs-secret", "shorty\u{e9}"]),
             ("", ["--elevenlabs-secret", ""]),
             ("", ["--elevenlabs-secret", "shorty\u{e9}_but_long_enough"]),
+            ("", ["--elevenlabs-secret", "\"shorty_number_one\""]),
+            ("", ["--elevenlabs-secret", "'shorty_number_one'"]),
+            ("", ["--elevenlabs-secret", "shorty_number_one\""]),
+            ("", ["--elevenlabs-secret", " shorty_number_one"]),
+            ("", ["--elevenlabs-secret", "shorty_number_one  shorty_number_two"]),
+            ("", ["--elevenlabs-secret", "shorty_number_one,shorty_number_two"]),
+            ("", ["--elevenlabs-secret", "shorty_number_one;"]),
+            ("", ["--elevenlabs-secret", "sk_shorty_number_one"]),
+            ("", ["--elevenlabs-secret", "${SHORTY}"]),
+            ("", ["--elevenlabs-secret", "ELEVENLABS_SECRET=shorty_number_one"]),
+            ("\"shorty_number_one\"\n", ["--elevenlabs-secret-file", path]),
+            ("shorty_number_one,shorty_number_two\n", ["--elevenlabs-secret-file", path]),
+            ("ELEVENLABS_SECRET=shorty_number_one\n", ["--elevenlabs-secret-file", path]),
+            ("secret_number_one\nsk_shorty\n", ["--elevenlabs-secret-file", path]),
             ("\n \n", ["--elevenlabs-secret-file", path]),
             ("secret_number_one\nshorty\u{e9}\n", ["--elevenlabs-secret-file", path]),
             ("", ["--elevenlabs-secret-file", "/nowhere/at/all"]),

@@ -38,7 +38,7 @@ pub fn read_batch(id: &str, batch: &Value) -> BatchReading {
         let driver = [client.get("dynamic_variables").get("driver_id"), client.get("user_id"), at.get("id")]
             .iter()
             .find_map(|named| named.driver(&mut unread));
-        match (ConversationId::new(&conversation), driver) {
+        match (ConversationId::from_sender(&conversation), driver) {
             (Err(rule), _) => reading.remarks.push(format!("{place}.conversation_id: {rule}")),
             (Ok(_), None) => reading.remarks.push(format!("{place}: nothing in it is a driver's number")),
             (Ok(conversation_id), Some(driver_id)) => reading.dispatches.push(NewDispatch {

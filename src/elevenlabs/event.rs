@@ -1,9 +1,10 @@
 //! The events that the platform posts after a call: `{"type", "event_timestamp", "data"}`.
 
 use super::lenient::{At, Remarks};
-use super::record::{conversation, conversation_id};
+use super::record::{OtherEnd, conversation, conversation_id};
 use super::traces::traces;
-use crate::model::{CallStatus, ConversationId, DriverClaims, Facts, Record, RecordKind, Timestamp};
+use crate::model::{CallStatus, ConversationId, DriverClaims, Facts, Record, RecordKind, Remark, Timestamp};
+use crate::repair;
 use serde_json::Value;
 
 /// A posted event, as far as it could be read.
@@ -20,7 +21,7 @@ pub struct Event {
     /// What it says.
     pub reading: Reading,
     /// What could not be read of it, each with its place.
-    pub remarks: Vec<String>,
+    pub remarks: Vec<Remark>,
 }
 
 /// What an event says.
@@ -47,20 +48,21 @@ pub fn read_event(body: &[u8]) -> Event {
         reading: Reading::Other,
         remarks: Vec::new(),
     };
-    let value: Value = match serde_json::from_slice(body) {
-        Ok(value) => value,
+    let (value, repairs) = match repair::read::<Value>(body) {
+        Ok(read) => read,
         Err(error) => {
             event.reading = Reading::Unreadable(format!("the body is not JSON: {error}"));
             return event;
         }
     };
     let mut remarks = Remarks::default();
+    repairs.remarks().for_each(|remark| remarks.push(remark));
     let at = At::new("body", &value);
     let data = value.get("data").map_or_else(|| at.get("data"), |data| At::new("data", data));
     event.event_type = at.get("type").text(&mut remarks).map(|text| text.chars().take(MAX_TYPE).collect());
     event.event_time = at.get("event_timestamp").unix_seconds(&mut remarks);
     event.conversation_id = conversation_id(&data).ok();
-    let read = match event.event_type.as_deref() {
+    let read = match event.event_type.as_deref().map(str::to_ascii_lowercase).as_deref() {
         Some("post_call_transcription") => conversation(&data, event.event_time, &mut remarks),
         Some("post_call_transcription_otel") => traces(&data, event.event_time, &mut remarks),
         Some("call_initiation_failure") => failure(&data, event.event_time, &mut remarks),
@@ -68,11 +70,17 @@ pub fn read_event(body: &[u8]) -> Event {
             if other.contains("answering_machine_detection") {
                 event.answered_by = answered_by(data.value(), DEEPEST);
             }
+            if data.get("transcript").value().and_then(Value::as_array).is_some_and(|list| !list.is_empty()) {
+                remarks.add_words("data.transcript", "is not read, since the event's type is not known");
+            }
             event.remarks = remarks.into_vec();
             return event;
         }
         None => Err("body.type: is missing".to_owned()),
     };
+    if let Ok(record) = &read {
+        event.conversation_id = Some(record.conversation_id.clone());
+    }
     event.reading = read.map_or_else(Reading::Unreadable, |record| Reading::Record(Box::new(record)));
     event.remarks = remarks.into_vec();
     event
@@ -97,16 +105,19 @@ fn answered_by(data: Option<&Value>, depth: usize) -> Option<String> {
 fn failure(data: &At<'_>, event_time: Option<Timestamp>, remarks: &mut Remarks) -> Result<Record, String> {
     let conversation_id = conversation_id(data)?;
     let provider = data.get("metadata").get("body");
-    let called = ["To", "to_number", "Called"].map(|name| provider.get(name));
-    let called = called.iter().find(|at| at.value().is_some());
+    let mut called = OtherEnd::default();
+    for name in ["To", "to_number", "Called", "to", "called_number", "external_number"] {
+        let at = provider.get(name);
+        called.take(at.text(remarks), at.phone(remarks));
+    }
     let facts = Facts {
         status: Some(CallStatus::Failed),
         agent_id: data.get("agent_id").text(remarks),
         termination_reason: data.get("failure_reason").text(remarks),
         // The agent calls: an inbound call is there or is not.
         direction: Some(crate::model::Direction::Outbound),
-        external_number: called.and_then(|at| at.text(remarks)),
-        claims: DriverClaims { phone_number: called.and_then(|at| at.phone(remarks)), ..DriverClaims::default() },
+        external_number: called.text,
+        claims: DriverClaims { phone_number: called.number, ..DriverClaims::default() },
         ..Facts::default()
     };
     Ok(Record { conversation_id, kind: RecordKind::Failure, event_time, facts, entries: None })

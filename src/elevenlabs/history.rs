@@ -4,19 +4,23 @@
 //! `system__conversation_history`: `{"entries": [{"role", "message"}, …]}`, as an object or as the text of one.
 
 use super::lenient::{At, Remarks};
-use super::record::speaker;
+use super::utterance::{elements, utterance};
 use crate::fields::Problem;
-use crate::model::{ConversationId, DriverClaims, History, HistoryEntry, HistoryReport, Invalid, Timestamp};
+use crate::model::{
+    ConversationId, DriverClaims, History, HistoryEntry, HistoryReport, Invalid, Timestamp, placeholder,
+};
+use crate::repair;
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// Reads a tool's call, be it wrapped as `{"parameters": {…}}`.
 ///
 /// # Errors
-/// Every field that breaks a rule. What stands inside the history is read leniently: entries without words, or of
-/// other speakers than agent and user, are no turns.
+/// Every field that breaks a rule, and a history in which no entry can be read. What stands inside the history is read
+/// leniently otherwise: entries without words, or of other speakers than agent and user, are no turns.
 pub fn read_history(body: &[u8]) -> Result<HistoryReport, Vec<Problem>> {
     let problem = |field: &str, rule: &str| Problem { field: field.to_owned(), rule: rule.to_owned() };
-    let body: Value = serde_json::from_slice(body)
+    let (body, repairs) = repair::read::<Value>(body)
         .map_err(|error| vec![problem("body", &format!("must be a JSON object: {error}"))])?;
     if !body.is_object() {
         return Err(vec![problem("body", "must be a JSON object")]);
@@ -26,42 +30,46 @@ pub fn read_history(body: &[u8]) -> Result<HistoryReport, Vec<Problem>> {
     let mut problems = Vec::new();
     // As in a turn's delivery, the conversation may stand outside the envelope.
     let id = fields.get("conversation_id").or_else(|| body.get("conversation_id"));
-    let conversation_id = required("conversation_id", id, ConversationId::new, &mut problems);
+    let conversation_id = required("conversation_id", id, ConversationId::from_sender, &mut problems);
     let timestamp = required("timestamp", fields.get("timestamp"), Timestamp::parse, &mut problems);
-    let history = match fields.get("history") {
+    let entries = match fields.get("history") {
         None => Err("is required".to_owned()),
-        Some(Value::String(text)) => {
-            serde_json::from_str(text).map_err(|error| format!("must be the JSON of a conversation's history: {error}"))
-        }
-        Some(other) => Ok(other.clone()),
+        Some(history) => entries_of(history),
     };
-    let entries = history.and_then(|history| match history {
-        Value::Array(entries) => Ok(entries),
-        Value::Object(mut history) => match history.remove("entries") {
-            Some(Value::Array(entries)) => Ok(entries),
-            _ => Err("must have an array `entries`".to_owned()),
-        },
-        _ => Err("must be a conversation's history, or its JSON as a string".to_owned()),
-    });
     let entries = entries.map_err(|rule| problems.push(problem("history", &rule))).ok();
-    match (conversation_id, timestamp, entries) {
-        (Some(conversation_id), Some(timestamp), Some(entries)) => {
-            let mut remarks = Remarks::default();
-            let at = At::new("body", fields);
-            Ok(HistoryReport {
-                conversation_id,
-                timestamp,
-                history: history_of(&entries, timestamp, &mut remarks),
-                agent_id: at.get("agent_id").text(&mut remarks),
-                claims: DriverClaims {
-                    dynamic_variable: at.get("driver_id").driver(&mut remarks),
-                    user_id: at.get("user_id").driver(&mut remarks),
-                    ..DriverClaims::default()
-                },
-            })
-        }
-        _ => Err(problems),
+    let (Some(conversation_id), Some(timestamp), Some(entries)) = (conversation_id, timestamp, entries) else {
+        return Err(problems);
+    };
+    let mut remarks = Remarks::default();
+    repairs.remarks().for_each(|remark| remarks.push(remark));
+    let at = At::new("body", fields);
+    let history = history_of(&entries, timestamp, &mut remarks);
+    let agent_id = at.get("agent_id").name(&mut remarks);
+    let claims = DriverClaims {
+        dynamic_variable: at.get("driver_id").driver(&mut remarks),
+        user_id: at.get("user_id").driver(&mut remarks),
+        ..DriverClaims::default()
+    };
+    let remarks = remarks.into_vec();
+    // A tool that is told so can be mended; an answer of success would end the matter.
+    if history.0.is_empty() && remarks.iter().any(|remark| remark.kind == crate::model::RemarkKind::Words) {
+        return Err(vec![problem("history", "must have entries of `role` and `message`; none can be read")]);
     }
+    Ok(HistoryReport { conversation_id, timestamp, history, agent_id, claims, remarks })
+}
+
+/// The entries of the variable's value.
+fn entries_of(history: &Value) -> Result<Cow<'_, [Value]>, String> {
+    if let Some(text) = history.as_str() {
+        if let Some(variable) = placeholder(text) {
+            return Err(format!("the variable was not filled in, got {variable:?}"));
+        }
+        if let Err(error) = repair::read::<Value>(text.as_bytes()) {
+            return Err(format!("must be the JSON of a conversation's history: {error}"));
+        }
+    }
+    elements(history)
+        .ok_or_else(|| "must be a conversation's history: an array `entries`, or its JSON as a string".to_owned())
 }
 
 fn required<T>(
@@ -84,9 +92,7 @@ fn required<T>(
 
 fn history_of(entries: &[Value], shown: Timestamp, remarks: &mut Remarks) -> History {
     let turns = (0..).zip(entries).filter_map(|(index, entry)| {
-        let at = At::new("history.entries[]", entry);
-        let message = at.get("message").message(remarks)?;
-        let speaker = speaker(&at.get("role"), remarks)?;
+        let (speaker, message) = utterance(&At::new(&format!("history.entries[{index}]"), entry), remarks)?;
         Some((index, HistoryEntry { speaker, message, first_shown: shown, last_shown: shown }))
     });
     History(turns.collect())

@@ -1,6 +1,6 @@
 //! Takes values out of JSON without insisting on any.
 
-use crate::model::{DriverId, Message, PhoneNumber, Timestamp};
+use crate::model::{DriverId, Message, PhoneNumber, Remark, RemarkKind, Timestamp, placeholder};
 use serde_json::Value;
 
 /// Greatest number of remarks on one report.
@@ -11,16 +11,26 @@ const MAX_TEXT: usize = 64 * 1024;
 
 /// What could not be read of a report, each with its place.
 #[derive(Debug, Default)]
-pub(super) struct Remarks(Vec<String>);
+pub(super) struct Remarks(Vec<Remark>);
 
 impl Remarks {
     pub(super) fn add(&mut self, place: &str, rule: &str) {
-        if self.0.len() < MAX_REMARKS {
-            self.0.push(format!("{place}: {rule}"));
+        self.push(Remark { kind: RemarkKind::Field, text: format!("{place}: {rule}") });
+    }
+
+    /// Notes that words may have been lost.
+    pub(super) fn add_words(&mut self, place: &str, rule: &str) {
+        self.push(Remark { kind: RemarkKind::Words, text: format!("{place}: {rule}") });
+    }
+
+    pub(super) fn push(&mut self, remark: Remark) {
+        // Of each kind the first is told in any case.
+        if self.0.len() < MAX_REMARKS || !self.0.iter().any(|other| other.kind == remark.kind) {
+            self.0.push(remark);
         }
     }
 
-    pub(super) fn into_vec(self) -> Vec<String> {
+    pub(super) fn into_vec(self) -> Vec<Remark> {
         self.0
     }
 }
@@ -43,6 +53,17 @@ impl<'a> At<'a> {
         Self { value, place: format!("{}.{field}", self.place) }
     }
 
+    /// The first of these fields that there is.
+    pub(super) fn get_any(&self, fields: &[&str]) -> Self {
+        let found = fields.iter().map(|field| self.get(field)).find(|at| at.value.is_some());
+        found.unwrap_or_else(|| self.get(fields.first().copied().unwrap_or_default()))
+    }
+
+    /// The place, as it is told.
+    pub(super) fn place(&self) -> &str {
+        &self.place
+    }
+
     /// The value, if there is one other than null.
     pub(super) fn value(&self) -> Option<&'a Value> {
         self.value
@@ -61,9 +82,22 @@ impl<'a> At<'a> {
         match self.value? {
             Value::String(text) if text.trim().is_empty() => None,
             Value::String(text) => Some(clean(text)),
-            Value::Number(number) => Some(number.to_string()),
+            // Identifiers and telephone numbers that a program has made a float of are whole still.
+            Value::Number(number) => Some(match (number.as_i64(), number.as_f64().and_then(exact)) {
+                (None, Some(whole)) => whole.to_string(),
+                _ => number.to_string(),
+            }),
             _ => self.unread("is no text", remarks),
         }
+    }
+
+    /// A text that names something, if it is no placeholder that was not filled in.
+    pub(super) fn name(&self, remarks: &mut Remarks) -> Option<String> {
+        let text = self.text(remarks)?;
+        if placeholder(&text).is_some() {
+            return self.unread("is a variable that was not filled in", remarks);
+        }
+        Some(text)
     }
 
     /// A whole number, in whatever form; a fraction is rounded.
@@ -120,14 +154,17 @@ impl<'a> At<'a> {
     /// Words that were said: not blank, and cut off where no turn may be longer.
     pub(super) fn message(&self, remarks: &mut Remarks) -> Option<Message> {
         match self.value? {
-            Value::String(text) => {
-                if text.len() > MAX_TEXT {
-                    remarks.add(&self.place, "is cut off after 65536 bytes; the event holds all of it");
-                }
-                Message::new(cut(text)).ok()
-            }
+            Value::String(text) => self.words(text, remarks),
             _ => self.unread("is no text", remarks),
         }
+    }
+
+    /// The words of this text, which stand at this place.
+    pub(super) fn words(&self, text: &str, remarks: &mut Remarks) -> Option<Message> {
+        if text.len() > MAX_TEXT {
+            remarks.add_words(&self.place, "is cut off after 65536 bytes; the event holds all of it");
+        }
+        Message::new(cut(text)).ok()
     }
 
     /// A driver's number: a whole number, in digits too, also as in `driver_1042`.
@@ -137,8 +174,9 @@ impl<'a> At<'a> {
         DriverId::from_platform(&text)
     }
 
+    /// A telephone number, in whatever form.
     pub(super) fn phone(&self, remarks: &mut Remarks) -> Option<PhoneNumber> {
-        phone(&self.text(remarks)?)
+        PhoneNumber::from_payload(&self.text(remarks)?)
     }
 
     /// `None`, remarked upon.
@@ -148,18 +186,17 @@ impl<'a> At<'a> {
     }
 }
 
-/// A number in E.164, in which blanks, dashes, dots and brackets may stand.
-pub(super) fn phone(text: &str) -> Option<PhoneNumber> {
-    let digits: String = text.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')')).collect();
-    PhoneNumber::new(&digits).ok()
-}
-
 fn rounded(number: f64) -> Option<i64> {
     let number = number.round();
     // The greatest whole numbers that a float holds exactly.
     let exact = 9_007_199_254_740_992.0;
     #[expect(clippy::cast_possible_truncation, reason = "checked to be in range")]
     (number.abs() <= exact).then_some(number as i64)
+}
+
+/// The whole number that a float is.
+fn exact(number: f64) -> Option<i64> {
+    (number.fract() == 0.0).then(|| rounded(number))?
 }
 
 fn cut(text: &str) -> &str {

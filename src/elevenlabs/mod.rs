@@ -12,8 +12,8 @@ mod history;
 mod lenient;
 mod record;
 mod traces;
+mod utterance;
 
 pub use batch::{BatchReading, read_batch};
 pub use event::{Event, Reading, read_event};
 pub use history::read_history;
-pub use record::read_conversation;

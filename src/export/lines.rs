@@ -6,6 +6,7 @@
 
 use super::{Context, ExportError, Form};
 use crate::model::{ConversationId, DriverId, Message, Turn};
+use crate::repair;
 use crate::store::{Archive, Archived, ArchivedCall, Loose, Part, Row};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -106,7 +107,7 @@ fn line(kind: &str, row: &Row, out: &mut dyn Write) -> io::Result<()> {
 /// # Errors
 /// What is wrong with the line, for a person, with the field where it is one's.
 pub fn archived(line: &[u8]) -> Result<Archived, String> {
-    let mut row: Row = match serde_json::from_slice(line) {
+    let mut row: Row = match repair::read_whole(line) {
         Ok(Value::Object(row)) => row,
         Ok(_) => return Err("must be a JSON object".to_owned()),
         Err(error) => return Err(format!("not valid JSON: {error}")),

@@ -54,6 +54,9 @@ const BATCH: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 const OUTCOMES: &[&str] =
     &["stored", "replayed", "rejected", "unauthorized", "quarantined", "dropped", "overloaded", "failed", "abandoned"];
 
+/// What could be made of an event, in one word each.
+const EVENTS: &[&str] = &["applied", "remarked", "ignored", "unreadable"];
+
 macro_rules! metrics {
     ($($(#[doc = $help:literal])+ $name:ident: $kind:ident = $make:expr;)+) => {
         /// The service's own numbers. Each is named as it is exposed, without the prefix.
@@ -107,6 +110,13 @@ metrics! {
     reconciliations_due: IntGauge = plain();
     /// Reconciling a call, from reading it to its being stored.
     reconciliation_duration_seconds: Histogram = spread(SECONDS, &[]);
+    /// Post-call events that were stored, by what could be made of them. A remarked one is applied, but not all of it could
+    /// be read.
+    events_total: IntCounterVec = by(&["outcome"], &[EVENTS]);
+    /// What could not be read of events and histories, by kind: words, numbers that JSON cannot hold, damaged text, fields.
+    remarks_total: IntCounterVec = by(&["kind"], &[&["words", "number", "text", "field"]]);
+    /// Stored post-call events that cannot be read, counted up to 1,000. `replay` reads them again.
+    events_unreadable: IntGauge = plain();
 
     /// Calls in progress, counted up to 100,000.
     calls_open: IntGauge = plain();

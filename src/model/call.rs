@@ -1,5 +1,6 @@
 //! A phone call: one conversation of the voice agent with a driver.
 
+use super::placeholder::{not_filled_in, unfilled};
 use super::{CallOutcome, Direction, DriverId, DriverSource, Invalid, Timestamp, Turn};
 use std::fmt;
 use std::sync::Arc;
@@ -12,6 +13,21 @@ impl ConversationId {
     /// Greatest length, in characters.
     pub const MAX_CHARS: usize = 256;
 
+    /// Reads an identifier that a sender delivers, without the white space around it.
+    ///
+    /// # Errors
+    /// As of [`ConversationId::new`], and a placeholder that was not filled in: all calls would have that one name.
+    pub fn from_sender(text: &str) -> Result<Self, Invalid> {
+        let invisible = |c: char| c.is_whitespace() || matches!(c, '\u{FEFF}' | '\u{200B}' | '\u{2060}');
+        let text = text.trim_matches(invisible);
+        match unfilled(text) {
+            Some(variable) => Err(not_filled_in(variable)),
+            None => Self::new(text),
+        }
+    }
+
+    /// Takes an identifier as it is stored, or as a reader asks for it.
+    ///
     /// # Errors
     /// Blank, too long, or with U+0000 in it, which neither PostgreSQL nor most analysts' tools can hold (in a
     /// message it is replaced, in an identifier that could make two calls one).

@@ -1,6 +1,6 @@
 //! Drivers, and the outbound call records by which a call finds its driver.
 
-use super::{ConversationId, Invalid, Timestamp};
+use super::{ConversationId, Invalid, PhoneNumber, Timestamp};
 use std::fmt;
 
 /// The fleet's number for a driver: 1 to 2^53 - 1, the greatest whole number that every JSON reader keeps exactly.
@@ -37,30 +37,6 @@ impl DriverId {
 impl fmt::Display for DriverId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-/// A telephone number in E.164: `+`, then 2 to 15 digits, the first of them not 0.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct PhoneNumber(Box<str>);
-
-impl PhoneNumber {
-    /// # Errors
-    /// Any other form, blanks and dashes included.
-    pub fn new(text: &str) -> Result<Self, Invalid> {
-        let digits = text.strip_prefix('+').unwrap_or_default();
-        let valid =
-            (2..=15).contains(&digits.len()) && !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit());
-        if valid {
-            Ok(Self(text.into()))
-        } else {
-            Err(Invalid::rule("must be a number in E.164 form, for example +15550100042"))
-        }
-    }
-
-    /// The number with its `+`.
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }
 

@@ -6,18 +6,25 @@
 mod call;
 mod driver;
 mod figures;
+mod phone;
+mod placeholder;
 mod record;
+mod remark;
 mod search;
+mod spelling;
 mod timestamp;
 mod turn;
 
 pub use call::{Call, CallChange, CallEnd, CallReport, CallStatus, ConversationId, Reconciled};
-pub use driver::{Dispatch, Driver, DriverId, DriverSource, NewDispatch, NewDriver, PhoneNumber};
+pub use driver::{Dispatch, Driver, DriverId, DriverSource, NewDispatch, NewDriver};
 pub use figures::{CallFigures, Said, Talk};
+pub use phone::PhoneNumber;
+pub use placeholder::{placeholder, unfilled};
 pub use record::{
     CallOutcome, Combined, Direction, DriverClaims, Entry, EventOutcome, Facts, History, HistoryEntry, HistoryReport,
     NewEvent, Record, RecordKind, StoredEvent,
 };
+pub use remark::{Remark, RemarkKind, describe_remarks};
 pub use search::{Piece, Snippet, Wanted};
 pub use timestamp::Timestamp;
 pub use turn::{DeliveryKey, MAX_MESSAGE_BYTES, Message, NewTurn, Source, Speaker, Turn};

@@ -3,7 +3,7 @@
 //! A record is kept in the form of its `Serialize`; a field that is added needs a default, and none may change its
 //! meaning.
 
-use super::{CallStatus, ConversationId, DriverId, Message, PhoneNumber, Speaker, Timestamp};
+use super::{CallStatus, ConversationId, DriverId, Message, PhoneNumber, Remark, RemarkKind, Speaker, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -191,6 +191,8 @@ pub struct HistoryReport {
     pub agent_id: Option<String>,
     /// Who was called, as the tool says.
     pub claims: DriverClaims,
+    /// What could not be read of it.
+    pub remarks: Vec<Remark>,
 }
 
 /// What tools' calls have shown of a call, by place in the platform's list.
@@ -317,6 +319,8 @@ pub struct NewEvent {
     pub outcome: EventOutcome,
     /// Why it is unreadable, or which fields of it are.
     pub error: Option<String>,
+    /// Kinds of what could not be read of it.
+    pub remarks: Vec<RemarkKind>,
     /// What it says of its call.
     pub record: Option<Box<Record>>,
     /// Who answered the call, if the event is the verdict on that; for the log, since the body is kept.

@@ -1,6 +1,7 @@
 //! An instant as this service keeps it: UTC, to the microsecond, in the years 0000 to 9999.
 
-use super::Invalid;
+use super::placeholder::{not_filled_in, placeholder};
+use super::{Invalid, spelling};
 use std::fmt;
 use time::format_description::well_known::Iso8601;
 use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
@@ -25,30 +26,45 @@ impl Timestamp {
     ///
     /// Extended and basic forms, `T` or a blank between date and time (RFC 3339 allows the blank), seconds and
     /// minutes optional, any number of fraction digits (those past the sixth are cut off), any offset; without an
-    /// offset the time is taken as UTC.
+    /// offset the time is taken as UTC. Other spellings are read where their instant is certain, such as
+    /// `2026-09-28 12:00:05 +0000 UTC` and `2026-09-28T07:00:05-05:00[America/Chicago]`.
     ///
     /// # Errors
     /// Anything else, a date without a time included.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        const RULE: Invalid = Invalid::rule(
-            "must be an ISO 8601 date and time between the years 0000 and 9999, for example 2026-09-28T12:00:05.25Z",
-        );
-        let text = normalized(text).ok_or(RULE)?;
-        // `PrimitiveDateTime` would skip over an offset it cannot use, so it only gets texts that have none.
-        let instant = if has_offset(&text) {
-            OffsetDateTime::parse(&text, &Iso8601::PARSING).map_err(|_| RULE)?
-        } else {
-            PrimitiveDateTime::parse(&text, &Iso8601::PARSING).map_err(|_| RULE)?.assume_utc()
+        if let Some(instant) = strict(text) {
+            return Ok(instant);
+        }
+        let refused = |reason: &str| {
+            let shown: String = text.chars().take(MAX_SHOWN).collect();
+            let more = if shown.len() < text.len() { "…" } else { "" };
+            Invalid(
+                format!(
+                    "must be an ISO 8601 date and time between the years 0000 and 9999, for example \
+                     2026-09-28T12:00:05.25Z, got {shown:?}{more}: {reason}"
+                )
+                .into(),
+            )
         };
-        // ISO 8601 has no hour 24 or 25 in an offset; the parser takes them.
-        if instant.offset().whole_hours().abs() > 23 {
-            return Err(RULE);
+        if text.len() > MAX_LEN {
+            return Err(refused("it is too long"));
         }
-        let utc = instant.checked_to_offset(UtcOffset::UTC).ok_or(RULE)?;
-        if !(0..=9999).contains(&utc.year()) {
-            return Err(RULE);
+        if let Some(variable) = placeholder(text) {
+            return Err(not_filled_in(variable));
         }
-        Ok(Self::truncated(utc))
+        let utc = spelling::read(text).map_err(refused)?;
+        let utc = utc.checked_to_offset(UtcOffset::UTC).filter(|utc| (0..=9999).contains(&utc.year()));
+        utc.map(Self::truncated).ok_or_else(|| refused("it is outside of the years 0000 to 9999"))
+    }
+
+    /// Reads the text form that [`Timestamp`] has in the database.
+    ///
+    /// # Errors
+    /// Any other form.
+    pub fn from_stored(text: &str) -> Result<Self, Invalid> {
+        let fixed = text.len() == Self::TEXT_LEN && text.as_bytes()[10] == b'T' && text.ends_with('Z');
+        let instant = fixed.then(|| strict(text)).flatten();
+        instant.ok_or(Invalid::rule("must be an ISO 8601 time in UTC of the form YYYY-MM-DDTHH:MM:SS.ffffffZ"))
     }
 
     /// Microseconds since 1970-01-01T00:00:00Z; negative before it.
@@ -73,12 +89,41 @@ impl Timestamp {
     }
 }
 
+/// Greatest length of a text that may be a date and time, in bytes.
+const MAX_LEN: usize = 128;
+
+/// How much of a refused text is shown, in characters.
+const MAX_SHOWN: usize = 40;
+
+/// Reads ISO 8601 and nothing else.
+fn strict(text: &str) -> Option<Timestamp> {
+    let text = normalized(text)?;
+    // `PrimitiveDateTime` would skip over an offset it cannot use, so it only gets texts that have none.
+    let instant = if has_offset(&text) {
+        OffsetDateTime::parse(&text, &Iso8601::PARSING).ok()?
+    } else {
+        PrimitiveDateTime::parse(&text, &Iso8601::PARSING).ok()?.assume_utc()
+    };
+    // ISO 8601 has no hour 24 or 25 in an offset; the parser takes them.
+    if instant.offset().whole_hours().abs() > 23 {
+        return None;
+    }
+    let utc = instant.checked_to_offset(UtcOffset::UTC)?;
+    (0..=9999).contains(&utc.year()).then(|| Timestamp::truncated(utc))
+}
+
+/// Reads a date and time that has no offset.
+pub(super) fn naive(text: &str) -> Option<PrimitiveDateTime> {
+    let text = normalized(text)?;
+    PrimitiveDateTime::parse(&text, &Iso8601::PARSING).ok().filter(|_| !has_offset(&text))
+}
+
 /// The text in the one shape that the parser of `time` reads exactly.
 ///
 /// The parser adds fraction digits up as a float, which can round `.9999999999` up to a whole second and refuse it;
 /// six digits are exact and all that is kept.
 fn normalized(text: &str) -> Option<String> {
-    if !text.is_ascii() || text.len() > 128 {
+    if !text.is_ascii() || text.len() > MAX_LEN {
         return None;
     }
     let mut out = String::with_capacity(text.len());
@@ -182,7 +227,6 @@ mod tests {
             "2026-09-28T12:00:05+25:00",
             "2026-09-28T12:00:05+02:99",
             "2026-09-28T12:00:05Zx",
-            "2026-09-28T12:00:05 Z",
             "1790596805",
             "-000001-01-01T00:00:00Z",
             "+010000-01-01T00:00:00Z",

@@ -1,5 +1,6 @@
 //! One dialogue turn: who said what, when, and where it stands in its call.
 
+use super::placeholder::{not_filled_in, placeholder};
 use super::{ConversationId, Invalid, Timestamp};
 
 /// Greatest length of a message, in bytes of UTF-8.
@@ -36,6 +37,7 @@ impl Speaker {
         match text {
             "agent" => Ok(Self::Agent),
             "user" => Ok(Self::Driver),
+            _ if placeholder(text).is_some() => Err(not_filled_in(text.trim())),
             _ => Err(Invalid::rule("must be exactly \"agent\" or \"user\"")),
         }
     }

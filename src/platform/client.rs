@@ -5,6 +5,7 @@
 //! asks for by `Retry-After`. Redirects are not followed, since the key goes with each request.
 
 use crate::model::Invalid;
+use crate::repair;
 use crate::secret::Secret;
 use backon::{BlockingRetryable as _, ExponentialBuilder};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -267,7 +268,7 @@ impl Failure {
 }
 
 fn parsed(answer: &[u8]) -> Result<Value, ClientError> {
-    let value: Value = serde_json::from_slice(answer).map_err(|_| ClientError::Malformed("it is not JSON"))?;
+    let (value, _) = repair::read::<Value>(answer).map_err(|_| ClientError::Malformed("it is not JSON"))?;
     if value.is_object() { Ok(value) } else { Err(ClientError::Malformed("it is not a JSON object")) }
 }
 

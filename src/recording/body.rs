@@ -121,8 +121,29 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
+/// A body without the byte order mark before it.
+struct WithoutMark<R> {
+    inner: R,
+    begun: bool,
+}
+
+impl<R: Read> Read for WithoutMark<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        const MARK: &[u8] = b"\xEF\xBB\xBF";
+        let mut count = self.inner.read(buffer)?;
+        if !std::mem::replace(&mut self.begun, true) && buffer[..count].starts_with(MARK) {
+            buffer.copy_within(MARK.len()..count, 0);
+            count -= MARK.len();
+            if count == 0 {
+                return self.inner.read(buffer);
+            }
+        }
+        Ok(count)
+    }
+}
+
 struct Reading<R: Read> {
-    json: JsonStreamReader<Counted<R>>,
+    json: JsonStreamReader<WithoutMark<Counted<R>>>,
     state: Rc<RefCell<State>>,
     conversation_id: Option<String>,
     event_type: Option<String>,
@@ -133,7 +154,7 @@ impl<R: Read> Reading<R> {
     fn of(body: R, limit: u64) -> Self {
         let state = State { left: limit, rest_left: MAX_REST, in_audio: false, audio_began: false, failure: None };
         let state = Rc::new(RefCell::new(state));
-        let body = Counted { inner: body, state: state.clone() };
+        let body = WithoutMark { inner: Counted { inner: body, state: state.clone() }, begun: false };
         let settings = ReaderSettings { track_path: false, ..ReaderSettings::default() };
         let json = JsonStreamReader::new_custom(body, settings);
         Self { json, state, conversation_id: None, event_type: None, audio_bytes: None }
@@ -148,7 +169,7 @@ impl<R: Read> Reading<R> {
             return Err(malformed("type is not that of a recording"));
         }
         let conversation_id = conversation_id.ok_or_else(|| malformed("data.conversation_id is missing"))?;
-        let conversation_id = ConversationId::new(&conversation_id)
+        let conversation_id = ConversationId::from_sender(&conversation_id)
             .map_err(|rule| Unreadable::Malformed(format!("data.conversation_id {rule}")))?;
         let audio_bytes = audio_bytes.ok_or_else(|| malformed("data.full_audio is missing"))?;
         if audio_bytes == 0 {
@@ -226,7 +247,7 @@ impl<R: Read> Reading<R> {
 
     fn take<T>(
         &mut self,
-        step: impl FnOnce(&mut JsonStreamReader<Counted<R>>) -> Result<T, ReaderError>,
+        step: impl FnOnce(&mut JsonStreamReader<WithoutMark<Counted<R>>>) -> Result<T, ReaderError>,
     ) -> Result<T, Unreadable> {
         step(&mut self.json).map_err(|error| unreadable(&self.state, &error))
     }

@@ -3,6 +3,7 @@
 use super::{Found, Kind, Redactor};
 use crate::metrics::METRICS;
 use crate::model::{HistoryReport, MAX_MESSAGE_BYTES, Message, NewTurn};
+use crate::repair;
 use bytes::Bytes;
 use std::borrow::Cow;
 
@@ -34,7 +35,8 @@ impl Redactor {
     /// The same in an event's body. Whatever is read of it is read of what this returns.
     pub fn body(&self, body: Bytes) -> Bytes {
         let mut found = Found::default();
-        let text = String::from_utf8_lossy(&body);
+        // What is no UTF-8 is looked through as its reader understands it.
+        let text = std::str::from_utf8(&body).map_or_else(|_| repair::repaired(&body).0.into(), Cow::Borrowed);
         // What is no JSON is words as a whole.
         let replaced = match self.json(&text, &mut found).unwrap_or_else(|| self.text(&text, &mut found)) {
             Cow::Owned(replaced) => Some(Bytes::from(replaced)),

@@ -3,11 +3,12 @@
 //! Left alone are names of fields, and the values by which calls and drivers are found: see [`STRUCTURAL`].
 
 use super::{Found, Kind, Redactor, numbers};
+use crate::repair;
 use serde::de::IgnoredAny;
 use std::borrow::Cow;
 
 /// Fields whose values name a call, a driver or the telephone line, in the platform's payloads. They are kept.
-const STRUCTURAL: [&str; 20] = [
+const STRUCTURAL: [&str; 23] = [
     "conversation_id",
     "agent_id",
     "user_id",
@@ -17,6 +18,9 @@ const STRUCTURAL: [&str; 20] = [
     "external_number",
     "agent_number",
     "phone_number_id",
+    "sms_user_phone_number",
+    "user_phone_number",
+    "whatsapp_user_id",
     "call_sid",
     "to_number",
     "from_number",
@@ -49,7 +53,20 @@ impl Redactor {
     }
 
     fn json_at<'a>(self, text: &'a str, found: &mut Found, depth: usize) -> Option<Cow<'a, str>> {
-        serde_json::from_str::<IgnoredAny>(text).ok()?;
+        if serde_json::from_str::<IgnoredAny>(text).is_err() {
+            // What is read of it is read of its repaired text, so that is what is looked through.
+            let (repaired, _) = repair::repaired(text.as_bytes());
+            serde_json::from_str::<IgnoredAny>(&repaired).ok()?;
+            return Some(match self.walked(&repaired, found, depth) {
+                Cow::Borrowed(_) => Cow::Borrowed(text),
+                Cow::Owned(replaced) => Cow::Owned(replaced),
+            });
+        }
+        Some(self.walked(text, found, depth))
+    }
+
+    /// Walks over what is known to be JSON.
+    fn walked<'a>(self, text: &'a str, found: &mut Found, depth: usize) -> Cow<'a, str> {
         let mut walk = Walk { text, out: String::new(), copied: 0, levels: Vec::new(), attribute: None };
         let mut at = 0;
         while let Some(byte) = text.as_bytes().get(at) {
@@ -63,10 +80,10 @@ impl Redactor {
             };
         }
         if walk.copied == 0 {
-            return Some(Cow::Borrowed(text));
+            return Cow::Borrowed(text);
         }
         walk.out.push_str(&text[walk.copied..]);
-        Some(Cow::Owned(walk.out))
+        Cow::Owned(walk.out)
     }
 }
 
@@ -134,8 +151,8 @@ impl Walk<'_> {
         if self.kept() {
             return end;
         }
-        // What begins like JSON may be some, which stays some. The text was checked, so that this reads it.
-        let Ok(value) = serde_json::from_str::<String>(literal) else { return end };
+        // What begins like JSON may be some, which stays some. Half of a surrogate pair is repaired as its reader does it.
+        let Ok((value, _)) = repair::read::<String>(literal.as_bytes()) else { return end };
         let nested = if depth < MAX_DEPTH && value.trim_start().starts_with(['{', '[']) {
             redactor.json_at(&value, found, depth + 1)
         } else {

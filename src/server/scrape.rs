@@ -82,6 +82,10 @@ fn ask(store: &dyn Store) {
         Ok(calls) => METRICS.calls_open.set(whole(calls)),
         Err(error) => tracing::warn!(%error, "open calls cannot be counted for the metrics"),
     }
+    match store.unread_events() {
+        Ok(unread) => METRICS.events_unreadable.set(whole(unread.unreadable)),
+        Err(error) => tracing::warn!(%error, "counting unreadable events for the metrics failed"),
+    }
 }
 
 fn whole(number: u64) -> i64 {

@@ -2,7 +2,7 @@
 
 use super::{
     CallQuery, ErasedSlice, Error, ErrorKind, FiguresQuery, Found, NamingEvent, OldCall, OldCalls, OldEvent, Outcome,
-    Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Unfinished, Write,
+    Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Unfinished, UnreadEvents, Write,
 };
 use crate::model::{
     Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
@@ -68,6 +68,10 @@ impl Store for Absent {
     }
 
     fn event_ids(&self, _: i64, _: bool, _: usize) -> Result<Vec<i64>> {
+        absent()
+    }
+
+    fn unread_events(&self) -> Result<UnreadEvents> {
         absent()
     }
 

@@ -25,7 +25,7 @@ pub use query::{
 };
 pub use search::{Found, Hit, Place, SearchKey, SearchOrder, SearchQuery};
 pub use tail::{Change, Position, Scope, Since, Touched};
-pub use upkeep::{BackupReport, BackupStep, BackupWatch, CheckReport, Copier, Finding};
+pub use upkeep::{BackupReport, BackupStep, BackupWatch, CheckReport, Copier, Finding, UnreadEvents};
 
 use crate::fields::Problem;
 use crate::model::{
@@ -340,6 +340,9 @@ pub trait Store: Send + Sync + 'static {
     /// The numbers of up to `limit` events after the one of number `after`, in order; only those that could not be read,
     /// if asked.
     fn event_ids(&self, after: i64, only_unreadable: bool, limit: usize) -> Result<Vec<i64>>;
+
+    /// The events that cannot be read, and those of which parts cannot be.
+    fn unread_events(&self) -> Result<UnreadEvents>;
 
     /// One dispatch.
     fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>>;

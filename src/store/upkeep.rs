@@ -113,6 +113,22 @@ impl Copier {
     }
 }
 
+/// Events that could not be read, as a whole or in part.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UnreadEvents {
+    /// How many cannot be read at all, counted up to [`UnreadEvents::MOST`].
+    pub unreadable: u64,
+    /// The numbers of the first hundred of them.
+    pub ids: Vec<i64>,
+    /// How many were read, but not all of them, counted up to [`UnreadEvents::MOST`].
+    pub remarked: u64,
+}
+
+impl UnreadEvents {
+    /// Up to how many are counted: some milliseconds' work.
+    pub const MOST: u32 = 1000;
+}
+
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckReport {
@@ -122,6 +138,8 @@ pub struct CheckReport {
     pub turns: Option<u64>,
     /// What is wrong: of each kind some hundred at most.
     pub problems: Vec<Finding>,
+    /// What could not be read of the events; no damage, but somebody should know.
+    pub unread: UnreadEvents,
 }
 
 /// Something that is wrong.

@@ -205,6 +205,14 @@ export const steps = {
     await opened.page.getByRole("heading", { name: "Calls by day" }).waitFor();
   },
 
+  /** The line on events that could not be read. */
+  async unreadEvents(opened, { text }) {
+    await opened.page.getByText("No calls in this time").waitFor();
+    const shown = await opened.page.locator("#unread").textContent();
+    if (shown !== text) throw new Error(`the page says: ${shown}`);
+    await accessible(opened);
+  },
+
   /** What the menu's link downloads. */
   async exported(opened, { name, file, begins, holds }) {
     const { page } = opened;

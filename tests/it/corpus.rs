@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use transcribe_hook::elevenlabs::{Reading, read_event, read_history};
 use transcribe_hook::secret::Secret;
-use transcribe_hook::signature::{Tolerance, verify};
+use transcribe_hook::signature::verify;
 
 /// Words that mean something more often than by chance.
 const WORDS: [&str; 26] = [
@@ -127,7 +127,7 @@ fn no_change_of_an_event_makes_its_reader_panic() {
             Reading::Other => "another type".to_owned(),
             Reading::Unreadable(why) => in_short(why.split(" at line").next().unwrap_or_default()),
         };
-        let rule = event.remarks.first().and_then(|remark| Some(remark.split_once(": ")?.1));
+        let rule = event.remarks.first().and_then(|remark| Some(remark.text.split_once(": ")?.1));
         format!("{reading} {} {}", event.remarks.len().min(3), in_short(rule.unwrap_or_default()))
     });
 }
@@ -143,7 +143,7 @@ fn no_change_of_a_history_makes_its_reader_panic() {
 #[test]
 fn no_change_of_a_signature_makes_its_reader_panic_or_is_taken_for_another_body() {
     let secrets = [Secret::new("wsec_test_secret").unwrap()];
-    let tolerance = Tolerance { back: Duration::from_mins(30), ahead: Duration::from_mins(5) };
+    let tolerance = Duration::from_mins(30);
     try_all("signatures", |input| {
         let refused = verify(Some(input), b"another body", &secrets, 1_739_537_297, tolerance);
         in_short(&refused.expect_err("this body was never signed").to_string())

@@ -2,9 +2,11 @@
 
 use crate::harness::{Service, run, wait_for};
 use crate::platform::{SAMPLES, other_types, places, sample, with, without};
+use crate::schema::of_schema;
 use crate::whole_call::{CALL, FIRST, SECRET, deliver, event, now, open, post, post_signed};
 use serde_json::{Value, json};
 use std::time::Duration;
+use transcribe_hook::events;
 use transcribe_hook::store::{Store as _, Written};
 
 #[test]
@@ -61,6 +63,40 @@ fn what_an_older_version_could_not_read_is_in_its_call_after_a_replay_beside_the
     assert_eq!(deliver(&service, "user", "One more thing.", "2026-09-28T12:00:50Z")["sequence_number"], 5);
     let sent_again = post_signed(&service, &sample(0).to_string()).expect(200).json();
     assert_eq!(sent_again["message"], "event was stored before");
+}
+
+#[test]
+fn events_that_an_older_schema_left_unreadable_are_counted_and_healed() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    let older = of_schema(9, folder.path(), &database);
+    let body = format!("\u{feff}{}", sample(0));
+    let digest: [u8; 32] = events::of_body(body.clone().into()).digest;
+    older
+        .execute(
+            "INSERT INTO webhook_events (digest, received_at, outcome, error, body) \
+             VALUES (?1, '2026-09-28T12:01:00.000000Z', 'unreadable', 'the body is not JSON', ?2)",
+            rusqlite::params![digest, body],
+        )
+        .unwrap();
+    drop(older);
+    let service = Service::start_on(&database, &["--elevenlabs-secret", SECRET]);
+    let unread = || service.get("/api/v1/stats").expect(200).json()["events"]["unreadable"].clone();
+    assert_eq!(unread(), 1);
+    let out = run(&["replay", "--json", "--database", database.to_str().unwrap()]);
+    assert_eq!(String::from_utf8_lossy(&out.stdout), "{\"applied\":1,\"ignored\":0,\"unreadable\":0}\n", "{out:?}");
+    assert_eq!(unread(), 0);
+    assert_eq!(service.get(&format!("/api/v1/calls/{CALL}")).expect(200).json()["turn_count"], 4);
+    // What the counts are asked of is an index, not the bodies of all events.
+    let plan: String = service
+        .sqlite()
+        .query_row(
+            "EXPLAIN QUERY PLAN SELECT id FROM webhook_events WHERE error IS NOT NULL AND outcome = 'unreadable' ORDER BY id",
+            [],
+            |row| row.get(3),
+        )
+        .unwrap();
+    assert!(plan.contains("webhook_events_error"), "{plan}");
 }
 
 #[test]

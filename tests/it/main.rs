@@ -58,6 +58,7 @@ mod post_call_audio;
 mod post_call_signed;
 mod powercut;
 mod readme;
+mod real_deliveries;
 mod reconcile;
 mod recording;
 mod redaction;

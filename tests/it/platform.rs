@@ -88,7 +88,7 @@ pub fn other_types() -> Vec<Value> {
 #[test]
 fn the_sample_of_a_conversation_is_read_with_all_that_is_kept() {
     let event = read(&sample(0));
-    assert_eq!(event.remarks, Vec::<String>::new());
+    assert_eq!(event.remarks, []);
     let record = record(&event);
     assert_eq!(record.kind, RecordKind::Conversation);
     let facts = &record.facts;

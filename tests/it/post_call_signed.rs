@@ -46,8 +46,8 @@ fn an_event_is_taken_by_its_signature_only() {
         (signed(OTHER, now(), &body), "does not fit"),
         (signed(SECRET, now(), &format!("{body} ")), "does not fit"),
         (good.replace("v0", "v1"), "v0 is missing"),
-        (signed(SECRET, now() - 90, &body), "too old"),
-        (signed(SECRET, now() + 400, &body), "in the future"),
+        (signed(SECRET, now() - 90, &body), "behind this machine's clock"),
+        (signed(SECRET, now() + 400, &body), "ahead of this machine's clock"),
     ] {
         let error = post(&service, &body, &signature).expect_error(401);
         assert!(error["details"].as_str().unwrap().contains(why), "{error}");
@@ -66,10 +66,10 @@ fn an_event_is_taken_by_its_signature_only() {
 }
 
 #[test]
-fn a_signature_may_be_half_an_hour_old_and_five_minutes_ahead_unless_it_is_said_otherwise() {
+fn a_signature_may_be_half_an_hour_old_or_ahead_unless_it_is_said_otherwise() {
     let service = Service::start_with(&["--elevenlabs-secret", SECRET]);
     // Some seconds are left for the request's way.
-    for (n, (off, status)) in [(-1790, 200), (-1830, 401), (280, 200), (330, 401)].into_iter().enumerate() {
+    for (n, (off, status)) in [(-1790, 200), (-1830, 401), (1790, 200), (1830, 401)].into_iter().enumerate() {
         let body = event(&format!("conv_{n}"));
         assert_eq!(post(&service, &body, &signed(SECRET, now() + off, &body)).status, status, "{off} s");
         assert_eq!(stored(&service, &format!("conv_{n}")), status == 200, "{off} s");

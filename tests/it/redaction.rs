@@ -2,7 +2,7 @@
 
 use crate::harness::{Service, binary};
 use crate::stand_in::{KEY, Platform};
-use crate::whole_call::{SECRET, post_signed};
+use crate::whole_call::{SECRET, post_signed, post_signed_bytes};
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof};
 use proptest::test_runner::TestRunner;
@@ -286,6 +286,36 @@ fn nothing_of_it_reaches_the_file_and_repeats_and_records_are_recognised_all_the
     assert_eq!(service.get("/api/v1/calls/conv_a").expect(200).json()["title"], "Card [card]");
     assert_nowhere(folder.path());
     assert!(!service.log().join("\n").contains("4111"));
+}
+
+#[test]
+fn what_a_damaged_body_says_is_redacted_as_it_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start_on(&folder.path().join("calls.db"), &FLAGS);
+    let body = |id: &str, message: &str, number: &str| {
+        format!(
+            r#"{{"type": "post_call_transcription", "event_timestamp": 1795752100, "data": {{"conversation_id": "{id}", "status": "done",
+            "metadata": {{"cost": {number}}}, "transcript": [{{"role": "user", "message": "{message}"}}]}}}}"#
+        )
+    };
+    let utf16 = |text: &str| [0xFF, 0xFE].into_iter().chain(text.encode_utf16().flat_map(u16::to_le_bytes)).collect();
+    let bodies: [(&str, Vec<u8>); 5] = [
+        ("conv_half", body("conv_half", &format!("{CARD} \\ud83d"), "1").into()),
+        ("conv_nan", body("conv_nan", CARD, "NaN").into()),
+        ("conv_mark", format!("\u{feff}{}", body("conv_mark", CARD, "1")).into()),
+        ("conv_utf16", utf16(&body("conv_utf16", CARD, "1"))),
+        (
+            "conv_bytes",
+            body("conv_bytes", &format!("{CARD} XX"), "1").bytes().map(|b| if b == b'X' { 0xFC } else { b }).collect(),
+        ),
+    ];
+    for (id, body) in bodies {
+        post_signed_bytes(&service, &body).expect(200);
+        let turns = service.get(&format!("/api/v1/calls/{id}/transcriptions")).expect(200).json();
+        let words = turns["data"][0]["message_text"].as_str().unwrap();
+        assert!(words.contains("[card]") && !words.contains("4111"), "{id}: {words}");
+    }
+    assert_nowhere(folder.path());
 }
 
 #[test]

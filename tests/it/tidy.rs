@@ -101,7 +101,10 @@ fn data_flows_down_only() {
         ],
         &["store"],
         &["reconcile"],
-        &["fields", "metrics", "model", "packing", "secret", "signature", "files", "aside", "background", "terminal"],
+        &[
+            "fields", "metrics", "model", "packing", "repair", "secret", "signature", "files", "aside", "background",
+            "terminal",
+        ],
     ];
     for (path, text) in sources() {
         let module = path.split(['/', '.']).next().unwrap();

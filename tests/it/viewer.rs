@@ -215,6 +215,16 @@ fn statistics_are_drawn_and_stand_in_tables() {
 }
 
 #[test]
+fn statistics_say_which_events_could_not_be_read() {
+    let service = Service::start_with(&["--elevenlabs-secret", SECRET]);
+    for n in 0..3 {
+        post_signed(&service, &format!("{{no JSON {n}")).expect(200);
+    }
+    let text = "3 events could not be read (1, 2, 3). They are stored; the log says why.";
+    Page::open(&service.url("/?view=stats"), json!({})).step("unreadEvents", json!({"text": text}));
+}
+
+#[test]
 fn whoever_has_the_token_signs_in_and_out() {
     const TOKEN: &str = "api_0123456789abcdef0123456789abcdef";
     let folder = tempfile::tempdir().unwrap();

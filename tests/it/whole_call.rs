@@ -194,10 +194,15 @@ pub const SECRET: &str = "wsec_of_the_whole_call";
 
 /// Posts an event as the platform does.
 pub fn post_signed(service: &Service, body: &str) -> Answer {
+    post_signed_bytes(service, body.as_bytes())
+}
+
+/// Posts a body that need not be text, with its signature.
+pub fn post_signed_bytes(service: &Service, body: &[u8]) -> Answer {
     let at = Timestamp::now().unix_micros().div_euclid(1_000_000);
-    let signature = sign(&Secret::new(SECRET).unwrap(), at, body.as_bytes());
+    let signature = sign(&Secret::new(SECRET).unwrap(), at, body);
     let headers = [("content-type", "application/json"), ("elevenlabs-signature", signature.as_str())];
-    service.post_raw(POST_CALL, &headers, body.as_bytes())
+    service.post_raw(POST_CALL, &headers, body)
 }
 
 pub fn deliver(service: &Service, speaker: &str, message: &str, time: &str) -> Value {

@@ -7,10 +7,10 @@ use super::error::Context as _;
 use super::migrations::known_schema;
 use super::open::APPLICATION_ID;
 use super::restore::rules::MAX_ROW_ID;
-use super::{reading, search};
+use super::{events, reading, search};
 use crate::background::Background;
 use crate::model::ConversationId;
-use crate::store::{CheckReport, Error, ErrorKind, Finding, Result};
+use crate::store::{CheckReport, Error, ErrorKind, Finding, Result, UnreadEvents};
 use rusqlite::{Connection, Row};
 use std::path::Path;
 
@@ -115,7 +115,8 @@ fn all(connection: &Connection, version: u32) -> Result<CheckReport> {
     } else {
         (rows("calls").ok(), rows("call_transcriptions").ok())
     };
-    Ok(CheckReport { calls, turns, problems })
+    let unread = if problems.is_empty() { events::unread(connection)? } else { UnreadEvents::default() };
+    Ok(CheckReport { calls, turns, problems, unread })
 }
 
 /// Pages, rows, rules and indexes.

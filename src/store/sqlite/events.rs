@@ -4,7 +4,7 @@ use super::changes::Changes;
 use super::error::Context as _;
 use super::{erase, turns};
 use crate::model::{ConversationId, DriverClaims, History, HistoryReport, NewEvent, Record, StoredEvent, Timestamp};
-use crate::store::{Error, ErrorKind, Kept, Outcome, Rejection, Result, Written};
+use crate::store::{Error, ErrorKind, Kept, Outcome, Rejection, Result, UnreadEvents, Written};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use serde::Serialize;
@@ -215,6 +215,27 @@ pub(super) fn ids(connection: &Connection, after: i64, only_unreadable: bool, li
         )
         .and_then(|mut select| select.query_map(params![after, only_unreadable, limit], |row| row.get(0))?.collect())
         .doing("listing events")
+}
+
+pub(super) fn unread(connection: &Connection) -> Result<UnreadEvents> {
+    const DOING: &str = "counting unreadable events";
+    const IDS: usize = 100;
+    let mut ids: Vec<i64> = connection
+        .prepare_cached(
+            "SELECT id FROM webhook_events WHERE error IS NOT NULL AND outcome = 'unreadable' ORDER BY id LIMIT ?1",
+        )
+        .and_then(|mut select| select.query_map([UnreadEvents::MOST], |row| row.get(0))?.collect())
+        .doing(DOING)?;
+    let unreadable = ids.len() as u64;
+    ids.truncate(IDS);
+    let remarked = connection
+        .prepare_cached(
+            "SELECT count(*) FROM (SELECT 1 FROM webhook_events WHERE error IS NOT NULL \
+             AND outcome IN ('applied', 'ignored') LIMIT ?1)",
+        )
+        .and_then(|mut select| select.query_row([UnreadEvents::MOST], |row| row.get(0)))
+        .doing(DOING)?;
+    Ok(UnreadEvents { unreadable, ids, remarked })
 }
 
 pub(super) fn json(value: &impl Serialize) -> String {

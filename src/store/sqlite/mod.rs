@@ -58,7 +58,8 @@ pub use search::search_file;
 
 use super::{
     Archive, CallQuery, Copier, Due, ErasedSlice, FiguresQuery, Found, NamingEvent, OldCall, OldCalls, OldEvent, Outcome,
-    Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Unfinished, Write, Written,
+    Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Unfinished, UnreadEvents, Write,
+    Written,
 };
 use crate::metrics::METRICS;
 use crate::model::{
@@ -335,6 +336,10 @@ impl Store for SqliteStore {
 
     fn event_ids(&self, after: i64, only_unreadable: bool, limit: usize) -> Result<Vec<i64>> {
         events::ids(&*self.readers.get()?, after, only_unreadable, limit)
+    }
+
+    fn unread_events(&self) -> Result<UnreadEvents> {
+        events::unread(&*self.readers.get()?)
     }
 
     fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>> {

@@ -14,7 +14,7 @@ fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> FromSqlE
 
 impl FromSql for Timestamp {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        Self::parse(value.as_str()?).map_err(unreadable)
+        Self::from_stored(value.as_str()?).map_err(unreadable)
     }
 }
 

@@ -56,10 +56,10 @@ export async function statistics(pane) {
     const stats = await read("/stats", { started_after: startOfDay(from), started_before: startOfDay(to, 1), driver_id: driver, zone }, signal);
     if (stats.all.calls === 0) {
       show(body, nothing("No calls in this time", "Choose a longer time, or another driver.",
-        el("a", { class: "button", href: addressOf({ from: since(90), to: "", driver: null }) }, "Last 90 days")));
+        el("a", { class: "button", href: addressOf({ from: since(90), to: "", driver: null }) }, "Last 90 days")), unread(stats));
       return;
     }
-    show(body, tiles(stats), byDay(stats, from, to), byVoice(stats), recorded(stats));
+    show(body, tiles(stats), byDay(stats, from, to), byVoice(stats), recorded(stats), unread(stats));
   } catch (error) {
     if (!isAbort(error)) show(body, failed(error, () => statistics(pane)));
   }
@@ -135,4 +135,15 @@ function recorded({ all, reconciliation: sums }) {
       ["Heard and in the record", sums.matched], ["Of these in other words", sums.corrected],
       ["Only in the record", sums.added], ["Only heard", sums.live_only], ["Heard twice", sums.repeated],
     ].map(([name, n]) => el("div", { class: "tile" }, el("dt", null, name), el("dd", null, n.toLocaleString())))));
+}
+
+/** What could not be read of ElevenLabs' events, if anything. @param {any} stats */
+function unread({ events }) {
+  const all = events.unreadable + events.remarked;
+  if (all === 0) return null;
+  const parts = [
+    events.unreadable > 0 && `${count(events.unreadable, "event")} could not be read (${events.ids.slice(0, 5).join(", ")}${events.ids.length > 5 ? ", …" : ""})`,
+    events.remarked > 0 && `parts of ${count(events.remarked, "event")} could not be read`,
+  ].filter(Boolean).join("; ");
+  return el("p", { class: "soft", id: "unread" }, `${parts}. They are stored; the log says why.`);
 }

@@ -1,0 +1,190 @@
+//! One element of a conversation: who spoke, and what was said, in whatever form it stands there.
+//!
+//! ElevenLabs' own form is `{"role", "message"}`, with the words in `multivoice_message.parts[].text` where an agent has
+//! several voices. Others are `{"speaker", "text"}`, `{"role", "content"}` with the content as text or as an array of parts,
+//! `{"message": {"role", "content"}}`, and `{"user": "…"}`. All of them are read, since the words may exist nowhere else.
+//! An element in which nothing is understood is remarked, so that a change of ElevenLabs is noticed.
+
+use super::lenient::{At, Remarks};
+use crate::model::{Message, Speaker};
+use crate::repair;
+use serde_json::Value;
+use std::borrow::Cow;
+
+/// How deep words are looked for in an element.
+pub(super) const MAX_DEPTH: usize = 5;
+
+/// Fields that hold words, the surest first.
+const WORDS: [&str; 12] = [
+    "message",
+    "multivoice_message",
+    "text",
+    "content",
+    "parts",
+    "transcript",
+    "utterance",
+    "value",
+    "output_text",
+    "input_text",
+    "segments",
+    "body",
+];
+
+/// Fields that say who spoke.
+const SPEAKERS: [&str; 6] = ["role", "speaker", "speaker_type", "author", "sender", "from"];
+
+/// Fields of ElevenLabs that an element without words has for a reason.
+const NO_WORDS: [&str; 14] = [
+    "tool_calls",
+    "tool_results",
+    "tool_requests",
+    "tool_responses",
+    "tool_call",
+    "tool_request",
+    "tool_result",
+    "tool_call_id",
+    "function_call",
+    "platform_event",
+    "contextual_update_info",
+    "file_input",
+    "file_inputs",
+    "triggered_guardrails",
+];
+
+/// Fields that hold a conversation's elements.
+const LISTS: [&str; 6] = ["entries", "transcript", "turns", "messages", "items", "utterances"];
+
+/// Returns the elements of a conversation, be it a list, an object that holds one, or the JSON of either as a text.
+pub(super) fn elements(conversation: &Value) -> Option<Cow<'_, [Value]>> {
+    elements_at(conversation, MAX_DEPTH)
+}
+
+fn elements_at(conversation: &Value, depth: usize) -> Option<Cow<'_, [Value]>> {
+    let depth = depth.checked_sub(1)?;
+    match conversation {
+        Value::Array(elements) => Some(elements.into()),
+        Value::Object(fields) => LISTS.iter().find_map(|list| elements_at(fields.get(*list)?, depth)),
+        Value::String(text) => {
+            let (inner, _) = repair::read::<Value>(text.as_bytes()).ok()?;
+            elements_at(&inner, depth).map(|elements| elements.into_owned().into())
+        }
+        _ => None,
+    }
+}
+
+/// Returns who spoke and what was said; nothing for an element that says nothing.
+pub(super) fn utterance(at: &At<'_>, remarks: &mut Remarks) -> Option<(Speaker, Message)> {
+    let Some(element) = at.value() else {
+        remarks.add_words(at.place(), "is null");
+        return None;
+    };
+    let said = words(element, MAX_DEPTH);
+    let keyed = || {
+        let fields = element.as_object()?;
+        fields.iter().find_map(|(name, value)| Some((speaker_named(name)?, words(value, MAX_DEPTH)?)))
+    };
+    let role = role(element, MAX_DEPTH);
+    let (speaker, said) = match (role, said) {
+        (Some(role), Some(said)) => match speaker_named(&role) {
+            Some(speaker) => (speaker, said),
+            None if said.trim().is_empty() => return None,
+            None => {
+                remarks.add_words(at.place(), "its speaker is neither agent nor user");
+                return None;
+            }
+        },
+        (_, said) => match keyed() {
+            Some(keyed) => keyed,
+            None if said.is_some_and(|said| !said.trim().is_empty()) => {
+                remarks.add_words(at.place(), "does not say who spoke");
+                return None;
+            }
+            None => {
+                remark_silence(at, element, remarks);
+                return None;
+            }
+        },
+    };
+    at.words(&said, remarks).map(|message| (speaker, message))
+}
+
+/// Remarks that an element has no words, unless it says why.
+fn remark_silence(at: &At<'_>, element: &Value, remarks: &mut Remarks) {
+    let there = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        _ => true,
+    };
+    let Some(fields) = element.as_object() else {
+        remarks.add_words(at.place(), "is neither words nor an object");
+        return;
+    };
+    let explained = NO_WORDS.iter().any(|name| fields.get(*name).is_some_and(there));
+    let blank = WORDS.iter().any(|name| fields.get(*name).is_some_and(|value| value.as_str().is_some()));
+    if explained || blank {
+        return;
+    }
+    // Names of fields are ElevenLabs's; anything else might be words.
+    let named = |name: &&String| name.len() <= 40 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let filled = fields.iter().filter(|(_, value)| there(value)).map(|(name, _)| name).filter(named);
+    let shown: Vec<_> = filled.take(12).map(String::as_str).collect();
+    let what = format!("has neither words nor tool calls that can be read, but: {}", shown.join(", "));
+    remarks.add_words(at.place(), &what);
+}
+
+/// Returns the words of a value, joined; an empty text where it says that there were none.
+pub(super) fn words(value: &Value, depth: usize) -> Option<String> {
+    let depth = depth.checked_sub(1)?;
+    match value {
+        Value::String(text) => Some(text.clone()),
+        // A code that was pressed on the telephone, for example.
+        Value::Number(number) => Some(number.to_string()),
+        Value::Array(parts) => {
+            let parts: Vec<_> = parts.iter().filter_map(|part| words(part, depth)).collect();
+            let said = parts.iter().map(|part| part.trim()).filter(|part| !part.is_empty()).collect::<Vec<_>>();
+            match &parts[..] {
+                [] => None,
+                [one] => Some(one.clone()),
+                _ => Some(said.join(" ")),
+            }
+        }
+        Value::Object(fields) => {
+            let found = WORDS.iter().filter_map(|name| words(fields.get(*name)?, depth));
+            // What is blank in one place may be said in another.
+            let mut blank = None;
+            for text in found {
+                if !text.trim().is_empty() {
+                    return Some(text);
+                }
+                blank = blank.or(Some(text));
+            }
+            blank
+        }
+        _ => None,
+    }
+}
+
+/// Returns who spoke, in the element's words.
+fn role(element: &Value, depth: usize) -> Option<String> {
+    let depth = depth.checked_sub(1)?;
+    let fields = element.as_object()?;
+    let named = SPEAKERS.iter().find_map(|name| match fields.get(*name)? {
+        Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
+        // `"author": {"role": "user"}`
+        inner @ Value::Object(_) => role(inner, depth),
+        _ => None,
+    });
+    named.or_else(|| ["message", "content"].iter().find_map(|name| role(fields.get(*name)?, depth)))
+}
+
+/// Returns the speaker that a role stands for, in the words of those who make such agents.
+fn speaker_named(role: &str) -> Option<Speaker> {
+    let role = role.trim().to_ascii_lowercase();
+    let role = role.strip_prefix("role_").unwrap_or(&role);
+    match role {
+        "agent" | "assistant" | "ai" | "bot" | "model" | "ai_agent" | "voice_agent" => Some(Speaker::Agent),
+        "user" | "human" | "customer" | "caller" | "callee" | "driver" | "client" | "contact" => Some(Speaker::Driver),
+        _ => None,
+    }
+}
