@@ -17,7 +17,7 @@ pub use periodic::{Periodic, every};
 use crate::metrics::METRICS;
 use crate::model::{CallStatus, ConversationId, DriverId, Timestamp};
 use crate::recording::Recordings;
-use crate::store::{CallKey, CallQuery, OldCall, OldCalls, Order, Outcome, Rejection, Store, Write};
+use crate::store::{CallKey, CallQuery, OldCall, OldCalls, Order, Outcome, RecordFilter, Rejection, Store, Write};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -251,6 +251,7 @@ fn calls_of(id: DriverId, limit: usize, with_total: bool) -> CallQuery {
         driver_id: Some(id),
         user_id: None,
         agent_id: None,
+        record: RecordFilter::default(),
         started_after: None,
         started_before: None,
         text: None,

@@ -19,7 +19,7 @@ mod upkeep;
 pub use absent::Absent;
 pub use archive::{Archive, Archived, ArchivedCall, Loose, Part, Row, Selection, Spoken};
 pub use error::{Error, ErrorKind, Result};
-pub use query::{CallKey, CallQuery, FiguresQuery, OldCall, OldCalls, Order, Page, TurnKey, TurnOrder, TurnQuery};
+pub use query::{CallKey, CallQuery, FiguresQuery, OldCall, OldCalls, Order, Page, RecordFilter, TurnKey, TurnOrder, TurnQuery};
 pub use search::{Found, Hit, Place, SearchKey, SearchOrder, SearchQuery};
 pub use tail::{Change, Position, Scope, Since, Touched};
 pub use upkeep::{BackupReport, BackupStep, BackupWatch, CheckReport, Copier, Finding};
