@@ -21,7 +21,7 @@ pub(super) fn complete(framework: &str) -> String {
     simplify(&mut document);
     constrain_schemas(&mut document["components"]["schemas"]);
     require_sent_fields(&mut document);
-    inline_nullable_enumerations(&mut document);
+    name_nullable_enumerations(&mut document);
     for operation in operations(&mut document) {
         complete_operation(operation);
     }
@@ -158,19 +158,24 @@ fn collect_schemas(value: &Value, document: &Value, found: &mut BTreeSet<String>
     }
 }
 
-/// Writes an enumeration that may be null out where it is used: beside a reference, `nullable` has no effect.
-fn inline_nullable_enumerations(document: &mut Value) {
-    let schemas = document["components"]["schemas"].clone();
-    let objects = document["components"]["schemas"].as_object_mut().expect("schemas");
-    for properties in objects.values_mut().filter_map(|schema| schema.get_mut("properties")?.as_object_mut()) {
-        for schema in properties.values_mut().filter(|schema| schema["nullable"] == true) {
-            let Some(reference) = schema["allOf"][0]["$ref"].as_str() else { continue };
-            let name = reference.rsplit('/').next().expect("a reference has a name");
-            let mut inlined = schemas[name].clone();
-            inlined["nullable"] = true.into();
-            inlined["enum"].as_array_mut().expect("what may be null by reference is an enumeration").push(Value::Null);
-            *schema = inlined;
+/// Refers to a schema of its own wherever an enumeration may be null: beside a reference, `nullable` has no effect.
+fn name_nullable_enumerations(document: &mut Value) {
+    let schemas = document["components"]["schemas"].as_object_mut().expect("schemas");
+    let mut nullable = Map::new();
+    for (_, schema) in schemas.iter_mut() {
+        let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else { continue };
+        for property in properties.values_mut().filter(|property| property["nullable"] == true) {
+            let Some(reference) = property["allOf"][0]["$ref"].as_str() else { continue };
+            let name = reference.rsplit('/').next().expect("a reference has a name").to_owned();
+            *property = json!({ "$ref": format!("#/components/schemas/Nullable{name}") });
+            nullable.insert(name, Value::Null);
         }
+    }
+    for name in nullable.keys() {
+        let mut schema = schemas[name].clone();
+        schema["nullable"] = true.into();
+        schema["enum"].as_array_mut().expect("what may be null by reference is an enumeration").push(Value::Null);
+        schemas.insert(format!("Nullable{name}"), schema);
     }
     // Those that nothing refers to any more.
     let mut used = BTreeSet::new();

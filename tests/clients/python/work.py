@@ -2,6 +2,7 @@
 
 import json
 import sys
+from datetime import datetime, timezone
 
 from transcribe_hook_client import AuthenticatedClient
 from transcribe_hook_client.api.calls import get_call, list_calls, list_transcriptions, search_transcriptions
@@ -17,7 +18,7 @@ def turn(call: str, second: int) -> TurnDelivery:
         conversation_id=call,
         speaker=PlatformSpeaker.USER,
         message=f"The reefer reads {second} degrees.",
-        timestamp=f"2026-09-28T12:00:{second:02}Z",
+        timestamp=datetime(2026, 9, 28, 12, 0, second, tzinfo=timezone.utc),
     )
 
 
