@@ -107,10 +107,12 @@
 //!
 //! **Access.** [`api::access`] stands before every route and decides by the path alone what it is for; a path that it does not
 //! name is for those who read and manage, so that a new one is guarded without a word. The document's credentials and
-//! refusals are made from the same decision. Tokens are kept as digests. A right token is let in however many wrong ones
-//! came from its address, since that may be a proxy's and turns must not be lost by it; that is why tokens are long. A
-//! session's cookie is an end and a code by the token, so nothing is kept of it. A program on this machine is known by its
-//! address, but not if a proxy shows itself in the request or the `Host` could lead elsewhere.
+//! refusals are made from the same decision. Reading needs a token on every address: no rule tells a proxy or a tunnel on this
+//! machine from a program on it. `serve` therefore makes a token where none is configured (`cli/token_file.rs`), and prints it to
+//! a terminal only. Tokens are held as digests. A right token is let in however many wrong ones came from its address, since
+//! that may be a proxy's and turns must not be lost by it; that is why tokens are long. A session's cookie is an id, an end and a
+//! code by the token, so only sign-outs are stored. `server::Edge` forbids caching of all that is not public, and takes webhook
+//! paths as people save them before anything else looks at them.
 //!
 //! **Connections.** They are served on hyper directly ([`server::connections`]), since the framework's server bounds neither
 //! their number nor how long a head takes. There are no timers: each connection notes what it waits for and since when, and a

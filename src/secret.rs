@@ -4,7 +4,9 @@
 
 use crate::model::Invalid;
 use hmac::{Hmac, Mac as _};
+use rustix::rand::GetRandomFlags;
 use sha2::{Digest as _, Sha256};
+use std::io;
 use subtle::{Choice, ConstantTimeEq as _};
 
 /// A secret: 1 to 1024 visible ASCII characters.
@@ -46,6 +48,19 @@ impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secret(hidden)")
     }
+}
+
+/// Returns random bytes of the system, fit for a secret.
+///
+/// # Errors
+/// The system has none.
+pub fn random_bytes<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    let mut filled = 0;
+    while filled < N {
+        filled += rustix::rand::getrandom(&mut bytes[filled..], GetRandomFlags::empty())?;
+    }
+    Ok(bytes)
 }
 
 /// Secrets of which any one will do. Only their digests are kept.

@@ -16,6 +16,7 @@ use transcribe_hook::model::{
     Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
 };
 use transcribe_hook::server::connections::{self, ConnectionLimits};
+use transcribe_hook::server::cors::Origins;
 use transcribe_hook::server::{self, Edge, Settings};
 use transcribe_hook::store::{
     self, CallQuery, Counts, FiguresQuery, Found, NewCall, OldCall, OldCalls, Outcome, Page, Position, Scope,
@@ -62,8 +63,9 @@ async fn serve(without: Without, database: &Path) -> Result<()> {
                 tls: None,
                 connections: ConnectionLimits::default(),
                 stale_after: None,
-                access: AccessSettings::default(),
+                access: AccessSettings { no_token: true, ..AccessSettings::default() },
                 proxies: Proxies::default(),
+                origins: Origins::default(),
                 post_call: PostCallSettings::closed(),
                 redactor: None,
                 retention: None,

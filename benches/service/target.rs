@@ -80,7 +80,16 @@ impl Target {
             _ => {
                 let mut command = service();
                 let level = if self == Self::Quiet { "info,poem=warn,http=off" } else { "info,poem=warn" };
-                command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--log-level", level]);
+                command.args([
+                    "serve",
+                    "--listen",
+                    "127.0.0.1:0",
+                    "--log-format",
+                    "json",
+                    "--no-token",
+                    "--log-level",
+                    level,
+                ]);
                 command.arg("--database").arg(database);
                 command
             }

@@ -371,7 +371,7 @@ listed! {
     /// Of changing a thing.
     Change = [400, 404, 413, 415, 500, 503];
     /// Of signing in.
-    SignIn = [400, 401, 413, 415, 429];
+    SignIn = [400, 401, 413, 415, 429, 500];
     /// Of asking whether the service is ready.
     Readiness = [500, 503];
 }

@@ -56,8 +56,8 @@ impl Bodies {
     }
 }
 
-/// The body as it came, once it is known to be JSON by its content type and not too long.
-pub struct JsonBody<T> {
+/// The body as it came, once it is known to be JSON by its content type and no longer than `MAX` bytes and the service's limit.
+pub struct JsonBody<T, const MAX: usize = { usize::MAX }> {
     /// What was sent.
     pub bytes: Bytes,
     /// The share of the memory for long ones.
@@ -65,7 +65,7 @@ pub struct JsonBody<T> {
     schema: PhantomData<T>,
 }
 
-impl<T: Type> Payload for JsonBody<T> {
+impl<T: Type, const MAX: usize> Payload for JsonBody<T, MAX> {
     const CONTENT_TYPE: &'static str = "application/json";
 
     fn check_content_type(content_type: &str) -> bool {
@@ -91,24 +91,24 @@ impl<T: Type> JsonBody<T> {
     }
 }
 
-impl<T: Type> ParsePayload for JsonBody<T> {
+impl<T: Type, const MAX: usize> ParsePayload for JsonBody<T, MAX> {
     const IS_REQUIRED: bool = true;
 
     async fn from_request(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
         let bodies: &Bodies = request.data().expect("the server puts the limits with each request");
-        let limit = bodies.max;
+        let limit = bodies.max.min(MAX);
         let announced = request.headers().typed_get::<ContentLength>();
         if announced.is_some_and(|ContentLength(length)| length > limit as u64) {
             return Err(ApiError::TooLarge(limit).into());
         }
-        let (bytes, memory) = read(body.take()?, bodies).await?;
+        let (bytes, memory) = read(body.take()?, limit, bodies).await?;
         Ok(Self { bytes, _memory: memory, schema: PhantomData })
     }
 }
 
 /// Reads a body to its end. One that came in one piece, as turns do, is not copied; the framework's own way with a limit
 /// copies through a buffer that every waiting request would hold.
-async fn read(body: Body, bodies: &Bodies) -> Result<(Bytes, Option<OwnedSemaphorePermit>), ApiError> {
+async fn read(body: Body, limit: usize, bodies: &Bodies) -> Result<(Bytes, Option<OwnedSemaphorePermit>), ApiError> {
     let mut memory = None;
     let mut pieces = std::pin::pin!(body.into_bytes_stream());
     let mut whole = Bytes::new();
@@ -116,8 +116,8 @@ async fn read(body: Body, bodies: &Bodies) -> Result<(Bytes, Option<OwnedSemapho
         let piece =
             piece.map_err(|error| ApiError::BadRequest(format!("body: could not be read to its end: {error}")))?;
         let length = whole.len() + piece.len();
-        if length > bodies.max {
-            return Err(ApiError::TooLarge(bodies.max));
+        if length > limit {
+            return Err(ApiError::TooLarge(limit));
         }
         if length > SHORT {
             bodies.give_memory(&mut memory, length)?;
@@ -136,18 +136,18 @@ async fn read(body: Body, bodies: &Bodies) -> Result<(Bytes, Option<OwnedSemapho
 poem_openapi::impl_apirequest_for_payload!(JsonBody<T>, T: Type);
 
 /// A body as a page's form sends it, not too long.
-pub struct FormBody<T> {
-    body: JsonBody<T>,
+pub struct FormBody<T, const MAX: usize> {
+    body: JsonBody<T, MAX>,
 }
 
-impl<T: Type + DeserializeOwned> FormBody<T> {
+impl<T: Type + DeserializeOwned, const MAX: usize> FormBody<T, MAX> {
     /// What it says.
     pub(super) fn read(&self) -> Result<T, ApiError> {
         serde_urlencoded::from_bytes(&self.body.bytes).map_err(|error| ApiError::field("body", error))
     }
 }
 
-impl<T: Type> Payload for FormBody<T> {
+impl<T: Type, const MAX: usize> Payload for FormBody<T, MAX> {
     const CONTENT_TYPE: &'static str = "application/x-www-form-urlencoded";
 
     fn check_content_type(content_type: &str) -> bool {
@@ -163,7 +163,7 @@ impl<T: Type> Payload for FormBody<T> {
     }
 }
 
-impl<T: Type> ParsePayload for FormBody<T> {
+impl<T: Type, const MAX: usize> ParsePayload for FormBody<T, MAX> {
     const IS_REQUIRED: bool = true;
 
     async fn from_request(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {

@@ -1,13 +1,16 @@
 //! The flags of `serve` that say who may do what.
 
 use super::secrets::{ApiToken, IngestToken, Kind, Secrets};
+use super::token_file;
 use crate::api::access::client::Proxies;
 use crate::api::access::{AccessSettings, check_token};
 use crate::secret::Secret;
+use crate::server::cors::{Origin, Origins};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 pub(super) struct AccessArgs {
@@ -15,9 +18,9 @@ pub(super) struct AccessArgs {
     ingest_tokens: Secrets<IngestToken>,
     #[command(flatten)]
     api_tokens: Secrets<ApiToken>,
-    /// Let everybody read and manage who reaches the service, as long as it has no API token
-    #[arg(long, env = "TRANSCRIBE_HOOK_ALLOW_PUBLIC_READS")]
-    allow_public_reads: bool,
+    /// Need no token: anybody who reaches the service may read, erase and download everything
+    #[arg(long, env = "TRANSCRIBE_HOOK_NO_TOKEN")]
+    no_token: bool,
     /// How many requests a minute of one address are refused with 401; more are answered 429, and 0 is no limit
     #[arg(long, env = "TRANSCRIBE_HOOK_REFUSALS_PER_MINUTE", value_name = "NUMBER", default_value = "60")]
     refusals_per_minute: u32,
@@ -27,6 +30,9 @@ pub(super) struct AccessArgs {
         value_delimiter = ' ',
     )]
     trusted_proxy: Vec<IpNet>,
+    /// Let pages of this other origin read with a token (CORS); may be repeated
+    #[arg(long, env = "TRANSCRIBE_HOOK_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ' ')]
+    allow_origin: Vec<Origin>,
 }
 
 /// A network such as `10.0.0.0/8`, or one address.
@@ -36,30 +42,53 @@ fn network(text: &str) -> Result<IpNet, String> {
 }
 
 impl AccessArgs {
-    /// Reads the tokens.
+    /// Reads the configured tokens. `signed` says that ElevenLabs' events are taken.
     ///
     /// # Errors
-    /// A token that is none, or an address that others can reach, where they could read and erase calls.
-    pub(super) fn settings(&self, listen: SocketAddr) -> Result<AccessSettings> {
+    /// A token that is none, or one that `--no-token` contradicts.
+    pub(super) fn settings(&self, listen: SocketAddr, signed: bool) -> Result<AccessSettings> {
         let settings = AccessSettings {
             ingest_tokens: tokens(&self.ingest_tokens)?,
             api_tokens: tokens(&self.api_tokens)?,
-            allow_public_reads: self.allow_public_reads,
+            no_token: self.no_token,
+            signed_out: None,
             refusals_a_minute: self.refusals_per_minute,
         };
-        let reachable = !listen.ip().to_canonical().is_loopback();
         anyhow::ensure!(
-            !reachable || !settings.api_tokens.is_empty() || settings.allow_public_reads,
-            "{listen} can be reached from elsewhere, and whoever reaches it could read and erase calls: give --api-token, \
-             or --allow-public-reads if that is meant"
+            !self.no_token || settings.api_tokens.is_empty(),
+            "--no-token and --api-token contradict each other: take one of them away"
         );
-        if settings.allow_public_reads && settings.api_tokens.is_empty() {
-            tracing::warn!("whoever reaches the service can read and erase calls (--allow-public-reads)");
+        if self.no_token {
+            tracing::warn!("anybody who reaches the service may read, erase and download everything (--no-token)");
         }
-        if reachable && settings.ingest_tokens.is_empty() {
-            tracing::warn!("whoever reaches the service can store turns, since it has no --ingest-token");
+        if settings.ingest_tokens.is_empty() && (signed || !listen.ip().to_canonical().is_loopback()) {
+            tracing::warn!("anybody who reaches the service can store turns and histories: it has no --ingest-token");
         }
         Ok(settings)
+    }
+
+    /// Adds what stands beside the database, which this service alone has open: the token file, if no token is configured.
+    /// Returns its path and its first token then.
+    ///
+    /// # Errors
+    /// The token file cannot be made, or cannot be trusted.
+    pub(super) fn add_files(
+        &self,
+        settings: &mut AccessSettings,
+        database: &Path,
+    ) -> Result<Option<(PathBuf, Secret)>> {
+        settings.signed_out = Some(token_file::beside(database, ".signed-out"));
+        if self.no_token || !settings.api_tokens.is_empty() {
+            return Ok(None);
+        }
+        let path = token_file::path(database);
+        settings.api_tokens = token_file::read_or_create(&path)?;
+        let first = settings.api_tokens.first().cloned();
+        Ok(first.map(|token| (path, token)))
+    }
+
+    pub(super) fn origins(&self) -> Origins {
+        Origins::new(self.allow_origin.clone())
     }
 
     pub(super) fn proxies(&self) -> Proxies {

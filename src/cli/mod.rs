@@ -29,6 +29,8 @@ mod serve;
 mod simulate;
 mod streams;
 mod tls;
+mod token;
+mod token_file;
 
 pub use reference::configuration_table;
 
@@ -79,6 +81,8 @@ enum Command {
     Prune(retention::PruneArgs),
     /// Ask a running service whether it can do its work; exits 1 if it cannot
     Healthcheck(healthcheck::HealthcheckArgs),
+    /// Print the token that `serve` made, or the address that signs a browser in
+    Token(token::TokenArgs),
     /// Print something made from the program itself
     Generate(generate::GenerateArgs),
 }
@@ -143,6 +147,7 @@ pub fn run() -> ExitCode {
             Command::Erase(args) => erase::run(&args),
             Command::Prune(args) => retention::run(&args),
             Command::Healthcheck(args) => healthcheck::run(&args),
+            Command::Token(args) => token::run(&args),
             Command::Generate(args) => generate::run(&args),
         }
     });

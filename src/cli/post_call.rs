@@ -41,6 +41,11 @@ pub(super) struct PostCallArgs {
 }
 
 impl PostCallArgs {
+    /// Whether a secret is configured, without which none is taken.
+    pub(super) fn are_events_taken(&self) -> bool {
+        !self.secrets.is_empty()
+    }
+
     /// Reads the secrets and opens the folder.
     pub(super) fn settings(&self) -> Result<PostCallSettings> {
         let recordings = self.audio_dir.as_deref().map(|folder| {

@@ -73,7 +73,8 @@ impl Kind for ApiToken {
     const VARIABLE: &'static str = "TRANSCRIBE_HOOK_API_TOKEN";
     const FILE_FLAG: &'static str = "api-token-file";
     const FILE_VARIABLE: &'static str = "TRANSCRIBE_HOOK_API_TOKEN_FILE";
-    const HELP: &'static str = "Token without which nobody reads and manages, of 16 characters or more";
+    const HELP: &'static str = "Token without which nobody reads and manages, of 16 characters or more; without one \
+                                `serve` makes its own beside the database";
     const SEVERAL: bool = true;
 }
 
@@ -92,6 +93,11 @@ impl<K> std::fmt::Debug for Secrets<K> {
 }
 
 impl<K: Kind> Secrets<K> {
+    /// Whether none was given.
+    pub(super) fn is_empty(&self) -> bool {
+        self.given.is_empty() && self.files.is_empty()
+    }
+
     /// All that were given, by flag first, then by file.
     ///
     /// # Errors

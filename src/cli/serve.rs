@@ -11,12 +11,14 @@ use super::redact::RedactArgs;
 use super::retention::RetentionArgs;
 use super::streams::StreamArgs;
 use super::tls::TlsArgs;
+use super::{print_line, token};
 use crate::api::access::AccessSettings;
 use crate::server::{self, Settings};
 use crate::store::sqlite::{Options, SqliteStore};
 use crate::writer::Limits;
 use anyhow::{Context as _, Result};
 use clap::Args;
+use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,7 +105,7 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
 }
 
 pub(super) fn run(args: &ServeArgs) -> Result<()> {
-    let access = args.access.settings(args.listen)?;
+    let access = args.access.settings(args.listen, args.post_call.are_events_taken())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         // Reads wait for one of few connections; more threads than that would only wait.
@@ -116,7 +118,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<()> {
     served
 }
 
-async fn serve(args: &ServeArgs, access: AccessSettings) -> Result<()> {
+async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     let metrics = args.metrics.listener().await?;
     let options =
@@ -136,6 +138,7 @@ async fn serve(args: &ServeArgs, access: AccessSettings) -> Result<()> {
     } else {
         SqliteStore::open(&options)?
     });
+    let own_token = args.access.add_files(&mut access, &args.database.database)?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for signals")?;
     let stop = async move {
@@ -152,6 +155,20 @@ async fn serve(args: &ServeArgs, access: AccessSettings) -> Result<()> {
         version = env!("CARGO_PKG_VERSION"),
         "listening on {scheme}://{address}, API at {scheme}://{address}/docs"
     );
+    if let Some((file, token)) = own_token {
+        let url = token::url(address, tls.is_some(), args.tls.domain());
+        if io::stdout().is_terminal() {
+            print_line(format_args!("open {}", token::link(&url, token.reveal())))?;
+        } else {
+            // Others may read the log.
+            let database = args.database.database.display();
+            tracing::info!(
+                token_file = %file.display(),
+                "an API token is needed; `transcribe-hook token --database {database} --link --url {url}` prints the \
+                 address to open"
+            );
+        }
+    }
     let settings = Settings {
         writing: Limits { queue_capacity: args.queue_capacity as usize, patience: args.write_timeout },
         max_body: args.max_body,
@@ -160,6 +177,7 @@ async fn serve(args: &ServeArgs, access: AccessSettings) -> Result<()> {
         connections: args.limits.connections(),
         access,
         proxies: args.access.proxies(),
+        origins: args.access.origins(),
         post_call,
         redactor: args.redact.redactor(),
         retention,

@@ -1,10 +1,12 @@
 //! `simulate`: plays a whole call against a running service, as an agent and the platform would, and shows what was made
 //! of it.
 
-use super::print_line;
 use super::secrets::{ApiToken, IngestToken, Kind, Secrets, WebhookSecret};
+use super::{DatabaseArgs, print_line, token_file};
 use crate::model::Timestamp;
+use crate::platform::client::check_base_url;
 use crate::platform::rehearsal::{self, EXPECTED, Expected};
+use crate::secret::Secret;
 use crate::signature::{HEADER, sign};
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
@@ -22,6 +24,8 @@ pub(super) struct SimulateArgs {
     ingest_tokens: Secrets<IngestToken>,
     #[command(flatten)]
     api_tokens: Secrets<ApiToken>,
+    #[command(flatten)]
+    database: DatabaseArgs,
     /// Print the result as JSON
     #[arg(long, env = "TRANSCRIBE_HOOK_JSON")]
     json: bool,
@@ -32,7 +36,15 @@ pub(super) fn run(args: &SimulateArgs) -> Result<()> {
     let secret = secrets.first().context(
         "the event after the call is signed: give the service's --elevenlabs-secret or --elevenlabs-secret-file",
     )?;
-    let service = Service::new(&args.url, bearer(&args.api_tokens)?);
+    let service = Service::new(&args.url, api_token(args)?);
+    // Said before anything is stored.
+    let session = service.get("/session")?;
+    ensure!(
+        session["allowed"] == true,
+        "{} wants another API token: give --api-token or --api-token-file, or by --database the file beside which `serve` \
+         made one",
+        service.url
+    );
     let ingest = bearer(&args.ingest_tokens)?;
     let ingest: Vec<_> = ingest.iter().map(|value| ("authorization", value.as_str())).collect();
     let say = |line: String| {
@@ -48,7 +60,9 @@ pub(super) fn run(args: &SimulateArgs) -> Result<()> {
 
     say("during the call, by the agent's tool:".to_owned());
     for delivery in rehearsal::live_turns(&conversation_id, start) {
-        let answer = service.post("/webhooks/elevenlabs/transcription", &ingest, &delivery.body.to_string(), 201)?;
+        let answer = service
+            .post("/webhooks/elevenlabs/transcription", &ingest, &delivery.body.to_string(), 201)
+            .context("a turn was not stored (on 401 give --ingest-token or --ingest-token-file)")?;
         let text = |field: &str| delivery.body[field].as_str().unwrap_or_default().to_owned();
         let note = if delivery.note.is_empty() { String::new() } else { format!("  ({})", delivery.note) };
         say(format!("  turn {:>2}  {:5}  {}{note}", answer["sequence_number"], text("speaker"), text("message")));
@@ -131,7 +145,30 @@ fn problems(call: &Value, turns: &[Value]) -> Vec<String> {
 
 /// The header that shows the first of these tokens, if there is one.
 fn bearer<K: Kind>(tokens: &Secrets<K>) -> Result<Option<String>> {
-    Ok(tokens.read()?.first().map(|token| format!("Bearer {}", token.reveal())))
+    Ok(tokens.read()?.first().map(header))
+}
+
+fn header(token: &Secret) -> String {
+    format!("Bearer {}", token.reveal())
+}
+
+/// The header that shows the API token: the one that was given, or else the one that `serve` made beside the database.
+fn api_token(args: &SimulateArgs) -> Result<Option<String>> {
+    if !args.api_tokens.is_empty() {
+        return bearer(&args.api_tokens);
+    }
+    // A token that nobody named is sent where only the service can read it.
+    if check_base_url(&args.url, true).is_err() {
+        return Ok(None);
+    }
+    let path = token_file::path(&args.database.database);
+    match token_file::read(&path) {
+        Ok(tokens) => Ok(tokens.and_then(|tokens| tokens.first().map(header))),
+        Err(error) => {
+            tracing::warn!(error = format!("{error:#}"), "the token file cannot be used");
+            Ok(None)
+        }
+    }
 }
 
 /// A running service.

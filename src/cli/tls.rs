@@ -58,6 +58,11 @@ fn domain(text: &str) -> Result<String, String> {
 }
 
 impl TlsArgs {
+    /// The first domain that a certificate is obtained for.
+    pub(super) fn domain(&self) -> Option<&str> {
+        self.acme_domain.first().map(String::as_str)
+    }
+
     /// Reads the certificate, if HTTPS is wanted.
     pub(super) fn open(&self) -> Result<Option<Tls>> {
         let settings = if let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) {

@@ -43,5 +43,9 @@ pub(super) fn document(json: String) -> impl Endpoint<Output = Response> {
 }
 
 fn answer(content_type: &str, content: Bytes) -> Response {
-    Response::builder().content_type(content_type).header(header::CONTENT_SECURITY_POLICY, POLICY).body(content)
+    Response::builder()
+        .content_type(content_type)
+        .header(header::CONTENT_SECURITY_POLICY, POLICY)
+        .header(header::CACHE_CONTROL, "no-cache")
+        .body(content)
 }

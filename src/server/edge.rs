@@ -3,15 +3,18 @@
 //! It gives the request its id, catches panics, brings every error into the one shape, adds the headers that all
 //! answers have, and writes one log event a request, also when the client hangs up. Nothing of a body reaches the log.
 
+use super::cors::Origins;
 use super::routes::{Known, Routes};
+use crate::api::access;
 use crate::api::access::client::{Client, Proxies};
 use crate::api::error::ApiError;
 use crate::api::trace::{self, Noted};
 use crate::metrics::METRICS;
 use crate::model::ConversationId;
 use futures_util::FutureExt as _;
+use futures_util::future::Either;
 use poem::error::{MethodNotAllowedError, NotFoundError};
-use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, uri::Scheme};
 use poem::{Endpoint, IntoResponse, Request, Response};
 use poem_openapi::error::{ContentTypeError, ParseParamError};
 use poem_openapi::types::ToJSON as _;
@@ -25,12 +28,18 @@ pub struct Edge<E> {
     inner: E,
     routes: Routes,
     proxies: Proxies,
+    origins: Origins,
     ids: RequestIds,
 }
 
 impl<E> Edge<E> {
     pub(super) fn new(inner: E, routes: Routes, proxies: Proxies) -> Self {
-        Self { inner, routes, proxies, ids: RequestIds::default() }
+        Self { inner, routes, proxies, origins: Origins::default(), ids: RequestIds::default() }
+    }
+
+    /// Lets pages of these origins read.
+    pub(super) fn with_origins(self, origins: Origins) -> Self {
+        Self { origins, ..self }
     }
 
     /// Puts any endpoint behind the layer; `document` is the OpenAPI document of its paths.
@@ -63,6 +72,13 @@ impl<E: Endpoint> Edge<E> {
         mut request: Request,
         inner: impl AsyncFnOnce(Request) -> poem::Result<T>,
     ) -> Response {
+        if let Some(path) = access::webhook_path(request.uri().path()) {
+            set_path(&mut request, &path);
+        }
+        let public = access::is_public(request.uri().path());
+        let by_https = request.scheme() == &Scheme::HTTPS;
+        let origin = self.origins.of(&request);
+        let preflight = origin.as_ref().and_then(|_| Origins::preflight(&request));
         let client = self.proxies.client(&request);
         if let Some(client) = client {
             request.set_data(client);
@@ -79,23 +95,49 @@ impl<E: Endpoint> Edge<E> {
             status: None,
         };
         let answered = trace::noting(async {
-            let result = AssertUnwindSafe(inner(request)).catch_unwind().await;
+            let result = match preflight {
+                Some(answer) => Ok(Ok(Either::Left(answer))),
+                None => AssertUnwindSafe(inner(request)).catch_unwind().await.map(|result| result.map(Either::Right)),
+            };
             (result, trace::noted())
         });
         let (result, noted) = answered.await;
         line.noted = noted;
         let mut response = match result {
-            Ok(Ok(answer)) => answer.into_response(),
+            Ok(Ok(Either::Left(answer))) => answer,
+            Ok(Ok(Either::Right(answer))) => answer.into_response(),
             Ok(Err(error)) if error.is_from_response() => error.into_response(),
             Ok(Err(error)) => line.refuse(&api_error(&error, route), route),
             // What was said in the panic is logged where it happened; it may hold a value, so it is not repeated here.
             Err(_) => line.refuse(&ApiError::Internal("the request's handler panicked".to_owned()), route),
         };
+        let failed = response.status().is_client_error() || response.status().is_server_error();
         let headers = response.headers_mut();
         headers.insert("x-request-id", line.request_id.clone());
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if by_https {
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HTTPS_ONLY));
+        }
+        self.origins.allow(origin, headers);
+        // What is public says itself how it may be cached.
+        if failed || !public || !headers.contains_key(header::CACHE_CONTROL) {
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
         line.status = Some(response.status());
         response
+    }
+}
+
+/// What tells browsers to come by HTTPS only, for a year, once the service has served them by HTTPS itself.
+const HTTPS_ONLY: &str = "max-age=31536000";
+
+/// Replaces the path that a request is for.
+fn set_path(request: &mut Request, path: &str) {
+    let mut parts = request.uri().clone().into_parts();
+    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+    parts.path_and_query = format!("{path}{query}").parse().ok();
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
     }
 }
 

@@ -4,6 +4,7 @@
 //! seconds to end, then the writer does what is still queued, and last the database is folded into its one file.
 
 pub mod connections;
+pub mod cors;
 mod docs;
 mod edge;
 mod memory;
@@ -33,6 +34,7 @@ use crate::viewer;
 use crate::waiting::blocking;
 use crate::writer::{Limits, Writer};
 use connections::ConnectionLimits;
+use cors::Origins;
 use packed::Packed;
 use poem::middleware::AddData;
 use poem::{EndpointExt as _, Route};
@@ -63,6 +65,8 @@ pub struct Settings {
     pub access: AccessSettings,
     /// Whose word for a client's address is taken.
     pub proxies: Proxies,
+    /// Whose pages may read besides the service's own.
+    pub origins: Origins,
     /// What is taken after a call.
     pub post_call: PostCallSettings,
     /// What is replaced in words before they are stored.
@@ -162,7 +166,7 @@ pub async fn serve(
         .at(api::TURNS, poem::post(api::turns(writer.clone())))
         .nest("/", viewer::before(Packed::new(service)))
         .with(AddData::new(Bodies::new(settings.max_body)));
-    let app = Edge::new(access.guard(route), routes, settings.proxies);
+    let app = Edge::new(access.guard(route), routes, settings.proxies).with_origins(settings.origins);
 
     let metrics = settings.metrics.map(|listener| scrape::serve(listener, scrape));
     let watchdog = tokio::spawn(supervisor::stay_alive(writer.clone()));

@@ -57,9 +57,10 @@ impl Page {
         // One digest for all: modules name one another without it, and stand in one folder, which has it.
         let version = digest(files.iter().flat_map(|file| [file.name.as_bytes(), &file.plain]));
         // The modules are asked for at once, not each when another one names it.
-        let modules = files.iter().filter(|file| file.content_type == SCRIPT && file.name != "theme.js");
+        let modules =
+            files.iter().filter(|file| file.content_type == SCRIPT && !["arrive.js", "theme.js"].contains(&file.name));
         let preload = modules.fold(String::new(), |mut links, file| {
-            let _ = writeln!(links, "<link rel=\"modulepreload\" href=\"/assets/{version}/{}\">", file.name);
+            let _ = writeln!(links, "<link rel=\"modulepreload\" href=\"assets/{version}/{}\">", file.name);
             links
         });
         let shell = SHELL.replace("<!-- modules -->\n", &preload).replace("{version}", &version);
@@ -91,8 +92,9 @@ macro_rules! files {
     ($($name:literal),+ $(,)?) => { [$(($name, include_str!(concat!("assets/", $name)))),+] };
 }
 
-const FILES: [(&str, &str); 31] = files![
+const FILES: [(&str, &str); 32] = files![
     "api.js",
+    "arrive.js",
     "base.css",
     "call.css",
     "call.js",

@@ -36,6 +36,44 @@ export const steps = {
     assert.ok(!kept.includes(token), "the token is not kept");
   },
 
+  /** An address with a token has signed in, and the token is nowhere any more. */
+  async arrived(opened, { token, path }) {
+    const { page } = opened;
+    await page.locator(".row").first().waitFor();
+    const left = await page.evaluate(() => JSON.stringify([
+      location.href, history.state, document.cookie, { ...localStorage }, { ...sessionStorage }, { ...window.history },
+      performance.getEntriesByType("resource").map((entry) => entry.name), document.documentElement.outerHTML,
+    ]));
+    assert.ok(!left.includes(token), left);
+    assert.equal(await page.evaluate(() => location.pathname + location.search + location.hash), path);
+    await page.reload();
+    await page.locator(".row").first().waitFor();
+  },
+
+  /** An address with a wrong token says so and asks; a right one, opened in the same page, signs in. */
+  async arrivesLater(opened, { token, wrong }) {
+    const { page } = opened;
+    await page.getByText("The token of this address is none of the service’s").waitFor();
+    await accessible(opened);
+    await fits(opened);
+    assert.equal(await page.evaluate(() => location.hash), "");
+    opened.tolerated = null;
+    await page.evaluate((token) => { location.hash = `#token=${token}`; }, token);
+    await page.locator(".row").first().waitFor();
+    assert.equal(await page.evaluate(() => location.hash), "");
+    // Whoever is signed in stays so, whatever an address says.
+    opened.tolerated = /status of 401/;
+    await page.evaluate((wrong) => { location.hash = `#token=${wrong}`; }, wrong);
+    await until(opened, () => location.hash === "");
+    await page.locator(".row").first().waitFor();
+    opened.tolerated = null;
+  },
+
+  /** Goes to another page of the service in the same session. */
+  async goTo(opened, { path }) {
+    await opened.page.goto(opened.base + path);
+  },
+
   /** A session that has ended leads to the form, and from there to what was being read. */
   async sessionEnds(opened, { token, name }) {
     const { page } = opened;

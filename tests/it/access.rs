@@ -139,54 +139,10 @@ fn turns_and_histories_need_the_ingest_token_once_there_is_one() {
         "history": {"entries": [{"role": "user", "message": "Yes."}]}}"#;
     let sent = send(&service, "POST", HISTORY, &[JSON, ("X-Webhook-Token", INGEST)], history.as_bytes());
     assert_eq!(sent.status, 200, "{}", sent.text);
-    // Storing is not reading: without an API token this machine reads, and the ingest token makes no difference.
-    assert_eq!(get(&service, CALLS, &[]).status, 200);
-    refused(&get(&service, CALLS, &[("X-Forwarded-For", "203.0.113.9"), ("Authorization", &bearer)]));
-}
-
-#[test]
-fn without_a_token_only_this_machine_reads() {
-    let service = Service::start();
-    let here = format!("localhost:{}", service.address().port());
-    for host in [here.as_str(), "127.0.0.1", "[::1]:8080", "dev.localhost"] {
-        assert_eq!(get(&service, CALLS, &[("Host", host)]).status, 200, "{host}");
-    }
-    for host in ["calls.example.com", "127.0.0.1.example.com", "10.0.0.7:8080"] {
-        let details = refused(&get(&service, CALLS, &[("Host", host)]));
-        assert!(details.contains("--api-token"), "{details}");
-    }
-    for header in [
-        ("Forwarded", "for=127.0.0.1"),
-        ("X-Forwarded-For", "127.0.0.1"),
-        ("X-Forwarded-Host", "localhost"),
-        ("X-Forwarded-Proto", "https"),
-        ("X-Real-IP", "127.0.0.1"),
-        ("Via", "1.1 proxy"),
-    ] {
-        refused(&get(&service, CALLS, &[header]));
-    }
-    // Turns are taken from everywhere, and the rest tells nothing.
-    let sent =
-        send(&service, "POST", TURNS, &[JSON, ("X-Forwarded-For", "203.0.113.9")], turn("c", 1).to_string().as_bytes());
-    assert_eq!(sent.status, 201);
-    for path in PUBLIC {
-        assert_eq!(get(&service, path, &[("Host", "calls.example.com")]).status, 200, "{path}");
-    }
-}
-
-#[test]
-fn a_request_as_nginx_forwards_it_by_default_is_not_this_machines() {
-    let service = Service::start();
-    let ask = |version: &str| {
-        use std::io::{Read as _, Write as _};
-        let mut stream = std::net::TcpStream::connect(service.address()).unwrap();
-        write!(stream, "GET {CALLS} HTTP/{version}\r\nHost: 127.0.0.1:8080\r\nConnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    };
-    assert!(ask("1.1").starts_with("HTTP/1.1 200"), "{}", ask("1.1"));
-    assert!(ask("1.0").starts_with("HTTP/1.0 401"), "{}", ask("1.0"));
+    // Storing is not reading.
+    let service = Service::start_guarded(&["--ingest-token", INGEST]);
+    refused(&get(&service, CALLS, &[("Authorization", &bearer)]));
+    assert_eq!(get(&service, CALLS, &[("Authorization", &format!("Bearer {}", service.token()))]).status, 200);
 }
 
 #[test]
@@ -208,14 +164,16 @@ fn a_foreign_page_changes_nothing_through_a_browser_on_this_machine() {
 }
 
 #[test]
-fn everybody_reads_where_that_is_said_to_be_meant_and_there_is_no_token() {
+fn everybody_reads_where_that_is_said_to_be_meant_and_only_there() {
     let outside = [("Host", "calls.example.com"), ("X-Forwarded-For", "203.0.113.9")];
-    let service = Service::start_with(&["--allow-public-reads"]);
+    let service = Service::start_with(&["--no-token"]);
     assert_eq!(get(&service, CALLS, &outside).status, 200);
-    let warned = service.log().iter().any(|line| line.contains("--allow-public-reads"));
-    assert!(warned, "{:?}", service.log());
-    let service = Service::start_with(&["--allow-public-reads", "--api-token", API]);
-    refused(&get(&service, CALLS, &outside));
+    let log = service.log();
+    let warnings: Vec<_> = log.iter().filter(|line| line.contains("\"level\":\"warn\"")).collect();
+    assert!(warnings.len() == 1 && warnings[0].contains("--no-token"), "{log:?}");
+    assert!(!service.database().with_added_extension("token").exists());
+    let said = why(&["--no-token", "--api-token", API]);
+    assert!(said.contains("--no-token") && said.contains("--api-token"), "{said}");
 }
 
 #[test]

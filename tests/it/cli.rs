@@ -70,16 +70,6 @@ fn a_taken_port_is_said_and_the_database_is_not_made() {
 }
 
 #[test]
-fn an_address_that_others_can_reach_needs_a_token_or_a_word_that_it_is_meant() {
-    let folder = tempfile::tempdir().unwrap();
-    let database = folder.path().join("calls.db");
-    let out = binary().args(["serve", "--listen", "0.0.0.0:0", "--database"]).arg(&database).output().unwrap();
-    let why = why(&out);
-    assert!(why.contains("--api-token") && why.contains("--allow-public-reads"), "{why}");
-    assert!(!database.exists());
-}
-
-#[test]
 fn a_missing_folder_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let why = why(&serve(&[], &folder.path().join("nowhere/calls.db")));

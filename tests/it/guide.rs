@@ -19,8 +19,8 @@ const SIGNATURE: &str = "t={now},v0={signature}";
 /// The secret that the guide's service is started with.
 const SECRET: &str = "wsec_0123456789abcdef0123456789abcdef";
 
-/// The token that it is started with, and that requests show which show nothing else.
-const TOKEN: &str = "api_0123456789abcdef0123456789abcdef";
+/// What stands for the token that the service made, which requests show that show nothing else.
+const TOKEN: &str = "th_0123456789";
 
 /// What stands for a body that is too long to be shown.
 const ELIDED: &str = "…";
@@ -181,9 +181,10 @@ fn instant(value: &Value, at: &str) -> String {
 #[test]
 fn every_example_of_the_guide_is_answered_as_shown() {
     assert!(GUIDE.contains(&format!("--elevenlabs-secret {SECRET}")));
-    assert!(GUIDE.contains(&format!("--api-token {TOKEN}")));
-    let service = Service::start_with(&["--elevenlabs-secret", SECRET, "--api-token", TOKEN]);
-    let bearer = format!("Bearer {TOKEN}");
+    assert!(GUIDE.contains(&format!("`{TOKEN}` stands for the token")));
+    let service = Service::start_guarded(&["--elevenlabs-secret", SECRET]);
+    let token = service.token();
+    let bearer = format!("Bearer {token}");
     let secret = Secret::new(SECRET).expect("a secret");
     let (mut cursor, mut times) = (None, Times::new());
     for example in examples() {
@@ -194,14 +195,15 @@ fn every_example_of_the_guide_is_answered_as_shown() {
             example.target.clone()
         };
         let now = Timestamp::now().unix_micros() / 1_000_000;
-        let signature = sign(&secret, now, example.request_body.as_bytes());
+        let body = example.request_body.replace(TOKEN, &token);
+        let signature = sign(&secret, now, body.as_bytes());
         let value = |value: &'_ str| if value == SIGNATURE { signature.clone() } else { value.to_owned() };
         let headers: Vec<_> = example.request_headers.iter().map(|(n, v)| (n.as_str(), value(v))).collect();
         let mut headers: Vec<_> = headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
         if !headers.iter().any(|(name, _)| ["Authorization", "Cookie", "xi-api-key"].contains(name)) {
             headers.push(("Authorization", &bearer));
         }
-        let sent = send(&service, &example.method, &target, &headers, example.request_body.as_bytes());
+        let sent = send(&service, &example.method, &target, &headers, body.as_bytes());
         assert_eq!(sent.status, example.status, "{at}: {}", sent.text);
         let reason = ureq::http::StatusCode::from_u16(sent.status).ok().and_then(|status| status.canonical_reason());
         assert_eq!(reason, Some(example.reason.as_str()), "{at}");

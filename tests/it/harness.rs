@@ -71,7 +71,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// A service over a new database.
+    /// A service over a new database. Nobody needs a token of it, as of all that are started here without `--api-token`, but
+    /// for [`Service::start_guarded`].
     pub fn start() -> Self {
         Self::start_with(&[])
     }
@@ -84,13 +85,35 @@ impl Service {
         service
     }
 
+    /// A service over a new database as people start it: reading needs the token that it makes, [`Service::token`].
+    pub fn start_guarded(flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut service = Self::start_guarded_on(&folder.path().join("calls.db"), flags);
+        service.folder = Some(folder);
+        service
+    }
+
+    /// The same over the given database.
+    pub fn start_guarded_on(database: &Path, flags: &[&str]) -> Self {
+        Self::launch(binary(), database, flags)
+    }
+
     /// A service over the given database, which stays when the service goes.
     pub fn start_on(database: &Path, flags: &[&str]) -> Self {
         Self::start_command(binary(), database, flags)
     }
 
     /// A service started by a command that was prepared, with an environment for example.
-    pub fn start_command(mut command: Command, database: &Path, flags: &[&str]) -> Self {
+    pub fn start_command(command: Command, database: &Path, flags: &[&str]) -> Self {
+        let by_flag = flags.iter().any(|flag| flag.starts_with("--api-token"));
+        let by_variable =
+            command.get_envs().any(|(name, value)| value.is_some() && name.to_string_lossy().contains("API_TOKEN"));
+        let open = ["--no-token"];
+        let open = if by_flag || by_variable || flags.contains(&open[0]) { &[][..] } else { &open };
+        Self::launch(command, database, &[flags, open].concat())
+    }
+
+    fn launch(mut command: Command, database: &Path, flags: &[&str]) -> Self {
         command.args(["serve", "--log-format", "json", "--database"]).arg(database).args(flags);
         if !flags.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
@@ -129,6 +152,12 @@ impl Service {
 
     pub fn database(&self) -> &Path {
         &self.database
+    }
+
+    /// The token that the service made.
+    pub fn token(&self) -> String {
+        let file = self.database.with_added_extension("token");
+        std::fs::read_to_string(file).expect("the service made one").trim().to_owned()
     }
 
     pub fn pid(&self) -> u32 {

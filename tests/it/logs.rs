@@ -64,8 +64,15 @@ fn a_client_that_hangs_up_is_logged_and_its_turn_is_stored_all_the_same() {
         .as_bytes(),
     )
     .unwrap();
-    // A second request shows that the first one's bytes have been read before the connection goes.
-    service.get("/healthz").expect(200);
+    wait_for("the service to have read the request before the connection goes", || {
+        let ends = [stream.peer_addr(), stream.local_addr()].map(|end| format!(":{:04X}", end.unwrap().port()));
+        let connections = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let of_service = connections
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>())
+            .find(|line| line[1].ends_with(&ends[0]) && line[2].ends_with(&ends[1]))?;
+        of_service[4].ends_with(":00000000").then_some(())
+    });
     drop(stream);
     lock.execute_batch("ROLLBACK").unwrap();
     wait_for("the turn", || (service.get("/api/v1/calls/conv_a").json()["turn_count"] == 2).then_some(()));
@@ -78,7 +85,7 @@ fn a_client_that_hangs_up_is_logged_and_its_turn_is_stored_all_the_same() {
 
 #[test]
 fn a_call_that_begins_without_a_driver_is_a_warning() {
-    let service = Service::start();
+    let service = Service::start_guarded(&[]);
     service.deliver(&turn("conv_a", 1)).expect(201);
     service.deliver(&turn("conv_a", 2)).expect(201);
     request_events(&service, 2);

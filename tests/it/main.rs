@@ -7,6 +7,7 @@
 mod access;
 mod analysis;
 mod any_order;
+mod attacks;
 mod backfill;
 mod backup;
 mod browser;

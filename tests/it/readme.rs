@@ -1,6 +1,7 @@
 //! The README is true: its table of flags, its first turn, its queries, run as they stand there.
 
-use crate::harness::{Service, binary};
+use crate::harness::Service;
+use crate::metrics::promtool;
 use std::process::Command;
 
 const README: &str = include_str!("../../README.md");
@@ -19,6 +20,7 @@ fn run(block: &str, service: &Service) -> String {
     let commands = block
         .replace("http://127.0.0.1:8080", &service.url(""))
         .replace("transcribe-hook import", &format!("{program} import"))
+        .replace("transcribe-hook token", &format!("{program} token"))
         .replace("transcribe-hook generate", &format!("{program} generate"))
         .replace("transcribe-hook search", &format!("{program} search"))
         .replace("transcribe-hook simulate", &format!("{program} simulate"))
@@ -46,12 +48,26 @@ fn every_metric_is_listed_as_it_is() {
 }
 
 #[test]
+fn prometheus_takes_the_configuration_that_gives_it_the_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "th_0123456789\n").unwrap();
+    let block = README.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    assert!(block.contains("credentials_file: "), "{block}");
+    let file = folder.path().join("prometheus.yml");
+    let place = block.split("credentials_file: ").nth(1).unwrap().split_whitespace().next().unwrap();
+    std::fs::write(&file, block.replace(place, token.to_str().unwrap())).unwrap();
+    let out = promtool().args(["check", "config"]).arg(&file).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+}
+
+#[test]
 fn the_first_turn_the_queries_and_the_backup_work_as_they_stand() {
     let folder = tempfile::tempdir().unwrap();
     let secret = folder.path().join("wsec.txt");
     std::fs::write(&secret, "wsec_0123456789abcdef0123456789abcdef\n").unwrap();
     let flags = ["--elevenlabs-secret-file", secret.to_str().unwrap()];
-    let service = Service::start_command(binary(), &folder.path().join("transcribe-hook.db"), &flags);
+    let service = Service::start_guarded_on(&folder.path().join("transcribe-hook.db"), &flags);
     std::fs::write(folder.path().join("drivers.csv"), "id,name,phone_number\n7,Jo Brandt,\n").unwrap();
     std::fs::write(folder.path().join("dispatches.csv"), "conversation_id,driver_id\nconv_2,7\n").unwrap();
     let outputs: Vec<_> = shell_blocks()

@@ -3,6 +3,7 @@
 use crate::harness::Service;
 use crate::openapi::{Sent, send};
 use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt as _;
 
 const API: &str = "api_0123456789abcdef0123456789abcdef";
 const CALLS: &str = "/api/v1/calls";
@@ -101,27 +102,81 @@ fn a_session_changes_something_only_for_the_services_own_page() {
 }
 
 #[test]
-fn behind_https_the_cookie_is_for_https_only() {
+fn behind_https_the_cookie_is_for_this_host_and_https_only_and_none_stands_for_the_other() {
     let service = Service::start_with(&["--api-token", API]);
-    let sent = sign_in(&service, API, &[("X-Forwarded-Proto", "https")]);
-    assert!(sent.header("set-cookie").unwrap().ends_with("; Secure"));
+    let https = ("X-Forwarded-Proto", "https");
+    let sent = sign_in(&service, API, &[https]);
+    let attributes = sent.header("set-cookie").unwrap();
+    assert!(
+        attributes.starts_with("__Host-transcribe_hook_session=") && attributes.ends_with("; Secure"),
+        "{attributes}"
+    );
+    assert!(attributes.contains("; Path=/;") && !attributes.contains("Domain"), "{attributes}");
+    let (secure, plain) = (cookie(&sent), cookie(&sign_in(&service, API, &[])));
+    let reads = |cookie: &str, https: Option<(&str, &str)>| {
+        let headers: Vec<_> = [("Cookie", cookie)].into_iter().chain(https).collect();
+        send(&service, "GET", CALLS, &headers, b"").status
+    };
+    assert_eq!((reads(&secure, Some(https)), reads(&plain, None)), (200, 200));
+    let renamed = [format!("__Host-{plain}"), secure.replace("__Host-", "")];
+    for cookie in [&secure, &plain, &renamed[0], &renamed[1]] {
+        assert_eq!(reads(cookie, Some(https)), if *cookie == secure { 200 } else { 401 }, "{cookie}");
+        assert_eq!(reads(cookie, None), if *cookie == plain { 200 } else { 401 }, "{cookie}");
+    }
 }
 
 #[test]
-fn signing_out_takes_the_cookie_away() {
-    let service = Service::start_with(&["--api-token", API]);
-    let cookie = cookie(&sign_in(&service, API, &[]));
-    let sent = send(&service, "DELETE", "/session", &[("Cookie", &cookie)], b"");
+fn signing_out_ends_the_session_and_its_streams_also_over_a_restart_and_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    let service = Service::start_on(&database, &["--api-token", API]);
+    let [mine, others] = [0, 1].map(|_| cookie(&sign_in(&service, API, &[])));
+    let reads = |service: &Service, cookie: &str| send(service, "GET", CALLS, &[("Cookie", cookie)], b"").status;
+    let mut stream = ureq::get(service.url("/api/v1/events")).header("Cookie", &mine).call().unwrap();
+    let sent = send(&service, "DELETE", "/session", &[("Cookie", &mine)], b"");
     assert_eq!(sent.status, 200, "{}", sent.text);
     let removal = sent.header("set-cookie").unwrap();
     assert!(removal.starts_with("transcribe_hook_session=;") && removal.contains("Max-Age=0"), "{removal}");
+    assert_eq!((reads(&service, &mine), reads(&service, &others)), (401, 200));
+    assert_eq!(session(&service, &[("Cookie", &mine)])["allowed"], false);
+    stream.body_mut().read_to_string().expect("the stream ends with its session");
+    // Whoever is in no session ends none.
+    send(&service, "DELETE", "/session", &[], b"");
+    let forged = others.replace('.', ".A");
+    send(&service, "DELETE", "/session", &[("Cookie", &forged)], b"");
+    service.stop();
+    let service = Service::start_on(&database, &["--api-token", API]);
+    assert_eq!((reads(&service, &mine), reads(&service, &others)), (401, 200));
+    let file = database.with_added_extension("signed-out");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let code = mine.rsplit('.').next().unwrap();
+    assert!(!text.contains(API) && !text.contains(code), "{text}");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]
-fn where_no_token_is_configured_nobody_signs_in_and_this_machine_need_not() {
-    let service = Service::start();
+fn a_sign_in_is_read_up_to_two_kibibytes_however_long_other_bodies_may_be() {
+    let service = Service::start_with(&["--api-token", API]);
+    let padded = |length: usize| {
+        let body = json!({"token": API, "more": ""}).to_string();
+        body.replace("\"more\":\"\"", &format!("\"more\":\"{}\"", "x".repeat(length - body.len())))
+    };
+    for (kind, body, status) in [
+        ("application/json", padded(2048), 200),
+        ("application/json", padded(2049), 413),
+        ("application/x-www-form-urlencoded", format!("token={API}&more={}", "x".repeat(2048)), 413),
+    ] {
+        let sent = send(&service, "POST", "/session", &[("Content-Type", kind)], body.as_bytes());
+        assert_eq!(sent.status, status, "{kind}: {}", sent.text);
+    }
+    // Of one that does not announce its length no more is waited for either.
+    let answer = service.post_chunked("/session", &[JSON], std::io::Cursor::new(padded(4096)));
+    assert_eq!(answer.status, 413);
+}
+
+#[test]
+fn where_no_token_is_needed_nobody_signs_in() {
+    let service = Service::start_with(&["--no-token"]);
     assert_eq!(session(&service, &[]), json!({"allowed": true, "sign_in": false, "expires_at": null}));
-    let outside = session(&service, &[("Host", "calls.example.com")]);
-    assert_eq!(outside, json!({"allowed": false, "sign_in": false, "expires_at": null}));
     assert_eq!(sign_in(&service, API, &[]).status, 401);
 }

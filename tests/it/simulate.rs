@@ -23,7 +23,7 @@ fn a_simulated_call_shows_the_tokens_that_the_service_wants() {
     let out = simulate(&service, SECRET, &tokens);
     assert!(out.status.success(), "{out:?}");
     let out = simulate(&service, SECRET, &tokens[..2]);
-    assert!(!out.status.success() && String::from_utf8_lossy(&out.stderr).contains("answered 401"), "{out:?}");
+    assert!(!out.status.success() && String::from_utf8_lossy(&out.stderr).contains("--api-token"), "{out:?}");
 }
 
 #[test]

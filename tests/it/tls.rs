@@ -15,13 +15,13 @@ use tempfile::TempDir;
 const NAME: &str = "calls.example.com";
 
 /// A self-signed certificate and its key.
-struct Pair {
-    certificate: PathBuf,
-    key: PathBuf,
+pub struct Pair {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 impl Pair {
-    fn make(folder: &Path, name: &str) -> Self {
+    pub fn make(folder: &Path, name: &str) -> Self {
         let pair = Self { certificate: folder.join(format!("{name}.pem")), key: folder.join(format!("{name}.key")) };
         let out = Command::new("openssl")
             .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
@@ -79,6 +79,8 @@ fn turns_are_taken_and_calls_are_read_by_https() {
     assert!(get(&[&calls]).starts_with("HTTP/1.1 401"));
     let signed_in = get(&["-d", "token=api_0123456789abcdef", &format!("{url}/session")]);
     assert!(signed_in.starts_with("HTTP/1.1 200") && signed_in.contains("; Secure"), "{signed_in}");
+    assert!(signed_in.contains("set-cookie: __Host-transcribe_hook_session="), "{signed_in}");
+    assert!(signed_in.contains("strict-transport-security: max-age=31536000\r\n"), "{signed_in}");
     let read = get(&["-H", "Authorization: Bearer api_0123456789abcdef", &calls]);
     assert!(read.starts_with("HTTP/1.1 200") && read.contains("conv_tls"), "{read}");
     for version in ["--tlsv1.2", "--tlsv1.3"] {
@@ -192,10 +194,10 @@ fn a_certificate_that_cannot_be_used_is_said_at_the_start() {
 }
 
 /// A process that goes with the test.
-struct Process(Child);
+pub struct Process(Child);
 
 impl Process {
-    fn start(command: &mut Command) -> Self {
+    pub fn start(command: &mut Command) -> Self {
         Self(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts"))
     }
 }
@@ -218,7 +220,7 @@ struct Authority {
 }
 
 /// A port that nobody else takes meanwhile: below those that the system gives to whoever asks for any.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = u16::try_from(std::process::id() % 10_000).unwrap();
     let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();

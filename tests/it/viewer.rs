@@ -219,7 +219,7 @@ fn whoever_has_the_token_signs_in_and_out() {
     const TOKEN: &str = "api_0123456789abcdef0123456789abcdef";
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("calls.db");
-    let open = Service::start_on(&database, &[]);
+    let open = Service::start_on(&database, &["--no-token"]);
     say(&open, "conv_1", "agent", "Hello.", &ago(3));
     open.stop();
     let service = Service::start_on(&database, &["--api-token", TOKEN]);
@@ -229,6 +229,24 @@ fn whoever_has_the_token_signs_in_and_out() {
     page.step("live", json!({}));
     page.step("sessionEnds", json!({"token": TOKEN, "name": "Unknown driver"}));
     page.step("signOut", json!({}));
+}
+
+#[test]
+fn an_address_with_the_token_signs_in_and_leaves_no_trace_of_it() {
+    let service = Service::start_guarded(&[]);
+    say(&service, "conv_1", "agent", "Hello.", &ago(3));
+    let token = service.token();
+    let page = Page::open(&service.url(&format!("/?call=conv_1#token={token}")), json!({}));
+    page.step("arrived", json!({"token": token, "path": "/?call=conv_1"}));
+    page.step("heard", json!({"words": ["Hello."]}));
+    page.step("live", json!({}));
+    // Swagger UI goes by the same cookie.
+    page.step("goTo", json!({"path": "/docs"}));
+    page.step("tryOut", json!({"id": "list_calls", "status": 200}));
+    let tolerates = json!({"tolerates": "status of 401"});
+    let wrong = "th_of_another_service";
+    let page = Page::open(&service.url(&format!("/#token={wrong}")), tolerates);
+    page.step("arrivesLater", json!({"token": token, "wrong": wrong}));
 }
 
 #[test]
@@ -344,9 +362,10 @@ fn the_files_are_packed_kept_for_good_and_bound_to_this_service() {
     let unchanged = service.get_with("/", &[("if-none-match", tag)]).expect(304);
     assert_eq!((unchanged.text.as_str(), unchanged.header("etag")), ("", Some(tag)));
 
-    let files: Vec<_> = shell.text.split('"').filter(|part| part.starts_with("/assets/")).collect();
+    let files: Vec<_> = shell.text.split('"').filter(|part| part.starts_with("assets/")).collect();
     assert!(files.len() > 20, "{files:?}");
     for file in files {
+        let file = &format!("/{file}");
         let plain = service.get(file).expect(200);
         assert_eq!(plain.header("cache-control"), Some("public, max-age=31536000, immutable"), "{file}");
         assert_eq!(plain.header("content-encoding"), None);

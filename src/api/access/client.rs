@@ -1,9 +1,9 @@
-//! Who sends a request: from which address, whether from this machine, and whether for a page of this service.
+//! Who sends a request: from which address, and whether for a page of this service.
 //!
 //! What a client says of itself in `X-Forwarded-For` counts only as far as configured proxies vouch for it.
 
 use ipnet::IpNet;
-use poem::http::{HeaderMap, HeaderValue, header, uri::Authority};
+use poem::http::{HeaderMap, HeaderValue, header, uri::Scheme};
 use poem::{Addr, Request};
 use std::net::{IpAddr, SocketAddr};
 
@@ -66,45 +66,11 @@ fn peer(request: &Request) -> Option<IpAddr> {
     }
 }
 
-/// Whether a request comes from a program on this machine and from nowhere else. Not so what a proxy on this machine forwards,
-/// nor what a browser on this machine sends because a name of a foreign page leads here (DNS rebinding).
-pub(super) fn is_on_this_machine(request: &Request) -> bool {
-    peer(request).is_some_and(|address| address.is_loopback()) && !is_forwarded(request) && names_this_machine(request)
-}
-
-/// Whether a proxy shows itself. nginx, if it is not told otherwise, does so by nothing but speaking HTTP/1.0.
-fn is_forwarded(request: &Request) -> bool {
-    request.version() < poem::http::Version::HTTP_11
-        || request.headers().keys().any(|name| {
-            let name = name.as_str();
-            name.starts_with("x-forwarded") || ["forwarded", "via", "x-real-ip"].contains(&name)
-        })
-}
-
-fn names_this_machine(request: &Request) -> bool {
-    let mut named = false;
-    let target = request.uri().host().map(str::as_bytes);
-    for host in request.headers().get_all(header::HOST).iter().map(HeaderValue::as_bytes).chain(target) {
-        named = true;
-        if !std::str::from_utf8(host).is_ok_and(is_loopback_name) {
-            return false;
-        }
-    }
-    named
-}
-
-/// Whether a host, perhaps with a port, can lead nowhere but to the machine itself.
-pub fn is_loopback_name(host: &str) -> bool {
-    let Ok(authority) = host.parse::<Authority>() else { return false };
-    if host.contains('@') {
-        return false;
-    }
-    let name = authority.host().to_ascii_lowercase();
-    let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&name);
-    match address.parse::<IpAddr>() {
-        Ok(address) => address.to_canonical().is_loopback(),
-        Err(_) => name == "localhost" || name.ends_with(".localhost"),
-    }
+/// Whether a request's client speaks HTTPS, with this service or, as the proxy says, with a proxy before it.
+pub(super) fn is_by_https(request: &Request) -> bool {
+    // Of several proxies the first has the client. Whoever says so without a certificate only loses the cookie.
+    let forwarded = request.header("x-forwarded-proto").and_then(|schemes| schemes.split(',').next());
+    request.scheme() == &Scheme::HTTPS || forwarded.is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"))
 }
 
 /// The page behind a request, as far as browsers tell.
@@ -142,29 +108,6 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_names_that_cannot_lead_elsewhere_are_this_machines() {
-        for name in
-            ["localhost", "LOCALHOST:8080", "calls.localhost", "127.0.0.1", "127.8.9.1:80", "[::1]:8080", "[::1]"]
-        {
-            assert!(is_loopback_name(name), "{name}");
-        }
-        for name in [
-            "",
-            "example.com",
-            "127.0.0.1.example.com",
-            "localhost.example.com",
-            "10.0.0.1",
-            "[::2]",
-            "me@localhost",
-            "notlocalhost",
-            "localhost.",
-            "0.0.0.0",
-        ] {
-            assert!(!is_loopback_name(name), "{name}");
-        }
-    }
 
     #[test]
     fn a_client_behind_proxies_is_the_last_that_they_vouch_for() {

@@ -24,7 +24,7 @@ impl<T: OpenApi> OpenApi for Described<T> {
         for path in apis.iter_mut().flat_map(|api| &mut api.paths) {
             let purpose = Purpose::of(&path.path);
             let ways: &[&str] = match purpose {
-                Purpose::Public | Purpose::Signed => &[],
+                Purpose::Public | Purpose::Signed | Purpose::NoWebhook => &[],
                 // The first stands for showing nothing.
                 Purpose::Ingest => &["", INGEST_TOKEN, WEBHOOK_TOKEN],
                 Purpose::Manage if path.path.starts_with(CONVAI) => &[API_TOKEN, API_KEY, SESSION],
@@ -57,17 +57,19 @@ impl<T: OpenApi> OpenApi for Described<T> {
         );
         registry.create_security_scheme(
             API_TOKEN,
-            bearer(
-                "A token of --api-token. Without any, only clients on the service's own machine may read and change.",
-            ),
+            bearer("A token of --api-token, or the one that the service made: `transcribe-hook token` prints it."),
         );
         registry.create_security_scheme(
             API_KEY,
-            key("header", "xi-api-key", "The same where the platform's SDKs put their API key."),
+            key("header", "xi-api-key", "The same where ElevenLabs' SDKs put their API key."),
         );
         registry.create_security_scheme(
             SESSION,
-            key("cookie", session::COOKIE, "What a browser gets for the token by POST /session."),
+            key(
+                "cookie",
+                session::COOKIE,
+                "What a browser gets for the token by POST /session; on HTTPS with __Host- before the name.",
+            ),
         );
     }
 

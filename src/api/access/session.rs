@@ -1,48 +1,93 @@
 //! Signing in, for the page that shows calls: whoever gives an API token gets a cookie that stands for it.
 //!
-//! The cookie is its end and a code over that which only the token makes, so nothing is kept here: it outlives a restart, and
-//! ends with its token. Scripts cannot read it, and browsers send it for pages of this service only.
+//! The cookie is a random id, its end and a code over both that only the token makes. The service stores nothing for it, so it
+//! outlives a restart, and ends with its token or by signing out ([`super::signed_out`]). Scripts cannot read it, and browsers
+//! send it for pages of this service only. One that was set by HTTPS has another name and another code than one that was set
+//! by plain HTTP, where others may read or set it; neither stands for the other.
 
 use super::super::Tag;
 use super::super::error::{ApiError, Refused, SignIn as SignInErrors};
 use super::super::payload::{Done, FormBody, JsonBody};
 use super::super::time::Instant;
 use super::Access;
+use super::client::is_by_https;
 use crate::model::Timestamp;
-use crate::secret::Tokens;
+use crate::secret::{Tokens, random_bytes};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use poem::Request;
-use poem::http::{HeaderMap, header, uri::Scheme};
+use poem::http::header;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiRequest, ApiResponse, Object, OpenApi, payload::Json};
 use serde::Deserialize;
 
-/// The cookie's name.
+/// The cookie's name on plain HTTP.
 pub(super) const COOKIE: &str = "transcribe_hook_session";
 
-/// How long one sign-in lasts, in seconds: a working week.
-const LASTS: i64 = 7 * 24 * 60 * 60;
+/// The cookie's name on HTTPS. Browsers take one of such a name from this host only, and by HTTPS only.
+const SECURE_COOKIE: &str = "__Host-transcribe_hook_session";
 
-/// What the code is over, so that it can be no other use's of the token.
-fn signed(end: i64) -> String {
-    format!("transcribe-hook session until {end}")
+/// How long one sign-in lasts, in seconds: a working week.
+pub(super) const LASTS: i64 = 7 * 24 * 60 * 60;
+
+/// Maximum size of a sign-in's body, in bytes: it comes before any token.
+const MAX_BODY_BYTES: usize = 2048;
+
+/// A session's random name.
+pub(super) type SessionId = [u8; 16];
+
+/// One sign-in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Session {
+    pub(super) id: SessionId,
+    /// When it ends, in seconds since 1970.
+    pub(super) expires: i64,
 }
 
-/// When the session ends that a request belongs to, if it belongs to one that has not ended.
-pub(super) fn end(headers: &HeaderMap, tokens: &Tokens, now: Timestamp) -> Option<Timestamp> {
-    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+impl Session {
+    /// What the code is over, so that it can be no other use's of the token.
+    fn signed(&self, by_https: bool) -> String {
+        let scheme = if by_https { "https" } else { "http" };
+        format!("transcribe-hook session {} by {scheme} until {}", URL_SAFE_NO_PAD.encode(self.id), self.expires)
+    }
+
+    fn cookie(&self, code: &[u8]) -> String {
+        format!("{}.{}.{}", self.expires, URL_SAFE_NO_PAD.encode(self.id), URL_SAFE_NO_PAD.encode(code))
+    }
+
+    /// The session of a cookie that one of the tokens made.
+    fn of(cookie: &str, tokens: &Tokens, by_https: bool) -> Option<Self> {
+        let (expires, rest) = cookie.split_once('.')?;
+        let (id, code) = rest.split_once('.')?;
+        let id = URL_SAFE_NO_PAD.decode(id).ok()?.try_into().ok()?;
+        let session = Self { id, expires: expires.parse().ok()? };
+        let code = URL_SAFE_NO_PAD.decode(code).ok()?;
+        tokens.have_signed(session.signed(by_https).as_bytes(), &code).then_some(session)
+    }
+
+    fn expires_at(&self) -> Option<Instant> {
+        self.expires.checked_mul(1_000_000).and_then(Timestamp::from_unix_micros).map(Instant)
+    }
+}
+
+/// Seconds since 1970.
+pub(super) fn seconds(at: Timestamp) -> i64 {
+    at.unix_micros().div_euclid(1_000_000)
+}
+
+fn cookie_name(by_https: bool) -> &'static str {
+    if by_https { SECURE_COOKIE } else { COOKIE }
+}
+
+/// Returns the session that a request's cookie belongs to, if it has not expired.
+pub(super) fn find(request: &Request, tokens: &Tokens, now: Timestamp) -> Option<Session> {
+    let by_https = is_by_https(request);
+    let cookies = request.headers().get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut sessions = cookies.flat_map(|line| line.split(';')).filter_map(|cookie| {
         let (name, value) = cookie.trim().split_once('=')?;
-        (name == COOKIE).then_some(value)
+        (name == cookie_name(by_https)).then_some(value)
     });
-    sessions.find_map(|session| {
-        let (end, code) = session.split_once('.')?;
-        let end: i64 = end.parse().ok()?;
-        let ends = Timestamp::from_unix_micros(end.checked_mul(1_000_000)?)?;
-        let code = URL_SAFE_NO_PAD.decode(code).ok()?;
-        (ends > now && tokens.have_signed(signed(end).as_bytes(), &code)).then_some(ends)
-    })
+    sessions.find_map(|cookie| Session::of(cookie, tokens, by_https).filter(|session| session.expires > seconds(now)))
 }
 
 pub(in crate::api) struct SessionApi {
@@ -67,25 +112,25 @@ impl Example for Credentials {
 #[derive(ApiRequest)]
 enum SignIn {
     /// As JSON.
-    Json(JsonBody<Credentials>),
+    Json(JsonBody<Credentials, MAX_BODY_BYTES>),
     /// As a page's form sends them.
-    Form(FormBody<Credentials>),
+    Form(FormBody<Credentials, MAX_BODY_BYTES>),
 }
 
 /// What whoever asks may do.
 #[derive(Debug, Object)]
-#[oai(example)]
-struct Session {
+#[oai(example, rename = "Session")]
+struct Permission {
     /// Whether reading is allowed, be it by this session, by a token, or because none is needed.
     allowed: bool,
-    /// Whether one can sign in: the service has an API token.
+    /// Whether one can sign in; not where the service was started with `--no-token`.
     sign_in: bool,
     /// When this session ends; null without one.
     #[oai(nullable)]
     expires_at: Option<Instant>,
 }
 
-impl Example for Session {
+impl Example for Permission {
     fn example() -> Self {
         let expires_at = Timestamp::parse("2026-10-05T12:00:00Z").ok().map(Instant);
         Self { allowed: true, sign_in: true, expires_at }
@@ -97,7 +142,7 @@ enum Changed {
     /// Done; the body says what is allowed now.
     #[oai(status = 200)]
     Done(
-        Json<Session>,
+        Json<Permission>,
         /// The session's cookie, or its removal.
         #[oai(header = "Set-Cookie")]
         String,
@@ -109,18 +154,19 @@ enum Changed {
 impl SessionApi {
     /// May I read, and can I sign in?
     #[oai(path = "/session", method = "get", operation_id = "get_session")]
-    async fn get_session(&self, request: &Request) -> Done<Session> {
-        Done(Session {
+    async fn get_session(&self, request: &Request) -> Done<Permission> {
+        Done(Permission {
             allowed: self.access.check_managing(request).is_ok(),
-            sign_in: !self.access.0.api.is_empty(),
-            expires_at: end(request.headers(), &self.access.0.api, Timestamp::now()).map(Instant),
+            sign_in: !self.access.0.no_token,
+            expires_at: self.access.session(request).and_then(|session| session.expires_at()),
         })
     }
 
     /// Sign in
     ///
-    /// Takes an API token and sets a cookie that stands for it for a week, or until the service no longer has the token. With
-    /// the cookie, a browser may read, and may change what a page of this very service asks it to change.
+    /// Takes an API token and sets a cookie that stands for it for a week, or until it is signed out or the service no longer
+    /// has the token. With the cookie, a browser may read, and may change what a page of this very service asks it to change.
+    /// On HTTPS the cookie's name begins with `__Host-`.
     #[oai(path = "/session", method = "post", operation_id = "sign_in")]
     async fn sign_in(&self, request: &Request, body: SignIn) -> Result<Changed, Refused<SignInErrors>> {
         let Credentials { token } = match body {
@@ -128,35 +174,38 @@ impl SessionApi {
                 .map_err(|_| ApiError::field("token", "must be text in a JSON object"))?,
             SignIn::Form(body) => body.read()?,
         };
-        let end = Timestamp::now().unix_micros().div_euclid(1_000_000) + LASTS;
-        let Some(code) = self.access.0.api.sign(token.trim().as_bytes(), signed(end).as_bytes()) else {
+        let id = random_bytes().map_err(|error| ApiError::Internal(format!("no random bytes: {error}")))?;
+        let session = Session { id, expires: seconds(Timestamp::now()) + LASTS };
+        let signed = session.signed(is_by_https(request));
+        let Some(code) = self.access.0.api.sign(token.trim().as_bytes(), signed.as_bytes()) else {
             return Err(ApiError::wrong_token("the token is not the API token").into());
         };
-        let expires_at = Timestamp::from_unix_micros(end * 1_000_000).map(Instant);
-        let cookie = cookie(request, &format!("{end}.{}", URL_SAFE_NO_PAD.encode(code)), LASTS);
-        Ok(Changed::Done(Json(Session { allowed: true, sign_in: true, expires_at }), cookie))
+        let permission = Permission { allowed: true, sign_in: true, expires_at: session.expires_at() };
+        Ok(Changed::Done(Json(permission), set_cookie(request, &session.cookie(&code), LASTS)))
     }
 
     /// Sign out
     ///
-    /// Takes the cookie away. What holds a copy of it keeps it until it ends; only another token ends it sooner.
+    /// Ends the session of the cookie: it, and whatever copy of it there is, reads nothing more, and its live streams end.
     #[oai(path = "/session", method = "delete", operation_id = "sign_out")]
     async fn sign_out(&self, request: &Request) -> Changed {
-        let session = Session {
-            allowed: self.access.0.api.is_empty() && self.access.check_managing(request).is_ok(),
-            sign_in: !self.access.0.api.is_empty(),
+        if let Some(session) = self.access.session(request) {
+            self.access.0.signed_out.add(session).await;
+        }
+        let permission = Permission {
+            allowed: self.access.check_managing(request).is_ok(),
+            sign_in: !self.access.0.no_token,
             expires_at: None,
         };
-        Changed::Done(Json(session), cookie(request, "", 0))
+        Changed::Done(Json(permission), set_cookie(request, "", 0))
     }
 }
 
 /// The header that sets the cookie.
-fn cookie(request: &Request, value: &str, seconds: i64) -> String {
-    // Also when it is a proxy that has the certificate. Who says so without one only loses the cookie.
-    let forwarded = request.header("x-forwarded-proto").is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
-    let secure = if request.scheme() == &Scheme::HTTPS || forwarded { "; Secure" } else { "" };
-    format!("{COOKIE}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}")
+fn set_cookie(request: &Request, value: &str, seconds: i64) -> String {
+    let by_https = is_by_https(request);
+    let (name, secure) = (cookie_name(by_https), if by_https { "; Secure" } else { "" });
+    format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}")
 }
 
 #[cfg(test)]
@@ -165,25 +214,51 @@ mod tests {
     use crate::secret::Secret;
 
     #[test]
-    fn a_session_ends_with_its_time_and_with_its_token() {
+    fn a_session_ends_with_its_time_and_with_its_token_and_is_of_one_scheme() {
         let token = Secret::new("a_token_that_is_long_enough").unwrap();
-        let tokens = Tokens::new(&[Secret::new("another_token_before_it").unwrap(), token.clone()]);
+        let other = Secret::new("another_token_before_it").unwrap();
+        let tokens = Tokens::new(&[other.clone(), token.clone()]);
         let at = |seconds: i64| Timestamp::from_unix_micros(seconds * 1_000_000).unwrap();
-        let code = tokens.sign(token.reveal().as_bytes(), signed(1000).as_bytes()).unwrap();
-        let code = URL_SAFE_NO_PAD.encode(code);
-        let end_of = |cookie: &str, tokens: &Tokens, now| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::COOKIE, cookie.parse().unwrap());
-            end(&headers, tokens, at(now))
+        let session = Session { id: [7; 16], expires: 1000 };
+        let cookie_by = |by_https| {
+            let code = tokens.sign(token.reveal().as_bytes(), session.signed(by_https).as_bytes()).unwrap();
+            session.cookie(&code)
         };
-        let cookie = format!("other=1; {COOKIE}=1000.{code}");
-        assert_eq!(end_of(&cookie, &tokens, 999), Some(at(1000)));
-        assert_eq!(end_of(&cookie, &tokens, 1000), None);
-        assert_eq!(end_of(&cookie, &Tokens::new(&[Secret::new("another_token_before_it").unwrap()]), 999), None);
-        assert_eq!(end_of(&cookie, &Tokens::new(&[]), 999), None);
-        for wrong in [format!("1001.{code}"), "1000.".to_owned(), code.clone(), format!("1000.{}", &code[1..])] {
-            assert_eq!(end_of(&format!("{COOKIE}={wrong}"), &tokens, 999), None, "{wrong}");
+        let (http, https) = (cookie_by(false), cookie_by(true));
+        let end_of = |cookie: &str, forwarded: &str, tokens: &Tokens, now| {
+            let request = Request::builder().header("cookie", cookie).header("x-forwarded-proto", forwarded).finish();
+            find(&request, tokens, at(now)).map(|session| session.expires)
+        };
+        let cookie = format!("other=1; {COOKIE}={http}");
+        assert_eq!(end_of(&cookie, "http", &tokens, 999), Some(1000));
+        assert_eq!(end_of(&cookie, "http", &tokens, 1000), None);
+        assert_eq!(end_of(&cookie, "http", &Tokens::new(&[other]), 999), None);
+        assert_eq!(end_of(&cookie, "http", &Tokens::new(&[]), 999), None);
+        let (_, rest) = http.split_once('.').unwrap();
+        let (id, code) = rest.split_once('.').unwrap();
+        for wrong in [
+            format!("1001.{rest}"),
+            format!("1000.A{}.{code}", &id[1..]),
+            "1000.".to_owned(),
+            format!("1000.{id}"),
+            rest.to_owned(),
+            format!("1000.{id}.{}", &code[1..]),
+        ] {
+            assert_eq!(end_of(&format!("{COOKIE}={wrong}"), "http", &tokens, 999), None, "{wrong}");
         }
-        assert_eq!(end_of(&format!("{COOKIE}=junk; {COOKIE}=1000.{code}"), &tokens, 999), Some(at(1000)));
+        assert_eq!(end_of(&format!("{COOKIE}=junk; {COOKIE}={http}"), "http", &tokens, 999), Some(1000));
+
+        assert_eq!(end_of(&format!("{SECURE_COOKIE}={https}"), "https", &tokens, 999), Some(1000));
+        for (name, cookie, scheme) in [
+            (COOKIE, &http, "https"),
+            (COOKIE, &https, "https"),
+            (COOKIE, &https, "http"),
+            (SECURE_COOKIE, &http, "https"),
+            (SECURE_COOKIE, &http, "http"),
+            (SECURE_COOKIE, &https, "http"),
+        ] {
+            assert_eq!(end_of(&format!("{name}={cookie}"), scheme, &tokens, 999), None, "{name} by {scheme}");
+        }
+        assert_eq!(end_of(&format!("{SECURE_COOKIE}={https}"), "https, http", &tokens, 999), Some(1000));
     }
 }

@@ -1,5 +1,7 @@
 // Asks the service, by its public API. What goes wrong becomes a `Failure`, which knows what the reader can do next.
 
+import { BASE } from "./route.js";
+
 /**
  * @typedef {object} Call
  * @property {number} id
@@ -127,7 +129,7 @@ export function address(path, parameters = {}) {
     if (value !== null && value !== undefined && value !== "") query.set(name, String(value));
   }
   const text = query.toString();
-  return `/api/v1${path}${text ? `?${text}` : ""}`;
+  return `${BASE}api/v1${path}${text ? `?${text}` : ""}`;
 }
 
 /** The path of a call below `/api/v1`. @param {string} id */

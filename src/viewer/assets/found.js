@@ -4,7 +4,7 @@ import { isAbort, read } from "./api.js";
 import { announce, el, show } from "./dom.js";
 import { nameOf } from "./drivers.js";
 import { parameters } from "./list.js";
-import { addressOf, current, go } from "./route.js";
+import { BASE, addressOf, current, go } from "./route.js";
 import { snippet } from "./snippet.js";
 import { failed, nothing, waitingRows } from "./states.js";
 import { dayKey, dayName, time } from "./time.js";
@@ -102,7 +102,7 @@ export class Found {
   /** @param {any} hit a turn with its call's keys and `snippet` */
   row(hit) {
     const said = new Date(hit.timestamp);
-    return el("li", { class: "row" }, el("a", { href: "/", "data-call": hit.conversation_id, "data-turn": hit.sequence_number },
+    return el("li", { class: "row" }, el("a", { href: BASE, "data-call": hit.conversation_id, "data-turn": hit.sequence_number },
       el("span", { class: hit.driver_id === null ? "name unknown" : "name" }, el("bdi", null, hit.driver_name ?? nameOf(hit))),
       el("span", { class: "when" }, dayKey(said) === dayKey(new Date()) ? null : `${dayName(said)}, `, time(hit.timestamp, "clock")),
       el("span", { class: "snippet", dir: "auto" }, el("span", { class: "by" }, `${SPEAKER[hit.speaker_type]}: `), snippet(hit.snippet))));

@@ -4,7 +4,7 @@ import { callPath, isAbort, read } from "./api.js";
 import { announce, arrange, el, show } from "./dom.js";
 import { learn, nameOf } from "./drivers.js";
 import { isNarrowed } from "./filters.js";
-import { addressOf, current, go } from "./route.js";
+import { BASE, addressOf, current, go } from "./route.js";
 import { failed, nothing, waitingRows } from "./states.js";
 import { counting, dayKey, dayName, duration, lengthOf, startOfDay, time } from "./time.js";
 import { count, statusChip } from "./words.js";
@@ -289,7 +289,7 @@ export class CallList {
       row.shown = shown;
       return row.node;
     }
-    const node = el("li", { class: "row" }, el("a", { href: "/", "data-call": call.conversation_id }, inside));
+    const node = el("li", { class: "row" }, el("a", { href: BASE, "data-call": call.conversation_id }, inside));
     this.rows.set(call.conversation_id, { node, shown });
     return node;
   }

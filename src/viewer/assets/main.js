@@ -3,7 +3,7 @@
 // The address says what is shown (route.js). The list (list.js) or what a search found (found.js) stands on one side, a call
 // (call.js) on the other. One event stream (live.js) tells both what has changed. All of it is read from the public API.
 
-import { onUnauthorized } from "./api.js";
+import { Failure, address, onUnauthorized } from "./api.js";
 import { CallView, leave } from "./call.js";
 import { byId, el, isTyping, show } from "./dom.js";
 import { filters } from "./filters.js";
@@ -12,7 +12,7 @@ import { help } from "./help.js";
 import { CallList } from "./list.js";
 import { follow, onConnection, tryNow } from "./live.js";
 import { current, followLinks, go, onRoute } from "./route.js";
-import { notAllowed, session, signIn, signOut } from "./signin.js";
+import { session, signIn, signInWith, signOut } from "./signin.js";
 import { failed, nothing } from "./states.js";
 import { statistics } from "./stats.js";
 import { welcome } from "./welcome.js";
@@ -93,7 +93,10 @@ async function enter(ended) {
   call.close();
   panes.dataset.view = "page";
   let may;
+  let refused = false;
   try {
+    const token = /** @type {any} */ (window).takeToken();
+    if (token) refused = !(await isTaken(token));
     may = await session();
   } catch (error) {
     show(main, failed(error, () => enter(ended)));
@@ -101,12 +104,22 @@ async function enter(ended) {
   }
   byId("sign-out").hidden = may.expires_at === null;
   if (!may.allowed) {
-    if (may.sign_in) signIn(main, ended, () => enter(false));
-    else notAllowed(main);
+    signIn(main, { ended, refused }, () => enter(false));
     return;
   }
   allowed = true;
   begin();
+}
+
+/** Signs in with the token of the page's address. @param {string} token @returns {Promise<boolean>} whether it is one */
+async function isTaken(token) {
+  try {
+    await signInWith(token);
+    return true;
+  } catch (error) {
+    if (error instanceof Failure && [400, 401, 413].includes(error.status)) return false;
+    throw error;
+  }
 }
 
 let stop = () => {};
@@ -125,7 +138,7 @@ function begin() {
   // A proxy that holds streams back must not hold the page back.
   const patience = setTimeout(showOnce, 1000);
   stop();
-  const unfollow = follow("/api/v1/events", {
+  const unfollow = follow(address("/events"), {
     opened: () => {
       if (showOnce()) return;
       if (current().view === "calls") list.load(true);
@@ -160,6 +173,7 @@ async function checkAccess() {
 }
 
 onUnauthorized(() => allowed && enter(true));
+addEventListener("token", () => enter(false));
 onRoute(render);
 followLinks();
 

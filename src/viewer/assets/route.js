@@ -1,5 +1,5 @@
 // The address of what is shown, so that it can be kept, sent and gone back to. All of it stands in the query:
-// `/?call=…&turn=12&q=reefer&status=failed&driver=7&from=2026-09-01&to=2026-09-30&sort=newest`, or `/?view=stats`.
+// `?call=…&turn=12&q=reefer&status=failed&driver=7&from=2026-09-01&to=2026-09-30&sort=newest`, or `?view=stats`.
 
 /**
  * @typedef {object} Route
@@ -13,6 +13,9 @@
  * @property {string} to last day
  * @property {"best" | "newest"} sort
  */
+
+/** The path below which the service is: `/`, or what a proxy has put before it. This file is `assets/…/route.js` below it. */
+export const BASE = new URL("../../", import.meta.url).pathname;
 
 const DAY = /^\d{4}-\d{2}-\d{2}$/;
 
@@ -47,7 +50,7 @@ export function addressOf(changes) {
   }
   if (route.sort === "newest") query.set("sort", "newest");
   const text = query.toString();
-  return text ? `/?${text}` : "/";
+  return text ? `${BASE}?${text}` : BASE;
 }
 
 /** @type {(() => void)[]} */
@@ -81,7 +84,7 @@ export function followLinks() {
   document.addEventListener("click", (event) => {
     if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     const link = event.target instanceof Element ? event.target.closest("a") : null;
-    if (!link || link.target || link.hasAttribute("download") || link.origin !== location.origin || link.pathname !== "/") return;
+    if (!link || link.target || link.hasAttribute("download") || link.origin !== location.origin || link.pathname !== BASE) return;
     event.preventDefault();
     if (link.href !== location.href) history.pushState(null, "", link.href);
     changed();

@@ -1,7 +1,11 @@
 // The first run: no call is stored yet, and what to do about it.
 
 import { el } from "./dom.js";
+import { BASE } from "./route.js";
 import { copyButton } from "./share.js";
+
+/** The service's address, as the reader's browser has it. */
+const SERVICE = location.origin + BASE.replace(/\/$/, "");
 
 /** The platform reaches no such address. */
 const LOCAL = /^(localhost|127\.|\[::1\]|10\.|192\.168\.)/;
@@ -14,7 +18,7 @@ function code(text, label) {
 /** @param {HTMLElement} pane */
 export async function welcome(pane) {
   const now = new Date().toISOString().replace(/\.\d+/, "");
-  const turn = `curl -i ${location.origin}/webhooks/elevenlabs/transcription \\
+  const turn = `curl -i ${SERVICE}/webhooks/elevenlabs/transcription \\
   -H 'Content-Type: application/json' \\
   -d '{"conversation_id": "conv_first", "speaker": "user",
        "message": "Yeah, I am parked at the Joliet terminal.", "timestamp": "${now}"}'`;
@@ -31,13 +35,13 @@ export async function welcome(pane) {
         el("h2", null, "2. Connect your agent"),
         el("p", null, "In the platform, add a tool to the agent and paste this into its JSON view. It sends the conversation so far after each reply. Tell the agent in its prompt to call it after every reply."),
         tool,
-        LOCAL.test(location.host) && el("p", { class: "soft" }, "The platform reaches public addresses only: put the service’s own in place of ", el("code", null, location.origin), ". The same is printed by ", el("code", null, "transcribe-hook generate elevenlabs-tool --url https://…"), "."))),
+        LOCAL.test(location.host) && el("p", { class: "soft" }, "The platform reaches public addresses only: put the service’s own in place of ", el("code", null, SERVICE), ". The same is printed by ", el("code", null, "transcribe-hook generate elevenlabs-tool --url https://…"), "."))),
     el("p", { class: "waiting" }, el("span", { class: "dot" }), "Waiting for the first turn.")));
   try {
     const text = await (await fetch(new URL("./setup.json", import.meta.url))).text();
-    const json = JSON.stringify(JSON.parse(text).tool, null, 2).replaceAll("{origin}", location.origin);
+    const json = JSON.stringify(JSON.parse(text).tool, null, 2).replaceAll("{origin}", SERVICE);
     tool.replaceChildren(code(json, "The tool’s configuration"));
   } catch {
-    tool.replaceChildren(el("p", { class: "soft" }, "It could not be read; ", el("code", null, `transcribe-hook generate elevenlabs-tool --url ${location.origin}`), " prints it."));
+    tool.replaceChildren(el("p", { class: "soft" }, "It could not be read; ", el("code", null, `transcribe-hook generate elevenlabs-tool --url ${SERVICE}`), " prints it."));
   }
 }

@@ -1,0 +1,77 @@
+//! `token`: prints the API token that `serve` made, for other programs, or the address that signs a browser in with it.
+
+use super::{DatabaseArgs, print_line, token_file};
+use anyhow::{Context as _, Result};
+use clap::Args;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+#[derive(Debug, Args)]
+pub(super) struct TokenArgs {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    /// Print the address that signs a browser in, instead of the token
+    #[arg(long, env = "TRANSCRIBE_HOOK_LINK")]
+    link: bool,
+    /// The running service that the address is of
+    #[arg(long, env = "TRANSCRIBE_HOOK_URL", value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    url: String,
+}
+
+/// The address that signs a browser in. No server and no log sees what stands behind the `#`.
+pub(super) fn link(url: &str, token: &str) -> String {
+    // As base64 for addresses is written.
+    const PLAIN: &percent_encoding::AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-');
+    format!("{}/#token={}", url.trim_end_matches('/'), utf8_percent_encode(token, PLAIN))
+}
+
+/// The address at which a browser on this machine reaches the service.
+pub(super) fn url(listen: SocketAddr, by_https: bool, domain: Option<&str>) -> String {
+    let (scheme, usual_port) = if by_https { ("https", 443) } else { ("http", 80) };
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        // Where all addresses are listened on, those of version 4 commonly are too.
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let host = match (domain, ip) {
+        (Some(domain), _) => domain.to_owned(),
+        // No certificate names a loopback address.
+        (None, ip) if by_https && ip.is_loopback() => "localhost".to_owned(),
+        (None, IpAddr::V4(ip)) => ip.to_string(),
+        (None, IpAddr::V6(ip)) => format!("[{ip}]"),
+    };
+    let port = listen.port();
+    if port == usual_port { format!("{scheme}://{host}") } else { format!("{scheme}://{host}:{port}") }
+}
+
+pub(super) fn run(args: &TokenArgs) -> Result<()> {
+    let path = token_file::path(&args.database.database);
+    let tokens = token_file::read(&path)?.with_context(|| {
+        format!("there is no {}: `serve` makes it when it is started without --api-token", path.display())
+    })?;
+    let token = tokens.first().context("it has a token")?.reveal();
+    if args.link { print_line(link(&args.url, token)) } else { print_line(token) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_to_open_is_one_that_a_browser_on_this_machine_reaches() {
+        for (listen, by_https, domain, wanted) in [
+            ("127.0.0.1:8080", false, None, "http://127.0.0.1:8080"),
+            ("0.0.0.0:80", false, None, "http://127.0.0.1"),
+            ("[::]:8080", false, None, "http://127.0.0.1:8080"),
+            ("[::1]:8080", false, None, "http://[::1]:8080"),
+            ("10.0.0.5:9000", false, None, "http://10.0.0.5:9000"),
+            ("0.0.0.0:443", true, None, "https://localhost"),
+            ("10.0.0.5:8443", true, None, "https://10.0.0.5:8443"),
+            ("0.0.0.0:443", true, Some("calls.example.com"), "https://calls.example.com"),
+        ] {
+            assert_eq!(url(listen.parse().unwrap(), by_https, domain), wanted, "{listen}");
+        }
+        assert_eq!(link("https://h/below/", "th_A-z+/"), "https://h/below/#token=th_A-z%2B%2F");
+    }
+}

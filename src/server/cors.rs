@@ -1,0 +1,99 @@
+//! Pages of other origins (CORS): those that the operator names may read with a token, and nothing more. Cookies are never taken
+//! from them.
+
+use crate::model::Invalid;
+use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use poem::{Request, Response};
+use std::str::FromStr;
+
+/// An origin, as a browser writes it in the header `Origin`.
+#[derive(Debug, Clone)]
+pub struct Origin(HeaderValue);
+
+impl FromStr for Origin {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let uri: Option<Uri> = text.parse().ok();
+        let parts = uri.as_ref().and_then(|uri| uri.scheme_str().zip(uri.authority()));
+        // Anything else, such as a path or a capital, no browser would send.
+        let is_one = parts.is_some_and(|(scheme, authority)| {
+            ["http", "https"].contains(&scheme) && text == format!("{scheme}://{authority}") && !text.contains('@')
+        });
+        let is_small = !text.bytes().any(|byte| byte.is_ascii_uppercase());
+        HeaderValue::from_str(text).ok().filter(|_| is_one && is_small).map(Self).ok_or_else(|| {
+            Invalid("must be http:// or https:// and a host in small letters, perhaps with a port, and no path".into())
+        })
+    }
+}
+
+/// Origins whose pages may read.
+#[derive(Debug, Clone, Default)]
+pub struct Origins(Vec<Origin>);
+
+impl Origins {
+    /// These.
+    pub fn new(origins: Vec<Origin>) -> Self {
+        Self(origins)
+    }
+
+    /// Returns the allowed origin of the page that a request is sent by.
+    pub(super) fn of(&self, request: &Request) -> Option<HeaderValue> {
+        request
+            .headers()
+            .get(header::ORIGIN)
+            .filter(|origin| self.0.iter().any(|Origin(allowed)| allowed == origin))
+            .cloned()
+    }
+
+    /// Returns the answer to a browser that asks whether an allowed page may send a request of its own.
+    pub(super) fn preflight(request: &Request) -> Option<Response> {
+        let asks = request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        (asks && request.method() == Method::OPTIONS).then(|| {
+            Response::builder()
+                .status(StatusCode::NO_CONTENT)
+                .header(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD")
+                .header(header::ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Last-Event-ID, Range, X-Request-Id")
+                .header(header::ACCESS_CONTROL_MAX_AGE, "600")
+                .finish()
+        })
+    }
+
+    /// Lets the page of an allowed origin read an answer.
+    pub(super) fn allow(&self, origin: Option<HeaderValue>, headers: &mut HeaderMap) {
+        if !self.0.is_empty() {
+            headers.append(header::VARY, HeaderValue::from_static("Origin"));
+        }
+        if let Some(origin) = origin {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            let shown = HeaderValue::from_static("Content-Disposition, Content-Range, Retry-After, X-Request-Id");
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, shown);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_what_a_browser_sends() {
+        for origin in ["https://portal.example.com", "http://localhost:5173", "https://[::1]:8443"] {
+            assert!(origin.parse::<Origin>().is_ok(), "{origin}");
+        }
+        for other in [
+            "",
+            "*",
+            "null",
+            "portal.example.com",
+            "https://",
+            "https://h/",
+            "https://H",
+            "ftp://h",
+            "https://u@h",
+            "https://h?x",
+        ] {
+            assert!(other.parse::<Origin>().is_err(), "{other}");
+        }
+    }
+}
