@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 use transcribe_hook::model::{ConversationId, Timestamp};
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
-use transcribe_hook::store::{CallQuery, Order, Store as _, TurnOrder, TurnQuery, Write, Written};
+use transcribe_hook::store::{CallQuery, Order, RecordFilter, Store as _, TurnOrder, TurnQuery, Write, Written};
 
 /// Turns in a transaction, about as many as 64 clients bring at once.
 const BATCH: usize = 32;
@@ -102,6 +102,7 @@ fn list_of_calls(store: &SqliteStore) -> Result<usize> {
         limit: PAGE,
         with_total: false,
         agent_id: None,
+        record: RecordFilter::default(),
         user_id: None,
     };
     Ok(store.calls(&query)?.rows.len())

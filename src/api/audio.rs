@@ -20,7 +20,7 @@ pub(super) struct AudioApi {
 }
 
 #[derive(ApiResponse)]
-enum Recording {
+pub(super) enum Recording {
     /// The whole recording.
     #[oai(status = 200, content_type = "audio/mpeg")]
     Whole(
@@ -65,35 +65,44 @@ impl AudioApi {
         conversation_id: Path<String>,
     ) -> Result<Recording, Refused<Audio>> {
         no_parameters(request)?;
-        let id = super::conversation_id(&conversation_id.0)?;
-        let none = || ApiError::NotFound(format!("there is no recording of the call {}", conversation_id.0));
-        let recordings = self.recordings.clone().ok_or_else(none)?;
-        let opened = tokio::task::spawn_blocking(move || recordings.open_one(&id)).await;
-        let file = opened.map_err(|error| ApiError::Internal(error.to_string()))?.map_err(|_| none())?;
-        let mut file = File::from_std(file);
-        let failed = |error: std::io::Error| ApiError::Internal(format!("the recording cannot be read: {error}"));
-        let about = file.metadata().await.map_err(failed)?;
-        let (length, modified) = (about.len(), about.modified().map_err(failed)?);
-        let last_modified = httpdate::fmt_http_date(modified);
-        match part(request, length, modified) {
-            Part::Whole => Ok(Recording::Whole(
-                Binary(Body::from_async_read(file)),
-                "bytes".to_owned(),
-                length.to_string(),
+        recording(self.recordings.as_ref(), request, &conversation_id.0).await
+    }
+}
+
+/// Answers with the recording of a call, or the part of it that the request's `Range` names.
+pub(super) async fn recording(
+    recordings: Option<&Recordings>,
+    request: &Request,
+    conversation_id: &str,
+) -> Result<Recording, Refused<Audio>> {
+    let id = super::conversation_id(conversation_id)?;
+    let none = || ApiError::NotFound(format!("there is no recording of the call {conversation_id}"));
+    let recordings = recordings.cloned().ok_or_else(none)?;
+    let opened = tokio::task::spawn_blocking(move || recordings.open_one(&id)).await;
+    let file = opened.map_err(|error| ApiError::Internal(error.to_string()))?.map_err(|_| none())?;
+    let mut file = File::from_std(file);
+    let failed = |error: std::io::Error| ApiError::Internal(format!("the recording cannot be read: {error}"));
+    let about = file.metadata().await.map_err(failed)?;
+    let (length, modified) = (about.len(), about.modified().map_err(failed)?);
+    let last_modified = httpdate::fmt_http_date(modified);
+    match part(request, length, modified) {
+        Part::Whole => Ok(Recording::Whole(
+            Binary(Body::from_async_read(file)),
+            "bytes".to_owned(),
+            length.to_string(),
+            last_modified,
+        )),
+        Part::Bytes { first, last } => {
+            file.seek(SeekFrom::Start(first)).await.map_err(failed)?;
+            let count = last - first + 1;
+            Ok(Recording::Part(
+                Binary(Body::from_async_read(file.take(count))),
+                format!("bytes {first}-{last}/{length}"),
+                count.to_string(),
                 last_modified,
-            )),
-            Part::Bytes { first, last } => {
-                file.seek(SeekFrom::Start(first)).await.map_err(failed)?;
-                let count = last - first + 1;
-                Ok(Recording::Part(
-                    Binary(Body::from_async_read(file.take(count))),
-                    format!("bytes {first}-{last}/{length}"),
-                    count.to_string(),
-                    last_modified,
-                ))
-            }
-            Part::None => Err(ApiError::NoSuchPart(length).into()),
+            ))
         }
+        Part::None => Err(ApiError::NoSuchPart(length).into()),
     }
 }
 

@@ -97,6 +97,16 @@ pub(super) enum CallOutcome {
     Unknown,
 }
 
+impl From<CallOutcome> for model::CallOutcome {
+    fn from(value: CallOutcome) -> Self {
+        match value {
+            CallOutcome::Success => Self::Success,
+            CallOutcome::Failure => Self::Failure,
+            CallOutcome::Unknown => Self::Unknown,
+        }
+    }
+}
+
 impl From<model::CallOutcome> for CallOutcome {
     fn from(value: model::CallOutcome) -> Self {
         match value {

@@ -10,7 +10,7 @@ use crate::fields::Fields;
 use crate::model::{self, CallChange, CallEnd, ConversationId, DriverId, Timestamp};
 use crate::recording::Recordings;
 use crate::retention::chunks;
-use crate::store::{CallKey, CallQuery, Order, Rejection, Store, Write, Written};
+use crate::store::{CallKey, CallQuery, Order, RecordFilter, Rejection, Store, Write, Written};
 use crate::writer::{WriteError, Writer};
 use poem::Request;
 use poem_openapi::param::{Path, Query};
@@ -121,6 +121,7 @@ impl CallsApi {
             driver_id,
             user_id: None,
             agent_id: None,
+            record: RecordFilter::default(),
             started_after: started_after.0.map(|time| time.0),
             started_before: started_before.0.map(|time| time.0),
             text: q.0,
@@ -262,7 +263,8 @@ fn read_change(body: &[u8]) -> Result<CallChange, ApiError> {
     let end_given = fields.has("call_end_time");
     let end = fields.text("call_end_time");
     let end = fields.checked("call_end_time", end, |text| Timestamp::parse(&text));
-    let status = fields.text("status");
+    // Taking the status away is no change that a call could have.
+    let status = fields.take("status").map(|status| status.as_str().unwrap_or_default().to_owned());
     let status = fields.checked("status", status, |text| {
         model::CallStatus::from_stored(&text)
             .ok_or_else(|| model::Invalid("must be one of in_progress, completed, failed".into()))

@@ -2,28 +2,77 @@
 //!
 //! Once the platform has reported a call, its conversation is given back as the platform sent it; before that, by what is
 //! known so far. Names and forms are the platform's: <https://elevenlabs.io/docs/api-reference/conversations/list>.
-//! Unlike everywhere else, parameters that are not known are let be: an SDK adds them at will.
+//! A filter of ElevenLabs' that this store cannot answer is refused, since ignoring it would answer with everything.
 
 use super::Reader;
 use super::Tag;
+use super::audio::{self, Recording};
+use super::call::{CallOutcome, Direction};
 use super::calls::no_call;
-use super::error::{ApiError, List, Read, Refused};
+use super::error::{ApiError, Audio, List, Read, Refused};
 use super::payload::Done;
 use super::query::ListQuery;
-use crate::model::{self, CallOutcome, CallStatus, Speaker, Timestamp, Turn};
+use crate::model::{self, Speaker, Timestamp, Turn};
 use crate::recording::Recordings;
 use crate::repair;
-use crate::store::{CallKey, CallQuery, Order, TurnOrder, TurnQuery};
-use poem::{Body, Request};
+use crate::store::{CallKey, CallQuery, Order, RecordFilter, TurnOrder, TurnQuery};
+use poem::Request;
 use poem_openapi::param::{Path, Query};
-use poem_openapi::payload::Binary;
-use poem_openapi::types::{Any, Example};
-use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
+use poem_openapi::types::{Any, Example, ParseFromJSON as _, ToJSON as _};
+use poem_openapi::{Enum, Object, OpenApi};
 use serde_json::{Value, json};
 
 pub(super) struct ConvaiApi {
     pub(super) reader: Reader,
     pub(super) recordings: Option<Recordings>,
+}
+
+/// A conversation's status, in ElevenLabs' words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename_all = "kebab-case")]
+enum ConversationStatus {
+    /// It has not begun; no call here is so.
+    Initiated,
+    /// It runs.
+    InProgress,
+    /// It is over and being analysed; no call here is so.
+    Processing,
+    /// It is over.
+    Done,
+    /// It could not be made, or broke down.
+    Failed,
+}
+
+impl From<model::CallStatus> for ConversationStatus {
+    fn from(status: model::CallStatus) -> Self {
+        match status {
+            model::CallStatus::InProgress => Self::InProgress,
+            model::CallStatus::Completed => Self::Done,
+            model::CallStatus::Failed => Self::Failed,
+        }
+    }
+}
+
+impl ConversationStatus {
+    /// The status that calls of this one have here, if any have it.
+    const fn of_calls(self) -> Option<model::CallStatus> {
+        match self {
+            Self::InProgress => Some(model::CallStatus::InProgress),
+            Self::Done => Some(model::CallStatus::Completed),
+            Self::Failed => Some(model::CallStatus::Failed),
+            Self::Initiated | Self::Processing => None,
+        }
+    }
+}
+
+/// Whether the list carries summaries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename_all = "snake_case")]
+enum SummaryMode {
+    /// It does not.
+    Exclude,
+    /// It does.
+    Include,
 }
 
 /// A conversation in the platform's list.
@@ -40,11 +89,9 @@ struct ConversationListed {
     call_duration_secs: i64,
     /// How many turns are stored.
     message_count: i64,
-    /// `in-progress`, `done` or `failed`.
-    status: String,
-    /// `success`, `failure` or `unknown`.
-    call_successful: String,
-    /// The summary.
+    status: ConversationStatus,
+    call_successful: CallOutcome,
+    /// The summary; null with `summary_mode=exclude`.
     #[oai(nullable)]
     transcript_summary: Option<String>,
     /// The title.
@@ -56,9 +103,8 @@ struct ConversationListed {
     /// The language.
     #[oai(nullable)]
     main_language: Option<String>,
-    /// `inbound` or `outbound`.
     #[oai(nullable)]
-    direction: Option<String>,
+    direction: Option<Direction>,
 }
 
 impl From<model::Call> for ConversationListed {
@@ -67,15 +113,15 @@ impl From<model::Call> for ConversationListed {
             start_time_unix_secs: seconds(call.call_start_time),
             call_duration_secs: duration(&call),
             message_count: call.turn_count,
-            status: status(&call).to_owned(),
-            call_successful: call.report.outcome.unwrap_or(CallOutcome::Unknown).as_str().to_owned(),
+            status: call.status.into(),
+            call_successful: call.report.outcome.unwrap_or(model::CallOutcome::Unknown).into(),
             conversation_id: call.conversation_id.as_str().to_owned(),
             agent_id: call.report.agent_id.unwrap_or_default(),
             transcript_summary: call.report.summary,
             call_summary_title: call.report.title,
             termination_reason: call.report.termination_reason,
             main_language: call.report.main_language,
-            direction: call.report.direction.map(|direction| direction.as_str().to_owned()),
+            direction: call.report.direction.map(Into::into),
         }
     }
 }
@@ -88,13 +134,13 @@ impl Example for ConversationListed {
             start_time_unix_secs: 1_790_596_800,
             call_duration_secs: 47,
             message_count: 4,
-            status: "done".to_owned(),
-            call_successful: "success".to_owned(),
+            status: ConversationStatus::Done,
+            call_successful: CallOutcome::Success,
             transcript_summary: None,
             call_summary_title: Some("Reefer temperature check".to_owned()),
             termination_reason: Some("Call ended by remote party".to_owned()),
             main_language: Some("en".to_owned()),
-            direction: Some("outbound".to_owned()),
+            direction: Some(Direction::Outbound),
         }
     }
 }
@@ -136,13 +182,6 @@ enum ConversationFormat {
     Json,
 }
 
-#[derive(ApiResponse)]
-enum Recording {
-    /// The recording.
-    #[oai(status = 200, content_type = "audio/mpeg")]
-    Found(Binary<Body>),
-}
-
 /// Conversations in a page when the client asks for no number, as on the platform.
 const fn default_page_size() -> u16 {
     30
@@ -152,7 +191,7 @@ const fn default_page_size() -> u16 {
 impl ConvaiApi {
     /// List conversations as the platform does
     ///
-    /// The newest first. Other parameters of the platform's are let be.
+    /// The newest first. Filters of ElevenLabs' that are not named here are refused.
     #[oai(path = "/conversations", method = "get", operation_id = "list_conversations")]
     #[expect(clippy::too_many_arguments, reason = "the framework takes each query parameter as an argument")]
     async fn list_conversations(
@@ -168,6 +207,18 @@ impl ConvaiApi {
         user_id: Query<Option<String>>,
         /// Only calls of this agent.
         agent_id: Query<Option<String>>,
+        /// Only calls of this result of the analysis; one without an analysis counts as unknown.
+        call_successful: Query<Option<CallOutcome>>,
+        /// Only calls of at least so many seconds.
+        call_duration_min_secs: Query<Option<i64>>,
+        /// Only calls of at most so many seconds.
+        call_duration_max_secs: Query<Option<i64>>,
+        /// Only calls in one of these languages.
+        main_languages: Query<Vec<String>>,
+        /// Only calls of none of these statuses.
+        exclude_statuses: Query<Vec<ConversationStatus>>,
+        /// Whether the list carries summaries, which it does unless asked otherwise.
+        summary_mode: Query<Option<SummaryMode>>,
         /// Only calls that started at this time or later, in seconds since 1970.
         call_start_after_unix: Query<Option<i64>>,
         /// Only calls that started before this time, in seconds since 1970.
@@ -178,7 +229,7 @@ impl ConvaiApi {
         /// Which end of the list comes first; the newest without it.
         sort_direction: Query<Option<SortDirection>>,
     ) -> Result<Done<ConversationPage>, Refused<List>> {
-        let list = ListQuery::of_platform(request, &FILTERS)?;
+        let list = ListQuery::with_lists(request, &FILTERS, &LISTS)?;
         let time = |field: &str, seconds: Option<i64>| {
             let micros = seconds.map(|seconds| seconds.checked_mul(1_000_000).and_then(Timestamp::from_unix_micros));
             match micros {
@@ -196,6 +247,13 @@ impl ConvaiApi {
             driver_id: None,
             user_id: user_id.0,
             agent_id: agent_id.0,
+            record: RecordFilter {
+                outcome: call_successful.0.map(Into::into),
+                min_seconds: call_duration_min_secs.0,
+                max_seconds: call_duration_max_secs.0,
+                languages: main_languages.0,
+                excluded_statuses: exclude_statuses.0.into_iter().filter_map(ConversationStatus::of_calls).collect(),
+            },
             started_after: time("call_start_after_unix", call_start_after_unix.0)?,
             started_before: time("call_start_before_unix", call_start_before_unix.0)?,
             text: search.0,
@@ -211,10 +269,15 @@ impl ConvaiApi {
             with_total: false,
         };
         let page = self.reader.read(move |store| store.calls(&query)).await?;
+        let listed = |call: model::Call| {
+            let mut listed = ConversationListed::from(call);
+            listed.transcript_summary.take_if(|_| summary_mode.0 == Some(SummaryMode::Exclude));
+            listed
+        };
         let cut_at = page.rows.last().filter(|_| page.has_more);
         let next_cursor = cut_at.map(|call| list.cursor_behind(format_args!("{} {}", call.call_start_time, call.id)));
         Ok(Done(ConversationPage {
-            conversations: page.rows.into_iter().map(Into::into).collect(),
+            conversations: page.rows.into_iter().map(listed).collect(),
             next_cursor,
             has_more: page.has_more,
         }))
@@ -238,11 +301,14 @@ impl ConvaiApi {
         let found = self.reader.read(move |store| {
             let has_audio = recording.is_some_and(|file| file.is_file());
             let Some(call) = store.call(&id)? else { return Ok(None) };
-            if let Some(event) = call.report.record_event_id.map(|id| store.event(id)).transpose()?.flatten() {
-                if let Some(mut data) = conversation_in(&event.body) {
-                    data["has_audio"] = has_audio.into();
-                    return Ok(Some(data));
-                }
+            let event = call.report.record_event_id.map(|id| store.event(id)).transpose()?.flatten();
+            let mut recorded = event.and_then(|event| conversation_in(&event.body));
+            if let Some(data) = &mut recorded {
+                fill_in(data, &call, has_audio);
+            }
+            // A transcript in another form than ElevenLabs' own is given as it was understood.
+            if let Some(data) = recorded.take_if(|data| has_known_turns(data)) {
+                return Ok(Some(data));
             }
             let turns = store.turns(&TurnQuery {
                 conversation_id: id,
@@ -252,30 +318,46 @@ impl ConvaiApi {
                 limit: MAX_TURNS,
                 with_total: false,
             })?;
-            Ok(Some(so_far(&call, &turns.map_or(Vec::new(), |page| page.rows), has_audio)))
+            let mut known = so_far(&call, &turns.map_or(Vec::new(), |page| page.rows), has_audio);
+            if let Some(mut data) = recorded {
+                data["transcript"] = known["transcript"].take();
+                known = data;
+            }
+            Ok(Some(known))
         });
         Ok(Done(Any(found.await?.ok_or_else(|| no_call(&conversation_id.0))?)))
     }
 
     /// Get a conversation's recording
+    ///
+    /// MP3, whole or in part, as `GET /api/v1/calls/{conversation_id}/audio` gives it.
     #[oai(path = "/conversations/:conversation_id/audio", method = "get", operation_id = "get_conversation_audio")]
     async fn get_conversation_audio(
         &self,
+        request: &Request,
         /// The platform's name for the call.
         conversation_id: Path<String>,
-    ) -> Result<Recording, Refused<Read>> {
-        let id = super::conversation_id(&conversation_id.0)?;
-        let none = || ApiError::NotFound(format!("there is no recording of the call {}", conversation_id.0));
-        let recordings = self.recordings.clone().ok_or_else(none)?;
-        let opened = tokio::task::spawn_blocking(move || recordings.open_one(&id)).await;
-        let file = opened.map_err(|error| ApiError::Internal(error.to_string()))?.map_err(|_| none())?;
-        Ok(Recording::Found(Binary(Body::from_async_read(tokio::fs::File::from_std(file)))))
+    ) -> Result<Recording, Refused<Audio>> {
+        audio::recording(self.recordings.as_ref(), request, &conversation_id.0).await
     }
 }
 
 /// The parameters of the list that say which conversations, and in which order.
-const FILTERS: [&str; 6] =
-    ["user_id", "agent_id", "call_start_after_unix", "call_start_before_unix", "search", "sort_direction"];
+const FILTERS: [&str; 10] = [
+    "user_id",
+    "agent_id",
+    "call_successful",
+    "call_duration_min_secs",
+    "call_duration_max_secs",
+    "summary_mode",
+    "call_start_after_unix",
+    "call_start_before_unix",
+    "search",
+    "sort_direction",
+];
+
+/// Those that may be given more than once.
+const LISTS: [&str; 2] = ["main_languages", "exclude_statuses"];
 
 /// Greatest number of turns of a conversation that is given as far as it is known.
 const MAX_TURNS: usize = 100_000;
@@ -285,6 +367,45 @@ fn conversation_in(body: &[u8]) -> Option<Value> {
     let (mut event, _) = repair::read::<Value>(body).ok()?;
     let whole = event.get("type")?.as_str()?.trim().eq_ignore_ascii_case("post_call_transcription");
     whole.then(|| event.get_mut("data").map(Value::take))?.filter(Value::is_object)
+}
+
+/// Sets what ElevenLabs' SDKs cannot do without, where a record lacks it. The fields are those that the model
+/// `GetConversationResponseModel` of the SDKs requires.
+fn fill_in(data: &mut Value, call: &model::Call, has_audio: bool) {
+    data["has_audio"] = has_audio.into();
+    let mut required = |pointer: &[&str], default: Value, fits: fn(&Value) -> bool| {
+        let mut place = &mut *data;
+        for name in pointer {
+            if !place.is_object() {
+                *place = json!({});
+            }
+            place = &mut place[*name];
+        }
+        if !fits(place) {
+            *place = default;
+        }
+    };
+    for name in ["has_user_audio", "has_response_audio", "has_auxiliary_audio"] {
+        required(&[name], false.into(), Value::is_boolean);
+    }
+    required(&["agent_id"], call.report.agent_id.clone().unwrap_or_default().into(), Value::is_string);
+    required(&["conversation_id"], call.conversation_id.as_str().into(), Value::is_string);
+    required(&["status"], status(call), |status| ConversationStatus::parse_from_json(Some(status.clone())).is_ok());
+    required(&["transcript"], json!([]), Value::is_array);
+    required(&["metadata", "start_time_unix_secs"], seconds(call.call_start_time).into(), Value::is_number);
+    required(&["metadata", "call_duration_secs"], duration(call).into(), Value::is_number);
+    for turn in data["transcript"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        let time = turn.entry("time_in_call_secs").or_insert(Value::Null);
+        if !time.is_number() {
+            *time = 0.into();
+        }
+    }
+}
+
+/// Whether all turns of a conversation are such as the SDKs read.
+fn has_known_turns(data: &Value) -> bool {
+    let turns = data["transcript"].as_array().into_iter().flatten();
+    turns.into_iter().all(|turn| matches!(turn["role"].as_str(), Some("user" | "agent")))
 }
 
 /// The same of what is known here.
@@ -323,12 +444,8 @@ fn so_far(call: &model::Call, turns: &[Turn], has_audio: bool) -> Value {
     })
 }
 
-fn status(call: &model::Call) -> &'static str {
-    match call.status {
-        CallStatus::InProgress => "in-progress",
-        CallStatus::Completed => "done",
-        CallStatus::Failed => "failed",
-    }
+fn status(call: &model::Call) -> Value {
+    ConversationStatus::from(call.status).to_json().expect("an enumeration has a value")
 }
 
 fn seconds(time: Timestamp) -> i64 {

@@ -41,8 +41,12 @@ impl IntoResponse for EventStream {
 
 impl ApiResponse for EventStream {
     fn meta() -> MetaResponses {
-        let mut schema = MetaSchema::new_with_format("string", "event-stream");
-        schema.description = Some("Server-sent events, each with `id`, `event` and JSON as `data`.");
+        // OpenAPI 3.0 knows no streams: the schema is that of one event.
+        let text = || MetaSchemaRef::Inline(Box::new(MetaSchema::new("string")));
+        let mut schema = MetaSchema::new("object");
+        schema.description = Some("One of the server-sent events; `data` is the JSON of a turn or a call.");
+        schema.required = vec!["id", "event", "data"];
+        schema.properties = schema.required.iter().map(|name| (*name, text())).collect();
         let content = MetaMediaType { content_type: CONTENT_TYPE, schema: MetaSchemaRef::Inline(Box::new(schema)) };
         MetaResponses {
             responses: vec![MetaResponse {

@@ -9,7 +9,7 @@ use super::time::Instant;
 use crate::background::Background;
 use crate::export::{self, ExportError, Format};
 use crate::model::{ConversationId, DriverId};
-use crate::store::{Archive, CallQuery, Order, Selection, Store};
+use crate::store::{Archive, CallQuery, Order, RecordFilter, Selection, Store};
 use poem::http::header;
 use poem::{Body, IntoResponse, Request, Response};
 use poem_openapi::param::Query;
@@ -120,6 +120,7 @@ impl ExportApi {
                 driver_id,
                 user_id: None,
                 agent_id: None,
+                record: RecordFilter::default(),
                 started_after: started_after.0.map(|time| time.0),
                 started_before: started_before.0.map(|time| time.0),
                 text: q.0,

@@ -14,6 +14,7 @@ mod call;
 mod calls;
 mod convai;
 mod dispatches;
+mod document;
 mod drivers;
 pub mod error;
 mod events;
@@ -39,7 +40,7 @@ use crate::writer::Writer;
 use access::described::Described;
 use access::{Access, AccessSettings};
 use error::ApiError;
-use poem_openapi::{OpenApi, OpenApiService, Tags};
+use poem_openapi::{LicenseObject, OpenApi, OpenApiService, Tags};
 use signed::Gate;
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,7 +112,7 @@ pub fn service(
              file, and gives them back. A turn is answered 201 once it is on disk; the same turn again is answered the \
              same and stored once; within a call turns are numbered 1, 2, 3 … without gaps.",
         )
-        .license("MIT OR Apache-2.0")
+        .license(LicenseObject::new("MIT OR Apache-2.0").url("https://spdx.org/licenses/"))
 }
 
 /// What serves [`TURNS`].
@@ -124,7 +125,12 @@ pub const EVENT: Word = events::word;
 
 /// The operations' OpenAPI document, which is the same whatever store they run over.
 pub fn document() -> String {
-    over_nothing().spec()
+    document_of(&over_nothing())
+}
+
+/// The OpenAPI document of these operations.
+pub fn document_of(service: &OpenApiService<impl OpenApi, ()>) -> String {
+    document::complete(&service.spec())
 }
 
 /// The operations over nothing, to be described and not called.

@@ -1,8 +1,7 @@
 //! What lists have in common: strict query parameters, and cursors.
 //!
 //! A parameter that an operation does not know, or that is given twice, is refused rather than ignored: a filter with a
-//! spelling mistake would otherwise return everything. The platform's own operations are the exception, since its SDKs
-//! add parameters at will. A cursor is opaque to clients. It holds the key of the last row
+//! spelling mistake would otherwise return everything. A cursor is opaque to clients. It holds the key of the last row
 //! seen and a digest of the query that it belongs to, so that it cannot be carried over to another query.
 
 use super::error::ApiError;
@@ -21,7 +20,7 @@ pub(super) const fn default_limit() -> u16 {
 pub(super) struct ListQuery(Vec<(String, String)>);
 
 /// Parameters that say how much of a list is wanted, not which list.
-const PAGING: [&str; 3] = ["cursor", "limit", "include_total"];
+const PAGING: [&str; 4] = ["cursor", "limit", "page_size", "include_total"];
 
 impl ListQuery {
     /// The query of an operation that takes [`PAGING`] and `filters`.
@@ -29,18 +28,19 @@ impl ListQuery {
     /// # Errors
     /// See [`parameters`].
     pub(super) fn of(request: &Request, filters: &[&str]) -> Result<Self, ApiError> {
-        let known: Vec<&str> = filters.iter().chain(&PAGING).copied().collect();
+        let known: Vec<&str> = filters.iter().chain(&["cursor", "limit", "include_total"]).copied().collect();
         parameters(request, &known).map(Self)
     }
 
-    /// The query of one of the platform's own operations, of which only [`PAGING`] and `filters` are looked at.
+    /// The query of an operation that takes [`PAGING`], `filters`, and `lists`, which may be given more than once.
     ///
     /// # Errors
-    /// One of these is given twice.
-    pub(super) fn of_platform(request: &Request, filters: &[&str]) -> Result<Self, ApiError> {
-        let mut pairs = read(request)?;
-        pairs.retain(|(name, _)| filters.contains(&name.as_str()) || PAGING.contains(&name.as_str()));
-        once_each(&pairs)?;
+    /// See [`parameters`].
+    pub(super) fn with_lists(request: &Request, filters: &[&str], lists: &[&str]) -> Result<Self, ApiError> {
+        let known: Vec<&str> = filters.iter().chain(lists).chain(&["cursor", "page_size"]).copied().collect();
+        let pairs = read(request)?;
+        all_known(&pairs, &known)?;
+        once_each(pairs.iter().filter(|(name, _)| !lists.contains(&name.as_str())))?;
         Ok(Self(pairs))
     }
 
@@ -97,22 +97,28 @@ pub(super) fn no_parameters(request: &Request) -> Result<(), ApiError> {
 /// A parameter that is not in `known`, or that is given twice.
 pub(super) fn parameters(request: &Request, known: &[&str]) -> Result<Vec<(String, String)>, ApiError> {
     let pairs = read(request)?;
-    if let Some((name, _)) = pairs.iter().find(|(name, _)| !known.contains(&name.as_str())) {
-        let there_are = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        return Err(ApiError::field(name, format_args!("is not a parameter here; there are {there_are}")));
-    }
-    once_each(&pairs)?;
+    all_known(&pairs, known)?;
+    once_each(pairs.iter())?;
     Ok(pairs)
+}
+
+fn all_known(pairs: &[(String, String)], known: &[&str]) -> Result<(), ApiError> {
+    let Some((name, _)) = pairs.iter().find(|(name, _)| !known.contains(&name.as_str())) else { return Ok(()) };
+    let there_are = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    Err(ApiError::field(name, format_args!("is not a parameter here; there are {there_are}")))
 }
 
 fn read(request: &Request) -> Result<Vec<(String, String)>, ApiError> {
     request.params().map_err(|error| ApiError::field("query", format_args!("cannot be read: {error}")))
 }
 
-fn once_each(pairs: &[(String, String)]) -> Result<(), ApiError> {
-    let twice = |(i, (name, _)): &(usize, &(String, String))| pairs[..*i].iter().any(|(earlier, _)| earlier == name);
-    match pairs.iter().enumerate().find(twice) {
-        Some((_, (name, _))) => Err(ApiError::field(name, "must be given at most once")),
-        None => Ok(()),
+fn once_each<'a>(pairs: impl Iterator<Item = &'a (String, String)>) -> Result<(), ApiError> {
+    let mut seen = Vec::new();
+    for (name, _) in pairs {
+        if seen.contains(&name) {
+            return Err(ApiError::field(name, "must be given at most once"));
+        }
+        seen.push(name);
     }
+    Ok(())
 }

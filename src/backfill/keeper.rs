@@ -4,7 +4,7 @@ use super::{Keeper, Unfinished};
 use crate::events;
 use crate::model::{Call, CallStatus, ConversationId, NewDispatch, Timestamp};
 use crate::redact::{Redactor, redacted};
-use crate::store::{CallKey, CallQuery, Order, Outcome, Rejection, Store, Write, Written};
+use crate::store::{CallKey, CallQuery, Order, Outcome, RecordFilter, Rejection, Store, Write, Written};
 use bytes::Bytes;
 use std::sync::{Arc, Weak};
 
@@ -108,6 +108,7 @@ impl<W: Fn(Write) -> Result<Outcome, String>> Unfinished for StoreKeeper<W> {
             driver_id: None,
             user_id: None,
             agent_id: None,
+            record: RecordFilter::default(),
             started_after: Timestamp::now().plus_seconds(-LATELY),
             started_before: None,
             text: None,

@@ -7,7 +7,7 @@ use crate::background::Background;
 use crate::export::{self, Exported, Format};
 use crate::model::{CallStatus, ConversationId, DriverId, Timestamp};
 use crate::store::sqlite::ReadOnly;
-use crate::store::{CallQuery, Order, Selection};
+use crate::store::{CallQuery, Order, RecordFilter, Selection};
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum, builder::PossibleValue};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -155,6 +155,7 @@ fn selection(args: &ExportArgs) -> Selection {
             driver_id: args.driver_id,
             user_id: None,
             agent_id: None,
+            record: RecordFilter::default(),
             started_after: args.started_after,
             started_before: args.started_before,
             text: args.q.clone(),

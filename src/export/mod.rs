@@ -10,7 +10,7 @@ mod lines;
 mod prose;
 
 use crate::model::{Call, ConversationId, Driver, Speaker, Turn};
-use crate::store::{self, Archive, CallQuery, Selection, Spoken, TurnOrder};
+use crate::store::{self, Archive, CallQuery, RecordFilter, Selection, Spoken, TurnOrder};
 use std::fmt;
 use std::io::{self, BufWriter, Seek as _, Write};
 use tempfile::SpooledTempFile;
@@ -183,6 +183,7 @@ fn is_everything(which: &Selection) -> bool {
         driver_id,
         user_id,
         agent_id,
+        record,
         started_after,
         started_before,
         text,
@@ -196,6 +197,7 @@ fn is_everything(which: &Selection) -> bool {
         && driver_id.is_none()
         && user_id.is_none()
         && agent_id.is_none()
+        && *record == RecordFilter::default()
         && started_after.is_none()
         && started_before.is_none()
         && text.is_none()

@@ -24,7 +24,8 @@ use crate::metrics::METRICS;
 use crate::model::{Call, CallStatus, ConversationId, DriverId, DriverSource, Timestamp};
 use crate::recording::Recordings;
 use crate::store::{
-    CallKey, CallQuery, NamingEvent, OldCall, OldCalls, OldEvent, Order, Outcome, Rejection, Store, Write, Written,
+    CallKey, CallQuery, NamingEvent, OldCall, OldCalls, OldEvent, Order, Outcome, RecordFilter, Rejection, Store,
+    Write, Written,
 };
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
@@ -425,6 +426,7 @@ fn calls_of(id: DriverId, after: Option<CallKey>) -> CallQuery {
         driver_id: Some(id),
         user_id: None,
         agent_id: None,
+        record: RecordFilter::default(),
         started_after: None,
         started_before: None,
         text: None,

@@ -164,7 +164,7 @@ pub async fn serve(
     let follow = tokio::spawn(tail.clone().follow(writer.committed()));
     let gate = Gate::new(settings.post_call);
     let service = api::service(store.clone(), writer.clone(), gate, access.clone(), tail.clone());
-    let document = service.spec();
+    let document = api::document_of(&service);
     let others: Vec<_> = ["/docs", "/openapi.json", scrape::PATH].into_iter().chain(viewer::PATHS).collect();
     let routes = routes::Routes::of(&document, &others);
     let scrape = scrape::Scrape::new(store.clone(), writer.clone());

@@ -2,7 +2,8 @@
 
 use super::{
     CallQuery, ErasedSlice, Error, ErrorKind, FiguresQuery, Found, NamingEvent, OldCall, OldCalls, OldEvent, Outcome,
-    Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Unfinished, UnreadEvents, Write,
+    Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Unfinished, UnreadEvents,
+    Write,
 };
 use crate::model::{
     Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,

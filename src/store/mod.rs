@@ -20,8 +20,8 @@ pub use absent::Absent;
 pub use archive::{Archive, Archived, ArchivedCall, Loose, Part, Row, Selection, Spoken};
 pub use error::{Error, ErrorKind, Result};
 pub use query::{
-    CallKey, CallQuery, ErasedSlice, FiguresQuery, NamingEvent, OldCall, OldCalls, OldEvent, Order, Page, TurnKey,
-    TurnOrder, TurnQuery, Unfinished,
+    CallKey, CallQuery, ErasedSlice, FiguresQuery, NamingEvent, OldCall, OldCalls, OldEvent, Order, Page, RecordFilter,
+    TurnKey, TurnOrder, TurnQuery, Unfinished,
 };
 pub use search::{Found, Hit, Place, SearchKey, SearchOrder, SearchQuery};
 pub use tail::{Change, Position, Scope, Since, Touched};

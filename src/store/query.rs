@@ -1,7 +1,7 @@
 //! What is asked of a store, and the pages that it answers with. Pages are keyset-based: the key of the last row seen
 //! says where the next page begins, so rows that arrive meanwhile neither shift nor repeat any.
 
-use crate::model::{CallStatus, ConversationId, DriverId, Timestamp};
+use crate::model::{CallOutcome, CallStatus, ConversationId, DriverId, Timestamp};
 
 /// Which end comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,21 @@ pub struct CallKey {
     pub id: i64,
 }
 
+/// A filter by what ElevenLabs' record says of a call. Each condition that is set must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecordFilter {
+    /// The result of the analysis; a call without one counts as unknown.
+    pub outcome: Option<CallOutcome>,
+    /// Least length, in seconds.
+    pub min_seconds: Option<i64>,
+    /// Greatest length, in seconds.
+    pub max_seconds: Option<i64>,
+    /// The main language is one of these; empty for any.
+    pub languages: Vec<String>,
+    /// The status is none of these.
+    pub excluded_statuses: Vec<CallStatus>,
+}
+
 /// Which calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallQuery {
@@ -32,6 +47,8 @@ pub struct CallQuery {
     pub user_id: Option<String>,
     /// Only of this agent of the platform.
     pub agent_id: Option<String>,
+    /// Only those of which the record says this.
+    pub record: RecordFilter,
     /// Only those that started at this instant or later.
     pub started_after: Option<Timestamp>,
     /// Only those that started before this instant.

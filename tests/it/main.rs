@@ -15,6 +15,7 @@ mod browser;
 mod calls;
 mod check;
 mod cli;
+mod clients;
 mod clock_and_readers;
 mod concurrency;
 mod convai;

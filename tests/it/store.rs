@@ -261,6 +261,7 @@ fn lists_are_pages_of_one_order() {
             driver_id: None,
             user_id: None,
             agent_id: None,
+            record: transcribe_hook::store::RecordFilter::default(),
             started_after: None,
             started_before: None,
             text: None,

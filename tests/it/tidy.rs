@@ -102,7 +102,16 @@ fn data_flows_down_only() {
         &["store"],
         &["reconcile"],
         &[
-            "fields", "metrics", "model", "packing", "repair", "secret", "signature", "files", "aside", "background",
+            "fields",
+            "metrics",
+            "model",
+            "packing",
+            "repair",
+            "secret",
+            "signature",
+            "files",
+            "aside",
+            "background",
             "terminal",
         ],
     ];

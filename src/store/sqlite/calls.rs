@@ -4,7 +4,7 @@ use super::erase;
 use super::error::Context as _;
 use super::row::{self, CALL};
 use crate::model::{Call, CallChange, CallEnd, ConversationId, DriverId, Timestamp};
-use crate::store::{CallQuery, Order, Outcome, Page, Rejection, Result, Written};
+use crate::store::{CallQuery, Order, Outcome, Page, RecordFilter, Rejection, Result, Written};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params, params_from_iter};
 
@@ -89,6 +89,7 @@ pub(super) fn filter(query: &CallQuery) -> Filter {
     if let Some(agent_id) = &query.agent_id {
         filter.and("c.agent_id = ?", [agent_id.clone().into()]);
     }
+    by_record(&mut filter, &query.record);
     if let Some(start) = query.started_after {
         filter.and("c.call_start_time >= ?", [start.to_string().into()]);
     }
@@ -106,6 +107,28 @@ pub(super) fn filter(query: &CallQuery) -> Filter {
         );
     }
     filter
+}
+
+fn by_record(filter: &mut Filter, record: &RecordFilter) {
+    /// A call's length where its record does not say it: up to its end, or to its last turn while there is no end.
+    const SECONDS: &str = "coalesce(c.duration_seconds, max(0, \
+         strftime('%s', coalesce(c.call_end_time, c.last_turn_time, c.call_start_time)) \
+         - strftime('%s', c.call_start_time)))";
+    if let Some(outcome) = record.outcome {
+        filter.and("ifnull(c.outcome, 'unknown') = ?", [outcome.as_str().to_owned().into()]);
+    }
+    if let Some(seconds) = record.min_seconds {
+        filter.and(&format!("{SECONDS} >= ?"), [seconds.into()]);
+    }
+    if let Some(seconds) = record.max_seconds {
+        filter.and(&format!("{SECONDS} <= ?"), [seconds.into()]);
+    }
+    if !record.languages.is_empty() {
+        filter.among("c.main_language IN", record.languages.iter().cloned());
+    }
+    if !record.excluded_statuses.is_empty() {
+        filter.among("c.status NOT IN", record.excluded_statuses.iter().map(|status| status.as_str().to_owned()));
+    }
 }
 
 pub(super) fn list(connection: &mut Connection, query: &CallQuery) -> Result<Page<Call>> {
@@ -152,6 +175,13 @@ impl Filter {
     pub(super) fn and<const N: usize>(&mut self, condition: &str, values: [Value; N]) {
         self.conditions.push(condition.to_owned());
         self.values.extend(values);
+    }
+
+    /// Adds a condition on a list, such as `c.status IN`.
+    fn among(&mut self, condition: &str, values: impl ExactSizeIterator<Item = String>) {
+        let marks = vec!["?"; values.len()].join(", ");
+        self.conditions.push(format!("{condition} ({marks})"));
+        self.values.extend(values.map(Value::from));
     }
 
     pub(super) fn clause(&self) -> String {

@@ -57,9 +57,9 @@ pub use replace::{Replaced, Replacement};
 pub use search::search_file;
 
 use super::{
-    Archive, CallQuery, Copier, Due, ErasedSlice, FiguresQuery, Found, NamingEvent, OldCall, OldCalls, OldEvent, Outcome,
-    Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Unfinished, UnreadEvents, Write,
-    Written,
+    Archive, CallQuery, Copier, Due, ErasedSlice, FiguresQuery, Found, NamingEvent, OldCall, OldCalls, OldEvent,
+    Outcome, Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Unfinished,
+    UnreadEvents, Write, Written,
 };
 use crate::metrics::METRICS;
 use crate::model::{

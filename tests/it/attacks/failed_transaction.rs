@@ -284,7 +284,10 @@ fn an_event_of_megabytes_that_fails_costs_neither_an_import_beside_it_nor_the_ne
         assert_eq!(stored(&database), acknowledged);
     };
     deliver(&service, 0);
-    let poison = POISON.replace("BEFORE INSERT ON call_transcriptions WHEN NEW.message_text", "AFTER INSERT ON webhook_events WHEN NEW.body");
+    let poison = POISON.replace(
+        "BEFORE INSERT ON call_transcriptions WHEN NEW.message_text",
+        "AFTER INSERT ON webhook_events WHEN NEW.body",
+    );
     rusqlite::Connection::open(&database).unwrap().execute_batch(&poison).unwrap();
     for round in 0..2_usize {
         let wal = database.with_extension("db-wal");
