@@ -83,6 +83,8 @@ pub(super) fn run(args: &BackfillArgs) -> Result<()> {
     }
     let options = Options { path, busy_timeout: Duration::from_secs(10), readers: 1 };
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open_beside_service(&options)?);
+    // What a run that was killed left is complete only after this.
+    work_off_store(&*store).map_err(|why| anyhow!(why))?;
     let keeper = StoreKeeper::new(&store, args.redact.redactor(), |write| {
         let mut outcomes = store.apply(Timestamp::now(), &[write]).map_err(|error| error.to_string())?;
         outcomes.pop().ok_or_else(|| "the store did not answer".to_owned())

@@ -13,6 +13,7 @@ use transcribe_hook::fields::Fields;
 use transcribe_hook::ingest::read_turn;
 use transcribe_hook::model::{CallChange, CallEnd, CallStatus, ConversationId, DriverId, Timestamp};
 use transcribe_hook::platform::rehearsal;
+use transcribe_hook::reconciler;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
 use transcribe_hook::store::{Store as _, Write};
 
@@ -45,6 +46,8 @@ impl Past {
     fn record(&self, id: &str, began: Timestamp, arrived: Timestamp) {
         let event = rehearsal::post_call(id, began.unix_micros().div_euclid(1_000_000));
         self.arrived(arrived, Write::KeepEvent(Box::new(events::of_body(event.to_string().into()))));
+        let write = |writes: Vec<Write>| self.0.apply(arrived, &writes).unwrap().into_iter().map(Ok).collect();
+        reconciler::work_off(&self.0, write).unwrap();
     }
 
     fn unreadable(&self, arrived: Timestamp) {

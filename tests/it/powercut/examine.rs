@@ -144,13 +144,16 @@ const CONTRADICTIONS: [(&str, &str); 4] = [
         "SELECT c.conversation_id FROM calls c LEFT JOIN call_transcriptions t USING (conversation_id) \
          GROUP BY c.conversation_id \
          HAVING count(t.id) <> c.turn_count OR count(DISTINCT t.sequence_number) <> c.turn_count \
-         OR min(t.sequence_number) <> 1 OR max(t.sequence_number) <> c.turn_count OR c.turn_count = 0",
+         OR min(t.sequence_number) <> 1 OR max(t.sequence_number) <> c.turn_count \
+         OR (c.turn_count = 0 AND c.id NOT IN (SELECT call_id FROM due_reconciliations))",
     ),
     (
-        "events that are not in their calls with all that they say, and such calls without their event",
-        "SELECT e.conversation_id FROM webhook_events e LEFT JOIN calls c ON c.record_event_id = e.id \
-         WHERE c.id IS NULL OR c.status <> 'completed' OR c.turn_count <> 3 OR c.added <> 3 \
+        "events that are neither in their calls with all that they say nor noted as due, and such calls without their event",
+        "SELECT e.conversation_id FROM webhook_events e LEFT JOIN calls c USING (conversation_id) \
+         LEFT JOIN due_reconciliations d ON d.call_id = c.id WHERE d.call_id IS NULL \
+         AND (c.record_event_id IS NOT e.id OR c.status <> 'completed' OR c.turn_count <> 3 OR c.added <> 3) \
          UNION SELECT conversation_id FROM calls WHERE conversation_id LIKE 'event%' \
+         AND id NOT IN (SELECT call_id FROM due_reconciliations WHERE facts = 1) \
          AND (record_event_id IS NULL OR record_event_id NOT IN (SELECT id FROM webhook_events))",
     ),
     (
