@@ -180,7 +180,7 @@ impl Work {
     /// Erases what was there before, which takes longer than any run.
     fn prune(&self) -> Result<Done> {
         let mut prune = target::service();
-        prune.args(["prune", "--older-than", "1d", "--yes", "--database"]).arg(&self.database);
+        prune.args(["prune", "--older-than", "1d", "--yes", "--trust-clock", "--database"]).arg(&self.database);
         let mut prune = prune.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         while self.goes_on() {
             std::thread::sleep(Duration::from_millis(20));

@@ -64,11 +64,13 @@ fn turns_of_other_calls_do_not_wait_for_the_erasure_of_a_call_of_a_hundred_thous
     service.deliver(&turn("conv_other", 0)).expect(201);
     let done = AtomicBool::new(false);
     let mut waits = Vec::new();
-    std::thread::scope(|scope| {
+    let took = std::thread::scope(|scope| {
         let erasing = scope.spawn(|| {
+            let start = Instant::now();
             let answer = service.delete("/api/v1/calls/conv_long");
             done.store(true, Ordering::Relaxed);
-            answer.expect(204)
+            answer.expect(204);
+            start.elapsed()
         });
         let mut n = 1;
         while !done.load(Ordering::Relaxed) {
@@ -77,15 +79,15 @@ fn turns_of_other_calls_do_not_wait_for_the_erasure_of_a_call_of_a_hundred_thous
             waits.push(start.elapsed());
             n += 1;
         }
-        erasing.join().unwrap();
+        erasing.join().unwrap()
     });
     waits.sort();
-    let (count, longest) = (waits.len(), waits[waits.len() - 1]);
-    println!("{count} turns beside the erasure, the slowest {longest:?}, the median {:?}", waits[count / 2]);
-    assert!(count > 20, "{count} turns beside the erasure");
-    // The promise is 100 ms; a machine that many tests share may take the processor away for longer, but not often.
-    let slow = waits.iter().filter(|wait| **wait > Duration::from_millis(100)).count();
-    assert!(slow * 50 <= count && longest < Duration::from_secs(1), "{slow} of {count}, the slowest {longest:?}");
+    let (count, longest, median) = (waits.len(), waits[waits.len() - 1], waits[waits.len() / 2]);
+    println!("{count} turns beside the erasure, which took {took:?}; the slowest {longest:?}, the median {median:?}");
+    // The promise is 100 ms for each. A machine that many tests share may take the processor away for longer, but not from
+    // most turns; and an erasure in one piece would make one turn wait for nearly all of its time.
+    assert!(count > 20 && longest * 4 < took, "{count} turns, the slowest {longest:?} of {took:?}");
+    assert!(median < Duration::from_millis(100), "{median:?}");
     assert_eq!(rows_about(&database, "conv_long"), 0);
     let words = || {
         let files = ["calls.db", "calls.db-wal"].map(|name| std::fs::read(folder.path().join(name)).unwrap());
