@@ -38,15 +38,15 @@ const OLDEST_SQLITE: i32 = 3_051_003;
 /// The writer's page cache, in KiB: room for the pages that running calls touch. More is slower, since pages that are
 /// used once then take fresh memory instead of that of pages that are done with: 2 MB stored 14 % more turns a second at
 /// 64 in flight than 8 MB, and as many at 500. What falls out is in the system's cache.
+///
+/// A transaction is in memory as a whole until it is committed (`cache_spill`), so that one that fails leaves nothing in the
+/// WAL. What waits for the writer and how much is erased, restored and reconciled at once bound it.
 const CACHE_KIB: u32 = 2000;
 
-/// Maximum size of a transaction that is in memory only, in pages (62.5 MiB).
+/// Maximum size of a migration that is in memory only, in pages (62.5 MiB): one may change a whole database.
 ///
-/// Of a larger one SQLite writes pages to the WAL before its commit, which rolling back or a crash leaves behind its end.
-/// Ordinary writes are far below: all that waits for the writer is 32 MiB of text. Erasing or reconciling a call changes
-/// as many pages as the call has, which nothing bounds, so that there must be a limit. SQLite reads the lowest eight bits
-/// as a truth value as well: a multiple of 256 would mean no limit.
-const SPILL_PAGES: u32 = 16_000;
+/// SQLite reads the lowest eight bits as a truth value as well: a multiple of 256 would mean no limit.
+const MIGRATION_PAGES: u32 = 16_000;
 
 /// `PRAGMA synchronous`: each commit syncs the log.
 const FULL: u8 = 2;
@@ -187,7 +187,7 @@ fn begin(
     }
     configure(&connection, folds).map_err(database)?;
     if lock.is_some() {
-        migrate(&mut connection, path)?;
+        migrate_in_little_memory(&mut connection, path)?;
         probe::set_numbers_back(&mut connection).map_err(database)?;
     }
     if folds {
@@ -265,7 +265,7 @@ fn make(path: &Path, busy_timeout: Duration) -> Result<(), OpenError> {
     files::create(&aside).and_then(|file| files::give_to_owner_of(&file, &heir)).map_err(unusable)?;
     let mut connection = connect(&aside, busy_timeout).map_err(database)?;
     configure(&connection, true).map_err(database)?;
-    migrate(&mut connection, path)?;
+    migrate_in_little_memory(&mut connection, path)?;
     connection.close().map_err(|(_, error)| error).doing("closing the new file").map_err(database)?;
     File::open(&aside).and_then(|file| file.sync_all()).map_err(unusable)?;
     // The lock keeps everybody else from making one.
@@ -315,6 +315,15 @@ fn sync_leftover_log(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Runs the migrations with a limit on the pages that are only in memory.
+fn migrate_in_little_memory(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
+    const DOING: &str = "setting how much of a transaction is in memory";
+    let database = |source| OpenError::Database { path: path.to_owned(), source };
+    connection.pragma_update(None, "cache_spill", MIGRATION_PAGES).doing(DOING).map_err(database)?;
+    migrate(connection, path)?;
+    connection.pragma_update(None, "cache_spill", false).doing(DOING).map_err(database)
+}
+
 /// Sets the writing connection up and reads the settings that promises rest on back.
 fn configure(connection: &Connection, folds: bool) -> Result<()> {
     const DOING: &str = "setting the writing connection up";
@@ -324,7 +333,7 @@ fn configure(connection: &Connection, folds: bool) -> Result<()> {
     connection
         .execute_batch(&format!(
             "PRAGMA synchronous = {synchronous}; PRAGMA foreign_keys = ON; PRAGMA cache_size = -{CACHE_KIB}; \
-             PRAGMA cache_spill = {SPILL_PAGES}; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA mmap_size = 0; \
+             PRAGMA cache_spill = OFF; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA mmap_size = 0; \
              PRAGMA journal_size_limit = 67108864; PRAGMA secure_delete = ON;"
         ))
         .doing(DOING)?;
@@ -337,7 +346,7 @@ fn configure(connection: &Connection, folds: bool) -> Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !folds).doing(DOING)?;
     let in_force: u8 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).doing(DOING)?;
     let spill: u32 = connection.pragma_query_value(None, "cache_spill", |row| row.get(0)).doing(DOING)?;
-    if mode != "wal" || in_force != synchronous || spill != SPILL_PAGES {
+    if mode != "wal" || in_force != synchronous || spill != 0 {
         let found = format!("journal_mode is {mode}, synchronous is {in_force}, cache_spill is {spill}");
         return Err(Error::new(ErrorKind::Other, DOING, found));
     }

@@ -267,7 +267,7 @@ fn a_large_transaction_that_fails_costs_no_other_commit_whatever_it_was_to_do() 
 }
 
 #[test]
-fn a_transaction_larger_than_the_memory_for_it_fails_without_harm_as_well() {
+fn a_transaction_of_tens_of_megabytes_fails_without_harm_as_well() {
     attack(&said("conv_new", 1, "Words of a new call"), 72_000_000);
 }
 
