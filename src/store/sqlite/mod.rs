@@ -51,6 +51,7 @@ use crate::metrics::METRICS;
 use crate::model::{
     Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
 };
+use checkpoint::Of;
 use error::Context as _;
 use live::LiveCalls;
 use pool::Readers;
@@ -153,9 +154,9 @@ impl Store for SqliteStore {
 
     fn rest(&self) -> Result<bool> {
         let writing = self.writer();
-        let index = writing.index.fold_log_in();
+        let index = writing.index.rest();
         let database = if self.folds {
-            checkpoint::fold_log_in(&writing.connection, self.busy_timeout)
+            checkpoint::fold_log_in(&writing.connection, Of::Database, self.busy_timeout)
         } else {
             checkpoint::warn_of_length(&self.path);
             Ok(true)
@@ -170,7 +171,7 @@ impl Store for SqliteStore {
         let index = index.forget(connection, wait);
         connection.busy_timeout(self.busy_timeout).doing(DOING)?;
         // Whatever became of the index, the database forgets.
-        let database = checkpoint::forget(connection, wait, self.busy_timeout)?;
+        let database = checkpoint::forget(connection, Of::Database, wait, self.busy_timeout)?;
         Ok(database & index?)
     }
 

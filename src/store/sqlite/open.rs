@@ -2,7 +2,7 @@
 //!
 //! Nothing is written to a file before it is known to be ours and not newer than this program.
 
-use super::checkpoint;
+use super::checkpoint::{self, Of};
 use super::error::Context as _;
 use super::live::LiveCalls;
 use super::lock::{self, Attempt, Lock};
@@ -213,7 +213,7 @@ impl SqliteStore {
             migrate(&mut connection, path)?;
         }
         if folds {
-            checkpoint::fold_log_in(&connection, options.busy_timeout).map_err(database)?;
+            checkpoint::fold_log_in(&connection, Of::Database, options.busy_timeout).map_err(database)?;
         }
         let readers = Readers::open(path, options.readers).map_err(database)?;
         Ok(Self {
@@ -368,7 +368,7 @@ fn configure(connection: &Connection, folds: bool) -> Result<()> {
     // One connection at most moves the log into the database, at any time.
     connection.pragma_update(None, "wal_autocheckpoint", 0).doing(DOING)?;
     if folds {
-        checkpoint::whenever_grown(connection);
+        checkpoint::whenever_grown(connection, Of::Database);
     }
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !folds).doing(DOING)?;
     let in_force: u8 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).doing(DOING)?;
