@@ -191,24 +191,25 @@
 //! the way of one that was posted. A conversation that the platform fails to give does not hinder the others; three in a
 //! row, or a refused key, end the run.
 //!
-//! **Search.** The index is FTS5 over both texts of a turn, in a file of its own (`store::sqlite`, `search`): FTS5 forgets what
-//! is erased only in a format that SQLite before 3.42 refuses, and the database is to open everywhere. Filling it in the transaction that stores
-//! a turn would take a third to a half of the turns a second, so the writer fills it afterwards, in slices whose size and
-//! share of its time are bounded ([`pace`]). Triggers of the database note the numbers of turns that change or go
-//! (`search_changes`), whoever writes. The index has a copy of the words, so that it needs no more than the number to forget
-//! a turn, and what a crash between the commits of both files leaves is simply done again. That copy takes half as much room again as the
-//! index; noting the old words in the database instead would keep erased words there, and a word that is forgotten twice
-//! breaks the index. The index is on disk before the database deletes what was noted. Both files hold a random name, and how far they
-//! have counted, by which an index of another file, or of another state of it, is found out and made anew.
-//! What is not in the index yet is searched in an index in memory that a reader makes of it.
-//! FTS5 is only asked which turns match, newest first, which it gives one by one; its own rank
-//! would have to look at each of a million turns with a common word, so the newest some hundred are ranked by
-//! themselves. Words that a prefix stands for are written out, for the same reason; where they are too many, the newest turns
-//! themselves are looked at first, since either many of them match or FTS5 has few to bring together. (FTS5's own indexes of
-//! prefixes would make the index up to three times as large, and twice as dear to fill.) Of each 1,024 neighbours it is kept between which
-//! times they were said and their calls began, so that "last month's calls" passes over all other turns. Accents that FTS5 does not
-//! fold are the query's matter: a word is looked for in each way in which it may be written, so the index stays one that
-//! any program with SQLite from 3.42 on can use, and what is marked is what was said.
+//! **Search.** The index is FTS5 over both texts of a turn, in a file of its own (`store::sqlite`, `search`): FTS5
+//! forgets what is erased only in a format that SQLite before 3.42 refuses, and the database is to open everywhere.
+//! Filling it in the transaction that stores a turn would take a third to a half of the turns a second, so the writer
+//! fills it afterwards, in slices whose size and share of its time are bounded ([`pace`]). Triggers of the database note
+//! the numbers of turns that change or go (`search_changes`), whoever writes. The index has a copy of the words, so that
+//! it needs no more than the number to forget a turn, and what a crash between the commits of both files leaves is
+//! simply done again. The copy is somewhat more than half of the file. Noting the old words in the database instead
+//! would leave erased words there, and a word that is forgotten twice breaks the index. The index is on disk before the
+//! database deletes what was noted. Both files hold a random name, and how far they have counted, by which an index of
+//! another file, or of another state of it, is found out and made anew. What is not in the index yet is searched in an
+//! index in memory that a reader makes of it. FTS5 is only asked which turns match, newest first, which it gives one by
+//! one; its own rank would have to look at each of a million turns with a common word, so the newest some hundred are
+//! ranked by themselves. Words that a prefix stands for are written out, for the same reason; where they are too many,
+//! the newest turns themselves are looked at first, since either many of them match or FTS5 has few to bring together.
+//! (FTS5's own indexes of prefixes would make the index up to three times as large, and twice as dear to fill.) Of each
+//! 1,024 neighbours it is kept between which times they were said and their calls began, so that "last month's calls"
+//! passes over all other turns. Accents that FTS5 does not fold are the query's matter: a word is looked for in each way
+//! in which it may be written, so the index stays one that any program with SQLite from 3.42 on can use, and what is
+//! marked is what was said.
 //!
 //! **Metrics.** [`metrics::METRICS`] is a static, as the log is: a handle through every layer would say nothing more. What is
 //! recorded for each turn is gathered by the batch; what has to be asked for is asked for by the scrape. Routes are

@@ -5,6 +5,7 @@ use super::error::Context as _;
 use crate::metrics::METRICS;
 use crate::store::{Result, Sizes};
 use rusqlite::config::DbConfig;
+use rusqlite::hooks::Wal;
 use rusqlite::{Connection, ErrorCode};
 use std::ffi::c_int;
 use std::path::Path;
@@ -17,44 +18,61 @@ use std::{fs, io};
 /// longer.
 const PAGES: c_int = 2000;
 
+/// Whose WAL it is. Only that of the database is measured and told of: a search index can be made anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    Database,
+    SearchIndex,
+}
+
 /// What `PRAGMA wal_autocheckpoint` would do, but measured.
-pub(super) fn whenever_grown(connection: &Connection) {
+pub(super) fn whenever_grown(connection: &Connection, of: Of) {
     // An error given back here would make a commit that is on disk look failed.
-    connection.wal_hook(Some(|log, pages| {
-        if pages >= PAGES {
-            let started = Instant::now();
-            note(started, log.checkpoint().err().as_ref());
-        }
-        Ok(())
+    connection.wal_hook(Some(match of {
+        Of::Database => |log: &Wal, pages| {
+            if pages >= PAGES {
+                let started = Instant::now();
+                note(started, log.checkpoint().err().as_ref());
+            }
+            Ok(())
+        },
+        Of::SearchIndex => |log: &Wal, pages| {
+            if pages >= PAGES {
+                let _ = log.checkpoint();
+            }
+            Ok(())
+        },
     }));
 }
 
 /// Moves the whole log into the database file and empties it, and returns whether it could: a reader or another
 /// process may be in the way, and is not waited for, since new turns would wait too.
-pub(super) fn fold_log_in(connection: &Connection, busy_timeout: Duration) -> Result<bool> {
-    fold(connection, Duration::ZERO, busy_timeout)
+pub(super) fn fold_log_in(connection: &Connection, of: Of, busy_timeout: Duration) -> Result<bool> {
+    fold(connection, of, Duration::ZERO, busy_timeout)
 }
 
 /// Takes older states of pages, in which what was erased still stands, out of the log and out of the memory from which
 /// pages are written again. Returns whether it could, as [`fold_log_in`] does, and waits for readers at most for so long.
-pub(super) fn forget(connection: &Connection, wait: Duration, busy_timeout: Duration) -> Result<bool> {
+pub(super) fn forget(connection: &Connection, of: Of, wait: Duration, busy_timeout: Duration) -> Result<bool> {
     const DOING: &str = "taking what was erased out of the log";
     // Most of the work, during which other processes may write.
     connection.query_row("PRAGMA main.wal_checkpoint(PASSIVE)", [], |_| Ok(())).doing(DOING)?;
-    let done = fold(connection, wait, busy_timeout)?;
+    let done = fold(connection, of, wait, busy_timeout)?;
     if done {
         connection.execute_batch("PRAGMA shrink_memory").doing(DOING)?;
     }
     Ok(done)
 }
 
-fn fold(connection: &Connection, wait: Duration, busy_timeout: Duration) -> Result<bool> {
+fn fold(connection: &Connection, of: Of, wait: Duration, busy_timeout: Duration) -> Result<bool> {
     const DOING: &str = "folding the log in";
     connection.busy_timeout(wait).doing(DOING)?;
     let started = Instant::now();
     let busy: rusqlite::Result<bool> =
         connection.query_row("PRAGMA main.wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
-    note(started, busy.as_ref().err());
+    if of == Of::Database {
+        note(started, busy.as_ref().err());
+    }
     connection.busy_timeout(busy_timeout).doing(DOING)?;
     busy.map(|busy| !busy).doing(DOING)
 }

@@ -67,6 +67,7 @@ use crate::model::{
 };
 use crate::reconcile::Material;
 use changes::Changes;
+use checkpoint::Of;
 use error::Context as _;
 use live::LiveCalls;
 use place::Place;
@@ -242,9 +243,9 @@ impl Store for SqliteStore {
     fn rest(&self) -> Result<bool> {
         self.check_place()?;
         let writing = self.writer()?;
-        let index = writing.index.fold_log_in();
+        let index = writing.index.rest();
         let database = if self.folds {
-            checkpoint::fold_log_in(&writing.connection, self.options.busy_timeout)
+            checkpoint::fold_log_in(&writing.connection, Of::Database, self.options.busy_timeout)
         } else {
             checkpoint::warn_of_length(&self.options.path);
             Ok(true)
@@ -260,7 +261,7 @@ impl Store for SqliteStore {
         let index = index.forget(connection, wait);
         connection.busy_timeout(self.options.busy_timeout).doing(DOING)?;
         // Whatever became of the index, the database forgets.
-        let database = checkpoint::forget(connection, wait, self.options.busy_timeout)?;
+        let database = checkpoint::forget(connection, Of::Database, wait, self.options.busy_timeout)?;
         Ok(database & index?)
     }
 

@@ -3,6 +3,7 @@
 //! Nothing is written to a file before it is known to be ours and not newer than this program.
 
 use super::backup::{backup, examine};
+use super::checkpoint::{self, Of};
 use super::error::Context as _;
 use super::header::{self, check_identity};
 use super::live::LiveCalls;
@@ -14,7 +15,7 @@ use super::place::{self, Place};
 use super::pool::{Readers, Way};
 use super::search::SearchIndex;
 use super::{SqliteStore, Writing};
-use super::{check, checkpoint, probe};
+use super::{check, probe};
 use crate::files;
 use crate::store::{Copier, Error, ErrorKind, Result};
 use rusqlite::config::DbConfig;
@@ -191,7 +192,7 @@ fn begin(
         probe::set_numbers_back(&mut connection).map_err(database)?;
     }
     if folds {
-        match checkpoint::fold_log_in(&connection, options.busy_timeout) {
+        match checkpoint::fold_log_in(&connection, Of::Database, options.busy_timeout) {
             // What is in the log is on disk; it is folded in later.
             Err(error) if error.kind() == ErrorKind::Full => {}
             folded => drop(folded.map_err(database)?),
@@ -341,7 +342,7 @@ fn configure(connection: &Connection, folds: bool) -> Result<()> {
     // One connection at most moves the log into the database, at any time.
     connection.pragma_update(None, "wal_autocheckpoint", 0).doing(DOING)?;
     if folds {
-        checkpoint::whenever_grown(connection);
+        checkpoint::whenever_grown(connection, Of::Database);
     }
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !folds).doing(DOING)?;
     let in_force: u8 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).doing(DOING)?;

@@ -181,7 +181,7 @@ fn fold(path: &Path) {
     if header::belongs_together(path)
         && let Ok(connection) = connect(path, WAIT)
         && check::expect_own(&connection).is_ok()
-        && checkpoint::fold_log_in(&connection, WAIT).is_ok_and(|whole| whole)
+        && checkpoint::fold_log_in(&connection, checkpoint::Of::Database, WAIT).is_ok_and(|whole| whole)
     {
         // The last connection that is closed removes the WAL.
         let _ = connection.close();

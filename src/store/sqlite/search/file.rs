@@ -9,8 +9,9 @@
 //!   needs nothing but a turn's number to forget it.
 //! - Nothing that goes wrong here keeps a turn from being stored.
 
+use super::super::checkpoint::{self, Of};
 use super::super::error::Context as _;
-use super::super::{checkpoint, page_scrub_vfs};
+use super::super::page_scrub_vfs;
 use super::index;
 use super::state::{LAST_CHANGE, State};
 use crate::store::{Error, ErrorKind, Result};
@@ -140,13 +141,16 @@ impl SearchIndex {
                 return Ok(false);
             }
         }
-        checkpoint::forget(connection, wait, Duration::ZERO)
+        checkpoint::forget(connection, Of::SearchIndex, wait, Duration::ZERO)
     }
 
-    /// Moves the index's WAL into its file, and returns whether it could.
-    pub(in super::super) fn fold_log_in(&self) -> Result<bool> {
+    /// Moves the index's WAL into its file and gives memory back, and returns whether it could.
+    pub(in super::super) fn rest(&self) -> Result<bool> {
         match &self.open {
-            Some(open) if self.is_owner => checkpoint::fold_log_in(&open.connection, Duration::ZERO),
+            Some(Open { connection, .. }) if self.is_owner => {
+                connection.execute_batch("PRAGMA shrink_memory").doing("resting")?;
+                checkpoint::fold_log_in(connection, Of::SearchIndex, Duration::ZERO)
+            }
             _ => Ok(true),
         }
     }
@@ -253,7 +257,7 @@ impl SearchIndex {
 
     fn opened(&self, connection: Connection) -> Result<Open> {
         if self.is_owner {
-            checkpoint::whenever_grown(&connection);
+            checkpoint::whenever_grown(&connection, Of::SearchIndex);
         }
         let file = identity(&self.path).map_err(of_file)?;
         let file = file.ok_or_else(|| of_file(io::Error::from(io::ErrorKind::NotFound)))?;
@@ -274,7 +278,7 @@ impl SearchIndex {
         // files' own way of writing rests on.
         connection
             .execute_batch(
-                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -2000; \
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -1000; \
                  PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA mmap_size = 0; \
                  PRAGMA journal_size_limit = 67108864; PRAGMA secure_delete = ON; PRAGMA wal_autocheckpoint = 0;",
             )
@@ -287,7 +291,7 @@ impl SearchIndex {
     /// Lets the connection read the database. A transaction that begins with the index's lock takes no lock there.
     fn attach_database(&self, connection: &Connection) -> Result<()> {
         connection.execute("ATTACH ?1 AS database", [uri(&self.database, "ro")]).doing(DOING)?;
-        connection.execute_batch("PRAGMA database.cache_size = -1000").doing(DOING)
+        connection.execute_batch("PRAGMA database.cache_size = -200").doing(DOING)
     }
 
     fn remove(&self) -> Result<()> {

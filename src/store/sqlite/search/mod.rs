@@ -133,7 +133,7 @@ fn attach(connection: &Connection, database: &Path) -> Result<bool> {
     }
     let path = path.to_str().ok_or_else(|| Error::new(ErrorKind::Other, DOING, "the file's name is not UTF-8"))?;
     connection.execute("ATTACH ?1 AS search", [path]).doing(DOING)?;
-    connection.execute_batch("PRAGMA search.cache_size = -1000").doing(DOING)?;
+    connection.execute_batch("PRAGMA search.cache_size = -200").doing(DOING)?;
     if file::has_form(connection, "search")? {
         return Ok(true);
     }
