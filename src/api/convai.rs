@@ -4,15 +4,14 @@
 //! known so far. Names and forms are the platform's: <https://elevenlabs.io/docs/api-reference/conversations/list>.
 //! Unlike everywhere else, parameters that are not known are let be: an SDK adds them at will.
 
-use super::Reader;
 use super::Tag;
 use super::calls::no_call;
 use super::error::{ApiError, List, Read, Refused};
-use super::payload::Done;
 use super::query::ListQuery;
+use super::reading::{Answer, Depth, Reader};
 use crate::model::{self, CallOutcome, CallStatus, Speaker, Timestamp, Turn};
 use crate::recording::Recordings;
-use crate::store::{CallKey, CallQuery, Order, TurnOrder, TurnQuery};
+use crate::store::{CallKey, CallQuery, Order, Store, TurnOrder, TurnQuery};
 use poem::{Body, Request};
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Binary;
@@ -176,7 +175,7 @@ impl ConvaiApi {
         search: Query<Option<String>>,
         /// Which end of the list comes first; the newest without it.
         sort_direction: Query<Option<SortDirection>>,
-    ) -> Result<Done<ConversationPage>, Refused<List>> {
+    ) -> Result<Answer<ConversationPage>, Refused<List>> {
         let list = ListQuery::of_platform(request, &FILTERS)?;
         let time = |field: &str, seconds: Option<i64>| {
             let micros = seconds.map(|seconds| seconds.checked_mul(1_000_000).and_then(Timestamp::from_unix_micros));
@@ -209,14 +208,20 @@ impl ConvaiApi {
             limit: page_size.0.into(),
             with_total: false,
         };
-        let page = self.reader.read(move |store| store.calls(&query)).await?;
-        let cut_at = page.rows.last().filter(|_| page.has_more);
-        let next_cursor = cut_at.map(|call| list.cursor_behind(format_args!("{} {}", call.call_start_time, call.id)));
-        Ok(Done(ConversationPage {
-            conversations: page.rows.into_iter().map(Into::into).collect(),
-            next_cursor,
-            has_more: page.has_more,
-        }))
+        let depth =
+            Depth::of_page(query.after.is_none(), page_size.0, query.text.is_some() || query.agent_id.is_some());
+        let make = move |store: &dyn Store| {
+            let page = store.calls(&query)?;
+            let cut_at = page.rows.last().filter(|_| page.has_more);
+            let next_cursor =
+                cut_at.map(|call| list.cursor_behind(format_args!("{} {}", call.call_start_time, call.id)));
+            Ok(ConversationPage {
+                conversations: page.rows.into_iter().map(Into::into).collect(),
+                next_cursor,
+                has_more: page.has_more,
+            })
+        };
+        Ok(self.reader.answer(request, depth, make).await?)
     }
 
     /// Get a conversation as the platform gives it
@@ -226,21 +231,22 @@ impl ConvaiApi {
     #[oai(path = "/conversations/:conversation_id", method = "get", operation_id = "get_conversation")]
     async fn get_conversation(
         &self,
+        request: &Request,
         /// The platform's name for the call.
         conversation_id: Path<String>,
         /// The form of the answer; there is only one here.
         #[oai(name = "format")]
         _format: Query<Option<ConversationFormat>>,
-    ) -> Result<Done<Any<Value>>, Refused<Read>> {
+    ) -> Result<Answer<Any<Value>>, Refused<Read>> {
         let id = super::conversation_id(&conversation_id.0)?;
         let recording = self.recordings.as_ref().map(|recordings| recordings.path(&id));
-        let found = self.reader.read(move |store| {
+        let make = move |store: &dyn Store| {
             let has_audio = recording.is_some_and(|file| file.is_file());
-            let Some(call) = store.call(&id)? else { return Ok(None) };
+            let call = store.call(&id)?.ok_or_else(|| no_call(id.as_str()))?;
             if let Some(event) = call.report.record_event_id.map(|id| store.event(id)).transpose()?.flatten() {
                 if let Some(mut data) = conversation_in(&event.body) {
                     data["has_audio"] = has_audio.into();
-                    return Ok(Some(data));
+                    return Ok(Any(data));
                 }
             }
             let turns = store.turns(&TurnQuery {
@@ -251,9 +257,14 @@ impl ConvaiApi {
                 limit: MAX_TURNS,
                 with_total: false,
             })?;
-            Ok(Some(so_far(&call, &turns.map_or(Vec::new(), |page| page.rows), has_audio)))
-        });
-        Ok(Done(Any(found.await?.ok_or_else(|| no_call(&conversation_id.0))?)))
+            if turns.as_ref().is_some_and(|page| page.has_more) {
+                let rule =
+                    "has too many turns for one answer; read them page by page, at /api/v1/calls/…/transcriptions";
+                return Err(ApiError::field("conversation_id", rule));
+            }
+            Ok(Any(so_far(&call, &turns.map_or(Vec::new(), |page| page.rows), has_audio)))
+        };
+        Ok(self.reader.answer(request, Depth::Deep, make).await?)
     }
 
     /// Get a conversation's recording

@@ -10,8 +10,10 @@
 pub mod access;
 mod audio;
 mod backup;
+pub mod budget;
 mod call;
 mod calls;
+mod coding;
 mod convai;
 mod dispatches;
 mod drivers;
@@ -23,6 +25,7 @@ mod history;
 pub mod payload;
 mod post_call;
 mod query;
+pub mod reading;
 mod search;
 pub mod signed;
 mod stats;
@@ -40,9 +43,9 @@ use access::described::Described;
 use access::{Access, AccessSettings};
 use error::ApiError;
 use poem_openapi::{OpenApi, OpenApiService, Tags};
+use reading::Reader;
 use signed::Gate;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
 
 /// The groups of operations.
 #[derive(Tags)]
@@ -66,17 +69,18 @@ enum Tag {
 /// The path of the one operation that is called for every turn.
 pub const TURNS: &str = "/webhooks/elevenlabs/transcription";
 
-/// All operations over a store and its writer.
+/// All operations over a store and its writer, with so many deep reads at once.
 pub fn service(
     store: Arc<dyn Store>,
     writer: Writer,
     gate: Gate,
     access: Access,
     tail: Tail,
+    deep_reads: usize,
 ) -> OpenApiService<impl OpenApi, ()> {
     let backup = backup::BackupApi::new(store.copier());
     let export = export::ExportApi::new(store.clone());
-    let reader = Reader { store, places: Arc::new(Semaphore::new(MAX_READS)) };
+    let reader = Reader::new(store, deep_reads);
     let recordings = gate.recordings();
     let operations = (
         webhooks::WebhooksApi { writer: writer.clone() },
@@ -121,34 +125,7 @@ pub fn document() -> String {
 /// The operations over nothing, to be described and not called.
 fn over_nothing() -> OpenApiService<impl OpenApi, ()> {
     let access = Access::new(&AccessSettings::default());
-    service(Arc::new(store::Absent), Writer::stopped(), Gate::closed(), access, Tail::closed())
-}
-
-/// Greatest number of reads that run or wait; more are refused.
-const MAX_READS: usize = 256;
-
-/// Reads the store off the threads that serve connections.
-#[derive(Clone)]
-struct Reader {
-    store: Arc<dyn Store>,
-    places: Arc<Semaphore>,
-}
-
-impl Reader {
-    async fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&dyn Store) -> store::Result<T> + Send + 'static,
-    ) -> Result<T, ApiError> {
-        let Ok(place) = self.places.clone().try_acquire_owned() else {
-            return Err(ApiError::Unavailable("too much is being read; try again shortly", None));
-        };
-        let store = self.store.clone();
-        match tokio::task::spawn_blocking(move || (read(&*store), place).0).await {
-            Ok(result) => Ok(result?),
-            Err(failed) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
-            Err(_) => Err(ApiError::Unavailable("the service is stopping; try again shortly", None)),
-        }
-    }
+    service(Arc::new(store::Absent), Writer::stopped(), Gate::closed(), access, Tail::closed(), 1)
 }
 
 /// The path's conversation, noted for the request's log line.

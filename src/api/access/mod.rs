@@ -13,6 +13,7 @@ pub(super) mod described;
 mod refusals;
 pub(super) mod session;
 
+use super::budget::Proved;
 use super::error::ApiError;
 use crate::model::{Invalid, Timestamp};
 use crate::secret::{Secret, Tokens};
@@ -116,28 +117,31 @@ impl Access {
         Guard { access: self.clone(), inner }
     }
 
-    fn check(&self, request: &Request) -> Result<(), ApiError> {
+    /// Whether a request may pass, and if so, whether what it shows proves who sends it.
+    fn check(&self, request: &Request) -> Result<bool, ApiError> {
         match Purpose::of(request.uri().path()) {
-            Purpose::Public | Purpose::Signed => Ok(()),
-            Purpose::Ingest if self.0.ingest.is_empty() => Ok(()),
+            Purpose::Public | Purpose::Signed => Ok(false),
+            Purpose::Ingest if self.0.ingest.is_empty() => Ok(false),
             Purpose::Ingest => {
                 let headers = request.headers();
                 let shown = bearer(headers).into_iter().chain(named(headers, "x-webhook-token"));
-                among(&self.0.ingest, shown, "Authorization: Bearer or X-Webhook-Token, with the ingest token")
+                among(&self.0.ingest, shown, "Authorization: Bearer or X-Webhook-Token, with the ingest token")?;
+                Ok(true)
             }
             Purpose::Manage => self.check_managing(request),
         }
     }
 
-    /// Whether a request may read and manage.
-    fn check_managing(&self, request: &Request) -> Result<(), ApiError> {
+    /// Whether a request may read and manage, and if so, whether a token or a cookie proves who sends it.
+    fn check_managing(&self, request: &Request) -> Result<bool, ApiError> {
         let granted = self.grant(request)?;
+        let proved = !matches!(granted, Granted::Openly);
         if request.method().is_safe() {
-            return Ok(());
+            return Ok(proved);
         }
         // No page of another origin may make somebody's browser change what is stored.
         match (granted, Page::behind(request)) {
-            (Granted::ByToken, _) | (_, Page::Own) | (Granted::Openly, Page::Unknown) => Ok(()),
+            (Granted::ByToken, _) | (_, Page::Own) | (Granted::Openly, Page::Unknown) => Ok(proved),
             (Granted::ByCookie | Granted::Openly, _) => {
                 Err(ApiError::no_token("a change that shows no token must come from this service's own page"))
             }
@@ -217,10 +221,12 @@ pub struct Guard<E> {
 impl<E: Endpoint> Endpoint for Guard<E> {
     type Output = Response;
 
-    async fn call(&self, request: Request) -> poem::Result<Response> {
+    async fn call(&self, mut request: Request) -> poem::Result<Response> {
         let client = request.data::<Client>().copied();
-        if let Err(error) = self.access.check(&request) {
-            return Err(self.access.refuse(error, client).into());
+        match self.access.check(&request) {
+            Ok(false) => {}
+            Ok(true) => request.set_data(Proved),
+            Err(error) => return Err(self.access.refuse(error, client).into()),
         }
         match self.inner.call(request).await {
             Ok(answer) => Ok(answer.into_response()),

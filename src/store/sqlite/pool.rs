@@ -1,6 +1,7 @@
 //! The reading connections: few, read-only, each read limited in time.
 
 use super::error::Context as _;
+use crate::store::deadline::deadline;
 use crate::store::{Error, ErrorKind, Result};
 use r2d2::ManageConnection;
 use r2d2_sqlite::SqliteConnectionManager;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 /// How long a read may wait for a free connection.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// How long a read may run. A reader that holds its snapshot longer keeps the log from being folded in.
+/// How long a read may run that has no deadline of its own. A reader that holds its snapshot longer keeps the log from being folded in.
 const RUN: Duration = Duration::from_secs(5);
 
 /// How many steps SQLite's machine makes between two looks at the clock.
@@ -56,8 +57,10 @@ impl Readers {
     /// A connection for one read, which is cut off when it runs too long.
     pub(super) fn get(&self) -> Result<Reader> {
         let pool = self.pool.as_ref().expect("taken only when dropped");
-        let connection = pool.get().map_err(|error| Error::new(ErrorKind::Busy, "waiting for a free reader", error))?;
-        let end = Instant::now() + RUN;
+        let wait = deadline().map_or(WAIT, |end| end.saturating_duration_since(Instant::now()));
+        let connection =
+            pool.get_timeout(wait).map_err(|error| Error::new(ErrorKind::Busy, "waiting for a free reader", error))?;
+        let end = deadline().unwrap_or_else(|| Instant::now() + RUN);
         connection.0.progress_handler(STEPS, Some(move || Instant::now() > end)).doing("limiting a read")?;
         Ok(Reader(connection))
     }

@@ -1,0 +1,292 @@
+//! A bounded amount, of memory or of places, that request bodies share.
+//!
+//! Only what was received counts, not what a head announces. When too little is left, the slowest body whose sender is not
+//! proved gives way: its request ends with 503 and what it held is free. A sender is proved by a token, which stands in the
+//! head, or by a signature, which only the last byte proves. No body displaces a faster one, except after a wait in which
+//! nothing became free. An address that holds more than its share displaces those of other addresses only if they are about
+//! as slow as the time-outs allow. Behind a forwarder that makes all clients one address, speed alone decides.
+
+use super::access::client::Client;
+use super::error::ApiError;
+use crate::metrics::METRICS;
+use poem::Request;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
+
+/// Least rate of a body, in bytes a second.
+pub const LEAST_RATE: u64 = 16 * 1024;
+
+/// Rate below which a body gives way at once, in bytes a second. A faster one ends soon and is waited for.
+const SLOW_RATE: f64 = 4.0 * LEAST_RATE_F64;
+
+/// Rate that a body counts as having at first, in bytes a second: more than one that only avoids the time-outs.
+const FIRST_RATE: f64 = 2.0 * LEAST_RATE_F64;
+
+const LEAST_RATE_F64: f64 = 16.0 * 1024.0;
+
+/// How long a body counts as having [`FIRST_RATE`].
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Time over which a rate is averaged, in seconds.
+const AVERAGED_SECONDS: f64 = 2.0;
+
+/// Pause between two attempts to get more.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Set on a request whose head shows a right token.
+#[derive(Debug, Clone, Copy)]
+pub struct Proved;
+
+/// The sender of a body.
+#[derive(Debug, Clone, Copy)]
+pub struct Sender {
+    /// The client's address, of IPv6 the network of 64 bits that one customer has.
+    network: Option<IpAddr>,
+    proved: bool,
+}
+
+impl Sender {
+    /// The same sender, once the signature of the whole body fits.
+    pub(super) fn proved(self) -> Self {
+        Self { proved: true, ..self }
+    }
+
+    /// Returns the sender of a request.
+    pub(super) fn of(request: &Request) -> Self {
+        Self {
+            network: request.data::<Client>().map(|client| network(client.address)),
+            proved: request.data::<Proved>().is_some(),
+        }
+    }
+}
+
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+    }
+}
+
+/// The amount, and who holds how much of it; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Budget(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    total: usize,
+    /// How long a body waits for faster ones to end.
+    wait: Duration,
+    state: Mutex<State>,
+    released: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    used: usize,
+    last_number: u64,
+    holders: HashMap<u64, Holder>,
+}
+
+#[derive(Debug)]
+struct Holder {
+    sender: Sender,
+    held: usize,
+    begun: Instant,
+    rate: Rate,
+    /// The rate when it began to wait, since then it is the service that is slow.
+    rate_before_wait: Option<f64>,
+    displaced: Arc<Notify>,
+}
+
+/// An average rate that forgets what is long ago.
+#[derive(Debug)]
+struct Rate {
+    per_second: f64,
+    at: Instant,
+}
+
+impl Rate {
+    fn at(&self, now: Instant) -> f64 {
+        self.per_second * (-now.saturating_duration_since(self.at).as_secs_f64() / AVERAGED_SECONDS).exp()
+    }
+
+    fn receive(&mut self, now: Instant, bytes: usize) {
+        let bytes = f64::from(u32::try_from(bytes).unwrap_or(u32::MAX));
+        self.per_second = self.at(now) + bytes / AVERAGED_SECONDS;
+        self.at = now;
+    }
+}
+
+impl Holder {
+    fn is_fresh(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.begun) < GRACE
+    }
+
+    fn rate(&self, now: Instant) -> f64 {
+        let least = if self.is_fresh(now) { FIRST_RATE } else { 0.0 };
+        self.rate_before_wait.unwrap_or_else(|| self.rate.at(now)).max(least)
+    }
+}
+
+impl State {
+    /// Makes what a holder has enough, if it may displace those that are in the way and slower than `below`.
+    fn grow(&mut self, number: u64, amount: usize, inner: &Inner, below: f64, now: Instant) -> Result<bool, Displaced> {
+        let holder = self.holders.get(&number).ok_or(Displaced)?;
+        let more = amount.saturating_sub(holder.held);
+        let mut lacking = (self.used + more).saturating_sub(inner.total);
+        if lacking > 0 {
+            let Sender { network, proved } = holder.sender;
+            let unproved = || self.holders.iter().filter(|(_, holder)| !holder.sender.proved);
+            let share: usize =
+                unproved().filter(|(_, holder)| holder.sender.network == network).map(|(_, holder)| holder.held).sum();
+            // Of others, beyond its own share only what is about as slow as the time-outs allow.
+            let below_of_others = if !proved && share + more > inner.total / 4 { below.min(FIRST_RATE) } else { below };
+            let mut in_the_way: Vec<_> = unproved()
+                .filter(|(other, holder)| **other != number && holder.held > 0)
+                .map(|(other, holder)| (holder, holder.rate(now), *other))
+                .filter(|(holder, rate, _)| {
+                    *rate < if holder.sender.network == network { below } else { below_of_others }
+                })
+                .map(|(holder, rate, other)| (rate, other, holder.held))
+                .collect();
+            in_the_way.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+            let mut going = Vec::new();
+            for (_, other, held) in in_the_way {
+                if lacking == 0 {
+                    break;
+                }
+                lacking = lacking.saturating_sub(held);
+                going.push(other);
+            }
+            if lacking > 0 {
+                return Ok(false);
+            }
+            for other in going {
+                if let Some(holder) = self.holders.remove(&other) {
+                    self.used -= holder.held;
+                    METRICS.displaced_bodies_total.inc();
+                    holder.displaced.notify_one();
+                }
+            }
+        }
+        self.used += more;
+        if let Some(holder) = self.holders.get_mut(&number) {
+            holder.held += more;
+            holder.rate_before_wait = None;
+        }
+        Ok(true)
+    }
+}
+
+struct Displaced;
+
+impl Budget {
+    /// A budget of so much; a body waits so long for faster ones to end.
+    pub fn new(total: usize, wait: Duration) -> Self {
+        let inner = Inner { total, wait, state: Mutex::default(), released: Notify::new() };
+        Self(Arc::new(inner))
+    }
+
+    /// Begins to count a body of which so many bytes have come.
+    pub(super) fn hold(&self, sender: Sender, received: usize) -> Hold {
+        let now = Instant::now();
+        let mut rate = Rate { per_second: 0.0, at: now };
+        rate.receive(now, received);
+        let displaced = Arc::new(Notify::new());
+        let holder = Holder { sender, held: 0, begun: now, rate, rate_before_wait: None, displaced: displaced.clone() };
+        let mut state = self.0.state();
+        state.last_number += 1;
+        let number = state.last_number;
+        state.holders.insert(number, holder);
+        Hold { budget: self.0.clone(), number, displaced }
+    }
+}
+
+impl Inner {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What one body holds, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Hold {
+    budget: Arc<Inner>,
+    number: u64,
+    displaced: Arc<Notify>,
+}
+
+impl Hold {
+    /// Counts more bytes that came.
+    pub(super) fn receive(&self, bytes: usize) {
+        if let Some(holder) = self.budget.state().holders.get_mut(&self.number) {
+            holder.rate.receive(Instant::now(), bytes);
+        }
+    }
+
+    /// Returns once the body holds this amount.
+    ///
+    /// # Errors
+    /// 503: other bodies hold all, or this one gave way.
+    pub(super) async fn grow(&self, amount: usize) -> Result<(), ApiError> {
+        let begun = Instant::now();
+        let end = begun + self.budget.wait;
+        let own_rate = self.rate_to_compare(begun)?;
+        loop {
+            let mut released = pin!(self.budget.released.notified());
+            released.as_mut().enable();
+            let now = Instant::now();
+            let below = if now < end { own_rate.min(SLOW_RATE) } else { own_rate };
+            let grown = self.budget.state().grow(self.number, amount, &self.budget, below, now);
+            if grown.map_err(|Displaced| gave_way())? {
+                return Ok(());
+            }
+            if now >= end {
+                return Err(ApiError::Unavailable("too many long bodies arrive at once; try again shortly", None));
+            }
+            let _ = timeout(RETRY_INTERVAL.min(end.saturating_duration_since(now)), released).await;
+        }
+    }
+
+    /// Returns the rate of bodies that this one may displace, and holds its own while it waits.
+    fn rate_to_compare(&self, now: Instant) -> Result<f64, ApiError> {
+        let mut state = self.budget.state();
+        let holder = state.holders.get_mut(&self.number).ok_or_else(gave_way)?;
+        let own_rate = holder.rate(now);
+        holder.rate_before_wait = Some(own_rate);
+        Ok(if holder.sender.proved || holder.is_fresh(now) { f64::INFINITY } else { own_rate })
+    }
+
+    /// Ensures that the body gives way to nobody: its sender is proved, or nothing more of it is awaited.
+    pub(super) fn settle(&self) {
+        if let Some(holder) = self.budget.state().holders.get_mut(&self.number) {
+            holder.sender.proved = true;
+        }
+    }
+
+    /// Returns when the body has to give way.
+    pub(super) async fn displaced(&self) -> ApiError {
+        self.displaced.notified().await;
+        gave_way()
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut state = self.budget.state();
+        if let Some(holder) = state.holders.remove(&self.number) {
+            state.used -= holder.held;
+        }
+        drop(state);
+        self.budget.released.notify_waiters();
+    }
+}
+
+fn gave_way() -> ApiError {
+    ApiError::Unavailable("the body came slowly while others needed its place; try again shortly", None)
+}
