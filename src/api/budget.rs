@@ -290,3 +290,122 @@ impl Drop for Hold {
 fn gave_way() -> ApiError {
     ApiError::Unavailable("the body came slowly while others needed its place; try again shortly", None)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOTAL: usize = 1000;
+
+    /// Holders that came some seconds ago, and the rate of each in bytes a second.
+    struct Room {
+        inner: Inner,
+        now: Instant,
+    }
+
+    impl Room {
+        fn new() -> Self {
+            let inner = Inner { total: TOTAL, wait: Duration::ZERO, state: Mutex::default(), released: Notify::new() };
+            Self { inner, now: Instant::now() + Duration::from_mins(1) }
+        }
+
+        fn come(&self, address: &str, proved: bool, rate: f64, age: u64, held: usize) -> u64 {
+            let sender = Sender { network: Some(network(address.parse().unwrap())), proved };
+            let mut state = self.inner.state();
+            state.last_number += 1;
+            state.used += held;
+            let number = state.last_number;
+            let holder = Holder {
+                sender,
+                held,
+                begun: self.now - Duration::from_secs(age),
+                rate: Rate { per_second: rate, at: self.now },
+                rate_before_wait: None,
+                displaced: Arc::default(),
+            };
+            state.holders.insert(number, holder);
+            number
+        }
+
+        fn grow(&self, number: u64, amount: usize, below: f64) -> Option<bool> {
+            self.inner.state().grow(number, amount, &self.inner, below, self.now).ok()
+        }
+
+        fn has(&self, number: u64) -> bool {
+            self.inner.state().holders.contains_key(&number)
+        }
+    }
+
+    const TRICKLE: f64 = 17_000.0;
+    const QUICK: f64 = 1e6;
+
+    #[test]
+    fn the_slowest_give_way_and_only_as_many_as_must() {
+        let room = Room::new();
+        let slow = room.come("192.0.2.1", false, TRICKLE, 10, 400);
+        let slower = room.come("192.0.2.2", false, TRICKLE - 1.0, 10, 400);
+        let quick = room.come("192.0.2.3", false, QUICK, 10, 100);
+        assert_eq!(room.grow(quick, 200, SLOW_RATE), Some(true));
+        assert!(room.has(slow) && room.has(slower), "there was room");
+        assert_eq!(room.grow(quick, 300, SLOW_RATE), Some(true));
+        assert!(room.has(slow) && !room.has(slower));
+        assert_eq!(room.grow(slower, 1, SLOW_RATE), None);
+    }
+
+    #[test]
+    fn no_body_displaces_a_faster_one_and_nobody_goes_for_nothing() {
+        let room = Room::new();
+        let quick = room.come("192.0.2.1", false, QUICK, 10, 900);
+        let slow = room.come("192.0.2.2", false, TRICKLE, 10, 50);
+        assert_eq!(room.grow(slow, 500, TRICKLE), Some(false));
+        let other = room.come("192.0.2.3", false, QUICK, 10, 50);
+        assert_eq!(room.grow(other, 500, SLOW_RATE), Some(false));
+        assert!(room.has(quick) && room.has(slow), "the slow one alone has too little");
+        // After a wait in which nothing became free.
+        assert_eq!(room.grow(other, 200, f64::INFINITY), Some(true));
+        assert!(!room.has(quick) && !room.has(slow));
+    }
+
+    #[test]
+    fn one_that_has_just_begun_counts_as_faster_than_one_that_only_avoids_the_time_outs() {
+        let room = Room::new();
+        let young = room.come("192.0.2.1", false, 0.0, 1, 500);
+        let old = room.come("192.0.2.2", false, TRICKLE, 10, 500);
+        let next = room.come("192.0.2.3", false, 0.0, 0, 0);
+        assert_eq!(room.grow(next, 500, SLOW_RATE), Some(true));
+        assert!(room.has(young) && !room.has(old));
+    }
+
+    #[test]
+    fn a_proved_sender_gives_way_to_nobody() {
+        let room = Room::new();
+        let proved = room.come("192.0.2.1", true, 0.0, 100, 1000);
+        let other = room.come("192.0.2.1", true, QUICK, 1, 0);
+        assert_eq!(room.grow(other, 1, f64::INFINITY), Some(false));
+        assert!(room.has(proved));
+    }
+
+    #[test]
+    fn an_address_beyond_its_share_displaces_others_only_if_they_trickle() {
+        let room = Room::new();
+        let mine = room.come("2001:db8::1", false, 50_000.0, 10, 300);
+        let others = room.come("192.0.2.1", false, 40_000.0, 10, 700);
+        // Of the same network of 64 bits.
+        let again = room.come("2001:db8::ffff:2", false, QUICK, 10, 0);
+        assert_eq!(room.grow(again, 200, SLOW_RATE), Some(true));
+        assert!(!room.has(mine) && room.has(others));
+        assert_eq!(room.grow(again, 500, SLOW_RATE), Some(false), "beyond its share");
+        let trickle = room.come("192.0.2.9", false, TRICKLE, 10, 100);
+        assert_eq!(room.grow(again, 300, SLOW_RATE), Some(true));
+        assert!(!room.has(trickle) && room.has(others));
+    }
+
+    #[test]
+    fn a_rate_forgets_a_burst() {
+        let start = Instant::now();
+        let mut rate = Rate { per_second: 0.0, at: start };
+        rate.receive(start, 1 << 20);
+        assert!(rate.at(start) > SLOW_RATE);
+        assert!(rate.at(start + Duration::from_secs(10)) < FIRST_RATE / 4.0);
+    }
+}
