@@ -35,6 +35,9 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Time over which a rate is averaged, in seconds.
 const AVERAGED_SECONDS: f64 = 2.0;
 
+/// Least age of a body that its rate is reckoned with, in seconds.
+const MIN_AGE_SECONDS: f64 = 0.05;
+
 /// Pause between two attempts to get more.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -111,6 +114,13 @@ struct Rate {
 }
 
 impl Rate {
+    /// The rate of what came evenly since `begun`.
+    fn since(begun: Instant, now: Instant, bytes: usize) -> Self {
+        let age = now.saturating_duration_since(begun).as_secs_f64().max(MIN_AGE_SECONDS);
+        let bytes = f64::from(u32::try_from(bytes).unwrap_or(u32::MAX));
+        Self { per_second: bytes / age * share_of_average(age), at: now }
+    }
+
     fn at(&self, now: Instant) -> f64 {
         self.per_second * (-now.saturating_duration_since(self.at).as_secs_f64() / AVERAGED_SECONDS).exp()
     }
@@ -122,14 +132,21 @@ impl Rate {
     }
 }
 
+/// How much of an even rate the average has after so many seconds.
+fn share_of_average(age: f64) -> f64 {
+    1.0 - (-age / AVERAGED_SECONDS).exp()
+}
+
 impl Holder {
     fn is_fresh(&self, now: Instant) -> bool {
         self.waits_since.unwrap_or(now).saturating_duration_since(self.begun) < GRACE
     }
 
     fn rate(&self, now: Instant) -> f64 {
-        let least = if self.is_fresh(now) { FIRST_RATE } else { 0.0 };
-        self.rate.at(self.waits_since.unwrap_or(now)).max(least)
+        let until = self.waits_since.unwrap_or(now);
+        let age = until.saturating_duration_since(self.begun).as_secs_f64().max(MIN_AGE_SECONDS);
+        let averaged = self.rate.at(until) / share_of_average(age);
+        averaged.max(if self.is_fresh(now) { FIRST_RATE } else { 0.0 })
     }
 
     /// Ends a wait, whose time does not count.
@@ -201,13 +218,11 @@ impl Budget {
         Self(Arc::new(inner))
     }
 
-    /// Begins to count a body of which so many bytes have come.
-    pub(super) fn hold(&self, sender: Sender, received: usize) -> Hold {
-        let now = Instant::now();
-        let mut rate = Rate { per_second: 0.0, at: now };
-        rate.receive(now, received);
+    /// Begins to count a body of which so many bytes have come since `begun`.
+    pub(super) fn hold(&self, sender: Sender, begun: Instant, received: usize) -> Hold {
+        let rate = Rate::since(begun, Instant::now(), received);
         let displaced = Arc::new(Notify::new());
-        let holder = Holder { sender, held: 0, begun: now, rate, waits_since: None, displaced: displaced.clone() };
+        let holder = Holder { sender, held: 0, begun, rate, waits_since: None, displaced: displaced.clone() };
         let mut state = self.0.state();
         state.last_number += 1;
         let number = state.last_number;

@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use std::io;
 use std::marker::PhantomData;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Bounds of bodies; the server sets it on each request.
 #[derive(Debug, Clone)]
@@ -104,7 +105,8 @@ impl<T: Type, const MAX: usize> ParsePayload for JsonBody<T, MAX> {
         if let Some(coding) = coding {
             bytes = unpacked(coding, &bytes, limit)?.into();
             if bytes.len() > SHORT {
-                let hold = memory.get_or_insert_with(|| bodies.memory.hold(Sender::of(request), bytes.len()));
+                let hold =
+                    memory.get_or_insert_with(|| bodies.memory.hold(Sender::of(request), Instant::now(), bytes.len()));
                 hold.settle();
                 hold.grow(bytes.len()).await?;
             }
@@ -134,6 +136,7 @@ pub(super) async fn next_piece(
 pub(super) struct Gathering<'a> {
     budget: &'a Budget,
     limit: usize,
+    begun: Instant,
     first: Bytes,
     /// All of it, once there is more than the first piece.
     whole: Vec<u8>,
@@ -143,7 +146,7 @@ pub(super) struct Gathering<'a> {
 impl<'a> Gathering<'a> {
     /// A body of so many bytes at most.
     pub(super) fn new(budget: &'a Budget, limit: usize) -> Self {
-        Self { budget, limit, first: Bytes::new(), whole: Vec::new(), hold: None }
+        Self { budget, limit, begun: Instant::now(), first: Bytes::new(), whole: Vec::new(), hold: None }
     }
 
     /// Returns its share of the memory, if it is long.
@@ -171,7 +174,7 @@ impl<'a> Gathering<'a> {
         if length > SHORT {
             match &self.hold {
                 Some(hold) => hold.receive(piece.len()),
-                None => self.hold = Some(self.budget.hold(sender(), length)),
+                None => self.hold = Some(self.budget.hold(sender(), self.begun, length)),
             }
             if let Some(hold) = self.hold.as_ref().filter(|_| room > self.whole.capacity()) {
                 hold.grow(room).await?;

@@ -151,7 +151,8 @@ impl Gate {
         if usize::try_from(announced).is_ok_and(|length| length > longest) {
             return Err(ApiError::TooLarge(longest));
         }
-        let end = Instant::now() + LONGEST.0;
+        let begun = Instant::now();
+        let end = begun + LONGEST.0;
         let sender = Sender::of(request);
         // Long enough to tell a recording from an event.
         let mut gathering = Gathering::new(&self.memory, settings.max_body.max(2 * FIRST_LOOK));
@@ -166,7 +167,7 @@ impl Gate {
             if gathering.bytes().len() >= look_at {
                 if is_recording(coding, gathering.bytes()) {
                     let (beginning, memory) = gathering.so_far();
-                    let arriving = Arriving { beginning, memory, coding, sender };
+                    let arriving = Arriving { beginning, memory, coding, sender, begun };
                     return self.stream(verification, arriving, pieces).await;
                 }
                 look_at = gathering.bytes().len() * 2;
@@ -180,7 +181,7 @@ impl Gate {
         if !is_recording(coding, &body) {
             return Ok(Delivered::Event(Taken { body, coding, _memory: memory }));
         }
-        let whole = Arriving { beginning: body.clone(), memory: None, coding, sender: sender.proved() };
+        let whole = Arriving { beginning: body.clone(), memory: None, coding, sender: sender.proved(), begun };
         match self.store(whole).await? {
             // Short enough to be kept as it came, like any other event that cannot be read.
             Delivered::Recording(Err(_)) if body.len() <= settings.max_body => {
@@ -247,12 +248,12 @@ impl Gate {
 
     /// Begins to take a recording, once there is a place for it.
     async fn begin(&self, arriving: Arriving) -> Result<(Hold, Intake), ApiError> {
-        let Arriving { beginning, memory, coding, sender } = arriving;
+        let Arriving { beginning, memory, coding, sender, begun } = arriving;
         let limit = self.settings.max_audio_body;
         if beginning.len() > limit {
             return Err(ApiError::TooLarge(limit));
         }
-        let place = self.places.hold(sender, beginning.len());
+        let place = self.places.hold(sender, begun, beginning.len());
         match &memory {
             None => place.grow(1).await?,
             Some(memory) => tokio::select! {
@@ -288,6 +289,7 @@ struct Arriving {
     memory: Option<Hold>,
     coding: Option<Coding>,
     sender: Sender,
+    begun: Instant,
 }
 
 pub(super) fn stopping() -> ApiError {
