@@ -85,7 +85,7 @@ fn a_packed_recording_is_kept_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let service = Service::start_with(&["--elevenlabs-secret", SECRET, "--audio-dir", folder.path().to_str().unwrap()]);
     for length in [10, 3 << 20] {
-        let audio: Vec<u8> = (0..length).map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        let audio: Vec<u8> = (0..length).map(|n: u32| n.wrapping_mul(2_654_435_761).to_le_bytes()[2]).collect();
         for n in 0..4 {
             let id = format!("conv_{length}_{n}");
             let body = json!({"type": "post_call_audio", "event_timestamp": 1_739_537_319,

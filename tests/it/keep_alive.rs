@@ -68,7 +68,7 @@ fn refusals_without_a_body_or_of_a_short_one_keep_the_connection() {
             (get("/nowhere"), 404),
             (get(TURNS), 401),
             (get("/api/v1/calls?limit=0"), 400),
-            (format!("DELETE /api/v1/search HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"), 405),
+            ("DELETE /api/v1/search HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".to_owned(), 405),
             (post(TURNS, "application/json", &body), 401),
             (post("/nowhere", "application/json", &body), 404),
             (post("/api/v1/calls", "application/json", &body), 405),

@@ -73,7 +73,7 @@ fn beside_strangers(service: &Service, held: Held, from_many: bool, honest: impl
         let from = if from_many { Ipv4Addr::new(127, 0, 0, u8::try_from(n + 2).unwrap()) } else { Ipv4Addr::LOCALHOST };
         let mut stream = connected(from, address)?;
         let now = Timestamp::now().unix_micros() / 1_000_000;
-        let head = format!(
+        let request = format!(
             "POST {} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
              ElevenLabs-Signature: t={now},v0={}\r\n\r\n{}",
             held.path,
@@ -81,7 +81,7 @@ fn beside_strangers(service: &Service, held: Held, from_many: bool, honest: impl
             "0".repeat(64),
             held.beginning
         );
-        stream.write_all(head.as_bytes()).ok()?;
+        stream.write_all(request.as_bytes()).ok()?;
         let (mut left, started) = (burst, Instant::now());
         while left > 0 && started.elapsed() < Duration::from_secs(2) {
             match stream.write(&vec![b'A'; left.min(64 << 10)]) {
@@ -160,7 +160,7 @@ fn honest_clients(service: &Service) {
         println!("event of {} bytes: {took:?}", body.len());
     }
     let audio =
-        STANDARD.encode((0..40 << 20).map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect::<Vec<_>>());
+        STANDARD.encode((0..40 << 20).map(|n: u32| n.wrapping_mul(2_654_435_761).to_le_bytes()[2]).collect::<Vec<_>>());
     let body = json!({"type": "post_call_audio", "event_timestamp": 1_739_537_319,
         "data": {"agent_id": "agent_1", "conversation_id": "conv_heard", "full_audio": audio}})
     .to_string();

@@ -6,10 +6,13 @@
 //! nothing became free. An address that holds more than its share displaces those of other addresses only if they are about
 //! as slow as the time-outs allow. Behind a forwarder that makes all clients one address, speed alone decides.
 
+mod rate;
+
 use super::access::client::Client;
 use super::error::ApiError;
 use crate::metrics::METRICS;
 use poem::Request;
+use rate::Rate;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::pin::pin;
@@ -32,12 +35,6 @@ const LEAST_RATE_F64: f64 = 16.0 * 1024.0;
 /// How long a body counts as having [`FIRST_RATE`].
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Time over which a rate is averaged, in seconds.
-const AVERAGED_SECONDS: f64 = 2.0;
-
-/// Least age of a body that its rate is reckoned with, in seconds.
-const MIN_AGE_SECONDS: f64 = 0.05;
-
 /// Pause between two attempts to get more.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -54,17 +51,17 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// The same sender, once the signature of the whole body fits.
-    pub(super) fn proved(self) -> Self {
-        Self { proved: true, ..self }
-    }
-
     /// Returns the sender of a request.
-    pub(super) fn of(request: &Request) -> Self {
+    pub(in crate::api) fn of(request: &Request) -> Self {
         Self {
             network: request.data::<Client>().map(|client| network(client.address)),
             proved: request.data::<Proved>().is_some(),
         }
+    }
+
+    /// Returns the same sender, once the signature of the whole body fits.
+    pub(in crate::api) fn proved(self) -> Self {
+        Self { proved: true, ..self }
     }
 }
 
@@ -106,37 +103,6 @@ struct Holder {
     displaced: Arc<Notify>,
 }
 
-/// An average rate that forgets what is long ago.
-#[derive(Debug)]
-struct Rate {
-    per_second: f64,
-    at: Instant,
-}
-
-impl Rate {
-    /// The rate of what came evenly since `begun`.
-    fn since(begun: Instant, now: Instant, bytes: usize) -> Self {
-        let age = now.saturating_duration_since(begun).as_secs_f64().max(MIN_AGE_SECONDS);
-        let bytes = f64::from(u32::try_from(bytes).unwrap_or(u32::MAX));
-        Self { per_second: bytes / age * share_of_average(age), at: now }
-    }
-
-    fn at(&self, now: Instant) -> f64 {
-        self.per_second * (-now.saturating_duration_since(self.at).as_secs_f64() / AVERAGED_SECONDS).exp()
-    }
-
-    fn receive(&mut self, now: Instant, bytes: usize) {
-        let bytes = f64::from(u32::try_from(bytes).unwrap_or(u32::MAX));
-        self.per_second = self.at(now) + bytes / AVERAGED_SECONDS;
-        self.at = now;
-    }
-}
-
-/// How much of an even rate the average has after so many seconds.
-fn share_of_average(age: f64) -> f64 {
-    1.0 - (-age / AVERAGED_SECONDS).exp()
-}
-
 impl Holder {
     fn is_fresh(&self, now: Instant) -> bool {
         self.waits_since.unwrap_or(now).saturating_duration_since(self.begun) < GRACE
@@ -144,9 +110,8 @@ impl Holder {
 
     fn rate(&self, now: Instant) -> f64 {
         let until = self.waits_since.unwrap_or(now);
-        let age = until.saturating_duration_since(self.begun).as_secs_f64().max(MIN_AGE_SECONDS);
-        let averaged = self.rate.at(until) / share_of_average(age);
-        averaged.max(if self.is_fresh(now) { FIRST_RATE } else { 0.0 })
+        let least = if self.is_fresh(now) { FIRST_RATE } else { 0.0 };
+        self.rate.of_body(self.begun, until).max(least)
     }
 
     /// Ends a wait, whose time does not count.
@@ -154,7 +119,7 @@ impl Holder {
         if let Some(since) = self.waits_since.take() {
             let waited = now.saturating_duration_since(since);
             self.begun += waited;
-            self.rate.at += waited;
+            self.rate.pass_over(waited);
         }
     }
 }
@@ -219,7 +184,7 @@ impl Budget {
     }
 
     /// Begins to count a body of which so many bytes have come since `begun`.
-    pub(super) fn hold(&self, sender: Sender, begun: Instant, received: usize) -> Hold {
+    pub(in crate::api) fn hold(&self, sender: Sender, begun: Instant, received: usize) -> Hold {
         let rate = Rate::since(begun, Instant::now(), received);
         let displaced = Arc::new(Notify::new());
         let holder = Holder { sender, held: 0, begun, rate, waits_since: None, displaced: displaced.clone() };
@@ -239,7 +204,7 @@ impl Inner {
 
 /// What one body holds, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Hold {
+pub(in crate::api) struct Hold {
     budget: Arc<Inner>,
     number: u64,
     displaced: Arc<Notify>,
@@ -247,7 +212,7 @@ pub(super) struct Hold {
 
 impl Hold {
     /// Counts more bytes that came.
-    pub(super) fn receive(&self, bytes: usize) {
+    pub(in crate::api) fn receive(&self, bytes: usize) {
         if let Some(holder) = self.budget.state().holders.get_mut(&self.number) {
             holder.rate.receive(Instant::now(), bytes);
         }
@@ -257,7 +222,7 @@ impl Hold {
     ///
     /// # Errors
     /// 503: other bodies hold all, or this one gave way.
-    pub(super) async fn grow(&self, amount: usize) -> Result<(), ApiError> {
+    pub(in crate::api) async fn grow(&self, amount: usize) -> Result<(), ApiError> {
         let begun = Instant::now();
         let end = begun + self.budget.wait;
         let own_rate = self.rate_to_compare(begun)?;
@@ -287,14 +252,14 @@ impl Hold {
     }
 
     /// Ensures that the body gives way to nobody: its sender is proved, or nothing more of it is awaited.
-    pub(super) fn settle(&self) {
+    pub(in crate::api) fn settle(&self) {
         if let Some(holder) = self.budget.state().holders.get_mut(&self.number) {
             holder.sender.proved = true;
         }
     }
 
     /// Returns when the body has to give way.
-    pub(super) async fn displaced(&self) -> ApiError {
+    pub(in crate::api) async fn displaced(&self) -> ApiError {
         self.displaced.notified().await;
         gave_way()
     }
@@ -343,7 +308,7 @@ mod tests {
                 sender,
                 held,
                 begun: self.now - Duration::from_secs(age),
-                rate: Rate { per_second: rate, at: self.now },
+                rate: Rate::of(rate, self.now),
                 waits_since: None,
                 displaced: Arc::default(),
             };
@@ -422,14 +387,5 @@ mod tests {
         let trickle = room.come("192.0.2.9", false, TRICKLE, 10, 100);
         assert_eq!(room.grow(again, 300, SLOW_RATE), Some(true));
         assert!(!room.has(trickle) && room.has(others));
-    }
-
-    #[test]
-    fn a_rate_forgets_a_burst() {
-        let start = Instant::now();
-        let mut rate = Rate { per_second: 0.0, at: start };
-        rate.receive(start, 1 << 20);
-        assert!(rate.at(start) > SLOW_RATE);
-        assert!(rate.at(start + Duration::from_secs(10)) < FIRST_RATE / 4.0);
     }
 }
