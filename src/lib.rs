@@ -138,7 +138,7 @@
 //! **Connections.** They are served on hyper directly ([`server::connections`]), since the framework's server bounds neither
 //! their number nor how long a head takes. There are no timers: each connection notes what it waits for and since when, and a
 //! sweep closes what is overdue. At the limit a new connection displaces the one that has waited longest for its client, so an
-//! attack with slow connections costs the attackers their own. What the service itself is slow at never counts against a
+//! attack with slow connections costs the attackers their own; then the oldest live stream, down to a quarter of all. What the service itself is slow at never counts against a
 //! client.
 //!
 //! **HTTPS.** [`server::tls`] gives each handshake the certificate of that moment; what renews it stands aside and only ever
@@ -146,10 +146,19 @@
 //! listener, which cannot start while the authority is away, makes an account at each start, and needs a second TLS provider.
 //!
 //! **Signatures.** `api::signed` is the one way in for what the platform posts after a call. The header is looked at before
-//! the body, the digest is computed while the body comes, and nothing of the body is believed before the last byte: an
-//! event waits in memory, of which long ones share a bounded amount (503 beyond it), and a smaller one while they are read and stored; a
-//! recording waits in a file aside. Whoever has no secret can therefore make the service write, but not
-//! keep, as much as `--audio-max-body` in each of four places, and no longer than data comes at least every half minute.
+//! the body, the digest is computed while the body comes, as it comes, and nothing of the body is believed, or unpacked but for
+//! its beginning, before the last byte: an event waits in memory, a recording in a file aside.
+//!
+//! **What strangers hold.** Long bodies share one [`api::budget`], recordings another one of four places. Only what was received
+//! counts. When one is exhausted, the slowest body gives way whose sender no token proves: who only avoids the time-outs
+//! holds nothing that a faster sender needs. Refusing the new one instead would let anybody keep all recordings out with four
+//! connections. Rates are averages over two seconds, so that a burst counts for little; a body displaces no faster one unless
+//! nothing became free for some seconds. A signed body is a stranger's until its last byte.
+//!
+//! **Reads.** `api::reading` has two lanes. A read of little (one thing, a first page) never waits for one that looks at much.
+//! Each lane bounds its reads at once, those that wait, and the memory of the answers that are not received yet; whatever waits
+//! does so until the one deadline of its request ([`store::reading_until`]), at which SQLite is interrupted, too. A page ends
+//! at 8 MiB of text. Packing and wording are done on the read's thread, so that no long answer holds up a connection.
 //!
 //! **Recordings.** They are files beside the database, named for their conversation, so that a backup of the database is
 //! without them. The platform posts each once and never again. Erasing a call erases its recording first, so that an erasure that

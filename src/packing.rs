@@ -1,9 +1,9 @@
-//! Packing of what is sent, by gzip, which every browser takes.
+//! Packing of what is sent, by gzip, which every browser takes, and unpacking of what others packed.
 
-use flate2::Compression;
-use flate2::read::GzDecoder;
+use flate2::read::{DeflateDecoder, GzDecoder, MultiGzDecoder, ZlibDecoder};
 use flate2::write::GzEncoder;
-use std::io::{Read as _, Write as _};
+use flate2::{Compression, Decompress, FlushDecompress, Status};
+use std::io::{Read, Write as _};
 
 /// How much time packing may take.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +32,103 @@ pub fn unpack(packed: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// How a sender packed what it sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coding {
+    /// RFC 1952.
+    Gzip,
+    /// RFC 1950, or RFC 1951 without a frame, which some senders mean by the name.
+    Deflate,
+}
+
+impl Coding {
+    /// Returns its name in HTTP.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+        }
+    }
+
+    /// Returns a reader that unpacks what another one reads, which begins with `beginning`.
+    pub fn reader<'a>(self, beginning: &[u8], packed: impl Read + 'a) -> Box<dyn Read + 'a> {
+        match self {
+            Self::Gzip => Box::new(MultiGzDecoder::new(packed)),
+            Self::Deflate if has_zlib_frame(beginning) => Box::new(ZlibDecoder::new(packed)),
+            Self::Deflate => Box::new(DeflateDecoder::new(packed)),
+        }
+    }
+}
+
+/// Why something cannot be unpacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unpacking {
+    /// It becomes longer than it may be.
+    TooLong,
+    /// It is not packed as it should be, breaks off, or something follows it.
+    Broken,
+}
+
+/// Unpacks what somebody else packed, without making more than `limit` bytes of it.
+///
+/// # Errors
+/// See [`Unpacking`].
+pub fn unpack_within(coding: Coding, packed: &[u8], limit: usize) -> Result<Vec<u8>, Unpacking> {
+    match coding {
+        Coding::Gzip => {
+            let mut bytes = Vec::new();
+            let read = MultiGzDecoder::new(packed).take(limit as u64 + 1).read_to_end(&mut bytes);
+            if bytes.len() > limit {
+                return Err(Unpacking::TooLong);
+            }
+            read.map_err(|_| Unpacking::Broken)?;
+            // An empty body is no gzip, but the decoder takes it for no members.
+            if packed.is_empty() { Err(Unpacking::Broken) } else { Ok(bytes) }
+        }
+        Coding::Deflate => inflate(packed, limit),
+    }
+}
+
+/// Unpacks the beginning of what is still coming, up to `most` bytes. What is broken ends it.
+pub fn unpack_beginning(coding: Coding, packed: &[u8], most: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut reader = coding.reader(packed, packed).take(most as u64);
+    let mut piece = [0; 4096];
+    while let Ok(count @ 1..) = reader.read(&mut piece) {
+        bytes.extend_from_slice(&piece[..count]);
+    }
+    bytes
+}
+
+/// Whether bytes begin with the two of RFC 1950.
+fn has_zlib_frame(bytes: &[u8]) -> bool {
+    matches!(bytes, [method, flags, ..]
+        if method & 0x0f == 8 && method >> 4 <= 7 && u16::from_be_bytes([*method, *flags]).is_multiple_of(31))
+}
+
+/// Unpacks deflate data, whose decoder with a reader does not tell the end from a break.
+fn inflate(packed: &[u8], limit: usize) -> Result<Vec<u8>, Unpacking> {
+    let mut decoder = Decompress::new(has_zlib_frame(packed));
+    let mut bytes = Vec::with_capacity(packed.len().saturating_mul(4).clamp(1024, limit.max(1024)));
+    loop {
+        let before = (decoder.total_in(), bytes.len());
+        let done = usize::try_from(before.0).map_err(|_| Unpacking::TooLong)?;
+        let status = decoder.decompress_vec(&packed[done..], &mut bytes, FlushDecompress::None);
+        if bytes.len() > limit {
+            return Err(Unpacking::TooLong);
+        }
+        match status {
+            Ok(Status::StreamEnd) if decoder.total_in() == packed.len() as u64 => return Ok(bytes),
+            Ok(Status::Ok | Status::BufError) if bytes.len() == bytes.capacity() => {
+                bytes.reserve(bytes.len().min(limit + 1 - bytes.len()).max(1));
+            }
+            // There may be more to come of what was taken in already.
+            Ok(Status::Ok | Status::BufError) if (decoder.total_in(), bytes.len()) != before => {}
+            _ => return Err(Unpacking::Broken),
+        }
+    }
+}
+
 /// Whether a client takes what is packed, by the values of its `Accept-Encoding`.
 pub fn is_taken<'a>(accepted: impl Iterator<Item = &'a str>) -> bool {
     accepted.flat_map(|value| value.split(',')).any(|coding| {
@@ -44,6 +141,47 @@ pub fn is_taken<'a>(accepted: impl Iterator<Item = &'a str>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use flate2::write::{DeflateEncoder, ZlibEncoder};
+
+    fn packed(words: &[u8]) -> [(Coding, Vec<u8>); 3] {
+        let (mut zlib, mut raw) =
+            (ZlibEncoder::new(Vec::new(), Compression::fast()), DeflateEncoder::new(Vec::new(), Compression::fast()));
+        zlib.write_all(words).unwrap();
+        raw.write_all(words).unwrap();
+        [
+            (Coding::Gzip, pack(words, Effort::Quick)),
+            (Coding::Deflate, zlib.finish().unwrap()),
+            (Coding::Deflate, raw.finish().unwrap()),
+        ]
+    }
+
+    #[test]
+    fn what_was_packed_in_any_way_is_unpacked_up_to_the_limit_and_not_a_byte_beyond() {
+        for length in [0, 1, 1000, 100_000, 1 << 20] {
+            let words: Vec<u8> =
+                (0..length).map(|n: u32| n.wrapping_mul(2_654_435_761).to_le_bytes()[3] >> 3).collect();
+            for (coding, packed) in packed(&words) {
+                assert!(unpack_within(coding, &packed, words.len()).as_ref() == Ok(&words), "{coding:?} {length}");
+                assert!(unpack_within(coding, &packed, words.len() + 7).as_ref() == Ok(&words));
+                if length > 0 {
+                    assert!(unpack_within(coding, &packed, words.len() - 1) == Err(Unpacking::TooLong));
+                }
+                assert!(words.starts_with(&unpack_beginning(coding, &packed[..packed.len() / 2], 5000)));
+            }
+        }
+    }
+
+    #[test]
+    fn what_breaks_off_or_goes_on_is_broken() {
+        for (coding, packed) in packed(&b"Your reefer is reading forty five degrees. ".repeat(50)) {
+            for end in 0..packed.len() {
+                assert_eq!(unpack_within(coding, &packed[..end], 1 << 20), Err(Unpacking::Broken), "{coding:?} {end}");
+            }
+            let longer = [&packed[..], b"more"].concat();
+            assert_eq!(unpack_within(coding, &longer, 1 << 20), Err(Unpacking::Broken), "{coding:?}");
+            assert_eq!(unpack_within(coding, b"{\"a\": 1}", 1 << 20), Err(Unpacking::Broken), "{coding:?}");
+        }
+    }
 
     #[test]
     fn it_is_taken_where_it_is_named_and_not_weighed_nothing() {

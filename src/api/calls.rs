@@ -4,8 +4,9 @@ use super::call::{Call, CallStatus, example_instant};
 use super::error::{ApiError, Change, List, Read, Refused};
 use super::payload::{Done, JsonBody};
 use super::query::{ListQuery, default_limit, no_parameters};
+use super::reading::{Answer, Depth, Reader};
 use super::time::Instant;
-use super::{Reader, Tag, conversation_id};
+use super::{Tag, conversation_id};
 use crate::fields::Fields;
 use crate::model::{self, CallChange, CallEnd, ConversationId, DriverId, Timestamp};
 use crate::recording::Recordings;
@@ -109,7 +110,7 @@ impl CallsApi {
         /// Whether to count all calls that match, which takes time when they are many.
         #[oai(default)]
         include_total: Query<bool>,
-    ) -> Result<Done<CallPage>, Refused<List>> {
+    ) -> Result<Answer<CallPage>, Refused<List>> {
         let list = ListQuery::of(request, &["status", "driver_id", "started_after", "started_before", "q", "order"])?;
         let driver_id =
             driver_id.0.map(DriverId::new).transpose().map_err(|rule| ApiError::field("driver_id", rule))?;
@@ -136,15 +137,21 @@ impl CallsApi {
             limit: limit.0.into(),
             with_total: include_total.0,
         };
-        let page = self.reader.read(move |store| store.calls(&query)).await?;
-        let cut_at = page.rows.last().filter(|_| page.has_more);
-        let next_cursor = cut_at.map(|call| list.cursor_behind(format_args!("{} {}", call.call_start_time, call.id)));
-        Ok(Done(CallPage {
-            data: page.rows.into_iter().map(Call::in_a_list).collect(),
-            next_cursor,
-            has_more: page.has_more,
-            total: page.total,
-        }))
+        let searches = query.text.is_some() || query.with_total;
+        let depth = Depth::of_page(query.after.is_none(), limit.0, searches);
+        let make = move |store: &dyn Store| {
+            let page = store.calls(&query)?;
+            let cut_at = page.rows.last().filter(|_| page.has_more);
+            let next_cursor =
+                cut_at.map(|call| list.cursor_behind(format_args!("{} {}", call.call_start_time, call.id)));
+            Ok(CallPage {
+                data: page.rows.into_iter().map(Call::in_a_list).collect(),
+                next_cursor,
+                has_more: page.has_more,
+                total: page.total,
+            })
+        };
+        Ok(self.reader.answer(request, depth, make).await?)
     }
 
     /// Get a call
@@ -154,16 +161,16 @@ impl CallsApi {
         request: &Request,
         /// The platform's name for the call.
         conversation_id: Path<String>,
-    ) -> Result<Done<Call>, Refused<Read>> {
+    ) -> Result<Answer<Call>, Refused<Read>> {
         no_parameters(request)?;
         let id = self::conversation_id(&conversation_id.0)?;
         let recording = self.recordings.as_ref().map(|recordings| recordings.path(&id));
-        let read = move |store: &dyn Store| {
+        let make = move |store: &dyn Store| {
             let has_audio = recording.is_some_and(|file| file.is_file());
-            Ok(store.call(&id)?.map(|call| Call::with_audio(call, has_audio)))
+            let call = store.call(&id)?.ok_or_else(|| no_call(id.as_str()))?;
+            Ok(Call::with_audio(call, has_audio))
         };
-        let call = self.reader.read(read).await?;
-        Ok(Done(call.ok_or_else(|| no_call(&conversation_id.0))?))
+        Ok(self.reader.answer(request, Depth::Quick, make).await?)
     }
 
     /// Change a call

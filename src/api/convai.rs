@@ -4,18 +4,17 @@
 //! known so far. Names and forms are the platform's: <https://elevenlabs.io/docs/api-reference/conversations/list>.
 //! A filter of ElevenLabs' that this store cannot answer is refused, since ignoring it would answer with everything.
 
-use super::Reader;
 use super::Tag;
 use super::audio::{self, Recording};
 use super::call::{CallOutcome, Direction};
 use super::calls::no_call;
 use super::error::{ApiError, Audio, List, Read, Refused};
-use super::payload::Done;
 use super::query::ListQuery;
+use super::reading::{Answer, Depth, Reader};
 use crate::model::{self, Speaker, Timestamp, Turn};
 use crate::recording::Recordings;
 use crate::repair;
-use crate::store::{CallKey, CallQuery, Order, RecordFilter, TurnOrder, TurnQuery};
+use crate::store::{CallKey, CallQuery, Order, RecordFilter, Store, TurnOrder, TurnQuery};
 use poem::Request;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::types::{Any, Example, ParseFromJSON as _, ToJSON as _};
@@ -228,7 +227,7 @@ impl ConvaiApi {
         search: Query<Option<String>>,
         /// Which end of the list comes first; the newest without it.
         sort_direction: Query<Option<SortDirection>>,
-    ) -> Result<Done<ConversationPage>, Refused<List>> {
+    ) -> Result<Answer<ConversationPage>, Refused<List>> {
         let list = ListQuery::with_lists(request, &FILTERS, &LISTS)?;
         let time = |field: &str, seconds: Option<i64>| {
             let micros = seconds.map(|seconds| seconds.checked_mul(1_000_000).and_then(Timestamp::from_unix_micros));
@@ -268,19 +267,25 @@ impl ConvaiApi {
             limit: page_size.0.into(),
             with_total: false,
         };
-        let page = self.reader.read(move |store| store.calls(&query)).await?;
-        let listed = |call: model::Call| {
-            let mut listed = ConversationListed::from(call);
-            listed.transcript_summary.take_if(|_| summary_mode.0 == Some(SummaryMode::Exclude));
-            listed
+        let is_filtered = query.text.is_some() || query.agent_id.is_some() || query.record != RecordFilter::default();
+        let depth = Depth::of_page(query.after.is_none(), page_size.0, is_filtered);
+        let make = move |store: &dyn Store| {
+            let page = store.calls(&query)?;
+            let cut_at = page.rows.last().filter(|_| page.has_more);
+            let next_cursor =
+                cut_at.map(|call| list.cursor_behind(format_args!("{} {}", call.call_start_time, call.id)));
+            let listed = |call: model::Call| {
+                let mut listed = ConversationListed::from(call);
+                listed.transcript_summary.take_if(|_| summary_mode.0 == Some(SummaryMode::Exclude));
+                listed
+            };
+            Ok(ConversationPage {
+                conversations: page.rows.into_iter().map(listed).collect(),
+                next_cursor,
+                has_more: page.has_more,
+            })
         };
-        let cut_at = page.rows.last().filter(|_| page.has_more);
-        let next_cursor = cut_at.map(|call| list.cursor_behind(format_args!("{} {}", call.call_start_time, call.id)));
-        Ok(Done(ConversationPage {
-            conversations: page.rows.into_iter().map(listed).collect(),
-            next_cursor,
-            has_more: page.has_more,
-        }))
+        Ok(self.reader.answer(request, depth, make).await?)
     }
 
     /// Get a conversation as the platform gives it
@@ -290,17 +295,18 @@ impl ConvaiApi {
     #[oai(path = "/conversations/:conversation_id", method = "get", operation_id = "get_conversation")]
     async fn get_conversation(
         &self,
+        request: &Request,
         /// The platform's name for the call.
         conversation_id: Path<String>,
         /// The form of the answer; there is only one here.
         #[oai(name = "format")]
         _format: Query<Option<ConversationFormat>>,
-    ) -> Result<Done<Any<Value>>, Refused<Read>> {
+    ) -> Result<Answer<Any<Value>>, Refused<Read>> {
         let id = super::conversation_id(&conversation_id.0)?;
         let recording = self.recordings.as_ref().map(|recordings| recordings.path(&id));
-        let found = self.reader.read(move |store| {
+        let make = move |store: &dyn Store| {
             let has_audio = recording.is_some_and(|file| file.is_file());
-            let Some(call) = store.call(&id)? else { return Ok(None) };
+            let call = store.call(&id)?.ok_or_else(|| no_call(id.as_str()))?;
             let event = call.report.record_event_id.map(|id| store.event(id)).transpose()?.flatten();
             let mut recorded = event.and_then(|event| conversation_in(&event.body));
             if let Some(data) = &mut recorded {
@@ -308,7 +314,7 @@ impl ConvaiApi {
             }
             // A transcript in another form than ElevenLabs' own is given as it was understood.
             if let Some(data) = recorded.take_if(|data| has_known_turns(data)) {
-                return Ok(Some(data));
+                return Ok(Any(data));
             }
             let turns = store.turns(&TurnQuery {
                 conversation_id: id,
@@ -318,14 +324,19 @@ impl ConvaiApi {
                 limit: MAX_TURNS,
                 with_total: false,
             })?;
+            if turns.as_ref().is_some_and(|page| page.has_more) {
+                let rule =
+                    "has too many turns for one answer; read them page by page, at /api/v1/calls/…/transcriptions";
+                return Err(ApiError::field("conversation_id", rule));
+            }
             let mut known = so_far(&call, &turns.map_or(Vec::new(), |page| page.rows), has_audio);
             if let Some(mut data) = recorded {
                 data["transcript"] = known["transcript"].take();
                 known = data;
             }
-            Ok(Some(known))
-        });
-        Ok(Done(Any(found.await?.ok_or_else(|| no_call(&conversation_id.0))?)))
+            Ok(Any(known))
+        };
+        Ok(self.reader.answer(request, Depth::Deep, make).await?)
     }
 
     /// Get a conversation's recording

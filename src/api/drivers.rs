@@ -1,11 +1,12 @@
 //! Drivers.
 
+use super::Tag;
 use super::call::example_instant;
 use super::error::{ApiError, List, Put, Read, Refused};
 use super::payload::{Done, JsonBody};
 use super::query::{ListQuery, default_limit, no_parameters, parameters};
+use super::reading::{Answer, Depth, Reader};
 use super::time::Instant;
-use super::{Reader, Tag};
 use crate::drivers::read_driver;
 use crate::fields::Fields;
 use crate::model::{self, DriverId, PhoneNumber};
@@ -146,23 +147,26 @@ impl DriversApi {
         /// Whether to count all drivers.
         #[oai(default)]
         include_total: Query<bool>,
-    ) -> Result<Done<DriverPage>, Refused<List>> {
+    ) -> Result<Answer<DriverPage>, Refused<List>> {
         let list = ListQuery::of(request, &["ids"])?;
         let ids = ids.0.as_deref().map(driver_ids).transpose()?;
         let after = list.key_in(cursor.0.as_deref(), |key| DriverId::new(key.parse().ok()?).ok())?;
+        let depth = Depth::of_page(after.is_none(), limit.0, include_total.0);
         let (limit, with_total) = (limit.0.into(), include_total.0);
-        let read = move |store: &dyn Store| match ids {
-            None => store.drivers(after, limit, with_total),
-            Some(ids) => these(store, &ids, after, limit, with_total),
+        let make = move |store: &dyn Store| {
+            let page = match ids {
+                None => store.drivers(after, limit, with_total)?,
+                Some(ids) => these(store, &ids, after, limit, with_total)?,
+            };
+            let next_cursor = page.rows.last().filter(|_| page.has_more).map(|driver| list.cursor_behind(driver.id));
+            Ok(DriverPage {
+                data: page.rows.into_iter().map(Into::into).collect(),
+                next_cursor,
+                has_more: page.has_more,
+                total: page.total,
+            })
         };
-        let page = self.reader.read(read).await?;
-        let next_cursor = page.rows.last().filter(|_| page.has_more).map(|driver| list.cursor_behind(driver.id));
-        Ok(Done(DriverPage {
-            data: page.rows.into_iter().map(Into::into).collect(),
-            next_cursor,
-            has_more: page.has_more,
-            total: page.total,
-        }))
+        Ok(self.reader.answer(request, depth, make).await?)
     }
 
     /// Get a driver
@@ -298,7 +302,9 @@ fn these(
     }
     let total = with_total.then_some(rows.len() as u64);
     rows.retain(|driver| Some(driver.id) > after);
-    Ok(Page::from_overread(rows, limit, total))
+    let has_more = rows.len() > limit;
+    rows.truncate(limit);
+    Ok(Page { rows, has_more, total })
 }
 
 /// Greatest number of drivers that are asked for by their numbers at once.

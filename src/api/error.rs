@@ -62,6 +62,8 @@ pub enum ApiError {
     TooLarge(usize),
     /// 415: the body is not said to be JSON.
     NotJson(String),
+    /// 415: the body is packed in a way that is not read here, which the text names.
+    UnknownCoding(String),
     /// 416: the recording, which has this many bytes, has none of those that were asked for.
     NoSuchPart(u64),
     /// 422: the delivery key was used for another turn.
@@ -89,7 +91,7 @@ impl ApiError {
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::NotJson(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::NotJson(_) | Self::UnknownCoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NoSuchPart(_) => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooManyRefused(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -145,6 +147,10 @@ impl ApiError {
             Self::Conflict(details) => ("the request conflicts with what is stored", Some(details.clone())),
             Self::TooLarge(limit) => ("the body is too large", Some(format!("the body must be at most {limit} bytes"))),
             Self::NotJson(details) => ("the body must be JSON", Some(details.clone())),
+            Self::UnknownCoding(coding) => (
+                "the body's encoding is not supported",
+                Some(format!("the header Content-Encoding must be gzip, deflate or absent, got {coding}")),
+            ),
             Self::NoSuchPart(length) => {
                 ("there is no such part", Some(format!("Range: must begin within the {length} bytes that there are")))
             }
@@ -343,7 +349,7 @@ fn description(status: u16) -> &'static str {
         404 => "There is no such thing.",
         409 => "What is stored stands in the way; `details` says what.",
         413 => "The body is too large.",
-        415 => "The body is not said to be JSON.",
+        415 => "The body is not said to be JSON, or its `Content-Encoding` is not supported.",
         416 => "There is no such part; the header `Content-Range` says how many bytes there are.",
         422 => "The delivery key was used before, in this conversation, for another turn.",
         429 => "Too many requests of this address were refused with 401 in the last minute.",

@@ -1,8 +1,9 @@
 //! Whether the process lives, and whether it can do its work.
 
+use super::Tag;
 use super::error::{ApiError, Readiness, Refused};
 use super::payload::Done;
-use super::{Reader, Tag};
+use super::reading::Reader;
 use crate::writer::{WriteError, Writer};
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};

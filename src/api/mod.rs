@@ -10,8 +10,10 @@
 pub mod access;
 mod audio;
 mod backup;
+pub mod budget;
 mod call;
 mod calls;
+mod coding;
 mod convai;
 mod dispatches;
 mod document;
@@ -24,6 +26,7 @@ mod history;
 pub mod payload;
 mod post_call;
 mod query;
+pub mod reading;
 mod search;
 pub mod signed;
 mod stats;
@@ -41,6 +44,7 @@ use access::described::Described;
 use access::{Access, AccessSettings};
 use error::ApiError;
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService, Tags};
+use reading::Reader;
 use signed::Gate;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,17 +75,18 @@ pub const TURNS: &str = "/webhooks/elevenlabs/transcription";
 /// Maximum time that the answer to an event or a history waits for its call to be reconciled. It is stored before.
 const RECONCILED: Duration = Duration::from_secs(2);
 
-/// All operations over a store and its writer.
+/// All operations over a store and its writer, with so many deep reads at once.
 pub fn service(
     store: Arc<dyn Store>,
     writer: Writer,
     gate: Gate,
     access: Access,
     tail: Tail,
+    deep_reads: usize,
 ) -> OpenApiService<impl OpenApi, ()> {
     let backup = backup::BackupApi::new(store.copier());
     let export = export::ExportApi::new(store.clone());
-    let reader = Reader { store, places: Arc::new(Semaphore::new(MAX_READS)) };
+    let reader = Reader::new(store, deep_reads);
     let recordings = gate.recordings();
     let operations = (
         webhooks::WebhooksApi { writer: writer.clone() },
@@ -136,34 +141,7 @@ pub fn document_of(service: &OpenApiService<impl OpenApi, ()>) -> String {
 /// The operations over nothing, to be described and not called.
 fn over_nothing() -> OpenApiService<impl OpenApi, ()> {
     let access = Access::new(&AccessSettings::default());
-    service(Arc::new(store::Absent), Writer::stopped(), Gate::closed(), access, Tail::closed())
-}
-
-/// Greatest number of reads that run or wait; more are refused.
-const MAX_READS: usize = 256;
-
-/// Reads the store off the threads that serve connections.
-#[derive(Clone)]
-struct Reader {
-    store: Arc<dyn Store>,
-    places: Arc<Semaphore>,
-}
-
-impl Reader {
-    async fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&dyn Store) -> store::Result<T> + Send + 'static,
-    ) -> Result<T, ApiError> {
-        let Ok(place) = self.places.clone().try_acquire_owned() else {
-            return Err(ApiError::Unavailable("too much is being read; try again shortly", None));
-        };
-        let store = self.store.clone();
-        match tokio::task::spawn_blocking(move || (read(&*store), place).0).await {
-            Ok(result) => Ok(result?),
-            Err(failed) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
-            Err(_) => Err(ApiError::Unavailable("the service is stopping; try again shortly", None)),
-        }
-    }
+    service(Arc::new(store::Absent), Writer::stopped(), Gate::closed(), access, Tail::closed(), 1)
 }
 
 /// The path's conversation, noted for the request's log line.

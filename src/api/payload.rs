@@ -3,65 +3,60 @@
 //! The request's is of bounded length, and handed on as bytes: the handler reads it by the rules of its domain, so that every
 //! problem is named, while the document shows the schema of `T`.
 
+use super::budget::{Budget, Hold, Sender};
+use super::coding::{coding_of, unpacked};
 use super::error::ApiError;
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt as _;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
 use poem::web::headers::{ContentLength, HeaderMapExt as _};
 use poem::{Body, IntoResponse, Request, RequestBody, Response};
-use poem_openapi::ApiResponse;
 use poem_openapi::payload::{Json, ParsePayload, Payload};
-use poem_openapi::registry::{MetaResponses, MetaSchemaRef, Registry};
+use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaResponses, MetaSchemaRef, Registry};
 use poem_openapi::types::{ToJSON, Type};
+use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions};
 use serde::de::DeserializeOwned;
+use std::io;
 use std::marker::PhantomData;
-use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use std::time::Duration;
+use tokio::time::Instant;
 
-/// What bodies may take; the server puts it with each request.
+/// Bounds of bodies; the server sets it on each request.
 #[derive(Debug, Clone)]
 pub struct Bodies {
-    /// Greatest length of one, in bytes.
+    /// Maximum size of one, in bytes.
     max: usize,
-    /// What long ones take together, in portions.
-    memory: Arc<Semaphore>,
+    /// Memory of long ones.
+    memory: Budget,
 }
 
-/// Greatest length of a body that is taken in any case, in bytes: every connection may be sending one.
+/// Size up to which a body needs no share of the budget, in bytes: every connection may be sending one.
 const SHORT: usize = 16 * 1024;
 
-/// How much memory longer bodies take at once, in bytes, if none may be longer.
-const LONG_ONES: usize = 32 << 20;
+/// Memory of all longer bodies, in bytes, if no single one may be longer.
+const MEMORY: usize = 64 << 20;
 
-/// The unit in which this memory is given out, in bytes.
-const PORTION: usize = 1024;
+/// How long a body waits for memory that faster ones hold.
+const MEMORY_WAIT: Duration = Duration::from_secs(5);
+
+/// Returns the memory that all long bodies share, of which the longest may have so many bytes.
+pub fn memory_for(longest: usize) -> Budget {
+    Budget::new(MEMORY.max(longest), MEMORY_WAIT)
+}
 
 impl Bodies {
-    /// Bodies of so many bytes at most.
-    pub fn new(max: usize) -> Self {
-        let portions = LONG_ONES.max(max).div_ceil(PORTION).min(Semaphore::MAX_PERMITS);
-        Self { max, memory: Arc::new(Semaphore::new(portions)) }
-    }
-
-    /// Makes what was given for a body enough for this length.
-    fn give_memory(&self, given: &mut Option<OwnedSemaphorePermit>, length: usize) -> Result<(), ApiError> {
-        const FULL: ApiError = ApiError::Unavailable("too many long bodies arrive at once; try again shortly", None);
-        let has = given.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let more = u32::try_from(length.div_ceil(PORTION).saturating_sub(has)).map_err(|_| FULL)?;
-        let more = self.memory.clone().try_acquire_many_owned(more).map_err(|_| FULL)?;
-        match given {
-            Some(given) => given.merge(more),
-            None => *given = Some(more),
-        }
-        Ok(())
+    /// Bodies of so many bytes at most, which share this memory with others.
+    pub fn new(max: usize, memory: Budget) -> Self {
+        Self { max, memory }
     }
 }
 
-/// The body as it came, once it is known to be JSON by its content type and no longer than `MAX` bytes and the service's limit.
+/// The body of a request, unpacked, once it is known to be JSON by its content type and to be no longer than `MAX` bytes and
+/// the service's limit.
 pub struct JsonBody<T, const MAX: usize = { usize::MAX }> {
-    /// What was sent.
+    /// The bytes.
     pub bytes: Bytes,
     /// The share of the memory for long ones.
-    _memory: Option<OwnedSemaphorePermit>,
+    _memory: Option<Hold>,
     schema: PhantomData<T>,
 }
 
@@ -81,13 +76,13 @@ impl<T: Type, const MAX: usize> Payload for JsonBody<T, MAX> {
     }
 }
 
-impl<T: Type> JsonBody<T> {
+impl<T: Type, const MAX: usize> JsonBody<T, MAX> {
     /// The body of a request that may not be JSON.
     pub(super) async fn checked(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
         if !request.content_type().is_some_and(Self::check_content_type) {
             return Err(ApiError::NotJson("the header Content-Type must be application/json".to_owned()).into());
         }
-        Self::from_request(request, body).await
+        <Self as ParsePayload>::from_request(request, body).await
     }
 }
 
@@ -97,43 +92,123 @@ impl<T: Type, const MAX: usize> ParsePayload for JsonBody<T, MAX> {
     async fn from_request(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
         let bodies: &Bodies = request.data().expect("the server puts the limits with each request");
         let limit = bodies.max.min(MAX);
+        let coding = coding_of(request.headers())?;
         let announced = request.headers().typed_get::<ContentLength>();
         if announced.is_some_and(|ContentLength(length)| length > limit as u64) {
             return Err(ApiError::TooLarge(limit).into());
         }
-        let (bytes, memory) = read(body.take()?, limit, bodies).await?;
+        let mut pieces = std::pin::pin!(body.take()?.into_bytes_stream());
+        let mut gathering = Gathering::new(&bodies.memory, limit);
+        while let Some(piece) = next_piece(&mut pieces, gathering.hold()).await? {
+            gathering.add(piece, || Sender::of(request)).await?;
+        }
+        let (mut bytes, mut memory) = gathering.end();
+        if let Some(coding) = coding {
+            bytes = unpacked(coding, &bytes, limit)?.into();
+            if bytes.len() > SHORT {
+                let hold =
+                    memory.get_or_insert_with(|| bodies.memory.hold(Sender::of(request), Instant::now(), bytes.len()));
+                hold.settle();
+                hold.grow(bytes.len()).await?;
+            }
+        }
         Ok(Self { bytes, _memory: memory, schema: PhantomData })
     }
 }
 
-/// Reads a body to its end. One that came in one piece, as turns do, is not copied; the framework's own way with a limit
-/// copies through a buffer that every waiting request would hold.
-async fn read(body: Body, limit: usize, bodies: &Bodies) -> Result<(Bytes, Option<OwnedSemaphorePermit>), ApiError> {
-    let mut memory = None;
-    let mut pieces = std::pin::pin!(body.into_bytes_stream());
-    let mut whole = Bytes::new();
-    while let Some(piece) = pieces.next().await {
-        let piece =
-            piece.map_err(|error| ApiError::BadRequest(format!("body: could not be read to its end: {error}")))?;
-        let length = whole.len() + piece.len();
-        if length > limit {
-            return Err(ApiError::TooLarge(limit));
-        }
-        if length > SHORT {
-            bodies.give_memory(&mut memory, length)?;
-        }
-        whole = if whole.is_empty() {
-            piece
-        } else {
-            let mut grown = BytesMut::from(whole);
-            grown.extend_from_slice(&piece);
-            grown.freeze()
-        };
-    }
-    Ok((whole, memory))
+/// Returns the next piece of a body, unless the body has to give way to another one.
+pub(super) async fn next_piece(
+    pieces: &mut (impl Stream<Item = io::Result<Bytes>> + Unpin),
+    hold: Option<&Hold>,
+) -> Result<Option<Bytes>, ApiError> {
+    let piece = match hold {
+        None => pieces.next().await,
+        Some(hold) => tokio::select! {
+            biased;
+            error = hold.displaced() => return Err(error),
+            piece = pieces.next() => piece,
+        },
+    };
+    piece.transpose().map_err(|error| ApiError::field("body", format_args!("could not be read to its end: {error}")))
 }
 
-poem_openapi::impl_apirequest_for_payload!(JsonBody<T>, T: Type);
+/// A body in memory, as far as it has come. One that comes in one piece, as turns do, is not copied; the framework's own
+/// way with a limit copies through a buffer that every waiting request would hold.
+pub(super) struct Gathering<'a> {
+    budget: &'a Budget,
+    limit: usize,
+    begun: Instant,
+    first: Bytes,
+    /// All of it, once there is more than the first piece.
+    whole: Vec<u8>,
+    hold: Option<Hold>,
+}
+
+impl<'a> Gathering<'a> {
+    /// A body of so many bytes at most.
+    pub(super) fn new(budget: &'a Budget, limit: usize) -> Self {
+        Self { budget, limit, begun: Instant::now(), first: Bytes::new(), whole: Vec::new(), hold: None }
+    }
+
+    /// Returns its share of the memory, if it is long.
+    pub(super) fn hold(&self) -> Option<&Hold> {
+        self.hold.as_ref()
+    }
+
+    /// Returns what has come.
+    pub(super) fn bytes(&self) -> &[u8] {
+        if self.whole.is_empty() { &self.first } else { &self.whole }
+    }
+
+    /// Adds what comes next.
+    ///
+    /// # Errors
+    /// 413; 503 when there is no memory for it.
+    pub(super) async fn add(&mut self, piece: Bytes, sender: impl FnOnce() -> Sender) -> Result<(), ApiError> {
+        let length = self.bytes().len() + piece.len();
+        if length > self.limit {
+            return Err(ApiError::TooLarge(self.limit));
+        }
+        // More than was received by half at most, so that what is announced counts for nothing.
+        let room =
+            if length <= self.whole.capacity() { self.whole.capacity() } else { (length + length / 2).min(self.limit) };
+        if length > SHORT {
+            match &self.hold {
+                Some(hold) => hold.receive(piece.len()),
+                None => self.hold = Some(self.budget.hold(sender(), self.begun, length)),
+            }
+            if let Some(hold) = self.hold.as_ref().filter(|_| room > self.whole.capacity()) {
+                hold.grow(room).await?;
+            }
+        }
+        if self.first.is_empty() && self.whole.is_empty() {
+            self.first = piece;
+            return Ok(());
+        }
+        self.whole.reserve_exact(room - self.whole.len());
+        if self.whole.is_empty() {
+            self.whole.extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        self.whole.extend_from_slice(&piece);
+        Ok(())
+    }
+
+    /// Returns the whole body, which no longer gives way, since nothing more of it is awaited.
+    pub(super) fn end(self) -> (Bytes, Option<Hold>) {
+        if let Some(hold) = &self.hold {
+            hold.settle();
+        }
+        self.so_far()
+    }
+
+    /// Returns what has come.
+    pub(super) fn so_far(self) -> (Bytes, Option<Hold>) {
+        let bytes = if self.whole.is_empty() { self.first } else { self.whole.into() };
+        (bytes, self.hold)
+    }
+}
+
+poem_openapi::impl_apirequest_for_payload!(JsonBody<T, MAX>, T: Type, const MAX: usize);
 
 /// A body as a page's form sends it, not too long.
 pub struct FormBody<T, const MAX: usize> {
@@ -167,42 +242,36 @@ impl<T: Type, const MAX: usize> ParsePayload for FormBody<T, MAX> {
     const IS_REQUIRED: bool = true;
 
     async fn from_request(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
-        Ok(Self { body: JsonBody::from_request(request, body).await? })
+        Ok(Self { body: <JsonBody<T, MAX> as ParsePayload>::from_request(request, body).await? })
     }
 }
 
-/// A body of JSON that is not read yet, because its reader decides how.
+/// A body of JSON that is not read yet, because its reader decides how. Its content type does not matter: a signature
+/// proves who sends it.
 pub struct Posted<T> {
     /// The body as it comes.
     pub body: Body,
     schema: PhantomData<T>,
 }
 
-impl<T: Type> Payload for Posted<T> {
-    const CONTENT_TYPE: &'static str = "application/json";
-
-    fn check_content_type(content_type: &str) -> bool {
-        Json::<T>::check_content_type(content_type)
-    }
-
-    fn schema_ref() -> MetaSchemaRef {
-        T::schema_ref()
-    }
+impl<'a, T: Type> ApiExtractor<'a> for Posted<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
 
     fn register(registry: &mut Registry) {
         T::register(registry);
     }
-}
 
-impl<T: Type> ParsePayload for Posted<T> {
-    const IS_REQUIRED: bool = true;
+    fn request_meta() -> Option<MetaRequest> {
+        let json = MetaMediaType { content_type: JsonBody::<T>::CONTENT_TYPE, schema: T::schema_ref() };
+        Some(MetaRequest { description: None, content: vec![json], required: true })
+    }
 
-    async fn from_request(_: &Request, body: &mut RequestBody) -> poem::Result<Self> {
+    async fn from_request(_: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> poem::Result<Self> {
         Ok(Self { body: body.take()?, schema: PhantomData })
     }
 }
-
-poem_openapi::impl_apirequest_for_payload!(Posted<T>, T: Type);
 
 /// 200 with a body. The framework's own [`Json`] would leave the answer without a description in the document.
 pub struct Done<T>(pub T);

@@ -3,7 +3,7 @@
 use super::calls::erase_recording;
 use super::error::{ApiError, PostCall, Refused};
 use super::payload::{Done, Posted};
-use super::signed::{Delivered, Gate};
+use super::signed::{Delivered, Gate, stopping};
 use super::trace;
 use super::{RECONCILED, Tag};
 use crate::events;
@@ -98,12 +98,13 @@ impl PostCallApi {
         _signature: Header<Option<String>>,
         body: Posted<EventBody>,
     ) -> Result<Done<EventTaken>, Refused<PostCall>> {
-        match self.gate.take(request.headers(), body.body).await? {
+        match self.gate.take(request, body.body).await? {
             Delivered::Recording(recording) => Ok(recorded(&self.gate, &self.writer, recording).await?),
             Delivered::Event(event) => {
                 // Held until it is stored: what was read of it waits for the writer, beside the body.
                 let _reading = self.gate.turn_to_read(&event).await;
-                let read = read(self.writer.redactor(), event.body.clone()).await?;
+                let body = self.gate.unpack(&event).await?;
+                let read = read(self.writer.redactor(), body).await?;
                 Ok(keep(&self.writer, read).await?)
             }
         }
@@ -113,7 +114,7 @@ impl PostCallApi {
 /// Reads an event, off the threads that serve connections.
 async fn read(redactor: Option<Redactor>, body: Bytes) -> Result<NewEvent, ApiError> {
     let read = tokio::task::spawn_blocking(move || events::of_body(redacted(redactor, body))).await;
-    read.map_err(|_| ApiError::Unavailable("the service is stopping; try again shortly", None))
+    read.map_err(|_| stopping())
 }
 
 /// Keeps an event, and whatever could be read of it.

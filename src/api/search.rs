@@ -1,14 +1,14 @@
 //! Searching the words of all turns.
 
+use super::Tag;
 use super::call::{CallStatus, example_instant};
 use super::error::{ApiError, List, Refused};
-use super::payload::Done;
 use super::query::{ListQuery, default_limit};
+use super::reading::{Answer, Depth, Reader};
 use super::time::Instant;
 use super::transcriptions::{Speaker, Transcription};
-use super::{Reader, Tag};
 use crate::model::{ConversationId, DriverId, Invalid, Wanted};
-use crate::store::{self, Place, SearchKey, SearchQuery};
+use crate::store::{self, Place, SearchKey, SearchQuery, Store};
 use poem::Request;
 use poem_openapi::param::Query;
 use poem_openapi::types::Example;
@@ -159,7 +159,7 @@ impl SearchApi {
         /// Whether to count all turns that match, which takes time when they are many.
         #[oai(default)]
         include_total: Query<bool>,
-    ) -> Result<Done<SearchPage>, Refused<List>> {
+    ) -> Result<Answer<SearchPage>, Refused<List>> {
         let list = ListQuery::of(request, &FILTERS)?;
         let query = SearchQuery {
             wanted: Wanted::parse(&q.0).map_err(refused("q"))?,
@@ -183,14 +183,17 @@ impl SearchApi {
             limit: limit.0.into(),
             with_total: include_total.0,
         };
-        let found = self.reader.read(move |store| store.search(&query)).await?;
-        Ok(Done(SearchPage {
-            data: found.hits.into_iter().map(Into::into).collect(),
-            has_more: found.next.is_some(),
-            next_cursor: found.next.map(|key| list.cursor_behind(written(key))),
-            total: found.total,
-            unsearched: found.unsearched,
-        }))
+        let make = move |store: &dyn Store| {
+            let found = store.search(&query)?;
+            Ok(SearchPage {
+                data: found.hits.into_iter().map(Into::into).collect(),
+                has_more: found.next.is_some(),
+                next_cursor: found.next.map(|key| list.cursor_behind(written(key))),
+                total: found.total,
+                unsearched: found.unsearched,
+            })
+        };
+        Ok(self.reader.answer(request, Depth::Deep, make).await?)
     }
 }
 

@@ -1,13 +1,13 @@
 //! What many calls come to.
 
+use super::Tag;
 use super::error::{ApiError, List, Refused};
-use super::payload::Done;
 use super::query::parameters;
+use super::reading::{Answer, Depth, Reader};
 use super::time::Instant;
-use super::{Reader, Tag};
 use crate::model::{self, DriverId};
 use crate::stats::{Reconciliation, Sums, Tally, Zone};
-use crate::store::{self, FiguresQuery};
+use crate::store::{self, FiguresQuery, Store};
 use poem::Request;
 use poem_openapi::param::Query;
 use poem_openapi::types::Example;
@@ -289,7 +289,7 @@ impl StatsApi {
         driver_id: Query<Option<i64>>,
         /// The time zone of the days, by its name in the IANA database, such as `America/Chicago`; `UTC` without it.
         zone: Query<Option<String>>,
-    ) -> Result<Done<Stats>, Refused<List>> {
+    ) -> Result<Answer<Stats>, Refused<List>> {
         parameters(request, &["started_after", "started_before", "driver_id", "zone"])?;
         let driver_id =
             driver_id.0.map(DriverId::new).transpose().map_err(|rule| ApiError::field("driver_id", rule))?;
@@ -301,7 +301,7 @@ impl StatsApi {
             started_before: started_before.0.map(|time| time.0),
             driver_id,
         };
-        let read = self.reader.read(move |store| {
+        let make = move |store: &dyn Store| {
             let mut tally = Tally::new(zone);
             store.figures(&query, &mut |call| tally.count(call))?;
             let (drivers, more) = tally.drivers(MAX_DRIVERS);
@@ -313,19 +313,18 @@ impl StatsApi {
                 };
                 named.push(OfDriver { driver_id: driver.map(DriverId::get), name, sums: sums.into() });
             }
-            Ok((tally, named, more, store.unread_events()?))
-        });
-        let (mut tally, drivers, more_drivers, events) = read.await?;
-        Ok(Done(Stats {
-            zone: tally.zone().to_owned(),
-            all: tally.all.into(),
-            median_seconds: tally.percentile(50).map(rounded),
-            p90_seconds: tally.percentile(90).map(rounded),
-            reconciliation: tally.reconciliation.into(),
-            days: tally.days().map(|(date, sums)| Day { date, sums: sums.into() }).collect(),
-            drivers,
-            more_drivers,
-            events: events.into(),
-        }))
+            Ok(Stats {
+                zone: tally.zone().to_owned(),
+                all: tally.all.into(),
+                median_seconds: tally.percentile(50).map(rounded),
+                p90_seconds: tally.percentile(90).map(rounded),
+                reconciliation: tally.reconciliation.into(),
+                days: tally.days().map(|(date, sums)| Day { date, sums: sums.into() }).collect(),
+                drivers: named,
+                more_drivers: more,
+                events: store.unread_events()?.into(),
+            })
+        };
+        Ok(self.reader.answer(request, Depth::Deep, make).await?)
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-/// About how many bytes are sent at once.
+/// Size of what is sent at once, in bytes.
 const PIECE: usize = 64 * 1024;
 
 /// How many pieces may wait.
@@ -60,12 +60,14 @@ impl Outlet {
 }
 
 impl Write for Outlet {
+    /// Takes no more than a piece at once, however long a row is.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.gathered.extend_from_slice(bytes);
-        if self.gathered.len() >= PIECE {
+        let count = bytes.len().min(PIECE - self.gathered.len());
+        self.gathered.extend_from_slice(&bytes[..count]);
+        if self.gathered.len() == PIECE {
             self.flush()?;
         }
-        Ok(bytes.len())
+        Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -74,5 +76,29 @@ impl Write for Outlet {
         }
         let piece = std::mem::take(&mut self.gathered);
         self.send(Ok(piece.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_row_of_any_length_leaves_in_pieces_of_bounded_length() {
+        let (pieces, mut arriving) = mpsc::channel(WAITING);
+        let mut outlet = Outlet { pieces, runtime: Handle::current(), gathered: Vec::new() };
+        let writing = std::thread::spawn(move || {
+            outlet.write_all(b"begun").unwrap();
+            outlet.write_all(&vec![b'x'; 10 * PIECE]).unwrap();
+            outlet.flush().unwrap();
+        });
+        let mut length = 0;
+        while let Some(piece) = arriving.recv().await {
+            let piece = piece.unwrap();
+            assert!(piece.len() <= PIECE, "{} bytes", piece.len());
+            length += piece.len();
+        }
+        writing.join().unwrap();
+        assert_eq!(length, 5 + 10 * PIECE);
     }
 }

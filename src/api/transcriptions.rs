@@ -1,14 +1,14 @@
 //! The turns of a call, page by page.
 
+use super::Tag;
 use super::call::example_instant;
 use super::calls::no_call;
 use super::error::{Read, Refused};
-use super::payload::Done;
 use super::query::{ListQuery, default_limit};
+use super::reading::{Answer, Depth, Reader};
 use super::time::Instant;
-use super::{Reader, Tag};
 use crate::model::{self, Timestamp};
-use crate::store::{TurnKey, TurnOrder, TurnQuery};
+use crate::store::{Store, TurnKey, TurnOrder, TurnQuery};
 use poem::Request;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::types::Example;
@@ -126,12 +126,12 @@ impl From<model::Turn> for Transcription {
             id: turn.id,
             conversation_id: turn.conversation_id.as_str().to_owned(),
             speaker_type: turn.speaker.into(),
-            message_text: turn.message.as_str().to_owned(),
+            message_text: turn.message.into_string(),
             timestamp: Instant(turn.timestamp),
             sequence_number: turn.sequence_number,
             source: turn.source.into(),
             created_at: Instant(turn.created_at),
-            final_text: turn.final_text.map(|text| text.as_str().to_owned()),
+            final_text: turn.final_text.map(model::Message::into_string),
             interrupted: turn.interrupted,
             place: turn.place,
             superseded_by: turn.superseded_by,
@@ -208,7 +208,7 @@ impl TranscriptionsApi {
         /// Whether to count all turns that match.
         #[oai(default)]
         include_total: Query<bool>,
-    ) -> Result<Done<TranscriptionPage>, Refused<Read>> {
+    ) -> Result<Answer<TranscriptionPage>, Refused<Read>> {
         let list = ListQuery::of(request, &["after_sequence", "order"])?;
         let query = TurnQuery {
             conversation_id: super::conversation_id(&conversation_id.0)?,
@@ -228,18 +228,22 @@ impl TranscriptionsApi {
             limit: limit.0.into(),
             with_total: include_total.0,
         };
-        let page = self.reader.read(move |store| store.turns(&query)).await?;
-        let page = page.ok_or_else(|| no_call(&conversation_id.0))?;
-        let cut_at = page.rows.last().filter(|_| page.has_more);
-        let next_cursor = cut_at.map(|turn| {
-            let place = turn.place.map_or(String::new(), |place| place.to_string());
-            list.cursor_behind(format_args!("{place} {} {}", turn.timestamp, turn.sequence_number))
-        });
-        Ok(Done(TranscriptionPage {
-            data: page.rows.into_iter().map(Into::into).collect(),
-            next_cursor,
-            has_more: page.has_more,
-            total: page.total,
-        }))
+        // Turns are counted by their call's row.
+        let depth = Depth::of_page(query.after.is_none(), limit.0, false);
+        let make = move |store: &dyn Store| {
+            let page = store.turns(&query)?.ok_or_else(|| no_call(query.conversation_id.as_str()))?;
+            let cut_at = page.rows.last().filter(|_| page.has_more);
+            let next_cursor = cut_at.map(|turn| {
+                let place = turn.place.map_or(String::new(), |place| place.to_string());
+                list.cursor_behind(format_args!("{place} {} {}", turn.timestamp, turn.sequence_number))
+            });
+            Ok(TranscriptionPage {
+                data: page.rows.into_iter().map(Into::into).collect(),
+                next_cursor,
+                has_more: page.has_more,
+                total: page.total,
+            })
+        };
+        Ok(self.reader.answer(request, depth, make).await?)
     }
 }

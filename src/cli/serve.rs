@@ -50,7 +50,7 @@ pub(super) struct ServeArgs {
         value_parser = humantime::parse_duration,
     )]
     write_timeout: Duration,
-    /// How many reads may run at once
+    /// How many searches, statistics and long pages may be read at once
     #[arg(
         long, env = "TRANSCRIBE_HOOK_READERS", value_name = "NUMBER", default_value = "4",
         value_parser = clap::value_parser!(u32).range(1..=64),
@@ -89,6 +89,12 @@ pub(super) struct ServeArgs {
     copies: CopyArgs,
 }
 
+/// Threads for work that may wait for a disk, beside those of the deep reads: the quick reads, events that are read, files.
+const OTHER_THREADS: usize = 64;
+
+/// Reading connections beside those of the deep reads: the quick reads, the live streams, retention, metrics, erasures.
+const OTHER_READERS: u32 = 12;
+
 /// A duration of a second at least, so that what is done at an interval is not done without pause.
 pub(super) fn interval(text: &str) -> Result<Duration, String> {
     let every = humantime::parse_duration(text).map_err(|error| error.to_string())?;
@@ -108,8 +114,8 @@ pub(super) fn run(args: &ServeArgs) -> Result<()> {
     let access = args.access.settings(args.listen, args.post_call.are_events_taken())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        // Reads wait for one of few connections; more threads than that would only wait.
-        .max_blocking_threads(args.readers as usize + 4)
+        // What runs there has permits of its own, but for short work that must not wait for reads.
+        .max_blocking_threads(args.readers as usize + OTHER_THREADS)
         .build()
         .context("cannot start the runtime")?;
     let served = runtime.block_on(serve(args, access));
@@ -121,8 +127,11 @@ pub(super) fn run(args: &ServeArgs) -> Result<()> {
 async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     let metrics = args.metrics.listener().await?;
-    let options =
-        Options { path: args.database.database.clone(), busy_timeout: args.write_timeout, readers: args.readers };
+    let options = Options {
+        path: args.database.database.clone(),
+        busy_timeout: args.write_timeout,
+        readers: args.readers + OTHER_READERS,
+    };
     let tls = args.tls.open()?;
     let post_call = args.post_call.settings()?;
     let retention = args.retention.retention(args.stale_after)?;
@@ -172,6 +181,7 @@ async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
     let settings = Settings {
         writing: Limits { queue_capacity: args.queue_capacity as usize, patience: args.write_timeout },
         max_body: args.max_body,
+        deep_reads: args.readers as usize,
         stale_after: Some(args.stale_after).filter(|after| !after.is_zero()),
         tls,
         connections: args.limits.connections(),

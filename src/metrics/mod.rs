@@ -139,6 +139,8 @@ metrics! {
     retention_held: IntGauge = plain();
     /// What was replaced before it was stored.
     redactions_total: IntCounterVec = by(&["kind"], &[&["card", "email", "phone", "ssn"]]);
+    /// Request bodies that were refused because others, faster or of a proved sender, needed what they held.
+    displaced_bodies_total: IntCounter = plain();
     /// Recordings that came with a valid signature.
     recordings_total: IntCounterVec = by(&["outcome"], &[&["kept", "dropped"]]);
 }

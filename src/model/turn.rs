@@ -66,6 +66,11 @@ impl Message {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Returns the words without copying them.
+    pub fn into_string(self) -> String {
+        self.0.into_string()
+    }
 }
 
 /// What was said on the phone never reaches a log by way of `{:?}`.

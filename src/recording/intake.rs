@@ -5,6 +5,7 @@
 //! dropped before that, by a connection that broke for example, nothing stays.
 
 use super::{AudioEvent, Recordings, Unreadable, body};
+use crate::packing::Coding;
 use bytes::{Buf as _, Bytes};
 use std::io::{self, BufWriter, Read};
 use std::path::PathBuf;
@@ -34,16 +35,23 @@ enum Piece {
 }
 
 impl Intake {
-    /// Starts to take a body of at most `limit` bytes; without a folder it is read and dropped.
+    /// Starts to take a body of at most `limit` bytes; without a folder it is read and dropped. A packed one comes with its
+    /// coding and its first bytes. The thread holds `permit` until its file is kept or removed.
     ///
     /// # Errors
     /// The system gave no thread.
-    pub fn start(recordings: Option<Recordings>, limit: u64) -> io::Result<Self> {
+    pub fn start(
+        recordings: Option<Recordings>,
+        packed: Option<(Coding, Bytes)>,
+        limit: u64,
+        permit: impl Send + 'static,
+    ) -> io::Result<Self> {
         let (pieces, arriving) = mpsc::channel(WAITING);
         let (answer, result) = oneshot::channel();
         std::thread::Builder::new().name("recording".to_owned()).spawn(move || {
             // Nobody is there to receive it when the intake was dropped, and then the file was too.
-            let _ = answer.send(take(recordings.as_ref(), arriving, limit));
+            let _ = answer.send(take(recordings.as_ref(), packed, arriving, limit));
+            drop(permit);
         })?;
         Ok(Self { pieces, result })
     }
@@ -64,8 +72,17 @@ impl Intake {
     }
 }
 
-fn take(recordings: Option<&Recordings>, arriving: mpsc::Receiver<Piece>, limit: u64) -> Result<Kept, Unreadable> {
+fn take(
+    recordings: Option<&Recordings>,
+    packed: Option<(Coding, Bytes)>,
+    arriving: mpsc::Receiver<Piece>,
+    limit: u64,
+) -> Result<Kept, Unreadable> {
     let arriving = Arriving { pieces: arriving, piece: Bytes::new(), ended: false };
+    let arriving: Box<dyn Read> = match packed {
+        None => Box::new(arriving),
+        Some((coding, beginning)) => coding.reader(&beginning, arriving),
+    };
     let Some(recordings) = recordings else {
         return Ok(Kept { event: body::read(arriving, &mut io::sink(), limit)?, path: None });
     };

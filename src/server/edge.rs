@@ -187,19 +187,6 @@ impl LogLine<'_> {
         if let (ApiError::MethodNotAllowed(_), Some(known)) = (error, route) {
             headers.insert(header::ALLOW, HeaderValue::from_str(&known.methods).expect("methods are visible ASCII"));
         }
-        // These were decided without reading the body, so that the connection is of no more use; said, so that the
-        // client does not send its next request into it.
-        if matches!(
-            error,
-            ApiError::Unauthorized { .. }
-                | ApiError::TooManyRefused(_)
-                | ApiError::NotFound(_)
-                | ApiError::MethodNotAllowed(_)
-                | ApiError::TooLarge(_)
-                | ApiError::NotJson(_)
-        ) {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
         if let ApiError::NoSuchPart(length) = error {
             let range = HeaderValue::from_str(&format!("bytes */{length}")).expect("visible ASCII");
             headers.insert(header::CONTENT_RANGE, range);

@@ -8,7 +8,6 @@ pub mod cors;
 mod docs;
 mod edge;
 mod memory;
-mod packed;
 mod routes;
 mod scrape;
 mod stale;
@@ -20,7 +19,7 @@ pub use edge::Edge;
 use crate::api;
 use crate::api::access::client::Proxies;
 use crate::api::access::{Access, AccessSettings};
-use crate::api::payload::Bodies;
+use crate::api::payload::{Bodies, memory_for};
 use crate::api::signed::{Gate, PostCallSettings};
 use crate::backfill::{Periodic, StoreKeeper};
 use crate::backups;
@@ -36,7 +35,6 @@ use crate::waiting::{blocking, blocking_all};
 use crate::writer::{Limits, Writer};
 use connections::ConnectionLimits;
 use cors::Origins;
-use packed::Packed;
 use poem::middleware::AddData;
 use poem::{EndpointExt as _, Route};
 use std::io;
@@ -56,6 +54,8 @@ pub struct Settings {
     pub writing: Limits,
     /// Greatest length of a request's body, in bytes.
     pub max_body: usize,
+    /// Maximum number of reads at once that may look at much.
+    pub deep_reads: usize,
     /// How HTTPS is served; without this, plain HTTP.
     pub tls: Option<Tls>,
     /// What connections may take.
@@ -162,8 +162,9 @@ pub async fn serve(
     let access = Access::new(&settings.access);
     let tail = Tail::new(store.clone(), settings.streams, api::EVENT);
     let follow = tokio::spawn(tail.clone().follow(writer.committed()));
-    let gate = Gate::new(settings.post_call);
-    let service = api::service(store.clone(), writer.clone(), gate, access.clone(), tail.clone());
+    let memory = memory_for(settings.post_call.max_body.max(settings.max_body));
+    let gate = Gate::new(settings.post_call, memory.clone());
+    let service = api::service(store.clone(), writer.clone(), gate, access.clone(), tail.clone(), settings.deep_reads);
     let document = api::document_of(&service);
     let others: Vec<_> = ["/docs", "/openapi.json", scrape::PATH].into_iter().chain(viewer::PATHS).collect();
     let routes = routes::Routes::of(&document, &others);
@@ -173,8 +174,8 @@ pub async fn serve(
         .at("/openapi.json", poem::get(docs::document(document)))
         .at(scrape::PATH, poem::get(scrape.clone()))
         .at(api::TURNS, poem::post(api::turns(writer.clone())))
-        .nest("/", viewer::before(Packed::new(service)))
-        .with(AddData::new(Bodies::new(settings.max_body)));
+        .nest("/", viewer::before(service))
+        .with(AddData::new(Bodies::new(settings.max_body, memory)));
     let app = Edge::new(access.guard(route), routes, settings.proxies).with_origins(settings.origins);
 
     let metrics = settings.metrics.map(|listener| scrape::serve(listener, scrape));

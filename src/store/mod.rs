@@ -9,6 +9,7 @@
 
 mod absent;
 mod archive;
+mod deadline;
 mod error;
 mod query;
 mod search;
@@ -18,10 +19,11 @@ mod upkeep;
 
 pub use absent::Absent;
 pub use archive::{Archive, Archived, ArchivedCall, Loose, Part, Row, Selection, Spoken};
+pub use deadline::reading_until;
 pub use error::{Error, ErrorKind, Result};
 pub use query::{
     CallKey, CallQuery, ErasedSlice, FiguresQuery, NamingEvent, OldCall, OldCalls, OldEvent, Order, Page, RecordFilter,
-    TurnKey, TurnOrder, TurnQuery, Unfinished,
+    TurnKey, TurnOrder, TurnQuery, Unfinished, json_length,
 };
 pub use search::{Found, Hit, Place, SearchKey, SearchOrder, SearchQuery};
 pub use tail::{Change, Position, Scope, Since, Touched};

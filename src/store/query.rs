@@ -188,11 +188,69 @@ pub struct Page<T> {
     pub total: Option<u64>,
 }
 
+/// Maximum size of the text in a page, in bytes of JSON. A page has one row at least.
+const MAX_PAGE_TEXT: usize = 8 << 20;
+
 impl<T> Page<T> {
-    /// Makes a page of `limit` out of rows that were read one past it.
-    pub fn from_overread(mut rows: Vec<T>, limit: usize, total: Option<u64>) -> Self {
-        let has_more = rows.len() > limit;
-        rows.truncate(limit);
-        Self { rows, has_more, total }
+    /// Makes a page of rows as they are read, up to `limit` of them and up to [`MAX_PAGE_TEXT`]; `text` says how much one
+    /// has. More rows follow if the reader gives one more.
+    pub fn of_rows<E>(
+        rows: impl IntoIterator<Item = Result<T, E>>,
+        limit: usize,
+        text: impl Fn(&T) -> usize,
+    ) -> Result<Self, E> {
+        let mut page = Self { rows: Vec::new(), has_more: false, total: None };
+        let mut length = 0;
+        for row in rows {
+            let row = row?;
+            length += text(&row);
+            if page.rows.len() == limit || (length > MAX_PAGE_TEXT && !page.rows.is_empty()) {
+                page.has_more = true;
+                break;
+            }
+            page.rows.push(row);
+        }
+        Ok(page)
+    }
+}
+
+/// Returns how long a text is in JSON, in bytes.
+pub fn json_length(text: &str) -> usize {
+    let escaped = |byte: u8| match byte {
+        b'"' | b'\\' => 2,
+        ..0x20 => 6,
+        _ => 1,
+    };
+    text.bytes().map(escaped).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(sizes: &[usize], limit: usize) -> (usize, bool) {
+        let rows = sizes.iter().map(|size| Ok::<_, ()>(*size));
+        let page = Page::of_rows(rows, limit, |size| *size).unwrap();
+        (page.rows.len(), page.has_more)
+    }
+
+    #[test]
+    fn a_page_ends_at_its_limit_or_when_it_has_much_text_but_never_empty() {
+        const MIB: usize = 1 << 20;
+        assert_eq!(page(&[], 3), (0, false));
+        assert_eq!(page(&[1, 1, 1], 3), (3, false));
+        assert_eq!(page(&[1, 1, 1, 1], 3), (3, true));
+        assert_eq!(page(&[4 * MIB, 4 * MIB], 3), (2, false));
+        assert_eq!(page(&[4 * MIB, 4 * MIB, 1], 3), (2, true));
+        assert_eq!(page(&[100 * MIB, 1], 3), (1, true));
+        assert_eq!(page(&[100 * MIB], 3), (1, false));
+    }
+
+    #[test]
+    fn the_length_in_json_is_that_of_what_is_written() {
+        for text in ["", "plain", "a\"b\\c", "\u{1}\u{1f}\u{7f}", "näïve 界 👋"] {
+            let written = serde_json::to_string(text).unwrap();
+            assert!(json_length(text) >= written.len() - 2, "{text:?}");
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! Many events of the greatest length at once: some are taken, the others asked to come again, in memory that is bounded.
+//! Many events of the greatest length at once: those that come are taken, those that stand still are asked to come again, in
+//! memory that is bounded.
 
 use crate::harness::{Service, peak, resident, wait_for};
 use crate::whole_call::{POST_CALL, SECRET, post_signed};
@@ -24,7 +25,7 @@ fn long_event() -> String {
 }
 
 #[test]
-fn long_events_at_once_are_bounded_in_memory_and_the_others_are_asked_to_come_again() {
+fn long_events_at_once_are_bounded_in_memory_and_those_that_stand_still_give_way() {
     let service = Service::start_with(&["--elevenlabs-secret", SECRET]);
     let body = long_event();
     assert!((14 << 20..16 << 20).contains(&body.len()), "{}", body.len());
@@ -36,38 +37,37 @@ fn long_events_at_once_are_bounded_in_memory_and_the_others_are_asked_to_come_ag
          Content-Length: {}\r\nElevenLabs-Signature: {signature}\r\n\r\n",
         body.len()
     );
-    // All but the last byte of as many as are taken at once.
-    let mut unfinished: Vec<TcpStream> = (0..4)
+    // All but the last byte of more than are taken at once.
+    let unfinished: Vec<TcpStream> = (0..8)
         .map(|_| {
             let mut connection = TcpStream::connect(service.address()).unwrap();
             connection.write_all(head.as_bytes()).unwrap();
-            connection.write_all(&body.as_bytes()[..body.len() - 1]).unwrap();
+            // One that has to give way takes no more.
+            let _ = connection.write_all(&body.as_bytes()[..body.len() - 1]);
             connection
         })
         .collect();
     let headers = [("content-type", "application/json"), ("elevenlabs-signature", &*signature)];
-    for _ in 0..6 {
-        let answer = service.post_raw(POST_CALL, &headers, body.as_bytes());
-        assert_eq!(answer.header("retry-after"), Some("1"), "{}", answer.text);
-        answer.expect_error(503);
+    for _ in 0..3 {
+        service.post_raw(POST_CALL, &headers, body.as_bytes()).expect(200);
     }
     // Short ones are taken all the while.
     let short = json!({"type": "call_initiation_failure", "data": {"conversation_id": "conv_short"}});
     post_signed(&service, &short.to_string()).expect(200);
-    for connection in &mut unfinished {
-        connection.write_all(&body.as_bytes()[body.len() - 1..]).unwrap();
-    }
-    let answered = |connection: &mut TcpStream| {
+    let mut told = 0;
+    for mut connection in unfinished {
+        let _ = connection.write_all(&body.as_bytes()[body.len() - 1..]);
         let mut answer = String::new();
-        connection.read_to_string(&mut answer).unwrap();
-        answer[9..12].to_owned()
-    };
-    let statuses: Vec<_> = unfinished.iter_mut().map(answered).collect();
-    assert!(statuses.iter().all(|status| status == "200" || status == "503"), "{statuses:?}");
-    assert!(statuses.iter().any(|status| status == "200"), "{statuses:?}");
+        // One that was sending when it had to give way may see a broken connection instead.
+        if connection.read_to_string(&mut answer).is_ok() && answer.starts_with("HTTP/1.1 503") {
+            assert!(answer.to_ascii_lowercase().contains("retry-after: 1"), "{answer}");
+            told += 1;
+        }
+    }
+    assert!(told > 0, "what stands still gives way");
     let grown = peak(service.pid()) - before;
     println!("{grown} KiB more");
-    assert!(grown < 256 * 1024, "{grown} KiB more for 4 times 15 MiB");
+    assert!(grown < 256 * 1024, "{grown} KiB more for 8 times 15 MiB");
     // What was asked to come again is taken when it does.
     wait_for("an event to be taken again", || {
         (service.post_raw(POST_CALL, &headers, body.as_bytes()).status == 200).then_some(())

@@ -176,7 +176,7 @@ fn a_head_that_is_too_long_is_refused() {
 }
 
 #[test]
-fn long_bodies_share_a_bounded_memory_and_what_is_beyond_is_told_503() {
+fn long_bodies_share_a_bounded_memory_and_the_slowest_beyond_it_are_told_503() {
     let service = Service::start_with(&["--body-timeout", "10m"]);
     let mut body = turn("conv_long", 1);
     body["unknown"] = json!("x".repeat(500_000));
@@ -195,7 +195,7 @@ fn long_bodies_share_a_bounded_memory_and_what_is_beyond_is_told_503() {
     let refused = wait_for("those beyond the memory to be refused", || {
         let log = service.log();
         let refused = log.iter().filter(|line| line.contains("\"status\":503")).count();
-        (refused >= 150 - (32 << 20) / 500_000).then_some(refused)
+        (refused >= 150 - (64 << 20) / 500_000).then_some(refused)
     });
     assert!(refused < 150, "some are taken");
     let (mut stored, mut told) = (0, 0);
@@ -236,5 +236,5 @@ fn an_answer_that_nobody_reads_is_given_up() {
     // What the system has taken of the answer already is still there to be read; nothing is sent after it.
     wait_for("the answer to be given up", || (sockets() == before).then_some(()));
     let answer = rest(&mut stream);
-    assert!(answer.len() < 12_000_000, "{} bytes came, which is all", answer.len());
+    assert!(answer.len() < 8_000_000, "{} bytes came, which is all", answer.len());
 }

@@ -220,7 +220,7 @@ fn whether_a_body_is_audio_shows_when_its_audio_begins() {
 /// Sends a body through an intake in pieces of 100 bytes.
 async fn send(folder: Option<&Path>, body: &str, finish: bool) -> Option<Result<Kept, Unreadable>> {
     let recordings = folder.map(|folder| Recordings::open(folder).unwrap());
-    let intake = Intake::start(recordings, LIMIT).unwrap();
+    let intake = Intake::start(recordings, None, LIMIT, ()).unwrap();
     for piece in body.as_bytes().chunks(100) {
         intake.feed(Bytes::copy_from_slice(piece)).await;
     }

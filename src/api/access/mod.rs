@@ -15,6 +15,7 @@ mod refusals;
 pub(super) mod session;
 mod signed_out;
 
+use super::budget::Proved;
 use super::error::ApiError;
 use crate::model::{Invalid, Timestamp};
 use crate::secret::{Secret, Tokens};
@@ -171,7 +172,7 @@ impl Access {
                 let headers = request.headers();
                 let shown = bearer(headers).into_iter().chain(named(headers, "x-webhook-token"));
                 among(&self.0.ingest, shown, "Authorization: Bearer or X-Webhook-Token, with the ingest token")?;
-                Ok(None)
+                Ok(Some(Granted::ByToken))
             }
             Purpose::Manage => self.check_managing(request).map(Some),
         }
@@ -275,13 +276,16 @@ pub struct Guard<E> {
 impl<E: Endpoint> Endpoint for Guard<E> {
     type Output = Response;
 
-    async fn call(&self, request: Request) -> poem::Result<Response> {
+    async fn call(&self, mut request: Request) -> poem::Result<Response> {
         let client = request.data::<Client>().copied();
         let granted = match self.access.check(&request) {
             Ok(granted) => granted,
             Err(error @ ApiError::Unauthorized { .. }) => return Err(self.access.refuse(error, client).into()),
             Err(error) => return Err(error.into()),
         };
+        if matches!(granted, Some(Granted::ByToken | Granted::ByCookie(_))) {
+            request.set_data(Proved);
+        }
         match self.inner.call(request).await {
             Ok(answer) => {
                 let answer = answer.into_response();

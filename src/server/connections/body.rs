@@ -9,17 +9,26 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-type Inner = BoxBody<Bytes, io::Error>;
+pub(super) type Inner = BoxBody<Bytes, io::Error>;
 
-/// The body of a request.
+/// The body of a request. What is not read of it is left with the connection.
 pub(super) struct Arriving {
     inner: Inner,
+    is_read: bool,
     watch: Arc<Watch>,
 }
 
 impl Arriving {
     pub(super) fn new(inner: Inner, watch: Arc<Watch>) -> Self {
-        Self { inner, watch }
+        Self { inner, is_read: false, watch }
+    }
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        if !self.is_read {
+            self.watch.leave_unread(std::mem::take(&mut self.inner));
+        }
     }
 }
 
@@ -32,7 +41,8 @@ impl Body for Arriving {
         if let Some(Ok(frame)) = &frame {
             self.watch.receive(frame.data_ref().map_or(0, Bytes::len));
         }
-        if frame.is_none() || self.inner.is_end_stream() {
+        if !self.is_read && (frame.is_none() || self.inner.is_end_stream()) {
+            self.is_read = true;
             self.watch.enter(Phase::Work);
         }
         Poll::Ready(frame)

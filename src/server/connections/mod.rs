@@ -3,8 +3,12 @@
 //! The framework's own server sets neither a number nor a time for heads, so this serves its endpoints on hyper itself. One
 //! table knows of each open connection what is waited for ([`watch`]), which costs a request two stores to memory and no
 //! timer. By it, what takes too long is closed; and when there is no place left, a new connection takes the place of the
-//! one that has been idle or unfinished the longest. So those who hold connections open keep out nobody who has something to
-//! say. Only when every connection is at work is a new one told 503.
+//! one that has been idle or unfinished the longest, or else of the oldest live stream, of which a quarter of the places
+//! cannot be taken. So those who hold connections open keep out nobody who has something to say, and short requests do not
+//! keep all streams out. Only when every connection is at work is a new one told 503.
+//!
+//! A connection is closed after an answer only if the request's body was not read to its end, which is done where little
+//! of it is left.
 //!
 //! HTTP/1.1 alone is spoken: one request at a time on a connection is what the table goes by.
 
@@ -15,13 +19,15 @@ mod watch;
 use super::edge::Edge;
 use super::tls::is_challenge;
 use crate::api::error::ApiError;
-use body::{Arriving, Leaving};
+use body::{Arriving, Inner, Leaving};
+use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use poem::http::uri::Scheme;
+use poem::http::{HeaderValue, Version, header};
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Addr, Body, Endpoint, Request};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -35,7 +41,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch as channel};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::either::Either;
-use watch::{Open, Phase, Table};
+use watch::{Open, Phase, Table, Watch};
 
 /// What connections may take.
 #[derive(Debug, Clone)]
@@ -44,7 +50,7 @@ pub struct ConnectionLimits {
     pub number: usize,
     /// How long the head of a request may take to come, from its first byte or, on a new connection, from the beginning.
     pub head: Duration,
-    /// How long a body may take that comes slower than [`LEAST_RATE`], and how long an answer may wait for its reader.
+    /// How long a body may take that comes slower than [`crate::api::budget::LEAST_RATE`], and how long an answer may wait for its reader.
     pub body: Duration,
     /// How long a connection may wait for its next request.
     pub idle: Duration,
@@ -55,9 +61,6 @@ impl Default for ConnectionLimits {
         Self { number: 2048, head: Duration::from_secs(15), body: Duration::from_mins(1), idle: Duration::from_mins(2) }
     }
 }
-
-/// Bytes of a body that are worth a second of time for it.
-pub const LEAST_RATE: u64 = 16 * 1024;
 
 /// Greatest length of a request's head, in bytes. A longer one is answered 431 without a body.
 const MAX_HEAD: usize = 16 * 1024;
@@ -70,6 +73,12 @@ const TOLD: usize = 64;
 
 /// How long a head that has begun to come may take once the service stops.
 const LAST_HEAD: Duration = Duration::from_secs(1);
+
+/// Size up to which the rest of a body is read that nobody wanted, in bytes.
+const MAX_REST: u64 = 64 * 1024;
+
+/// How long this rest may take.
+const REST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Files that the service opens for other things than connections.
 const OTHER_FILES: u64 = 128;
@@ -200,6 +209,32 @@ fn admit<E: Endpoint + 'static>(server: &Arc<Server<E>>, stream: TcpStream, peer
     }
 }
 
+/// Reads what is left of a request's body if it is short, so that the connection can be used again, and says whether it is.
+async fn read_rest(rest: Option<Inner>, watch: &Watch) -> bool {
+    let Some(mut body) = rest else { return false };
+    if body.size_hint().lower() > MAX_REST {
+        return false;
+    }
+    let reading = async {
+        let mut left = MAX_REST;
+        while let Some(frame) = body.frame().await {
+            let length = frame.ok()?.data_ref().map_or(0, Bytes::len);
+            left = left.checked_sub(length as u64)?;
+        }
+        Some(())
+    };
+    let is_read = matches!(tokio::time::timeout(REST_TIMEOUT, reading).await, Ok(Some(())));
+    if is_read {
+        watch.enter(Phase::Work);
+    }
+    is_read
+}
+
+/// Whether a client that knows no chunks sees where an answer ends.
+fn tells_its_length<B: hyper::body::Body>(answer: &hyper::Response<B>) -> bool {
+    answer.body().size_hint().exact().is_some() || answer.headers().contains_key(header::CONTENT_LENGTH)
+}
+
 /// Serves a connection to its end. Without `welcome` its one request is told that there are too many.
 async fn converse<E: Endpoint + 'static>(
     server: &Arc<Server<E>>,
@@ -234,6 +269,7 @@ async fn converse<E: Endpoint + 'static>(
         let (server, remote, scheme, watch) = (server.clone(), remote.clone(), scheme.clone(), watch.clone());
         async move {
             let has_body = !request.body().is_end_stream();
+            let (version, expects) = (request.version(), request.headers().contains_key(header::EXPECT));
             watch.enter(if has_body { Phase::Body } else { Phase::Work });
             let mut request = Request::from((request, server.local.clone(), remote, scheme));
             if has_body {
@@ -242,7 +278,17 @@ async fn converse<E: Endpoint + 'static>(
             }
             let answer =
                 if welcome { server.app.answer(request).await } else { server.app.refuse(request, OVERLOADED).await };
-            let answer = hyper::Response::from(answer);
+            let mut answer = hyper::Response::from(answer);
+            let rest = watch.take_unread();
+            let is_read = watch.phase() != Phase::Body || (!expects && read_rest(rest, &watch).await);
+            if !is_read || (version == Version::HTTP_10 && !tells_its_length(&answer)) {
+                answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                // To an older client's keep-alive, hyper would otherwise add the opposite.
+                *answer.version_mut() = version;
+            }
+            if answer.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream") {
+                watch.enter(Phase::Stream);
+            }
             Ok::<_, Infallible>(answer.map(|body| Leaving::new(body, watch)))
         }
     });

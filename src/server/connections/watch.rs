@@ -1,6 +1,8 @@
 //! What each open connection is waited for, since when, and which of them is closed for it.
 
-use super::{ConnectionLimits, LEAST_RATE};
+use super::ConnectionLimits;
+use super::body::Inner;
+use crate::api::budget::LEAST_RATE;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,17 +20,24 @@ pub(super) enum Phase {
     Body = 2,
     /// The service is at work, or answers.
     Work = 3,
+    /// The service answers with a live stream, which does not end by itself.
+    Stream = 4,
 }
+
+/// The bits that a phase needs.
+const PHASE_BITS: u32 = 3;
 
 /// One connection, as its own task tells and the table sees it.
 pub(super) struct Watch {
     begun: Instant,
-    /// The phase in the two lowest bits, and above them since when, in milliseconds.
+    /// The phase in the lowest bits, and above them since when, in milliseconds.
     state: AtomicU64,
     /// How much of the present body came, in bytes.
     received: AtomicU64,
     /// Since when an answer waits for its reader, in milliseconds; 0 if it does not.
     stalled: AtomicU64,
+    /// What was not read of the present body.
+    unread: Mutex<Option<Inner>>,
     close: Notify,
 }
 
@@ -39,6 +48,7 @@ impl Watch {
             state: AtomicU64::new(0),
             received: AtomicU64::new(0),
             stalled: AtomicU64::new(0),
+            unread: Mutex::new(None),
             close: Notify::new(),
         };
         watch.enter(Phase::Head);
@@ -47,7 +57,7 @@ impl Watch {
 
     fn now(&self) -> u64 {
         // The first millisecond is none, since 0 has a meaning.
-        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX >> 2) + 1
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX >> PHASE_BITS) + 1
     }
 
     /// Begins a phase.
@@ -55,7 +65,7 @@ impl Watch {
         if phase == Phase::Body {
             self.received.store(0, Ordering::Relaxed);
         }
-        self.state.store(self.now() << 2 | phase as u64, Ordering::Relaxed);
+        self.state.store(self.now() << PHASE_BITS | phase as u64, Ordering::Relaxed);
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -63,9 +73,20 @@ impl Watch {
     }
 
     fn state(&self) -> (Phase, u64) {
+        const PHASES: [Phase; 5] = [Phase::Head, Phase::Idle, Phase::Body, Phase::Work, Phase::Stream];
         let state = self.state.load(Ordering::Relaxed);
-        let phase = [Phase::Head, Phase::Idle, Phase::Body, Phase::Work][usize::try_from(state & 3).unwrap_or(0)];
-        (phase, state >> 2)
+        let number = usize::try_from(state & ((1 << PHASE_BITS) - 1)).unwrap_or(0);
+        (PHASES[number], state >> PHASE_BITS)
+    }
+
+    /// Leaves what was not read of a body.
+    pub(super) fn leave_unread(&self, body: Inner) {
+        *self.unread.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+    }
+
+    /// Returns what was left of a body.
+    pub(super) fn take_unread(&self) -> Option<Inner> {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// More of a body came.
@@ -101,13 +122,13 @@ impl Watch {
                 let earned = self.received.load(Ordering::Relaxed).saturating_mul(1000) / LEAST_RATE;
                 millis(limits.body).saturating_add(earned)
             }
-            Phase::Work => return false,
+            Phase::Work | Phase::Stream => return false,
         };
         now.saturating_sub(since) > most
     }
 
-    /// How readily this one gives its place to a new one, the least first; nothing if it does not.
-    fn rank(&self) -> Option<(u8, u64)> {
+    /// How readily this one gives its place to a new one, the least first; nothing if it does not. Streams do if `streams_go`.
+    fn rank(&self, streams_go: bool) -> Option<(u8, u64)> {
         let (phase, since) = self.state();
         let age = self.now().saturating_sub(since);
         match phase {
@@ -115,8 +136,9 @@ impl Watch {
             Phase::Head if age > 500 => Some((0, since)),
             Phase::Idle => Some((1, since)),
             Phase::Body if age > 1000 => Some((2, since)),
-            Phase::Head => Some((3, since)),
-            Phase::Body | Phase::Work => None,
+            Phase::Stream if streams_go => Some((3, since)),
+            Phase::Head => Some((4, since)),
+            Phase::Body | Phase::Work | Phase::Stream => None,
         }
     }
 }
@@ -141,7 +163,9 @@ impl Table {
     pub(super) fn enter(self: &Arc<Self>) -> Option<Open> {
         let mut open = self.open();
         if open.1.len() >= self.most {
-            let ranked = open.1.iter().filter_map(|(number, watch)| Some((watch.rank()?, *number)));
+            let streams = open.1.values().filter(|watch| watch.phase() == Phase::Stream).count();
+            let streams_go = streams > self.streams_that_stay();
+            let ranked = open.1.iter().filter_map(|(number, watch)| Some((watch.rank(streams_go)?, *number)));
             let (_, number) = ranked.min()?;
             if let Some(watch) = open.1.remove(&number) {
                 watch.close.notify_one();
@@ -152,6 +176,11 @@ impl Table {
         let watch = Watch::new(self.begun);
         open.1.insert(number, watch.clone());
         Some(Open { table: self.clone(), number, watch })
+    }
+
+    /// How many streams give their places to nobody.
+    fn streams_that_stay(&self) -> usize {
+        if self.most < 2 { 0 } else { (self.most / 4).max(1) }
     }
 
     /// A place that does not count.

@@ -4,7 +4,7 @@ use super::erase;
 use super::error::Context as _;
 use super::row::{self, CALL};
 use crate::model::{Call, CallChange, CallEnd, ConversationId, DriverId, Timestamp};
-use crate::store::{CallQuery, Order, Outcome, Page, RecordFilter, Rejection, Result, Written};
+use crate::store::{CallQuery, Order, Outcome, Page, RecordFilter, Rejection, Result, Written, json_length};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params, params_from_iter};
 
@@ -157,11 +157,23 @@ pub(super) fn list(connection: &mut Connection, query: &CallQuery) -> Result<Pag
         "SELECT {CALL} FROM calls c {} ORDER BY c.call_start_time {direction}, c.id {direction} LIMIT {limit}",
         filter.clause()
     );
-    let rows = snapshot
+    let page = snapshot
         .prepare_cached(&sql)
-        .and_then(|mut select| select.query_map(params_from_iter(&filter.values), row::call)?.collect())
+        .and_then(|mut select| {
+            Page::of_rows(select.query_map(params_from_iter(&filter.values), row::call)?, query.limit, text_of)
+        })
         .doing(DOING)?;
-    Ok(Page::from_overread(rows, query.limit, total))
+    Ok(Page { total, ..page })
+}
+
+/// Size of a call's texts that may be long, in bytes of JSON.
+fn text_of(call: &Call) -> usize {
+    let report = &call.report;
+    [&report.analysis, &report.summary, &report.title, &report.termination_reason, &report.user_id]
+        .into_iter()
+        .flatten()
+        .map(|text| json_length(text))
+        .sum()
 }
 
 /// The conditions of a `WHERE`, and what stands for their question marks.

@@ -3,7 +3,7 @@
 
 use super::{error::Context as _, found, identity, row};
 use crate::model::{ConversationId, Dispatch, Driver, DriverId, NewDispatch, NewDriver, Timestamp};
-use crate::store::{BadElement, BadLink, Counts, Outcome, Page, Rejection, Result, Written};
+use crate::store::{BadElement, BadLink, Counts, Outcome, Page, Rejection, Result, Written, json_length};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use std::collections::HashMap;
 
@@ -26,18 +26,17 @@ pub(super) fn list(
     const DOING: &str = "listing drivers";
     let snapshot = connection.transaction().doing(DOING)?;
     let overread = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-    let rows = snapshot
+    let mut page = snapshot
         .prepare_cached("SELECT * FROM drivers WHERE id > ?1 ORDER BY id LIMIT ?2")
         .and_then(|mut select| {
-            select.query_map(params![after.map_or(0, DriverId::get), overread], row::driver)?.collect()
+            let rows = select.query_map(params![after.map_or(0, DriverId::get), overread], row::driver)?;
+            Page::of_rows(rows, limit, |driver: &Driver| json_length(&driver.name))
         })
         .doing(DOING)?;
-    let total = if with_total {
-        Some(snapshot.query_row("SELECT count(*) FROM drivers", [], |row| row.get(0)).doing(DOING)?)
-    } else {
-        None
-    };
-    Ok(Page::from_overread(rows, limit, total))
+    if with_total {
+        page.total = Some(snapshot.query_row("SELECT count(*) FROM drivers", [], |row| row.get(0)).doing(DOING)?);
+    }
+    Ok(page)
 }
 
 pub(super) fn put(transaction: &Transaction<'_>, now: Timestamp, drivers: &[NewDriver]) -> Result<Outcome> {

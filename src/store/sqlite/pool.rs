@@ -2,6 +2,7 @@
 
 use super::error::Context as _;
 use super::place::Place;
+use crate::store::deadline::deadline;
 use crate::store::{Error, ErrorKind, Result};
 use r2d2::ManageConnection;
 use r2d2_sqlite::SqliteConnectionManager;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 /// How long a read may wait for a free connection.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// How long a read may run. A reader that holds its snapshot longer keeps the log from being folded in.
+/// How long a read may run that has no deadline of its own. A reader that holds its snapshot longer keeps the log from being folded in.
 const RUN: Duration = Duration::from_secs(5);
 
 /// How many steps SQLite's machine makes between two looks at the clock.
@@ -49,8 +50,9 @@ impl Readers {
         let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner).clone();
         let busy = |error: &str| Error::new(ErrorKind::Busy, "waiting for a free reader", error.to_owned());
         let pool = pool.ok_or_else(|| busy("the readers are being opened"))?;
-        let connection = pool.get().map_err(|error| busy(&error.to_string()))?;
-        let end = Instant::now() + RUN;
+        let wait = deadline().map_or(WAIT, |end| end.saturating_duration_since(Instant::now()));
+        let connection = pool.get_timeout(wait).map_err(|error| busy(&error.to_string()))?;
+        let end = deadline().unwrap_or_else(|| Instant::now() + RUN);
         connection.0.progress_handler(STEPS, Some(move || Instant::now() > end)).doing("limiting a read")?;
         Ok(Reader(connection))
     }
