@@ -14,6 +14,7 @@ use crate::model::{ConversationId, Timestamp};
 use crate::store::{ErasedSlice, Outcome, Rejection, Result, Unfinished, Written};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use sha2::{Digest as _, Sha256};
+use std::time::{Duration, Instant};
 
 const DOING: &str = "erasing a call";
 
@@ -22,6 +23,12 @@ const MAX_SLICE_ROWS: usize = 500;
 
 /// Maximum length of the texts that one transaction erases, in bytes, unless a single row is longer.
 const MAX_SLICE_BYTES: usize = 512 * 1024;
+
+/// Maximum time for which one transaction goes on erasing turns. The first [`PIECE_ROWS`] go in any case.
+const MAX_SLICE_TIME: Duration = Duration::from_millis(20);
+
+/// Number of turns that are erased between two looks at the clock.
+const PIECE_ROWS: usize = 50;
 
 /// What one transaction may still erase.
 struct Budget {
@@ -189,6 +196,35 @@ fn slice_of_events(transaction: &Transaction<'_>, id: &ConversationId, budget: &
 
 /// Erases the last turns of a call and returns how many are left, or `None` when all are few enough to go with the call.
 fn slice_of_turns(transaction: &Transaction<'_>, id: &ConversationId, budget: &mut Budget) -> Result<Option<i64>> {
+    let start = Instant::now();
+    loop {
+        let (left, fits) = match piece_of_turns(transaction, id, budget)? {
+            Piece::All => return Ok(None),
+            Piece::DownTo(left) => (left, true),
+            Piece::Last(left) => (left, false),
+        };
+        transaction
+            .prepare_cached("DELETE FROM call_transcriptions WHERE conversation_id = ?1 AND sequence_number > ?2")
+            .and_then(|mut delete| delete.execute(params![id, left]))
+            .doing(DOING)?;
+        // How long it takes depends on the index of words, too.
+        if !fits || start.elapsed() > MAX_SLICE_TIME {
+            return Ok(Some(left));
+        }
+    }
+}
+
+/// The last turns of a call that are erased by one statement.
+enum Piece {
+    /// All that are left.
+    All,
+    /// Those behind this number.
+    DownTo(i64),
+    /// Those behind this number, with which the budget is used up.
+    Last(i64),
+}
+
+fn piece_of_turns(transaction: &Transaction<'_>, id: &ConversationId, budget: &mut Budget) -> Result<Piece> {
     let mut select = transaction
         .prepare_cached(
             "SELECT sequence_number, octet_length(message_text) + ifnull(octet_length(final_text), 0) \
@@ -196,18 +232,17 @@ fn slice_of_turns(transaction: &Transaction<'_>, id: &ConversationId, budget: &m
         )
         .doing(DOING)?;
     let mut turns = select.query([id]).doing(DOING)?;
-    let left = loop {
-        let Some(turn) = turns.next().doing(DOING)? else { return Ok(None) };
-        if !budget.take(turn.get(1).doing(DOING)?) {
-            break turn.get(0).doing(DOING)?;
+    for n in 0.. {
+        let Some(turn) = turns.next().doing(DOING)? else { break };
+        let number = turn.get(0).doing(DOING)?;
+        if n == PIECE_ROWS {
+            return Ok(Piece::DownTo(number));
         }
-    };
-    drop(turns);
-    transaction
-        .prepare_cached("DELETE FROM call_transcriptions WHERE conversation_id = ?1 AND sequence_number > ?2")
-        .and_then(|mut delete| delete.execute(params![id, left]))
-        .doing(DOING)?;
-    Ok(Some(left))
+        if !budget.take(turn.get(1).doing(DOING)?) {
+            return Ok(Piece::Last(number));
+        }
+    }
+    Ok(Piece::All)
 }
 
 fn delete(transaction: &Transaction<'_>, sql: &str, id: &ConversationId) -> Result<usize> {
