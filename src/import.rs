@@ -9,7 +9,7 @@ use std::io::{BufRead as _, BufReader, Read};
 /// How a file is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// Comma-separated values (RFC 4180); the first line names the columns.
+    /// Comma-separated values (RFC 4180), or separated by semicolons or tabs; the first line names the columns.
     Csv,
     /// One JSON object a line.
     JsonLines,
@@ -42,13 +42,23 @@ impl fmt::Display for BadRow {
 /// Greatest length of a line of JSON, in bytes, so that a file that is something else ends in an error, not in memory.
 const MAX_LINE: u64 = 1024 * 1024;
 
+/// The columns of a CSV file.
+#[derive(Debug, Clone, Copy)]
+pub struct Columns {
+    /// Those that must be there.
+    pub required: &'static [&'static str],
+    /// Those that may be there.
+    pub optional: &'static [&'static str],
+}
+
 /// Reads all rows by `read`: those that can be stored, and the bad ones.
 ///
 /// # Errors
-/// The file cannot be read at all, or a CSV file's header names a column twice.
+/// The file cannot be read at all, or a CSV file's header names a column twice or lacks a required one.
 pub fn read_rows<T>(
     input: impl Read,
     format: Format,
+    columns: Columns,
     read: impl Fn(Fields) -> Result<T, Vec<Problem>>,
 ) -> Result<(Vec<Row<T>>, Vec<BadRow>), String> {
     let mut rows = Vec::new();
@@ -59,22 +69,48 @@ pub fn read_rows<T>(
         Err(reason) => bad.push(BadRow { line, reason }),
     };
     match format {
-        Format::Csv => for_each_csv_row(input, &mut take)?,
+        Format::Csv => for_each_csv_row(input, columns, &mut take)?,
         Format::JsonLines => for_each_json_line(input, &mut take)?,
     }
     Ok((rows, bad))
 }
 
-fn for_each_csv_row(mut input: impl Read, take: &mut impl FnMut(u64, Result<Fields, String>)) -> Result<(), String> {
+/// Returns what separates the cells: the character that the header has most of, since spreadsheets write semicolons in many
+/// countries.
+fn delimiter(content: &[u8]) -> u8 {
+    let header = content.split(|byte| matches!(byte, b'\r' | b'\n')).find(|line| !line.is_empty()).unwrap_or_default();
+    let count = |wanted: u8| header.iter().filter(|byte| **byte == wanted).count();
+    [b',', b';', b'\t'].into_iter().rev().max_by_key(|wanted| count(*wanted)).unwrap_or(b',')
+}
+
+fn for_each_csv_row(
+    mut input: impl Read,
+    columns: Columns,
+    take: &mut impl FnMut(u64, Result<Fields, String>),
+) -> Result<(), String> {
     let mut content = Vec::new();
     input.read_to_end(&mut content).map_err(|error| error.to_string())?;
     let mut lines = Lines { content: &content, offset: 0, line: 1 };
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(&content[..]);
+    let mut reader = csv::ReaderBuilder::new()
+        .trim(csv::Trim::All)
+        .flexible(true)
+        .delimiter(delimiter(&content))
+        .from_reader(&content[..]);
     let header = reader.headers().map_err(|error| error.to_string())?.clone();
     // Spreadsheets put a byte order mark before the first name.
     let names: Vec<&str> = header.iter().map(|name| name.trim_start_matches('\u{FEFF}').trim()).collect();
     if let Some((_, twice)) = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)) {
         return Err(format!("line 1: the column {twice:?} stands twice"));
+    }
+    let missing: Vec<_> = columns.required.iter().copied().filter(|name| !names.contains(name)).collect();
+    if !missing.is_empty() && !content.is_empty() {
+        return Err(format!(
+            "line 1: there is no column {}; found: {}; required: {}; optional: {}",
+            missing.join(", "),
+            names.iter().map(|name| name.escape_debug().take(40).collect::<String>()).collect::<Vec<_>>().join(", "),
+            columns.required.join(", "),
+            columns.optional.join(", ")
+        ));
     }
     let mut record = csv::StringRecord::new();
     loop {

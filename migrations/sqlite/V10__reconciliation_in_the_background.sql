@@ -5,18 +5,16 @@
 
 PRAGMA user_version = 10;
 
-ALTER TABLE call_transcriptions ADD COLUMN record_time TEXT
-    /* when it was said by ElevenLabs' record, where it has a time; everything measured from the call's start uses it before timestamp */;
-ALTER TABLE call_transcriptions ADD COLUMN in_record INTEGER
-    /* 1: ElevenLabs' record after the call has this turn; 0: it was only heard; NULL: there is no such record, or another turn stands for it */;
-ALTER TABLE calls ADD COLUMN uncompared INTEGER
-    /* turns that were not compared with all of the record, since the call is too long for that; NULL while there is no record */;
+-- V12 writes into the schema what these three hold, since SQLite drops a comment behind an added column.
+ALTER TABLE call_transcriptions ADD COLUMN record_time TEXT;
+ALTER TABLE call_transcriptions ADD COLUMN in_record INTEGER;
+ALTER TABLE calls ADD COLUMN uncompared INTEGER;
 
 -- Calls whose turns and records are to be reconciled. A row is written by the transaction that stores what makes a call
 -- due, and deleted by the one that stores the result.
 CREATE TABLE due_reconciliations (
     version INTEGER PRIMARY KEY AUTOINCREMENT, -- another one, never used before, whenever something more is stored
-    call_id INTEGER NOT NULL UNIQUE REFERENCES calls (id) ON DELETE CASCADE,
+    call_id INTEGER NOT NULL UNIQUE REFERENCES calls (id) ON DELETE CASCADE, -- the call
     since   INTEGER, -- the version since which it is due, if that is another one: the order in which calls have their turn
     slices  INTEGER NOT NULL DEFAULT 0, -- results that were stored while it was due; a plan made before another one is void
     facts   INTEGER NOT NULL CHECK (facts IN (0, 1)) -- whether a record came, so that the call's facts are written again

@@ -24,6 +24,9 @@ pub(super) struct ExportArgs {
     /// What calls become; without this, by the ending of the file's name
     #[arg(long, env = "TRANSCRIBE_HOOK_FORMAT", value_name = "FORMAT")]
     format: Option<FormatName>,
+    /// Begin a CSV file with a byte order mark, which Excel on Windows needs for letters beyond ASCII
+    #[arg(long, env = "TRANSCRIBE_HOOK_BOM")]
+    bom: bool,
     /// Only this call
     #[arg(
         long, env = "TRANSCRIBE_HOOK_CONVERSATION_ID", value_name = "ID",
@@ -89,6 +92,10 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
             format.name()
         );
     }
+    if args.bom && format != Format::Csv {
+        bail!("--bom is for --format csv alone");
+    }
+    let mark = if args.bom { "\u{FEFF}" } else { "" };
     let database = &args.database.database;
     let archive = ReadOnly::open(database).with_context(|| format!("cannot read {}", database.display()))?;
     let which = selection(args);
@@ -105,9 +112,13 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
     };
     let exported = if to_stdout {
         let mut out = BufWriter::new(standard_output());
-        export::export(&archive, &which, format, &mut out, &mut watch).map_err(anyhow::Error::from)
+        let marked = out.write_all(mark.as_bytes()).map_err(anyhow::Error::from);
+        marked.and_then(|()| Ok(export::export(&archive, &which, format, &mut out, &mut watch)?))
     } else {
-        into_file(&args.out, |out| export::export(&archive, &which, format, out, &mut watch))
+        into_file(&args.out, |out| {
+            out.write_all(mark.as_bytes()).map_err(export::ExportError::from)?;
+            export::export(&archive, &which, format, out, &mut watch)
+        })
     };
     bar.finish_and_clear();
     let place = if to_stdout { String::new() } else { format!(" to {}", args.out.display()) };

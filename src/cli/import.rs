@@ -3,7 +3,7 @@
 use super::DatabaseArgs;
 use super::{eprint_line, print_line};
 use crate::drivers::{read_dispatch, read_driver};
-use crate::import::{BadRow, Format, Row, read_rows, without_doubles};
+use crate::import::{BadRow, Columns, Format, Row, read_rows, without_doubles};
 use crate::model::Timestamp;
 use crate::store::sqlite::{Options, SqliteStore};
 use crate::store::{Counts, Rejection, Store as _, Write, Written};
@@ -60,15 +60,22 @@ pub(super) fn run(args: &ImportArgs) -> Result<()> {
     match &args.what {
         What::Calls(args) => super::import_calls::run(args),
         What::Drivers(args) => {
-            let rows = read_rows(open(&args.file)?, format(args)?, |fields| read_driver(fields, None));
+            let rows = read_rows(open(&args.file)?, format(args)?, DRIVERS, |fields| read_driver(fields, None));
             store(args, rows, "id", |driver| driver.id, Write::PutDrivers)
         }
         What::Dispatches(args) => {
-            let rows = read_rows(open(&args.file)?, format(args)?, |fields| read_dispatch(fields, None));
+            let rows = read_rows(open(&args.file)?, format(args)?, DISPATCHES, |fields| read_dispatch(fields, None));
             store(args, rows, "conversation_id", |dispatch| dispatch.conversation_id.clone(), Write::PutDispatches)
         }
     }
 }
+
+/// Columns of a file of drivers.
+const DRIVERS: Columns = Columns { required: &["id", "name"], optional: &["phone_number"] };
+
+/// Columns of a file of dispatches.
+const DISPATCHES: Columns =
+    Columns { required: &["conversation_id", "driver_id"], optional: &["phone_number", "batch_id", "dispatched_at"] };
 
 pub(super) fn open(file: &Path) -> Result<Box<dyn Read>> {
     if file == Path::new("-") {

@@ -70,24 +70,29 @@ fn spoken(tokens: &[Token], at: usize) -> Option<(usize, usize)> {
         last,
         "com" | "net" | "org" | "edu" | "gov" | "us" | "io" | "co" | "ca" | "mx" | "biz" | "info" | "uk"
     );
-    if !known_end {
+    if !known_end && !(last.len() >= 2 && last.chars().all(char::is_alphabetic)) {
         return None;
     }
     // Before it: names, with a join between each two.
     let mut start = at.checked_sub(1).filter(|at| is_name(tokens, *at))?;
     let mut joined = matches!(tokens[start].what, What::Written | What::Spoken(_));
+    // Names that are joined before "at" and behind it are an address, whatever it ends with.
+    let mut by_words = false;
     for _ in 0..PARTS {
         let Some(join) = start.checked_sub(1) else { break };
         let digits = |at: usize| matches!(tokens[at].what, What::Written | What::Spoken(_));
         if JOINS.iter().any(|word| is_word(tokens, join, word)) && join > 0 && is_name(tokens, join - 1) {
             start = join - 1;
-            joined = true;
+            (joined, by_words) = (true, true);
         } else if digits(start) && is_name(tokens, join) && !is_word(tokens, join, "at") {
             // As in maria seven nine at.
             start = join;
         } else {
             break;
         }
+    }
+    if !known_end && !by_words {
+        return None;
     }
     let provider = matches!(
         host,

@@ -230,6 +230,17 @@ fn a_reader_of_csv_finds_each_turn_as_it_is_stored() {
 }
 
 #[test]
+fn a_byte_order_mark_begins_a_csv_file_for_who_asks_for_it() {
+    let (folder, database) = made();
+    let without = exported(&database, &["--format", "csv"]);
+    assert_eq!(exported(&database, &["--format", "csv", "--bom"]), format!("\u{feff}{without}"));
+    let file = folder.path().join("calls.csv");
+    assert!(export(&database, &["--bom", file.to_str().unwrap()]).status.success());
+    assert_eq!(std::fs::read_to_string(file).unwrap(), format!("\u{feff}{without}"));
+    assert!(!export(&database, &["--format", "jsonl", "--bom"]).status.success());
+}
+
+#[test]
 fn filters_are_those_of_the_list_of_calls_and_the_api_exports_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("calls.db");

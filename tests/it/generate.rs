@@ -139,6 +139,12 @@ fn each_command_has_a_manual_page_without_errors() {
     for page in ["transcribe-hook.1", "transcribe-hook-serve.1", "transcribe-hook-generate-systemd.1"] {
         assert!(names.contains(&page), "{names:?}");
     }
+    for page in &pages {
+        let first = std::fs::read_to_string(page).unwrap();
+        let title =
+            first.lines().find(|line| line.starts_with(".TH ")).unwrap_or_else(|| panic!("{page:?} has a title"));
+        assert!(title.contains(concat!("transcribe-hook ", env!("CARGO_PKG_VERSION"))), "{title}");
+    }
     let out = Command::new("mandoc").args(["-T", "lint", "-W", "error"]).args(&pages).output();
     let out = out.expect("tests/run has installed mandoc");
     assert!(out.status.success(), "{}", said(&out));

@@ -200,3 +200,30 @@ fn a_column_that_stands_twice_is_refused() {
     assert_eq!(out.status.code(), Some(1));
     assert!(text(&out.stderr).contains("\"name\" stands twice"), "{}", text(&out.stderr));
 }
+
+#[test]
+fn files_as_spreadsheets_of_other_countries_write_them_are_read() {
+    for separator in [";", "\t", ","] {
+        let folder = Folder::new();
+        let content =
+            format!("\u{feff}id{separator}name{separator}phone_number\r\n7{separator}\"Jo, K; L\"{separator}\r\n");
+        let out = import("drivers", &folder.database(), &folder.file("drivers.csv", content), &[]);
+        assert!(out.status.success(), "{separator:?}: {}", text(&out.stderr));
+        assert_eq!(folder.count("drivers"), 1, "{separator:?}");
+    }
+}
+
+#[test]
+fn a_file_with_other_columns_is_refused_by_those_found_and_those_wanted() {
+    let folder = Folder::new();
+    for (kind, content, named) in [
+        ("drivers", "Driver No,Full name\n7,Jo\n", ["Driver No", "Full name", "id", "name", "phone_number"].as_slice()),
+        ("drivers", "id;Name\n7;Jo\n", &["id", "Name", "phone_number"]),
+        ("dispatches", "conversation,driver_id\nconv_a,7\n", &["conversation", "conversation_id", "dispatched_at"]),
+    ] {
+        let out = import(kind, &folder.database(), &folder.file("file.csv", content), &[]);
+        assert_eq!(out.status.code(), Some(1));
+        let errors = text(&out.stderr);
+        assert!(errors.contains("line 1") && named.iter().all(|name| errors.contains(name)), "{errors}");
+    }
+}

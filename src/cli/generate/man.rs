@@ -3,7 +3,7 @@
 use crate::cli::Cli;
 use anyhow::{Context as _, Result};
 use clap::{Args, CommandFactory as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 #[derive(Debug, Args)]
@@ -17,11 +17,25 @@ pub(super) fn run(args: &ManArgs) -> Result<()> {
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build();
     match &args.into {
-        None => clap_mangen::Man::new(command).render(&mut io::stdout()).context("cannot print"),
+        None => page(command).render(&mut io::stdout()).context("cannot print"),
         Some(folder) => {
             let failed = || format!("cannot write into {}", folder.display());
             fs::create_dir_all(folder).with_context(failed)?;
-            clap_mangen::generate_to(command, folder).with_context(failed)
+            write_all(command, folder).with_context(failed)
         }
     }
+}
+
+/// The page of a command, which names the program and its version in its footer.
+fn page(command: clap::Command) -> clap_mangen::Man {
+    clap_mangen::Man::new(command)
+        .source(concat!("transcribe-hook ", env!("CARGO_PKG_VERSION")))
+        .manual("transcribe-hook manual")
+}
+
+fn write_all(command: clap::Command, folder: &Path) -> io::Result<()> {
+    for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
+        write_all(below.clone(), folder)?;
+    }
+    page(command).generate_to(folder).map(drop)
 }
