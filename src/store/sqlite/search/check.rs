@@ -56,13 +56,13 @@ fn pages(connection: &Connection) -> Vec<Finding> {
 /// Turns that the index has with other words than the database, and those that are in only one of them.
 fn words(connection: &Connection, State { after, to, changes_to }: State) -> Result<Vec<Finding>> {
     let sql = format!(
-        "SELECT id FROM (
+        "SELECT turn.id FROM (
             SELECT t.id FROM call_transcriptions t LEFT JOIN search.turn_search_content f ON f.id = t.id
             WHERE t.id > ?1 AND t.id <= ?2 AND (f.id IS NULL OR f.c0 IS NOT t.final_text OR f.c1 IS NOT t.message_text)
             UNION ALL
             SELECT f.id FROM search.turn_search_content f
             WHERE NOT EXISTS (SELECT 1 FROM call_transcriptions t WHERE t.id = f.id) OR f.id <= ?1 OR f.id > ?2
-         ) WHERE NOT EXISTS (SELECT 1 FROM search_changes s WHERE s.turn_id = id AND s.id > ?3) LIMIT {MOST}"
+         ) AS turn WHERE NOT EXISTS (SELECT 1 FROM search_changes s WHERE s.turn_id = turn.id AND s.id > ?3) LIMIT {MOST}"
     );
     let finding = |row: &Row<'_>| {
         let id: i64 = row.get(0)?;
