@@ -73,7 +73,7 @@ enum Tag {
 pub const TURNS: &str = "/webhooks/elevenlabs/transcription";
 
 /// Maximum time that the answer to an event or a history waits for its call to be reconciled. It is stored before.
-const RECONCILED: Duration = Duration::from_secs(2);
+const RECONCILED: Duration = Duration::from_secs(1);
 
 /// All operations over a store and its writer, with so many deep reads at once.
 pub fn service(
