@@ -210,12 +210,14 @@ UPDATE sqlite_schema SET sql = replace(sql, '    repeat_key      INTEGER NOT NUL
     record_index INTEGER -- of a turn made for an entry of a record: the entry''s index
 ')
   WHERE type = 'table' AND name = 'call_transcriptions';
-UPDATE sqlite_schema SET sql = replace(sql, ', uncompared INTEGER', ', uncompared INTEGER -- turns that were not compared with all of the record, since the call is too long; NULL without a record
+UPDATE sqlite_schema SET sql = replace(sql, ', uncompared INTEGER', ',
+    uncompared INTEGER -- turns that were not compared with all of the record, since the call is too long; NULL without a record
 ')
   WHERE type = 'table' AND name = 'calls';
 UPDATE sqlite_schema SET sql = replace(sql, '-- the sender''s Idempotency-Key or tool_call_id', '-- the sender''s Idempotency-Key')
   WHERE type = 'table' AND name = 'call_transcriptions';
-UPDATE sqlite_schema SET sql = replace(sql, ', record_time TEXT, in_record INTEGER', ', record_time TEXT, -- when it was said by ElevenLabs'' record, where it has a time; goes before timestamp
+UPDATE sqlite_schema SET sql = replace(sql, ', record_time TEXT, in_record INTEGER', ',
+    record_time TEXT, -- when it was said by ElevenLabs'' record, where it has a time; goes before timestamp
     in_record INTEGER -- 1: ElevenLabs'' record after the call has this turn; 0: it was only heard; NULL without such a record
 ')
   WHERE type = 'table' AND name = 'call_transcriptions';

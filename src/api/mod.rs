@@ -15,6 +15,7 @@ mod call;
 mod calls;
 mod coding;
 mod convai;
+mod conversation;
 mod dispatches;
 mod document;
 mod drivers;

@@ -2,7 +2,7 @@
 
 use super::changes::Changes;
 use super::error::Context as _;
-use super::{erase, turns};
+use super::{erase, quarantine, turns};
 use crate::model::{ConversationId, DriverClaims, History, HistoryReport, NewEvent, Record, StoredEvent, Timestamp};
 use crate::store::{Error, ErrorKind, Kept, Outcome, Rejection, Result, UnreadEvents, Written};
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -34,6 +34,8 @@ pub(super) fn keep(
         if erase::is_unfinished(transaction, id)? {
             return Ok(Err(Rejection::Unfinished));
         }
+    } else if quarantine::names_erased(transaction, &event.body)? {
+        return Ok(Err(Rejection::Erased));
     }
     let body = match std::str::from_utf8(&event.body) {
         Ok(text) => ValueRef::Text(text.as_bytes()),

@@ -4,8 +4,10 @@
 //! `conversation_id` key. Bodies may be megabytes long, so they are looked through on reading connections, and not in the
 //! transaction that erases.
 
+use super::erase;
 use super::error::Context as _;
 use crate::model::ConversationId;
+use crate::repair;
 use crate::store::{NamingEvent, OldEvent, Result};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
@@ -54,17 +56,43 @@ pub(super) fn naming(
     Ok((found, None))
 }
 
+/// Returns whether a body names a call that was erased.
+pub(super) fn names_erased(connection: &Connection, body: &[u8]) -> Result<bool> {
+    let mut ids = HashSet::new();
+    each_conversation_id(body, &mut |id| {
+        if ids.len() < MAX_READ_EVENTS {
+            ids.extend(ConversationId::new(id).ok());
+        }
+    });
+    for id in ids {
+        if erase::is_erased(connection, &id)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Hands over each text that is the value of a `conversation_id` key in the body, at any depth, without blanks at its ends.
+/// A body that is no JSON as it stands, such as one in UTF-16, is looked through as it is repaired.
 fn each_conversation_id(body: &[u8], each: &mut dyn FnMut(&str)) {
+    if each_in_json(body, each) {
+        return;
+    }
+    let (repaired, _) = repair::repaired(body);
+    if !each_in_json(repaired.as_bytes(), each) {
+        scan(repaired.as_bytes(), each);
+    }
+}
+
+/// Does so with JSON, and returns whether the body is that.
+fn each_in_json(body: &[u8], each: &mut dyn FnMut(&str)) -> bool {
     let mut found = Vec::new();
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    if deserializer.deserialize_any(Ids(&mut found)).is_ok() && deserializer.end().is_ok() {
-        for id in found {
-            each(id.trim());
-        }
-    } else {
-        scan(body, each);
+    let is_json = deserializer.deserialize_any(Ids(&mut found)).is_ok() && deserializer.end().is_ok();
+    if is_json {
+        found.iter().for_each(|id| each(id.trim()));
     }
+    is_json
 }
 
 /// Gathers the values of `conversation_id` keys of a JSON value.

@@ -2,7 +2,7 @@
 
 use crate::harness::{Service, binary};
 use crate::ingest::turn;
-use crate::whole_call::{SECRET, post_signed};
+use crate::whole_call::{SECRET, post_signed, post_signed_bytes};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -53,10 +53,10 @@ fn a_call_with_the_name_of_a_json_key_does_not_take_the_quarantine_with_it() {
     assert_eq!(bodies(&service), about_nobody);
     service.delete("/api/v1/calls/conv_a").expect_error(404);
     // What only an unreadable event knows of is found, too.
-    post_signed(&service, about_a[0]).expect(200);
-    service.delete("/api/v1/calls/conv_a").expect(204);
-    post_signed(&service, about_a[0]).expect(200);
-    let erased = json_of(service.database(), &["erase", "--conversation", "conv_a", "--yes"]);
+    post_signed(&service, &about_a[0].replace("conv_a", "conv_b")).expect(200);
+    service.delete("/api/v1/calls/conv_b").expect(204);
+    post_signed(&service, &about_a[0].replace("conv_a", "conv_c")).expect(200);
+    let erased = json_of(service.database(), &["erase", "--conversation", "conv_c", "--yes"]);
     assert_eq!((&erased["calls"], &erased["events"]), (&json!(0), &json!(1)));
     assert_eq!(bodies(&service), about_nobody);
 }
@@ -89,4 +89,23 @@ fn pruning_and_erasing_a_driver_keep_to_the_same_rule_and_count_before() {
     assert_eq!(count(&prune("--dry-run")), (json!(2), json!(1)));
     assert_eq!(count(&prune("--yes")), (json!(2), json!(1)));
     assert_eq!(bodies(&service).len(), 1);
+}
+
+#[test]
+fn an_event_of_any_coding_goes_with_its_call_and_comes_after_it_no_more() {
+    let service = Service::start_with(&["--elevenlabs-secret", SECRET]);
+    service.deliver(&turn("conv_a", 1)).expect(201);
+    let utf16 = |text: &str| -> Vec<u8> {
+        [0xfeff_u16].into_iter().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect()
+    };
+    let deep = |n: u8| format!(r#"{{"type":"future_{n}","x":{{"conversation_id":"conv_a","words":"zanzibar"}}}}"#);
+    post_signed_bytes(&service, &utf16(&deep(1))).expect(200);
+    post_signed(&service, &deep(2)).expect(200);
+    service.delete("/api/v1/calls/conv_a").expect(204);
+    assert_eq!(bodies(&service), Vec::<String>::new());
+    post_signed_bytes(&service, &utf16(&deep(3))).expect(200);
+    post_signed(&service, &deep(4)).expect(200);
+    post_signed(&service, r#"{"type":"post_call_transcription","data":{"conversation_id":"conv_a","transcript":[{"ro"#)
+        .expect(200);
+    assert_eq!(bodies(&service), Vec::<String>::new(), "what names an erased call is dropped");
 }
