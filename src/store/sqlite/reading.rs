@@ -70,7 +70,7 @@ fn first_read(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// The file's address in which SQLite is told that nobody changes it.
-fn immutable(path: &Path) -> String {
+pub(super) fn immutable(path: &Path) -> String {
     let path = path.as_os_str().as_bytes();
     let encoded = percent_encoding::percent_encode(path, percent_encoding::NON_ALPHANUMERIC).to_string();
     format!("file:{}?immutable=1", encoded.replace("%2F", "/"))

@@ -30,9 +30,10 @@ pub(super) use file::SearchIndex;
 
 use super::error::Context as _;
 use super::{open, reading};
+use crate::files;
 use crate::store::{Error, ErrorKind, Found, Result, SearchQuery};
 use find::Search;
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use state::State;
 use std::path::Path;
 
@@ -118,6 +119,11 @@ fn with_index(
     Ok(None)
 }
 
+fn attach_file(connection: &Connection, name: &str) -> rusqlite::Result<()> {
+    connection.execute("ATTACH ?1 AS search", [name])?;
+    connection.query_row("SELECT count(*) FROM search.sqlite_schema", [], |_| Ok(()))
+}
+
 /// Lets a connection that reads the database read the index too, and returns whether there is one.
 fn attach(connection: &Connection, database: &Path) -> Result<bool> {
     let is_attached: bool = connection
@@ -132,7 +138,18 @@ fn attach(connection: &Connection, database: &Path) -> Result<bool> {
         return Ok(false);
     }
     let path = path.to_str().ok_or_else(|| Error::new(ErrorKind::Other, DOING, "the file's name is not UTF-8"))?;
-    connection.execute("ATTACH ?1 AS search", [path]).doing(DOING)?;
+    match attach_file(connection, path) {
+        // Where this user may not write, a file that nobody changes is read as it is, like the database itself.
+        Err(error) if matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly)) => {
+            let _ = connection.execute_batch("DETACH search");
+            let wal = files::beside(Path::new(path), "-wal");
+            if wal.symlink_metadata().is_ok_and(|wal| wal.len() > 0) {
+                return Ok(false);
+            }
+            attach_file(connection, &reading::immutable(Path::new(path))).doing(DOING)?;
+        }
+        attached => attached.doing(DOING)?,
+    }
     connection.execute_batch("PRAGMA search.cache_size = -200").doing(DOING)?;
     if file::has_form(connection, "search")? {
         return Ok(true);
