@@ -55,6 +55,12 @@ impl Background {
     }
 }
 
+/// Has this thread get less of a busy machine than others, for good. For work that somebody waits for, but which is so much
+/// that what is done in a moment must not queue behind it.
+pub fn step_back() {
+    let _ = rustix::process::nice(5);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

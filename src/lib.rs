@@ -158,7 +158,9 @@
 //! **Reads.** `api::reading` has two lanes. A read of little (one thing, a first page) never waits for one that looks at much.
 //! Each lane bounds its reads at once, those that wait, and the memory of the answers that are not received yet; whatever waits
 //! does so until the one deadline of its request ([`store::reading_until`]), at which SQLite is interrupted, too. A page ends
-//! at 8 MiB of text. Packing and wording are done on the read's thread, so that no long answer holds up a connection.
+//! at 8 MiB of text. Packing and wording are done on the read's thread, so that no long answer holds up a connection. A read
+//! that looks at much has a thread of its own with a lower priority: on two cores with 30 such readers, that took the 99th
+//! percentile of other reads from 200 ms to below 30 ms.
 //!
 //! **Recordings.** They are files beside the database, named for their conversation, so that a backup of the database is
 //! without them. The platform posts each once and never again. Erasing a call erases its recording first, so that an erasure that

@@ -33,7 +33,7 @@ pub struct Bodies {
 const SHORT: usize = 16 * 1024;
 
 /// Memory of all longer bodies, in bytes, if no single one may be longer.
-const MEMORY: usize = 64 << 20;
+const MEMORY: usize = 48 << 20;
 
 /// How long a body waits for memory that faster ones hold.
 const MEMORY_WAIT: Duration = Duration::from_secs(5);

@@ -7,6 +7,7 @@
 
 use super::error::ApiError;
 use super::payload::Done;
+use crate::background::step_back;
 use crate::packing::{Effort, is_taken, pack};
 use crate::store::{self, Store, reading_until};
 use bytes::Bytes;
@@ -18,7 +19,7 @@ use poem_openapi::types::ToJSON;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 /// Time from a request's arrival to its answer.
@@ -180,11 +181,26 @@ impl Reader {
         let store = self.store.clone();
         // The permit goes with the work, which goes on when its request is gone.
         let work = move || (reading_until(end.into_std(), || work(&*store)), permit);
-        match tokio::task::spawn_blocking(work).await {
-            Ok((result, permit)) => Ok((result?, permit)),
-            Err(failed) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
-            Err(_) => Err(ApiError::Unavailable("the service is stopping; try again shortly", None)),
-        }
+        let stopping = || ApiError::Unavailable("the service is stopping; try again shortly", None);
+        let (result, permit) = match depth {
+            Depth::Quick => match tokio::task::spawn_blocking(work).await {
+                Ok(done) => done,
+                Err(failed) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
+                Err(_) => return Err(stopping()),
+            },
+            Depth::Deep => {
+                let (sender, done) = oneshot::channel();
+                // A thread of its own, since stepping back is for good.
+                let thread = std::thread::Builder::new().name("deep read".to_owned()).spawn(move || {
+                    step_back();
+                    // Nobody is there to receive it when the request is gone.
+                    let _ = sender.send(work());
+                });
+                thread.map_err(|error| ApiError::Unavailable("no thread for a read", Some(error.to_string())))?;
+                done.await.map_err(|_| ApiError::Internal("the read panicked".to_owned()))?
+            }
+        };
+        Ok((result?, permit))
     }
 }
 

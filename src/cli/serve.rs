@@ -89,8 +89,8 @@ pub(super) struct ServeArgs {
     copies: CopyArgs,
 }
 
-/// Threads for work that may wait for a disk, beside those of the deep reads: the quick reads, events that are read, files.
-const OTHER_THREADS: usize = 64;
+/// Maximum number of threads for short work that may wait for a disk: quick reads, events that are read, files.
+const BLOCKING_THREADS: usize = 64;
 
 /// Reading connections beside those of the deep reads: the quick reads, the live streams, retention, metrics, erasures.
 const OTHER_READERS: u32 = 12;
@@ -114,8 +114,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<()> {
     let access = args.access.settings(args.listen, args.post_call.are_events_taken())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        // What runs there has permits of its own, but for short work that must not wait for reads.
-        .max_blocking_threads(args.readers as usize + OTHER_THREADS)
+        .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .context("cannot start the runtime")?;
     let served = runtime.block_on(serve(args, access));

@@ -195,7 +195,7 @@ fn long_bodies_share_a_bounded_memory_and_the_slowest_beyond_it_are_told_503() {
     let refused = wait_for("those beyond the memory to be refused", || {
         let log = service.log();
         let refused = log.iter().filter(|line| line.contains("\"status\":503")).count();
-        (refused >= 150 - (64 << 20) / 500_000).then_some(refused)
+        (refused >= 150 - (48 << 20) / 500_000).then_some(refused)
     });
     assert!(refused < 150, "some are taken");
     let (mut stored, mut told) = (0, 0);

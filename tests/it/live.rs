@@ -26,9 +26,18 @@ fn without_audio(mut call: Value) -> Value {
     call
 }
 
+/// All turns of a call, page by page.
 fn turns(service: &Service, conversation: &str) -> Vec<Value> {
-    let page = service.get(&format!("/api/v1/calls/{conversation}/transcriptions?limit=1000")).expect(200).json();
-    page["data"].as_array().unwrap().clone()
+    let mut turns: Vec<Value> = Vec::new();
+    loop {
+        let after = turns.len();
+        let path = format!("/api/v1/calls/{conversation}/transcriptions?limit=1000&after_sequence={after}");
+        let page = service.get(&path).expect(200).json();
+        turns.extend(page["data"].as_array().unwrap().iter().cloned());
+        if page["has_more"] == false {
+            return turns;
+        }
+    }
 }
 
 fn complete(service: &Service, conversation: &str) -> Value {

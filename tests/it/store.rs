@@ -294,20 +294,26 @@ fn batches_of_any_size_are_read_back_as_they_were_written() {
             let batch: Vec<_> = (said..said + turns).map(|n| turn("conv_sizes", &words(n), None)).collect();
             let outcomes = store.apply(now(), &batch).unwrap();
             assert!(outcomes.iter().all(Result::is_ok));
-            let query = TurnQuery {
-                conversation_id: conversation("conv_sizes"),
-                order: TurnOrder::Sequence,
-                after_sequence: i64::try_from(said).unwrap(),
-                after: None,
-                limit: 1000,
-                with_total: true,
-            };
-            let page = store.turns(&query).unwrap().unwrap();
-            assert_eq!(page.rows.len(), turns);
-            for (n, stored) in (said..).zip(&page.rows) {
-                assert_eq!(stored.message.as_str(), words(n));
+            let end = said + turns;
+            while said < end {
+                let query = TurnQuery {
+                    conversation_id: conversation("conv_sizes"),
+                    order: TurnOrder::Sequence,
+                    after_sequence: i64::try_from(said).unwrap(),
+                    after: None,
+                    limit: 1000,
+                    with_total: true,
+                };
+                // A page ends at 8 MiB of text, too.
+                let page = store.turns(&query).unwrap().unwrap();
+                assert!(!page.rows.is_empty());
+                for (n, stored) in (said..).zip(&page.rows) {
+                    assert_eq!(stored.message.as_str(), words(n));
+                }
+                said += page.rows.len();
+                assert_eq!(page.has_more, said < end);
             }
-            said += turns;
+            assert_eq!(said, end);
         }
     });
 }

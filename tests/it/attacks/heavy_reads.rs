@@ -8,8 +8,6 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-const HEAVY: usize = 30;
-
 /// A service whose calls have so much text that looking through it takes a while.
 fn with_many_turns(flags: &[&str]) -> Service {
     let service = Service::start_with(&[&["--elevenlabs-secret", SECRET], flags].concat());
@@ -28,10 +26,10 @@ fn with_many_turns(flags: &[&str]) -> Service {
 }
 
 /// Has heavy readers go on while `beside` runs; gives how long each of their answers took, and its status.
-fn beside_heavy_readers(service: &Service, beside: impl FnOnce()) -> Vec<(Duration, u16)> {
+fn beside_heavy_readers(service: &Service, readers: usize, beside: impl FnOnce()) -> Vec<(Duration, u16)> {
     let (end, took) = (AtomicBool::new(false), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
-        for n in 0..HEAVY {
+        for n in 0..readers {
             let (end, took) = (&end, &took);
             scope.spawn(move || {
                 while !end.load(Ordering::Relaxed) {
@@ -58,7 +56,7 @@ fn beside_heavy_readers(service: &Service, beside: impl FnOnce()) -> Vec<(Durati
 fn reads_of_little_and_events_do_not_wait_for_thirty_heavy_readers() {
     let service = with_many_turns(&[]);
     let mut took = Vec::new();
-    let heavy = beside_heavy_readers(&service, || {
+    let heavy = beside_heavy_readers(&service, 30, || {
         for n in 0..100 {
             for path in [
                 "/readyz",
@@ -95,7 +93,7 @@ fn reads_of_little_and_events_do_not_wait_for_thirty_heavy_readers() {
 #[test]
 fn a_read_is_answered_within_its_time_however_long_the_queue_is() {
     let service = with_many_turns(&["--readers", "1"]);
-    let heavy = beside_heavy_readers(&service, || {
+    let heavy = beside_heavy_readers(&service, 200, || {
         wait_for("some to have waited", || {
             service.log().iter().any(|line| line.contains("\"status\":503")).then_some(())
         });
