@@ -20,6 +20,11 @@ use poem_openapi::param::Header;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 use serde_json::json;
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// Maximum time that long events wait for the call of one before them to be reconciled.
+const LONG_RECONCILED: Duration = Duration::from_secs(30);
 
 pub(super) struct PostCallApi {
     pub(super) gate: Gate,
@@ -101,11 +106,12 @@ impl PostCallApi {
         match self.gate.take(request, body.body).await? {
             Delivered::Recording(recording) => Ok(recorded(&self.gate, &self.writer, recording).await?),
             Delivered::Event(event) => {
-                // Held until it is stored: what was read of it waits for the writer, beside the body.
-                let _reading = self.gate.turn_to_read(&event).await;
+                // Held until its call is reconciled: what was read of it waits for the writer, beside the body, and is read
+                // once more after that.
+                let reading = self.gate.turn_to_read(&event).await;
                 let body = self.gate.unpack(&event).await?;
                 let read = read(self.writer.redactor(), body).await?;
-                Ok(keep(&self.writer, read).await?)
+                Ok(keep(&self.writer, read, reading).await?)
             }
         }
     }
@@ -118,7 +124,11 @@ async fn read(redactor: Option<Redactor>, body: Bytes) -> Result<NewEvent, ApiEr
 }
 
 /// Keeps an event, and whatever could be read of it.
-async fn keep(writer: &Writer, event: NewEvent) -> Result<Done<EventTaken>, ApiError> {
+async fn keep(
+    writer: &Writer,
+    event: NewEvent,
+    reading: Option<OwnedSemaphorePermit>,
+) -> Result<Done<EventTaken>, ApiError> {
     let (event_type, conversation) = (event.event_type.clone(), event.conversation_id.clone());
     let (outcome, remarks, answered_by) = (event.outcome, event.error.clone(), event.answered_by.clone());
     let kinds = event.remarks.clone();
@@ -147,6 +157,13 @@ async fn keep(writer: &Writer, event: NewEvent) -> Result<Done<EventTaken>, ApiE
                 Ok(counts) => trace::reconciled(conversation_id, event_type, counts),
                 Err(TooLate) => {
                     tracing::info!(conversation_id, event_type, "call will be reconciled with its record later");
+                    if let (Some(id), Some(reading)) = (conversation.clone(), reading) {
+                        let requests = writer.requests().clone();
+                        tokio::spawn(async move {
+                            let _ = requests.reconciled(&id, LONG_RECONCILED).await;
+                            drop(reading);
+                        });
+                    }
                 }
             }
             if let Some(remarks) = remarks {

@@ -20,7 +20,7 @@ use poem::{Body, Request, Result};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 /// What is taken after a call, and from whom.
@@ -186,13 +186,13 @@ impl Gate {
     }
 
     /// Waits until a long event may be read and stored, for which the returned permit is to be held. Short ones need not wait.
-    pub async fn turn_to_read(&self, event: &Taken) -> Option<SemaphorePermit<'_>> {
+    pub async fn turn_to_read(&self, event: &Taken) -> Option<OwnedSemaphorePermit> {
         let length = if event.coding.is_some() { self.settings.max_body } else { event.body.len() };
         if length <= SHORT {
             return None;
         }
         let portions = length.min(READ_AT_ONCE) / PORTION;
-        self.reading.acquire_many(u32::try_from(portions).ok()?).await.ok()
+        self.reading.clone().acquire_many_owned(u32::try_from(portions).ok()?).await.ok()
     }
 
     /// Unpacks an event's body if it came packed.

@@ -11,6 +11,7 @@
 mod clock;
 mod error;
 mod forgetting;
+mod of_driver;
 mod periodic;
 mod slices;
 
@@ -21,12 +22,9 @@ pub use periodic::{Periodic, every};
 pub use slices::{Progress, Slices};
 
 use crate::metrics::METRICS;
-use crate::model::{Call, CallStatus, ConversationId, DriverId, DriverSource, Timestamp};
+use crate::model::{ConversationId, DriverId, Timestamp};
 use crate::recording::Recordings;
-use crate::store::{
-    CallKey, CallQuery, NamingEvent, OldCall, OldCalls, OldEvent, Order, Outcome, RecordFilter, Rejection, Store,
-    Write, Written,
-};
+use crate::store::{CallKey, NamingEvent, OldCall, OldCalls, OldEvent, Outcome, Rejection, Store, Write, Written};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -166,40 +164,6 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
         }
         erased.drivers += u64::from(self.change(Write::DeleteDriver(id))?);
         Ok(())
-    }
-
-    /// Hands over the calls that are known to be with a driver, page by page, and returns how many others are with that driver
-    /// by an unsigned history alone: anybody may have sent it, and may mean another driver's call.
-    fn each_page_of(
-        &self,
-        id: DriverId,
-        mut each: impl FnMut(&[ConversationId]) -> Result<(), EraseError>,
-    ) -> Result<u64, EraseError> {
-        let (mut unproven, mut after) = (0, None);
-        loop {
-            let page = self.store()?.calls(&calls_of(id, after))?;
-            let Some(last) = page.rows.last() else { return Ok(unproven) };
-            after = Some(CallKey { start: last.call_start_time, id: last.id });
-            let mut proven = Vec::with_capacity(page.rows.len());
-            for call in page.rows {
-                if self.is_proven(&call)? {
-                    proven.push(call.conversation_id);
-                } else {
-                    unproven += 1;
-                }
-            }
-            each(&proven)?;
-        }
-    }
-
-    /// Whether a call's driver is known by its dispatch or a signed record. A record that is not reconciled yet may name
-    /// another driver.
-    fn is_proven(&self, call: &Call) -> Result<bool, EraseError> {
-        if call.report.driver_source == Some(DriverSource::Dispatch) {
-            return Ok(true);
-        }
-        let due = self.store()?.material(&call.conversation_id)?.is_some();
-        Ok(call.report.record_event_id.is_some() && !due)
     }
 
     /// Finds the events that belong to no call, but name one of these.
@@ -418,21 +382,4 @@ pub fn chunks(events: &[OldEvent]) -> Vec<&[OldEvent]> {
 pub fn before(older_than: Duration) -> Option<Timestamp> {
     let micros = i64::try_from(older_than.as_micros()).ok()?;
     Timestamp::from_unix_micros(Timestamp::now().unix_micros().checked_sub(micros)?)
-}
-
-fn calls_of(id: DriverId, after: Option<CallKey>) -> CallQuery {
-    CallQuery {
-        status: None::<CallStatus>,
-        driver_id: Some(id),
-        user_id: None,
-        agent_id: None,
-        record: RecordFilter::default(),
-        started_after: None,
-        started_before: None,
-        text: None,
-        order: Order::Ascending,
-        after,
-        limit: PAGE,
-        with_total: false,
-    }
 }

@@ -25,7 +25,8 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
     if let Some(alias) = place::alias(&path).map_err(of_file)? {
         return Err(Error::new(ErrorKind::Other, DOING, format!("{} {alias}", path.display())));
     }
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    // With addresses, as those of files that nobody changes are; the path itself is absolute and is none.
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(&path, flags).doing(DOING)?;
     connection.busy_timeout(Duration::from_secs(10)).doing(DOING)?;
     let refused = match first_read(&connection) {
@@ -47,7 +48,7 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
             return Err(Error::new(ErrorKind::Other, DOING, what));
         }
     }
-    let connection = Connection::open_with_flags(immutable(&path), flags | OpenFlags::SQLITE_OPEN_URI).doing(DOING)?;
+    let connection = Connection::open_with_flags(immutable(&path), flags).doing(DOING)?;
     first_read(&connection).doing(DOING)?;
     Ok(connection)
 }
