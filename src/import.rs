@@ -79,8 +79,9 @@ pub fn read_rows<T>(
 /// countries.
 fn delimiter(content: &[u8]) -> u8 {
     let header = content.split(|byte| matches!(byte, b'\r' | b'\n')).find(|line| !line.is_empty()).unwrap_or_default();
-    let count = |wanted: u8| header.iter().filter(|byte| **byte == wanted).count();
-    [b',', b';', b'\t'].into_iter().rev().max_by_key(|wanted| count(*wanted)).unwrap_or(b',')
+    let header = String::from_utf8_lossy(header);
+    let most = [b'\t', b';', b','].into_iter().max_by_key(|wanted| header.matches(char::from(*wanted)).count());
+    most.unwrap_or(b',')
 }
 
 fn for_each_csv_row(

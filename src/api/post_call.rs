@@ -9,7 +9,6 @@ use super::{RECONCILED, Tag};
 use crate::events;
 use crate::metrics::METRICS;
 use crate::model::{ConversationId, EventOutcome, NewEvent};
-use crate::reconciler::TooLate;
 use crate::recording::{Kept, Unreadable};
 use crate::redact::{Redactor, redacted};
 use crate::store::{self, Rejection, Write, Written};
@@ -153,17 +152,16 @@ async fn keep(
                 Some(id) if kept.due => writer.requests().reconciled(id, RECONCILED).await,
                 _ => Ok(None),
             };
-            match counts {
-                Ok(counts) => trace::reconciled(conversation_id, event_type, counts),
-                Err(TooLate) => {
-                    tracing::info!(conversation_id, event_type, "call will be reconciled with its record later");
-                    if let (Some(id), Some(reading)) = (conversation.clone(), reading) {
-                        let requests = writer.requests().clone();
-                        tokio::spawn(async move {
-                            let _ = requests.reconciled(&id, LONG_RECONCILED).await;
-                            drop(reading);
-                        });
-                    }
+            if let Ok(counts) = counts {
+                trace::reconciled(conversation_id, event_type, counts);
+            } else {
+                tracing::info!(conversation_id, event_type, "call will be reconciled with its record later");
+                if let (Some(id), Some(reading)) = (conversation.clone(), reading) {
+                    let requests = writer.requests().clone();
+                    tokio::spawn(async move {
+                        let _ = requests.reconciled(&id, LONG_RECONCILED).await;
+                        drop(reading);
+                    });
                 }
             }
             if let Some(remarks) = remarks {

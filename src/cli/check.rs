@@ -46,7 +46,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<()> {
         for Finding { check, what } in &report.problems {
             print_line(format_args!("{check}: {what}"))?;
         }
-        print_unread(&report.unread);
+        print_unread(&report.unread)?;
         if let (Some(calls), Some(turns)) = (report.calls, report.turns) {
             print_line(format_args!("{calls} calls with {turns} turns, {} problems", report.problems.len()))?;
         }
@@ -59,21 +59,25 @@ pub(super) fn run(args: &CheckArgs) -> Result<()> {
 }
 
 /// Says which events could not be read.
-fn print_unread(unread: &UnreadEvents) {
+fn print_unread(unread: &UnreadEvents) -> Result<()> {
     let events = |count: u64| if count == 1 { "1 event".to_owned() } else { format!("{count} events") };
     let UnreadEvents { unreadable, ids, remarked } = unread;
     if *unreadable > 0 {
         let more = if ids.len() as u64 == *unreadable { "" } else { ", …" };
         let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
-        println!(
+        print_line(format_args!(
             "{} could not be read: {}{more}; `replay --failed` reads them again",
             events(*unreadable),
             ids.join(", ")
-        );
+        ))?;
     }
     if *remarked > 0 {
-        println!("parts of {} could not be read; the column webhook_events.error says which", events(*remarked));
+        print_line(format_args!(
+            "parts of {} could not be read; the column webhook_events.error says which",
+            events(*remarked)
+        ))?;
     }
+    Ok(())
 }
 
 /// Recordings of calls that are not there.

@@ -1,6 +1,6 @@
 //! `restore`: puts a copy in the place of a database while no service runs.
 
-use super::DatabaseArgs;
+use super::{DatabaseArgs, print_line};
 use crate::model::Timestamp;
 use crate::store::sqlite::Replacement;
 use anyhow::{Result, bail};
@@ -33,10 +33,10 @@ pub(super) fn run(args: &RestoreArgs) -> Result<()> {
     if args.dry_run {
         if args.json {
             let report = serde_json::json!({ "dry_run": true, "replaces": replacement.replaces(), "newest": since });
-            println!("{report}");
+            print_line(format_args!("{report}"))?;
         } else {
             let what = if replacement.replaces() { "replace" } else { "become" };
-            println!("{} is whole and would {what} {}", args.copy.display(), database.display());
+            print_line(format_args!("{} is whole and would {what} {}", args.copy.display(), database.display()))?;
         }
         return Ok(());
     }
@@ -50,20 +50,23 @@ pub(super) fn run(args: &RestoreArgs) -> Result<()> {
             "calls": done.report.calls, "transcriptions": done.report.turns, "newest": since,
             "kept": done.kept.as_ref().map(text), "moved": done.moved.iter().map(text).collect::<Vec<_>>(),
         });
-        println!("{report}");
+        print_line(format_args!("{report}"))?;
         return Ok(());
     }
     let (calls, turns) = (done.report.calls, done.report.turns);
-    println!("restored {calls} calls with {turns} turns to {}", database.display());
+    print_line(format_args!("restored {calls} calls with {turns} turns to {}", database.display()))?;
     if let Some(kept) = &done.kept {
-        println!("the database that was there is kept as {}", kept.display());
+        print_line(format_args!("the database that was there is kept as {}", kept.display()))?;
     }
     for moved in &done.moved {
-        println!("what belonged to it or to another and could not be folded in is kept as {}", moved.display());
+        print_line(format_args!(
+            "what belonged to it or to another and could not be folded in is kept as {}",
+            moved.display()
+        ))?;
     }
     let since = since.map_or(String::new(), |since| format!(" --since {since}"));
-    println!(
-        "next: start the service, and fetch what is missing with `transcribe-hook backfill{since}`; recordings are not in a copy"
-    );
+    print_line(format_args!(
+        "next: start the service, and fetch what is missing with `transcribe-hook backfill{since} --elevenlabs-api-key-file …`; recordings are not in a copy"
+    ))?;
     Ok(())
 }

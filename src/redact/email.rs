@@ -70,7 +70,8 @@ fn spoken(tokens: &[Token], at: usize) -> Option<(usize, usize)> {
         last,
         "com" | "net" | "org" | "edu" | "gov" | "us" | "io" | "co" | "ca" | "mx" | "biz" | "info" | "uk"
     );
-    if !known_end && !(last.len() >= 2 && last.chars().all(char::is_alphabetic)) {
+    let could_end = last.len() >= 2 && last.chars().all(char::is_alphabetic);
+    if !could_end {
         return None;
     }
     // Before it: names, with a join between each two.

@@ -19,12 +19,12 @@ fn folder(name: &str) -> PathBuf {
     folder
 }
 
-/// A tool that `tests/run` installs from npm.
+/// A tool for Node that `tests/run` installs.
 fn node_tool(name: &str) -> Command {
     Command::new(root().join("target/document-tools/node_modules/.bin").join(name))
 }
 
-/// A tool that `tests/run` installs from PyPI.
+/// A tool for Python that `tests/run` installs.
 fn python_tool(name: &str) -> Command {
     Command::new(root().join("target/document-tools/python/bin").join(name))
 }

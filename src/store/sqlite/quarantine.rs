@@ -90,7 +90,9 @@ fn each_in_json(body: &[u8], each: &mut dyn FnMut(&str)) -> bool {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let is_json = deserializer.deserialize_any(Ids(&mut found)).is_ok() && deserializer.end().is_ok();
     if is_json {
-        found.iter().for_each(|id| each(id.trim()));
+        for id in found {
+            each(id.trim());
+        }
     }
     is_json
 }
