@@ -286,8 +286,8 @@ pub(super) fn connect(path: &Path, busy_timeout: Duration) -> Result<Connection>
     Ok(connection)
 }
 
-/// The same as [`check_header`], now with what the log holds, which the header may lag behind. Returns the schema's
-/// version, 0 before the first migration.
+/// Looks once more at what [`header::open`] has looked at, now with what the WAL holds, which the header may lag behind.
+/// Returns the schema's version, 0 before the first migration.
 fn check_contents(connection: &Connection, path: &Path) -> Result<u32, OpenError> {
     let read = || -> rusqlite::Result<(u32, u32, bool)> {
         let pragma = |name| connection.pragma_query_value(None, name, |row| row.get(0));
