@@ -74,11 +74,14 @@ impl Lock {
     }
 
     /// Returns whether the database still begins as one in WAL mode does, and not as a copy that was written over it. It is
-    /// read by the descriptor that is open anyway.
+    /// read by the descriptor that is open anyway. A disk that fails to read it says nothing of what it holds.
     pub(super) fn holds_database(&self) -> bool {
         let Some((file, _)) = &self.database else { return true };
         let mut head = [0; 20];
-        file.read_exact_at(&mut head, 0).is_ok() && head.starts_with(b"SQLite format 3\0") && head[18..] == [2, 2]
+        match file.read_exact_at(&mut head, 0) {
+            Ok(()) => head.starts_with(b"SQLite format 3\0") && head[18..] == [2, 2],
+            Err(error) => error.kind() != io::ErrorKind::UnexpectedEof,
+        }
     }
 
     /// Returns whether the file that is locked is this one.
