@@ -16,6 +16,7 @@ mod search;
 pub mod sqlite;
 mod tail;
 mod upkeep;
+mod weight;
 
 pub use absent::Absent;
 pub use archive::{Archive, Archived, ArchivedCall, Loose, Part, Row, Selection, Spoken};
@@ -94,22 +95,6 @@ impl Write {
                 | Self::DeleteDriver(_)
                 | Self::DeleteDispatch(_)
         )
-    }
-
-    /// Returns about how much memory it holds, in bytes.
-    pub fn weight(&self) -> usize {
-        const OVERHEAD: usize = 256;
-        let more = match self {
-            Self::AppendTurn(turn) => turn.message.as_str().len(),
-            Self::PutDrivers(drivers) => drivers.len() * OVERHEAD,
-            Self::PutDispatches(dispatches) => dispatches.len() * OVERHEAD,
-            Self::KeepEvent(event) | Self::ReplayEvent(_, event) => event.body.len(),
-            Self::KeepHistory(report) => report.history.0.values().map(|e| OVERHEAD + e.message.as_str().len()).sum(),
-            Self::PruneDispatches(ids) => ids.len() * OVERHEAD,
-            Self::Reconcile(slice) => (slice.additions.len() + slice.standings.len()) * OVERHEAD + slice.len_bytes(),
-            _ => 0,
-        };
-        OVERHEAD + more
     }
 }
 

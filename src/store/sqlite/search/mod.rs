@@ -137,6 +137,10 @@ fn attach(connection: &Connection, database: &Path) -> Result<bool> {
     if !path.symlink_metadata().is_ok_and(|file| file.is_file()) {
         return Ok(false);
     }
+    // Asked without opening it: closing it would give up the locks that SQLite holds in this process.
+    if rustix::fs::access(&path, rustix::fs::Access::READ_OK).is_err() {
+        return Ok(false);
+    }
     let path = path.to_str().ok_or_else(|| Error::new(ErrorKind::Other, DOING, "the file's name is not UTF-8"))?;
     match attach_file(connection, path) {
         // Where this user may not write, a file that nobody changes is read as it is, like the database itself.
