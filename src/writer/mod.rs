@@ -15,8 +15,10 @@
 //! - What was erased is soon gone from the bytes on disk too, however much is written meanwhile ([`Forgetting`]).
 
 mod job;
+mod thread;
 
 pub use job::{Limits, WriteError};
+pub use thread::WriterThread;
 
 use crate::file_watch::FileWatch;
 use crate::metrics::{LocalHistogram, METRICS};
@@ -30,7 +32,6 @@ use job::{Job, Order, Reply, answer};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 
@@ -67,13 +68,6 @@ struct Shared {
     last_commit: Mutex<Option<Instant>>,
     /// Told after each batch, once it is answered.
     committed: watch::Sender<()>,
-}
-
-/// The thread behind a [`Writer`].
-pub struct WriterThread {
-    thread: JoinHandle<()>,
-    writer: Writer,
-    ended: oneshot::Receiver<()>,
 }
 
 impl Writer {
@@ -184,22 +178,6 @@ impl Writer {
             return Ok(());
         }
         self.write(Write::Probe).await.map(drop)
-    }
-}
-
-impl WriterThread {
-    /// Takes no more writes, does those that wait, lets the store rest, and ends the thread. Returns whether all that
-    /// went well; a panic was reported when it happened.
-    pub fn stop(self) -> bool {
-        self.writer.shared.stopping.store(true, Ordering::Release);
-        // Behind all that was queued before. Fails when the thread is gone already, which is as good.
-        let _ = self.writer.queue.send(Order::Stop);
-        self.thread.join().is_ok()
-    }
-
-    /// Waits until the thread ends although nobody stopped it, which only a defect in this program can do.
-    pub async fn died(&mut self) {
-        let _ = (&mut self.ended).await;
     }
 }
 

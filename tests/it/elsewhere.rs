@@ -56,7 +56,7 @@ fn a_reader_who_may_not_write_exports_checks_searches_and_copies_a_stopped_servi
         let out = as_reader(&data, mounted, &["sqlite3", &uri, "SELECT count(*) FROM transcript"]);
         assert_eq!(said(&out).trim(), "10", "{mounted}");
     }
-    assert_eq!(crate::backup::names_in(&data), ["calls.db", "calls.db.lock"]);
+    assert_eq!(crate::backup::names_in(&data), ["calls.db", "calls.db.lock", "calls.db.search"]);
     mode(&data, 0o755);
 
     // After a crash there is more than the file, which must not be read without it.

@@ -24,6 +24,7 @@ mod error;
 mod events;
 mod figures;
 mod header;
+mod held;
 mod identity;
 mod live;
 mod lock;
@@ -69,6 +70,7 @@ use crate::reconcile::Material;
 use changes::Changes;
 use checkpoint::Of;
 use error::Context as _;
+use held::Writer;
 use live::LiveCalls;
 use place::Place;
 use pool::Readers;
@@ -76,9 +78,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use search::{Reach, SearchIndex};
 use std::collections::HashSet;
 use std::io;
-use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A database file that is open for the service.
@@ -141,23 +142,6 @@ impl SqliteStore {
             *writing = Some(self.begin_writing()?);
         }
         Ok(Writer(writing))
-    }
-}
-
-/// The writing connection, held.
-struct Writer<'a>(MutexGuard<'a, Option<Writing>>);
-
-impl Deref for Writer<'_> {
-    type Target = Writing;
-
-    fn deref(&self) -> &Writing {
-        self.0.as_ref().expect("opened before it is held")
-    }
-}
-
-impl DerefMut for Writer<'_> {
-    fn deref_mut(&mut self) -> &mut Writing {
-        self.0.as_mut().expect("opened before it is held")
     }
 }
 
