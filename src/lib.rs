@@ -152,8 +152,8 @@
 //! **What strangers hold.** Long bodies share one [`api::budget`], recordings another one of four places. Only what was received
 //! counts. When one is exhausted, the slowest body gives way whose sender no token proves: who only avoids the time-outs
 //! holds nothing that a faster sender needs. Refusing the new one instead would let anybody keep all recordings out with four
-//! connections. Rates are averages over two seconds, so that a burst counts for little; a body displaces no faster one unless
-//! nothing became free for some seconds. A signed body is a stranger's until its last byte.
+//! connections. Rates are averages over two seconds, so that a burst counts for little; no body displaces a faster one. A
+//! signed body is a stranger's until its last byte.
 //!
 //! **Reads.** `api::reading` has two lanes. A read of little (one thing, a first page) never waits for one that looks at much.
 //! Each lane bounds its reads at once, those that wait, and the memory of the answers that are not received yet; whatever waits

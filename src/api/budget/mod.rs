@@ -2,9 +2,10 @@
 //!
 //! Only what was received counts, not what a head announces. When too little is left, the slowest body whose sender is not
 //! proved gives way: its request ends with 503 and what it held is free. A sender is proved by a token, which stands in the
-//! head, or by a signature, which only the last byte proves. No body displaces a faster one, except after a wait in which
-//! nothing became free. An address that holds more than its share displaces those of other addresses only if they are about
-//! as slow as the time-outs allow. Behind a forwarder that makes all clients one address, speed alone decides.
+//! head, or by a signature, which only the last byte proves. No body displaces a faster one. A slow one gives way at once, any
+//! other one only to a body twice as fast, after a wait in which nothing became free. An address that holds more than its
+//! share displaces those of other addresses only if they are about as slow as the time-outs allow. Behind a forwarder that
+//! makes all clients one address, speed alone decides.
 
 mod rate;
 
@@ -109,7 +110,12 @@ impl Holder {
         self.waits_since.unwrap_or(now).saturating_duration_since(self.begun) < GRACE
     }
 
+    /// The rate by which it is compared with others.
     fn rate(&self, now: Instant) -> f64 {
+        if self.waits_since.is_some() && self.is_fresh(now) {
+            // Too little came to tell. It goes by itself when its wait has been in vain.
+            return f64::MAX;
+        }
         let until = self.waits_since.unwrap_or(now);
         let least = if self.is_fresh(now) { FIRST_RATE } else { 0.0 };
         self.rate.of_body(self.begun, until).max(least)
@@ -231,7 +237,9 @@ impl Hold {
             let mut released = pin!(self.budget.released.notified());
             released.as_mut().enable();
             let now = Instant::now();
-            let below = if now < end { own_rate.min(SLOW_RATE) } else { own_rate };
+            let at_once = own_rate.min(SLOW_RATE);
+            // At last those that are much slower; of two that are alike, the one that came first stays.
+            let below = if now < end { at_once } else { at_once.max(own_rate / 2.0) };
             let (grown, bodies) = {
                 let mut state = self.budget.state();
                 (state.grow(self.number, amount, &self.budget, below, now), state.holders.len())
@@ -253,7 +261,7 @@ impl Hold {
         let holder = state.holders.get_mut(&self.number).ok_or_else(gave_way)?;
         let own_rate = holder.rate(now);
         holder.waits_since = Some(now);
-        Ok(if holder.sender.proved || holder.is_fresh(now) { f64::INFINITY } else { own_rate })
+        Ok(if holder.sender.proved { f64::INFINITY } else { own_rate })
     }
 
     /// Ensures that the body gives way to nobody: its sender is proved, or nothing more of it is awaited.
@@ -368,6 +376,18 @@ mod tests {
         let next = room.come("192.0.2.3", false, 0.0, 0, 0);
         assert_eq!(room.grow(next, 500, SLOW_RATE), Some(true));
         assert!(room.has(young) && !room.has(old));
+    }
+
+    #[test]
+    fn one_that_waits_since_it_came_gives_way_to_proved_senders_only() {
+        let room = Room::new();
+        let waiting = room.come("192.0.2.1", false, 0.0, 1, TOTAL);
+        room.inner.state().holders.get_mut(&waiting).unwrap().waits_since = Some(room.now);
+        let other = room.come("192.0.2.2", false, QUICK, 1, 0);
+        assert_eq!(room.grow(other, 1, f64::MAX), Some(false));
+        let proved = room.come("192.0.2.3", true, 0.0, 1, 0);
+        assert_eq!(room.grow(proved, 1, f64::INFINITY), Some(true));
+        assert!(!room.has(waiting));
     }
 
     #[test]
