@@ -2,7 +2,7 @@
 
 use crate::elevenlabs::{Reading, read_event};
 use crate::metrics::METRICS;
-use crate::model::{EventOutcome, NewEvent, RemarkKind, describe_remarks};
+use crate::model::{EventOutcome, KeptRecord, NewEvent, RemarkKind, describe_remarks};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use std::panic::catch_unwind;
@@ -46,7 +46,7 @@ pub fn of_body(body: Bytes) -> NewEvent {
     };
     let remarks = describe_remarks(&event.remarks);
     let (outcome, error, record) = match event.reading {
-        Reading::Record(record) => (EventOutcome::Applied, remarks, Some(record)),
+        Reading::Record(record) => (EventOutcome::Applied, remarks, Some(KeptRecord::from(&*record))),
         Reading::Other => (EventOutcome::Ignored, remarks, None),
         Reading::Unreadable(why) => (EventOutcome::Unreadable, Some(why), None),
     };

@@ -22,7 +22,7 @@ pub use phone::PhoneNumber;
 pub use placeholder::{placeholder, unfilled};
 pub use record::{
     CallOutcome, Combined, Direction, DriverClaims, Entry, EventOutcome, Facts, History, HistoryEntry, HistoryReport,
-    NewEvent, Record, RecordKind, StoredEvent,
+    KeptRecord, NewEvent, Record, RecordKind, StoredEvent,
 };
 pub use remark::{Remark, RemarkKind, describe_remarks};
 pub use search::{Piece, Snippet, Wanted};

@@ -22,6 +22,28 @@ pub struct Record {
     pub entries: Option<Vec<Entry>>,
 }
 
+/// A [`Record`] in the form in which it is kept, and what of it matters when it is stored: a transcript takes the memory of
+/// its words several times, and is not needed until its call is reconciled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptRecord {
+    /// The call.
+    pub conversation_id: ConversationId,
+    /// When the call began, or else when the report was made.
+    pub start: Option<Timestamp>,
+    /// The record as JSON.
+    pub json: String,
+}
+
+impl From<&Record> for KeptRecord {
+    fn from(record: &Record) -> Self {
+        Self {
+            conversation_id: record.conversation_id.clone(),
+            start: record.facts.start.or(record.event_time),
+            json: serde_json::to_string(record).expect("a record has no maps with keys that are no text"),
+        }
+    }
+}
+
 /// Kinds of reports, the one that knows least first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -252,8 +274,8 @@ impl History {
 pub struct Combined {
     /// What they say of the call.
     pub facts: Facts,
-    /// The fullest transcript among them, and the place of its report in the list.
-    pub transcript: Option<(usize, Vec<Entry>)>,
+    /// The fullest transcript among them.
+    pub transcript: Option<Vec<Entry>>,
     /// The place of the report that knows most: the one with the transcript, or else the last word.
     pub best: Option<usize>,
     /// When the platform made the report that goes first by what it knows.
@@ -266,14 +288,17 @@ impl Combined {
     /// Facts go by the report that knows more about them: the conversation before traces before a failure, then the
     /// later one; what that one does not say is taken from the others. A transcript is never replaced by one of fewer
     /// entries, whatever kind of report has it.
-    pub fn of(records: &[Record]) -> Self {
+    pub fn of(mut records: Vec<Record>) -> Self {
         let mut order: Vec<usize> = (0..records.len()).collect();
         let rank = |record: &Record| {
             // The last part only decides between reports of one instant that differ, so that they are in some order.
             let text = serde_json::to_string(record).unwrap_or_default();
             (record.kind, record.event_time, record.entries.as_ref().map_or(0, Vec::len), text)
         };
-        order.sort_by_cached_key(|&at| rank(&records[at]));
+        // The texts of long records take much memory: not for one, which is the usual case.
+        if order.len() > 1 {
+            order.sort_by_cached_key(|&at| rank(&records[at]));
+        }
         let mut combined = Self::default();
         for &at in &order {
             combined.facts.update(&records[at].facts);
@@ -281,9 +306,10 @@ impl Combined {
         let with_words = order.iter().filter_map(|&at| Some((at, records[at].entries.as_ref()?)));
         // The last of equal ones is taken, which is the greatest in rank.
         let fullest = with_words.filter(|(_, e)| !e.is_empty()).max_by_key(|&(at, e)| (e.len(), records[at].kind));
-        combined.transcript = fullest.map(|(at, entries)| (at, entries.clone()));
-        combined.best = combined.transcript.as_ref().map(|(at, _)| *at).or(order.last().copied());
+        let fullest = fullest.map(|(at, _)| at);
+        combined.best = fullest.or(order.last().copied());
         combined.event_time = order.last().and_then(|&at| records[at].event_time);
+        combined.transcript = fullest.and_then(|at| records.swap_remove(at).entries);
         combined
     }
 }
@@ -322,7 +348,7 @@ pub struct NewEvent {
     /// Kinds of what could not be read of it.
     pub remarks: Vec<RemarkKind>,
     /// What it says of its call.
-    pub record: Option<Box<Record>>,
+    pub record: Option<KeptRecord>,
     /// Who answered the call, if the event is the verdict on that; for the log, since the body is kept.
     pub answered_by: Option<String>,
     /// As it came.

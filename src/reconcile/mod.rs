@@ -27,7 +27,7 @@ pub use who::{Candidate, Identity, identify, identify_closed};
 pub use work::{Added, Base, FactsWrite, Material, Reconciliation, Settlement, Whole, settle};
 
 use crate::model::{Entry, Message, Source, Speaker, Timestamp};
-use align::{Words, begins_with, pair_up, repeats};
+use align::{Paired, Words, begins_with, pair_up, repeats};
 use std::collections::HashMap;
 
 /// A stored turn.
@@ -111,12 +111,12 @@ pub struct Addition {
 }
 
 /// An utterance by all that the records say of it.
-struct Said {
-    entry: Entry,
+struct Said<'a> {
+    entry: &'a Entry,
     /// Its index in the record after the call.
     post_call: Option<u32>,
     /// Its index in the histories, and its words there.
-    history: Option<(u32, String)>,
+    history: Option<(u32, &'a str)>,
 }
 
 /// Decides what becomes of a call's turns.
@@ -126,12 +126,14 @@ pub fn plan(stored: &[Stored], known: &Known) -> Plan {
     let mut heard: Vec<&Stored> = stored.iter().filter(|turn| turn.origin == Origin::Heard).collect();
     // The order of arrival must not matter; it is left to tell apart what is the same in everything else.
     heard.sort_by_key(|turn| (turn.timestamp, turn.speaker.as_str(), &turn.text, turn.sequence_number));
-    let heard_words: Vec<_> =
-        heard.iter().map(|turn| Words::new(turn.speaker, &turn.text, None, Some(turn.timestamp))).collect();
-    let said_words: Vec<_> = said.iter().map(|said| words(&said.entry)).collect();
-    let paired = pair_up(&heard_words, &said_words);
-    let pairs = paired.of_heard;
-    let repeat_of = if complete { repeats(&heard_words, &said_words, &pairs) } else { vec![None; heard.len()] };
+    let (pairs, uncompared, repeat_of) = {
+        let heard_words: Vec<_> =
+            heard.iter().map(|turn| Words::new(turn.speaker, &turn.text, None, Some(turn.timestamp))).collect();
+        let said_words: Vec<_> = said.iter().map(|said| words(said.entry)).collect();
+        let Paired { of_heard: pairs, uncompared } = pair_up(&heard_words, &said_words);
+        let repeat_of = if complete { repeats(&heard_words, &said_words, &pairs) } else { vec![None; heard.len()] };
+        (pairs, uncompared, repeat_of)
+    };
 
     // Who stands for each utterance, and who else was made for it.
     let mut standing_for: Vec<Option<i64>> = vec![None; said.len()];
@@ -150,11 +152,7 @@ pub fn plan(stored: &[Stored], known: &Known) -> Plan {
     }
 
     let order = transcript(&said, &heard, &pairs, &repeat_of);
-    let mut plan = Plan {
-        counts: count(&said, &heard, &pairs, &repeat_of, complete),
-        uncompared: paired.uncompared,
-        ..Plan::default()
-    };
+    let mut plan = Plan { counts: count(&said, &heard, &pairs, &repeat_of, complete), uncompared, ..Plan::default() };
     let mut next = stored.iter().map(|turn| turn.sequence_number).max().unwrap_or(0) + 1;
     let mut places = vec![0; said.len()];
     let mut lone_places = vec![0; heard.len()];
@@ -196,11 +194,16 @@ fn words(entry: &Entry) -> Words {
 }
 
 /// What counts as said: the record after the call, and only where there is none, the histories.
-fn combined(known: &Known) -> Vec<Said> {
-    let of_history = |entry: &Entry| (entry.index, entry.message.as_str().to_owned());
+fn combined(known: &Known) -> Vec<Said<'_>> {
+    fn of_history(entry: &Entry) -> (u32, &str) {
+        (entry.index, entry.message.as_str())
+    }
     let Some(post_call) = &known.post_call else {
-        let alone = |entry: &Entry| Said { entry: entry.clone(), post_call: None, history: Some(of_history(entry)) };
-        return known.history.iter().map(alone).collect();
+        return known
+            .history
+            .iter()
+            .map(|entry| Said { entry, post_call: None, history: Some(of_history(entry)) })
+            .collect();
     };
     let history_words: Vec<_> = known.history.iter().map(words).collect();
     let post_call_words: Vec<_> = post_call.iter().map(words).collect();
@@ -210,16 +213,14 @@ fn combined(known: &Known) -> Vec<Said> {
             histories[at] = Some(entry);
         }
     }
-    let said = |(entry, history): (&Entry, Option<&Entry>)| Said {
-        entry: entry.clone(),
-        post_call: Some(entry.index),
-        history: history.map(of_history),
-    };
-    post_call.iter().zip(histories).map(said).collect()
+    let pairs = post_call.iter().zip(histories);
+    pairs
+        .map(|(entry, history)| Said { entry, post_call: Some(entry.index), history: history.map(of_history) })
+        .collect()
 }
 
 /// Which utterance each turn was made for, if it was made for one.
-fn places_of(made: &[&Stored], said: &[Said]) -> Vec<Option<usize>> {
+fn places_of(made: &[&Stored], said: &[Said<'_>]) -> Vec<Option<usize>> {
     let mut by_origin = HashMap::new();
     for (at, said) in said.iter().enumerate() {
         by_origin.extend(said.post_call.map(|index| (Origin::PostCall(index), at)));
@@ -237,7 +238,7 @@ enum Item {
 }
 
 /// The order of the conversation: that of the records, with the turns that they lack put in by time.
-fn transcript(said: &[Said], heard: &[&Stored], pairs: &[Option<usize>], repeat_of: &[Option<usize>]) -> Vec<Item> {
+fn transcript(said: &[Said<'_>], heard: &[&Stored], pairs: &[Option<usize>], repeat_of: &[Option<usize>]) -> Vec<Item> {
     let mut lone = (0..heard.len()).filter(|n| pairs[*n].is_none() && repeat_of[*n].is_none()).peekable();
     let mut order = Vec::with_capacity(said.len());
     for (at, said) in said.iter().enumerate() {
@@ -251,14 +252,14 @@ fn transcript(said: &[Said], heard: &[&Stored], pairs: &[Option<usize>], repeat_
     order
 }
 
-fn standing(turn: &Stored, said: &Said, place: i64) -> Standing {
+fn standing(turn: &Stored, said: &Said<'_>, place: i64) -> Standing {
     let message = &said.entry.message;
     let made = turn.origin != Origin::Heard;
     Standing {
         sequence_number: turn.sequence_number,
         place: Some(place),
         superseded_by: None,
-        final_text: corrects(&said.entry, &turn.text).then(|| message.clone()),
+        final_text: corrects(said.entry, &turn.text).then(|| message.clone()),
         interrupted: said.entry.interrupted,
         timestamp: said.entry.time.filter(|_| made).unwrap_or(turn.timestamp),
         record_time: said.entry.time.filter(|_| said.post_call.is_some()),
@@ -291,7 +292,7 @@ fn superseded(turn: &Stored, by: Option<i64>) -> Standing {
 }
 
 fn count(
-    said: &[Said],
+    said: &[Said<'_>],
     heard: &[&Stored],
     pairs: &[Option<usize>],
     repeat_of: &[Option<usize>],
@@ -307,12 +308,12 @@ fn count(
         }
     }
     for (said, turn) in said.iter().zip(turns) {
-        let history = said.history.as_ref().map(|(_, text)| text).filter(|_| complete);
-        let as_heard = turn.map(|turn| &turn.text).or(history);
+        let history = said.history.map(|(_, text)| text).filter(|_| complete);
+        let as_heard = turn.map(|turn| &*turn.text).or(history);
         match as_heard {
             Some(text) => {
                 counts.matched += 1;
-                counts.corrected += i64::from(corrects(&said.entry, text));
+                counts.corrected += i64::from(corrects(said.entry, text));
             }
             None => counts.added += 1,
         }

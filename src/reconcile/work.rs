@@ -131,9 +131,9 @@ pub struct Settlement {
 pub fn settle(material: Material, now: Timestamp) -> Settlement {
     let Material { conversation_id, base, turns, records, history, .. } = material;
     let (event_ids, records): (Vec<i64>, Vec<Record>) = records.into_iter().unzip();
-    let combined = Combined::of(&records);
+    let mut combined = Combined::of(records);
     let signed = combined.best.is_some();
-    let known = Known { history: history.entries(), post_call: combined.transcript.as_ref().map(|(_, e)| e.clone()) };
+    let known = Known { history: history.entries(), post_call: combined.transcript.take() };
     let (stored, before): (Vec<Stored>, Vec<Standing>) = turns.into_iter().unzip();
     let recorded = known.post_call.is_some() || !known.history.is_empty();
     let plan = if recorded { plan(&stored, &known) } else { Plan::default() };
@@ -149,7 +149,7 @@ pub fn settle(material: Material, now: Timestamp) -> Settlement {
         uncompared: i64::try_from(plan.uncompared).unwrap_or(i64::MAX),
         claims,
         tool_agent: material.tool_agent.filter(|_| !signed),
-        facts: facts(combined, &event_ids, material.facts).map(Box::new),
+        facts: facts(combined, known.post_call.as_deref(), &event_ids, material.facts).map(Box::new),
         restood: !standings.is_empty(),
         retimed,
     };
@@ -176,13 +176,13 @@ fn timed(additions: Vec<super::Addition>, mut last: Timestamp) -> VecDeque<Added
 
 /// What is to be written of the records: all if one came, else only what depends on the turns where no record says when the
 /// call began.
-fn facts(combined: Combined, event_ids: &[i64], record_came: bool) -> Option<FactsWrite> {
+fn facts(combined: Combined, transcript: Option<&[Entry]>, event_ids: &[i64], record_came: bool) -> Option<FactsWrite> {
     let event_id = event_ids[combined.best?];
     let facts = combined.facts;
     if !record_came && facts.start.is_some() {
         return None;
     }
-    let last_words = combined.transcript.and_then(|(_, entries)| entries.iter().filter_map(|entry| entry.time).max());
+    let last_words = transcript.and_then(|entries| entries.iter().filter_map(|entry| entry.time).max());
     let end = facts.duration_seconds.and_then(|seconds| facts.start?.plus_seconds(seconds));
     let end = end.or(last_words).or(combined.event_time);
     Some(FactsWrite { end, reported: combined.event_time, event_id, facts, only_a_new_start: !record_came })

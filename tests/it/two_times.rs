@@ -175,7 +175,7 @@ fn calls_that_an_older_version_stored_get_their_times_in_the_background() {
     let connection = of_schema(9, folder.path(), &database);
     let (body, read) = (sample(0).to_string(), event(&sample(0)));
     let digest: [u8; 32] = read.digest;
-    let record = serde_json::to_string(read.record.as_ref().unwrap()).unwrap();
+    let record = read.record.as_ref().unwrap().json.clone();
     let now = "2026-09-28T12:02:00.000000Z";
     connection
         .execute(

@@ -55,7 +55,7 @@ pub(super) fn keep(
                 now,
                 event.outcome,
                 event.error,
-                event.record.as_ref().map(json),
+                event.record.as_ref().map(|record| &record.json),
                 ToSqlOutput::Borrowed(body),
             ])
         })
@@ -96,7 +96,7 @@ pub(super) fn replay(
                 event.event_time,
                 event.outcome,
                 event.error,
-                event.record.as_ref().map(json),
+                event.record.as_ref().map(|record| &record.json),
             ])
         })
         .doing(KEEPING)?;
@@ -115,7 +115,7 @@ fn recorded(
     event: &NewEvent,
 ) -> Result<bool> {
     let Some(record) = &event.record else { return Ok(false) };
-    let start = record.facts.start.or(record.event_time).unwrap_or(now);
+    let start = record.start.unwrap_or(now);
     // Whoever stores a record has refused it before it came here, if the call is unfinished.
     let Some(call) = turns.known(transaction, &record.conversation_id, start)? else { return Ok(false) };
     turns.due(transaction, &record.conversation_id, call, true)?;
@@ -156,18 +156,20 @@ pub(super) fn keep_history(
 /// Signed records of a call, with their events' numbers.
 pub(super) fn records(connection: &Connection, id: &ConversationId) -> Result<Vec<(i64, Record)>> {
     const DOING: &str = "reading a call's records";
-    let rows: Vec<(i64, String)> = connection
+    let mut select = connection
         .prepare_cached(
             "SELECT id, record FROM webhook_events WHERE conversation_id = ?1 AND record IS NOT NULL ORDER BY id",
         )
-        .and_then(|mut select| select.query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
         .doing(DOING)?;
-    let mut records = Vec::with_capacity(rows.len());
-    for (id, text) in rows {
-        match parsed::<Record>(&text, DOING) {
-            Ok(record) => records.push((id, record)),
+    let mut rows = select.query([id]).doing(DOING)?;
+    let mut records = Vec::new();
+    while let Some(row) = rows.next().doing(DOING)? {
+        let event_id = row.get(0).doing(DOING)?;
+        let text = row.get_ref(1).and_then(|text| Ok(text.as_str()?)).doing(DOING)?;
+        match parsed::<Record>(text, DOING) {
+            Ok(record) => records.push((event_id, record)),
             // Turns of the call must still be reconciled; `replay` reads the event again.
-            Err(error) => tracing::error!(%error, event_id = id, "stored record of an event is not readable"),
+            Err(error) => tracing::error!(%error, event_id, "stored record of an event is not readable"),
         }
     }
     Ok(records)
