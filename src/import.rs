@@ -1,7 +1,7 @@
 //! Reads drivers and dispatches out of a file, CSV with a header or JSON lines, row by row, each problem with the line
 //! on which it stands.
 
-use crate::fields::{Fields, Problem};
+use crate::domain::validation::{Fields, Problem};
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::io::{BufRead as _, BufReader, Read};
@@ -65,7 +65,7 @@ pub fn read_rows<T>(
     let mut bad = Vec::new();
     let mut take = |line, fields: Result<Fields, String>| match fields.map(&read) {
         Ok(Ok(value)) => rows.push(Row { line, value }),
-        Ok(Err(problems)) => bad.push(BadRow { line, reason: crate::fields::describe(&problems) }),
+        Ok(Err(problems)) => bad.push(BadRow { line, reason: crate::domain::validation::describe(&problems) }),
         Err(reason) => bad.push(BadRow { line, reason }),
     };
     match format {

@@ -8,35 +8,35 @@
 //!
 //! Data flows down only; a test (`tests/it/tidy.rs`) keeps it so.
 //!
-//! | layer | knows | module |
-//! | --- | --- | --- |
-//! | command line | clap; the one place that exits | [`cli`], [`telemetry`] |
-//! | running service | poem; route tree, layers, order of stopping | [`server`] |
-//! | page to read calls | poem; its own files, which use the HTTP interface as any client | [`viewer`] |
-//! | HTTP interface | poem-openapi; what is taken and answered, the document | [`api`] |
-//! | work | reading deliveries and files; queueing and batching; reconciling what is due | [`ingest`], [`import`], [`drivers`], [`writer`], [`reconciler`], [`pace`], [`packing`] |
-//! | the platform from this side | its API, as a client; its agents' tools; what is missing here | [`platform`], [`backfill`] |
-//! | recordings | files | [`recording`] |
-//! | what is not kept | what is found in words and replaced | [`redact`] |
-//! | what goes | what is old, and in what steps it is erased | [`retention`] |
-//! | live streams | what is new since a place; bounds and pace of all streams | [`tail`] |
-//! | figures | what many calls come to, by day of a time zone and by driver | [`stats`] |
-//! | copies | when one is due, names, what is kept | [`backups`] |
-//! | calls on their way out | forms that others read; JSON lines that are read back | [`export`] |
-//! | storage | SQL, in [`store::sqlite`] only; a batch is one transaction | [`store`] |
-//! | ways of working | opening files safely; files that get their name once they are whole; going last; what terminals are shown | [`files`], [`aside`], [`background`], [`terminal`] |
-//! | numbers about itself | Prometheus's metrics; recorded into by all above | [`metrics`] |
-//! | words of the domain | nothing else | [`model`], [`fields`], [`repair`], [`secret`], [`signature`] |
+//! | module | what it is for |
+//! | --- | --- |
+//! | [`cli`] | commands and flags; the only place that prints and exits |
+//! | [`server`] | transport, TLS, middleware, wiring, shutdown |
+//! | [`api`] | HTTP operations, wire types, OpenAPI |
+//! | [`viewer`] | the web page, which uses the HTTP interface as any client |
+//! | [`jobs`] | work that runs on a schedule or over many calls: backfill, backup, retention, stale calls |
+//! | [`live`] | what is committed, for SSE subscribers |
+//! | [`export`] | files out |
+//! | [`import`] | files in |
+//! | [`ingest`] | the write path: queue, writer thread, post-call events, reconciling what is due |
+//! | [`redaction`] | finds and replaces personal data in text and JSON |
+//! | [`recordings`] | audio files |
+//! | [`store`] | the database contract, and SQLite, in [`store::sqlite`] only |
+//! | [`elevenlabs`] | payloads, signature, API client, agent tool, sample call |
+//! | [`telemetry`] | logs and metrics; recorded into by all above |
+//! | [`secret`] | secrets and tokens |
+//! | [`domain`] | types that are valid by construction, reconciliation, statistics |
+//! | [`sys`] | files, gzip, thread priority, terminals |
 //!
-//! There are two families of types: the wire's own in [`api`], and the domain's in [`model`], which are valid by
+//! There are two families of types: the wire's own in [`api`], and the domain's in [`domain`], which are valid by
 //! construction. Rows become domain types inside the store.
 //!
 //! # The way of one turn
 //!
 //! 1. [`server::Edge`] gives the request its id and starts its log line.
-//! 2. `api::webhooks` takes the body, bounded, as bytes, and [`ingest::read_turn`] makes a [`model::NewTurn`] of it or
+//! 2. `api::webhooks` takes the body, bounded, as bytes, and [`elevenlabs::turn::read_turn`] makes a [`domain::NewTurn`] of it or
 //!    names every field that breaks a rule (400).
-//! 3. [`writer::Writer::write`] puts it into the bounded queue (full: 503) and waits.
+//! 3. [`ingest::Writer::write`] puts it into the bounded queue (full: 503) and waits.
 //! 4. The writer's thread takes what is waiting, at most 256 writes, and calls [`store::Store::apply`]: `BEGIN IMMEDIATE`, then
 //!    for each turn: find its call or make it, look for a repeat, insert; then each call's row once; `COMMIT`, which with
 //!    `synchronous=FULL` returns when the log is on disk.
@@ -60,15 +60,15 @@
 //! # Implementation notes
 //!
 //! **Driver lookup.** The driver of a call is the one whom the surest source names: the dispatch with the same
-//! `conversation_id`, then what the platform's reports say ([`reconcile::identify_closed`]). It is looked up when the first turn makes
+//! `conversation_id`, then what the platform's reports say ([`domain::reconcile::identify_closed`]). It is looked up when the first turn makes
 //! the call, and again when a dispatch, a report or a driver comes. What names another driver is shown as the conflict.
 //! A call whose driver is unknown is kept with NULL and a warning: a dialler's own record often comes after the first
 //! words. Deleting a driver keeps calls and dispatches, without a driver.
 //!
 //! **The whole call.** Each event of ElevenLabs is stored raw, once, together with what was read of it. The same transaction
-//! notes its call as due, and nothing more; so do a history, and a late turn of a call that has either. [`reconciler`]
+//! notes its call as due, and nothing more; so do a history, and a late turn of a call that has either. [`ingest::reconciler`]
 //! reads such a call in a snapshot, plans it out of *all* that is stored of it ([`reconcile::settle`]: facts by
-//! [`model::Combined`], turns by [`reconcile::plan`]), and has the writer store the result as data
+//! [`domain::Combined`], turns by [`domain::reconcile::plan`]), and has the writer store the result as data
 //! ([`store::Write::Reconcile`]), in slices of some hundred rows. Applying it depends on file and batch alone. A plan is void
 //! if another one was stored since it was made; turns and records that came meanwhile leave the call due, behind the others.
 //! Requests wait a moment for a call that they made due, so that their senders read what they sent.
@@ -102,7 +102,7 @@
 //! so that a platform's new word is noticed instead of misfiled. Records and histories come once, so the words that other
 //! makers of agents use are read in them; an unknown one is remarked.
 //!
-//! **Damaged bodies.** ElevenLabs posts an event once, so nothing in it may cost more than itself. [`repair`] reads a body a
+//! **Damaged bodies.** ElevenLabs posts an event once, so nothing in it may cost more than itself. [`domain::repair`] reads a body a
 //! second time where the strict parser fails; it serves turns, histories, events, batches, imports and redaction alike, and
 //! the fast path never meets it. The stored body stays as it came, so a later version may understand more (`replay`). What is
 //! lost is a [`model::Remark`]: in the log, in `webhook_events.error`, counted by kind, never with words of the call.
@@ -119,17 +119,17 @@
 //! **Time.** Instants are UTC with microseconds, as text of fixed width, so that their order as text is their order in
 //! time. An offset is converted; without one, UTC is assumed. Digits past the microsecond are cut off, not rounded, so that an instant never moves into
 //! the next second. The order of a call is the order of commit, never the clock's. What is measured from a call's start goes
-//! by the record's time where there is one, and lies within the call ([`model::Call::offset_micros`]).
+//! by the record's time where there is one, and lies within the call ([`domain::Call::offset_micros`]).
 //!
 //! **What is assumed of ElevenLabs.** `conversation_id` is opaque. No product feature of the platform posts single turns;
 //! they come from a tool that the agent's language model calls, so they can be missing, late, repeated or reworded, and
 //! tools default to GET, hence the 405 that says to use POST. Tool calls carry no signature. Unknown fields appear without
 //! notice and are ignored. The envelope form of tool calls is taken although it is not documented.
 //!
-//! **Access.** [`api::access`] stands before every route and decides by the path alone what it is for; a path that it does not
+//! **Access.** [`api::auth`] stands before every route and decides by the path alone what it is for; a path that it does not
 //! name is for those who read and manage, so that a new one is guarded without a word. The document's credentials and
 //! refusals are made from the same decision. Reading needs a token on every address: no rule tells a proxy or a tunnel on this
-//! machine from a program on it. `serve` therefore makes a token where none is configured (`cli/token_file.rs`), and prints it to
+//! machine from a program on it. `serve` therefore makes a token where none is configured (`cli/args/token_file.rs`), and prints it to
 //! a terminal only. Tokens are held as digests. A right token is let in however many wrong ones came from its address, since
 //! that may be a proxy's and turns must not be lost by it; that is why tokens are long. A session's cookie is an id, an end and a
 //! code by the token, so only sign-outs are stored. `server::Edge` forbids caching of all that is not public, and takes webhook
@@ -149,7 +149,7 @@
 //! the body, the digest is computed while the body comes, as it comes, and nothing of the body is believed, or unpacked but for
 //! its beginning, before the last byte: an event waits in memory, a recording in a file aside.
 //!
-//! **What strangers hold.** Long bodies share one [`api::budget`], recordings another one of four places. Only what was received
+//! **What strangers hold.** Long bodies share one [`api::memory_budget`], recordings another one of four places. Only what was received
 //! counts. When one is exhausted, the slowest body gives way whose sender no token proves: who only avoids the time-outs
 //! holds nothing that a faster sender needs. Refusing the new one instead would let anybody keep all recordings out with four
 //! connections. Rates are averages over two seconds, so that a burst counts for little; no body displaces a faster one. A
@@ -174,7 +174,7 @@
 //! memory from which pages are written again, which it gives back then. The search index and its log are treated alike, after
 //! the index has taken the erasure in; if it cannot, its file is deleted. Readers are never held up for it; if some are always there,
 //! the writer waits for them, 25 ms a second. A command beside the service does the same by its own connection.
-//! A long call is erased in slices (`store/sqlite/erase.rs`, [`retention::Slices`]): noted in `unfinished_calls`, from its last
+//! A long call is erased in slices (`store/sqlite/erase.rs`, [`ingest::slices::Slices`]): noted in `unfinished_calls`, from its last
 //! turn backwards, so that what is left has no gaps. While the note is there nothing is stored for the conversation, exports
 //! pass over it, and a start goes on. Restoring a long call uses the same note: what is cut off is erased.
 //! An erased call leaves a digest of its name, for which the platform's later reports are dropped: its retries
@@ -189,7 +189,7 @@
 //! **Age.** Retention counts from a call's end or last turn by the senders' clocks, but what was heard while it ran counts
 //! from its arrival if that is later: language models invent times, and a call of today must not go for being dated 2020. What
 //! is fetched afterwards is as old as it says. The present is believed only while something arrived within a day whose
-//! sender's clock agrees with it, or after a day of running evenly ([`retention::WatchedClock`]).
+//! sender's clock agrees with it, or after a day of running evenly ([`jobs::retention::WatchedClock`]).
 //!
 //! **The page.** It is made in the browser, out of the public API, since it must live there anyway to follow a call; so there
 //! is one source of what is shown, and no word of a call is ever put into HTML: the policy that comes with the page has the
@@ -205,7 +205,7 @@
 //! **Search.** The index is FTS5 over both texts of a turn, in a file of its own (`store::sqlite`, `search`): FTS5
 //! forgets what is erased only in a format that SQLite before 3.42 refuses, and the database is to open everywhere.
 //! Filling it in the transaction that stores a turn would take a third to a half of the turns a second, so the writer
-//! fills it afterwards, in slices whose size and share of its time are bounded ([`pace`]). Triggers of the database note
+//! fills it afterwards, in slices whose size and share of its time are bounded ([`ingest::index_schedule`]). Triggers of the database note
 //! the numbers of turns that change or go (`search_changes`), whoever writes. The index has a copy of the words, so that
 //! it needs no more than the number to forget a turn, and what a crash between the commits of both files leaves is
 //! simply done again. The copy is somewhat more than half of the file. Noting the old words in the database instead
@@ -222,7 +222,7 @@
 //! in which it may be written, so the index stays one that any program with SQLite from 3.42 on can use, and what is
 //! marked is what was said.
 //!
-//! **Metrics.** [`metrics::METRICS`] is a static, as the log is: a handle through every layer would say nothing more. What is
+//! **Metrics.** [`telemetry::metrics::METRICS`] is a static, as the log is: a handle through every layer would say nothing more. What is
 //! recorded for each turn is gathered by the batch; what has to be asked for is asked for by the scrape. Routes are
 //! templates and other labels words of ours, so that nothing a client sends makes a new series, or is in one.
 //!
@@ -251,7 +251,7 @@
 //! commit, before it is answered, and every 0.4 s; if another process has moved, replaced or linked one of them, nothing is
 //! written or copied until it is back. If only the WAL's name is gone, the service moves what it holds into the database at
 //! once. `restore` exchanges two whole files by one rename. What certainly belongs to another database is refused at the start
-//! (`store/sqlite/header.rs`): a WAL beside a copy in rollback mode, or one whose first page is older or newer than it can be.
+//! (`store/sqlite/connection/header.rs`): a WAL beside a copy in rollback mode, or one whose first page is older or newer than it can be.
 //!
 //! **A full disk at the start.** The WAL's index is a file that takes room. Until there is some, one connection reads with the
 //! index in its memory (`locking_mode=EXCLUSIVE`), and turns are answered 503.
@@ -263,7 +263,7 @@
 //! half of the time, in a thread that goes last, with a sync for every 8 MiB, keeps commits from waiting for
 //! processor or disk. `.partial` files are locked, which is how a running copy is told from what a killed process left.
 //!
-//! **Work in the background** ([`background`]): what holds nothing up, as checking a copy and exporting do, runs in threads
+//! **Work in the background** ([`sys::low_priority`]): what holds nothing up, as checking a copy and exporting do, runs in threads
 //! of Linux's idle class. The lowest `nice` value is not enough: a thread that wakes up still waits until such a one has had
 //! its slice of some milliseconds. Beside a loop that only counts, the service stored 0.60 of the turns a second at `nice`
 //! 19 and 0.85 in the idle class. Longer pauses, and syncs more often, changed nothing that shows. A thread of that class may
@@ -297,39 +297,19 @@
 //! for 6 KB less on each idle connection: a few percent fewer turns a second at 500 in flight.
 
 pub mod api;
-pub mod aside;
-pub mod backfill;
-pub mod background;
-pub mod backups;
 pub mod cli;
-pub mod drivers;
+pub mod domain;
 pub mod elevenlabs;
-pub mod events;
 pub mod export;
-pub mod fields;
-mod file_watch;
-pub mod files;
 pub mod import;
 pub mod ingest;
-pub mod metrics;
-pub mod model;
-pub mod pace;
-pub mod packing;
-pub mod platform;
-pub mod reconcile;
-pub mod reconciler;
-pub mod recording;
-pub mod redact;
-pub mod repair;
-pub mod retention;
+pub mod jobs;
+pub mod live;
+pub mod recordings;
+pub mod redaction;
 pub mod secret;
 pub mod server;
-pub mod signature;
-pub mod stats;
 pub mod store;
-pub mod tail;
+pub mod sys;
 pub mod telemetry;
-pub mod terminal;
 pub mod viewer;
-pub mod waiting;
-pub mod writer;

@@ -2,7 +2,7 @@
 //!
 //! It never shows itself, be it by `{:?}` or by an error, and is compared in constant time.
 
-use crate::model::Invalid;
+use crate::domain::Invalid;
 use hmac::{Hmac, Mac as _};
 use rustix::rand::GetRandomFlags;
 use sha2::{Digest as _, Sha256};

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use std::path::Path;
 use std::time::Duration;
-use transcribe_hook::model::{ConversationId, Timestamp};
+use transcribe_hook::domain::{ConversationId, Timestamp};
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
 use transcribe_hook::store::{CallQuery, Order, RecordFilter, Store as _, TurnOrder, TurnQuery, Write, Written};
 

@@ -10,12 +10,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use transcribe_hook::api::access::AccessSettings;
-use transcribe_hook::api::access::client::Proxies;
-use transcribe_hook::api::signed::PostCallSettings;
-use transcribe_hook::model::{
+use transcribe_hook::api::auth::AccessSettings;
+use transcribe_hook::api::auth::client::Proxies;
+use transcribe_hook::api::webhooks::signed_body::PostCallSettings;
+use transcribe_hook::domain::{
     Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
 };
+use transcribe_hook::elevenlabs::turn;
+use transcribe_hook::ingest::Limits;
 use transcribe_hook::server::connections::{self, ConnectionLimits};
 use transcribe_hook::server::cors::Origins;
 use transcribe_hook::server::{self, Edge, Settings};
@@ -24,8 +26,7 @@ use transcribe_hook::store::{
     Outcome, Page, Position, Scope, SearchQuery, Since, Sizes, Store, StoredTurn, Touched, TurnQuery, Unfinished,
     Write, Written,
 };
-use transcribe_hook::writer::Limits;
-use transcribe_hook::{api, ingest, tail, telemetry};
+use transcribe_hook::{api, live, telemetry};
 
 /// What is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -72,9 +73,9 @@ async fn serve(without: Without, database: &Path) -> Result<()> {
                 post_call: PostCallSettings::closed(),
                 redactor: None,
                 retention: None,
-                streams: tail::Limits { streams: 0, heartbeat: Duration::from_secs(15) },
+                streams: live::Limits { streams: 0, heartbeat: Duration::from_secs(15) },
                 backfill: None,
-                copies: transcribe_hook::backups::Plan::default(),
+                copies: transcribe_hook::jobs::backup::Plan::default(),
                 metrics: None,
             };
             let store: Arc<dyn Store> = match without {
@@ -113,7 +114,7 @@ impl Endpoint for AtOnce {
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
         let body = request.take_body().into_bytes_limit(MAX_BODY).await?;
-        if let Err(unreadable) = ingest::read_turn(&body, None) {
+        if let Err(unreadable) = turn::read_turn(&body, None) {
             return Err(poem::Error::from_string(format!("{unreadable:?}"), StatusCode::BAD_REQUEST));
         }
         let number = self.turns.fetch_add(1, Ordering::Relaxed) + 1;

@@ -10,7 +10,7 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use transcribe_hook::model::Timestamp;
+use transcribe_hook::domain::Timestamp;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
 use transcribe_hook::store::{Store as _, Write};
 

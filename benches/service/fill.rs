@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use transcribe_hook::model::{CallChange, CallStatus, ConversationId, Timestamp};
+use transcribe_hook::domain::{CallChange, CallStatus, ConversationId, Timestamp};
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
 use transcribe_hook::store::{Store as _, Write};
 

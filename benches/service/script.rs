@@ -4,8 +4,8 @@
 //! into it. A script of one seed always says the same.
 
 use std::io::Write as _;
-use transcribe_hook::ingest;
-use transcribe_hook::model::NewTurn;
+use transcribe_hook::domain::NewTurn;
+use transcribe_hook::elevenlabs::turn;
 
 /// Where turns are delivered to the service.
 pub(crate) const PATH: &str = "/webhooks/elevenlabs/transcription";
@@ -118,7 +118,7 @@ impl Script {
     /// The next turn of a call as the service reads it.
     pub(crate) fn next_turn(&mut self, call: usize) -> NewTurn {
         let template = self.render(call);
-        ingest::read_turn(&template.request[template.body_at..], None).expect("a valid delivery")
+        turn::read_turn(&template.request[template.body_at..], None).expect("a valid delivery")
     }
 
     fn render(&mut self, call: usize) -> &Template {

@@ -16,7 +16,7 @@ use std::fmt::{self, Display, Formatter, Write as _};
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use transcribe_hook::model::{
+use transcribe_hook::domain::{
     Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, Message, NewTurn, PhoneNumber, Source, Speaker,
     StoredEvent, Timestamp, Turn,
 };

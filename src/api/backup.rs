@@ -1,13 +1,13 @@
 //! A backup of the database as a download.
 
-use super::Tag;
 use super::error::{ApiError, List, Refused};
-use super::query::no_parameters;
-use super::stream;
-use crate::aside::Aside;
-use crate::background::Background;
-use crate::model::Timestamp;
+use super::pagination::no_parameters;
+use super::streamed_body;
+use super::tag::Tag;
+use crate::domain::Timestamp;
 use crate::store::{Copier, ErrorKind};
+use crate::sys::atomic_file::Aside;
+use crate::sys::low_priority::Background;
 use poem::http::header;
 use poem::{Body, IntoResponse, Request, Response};
 use poem_openapi::payload::{Binary, Payload as _};
@@ -72,7 +72,7 @@ impl BackupApi {
         let unwanted = EndOnDrop(Arc::new(AtomicBool::new(false)));
         let ended = unwanted.0.clone();
         let (ready, length) = oneshot::channel();
-        let body = stream::body("download", place, move |outlet| {
+        let body = streamed_body::body("download", place, move |outlet| {
             let made = copy(&copier, ended);
             let mut file = match made {
                 Ok((file, length)) => {
@@ -120,7 +120,7 @@ fn copy(copier: &Copier, ended: Arc<AtomicBool>) -> Result<(std::fs::File, u64),
 
 /// As of the backups that the service makes by itself.
 fn download_name(copier: &Copier) -> String {
-    copier.database().map_or_else(String::new, |database| crate::backups::name(database, Timestamp::now()))
+    copier.database().map_or_else(String::new, |database| crate::jobs::backup::name(database, Timestamp::now()))
 }
 
 /// The file.

@@ -1,17 +1,18 @@
 //! Dispatches: the outbound call records by which a call finds its driver.
 
-use super::call::example_instant;
+use super::body::{Done, JsonBody};
+use super::calls::schema::example_instant;
+use super::date_time::Instant;
 use super::error::{ApiError, Read, Record, Refused};
-use super::payload::{Done, JsonBody};
-use super::query::no_parameters;
-use super::reading::Reader;
-use super::time::Instant;
-use super::{Tag, conversation_id};
-use crate::drivers::read_dispatch;
-use crate::fields::{Fields, Problem};
-use crate::model::{self, ConversationId, DriverId, NewDispatch, PhoneNumber};
+use super::pagination::no_parameters;
+use super::path_params::conversation_id;
+use super::reader::Reader;
+use super::tag::Tag;
+use crate::domain::driver_form::read_dispatch;
+use crate::domain::validation::{Fields, Problem};
+use crate::domain::{self, ConversationId, DriverId, NewDispatch, PhoneNumber};
+use crate::ingest::{WriteError, Writer};
 use crate::store::{Counts, Rejection, Write, Written};
-use crate::writer::{WriteError, Writer};
 use poem::Request;
 use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
@@ -47,8 +48,8 @@ struct Dispatch {
     dispatched_at: Instant,
 }
 
-impl From<model::Dispatch> for Dispatch {
-    fn from(dispatch: model::Dispatch) -> Self {
+impl From<domain::Dispatch> for Dispatch {
+    fn from(dispatch: domain::Dispatch) -> Self {
         Self {
             conversation_id: dispatch.conversation_id.as_str().to_owned(),
             driver_id: dispatch.driver_id.map(DriverId::get),
@@ -212,7 +213,7 @@ impl DispatchesApi {
         no_parameters(request)?;
         let id = ConversationId::from_sender(&conversation_id.0);
         let id = id.map_err(|rule| ApiError::field("conversation_id", rule))?;
-        super::trace::note(&id);
+        super::request_context::note(&id);
         let fields = Fields::from_json(&body.bytes).map_err(|rule| ApiError::field("body", rule))?;
         let dispatch = read_dispatch(fields, Some(id.clone())).map_err(|problems| ApiError::fields(&problems))?;
         let counts = dispatches(&self.writer.write(Write::PutDispatches(vec![dispatch])).await?);
@@ -260,7 +261,7 @@ impl DispatchesApi {
 }
 
 impl DispatchesApi {
-    async fn stored(&self, id: ConversationId) -> Result<model::Dispatch, ApiError> {
+    async fn stored(&self, id: ConversationId) -> Result<domain::Dispatch, ApiError> {
         let wanted = id.clone();
         let dispatch = self.reader.read(move |store| store.dispatch(&wanted)).await?;
         dispatch.ok_or_else(|| no_dispatch(&id))

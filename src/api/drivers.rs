@@ -1,20 +1,20 @@
 //! Drivers.
 
-use super::Tag;
-use super::call::example_instant;
+use super::body::{Done, JsonBody};
+use super::calls::schema::example_instant;
+use super::date_time::Instant;
 use super::error::{ApiError, List, Put, Read, Refused};
-use super::payload::{Done, JsonBody};
-use super::query::{ListQuery, default_limit, no_parameters, parameters};
-use super::reading::{Answer, Depth, Reader};
-use super::time::Instant;
-use crate::drivers::read_driver;
-use crate::fields::Fields;
-use crate::model::{self, DriverId, PhoneNumber};
-use crate::recording::Recordings;
-use crate::retention::{Erased, Eraser};
+use super::pagination::{ListQuery, default_limit, no_parameters, parameters};
+use super::reader::{Answer, Depth, Reader};
+use super::tag::Tag;
+use crate::domain::driver_form::read_driver;
+use crate::domain::validation::Fields;
+use crate::domain::{self, DriverId, PhoneNumber};
+use crate::ingest::Writer;
+use crate::ingest::blocking::blocking;
+use crate::jobs::retention::{Erased, Eraser};
+use crate::recordings::Recordings;
 use crate::store::{self, Page, Store, Write, Written};
-use crate::waiting::blocking;
-use crate::writer::Writer;
 use poem::Request;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
@@ -49,8 +49,8 @@ struct Driver {
     updated_at: Instant,
 }
 
-impl From<model::Driver> for Driver {
-    fn from(driver: model::Driver) -> Self {
+impl From<domain::Driver> for Driver {
+    fn from(driver: domain::Driver) -> Self {
         Self {
             id: driver.id.get(),
             name: driver.name,
@@ -278,7 +278,7 @@ impl DriversApi {
         }
     }
 
-    async fn stored(&self, id: DriverId) -> Result<model::Driver, ApiError> {
+    async fn stored(&self, id: DriverId) -> Result<domain::Driver, ApiError> {
         let driver = self.reader.read(move |store| store.driver(id)).await?;
         driver.ok_or_else(|| no_driver(id))
     }
@@ -295,7 +295,7 @@ fn these(
     after: Option<DriverId>,
     limit: usize,
     with_total: bool,
-) -> store::Result<Page<model::Driver>> {
+) -> store::Result<Page<domain::Driver>> {
     let mut rows = Vec::with_capacity(ids.len());
     for id in ids {
         rows.extend(store.driver(*id)?);

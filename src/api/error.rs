@@ -4,9 +4,9 @@
 //! one place, by the server's outermost layer, which knows the request's id and also gives the framework's own errors
 //! (no such path, wrong method, unreadable parameter) this shape.
 
-use crate::fields::{Problem, describe};
+use crate::domain::validation::{Problem, describe};
+use crate::ingest::WriteError;
 use crate::store::{self, BadElement, BadLink, ErrorKind, Rejection};
-use crate::writer::WriteError;
 use poem::http::StatusCode;
 use poem_openapi::payload::Payload as _;
 use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, MetaSchemaRef, Registry};
@@ -314,7 +314,7 @@ impl<L: Listed> ApiResponse for Refused<L> {
     }
 }
 
-/// What [`super::access`] answers in place of an operation.
+/// What [`super::auth`] answers in place of an operation.
 pub(super) fn access_responses() -> [MetaResponse; 2] {
     [response(401), response(429)]
 }

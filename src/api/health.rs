@@ -1,10 +1,10 @@
 //! Whether the process lives, and whether it can do its work.
 
-use super::Tag;
+use super::body::Done;
 use super::error::{ApiError, Readiness, Refused};
-use super::payload::Done;
-use super::reading::Reader;
-use crate::writer::{WriteError, Writer};
+use super::reader::Reader;
+use super::tag::Tag;
+use crate::ingest::{WriteError, Writer};
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 

@@ -1,13 +1,14 @@
 //! `backfill`: fetches from the platform's API what its webhooks did not bring, also while the service runs.
 
-use super::DatabaseArgs;
-use super::redact::RedactArgs;
-use super::secrets::{ApiKey, Secrets};
-use super::{eprint_line, print_line};
-use crate::backfill::{self, Keeper, Nothing, Progress, Report, StoreKeeper};
-use crate::model::Timestamp;
-use crate::platform::client::{self, Client, Patience};
-use crate::reconciler::work_off_store;
+use super::args::database::DatabaseArgs;
+use super::args::elevenlabs::PlatformArgs;
+use super::args::redaction::RedactArgs;
+use super::args::values::since;
+use super::output::{eprint_line, print_line};
+use crate::domain::Timestamp;
+use crate::elevenlabs::client::Client;
+use crate::ingest::reconciler::work_off_store;
+use crate::jobs::backfill::{self, Keeper, Nothing, Progress, Report, StoreKeeper};
 use crate::store::Store;
 use crate::store::sqlite::{Options, SqliteStore};
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -36,42 +37,6 @@ pub(super) struct BackfillArgs {
     /// Print the result as JSON
     #[arg(long, env = "TRANSCRIBE_HOOK_JSON")]
     json: bool,
-}
-
-/// How the platform is asked.
-#[derive(Debug, Args)]
-pub(super) struct PlatformArgs {
-    #[command(flatten)]
-    key: Secrets<ApiKey>,
-    /// Where the platform's API is; regions have their own
-    #[arg(
-        long, env = "TRANSCRIBE_HOOK_ELEVENLABS_BASE_URL", value_name = "URL", default_value = client::BASE_URL,
-        value_parser = base_url,
-    )]
-    elevenlabs_base_url: String,
-}
-
-impl PlatformArgs {
-    /// The client, if there is a key.
-    pub(super) fn client(&self) -> Result<Option<Client>> {
-        let Some(key) = self.key.read_one()? else { return Ok(None) };
-        let client = Client::new(&self.elevenlabs_base_url, key, Patience::default());
-        Ok(Some(client.context("--elevenlabs-base-url")?))
-    }
-}
-
-fn base_url(text: &str) -> Result<String, String> {
-    client::check_base_url(text, true).map_err(|rule| rule.to_string())
-}
-
-fn since(text: &str) -> Result<Timestamp, String> {
-    if let Ok(instant) = Timestamp::parse(text) {
-        return Ok(instant);
-    }
-    let ago = humantime::parse_duration(text)
-        .map_err(|_| "must be a date and time, such as 2026-09-28T12:00:00Z, or a duration, such as 7d")?;
-    let seconds = i64::try_from(ago.as_secs()).map_err(|_| "lies before all time")?;
-    Timestamp::now().plus_seconds(-seconds).ok_or_else(|| "lies before all time".to_owned())
 }
 
 pub(super) fn run(args: &BackfillArgs) -> Result<()> {

@@ -1,10 +1,10 @@
 //! `backup`: a copy that is safe to take at any time, unlike one by `cp`.
 
-use super::DatabaseArgs;
-use super::print_line;
-use crate::aside::Aside;
+use super::args::database::DatabaseArgs;
+use super::output::print_line;
 use crate::store::BackupStep;
 use crate::store::sqlite;
+use crate::sys::atomic_file::Aside;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};

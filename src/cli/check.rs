@@ -1,9 +1,9 @@
 //! `check`: whether a database, and the recordings beside it, are as they should be; also while the service runs.
 
-use super::DatabaseArgs;
-use super::print_line;
-use crate::model::ConversationId;
-use crate::recording;
+use super::args::database::DatabaseArgs;
+use super::output::print_line;
+use crate::domain::ConversationId;
+use crate::recordings;
 use crate::store::sqlite;
 use crate::store::{Finding, UnreadEvents};
 use anyhow::{Context as _, Result, bail};
@@ -93,7 +93,7 @@ fn orphans(database: &Path, folder: &Path) -> Result<Vec<Finding>> {
         }
     }
     sqlite::each_call(database, &mut |id: &ConversationId| {
-        names.remove(&recording::file_name(id));
+        names.remove(&recordings::file_name(id));
     })
     .with_context(|| format!("cannot read {}", database.display()))?;
     let orphan = |name| Finding { check: "audio", what: format!("the recording {name} belongs to no call") };

@@ -1,18 +1,15 @@
 //! `erase`: takes a call, or all of a driver, out of the file for good, also while the service runs.
 
-use super::DatabaseArgs;
-use super::print_line;
-use crate::model::{ConversationId, DriverId, Timestamp};
-use crate::recording::Recordings;
-use crate::retention::{EraseError, Erased, Eraser};
-use crate::store::sqlite::{Options, SqliteStore};
-use crate::store::{self, Outcome, Store, Unfinished, Write, Written};
-use anyhow::{Context as _, Result, anyhow, bail};
+use super::args::database::DatabaseArgs;
+use super::args::values::{conversation_id, driver_id};
+use super::erase_session::{Confirmation, Work, counted};
+use super::output::print_line;
+use crate::domain::{ConversationId, DriverId};
+use crate::jobs::retention::Erased;
+use crate::store::Store;
+use anyhow::{Result, bail};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(super) struct EraseArgs {
@@ -34,125 +31,11 @@ pub(super) struct EraseArgs {
 #[group(required = true, multiple = false)]
 struct What {
     /// The call of this conversation, with all that is kept about it
-    #[arg(long, env = "TRANSCRIBE_HOOK_CONVERSATION", value_name = "ID", value_parser = conversation)]
+    #[arg(long, env = "TRANSCRIBE_HOOK_CONVERSATION", value_name = "ID", value_parser = conversation_id)]
     conversation: Option<ConversationId>,
     /// The driver of this number, with all calls and dispatches of that driver
-    #[arg(long, env = "TRANSCRIBE_HOOK_DRIVER", value_name = "NUMBER", value_parser = driver)]
+    #[arg(long, env = "TRANSCRIBE_HOOK_DRIVER", value_name = "NUMBER", value_parser = driver_id)]
     driver: Option<DriverId>,
-}
-
-fn conversation(text: &str) -> Result<ConversationId, String> {
-    ConversationId::new(text).map_err(|rule| rule.to_string())
-}
-
-fn driver(text: &str) -> Result<DriverId, String> {
-    DriverId::new(text.parse().unwrap_or(0)).map_err(|rule| rule.to_string())
-}
-
-/// That it is meant.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-pub(super) struct Confirmation {
-    /// Do it: what is erased does not come back
-    #[arg(long, env = "TRANSCRIBE_HOOK_YES")]
-    pub(super) yes: bool,
-    /// Only say what would be erased
-    #[arg(long, env = "TRANSCRIBE_HOOK_DRY_RUN")]
-    pub(super) dry_run: bool,
-}
-
-impl Confirmation {
-    pub(super) fn verb(&self) -> &'static str {
-        if self.dry_run { "would erase" } else { "erased" }
-    }
-}
-
-/// How long readers that are in the way of forgetting are waited for.
-const FORGET: Duration = Duration::from_secs(10);
-
-/// A database in which things are to be erased, and its recordings.
-pub(super) struct Work {
-    store: Arc<dyn Store>,
-    recordings: Option<Recordings>,
-    shared: bool,
-}
-
-impl Work {
-    pub(super) fn open(database: &DatabaseArgs, audio_dir: Option<&Path>) -> Result<Self> {
-        let path = database.database.clone();
-        anyhow::ensure!(path.exists(), "there is no database {}", path.display());
-        let options = Options { path, busy_timeout: Duration::from_secs(10), readers: 1 };
-        let store = SqliteStore::open_beside_service(&options)?;
-        let shared = store.is_shared();
-        let recordings = audio_dir.map(|folder| {
-            Recordings::beside_service(folder)
-                .with_context(|| format!("cannot use the recordings in {}", folder.display()))
-        });
-        Ok(Self { store: Arc::new(store), recordings: recordings.transpose()?, shared })
-    }
-
-    pub(super) fn eraser(&self) -> Eraser<impl Fn(Write) -> Result<Outcome, EraseError>> {
-        let (store, shared) = (self.store.clone(), self.shared);
-        let write = move |write: Write| {
-            let outcome = store.apply(Timestamp::now(), std::slice::from_ref(&write))?.remove(0);
-            if let (Ok(Written::Begun), Write::EraseCall(id) | Write::PruneCall(id, _)) = (&outcome, &write) {
-                erase_slices(&*store, Unfinished::Call(id), shared)?;
-            }
-            Ok(outcome)
-        };
-        Eraser::new(&self.store, self.recordings.clone(), write, self.shared)
-    }
-
-    /// Shows on a terminal how many calls are done.
-    pub(super) fn with_progress<T>(work: impl FnOnce(&mut dyn FnMut(u64)) -> T) -> T {
-        let bar = ProgressBar::new_spinner();
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} calls erased") {
-            bar.set_style(style);
-        }
-        let result = work(&mut |calls| bar.set_position(calls));
-        bar.finish_and_clear();
-        result
-    }
-
-    /// Takes what was erased out of the files' bytes, also when not everything could be erased.
-    pub(super) fn ended(&self, erased: Result<Erased, EraseError>, confirmation: &Confirmation) -> Result<Erased> {
-        if !confirmation.dry_run {
-            let end = Instant::now() + FORGET;
-            while !self.store.forget(Duration::from_millis(25))? {
-                if Instant::now() > end {
-                    bail!(
-                        "it is erased, but still stands in the log's bytes, since a program keeps reading an older state of \
-                         the file; the service takes it out when that ends and something is written"
-                    );
-                }
-                std::thread::sleep(Duration::from_millis(100));
-            }
-        }
-        erased.map_err(|error| anyhow!(error).context("what was erased until here stays erased"))
-    }
-}
-
-/// Returns what was erased, unless that failed.
-fn counted(erase: impl FnOnce(&mut Erased) -> Result<(), EraseError>) -> Result<Erased, EraseError> {
-    let mut erased = Erased::default();
-    erase(&mut erased).map(|()| erased)
-}
-
-/// How much longer than a slice the pause after it is while a service writes too, and at most.
-const PAUSE: (u32, Duration) = (4, Duration::from_millis(500));
-
-/// Erases what is left of unfinished calls, with pauses if a service writes too.
-pub(super) fn erase_slices(store: &dyn Store, which: Unfinished<'_>, shared: bool) -> Result<(), store::Error> {
-    loop {
-        let start = Instant::now();
-        // The service may have erased the last slice.
-        if store.go_on_erasing(which)?.is_none() {
-            return Ok(());
-        }
-        if shared {
-            std::thread::sleep((start.elapsed() * PAUSE.0).min(PAUSE.1));
-        }
-    }
 }
 
 pub(super) fn run(args: &EraseArgs) -> Result<()> {

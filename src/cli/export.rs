@@ -1,13 +1,14 @@
 //! `export`: calls in forms that others read, from a database that may be in use.
 
-use super::DatabaseArgs;
-use super::{print_line, standard_output};
-use crate::aside::Aside;
-use crate::background::Background;
+use super::args::database::DatabaseArgs;
+use super::args::values::{conversation_id, driver_id, status, time};
+use super::output::{print_line, standard_output};
+use crate::domain::{CallStatus, ConversationId, DriverId, Timestamp};
 use crate::export::{self, Exported, Format};
-use crate::model::{CallStatus, ConversationId, DriverId, Timestamp};
 use crate::store::sqlite::ReadOnly;
 use crate::store::{CallQuery, Order, RecordFilter, Selection};
+use crate::sys::atomic_file::Aside;
+use crate::sys::low_priority::Background;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum, builder::PossibleValue};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -30,7 +31,7 @@ pub(super) struct ExportArgs {
     /// Only this call
     #[arg(
         long, env = "TRANSCRIBE_HOOK_CONVERSATION_ID", value_name = "ID",
-        value_parser = |text: &str| ConversationId::new(text).map_err(|rule| rule.to_string()),
+        value_parser = conversation_id,
     )]
     conversation_id: Option<ConversationId>,
     /// Only calls of this status: `in_progress`, completed or failed
@@ -39,8 +40,7 @@ pub(super) struct ExportArgs {
     /// Only calls of this driver
     #[arg(
         long, env = "TRANSCRIBE_HOOK_DRIVER_ID", value_name = "NUMBER",
-        value_parser = |text: &str| text.parse().map_err(|_| "must be a whole number".to_owned())
-            .and_then(|number| DriverId::new(number).map_err(|rule| rule.to_string())),
+        value_parser = driver_id,
     )]
     driver_id: Option<DriverId>,
     /// Only calls that started at this time or later
@@ -73,14 +73,6 @@ impl ValueEnum for FormatName {
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(PossibleValue::new(self.0.name()))
     }
-}
-
-fn status(text: &str) -> Result<CallStatus, String> {
-    CallStatus::from_stored(text).ok_or_else(|| "must be one of in_progress, completed, failed".to_owned())
-}
-
-fn time(text: &str) -> Result<Timestamp, String> {
-    Timestamp::parse(text).map_err(|rule| rule.to_string())
 }
 
 pub(super) fn run(args: &ExportArgs) -> Result<()> {

@@ -1,6 +1,6 @@
 //! `healthcheck`: whether a running service can do its work, for what starts it anew or sends it traffic.
 
-use super::print_line;
+use super::output::print_line;
 use anyhow::{Result, bail};
 use clap::Args;
 use std::time::Duration;

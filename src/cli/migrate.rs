@@ -1,7 +1,7 @@
 //! `migrate`: what `serve` does to a database before it serves it, alone.
 
-use super::DatabaseArgs;
-use super::print_line;
+use super::args::database::DatabaseArgs;
+use super::output::print_line;
 use crate::store::Store as _;
 use crate::store::sqlite::{Options, SqliteStore};
 use anyhow::Result;

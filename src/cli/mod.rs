@@ -3,46 +3,33 @@
 //!
 //! What a command found goes to standard output, logs and errors to standard error.
 
-mod access;
+mod args;
 mod backfill;
 mod backup;
 mod check;
-mod copies;
 mod erase;
+mod erase_session;
 mod export;
 mod generate;
 mod healthcheck;
 mod import;
-mod import_calls;
-mod limits;
-mod metrics;
 mod migrate;
-mod post_call;
-mod redact;
-mod reference;
+mod output;
+mod prune;
 mod replay;
 mod restore;
-mod retention;
 mod search;
-mod secrets;
 mod serve;
 mod simulate;
-mod streams;
-mod tls;
 mod token;
-mod token_file;
-
-pub use reference::configuration_table;
 
 use crate::telemetry;
-use crate::terminal::Visible;
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
-use std::fmt::Display;
-use std::io::{self, IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use args::database::DatabaseArgs;
+use args::logging::LogArgs;
+use clap::{CommandFactory as _, Parser, Subcommand};
+use output::eprint_line;
 use std::process::ExitCode;
-use tracing_subscriber::filter::{LevelFilter, Targets};
 
 /// Receives the dialogue turns of voice-agent phone calls and keeps them in one SQLite file.
 #[derive(Debug, Parser)]
@@ -71,7 +58,7 @@ enum Command {
     /// Write calls with their turns to a file, as data or as transcripts
     Export(export::ExportArgs),
     /// Read calls, drivers or dispatches from a file
-    Import(import::ImportArgs),
+    Import(import::command::ImportArgs),
     /// Fetch calls that did not come from the platform's API
     Backfill(backfill::BackfillArgs),
     /// Play a call against a running service and show what it made of it
@@ -81,7 +68,7 @@ enum Command {
     /// Take a call, or all of a driver, out of the file for good
     Erase(erase::EraseArgs),
     /// Erase what is older than this
-    Prune(retention::PruneArgs),
+    Prune(prune::PruneArgs),
     /// Ask a running service whether it can do its work; exits 1 if it cannot
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print the token that `serve` made, or the address that signs a browser in
@@ -90,58 +77,9 @@ enum Command {
     Generate(generate::GenerateArgs),
 }
 
-/// Which database.
-#[derive(Debug, Args)]
-struct DatabaseArgs {
-    /// The SQLite file; made when there is none
-    #[arg(long, env = "TRANSCRIBE_HOOK_DATABASE", value_name = "FILE", default_value = "./transcribe-hook.db")]
-    database: PathBuf,
-}
-
-/// How to log.
-#[derive(Debug, Args)]
-struct LogArgs {
-    /// How log lines look; cloud is Google Cloud Logging's form of JSON
-    #[arg(long, global = true, env = "TRANSCRIBE_HOOK_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
-    log_format: telemetry::Format,
-    /// What is logged: off, error, warn, info, debug or trace, also by part, as in info,http=warn
-    #[arg(
-        long,
-        global = true,
-        env = "TRANSCRIBE_HOOK_LOG_LEVEL",
-        value_name = "LEVEL",
-        default_value = "info,poem=warn",
-        value_parser = levels
-    )]
-    log_level: Targets,
-}
-
-/// A level, or levels by part. A word that is no level would otherwise stand for a part of that name.
-fn levels(text: &str) -> Result<Targets, String> {
-    for part in text.split(',').filter(|part| !part.contains('=')) {
-        part.parse::<LevelFilter>().map_err(|_| format!("{part:?} is no level"))?;
-    }
-    text.parse().map_err(|error| format!("{error}"))
-}
-
-/// Prints a line to standard output. That whoever reads it has seen enough, such as `head`, is no failure.
-fn print_line(line: impl Display) -> anyhow::Result<()> {
-    match writeln!(standard_output(), "{line}") {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        printed => printed.context("cannot print"),
-    }
-}
-
-/// Prints a line to standard error. There is nowhere to report that it cannot be printed.
-fn eprint_line(line: impl Display) {
-    let mut err = io::stderr().lock();
-    let _ = if err.is_terminal() { writeln!(Visible::new(err), "{line}") } else { writeln!(err, "{line}") };
-}
-
-/// Standard output, for whatever may hold words of callers: a terminal is shown only what it does not obey.
-fn standard_output() -> Box<dyn io::Write> {
-    let out = io::stdout().lock();
-    if out.is_terminal() { Box::new(Visible::new(out)) } else { Box::new(out) }
+/// The flags of `serve`, with their variables, defaults and meanings, as a Markdown table.
+pub fn configuration_table() -> String {
+    generate::configuration_table(Cli::command())
 }
 
 /// Reads the command line and does what it says. The log is written to its end before the reason of a failure is told.
@@ -156,15 +94,15 @@ pub fn run() -> ExitCode {
             Command::Restore(args) => restore::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Export(args) => export::run(&args),
-            Command::Import(args) => import::run(&args),
+            Command::Import(args) => import::command::run(&args),
             Command::Backfill(args) => backfill::run(&args),
             Command::Simulate(args) => simulate::run(&args),
             Command::Replay(args) => replay::run(&args),
             Command::Erase(args) => erase::run(&args),
-            Command::Prune(args) => retention::run(&args),
+            Command::Prune(args) => prune::run(&args),
             Command::Healthcheck(args) => healthcheck::run(&args),
             Command::Token(args) => token::run(&args),
-            Command::Generate(args) => generate::run(&args),
+            Command::Generate(args) => generate::run(&args, Cli::command()),
         }
     });
     match done {

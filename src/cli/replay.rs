@@ -1,10 +1,10 @@
 //! `replay`: reads kept events of the platform again, after an upgrade that understands more of them.
 
-use super::DatabaseArgs;
-use super::{eprint_line, print_line};
-use crate::events;
-use crate::model::{EventOutcome, Timestamp};
-use crate::reconciler::work_off_store;
+use super::args::database::DatabaseArgs;
+use super::output::{eprint_line, print_line};
+use crate::domain::{EventOutcome, Timestamp};
+use crate::ingest::event;
+use crate::ingest::reconciler::work_off_store;
 use crate::store::sqlite::{Options, SqliteStore};
 use crate::store::{Rejection, Store as _, Write};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
@@ -37,7 +37,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     let (mut applied, mut ignored, mut unreadable) = (0, 0, 0);
     let mut replay = |id: i64| -> Result<()> {
         let Some(stored) = store.event(id)? else { bail!("there is no event {id}") };
-        let event = events::of_body(stored.body.into());
+        let event = event::of_body(stored.body.into());
         match event.outcome {
             EventOutcome::Applied => applied += 1,
             EventOutcome::Ignored => ignored += 1,

@@ -1,7 +1,8 @@
 //! `restore`: puts a copy in the place of a database while no service runs.
 
-use super::{DatabaseArgs, print_line};
-use crate::model::Timestamp;
+use super::args::database::DatabaseArgs;
+use super::output::print_line;
+use crate::domain::Timestamp;
 use crate::store::sqlite::Replacement;
 use anyhow::{Result, bail};
 use clap::Args;

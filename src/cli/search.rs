@@ -1,11 +1,12 @@
 //! `search`: finds turns by their words, in the file itself.
 
-use super::DatabaseArgs;
-use super::{eprint_line, standard_output};
-use crate::model::{CallStatus, ConversationId, DriverId, Speaker, Timestamp, Wanted};
+use super::args::database::DatabaseArgs;
+use super::args::values::{conversation_id, driver_id, speaker, status, time};
+use super::output::{eprint_line, standard_output};
+use crate::domain::{CallStatus, ConversationId, DriverId, Speaker, Timestamp, Wanted};
 use crate::store::sqlite::search_file;
 use crate::store::{Found, Hit, SearchOrder, SearchQuery};
-use crate::terminal::visible;
+use crate::sys::terminal::visible;
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -63,27 +64,6 @@ enum Order {
     Best,
     /// Those that were stored last
     Newest,
-}
-
-fn speaker(text: &str) -> Result<Speaker, &'static str> {
-    Speaker::from_stored(text).ok_or("must be agent or driver")
-}
-
-fn status(text: &str) -> Result<CallStatus, &'static str> {
-    CallStatus::from_stored(text).ok_or("must be in_progress, completed or failed")
-}
-
-fn conversation_id(text: &str) -> Result<ConversationId, String> {
-    ConversationId::new(text).map_err(|rule| rule.to_string())
-}
-
-fn driver_id(text: &str) -> Result<DriverId, String> {
-    let number = text.parse().map_err(|_| "must be a whole number".to_owned())?;
-    DriverId::new(number).map_err(|rule| rule.to_string())
-}
-
-fn time(text: &str) -> Result<Timestamp, String> {
-    Timestamp::parse(text).map_err(|rule| rule.to_string())
 }
 
 /// Greatest number of turns that are read at once.

@@ -1,21 +1,23 @@
 //! `serve`: its flags are the service's configuration.
 
-use super::DatabaseArgs;
-use super::access::AccessArgs;
-use super::backfill::PlatformArgs;
-use super::copies::CopyArgs;
-use super::limits::LimitArgs;
-use super::metrics::MetricsArgs;
-use super::post_call::PostCallArgs;
-use super::redact::RedactArgs;
-use super::retention::RetentionArgs;
-use super::streams::StreamArgs;
-use super::tls::TlsArgs;
-use super::{print_line, token};
-use crate::api::access::AccessSettings;
+use super::args::access::AccessArgs;
+use super::args::backup_schedule::CopyArgs;
+use super::args::connections::LimitArgs;
+use super::args::database::DatabaseArgs;
+use super::args::elevenlabs::PlatformArgs;
+use super::args::live::StreamArgs;
+use super::args::metrics::MetricsArgs;
+use super::args::post_call::PostCallArgs;
+use super::args::redaction::RedactArgs;
+use super::args::retention::RetentionArgs;
+use super::args::tls::TlsArgs;
+use super::args::values::{interval, size};
+use super::output::print_line;
+use super::token;
+use crate::api::auth::AccessSettings;
+use crate::ingest::Limits;
 use crate::server::{self, Settings};
 use crate::store::sqlite::{Options, SqliteStore};
-use crate::writer::Limits;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use std::io::{self, IsTerminal as _};
@@ -94,21 +96,6 @@ const BLOCKING_THREADS: usize = 64;
 
 /// Reading connections beside those of the deep reads: the quick reads, the live streams, retention, metrics, erasures.
 const OTHER_READERS: u32 = 12;
-
-/// A duration of a second at least, so that what is done at an interval is not done without pause.
-pub(super) fn interval(text: &str) -> Result<Duration, String> {
-    let every = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if every >= Duration::from_secs(1) { Ok(every) } else { Err("must be 1s or longer".to_owned()) }
-}
-
-/// A size such as `512KiB` or `2MB`, in bytes.
-pub(super) fn size(text: &str) -> Result<usize, String> {
-    let bytes = parse_size::parse_size(text).map_err(|error| error.to_string())?;
-    usize::try_from(bytes)
-        .ok()
-        .filter(|bytes| (1024..=1 << 30).contains(bytes))
-        .ok_or("must be from 1KiB to 1GiB".into())
-}
 
 pub(super) fn run(args: &ServeArgs) -> Result<()> {
     let access = args.access.settings(args.listen, args.post_call.are_events_taken())?;

@@ -1,13 +1,15 @@
 //! `simulate`: plays a whole call against a running service, as an agent and the platform would, and shows what was made
 //! of it.
 
-use super::secrets::{ApiToken, IngestToken, Kind, Secrets, WebhookSecret};
-use super::{DatabaseArgs, print_line, token_file};
-use crate::model::Timestamp;
-use crate::platform::client::check_base_url;
-use crate::platform::rehearsal::{self, EXPECTED, Expected};
+use super::args::database::DatabaseArgs;
+use super::args::secrets::{ApiToken, IngestToken, Kind, Secrets, WebhookSecret};
+use super::args::token_file;
+use super::output::print_line;
+use crate::domain::Timestamp;
+use crate::elevenlabs::client::check_base_url;
+use crate::elevenlabs::sample_call::{self, EXPECTED, Expected};
+use crate::elevenlabs::signature::{HEADER, sign};
 use crate::secret::Secret;
-use crate::signature::{HEADER, sign};
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
@@ -59,7 +61,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<()> {
     say(format!("call {conversation_id} at {}", service.url));
 
     say("during the call, by the agent's tool:".to_owned());
-    for delivery in rehearsal::live_turns(&conversation_id, start) {
+    for delivery in sample_call::live_turns(&conversation_id, start) {
         let answer = service
             .post("/webhooks/elevenlabs/transcription", &ingest, &delivery.body.to_string(), 201)
             .context("a turn was not stored (on 401 give --ingest-token or --ingest-token-file)")?;
@@ -69,7 +71,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<()> {
     }
     say("  and one turn was lost on its way".to_owned());
 
-    let event = rehearsal::post_call(&conversation_id, start).to_string();
+    let event = sample_call::post_call(&conversation_id, start).to_string();
     let signed_at = Timestamp::now().unix_micros().div_euclid(1_000_000);
     let signature = sign(secret, signed_at, event.as_bytes());
     service.post("/webhooks/elevenlabs/post-call", &[(HEADER, &signature)], &event, 200)?;
@@ -130,7 +132,7 @@ fn problems(call: &Value, turns: &[Value]) -> Vec<String> {
         })
         .collect();
     let spoken: Vec<_> =
-        rehearsal::spoken().into_iter().map(|(who, words)| (who.to_owned(), words.to_owned())).collect();
+        sample_call::spoken().into_iter().map(|(who, words)| (who.to_owned(), words.to_owned())).collect();
     if stored != spoken {
         problems.push(format!("{} turns are stored that are not the {} that were spoken", stored.len(), spoken.len()));
     }

@@ -1,6 +1,8 @@
 //! `token`: prints the API token that `serve` made, for other programs, or the address that signs a browser in with it.
 
-use super::{DatabaseArgs, print_line, token_file};
+use super::args::database::DatabaseArgs;
+use super::args::token_file;
+use super::output::print_line;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};

@@ -1,7 +1,7 @@
 //! A batch of calls as `GET /v1/convai/batch-calling/{id}` answers it: which driver each conversation is with.
 
 use super::lenient::{At, Remarks};
-use crate::model::{ConversationId, NewDispatch};
+use crate::domain::{ConversationId, NewDispatch};
 use serde_json::Value;
 
 /// A batch, as far as it could be read.

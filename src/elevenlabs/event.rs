@@ -1,10 +1,10 @@
 //! The events that the platform posts after a call: `{"type", "event_timestamp", "data"}`.
 
+use super::conversation::{OtherEnd, conversation, conversation_id};
 use super::lenient::{At, Remarks};
-use super::record::{OtherEnd, conversation, conversation_id};
-use super::traces::traces;
-use crate::model::{CallStatus, ConversationId, DriverClaims, Facts, Record, RecordKind, Remark, Timestamp};
-use crate::repair;
+use super::otel_traces::traces;
+use crate::domain::repair;
+use crate::domain::{CallStatus, ConversationId, DriverClaims, Facts, Record, RecordKind, Remark, Timestamp};
 use serde_json::Value;
 
 /// A posted event, as far as it could be read.
@@ -115,7 +115,7 @@ fn failure(data: &At<'_>, event_time: Option<Timestamp>, remarks: &mut Remarks) 
         agent_id: data.get("agent_id").text(remarks),
         termination_reason: data.get("failure_reason").text(remarks),
         // The agent calls: an inbound call is there or is not.
-        direction: Some(crate::model::Direction::Outbound),
+        direction: Some(crate::domain::Direction::Outbound),
         external_number: called.text,
         claims: DriverClaims { phone_number: called.number, ..DriverClaims::default() },
         ..Facts::default()

@@ -5,11 +5,11 @@
 
 use super::lenient::{At, Remarks};
 use super::utterance::{elements, utterance};
-use crate::fields::Problem;
-use crate::model::{
+use crate::domain::repair;
+use crate::domain::validation::Problem;
+use crate::domain::{
     ConversationId, DriverClaims, History, HistoryEntry, HistoryReport, Invalid, Timestamp, placeholder,
 };
-use crate::repair;
 use serde_json::Value;
 use std::borrow::Cow;
 
@@ -52,7 +52,7 @@ pub fn read_history(body: &[u8]) -> Result<HistoryReport, Vec<Problem>> {
     };
     let remarks = remarks.into_vec();
     // A tool that is told so can be mended; an answer of success would end the matter.
-    if history.0.is_empty() && remarks.iter().any(|remark| remark.kind == crate::model::RemarkKind::Words) {
+    if history.0.is_empty() && remarks.iter().any(|remark| remark.kind == crate::domain::RemarkKind::Words) {
         return Err(vec![problem("history", "must have entries of `role` and `message`; none can be read")]);
     }
     Ok(HistoryReport { conversation_id, timestamp, history, agent_id, claims, remarks })

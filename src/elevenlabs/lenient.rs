@@ -1,6 +1,6 @@
 //! Takes values out of JSON without insisting on any.
 
-use crate::model::{DriverId, Message, PhoneNumber, Remark, RemarkKind, Timestamp, placeholder};
+use crate::domain::{DriverId, Message, PhoneNumber, Remark, RemarkKind, Timestamp, placeholder};
 use serde_json::Value;
 
 /// Greatest number of remarks on one report.

@@ -6,12 +6,17 @@
 //!
 //! Nothing here knows HTTP, the database or the clock.
 
+pub mod agent_tool;
 mod batch;
+pub mod client;
+mod conversation;
 mod event;
 mod history;
 mod lenient;
-mod record;
-mod traces;
+mod otel_traces;
+pub mod sample_call;
+pub mod signature;
+pub mod turn;
 mod utterance;
 
 pub use batch::{BatchReading, read_batch};

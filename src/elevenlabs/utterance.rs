@@ -6,8 +6,8 @@
 //! An element in which nothing is understood is remarked, so that a change of ElevenLabs is noticed.
 
 use super::lenient::{At, Remarks};
-use crate::model::{Message, Speaker};
-use crate::repair;
+use crate::domain::repair;
+use crate::domain::{Message, Speaker};
 use serde_json::Value;
 use std::borrow::Cow;
 

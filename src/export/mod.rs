@@ -5,17 +5,21 @@
 //! neither a slow reader nor a long export keeps anything of the database waiting, and memory stays flat, however many
 //! calls there are and however long one is.
 
-mod cues;
-mod lines;
-mod prose;
+mod error;
+mod form;
+mod rows;
+mod subtitles;
+mod transcript;
 
-use crate::model::{Call, ConversationId, Driver, Speaker, Turn};
-use crate::store::{self, Archive, CallQuery, RecordFilter, Selection, Spoken, TurnOrder};
-use std::fmt;
+use crate::domain::ConversationId;
+use crate::store::{Archive, CallQuery, RecordFilter, Selection, Spoken, TurnOrder};
 use std::io::{self, BufWriter, Seek as _, Write};
 use tempfile::SpooledTempFile;
 
-pub use lines::{MAX_LINE, archived};
+use form::{Context, Form};
+
+pub use error::ExportError;
+pub use rows::{MAX_LINE, archived};
 
 /// What a call becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,38 +81,6 @@ impl Format {
     }
 }
 
-/// Why an export did not come to its end.
-#[derive(Debug)]
-pub enum ExportError {
-    /// The database failed.
-    Store(store::Error),
-    /// What was read cannot be handed on.
-    Write(io::Error),
-}
-
-impl fmt::Display for ExportError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Store(error) => error.fmt(f),
-            Self::Write(error) => write!(f, "cannot write: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for ExportError {}
-
-impl From<store::Error> for ExportError {
-    fn from(error: store::Error) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl From<io::Error> for ExportError {
-    fn from(error: io::Error) -> Self {
-        Self::Write(error)
-    }
-}
-
 /// How much left.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Exported {
@@ -136,10 +108,10 @@ pub fn export(
     watch: &mut dyn FnMut(Exported),
 ) -> Result<Exported, ExportError> {
     let mut done = Exported::default();
-    let mut lines = lines::Lines::default();
+    let mut lines = rows::Lines::default();
     out.write_all(match format {
-        Format::Csv => lines::CSV_HEADER.as_bytes(),
-        Format::WebVtt => cues::VTT_HEADER.as_bytes(),
+        Format::Csv => rows::CSV_HEADER.as_bytes(),
+        Format::WebVtt => subtitles::VTT_HEADER.as_bytes(),
         _ => b"",
     })?;
     let mut after = 0;
@@ -230,59 +202,13 @@ fn transcript(
     Ok(there.then_some(turns))
 }
 
-/// A call that a form writes, and who was called.
-struct Context {
-    call: Call,
-    driver: Option<Driver>,
-}
-
-impl Context {
-    /// Returns how long after the call's start a turn was said, in milliseconds.
-    fn offset(&self, turn: &Turn) -> u64 {
-        self.call.offset_micros(turn) / 1000
-    }
-}
-
-/// How a call is written, turn by turn.
-trait Form {
-    fn turn(&mut self, turn: Turn, out: &mut dyn Write) -> io::Result<()>;
-
-    fn end(&mut self, _: &mut dyn Write) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 fn begin(format: Format, of: Context, first: bool, out: &mut dyn Write) -> io::Result<Box<dyn Form>> {
     Ok(match format {
         Format::JsonLines => unreachable!("rows are written otherwise"),
-        Format::Csv => Box::new(lines::Table::new(of)),
-        Format::Text => Box::new(prose::Text::begin(of, first, out)?),
-        Format::Markdown => Box::new(prose::Markdown::begin(of, first, out)?),
-        Format::WebVtt => Box::new(cues::Cues::new(of, cues::Kind::WebVtt)),
-        Format::SubRip => Box::new(cues::Cues::new(of, cues::Kind::SubRip)),
+        Format::Csv => Box::new(rows::Table::new(of)),
+        Format::Text => Box::new(transcript::Text::begin(of, first, out)?),
+        Format::Markdown => Box::new(transcript::Markdown::begin(of, first, out)?),
+        Format::WebVtt => Box::new(subtitles::Cues::new(of, subtitles::Kind::WebVtt)),
+        Format::SubRip => Box::new(subtitles::Cues::new(of, subtitles::Kind::SubRip)),
     })
-}
-
-/// The words of a turn as they were said, by the platform's record where there is one.
-fn words(turn: &Turn) -> &str {
-    turn.final_text.as_ref().unwrap_or(&turn.message).as_str()
-}
-
-fn name_of(speaker: Speaker) -> &'static str {
-    match speaker {
-        Speaker::Agent => "Agent",
-        Speaker::Driver => "Driver",
-    }
-}
-
-/// The lines of a text that are not blank; a reader of any form would end a paragraph at a blank one.
-fn lines_of(text: &str) -> impl Iterator<Item = &str> {
-    let separators = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}', '\u{B}', '\u{C}'];
-    text.split(separators).map(str::trim).filter(|line| !line.is_empty())
-}
-
-/// `01:02:03`.
-fn clock(milliseconds: u64) -> String {
-    let seconds = milliseconds / 1000;
-    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }

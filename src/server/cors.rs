@@ -1,7 +1,7 @@
 //! Pages of other origins (CORS): those that the operator names may read with a token, and nothing more. Cookies are never taken
 //! from them.
 
-use crate::model::Invalid;
+use crate::domain::Invalid;
 use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use poem::{Request, Response};
 use std::str::FromStr;

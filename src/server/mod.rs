@@ -5,34 +5,33 @@
 
 pub mod connections;
 pub mod cors;
-mod docs;
-mod edge;
-mod memory;
+mod malloc_trim;
+mod metrics_endpoint;
+mod request_layer;
 mod routes;
-mod scrape;
-mod stale;
-mod supervisor;
+mod swagger_ui;
+mod systemd;
 pub mod tls;
 
-pub use edge::Edge;
+pub use request_layer::Edge;
 
 use crate::api;
-use crate::api::access::client::Proxies;
-use crate::api::access::{Access, AccessSettings};
-use crate::api::payload::{Bodies, memory_for};
-use crate::api::signed::{Gate, PostCallSettings};
-use crate::backfill::{Periodic, StoreKeeper};
-use crate::backups;
-use crate::platform::client::Client;
-use crate::reconciler::Reconciler;
-use crate::recording::Recordings;
-use crate::redact::Redactor;
-use crate::retention::{self, Eraser};
+use crate::api::auth::client::Proxies;
+use crate::api::auth::{Access, AccessSettings};
+use crate::api::body::{Bodies, memory_for};
+use crate::api::webhooks::signed_body::{Gate, PostCallSettings};
+use crate::elevenlabs::client::Client;
+use crate::ingest::blocking::{blocking, blocking_all};
+use crate::ingest::reconciler::Reconciler;
+use crate::ingest::{Limits, Writer};
+use crate::jobs::backfill::{Periodic, StoreKeeper};
+use crate::jobs::backup;
+use crate::jobs::retention::{self, Eraser};
+use crate::live::{self, Tail};
+use crate::recordings::Recordings;
+use crate::redaction::Redactor;
 use crate::store::Store;
-use crate::tail::{self, Tail};
 use crate::viewer;
-use crate::waiting::{blocking, blocking_all};
-use crate::writer::{Limits, Writer};
 use connections::ConnectionLimits;
 use cors::Origins;
 use poem::middleware::AddData;
@@ -75,11 +74,11 @@ pub struct Settings {
     /// How long what is over is kept; for good without this.
     pub retention: Option<Duration>,
     /// Bounds of the live streams.
-    pub streams: tail::Limits,
+    pub streams: live::Limits,
     /// By whom, and how often, the ends of calls that did not come are fetched.
     pub backfill: Option<(Client, Duration)>,
     /// Which copies of the database are made.
-    pub copies: backups::Plan,
+    pub copies: backup::Plan,
     /// Where metrics are given to everybody who connects, besides to whom else they are.
     pub metrics: Option<TcpListener>,
 }
@@ -147,9 +146,9 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     if let Some(database) = store.copier().database() {
-        backups::remove_leftovers(database, &settings.copies);
+        backup::remove_leftovers(database, &settings.copies);
     }
-    let copies = backups::Periodic::start(&settings.copies, store.copier()).map_err(ServeError::Copies)?;
+    let copies = backup::Periodic::start(&settings.copies, store.copier()).map_err(ServeError::Copies)?;
     let (writer, mut writer_thread) =
         Writer::start(store.clone(), settings.writing, settings.redactor).map_err(ServeError::Io)?;
     let reconciler = Reconciler::start(store.clone(), writer.requests().clone(), blocking_all(writer.clone()));
@@ -158,7 +157,7 @@ pub async fn serve(
     let recordings = settings.post_call.recordings.clone();
     let _retention =
         settings.retention.map(|older_than| erase_old(older_than, recordings, &store, &writer)).transpose()?;
-    let stale = settings.stale_after.map(|after| stale::end_stale_calls(writer.clone(), after));
+    let stale = settings.stale_after.map(|after| crate::jobs::stale_calls::end_stale_calls(writer.clone(), after));
     let access = Access::new(&settings.access);
     let tail = Tail::new(store.clone(), settings.streams, api::EVENT);
     let follow = tokio::spawn(tail.clone().follow(writer.committed()));
@@ -166,21 +165,21 @@ pub async fn serve(
     let gate = Gate::new(settings.post_call, memory.clone());
     let service = api::service(store.clone(), writer.clone(), gate, access.clone(), tail.clone(), settings.deep_reads);
     let document = api::document_of(&service);
-    let others: Vec<_> = ["/docs", "/openapi.json", scrape::PATH].into_iter().chain(viewer::PATHS).collect();
+    let others: Vec<_> = ["/docs", "/openapi.json", metrics_endpoint::PATH].into_iter().chain(viewer::PATHS).collect();
     let routes = routes::Routes::of(&document, &others);
-    let scrape = scrape::Scrape::new(store.clone(), writer.clone());
+    let scrape = metrics_endpoint::Scrape::new(store.clone(), writer.clone());
     let route = Route::new()
-        .at("/docs", poem::get(docs::page()))
-        .at("/openapi.json", poem::get(docs::document(document)))
-        .at(scrape::PATH, poem::get(scrape.clone()))
+        .at("/docs", poem::get(swagger_ui::page()))
+        .at("/openapi.json", poem::get(swagger_ui::document(document)))
+        .at(metrics_endpoint::PATH, poem::get(scrape.clone()))
         .at(api::TURNS, poem::post(api::turns(writer.clone())))
         .nest("/", viewer::before(service))
         .with(AddData::new(Bodies::new(settings.max_body, memory)));
     let app = Edge::new(access.guard(route), routes, settings.proxies).with_origins(settings.origins);
 
-    let metrics = settings.metrics.map(|listener| scrape::serve(listener, scrape));
-    let watchdog = tokio::spawn(supervisor::stay_alive(writer.clone()));
-    let memory = memory::give_back();
+    let metrics = settings.metrics.map(|listener| metrics_endpoint::serve(listener, scrape));
+    let watchdog = tokio::spawn(systemd::stay_alive(writer.clone()));
+    let memory = malloc_trim::give_back();
     let (died_tx, died_rx) = tokio::sync::oneshot::channel();
     let stop_or_death = async move {
         tokio::select! {
@@ -189,13 +188,13 @@ pub async fn serve(
         }
         // They are requests under way, which would not end by themselves.
         tail.close();
-        supervisor::stopping();
+        systemd::stopping();
         // Nobody is there to receive it only when the server has failed already.
         let _ = died_tx.send(writer_thread);
     };
     let acceptor = settings.tls.as_ref().map(Tls::acceptor);
     let certificates = settings.tls.map(|tls| tokio::spawn(tls.keep()));
-    supervisor::ready();
+    systemd::ready();
     let served = connections::serve(listener, app, acceptor, settings.connections, stop_or_death, DRAIN)
         .await
         .map_err(ServeError::Io);

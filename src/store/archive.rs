@@ -5,7 +5,7 @@
 //! `{"base64": "…"}`.
 
 use super::{CallQuery, Result};
-use crate::model::{Call, ConversationId, Driver, Turn};
+use crate::domain::{Call, ConversationId, Driver, Turn};
 use serde_json::{Map, Value};
 use std::io;
 use std::sync::Arc;

@@ -5,37 +5,37 @@
 //! `conversation_id`, so that a store may be spread over machines. SQL stands only in the modules below this one.
 //!
 //! It promises order and exactness, not fairness or speed: queueing, batching and retries belong to
-//! [`crate::writer`].
+//! [`crate::ingest`].
 
-mod absent;
 mod archive;
+mod change_feed;
 mod deadline;
 mod error;
+mod maintenance;
+mod null;
 mod query;
 mod search;
 pub mod sqlite;
-mod tail;
-mod upkeep;
 mod weight;
 
-pub use absent::Absent;
 pub use archive::{Archive, Archived, ArchivedCall, Loose, Part, Row, Selection, Spoken};
+pub use change_feed::{Change, Position, Scope, Since, Touched};
 pub use deadline::reading_until;
 pub use error::{Error, ErrorKind, Result};
+pub use maintenance::{BackupReport, BackupStep, BackupWatch, CheckReport, Copier, Finding, UnreadEvents};
+pub use null::Absent;
 pub use query::{
     CallKey, CallQuery, ErasedSlice, FiguresQuery, NamingEvent, OldCall, OldCalls, OldEvent, Order, Page, RecordFilter,
     TurnKey, TurnOrder, TurnQuery, Unfinished, json_length,
 };
 pub use search::{Found, Hit, Place, SearchKey, SearchOrder, SearchQuery};
-pub use tail::{Change, Position, Scope, Since, Touched};
-pub use upkeep::{BackupReport, BackupStep, BackupWatch, CheckReport, Copier, Finding, UnreadEvents};
 
-use crate::fields::Problem;
-use crate::model::{
+use crate::domain::reconcile::{Material, Reconciliation};
+use crate::domain::validation::Problem;
+use crate::domain::{
     Call, CallChange, CallFigures, ConversationId, Dispatch, Driver, DriverId, HistoryReport, NewDispatch, NewDriver,
     NewEvent, NewTurn, PhoneNumber, StoredEvent, Timestamp,
 };
-use crate::reconcile::{Material, Reconciliation};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -298,7 +298,7 @@ pub trait Store: Send + Sync + 'static {
     fn calls(&self, query: &CallQuery) -> Result<Page<Call>>;
 
     /// A page of a call's turns; `None` when there is no such call.
-    fn turns(&self, query: &TurnQuery) -> Result<Option<Page<crate::model::Turn>>>;
+    fn turns(&self, query: &TurnQuery) -> Result<Option<Page<crate::domain::Turn>>>;
 
     /// A page of turns by their words, whether they are indexed already or not.
     fn search(&self, query: &SearchQuery) -> Result<Found>;

@@ -1,7 +1,7 @@
 //! What is asked of a store, and the pages that it answers with. Pages are keyset-based: the key of the last row seen
 //! says where the next page begins, so rows that arrive meanwhile neither shift nor repeat any.
 
-use crate::model::{CallOutcome, CallStatus, ConversationId, DriverId, Timestamp};
+use crate::domain::{CallOutcome, CallStatus, ConversationId, DriverId, Timestamp};
 
 /// Which end comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! What is asked when turns are searched, and what is found.
 
-use crate::model::{CallStatus, ConversationId, DriverId, Snippet, Speaker, Timestamp, Turn, Wanted};
+use crate::domain::{CallStatus, ConversationId, DriverId, Snippet, Speaker, Timestamp, Turn, Wanted};
 
 /// Which turn that matches comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

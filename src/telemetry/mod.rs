@@ -3,13 +3,14 @@
 //! A message reads alone; what it names is a field too. Fields have their unit in their name. What was said in a call is
 //! in no event of any level.
 
-mod lines;
+mod log_writer;
+pub mod metrics;
 
-pub use lines::Flush;
+pub use log_writer::Flush;
 
-use crate::model::Timestamp;
-use crate::terminal::visible;
-use lines::Lines;
+use crate::domain::Timestamp;
+use crate::sys::terminal::visible;
+use log_writer::Lines;
 use serde::ser::{SerializeMap, Serializer as _};
 use serde_json::{Map, Value, json};
 use std::fmt;

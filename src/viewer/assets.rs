@@ -1,7 +1,7 @@
 //! The page's files, packed, and their names.
 
-use super::setup;
-use crate::packing::{Effort, pack};
+use super::agent_setup;
+use crate::sys::gzip::{Effort, pack};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
@@ -53,7 +53,7 @@ impl Page {
     fn new() -> Self {
         let mut files: Vec<_> =
             FILES.iter().map(|(name, text)| Asset::new(name, Bytes::from_static(text.as_bytes()))).collect();
-        files.push(Asset::new("setup.json", setup::document().into()));
+        files.push(Asset::new("setup.json", agent_setup::document().into()));
         // One digest for all: modules name one another without it, and stand in one folder, which has it.
         let version = digest(files.iter().flat_map(|file| [file.name.as_bytes(), &file.plain]));
         // The modules are asked for at once, not each when another one names it.

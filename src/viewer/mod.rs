@@ -8,10 +8,10 @@
 //! browser keeps them for good; and the policy that lets the page load nothing from elsewhere, run nothing that stands in
 //! it, and make no element out of a text. What each file does is said at its head, beginning with `assets/main.js`.
 
+mod agent_setup;
 mod assets;
-mod setup;
 
-use crate::packing::is_taken;
+use crate::sys::gzip::is_taken;
 use assets::{Asset, Page};
 use poem::endpoint::make_sync;
 use poem::error::NotFoundError;

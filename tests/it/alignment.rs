@@ -4,8 +4,8 @@
 use crate::fuzz::for_any;
 use proptest::prelude::any;
 use std::time::{Duration, Instant};
-use transcribe_hook::model::{Entry, Message, Speaker, Timestamp};
-use transcribe_hook::reconcile::{Known, Origin, Plan, Stored, plan};
+use transcribe_hook::domain::reconcile::{Known, Origin, Plan, Stored, plan};
+use transcribe_hook::domain::{Entry, Message, Speaker, Timestamp};
 
 /// Numbers in no visible order, the same for the same seed.
 struct Numbers(u64);

@@ -7,13 +7,13 @@ use crate::stand_in::{Fault, KEY, Platform};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Output;
-use transcribe_hook::platform::rehearsal;
+use transcribe_hook::elevenlabs::sample_call;
 
 const START: i64 = 1_790_000_000;
 
 /// A conversation as the platform keeps it once it is over.
 fn over(id: &str, start: i64) -> Value {
-    rehearsal::post_call(id, start)["data"].take()
+    sample_call::post_call(id, start)["data"].take()
 }
 
 /// Four conversations that are over and one that runs, the newest first.
@@ -64,7 +64,7 @@ fn what_is_missing_or_unfinished_is_fetched_once() {
     }
     let turns = service.get("/api/v1/calls/conv_1/transcriptions?order=time").expect(200).json();
     let words: Vec<_> = turns["data"].as_array().unwrap().iter().map(|turn| turn["message_text"].clone()).collect();
-    assert_eq!(json!(words), json!(rehearsal::spoken().iter().map(|(_, words)| *words).collect::<Vec<_>>()));
+    assert_eq!(json!(words), json!(sample_call::spoken().iter().map(|(_, words)| *words).collect::<Vec<_>>()));
     service.get("/api/v1/calls/conv_5").expect(404);
 
     // Again, only the list is asked for; and then what has come to its end meanwhile.
@@ -220,7 +220,7 @@ fn a_running_service_fetches_the_ends_of_its_calls_by_itself() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("calls.db");
     // Calls of these days: older ones are not waited for any more.
-    let now = transcribe_hook::model::Timestamp::now();
+    let now = transcribe_hook::domain::Timestamp::now();
     let start = now.unix_micros() / 1_000_000 - 600;
     let turn = |conversation: &str| json!({"conversation_id": conversation, "speaker": "agent", "message": "Hi Maria.", "timestamp": now.to_string()});
     let mut running = over("conv_1", start);

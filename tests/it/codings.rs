@@ -9,9 +9,9 @@ use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use serde_json::json;
 use std::io::Write as _;
-use transcribe_hook::model::Timestamp;
+use transcribe_hook::domain::Timestamp;
+use transcribe_hook::elevenlabs::signature::sign;
 use transcribe_hook::secret::Secret;
-use transcribe_hook::signature::sign;
 
 const HISTORY: &str = "/webhooks/elevenlabs/history";
 const JSON: (&str, &str) = ("content-type", "application/json");

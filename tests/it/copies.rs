@@ -6,7 +6,7 @@ use crate::ingest::turn;
 use crate::powercut::recorder::{Moment, Recorder};
 use std::collections::BTreeSet;
 use std::path::Path;
-use transcribe_hook::model::Timestamp;
+use transcribe_hook::domain::Timestamp;
 
 /// The name of a backup of `calls.db` from so many seconds ago.
 fn name_of(seconds_ago: i64) -> String {

@@ -6,9 +6,9 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
+use transcribe_hook::elevenlabs::signature::verify;
 use transcribe_hook::elevenlabs::{Reading, read_event, read_history};
 use transcribe_hook::secret::Secret;
-use transcribe_hook::signature::verify;
 
 /// Words that mean something more often than by chance.
 const WORDS: [&str; 26] = [

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use transcribe_hook::domain::{ConversationId, Timestamp};
 use transcribe_hook::elevenlabs::read_history;
-use transcribe_hook::events;
-use transcribe_hook::ingest::read_turn;
-use transcribe_hook::model::{ConversationId, Timestamp};
-use transcribe_hook::platform::rehearsal;
+use transcribe_hook::elevenlabs::sample_call;
+use transcribe_hook::elevenlabs::turn::read_turn;
+use transcribe_hook::ingest::event;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
 use transcribe_hook::store::{Store as _, Write};
 
@@ -56,7 +56,7 @@ fn memmem(haystack: &[u8], needle: &[u8]) -> bool {
 
 /// What the platform posts after a call in which this was said.
 fn record(id: &str, words: &str) -> Value {
-    let mut event = rehearsal::post_call(id, START);
+    let mut event = sample_call::post_call(id, START);
     event["data"]["transcript"][0]["message"] = json!(format!("{words} in the record"));
     event["data"]["analysis"]["transcript_summary"] = json!(format!("{words} in the summary"));
     event["data"]["metadata"]["phone_call"]["external_number"] = json!("+15550100099");
@@ -189,7 +189,7 @@ fn rows_that_moved_between_pages_leave_nothing_behind_when_they_are_erased() {
                 let of = live[dice.below(live.len())];
                 let mut event = record(&format!("conv_{of:04}"), &many(&mut dice, of));
                 event["event_timestamp"] = json!(START + i64::try_from(n).unwrap());
-                apply(&[Write::KeepEvent(Box::new(events::of_body(event.to_string().into())))]);
+                apply(&[Write::KeepEvent(Box::new(event::of_body(event.to_string().into())))]);
             }
             8 | 9 if live.len() > 20 => {
                 let of = live.swap_remove(dice.below(live.len()));

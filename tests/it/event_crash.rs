@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::time::Duration;
-use transcribe_hook::model::Timestamp;
+use transcribe_hook::domain::Timestamp;
+use transcribe_hook::elevenlabs::signature::sign;
 use transcribe_hook::secret::Secret;
-use transcribe_hook::signature::sign;
 
 const HISTORY: &str = "/webhooks/elevenlabs/history";
 const DATABASE: &str = "calls.db";

@@ -6,9 +6,9 @@ use crate::whole_call::{POST_CALL, SECRET, post_signed};
 use serde_json::json;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use transcribe_hook::model::Timestamp;
+use transcribe_hook::domain::Timestamp;
+use transcribe_hook::elevenlabs::signature::sign;
 use transcribe_hook::secret::Secret;
-use transcribe_hook::signature::sign;
 
 /// How much more memory may be held afterwards, in KiB: half of what would be if none were given back.
 const KEPT: u64 = 64 * 1024;

@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
-use transcribe_hook::ingest::read_turn;
-use transcribe_hook::model::Timestamp;
+use transcribe_hook::domain::Timestamp;
+use transcribe_hook::elevenlabs::turn::read_turn;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
 use transcribe_hook::store::{Store as _, Write};
 

@@ -4,9 +4,9 @@ use crate::harness::Service;
 use crate::openapi::{Sent, operations, send};
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
-use transcribe_hook::model::Timestamp;
+use transcribe_hook::domain::Timestamp;
+use transcribe_hook::elevenlabs::signature::sign;
 use transcribe_hook::secret::Secret;
-use transcribe_hook::signature::sign;
 
 const GUIDE: &str = include_str!("../../openapi/README.md");
 

@@ -6,7 +6,7 @@ use crate::schema::of_schema;
 use crate::whole_call::{CALL, FIRST, SECRET, deliver, event, now, open, post, post_signed};
 use serde_json::{Value, json};
 use std::time::Duration;
-use transcribe_hook::events;
+use transcribe_hook::ingest::event;
 use transcribe_hook::store::{Store as _, Written};
 
 #[test]
@@ -71,7 +71,7 @@ fn events_that_an_older_schema_left_unreadable_are_counted_and_healed() {
     let database = folder.path().join("calls.db");
     let older = of_schema(9, folder.path(), &database);
     let body = format!("\u{feff}{}", sample(0));
-    let digest: [u8; 32] = events::of_body(body.clone().into()).digest;
+    let digest: [u8; 32] = event::of_body(body.clone().into()).digest;
     older
         .execute(
             "INSERT INTO webhook_events (digest, received_at, outcome, error, body) \

@@ -43,6 +43,7 @@ mod guide;
 mod harness;
 mod import;
 mod import_calls;
+mod imports;
 mod ingest;
 mod keep_alive;
 mod kept_events;

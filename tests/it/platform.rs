@@ -1,8 +1,8 @@
 //! The platform's reports, read: the samples, and the samples with anything missing, null or of another type.
 
 use serde_json::{Value, json};
+use transcribe_hook::domain::{CallOutcome, CallStatus, Direction, Record, RecordKind, Speaker};
 use transcribe_hook::elevenlabs::{Event, Reading, read_event, read_history};
-use transcribe_hook::model::{CallOutcome, CallStatus, Direction, Record, RecordKind, Speaker};
 
 /// The sample bodies, by their type.
 pub const SAMPLES: [(&str, &str); 4] = [

@@ -4,7 +4,7 @@ use crate::stand_in::{Fault, KEY, Platform};
 use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
-use transcribe_hook::platform::client::{Client, ClientError, Patience};
+use transcribe_hook::elevenlabs::client::{Client, ClientError, Patience};
 use transcribe_hook::secret::Secret;
 
 const QUICK: Patience = Patience { retries: 3, pause: Duration::from_millis(1), timeout: Duration::from_secs(20) };

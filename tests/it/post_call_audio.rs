@@ -8,8 +8,8 @@ use serde_json::json;
 use std::io::{Cursor, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{SystemTime, UNIX_EPOCH};
+use transcribe_hook::elevenlabs::signature::sign;
 use transcribe_hook::secret::Secret;
-use transcribe_hook::signature::sign;
 
 const PATH: &str = "/webhooks/elevenlabs/post-call";
 const SECRET: &str = "wsec_0123456789abcdef0123456789abcdef";

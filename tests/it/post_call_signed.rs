@@ -3,8 +3,8 @@
 use crate::harness::{Answer, Service, binary};
 use serde_json::json;
 use std::time::{SystemTime, UNIX_EPOCH};
+use transcribe_hook::elevenlabs::signature::sign;
 use transcribe_hook::secret::Secret;
-use transcribe_hook::signature::sign;
 
 const PATH: &str = "/webhooks/elevenlabs/post-call";
 const SECRET: &str = "wsec_0123456789abcdef0123456789abcdef";

@@ -43,7 +43,7 @@ fn every_flag_is_listed_as_it_is() {
 
 #[test]
 fn every_metric_is_listed_as_it_is() {
-    let table = transcribe_hook::metrics::table();
+    let table = transcribe_hook::telemetry::metrics::table();
     assert!(README.contains(&table), "the README's table of metrics should be:\n\n{table}");
 }
 

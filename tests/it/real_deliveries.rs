@@ -6,8 +6,8 @@ use crate::harness::{Service, TURNS, binary, run, wait_for};
 use crate::whole_call::{SECRET, post_signed_bytes};
 use proptest::prelude::{Strategy as _, any};
 use serde_json::{Value, json};
+use transcribe_hook::domain::{CallStatus, Direction, Record, RecordKind, RemarkKind, Speaker};
 use transcribe_hook::elevenlabs::{Event, Reading, read_event, read_history};
-use transcribe_hook::model::{CallStatus, Direction, Record, RecordKind, RemarkKind, Speaker};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 const HISTORY: &str = "/webhooks/elevenlabs/history";

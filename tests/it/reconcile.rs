@@ -3,8 +3,8 @@
 
 use crate::fuzz::for_any;
 use proptest::prelude::{Just, Strategy as _, any};
-use transcribe_hook::model::{DriverId, DriverSource, Entry, Message, Source, Speaker, Timestamp};
-use transcribe_hook::reconcile::{Candidate, Counts, Known, Origin, Plan, Stored, fold, identify, plan};
+use transcribe_hook::domain::reconcile::{Candidate, Counts, Known, Origin, Plan, Stored, fold, identify, plan};
+use transcribe_hook::domain::{DriverId, DriverSource, Entry, Message, Source, Speaker, Timestamp};
 
 /// This many seconds into the call.
 fn at(second: i64) -> Timestamp {

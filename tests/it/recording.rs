@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::io::{self, Read, Write};
 use std::path::Path;
 use tempfile::TempDir;
-use transcribe_hook::recording::{AudioEvent, Intake, Kept, Recordings, Unreadable, begins_in, read};
+use transcribe_hook::recordings::{AudioEvent, Intake, Kept, Recordings, Unreadable, begins_in, read};
 
 const LIMIT: u64 = 1 << 20;
 const CALL: &str = "conv_1901kaj4pr1penza6bbkscg6hgkc";
@@ -271,7 +271,7 @@ fn what_a_killed_service_left_half_is_taken_away() {
     }
     let recordings = Recordings::open(folder.path()).unwrap();
     assert_eq!(names(&folder), [".other", "conv_1.mp3"]);
-    let call = transcribe_hook::model::ConversationId::new("conv_1").unwrap();
+    let call = transcribe_hook::domain::ConversationId::new("conv_1").unwrap();
     assert!(recordings.remove(&call).unwrap());
     assert!(!recordings.remove(&call).unwrap());
     assert!(Recordings::open(&folder.path().join(".other")).is_err());

@@ -9,8 +9,8 @@ use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
-use transcribe_hook::platform::rehearsal;
-use transcribe_hook::redact::{Found, Kind, Redactor};
+use transcribe_hook::elevenlabs::sample_call;
+use transcribe_hook::redaction::{Found, Kind, Redactor};
 
 const TAKEN: &str = include_str!("../fixtures/redaction/taken.txt");
 const LEFT: &str = include_str!("../fixtures/redaction/left.txt");
@@ -208,7 +208,7 @@ const SPOKEN: &str = "Sure, it's four one one one, one one one one, one one one 
 
 /// A record in which the number stands wherever it can.
 fn record(id: &str) -> Value {
-    let mut event = rehearsal::post_call(id, 1_790_000_000);
+    let mut event = sample_call::post_call(id, 1_790_000_000);
     let data = &mut event["data"];
     data["transcript"] = json!([
         {"role": "agent", "message": "May I have the card?", "time_in_call_secs": 1},

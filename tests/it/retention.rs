@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
-use transcribe_hook::drivers::{read_dispatch, read_driver};
+use transcribe_hook::domain::driver_form::{read_dispatch, read_driver};
+use transcribe_hook::domain::validation::Fields;
+use transcribe_hook::domain::{CallChange, CallEnd, CallStatus, ConversationId, DriverId, Timestamp};
 use transcribe_hook::elevenlabs::read_history;
-use transcribe_hook::events;
-use transcribe_hook::fields::Fields;
-use transcribe_hook::ingest::read_turn;
-use transcribe_hook::model::{CallChange, CallEnd, CallStatus, ConversationId, DriverId, Timestamp};
-use transcribe_hook::platform::rehearsal;
-use transcribe_hook::reconciler;
+use transcribe_hook::elevenlabs::sample_call;
+use transcribe_hook::elevenlabs::turn::read_turn;
+use transcribe_hook::ingest::event;
+use transcribe_hook::ingest::reconciler;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
 use transcribe_hook::store::{Store as _, Write};
 
@@ -44,14 +44,14 @@ impl Past {
     }
 
     fn record(&self, id: &str, began: Timestamp, arrived: Timestamp) {
-        let event = rehearsal::post_call(id, began.unix_micros().div_euclid(1_000_000));
-        self.arrived(arrived, Write::KeepEvent(Box::new(events::of_body(event.to_string().into()))));
+        let event = sample_call::post_call(id, began.unix_micros().div_euclid(1_000_000));
+        self.arrived(arrived, Write::KeepEvent(Box::new(event::of_body(event.to_string().into()))));
         let write = |writes: Vec<Write>| self.0.apply(arrived, &writes).unwrap().into_iter().map(Ok).collect();
         reconciler::work_off(&self.0, write).unwrap();
     }
 
     fn unreadable(&self, arrived: Timestamp) {
-        let event = events::of_body(format!("{{\"of\": \"{arrived}\", cut").into());
+        let event = event::of_body(format!("{{\"of\": \"{arrived}\", cut").into());
         self.arrived(arrived, Write::KeepEvent(Box::new(event)));
     }
 

@@ -9,9 +9,9 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
-use transcribe_hook::model::Timestamp;
+use transcribe_hook::domain::Timestamp;
+use transcribe_hook::elevenlabs::signature::sign;
 use transcribe_hook::secret::Secret;
-use transcribe_hook::signature::sign;
 
 /// Makes sure that the index is whole, and has each turn with the words that the database has. All of it must be indexed.
 pub fn compare(database: &Path) {

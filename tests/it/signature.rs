@@ -5,8 +5,8 @@ use crate::harness::sdk_python;
 use proptest::prelude::{Just, any, prop_oneof};
 use serde_json::{Value, json};
 use std::time::Duration;
+use transcribe_hook::elevenlabs::signature::{Refusal, Verification, sign, verify};
 use transcribe_hook::secret::Secret;
-use transcribe_hook::signature::{Refusal, Verification, sign, verify};
 
 const BODY: &[u8] = br#"{"type":"post_call_transcription","event_timestamp":1739537297,"data":{}}"#;
 const AT: i64 = 1_739_537_297;

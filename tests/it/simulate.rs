@@ -3,7 +3,7 @@
 use crate::harness::{Service, binary, sdk_python};
 use serde_json::{Value, json};
 use std::process::{Output, Stdio};
-use transcribe_hook::platform::rehearsal;
+use transcribe_hook::elevenlabs::sample_call;
 
 const SECRET: &str = "wsec_0123456789abcdef0123456789abcdef";
 
@@ -105,7 +105,7 @@ except Exception as error:
 
 #[test]
 fn the_simulated_record_is_as_the_platforms_model_wants_it() {
-    let data = rehearsal::post_call("conv_1", 1_790_000_000)["data"].take();
+    let data = sample_call::post_call("conv_1", 1_790_000_000)["data"].take();
     assert_eq!(sdk_python(MODEL, &data), json!([]));
     assert_ne!(sdk_python(MODEL, &json!({"conversation_id": "conv_1"})), json!([]), "what is wrong is found");
 }

@@ -4,9 +4,9 @@
 use crate::platform::with;
 use crate::whole_call::{CALL, live, now, open, post, reconcile, transcript, turns};
 use serde_json::{Value, json};
-use transcribe_hook::model::{ConversationId, Message};
-use transcribe_hook::reconcile::settle;
-use transcribe_hook::reconciler;
+use transcribe_hook::domain::reconcile::settle;
+use transcribe_hook::domain::{ConversationId, Message};
+use transcribe_hook::ingest::reconciler;
 use transcribe_hook::store::{Rejection, Store, TurnOrder, Unfinished, Write, Written};
 
 const TURNS: usize = 900;
@@ -117,7 +117,7 @@ fn of_two_that_reconcile_a_call_at_once_only_one_is_stored() {
 }
 
 /// A plan of the call after a write.
-fn settle_due(store: &dyn Store, write: &Write) -> transcribe_hook::reconcile::Settlement {
+fn settle_due(store: &dyn Store, write: &Write) -> transcribe_hook::domain::reconcile::Settlement {
     store_all(store, std::slice::from_ref(write));
     settle(store.material(&ConversationId::new(CALL).unwrap()).unwrap().unwrap(), now())
 }
@@ -128,7 +128,7 @@ fn a_call_under_constant_fire_has_its_turn_and_lets_others_have_theirs() {
     let of = |call: &str, n: usize| {
         let body = json!({"conversation_id": call, "speaker": "user", "message": format!("Words {n}"),
             "timestamp": format!("2026-09-28T12:00:{:02}Z", n % 60)});
-        Write::AppendTurn(transcribe_hook::ingest::read_turn(body.to_string().as_bytes(), None).unwrap())
+        Write::AppendTurn(transcribe_hook::elevenlabs::turn::read_turn(body.to_string().as_bytes(), None).unwrap())
     };
     let calls: Vec<_> = (0..5).map(|n| format!("conv_{n}")).collect();
     for call in &calls {

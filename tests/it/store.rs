@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::time::Duration;
-use transcribe_hook::model::{
+use transcribe_hook::domain::{
     CallChange, CallEnd, CallStatus, ConversationId, DeliveryKey, DriverId, Message, NewDispatch, NewDriver, NewTurn,
     PhoneNumber, Source, Speaker, Timestamp,
 };

@@ -1,5 +1,6 @@
 //! House rules that no compiler keeps: which layer may know what, and how files are written.
 
+use crate::imports::{Tree, circles};
 use std::path::{Path, PathBuf};
 
 fn files_below(folder: &Path, ending: &str) -> Vec<PathBuf> {
@@ -59,9 +60,9 @@ fn each_crate_is_known_only_to_its_layer() {
         ("r2d2_sqlite", &["store/sqlite/"]),
         ("refinery", &["store/sqlite/"]),
         ("clap", &["main.rs", "cli/", "telemetry/"]),
-        ("prometheus", &["metrics/"]),
+        ("prometheus", &["telemetry/metrics/"]),
         ("anyhow", &["main.rs", "cli/"]),
-        ("ureq", &["platform/", "server/tls/acme", "cli/simulate", "cli/healthcheck"]),
+        ("ureq", &["elevenlabs/client", "server/tls/acme", "cli/simulate", "cli/healthcheck"]),
     ];
     for (path, text) in sources() {
         for (name, homes) in rules {
@@ -75,55 +76,109 @@ fn each_crate_is_known_only_to_its_layer() {
     }
 }
 
+/// The modules at the crate's root from the top down, each with those that it may use.
+const LAYERS: [(&str, &[&str]); 17] = [
+    (
+        "cli",
+        &[
+            "server",
+            "api",
+            "viewer",
+            "jobs",
+            "live",
+            "export",
+            "import",
+            "ingest",
+            "redaction",
+            "recordings",
+            "store",
+            "elevenlabs",
+            "telemetry",
+            "secret",
+            "domain",
+            "sys",
+        ],
+    ),
+    (
+        "server",
+        &[
+            "api",
+            "viewer",
+            "jobs",
+            "live",
+            "ingest",
+            "redaction",
+            "recordings",
+            "store",
+            "elevenlabs",
+            "telemetry",
+            "domain",
+            "sys",
+        ],
+    ),
+    (
+        "api",
+        &[
+            "jobs",
+            "live",
+            "export",
+            "ingest",
+            "redaction",
+            "recordings",
+            "store",
+            "elevenlabs",
+            "telemetry",
+            "secret",
+            "domain",
+            "sys",
+        ],
+    ),
+    ("viewer", &["elevenlabs", "sys"]),
+    ("jobs", &["ingest", "redaction", "recordings", "store", "elevenlabs", "telemetry", "domain", "sys"]),
+    ("live", &["store", "telemetry", "domain"]),
+    ("export", &["store", "domain"]),
+    ("import", &["store", "domain"]),
+    ("ingest", &["redaction", "store", "elevenlabs", "telemetry", "domain", "sys"]),
+    ("redaction", &["telemetry", "domain"]),
+    ("recordings", &["domain", "sys"]),
+    ("store", &["telemetry", "domain", "sys"]),
+    ("elevenlabs", &["secret", "domain"]),
+    ("telemetry", &["domain", "sys"]),
+    ("secret", &["domain"]),
+    ("domain", &[]),
+    ("sys", &[]),
+];
+
 #[test]
 fn data_flows_down_only() {
-    // Each layer, and what it may know of those above: nothing.
-    let layers: [&[&str]; 8] = [
-        &["cli"],
-        &["server"],
-        &["viewer"],
-        &["api"],
-        &[
-            "writer",
-            "reconciler",
-            "ingest",
-            "import",
-            "drivers",
-            "elevenlabs",
-            "events",
-            "platform",
-            "backfill",
-            "recording",
-            "retention",
-            "backups",
-            "tail",
-            "stats",
-        ],
-        &["store"],
-        &["reconcile"],
-        &[
-            "fields",
-            "metrics",
-            "model",
-            "packing",
-            "repair",
-            "secret",
-            "signature",
-            "files",
-            "aside",
-            "background",
-            "terminal",
-        ],
-    ];
-    for (path, text) in sources() {
-        let module = path.split(['/', '.']).next().unwrap();
-        let Some(layer) = layers.iter().position(|modules| modules.contains(&module)) else { continue };
-        for above in layers[..layer].iter().copied().flatten() {
-            for line in code(&text) {
-                assert!(!line.contains(&format!("crate::{above}")), "src/{path} looks up to {above}: {line}");
-            }
+    for (at, (name, may_use)) in LAYERS.iter().enumerate() {
+        for used in *may_use {
+            assert!(LAYERS[at + 1..].iter().any(|(below, _)| below == used), "{used} is not below {name}");
         }
     }
+    let sources = sources();
+    for (path, _) in &sources {
+        let module = path.split(['/', '.']).next().unwrap();
+        let is_known = ["lib", "main"].contains(&module) || LAYERS.iter().any(|(name, _)| *name == module);
+        assert!(is_known, "src/{path}: LAYERS does not say what {module} may use");
+    }
+    for (module, uses) in Tree::new(&sources).uses() {
+        let Some((name, may_use)) = LAYERS.iter().find(|(name, _)| module.first().is_some_and(|root| root == name))
+        else {
+            continue;
+        };
+        for (used, thing) in uses {
+            let Some(root) = used.first() else { continue };
+            let is_allowed = root == name || may_use.contains(&root.as_str());
+            assert!(is_allowed, "{} may not use {}::{thing}", module.join("::"), used.join("::"));
+        }
+    }
+}
+
+#[test]
+fn no_two_files_need_each_other() {
+    let circles = circles(&Tree::new(&sources()).uses());
+    assert!(circles.is_empty(), "{circles:#?}");
 }
 
 #[test]
@@ -145,7 +200,8 @@ fn every_file_says_what_it_is_for_and_stays_short() {
     for (path, text) in sources() {
         assert!(text.starts_with("//! "), "src/{path} does not begin by saying what it is for");
         let lines = text.lines().count();
-        assert!(lines <= 420, "src/{path} has {lines} lines");
+        // Not to shape modules, but to notice one that has become two. Clippy bounds functions.
+        assert!(lines <= 700, "src/{path} has {lines} lines");
         let name = path.trim_end_matches(".rs").rsplit('/').next().unwrap();
         for vague in ["util", "utils", "common", "helpers", "manager", "types", "misc"] {
             assert_ne!(name, vague, "src/{path} is named for nothing");
@@ -172,7 +228,7 @@ fn a_migration_says_its_number() {
 
 #[test]
 fn unsafe_code_stands_where_c_is_called() {
-    const CALLS_C: [&str; 2] = ["server/memory.rs", "store/sqlite/page_scrub_vfs.rs"];
+    const CALLS_C: [&str; 2] = ["server/malloc_trim.rs", "store/sqlite/connection/vfs.rs"];
     for (path, text) in sources() {
         let is_unsafe = code(&text).any(|line| line.contains("unsafe ") || line.contains("allow(unsafe"));
         assert_eq!(is_unsafe, CALLS_C.contains(&&*path), "src/{path}");

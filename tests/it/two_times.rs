@@ -7,7 +7,7 @@ use crate::schema::of_schema;
 use crate::whole_call::{CALL, FIRST, LAST, PARKED, SECRET, apply, deliver, event, live, open, post, post_signed};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
-use transcribe_hook::model::Timestamp;
+use transcribe_hook::domain::Timestamp;
 
 /// A call of which each turn came late, and one with a date that its sender's model invented.
 fn late_call() -> Service {

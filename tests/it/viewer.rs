@@ -12,8 +12,8 @@ use serde_json::json;
 use std::io::Read as _;
 use std::path::Path;
 use std::process::Command;
-use transcribe_hook::model::Timestamp;
-use transcribe_hook::platform::tool::{Kind, Settings, configuration};
+use transcribe_hook::domain::Timestamp;
+use transcribe_hook::elevenlabs::agent_tool::{Kind, Settings, configuration};
 
 const PARKED: &str = "Yeah, I'm parked at the Pilot in Gary.";
 const CUT_OFF: &str = "Great. Your reefer is reading forty five degrees. Could you check the set...";

@@ -5,13 +5,13 @@ use crate::platform::{SAMPLES, sample, with};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use transcribe_hook::domain::{ConversationId, DriverId, Message, NewDispatch, NewDriver, NewEvent, Timestamp, Turn};
 use transcribe_hook::elevenlabs::read_history;
-use transcribe_hook::events;
-use transcribe_hook::ingest::read_turn;
-use transcribe_hook::model::{ConversationId, DriverId, Message, NewDispatch, NewDriver, NewEvent, Timestamp, Turn};
-use transcribe_hook::reconciler;
+use transcribe_hook::elevenlabs::signature::sign;
+use transcribe_hook::elevenlabs::turn::read_turn;
+use transcribe_hook::ingest::event;
+use transcribe_hook::ingest::reconciler;
 use transcribe_hook::secret::Secret;
-use transcribe_hook::signature::sign;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
 use transcribe_hook::store::{Kept, Store, TurnOrder, TurnQuery, Write, Written};
 
@@ -36,7 +36,7 @@ pub fn now() -> Timestamp {
 }
 
 pub fn event(value: &Value) -> NewEvent {
-    events::of_body(value.to_string().into_bytes().into())
+    event::of_body(value.to_string().into_bytes().into())
 }
 
 pub fn live(speaker: &str, message: &str, time: &str) -> Write {

@@ -1,15 +1,18 @@
 //! `generate`: what can be printed from the program itself, without a database.
 
-mod man;
-mod systemd;
+mod flag_table;
+mod man_pages;
+mod systemd_unit;
 
-use super::{Cli, print_line};
+use super::output::print_line;
 use crate::api;
-use crate::metrics::dashboard;
-use crate::platform::{client, tool};
+use crate::elevenlabs::{agent_tool, client};
+use crate::telemetry::metrics::dashboard;
 use anyhow::Result;
-use clap::{Args, CommandFactory as _, Subcommand, ValueEnum};
+use clap::{Args, Command, Subcommand, ValueEnum};
 use clap_complete::Shell;
+
+pub(super) use flag_table::configuration_table;
 
 #[derive(Debug, Args)]
 pub(super) struct GenerateArgs {
@@ -24,7 +27,7 @@ enum What {
     /// The tool by which an agent of ElevenLabs sends the turns of a call while it runs
     ElevenlabsTool(ToolArgs),
     /// The unit by which systemd runs the service
-    Systemd(systemd::SystemdArgs),
+    Systemd(systemd_unit::SystemdArgs),
     /// A dashboard for Grafana over the service's metrics
     GrafanaDashboard,
     /// What lets a shell complete the program's commands and flags
@@ -33,7 +36,7 @@ enum What {
         shell: Shell,
     },
     /// The manual page, or all of them
-    Man(man::ManArgs),
+    Man(man_pages::ManArgs),
 }
 
 #[derive(Debug, Args)]
@@ -65,34 +68,34 @@ fn public_url(text: &str) -> Result<String, String> {
     client::check_base_url(text, false).map_err(|rule| rule.to_string())
 }
 
-pub(super) fn run(args: &GenerateArgs) -> Result<()> {
+pub(super) fn run(args: &GenerateArgs, command: Command) -> Result<()> {
     let text = match &args.what {
         What::Openapi => api::document(),
         What::ElevenlabsTool(args) => tool(args),
-        What::Systemd(args) => systemd::unit(args),
+        What::Systemd(args) => systemd_unit::unit(args, command),
         What::GrafanaDashboard => dashboard::json(),
-        What::Completions { shell } => completions(*shell),
-        What::Man(args) => return man::run(args),
+        What::Completions { shell } => completions(*shell, command),
+        What::Man(args) => return man_pages::run(args, command),
     };
     print_line(text)
 }
 
 fn tool(args: &ToolArgs) -> String {
     let kind = match args.kind {
-        KindName::History => tool::Kind::History,
-        KindName::Turn => tool::Kind::Turn,
+        KindName::History => agent_tool::Kind::History,
+        KindName::Turn => agent_tool::Kind::Turn,
     };
-    let settings = tool::Settings {
+    let settings = agent_tool::Settings {
         base_url: &args.url,
         secret_id: args.secret_id.as_deref(),
         driver_variable: args.driver_variable.as_deref(),
     };
-    serde_json::to_string_pretty(&tool::configuration(kind, settings)).expect("a value becomes text")
+    serde_json::to_string_pretty(&agent_tool::configuration(kind, settings)).expect("a value becomes text")
 }
 
-fn completions(shell: Shell) -> String {
+fn completions(shell: Shell, mut command: Command) -> String {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "transcribe-hook", &mut script);
+    clap_complete::generate(shell, &mut command, "transcribe-hook", &mut script);
     let script = String::from_utf8(script).expect("flags and their help are text");
     // In bash's script the two ways to write the program's name differ, so that no command's flags would be completed:
     // https://github.com/clap-rs/clap/issues/6421. Once that is mended, this finds nothing.

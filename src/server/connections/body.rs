@@ -1,15 +1,12 @@
 //! Bodies that tell a connection's [`Watch`] where they are: a request's as it arrives, an answer's as it leaves.
 
-use super::watch::{Phase, Watch};
+use super::table::{Inner, Phase, Watch};
 use bytes::Bytes;
-use http_body_util::combinators::BoxBody;
 use hyper::body::{Body, Frame, SizeHint};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-
-pub(super) type Inner = BoxBody<Bytes, io::Error>;
 
 /// The body of a request. What is not read of it is left with the connection.
 pub(super) struct Arriving {

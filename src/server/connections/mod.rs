@@ -1,7 +1,7 @@
 //! Connections: how many there are, how long each may keep the service waiting, and their end.
 //!
 //! The framework's own server sets neither a number nor a time for heads, so this serves its endpoints on hyper itself. One
-//! table knows of each open connection what is waited for ([`watch`]), which costs a request two stores to memory and no
+//! table knows of each open connection what is waited for ([`table`]), which costs a request two stores to memory and no
 //! timer. By it, what takes too long is closed; and when there is no place left, a new connection takes the place of the
 //! one that has been idle or unfinished the longest, or else of the oldest live stream, of which a quarter of the places
 //! cannot be taken. So those who hold connections open keep out nobody who has something to say, and short requests do not
@@ -13,19 +13,21 @@
 //! HTTP/1.1 alone is spoken: one request at a time on a connection is what the table goes by.
 
 mod body;
-mod stream;
-mod watch;
+mod limits;
+mod table;
+mod tracked_stream;
 
-use super::edge::Edge;
+use super::request_layer::Edge;
 use super::tls::is_challenge;
 use crate::api::error::ApiError;
-use body::{Arriving, Inner, Leaving};
+use body::{Arriving, Leaving};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+pub use limits::ConnectionLimits;
 use poem::http::uri::Scheme;
 use poem::http::{HeaderValue, Version, header};
 use poem::web::{LocalAddr, RemoteAddr};
@@ -36,31 +38,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use stream::Watched;
+use table::{Inner, Open, Phase, Table, Watch};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch as channel};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::either::Either;
-use watch::{Open, Phase, Table, Watch};
-
-/// What connections may take.
-#[derive(Debug, Clone)]
-pub struct ConnectionLimits {
-    /// Greatest number of them.
-    pub number: usize,
-    /// How long the head of a request may take to come, from its first byte or, on a new connection, from the beginning.
-    pub head: Duration,
-    /// How long a body may take that comes slower than [`crate::api::budget::LEAST_RATE`], and how long an answer may wait for its reader.
-    pub body: Duration,
-    /// How long a connection may wait for its next request.
-    pub idle: Duration,
-}
-
-impl Default for ConnectionLimits {
-    fn default() -> Self {
-        Self { number: 2048, head: Duration::from_secs(15), body: Duration::from_mins(1), idle: Duration::from_mins(2) }
-    }
-}
+use tracked_stream::Watched;
 
 /// Greatest length of a request's head, in bytes. A longer one is answered 431 without a body.
 const MAX_HEAD: usize = 16 * 1024;

@@ -4,8 +4,9 @@
 //! other port is needed. What was obtained is kept in a folder, account included, so that a restart asks for nothing. While the
 //! authority cannot be reached the service goes on with what it has.
 
-use super::{BadCertificate, Certificates, certified, dates, provider};
-use crate::model::Timestamp;
+use super::certificates::{BadCertificate, Certificates, certified, provider};
+use super::validity;
+use crate::domain::Timestamp;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use instant_acme::{
@@ -52,7 +53,7 @@ const PATIENCE: RetryPolicy =
 pub(super) struct Keeper {
     settings: AcmeSettings,
     agent: ureq::Agent,
-    until: Option<dates::Dates>,
+    until: Option<validity::Dates>,
 }
 
 /// A certificate as it is kept.
@@ -74,7 +75,7 @@ struct KeptAccount {
 impl Keeper {
     pub(super) fn open(settings: AcmeSettings, certificates: &Certificates) -> Result<Self, BadCertificate> {
         let bad = |why: &dyn std::fmt::Display| BadCertificate(format!("{}: {why}", settings.cache.display()));
-        crate::files::create_folder(&settings.cache).map_err(|error| bad(&error))?;
+        crate::sys::files::create_folder(&settings.cache).map_err(|error| bad(&error))?;
         // To fail now rather than with a certificate in hand.
         tempfile::NamedTempFile::new_in(&settings.cache).map_err(|error| bad(&error))?;
         let roots = match &settings.roots {
@@ -107,8 +108,8 @@ impl Keeper {
 
     fn take(&mut self, kept: &Kept, certificates: &Certificates) -> Result<(), BadCertificate> {
         let certificate = certified(kept.certificate.as_bytes(), kept.key.as_bytes())?;
-        dates::warn_if_expired(&certificate);
-        self.until = dates::of(&certificate);
+        validity::warn_if_expired(&certificate);
+        self.until = validity::of(&certificate);
         certificates.set(certificate);
         Ok(())
     }

@@ -3,7 +3,7 @@
 use super::erase;
 use super::error::Context as _;
 use super::row::{self, CALL};
-use crate::model::{Call, CallChange, CallEnd, ConversationId, DriverId, Timestamp};
+use crate::domain::{Call, CallChange, CallEnd, ConversationId, DriverId, Timestamp};
 use crate::store::{CallQuery, Order, Outcome, Page, RecordFilter, Rejection, Result, Written, json_length};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params, params_from_iter};

@@ -1,8 +1,10 @@
 //! Drivers and dispatches. A bulk change checks every element before it writes the first, so it is done wholly or not
 //! at all, and one that finds everything as it is to be writes nothing.
 
-use super::{error::Context as _, found, identity, row};
-use crate::model::{ConversationId, Dispatch, Driver, DriverId, NewDispatch, NewDriver, Timestamp};
+use super::batch::driver_match;
+use super::error::Context as _;
+use super::row::{self, found};
+use crate::domain::{ConversationId, Dispatch, Driver, DriverId, NewDispatch, NewDriver, Timestamp};
 use crate::store::{BadElement, BadLink, Counts, Outcome, Page, Rejection, Result, Written, json_length};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use std::collections::HashMap;
@@ -78,7 +80,7 @@ pub(super) fn put(transaction: &Transaction<'_>, now: Timestamp, drivers: &[NewD
             .doing(DOING)?;
     }
     if !changed.is_empty() {
-        identity::identify_unknown(transaction, now)?;
+        driver_match::identify_unknown(transaction, now)?;
     }
     Ok(Ok(Written::Drivers(counts)))
 }
@@ -192,7 +194,7 @@ pub(super) fn put_dispatches(
                 })
                 .doing(DOING)?;
         }
-        identity::identify(transaction, now, &dispatch.conversation_id)?;
+        driver_match::identify(transaction, now, &dispatch.conversation_id)?;
     }
     Ok(Ok(Written::Dispatches(counts)))
 }

@@ -1,8 +1,8 @@
 //! Calls whose turns and records are to be reconciled: the note that is written with what makes a call due.
 
 use super::error::Context as _;
-use crate::model::ConversationId;
-use crate::reconcile::Base;
+use crate::domain::ConversationId;
+use crate::domain::reconcile::Base;
 use crate::store::{Due, Result};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 

@@ -5,12 +5,12 @@
 //! nothing new is stored for the conversation.
 //!
 //! What a transaction deletes is overwritten with zeros in the pages (`secure_delete`), what remains in them
-//! otherwise by [`super::page_scrub`], and [`super::checkpoint::forget`] takes the older states of those pages out of the log.
+//! otherwise by [`super::connection::page_scrub`], and [`super::connection::checkpoint::forget`] takes the older states of those pages out of the log.
 
 use super::error::Context as _;
-use super::found;
-use super::old::LAST_SIGN;
-use crate::model::{ConversationId, Timestamp};
+use super::expired::LAST_SIGN;
+use super::row::found;
+use crate::domain::{ConversationId, Timestamp};
 use crate::store::{ErasedSlice, Outcome, Rejection, Result, Unfinished, Written};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use sha2::{Digest as _, Sha256};

@@ -1,14 +1,15 @@
 //! The platform's events and histories, and what they say of their calls.
 
-use super::changes::Changes;
+use super::batch::change_log::Changes;
+use super::batch::turns;
 use super::error::Context as _;
-use super::{erase, quarantine, turns};
-use crate::model::{ConversationId, DriverClaims, History, HistoryReport, NewEvent, Record, StoredEvent, Timestamp};
-use crate::store::{Error, ErrorKind, Kept, Outcome, Rejection, Result, UnreadEvents, Written};
+use super::json_column::json;
+use super::records::{history, said_by_tools};
+use super::{erase, quarantine};
+use crate::domain::{HistoryReport, NewEvent, StoredEvent, Timestamp};
+use crate::store::{Kept, Outcome, Rejection, Result, UnreadEvents, Written};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 const KEEPING: &str = "keeping an event";
 
@@ -153,48 +154,6 @@ pub(super) fn keep_history(
     Ok(Ok(Written::Kept(Kept { event_id: None, replayed: false, due })))
 }
 
-/// Signed records of a call, with their events' numbers.
-pub(super) fn records(connection: &Connection, id: &ConversationId) -> Result<Vec<(i64, Record)>> {
-    const DOING: &str = "reading a call's records";
-    let mut select = connection
-        .prepare_cached(
-            "SELECT id, record FROM webhook_events WHERE conversation_id = ?1 AND record IS NOT NULL ORDER BY id",
-        )
-        .doing(DOING)?;
-    let mut rows = select.query([id]).doing(DOING)?;
-    let mut records = Vec::new();
-    while let Some(row) = rows.next().doing(DOING)? {
-        let event_id = row.get(0).doing(DOING)?;
-        let text = row.get_ref(1).and_then(|text| Ok(text.as_str()?)).doing(DOING)?;
-        match parsed::<Record>(text, DOING) {
-            Ok(record) => records.push((event_id, record)),
-            // Turns of the call must still be reconciled; `replay` reads the event again.
-            Err(error) => tracing::error!(%error, event_id, "stored record of an event is not readable"),
-        }
-    }
-    Ok(records)
-}
-
-/// What tools have shown of a call.
-pub(super) fn history(connection: &Connection, id: &ConversationId) -> Result<History> {
-    const DOING: &str = "reading a call's history";
-    let text: Option<String> = connection
-        .prepare_cached("SELECT entries FROM call_histories WHERE conversation_id = ?1")
-        .and_then(|mut select| select.query_row([id], |row| row.get(0)).optional())
-        .doing(DOING)?;
-    text.map_or(Ok(History::default()), |text| parsed(&text, DOING))
-}
-
-/// Who was called and which agent spoke, as tools have said.
-pub(super) fn said_by_tools(connection: &Connection, id: &ConversationId) -> Result<(DriverClaims, Option<String>)> {
-    const DOING: &str = "reading what tools have said";
-    let row: Option<(String, Option<String>)> = connection
-        .prepare_cached("SELECT claims, agent_id FROM call_histories WHERE conversation_id = ?1")
-        .and_then(|mut select| select.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional())
-        .doing(DOING)?;
-    row.map_or(Ok(Default::default()), |(claims, agent_id)| Ok((parsed(&claims, DOING)?, agent_id)))
-}
-
 pub(super) fn get(connection: &Connection, id: i64) -> Result<Option<StoredEvent>> {
     connection
         .prepare_cached("SELECT id, outcome, body FROM webhook_events WHERE id = ?1")
@@ -240,12 +199,4 @@ pub(super) fn unread(connection: &Connection) -> Result<UnreadEvents> {
         .and_then(|mut select| select.query_row([UnreadEvents::MOST], |row| row.get(0)))
         .doing(DOING)?;
     Ok(UnreadEvents { unreadable, ids, remarked })
-}
-
-pub(super) fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("these values have no maps with keys that are no text")
-}
-
-pub(super) fn parsed<T: DeserializeOwned>(text: &str, doing: &'static str) -> Result<T> {
-    serde_json::from_str(text).map_err(|error| Error::new(ErrorKind::Other, doing, error))
 }

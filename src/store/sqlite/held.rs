@@ -1,6 +1,8 @@
 //! The writing connection while somebody holds it.
 
-use super::Writing;
+use super::batch::call_cache::LiveCalls;
+use super::search::SearchIndex;
+use rusqlite::Connection;
 use std::ops::{Deref, DerefMut};
 use std::sync::MutexGuard;
 
@@ -19,4 +21,12 @@ impl DerefMut for Writer<'_> {
     fn deref_mut(&mut self) -> &mut Writing {
         self.0.as_mut().expect("opened before it is held")
     }
+}
+
+/// The writing connection, and what is remembered of what it wrote.
+pub(super) struct Writing {
+    /// Closed before the connection, so that the latter is the last one that has the database open.
+    pub(super) index: SearchIndex,
+    pub(super) connection: Connection,
+    pub(super) live: LiveCalls,
 }

@@ -1,9 +1,9 @@
 //! All that is stored of a call that is due, in one snapshot.
 
 use super::error::Context as _;
-use super::{due, erase, events};
-use crate::model::ConversationId;
-use crate::reconcile::{Material, Standing, Stored};
+use super::{due, erase};
+use crate::domain::ConversationId;
+use crate::domain::reconcile::{Material, Standing, Stored};
 use crate::store::Result;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
@@ -22,7 +22,7 @@ pub(super) fn read(connection: &mut Connection, id: &ConversationId) -> Result<O
     let Some((base, facts)) = call_id.map(|call_id| due::of(&snapshot, call_id)).transpose()?.flatten() else {
         return Ok(None);
     };
-    let (tool_claims, tool_agent) = events::said_by_tools(&snapshot, id)?;
+    let (tool_claims, tool_agent) = super::records::said_by_tools(&snapshot, id)?;
     let turns = snapshot
         .prepare_cached(
             "SELECT sequence_number, timestamp, record_index, source, speaker_type, message_text, place, superseded_by, \
@@ -36,8 +36,8 @@ pub(super) fn read(connection: &mut Connection, id: &ConversationId) -> Result<O
         base,
         facts,
         turns,
-        records: events::records(&snapshot, id)?,
-        history: events::history(&snapshot, id)?,
+        records: super::records::records(&snapshot, id)?,
+        history: super::records::history(&snapshot, id)?,
         tool_claims,
         tool_agent,
     }))

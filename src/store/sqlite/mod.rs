@@ -4,169 +4,73 @@
 //!   moves the log into the database file (checkpoints).
 //! - Readers open the file read-only; each read is one short snapshot with a time limit, so that no reader keeps the
 //!   log from being folded in.
-//! - A lock file beside the database, and a lock of the database's file, keep a second service away: see [`lock`].
-//! - Nothing is acknowledged that went to files which are not at their path any more: see [`place`].
+//! - A lock file beside the database, and a lock of the database's file, keep a second service away: see [`connection::lock`].
+//! - Nothing is acknowledged that went to files which are not at their path any more: see [`connection::place`].
 //! - The index behind the search is a file of its own beside the database: see [`search`].
 //!
 //! How many turns a call has is kept in its row and, for calls that run now, in memory, so the next sequence number
 //! costs one look-up or none, whatever the length of the call.
 
 mod archive;
-mod backup;
+mod batch;
+mod call_stats;
 mod calls;
-mod changes;
-mod check;
-mod checkpoint;
+mod change_feed;
+mod connection;
+mod database;
 mod drivers;
 mod due;
 mod erase;
 mod error;
 mod events;
-mod figures;
-mod header;
+mod expired;
 mod held;
-mod identity;
-mod live;
-mod lock;
+mod json_column;
+mod maintenance;
 mod material;
-mod migrations;
-mod old;
-mod open;
-mod open_error;
-mod page_scrub;
-mod page_scrub_vfs;
-mod place;
-mod pool;
-mod probe;
 mod quarantine;
-mod reading;
-mod repeats;
-mod replace;
-mod restore;
+mod records;
 mod row;
 mod search;
-mod settle;
-mod tail;
-mod turns;
 
-pub use archive::ReadOnly;
-pub use backup::backup;
-pub use check::{check, each_call};
-pub use open::Options;
-pub use open_error::OpenError;
-pub use replace::{Replaced, Replacement};
+pub use archive::read::ReadOnly;
+pub use connection::open_error::OpenError;
+pub use connection::options::Options;
+pub use database::SqliteStore;
+use held::Writing;
+pub use maintenance::backup::backup;
+pub use maintenance::check::{check, each_call};
+pub use maintenance::replace::{Replaced, Replacement};
 pub use search::search_file;
 
 use super::{
     Archive, CallQuery, Copier, Due, ErasedSlice, FiguresQuery, Found, NamingEvent, OldCall, OldCalls, OldEvent,
     Outcome, Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Unfinished,
-    UnreadEvents, Write, Written,
+    UnreadEvents, Write,
 };
-use crate::metrics::METRICS;
-use crate::model::{
+use crate::domain::reconcile::Material;
+use crate::domain::{
     Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
 };
-use crate::reconcile::Material;
-use changes::Changes;
-use checkpoint::Of;
+use crate::telemetry::metrics::METRICS;
+use batch::change_log::Changes;
+use connection::checkpoint::Of;
 use error::Context as _;
-use held::Writer;
-use live::LiveCalls;
-use place::Place;
-use pool::Readers;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
-use search::{Reach, SearchIndex};
+use search::Reach;
 use std::collections::HashSet;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-
-/// A database file that is open for the service.
-pub struct SqliteStore {
-    // Fields are dropped in this order: the writing connection goes last but for the lock, so that it is the one that
-    // folds the log in and removes it.
-    readers: Readers,
-    /// What reads calls that are due, so that other reads do not hold reconciliation up, nor the other way round. Opened
-    /// when it is first used.
-    reconciler: Mutex<Option<Connection>>,
-    /// Nothing while the disk has no room for what opening it takes.
-    writer: Mutex<Option<Writing>>,
-    copier: Copier,
-    place: Arc<Place>,
-    /// Whether the log is this service's own to move, and not Litestream's.
-    folds: bool,
-    options: Options,
-    /// Set by a search that finds the search index broken, so that the writer makes it anew.
-    index_is_broken: AtomicBool,
-    lock: Option<lock::Lock>,
-}
-
-/// The writing connection, and what is remembered of what it wrote.
-struct Writing {
-    /// Closed before the connection, so that the latter is the last one that has the database open.
-    index: SearchIndex,
-    connection: Connection,
-    live: LiveCalls,
-}
-
-impl SqliteStore {
-    /// Whether a service has it open beside this.
-    pub fn is_shared(&self) -> bool {
-        self.lock.is_none()
-    }
-
-    fn check_place(&self) -> Result<()> {
-        if self.lock.as_ref().is_some_and(|lock| !lock.holds_database()) {
-            self.place.note_overwritten();
-        }
-        self.place.check()
-    }
-
-    /// Reads calls that are due.
-    fn read_due<T>(&self, read: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
-        self.check_place()?;
-        let mut reconciler = self.reconciler.lock().unwrap_or_else(PoisonError::into_inner);
-        let connection = match &mut *reconciler {
-            Some(connection) => connection,
-            none => none.insert(pool::reader(&self.options.path)?),
-        };
-        read(connection)
-    }
-
-    /// The writing connection; opens it if that could not be done yet.
-    fn writer(&self) -> Result<Writer<'_>> {
-        // A panic while the connection was held leaves at most an open transaction, which the next `apply` rolls back.
-        let mut writing = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if writing.is_none() {
-            *writing = Some(self.begin_writing()?);
-        }
-        Ok(Writer(writing))
-    }
-}
-
-impl Drop for SqliteStore {
-    /// Closing must not touch files that are not this database's any more: SQLite would remove the WAL at its path.
-    fn drop(&mut self) {
-        let checked = self.check_place();
-        let writing = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(writing), Err(_)) = (writing, checked) {
-            if self.lock.is_some() && self.place.only_log_is_gone() {
-                checkpoint::rescue(&writing.connection);
-            }
-            checkpoint::leave_log(&writing.connection);
-        }
-    }
-}
 
 impl Store for SqliteStore {
     fn apply(&self, now: Timestamp, batch: &[Write]) -> Result<Vec<Outcome>> {
         let mut writing = self.writer()?;
         let Writing { connection, live, .. } = &mut *writing;
         self.place.check_if_lost()?;
-        let mut settled = restore::look_at_long_calls(connection, batch)?;
+        let mut settled = archive::look_at_long_calls(connection, batch)?;
         let transaction = begin(connection)?;
-        let mut turns = turns::Batch::begin(&transaction, live, now)?;
+        let mut turns = batch::turns::Batch::begin(&transaction, live, now)?;
         let mut outcomes = Vec::with_capacity(batch.len());
         for (n, write) in batch.iter().enumerate() {
             if let Some(outcome) = settled.remove(&n) {
@@ -199,9 +103,9 @@ impl Store for SqliteStore {
                 Write::KeepHistory(report) => events::keep_history(&transaction, &mut turns, report)?,
                 Write::Reconcile(reconciliation) => turns.settle(&transaction, now, reconciliation)?,
                 Write::EndStaleCalls(before) => calls::end_stale(&transaction, now, *before)?,
-                Write::Restore(archived) => restore::restore(&transaction, archived)?,
-                Write::GoOnRestoring(call, restored) => restore::go_on(&transaction, call, *restored)?,
-                Write::Probe => probe::probe(&transaction)?,
+                Write::Restore(archived) => archive::restore(&transaction, archived)?,
+                Write::GoOnRestoring(call, restored) => archive::go_on(&transaction, call, *restored)?,
+                Write::Probe => connection::probe::probe(&transaction)?,
             });
         }
         turns.flush(&transaction)?;
@@ -219,7 +123,7 @@ impl Store for SqliteStore {
         let writing = self.writer()?;
         let checked = self.check_place();
         if checked.is_err() && self.lock.is_some() && self.place.only_log_is_gone() {
-            checkpoint::rescue(&writing.connection);
+            connection::checkpoint::rescue(&writing.connection);
         }
         checked
     }
@@ -229,9 +133,9 @@ impl Store for SqliteStore {
         let writing = self.writer()?;
         let index = writing.index.rest();
         let database = if self.folds {
-            checkpoint::fold_log_in(&writing.connection, Of::Database, self.options.busy_timeout)
+            connection::checkpoint::fold_log_in(&writing.connection, Of::Database, self.options.busy_timeout)
         } else {
-            checkpoint::warn_of_length(&self.options.path);
+            connection::checkpoint::warn_of_length(&self.options.path);
             Ok(true)
         };
         Ok(database? & index?)
@@ -245,7 +149,7 @@ impl Store for SqliteStore {
         let index = index.forget(connection, wait);
         connection.busy_timeout(self.options.busy_timeout).doing(DOING)?;
         // Whatever became of the index, the database forgets.
-        let database = checkpoint::forget(connection, Of::Database, wait, self.options.busy_timeout)?;
+        let database = connection::checkpoint::forget(connection, Of::Database, wait, self.options.busy_timeout)?;
         Ok(database & index?)
     }
 
@@ -288,7 +192,7 @@ impl Store for SqliteStore {
     }
 
     fn turns(&self, query: &TurnQuery) -> Result<Option<Page<Turn>>> {
-        turns::list(&mut *self.readers.get()?, query)
+        batch::turns::list(&mut *self.readers.get()?, query)
     }
 
     fn search(&self, query: &SearchQuery) -> Result<Found> {
@@ -332,7 +236,7 @@ impl Store for SqliteStore {
     }
 
     fn figures(&self, query: &FiguresQuery, each: &mut dyn FnMut(&CallFigures)) -> Result<()> {
-        figures::each(&mut *self.readers.get()?, query, each)
+        call_stats::each(&mut *self.readers.get()?, query, each)
     }
 
     fn is_erased(&self, id: &ConversationId) -> Result<bool> {
@@ -340,15 +244,15 @@ impl Store for SqliteStore {
     }
 
     fn newest_arrival(&self) -> Result<Option<Timestamp>> {
-        old::newest_arrival(&*self.readers.get()?)
+        expired::newest_arrival(&*self.readers.get()?)
     }
 
     fn old_calls(&self, query: &OldCalls) -> Result<Vec<OldCall>> {
-        old::old_calls(&*self.readers.get()?, query)
+        expired::old_calls(&*self.readers.get()?, query)
     }
 
     fn old_events(&self, before: Timestamp, after: i64, limit: usize) -> Result<(Vec<OldEvent>, Option<i64>)> {
-        old::old_events(&*self.readers.get()?, before, after, limit)
+        expired::old_events(&*self.readers.get()?, before, after, limit)
     }
 
     fn events_naming(&self, calls: &HashSet<ConversationId>, after: i64) -> Result<(Vec<NamingEvent>, Option<i64>)> {
@@ -361,23 +265,23 @@ impl Store for SqliteStore {
         after: Option<&ConversationId>,
         limit: usize,
     ) -> Result<Vec<ConversationId>> {
-        old::old_dispatches(&*self.readers.get()?, before, after, limit)
+        expired::old_dispatches(&*self.readers.get()?, before, after, limit)
     }
 
     fn dispatches_of(&self, id: DriverId, number: Option<&PhoneNumber>, limit: usize) -> Result<Vec<ConversationId>> {
-        old::dispatches_of(&*self.readers.get()?, id, number, limit)
+        expired::dispatches_of(&*self.readers.get()?, id, number, limit)
     }
 
     fn head(&self) -> Result<Position> {
-        tail::head(&*self.readers.get()?)
+        change_feed::head(&*self.readers.get()?)
     }
 
     fn since(&self, scope: &Scope, after: Position, until: Position) -> Result<Since> {
-        tail::since(&mut *self.readers.get()?, scope, after, until)
+        change_feed::since(&mut *self.readers.get()?, scope, after, until)
     }
 
     fn touched(&self, after: Position, until: Position) -> Result<Touched> {
-        tail::touched(&mut *self.readers.get()?, after, until)
+        change_feed::touched(&mut *self.readers.get()?, after, until)
     }
 
     fn copier(&self) -> Copier {
@@ -394,7 +298,7 @@ impl Store for SqliteStore {
     }
 
     fn sizes(&self) -> io::Result<Sizes> {
-        checkpoint::sizes(&self.options.path)
+        connection::checkpoint::sizes(&self.options.path)
     }
 }
 
@@ -406,9 +310,4 @@ fn begin(connection: &mut Connection) -> Result<Transaction<'_>> {
     // Dropping a transaction that was not committed rolls it back, unless SQLite has already done so by itself
     // (it may on a full disk or an I/O error).
     connection.transaction_with_behavior(TransactionBehavior::Immediate).doing("waiting for the database's write lock")
-}
-
-/// The outcome of a change that either found its row or did not.
-fn found(rows: usize) -> Outcome {
-    if rows == 0 { Err(super::Rejection::NotFound) } else { Ok(Written::Done) }
 }

@@ -6,8 +6,8 @@
 
 use super::erase;
 use super::error::Context as _;
-use crate::model::ConversationId;
-use crate::repair;
+use crate::domain::ConversationId;
+use crate::domain::repair;
 use crate::store::{NamingEvent, OldEvent, Result};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;

@@ -1,10 +1,11 @@
 //! Rows to domain values and back. A value that no rule of ours allows is an error of the database, not a panic.
 
-use crate::model::{
+use crate::domain::reconcile::Counts;
+use crate::domain::{
     Call, CallOutcome, CallReport, CallStatus, ConversationId, Direction, Dispatch, Driver, DriverId, DriverSource,
     EventOutcome, Message, PhoneNumber, Source, Speaker, Timestamp, Turn,
 };
-use crate::reconcile::Counts;
+use crate::store::{Outcome, Rejection, Written};
 use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
@@ -217,3 +218,12 @@ pub(super) fn dispatch(row: &Row<'_>) -> rusqlite::Result<Dispatch> {
         dispatched_at: row.get("dispatched_at")?,
     })
 }
+
+/// The outcome of a change that either found its row or did not.
+pub(super) fn found(rows: usize) -> Outcome {
+    if rows == 0 { Err(Rejection::NotFound) } else { Ok(Written::Done) }
+}
+
+/// The greatest row number that is restored. The numbers that follow it must be whole numbers that every JSON reader keeps
+/// exactly, for longer than any service runs.
+pub(super) const MAX_ROW_ID: i64 = 1 << 52;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use transcribe_hook::platform::rehearsal;
+use transcribe_hook::elevenlabs::sample_call;
 
 /// Makes a database with a call of so many turns, each of which has these words.
 pub fn with_long_call(database: &Path, id: &str, turns: u32, words: &str) {
@@ -52,7 +52,7 @@ fn assert_healthy(database: &Path) {
 }
 
 fn record(id: &str) -> String {
-    rehearsal::post_call(id, 1_790_000_000).to_string()
+    sample_call::post_call(id, 1_790_000_000).to_string()
 }
 
 #[test]

@@ -10,14 +10,14 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
-use transcribe_hook::elevenlabs::read_history;
-use transcribe_hook::events;
-use transcribe_hook::ingest::read_turn;
-use transcribe_hook::model::{
+use transcribe_hook::domain::reconcile::settle;
+use transcribe_hook::domain::{
     CallChange, CallStatus, ConversationId, DriverId, NewDispatch, NewDriver, NewEvent, Timestamp,
 };
-use transcribe_hook::platform::rehearsal;
-use transcribe_hook::reconcile::settle;
+use transcribe_hook::elevenlabs::read_history;
+use transcribe_hook::elevenlabs::sample_call;
+use transcribe_hook::elevenlabs::turn::read_turn;
+use transcribe_hook::ingest::event;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
 use transcribe_hook::store::{Archived, Store as _, StoredTurn, Write, Written};
 
@@ -83,7 +83,7 @@ fn dispatch(id: &str) -> NewDispatch {
 }
 
 fn event(body: &str) -> NewEvent {
-    events::of_body(body.to_owned().into_bytes().into())
+    event::of_body(body.to_owned().into_bytes().into())
 }
 
 fn unreadable() -> NewEvent {
@@ -91,7 +91,7 @@ fn unreadable() -> NewEvent {
 }
 
 fn record(id: &str) -> NewEvent {
-    event(&rehearsal::post_call(id, 1_790_596_800).to_string())
+    event(&sample_call::post_call(id, 1_790_596_800).to_string())
 }
 
 fn history(id: &str) -> Write {
@@ -292,7 +292,7 @@ fn an_event_of_megabytes_that_fails_costs_neither_an_import_beside_it_nor_the_ne
     for round in 0..2_usize {
         let wal = database.with_extension("db-wal");
         wait_for("the WAL to be moved into the database", || (wal.metadata().unwrap().len() == 0).then_some(()));
-        let mut event = rehearsal::post_call(&format!("conv_event_{round}"), 1_790_596_800);
+        let mut event = sample_call::post_call(&format!("conv_event_{round}"), 1_790_596_800);
         event["data"]["transcript"][0]["message"] = json!("poison");
         event["data"]["padding"] = json!("p".repeat(1_900_000 + 20_000 * round));
         assert_eq!(post_signed(&service, &event.to_string()).status, 503);

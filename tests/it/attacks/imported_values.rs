@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
+use transcribe_hook::domain::Timestamp;
 use transcribe_hook::export::archived;
-use transcribe_hook::model::Timestamp;
 use transcribe_hook::store::{Rejection, Store as _, Write, Written};
 
 const GREATEST: i64 = 1 << 52;
@@ -216,7 +216,7 @@ fn a_value_that_the_service_would_not_store_is_refused_by_its_field_and_nothing_
     greatest["transcriptions"][8]["id"] = json!(GREATEST);
     assert_eq!(restore(&greatest), Ok(Written::Restored(true)));
     let next = turn("conv_next", 1).to_string();
-    let next = Write::AppendTurn(transcribe_hook::ingest::read_turn(next.as_bytes(), None).unwrap());
+    let next = Write::AppendTurn(transcribe_hook::elevenlabs::turn::read_turn(next.as_bytes(), None).unwrap());
     let outcome = other.apply(Timestamp::now(), &[next]).unwrap().remove(0);
     assert!(matches!(outcome, Ok(Written::Turn(turn)) if turn.transcription_id == GREATEST + 1), "{outcome:?}");
 }

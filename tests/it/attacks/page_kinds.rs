@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
-use transcribe_hook::platform::rehearsal;
+use transcribe_hook::elevenlabs::sample_call;
 
 /// Calls that are stored in each round. Every other one is erased.
 const CALLS: usize = 32;
@@ -50,7 +50,7 @@ fn store_and_erase(service: &Service, dice: &mut Random, round: usize) {
                     }
                 }
                 for id in own {
-                    let mut record = rehearsal::post_call(id, 1_790_596_800);
+                    let mut record = sample_call::post_call(id, 1_790_596_800);
                     record["data"]["analysis"]["transcript_summary"] = json!(format!("{id} in short. ").repeat(40));
                     post_signed(service, &record.to_string()).expect(200);
                 }

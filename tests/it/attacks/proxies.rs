@@ -16,9 +16,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
-use transcribe_hook::model::Timestamp;
+use transcribe_hook::domain::Timestamp;
+use transcribe_hook::elevenlabs::signature::sign;
 use transcribe_hook::secret::Secret;
-use transcribe_hook::signature::sign;
 
 const README: &str = include_str!("../../../README.md");
 const CALLS: &str = "/api/v1/calls";

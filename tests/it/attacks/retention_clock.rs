@@ -6,7 +6,7 @@ use crate::ingest::turn;
 use serde_json::json;
 use std::path::Path;
 use std::process::{Command, Output};
-use transcribe_hook::model::Timestamp;
+use transcribe_hook::domain::Timestamp;
 
 /// A program whose clock is moved as the file says.
 fn moved(offset: &Path) -> Command {

@@ -12,9 +12,9 @@ use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use transcribe_hook::model::Timestamp;
+use transcribe_hook::domain::Timestamp;
+use transcribe_hook::elevenlabs::signature::sign;
 use transcribe_hook::secret::Secret;
-use transcribe_hook::signature::sign;
 
 const STRANGERS: usize = 50;
 

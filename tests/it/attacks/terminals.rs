@@ -6,7 +6,7 @@ use serde_json::json;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use transcribe_hook::ingest::read_turn;
+use transcribe_hook::elevenlabs::turn::read_turn;
 use transcribe_hook::store::Write;
 
 const WORDS: &str =

@@ -8,7 +8,7 @@ use crate::harness::{Service, open, run as run_command};
 use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
-use transcribe_hook::model::Timestamp;
+use transcribe_hook::domain::Timestamp;
 
 /// Reads whatever can be read, again and again.
 pub fn read(run: &Run, reader: usize) {

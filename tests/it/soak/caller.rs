@@ -7,8 +7,8 @@ use crate::harness::TURNS;
 use serde_json::json;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use transcribe_hook::elevenlabs::signature::sign;
 use transcribe_hook::secret::Secret;
-use transcribe_hook::signature::sign;
 
 const HISTORY: &str = "/webhooks/elevenlabs/history";
 const POST_CALL: &str = "/webhooks/elevenlabs/post-call";

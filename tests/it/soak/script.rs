@@ -48,7 +48,7 @@ const START: i64 = 1_790_596_800;
 
 /// A turn as the webhook takes it.
 pub fn turn(call: &str, n: usize) -> Value {
-    let at = transcribe_hook::model::Timestamp::from_unix_micros((START + 2 * i64::try_from(n).unwrap()) * 1_000_000);
+    let at = transcribe_hook::domain::Timestamp::from_unix_micros((START + 2 * i64::try_from(n).unwrap()) * 1_000_000);
     json!({
         "conversation_id": call, "speaker": speaker(n), "message": words(call, n), "timestamp": at.unwrap().to_string(),
     })

@@ -9,11 +9,11 @@
 //!   needs nothing but a turn's number to forget it.
 //! - Nothing that goes wrong here keeps a turn from being stored.
 
-use super::super::checkpoint::{self, Of};
 use super::super::error::Context as _;
-use super::super::page_scrub_vfs;
-use super::index;
+use super::indexer;
 use super::state::{LAST_CHANGE, State};
+use crate::store::sqlite::connection::checkpoint::{self, Of};
+use crate::store::sqlite::connection::vfs;
 use crate::store::{Error, ErrorKind, Result};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -101,9 +101,9 @@ impl SearchIndex {
         if !self.open_or_make(database)? {
             return Ok(0);
         }
-        let slice = self.open.as_mut().map(|open| index::catch_up(&mut open.connection));
+        let slice = self.open.as_mut().map(|open| indexer::catch_up(&mut open.connection));
         let Some(slice) = slice.transpose().inspect_err(|error| self.discard_if_unusable(error))? else { return Ok(0) };
-        index::delete_changes(database, slice.state)?;
+        indexer::delete_changes(database, slice.state)?;
         Ok(slice.left)
     }
 
@@ -135,8 +135,8 @@ impl SearchIndex {
         };
         let end = Instant::now() + FORGETTING;
         loop {
-            let Some(state) = index::take_changes_in(connection)? else { break };
-            index::delete_changes(database, state)?;
+            let Some(state) = indexer::take_changes_in(connection)? else { break };
+            indexer::delete_changes(database, state)?;
             if Instant::now() > end {
                 return Ok(false);
             }
@@ -269,8 +269,7 @@ impl SearchIndex {
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_NOFOLLOW
             | OpenFlags::SQLITE_OPEN_URI;
-        let connection =
-            Connection::open_with_flags_and_vfs(uri(&self.path, "rw"), flags, page_scrub_vfs::name()).doing(DOING)?;
+        let connection = Connection::open_with_flags_and_vfs(uri(&self.path, "rw"), flags, vfs::name()).doing(DOING)?;
         // Who holds the lock is not waited for, since new turns would wait too.
         connection.busy_timeout(Duration::ZERO).doing(DOING)?;
         connection.set_prepared_statement_cache_capacity(32);

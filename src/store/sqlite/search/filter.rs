@@ -1,7 +1,7 @@
 //! Which of the turns that match are wanted: conditions on a turn and its call.
 
 use super::super::error::Context as _;
-use super::DOING;
+use super::reach::DOING;
 use crate::store::{Result, SearchQuery};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
@@ -15,7 +15,7 @@ const MAX_NOTED: usize = 20_000;
 pub(super) struct Filter {
     of_turns: Conditions,
     of_calls: Conditions,
-    /// Whether there is a condition on calls other than when they began, which [`super::spans`] are for.
+    /// Whether there is a condition on calls other than when they began, which [`super::time_blocks`] are for.
     notes: bool,
 }
 

@@ -2,10 +2,10 @@
 //! They are few as a rule, and are searched in an index in memory.
 
 use super::super::error::Context as _;
-use super::DOING;
-use super::scratch::Scratch;
-use super::spans::MAX_CHANGES;
+use super::memory_index::Scratch;
+use super::reach::DOING;
 use super::state::State;
+use super::time_blocks::MAX_CHANGES;
 use crate::store::Result;
 use rusqlite::{Params, Transaction, params};
 

@@ -2,7 +2,7 @@
 //!
 //! The index is SQLite's FTS5 over both texts of a turn, by row number, in a file of its own beside the database ([`mod@file`]).
 //! FTS5 forgets what is erased only in a form that SQLite before 3.42 cannot open, so the database itself holds none. Turns
-//! come into the index after they are stored, some hundred at a time ([`index`]); [`State`] says how far it is. What was
+//! come into the index after they are stored, some hundred at a time ([`indexer`]); [`State`] says how far it is. What was
 //! stored since, the tail, and what changed is searched in memory ([`fresh`]), so that nothing that is stored is missed.
 //!
 //! The index only says which turns match, newest first. Whatever takes more than that, filters, ranks and snippets, is
@@ -11,42 +11,35 @@
 //! Without an index that belongs to the database, the service searches the newest turns and says how many it did not; the
 //! command line looks at all turns.
 
+mod accents;
 mod check;
-mod expression;
+mod collector;
 mod file;
 mod filter;
-mod find;
 mod fresh;
-mod index;
-mod look;
-mod scratch;
-mod spans;
+mod fts_query;
+mod indexer;
+mod memory_index;
+mod page;
+mod page_search;
+mod reach;
+mod scan;
 mod state;
-mod variants;
-mod walk;
+mod time_blocks;
 
 pub(super) use check::check;
 pub(super) use file::SearchIndex;
+use reach::DOING;
+pub(super) use reach::Reach;
 
+use super::connection::read_only;
 use super::error::Context as _;
-use super::{open, reading};
-use crate::files;
 use crate::store::{Error, ErrorKind, Found, Result, SearchQuery};
-use find::Search;
+use crate::sys::files;
+use page_search::Search;
 use rusqlite::{Connection, ErrorCode};
 use state::State;
 use std::path::Path;
-
-const DOING: &str = "searching";
-
-/// Which turns a search looks at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reach {
-    /// Those that are indexed, and the newest others.
-    Indexed,
-    /// All, however long it takes.
-    All,
-}
 
 /// Searches a file, be it in use or not, and changes nothing in it.
 ///
@@ -55,10 +48,10 @@ pub(super) enum Reach {
 pub fn search_file(path: &Path, query: &SearchQuery) -> Result<Found> {
     const OPENING: &str = "opening the database";
     let path = path.canonicalize().map_err(|error| Error::new(ErrorKind::Other, OPENING, error))?;
-    let mut connection = reading::open(&path)?;
+    let mut connection = read_only::open(&path)?;
     let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
     let wrong = |what| Err(Error::new(ErrorKind::Other, OPENING, what));
-    if number("application_id").doing(OPENING)? != open::APPLICATION_ID {
+    if number("application_id").doing(OPENING)? != super::connection::schema::APPLICATION_ID {
         return wrong("it is another program's file");
     }
     if number("user_version").doing(OPENING)? < SINCE {
@@ -111,7 +104,7 @@ fn with_index(
         }
         let snapshot = connection.transaction().doing(DOING)?;
         let Some(state) = State::in_step(&snapshot)? else { continue };
-        if reach == Reach::All && state.changes(&snapshot)? > spans::MAX_CHANGES {
+        if reach == Reach::All && state.changes(&snapshot)? > time_blocks::MAX_CHANGES {
             return Ok(None);
         }
         return Search::begin(&snapshot, query, Some(state), reach)?.page().map(Some);
@@ -150,7 +143,7 @@ fn attach(connection: &Connection, database: &Path) -> Result<bool> {
             if wal.symlink_metadata().is_ok_and(|wal| wal.len() > 0) {
                 return Ok(false);
             }
-            attach_file(connection, &reading::immutable(Path::new(path))).doing(DOING)?;
+            attach_file(connection, &read_only::immutable(Path::new(path))).doing(DOING)?;
         }
         attached => attached.doing(DOING)?,
     }

@@ -1,0 +1,194 @@
+//! Sessions that were ended by signing out. Their cookies stay valid by their code, so they are remembered until they expire.
+//!
+//! Bounded: when too many are remembered, all sessions of that moment end instead. A file beside the database holds them over
+//! a restart. If it cannot be read, all sessions end as well.
+
+use super::session::{LASTS, Session, SessionId, seconds};
+use crate::domain::Timestamp;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rustix::fs::OFlags;
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Greatest number of sessions that are remembered.
+const MAX_SESSIONS: usize = 1024;
+
+/// Greatest size of the file, in bytes: that of so many sessions and some more.
+const MAX_FILE_BYTES: u64 = 64 * MAX_SESSIONS as u64;
+
+/// Which sessions have been ended. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct SignedOut(Arc<Inner>);
+
+struct Inner {
+    ended: watch::Sender<Ended>,
+    /// Locked while it is written.
+    file: Mutex<Option<PathBuf>>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Ended {
+    /// All sessions that expire at this second or before it have been ended.
+    all_until: i64,
+    /// Others, with the second at which each expires.
+    sessions: BTreeMap<SessionId, i64>,
+}
+
+impl Ended {
+    fn has(&self, session: &Session) -> bool {
+        session.expires <= self.all_until || self.sessions.contains_key(&session.id)
+    }
+
+    fn add(&mut self, session: &Session, now: i64) {
+        self.sessions.retain(|_, expires| *expires > now);
+        if self.sessions.len() < MAX_SESSIONS {
+            self.sessions.insert(session.id, session.expires);
+        } else {
+            *self = Self::all(now);
+        }
+    }
+
+    /// All that were begun until now.
+    fn all(now: i64) -> Self {
+        Self { all_until: now + LASTS, sessions: BTreeMap::new() }
+    }
+
+    fn text(&self) -> String {
+        let line = |(id, expires): (&SessionId, &i64)| format!("{} {expires}\n", URL_SAFE_NO_PAD.encode(id));
+        format!("all {}\n", self.all_until) + &self.sessions.iter().map(line).collect::<String>()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut lines = text.lines();
+        let all_until = lines.next()?.strip_prefix("all ")?.parse().ok()?;
+        let session = |line: &str| {
+            let (id, expires) = line.split_once(' ')?;
+            Some((URL_SAFE_NO_PAD.decode(id).ok()?.try_into().ok()?, expires.parse().ok()?))
+        };
+        Some(Self { all_until, sessions: lines.map(session).collect::<Option<_>>()? })
+    }
+}
+
+impl SignedOut {
+    /// Reads the file, if there is one.
+    pub(super) fn open(file: Option<PathBuf>, now: Timestamp) -> Self {
+        let ended = match file.as_deref().map(read) {
+            None => Ended::default(),
+            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ended::default(),
+            Some(Ok(ended)) => ended,
+            Some(Err(error)) => {
+                let file = file.as_deref().map(Path::display);
+                tracing::warn!(file = file.map(tracing::field::display), %error, "all sessions end: sign-outs cannot be read");
+                Ended::all(seconds(now))
+            }
+        };
+        Self(Arc::new(Inner { ended: watch::Sender::new(ended), file: Mutex::new(file) }))
+    }
+
+    pub(super) fn has(&self, session: &Session) -> bool {
+        self.0.ended.borrow().has(session)
+    }
+
+    /// Waits until a session expires or is ended.
+    pub(super) async fn until_ended(&self, session: Session) {
+        let left = session.expires - seconds(Timestamp::now());
+        let mut ended = self.0.ended.subscribe();
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(left.try_into().unwrap_or(0))) => {}
+            _ = ended.wait_for(|ended| ended.has(&session)) => {}
+        }
+    }
+
+    /// Ends a session, at once and over a restart.
+    pub(super) async fn add(&self, session: Session) {
+        self.0.ended.send_modify(|ended| ended.add(&session, seconds(Timestamp::now())));
+        let this = self.clone();
+        let saved = tokio::task::spawn_blocking(move || this.save()).await;
+        if let Ok(Err(error)) = saved {
+            tracing::warn!(%error, "a sign-out holds until the service stops: it cannot be stored");
+        }
+    }
+
+    fn save(&self) -> io::Result<()> {
+        // The path is not changed while this is locked.
+        let file = self.0.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(path) = file.as_deref() else { return Ok(()) };
+        let text = self.0.ended.borrow().text();
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // Only its owner may read it, and the rename replaces a link instead of following it.
+        let mut new = tempfile::NamedTempFile::new_in(folder)?;
+        new.write_all(text.as_bytes())?;
+        new.as_file().sync_all()?;
+        new.persist(path)?;
+        Ok(())
+    }
+}
+
+fn read(path: &Path) -> io::Result<Ended> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let unreadable = || io::Error::new(io::ErrorKind::InvalidData, "this is no list of sign-outs");
+    if !file.metadata()?.is_file() {
+        return Err(unreadable());
+    }
+    let mut text = String::new();
+    file.take(MAX_FILE_BYTES).read_to_string(&mut text)?;
+    Ended::parse(&text).ok_or_else(unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(n: u32, expires: i64) -> Session {
+        let mut id = SessionId::default();
+        id[..4].copy_from_slice(&n.to_be_bytes());
+        Session { id, expires }
+    }
+
+    #[test]
+    fn sessions_are_remembered_until_they_expire_and_beyond_the_bound_all_end() {
+        let mut ended = Ended::default();
+        ended.add(&session(0, 100), 50);
+        ended.add(&session(1, 200), 50);
+        assert!(ended.has(&session(0, 100)) && ended.has(&session(1, 200)) && !ended.has(&session(2, 200)));
+        ended.add(&session(3, 300), 150);
+        assert_eq!(ended.sessions.len(), 2, "the first has expired");
+        for n in 4..5000 {
+            ended.add(&session(n, 1000), 150);
+            assert!(ended.sessions.len() <= MAX_SESSIONS && ended.has(&session(n, 1000)), "{n}");
+        }
+        assert!(ended.has(&session(9999, 150 + LASTS)), "one that nobody ended, of that time");
+        assert!(!ended.has(&session(9999, 151 + LASTS)), "one that was begun later");
+    }
+
+    #[test]
+    fn the_file_says_what_is_remembered_and_anything_else_ends_all_sessions() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("calls.db.signed-out");
+        let now = Timestamp::from_unix_micros(1_000_000_000).unwrap();
+        let open = || SignedOut::open(Some(path.clone()), now);
+        assert!(!open().has(&session(1, 2000)), "there is no file");
+        let signed_out = open();
+        let mut full = Ended::default();
+        (0..1024).for_each(|n| full.add(&session(n, i64::from(u32::MAX)), 1000));
+        signed_out.0.ended.send_replace(full.clone());
+        signed_out.save().unwrap();
+        assert_eq!(*open().0.ended.borrow(), full);
+        let long = vec![b'a'; 100_000];
+        for bad in [&b""[..], b"all", b"all 1\nx 2\n", b"\xff", &long] {
+            std::fs::write(&path, bad).unwrap();
+            assert!(open().has(&session(1, 1000 + LASTS)), "{:?}", &bad[..bad.len().min(9)]);
+        }
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+        assert!(open().has(&session(1, 1000 + LASTS)));
+    }
+}

@@ -1,0 +1,189 @@
+//! A call's recording, whole or in part, so that a player can begin anywhere in it.
+
+use crate::api::error::{ApiError, Audio, Refused};
+use crate::api::pagination::no_parameters;
+use crate::api::tag::Tag;
+use crate::recordings::Recordings;
+use poem::http::header;
+use poem::web::headers::{HeaderMapExt as _, IfRange, LastModified};
+use poem::{Body, Request};
+use poem_openapi::param::Path;
+use poem_openapi::payload::Binary;
+use poem_openapi::{ApiResponse, OpenApi};
+use std::io::SeekFrom;
+use std::time::SystemTime;
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+
+pub(in crate::api) struct AudioApi {
+    pub(in crate::api) recordings: Option<Recordings>,
+}
+
+#[derive(ApiResponse)]
+pub(in crate::api) enum Recording {
+    /// The whole recording.
+    #[oai(status = 200, content_type = "audio/mpeg")]
+    Whole(
+        Binary<Body>,
+        /// `bytes`: a part can be asked for.
+        #[oai(header = "Accept-Ranges")]
+        String,
+        /// Its length in bytes.
+        #[oai(header = "Content-Length")]
+        String,
+        /// When it was received.
+        #[oai(header = "Last-Modified")]
+        String,
+    ),
+    /// The part that was asked for by the header `Range`.
+    #[oai(status = 206, content_type = "audio/mpeg")]
+    Part(
+        Binary<Body>,
+        /// Which bytes, and of how many.
+        #[oai(header = "Content-Range")]
+        String,
+        /// The part's length in bytes.
+        #[oai(header = "Content-Length")]
+        String,
+        /// When the recording was received.
+        #[oai(header = "Last-Modified")]
+        String,
+    ),
+}
+
+#[OpenApi(prefix_path = "/api/v1", tag = "Tag::Calls")]
+impl AudioApi {
+    /// Get a call's recording
+    ///
+    /// MP3, as the platform sent it. The header `Range` asks for one part of it; several parts at once are answered with
+    /// the whole.
+    #[oai(path = "/calls/:conversation_id/audio", method = "get", operation_id = "get_audio")]
+    async fn get_audio(
+        &self,
+        request: &Request,
+        /// The platform's name for the call.
+        conversation_id: Path<String>,
+    ) -> Result<Recording, Refused<Audio>> {
+        no_parameters(request)?;
+        recording(self.recordings.as_ref(), request, &conversation_id.0).await
+    }
+}
+
+/// Answers with the recording of a call, or the part of it that the request's `Range` names.
+pub(in crate::api) async fn recording(
+    recordings: Option<&Recordings>,
+    request: &Request,
+    conversation_id: &str,
+) -> Result<Recording, Refused<Audio>> {
+    let id = crate::api::path_params::conversation_id(conversation_id)?;
+    let none = || ApiError::NotFound(format!("there is no recording of the call {conversation_id}"));
+    let recordings = recordings.cloned().ok_or_else(none)?;
+    let opened = tokio::task::spawn_blocking(move || recordings.open_one(&id)).await;
+    let file = opened.map_err(|error| ApiError::Internal(error.to_string()))?.map_err(|_| none())?;
+    let mut file = File::from_std(file);
+    let failed = |error: std::io::Error| ApiError::Internal(format!("the recording cannot be read: {error}"));
+    let about = file.metadata().await.map_err(failed)?;
+    let (length, modified) = (about.len(), about.modified().map_err(failed)?);
+    let last_modified = httpdate::fmt_http_date(modified);
+    match part(request, length, modified) {
+        Part::Whole => Ok(Recording::Whole(
+            Binary(Body::from_async_read(file)),
+            "bytes".to_owned(),
+            length.to_string(),
+            last_modified,
+        )),
+        Part::Bytes { first, last } => {
+            file.seek(SeekFrom::Start(first)).await.map_err(failed)?;
+            let count = last - first + 1;
+            Ok(Recording::Part(
+                Binary(Body::from_async_read(file.take(count))),
+                format!("bytes {first}-{last}/{length}"),
+                count.to_string(),
+                last_modified,
+            ))
+        }
+        Part::None => Err(ApiError::NoSuchPart(length).into()),
+    }
+}
+
+/// What is asked for of a recording.
+#[derive(Debug, PartialEq, Eq)]
+enum Part {
+    /// All of it.
+    Whole,
+    /// From the first to the last of these bytes.
+    Bytes { first: u64, last: u64 },
+    /// Something that it does not have.
+    None,
+}
+
+fn part(request: &Request, length: u64, modified: SystemTime) -> Part {
+    let headers = request.headers();
+    // A header that cannot be read, or that asks for several parts, is let be, as HTTP has it.
+    let ranges = headers.get(header::RANGE).and_then(|value| value.to_str().ok()?.strip_prefix("bytes="));
+    let Some((from, to)) = ranges.and_then(|range| range.trim().split_once('-')) else { return Part::Whole };
+    // A part of another version of the recording would not fit to what the client has.
+    let another = |condition: IfRange| condition.is_modified(None, Some(&LastModified::from(modified)));
+    if headers.typed_get::<IfRange>().is_some_and(another) {
+        return Part::Whole;
+    }
+    let number = |digits: &str| {
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| digits.parse().unwrap_or(u64::MAX))
+    };
+    let end = length.saturating_sub(1);
+    let (first, last) = match (number(from), number(to)) {
+        (Some(first), None) if to.is_empty() => (first, end),
+        (Some(first), Some(last)) if first <= last => (first, last.min(end)),
+        (None, Some(count)) if from.is_empty() => (length.saturating_sub(count), end),
+        _ => return Part::Whole,
+    };
+    if first < length { Part::Bytes { first, last } } else { Part::None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn asked(headers: &[(&str, &str)]) -> Part {
+        let request = headers.iter().fold(Request::builder(), |request, (name, value)| request.header(*name, *value));
+        part(&request.finish(), 1000, SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000))
+    }
+
+    #[test]
+    fn parts_are_cut_to_what_there_is() {
+        let bytes = |first, last| Part::Bytes { first, last };
+        for (range, wanted) in [
+            ("bytes=0-", bytes(0, 999)),
+            ("bytes=0-0", bytes(0, 0)),
+            ("bytes=10-19", bytes(10, 19)),
+            ("bytes=990-5000", bytes(990, 999)),
+            ("bytes=-100", bytes(900, 999)),
+            ("bytes=-5000", bytes(0, 999)),
+            ("bytes=999-", bytes(999, 999)),
+            ("bytes=1000-", Part::None),
+            ("bytes=5000-6000", Part::None),
+            ("bytes=0-1,5-6", Part::Whole),
+            ("bytes=0-1-2", Part::Whole),
+            ("bytes=-", Part::Whole),
+            ("bytes=+1-2", Part::Whole),
+            ("lines=1-2", Part::Whole),
+            ("bytes=5-1", Part::Whole),
+            ("bytes=x-", Part::Whole),
+            ("bytes=18446744073709551615-18446744073709551615", Part::None),
+            ("bytes=-0", Part::None),
+        ] {
+            assert_eq!(asked(&[("range", range)]), wanted, "{range}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_another_version_is_not_given() {
+        let (same, other) = ("Mon, 21 Sep 2026 14:13:20 GMT", "Mon, 21 Sep 2026 14:13:19 GMT");
+        let first = Part::Bytes { first: 0, last: 9 };
+        assert_eq!(asked(&[("range", "bytes=0-9"), ("if-range", same)]), first);
+        assert_eq!(asked(&[("range", "bytes=0-9"), ("if-range", other)]), Part::Whole);
+        assert_eq!(asked(&[("range", "bytes=0-9"), ("if-range", "\"tag\"")]), Part::Whole);
+    }
+}

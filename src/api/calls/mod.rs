@@ -1,0 +1,10 @@
+//! Operations on calls: lists, transcripts, audio, live events, search, statistics, export.
+
+pub(super) mod audio;
+pub(super) mod events;
+pub(super) mod export;
+pub(super) mod operations;
+pub(super) mod schema;
+pub(super) mod search;
+pub(super) mod stats;
+pub(super) mod transcriptions;

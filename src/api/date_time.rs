@@ -1,0 +1,55 @@
+//! An instant in the API: RFC 3339, UTC, six fraction digits.
+
+use crate::domain::Timestamp;
+use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
+use poem_openapi::types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type};
+use serde_json::Value;
+use std::borrow::Cow;
+
+/// [`Timestamp`] as the document describes it. Parameters take every form that [`Timestamp::parse`] reads.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Instant(pub(super) Timestamp);
+
+impl Type for Instant {
+    const IS_REQUIRED: bool = true;
+    type RawValueType = Self;
+    type RawElementValueType = Self;
+
+    fn name() -> Cow<'static, str> {
+        "string_date-time".into()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        // Without an example: Swagger UI would fill it in for each parameter, and nothing would be found.
+        MetaSchemaRef::Inline(Box::new(MetaSchema::new_with_format("string", "date-time")))
+    }
+
+    fn as_raw_value(&self) -> Option<&Self> {
+        Some(self)
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+        Box::new(self.as_raw_value().into_iter())
+    }
+}
+
+impl ToJSON for Instant {
+    fn to_json(&self) -> Option<Value> {
+        Some(Value::from(self.0.to_string()))
+    }
+}
+
+impl ParseFromJSON for Instant {
+    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+        match value.unwrap_or_default() {
+            Value::String(text) => Self::parse_from_parameter(&text),
+            other => Err(ParseError::expected_type(other)),
+        }
+    }
+}
+
+impl ParseFromParameter for Instant {
+    fn parse_from_parameter(text: &str) -> ParseResult<Self> {
+        Timestamp::parse(text).map(Self).map_err(ParseError::custom)
+    }
+}

@@ -1,0 +1,142 @@
+//! A conversation as ElevenLabs gives it: out of its record, with what its SDKs cannot do without, or as far as it is known.
+
+use crate::domain::repair;
+use crate::domain::{self, Speaker, Timestamp, Turn};
+use poem_openapi::Enum;
+use poem_openapi::types::{ParseFromJSON as _, ToJSON as _};
+use serde_json::{Value, json};
+
+/// A conversation's status, in ElevenLabs' words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename_all = "kebab-case")]
+pub(in crate::api) enum ConversationStatus {
+    /// It has not begun; no call here is so.
+    Initiated,
+    /// It runs.
+    InProgress,
+    /// It is over and being analysed; no call here is so.
+    Processing,
+    /// It is over.
+    Done,
+    /// It could not be made, or broke down.
+    Failed,
+}
+
+impl From<domain::CallStatus> for ConversationStatus {
+    fn from(status: domain::CallStatus) -> Self {
+        match status {
+            domain::CallStatus::InProgress => Self::InProgress,
+            domain::CallStatus::Completed => Self::Done,
+            domain::CallStatus::Failed => Self::Failed,
+        }
+    }
+}
+
+impl ConversationStatus {
+    /// The status that calls of this one have here, if any have it.
+    pub(in crate::api) const fn of_calls(self) -> Option<domain::CallStatus> {
+        match self {
+            Self::InProgress => Some(domain::CallStatus::InProgress),
+            Self::Done => Some(domain::CallStatus::Completed),
+            Self::Failed => Some(domain::CallStatus::Failed),
+            Self::Initiated | Self::Processing => None,
+        }
+    }
+}
+
+/// The conversation in an event that holds one as the platform gives it.
+pub(in crate::api) fn conversation_in(body: &[u8]) -> Option<Value> {
+    let (mut event, _) = repair::read::<Value>(body).ok()?;
+    let whole = event.get("type")?.as_str()?.trim().eq_ignore_ascii_case("post_call_transcription");
+    whole.then(|| event.get_mut("data").map(Value::take))?.filter(Value::is_object)
+}
+
+/// Sets what ElevenLabs' SDKs cannot do without, where a record lacks it. The fields are those that the model
+/// `GetConversationResponseModel` of the SDKs requires.
+pub(in crate::api) fn fill_in(data: &mut Value, call: &domain::Call, has_audio: bool) {
+    data["has_audio"] = has_audio.into();
+    let mut required = |pointer: &[&str], default: Value, fits: fn(&Value) -> bool| {
+        let mut place = &mut *data;
+        for name in pointer {
+            if !place.is_object() {
+                *place = json!({});
+            }
+            place = &mut place[*name];
+        }
+        if !fits(place) {
+            *place = default;
+        }
+    };
+    for name in ["has_user_audio", "has_response_audio", "has_auxiliary_audio"] {
+        required(&[name], false.into(), Value::is_boolean);
+    }
+    required(&["agent_id"], call.report.agent_id.clone().unwrap_or_default().into(), Value::is_string);
+    required(&["conversation_id"], call.conversation_id.as_str().into(), Value::is_string);
+    required(&["status"], status(call), |status| ConversationStatus::parse_from_json(Some(status.clone())).is_ok());
+    required(&["transcript"], json!([]), Value::is_array);
+    required(&["metadata", "start_time_unix_secs"], seconds(call.call_start_time).into(), Value::is_number);
+    required(&["metadata", "call_duration_secs"], duration(call).into(), Value::is_number);
+    for turn in data["transcript"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        let time = turn.entry("time_in_call_secs").or_insert(Value::Null);
+        if !time.is_number() {
+            *time = 0.into();
+        }
+    }
+}
+
+/// Whether all turns of a conversation are such as the SDKs read.
+pub(in crate::api) fn has_known_turns(data: &Value) -> bool {
+    let turns = data["transcript"].as_array().into_iter().flatten();
+    turns.into_iter().all(|turn| matches!(turn["role"].as_str(), Some("user" | "agent")))
+}
+
+/// Returns a conversation as far as it is known here.
+pub(in crate::api) fn so_far(call: &domain::Call, turns: &[Turn], has_audio: bool) -> Value {
+    let transcript: Vec<_> = turns
+        .iter()
+        .map(|turn| {
+            let role = match turn.speaker {
+                Speaker::Agent => "agent",
+                Speaker::Driver => "user",
+            };
+            json!({
+                "role": role,
+                "message": turn.final_text.as_ref().unwrap_or(&turn.message).as_str(),
+                "time_in_call_secs": call.offset_micros(turn) / 1_000_000,
+                "interrupted": turn.interrupted.unwrap_or(false),
+            })
+        })
+        .collect();
+    json!({
+        "agent_id": call.report.agent_id.as_deref().unwrap_or_default(),
+        "conversation_id": call.conversation_id.as_str(),
+        "status": status(call),
+        "user_id": call.report.user_id.clone().or_else(|| call.driver_id.map(|id| id.to_string())),
+        "transcript": transcript,
+        "metadata": {
+            "start_time_unix_secs": seconds(call.call_start_time),
+            "call_duration_secs": duration(call),
+            "termination_reason": call.report.termination_reason,
+        },
+        "analysis": null,
+        "has_audio": has_audio,
+        "has_user_audio": false,
+        "has_response_audio": false,
+        "has_auxiliary_audio": false,
+    })
+}
+
+fn status(call: &domain::Call) -> Value {
+    ConversationStatus::from(call.status).to_json().expect("an enumeration has a value")
+}
+
+/// An instant in seconds since 1970.
+pub(in crate::api) fn seconds(time: Timestamp) -> i64 {
+    time.unix_micros().div_euclid(1_000_000)
+}
+
+/// Length of a call in seconds: up to its end, or to its last turn while there is no end.
+pub(in crate::api) fn duration(call: &domain::Call) -> i64 {
+    let end = call.call_end_time.or(call.last_turn_time).unwrap_or(call.call_start_time);
+    call.report.duration_seconds.unwrap_or((seconds(end) - seconds(call.call_start_time)).max(0))
+}

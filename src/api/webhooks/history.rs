@@ -1,0 +1,107 @@
+//! What the deterministic tool of a running call sends: the conversation so far.
+
+use super::wait::RECONCILED;
+use crate::api::body::{Done, JsonBody};
+use crate::api::error::{ApiError, Record, Refused};
+use crate::api::request_context;
+use crate::api::tag::Tag;
+use crate::domain::describe_remarks;
+use crate::elevenlabs::read_history;
+use crate::ingest::event;
+use crate::ingest::{WriteError, Writer};
+use crate::store::{Rejection, Write, Written};
+use poem_openapi::types::Example;
+use poem_openapi::{Object, OpenApi};
+
+pub(in crate::api) struct HistoryApi {
+    pub(in crate::api) writer: Writer,
+}
+
+/// The conversation so far, by the platform's own variables. Unknown fields are ignored.
+#[derive(Debug, Object)]
+#[oai(example)]
+struct HistoryDelivery {
+    /// The platform's name for the call: `system__conversation_id`.
+    #[oai(validator(min_length = 1, max_length = 256))]
+    conversation_id: String,
+    /// When the tool was called: `system__time_utc`.
+    timestamp: String,
+    /// What has been said: `system__conversation_history`, the JSON of an object with `entries` of `role` and `message`.
+    /// The object itself is taken too.
+    history: String,
+    /// The agent that speaks.
+    agent_id: Option<String>,
+    /// The driver who is called.
+    driver_id: Option<String>,
+    /// The platform's user id: a driver's number, also as in `driver_1042`.
+    user_id: Option<String>,
+}
+
+impl Example for HistoryDelivery {
+    fn example() -> Self {
+        Self {
+            conversation_id: "conv_1901kaj4pr1penza6bbkscg6hgkc".to_owned(),
+            timestamp: "2026-09-28T12:00:08.123456+00:00".to_owned(),
+            history: "{\"entries\":[{\"role\":\"user\",\"message\":\"Yeah, I'm parked.\"}]}".to_owned(),
+            agent_id: Some("agent_5501k9czkv3qepy815bm59nt04qk".to_owned()),
+            driver_id: Some("1042".to_owned()),
+            user_id: Some("driver_1042".to_owned()),
+        }
+    }
+}
+
+/// That the history is on disk; short, since the agent reads it.
+#[derive(Debug, Object)]
+#[oai(example)]
+struct HistoryStored {
+    /// Always `success`.
+    status: String,
+}
+
+impl Example for HistoryStored {
+    fn example() -> Self {
+        Self { status: "success".to_owned() }
+    }
+}
+
+#[OpenApi(tag = "Tag::Webhooks")]
+impl HistoryApi {
+    /// Store the conversation so far
+    ///
+    /// Stores the turns that are not stored yet; calling it again is harmless, and makes up for calls that were missed.
+    /// Entries without words, such as calls of tools, are no turns.
+    #[oai(path = "/webhooks/elevenlabs/history", method = "post", operation_id = "store_history")]
+    async fn store_history(&self, body: JsonBody<HistoryDelivery>) -> Result<Done<HistoryStored>, Refused<Record>> {
+        let report = read_history(&body.bytes).map_err(|problems| ApiError::fields(&problems))?;
+        let conversation_id = report.conversation_id.clone();
+        let remarks = report.remarks.clone();
+        request_context::note(&conversation_id);
+        match self.writer.write(Write::KeepHistory(Box::new(report))).await {
+            // The agent that reads the answer can do nothing about it.
+            Err(WriteError::Rejected(Rejection::Erased)) => {
+                tracing::info!(
+                    conversation_id = conversation_id.as_str(),
+                    "a history was dropped: its call was erased"
+                );
+            }
+            Err(error) => return Err(error.into()),
+            Ok(Written::Kept(_)) => {
+                // Stored it is anyhow; who is answered finds it in the call.
+                let counts = self.writer.requests().reconciled(&conversation_id, RECONCILED).await;
+                tracing::debug!(
+                    conversation_id = conversation_id.as_str(),
+                    added = counts.ok().flatten().map(|counts| counts.added),
+                    "stored a history"
+                );
+            }
+            Ok(_) => unreachable!("a history is answered as kept"),
+        }
+        if let Some(text) = describe_remarks(&remarks) {
+            let kinds: Vec<_> = remarks.iter().map(|remark| remark.kind).collect();
+            event::count_remarks(&kinds);
+            let conversation_id = conversation_id.as_str();
+            tracing::warn!(conversation_id, remarks = text, "parts of a history could not be read");
+        }
+        Ok(Done(HistoryStored::example()))
+    }
+}

@@ -1,0 +1,252 @@
+//! What the platform posts after a call.
+
+use super::signed_body::{Delivered, Gate, stopping};
+use super::wait::RECONCILED;
+use crate::api::body::{Done, Posted};
+use crate::api::calls::operations::erase_recording;
+use crate::api::error::{ApiError, PostCall, Refused};
+use crate::api::request_context;
+use crate::api::tag::Tag;
+use crate::domain::{ConversationId, EventOutcome, NewEvent};
+use crate::ingest::event;
+use crate::ingest::{WriteError, Writer};
+use crate::recordings::{Kept, Unreadable};
+use crate::redaction::{Redactor, redacted};
+use crate::store::{self, Rejection, Write, Written};
+use crate::telemetry::metrics::METRICS;
+use bytes::Bytes;
+use poem::Request;
+use poem_openapi::param::Header;
+use poem_openapi::types::Example;
+use poem_openapi::{Object, OpenApi};
+use serde_json::json;
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// Maximum time that long events wait for the call of one before them to be reconciled.
+const LONG_RECONCILED: Duration = Duration::from_secs(30);
+
+pub(in crate::api) struct PostCallApi {
+    pub(in crate::api) gate: Gate,
+    pub(in crate::api) writer: Writer,
+}
+
+/// An event of the platform. Nothing but its being JSON is relied upon: types and fields come and go without notice.
+#[derive(Debug, Object)]
+#[oai(example, rename = "PostCallEvent")]
+struct EventBody {
+    /// What it is: `post_call_transcription`, `post_call_transcription_otel`, `post_call_audio`,
+    /// `call_initiation_failure`, or a type that is kept for later.
+    #[oai(rename = "type")]
+    event_type: String,
+    /// When it came about, in seconds since 1970.
+    event_timestamp: i64,
+    /// What it says; of a transcription the same as the platform's API says of the conversation.
+    data: EventData,
+}
+
+/// What an event says. Everything else that stands there is kept too.
+#[derive(Debug, Object)]
+#[oai(example, rename = "PostCallEventData")]
+struct EventData {
+    /// The platform's name for the call.
+    conversation_id: String,
+}
+
+impl Example for EventData {
+    fn example() -> Self {
+        Self { conversation_id: "conv_1901kaj4pr1penza6bbkscg6hgkc".to_owned() }
+    }
+}
+
+impl Example for EventBody {
+    fn example() -> Self {
+        Self {
+            event_type: "post_call_transcription".to_owned(),
+            event_timestamp: 1_790_596_855,
+            data: EventData::example(),
+        }
+    }
+}
+
+/// What became of an event.
+#[derive(Debug, Object)]
+#[oai(example)]
+struct EventTaken {
+    /// Always `success`.
+    status: String,
+    /// The same in words.
+    message: String,
+}
+
+impl Example for EventTaken {
+    fn example() -> Self {
+        taken("event stored").0
+    }
+}
+
+fn taken(message: &str) -> Done<EventTaken> {
+    Done(EventTaken { status: "success".to_owned(), message: message.to_owned() })
+}
+
+#[OpenApi(tag = "Tag::Webhooks")]
+impl PostCallApi {
+    /// Take what the platform posts after a call
+    ///
+    /// Answers exactly 200 once the event is on disk, whatever it is, and 401 if its signature does not fit.
+    #[oai(path = "/webhooks/elevenlabs/post-call", method = "post", operation_id = "store_post_call_event")]
+    async fn store_post_call_event(
+        &self,
+        request: &Request,
+        /// The platform's signature, `t=<seconds>,v0=<hex>`.
+        #[oai(name = "ElevenLabs-Signature")]
+        _signature: Header<Option<String>>,
+        body: Posted<EventBody>,
+    ) -> Result<Done<EventTaken>, Refused<PostCall>> {
+        match self.gate.take(request, body.body).await? {
+            Delivered::Recording(recording) => Ok(recorded(&self.gate, &self.writer, recording).await?),
+            Delivered::Event(event) => {
+                // Held until its call is reconciled: what was read of it waits for the writer, beside the body, and is read
+                // once more after that.
+                let reading = self.gate.turn_to_read(&event).await;
+                let body = self.gate.unpack(&event).await?;
+                let read = read(self.writer.redactor(), body).await?;
+                Ok(keep(&self.writer, read, reading).await?)
+            }
+        }
+    }
+}
+
+/// Reads an event, off the threads that serve connections.
+async fn read(redactor: Option<Redactor>, body: Bytes) -> Result<NewEvent, ApiError> {
+    let read = tokio::task::spawn_blocking(move || event::of_body(redacted(redactor, body))).await;
+    read.map_err(|_| stopping())
+}
+
+/// Keeps an event, and whatever could be read of it.
+async fn keep(
+    writer: &Writer,
+    event: NewEvent,
+    reading: Option<OwnedSemaphorePermit>,
+) -> Result<Done<EventTaken>, ApiError> {
+    let (event_type, conversation) = (event.event_type.clone(), event.conversation_id.clone());
+    let (outcome, remarks, answered_by) = (event.outcome, event.error.clone(), event.answered_by.clone());
+    let kinds = event.remarks.clone();
+    if let Some(id) = &conversation {
+        request_context::note(id);
+    }
+    let event_type = event_type.as_deref().unwrap_or("(unknown)");
+    let conversation_id = conversation.as_ref().map(ConversationId::as_str);
+    let Some(kept) = store_event(writer, event).await? else {
+        tracing::info!(conversation_id, event_type, "an event was dropped: its call was erased");
+        return Ok(taken("event dropped: its call was erased"));
+    };
+    let event_id = kept.event_id;
+    if kept.replayed {
+        request_context::note_outcome("replayed");
+        return Ok(taken("event was stored before"));
+    }
+    event::count(outcome, &kinds);
+    Ok(match outcome {
+        EventOutcome::Applied => {
+            let counts = match &conversation {
+                Some(id) if kept.due => writer.requests().reconciled(id, RECONCILED).await,
+                _ => Ok(None),
+            };
+            if let Ok(counts) = counts {
+                request_context::reconciled(conversation_id, event_type, counts);
+            } else {
+                tracing::info!(conversation_id, event_type, "call will be reconciled with its record later");
+                if let (Some(id), Some(reading)) = (conversation.clone(), reading) {
+                    let requests = writer.requests().clone();
+                    tokio::spawn(async move {
+                        let _ = requests.reconciled(&id, LONG_RECONCILED).await;
+                        drop(reading);
+                    });
+                }
+            }
+            if let Some(remarks) = remarks {
+                tracing::warn!(conversation_id, event_id, event_type, remarks, "parts of an event could not be read");
+            }
+            taken("event stored")
+        }
+        EventOutcome::Ignored => {
+            tracing::info!(conversation_id, event_id, event_type, answered_by, "an event of another type was kept");
+            if let Some(remarks) = remarks {
+                tracing::warn!(conversation_id, event_id, event_type, remarks, "parts of an event could not be read");
+            }
+            taken("event stored; no use is made of its type")
+        }
+        EventOutcome::Unreadable => {
+            request_context::note_outcome("quarantined");
+            tracing::error!(conversation_id, event_id, event_type, error = remarks, "an event was kept, but not read");
+            taken("event stored, but it could not be read")
+        }
+    })
+}
+
+/// Stores an event, unless its call was erased.
+async fn store_event(writer: &Writer, event: NewEvent) -> Result<Option<store::Kept>, ApiError> {
+    match writer.write(Write::KeepEvent(Box::new(event))).await {
+        Ok(Written::Kept(kept)) => Ok(Some(kept)),
+        Ok(_) => unreachable!("an event is answered as kept"),
+        Err(WriteError::Rejected(Rejection::Erased)) => Ok(None),
+        // The one answer after which the platform sends it again.
+        Err(WriteError::Failed(error)) => {
+            Err(ApiError::Unavailable("the event could not be stored; try again later", Some(error.to_string())))
+        }
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// Keeps, in place of a recording's event, that it came and what became of the audio.
+async fn recorded(
+    gate: &Gate,
+    writer: &Writer,
+    recording: Result<Kept, Unreadable>,
+) -> Result<Done<EventTaken>, ApiError> {
+    match recording {
+        Ok(Kept { event, path }) => {
+            request_context::note(&event.conversation_id);
+            let (conversation_id, bytes) = (event.conversation_id.as_str(), event.audio_bytes);
+            let data = json!({"conversation_id": conversation_id, "audio_bytes": bytes, "kept": path.is_some()});
+            let named = event.event_type.as_deref().filter(|named| named.contains("audio"));
+            let note = json!({"type": named.unwrap_or("post_call_audio"), "data": data});
+            if store_event(writer, event::of_body(Bytes::from(note.to_string()))).await?.is_none() {
+                erase_recording(gate.recordings(), event.conversation_id.clone()).await?;
+                dropped();
+                tracing::info!(conversation_id, "a recording was dropped: its call was erased");
+                return Ok(taken("recording dropped: its call was erased"));
+            }
+            if path.is_some() {
+                METRICS.recordings_total.with_label_values(&["kept"]).inc();
+                tracing::info!(conversation_id, bytes, "a recording was kept");
+                Ok(taken("recording stored"))
+            } else {
+                dropped();
+                tracing::warn!(conversation_id, bytes, "a recording was dropped: recordings are kept with --audio-dir");
+                Ok(taken("recording dropped: recordings are not kept here"))
+            }
+        }
+        // Too much beside the audio.
+        Err(Unreadable::TooLong) => Err(ApiError::BadRequest("body: more than 1 MiB of it is not audio".to_owned())),
+        // It will be no better when it is sent again. That it came is kept; it was too long to be held until it was known
+        // to be none.
+        Err(error) => {
+            dropped();
+            let why = error.to_string();
+            let note = json!({"type": "post_call_audio", "data": {"kept": false, "error": &why}});
+            let event = event::of_body(Bytes::from(note.to_string()));
+            let event = NewEvent { outcome: EventOutcome::Unreadable, error: Some(why), ..event };
+            let event_id = store_event(writer, event).await?.and_then(|kept| kept.event_id);
+            tracing::error!(event_id, %error, "a recording was dropped");
+            Ok(taken("recording dropped: it cannot be read"))
+        }
+    }
+}
+
+/// Counts a recording that is acknowledged and not kept.
+fn dropped() {
+    METRICS.recordings_total.with_label_values(&["dropped"]).inc();
+    request_context::note_outcome("dropped");
+}

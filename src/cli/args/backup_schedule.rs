@@ -1,0 +1,48 @@
+//! The flags of `serve` for the copies that it makes by itself.
+
+use super::values::interval;
+use crate::jobs::backup::{Backups, Plan};
+use clap::Args;
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct CopyArgs {
+    /// Make a backup at this interval
+    #[arg(
+        long, env = "TRANSCRIBE_HOOK_BACKUP_EVERY", value_name = "DURATION", value_parser = interval,
+        requires = "backup_dir",
+    )]
+    backup_every: Option<Duration>,
+    /// The folder for these backups, which is made when there is none
+    #[arg(long, env = "TRANSCRIBE_HOOK_BACKUP_DIR", value_name = "FOLDER")]
+    backup_dir: Option<PathBuf>,
+    /// How many of these backups are kept
+    #[arg(
+        long, env = "TRANSCRIBE_HOOK_BACKUP_KEEP", value_name = "NUMBER", default_value = "7",
+        value_parser = clap::value_parser!(u32).range(1..=10_000),
+    )]
+    backup_keep: u32,
+    /// Put a copy named latest.db, of which a plain cp is safe, beside the database at this interval
+    #[arg(long, env = "TRANSCRIBE_HOOK_SNAPSHOT_EVERY", value_name = "DURATION", value_parser = interval)]
+    snapshot_every: Option<Duration>,
+    /// Leave it to Litestream, which must be running, to move the log into the database file
+    #[arg(long, env = "TRANSCRIBE_HOOK_LITESTREAM")]
+    litestream: bool,
+}
+
+impl CopyArgs {
+    pub(in crate::cli) fn litestream(&self) -> bool {
+        self.litestream
+    }
+
+    pub(in crate::cli) fn plan(&self) -> Plan {
+        let backups = self.backup_every.zip(self.backup_dir.clone());
+        let keep = self.backup_keep as usize;
+        Plan {
+            backups: backups.map(|(every, folder)| Backups { folder, every, keep }),
+            snapshot_every: self.snapshot_every,
+            folder: self.backup_dir.clone(),
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The flags of ElevenLabs' API.
+
+use super::secrets::{ApiKey, Secrets};
+use super::values::base_url;
+use crate::elevenlabs::client::{self, Client, Patience};
+use anyhow::{Context as _, Result};
+use clap::Args;
+
+/// How the platform is asked.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct PlatformArgs {
+    #[command(flatten)]
+    key: Secrets<ApiKey>,
+    /// Where the platform's API is; regions have their own
+    #[arg(
+        long, env = "TRANSCRIBE_HOOK_ELEVENLABS_BASE_URL", value_name = "URL", default_value = client::BASE_URL,
+        value_parser = base_url,
+    )]
+    elevenlabs_base_url: String,
+}
+
+impl PlatformArgs {
+    /// The client, if there is a key.
+    pub(in crate::cli) fn client(&self) -> Result<Option<Client>> {
+        let Some(key) = self.key.read_one()? else { return Ok(None) };
+        let client = Client::new(&self.elevenlabs_base_url, key, Patience::default());
+        Ok(Some(client.context("--elevenlabs-base-url")?))
+    }
+}

@@ -1,0 +1,28 @@
+//! The flags of the live streams.
+
+use super::values::heartbeat;
+use crate::live::Limits;
+use clap::Args;
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct StreamArgs {
+    /// How many live streams of events may be open, each on a connection; more are answered 503
+    #[arg(
+        long, env = "TRANSCRIBE_HOOK_MAX_STREAMS", value_name = "NUMBER", default_value = "1024",
+        value_parser = clap::value_parser!(u32).range(0..=100_000),
+    )]
+    max_streams: u32,
+    /// How often a live stream says that it is there when nothing happens
+    #[arg(
+        long, env = "TRANSCRIBE_HOOK_STREAM_HEARTBEAT", value_name = "DURATION", default_value = "15s",
+        value_parser = heartbeat,
+    )]
+    stream_heartbeat: Duration,
+}
+
+impl StreamArgs {
+    pub(in crate::cli) fn limits(&self) -> Limits {
+        Limits { streams: self.max_streams as usize, heartbeat: self.stream_heartbeat }
+    }
+}

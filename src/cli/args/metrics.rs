@@ -1,0 +1,25 @@
+//! Where metrics are given besides on the service's own address.
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use std::net::SocketAddr;
+use tokio::net::TcpListener;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct MetricsArgs {
+    /// Another address and port, on which nothing but /metrics is given, to everybody who connects
+    #[arg(long, env = "TRANSCRIBE_HOOK_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
+    metrics_listen: Option<SocketAddr>,
+}
+
+impl MetricsArgs {
+    /// Listens, if that is wanted.
+    pub(in crate::cli) async fn listener(&self) -> Result<Option<TcpListener>> {
+        let Some(address) = self.metrics_listen else { return Ok(None) };
+        let cannot = || format!("cannot listen on {address} for metrics");
+        let listener = TcpListener::bind(address).await.with_context(cannot)?;
+        let metrics_address = listener.local_addr().with_context(cannot)?;
+        tracing::info!(%metrics_address, "metrics at http://{metrics_address}/metrics");
+        Ok(Some(listener))
+    }
+}

@@ -1,0 +1,18 @@
+//! Groups of flags that commands share.
+
+pub(super) mod access;
+pub(super) mod backup_schedule;
+pub(super) mod connections;
+pub(super) mod database;
+pub(super) mod elevenlabs;
+pub(super) mod input;
+pub(super) mod live;
+pub(super) mod logging;
+pub(super) mod metrics;
+pub(super) mod post_call;
+pub(super) mod redaction;
+pub(super) mod retention;
+pub(super) mod secrets;
+pub(super) mod tls;
+pub(super) mod token_file;
+pub(super) mod values;

@@ -1,0 +1,183 @@
+//! `<database>.token`: the API token that `serve` makes at its first start when none is configured, and that commands on the
+//! same machine find.
+//!
+//! It has one token a line, so that an operator can replace the token without a gap. Only its owner may read it.
+
+use crate::api::auth::check_token;
+use crate::secret::{Secret, random_bytes};
+use anyhow::{Context as _, Result, bail, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rustix::fs::OFlags;
+use rustix::process::geteuid;
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// Maximum size of the file, in bytes.
+const MAX_FILE_BYTES: u64 = 64 * 1024;
+
+/// The path of a file beside the database.
+pub(in crate::cli) fn beside(database: &Path, ending: &str) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+/// The path of the token file of a database.
+pub(in crate::cli) fn path(database: &Path) -> PathBuf {
+    beside(database, ".token")
+}
+
+/// Reads the tokens of a file.
+///
+/// # Errors
+/// It cannot be read, or is no list of tokens. None if there is no such file.
+pub(in crate::cli) fn read(path: &Path) -> Result<Option<Vec<Secret>>> {
+    open(path)?.map(|file| tokens(file, path)).transpose()
+}
+
+/// Reads the tokens of a file, which is made with a new token when there is none.
+///
+/// # Errors
+/// As of [`read`], and when others may have chosen the token: by a link, or as the file's owner.
+pub(in crate::cli) fn read_or_create(path: &Path) -> Result<Vec<Secret>> {
+    let Some(file) = open(path)? else { return Ok(vec![create(path)?]) };
+    let name = path.display();
+    let metadata = file.metadata().with_context(|| name.to_string())?;
+    let own = [geteuid().as_raw(), 0];
+    ensure!(
+        own.contains(&metadata.uid()),
+        "{name}: belongs to user {}; delete it, and a new one is made",
+        metadata.uid()
+    );
+    ensure!(
+        metadata.nlink() == 1,
+        "{name}: has {} names (hard links); delete it, and a new one is made",
+        metadata.nlink()
+    );
+    if metadata.mode() & 0o077 != 0 {
+        let mode = format!("{:o}", metadata.mode() & 0o777);
+        file.set_permissions(Permissions::from_mode(0o600)).with_context(|| name.to_string())?;
+        tracing::warn!(
+            file = %name, mode, "others could read the token file; now its owner only (delete it for a new token)"
+        );
+    }
+    tokens(file, path)
+}
+
+/// Opens a file that is one, without following a link; none if there is nothing of that name.
+fn open(path: &Path) -> Result<Option<File>> {
+    // A pipe would be waited for.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if path.is_symlink() => {
+            return Err(error).with_context(|| format!("{}: must not be a symbolic link", path.display()));
+        }
+        opened => opened.with_context(|| path.display().to_string())?,
+    };
+    let metadata = file.metadata().with_context(|| path.display().to_string())?;
+    ensure!(metadata.is_file(), "{}: must be a regular file", path.display());
+    ensure!(metadata.len() <= MAX_FILE_BYTES, "{}: must have at most {MAX_FILE_BYTES} bytes", path.display());
+    Ok(Some(file))
+}
+
+fn tokens(file: File, path: &Path) -> Result<Vec<Secret>> {
+    let name = path.display();
+    let mut text = String::new();
+    file.take(MAX_FILE_BYTES).read_to_string(&mut text).with_context(|| name.to_string())?;
+    let mut tokens = Vec::new();
+    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let token = Secret::new(line).and_then(|token| check_token(&token).map(|()| token));
+        tokens.push(token.with_context(|| format!("{name}: line {}", number + 1))?);
+    }
+    if tokens.is_empty() {
+        bail!("{name}: there is no token in it; delete it, and `serve` makes a new one");
+    }
+    Ok(tokens)
+}
+
+/// Makes the file, which gets its name once it is whole and on disk.
+fn create(path: &Path) -> Result<Secret> {
+    let name = || format!("cannot make {}", path.display());
+    let bytes = random_bytes::<32>().with_context(name)?;
+    let token = Secret::new(&format!("th_{}", URL_SAFE_NO_PAD.encode(bytes))).with_context(name)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // It is created with O_EXCL and mode 0600.
+    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(name)?;
+    writeln!(file, "{}", token.reveal()).with_context(name)?;
+    file.as_file().sync_all().with_context(name)?;
+    file.persist_noclobber(path).with_context(name)?;
+    File::open(folder).and_then(|folder| folder.sync_all()).with_context(name)?;
+    Ok(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_token_is_made_once_and_a_lost_one_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = path(&folder.path().join("calls.db"));
+        assert!(read(&path).unwrap().is_none());
+        let made = read_or_create(&path).unwrap();
+        assert_eq!(made[0].reveal().len(), "th_".len() + 43);
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        for again in [read_or_create(&path).unwrap(), read(&path).unwrap().unwrap()] {
+            assert_eq!(again[0].reveal(), made[0].reveal());
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert_ne!(read_or_create(&path).unwrap()[0].reveal(), made[0].reveal());
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "nothing else is left");
+    }
+
+    #[test]
+    fn several_lines_are_several_tokens_and_what_others_can_read_is_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("calls.db.token");
+        std::fs::write(&path, "a_token_that_is_long_enough\n\n another_token_after_it \n").unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        let tokens = read_or_create(&path).unwrap();
+        let tokens: Vec<_> = tokens.iter().map(Secret::reveal).collect();
+        assert_eq!(tokens, ["a_token_that_is_long_enough", "another_token_after_it"]);
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_others_may_have_put_there_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("calls.db.token");
+        let elsewhere = folder.path().join("elsewhere");
+        let refused = |why: &str| {
+            let said = format!("{:#}", read_or_create(&path).unwrap_err());
+            assert!(said.contains(why) && said.contains("calls.db.token") && !said.contains("short\u{e9}"), "{said}");
+            if path.is_dir() {
+                std::fs::remove_dir(&path).unwrap();
+            } else {
+                std::fs::remove_file(&path).unwrap();
+            }
+        };
+        symlink(&elsewhere, &path).unwrap();
+        refused("symbolic link");
+        assert!(!elsewhere.exists());
+        std::fs::write(&elsewhere, "a_token_that_is_long_enough\n").unwrap();
+        symlink(&elsewhere, &path).unwrap();
+        refused("symbolic link");
+        std::fs::hard_link(&elsewhere, &path).unwrap();
+        refused("hard links");
+        std::fs::create_dir(&path).unwrap();
+        refused("regular file");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        refused("regular file");
+        for (text, why) in
+            [("", "no token"), ("\n \n", "no token"), ("short\u{e9}\n", "line 1"), ("fifteen_letters", "16")]
+        {
+            std::fs::write(&path, text).unwrap();
+            refused(why);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Values of flags.
+
+use crate::domain::{CallStatus, ConversationId, DriverId, Speaker, Timestamp};
+use crate::elevenlabs::client;
+use crate::jobs::retention::SHORTEST;
+use ipnet::IpNet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// A duration of a second at least, so that what is done at an interval is not done without pause.
+pub(in crate::cli) fn interval(text: &str) -> Result<Duration, String> {
+    let every = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if every >= Duration::from_secs(1) { Ok(every) } else { Err("must be 1s or longer".to_owned()) }
+}
+
+/// A size such as `512KiB` or `2MB`, in bytes.
+pub(in crate::cli) fn size(text: &str) -> Result<usize, String> {
+    let bytes = parse_size::parse_size(text).map_err(|error| error.to_string())?;
+    usize::try_from(bytes)
+        .ok()
+        .filter(|bytes| (1024..=1 << 30).contains(bytes))
+        .ok_or("must be from 1KiB to 1GiB".into())
+}
+
+/// A duration that no client is too slow for.
+pub(in crate::cli) fn patience(text: &str) -> Result<Duration, String> {
+    let patience = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if patience >= Duration::from_millis(100) { Ok(patience) } else { Err("must be 100ms or longer".to_owned()) }
+}
+
+pub(in crate::cli) fn heartbeat(text: &str) -> Result<Duration, String> {
+    let every = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if every >= Duration::from_millis(100) { Ok(every) } else { Err("must be 100ms or longer".to_owned()) }
+}
+
+/// A network such as `10.0.0.0/8`, or one address.
+pub(in crate::cli) fn network(text: &str) -> Result<IpNet, String> {
+    let one = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    text.parse().ok().or_else(one).ok_or_else(|| "must be an address or a network such as 10.0.0.0/8".to_owned())
+}
+
+/// A name that an authority gives certificates for.
+pub(in crate::cli) fn domain(text: &str) -> Result<String, String> {
+    let is_name = !text.is_empty()
+        && text.len() <= 253
+        && text.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        });
+    // The protocol that is spoken cannot show that a wildcard leads here.
+    if is_name { Ok(text.to_ascii_lowercase()) } else { Err("must be a name such as calls.example.com".to_owned()) }
+}
+
+pub(in crate::cli) fn age(text: &str) -> Result<Duration, String> {
+    let age = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if age >= SHORTEST { Ok(age) } else { Err("must be 1d or longer".to_owned()) }
+}
+
+pub(in crate::cli) fn since(text: &str) -> Result<Timestamp, String> {
+    if let Ok(instant) = Timestamp::parse(text) {
+        return Ok(instant);
+    }
+    let ago = humantime::parse_duration(text)
+        .map_err(|_| "must be a date and time, such as 2026-09-28T12:00:00Z, or a duration, such as 7d")?;
+    let seconds = i64::try_from(ago.as_secs()).map_err(|_| "lies before all time")?;
+    Timestamp::now().plus_seconds(-seconds).ok_or_else(|| "lies before all time".to_owned())
+}
+
+pub(in crate::cli) fn base_url(text: &str) -> Result<String, String> {
+    client::check_base_url(text, true).map_err(|rule| rule.to_string())
+}
+
+pub(in crate::cli) fn speaker(text: &str) -> Result<Speaker, &'static str> {
+    Speaker::from_stored(text).ok_or("must be agent or driver")
+}
+
+pub(in crate::cli) fn status(text: &str) -> Result<CallStatus, &'static str> {
+    CallStatus::from_stored(text).ok_or("must be in_progress, completed or failed")
+}
+
+pub(in crate::cli) fn conversation_id(text: &str) -> Result<ConversationId, String> {
+    ConversationId::new(text).map_err(|rule| rule.to_string())
+}
+
+pub(in crate::cli) fn driver_id(text: &str) -> Result<DriverId, String> {
+    let number = text.parse().map_err(|_| "must be a whole number".to_owned())?;
+    DriverId::new(number).map_err(|rule| rule.to_string())
+}
+
+pub(in crate::cli) fn time(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text).map_err(|rule| rule.to_string())
+}

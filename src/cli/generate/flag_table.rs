@@ -1,0 +1,65 @@
+//! The table of flags that the README shows, made from the flags themselves.
+
+use clap::{Arg, Command};
+use std::fmt::Write as _;
+
+/// The flags of `serve`, with their variables, defaults and meanings, as a Markdown table.
+pub(in crate::cli) fn configuration_table(mut command: Command) -> String {
+    command.build();
+    let serve = command.find_subcommand("serve").expect("there is a command serve");
+    let mut table = String::from("| flag | variable | default | meaning |\n| --- | --- | --- | --- |\n");
+    for flag in serve.get_arguments().filter(|arg| arg.get_env().is_some()) {
+        writeln!(table, "{}", row(flag)).expect("a string takes everything");
+    }
+    table
+}
+
+fn row(flag: &Arg) -> String {
+    let name = flag.get_long().expect("options have long names");
+    let value = flag
+        .get_value_names()
+        .filter(|_| flag.get_action().takes_values())
+        .map_or(String::new(), |names| format!(" {}", names.join(" ")));
+    let variable = flag.get_env().unwrap_or_default().to_string_lossy();
+    let defaults: Vec<_> =
+        flag.get_default_values().iter().map(|value| format!("`{}`", value.to_string_lossy())).collect();
+    let default = if flag.get_action().takes_values() { defaults.join(" ") } else { "off".to_owned() };
+    let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
+    format!("| `--{name}{value}` | `{variable}` | {default} | {help} |")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cli::Cli;
+    use clap::CommandFactory as _;
+
+    /// All commands, at any depth.
+    fn commands(command: &clap::Command) -> Vec<&clap::Command> {
+        let below = command.get_subcommands().filter(|below| below.get_name() != "help").flat_map(commands);
+        std::iter::once(command).chain(below).collect()
+    }
+
+    #[test]
+    fn every_flag_of_every_command_has_the_variable_of_its_name() {
+        let mut cli = Cli::command();
+        cli.build();
+        cli.clone().debug_assert();
+        let mut count = 0;
+        for command in commands(&cli) {
+            for flag in
+                command.get_arguments().filter(|flag| !matches!(flag.get_long(), None | Some("help" | "version")))
+            {
+                let name = flag.get_long().expect("filtered");
+                let wanted = format!("TRANSCRIBE_HOOK_{}", name.to_uppercase().replace('-', "_"));
+                assert_eq!(
+                    flag.get_env().and_then(|v| v.to_str()),
+                    Some(&*wanted),
+                    "--{name} of {}",
+                    command.get_name()
+                );
+                count += 1;
+            }
+        }
+        assert!(count > 10);
+    }
+}

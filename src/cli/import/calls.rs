@@ -1,0 +1,191 @@
+//! `import calls`: reads what `export` wrote as JSON lines back in, also while the service runs.
+//!
+//! Some things at a time are stored as one, each of them whole. A file that is read again finds what is there.
+
+use crate::cli::args::database::DatabaseArgs;
+use crate::cli::erase_session::erase_slices;
+use crate::cli::output::{eprint_line, print_line};
+use crate::domain::validation::describe;
+use crate::domain::{ConversationId, Timestamp};
+use crate::export::{MAX_LINE, archived};
+use crate::ingest::reconciler::work_off_store;
+use crate::store::sqlite::{Options, SqliteStore};
+use crate::store::{Archived, ArchivedCall, Outcome, Rejection, Store as _, Unfinished, Write, Written};
+use anyhow::{Context as _, Result, anyhow, bail};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct CallsArgs {
+    /// The file, or - for standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    /// Go on after lines that are bad
+    #[arg(long, env = "TRANSCRIBE_HOOK_SKIP_BAD")]
+    skip_bad: bool,
+    /// Print the result as JSON
+    #[arg(long, env = "TRANSCRIBE_HOOK_JSON")]
+    json: bool,
+}
+
+/// About how many rows are stored at once: some ten milliseconds' work, which a service beside it waits for.
+const ROWS: usize = 500;
+
+/// Maximum length of the pause after a slice of a long call.
+const MAX_PAUSE: Duration = Duration::from_millis(500);
+
+/// Things that are stored together, with the lines on which they stand.
+#[derive(Default)]
+struct Batch {
+    lines: Vec<u64>,
+    writes: Vec<Write>,
+    rows: usize,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Counts {
+    stored: u64,
+    unchanged: u64,
+    bad: u64,
+}
+
+pub(in crate::cli) fn run(args: &CallsArgs) -> Result<()> {
+    let input = crate::cli::args::input::open(&args.file)?;
+    let options = Options { path: args.database.database.clone(), busy_timeout: Duration::from_secs(10), readers: 1 };
+    let store = SqliteStore::open_beside_service(&options)?;
+    // What an import that was cut off has left, or the calls could not be imported again.
+    erase_slices(&store, Unfinished::All, store.is_shared())?;
+    let bar = ProgressBar::new_spinner();
+    bar.set_style(ProgressStyle::with_template("{spinner} {msg}").context("a template")?);
+    let mut counts = Counts::default();
+    let read = read(args, input, &store, &mut counts, &bar);
+    bar.finish_and_clear();
+    work_off_store(&store).map_err(|why| anyhow!(why))?;
+    read.with_context(|| args.file.display().to_string())?;
+    let Counts { stored, unchanged, bad } = counts;
+    if args.json {
+        print_line(format_args!("{}", serde_json::json!({ "stored": stored, "unchanged": unchanged, "bad": bad })))?;
+    } else {
+        print_line(format_args!("{stored} stored, {unchanged} unchanged, {bad} bad"))?;
+    }
+    Ok(())
+}
+
+fn read(
+    args: &CallsArgs,
+    input: Box<dyn std::io::Read>,
+    store: &SqliteStore,
+    counts: &mut Counts,
+    bar: &ProgressBar,
+) -> Result<()> {
+    let mut input = BufReader::new(input);
+    let (mut text, mut batch) = (Vec::new(), Batch::default());
+    for line in 1.. {
+        text.clear();
+        let read = input.by_ref().take(MAX_LINE + 1).read_until(b'\n', &mut text);
+        let read = read.with_context(|| format!("line {line} cannot be read"));
+        if matches!(read, Ok(0)) {
+            break;
+        }
+        let too_long = u64::try_from(text.len()).is_ok_and(|length| length > MAX_LINE);
+        let thing = match read {
+            Err(error) => Err(error),
+            Ok(_) if too_long => Err(anyhow::anyhow!("line {line}: is longer than {MAX_LINE} bytes")),
+            Ok(_) if text.trim_ascii().is_empty() => continue,
+            Ok(_) => Ok(archived(text.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(&text))),
+        };
+        // What came before a bad line is good.
+        let thing = match thing {
+            Ok(Ok(thing)) => thing,
+            other => {
+                store_batch(args, store, &mut batch, counts)?;
+                match other {
+                    Ok(Err(reason)) => refuse(args, counts, line, &reason)?,
+                    Err(error) => return Err(error.context("what stood before is stored")),
+                    Ok(Ok(_)) => {}
+                }
+                continue;
+            }
+        };
+        let rows = match &thing {
+            Archived::Call(call) => 1 + call.turns.len(),
+            _ => 1,
+        };
+        // A long call is stored alone, in slices.
+        if rows > ROWS {
+            store_batch(args, store, &mut batch, counts)?;
+        }
+        batch.rows += rows;
+        batch.lines.push(line);
+        batch.writes.push(Write::Restore(Box::new(thing)));
+        if batch.rows >= ROWS {
+            store_batch(args, store, &mut batch, counts)?;
+            bar.set_message(format!("{} stored, {} unchanged", counts.stored, counts.unchanged));
+            bar.tick();
+        }
+    }
+    store_batch(args, store, &mut batch, counts)
+}
+
+fn store_batch(args: &CallsArgs, store: &SqliteStore, batch: &mut Batch, counts: &mut Counts) -> Result<()> {
+    let Batch { lines, writes, .. } = std::mem::take(batch);
+    if writes.is_empty() {
+        return Ok(());
+    }
+    let outcomes = store.apply(Timestamp::now(), &writes)?;
+    for ((line, outcome), write) in lines.into_iter().zip(outcomes).zip(&writes) {
+        let outcome = match (outcome, write) {
+            (Ok(Written::Begun), Write::Restore(archived)) => match &**archived {
+                Archived::Call(call) => restore_slices(store, call)?,
+                _ => unreachable!("only calls are restored in slices"),
+            },
+            (outcome, _) => outcome,
+        };
+        match outcome {
+            Ok(Written::Restored(true)) => counts.stored += 1,
+            Ok(Written::Restored(false)) => counts.unchanged += 1,
+            Err(Rejection::Unfit(problem)) => refuse(args, counts, line, &describe(&[problem]))?,
+            other => unreachable!("what is restored is answered as such, not by {other:?}"),
+        }
+    }
+    Ok(())
+}
+
+/// Restores the rest of a long call, with pauses in which others write. When that fails, what is restored is erased again.
+fn restore_slices(store: &SqliteStore, call: &Arc<ArchivedCall>) -> Result<Outcome> {
+    let id = call.row.get("conversation_id").and_then(Value::as_str).and_then(|id| ConversationId::new(id).ok());
+    let id = id.context("a call that is restored has an id")?;
+    loop {
+        let start = Instant::now();
+        let restored = store.call(&id)?.and_then(|call| usize::try_from(call.turn_count).ok()).unwrap_or(0);
+        let outcome = store.apply(Timestamp::now(), &[Write::GoOnRestoring(call.clone(), restored)])?.remove(0);
+        match outcome {
+            Ok(Written::Begun) if store.is_shared() => std::thread::sleep(start.elapsed().min(MAX_PAUSE)),
+            Ok(Written::Begun) => {}
+            Ok(restored) => return Ok(Ok(restored)),
+            Err(rejection) => {
+                erase_slices(store, Unfinished::Call(&id), store.is_shared())?;
+                return Ok(Err(rejection));
+            }
+        }
+    }
+}
+
+/// Names a bad line, and ends the import there unless it is to go on.
+fn refuse(args: &CallsArgs, counts: &mut Counts, line: u64, reason: &str) -> Result<()> {
+    counts.bad += 1;
+    eprint_line(format_args!("line {line}: {reason}"));
+    if args.skip_bad {
+        return Ok(());
+    }
+    bail!(
+        "line {line} is bad; what stood before it is stored, and is found when the file is read again; --skip-bad goes on"
+    )
+}

@@ -1,0 +1,4 @@
+//! The command `import`.
+
+pub(super) mod calls;
+pub(super) mod command;

@@ -1,0 +1,60 @@
+//! How long calls are kept: the flag of `serve`, and `prune`, which erases what is older than that at once.
+
+use super::args::database::DatabaseArgs;
+use super::args::values::age;
+use super::erase_session::{Confirmation, Work};
+use super::output::print_line;
+use crate::domain::Timestamp;
+use crate::jobs::retention::{Erased, before, check_arrival};
+use anyhow::{Context as _, Result};
+use clap::Args;
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+pub(super) struct PruneArgs {
+    /// Erase calls whose last sign of life is older than this, such as 90d
+    #[arg(long, env = "TRANSCRIBE_HOOK_OLDER_THAN", value_name = "DURATION", value_parser = age)]
+    older_than: Duration,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    /// The folder of recordings, as the service has it; without this they stay
+    #[arg(long, env = "TRANSCRIBE_HOOK_AUDIO_DIR", value_name = "FOLDER")]
+    audio_dir: Option<PathBuf>,
+    #[command(flatten)]
+    confirmation: Confirmation,
+    /// Believe the clock although nothing arrived for a day that agrees with it
+    #[arg(long, env = "TRANSCRIBE_HOOK_TRUST_CLOCK")]
+    trust_clock: bool,
+    /// Print the result as JSON
+    #[arg(long, env = "TRANSCRIBE_HOOK_JSON")]
+    json: bool,
+}
+
+pub(super) fn run(args: &PruneArgs) -> Result<()> {
+    let before = before(args.older_than).context("--older-than lies before all time")?;
+    let work = Work::open(&args.database, args.audio_dir.as_deref())?;
+    if !args.trust_clock && !args.confirmation.dry_run {
+        let checked = check_arrival(Timestamp::now(), work.eraser().newest_arrival()?);
+        checked.context("nothing was erased; give --trust-clock if the clock is right")?;
+    }
+    let erased = if args.confirmation.dry_run {
+        work.eraser().old(before)
+    } else {
+        Work::with_progress(|done| work.eraser().prune(before, done))
+    };
+    let Erased { calls, turns, events, dispatches, .. } = work.ended(erased, &args.confirmation)?;
+    if args.json {
+        let dry_run = args.confirmation.dry_run;
+        let report = serde_json::json!({
+            "calls": calls, "transcriptions": turns, "events": events, "dispatches": dispatches, "before": before.to_string(), "dry_run": dry_run
+        });
+        print_line(format_args!("{report}"))?;
+    } else {
+        let counts = format!(
+            "{calls} calls with {turns} turns, {events} events of no call and {dispatches} dispatches of no call from before {before}"
+        );
+        print_line(format_args!("{} {counts}", args.confirmation.verb()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,57 @@
+//! Drivers and dispatches as they come from outside, by the API or in a file: what each field must be.
+
+use super::validation::{Fields, Problem};
+use super::{ConversationId, DriverId, NewDispatch, NewDriver, PhoneNumber, Timestamp};
+
+/// Reads a driver: `id`, unless it is known already, `name`, and perhaps `phone_number`.
+///
+/// # Errors
+/// Every field that breaks a rule.
+pub fn read_driver(mut fields: Fields, id: Option<DriverId>) -> Result<NewDriver, Vec<Problem>> {
+    let id = if id.is_some() {
+        id
+    } else {
+        let number = fields.number("id");
+        let number = fields.required("id", number);
+        fields.checked("id", number, DriverId::new)
+    };
+    let name = fields.text("name");
+    let name = fields.required("name", name);
+    let name = fields.checked("name", name, |name| NewDriver::check_name(&name));
+    let phone_number = fields.text("phone_number");
+    let phone_number = fields.checked("phone_number", phone_number, |number| PhoneNumber::new(number.trim()));
+    let driver = id.zip(name).map(|(id, name)| NewDriver { id, name, phone_number });
+    fields.finish(driver)
+}
+
+/// Reads a dispatch: `conversation_id`, unless it is known already, `driver_id`, and perhaps `phone_number`, `batch_id`
+/// and `dispatched_at`.
+///
+/// # Errors
+/// Every field that breaks a rule.
+pub fn read_dispatch(mut fields: Fields, conversation_id: Option<ConversationId>) -> Result<NewDispatch, Vec<Problem>> {
+    let conversation_id = if conversation_id.is_some() {
+        conversation_id
+    } else {
+        let text = fields.text("conversation_id");
+        let text = fields.required("conversation_id", text);
+        fields.checked("conversation_id", text, |text| ConversationId::from_sender(&text))
+    };
+    let driver_id = fields.number("driver_id");
+    let driver_id = fields.required("driver_id", driver_id);
+    let driver_id = fields.checked("driver_id", driver_id, DriverId::new);
+    let phone_number = fields.text("phone_number");
+    let phone_number = fields.checked("phone_number", phone_number, |number| PhoneNumber::new(number.trim()));
+    let batch_id = fields.text("batch_id");
+    let batch_id = fields.checked("batch_id", batch_id, |text| NewDispatch::check_batch_id(&text));
+    let dispatched_at = fields.text("dispatched_at");
+    let dispatched_at = fields.checked("dispatched_at", dispatched_at, |text| Timestamp::parse(text.trim()));
+    let dispatch = conversation_id.zip(driver_id).map(|(conversation_id, driver_id)| NewDispatch {
+        conversation_id,
+        driver_id,
+        phone_number,
+        batch_id,
+        dispatched_at,
+    });
+    fields.finish(dispatch)
+}

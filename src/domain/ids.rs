@@ -1,0 +1,94 @@
+//! Identifiers of calls and drivers.
+
+use super::Invalid;
+use super::placeholder::{not_filled_in, unfilled};
+use std::fmt;
+use std::sync::Arc;
+
+/// The platform's name for a call, 1 to 256 characters, opaque: never parsed, compared byte by byte.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConversationId(Arc<str>);
+
+impl ConversationId {
+    /// Greatest length, in characters.
+    pub const MAX_CHARS: usize = 256;
+
+    /// Reads an identifier that a sender delivers, without the white space around it.
+    ///
+    /// # Errors
+    /// As of [`ConversationId::new`], and a placeholder that was not filled in: all calls would have that one name.
+    pub fn from_sender(text: &str) -> Result<Self, Invalid> {
+        let invisible = |c: char| c.is_whitespace() || matches!(c, '\u{FEFF}' | '\u{200B}' | '\u{2060}');
+        let text = text.trim_matches(invisible);
+        match unfilled(text) {
+            Some(variable) => Err(not_filled_in(variable)),
+            None => Self::new(text),
+        }
+    }
+
+    /// Takes an identifier as it is stored, or as a reader asks for it.
+    ///
+    /// # Errors
+    /// Blank, too long, or with U+0000 in it, which neither PostgreSQL nor most analysts' tools can hold (in a
+    /// message it is replaced, in an identifier that could make two calls one).
+    pub fn new(text: &str) -> Result<Self, Invalid> {
+        if text.trim().is_empty() {
+            return Err(Invalid::rule("must not be blank"));
+        }
+        if text.len() > Self::MAX_CHARS && text.chars().count() > Self::MAX_CHARS {
+            return Err(Invalid::rule("must be at most 256 characters long"));
+        }
+        if text.contains('\0') {
+            return Err(Invalid::rule("must not contain U+0000"));
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The identifier as it was received.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ConversationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The fleet's number for a driver: 1 to 2^53 - 1, the greatest whole number that every JSON reader keeps exactly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DriverId(i64);
+
+impl DriverId {
+    /// The greatest number.
+    pub const MAX: i64 = (1 << 53) - 1;
+
+    /// # Errors
+    /// A number below 1 or above 2^53 - 1.
+    pub fn new(number: i64) -> Result<Self, Invalid> {
+        if (1..=Self::MAX).contains(&number) {
+            Ok(Self(number))
+        } else {
+            Err(Invalid::rule("must be a whole number from 1 to 9007199254740991"))
+        }
+    }
+
+    /// The number that the platform's words for a person stand for: digits, also as in `driver_1042`.
+    pub fn from_platform(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let digits = text.strip_prefix("driver_").unwrap_or(text);
+        Some(digits).filter(|d| d.bytes().all(|b| b.is_ascii_digit()))?.parse().ok().and_then(|n| Self::new(n).ok())
+    }
+
+    /// The number.
+    pub const fn get(self) -> i64 {
+        self.0
+    }
+}
+
+impl fmt::Display for DriverId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

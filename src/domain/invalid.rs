@@ -1,0 +1,21 @@
+//! A value that breaks a rule.
+
+/// A value that breaks a rule; the text is the rule, fit to follow the field's name.
+///
+/// For example `must be exactly "agent" or "user"`, which the caller shows as `speaker: must be …`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid(pub std::borrow::Cow<'static, str>);
+
+impl std::fmt::Display for Invalid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+impl Invalid {
+    pub(super) const fn rule(rule: &'static str) -> Self {
+        Self(std::borrow::Cow::Borrowed(rule))
+    }
+}

@@ -1,0 +1,47 @@
+//! ISO 8601 as `time` reads it.
+
+use time::PrimitiveDateTime;
+use time::format_description::well_known::Iso8601;
+
+/// Greatest length of a text that may be a date and time, in bytes.
+pub(super) const MAX_LEN: usize = 128;
+
+/// The text in the one shape that the parser of `time` reads exactly.
+///
+/// The parser adds fraction digits up as a float, which can round `.9999999999` up to a whole second and refuse it;
+/// six digits are exact and all that is kept.
+pub(super) fn normalized(text: &str) -> Option<String> {
+    if !text.is_ascii() || text.len() > MAX_LEN {
+        return None;
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut fraction_digits: Option<usize> = None;
+    for (i, c) in text.char_indices() {
+        let c = match c {
+            // The blank stands between date and time only: after at least `YYYYMMDD`.
+            ' ' | 't' if i >= 8 => 'T',
+            'z' => 'Z',
+            other => other,
+        };
+        fraction_digits = match (fraction_digits, c) {
+            (_, '.' | ',') => Some(0),
+            (Some(n), '0'..='9') => Some(n + 1),
+            _ => None,
+        };
+        if fraction_digits.is_none_or(|n| n <= 6) {
+            out.push(c);
+        }
+    }
+    Some(out)
+}
+
+/// Whether something that looks like an offset follows the time of day.
+pub(super) fn has_offset(text: &str) -> bool {
+    text.split_once('T').is_some_and(|(_, time)| time.contains(['Z', '+', '-']))
+}
+
+/// Reads a date and time that has no offset.
+pub(super) fn naive(text: &str) -> Option<PrimitiveDateTime> {
+    let text = normalized(text)?;
+    PrimitiveDateTime::parse(&text, &Iso8601::PARSING).ok().filter(|_| !has_offset(&text))
+}

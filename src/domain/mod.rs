@@ -1,0 +1,41 @@
+//! The words of the domain: calls, turns, drivers, dispatches and instants.
+//!
+//! Values here are valid by construction: whoever holds a [`ConversationId`] or a [`PhoneNumber`] need not check it
+//! again. The module knows nothing about HTTP, SQL or the clock.
+
+mod call;
+mod call_stats;
+mod driver;
+pub mod driver_form;
+mod ids;
+mod invalid;
+mod iso8601;
+mod json_text;
+mod phone;
+mod placeholder;
+pub mod reconcile;
+mod record;
+mod remark;
+pub mod repair;
+mod search_expr;
+mod spelling;
+pub mod stats;
+mod timestamp;
+mod turn;
+pub mod validation;
+
+pub use call::{Call, CallChange, CallEnd, CallOutcome, CallReport, CallStatus, Direction, Reconciled};
+pub use call_stats::{CallFigures, Said, Talk};
+pub use driver::{Dispatch, Driver, DriverSource, NewDispatch, NewDriver};
+pub use ids::{ConversationId, DriverId};
+pub use invalid::Invalid;
+pub use phone::PhoneNumber;
+pub use placeholder::{placeholder, unfilled};
+pub use record::{
+    Combined, DriverClaims, Entry, EventOutcome, Facts, History, HistoryEntry, HistoryReport, KeptRecord, NewEvent,
+    Record, RecordKind, StoredEvent,
+};
+pub use remark::{Remark, RemarkKind, describe_remarks};
+pub use search_expr::{Piece, Snippet, Wanted};
+pub use timestamp::Timestamp;
+pub use turn::{DeliveryKey, MAX_MESSAGE_BYTES, Message, NewTurn, Source, Speaker, Turn};

@@ -1,0 +1,43 @@
+//! The words of an utterance, as they are compared.
+
+use crate::domain::{Speaker, Timestamp};
+
+/// The words of an utterance, as they are compared.
+pub(super) struct Words {
+    pub(super) speaker: Speaker,
+    pub(super) text: String,
+    pub(super) original: Option<String>,
+    pub(super) time: Option<Timestamp>,
+}
+
+impl Words {
+    pub(super) fn new(speaker: Speaker, text: &str, original: Option<&str>, time: Option<Timestamp>) -> Self {
+        Self { speaker, text: fold(text), original: original.map(fold), time }
+    }
+
+    pub(super) fn micros_from(&self, other: &Self) -> u64 {
+        match (self.time, other.time) {
+            (Some(a), Some(b)) => a.unix_micros().abs_diff(b.unix_micros()),
+            _ => u64::MAX,
+        }
+    }
+}
+
+/// The text without case, punctuation and superfluous white space; a text of nothing else stays as it is.
+pub fn fold(text: &str) -> String {
+    let mut folded = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_alphanumeric() {
+            folded.extend(c.to_lowercase());
+        } else if !matches!(c, '\'' | '’' | '‘') && !folded.is_empty() && !folded.ends_with(' ') {
+            folded.push(' ');
+        }
+    }
+    folded.truncate(folded.trim_end().len());
+    if folded.is_empty() { text.trim().to_owned() } else { folded }
+}
+
+/// Whether a text goes on where another one ends, compared as in [`fold`].
+pub(super) fn begins_with(text: &str, beginning: &str) -> bool {
+    fold(text).starts_with(&fold(beginning))
+}

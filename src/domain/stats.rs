@@ -1,0 +1,207 @@
+//! What many calls come to: counts, durations, who talked how much, by day and by driver.
+//!
+//! Calls come one by one and only sums stay, so that any number of them takes little memory. Days are those of a time
+//! zone, whose rules the system has, or else this program.
+
+use super::{CallFigures, CallStatus, DriverId, Reconciled, Talk};
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use std::collections::{BTreeMap, HashMap};
+
+/// A time zone of the IANA database.
+#[derive(Debug, Clone)]
+pub struct Zone(TimeZone);
+
+impl Zone {
+    /// The zone of a name such as `America/Chicago`.
+    pub fn named(name: &str) -> Option<Self> {
+        TimeZone::get(name).ok().map(Self)
+    }
+
+    /// Its name as the database has it.
+    pub fn name(&self) -> &str {
+        self.0.iana_name().unwrap_or("UTC")
+    }
+
+    fn date(&self, unix_seconds: i64) -> Option<Date> {
+        let instant = jiff::Timestamp::from_second(unix_seconds).ok()?;
+        Some(self.0.to_datetime(instant).date())
+    }
+}
+
+/// How many calls there are, and where they stand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// Those in progress.
+    pub in_progress: u64,
+    /// Those that took place and are over.
+    pub completed: u64,
+    /// Those that failed.
+    pub failed: u64,
+}
+
+impl Calls {
+    /// All of them.
+    pub fn total(self) -> u64 {
+        self.in_progress + self.completed + self.failed
+    }
+
+    fn count(&mut self, status: CallStatus) {
+        *match status {
+            CallStatus::InProgress => &mut self.in_progress,
+            CallStatus::Completed => &mut self.completed,
+            CallStatus::Failed => &mut self.failed,
+        } += 1;
+    }
+}
+
+/// Durations of the calls of which they are known.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Durations {
+    /// How many calls these are.
+    pub calls: u64,
+    /// Seconds, in all.
+    pub seconds: f64,
+}
+
+impl Durations {
+    fn count(&mut self, seconds: Option<f64>) {
+        if let Some(seconds) = seconds {
+            self.calls += 1;
+            self.seconds += seconds;
+        }
+    }
+}
+
+/// The sums of some calls.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Sums {
+    /// How many, and where they stand.
+    pub calls: Calls,
+    /// How long they took.
+    pub durations: Durations,
+    /// How they were talked.
+    pub talk: Talk,
+}
+
+impl Sums {
+    fn count(&mut self, call: &CallFigures) {
+        self.calls.count(call.status);
+        self.durations.count(call.duration_seconds);
+        self.talk += call.talk;
+    }
+}
+
+/// What came of bringing calls and their records together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reconciliation {
+    /// How many calls have a record.
+    pub calls: u64,
+    /// The sums of theirs.
+    pub counts: Reconciled,
+}
+
+/// All calls so far.
+pub struct Tally {
+    zone: Zone,
+    /// Of all calls.
+    pub all: Sums,
+    /// Of those with a record.
+    pub reconciliation: Reconciliation,
+    /// Known durations, to be sorted.
+    seconds: Vec<f32>,
+    days: BTreeMap<Date, Sums>,
+    drivers: HashMap<Option<DriverId>, Sums>,
+}
+
+impl Tally {
+    /// No calls yet.
+    pub fn new(zone: Zone) -> Self {
+        Self {
+            zone,
+            all: Sums::default(),
+            reconciliation: Reconciliation::default(),
+            seconds: Vec::new(),
+            days: BTreeMap::new(),
+            drivers: HashMap::new(),
+        }
+    }
+
+    /// Counts a call.
+    pub fn count(&mut self, call: &CallFigures) {
+        self.all.count(call);
+        self.drivers.entry(call.driver_id).or_default().count(call);
+        if let Some(date) = self.zone.date(call.start_unix_seconds) {
+            self.days.entry(date).or_default().count(call);
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "to a hundredth of a second for calls of a day")]
+        self.seconds.extend(call.duration_seconds.map(|seconds| seconds as f32));
+        if let Some(counts) = call.reconciled {
+            self.reconciliation.calls += 1;
+            let sum = &mut self.reconciliation.counts;
+            sum.live_only += counts.live_only;
+            sum.matched += counts.matched;
+            sum.added += counts.added;
+            sum.corrected += counts.corrected;
+            sum.repeated += counts.repeated;
+        }
+    }
+
+    /// The zone's name.
+    pub fn zone(&self) -> &str {
+        self.zone.name()
+    }
+
+    /// The shortest known duration that no more than this share of the known ones is longer than, in seconds.
+    pub fn percentile(&mut self, percent: usize) -> Option<f64> {
+        let rank = (self.seconds.len() * percent).div_ceil(100).checked_sub(1)?;
+        let (_, seconds, _) = self.seconds.select_nth_unstable_by(rank, f32::total_cmp);
+        Some(f64::from(*seconds))
+    }
+
+    /// The days on which calls began, in order, as `YYYY-MM-DD`.
+    pub fn days(&self) -> impl Iterator<Item = (String, Sums)> {
+        self.days.iter().map(|(date, sums)| (date.to_string(), *sums))
+    }
+
+    /// The drivers with the most calls, up to `most`, and whether there are more. None stands for all whose driver is not
+    /// known.
+    pub fn drivers(&self, most: usize) -> (Vec<(Option<DriverId>, Sums)>, bool) {
+        let mut drivers: Vec<_> = self.drivers.iter().map(|(driver, sums)| (*driver, *sums)).collect();
+        drivers
+            .sort_unstable_by_key(|(driver, sums)| (std::cmp::Reverse(sums.calls.total()), driver.map(DriverId::get)));
+        let more = drivers.len() > most;
+        drivers.truncate(most);
+        (drivers, more)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percentile_is_one_of_the_durations() {
+        let mut tally = Tally::new(Zone::named("UTC").expect("a zone"));
+        assert_eq!(tally.percentile(50), None);
+        tally.seconds = vec![9.0, 1.0, 5.0, 3.0];
+        assert_eq!([1, 25, 50, 75, 90, 100].map(|p| tally.percentile(p)), [1.0, 1.0, 3.0, 5.0, 9.0, 9.0].map(Some));
+    }
+
+    #[test]
+    fn a_day_of_a_zone_is_as_long_as_its_clocks_have_it() {
+        let zone = Zone::named("america/chicago").expect("a zone");
+        assert_eq!(zone.name(), "America/Chicago");
+        // In 2026 clocks there went back on November 1st, at 7:00 UTC.
+        for (utc, date) in [
+            ("2026-11-01T04:59:59Z", "2026-10-31"),
+            ("2026-11-01T05:00:00Z", "2026-11-01"),
+            ("2026-11-02T05:59:59Z", "2026-11-01"),
+            ("2026-11-02T06:00:00Z", "2026-11-02"),
+        ] {
+            let instant: jiff::Timestamp = utc.parse().expect("an instant");
+            assert_eq!(zone.date(instant.as_second()).expect("a date").to_string(), date, "{utc}");
+        }
+        assert!(Zone::named("Mars/Olympus").is_none());
+    }
+}

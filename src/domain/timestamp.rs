@@ -1,0 +1,209 @@
+//! An instant as this service keeps it: UTC, to the microsecond, in the years 0000 to 9999.
+
+use super::iso8601::{MAX_LEN, has_offset, normalized};
+use super::placeholder::{not_filled_in, placeholder};
+use super::{Invalid, spelling};
+use std::fmt;
+use time::format_description::well_known::Iso8601;
+use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
+
+/// A point in time, UTC, whole microseconds.
+///
+/// Its text form is fixed in width, `YYYY-MM-DDTHH:MM:SS.ffffffZ`, so that the order of the texts is the order of the
+/// instants; the database and the API both use it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(OffsetDateTime);
+
+impl Timestamp {
+    /// Length of the text form in bytes.
+    pub const TEXT_LEN: usize = 27;
+
+    /// The present instant by the system's clock.
+    pub fn now() -> Self {
+        Self::truncated(OffsetDateTime::now_utc())
+    }
+
+    /// Reads an ISO 8601 date and time.
+    ///
+    /// Extended and basic forms, `T` or a blank between date and time (RFC 3339 allows the blank), seconds and
+    /// minutes optional, any number of fraction digits (those past the sixth are cut off), any offset; without an
+    /// offset the time is taken as UTC. Other spellings are read where their instant is certain, such as
+    /// `2026-09-28 12:00:05 +0000 UTC` and `2026-09-28T07:00:05-05:00[America/Chicago]`.
+    ///
+    /// # Errors
+    /// Anything else, a date without a time included.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        if let Some(instant) = strict(text) {
+            return Ok(instant);
+        }
+        let refused = |reason: &str| {
+            let shown: String = text.chars().take(MAX_SHOWN).collect();
+            let more = if shown.len() < text.len() { "…" } else { "" };
+            Invalid(
+                format!(
+                    "must be an ISO 8601 date and time between the years 0000 and 9999, for example \
+                     2026-09-28T12:00:05.25Z, got {shown:?}{more}: {reason}"
+                )
+                .into(),
+            )
+        };
+        if text.len() > MAX_LEN {
+            return Err(refused("it is too long"));
+        }
+        if let Some(variable) = placeholder(text) {
+            return Err(not_filled_in(variable));
+        }
+        let utc = spelling::read(text).map_err(refused)?;
+        let utc = utc.checked_to_offset(UtcOffset::UTC).filter(|utc| (0..=9999).contains(&utc.year()));
+        utc.map(Self::truncated).ok_or_else(|| refused("it is outside of the years 0000 to 9999"))
+    }
+
+    /// Reads the text form that [`Timestamp`] has in the database.
+    ///
+    /// # Errors
+    /// Any other form.
+    pub fn from_stored(text: &str) -> Result<Self, Invalid> {
+        let fixed = text.len() == Self::TEXT_LEN && text.as_bytes()[10] == b'T' && text.ends_with('Z');
+        let instant = fixed.then(|| strict(text)).flatten();
+        instant.ok_or(Invalid::rule("must be an ISO 8601 time in UTC of the form YYYY-MM-DDTHH:MM:SS.ffffffZ"))
+    }
+
+    /// Microseconds since 1970-01-01T00:00:00Z; negative before it.
+    pub fn unix_micros(self) -> i64 {
+        i64::try_from(self.0.unix_timestamp_nanos() / 1000).expect("the years 0000 to 9999 fit 64 bits")
+    }
+
+    /// The instant that lies so many microseconds after 1970-01-01T00:00:00Z, if it is in the years 0000 to 9999.
+    pub fn from_unix_micros(micros: i64) -> Option<Self> {
+        let instant = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).ok()?;
+        (0..=9999).contains(&instant.year()).then(|| Self::truncated(instant))
+    }
+
+    /// The instant so many seconds later, if it is in the years 0000 to 9999.
+    pub fn plus_seconds(self, seconds: i64) -> Option<Self> {
+        Self::from_unix_micros(self.unix_micros().checked_add(seconds.checked_mul(1_000_000)?)?)
+    }
+
+    fn truncated(instant: OffsetDateTime) -> Self {
+        let micros = instant.microsecond();
+        Self(instant.replace_microsecond(micros).expect("taken from a valid instant"))
+    }
+}
+
+/// How much of a refused text is shown, in characters.
+const MAX_SHOWN: usize = 40;
+
+/// Reads ISO 8601 and nothing else.
+fn strict(text: &str) -> Option<Timestamp> {
+    let text = normalized(text)?;
+    // `PrimitiveDateTime` would skip over an offset it cannot use, so it only gets texts that have none.
+    let instant = if has_offset(&text) {
+        OffsetDateTime::parse(&text, &Iso8601::PARSING).ok()?
+    } else {
+        PrimitiveDateTime::parse(&text, &Iso8601::PARSING).ok()?.assume_utc()
+    };
+    // ISO 8601 has no hour 24 or 25 in an offset; the parser takes them.
+    if instant.offset().whole_hours().abs() > 23 {
+        return None;
+    }
+    let utc = instant.checked_to_offset(UtcOffset::UTC)?;
+    (0..=9999).contains(&utc.year()).then(|| Timestamp::truncated(utc))
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (t, mut text) = (self.0, *b"0000-00-00T00:00:00.000000Z");
+        let mut put = |end: usize, mut value: u32| {
+            let mut at = end;
+            while value > 0 {
+                at -= 1;
+                text[at] = b'0' + u8::try_from(value % 10).expect("a digit");
+                value /= 10;
+            }
+        };
+        put(4, t.year().unsigned_abs());
+        put(7, u8::from(t.month()).into());
+        put(10, t.day().into());
+        put(13, t.hour().into());
+        put(16, t.minute().into());
+        put(19, t.second().into());
+        put(26, t.microsecond());
+        f.write_str(std::str::from_utf8(&text).expect("ASCII"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(input: &str) -> String {
+        Timestamp::parse(input).map_or_else(|e| e.to_string(), |t| t.to_string())
+    }
+
+    #[test]
+    fn every_documented_form_is_read_as_the_same_instant() {
+        for form in [
+            "2026-09-28T12:00:05Z",
+            "2026-09-28T12:00:05.000Z",
+            "2026-09-28t12:00:05z",
+            "2026-09-28 12:00:05Z",
+            "2026-09-28T12:00:05",
+            "20260928T120005Z",
+            "20260928T120005",
+            "2026-09-28T14:30:05+02:30",
+            "2026-09-28T07:00:05-0500",
+            "2026-09-28T14:00:05+02",
+            "2026-09-28T12:00:05,0+00:00",
+            "2026-271T12:00:05Z",
+        ] {
+            assert_eq!(text(form), "2026-09-28T12:00:05.000000Z", "{form}");
+        }
+        assert_eq!(text("2026-09-28T12:00Z"), "2026-09-28T12:00:00.000000Z");
+        assert_eq!(text("2026-09-28T12:00+02:00"), "2026-09-28T10:00:00.000000Z");
+        assert_eq!(text("20260928T1200"), "2026-09-28T12:00:00.000000Z");
+    }
+
+    #[test]
+    fn fraction_digits_past_the_sixth_are_cut_off() {
+        assert_eq!(text("2026-09-28T12:00:08.123456789Z"), "2026-09-28T12:00:08.123456Z");
+        assert_eq!(text("2026-09-28T12:00:08.99999999999999999999+00:00"), "2026-09-28T12:00:08.999999Z");
+        assert_eq!(text("2026-09-28T12:00:08.1"), "2026-09-28T12:00:08.100000Z");
+    }
+
+    #[test]
+    fn what_is_no_date_and_time_is_refused() {
+        for bad in [
+            "",
+            " ",
+            "now",
+            "2026-09-28",
+            "12:00:05",
+            "2026-13-01T00:00:00Z",
+            "2026-02-30T00:00:00Z",
+            "2026-09-28T25:00:00Z",
+            "2026-09-28T12:61:00Z",
+            "2026-09-28T12:00:05+25:00",
+            "2026-09-28T12:00:05+02:99",
+            "2026-09-28T12:00:05Zx",
+            "1790596805",
+            "-000001-01-01T00:00:00Z",
+            "+010000-01-01T00:00:00Z",
+            "9999-12-31T23:59:59-01:00",
+            "0000-01-01T00:00:00+01:00",
+            "２０２６-09-28T12:00:05Z",
+            "2026-09-28T12:00:05.Z",
+            "2026-09-28TT12:00:05Z",
+            "2026-09-28T12:00:05+",
+            "2026-09-28T12:00:05-",
+        ] {
+            assert!(Timestamp::parse(bad).is_err(), "{bad:?} was read as {}", text(bad));
+        }
+    }
+
+    #[test]
+    fn the_text_form_reads_back_as_itself_at_both_ends() {
+        for edge in ["0000-01-01T00:00:00.000000Z", "9999-12-31T23:59:59.999999Z", "1969-12-31T23:59:59.000001Z"] {
+            assert_eq!(text(edge), edge);
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The platform's record of a conversation: the `data` of `post_call_transcription`, which is also what
+//! `GET /v1/convai/conversations/{id}` answers.
+//!
+//! <https://elevenlabs.io/docs/eleven-agents/workflows/post-call-webhooks>
+
+use super::lenient::{At, Remarks};
+use super::utterance::{elements, utterance};
+use crate::domain::{
+    CallOutcome, CallStatus, ConversationId, Direction, DriverClaims, Entry, Facts, PhoneNumber, Record, RecordKind,
+    Timestamp,
+};
+use serde_json::Value;
+
+/// How long a call may be, in seconds: at most some hundred years, which can be added to a time.
+pub(super) const DURATIONS: std::ops::Range<i64> = 0..1 << 33;
+
+pub(super) fn conversation_id(data: &At<'_>) -> Result<ConversationId, String> {
+    match data.get("conversation_id").value() {
+        None => Err("data.conversation_id: is missing".to_owned()),
+        Some(Value::String(text)) => {
+            ConversationId::from_sender(text).map_err(|rule| format!("data.conversation_id: {rule}"))
+        }
+        Some(_) => Err("data.conversation_id: must be a string".to_owned()),
+    }
+}
+
+pub(super) fn conversation(
+    data: &At<'_>,
+    event_time: Option<Timestamp>,
+    remarks: &mut Remarks,
+) -> Result<Record, String> {
+    let conversation_id = conversation_id(data)?;
+    let facts = facts(data, remarks);
+    let transcript = data.get_any(&["transcript", "messages", "turns"]);
+    let entries = transcript.value().and_then(|value| {
+        let elements = elements(value);
+        if elements.is_none() {
+            remarks.add_words(transcript.place(), "is no transcript that can be read");
+        }
+        elements
+    });
+    let entries = entries.map(|elements| self::transcript(&elements, facts.start, remarks));
+    Ok(Record { conversation_id, kind: RecordKind::Conversation, event_time, facts, entries })
+}
+
+fn facts(data: &At<'_>, remarks: &mut Remarks) -> Facts {
+    let (metadata, analysis) = (data.get("metadata"), data.get("analysis"));
+    let client = data.get("conversation_initiation_client_data");
+    let (phone, batch) = (metadata.get("phone_call"), metadata.get("batch_call"));
+    let duration = metadata.get("call_duration_secs").whole(remarks).filter(|seconds| DURATIONS.contains(seconds));
+    let user_ids = [data.get("user_id"), client.get("user_id")];
+    let (sms, whatsapp) = (metadata.get("sms"), metadata.get("whatsapp"));
+    let said_direction = [&phone, &sms, &whatsapp].into_iter().find_map(|at| direction(&at.get("direction"), remarks));
+    let line = OtherEnd::of(&phone, &sms, &whatsapp, remarks);
+    Facts {
+        status: Some(status(&data.get("status"), remarks)),
+        start: metadata.get("start_time_unix_secs").unix_seconds(remarks),
+        duration_seconds: duration,
+        agent_id: data.get("agent_id").name(remarks),
+        user_id: user_ids.iter().find_map(|id| id.name(remarks)),
+        direction: said_direction,
+        termination_reason: termination_reason(&metadata, remarks),
+        outcome: outcome(&analysis.get("call_successful"), remarks),
+        summary: analysis.get("transcript_summary").text(remarks),
+        title: analysis.get("call_summary_title").text(remarks),
+        main_language: metadata.get("main_language").text(remarks),
+        cost: metadata.get("cost").whole(remarks),
+        external_number: line.text,
+        batch_id: batch.get("batch_call_id").text(remarks),
+        analysis: analysis.value().filter(|value| value.is_object()).map(ToString::to_string),
+        claims: DriverClaims {
+            dynamic_variable: client.get("dynamic_variables").get("driver_id").driver(remarks),
+            user_id: user_ids.iter().find_map(|id| id.driver(remarks)),
+            batch_recipient: batch.get("batch_call_recipient_id").driver(remarks),
+            phone_number: line.number,
+        },
+    }
+}
+
+/// The number of the person with whom the agent spoke.
+#[derive(Default)]
+pub(super) struct OtherEnd {
+    /// As it stands in the report.
+    pub(super) text: Option<String>,
+    /// The one number that it means.
+    pub(super) number: Option<PhoneNumber>,
+}
+
+impl OtherEnd {
+    fn of(phone: &At<'_>, sms: &At<'_>, whatsapp: &At<'_>, remarks: &mut Remarks) -> Self {
+        let mut found = Self::default();
+        for at in [
+            phone.get("external_number"),
+            sms.get_any(&["sms_user_phone_number", "user_phone_number", "external_number"]),
+        ] {
+            found.take(at.text(remarks), at.phone(remarks));
+        }
+        // WhatsApp names a person by the whole number, in digits.
+        let at = whatsapp.get_any(&["whatsapp_user_id", "user_phone_number", "external_number"]);
+        let text = at.text(remarks);
+        let number = text.as_deref().and_then(|text| PhoneNumber::from_payload(&format!("whatsapp:{text}")));
+        found.take(text, number);
+        found
+    }
+
+    /// Takes what ElevenLabs' own variables say, where nothing else does: traces may have no other number.
+    pub(super) fn take_variable(&mut self, variables: &At<'_>, direction: Option<Direction>, remarks: &mut Remarks) {
+        let at = match direction {
+            Some(Direction::Inbound) => variables.get("system__caller_id"),
+            Some(Direction::Outbound) => variables.get("system__called_number"),
+            None => return,
+        };
+        self.take(at.text(remarks), at.phone(remarks));
+    }
+
+    pub(super) fn take(&mut self, text: Option<String>, number: Option<PhoneNumber>) {
+        // The number goes with the text that has it.
+        if self.number.is_none() && (number.is_some() || self.text.is_none()) {
+            self.text = text.or(self.text.take());
+            self.number = number;
+        }
+    }
+}
+
+/// That this is posted says that the call is over, whatever its status is called; `failed` says how.
+pub(super) fn status(status: &At<'_>, remarks: &mut Remarks) -> CallStatus {
+    let text = status.text(remarks).unwrap_or_default().to_ascii_lowercase();
+    match &*text {
+        "failed" | "failure" | "error" => return CallStatus::Failed,
+        "" | "done" | "completed" | "initiated" | "in-progress" | "in_progress" | "processing" => {}
+        _ => remarks.add(status.place(), "is no status that is known; the call is over all the same"),
+    }
+    CallStatus::Completed
+}
+
+pub(super) fn direction(direction: &At<'_>, remarks: &mut Remarks) -> Option<Direction> {
+    Direction::from_stored(&direction.text(remarks)?).or_else(|| direction.unread("is no known direction", remarks))
+}
+
+pub(super) fn outcome(outcome: &At<'_>, remarks: &mut Remarks) -> Option<CallOutcome> {
+    CallOutcome::from_stored(&outcome.text(remarks)?).or_else(|| outcome.unread("is no known outcome", remarks))
+}
+
+/// The platform's words for the end, or for the error by which the call ended.
+fn termination_reason(metadata: &At<'_>, remarks: &mut Remarks) -> Option<String> {
+    metadata.get("termination_reason").text(remarks).or_else(|| metadata.get("error").get("reason").text(remarks))
+}
+
+fn transcript(elements: &[Value], start: Option<Timestamp>, remarks: &mut Remarks) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for (index, element) in (0..).zip(elements) {
+        let at = At::new(&format!("data.transcript[{index}]"), element);
+        // Elements without words are the agent's calls of tools, for example.
+        let Some((speaker, message)) = utterance(&at, remarks) else { continue };
+        let offset = at.get("time_in_call_secs").whole(remarks);
+        let time = at.get("created_at_unix_ms").unix_millis(remarks);
+        entries.push(Entry {
+            index,
+            speaker,
+            message,
+            original: at.get("original_message").message(remarks),
+            interrupted: at.get("interrupted").boolean(remarks),
+            time: time.or_else(|| start?.plus_seconds(offset?)),
+            cut_off: false,
+        });
+    }
+    entries
+}

@@ -1,0 +1,243 @@
+//! `post_call_transcription_otel`: the conversation as OpenTelemetry traces (OTLP in JSON), which some workspaces send
+//! instead of the record.
+//!
+//! The envelope, the spans' names and `elevenlabs.user.text`, `elevenlabs.agent.text` are documented; the names of the other
+//! attributes were seen in captured payloads, so they are found by their endings. Attributes are cut off after 4 KB by the
+//! platform, so that words of that length are marked as perhaps without their end.
+
+use super::conversation::{DURATIONS, OtherEnd, conversation_id, direction, outcome, status};
+use super::lenient::{At, Remarks};
+use super::utterance::{MAX_DEPTH, elements, utterance, words};
+use crate::domain::repair;
+use crate::domain::{CallStatus, DriverClaims, Entry, Facts, Record, RecordKind, Speaker, Timestamp};
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+
+/// Greatest number of spans that are read of one report.
+const MAX_SPANS: usize = 100_000;
+
+/// From this length on, in bytes, words may have been cut off: at 4000 or at 4096, in bytes or in characters.
+const CUT_OFF: usize = 3990;
+
+/// The span of the conversation as a whole.
+const ROOT: &str = "elevenlabs.conversation";
+
+pub(super) fn traces(data: &At<'_>, event_time: Option<Timestamp>, remarks: &mut Remarks) -> Result<Record, String> {
+    let Traces { mut spans, resource } = Traces::read(&data.get("otlp_traces"), remarks);
+    let named = Value::Object(beneath(&resource, "elevenlabs."));
+    let conversation_id = conversation_id(data).or_else(|missing| match data.get("conversation_id").value() {
+        None => conversation_id(&At::new("resource", &named)).map_err(|_| missing),
+        Some(_) => Err(missing),
+    })?;
+    // In time; spans of one instant stay as they came.
+    spans.sort_by_key(|span| span.start);
+    let mut entries = Vec::new();
+    for (index, span) in (0..).zip(&spans) {
+        for (ending, speaker) in [("user.text", Speaker::Driver), ("agent.text", Speaker::Agent)] {
+            let at = span.attribute(&[ending]);
+            let Some(said) = at.value().and_then(|value| words(value, MAX_DEPTH)) else { continue };
+            if let Some(message) = at.words(&said, remarks) {
+                let cut_off = message.as_str().len() >= CUT_OFF;
+                let (original, interrupted, time) = (None, None, span.start);
+                entries.push(Entry { index, speaker, message, original, interrupted, time, cut_off });
+            }
+        }
+    }
+    let root = spans.iter().find(|span| span.name == ROOT).or_else(|| spans.iter().find(|span| span.is_root));
+    if entries.is_empty() {
+        entries = root.map_or(Vec::new(), |root| shown_by_variable(root, remarks));
+    }
+    let mut facts = root.map_or_else(Facts::default, |root| facts(root, remarks));
+    facts.agent_id = data.get("agent_id").name(remarks).or(facts.agent_id);
+    let status = *facts.status.get_or_insert(CallStatus::Completed);
+    // A call that failed may have had none.
+    if entries.is_empty() && status == CallStatus::Completed {
+        remarks.add_words("data.otlp_traces", "has no span with words that can be read");
+    }
+    let entries = (!entries.is_empty()).then_some(entries);
+    Ok(Record { conversation_id, kind: RecordKind::Traces, event_time, facts, entries })
+}
+
+/// What the conversation's span says of the call as a whole: the same as a record does.
+fn facts(root: &Span, remarks: &mut Remarks) -> Facts {
+    let millis = root.attribute(&["session.duration_ms", "duration_ms"]).whole(remarks);
+    let seconds = millis.and_then(|millis| Some(millis.checked_add(500)? / 1000));
+    let seconds = seconds.or_else(|| root.attribute(&["call_duration_secs", "duration_secs"]).whole(remarks));
+    let direction = direction(&root.attribute(&["telephony.direction", "phone_call.direction"]), remarks);
+    let variables = At::new("span.dynamic_variable", &root.variables);
+    let mut line = OtherEnd::default();
+    let number = root.attribute(&["external_number", "sms_user_phone_number", "caller_number"]);
+    line.take(number.text(remarks), number.phone(remarks));
+    line.take_variable(&variables, direction, remarks);
+    let user_id = root.attribute(&["elevenlabs.user_id", "conversation.user_id"]);
+    let analysis = root.beneath("elevenlabs.analysis.");
+    // These traces are sent once a conversation is over.
+    let said = status(&root.attribute(&["elevenlabs.status", "conversation.status", "call.status"]), remarks);
+    Facts {
+        status: Some(if root.failed { CallStatus::Failed } else { said }),
+        start: root.start,
+        duration_seconds: seconds.filter(|seconds| DURATIONS.contains(seconds)),
+        agent_id: root.attribute(&["elevenlabs.agent_id", "agent.id"]).name(remarks),
+        direction,
+        termination_reason: root.attribute(&["termination_reason", "error.reason"]).text(remarks),
+        outcome: outcome(&root.attribute(&["analysis.call_successful"]), remarks),
+        user_id: user_id.name(remarks),
+        summary: root.attribute(&["analysis.transcript_summary"]).text(remarks),
+        title: root.attribute(&["call_summary_title"]).text(remarks),
+        main_language: root.attribute(&["main_language"]).text(remarks),
+        cost: root.attribute(&["elevenlabs.cost", "metadata.cost", "session.cost"]).whole(remarks),
+        batch_id: root.attribute(&["batch_call_id"]).text(remarks),
+        analysis: (!analysis.is_empty()).then(|| Value::Object(analysis).to_string()),
+        external_number: line.text,
+        claims: DriverClaims {
+            dynamic_variable: variables.get("driver_id").driver(remarks),
+            user_id: user_id.driver(remarks),
+            batch_recipient: root.attribute(&["batch_call_recipient_id"]).driver(remarks),
+            phone_number: line.number,
+        },
+    }
+}
+
+/// What was said by the variable that holds the conversation so far, of which nobody knows when it was said.
+fn shown_by_variable(root: &Span, remarks: &mut Remarks) -> Vec<Entry> {
+    let Some(history) = root.variables.get("system__conversation_history") else { return Vec::new() };
+    let place = "span.dynamic_variable.system__conversation_history";
+    let whole = elements(history);
+    let elements = whole.or_else(|| {
+        let elements = history.as_str().and_then(before_the_cut)?;
+        remarks.add_words(place, "is cut off by ElevenLabs");
+        Some(elements.into())
+    });
+    let elements = elements.unwrap_or_default();
+    let entries = (0..).zip(&*elements).filter_map(|(index, element)| {
+        let (speaker, message) = utterance(&At::new(&format!("{place}[{index}]"), element), remarks)?;
+        Some(Entry { index, speaker, message, original: None, interrupted: None, time: None, cut_off: false })
+    });
+    entries.collect()
+}
+
+/// Greatest number of places that a text may have been cut off behind.
+const MAX_CUTS: usize = 64;
+
+/// Returns the elements of a list in JSON that lacks its end, but for the one that was cut.
+fn before_the_cut(text: &str) -> Option<Vec<Value>> {
+    text.rmatch_indices('}').take(MAX_CUTS).find_map(|(at, _)| {
+        let kept = &text[..=at];
+        [format!("{kept}]}}"), format!("{kept}]")].iter().find_map(|whole| {
+            let (value, _) = repair::read::<Value>(whole.as_bytes()).ok()?;
+            elements(&value).map(Cow::into_owned)
+        })
+    })
+}
+
+struct Traces {
+    spans: Vec<Span>,
+    /// The attributes of what made the spans.
+    resource: Value,
+}
+
+struct Span {
+    name: String,
+    start: Option<Timestamp>,
+    is_root: bool,
+    /// Whether its status is an error.
+    failed: bool,
+    /// By name, each as a plain value.
+    attributes: Value,
+    /// Those that are dynamic variables, by the variables' names.
+    variables: Value,
+}
+
+impl Span {
+    /// The first attribute whose name ends so, at a dot.
+    fn attribute(&self, endings: &[&str]) -> At<'_> {
+        let at = At::new("span", &self.attributes);
+        let names = self.attributes.as_object().into_iter().flat_map(Map::keys);
+        let mut names: Vec<_> = names.filter(|name| !name.contains("dynamic_variable.")).collect();
+        // The shortest is the plainest.
+        names.sort_by_key(|name| name.len());
+        let ends = |name: &str, ending: &str| {
+            name.strip_suffix(ending).is_some_and(|before| before.is_empty() || before.ends_with('.'))
+        };
+        let found = endings.iter().find_map(|ending| names.iter().find(|name| ends(name, ending)));
+        at.get(found.map_or("", |name| name))
+    }
+
+    /// The attributes whose names begin so, without that beginning.
+    fn beneath(&self, beginning: &str) -> Map<String, Value> {
+        beneath(&self.attributes, beginning)
+    }
+}
+
+fn beneath(attributes: &Value, beginning: &str) -> Map<String, Value> {
+    let all = attributes.as_object().into_iter().flatten();
+    all.filter_map(|(name, value)| Some((name.strip_prefix(beginning)?.to_owned(), value.clone()))).collect()
+}
+
+impl Traces {
+    fn read(traces: &At<'_>, remarks: &mut Remarks) -> Self {
+        let mut read = Self { spans: Vec::new(), resource: Value::Null };
+        for resource in traces.get_any(&["resourceSpans", "resource_spans"]).elements(remarks).unwrap_or_default() {
+            let at = At::new("resourceSpans[]", resource);
+            if read.resource.is_null() {
+                read.resource = attributes(&at.get("resource").get("attributes"));
+            }
+            let scopes = at.get_any(&["scopeSpans", "scope_spans", "instrumentationLibrarySpans"]);
+            for scope in scopes.elements(remarks).unwrap_or_default() {
+                for span in At::new("scopeSpans[]", scope).get("spans").elements(remarks).unwrap_or_default() {
+                    if read.spans.len() == MAX_SPANS {
+                        remarks.add_words("data.otlp_traces", "has more than 100000 spans; the others are not read");
+                        return read;
+                    }
+                    read.spans.push(span_of(&At::new("spans[]", span), remarks));
+                }
+            }
+        }
+        read
+    }
+}
+
+fn span_of(at: &At<'_>, remarks: &mut Remarks) -> Span {
+    let nanos = at.get_any(&["startTimeUnixNano", "start_time_unix_nano"]).whole(remarks);
+    let attributes = attributes(&at.get("attributes"));
+    let code = at.get("status").get("code").text(remarks).unwrap_or_default().to_ascii_uppercase();
+    Span {
+        name: at.get("name").text(remarks).unwrap_or_default(),
+        start: nanos.and_then(|nanos| Timestamp::from_unix_micros(nanos / 1000)),
+        is_root: at.get_any(&["parentSpanId", "parent_span_id"]).text(remarks).is_none(),
+        failed: matches!(&*code, "2" | "ERROR" | "STATUS_CODE_ERROR"),
+        variables: Value::Object(beneath(&attributes, "elevenlabs.dynamic_variable.")),
+        attributes,
+    }
+}
+
+/// `[{"key": …, "value": {"stringValue": …}}]` as an object. Numbers of 64 bits stand as text, which is kept.
+fn attributes(at: &At<'_>) -> Value {
+    match at.value() {
+        Some(Value::Array(list)) => Value::Object(pairs(list, MAX_DEPTH)),
+        Some(Value::Object(fields)) => Value::Object(fields.clone()),
+        _ => Value::Null,
+    }
+}
+
+fn pairs(list: &[Value], depth: usize) -> Map<String, Value> {
+    let pair =
+        |attribute: &Value| Some((attribute.get("key")?.as_str()?.to_owned(), plain(attribute.get("value")?, depth)?));
+    list.iter().filter_map(pair).collect()
+}
+
+/// The plain value of `{"stringValue": …}`, `{"arrayValue": {"values": […]}}` and the like.
+fn plain(value: &Value, depth: usize) -> Option<Value> {
+    let depth = depth.checked_sub(1)?;
+    let Some((kind, inner)) = value.as_object().and_then(|fields| fields.iter().next()) else {
+        return Some(value.clone());
+    };
+    let values = || inner.get("values").and_then(Value::as_array);
+    match &**kind {
+        "arrayValue" | "array_value" => {
+            Some(Value::Array(values()?.iter().filter_map(|value| plain(value, depth)).collect()))
+        }
+        "kvlistValue" | "kvlist_value" => Some(Value::Object(pairs(values()?, depth))),
+        _ => Some(inner.clone()),
+    }
+}

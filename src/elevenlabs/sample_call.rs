@@ -1,0 +1,202 @@
+//! A whole call as the platform would report it, for trying an installation out: live turns with the faults that an
+//! agent's tool calls have, the truth after the call, and what a reconciled call must look like.
+
+use crate::domain::Timestamp;
+use serde_json::{Value, json};
+
+/// One utterance of the call.
+struct Utterance {
+    /// `agent` or `user`.
+    role: &'static str,
+    /// Seconds after the call's start.
+    at: i64,
+    /// What was said in the end.
+    spoken: &'static str,
+    /// What the agent meant to say, where it was interrupted.
+    meant: Option<&'static str>,
+    live: Live,
+}
+
+/// How the agent's tool call reported an utterance during the call.
+#[derive(Clone, Copy)]
+enum Live {
+    AsSpoken,
+    /// Twice, as after a time-out.
+    Twice,
+    /// Before the interruption, so in full.
+    AsMeant,
+    /// Not at all.
+    Lost,
+    /// In other words, as language models do.
+    Paraphrased(&'static str),
+}
+
+const CALL: [Utterance; 8] = [
+    Utterance {
+        role: "agent",
+        at: 0,
+        spoken: "Hi Maria, this is dispatch calling about load 88123. Are you near your trailer right now?",
+        meant: None,
+        live: Live::AsSpoken,
+    },
+    Utterance { role: "user", at: 6, spoken: "Yeah, I'm parked at the Pilot in Gary.", meant: None, live: Live::Twice },
+    Utterance {
+        role: "agent",
+        at: 9,
+        spoken: "Great. Your reefer is reading forty five degrees. Could you check the set...",
+        meant: Some(
+            "Great. Your reefer is reading forty five degrees. Could you check the set point and tell me what it shows?",
+        ),
+        live: Live::AsMeant,
+    },
+    Utterance {
+        role: "user",
+        at: 14,
+        spoken: "Hold on, let me walk over. It says thirty four, but the unit is not running.",
+        meant: None,
+        live: Live::Lost,
+    },
+    Utterance {
+        role: "agent",
+        at: 21,
+        spoken: "Thirty four is right for produce. Please restart the unit and wait until you hear the compressor.",
+        meant: None,
+        live: Live::AsSpoken,
+    },
+    Utterance {
+        role: "user",
+        at: 38,
+        spoken: "Okay, it's running now, I can hear the compressor, and the reading goes down.",
+        meant: None,
+        live: Live::Paraphrased("OK, it is running now. I hear the compressor and the reading is going down."),
+    },
+    Utterance {
+        role: "agent",
+        at: 43,
+        spoken: "Perfect. I'll call again in thirty minutes to check. Drive safely, Maria.",
+        meant: None,
+        live: Live::AsSpoken,
+    },
+    Utterance { role: "user", at: 47, spoken: "Will do, bye.", meant: None, live: Live::AsSpoken },
+];
+
+/// How long the call took, in seconds.
+const DURATION_SECONDS: i64 = 50;
+
+/// A delivery of the call's live turns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Delivery {
+    /// The body for the per-turn webhook.
+    pub body: Value,
+    /// What is peculiar about it.
+    pub note: &'static str,
+}
+
+/// What is to be delivered during a call that started at this second since 1970, in order.
+pub fn live_turns(conversation_id: &str, start: i64) -> Vec<Delivery> {
+    let mut deliveries = Vec::new();
+    for utterance in &CALL {
+        let deliver = |message: &str, note| {
+            let timestamp = Timestamp::from_unix_micros((start + utterance.at) * 1_000_000)
+                .expect("a call of these days")
+                .to_string();
+            let body = json!({
+                "conversation_id": conversation_id,
+                "speaker": utterance.role,
+                "message": message,
+                "timestamp": timestamp,
+            });
+            Delivery { body, note }
+        };
+        match utterance.live {
+            Live::AsSpoken => deliveries.push(deliver(utterance.spoken, "")),
+            Live::Twice => {
+                deliveries.push(deliver(utterance.spoken, ""));
+                deliveries.push(deliver(utterance.spoken, "repeated"));
+            }
+            Live::AsMeant => deliveries.push(deliver(utterance.meant.unwrap_or(utterance.spoken), "then interrupted")),
+            Live::Lost => {}
+            Live::Paraphrased(words) => deliveries.push(deliver(words, "paraphrased")),
+        }
+    }
+    deliveries
+}
+
+/// The platform's event after the call.
+pub fn post_call(conversation_id: &str, start: i64) -> Value {
+    let transcript: Vec<_> = CALL
+        .iter()
+        .map(|utterance| {
+            json!({
+                "role": utterance.role,
+                "message": utterance.spoken,
+                "original_message": utterance.meant,
+                "interrupted": utterance.meant.is_some(),
+                "time_in_call_secs": utterance.at,
+                "source_medium": (utterance.role == "user").then_some("audio"),
+                "tool_calls": [],
+                "tool_results": [],
+            })
+        })
+        .collect();
+    json!({
+        "type": "post_call_transcription",
+        "event_timestamp": start + DURATION_SECONDS + 5,
+        "data": {
+            "agent_id": "agent_simulated",
+            "agent_name": "Driver check-in",
+            "conversation_id": conversation_id,
+            "status": "done",
+            "user_id": null,
+            "transcript": transcript,
+            "metadata": {
+                "start_time_unix_secs": start,
+                "call_duration_secs": DURATION_SECONDS,
+                "cost": 296,
+                "termination_reason": "Call ended by remote party",
+                "main_language": "en",
+                "phone_call": {
+                    "type": "twilio",
+                    "direction": "outbound",
+                    "phone_number_id": "phnum_simulated",
+                    "agent_number": "+15550100001",
+                    "external_number": "+15550100042",
+                    "stream_sid": "MZ0",
+                    "call_sid": "CA0",
+                },
+            },
+            "analysis": {
+                "call_successful": "success",
+                "transcript_summary": "The driver restarted the reefer unit, which had stopped; it cools again.",
+                "call_summary_title": "Reefer restarted",
+            },
+            "conversation_initiation_client_data": {"dynamic_variables": {"load_id": "88123"}},
+            "has_audio": false,
+            "has_user_audio": false,
+            "has_response_audio": false,
+            "has_auxiliary_audio": false,
+        },
+    })
+}
+
+/// What the service must have made of the call, once the event was taken: live turns that are nowhere in the platform's
+/// record, those that are, utterances that no live turn brought, and live turns whose words were not those spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expected {
+    /// Live turns that the record does not have.
+    pub live_only: i64,
+    /// Live turns that it has.
+    pub matched: i64,
+    /// Utterances that only it has.
+    pub added: i64,
+    /// Live turns in other words than it has.
+    pub corrected: i64,
+}
+
+/// See [`Expected`].
+pub const EXPECTED: Expected = Expected { live_only: 0, matched: 7, added: 1, corrected: 2 };
+
+/// The whole call in its order: who spoke (`agent` or `driver`, as stored) and what was said in the end.
+pub fn spoken() -> Vec<(&'static str, &'static str)> {
+    CALL.iter().map(|u| (if u.role == "user" { "driver" } else { u.role }, u.spoken)).collect()
+}

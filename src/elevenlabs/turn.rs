@@ -1,0 +1,261 @@
+//! From the body of a per-turn delivery to a turn that can be stored.
+//!
+//! The flat object `{"conversation_id","speaker","message","timestamp"}` is the contract. Some versions of the platform
+//! wrap it as `{"tool_call_id","tool_name","parameters":{…},"conversation_id"}`; both are read, in one pass, without a
+//! copy of what is not kept.
+
+use crate::domain::repair;
+use crate::domain::validation::Problem;
+use crate::domain::{ConversationId, DeliveryKey, Invalid, Message, NewTurn, Source, Speaker, Timestamp};
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::borrow::Cow;
+use std::fmt;
+
+/// The name of the header that carries a delivery key.
+pub const KEY_HEADER: &str = "Idempotency-Key";
+
+/// Why a delivery is no turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unreadable {
+    /// The body is not JSON, or no object.
+    Json(String),
+    /// Fields that break a rule, each named.
+    Fields(Vec<Problem>),
+}
+
+/// Reads a delivery's body. `header_key` is the value of [`KEY_HEADER`].
+///
+/// # Errors
+/// See [`Unreadable`].
+pub fn read_turn(body: &[u8], header_key: Option<&str>) -> Result<NewTurn, Unreadable> {
+    match read_json(body, header_key) {
+        // What is JSON is not read differently a second time.
+        Err(Unreadable::Json(_)) => {
+            let (repaired, _) = repair::repaired(body);
+            read_json(repaired.as_bytes(), header_key)
+        }
+        read => read,
+    }
+}
+
+fn read_json(body: &[u8], header_key: Option<&str>) -> Result<NewTurn, Unreadable> {
+    // Said here because the derived reader would take an array of the fields, too.
+    if body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+        return Err(Unreadable::Json("it does not begin with {".to_owned()));
+    }
+    let body: Body<'_> = serde_json::from_slice(body).map_err(|error| Unreadable::Json(error.to_string()))?;
+    let turn = body.unwrapped();
+    let mut problems = Vec::new();
+    let conversation_id = turn.conversation_id.required("conversation_id", ConversationId::from_sender, &mut problems);
+    let speaker = turn.speaker.required("speaker", Speaker::from_platform, &mut problems);
+    let message = turn.message.required("message", Message::new, &mut problems);
+    let timestamp = turn.timestamp.required("timestamp", Timestamp::parse, &mut problems);
+    let delivery_key = header_key.and_then(|key| {
+        let read = DeliveryKey::new(key).map_err(|invalid| invalid.to_string());
+        read.map_err(|rule| problems.push(Problem { field: KEY_HEADER.to_owned(), rule })).ok()
+    });
+    match (conversation_id, speaker, message, timestamp) {
+        (Some(conversation_id), Some(speaker), Some(message), Some(timestamp)) if problems.is_empty() => {
+            Ok(NewTurn { conversation_id, speaker, message, timestamp, delivery_key, source: Source::Live })
+        }
+        _ => Err(Unreadable::Fields(problems)),
+    }
+}
+
+/// The body as it stands: flat, or an envelope.
+#[derive(Deserialize)]
+struct Body<'a> {
+    #[serde(borrow, default)]
+    conversation_id: Field<'a>,
+    #[serde(borrow, default)]
+    speaker: Field<'a>,
+    #[serde(borrow, default)]
+    message: Field<'a>,
+    #[serde(borrow, default)]
+    timestamp: Field<'a>,
+    #[serde(borrow, default)]
+    parameters: Parameters<'a>,
+}
+
+/// The four fields of a turn, wherever they stood.
+#[derive(Deserialize)]
+struct TurnFields<'a> {
+    #[serde(borrow, default)]
+    conversation_id: Field<'a>,
+    #[serde(borrow, default)]
+    speaker: Field<'a>,
+    #[serde(borrow, default)]
+    message: Field<'a>,
+    #[serde(borrow, default)]
+    timestamp: Field<'a>,
+}
+
+impl<'a> Body<'a> {
+    /// The turn's fields.
+    ///
+    /// An object named `parameters` makes an envelope only when none of the turn's own fields stands beside it: a flat
+    /// delivery may have an unrelated field of that name. The envelope's `tool_call_id` says nothing: language models
+    /// write it, and many write the same one in every turn of a call.
+    fn unwrapped(self) -> TurnFields<'a> {
+        let flat = [&self.speaker, &self.message, &self.timestamp].iter().any(|field| !field.is_missing());
+        match self.parameters {
+            Parameters::Object(mut inner) if !flat => {
+                if inner.conversation_id.is_missing() {
+                    inner.conversation_id = self.conversation_id;
+                }
+                inner
+            }
+            _ => {
+                let Self { conversation_id, speaker, message, timestamp, .. } = self;
+                TurnFields { conversation_id, speaker, message, timestamp }
+            }
+        }
+    }
+}
+
+/// A field of which a text is wanted. Borrows from the body unless the text has escapes in it.
+#[derive(Default)]
+enum Field<'a> {
+    #[default]
+    Missing,
+    Text(Cow<'a, str>),
+    /// Something else, by what it is called in an answer.
+    Other(&'static str),
+}
+
+impl Field<'_> {
+    fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing)
+    }
+
+    fn required<T>(
+        self,
+        name: &str,
+        read: impl FnOnce(&str) -> Result<T, Invalid>,
+        problems: &mut Vec<Problem>,
+    ) -> Option<T> {
+        let rule = match self {
+            Self::Missing => "is required".to_owned(),
+            Self::Text(text) => match read(&text) {
+                Ok(value) => return Some(value),
+                Err(invalid) => invalid.to_string(),
+            },
+            Self::Other(kind) => format!("must be a string, not {kind}"),
+        };
+        problems.push(Problem { field: name.to_owned(), rule });
+        None
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Field<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(FieldVisitor)
+    }
+}
+
+struct FieldVisitor;
+
+impl<'de> Visitor<'de> for FieldVisitor {
+    type Value = Field<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Field::Text(text.into()))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Field::Text(text.to_owned().into()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Field::Other("null"))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Field::Other("a boolean"))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Field::Other("a number"))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(Field::Other("a number"))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Field::Other("a number"))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Field::Other("an array"))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Field::Other("an object"))
+    }
+}
+
+/// The envelope's `parameters`; anything but an object is an unknown field, which is ignored.
+#[derive(Default)]
+enum Parameters<'a> {
+    Object(TurnFields<'a>),
+    #[default]
+    Other,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Parameters<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ParametersVisitor)
+    }
+}
+
+struct ParametersVisitor;
+
+impl<'de> Visitor<'de> for ParametersVisitor {
+    type Value = Parameters<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Self::Value, A::Error> {
+        TurnFields::deserialize(MapAccessDeserializer::new(entries)).map(Parameters::Object)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Parameters::Other)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(Parameters::Other)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Parameters::Other)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Parameters::Other)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Parameters::Other)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(Parameters::Other)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Parameters::Other)
+    }
+}

@@ -1,0 +1,182 @@
+//! Forms of which each line, or row, stands for itself: JSON lines, which can be read back, and CSV.
+//!
+//! A line of JSON is an object whose `type` says what it is: `driver`, `dispatch`, `event` or `call`. Its other fields are
+//! the columns of the row; a call has its turns in `transcriptions` and what tools have shown of it in `history`. What a
+//! line refers to comes before it, and once.
+
+use super::error::ExportError;
+use super::form::{Context, Form};
+use crate::domain::repair;
+use crate::domain::{ConversationId, DriverId, Message, Turn};
+use crate::store::{Archive, Archived, ArchivedCall, Loose, Part, Row};
+use serde_json::Value;
+use std::collections::HashSet;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+/// Greatest length of a line that is read back, in bytes: that of a call with some hundred thousand turns.
+pub const MAX_LINE: u64 = 256 << 20;
+
+/// Writes rows.
+#[derive(Default)]
+pub(super) struct Lines {
+    /// Drivers that were written.
+    drivers: HashSet<i64>,
+}
+
+impl Lines {
+    /// Writes a call with all that belongs to it; says how many turns it has, if there is the call.
+    pub(super) fn call(
+        &mut self,
+        archive: &dyn Archive,
+        id: &ConversationId,
+        out: &mut dyn Write,
+    ) -> Result<Option<u64>, ExportError> {
+        let mut turns = 0;
+        let there = archive.parts(id, &mut |part| match part {
+            Part::Driver(row) => self.driver(&row, out),
+            Part::Dispatch(row) => line("dispatch", &row, out),
+            Part::Event(row) => line("event", &row, out),
+            Part::Call(row, history) => {
+                open("call", &row, out)?;
+                out.write_all(b",\"history\":")?;
+                serde_json::to_writer(&mut *out, &history)?;
+                out.write_all(b",\"transcriptions\":[")
+            }
+            Part::Turn(row) => {
+                if turns > 0 {
+                    out.write_all(b",")?;
+                }
+                turns += 1;
+                Ok(serde_json::to_writer(&mut *out, &row)?)
+            }
+        })?;
+        if !there {
+            return Ok(None);
+        }
+        out.write_all(b"]}\n")?;
+        Ok(Some(turns))
+    }
+
+    fn driver(&mut self, row: &Row, out: &mut dyn Write) -> io::Result<()> {
+        match row.get("id").and_then(Value::as_i64) {
+            Some(id) if !self.drivers.insert(id) => Ok(()),
+            _ => line("driver", row, out),
+        }
+    }
+
+    /// Writes what belongs to no call that was written.
+    pub(super) fn rest(&mut self, archive: &dyn Archive, out: &mut dyn Write) -> Result<(), ExportError> {
+        for kind in [Loose::Drivers, Loose::Dispatches, Loose::Events] {
+            let mut after = 0;
+            loop {
+                let rows = archive.loose(kind, after)?;
+                let Some((last, _)) = rows.last() else { break };
+                after = *last;
+                for (_, row) in &rows {
+                    match kind {
+                        Loose::Drivers => self.driver(row, out)?,
+                        Loose::Dispatches => line("dispatch", row, out)?,
+                        Loose::Events => line("event", row, out)?,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The beginning of a line, without its closing bracket.
+fn open(kind: &str, row: &Row, out: &mut dyn Write) -> io::Result<()> {
+    write!(out, "{{\"type\":\"{kind}\"")?;
+    for (name, value) in row {
+        out.write_all(b",")?;
+        serde_json::to_writer(&mut *out, name)?;
+        out.write_all(b":")?;
+        serde_json::to_writer(&mut *out, value)?;
+    }
+    Ok(())
+}
+
+fn line(kind: &str, row: &Row, out: &mut dyn Write) -> io::Result<()> {
+    open(kind, row, out)?;
+    out.write_all(b"}\n")
+}
+
+/// Reads a line of JSON back.
+///
+/// # Errors
+/// What is wrong with the line, for a person, with the field where it is one's.
+pub fn archived(line: &[u8]) -> Result<Archived, String> {
+    let mut row: Row = match repair::read_whole(line) {
+        Ok(Value::Object(row)) => row,
+        Ok(_) => return Err("must be a JSON object".to_owned()),
+        Err(error) => return Err(format!("not valid JSON: {error}")),
+    };
+    let kind = row.shift_remove("type");
+    match kind.as_ref().and_then(Value::as_str) {
+        Some("driver") => Ok(Archived::Driver(row)),
+        Some("dispatch") => Ok(Archived::Dispatch(row)),
+        Some("event") => Ok(Archived::Event(row)),
+        Some("call") => {
+            let history = match row.shift_remove("history") {
+                None | Some(Value::Null) => None,
+                Some(Value::Object(history)) => Some(history),
+                Some(_) => return Err("history: must be a JSON object or null".to_owned()),
+            };
+            let Some(Value::Array(turns)) = row.shift_remove("transcriptions") else {
+                return Err("transcriptions: must be an array".to_owned());
+            };
+            let turn = |(at, turn)| match turn {
+                Value::Object(turn) => Ok(turn),
+                _ => Err(format!("transcriptions[{at}]: must be a JSON object")),
+            };
+            let turns = turns.into_iter().enumerate().map(turn).collect::<Result<_, _>>()?;
+            Ok(Archived::Call(Arc::new(ArchivedCall { row, history, turns })))
+        }
+        _ => Err("type: must be one of driver, dispatch, event, call".to_owned()),
+    }
+}
+
+/// The columns of the table.
+pub(super) const CSV_HEADER: &str = "conversation_id,call_start_time,call_end_time,status,driver_id,driver_name,\
+                                     sequence_number,place,timestamp,speaker_type,message_text,final_text,interrupted,\
+                                     superseded_by,source,transcription_id,record_time\r\n";
+
+/// Writes a row for each turn.
+pub(super) struct Table(Context);
+
+impl Table {
+    pub(super) fn new(of: Context) -> Self {
+        Self(of)
+    }
+}
+
+impl Form for Table {
+    fn turn(&mut self, turn: Turn, out: &mut dyn Write) -> io::Result<()> {
+        let Context { call, driver } = &self.0;
+        let text = |value: Option<String>| value.unwrap_or_default();
+        let row = [
+            call.conversation_id.as_str().to_owned(),
+            call.call_start_time.to_string(),
+            text(call.call_end_time.map(|time| time.to_string())),
+            call.status.as_str().to_owned(),
+            text(call.driver_id.map(DriverId::get).map(|id| id.to_string())),
+            text(driver.as_ref().map(|driver| driver.name.clone())),
+            turn.sequence_number.to_string(),
+            text(turn.place.map(|place| place.to_string())),
+            turn.timestamp.to_string(),
+            turn.speaker.as_str().to_owned(),
+            turn.message.as_str().to_owned(),
+            text(turn.final_text.as_ref().map(Message::as_str).map(str::to_owned)),
+            text(turn.interrupted.map(|interrupted| interrupted.to_string())),
+            text(turn.superseded_by.map(|number| number.to_string())),
+            turn.source.as_str().to_owned(),
+            turn.id.to_string(),
+            text(turn.record_time.map(|time| time.to_string())),
+        ];
+        let mut rows = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
+        rows.write_record(&row)?;
+        rows.flush()
+    }
+}

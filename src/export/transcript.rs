@@ -1,0 +1,100 @@
+//! Transcripts to be read: plain text and Markdown.
+//!
+//! No word of a call is taken for layout: in plain text what follows a turn's first line is indented, in Markdown every
+//! sign that would mean something is escaped.
+
+use super::form::{Context, Form, clock, lines_of, name_of, words};
+use crate::domain::Turn;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+/// Who was called, as far as that is known.
+fn called(of: &Context) -> String {
+    match (&of.driver, of.call.driver_id) {
+        (Some(driver), _) => format!("{} ({})", lines_of(&driver.name).collect::<Vec<_>>().join(" "), driver.id),
+        (None, Some(id)) => format!("driver {id}"),
+        (None, None) => "not known".to_owned(),
+    }
+}
+
+fn end(of: &Context) -> String {
+    of.call.call_end_time.map_or_else(|| "not known".to_owned(), |time| time.to_string())
+}
+
+/// An identifier may hold anything.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c }).collect()
+}
+
+/// Plain text.
+pub(super) struct Text(Context);
+
+impl Text {
+    pub(super) fn begin(of: Context, first: bool, out: &mut dyn Write) -> io::Result<Self> {
+        if !first {
+            out.write_all(b"\n\n")?;
+        }
+        writeln!(out, "Call {}", one_line(of.call.conversation_id.as_str()))?;
+        writeln!(out, "Driver: {}", called(&of))?;
+        writeln!(out, "Start: {}", of.call.call_start_time)?;
+        writeln!(out, "End: {}", end(&of))?;
+        writeln!(out, "Status: {}", of.call.status.as_str())?;
+        out.write_all(b"\n")?;
+        Ok(Self(of))
+    }
+}
+
+impl Form for Text {
+    fn turn(&mut self, turn: Turn, out: &mut dyn Write) -> io::Result<()> {
+        let text = lines_of(words(&turn)).collect::<Vec<_>>().join("\n    ");
+        writeln!(out, "[{}] {}: {text}", clock(self.0.offset(&turn)), name_of(turn.speaker))
+    }
+}
+
+/// Markdown.
+pub(super) struct Markdown(Context);
+
+impl Markdown {
+    pub(super) fn begin(of: Context, first: bool, out: &mut dyn Write) -> io::Result<Self> {
+        if !first {
+            out.write_all(b"\n")?;
+        }
+        writeln!(out, "## {}\n", escaped(&one_line(of.call.conversation_id.as_str())))?;
+        writeln!(out, "- Driver: {}", escaped(&called(&of)))?;
+        writeln!(out, "- Start: {}", of.call.call_start_time)?;
+        writeln!(out, "- End: {}", end(&of))?;
+        writeln!(out, "- Status: {}", escaped(of.call.status.as_str()))?;
+        Ok(Self(of))
+    }
+}
+
+impl Form for Markdown {
+    fn turn(&mut self, turn: Turn, out: &mut dyn Write) -> io::Result<()> {
+        // A backslash at a line's end is a break within the paragraph.
+        let text = lines_of(words(&turn)).map(escaped).collect::<Vec<_>>().join("\\\n");
+        writeln!(out, "\n**{}** {} {text}", name_of(turn.speaker), clock(self.0.offset(&turn)))
+    }
+}
+
+/// A line in which no sign means anything (<https://spec.commonmark.org/0.31.2/#backslash-escapes>).
+fn escaped(line: &str) -> String {
+    let mut out = String::with_capacity(line.len() + 8);
+    let only_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    for (at, c) in line.char_indices() {
+        let means_something = match c {
+            // An address would become a link, hence the last two.
+            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '&' | '#' | '|' | '~' | '!' | '$' | '^' | ':' | '@' => {
+                true
+            }
+            // A list or an underline begins a line so.
+            '-' | '+' | '=' => at == 0,
+            '.' | ')' => only_digits(&line[..at]),
+            _ => false,
+        };
+        if means_something {
+            out.push('\\');
+        }
+        let _ = out.write_char(c);
+    }
+    out
+}

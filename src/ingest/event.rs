@@ -1,0 +1,65 @@
+//! From the body of an event that the platform posted to what is kept of it.
+
+use crate::domain::{EventOutcome, KeptRecord, NewEvent, RemarkKind, describe_remarks};
+use crate::elevenlabs::{Reading, read_event};
+use crate::telemetry::metrics::METRICS;
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use std::panic::catch_unwind;
+
+/// Counts a stored event in the service's metrics.
+pub fn count(outcome: EventOutcome, remarks: &[RemarkKind]) {
+    let label = match outcome {
+        EventOutcome::Applied if !remarks.is_empty() => "remarked",
+        outcome => outcome.as_str(),
+    };
+    METRICS.events_total.with_label_values(&[label]).inc();
+    count_remarks(remarks);
+}
+
+/// Counts what could not be read.
+pub fn count_remarks(remarks: &[RemarkKind]) {
+    for kind in remarks {
+        METRICS.remarks_total.with_label_values(&[kind.as_str()]).inc();
+    }
+}
+
+/// Reads an event. Every body can be kept: what cannot be read is kept as it came, to be read again by a later version.
+///
+/// Takes some milliseconds for each megabyte.
+pub fn of_body(body: Bytes) -> NewEvent {
+    let digest = Sha256::digest(&body).into();
+    // A defect in a reader must not cost the event.
+    let Ok(event) = catch_unwind(|| read_event(&body)) else {
+        return NewEvent {
+            digest,
+            event_type: None,
+            conversation_id: None,
+            event_time: None,
+            outcome: EventOutcome::Unreadable,
+            error: Some("reading it met a defect in this program".to_owned()),
+            remarks: Vec::new(),
+            record: None,
+            answered_by: None,
+            body,
+        };
+    };
+    let remarks = describe_remarks(&event.remarks);
+    let (outcome, error, record) = match event.reading {
+        Reading::Record(record) => (EventOutcome::Applied, remarks, Some(KeptRecord::from(&*record))),
+        Reading::Other => (EventOutcome::Ignored, remarks, None),
+        Reading::Unreadable(why) => (EventOutcome::Unreadable, Some(why), None),
+    };
+    NewEvent {
+        digest,
+        event_type: event.event_type,
+        conversation_id: event.conversation_id,
+        event_time: event.event_time,
+        outcome,
+        error,
+        remarks: event.remarks.iter().map(|remark| remark.kind).collect(),
+        record,
+        answered_by: event.answered_by,
+        body,
+    }
+}

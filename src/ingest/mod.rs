@@ -1,0 +1,16 @@
+//! The write path: the queue, the writer, and what becomes of events.
+
+pub mod blocking;
+pub mod event;
+pub mod file_watch;
+pub mod index_schedule;
+mod job;
+pub mod purge_schedule;
+pub mod reconciler;
+pub mod slices;
+mod writer;
+mod writer_thread;
+
+pub use job::{Limits, WriteError};
+pub use writer::Writer;
+pub use writer_thread::WriterThread;

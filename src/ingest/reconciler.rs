@@ -1,0 +1,416 @@
+//! Reconciles calls that are due, after what makes them due is stored: one thread, which takes at most half of its time.
+//!
+//! The transaction that stores a record, a history or a late turn notes that its call is due, and nothing more. The thread
+//! reads such a call in a snapshot of its own, plans, and has the writer store the result as data, in slices. What came
+//! meanwhile leaves the call due, behind the others, so that a call under constant fire holds up neither others nor itself.
+//! Requests that made a call due wait for it a moment ([`Requests::reconciled`]), so that who was answered reads what was
+//! sent. Those calls come first, in order; one of the others comes after every few of them. After a crash the notes are
+//! still there.
+
+use crate::domain::reconcile::{Counts, Settlement, settle};
+use crate::domain::{ConversationId, Timestamp};
+use crate::store::{Outcome, Rejection, Store, Write, Written};
+use crate::sys::low_priority::Background;
+use crate::telemetry::metrics::METRICS;
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// Interval at which the thread looks for calls that another process made due.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Minimum pause before a call that failed is tried again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Number of calls that are looked up at once.
+const PAGE: usize = 64;
+
+/// Maximum number of calls in a round, whose results share commits.
+const MAX_ROUND: usize = 16;
+
+/// Duration of a round's planning from which on no further call is added to it.
+const PLANNING: Duration = Duration::from_millis(20);
+
+/// Maximum number of rows that a round gives to the writer at once.
+const MAX_ROWS: usize = 512;
+
+/// Number of rounds for requests after which a call comes that nobody waits for.
+const REQUESTED_ROUNDS: u32 = 4;
+
+/// Maximum number of calls that requests wait for. Others are reconciled without anybody's waiting.
+const MAX_REQUESTED: usize = 10_000;
+
+/// Minimum work that is worth a pause, and maximum pause.
+const REST: (Duration, Duration) = (Duration::from_millis(4), Duration::from_secs(1));
+
+/// Number of plans that may be void in a row before a call is put off.
+const MAX_PLANS: usize = 5;
+
+/// Those who wait for a call.
+type Waiting = Vec<oneshot::Sender<Option<Counts>>>;
+
+/// Calls that requests wait for; cheap to clone.
+#[derive(Clone, Default)]
+pub struct Requests(Arc<Shared>);
+
+/// A call was not reconciled in the time that somebody waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLate;
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// In the order of the first request for each.
+    calls: VecDeque<ConversationId>,
+    waiting: HashMap<ConversationId, Waiting>,
+    stopping: bool,
+}
+
+impl Requests {
+    /// Waits until a call is reconciled with all that was stored before. Returns the result in numbers, if any record has words.
+    ///
+    /// # Errors
+    /// It takes longer than `at_most`; it is done later.
+    pub async fn reconciled(&self, id: &ConversationId, at_most: Duration) -> Result<Option<Counts>, TooLate> {
+        let (done, answer) = oneshot::channel();
+        {
+            let mut state = self.state();
+            if state.stopping || (state.calls.len() >= MAX_REQUESTED && !state.waiting.contains_key(id)) {
+                return Err(TooLate);
+            }
+            if let Some(waiting) = state.waiting.get_mut(id) {
+                waiting.retain(|done| !done.is_closed());
+                waiting.push(done);
+            } else {
+                state.waiting.insert(id.clone(), vec![done]);
+                state.calls.push_back(id.clone());
+            }
+        }
+        self.0.changed.notify_all();
+        tokio::time::timeout(at_most, answer).await.ok().and_then(Result::ok).ok_or(TooLate)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The calls that have been waited for longest, with those who wait.
+    fn take(&self) -> Vec<(ConversationId, Waiting)> {
+        let mut state = self.state();
+        let number = state.calls.len().min(MAX_ROUND);
+        let calls: Vec<_> = state.calls.drain(..number).collect();
+        calls.into_iter().map(|id| (id.clone(), state.waiting.remove(&id).unwrap_or_default())).collect()
+    }
+
+    /// Puts calls back that were taken and had no turn.
+    fn put_back(&self, calls: Vec<(ConversationId, Waiting)>) {
+        let mut state = self.state();
+        for (id, waiting) in calls.into_iter().rev() {
+            if let Some(others) = state.waiting.get_mut(&id) {
+                others.extend(waiting);
+            } else {
+                state.waiting.insert(id.clone(), waiting);
+                state.calls.push_front(id);
+            }
+        }
+    }
+
+    /// Sleeps until `until`, or a request if `for_requests`; returns whether the thread is to go on.
+    fn sleep(&self, until: Instant, for_requests: bool) -> bool {
+        let mut state = self.state();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if state.stopping || left.is_zero() || (for_requests && !state.calls.is_empty()) {
+                return !state.stopping;
+            }
+            state = self.0.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// The thread; it ends after the slice under way when this is dropped. Calls that are still due stay so.
+pub struct Reconciler {
+    requests: Requests,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Reconciler {
+    /// Starts the thread. `write` does some writes and waits until each is on disk.
+    ///
+    /// # Errors
+    /// The system gave no thread.
+    pub fn start(
+        store: Arc<dyn Store>,
+        requests: Requests,
+        write: impl Fn(Vec<Write>) -> Vec<Result<Outcome, String>> + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let of_thread = requests.clone();
+        let thread = std::thread::Builder::new().name("reconciler".to_owned()).spawn(move || {
+            Background::that_is_awaited();
+            Loop { store, requests: of_thread, write, failed: HashMap::new() }.run();
+        })?;
+        Ok(Self { requests, thread: Some(thread) })
+    }
+}
+
+impl Drop for Reconciler {
+    fn drop(&mut self) {
+        self.requests.state().stopping = true;
+        self.requests.0.changed.notify_all();
+        // A panic was reported when it happened.
+        let _ = self.thread.take().map(JoinHandle::join);
+        let mut state = self.requests.state();
+        (state.calls, state.waiting) = Default::default();
+    }
+}
+
+struct Loop<W> {
+    store: Arc<dyn Store>,
+    requests: Requests,
+    write: W,
+    /// Calls that failed, and when they may be tried again.
+    failed: HashMap<ConversationId, Instant>,
+}
+
+impl<W: Fn(Vec<Write>) -> Vec<Result<Outcome, String>>> Loop<W> {
+    fn run(&mut self) {
+        // Notes up to this one were left from before, as after an upgrade, when there may be very many; newer ones come first.
+        let left = self.store.due(0, 0, 0).map_or(0, |due| due.last);
+        let (mut page, mut look_at, mut rounds) = (VecDeque::new(), Instant::now(), 0);
+        loop {
+            let requested = self.requests.take();
+            if requested.is_empty() || rounds == REQUESTED_ROUNDS {
+                rounds = 0;
+                self.requests.put_back(requested);
+                if page.is_empty() && look_at <= Instant::now() {
+                    page = self.look(left).into();
+                    if page.is_empty() {
+                        look_at = Instant::now() + LOOK_INTERVAL;
+                    }
+                }
+                if let Some(id) = page.pop_front() {
+                    if !self.round(vec![(id, Vec::new())]) {
+                        return;
+                    }
+                } else if !self.requests.sleep(look_at, true) {
+                    return;
+                }
+            } else {
+                rounds += 1;
+                if !self.round(requested) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Some calls that are due.
+    fn look(&mut self, left: i64) -> Vec<ConversationId> {
+        let now = Instant::now();
+        self.failed.retain(|_, retry_at| *retry_at > now);
+        let limit = PAGE + self.failed.len();
+        // What came since the start has an order by time of which it was first due; `left` is at least 1 for that.
+        let pages = [(left.max(1), i64::MAX), (0, left.max(1))];
+        for (noted_after, noted_until) in pages {
+            match self.store.due(noted_after, noted_until, limit) {
+                Ok(due) => {
+                    METRICS.reconciliations_due.set(i64::try_from(due.count).unwrap_or(i64::MAX));
+                    let calls: Vec<_> = due.calls.into_iter().filter(|id| !self.failed.contains_key(id)).collect();
+                    if !calls.is_empty() {
+                        return calls;
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "calls that are due cannot be read"),
+            }
+        }
+        Vec::new()
+    }
+
+    /// Reconciles some calls, answers those who wait, and rests. Returns whether the thread is to go on.
+    fn round(&mut self, calls: Vec<(ConversationId, Waiting)>) -> bool {
+        let began = Instant::now();
+        let mut calls = calls.into_iter();
+        let mut running = Vec::new();
+        let mut waiting = HashMap::new();
+        for (id, who) in calls.by_ref() {
+            running.push(Running::plan(&*self.store, id.clone()));
+            waiting.insert(id, who);
+            if began.elapsed() > PLANNING {
+                break;
+            }
+        }
+        self.requests.put_back(calls.collect());
+        let requests = self.requests.clone();
+        let rest = |worked: Duration| worked < REST.0 || requests.sleep(Instant::now() + worked.min(REST.1), false);
+        let done = store_all(&*self.store, &self.write, running, &rest);
+        for (id, result) in done {
+            match result {
+                Ok(counts) => {
+                    for who in waiting.remove(&id).into_iter().flatten() {
+                        // Who stopped waiting is answered already.
+                        let _ = who.send(counts);
+                    }
+                }
+                Err(why) => {
+                    tracing::warn!(
+                        conversation_id = id.as_str(),
+                        error = why,
+                        "call could not be reconciled; it stays due"
+                    );
+                    self.failed.insert(id, Instant::now() + RETRY_INTERVAL);
+                }
+            }
+        }
+        rest(began.elapsed())
+    }
+}
+
+/// A call that is being reconciled.
+struct Running {
+    id: ConversationId,
+    began: Instant,
+    plans: usize,
+    /// What is to be stored; nothing where the call is not due, or an error.
+    settlement: Result<Option<Settlement>, String>,
+    counts: Option<Counts>,
+}
+
+impl Running {
+    fn plan(store: &dyn Store, id: ConversationId) -> Self {
+        let mut running = Self { id, began: Instant::now(), plans: 0, settlement: Ok(None), counts: None };
+        running.plan_again(store);
+        running
+    }
+
+    fn plan_again(&mut self, store: &dyn Store) {
+        self.plans += 1;
+        self.settlement = match store.material(&self.id) {
+            Ok(None) => {
+                // Done before it was asked for.
+                self.counts = store.call(&self.id).ok().flatten().and_then(|call| call.report.reconciled);
+                Ok(None)
+            }
+            Ok(Some(material)) => catch_unwind(AssertUnwindSafe(|| Some(settle(material, Timestamp::now()))))
+                .map_err(|_| "planning it met a defect in this program".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Ok(Some(settlement)) = &self.settlement {
+            self.counts = settlement.counts();
+            let uncompared = settlement.uncompared();
+            if uncompared > 0 {
+                let conversation_id = self.id.as_str();
+                tracing::warn!(
+                    conversation_id,
+                    uncompared,
+                    "call is too long to compare all its turns with its record; some may be shown twice"
+                );
+            }
+        }
+    }
+}
+
+/// Stores calls slice by slice, those of different calls together. Between slices `rest` is called with the time that was
+/// worked; when it returns false, the work ends there.
+fn store_all(
+    store: &dyn Store,
+    write: &impl Fn(Vec<Write>) -> Vec<Result<Outcome, String>>,
+    mut running: Vec<Running>,
+    rest: &dyn Fn(Duration) -> bool,
+) -> Vec<(ConversationId, Result<Option<Counts>, String>)> {
+    let mut done = Vec::new();
+    loop {
+        let (mut writes, mut of, mut rows) = (Vec::new(), Vec::new(), 0);
+        let mut left = Vec::new();
+        for mut call in std::mem::take(&mut running) {
+            if rows >= MAX_ROWS {
+                left.push(call);
+                continue;
+            }
+            match &mut call.settlement {
+                Ok(Some(settlement)) => {
+                    if let Some(slice) = settlement.next_slice() {
+                        rows += slice.additions.len() + slice.standings.len();
+                        let additions = slice.additions.len();
+                        writes.push(Write::Reconcile(Box::new(slice)));
+                        of.push((call, additions));
+                    } else {
+                        METRICS.reconciliation_duration_seconds.observe(call.began.elapsed().as_secs_f64());
+                        done.push((call.id, Ok(call.counts)));
+                    }
+                }
+                Ok(None) => done.push((call.id, Ok(call.counts))),
+                Err(why) => done.push((call.id, Err(std::mem::take(why)))),
+            }
+        }
+        if writes.is_empty() {
+            return done;
+        }
+        let began = Instant::now();
+        for ((mut call, additions), outcome) in of.into_iter().zip(write(writes)) {
+            match outcome {
+                Ok(Ok(Written::Reconciled { turn_count })) => {
+                    if let Ok(Some(settlement)) = &mut call.settlement {
+                        settlement.stored(additions, turn_count);
+                    }
+                }
+                Ok(Err(Rejection::Outdated)) if call.plans < MAX_PLANS => call.plan_again(store),
+                Ok(Err(Rejection::NotFound)) => call.settlement = Ok(None),
+                Ok(other) => call.settlement = Err(format!("{other:?}")),
+                Err(why) => call.settlement = Err(why),
+            }
+            running.push(call);
+        }
+        running.extend(left);
+        if !rest(began.elapsed()) {
+            return done;
+        }
+    }
+}
+
+/// Reconciles all calls that are due by now, for a command that ends then.
+///
+/// # Errors
+/// What hinders it, for a person. The calls stay due.
+pub fn work_off(store: &dyn Store, write: impl Fn(Vec<Write>) -> Vec<Result<Outcome, String>>) -> Result<(), String> {
+    let last = store.due(0, 0, 0).map_err(|error| error.to_string())?.last;
+    let mut before = None;
+    loop {
+        let due = store.due(0, last, PAGE).map_err(|error| error.to_string())?;
+        // A service beside this may have stored some of them.
+        if due.calls.is_empty() {
+            return Ok(());
+        }
+        let mut failed = None;
+        for calls in due.calls.chunks(MAX_ROUND) {
+            let running = calls.iter().map(|id| Running::plan(store, id.clone())).collect();
+            for (id, result) in store_all(store, &write, running, &|_| true) {
+                if let Err(why) = result {
+                    failed = Some(format!("{id}: {why}"));
+                }
+            }
+        }
+        if before.as_ref() == Some(&due.calls) {
+            return failed.map_or(Ok(()), |why| Err(format!("a call could not be reconciled, it stays due: {why}")));
+        }
+        before = Some(due.calls);
+    }
+}
+
+/// [`work_off`] by a store that nobody else writes to in this process.
+///
+/// # Errors
+/// As of [`work_off`].
+pub fn work_off_store(store: &dyn Store) -> Result<(), String> {
+    work_off(store, |writes| match store.apply(Timestamp::now(), &writes) {
+        Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
+        Err(error) => writes.iter().map(|_| Err(error.to_string())).collect(),
+    })
+}

@@ -1,0 +1,9 @@
+//! Backfill of calls from ElevenLabs' API.
+
+mod run;
+mod schedule;
+mod target;
+
+pub use run::{BackfillError, BatchReport, Keeper, Progress, Report, batch, conversations};
+pub use schedule::{Periodic, Unfinished};
+pub use target::{Nothing, StoreKeeper};

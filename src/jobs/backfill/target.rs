@@ -1,0 +1,134 @@
+//! Calls as a store keeps them, be it beside a running service or in it.
+
+use super::run::Keeper;
+use super::schedule::Unfinished;
+use crate::domain::{Call, CallStatus, ConversationId, NewDispatch, Timestamp};
+use crate::ingest::event;
+use crate::redaction::{Redactor, redacted};
+use crate::store::{CallKey, CallQuery, Order, Outcome, RecordFilter, Rejection, Store, Write, Written};
+use bytes::Bytes;
+use std::sync::{Arc, Weak};
+
+/// How far back a call may have begun whose end is still waited for, in seconds.
+const LATELY: i64 = 48 * 3600;
+
+/// No calls, where there is no database yet: for a dry run, which makes none.
+#[derive(Debug, Clone, Copy)]
+pub struct Nothing;
+
+impl Keeper for Nothing {
+    fn is_complete(&self, _: &ConversationId) -> Result<bool, String> {
+        Ok(false)
+    }
+
+    fn keep(&self, _: Vec<u8>) -> Result<(), String> {
+        Err("there is no database".to_owned())
+    }
+
+    fn dispatch(&self, _: Vec<NewDispatch>) -> Result<(usize, Vec<String>), String> {
+        Err("there is no database".to_owned())
+    }
+}
+
+/// Calls in a store.
+pub struct StoreKeeper<W> {
+    /// Held for as long as a question takes, so that who fetches does not hold up who closes the store.
+    store: Weak<dyn Store>,
+    redactor: Option<Redactor>,
+    /// Does a change, and waits until it is on disk.
+    write: W,
+}
+
+impl<W: Fn(Write) -> Result<Outcome, String>> StoreKeeper<W> {
+    /// Reads in the store, and changes it by `write`; what must not be stored is replaced.
+    pub fn new(store: &Arc<dyn Store>, redactor: Option<Redactor>, write: W) -> Self {
+        Self { store: Arc::downgrade(store), redactor, write }
+    }
+
+    fn store(&self) -> Result<Arc<dyn Store>, String> {
+        self.store.upgrade().ok_or_else(|| "the service is stopping".to_owned())
+    }
+}
+
+/// Whether the platform's record of a call is here: with its words, or with why it had none.
+fn is_complete(call: &Call) -> bool {
+    let report = &call.report;
+    report.record_event_id.is_some() && (report.reconciled.is_some() || call.status == CallStatus::Failed)
+}
+
+impl<W: Fn(Write) -> Result<Outcome, String>> Keeper for StoreKeeper<W> {
+    fn is_complete(&self, id: &ConversationId) -> Result<bool, String> {
+        let store = self.store()?;
+        let call = store.call(id).map_err(|error| error.to_string())?;
+        Ok(call.as_ref().is_some_and(is_complete) || store.is_erased(id).map_err(|error| error.to_string())?)
+    }
+
+    fn keep(&self, body: Vec<u8>) -> Result<(), String> {
+        let event = event::of_body(redacted(self.redactor, Bytes::from(body)));
+        let (outcome, remarks, error) = (event.outcome, event.remarks.clone(), event.error.clone());
+        let conversation_id = event.conversation_id.clone();
+        match (self.write)(Write::KeepEvent(Box::new(event)))? {
+            Ok(Written::Kept(kept)) if !kept.replayed => {
+                event::count(outcome, &remarks);
+                if let Some(remarks) = error {
+                    let conversation_id = conversation_id.as_ref().map(ConversationId::as_str);
+                    let event_id = kept.event_id;
+                    tracing::warn!(conversation_id, event_id, remarks, "parts of an event could not be read");
+                }
+                Ok(())
+            }
+            Ok(_) | Err(Rejection::Erased) => Ok(()),
+            Err(rejection) => Err(format!("a conversation cannot be stored: {rejection:?}")),
+        }
+    }
+
+    fn dispatch(&self, mut dispatches: Vec<NewDispatch>) -> Result<(usize, Vec<String>), String> {
+        let mut refused = Vec::new();
+        while !dispatches.is_empty() {
+            match (self.write)(Write::PutDispatches(dispatches.clone()))? {
+                Ok(Written::Dispatches(counts)) => {
+                    return Ok((counts.created + counts.updated + counts.unchanged, refused));
+                }
+                Err(Rejection::Elements(bad)) if !bad.is_empty() => {
+                    for element in bad.iter().rev() {
+                        let dispatch = dispatches.remove(element.index);
+                        refused.push(format!("{}: {}", dispatch.conversation_id, element.problem()));
+                    }
+                }
+                other => return Err(format!("dispatches cannot be stored: {other:?}")),
+            }
+        }
+        Ok((0, refused))
+    }
+}
+
+impl<W: Fn(Write) -> Result<Outcome, String>> Unfinished for StoreKeeper<W> {
+    fn unfinished(&self) -> Result<Vec<ConversationId>, String> {
+        let mut query = CallQuery {
+            status: None,
+            driver_id: None,
+            user_id: None,
+            agent_id: None,
+            record: RecordFilter::default(),
+            started_after: Timestamp::now().plus_seconds(-LATELY),
+            started_before: None,
+            text: None,
+            order: Order::Ascending,
+            after: None,
+            limit: 500,
+            with_total: false,
+        };
+        let mut unfinished = Vec::new();
+        loop {
+            let page = self.store()?.calls(&query).map_err(|error| error.to_string())?;
+            query.after = page.rows.last().map(|call| CallKey { start: call.call_start_time, id: call.id });
+            unfinished.extend(page.rows.into_iter().filter(|call| !is_complete(call)).map(|call| call.conversation_id));
+            if !page.has_more || unfinished.len() > MAX_UNFINISHED {
+                return Ok(unfinished);
+            }
+        }
+    }
+}
+
+/// Enough for one round; the others have theirs when these are done.
+const MAX_UNFINISHED: usize = 2000;

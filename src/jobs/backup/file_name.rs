@@ -1,0 +1,77 @@
+//! The names of backups, `<database's name without its ending>-YYYYMMDDTHHMMSSZ.db`, by which they are told from all else
+//! in their folder and from each other.
+
+use crate::domain::Timestamp;
+use crate::sys::atomic_file::Aside;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+fn stem(database: &Path) -> String {
+    database.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The name of a backup that was begun at this time.
+pub(super) fn of(database: &Path, time: Timestamp) -> String {
+    let text = time.to_string();
+    let seconds = text.split('.').next().unwrap_or_default();
+    format!("{}-{}Z.db", stem(database), seconds.replace(['-', ':'], ""))
+}
+
+/// When the backup of this name was begun, if it is the name of one.
+fn time_of(name: &str, database: &Path) -> Option<Timestamp> {
+    let time = name.strip_prefix(&stem(database))?.strip_prefix('-')?.strip_suffix(".db")?;
+    let parsed = Timestamp::parse(time).ok()?;
+    (of(database, parsed) == name).then_some(parsed)
+}
+
+/// The backups that are there, the oldest first.
+pub(super) fn list(folder: &Path, database: &Path) -> io::Result<Vec<(Timestamp, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if let Some(time) = entry.file_name().to_str().and_then(|name| time_of(name, database)) {
+            found.push((time, entry.path()));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Takes away backups that a killed service left unfinished.
+pub(super) fn remove_leftovers(folder: &Path, database: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        let name = name.to_str().and_then(|name| name.strip_suffix(".partial"));
+        if let Some(name) = name.filter(|name| time_of(name, database).is_some()) {
+            Aside::remove_leftover(&folder.join(name));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_says_when_and_only_such_names_are_taken_for_backups() {
+        let database = Path::new("/data/calls.v2.db");
+        let time = Timestamp::parse("2026-09-28T12:00:05.25Z").unwrap();
+        let name = of(database, time);
+        assert_eq!(name, "calls.v2-20260928T120005Z.db");
+        assert_eq!(time_of(&name, database), Some(Timestamp::parse("2026-09-28T12:00:05Z").unwrap()));
+        for other in [
+            "calls.v2.db",
+            "calls.v2-20260928T120005Z.db.partial",
+            "calls.v2-20260928T1200Z.db",
+            "calls.v2-2026-09-28T12:00:05Z.db",
+            "calls.v2-20261328T120005Z.db",
+            "calls-20260928T120005Z.db",
+            "calls.v2-20260928T120005Z",
+            "calls.v2-before-upgrade.db",
+        ] {
+            assert_eq!(time_of(other, database), None, "{other}");
+        }
+    }
+}

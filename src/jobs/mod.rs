@@ -1,0 +1,6 @@
+//! Work that runs on a schedule or over many calls.
+
+pub mod backfill;
+pub mod backup;
+pub mod retention;
+pub mod stale_calls;

@@ -1,0 +1,128 @@
+//! Whether the machine's clock may decide what is old.
+//!
+//! A machine whose clock is years ahead when it starts would have everything erased at once. So the clock is believed only
+//! when something arrived lately whose sender's clock agrees with it, or, where nothing arrives, when it has run for a day
+//! as the system's monotonic clock has.
+//!
+//! Pure logic: the present is an argument.
+
+use crate::domain::Timestamp;
+use std::time::{Duration, Instant};
+
+/// How far the present may be beyond the latest arrival. No retention is shorter.
+const MAX_AHEAD: Duration = super::eraser::SHORTEST;
+
+/// How long a clock must have run evenly to be believed by itself.
+const RUN: Duration = Duration::from_hours(24);
+
+/// By how much a clock that runs evenly may differ from the monotonic one in [`RUN`].
+const MAX_DRIFT: Duration = Duration::from_mins(10);
+
+/// The clock is far ahead of the latest arrival, so nothing is taken to be old.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockAhead {
+    /// What the clock says.
+    pub now: Timestamp,
+    /// When the latest thing arrived whose sender's clock agreed with this one's, if anything did.
+    pub newest: Option<Timestamp>,
+}
+
+impl std::fmt::Display for ClockAhead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the clock says {}, more than a day after anything arrived", self.now)?;
+        match self.newest {
+            Some(newest) => write!(f, " that agreed with it ({newest})"),
+            None => f.write_str(" that agreed with it"),
+        }
+    }
+}
+
+impl std::error::Error for ClockAhead {}
+
+/// Checks the clock by the latest arrival alone.
+///
+/// # Errors
+/// The clock is far ahead of it.
+pub fn check_arrival(now: Timestamp, newest: Option<Timestamp>) -> Result<(), ClockAhead> {
+    let ahead = |newest: Timestamp| now.unix_micros().saturating_sub(newest.unix_micros());
+    if newest.is_some_and(|newest| ahead(newest) <= micros(MAX_AHEAD)) {
+        Ok(())
+    } else {
+        Err(ClockAhead { now, newest })
+    }
+}
+
+/// A clock that is watched while the service runs.
+#[derive(Debug)]
+pub struct WatchedClock {
+    /// Since when it has run evenly, by the monotonic clock and by itself.
+    since: (Instant, Timestamp),
+}
+
+impl WatchedClock {
+    /// Begins to watch.
+    pub fn new(at: Instant, now: Timestamp) -> Self {
+        Self { since: (at, now) }
+    }
+
+    /// Checks the clock, which says `now`, at the instant `at`.
+    ///
+    /// # Errors
+    /// The clock is far ahead of the latest arrival, and has not run evenly for a day.
+    pub fn check(&mut self, at: Instant, now: Timestamp, newest: Option<Timestamp>) -> Result<(), ClockAhead> {
+        let run = at.saturating_duration_since(self.since.0);
+        let by_itself = now.unix_micros().saturating_sub(self.since.1.unix_micros());
+        if by_itself.abs_diff(micros(run)) > MAX_DRIFT.as_micros().try_into().unwrap_or(u64::MAX) {
+            self.since = (at, now);
+            return check_arrival(now, newest);
+        }
+        if run >= RUN { Ok(()) } else { check_arrival(now, newest) }
+    }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = 3600;
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_clock_is_believed_by_what_arrived_or_after_a_day_of_running_evenly() {
+        let start = at("2026-09-28T12:00:00Z");
+        let began = Instant::now();
+        // Hours by the monotonic clock, hours by the clock, hours of the latest arrival, and whether it is believed then.
+        for (name, steps) in [
+            ("something arrived lately", &[(0, 0, Some(-23), true)][..]),
+            ("from a clock that was ahead then", &[(0, 0, Some(500), true)]),
+            (
+                "nothing arrived for long",
+                &[(0, 0, Some(-25), false), (23, 23, Some(-25), false), (24, 24, Some(-25), true)],
+            ),
+            ("nothing ever arrived", &[(0, 0, None, false), (25, 25, None, true)]),
+            ("something arrives", &[(0, 0, Some(-999), false), (1, 1, Some(1), true)]),
+            ("the clock jumps", &[(0, 0, Some(0), true), (1, 9000, Some(0), false), (2, 9001, Some(0), false)]),
+            (
+                "and is then even for a day",
+                &[(1, 9000, Some(0), false), (24, 9023, Some(0), false), (25, 9024, Some(0), true)],
+            ),
+            ("it jumps after a day", &[(24, 24, None, true), (25, 9000, None, false)]),
+            ("it is set back", &[(0, 0, Some(0), true), (1, -9000, Some(0), true)]),
+        ] {
+            let mut clock = WatchedClock::new(began, start);
+            for (run, by_itself, newest, believed) in steps {
+                let instant = began + Duration::from_secs((run * HOUR).try_into().unwrap());
+                let hours = |hours: i64| start.plus_seconds(hours * HOUR).unwrap();
+                let checked = clock.check(instant, hours(*by_itself), newest.map(hours));
+                assert_eq!(checked.is_ok(), *believed, "{name}, after {run} hours: {checked:?}");
+            }
+        }
+    }
+}

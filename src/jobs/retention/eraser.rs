@@ -1,0 +1,373 @@
+//! Erasing more than one thing: all of a driver, and whatever has become old.
+//!
+//! One call at a time, each by one change of its own, and a long call in slices ([`Slices`]), so that turns that arrive
+//! meanwhile wait for no more than some hundred rows. Between two changes there is a pause several times as long as the change
+//! took. What was cut off is done by doing it again. A call's recording goes first, so that none is left of which nobody knows.
+//! Events that could not be read, but name the call, go with it.
+//!
+//! A call is as old as its last sign of life: see [`crate::store::Store::old_calls`]. One that is in progress is old when nothing
+//! arrived of it for so long, however it is called.
+
+use super::error::EraseError;
+use crate::domain::{ConversationId, DriverId, Timestamp};
+use crate::recordings::Recordings;
+use crate::store::{CallKey, NamingEvent, OldCall, OldCalls, OldEvent, Outcome, Rejection, Store, Write, Written};
+use crate::telemetry::metrics::METRICS;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+/// The shortest time after which anything may be called old: longer than any call.
+pub const SHORTEST: Duration = Duration::from_hours(24);
+
+/// How many rows are looked up at once.
+pub(super) const PAGE: usize = 100;
+
+/// How many small things are erased at once.
+const CHUNK: usize = 20;
+
+/// How long the events that are erased at once may be together, in bytes, unless they are only one.
+const MAX_CHUNK_BYTES: usize = 512 * 1024;
+
+/// How much longer than a change the pause after it is, and at most.
+const PAUSE: (u32, Duration) = (4, Duration::from_millis(500));
+
+/// How much was erased, or would be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Erased {
+    /// Drivers.
+    pub drivers: u64,
+    /// Calls, each with all that is kept about it.
+    pub calls: u64,
+    /// Turns of these calls; only of pruning.
+    pub turns: u64,
+    /// Events that belong to no call, those that name an erased call included.
+    pub events: u64,
+    /// Dispatches that never became a call.
+    pub dispatches: u64,
+    /// Calls that stay, since only an unsigned history says that they were with the driver.
+    pub unproven: u64,
+}
+
+/// Erases in a store.
+pub struct Eraser<W> {
+    /// Held for as long as a step takes, so that who erases does not hold up who closes the store.
+    store: Weak<dyn Store>,
+    recordings: Option<Recordings>,
+    /// Does a change, and waits until it is on disk.
+    write: W,
+    /// Whether others write too.
+    shared: bool,
+}
+
+impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
+    /// Looks in the store, and changes it by `write`; with a pause after each change if others write too.
+    pub fn new(store: &Arc<dyn Store>, recordings: Option<Recordings>, write: W, shared: bool) -> Self {
+        Self { store: Arc::downgrade(store), recordings, write, shared }
+    }
+
+    pub(super) fn store(&self) -> Result<Arc<dyn Store>, EraseError> {
+        let stopping = || EraseError { reason: "the service is stopping".to_owned(), passes: true };
+        self.store.upgrade().ok_or_else(stopping)
+    }
+
+    /// When the latest thing arrived whose sender's clock agreed with this machine's.
+    ///
+    /// # Errors
+    /// What hinders looking.
+    pub fn newest_arrival(&self) -> Result<Option<Timestamp>, EraseError> {
+        Ok(self.store()?.newest_arrival()?)
+    }
+
+    /// Whether the change found what it was to erase.
+    fn change(&self, write: Write) -> Result<bool, EraseError> {
+        let start = Instant::now();
+        let outcome = (self.write)(write.clone())?;
+        if self.shared {
+            std::thread::sleep((start.elapsed() * PAUSE.0).min(PAUSE.1));
+        }
+        match (outcome, write) {
+            (Ok(Written::Begun), Write::DeleteDriver(id)) => self.change(Write::DeleteDriver(id)),
+            (outcome, _) => found(outcome),
+        }
+    }
+
+    fn erase_recording(&self, id: &ConversationId) -> Result<(), EraseError> {
+        let Some(recordings) = &self.recordings else { return Ok(()) };
+        // Its call would stay.
+        self.store()?.in_place()?;
+        recordings.remove(id).map(drop).map_err(|error| EraseError {
+            reason: format!("the recording of {id} cannot be removed: {error}"),
+            passes: false,
+        })
+    }
+
+    /// Erases a call for good, and the events that name it; `erased` is told what is gone.
+    ///
+    /// # Errors
+    /// What hinders it.
+    pub fn call(&self, id: &ConversationId, erased: &mut Erased) -> Result<(), EraseError> {
+        let naming = self.events_naming(&[id.clone()].into())?;
+        self.call_with(id, &naming, erased)
+    }
+
+    fn call_with(&self, id: &ConversationId, naming: &Naming, erased: &mut Erased) -> Result<(), EraseError> {
+        self.erase_recording(id)?;
+        // First, so that what is left behind by a failure can be erased by trying again.
+        self.erase_events(naming.of(id), erased)?;
+        erased.calls += u64::from(self.change(Write::EraseCall(id.clone()))?);
+        Ok(())
+    }
+
+    /// Erases a driver with all calls and dispatches that are known to be with that driver. `erased` is told what is gone,
+    /// also when it fails, and `done` how many calls that are.
+    ///
+    /// # Errors
+    /// What hinders it.
+    pub fn driver(&self, id: DriverId, erased: &mut Erased, mut done: impl FnMut(u64)) -> Result<(), EraseError> {
+        loop {
+            let before = erased.calls;
+            erased.unproven = self.each_page_of(id, |calls| {
+                let naming = self.events_naming(&calls.iter().cloned().collect())?;
+                for call in calls {
+                    self.call_with(call, &naming, erased)?;
+                    done(erased.calls);
+                }
+                Ok(())
+            })?;
+            // Once more, for calls that came meanwhile.
+            if erased.calls == before {
+                break;
+            }
+        }
+        for dispatched in self.dispatches_of(id, usize::MAX)?.chunks(PAGE) {
+            let naming = self.events_naming(&dispatched.iter().cloned().collect())?;
+            for dispatched in dispatched {
+                let before = erased.calls;
+                self.call_with(dispatched, &naming, erased)?;
+                if erased.calls == before {
+                    erased.dispatches += u64::from(self.change(Write::DeleteDispatch(dispatched.clone()))?);
+                }
+            }
+        }
+        erased.drivers += u64::from(self.change(Write::DeleteDriver(id))?);
+        Ok(())
+    }
+
+    /// Finds the events that belong to no call, but name one of these.
+    fn events_naming(&self, calls: &HashSet<ConversationId>) -> Result<Naming, EraseError> {
+        let (mut naming, mut after) = (Naming::default(), 0);
+        loop {
+            let (found, next) = self.store()?.events_naming(calls, after)?;
+            naming.add(found);
+            let Some(next) = next else { return Ok(naming) };
+            after = next;
+        }
+    }
+
+    /// Erases events that belong to no call.
+    fn erase_events(&self, events: &[OldEvent], erased: &mut Erased) -> Result<(), EraseError> {
+        for chunk in chunks(events) {
+            self.change(Write::PruneEvents(chunk.iter().map(|event| event.id).collect()))?;
+            erased.events += chunk.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn dispatches_of(&self, id: DriverId, limit: usize) -> Result<Vec<ConversationId>, EraseError> {
+        let store = self.store()?;
+        let driver = store.driver(id)?;
+        let number = driver.and_then(|driver| driver.phone_number);
+        Ok(store.dispatches_of(id, number.as_ref(), limit)?)
+    }
+
+    /// What [`Eraser::call`] would erase.
+    ///
+    /// # Errors
+    /// What hinders looking.
+    pub fn of_call(&self, id: &ConversationId) -> Result<Erased, EraseError> {
+        let calls = u64::from(self.store()?.call(id)?.is_some());
+        let events = self.events_naming(&[id.clone()].into())?.events.len() as u64;
+        Ok(Erased { calls, events, ..Erased::default() })
+    }
+
+    /// What [`Eraser::driver`] would erase.
+    ///
+    /// # Errors
+    /// What hinders looking.
+    pub fn of_driver(&self, id: DriverId) -> Result<Erased, EraseError> {
+        let store = self.store()?;
+        let drivers = u64::from(store.driver(id)?.is_some());
+        let (mut calls, mut dispatches, mut events) = (0, 0, HashSet::new());
+        let mut look = |ids: &[ConversationId]| -> Result<(), EraseError> {
+            let naming = self.events_naming(&ids.iter().cloned().collect())?;
+            events.extend(naming.events.into_iter().map(|event| event.id));
+            Ok(())
+        };
+        let unproven = self.each_page_of(id, |page| {
+            calls += page.len() as u64;
+            look(page)
+        })?;
+        for dispatched in self.dispatches_of(id, usize::MAX)?.chunks(PAGE) {
+            for dispatched in dispatched {
+                dispatches += u64::from(store.call(dispatched)?.is_none());
+            }
+            look(dispatched)?;
+        }
+        Ok(Erased { drivers, calls, dispatches, events: events.len() as u64, unproven, ..Erased::default() })
+    }
+
+    /// Erases what is older than `before`: calls, and events and dispatches that belong to none. `done` is told how many
+    /// calls that are by now.
+    ///
+    /// # Errors
+    /// What hinders it; what is erased already stays erased.
+    pub fn prune(&self, before: Timestamp, mut done: impl FnMut(u64)) -> Result<Erased, EraseError> {
+        let mut erased = Erased::default();
+        self.old_calls(before, |OldCall { conversation_id, turns, .. }, naming| {
+            self.erase_recording(&conversation_id)?;
+            if self.change(Write::PruneCall(conversation_id.clone(), before))? {
+                erased.calls += 1;
+                erased.turns += turns;
+                METRICS.pruned_turns_total.inc_by(turns);
+                self.erase_events(naming.of(&conversation_id), &mut erased)?;
+                done(erased.calls);
+            }
+            Ok(())
+        })?;
+        self.old_events(before, |events| self.erase_events(events, &mut erased))?;
+        self.old_dispatches(before, |ids| {
+            erased.dispatches += ids.len() as u64;
+            ids.chunks(CHUNK).try_for_each(|ids| self.change(Write::PruneDispatches(ids.to_vec())).map(drop))
+        })?;
+        Ok(erased)
+    }
+
+    /// What [`Eraser::prune`] would erase, but for events whose calls it would erase first.
+    ///
+    /// # Errors
+    /// What hinders looking.
+    pub fn old(&self, before: Timestamp) -> Result<Erased, EraseError> {
+        let (mut old, mut events) = (Erased::default(), HashSet::new());
+        self.old_calls(before, |call, naming| {
+            old.calls += 1;
+            old.turns += call.turns;
+            events.extend(naming.of(&call.conversation_id).iter().map(|event| event.id));
+            Ok(())
+        })?;
+        self.old_events(before, |old| {
+            events.extend(old.iter().map(|event| event.id));
+            Ok(())
+        })?;
+        self.old_dispatches(before, |ids| {
+            old.dispatches += ids.len() as u64;
+            Ok(())
+        })?;
+        Ok(Erased { events: events.len() as u64, ..old })
+    }
+
+    /// Hands over each old call, the one that started first coming first, with the events that name one of its neighbours.
+    fn old_calls(
+        &self,
+        before: Timestamp,
+        mut each: impl FnMut(OldCall, &Naming) -> Result<(), EraseError>,
+    ) -> Result<(), EraseError> {
+        // What starts later than it ended is found only at the other end of time: a sender's clock was ahead.
+        let ahead = CallKey { start: Timestamp::now(), id: i64::MAX };
+        for (mut after, started_before) in [(None, Some(before)), (Some(ahead), None)] {
+            loop {
+                let query = OldCalls { before, started_before, after, limit: PAGE };
+                let page = self.store()?.old_calls(&query)?;
+                let Some(last) = page.last() else { break };
+                after = Some(last.key);
+                let naming = self.events_naming(&page.iter().map(|call| call.conversation_id.clone()).collect())?;
+                page.into_iter().try_for_each(|call| each(call, &naming))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn old_events(
+        &self,
+        before: Timestamp,
+        mut each: impl FnMut(&[OldEvent]) -> Result<(), EraseError>,
+    ) -> Result<(), EraseError> {
+        let mut after = 0;
+        loop {
+            let (events, next) = self.store()?.old_events(before, after, PAGE)?;
+            each(&events)?;
+            let Some(next) = next else { return Ok(()) };
+            after = next;
+        }
+    }
+
+    fn old_dispatches(
+        &self,
+        before: Timestamp,
+        mut each: impl FnMut(&[ConversationId]) -> Result<(), EraseError>,
+    ) -> Result<(), EraseError> {
+        let mut after: Option<ConversationId> = None;
+        loop {
+            let ids = self.store()?.old_dispatches(before, after.as_ref(), PAGE)?;
+            let Some(last) = ids.last() else { return Ok(()) };
+            after = Some(last.clone());
+            each(&ids)?;
+        }
+    }
+}
+
+/// Returns whether a change found what it was to erase.
+fn found(outcome: Outcome) -> Result<bool, EraseError> {
+    match outcome {
+        Ok(_) => Ok(true),
+        Err(Rejection::NotFound) => Ok(false),
+        Err(rejection) => Err(EraseError { reason: format!("it cannot be erased: {rejection:?}"), passes: false }),
+    }
+}
+
+/// Events that belong to no call, but name some.
+#[derive(Debug, Default)]
+struct Naming {
+    events: Vec<OldEvent>,
+    by_call: HashMap<ConversationId, Vec<OldEvent>>,
+}
+
+impl Naming {
+    /// Adds what was found.
+    fn add(&mut self, found: Vec<NamingEvent>) {
+        for NamingEvent { event, calls } in found {
+            self.events.push(event);
+            for call in calls {
+                self.by_call.entry(call).or_default().push(event);
+            }
+        }
+    }
+
+    /// Those that name this call.
+    fn of(&self, call: &ConversationId) -> &[OldEvent] {
+        self.by_call.get(call).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Events in such pieces as one change may erase.
+pub fn chunks(events: &[OldEvent]) -> Vec<&[OldEvent]> {
+    let (mut chunks, mut rest) = (Vec::new(), events);
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fits = |event: &&OldEvent| {
+            bytes += event.bytes;
+            bytes <= MAX_CHUNK_BYTES
+        };
+        let length = rest.iter().take(CHUNK).take_while(fits).count().max(1);
+        let (chunk, more) = rest.split_at(length);
+        chunks.push(chunk);
+        rest = more;
+    }
+    chunks
+}
+
+/// The instant before which things are old.
+pub fn before(older_than: Duration) -> Option<Timestamp> {
+    let micros = i64::try_from(older_than.as_micros()).ok()?;
+    Timestamp::from_unix_micros(Timestamp::now().unix_micros().checked_sub(micros)?)
+}

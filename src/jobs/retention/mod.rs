@@ -1,0 +1,12 @@
+//! Erasure of what is old, and of drivers.
+
+mod clock;
+mod eraser;
+mod error;
+mod of_driver;
+mod schedule;
+
+pub use clock::{ClockAhead, WatchedClock, check_arrival};
+pub use eraser::{Erased, Eraser, SHORTEST, before, chunks};
+pub use error::EraseError;
+pub use schedule::{Periodic, every};

@@ -1,0 +1,9 @@
+//! Recordings of calls.
+
+mod audio_event;
+mod folder;
+mod upload;
+
+pub use audio_event::{AudioEvent, Unreadable, begins_in, read};
+pub use folder::{Recordings, file_name};
+pub use upload::{Intake, Kept};

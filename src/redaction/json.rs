@@ -1,0 +1,183 @@
+//! Redaction inside of JSON: the values of its strings, and numbers that are cards. All other bytes stay as they are.
+//!
+//! Left alone are names of fields, and the values by which calls and drivers are found: see [`STRUCTURAL`].
+
+use super::finding::{Found, Kind};
+use super::numbers;
+use super::redactor::Redactor;
+use crate::domain::repair;
+use serde::de::IgnoredAny;
+use std::borrow::Cow;
+
+/// Fields whose values name a call, a driver or the telephone line, in the platform's payloads. They are kept.
+const STRUCTURAL: [&str; 23] = [
+    "conversation_id",
+    "agent_id",
+    "user_id",
+    "driver_id",
+    "batch_call_id",
+    "batch_call_recipient_id",
+    "external_number",
+    "agent_number",
+    "phone_number_id",
+    "sms_user_phone_number",
+    "user_phone_number",
+    "whatsapp_user_id",
+    "call_sid",
+    "to_number",
+    "from_number",
+    "To",
+    "From",
+    "Called",
+    "Caller",
+    "system__conversation_id",
+    "system__caller_id",
+    "system__called_number",
+    "system__call_sid",
+];
+
+/// How deep JSON may stand in strings of JSON, as the parameters of tools do.
+const MAX_DEPTH: usize = 4;
+
+/// Where the walk is.
+struct Level {
+    is_object: bool,
+    /// Whether the next string is the name of a field.
+    name_next: bool,
+    /// The value that follows is let be.
+    kept: bool,
+}
+
+impl Redactor {
+    /// The same JSON with what was found replaced; `None` if it is no JSON.
+    pub fn json<'a>(&self, text: &'a str, found: &mut Found) -> Option<Cow<'a, str>> {
+        self.json_at(text, found, 0)
+    }
+
+    fn json_at<'a>(self, text: &'a str, found: &mut Found, depth: usize) -> Option<Cow<'a, str>> {
+        if serde_json::from_str::<IgnoredAny>(text).is_err() {
+            // What is read of it is read of its repaired text, so that is what is looked through.
+            let (repaired, _) = repair::repaired(text.as_bytes());
+            serde_json::from_str::<IgnoredAny>(&repaired).ok()?;
+            return Some(match self.walked(&repaired, found, depth) {
+                Cow::Borrowed(_) => Cow::Borrowed(text),
+                Cow::Owned(replaced) => Cow::Owned(replaced),
+            });
+        }
+        Some(self.walked(text, found, depth))
+    }
+
+    /// Walks over what is known to be JSON.
+    fn walked<'a>(self, text: &'a str, found: &mut Found, depth: usize) -> Cow<'a, str> {
+        let mut walk = Walk { text, out: String::new(), copied: 0, levels: Vec::new(), attribute: None };
+        let mut at = 0;
+        while let Some(byte) = text.as_bytes().get(at) {
+            at = match byte {
+                b'"' => walk.string(self, at, found, depth),
+                b'0'..=b'9' => walk.number(self, at, found),
+                byte => {
+                    walk.structure(*byte);
+                    at + 1
+                }
+            };
+        }
+        if walk.copied == 0 {
+            return Cow::Borrowed(text);
+        }
+        walk.out.push_str(&text[walk.copied..]);
+        Cow::Owned(walk.out)
+    }
+}
+
+struct Walk<'a> {
+    text: &'a str,
+    out: String,
+    /// Up to where the text is copied.
+    copied: usize,
+    levels: Vec<Level>,
+    /// Whether the attribute of a trace that was named last is to be let be: `{"key": …, "value": {"stringValue": …}}`.
+    attribute: Option<bool>,
+}
+
+impl Walk<'_> {
+    fn structure(&mut self, byte: u8) {
+        let kept = self.kept();
+        match byte {
+            b'{' => self.levels.push(Level { is_object: true, name_next: true, kept: false }),
+            b'[' => self.levels.push(Level { is_object: false, name_next: false, kept }),
+            b'}' | b']' => drop(self.levels.pop()),
+            b',' => {
+                if let Some(level) = self.levels.last_mut().filter(|level| level.is_object) {
+                    level.name_next = true;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn kept(&self) -> bool {
+        self.levels.last().is_some_and(|level| level.kept)
+    }
+
+    fn replace(&mut self, from: usize, to: usize, by: &str) {
+        self.out.push_str(&self.text[self.copied..from]);
+        self.out.push_str(by);
+        self.copied = to;
+    }
+
+    /// Takes the string that begins here, and returns its end.
+    fn string(&mut self, redactor: Redactor, at: usize, found: &mut Found, depth: usize) -> usize {
+        let bytes = self.text.as_bytes();
+        let mut end = at + 1;
+        while bytes[end] != b'"' {
+            end += if bytes[end] == b'\\' { 2 } else { 1 };
+        }
+        end += 1;
+        let literal = &self.text[at..end];
+        if let Some(level) = self.levels.last_mut().filter(|level| level.name_next) {
+            let name = literal.trim_matches('"');
+            level.name_next = false;
+            level.kept = match name {
+                "stringValue" | "intValue" => self.attribute.take().unwrap_or(false),
+                name => STRUCTURAL.contains(&name),
+            };
+            if name == "key" {
+                self.attribute = Some(false);
+            }
+            return end;
+        }
+        if self.attribute == Some(false) {
+            let name = literal.trim_matches('"').rsplit('.').next().unwrap_or_default();
+            self.attribute = Some(STRUCTURAL.contains(&name));
+        }
+        if self.kept() {
+            return end;
+        }
+        // What begins like JSON may be some, which stays some. Half of a surrogate pair is repaired as its reader does it.
+        let Ok((value, _)) = repair::read::<String>(literal.as_bytes()) else { return end };
+        let nested = if depth < MAX_DEPTH && value.trim_start().starts_with(['{', '[']) {
+            redactor.json_at(&value, found, depth + 1)
+        } else {
+            None
+        };
+        if let Cow::Owned(replaced) = nested.unwrap_or_else(|| redactor.text(&value, found)) {
+            self.replace(at, end, &serde_json::Value::from(replaced).to_string());
+        }
+        end
+    }
+
+    /// Takes the number that goes on here, and returns its end.
+    fn number(&mut self, redactor: Redactor, at: usize, found: &mut Found) -> usize {
+        let is_part = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-');
+        let length = self.text.as_bytes()[at..].iter().take_while(|byte| is_part(byte)).count();
+        let end = at + length;
+        let digits = &self.text[at..end];
+        let signed = self.text[..at].ends_with('-');
+        let whole = !signed && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if whole && redactor.0[Kind::Card as usize] && !self.kept() && numbers::is_card(digits) {
+            found.0[Kind::Card as usize] += 1;
+            self.replace(at, end, "\"[card]\"");
+        }
+        end
+    }
+}

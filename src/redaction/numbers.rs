@@ -1,0 +1,410 @@
+//! Finds card numbers, social security numbers and telephone numbers, written and spoken.
+//!
+//! A run is a series of numbers with nothing but separators between them. What is found begins and ends where numbers of
+//! the run do. A card number needs its issuer's prefix and length, and the check digit. The others have none, so that what
+//! stands before them counts: a load or a mileage is not taken for one.
+
+use super::finding::{Finding, Kind};
+use super::tokens::{Token, What};
+
+/// One of the numbers that a run is made of.
+struct Unit {
+    /// Where its token stands in the text's.
+    token: usize,
+    start: usize,
+    end: usize,
+    digits: String,
+    spoken: bool,
+    /// What separates it from the one before.
+    gap: Gap,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gap {
+    /// It is the first one.
+    None,
+    Space,
+    Dash,
+    Dot,
+    /// A closing bracket, as behind an area code.
+    Bracket,
+    /// What separates spoken numbers: a comma, or a filler.
+    Pause,
+}
+
+/// Longest number of any kind.
+const LONGEST: usize = 19;
+
+pub(super) fn find(text: &str, tokens: &[Token]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut run: Vec<Unit> = Vec::new();
+    let mut between: Vec<&Token> = Vec::new();
+    for (at, token) in tokens.iter().enumerate() {
+        let digits = match &token.what {
+            What::Written => &text[token.start..token.end],
+            What::Spoken(digits) => digits,
+            _ => {
+                between.push(token);
+                continue;
+            }
+        };
+        let spoken = matches!(token.what, What::Spoken(_));
+        let gap = run.last().and_then(|last| {
+            // So long a number is nothing but itself.
+            let fits = digits.len() <= LONGEST && last.digits.len() <= LONGEST;
+            gap(&text[last.end..token.start], &between, last.spoken || spoken).filter(|_| fits)
+        });
+        if gap.is_none() {
+            findings.extend(Run { text, tokens, units: &run }.findings());
+            run.clear();
+        }
+        let (start, end) = (token.start, token.end);
+        run.push(Unit { token: at, start, end, digits: digits.to_owned(), spoken, gap: gap.unwrap_or(Gap::None) });
+        between.clear();
+    }
+    findings.extend(Run { text, tokens, units: &run }.findings());
+    findings
+}
+
+/// What stands between two numbers, if they may belong together.
+fn gap(between: &str, tokens: &[&Token], spoken: bool) -> Option<Gap> {
+    if spoken {
+        if tokens.len() > 4 {
+            return None;
+        }
+        let mut gap = Gap::Space;
+        for token in tokens {
+            gap = match &token.what {
+                What::Mark('-' | '‐' | '‑' | '–' | '—') => Gap::Dash,
+                What::Mark(',' | '.' | ';' | '…') => Gap::Pause,
+                What::Word(word) if matches!(word.as_str(), "dash" | "hyphen" | "minus") => Gap::Dash,
+                What::Word(word)
+                    if matches!(word.as_str(), "um" | "uh" | "uhm" | "er" | "erm" | "ah" | "hmm" | "space") =>
+                {
+                    Gap::Pause
+                }
+                _ => return None,
+            };
+        }
+        return Some(gap);
+    }
+    if between.chars().count() > 3 {
+        return None;
+    }
+    let mut gap = Gap::Space;
+    for c in between.chars() {
+        gap = match c {
+            ' ' | '\u{A0}' | '\t' if gap != Gap::Dot => gap,
+            '-' | '‐' | '‑' => Gap::Dash,
+            '.' if between.len() == 1 => Gap::Dot,
+            ')' => Gap::Bracket,
+            _ => return None,
+        };
+    }
+    Some(gap)
+}
+
+/// What the words around a number say that it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Context {
+    Nothing,
+    /// Something else: a load, a mileage.
+    Other,
+    Phone,
+    Social,
+}
+
+struct Run<'a> {
+    text: &'a str,
+    tokens: &'a [Token],
+    units: &'a [Unit],
+}
+
+impl Run<'_> {
+    fn findings(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        // From where on nothing was found yet.
+        let (mut from, mut at) = (0, 0);
+        while at < self.units.len() {
+            let found = self.card(at).map(|end| (Kind::Card, end));
+            let found = found.or_else(|| self.grouped_ssn(at).map(|end| (Kind::Ssn, end)));
+            let found = found.or_else(|| self.grouped_phone(at).map(|end| (Kind::Phone, end)));
+            if let Some((kind, end)) = found {
+                findings.extend(self.whole(from, at));
+                findings.push(self.finding(kind, at, end));
+                (from, at) = (end, end);
+            } else {
+                at += 1;
+            }
+        }
+        findings.extend(self.whole(from, self.units.len()));
+        findings
+    }
+
+    fn finding(&self, kind: Kind, from: usize, to: usize) -> Finding {
+        let mut start = self.units[from].start;
+        let before = &self.text[..start];
+        if kind == Kind::Phone {
+            if before.ends_with(['+', '(']) {
+                start -= 1;
+            }
+            if let Some(plus) = self.plus(from) {
+                start = plus;
+            }
+        }
+        Finding { kind, start, end: self.units[to - 1].end }
+    }
+
+    /// The end of the card number that begins here.
+    fn card(&self, from: usize) -> Option<usize> {
+        let mut digits = String::new();
+        let mut found = None;
+        for (at, unit) in self.units.iter().enumerate().skip(from) {
+            digits.push_str(&unit.digits);
+            if digits.len() > LONGEST {
+                break;
+            }
+            if is_card(&digits) {
+                // A longer one is one only if no usual one is.
+                if matches!(digits.len(), 15 | 16) {
+                    return Some(at + 1);
+                }
+                found = Some(at + 1);
+            }
+        }
+        found
+    }
+
+    /// The end of the social security number that begins here: groups of three, two and four.
+    fn grouped_ssn(&self, from: usize) -> Option<usize> {
+        let (groups, end) = self.groups(from, 3)?;
+        let [area, group, serial] = <[String; 3]>::try_from(groups).ok()?;
+        let lengths = (area.len(), group.len(), serial.len()) == (3, 2, 4);
+        if !lengths || !is_ssn(&area, &group, &serial) || self.goes_on(from, end) {
+            return None;
+        }
+        let spaced = self.units[from + 1].gap == Gap::Space;
+        (!spaced || self.context(from) != Context::Other).then_some(end)
+    }
+
+    /// The next `count` groups, separated in one way, and their end. Spoken digits make a group up to a pause.
+    fn groups(&self, from: usize, count: usize) -> Option<(Vec<String>, usize)> {
+        let mut groups = vec![String::new()];
+        let mut separator = None;
+        let mut at = from;
+        while let Some(unit) = self.units.get(at) {
+            if at > from {
+                let ends_group = !unit.spoken || unit.gap != Gap::Space;
+                if ends_group {
+                    if groups.len() == count {
+                        break;
+                    }
+                    if *separator.get_or_insert(unit.gap) != unit.gap {
+                        return None;
+                    }
+                    groups.push(String::new());
+                }
+            }
+            let group = groups.last_mut().expect("there is one");
+            group.push_str(&unit.digits);
+            if group.len() > 4 {
+                return None;
+            }
+            at += 1;
+        }
+        (groups.len() == count).then_some((groups, at))
+    }
+
+    /// Whether the numbers from here to there are part of a longer one of the same kind of groups.
+    fn goes_on(&self, from: usize, end: usize) -> bool {
+        let gap = self.units[from + 1].gap;
+        let before = self.units[from].gap;
+        before == gap || self.units.get(end).is_some_and(|next| next.gap == gap)
+    }
+
+    /// The end of the telephone number that begins here, by the way it is written.
+    fn grouped_phone(&self, from: usize) -> Option<usize> {
+        let unit = &self.units[from];
+        if self.plus(from).is_some() {
+            return self.international(from);
+        }
+        if unit.spoken {
+            return None;
+        }
+        let bracketed = self.text[..unit.start].ends_with('(');
+        let length = |at: usize| self.units.get(at).filter(|unit| !unit.spoken).map_or(0, |unit| unit.digits.len());
+        // 1-555-010-0042 and the like: the country's digit counts as a group.
+        let first = from + usize::from(unit.digits == "1" && length(from + 1) == 3);
+        let area = self.units.get(first)?;
+        if !area.digits.starts_with(|c: char| c > '1') {
+            return None;
+        }
+        let end = if [length(first), length(first + 1), length(first + 2)] == [3, 3, 4] {
+            first + 3
+        } else if [length(first), length(first + 1)] == [3, 7] {
+            first + 2
+        } else {
+            return None;
+        };
+        let dashed = self.units[end - 1].gap;
+        let part_of_more = matches!(dashed, Gap::Dash | Gap::Dot)
+            && (unit.gap == dashed || self.units.get(end).is_some_and(|next| next.gap == dashed));
+        if part_of_more || (!bracketed && dashed == Gap::Space && self.context(from) == Context::Other) {
+            return None;
+        }
+        Some(end)
+    }
+
+    /// Where the plus before a number stands.
+    fn plus(&self, at: usize) -> Option<usize> {
+        let unit = &self.units[at];
+        let before = self.tokens.get(unit.token.checked_sub(1)?)?;
+        match &before.what {
+            What::Mark('+') if before.end == unit.start => Some(before.start),
+            What::Word(word) if word == "plus" && unit.spoken => Some(before.start),
+            _ => None,
+        }
+    }
+
+    /// The end of the number that begins with a plus: as many digits as there are, but no more than there can be.
+    fn international(&self, from: usize) -> Option<usize> {
+        let (mut length, mut end) = (0, None);
+        for (at, unit) in self.units.iter().enumerate().skip(from) {
+            length += unit.digits.len();
+            let most = if self.units[from].digits.starts_with('1') { 11 } else { 15 };
+            if length > most {
+                break;
+            }
+            if length >= 8 {
+                end = Some(at + 1);
+            }
+        }
+        end
+    }
+
+    /// What all the numbers from here to there are together.
+    fn whole(&self, from: usize, to: usize) -> Option<Finding> {
+        let mut from = from;
+        // "Oh, four …" is no zero.
+        let interjection = self.units.get(from).is_some_and(|unit| unit.spoken && unit.digits == "0")
+            && self.units.get(from + 1).is_some_and(|next| next.gap == Gap::Pause);
+        if interjection && self.text[self.units[from].start..].starts_with(['o', 'O']) {
+            from += 1;
+        }
+        let units = self.units.get(from..to).filter(|units| !units.is_empty())?;
+        let length: usize = units.iter().map(|unit| unit.digits.len()).sum();
+        if !(7..=11).contains(&length) {
+            return None;
+        }
+        let digits: String = units.iter().map(|unit| unit.digits.as_str()).collect();
+        let context = self.context(from);
+        let in_one = units.len() == 1;
+        let one_by_one = units.iter().any(|unit| unit.spoken) || units.iter().all(|unit| unit.digits.len() == 1);
+        let above_one = |at: usize| digits.as_bytes()[at] > b'1';
+        let kind = match (length, context) {
+            (9, Context::Social) if is_ssn(&digits[..3], &digits[3..5], &digits[5..]) => Kind::Ssn,
+            (_, Context::Other | Context::Social) => return None,
+            (10, _) if one_by_one && above_one(0) => Kind::Phone,
+            (10, _) if in_one && above_one(0) && above_one(3) => Kind::Phone,
+            (11, _)
+                if (one_by_one || in_one || context == Context::Phone) && digits.starts_with('1') && above_one(1) =>
+            {
+                Kind::Phone
+            }
+            (7 | 10, Context::Phone) if above_one(0) => Kind::Phone,
+            _ => return None,
+        };
+        Some(self.finding(kind, from, to))
+    }
+
+    /// What the words say that stand shortly before a number, or right behind it; the nearest one that says anything.
+    fn context(&self, from: usize) -> Context {
+        let first = self.units[from].token;
+        let mut context = Context::Nothing;
+        let mut words = 0;
+        for token in self.tokens[..first].iter().rev().take(16) {
+            match &token.what {
+                What::Word(word) => {
+                    words += 1;
+                    match says(word) {
+                        // Of what, the words before may say.
+                        Context::Phone if word == "number" => context = Context::Phone,
+                        Context::Nothing => {}
+                        said => return said,
+                    }
+                }
+                What::Mark(_) => {}
+                What::Written | What::Spoken(_) | What::Replaced => break,
+            }
+            if words == 6 {
+                break;
+            }
+        }
+        if context == Context::Nothing {
+            let last = self.units[self.units.len() - 1].token;
+            for token in self.tokens.iter().skip(last + 1).take(5) {
+                match &token.what {
+                    What::Word(word) => match says(word) {
+                        Context::Nothing => {}
+                        said => return said,
+                    },
+                    What::Mark(',' | '-') => {}
+                    _ => break,
+                }
+            }
+        }
+        context
+    }
+}
+
+fn says(word: &str) -> Context {
+    match word {
+        "phone" | "call" | "cell" | "mobile" | "reach" | "text" | "dial" | "callback" | "telephone" | "fax" | "tel"
+        | "number" => Context::Phone,
+        "social" | "ssn" => Context::Social,
+        "load" | "loads" | "order" | "ref" | "reference" | "po" | "bol" | "pro" | "trailer" | "truck" | "tractor"
+        | "unit" | "mile" | "miles" | "mileage" | "odometer" | "invoice" | "confirmation" | "tracking"
+        | "container" | "seal" | "pickup" | "delivery" | "appointment" | "dock" | "door" | "exit" | "zip" | "vin"
+        | "plate" | "shipment" | "booking" | "manifest" | "ticket" | "account" | "usdot" | "mc" | "pounds" | "lbs"
+        | "kilos" | "gallons" | "degrees" | "dollars" | "hours" | "minutes" | "pallets" | "cases" | "pieces"
+        | "serial" | "part" => Context::Other,
+        _ => Context::Nothing,
+    }
+}
+
+/// Whether these digits can be a social security number.
+fn is_ssn(area: &str, group: &str, serial: &str) -> bool {
+    !matches!(area, "000" | "666") && !area.starts_with('9') && group != "00" && serial != "0000"
+}
+
+/// Whether these digits are a card number: an issuer's prefix, a length that it uses, and the check digit.
+pub(super) fn is_card(digits: &str) -> bool {
+    let prefix = |length: usize| digits.get(..length).and_then(|prefix| prefix.parse::<u32>().ok()).unwrap_or(0);
+    let lengths: &[usize] = match (prefix(1), prefix(2), prefix(3), prefix(4)) {
+        (4, ..) => &[13, 16, 19],
+        (_, 51..=55, ..) | (.., 2200..=2204 | 2221..=2720) => &[16],
+        (_, 34 | 37, ..) => &[15],
+        (_, 36 | 38 | 39, ..) | (_, _, 300..=305, _) => &[14, 16, 19],
+        (.., 3528..=3589) | (_, 50 | 56..=58 | 60..=69, ..) => &[16, 17, 18, 19],
+        _ => return false,
+    };
+    lengths.contains(&digits.len()) && luhn(digits)
+}
+
+/// Whether the last digit is the check digit of the others.
+fn luhn(digits: &str) -> bool {
+    let sum: u32 = digits
+        .bytes()
+        .rev()
+        .enumerate()
+        .map(|(at, byte)| {
+            let digit = u32::from(byte - b'0');
+            match (at % 2, digit) {
+                (0, _) => digit,
+                (_, 0..=4) => digit * 2,
+                _ => digit * 2 - 9,
+            }
+        })
+        .sum();
+    sum.is_multiple_of(10)
+}

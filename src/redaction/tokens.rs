@@ -1,0 +1,177 @@
+//! Takes a text apart into what numbers are made of: digits as written, digits as spoken, other words, and marks.
+//!
+//! Spoken are `four`, `oh`, `double five`, `forty one`, `eight hundred`. What was replaced before is a mark of its own, which
+//! belongs to no number and no context.
+
+use super::finding::Kind;
+
+/// A piece of a text, from byte to byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Token {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) what: What,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum What {
+    /// Digits, as they are written.
+    Written,
+    /// Digits, by the words for them.
+    Spoken(String),
+    /// Another word, in lower case if it is short.
+    Word(String),
+    /// Anything else but white space.
+    Mark(char),
+    /// What was replaced.
+    Replaced,
+}
+
+/// Words that are longer are none that anything depends on.
+const LONGEST: usize = 16;
+
+/// The whole text, in order.
+pub(super) fn tokens(text: &str) -> Vec<Token> {
+    let mut tokens: Vec<Token> = Vec::new();
+    let mut rest = text.char_indices().peekable();
+    while let Some((start, c)) = rest.next() {
+        if c == '[' {
+            if let Some(length) = Kind::ALL.into_iter().map(Kind::placeholder).find_map(|p| starts(text, start, p)) {
+                while rest.next_if(|(at, _)| *at < start + length).is_some() {}
+                tokens.push(Token { start, end: start + length, what: What::Replaced });
+                continue;
+            }
+        }
+        if c.is_whitespace() {
+            continue;
+        }
+        let mut end = start + c.len_utf8();
+        if !c.is_alphanumeric() {
+            tokens.push(Token { start, end, what: What::Mark(c) });
+            continue;
+        }
+        while let Some((at, c)) = rest.next_if(|(_, c)| c.is_alphanumeric() || matches!(c, '\'' | '’' | '_')) {
+            end = at + c.len_utf8();
+        }
+        let word = &text[start..end];
+        let what = if word.bytes().all(|byte| byte.is_ascii_digit()) {
+            What::Written
+        } else if word.len() > LONGEST {
+            What::Word(String::new())
+        } else {
+            What::Word(word.to_lowercase())
+        };
+        tokens.push(Token { start, end, what });
+    }
+    spoken(text, &tokens)
+}
+
+fn starts(text: &str, at: usize, with: &str) -> Option<usize> {
+    text[at..].starts_with(with).then_some(with.len())
+}
+
+fn digit(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "zero" | "oh" | "o" => "0",
+        "one" => "1",
+        "two" => "2",
+        "three" => "3",
+        "four" => "4",
+        "five" => "5",
+        "six" => "6",
+        "seven" => "7",
+        "eight" => "8",
+        "nine" => "9",
+        _ => return None,
+    })
+}
+
+fn teen(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "ten" => "10",
+        "eleven" => "11",
+        "twelve" => "12",
+        "thirteen" => "13",
+        "fourteen" => "14",
+        "fifteen" => "15",
+        "sixteen" => "16",
+        "seventeen" => "17",
+        "eighteen" => "18",
+        "nineteen" => "19",
+        _ => return None,
+    })
+}
+
+fn tens(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "twenty" => "2",
+        "thirty" => "3",
+        "forty" | "fourty" => "4",
+        "fifty" => "5",
+        "sixty" => "6",
+        "seventy" => "7",
+        "eighty" => "8",
+        "ninety" => "9",
+        _ => return None,
+    })
+}
+
+/// Makes the words for digits what they stand for.
+fn spoken(text: &str, tokens: &[Token]) -> Vec<Token> {
+    let mut out: Vec<Token> = Vec::with_capacity(tokens.len());
+    let mut at = 0;
+    while let Some(token) = tokens.get(at) {
+        let What::Word(word) = &token.what else {
+            out.push(token.clone());
+            at += 1;
+            continue;
+        };
+        // The digit that the following token is, be it behind a hyphen.
+        let next_digit = || {
+            let hyphen = usize::from(tokens.get(at + 1).is_some_and(|t| t.what == What::Mark('-')));
+            let next = tokens.get(at + 1 + hyphen)?;
+            let digit = match &next.what {
+                What::Word(word) => digit(word)?.to_owned(),
+                What::Written if next.end - next.start == 1 => text[next.start..next.end].to_owned(),
+                _ => return None,
+            };
+            Some((digit, at + 2 + hyphen, next.end))
+        };
+        let taken = if let Some(digit) = digit(word) {
+            Some((digit.to_owned(), at + 1, token.end))
+        } else if let Some(teen) = teen(word) {
+            Some((teen.to_owned(), at + 1, token.end))
+        } else if let Some(tens) = tens(word) {
+            match next_digit().filter(|(digit, ..)| digit != "0") {
+                Some((digit, next, end)) => Some((format!("{tens}{digit}"), next, end)),
+                None => Some((format!("{tens}0"), at + 1, token.end)),
+            }
+        } else {
+            let times = match word.as_str() {
+                "double" => 2,
+                "triple" | "treble" => 3,
+                _ => 0,
+            };
+            next_digit().filter(|_| times > 0).map(|(digit, next, end)| (digit.repeat(times), next, end))
+        };
+        match (taken, out.last_mut()) {
+            (Some((digits, next, end)), _) => {
+                out.push(Token { start: token.start, end, what: What::Spoken(digits) });
+                at = next;
+            }
+            // As in eight hundred, or forty one hundred.
+            (None, Some(Token { end, what: What::Spoken(digits), .. }))
+                if word == "hundred" && digits.len() <= 2 && !digits.starts_with('0') =>
+            {
+                digits.push_str("00");
+                *end = token.end;
+                at += 1;
+            }
+            _ => {
+                out.push(token.clone());
+                at += 1;
+            }
+        }
+    }
+    out
+}

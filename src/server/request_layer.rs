@@ -1,0 +1,306 @@
+//! The outermost layer, through which every request and every answer passes.
+//!
+//! It gives the request its id, catches panics, brings every error into the one shape, adds the headers that all
+//! answers have, and writes one log event a request, also when the client hangs up. Nothing of a body reaches the log.
+
+use super::cors::Origins;
+use super::routes::{Known, Routes};
+use crate::api::auth;
+use crate::api::auth::client::{Client, Proxies};
+use crate::api::error::ApiError;
+use crate::api::request_context::{self, Noted};
+use crate::domain::ConversationId;
+use crate::telemetry::metrics::METRICS;
+use futures_util::FutureExt as _;
+use futures_util::future::Either;
+use poem::error::{MethodNotAllowedError, NotFoundError};
+use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, uri::Scheme};
+use poem::{Endpoint, IntoResponse, Request, Response};
+use poem_openapi::error::{ContentTypeError, ParseParamError};
+use poem_openapi::types::ToJSON as _;
+use std::hash::{BuildHasher as _, RandomState};
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// An endpoint behind the outermost layer.
+pub struct Edge<E> {
+    inner: E,
+    routes: Routes,
+    proxies: Proxies,
+    origins: Origins,
+    ids: RequestIds,
+}
+
+impl<E> Edge<E> {
+    pub(super) fn new(inner: E, routes: Routes, proxies: Proxies) -> Self {
+        Self { inner, routes, proxies, origins: Origins::default(), ids: RequestIds::default() }
+    }
+
+    /// Lets pages of these origins read.
+    pub(super) fn with_origins(self, origins: Origins) -> Self {
+        Self { origins, ..self }
+    }
+
+    /// Puts any endpoint behind the layer; `document` is the OpenAPI document of its paths.
+    pub fn around(inner: E, document: &str) -> Self {
+        Self::new(inner, Routes::of(document, &[]), Proxies::default())
+    }
+}
+
+impl<E: Endpoint> Endpoint for Edge<E> {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        Ok(self.answer(request).await)
+    }
+}
+
+impl<E: Endpoint> Edge<E> {
+    /// The endpoint's answer, whatever comes of it.
+    pub(super) async fn answer(&self, request: Request) -> Response {
+        self.around_it(request, |request| self.inner.call(request)).await
+    }
+
+    /// The answer to a request that the endpoint is not asked about.
+    pub(super) async fn refuse(&self, request: Request, why: ApiError) -> Response {
+        self.around_it(request, |_| async { Err::<Response, _>(why.into()) }).await
+    }
+
+    async fn around_it<T: IntoResponse>(
+        &self,
+        mut request: Request,
+        inner: impl AsyncFnOnce(Request) -> poem::Result<T>,
+    ) -> Response {
+        if let Some(path) = auth::webhook_path(request.uri().path()) {
+            set_path(&mut request, &path);
+        }
+        let public = auth::is_public(request.uri().path());
+        let by_https = request.scheme() == &Scheme::HTTPS;
+        let origin = self.origins.of(&request);
+        let preflight = origin.as_ref().and_then(|_| Origins::preflight(&request));
+        let client = self.proxies.client(&request);
+        if let Some(client) = client {
+            request.set_data(client);
+        }
+        let route = self.routes.find(request.uri().path());
+        let mut line = LogLine {
+            started: Instant::now(),
+            method: request.method().clone(),
+            route: route.map_or("(unknown)", |known| &known.template),
+            request_id: self.ids.of(request.headers()),
+            client,
+            noted: Noted::default(),
+            cause: None,
+            status: None,
+        };
+        let answered = request_context::noting(async {
+            let result = match preflight {
+                Some(answer) => Ok(Ok(Either::Left(answer))),
+                None => AssertUnwindSafe(inner(request)).catch_unwind().await.map(|result| result.map(Either::Right)),
+            };
+            (result, request_context::noted())
+        });
+        let (result, noted) = answered.await;
+        line.noted = noted;
+        let mut response = match result {
+            Ok(Ok(Either::Left(answer))) => answer,
+            Ok(Ok(Either::Right(answer))) => answer.into_response(),
+            Ok(Err(error)) if error.is_from_response() => error.into_response(),
+            Ok(Err(error)) => line.refuse(&api_error(&error, route), route),
+            // What was said in the panic is logged where it happened; it may hold a value, so it is not repeated here.
+            Err(_) => line.refuse(&ApiError::Internal("the request's handler panicked".to_owned()), route),
+        };
+        let failed = response.status().is_client_error() || response.status().is_server_error();
+        let headers = response.headers_mut();
+        headers.insert("x-request-id", line.request_id.clone());
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if by_https {
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HTTPS_ONLY));
+        }
+        self.origins.allow(origin, headers);
+        // What is public says itself how it may be cached.
+        if failed || !public || !headers.contains_key(header::CACHE_CONTROL) {
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        line.status = Some(response.status());
+        response
+    }
+}
+
+/// What tells browsers to come by HTTPS only, for a year, once the service has served them by HTTPS itself.
+const HTTPS_ONLY: &str = "max-age=31536000";
+
+/// Replaces the path that a request is for.
+fn set_path(request: &mut Request, path: &str) {
+    let mut parts = request.uri().clone().into_parts();
+    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+    parts.path_and_query = format!("{path}{query}").parse().ok();
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+}
+
+/// The framework's errors in our words.
+fn api_error(error: &poem::Error, route: Option<&Known>) -> ApiError {
+    if let Some(error) = error.downcast_ref::<ApiError>() {
+        error.clone()
+    } else if error.is::<NotFoundError>() {
+        ApiError::NotFound("there is no such path; /docs shows those that there are".to_owned())
+    } else if error.is::<MethodNotAllowedError>() {
+        let methods = route.map_or(String::new(), |known| known.methods.replace(", ", " or "));
+        ApiError::MethodNotAllowed(format!("use {methods}"))
+    } else if error.is::<ContentTypeError>() {
+        ApiError::NotJson("the header Content-Type must be application/json".to_owned())
+    } else if let Some(error) = error.downcast_ref::<ParseParamError>() {
+        let rule = route.and_then(|known| known.rule(error.name)).unwrap_or(&error.reason);
+        ApiError::field(error.name, rule)
+    } else if error.is::<poem::error::ParsePathError>() {
+        ApiError::field("path", "must be UTF-8 once its percent-encoding is undone")
+    } else if error.status().is_client_error() {
+        ApiError::BadRequest(error.to_string())
+    } else {
+        ApiError::Internal(error.to_string())
+    }
+}
+
+/// One request's event, written when it goes out of scope, so that a client's hang-up is seen too.
+struct LogLine<'a> {
+    started: Instant,
+    method: Method,
+    route: &'a str,
+    request_id: HeaderValue,
+    client: Option<Client>,
+    noted: Noted,
+    cause: Option<String>,
+    status: Option<StatusCode>,
+}
+
+impl LogLine<'_> {
+    /// The answer to a request that was not done.
+    fn refuse(&mut self, error: &ApiError, route: Option<&Known>) -> Response {
+        self.cause = error.cause().map(str::to_owned);
+        let body = error.body(self.request_id.to_str().unwrap_or_default()).to_json_string();
+        let mut response =
+            Response::builder().status(error.status()).content_type("application/json; charset=utf-8").body(body);
+        let headers = response.headers_mut();
+        if let (ApiError::MethodNotAllowed(_), Some(known)) = (error, route) {
+            headers.insert(header::ALLOW, HeaderValue::from_str(&known.methods).expect("methods are visible ASCII"));
+        }
+        if let ApiError::NoSuchPart(length) = error {
+            let range = HeaderValue::from_str(&format!("bytes */{length}")).expect("visible ASCII");
+            headers.insert(header::CONTENT_RANGE, range);
+        }
+        if let Some(challenge) = error.challenge() {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if let Some(seconds) = error.retry_after() {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}
+
+/// Below this path stand the webhooks; what follows names one in the metrics.
+const WEBHOOKS: &str = "/webhooks/elevenlabs/";
+
+impl LogLine<'_> {
+    /// Adds the request to the metrics. Nothing that a client made up becomes a label.
+    fn measure(&self) {
+        let method = match self.method {
+            Method::GET
+            | Method::HEAD
+            | Method::POST
+            | Method::PUT
+            | Method::PATCH
+            | Method::DELETE
+            | Method::OPTIONS => self.method.as_str(),
+            _ => "other",
+        };
+        let status = self.status.as_ref().map_or("499", StatusCode::as_str);
+        METRICS
+            .http_request_duration_seconds
+            .with_label_values(&[method, self.route, status])
+            .observe(self.started.elapsed().as_secs_f64());
+        if let Some(endpoint) = self.route.strip_prefix(WEBHOOKS) {
+            let by_status = match self.status.map(|status| status.as_u16()) {
+                None => "abandoned",
+                Some(..400) => "stored",
+                Some(401 | 403) => "unauthorized",
+                Some(429 | 503) => "overloaded",
+                Some(400..500) => "rejected",
+                Some(_) => "failed",
+            };
+            let outcome = self.noted.outcome.unwrap_or(by_status);
+            METRICS.webhook_requests_total.with_label_values(&[endpoint, outcome]).inc();
+        }
+    }
+}
+
+/// Nginx's number for a client that went away before it was answered.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+impl Drop for LogLine<'_> {
+    fn drop(&mut self) {
+        let status = self.status.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16());
+        self.measure();
+        macro_rules! write_event {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: "http",
+                    method = self.method.as_str(),
+                    route = self.route,
+                    status,
+                    duration_ms = milliseconds(self.started.elapsed()),
+                    request_id = self.request_id.to_str().unwrap_or_default(),
+                    client = self.client.map(|client| tracing::field::display(client.address)),
+                    conversation_id = self.noted.conversation.as_ref().map(ConversationId::as_str),
+                    error = self.cause.as_deref(),
+                    "{} {} {status}", self.method, self.route,
+                )
+            };
+        }
+        match status {
+            500.. if self.status == Some(StatusCode::SERVICE_UNAVAILABLE) => write_event!(warn),
+            500.. => write_event!(error),
+            // Whoever sends these sends many.
+            429 => write_event!(debug),
+            _ => write_event!(info),
+        }
+    }
+}
+
+/// To the microsecond, which is as much as anybody reads.
+fn milliseconds(duration: Duration) -> f64 {
+    f64::from(u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)) / 1000.0
+}
+
+/// Gives each request a name that no other one has.
+struct RequestIds {
+    /// Differs from process to process.
+    process: u32,
+    count: AtomicU64,
+}
+
+impl Default for RequestIds {
+    fn default() -> Self {
+        // The standard library's source of randomness for hash maps; an id need not be secret.
+        let random = RandomState::new().hash_one(std::process::id());
+        Self { process: u32::try_from(random >> 32).expect("32 bits"), count: AtomicU64::new(0) }
+    }
+}
+
+impl RequestIds {
+    /// The one that the client sent, if it is fit to be logged, or else a new one.
+    fn of(&self, headers: &HeaderMap) -> HeaderValue {
+        const MAX: usize = 128;
+        headers
+            .get("x-request-id")
+            .filter(|id| (1..=MAX).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic))
+            .cloned()
+            .unwrap_or_else(|| {
+                let count = self.count.fetch_add(1, Ordering::Relaxed);
+                HeaderValue::from_str(&format!("{:08x}{count:08x}", self.process)).expect("hexadecimal digits")
+            })
+    }
+}

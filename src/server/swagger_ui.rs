@@ -1,0 +1,51 @@
+//! The API's document, and the Swagger UI page that shows it. All that the page needs comes from this service, so it works
+//! offline.
+
+use crate::sys::gzip::{is_taken, unpack};
+use bytes::Bytes;
+use poem::endpoint::make_sync;
+use poem::http::{HeaderValue, header};
+use poem::{Endpoint, Request, Response};
+use std::sync::LazyLock;
+
+/// The page's scripts and styles stand in it, and it asks only this service.
+const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' data:; \
+                      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Swagger UI, as the framework makes it: see `build.rs`.
+static PACKED_PAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/swagger-ui.html.gz"));
+
+/// The same for clients that do not take gzip: made when the first of them comes, and one for all, however many read it
+/// slowly.
+static PAGE: LazyLock<Bytes> = LazyLock::new(|| unpack(PACKED_PAGE).into());
+
+/// Swagger UI.
+pub(super) fn page() -> impl Endpoint<Output = Response> {
+    make_sync(|request: Request| {
+        let accepted =
+            request.headers().get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+        let mut answer = if is_taken(accepted) {
+            let mut answer = answer("text/html; charset=utf-8", Bytes::from_static(PACKED_PAGE));
+            answer.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            answer
+        } else {
+            answer("text/html; charset=utf-8", PAGE.clone())
+        };
+        answer.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+        answer
+    })
+}
+
+/// The document itself.
+pub(super) fn document(json: String) -> impl Endpoint<Output = Response> {
+    let json = Bytes::from(json);
+    make_sync(move |_| answer("application/json", json.clone()))
+}
+
+fn answer(content_type: &str, content: Bytes) -> Response {
+    Response::builder()
+        .content_type(content_type)
+        .header(header::CONTENT_SECURITY_POLICY, POLICY)
+        .header(header::CACHE_CONTROL, "no-cache")
+        .body(content)
+}

@@ -1,0 +1,73 @@
+//! Certificates that connections are answered with.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
+use tokio_rustls::rustls::sign::CertifiedKey;
+
+/// The protocol by which an authority looks whether a domain leads here.
+pub(super) const CHALLENGE: &[u8] = b"acme-tls/1";
+
+/// A certificate or key that cannot be used; the text says which and why, without the key.
+#[derive(Debug)]
+pub struct BadCertificate(pub(super) String);
+
+impl std::fmt::Display for BadCertificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BadCertificate {}
+
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+/// What connections are answered with now.
+#[derive(Debug, Default)]
+pub(super) struct Certificates {
+    current: RwLock<Option<Arc<CertifiedKey>>>,
+    /// By domain, for the authority.
+    challenges: RwLock<HashMap<String, Arc<CertifiedKey>>>,
+}
+
+impl Certificates {
+    pub(super) fn set(&self, certificate: CertifiedKey) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(certificate));
+    }
+
+    pub(super) fn set_challenge(&self, domain: &str, certificate: CertifiedKey) {
+        let mut challenges = self.challenges.write().unwrap_or_else(PoisonError::into_inner);
+        challenges.insert(domain.to_ascii_lowercase(), Arc::new(certificate));
+    }
+
+    pub(super) fn clear_challenges(&self) {
+        self.challenges.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if hello.alpn().is_some_and(|mut protocols| protocols.any(|protocol| protocol == CHALLENGE)) {
+            let challenges = self.challenges.read().unwrap_or_else(PoisonError::into_inner);
+            return challenges.get(&hello.server_name()?.to_ascii_lowercase()).cloned();
+        }
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A certificate chain and its key, from PEM.
+pub(super) fn certified(chain: &[u8], key: &[u8]) -> Result<CertifiedKey, BadCertificate> {
+    let bad = |what: &str, why: &dyn std::fmt::Display| BadCertificate(format!("the {what} cannot be used: {why}"));
+    let chain: Vec<_> =
+        CertificateDer::pem_slice_iter(chain).collect::<Result<_, _>>().map_err(|error| bad("certificate", &error))?;
+    if chain.is_empty() {
+        return Err(bad("certificate", &"there is none in it"));
+    }
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| bad("key", &error))?;
+    CertifiedKey::from_der(chain, key, &provider()).map_err(|error| bad("certificate with its key", &error))
+}

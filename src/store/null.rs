@@ -1,0 +1,134 @@
+//! No database: for describing the service without opening one.
+
+use super::{
+    CallQuery, ErasedSlice, Error, ErrorKind, FiguresQuery, Found, NamingEvent, OldCall, OldCalls, OldEvent, Outcome,
+    Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Unfinished, UnreadEvents,
+    Write,
+};
+use crate::domain::{
+    Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
+};
+use std::collections::HashSet;
+use std::time::Duration;
+
+/// A store that is not there: whatever is asked of it fails.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Absent;
+
+fn absent<T>() -> Result<T> {
+    Err(Error::new(ErrorKind::Other, "asking the database", "no database is open"))
+}
+
+impl Store for Absent {
+    fn apply(&self, _: Timestamp, _: &[Write]) -> Result<Vec<Outcome>> {
+        absent()
+    }
+
+    fn rest(&self) -> Result<bool> {
+        absent()
+    }
+
+    fn forget(&self, _: Duration) -> Result<bool> {
+        absent()
+    }
+
+    fn catch_up(&self) -> Result<u64> {
+        absent()
+    }
+
+    fn go_on_erasing(&self, _: Unfinished<'_>) -> Result<Option<ErasedSlice>> {
+        absent()
+    }
+
+    fn call(&self, _: &ConversationId) -> Result<Option<Call>> {
+        absent()
+    }
+
+    fn calls(&self, _: &CallQuery) -> Result<Page<Call>> {
+        absent()
+    }
+
+    fn turns(&self, _: &TurnQuery) -> Result<Option<Page<Turn>>> {
+        absent()
+    }
+
+    fn search(&self, _: &SearchQuery) -> Result<Found> {
+        absent()
+    }
+
+    fn driver(&self, _: DriverId) -> Result<Option<Driver>> {
+        absent()
+    }
+
+    fn drivers(&self, _: Option<DriverId>, _: usize, _: bool) -> Result<Page<Driver>> {
+        absent()
+    }
+
+    fn event(&self, _: i64) -> Result<Option<StoredEvent>> {
+        absent()
+    }
+
+    fn event_ids(&self, _: i64, _: bool, _: usize) -> Result<Vec<i64>> {
+        absent()
+    }
+
+    fn unread_events(&self) -> Result<UnreadEvents> {
+        absent()
+    }
+
+    fn dispatch(&self, _: &ConversationId) -> Result<Option<Dispatch>> {
+        absent()
+    }
+
+    fn figures(&self, _: &FiguresQuery, _: &mut dyn FnMut(&CallFigures)) -> Result<()> {
+        absent()
+    }
+
+    fn is_erased(&self, _: &ConversationId) -> Result<bool> {
+        absent()
+    }
+
+    fn newest_arrival(&self) -> Result<Option<Timestamp>> {
+        absent()
+    }
+
+    fn old_calls(&self, _: &OldCalls) -> Result<Vec<OldCall>> {
+        absent()
+    }
+
+    fn old_events(&self, _: Timestamp, _: i64, _: usize) -> Result<(Vec<OldEvent>, Option<i64>)> {
+        absent()
+    }
+
+    fn events_naming(&self, _: &HashSet<ConversationId>, _: i64) -> Result<(Vec<NamingEvent>, Option<i64>)> {
+        absent()
+    }
+
+    fn old_dispatches(&self, _: Timestamp, _: Option<&ConversationId>, _: usize) -> Result<Vec<ConversationId>> {
+        absent()
+    }
+
+    fn dispatches_of(&self, _: DriverId, _: Option<&PhoneNumber>, _: usize) -> Result<Vec<ConversationId>> {
+        absent()
+    }
+
+    fn head(&self) -> Result<Position> {
+        absent()
+    }
+
+    fn since(&self, _: &Scope, _: Position, _: Position) -> Result<Since> {
+        absent()
+    }
+
+    fn touched(&self, _: Position, _: Position) -> Result<Touched> {
+        absent()
+    }
+
+    fn open_calls(&self, _: u32) -> Result<u64> {
+        absent()
+    }
+
+    fn sizes(&self) -> std::io::Result<Sizes> {
+        Err(std::io::ErrorKind::NotFound.into())
+    }
+}

@@ -1,0 +1,235 @@
+//! Whole calls on their way out: see [`Archive`].
+
+use crate::domain::ConversationId;
+use crate::store::sqlite::connection::read_only;
+use crate::store::sqlite::error::Context as _;
+use crate::store::sqlite::row::{self, TURN, UNPLACED};
+use crate::store::sqlite::{calls, drivers, erase};
+use crate::store::{Archive, Error, ErrorKind, Loose, Part, Result, Row as Archived, Selection, Spoken, TurnOrder};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rusqlite::types::{Value as SqlValue, ValueRef};
+use rusqlite::{Connection, OptionalExtension as _, Params, Row, params, params_from_iter};
+use serde_json::{Value, json};
+use std::io;
+use std::path::Path;
+
+const DOING: &str = "reading calls";
+
+/// How many loose rows are read at once. An event may be megabytes long.
+const LOOSE: u32 = 8;
+
+/// A database that is read from beside those who write to it, by a connection of its own.
+pub struct ReadOnly {
+    connection: Connection,
+}
+
+impl ReadOnly {
+    /// Opens a database of this version of the program's.
+    ///
+    /// # Errors
+    /// It is not there, is something else, or of another version.
+    pub fn open(path: &Path) -> Result<Self> {
+        const OPENING: &str = "opening the database";
+        let connection = read_only::open(path)?;
+        connection.set_prepared_statement_cache_capacity(32);
+        connection
+            .execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -1000; PRAGMA mmap_size = 0")
+            .doing(OPENING)?;
+        crate::store::sqlite::connection::schema::expect_newest(&connection)?;
+        Ok(Self { connection })
+    }
+
+    /// Reads by `read` as one snapshot.
+    fn snapshot<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        let snapshot = self.connection.unchecked_transaction().doing(DOING)?;
+        read(&snapshot)
+    }
+}
+
+impl Archive for ReadOnly {
+    fn call_ids(&self, which: &Selection, after: i64, limit: usize) -> Result<Vec<(i64, ConversationId)>> {
+        let mut filter = calls::filter(&which.calls);
+        if let Some(id) = &which.conversation_id {
+            filter.and("c.conversation_id = ?", [id.as_str().to_owned().into()]);
+        }
+        filter.and("c.id > ?", [SqlValue::from(after)]);
+        filter.and("c.conversation_id NOT IN (SELECT conversation_id FROM unfinished_calls)", []);
+        let sql =
+            format!("SELECT c.id, c.conversation_id FROM calls c {} ORDER BY c.id LIMIT {limit}", filter.clause());
+        self.connection
+            .prepare_cached(&sql)
+            .and_then(|mut select| {
+                select.query_map(params_from_iter(&filter.values), |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+            })
+            .doing(DOING)
+    }
+
+    fn transcript(
+        &self,
+        id: &ConversationId,
+        order: TurnOrder,
+        take: &mut dyn FnMut(Spoken) -> io::Result<()>,
+    ) -> Result<bool> {
+        let sql = match order {
+            TurnOrder::Sequence => {
+                format!("SELECT {TURN} FROM call_transcriptions t WHERE conversation_id = ?1 ORDER BY sequence_number")
+            }
+            TurnOrder::Time => {
+                format!(
+                    "SELECT {TURN} FROM call_transcriptions t WHERE conversation_id = ?1 AND superseded_by IS NULL \
+                 ORDER BY ifnull(place, {UNPLACED}), timestamp, sequence_number"
+                )
+            }
+        };
+        self.snapshot(|connection| {
+            let Some(call) = calls::get(connection, id)? else { return Ok(false) };
+            if erase::is_unfinished(connection, id)? {
+                return Ok(false);
+            }
+            let driver = call.driver_id.map(|id| drivers::get(connection, id)).transpose()?.flatten();
+            take(Spoken::Call(Box::new(call), driver)).map_err(taking)?;
+            each(
+                connection,
+                &sql,
+                [id],
+                |row| Ok(row::turn(row)),
+                |turn| take(Spoken::Turn(Box::new(turn.doing(DOING)?))).map_err(taking),
+            )?;
+            Ok(true)
+        })
+    }
+
+    fn parts(&self, id: &ConversationId, take: &mut dyn FnMut(Part) -> io::Result<()>) -> Result<bool> {
+        self.snapshot(|connection| {
+            let Some(call) = one(connection, "SELECT * FROM calls WHERE conversation_id = ?1", id)? else {
+                return Ok(false);
+            };
+            if erase::is_unfinished(connection, id)? {
+                return Ok(false);
+            }
+            let dispatch = one(connection, "SELECT * FROM call_dispatches WHERE conversation_id = ?1", id)?;
+            let of_dispatch = dispatch.as_ref().and_then(|dispatch| dispatch.get("driver_id")?.as_i64());
+            let of_call = call.get("driver_id").and_then(Value::as_i64);
+            let mut rows = |sql: &str, values: &dyn rusqlite::ToSql, part: fn(Archived) -> Part| {
+                each(
+                    connection,
+                    sql,
+                    [values],
+                    |row| Ok(columns(row)),
+                    |row| take(part(row.doing(DOING)?)).map_err(taking),
+                )
+            };
+            for driver in [of_call, of_dispatch.filter(|other| of_call != Some(*other))].into_iter().flatten() {
+                rows("SELECT * FROM drivers WHERE id = ?1", &driver, Part::Driver)?;
+            }
+            if dispatch.is_some() {
+                rows("SELECT * FROM call_dispatches WHERE conversation_id = ?1", id, Part::Dispatch)?;
+            }
+            rows("SELECT * FROM webhook_events WHERE conversation_id = ?1 ORDER BY id", id, Part::Event)?;
+            let history = one(connection, "SELECT * FROM call_histories WHERE conversation_id = ?1", id)?;
+            take(Part::Call(call, history)).map_err(taking)?;
+            let turns = "SELECT * FROM call_transcriptions WHERE conversation_id = ?1 ORDER BY sequence_number";
+            each(
+                connection,
+                turns,
+                [id],
+                |row| Ok(columns(row)),
+                |row| {
+                    let mut turn = row.doing(DOING)?;
+                    turn.shift_remove("conversation_id");
+                    take(Part::Turn(turn)).map_err(taking)
+                },
+            )?;
+            Ok(true)
+        })
+    }
+
+    fn loose(&self, kind: Loose, after: i64) -> Result<Vec<(i64, Archived)>> {
+        let (table, which) = match kind {
+            Loose::Drivers => ("drivers", "TRUE"),
+            Loose::Dispatches => {
+                ("call_dispatches", "NOT EXISTS (SELECT 1 FROM calls c WHERE c.conversation_id = t.conversation_id)")
+            }
+            Loose::Events => (
+                "webhook_events",
+                "(t.conversation_id IS NULL OR \
+                  NOT EXISTS (SELECT 1 FROM calls c WHERE c.conversation_id = t.conversation_id))",
+            ),
+        };
+        let sql = format!(
+            "SELECT t.rowid AS _number, t.* FROM {table} t WHERE t.rowid > ?1 AND {which} ORDER BY t.rowid LIMIT ?2"
+        );
+        self.connection
+            .prepare_cached(&sql)
+            .and_then(|mut select| {
+                let row = |row: &Row<'_>| {
+                    let mut columns = columns(row)?;
+                    columns.shift_remove("_number");
+                    Ok((row.get("_number")?, columns))
+                };
+                select.query_map(params![after, LOOSE], row)?.collect()
+            })
+            .doing(DOING)
+    }
+}
+
+fn taking(error: io::Error) -> Error {
+    Error::new(ErrorKind::Other, "writing a call aside", error)
+}
+
+/// Hands each row to `take`.
+fn each<T>(
+    connection: &Connection,
+    sql: &str,
+    values: impl Params,
+    read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+    mut take: impl FnMut(T) -> Result<()>,
+) -> Result<()> {
+    let mut select = connection.prepare_cached(sql).doing(DOING)?;
+    let mut rows = select.query(values).doing(DOING)?;
+    while let Some(row) = rows.next().doing(DOING)? {
+        take(read(row).doing(DOING)?)?;
+    }
+    Ok(())
+}
+
+/// The row that a statement finds for a conversation.
+pub(in crate::store::sqlite) fn one(
+    connection: &Connection,
+    sql: &str,
+    value: impl rusqlite::ToSql,
+) -> Result<Option<Archived>> {
+    connection.prepare_cached(sql).and_then(|mut select| select.query_row([value], columns).optional()).doing(DOING)
+}
+
+/// The rows that a statement finds for a conversation.
+pub(in crate::store::sqlite) fn all(
+    connection: &Connection,
+    sql: &str,
+    value: impl rusqlite::ToSql,
+) -> Result<Vec<Archived>> {
+    connection.prepare_cached(sql).and_then(|mut select| select.query_map([value], columns)?.collect()).doing(DOING)
+}
+
+/// A row as it leaves.
+pub(in crate::store::sqlite) fn columns(row: &Row<'_>) -> rusqlite::Result<Archived> {
+    let statement: &rusqlite::Statement<'_> = row.as_ref();
+    let mut columns = Archived::new();
+    for at in 0..statement.column_count() {
+        let value = match row.get_ref(at)? {
+            ValueRef::Null => Value::Null,
+            ValueRef::Integer(number) => number.into(),
+            ValueRef::Real(number) => number.into(),
+            ValueRef::Text(text) => match std::str::from_utf8(text) {
+                Ok(text) => text.into(),
+                Err(error) => {
+                    return Err(rusqlite::Error::Utf8Error(at, error));
+                }
+            },
+            ValueRef::Blob(bytes) => json!({ "base64": STANDARD.encode(bytes) }),
+        };
+        columns.insert(statement.column_name(at)?.to_owned(), value);
+    }
+    Ok(columns)
+}

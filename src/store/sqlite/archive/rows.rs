@@ -1,0 +1,111 @@
+//! Rows as they go into a table and as they are read back, with each failure by its column.
+
+use super::super::error::Context as _;
+use super::rules::sql_value;
+use super::rules::{Checked, problem};
+use crate::domain::validation::Problem;
+use crate::store::{Error, Result, Row as Columns};
+use rusqlite::types::Value as SqlValue;
+use rusqlite::{Connection, Row, ToSql, params_from_iter};
+use serde_json::Value;
+
+/// A column that a row cannot be without.
+pub(super) fn value(columns: &Columns, name: &str) -> Result<SqlValue, Failed> {
+    match columns.get(name) {
+        None | Some(Value::Null) => unfit(name, "is required"),
+        Some(value) => Ok(sql_value(name, value)?),
+    }
+}
+
+pub(super) fn insert(connection: &Connection, table: &str, columns: &Columns) -> Result<(), Failed> {
+    // The rules let only names of columns come here.
+    let values: Vec<SqlValue> = columns.iter().map(|(name, value)| sql_value(name, value)).collect::<Checked<_>>()?;
+    let names = columns.keys().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+    let places = vec!["?"; values.len()].join(", ");
+    let sql = format!("INSERT INTO {table} ({names}) VALUES ({places})");
+    let inserted = connection.prepare_cached(&sql).and_then(|mut insert| insert.execute(params_from_iter(values)));
+    match inserted {
+        Ok(_) => Ok(()),
+        Err(error) => broken_rule(table, error),
+    }
+}
+
+/// The rule that a row breaks, by SQLite's own words: `UNIQUE constraint failed: calls.id` for example.
+fn broken_rule(table: &str, error: rusqlite::Error) -> Result<(), Failed> {
+    if error.sqlite_error_code() != Some(rusqlite::ErrorCode::ConstraintViolation) {
+        return Err(Failed::Database(Err::<(), _>(error).doing(DOING).expect_err("an error")));
+    }
+    let words = error.to_string();
+    let column = words.rsplit_once(&format!("{table}.")).map(|(_, column)| column.trim());
+    let rule = match column {
+        Some(_) if words.starts_with("UNIQUE") => "another one here has this already".to_owned(),
+        Some(_) if words.starts_with("NOT NULL") => "is required".to_owned(),
+        None if words.starts_with("FOREIGN KEY") => "the driver that it refers to is not there".to_owned(),
+        _ => words.clone(),
+    };
+    let field = match column {
+        Some(column) => column,
+        None if words.starts_with("FOREIGN KEY") => "driver_id",
+        None => table,
+    };
+    unfit(field, rule)
+}
+
+/// The row as a value of the domain.
+pub(super) fn read_back<T>(
+    connection: &Connection,
+    sql: &str,
+    key: &dyn ToSql,
+    read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<T, Failed> {
+    let mut select = connection.prepare_cached(sql).doing(DOING)?;
+    let mut rows = select.query([key]).doing(DOING)?;
+    match rows.next().doing(DOING)? {
+        Some(row) => read(row).map_err(|error| readable(row, error)),
+        None => unfit("id", "is not stored as it is given"),
+    }
+}
+
+/// The column that does not read as a value of the domain.
+pub(super) fn readable(row: &Row<'_>, error: rusqlite::Error) -> Failed {
+    let statement: &rusqlite::Statement<'_> = row.as_ref();
+    let name = |at: usize| statement.column_name(at).unwrap_or_default().to_owned();
+    match error {
+        rusqlite::Error::FromSqlConversionFailure(at, _, rule) => {
+            Failed::Unfit(Problem { field: name(at), rule: rule.to_string() })
+        }
+        rusqlite::Error::InvalidColumnType(at, _, _) => {
+            Failed::Unfit(Problem { field: name(at), rule: "is no such value".to_owned() })
+        }
+        rusqlite::Error::IntegralValueOutOfRange(at, _) => {
+            Failed::Unfit(Problem { field: name(at), rule: "is out of range".to_owned() })
+        }
+        error => Failed::Database(Err::<(), _>(error).doing(DOING).expect_err("an error")),
+    }
+}
+
+pub(super) const DOING: &str = "restoring";
+
+/// Why something was not restored.
+pub(super) enum Failed {
+    /// It breaks a rule.
+    Unfit(Problem),
+    /// The database failed.
+    Database(Error),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<Problem> for Failed {
+    fn from(problem: Problem) -> Self {
+        Self::Unfit(problem)
+    }
+}
+
+pub(super) fn unfit<T>(field: &str, rule: impl Into<String>) -> Result<T, Failed> {
+    Ok(problem(field, rule)?)
+}

@@ -1,0 +1,97 @@
+//! The table of changes, as the writer leaves it. Its triggers note each step; here the steps of one transaction become
+//! one change of each call, old ones that say nothing any more are dropped, and figures are made of calls that are over.
+
+use crate::domain::ConversationId;
+use crate::store::Result;
+use crate::store::sqlite::call_stats;
+use crate::store::sqlite::error::Context as _;
+use rusqlite::{Transaction, params};
+
+const DOING: &str = "noting what changed of calls";
+
+/// Behind this many newer ones, a change goes once its call has a later one, and one that says that a call was erased
+/// goes anyway.
+const KEPT: i64 = 100_000;
+
+/// The changes of one transaction.
+#[derive(Default)]
+pub(in crate::store::sqlite) struct Changes {
+    /// The number of the last one before those that are to become one; `None` while there can be none.
+    before: Option<i64>,
+}
+
+impl Changes {
+    /// To be called before something that can change a call in more than one step.
+    pub(in crate::store::sqlite) fn begin(&mut self, transaction: &Transaction<'_>) -> Result<()> {
+        if self.before.is_none() {
+            self.before = Some(
+                transaction
+                    .prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'call_changes'")
+                    .and_then(|mut select| select.query_row([], |row| row.get(0)))
+                    .doing(DOING)?,
+            );
+        }
+        Ok(())
+    }
+
+    /// Notes that more is known of a call than its row tells, if there is that call.
+    pub(in crate::store::sqlite) fn tell(transaction: &Transaction<'_>, id: &ConversationId) -> Result<()> {
+        transaction
+            .prepare_cached(
+                "INSERT INTO call_changes (call_id, kind, turn_id) \
+                 SELECT id, 'updated', ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'call_transcriptions'), 0) \
+                 FROM calls WHERE conversation_id = ?1",
+            )
+            .and_then(|mut insert| insert.execute([id]))
+            .map(drop)
+            .doing(DOING)
+    }
+
+    /// Notes that turns of a call stand otherwise than before.
+    pub(in crate::store::sqlite) fn note(transaction: &Transaction<'_>, call_id: i64) -> Result<()> {
+        transaction
+            .prepare_cached(
+                "INSERT INTO call_changes (call_id, kind, turn_id) \
+                 SELECT ?1, 'updated', ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'call_transcriptions'), 0)",
+            )
+            .and_then(|mut insert| insert.execute([call_id]))
+            .doing(DOING)?;
+        call_stats::forget(transaction, call_id)
+    }
+
+    /// To be called before the commit.
+    pub(in crate::store::sqlite) fn settle(&self, transaction: &Transaction<'_>) -> Result<()> {
+        let Some(before) = self.before else { return Ok(()) };
+        let any = transaction
+            .prepare_cached("SELECT 1 FROM call_changes WHERE id > ?1")
+            .and_then(|mut select| select.exists([before]))
+            .doing(DOING)?;
+        if !any {
+            return Ok(());
+        }
+        // The last step of a call stands for all; that it ended is what counts, unless it runs again.
+        for sql in [
+            "UPDATE call_changes SET kind = 'ended' WHERE id > ?1 AND kind = 'updated' \
+             AND EXISTS (SELECT 1 FROM call_changes e WHERE e.call_id = call_changes.call_id AND e.id > ?1 \
+                AND e.kind = 'ended') \
+             AND EXISTS (SELECT 1 FROM calls c WHERE c.id = call_changes.call_id AND c.status <> 'in_progress')",
+            "DELETE FROM call_changes WHERE id > ?1 AND kind IN ('updated', 'ended') \
+             AND EXISTS (SELECT 1 FROM call_changes l WHERE l.call_id = call_changes.call_id \
+                AND l.id > call_changes.id AND l.kind IN ('updated', 'ended'))",
+        ] {
+            transaction.prepare_cached(sql).and_then(|mut change| change.execute([before])).doing(DOING)?;
+        }
+        call_stats::renew(transaction, before)?;
+        if before > KEPT {
+            for sql in [
+                "DELETE FROM call_changes WHERE id <= ?2 \
+                 AND call_id IN (SELECT call_id FROM call_changes WHERE id > ?1)",
+                "DELETE FROM call_changes WHERE kind = 'erased' AND id <= min(?1, ?2)",
+            ] {
+                let numbers = params![before, before - KEPT];
+                transaction.prepare_cached(sql).and_then(|mut delete| delete.execute(numbers)).doing(DOING)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,108 @@
+//! Which driver a call was with.
+
+use crate::domain::reconcile::{Candidate, Identity};
+use crate::domain::{ConversationId, DriverClaims, DriverId, DriverSource, Timestamp};
+use crate::store::Result;
+use crate::store::sqlite::error::Context as _;
+use crate::store::sqlite::json_column::parsed;
+use crate::store::sqlite::records::said_by_tools;
+use rusqlite::{OptionalExtension as _, Row, Transaction, params};
+
+const DOING: &str = "finding out who was called";
+
+/// Decides who was called by all that says so, as far as the call is known. Once there is a signed record, unsigned claims
+/// decide nothing. A driver who was known stays, where nothing says any more who it was.
+pub(in crate::store::sqlite) fn identify(
+    transaction: &Transaction<'_>,
+    now: Timestamp,
+    id: &ConversationId,
+) -> Result<()> {
+    let call = transaction
+        .prepare_cached(
+            "SELECT driver_id, driver_source, driver_conflict, driver_claims, record_event_id IS NOT NULL FROM calls \
+             WHERE conversation_id = ?1",
+        )
+        .and_then(|mut select| {
+            let columns = |row: &Row<'_>| {
+                let before: Before = (row.get(0)?, row.get(1)?, row.get(2)?);
+                Ok((before, row.get::<_, Option<String>>(3)?, row.get::<_, bool>(4)?))
+            };
+            select.query_row([id], columns).optional()
+        })
+        .doing(DOING)?;
+    let Some((before, claims, signed)) = call else { return Ok(()) };
+    let claims: DriverClaims = claims.map_or(Ok(DriverClaims::default()), |claims| parsed(&claims, DOING))?;
+    let shown = if signed { said_by_tools(transaction, id)?.0 } else { DriverClaims::default() };
+    let Identity { driver, conflict } = crate::domain::reconcile::identify_closed(
+        &candidates(transaction, dispatched(transaction, id)?, &claims)?,
+        &candidates(transaction, None, &shown)?,
+    );
+    let after = match driver {
+        Some((id, source)) => (Some(id), Some(source), conflict),
+        None if signed && before.0.is_none() => (None, None, conflict),
+        None => return Ok(()),
+    };
+    if before == after {
+        return Ok(());
+    }
+    transaction
+        .prepare_cached(
+            "UPDATE calls SET driver_id = ?2, driver_source = ?3, driver_conflict = ?4, updated_at = ?5 \
+             WHERE conversation_id = ?1",
+        )
+        .and_then(|mut update| update.execute(params![id, after.0, after.1, after.2, now]))
+        .map(drop)
+        .doing(DOING)
+}
+
+/// A call's driver, what said so, and what says otherwise.
+type Before = (Option<DriverId>, Option<DriverSource>, Option<String>);
+
+/// The driver whom a call's dispatch names.
+fn dispatched(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Option<DriverId>> {
+    let driver_id: Option<Option<DriverId>> = transaction
+        .prepare_cached("SELECT driver_id FROM call_dispatches WHERE conversation_id = ?1")
+        .and_then(|mut select| select.query_row([id], |row| row.get(0)).optional())
+        .doing(DOING)?;
+    Ok(driver_id.flatten())
+}
+
+/// The same for all calls whose driver was named but is not known, now that drivers have come.
+pub(in crate::store::sqlite) fn identify_unknown(transaction: &Transaction<'_>, now: Timestamp) -> Result<()> {
+    let ids: Vec<ConversationId> = transaction
+        .prepare_cached("SELECT conversation_id FROM calls WHERE driver_id IS NULL AND driver_claims IS NOT NULL")
+        .and_then(|mut select| select.query_map([], |row| row.get(0))?.collect())
+        .doing(DOING)?;
+    ids.iter().try_for_each(|id| identify(transaction, now, id))
+}
+
+fn candidates(
+    transaction: &Transaction<'_>,
+    dispatched: Option<DriverId>,
+    claims: &DriverClaims,
+) -> Result<Vec<Candidate>> {
+    let by_phone: Option<DriverId> = match &claims.phone_number {
+        None => None,
+        Some(number) => transaction
+            .prepare_cached("SELECT id FROM drivers WHERE phone_number = ?1")
+            .and_then(|mut select| select.query_row([number], |row| row.get(0)).optional())
+            .doing(DOING)?,
+    };
+    let named = [
+        (DriverSource::Dispatch, dispatched),
+        (DriverSource::DynamicVariable, claims.dynamic_variable),
+        (DriverSource::UserId, claims.user_id),
+        (DriverSource::BatchRecipient, claims.batch_recipient),
+        (DriverSource::PhoneNumber, by_phone),
+    ];
+    let mut candidates = Vec::new();
+    for (source, driver_id) in named {
+        let Some(driver_id) = driver_id else { continue };
+        let known = transaction
+            .prepare_cached("SELECT 1 FROM drivers WHERE id = ?1")
+            .and_then(|mut select| select.exists([driver_id]))
+            .doing(DOING)?;
+        candidates.push(Candidate { source, driver_id, known });
+    }
+    Ok(candidates)
+}

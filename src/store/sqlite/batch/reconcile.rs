@@ -1,0 +1,198 @@
+//! Stores what came of reconciling a call: a slice of it in one transaction, if nothing else came of it meanwhile.
+
+use super::call_cache::LiveCall;
+use super::change_log::Changes;
+use super::{dedup, driver_match};
+use crate::domain::reconcile::{Added, Counts, FactsWrite, Reconciliation, Standing, Whole};
+use crate::domain::{ConversationId, Message, Source, Timestamp};
+use crate::store::Result;
+use crate::store::sqlite::error::Context as _;
+use crate::store::sqlite::{call_stats, due};
+use rusqlite::{Transaction, params};
+use sha2::{Digest as _, Sha256};
+
+const DOING: &str = "storing a reconciled call";
+
+/// Stores a slice and returns whether it could be stored: not if another one was, since it was planned. Turns and records
+/// that came meanwhile do not matter, since the call stays due by them.
+pub(in crate::store::sqlite) fn settle(
+    transaction: &Transaction<'_>,
+    call: &mut LiveCall,
+    now: Timestamp,
+    reconciliation: &Reconciliation,
+) -> Result<bool> {
+    let Reconciliation { conversation_id: id, base, additions, standings, whole } = reconciliation;
+    let Some((state, _)) = due::of(transaction, base.call_id)?.filter(|_| call.id == base.call_id) else {
+        return Ok(false);
+    };
+    if (state.since, state.slices) != (base.since, base.slices) || call.turn_count < base.turn_count {
+        return Ok(false);
+    }
+    // The numbers of turns that came meanwhile are those that the additions would have had.
+    let shift = call.turn_count - base.turn_count;
+    let unchanged = shift == 0 && state.version == base.version;
+    let now_text = now.to_string();
+    for standing in standings {
+        let moved = |number: i64| if number > base.turn_count { number + shift } else { number };
+        change(transaction, id, standing, standing.superseded_by.map(moved))?;
+    }
+    for addition in additions {
+        add(transaction, id, call, addition, &now_text)?;
+    }
+    let Some(whole) = whole else {
+        call.write(transaction, &now_text)?;
+        call_stats::forget(transaction, call.id)?;
+        return due::count_slice(transaction, call.id).map(|()| true);
+    };
+    if whole.restood || base.slices > 0 {
+        Changes::note(transaction, call.id)?;
+    }
+    if whole.retimed {
+        call.span(transaction, id)?;
+    }
+    call.write(transaction, &now_text)?;
+    write_whole(transaction, call, now, id, whole)?;
+    if unchanged {
+        due::clear(transaction, call.id)?;
+    } else {
+        due::put_last(transaction, call.id)?;
+    }
+    Ok(true)
+}
+
+fn change(
+    transaction: &Transaction<'_>,
+    id: &ConversationId,
+    standing: &Standing,
+    superseded_by: Option<i64>,
+) -> Result<()> {
+    transaction
+        .prepare_cached(
+            "UPDATE call_transcriptions SET place = ?3, superseded_by = ?4, final_text = ?5, interrupted = ?6, \
+             timestamp = ?7, record_time = ?8, in_record = ?9 WHERE conversation_id = ?1 AND sequence_number = ?2",
+        )
+        .and_then(|mut update| {
+            update.execute(params![
+                id,
+                standing.sequence_number,
+                standing.place,
+                superseded_by,
+                standing.final_text.as_ref().map(Message::as_str),
+                standing.interrupted,
+                standing.timestamp,
+                standing.record_time,
+                standing.in_record,
+            ])
+        })
+        .map(drop)
+        .doing(DOING)
+}
+
+fn add(
+    transaction: &Transaction<'_>,
+    id: &ConversationId,
+    call: &mut LiveCall,
+    addition: &Added,
+    now: &str,
+) -> Result<()> {
+    let Added { entry, source, place, timestamp } = addition;
+    // Not the digest of a delivery, so that a delivery is not taken for a repeat of what was made here.
+    let digest = Sha256::digest(format!("{} {}", source.as_str(), entry.index));
+    let digest = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+    let signed = *source == Source::PostCall;
+    transaction
+        .prepare_cached(
+            "INSERT INTO call_transcriptions (conversation_id, speaker_type, message_text, timestamp, sequence_number, \
+             created_at, source, repeat_key, interrupted, place, record_index, record_time, in_record) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        )
+        .and_then(|mut insert| {
+            insert.execute(params![
+                id,
+                entry.speaker,
+                entry.message.as_str(),
+                timestamp,
+                call.turn_count + 1,
+                now,
+                source,
+                dedup::repeat_key(call.id, digest),
+                entry.interrupted,
+                place,
+                entry.index,
+                entry.time.filter(|_| signed),
+                signed.then_some(true),
+            ])
+        })
+        .doing(DOING)?;
+    call.count(entry.speaker, *timestamp, digest);
+    Ok(())
+}
+
+fn write_whole(
+    transaction: &Transaction<'_>,
+    call: &LiveCall,
+    now: Timestamp,
+    id: &ConversationId,
+    whole: &Whole,
+) -> Result<()> {
+    if let Some(Counts { live_only, matched, added, corrected, repeated }) = whole.counts {
+        transaction
+            .prepare_cached(
+                "UPDATE calls SET live_only = ?2, matched = ?3, added = ?4, corrected = ?5, repeated = ?6, \
+                 uncompared = ?7 WHERE id = ?1",
+            )
+            .and_then(|mut update| {
+                update.execute(params![call.id, live_only, matched, added, corrected, repeated, whole.uncompared])
+            })
+            .doing(DOING)?;
+    }
+    if let Some(facts) = &whole.facts {
+        write_facts(transaction, now, id, facts)?;
+    }
+    if let Some(agent_id) = &whole.tool_agent {
+        transaction
+            .prepare_cached("UPDATE calls SET agent_id = ?2 WHERE id = ?1 AND agent_id IS NOT ?2")
+            .and_then(|mut update| update.execute(params![call.id, agent_id]))
+            .doing(DOING)?;
+    }
+    let claims = (!whole.claims.is_empty()).then(|| crate::store::sqlite::json_column::json(&whole.claims));
+    transaction
+        .prepare_cached("UPDATE calls SET driver_claims = ?2 WHERE id = ?1 AND driver_claims IS NOT ?2")
+        .and_then(|mut update| update.execute(params![call.id, claims]))
+        .doing(DOING)?;
+    driver_match::identify(transaction, now, id)
+}
+
+fn write_facts(transaction: &Transaction<'_>, now: Timestamp, id: &ConversationId, write: &FactsWrite) -> Result<()> {
+    let FactsWrite { facts, end, reported, event_id, only_a_new_start } = write;
+    // Who was called by unsigned claims alone is not known any more: the first signed record decides that. A call that the
+    // records do not say to be over is left as it is; one that is over does not end before it starts.
+    transaction
+        .prepare_cached(
+            "UPDATE calls SET status = ifnull(:status, status), call_start_time = began.at, \
+             call_end_time = iif(:status IS NULL, max(call_end_time, began.at), \
+                max(coalesce(:end, call_end_time, began.at), began.at)), \
+             duration_seconds = :duration, agent_id = :agent, user_id = ifnull(:user, user_id), direction = :direction, \
+             termination_reason = iif(:status IS NULL, ifnull(:reason, termination_reason), :reason), \
+             outcome = :outcome, summary = :summary, title = :title, main_language = :language, cost = :cost, \
+             external_number = :number, batch_id = :batch, analysis = :analysis, record_event_id = :event, \
+             driver_id = iif(record_event_id IS NULL AND driver_source <> 'dispatch', NULL, driver_id), \
+             driver_source = iif(record_event_id IS NULL AND driver_source <> 'dispatch', NULL, driver_source), \
+             updated_at = :now \
+             FROM (SELECT coalesce(:start, first_turn_time, :reported, call_start_time) AS at FROM calls \
+                   WHERE conversation_id = :id) began \
+             WHERE conversation_id = :id AND (NOT :only_a_new_start OR call_start_time <> began.at)",
+        )
+        .and_then(|mut update| {
+            update.execute(rusqlite::named_params! {
+                ":status": facts.status, ":start": facts.start, ":reported": reported, ":end": end,
+                ":duration": facts.duration_seconds, ":agent": facts.agent_id, ":user": facts.user_id,
+                ":direction": facts.direction, ":reason": facts.termination_reason, ":outcome": facts.outcome,
+                ":summary": facts.summary, ":title": facts.title, ":language": facts.main_language, ":cost": facts.cost,
+                ":number": facts.external_number, ":batch": facts.batch_id, ":analysis": facts.analysis,
+                ":event": event_id, ":now": now, ":id": id, ":only_a_new_start": only_a_new_start,
+            })
+        })
+        .map(drop)
+        .doing(DOING)
+}

@@ -1,0 +1,313 @@
+//! Turns: storing them once, in order, and reading a call's turns back.
+
+use super::call_cache::{Fresh, LiveCall, LiveCalls};
+use super::change_log::Changes;
+use super::{dedup, reconcile};
+use crate::domain::reconcile::Reconciliation;
+use crate::domain::{ConversationId, DeliveryKey, NewTurn, Speaker, Timestamp, Turn};
+use crate::store::sqlite::error::Context as _;
+use crate::store::sqlite::row::{self, TURN, UNPLACED};
+use crate::store::sqlite::{due, erase};
+use crate::store::{Outcome, Page, Rejection, Result, StoredTurn, TurnOrder, TurnQuery, Written, json_length};
+use crate::telemetry::metrics::METRICS;
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, named_params, params};
+use std::collections::HashMap;
+
+/// The turns of one transaction: each call's row is read and written once, however many turns it gets.
+pub(in crate::store::sqlite) struct Batch<'a> {
+    live: &'a mut LiveCalls,
+    calls: HashMap<ConversationId, LiveCall>,
+    now: String,
+    pub(in crate::store::sqlite) changes: Changes,
+}
+
+impl<'a> Batch<'a> {
+    pub(in crate::store::sqlite) fn begin(
+        transaction: &Transaction<'_>,
+        live: &'a mut LiveCalls,
+        now: Timestamp,
+    ) -> Result<Self> {
+        live.begin(transaction)?;
+        Ok(Self { live, calls: HashMap::new(), now: now.to_string(), changes: Changes::default() })
+    }
+
+    /// Stores a turn, unless it is a repeat.
+    pub(in crate::store::sqlite) fn append(
+        &mut self,
+        transaction: &Transaction<'_>,
+        turn: &NewTurn,
+    ) -> Result<Outcome> {
+        let timestamp = turn.timestamp.to_string();
+        let found = Self::call(&mut self.calls, self.live, transaction, &turn.conversation_id, &timestamp, &self.now)?;
+        let Some(call) = found else { return Ok(Err(Rejection::Unfinished)) };
+        let digest = dedup::digest(turn, &timestamp);
+        if let Some(key) = &turn.delivery_key {
+            if let Some(answer) = find_by_key(transaction, turn, key, &timestamp)? {
+                return Ok(answer);
+            }
+        } else {
+            let candidates = call.repeats(transaction, &turn.conversation_id, digest)?;
+            if let Some(stored) = find_repeat(transaction, turn, &timestamp, candidates)? {
+                return Ok(Ok(Written::Turn(stored)));
+            }
+        }
+        transaction
+            .prepare_cached(
+                "INSERT INTO call_transcriptions (conversation_id, speaker_type, message_text, timestamp, \
+                 sequence_number, created_at, source, delivery_key, repeat_key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )
+            .and_then(|mut insert| {
+                insert.execute(params![
+                    turn.conversation_id,
+                    turn.speaker,
+                    turn.message.as_str(),
+                    timestamp,
+                    call.turn_count + 1,
+                    self.now,
+                    turn.source,
+                    turn.delivery_key.as_ref().map(DeliveryKey::as_str),
+                    dedup::repeat_key(call.id, digest),
+                ])
+            })
+            .doing("storing a turn")?;
+        call.count(turn.speaker, turn.timestamp, digest);
+        Ok(Ok(Written::Turn(StoredTurn {
+            transcription_id: transaction.last_insert_rowid(),
+            sequence_number: call.turn_count,
+            replayed: false,
+            due: call.recorded,
+            new_call: call.new_call.take(),
+        })))
+    }
+
+    /// Returns the call, which is made if there is none, or `None` while it is erased or restored in slices.
+    fn call<'b>(
+        calls: &'b mut HashMap<ConversationId, LiveCall>,
+        live: &mut LiveCalls,
+        transaction: &Transaction<'_>,
+        id: &ConversationId,
+        start: &str,
+        now: &str,
+    ) -> Result<Option<&'b mut LiveCall>> {
+        // Looked up twice on a miss: the entry API would take a copy of the key for each turn.
+        if !calls.contains_key(id) {
+            let call = match live.forget(id) {
+                Some(call) => call,
+                None if erase::is_unfinished(transaction, id)? => return Ok(None),
+                None => match LiveCall::read(transaction, id)? {
+                    Some(call) => call,
+                    None => LiveCall::create(transaction, id, start, now)?,
+                },
+            };
+            calls.insert(id.clone(), call);
+        }
+        Ok(calls.get_mut(id))
+    }
+
+    /// Returns the row number of a call, which begins at `start` if it is made now, or `None` while it is erased or restored in
+    /// slices.
+    pub(in crate::store::sqlite) fn known(
+        &mut self,
+        transaction: &Transaction<'_>,
+        id: &ConversationId,
+        start: Timestamp,
+    ) -> Result<Option<i64>> {
+        let call = Self::call(&mut self.calls, self.live, transaction, id, &start.to_string(), &self.now)?;
+        Ok(call.map(|call| call.id))
+    }
+
+    /// Notes that a record or a history of a call came; from here on each turn makes it due.
+    pub(in crate::store::sqlite) fn due(
+        &mut self,
+        transaction: &Transaction<'_>,
+        id: &ConversationId,
+        call_id: i64,
+        facts: bool,
+    ) -> Result<()> {
+        if let Some(call) = self.calls.get_mut(id) {
+            call.recorded = true;
+        }
+        due::note(transaction, call_id, facts)
+    }
+
+    /// Stores a slice of what came of reconciling a call, unless another one was stored since it was planned.
+    pub(in crate::store::sqlite) fn settle(
+        &mut self,
+        transaction: &Transaction<'_>,
+        now: Timestamp,
+        reconciliation: &Reconciliation,
+    ) -> Result<Outcome> {
+        let id = &reconciliation.conversation_id;
+        if !self.calls.contains_key(id) {
+            let known = match self.live.forget(id) {
+                None if erase::is_unfinished(transaction, id)? => None,
+                None => LiveCall::read(transaction, id)?,
+                known => known,
+            };
+            let Some(call) = known else { return Ok(Err(Rejection::NotFound)) };
+            self.calls.insert(id.clone(), call);
+        }
+        let call = self.calls.get_mut(id).expect("inserted above");
+        if reconcile::settle(transaction, call, now, reconciliation)? {
+            Ok(Ok(Written::Reconciled { turn_count: call.turn_count }))
+        } else {
+            Ok(Err(Rejection::Outdated))
+        }
+    }
+
+    /// Writes the calls' rows. Must come before anything else reads them, and before the commit.
+    pub(in crate::store::sqlite) fn flush(&mut self, transaction: &Transaction<'_>) -> Result<()> {
+        for call in self.calls.values_mut() {
+            if call.write(transaction, &self.now)? && call.recorded {
+                due::note(transaction, call.id, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets a call that is erased.
+    pub(in crate::store::sqlite) fn forget(&mut self, id: &ConversationId) {
+        self.calls.remove(id);
+        self.live.forget(id);
+    }
+
+    /// To be called when the transaction is committed.
+    pub(in crate::store::sqlite) fn committed(self) {
+        let mut stored = Fresh::default();
+        for (id, mut call) in self.calls {
+            let Fresh { agent, driver } = std::mem::take(&mut call.fresh);
+            stored.agent += agent;
+            stored.driver += driver;
+            self.live.put(id, call);
+        }
+        METRICS.turns_stored_total.with_label_values(&[Speaker::Agent.as_str()]).inc_by(stored.agent);
+        METRICS.turns_stored_total.with_label_values(&[Speaker::Driver.as_str()]).inc_by(stored.driver);
+    }
+}
+
+const FIND: &str = "looking a repeat up";
+
+/// What [`compared`] reads.
+const COMPARED: &str = "id, sequence_number, speaker_type, timestamp, message_text";
+
+/// A stored turn, and whether it is the one that was sent.
+fn compared(row: &Row<'_>, turn: &NewTurn, timestamp: &str) -> rusqlite::Result<(StoredTurn, bool)> {
+    let same = row.get_ref(2)?.as_str()? == turn.speaker.as_str()
+        && row.get_ref(3)?.as_str()? == timestamp
+        && row.get_ref(4)?.as_str()? == turn.message.as_str();
+    let stored = StoredTurn {
+        transcription_id: row.get(0)?,
+        sequence_number: row.get(1)?,
+        replayed: true,
+        due: false,
+        new_call: None,
+    };
+    Ok((stored, same))
+}
+
+/// The answer to a turn whose delivery key was used before.
+fn find_by_key(
+    transaction: &Transaction<'_>,
+    turn: &NewTurn,
+    key: &DeliveryKey,
+    timestamp: &str,
+) -> Result<Option<Outcome>> {
+    let found = transaction
+        .prepare_cached(&format!(
+            "SELECT {COMPARED} FROM call_transcriptions WHERE conversation_id = ?1 AND delivery_key = ?2"
+        ))
+        .and_then(|mut select| {
+            let row = |row: &Row<'_>| compared(row, turn, timestamp);
+            select.query_row(params![turn.conversation_id, key.as_str()], row).optional()
+        })
+        .doing(FIND)?;
+    Ok(found.map(|(stored, same)| if same { Ok(Written::Turn(stored)) } else { Err(Rejection::KeyReused) }))
+}
+
+/// The stored turn that a turn without a key is a repeat of, if it is one of these of its call.
+fn find_repeat(
+    transaction: &Transaction<'_>,
+    turn: &NewTurn,
+    timestamp: &str,
+    candidates: Vec<i64>,
+) -> Result<Option<StoredTurn>> {
+    for sequence_number in candidates {
+        let (stored, same) = transaction
+            .prepare_cached(&format!(
+                "SELECT {COMPARED} FROM call_transcriptions WHERE conversation_id = ?1 AND sequence_number = ?2"
+            ))
+            .and_then(|mut select| {
+                let row = |row: &Row<'_>| compared(row, turn, timestamp);
+                select.query_row(params![turn.conversation_id, sequence_number], row)
+            })
+            .doing(FIND)?;
+        if same {
+            return Ok(Some(stored));
+        }
+    }
+    Ok(None)
+}
+
+pub(in crate::store::sqlite) fn list(connection: &mut Connection, query: &TurnQuery) -> Result<Option<Page<Turn>>> {
+    const DOING: &str = "listing a call's turns";
+    let snapshot = connection.transaction().doing(DOING)?;
+    let turn_count: Option<u64> = snapshot
+        .prepare_cached("SELECT turn_count FROM calls WHERE conversation_id = ?1")
+        .and_then(|mut select| select.query_row([&query.conversation_id], |row| row.get(0)).optional())
+        .doing(DOING)?;
+    let Some(turn_count) = turn_count else { return Ok(None) };
+    let limit = i64::try_from(query.limit + 1).unwrap_or(i64::MAX);
+    let page = match query.order {
+        TurnOrder::Sequence => {
+            let after = query.after.map_or(query.after_sequence, |key| key.sequence_number.max(query.after_sequence));
+            snapshot
+                .prepare_cached(&format!(
+                    "SELECT {TURN} FROM call_transcriptions t WHERE conversation_id = :conversation \
+                     AND sequence_number > :after ORDER BY sequence_number LIMIT :limit"
+                ))
+                .and_then(|mut select| {
+                    let values =
+                        named_params! {":conversation": query.conversation_id, ":after": after, ":limit": limit};
+                    Page::of_rows(select.query_map(values, row::turn)?, query.limit, text_of)
+                })
+        }
+        TurnOrder::Time => {
+            let ids = ids_by_time(&snapshot, query, limit).doing(DOING)?;
+            snapshot.prepare_cached(&format!("SELECT {TURN} FROM call_transcriptions t WHERE id = ?1")).and_then(
+                |mut select| {
+                    let rows = ids.into_iter().map(|id| select.query_row([id], row::turn));
+                    Page::of_rows(rows, query.limit, text_of)
+                },
+            )
+        }
+    }
+    .doing(DOING)?;
+    // Sequence numbers have no gaps, so those past `after_sequence` need no counting.
+    let past = u64::try_from(query.after_sequence).unwrap_or(0);
+    let total = query.with_total.then(|| turn_count.saturating_sub(past));
+    Ok(Some(Page { total, ..page }))
+}
+
+/// The row numbers of a page in the order in which the turns were said. They are sorted for each page, without their
+/// words: a call has some hundred turns, which is quicker than one more index on every write.
+fn ids_by_time(snapshot: &Transaction<'_>, query: &TurnQuery, limit: i64) -> rusqlite::Result<Vec<i64>> {
+    let (after_time, after_number) = query.after.map_or((None, 0), |key| (Some(key.timestamp), key.sequence_number));
+    let after_place = query.after.and_then(|key| key.place).unwrap_or(UNPLACED);
+    let mut select = snapshot.prepare_cached(&format!(
+        "SELECT id FROM call_transcriptions WHERE conversation_id = :conversation \
+         AND sequence_number > :after_sequence AND superseded_by IS NULL \
+         AND (:after_time IS NULL OR (ifnull(place, {UNPLACED}), timestamp, sequence_number) \
+            > (:after_place, :after_time, :after_number)) \
+         ORDER BY ifnull(place, {UNPLACED}), timestamp, sequence_number LIMIT :limit",
+    ))?;
+    let values = named_params! {
+        ":conversation": query.conversation_id, ":after_sequence": query.after_sequence,
+        ":after_place": after_place, ":after_time": after_time, ":after_number": after_number, ":limit": limit,
+    };
+    select.query_map(values, |row| row.get(0))?.collect()
+}
+
+/// Size of a turn's texts, in bytes of JSON.
+fn text_of(turn: &Turn) -> usize {
+    json_length(turn.message.as_str()) + turn.final_text.as_ref().map_or(0, |text| json_length(text.as_str()))
+}

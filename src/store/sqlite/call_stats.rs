@@ -1,0 +1,148 @@
+//! How calls were talked, in figures: kept for calls that are over, made when it is asked for those that run.
+//!
+//! They are made in the transaction that ends a call or changes how its turns stand, never for a turn. A late turn leaves
+//! them behind, which shows in their `turn_count`.
+
+use super::error::Context as _;
+use crate::domain::{CallFigures, Reconciled, Said, Talk, Timestamp};
+use crate::store::{FiguresQuery, Result};
+use rusqlite::types::{Value, ValueRef};
+use rusqlite::{Connection, Row, Transaction, params_from_iter};
+
+const DOING: &str = "making a call's figures";
+
+/// Maximum number of turns of a call whose figures are stored. To make those of a longer one would hold the writer up.
+const MAX_TURNS: i64 = 10_000;
+
+/// Of one conversation, the columns of `call_figures` from `agent_turns` on, by the times that [`crate::domain::Call`] shows.
+macro_rules! talk {
+    () => {
+        "SELECT count(*) FILTER (WHERE speaker_type = 'agent') AS agent_turns, \
+            count(*) FILTER (WHERE speaker_type = 'driver') AS driver_turns, \
+            ifnull(sum(characters) FILTER (WHERE speaker_type = 'agent'), 0) AS agent_characters, \
+            ifnull(sum(characters) FILTER (WHERE speaker_type = 'driver'), 0) AS driver_characters, \
+            round(ifnull(sum(ifnull(min(characters / 15.0, gap), characters / 15.0)) \
+                FILTER (WHERE speaker_type = 'agent'), 0.0), 3) AS agent_seconds, \
+            round(ifnull(sum(ifnull(min(characters / 15.0, gap), characters / 15.0)) \
+                FILTER (WHERE speaker_type = 'driver'), 0.0), 3) AS driver_seconds, \
+            round(ifnull(sum(max(gap - characters / 15.0, 0.0)), 0.0), 3) AS silence_seconds \
+         FROM (SELECT speaker_type, characters, \
+                max((julianday(lead(said_at) OVER said) - julianday(said_at)) * 86400.0, 0.0) AS gap \
+               FROM (SELECT t.speaker_type, length(coalesce(t.final_text, t.message_text)) AS characters, t.place, \
+                       t.timestamp, t.sequence_number, \
+                       iif(c.record_event_id IS NULL AND julianday(c.last_turn_time) - julianday(c.first_turn_time) > 1, \
+                         t.created_at, \
+                         min(max(coalesce(t.record_time, t.timestamp), c.call_start_time), \
+                           iif(c.status = 'in_progress', '~', ifnull(c.call_end_time, '~')))) AS said_at \
+                     FROM calls c JOIN call_transcriptions t ON t.conversation_id = c.conversation_id \
+                     WHERE c.conversation_id = ?1 AND t.superseded_by IS NULL) \
+               WINDOW said AS (ORDER BY ifnull(place, 9223372036854775807), timestamp, sequence_number))"
+    };
+}
+
+/// Makes the figures of calls that are over, changed after a place among the changes, and have none that fit.
+pub(super) fn renew(transaction: &Transaction<'_>, after: i64) -> Result<()> {
+    let calls: Vec<String> = transaction
+        .prepare_cached(
+            "SELECT DISTINCT c.conversation_id FROM call_changes n JOIN calls c ON c.id = n.call_id \
+             LEFT JOIN call_figures f ON f.call_id = c.id \
+             WHERE n.id > ?1 AND c.status <> 'in_progress' AND f.turn_count IS NOT c.turn_count AND c.turn_count <= ?2",
+        )
+        .and_then(|mut select| select.query_map([after, MAX_TURNS], |row| row.get(0))?.collect())
+        .doing(DOING)?;
+    for conversation_id in calls {
+        transaction
+            .prepare_cached(concat!(
+                "INSERT OR REPLACE INTO call_figures SELECT c.id, c.turn_count, t.* FROM calls c, (",
+                talk!(),
+                ") t WHERE c.conversation_id = ?1"
+            ))
+            .and_then(|mut insert| insert.execute([conversation_id]))
+            .doing(DOING)?;
+    }
+    Ok(())
+}
+
+/// Has the figures of a call made again by [`renew`], since its turns stand otherwise.
+pub(super) fn forget(transaction: &Transaction<'_>, call_id: i64) -> Result<()> {
+    transaction
+        .prepare_cached("DELETE FROM call_figures WHERE call_id = ?1")
+        .and_then(|mut delete| delete.execute([call_id]))
+        .map(drop)
+        .doing(DOING)
+}
+
+/// Gives the figures of each call that is asked for to `each`. Those that are not kept are made.
+pub(super) fn each(
+    connection: &mut Connection,
+    query: &FiguresQuery,
+    each: &mut dyn FnMut(&CallFigures),
+) -> Result<()> {
+    const DOING: &str = "reading figures of calls";
+    const COLUMNS: &str = "SELECT unixepoch(c.call_start_time), c.status, c.driver_id, \
+            ifnull(c.duration_seconds, (julianday(c.call_end_time) - julianday(c.call_start_time)) * 86400.0), \
+            c.turn_count, c.id, f.agent_turns, f.driver_turns, f.agent_characters, f.driver_characters, \
+            f.agent_seconds, f.driver_seconds, f.silence_seconds, \
+            c.live_only, c.matched, c.added, c.corrected, c.repeated";
+    const FIGURES: &str = "LEFT JOIN call_figures f ON f.call_id = c.id AND f.turn_count = c.turn_count";
+    let snapshot = connection.transaction().doing(DOING)?;
+    // Texts before and after all times.
+    let text = |time: Option<Timestamp>, none: &str| time.map_or(none.to_owned(), |time| time.to_string());
+    let mut values: Vec<Value> = vec![text(query.started_after, "").into(), text(query.started_before, "~").into()];
+    let mut wanted = "c.call_start_time >= ?1 AND c.call_start_time < ?2".to_owned();
+    if let Some(driver) = query.driver_id {
+        wanted.push_str(" AND c.driver_id = ?3");
+        values.push(driver.get().into());
+    }
+    // The index has all columns of a call; one driver's calls are found by another one.
+    let index = if query.driver_id.is_none() { "INDEXED BY calls_over" } else { "" };
+    let over = format!("{COLUMNS} FROM calls c {index} {FIGURES} WHERE {wanted} AND c.status <> 'in_progress'");
+    let running = format!("{COLUMNS} FROM calls c {FIGURES} WHERE {wanted} AND c.status = 'in_progress'");
+    let mut make = snapshot.prepare_cached(talk!()).doing(DOING)?;
+    let mut name = snapshot.prepare_cached("SELECT conversation_id FROM calls WHERE id = ?1").doing(DOING)?;
+    for sql in [over, running] {
+        let mut select = snapshot.prepare_cached(&sql).doing(DOING)?;
+        let mut rows = select.query(params_from_iter(&values)).doing(DOING)?;
+        while let Some(row) = rows.next().doing(DOING)? {
+            let mut figures = figures(row).doing(DOING)?;
+            if row.get_ref(6).doing(DOING)? == ValueRef::Null && row.get::<_, i64>(4).doing(DOING)? > 0 {
+                let id: i64 = row.get(5).doing(DOING)?;
+                let conversation_id: String = name.query_row([id], |row| row.get(0)).doing(DOING)?;
+                figures.talk = make.query_row([conversation_id], |row| talk(row, 0)).doing(DOING)?;
+            }
+            each(&figures);
+        }
+    }
+    Ok(())
+}
+
+fn figures(row: &Row<'_>) -> rusqlite::Result<CallFigures> {
+    let kept = row.get_ref(6)? != ValueRef::Null;
+    let recorded = row.get_ref(14)? != ValueRef::Null;
+    let counts = || {
+        Ok::<_, rusqlite::Error>(Reconciled {
+            live_only: row.get(13)?,
+            matched: row.get(14)?,
+            added: row.get(15)?,
+            corrected: row.get(16)?,
+            repeated: row.get(17)?,
+        })
+    };
+    Ok(CallFigures {
+        start_unix_seconds: row.get(0)?,
+        status: row.get(1)?,
+        driver_id: row.get(2)?,
+        duration_seconds: row.get(3)?,
+        talk: if kept { talk(row, 6)? } else { Talk::default() },
+        reconciled: if recorded { Some(counts()?) } else { None },
+    })
+}
+
+/// Columns as [`talk!`] has them, from one on.
+fn talk(row: &Row<'_>, from: usize) -> rusqlite::Result<Talk> {
+    Ok(Talk {
+        agent: Said { turns: row.get(from)?, characters: row.get(from + 2)?, seconds: row.get(from + 4)? },
+        driver: Said { turns: row.get(from + 1)?, characters: row.get(from + 3)?, seconds: row.get(from + 5)? },
+        silence_seconds: row.get(from + 6)?,
+    })
+}

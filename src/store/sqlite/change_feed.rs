@@ -1,0 +1,298 @@
+//! What was committed after a place in the order of commits: the two sequences, of turns and of changes of calls, merged.
+//! Each read is bounded in rows and in bytes.
+
+use super::calls;
+use super::error::Context as _;
+use super::row::{self, CALL, TURN};
+use crate::domain::{Call, CallStatus, Turn};
+use crate::store::{Change, Position, Result, Scope, Since, Touched};
+use rusqlite::{Connection, OptionalExtension as _, Params, Row, Transaction, params};
+
+const DOING: &str = "reading what is new";
+
+/// Greatest number of turns, and of changes, that are read at once.
+const ROWS: usize = 64;
+
+/// No more is read once there are this many bytes of text.
+const BYTES: usize = 24 * 1024;
+
+/// How many turns are looked through at once for the calls that they belong to.
+const SCAN: i64 = 10_000;
+
+/// The place behind everything that is committed.
+pub(super) fn head(connection: &Connection) -> Result<Position> {
+    connection
+        .prepare_cached(
+            "SELECT ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'call_transcriptions'), 0), \
+             (SELECT seq FROM sqlite_sequence WHERE name = 'call_changes')",
+        )
+        .and_then(|mut select| {
+            select.query_row([], |row| Ok(Position { turn: row.get(0)?, change: row.get(1)?, call: None }))
+        })
+        .doing(DOING)
+}
+
+/// What came after one place, up to another one at most.
+pub(super) fn since(connection: &mut Connection, scope: &Scope, after: Position, until: Position) -> Result<Since> {
+    let snapshot = connection.transaction().doing(DOING)?;
+    match scope {
+        Scope::Everything => match after.call {
+            Some(told) => running(&snapshot, after, told),
+            None => everything(&snapshot, after, until),
+        },
+        Scope::Call { conversation_id, call_id } => {
+            let call = calls::get(&snapshot, conversation_id)?.filter(|call| call.id == *call_id);
+            match call {
+                Some(call) => of_call(&snapshot, &call, after),
+                None => erased(&snapshot, *call_id, after),
+            }
+        }
+    }
+}
+
+/// Which calls were touched after one place, up to another one at most.
+pub(super) fn touched(connection: &mut Connection, after: Position, until: Position) -> Result<Touched> {
+    let snapshot = connection.transaction().doing(DOING)?;
+    let mut touched = Touched { end: until, ..Touched::default() };
+    let turns: Vec<(i64, crate::domain::ConversationId)> = snapshot
+        .prepare_cached(
+            "SELECT id, conversation_id FROM call_transcriptions WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
+        )
+        .and_then(|mut select| {
+            select.query_map(params![after.turn, until.turn, SCAN], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        })
+        .doing(DOING)?;
+    if i64::try_from(turns.len()) == Ok(SCAN) {
+        touched.end.turn = turns.last().map_or(until.turn, |(id, _)| *id);
+    }
+    touched.calls.extend(turns.into_iter().map(|(_, id)| id));
+    touched.calls.dedup();
+    let changed: Vec<(i64, i64, Option<_>)> = snapshot
+        .prepare_cached(
+            "SELECT n.id, n.call_id, c.conversation_id FROM call_changes n LEFT JOIN calls c ON c.id = n.call_id \
+             WHERE n.id > ?1 AND n.id <= ?2 ORDER BY n.id LIMIT ?3",
+        )
+        .and_then(|mut select| {
+            let columns = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+            select.query_map(params![after.change, until.change, SCAN], columns)?.collect()
+        })
+        .doing(DOING)?;
+    if i64::try_from(changed.len()) == Ok(SCAN) {
+        touched.end.change = changed.last().map_or(until.change, |(id, ..)| *id);
+    }
+    for (_, call_id, conversation_id) in changed {
+        match conversation_id {
+            Some(id) => touched.calls.push(id),
+            None => touched.erased.push(call_id),
+        }
+    }
+    Ok(touched)
+}
+
+/// The calls that ran at a place, by their row numbers. One that started later is told as a change.
+fn running(snapshot: &Transaction<'_>, at: Position, told: i64) -> Result<Since> {
+    let (calls, has_more) = read(
+        snapshot,
+        // The plus keeps the planner from walking over all calls in the order of their ids.
+        &format!(
+            "SELECT {CALL} FROM calls c WHERE status = ?1 AND +id > ?2 AND NOT EXISTS \
+            (SELECT 1 FROM call_changes n WHERE n.call_id = c.id AND n.kind = 'started' AND n.id > ?3) \
+         ORDER BY +id LIMIT ?4"
+        ),
+        params![CallStatus::InProgress, told, at.change, overread()],
+        row::call,
+        weight,
+    )?;
+    let place = |call: Option<i64>| Position { call, ..at };
+    let end = if has_more { place(calls.last().map(|call| call.id)) } else { place(None) };
+    let changes = calls.into_iter().map(|call| (place(Some(call.id)), Change::Started(Box::new(call)))).collect();
+    Ok(Since { changes, end, has_more: true, over: false })
+}
+
+/// A row of the table of changes.
+struct Noted {
+    id: i64,
+    call_id: i64,
+    kind: String,
+    turn_id: i64,
+}
+
+fn noted(row: &Row<'_>) -> rusqlite::Result<Noted> {
+    Ok(Noted { id: row.get("id")?, call_id: row.get("call_id")?, kind: row.get("kind")?, turn_id: row.get("turn_id")? })
+}
+
+fn everything(snapshot: &Transaction<'_>, after: Position, until: Position) -> Result<Since> {
+    let turns = read(
+        snapshot,
+        &format!("SELECT {TURN} FROM call_transcriptions t WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3"),
+        params![after.turn, until.turn, overread()],
+        row::turn,
+        said,
+    )?;
+    let (notes, more) = read(
+        snapshot,
+        "SELECT * FROM call_changes WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
+        params![after.change, until.change, overread()],
+        noted,
+        |_| 0,
+    )?;
+    let mut select = snapshot.prepare_cached(&format!("SELECT {CALL} FROM calls c WHERE id = ?1")).doing(DOING)?;
+    let mut bytes = 0;
+    let mut change = |note: &Noted| {
+        if note.kind == "erased" {
+            return Ok(Told::Change(Change::Erased(note.call_id)));
+        }
+        if bytes > BYTES {
+            return Ok(Told::Later);
+        }
+        // One that was erased since is told by that change.
+        let Some(call) = select.query_row([note.call_id], row::call).optional().doing(DOING)? else {
+            return Ok(Told::Nothing);
+        };
+        bytes += weight(&call);
+        Ok(Told::Change(of_kind(&note.kind, call)))
+    };
+    let mut since = merged(after, turns, (notes, more), &mut change)?;
+    if !since.has_more {
+        since.end =
+            Position { turn: until.turn.max(since.end.turn), change: until.change.max(since.end.change), call: None };
+    }
+    Ok(since)
+}
+
+fn of_call(snapshot: &Transaction<'_>, call: &Call, after: Position) -> Result<Since> {
+    // Found by its number in the call, where the turn that was told last is one of the call's.
+    let told: i64 = snapshot
+        .prepare_cached("SELECT sequence_number FROM call_transcriptions WHERE id = ?1 AND conversation_id = ?2")
+        .and_then(|mut select| select.query_row(params![after.turn, call.conversation_id], |row| row.get(0)).optional())
+        .doing(DOING)?
+        .unwrap_or(0);
+    let turns = read(
+        snapshot,
+        &format!(
+            "SELECT {TURN} FROM call_transcriptions t WHERE conversation_id = ?1 AND sequence_number > ?2 AND id > ?3 \
+         ORDER BY sequence_number LIMIT ?4"
+        ),
+        params![call.conversation_id, told, after.turn, overread()],
+        row::turn,
+        said,
+    )?;
+    if after.change == 0 {
+        let mut since = merged(after, turns, (Vec::new(), false), &mut |_| Ok(Told::Nothing))?;
+        if !since.has_more {
+            since.end.change = head(snapshot)?.change;
+            let kind = if call.status == CallStatus::InProgress { "started" } else { "ended" };
+            since.changes.push((since.end, of_kind(kind, call.clone())));
+        }
+        return Ok(since);
+    }
+    let notes = read(
+        snapshot,
+        "SELECT * FROM call_changes WHERE call_id = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
+        params![call.id, after.change, overread()],
+        noted,
+        |_| weight(call),
+    )?;
+    merged(after, turns, notes, &mut |note| Ok(Told::Change(of_kind(&note.kind, call.clone()))))
+}
+
+fn erased(snapshot: &Transaction<'_>, call_id: i64, after: Position) -> Result<Since> {
+    let change: Option<i64> = snapshot
+        .prepare_cached("SELECT id FROM call_changes WHERE call_id = ?1 AND kind = 'erased' AND id > ?2")
+        .and_then(|mut select| select.query_row([call_id, after.change], |row| row.get(0)).optional())
+        .doing(DOING)?;
+    let end = Position { change: change.unwrap_or(after.change), ..after };
+    let changes = change.map(|_| (end, Change::Erased(call_id))).into_iter().collect();
+    Ok(Since { changes, end, has_more: false, over: true })
+}
+
+/// What a noted change is to a stream.
+enum Told {
+    Change(Change),
+    /// There is nothing to tell of it.
+    Nothing,
+    /// There is enough for now.
+    Later,
+}
+
+/// Brings turns and changes, each read in order and perhaps cut off, into the one order of commit.
+fn merged(
+    after: Position,
+    (turns, more_turns): (Vec<Turn>, bool),
+    (notes, more_notes): (Vec<Noted>, bool),
+    change: &mut dyn FnMut(&Noted) -> Result<Told>,
+) -> Result<Since> {
+    let (mut turns, mut notes) = (turns.into_iter().peekable(), notes.into_iter().peekable());
+    let mut since = Since { changes: Vec::new(), end: after, has_more: more_turns || more_notes, over: false };
+    loop {
+        // What follows a list that was cut off is not known, so nothing may be told past its end.
+        let turn_next = match (turns.peek(), notes.peek()) {
+            (Some(turn), Some(note)) => turn.id <= note.turn_id,
+            (Some(_), None) if !more_notes => true,
+            (None, Some(_)) if !more_turns => false,
+            _ => break,
+        };
+        if turn_next {
+            let Some(turn) = turns.next() else { break };
+            since.end.turn = turn.id;
+            since.changes.push((since.end, Change::Turn(turn)));
+        } else {
+            let Some(note) = notes.next() else { break };
+            let told = change(&note)?;
+            if matches!(told, Told::Later) {
+                since.has_more = true;
+                break;
+            }
+            since.end.change = note.id;
+            if let Told::Change(change) = told {
+                since.changes.push((since.end, change));
+            }
+        }
+    }
+    Ok(since)
+}
+
+fn of_kind(kind: &str, call: Call) -> Change {
+    let call = Box::new(call);
+    match kind {
+        "started" => Change::Started(call),
+        "ended" => Change::Ended(call),
+        _ => Change::Updated(call),
+    }
+}
+
+fn overread() -> i64 {
+    i64::try_from(ROWS + 1).expect("a small number")
+}
+
+/// Rows up to the bounds, and whether there are more.
+fn read<T>(
+    snapshot: &Transaction<'_>,
+    sql: &str,
+    values: impl Params,
+    from_row: fn(&Row<'_>) -> rusqlite::Result<T>,
+    weight: impl Fn(&T) -> usize,
+) -> Result<(Vec<T>, bool)> {
+    let mut select = snapshot.prepare_cached(sql).doing(DOING)?;
+    let mut rows = select.query(values).doing(DOING)?;
+    let (mut read, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next().doing(DOING)? {
+        if read.len() == ROWS || bytes > BYTES {
+            return Ok((read, true));
+        }
+        let value = from_row(row).doing(DOING)?;
+        bytes += weight(&value);
+        read.push(value);
+    }
+    Ok((read, false))
+}
+
+fn said(turn: &Turn) -> usize {
+    turn.message.as_str().len() + turn.final_text.as_ref().map_or(0, |text| text.as_str().len())
+}
+
+/// About how long a call's text is.
+fn weight(call: &Call) -> usize {
+    let long = [&call.report.analysis, &call.report.summary, &call.report.termination_reason];
+    1000 + long.into_iter().flatten().map(String::len).sum::<usize>()
+}

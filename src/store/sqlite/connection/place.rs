@@ -1,0 +1,195 @@
+//! Where a database is: its one path, and whether the files that are open are still the ones at that path.
+//!
+//! SQLite finds a database's WAL by the name of the database, so a file that is reached by two names has two WALs, of which
+//! each side knows one. A file that is moved or replaced while it is open takes turns that nobody finds again.
+
+use crate::store::{Error, ErrorKind, Result};
+use crate::sys::files::{self, FileId};
+use rustix::fs::{AtFlags, CWD, StatxFlags};
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What a read or write fails with while the files are not in their place.
+const DOING: &str = "looking for the database's files";
+
+/// Returns the path of a database without links in it. The file need not exist.
+///
+/// # Errors
+/// The folder does not exist, or a link leads nowhere.
+pub(in crate::store::sqlite) fn resolve(path: &Path) -> io::Result<PathBuf> {
+    match path.canonicalize() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        resolved => return resolved,
+    }
+    if path.symlink_metadata().is_ok() {
+        let what = format!("{} is a symbolic link that leads nowhere", path.display());
+        return Err(io::Error::new(io::ErrorKind::NotFound, what));
+    }
+    let name = path.file_name().ok_or(io::ErrorKind::NotFound)?;
+    Ok(files::folder_of(path).canonicalize()?.join(name))
+}
+
+/// Why a file must not be used as a database although it may be one.
+#[derive(Debug)]
+pub(in crate::store::sqlite) enum Alias {
+    /// So many names lead to it.
+    Links(u64),
+    /// It is mounted on its own, apart from its folder.
+    Mount,
+}
+
+impl std::fmt::Display for Alias {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Links(names) => write!(
+                f,
+                "has {names} names (hard links), and each would have a WAL of its own; remove the others, or use a copy of it"
+            ),
+            Self::Mount => {
+                f.write_str("is mounted apart from its folder, so its WAL would not be found; mount the folder")
+            }
+        }
+    }
+}
+
+/// Returns why the file at a resolved path can be reached by another path, if that shows.
+///
+/// # Errors
+/// It is no regular file, or the system refused.
+pub(in crate::store::sqlite) fn alias(path: &Path) -> io::Result<Option<Alias>> {
+    let metadata = fs::symlink_metadata(path)?;
+    files::expect_regular(path, &metadata)?;
+    if metadata.nlink() > 1 {
+        return Ok(Some(Alias::Links(metadata.nlink())));
+    }
+    // `st_dev` does not tell a bind mount from the file system that it shows.
+    let mount = |path: &Path| rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::MNT_ID);
+    let (file, folder) = (mount(path)?, mount(files::folder_of(path))?);
+    let known = |mask: u32| mask & StatxFlags::MNT_ID.bits() != 0;
+    let apart = if known(file.stx_mask) && known(folder.stx_mask) {
+        file.stx_mnt_id != folder.stx_mnt_id
+    } else {
+        metadata.dev() != fs::metadata(files::folder_of(path))?.dev()
+    };
+    Ok(apart.then_some(Alias::Mount))
+}
+
+/// The files that are open, and the path at which they were opened.
+#[derive(Debug, Default)]
+pub(in crate::store::sqlite) struct Place {
+    /// The database, its WAL, and the index of that; nothing until they are open for writing.
+    files: OnceLock<Files>,
+    lost: AtomicBool,
+    /// Whether another file was written over the database; for good.
+    overwritten: AtomicBool,
+}
+
+type Files = [(PathBuf, FileId); 3];
+
+/// What was found at the path.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    Own,
+    Nothing,
+    Another,
+    Linked,
+    Overwritten,
+    Unknown(io::ErrorKind),
+}
+
+impl Place {
+    /// Notes which files are at a database's path, once it is open for writing. Returns the identity of the database.
+    ///
+    /// # Errors
+    /// One of them is not there.
+    pub(in crate::store::sqlite) fn note(&self, database: &Path) -> io::Result<FileId> {
+        let file = |ending: &str| -> io::Result<_> {
+            let path = files::beside(database, ending);
+            let id = FileId::of(&fs::symlink_metadata(&path)?);
+            Ok((path, id))
+        };
+        let files = [file("")?, file("-wal")?, file("-shm")?];
+        Ok(self.files.get_or_init(|| files)[0].1)
+    }
+
+    /// Makes sure that the open files are those at the path, by a stat of each.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unready`]; the log says so once.
+    pub(in crate::store::sqlite) fn check(&self) -> Result<()> {
+        let Some(files) = self.files.get() else {
+            return Err(Error::new(ErrorKind::Unready, DOING, "the disk has no room yet to open it for writing"));
+        };
+        let overwritten = self.overwritten.load(Ordering::Relaxed).then_some((&files[0].0, Found::Overwritten));
+        let displaced =
+            || files.iter().map(|(path, id)| (path, found(path, *id))).find(|(_, found)| *found != Found::Own);
+        let wrong = overwritten.or_else(displaced);
+        let Some((path, found)) = wrong else {
+            if self.lost.load(Ordering::Relaxed) && self.lost.swap(false, Ordering::Relaxed) {
+                tracing::info!(database = %files[0].0.display(), "the database's files are back; turns are stored again");
+            }
+            return Ok(());
+        };
+        let what = match found {
+            Found::Nothing => format!("{} is not there any more", path.display()),
+            Found::Another => format!("{} is another file than the one that was opened", path.display()),
+            Found::Linked => format!("{} has a second name (hard link)", path.display()),
+            Found::Overwritten => format!("another file was written over {}", path.display()),
+            Found::Unknown(kind) => format!("{} cannot be looked at: {kind}", path.display()),
+            Found::Own => unreachable!("it was looked for what is not"),
+        };
+        if !self.lost.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                error = %what,
+                "nothing is stored until the database's own files are at their path again; to serve other files, restart"
+            );
+        }
+        Err(Error::new(ErrorKind::Unready, DOING, what))
+    }
+
+    /// Notes that another file was written over the database, from which only a restart recovers.
+    pub(in crate::store::sqlite) fn note_overwritten(&self) {
+        self.overwritten.store(true, Ordering::Relaxed);
+    }
+
+    /// Makes sure, without looking, that the files were in their place when somebody looked last; looks again if they were not.
+    ///
+    /// # Errors
+    /// As [`Place::check`].
+    pub(in crate::store::sqlite) fn check_if_lost(&self) -> Result<()> {
+        if self.files.get().is_some() && !self.lost.load(Ordering::Relaxed) { Ok(()) } else { self.check() }
+    }
+
+    /// Whether only the WAL or its index is gone, and nobody else can be using the database: what the open WAL holds is
+    /// then better moved into the database, since no later start will find it.
+    pub(in crate::store::sqlite) fn only_log_is_gone(&self) -> bool {
+        let Some(files) = self.files.get() else { return false };
+        let [database, wal, shm] = files.each_ref().map(|(path, id)| found(path, *id));
+        let empty = || fs::symlink_metadata(&files[1].0).is_ok_and(|wal| wal.len() == 0);
+        let wal_is_free = matches!(wal, Found::Own | Found::Nothing) || empty();
+        database == Found::Own
+            && !self.overwritten.load(Ordering::Relaxed)
+            && wal_is_free
+            && matches!(shm, Found::Own | Found::Nothing)
+            && (wal != Found::Own || shm != Found::Own)
+    }
+}
+
+fn found(path: &Path, id: FileId) -> Found {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if FileId::of(&metadata) != id => Found::Another,
+        Ok(metadata) if metadata.nlink() > 1 => Found::Linked,
+        Ok(_) => Found::Own,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Found::Nothing,
+        Err(error) => Found::Unknown(error.kind()),
+    }
+}
+
+/// Returns whose a file that is made beside a database should be: the database's owner, or else its folder's.
+pub(in crate::store::sqlite) fn heir(database: &Path) -> io::Result<Metadata> {
+    fs::symlink_metadata(database).or_else(|_| fs::metadata(files::folder_of(database)))
+}

@@ -1,0 +1,117 @@
+//! What has become old, and what arrived last.
+
+use super::error::Context as _;
+use crate::domain::{ConversationId, DriverId, PhoneNumber, Timestamp};
+use crate::store::{CallKey, OldCall, OldCalls, OldEvent, Result};
+use rusqlite::{Connection, params};
+
+/// When the last sign of life of call `c` was: its end, or else its last turn, and whenever a turn of it arrived while it
+/// ran. Senders' clocks may be wrong, and language models invent times: what lies after its own arrival counts as
+/// then, and what was heard does not grow old by what its sender says. What is fetched later is as old as it says.
+pub(super) const LAST_SIGN: &str = "max(min(coalesce(c.call_end_time, c.last_turn_time, c.call_start_time), c.updated_at), ifnull( \
+    (SELECT t.created_at FROM call_transcriptions t WHERE t.conversation_id = c.conversation_id \
+     AND (c.status = 'in_progress' OR t.source IN ('live', 'history')) ORDER BY t.sequence_number DESC LIMIT 1), \
+    iif(c.status = 'in_progress', c.created_at, '')))";
+
+pub(super) fn old_calls(connection: &Connection, query: &OldCalls) -> Result<Vec<OldCall>> {
+    let (after_start, after_id) = query.after.map_or((String::new(), 0), |key| (key.start.to_string(), key.id));
+    let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
+    connection
+        .prepare_cached(&format!(
+            "SELECT call_start_time, id, conversation_id, turn_count FROM calls c \
+             WHERE (call_start_time, id) > (?1, ?2) AND call_start_time < ?3 AND {LAST_SIGN} < ?4 \
+             ORDER BY call_start_time, id LIMIT ?5"
+        ))
+        .and_then(|mut select| {
+            let call = |row: &rusqlite::Row<'_>| {
+                let key = CallKey { start: row.get(0)?, id: row.get(1)? };
+                Ok(OldCall { key, conversation_id: row.get(2)?, turns: row.get(3)? })
+            };
+            let below = query.started_before.map_or_else(|| "A".to_owned(), |time| time.to_string());
+            select.query_map(params![after_start, after_id, below, query.before, limit], call)?.collect()
+        })
+        .doing("looking for old calls")
+}
+
+/// Returns the events among the next `limit` ones after number `after` that came before `before` and belong to no call, and
+/// the number to go on after, if more may follow.
+pub(super) fn old_events(
+    connection: &Connection,
+    before: Timestamp,
+    after: i64,
+    limit: usize,
+) -> Result<(Vec<OldEvent>, Option<i64>)> {
+    let read: Vec<(OldEvent, Timestamp, bool)> = connection
+        .prepare_cached(
+            "SELECT id, octet_length(body) + ifnull(octet_length(record), 0), received_at, \
+             NOT EXISTS (SELECT 1 FROM calls c WHERE c.conversation_id = e.conversation_id) \
+             FROM webhook_events e WHERE id > ?1 ORDER BY id LIMIT ?2",
+        )
+        .and_then(|mut select| {
+            let event = |row: &rusqlite::Row<'_>| {
+                Ok((OldEvent { id: row.get(0)?, bytes: row.get(1)? }, row.get(2)?, row.get(3)?))
+            };
+            select.query_map(params![after, i64::try_from(limit).unwrap_or(i64::MAX)], event)?.collect()
+        })
+        .doing("looking for old events")?;
+    let next = read.last().filter(|_| read.len() == limit).filter(|(_, at, _)| *at < before).map(|(old, ..)| old.id);
+    let old = read.into_iter().filter(|(_, at, orphaned)| *at < before && *orphaned).map(|(old, ..)| old);
+    Ok((old.collect(), next))
+}
+
+/// Up to `limit` dispatches, in the order of their conversations after `after`, that were placed before `before` and never
+/// became a call.
+pub(super) fn old_dispatches(
+    connection: &Connection,
+    before: Timestamp,
+    after: Option<&ConversationId>,
+    limit: usize,
+) -> Result<Vec<ConversationId>> {
+    connection
+        .prepare_cached(
+            "SELECT conversation_id FROM call_dispatches d WHERE conversation_id > ?1 AND dispatched_at < ?2 \
+             AND NOT EXISTS (SELECT 1 FROM calls c WHERE c.conversation_id = d.conversation_id) \
+             ORDER BY conversation_id LIMIT ?3",
+        )
+        .and_then(|mut select| {
+            let after = after.map_or("", ConversationId::as_str);
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            select.query_map(params![after, before, limit], |row| row.get(0))?.collect()
+        })
+        .doing("looking for old dispatches")
+}
+
+/// The conversations of up to `limit` dispatches of a driver, or that went to this number and name no driver any more.
+pub(super) fn dispatches_of(
+    connection: &Connection,
+    id: DriverId,
+    number: Option<&PhoneNumber>,
+    limit: usize,
+) -> Result<Vec<ConversationId>> {
+    connection
+        .prepare_cached(
+            "SELECT conversation_id FROM call_dispatches WHERE driver_id = ?1 OR (driver_id IS NULL AND phone_number = ?2) \
+             LIMIT ?3",
+        )
+        .and_then(|mut select| {
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            select.query_map(params![id, number, limit], |row| row.get(0))?.collect()
+        })
+        .doing("looking for a driver's dispatches")
+}
+
+/// When the latest of the last turns and events arrived that, by their senders' clocks, were said or made within a day of
+/// that.
+pub(super) fn newest_arrival(connection: &Connection) -> Result<Option<Timestamp>> {
+    connection
+        .prepare_cached(
+            "SELECT max(arrived) FROM ( \
+                SELECT * FROM (SELECT created_at AS arrived, timestamp AS sent FROM call_transcriptions \
+                    ORDER BY id DESC LIMIT 10000) \
+                UNION ALL \
+                SELECT * FROM (SELECT received_at, event_time FROM webhook_events ORDER BY id DESC LIMIT 1000)) \
+             WHERE abs(julianday(arrived) - julianday(sent)) <= 1",
+        )
+        .and_then(|mut select| select.query_row([], |row| row.get(0)))
+        .doing("looking for the latest arrival")
+}

@@ -1,0 +1,5 @@
+//! Copies, checks, and replacing a database.
+
+pub(super) mod backup;
+pub(super) mod check;
+pub(super) mod replace;

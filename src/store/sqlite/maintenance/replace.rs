@@ -1,0 +1,252 @@
+//! Puts a copy in the place of a database, in one step, and keeps what was there.
+//!
+//! 1. The copy is checked, and copied beside the database as a whole and checked file.
+//! 2. The old database's WAL is folded into it, if it belongs to it and can be read.
+//! 3. What is left of WAL and journal is moved aside, so that SQLite does not write it into the copy.
+//! 4. The new file and the old one exchange their names in one step. A kill leaves the one or the other.
+
+use super::backup::backup;
+use super::check::{self, check};
+use crate::domain::Timestamp;
+use crate::store::sqlite::connection::lock::{Attempt, Lock};
+use crate::store::sqlite::connection::open::{connect, lock_path};
+use crate::store::sqlite::connection::open_error::OpenError;
+use crate::store::sqlite::connection::options::Options;
+use crate::store::sqlite::connection::schema::known_schema;
+use crate::store::sqlite::connection::{checkpoint, header, place, read_only};
+use crate::store::sqlite::error::Context as _;
+use crate::store::{BackupReport, BackupWatch, Error, ErrorKind, Result};
+use crate::sys::atomic_file::Aside;
+use crate::sys::files::{self, FileId};
+use std::fs::{self, File, Metadata, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const DOING: &str = "restoring";
+
+/// How long another process is waited for that holds the old database.
+const WAIT: Duration = Duration::from_secs(10);
+
+/// A copy that can take the place of a database, which nobody else can open as a service meanwhile.
+#[derive(Debug)]
+pub struct Replacement {
+    copy: PathBuf,
+    database: PathBuf,
+    /// What is there now.
+    old: Option<Metadata>,
+    lock: Lock,
+    newest: Option<Timestamp>,
+}
+
+/// What was put in place.
+#[derive(Debug)]
+pub struct Replaced {
+    /// Calls, turns and bytes.
+    pub report: BackupReport,
+    /// Where the database is that was there before.
+    pub kept: Option<PathBuf>,
+    /// Where its WAL or journal is, as far as it could not be folded in.
+    pub moved: Vec<PathBuf>,
+}
+
+impl Replacement {
+    /// Locks the database and checks the copy. Changes nothing.
+    ///
+    /// # Errors
+    /// A service has the database open, it cannot be used, or the copy is not ours, newer or broken.
+    pub fn prepare(copy: &Path, database: &Path) -> Result<Self, OpenError> {
+        let options = Options { path: database.to_owned(), busy_timeout: WAIT, readers: 1 };
+        let (path, attempt) = lock_path(&options)?;
+        let unusable = |source| OpenError::Unusable { path: path.clone(), source };
+        let mut lock = match attempt {
+            Attempt::Locked(lock) => lock,
+            Attempt::HeldBy(by) => return Err(OpenError::InUse { path, by }),
+        };
+        let old = match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            old => Some(old.map_err(unusable)?),
+        };
+        if let Some(old) = &old {
+            expect_ours_or_broken(&path)?;
+            let user = rustix::process::geteuid();
+            if !user.is_root() && old.uid() != user.as_raw() {
+                let what = format!("it belongs to another user (uid {}); restore as that user or as root", old.uid());
+                return Err(unusable(io::Error::new(io::ErrorKind::PermissionDenied, what)));
+            }
+            let file = files::open_regular(&path, true).map_err(unusable)?;
+            if !lock.hold(file).map_err(unusable)? {
+                return Err(OpenError::InUse { path, by: None });
+            }
+        }
+        let of_copy = |source| OpenError::Database { path: copy.to_owned(), source };
+        let id = |file: io::Result<Metadata>| file.map(|file| FileId::of(&file)).ok();
+        if old.is_some() && id(fs::metadata(copy)) == id(fs::metadata(&path)) {
+            return Err(of_copy(Error::new(ErrorKind::Other, DOING, "it is the database itself")));
+        }
+        let newest = check_copy(copy).map_err(of_copy)?;
+        Ok(Self { copy: copy.to_owned(), database: path, old, lock, newest })
+    }
+
+    /// Whether there is something to replace.
+    pub fn replaces(&self) -> bool {
+        self.old.is_some()
+    }
+
+    /// The path of the database, without links in it.
+    pub fn database(&self) -> &Path {
+        &self.database
+    }
+
+    /// When the newest row of the copy was stored; nothing if it has none.
+    pub fn newest(&self) -> Option<Timestamp> {
+        self.newest
+    }
+
+    /// Puts the copy in place.
+    ///
+    /// # Errors
+    /// What was there is there still.
+    pub fn run(self, now: Timestamp, watch: BackupWatch) -> Result<Replaced> {
+        let path = &*self.database;
+        let aside = Aside::over(path).map_err(|error| Error::new(ErrorKind::Other, DOING, error))?;
+        let report = backup(&self.copy, &aside, watch)?;
+        self.inherit(aside.file()).map_err(failed)?;
+        aside.file().sync_all().map_err(failed)?;
+        if self.old.is_some() {
+            fold(path);
+        }
+        let suffix = suffix(path, now);
+        remove_derived(path).map_err(failed)?;
+        let moved = move_logs_aside(path, &suffix).map_err(failed)?;
+        files::sync_folder_of(path).map_err(failed)?;
+        let kept = self.old.is_some().then(|| files::beside(path, &suffix));
+        match &kept {
+            Some(kept) => exchange(aside.path(), path, kept).map_err(failed)?,
+            None => aside.publish().map_err(|error| Error::new(ErrorKind::Other, DOING, error))?,
+        }
+        drop(self.lock);
+        Ok(Replaced { report, kept, moved })
+    }
+
+    /// Gives a file the mode and the owner of the database that was there, or those that a new one would have.
+    fn inherit(&self, file: &File) -> io::Result<()> {
+        let mode = self.old.as_ref().map_or(files::MODE, |old| old.permissions().mode() & 0o777);
+        file.set_permissions(Permissions::from_mode(mode))?;
+        files::give_to_owner_of(file, &place::heir(&self.database)?)
+    }
+}
+
+fn failed(error: io::Error) -> Error {
+    Error::new(ErrorKind::Other, DOING, error)
+}
+
+/// A database of another program's has been named by mistake; what is no database any more may have been one.
+fn expect_ours_or_broken(path: &Path) -> Result<(), OpenError> {
+    match header::open(path) {
+        Err(OpenError::Foreign { path, what: header::NO_DATABASE }) => drop(path),
+        // A service of a newer version may have gone on with it.
+        Err(OpenError::ForeignLog { .. } | OpenError::Newer { .. }) | Ok(_) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+/// Makes sure that a copy is ours, not newer and right. Returns when its newest row was stored.
+fn check_copy(copy: &Path) -> Result<Option<Timestamp>> {
+    let connection = read_only::open(copy)?;
+    let is_newest = crate::store::sqlite::connection::schema::expect_own(&connection)? == known_schema();
+    let problems = if is_newest {
+        check(copy)?.problems
+    } else {
+        // What the other checks look for is of later versions.
+        [check::integrity(&connection)?, check::counts(&connection)?].concat()
+    };
+    if let Some(first) = problems.first() {
+        let what = format!("it has {} problems, the first: {}", problems.len(), first.what);
+        return Err(Error::new(ErrorKind::Other, "checking the copy", what));
+    }
+    let newest: Option<String> = connection
+        .query_row(
+            "SELECT max(at) FROM (SELECT max(created_at) AS at FROM call_transcriptions \
+             UNION ALL SELECT max(created_at) FROM calls)",
+            [],
+            |row| row.get(0),
+        )
+        .doing("checking the copy")?;
+    Ok(newest.and_then(|at| Timestamp::parse(&at).ok()))
+}
+
+/// Folds a database's own WAL into it. What cannot be read is left as it is.
+fn fold(path: &Path) {
+    if header::belongs_together(path)
+        && let Ok(connection) = connect(path, WAIT)
+        && crate::store::sqlite::connection::schema::expect_own(&connection).is_ok()
+        && checkpoint::fold_log_in(&connection, checkpoint::Of::Database, WAIT).is_ok_and(|whole| whole)
+    {
+        // The last connection that is closed removes the WAL.
+        let _ = connection.close();
+    }
+}
+
+/// Removes what was made of the old database and would be taken for the new one's.
+fn remove_derived(path: &Path) -> io::Result<()> {
+    let name = files::beside(path, ".search");
+    let name = name.file_name().unwrap_or_default().as_encoded_bytes();
+    for entry in files::folder_of(path).read_dir()? {
+        let entry = entry?;
+        if entry.file_name().as_encoded_bytes().starts_with(name) && entry.file_type()?.is_file() {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes away what SQLite would take for the new database's own. What holds anything is kept under another name.
+fn move_logs_aside(path: &Path, suffix: &str) -> io::Result<Vec<PathBuf>> {
+    let mut moved = Vec::new();
+    for ending in ["-wal", "-journal", "-shm"] {
+        let log = files::beside(path, ending);
+        match fs::symlink_metadata(&log) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Ok(file) if file.len() > 0 && ending != "-shm" => {
+                let kept = files::beside(&log, suffix);
+                files::rename_new(&log, &kept)?;
+                moved.push(kept);
+            }
+            found => found.and_then(|_| fs::remove_file(&log))?,
+        }
+    }
+    Ok(moved)
+}
+
+/// Gives the new file the database's name, and the old one the name under which it is kept.
+fn exchange(new: &Path, database: &Path, kept: &Path) -> io::Result<()> {
+    files::rename_new(new, kept)?;
+    files::sync_folder_of(database)?;
+    match files::exchange(kept, database) {
+        Err(error) if files::lacks_flags(&error) => {
+            // In two steps, between which the old database has both names, and is refused as such.
+            fs::rename(kept, new)?;
+            fs::hard_link(database, kept)?;
+            fs::rename(new, database)?;
+        }
+        exchanged => exchanged?,
+    }
+    files::sync_folder_of(database)
+}
+
+/// The ending of the names under which what was there is kept, `.replaced-20260928T120000Z`, which no file has yet.
+fn suffix(database: &Path, now: Timestamp) -> String {
+    let text = now.to_string();
+    let seconds = text.split('.').next().unwrap_or_default().replace(['-', ':'], "");
+    let is_free = |suffix: &String| {
+        ["", "-wal", "-journal"]
+            .into_iter()
+            .all(|ending| files::beside(&files::beside(database, ending), suffix).symlink_metadata().is_err())
+    };
+    let first = format!(".replaced-{seconds}Z");
+    let mut others = (2..).map(|n| format!("{first}-{n}"));
+    if is_free(&first) { first } else { others.find(is_free).unwrap_or(first) }
+}

@@ -1,0 +1,49 @@
+//! What is stored of a call besides its turns: records, histories, and what tools said.
+
+use super::error::Context as _;
+use super::json_column::parsed;
+use crate::domain::{ConversationId, DriverClaims, History, Record};
+use crate::store::Result;
+use rusqlite::{Connection, OptionalExtension as _};
+
+/// Signed records of a call, with their events' numbers.
+pub(super) fn records(connection: &Connection, id: &ConversationId) -> Result<Vec<(i64, Record)>> {
+    const DOING: &str = "reading a call's records";
+    let mut select = connection
+        .prepare_cached(
+            "SELECT id, record FROM webhook_events WHERE conversation_id = ?1 AND record IS NOT NULL ORDER BY id",
+        )
+        .doing(DOING)?;
+    let mut rows = select.query([id]).doing(DOING)?;
+    let mut records = Vec::new();
+    while let Some(row) = rows.next().doing(DOING)? {
+        let event_id = row.get(0).doing(DOING)?;
+        let text = row.get_ref(1).and_then(|text| Ok(text.as_str()?)).doing(DOING)?;
+        match parsed::<Record>(text, DOING) {
+            Ok(record) => records.push((event_id, record)),
+            // Turns of the call must still be reconciled; `replay` reads the event again.
+            Err(error) => tracing::error!(%error, event_id, "stored record of an event is not readable"),
+        }
+    }
+    Ok(records)
+}
+
+/// What tools have shown of a call.
+pub(super) fn history(connection: &Connection, id: &ConversationId) -> Result<History> {
+    const DOING: &str = "reading a call's history";
+    let text: Option<String> = connection
+        .prepare_cached("SELECT entries FROM call_histories WHERE conversation_id = ?1")
+        .and_then(|mut select| select.query_row([id], |row| row.get(0)).optional())
+        .doing(DOING)?;
+    text.map_or(Ok(History::default()), |text| parsed(&text, DOING))
+}
+
+/// Who was called and which agent spoke, as tools have said.
+pub(super) fn said_by_tools(connection: &Connection, id: &ConversationId) -> Result<(DriverClaims, Option<String>)> {
+    const DOING: &str = "reading what tools have said";
+    let row: Option<(String, Option<String>)> = connection
+        .prepare_cached("SELECT claims, agent_id FROM call_histories WHERE conversation_id = ?1")
+        .and_then(|mut select| select.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional())
+        .doing(DOING)?;
+    row.map_or(Ok(Default::default()), |(claims, agent_id)| Ok((parsed(&claims, DOING)?, agent_id)))
+}

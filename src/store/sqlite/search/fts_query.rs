@@ -1,0 +1,161 @@
+//! What is wanted in FTS5's language. Every word is quoted, so that nothing of it is taken for an operator.
+
+use super::accents;
+use crate::domain::Wanted;
+use rusqlite::Connection;
+use std::collections::HashMap;
+
+/// Up to how many words a prefix is written out. Beyond that FTS5 brings all their turns together before it gives the
+/// first one, which takes the longer the more turns there are.
+const MAX_WORDS: usize = 64;
+
+/// The expression as it stands.
+pub(super) fn plain(wanted: &Wanted) -> String {
+    written(wanted, &Prefixes::new())
+}
+
+/// What the index is asked.
+pub(super) struct ForIndex {
+    /// For exactly the turns that match. Prefixes are written out as the words that begin so, as long as they are few.
+    pub(super) exact: String,
+    /// Set if that may take the index long.
+    pub(super) wide: Option<Wide>,
+}
+
+/// Turns that may match, which the index gives one by one where it would have to bring all together that do.
+pub(super) enum Wide {
+    /// Any may.
+    All,
+    /// Those that match this.
+    Of(String),
+}
+
+/// Words in the index that begin so.
+enum Beginnings {
+    Few(Vec<String>),
+    Many,
+    /// None, or it is no word as the index has them.
+    Unknown,
+}
+
+type Prefixes<'a> = HashMap<&'a str, Beginnings>;
+
+impl ForIndex {
+    /// Asks the index for words, if there is one.
+    pub(super) fn of(wanted: &Wanted, index: Option<&Connection>) -> rusqlite::Result<Self> {
+        let mut prefixes = Prefixes::new();
+        if let Some(connection) = index {
+            look_up(wanted, connection, &mut prefixes)?;
+        }
+        let is_wide = prefixes.values().any(|beginnings| matches!(beginnings, Beginnings::Many));
+        let wide = || relaxed(wanted, &prefixes).map_or(Wide::All, Wide::Of);
+        Ok(Self { exact: written(wanted, &prefixes), wide: is_wide.then(wide) })
+    }
+}
+
+fn look_up<'a>(wanted: &'a Wanted, connection: &Connection, prefixes: &mut Prefixes<'a>) -> rusqlite::Result<()> {
+    match wanted {
+        Wanted::Words { text, prefix } => {
+            if *prefix && !prefixes.contains_key(text.as_str()) {
+                prefixes.insert(text, beginning_with(text, connection)?);
+            }
+        }
+        Wanted::All(parts) | Wanted::Any(parts) => {
+            for part in parts {
+                look_up(part, connection, prefixes)?;
+            }
+        }
+        Wanted::But(some, others) => {
+            look_up(some, connection, prefixes)?;
+            look_up(others, connection, prefixes)?;
+        }
+    }
+    Ok(())
+}
+
+/// What else a turn must match than that some of its words begin in one of very many ways; `None` for nothing.
+fn relaxed(wanted: &Wanted, prefixes: &Prefixes<'_>) -> Option<String> {
+    let parts_of = |parts: &[Wanted]| parts.iter().map(|part| relaxed(part, prefixes)).collect::<Vec<_>>();
+    match wanted {
+        Wanted::Words { .. } => (!is_wide(wanted, prefixes)).then(|| written(wanted, prefixes)),
+        Wanted::All(parts) => {
+            let parts: Vec<_> = parts_of(parts).into_iter().flatten().collect();
+            (!parts.is_empty()).then(|| format!("({})", parts.join(" AND ")))
+        }
+        Wanted::Any(parts) => {
+            let parts: Option<Vec<_>> = parts_of(parts).into_iter().collect();
+            parts.map(|parts| format!("({})", parts.join(" OR ")))
+        }
+        // What is taken away in part only would be too much.
+        Wanted::But(some, others) => {
+            let some = relaxed(some, prefixes)?;
+            Some(if is_wide(others, prefixes) { some } else { format!("({some} NOT {})", written(others, prefixes)) })
+        }
+    }
+}
+
+fn is_wide(wanted: &Wanted, prefixes: &Prefixes<'_>) -> bool {
+    match wanted {
+        Wanted::Words { text, prefix } => *prefix && matches!(prefixes.get(text.as_str()), Some(Beginnings::Many)),
+        Wanted::All(parts) | Wanted::Any(parts) => parts.iter().any(|part| is_wide(part, prefixes)),
+        Wanted::But(some, others) => is_wide(some, prefixes) || is_wide(others, prefixes),
+    }
+}
+
+fn written(wanted: &Wanted, prefixes: &Prefixes<'_>) -> String {
+    writing(wanted, prefixes, &mut accents::MOST.clone())
+}
+
+/// The same, with up to so many `words` that are written in more than one way.
+fn writing(wanted: &Wanted, prefixes: &Prefixes<'_>, words: &mut usize) -> String {
+    let mut joined = |parts: &[Wanted], by: &str| {
+        let parts: Vec<_> = parts.iter().map(|part| writing(part, prefixes, words)).collect();
+        format!("({})", parts.join(by))
+    };
+    let one_of = |texts: &[String], end: &str| {
+        let texts: Vec<_> = texts.iter().map(|text| format!("{}{end}", quoted(text))).collect();
+        format!("({})", texts.join(" OR "))
+    };
+    match wanted {
+        Wanted::Words { text, prefix: false } => one_of(&accents::of(text, words), ""),
+        Wanted::Words { text, prefix: true } => match prefixes.get(text.as_str()) {
+            Some(Beginnings::Few(words)) => one_of(words, ""),
+            _ if text.is_ascii() => one_of(std::slice::from_ref(text), " *"),
+            _ => one_of(&accents::of(text, words), " *"),
+        },
+        Wanted::All(parts) => joined(parts, " AND "),
+        Wanted::Any(parts) => joined(parts, " OR "),
+        Wanted::But(some, others) => {
+            let some = writing(some, prefixes, words);
+            format!("({some} NOT {})", writing(others, prefixes, words))
+        }
+    }
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "\"\""))
+}
+
+fn beginning_with(prefix: &str, connection: &Connection) -> rusqlite::Result<Beginnings> {
+    if !prefix.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Ok(Beginnings::Unknown);
+    }
+    let prefix = prefix.to_ascii_lowercase();
+    let past = format!("{prefix}\u{10FFFF}");
+    // One seek for each: the table has a row for each place of a word.
+    let mut next =
+        connection.prepare_cached("SELECT term FROM turn_search_words WHERE term >= ?1 AND term < ?2 LIMIT 1")?;
+    let mut words: Vec<String> = Vec::new();
+    let mut from = prefix;
+    loop {
+        let mut rows = next.query([&from, &past])?;
+        let Some(row) = rows.next()? else { break };
+        let word: String = row.get(0)?;
+        if words.len() == MAX_WORDS {
+            return Ok(Beginnings::Many);
+        }
+        from = format!("{word}\u{1}");
+        words.push(word);
+    }
+    Ok(if words.is_empty() { Beginnings::Unknown } else { Beginnings::Few(words) })
+}

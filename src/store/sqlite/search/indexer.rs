@@ -1,0 +1,238 @@
+//! Brings the index forward, a slice at a time, by the one connection that writes it.
+//!
+//! A slice takes in changes of turns that are indexed, or else the oldest new turns, or else the newest old ones.
+
+use super::super::error::Context as _;
+use super::state::State;
+use super::time_blocks;
+use crate::store::{Error, ErrorKind, Result};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
+use std::collections::BTreeSet;
+
+/// Greatest number of turns in a slice.
+const MAX_TURNS: i64 = 256;
+
+/// Greatest length of their texts together, in bytes, if they are more than one.
+const MAX_BYTES: usize = 128 * 1024;
+
+/// Greatest number of changes that are deleted from the database at once: somewhat more than a slice takes in, so that a
+/// long row of them becomes shorter.
+const MAX_DELETED: i64 = 4 * MAX_TURNS;
+
+/// Up to how many pages of the index are merged after each slice, which keeps it as small and quick to read as merging
+/// by itself would, without the long pauses of that.
+const MERGED_PAGES: i64 = 64;
+
+const DOING: &str = "indexing turns for search";
+
+/// What a slice came to.
+pub(super) struct Slice {
+    /// Where the index is now.
+    pub(super) state: State,
+    /// At most how many turns and changes are left.
+    pub(super) left: u64,
+}
+
+/// Indexes some turns.
+pub(super) fn catch_up(connection: &mut Connection) -> Result<Slice> {
+    let state = in_step(connection)?;
+    let left = |state: State, connection: &Connection| -> Result<u64> {
+        Ok(state.changes(connection)? + state.newer(connection)? + state.older(connection)?)
+    };
+    if left(state, connection)? == 0 {
+        return Ok(Slice { state, left: 0 });
+    }
+    // Takes the index's lock and then the snapshot of the database, which is therefore not older than the state.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).doing(DOING)?;
+    let mut state = in_step(&transaction)?;
+    if state.changes(&transaction)? > 0 {
+        take_some_changes_in(&transaction, &mut state)?;
+    } else if state.newer(&transaction)? > 0 {
+        let to = slice_end(
+            &transaction,
+            "SELECT id, octet_length(message_text) + ifnull(octet_length(final_text), 0) FROM call_transcriptions \
+             WHERE id > ?1 ORDER BY id LIMIT ?2",
+            state.to,
+        )?;
+        if let Some(to) = to {
+            insert(&transaction, state.to, to)?;
+            state.to = to;
+        }
+    } else if state.older(&transaction)? > 0 {
+        let first = slice_end(
+            &transaction,
+            "SELECT id, octet_length(message_text) + ifnull(octet_length(final_text), 0) FROM call_transcriptions \
+             WHERE id <= ?1 ORDER BY id DESC LIMIT ?2",
+            state.after,
+        )?;
+        if let Some(first) = first {
+            insert(&transaction, first - 1, state.after)?;
+        }
+        state.after = first.map_or(0, |first| first - 1);
+    }
+    note(&transaction, state)?;
+    let left = left(state, &transaction)?;
+    transaction.commit().doing(DOING)?;
+    Ok(Slice { state, left })
+}
+
+/// Takes some changes in, and returns where the index is now; `None` when there are none.
+pub(super) fn take_changes_in(connection: &mut Connection) -> Result<Option<State>> {
+    if in_step(connection)?.changes(connection)? == 0 {
+        return Ok(None);
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).doing(DOING)?;
+    let mut state = in_step(&transaction)?;
+    take_some_changes_in(&transaction, &mut state)?;
+    note(&transaction, state)?;
+    transaction.commit().doing(DOING)?;
+    Ok(Some(state))
+}
+
+/// Deletes changes from the database that the index has taken in, and that on disk. Another process that holds the lock is not
+/// waited for, since a later slice deletes them too.
+pub(super) fn delete_changes(database: &Connection, state: State) -> Result<()> {
+    const DOING: &str = "deleting changes that are indexed";
+    let first: Option<i64> = database
+        .prepare_cached("SELECT id FROM search_changes ORDER BY id LIMIT 1")
+        .and_then(|mut select| select.query_row([], |row| row.get(0)).optional())
+        .doing(DOING)?;
+    let Some(first) = first.filter(|first| *first <= state.changes_to) else { return Ok(()) };
+    let deleted = database
+        .prepare_cached("DELETE FROM search_changes WHERE id <= ?1")
+        .and_then(|mut delete| delete.execute([state.changes_to.min(first + MAX_DELETED)]))
+        .map(drop)
+        .doing(DOING);
+    match deleted {
+        Err(error) if error.kind() == ErrorKind::Busy => Ok(()),
+        deleted => deleted,
+    }
+}
+
+fn in_step(connection: &Connection) -> Result<State> {
+    State::in_step(connection)?.ok_or_else(|| {
+        let what = "it does not belong to the database any more";
+        Error::new(ErrorKind::Other, DOING, rusqlite::Error::SqliteFailure(NOT_IN_STEP, Some(what.to_owned())))
+    })
+}
+
+/// As if the index were broken, which has it made anew.
+const NOT_IN_STEP: rusqlite::ffi::Error =
+    rusqlite::ffi::Error { code: rusqlite::ErrorCode::DatabaseCorrupt, extended_code: rusqlite::ffi::SQLITE_CORRUPT };
+
+fn note(transaction: &Transaction<'_>, state: State) -> Result<()> {
+    transaction
+        .prepare_cached(
+            "UPDATE turn_search_state SET after_id = ?1, to_id = ?2, changes_to = ?3, \
+             to_created_at = ifnull((SELECT created_at FROM call_transcriptions WHERE id = ?2), to_created_at)",
+        )
+        .and_then(|mut update| update.execute([state.after, state.to, state.changes_to]))
+        .map(drop)
+        .doing(DOING)
+}
+
+/// Has the index know some changed turns as they are now, or not at all.
+fn take_some_changes_in(transaction: &Transaction<'_>, state: &mut State) -> Result<()> {
+    type Change = (i64, Option<i64>, Option<i64>, usize);
+    let changes: Vec<Change> = transaction
+        .prepare_cached(
+            "SELECT s.id, s.turn_id, s.call_id, \
+                ifnull((SELECT octet_length(message_text) + ifnull(octet_length(final_text), 0) \
+                    FROM call_transcriptions t WHERE t.id = s.turn_id), 0) \
+                + ifnull((SELECT octet_length(c1) + ifnull(octet_length(c0), 0) \
+                    FROM turn_search_content f WHERE f.id = s.turn_id), 0) \
+             FROM search_changes s WHERE s.id > ?1 ORDER BY s.id LIMIT ?2",
+        )
+        .and_then(|mut select| {
+            let change = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+            select.query_map([state.changes_to, MAX_TURNS], change)?.collect()
+        })
+        .doing(DOING)?;
+    // In ascending order: at a lesser row number FTS5 writes out what it has gathered.
+    let (mut turns, mut bytes) = (BTreeSet::new(), 0);
+    for (n, (id, turn, call, length)) in changes.into_iter().enumerate() {
+        bytes += length;
+        if bytes > MAX_BYTES && n > 0 {
+            break;
+        }
+        state.changes_to = id;
+        turns.extend(turn.filter(|turn| *turn > state.after && *turn <= state.to));
+        if let Some(call) = call {
+            time_blocks::note_call(transaction, call)?;
+        }
+    }
+    let mut deleted = BTreeSet::new();
+    for turn in turns {
+        if !index_again(transaction, turn)? {
+            deleted.insert(turn);
+        }
+    }
+    time_blocks::forget(transaction, &deleted)?;
+    merge(transaction)
+}
+
+/// Has the index know a turn as it is now, and returns whether there is one.
+fn index_again(transaction: &Transaction<'_>, turn: i64) -> Result<bool> {
+    type Texts = (Option<String>, Option<String>);
+    let texts = |sql| -> Result<Option<Texts>> {
+        transaction
+            .prepare_cached(sql)
+            .and_then(|mut select| select.query_row([turn], |row| Ok((row.get(0)?, row.get(1)?))).optional())
+            .doing(DOING)
+    };
+    let indexed = texts("SELECT final_text, message_text FROM turn_search WHERE rowid = ?1")?;
+    let stored = texts("SELECT final_text, message_text FROM call_transcriptions WHERE id = ?1")?;
+    if indexed != stored {
+        if indexed.is_some() {
+            transaction
+                .prepare_cached("DELETE FROM turn_search WHERE rowid = ?1")
+                .and_then(|mut delete| delete.execute([turn]))
+                .doing(DOING)?;
+        }
+        if let Some((final_text, message_text)) = &stored {
+            transaction
+                .prepare_cached("INSERT INTO turn_search (rowid, final_text, message_text) VALUES (?1, ?2, ?3)")
+                .and_then(|mut insert| insert.execute(params![turn, final_text, message_text]))
+                .doing(DOING)?;
+        }
+    }
+    if stored.is_some() {
+        time_blocks::note(transaction, turn - 1, turn)?;
+    }
+    Ok(stored.is_some())
+}
+
+/// The last turn that the slice holds, of those that `select` gives behind `from`.
+fn slice_end(transaction: &Transaction<'_>, select: &str, from: i64) -> Result<Option<i64>> {
+    let mut select = transaction.prepare_cached(select).doing(DOING)?;
+    let mut rows = select.query([from, MAX_TURNS]).doing(DOING)?;
+    let (mut last, mut bytes) = (None, 0);
+    while let Some(row) = rows.next().doing(DOING)? {
+        bytes += row.get::<_, usize>(1).doing(DOING)?;
+        if bytes > MAX_BYTES && last.is_some() {
+            break;
+        }
+        last = Some(row.get(0).doing(DOING)?);
+    }
+    Ok(last)
+}
+
+fn insert(transaction: &Transaction<'_>, after: i64, to: i64) -> Result<()> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO turn_search (rowid, final_text, message_text) SELECT id, final_text, message_text \
+             FROM call_transcriptions WHERE id > ?1 AND id <= ?2 ORDER BY id",
+        )
+        .and_then(|mut insert| insert.execute(params![after, to]))
+        .doing(DOING)?;
+    time_blocks::note(transaction, after, to)?;
+    merge(transaction)
+}
+
+fn merge(transaction: &Transaction<'_>) -> Result<()> {
+    transaction
+        .prepare_cached("INSERT INTO turn_search (turn_search, rank) VALUES ('merge', ?1)")
+        .and_then(|mut merge| merge.execute([MERGED_PAGES]))
+        .map(drop)
+        .doing(DOING)
+}

@@ -1,0 +1,78 @@
+//! One search, as all that takes part in it sees it.
+
+use super::super::error::Context as _;
+use super::filter::Filter;
+use super::fts_query::{self, ForIndex};
+use super::reach::{DOING, Reach};
+use super::state::State;
+use super::{fresh, time_blocks};
+use crate::store::{Result, SearchQuery};
+use rusqlite::Transaction;
+use std::ops::RangeInclusive;
+
+/// One search in one snapshot.
+pub(super) struct Search<'a> {
+    pub(super) snapshot: &'a Transaction<'a>,
+    pub(super) query: &'a SearchQuery,
+    pub(super) plain: String,
+    pub(super) for_index: ForIndex,
+    pub(super) filter: Filter,
+    /// How far the index is, if there is one.
+    pub(super) index: Option<State>,
+    /// Whether turns changed since the index took them in.
+    pub(super) has_changes: bool,
+    pub(super) reach: Reach,
+    /// Where in the index there may be turns that are wanted, the last first.
+    pub(super) ranges: Vec<RangeInclusive<i64>>,
+    /// The tail's turns that match, newest first.
+    pub(super) tail: Vec<i64>,
+    /// The tail's least row number.
+    pub(super) tail_from: i64,
+    /// The turns that match of those that changed since the index took them in, newest first.
+    pub(super) changed: Vec<i64>,
+    pub(super) unsearched: u64,
+}
+
+impl<'a> Search<'a> {
+    /// Begins a search in an index that is so far, or without any.
+    pub(super) fn begin(
+        snapshot: &'a Transaction<'a>,
+        query: &'a SearchQuery,
+        index: Option<State>,
+        reach: Reach,
+    ) -> Result<Self> {
+        let state = index.unwrap_or_default();
+        let plain = fts_query::plain(&query.wanted);
+        let tail = fresh::tail(snapshot, state.to, &plain)?;
+        let pending = if index.is_some() { state.changes(snapshot)? } else { 0 };
+        let changed =
+            if pending > 0 { fresh::changed(snapshot, state, pending, &plain)? } else { fresh::Fresh::default() };
+        let older = state.older(snapshot)?;
+        let unsearched = older + state.newer(snapshot)?.saturating_sub(tail.searched) + changed.unsearched;
+        Ok(Self {
+            snapshot,
+            query,
+            for_index: ForIndex::of(&query.wanted, index.map(|_| &**snapshot)).doing(DOING)?,
+            plain,
+            filter: Filter::of(query),
+            index,
+            has_changes: pending > 0,
+            reach,
+            ranges: if index.is_some() { time_blocks::ranges(snapshot, query, state)? } else { Vec::new() },
+            tail: tail.matching,
+            tail_from: tail.from,
+            changed: changed.matching,
+            unsearched: if reach == Reach::All { 0 } else { unsearched },
+        })
+    }
+
+    /// A condition that the turn of this number is as the index knows it, behind others.
+    pub(super) fn unchanged(&self, id: &str) -> String {
+        match self.index {
+            Some(State { changes_to, .. }) if self.has_changes => format!(
+                " AND NOT EXISTS (SELECT 1 FROM search_changes x WHERE x.turn_id = {id} AND x.id > {changes_to})"
+            ),
+            _ => String::new(),
+        }
+    }
+}
