@@ -6,7 +6,6 @@ use super::erase_session::{Confirmation, Work, counted};
 use super::output::print_line;
 use crate::domain::{ConversationId, DriverId};
 use crate::jobs::retention::Erased;
-use crate::store::Store;
 use anyhow::{Result, bail};
 use clap::Args;
 use std::path::PathBuf;

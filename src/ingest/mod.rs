@@ -8,6 +8,7 @@ mod job;
 pub mod purge_schedule;
 pub mod reconciler;
 pub mod slices;
+mod start;
 mod writer;
 mod writer_thread;
 

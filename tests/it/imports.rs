@@ -55,12 +55,12 @@ impl Tree {
                 let imported = file.imports.get(&path[0]).map(|import| [import, &path[1..]].concat());
                 paths.extend(self.absolute(module, &path).or(imported));
             }
-            let used = uses.entry(module.clone()).or_default();
+            let things = uses.entry(module.clone()).or_default();
             for path in paths {
                 let (home, rest) = self.home(&path, &mut BTreeSet::new());
                 // A module that is imported as such is used where something of it is.
                 if let (true, Some(thing)) = (home != *module, rest.first()) {
-                    used.entry(home).or_insert_with(|| thing.clone());
+                    things.entry(home).or_insert_with(|| thing.clone());
                 }
             }
         }
@@ -219,8 +219,11 @@ fn without_tests(tokens: Vec<String>) -> Vec<String> {
     kept
 }
 
-/// Splits off what `use` names: whether by `pub`, the path, and the name that it gets.
-fn without_uses(tokens: &[String]) -> (Vec<String>, Vec<(bool, Vec<String>, String)>) {
+/// What `use` names: whether by `pub`, the path, and the name that it gets.
+type Import = (bool, Vec<String>, String);
+
+/// Splits off what `use` names.
+fn without_uses(tokens: &[String]) -> (Vec<String>, Vec<Import>) {
     let (mut kept, mut uses): (Vec<String>, Vec<_>) = (Vec::new(), Vec::new());
     let mut at = 0;
     while at < tokens.len() {
@@ -315,13 +318,14 @@ fn imports_are_found_in_whatever_form() {
             "pub fn number() {} #[cfg(test)] mod tests { use crate::b::f; fn g() {} } fn h() { super::a::i() }",
         ),
     ]);
-    let uses = tree.uses();
-    let used = |module: &str| -> Vec<String> { uses[&module_of(module)].keys().map(|used| used.join("::")).collect() };
+    let imports = tree.uses();
+    let used =
+        |module: &str| -> Vec<String> { imports[&module_of(module)].keys().map(|used| used.join("::")).collect() };
     assert_eq!(used("b.rs"), ["a::inner", "c"], "re-exports are followed, and groups are read");
     assert_eq!(used("c.rs"), ["a"], "tests are left out");
     assert_eq!(used("a/mod.rs"), ["a::inner"]);
     assert!(used("a/inner.rs").is_empty(), "texts are left out");
-    assert!(circles(&uses).is_empty());
+    assert!(circles(&imports).is_empty());
     let tree = Tree::new(&[
         source("lib.rs", ""),
         source("a.rs", "use crate::b::B;"),

@@ -3,9 +3,9 @@
 //! SQLite takes whatever has the right name for the database's own, and would write another database's pages into it. Only
 //! what is certain is refused: a copy in WAL mode that was put beside the WAL of a later state may look like its own.
 
+use super::migrations::known_schema;
 use super::open_error::OpenError;
 use super::schema::APPLICATION_ID;
-use super::schema::known_schema;
 use crate::sys::files;
 use std::fs::File;
 use std::io::{self, BufReader, Read};

@@ -3,6 +3,7 @@
 pub(super) mod checkpoint;
 pub(super) mod header;
 pub(super) mod lock;
+pub(super) mod migrations;
 pub(super) mod open;
 pub(super) mod open_error;
 pub(super) mod options;

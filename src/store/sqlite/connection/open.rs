@@ -5,12 +5,12 @@
 use super::checkpoint::{self, Of};
 use super::header::{self, check_identity};
 use super::lock::{self, Attempt, Lock};
+use super::migrations::{known_schema, migrate};
 use super::open_error::OpenError;
 use super::options::Options;
 use super::place::{self, Place};
 use super::pool::{Readers, Way};
 use super::probe;
-use super::schema::{known_schema, migrate};
 use super::vfs;
 use crate::store::sqlite::batch::call_cache::LiveCalls;
 use crate::store::sqlite::database::SqliteStore;

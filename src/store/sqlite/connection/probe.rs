@@ -1,6 +1,6 @@
 //! Whether turns can be stored: a trial, and the numbers that new rows get.
 
-use super::schema::known_schema;
+use super::migrations::known_schema;
 use crate::store::sqlite::error::Context as _;
 use crate::store::sqlite::row::MAX_ROW_ID;
 use crate::store::{Outcome, Result, Written};

@@ -4,9 +4,9 @@
 //! statement here has come to its end.
 
 use crate::domain::ConversationId;
+use crate::store::sqlite::connection::migrations::known_schema;
 use crate::store::sqlite::connection::read_only;
 use crate::store::sqlite::connection::schema::expect_own;
-use crate::store::sqlite::connection::schema::known_schema;
 use crate::store::sqlite::error::Context as _;
 use crate::store::sqlite::row::MAX_ROW_ID;
 use crate::store::sqlite::{events, search};

@@ -1,0 +1,49 @@
+//! Start of the writer's thread.
+
+use super::file_watch::FileWatch;
+use super::job::Limits;
+use super::purge_schedule::Forgetting;
+use super::reconciler::Requests;
+use super::slices::Slices;
+use super::writer::{Loop, Shared, Writer};
+use super::writer_thread::WriterThread;
+use crate::redaction::Redactor;
+use crate::store::Store;
+use crate::telemetry::metrics::METRICS;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use tokio::sync::oneshot;
+
+impl Writer {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The system gave no thread.
+    pub fn start(
+        store: Arc<dyn Store>,
+        limits: Limits,
+        redactor: Option<Redactor>,
+    ) -> std::io::Result<(Self, WriterThread)> {
+        let (queue, orders) = sync_channel(limits.queue_capacity);
+        let shared = Arc::new(Shared::default());
+        let writer = Self { queue, shared: shared.clone(), redactor, requests: Requests::default() };
+        let (alive, ended) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
+            // Dropped when the thread ends, be it by a panic.
+            let _alive: oneshot::Sender<()> = alive;
+            let lag = METRICS.ingest_lag_seconds.local();
+            Loop {
+                store,
+                shared,
+                patience: limits.patience,
+                lag,
+                forgetting: Forgetting::default(),
+                file_watch: FileWatch::new(),
+                slices: Slices::new(),
+                others_wrote: false,
+            }
+            .run(&orders);
+        })?;
+        Ok((writer.clone(), WriterThread { thread, writer, ended }))
+    }
+}
