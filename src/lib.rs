@@ -67,7 +67,7 @@
 //!
 //! **The whole call.** Each event of ElevenLabs is stored raw, once, together with what was read of it. The same transaction
 //! notes its call as due, and nothing more; so do a history, and a late turn of a call that has either. [`ingest::reconciler`]
-//! reads such a call in a snapshot, plans it out of *all* that is stored of it ([`reconcile::settle`]: facts by
+//! reads such a call in a snapshot, plans it out of *all* that is stored of it ([`domain::reconcile::settle`]: facts by
 //! [`domain::Combined`], turns by [`domain::reconcile::plan`]), and has the writer store the result as data
 //! ([`store::Write::Reconcile`]), in slices of some hundred rows. Applying it depends on file and batch alone. A plan is void
 //! if another one was stored since it was made; turns and records that came meanwhile leave the call due, behind the others.
@@ -105,7 +105,7 @@
 //! **Damaged bodies.** ElevenLabs posts an event once, so nothing in it may cost more than itself. [`domain::repair`] reads a body a
 //! second time where the strict parser fails; it serves turns, histories, events, batches, imports and redaction alike, and
 //! the fast path never meets it. The stored body stays as it came, so a later version may understand more (`replay`). What is
-//! lost is a [`model::Remark`]: in the log, in `webhook_events.error`, counted by kind, never with words of the call.
+//! lost is a [`domain::Remark`]: in the log, in `webhook_events.error`, counted by kind, never with words of the call.
 //!
 //! **The first turn.** It makes the call: status `in_progress`, `call_start_time` its timestamp, whatever order turns
 //! come in later. A turn for a call that is over is stored and leaves the status alone: late is better than lost.

@@ -14,7 +14,7 @@
 //! - A turn is never taken away. One that another stands for says so, and is left out of the transcript.
 //! - Where a record has only the beginning of long words, a turn that has them whole is not corrected by it.
 //!
-//! [`settle`] makes of it what is to be stored, in slices that a transaction has room for ([`super::settlement`]).
+//! [`super::settle`] makes of it what is to be stored, in slices that a transaction has room for ([`super::settlement`]).
 
 use super::Counts;
 

@@ -1,6 +1,6 @@
 //! Erasing more than one thing: all of a driver, and whatever has become old.
 //!
-//! One call at a time, each by one change of its own, and a long call in slices ([`Slices`]), so that turns that arrive
+//! One call at a time, each by one change of its own, and a long call in slices ([`crate::ingest::slices::Slices`]), so that turns that arrive
 //! meanwhile wait for no more than some hundred rows. Between two changes there is a pause several times as long as the change
 //! took. What was cut off is done by doing it again. A call's recording goes first, so that none is left of which nobody knows.
 //! Events that could not be read, but name the call, go with it.

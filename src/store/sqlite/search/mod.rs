@@ -6,7 +6,7 @@
 //! stored since, the tail, and what changed is searched in memory ([`fresh`]), so that nothing that is stored is missed.
 //!
 //! The index only says which turns match, newest first. Whatever takes more than that, filters, ranks and snippets, is
-//! done with as many of them as a page needs ([`mod@find`]), so that a page costs the same however many match.
+//! done with as many of them as a page needs ([`mod@page`]), so that a page costs the same however many match.
 //!
 //! Without an index that belongs to the database, the service searches the newest turns and says how many it did not; the
 //! command line looks at all turns.

@@ -3,7 +3,7 @@
 //! Turns that match come one by one, the last stored first: those of the tail, then those of the index, among them those that
 //! changed since the index took them in. Each is looked up and taken if the filter wants it, until the page is full or enough
 //! were looked at; then the page ends early, and the next one goes on there. Parts of the index that hold nothing of the
-//! wanted times are passed over ([`spans`]).
+//! wanted times are passed over ([`super::time_blocks`]).
 //! Ordered by how well they match, as many as [`GROUP`] are taken and ranked, and pages are cut out of that group before
 //! the next one is taken.
 
