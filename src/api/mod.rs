@@ -1,11 +1,11 @@
-//! The HTTP interface: operations, what they take and answer, and the document that describes them.
+//! The HTTP API: operations, request and response types, and the OpenAPI document.
 //!
-//! Conventions: plural nouns, `snake_case` JSON, times in RFC 3339 UTC. A resource's fields are named as its columns. A
-//! single resource is answered bare, a list as `{"data", "next_cursor", "has_more"}`. Null stands for "not known".
-//! Every error has one body, [`error::ErrorBody`].
+//! Conventions: plural nouns, `snake_case` JSON, times in RFC 3339 UTC. Fields of a resource have the names of their
+//! columns. A single resource is returned bare, a list as `{"data", "next_cursor", "has_more"}`. Null means "not
+//! known". All errors have one body, [`error::ErrorBody`].
 //!
-//! Types here are the wire's own; those of [`crate::model`] never leave it unconverted. What the operations promise is
-//! kept by the layers below: this one reads requests and words answers.
+//! The types of this module define the JSON; types of [`crate::model`] are converted before they are sent. This layer
+//! parses requests and builds responses; the layers below it fulfil the promises of the operations.
 
 pub mod access;
 mod audio;
@@ -51,32 +51,33 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// The groups of operations.
+/// Tags that group the operations in the OpenAPI document.
 #[derive(Tags)]
 enum Tag {
-    /// What the voice agent's platform calls.
+    /// Webhooks that ElevenLabs and its agents call.
     Webhooks,
     /// Calls and their turns.
     Calls,
-    /// The people who are called.
+    /// People who are called.
     Drivers,
-    /// The outbound call records by which a call finds its driver.
+    /// Records of outbound calls; they identify the driver of a call.
     Dispatches,
-    /// The platform's own read operations, for its official SDKs.
+    /// Read operations of the ElevenLabs API, for its official SDKs.
     Convai,
-    /// Signing in, for browsers.
+    /// Sign-in for browsers.
     Session,
-    /// For those who run the service.
+    /// Health, readiness and backup, for operators.
     Operation,
 }
 
-/// The path of the one operation that is called for every turn.
+/// Path of the turn webhook, the only operation that is called once per turn.
 pub const TURNS: &str = "/webhooks/elevenlabs/transcription";
 
-/// Maximum time that the answer to an event or a history waits for its call to be reconciled. It is stored before.
+/// Maximum time that the response to an event or a history waits for the reconciliation of its call. The event is
+/// already stored then.
 const RECONCILED: Duration = Duration::from_secs(1);
 
-/// All operations over a store and its writer, with so many deep reads at once.
+/// Returns all operations over a store and its writer. `deep_reads` is the maximum number of concurrent deep reads.
 pub fn service(
     store: Arc<dyn Store>,
     writer: Writer,
@@ -114,38 +115,38 @@ pub fn service(
     );
     OpenApiService::new(Described(operations), "transcribe-hook", env!("CARGO_PKG_VERSION"))
         .description(
-            "Receives the dialogue turns of ElevenLabs voice-agent phone calls by webhook, keeps them in one SQLite \
-             file, and gives them back. A turn is answered 201 once it is on disk; the same turn again is answered the \
-             same and stored once; within a call turns are numbered 1, 2, 3 … without gaps.",
+            "Receives the dialogue turns of ElevenLabs voice-agent phone calls by webhook, stores them in one SQLite \
+             file, and returns them. A turn is answered with 201 once it is on disk. A duplicate delivery gets the \
+             same response and is stored once. Turns of a call are numbered 1, 2, 3 … without gaps.",
         )
         .license(LicenseObject::new("MIT OR Apache-2.0").url("https://spdx.org/licenses/"))
 }
 
-/// What serves [`TURNS`].
+/// Returns the endpoint that serves [`TURNS`].
 pub fn turns(writer: Writer) -> webhooks::TurnEndpoint {
     webhooks::TurnEndpoint { writer }
 }
 
-/// How live streams word what is committed.
+/// Encodes a committed change as an event of a live stream.
 pub const EVENT: Word = events::word;
 
-/// The operations' OpenAPI document, which is the same whatever store they run over.
+/// Returns the OpenAPI document of all operations. It does not depend on the store.
 pub fn document() -> String {
     document_of(&over_nothing())
 }
 
-/// The OpenAPI document of these operations.
+/// Returns the OpenAPI document of these operations.
 pub fn document_of(service: &OpenApiService<impl OpenApi, ()>) -> String {
     document::complete(&service.spec())
 }
 
-/// The operations over nothing, to be described and not called.
+/// Returns the operations over an empty store; they are described, never called.
 fn over_nothing() -> OpenApiService<impl OpenApi, ()> {
     let access = Access::new(&AccessSettings::default());
     service(Arc::new(store::Absent), Writer::stopped(), Gate::closed(), access, Tail::closed(), 1)
 }
 
-/// The path's conversation, noted for the request's log line.
+/// Parses the conversation id of the path, and records it for the request's log line.
 fn conversation_id(text: &str) -> Result<ConversationId, ApiError> {
     let id = ConversationId::new(text).map_err(|rule| ApiError::field("conversation_id", rule))?;
     trace::note(&id);

@@ -1,9 +1,10 @@
-//! Signing in, for the page that shows calls: whoever gives an API token gets a cookie that stands for it.
+//! Sign-in for the page: an API token is exchanged for a cookie.
 //!
-//! The cookie is a random id, its end and a code over both that only the token makes. The service stores nothing for it, so it
-//! outlives a restart, and ends with its token or by signing out ([`super::signed_out`]). Scripts cannot read it, and browsers
-//! send it for pages of this service only. One that was set by HTTPS has another name and another code than one that was set
-//! by plain HTTP, where others may read or set it; neither stands for the other.
+//! The cookie contains a random id, its expiry and a code over both that only the token can produce. The service stores
+//! nothing for it, so a session survives a restart. It ends with its token or by signing out ([`super::signed_out`]).
+//! Scripts cannot read the cookie, and browsers send it only for pages of this service. A cookie that was set over
+//! HTTPS has another name and another code than one that was set over plain HTTP, where others can read or set it.
+//! Neither is accepted in place of the other.
 
 use super::super::Tag;
 use super::super::error::{ApiError, Refused, SignIn as SignInErrors};
@@ -21,31 +22,31 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiRequest, ApiResponse, Object, OpenApi, payload::Json};
 use serde::Deserialize;
 
-/// The cookie's name on plain HTTP.
+/// Name of the cookie on plain HTTP.
 pub(super) const COOKIE: &str = "transcribe_hook_session";
 
-/// The cookie's name on HTTPS. Browsers take one of such a name from this host only, and by HTTPS only.
+/// Name of the cookie on HTTPS. Browsers accept the prefix `__Host-` only from this host and over HTTPS.
 const SECURE_COOKIE: &str = "__Host-transcribe_hook_session";
 
-/// How long one sign-in lasts, in seconds: a working week.
+/// Lifetime of a session, in seconds.
 pub(super) const LASTS: i64 = 7 * 24 * 60 * 60;
 
-/// Maximum size of a sign-in's body, in bytes: it comes before any token.
+/// Maximum size of a sign-in body, in bytes. It is small because the sender has no token yet.
 const MAX_BODY_BYTES: usize = 2048;
 
-/// A session's random name.
+/// Random id of a session.
 pub(super) type SessionId = [u8; 16];
 
-/// One sign-in.
+/// A session: one sign-in.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Session {
     pub(super) id: SessionId,
-    /// When it ends, in seconds since 1970.
+    /// Time of expiry, in seconds since 1970.
     pub(super) expires: i64,
 }
 
 impl Session {
-    /// What the code is over, so that it can be no other use's of the token.
+    /// Returns the text that the code covers. It names its purpose, so the code is valid for nothing else.
     fn signed(&self, by_https: bool) -> String {
         let scheme = if by_https { "https" } else { "http" };
         format!("transcribe-hook session {} by {scheme} until {}", URL_SAFE_NO_PAD.encode(self.id), self.expires)
@@ -55,7 +56,7 @@ impl Session {
         format!("{}.{}.{}", self.expires, URL_SAFE_NO_PAD.encode(self.id), URL_SAFE_NO_PAD.encode(code))
     }
 
-    /// The session of a cookie that one of the tokens made.
+    /// Parses a cookie. Returns its session if one of the tokens produced it.
     fn of(cookie: &str, tokens: &Tokens, by_https: bool) -> Option<Self> {
         let (expires, rest) = cookie.split_once('.')?;
         let (id, code) = rest.split_once('.')?;
@@ -70,7 +71,7 @@ impl Session {
     }
 }
 
-/// Seconds since 1970.
+/// Returns a time in seconds since 1970.
 pub(super) fn seconds(at: Timestamp) -> i64 {
     at.unix_micros().div_euclid(1_000_000)
 }
@@ -79,7 +80,7 @@ fn cookie_name(by_https: bool) -> &'static str {
     if by_https { SECURE_COOKIE } else { COOKIE }
 }
 
-/// Returns the session that a request's cookie belongs to, if it has not expired.
+/// Returns the session of a request's cookie, if it has not expired.
 pub(super) fn find(request: &Request, tokens: &Tokens, now: Timestamp) -> Option<Session> {
     let by_https = is_by_https(request);
     let cookies = request.headers().get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
@@ -94,11 +95,11 @@ pub(in crate::api) struct SessionApi {
     pub(in crate::api) access: Access,
 }
 
-/// What to sign in with.
+/// Credentials for sign-in.
 #[derive(Debug, Object, Deserialize)]
 #[oai(example)]
 pub(in crate::api) struct Credentials {
-    /// An API token of the service.
+    /// An API token.
     token: String,
 }
 
@@ -108,24 +109,24 @@ impl Example for Credentials {
     }
 }
 
-/// Credentials, in either form.
+/// Credentials in one of two formats.
 #[derive(ApiRequest)]
 enum SignIn {
-    /// As JSON.
+    /// JSON.
     Json(JsonBody<Credentials, MAX_BODY_BYTES>),
-    /// As a page's form sends them.
+    /// A submitted HTML form.
     Form(FormBody<Credentials, MAX_BODY_BYTES>),
 }
 
-/// What whoever asks may do.
+/// Permissions of the client.
 #[derive(Debug, Object)]
 #[oai(example, rename = "Session")]
 struct Permission {
-    /// Whether reading is allowed, be it by this session, by a token, or because none is needed.
+    /// True if the client may read, because of its session or token, or because none is required.
     allowed: bool,
-    /// Whether one can sign in; not where the service was started with `--no-token`.
+    /// True if sign-in is possible; false with `--no-token`.
     sign_in: bool,
-    /// When this session ends; null without one.
+    /// Expiry of this session; null without one.
     #[oai(nullable)]
     expires_at: Option<Instant>,
 }
@@ -139,11 +140,11 @@ impl Example for Permission {
 
 #[derive(ApiResponse)]
 enum Changed {
-    /// Done; the body says what is allowed now.
+    /// Success; the body has the new permissions.
     #[oai(status = 200)]
     Done(
         Json<Permission>,
-        /// The session's cookie, or its removal.
+        /// Sets or deletes the session cookie.
         #[oai(header = "Set-Cookie")]
         String,
     ),
@@ -152,7 +153,7 @@ enum Changed {
 #[expect(clippy::unused_async, reason = "the framework wants every operation to be async")]
 #[OpenApi(tag = "Tag::Session")]
 impl SessionApi {
-    /// May I read, and can I sign in?
+    /// Get the client's permissions
     #[oai(path = "/session", method = "get", operation_id = "get_session")]
     async fn get_session(&self, request: &Request) -> Done<Permission> {
         Done(Permission {
@@ -164,21 +165,21 @@ impl SessionApi {
 
     /// Sign in
     ///
-    /// Takes an API token and sets a cookie that stands for it for a week, or until it is signed out or the service no longer
-    /// has the token. With the cookie, a browser may read, and may change what a page of this very service asks it to change.
-    /// On HTTPS the cookie's name begins with `__Host-`.
+    /// Exchanges an API token for a cookie. The session lasts one week, or until it is signed out or the service no
+    /// longer has the token. With the cookie, a browser may read, and may make the changes that a page of this service
+    /// requests. On HTTPS the cookie's name begins with `__Host-`.
     #[oai(path = "/session", method = "post", operation_id = "sign_in")]
     async fn sign_in(&self, request: &Request, body: SignIn) -> Result<Changed, Refused<SignInErrors>> {
         let Credentials { token } = match body {
             SignIn::Json(body) => serde_json::from_slice(&body.bytes)
-                .map_err(|_| ApiError::field("token", "must be text in a JSON object"))?,
+                .map_err(|_| ApiError::field("token", "must be a string in a JSON object"))?,
             SignIn::Form(body) => body.read()?,
         };
         let id = random_bytes().map_err(|error| ApiError::Internal(format!("no random bytes: {error}")))?;
         let session = Session { id, expires: seconds(Timestamp::now()) + LASTS };
         let signed = session.signed(is_by_https(request));
         let Some(code) = self.access.0.api.sign(token.trim().as_bytes(), signed.as_bytes()) else {
-            return Err(ApiError::wrong_token("the token is not the API token").into());
+            return Err(ApiError::wrong_token("invalid API token").into());
         };
         let permission = Permission { allowed: true, sign_in: true, expires_at: session.expires_at() };
         Ok(Changed::Done(Json(permission), set_cookie(request, &session.cookie(&code), LASTS)))
@@ -186,7 +187,7 @@ impl SessionApi {
 
     /// Sign out
     ///
-    /// Ends the session of the cookie: it, and whatever copy of it there is, reads nothing more, and its live streams end.
+    /// Ends the session of the cookie: all copies of the cookie become invalid, and the session's live streams end.
     #[oai(path = "/session", method = "delete", operation_id = "sign_out")]
     async fn sign_out(&self, request: &Request) -> Changed {
         if let Some(session) = self.access.session(request) {
@@ -201,7 +202,7 @@ impl SessionApi {
     }
 }
 
-/// The header that sets the cookie.
+/// Returns the `Set-Cookie` header that sets or deletes the cookie.
 fn set_cookie(request: &Request, value: &str, seconds: i64) -> String {
     let by_https = is_by_https(request);
     let (name, secure) = (cookie_name(by_https), if by_https { "; Secure" } else { "" });

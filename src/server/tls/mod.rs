@@ -1,7 +1,7 @@
-//! HTTPS: the certificate that connections are answered with, from files or from a certificate authority that speaks ACME.
+//! HTTPS: the certificate, from files or from an ACME authority.
 //!
-//! Whichever it is, a new certificate takes effect for the next connection, and what cannot be used leaves the present one in
-//! place, with an error in the log: a service that took turns yesterday takes them today.
+//! A new certificate is used for new connections. If it is unusable, the current one stays in use and an error is
+//! logged, because the service must continue to receive turns.
 
 mod acme;
 mod dates;
@@ -20,19 +20,19 @@ use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{ServerConfig, ServerConnection};
 
-/// The protocol by which an authority looks whether a domain leads here.
+/// ALPN protocol of an authority's domain verification.
 const CHALLENGE: &[u8] = b"acme-tls/1";
 
-/// Where the certificate comes from.
+/// Source of the certificate.
 #[derive(Debug)]
 pub enum TlsSettings {
-    /// From two files, also when they change.
+    /// Two files, reloaded when they change.
     Files(Files),
-    /// From an authority, also when it expires.
+    /// An ACME authority; the certificate is renewed before it expires.
     Acme(AcmeSettings),
 }
 
-/// A certificate or key that cannot be used; the text says which and why, without the key.
+/// An unusable certificate or key. The text names it and the reason, and never contains the key.
 #[derive(Debug)]
 pub struct BadCertificate(String);
 
@@ -44,7 +44,7 @@ impl std::fmt::Display for BadCertificate {
 
 impl std::error::Error for BadCertificate {}
 
-/// HTTPS as it is served.
+/// The HTTPS configuration in use.
 #[derive(Debug)]
 pub struct Tls {
     certificates: Arc<Certificates>,
@@ -58,10 +58,10 @@ enum Keeper {
 }
 
 impl Tls {
-    /// Reads what there is already.
+    /// Loads the certificate that exists already.
     ///
     /// # Errors
-    /// Files that hold no certificate with its key, or a folder for certificates that cannot be used.
+    /// The files contain no certificate with its key, or the folder for certificates is unusable.
     pub fn open(settings: TlsSettings) -> Result<Self, BadCertificate> {
         let certificates = Arc::new(Certificates::default());
         let keeper = match settings {
@@ -84,7 +84,7 @@ impl Tls {
         TlsAcceptor::from(Arc::new(config))
     }
 
-    /// Keeps the certificate new, for as long as this is polled.
+    /// Reloads or renews the certificate, for as long as this is polled.
     pub(super) async fn keep(self) {
         match self.keeper {
             Keeper::Files(files) => files.keep(&self.certificates).await,
@@ -93,7 +93,7 @@ impl Tls {
     }
 }
 
-/// Whether a connection was opened to see that the domain leads here, and is done with its handshake.
+/// Returns true if a connection was opened only to verify the domain; it is complete after its handshake.
 pub(super) fn is_challenge(connection: &ServerConnection) -> bool {
     connection.alpn_protocol() == Some(CHALLENGE)
 }
@@ -102,11 +102,11 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-/// What connections are answered with now.
+/// The certificates for new connections.
 #[derive(Debug, Default)]
 struct Certificates {
     current: RwLock<Option<Arc<CertifiedKey>>>,
-    /// By domain, for the authority.
+    /// Certificates for the domain verification, by domain.
     challenges: RwLock<HashMap<String, Arc<CertifiedKey>>>,
 }
 
@@ -135,13 +135,13 @@ impl ResolvesServerCert for Certificates {
     }
 }
 
-/// A certificate chain and its key, from PEM.
+/// Parses a certificate chain and its key, in PEM.
 fn certified(chain: &[u8], key: &[u8]) -> Result<CertifiedKey, BadCertificate> {
-    let bad = |what: &str, why: &dyn std::fmt::Display| BadCertificate(format!("the {what} cannot be used: {why}"));
+    let bad = |what: &str, why: &dyn std::fmt::Display| BadCertificate(format!("unusable {what}: {why}"));
     let chain: Vec<_> =
         CertificateDer::pem_slice_iter(chain).collect::<Result<_, _>>().map_err(|error| bad("certificate", &error))?;
     if chain.is_empty() {
-        return Err(bad("certificate", &"there is none in it"));
+        return Err(bad("certificate", &"the file contains none"));
     }
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| bad("key", &error))?;
     CertifiedKey::from_der(chain, key, &provider()).map_err(|error| bad("certificate with its key", &error))
