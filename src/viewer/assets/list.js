@@ -80,6 +80,8 @@ export class CallList {
     try {
       const filter = parameters();
       const live = filter.status === "" ? read("/calls", { ...filter, status: "in_progress", limit: MAX_LIVE }, request.signal) : null;
+      // If the other request fails first, nobody awaits this one, and its error would be unhandled.
+      live?.catch(() => {});
       /** @type {import("./api.js").Page<Call>} */
       const page = await read("/calls", { ...filter, limit: PAGE }, request.signal);
       /** @type {import("./api.js").Page<Call> | null} */
