@@ -24,13 +24,13 @@ use tokio::sync::{Semaphore, oneshot};
 
 pub(super) struct BackupApi {
     copier: Copier,
-    place: Arc<Semaphore>,
+    permit: Arc<Semaphore>,
 }
 
-/// How long one waits for a download to end that is being ended.
-const WAIT: Duration = Duration::from_secs(1);
+/// Maximum time that a request waits for an aborted download to end.
+const PERMIT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How a file is called that is being copied for a download.
+/// Returns the path of the copy that a download is made from.
 fn path_for(database: &Path) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push(".download");
@@ -42,11 +42,11 @@ impl BackupApi {
         if let Some(database) = copier.database() {
             Aside::remove_leftover(&path_for(database));
         }
-        Self { copier, place: Arc::new(Semaphore::new(1)) }
+        Self { copier, permit: Arc::new(Semaphore::new(1)) }
     }
 }
 
-/// Ends the work when nobody waits for it any more.
+/// Aborts the copy when the request is dropped.
 struct EndOnDrop(Arc<AtomicBool>);
 
 impl Drop for EndOnDrop {
@@ -59,20 +59,21 @@ impl Drop for EndOnDrop {
 impl BackupApi {
     /// Download a backup
     ///
-    /// One consistent and checked SQLite file, as the database was when it was asked for. Nobody who stores turns waits for it. The answer
-    /// begins once the copy is made, for which the disk must have room. One can be made at a time; more are answered 503.
+    /// Returns one consistent and checked SQLite file, with the state of the database at the time of the request. Turns
+    /// are stored meanwhile. The response begins once the copy is complete; the disk needs free space for it. Only one
+    /// backup can run at a time; further requests are answered with 503.
     #[oai(path = "/backup", method = "get", operation_id = "download_backup")]
     async fn download_backup(&self, request: &Request) -> Result<Download, Refused<List>> {
         no_parameters(request)?;
-        let taken = || ApiError::Unavailable("another backup is being made; try again when it is done", None);
-        let place = tokio::time::timeout(WAIT, self.place.clone().acquire_owned()).await;
-        let place = place.map_err(|_| taken())?.map_err(|_| taken())?;
+        let busy = || ApiError::Unavailable("another backup is running; try again when it is done", None);
+        let permit = tokio::time::timeout(PERMIT_TIMEOUT, self.permit.clone().acquire_owned()).await;
+        let permit = permit.map_err(|_| busy())?.map_err(|_| busy())?;
         let copier = self.copier.clone();
         let name = download_name(&copier);
-        let unwanted = EndOnDrop(Arc::new(AtomicBool::new(false)));
-        let ended = unwanted.0.clone();
+        let abort = EndOnDrop(Arc::new(AtomicBool::new(false)));
+        let ended = abort.0.clone();
         let (ready, length) = oneshot::channel();
-        let body = streamed_body::body("download", place, move |outlet| {
+        let body = streamed_body::body("download", permit, move |outlet| {
             let made = copy(&copier, ended);
             let mut file = match made {
                 Ok((file, length)) => {
@@ -84,46 +85,44 @@ impl BackupApi {
                     return Ok(());
                 }
             };
-            // The connection's own thread does the rest; this one goes last.
-            let mut gently = Background::begin();
+            // The copy is complete; sending it runs at idle priority.
+            let mut throttle = Background::begin();
             file.rewind()?;
             loop {
                 let sent = io::copy(&mut io::Read::take(&mut file, 256 * 1024), outlet)?;
                 if sent == 0 {
                     return Ok(());
                 }
-                gently.pause();
+                throttle.pause();
             }
         });
         let body = body.map_err(|error| ApiError::Internal(error.to_string()))?;
-        let length = length.await.map_err(|_| ApiError::Internal("the copying ended without a word".to_owned()))??;
-        drop(unwanted);
+        let length = length.await.map_err(|_| ApiError::Internal("the backup thread panicked".to_owned()))??;
+        drop(abort);
         Ok(Download { body, length, name })
     }
 }
 
-/// A file without a name, and its length.
+/// Copies the database into an unlinked file; returns the file and its size in bytes.
 fn copy(copier: &Copier, ended: Arc<AtomicBool>) -> Result<(std::fs::File, u64), ApiError> {
     let internal = |error: &dyn std::fmt::Display| ApiError::Internal(error.to_string());
     let database = copier.database().ok_or_else(|| internal(&"the database is not one file"))?;
     let aside = Aside::over(&path_for(database)).map_err(|error| internal(&error))?;
     let watch = move |_| if ended.load(Ordering::Acquire) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
     let report = copier.try_copy(&aside, Box::new(watch)).map_err(|error| match error.kind() {
-        ErrorKind::Busy => ApiError::Unavailable("another copy is being made; try again when it is done", None),
-        ErrorKind::Full => {
-            ApiError::Unavailable("the disk has no room for the copy of a backup", Some(error.to_string()))
-        }
+        ErrorKind::Busy => ApiError::Unavailable("another copy is running; try again when it is done", None),
+        ErrorKind::Full => ApiError::Unavailable("not enough disk space for the backup", Some(error.to_string())),
         _ => internal(&error),
     })?;
     Ok((aside.nameless().map_err(|error| internal(&error))?, report.bytes))
 }
 
-/// As of the backups that the service makes by itself.
+/// Returns the file name, in the form that automatic backups use.
 fn download_name(copier: &Copier) -> String {
     copier.database().map_or_else(String::new, |database| crate::jobs::backup::name(database, Timestamp::now()))
 }
 
-/// The file.
+/// The response: a database file.
 struct Download {
     body: Body,
     length: u64,
@@ -134,7 +133,7 @@ const CONTENT_TYPE: &str = "application/vnd.sqlite3";
 
 impl IntoResponse for Download {
     fn into_response(self) -> Response {
-        // What stands in a quoted string of a header: the database may be called anything.
+        // Only characters that are valid in a quoted string of a header: the database may have any file name.
         let name: String = self.name.chars().filter(|c| matches!(c, ' '..='~') && !matches!(c, '"' | '\\')).collect();
         Response::builder()
             .content_type(CONTENT_TYPE)
@@ -159,7 +158,7 @@ impl ApiResponse for Download {
             status: Some(200),
             status_range: None,
             content: vec![MetaMediaType { content_type: CONTENT_TYPE, schema: Binary::<Vec<u8>>::schema_ref() }],
-            headers: vec![header("Content-Disposition", "The file's name, which says when it was made.")],
+            headers: vec![header("Content-Disposition", "File name; it contains the time of the backup.")],
         };
         MetaResponses { responses: vec![file] }
     }

@@ -1,7 +1,7 @@
-//! JSON bodies, the request's and the answer's.
+//! JSON bodies of requests and responses.
 //!
-//! The request's is of bounded length, and handed on as bytes: the handler reads it by the rules of its domain, so that every
-//! problem is named, while the document shows the schema of `T`.
+//! A request body has a maximum size, and the handler receives it as bytes: it parses them by the rules of its domain
+//! and reports every error at once. The document shows the schema of `T`.
 
 use super::content_encoding::{coding_of, unpacked};
 use super::error::ApiError;
@@ -20,42 +20,43 @@ use std::marker::PhantomData;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Bounds of bodies; the server sets it on each request.
+/// Limits of request bodies. The server adds them to each request.
 #[derive(Debug, Clone)]
 pub struct Bodies {
-    /// Maximum size of one, in bytes.
+    /// Maximum size of one body, in bytes.
     max: usize,
-    /// Memory of long ones.
+    /// Memory budget of long bodies.
     memory: Budget,
 }
 
-/// Size up to which a body needs no share of the budget, in bytes: every connection may be sending one.
-const SHORT: usize = 16 * 1024;
+/// Maximum size of a body that does not count against the budget, in bytes, because every connection may be sending
+/// one.
+const ALWAYS_ACCEPTED_BYTES: usize = 16 * 1024;
 
-/// Memory of all longer bodies, in bytes, if no single one may be longer.
-const MEMORY: usize = 48 << 20;
+/// Memory budget of all longer bodies, in bytes. It is larger if a single body may be larger.
+const LONG_BODY_BUDGET_BYTES: usize = 48 << 20;
 
-/// How long a body waits for memory that faster ones hold.
-const MEMORY_WAIT: Duration = Duration::from_secs(5);
+/// Maximum time that a body waits for memory that faster bodies hold.
+const MEMORY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Returns the memory that all long bodies share, of which the longest may have so many bytes.
+/// Returns the memory budget that all long bodies share; the longest may have `longest` bytes.
 pub fn memory_for(longest: usize) -> Budget {
-    Budget::new(MEMORY.max(longest), MEMORY_WAIT)
+    Budget::new(LONG_BODY_BUDGET_BYTES.max(longest), MEMORY_TIMEOUT)
 }
 
 impl Bodies {
-    /// Bodies of so many bytes at most, which share this memory with others.
+    /// Limits for bodies of at most `max` bytes, which share this memory budget.
     pub fn new(max: usize, memory: Budget) -> Self {
         Self { max, memory }
     }
 }
 
-/// The body of a request, unpacked, once it is known to be JSON by its content type and to be no longer than `MAX` bytes and
-/// the service's limit.
+/// The decompressed body of a request. Its content type is JSON, and its size is within `MAX` bytes and the service's
+/// limit.
 pub struct JsonBody<T, const MAX: usize = { usize::MAX }> {
-    /// The bytes.
+    /// The decompressed bytes.
     pub bytes: Bytes,
-    /// The share of the memory for long ones.
+    /// Share of the memory budget, if the body is long.
     _memory: Option<Hold>,
     schema: PhantomData<T>,
 }
@@ -77,7 +78,7 @@ impl<T: Type, const MAX: usize> Payload for JsonBody<T, MAX> {
 }
 
 impl<T: Type, const MAX: usize> JsonBody<T, MAX> {
-    /// The body of a request that may not be JSON.
+    /// Extracts the body of a request, after a check of its content type.
     pub(super) async fn checked(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
         if !request.content_type().is_some_and(Self::check_content_type) {
             return Err(ApiError::NotJson("the header Content-Type must be application/json".to_owned()).into());
@@ -90,7 +91,7 @@ impl<T: Type, const MAX: usize> ParsePayload for JsonBody<T, MAX> {
     const IS_REQUIRED: bool = true;
 
     async fn from_request(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
-        let bodies: &Bodies = request.data().expect("the server puts the limits with each request");
+        let bodies: &Bodies = request.data().expect("the server adds the limits to each request");
         let limit = bodies.max.min(MAX);
         let coding = coding_of(request.headers())?;
         let announced = request.headers().typed_get::<ContentLength>();
@@ -105,7 +106,7 @@ impl<T: Type, const MAX: usize> ParsePayload for JsonBody<T, MAX> {
         let (mut bytes, mut memory) = gathering.end();
         if let Some(coding) = coding {
             bytes = unpacked(coding, &bytes, limit)?.into();
-            if bytes.len() > SHORT {
+            if bytes.len() > ALWAYS_ACCEPTED_BYTES {
                 let hold =
                     memory.get_or_insert_with(|| bodies.memory.hold(Sender::of(request), Instant::now(), bytes.len()));
                 hold.settle();
@@ -116,7 +117,7 @@ impl<T: Type, const MAX: usize> ParsePayload for JsonBody<T, MAX> {
     }
 }
 
-/// Returns the next piece of a body, unless the body has to give way to another one.
+/// Returns the next chunk of a body. Fails if another body displaces this one.
 pub(super) async fn next_piece(
     pieces: &mut (impl Stream<Item = io::Result<Bytes>> + Unpin),
     hold: Option<&Hold>,
@@ -129,50 +130,50 @@ pub(super) async fn next_piece(
             piece = pieces.next() => piece,
         },
     };
-    piece.transpose().map_err(|error| ApiError::field("body", format_args!("could not be read to its end: {error}")))
+    piece.transpose().map_err(|error| ApiError::field("body", format_args!("incomplete: {error}")))
 }
 
-/// A body in memory, as far as it has come. One that comes in one piece, as turns do, is not copied; the framework's own
-/// way with a limit copies through a buffer that every waiting request would hold.
+/// A body in memory, as far as it was received. A body of one chunk, as most turns are, is not copied. The framework's
+/// own limit would copy it into a buffer that every waiting request would hold.
 pub(super) struct Gathering<'a> {
     budget: &'a Budget,
     limit: usize,
     begun: Instant,
     first: Bytes,
-    /// All of it, once there is more than the first piece.
+    /// All bytes, once there is more than one chunk.
     whole: Vec<u8>,
     hold: Option<Hold>,
 }
 
 impl<'a> Gathering<'a> {
-    /// A body of so many bytes at most.
+    /// A body of at most `limit` bytes.
     pub(super) fn new(budget: &'a Budget, limit: usize) -> Self {
         Self { budget, limit, begun: Instant::now(), first: Bytes::new(), whole: Vec::new(), hold: None }
     }
 
-    /// Returns its share of the memory, if it is long.
+    /// Returns the body's share of the memory budget, if it is long.
     pub(super) fn hold(&self) -> Option<&Hold> {
         self.hold.as_ref()
     }
 
-    /// Returns what has come.
+    /// Returns the bytes received so far.
     pub(super) fn bytes(&self) -> &[u8] {
         if self.whole.is_empty() { &self.first } else { &self.whole }
     }
 
-    /// Adds what comes next.
+    /// Appends the next chunk.
     ///
     /// # Errors
-    /// 413; 503 when there is no memory for it.
+    /// 413: the body is longer than its limit. 503: the memory budget is used up.
     pub(super) async fn add(&mut self, piece: Bytes, sender: impl FnOnce() -> Sender) -> Result<(), ApiError> {
         let length = self.bytes().len() + piece.len();
         if length > self.limit {
             return Err(ApiError::TooLarge(self.limit));
         }
-        // More than was received by half at most, so that what is announced counts for nothing.
+        // Reserves at most 1.5 times what was received, because an announced length is not trusted.
         let room =
             if length <= self.whole.capacity() { self.whole.capacity() } else { (length + length / 2).min(self.limit) };
-        if length > SHORT {
+        if length > ALWAYS_ACCEPTED_BYTES {
             match &self.hold {
                 Some(hold) => hold.receive(piece.len()),
                 None => self.hold = Some(self.budget.hold(sender(), self.begun, length)),
@@ -193,7 +194,7 @@ impl<'a> Gathering<'a> {
         Ok(())
     }
 
-    /// Returns the whole body, which no longer gives way, since nothing more of it is awaited.
+    /// Returns the complete body. It can no longer be displaced, because it is complete.
     pub(super) fn end(self) -> (Bytes, Option<Hold>) {
         if let Some(hold) = &self.hold {
             hold.settle();
@@ -201,7 +202,7 @@ impl<'a> Gathering<'a> {
         self.so_far()
     }
 
-    /// Returns what has come.
+    /// Returns the bytes received so far and their share of the memory budget.
     pub(super) fn so_far(self) -> (Bytes, Option<Hold>) {
         let bytes = if self.whole.is_empty() { self.first } else { self.whole.into() };
         (bytes, self.hold)
@@ -210,13 +211,13 @@ impl<'a> Gathering<'a> {
 
 poem_openapi::impl_apirequest_for_payload!(JsonBody<T, MAX>, T: Type, const MAX: usize);
 
-/// A body as a page's form sends it, not too long.
+/// The body of a submitted HTML form, of at most `MAX` bytes.
 pub struct FormBody<T, const MAX: usize> {
     body: JsonBody<T, MAX>,
 }
 
 impl<T: Type + DeserializeOwned, const MAX: usize> FormBody<T, MAX> {
-    /// What it says.
+    /// Parses the form.
     pub(super) fn read(&self) -> Result<T, ApiError> {
         serde_urlencoded::from_bytes(&self.body.bytes).map_err(|error| ApiError::field("body", error))
     }
@@ -246,10 +247,10 @@ impl<T: Type, const MAX: usize> ParsePayload for FormBody<T, MAX> {
     }
 }
 
-/// A body of JSON that is not read yet, because its reader decides how. Its content type does not matter: a signature
-/// proves who sends it.
+/// A JSON body that is not read yet, because the handler decides how to read it. The content type does not matter: the
+/// signature proves the sender.
 pub struct Posted<T> {
-    /// The body as it comes.
+    /// The unread body.
     pub body: Body,
     schema: PhantomData<T>,
 }
@@ -273,7 +274,7 @@ impl<'a, T: Type> ApiExtractor<'a> for Posted<T> {
     }
 }
 
-/// 200 with a body. The framework's own [`Json`] would leave the answer without a description in the document.
+/// A 200 response with a JSON body. The framework's own [`Json`] would have no description in the document.
 pub struct Done<T>(pub T);
 
 impl<T: ToJSON> IntoResponse for Done<T> {
@@ -286,7 +287,7 @@ impl<T: ToJSON> ApiResponse for Done<T> {
     fn meta() -> MetaResponses {
         let mut meta = Json::<T>::meta();
         for response in &mut meta.responses {
-            response.description = "Done; the body is the answer.";
+            response.description = "Success.";
         }
         meta
     }

@@ -1,22 +1,22 @@
-//! `Content-Encoding` of request bodies: gzip and deflate are unpacked within the body's limit, others are refused.
+//! `Content-Encoding` of request bodies. Gzip and deflate are decompressed up to the body's maximum size.
 
 use super::error::ApiError;
 use crate::sys::gzip::{Coding, Unpacking, unpack_within};
 use poem::http::{HeaderMap, HeaderValue, header};
 
-/// Returns the coding in which a body was sent, if it is any.
+/// Returns the `Content-Encoding` of a body, if it has one.
 ///
 /// # Errors
-/// 415: it is one that is not supported, or there are several.
+/// 415: the encoding is not supported, or there are several.
 pub(super) fn coding_of(headers: &HeaderMap) -> Result<Option<Coding>, ApiError> {
     if !headers.contains_key(header::CONTENT_ENCODING) {
         return Ok(None);
     }
     let values: Result<Vec<&str>, _> =
         headers.get_all(header::CONTENT_ENCODING).iter().map(HeaderValue::to_str).collect();
-    let values = values.map_err(|_| ApiError::UnknownCoding("what is not ASCII".to_owned()))?.join(",");
+    let values = values.map_err(|_| ApiError::UnknownCoding("a value that is not ASCII".to_owned()))?.join(",");
     let mut names = values.split(',').map(str::trim).filter(|name| {
-        // An empty element means nothing in a list.
+        // Empty elements of a list are ignored.
         !name.is_empty() && !name.eq_ignore_ascii_case("identity")
     });
     let Some(name) = names.next() else { return Ok(None) };
@@ -29,22 +29,22 @@ pub(super) fn coding_of(headers: &HeaderMap) -> Result<Option<Coding>, ApiError>
 }
 
 fn refused(coding: &str) -> ApiError {
-    const SHOWN: usize = 40;
-    let shown: String = coding.chars().take(SHOWN).collect();
+    const MAX_SHOWN_CHARS: usize = 40;
+    let shown: String = coding.chars().take(MAX_SHOWN_CHARS).collect();
     let more = if shown.len() < coding.len() { "…" } else { "" };
     ApiError::UnknownCoding(format!("{shown}{more}"))
 }
 
-/// Unpacks a whole body.
+/// Decompresses a whole body.
 ///
 /// # Errors
-/// 413: it becomes longer than `limit` bytes; 400: it is not of this coding, or not whole.
+/// 413: the decompressed body is longer than `limit` bytes. 400: the data is corrupt or incomplete.
 pub(super) fn unpacked(coding: Coding, body: &[u8], limit: usize) -> Result<Vec<u8>, ApiError> {
     unpack_within(coding, body, limit).map_err(|error| match error {
         Unpacking::TooLong => ApiError::TooLarge(limit),
         Unpacking::Broken => {
             let name = coding.name();
-            ApiError::field("body", format_args!("must be whole {name} data, as Content-Encoding says"))
+            ApiError::field("body", format_args!("must be complete {name} data, as Content-Encoding says"))
         }
     })
 }

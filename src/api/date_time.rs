@@ -1,4 +1,4 @@
-//! An instant in the API: RFC 3339, UTC, six fraction digits.
+//! Date and time in the API: RFC 3339, UTC, six fraction digits.
 
 use crate::domain::Timestamp;
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
@@ -6,7 +6,7 @@ use poem_openapi::types::{ParseError, ParseFromJSON, ParseFromParameter, ParseRe
 use serde_json::Value;
 use std::borrow::Cow;
 
-/// [`Timestamp`] as the document describes it. Parameters take every form that [`Timestamp::parse`] reads.
+/// A [`Timestamp`] in the OpenAPI document. Parameters accept every form that [`Timestamp::parse`] reads.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Instant(pub(super) Timestamp);
 
@@ -20,7 +20,7 @@ impl Type for Instant {
     }
 
     fn schema_ref() -> MetaSchemaRef {
-        // Without an example: Swagger UI would fill it in for each parameter, and nothing would be found.
+        // No example: Swagger UI would fill it in for each parameter, and the request would find nothing.
         MetaSchemaRef::Inline(Box::new(MetaSchema::new_with_format("string", "date-time")))
     }
 

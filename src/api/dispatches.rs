@@ -1,4 +1,4 @@
-//! Dispatches: the outbound call records by which a call finds its driver.
+//! Dispatches: records of outbound calls. They identify the driver of a call.
 
 use super::body::{Done, JsonBody};
 use super::calls::schema::example_instant;
@@ -21,7 +21,7 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde_json::Value;
 use std::collections::HashMap;
 
-/// Greatest number of dispatches in one bulk request.
+/// Maximum number of dispatches in one bulk request.
 const MAX_BULK: usize = 1000;
 
 pub(super) struct DispatchesApi {
@@ -33,18 +33,18 @@ pub(super) struct DispatchesApi {
 #[derive(Debug, Object)]
 #[oai(example)]
 struct Dispatch {
-    /// The conversation that the platform opened for the call.
+    /// ElevenLabs' id of the conversation.
     conversation_id: String,
-    /// The driver who is called; null once that driver was deleted.
+    /// The driver who is called; null if the driver was deleted.
     #[oai(nullable)]
     driver_id: Option<i64>,
-    /// The number that was dialled, in E.164 form.
+    /// The phone number that was dialled, in E.164 form.
     #[oai(nullable)]
     phone_number: Option<String>,
-    /// The platform's name for the batch of calls that this one belonged to.
+    /// ElevenLabs' id of the batch of calls.
     #[oai(nullable)]
     batch_id: Option<String>,
-    /// When the call was placed.
+    /// Time at which the call was placed.
     dispatched_at: Instant,
 }
 
@@ -72,19 +72,19 @@ impl Example for Dispatch {
     }
 }
 
-/// What to store of an outbound call.
+/// The data to store about an outbound call.
 #[derive(Debug, Object)]
 #[oai(example)]
 struct DispatchPut {
     /// The driver who is called; must exist.
     driver_id: i64,
-    /// The number that was dialled, in E.164 form.
+    /// The phone number that was dialled, in E.164 form.
     #[oai(nullable, validator(pattern = r"^\+[1-9][0-9]{1,14}$"))]
     phone_number: Option<String>,
-    /// The platform's name for the batch of calls that this one belongs to.
+    /// ElevenLabs' id of the batch of calls.
     #[oai(nullable, validator(min_length = 1, max_length = 256))]
     batch_id: Option<String>,
-    /// When the call was placed, an ISO 8601 date and time; left out, the stored time, or now.
+    /// Time at which the call was placed (ISO 8601). Default: the stored time, or now.
     #[oai(nullable)]
     dispatched_at: Option<Instant>,
 }
@@ -100,22 +100,22 @@ impl Example for DispatchPut {
     }
 }
 
-/// One of many outbound calls.
+/// One dispatch of a bulk request.
 #[derive(Debug, Object)]
 #[oai(example)]
 struct DispatchItem {
-    /// The conversation that the platform opened for the call.
+    /// ElevenLabs' id of the conversation.
     #[oai(validator(min_length = 1, max_length = 256))]
     conversation_id: String,
     /// The driver who is called; must exist.
     driver_id: i64,
-    /// The number that was dialled, in E.164 form.
+    /// The phone number that was dialled, in E.164 form.
     #[oai(nullable, validator(pattern = r"^\+[1-9][0-9]{1,14}$"))]
     phone_number: Option<String>,
-    /// The platform's name for the batch of calls that this one belongs to.
+    /// ElevenLabs' id of the batch of calls.
     #[oai(nullable, validator(min_length = 1, max_length = 256))]
     batch_id: Option<String>,
-    /// When the call was placed, an ISO 8601 date and time; left out, the stored time, or now.
+    /// Time at which the call was placed (ISO 8601). Default: the stored time, or now.
     #[oai(nullable)]
     dispatched_at: Option<Instant>,
 }
@@ -128,7 +128,7 @@ impl Example for DispatchItem {
     }
 }
 
-/// Many outbound calls, of which all are stored or none.
+/// A bulk request. Either all of its dispatches are stored or none.
 #[derive(Debug, Object)]
 #[oai(example)]
 struct DispatchBulk {
@@ -143,15 +143,15 @@ impl Example for DispatchBulk {
     }
 }
 
-/// What a bulk request did.
+/// Result of a bulk request.
 #[derive(Debug, Object)]
 #[oai(example)]
 struct BulkStored {
-    /// Dispatches that were new.
+    /// Number of new dispatches.
     created: usize,
-    /// Dispatches that were there with other values.
+    /// Number of dispatches that were changed.
     updated: usize,
-    /// Dispatches that were there already as given.
+    /// Number of dispatches that were already stored with the same values.
     unchanged: usize,
 }
 
@@ -169,7 +169,7 @@ impl Example for BulkStored {
 
 #[derive(ApiResponse)]
 enum DispatchStored {
-    /// The dispatch was there and is now as given.
+    /// The dispatch existed and was replaced.
     #[oai(status = 200)]
     Replaced(Json<Dispatch>),
     /// The dispatch is new.
@@ -179,7 +179,7 @@ enum DispatchStored {
 
 #[derive(ApiResponse)]
 enum DispatchDeleted {
-    /// The dispatch is gone; the call keeps its driver.
+    /// The dispatch is deleted; the call keeps its driver.
     #[oai(status = 204)]
     Deleted,
 }
@@ -191,7 +191,7 @@ impl DispatchesApi {
     async fn get_dispatch(
         &self,
         request: &Request,
-        /// The platform's name for the call.
+        /// ElevenLabs' id of the call.
         conversation_id: Path<String>,
     ) -> Result<Done<Dispatch>, Refused<Read>> {
         no_parameters(request)?;
@@ -201,12 +201,12 @@ impl DispatchesApi {
 
     /// Create or replace a dispatch
     ///
-    /// May come before the call's first turn or after it: a call that is already known gets the driver then.
+    /// The dispatch may be stored before or after the call's first turn. An existing call gets the driver immediately.
     #[oai(path = "/dispatches/:conversation_id", method = "put", operation_id = "put_dispatch")]
     async fn put_dispatch(
         &self,
         request: &Request,
-        /// The platform's name for the call.
+        /// ElevenLabs' id of the call.
         conversation_id: Path<String>,
         body: JsonBody<DispatchPut>,
     ) -> Result<DispatchStored, Refused<Record>> {
@@ -223,12 +223,12 @@ impl DispatchesApi {
 
     /// Delete a dispatch
     ///
-    /// A call that found its driver by it keeps the driver.
+    /// The call keeps its driver.
     #[oai(path = "/dispatches/:conversation_id", method = "delete", operation_id = "delete_dispatch")]
     async fn delete_dispatch(
         &self,
         request: &Request,
-        /// The platform's name for the call.
+        /// ElevenLabs' id of the call.
         conversation_id: Path<String>,
     ) -> Result<DispatchDeleted, Refused<Read>> {
         no_parameters(request)?;
@@ -240,7 +240,7 @@ impl DispatchesApi {
 
     /// Store many dispatches
     ///
-    /// Up to 1000, all of them or none. Sending them again changes nothing.
+    /// Stores up to 1000 dispatches, all or none. Sending them again changes nothing.
     #[oai(path = "/dispatches", method = "post", operation_id = "put_dispatches")]
     async fn put_dispatches(
         &self,
@@ -269,19 +269,19 @@ impl DispatchesApi {
 }
 
 fn no_dispatch(id: &ConversationId) -> ApiError {
-    ApiError::NotFound(format!("there is no dispatch {id}"))
+    ApiError::NotFound(format!("dispatch {id} does not exist"))
 }
 
 fn dispatches(written: &Written) -> Counts {
     match written {
         Written::Dispatches(counts) => *counts,
-        _ => unreachable!("dispatches are answered as dispatches"),
+        _ => unreachable!("storing dispatches returns counts"),
     }
 }
 
 const BULK_FIELD: &str = "dispatches";
 
-/// The problem with its field named from the outside.
+/// Prefixes the field of an error with its path in the request.
 fn within(index: usize, problem: Problem) -> Problem {
     Problem { field: format!("{BULK_FIELD}[{index}].{}", problem.field), ..problem }
 }
@@ -303,7 +303,7 @@ fn read_bulk(body: &[u8]) -> Result<Vec<NewDispatch>, ApiError> {
         match Fields::from_value(item).map(|fields| read_dispatch(fields, None)) {
             Ok(Ok(dispatch)) => {
                 if let Some(earlier) = seen.insert(dispatch.conversation_id.clone(), index) {
-                    let rule = format!("stands in {BULK_FIELD}[{earlier}] already");
+                    let rule = format!("duplicate of {BULK_FIELD}[{earlier}]");
                     problems.push(within(index, Problem { field: "conversation_id".to_owned(), rule }));
                 }
                 read.push(dispatch);

@@ -1,4 +1,4 @@
-//! Drivers.
+//! Drivers: list, read, store and delete.
 
 use super::body::{Done, JsonBody};
 use super::calls::schema::example_instant;
@@ -28,7 +28,7 @@ pub(super) struct DriversApi {
     pub(super) recordings: Option<Recordings>,
     pub(super) reader: Reader,
     pub(super) writer: Writer,
-    /// Has one place, because each erasure of a driver reads and writes on and on.
+    /// Has one permit, because erasing a driver reads and writes for a long time.
     pub(super) erasing: Arc<Semaphore>,
 }
 
@@ -36,16 +36,16 @@ pub(super) struct DriversApi {
 #[derive(Debug, Object)]
 #[oai(example)]
 struct Driver {
-    /// The fleet's number.
+    /// The driver's number in the fleet.
     id: i64,
-    /// The name.
+    /// Name of the driver.
     name: String,
-    /// The telephone number in E.164 form; no two drivers share one.
+    /// Phone number in E.164 form, unique among drivers.
     #[oai(nullable)]
     phone_number: Option<String>,
-    /// When the driver was first stored.
+    /// Time at which the driver was first stored.
     created_at: Instant,
-    /// When the name or the number last changed.
+    /// Time of the last change of the name or the phone number.
     updated_at: Instant,
 }
 
@@ -77,14 +77,14 @@ impl Example for Driver {
 #[derive(Debug, Object)]
 #[oai(example)]
 struct DriverPage {
-    /// The drivers, in the order of their numbers.
+    /// Drivers of this page, by id.
     data: Vec<Driver>,
-    /// What to give as `cursor` for the next page; null on the last one.
+    /// The `cursor` of the next page; null on the last page.
     #[oai(nullable)]
     next_cursor: Option<String>,
-    /// Whether more follow.
+    /// True if another page follows.
     has_more: bool,
-    /// How many drivers there are in all; only with `include_total=true`.
+    /// Number of all drivers that match; only with `include_total=true`.
     #[oai(skip_serializing_if_is_none)]
     total: Option<u64>,
 }
@@ -95,14 +95,14 @@ impl Example for DriverPage {
     }
 }
 
-/// What to store of a driver.
+/// The data to store about a driver.
 #[derive(Debug, Object)]
 #[oai(example)]
 struct DriverPut {
-    /// The name; 1 to 200 characters.
+    /// Name, 1 to 200 characters.
     #[oai(validator(min_length = 1, max_length = 200))]
     name: String,
-    /// The telephone number in E.164 form; left out or null for none.
+    /// Phone number in E.164 form; null or absent for none.
     #[oai(nullable, validator(pattern = r"^\+[1-9][0-9]{1,14}$"))]
     phone_number: Option<String>,
 }
@@ -115,7 +115,7 @@ impl Example for DriverPut {
 
 #[derive(ApiResponse)]
 enum DriverStored {
-    /// The driver was there and is now as given.
+    /// The driver existed and was replaced.
     #[oai(status = 200)]
     Replaced(Json<Driver>),
     /// The driver is new.
@@ -125,7 +125,8 @@ enum DriverStored {
 
 #[derive(ApiResponse)]
 enum DriverDeleted {
-    /// The driver is gone; calls and dispatches stay, without a driver, unless they were to be erased.
+    /// The driver is deleted. With `erase_calls=true`, so are the calls and dispatches; otherwise they have no driver
+    /// now.
     #[oai(status = 204)]
     Deleted,
 }
@@ -137,14 +138,14 @@ impl DriversApi {
     async fn list_drivers(
         &self,
         request: &Request,
-        /// Only drivers with these numbers, 1 to 100 of them, separated by commas.
+        /// Only drivers with these ids: 1 to 100 numbers, separated by commas.
         ids: Query<Option<String>>,
-        /// Where the page before this one ended: its `next_cursor`.
+        /// The `next_cursor` of the previous page.
         cursor: Query<Option<String>>,
-        /// Greatest number of drivers in the page.
+        /// Maximum number of drivers per page.
         #[oai(default = "default_limit", validator(minimum(value = "1"), maximum(value = "1000")))]
         limit: Query<u16>,
-        /// Whether to count all drivers.
+        /// Return the number of all drivers that match.
         #[oai(default)]
         include_total: Query<bool>,
     ) -> Result<Answer<DriverPage>, Refused<List>> {
@@ -156,7 +157,7 @@ impl DriversApi {
         let make = move |store: &dyn Store| {
             let page = match ids {
                 None => store.drivers(after, limit, with_total)?,
-                Some(ids) => these(store, &ids, after, limit, with_total)?,
+                Some(ids) => get_many(store, &ids, after, limit, with_total)?,
             };
             let next_cursor = page.rows.last().filter(|_| page.has_more).map(|driver| list.cursor_behind(driver.id));
             Ok(DriverPage {
@@ -174,7 +175,7 @@ impl DriversApi {
     async fn get_driver(
         &self,
         request: &Request,
-        /// The fleet's number for the driver, a whole number from 1.
+        /// The driver's number in the fleet, an integer from 1.
         id: Path<String>,
     ) -> Result<Done<Driver>, Refused<Read>> {
         no_parameters(request)?;
@@ -187,7 +188,7 @@ impl DriversApi {
     async fn put_driver(
         &self,
         request: &Request,
-        /// The fleet's number for the driver, a whole number from 1.
+        /// The driver's number in the fleet, an integer from 1.
         id: Path<String>,
         body: JsonBody<DriverPut>,
     ) -> Result<DriverStored, Refused<Put>> {
@@ -196,7 +197,7 @@ impl DriversApi {
         let fields = Fields::from_json(&body.bytes).map_err(|rule| ApiError::field("body", rule))?;
         let driver = read_driver(fields, Some(id)).map_err(|problems| ApiError::fields(&problems))?;
         let Written::Drivers(counts) = self.writer.write(Write::PutDrivers(vec![driver])).await? else {
-            unreachable!("drivers are answered as drivers")
+            unreachable!("storing drivers returns counts")
         };
         let driver = Json(self.stored(id).await.map_err(ApiError::after_a_write)?.into());
         Ok(if counts.created > 0 { DriverStored::Created(driver) } else { DriverStored::Replaced(driver) })
@@ -204,17 +205,17 @@ impl DriversApi {
 
     /// Delete a driver
     ///
-    /// The driver's calls and dispatches stay, without a driver, unless they are to be erased too.
+    /// By default, the driver's calls and dispatches are kept, without a driver; `erase_calls` deletes them too.
     #[oai(path = "/drivers/:id", method = "delete", operation_id = "delete_driver")]
     async fn delete_driver(
         &self,
         request: &Request,
-        /// The fleet's number for the driver, a whole number from 1.
+        /// The driver's number in the fleet, an integer from 1.
         id: Path<String>,
-        /// Whether to erase the driver's calls and dispatches first, for good. That takes some milliseconds for each, and
-        /// one driver is erased at a time. It goes on when the connection ends. After 503, `details` says what is erased;
-        /// asking again goes on. A call that only an unsigned history says to be with the driver stays, without a driver; the
-        /// log tells how many.
+        /// Permanently erase the driver's calls and dispatches first. This takes some milliseconds per call; only one
+        /// driver is erased at a time. The work continues if the connection closes. After a 503, `details` lists what
+        /// was erased, and a retry continues. A call that only an unsigned history attributes to the driver is kept,
+        /// without a driver; the log has the number of such calls.
         #[oai(default)]
         erase_calls: Query<bool>,
     ) -> Result<DriverDeleted, Refused<Read>> {
@@ -223,7 +224,7 @@ impl DriversApi {
         if erase_calls.0 {
             return self.erase(id).await;
         }
-        // A driver with many calls loses some of them by each write.
+        // Each write detaches a limited number of calls.
         while self
             .writer
             .write(Write::DeleteDriver(id))
@@ -236,14 +237,15 @@ impl DriversApi {
 }
 
 impl DriversApi {
-    /// Erases a driver with calls and dispatches on a thread of its own, to its end, whoever waits for it.
+    /// Erases a driver with calls and dispatches on a separate thread. The erasure completes even if the client
+    /// disconnects.
     async fn erase(&self, id: DriverId) -> Result<DriverDeleted, Refused<Read>> {
-        let Ok(place) = self.erasing.clone().try_acquire_owned() else {
+        let Ok(permit) = self.erasing.clone().try_acquire_owned() else {
             return Err(ApiError::Unavailable("another driver is being erased; try again shortly", None).into());
         };
         let write = blocking(self.writer.clone());
         let work = Eraser::new(&self.reader.store, self.recordings.clone(), move |change| Ok(write(change)?), true);
-        let (tell, told) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         let erase = move || {
             let mut erased = Erased::default();
             let ended = work.driver(id, &mut erased, |_| ());
@@ -256,22 +258,22 @@ impl DriversApi {
                     events,
                     unproven,
                     whole = ended.is_ok(),
-                    "erased a driver"
+                    "erased driver"
                 );
             }
-            drop(place);
-            // Nobody may be waiting any more.
-            let _ = tell.send((ended, erased));
+            drop(permit);
+            // The client may have disconnected.
+            let _ = sender.send((ended, erased));
         };
         let thread = std::thread::Builder::new().name("erase-driver".to_owned()).spawn(erase);
         thread.map_err(|error| ApiError::Internal(error.to_string()))?;
-        let gone = |_| ApiError::Internal("the thread that erases a driver has panicked".to_owned());
-        match told.await.map_err(gone)? {
+        let panicked = |_| ApiError::Internal("the thread that erases a driver panicked".to_owned());
+        match receiver.await.map_err(panicked)? {
             (Ok(()), erased) if erased == Erased::default() => Err(no_driver(id).into()),
             (Ok(()), _) => Ok(DriverDeleted::Deleted),
             (Err(error), erased) if error.passes => {
                 let Erased { calls, dispatches, .. } = erased;
-                let done = format!("erased {calls} calls and {dispatches} dispatches of driver {id} until now");
+                let done = format!("erased {calls} calls and {dispatches} dispatches of driver {id} so far");
                 Err(ApiError::Unfinished(format!("{done}; {error}")).into())
             }
             (Err(error), _) => Err(ApiError::Internal(error.to_string()).into()),
@@ -285,11 +287,11 @@ impl DriversApi {
 }
 
 fn no_driver(id: DriverId) -> ApiError {
-    ApiError::NotFound(format!("there is no driver {id}"))
+    ApiError::NotFound(format!("driver {id} does not exist"))
 }
 
-/// A page of the drivers with these numbers, which are in order.
-fn these(
+/// Returns a page of the drivers with these ids, in ascending order.
+fn get_many(
     store: &dyn Store,
     ids: &BTreeSet<DriverId>,
     after: Option<DriverId>,
@@ -307,18 +309,18 @@ fn these(
     Ok(Page { rows, has_more, total })
 }
 
-/// Greatest number of drivers that are asked for by their numbers at once.
+/// Maximum number of ids in one request.
 const MAX_IDS: usize = 100;
 
 fn driver_ids(text: &str) -> Result<BTreeSet<DriverId>, ApiError> {
     let ids: Option<BTreeSet<_>> = text.split(',').map(|id| driver_id(id).ok()).collect();
-    let rule = || ApiError::field("ids", "must be 1 to 100 numbers of drivers, separated by commas");
+    let rule = || ApiError::field("ids", "must be 1 to 100 driver ids, separated by commas");
     ids.filter(|ids| ids.len() <= MAX_IDS).ok_or_else(rule)
 }
 
-/// The path's number. Taken as text, so that a bad one is refused in the words of its rule.
+/// Parses the id in the path. The parameter is text, because an invalid id then gets the error of its rule.
 fn driver_id(text: &str) -> Result<DriverId, ApiError> {
-    // Zero is outside the rule as much as what is no number; a sign or a leading zero would be a second name.
+    // Anything but digits becomes 0, which the rule rejects. A sign or a leading zero would be a second name of the id.
     let canonical = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
     DriverId::new(text.parse().ok().filter(|_| canonical).unwrap_or(0)).map_err(|rule| ApiError::field("id", rule))
 }

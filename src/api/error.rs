@@ -1,8 +1,8 @@
-//! What is answered when a request cannot be done: one error type, one variant a status, one body for all.
+//! API errors: one error type, one variant per status or cause, one JSON body for all.
 //!
-//! Handlers return [`Refused`], which only adds which statuses the document lists for an operation. The body is made in
-//! one place, by the server's outermost layer, which knows the request's id and also gives the framework's own errors
-//! (no such path, wrong method, unreadable parameter) this shape.
+//! Handlers return [`Refused`], which only adds the statuses that the document lists for an operation. The server's
+//! outermost layer builds the body in one place, because it knows the request's id. It also gives the framework's own
+//! errors (unknown path, wrong method, invalid parameter) this form.
 
 use crate::domain::validation::{Problem, describe};
 use crate::ingest::WriteError;
@@ -14,18 +14,18 @@ use poem_openapi::types::{Example, Type as _};
 use poem_openapi::{ApiResponse, Object, payload::Json};
 use std::marker::PhantomData;
 
-/// What an error answers with, on every path.
+/// The body of every error response.
 #[derive(Debug, Object)]
 #[oai(example)]
 pub struct ErrorBody {
     /// Always `error`.
     pub status: String,
-    /// What went wrong, for a person.
+    /// The error, in words.
     pub message: String,
-    /// More, where there is more to say: for a bad request each field and the rule that it breaks.
+    /// Details, if there are any. For a bad request: each invalid field and its rule.
     #[oai(nullable)]
     pub details: Option<String>,
-    /// The same as in the `X-Request-Id` header and in the log.
+    /// Request id, as in the `X-Request-Id` header and in the log.
     pub request_id: String,
 }
 
@@ -33,56 +33,57 @@ impl Example for ErrorBody {
     fn example() -> Self {
         Self {
             status: "error".to_owned(),
-            message: "the request is not valid".to_owned(),
+            message: "invalid request".to_owned(),
             details: Some("speaker: must be exactly \"agent\" or \"user\"".to_owned()),
             request_id: "5f0c6e4d9b3a1c72".to_owned(),
         }
     }
 }
 
-/// Why a request was not done.
+/// A reason why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ApiError {
     /// 400: the request breaks a rule; the text names the field and the rule.
     BadRequest(String),
-    /// 401: the request does not show that it comes from whom it should.
+    /// 401: the credentials or the signature are missing or invalid.
     Unauthorized {
-        /// What is missing or wrong.
+        /// The credential or signature that is missing or invalid.
         details: String,
-        /// What the header `WWW-Authenticate` says: in which way it can be shown.
+        /// Value of the `WWW-Authenticate` header: the accepted authentication scheme.
         challenge: &'static str,
     },
-    /// 404: there is no such thing, which the text names.
+    /// 404: the resource does not exist; the text names it.
     NotFound(String),
-    /// 405: the path takes other methods, which the text lists.
+    /// 405: the path supports other methods; the text lists them.
     MethodNotAllowed(String),
-    /// 409: what is stored stands in the way; the text says what.
+    /// 409: the request conflicts with stored data; the text describes the conflict.
     Conflict(String),
     /// 413: the body is longer than this many bytes.
     TooLarge(usize),
-    /// 415: the body is not said to be JSON.
+    /// 415: the content type is not JSON.
     NotJson(String),
-    /// 415: the body is packed in a way that is not read here, which the text names.
+    /// 415: the body's `Content-Encoding` is not supported; the text names it.
     UnknownCoding(String),
-    /// 416: the recording, which has this many bytes, has none of those that were asked for.
+    /// 416: the requested range is outside of the recording, which has this many bytes.
     NoSuchPart(u64),
     /// 422: the delivery key was used for another turn.
     KeyReused,
-    /// 429: too many requests of this address were refused; in so many seconds the next is told why again.
+    /// 429: too many requests from this address failed authentication; retry after this many seconds.
     TooManyRefused(u32),
     /// 500: the text is the cause, for the log only.
     Internal(String),
-    /// 503: too much waits, or the service stops. The text is for a person; the other one, for the log, is a cause.
+    /// 503: the service is overloaded or stopping. The first text is for the client, the second is the cause for the
+    /// log.
     Unavailable(&'static str, Option<String>),
-    /// 503: a part was done, which the text tells the client; to ask again goes on.
+    /// 503: a part of the work is done, and the text describes it; a retry continues.
     Unfinished(String),
 }
 
-/// How long a refused sender should wait, in seconds: some commits' time.
+/// Value of `Retry-After` when the service is overloaded, in seconds: the time of a few commits.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
 impl ApiError {
-    /// The status that says so.
+    /// Returns the status of the response.
     pub fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
@@ -100,7 +101,7 @@ impl ApiError {
         }
     }
 
-    /// What the log is told beside the status; the client is not.
+    /// Returns the cause for the log. It is not sent to the client.
     pub fn cause(&self) -> Option<&str> {
         match self {
             Self::Internal(cause) => Some(cause),
@@ -109,7 +110,7 @@ impl ApiError {
         }
     }
 
-    /// Seconds for a `Retry-After` header.
+    /// Returns the value of the `Retry-After` header, in seconds.
     pub fn retry_after(&self) -> Option<u32> {
         match self {
             Self::Unavailable(..) | Self::Unfinished(_) => Some(RETRY_AFTER_SECONDS),
@@ -118,7 +119,7 @@ impl ApiError {
         }
     }
 
-    /// The value of a `WWW-Authenticate` header.
+    /// Returns the value of the `WWW-Authenticate` header.
     pub fn challenge(&self) -> Option<&'static str> {
         match self {
             Self::Unauthorized { challenge, .. } => Some(challenge),
@@ -126,48 +127,45 @@ impl ApiError {
         }
     }
 
-    /// A token is needed, and none came.
+    /// Returns the error of a request without a token.
     pub(super) fn no_token(details: &str) -> Self {
         Self::Unauthorized { details: details.to_owned(), challenge: "Bearer realm=\"transcribe-hook\"" }
     }
 
-    /// A token came that is none.
+    /// Returns the error of a request with an invalid token.
     pub(super) fn wrong_token(details: &str) -> Self {
         let challenge = "Bearer realm=\"transcribe-hook\", error=\"invalid_token\"";
         Self::Unauthorized { details: details.to_owned(), challenge }
     }
 
-    /// The body.
+    /// Returns the body of the error response.
     pub fn body(&self, request_id: &str) -> ErrorBody {
         let (message, details) = match self {
-            Self::BadRequest(details) => ("the request is not valid", Some(details.clone())),
-            Self::Unauthorized { details, .. } => ("the request is not authorized", Some(details.clone())),
-            Self::NotFound(details) => ("there is no such thing here", Some(details.clone())),
-            Self::MethodNotAllowed(details) => ("the method is not allowed here", Some(details.clone())),
-            Self::Conflict(details) => ("the request conflicts with what is stored", Some(details.clone())),
-            Self::TooLarge(limit) => ("the body is too large", Some(format!("the body must be at most {limit} bytes"))),
-            Self::NotJson(details) => ("the body must be JSON", Some(details.clone())),
+            Self::BadRequest(details) => ("invalid request", Some(details.clone())),
+            Self::Unauthorized { details, .. } => ("not authorized", Some(details.clone())),
+            Self::NotFound(details) => ("not found", Some(details.clone())),
+            Self::MethodNotAllowed(details) => ("method not allowed", Some(details.clone())),
+            Self::Conflict(details) => ("conflict with stored data", Some(details.clone())),
+            Self::TooLarge(limit) => ("body too large", Some(format!("the body must be at most {limit} bytes"))),
+            Self::NotJson(details) => ("unsupported content type", Some(details.clone())),
             Self::UnknownCoding(coding) => (
-                "the body's encoding is not supported",
+                "unsupported content encoding",
                 Some(format!("the header Content-Encoding must be gzip, deflate or absent, got {coding}")),
             ),
             Self::NoSuchPart(length) => {
-                ("there is no such part", Some(format!("Range: must begin within the {length} bytes that there are")))
+                ("range not satisfiable", Some(format!("Range: must begin within the {length} bytes of the recording")))
             }
             Self::KeyReused => (
-                "the delivery key was used for another turn",
-                Some(
-                    "the same key came before, in this conversation, with another speaker, message or timestamp"
-                        .to_owned(),
-                ),
+                "delivery key was used for another turn",
+                Some("this conversation has a turn with this key and another speaker, message or timestamp".to_owned()),
             ),
             Self::TooManyRefused(_) => (
-                "too many requests from your address were refused",
-                Some("what shows no right token is not looked at for some seconds".to_owned()),
+                "too many failed attempts",
+                Some("too many failed attempts from your address; try again in a few seconds".to_owned()),
             ),
-            Self::Internal(_) => ("the service failed; nothing was stored", None),
+            Self::Internal(_) => ("internal error; nothing was stored", None),
             Self::Unavailable(message, _) => (*message, None),
-            Self::Unfinished(details) => ("only a part was done; try again to go on", Some(details.clone())),
+            Self::Unfinished(details) => ("partly done; try again to continue", Some(details.clone())),
         };
         ErrorBody {
             status: "error".to_owned(),
@@ -177,7 +175,7 @@ impl ApiError {
         }
     }
 
-    /// Why a write was not done; what it did not find is named by `missing`.
+    /// Converts the failure of a write; `missing` makes the error for a resource that does not exist.
     pub fn of_write(error: WriteError, missing: impl FnOnce() -> Self) -> Self {
         match error {
             WriteError::Rejected(Rejection::NotFound) => missing(),
@@ -185,25 +183,25 @@ impl ApiError {
         }
     }
 
-    /// The store says in the log, once, why it cannot be used.
+    /// Returns the error for a database that cannot be written. The store logs the cause once.
     fn unready() -> Self {
-        Self::Unavailable("the database cannot be written now; try again later", None)
+        Self::Unavailable("the database is not writable; try again later", None)
     }
 
-    /// What it means that a thing that was just stored is not there: somebody else has deleted it since.
+    /// Converts "not found" right after a write into 503: another request deleted the resource in between.
     pub(super) fn after_a_write(self) -> Self {
         match self {
-            Self::NotFound(_) => Self::Unavailable("it was deleted while it was being stored; try again", None),
+            Self::NotFound(_) => Self::Unavailable("deleted while it was being stored; try again", None),
             other => other,
         }
     }
 
-    /// A field that breaks a rule.
+    /// Returns the error for a field that breaks a rule.
     pub fn field(field: &str, rule: impl std::fmt::Display) -> Self {
         Self::BadRequest(format!("{field}: {rule}"))
     }
 
-    /// Fields that break rules.
+    /// Returns the error for fields that break rules.
     pub fn fields(problems: &[Problem]) -> Self {
         Self::BadRequest(describe(problems))
     }
@@ -224,14 +222,16 @@ impl From<ApiError> for poem::Error {
     }
 }
 
-/// Of reading; what a write's failure means is said by [`WriteError`].
+/// Errors of reads; [`WriteError`] converts those of writes.
 impl From<store::Error> for ApiError {
     fn from(error: store::Error) -> Self {
         match error.kind() {
             ErrorKind::TooSlow => {
-                Self::Unavailable("the query took too long; narrow it, by time for example", Some(error.to_string()))
+                Self::Unavailable("the query took too long; narrow it, for example by time", Some(error.to_string()))
             }
-            ErrorKind::Busy => Self::Unavailable("too much is being read; try again shortly", Some(error.to_string())),
+            ErrorKind::Busy => {
+                Self::Unavailable("too many concurrent reads; try again shortly", Some(error.to_string()))
+            }
             ErrorKind::Unready => Self::unready(),
             ErrorKind::Full | ErrorKind::Other => Self::Internal(error.to_string()),
         }
@@ -241,13 +241,14 @@ impl From<store::Error> for ApiError {
 impl From<Rejection> for ApiError {
     fn from(rejection: Rejection) -> Self {
         match rejection {
-            Rejection::NotFound => Self::NotFound("it does not exist".to_owned()),
+            Rejection::NotFound => Self::NotFound("the resource does not exist".to_owned()),
             Rejection::KeyReused => Self::KeyReused,
             Rejection::Erased => Self::NotFound("the call was erased".to_owned()),
             Rejection::Unfinished => Self::Unavailable("the call is being erased or restored; try again shortly", None),
             Rejection::Elements(bad) => {
                 let problems: Vec<_> = bad.iter().map(BadElement::problem).collect();
-                // A number that is another's is a conflict that may end; a driver who is not there is a wrong field.
+                // Another driver's phone number is a conflict that may end; a driver that does not exist is an invalid
+                // field.
                 if bad.iter().all(|element| matches!(element.why, BadLink::PhoneTaken(_))) {
                     Self::Conflict(describe(&problems))
                 } else {
@@ -266,23 +267,23 @@ impl From<Rejection> for ApiError {
 impl From<WriteError> for ApiError {
     fn from(error: WriteError) -> Self {
         match error {
-            WriteError::Overloaded => Self::Unavailable("too much is waiting to be stored; try again shortly", None),
+            WriteError::Overloaded => Self::Unavailable("too many writes are queued; try again shortly", None),
             WriteError::Stopping => Self::Unavailable("the service is stopping; try again shortly", None),
             WriteError::Rejected(rejection) => rejection.into(),
             WriteError::Failed(error) if error.kind() == ErrorKind::Unready => Self::unready(),
-            // Whoever holds the lock, a sender may always try again.
+            // A sender may always retry, no matter who holds the lock.
             WriteError::Failed(error) => Self::Internal(error.to_string()),
         }
     }
 }
 
-/// Which errors an operation's document lists.
+/// The statuses that an operation's document lists.
 pub trait Listed: Send + Sync + 'static {
     /// The statuses, in ascending order.
     const STATUSES: &'static [u16];
 }
 
-/// An [`ApiError`] of an operation that lists `L`.
+/// An [`ApiError`] of an operation that lists the statuses of `L`.
 pub struct Refused<L>(ApiError, PhantomData<L>);
 
 impl<L: Listed> From<ApiError> for Refused<L> {
@@ -314,15 +315,15 @@ impl<L: Listed> ApiResponse for Refused<L> {
     }
 }
 
-/// What [`super::auth`] answers in place of an operation.
+/// Returns the error responses that [`super::auth`] can send instead of an operation's response.
 pub(super) fn access_responses() -> [MetaResponse; 2] {
     [response(401), response(429)]
 }
 
 fn response(status: u16) -> MetaResponse {
     let headers = match status {
-        401 => vec![header("WWW-Authenticate", "In which way it can be shown.", String::schema_ref())],
-        429 | 503 => vec![header("Retry-After", "Seconds after which to try again.", u32::schema_ref())],
+        401 => vec![header("WWW-Authenticate", "The accepted authentication scheme.", String::schema_ref())],
+        429 | 503 => vec![header("Retry-After", "Seconds to wait before a retry.", u32::schema_ref())],
         _ => Vec::new(),
     };
     MetaResponse {
@@ -344,21 +345,21 @@ fn header(name: &str, description: &str, schema: MetaSchemaRef) -> MetaHeader {
 
 fn description(status: u16) -> &'static str {
     match status {
-        400 => "The request breaks a rule; `details` names the field and the rule.",
-        401 => "The request does not show that it comes from whom it should; `details` says what is missing or wrong.",
-        404 => "There is no such thing.",
-        409 => "What is stored stands in the way; `details` says what.",
+        400 => "Invalid request; `details` names the field and its rule.",
+        401 => "The credentials or the signature are missing or invalid; `details` says which.",
+        404 => "Not found.",
+        409 => "Conflict with stored data; `details` describes it.",
         413 => "The body is too large.",
-        415 => "The body is not said to be JSON, or its `Content-Encoding` is not supported.",
-        416 => "There is no such part; the header `Content-Range` says how many bytes there are.",
+        415 => "The content type is not JSON, or the `Content-Encoding` is not supported.",
+        416 => "The range is outside of the recording; the header `Content-Range` has the recording's size in bytes.",
         422 => "The delivery key was used before, in this conversation, for another turn.",
-        429 => "Too many requests of this address were refused with 401 in the last minute.",
-        500 => "The database failed. Nothing was stored; the cause is in the log.",
+        429 => "Too many requests from this address failed with 401 in the last minute.",
+        500 => "Internal error. Nothing was stored; the log has the cause.",
         503 => {
-            "Too much is waiting, the service is stopping, the call is being erased, or the database cannot be written now; try \
-             again. Nothing was stored, unless `details` says what was done."
+            "The service is overloaded or stopping, the call is being erased, or the database is not writable; try \
+             again. Nothing was stored, unless `details` says otherwise."
         }
-        _ => "The request was not done.",
+        _ => "The request failed.",
     }
 }
 
@@ -375,24 +376,24 @@ macro_rules! listed {
 }
 
 listed! {
-    /// Of a delivery.
+    /// Error statuses of the turn webhook.
     Delivery = [400, 413, 415, 422, 500, 503];
-    /// Of an event after a call.
+    /// Error statuses of the post-call webhook.
     PostCall = [400, 401, 413, 415, 500, 503];
-    /// Of a list.
+    /// Error statuses of lists.
     List = [400, 500, 503];
-    /// Of reading one thing by its name.
+    /// Error statuses of reading or deleting one resource.
     Read = [400, 404, 500, 503];
-    /// Of a recording.
+    /// Error statuses of recordings.
     Audio = [400, 404, 416, 500];
-    /// Of creating or replacing a thing that nothing else can stand in the way of.
+    /// Error statuses of storing a resource that cannot conflict with others.
     Record = [400, 413, 415, 500, 503];
-    /// Of creating or replacing a thing.
+    /// Error statuses of creating or replacing a resource.
     Put = [400, 409, 413, 415, 500, 503];
-    /// Of changing a thing.
+    /// Error statuses of changing a resource.
     Change = [400, 404, 413, 415, 500, 503];
-    /// Of signing in.
+    /// Error statuses of sign-in.
     SignIn = [400, 401, 413, 415, 429, 500];
-    /// Of asking whether the service is ready.
+    /// Error statuses of the readiness check.
     Readiness = [500, 503];
 }

@@ -1,4 +1,4 @@
-//! Whether the process lives, and whether it can do its work.
+//! Health and readiness checks.
 
 use super::body::Done;
 use super::error::{ApiError, Readiness, Refused};
@@ -13,13 +13,13 @@ pub(super) struct HealthApi {
     pub(super) writer: Writer,
 }
 
-/// Good news.
+/// The response of a successful check.
 #[derive(Debug, Object)]
 #[oai(example)]
 struct Health {
-    /// `ok`.
+    /// Always `ok`.
     status: String,
-    /// The running version.
+    /// Version of the running service.
     version: String,
 }
 
@@ -36,23 +36,23 @@ fn ok() -> Done<Health> {
 #[expect(clippy::unused_async, reason = "the framework wants every operation to be async")]
 #[OpenApi(tag = "Tag::Operation")]
 impl HealthApi {
-    /// Does the process live?
+    /// Check that the process is alive
     #[oai(path = "/healthz", method = "get", operation_id = "healthz")]
     async fn healthz(&self) -> Done<Health> {
         ok()
     }
 
-    /// Can it do its work?
+    /// Check that the service is ready
     ///
-    /// The database is migrated and can be read, and takes turns: either one was committed within the last five seconds, or
-    /// one is tried and taken back, and a write of no consequence is synced.
+    /// Succeeds if the database is migrated, readable and writable: either a turn was committed within the last five
+    /// seconds, or a test insert is rolled back and a harmless write is synced to disk.
     #[oai(path = "/readyz", method = "get", operation_id = "readyz")]
     async fn readyz(&self) -> Result<Done<Health>, Refused<Readiness>> {
         let not_ready = |cause| ApiError::Unavailable("the service is not ready", cause);
         self.writer.probe().await.map_err(|error| {
             not_ready(match error {
                 WriteError::Failed(error) => Some(error.to_string()),
-                WriteError::Overloaded => Some("too much is waiting to be stored".to_owned()),
+                WriteError::Overloaded => Some("too many writes are queued".to_owned()),
                 WriteError::Stopping => Some("the service is stopping".to_owned()),
                 WriteError::Rejected(_) => None,
             })

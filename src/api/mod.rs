@@ -1,11 +1,11 @@
-//! The HTTP interface: operations, what they take and answer, and the document that describes them.
+//! The HTTP API: operations, request and response types, and the OpenAPI document.
 //!
-//! Conventions: plural nouns, `snake_case` JSON, times in RFC 3339 UTC. A resource's fields are named as its columns. A
-//! single resource is answered bare, a list as `{"data", "next_cursor", "has_more"}`. Null stands for "not known".
-//! Every error has one body, [`error::ErrorBody`].
+//! Conventions: plural nouns, `snake_case` JSON, times in RFC 3339 UTC. Fields of a resource have the names of their
+//! columns. A single resource is returned bare, a list as `{"data", "next_cursor", "has_more"}`. Null means "not
+//! known". All errors have one body, [`error::ErrorBody`].
 //!
-//! Types here are the wire's own; those of [`crate::domain`] never leave it unconverted. What the operations promise is
-//! kept by the layers below: this one reads requests and words answers.
+//! The types of this module define the JSON; types of [`crate::domain`] are converted before they are sent. This layer
+//! parses requests and builds responses; the layers below it fulfil the promises of the operations.
 
 pub mod auth;
 mod backup;
@@ -42,7 +42,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use webhooks::signed_body::Gate;
 
-/// All operations over a store and its writer, with so many deep reads at once.
+/// Returns all operations over a store and its writer. `deep_reads` is the maximum number of concurrent deep reads.
 pub fn service(
     store: Arc<dyn Store>,
     writer: Writer,
@@ -80,32 +80,32 @@ pub fn service(
     );
     OpenApiService::new(Described(operations), "transcribe-hook", env!("CARGO_PKG_VERSION"))
         .description(
-            "Receives the dialogue turns of ElevenLabs voice-agent phone calls by webhook, keeps them in one SQLite \
-             file, and gives them back. A turn is answered 201 once it is on disk; the same turn again is answered the \
-             same and stored once; within a call turns are numbered 1, 2, 3 … without gaps.",
+            "Receives the dialogue turns of ElevenLabs voice-agent phone calls by webhook, stores them in one SQLite \
+             file, and returns them. A turn is answered with 201 once it is on disk. A duplicate delivery gets the \
+             same response and is stored once. Turns of a call are numbered 1, 2, 3 … without gaps.",
         )
         .license(LicenseObject::new("MIT OR Apache-2.0").url("https://spdx.org/licenses/"))
 }
 
-/// What serves [`TURNS`].
+/// Returns the endpoint that serves [`TURNS`].
 pub fn turns(writer: Writer) -> webhooks::turn::TurnEndpoint {
     webhooks::turn::TurnEndpoint { writer }
 }
 
-/// How live streams word what is committed.
+/// Encodes a committed change as an event of a live stream.
 pub const EVENT: Word = calls::events::word;
 
-/// The operations' OpenAPI document, which is the same whatever store they run over.
+/// Returns the OpenAPI document of all operations. It does not depend on the store.
 pub fn document() -> String {
     document_of(&over_nothing())
 }
 
-/// The OpenAPI document of these operations.
+/// Returns the OpenAPI document of these operations.
 pub fn document_of(service: &OpenApiService<impl OpenApi, ()>) -> String {
     openapi::complete(&service.spec())
 }
 
-/// The operations over nothing, to be described and not called.
+/// Returns the operations over an empty store; they are described, never called.
 fn over_nothing() -> OpenApiService<impl OpenApi, ()> {
     let access = Access::new(&AccessSettings::default());
     service(Arc::new(store::Absent), Writer::stopped(), Gate::closed(), access, Tail::closed(), 1)

@@ -1,22 +1,22 @@
-//! The OpenAPI document: the framework's, completed in one pass with what the framework cannot say.
+//! The OpenAPI document: the framework's document, completed in one pass.
 //!
-//! The rules are those of OpenAPI 3.0 (<https://spec.openapis.org/oas/v3.0.3>) and of the generators that read it: `null`
-//! is a value of an enumeration that may be null, a schema that is only refined stands in no `allOf` of two members, fields
-//! that are always sent are required, and operations without credentials say so.
+//! It follows OpenAPI 3.0 (<https://spec.openapis.org/oas/v3.0.3>) and the limits of common client generators: a
+//! nullable enumeration lists `null` as a value, a refined schema is not an `allOf` of two members, fields that are
+//! always sent are required, and operations without credentials say so.
 
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
-/// Greatest number of a driver: the greatest whole number that every JSON reader holds exactly.
+/// Maximum driver id: the largest integer that every JSON parser represents exactly.
 const MAX_DRIVER_ID: i64 = crate::domain::DriverId::MAX;
 
-/// A pattern for text that is not blank and holds no U+0000.
+/// Pattern for text that is not blank and does not contain U+0000.
 const NOT_BLANK: &str = "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$";
 
-/// Returns the document that is published, made from the framework's.
+/// Returns the published document, from the framework's document.
 pub(super) fn complete(framework: &str) -> String {
     let mut document: Value = serde_json::from_str(framework).expect("the framework writes JSON");
-    // Relative to where the document was loaded from, which is right behind any proxy.
+    // Relative to the URL of the document, which is correct behind any proxy.
     document["servers"] = json!([{ "url": "/" }]);
     simplify(&mut document);
     constrain_schemas(&mut document["components"]["schemas"]);
@@ -28,14 +28,14 @@ pub(super) fn complete(framework: &str) -> String {
     serde_json::to_string_pretty(&document).expect("JSON is written")
 }
 
-/// All operations of the document.
+/// Returns all operations of the document.
 fn operations(document: &mut Value) -> impl Iterator<Item = &mut Value> {
     let paths = document["paths"].as_object_mut().expect("the document has paths");
     paths.values_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut)
 }
 
-/// Names media types without their character set, since generators look for `application/json`, and drops the second
-/// member of each `allOf` of a reference and its description, which the framework repeats beside it.
+/// Removes the character set from media types, because generators look for `application/json`. Merges each `allOf` of a
+/// reference and its description, because the framework repeats the description beside it.
 fn simplify(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(simplify),
@@ -52,7 +52,7 @@ fn simplify(value: &mut Value) {
                     }
                     all
                 });
-                // What the framework says twice is said once.
+                // The framework writes these entries twice.
                 refinement.retain(|name, _| !entries.contains_key(name));
                 entries.extend(refinement);
             }
@@ -62,7 +62,7 @@ fn simplify(value: &mut Value) {
     }
 }
 
-/// Adds the rules for a schema's properties that stand in no type of the code.
+/// Adds rules for properties that the Rust types cannot express.
 fn constrain_schemas(schemas: &mut Value) {
     let whole = json!({ "minimum": 1, "maximum": MAX_DRIVER_ID });
     let rules = [
@@ -92,10 +92,10 @@ fn constrain_schemas(schemas: &mut Value) {
     ];
     for (schema, property, rule) in rules {
         let property = &mut schemas[schema]["properties"][property];
-        assert!(property.is_object(), "{schema} has what the document says more about");
+        assert!(property.is_object(), "{schema} has the property {property}");
         extend(property, rule);
     }
-    // ElevenLabs' variables may have any type, and its events any form: both are stored whatever they are.
+    // ElevenLabs' variables may have any type, and its events any fields; all of them are stored.
     for property in ["agent_id", "driver_id", "user_id", "history"] {
         let property = &mut schemas["HistoryDelivery"]["properties"][property];
         property.as_object_mut().expect("a property").shift_remove("type");
@@ -105,7 +105,7 @@ fn constrain_schemas(schemas: &mut Value) {
     }
 }
 
-/// The forms of a history: the JSON of a conversation as text, or the conversation itself.
+/// Returns the schema of a history: the JSON of a conversation as text, or the conversation itself.
 fn any_history() -> Value {
     let entries = json!({ "type": "array", "items": {} });
     json!({ "anyOf": [
@@ -121,8 +121,8 @@ fn extend(schema: &mut Value, more: Value) {
     }
 }
 
-/// Marks every nullable field of an answer as required: answers always carry it, be it as null. In a request it may be left
-/// out.
+/// Marks every nullable field of a response as required, because responses always contain it, even if it is null.
+/// Requests may omit it.
 fn require_sent_fields(document: &mut Value) {
     let mut sent = BTreeSet::new();
     for (_, item) in document["paths"].as_object().expect("paths") {
@@ -143,7 +143,7 @@ fn require_sent_fields(document: &mut Value) {
     }
 }
 
-/// Collects the names of the schemas that `value` refers to, directly or through others.
+/// Collects the names of the schemas that `value` refers to, directly or indirectly.
 fn collect_schemas(value: &Value, document: &Value, found: &mut BTreeSet<String>) {
     match value {
         Value::Array(items) => items.iter().for_each(|item| collect_schemas(item, document, found)),
@@ -158,7 +158,7 @@ fn collect_schemas(value: &Value, document: &Value, found: &mut BTreeSet<String>
     }
 }
 
-/// Refers to a schema of its own wherever an enumeration may be null: beside a reference, `nullable` has no effect.
+/// Refers to a separate schema for each nullable enumeration, because `nullable` has no effect beside a reference.
 fn name_nullable_enumerations(document: &mut Value) {
     let schemas = document["components"]["schemas"].as_object_mut().expect("schemas");
     let mut nullable = Map::new();
@@ -174,10 +174,10 @@ fn name_nullable_enumerations(document: &mut Value) {
     for name in nullable.keys() {
         let mut schema = schemas[name].clone();
         schema["nullable"] = true.into();
-        schema["enum"].as_array_mut().expect("what may be null by reference is an enumeration").push(Value::Null);
+        schema["enum"].as_array_mut().expect("a nullable reference is an enumeration").push(Value::Null);
         schemas.insert(format!("Nullable{name}"), schema);
     }
-    // Those that nothing refers to any more.
+    // Remove the schemas that nothing refers to any more.
     let mut used = BTreeSet::new();
     collect_schemas(&document["paths"], document, &mut used);
     document["components"]["schemas"].as_object_mut().expect("schemas").retain(|name, _| used.contains(name));
@@ -190,7 +190,7 @@ fn complete_operation(operation: &mut Value) {
     if operation.get("description").is_none() {
         operation["description"] = operation["summary"].clone();
     }
-    // Both forms of signing in take the same; a client needs one of them.
+    // Both forms of sign-in accept the same fields; a client needs one of them.
     if operation["operationId"] == "sign_in" {
         operation["requestBody"]["content"]
             .as_object_mut()
@@ -198,7 +198,7 @@ fn complete_operation(operation: &mut Value) {
             .shift_remove("application/x-www-form-urlencoded");
     }
     let Some(parameters) = operation.get_mut("parameters").and_then(Value::as_array_mut) else { return };
-    // A browser sends this header by itself, under nearly the name of the parameter that other clients use.
+    // Browsers send this header themselves; other clients use the query parameter with nearly the same name.
     parameters.retain(|parameter| parameter["name"] != "Last-Event-ID");
     for parameter in parameters {
         let rule =
@@ -212,9 +212,9 @@ fn complete_operation(operation: &mut Value) {
     }
 }
 
-/// What values of a parameter must be, beside its type.
-fn rule_of(place: &str, name: &str) -> Option<Value> {
-    Some(match (place, name) {
+/// Returns the rule for the values of a parameter, in addition to its type.
+fn rule_of(location: &str, name: &str) -> Option<Value> {
+    Some(match (location, name) {
         ("path", "id") => {
             json!({ "type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_DRIVER_ID })
         }

@@ -1,8 +1,8 @@
-//! What lists have in common: strict query parameters, and cursors.
+//! Pagination and query parameters of lists.
 //!
-//! A parameter that an operation does not know, or that is given twice, is refused rather than ignored: a filter with a
-//! spelling mistake would otherwise return everything. A cursor is opaque to clients. It holds the key of the last row
-//! seen and a digest of the query that it belongs to, so that it cannot be carried over to another query.
+//! A parameter that is unknown or repeated is an error, because a misspelled filter that is ignored would return
+//! everything. A cursor is opaque to clients. It contains the key of the last row returned and a digest of the query,
+//! so another query rejects it.
 
 use super::error::ApiError;
 use base64::Engine as _;
@@ -11,19 +11,19 @@ use poem::Request;
 use sha2::{Digest as _, Sha256};
 use std::fmt::Display;
 
-/// Rows in a page when the client asks for no number.
+/// Default number of rows per page.
 pub(super) const fn default_limit() -> u16 {
     50
 }
 
-/// A list's query as it was sent.
+/// The query parameters of a list, as they were sent.
 pub(super) struct ListQuery(Vec<(String, String)>);
 
-/// Parameters that say how much of a list is wanted, not which list.
+/// Parameters that select a part of a list and do not change its rows or their order.
 const PAGING: [&str; 4] = ["cursor", "limit", "page_size", "include_total"];
 
 impl ListQuery {
-    /// The query of an operation that takes [`PAGING`] and `filters`.
+    /// Parses the query of an operation that accepts `filters`, a cursor, a limit and `include_total`.
     ///
     /// # Errors
     /// See [`parameters`].
@@ -32,22 +32,23 @@ impl ListQuery {
         parameters(request, &known).map(Self)
     }
 
-    /// The query of an operation that takes [`PAGING`], `filters`, and `lists`, which may be given more than once.
+    /// Parses the query of an operation that accepts `filters`, a cursor, a page size, and `lists`, which may be
+    /// repeated.
     ///
     /// # Errors
     /// See [`parameters`].
     pub(super) fn with_lists(request: &Request, filters: &[&str], lists: &[&str]) -> Result<Self, ApiError> {
         let known: Vec<&str> = filters.iter().chain(lists).chain(&["cursor", "page_size"]).copied().collect();
-        let pairs = read(request)?;
-        all_known(&pairs, &known)?;
-        once_each(pairs.iter().filter(|(name, _)| !lists.contains(&name.as_str())))?;
+        let pairs = query_pairs(request)?;
+        reject_unknown(&pairs, &known)?;
+        reject_repeated(pairs.iter().filter(|(name, _)| !lists.contains(&name.as_str())))?;
         Ok(Self(pairs))
     }
 
-    /// The key of the last row seen, as it was given to [`ListQuery::cursor_behind`].
+    /// Returns the key in a cursor that [`ListQuery::cursor_behind`] made.
     ///
     /// # Errors
-    /// The cursor was not made for this query.
+    /// The cursor is invalid or belongs to another query.
     pub(super) fn key_in<K>(
         &self,
         cursor: Option<&str>,
@@ -59,16 +60,15 @@ impl ListQuery {
                 let (digest, key) = text.split_once(' ')?;
                 if digest == self.digest() { read_key(key) } else { None }
             });
-        key.map(Some)
-            .ok_or_else(|| ApiError::field("cursor", "must be a next_cursor that this same query has returned"))
+        key.map(Some).ok_or_else(|| ApiError::field("cursor", "must be a next_cursor that the same query returned"))
     }
 
-    /// A cursor behind the row of this key.
+    /// Returns the cursor that continues after the row with this key.
     pub(super) fn cursor_behind(&self, key: impl Display) -> String {
         URL_SAFE_NO_PAD.encode(format!("{} {key}", self.digest()))
     }
 
-    /// In short, what the rows and their order depend on.
+    /// Returns a digest of the parameters that determine the rows and their order.
     fn digest(&self) -> String {
         let mut filters: Vec<_> = self.0.iter().filter(|(name, _)| !PAGING.contains(&name.as_str())).collect();
         filters.sort();
@@ -83,36 +83,36 @@ impl ListQuery {
     }
 }
 
-/// Refuses a query on an operation that takes none.
+/// Rejects all query parameters, for an operation that has none.
 ///
 /// # Errors
-/// Any parameter at all.
+/// The query has a parameter.
 pub(super) fn no_parameters(request: &Request) -> Result<(), ApiError> {
     parameters(request, &[]).map(drop)
 }
 
-/// The query of an operation that takes these.
+/// Parses the query of an operation that accepts the parameters in `known`.
 ///
 /// # Errors
-/// A parameter that is not in `known`, or that is given twice.
+/// A parameter is not in `known`, or is repeated.
 pub(super) fn parameters(request: &Request, known: &[&str]) -> Result<Vec<(String, String)>, ApiError> {
-    let pairs = read(request)?;
-    all_known(&pairs, known)?;
-    once_each(pairs.iter())?;
+    let pairs = query_pairs(request)?;
+    reject_unknown(&pairs, known)?;
+    reject_repeated(pairs.iter())?;
     Ok(pairs)
 }
 
-fn all_known(pairs: &[(String, String)], known: &[&str]) -> Result<(), ApiError> {
+fn reject_unknown(pairs: &[(String, String)], known: &[&str]) -> Result<(), ApiError> {
     let Some((name, _)) = pairs.iter().find(|(name, _)| !known.contains(&name.as_str())) else { return Ok(()) };
-    let there_are = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-    Err(ApiError::field(name, format_args!("is not a parameter here; there are {there_are}")))
+    let names = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    Err(ApiError::field(name, format_args!("unknown parameter; known parameters: {names}")))
 }
 
-fn read(request: &Request) -> Result<Vec<(String, String)>, ApiError> {
-    request.params().map_err(|error| ApiError::field("query", format_args!("cannot be read: {error}")))
+fn query_pairs(request: &Request) -> Result<Vec<(String, String)>, ApiError> {
+    request.params().map_err(|error| ApiError::field("query", format_args!("cannot be parsed: {error}")))
 }
 
-fn once_each<'a>(pairs: impl Iterator<Item = &'a (String, String)>) -> Result<(), ApiError> {
+fn reject_repeated<'a>(pairs: impl Iterator<Item = &'a (String, String)>) -> Result<(), ApiError> {
     let mut seen = Vec::new();
     for (name, _) in pairs {
         if seen.contains(&name) {

@@ -1,4 +1,4 @@
-//! Paths that more than one part names.
+//! Paths that more than one module names.
 
-/// The path of the one operation that is called for every turn.
+/// Path of the turn webhook, the only operation that is called once per turn.
 pub const TURNS: &str = "/webhooks/elevenlabs/transcription";

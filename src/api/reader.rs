@@ -1,9 +1,9 @@
-//! Reads of the store, and the answers made of them, off the threads that serve connections.
+//! Reads of the store and their responses, on threads that do not serve connections.
 //!
-//! Time, number and memory are bounded. A read ends within [`TIME_LIMIT`] of its request's arrival, the time in the queue
-//! included, or is answered 503. Quick reads have permits and memory of their own, so that they never wait for deep ones.
-//! An answer counts against its lane's memory until its reader has received it; while one waits for that memory it still has
-//! its permit, so that few answers wait.
+//! Time, number and memory are bounded. A read that does not end within [`READ_TIMEOUT`] of its request's arrival,
+//! including its time in the queue, is answered with 503. Quick reads have permits and a memory budget of their own, so
+//! they never wait for deep ones. A response counts against its lane's memory budget until the client has received it.
+//! While it waits for memory it keeps its permit, which limits the number of waiting responses.
 
 use super::body::Done;
 use super::error::ApiError;
@@ -22,48 +22,50 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-/// Time from a request's arrival to its answer.
-const TIME_LIMIT: Duration = Duration::from_secs(5);
+/// Maximum time from a request's arrival to its response.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Number of quick reads at once.
+/// Maximum number of concurrent quick reads.
 pub const QUICK_READS: usize = 4;
 
-/// Maximum number of reads of a lane that run or wait; more are refused at once.
-const MAX_READS: usize = 256;
+/// Maximum number of running and waiting reads of a lane; further reads are rejected at once.
+const MAX_LANE_READS: usize = 256;
 
-/// Memory of answers that quick reads made, and that deep ones made, in bytes.
-const QUICK_MEMORY: usize = 16 << 20;
-const DEEP_MEMORY: usize = 32 << 20;
+/// Memory budget for responses of quick reads, in bytes.
+const QUICK_BUDGET_BYTES: usize = 16 << 20;
 
-/// Unit of this memory, in bytes.
-const PORTION: usize = 1024;
+/// Memory budget for responses of deep reads, in bytes.
+const DEEP_BUDGET_BYTES: usize = 32 << 20;
 
-/// Size up to which an answer does not count, in bytes.
-const SHORT: usize = 16 * 1024;
+/// Memory per semaphore permit, in bytes.
+const PERMIT_BYTES: usize = 1024;
 
-/// Size below which an answer is not packed, in bytes: it fits a packet anyway.
-const MIN_PACKED: usize = 1200;
+/// Maximum size of a response that does not count against the memory budget, in bytes.
+const UNCOUNTED_BYTES: usize = 16 * 1024;
 
-/// Number of rows up to which the first page of a list is a quick read.
-const QUICK_ROWS: u16 = 50;
+/// Minimum size of a response that is compressed, in bytes; a smaller one fits into a single packet anyway.
+const MIN_COMPRESSED_BYTES: usize = 1200;
 
-/// How much a read may have to look at.
+/// Maximum number of rows on the first page of a list that is a quick read.
+const MAX_QUICK_ROWS: u16 = 50;
+
+/// An estimate of how much data a read may have to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Depth {
-    /// One thing, or a few rows that an index leads to.
+    /// One resource, or a few rows that an index finds.
     Quick,
     /// Anything else.
     Deep,
 }
 
 impl Depth {
-    /// Returns the depth of a page of a list; one that searches, counts or is not the first is deep.
+    /// Returns the depth of a page of a list. A page is deep if it searches, counts, or is not the first one.
     pub(super) fn of_page(is_first: bool, limit: u16, searches: bool) -> Self {
-        if is_first && !searches && limit <= QUICK_ROWS { Self::Quick } else { Self::Deep }
+        if is_first && !searches && limit <= MAX_QUICK_ROWS { Self::Quick } else { Self::Deep }
     }
 }
 
-/// Reads the store for requests; cheap to clone.
+/// A handle for reading the store; cheap to clone.
 #[derive(Clone)]
 pub(super) struct Reader {
     pub(super) store: Arc<dyn Store>,
@@ -74,55 +76,59 @@ pub(super) struct Reader {
 #[derive(Clone)]
 struct Lane {
     permits: Arc<Semaphore>,
-    /// For those that run or wait.
-    places: Arc<Semaphore>,
+    /// Permits for running and waiting reads.
+    queue: Arc<Semaphore>,
     memory: Arc<Semaphore>,
-    all_memory: u32,
+    total_memory: u32,
 }
 
-/// The right to read, until it is dropped.
+/// Permission to read, until it is dropped.
 struct Permit {
     _read: OwnedSemaphorePermit,
-    _place: OwnedSemaphorePermit,
+    _queue: OwnedSemaphorePermit,
 }
 
-const OVERLOADED: ApiError = ApiError::Unavailable("too much is being read; try again shortly", None);
+const OVERLOADED: ApiError = ApiError::Unavailable("too many concurrent reads; try again shortly", None);
 
 impl Lane {
     fn new(reads: usize, memory: usize) -> Self {
         let semaphore = |permits| Arc::new(Semaphore::new(permits));
-        let portions = memory / PORTION;
+        let memory_permits = memory / PERMIT_BYTES;
         Self {
             permits: semaphore(reads),
-            places: semaphore(MAX_READS),
-            memory: semaphore(portions),
-            all_memory: u32::try_from(portions).unwrap_or(u32::MAX),
+            queue: semaphore(MAX_LANE_READS),
+            memory: semaphore(memory_permits),
+            total_memory: u32::try_from(memory_permits).unwrap_or(u32::MAX),
         }
     }
 
     async fn enter(&self, end: Instant) -> Result<Permit, ApiError> {
-        let place = self.places.clone().try_acquire_owned().map_err(|_| OVERLOADED)?;
+        let queue = self.queue.clone().try_acquire_owned().map_err(|_| OVERLOADED)?;
         let read = timeout_at(end, self.permits.clone().acquire_owned()).await;
         let read = read.map_err(|_| OVERLOADED)?.map_err(|_| OVERLOADED)?;
-        Ok(Permit { _read: read, _place: place })
+        Ok(Permit { _read: read, _queue: queue })
     }
 
-    /// Waits for the memory that an answer takes.
+    /// Waits for the memory of a response.
     async fn charge(&self, bytes: usize, end: Instant) -> Result<OwnedSemaphorePermit, ApiError> {
-        // One that is longer than all of it takes all of it.
-        let portions = u32::try_from(bytes.div_ceil(PORTION)).unwrap_or(u32::MAX).min(self.all_memory);
-        let memory = timeout_at(end, self.memory.clone().acquire_many_owned(portions)).await;
+        // A response that is larger than the whole budget takes the whole budget.
+        let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX).min(self.total_memory);
+        let memory = timeout_at(end, self.memory.clone().acquire_many_owned(permits)).await;
         memory
             .ok()
             .and_then(Result::ok)
-            .ok_or(ApiError::Unavailable("too many long answers wait for their readers; try again shortly", None))
+            .ok_or(ApiError::Unavailable("too many long responses wait for their clients; try again shortly", None))
     }
 }
 
 impl Reader {
-    /// Reads a store, with so many deep reads at once.
+    /// Creates a reader of a store. `deep_reads` is the maximum number of concurrent deep reads.
     pub(super) fn new(store: Arc<dyn Store>, deep_reads: usize) -> Self {
-        Self { store, quick: Lane::new(QUICK_READS, QUICK_MEMORY), deep: Lane::new(deep_reads, DEEP_MEMORY) }
+        Self {
+            store,
+            quick: Lane::new(QUICK_READS, QUICK_BUDGET_BYTES),
+            deep: Lane::new(deep_reads, DEEP_BUDGET_BYTES),
+        }
     }
 
     fn lane(&self, depth: Depth) -> &Lane {
@@ -132,43 +138,43 @@ impl Reader {
         }
     }
 
-    /// Reads one thing.
+    /// Reads a single resource, as a quick read.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&dyn Store) -> store::Result<T> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let end = Instant::now() + TIME_LIMIT;
+        let end = Instant::now() + READ_TIMEOUT;
         let read = move |store: &dyn Store| read(store).map_err(ApiError::from);
         Ok(self.run(Depth::Quick, end, read).await?.0)
     }
 
-    /// Makes an answer of what is read.
+    /// Reads the store and encodes the result as a response.
     pub(super) async fn answer<T: ToJSON>(
         &self,
         request: &Request,
         depth: Depth,
         make: impl FnOnce(&dyn Store) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<Answer<T>, ApiError> {
-        let end = Instant::now() + TIME_LIMIT;
+        let end = Instant::now() + READ_TIMEOUT;
         let accepted =
             request.headers().get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-        let packs = is_taken(accepted);
+        let accepts_gzip = is_taken(accepted);
         let make = move |store: &dyn Store| {
             let json = make(store)?.to_json_string().into_bytes();
-            let is_packed = packs && json.len() >= MIN_PACKED;
-            let mut body = if is_packed { pack(&json, Effort::Quick) } else { json };
+            let is_compressed = accepts_gzip && json.len() >= MIN_COMPRESSED_BYTES;
+            let mut body = if is_compressed { pack(&json, Effort::Quick) } else { json };
             body.shrink_to_fit();
-            Ok((body, is_packed))
+            Ok((body, is_compressed))
         };
-        let ((body, is_packed), permit) = self.run(depth, end, make).await?;
-        let body = if body.len() <= SHORT {
+        let ((body, is_compressed), permit) = self.run(depth, end, make).await?;
+        let body = if body.len() <= UNCOUNTED_BYTES {
             body.into()
         } else {
             let memory = self.lane(depth).charge(body.len(), end).await?;
             Bytes::from_owner(Counted { body, _memory: memory })
         };
         drop(permit);
-        Ok(Answer { body, is_packed, of: PhantomData })
+        Ok(Answer { body, is_compressed, of: PhantomData })
     }
 
     async fn run<T: Send + 'static>(
@@ -179,7 +185,7 @@ impl Reader {
     ) -> Result<(T, Permit), ApiError> {
         let permit = self.lane(depth).enter(end).await?;
         let store = self.store.clone();
-        // The permit goes with the work, which goes on when its request is gone.
+        // The work holds the permit, because it continues after its request is dropped.
         let work = move || (reading_until(end.into_std(), || work(&*store)), permit);
         let stopping = || ApiError::Unavailable("the service is stopping; try again shortly", None);
         let (result, permit) = match depth {
@@ -190,13 +196,13 @@ impl Reader {
             },
             Depth::Deep => {
                 let (sender, done) = oneshot::channel();
-                // A thread of its own, since stepping back is for good.
+                // A separate thread, because it cannot raise its priority again.
                 let thread = std::thread::Builder::new().name("deep read".to_owned()).spawn(move || {
                     step_back();
-                    // Nobody is there to receive it when the request is gone.
+                    // The receiver is dropped with the request.
                     let _ = sender.send(work());
                 });
-                thread.map_err(|error| ApiError::Unavailable("no thread for a read", Some(error.to_string())))?;
+                thread.map_err(|error| ApiError::Unavailable("no thread for the read", Some(error.to_string())))?;
                 done.await.map_err(|_| ApiError::Internal("the read panicked".to_owned()))?
             }
         };
@@ -204,7 +210,7 @@ impl Reader {
     }
 }
 
-/// Bytes that count until they are sent.
+/// A response body that counts against the memory budget until it is sent.
 struct Counted {
     body: Vec<u8>,
     _memory: OwnedSemaphorePermit,
@@ -216,10 +222,10 @@ impl AsRef<[u8]> for Counted {
     }
 }
 
-/// 200 with what was read, as JSON, packed if the client wants it.
+/// A 200 response with a JSON body, compressed if the client accepts gzip.
 pub(super) struct Answer<T> {
     body: Bytes,
-    is_packed: bool,
+    is_compressed: bool,
     of: PhantomData<fn() -> T>,
 }
 
@@ -228,7 +234,7 @@ impl<T> IntoResponse for Answer<T> {
         let mut response = Response::builder().content_type("application/json; charset=utf-8").body(self.body);
         let headers = response.headers_mut();
         headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
-        if self.is_packed {
+        if self.is_compressed {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
         response

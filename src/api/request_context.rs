@@ -1,5 +1,5 @@
-//! What a handler tells of its request, for the log line and the metrics: which conversation it was about, and what came
-//! of it where the status does not say.
+//! Request context: facts that a handler records for the log line and the metrics, namely the conversation of the
+//! request, and the outcome of a delivery if the status does not show it.
 
 use crate::domain::ConversationId;
 use crate::domain::reconcile::Counts;
@@ -9,50 +9,41 @@ tokio::task_local! {
     static NOTED: RefCell<Noted>;
 }
 
-/// What was noted of a request.
+/// Facts that were recorded about a request.
 #[derive(Debug, Default)]
 pub struct Noted {
-    /// The conversation that it was about.
+    /// Conversation id of the request.
     pub conversation: Option<ConversationId>,
-    /// What became of a delivery, where the answer's status does not tell; a word of the metric.
+    /// Outcome of a delivery, if the status does not show it; a label value of the metric.
     pub outcome: Option<&'static str>,
 }
 
-/// Runs a request; what it notes can be had by [`noted`] until it ends.
+/// Runs a request in a context; [`noted`] returns what it recorded.
 pub async fn noting<F: Future>(request: F) -> F::Output {
     NOTED.scope(RefCell::default(), request).await
 }
 
-/// Notes the conversation that the present request is about.
+/// Records the conversation id of the current request.
 pub(super) fn note(id: &ConversationId) {
     let _ = NOTED.try_with(|noted| noted.borrow_mut().conversation = Some(id.clone()));
 }
 
-/// Notes what became of a delivery that is answered as if it had been stored now.
+/// Records the outcome of a delivery that gets the response of a stored one.
 pub(super) fn note_outcome(outcome: &'static str) {
     let _ = NOTED.try_with(|noted| noted.borrow_mut().outcome = Some(outcome));
 }
 
-/// What has been noted since this was last asked.
+/// Returns the facts recorded since the last call, and clears them.
 pub fn noted() -> Noted {
     NOTED.try_with(RefCell::take).unwrap_or_default()
 }
 
-/// Logs what came of bringing a call's turns and records together.
+/// Logs the reconciliation of a call with its record.
 pub(super) fn reconciled(conversation_id: Option<&str>, by: &str, counts: Option<Counts>) {
     let Some(counts) = counts else {
-        tracing::info!(conversation_id, by, "a report without a transcript was taken over");
+        tracing::info!(conversation_id, by, "stored record without transcript");
         return;
     };
     let Counts { live_only, matched, added, corrected, repeated } = counts;
-    tracing::info!(
-        conversation_id,
-        by,
-        live_only,
-        matched,
-        added,
-        corrected,
-        repeated,
-        "a call was brought together with its record"
-    );
+    tracing::info!(conversation_id, by, live_only, matched, added, corrected, repeated, "reconciled call");
 }

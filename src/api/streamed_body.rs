@@ -1,7 +1,7 @@
-//! Answers of any length: made by a thread of their own, and taken by the client at its own pace.
+//! Response bodies of any length. A separate thread writes them, and the client reads them at its own pace.
 //!
-//! Some pieces wait in memory at most. Who takes nothing for a minute is let go. An answer that cannot be made to its end is
-//! cut off, so that the client sees that it is not whole.
+//! Only a few chunks wait in memory. A client that reads nothing for a minute is disconnected. A response that fails is
+//! cut off, which tells the client that it is incomplete.
 
 use bytes::Bytes;
 use futures_util::stream::poll_fn;
@@ -11,38 +11,38 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-/// Size of what is sent at once, in bytes.
-const PIECE: usize = 64 * 1024;
+/// Maximum size of a chunk, in bytes.
+const MAX_CHUNK_BYTES: usize = 64 * 1024;
 
-/// How many pieces may wait.
-const WAITING: usize = 2;
+/// Maximum number of chunks that wait in memory.
+const MAX_QUEUED_CHUNKS: usize = 2;
 
-/// How long a client may take nothing.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Time after which a client that reads nothing is disconnected.
+const STALL_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Where the thread writes the answer to. The writing ends with an error when nobody wants the answer any more.
+/// Writer of a response body. Writing fails once the client is gone.
 pub(super) struct Outlet {
     pieces: mpsc::Sender<io::Result<Bytes>>,
     runtime: Handle,
     gathered: Vec<u8>,
 }
 
-/// An answer whose bytes `make` writes, in a thread that holds `place` until it ends.
+/// Returns a body that `make` writes, on a thread that holds `permit` until it ends.
 ///
 /// # Errors
-/// The system gave no thread.
+/// The thread could not be started.
 pub(super) fn body(
     name: &str,
-    place: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
     make: impl FnOnce(&mut Outlet) -> io::Result<()> + Send + 'static,
 ) -> io::Result<Body> {
-    let (pieces, mut arriving) = mpsc::channel(WAITING);
+    let (pieces, mut arriving) = mpsc::channel(MAX_QUEUED_CHUNKS);
     let mut outlet = Outlet { pieces, runtime: Handle::current(), gathered: Vec::new() };
     std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-        let _place = place;
+        let _permit = permit;
         if let Err(error) = make(&mut outlet).and_then(|()| outlet.flush()) {
             if error.kind() != io::ErrorKind::BrokenPipe {
-                tracing::warn!(%error, "an answer could not be made to its end and was cut off");
+                tracing::warn!(%error, "response body failed and was cut off");
             }
             let _ = outlet.send(Err(io::ErrorKind::Other.into()));
         }
@@ -52,7 +52,7 @@ pub(super) fn body(
 
 impl Outlet {
     fn send(&self, piece: io::Result<Bytes>) -> io::Result<()> {
-        match self.runtime.block_on(async { tokio::time::timeout(PATIENCE, self.pieces.send(piece)).await }) {
+        match self.runtime.block_on(async { tokio::time::timeout(STALL_TIMEOUT, self.pieces.send(piece)).await }) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(io::ErrorKind::BrokenPipe.into()),
         }
@@ -60,11 +60,11 @@ impl Outlet {
 }
 
 impl Write for Outlet {
-    /// Takes no more than a piece at once, however long a row is.
+    /// Accepts at most one chunk at a time, even if a row is longer.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = bytes.len().min(PIECE - self.gathered.len());
+        let count = bytes.len().min(MAX_CHUNK_BYTES - self.gathered.len());
         self.gathered.extend_from_slice(&bytes[..count]);
-        if self.gathered.len() == PIECE {
+        if self.gathered.len() == MAX_CHUNK_BYTES {
             self.flush()?;
         }
         Ok(count)
@@ -85,20 +85,20 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn a_row_of_any_length_leaves_in_pieces_of_bounded_length() {
-        let (pieces, mut arriving) = mpsc::channel(WAITING);
+        let (pieces, mut arriving) = mpsc::channel(MAX_QUEUED_CHUNKS);
         let mut outlet = Outlet { pieces, runtime: Handle::current(), gathered: Vec::new() };
         let writing = std::thread::spawn(move || {
             outlet.write_all(b"begun").unwrap();
-            outlet.write_all(&vec![b'x'; 10 * PIECE]).unwrap();
+            outlet.write_all(&vec![b'x'; 10 * MAX_CHUNK_BYTES]).unwrap();
             outlet.flush().unwrap();
         });
         let mut length = 0;
         while let Some(piece) = arriving.recv().await {
             let piece = piece.unwrap();
-            assert!(piece.len() <= PIECE, "{} bytes", piece.len());
+            assert!(piece.len() <= MAX_CHUNK_BYTES, "{} bytes", piece.len());
             length += piece.len();
         }
         writing.join().unwrap();
-        assert_eq!(length, 5 + 10 * PIECE);
+        assert_eq!(length, 5 + 10 * MAX_CHUNK_BYTES);
     }
 }

@@ -2,21 +2,21 @@
 
 use poem_openapi::Tags;
 
-/// The groups of operations.
+/// Tags that group the operations in the OpenAPI document.
 #[derive(Tags)]
 pub(super) enum Tag {
-    /// What the voice agent's platform calls.
+    /// Webhooks that ElevenLabs and its agents call.
     Webhooks,
     /// Calls and their turns.
     Calls,
-    /// The people who are called.
+    /// People who are called.
     Drivers,
-    /// The outbound call records by which a call finds its driver.
+    /// Records of outbound calls; they identify the driver of a call.
     Dispatches,
-    /// The platform's own read operations, for its official SDKs.
+    /// Read operations of the ElevenLabs API, for its official SDKs.
     Convai,
-    /// Signing in, for browsers.
+    /// Sign-in for browsers.
     Session,
-    /// For those who run the service.
+    /// Health, readiness and backup, for operators.
     Operation,
 }

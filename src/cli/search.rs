@@ -92,7 +92,7 @@ pub(super) fn run(args: &SearchArgs) -> Result<()> {
     };
     let database = &args.database.database;
     let mut hits: Vec<Hit> = Vec::new();
-    let (has_more, unsearched) = loop {
+    let (has_more, unindexed) = loop {
         let found = search_file(database, &query).with_context(|| format!("cannot search {}", database.display()))?;
         let Found { hits: more, next, unsearched, .. } = found;
         hits.extend(more);
@@ -104,7 +104,7 @@ pub(super) fn run(args: &SearchArgs) -> Result<()> {
     };
     let printed = if args.json {
         let data: Vec<_> = hits.iter().map(as_json).collect();
-        writeln!(standard_output(), "{}", json!({ "data": data, "has_more": has_more, "unsearched": unsearched }))
+        writeln!(standard_output(), "{}", json!({ "data": data, "has_more": has_more, "unindexed": unindexed }))
     } else {
         print(&hits)
     };
@@ -117,9 +117,9 @@ pub(super) fn run(args: &SearchArgs) -> Result<()> {
         if has_more {
             eprint_line(format_args!("there are more; --limit shows them"));
         }
-        if unsearched > 0 {
+        if unindexed > 0 {
             eprint_line(format_args!(
-                "up to {unsearched} turns are not indexed yet and were not searched; `serve` indexes them"
+                "up to {unindexed} turns are not indexed yet and were not searched; `serve` indexes them"
             ));
         }
     }
@@ -180,7 +180,7 @@ fn as_json(hit: &Hit) -> Value {
         "created_at": turn.created_at,
         "final_text": turn.final_text,
         "interrupted": turn.interrupted,
-        "place": turn.place,
+        "position": turn.place,
         "superseded_by": turn.superseded_by,
         "record_time": turn.record_time,
         "in_record": turn.in_record,

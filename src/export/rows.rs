@@ -140,7 +140,7 @@ pub fn archived(line: &[u8]) -> Result<Archived, String> {
 
 /// The columns of the table.
 pub(super) const CSV_HEADER: &str = "conversation_id,call_start_time,call_end_time,status,driver_id,driver_name,\
-                                     sequence_number,place,timestamp,speaker_type,message_text,final_text,interrupted,\
+                                     sequence_number,position,timestamp,speaker_type,message_text,final_text,interrupted,\
                                      superseded_by,source,transcription_id,record_time\r\n";
 
 /// Writes a row for each turn.

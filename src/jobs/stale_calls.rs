@@ -1,4 +1,4 @@
-//! Ends calls of which nothing more comes: the platform's report of a call can be missed.
+//! Ends calls without activity, because ElevenLabs' post-call webhook can be lost.
 
 use crate::domain::Timestamp;
 use crate::ingest::Writer;
@@ -6,20 +6,20 @@ use crate::store::{Write, Written};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
-/// How often it is looked for stale calls: some times within the time that makes a call stale.
-fn pause(stale_after: Duration) -> Duration {
+/// Returns the interval between two checks: a fraction of the time that makes a call stale.
+fn check_interval(stale_after: Duration) -> Duration {
     (stale_after / 10).clamp(Duration::from_millis(200), Duration::from_mins(1))
 }
 
-/// Ends calls that are in progress and unchanged for so long, until the task is aborted.
+/// Ends calls in progress that have not changed for `stale_after`, until the task is aborted.
 pub fn end_stale_calls(writer: Writer, stale_after: Duration) -> JoinHandle<()> {
     tokio::spawn(async move {
         loop {
-            tokio::time::sleep(pause(stale_after)).await;
-            // Some at a time, so that turns are not kept waiting.
+            tokio::time::sleep(check_interval(stale_after)).await;
+            // In small batches, so turns do not wait for long.
             while let Some(ended) = end_some(&writer, stale_after).await {
                 for id in &ended {
-                    tracing::info!(conversation_id = id.as_str(), "a call was ended, since nothing more came of it");
+                    tracing::info!(conversation_id = id.as_str(), "call ended: no activity");
                 }
                 if ended.is_empty() {
                     break;
@@ -34,9 +34,9 @@ async fn end_some(writer: &Writer, stale_after: Duration) -> Option<Vec<crate::d
     let before = Timestamp::from_unix_micros(Timestamp::now().unix_micros().checked_sub(micros)?)?;
     match writer.write(Write::EndStaleCalls(before)).await {
         Ok(Written::Ended(ended)) => Some(ended),
-        Ok(_) => unreachable!("ended calls are answered as ended"),
+        Ok(_) => unreachable!("ending stale calls returns the ended calls"),
         Err(error) => {
-            tracing::warn!(?error, "stale calls were not ended; it will be tried again");
+            tracing::warn!(?error, "cannot end stale calls; retrying");
             None
         }
     }

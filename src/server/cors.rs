@@ -1,12 +1,11 @@
-//! Pages of other origins (CORS): those that the operator names may read with a token, and nothing more. Cookies are never taken
-//! from them.
+//! CORS: pages of the configured origins may read with a token, and nothing else. Cookies are never accepted from them.
 
 use crate::domain::Invalid;
 use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use poem::{Request, Response};
 use std::str::FromStr;
 
-/// An origin, as a browser writes it in the header `Origin`.
+/// An origin, in the form of the `Origin` header.
 #[derive(Debug, Clone)]
 pub struct Origin(HeaderValue);
 
@@ -16,13 +15,13 @@ impl FromStr for Origin {
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let uri: Option<Uri> = text.parse().ok();
         let parts = uri.as_ref().and_then(|uri| uri.scheme_str().zip(uri.authority()));
-        // Anything else, such as a path or a capital, no browser would send.
+        // A browser never sends anything else, such as a path or an upper-case letter.
         let is_one = parts.is_some_and(|(scheme, authority)| {
             ["http", "https"].contains(&scheme) && text == format!("{scheme}://{authority}") && !text.contains('@')
         });
         let is_small = !text.bytes().any(|byte| byte.is_ascii_uppercase());
         HeaderValue::from_str(text).ok().filter(|_| is_one && is_small).map(Self).ok_or_else(|| {
-            Invalid("must be http:// or https:// and a host in small letters, perhaps with a port, and no path".into())
+            Invalid("must be http:// or https:// and a lower-case host, optionally with a port, without a path".into())
         })
     }
 }
@@ -32,12 +31,12 @@ impl FromStr for Origin {
 pub struct Origins(Vec<Origin>);
 
 impl Origins {
-    /// These.
+    /// Allows these origins.
     pub fn new(origins: Vec<Origin>) -> Self {
         Self(origins)
     }
 
-    /// Returns the allowed origin of the page that a request is sent by.
+    /// Returns the origin of the page that sent a request, if it is allowed.
     pub(super) fn of(&self, request: &Request) -> Option<HeaderValue> {
         request
             .headers()
@@ -46,7 +45,7 @@ impl Origins {
             .cloned()
     }
 
-    /// Returns the answer to a browser that asks whether an allowed page may send a request of its own.
+    /// Returns the response to a CORS preflight request of an allowed page.
     pub(super) fn preflight(request: &Request) -> Option<Response> {
         let asks = request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         (asks && request.method() == Method::OPTIONS).then(|| {
@@ -59,7 +58,7 @@ impl Origins {
         })
     }
 
-    /// Lets the page of an allowed origin read an answer.
+    /// Adds the headers that allow the page to read the response.
     pub(super) fn allow(&self, origin: Option<HeaderValue>, headers: &mut HeaderMap) {
         if !self.0.is_empty() {
             headers.append(header::VARY, HeaderValue::from_static("Origin"));

@@ -1,7 +1,7 @@
-//! `/metrics`, for Prometheus.
+//! The `/metrics` endpoint for Prometheus.
 //!
-//! What costs I/O or SQL is asked for when somebody scrapes, by one scrape at a time, off the threads that serve, and
-//! not waited for long: a scrape that finds another one asking, or the disk hanging, answers what was last known.
+//! Gauges that cost I/O or SQL are refreshed on a scrape, by one scrape at a time, on a blocking thread, and with a
+//! timeout. If another scrape is refreshing them or the disk hangs, the response contains their last values.
 
 use super::connections::{self, ConnectionLimits};
 use super::request_layer::Edge;
@@ -20,41 +20,41 @@ use tokio::task::JoinHandle;
 
 pub(super) const PATH: &str = "/metrics";
 
-/// How long a scrape waits for what has to be asked for. Prometheus itself waits ten seconds.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Maximum time that a scrape waits for the refresh. The default timeout of Prometheus is ten seconds.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a scrape under way may take to end once the service stops.
-const DRAIN: Duration = Duration::from_secs(1);
+/// Maximum time for a running scrape to end after a stop.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How many may be connected to a server of its own.
-const SCRAPERS: usize = 64;
+/// Maximum number of connections of a separate metrics server.
+const MAX_SCRAPERS: usize = 64;
 
-/// Up to how many open calls are counted: some milliseconds' work.
-const MOST_CALLS: u32 = 100_000;
+/// Maximum number of open calls that are counted; this takes some milliseconds.
+const MAX_COUNTED_CALLS: u32 = 100_000;
 
-/// The endpoint.
+/// The endpoint `/metrics`.
 #[derive(Clone)]
 pub(super) struct Scrape {
     store: Arc<dyn Store>,
     writer: Writer,
-    asking: Arc<Semaphore>,
+    refreshing: Arc<Semaphore>,
 }
 
 impl Scrape {
     pub(super) fn new(store: Arc<dyn Store>, writer: Writer) -> Self {
         METRICS.start();
-        Self { store, writer, asking: Arc::new(Semaphore::new(1)) }
+        Self { store, writer, refreshing: Arc::new(Semaphore::new(1)) }
     }
 
-    async fn ask(&self) {
-        METRICS.write_queue_depth.set(whole(self.writer.waiting() as u64));
-        let Ok(place) = self.asking.clone().try_acquire_owned() else { return };
+    async fn refresh(&self) {
+        METRICS.write_queue_depth.set(to_i64(self.writer.waiting() as u64));
+        let Ok(permit) = self.refreshing.clone().try_acquire_owned() else { return };
         let store = self.store.clone();
-        let asked = tokio::task::spawn_blocking(move || {
-            ask(&*store);
-            drop(place);
+        let refresh = tokio::task::spawn_blocking(move || {
+            refresh_gauges(&*store);
+            drop(permit);
         });
-        let _ = tokio::time::timeout(PATIENCE, asked).await;
+        let _ = tokio::time::timeout(REFRESH_TIMEOUT, refresh).await;
     }
 }
 
@@ -62,37 +62,37 @@ impl Endpoint for Scrape {
     type Output = Response;
 
     async fn call(&self, _: Request) -> poem::Result<Response> {
-        self.ask().await;
+        self.refresh().await;
         Ok(Response::builder().content_type(MEDIA_TYPE).body(METRICS.text()))
     }
 }
 
-/// Sets the metrics that are states. What cannot be had keeps its last value.
-fn ask(store: &dyn Store) {
+/// Refreshes the gauges. One that cannot be read keeps its last value.
+fn refresh_gauges(store: &dyn Store) {
     METRICS.ask();
     match store.sizes() {
         Ok(sizes) => {
-            METRICS.db_size_bytes.set(whole(sizes.database));
-            METRICS.wal_size_bytes.set(whole(sizes.log));
-            METRICS.disk_free_bytes.set(whole(sizes.free));
+            METRICS.db_size_bytes.set(to_i64(sizes.database));
+            METRICS.wal_size_bytes.set(to_i64(sizes.log));
+            METRICS.disk_free_bytes.set(to_i64(sizes.free));
         }
-        Err(error) => tracing::warn!(%error, "the size of the database cannot be had for the metrics"),
+        Err(error) => tracing::warn!(%error, "cannot read database size for metrics"),
     }
-    match store.open_calls(MOST_CALLS) {
-        Ok(calls) => METRICS.calls_open.set(whole(calls)),
-        Err(error) => tracing::warn!(%error, "open calls cannot be counted for the metrics"),
+    match store.open_calls(MAX_COUNTED_CALLS) {
+        Ok(calls) => METRICS.calls_open.set(to_i64(calls)),
+        Err(error) => tracing::warn!(%error, "cannot count open calls for metrics"),
     }
     match store.unread_events() {
-        Ok(unread) => METRICS.events_unreadable.set(whole(unread.unreadable)),
-        Err(error) => tracing::warn!(%error, "counting unreadable events for the metrics failed"),
+        Ok(unread) => METRICS.events_unreadable.set(to_i64(unread.unreadable)),
+        Err(error) => tracing::warn!(%error, "cannot count unreadable events for metrics"),
     }
 }
 
-fn whole(number: u64) -> i64 {
+fn to_i64(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// A server that gives metrics and nothing else, to everybody who connects.
+/// A server that serves `/metrics` without authentication, and nothing else.
 pub(super) struct Beside {
     stop: oneshot::Sender<()>,
     server: JoinHandle<io::Result<()>>,
@@ -104,12 +104,12 @@ pub(super) fn serve(listener: TcpListener, scrape: Scrape) -> Beside {
     let stopped = async {
         let _ = stopped.await;
     };
-    let limits = ConnectionLimits { number: SCRAPERS, ..ConnectionLimits::default() };
-    Beside { stop, server: tokio::spawn(connections::serve(listener, app, None, limits, stopped, DRAIN)) }
+    let limits = ConnectionLimits { number: MAX_SCRAPERS, ..ConnectionLimits::default() };
+    Beside { stop, server: tokio::spawn(connections::serve(listener, app, None, limits, stopped, DRAIN_TIMEOUT)) }
 }
 
 impl Beside {
-    /// Ends it, and with it what it holds of the store.
+    /// Stops the server, which then no longer holds the store.
     pub(super) async fn stop(self) {
         let _ = self.stop.send(());
         let _ = self.server.await;

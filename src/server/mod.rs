@@ -1,7 +1,7 @@
-//! The running service: the route tree, the order of its layers, and the order in which it stops.
+//! The running service: its routes, its layers, and its shutdown.
 //!
-//! Stopping: no more connections are taken, idle ones are closed, live streams are ended, requests under way get some
-//! seconds to end, then the writer does what is still queued, and last the database is folded into its one file.
+//! Shutdown: the listener is closed, idle connections and live streams are closed, running requests get some seconds to
+//! end, the writer processes its queue, and finally the WAL is checkpointed into the database file.
 
 pub mod connections;
 pub mod cors;
@@ -42,55 +42,55 @@ use std::time::Duration;
 use tls::Tls;
 use tokio::net::TcpListener;
 
-/// How long requests under way may take to end once the service stops. With the writer's own time-outs the whole stop
-/// stays below the ten seconds that supervisors commonly grant.
+/// Maximum time for running requests to end after a stop. Together with the writer's own timeouts, shutdown takes less
+/// than the ten seconds that supervisors commonly allow.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// What the service may take on.
+/// Settings of the service.
 #[derive(Debug)]
 pub struct Settings {
-    /// Bounds of the write queue.
+    /// Limits of the write queue.
     pub writing: Limits,
-    /// Greatest length of a request's body, in bytes.
+    /// Maximum size of a request body, in bytes.
     pub max_body: usize,
-    /// Maximum number of reads at once that may look at much.
+    /// Maximum number of concurrent deep reads.
     pub deep_reads: usize,
-    /// How HTTPS is served; without this, plain HTTP.
+    /// HTTPS settings; without them, plain HTTP is served.
     pub tls: Option<Tls>,
-    /// What connections may take.
+    /// Limits of connections.
     pub connections: ConnectionLimits,
-    /// How long nothing must come of a call that is in progress until it is ended; never without this.
+    /// Time without activity after which a call in progress is ended; `None` disables this.
     pub stale_after: Option<Duration>,
-    /// Who is let in.
+    /// Access control: tokens and the rate limit.
     pub access: AccessSettings,
-    /// Whose word for a client's address is taken.
+    /// Proxies that are trusted to report a client's address.
     pub proxies: Proxies,
-    /// Whose pages may read besides the service's own.
+    /// Origins of other pages that may read.
     pub origins: Origins,
-    /// What is taken after a call.
+    /// Settings of the post-call webhook.
     pub post_call: PostCallSettings,
-    /// What is replaced in words before they are stored.
+    /// Redaction of text before it is stored.
     pub redactor: Option<Redactor>,
-    /// How long what is over is kept; for good without this.
+    /// Age at which ended calls are erased; `None` keeps them forever.
     pub retention: Option<Duration>,
-    /// Bounds of the live streams.
+    /// Limits of live streams.
     pub streams: live::Limits,
-    /// By whom, and how often, the ends of calls that did not come are fetched.
+    /// Client and interval for fetching missing ends of calls from ElevenLabs.
     pub backfill: Option<(Client, Duration)>,
-    /// Which copies of the database are made.
+    /// Schedule of automatic backups.
     pub copies: backup::Plan,
-    /// Where metrics are given to everybody who connects, besides to whom else they are.
+    /// Listener that serves `/metrics` without authentication, in addition to the main port.
     pub metrics: Option<TcpListener>,
 }
 
-/// Why the service ended other than by being told to.
+/// A reason why the service ended without being stopped.
 #[derive(Debug)]
 pub enum ServeError {
-    /// The system failed.
+    /// A system call failed.
     Io(io::Error),
-    /// Copies of the database cannot be made as they are to be.
+    /// Backups cannot be made as configured.
     Copies(io::Error),
-    /// The writer's thread ended by itself, by a defect in this program.
+    /// The writer's thread ended unexpectedly, because of a bug.
     WriterDied,
 }
 
@@ -98,10 +98,8 @@ impl std::fmt::Display for ServeError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Io(_) => f.write_str("the server failed"),
-            Self::Copies(_) => f.write_str("copies of the database cannot be made"),
-            Self::WriterDied => {
-                f.write_str("the writer stopped by a defect in this program; nothing more can be stored")
-            }
+            Self::Copies(_) => f.write_str("cannot make backups of the database"),
+            Self::WriterDied => f.write_str("the writer thread ended unexpectedly; nothing more can be stored"),
         }
     }
 }
@@ -115,7 +113,7 @@ impl std::error::Error for ServeError {
     }
 }
 
-/// Fetches the ends of calls that did not come, until what is returned is dropped.
+/// Fetches missing ends of calls periodically, until the returned job is dropped.
 fn fetch(client: Client, every: Duration, store: &Arc<dyn Store>, writer: &Writer) -> Result<Periodic, ServeError> {
     let write = blocking(writer.clone());
     let write = move |change| write(change).map_err(|error| error.to_string());
@@ -123,7 +121,7 @@ fn fetch(client: Client, every: Duration, store: &Arc<dyn Store>, writer: &Write
     Periodic::start(every, client, keeper).map_err(ServeError::Io)
 }
 
-/// Erases what has become old, until what is returned is dropped.
+/// Erases expired calls periodically, until the returned job is dropped.
 fn erase_old(
     older_than: Duration,
     recordings: Option<Recordings>,
@@ -135,7 +133,7 @@ fn erase_old(
     retention::Periodic::start(older_than, eraser).map_err(ServeError::Io)
 }
 
-/// Serves on `listener` until `stop` is ready, then stops in order. The store is let go of before this returns.
+/// Serves on `listener` until `stop` is ready, then shuts down in order. The store is dropped before this returns.
 ///
 /// # Errors
 /// See [`ServeError`].
@@ -183,13 +181,13 @@ pub async fn serve(
     let (died_tx, died_rx) = tokio::sync::oneshot::channel();
     let stop_or_death = async move {
         tokio::select! {
-            () = stop => tracing::info!("stopping: no more connections are taken"),
-            () = writer_thread.died() => tracing::error!("the writer's thread ended by itself"),
+            () = stop => tracing::info!("stopping: no longer accepting connections"),
+            () = writer_thread.died() => tracing::error!("writer thread ended unexpectedly"),
         }
-        // They are requests under way, which would not end by themselves.
+        // Live streams are running requests that would not end by themselves.
         tail.close();
         systemd::stopping();
-        // Nobody is there to receive it only when the server has failed already.
+        // The receiver is gone only if the server has already failed.
         let _ = died_tx.send(writer_thread);
     };
     let acceptor = settings.tls.as_ref().map(Tls::acceptor);
@@ -206,7 +204,7 @@ pub async fn serve(
     if let Some(stale) = stale {
         stale.abort();
     }
-    // It ends with the streams; when the server has failed, it need not.
+    // The task ends with the streams, but not if the server has failed.
     follow.abort();
     if let Some(metrics) = metrics {
         metrics.stop().await;

@@ -1,7 +1,7 @@
-//! The outermost layer, through which every request and every answer passes.
+//! The outermost layer of request processing.
 //!
-//! It gives the request its id, catches panics, brings every error into the one shape, adds the headers that all
-//! answers have, and writes one log event a request, also when the client hangs up. Nothing of a body reaches the log.
+//! It assigns the request id, catches panics, converts all errors to the common form, adds the headers of all
+//! responses, and logs one event per request, even if the client disconnects. It never logs data of a body.
 
 use super::cors::Origins;
 use super::routes::{Known, Routes};
@@ -37,12 +37,12 @@ impl<E> Edge<E> {
         Self { inner, routes, proxies, origins: Origins::default(), ids: RequestIds::default() }
     }
 
-    /// Lets pages of these origins read.
+    /// Allows pages of these origins to read.
     pub(super) fn with_origins(self, origins: Origins) -> Self {
         Self { origins, ..self }
     }
 
-    /// Puts any endpoint behind the layer; `document` is the OpenAPI document of its paths.
+    /// Wraps an endpoint; `document` is the OpenAPI document of its paths.
     pub fn around(inner: E, document: &str) -> Self {
         Self::new(inner, Routes::of(document, &[]), Proxies::default())
     }
@@ -57,12 +57,12 @@ impl<E: Endpoint> Endpoint for Edge<E> {
 }
 
 impl<E: Endpoint> Edge<E> {
-    /// The endpoint's answer, whatever comes of it.
+    /// Returns the endpoint's response; errors and panics become responses too.
     pub(super) async fn answer(&self, request: Request) -> Response {
         self.around_it(request, |request| self.inner.call(request)).await
     }
 
-    /// The answer to a request that the endpoint is not asked about.
+    /// Returns the response to a request that is rejected without calling the endpoint.
     pub(super) async fn refuse(&self, request: Request, why: ApiError) -> Response {
         self.around_it(request, |_| async { Err::<Response, _>(why.into()) }).await
     }
@@ -108,7 +108,7 @@ impl<E: Endpoint> Edge<E> {
             Ok(Ok(Either::Right(answer))) => answer.into_response(),
             Ok(Err(error)) if error.is_from_response() => error.into_response(),
             Ok(Err(error)) => line.refuse(&api_error(&error, route), route),
-            // What was said in the panic is logged where it happened; it may hold a value, so it is not repeated here.
+            // The panic hook has logged the panic. Its message may contain data of a call, so it is not repeated here.
             Err(_) => line.refuse(&ApiError::Internal("the request's handler panicked".to_owned()), route),
         };
         let failed = response.status().is_client_error() || response.status().is_server_error();
@@ -119,7 +119,7 @@ impl<E: Endpoint> Edge<E> {
             headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HTTPS_ONLY));
         }
         self.origins.allow(origin, headers);
-        // What is public says itself how it may be cached.
+        // Public resources set their own caching headers.
         if failed || !public || !headers.contains_key(header::CACHE_CONTROL) {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
@@ -128,10 +128,10 @@ impl<E: Endpoint> Edge<E> {
     }
 }
 
-/// What tells browsers to come by HTTPS only, for a year, once the service has served them by HTTPS itself.
+/// Value of `Strict-Transport-Security`: browsers use only HTTPS for one year, once the service was reached over HTTPS.
 const HTTPS_ONLY: &str = "max-age=31536000";
 
-/// Replaces the path that a request is for.
+/// Replaces the path of a request.
 fn set_path(request: &mut Request, path: &str) {
     let mut parts = request.uri().clone().into_parts();
     let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
@@ -141,12 +141,12 @@ fn set_path(request: &mut Request, path: &str) {
     }
 }
 
-/// The framework's errors in our words.
+/// Converts the framework's errors.
 fn api_error(error: &poem::Error, route: Option<&Known>) -> ApiError {
     if let Some(error) = error.downcast_ref::<ApiError>() {
         error.clone()
     } else if error.is::<NotFoundError>() {
-        ApiError::NotFound("there is no such path; /docs shows those that there are".to_owned())
+        ApiError::NotFound("unknown path; /docs lists the paths".to_owned())
     } else if error.is::<MethodNotAllowedError>() {
         let methods = route.map_or(String::new(), |known| known.methods.replace(", ", " or "));
         ApiError::MethodNotAllowed(format!("use {methods}"))
@@ -156,7 +156,7 @@ fn api_error(error: &poem::Error, route: Option<&Known>) -> ApiError {
         let rule = route.and_then(|known| known.rule(error.name)).unwrap_or(&error.reason);
         ApiError::field(error.name, rule)
     } else if error.is::<poem::error::ParsePathError>() {
-        ApiError::field("path", "must be UTF-8 once its percent-encoding is undone")
+        ApiError::field("path", "must be UTF-8 after percent-decoding")
     } else if error.status().is_client_error() {
         ApiError::BadRequest(error.to_string())
     } else {
@@ -164,7 +164,7 @@ fn api_error(error: &poem::Error, route: Option<&Known>) -> ApiError {
     }
 }
 
-/// One request's event, written when it goes out of scope, so that a client's hang-up is seen too.
+/// The log event of a request. It is written on drop, so a client's disconnect is logged too.
 struct LogLine<'a> {
     started: Instant,
     method: Method,
@@ -177,7 +177,7 @@ struct LogLine<'a> {
 }
 
 impl LogLine<'_> {
-    /// The answer to a request that was not done.
+    /// Returns the response for an error.
     fn refuse(&mut self, error: &ApiError, route: Option<&Known>) -> Response {
         self.cause = error.cause().map(str::to_owned);
         let body = error.body(self.request_id.to_str().unwrap_or_default()).to_json_string();
@@ -201,11 +201,11 @@ impl LogLine<'_> {
     }
 }
 
-/// Below this path stand the webhooks; what follows names one in the metrics.
+/// Prefix of webhook paths. The rest of the path is the label in the metrics.
 const WEBHOOKS: &str = "/webhooks/elevenlabs/";
 
 impl LogLine<'_> {
-    /// Adds the request to the metrics. Nothing that a client made up becomes a label.
+    /// Adds the request to the metrics. Text of the client never becomes a label.
     fn measure(&self) {
         let method = match self.method {
             Method::GET
@@ -237,7 +237,7 @@ impl LogLine<'_> {
     }
 }
 
-/// Nginx's number for a client that went away before it was answered.
+/// Status for a client that disconnected before the response, as in nginx.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 impl Drop for LogLine<'_> {
@@ -263,40 +263,40 @@ impl Drop for LogLine<'_> {
         match status {
             500.. if self.status == Some(StatusCode::SERVICE_UNAVAILABLE) => write_event!(warn),
             500.. => write_event!(error),
-            // Whoever sends these sends many.
+            // A rate-limited client usually sends many requests.
             429 => write_event!(debug),
             _ => write_event!(info),
         }
     }
 }
 
-/// To the microsecond, which is as much as anybody reads.
+/// Returns a duration in milliseconds, rounded to microseconds.
 fn milliseconds(duration: Duration) -> f64 {
     f64::from(u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)) / 1000.0
 }
 
-/// Gives each request a name that no other one has.
+/// Generator of unique request ids.
 struct RequestIds {
-    /// Differs from process to process.
+    /// Random number of the process.
     process: u32,
     count: AtomicU64,
 }
 
 impl Default for RequestIds {
     fn default() -> Self {
-        // The standard library's source of randomness for hash maps; an id need not be secret.
+        // The randomness of hash maps is enough, because an id need not be secret.
         let random = RandomState::new().hash_one(std::process::id());
         Self { process: u32::try_from(random >> 32).expect("32 bits"), count: AtomicU64::new(0) }
     }
 }
 
 impl RequestIds {
-    /// The one that the client sent, if it is fit to be logged, or else a new one.
+    /// Returns the client's request id if it is short and printable, or else a new one.
     fn of(&self, headers: &HeaderMap) -> HeaderValue {
-        const MAX: usize = 128;
+        const MAX_BYTES: usize = 128;
         headers
             .get("x-request-id")
-            .filter(|id| (1..=MAX).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic))
+            .filter(|id| (1..=MAX_BYTES).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic))
             .cloned()
             .unwrap_or_else(|| {
                 let count = self.count.fetch_add(1, Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! The paths that the service knows, read from its own document: for the `Allow` of a 405, for naming a request's route
-//! in the log without the identifiers that stand in its path, and for saying a query parameter's rule.
+//! Known paths, read from the service's own OpenAPI document. They supply the `Allow` header of a 405, the route in the
+//! log (without the ids in the path), and the rules of query parameters.
 
 use serde_json::Value;
 use std::collections::HashMap;
@@ -7,24 +7,24 @@ use std::collections::HashMap;
 /// All known paths.
 pub(super) struct Routes(Vec<Known>);
 
-/// A path's template, such as `/api/v1/calls/{conversation_id}`.
+/// A known path with its template, such as `/api/v1/calls/{conversation_id}`.
 pub(super) struct Known {
     pub(super) template: String,
-    /// As an `Allow` header lists them.
+    /// Value of the `Allow` header.
     pub(super) methods: String,
-    /// What the value of each query parameter must be.
+    /// Rule of each query parameter.
     rules: HashMap<String, String>,
 }
 
 impl Known {
-    /// What the value of a query parameter must be, fit to follow its name.
+    /// Returns the rule of a query parameter, in words that follow its name.
     pub(super) fn rule(&self, parameter: &str) -> Option<&str> {
         self.rules.get(parameter).map(String::as_str)
     }
 }
 
 impl Routes {
-    /// The paths of an OpenAPI document, and some that are only read.
+    /// Returns the paths of an OpenAPI document, and `others`, which support only GET.
     pub(super) fn of(document: &str, others: &[&str]) -> Self {
         let document: &Value = &serde_json::from_str(document).expect("the generated document is JSON");
         let paths = document["paths"].as_object().expect("the generated document has paths");
@@ -42,7 +42,7 @@ impl Routes {
         Self(documented.chain(Self::only_read(others).0).collect())
     }
 
-    /// Paths that are only read and stand in no document.
+    /// Returns paths that support only GET and are not in the document.
     pub(super) fn only_read(paths: &[&str]) -> Self {
         let known = |path: &&str| Known {
             template: (*path).to_owned(),
@@ -52,7 +52,7 @@ impl Routes {
         Self(paths.iter().map(known).collect())
     }
 
-    /// The template that a request's path fits.
+    /// Returns the known path that matches a request's path.
     pub(super) fn find(&self, path: &str) -> Option<&Known> {
         self.0.iter().find(|known| fits(&known.template, path))
     }
@@ -74,7 +74,7 @@ fn allow(mut methods: Vec<String>) -> String {
     methods.join(", ")
 }
 
-/// A parameter's rule in words, from its schema.
+/// Describes a parameter's schema as a rule.
 fn rule(document: &Value, parameter: &Value) -> String {
     let mut schema = &parameter["schema"];
     if let Some(pointer) = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix('#')) {
@@ -88,14 +88,14 @@ fn rule(document: &Value, parameter: &Value) -> String {
     match (schema["type"].as_str(), schema["format"].as_str()) {
         (Some("boolean"), _) => "must be true or false".to_owned(),
         (Some("integer"), _) => match (number("minimum"), number("maximum")) {
-            (Some(least), Some(most)) => format!("must be a whole number from {least} to {most}"),
-            (Some(least), None) => format!("must be a whole number, {least} or greater"),
-            _ => "must be a whole number".to_owned(),
+            (Some(min), Some(max)) => format!("must be an integer from {min} to {max}"),
+            (Some(min), None) => format!("must be an integer, {min} or greater"),
+            _ => "must be an integer".to_owned(),
         },
         (_, Some("date-time")) => "must be an ISO 8601 date and time, for example 2026-09-28T12:00:05.25Z".to_owned(),
         _ => match (number("minLength"), number("maxLength")) {
-            (Some(least), Some(most)) => format!("must be {least} to {most} characters long"),
-            _ => "is not valid".to_owned(),
+            (Some(min), Some(max)) => format!("must be {min} to {max} characters long"),
+            _ => "is invalid".to_owned(),
         },
     }
 }

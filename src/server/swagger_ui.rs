@@ -1,5 +1,5 @@
-//! The API's document, and the Swagger UI page that shows it. All that the page needs comes from this service, so it works
-//! offline.
+//! The OpenAPI document, and the Swagger UI page that shows it. All of the page's files come from this service, so it
+//! works offline.
 
 use crate::sys::gzip::{is_taken, unpack};
 use bytes::Bytes;
@@ -8,18 +8,17 @@ use poem::http::{HeaderValue, header};
 use poem::{Endpoint, Request, Response};
 use std::sync::LazyLock;
 
-/// The page's scripts and styles stand in it, and it asks only this service.
+/// Content security policy: inline scripts and styles, requests to this service only.
 const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Swagger UI, as the framework makes it: see `build.rs`.
+/// Swagger UI, compressed with gzip by `build.rs`.
 static PACKED_PAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/swagger-ui.html.gz"));
 
-/// The same for clients that do not take gzip: made when the first of them comes, and one for all, however many read it
-/// slowly.
+/// Swagger UI without compression, for clients that do not accept gzip. It is decompressed once, on first use.
 static PAGE: LazyLock<Bytes> = LazyLock::new(|| unpack(PACKED_PAGE).into());
 
-/// Swagger UI.
+/// Returns the endpoint that serves Swagger UI.
 pub(super) fn page() -> impl Endpoint<Output = Response> {
     make_sync(|request: Request| {
         let accepted =
@@ -36,7 +35,7 @@ pub(super) fn page() -> impl Endpoint<Output = Response> {
     })
 }
 
-/// The document itself.
+/// Returns the endpoint that serves the OpenAPI document.
 pub(super) fn document(json: String) -> impl Endpoint<Output = Response> {
     let json = Bytes::from(json);
     make_sync(move |_| answer("application/json", json.clone()))

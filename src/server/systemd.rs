@@ -1,41 +1,43 @@
-//! What the supervisor that started the service is told: systemd's `sd_notify`. Without a supervisor that wants to be
-//! told (`NOTIFY_SOCKET`), nothing is.
+//! Notifications to systemd (`sd_notify`). Without `NOTIFY_SOCKET`, nothing is sent.
 //!
-//! `READY=1` once connections are taken and the database is migrated, `STOPPING=1` when the service begins to stop, and
-//! `WATCHDOG=1` as long as the writer answers the probe that `/readyz` makes. That it answers is what counts: a disk that
-//! is full makes the service not ready, but starting it anew would not empty the disk. What the probe says stands in the
-//! status that `systemctl status` shows.
+//! The service sends `READY=1` once the database is migrated and connections are accepted, `STOPPING=1` when it begins
+//! to stop, and `WATCHDOG=1` as long as the writer responds to the probe of `/readyz`. Even a failed probe counts as a
+//! response: a full disk makes the service unready, but a restart would not free space. The result of the probe is
+//! shown by `systemctl status`.
 
 use crate::ingest::{WriteError, Writer};
 use sd_notify::NotifyState;
 
 pub(super) fn ready() {
-    tell(&[NotifyState::Ready, NotifyState::Status("ready")]);
+    notify(&[NotifyState::Ready, NotifyState::Status("ready")]);
 }
 
 pub(super) fn stopping() {
-    tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
+    notify(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
 }
 
-/// Tells the supervisor that the service lives, often enough for it, as long as it does.
+/// Notifies systemd's watchdog as long as the writer responds.
 pub(super) async fn stay_alive(writer: Writer) {
     let Some(limit) = sd_notify::watchdog_enabled() else { return };
     loop {
         match writer.probe().await {
-            Ok(()) => tell(&[NotifyState::Watchdog, NotifyState::Status("ready")]),
+            Ok(()) => notify(&[NotifyState::Watchdog, NotifyState::Status("ready")]),
             Err(WriteError::Failed(error)) => {
-                tell(&[NotifyState::Watchdog, NotifyState::Status(&format!("not ready: {error}").replace('\n', " "))]);
+                notify(&[
+                    NotifyState::Watchdog,
+                    NotifyState::Status(&format!("not ready: {error}").replace('\n', " ")),
+                ]);
             }
             Err(error) => {
-                tracing::warn!(?error, "the writer does not answer; the supervisor is not told that it lives");
+                tracing::warn!(?error, "writer does not respond; watchdog not notified");
             }
         }
         tokio::time::sleep(limit / 3).await;
     }
 }
 
-fn tell(state: &[NotifyState<'_>]) {
+fn notify(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!(%error, "the supervisor cannot be told how the service does");
+        tracing::warn!(%error, "cannot notify systemd");
     }
 }

@@ -1,4 +1,4 @@
-//! The page's files, packed, and their names.
+//! Files of the page, compressed, and their names.
 
 use super::agent_setup;
 use crate::sys::gzip::{Effort, pack};
@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
-/// One file, as it is sent.
+/// A file, ready to be sent.
 pub(super) struct Asset {
     name: &'static str,
     pub(super) content_type: &'static str,
@@ -30,13 +30,13 @@ impl Asset {
         Self { name, content_type, plain, packed, tags: [format!("\"{digest}\""), format!("\"{digest}-gz\"")] }
     }
 
-    /// What a client that holds the file, packed or not, names it by.
+    /// Returns the `ETag` of the file, in the compressed or the uncompressed form.
     pub(super) fn tag(&self, packed: bool) -> &str {
         &self.tags[usize::from(packed)]
     }
 }
 
-/// The whole page.
+/// All files of the page.
 pub(super) struct Page {
     pub(super) shell: Asset,
     version: String,
@@ -44,7 +44,7 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// The page, which is packed when somebody first wants it.
+    /// Returns the page. Its files are compressed on first use.
     pub(super) fn get() -> &'static Self {
         static PAGE: LazyLock<Page> = LazyLock::new(Page::new);
         &PAGE
@@ -54,9 +54,10 @@ impl Page {
         let mut files: Vec<_> =
             FILES.iter().map(|(name, text)| Asset::new(name, Bytes::from_static(text.as_bytes()))).collect();
         files.push(Asset::new("setup.json", agent_setup::document().into()));
-        // One digest for all: modules name one another without it, and stand in one folder, which has it.
+        // One digest for all files, because modules import one another by relative path, within a folder that has the
+        // digest.
         let version = digest(files.iter().flat_map(|file| [file.name.as_bytes(), &file.plain]));
-        // The modules are asked for at once, not each when another one names it.
+        // Modules are preloaded at once, instead of each when another one imports it.
         let modules =
             files.iter().filter(|file| file.content_type == SCRIPT && !["arrive.js", "theme.js"].contains(&file.name));
         let preload = modules.fold(String::new(), |mut links, file| {
@@ -67,13 +68,13 @@ impl Page {
         Self { shell: Asset::new("index.html", shell.into()), version, files }
     }
 
-    /// A file of this version of the page.
+    /// Returns a file of this version of the page.
     pub(super) fn file(&self, version: &str, name: &str) -> Option<&Asset> {
         self.files.iter().find(|file| version == self.version && file.name == name)
     }
 }
 
-/// In short, what is in some texts.
+/// Returns a short digest of some texts.
 fn digest<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut hash = Sha256::new();
     for text in texts {
@@ -87,7 +88,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 const SHELL: &str = include_str!("assets/index.html");
 
-/// Names the files that stand in `assets/`.
+/// Lists files of `assets/` with their contents.
 macro_rules! files {
     ($($name:literal),+ $(,)?) => { [$(($name, include_str!(concat!("assets/", $name)))),+] };
 }

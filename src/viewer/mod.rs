@@ -1,12 +1,12 @@
-//! The page on which calls are read: a shell of HTML and plain ES modules that use the public API and nothing else.
+//! The web page for reading calls: an HTML shell and plain ES modules that use only the public API.
 //!
-//! It is made on the reader's side, since it lives there anyway: it follows calls while they run, keeps its place in a
-//! list, and knows the reader's zone. So there is one source of what is shown, the API, and the page holds no call and
-//! asks for no permission: whoever may not read gets a page that says so.
+//! The browser renders it, because a live page needs client code anyway: it follows running calls, keeps its position
+//! in a list, and knows the reader's time zone. The API is the only source of data. The page itself contains no data of
+//! calls, so it needs no permission; a reader without access gets a page that says so.
 //!
-//! Owned here: the files, packed once when the first reader comes; their names, which change with what is in them, so that a
-//! browser keeps them for good; and the policy that lets the page load nothing from elsewhere, run nothing that stands in
-//! it, and make no element out of a text. What each file does is said at its head, beginning with `assets/main.js`.
+//! This module owns the files, which are compressed on first use; their names, which contain a digest so that browsers
+//! can cache them forever; and the content security policy. The policy forbids files from elsewhere, inline scripts,
+//! and HTML that is parsed from text. Each file describes itself at its top; start with `assets/main.js`.
 
 mod agent_setup;
 mod assets;
@@ -18,21 +18,22 @@ use poem::error::NotFoundError;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use poem::{Endpoint, IntoEndpoint, IntoResponse, Request, Response, Route, RouteMethod, get};
 
-/// The paths of the page, for the log and for the methods that they take.
+/// Paths of the page, for the log and the allowed methods.
 pub const PATHS: [&str; 2] = ["/", "/assets/{version}/{file}"];
 
-/// Only this service's own files, no inline script or style, and no text that is read as HTML.
+/// Content security policy: only files of this service, no inline script or style, and no text parsed as HTML.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       media-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; \
                       require-trusted-types-for 'script'; trusted-types 'none'";
 
-/// The page, and behind it all else.
+/// Wraps an endpoint: the page's paths are served here, all others by `rest`.
 pub fn before(rest: impl IntoEndpoint) -> impl Endpoint<Output = Response> {
     let files = Route::new().at("/assets/:version/:file", get(files()));
     Before { shell: get(shell()), files, rest: rest.into_endpoint() }
 }
 
-/// A route of its own for "/" would give way to one for all paths, as the API's is, so it is told apart here.
+/// A layer with the page's routes. A route for "/" would lose against the API's route for all paths, so it is matched
+/// here.
 struct Before<E> {
     shell: RouteMethod,
     files: Route,
@@ -51,7 +52,7 @@ impl<E: Endpoint> Endpoint for Before<E> {
     }
 }
 
-/// The page itself, which is asked for anew each time and mostly found unchanged.
+/// Returns the endpoint of the HTML shell, which browsers revalidate on each visit.
 fn shell() -> impl Endpoint<Output = Response> {
     make_sync(|request: Request| {
         let mut answer = answer(&request, &Page::get().shell, "no-cache");
@@ -66,7 +67,7 @@ fn shell() -> impl Endpoint<Output = Response> {
     })
 }
 
-/// What the page is made of. A name holds the digest of all files, so what it names never changes.
+/// Returns the endpoint of the page's files. Their path contains the digest of all files, so they never change.
 fn files() -> impl Endpoint<Output = Response> {
     make_sync(|request: Request| {
         let page = Page::get();
@@ -84,7 +85,7 @@ fn answer(request: &Request, asset: &Asset, caching: &str) -> Response {
         .header(header::CACHE_CONTROL, caching)
         .header(header::VARY, "Accept-Encoding")
         .header("cross-origin-resource-policy", "same-origin");
-    if holds(request.headers(), asset.tag(packed)) {
+    if is_cached(request.headers(), asset.tag(packed)) {
         return response.status(StatusCode::NOT_MODIFIED).finish();
     }
     let response = response.content_type(asset.content_type);
@@ -95,8 +96,8 @@ fn answer(request: &Request, asset: &Asset, caching: &str) -> Response {
     }
 }
 
-/// Whether the client says that it holds what has this tag.
-fn holds(headers: &HeaderMap, tag: &str) -> bool {
+/// Returns true if the client's cache has the version with this tag.
+fn is_cached(headers: &HeaderMap, tag: &str) -> bool {
     let held = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     held.flat_map(|value| value.split(',')).any(|held| held.trim().trim_start_matches("W/") == tag)
 }

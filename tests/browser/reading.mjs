@@ -66,7 +66,7 @@ export const steps = {
     if (heard !== undefined) {
       const words = turn.locator(".as-heard");
       assert.equal(await words.isVisible(), false, "it is shown when asked for");
-      await turn.getByText("As heard").click();
+      await turn.getByText("As received").click();
       assert.equal(await words.innerText(), heard);
       await accessible(opened);
     }
@@ -199,7 +199,7 @@ export const steps = {
   },
 
   async noStatistics(opened) {
-    await opened.page.getByText("No calls in this time").waitFor();
+    await opened.page.getByText("No calls in this period").waitFor();
     await accessible(opened);
     await opened.page.getByRole("link", { name: "Last 90 days" }).click();
     await opened.page.getByRole("heading", { name: "Calls by day" }).waitFor();
@@ -207,7 +207,7 @@ export const steps = {
 
   /** The line on events that could not be read. */
   async unreadEvents(opened, { text }) {
-    await opened.page.getByText("No calls in this time").waitFor();
+    await opened.page.getByText("No calls in this period").waitFor();
     const shown = await opened.page.locator("#unread").textContent();
     if (shown !== text) throw new Error(`the page says: ${shown}`);
     await accessible(opened);

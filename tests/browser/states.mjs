@@ -25,7 +25,7 @@ export const steps = {
     opened.tolerated = /status of 401/;
     await page.getByLabel("API token").fill(wrong);
     await page.keyboard.press("Enter");
-    await page.getByText("This is not the API token.").waitFor();
+    await page.getByText("Invalid API token.").waitFor();
     await accessible(opened);
     opened.tolerated = null;
     await page.getByLabel("API token").fill(token);
@@ -53,7 +53,7 @@ export const steps = {
   /** An address with a wrong token says so and asks; a right one, opened in the same page, signs in. */
   async arrivesLater(opened, { token, wrong }) {
     const { page } = opened;
-    await page.getByText("The token of this address is none of the service’s").waitFor();
+    await page.getByText("The token in this link is invalid").waitFor();
     await accessible(opened);
     await fits(opened);
     assert.equal(await page.evaluate(() => location.hash), "");

@@ -121,7 +121,7 @@ fn a_verdict_on_who_answered_is_kept_with_its_call_and_told_in_the_log() {
     let verdicts = || -> Vec<Value> {
         let lines = service.log().into_iter().filter_map(|line| serde_json::from_str::<Value>(&line).ok());
         lines
-            .filter(|line| line.to_string().contains("an event of another type"))
+            .filter(|line| line.to_string().contains("stored event of an unused type"))
             .map(|line| line["answered_by"].clone())
             .collect()
     };

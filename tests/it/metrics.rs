@@ -119,7 +119,7 @@ fn each_delivery_of_a_turn_is_counted_by_what_became_of_it() {
 
     let after = Scrape::take(&service);
     let outcomes = after.outcomes("transcription");
-    assert_eq!(outcomes, [("rejected", 4), ("replayed", 1), ("stored", 7)].into());
+    assert_eq!(outcomes, [("rejected", 4), ("duplicate", 1), ("stored", 7)].into());
     assert_eq!(after.whole("turns_stored_total{speaker=\"driver\"}"), 4);
     assert_eq!(after.whole("turns_stored_total{speaker=\"agent\"}"), 3);
     assert_eq!(after.whole("ingest_lag_seconds_count"), 7, "of what was stored, not of repeats");
@@ -195,7 +195,7 @@ fn what_comes_after_a_call_is_counted_by_what_became_of_it() {
     service.post(HISTORY, &json!({"conversation_id": ""})).expect(400);
 
     let scrape = Scrape::take(&service);
-    let expected = [("dropped", 1), ("quarantined", 1), ("replayed", 1), ("stored", 1), ("unauthorized", 1)];
+    let expected = [("dropped", 1), ("quarantined", 1), ("duplicate", 1), ("stored", 1), ("unauthorized", 1)];
     assert_eq!(scrape.outcomes("post-call"), expected.into());
     assert_eq!(scrape.outcomes("history"), [("rejected", 1), ("stored", 1)].into());
     assert_eq!(scrape.whole("turns_stored_total{speaker=\"agent\"}"), 2, "turns that a record added are stored too");

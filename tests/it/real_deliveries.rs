@@ -223,7 +223,7 @@ fn a_damaged_turn_and_a_damaged_history_are_stored() {
         assert_eq!(words(&service, "conv_h"), ["ok \u{FFFD}"]);
     }
     wait_for("the remark in the log", || {
-        service.log().iter().any(|line| line.contains("parts of a history could not be read")).then_some(())
+        service.log().iter().any(|line| line.contains("\"remarks\":") && line.contains("conv_h")).then_some(())
     });
 }
 

@@ -124,7 +124,7 @@ fn an_index_that_is_older_or_newer_than_the_database_is_made_anew() {
     fs::copy(&old_index, &index).unwrap();
     let searched = run(&["search", "dock1", "--json", "--database", database.to_str().unwrap()]);
     let page: Value = serde_json::from_slice(&searched.stdout).unwrap();
-    assert_eq!((&page["data"], &page["unsearched"]), (&json!([]), &json!(0)));
+    assert_eq!((&page["data"], &page["unindexed"]), (&json!([]), &json!(0)));
     let checked = run(&["check", "--json", "--database", database.to_str().unwrap()]);
     assert_eq!(checked.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&checked.stdout).contains("\"search\""), "{checked:?}");
@@ -181,7 +181,7 @@ fn without_any_place_for_the_index_turns_are_stored_and_found_and_what_is_not_se
         say(&service, &format!("conv_{}", n % 7), n, &format!("Turn {n}, the reefer."));
     }
     let page = search(&service, "reefer", "&include_total=true");
-    assert_eq!(page["total"].as_u64().unwrap() + page["unsearched"].as_u64().unwrap(), 600, "{page}");
+    assert_eq!(page["total"].as_u64().unwrap() + page["unindexed"].as_u64().unwrap(), 600, "{page}");
     assert_eq!(found(&service, "\"turn 599\"", "").len(), 1);
     service.get("/readyz").expect(200);
     service.delete("/api/v1/calls/conv_1").expect(204);
@@ -190,7 +190,7 @@ fn without_any_place_for_the_index_turns_are_stored_and_found_and_what_is_not_se
     // The command line looks at all turns.
     let out = run(&["search", "\"turn 0\"", "--json", "--database", database.to_str().unwrap()]);
     let page: Value = serde_json::from_slice(&out.stdout).unwrap();
-    assert_eq!((page["data"].as_array().unwrap().len(), &page["unsearched"]), (1, &json!(0)));
+    assert_eq!((page["data"].as_array().unwrap().len(), &page["unindexed"]), (1, &json!(0)));
     fs::remove_dir_all(&place).unwrap();
     let left = service.turns_stored();
     indexed(&service);
@@ -239,7 +239,7 @@ fn changed_turns_are_found_by_their_new_words_alone_though_the_index_cannot_foll
         let (mut ids, mut cursor) = (Vec::new(), String::new());
         loop {
             let page = search(&service, q, &format!("&limit=17{more}{cursor}"));
-            assert_eq!(page["unsearched"], 0, "{page}");
+            assert_eq!(page["unindexed"], 0, "{page}");
             ids.extend(page["data"].as_array().unwrap().iter().map(|hit| hit["id"].as_i64().unwrap()));
             match page["next_cursor"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),

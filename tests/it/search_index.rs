@@ -59,7 +59,7 @@ fn under_load_the_index_follows_and_what_it_lacks_is_found_too() {
     for n in [0, 255, 256, 511, 598, 599] {
         let page = search(&service, &format!("number {n}"), "");
         assert_eq!(page["data"].as_array().unwrap().len(), 1, "turn {n}");
-        assert_eq!(page["unsearched"], 0);
+        assert_eq!(page["unindexed"], 0);
     }
     indexed(&service);
     compare(service.database());
@@ -195,7 +195,7 @@ fn a_database_from_before_the_search_is_indexed_while_it_is_used_the_newest_turn
     // Whatever is indexed already, what is found and what is said to be missing make up the whole.
     wait_for("all old turns to be searched", || {
         let page = search(&service, "word", "&include_total=true");
-        let (total, unsearched) = (page["total"].as_u64().unwrap(), page["unsearched"].as_u64().unwrap());
+        let (total, unsearched) = (page["total"].as_u64().unwrap(), page["unindexed"].as_u64().unwrap());
         assert_eq!(total + unsearched, 3000, "{total} found and {unsearched} not searched");
         (unsearched == 0).then_some(())
     });
@@ -216,7 +216,7 @@ fn a_file_without_an_index_is_searched_turn_by_turn() {
     assert!(run(&["migrate", "--database", name]).status.success());
     let out = run(&["search", "word", "--database", name, "--json"]);
     let found: Value = serde_json::from_slice(&out.stdout).unwrap();
-    assert_eq!((found["data"].as_array().unwrap().len(), &found["unsearched"]), (20, &json!(0)));
+    assert_eq!((found["data"].as_array().unwrap().len(), &found["unindexed"]), (20, &json!(0)));
     assert_eq!(found["has_more"], true);
     let out = run(&["search", "first", "--database", name, "--json"]);
     let found: Value = serde_json::from_slice(&out.stdout).unwrap();
@@ -263,7 +263,7 @@ fn the_command_finds_what_the_api_finds() {
         let json: Value = serde_json::from_str(&text(&["reefer", "--order", "newest", "--json"])).unwrap();
         let page = search(&service, "reefer", "&order=newest");
         assert_eq!(json["data"], page["data"], "{state}");
-        assert_eq!((&json["has_more"], &json["unsearched"]), (&json!(false), &json!(0)));
+        assert_eq!((&json["has_more"], &json["unindexed"]), (&json!(false), &json!(0)));
         indexed(&service);
     }
     let shown = text(&["number", "3"]);
@@ -385,7 +385,7 @@ fn a_search_within_some_days_finds_what_is_of_them_wherever_it_stands() {
     // Without an index, the newest turns are searched, and the others are counted.
     let page = search(&service, "reefer", "&started_before=2026-09-01T04:00:00Z&limit=1000");
     let found = page["data"].as_array().unwrap().len();
-    assert!(found == 4 * SECONDS as usize || page["unsearched"].as_u64().unwrap() > 0, "{page}");
+    assert!(found == 4 * SECONDS as usize || page["unindexed"].as_u64().unwrap() > 0, "{page}");
     indexed(&service);
     let connection = with_index(&database);
     let spans: i64 = connection.query_row("SELECT count(*) FROM turn_search_spans", [], |row| row.get(0)).unwrap();

@@ -144,13 +144,13 @@ fn a_changed_certificate_is_taken_over_and_one_that_is_none_is_not() {
     wait_for("the new certificate", || curl(&newer.certificate, &[&url]));
     assert_eq!(curl(&first, &[&url]), None);
     std::fs::write(&pair.key, "no key").unwrap();
-    says(&service, "the one before it stays");
+    says(&service, "changed certificate unusable");
     assert!(curl(&newer.certificate, &[&url]).is_some(), "the one before it stays");
     // One of another pair.
     std::fs::copy(&newest.key, &pair.key).unwrap();
     wait_for("the second error", || {
         let log = service.log();
-        (log.iter().filter(|line| line.contains("the one before it stays")).count() == 2).then_some(())
+        (log.iter().filter(|line| line.contains("changed certificate unusable")).count() == 2).then_some(())
     });
     assert!(curl(&newer.certificate, &[&url]).is_some());
     newest.replace(&pair);
@@ -298,7 +298,7 @@ fn a_certificate_is_obtained_from_an_authority_kept_and_renewed() {
     let database = folder.path().join("calls.db");
     let root = authority.root();
     let service = Service::start_on(&database, &flags);
-    says(&service, "a certificate was obtained");
+    says(&service, "certificate obtained");
     let ask = |name: &str| {
         curl(&root, &["--resolve", &format!("{name}:{port}:127.0.0.1"), &format!("https://{name}:{port}/healthz")])
     };
@@ -337,7 +337,7 @@ fn while_the_authority_cannot_be_reached_the_service_runs_and_says_so() {
         "--acme-directory",
         &nowhere,
     ]);
-    says(&service, "no certificate was obtained");
+    says(&service, "cannot obtain certificate");
     service.stop();
     std::fs::write(cache.join("certificate.json"), "{").unwrap();
     let service = Service::start_with(&[
@@ -348,7 +348,7 @@ fn while_the_authority_cannot_be_reached_the_service_runs_and_says_so() {
         "--acme-directory",
         &nowhere,
     ]);
-    says(&service, "the kept certificate cannot be used");
+    says(&service, "stored certificate unusable");
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
     assert!(why(&["--acme-domain", NAME, "--acme-cache", file.to_str().unwrap()]).contains("file"));

@@ -89,7 +89,7 @@ fn a_call_is_read_as_a_conversation_with_what_the_record_made_of_it() {
     page.step("times", json!({"number": 3, "shown": "07:00:08", "utc": "2026-09-28 12:00:08.41 UTC"}));
     let facts = ["Reefer temperature check", "Maria Kowalski", "the call’s variable driver_id", "Goal met"];
     page.step("facts", json!({ "texts": facts }));
-    page.step("facts", json!({"texts": ["reefer set point f", "34", "heard more than once", "English"]}));
+    page.step("facts", json!({"texts": ["reefer set point f", "34", "repeated live turns", "English"]}));
     let copied = ["Maria Kowalski", &format!("[0:02] Agent: {FIRST}"), &format!("[0:17] Driver: {LAST}")];
     page.step("copied", json!({ "lines": copied }));
     page.step("printed", json!({ "words": words }));
@@ -110,7 +110,7 @@ fn a_call_is_read_as_a_conversation_with_what_the_record_made_of_it() {
     page.step("seek", json!({"number": 4, "seconds": 11}));
 
     let absent = Page::open(&service.url("/?call=conv_none"), json!({}));
-    absent.step("absent", json!({"says": "There is no such call"}));
+    absent.step("absent", json!({"says": "Call not found"}));
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn words_are_found_marked_and_lead_to_their_turn() {
     page.step("search", step);
     page.step("search", json!({"words": "reefer degrees", "found": [found[1]], "marked": ["reefer", "degrees"]}));
     page.step("openFound", json!({"number": 4, "marked": ["reefer", "degrees"]}));
-    page.step("nothingFound", json!({"words": "zeppelin", "says": "Nothing was found"}));
+    page.step("nothingFound", json!({"words": "zeppelin", "says": "Nothing found"}));
     page.step("refused", json!({"words": "\"reefer", "says": "opens a quotation that is not closed"}));
 }
 
@@ -199,12 +199,12 @@ fn statistics_are_drawn_and_stand_in_tables() {
     let time = "started_after=2026-09-19T05:00:00Z&started_before=2026-10-01T05:00:00Z&zone=America/Chicago";
     let stats = service.get(&format!("/api/v1/stats?{time}")).expect(200).json();
     let share = |side: &str| format!("{:.0}%", stats["all"][side]["share_of_seconds"].as_f64().unwrap() * 100.0);
-    let talked = format!("Who talked: the agent {}, drivers {} of the talk.", share("agent"), share("driver"));
+    let talked = format!("Speaking time: agent {}, drivers {}.", share("agent"), share("driver"));
     let page = Page::open(&service.url("/?view=stats&from=2026-09-19&to=2026-09-30"), json!({}));
     let shown = json!({
-        "tiles": {"Calls": "2", "Failed": "1", "Usual length": "0:47", "Driver talks": share("driver"),
-            "Only in the record": "1", "Of these in other words": "1", "Heard twice": "1"},
-        "drawings": ["Calls by day: 2 calls on 2 days, the most, 1, on 20 Sept.", talked],
+        "tiles": {"Calls": "2", "Failed": "1", "Median length": "0:47", "Driver talks": share("driver"),
+            "Only in the record": "1", "With different text": "1", "Repeated": "1"},
+        "drawings": ["Calls by day: 2 calls on 2 days, maximum 1 on 20 Sept.", talked],
         "tables": [[["20 Sept", "1", "0", "1", "0", "0:00"], ["28 Sept", "1", "1", "0", "0", "0:47"]]],
     });
     page.step("statistics", shown.clone());
@@ -220,7 +220,7 @@ fn statistics_say_which_events_could_not_be_read() {
     for n in 0..3 {
         post_signed(&service, &format!("{{no JSON {n}")).expect(200);
     }
-    let text = "3 events could not be read (1, 2, 3). They are stored; the log says why.";
+    let text = "3 events could not be parsed (1, 2, 3). They are stored; the log has the reasons.";
     Page::open(&service.url("/?view=stats"), json!({})).step("unreadEvents", json!({"text": text}));
 }
 

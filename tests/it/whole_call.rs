@@ -274,9 +274,7 @@ fn a_call_is_made_whole_over_http_and_a_late_turn_is_no_second_one() {
     assert_eq!(call()["driver_source"], "dispatch");
     let conflict = "dynamic_variable: 1042, user_id: 1042, batch_recipient: 1042, phone_number: 1042";
     assert_eq!(call()["driver_conflict"], conflict);
-    let told = wait_for("the log", || {
-        service.log().into_iter().find(|line| line.contains("a call was brought together with its record"))
-    });
+    let told = wait_for("the log", || service.log().into_iter().find(|line| line.contains("\"live_only\":")));
     let told: Value = serde_json::from_str(&told).unwrap();
     for (count, number) in [("live_only", 0), ("matched", 2), ("added", 2), ("corrected", 0), ("repeated", 0)] {
         assert_eq!(told[count], number, "{count} in {told}");

@@ -1,13 +1,13 @@
-//! Who may do what. This is the one place that decides it, for every path, and it fails closed: whatever path is not named
-//! here is for those who read and manage.
+//! Access control. This is the only place that decides it, for every path, and it fails closed: a path that is not
+//! listed here requires the API token.
 //!
-//! Turns and histories are taken from anybody until an ingest token is configured. What ElevenLabs signs is judged by its
-//! signature, in [`crate::api::webhooks::signed_body`]. Reading and managing needs an API token, or the cookie that the page got for one
-//! ([`super::session`]), from wherever the request comes: a proxy, a tunnel or a foreign page in a browser on this machine look like a
-//! program on this machine. Only `--no-token` changes that.
+//! Anybody may send turns and histories until an ingest token is configured. Post-call deliveries are checked by their
+//! signature, in [`crate::api::webhooks::signed_body`]. Reading and changing data requires an API token, or the cookie that the page got
+//! for one ([`super::session`]), regardless of the client's address: a proxy, a tunnel or a foreign page in a local browser
+//! cannot be told from a local program. Only `--no-token` changes that.
 //!
-//! Refusals are counted by address ([`super::rate_limit`]). A right token is never held up by wrong ones from the same address, which
-//! may be a proxy's: otherwise anybody could keep turns from being stored. Tokens are long instead.
+//! Failed attempts are limited per address ([`super::rate_limit`]). The limit never delays a valid token, because the address
+//! may be a proxy's and anybody could then prevent turns from being stored. Tokens have a minimum length instead.
 
 use super::client::{Client, Page};
 use super::rate_limit::Refusals;
@@ -23,27 +23,28 @@ use poem::{Body, Endpoint, IntoResponse as _, Request, Response};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// What a path is for.
+/// Access requirement of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::api) enum Purpose {
-    /// Tells nothing of any call.
+    /// Contains no data of calls; open to everybody.
     Public,
-    /// Takes turns.
+    /// Receives turns; requires the ingest token, if there is one.
     Ingest,
-    /// Takes what ElevenLabs has signed.
+    /// Receives signed deliveries of ElevenLabs.
     Signed,
-    /// Nothing: it is below the webhooks, whose senders are never asked for the API token, and no webhook.
+    /// A path below the webhooks that does not exist. It returns 404 instead of asking its sender for the API token.
     NoWebhook,
-    /// Reads or changes what is stored: everything else.
+    /// Reads or changes stored data; the default for all other paths.
     Manage,
 }
 
 impl Purpose {
-    /// Of a request's path as it came, so that no other spelling of a path is judged as that path.
+    /// Returns the requirement of a path in its raw form, because any other spelling of a path must not count as that
+    /// path.
     pub(in crate::api) fn of(path: &str) -> Self {
         match path {
             "/" | "/docs" | "/healthz" | "/openapi.json" | "/readyz" | "/session" => Self::Public,
-            // The files of the page that signs in, which holds no call.
+            // Files of the sign-in page, which contains no data of calls.
             _ if path.starts_with("/assets/") => Self::Public,
             crate::api::paths::TURNS | "/webhooks/elevenlabs/history" => Self::Ingest,
             "/webhooks/elevenlabs/post-call" => Self::Signed,
@@ -55,16 +56,16 @@ impl Purpose {
     }
 }
 
-/// Whether a path tells nothing of any call, so that its answers may be cached.
+/// Returns true if a path contains no data of calls, so its responses may be cached.
 pub fn is_public(path: &str) -> bool {
     Purpose::of(path) == Purpose::Public
 }
 
-/// The path below which all webhooks are.
+/// Prefix of all webhook paths.
 const WEBHOOKS: &str = "/webhooks";
 
-/// Returns the webhook path that is meant by one as people save it: with slashes or blanks at its end, with doubled slashes, or
-/// in other case. None for a path that is written as it should be, or that is not below the webhooks.
+/// Normalizes a webhook path as people save it: with trailing slashes or white space, doubled slashes, or in another
+/// case. Returns `None` for a path that is already normal, or that is not below the webhooks.
 pub fn webhook_path(path: &str) -> Option<String> {
     if !matches!(Purpose::of(path), Purpose::Manage | Purpose::NoWebhook) {
         return None;
@@ -80,42 +81,43 @@ pub fn webhook_path(path: &str) -> Option<String> {
     (below && meant != path).then_some(meant)
 }
 
-/// White space as it stands in a path.
+/// Percent-encoded white space.
 const BLANKS: [&str; 8] = ["%20", "%09", "%0a", "%0A", "%0d", "%0D", "%c2%a0", "%C2%A0"];
 
-/// The operations that the platform's own SDKs call, which put the token where the platform has its API key.
+/// Prefix of the operations for ElevenLabs' SDKs, which send the token in the header of their API key.
 pub(super) const CONVAI: &str = "/v1/convai/";
 
-/// The least length of a token, so that nobody finds one by trying.
-const LEAST_TOKEN: usize = 16;
+/// Minimum length of a token, in bytes, which prevents guessing.
+const MIN_TOKEN_BYTES: usize = 16;
 
-/// Whether a secret is long enough to be a token.
+/// Checks that a secret is long enough to be a token.
 ///
 /// # Errors
-/// It is not; the rule does not repeat it.
+/// The secret is too short. The error does not contain it.
 pub fn check_token(token: &Secret) -> Result<(), Invalid> {
-    if token.reveal().len() < LEAST_TOKEN {
-        return Err(Invalid(format!("must be at least {LEAST_TOKEN} characters long").into()));
+    if token.reveal().len() < MIN_TOKEN_BYTES {
+        return Err(Invalid(format!("must be at least {MIN_TOKEN_BYTES} characters long").into()));
     }
     Ok(())
 }
 
-/// Who is let in.
+/// Settings of the access control.
 #[derive(Debug, Default)]
 pub struct AccessSettings {
-    /// With one of these turns are taken; without any, from everybody.
+    /// Tokens for sending turns. Without any, everybody may send turns.
     pub ingest_tokens: Vec<Secret>,
-    /// With one of these a client reads and manages; without any, nobody does.
+    /// Tokens for reading and changing data. Without any, nobody may.
     pub api_tokens: Vec<Secret>,
-    /// Lets everybody read and manage.
+    /// Allows everybody to read and change data.
     pub no_token: bool,
-    /// The file that remembers over a restart which sessions were ended by signing out.
+    /// File that preserves the list of signed-out sessions over a restart.
     pub signed_out: Option<PathBuf>,
-    /// How many requests a minute of one address are refused with a reason; more are answered 429. 0 is no limit.
+    /// Maximum number of failed attempts per address and minute; further ones are answered with 429. 0 disables the
+    /// limit.
     pub refusals_a_minute: u32,
 }
 
-/// Decides.
+/// The access control; cheap to clone.
 #[derive(Clone)]
 pub struct Access(pub(super) Arc<Inner>);
 
@@ -127,18 +129,18 @@ pub(super) struct Inner {
     refusals: Refusals,
 }
 
-/// Why a request may read and manage.
+/// Grounds that allow a request to read and change data.
 pub(super) enum Granted {
-    /// It shows a token, which no page of another origin knows.
+    /// A valid token, which a page of another origin cannot know.
     ByToken,
-    /// It shows a session's cookie, which browsers send by themselves.
+    /// A session cookie, which browsers send by themselves.
     ByCookie(Session),
-    /// Nobody has to show anything.
+    /// No credentials are required.
     Openly,
 }
 
 impl Access {
-    /// Decides by these settings.
+    /// Creates an access control with these settings.
     pub fn new(settings: &AccessSettings) -> Self {
         Self(Arc::new(Inner {
             ingest: Tokens::new(&settings.ingest_tokens),
@@ -149,40 +151,38 @@ impl Access {
         }))
     }
 
-    /// Puts an endpoint behind this.
+    /// Wraps an endpoint with access checks.
     pub fn guard<E>(&self, inner: E) -> Guard<E> {
         Guard { access: self.clone(), inner }
     }
 
-    /// Why a request may go on, if that has to be known.
+    /// Checks that a request is allowed. Returns the grounds if the path requires any.
     fn check(&self, request: &Request) -> Result<Option<Granted>, ApiError> {
         match Purpose::of(request.uri().path()) {
             Purpose::Public | Purpose::Signed => Ok(None),
-            Purpose::NoWebhook => {
-                Err(ApiError::NotFound("there is no such webhook; /docs shows those that there are".into()))
-            }
+            Purpose::NoWebhook => Err(ApiError::NotFound("unknown webhook path; /docs lists the webhooks".into())),
             Purpose::Ingest if self.0.ingest.is_empty() => Ok(None),
             Purpose::Ingest => {
                 let headers = request.headers();
                 let shown = bearer(headers).into_iter().chain(named(headers, "x-webhook-token"));
-                among(&self.0.ingest, shown, "Authorization: Bearer or X-Webhook-Token, with the ingest token")?;
+                check_any(&self.0.ingest, shown, "send the ingest token as Authorization: Bearer or X-Webhook-Token")?;
                 Ok(Some(Granted::ByToken))
             }
             Purpose::Manage => self.check_managing(request).map(Some),
         }
     }
 
-    /// Why a request may read and manage.
+    /// Checks that a request may read and change data.
     pub(super) fn check_managing(&self, request: &Request) -> Result<Granted, ApiError> {
         let granted = self.grant(request)?;
         if request.method().is_safe() {
             return Ok(granted);
         }
-        // No page of another origin may make somebody's browser change what is stored.
+        // A page of another origin must not change data through a user's browser.
         match (&granted, Page::behind(request)) {
             (Granted::ByToken, _) | (_, Page::Own) | (Granted::Openly, Page::Unknown) => Ok(granted),
             (Granted::ByCookie(_) | Granted::Openly, _) => {
-                Err(ApiError::no_token("a change that shows no token must come from this service's own page"))
+                Err(ApiError::no_token("a change without a token must come from a page of this service"))
             }
         }
     }
@@ -201,19 +201,19 @@ impl Access {
             return Ok(Granted::ByCookie(session));
         }
         Err(if shown.is_empty() {
-            ApiError::no_token("give the API token as Authorization: Bearer, or sign in at /")
+            ApiError::no_token("send the API token as Authorization: Bearer, or sign in at /")
         } else {
-            ApiError::wrong_token("the token is not the API token")
+            ApiError::wrong_token("invalid API token")
         })
     }
 
-    /// Returns the session that a request belongs to, unless it has ended.
+    /// Returns the session of a request, unless it has ended.
     pub(super) fn session(&self, request: &Request) -> Option<Session> {
         let session = super::session::find(request, &self.0.api, Timestamp::now())?;
         (!self.0.signed_out.has(&session)).then_some(session)
     }
 
-    /// Ends an answer with the session that it is for, if it is a live stream.
+    /// Ends a live stream together with its session.
     fn ended_with(&self, session: Session, mut answer: Response) -> Response {
         if answer.content_type().is_some_and(|kind| kind.starts_with("text/event-stream")) {
             let access = self.clone();
@@ -224,7 +224,7 @@ impl Access {
         answer
     }
 
-    /// What a refused client is told.
+    /// Counts a failed attempt; returns 429 instead of the error if there were too many.
     fn refuse(&self, error: ApiError, client: Option<Client>) -> ApiError {
         let Some(Client { address }) = client else { return error };
         match self.0.refusals.count(address) {
@@ -234,8 +234,8 @@ impl Access {
     }
 }
 
-/// Whether one of what was shown is a token.
-fn among<'a>(tokens: &Tokens, shown: impl Iterator<Item = &'a [u8]>, wanted: &str) -> Result<(), ApiError> {
+/// Checks that one of the values is a token.
+fn check_any<'a>(tokens: &Tokens, shown: impl Iterator<Item = &'a [u8]>, wanted: &str) -> Result<(), ApiError> {
     let mut any = false;
     for shown in shown {
         any = true;
@@ -243,25 +243,21 @@ fn among<'a>(tokens: &Tokens, shown: impl Iterator<Item = &'a [u8]>, wanted: &st
             return Ok(());
         }
     }
-    Err(if any {
-        ApiError::wrong_token("the token is not the ingest token")
-    } else {
-        ApiError::no_token(&format!("give {wanted}"))
-    })
+    Err(if any { ApiError::wrong_token("invalid ingest token") } else { ApiError::no_token(wanted) })
 }
 
 fn named<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     headers.get(name).map(poem::http::HeaderValue::as_bytes)
 }
 
-/// The token of a header `Authorization: Bearer`.
+/// Returns the token of an `Authorization: Bearer` header.
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let value = headers.get(header::AUTHORIZATION)?.as_bytes();
     let (scheme, token) = value.split_at_checked("Bearer ".len())?;
     scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
 }
 
-/// An endpoint behind [`Access`].
+/// An endpoint that is wrapped with access checks.
 pub struct Guard<E> {
     access: Access,
     inner: E,
@@ -288,7 +284,7 @@ impl<E: Endpoint> Endpoint for Guard<E> {
                     _ => answer,
                 })
             }
-            // By its signature, or by what it signed in with.
+            // A failed signature or sign-in counts as a failed attempt.
             Err(error) => match error.downcast_ref::<ApiError>() {
                 Some(refusal @ ApiError::Unauthorized { .. }) => {
                     Err(self.access.refuse(refusal.clone(), client).into())
@@ -337,7 +333,7 @@ mod tests {
         {
             assert_eq!(webhook_path(other), None, "{other}");
         }
-        // What it does not become is still below the webhooks, and so never asked for the API token.
+        // The result is still below the webhooks, so it is never asked for the API token.
         assert_eq!(webhook_path("/webhooks//../api/v1/calls/").as_deref(), Some("/webhooks/../api/v1/calls"));
     }
 

@@ -1,30 +1,30 @@
-//! Who sends a request: from which address, and whether for a page of this service.
+//! The client of a request: its address, and whether a page of this service sent the request.
 //!
-//! What a client says of itself in `X-Forwarded-For` counts only as far as configured proxies vouch for it.
+//! `X-Forwarded-For` counts only as far as trusted proxies added it.
 
 use ipnet::IpNet;
 use poem::http::{HeaderMap, HeaderValue, header, uri::Scheme};
 use poem::{Addr, Request};
 use std::net::{IpAddr, SocketAddr};
 
-/// Who sends a request; the server's outermost layer puts it with each one.
+/// The client of a request; the server's outermost layer adds it to each request.
 #[derive(Debug, Clone, Copy)]
 pub struct Client {
-    /// The address, behind those proxies that are trusted.
+    /// Address of the client; if it is behind trusted proxies, the address that they report.
     pub address: IpAddr,
 }
 
-/// Proxies whose word for a client's address is taken.
+/// Proxies that are trusted to report a client's address.
 #[derive(Debug, Clone, Default)]
 pub struct Proxies(Vec<IpNet>);
 
 impl Proxies {
-    /// Those in these networks.
+    /// Trusts the proxies in these networks.
     pub fn new(networks: Vec<IpNet>) -> Self {
         Self(networks)
     }
 
-    /// Who sends a request; nobody if that is no internet address.
+    /// Returns the client of a request, or `None` if the connection has no IP address.
     pub fn client(&self, request: &Request) -> Option<Client> {
         let peer = peer(request)?;
         let address = if self.trusts(peer) { self.behind(peer, request.headers()) } else { peer };
@@ -35,12 +35,12 @@ impl Proxies {
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// The last address in `X-Forwarded-For` that no trusted proxy has.
+    /// Returns the last address in `X-Forwarded-For` that is not a trusted proxy.
     fn behind(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut known = peer;
         for value in headers.get_all("x-forwarded-for").iter().rev() {
             for hop in value.to_str().unwrap_or_default().rsplit(',') {
-                // Whatever stands before something unreadable was not vouched for.
+                // Addresses before an invalid one were not added by a trusted proxy.
                 let Some(hop) = hop_address(hop.trim()) else { return known };
                 known = hop;
                 if !self.trusts(hop) {
@@ -52,7 +52,7 @@ impl Proxies {
     }
 }
 
-/// An address as proxies write it: bare, with a port, or in brackets.
+/// Parses an address as proxies write it: bare, with a port, or in brackets.
 fn hop_address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     let address = bare.parse::<IpAddr>().or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip()));
@@ -66,21 +66,21 @@ fn peer(request: &Request) -> Option<IpAddr> {
     }
 }
 
-/// Whether a request's client speaks HTTPS, with this service or, as the proxy says, with a proxy before it.
+/// Returns true if the client uses HTTPS, with this service or with a proxy in front of it.
 pub(super) fn is_by_https(request: &Request) -> bool {
-    // Of several proxies the first has the client. Whoever says so without a certificate only loses the cookie.
+    // With several proxies, the first value is that of the client. A false value only costs its sender the cookie.
     let forwarded = request.header("x-forwarded-proto").and_then(|schemes| schemes.split(',').next());
     request.scheme() == &Scheme::HTTPS || forwarded.is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"))
 }
 
-/// The page behind a request, as far as browsers tell.
+/// The origin of the page that sent a request, as browsers report it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Page {
-    /// One of this service's own.
+    /// A page of this service.
     Own,
-    /// One of another origin.
+    /// A page of another origin.
     Foreign,
-    /// None, as far as one can see: most programs tell nothing.
+    /// Unknown: most clients that are not browsers do not report it.
     Unknown,
 }
 
@@ -94,7 +94,7 @@ impl Page {
                 _ => Self::Foreign,
             };
         }
-        // Browsers leave the former out where a page came by plain HTTP.
+        // Browsers omit `Sec-Fetch-Site` on pages that were loaded by plain HTTP.
         let Some(origin) = headers.get(header::ORIGIN) else { return Self::Unknown };
         let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
         let host = headers.get(header::HOST).map(HeaderValue::as_bytes);

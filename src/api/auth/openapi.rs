@@ -1,5 +1,5 @@
-//! What the document says of access, for every operation by its path's [`Purpose`], so that it cannot differ from what is
-//! decided.
+//! Security requirements in the OpenAPI document. They are derived from each path's [`Purpose`], so they always match
+//! the access checks.
 
 use super::super::error::access_responses;
 use super::access::{CONVAI, Purpose};
@@ -16,7 +16,7 @@ const API_TOKEN: &str = "ApiToken";
 const API_KEY: &str = "ApiKey";
 const SESSION: &str = "Session";
 
-/// Operations with their credentials and refusals.
+/// Operations with their security requirements and authentication errors.
 pub(in crate::api) struct Described<T>(pub(in crate::api) T);
 
 impl<T: OpenApi> OpenApi for Described<T> {
@@ -26,7 +26,7 @@ impl<T: OpenApi> OpenApi for Described<T> {
             let purpose = Purpose::of(&path.path);
             let ways: &[&str] = match purpose {
                 Purpose::Public | Purpose::Signed | Purpose::NoWebhook => &[],
-                // The first stands for showing nothing.
+                // An empty entry means that no credentials are required.
                 Purpose::Ingest => &["", INGEST_TOKEN, WEBHOOK_TOKEN],
                 Purpose::Manage if path.path.starts_with(CONVAI) => &[API_TOKEN, API_KEY, SESSION],
                 Purpose::Manage => &[API_TOKEN, SESSION],
@@ -51,25 +51,25 @@ impl<T: OpenApi> OpenApi for Described<T> {
 
     fn register(registry: &mut Registry) {
         T::register(registry);
-        registry.create_security_scheme(INGEST_TOKEN, bearer("A token of --ingest-token, if the service has any."));
+        registry.create_security_scheme(INGEST_TOKEN, bearer("A token of --ingest-token, if any is configured."));
         registry.create_security_scheme(
             WEBHOOK_TOKEN,
-            key("header", "X-Webhook-Token", "The same in a header of its own, as tools of agents can send it."),
+            key("header", "X-Webhook-Token", "The ingest token in a header that agents' tools can send."),
         );
         registry.create_security_scheme(
             API_TOKEN,
-            bearer("A token of --api-token, or the one that the service made: `transcribe-hook token` prints it."),
+            bearer("A token of --api-token, or the generated one, which `transcribe-hook token` prints."),
         );
         registry.create_security_scheme(
             API_KEY,
-            key("header", "xi-api-key", "The same where ElevenLabs' SDKs put their API key."),
+            key("header", "xi-api-key", "The API token in the header that ElevenLabs' SDKs use for their API key."),
         );
         registry.create_security_scheme(
             SESSION,
             key(
                 "cookie",
                 session::COOKIE,
-                "What a browser gets for the token by POST /session; on HTTPS with __Host- before the name.",
+                "The session cookie that POST /session sets; on HTTPS its name begins with __Host-.",
             ),
         );
     }

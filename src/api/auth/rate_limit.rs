@@ -1,45 +1,45 @@
-//! How often each address was refused of late. Bounded: of many addresses, those refused longest ago are forgotten.
+//! Rate limit of failed attempts per address. Memory is bounded: the least recently used addresses are evicted.
 
 use hashlink::LruCache;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How many addresses are remembered.
-const ADDRESSES: usize = 4096;
+/// Maximum number of tracked addresses.
+const MAX_TRACKED_ADDRESSES: usize = 4096;
 
-/// A count that runs down with time.
+/// A rate limiter of failed attempts.
 pub(super) struct Refusals {
-    /// The time that makes up for one refusal; none if there is no limit.
+    /// Time that one failed attempt costs; `None` without a limit.
     each: Option<Duration>,
-    /// Until when each address's refusals are made up for, which lies a minute ahead at most.
+    /// Time at which each address's attempts are paid off, at most one minute ahead.
     paid: Mutex<LruCache<IpAddr, Instant>>,
 }
 
-/// A minute's worth may come at once.
-const WINDOW: Duration = Duration::from_mins(1);
+/// Period of the rate limit; its number of attempts may happen at once.
+const BURST_WINDOW: Duration = Duration::from_mins(1);
 
 impl Refusals {
     pub(super) fn new(a_minute: u32) -> Self {
-        Self { each: WINDOW.checked_div(a_minute), paid: Mutex::new(LruCache::new(ADDRESSES)) }
+        Self { each: BURST_WINDOW.checked_div(a_minute), paid: Mutex::new(LruCache::new(MAX_TRACKED_ADDRESSES)) }
     }
 
-    /// Counts one.
+    /// Counts a failed attempt.
     ///
     /// # Errors
-    /// It is one too many; the seconds after which the next one is not.
+    /// The limit is exceeded. The value is the number of seconds until the next attempt is allowed.
     pub(super) fn count(&self, address: IpAddr) -> Result<(), u32> {
         self.count_at(address, Instant::now())
     }
 
     fn count_at(&self, address: IpAddr, now: Instant) -> Result<(), u32> {
         let Some(each) = self.each else { return Ok(()) };
-        // Nothing panics while this is locked, and a count that is not quite right would do no harm.
+        // Nothing panics while the lock is held, and a slightly wrong count would do no harm.
         let mut paid = self.paid.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = of_one_client(address);
+        let key = network_of(address);
         let until = paid.get(&key).map_or(now, |until| now.max(*until)) + each;
-        if until > now + WINDOW {
-            let wait = until - (now + WINDOW);
+        if until > now + BURST_WINDOW {
+            let wait = until - (now + BURST_WINDOW);
             return Err(u32::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(1));
         }
         paid.insert(key, until);
@@ -47,8 +47,8 @@ impl Refusals {
     }
 }
 
-/// Whoever has an address of version 6 commonly has all of its 64 lower bits.
-fn of_one_client(address: IpAddr) -> IpAddr {
+/// Returns the address to count by: of IPv6 the 64-bit network, because one client usually has all of it.
+fn network_of(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),

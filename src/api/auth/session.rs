@@ -1,9 +1,10 @@
-//! Signing in, for the page that shows calls: whoever gives an API token gets a cookie that stands for it.
+//! Sign-in for the page: an API token is exchanged for a cookie.
 //!
-//! The cookie is a random id, its end and a code over both that only the token makes. The service stores nothing for it, so it
-//! outlives a restart, and ends with its token or by signing out ([`super::signed_out`]). Scripts cannot read it, and browsers
-//! send it for pages of this service only. One that was set by HTTPS has another name and another code than one that was set
-//! by plain HTTP, where others may read or set it; neither stands for the other.
+//! The cookie contains a random id, its expiry and a code over both that only the token can produce. The service stores
+//! nothing for it, so a session survives a restart. It ends with its token or by signing out ([`super::signed_out`]).
+//! Scripts cannot read the cookie, and browsers send it only for pages of this service. A cookie that was set over
+//! HTTPS has another name and another code than one that was set over plain HTTP, where others can read or set it.
+//! Neither is accepted in place of the other.
 
 use super::client::is_by_https;
 use crate::api::date_time::Instant;
@@ -14,28 +15,28 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use poem::Request;
 use poem::http::header;
 
-/// The cookie's name on plain HTTP.
+/// Name of the cookie on plain HTTP.
 pub(super) const COOKIE: &str = "transcribe_hook_session";
 
-/// The cookie's name on HTTPS. Browsers take one of such a name from this host only, and by HTTPS only.
+/// Name of the cookie on HTTPS. Browsers accept the prefix `__Host-` only from this host and over HTTPS.
 const SECURE_COOKIE: &str = "__Host-transcribe_hook_session";
 
-/// How long one sign-in lasts, in seconds: a working week.
+/// Lifetime of a session, in seconds.
 pub(super) const LASTS: i64 = 7 * 24 * 60 * 60;
 
-/// A session's random name.
+/// Random id of a session.
 pub(super) type SessionId = [u8; 16];
 
-/// One sign-in.
+/// A session: one sign-in.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Session {
     pub(super) id: SessionId,
-    /// When it ends, in seconds since 1970.
+    /// Time of expiry, in seconds since 1970.
     pub(super) expires: i64,
 }
 
 impl Session {
-    /// What the code is over, so that it can be no other use's of the token.
+    /// Returns the text that the code covers. It names its purpose, so the code is valid for nothing else.
     pub(super) fn signed(&self, by_https: bool) -> String {
         let scheme = if by_https { "https" } else { "http" };
         format!("transcribe-hook session {} by {scheme} until {}", URL_SAFE_NO_PAD.encode(self.id), self.expires)
@@ -45,7 +46,7 @@ impl Session {
         format!("{}.{}.{}", self.expires, URL_SAFE_NO_PAD.encode(self.id), URL_SAFE_NO_PAD.encode(code))
     }
 
-    /// The session of a cookie that one of the tokens made.
+    /// Parses a cookie. Returns its session if one of the tokens produced it.
     fn of(cookie: &str, tokens: &Tokens, by_https: bool) -> Option<Self> {
         let (expires, rest) = cookie.split_once('.')?;
         let (id, code) = rest.split_once('.')?;
@@ -60,7 +61,7 @@ impl Session {
     }
 }
 
-/// Seconds since 1970.
+/// Returns a time in seconds since 1970.
 pub(super) fn seconds(at: Timestamp) -> i64 {
     at.unix_micros().div_euclid(1_000_000)
 }
@@ -69,7 +70,7 @@ pub(super) fn cookie_name(by_https: bool) -> &'static str {
     if by_https { SECURE_COOKIE } else { COOKIE }
 }
 
-/// Returns the session that a request's cookie belongs to, if it has not expired.
+/// Returns the session of a request's cookie, if it has not expired.
 pub(super) fn find(request: &Request, tokens: &Tokens, now: Timestamp) -> Option<Session> {
     let by_https = is_by_https(request);
     let cookies = request.headers().get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());

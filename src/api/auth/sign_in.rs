@@ -14,18 +14,18 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiRequest, ApiResponse, Object, OpenApi, payload::Json};
 use serde::Deserialize;
 
-/// Maximum size of a sign-in's body, in bytes: it comes before any token.
+/// Maximum size of a sign-in body, in bytes. It is small because the sender has no token yet.
 const MAX_BODY_BYTES: usize = 2048;
 
 pub(in crate::api) struct SessionApi {
     pub(in crate::api) access: Access,
 }
 
-/// What to sign in with.
+/// Credentials for sign-in.
 #[derive(Debug, Object, Deserialize)]
 #[oai(example)]
 pub(in crate::api) struct Credentials {
-    /// An API token of the service.
+    /// An API token.
     token: String,
 }
 
@@ -35,24 +35,24 @@ impl Example for Credentials {
     }
 }
 
-/// Credentials, in either form.
+/// Credentials in one of two formats.
 #[derive(ApiRequest)]
 enum SignIn {
-    /// As JSON.
+    /// JSON.
     Json(JsonBody<Credentials, MAX_BODY_BYTES>),
-    /// As a page's form sends them.
+    /// A submitted HTML form.
     Form(FormBody<Credentials, MAX_BODY_BYTES>),
 }
 
-/// What whoever asks may do.
+/// Permissions of the client.
 #[derive(Debug, Object)]
 #[oai(example, rename = "Session")]
 struct Permission {
-    /// Whether reading is allowed, be it by this session, by a token, or because none is needed.
+    /// True if the client may read, because of its session or token, or because none is required.
     allowed: bool,
-    /// Whether one can sign in; not where the service was started with `--no-token`.
+    /// True if sign-in is possible; false with `--no-token`.
     sign_in: bool,
-    /// When this session ends; null without one.
+    /// Expiry of this session; null without one.
     #[oai(nullable)]
     expires_at: Option<Instant>,
 }
@@ -66,11 +66,11 @@ impl Example for Permission {
 
 #[derive(ApiResponse)]
 enum Changed {
-    /// Done; the body says what is allowed now.
+    /// Success; the body has the new permissions.
     #[oai(status = 200)]
     Done(
         Json<Permission>,
-        /// The session's cookie, or its removal.
+        /// Sets or deletes the session cookie.
         #[oai(header = "Set-Cookie")]
         String,
     ),
@@ -79,7 +79,7 @@ enum Changed {
 #[expect(clippy::unused_async, reason = "the framework wants every operation to be async")]
 #[OpenApi(tag = "Tag::Session")]
 impl SessionApi {
-    /// May I read, and can I sign in?
+    /// Get the client's permissions
     #[oai(path = "/session", method = "get", operation_id = "get_session")]
     async fn get_session(&self, request: &Request) -> Done<Permission> {
         Done(Permission {
@@ -91,21 +91,21 @@ impl SessionApi {
 
     /// Sign in
     ///
-    /// Takes an API token and sets a cookie that stands for it for a week, or until it is signed out or the service no longer
-    /// has the token. With the cookie, a browser may read, and may change what a page of this very service asks it to change.
-    /// On HTTPS the cookie's name begins with `__Host-`.
+    /// Exchanges an API token for a cookie. The session lasts one week, or until it is signed out or the service no
+    /// longer has the token. With the cookie, a browser may read, and may make the changes that a page of this service
+    /// requests. On HTTPS the cookie's name begins with `__Host-`.
     #[oai(path = "/session", method = "post", operation_id = "sign_in")]
     async fn sign_in(&self, request: &Request, body: SignIn) -> Result<Changed, Refused<SignInErrors>> {
         let Credentials { token } = match body {
             SignIn::Json(body) => serde_json::from_slice(&body.bytes)
-                .map_err(|_| ApiError::field("token", "must be text in a JSON object"))?,
+                .map_err(|_| ApiError::field("token", "must be a string in a JSON object"))?,
             SignIn::Form(body) => body.read()?,
         };
         let id = random_bytes().map_err(|error| ApiError::Internal(format!("no random bytes: {error}")))?;
         let session = Session { id, expires: seconds(Timestamp::now()) + LASTS };
         let signed = session.signed(is_by_https(request));
         let Some(code) = self.access.0.api.sign(token.trim().as_bytes(), signed.as_bytes()) else {
-            return Err(ApiError::wrong_token("the token is not the API token").into());
+            return Err(ApiError::wrong_token("invalid API token").into());
         };
         let permission = Permission { allowed: true, sign_in: true, expires_at: session.expires_at() };
         Ok(Changed::Done(Json(permission), set_cookie(request, &session.cookie(&code), LASTS)))
@@ -113,7 +113,7 @@ impl SessionApi {
 
     /// Sign out
     ///
-    /// Ends the session of the cookie: it, and whatever copy of it there is, reads nothing more, and its live streams end.
+    /// Ends the session of the cookie: all copies of the cookie become invalid, and the session's live streams end.
     #[oai(path = "/session", method = "delete", operation_id = "sign_out")]
     async fn sign_out(&self, request: &Request) -> Changed {
         if let Some(session) = self.access.session(request) {
@@ -128,7 +128,7 @@ impl SessionApi {
     }
 }
 
-/// The header that sets the cookie.
+/// Returns the `Set-Cookie` header that sets or deletes the cookie.
 fn set_cookie(request: &Request, value: &str, seconds: i64) -> String {
     let by_https = is_by_https(request);
     let (name, secure) = (cookie_name(by_https), if by_https { "; Secure" } else { "" });

@@ -1,7 +1,7 @@
-//! Sessions that were ended by signing out. Their cookies stay valid by their code, so they are remembered until they expire.
+//! Signed-out sessions. Their cookies still have a valid code, so the sessions are remembered until they expire.
 //!
-//! Bounded: when too many are remembered, all sessions of that moment end instead. A file beside the database holds them over
-//! a restart. If it cannot be read, all sessions end as well.
+//! Memory is bounded: beyond the maximum, all sessions that exist at that moment end. A file beside the database
+//! preserves the list over a restart. If it cannot be read, all sessions end.
 
 use super::session::{LASTS, Session, SessionId, seconds};
 use crate::domain::Timestamp;
@@ -17,27 +17,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Greatest number of sessions that are remembered.
+/// Maximum number of remembered sessions.
 const MAX_SESSIONS: usize = 1024;
 
-/// Greatest size of the file, in bytes: that of so many sessions and some more.
+/// Maximum size of the file, in bytes; larger than the maximum number of sessions needs.
 const MAX_FILE_BYTES: u64 = 64 * MAX_SESSIONS as u64;
 
-/// Which sessions have been ended. Cheap to clone.
+/// The list of signed-out sessions; cheap to clone.
 #[derive(Clone)]
 pub(super) struct SignedOut(Arc<Inner>);
 
 struct Inner {
     ended: watch::Sender<Ended>,
-    /// Locked while it is written.
+    /// Locked while the file is written.
     file: Mutex<Option<PathBuf>>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Ended {
-    /// All sessions that expire at this second or before it have been ended.
+    /// All sessions that expire at or before this time have ended, in seconds since 1970.
     all_until: i64,
-    /// Others, with the second at which each expires.
+    /// Other ended sessions, with the time at which each expires, in seconds since 1970.
     sessions: BTreeMap<SessionId, i64>,
 }
 
@@ -55,7 +55,7 @@ impl Ended {
         }
     }
 
-    /// All that were begun until now.
+    /// Returns a list that ends all sessions that exist now.
     fn all(now: i64) -> Self {
         Self { all_until: now + LASTS, sessions: BTreeMap::new() }
     }
@@ -77,7 +77,7 @@ impl Ended {
 }
 
 impl SignedOut {
-    /// Reads the file, if there is one.
+    /// Opens the list, from its file if there is one.
     pub(super) fn open(file: Option<PathBuf>, now: Timestamp) -> Self {
         let ended = match file.as_deref().map(read) {
             None => Ended::default(),
@@ -85,7 +85,8 @@ impl SignedOut {
             Some(Ok(ended)) => ended,
             Some(Err(error)) => {
                 let file = file.as_deref().map(Path::display);
-                tracing::warn!(file = file.map(tracing::field::display), %error, "all sessions end: sign-outs cannot be read");
+                let file = file.map(tracing::field::display);
+                tracing::warn!(file, %error, "sign-outs unreadable; all sessions end");
                 Ended::all(seconds(now))
             }
         };
@@ -96,7 +97,7 @@ impl SignedOut {
         self.0.ended.borrow().has(session)
     }
 
-    /// Waits until a session expires or is ended.
+    /// Waits until a session expires or is signed out.
     pub(super) async fn until_ended(&self, session: Session) {
         let left = session.expires - seconds(Timestamp::now());
         let mut ended = self.0.ended.subscribe();
@@ -106,23 +107,23 @@ impl SignedOut {
         }
     }
 
-    /// Ends a session, at once and over a restart.
+    /// Ends a session at once, and stores that.
     pub(super) async fn add(&self, session: Session) {
         self.0.ended.send_modify(|ended| ended.add(&session, seconds(Timestamp::now())));
         let this = self.clone();
         let saved = tokio::task::spawn_blocking(move || this.save()).await;
         if let Ok(Err(error)) = saved {
-            tracing::warn!(%error, "a sign-out holds until the service stops: it cannot be stored");
+            tracing::warn!(%error, "sign-out not stored; it is valid until the service stops");
         }
     }
 
     fn save(&self) -> io::Result<()> {
-        // The path is not changed while this is locked.
+        // Nobody changes the path while the lock is held.
         let file = self.0.file.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(path) = file.as_deref() else { return Ok(()) };
         let text = self.0.ended.borrow().text();
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        // Only its owner may read it, and the rename replaces a link instead of following it.
+        // Only the owner may read the file, and the rename replaces a symbolic link instead of following it.
         let mut new = tempfile::NamedTempFile::new_in(folder)?;
         new.write_all(text.as_bytes())?;
         new.as_file().sync_all()?;
@@ -134,7 +135,7 @@ impl SignedOut {
 fn read(path: &Path) -> io::Result<Ended> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    let unreadable = || io::Error::new(io::ErrorKind::InvalidData, "this is no list of sign-outs");
+    let unreadable = || io::Error::new(io::ErrorKind::InvalidData, "invalid list of sign-outs");
     if !file.metadata()?.is_file() {
         return Err(unreadable());
     }

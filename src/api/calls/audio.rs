@@ -1,4 +1,4 @@
-//! A call's recording, whole or in part, so that a player can begin anywhere in it.
+//! A call's recording, whole or as a byte range, so that a player can seek.
 
 use crate::api::error::{ApiError, Audio, Refused};
 use crate::api::pagination::no_parameters;
@@ -25,27 +25,27 @@ pub(in crate::api) enum Recording {
     #[oai(status = 200, content_type = "audio/mpeg")]
     Whole(
         Binary<Body>,
-        /// `bytes`: a part can be asked for.
+        /// `bytes`: byte ranges are supported.
         #[oai(header = "Accept-Ranges")]
         String,
-        /// Its length in bytes.
+        /// Size of the recording, in bytes.
         #[oai(header = "Content-Length")]
         String,
-        /// When it was received.
+        /// Time at which the recording was received.
         #[oai(header = "Last-Modified")]
         String,
     ),
-    /// The part that was asked for by the header `Range`.
+    /// The range that the `Range` header requested.
     #[oai(status = 206, content_type = "audio/mpeg")]
     Part(
         Binary<Body>,
-        /// Which bytes, and of how many.
+        /// First byte, last byte and size of the recording.
         #[oai(header = "Content-Range")]
         String,
-        /// The part's length in bytes.
+        /// Size of the range, in bytes.
         #[oai(header = "Content-Length")]
         String,
-        /// When the recording was received.
+        /// Time at which the recording was received.
         #[oai(header = "Last-Modified")]
         String,
     ),
@@ -55,13 +55,13 @@ pub(in crate::api) enum Recording {
 impl AudioApi {
     /// Get a call's recording
     ///
-    /// MP3, as the platform sent it. The header `Range` asks for one part of it; several parts at once are answered with
-    /// the whole.
+    /// MP3, as ElevenLabs sent it. The header `Range` requests one byte range; a request for several ranges gets the
+    /// whole recording.
     #[oai(path = "/calls/:conversation_id/audio", method = "get", operation_id = "get_audio")]
     async fn get_audio(
         &self,
         request: &Request,
-        /// The platform's name for the call.
+        /// ElevenLabs' id of the call.
         conversation_id: Path<String>,
     ) -> Result<Recording, Refused<Audio>> {
         no_parameters(request)?;
@@ -69,14 +69,14 @@ impl AudioApi {
     }
 }
 
-/// Answers with the recording of a call, or the part of it that the request's `Range` names.
+/// Returns the recording of a call, or the byte range that the request's `Range` header names.
 pub(in crate::api) async fn recording(
     recordings: Option<&Recordings>,
     request: &Request,
     conversation_id: &str,
 ) -> Result<Recording, Refused<Audio>> {
     let id = crate::api::path_params::conversation_id(conversation_id)?;
-    let none = || ApiError::NotFound(format!("there is no recording of the call {conversation_id}"));
+    let none = || ApiError::NotFound(format!("call {conversation_id} has no recording"));
     let recordings = recordings.cloned().ok_or_else(none)?;
     let opened = tokio::task::spawn_blocking(move || recordings.open_one(&id)).await;
     let file = opened.map_err(|error| ApiError::Internal(error.to_string()))?.map_err(|_| none())?;
@@ -85,7 +85,7 @@ pub(in crate::api) async fn recording(
     let about = file.metadata().await.map_err(failed)?;
     let (length, modified) = (about.len(), about.modified().map_err(failed)?);
     let last_modified = httpdate::fmt_http_date(modified);
-    match part(request, length, modified) {
+    match requested_range(request, length, modified) {
         Part::Whole => Ok(Recording::Whole(
             Binary(Body::from_async_read(file)),
             "bytes".to_owned(),
@@ -106,23 +106,23 @@ pub(in crate::api) async fn recording(
     }
 }
 
-/// What is asked for of a recording.
+/// The requested part of a recording.
 #[derive(Debug, PartialEq, Eq)]
 enum Part {
-    /// All of it.
+    /// The whole recording.
     Whole,
-    /// From the first to the last of these bytes.
+    /// An inclusive byte range.
     Bytes { first: u64, last: u64 },
-    /// Something that it does not have.
+    /// A range outside of the recording.
     None,
 }
 
-fn part(request: &Request, length: u64, modified: SystemTime) -> Part {
+fn requested_range(request: &Request, length: u64, modified: SystemTime) -> Part {
     let headers = request.headers();
-    // A header that cannot be read, or that asks for several parts, is let be, as HTTP has it.
+    // As HTTP requires, a header that is malformed or names several ranges is ignored.
     let ranges = headers.get(header::RANGE).and_then(|value| value.to_str().ok()?.strip_prefix("bytes="));
     let Some((from, to)) = ranges.and_then(|range| range.trim().split_once('-')) else { return Part::Whole };
-    // A part of another version of the recording would not fit to what the client has.
+    // A range of a changed recording would not fit what the client already has.
     let another = |condition: IfRange| condition.is_modified(None, Some(&LastModified::from(modified)));
     if headers.typed_get::<IfRange>().is_some_and(another) {
         return Part::Whole;
@@ -146,9 +146,9 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn asked(headers: &[(&str, &str)]) -> Part {
+    fn range_of(headers: &[(&str, &str)]) -> Part {
         let request = headers.iter().fold(Request::builder(), |request, (name, value)| request.header(*name, *value));
-        part(&request.finish(), 1000, SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000))
+        requested_range(&request.finish(), 1000, SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000))
     }
 
     #[test]
@@ -174,7 +174,7 @@ mod tests {
             ("bytes=18446744073709551615-18446744073709551615", Part::None),
             ("bytes=-0", Part::None),
         ] {
-            assert_eq!(asked(&[("range", range)]), wanted, "{range}");
+            assert_eq!(range_of(&[("range", range)]), wanted, "{range}");
         }
     }
 
@@ -182,8 +182,8 @@ mod tests {
     fn a_part_of_another_version_is_not_given() {
         let (same, other) = ("Mon, 21 Sep 2026 14:13:20 GMT", "Mon, 21 Sep 2026 14:13:19 GMT");
         let first = Part::Bytes { first: 0, last: 9 };
-        assert_eq!(asked(&[("range", "bytes=0-9"), ("if-range", same)]), first);
-        assert_eq!(asked(&[("range", "bytes=0-9"), ("if-range", other)]), Part::Whole);
-        assert_eq!(asked(&[("range", "bytes=0-9"), ("if-range", "\"tag\"")]), Part::Whole);
+        assert_eq!(range_of(&[("range", "bytes=0-9"), ("if-range", same)]), first);
+        assert_eq!(range_of(&[("range", "bytes=0-9"), ("if-range", other)]), Part::Whole);
+        assert_eq!(range_of(&[("range", "bytes=0-9"), ("if-range", "\"tag\"")]), Part::Whole);
     }
 }

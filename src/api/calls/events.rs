@@ -34,7 +34,7 @@ impl IntoResponse for EventStream {
         let mut response = Response::builder().content_type(CONTENT_TYPE).body(Body::from_bytes_stream(pieces));
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        // nginx would otherwise keep events back until some kilobytes have gathered.
+        // Disables response buffering in nginx, which would delay events.
         headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
         response
     }
@@ -42,16 +42,16 @@ impl IntoResponse for EventStream {
 
 impl ApiResponse for EventStream {
     fn meta() -> MetaResponses {
-        // OpenAPI 3.0 knows no streams: the schema is that of one event.
+        // OpenAPI 3.0 cannot describe a stream; the schema is that of one event.
         let text = || MetaSchemaRef::Inline(Box::new(MetaSchema::new("string")));
         let mut schema = MetaSchema::new("object");
-        schema.description = Some("One of the server-sent events; `data` is the JSON of a turn or a call.");
+        schema.description = Some("One server-sent event; `data` is the JSON of a turn or a call.");
         schema.required = vec!["id", "event", "data"];
         schema.properties = schema.required.iter().map(|name| (*name, text())).collect();
         let content = MetaMediaType { content_type: CONTENT_TYPE, schema: MetaSchemaRef::Inline(Box::new(schema)) };
         MetaResponses {
             responses: vec![MetaResponse {
-                description: "The events, as they happen.",
+                description: "Events, in the order of their commits.",
                 status: Some(200),
                 status_range: None,
                 content: vec![content],
@@ -63,7 +63,7 @@ impl ApiResponse for EventStream {
     fn register(_: &mut Registry) {}
 }
 
-/// Words a change as an event.
+/// Encodes a change as a server-sent event.
 pub(in crate::api) fn word(out: &mut Vec<u8>, position: Position, change: Change) {
     let (event, data) = match change {
         Change::Turn(turn) => ("transcription", Transcription::from(turn).to_json_string()),
@@ -72,53 +72,54 @@ pub(in crate::api) fn word(out: &mut Vec<u8>, position: Position, change: Change
         Change::Ended(call) => ("call_ended", Call::from(*call).to_json_string()),
         Change::Erased(id) => ("call_erased", format!("{{\"id\":{id}}}")),
     };
-    // JSON has no line breaks of its own, so that one line of data is all of it.
-    write!(out, "id: {position}\nevent: {event}\ndata: {data}\n\n").expect("memory takes everything");
+    // JSON text contains no line breaks, so one `data` line is enough.
+    write!(out, "id: {position}\nevent: {event}\ndata: {data}\n\n").expect("writing to memory cannot fail");
 }
 
-/// The place that a client wants to go on from. A browser that connects again sends the header, which then is newer than
-/// what stands in the address.
+/// Returns the position to resume after. The header takes precedence, because a browser that reconnects sends a newer
+/// position in it than the URL contains.
 fn since(header: Option<String>, query: Option<String>) -> Result<Option<Position>, ApiError> {
     let (name, text) = match (header.filter(|text| !text.is_empty()), query) {
         (Some(text), _) => ("Last-Event-ID", text),
         (None, Some(text)) => ("last_event_id", text),
         (None, None) => return Ok(None),
     };
-    let place = text.parse().map_err(|()| ApiError::field(name, "must be the id of an event that was sent before"))?;
-    Ok(Some(place))
+    let position = text.parse().map_err(|()| ApiError::field(name, "must be the id of an event of this stream"))?;
+    Ok(Some(position))
 }
 
 fn refused(refusal: Refusal, conversation_id: &str) -> ApiError {
     match refusal {
-        Refusal::TooMany => ApiError::Unavailable("there are too many live streams; try again later", None),
+        Refusal::TooMany => ApiError::Unavailable("too many live streams; try again later", None),
         Refusal::Stopping => ApiError::Unavailable("the service is stopping; try again shortly", None),
         Refusal::NoSuchCall => no_call(conversation_id),
         Refusal::Failed(error) => error.into(),
     }
 }
 
-/// Streams go on unless asked otherwise.
+/// Default of `follow`.
 const fn yes() -> bool {
     true
 }
 
 #[OpenApi(prefix_path = "/api/v1", tag = "Tag::Calls")]
 impl EventsApi {
-    /// Watch all calls
+    /// Stream all calls
     ///
-    /// Server-sent events: first each call in progress as `call_started`, then whatever is committed, in that order:
-    /// `transcription` with the turn's JSON, `call_started`, `call_updated` and `call_ended` with the call's,
-    /// `call_erased` with its `id`. After a break, the id of the last event leads to what came since.
+    /// Server-sent events. The stream begins with `call_started` for each call in progress; then it sends every change
+    /// in the order of commits: `transcription` with the turn's JSON, `call_started`, `call_updated` and `call_ended`
+    /// with the call's JSON, `call_erased` with its `id`. After a disconnect, the id of the last event resumes the
+    /// stream.
     #[oai(path = "/events", method = "get", operation_id = "watch_calls")]
     async fn watch_calls(
         &self,
         request: &Request,
-        /// The id of the last event that was received; a browser sends it when it connects again.
+        /// Id of the last received event; browsers send it when they reconnect.
         #[oai(name = "Last-Event-ID")]
         last_event_id_header: Header<Option<String>>,
-        /// The same, for clients that cannot set the header, which goes before it.
+        /// Id of the last received event, for clients that cannot set the header. The header takes precedence.
         last_event_id: Query<Option<String>>,
-        /// Whether to go on when everything that there is was sent.
+        /// Keep the stream open after the stored events; `false` ends it there.
         #[oai(default = "yes")]
         follow: Query<bool>,
     ) -> Result<EventStream, Refused<List>> {
@@ -128,23 +129,23 @@ impl EventsApi {
         Ok(EventStream(stream))
     }
 
-    /// Watch a call
+    /// Stream a call
     ///
-    /// Server-sent events: first its turns in order and then the call, as `call_started` while it is in progress and
-    /// as `call_ended` once it is over; then whatever is committed of it, as in the stream of all calls. Once it is
-    /// erased, the stream ends.
+    /// Server-sent events. The stream begins with the call's turns in order and then the call itself, as `call_started`
+    /// if it is in progress and as `call_ended` if it is over. Then it sends every change of the call, as in the stream
+    /// of all calls. It ends when the call is erased.
     #[oai(path = "/calls/:conversation_id/events", method = "get", operation_id = "watch_call")]
     async fn watch_call(
         &self,
         request: &Request,
-        /// The platform's name for the call.
+        /// ElevenLabs' id of the call.
         conversation_id: Path<String>,
-        /// The id of the last event that was received; a browser sends it when it connects again.
+        /// Id of the last received event; browsers send it when they reconnect.
         #[oai(name = "Last-Event-ID")]
         last_event_id_header: Header<Option<String>>,
-        /// The same, for clients that cannot set the header, which goes before it.
+        /// Id of the last received event, for clients that cannot set the header. The header takes precedence.
         last_event_id: Query<Option<String>>,
-        /// Whether to go on when everything that there is was sent.
+        /// Keep the stream open after the stored events; `false` ends it there.
         #[oai(default = "yes")]
         follow: Query<bool>,
     ) -> Result<EventStream, Refused<Read>> {

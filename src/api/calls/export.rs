@@ -1,4 +1,4 @@
-//! Calls with their turns as a download, in forms that others read.
+//! Export of calls with their turns as a download, in several formats.
 
 use super::schema::CallStatus;
 use crate::api::date_time::Instant;
@@ -25,30 +25,30 @@ use tokio::sync::Semaphore;
 
 pub(in crate::api) struct ExportApi {
     store: Arc<dyn Store>,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
-/// How many exports may run at once.
-const MOST: usize = 2;
+/// Maximum number of concurrent exports.
+const MAX_CONCURRENT_EXPORTS: usize = 2;
 
-/// How long one waits for an export to end that is being ended.
-const WAIT: Duration = Duration::from_secs(1);
+/// Maximum time that a request waits for a running export to end.
+const PERMIT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What calls become.
+/// Format of an export.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
 enum ExportFormat {
-    /// All rows as JSON lines, which `import calls` reads back.
+    /// JSON lines with all rows; `import calls` reads them.
     Jsonl,
-    /// A table with a row for each turn.
+    /// A table with one row per turn.
     Csv,
-    /// Transcripts.
+    /// Plain text transcripts.
     Text,
-    /// Transcripts in Markdown.
+    /// Markdown transcripts.
     Markdown,
-    /// Subtitles of one call, `WebVTT`.
+    /// `WebVTT` subtitles of one call.
     Vtt,
-    /// Subtitles of one call, `SubRip`.
+    /// `SubRip` subtitles of one call.
     Srt,
 }
 
@@ -67,7 +67,7 @@ impl From<ExportFormat> for Format {
 
 impl ExportApi {
     pub(in crate::api) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, places: Arc::new(Semaphore::new(MOST)) }
+        Self { store, permits: Arc::new(Semaphore::new(MAX_CONCURRENT_EXPORTS)) }
     }
 }
 
@@ -75,38 +75,39 @@ impl ExportApi {
 impl ExportApi {
     /// Export calls
     ///
-    /// Calls with all their turns, in the order in which they were made here, each as it is at one moment. The answer is made
-    /// while it is sent, so that it may be of any length; one that ends early is cut off, not ended in order. Filters narrow
-    /// the export together. Two can run at a time; more are answered 503.
+    /// Returns calls with all of their turns, in the order of creation. Each call is consistent in itself. The response
+    /// is streamed and may have any length; if the export fails, the connection is cut off instead of ended normally.
+    /// Several filters are combined with AND. At most two exports run at a time; further requests are answered with
+    /// 503.
     #[oai(path = "/export", method = "get", operation_id = "export_calls")]
     #[expect(clippy::too_many_arguments, reason = "the framework takes each query parameter as an argument")]
     async fn export_calls(
         &self,
         request: &Request,
-        /// `jsonl`, which is the default, `csv`, `text`, `markdown`, `vtt` or `srt`; the last two are of one call.
+        /// `jsonl` (default), `csv`, `text`, `markdown`, `vtt` or `srt`; the last two require a conversation id.
         format: Query<Option<ExportFormat>>,
-        /// Only this call; 404 if it is not there.
+        /// Only this call; 404 if it does not exist.
         conversation_id: Query<Option<String>>,
-        /// Only calls of this status.
+        /// Only calls with this status.
         status: Query<Option<CallStatus>>,
-        /// Only calls of this driver.
+        /// Only calls with this driver.
         driver_id: Query<Option<i64>>,
-        /// Only calls that started at this time or later.
+        /// Only calls that started at or after this time.
         started_after: Query<Option<Instant>>,
         /// Only calls that started before this time.
         started_before: Query<Option<Instant>>,
-        /// Only calls whose conversation id, driver's name or any message contains this text.
+        /// Only calls with this text in the conversation id, the driver's name or a message.
         #[oai(validator(min_length = 1, max_length = 200))]
         q: Query<Option<String>>,
     ) -> Result<Export, Refused<Read>> {
-        const KNOWN: [&str; 7] =
+        const PARAMETERS: [&str; 7] =
             ["format", "conversation_id", "status", "driver_id", "started_after", "started_before", "q"];
-        parameters(request, &KNOWN)?;
+        parameters(request, &PARAMETERS)?;
         let format = Format::from(format.0.unwrap_or(ExportFormat::Jsonl));
         let conversation_id =
             conversation_id.0.map(|text| crate::api::path_params::conversation_id(&text)).transpose()?;
         if format.holds_one_call() && conversation_id.is_none() {
-            let rule = format!("is required for {}, whose times begin with the call's start", format.name());
+            let rule = format!("is required for {}, because its times are relative to a call's start", format.name());
             return Err(ApiError::field("conversation_id", rule).into());
         }
         let driver_id =
@@ -115,7 +116,7 @@ impl ExportApi {
             return Err(ApiError::field("q", "must not contain U+0000").into());
         }
         let name = file_name(conversation_id.as_ref(), format);
-        let which = Selection {
+        let selection = Selection {
             conversation_id,
             calls: CallQuery {
                 status: status.0.map(Into::into),
@@ -132,22 +133,24 @@ impl ExportApi {
                 with_total: false,
             },
         };
-        let taken = || ApiError::Unavailable("other exports are running; try again when they are done", None);
-        let place = tokio::time::timeout(WAIT, self.places.clone().acquire_owned()).await;
-        let place = place.map_err(|_| taken())?.map_err(|_| taken())?;
+        let busy = || ApiError::Unavailable("other exports are running; try again when they are done", None);
+        let permit = tokio::time::timeout(PERMIT_TIMEOUT, self.permits.clone().acquire_owned()).await;
+        let permit = permit.map_err(|_| busy())?.map_err(|_| busy())?;
         let store = self.store.clone();
         let opened = tokio::task::spawn_blocking(move || {
             let archive = open(&*store)?;
-            // While it can still be said.
-            match &which.conversation_id {
-                Some(id) if archive.call_ids(&which, 0, 1)?.is_empty() => Err(super::operations::no_call(id.as_str())),
-                _ => Ok((archive, which)),
+            // Checked now, because the status cannot change once the body has begun.
+            match &selection.conversation_id {
+                Some(id) if archive.call_ids(&selection, 0, 1)?.is_empty() => {
+                    Err(super::operations::no_call(id.as_str()))
+                }
+                _ => Ok((archive, selection)),
             }
         });
-        let (archive, which) = opened.await.map_err(|error| ApiError::Internal(error.to_string()))??;
-        let body = streamed_body::body("export", place, move |outlet| {
-            let mut gently = Background::begin();
-            match export::export(&*archive, &which, format, outlet, &mut |_| gently.pause()) {
+        let (archive, selection) = opened.await.map_err(|error| ApiError::Internal(error.to_string()))??;
+        let body = streamed_body::body("export", permit, move |outlet| {
+            let mut throttle = Background::begin();
+            match export::export(&*archive, &selection, format, outlet, &mut |_| throttle.pause()) {
                 Ok(_) => Ok(()),
                 Err(ExportError::Write(error)) => Err(error),
                 Err(ExportError::Store(error)) => Err(io::Error::other(error)),
@@ -158,7 +161,7 @@ impl ExportApi {
 }
 
 fn open(store: &dyn Store) -> Result<Box<dyn Archive>, ApiError> {
-    store.archive()?.ok_or_else(|| ApiError::Internal("there is nothing to be exported from".to_owned()))
+    store.archive()?.ok_or_else(|| ApiError::Internal("the store has no archive to export".to_owned()))
 }
 
 fn file_name(id: Option<&ConversationId>, format: Format) -> String {
@@ -167,7 +170,7 @@ fn file_name(id: Option<&ConversationId>, format: Format) -> String {
     format!("{}.{}", id.unwrap_or("calls"), format.ending())
 }
 
-/// The calls.
+/// The response: exported calls.
 struct Export {
     body: Body,
     format: Format,
@@ -188,7 +191,7 @@ impl ApiResponse for Export {
     fn meta() -> MetaResponses {
         let name = MetaHeader {
             name: "Content-Disposition".to_owned(),
-            description: Some("A name for the file.".to_owned()),
+            description: Some("File name.".to_owned()),
             required: true,
             deprecated: false,
             schema: String::schema_ref(),
@@ -196,7 +199,7 @@ impl ApiResponse for Export {
         let content = Format::ALL
             .map(|format| MetaMediaType { content_type: format.media_type(), schema: Binary::<Vec<u8>>::schema_ref() });
         let calls = MetaResponse {
-            description: "The calls.",
+            description: "Exported calls.",
             status: Some(200),
             status_range: None,
             content: content.into(),

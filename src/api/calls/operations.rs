@@ -1,4 +1,4 @@
-//! Calls: reading them, changing one by hand, erasing one.
+//! Calls: list, read, change and erase.
 
 use super::schema::{Call, CallStatus, example_instant};
 use crate::api::body::{Done, JsonBody};
@@ -25,13 +25,13 @@ pub(in crate::api) struct CallsApi {
     pub(in crate::api) writer: Writer,
 }
 
-/// Which call comes first.
+/// Sort order of calls, by start time.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
 enum CallOrder {
-    /// The one that started last.
+    /// Newest first.
     Desc,
-    /// The one that started first.
+    /// Oldest first.
     Asc,
 }
 
@@ -39,14 +39,14 @@ enum CallOrder {
 #[derive(Debug, Object)]
 #[oai(example)]
 struct CallPage {
-    /// The calls.
+    /// Calls of this page.
     data: Vec<Call>,
-    /// What to give as `cursor` for the next page; null on the last one.
+    /// The `cursor` of the next page; null on the last page.
     #[oai(nullable)]
     next_cursor: Option<String>,
-    /// Whether more follow.
+    /// True if another page follows.
     has_more: bool,
-    /// How many calls match in all; only with `include_total=true`.
+    /// Number of all calls that match; only with `include_total=true`.
     #[oai(skip_serializing_if_is_none)]
     total: Option<u64>,
 }
@@ -57,12 +57,12 @@ impl Example for CallPage {
     }
 }
 
-/// What to change of a call; what is left out stays as it is.
+/// A change of a call. Fields that are absent stay unchanged.
 #[derive(Debug, Object)]
 #[oai(example)]
 struct CallPatch {
     status: Option<CallStatus>,
-    /// The new end, not before the start; null takes the end away.
+    /// New end of the call, not before its start; null deletes the end.
     #[oai(nullable)]
     call_end_time: Option<Instant>,
 }
@@ -75,7 +75,7 @@ impl Example for CallPatch {
 
 #[derive(ApiResponse)]
 enum Erased {
-    /// The call and all that was kept about it are gone.
+    /// The call and everything stored about it are deleted.
     #[oai(status = 204)]
     Erased,
 }
@@ -84,31 +84,31 @@ enum Erased {
 impl CallsApi {
     /// List calls
     ///
-    /// Ordered by their start, the newest first unless asked otherwise, page by page. Filters narrow the list together.
+    /// Returns calls by start time, newest first by default, in pages. Several filters are combined with AND.
     #[oai(path = "/calls", method = "get", operation_id = "list_calls")]
     #[expect(clippy::too_many_arguments, reason = "the framework takes each query parameter as an argument")]
     async fn list_calls(
         &self,
         request: &Request,
-        /// Only calls of this status.
+        /// Only calls with this status.
         status: Query<Option<CallStatus>>,
-        /// Only calls of this driver.
+        /// Only calls with this driver.
         driver_id: Query<Option<i64>>,
-        /// Only calls that started at this time or later.
+        /// Only calls that started at or after this time.
         started_after: Query<Option<Instant>>,
         /// Only calls that started before this time.
         started_before: Query<Option<Instant>>,
-        /// Only calls whose conversation id, driver's name or any message contains this text.
+        /// Only calls with this text in the conversation id, the driver's name or a message.
         #[oai(validator(min_length = 1, max_length = 200))]
         q: Query<Option<String>>,
-        /// `desc`, the newest first, which is the default, or `asc`.
+        /// `desc` (default): newest first. `asc`: oldest first.
         order: Query<Option<CallOrder>>,
-        /// Where the page before this one ended: its `next_cursor`.
+        /// The `next_cursor` of the previous page.
         cursor: Query<Option<String>>,
-        /// Greatest number of calls in the page.
+        /// Maximum number of calls per page.
         #[oai(default = "default_limit", validator(minimum(value = "1"), maximum(value = "1000")))]
         limit: Query<u16>,
-        /// Whether to count all calls that match, which takes time when they are many.
+        /// Return the number of all calls that match. This is slow for large results.
         #[oai(default)]
         include_total: Query<bool>,
     ) -> Result<Answer<CallPage>, Refused<List>> {
@@ -160,7 +160,7 @@ impl CallsApi {
     async fn get_call(
         &self,
         request: &Request,
-        /// The platform's name for the call.
+        /// ElevenLabs' id of the call.
         conversation_id: Path<String>,
     ) -> Result<Answer<Call>, Refused<Read>> {
         no_parameters(request)?;
@@ -176,24 +176,24 @@ impl CallsApi {
 
     /// Change a call
     ///
-    /// Sets its status or its end by hand, for a call that the platform never reported as over.
+    /// Sets the status or the end by hand, for a call whose end ElevenLabs never reported.
     #[oai(path = "/calls/:conversation_id", method = "patch", operation_id = "change_call")]
     async fn change_call(
         &self,
         request: &Request,
-        /// The platform's name for the call.
+        /// ElevenLabs' id of the call.
         conversation_id: Path<String>,
         body: JsonBody<CallPatch>,
     ) -> Result<Done<Call>, Refused<Change>> {
         no_parameters(request)?;
         let id = self::conversation_id(&conversation_id.0)?;
-        let change = read_change(&body.bytes)?;
+        let change = parse_patch(&body.bytes)?;
         let recording = self.recordings.as_ref().map(|recordings| recordings.path(&id));
         match self
             .writer
             .write(Write::ChangeCall(id, change))
             .await
-            .map_err(|error| unchanged(error, &conversation_id.0))?
+            .map_err(|error| write_error(error, &conversation_id.0))?
         {
             Written::Call(call) => {
                 let has_audio = match recording {
@@ -202,37 +202,37 @@ impl CallsApi {
                 };
                 Ok(Done(Call::with_audio(*call, has_audio)))
             }
-            _ => unreachable!("a change of a call is answered with the call"),
+            _ => unreachable!("a change of a call returns the call"),
         }
     }
 
     /// Erase a call
     ///
-    /// All that is kept about it is erased for good: turns, the platform's events, dispatch, recording. Within seconds
-    /// nothing of it is left in the file's bytes. A call of many thousand turns takes some seconds, in which turns for it are
-    /// answered 503. A turn that comes later makes the call anew; what the platform reports of
-    /// the call later is not kept.
+    /// Deletes everything stored about the call permanently: turns, ElevenLabs' events, dispatch and recording. Within
+    /// seconds its bytes are also gone from the database file. A call with many thousand turns takes some seconds;
+    /// meanwhile, new turns for it are answered with 503. A turn that arrives later creates the call again. Post-call
+    /// events that arrive later are dropped.
     #[oai(path = "/calls/:conversation_id", method = "delete", operation_id = "erase_call")]
     async fn erase_call(
         &self,
         request: &Request,
-        /// The platform's name for the call.
+        /// ElevenLabs' id of the call.
         conversation_id: Path<String>,
     ) -> Result<Erased, Refused<Read>> {
         no_parameters(request)?;
         let id = self::conversation_id(&conversation_id.0)?;
-        // First, so that what is left behind by a failure can be erased by trying again.
+        // First, because a retry then still finds the call if the rest fails.
         erase_recording(self.recordings.clone(), id.clone()).await?;
         let naming = self.erase_events_naming(&id).await?;
         match self.writer.write(Write::EraseCall(id)).await {
             Err(WriteError::Rejected(Rejection::NotFound)) if naming => Ok(Erased::Erased),
-            erased => erased.map(|_| Erased::Erased).map_err(|error| unchanged(error, &conversation_id.0).into()),
+            erased => erased.map(|_| Erased::Erased).map_err(|error| write_error(error, &conversation_id.0).into()),
         }
     }
 }
 
 impl CallsApi {
-    /// Erases the events that could not be read and name the call, and returns whether there were any.
+    /// Erases the events that name the call and could not be parsed. Returns true if there were any.
     async fn erase_events_naming(&self, id: &ConversationId) -> Result<bool, ApiError> {
         let (mut after, mut any) = (0, false);
         loop {
@@ -256,25 +256,25 @@ pub(in crate::api) async fn erase_recording(
     let Some(recordings) = recordings else { return Ok(()) };
     match tokio::task::spawn_blocking(move || recordings.remove(&id)).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(ApiError::Internal(format!("the call's recording cannot be removed: {error}"))),
+        Ok(Err(error)) => Err(ApiError::Internal(format!("the recording cannot be deleted: {error}"))),
         Err(error) => Err(ApiError::Internal(error.to_string())),
     }
 }
 
 pub(in crate::api) fn no_call(conversation_id: &str) -> ApiError {
-    ApiError::NotFound(format!("there is no call {conversation_id}"))
+    ApiError::NotFound(format!("call {conversation_id} does not exist"))
 }
 
-fn unchanged(error: WriteError, conversation_id: &str) -> ApiError {
+fn write_error(error: WriteError, conversation_id: &str) -> ApiError {
     ApiError::of_write(error, || no_call(conversation_id))
 }
 
-fn read_change(body: &[u8]) -> Result<CallChange, ApiError> {
+fn parse_patch(body: &[u8]) -> Result<CallChange, ApiError> {
     let mut fields = Fields::from_json(body).map_err(|rule| ApiError::field("body", rule))?;
     let end_given = fields.has("call_end_time");
     let end = fields.text("call_end_time");
     let end = fields.checked("call_end_time", end, |text| Timestamp::parse(&text));
-    // Taking the status away is no change that a call could have.
+    // A null status is invalid: every call has a status.
     let status = fields.take("status").map(|status| status.as_str().unwrap_or_default().to_owned());
     let status = fields.checked("status", status, |text| {
         domain::CallStatus::from_stored(&text)

@@ -1,4 +1,4 @@
-//! A call as the API shows it.
+//! The API's representation of a call.
 
 use crate::api::date_time::Instant;
 use crate::domain::{self, DriverId, Timestamp};
@@ -6,15 +6,15 @@ use poem_openapi::types::{Any, Example};
 use poem_openapi::{Enum, Object};
 use serde_json::Value;
 
-/// Where a call stands.
+/// Status of a call.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
 pub(in crate::api) enum CallStatus {
-    /// Turns may still come.
+    /// The call is running; more turns may arrive.
     InProgress,
-    /// It took place and is over.
+    /// The call took place and is over.
     Completed,
-    /// It could not be made, or broke down.
+    /// The call could not be placed, or was cut off.
     Failed,
 }
 
@@ -38,19 +38,19 @@ impl From<domain::CallStatus> for CallStatus {
     }
 }
 
-/// How it became known which driver was called.
+/// Evidence that identified the call's driver.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
 pub(in crate::api) enum DriverSource {
-    /// By the call's dispatch.
+    /// The call's dispatch.
     Dispatch,
-    /// By the dynamic variable `driver_id`.
+    /// The dynamic variable `driver_id`.
     DynamicVariable,
-    /// By the platform's user id.
+    /// ElevenLabs' user id.
     UserId,
-    /// By the recipient's id in a batch of calls.
+    /// The recipient's id in a batch of calls.
     BatchRecipient,
-    /// By the number at the other end.
+    /// The phone number of the other party.
     PhoneNumber,
 }
 
@@ -66,13 +66,13 @@ impl From<domain::DriverSource> for DriverSource {
     }
 }
 
-/// Who called whom.
+/// Direction of a call.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
 pub(in crate::api) enum Direction {
-    /// The driver called.
+    /// The driver called the agent.
     Inbound,
-    /// The agent called.
+    /// The agent called the driver.
     Outbound,
 }
 
@@ -85,15 +85,15 @@ impl From<domain::Direction> for Direction {
     }
 }
 
-/// Whether the goal of a call was reached, by the platform's analysis; not whether the call took place.
+/// ElevenLabs' verdict on the goal of the call. A call that took place may still be a `failure`.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
 pub(in crate::api) enum CallOutcome {
-    /// It was.
+    /// The goal was reached.
     Success,
-    /// It was not.
+    /// The goal was not reached.
     Failure,
-    /// The analysis could not tell.
+    /// The analysis could not decide.
     Unknown,
 }
 
@@ -117,96 +117,96 @@ impl From<domain::CallOutcome> for CallOutcome {
     }
 }
 
-// Fields that are enumerations have no words of their own here and elsewhere: the framework would give them a schema
-// that combines two, which common client generators cannot read. The enumeration's words serve.
+// Fields that are enumerations have no description of their own: the framework would give them a schema that combines
+// two, which common client generators cannot read. The enumeration's description is used.
 /// A phone call, without its turns.
 #[derive(Debug, Object)]
 #[oai(example)]
 pub(in crate::api) struct Call {
-    /// Row number; greater for calls that were made later.
+    /// Row number. Calls that were created later have a higher number.
     id: i64,
-    /// The platform's name for the call.
+    /// ElevenLabs' id of the call.
     conversation_id: String,
-    /// The driver who was called; null while that is not known.
+    /// The driver; null if not known.
     #[oai(nullable)]
     driver_id: Option<i64>,
-    /// When it began: by the platform's record, or until there is one, its first turn's timestamp.
+    /// Start of the call: from ElevenLabs' record, or, without a record, the timestamp of the first turn.
     call_start_time: Instant,
-    /// When it ended; null while that is not known.
+    /// End of the call; null if not known.
     #[oai(nullable)]
     call_end_time: Option<Instant>,
     status: CallStatus,
-    /// How many turns are stored; also the last one's sequence number.
+    /// Number of stored turns; equals the sequence number of the last one.
     turn_count: i64,
-    /// The earliest timestamp of its turns.
+    /// Earliest timestamp of the call's turns.
     #[oai(nullable)]
     first_turn_time: Option<Instant>,
-    /// The latest timestamp of its turns.
+    /// Latest timestamp of the call's turns.
     #[oai(nullable)]
     last_turn_time: Option<Instant>,
     #[oai(nullable)]
     driver_source: Option<DriverSource>,
-    /// What says another driver than `driver_id`, in words; null while nothing does.
+    /// Evidence for a driver other than `driver_id`, in words; null without a conflict.
     #[oai(nullable)]
     driver_conflict: Option<String>,
-    /// How long it took, by the platform.
+    /// Duration of the call, from ElevenLabs.
     #[oai(nullable)]
     duration_seconds: Option<i64>,
-    /// The platform's name for the agent that spoke.
+    /// ElevenLabs' id of the agent.
     #[oai(nullable)]
     agent_id: Option<String>,
-    /// The platform's user id, in its words.
+    /// ElevenLabs' user id, unchanged.
     #[oai(nullable)]
     user_id: Option<String>,
     #[oai(nullable)]
     direction: Option<Direction>,
-    /// Why it ended or failed, in the platform's free words; `inactivity` where the service ended it.
+    /// Reason why the call ended or failed, in ElevenLabs' words; `inactivity` if the service ended it.
     #[oai(nullable)]
     termination_reason: Option<String>,
     #[oai(nullable)]
     outcome: Option<CallOutcome>,
-    /// The platform's title.
+    /// Title, from ElevenLabs.
     #[oai(nullable)]
     title: Option<String>,
-    /// The platform's summary.
+    /// Summary, from ElevenLabs.
     #[oai(nullable)]
     summary: Option<String>,
-    /// The language, as the platform names it.
+    /// Main language, from ElevenLabs.
     #[oai(nullable)]
     main_language: Option<String>,
-    /// What it cost, in the platform's credits.
+    /// Cost, in ElevenLabs credits.
     #[oai(nullable)]
     cost: Option<i64>,
-    /// The number at the other end.
+    /// Phone number of the other party.
     #[oai(nullable)]
     external_number: Option<String>,
-    /// The platform's batch of calls.
+    /// ElevenLabs' id of the batch of calls.
     #[oai(nullable)]
     batch_id: Option<String>,
-    /// Turns that were heard and are not in the platform's record; null while there is no record.
+    /// Number of live turns that ElevenLabs' record does not contain; null without a record.
     #[oai(nullable)]
     live_only: Option<i64>,
-    /// Turns that were heard and are in the record.
+    /// Number of live turns that the record contains.
     #[oai(nullable)]
     matched: Option<i64>,
-    /// Turns that only the record had.
+    /// Number of turns that only the record contains.
     #[oai(nullable)]
     added: Option<i64>,
-    /// Of those matched, how many were heard with other words.
+    /// Number of matched turns with different text in the record.
     #[oai(nullable)]
     corrected: Option<i64>,
-    /// Turns that were heard once more than the record has them.
+    /// Number of live turns that repeat a matched turn.
     #[oai(nullable)]
     repeated: Option<i64>,
-    /// The platform's analysis; only with a single call.
+    /// ElevenLabs' analysis; only if a single call is requested.
     #[oai(skip_serializing_if_is_none)]
     analysis: Option<Any<Value>>,
-    /// Whether a recording is kept here; only with a single call that was asked for, not in lists and streams.
+    /// True if a recording is stored. Only if a single call is requested, not in lists and streams.
     #[oai(skip_serializing_if_is_none)]
     has_audio: Option<bool>,
-    /// When the call was made here.
+    /// Time at which the call was created in the database.
     created_at: Instant,
-    /// When the call, or the set of its turns, last changed.
+    /// Time of the last change of the call or of its set of turns.
     updated_at: Instant,
 }
 
@@ -251,12 +251,12 @@ impl From<domain::Call> for Call {
 }
 
 impl Call {
-    /// With whether a recording of it is kept.
+    /// Returns the call with `has_audio`.
     pub(in crate::api) fn with_audio(call: domain::Call, has_audio: bool) -> Self {
         Self { has_audio: Some(has_audio), ..call.into() }
     }
 
-    /// Without what is long and asked for by few.
+    /// Returns the call as an element of a list, without the long fields.
     pub(in crate::api) fn in_a_list(call: domain::Call) -> Self {
         Self { analysis: None, ..call.into() }
     }

@@ -1,4 +1,4 @@
-//! Searching the words of all turns.
+//! Full-text search over all turns.
 
 use super::schema::{CallStatus, example_instant};
 use super::transcriptions::{Speaker, Transcription};
@@ -18,34 +18,33 @@ pub(in crate::api) struct SearchApi {
     pub(in crate::api) reader: Reader,
 }
 
-/// Which turn that matches comes first.
+/// Sort order of search results.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
 enum SearchOrder {
-    /// The one that matches best.
+    /// Best match first.
     Best,
-    /// The one that was stored last.
+    /// Most recently stored turn first.
     Newest,
 }
 
-/// A turn that was found, and of which call it is.
+/// A turn that matches the search, with facts about its call.
 #[derive(Debug, Object)]
 #[oai(example)]
 struct SearchHit {
     #[oai(flatten)]
     transcription: Transcription,
-    /// Who was called; null while that is not known.
+    /// The driver of the call; null if not known.
     #[oai(nullable)]
     driver_id: Option<i64>,
-    /// That driver's name.
+    /// Name of the driver.
     #[oai(nullable)]
     driver_name: Option<String>,
-    /// Where the call stands.
+    /// Status of the call.
     status: CallStatus,
-    /// When the call began.
+    /// Start of the call.
     call_start_time: Instant,
-    /// HTML: the words that were found between `<mark>` and `</mark>`, with some of those around them; all else is
-    /// escaped.
+    /// HTML: an excerpt with the found words between `<mark>` and `</mark>`; everything else is escaped.
     snippet: String,
 }
 
@@ -76,32 +75,32 @@ impl Example for SearchHit {
     }
 }
 
-/// A page of what was found.
+/// A page of search results.
 #[derive(Debug, Object)]
 #[oai(example)]
 struct SearchPage {
-    /// The turns.
+    /// Turns of this page.
     data: Vec<SearchHit>,
-    /// What to give as `cursor` for the next page; null on the last one.
+    /// The `cursor` of the next page; null on the last page.
     #[oai(nullable)]
     next_cursor: Option<String>,
-    /// Whether more may follow.
+    /// True if another page may follow.
     has_more: bool,
-    /// How many turns match in all; only with `include_total=true`.
+    /// Number of all turns that match; only with `include_total=true`.
     #[oai(skip_serializing_if_is_none)]
     total: Option<u64>,
-    /// At most how many stored turns could not be searched yet, since they wait to be indexed; 0 but for some time after
-    /// an upgrade, or under a load that is kept up.
-    unsearched: u64,
+    /// Maximum number of stored turns that this search missed because they are not indexed yet. Usually 0; greater for
+    /// some time after an upgrade, or under sustained load.
+    unindexed: u64,
 }
 
 impl Example for SearchPage {
     fn example() -> Self {
-        Self { data: vec![SearchHit::example()], next_cursor: None, has_more: false, total: None, unsearched: 0 }
+        Self { data: vec![SearchHit::example()], next_cursor: None, has_more: false, total: None, unindexed: 0 }
     }
 }
 
-const FILTERS: [&str; 10] = [
+const FILTER_PARAMETERS: [&str; 10] = [
     "q",
     "speaker_type",
     "conversation_id",
@@ -116,51 +115,52 @@ const FILTERS: [&str; 10] = [
 
 #[OpenApi(prefix_path = "/api/v1", tag = "Tag::Calls")]
 impl SearchApi {
-    /// Search turns by their words
+    /// Search the text of turns
     ///
-    /// `q` holds words, all of which must be in a turn; `"some words"` that follow each other; `AND`, `OR`, `NOT` in
-    /// capitals and brackets; and `begin*` for words that begin so. Case does not matter, nor do accents of Latin
-    /// and Greek letters. Both what was heard and what the platform's record says is searched, and turns that another one stands
-    /// for are left out. In languages written without spaces, what stands between two punctuation marks is one word.
+    /// `q` contains words, which must all occur in the turn; `"a phrase"`; the operators `AND`, `OR`, `NOT` in
+    /// capitals; parentheses; and prefixes such as `begin*`. Case is ignored, and so are accents of Latin and Greek
+    /// letters. Both the live text and the text of ElevenLabs' record are searched; superseded turns are left out. In
+    /// languages that are written without spaces, the text between two punctuation marks is one word.
     ///
-    /// A page may hold fewer turns than `limit`, even none, although more follow: so long as `has_more` is true, go on.
+    /// A page may have fewer turns than `limit`, even none, although more follow. Continue as long as `has_more` is
+    /// true.
     #[oai(path = "/search", method = "get", operation_id = "search_transcriptions")]
     #[expect(clippy::too_many_arguments, reason = "the framework takes each query parameter as an argument")]
     async fn search_transcriptions(
         &self,
         request: &Request,
-        /// What to search for.
+        /// The search expression.
         #[oai(validator(min_length = 1, max_length = 400))]
         q: Query<String>,
-        /// Only what this one said.
+        /// Only turns of this speaker.
         speaker_type: Query<Option<Speaker>>,
         /// Only turns of this call.
         conversation_id: Query<Option<String>>,
         /// Only turns of calls with this driver.
         driver_id: Query<Option<i64>>,
-        /// Only turns of calls of this status.
+        /// Only turns of calls with this status.
         status: Query<Option<CallStatus>>,
-        /// Only turns of calls that started at this time or later.
+        /// Only turns of calls that started at or after this time.
         started_after: Query<Option<Instant>>,
         /// Only turns of calls that started before this time.
         started_before: Query<Option<Instant>>,
-        /// Only what was said at this time or later.
+        /// Only turns with a time at or after this one.
         said_after: Query<Option<Instant>>,
-        /// Only what was said before this time.
+        /// Only turns with a time before this one.
         said_before: Query<Option<Instant>>,
-        /// `best`, which is the default: the turns that match best among the 300 that were stored last come first, then
-        /// the best of the 300 before them, and so on; or `newest`: those that were stored last come first.
+        /// `best` (default): the 300 most recently stored matches first, sorted by rank, then the 300 before them, and
+        /// so on. `newest`: the most recently stored matches first.
         order: Query<Option<SearchOrder>>,
-        /// Where the page before this one ended: its `next_cursor`.
+        /// The `next_cursor` of the previous page.
         cursor: Query<Option<String>>,
-        /// Greatest number of turns in the page.
+        /// Maximum number of turns per page.
         #[oai(default = "default_limit", validator(minimum(value = "1"), maximum(value = "1000")))]
         limit: Query<u16>,
-        /// Whether to count all turns that match, which takes time when they are many.
+        /// Return the number of all turns that match. This is slow for large results.
         #[oai(default)]
         include_total: Query<bool>,
     ) -> Result<Answer<SearchPage>, Refused<List>> {
-        let list = ListQuery::of(request, &FILTERS)?;
+        let list = ListQuery::of(request, &FILTER_PARAMETERS)?;
         let query = SearchQuery {
             wanted: Wanted::parse(&q.0).map_err(refused("q"))?,
             speaker: speaker_type.0.map(Into::into),
@@ -188,9 +188,9 @@ impl SearchApi {
             Ok(SearchPage {
                 data: found.hits.into_iter().map(Into::into).collect(),
                 has_more: found.next.is_some(),
-                next_cursor: found.next.map(|key| list.cursor_behind(written(key))),
+                next_cursor: found.next.map(|key| list.cursor_behind(encode_key(key))),
                 total: found.total,
-                unsearched: found.unsearched,
+                unindexed: found.unsearched,
             })
         };
         Ok(self.reader.answer(request, Depth::Deep, make).await?)
@@ -201,8 +201,8 @@ fn refused(field: &'static str) -> impl Fn(Invalid) -> ApiError {
     move |rule| ApiError::field(field, rule)
 }
 
-/// A key as it stands in a cursor. The rank is written by its bits, since it must come back as it was.
-fn written(key: SearchKey) -> String {
+/// Encodes a key for a cursor. The rank is encoded as its bits, because it must be restored exactly.
+fn encode_key(key: SearchKey) -> String {
     match key.within {
         None => key.top.to_string(),
         Some(Place { bottom, rank, id }) => format!("{} {bottom} {:x} {id}", key.top, rank.to_bits()),

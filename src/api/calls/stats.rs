@@ -1,4 +1,4 @@
-//! What many calls come to.
+//! Statistics over many calls.
 
 use crate::api::date_time::Instant;
 use crate::api::error::{ApiError, List, Refused};
@@ -17,44 +17,44 @@ pub(in crate::api) struct StatsApi {
     pub(in crate::api) reader: Reader,
 }
 
-/// Greatest number of drivers in an answer.
+/// Maximum number of drivers in a response.
 const MAX_DRIVERS: usize = 100;
 
-/// What the calls of a time come to.
+/// Statistics of the calls in a period.
 #[derive(Debug, Object)]
 #[oai(example)]
 struct Stats {
-    /// The time zone of the days.
+    /// Time zone of the days.
     zone: String,
-    /// All of them together.
+    /// Totals of all calls.
     all: CallSums,
-    /// Half of the known durations are at most this, in seconds; null while none is known.
+    /// Median of the known durations, in seconds; null if none is known.
     #[oai(nullable)]
     median_seconds: Option<f64>,
-    /// Nine tenths of them are at most this.
+    /// 90th percentile of the known durations, in seconds; null if none is known.
     #[oai(nullable)]
     p90_seconds: Option<f64>,
-    /// What came of bringing calls and the platform's records together.
+    /// Results of reconciling calls with ElevenLabs' records.
     reconciliation: ReconciledSums,
-    /// By the day on which they began, in order; days without calls are left out.
+    /// Totals by day of the call's start, in ascending order; days without calls are left out.
     days: Vec<Day>,
-    /// By driver, the one with the most calls first, 100 at most.
+    /// Totals by driver, the driver with the most calls first, at most 100.
     drivers: Vec<OfDriver>,
-    /// Whether there are more drivers than these.
+    /// True if there are more drivers.
     more_drivers: bool,
-    /// What could not be read of the stored events, whatever the time and driver that are asked for.
+    /// Stored events with parse errors, for any period and driver.
     events: UnreadEvents,
 }
 
-/// Stored events that could not be read: as a whole, or parts of them.
+/// Stored events that could not be parsed, fully or in part.
 #[derive(Debug, Object)]
 #[oai(example)]
 struct UnreadEvents {
-    /// How many cannot be read at all, counted up to 1000.
+    /// Number of events that could not be parsed at all, counted up to 1000.
     unreadable: u64,
-    /// The numbers of the first hundred of them, as in the table `webhook_events`.
+    /// Ids of the first hundred of these events, as in the table `webhook_events`.
     ids: Vec<i64>,
-    /// How many were read but for some parts, counted up to 1000.
+    /// Number of events with parts that could not be parsed, counted up to 1000.
     remarked: u64,
 }
 
@@ -71,95 +71,95 @@ impl Example for UnreadEvents {
     }
 }
 
-/// Sums over some calls.
+/// Totals of some calls.
 #[derive(Debug, Object)]
 #[oai(example)]
 struct CallSums {
-    /// How many calls.
+    /// Number of calls.
     calls: u64,
-    /// Of these, in progress.
+    /// Number of calls in progress.
     in_progress: u64,
-    /// Of these, over.
+    /// Number of calls that are over.
     completed: u64,
-    /// Of these, failed.
+    /// Number of calls that failed.
     failed: u64,
-    /// How many of them have a known duration: the platform's, or else from start to end.
+    /// Number of calls with a known duration: from ElevenLabs, or else from start to end.
     with_duration: u64,
-    /// Their durations together.
+    /// Sum of the known durations, in seconds.
     duration_seconds: f64,
-    /// Their durations' mean; null while none is known.
+    /// Mean of the known durations, in seconds; null if none is known.
     #[oai(nullable)]
     mean_seconds: Option<f64>,
-    /// What the agent said.
+    /// Totals of the agent's turns.
     agent: Speech,
-    /// What the drivers said.
+    /// Totals of the drivers' turns.
     driver: Speech,
-    /// Seconds between turns in which nobody spoke, by the same estimate as `seconds` of what was said.
+    /// Silence between turns, in seconds, estimated in the same way as `seconds` of a speaker.
     silence_seconds: f64,
 }
 
-/// What one side said. Turns that another one stands for do not count, and words are those of the platform's record where
-/// it has others.
+/// Totals of one speaker. Superseded turns do not count. The text of ElevenLabs' record counts where it differs from
+/// the live text.
 #[derive(Debug, Object)]
 #[oai(example)]
 struct Speech {
-    /// Turns.
+    /// Number of turns.
     turns: i64,
-    /// Characters of their words.
+    /// Number of characters in the turns' text.
     characters: i64,
-    /// How long that took, by estimate: 15 characters a second, but no longer than until the next turn begins.
+    /// Estimated speaking time, in seconds: 15 characters per second, at most until the next turn begins.
     seconds: f64,
-    /// Its share of the characters of both, from 0 to 1; null where nothing was said.
+    /// Share of the characters of both speakers, from 0 to 1; null if nothing was said.
     #[oai(nullable)]
     share_of_characters: Option<f64>,
-    /// Its share of the seconds of both.
+    /// Share of the seconds of both speakers, from 0 to 1; null if nothing was said.
     #[oai(nullable)]
     share_of_seconds: Option<f64>,
 }
 
-/// Sums over the calls that have a record, by the fields of a call.
+/// Totals of the calls with a record, with the fields of a call.
 #[derive(Debug, Object)]
 #[oai(example)]
 struct ReconciledSums {
-    /// How many calls have one.
+    /// Number of calls with a record.
     calls: u64,
-    /// Turns that were heard and are not in the record.
+    /// Number of live turns that the records do not contain.
     live_only: i64,
-    /// Turns that were heard and are in the record.
+    /// Number of live turns that the records contain.
     matched: i64,
-    /// Turns that only the record had.
+    /// Number of turns that only the records contain.
     added: i64,
-    /// Of those matched, how many were heard with other words.
+    /// Number of matched turns with different text in the record.
     corrected: i64,
-    /// Turns that were heard once more than the record has them.
+    /// Number of live turns that repeat a matched turn.
     repeated: i64,
 }
 
-/// The calls that began on one day.
+/// Totals of the calls that started on one day.
 #[derive(Debug, Object)]
 #[oai(example)]
 struct Day {
-    /// The day in the time zone, as `YYYY-MM-DD`.
+    /// The day in the requested time zone, as `YYYY-MM-DD`.
     date: String,
     #[oai(flatten)]
     sums: CallSums,
 }
 
-/// The calls of one driver.
+/// Totals of one driver's calls.
 #[derive(Debug, Object)]
 #[oai(example)]
 struct OfDriver {
-    /// The driver; null for calls whose driver is not known.
+    /// The driver; null for calls with an unknown driver.
     #[oai(nullable)]
     driver_id: Option<i64>,
-    /// The driver's name.
+    /// Name of the driver.
     #[oai(nullable)]
     name: Option<String>,
     #[oai(flatten)]
     sums: CallSums,
 }
 
-/// To the millisecond: what is behind is no knowledge, and sums of fractions do not come out even.
+/// Rounds to milliseconds. More digits would be noise of floating-point sums.
 fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }
@@ -274,28 +274,28 @@ impl Example for Stats {
 
 #[OpenApi(prefix_path = "/api/v1", tag = "Tag::Calls")]
 impl StatsApi {
-    /// Count calls
+    /// Get statistics
     ///
-    /// Numbers of calls by status, durations, who talked how much, and what was reconciled; in all, by day and by driver.
+    /// Returns numbers of calls by status, durations, speaking shares and reconciliation results: in total, by day and
+    /// by driver.
     #[oai(path = "/stats", method = "get", operation_id = "get_stats")]
     async fn get_stats(
         &self,
         request: &Request,
-        /// Only calls that started at this time or later.
+        /// Only calls that started at or after this time.
         started_after: Query<Option<Instant>>,
         /// Only calls that started before this time.
         started_before: Query<Option<Instant>>,
-        /// Only calls of this driver.
+        /// Only calls with this driver.
         driver_id: Query<Option<i64>>,
-        /// The time zone of the days, by its name in the IANA database, such as `America/Chicago`; `UTC` without it.
+        /// Time zone of the days, as an IANA name such as `America/Chicago`; `UTC` by default.
         zone: Query<Option<String>>,
     ) -> Result<Answer<Stats>, Refused<List>> {
         parameters(request, &["started_after", "started_before", "driver_id", "zone"])?;
         let driver_id =
             driver_id.0.map(DriverId::new).transpose().map_err(|rule| ApiError::field("driver_id", rule))?;
-        let zone = Zone::named(zone.0.as_deref().unwrap_or("UTC")).ok_or_else(|| {
-            ApiError::field("zone", "must be the name of a time zone, such as America/Chicago or UTC")
-        })?;
+        let zone = Zone::named(zone.0.as_deref().unwrap_or("UTC"))
+            .ok_or_else(|| ApiError::field("zone", "must be an IANA time zone, such as America/Chicago or UTC"))?;
         let query = FiguresQuery {
             started_after: started_after.0.map(|time| time.0),
             started_before: started_before.0.map(|time| time.0),

@@ -1,4 +1,4 @@
-//! The turns of a call, page by page.
+//! The turns of a call, in pages.
 
 use super::operations::no_call;
 use super::schema::example_instant;
@@ -18,17 +18,17 @@ pub(in crate::api) struct TranscriptionsApi {
     pub(in crate::api) reader: Reader,
 }
 
-/// By what turns are ordered.
+/// Sort order of turns.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
 enum TurnOrdering {
-    /// By arrival.
+    /// By order of arrival.
     Sequence,
-    /// As they were said.
+    /// By time, as in the conversation.
     Time,
 }
 
-/// Who spoke.
+/// Speaker of a turn.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
 pub(in crate::api) enum Speaker {
@@ -56,17 +56,17 @@ impl From<Speaker> for domain::Speaker {
     }
 }
 
-/// How a turn came here.
+/// Source of a turn.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
 enum Source {
-    /// Turn by turn, during the call.
+    /// The turn webhook, during the call.
     Live,
-    /// With the conversation's history, during the call.
+    /// The history webhook, during the call.
     History,
-    /// With the platform's record after the call.
+    /// ElevenLabs' record, after the call.
     PostCall,
-    /// From a file.
+    /// An imported file.
     Import,
 }
 
@@ -81,41 +81,41 @@ impl From<domain::Source> for Source {
     }
 }
 
-/// One dialogue turn.
+/// One turn of a call.
 #[derive(Debug, Object)]
 #[oai(example)]
 pub(in crate::api) struct Transcription {
-    /// The `transcription_id` of the delivery's answer; unique over all calls.
+    /// Id of the turn, unique over all calls; the `transcription_id` in the webhook's response.
     id: i64,
-    /// The call that it belongs to.
+    /// ElevenLabs' id of the call.
     conversation_id: String,
     speaker_type: Speaker,
-    /// What was said.
+    /// Text of the turn, as it was received.
     message_text: String,
-    /// When it was said, by the sender.
+    /// Time of the turn, from its sender.
     timestamp: Instant,
-    /// Its place in the call: 1, 2, 3 … in order of arrival, without gaps.
+    /// Number of the turn within its call: 1, 2, 3 … in order of arrival, without gaps.
     sequence_number: i64,
     source: Source,
-    /// When it was stored.
+    /// Time at which the turn was stored.
     created_at: Instant,
-    /// The words by the platform's record, where they differ from those that were heard.
+    /// Text of the turn in ElevenLabs' record, if it differs from the received text.
     #[oai(nullable)]
     final_text: Option<String>,
-    /// Whether it was interrupted; null where no record says so.
+    /// True if the turn was interrupted; null if no record says so.
     #[oai(nullable)]
     interrupted: Option<bool>,
-    /// Its place in the conversation as it went, from 1; null without a record, and for a turn that another stands for.
+    /// Position in the transcript, from 1; null without a record, and for a superseded turn.
     #[oai(nullable)]
-    place: Option<i64>,
-    /// The sequence number of the turn that stands for this one in the conversation as it went.
+    position: Option<i64>,
+    /// Sequence number of the turn that replaces this one in the transcript.
     #[oai(nullable)]
     superseded_by: Option<i64>,
-    /// When it was said by ElevenLabs' record, which counts before `timestamp`; null without a record or a time in it.
+    /// Time of the turn in ElevenLabs' record; it takes precedence over `timestamp`. Null if no record has a time.
     #[oai(nullable)]
     record_time: Option<Instant>,
-    /// Whether ElevenLabs' record has it: false if it was only heard, null without a record and for a turn that another
-    /// stands for.
+    /// True if ElevenLabs' record contains the turn, false if it does not; null without a record, and for a superseded
+    /// turn.
     #[oai(nullable)]
     in_record: Option<bool>,
 }
@@ -133,7 +133,7 @@ impl From<domain::Turn> for Transcription {
             created_at: Instant(turn.created_at),
             final_text: turn.final_text.map(domain::Message::into_string),
             interrupted: turn.interrupted,
-            place: turn.place,
+            position: turn.place,
             superseded_by: turn.superseded_by,
             record_time: turn.record_time.map(Instant),
             in_record: turn.in_record,
@@ -154,7 +154,7 @@ impl Example for Transcription {
             created_at: example_instant("2026-09-28T12:00:05.310882Z"),
             final_text: None,
             interrupted: Some(false),
-            place: Some(3),
+            position: Some(3),
             superseded_by: None,
             record_time: Some(example_instant("2026-09-28T12:00:04Z")),
             in_record: Some(true),
@@ -166,14 +166,14 @@ impl Example for Transcription {
 #[derive(Debug, Object)]
 #[oai(example)]
 struct TranscriptionPage {
-    /// The turns.
+    /// Turns of this page.
     data: Vec<Transcription>,
-    /// What to give as `cursor` for the next page; null on the last one.
+    /// The `cursor` of the next page; null on the last page.
     #[oai(nullable)]
     next_cursor: Option<String>,
-    /// Whether more follow.
+    /// True if another page follows.
     has_more: bool,
-    /// How many turns match in all; only with `include_total=true`.
+    /// Number of all turns that match; only with `include_total=true`.
     #[oai(skip_serializing_if_is_none)]
     total: Option<u64>,
 }
@@ -192,20 +192,20 @@ impl TranscriptionsApi {
     async fn list_transcriptions(
         &self,
         request: &Request,
-        /// The platform's name for the call.
+        /// ElevenLabs' id of the call.
         conversation_id: Path<String>,
-        /// Only turns with a greater sequence number.
+        /// Only turns with a higher sequence number.
         #[oai(default, validator(minimum(value = "0")))]
         after_sequence: Query<i64>,
-        /// `sequence`, by arrival, which is the default, or `time`: the conversation as it went, in the order of the
-        /// platform's record where there is one, else by time; without turns that another one stands for.
+        /// `sequence` (default): by arrival. `time`: the transcript, in the order of ElevenLabs' record, or by time
+        /// without a record; superseded turns are left out.
         order: Query<Option<TurnOrdering>>,
-        /// Where the page before this one ended: its `next_cursor`.
+        /// The `next_cursor` of the previous page.
         cursor: Query<Option<String>>,
-        /// Greatest number of turns in the page.
+        /// Maximum number of turns per page.
         #[oai(default = "default_limit", validator(minimum(value = "1"), maximum(value = "1000")))]
         limit: Query<u16>,
-        /// Whether to count all turns that match.
+        /// Return the number of all turns that match.
         #[oai(default)]
         include_total: Query<bool>,
     ) -> Result<Answer<TranscriptionPage>, Refused<Read>> {
@@ -218,9 +218,9 @@ impl TranscriptionsApi {
                 TurnOrdering::Time => TurnOrder::Time,
             },
             after: list.key_in(cursor.0.as_deref(), |key| {
-                let [place, time, number] = key.split(' ').collect::<Vec<_>>().try_into().ok()?;
+                let [position, time, number] = key.split(' ').collect::<Vec<_>>().try_into().ok()?;
                 Some(TurnKey {
-                    place: if place.is_empty() { None } else { Some(place.parse().ok()?) },
+                    place: if position.is_empty() { None } else { Some(position.parse().ok()?) },
                     timestamp: Timestamp::parse(time).ok()?,
                     sequence_number: number.parse().ok()?,
                 })
@@ -228,14 +228,14 @@ impl TranscriptionsApi {
             limit: limit.0.into(),
             with_total: include_total.0,
         };
-        // Turns are counted by their call's row.
+        // A count of turns is quick, because the call's row contains it.
         let depth = Depth::of_page(query.after.is_none(), limit.0, false);
         let make = move |store: &dyn Store| {
             let page = store.turns(&query)?.ok_or_else(|| no_call(query.conversation_id.as_str()))?;
             let cut_at = page.rows.last().filter(|_| page.has_more);
             let next_cursor = cut_at.map(|turn| {
-                let place = turn.place.map_or(String::new(), |place| place.to_string());
-                list.cursor_behind(format_args!("{place} {} {}", turn.timestamp, turn.sequence_number))
+                let position = turn.place.map_or(String::new(), |position| position.to_string());
+                list.cursor_behind(format_args!("{position} {} {}", turn.timestamp, turn.sequence_number))
             });
             Ok(TranscriptionPage {
                 data: page.rows.into_iter().map(Into::into).collect(),

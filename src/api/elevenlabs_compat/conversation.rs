@@ -1,4 +1,4 @@
-//! A conversation as ElevenLabs gives it: out of its record, with what its SDKs cannot do without, or as far as it is known.
+//! A conversation in ElevenLabs' form, from its record or from the stored turns.
 
 use crate::domain::repair;
 use crate::domain::{self, Speaker, Timestamp, Turn};
@@ -6,19 +6,19 @@ use poem_openapi::Enum;
 use poem_openapi::types::{ParseFromJSON as _, ToJSON as _};
 use serde_json::{Value, json};
 
-/// A conversation's status, in ElevenLabs' words.
+/// Status of a conversation, in ElevenLabs' form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[oai(rename_all = "kebab-case")]
 pub(in crate::api) enum ConversationStatus {
-    /// It has not begun; no call here is so.
+    /// The call has not begun. Calls here never have this status.
     Initiated,
-    /// It runs.
+    /// The call is running.
     InProgress,
-    /// It is over and being analysed; no call here is so.
+    /// The call is over and is being analysed. Calls here never have this status.
     Processing,
-    /// It is over.
+    /// The call is over.
     Done,
-    /// It could not be made, or broke down.
+    /// The call could not be placed, or was cut off.
     Failed,
 }
 
@@ -33,7 +33,7 @@ impl From<domain::CallStatus> for ConversationStatus {
 }
 
 impl ConversationStatus {
-    /// The status that calls of this one have here, if any have it.
+    /// Returns the corresponding status of calls, if there is one.
     pub(in crate::api) const fn of_calls(self) -> Option<domain::CallStatus> {
         match self {
             Self::InProgress => Some(domain::CallStatus::InProgress),
@@ -44,27 +44,27 @@ impl ConversationStatus {
     }
 }
 
-/// The conversation in an event that holds one as the platform gives it.
+/// Returns the conversation in the body of an event, if the event contains one in ElevenLabs' form.
 pub(in crate::api) fn conversation_in(body: &[u8]) -> Option<Value> {
     let (mut event, _) = repair::read::<Value>(body).ok()?;
     let whole = event.get("type")?.as_str()?.trim().eq_ignore_ascii_case("post_call_transcription");
     whole.then(|| event.get_mut("data").map(Value::take))?.filter(Value::is_object)
 }
 
-/// Sets what ElevenLabs' SDKs cannot do without, where a record lacks it. The fields are those that the model
-/// `GetConversationResponseModel` of the SDKs requires.
+/// Sets the fields that ElevenLabs' SDKs require, if the record lacks them. The required fields are those of the SDKs'
+/// model `GetConversationResponseModel`.
 pub(in crate::api) fn fill_in(data: &mut Value, call: &domain::Call, has_audio: bool) {
     data["has_audio"] = has_audio.into();
     let mut required = |pointer: &[&str], default: Value, fits: fn(&Value) -> bool| {
-        let mut place = &mut *data;
+        let mut target = &mut *data;
         for name in pointer {
-            if !place.is_object() {
-                *place = json!({});
+            if !target.is_object() {
+                *target = json!({});
             }
-            place = &mut place[*name];
+            target = &mut target[*name];
         }
-        if !fits(place) {
-            *place = default;
+        if !fits(target) {
+            *target = default;
         }
     };
     for name in ["has_user_audio", "has_response_audio", "has_auxiliary_audio"] {
@@ -84,13 +84,13 @@ pub(in crate::api) fn fill_in(data: &mut Value, call: &domain::Call, has_audio: 
     }
 }
 
-/// Whether all turns of a conversation are such as the SDKs read.
+/// Returns true if the SDKs can parse all turns of a conversation.
 pub(in crate::api) fn has_known_turns(data: &Value) -> bool {
     let turns = data["transcript"].as_array().into_iter().flatten();
     turns.into_iter().all(|turn| matches!(turn["role"].as_str(), Some("user" | "agent")))
 }
 
-/// Returns a conversation as far as it is known here.
+/// Returns a conversation that is built from the stored turns.
 pub(in crate::api) fn so_far(call: &domain::Call, turns: &[Turn], has_audio: bool) -> Value {
     let transcript: Vec<_> = turns
         .iter()
@@ -130,12 +130,12 @@ fn status(call: &domain::Call) -> Value {
     ConversationStatus::from(call.status).to_json().expect("an enumeration has a value")
 }
 
-/// An instant in seconds since 1970.
+/// Returns a time in seconds since 1970.
 pub(in crate::api) fn seconds(time: Timestamp) -> i64 {
     time.unix_micros().div_euclid(1_000_000)
 }
 
-/// Length of a call in seconds: up to its end, or to its last turn while there is no end.
+/// Returns the duration of a call, in seconds: up to its end, or up to its last turn.
 pub(in crate::api) fn duration(call: &domain::Call) -> i64 {
     let end = call.call_end_time.or(call.last_turn_time).unwrap_or(call.call_start_time);
     call.report.duration_seconds.unwrap_or((seconds(end) - seconds(call.call_start_time)).max(0))

@@ -1,8 +1,8 @@
-//! The platform's own read operations, answered from this store, so that its official SDKs read it by their `base_url`.
+//! Read operations of the ElevenLabs API over this store, for ElevenLabs' official SDKs with another `base_url`.
 //!
-//! Once the platform has reported a call, its conversation is given back as the platform sent it; before that, by what is
-//! known so far. Names and forms are the platform's: <https://elevenlabs.io/docs/api-reference/conversations/list>.
-//! A filter of ElevenLabs' that this store cannot answer is refused, since ignoring it would answer with everything.
+//! After ElevenLabs' record of a call has arrived, its conversation is returned as ElevenLabs sent it; before, it is
+//! built from the stored turns. Paths and fields: <https://elevenlabs.io/docs/api-reference/conversations/list>. A
+//! filter of ElevenLabs that this store does not support is an error, because ignoring it would return everything.
 
 use super::conversation::{ConversationStatus, conversation_in, duration, fill_in, has_known_turns, seconds, so_far};
 use crate::api::calls::audio::{self, Recording};
@@ -26,42 +26,42 @@ pub(in crate::api) struct ConvaiApi {
     pub(in crate::api) recordings: Option<Recordings>,
 }
 
-/// Whether the list carries summaries.
+/// Inclusion of summaries in the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[oai(rename_all = "snake_case")]
 enum SummaryMode {
-    /// It does not.
+    /// Without summaries.
     Exclude,
-    /// It does.
+    /// With summaries.
     Include,
 }
 
-/// A conversation in the platform's list.
+/// A conversation in a list, in ElevenLabs' form.
 #[derive(Debug, Object)]
 #[oai(example)]
 struct ConversationListed {
-    /// The agent that spoke; empty while that is not known.
+    /// ElevenLabs' id of the agent; empty if not known.
     agent_id: String,
-    /// The platform's name for the call.
+    /// ElevenLabs' id of the call.
     conversation_id: String,
-    /// When it began, in seconds since 1970.
+    /// Start of the call, in seconds since 1970.
     start_time_unix_secs: i64,
-    /// How long it took, in seconds; 0 while that is not known.
+    /// Duration of the call, in seconds; 0 if not known.
     call_duration_secs: i64,
-    /// How many turns are stored.
+    /// Number of stored turns.
     message_count: i64,
     status: ConversationStatus,
     call_successful: CallOutcome,
-    /// The summary; null with `summary_mode=exclude`.
+    /// Summary; null with `summary_mode=exclude`.
     #[oai(nullable)]
     transcript_summary: Option<String>,
-    /// The title.
+    /// Title.
     #[oai(nullable)]
     call_summary_title: Option<String>,
-    /// Why it ended.
+    /// Reason why the call ended.
     #[oai(nullable)]
     termination_reason: Option<String>,
-    /// The language.
+    /// Main language.
     #[oai(nullable)]
     main_language: Option<String>,
     #[oai(nullable)]
@@ -106,16 +106,16 @@ impl Example for ConversationListed {
     }
 }
 
-/// A page of the platform's list.
+/// A page of conversations, in ElevenLabs' form.
 #[derive(Debug, Object)]
 #[oai(example)]
 struct ConversationPage {
-    /// The conversations, the newest first.
+    /// Conversations, newest first by default.
     conversations: Vec<ConversationListed>,
-    /// What to give as `cursor` for the next page; null on the last one.
+    /// The `cursor` of the next page; null on the last page.
     #[oai(nullable)]
     next_cursor: Option<String>,
-    /// Whether more follow.
+    /// True if another page follows.
     has_more: bool,
 }
 
@@ -125,76 +125,76 @@ impl Example for ConversationPage {
     }
 }
 
-/// Which end of the list comes first.
+/// Sort order of conversations, by start time.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
 enum SortDirection {
-    /// The oldest.
+    /// Oldest first.
     Asc,
-    /// The newest.
+    /// Newest first.
     Desc,
 }
 
-/// The form of a conversation.
+/// Format of a conversation.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
 enum ConversationFormat {
-    /// The platform's own JSON.
+    /// ElevenLabs' JSON.
     Json,
 }
 
-/// Conversations in a page when the client asks for no number, as on the platform.
+/// Default number of conversations per page, as in ElevenLabs' API.
 const fn default_page_size() -> u16 {
     30
 }
 
 #[OpenApi(prefix_path = "/v1/convai", tag = "Tag::Convai")]
 impl ConvaiApi {
-    /// List conversations as the platform does
+    /// List conversations as ElevenLabs does
     ///
-    /// The newest first. Filters of ElevenLabs' that are not named here are refused.
+    /// Returns conversations, newest first by default. Filters of ElevenLabs that are not listed here are rejected.
     #[oai(path = "/conversations", method = "get", operation_id = "list_conversations")]
     #[expect(clippy::too_many_arguments, reason = "the framework takes each query parameter as an argument")]
     async fn list_conversations(
         &self,
         request: &Request,
-        /// Where the page before this one ended: its `next_cursor`.
+        /// The `next_cursor` of the previous page.
         cursor: Query<Option<String>>,
-        /// Greatest number of conversations in the page.
+        /// Maximum number of conversations per page.
         #[oai(default = "default_page_size", validator(minimum(value = "1"), maximum(value = "100")))]
         page_size: Query<u16>,
-        /// Only calls of this user of the platform. Of calls whose user the platform has not named, those of the driver of
-        /// this number, also as in `driver_1042`.
+        /// Only calls with this ElevenLabs user id. Calls without a user id match if their driver has this number; the
+        /// form `driver_1042` is accepted too.
         user_id: Query<Option<String>>,
         /// Only calls of this agent.
         agent_id: Query<Option<String>>,
-        /// Only calls of this result of the analysis; one without an analysis counts as unknown.
+        /// Only calls with this result of the analysis; calls without an analysis count as `unknown`.
         call_successful: Query<Option<CallOutcome>>,
-        /// Only calls of at least so many seconds.
+        /// Minimum duration, in seconds.
         call_duration_min_secs: Query<Option<i64>>,
-        /// Only calls of at most so many seconds.
+        /// Maximum duration, in seconds.
         call_duration_max_secs: Query<Option<i64>>,
         /// Only calls in one of these languages.
         main_languages: Query<Vec<String>>,
-        /// Only calls of none of these statuses.
+        /// Exclude calls with one of these statuses.
         exclude_statuses: Query<Vec<ConversationStatus>>,
-        /// Whether the list carries summaries, which it does unless asked otherwise.
+        /// Inclusion of summaries; `include` by default.
         summary_mode: Query<Option<SummaryMode>>,
-        /// Only calls that started at this time or later, in seconds since 1970.
+        /// Only calls that started at or after this time, in seconds since 1970.
         call_start_after_unix: Query<Option<i64>>,
         /// Only calls that started before this time, in seconds since 1970.
         call_start_before_unix: Query<Option<i64>>,
-        /// Only calls whose conversation id, driver's name or any message contains this text.
+        /// Only calls with this text in the conversation id, the driver's name or a message.
         #[oai(validator(min_length = 1, max_length = 200))]
         search: Query<Option<String>>,
-        /// Which end of the list comes first; the newest without it.
+        /// Sort order by start time; `desc` (newest first) by default.
         sort_direction: Query<Option<SortDirection>>,
     ) -> Result<Answer<ConversationPage>, Refused<List>> {
         let list = ListQuery::with_lists(request, &FILTERS, &LISTS)?;
         let time = |field: &str, seconds: Option<i64>| {
             let micros = seconds.map(|seconds| seconds.checked_mul(1_000_000).and_then(Timestamp::from_unix_micros));
             match micros {
-                Some(None) => Err(ApiError::field(field, "must be a time between the years 0000 and 9999")),
+                Some(None) => Err(ApiError::field(field, "must be a time in the years 0000 to 9999")),
                 micros => Ok(micros.flatten()),
             }
         };
@@ -250,17 +250,17 @@ impl ConvaiApi {
         Ok(self.reader.answer(request, depth, make).await?)
     }
 
-    /// Get a conversation as the platform gives it
+    /// Get a conversation as ElevenLabs returns it
     ///
-    /// After the platform's report with all that it sent, before it with what is known so far. `has_audio` says whether a
-    /// recording is kept here.
+    /// Returns ElevenLabs' record with all of its fields, or, without a record, the turns stored so far. `has_audio` is
+    /// true if this service has a recording.
     #[oai(path = "/conversations/:conversation_id", method = "get", operation_id = "get_conversation")]
     async fn get_conversation(
         &self,
         request: &Request,
-        /// The platform's name for the call.
+        /// ElevenLabs' id of the call.
         conversation_id: Path<String>,
-        /// The form of the answer; there is only one here.
+        /// Format of the response; only `json` is supported.
         #[oai(name = "format")]
         _format: Query<Option<ConversationFormat>>,
     ) -> Result<Answer<Any<Value>>, Refused<Read>> {
@@ -274,7 +274,7 @@ impl ConvaiApi {
             if let Some(data) = &mut recorded {
                 fill_in(data, &call, has_audio);
             }
-            // A transcript in another form than ElevenLabs' own is given as it was understood.
+            // A transcript in a form other than ElevenLabs' own is replaced by the stored turns.
             if let Some(data) = recorded.take_if(|data| has_known_turns(data)) {
                 return Ok(Any(data));
             }
@@ -287,8 +287,7 @@ impl ConvaiApi {
                 with_total: false,
             })?;
             if turns.as_ref().is_some_and(|page| page.has_more) {
-                let rule =
-                    "has too many turns for one answer; read them page by page, at /api/v1/calls/…/transcriptions";
+                let rule = "has too many turns for one response; use /api/v1/calls/{conversation_id}/transcriptions";
                 return Err(ApiError::field("conversation_id", rule));
             }
             let mut known = so_far(&call, &turns.map_or(Vec::new(), |page| page.rows), has_audio);
@@ -303,19 +302,19 @@ impl ConvaiApi {
 
     /// Get a conversation's recording
     ///
-    /// MP3, whole or in part, as `GET /api/v1/calls/{conversation_id}/audio` gives it.
+    /// MP3, whole or as a byte range, as with `GET /api/v1/calls/{conversation_id}/audio`.
     #[oai(path = "/conversations/:conversation_id/audio", method = "get", operation_id = "get_conversation_audio")]
     async fn get_conversation_audio(
         &self,
         request: &Request,
-        /// The platform's name for the call.
+        /// ElevenLabs' id of the call.
         conversation_id: Path<String>,
     ) -> Result<Recording, Refused<Audio>> {
         audio::recording(self.recordings.as_ref(), request, &conversation_id.0).await
     }
 }
 
-/// The parameters of the list that say which conversations, and in which order.
+/// Parameters of the list that may be given once.
 const FILTERS: [&str; 10] = [
     "user_id",
     "agent_id",
@@ -329,8 +328,8 @@ const FILTERS: [&str; 10] = [
     "sort_direction",
 ];
 
-/// Those that may be given more than once.
+/// Parameters of the list that may be repeated.
 const LISTS: [&str; 2] = ["main_languages", "exclude_statuses"];
 
-/// Greatest number of turns of a conversation that is given as far as it is known.
+/// Maximum number of turns in a conversation that is built from stored turns.
 const MAX_TURNS: usize = 100_000;

@@ -1,11 +1,13 @@
-//! A bounded amount, of memory or of places, that request bodies share.
+//! A limited amount, of memory or of permits, that request bodies share.
 //!
-//! Only what was received counts, not what a head announces. When too little is left, the slowest body whose sender is not
-//! proved gives way: its request ends with 503 and what it held is free. A sender is proved by a token, which stands in the
-//! head, or by a signature, which only the last byte proves. No body displaces a faster one. A slow one gives way at once, any
-//! other one only to a body twice as fast, after a wait in which nothing became free. An address that holds more than its
-//! share displaces those of other addresses only if they are about as slow as the time-outs allow. Behind a forwarder that
-//! makes all clients one address, speed alone decides.
+//! Only received bytes count, not an announced length. If the amount is used up, the slowest body with an unproved
+//! sender is displaced: its request ends with 503, and its share is released. A sender is proved by a token in the
+//! request head, or by a signature, which is verified only after the last byte.
+//!
+//! A body never displaces a faster one. A slow body is displaced at once; any other one only by a body that is twice as
+//! fast, and after a wait without any release. An address that holds more than its share displaces bodies of other
+//! addresses only if they are hardly faster than the timeouts allow. Behind a forwarder that makes all clients one
+//! address, only speed decides.
 
 use super::rate::Rate;
 use crate::api::auth::client::Client;
@@ -20,32 +22,35 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-/// Least rate of a body, in bytes a second.
+/// Minimum rate of a body, in bytes per second.
 pub const LEAST_RATE: u64 = 16 * 1024;
 
-/// Rate below which a body gives way at once, in bytes a second. A faster one ends soon and is waited for.
-const SLOW_RATE: f64 = 4.0 * LEAST_RATE_F64;
+/// A body below this rate is displaced at once, in bytes per second. A faster one ends soon and is waited for.
+const SLOW_RATE: f64 = 4.0 * MIN_RATE;
 
-/// Rate that a body counts as having at first, in bytes a second: more than one that only avoids the time-outs.
-const FIRST_RATE: f64 = 2.0 * LEAST_RATE_F64;
+/// Rate that a new body counts as having, in bytes per second: more than a body that only avoids the timeouts.
+const INITIAL_RATE: f64 = 2.0 * MIN_RATE;
 
-const LEAST_RATE_F64: f64 = 16.0 * 1024.0;
+/// [`LEAST_RATE`] as a floating-point number.
+const MIN_RATE: f64 = 16.0 * 1024.0;
 
-/// How long a body counts as having [`FIRST_RATE`].
-const GRACE: Duration = Duration::from_secs(2);
+/// Time during which a new body counts as having at least [`INITIAL_RATE`].
+const GRACE_PERIOD: Duration = Duration::from_secs(2);
 
-/// Pause between two attempts to get more, and for each body beside more of it: each attempt looks at all of them.
+/// Minimum interval between two attempts to get a share.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
-const RETRY_INTERVAL_EACH: Duration = Duration::from_millis(2);
 
-/// Set on a request whose head shows a right token.
+/// Addition to [`RETRY_INTERVAL`] for each body, because an attempt examines all of them.
+const INTERVAL_PER_BODY: Duration = Duration::from_millis(2);
+
+/// A mark on requests that show a valid token in their head.
 #[derive(Debug, Clone, Copy)]
 pub struct Proved;
 
 /// The sender of a body.
 #[derive(Debug, Clone, Copy)]
 pub struct Sender {
-    /// The client's address, of IPv6 the network of 64 bits that one customer has.
+    /// Address of the client; for IPv6 its 64-bit network, because one customer usually has all of it.
     network: Option<IpAddr>,
     proved: bool,
 }
@@ -59,7 +64,7 @@ impl Sender {
         }
     }
 
-    /// Returns the same sender, once the signature of the whole body fits.
+    /// Returns this sender as proved, after the signature of the whole body was verified.
     pub(in crate::api) fn proved(self) -> Self {
         Self { proved: true, ..self }
     }
@@ -72,14 +77,14 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The amount, and who holds how much of it; cheap to clone.
+/// A limited amount and its holders; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Budget(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     total: usize,
-    /// How long a body waits for faster ones to end.
+    /// Maximum time that a body waits for faster ones to end.
     wait: Duration,
     state: Mutex<State>,
     released: Notify,
@@ -98,29 +103,29 @@ struct Holder {
     held: usize,
     begun: Instant,
     rate: Rate,
-    /// Since when it waits, during which it is the service that is slow.
+    /// Start of the current wait. Meanwhile the service is the slow side, not the sender.
     waits_since: Option<Instant>,
     displaced: Arc<Notify>,
 }
 
 impl Holder {
     fn is_fresh(&self, now: Instant) -> bool {
-        self.waits_since.unwrap_or(now).saturating_duration_since(self.begun) < GRACE
+        self.waits_since.unwrap_or(now).saturating_duration_since(self.begun) < GRACE_PERIOD
     }
 
-    /// The rate by which it is compared with others.
+    /// Returns the rate that is compared with those of other bodies.
     fn rate(&self, now: Instant) -> f64 {
         if self.waits_since.is_some() && self.is_fresh(now) {
-            // Too little came to tell. It goes by itself when its wait has been in vain.
+            // Too few bytes arrived to measure a rate. The body ends by itself if its wait is in vain.
             return f64::MAX;
         }
         let until = self.waits_since.unwrap_or(now);
-        let least = if self.is_fresh(now) { FIRST_RATE } else { 0.0 };
-        self.rate.of_body(self.begun, until).max(least)
+        let min = if self.is_fresh(now) { INITIAL_RATE } else { 0.0 };
+        self.rate.of_body(self.begun, until).max(min)
     }
 
-    /// Ends a wait, whose time does not count.
-    fn go_on(&mut self, now: Instant) {
+    /// Ends a wait; its time does not count.
+    fn resume(&mut self, now: Instant) {
         if let Some(since) = self.waits_since.take() {
             let waited = now.saturating_duration_since(since);
             self.begun += waited;
@@ -130,7 +135,7 @@ impl Holder {
 }
 
 impl State {
-    /// Makes what a holder has enough, if it may displace those that are in the way and slower than `below`.
+    /// Grows a holder's share to `amount`. If necessary, it displaces unproved bodies that are slower than `below`.
     fn grow(&mut self, number: u64, amount: usize, inner: &Inner, below: f64, now: Instant) -> Result<bool, Displaced> {
         let holder = self.holders.get(&number).ok_or(Displaced)?;
         let more = amount.saturating_sub(holder.held);
@@ -140,14 +145,12 @@ impl State {
             let unproved = || self.holders.iter().filter(|(_, holder)| !holder.sender.proved);
             let share: usize =
                 unproved().filter(|(_, holder)| holder.sender.network == network).map(|(_, holder)| holder.held).sum();
-            // Of others, beyond its own share only what is about as slow as the time-outs allow.
-            let below_of_others = if !proved && share + more > inner.total / 4 { below.min(FIRST_RATE) } else { below };
+            // Beyond its own share, an address displaces others only if they are hardly faster than the timeouts allow.
+            let others_below = if !proved && share + more > inner.total / 4 { below.min(INITIAL_RATE) } else { below };
             let mut in_the_way: Vec<_> = unproved()
                 .filter(|(other, holder)| **other != number && holder.held > 0)
                 .map(|(other, holder)| (holder, holder.rate(now), *other))
-                .filter(|(holder, rate, _)| {
-                    *rate < if holder.sender.network == network { below } else { below_of_others }
-                })
+                .filter(|(holder, rate, _)| *rate < if holder.sender.network == network { below } else { others_below })
                 .map(|(holder, rate, other)| (rate, other, holder.held))
                 .collect();
             in_the_way.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
@@ -173,7 +176,7 @@ impl State {
         self.used += more;
         if let Some(holder) = self.holders.get_mut(&number) {
             holder.held += more;
-            holder.go_on(now);
+            holder.resume(now);
         }
         Ok(true)
     }
@@ -182,13 +185,13 @@ impl State {
 struct Displaced;
 
 impl Budget {
-    /// A budget of so much; a body waits so long for faster ones to end.
+    /// Creates a budget. A body waits up to `wait` for faster ones to end.
     pub fn new(total: usize, wait: Duration) -> Self {
         let inner = Inner { total, wait, state: Mutex::default(), released: Notify::new() };
         Self(Arc::new(inner))
     }
 
-    /// Begins to count a body of which so many bytes have come since `begun`.
+    /// Registers a body that has received this many bytes since `begun`.
     pub(in crate::api) fn hold(&self, sender: Sender, begun: Instant, received: usize) -> Hold {
         let rate = Rate::since(begun, Instant::now(), received);
         let displaced = Arc::new(Notify::new());
@@ -207,7 +210,7 @@ impl Inner {
     }
 }
 
-/// What one body holds, until this is dropped.
+/// The share of one body; dropping it releases the share.
 #[derive(Debug)]
 pub(in crate::api) struct Hold {
     budget: Arc<Inner>,
@@ -216,17 +219,17 @@ pub(in crate::api) struct Hold {
 }
 
 impl Hold {
-    /// Counts more bytes that came.
+    /// Counts received bytes.
     pub(in crate::api) fn receive(&self, bytes: usize) {
         if let Some(holder) = self.budget.state().holders.get_mut(&self.number) {
             holder.rate.receive(Instant::now(), bytes);
         }
     }
 
-    /// Returns once the body holds this amount.
+    /// Waits until the body holds this amount.
     ///
     /// # Errors
-    /// 503: other bodies hold all, or this one gave way.
+    /// 503: other bodies hold the whole amount, or one of them displaced this one.
     pub(in crate::api) async fn grow(&self, amount: usize) -> Result<(), ApiError> {
         let begun = Instant::now();
         let end = begun + self.budget.wait;
@@ -236,7 +239,7 @@ impl Hold {
             released.as_mut().enable();
             let now = Instant::now();
             let at_once = own_rate.min(SLOW_RATE);
-            // At last those that are much slower; of two that are alike, the one that came first stays.
+            // At the end of the wait, much slower bodies are displaced. Of two similar ones, the first stays.
             let below = if now < end { at_once } else { at_once.max(own_rate / 2.0) };
             let (grown, bodies) = {
                 let mut state = self.budget.state();
@@ -246,14 +249,14 @@ impl Hold {
                 return Ok(());
             }
             if now >= end {
-                return Err(ApiError::Unavailable("too many long bodies arrive at once; try again shortly", None));
+                return Err(ApiError::Unavailable("too many long bodies are being received; try again shortly", None));
             }
-            let pause = RETRY_INTERVAL + RETRY_INTERVAL_EACH.saturating_mul(u32::try_from(bodies).unwrap_or(u32::MAX));
+            let pause = RETRY_INTERVAL + INTERVAL_PER_BODY.saturating_mul(u32::try_from(bodies).unwrap_or(u32::MAX));
             let _ = timeout(pause.min(end.saturating_duration_since(now)), released).await;
         }
     }
 
-    /// Returns the rate of bodies that this one may displace, and holds its own while it waits.
+    /// Returns the rate of this body, or infinity for a proved sender. The measurement pauses while the body waits.
     fn rate_to_compare(&self, now: Instant) -> Result<f64, ApiError> {
         let mut state = self.budget.state();
         let holder = state.holders.get_mut(&self.number).ok_or_else(gave_way)?;
@@ -262,14 +265,14 @@ impl Hold {
         Ok(if holder.sender.proved { f64::INFINITY } else { own_rate })
     }
 
-    /// Ensures that the body gives way to nobody: its sender is proved, or nothing more of it is awaited.
+    /// Exempts the body from giving way, because its sender is proved or the body is complete.
     pub(in crate::api) fn settle(&self) {
         if let Some(holder) = self.budget.state().holders.get_mut(&self.number) {
             holder.sender.proved = true;
         }
     }
 
-    /// Returns when the body has to give way.
+    /// Waits until another body displaces this one.
     pub(in crate::api) async fn displaced(&self) -> ApiError {
         self.displaced.notified().await;
         gave_way()
@@ -288,7 +291,7 @@ impl Drop for Hold {
 }
 
 fn gave_way() -> ApiError {
-    ApiError::Unavailable("the body came slowly while others needed its place; try again shortly", None)
+    ApiError::Unavailable("the body was too slow and was displaced by others; try again shortly", None)
 }
 
 #[cfg(test)]
@@ -297,7 +300,7 @@ mod tests {
 
     const TOTAL: usize = 1000;
 
-    /// Holders that came some seconds ago, and the rate of each in bytes a second.
+    /// A budget at a fixed time, with holders of known age and rate.
     struct Room {
         inner: Inner,
         now: Instant,
@@ -361,7 +364,7 @@ mod tests {
         let other = room.come("192.0.2.3", false, QUICK, 10, 50);
         assert_eq!(room.grow(other, 500, SLOW_RATE), Some(false));
         assert!(room.has(quick) && room.has(slow), "the slow one alone has too little");
-        // After a wait in which nothing became free.
+        // After a wait without any release.
         assert_eq!(room.grow(other, 200, f64::INFINITY), Some(true));
         assert!(!room.has(quick) && !room.has(slow));
     }
@@ -402,7 +405,7 @@ mod tests {
         let room = Room::new();
         let mine = room.come("2001:db8::1", false, 50_000.0, 10, 300);
         let others = room.come("192.0.2.1", false, 40_000.0, 10, 700);
-        // Of the same network of 64 bits.
+        // From the same 64-bit network.
         let again = room.come("2001:db8::ffff:2", false, QUICK, 10, 0);
         assert_eq!(room.grow(again, 200, SLOW_RATE), Some(true));
         assert!(!room.has(mine) && room.has(others));

@@ -1,15 +1,15 @@
-//! How fast a body comes: an average that forgets what is long ago, so that a burst at the beginning counts for little.
+//! The rate at which a body is received: a decaying average, because a burst at the beginning must count for little.
 
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Time over which a rate is averaged, in seconds.
+/// Time constant of the average, in seconds.
 const AVERAGED_SECONDS: f64 = 2.0;
 
-/// Least age of a body that its rate is reckoned with, in seconds.
+/// Minimum age of a body in the calculation of its rate, in seconds.
 const MIN_AGE_SECONDS: f64 = 0.05;
 
-/// An average rate that forgets what is long ago.
+/// A decaying average of a rate.
 #[derive(Debug)]
 pub(super) struct Rate {
     per_second: f64,
@@ -17,20 +17,20 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    /// The rate of what came evenly since `begun`.
+    /// Returns the rate of bytes that were received evenly since `begun`.
     pub(super) fn since(begun: Instant, now: Instant, bytes: usize) -> Self {
         let age = now.saturating_duration_since(begun).as_secs_f64().max(MIN_AGE_SECONDS);
         let bytes = f64::from(u32::try_from(bytes).unwrap_or(u32::MAX));
         Self { per_second: bytes / age * share_of_average(age), at: now }
     }
 
-    /// Returns the rate of a body that began then, which may be shorter ago than the time of the average.
+    /// Returns the rate of a body, corrected for an age below the time constant.
     pub(super) fn of_body(&self, begun: Instant, now: Instant) -> f64 {
         let age = now.saturating_duration_since(begun).as_secs_f64().max(MIN_AGE_SECONDS);
         self.at(now) / share_of_average(age)
     }
 
-    /// Leaves some time out that has just passed.
+    /// Excludes a time span that has just passed.
     pub(super) fn pass_over(&mut self, time: Duration) {
         self.at += time;
     }
@@ -39,7 +39,7 @@ impl Rate {
         self.per_second * (-now.saturating_duration_since(self.at).as_secs_f64() / AVERAGED_SECONDS).exp()
     }
 
-    /// Counts bytes that came now.
+    /// Counts bytes that are received now.
     pub(super) fn receive(&mut self, now: Instant, bytes: usize) {
         let bytes = f64::from(u32::try_from(bytes).unwrap_or(u32::MAX));
         self.per_second = self.at(now) + bytes / AVERAGED_SECONDS;
@@ -47,14 +47,14 @@ impl Rate {
     }
 }
 
-/// How much of an even rate the average has after so many seconds.
+/// Returns the part of an even rate that the average reaches after this many seconds.
 fn share_of_average(age: f64) -> f64 {
     1.0 - (-age / AVERAGED_SECONDS).exp()
 }
 
 #[cfg(test)]
 impl Rate {
-    /// A rate as it is at a time.
+    /// Creates a rate that has this value at a time.
     pub(super) fn of(per_second: f64, at: Instant) -> Self {
         Self { per_second, at }
     }

@@ -1,4 +1,4 @@
-//! What the deterministic tool of a running call sends: the conversation so far.
+//! The history webhook: a running call's server tool sends the conversation so far.
 
 use super::wait::RECONCILED;
 use crate::api::body::{Done, JsonBody};
@@ -17,23 +17,23 @@ pub(in crate::api) struct HistoryApi {
     pub(in crate::api) writer: Writer,
 }
 
-/// The conversation so far, by the platform's own variables. Unknown fields are ignored.
+/// The conversation so far, from ElevenLabs' system variables. Unknown fields are ignored.
 #[derive(Debug, Object)]
 #[oai(example)]
 struct HistoryDelivery {
-    /// The platform's name for the call: `system__conversation_id`.
+    /// ElevenLabs' id of the call: `system__conversation_id`.
     #[oai(validator(min_length = 1, max_length = 256))]
     conversation_id: String,
-    /// When the tool was called: `system__time_utc`.
+    /// Time of the tool call: `system__time_utc`.
     timestamp: String,
-    /// What has been said: `system__conversation_history`, the JSON of an object with `entries` of `role` and `message`.
-    /// The object itself is taken too.
+    /// The conversation so far: `system__conversation_history`, the JSON of an object with `entries` of `role` and
+    /// `message`. The object itself is accepted too.
     history: String,
-    /// The agent that speaks.
+    /// ElevenLabs' id of the agent.
     agent_id: Option<String>,
     /// The driver who is called.
     driver_id: Option<String>,
-    /// The platform's user id: a driver's number, also as in `driver_1042`.
+    /// ElevenLabs' user id: a driver's number, also in the form `driver_1042`.
     user_id: Option<String>,
 }
 
@@ -50,7 +50,7 @@ impl Example for HistoryDelivery {
     }
 }
 
-/// That the history is on disk; short, since the agent reads it.
+/// Confirmation that the history is on disk; short, because the agent reads it.
 #[derive(Debug, Object)]
 #[oai(example)]
 struct HistoryStored {
@@ -68,8 +68,8 @@ impl Example for HistoryStored {
 impl HistoryApi {
     /// Store the conversation so far
     ///
-    /// Stores the turns that are not stored yet; calling it again is harmless, and makes up for calls that were missed.
-    /// Entries without words, such as calls of tools, are no turns.
+    /// Stores the turns that are not stored yet. Repeated requests are harmless, and supply turns of requests that
+    /// failed. Entries without text, such as tool calls, are not turns.
     #[oai(path = "/webhooks/elevenlabs/history", method = "post", operation_id = "store_history")]
     async fn store_history(&self, body: JsonBody<HistoryDelivery>) -> Result<Done<HistoryStored>, Refused<Record>> {
         let report = read_history(&body.bytes).map_err(|problems| ApiError::fields(&problems))?;
@@ -77,30 +77,27 @@ impl HistoryApi {
         let remarks = report.remarks.clone();
         request_context::note(&conversation_id);
         match self.writer.write(Write::KeepHistory(Box::new(report))).await {
-            // The agent that reads the answer can do nothing about it.
+            // The response is still 200, because the agent cannot do anything about it.
             Err(WriteError::Rejected(Rejection::Erased)) => {
-                tracing::info!(
-                    conversation_id = conversation_id.as_str(),
-                    "a history was dropped: its call was erased"
-                );
+                tracing::info!(conversation_id = conversation_id.as_str(), "history dropped: call erased");
             }
             Err(error) => return Err(error.into()),
             Ok(Written::Kept(_)) => {
-                // Stored it is anyhow; who is answered finds it in the call.
+                // The history is stored even if this fails; the call shows the result later.
                 let counts = self.writer.requests().reconciled(&conversation_id, RECONCILED).await;
                 tracing::debug!(
                     conversation_id = conversation_id.as_str(),
                     added = counts.ok().flatten().map(|counts| counts.added),
-                    "stored a history"
+                    "stored history"
                 );
             }
-            Ok(_) => unreachable!("a history is answered as kept"),
+            Ok(_) => unreachable!("storing a history returns that it was stored"),
         }
         if let Some(text) = describe_remarks(&remarks) {
             let kinds: Vec<_> = remarks.iter().map(|remark| remark.kind).collect();
             event::count_remarks(&kinds);
             let conversation_id = conversation_id.as_str();
-            tracing::warn!(conversation_id, remarks = text, "parts of a history could not be read");
+            tracing::warn!(conversation_id, remarks = text, "parts of a history could not be parsed");
         }
         Ok(Done(HistoryStored::example()))
     }

@@ -1,4 +1,4 @@
-//! What the platform posts after a call.
+//! The post-call webhook: ElevenLabs' events.
 
 use super::signed_body::{Delivered, Gate, stopping};
 use super::wait::RECONCILED;
@@ -23,7 +23,7 @@ use serde_json::json;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
-/// Maximum time that long events wait for the call of one before them to be reconciled.
+/// Maximum time that long events wait for the reconciliation of an earlier event's call.
 const LONG_RECONCILED: Duration = Duration::from_secs(30);
 
 pub(in crate::api) struct PostCallApi {
@@ -31,25 +31,25 @@ pub(in crate::api) struct PostCallApi {
     pub(in crate::api) writer: Writer,
 }
 
-/// An event of the platform. Nothing but its being JSON is relied upon: types and fields come and go without notice.
+/// An event of ElevenLabs. It only has to be JSON: ElevenLabs adds and removes types and fields without notice.
 #[derive(Debug, Object)]
 #[oai(example, rename = "PostCallEvent")]
 struct EventBody {
-    /// What it is: `post_call_transcription`, `post_call_transcription_otel`, `post_call_audio`,
-    /// `call_initiation_failure`, or a type that is kept for later.
+    /// Type of the event: `post_call_transcription`, `post_call_transcription_otel`, `post_call_audio`,
+    /// `call_initiation_failure`, or another type, which is stored and not used.
     #[oai(rename = "type")]
     event_type: String,
-    /// When it came about, in seconds since 1970.
+    /// Time of the event, in seconds since 1970.
     event_timestamp: i64,
-    /// What it says; of a transcription the same as the platform's API says of the conversation.
+    /// Data of the event. A transcription has the fields of a conversation in ElevenLabs' API.
     data: EventData,
 }
 
-/// What an event says. Everything else that stands there is kept too.
+/// Data of an event. All other fields are stored too.
 #[derive(Debug, Object)]
 #[oai(example, rename = "PostCallEventData")]
 struct EventData {
-    /// The platform's name for the call.
+    /// ElevenLabs' id of the call.
     conversation_id: String,
 }
 
@@ -69,13 +69,13 @@ impl Example for EventBody {
     }
 }
 
-/// What became of an event.
+/// Confirmation that an event was received.
 #[derive(Debug, Object)]
 #[oai(example)]
 struct EventTaken {
     /// Always `success`.
     status: String,
-    /// The same in words.
+    /// Result in words.
     message: String,
 }
 
@@ -91,14 +91,15 @@ fn taken(message: &str) -> Done<EventTaken> {
 
 #[OpenApi(tag = "Tag::Webhooks")]
 impl PostCallApi {
-    /// Take what the platform posts after a call
+    /// Store a post-call event
     ///
-    /// Answers exactly 200 once the event is on disk, whatever it is, and 401 if its signature does not fit.
+    /// Answers with 200 once the event is on disk, even if it cannot be parsed, and with 401 if the signature is
+    /// invalid.
     #[oai(path = "/webhooks/elevenlabs/post-call", method = "post", operation_id = "store_post_call_event")]
     async fn store_post_call_event(
         &self,
         request: &Request,
-        /// The platform's signature, `t=<seconds>,v0=<hex>`.
+        /// ElevenLabs' signature, `t=<seconds>,v0=<hex>`.
         #[oai(name = "ElevenLabs-Signature")]
         _signature: Header<Option<String>>,
         body: Posted<EventBody>,
@@ -106,8 +107,8 @@ impl PostCallApi {
         match self.gate.take(request, body.body).await? {
             Delivered::Recording(recording) => Ok(recorded(&self.gate, &self.writer, recording).await?),
             Delivered::Event(event) => {
-                // Held until its call is reconciled: what was read of it waits for the writer, beside the body, and is read
-                // once more after that.
+                // Held until the call is reconciled: the parsed event waits for the writer, in addition to the body,
+                // and is parsed again afterwards.
                 let reading = self.gate.turn_to_read(&event).await;
                 let body = self.gate.unpack(&event).await?;
                 let read = read(self.writer.redactor(), body).await?;
@@ -117,13 +118,13 @@ impl PostCallApi {
     }
 }
 
-/// Reads an event, off the threads that serve connections.
+/// Parses an event on a blocking thread.
 async fn read(redactor: Option<Redactor>, body: Bytes) -> Result<NewEvent, ApiError> {
     let read = tokio::task::spawn_blocking(move || event::of_body(redacted(redactor, body))).await;
     read.map_err(|_| stopping())
 }
 
-/// Keeps an event, and whatever could be read of it.
+/// Stores an event and everything that was parsed from it.
 async fn keep(
     writer: &Writer,
     event: NewEvent,
@@ -138,12 +139,12 @@ async fn keep(
     let event_type = event_type.as_deref().unwrap_or("(unknown)");
     let conversation_id = conversation.as_ref().map(ConversationId::as_str);
     let Some(kept) = store_event(writer, event).await? else {
-        tracing::info!(conversation_id, event_type, "an event was dropped: its call was erased");
+        tracing::info!(conversation_id, event_type, "event dropped: call erased");
         return Ok(taken("event dropped: its call was erased"));
     };
     let event_id = kept.event_id;
     if kept.replayed {
-        request_context::note_outcome("replayed");
+        request_context::note_outcome("duplicate");
         return Ok(taken("event was stored before"));
     }
     event::count(outcome, &kinds);
@@ -156,7 +157,7 @@ async fn keep(
             if let Ok(counts) = counts {
                 request_context::reconciled(conversation_id, event_type, counts);
             } else {
-                tracing::info!(conversation_id, event_type, "call will be reconciled with its record later");
+                tracing::info!(conversation_id, event_type, "reconciliation of call deferred");
                 if let (Some(id), Some(reading)) = (conversation.clone(), reading) {
                     let requests = writer.requests().clone();
                     tokio::spawn(async move {
@@ -166,32 +167,32 @@ async fn keep(
                 }
             }
             if let Some(remarks) = remarks {
-                tracing::warn!(conversation_id, event_id, event_type, remarks, "parts of an event could not be read");
+                tracing::warn!(conversation_id, event_id, event_type, remarks, "parts of an event could not be parsed");
             }
             taken("event stored")
         }
         EventOutcome::Ignored => {
-            tracing::info!(conversation_id, event_id, event_type, answered_by, "an event of another type was kept");
+            tracing::info!(conversation_id, event_id, event_type, answered_by, "stored event of an unused type");
             if let Some(remarks) = remarks {
-                tracing::warn!(conversation_id, event_id, event_type, remarks, "parts of an event could not be read");
+                tracing::warn!(conversation_id, event_id, event_type, remarks, "parts of an event could not be parsed");
             }
-            taken("event stored; no use is made of its type")
+            taken("event stored; its type is not used")
         }
         EventOutcome::Unreadable => {
             request_context::note_outcome("quarantined");
-            tracing::error!(conversation_id, event_id, event_type, error = remarks, "an event was kept, but not read");
-            taken("event stored, but it could not be read")
+            tracing::error!(conversation_id, event_id, event_type, error = remarks, "event stored but not parsed");
+            taken("event stored; it could not be parsed")
         }
     })
 }
 
-/// Stores an event, unless its call was erased.
+/// Stores an event. Returns `None` if its call was erased.
 async fn store_event(writer: &Writer, event: NewEvent) -> Result<Option<store::Kept>, ApiError> {
     match writer.write(Write::KeepEvent(Box::new(event))).await {
         Ok(Written::Kept(kept)) => Ok(Some(kept)),
-        Ok(_) => unreachable!("an event is answered as kept"),
+        Ok(_) => unreachable!("storing an event returns that it was stored"),
         Err(WriteError::Rejected(Rejection::Erased)) => Ok(None),
-        // The one answer after which the platform sends it again.
+        // Only this status makes ElevenLabs send the event again.
         Err(WriteError::Failed(error)) => {
             Err(ApiError::Unavailable("the event could not be stored; try again later", Some(error.to_string())))
         }
@@ -199,7 +200,7 @@ async fn store_event(writer: &Writer, event: NewEvent) -> Result<Option<store::K
     }
 }
 
-/// Keeps, in place of a recording's event, that it came and what became of the audio.
+/// Stores a note in place of a recording's event: the time it was received and the result for the audio.
 async fn recorded(
     gate: &Gate,
     writer: &Writer,
@@ -215,23 +216,23 @@ async fn recorded(
             if store_event(writer, event::of_body(Bytes::from(note.to_string()))).await?.is_none() {
                 erase_recording(gate.recordings(), event.conversation_id.clone()).await?;
                 dropped();
-                tracing::info!(conversation_id, "a recording was dropped: its call was erased");
+                tracing::info!(conversation_id, "recording dropped: call erased");
                 return Ok(taken("recording dropped: its call was erased"));
             }
             if path.is_some() {
                 METRICS.recordings_total.with_label_values(&["kept"]).inc();
-                tracing::info!(conversation_id, bytes, "a recording was kept");
+                tracing::info!(conversation_id, bytes, "stored recording");
                 Ok(taken("recording stored"))
             } else {
                 dropped();
-                tracing::warn!(conversation_id, bytes, "a recording was dropped: recordings are kept with --audio-dir");
-                Ok(taken("recording dropped: recordings are not kept here"))
+                tracing::warn!(conversation_id, bytes, "recording dropped: --audio-dir is not set");
+                Ok(taken("recording dropped: this service does not store recordings"))
             }
         }
-        // Too much beside the audio.
-        Err(Unreadable::TooLong) => Err(ApiError::BadRequest("body: more than 1 MiB of it is not audio".to_owned())),
-        // It will be no better when it is sent again. That it came is kept; it was too long to be held until it was known
-        // to be none.
+        // The part without the audio is too long.
+        Err(Unreadable::TooLong) => Err(ApiError::BadRequest("body: has more than 1 MiB besides the audio".to_owned())),
+        // A retry would not help. Only a note is stored, because the body was too long to hold in memory until it was
+        // known to be no recording.
         Err(error) => {
             dropped();
             let why = error.to_string();
@@ -239,13 +240,13 @@ async fn recorded(
             let event = event::of_body(Bytes::from(note.to_string()));
             let event = NewEvent { outcome: EventOutcome::Unreadable, error: Some(why), ..event };
             let event_id = store_event(writer, event).await?.and_then(|kept| kept.event_id);
-            tracing::error!(event_id, %error, "a recording was dropped");
-            Ok(taken("recording dropped: it cannot be read"))
+            tracing::error!(event_id, %error, "recording dropped");
+            Ok(taken("recording dropped: it could not be parsed"))
         }
     }
 }
 
-/// Counts a recording that is acknowledged and not kept.
+/// Counts a recording that is acknowledged but not stored.
 fn dropped() {
     METRICS.recordings_total.with_label_values(&["dropped"]).inc();
     request_context::note_outcome("dropped");

@@ -1,8 +1,9 @@
-//! What the platform posts after a call: taken only with its signature, which is over the raw bytes, so that nothing of a
-//! body is believed before all of it has come. It is over the body as it came: a packed one is unpacked once it is verified.
+//! Post-call deliveries of ElevenLabs, accepted only with a valid signature. The signature covers the raw bytes, so
+//! nothing in a body is trusted before all of it was received; a compressed body is decompressed after its signature
+//! was verified.
 //!
-//! Events are small, and held in memory until then. A recording may be hundreds of megabytes: as soon as its audio
-//! begins, the body goes through to a file aside, and the file is kept only if the signature fits.
+//! Events are small, and are held in memory until then. A recording may have hundreds of megabytes: once its audio
+//! begins, the body is streamed into a temporary file, and the file is kept only if the signature is valid.
 
 use crate::api::body::{Gathering, memory_for, next_piece};
 use crate::api::content_encoding::{coding_of, unpacked};
@@ -23,110 +24,115 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-/// What is taken after a call, and from whom.
+/// Settings of the post-call webhook: secrets, limits and the folder for recordings.
 #[derive(Debug, Clone)]
 pub struct PostCallSettings {
-    /// Any of these may have signed; without one nothing is taken.
+    /// Secrets; one of them must have signed a delivery. Without a secret, all deliveries are rejected.
     pub secrets: Vec<Secret>,
-    /// How far the time of a signature may lie from the present, in either direction.
+    /// Maximum difference between the time of a signature and the present, in either direction.
     pub tolerance: Duration,
-    /// Greatest length of an event's body, in bytes.
+    /// Maximum size of an event's body, in bytes.
     pub max_body: usize,
-    /// Greatest length of a recording's body, in bytes.
+    /// Maximum size of a recording's body, in bytes.
     pub max_audio_body: usize,
-    /// Where recordings are kept; without this they are dropped.
+    /// Storage of recordings; without it they are dropped.
     pub recordings: Option<Recordings>,
 }
 
 impl PostCallSettings {
-    /// Nothing is taken.
+    /// Settings that reject all deliveries.
     pub fn closed() -> Self {
         Self { secrets: Vec::new(), tolerance: Duration::ZERO, max_body: 0, max_audio_body: 0, recordings: None }
     }
 }
 
-/// Maximum number of recordings that arrive at once, each in a file of its own.
+/// Maximum number of recordings that are received concurrently, each in its own file.
 const MAX_RECORDINGS: usize = 4;
 
-/// Maximum number of files of recordings, which includes those that gave way and are not removed yet.
+/// Maximum number of recording files, including files of displaced recordings that are not deleted yet.
 const MAX_FILES: usize = 2 * MAX_RECORDINGS;
 
-/// How long a recording waits for faster ones to end.
-const RECORDING_WAIT: Duration = Duration::from_secs(20);
+/// Maximum time that a recording waits for faster ones to end.
+const RECORDING_PERMIT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Size of all events that are read and stored at once, in bytes. Each takes some times the memory of its body.
-const READ_AT_ONCE: usize = 16 << 20;
+/// Total size of event bodies that may be parsed and stored concurrently, in bytes. Parsing takes several times the
+/// memory of the body.
+const PARSE_BUDGET_BYTES: usize = 16 << 20;
 
-/// Unit of [`READ_AT_ONCE`], in bytes.
-const PORTION: usize = 1024;
+/// Size per semaphore permit of the parse budget, in bytes.
+const PERMIT_BYTES: usize = 1024;
 
-/// Size up to which an event is read without waiting for others, in bytes.
-const SHORT: usize = 64 * 1024;
+/// Maximum size of an event that is parsed without a permit, in bytes.
+const ALWAYS_PARSED_BYTES: usize = 64 * 1024;
 
-/// How long nothing of a body may come.
-const STALLED: Duration = Duration::from_secs(30);
+/// Maximum time between two chunks of a body.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long an event may take to come, and how long a recording.
-const LONGEST: (Duration, Duration) = (Duration::from_mins(1), Duration::from_mins(15));
+/// Maximum time to receive an event.
+const EVENT_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// From this length on it is looked whether a body is a recording, and again each time that it has doubled.
-const FIRST_LOOK: usize = 64 * 1024;
+/// Maximum time to receive a recording.
+const RECORDING_TIMEOUT: Duration = Duration::from_mins(15);
 
-/// A delivery that the platform has signed.
+/// Size at which a body is first checked for being a recording, in bytes; it is checked again each time it has doubled.
+const FIRST_SNIFF_BYTES: usize = 64 * 1024;
+
+/// A delivery with a valid signature.
 #[derive(Debug)]
 pub enum Delivered {
     /// An event.
     Event(Taken),
-    /// A recording, and what became of it.
+    /// A recording, and the result of storing it.
     Recording(Result<Kept, Unreadable>),
 }
 
-/// The body of an event. Its share of the memory for long ones is given back when this goes.
+/// The body of an event. Dropping it releases its share of the memory budget.
 #[derive(Debug)]
 pub struct Taken {
-    /// As it came.
+    /// The bytes as they were received, possibly compressed.
     body: Bytes,
     coding: Option<Coding>,
     _memory: Option<Hold>,
 }
 
-/// Takes deliveries.
+/// Receiver of post-call deliveries.
 #[derive(Clone)]
 pub struct Gate {
     settings: Arc<PostCallSettings>,
-    places: Budget,
+    permits: Budget,
     files: Arc<Semaphore>,
     memory: Budget,
     reading: Arc<Semaphore>,
 }
 
 impl Gate {
-    /// Takes deliveries by these settings; long events share this memory with other bodies.
+    /// Creates a receiver; long events share this memory budget with other bodies.
     pub fn new(settings: PostCallSettings, memory: Budget) -> Self {
         Self {
             settings: Arc::new(settings),
-            places: Budget::new(MAX_RECORDINGS, RECORDING_WAIT),
+            permits: Budget::new(MAX_RECORDINGS, RECORDING_PERMIT_TIMEOUT),
             files: Arc::new(Semaphore::new(MAX_FILES)),
             memory,
-            reading: Arc::new(Semaphore::new(READ_AT_ONCE / PORTION)),
+            reading: Arc::new(Semaphore::new(PARSE_BUDGET_BYTES / PERMIT_BYTES)),
         }
     }
 
-    /// A gate that takes nothing.
+    /// Returns a receiver that rejects all deliveries.
     pub fn closed() -> Self {
         Self::new(PostCallSettings::closed(), memory_for(0))
     }
 
-    /// Where recordings are kept, if they are.
+    /// Returns the storage of recordings, if there is one.
     pub fn recordings(&self) -> Option<Recordings> {
         self.settings.recordings.clone()
     }
 
-    /// Takes a body to its end and verifies it. The signature is over the bytes as they came, packed or not.
+    /// Receives a body completely and verifies its signature, which covers the bytes as they were sent.
     ///
     /// # Errors
-    /// 401 without a fitting signature; 413; 415 for an unknown `Content-Encoding`; 400 for a body that broke off; 503 when
-    /// too much arrives at once or the disk does not take a recording.
+    /// 401: the signature is missing or invalid. 413: the body is too long. 415: the `Content-Encoding` is not
+    /// supported. 400: the body is incomplete. 503: too many bodies arrive at once, or a recording cannot be written to
+    /// disk.
     pub async fn take(&self, request: &Request, body: Body) -> Result<Delivered, ApiError> {
         let (settings, headers) = (&*self.settings, request.headers());
         let now = Timestamp::now().unix_micros().div_euclid(1_000_000);
@@ -146,11 +152,11 @@ impl Gate {
             return Err(ApiError::TooLarge(longest));
         }
         let begun = Instant::now();
-        let end = begun + LONGEST.0;
+        let end = begun + EVENT_TIMEOUT;
         let sender = Sender::of(request);
         // Long enough to tell a recording from an event.
-        let mut gathering = Gathering::new(&self.memory, settings.max_body.max(2 * FIRST_LOOK));
-        let mut look_at = FIRST_LOOK;
+        let mut gathering = Gathering::new(&self.memory, settings.max_body.max(2 * FIRST_SNIFF_BYTES));
+        let mut sniff_at = FIRST_SNIFF_BYTES;
         while let Some(piece) = next(&mut pieces, end, gathering.hold()).await? {
             verification.update(&piece);
             if let Err(error) = gathering.add(piece, || sender).await {
@@ -158,13 +164,13 @@ impl Gate {
                 drain(&mut pieces, settings.max_body).await;
                 return Err(error);
             }
-            if gathering.bytes().len() >= look_at {
+            if gathering.bytes().len() >= sniff_at {
                 if is_recording(coding, gathering.bytes()) {
                     let (beginning, memory) = gathering.so_far();
                     let arriving = Arriving { beginning, memory, coding, sender, begun };
                     return self.stream(verification, arriving, pieces).await;
                 }
-                look_at = gathering.bytes().len() * 2;
+                sniff_at = gathering.bytes().len() * 2;
             }
             if gathering.bytes().len() > settings.max_body {
                 return Err(ApiError::TooLarge(settings.max_body));
@@ -177,7 +183,7 @@ impl Gate {
         }
         let whole = Arriving { beginning: body.clone(), memory: None, coding, sender: sender.proved(), begun };
         match self.store(whole).await? {
-            // Short enough to be kept as it came, like any other event that cannot be read.
+            // A short body is stored as it was received, like any other event that cannot be parsed.
             Delivered::Recording(Err(_)) if body.len() <= settings.max_body => {
                 Ok(Delivered::Event(Taken { body, coding, _memory: memory }))
             }
@@ -185,20 +191,20 @@ impl Gate {
         }
     }
 
-    /// Waits until a long event may be read and stored, for which the returned permit is to be held. Short ones need not wait.
+    /// Waits until a long event may be parsed and stored. Hold the permit until then. Short events need no permit.
     pub async fn turn_to_read(&self, event: &Taken) -> Option<OwnedSemaphorePermit> {
         let length = if event.coding.is_some() { self.settings.max_body } else { event.body.len() };
-        if length <= SHORT {
+        if length <= ALWAYS_PARSED_BYTES {
             return None;
         }
-        let portions = length.min(READ_AT_ONCE) / PORTION;
-        self.reading.clone().acquire_many_owned(u32::try_from(portions).ok()?).await.ok()
+        let permits = length.min(PARSE_BUDGET_BYTES) / PERMIT_BYTES;
+        self.reading.clone().acquire_many_owned(u32::try_from(permits).ok()?).await.ok()
     }
 
-    /// Unpacks an event's body if it came packed.
+    /// Decompresses an event's body if it is compressed.
     ///
     /// # Errors
-    /// 413 if it becomes too long; 400 if it is not packed as its head says.
+    /// 413: the decompressed body is too long. 400: the body does not match its `Content-Encoding`.
     pub async fn unpack(&self, event: &Taken) -> Result<Bytes, ApiError> {
         let Some(coding) = event.coding else { return Ok(event.body.clone()) };
         let (packed, limit) = (event.body.clone(), self.settings.max_body);
@@ -206,7 +212,7 @@ impl Gate {
         unpacking.await.map_err(|_| stopping())?
     }
 
-    /// Takes the rest of a recording, whose beginning was taken already.
+    /// Receives the rest of a recording.
     async fn stream(
         &self,
         mut verification: Verification,
@@ -214,57 +220,57 @@ impl Gate {
         mut pieces: impl Stream<Item = io::Result<Bytes>> + Unpin,
     ) -> Result<Delivered, ApiError> {
         let mut length = arriving.beginning.len();
-        let (place, intake) = self.begin(arriving).await?;
-        let (end, limit) = (Instant::now() + LONGEST.1, self.settings.max_audio_body);
-        while let Some(piece) = next(&mut pieces, end, Some(&place)).await? {
+        let (permit, intake) = self.begin(arriving).await?;
+        let (end, limit) = (Instant::now() + RECORDING_TIMEOUT, self.settings.max_audio_body);
+        while let Some(piece) = next(&mut pieces, end, Some(&permit)).await? {
             verification.update(&piece);
             length += piece.len();
             if length > limit {
                 return Err(ApiError::TooLarge(limit));
             }
-            place.receive(piece.len());
+            permit.receive(piece.len());
             tokio::select! {
                 () = intake.feed(piece) => {}
-                error = place.displaced() => return Err(error),
+                error = permit.displaced() => return Err(error),
             }
         }
-        // Without this the intake is dropped, and with it the file aside.
+        // On an error the upload is dropped, which deletes the temporary file.
         verification.finish().map_err(unauthorized)?;
-        place.settle();
+        permit.settle();
         self.finish(intake).await
     }
 
-    /// Stores a short recording, which is there as a whole.
+    /// Stores a short recording that was received completely.
     async fn store(&self, arriving: Arriving) -> Result<Delivered, ApiError> {
-        let (_place, intake) = self.begin(arriving).await?;
+        let (_permit, intake) = self.begin(arriving).await?;
         self.finish(intake).await
     }
 
-    /// Begins to take a recording, once there is a place for it.
+    /// Begins to store a recording, as soon as a permit is free.
     async fn begin(&self, arriving: Arriving) -> Result<(Hold, Intake), ApiError> {
         let Arriving { beginning, memory, coding, sender, begun } = arriving;
         let limit = self.settings.max_audio_body;
         if beginning.len() > limit {
             return Err(ApiError::TooLarge(limit));
         }
-        let place = self.places.hold(sender, begun, beginning.len());
+        let permit = self.permits.hold(sender, begun, beginning.len());
         match &memory {
-            None => place.grow(1).await?,
+            None => permit.grow(1).await?,
             Some(memory) => tokio::select! {
-                grown = place.grow(1) => grown?,
+                grown = permit.grow(1) => grown?,
                 error = memory.displaced() => return Err(error),
             },
         }
-        let unavailable = |cause| ApiError::Unavailable("a recording cannot be taken now", cause);
+        let unavailable = |cause| ApiError::Unavailable("recordings cannot be stored now", cause);
         let file = self.files.clone().try_acquire_owned().map_err(|_| unavailable(None))?;
         let packed = coding.map(|coding| (coding, beginning.clone()));
         let intake = Intake::start(self.settings.recordings.clone(), packed, limit as u64, file)
             .map_err(|error| unavailable(Some(error.to_string())))?;
         intake.feed(beginning).await;
-        Ok((place, intake))
+        Ok((permit, intake))
     }
 
-    /// Keeps a recording whose sender is proved.
+    /// Stores a recording with a verified sender.
     async fn finish(&self, intake: Intake) -> Result<Delivered, ApiError> {
         match intake.finish().await {
             Err(Unreadable::Write(error)) => Err(ApiError::Unavailable(
@@ -276,10 +282,10 @@ impl Gate {
     }
 }
 
-/// A recording as far as it has come.
+/// A recording, as far as it was received.
 struct Arriving {
     beginning: Bytes,
-    /// Of the beginning.
+    /// Memory share of the beginning.
     memory: Option<Hold>,
     coding: Option<Coding>,
     sender: Sender,
@@ -291,15 +297,15 @@ pub(in crate::api) fn stopping() -> ApiError {
 }
 
 fn unauthorized(refusal: signature::Refusal) -> ApiError {
-    // Every event is lost until somebody sets the clock.
+    // A wrong clock makes every event fail, so the operator needs this warning.
     if let signature::Refusal::Stale { age, tolerance } = refusal {
         tracing::warn!(age_seconds = age, tolerance_seconds = tolerance, "refused a signature: {refusal}");
     }
     ApiError::Unauthorized { details: refusal.to_string(), challenge: signature::HEADER }
 }
 
-/// Lets a refused sender end, if it does so soon and within so many bytes, so that it hears why instead of a broken
-/// connection.
+/// Receives the rest of a rejected body, up to `longest` bytes and for a short time, because the sender then receives
+/// the response instead of a broken connection.
 async fn drain(pieces: &mut (impl Stream<Item = io::Result<Bytes>> + Unpin), longest: usize) {
     let end = Instant::now() + Duration::from_secs(2);
     let mut length = 0;
@@ -311,28 +317,28 @@ async fn drain(pieces: &mut (impl Stream<Item = io::Result<Bytes>> + Unpin), lon
     }
 }
 
-/// Returns the next piece of a body, which has to come in time, as all of them have to.
+/// Returns the next chunk of a body. Fails after a stall, or at the end of the body's time.
 async fn next(
     pieces: &mut (impl Stream<Item = io::Result<Bytes>> + Unpin),
     end: Instant,
     hold: Option<&Hold>,
 ) -> Result<Option<Bytes>, ApiError> {
-    let end = end.min(Instant::now() + STALLED);
-    let slow = |_| ApiError::field("body", "could not be read to its end: it came too slowly");
+    let end = end.min(Instant::now() + STALL_TIMEOUT);
+    let slow = |_| ApiError::field("body", "incomplete: received too slowly");
     timeout_at(end, next_piece(pieces, hold)).await.map_err(slow)?
 }
 
-/// Whether a body's beginning is that of a recording.
+/// Returns true if a body begins like a recording.
 fn is_recording(coding: Option<Coding>, beginning: &[u8]) -> bool {
     const NAME: &[u8] = b"\"full_audio\"";
     let unpacked;
     let beginning = match coding {
         None => beginning,
         Some(coding) => {
-            unpacked = unpack_beginning(coding, beginning, beginning.len().max(FIRST_LOOK));
+            unpacked = unpack_beginning(coding, beginning, beginning.len().max(FIRST_SNIFF_BYTES));
             &unpacked
         }
     };
-    // Events do not have the word, so that they are not read for it.
+    // Events do not contain this name, so the search for it spares them the parser.
     beginning.windows(NAME.len()).any(|window| window == NAME) && begins_in(beginning)
 }

@@ -1,4 +1,4 @@
-//! What the voice agent calls.
+//! The turn webhook, which the voice agent calls once per turn.
 
 use crate::api::body::JsonBody;
 use crate::api::error::{ApiError, Delivery, Refused};
@@ -15,14 +15,14 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 use std::time::Duration;
 
-/// Maximum time that the answer to a turn waits for its call, where that has a record, to be reconciled.
-const LATE_TURN_RECONCILED: Duration = Duration::from_secs(1);
+/// Maximum time that the response to a late turn waits for the reconciliation of its call, if the call has a record.
+const RECONCILIATION_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(in crate::api) struct WebhooksApi {
     pub(in crate::api) writer: Writer,
 }
 
-/// Who spoke, in the platform's words: `user` is the driver, and stored as `driver`.
+/// Speaker of a turn, in ElevenLabs' words. `user` is the driver, and is stored as `driver`.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
 enum PlatformSpeaker {
@@ -32,23 +32,23 @@ enum PlatformSpeaker {
     User,
 }
 
-/// One dialogue turn. Unknown fields are ignored.
+/// One turn. Unknown fields are ignored.
 ///
-/// The platform's tool envelope, `{"tool_call_id", "tool_name", "parameters": {…}, "conversation_id"}`, is taken too:
-/// `parameters` then holds these fields, and `conversation_id` may stand outside it. The `tool_call_id` is no delivery key,
-/// since language models write it and repeat it.
+/// ElevenLabs' tool envelope, `{"tool_call_id", "tool_name", "parameters": {…}, "conversation_id"}`, is accepted too:
+/// `parameters` then contains these fields, and `conversation_id` may be outside of it. The `tool_call_id` is not a
+/// delivery key, because language models write it and repeat it.
 #[derive(Debug, Object)]
 #[oai(example)]
 struct TurnDelivery {
-    /// The platform's name for the call; opaque, 1 to 256 characters without the blanks around it, and no placeholder that
-    /// was not filled in.
+    /// ElevenLabs' id of the call: 1 to 256 characters after surrounding white space is removed, and not an unfilled
+    /// placeholder.
     #[oai(validator(min_length = 1, max_length = 256))]
     conversation_id: String,
     speaker: PlatformSpeaker,
-    /// What was said; not blank, at most 64 KiB of UTF-8.
+    /// Text of the turn; not blank, at most 64 KiB of UTF-8.
     #[oai(validator(min_length = 1))]
     message: String,
-    /// When it was said: an ISO 8601 date and time, taken as UTC if it has no offset.
+    /// Time of the turn: an ISO 8601 date and time, in UTC if it has no offset.
     timestamp: String,
 }
 
@@ -63,17 +63,17 @@ impl Example for TurnDelivery {
     }
 }
 
-/// Where the turn is kept.
+/// Confirmation that a turn is stored.
 #[derive(Debug, Object)]
 #[oai(example)]
 struct TurnStored {
     /// Always `success`.
     status: String,
-    /// The same in words.
+    /// Result in words.
     message: String,
-    /// The turn's own number, unique over all calls.
+    /// Id of the turn, unique over all calls.
     transcription_id: i64,
-    /// Its place in the call: 1, 2, 3 … without gaps.
+    /// Number of the turn within its call: 1, 2, 3 … without gaps.
     sequence_number: i64,
 }
 
@@ -90,11 +90,11 @@ impl Example for TurnStored {
 
 #[derive(ApiResponse)]
 enum TurnAnswer {
-    /// The turn is on disk, be it by this delivery or by an earlier one of the same turn.
+    /// The turn is on disk, from this delivery or an earlier one.
     #[oai(status = 201)]
     Stored(
         Json<TurnStored>,
-        /// `true` when the turn had been stored before; nothing was stored now.
+        /// `true` if the turn was stored before; this delivery stored nothing.
         #[oai(header = "Idempotent-Replayed")]
         Option<String>,
     ),
@@ -102,16 +102,16 @@ enum TurnAnswer {
 
 #[OpenApi(tag = "Tag::Webhooks")]
 impl WebhooksApi {
-    /// Store a dialogue turn
+    /// Store a turn
     ///
-    /// Answers 201 once the turn is on disk. The same delivery again is answered the same and stores nothing: the same
-    /// delivery key (`Idempotency-Key`) within the conversation, or, without a key, the same conversation, speaker,
-    /// timestamp and message. The first turn of a conversation makes its call.
+    /// Answers with 201 once the turn is on disk. A duplicate delivery gets the same response and stores nothing. A
+    /// delivery is a duplicate if it has the same delivery key (`Idempotency-Key`) within the conversation, or, without
+    /// a key, the same conversation, speaker, timestamp and message. The first turn of a conversation creates its call.
     #[oai(path = "/webhooks/elevenlabs/transcription", method = "post", operation_id = "store_turn")]
     async fn store_turn(
         &self,
         request: &Request,
-        /// The sender's name for this delivery, unique within the conversation; at most 256 characters.
+        /// The sender's key of this delivery, unique within the conversation; at most 256 characters.
         #[oai(name = "Idempotency-Key")]
         _idempotency_key: Header<Option<String>>,
         body: JsonBody<TurnDelivery>,
@@ -122,7 +122,7 @@ impl WebhooksApi {
 
 impl From<StoredTurn> for TurnAnswer {
     fn from(stored: StoredTurn) -> Self {
-        let (message, replayed) = if stored.replayed {
+        let (message, duplicate) = if stored.replayed {
             ("transcription was stored before", Some("true".to_owned()))
         } else {
             ("transcription stored", None)
@@ -133,16 +133,14 @@ impl From<StoredTurn> for TurnAnswer {
             transcription_id: stored.transcription_id,
             sequence_number: stored.sequence_number,
         };
-        Self::Stored(Json(body), replayed)
+        Self::Stored(Json(body), duplicate)
     }
 }
 
-/// The turn in a delivery.
+/// Parses the turn in a delivery.
 fn read(request: &Request, body: &[u8]) -> Result<NewTurn, ApiError> {
     let key = match request.headers().get(turn::KEY_HEADER) {
-        Some(key) => {
-            Some(key.to_str().map_err(|_| ApiError::field(turn::KEY_HEADER, "must be printable ASCII characters"))?)
-        }
+        Some(key) => Some(key.to_str().map_err(|_| ApiError::field(turn::KEY_HEADER, "must be printable ASCII"))?),
         None => None,
     };
     turn::read_turn(body, key).map_err(|unreadable| match unreadable {
@@ -151,29 +149,29 @@ fn read(request: &Request, body: &[u8]) -> Result<NewTurn, ApiError> {
     })
 }
 
-/// Stores a turn, which is on disk when this returns.
+/// Stores a turn; it is on disk when this returns.
 async fn store(writer: &Writer, turn: NewTurn) -> Result<StoredTurn, ApiError> {
     let conversation_id = turn.conversation_id.clone();
     request_context::note(&conversation_id);
     let Written::Turn(stored) = writer.write(Write::AppendTurn(turn)).await? else {
-        unreachable!("a turn is answered as a turn")
+        unreachable!("storing a turn returns the turn")
     };
     if stored.new_call.is_some_and(|call| call.driver_id.is_none()) {
         let conversation_id = conversation_id.as_str();
-        tracing::warn!(conversation_id, "a call began whose driver is not known: there is no dispatch for it");
+        tracing::warn!(conversation_id, "call without dispatch: its driver is not known");
     }
     if stored.due {
-        // Stored it is, whether that is done or not.
-        let _ = writer.requests().reconciled(&conversation_id, LATE_TURN_RECONCILED).await;
+        // The turn is stored even if this fails or times out.
+        let _ = writer.requests().reconciled(&conversation_id, RECONCILIATION_TIMEOUT).await;
     }
     if stored.replayed {
-        request_context::note_outcome("replayed");
+        request_context::note_outcome("duplicate");
     }
     Ok(stored)
 }
 
-/// [`WebhooksApi::store_turn`] without the framework's dispatch, which costs a tenth of a turn: what is called for every
-/// turn is served by this, and documented by that.
+/// The endpoint of [`WebhooksApi::store_turn`], called without the framework's dispatch because that is expensive for
+/// an operation that is called once per turn. `store_turn` only provides the documentation.
 pub struct TurnEndpoint {
     pub(in crate::api) writer: Writer,
 }
@@ -182,7 +180,7 @@ impl Endpoint for TurnEndpoint {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
-        // While a turn waits for the disk, its request's memory is given back: hundreds may wait.
+        // Frees the request's memory while the turn waits for the disk, because hundreds of turns may wait.
         let turn = {
             let (request, mut body) = request.split();
             let body = JsonBody::<TurnDelivery>::checked(&request, &mut body).await?;

@@ -1,6 +1,7 @@
-//! How long webhooks wait.
+//! Timeouts of webhooks.
 
 use std::time::Duration;
 
-/// Maximum time that the answer to an event or a history waits for its call to be reconciled. It is stored before.
+/// Maximum time that the response to an event or a history waits for the reconciliation of its call. The event is
+/// already stored then.
 pub(super) const RECONCILED: Duration = Duration::from_secs(1);

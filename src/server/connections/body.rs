@@ -1,4 +1,4 @@
-//! Bodies that tell a connection's [`Watch`] where they are: a request's as it arrives, an answer's as it leaves.
+//! Request and response bodies that update the phase of their connection's [`Watch`].
 
 use super::table::{Inner, Phase, Watch};
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-/// The body of a request. What is not read of it is left with the connection.
+/// The body of a request. Its unread rest stays with the connection.
 pub(super) struct Arriving {
     inner: Inner,
     is_read: bool,
@@ -54,7 +54,7 @@ impl Body for Arriving {
     }
 }
 
-/// The body of an answer. When it goes, be it sent or not, the next request may come.
+/// The body of a response. Its drop, sent or not, means that the next request may arrive.
 pub(super) struct Leaving {
     inner: Inner,
     watch: Arc<Watch>,

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-/// What connections may take.
+/// Limits of connections.
 #[derive(Debug, Clone)]
 pub struct ConnectionLimits {
-    /// Greatest number of them.
+    /// Maximum number of open connections.
     pub number: usize,
-    /// How long the head of a request may take to come, from its first byte or, on a new connection, from the beginning.
+    /// Timeout for the head of a request, from its first byte, or from the start of a new connection.
     pub head: Duration,
-    /// How long a body may take that comes slower than [`crate::api::memory_budget::LEAST_RATE`], and how long an answer may wait for its reader.
+    /// Timeout for a body that is slower than [`crate::api::memory_budget::LEAST_RATE`], and for a client that does not read
+    /// its response.
     pub body: Duration,
-    /// How long a connection may wait for its next request.
+    /// Timeout for the next request on a connection.
     pub idle: Duration,
 }
 

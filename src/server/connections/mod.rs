@@ -1,16 +1,18 @@
-//! Connections: how many there are, how long each may keep the service waiting, and their end.
+//! HTTP connections: their number, their timeouts and their shutdown.
 //!
-//! The framework's own server sets neither a number nor a time for heads, so this serves its endpoints on hyper itself. One
-//! table knows of each open connection what is waited for ([`table`]), which costs a request two stores to memory and no
-//! timer. By it, what takes too long is closed; and when there is no place left, a new connection takes the place of the
-//! one that has been idle or unfinished the longest, or else of the oldest live stream, of which a quarter of the places
-//! cannot be taken. So those who hold connections open keep out nobody who has something to say, and short requests do not
-//! keep all streams out. Only when every connection is at work is a new one told 503.
+//! The framework's own server limits neither the number of connections nor the time for request heads, so this module
+//! serves the framework's endpoints with hyper directly. One table ([`table`]) has the current phase of every open
+//! connection. It costs each request two atomic stores and needs no timer.
 //!
-//! A connection is closed after an answer only if the request's body was not read to its end, which is done where little
-//! of it is left.
+//! Connections that exceed their timeout are closed. At the connection limit, a new connection evicts the one that has
+//! been idle (or unfinished) the longest, or else the oldest live stream, so idle clients cannot lock others out. A
+//! quarter of the connections are reserved for live streams, so short requests cannot evict all streams. If all
+//! connections are busy, a new one gets 503.
 //!
-//! HTTP/1.1 alone is spoken: one request at a time on a connection is what the table goes by.
+//! A connection is closed after a response only if the request's body was not read completely. A short rest of a body
+//! is read for this reason.
+//!
+//! Only HTTP/1.1 is supported, because the table assumes one request at a time per connection.
 
 mod body;
 mod limits;
@@ -45,35 +47,35 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::either::Either;
 use tracked_stream::Watched;
 
-/// Greatest length of a request's head, in bytes. A longer one is answered 431 without a body.
-const MAX_HEAD: usize = 16 * 1024;
+/// Maximum size of a request's head, in bytes. A longer one is answered with 431 and no body.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// How much is read at once, and so held for each connection, in bytes.
-const BUFFER: usize = 32 * 1024;
+/// Size of the read buffer of each connection, in bytes.
+const READ_BUFFER_BYTES: usize = 32 * 1024;
 
-/// How many connections beyond the limit are told so at once; others are closed without a word.
-const TOLD: usize = 64;
+/// Maximum number of concurrent rejections with 503; further connections are closed without a response.
+const MAX_REJECTING: usize = 64;
 
-/// How long a head that has begun to come may take once the service stops.
-const LAST_HEAD: Duration = Duration::from_secs(1);
+/// Timeout for a request head that is being received when the service stops.
+const SHUTDOWN_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Size up to which the rest of a body is read that nobody wanted, in bytes.
-const MAX_REST: u64 = 64 * 1024;
+/// Maximum size of an unread body's rest that is read, in bytes.
+const MAX_REST_BYTES: u64 = 64 * 1024;
 
-/// How long this rest may take.
+/// Timeout for reading this rest.
 const REST_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Files that the service opens for other things than connections.
-const OTHER_FILES: u64 = 128;
+/// Number of file descriptors that are reserved for anything but connections.
+const RESERVED_FILES: u64 = 128;
 
-/// What is told where no more is taken on.
-const OVERLOADED: ApiError = ApiError::Unavailable("too many connections are at work; try again shortly", None);
+/// The response if all connections are busy.
+const OVERLOADED: ApiError = ApiError::Unavailable("all connections are busy; try again shortly", None);
 
-/// Serves connections of `listener`, by HTTPS if there is an acceptor for it, until `stop` is ready; then requests under way
-/// have `drain` to end.
+/// Serves connections of `listener`, over HTTPS if there is a TLS acceptor, until `stop` is ready. Then running
+/// requests have `drain` to end.
 ///
 /// # Errors
-/// The system does not tell the listener's address.
+/// The listener's address is not available.
 pub async fn serve<E>(
     listener: TcpListener,
     app: Edge<E>,
@@ -85,9 +87,9 @@ pub async fn serve<E>(
 where
     E: Endpoint + 'static,
 {
-    let number = possible(limits.number);
+    let number = max_connections(limits.number);
     if number < limits.number {
-        tracing::warn!(number, "the system grants too few open files for as many connections as are allowed");
+        tracing::warn!(number, "open file limit too low; reduced the maximum number of connections");
     }
     let local = LocalAddr(Addr::from(listener.local_addr()?));
     let table = Table::new(number);
@@ -96,7 +98,7 @@ where
         tls,
         local,
         table,
-        told: Semaphore::new(TOLD),
+        rejections: Semaphore::new(MAX_REJECTING),
         limits,
         stopping: channel::Sender::new(false),
     });
@@ -106,10 +108,10 @@ where
         tokio::select! {
             () = &mut stop => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => admit(&server, stream, peer),
-                // It went meanwhile, or the system lacks something and needs time.
+                Ok((stream, peer)) => accept_connection(&server, stream, peer),
+                // The client has gone, or the system lacks resources and needs time.
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be taken");
+                    tracing::warn!(%error, "cannot accept connection");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             },
@@ -119,8 +121,8 @@ where
     server.stopping.send_replace(true);
     let _ = tokio::time::timeout(drain, server.stopping.closed()).await;
     server.table.close_all();
-    let _ = tokio::time::timeout(LAST_HEAD, server.stopping.closed()).await;
-    // It holds the endpoint too, and with it the store, which has to be let go of when this returns.
+    let _ = tokio::time::timeout(SHUTDOWN_HEAD_TIMEOUT, server.stopping.closed()).await;
+    // The task holds the endpoint and its store, and both must be dropped when this function returns.
     sweeper.abort();
     let _ = sweeper.await;
     Ok(())
@@ -131,28 +133,28 @@ struct Server<E> {
     tls: Option<TlsAcceptor>,
     local: LocalAddr,
     table: Arc<Table>,
-    told: Semaphore,
+    rejections: Semaphore,
     limits: ConnectionLimits,
-    /// Turns true when the service stops; every connection holds a receiver.
+    /// Becomes true when the service stops; every connection holds a receiver.
     stopping: channel::Sender<bool>,
 }
 
-/// How many connections there can be, of so many that are wanted: each is an open file.
-fn possible(wanted: usize) -> usize {
+/// Returns the maximum number of connections that the open file limit allows, at most `wanted`.
+fn max_connections(wanted: usize) -> usize {
     let mut files = getrlimit(Resource::Nofile);
-    let enough = wanted as u64 + OTHER_FILES;
+    let enough = wanted as u64 + RESERVED_FILES;
     if files.current.is_some_and(|current| current < enough) {
-        // Supervisors commonly grant few at first and leave it to the program to ask for more.
+        // Supervisors commonly set a low soft limit, and expect the program to raise it.
         files.current = Some(files.maximum.map_or(enough, |maximum| enough.min(maximum)));
         if setrlimit(Resource::Nofile, files).is_err() {
             files = getrlimit(Resource::Nofile);
         }
     }
     let granted = files.current.map_or(enough, |current| current.min(enough));
-    usize::try_from(granted.saturating_sub(OTHER_FILES)).map_or(wanted, |granted| granted.clamp(1, wanted))
+    usize::try_from(granted.saturating_sub(RESERVED_FILES)).map_or(wanted, |granted| granted.clamp(1, wanted))
 }
 
-/// Closes what takes too long, until it is aborted.
+/// Closes connections that exceed their timeout, until the task is aborted.
 async fn sweep<E>(server: Arc<Server<E>>) {
     let shortest = server.limits.head.min(server.limits.body).min(server.limits.idle);
     let mut ticks = tokio::time::interval((shortest / 10).clamp(Duration::from_millis(20), Duration::from_secs(1)));
@@ -160,46 +162,47 @@ async fn sweep<E>(server: Arc<Server<E>>) {
         ticks.tick().await;
         let closed = server.table.close_overdue(&server.limits);
         if closed > 0 {
-            tracing::debug!(target: "http", closed, "connections were closed that took too long");
+            tracing::debug!(target: "http", closed, "closed connections that exceeded a timeout");
         }
     }
 }
 
-/// Serves a new connection, in the place of another if need be.
-fn admit<E: Endpoint + 'static>(server: &Arc<Server<E>>, stream: TcpStream, peer: SocketAddr) {
-    // Answers are written in one piece; waiting for more to send with them would only delay them.
+/// Serves a new connection, if necessary in place of another one.
+fn accept_connection<E: Endpoint + 'static>(server: &Arc<Server<E>>, stream: TcpStream, peer: SocketAddr) {
+    // Responses are written at once; Nagle's algorithm would only delay them.
     let _ = stream.set_nodelay(true);
     let stopping = server.stopping.subscribe();
-    if let Some(place) = server.table.enter() {
+    if let Some(slot) = server.table.enter() {
         let server = server.clone();
         tokio::spawn(async move {
-            // The receiver goes last: that it is gone means that the endpoint is let go of.
-            let (mut stopping, server, place) = (stopping, server, place);
-            converse(&server, &place, stream, peer, &mut stopping, true).await;
-            drop((place, server));
+            // The receiver is dropped last, because its drop signals that the endpoint is no longer in use.
+            let (mut stopping, server, slot) = (stopping, server, slot);
+            serve_one(&server, &slot, stream, peer, &mut stopping, true).await;
+            drop((slot, server));
         });
-    } else if let Ok(told) = server.told.try_acquire() {
-        told.forget();
+    } else if let Ok(permit) = server.rejections.try_acquire() {
+        permit.forget();
         let server = server.clone();
         tokio::spawn(async move {
             let (mut stopping, server) = (stopping, server);
-            let place = server.table.aside();
-            let telling = converse(&server, &place, stream, peer, &mut stopping, false);
-            let _ = tokio::time::timeout(server.limits.head.min(Duration::from_secs(5)), telling).await;
-            server.told.add_permits(1);
-            drop((place, server));
+            let slot = server.table.uncounted();
+            let rejection = serve_one(&server, &slot, stream, peer, &mut stopping, false);
+            let _ = tokio::time::timeout(server.limits.head.min(Duration::from_secs(5)), rejection).await;
+            server.rejections.add_permits(1);
+            drop((slot, server));
         });
     }
 }
 
-/// Reads what is left of a request's body if it is short, so that the connection can be used again, and says whether it is.
+/// Reads the rest of a request's body if it is short, so the connection can be reused. Returns true if all of it was
+/// read.
 async fn read_rest(rest: Option<Inner>, watch: &Watch) -> bool {
     let Some(mut body) = rest else { return false };
-    if body.size_hint().lower() > MAX_REST {
+    if body.size_hint().lower() > MAX_REST_BYTES {
         return false;
     }
     let reading = async {
-        let mut left = MAX_REST;
+        let mut left = MAX_REST_BYTES;
         while let Some(frame) = body.frame().await {
             let length = frame.ok()?.data_ref().map_or(0, Bytes::len);
             left = left.checked_sub(length as u64)?;
@@ -213,35 +216,35 @@ async fn read_rest(rest: Option<Inner>, watch: &Watch) -> bool {
     is_read
 }
 
-/// Whether a client that knows no chunks sees where an answer ends.
-fn tells_its_length<B: hyper::body::Body>(answer: &hyper::Response<B>) -> bool {
+/// Returns true if a client without support for chunks can see where the response ends.
+fn has_known_length<B: hyper::body::Body>(answer: &hyper::Response<B>) -> bool {
     answer.body().size_hint().exact().is_some() || answer.headers().contains_key(header::CONTENT_LENGTH)
 }
 
-/// Serves a connection to its end. Without `welcome` its one request is told that there are too many.
-async fn converse<E: Endpoint + 'static>(
+/// Serves a connection to its end. Without `accepted`, the first request gets 503.
+async fn serve_one<E: Endpoint + 'static>(
     server: &Arc<Server<E>>,
-    place: &Open,
+    slot: &Open,
     stream: TcpStream,
     peer: SocketAddr,
     stopping: &mut channel::Receiver<bool>,
-    welcome: bool,
+    accepted: bool,
 ) {
-    let watch = place.watch();
+    let watch = slot.watch();
     let stream = Watched::new(stream, watch.clone());
     let (stream, scheme) = match &server.tls {
         None => (Either::Left(stream), Scheme::HTTP),
         Some(acceptor) => {
-            let shaken = tokio::select! {
-                shaken = acceptor.accept(stream) => shaken,
-                () = watch.told_to_close() => return,
+            let handshake_result = tokio::select! {
+                handshake_result = acceptor.accept(stream) => handshake_result,
+                () = watch.close_requested() => return,
                 _ = stopping.wait_for(|stopping| *stopping) => return,
             };
-            match shaken {
+            match handshake_result {
                 Ok(stream) if is_challenge(stream.get_ref().1) => return,
                 Ok(stream) => (Either::Right(stream), Scheme::HTTPS),
                 Err(error) => {
-                    tracing::debug!(target: "http", client = %peer.ip(), %error, "a connection was not secured");
+                    tracing::debug!(target: "http", client = %peer.ip(), %error, "TLS handshake failed");
                     return;
                 }
             }
@@ -260,13 +263,13 @@ async fn converse<E: Endpoint + 'static>(
                 request.set_body(Body::from(body.boxed()));
             }
             let answer =
-                if welcome { server.app.answer(request).await } else { server.app.refuse(request, OVERLOADED).await };
+                if accepted { server.app.answer(request).await } else { server.app.refuse(request, OVERLOADED).await };
             let mut answer = hyper::Response::from(answer);
             let rest = watch.take_unread();
             let is_read = watch.phase() != Phase::Body || (!expects && read_rest(rest, &watch).await);
-            if !is_read || (version == Version::HTTP_10 && !tells_its_length(&answer)) {
+            if !is_read || (version == Version::HTTP_10 && !has_known_length(&answer)) {
                 answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-                // To an older client's keep-alive, hyper would otherwise add the opposite.
+                // hyper would otherwise answer an HTTP/1.0 client's keep-alive with keep-alive.
                 *answer.version_mut() = version;
             }
             if answer.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream") {
@@ -277,26 +280,26 @@ async fn converse<E: Endpoint + 'static>(
     });
     let mut connection = std::pin::pin!(
         http1::Builder::new()
-            .max_header_size(MAX_HEAD)
-            .max_buf_size(BUFFER)
-            .keep_alive(welcome)
+            .max_header_size(MAX_HEAD_BYTES)
+            .max_buf_size(READ_BUFFER_BYTES)
+            .keep_alive(accepted)
             .serve_connection(TokioIo::new(stream), service)
     );
     tokio::select! {
         _ = connection.as_mut() => return,
-        () = watch.told_to_close() => return,
+        () = watch.close_requested() => return,
         _ = stopping.wait_for(|stopping| *stopping) => {}
     }
     connection.as_mut().graceful_shutdown();
     let rest = async {
         if watch.phase() == Phase::Head {
-            let _ = tokio::time::timeout(LAST_HEAD, connection).await;
+            let _ = tokio::time::timeout(SHUTDOWN_HEAD_TIMEOUT, connection).await;
         } else {
             let _ = connection.await;
         }
     };
     tokio::select! {
         () = rest => {}
-        () = watch.told_to_close() => {}
+        () = watch.close_requested() => {}
     }
 }

@@ -1,4 +1,4 @@
-//! What each open connection is waited for, since when, and which of them is closed for it.
+//! The table of open connections: their phases, and the choice of connections to close.
 
 use super::limits::ConnectionLimits;
 use crate::api::memory_budget::LEAST_RATE;
@@ -11,34 +11,34 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::Notify;
 
-/// What a connection is about.
+/// Phase of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// The head of a request is awaited that has begun, or the first one.
+    /// A request head is being received, or the first one is awaited.
     Head = 0,
-    /// Nothing of the next request has come.
+    /// No byte of the next request was received.
     Idle = 1,
-    /// The body of a request is awaited.
+    /// A request body is being received.
     Body = 2,
-    /// The service is at work, or answers.
+    /// The service processes the request or sends the response.
     Work = 3,
-    /// The service answers with a live stream, which does not end by itself.
+    /// The response is a live stream, which does not end by itself.
     Stream = 4,
 }
 
-/// The bits that a phase needs.
+/// Number of bits that a phase needs.
 const PHASE_BITS: u32 = 3;
 
-/// One connection, as its own task tells and the table sees it.
+/// The state of one connection, shared by its task and the table.
 pub(super) struct Watch {
     begun: Instant,
-    /// The phase in the lowest bits, and above them since when, in milliseconds.
+    /// The phase in the lowest bits; above them its start, in milliseconds.
     state: AtomicU64,
-    /// How much of the present body came, in bytes.
+    /// Received size of the current body, in bytes.
     received: AtomicU64,
-    /// Since when an answer waits for its reader, in milliseconds; 0 if it does not.
+    /// Time since when the client does not read its response, in milliseconds; 0 if it reads.
     stalled: AtomicU64,
-    /// What was not read of the present body.
+    /// Unread rest of the current body.
     unread: Mutex<Option<Inner>>,
     close: Notify,
 }
@@ -58,11 +58,11 @@ impl Watch {
     }
 
     fn now(&self) -> u64 {
-        // The first millisecond is none, since 0 has a meaning.
+        // Starts at 1, because 0 means "not stalled".
         u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX >> PHASE_BITS) + 1
     }
 
-    /// Begins a phase.
+    /// Enters a phase.
     pub(super) fn enter(&self, phase: Phase) {
         if phase == Phase::Body {
             self.received.store(0, Ordering::Relaxed);
@@ -81,22 +81,22 @@ impl Watch {
         (PHASES[number], state >> PHASE_BITS)
     }
 
-    /// Leaves what was not read of a body.
+    /// Stores the unread rest of a body.
     pub(super) fn leave_unread(&self, body: Inner) {
         *self.unread.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
     }
 
-    /// Returns what was left of a body.
+    /// Returns the unread rest of a body.
     pub(super) fn take_unread(&self) -> Option<Inner> {
         self.unread.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// More of a body came.
+    /// Counts received bytes of a body.
     pub(super) fn receive(&self, length: usize) {
         self.received.fetch_add(length as u64, Ordering::Relaxed);
     }
 
-    /// Whether an answer waits for its reader now.
+    /// Sets whether the client currently does not read its response.
     pub(super) fn stall(&self, waits: bool) {
         let stalled = self.stalled.load(Ordering::Relaxed) != 0;
         if waits != stalled {
@@ -104,8 +104,8 @@ impl Watch {
         }
     }
 
-    /// Ready when the table wants the connection closed.
-    pub(super) async fn told_to_close(&self) {
+    /// Waits until the table requests that the connection is closed.
+    pub(super) async fn close_requested(&self) {
         self.close.notified().await;
     }
 
@@ -117,7 +117,7 @@ impl Watch {
             return true;
         }
         let (phase, since) = self.state();
-        let most = match phase {
+        let limit = match phase {
             Phase::Head => millis(limits.head),
             Phase::Idle => millis(limits.idle),
             Phase::Body => {
@@ -126,48 +126,50 @@ impl Watch {
             }
             Phase::Work | Phase::Stream => return false,
         };
-        now.saturating_sub(since) > most
+        now.saturating_sub(since) > limit
     }
 
-    /// How readily this one gives its place to a new one, the least first; nothing if it does not. Streams do if `streams_go`.
-    fn rank(&self, streams_go: bool) -> Option<(u8, u64)> {
+    /// Returns the eviction order of this connection; the lowest is evicted first. `None` means that it is not evicted.
+    /// Live streams are evicted only if `streams_evictable`.
+    fn rank(&self, streams_evictable: bool) -> Option<(u8, u64)> {
         let (phase, since) = self.state();
         let age = self.now().saturating_sub(since);
         match phase {
-            // An honest client has sent its request by then.
+            // A well-behaved client has sent its request by then.
             Phase::Head if age > 500 => Some((0, since)),
             Phase::Idle => Some((1, since)),
             Phase::Body if age > 1000 => Some((2, since)),
-            Phase::Stream if streams_go => Some((3, since)),
+            Phase::Stream if streams_evictable => Some((3, since)),
             Phase::Head => Some((4, since)),
             Phase::Body | Phase::Work | Phase::Stream => None,
         }
     }
 }
 
-/// The open connections.
+/// The table of open connections.
 pub(super) struct Table {
     begun: Instant,
-    most: usize,
+    max: usize,
     open: Mutex<(u64, HashMap<u64, Arc<Watch>>)>,
 }
 
 impl Table {
-    pub(super) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { begun: Instant::now(), most, open: Mutex::default() })
+    pub(super) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { begun: Instant::now(), max, open: Mutex::default() })
     }
 
     fn open(&self) -> MutexGuard<'_, (u64, HashMap<u64, Arc<Watch>>)> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a new connection, if need be that of another, which is closed; none if all are at work.
+    /// Returns a slot for a new connection. If necessary, it closes another one; returns `None` if all of them are
+    /// busy.
     pub(super) fn enter(self: &Arc<Self>) -> Option<Open> {
         let mut open = self.open();
-        if open.1.len() >= self.most {
+        if open.1.len() >= self.max {
             let streams = open.1.values().filter(|watch| watch.phase() == Phase::Stream).count();
-            let streams_go = streams > self.streams_that_stay();
-            let ranked = open.1.iter().filter_map(|(number, watch)| Some((watch.rank(streams_go)?, *number)));
+            let streams_evictable = streams > self.reserved_streams();
+            let ranked = open.1.iter().filter_map(|(number, watch)| Some((watch.rank(streams_evictable)?, *number)));
             let (_, number) = ranked.min()?;
             if let Some(watch) = open.1.remove(&number) {
                 watch.close.notify_one();
@@ -180,17 +182,17 @@ impl Table {
         Some(Open { table: self.clone(), number, watch })
     }
 
-    /// How many streams give their places to nobody.
-    fn streams_that_stay(&self) -> usize {
-        if self.most < 2 { 0 } else { (self.most / 4).max(1) }
+    /// Returns the number of live streams that are never evicted.
+    fn reserved_streams(&self) -> usize {
+        if self.max < 2 { 0 } else { (self.max / 4).max(1) }
     }
 
-    /// A place that does not count.
-    pub(super) fn aside(self: &Arc<Self>) -> Open {
+    /// Returns a slot that does not count against the limit.
+    pub(super) fn uncounted(self: &Arc<Self>) -> Open {
         Open { table: self.clone(), number: 0, watch: Watch::new(self.begun) }
     }
 
-    /// Closes what takes too long; how many.
+    /// Closes connections that exceed their timeout, and returns their number.
     pub(super) fn close_overdue(&self, limits: &ConnectionLimits) -> usize {
         let open = self.open();
         open.1.values().filter(|watch| watch.is_overdue(limits)).map(|watch| watch.close.notify_one()).count()
@@ -201,7 +203,7 @@ impl Table {
     }
 }
 
-/// A connection's place in the table, until this goes.
+/// The slot of an open connection in the table, until it is dropped.
 pub(super) struct Open {
     table: Arc<Table>,
     number: u64,

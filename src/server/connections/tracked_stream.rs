@@ -1,4 +1,5 @@
-//! A connection's bytes, watched: when the next request begins, and whether an answer waits for its reader.
+//! The byte stream of a connection. It reports when the next request begins, and when the client does not read a
+//! response.
 
 use super::table::{Phase, Watch};
 use std::io::{self, IoSlice};

@@ -1,8 +1,8 @@
-//! A certificate from an authority that speaks ACME (RFC 8555), such as Let's Encrypt, asked for again in time.
+//! A certificate from an ACME authority (RFC 8555) such as Let's Encrypt, with automatic renewal.
 //!
-//! The authority sees that the domain leads here by a handshake with the service itself (TLS-ALPN-01, RFC 8737), so that no
-//! other port is needed. What was obtained is kept in a folder, account included, so that a restart asks for nothing. While the
-//! authority cannot be reached the service goes on with what it has.
+//! The authority verifies the domain by a TLS handshake with the service itself (TLS-ALPN-01, RFC 8737), so no other
+//! port is needed. The account and the certificate are stored in a folder, so a restart requests nothing. If the
+//! authority is unavailable, the service continues with its current certificate.
 
 use super::certificates::{BadCertificate, Certificates, certified, provider};
 use super::validity;
@@ -24,29 +24,32 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use ureq::http::{Method, Request, Response};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-/// Whom to ask, and for what.
+/// Settings of the ACME authority and the certificate.
 #[derive(Debug, Clone)]
 pub struct AcmeSettings {
-    /// The names that the certificate is for.
+    /// Domain names of the certificate.
     pub domains: Vec<String>,
-    /// The folder for account and certificate, which is made when there is none.
+    /// Folder for the account and the certificate; it is created if it does not exist.
     pub cache: PathBuf,
-    /// The authority's directory.
+    /// URL of the authority's directory.
     pub directory: String,
-    /// Where the authority may write to.
+    /// E-mail address at which the authority can reach the operator.
     pub contact: Option<String>,
-    /// What the authority's own certificate is checked by, in PEM, instead of the commonly trusted ones.
+    /// PEM root certificate of the authority's server, in place of the commonly trusted ones.
     pub roots: Option<Vec<u8>>,
 }
 
-/// How long after a failure it is tried again, at first and at most. Authorities limit failures by the hour.
-const AGAIN: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours(2));
+/// Delay before the first retry. Authorities limit failures per hour.
+const MIN_RETRY_DELAY: Duration = Duration::from_mins(1);
 
-/// How often is looked whether the certificate has to be renewed.
-const LOOK: Duration = Duration::from_hours(1);
+/// Maximum delay between two retries.
+const MAX_RETRY_DELAY: Duration = Duration::from_hours(2);
 
-/// How long the authority may take to look, and to issue.
-const PATIENCE: RetryPolicy =
+/// Interval between two checks for a due renewal.
+const RENEWAL_CHECK_INTERVAL: Duration = Duration::from_hours(1);
+
+/// Polling of an order's status: initial delay and timeout.
+const POLL_POLICY: RetryPolicy =
     RetryPolicy::new().initial_delay(Duration::from_millis(500)).timeout(Duration::from_mins(2));
 
 #[derive(Debug)]
@@ -56,7 +59,7 @@ pub(super) struct Keeper {
     until: Option<validity::Dates>,
 }
 
-/// A certificate as it is kept.
+/// A stored certificate.
 #[derive(Serialize, Deserialize)]
 struct Kept {
     directory: String,
@@ -65,7 +68,7 @@ struct Kept {
     key: String,
 }
 
-/// An account as it is kept.
+/// A stored account.
 #[derive(Serialize, Deserialize)]
 struct KeptAccount {
     directory: String,
@@ -76,7 +79,7 @@ impl Keeper {
     pub(super) fn open(settings: AcmeSettings, certificates: &Certificates) -> Result<Self, BadCertificate> {
         let bad = |why: &dyn std::fmt::Display| BadCertificate(format!("{}: {why}", settings.cache.display()));
         crate::sys::files::create_folder(&settings.cache).map_err(|error| bad(&error))?;
-        // To fail now rather than with a certificate in hand.
+        // Checks now that the folder is writable, because a failure after the certificate was issued would waste it.
         tempfile::NamedTempFile::new_in(&settings.cache).map_err(|error| bad(&error))?;
         let roots = match &settings.roots {
             Some(pem) => {
@@ -95,12 +98,12 @@ impl Keeper {
         match keeper.kept() {
             Ok(Some(kept)) => keeper.take(&kept, certificates)?,
             Ok(None) => {}
-            Err(error) => tracing::error!(%error, "the kept certificate cannot be used; another one is asked for"),
+            Err(error) => tracing::error!(%error, "stored certificate unusable; requesting another one"),
         }
         Ok(keeper)
     }
 
-    /// The certificate in the folder, if it is the one that is wanted.
+    /// Returns the stored certificate, if it has the configured directory and domains.
     fn kept(&self) -> io::Result<Option<Kept>> {
         let kept: Option<Kept> = read(&self.settings.cache.join(CERTIFICATE))?;
         Ok(kept.filter(|kept| kept.directory == self.settings.directory && kept.domains == self.settings.domains))
@@ -114,20 +117,20 @@ impl Keeper {
         Ok(())
     }
 
-    /// Whether there is none, or less than a third of its time is left.
+    /// Returns true if there is no certificate, or if less than a third of its lifetime is left.
     fn is_due(&self, now: Timestamp) -> bool {
         self.until.is_none_or(|dates| now.unix_micros() >= dates.due())
     }
 
-    /// How long until it is due, or until that is looked at again: a clock may be set meanwhile.
+    /// Returns the time until the next check for a renewal. It is limited, because the clock may be set meanwhile.
     fn until_due(&self, now: Timestamp) -> Duration {
-        let Some(dates) = self.until else { return LOOK };
+        let Some(dates) = self.until else { return RENEWAL_CHECK_INTERVAL };
         let micros = dates.due().saturating_sub(now.unix_micros());
-        Duration::from_micros(u64::try_from(micros).unwrap_or(0)).clamp(Duration::from_secs(1), LOOK)
+        Duration::from_micros(u64::try_from(micros).unwrap_or(0)).clamp(Duration::from_secs(1), RENEWAL_CHECK_INTERVAL)
     }
 
     pub(super) async fn keep(mut self, certificates: &Certificates) {
-        let mut again = AGAIN.0;
+        let mut delay = MIN_RETRY_DELAY;
         loop {
             let mut failed = None;
             if self.is_due(Timestamp::now()) {
@@ -135,14 +138,14 @@ impl Keeper {
                 certificates.clear_challenges();
                 match obtained {
                     Ok(()) => {
-                        again = AGAIN.0;
+                        delay = MIN_RETRY_DELAY;
                         let until = self.until.map(|dates| dates.until.to_string());
-                        tracing::info!(domains = ?self.settings.domains, until, "a certificate was obtained");
+                        tracing::info!(domains = ?self.settings.domains, until, "certificate obtained");
                     }
                     Err(error) => {
-                        tracing::error!(%error, again = ?again, "no certificate was obtained; it will be tried again");
-                        failed = Some(again);
-                        again = (again * 2).min(AGAIN.1);
+                        tracing::error!(%error, retry_in = ?delay, "cannot obtain certificate; retrying");
+                        failed = Some(delay);
+                        delay = (delay * 2).min(MAX_RETRY_DELAY);
                     }
                 }
             }
@@ -164,22 +167,22 @@ impl Keeper {
             let mut challenge = authorization
                 .challenge(ChallengeType::TlsAlpn01)
                 .ok_or(Error::Str("the authority does not offer TLS-ALPN-01"))?;
-            let answer = answer_to_challenge(&domain, challenge.key_authorization().digest().as_ref())?;
+            let answer = challenge_certificate(&domain, challenge.key_authorization().digest().as_ref())?;
             certificates.set_challenge(&domain, answer);
             challenge.set_ready().await?;
         }
-        if order.poll_ready(&PATIENCE).await? != OrderStatus::Ready {
-            return Err(why_refused(&mut order).await);
+        if order.poll_ready(&POLL_POLICY).await? != OrderStatus::Ready {
+            return Err(refusal_reason(&mut order).await);
         }
         let key = order.finalize().await?;
-        let certificate = order.poll_certificate(&PATIENCE).await?;
+        let certificate = order.poll_certificate(&POLL_POLICY).await?;
         let AcmeSettings { directory, domains, .. } = &self.settings;
         let kept = Kept { directory: directory.clone(), domains: domains.clone(), certificate, key };
         self.take(&kept, certificates).map_err(|error| Error::Other(error.into()))?;
         write(&self.settings.cache.join(CERTIFICATE), &kept).map_err(|error| Error::Other(error.into()))
     }
 
-    /// The account of before, or a new one.
+    /// Returns the stored account, or creates one.
     async fn account(&self) -> Result<Account, Error> {
         let path = self.settings.cache.join("account.json");
         let builder = Account::builder_with_http(Box::new(Http(self.agent.clone())));
@@ -199,21 +202,21 @@ impl Keeper {
 
 const CERTIFICATE: &str = "certificate.json";
 
-/// What the authority says of the authorization that failed.
-async fn why_refused(order: &mut instant_acme::Order) -> Error {
+/// Returns the authority's reason for a failed authorization.
+async fn refusal_reason(order: &mut instant_acme::Order) -> Error {
     let mut authorizations = order.authorizations();
     while let Some(Ok(authorization)) = authorizations.next().await {
         let failed = authorization.challenges.iter().find_map(|challenge| challenge.error.as_ref());
         if let Some(problem) = failed {
             let domain = authorization.identifier();
-            return Error::Other(format!("the authority does not find that {domain} leads here: {problem}").into());
+            return Error::Other(format!("the authority could not verify the domain {domain}: {problem}").into());
         }
     }
     Error::Str("the authority refused the order")
 }
 
-/// The certificate that shows the authority that this service is whom the account belongs to.
-fn answer_to_challenge(domain: &str, digest: &[u8]) -> Result<CertifiedKey, Error> {
+/// Returns the certificate that proves control of the domain to the authority.
+fn challenge_certificate(domain: &str, digest: &[u8]) -> Result<CertifiedKey, Error> {
     let made = || {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new([domain.to_owned()])?;
@@ -223,11 +226,11 @@ fn answer_to_challenge(domain: &str, digest: &[u8]) -> Result<CertifiedKey, Erro
     let (certificate, key) = made().map_err(|error| Error::Other(error.into()))?;
     let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
     let key = provider().key_provider.load_private_key(key).map_err(|error| Error::Other(error.into()))?;
-    // Not looked at, as others are, since no common verifier knows the extension, which is critical as it has to be.
+    // Not verified as other certificates are, because verifiers reject its critical extension, which RFC 8737 requires.
     Ok(CertifiedKey::new(vec![certificate.der().clone()], key))
 }
 
-/// What a file of the folder holds, if it is there.
+/// Reads a file of the folder, if it exists.
 fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> io::Result<Option<T>> {
     match std::fs::read(path) {
         Ok(json) => Ok(Some(serde_json::from_slice(&json)?)),
@@ -236,7 +239,7 @@ fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> io::Result<Option<T>> {
     }
 }
 
-/// Puts a file whole into its place, readable by this user only, as temporary files are.
+/// Replaces a file atomically. Only its owner may read it, as with all temporary files.
 fn write(path: &Path, content: &impl Serialize) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
@@ -246,11 +249,11 @@ fn write(path: &Path, content: &impl Serialize) -> io::Result<()> {
     Ok(())
 }
 
-/// The client that is there anyway, as the library wants one.
+/// An adapter of `ureq` for the ACME library.
 struct Http(ureq::Agent);
 
-/// Greatest length of an authority's answer, in bytes.
-const MAX_ANSWER: u64 = 1 << 20;
+/// Maximum size of an authority's response, in bytes.
+const MAX_RESPONSE_BYTES: u64 = 1 << 20;
 
 impl HttpClient for Http {
     fn request(
@@ -268,7 +271,7 @@ impl HttpClient for Http {
                     agent.run(Request::from_parts(parts, ()))
                 };
                 let (parts, mut body) = answer?.into_parts();
-                let body = body.with_config().limit(MAX_ANSWER).read_to_vec()?;
+                let body = body.with_config().limit(MAX_RESPONSE_BYTES).read_to_vec()?;
                 Ok::<_, ureq::Error>(Response::from_parts(parts, Full::new(Bytes::from(body))))
             });
             match asked.await {

@@ -1,4 +1,4 @@
-//! Certificates that connections are answered with.
+//! The certificates for new connections.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -8,10 +8,10 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
 
-/// The protocol by which an authority looks whether a domain leads here.
+/// ALPN protocol of an authority's domain verification.
 pub(super) const CHALLENGE: &[u8] = b"acme-tls/1";
 
-/// A certificate or key that cannot be used; the text says which and why, without the key.
+/// An unusable certificate or key. The text names it and the reason, and never contains the key.
 #[derive(Debug)]
 pub struct BadCertificate(pub(super) String);
 
@@ -27,11 +27,11 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-/// What connections are answered with now.
+/// The certificates for new connections.
 #[derive(Debug, Default)]
 pub(super) struct Certificates {
     current: RwLock<Option<Arc<CertifiedKey>>>,
-    /// By domain, for the authority.
+    /// Certificates for the domain verification, by domain.
     challenges: RwLock<HashMap<String, Arc<CertifiedKey>>>,
 }
 
@@ -60,13 +60,13 @@ impl ResolvesServerCert for Certificates {
     }
 }
 
-/// A certificate chain and its key, from PEM.
+/// Parses a certificate chain and its key, in PEM.
 pub(super) fn certified(chain: &[u8], key: &[u8]) -> Result<CertifiedKey, BadCertificate> {
-    let bad = |what: &str, why: &dyn std::fmt::Display| BadCertificate(format!("the {what} cannot be used: {why}"));
+    let bad = |what: &str, why: &dyn std::fmt::Display| BadCertificate(format!("unusable {what}: {why}"));
     let chain: Vec<_> =
         CertificateDer::pem_slice_iter(chain).collect::<Result<_, _>>().map_err(|error| bad("certificate", &error))?;
     if chain.is_empty() {
-        return Err(bad("certificate", &"there is none in it"));
+        return Err(bad("certificate", &"the file contains none"));
     }
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| bad("key", &error))?;
     CertifiedKey::from_der(chain, key, &provider()).map_err(|error| bad("certificate with its key", &error))

@@ -1,7 +1,7 @@
-//! HTTPS: the certificate that connections are answered with, from files or from a certificate authority that speaks ACME.
+//! HTTPS: the certificate, from files or from an ACME authority.
 //!
-//! Whichever it is, a new certificate takes effect for the next connection, and what cannot be used leaves the present one in
-//! place, with an error in the log: a service that took turns yesterday takes them today.
+//! A new certificate is used for new connections. If it is unusable, the current one stays in use and an error is
+//! logged, because the service must continue to receive turns.
 
 mod acme;
 mod certificates;
@@ -17,16 +17,16 @@ use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::{ServerConfig, ServerConnection};
 
-/// Where the certificate comes from.
+/// Source of the certificate.
 #[derive(Debug)]
 pub enum TlsSettings {
-    /// From two files, also when they change.
+    /// Two files, reloaded when they change.
     Files(Files),
-    /// From an authority, also when it expires.
+    /// An ACME authority; the certificate is renewed before it expires.
     Acme(AcmeSettings),
 }
 
-/// HTTPS as it is served.
+/// The HTTPS configuration in use.
 #[derive(Debug)]
 pub struct Tls {
     certificates: Arc<Certificates>,
@@ -40,10 +40,10 @@ enum Keeper {
 }
 
 impl Tls {
-    /// Reads what there is already.
+    /// Loads the certificate that exists already.
     ///
     /// # Errors
-    /// Files that hold no certificate with its key, or a folder for certificates that cannot be used.
+    /// The files contain no certificate with its key, or the folder for certificates is unusable.
     pub fn open(settings: TlsSettings) -> Result<Self, BadCertificate> {
         let certificates = Arc::new(Certificates::default());
         let keeper = match settings {
@@ -66,7 +66,7 @@ impl Tls {
         TlsAcceptor::from(Arc::new(config))
     }
 
-    /// Keeps the certificate new, for as long as this is polled.
+    /// Reloads or renews the certificate, for as long as this is polled.
     pub(super) async fn keep(self) {
         match self.keeper {
             Keeper::Files(files) => files.keep(&self.certificates).await,
@@ -75,7 +75,7 @@ impl Tls {
     }
 }
 
-/// Whether a connection was opened to see that the domain leads here, and is done with its handshake.
+/// Returns true if a connection was opened only to verify the domain; it is complete after its handshake.
 pub(super) fn is_challenge(connection: &ServerConnection) -> bool {
     connection.alpn_protocol() == Some(CHALLENGE)
 }

@@ -1,34 +1,34 @@
-//! A certificate and its key in two files, looked after for changes.
+//! A certificate and its key in two files, which are reloaded when they change.
 
 use super::certificates::{BadCertificate, Certificates, certified};
 use super::validity;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// The two files, in PEM.
+/// Paths of the two PEM files.
 #[derive(Debug, Clone)]
 pub struct Files {
-    /// The certificate, and behind it those that lead to its authority's.
+    /// The certificate, followed by its intermediate certificates.
     pub certificate: PathBuf,
-    /// Its key.
+    /// The private key.
     pub key: PathBuf,
 }
 
-/// How often is looked whether they changed.
-const EVERY: Duration = Duration::from_secs(2);
+/// Interval between two checks for changes.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What of a file differs once it was changed or replaced.
-type Stamp = Option<(SystemTime, u64, u64)>;
+/// Fingerprint of a file: modification time, size and inode.
+type Fingerprint = Option<(SystemTime, u64, u64)>;
 
 #[derive(Debug)]
 pub(super) struct Watch {
     files: Files,
-    seen: [Stamp; 2],
+    seen: [Fingerprint; 2],
 }
 
 impl Watch {
     pub(super) fn open(files: Files, certificates: &Certificates) -> Result<Self, BadCertificate> {
-        let watch = Self { seen: stamps(&files), files };
+        let watch = Self { seen: fingerprints(&files), files };
         watch.load(certificates)?;
         Ok(watch)
     }
@@ -47,24 +47,24 @@ impl Watch {
 
     pub(super) async fn keep(mut self, certificates: &Certificates) {
         loop {
-            tokio::time::sleep(EVERY).await;
-            let now = stamps(&self.files);
+            tokio::time::sleep(CHECK_INTERVAL).await;
+            let now = fingerprints(&self.files);
             if now == self.seen {
                 continue;
             }
             self.seen = now;
             match self.load(certificates) {
-                Ok(()) => tracing::info!("the certificate was read again; new connections get it"),
-                // One of the two is commonly changed before the other.
+                Ok(()) => tracing::info!("certificate reloaded"),
+                // Certificate and key are rarely replaced atomically, so the old pair is used until they match.
                 Err(error) => {
-                    tracing::error!(%error, "the changed certificate cannot be used; the one before it stays");
+                    tracing::error!(%error, "changed certificate unusable; the previous one stays in use");
                 }
             }
         }
     }
 }
 
-fn stamps(files: &Files) -> [Stamp; 2] {
+fn fingerprints(files: &Files) -> [Fingerprint; 2] {
     use std::os::unix::fs::MetadataExt as _;
     [&files.certificate, &files.key].map(|path| {
         let file = std::fs::metadata(path).ok()?;

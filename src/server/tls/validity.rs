@@ -1,9 +1,9 @@
-//! From when to when a certificate is good, which the TLS library does not tell: two instants near the beginning of its DER.
+//! Validity of a certificate, which the TLS library does not expose: two times near the beginning of its DER.
 
 use crate::domain::Timestamp;
 use tokio_rustls::rustls::sign::CertifiedKey;
 
-/// From when to when.
+/// The validity period of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Dates {
     pub(super) from: Timestamp,
@@ -11,21 +11,21 @@ pub(super) struct Dates {
 }
 
 impl Dates {
-    /// When a third of the time is left, in microseconds since 1970.
+    /// Returns the time at which a third of the period is left, in microseconds since 1970.
     pub(super) fn due(self) -> i64 {
         let (from, until) = (self.from.unix_micros(), self.until.unix_micros());
         until - (until - from) / 3
     }
 }
 
-/// Those of the certificate itself, without those behind it.
+/// Returns the validity of the certificate itself, not of the chain behind it.
 pub(super) fn of(certificate: &CertifiedKey) -> Option<Dates> {
     of_der(certificate.cert.first()?)
 }
 
 pub(super) fn warn_if_expired(certificate: &CertifiedKey) {
     if let Some(dates) = of(certificate).filter(|dates| dates.until < Timestamp::now()) {
-        tracing::warn!(until = %dates.until, "the certificate has expired; clients will refuse it");
+        tracing::warn!(until = %dates.until, "certificate expired; clients will reject it");
     }
 }
 
@@ -41,7 +41,7 @@ fn of_der(der: &[u8]) -> Option<Dates> {
     if let Some((_, after)) = expect(VERSION, rest) {
         rest = after;
     }
-    // Serial number, algorithm, issuer.
+    // Skips the serial number, the algorithm and the issuer.
     for tag in [INTEGER, SEQUENCE, SEQUENCE] {
         rest = expect(tag, rest)?.1;
     }
@@ -50,7 +50,7 @@ fn of_der(der: &[u8]) -> Option<Dates> {
     Some(Dates { from, until: instant(rest)?.0 })
 }
 
-/// The content of the first element, which has this tag, and what follows it.
+/// Returns the content of the first element, if it has this tag, and the rest.
 fn expect(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (&found, rest) = der.split_first()?;
     let (&first, mut rest) = rest.split_first()?;

@@ -142,7 +142,7 @@ fn what_comes() -> Vec<Graph> {
         ),
         graph(
             "Deliveries by what became of them",
-            "What is neither stored nor replayed deserves a look.",
+            "Investigate outcomes other than stored and duplicate.",
             PerSecond,
             vec![(
                 "{{endpoint}} {{outcome}}",

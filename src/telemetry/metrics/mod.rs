@@ -52,7 +52,7 @@ const BATCH: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
 /// What is answered to a webhook, in one word each.
 const OUTCOMES: &[&str] =
-    &["stored", "replayed", "rejected", "unauthorized", "quarantined", "dropped", "overloaded", "failed", "abandoned"];
+    &["stored", "duplicate", "rejected", "unauthorized", "quarantined", "dropped", "overloaded", "failed", "abandoned"];
 
 /// What could be made of an event, in one word each.
 const EVENTS: &[&str] = &["applied", "remarked", "ignored", "unreadable"];

@@ -1,4 +1,4 @@
-// Asks the service, by its public API. What goes wrong becomes a `Failure`, which knows what the reader can do next.
+// Client of the public API. Errors become a `Failure`, which the page can explain to the reader.
 
 import { BASE } from "./route.js";
 
@@ -32,8 +32,8 @@ import { BASE } from "./route.js";
  * @property {number | null} added
  * @property {number | null} corrected
  * @property {number | null} repeated
- * @property {any} [analysis] only of a single call
- * @property {boolean} [has_audio] only of a single call
+  * @property {any} [analysis] only if a single call is requested
+  * @property {boolean} [has_audio] only if a single call is requested
  * @property {string} created_at
  * @property {string} updated_at
  */
@@ -49,7 +49,7 @@ import { BASE } from "./route.js";
  * @property {"live" | "history" | "post_call" | "import"} source
  * @property {string | null} final_text
  * @property {boolean | null} interrupted
- * @property {number | null} place
+  * @property {number | null} position
  * @property {number | null} superseded_by
  * @property {string | null} record_time
  * @property {boolean | null} in_record
@@ -65,7 +65,7 @@ import { BASE } from "./route.js";
 
 export class Failure extends Error {
   /**
-   * @param {number} status 0 when the service could not be reached
+   * @param {number} status 0 if the service is unreachable
    * @param {string} message
    * @param {string | null} details
    * @param {string | null} requestId
@@ -78,7 +78,7 @@ export class Failure extends Error {
   }
 }
 
-/** Called when the service wants to know who asks. @type {(failure: Failure) => void} */
+/** Called on a 401 response. @type {(failure: Failure) => void} */
 let whenUnauthorized = () => {};
 
 /** @param {(failure: Failure) => void} then */
@@ -87,9 +87,9 @@ export function onUnauthorized(then) {
 }
 
 /**
- * Sends a request and gives the answer's JSON, or null of an answer without any.
+  * Sends a request and returns the response's JSON, or null if it has none.
  * @param {string} path
- * @param {RequestInit & { quiet?: boolean }} [options] `quiet`: a 401 is the caller's own affair
+  * @param {RequestInit & { quiet?: boolean }} [options] `quiet`: the caller handles a 401 itself
  * @returns {Promise<any>}
  */
 export async function send(path, options = {}) {
@@ -104,7 +104,7 @@ export async function send(path, options = {}) {
   if (response.ok) return body;
   const failure = new Failure(
     response.status,
-    body?.message ?? `The service answered ${response.status}.`,
+    body?.message ?? `The service responded with status ${response.status}.`,
     body?.details ?? null,
     body?.request_id ?? response.headers.get("x-request-id"),
   );
@@ -113,8 +113,8 @@ export async function send(path, options = {}) {
 }
 
 /**
- * Reads from the API. Parameters that are null, undefined or empty are left out.
- * @param {string} path below `/api/v1`, its parts encoded
+  * Reads from the API. Parameters that are null, undefined or empty are omitted.
+  * @param {string} path below `/api/v1`, with encoded segments
  * @param {Record<string, string | number | null | undefined>} [parameters]
  * @param {AbortSignal} [signal]
  * @returns {Promise<any>}
@@ -136,13 +136,13 @@ export function address(path, parameters = {}) {
   return `${BASE}api/v1${path}${text ? `?${text}` : ""}`;
 }
 
-/** The path of a call below `/api/v1`. @param {string} id */
+/** Returns the path of a call below `/api/v1`. @param {string} id */
 export function callPath(id) {
-  // A browser takes the segments "." and ".." out of an address, also when they are encoded.
+  // Note: browsers remove the segments "." and ".." from a URL, even if they are encoded.
   return `/calls/${encodeURIComponent(id)}`;
 }
 
-/** Whether a failure only says that the request is no longer wanted. @param {unknown} error */
+/** Returns true if a request failed because it was aborted. @param {unknown} error */
 export function isAbort(error) {
   return error instanceof DOMException && error.name === "AbortError";
 }

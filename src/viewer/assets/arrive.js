@@ -1,5 +1,5 @@
-// Takes a token out of the page's address (`/#token=…`, as `serve` prints it) before anything else is loaded; hence not a
-// module. It is held in memory until main.js signs in with it, and stored nowhere.
+// Removes a token from the page's URL (`/#token=…`, as `serve` prints it) before anything else is loaded, so this is
+// not a module. The token is held in memory until main.js signs in with it, and is never stored.
 
 (() => {
   /** @type {string | null} */
@@ -12,16 +12,16 @@
     try {
       token = decodeURIComponent(given);
     } catch {
-      token = given; // it will be refused
+      token = given; // sign-in will reject it
     }
     return true;
   }
 
   take();
-  // In a page that is open already, opening such an address only changes what stands behind the #.
+  // If the page is already open, opening such a URL only changes the fragment.
   addEventListener("hashchange", () => take() && dispatchEvent(new Event("token")));
 
-  /** @returns {string | null} the token, once */
+  /** @returns {string | null} the token, on the first call only */
   function takeToken() {
     const taken = token;
     token = null;

@@ -1,4 +1,4 @@
-// One call: reads it, follows it while it is shown, and puts its head, its conversation and what is known about it together.
+// The view of one call: header, conversation, details and recording. It follows the call while it is open.
 
 import { Failure, callPath, isAbort, read } from "./api.js";
 import { el, show } from "./dom.js";
@@ -15,20 +15,20 @@ import { count, statusChip } from "./words.js";
 /** @typedef {import("./api.js").Call} Call */
 /** @typedef {import("./api.js").Turn} Turn */
 
-/** Turns in a page. */
+/** Maximum number of turns per page. */
 const PAGE = 500;
 
 export class CallView {
   /**
    * @param {HTMLElement} pane
-   * @param {(id: string) => void} erased told of a call that is no more
+   * @param {(id: string) => void} erased called for a call that does not exist any more
    */
   constructor(pane, erased) {
     this.pane = pane;
     this.erased = erased;
-    /** A call that was asked for in vain, or erased while it was shown. @type {string | null} */
+    /** A call that was not found, or was erased while it was open. @type {string | null} */
     this.absent = null;
-    /** What came while the call was being read. @type {Turn[]} */
+    /** Turns that arrived while the call was being loaded. @type {Turn[]} */
     this.early = [];
     /** @type {string | null} */
     this.id = null;
@@ -42,7 +42,7 @@ export class CallView {
     this.request = null;
   }
 
-  /** Shows what the address says. */
+  /** Shows the call in the URL. */
   async open() {
     const { call: id, turn, q } = current();
     if (id === null || id === this.absent) {
@@ -57,8 +57,8 @@ export class CallView {
     }
     this.close();
     this.id = id;
-    // A call that comes at once needs no sign that it is coming.
-    const slow = setTimeout(() => show(this.pane, waiting("Reading the call…")), 150);
+    // No loading message for a call that loads quickly.
+    const slow = setTimeout(() => show(this.pane, waiting("Loading the call…")), 150);
     const request = new AbortController();
     this.request = request;
     try {
@@ -82,7 +82,7 @@ export class CallView {
       if (error instanceof Failure && error.status === 404) {
         this.absent = id;
         this.erased(id);
-        show(this.pane, nothing("There is no such call", `No call is named ${id}. It may have been erased.`,
+        show(this.pane, nothing("Call not found", `There is no call with the id ${id}. It may have been erased.`,
           el("a", { class: "button", href: addressOf({ call: null, turn: null }) }, "Back to the calls")));
       } else {
         show(this.pane, failed(error, () => this.open()));
@@ -100,7 +100,12 @@ export class CallView {
     document.title = "Calls · transcribe-hook";
   }
 
-  /** Reads the pages of turns behind a cursor. @param {string} id @param {string | null} cursor @param {AbortSignal} signal */
+  /**
+   * Loads the remaining pages of turns.
+   * @param {string} id
+   * @param {string | null} cursor
+   * @param {AbortSignal} signal
+   */
   async rest(id, cursor, signal) {
     while (cursor) {
       /** @type {import("./api.js").Page<Turn>} */
@@ -110,7 +115,7 @@ export class CallView {
     }
   }
 
-  /** Reads everything again, after a time in which something may have been missed. */
+  /** Reloads the call and its turns, because changes may have been missed. */
   async again() {
     const { id, request } = this;
     if (!id || !request) return;
@@ -137,7 +142,7 @@ export class CallView {
     if (this.id === id) this.turns?.replace(turns);
   }
 
-  /** Takes in a turn of any call. @param {Turn} turn */
+  /** Adds a turn if it belongs to this call. @param {Turn} turn */
   heard(turn) {
     if (turn.conversation_id !== this.id) return;
     if (!this.turns || !this.call) {
@@ -151,33 +156,33 @@ export class CallView {
     }
   }
 
-  /** Goes to the newest turn. */
+  /** Scrolls to the newest turn. */
   toEnd() {
     this.turns?.toEnd();
   }
 
-  /** Takes in the call as it has become. @param {Call} call */
+  /** Updates the call. @param {Call} call */
   async changed(call) {
     const before = this.call;
     if (!before || call.conversation_id !== this.id || before.updated_at > call.updated_at) return;
     await learn([call.driver_id]).catch(() => {});
     if (call.conversation_id !== this.id) return;
-    // A stream and a list tell less of a call than reading it does.
+    // A call from a stream or a list has fewer fields than one that is requested alone.
     const short = call.has_audio === undefined;
     this.call = short ? { ...before, ...call } : call;
     this.drawHead();
     this.turns?.about(this.call);
-    // The platform's record changes turns that are over, and a recording comes with it or later.
+    // ElevenLabs' record changes turns of an ended call, and the recording arrives with it or later.
     if (short && (call.matched !== null || call.status !== "in_progress")) await this.again();
   }
 
-  /** Shows that the call was erased while it was being read. */
+  /** Shows that the call was erased while it was open. */
   gone() {
     const id = this.id;
     this.close();
     this.absent = id;
     if (id !== null) this.erased(id);
-    show(this.pane, nothing("The call was erased", "It was taken out of the store while it was shown here.",
+    show(this.pane, nothing("The call was erased", "It was erased while it was open here.",
       el("a", { class: "button", href: addressOf({ call: null, turn: null }) }, "Back to the calls")));
   }
 
@@ -220,7 +225,7 @@ export class CallView {
   }
 }
 
-/** Leaves the open call. */
+/** Closes the open call. */
 export function leave() {
   if (current().call !== null) go({ call: null, turn: null });
 }

@@ -1,12 +1,12 @@
-// Two small drawings: columns that are stacked, one a day, and bars that show shares. Each says in words what it shows; the
-// numbers stand in a table beside it.
+// Two small charts: stacked columns, one per day, and bars of shares. Each has a description in words, and a table
+// beside it has the numbers.
 
 import { el, show, svg } from "./dom.js";
 
-/** @typedef {{ key: string, name: string }} Series what is stacked; `key` is also the class that colours it */
+/** @typedef {{ key: string, name: string }} Series a stacked series; `key` is also the CSS class with its colour */
 
 /**
- * A drawing that is made anew when its width changes.
+  * Returns a drawing that is redrawn when its width changes.
  * @param {(width: number) => Node} draw
  */
 function drawing(draw) {
@@ -20,18 +20,18 @@ function drawing(draw) {
   return place;
 }
 
-/** A round number that is not less, for the end of a scale. @param {number} value */
+/** Rounds up to a round number, for the end of a scale. @param {number} value */
 function roundUp(value) {
   const step = 10 ** Math.floor(Math.log10(Math.max(value, 1)));
-  // Even, so that its middle is a number of calls too.
+  // Even, so the middle of the scale is a whole number of calls too.
   const ends = [1, 1.2, 1.4, 1.6, 2, 3, 4, 5, 6, 8, 10].map((n) => Math.round(n * step)).filter((n) => n % 2 === 0);
   return Math.max(ends.find((n) => n >= value) ?? step * 10, 4);
 }
 
 /**
  * @param {{ label: string, says: string, values: Record<string, number> }[]} columns
- * @param {Series[]} series from below
- * @param {string} says what is shown, in words
+  * @param {Series[]} series from bottom to top
+  * @param {string} says description of the chart
  */
 export function columns(columns, series, says) {
   const [height, left, bottom, top] = [200, 34, 22, 8];
@@ -41,7 +41,7 @@ export function columns(columns, series, says) {
   return drawing((width) => {
     const step = (width - left) / columns.length;
     const thick = Math.max(1, Math.min(step * 0.72, 36));
-    // As many labels as have room.
+    // As many labels as fit.
     const every = Math.max(1, Math.ceil(62 / step));
     return svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": says },
       [0, 0.5, 1].map((part) => [
@@ -67,8 +67,8 @@ export function columns(columns, series, says) {
 
 /**
  * @param {{ name: string, says: string, values: Record<string, number> }[]} rows
- * @param {Series[]} series from the left
- * @param {string} says what is shown, in words
+  * @param {Series[]} series from left to right
+  * @param {string} says description of the chart
  */
 export function shares(rows, series, says) {
   const [line, bar] = [44, 16];
@@ -86,14 +86,14 @@ export function shares(rows, series, says) {
     })));
 }
 
-/** What the colours mean. @param {Series[]} series */
+/** Returns the legend of a chart. @param {Series[]} series */
 export function legend(series) {
   return el("ul", { class: "legend" }, series.map(({ key, name }) => el("li", null,
     svg("svg", { viewBox: "0 0 11 11", "aria-hidden": "true" }, svg("rect", { class: key, width: 11, height: 11, rx: 2 })), name)));
 }
 
 /**
- * The numbers, for who does not see the drawing, and for who wants them.
+  * Returns a chart's numbers as a table, also for readers who cannot see the chart.
  * @param {string[]} head
  * @param {(string | number)[][]} rows
  */

@@ -1,14 +1,14 @@
-// A field in which a driver is chosen by name, number or telephone: ARIA's combobox with a list.
+// A field for choosing a driver by name, id or phone number: an ARIA combobox with a list.
 
 import { el, show } from "./dom.js";
 import { driver, everyone, learn } from "./drivers.js";
 
-/** Most that are offered at once. */
-const OFFERED = 50;
+/** Maximum number of options. */
+const MAX_OPTIONS = 50;
 
 /**
  * @param {(id: number | null) => void} chosen
- * @param {string} name unlike that of any other field
+  * @param {string} name unique among all fields
  * @returns {{ element: HTMLElement, set: (id: number | null) => void }}
  */
 export function driverField(chosen, name) {
@@ -33,12 +33,12 @@ export function driverField(chosen, name) {
       if (document.activeElement !== input) return;
       const fits = (/** @type {import("./api.js").Driver} */ d) =>
         d.name.toLowerCase().includes(text) || String(d.id).startsWith(text) || (d.phone_number ?? "").includes(text);
-      offered = (pristine || !text ? all : all.filter(fits)).slice(0, OFFERED);
+      offered = (pristine || !text ? all : all.filter(fits)).slice(0, MAX_OPTIONS);
       at = text && !pristine && offered.length > 0 ? 0 : -1;
-      draw(all.length === 0 ? "No drivers are stored yet." : "No driver fits.");
+      draw(all.length === 0 ? "No drivers are stored yet." : "No matching driver.");
     } catch {
       offered = [];
-      draw("The drivers could not be read.");
+      draw("The drivers could not be loaded.");
     }
   }
 
@@ -85,7 +85,7 @@ export function driverField(chosen, name) {
     chosen(id);
   }
 
-  /** @param {boolean} restore whether to undo what was typed and not chosen */
+  /** @param {boolean} restore whether to discard text that was typed but not chosen */
   function close(restore) {
     list.hidden = true;
     input.setAttribute("aria-expanded", "false");

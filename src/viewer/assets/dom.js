@@ -1,11 +1,11 @@
-// Making and keeping elements. Text becomes text nodes and nothing else: no module here, or elsewhere, reads HTML.
+// Creating and updating elements. All text becomes text nodes; no module parses HTML.
 
 /** @typedef {Node | string | number | false | null | undefined} Leaf */
 /** @typedef {Leaf | Leaf[]} Child */
 
 /**
- * Makes an element. Of the properties, those that begin with `on` are listeners, `true` is an attribute without a value,
- * and null, undefined and false are left out.
+  * Creates an element. Properties that begin with `on` are listeners, `true` is an attribute without a value, and null,
+  * undefined and false are omitted.
  * @template {keyof HTMLElementTagNameMap} K
  * @param {K} tag
  * @param {Record<string, unknown> | null} [properties]
@@ -17,7 +17,7 @@ export function el(tag, properties, ...children) {
 }
 
 /**
- * The same for a drawing.
+  * Creates an SVG element, with properties as for `el`.
  * @template {keyof SVGElementTagNameMap} K
  * @param {K} tag
  * @param {Record<string, unknown> | null} [properties]
@@ -51,7 +51,7 @@ function leaves(children) {
 }
 
 /**
- * Puts these in place of all that an element holds.
+  * Replaces the content of an element.
  * @param {Element} parent
  * @param {...Child} children
  */
@@ -60,8 +60,8 @@ export function show(parent, ...children) {
 }
 
 /**
- * Makes an element hold exactly these nodes in this order, and moves only what stands wrong, so that the reader's focus and
- * place stay where they are.
+  * Makes an element contain exactly these nodes in this order. Nodes that are already in order are not moved, because
+  * that would lose the reader's focus and scroll position.
  * @param {Element} parent
  * @param {Node[]} nodes
  */
@@ -77,7 +77,7 @@ export function arrange(parent, nodes) {
 }
 
 /**
- * An element that the shell has.
+  * Returns an element of the shell.
  * @param {string} id
  * @returns {HTMLElement}
  */
@@ -88,14 +88,14 @@ export function byId(id) {
 }
 
 /**
- * Says something to readers who listen.
+  * Announces a text to screen readers.
  * @param {string} text
  */
 export function announce(text) {
   byId("announcement").textContent = text;
 }
 
-/** Whether the reader is typing somewhere, so that a letter is a letter. @param {EventTarget | null} target */
+/** Returns true if the reader is typing in a field, so letters are not shortcuts. @param {EventTarget | null} target */
 export function isTyping(target) {
   return target instanceof HTMLElement && target.matches("input:not([type=radio]), select, textarea");
 }

@@ -1,33 +1,33 @@
-// Who the drivers are. Names are asked for once each, those of a list together, and kept while the page is open.
+// Names of the drivers. Each name is requested once, those of a list together, and cached while the page is open.
 
 import { read } from "./api.js";
 
 /** @typedef {import("./api.js").Driver} Driver */
 
-/** Null stands for one that was asked for in vain. @type {Map<number, Driver | null>} */
+/** The cache; null for a driver that does not exist. @type {Map<number, Driver | null>} */
 const known = new Map();
 
-/** Most numbers that the API takes at once. */
-const AT_ONCE = 100;
+/** Maximum number of ids in one request of the API. */
+const MAX_IDS = 100;
 
 /**
- * Makes sure that these drivers are known.
+  * Loads these drivers, unless they are cached.
  * @param {(number | null)[]} ids
- * @returns {Promise<boolean>} whether anything new became known
+  * @returns {Promise<boolean>} true if any driver was loaded
  */
 export async function learn(ids) {
   const missing = [...new Set(ids)].filter((id) => id !== null && !known.has(id));
-  for (let at = 0; at < missing.length; at += AT_ONCE) {
-    const some = /** @type {number[]} */ (missing.slice(at, at + AT_ONCE));
+  for (let at = 0; at < missing.length; at += MAX_IDS) {
+    const some = /** @type {number[]} */ (missing.slice(at, at + MAX_IDS));
     /** @type {import("./api.js").Page<Driver>} */
-    const page = await read("/drivers", { ids: some.join(","), limit: AT_ONCE });
+    const page = await read("/drivers", { ids: some.join(","), limit: MAX_IDS });
     for (const id of some) known.set(id, null);
     for (const driver of page.data) known.set(driver.id, driver);
   }
   return missing.length > 0;
 }
 
-/** Forgets what is known, since it may have changed. */
+/** Clears the cache, because drivers may have changed. */
 export function forget() {
   known.clear();
 }
@@ -37,7 +37,10 @@ export function driver(id) {
   return id === null ? null : (known.get(id) ?? null);
 }
 
-/** What to call the person of a call. @param {{ driver_id: number | null, external_number?: string | null }} call */
+/**
+ * Returns the display name of a call's driver.
+ * @param {{ driver_id: number | null, external_number?: string | null }} call
+ */
 export function nameOf(call) {
   if (call.driver_id !== null) return driver(call.driver_id)?.name ?? `Driver ${call.driver_id}`;
   return call.external_number ?? "Unknown driver";
@@ -46,7 +49,7 @@ export function nameOf(call) {
 /** @type {Promise<Driver[]> | null} */
 let all = null;
 
-/** Every driver, up to some thousands, for choosing one by name. @returns {Promise<Driver[]>} */
+/** Returns all drivers, up to some thousands, for choosing one by name. @returns {Promise<Driver[]>} */
 export function everyone() {
   all ??= (async () => {
     /** @type {Driver[]} */

@@ -1,5 +1,4 @@
-// What is known about a call beside its words: summary, driver, outcome, what the platform's analysis found, and what came of
-// bringing turns and record together.
+// Details of a call: summary, driver, outcome, ElevenLabs' analysis, and the reconciliation of live turns and record.
 
 import { el } from "./dom.js";
 import { driver, nameOf } from "./drivers.js";
@@ -19,7 +18,7 @@ function section(title, ...children) {
   return el("section", null, el("h2", null, title), ...children);
 }
 
-/** @param {[string, import("./dom.js").Child][]} rows those without a value are left out */
+/** @param {[string, import("./dom.js").Child][]} rows rows without a value are omitted */
 function rows(rows) {
   return el("dl", null, rows.filter(([, value]) => value !== null && value !== undefined && value !== "")
     .flatMap(([name, value]) => [el("dt", null, name), el("dd", { dir: "auto" }, value)]));
@@ -39,8 +38,8 @@ function person(call) {
     rows([
       ["Name", call.driver_id === null ? "Not known yet" : el("a", { href: addressOf({ driver: call.driver_id, q: "", call: null, turn: null }), title: "Show this driver’s calls" }, el("bdi", null, nameOf(call)))],
       ["Fleet number", call.driver_id],
-      ["Telephone", who?.phone_number ?? call.external_number],
-      ["Known by", call.driver_source && (DRIVER_SOURCE[call.driver_source] ?? spaced(call.driver_source))],
+      ["Phone", who?.phone_number ?? call.external_number],
+      ["Identified by", call.driver_source && (DRIVER_SOURCE[call.driver_source] ?? spaced(call.driver_source))],
     ]));
 }
 
@@ -52,7 +51,7 @@ function course(call) {
     ["Began", time(call.call_start_time, "seconds")],
     ["Ended", call.call_end_time && time(call.call_end_time, "seconds")],
     ["Length", call.duration_seconds !== null ? duration(call.duration_seconds) : null],
-    ["Ended by", call.termination_reason === "inactivity" ? "nothing came any more" : call.termination_reason],
+    ["Ended by", call.termination_reason === "inactivity" ? "inactivity" : call.termination_reason],
     ["Direction", call.direction],
     ["Language", call.main_language && language(call.main_language)],
     ["Agent", call.agent_id && el("span", { class: "mono" }, call.agent_id)],
@@ -63,7 +62,7 @@ function course(call) {
   ]));
 }
 
-/** What the platform's analysis found, in whatever form it came. @param {Call} call */
+/** Shows the results of ElevenLabs' analysis, in any form. @param {Call} call */
 function findings(call) {
   const analysis = call.analysis;
   if (analysis === null || typeof analysis !== "object") return null;
@@ -86,19 +85,19 @@ function finding(name, value, why) {
     typeof why === "string" && why !== "" && el("p", { dir: "auto" }, why));
 }
 
-/** What came of bringing turns and record together. @param {Call} call */
+/** Shows the reconciliation of live turns and record. @param {Call} call */
 function record(call) {
   if (call.matched === null) {
     return section("Record", el("p", { class: "soft" }, call.status === "in_progress"
-      ? "The platform’s record comes after the call." : "The platform’s record has not come; what stands here was heard live."));
+      ? "ElevenLabs’ record arrives after the call." : "ElevenLabs’ record has not arrived; only live turns are shown."));
   }
   /** @type {[number | null, string][]} */
   const counts = [
-    [call.matched, "heard live and in the record"],
-    [call.corrected, "of these heard with other words"],
-    [call.added, "only in the record"],
-    [call.live_only, "only heard live"],
-    [call.repeated, "heard more than once"],
+    [call.matched, "live turns in the record"],
+    [call.corrected, "with different text in the record"],
+    [call.added, "turns only in the record"],
+    [call.live_only, "live turns not in the record"],
+    [call.repeated, "repeated live turns"],
   ];
   return section("Live turns and record", el("dl", { class: "counts" },
     counts.filter(([n]) => n !== null).flatMap(([n, what]) => [el("dt", null, n), el("dd", null, what)])));

@@ -1,16 +1,17 @@
-// What narrows the list: words, status, driver, days. The address holds what is chosen; these controls show and change it.
+// The filters of the list: words, status, driver, days. The URL has the chosen values; the controls show and change
+// them.
 
 import { driverField } from "./combo.js";
 import { el, show, svg } from "./dom.js";
 import { current, go } from "./route.js";
 import { dayKey } from "./time.js";
 
-/** How long after the last letter a search begins, in milliseconds. */
-const PAUSE = 200;
+/** Delay between the last key press and the search, in milliseconds. */
+const SEARCH_DELAY_MS = 200;
 
 const STATUSES = [["", "All"], ["in_progress", "Live"], ["completed", "Completed"], ["failed", "Failed"]];
 
-/** The day so many days before today, in the reader's zone. @param {number} days */
+/** Returns the day this many days ago, in the reader's time zone. @param {number} days */
 function daysAgo(days) {
   const now = new Date();
   return dayKey(new Date(now.getFullYear(), now.getMonth(), now.getDate() - days));
@@ -29,7 +30,7 @@ function spans() {
   ];
 }
 
-/** Makes the controls. `sync` shows what the address says. */
+/** Creates the controls. `sync` shows the values in the URL. */
 export function filters() {
   /** @type {number | undefined} */
   let timer;
@@ -38,7 +39,7 @@ export function filters() {
     autocomplete: "off", enterkeyhint: "search", maxlength: "200",
     oninput: () => {
       clearTimeout(timer);
-      timer = setTimeout(apply, PAUSE);
+      timer = setTimeout(apply, SEARCH_DELAY_MS);
       decorate();
     },
     onkeydown: (/** @type {KeyboardEvent} */ event) => {
@@ -52,7 +53,7 @@ export function filters() {
   const apply = () => {
     clearTimeout(timer);
     const q = search.value.trim();
-    // The letters of one search are one step back, not many.
+    // All key presses of one search are one step in the history.
     if (q !== current().q) go({ q, turn: null }, { replace: current().q !== "" && q !== "" });
   };
   const clear = () => {
@@ -92,7 +93,7 @@ export function filters() {
     between.hidden = true;
   }
 
-  const sort = el("select", { "aria-label": "Order of what is found", onchange: () => go({ sort: sort.value === "newest" ? "newest" : "best" }) },
+  const sort = el("select", { "aria-label": "Sort order of results", onchange: () => go({ sort: sort.value === "newest" ? "newest" : "best" }) },
     el("option", { value: "best" }, "Best match first"), el("option", { value: "newest" }, "Newest first"));
   const reset = el("button", { type: "button", class: "link", onclick: () => {
     ownDays = false;
@@ -130,7 +131,7 @@ export function filters() {
   return { element, sync, focus: () => search.select() };
 }
 
-/** Whether anything is left out of the list. */
+/** Returns true if any filter is set. */
 export function isNarrowed() {
   const { q, status, driver, from, to } = current();
   return q !== "" || status !== "" || driver !== null || from !== "" || to !== "";

@@ -1,4 +1,4 @@
-// What a search found: turns with the words marked, best or newest first, more of them as one scrolls.
+// Search results: turns with marked words, best match or newest first. More are loaded on scrolling.
 
 import { isAbort, read } from "./api.js";
 import { announce, el, show } from "./dom.js";
@@ -10,7 +10,7 @@ import { failed, nothing, waitingRows } from "./states.js";
 import { dayKey, dayName, saidAt, time } from "./time.js";
 import { SPEAKER, count } from "./words.js";
 
-/** Turns in a page. */
+/** Maximum number of turns per page. */
 const PAGE = 30;
 
 export class Found {
@@ -22,7 +22,7 @@ export class Found {
     this.request = null;
   }
 
-  /** Searches for what the address says, if that is not what is shown. @param {boolean} [anew] */
+  /** Runs the search in the URL, unless its results are already shown. @param {boolean} [anew] */
   async load(anew = false) {
     const { q, sort } = current();
     const filter = { q, sort, ...parameters() };
@@ -32,17 +32,17 @@ export class Found {
     this.request?.abort();
     const request = new AbortController();
     this.request = request;
-    // What was found so far stays until there is something to show in its place: no flicker while one types.
+    // Earlier results stay until new ones arrive, which avoids flicker while typing.
     if (!this.scroller.querySelector("[data-found]")) show(this.scroller, waitingRows(8));
-    const list = el("ul", { "data-found": true, "aria-label": "Found" });
+    const list = el("ul", { "data-found": true, "aria-label": "Results" });
     try {
       const page = await this.page(filter, null, request.signal);
-      const notYet = page.unsearched > 0 && el("p", { class: "state" }, `Up to ${count(page.unsearched, "turn")} cannot be searched yet: the index is being brought up to date.`);
+      const notYet = page.unindexed > 0 && el("p", { class: "state" }, `Up to ${count(page.unindexed, "turn")} are not indexed yet and cannot be found.`);
       if (page.data.length === 0) {
-        show(this.scroller, nothing("Nothing was found", `No turn has ${q.includes(" ") ? "these words" : "this word"}. A word’s beginning finds more: ${beginning(q)}*`,
-          el("button", { type: "button", onclick: () => go({ q: `${beginning(q)}*` }) }, "Search by the beginning"),
+        show(this.scroller, nothing("Nothing found", `No turn has ${q.includes(" ") ? "these words" : "this word"}. A prefix finds more: ${beginning(q)}*`,
+          el("button", { type: "button", onclick: () => go({ q: `${beginning(q)}*` }) }, "Search by prefix"),
           el("button", { type: "button", onclick: () => go({ q: "" }) }, "Clear the search")));
-        announce("Nothing was found");
+        announce("Nothing found");
         return;
       }
       list.append(...page.data.map((/** @type {any} */ hit) => this.row(hit)));
@@ -57,12 +57,16 @@ export class Found {
     }
   }
 
-  /** @param {Record<string, string | number | null>} filter @param {string | null} cursor @param {AbortSignal} signal */
+  /**
+   * @param {Record<string, string | number | null>} filter
+   * @param {string | null} cursor
+   * @param {AbortSignal} signal
+   */
   async page(filter, cursor, signal) {
     const { sort, ...rest } = filter;
     let page;
     do {
-      // A page may be empty although more follows.
+      // A page may be empty although more pages follow.
       page = await read("/search", { ...rest, order: sort, limit: PAGE, cursor }, signal);
       cursor = page.next_cursor;
     } while (page.data.length === 0 && cursor);
@@ -90,7 +94,7 @@ export class Found {
         if (!cursor) end.remove();
         self.select();
       } catch (error) {
-        if (!isAbort(error)) show(end, el("button", { type: "button", onclick: more }, "More could not be loaded. Try again"));
+        if (!isAbort(error)) show(end, el("button", { type: "button", onclick: more }, "Loading failed. Try again"));
       } finally {
         loading = false;
       }
@@ -99,7 +103,7 @@ export class Found {
     return end;
   }
 
-  /** @param {any} hit a turn with its call's keys and `snippet` */
+  /** @param {any} hit a turn with `snippet` and fields of its call */
   row(hit) {
     const said = new Date(saidAt(hit));
     return el("li", { class: "row" }, el("a", { href: BASE, "data-call": hit.conversation_id, "data-turn": hit.sequence_number },
@@ -108,7 +112,7 @@ export class Found {
       el("span", { class: "snippet", dir: "auto" }, el("span", { class: "by" }, `${SPEAKER[hit.speaker_type]}: `), snippet(hit.snippet))));
   }
 
-  /** Shows which turn is open, and makes the links keep what is chosen. */
+  /** Marks the open turn, and updates the links with the current filters. */
   select() {
     const open = current();
     for (const link of this.scroller.querySelectorAll("a[data-turn]")) {
@@ -120,7 +124,7 @@ export class Found {
   }
 }
 
-/** The first letters of a query's first word. @param {string} q */
+/** Returns the first letters of a query's first word. @param {string} q */
 function beginning(q) {
   const word = q.match(/[\p{L}\p{N}]+/u)?.[0] ?? "";
   return word.slice(0, Math.max(3, Math.ceil(word.length * 0.6)));

@@ -1,15 +1,15 @@
-// What the keys do.
+// The dialog with keyboard shortcuts.
 
 import { el } from "./dom.js";
 
 const KEYS = [
   [["j", "↓"], "Next call in the list"],
-  [["k", "↑"], "Call before it"],
-  [["Enter"], "Open it"],
+  [["k", "↑"], "Previous call in the list"],
+  [["Enter"], "Open the call"],
   [["/"], "Search"],
-  [["Esc"], "Back: out of a field, out of a call"],
-  [["n"], "To the newest turn"],
-  [["?"], "This help"],
+  [["Esc"], "Leave a field or close a call"],
+  [["n"], "Jump to the newest turn"],
+  [["?"], "Show this help"],
 ];
 
 /** @type {HTMLDialogElement | null} */
@@ -20,7 +20,7 @@ export function help() {
     el("h2", { id: "help-title" }, "Keys"),
     el("dl", { class: "keys" }, KEYS.flatMap(([keys, what]) => [
       el("dt", null, /** @type {string[]} */ (keys).map((key) => el("kbd", null, key))), el("dd", null, what)])),
-    el("p", null, "A search takes words, \"phrases in quotes\", AND, OR, NOT, and beginnings*. Times are in your own zone; UTC shows when you point at one."),
+    el("p", null, "A search accepts words, \"phrases in quotes\", AND, OR, NOT, and prefixes*. Times are in your time zone; hover over one to see UTC."),
     el("form", { method: "dialog" }, el("button", { class: "primary", autofocus: true }, "Close"))));
   if (!dialog.open) dialog.showModal();
 }

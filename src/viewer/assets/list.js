@@ -1,4 +1,4 @@
-// The list of calls: those that run first, then the others by day, the newest first, more of them as one scrolls.
+// The list of calls: running calls first, then the others by day, newest first. More are loaded on scrolling.
 
 import { callPath, isAbort, read } from "./api.js";
 import { announce, arrange, el, show } from "./dom.js";
@@ -11,16 +11,16 @@ import { count, statusChip } from "./words.js";
 
 /** @typedef {import("./api.js").Call} Call */
 
-/** Calls in a page. */
+/** Maximum number of calls per page. */
 const PAGE = 50;
 
-/** Most calls that run and are shown above the others. */
-const MOST_LIVE = 200;
+/** Maximum number of running calls in the list. */
+const MAX_LIVE = 200;
 
-/** Of how many of these the last words are read at first. */
-const MOST_LISTENED = 10;
+/** Maximum number of running calls with initially loaded last words. */
+const MAX_LISTENED = 10;
 
-/** The API's parameters for what is chosen. */
+/** Returns the API parameters for the filters in the URL. */
 export function parameters() {
   const { status, driver, from, to } = current();
   return {
@@ -34,14 +34,14 @@ export function parameters() {
 export class CallList {
   /**
    * @param {HTMLElement} scroller
-   * @param {{ whenEmpty: () => void, whenSome: () => void }} then whether the service has any call at all
+   * @param {{ whenEmpty: () => void, whenSome: () => void }} then called when the service has no call, or some
    */
   constructor(scroller, then) {
     this.scroller = scroller;
     this.then = then;
     /** @type {Map<string, Call>} */
     this.calls = new Map();
-    /** The last words of calls that run. @type {Map<string, string>} */
+    /** Last words of running calls. @type {Map<string, string>} */
     this.lastWords = new Map();
     /** @type {Map<string, { node: HTMLElement, shown: string }>} */
     this.rows = new Map();
@@ -54,16 +54,16 @@ export class CallList {
     /** @type {AbortController | null} */
     this.request = null;
     this.drawing = 0;
-    /** What changed while the list was being read. @type {Call[]} */
+    /** Calls that changed while the list was being loaded. @type {Call[]} */
     this.late = [];
-    /** Groups by their key. @type {Map<string, { node: HTMLElement, title: HTMLElement, list: HTMLElement }>} */
+    /** Groups by key. @type {Map<string, { node: HTMLElement, title: HTMLElement, list: HTMLElement }>} */
     this.groups = new Map();
     this.end = el("div", { class: "more" });
     new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && this.more(),
       { root: scroller, rootMargin: "600px" }).observe(this.end);
   }
 
-  /** Reads the list for what the address says, anew if that has changed or if asked to. @param {boolean} [anew] */
+  /** Loads the list for the URL, if the filters changed or if `anew`. @param {boolean} [anew] */
   async load(anew = false) {
     const wanted = JSON.stringify(parameters());
     if (wanted === this.shownFor && !anew) return this.select();
@@ -79,7 +79,9 @@ export class CallList {
     }
     try {
       const filter = parameters();
-      const live = filter.status === "" ? read("/calls", { ...filter, status: "in_progress", limit: MOST_LIVE }, request.signal) : null;
+      const live = filter.status === "" ? read("/calls", { ...filter, status: "in_progress", limit: MAX_LIVE }, request.signal) : null;
+      // If the other request fails first, nobody awaits this one, and its error would be unhandled.
+      live?.catch(() => {});
       /** @type {import("./api.js").Page<Call>} */
       const page = await read("/calls", { ...filter, limit: PAGE }, request.signal);
       /** @type {import("./api.js").Page<Call> | null} */
@@ -88,7 +90,7 @@ export class CallList {
       if (request.signal.aborted) return;
       const fresh = new Map([...page.data, ...(running?.data ?? [])].map((call) => [call.conversation_id, call]));
       const oldest = page.data.at(-1);
-      // What was loaded further down stays, and so does the reader's place in it.
+      // Calls further down stay, which preserves the reader's scroll position.
       const below = another || !page.has_more || !oldest ? [] : [...this.calls.values()].filter((call) =>
         call.status !== "in_progress" && call.call_start_time < oldest.call_start_time);
       for (const call of below) fresh.set(call.conversation_id, call);
@@ -115,10 +117,10 @@ export class CallList {
     }
   }
 
-  /** Reads the last words of calls that run and of which none was heard here; later ones come by themselves. */
+  /** Loads the last words of running calls, unless they are known. The stream delivers later ones. */
   async listen() {
     const silent = [...this.calls.values()].filter((call) => call.status === "in_progress" && call.turn_count > 0 && !this.lastWords.has(call.conversation_id));
-    await Promise.all(silent.slice(0, MOST_LISTENED).map(async ({ conversation_id: id, turn_count }) => {
+    await Promise.all(silent.slice(0, MAX_LISTENED).map(async ({ conversation_id: id, turn_count }) => {
       const page = await read(`${callPath(id)}/transcriptions`, { after_sequence: turn_count - 1, limit: 1 }).catch(() => null);
       const [last] = page?.data ?? [];
       if (last && !this.lastWords.has(id)) this.lastWords.set(id, last.message_text);
@@ -126,12 +128,12 @@ export class CallList {
     if (silent.length > 0) this.drawSoon();
   }
 
-  /** Makes the next `load` read anew. */
+  /** Makes the next `load` request the list again. */
   forget() {
     this.shownFor = "";
   }
 
-  /** Reads the next page. */
+  /** Loads the next page. */
   async more() {
     if (this.complete || this.loading || this.request || !this.cursor) return;
     this.loading = true;
@@ -149,16 +151,16 @@ export class CallList {
       this.draw();
     } catch (error) {
       if (isAbort(error)) return;
-      show(this.end, el("button", { type: "button", onclick: () => { this.request = null; this.more(); } }, "More could not be loaded. Try again"));
+      show(this.end, el("button", { type: "button", onclick: () => { this.request = null; this.more(); } }, "Loading failed. Try again"));
     } finally {
       this.loading = false;
       if (this.request === request) this.request = null;
     }
-    // Still in sight: a window taller than a page of calls.
+    // The end is still visible if the window is taller than a page of calls.
     if (this.end.isConnected && this.end.getBoundingClientRect().top < this.scroller.getBoundingClientRect().bottom + 600) this.more();
   }
 
-  /** Takes in a call that has come or changed. @param {Call} call */
+  /** Adds or updates a call. @param {Call} call */
   async put(call) {
     if (this.request) this.late.push(call);
     await learn([call.driver_id]).catch(() => {});
@@ -175,7 +177,7 @@ export class CallList {
     if (call.status !== "in_progress") this.lastWords.delete(call.conversation_id);
   }
 
-  /** Takes in the last words of a call that runs. @param {import("./api.js").Turn} turn */
+  /** Updates the last words of a running call. @param {import("./api.js").Turn} turn */
   heard(turn) {
     const call = this.calls.get(turn.conversation_id);
     if (!call || call.status !== "in_progress") return;
@@ -184,17 +186,17 @@ export class CallList {
     this.drawSoon();
   }
 
-  /** Takes out a call that is no more. @param {string} id */
+  /** Removes a call. @param {string} id */
   remove(id) {
     if (this.calls.delete(id)) this.drawSoon();
   }
 
-  /** Takes out a call of which only the row number is told. @param {number} row */
+  /** Removes a call by its row number. @param {number} row */
   removeRow(row) {
     for (const [id, call] of this.calls) if (call.id === row) this.remove(id);
   }
 
-  /** Whether a call is one of those asked for, and not below the end of what is loaded. @param {Call} call */
+  /** Returns true if a call matches the filters and is within the loaded part of the list. @param {Call} call */
   belongs(call) {
     const filter = parameters();
     const start = Date.parse(call.call_start_time);
@@ -206,7 +208,7 @@ export class CallList {
     return [...this.calls.values()].some((other) => other.status !== "in_progress" && Date.parse(other.call_start_time) <= start);
   }
 
-  /** Draws once for all that came since the last frame. */
+  /** Redraws once for all changes since the last frame. */
   drawSoon() {
     if (this.drawing || this.shownFor === "" || this.calls.size === 0 && this.request) return;
     this.drawing = requestAnimationFrame(() => {
@@ -219,11 +221,11 @@ export class CallList {
     if (this.calls.size === 0) {
       if (isNarrowed()) {
         this.then.whenSome();
-        show(this.scroller, nothing("No call fits", "No call is left by these filters.",
+        show(this.scroller, nothing("No matching calls", "No call matches these filters.",
           el("button", { type: "button", onclick: () => go({ status: "", driver: null, from: "", to: "" }) }, "Clear filters")));
       } else {
         this.then.whenEmpty();
-        show(this.scroller, nothing("No calls yet", "The first turn that arrives makes the first call, and it shows here at once."));
+        show(this.scroller, nothing("No calls yet", "The first turn that arrives creates the first call, which appears here at once."));
       }
       return;
     }
@@ -267,7 +269,7 @@ export class CallList {
     return group.node;
   }
 
-  /** The row of a call, made anew only if it looks different. @param {Call} call */
+  /** Returns the row of a call, and updates it only if it looks different. @param {Call} call */
   row(call) {
     const about = this.about(call);
     const shown = JSON.stringify([nameOf(call), about, call.status, call.outcome, call.driver_conflict !== null, call.call_start_time, call.turn_count, call.duration_seconds, call.call_end_time]);
@@ -284,7 +286,7 @@ export class CallList {
         ` · ${call.turn_count}`, el("span", { class: "unseen" }, call.turn_count === 1 ? " turn" : " turns")),
     ];
     if (row) {
-      // The link stays, since it may have the reader's focus.
+      // The link is reused, because it may have the reader's focus.
       show(/** @type {Element} */ (row.node.firstElementChild), inside);
       row.shown = shown;
       return row.node;
@@ -294,14 +296,14 @@ export class CallList {
     return node;
   }
 
-  /** What a call is about, in a line. @param {Call} call */
+  /** Returns one line of text about a call. @param {Call} call */
   about(call) {
     if (call.status === "in_progress") return this.lastWords.get(call.conversation_id) ?? (call.turn_count > 0 ? "Speaking…" : "Waiting for the first words…");
     if (call.status === "failed" && call.termination_reason) return call.termination_reason;
     return call.title ?? call.summary ?? call.termination_reason ?? "No summary";
   }
 
-  /** Shows which call is open, and makes the links keep what is chosen. */
+  /** Marks the open call, and updates the links with the current filters. */
   select() {
     const open = current().call;
     for (const link of this.scroller.querySelectorAll("a[data-call]")) {

@@ -1,11 +1,11 @@
-// Follows what is committed, over the API's event streams, and keeps doing so: a stream that ends is opened again, later
-// each time, and at once when the network or the reader comes back. Whoever follows reads its things again on each opening,
-// so that nothing is missed; what comes twice is the same thing twice and does no harm.
+// Follows changes with the API's event streams. A stream that ends is reopened with backoff, and at once when the
+// network or the reader returns. Each follower reloads its data when its stream opens, so no change is missed;
+// duplicates are harmless.
 //
-// A browser gives a service some six connections, shared by all its tabs, so a tab that nobody looks at holds none.
+// A browser opens about six connections to a service, shared by all tabs, so hidden tabs close their streams.
 
-const FIRST_WAIT = 500;
-const LONGEST_WAIT = 15_000;
+const MIN_RETRY_DELAY_MS = 500;
+const MAX_RETRY_DELAY_MS = 15_000;
 
 /** @typedef {"transcription" | "call_started" | "call_updated" | "call_ended" | "call_erased"} EventName */
 
@@ -14,12 +14,12 @@ const NAMES = ["transcription", "call_started", "call_updated", "call_ended", "c
 
 /**
  * @typedef {object} Follower
- * @property {(again: boolean) => void} opened the stream is open, for the first time or again
+  * @property {(again: boolean) => void} opened called when the stream opens; `again` is false the first time
  * @property {(name: EventName, resource: any) => void} event
- * @property {() => void} [failed] it could not be opened or has ended
+  * @property {() => void} [failed] called when the stream cannot be opened or ends
  */
 
-/** Streams that are wanted. @type {Set<Stream>} */
+/** Streams to keep open. @type {Set<Stream>} */
 const streams = new Set();
 
 class Stream {
@@ -27,7 +27,7 @@ class Stream {
   constructor(path, follower) {
     this.path = path;
     this.follower = follower;
-    this.wait = FIRST_WAIT;
+    this.wait = MIN_RETRY_DELAY_MS;
     this.openings = 0;
     /** @type {"waiting" | "live" | "lost"} */
     this.state = "waiting";
@@ -43,7 +43,7 @@ class Stream {
     const source = new EventSource(this.path);
     this.source = source;
     source.addEventListener("open", () => {
-      this.wait = FIRST_WAIT;
+      this.wait = MIN_RETRY_DELAY_MS;
       this.become("live");
       this.follower.opened(this.openings++ > 0);
     });
@@ -51,9 +51,9 @@ class Stream {
       this.drop();
       this.become("lost");
       this.follower.failed?.();
-      // Not all at the same instant, when a service comes back that many have waited for.
+      // With jitter, because many pages may wait for a service to return.
       this.timer = setTimeout(() => this.open(), this.wait * (0.75 + Math.random() / 2));
-      this.wait = Math.min(this.wait * 2, LONGEST_WAIT);
+      this.wait = Math.min(this.wait * 2, MAX_RETRY_DELAY_MS);
     });
     for (const name of NAMES) {
       source.addEventListener(name, (event) => this.follower.event(name, JSON.parse(event.data)));
@@ -74,7 +74,7 @@ class Stream {
 }
 
 /**
- * Follows a stream until what is returned is called.
+  * Follows a stream, until the returned function is called.
  * @param {string} path
  * @param {Follower} follower
  */
@@ -89,10 +89,10 @@ export function follow(path, follower) {
   };
 }
 
-/** Opens at once what has been lost. */
+/** Reopens lost streams at once. */
 export function tryNow() {
   for (const stream of streams) {
-    stream.wait = FIRST_WAIT;
+    stream.wait = MIN_RETRY_DELAY_MS;
     stream.open();
   }
 }
@@ -100,7 +100,7 @@ export function tryNow() {
 /** @type {(state: "waiting" | "live" | "lost" | "none") => void} */
 let listener = () => {};
 
-/** Called when it changes whether all that is followed is live. @param {typeof listener} then */
+/** Called when the state of the connection changes. @param {typeof listener} then */
 export function onConnection(then) {
   listener = then;
 }
@@ -112,14 +112,14 @@ function tell() {
   else listener(states.includes("waiting") ? "waiting" : "live");
 }
 
-/** How long a tab may be out of sight until it lets its streams go, in milliseconds. */
-const OUT_OF_SIGHT = 20_000;
+/** Time after which a hidden tab closes its streams, in milliseconds. */
+const HIDDEN_TIMEOUT_MS = 20_000;
 
 /** @type {number | undefined} */
 let hiding;
 document.addEventListener("visibilitychange", () => {
   clearTimeout(hiding);
-  if (document.hidden) hiding = setTimeout(() => streams.forEach((stream) => stream.drop()), OUT_OF_SIGHT);
+  if (document.hidden) hiding = setTimeout(() => streams.forEach((stream) => stream.drop()), HIDDEN_TIMEOUT_MS);
   else tryNow();
 });
 addEventListener("online", tryNow);

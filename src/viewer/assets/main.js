@@ -1,7 +1,7 @@
-// The page's beginning: who may read, what the address asks for, which view shows it, and what the keys do.
+// The page's entry point: sign-in, routing, the choice of views, and keyboard shortcuts.
 //
-// The address says what is shown (route.js). The list (list.js) or what a search found (found.js) stands on one side, a call
-// (call.js) on the other. One event stream (live.js) tells both what has changed. All of it is read from the public API.
+// The URL determines what is shown (route.js). The list (list.js) or the search results (found.js) are on one side, a
+// call (call.js) on the other. One event stream (live.js) updates both. All data comes from the public API.
 
 import { Failure, address, onUnauthorized } from "./api.js";
 import { CallView, leave } from "./call.js";
@@ -26,9 +26,9 @@ const listed = el("div", { class: "scroll" });
 const searched = el("div", { class: "scroll", hidden: true });
 show(listPane, el("h1", { class: "unseen" }, "Calls"), narrow.element, listed, searched);
 
-/** Whether the service has no call at all, as far as is known. */
+/** True if the service has no call yet, as far as the page knows. */
 let firstRun = false;
-/** Whether the reader is let in. */
+/** True if the reader is signed in, or needs no sign-in. */
 let allowed = false;
 
 const list = new CallList(listed, {
@@ -48,7 +48,7 @@ const list = new CallList(listed, {
 const found = new Found(searched);
 const call = new CallView(main, (id) => list.remove(id));
 
-/** Shows what the address says. */
+/** Shows the view in the URL. */
 function render() {
   if (!allowed) return;
   const route = current();
@@ -75,7 +75,7 @@ function render() {
     call.open();
     list.select();
     found.select();
-    // Where the list gives way to the call, so does the reader's place.
+    // On a narrow screen the call replaces the list, so it gets the focus.
     if (listPane.offsetParent === null && !main.contains(document.activeElement)) main.focus();
     return;
   }
@@ -83,10 +83,13 @@ function render() {
   list.select();
   found.select();
   if (welcoming) welcome(main);
-  else show(main, nothing("No call is open", "Choose one in the list, or press / to search what was said."));
+  else show(main, nothing("No call is open", "Choose one in the list, or press / to search the transcripts."));
 }
 
-/** Lets the reader in, or says what is missing. @param {boolean} ended whether a session has just ended */
+/**
+ * Starts the page for a reader with access, or shows the sign-in form.
+ * @param {boolean} ended true if a session has just ended
+ */
 async function enter(ended) {
   allowed = false;
   stop();
@@ -111,7 +114,7 @@ async function enter(ended) {
   begin();
 }
 
-/** Signs in with the token of the page's address. @param {string} token @returns {Promise<boolean>} whether it is one */
+/** Signs in with the token from the URL. @param {string} token @returns {Promise<boolean>} true if it is valid */
 async function isTaken(token) {
   try {
     await signInWith(token);
@@ -124,7 +127,7 @@ async function isTaken(token) {
 
 let stop = () => {};
 
-/** Follows what changes, and shows what the address says as soon as nothing can be missed any more. */
+/** Opens the event stream, and shows the view in the URL once no change can be missed. */
 function begin() {
   panes.dataset.view = current().call === null ? "list" : "call";
   let shown = false;
@@ -135,8 +138,8 @@ function begin() {
     render();
     return true;
   };
-  // A proxy that holds streams back must not hold the page back.
-  const patience = setTimeout(showOnce, 1000);
+  // The page does not wait longer, because a proxy may buffer the stream.
+  const timeout = setTimeout(showOnce, 1000);
   stop();
   const unfollow = follow(address("/events"), {
     opened: () => {
@@ -161,12 +164,12 @@ function begin() {
     },
   });
   stop = () => {
-    clearTimeout(patience);
+    clearTimeout(timeout);
     unfollow();
   };
 }
 
-/** A stream that ends does not say whether the session has. */
+/** Checks whether the session has ended, because a stream that ends does not tell. */
 async function checkAccess() {
   const may = await session().catch(() => null);
   if (may && !may.allowed && allowed) enter(true);
@@ -190,11 +193,11 @@ onConnection((state) => {
     notice.hidden = true;
     return;
   }
-  // A restart takes less than this, and needs no words.
+  // A restart of the service is faster than this and needs no notice.
   losing = setTimeout(() => {
     show(notice, el("span", null, navigator.onLine
-      ? "The service cannot be reached. What is shown may be out of date; this page goes on by itself once it is back."
-      : "This computer is offline. What is shown may be out of date; this page goes on by itself once the network is back."),
+      ? "The service cannot be reached. The page may be out of date; it reconnects automatically."
+      : "This computer is offline. The page may be out of date; it reconnects automatically."),
     el("button", { type: "button", onclick: tryNow }, "Try now"));
     notice.hidden = false;
   }, 2500);
@@ -204,7 +207,7 @@ onConnection((state) => {
 function nameTheme(theme = /** @type {any} */ (document.documentElement.dataset.theme) ?? null) {
   const button = byId("theme");
   button.textContent = theme === "dark" ? "☾" : theme === "light" ? "☀" : "◐";
-  button.title = `Colours: ${theme ?? "as the system has them"}`;
+  button.title = `Colours: ${theme ?? "same as the system"}`;
   button.setAttribute("aria-label", button.title);
 }
 nameTheme();
@@ -215,7 +218,7 @@ byId("sign-out").addEventListener("click", async () => {
   enter(false);
 });
 
-/** Moves the reader's place in the list. @param {number} step */
+/** Moves the focus in the list. @param {number} step */
 function step(step) {
   const links = [...(searched.hidden ? listed : searched).querySelectorAll("a[data-call]")];
   if (links.length === 0) return;

@@ -1,4 +1,4 @@
-// The recording, played by the browser's own controls, and in step with the conversation.
+// The recording, with the browser's own controls, synchronized with the conversation.
 
 import { callPath } from "./api.js";
 import { el } from "./dom.js";
@@ -6,7 +6,7 @@ import { el } from "./dom.js";
 export class Player {
   /**
    * @param {import("./api.js").Call} call
-   * @param {(seconds: number | null) => void} at told what is heard, in seconds since the call's start
+   * @param {(seconds: number | null) => void} at called with the playback position, in seconds since the call's start
    */
   constructor(call, at) {
     const tell = () => at(this.element.paused && this.element.currentTime === 0 ? null : this.element.currentTime);
@@ -14,10 +14,10 @@ export class Player {
       ontimeupdate: tell, onseeked: tell, onended: () => at(null) });
   }
 
-  /** Plays from a place. @param {number} seconds since the call's start */
+  /** Plays from a position. @param {number} seconds since the call's start */
   seek(seconds) {
     this.element.currentTime = seconds;
-    // A browser may want the reader's own click on the player first.
+    // Browsers may require a click on the player first.
     this.element.play().catch(() => {});
   }
 }

@@ -1,4 +1,4 @@
-// The address of what is shown, so that it can be kept, sent and gone back to. All of it stands in the query:
+// The URL of the current view, which can be bookmarked and shared. The state is in the query:
 // `?call=…&turn=12&q=reefer&status=failed&driver=7&from=2026-09-01&to=2026-09-30&sort=newest`, or `?view=stats`.
 
 /**
@@ -7,14 +7,14 @@
  * @property {string | null} call conversation id
  * @property {number | null} turn sequence number
  * @property {string} q
- * @property {string} status an API status, or nothing
+  * @property {string} status a status of the API, or empty
  * @property {number | null} driver
  * @property {string} from first day, as `2026-09-01`
  * @property {string} to last day
  * @property {"best" | "newest"} sort
  */
 
-/** The path below which the service is: `/`, or what a proxy has put before it. This file is `assets/…/route.js` below it. */
+/** Base path of the service: `/`, or the prefix that a proxy adds. This file is `assets/…/route.js` below it. */
 export const BASE = new URL("../../", import.meta.url).pathname;
 
 const DAY = /^\d{4}-\d{2}-\d{2}$/;
@@ -40,7 +40,7 @@ export function current() {
   };
 }
 
-/** The address of a route: the present one with changes. @param {Partial<Route>} changes */
+/** Returns the URL of the current route with changes. @param {Partial<Route>} changes */
 export function addressOf(changes) {
   const route = { ...current(), ...changes };
   const query = new URLSearchParams();
@@ -56,7 +56,7 @@ export function addressOf(changes) {
 /** @type {(() => void)[]} */
 const listeners = [];
 
-/** Called whenever another thing is to be shown. @param {() => void} then */
+/** Registers a listener for changes of the route. @param {() => void} then */
 export function onRoute(then) {
   listeners.push(then);
 }
@@ -66,9 +66,9 @@ function changed() {
 }
 
 /**
- * Goes somewhere.
+  * Navigates to the current route with changes.
  * @param {Partial<Route>} changes
- * @param {{ replace?: boolean }} [how] `replace`: without a step to go back to
+  * @param {{ replace?: boolean }} [how] `replace`: without a new history entry
  */
 export function go(changes, { replace = false } = {}) {
   const address = addressOf(changes);
@@ -78,7 +78,7 @@ export function go(changes, { replace = false } = {}) {
   changed();
 }
 
-/** Makes links within the page change what is shown instead of loading the page again. */
+/** Makes links within the page change the route instead of reloading the page. */
 export function followLinks() {
   addEventListener("popstate", changed);
   document.addEventListener("click", (event) => {

@@ -1,4 +1,4 @@
-// Taking a call elsewhere: copied as text, as a link, as a file, on paper.
+// Sharing a call: copy as text, copy a link, export a file, print.
 
 import { address } from "./api.js";
 import { announce, el } from "./dom.js";
@@ -10,14 +10,14 @@ import { SPEAKER, STATUS } from "./words.js";
 /** @typedef {import("./api.js").Call} Call */
 /** @typedef {import("./api.js").Turn} Turn */
 
-/** The API's forms of an export. */
+/** Export formats of the API. */
 const FORMATS = [
   ["text", "Text", ".txt"], ["markdown", "Markdown", ".md"], ["csv", "Table", ".csv"], ["jsonl", "JSON lines", ".jsonl"],
   ["vtt", "Captions", ".vtt"], ["srt", "Subtitles", ".srt"],
 ];
 
 /**
- * The buttons.
+  * Returns the action buttons of a call.
  * @param {Call} call
  * @param {() => Turn[]} turns
  */
@@ -65,7 +65,7 @@ async function toClipboard(text) {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
-    // Browsers keep the clipboard from pages without https; what is selected can be copied there.
+    // Browsers allow clipboard access only over HTTPS; elsewhere a selection can be copied.
     const field = el("textarea", { class: "unseen", readonly: true });
     field.value = text;
     document.body.append(field);
@@ -76,7 +76,7 @@ async function toClipboard(text) {
   }
 }
 
-/** A call as text. @param {Call} call @param {Turn[]} turns */
+/** Returns a call as plain text. @param {Call} call @param {Turn[]} turns */
 function asText(call, turns) {
   const head = [
     nameOf(call), `${plainTime(call.call_start_time)} · ${duration(lengthOf(call))} · ${STATUS[call.status]}`,

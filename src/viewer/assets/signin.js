@@ -1,4 +1,4 @@
-// Signing in with the API token, which becomes a cookie that no script can read.
+// Sign-in with the API token, which is exchanged for a cookie that scripts cannot read.
 
 import { Failure, send } from "./api.js";
 import { el, show } from "./dom.js";
@@ -9,7 +9,7 @@ const SESSION = `${BASE}session`;
 
 /** @typedef {{ allowed: boolean, sign_in: boolean, expires_at: string | null }} Session */
 
-/** @returns {Promise<Session>} what whoever asks may do */
+/** @returns {Promise<Session>} permissions of the reader */
 export function session() {
   return send(SESSION);
 }
@@ -19,29 +19,29 @@ export function signOut() {
   return send(SESSION, { method: "DELETE" });
 }
 
-/** Begins a session. @param {string} token */
+/** Starts a session. @param {string} token */
 export function signInWith(token) {
   return send(SESSION, { method: "POST", quiet: true, headers: { "Content-Type": "application/json" }, body: JSON.stringify({ token }) });
 }
 
 /**
- * The form. The reader is told why it is here when a session has ended, or the token of the address was refused.
+  * Shows the sign-in form, with a reason if a session has ended or the token in the URL was invalid.
  * @param {HTMLElement} pane
  * @param {{ ended: boolean, refused: boolean }} why
- * @param {() => void} then once signed in
+  * @param {() => void} then called after sign-in
  */
 export function signIn(pane, { ended, refused }, then) {
-  const wrong = el("p", { class: "wrong", role: "alert" }, refused && "The token of this address is none of the service’s, or no longer.");
+  const wrong = el("p", { class: "wrong", role: "alert" }, refused && "The token in this link is invalid or no longer valid.");
   const button = el("button", { class: "primary" }, "Sign in");
   const token = el("input", { type: "password", name: "token", autocomplete: "current-password", required: true, spellcheck: "false", autocapitalize: "off" });
   const form = el("form", { class: "sign-in", "aria-labelledby": "sign-in-title", onsubmit: submit },
     el("h1", { id: "sign-in-title" }, "Sign in to read calls"),
-    ended && el("p", { class: "soft" }, "Your session has ended. Nothing is lost: you go on where you were."),
+    ended && el("p", { class: "soft" }, "Your session has ended. After you sign in, you continue where you were."),
     el("label", null, el("span", null, "API token"), token),
     wrong, button,
     el("p", { class: "soft" }, "On the service’s machine, ", el("code", null, "transcribe-hook token"),
-      " prints it; it stands in the file beside the database whose name ends in ", el("code", null, ".token"),
-      ". Where the service was started with tokens of its own (--api-token), it is one of those."));
+      " prints it; it is in the file beside the database with the extension ", el("code", null, ".token"),
+      ". If the service was started with --api-token, use one of those tokens."));
 
   /** @param {Event} event */
   async function submit(event) {
@@ -53,7 +53,7 @@ export function signIn(pane, { ended, refused }, then) {
       then();
     } catch (error) {
       const refused = error instanceof Failure && (error.status === 401 || error.status === 400);
-      wrong.textContent = refused ? "This is not the API token." : explain(error).text;
+      wrong.textContent = refused ? "Invalid API token." : explain(error).text;
       token.select();
       token.focus();
     } finally {

@@ -1,13 +1,13 @@
-// Marks what was searched for: in a search's snippets, which carry marks, and in a conversation, which does not.
+// Marks the searched words: in search snippets, which contain marks, and in a conversation, which does not.
 
 import { el } from "./dom.js";
 
-/** How the API's snippets escape. @type {Record<string, string>} */
+/** Escapes in the API's snippets. @type {Record<string, string>} */
 const ENTITIES = { "&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&#39;": "'", "&#x27;": "'", "&#x2F;": "/" };
 
 /**
- * A snippet as nodes: `<mark>` and `</mark>` become marks, the escapes become what they stand for, and all else is text,
- * whatever it looks like.
+  * Returns a snippet as nodes: `<mark>` and `</mark>` become elements, escapes are decoded, and everything else is
+  * text.
  * @param {string} text
  * @returns {(string | HTMLElement)[]}
  */
@@ -19,7 +19,7 @@ export function snippet(text) {
   });
 }
 
-/** A text as it is compared: without case and accents, of the same length. @param {string} text */
+/** Returns a text for comparison: without case and accents, with the same length. @param {string} text */
 function folded(text) {
   return [...text].map((c) => {
     const bare = c.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
@@ -27,7 +27,7 @@ function folded(text) {
   }).join("");
 }
 
-/** The words of a query that are looked for, and whether more may follow each. @param {string} query */
+/** Returns the words of a query to mark, and whether each is a prefix. @param {string} query */
 function wordsOf(query) {
   const wanted = query.replace(/\bNOT\s+("[^"]*"|\S+)/g, " ");
   const words = wanted.match(/[\p{L}\p{N}]+\*?/gu) ?? [];
@@ -36,7 +36,7 @@ function wordsOf(query) {
 }
 
 /**
- * Marks the words of a query in some elements, without touching what they hold. Browsers that cannot leave them unmarked.
+  * Highlights the words of a query in some elements, without changing the DOM. Does nothing in older browsers.
  * @param {Iterable<Element>} elements
  * @param {string} query
  */

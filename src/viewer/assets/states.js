@@ -1,9 +1,9 @@
-// What is shown in place of something: that it is coming, that there is none, that it failed. Each says what to do next.
+// Views for loading, empty and failed states. Each tells the reader what to do next.
 
 import { Failure } from "./api.js";
 import { el } from "./dom.js";
 
-/** Rows that stand for calls that are on their way. @param {number} rows */
+/** Returns placeholder rows for calls that are being loaded. @param {number} rows */
 export function waitingRows(rows) {
   const row = () => el("li", { class: "skeleton" }, el("i"), el("i"));
   return el("ul", { "aria-label": "Loading", "aria-busy": "true" }, Array.from({ length: rows }, row));
@@ -24,7 +24,7 @@ export function nothing(title, text, ...buttons) {
 }
 
 /**
- * What went wrong, in words, and a way on.
+  * Shows an error with a button for a retry.
  * @param {unknown} error
  * @param {() => void} again
  */
@@ -34,27 +34,27 @@ export function failed(error, again) {
   return el("div", { class: "state", role: "alert" },
     el("h2", null, title),
     el("p", null, text),
-    id && el("p", null, "For whoever looks into the log: request ", el("code", null, id)),
+    id && el("p", null, "Request id for the service’s log: ", el("code", null, id)),
     el("div", { class: "buttons" }, el("button", { type: "button", onclick: again }, "Try again")));
 }
 
 /** @param {unknown} error */
 export function explain(error) {
-  if (!(error instanceof Failure)) return { title: "This page failed", text: `It is a defect of the page: ${error}. Loading it again may help.` };
+  if (!(error instanceof Failure)) return { title: "This page failed", text: `The page has a bug: ${error}. Reloading it may help.` };
   const details = error.details ? ` (${error.details})` : "";
   switch (error.status) {
     case 0:
-      return { title: "The service cannot be reached", text: "It may be restarting, or the network is away. This page goes on by itself once it is back." };
+      return { title: "The service cannot be reached", text: "It may be restarting, or the network is down. The page reconnects automatically." };
     case 400:
-      return { title: "This cannot be asked", text: `${error.details ?? error.message}.` };
+      return { title: "Invalid request", text: `${error.details ?? error.message}.` };
     case 401:
     case 403:
-      return { title: "You may not read this", text: `${error.details ?? error.message}.` };
+      return { title: "No access", text: `${error.details ?? error.message}.` };
     case 404:
-      return { title: "There is no such thing", text: error.details ?? error.message };
+      return { title: "Not found", text: error.details ?? error.message };
     case 503:
       return { title: "The service is busy", text: `${error.message}${details}. Try again in a moment.` };
     default:
-      return { title: `The service failed (${error.status})`, text: `${error.message}${details}. If it stays so, look into the service’s log.` };
+      return { title: `The service failed (${error.status})`, text: `${error.message}${details}. If this persists, check the service’s log.` };
   }
 }

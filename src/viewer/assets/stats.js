@@ -1,4 +1,4 @@
-// Statistics: calls by day, how long they took, who talked how much, and what live turns and records came to.
+// Statistics: calls by day, durations, speaking shares, and the reconciliation of live turns and records.
 
 import { isAbort, read } from "./api.js";
 import { columns, legend, shares, table } from "./chart.js";
@@ -9,19 +9,19 @@ import { failed, nothing, waiting } from "./states.js";
 import { dayKey, duration, shortDay, startOfDay, zone } from "./time.js";
 import { STATUS, count } from "./words.js";
 
-/** How far back, in days. */
+/** Selectable periods, in days. */
 const SPANS = [7, 30, 90];
 
 const BY_STATUS = ["completed", "failed", "in_progress"].map((key) => ({ key, name: STATUS[key] }));
 const BY_VOICE = [{ key: "agent", name: "Agent" }, { key: "driver", name: "Driver" }, { key: "silence", name: "Silence" }];
 
-/** Most drivers that are drawn. */
-const DRAWN = 8;
+/** Maximum number of drivers in the chart. */
+const MAX_DRAWN = 8;
 
 /** @type {AbortController | null} */
 let request = null;
 
-/** The first day of a span that ends today. @param {number} days */
+/** Returns the first day of a period that ends today. @param {number} days */
 function since(days) {
   const now = new Date();
   return dayKey(new Date(now.getFullYear(), now.getMonth(), now.getDate() - days + 1));
@@ -45,17 +45,17 @@ export async function statistics(pane) {
   });
   const day = (/** @type {"from" | "to"} */ name, /** @type {string} */ label, /** @type {string} */ value) =>
     el("label", null, el("span", { class: "soft" }, label), el("input", { type: "date", value, onchange: (/** @type {Event} */ event) => go({ [name]: /** @type {HTMLInputElement} */ (event.target).value }) }));
-  const body = el("div", null, waiting("Counting…"));
+  const body = el("div", null, waiting("Loading…"));
   show(pane, el("div", { class: "page", tabindex: "0", role: "region", "aria-label": "Statistics" },
     el("h1", null, "Statistics"),
     el("div", { class: "stats-bar" },
-      el("div", { class: "segments", role: "radiogroup", "aria-label": "How far back" }, spans),
+      el("div", { class: "segments", role: "radiogroup", "aria-label": "Period" }, spans),
       day("from", "From", from), day("to", "To", to), who.element),
     body));
   try {
     const stats = await read("/stats", { started_after: startOfDay(from), started_before: startOfDay(to, 1), driver_id: driver, zone }, signal);
     if (stats.all.calls === 0) {
-      show(body, nothing("No calls in this time", "Choose a longer time, or another driver.",
+      show(body, nothing("No calls in this period", "Choose a longer period, or another driver.",
         el("a", { class: "button", href: addressOf({ from: since(90), to: "", driver: null }) }, "Last 90 days")), unread(stats));
       return;
     }
@@ -78,9 +78,9 @@ function tiles({ all, median_seconds: median, p90_seconds: p90 }) {
   return el("dl", { class: "tiles" },
     tile("Calls", all.calls.toLocaleString(), all.in_progress > 0 && `${all.in_progress.toLocaleString()} live`),
     tile("Failed", all.failed.toLocaleString(), percent(rate)),
-    tile("Usual length", median === null ? "–" : duration(median), p90 !== null && `9 of 10 below ${duration(p90)}`),
-    tile("Turns", (all.agent.turns + all.driver.turns).toLocaleString(), `${Math.round((all.agent.turns + all.driver.turns) / all.calls).toLocaleString()} a call`),
-    tile("Driver talks", percent(all.driver.share_of_seconds), "of the talk"));
+    tile("Median length", median === null ? "–" : duration(median), p90 !== null && `90 % below ${duration(p90)}`),
+    tile("Turns", (all.agent.turns + all.driver.turns).toLocaleString(), `${Math.round((all.agent.turns + all.driver.turns) / all.calls).toLocaleString()} per call`),
+    tile("Driver talks", percent(all.driver.share_of_seconds), "of the speaking time"));
 }
 
 /** @param {any} stats @param {string} from @param {string} to */
@@ -88,7 +88,7 @@ function byDay(stats, from, to) {
   const known = new Map(stats.days.map((/** @type {any} */ day) => [day.date, day]));
   const days = [];
   const date = new Date(`${from}T12:00:00`);
-  // Whoever types a date of long ago gets the days that there are.
+  // For a long period, only days with calls are drawn.
   while (days.length < 400 && dayKey(date) <= to) {
     days.push(dayKey(date));
     date.setDate(date.getDate() + 1);
@@ -100,9 +100,9 @@ function byDay(stats, from, to) {
     return { label: shortDay(key), says: `${shortDay(key)}: ${count(values.calls, "call")}, ${values.failed} failed`, values };
   });
   const most = stats.days.reduce((/** @type {any} */ a, /** @type {any} */ b) => (b.calls > a.calls ? b : a));
-  const says = `Calls by day: ${count(stats.all.calls, "call")} on ${count(stats.days.length, "day")}, the most, ${most.calls}, on ${shortDay(most.date)}.`;
+  const says = `Calls by day: ${count(stats.all.calls, "call")} on ${count(stats.days.length, "day")}, maximum ${most.calls} on ${shortDay(most.date)}.`;
   return el("figure", { class: "figure" }, el("h2", null, "Calls by day"), legend(BY_STATUS), columns(rows, BY_STATUS, says),
-    table(["Day", "Calls", ...BY_STATUS.map(({ name }) => name), "Length in all"],
+    table(["Day", "Calls", ...BY_STATUS.map(({ name }) => name), "Total length"],
       stats.days.map((/** @type {any} */ day) => [shortDay(day.date), day.calls, ...BY_STATUS.map(({ key }) => day[key]), duration(day.duration_seconds)])));
 }
 
@@ -113,15 +113,15 @@ function byVoice(stats) {
     ({ name, values: values(sums), says: `${percent(sums.agent.share_of_seconds)} agent, ${percent(sums.driver.share_of_seconds)} driver` });
   const named = (/** @type {any} */ one) => one.name ?? (one.driver_id === null ? "Unknown driver" : `Driver ${one.driver_id}`);
   const talked = stats.drivers.filter((/** @type {any} */ one) => one.agent.seconds + one.driver.seconds > 0);
-  const rows = [row("All calls", stats.all), ...(talked.length > 1 ? talked.slice(0, DRAWN).map((/** @type {any} */ one) => row(named(one), one)) : [])];
-  const says = `Who talked: the agent ${percent(stats.all.agent.share_of_seconds)}, drivers ${percent(stats.all.driver.share_of_seconds)} of the talk.`;
-  return el("figure", { class: "figure" }, el("h2", null, "Who talks"),
-    el("p", { class: "soft" }, "Estimated from the words and their times; silence is what lies between."),
+  const rows = [row("All calls", stats.all), ...(talked.length > 1 ? talked.slice(0, MAX_DRAWN).map((/** @type {any} */ one) => row(named(one), one)) : [])];
+  const says = `Speaking time: agent ${percent(stats.all.agent.share_of_seconds)}, drivers ${percent(stats.all.driver.share_of_seconds)}.`;
+  return el("figure", { class: "figure" }, el("h2", null, "Speaking time"),
+    el("p", { class: "soft" }, "Estimated from the length of the text and the times of the turns."),
     legend(BY_VOICE), shares(rows, BY_VOICE, says),
     table(["Driver", "Calls", "Turns", "Agent", "Driver", "Silence", "Mean length"],
       stats.drivers.map((/** @type {any} */ one) => [named(one), one.calls, one.agent.turns + one.driver.turns, duration(one.agent.seconds), duration(one.driver.seconds),
         duration(one.silence_seconds), one.mean_seconds === null ? "–" : duration(one.mean_seconds)])),
-    stats.more_drivers && el("p", { class: "soft" }, "The table holds the hundred drivers with the most calls."));
+    stats.more_drivers && el("p", { class: "soft" }, "The table has the 100 drivers with the most calls."));
 }
 
 /** @param {any} stats */
@@ -129,21 +129,21 @@ function recorded({ all, reconciliation: sums }) {
   const over = all.completed + all.failed;
   return el("figure", { class: "figure" }, el("h2", null, "Live turns and records"),
     el("p", { class: "soft" }, sums.calls === 0
-      ? "The platform’s record has come for none of these calls."
-      : `The platform’s record has come for ${count(sums.calls, "call")} of ${over.toLocaleString()} that are over.`),
+      ? "ElevenLabs’ record has not arrived for any of these calls."
+      : `ElevenLabs’ record has arrived for ${count(sums.calls, "call")} of ${over.toLocaleString()} ended calls.`),
     sums.calls > 0 && el("dl", { class: "tiles" }, [
-      ["Heard and in the record", sums.matched], ["Of these in other words", sums.corrected],
-      ["Only in the record", sums.added], ["Only heard", sums.live_only], ["Heard twice", sums.repeated],
+      ["Live and in the record", sums.matched], ["With different text", sums.corrected],
+      ["Only in the record", sums.added], ["Only live", sums.live_only], ["Repeated", sums.repeated],
     ].map(([name, n]) => el("div", { class: "tile" }, el("dt", null, name), el("dd", null, n.toLocaleString())))));
 }
 
-/** What could not be read of ElevenLabs' events, if anything. @param {any} stats */
+/** Shows the number of ElevenLabs' events that could not be parsed, if there are any. @param {any} stats */
 function unread({ events }) {
   const all = events.unreadable + events.remarked;
   if (all === 0) return null;
   const parts = [
-    events.unreadable > 0 && `${count(events.unreadable, "event")} could not be read (${events.ids.slice(0, 5).join(", ")}${events.ids.length > 5 ? ", …" : ""})`,
-    events.remarked > 0 && `parts of ${count(events.remarked, "event")} could not be read`,
+    events.unreadable > 0 && `${count(events.unreadable, "event")} could not be parsed (${events.ids.slice(0, 5).join(", ")}${events.ids.length > 5 ? ", …" : ""})`,
+    events.remarked > 0 && `parts of ${count(events.remarked, "event")} could not be parsed`,
   ].filter(Boolean).join("; ");
-  return el("p", { class: "soft", id: "unread" }, `${parts}. They are stored; the log says why.`);
+  return el("p", { class: "soft", id: "unread" }, `${parts}. They are stored; the log has the reasons.`);
 }

@@ -1,5 +1,5 @@
-// The reader's choice of light or dark, put on the page before anything is painted; hence not a module.
-// Without a choice the system's is followed. `nextTheme` is called by the button in the page's head.
+// The reader's choice of light or dark. It is applied before the first paint, so this is not a module.
+// Without a choice, the page follows the system. The button in the page's header calls `nextTheme`.
 
 (() => {
   const KEY = "theme";
@@ -11,7 +11,7 @@
       const kept = localStorage.getItem(KEY);
       return kept === "light" || kept === "dark" ? kept : null;
     } catch {
-      return null; // storage is forbidden: the choice lasts as long as the page
+      return null; // storage is blocked: the choice lasts until the page is closed
     }
   }
 
@@ -20,7 +20,7 @@
     else delete root.dataset.theme;
   }
 
-  /** From the system's to the other one, then to the one that the system has, then back to the system's. */
+  /** Cycles through: opposite of the system's theme, same as the system's theme, no choice. */
   function nextTheme() {
     const systemIsDark = matchMedia("(prefers-color-scheme: dark)").matches;
     const order = systemIsDark ? [null, "light", "dark"] : [null, "dark", "light"];
@@ -30,7 +30,7 @@
       if (next) localStorage.setItem(KEY, next);
       else localStorage.removeItem(KEY);
     } catch {
-      // As above.
+      // Storage is blocked: the choice lasts until the page is closed.
     }
     show(next);
     return next;

@@ -1,4 +1,4 @@
-// Times and lengths as a reader reads them: in the reader's own zone and habits, with UTC at hand on hover.
+// Times and durations, formatted for the reader's locale and time zone; UTC is shown on hover.
 
 import { el } from "./dom.js";
 
@@ -10,11 +10,11 @@ const dateAndTime = new Intl.DateTimeFormat(undefined, {
   weekday: "short", day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit",
 });
 
-/** The reader's zone, as the API takes it. */
+/** The reader's time zone, as an IANA name. */
 export const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
 
 /**
- * A time element.
+  * Returns a time element.
  * @param {string} instant RFC 3339
  * @param {"clock" | "seconds" | "full"} form
  */
@@ -28,12 +28,12 @@ export function utc(instant) {
   return `${instant.replace("T", " ").replace(/(\.\d*?)0*Z$/, "$1").replace(/[.Z]$/, "")} UTC`;
 }
 
-/** The instant as it is copied and printed. @param {string} instant */
+/** Returns a time for copying and printing. @param {string} instant */
 export function plainTime(instant) {
   return dateAndTime.format(new Date(instant));
 }
 
-/** A day's key in the reader's zone: `2026-09-28`. @param {Date} date */
+/** Returns the key of a day in the reader's time zone: `2026-09-28`. @param {Date} date */
 export function dayKey(date) {
   const two = (/** @type {number} */ n) => String(n).padStart(2, "0");
   return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
@@ -61,7 +61,11 @@ export function dayAndTime(instant) {
   return el("time", { datetime: instant, title: utc(instant) }, `${dayName(date)}, ${clockSeconds.format(date)}`);
 }
 
-/** The instant at which a day of the reader's begins, some days on. @param {string} key @param {number} [daysOn] */
+/**
+ * Returns the start of a day in the reader's time zone, `daysOn` days later.
+ * @param {string} key
+ * @param {number} [daysOn]
+ */
 export function startOfDay(key, daysOn = 0) {
   const [year, month, day] = key.split("-").map(Number);
   const date = new Date(year, month - 1, day + daysOn);
@@ -77,19 +81,22 @@ export function duration(seconds) {
   return hours > 0 ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
 }
 
-/** How long a call took or has been running, in seconds. @param {import("./api.js").Call} call */
+/** Returns the duration of a call so far, in seconds. @param {import("./api.js").Call} call */
 export function lengthOf(call) {
   if (call.duration_seconds !== null) return call.duration_seconds;
   const end = call.status === "in_progress" ? Date.now() : Date.parse(call.call_end_time ?? call.last_turn_time ?? call.call_start_time);
   return Math.max(0, (end - Date.parse(call.call_start_time)) / 1000);
 }
 
-/** When a turn was said: by the record where that has a time, else by its sender. @param {import("./api.js").Turn} turn */
+/**
+ * Returns the time of a turn: from the record if it has one, else from the sender.
+ * @param {import("./api.js").Turn} turn
+ */
 export const saidAt = (turn) => turn.record_time ?? turn.timestamp;
 
 /**
- * How long after the start of its call a turn was said, in seconds: not before the start, nor after the end of a call that is
- * over. Without a record, times that cannot be those of one call give way to the time of arrival.
+  * Returns the offset of a turn from the start of its call, in seconds, within the bounds of the call. Without a
+  * record, implausible times of a call are replaced by the times of arrival.
  * @param {import("./api.js").Call} call @param {import("./api.js").Turn} turn
  */
 export function secondsIn(call, turn) {
@@ -100,11 +107,11 @@ export function secondsIn(call, turn) {
   return call.status === "in_progress" || !call.call_end_time ? said : Math.min(said, after(call.call_end_time, call.call_start_time));
 }
 
-/** Which elements show the length of a call that runs, and since when. @type {Map<Element, number>} */
+/** Elements that show the duration of a running call, with its start. @type {Map<Element, number>} */
 const running = new Map();
 
 /**
- * Text that counts up while it is on the page.
+  * Returns text that counts up while it is on the page.
  * @param {string} start
  */
 export function counting(start) {

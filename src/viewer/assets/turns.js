@@ -1,5 +1,5 @@
-// The conversation: bubbles by speaker, in the order in which it went, and the newest one in sight while the call runs,
-// unless the reader has scrolled up to read.
+// The conversation: bubbles by speaker, in the order of the transcript. While the call is running, the newest turn
+// stays visible, unless the reader has scrolled up.
 
 import { arrange, el } from "./dom.js";
 import { addressOf } from "./route.js";
@@ -10,8 +10,8 @@ import { SPEAKER, count } from "./words.js";
 /** @typedef {import("./api.js").Turn} Turn */
 /** @typedef {import("./api.js").Call} Call */
 
-/** How near to the end counts as the end, in pixels. */
-const NEAR = 60;
+/** Maximum distance from the end that counts as the end, in pixels. */
+const END_DISTANCE_PX = 60;
 
 export class Turns {
   /**
@@ -21,7 +21,7 @@ export class Turns {
   constructor(call, seek) {
     this.call = call;
     this.seek = seek;
-    /** By their sequence number. @type {Map<number, Turn>} */
+    /** Turns by sequence number. @type {Map<number, Turn>} */
     this.turns = new Map();
     /** @type {Map<number, { node: HTMLElement, shown: string }>} */
     this.nodes = new Map();
@@ -40,7 +40,7 @@ export class Turns {
     this.newer = el("div", { class: "newer", hidden: true }, this.button);
     this.element = el("div", { class: "talk" }, this.scroller, this.newer);
     this.end = el("li", { class: "typing" });
-    // Bubbles get their true height only when they come into sight.
+    // Bubbles get their real height only when they become visible.
     this.sizes = new ResizeObserver(() => this.begun && this.following && this.bottom());
     this.sizes.observe(this.list);
   }
@@ -50,7 +50,7 @@ export class Turns {
     cancelAnimationFrame(this.drawing);
   }
 
-  /** Once on the page: a call that runs is read from its end, another one from its beginning. */
+  /** Draws for the first time: a running call from its end, an ended one from its beginning. */
   begin() {
     this.draw();
     this.begun = true;
@@ -58,14 +58,14 @@ export class Turns {
     this.scroller.setAttribute("aria-live", this.call.status === "in_progress" ? "polite" : "off");
   }
 
-  /** Takes in the call as it has become. @param {Call} call */
+  /** Updates the call. @param {Call} call */
   about(call) {
     this.call = call;
     this.scroller.setAttribute("aria-live", call.status === "in_progress" ? "polite" : "off");
     this.drawSoon();
   }
 
-  /** Takes in turns, new ones or known ones as they have become. @param {Turn[]} turns */
+  /** Adds or updates turns. @param {Turn[]} turns */
   put(turns) {
     for (const turn of turns) {
       if (this.begun && !this.following && !this.turns.has(turn.sequence_number) && turn.superseded_by === null) this.unread += 1;
@@ -74,17 +74,17 @@ export class Turns {
     this.drawSoon();
   }
 
-  /** Takes in all turns of the call. @param {Turn[]} turns */
+  /** Replaces all turns of the call. @param {Turn[]} turns */
   replace(turns) {
     const there = new Set(turns.map((turn) => turn.sequence_number));
     for (const number of this.turns.keys()) if (!there.has(number)) this.turns.delete(number);
     this.put(turns);
   }
 
-  /** The turns as the conversation went, without those that another one stands for. */
+  /** Returns the turns in the order of the transcript, without superseded ones. */
   inOrder() {
     const order = (/** @type {Turn} */ a, /** @type {Turn} */ b) =>
-      (a.place ?? Infinity) - (b.place ?? Infinity) || (a.timestamp < b.timestamp ? -1 : a.timestamp > b.timestamp ? 1 : a.sequence_number - b.sequence_number);
+      (a.position ?? Infinity) - (b.position ?? Infinity) || (a.timestamp < b.timestamp ? -1 : a.timestamp > b.timestamp ? 1 : a.sequence_number - b.sequence_number);
     return [...this.turns.values()].filter((turn) => turn.superseded_by === null).sort(order);
   }
 
@@ -108,7 +108,7 @@ export class Turns {
       if (key !== day) {
         day = key;
         before = null;
-        // The record's order may lead to a day more than once.
+        // In the record's order, a day may occur more than once.
         nodes.push(this.day(`${key} ${breaks++}`, said));
       }
       nodes.push(this.node(turn, before?.speaker_type === turn.speaker_type));
@@ -132,18 +132,22 @@ export class Turns {
     return node;
   }
 
-  /** What stands below the last turn. @param {number} shown */
+  /** Shows the state of the call below the last turn. @param {number} shown */
   sayEnd(shown) {
     const live = this.call.status === "in_progress";
     const text = live
-      ? (shown === 0 ? "The call has begun; its first words will show here." : "The call is running. New turns show here.")
-      : shown === 0 ? "No word of this call was received." : `The call ${this.call.status === "failed" ? "failed" : "ended"}.`;
+      ? (shown === 0 ? "The call has begun; its first words will appear here." : "The call is running. New turns appear here.")
+      : shown === 0 ? "No turns of this call were received." : `The call ${this.call.status === "failed" ? "failed" : "ended"}.`;
     if (this.end.textContent === text) return;
     this.end.className = live ? "typing" : "ended";
     this.end.replaceChildren(...(live ? [el("span", { class: "dot" })] : []), text);
   }
 
-  /** The bubble of a turn, made anew only if it looks different. @param {Turn} turn @param {boolean} same the same one speaks on */
+  /**
+   * Returns the bubble of a turn, redrawn only if it looks different.
+   * @param {Turn} turn
+   * @param {boolean} same same speaker
+   */
   node(turn, same) {
     const shown = JSON.stringify([turn, same, this.hasAudio]);
     const known = this.nodes.get(turn.sequence_number);
@@ -156,21 +160,21 @@ export class Turns {
     el("div", { class: "meta" },
       el("span", { class: "who" }, SPEAKER[turn.speaker_type]),
       this.when(turn),
-      turn.in_record === false && el("span", { class: "note", title: "Received during the call; ElevenLabs’ record after it does not have this turn" }, "only heard live"),
-      added && el("span", { class: "note", title: "Not received during the call; the platform’s record after it has this turn" }, "added after the call"),
-      corrected && el("span", { class: "note", title: "The platform’s record has other words than were heard live" }, "corrected"),
+      turn.in_record === false && el("span", { class: "note", title: "Received during the call, but not in ElevenLabs’ record" }, "only live"),
+      added && el("span", { class: "note", title: "From ElevenLabs’ record; not received during the call" }, "added after the call"),
+      corrected && el("span", { class: "note", title: "ElevenLabs’ record has different text" }, "corrected"),
       turn.interrupted && el("span", { class: "note" }, "interrupted"),
       el("a", { class: "number", href: addressOf({ call: turn.conversation_id, turn: turn.sequence_number }), "aria-label": `Link to turn ${turn.sequence_number}` }, `#${turn.sequence_number}`)),
     el("div", { class: "bubble" },
       el("p", { class: "words", dir: "auto" }, text),
-      corrected && el("details", null, el("summary", null, "As heard"), el("p", { class: "as-heard", dir: "auto" }, turn.message_text))));
+      corrected && el("details", null, el("summary", null, "As received"), el("p", { class: "as-heard", dir: "auto" }, turn.message_text))));
     if (known?.node.classList.contains("pointed")) node.classList.add("pointed");
     known?.node.replaceWith(node);
     this.nodes.set(turn.sequence_number, { node, shown });
     return node;
   }
 
-  /** When it was said; with a recording, a button that plays from there. @param {Turn} turn */
+  /** Returns the time of a turn; with a recording, a button that plays from there. @param {Turn} turn */
   when(turn) {
     const at = time(saidAt(turn), "seconds");
     if (!this.hasAudio) return at;
@@ -185,16 +189,16 @@ export class Turns {
     this.drawSoon();
   }
 
-  /** Shows which turn is heard. @param {number | null} seconds since the call's start */
+  /** Marks the turn at the playback position. @param {number | null} seconds since the call's start */
   playing(seconds) {
     const heard = seconds === null ? undefined : this.inOrder().findLast((turn) => secondsIn(this.call, turn) <= seconds + 0.05);
     for (const [number, { node }] of this.nodes) node.classList.toggle("playing", number === heard?.sequence_number);
   }
 
-  /** Brings a turn into sight and marks it. @param {number} number */
+  /** Scrolls to a turn and marks it. @param {number} number */
   point(number) {
     this.draw();
-    // Another turn stands for one that is not shown.
+    // A superseded turn is not shown, so the turn that replaces it is marked.
     const shown = this.turns.get(number)?.superseded_by ?? number;
     const node = this.nodes.get(shown)?.node;
     for (const other of this.list.querySelectorAll(".pointed")) other.classList.remove("pointed");
@@ -202,12 +206,12 @@ export class Turns {
     this.following = false;
     node.classList.add("pointed");
     node.scrollIntoView({ block: "center" });
-    // Once more when what lies between has its true height.
+    // Scrolls again after the bubbles in between have their real height.
     requestAnimationFrame(() => node.scrollIntoView({ block: "center" }));
     node.focus({ preventScroll: true });
   }
 
-  /** Marks the words of a query. @param {string} query */
+  /** Highlights the words of a query. @param {string} query */
   mark(query) {
     this.query = query;
     markFound(this.list.querySelectorAll(".words"), query);
@@ -216,7 +220,7 @@ export class Turns {
   scrolled() {
     if (!this.begun) return;
     const { scrollHeight, scrollTop, clientHeight } = this.scroller;
-    this.following = this.call.status === "in_progress" && scrollHeight - scrollTop - clientHeight < NEAR;
+    this.following = this.call.status === "in_progress" && scrollHeight - scrollTop - clientHeight < END_DISTANCE_PX;
     if (this.following) this.unread = 0;
     this.sayNewer();
   }

@@ -1,4 +1,4 @@
-// What the API's words are called on the page.
+// Display names of the API's values.
 
 import { el } from "./dom.js";
 
@@ -7,7 +7,7 @@ export function count(n, one, many = `${one}s`) {
   return `${n.toLocaleString()} ${n === 1 ? one : many}`;
 }
 
-/** A call's status as a mark. @param {import("./api.js").Call} call */
+/** Returns a chip with the status of a call. @param {import("./api.js").Call} call */
 export function statusChip(call) {
   if (call.status === "in_progress") return el("span", { class: "chip live" }, el("span", { class: "dot" }), "Live");
   if (call.status === "failed") return el("span", { class: "chip bad" }, "Failed");
@@ -25,24 +25,24 @@ export const OUTCOME = { success: "Goal met", failure: "Goal not met", unknown: 
 export const DRIVER_SOURCE = {
   dispatch: "the call’s dispatch",
   dynamic_variable: "the call’s variable driver_id",
-  user_id: "the platform’s user id",
+  user_id: "ElevenLabs’ user id",
   batch_recipient: "the batch of calls",
-  phone_number: "the telephone number",
+  phone_number: "the phone number",
 };
 
 /** @type {Record<string, string>} */
 export const SPEAKER = { agent: "Agent", driver: "Driver" };
 
-/** A language's name. @param {string} code */
+/** Returns the name of a language. @param {string} code */
 export function language(code) {
   try {
     return new Intl.DisplayNames(undefined, { type: "language" }).of(code) ?? code;
   } catch {
-    return code; // not a code that the browser knows
+    return code; // unknown to the browser
   }
 }
 
-/** `reefer_set_point_f` as `reefer set point f` @param {string} name */
+/** Replaces underscores with spaces: `reefer_set_point_f` becomes `reefer set point f`. @param {string} name */
 export function spaced(name) {
   return name.replaceAll("_", " ");
 }

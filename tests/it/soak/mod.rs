@@ -247,9 +247,9 @@ fn under_everything_at_once_nothing_fails_is_lost_or_grows() {
 fn counted(scrape: &Scrape, tally: &Tally, ledger: &Ledger) {
     let webhook = |endpoint, outcome| scrape.webhook(endpoint, outcome);
     assert_eq!(webhook("transcription", "stored"), tally.turns.load(SeqCst));
-    assert_eq!(webhook("transcription", "replayed"), tally.repeats.load(SeqCst));
+    assert_eq!(webhook("transcription", "duplicate"), tally.repeats.load(SeqCst));
     assert_eq!(webhook("history", "stored"), tally.histories.load(SeqCst));
-    assert_eq!(webhook("post-call", "stored") + webhook("post-call", "replayed"), tally.events.load(SeqCst));
+    assert_eq!(webhook("post-call", "stored") + webhook("post-call", "duplicate"), tally.events.load(SeqCst));
     for endpoint in ["transcription", "history", "post-call"] {
         for outcome in ["rejected", "unauthorized", "quarantined", "dropped", "failed", "abandoned"] {
             assert_eq!(webhook(endpoint, outcome), 0, "{endpoint} {outcome}");
