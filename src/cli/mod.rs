@@ -1,7 +1,7 @@
-//! The command line: one file a command, flags that also are environment variables, and exit codes: 0 done, 1 failed,
-//! 2 wrong usage.
+//! The command line: one module per command, and flags that are also environment variables.
 //!
-//! What a command found goes to standard output, logs and errors to standard error.
+//! Results are printed to standard output, logs and errors to standard error. Exit codes: 0 success, 1 failure, 2 wrong
+//! usage.
 
 mod access;
 mod backfill;
@@ -44,7 +44,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-/// Receives the dialogue turns of voice-agent phone calls and keeps them in one SQLite file.
+/// Receives dialogue turns of voice-agent phone calls and stores them in one SQLite file.
 #[derive(Debug, Parser)]
 #[command(name = "transcribe-hook", version, arg_required_else_help = true)]
 struct Cli {
@@ -58,53 +58,61 @@ struct Cli {
 enum Command {
     /// Run the service
     Serve(Box<serve::ServeArgs>),
-    /// Bring a database up to date without serving it
+    /// Migrate a database to the newest schema without serving it
     Migrate(DatabaseArgs),
-    /// Search the words of all turns in a database, be it in use or not
+    /// Search the transcripts in a database (works while the service runs)
     Search(search::SearchArgs),
-    /// Copy a database, be it in use or not, into one consistent file
+    /// Back up a database to one consistent file
+    ///
+    /// Works while the service runs. The backup is checked before it gets its name.
     Backup(backup::BackupArgs),
-    /// Put a copy in the place of a database that no service uses
+    /// Replace a database with a backup while no service runs
     Restore(restore::RestoreArgs),
-    /// Look for what is broken or missing in a database, be it in use or not
+    /// Check a database for damage and missing data
+    ///
+    /// Works while the service runs.
     Check(check::CheckArgs),
-    /// Write calls with their turns to a file, as data or as transcripts
+    /// Export calls with their turns, as data or as transcripts
     Export(export::ExportArgs),
-    /// Read calls, drivers or dispatches from a file
+    /// Import calls, drivers or dispatches from a file
     Import(import::ImportArgs),
-    /// Fetch calls that did not come from the platform's API
+    /// Fetch missing calls from the ElevenLabs API
     Backfill(backfill::BackfillArgs),
-    /// Play a call against a running service and show what it made of it
+    /// Play a sample call against a running service and check it
     Simulate(simulate::SimulateArgs),
-    /// Read kept events of the platform again, all of them or some
+    /// Reprocess stored ElevenLabs events
     Replay(replay::ReplayArgs),
-    /// Take a call, or all of a driver, out of the file for good
+    /// Permanently erase a call, or everything about a driver
     Erase(erase::EraseArgs),
-    /// Erase what is older than this
+    /// Erase calls older than a given age
     Prune(retention::PruneArgs),
-    /// Ask a running service whether it can do its work; exits 1 if it cannot
+    /// Check that a running service is ready; exit 1 if not
     Healthcheck(healthcheck::HealthcheckArgs),
-    /// Print the token that `serve` made, or the address that signs a browser in
+    /// Print the generated API token, or the sign-in URL
     Token(token::TokenArgs),
-    /// Print something made from the program itself
+    /// Print files that are generated from the program itself
     Generate(generate::GenerateArgs),
 }
 
-/// Which database.
+/// The flag that selects the database.
 #[derive(Debug, Args)]
 struct DatabaseArgs {
-    /// The SQLite file; made when there is none
+    /// Use this SQLite file; it is created if missing
     #[arg(long, env = "TRANSCRIBE_HOOK_DATABASE", value_name = "FILE", default_value = "./transcribe-hook.db")]
     database: PathBuf,
 }
 
-/// How to log.
+/// Flags of the log.
 #[derive(Debug, Args)]
 struct LogArgs {
-    /// How log lines look; cloud is Google Cloud Logging's form of JSON
+    /// Set the format of log lines
+    ///
+    /// `cloud` is the JSON format of Google Cloud Logging.
     #[arg(long, global = true, env = "TRANSCRIBE_HOOK_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     log_format: telemetry::Format,
-    /// What is logged: off, error, warn, info, debug or trace, also by part, as in info,http=warn
+    /// Set the log level, also by module, as in info,http=warn
+    ///
+    /// Levels are off, error, warn, info, debug and trace.
     #[arg(
         long,
         global = true,
@@ -116,15 +124,17 @@ struct LogArgs {
     log_level: Targets,
 }
 
-/// A level, or levels by part. A word that is no level would otherwise stand for a part of that name.
+/// Parses a log level, or levels by module.
+///
+/// A word that is no level is an error, because it would otherwise be taken as the name of a module.
 fn levels(text: &str) -> Result<Targets, String> {
     for part in text.split(',').filter(|part| !part.contains('=')) {
-        part.parse::<LevelFilter>().map_err(|_| format!("{part:?} is no level"))?;
+        part.parse::<LevelFilter>().map_err(|_| format!("unknown log level {part:?}; use off, error, warn, info, debug or trace"))?;
     }
     text.parse().map_err(|error| format!("{error}"))
 }
 
-/// Prints a line to standard output. That whoever reads it has seen enough, such as `head`, is no failure.
+/// Prints a line to standard output. A closed pipe, as left by `head`, is no error.
 fn print_line(line: impl Display) -> anyhow::Result<()> {
     match writeln!(standard_output(), "{line}") {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -132,19 +142,19 @@ fn print_line(line: impl Display) -> anyhow::Result<()> {
     }
 }
 
-/// Prints a line to standard error. There is nowhere to report that it cannot be printed.
+/// Prints a line to standard error. Failures are ignored, because there is nowhere to report them.
 fn eprint_line(line: impl Display) {
     let mut err = io::stderr().lock();
     let _ = if err.is_terminal() { writeln!(Visible::new(err), "{line}") } else { writeln!(err, "{line}") };
 }
 
-/// Standard output, for whatever may hold words of callers: a terminal is shown only what it does not obey.
+/// Returns standard output for text that may contain words of callers, sanitized if it is a terminal.
 fn standard_output() -> Box<dyn io::Write> {
     let out = io::stdout().lock();
     if out.is_terminal() { Box::new(Visible::new(out)) } else { Box::new(out) }
 }
 
-/// Reads the command line and does what it says. The log is written to its end before the reason of a failure is told.
+/// Parses the command line and runs the command. The log is flushed before the error of a failed command is printed.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let done = telemetry::start(cli.logs.log_format, cli.logs.log_level).context("cannot log").and_then(|_flush| {

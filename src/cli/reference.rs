@@ -1,10 +1,10 @@
-//! The table of flags that the README shows, made from the flags themselves.
+//! Generates the README's table of flags from the flags themselves.
 
 use super::Cli;
 use clap::{Arg, CommandFactory as _};
 use std::fmt::Write as _;
 
-/// The flags of `serve`, with their variables, defaults and meanings, as a Markdown table.
+/// Returns the flags of `serve` with their variables, defaults and help texts, as a Markdown table.
 pub fn configuration_table() -> String {
     let mut command = Cli::command();
     command.build();
@@ -34,7 +34,7 @@ fn row(flag: &Arg) -> String {
 mod tests {
     use super::*;
 
-    /// All commands, at any depth.
+    /// Returns all commands, at any depth.
     fn commands(command: &clap::Command) -> Vec<&clap::Command> {
         let below = command.get_subcommands().filter(|below| below.get_name() != "help").flat_map(commands);
         std::iter::once(command).chain(below).collect()

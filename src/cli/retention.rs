@@ -1,4 +1,4 @@
-//! How long calls are kept: the flag of `serve`, and `prune`, which erases what is older than that at once.
+//! Retention of calls: the flag of `serve`, and the `prune` command, which erases expired calls once.
 
 use super::DatabaseArgs;
 use super::erase::{Confirmation, Work};
@@ -10,19 +10,21 @@ use clap::Args;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What `serve` keeps, and how long.
+/// The flag of `serve` that sets the retention time.
 #[derive(Debug, Args)]
 pub(super) struct RetentionArgs {
-    /// Erase calls so long after their last sign of life, with all that is kept about them; without this they are kept
+    /// Erase calls this long after their last activity; default: never
+    ///
+    /// Erases everything that is stored about these calls.
     #[arg(long, env = "TRANSCRIBE_HOOK_RETENTION", value_name = "DURATION", value_parser = age)]
     retention: Option<Duration>,
 }
 
 impl RetentionArgs {
-    /// How long calls are kept, if not for good.
+    /// Returns the retention time, if one is configured.
     ///
     /// # Errors
-    /// They would be erased before they are taken to be over.
+    /// Calls would be erased before they are considered over.
     pub(super) fn retention(&self, stale_after: Duration) -> Result<Option<Duration>> {
         if let Some(retention) = self.retention {
             ensure!(retention >= stale_after, "--retention must not be shorter than --stale-after");
@@ -33,17 +35,19 @@ impl RetentionArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct PruneArgs {
-    /// Erase calls whose last sign of life is older than this, such as 90d
+    /// Erase calls whose last activity is older than this, as 90d
     #[arg(long, env = "TRANSCRIBE_HOOK_OLDER_THAN", value_name = "DURATION", value_parser = age)]
     older_than: Duration,
     #[command(flatten)]
     database: DatabaseArgs,
-    /// The folder of recordings, as the service has it; without this they stay
+    /// Erase recordings in this folder, as given to the service
+    ///
+    /// Without it recordings are not erased.
     #[arg(long, env = "TRANSCRIBE_HOOK_AUDIO_DIR", value_name = "FOLDER")]
     audio_dir: Option<PathBuf>,
     #[command(flatten)]
     confirmation: Confirmation,
-    /// Believe the clock although nothing arrived for a day that agrees with it
+    /// Trust the clock even if no event of the last day confirms it
     #[arg(long, env = "TRANSCRIBE_HOOK_TRUST_CLOCK")]
     trust_clock: bool,
     /// Print the result as JSON
@@ -57,11 +61,11 @@ fn age(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) fn run(args: &PruneArgs) -> Result<()> {
-    let before = before(args.older_than).context("--older-than lies before all time")?;
+    let before = before(args.older_than).context("--older-than: too long ago")?;
     let work = Work::open(&args.database, args.audio_dir.as_deref())?;
     if !args.trust_clock && !args.confirmation.dry_run {
         let checked = check_arrival(Timestamp::now(), work.eraser().newest_arrival()?);
-        checked.context("nothing was erased; give --trust-clock if the clock is right")?;
+        checked.context("nothing was erased; pass --trust-clock if the clock is right")?;
     }
     let erased = if args.confirmation.dry_run {
         work.eraser().old(before)
