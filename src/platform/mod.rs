@@ -1,6 +1,4 @@
-//! The platform from this side: what its agents are told, and asking its API.
-//!
-//! What it sends and answers about whole conversations is read elsewhere.
+//! Clients of ElevenLabs: its API, the configuration of its agents' tools, and a sample call.
 
 pub mod client;
 pub mod rehearsal;
