@@ -1,7 +1,7 @@
-//! The words of the domain: calls, turns, drivers, dispatches and instants.
+//! The domain types: calls, turns, drivers, dispatches, times, and the records of ElevenLabs.
 //!
-//! Values here are valid by construction: whoever holds a [`ConversationId`] or a [`PhoneNumber`] need not check it
-//! again. The module knows nothing about HTTP, SQL or the clock.
+//! Values are valid by construction: the holder of a [`ConversationId`] or a [`PhoneNumber`] need not check it again.
+//! This module does not depend on HTTP, SQL or the clock.
 
 mod call;
 mod driver;
@@ -29,9 +29,9 @@ pub use search::{Piece, Snippet, Wanted};
 pub use timestamp::Timestamp;
 pub use turn::{DeliveryKey, MAX_MESSAGE_BYTES, Message, NewTurn, Source, Speaker, Turn};
 
-/// A value that breaks a rule; the text is the rule, fit to follow the field's name.
+/// A value that breaks a rule. The text is the rule, to be printed after the field's name.
 ///
-/// For example `must be exactly "agent" or "user"`, which the caller shows as `speaker: must be …`.
+/// For example, `must be exactly "agent" or "user"` is printed as `speaker: must be …`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid(pub std::borrow::Cow<'static, str>);
 
@@ -49,7 +49,7 @@ impl Invalid {
     }
 }
 
-/// Values that are kept as text within JSON, by the form that they have everywhere.
+/// Implements serde for types that are stored as text in JSON, in their usual text form.
 macro_rules! text_in_json {
     ($($name:ty: $to:expr, $from:expr;)+) => {$(
         impl serde::Serialize for $name {
