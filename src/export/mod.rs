@@ -1,9 +1,9 @@
-//! Calls on their way out of the service, in forms that others read.
+//! Exports calls in several formats.
 //!
-//! Calls come one after the other, in the order in which they were made here, each as it was at one moment: it is written
-//! aside while its snapshot is held, in memory or, if it is long, in a file without a name, and handed on from there. So
-//! neither a slow reader nor a long export keeps anything of the database waiting, and memory stays flat, however many
-//! calls there are and however long one is.
+//! Calls are written one by one, in the order in which they were created, each from one snapshot. While its snapshot is
+//! open, a call is spooled to memory or, if it is long, to an unnamed file, and sent from there. So neither a slow
+//! reader nor a long export holds a read transaction open, and memory is bounded, regardless of the number and length
+//! of the calls.
 
 mod cues;
 mod lines;
@@ -17,28 +17,28 @@ use tempfile::SpooledTempFile;
 
 pub use lines::{MAX_LINE, archived};
 
-/// What a call becomes.
+/// An export format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// All rows as JSON, one thing a line; the only one that can be read back.
+    /// All rows as JSON, one object per line. The only format that can be imported.
     JsonLines,
-    /// A table with a row for each turn (RFC 4180).
+    /// A table with a row per turn (RFC 4180).
     Csv,
-    /// Transcripts to be read.
+    /// Plain-text transcripts for people.
     Text,
-    /// The same in Markdown.
+    /// Markdown transcripts for people.
     Markdown,
-    /// Subtitles for a browser.
+    /// Subtitles in WebVTT, for browsers.
     WebVtt,
-    /// Subtitles for all else.
+    /// Subtitles in SubRip, for other players.
     SubRip,
 }
 
 impl Format {
-    /// All of them.
+    /// All formats.
     pub const ALL: [Self; 6] = [Self::JsonLines, Self::Csv, Self::Text, Self::Markdown, Self::WebVtt, Self::SubRip];
 
-    /// Its name, which is also the ending of a file's name.
+    /// Returns the format's name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::JsonLines => "jsonl",
@@ -50,7 +50,7 @@ impl Format {
         }
     }
 
-    /// What a file of it is commonly called.
+    /// Returns the common file extension.
     pub const fn ending(self) -> &'static str {
         match self {
             Self::Text => "txt",
@@ -59,7 +59,7 @@ impl Format {
         }
     }
 
-    /// The media type.
+    /// Returns the media type.
     pub const fn media_type(self) -> &'static str {
         match self {
             Self::JsonLines => "application/jsonl",
@@ -71,18 +71,18 @@ impl Format {
         }
     }
 
-    /// Whether a file holds one call only, since its times begin with the call's start.
+    /// Returns whether a file contains only one call, because its times are relative to the call's start.
     pub const fn holds_one_call(self) -> bool {
         matches!(self, Self::WebVtt | Self::SubRip)
     }
 }
 
-/// Why an export did not come to its end.
+/// The reason why an export was not completed.
 #[derive(Debug)]
 pub enum ExportError {
     /// The database failed.
     Store(store::Error),
-    /// What was read cannot be handed on.
+    /// The output could not be written.
     Write(io::Error),
 }
 
@@ -109,25 +109,25 @@ impl From<io::Error> for ExportError {
     }
 }
 
-/// How much left.
+/// Counts of an export.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Exported {
-    /// Calls.
+    /// Exported calls.
     pub calls: u64,
-    /// Turns, as far as the form shows them.
+    /// Exported turns.
     pub turns: u64,
 }
 
-/// How many names of calls are read at once.
-const PAGE: usize = 200;
+/// Number of call ids that are read at once.
+const PAGE_SIZE: usize = 200;
 
-/// Up to how many bytes a call stays in memory while it is written.
-const IN_MEMORY: usize = 1024 * 1024;
+/// Maximum size of a call that is spooled in memory, in bytes.
+const MAX_SPOOLED_BYTES: usize = 1024 * 1024;
 
-/// Writes the calls that are wanted to `out`. `watch` is told how far it is after each.
+/// Writes the selected calls to `out`, and calls `watch` after each.
 ///
 /// # Errors
-/// What was written until then is not whole.
+/// Reading or writing failed. The output is incomplete then.
 pub fn export(
     archive: &dyn Archive,
     which: &Selection,
@@ -144,12 +144,12 @@ pub fn export(
     })?;
     let mut after = 0;
     loop {
-        let calls = archive.call_ids(which, after, PAGE)?;
+        let calls = archive.call_ids(which, after, PAGE_SIZE)?;
         let Some((last, _)) = calls.last() else { break };
         after = *last;
         for (_, id) in &calls {
-            // On its way to the reader the call is nobody's any more.
-            let mut aside = SpooledTempFile::new(IN_MEMORY);
+            // Spool the call first, so no read transaction is open while the client reads slowly.
+            let mut aside = SpooledTempFile::new(MAX_SPOOLED_BYTES);
             let mut buffered = BufWriter::new(&mut aside);
             let turns = match format {
                 Format::JsonLines => lines.call(archive, id, &mut buffered)?,
@@ -157,7 +157,7 @@ pub fn export(
             };
             buffered.flush()?;
             drop(buffered);
-            // One that was erased since its name was read.
+            // The call was erased after its id was read.
             let Some(turns) = turns else { continue };
             aside.rewind()?;
             io::copy(&mut aside, out)?;
@@ -173,10 +173,10 @@ pub fn export(
     Ok(done)
 }
 
-/// Returns whether nothing is left out, so that what belongs to no call is wanted too.
+/// Returns whether nothing is filtered out, so rows that belong to no call are exported too.
 fn is_everything(which: &Selection) -> bool {
-    // Each field is named, so that a new filter does not compile before it is decided here. Those behind `_` only say in
-    // which order and pieces calls come.
+    // All fields are listed, so adding a filter does not compile before it is handled here. Those with `_` only set the
+    // order and paging.
     let Selection { conversation_id, calls } = which;
     let CallQuery {
         status,
@@ -203,7 +203,7 @@ fn is_everything(which: &Selection) -> bool {
         && text.is_none()
 }
 
-/// Writes one call by its turns; says how many there were, if there is the call.
+/// Writes the transcript of one call. Returns the number of turns, or `None` if the call does not exist.
 fn transcript(
     archive: &dyn Archive,
     id: &ConversationId,
@@ -230,20 +230,20 @@ fn transcript(
     Ok(there.then_some(turns))
 }
 
-/// A call that a form writes, and who was called.
+/// A call that is exported, with its driver.
 struct Context {
     call: Call,
     driver: Option<Driver>,
 }
 
 impl Context {
-    /// Returns how long after the call's start a turn was said, in milliseconds.
+    /// Returns the time of a turn since the start of the call, in milliseconds.
     fn offset(&self, turn: &Turn) -> u64 {
         self.call.offset_micros(turn) / 1000
     }
 }
 
-/// How a call is written, turn by turn.
+/// A writer of a call's transcript, turn by turn.
 trait Form {
     fn turn(&mut self, turn: Turn, out: &mut dyn Write) -> io::Result<()>;
 
@@ -254,7 +254,7 @@ trait Form {
 
 fn begin(format: Format, of: Context, first: bool, out: &mut dyn Write) -> io::Result<Box<dyn Form>> {
     Ok(match format {
-        Format::JsonLines => unreachable!("rows are written otherwise"),
+        Format::JsonLines => unreachable!("JSON Lines are not transcripts"),
         Format::Csv => Box::new(lines::Table::new(of)),
         Format::Text => Box::new(prose::Text::begin(of, first, out)?),
         Format::Markdown => Box::new(prose::Markdown::begin(of, first, out)?),
@@ -263,7 +263,7 @@ fn begin(format: Format, of: Context, first: bool, out: &mut dyn Write) -> io::R
     })
 }
 
-/// The words of a turn as they were said, by the platform's record where there is one.
+/// Returns the final words of a turn, from ElevenLabs' record if there is one.
 fn words(turn: &Turn) -> &str {
     turn.final_text.as_ref().unwrap_or(&turn.message).as_str()
 }
@@ -275,13 +275,13 @@ fn name_of(speaker: Speaker) -> &'static str {
     }
 }
 
-/// The lines of a text that are not blank; a reader of any form would end a paragraph at a blank one.
+/// Returns the lines of a text that are not blank. In every format a blank line would end a paragraph.
 fn lines_of(text: &str) -> impl Iterator<Item = &str> {
     let separators = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}', '\u{B}', '\u{C}'];
     text.split(separators).map(str::trim).filter(|line| !line.is_empty())
 }
 
-/// `01:02:03`.
+/// Formats a time as `01:02:03`.
 fn clock(milliseconds: u64) -> String {
     let seconds = milliseconds / 1000;
     format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)

@@ -6,3 +6,397 @@ use super::{CallStatus, ConversationId, DriverId, Message, PhoneNumber, Remark, 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// A record of a call: the content of one event. All fields except the conversation are optional.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Conversation.
+    pub conversation_id: ConversationId,
+    /// Kind of record.
+    pub kind: RecordKind,
+    /// Time of the event, according to ElevenLabs.
+    pub event_time: Option<Timestamp>,
+    /// Facts about the call as a whole.
+    pub facts: Facts,
+    /// Transcript, in order. `None` means that the event has none, not that nothing was spoken.
+    pub entries: Option<Vec<Entry>>,
+}
+
+/// A [`Record`] in its stored form, with the fields that are needed to store it.
+///
+/// The transcript remains JSON, because parsed it takes several times the memory, and is not needed before the call is
+/// reconciled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptRecord {
+    /// Conversation.
+    pub conversation_id: ConversationId,
+    /// Start of the call, or else the time of the event.
+    pub start: Option<Timestamp>,
+    /// Record as JSON.
+    pub json: String,
+}
+
+impl From<&Record> for KeptRecord {
+    fn from(record: &Record) -> Self {
+        Self {
+            conversation_id: record.conversation_id.clone(),
+            start: record.facts.start.or(record.event_time),
+            json: serde_json::to_string(record).expect("all keys of a record are strings"),
+        }
+    }
+}
+
+/// Kinds of records, from the least to the most authoritative.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordKind {
+    /// A call that could not be established.
+    Failure,
+    /// The conversation as traces, whose texts may be truncated.
+    Traces,
+    /// The conversation itself.
+    Conversation,
+}
+
+/// The facts of a record about the call as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Facts {
+    /// Status of the call.
+    pub status: Option<CallStatus>,
+    /// Start of the call.
+    pub start: Option<Timestamp>,
+    /// Duration, in seconds.
+    pub duration_seconds: Option<i64>,
+    /// Agent of the call.
+    pub agent_id: Option<String>,
+    /// ElevenLabs' user id.
+    pub user_id: Option<String>,
+    /// Direction of the call.
+    pub direction: Option<Direction>,
+    /// Reason for the end or the failure, as free text.
+    pub termination_reason: Option<String>,
+    /// Outcome of the call's goal. A call may end normally without reaching its goal.
+    pub outcome: Option<CallOutcome>,
+    /// ElevenLabs' summary.
+    pub summary: Option<String>,
+    /// ElevenLabs' title.
+    pub title: Option<String>,
+    /// Language code of ElevenLabs, such as `en`.
+    pub main_language: Option<String>,
+    /// Cost, in credits of ElevenLabs.
+    pub cost: Option<i64>,
+    /// External telephone number, as written by ElevenLabs.
+    pub external_number: Option<String>,
+    /// ElevenLabs' id of the batch of calls.
+    pub batch_id: Option<String>,
+    /// Analysis, as JSON.
+    pub analysis: Option<String>,
+    /// Claims about the driver.
+    pub claims: DriverClaims,
+}
+
+/// The direction of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// The driver called the agent.
+    Inbound,
+    /// The agent called the driver.
+    Outbound,
+}
+
+impl Direction {
+    /// Returns the stored form.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+        }
+    }
+
+    /// Parses the stored form.
+    pub fn from_stored(text: &str) -> Option<Self> {
+        [Self::Inbound, Self::Outbound].into_iter().find(|d| d.as_str() == text)
+    }
+}
+
+/// The outcome of a call's goal, according to ElevenLabs' analysis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallOutcome {
+    /// The goal was reached.
+    Success,
+    /// The goal was not reached, although the call took place.
+    Failure,
+    /// The analysis is undecided.
+    Unknown,
+}
+
+impl CallOutcome {
+    /// Returns the stored form.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Parses the stored form.
+    pub fn from_stored(text: &str) -> Option<Self> {
+        [Self::Success, Self::Failure, Self::Unknown].into_iter().find(|o| o.as_str() == text)
+    }
+}
+
+/// Claims of a payload about the driver of a call, by source. The driver need not exist.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DriverClaims {
+    /// Dynamic variable `driver_id`.
+    pub dynamic_variable: Option<DriverId>,
+    /// ElevenLabs' user id.
+    pub user_id: Option<DriverId>,
+    /// Id of the recipient in a batch of calls.
+    pub batch_recipient: Option<DriverId>,
+    /// External telephone number.
+    pub phone_number: Option<PhoneNumber>,
+}
+
+impl DriverClaims {
+    /// Returns whether there is no claim.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Replaces claims with those of `newer`. Claims that `newer` lacks are retained.
+    pub fn update(&mut self, newer: &Self) {
+        let Self { dynamic_variable, user_id, batch_recipient, phone_number } = newer;
+        self.dynamic_variable = dynamic_variable.or(self.dynamic_variable);
+        self.user_id = user_id.or(self.user_id);
+        self.batch_recipient = batch_recipient.or(self.batch_recipient);
+        self.phone_number = phone_number.clone().or(self.phone_number.take());
+    }
+}
+
+/// An utterance in a transcript of ElevenLabs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Index in ElevenLabs' list, from 0. Entries without words leave gaps.
+    pub index: u32,
+    /// Speaker.
+    pub speaker: Speaker,
+    /// Words, up to an interruption.
+    pub message: Message,
+    /// Words that were planned before the interruption.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original: Option<Message>,
+    /// True if the utterance was interrupted, if ElevenLabs' record has this information.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interrupted: Option<bool>,
+    /// Time of the utterance, as exactly as known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Timestamp>,
+    /// True if the message has the maximum length of this kind of record, so its end may be missing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut_off: bool,
+}
+
+/// The conversation so far, as sent by a tool during the call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryReport {
+    /// Conversation.
+    pub conversation_id: ConversationId,
+    /// Time of the tool's request.
+    pub timestamp: Timestamp,
+    /// Conversation until then.
+    pub history: History,
+    /// Agent of the call.
+    pub agent_id: Option<String>,
+    /// Claims of the tool about the driver.
+    pub claims: DriverClaims,
+    /// Warnings about fields that could not be read.
+    pub remarks: Vec<Remark>,
+}
+
+/// All utterances that tool requests have shown of a call, by index in ElevenLabs' list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History(pub BTreeMap<u32, HistoryEntry>);
+
+/// An utterance in the histories of a call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryEntry {
+    /// Speaker.
+    pub speaker: Speaker,
+    /// Words in the latest history.
+    pub message: Message,
+    /// Time of the earliest history with the utterance.
+    pub first_shown: Timestamp,
+    /// Time of the latest history with the utterance.
+    pub last_shown: Timestamp,
+}
+
+impl History {
+    /// Merges another history. The result does not depend on the order or the number of merges.
+    pub fn merge(&mut self, other: &Self) {
+        for (index, new) in &other.0 {
+            match self.0.get_mut(index) {
+                None => drop(self.0.insert(*index, new.clone())),
+                Some(old) => {
+                    let newer = |e: &HistoryEntry| (e.last_shown, e.speaker.as_str(), e.message.as_str().to_owned());
+                    let first_shown = old.first_shown.min(new.first_shown);
+                    if newer(new) > newer(old) {
+                        *old = new.clone();
+                    }
+                    old.first_shown = first_shown;
+                }
+            }
+        }
+    }
+
+    /// Returns the history as a transcript, in order.
+    pub fn entries(&self) -> Vec<Entry> {
+        self.0
+            .iter()
+            .map(|(index, entry)| Entry {
+                index: *index,
+                speaker: entry.speaker,
+                message: entry.message.clone(),
+                original: None,
+                interrupted: None,
+                time: Some(entry.first_shown),
+                cut_off: false,
+            })
+            .collect()
+    }
+}
+
+/// The merged records of one call. Does not depend on the order in which they were received.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Combined {
+    /// Merged facts.
+    pub facts: Facts,
+    /// Most complete transcript.
+    pub transcript: Option<Vec<Entry>>,
+    /// Index of the most authoritative record: the one with the transcript, or else the one with the highest rank.
+    pub best: Option<usize>,
+    /// Event time of the highest-ranked record.
+    pub event_time: Option<Timestamp>,
+}
+
+impl Combined {
+    /// Merges records, independently of their order.
+    ///
+    /// Each fact is from the highest-ranked record that has it: a conversation ranks above traces, traces above a
+    /// failure, then the later one above the earlier one. A transcript never loses to one with fewer entries, whatever
+    /// the kinds of the records.
+    pub fn of(mut records: Vec<Record>) -> Self {
+        let mut order: Vec<usize> = (0..records.len()).collect();
+        let rank = |record: &Record| {
+            // The JSON only orders different records with equal rank, so the result is deterministic.
+            let text = serde_json::to_string(record).unwrap_or_default();
+            (record.kind, record.event_time, record.entries.as_ref().map_or(0, Vec::len), text)
+        };
+        // The JSON of long records takes much memory. It is not needed for a single record, the usual case.
+        if order.len() > 1 {
+            order.sort_by_cached_key(|&at| rank(&records[at]));
+        }
+        let mut combined = Self::default();
+        for &at in &order {
+            combined.facts.update(&records[at].facts);
+        }
+        let with_words = order.iter().filter_map(|&at| Some((at, records[at].entries.as_ref()?)));
+        // `max_by_key` returns the last maximum, which has the highest rank.
+        let fullest = with_words.filter(|(_, e)| !e.is_empty()).max_by_key(|&(at, e)| (e.len(), records[at].kind));
+        let fullest = fullest.map(|(at, _)| at);
+        combined.best = fullest.or(order.last().copied());
+        combined.event_time = order.last().and_then(|&at| records[at].event_time);
+        combined.transcript = fullest.and_then(|at| records.swap_remove(at).entries);
+        combined
+    }
+}
+
+impl Facts {
+    /// Replaces facts with those of `newer`. Facts that `newer` lacks are retained.
+    fn update(&mut self, newer: &Self) {
+        macro_rules! take {
+            ($($field:ident),+) => {$(
+                if newer.$field.is_some() {
+                    self.$field.clone_from(&newer.$field);
+                }
+            )+};
+        }
+        take!(status, start, duration_seconds, agent_id, direction, termination_reason, outcome, summary, title);
+        take!(main_language, cost, external_number, batch_id, analysis, user_id);
+        self.claims.update(&newer.claims);
+    }
+}
+
+/// A parsed post-call event, to be stored.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewEvent {
+    /// SHA-256 of the body. Events with equal bodies are duplicates.
+    pub digest: [u8; 32],
+    /// Event type, as named by ElevenLabs.
+    pub event_type: Option<String>,
+    /// Conversation of the event, if it names one.
+    pub conversation_id: Option<ConversationId>,
+    /// Time of the event, according to ElevenLabs.
+    pub event_time: Option<Timestamp>,
+    /// Outcome of parsing.
+    pub outcome: EventOutcome,
+    /// Reason why the event is unreadable, or the fields that are.
+    pub error: Option<String>,
+    /// Kinds of the fields that could not be read.
+    pub remarks: Vec<RemarkKind>,
+    /// Record of the call, if the event contains one.
+    pub record: Option<KeptRecord>,
+    /// Result of an answering machine detection, if the event is one. Only for the log, because the body is stored.
+    pub answered_by: Option<String>,
+    /// Body as received.
+    pub body: bytes::Bytes,
+}
+
+/// Hides the body, so `{:?}` never writes words of calls to a log.
+impl std::fmt::Debug for NewEvent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "NewEvent({:?}, {:?}, {} bytes)", self.event_type, self.outcome, self.body.len())
+    }
+}
+
+/// The outcome of parsing an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventOutcome {
+    /// The event's record was applied to its call.
+    Applied,
+    /// The event's type is not used.
+    Ignored,
+    /// The event could not be read.
+    Unreadable,
+}
+
+impl EventOutcome {
+    /// Returns the stored form.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Ignored => "ignored",
+            Self::Unreadable => "unreadable",
+        }
+    }
+
+    /// Parses the stored form.
+    pub fn from_stored(text: &str) -> Option<Self> {
+        [Self::Applied, Self::Ignored, Self::Unreadable].into_iter().find(|o| o.as_str() == text)
+    }
+}
+
+/// A stored event.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Row number, increasing with time.
+    pub id: i64,
+    /// Outcome when the event was last parsed.
+    pub outcome: EventOutcome,
+    /// Body as received.
+    pub body: Vec<u8>,
+}
