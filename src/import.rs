@@ -157,7 +157,8 @@ fn for_each_json_line(input: impl Read, take: &mut impl FnMut(u64, Result<Fields
     let mut text = Vec::new();
     for line in 1.. {
         text.clear();
-        let read = input.by_ref().take(MAX_LINE_BYTES + 1).read_until(b'\n', &mut text).map_err(|error| error.to_string())?;
+        let read =
+            input.by_ref().take(MAX_LINE_BYTES + 1).read_until(b'\n', &mut text).map_err(|error| error.to_string())?;
         if read == 0 {
             break;
         }
@@ -183,10 +184,9 @@ pub fn without_doubles<T, K: std::hash::Hash + Eq>(
     let mut kept = Vec::with_capacity(rows.len());
     for row in rows {
         match lines.entry(key(&row.value)) {
-            Entry::Occupied(first) => bad.push(BadRow {
-                line: row.line,
-                reason: format!("{key_field}: duplicate of line {}", first.get()),
-            }),
+            Entry::Occupied(first) => {
+                bad.push(BadRow { line: row.line, reason: format!("{key_field}: duplicate of line {}", first.get()) })
+            }
             Entry::Vacant(entry) => {
                 entry.insert(row.line);
                 kept.push(row);

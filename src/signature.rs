@@ -45,17 +45,17 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoSecret => f.write_str(
-                "no signing secret is configured, so nothing can be verified; start the service with \
-            ),
+            Self::NoSecret => {
+                f.write_str("no signing secret is configured; start the service with --elevenlabs-secret")
+            }
             Self::Missing => f.write_str("the header ElevenLabs-Signature is missing"),
             Self::Malformed(what) => write!(f, "the header ElevenLabs-Signature must be t=<seconds>,v0=<hex>: {what}"),
             Self::Stale { age, tolerance } => {
                 let (seconds, side) = (age.unsigned_abs(), if *age < 0 { "ahead of" } else { "behind" });
                 write!(
                     f,
-                    "the signature's time is {seconds} s {side} this machine's clock, the maximum is {tolerance} s: check the clock, \
-                     or set --signature-tolerance"
+                    "the signature's time is {seconds} s {side} this machine's clock, the maximum is {tolerance} s: \
+                     check the clock, or set --signature-tolerance"
                 )
             }
             Self::Mismatch => f.write_str("the signature does not match the body and the secret"),

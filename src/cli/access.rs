@@ -61,7 +61,9 @@ impl AccessArgs {
             "--no-token and --api-token contradict each other; remove one of them"
         );
         if self.no_token {
-            tracing::warn!("reading, erasing and downloading need no token (--no-token); anybody with network access can do it");
+            tracing::warn!(
+                "reading, erasing and downloading need no token (--no-token); anybody with network access can do it"
+            );
         }
         if settings.ingest_tokens.is_empty() && (signed || !listen.ip().to_canonical().is_loopback()) {
             tracing::warn!("storing turns and histories needs no token; set --ingest-token");

@@ -80,7 +80,8 @@ fn since(text: &str) -> Result<Timestamp, String> {
 }
 
 pub(super) fn run(args: &BackfillArgs) -> Result<()> {
-    let client = args.platform.client()?.context("no API key; pass --elevenlabs-api-key or --elevenlabs-api-key-file")?;
+    let client =
+        args.platform.client()?.context("no API key; pass --elevenlabs-api-key or --elevenlabs-api-key-file")?;
     let path = args.database.database.clone();
     if args.dry_run && !path.exists() {
         eprint_line(format_args!("there is no database {} yet", path.display()));

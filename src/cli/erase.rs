@@ -123,8 +123,8 @@ impl Work {
             while !self.store.forget(Duration::from_millis(25))? {
                 if Instant::now() > end {
                     bail!(
-                        "erased, but its bytes are still in the WAL because another process holds a read transaction open; the service \
-                         purges them once that ends"
+                        "erased, but its bytes are still in the WAL because another process holds a read transaction \
+                         open; the service purges them once that ends"
                     );
                 }
                 std::thread::sleep(Duration::from_millis(100));
@@ -189,9 +189,7 @@ pub(super) fn run(args: &EraseArgs) -> Result<()> {
         );
         print_line(format_args!("{} {counts}", args.confirmation.verb()))?;
         if unproven > 0 {
-            print_line(format_args!(
-                "{unproven} calls were not erased: only an unsigned history names this driver"
-            ))?;
+            print_line(format_args!("{unproven} calls were not erased: only an unsigned history names this driver"))?;
         }
     }
     Ok(())

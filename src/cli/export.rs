@@ -91,10 +91,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
     let to_stdout = args.out == Path::new("-");
     let format = format(args)?;
     if format.holds_one_call() && args.conversation_id.is_none() {
-        bail!(
-            "a {} file holds one call, because its times start with the call; pass --conversation-id",
-            format.name()
-        );
+        bail!("a {} file holds one call, because its times start with the call; pass --conversation-id", format.name());
     }
     if args.bom && format != Format::Csv {
         bail!("--bom requires --format csv");

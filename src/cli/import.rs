@@ -68,7 +68,8 @@ pub(super) fn run(args: &ImportArgs) -> Result<()> {
             store(args, rows, "id", |driver| driver.id, Write::PutDrivers)
         }
         What::Dispatches(args) => {
-            let rows = read_rows(open(&args.file)?, format(args)?, DISPATCH_COLUMNS, |fields| read_dispatch(fields, None));
+            let rows =
+                read_rows(open(&args.file)?, format(args)?, DISPATCH_COLUMNS, |fields| read_dispatch(fields, None));
             store(args, rows, "conversation_id", |dispatch| dispatch.conversation_id.clone(), Write::PutDispatches)
         }
     }

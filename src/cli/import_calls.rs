@@ -186,7 +186,7 @@ fn refuse(args: &CallsArgs, counts: &mut Counts, line: u64, reason: &str) -> Res
         return Ok(());
     }
     bail!(
-        "line {line} is invalid; all lines before it are stored, so the file can be imported again; --skip-bad continues \
-         after invalid lines"
+        "line {line} is invalid; all lines before it are stored, so the file can be imported again; --skip-bad \
+         continues after invalid lines"
     )
 }

@@ -129,7 +129,8 @@ struct LogArgs {
 /// A word that is no level is an error, because it would otherwise be taken as the name of a module.
 fn levels(text: &str) -> Result<Targets, String> {
     for part in text.split(',').filter(|part| !part.contains('=')) {
-        part.parse::<LevelFilter>().map_err(|_| format!("unknown log level {part:?}; use off, error, warn, info, debug or trace"))?;
+        part.parse::<LevelFilter>()
+            .map_err(|_| format!("unknown log level {part:?}; levels are off, error, warn, info, debug, trace"))?;
     }
     text.parse().map_err(|error| format!("{error}"))
 }

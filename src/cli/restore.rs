@@ -59,14 +59,12 @@ pub(super) fn run(args: &RestoreArgs) -> Result<()> {
         print_line(format_args!("the replaced database is now {}", kept.display()))?;
     }
     for moved in &done.moved {
-        print_line(format_args!(
-            "a WAL or journal that could not be merged is now {}",
-            moved.display()
-        ))?;
+        print_line(format_args!("a WAL or journal that could not be merged is now {}", moved.display()))?;
     }
     let since = since.map_or(String::new(), |since| format!(" --since {since}"));
     print_line(format_args!(
-        "next: start the service, and fetch missing calls with `transcribe-hook backfill{since} --elevenlabs-api-key-file …`; backups contain no recordings"
+        "next: start the service, and fetch missing calls with `transcribe-hook backfill{since} \
+         --elevenlabs-api-key-file …`; backups contain no recordings"
     ))?;
     Ok(())
 }

@@ -76,12 +76,14 @@ pub(super) fn run(args: &PruneArgs) -> Result<()> {
     if args.json {
         let dry_run = args.confirmation.dry_run;
         let report = serde_json::json!({
-            "calls": calls, "transcriptions": turns, "events": events, "dispatches": dispatches, "before": before.to_string(), "dry_run": dry_run
+            "calls": calls, "transcriptions": turns, "events": events, "dispatches": dispatches,
+            "before": before.to_string(), "dry_run": dry_run
         });
         print_line(format_args!("{report}"))?;
     } else {
         let counts = format!(
-            "{calls} calls with {turns} turns, {events} events of no call and {dispatches} dispatches of no call from before {before}"
+            "{calls} calls with {turns} turns, {events} events of no call and {dispatches} dispatches of no call from \
+             before {before}"
         );
         print_line(format_args!("{} {counts}", args.confirmation.verb()))?;
     }

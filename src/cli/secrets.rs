@@ -48,7 +48,9 @@ impl Kind for WebhookSecret {
 
     fn confused(text: &str) -> Option<&'static str> {
         let key = text.starts_with("sk_") || text.starts_with("xi-");
-        key.then_some("is an API key of ElevenLabs; the signing secret is shown when the webhook is created, and begins with wsec_")
+        key.then_some(
+            "is an API key of ElevenLabs; a signing secret begins with wsec_, and is shown when the webhook is created",
+        )
     }
 }
 
@@ -94,8 +96,8 @@ impl Kind for ApiToken {
     const FILE_FLAG: &'static str = "api-token-file";
     const FILE_VARIABLE: &'static str = "TRANSCRIBE_HOOK_API_TOKEN_FILE";
     const HELP: &'static str = "Require this token for reading and managing calls";
-    const DETAILS: &'static str = "It must have 16 characters or more. Without one `serve` generates a token and stores it \
-                                   beside the database.";
+    const DETAILS: &'static str = "It must have 16 characters or more. Without one `serve` generates a token and \
+                                   stores it beside the database.";
     const SEVERAL: bool = true;
 }
 
@@ -162,8 +164,8 @@ fn secret<K: Kind>(text: &str) -> Result<Secret> {
     anyhow::ensure!(!text.starts_with(quoted) && !text.ends_with(quoted), "is in quotes; remove them");
     anyhow::ensure!(
         !text.contains([',', ';']),
-        "contains a comma or semicolon; for several secrets repeat the flag, separate them with a blank, or use a file with \
-         one per line"
+        "contains a comma or semicolon; for several secrets repeat the flag, separate them with a blank, or use a file \
+         with one per line"
     );
     let named = text.split_once('=').is_some_and(|(name, value)| {
         let in_name = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';

@@ -176,8 +176,8 @@ async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
             let database = args.database.database.display();
             tracing::info!(
                 token_file = %file.display(),
-                "reading calls requires an API token; `transcribe-hook token --database {database} --link --url {url}` prints \
-                 the sign-in URL"
+                "reading calls requires an API token; `transcribe-hook token --database {database} --link --url {url}` \
+                 prints the sign-in URL"
             );
         }
     }

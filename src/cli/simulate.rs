@@ -41,7 +41,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<()> {
     let session = service.get("/session")?;
     ensure!(
         session["allowed"] == true,
-        "{} requires another API token: pass --api-token or --api-token-file, or with --database the path of its database",
+        "{} requires another API token; pass --api-token, --api-token-file, or the service's --database",
         service.url
     );
     let ingest = bearer(&args.ingest_tokens)?;

@@ -48,21 +48,13 @@ pub(super) fn read_or_create(path: &Path) -> Result<Vec<Secret>> {
     let name = path.display();
     let metadata = file.metadata().with_context(|| name.to_string())?;
     let own = [geteuid().as_raw(), 0];
-    ensure!(
-        own.contains(&metadata.uid()),
-        "{name}: belongs to user {}; delete it to get a new token",
-        metadata.uid()
-    );
-    ensure!(
-        metadata.nlink() == 1,
-        "{name}: has {} names (hard links); delete it to get a new token",
-        metadata.nlink()
-    );
+    ensure!(own.contains(&metadata.uid()), "{name}: belongs to user {}; delete it to get a new token", metadata.uid());
+    ensure!(metadata.nlink() == 1, "{name}: has {} names (hard links); delete it to get a new token", metadata.nlink());
     if metadata.mode() & 0o077 != 0 {
         let mode = format!("{:o}", metadata.mode() & 0o777);
         file.set_permissions(Permissions::from_mode(0o600)).with_context(|| name.to_string())?;
         tracing::warn!(
-            file = %name, mode, "token file was readable by other users; mode set to 600 (delete the file for a new token)"
+            file = %name, mode, "token file was readable by others, so its mode is now 600; delete it for a new token"
         );
     }
     tokens(file, path)

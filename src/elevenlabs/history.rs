@@ -70,8 +70,9 @@ fn entries_of(history: &Value) -> Result<Cow<'_, [Value]>, String> {
             return Err(format!("must be a conversation history in JSON: {error}"));
         }
     }
-    elements(history)
-        .ok_or_else(|| "must be a conversation history: an object with an array `entries`, or its JSON in a string".to_owned())
+    elements(history).ok_or_else(|| {
+        "must be a conversation history: an object with an array `entries`, or its JSON as a string".to_owned()
+    })
 }
 
 fn required<T>(

@@ -86,7 +86,10 @@ metrics! {
     /// client that disconnected.
     http_request_duration_seconds: HistogramVec = spread(SECONDS, &["method", "route", "status"]);
     /// Webhook requests of ElevenLabs by outcome.
-    webhook_requests_total: IntCounterVec = by(&["endpoint", "outcome"], &[&["transcription", "post-call", "history"], OUTCOMES]);
+    webhook_requests_total: IntCounterVec = by(
+        &["endpoint", "outcome"],
+        &[&["transcription", "post-call", "history"], OUTCOMES],
+    );
 
     /// Committed turns, without duplicates.
     turns_stored_total: IntCounterVec = by(&["speaker"], &[&["agent", "driver"]]);

@@ -80,7 +80,8 @@ impl PhoneNumber {
             return prefixed(rest);
         }
         // WhatsApp identifies people by the international number.
-        let whole = digits.len() >= MIN_INTERNATIONAL_DIGITS || (scheme.eq_ignore_ascii_case("whatsapp") && long(&&*digits));
+        let whole =
+            digits.len() >= MIN_INTERNATIONAL_DIGITS || (scheme.eq_ignore_ascii_case("whatsapp") && long(&&*digits));
         if whole && !all_digits.starts_with('0') {
             return prefixed(&digits);
         }

@@ -217,16 +217,24 @@ impl Client {
             .call();
         let mut answer = answered.map_err(|error| AttemptError::of(&error))?;
         match answer.status().as_u16() {
-            200 => answer.body_mut().with_config().limit(MAX_RESPONSE_BYTES).read_to_vec().map_err(|error| AttemptError::of(&error)),
+            200 => answer
+                .body_mut()
+                .with_config()
+                .limit(MAX_RESPONSE_BYTES)
+                .read_to_vec()
+                .map_err(|error| AttemptError::of(&error)),
             404 => Err(AttemptError::permanent(ClientError::NotFound)),
             status @ (401 | 403) => Err(AttemptError::permanent(ClientError::KeyRefused(status))),
             status @ (408 | 409 | 425 | 429 | 500..) => {
-                let retry_after = answer.headers().get("retry-after").and_then(|value| parse_retry_after(value.to_str().ok()?));
+                let retry_after =
+                    answer.headers().get("retry-after").and_then(|value| parse_retry_after(value.to_str().ok()?));
                 match retry_after {
                     Some(retry_after) if retry_after > MAX_RETRY_AFTER => {
                         Err(AttemptError::permanent(ClientError::AsksToWait(retry_after.as_secs())))
                     }
-                    retry_after => Err(AttemptError { error: ClientError::Status(status), is_transient: true, retry_after }),
+                    retry_after => {
+                        Err(AttemptError { error: ClientError::Status(status), is_transient: true, retry_after })
+                    }
                 }
             }
             status => Err(AttemptError::permanent(ClientError::Status(status))),

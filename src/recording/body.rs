@@ -151,7 +151,8 @@ struct AudioEventReader<R: Read> {
 
 impl<R: Read> AudioEventReader<R> {
     fn of(body: R, limit: u64) -> Self {
-        let state = State { left: limit, rest_left: MAX_NON_AUDIO_BYTES, in_audio: false, audio_began: false, failure: None };
+        let state =
+            State { left: limit, rest_left: MAX_NON_AUDIO_BYTES, in_audio: false, audio_began: false, failure: None };
         let state = Rc::new(RefCell::new(state));
         let body = WithoutMark { inner: LimitedReader { inner: body, state: state.clone() }, begun: false };
         let settings = ReaderSettings { track_path: false, ..ReaderSettings::default() };

@@ -70,7 +70,9 @@ impl Intake {
     /// See [`Unreadable`]. Nothing is stored then.
     pub async fn finish(self) -> Result<Kept, Unreadable> {
         let _ = self.pieces.send(UploadMessage::End).await;
-        self.result.await.unwrap_or_else(|_| Err(Unreadable::Write(io::Error::other("internal error: the thread has panicked"))))
+        self.result
+            .await
+            .unwrap_or_else(|_| Err(Unreadable::Write(io::Error::other("internal error: writer thread panicked"))))
     }
 }
 

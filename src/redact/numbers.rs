@@ -59,7 +59,14 @@ pub(super) fn find(text: &str, tokens: &[Token]) -> Vec<Finding> {
             run.clear();
         }
         let (start, end) = (token.start, token.end);
-        run.push(NumberToken { token: at, start, end, digits: digits.to_owned(), spoken, gap: gap.unwrap_or(Gap::None) });
+        run.push(NumberToken {
+            token: at,
+            start,
+            end,
+            digits: digits.to_owned(),
+            spoken,
+            gap: gap.unwrap_or(Gap::None),
+        });
         between.clear();
     }
     findings.extend(Run { text, tokens, units: &run }.findings());
