@@ -43,7 +43,7 @@ pub fn read_turn(body: &[u8], header_key: Option<&str>) -> Result<NewTurn, Unrea
 fn read_json(body: &[u8], header_key: Option<&str>) -> Result<NewTurn, Unreadable> {
     // Checked here because the derived reader would also accept an array of the fields.
     if body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
-        return Err(Unreadable::Json("must be an object: the body does not begin with {".to_owned()));
+        return Err(Unreadable::Json("the first character is not {".to_owned()));
     }
     let body: Body<'_> = serde_json::from_slice(body).map_err(|error| Unreadable::Json(error.to_string()))?;
     let turn = body.unwrapped();

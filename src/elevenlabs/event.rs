@@ -76,7 +76,7 @@ pub fn read_event(body: &[u8]) -> Event {
             event.remarks = remarks.into_vec();
             return event;
         }
-        None => Err("body.type: required".to_owned()),
+        None => Err("body.type: is required".to_owned()),
     };
     if let Ok(record) = &read {
         event.conversation_id = Some(record.conversation_id.clone());

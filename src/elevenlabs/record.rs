@@ -16,7 +16,7 @@ pub(super) const DURATIONS: std::ops::Range<i64> = 0..1 << 33;
 
 pub(super) fn conversation_id(data: &At<'_>) -> Result<ConversationId, String> {
     match data.get("conversation_id").value() {
-        None => Err("data.conversation_id: required".to_owned()),
+        None => Err("data.conversation_id: is required".to_owned()),
         Some(Value::String(text)) => {
             ConversationId::from_sender(text).map_err(|rule| format!("data.conversation_id: {rule}"))
         }

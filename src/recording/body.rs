@@ -168,10 +168,10 @@ impl<R: Read> AudioEventReader<R> {
         if event_type.as_deref().is_some_and(|named| !named.contains("audio")) {
             return Err(malformed("type: must be the type of an audio event"));
         }
-        let conversation_id = conversation_id.ok_or_else(|| malformed("data.conversation_id: required"))?;
+        let conversation_id = conversation_id.ok_or_else(|| malformed("data.conversation_id: is required"))?;
         let conversation_id = ConversationId::from_sender(&conversation_id)
             .map_err(|rule| Unreadable::Malformed(format!("data.conversation_id: {rule}")))?;
-        let audio_bytes = audio_bytes.ok_or_else(|| malformed("data.full_audio: required"))?;
+        let audio_bytes = audio_bytes.ok_or_else(|| malformed("data.full_audio: is required"))?;
         if audio_bytes == 0 {
             return Err(malformed("data.full_audio: must not be empty"));
         }
