@@ -86,7 +86,7 @@ pub fn verify(
 
 /// Returns the header's value for a body, as ElevenLabs computes it.
 pub fn sign(secret: &Secret, at: i64, body: &[u8]) -> String {
-    let mut mac = keyed(secret, at.to_string().as_bytes());
+    let mut mac = mac_for(secret, at.to_string().as_bytes());
     mac.update(body);
     let hex = mac.finalize().into_bytes().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     format!("t={at},v0={hex}")
@@ -115,7 +115,7 @@ impl Verification {
         if age.unsigned_abs() > tolerance.as_secs() {
             return Err(Refusal::Stale { age, tolerance: tolerance.as_secs() });
         }
-        let macs = secrets.iter().map(|secret| keyed(secret, time.as_bytes())).collect();
+        let macs = secrets.iter().map(|secret| mac_for(secret, time.as_bytes())).collect();
         Ok(Self { signatures, macs })
     }
 
@@ -143,7 +143,7 @@ impl Verification {
 }
 
 /// Returns the MAC of a secret, fed with the beginning of the signed text: the time as written in the header.
-fn keyed(secret: &Secret, time: &[u8]) -> Hmac<Sha256> {
+fn mac_for(secret: &Secret, time: &[u8]) -> Hmac<Sha256> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.reveal().as_bytes()).expect("HMAC takes a key of any length");
     mac.update(time);
     mac.update(b".");

@@ -57,7 +57,7 @@ pub struct Backups {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum BackupKind {
     Backup,
     Snapshot,
 }
@@ -94,7 +94,7 @@ impl Periodic {
         }
         let (end, ended) = channel();
         let ending = Arc::new(AtomicBool::new(false));
-        let maker = Maker { copier, database, backups: plan.backups.clone(), ending: ending.clone() };
+        let maker = BackupWorker { copier, database, backups: plan.backups.clone(), ending: ending.clone() };
         let snapshot_every = plan.snapshot_every;
         let thread = std::thread::Builder::new().name("backups".to_owned()).spawn(move || {
             let mut tasks = maker.tasks(snapshot_every);
@@ -122,14 +122,14 @@ impl Drop for Periodic {
     }
 }
 
-struct Task {
-    kind: Kind,
+struct BackupTask {
+    kind: BackupKind,
     every: Duration,
     due: Instant,
 }
 
-impl Task {
-    fn new(kind: Kind, every: Duration, last: Option<Timestamp>) -> Self {
+impl BackupTask {
+    fn new(kind: BackupKind, every: Duration, last: Option<Timestamp>) -> Self {
         let wait = last.map_or(Duration::ZERO, |last| {
             let since = Timestamp::now().unix_micros().saturating_sub(last.unix_micros());
             // A backup from the future, after the clock was set back, counts as current.
@@ -139,27 +139,27 @@ impl Task {
     }
 }
 
-struct Maker {
+struct BackupWorker {
     copier: Copier,
     database: PathBuf,
     backups: Option<Backups>,
     ending: Arc<AtomicBool>,
 }
 
-impl Maker {
+impl BackupWorker {
     /// Returns the tasks, each due after the last usable backup of its kind.
-    fn tasks(&self, snapshot_every: Option<Duration>) -> Vec<Task> {
+    fn tasks(&self, snapshot_every: Option<Duration>) -> Vec<BackupTask> {
         let mut tasks = Vec::new();
         if let Some(every) = snapshot_every {
             let latest = latest(&self.database);
             let made = || fs::metadata(&latest).and_then(|file| file.modified()).ok().and_then(timestamp);
             let last = self.copier.examine(&latest, false, self.watch()).ok().and_then(|()| made());
-            tasks.push(Task::new(Kind::Snapshot, every, last));
+            tasks.push(BackupTask::new(BackupKind::Snapshot, every, last));
         }
         if let Some(backups) = &self.backups {
             let last = self.last_whole(backups);
             last.into_iter().for_each(note_success);
-            tasks.push(Task::new(Kind::Backup, backups.every, last));
+            tasks.push(BackupTask::new(BackupKind::Backup, backups.every, last));
         }
         tasks
     }
@@ -189,15 +189,15 @@ impl Maker {
     }
 
     /// Makes a backup, and returns whether it succeeded.
-    fn make(&self, kind: Kind) -> bool {
+    fn make(&self, kind: BackupKind) -> bool {
         let (began, now) = (Instant::now(), Timestamp::now());
         let made = match (kind, &self.backups) {
-            (Kind::Backup, Some(backups)) => self.back_up(backups, now),
+            (BackupKind::Backup, Some(backups)) => self.back_up(backups, now),
             _ => self.publish_latest(),
         };
         match made {
             Ok((file, report)) => {
-                if kind == Kind::Backup {
+                if kind == BackupKind::Backup {
                     note_success(now);
                 }
                 let BackupReport { calls, turns, bytes } = report;
@@ -207,11 +207,12 @@ impl Maker {
             }
             Err(_) if self.ending.load(Ordering::Acquire) => false,
             Err(error) => {
-                if kind == Kind::Backup {
+                if kind == BackupKind::Backup {
                     METRICS.backup_failures_total.inc();
                 }
-                let kind_name = if kind == Kind::Backup { "backup" } else { LATEST };
-                let folder = self.backups.as_ref().filter(|_| kind == Kind::Backup).map(|backups| &*backups.folder);
+                let kind_name = if kind == BackupKind::Backup { "backup" } else { LATEST };
+                let folder =
+                    self.backups.as_ref().filter(|_| kind == BackupKind::Backup).map(|backups| &*backups.folder);
                 let folder = folder.or_else(|| self.database.parent()).unwrap_or(Path::new("")).display();
                 tracing::error!(kind = kind_name, %folder, %error, "backup failed; retrying");
                 false

@@ -36,7 +36,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<()> {
     let secret = secrets.first().context(
         "the post-call event must be signed; pass the service's --elevenlabs-secret or --elevenlabs-secret-file",
     )?;
-    let service = Service::new(&args.url, api_token(args)?);
+    let service = ServiceClient::new(&args.url, api_token(args)?);
     // Checked before anything is stored.
     let session = service.get("/session")?;
     ensure!(
@@ -171,14 +171,14 @@ fn api_token(args: &SimulateArgs) -> Result<Option<String>> {
 }
 
 /// A running service.
-struct Service {
+struct ServiceClient {
     agent: ureq::Agent,
     url: String,
     /// The header that authorizes reading.
     authorization: Option<String>,
 }
 
-impl Service {
+impl ServiceClient {
     fn new(url: &str, authorization: Option<String>) -> Self {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -193,7 +193,7 @@ impl Service {
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization);
         }
-        answered(request.call(), 200).with_context(|| format!("GET {}{path}", self.url))
+        check_response(request.call(), 200).with_context(|| format!("GET {}{path}", self.url))
     }
 
     fn post(&self, path: &str, headers: &[(&str, &str)], body: &str, status: u16) -> Result<Value> {
@@ -201,12 +201,12 @@ impl Service {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        answered(request.send(body), status).with_context(|| format!("POST {}{path}", self.url))
+        check_response(request.send(body), status).with_context(|| format!("POST {}{path}", self.url))
     }
 }
 
 /// Returns the body of a response with the expected status, or the error of the service.
-fn answered(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>, status: u16) -> Result<Value> {
+fn check_response(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>, status: u16) -> Result<Value> {
     let mut answer = answer.context("the service does not answer")?;
     let text = answer.body_mut().read_to_string()?;
     let body: Value = serde_json::from_str(&text).unwrap_or_default();

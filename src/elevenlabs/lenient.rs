@@ -81,7 +81,7 @@ impl<'a> At<'a> {
     pub(super) fn text(&self, remarks: &mut Remarks) -> Option<String> {
         match self.value? {
             Value::String(text) if text.trim().is_empty() => None,
-            Value::String(text) => Some(clean(text)),
+            Value::String(text) => Some(sanitized(text)),
             // Some programs convert identifiers and telephone numbers to floats; their digits are still exact.
             Value::Number(number) => Some(match (number.as_i64(), number.as_f64().and_then(exact)) {
                 (None, Some(whole)) => whole.to_string(),
@@ -151,7 +151,7 @@ impl<'a> At<'a> {
         instant.or_else(|| self.unread("must be a time", remarks))
     }
 
-    /// Returns words that were spoken, if not blank. Words beyond the maximum length of a turn are cut off.
+    /// Returns words that were spoken, if not blank. Words beyond the maximum length of a turn are truncated.
     pub(super) fn message(&self, remarks: &mut Remarks) -> Option<Message> {
         match self.value? {
             Value::String(text) => self.words(text, remarks),
@@ -164,7 +164,7 @@ impl<'a> At<'a> {
         if text.len() > MAX_TEXT_BYTES {
             remarks.add_words(&self.place, "truncated to 65536 bytes; the stored event contains all of it");
         }
-        Message::new(cut(text)).ok()
+        Message::new(truncated(text)).ok()
     }
 
     /// Returns a driver's number, given as a whole number, as digits, or in the form `driver_1042`.
@@ -199,12 +199,12 @@ fn exact(number: f64) -> Option<i64> {
     (number.fract() == 0.0).then(|| rounded(number))?
 }
 
-fn cut(text: &str) -> &str {
+fn truncated(text: &str) -> &str {
     &text[..text.floor_char_boundary(MAX_TEXT_BYTES)]
 }
 
 /// Removes U+0000, which is removed everywhere, and truncates the text to the maximum length.
-fn clean(text: &str) -> String {
-    let text = cut(text.trim());
+fn sanitized(text: &str) -> String {
+    let text = truncated(text.trim());
     if text.contains('\0') { text.replace('\0', "\u{FFFD}") } else { text.to_owned() }
 }

@@ -81,7 +81,7 @@ pub fn begins_in(prefix: &[u8]) -> bool {
 }
 
 /// State that is shared with the body's reader: the remaining limits, and the reason for an error.
-struct State {
+struct ReaderState {
     left: u64,
     rest_left: u64,
     in_audio: bool,
@@ -92,7 +92,7 @@ struct State {
 /// A body that counts and limits the bytes that are read from it.
 struct LimitedReader<R> {
     inner: R,
-    state: Rc<RefCell<State>>,
+    state: Rc<RefCell<ReaderState>>,
 }
 
 impl<R: Read> Read for LimitedReader<R> {
@@ -143,7 +143,7 @@ impl<R: Read> Read for WithoutMark<R> {
 
 struct AudioEventReader<R: Read> {
     json: JsonStreamReader<WithoutMark<LimitedReader<R>>>,
-    state: Rc<RefCell<State>>,
+    state: Rc<RefCell<ReaderState>>,
     conversation_id: Option<String>,
     event_type: Option<String>,
     audio_bytes: Option<u64>,
@@ -151,8 +151,13 @@ struct AudioEventReader<R: Read> {
 
 impl<R: Read> AudioEventReader<R> {
     fn of(body: R, limit: u64) -> Self {
-        let state =
-            State { left: limit, rest_left: MAX_NON_AUDIO_BYTES, in_audio: false, audio_began: false, failure: None };
+        let state = ReaderState {
+            left: limit,
+            rest_left: MAX_NON_AUDIO_BYTES,
+            in_audio: false,
+            audio_began: false,
+            failure: None,
+        };
         let state = Rc::new(RefCell::new(state));
         let body = WithoutMark { inner: LimitedReader { inner: body, state: state.clone() }, begun: false };
         let settings = ReaderSettings { track_path: false, ..ReaderSettings::default() };
@@ -209,7 +214,7 @@ impl<R: Read> AudioEventReader<R> {
 
     /// Decodes the next string as audio.
     fn audio(&mut self, out: &mut impl Write) -> Result<u64, Unreadable> {
-        let set = |state: &mut State, in_audio| state.in_audio = in_audio;
+        let set = |state: &mut ReaderState, in_audio| state.in_audio = in_audio;
         {
             let mut state = self.state.borrow_mut();
             // A type that names something else takes precedence over a field `full_audio`.
@@ -254,6 +259,6 @@ impl<R: Read> AudioEventReader<R> {
 }
 
 /// Returns the cause of an error: a failure of the body takes precedence over the resulting parse error.
-fn unreadable(state: &Rc<RefCell<State>>, error: &dyn fmt::Display) -> Unreadable {
+fn unreadable(state: &Rc<RefCell<ReaderState>>, error: &dyn fmt::Display) -> Unreadable {
     state.borrow_mut().failure.take().unwrap_or_else(|| Unreadable::Malformed(error.to_string()))
 }

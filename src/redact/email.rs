@@ -10,14 +10,14 @@ const MAX_LOCAL_BYTES: usize = 64;
 const MAX_DOMAIN_BYTES: usize = 255;
 
 pub(super) fn find(text: &str, tokens: &[Token]) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = text.match_indices('@').filter_map(|(at, _)| written(text, at)).collect();
+    let mut findings: Vec<Finding> = text.match_indices('@').filter_map(|(at, _)| literal_address(text, at)).collect();
     let spoken = (0..tokens.len()).filter(|at| is_word(tokens, *at, "at")).filter_map(|at| spoken(tokens, at));
     findings.extend(spoken.map(|(start, end)| Finding { kind: Kind::Email, start, end }));
     findings
 }
 
 /// Returns the address around the `@` at this byte.
-fn written(text: &str, at: usize) -> Option<Finding> {
+fn literal_address(text: &str, at: usize) -> Option<Finding> {
     let local = |c: char| c.is_alphanumeric() || "._%+-'".contains(c);
     let before: usize = text[..at].chars().rev().take_while(|c| local(*c)).map(char::len_utf8).sum();
     let label = |c: char| c.is_alphanumeric() || matches!(c, '-' | '.');

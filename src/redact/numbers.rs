@@ -16,11 +16,11 @@ struct NumberToken {
     digits: String,
     spoken: bool,
     /// Separator before the token.
-    gap: Gap,
+    gap: Separator,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Gap {
+enum Separator {
     /// No separator: the first token of a run.
     None,
     Space,
@@ -55,7 +55,7 @@ pub(super) fn find(text: &str, tokens: &[Token]) -> Vec<Finding> {
             gap(&text[last.end..token.start], &between, last.spoken || spoken).filter(|_| fits)
         });
         if gap.is_none() {
-            findings.extend(Run { text, tokens, units: &run }.findings());
+            findings.extend(NumberRun { text, tokens, units: &run }.findings());
             run.clear();
         }
         let (start, end) = (token.start, token.end);
@@ -65,30 +65,30 @@ pub(super) fn find(text: &str, tokens: &[Token]) -> Vec<Finding> {
             end,
             digits: digits.to_owned(),
             spoken,
-            gap: gap.unwrap_or(Gap::None),
+            gap: gap.unwrap_or(Separator::None),
         });
         between.clear();
     }
-    findings.extend(Run { text, tokens, units: &run }.findings());
+    findings.extend(NumberRun { text, tokens, units: &run }.findings());
     findings
 }
 
 /// Returns the separator between two number tokens, or `None` if they cannot belong together.
-fn gap(between: &str, tokens: &[&Token], spoken: bool) -> Option<Gap> {
+fn gap(between: &str, tokens: &[&Token], spoken: bool) -> Option<Separator> {
     if spoken {
         if tokens.len() > 4 {
             return None;
         }
-        let mut gap = Gap::Space;
+        let mut gap = Separator::Space;
         for token in tokens {
             gap = match &token.what {
-                What::Mark('-' | '‐' | '‑' | '–' | '—') => Gap::Dash,
-                What::Mark(',' | '.' | ';' | '…') => Gap::Pause,
-                What::Word(word) if matches!(word.as_str(), "dash" | "hyphen" | "minus") => Gap::Dash,
+                What::Mark('-' | '‐' | '‑' | '–' | '—') => Separator::Dash,
+                What::Mark(',' | '.' | ';' | '…') => Separator::Pause,
+                What::Word(word) if matches!(word.as_str(), "dash" | "hyphen" | "minus") => Separator::Dash,
                 What::Word(word)
                     if matches!(word.as_str(), "um" | "uh" | "uhm" | "er" | "erm" | "ah" | "hmm" | "space") =>
                 {
-                    Gap::Pause
+                    Separator::Pause
                 }
                 _ => return None,
             };
@@ -98,13 +98,13 @@ fn gap(between: &str, tokens: &[&Token], spoken: bool) -> Option<Gap> {
     if between.chars().count() > 3 {
         return None;
     }
-    let mut gap = Gap::Space;
+    let mut gap = Separator::Space;
     for c in between.chars() {
         gap = match c {
-            ' ' | '\u{A0}' | '\t' if gap != Gap::Dot => gap,
-            '-' | '‐' | '‑' => Gap::Dash,
-            '.' if between.len() == 1 => Gap::Dot,
-            ')' => Gap::Bracket,
+            ' ' | '\u{A0}' | '\t' if gap != Separator::Dot => gap,
+            '-' | '‐' | '‑' => Separator::Dash,
+            '.' if between.len() == 1 => Separator::Dot,
+            ')' => Separator::Bracket,
             _ => return None,
         };
     }
@@ -121,13 +121,13 @@ enum Context {
     Social,
 }
 
-struct Run<'a> {
+struct NumberRun<'a> {
     text: &'a str,
     tokens: &'a [Token],
     units: &'a [NumberToken],
 }
 
-impl Run<'_> {
+impl NumberRun<'_> {
     fn findings(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         // `from` is the end of the last finding.
@@ -137,14 +137,14 @@ impl Run<'_> {
             let found = found.or_else(|| self.grouped_ssn(at).map(|end| (Kind::Ssn, end)));
             let found = found.or_else(|| self.grouped_phone(at).map(|end| (Kind::Phone, end)));
             if let Some((kind, end)) = found {
-                findings.extend(self.whole(from, at));
+                findings.extend(self.classify_range(from, at));
                 findings.push(self.finding(kind, at, end));
                 (from, at) = (end, end);
             } else {
                 at += 1;
             }
         }
-        findings.extend(self.whole(from, self.units.len()));
+        findings.extend(self.classify_range(from, self.units.len()));
         findings
     }
 
@@ -190,7 +190,7 @@ impl Run<'_> {
         if !lengths || !is_ssn(&area, &group, &serial) || self.continues(from, end) {
             return None;
         }
-        let spaced = self.units[from + 1].gap == Gap::Space;
+        let spaced = self.units[from + 1].gap == Separator::Space;
         (!spaced || self.context(from) != Context::Other).then_some(end)
     }
 
@@ -201,7 +201,7 @@ impl Run<'_> {
         let mut at = from;
         while let Some(unit) = self.units.get(at) {
             if at > from {
-                let ends_group = !unit.spoken || unit.gap != Gap::Space;
+                let ends_group = !unit.spoken || unit.gap != Separator::Space;
                 if ends_group {
                     if groups.len() == count {
                         break;
@@ -254,9 +254,9 @@ impl Run<'_> {
             return None;
         };
         let dashed = self.units[end - 1].gap;
-        let part_of_more = matches!(dashed, Gap::Dash | Gap::Dot)
+        let part_of_more = matches!(dashed, Separator::Dash | Separator::Dot)
             && (unit.gap == dashed || self.units.get(end).is_some_and(|next| next.gap == dashed));
-        if part_of_more || (!bracketed && dashed == Gap::Space && self.context(from) == Context::Other) {
+        if part_of_more || (!bracketed && dashed == Separator::Space && self.context(from) == Context::Other) {
             return None;
         }
         Some(end)
@@ -290,11 +290,11 @@ impl Run<'_> {
     }
 
     /// Classifies all tokens of a range as one number.
-    fn whole(&self, from: usize, to: usize) -> Option<Finding> {
+    fn classify_range(&self, from: usize, to: usize) -> Option<Finding> {
         let mut from = from;
         // "Oh, four …" is no zero.
         let interjection = self.units.get(from).is_some_and(|unit| unit.spoken && unit.digits == "0")
-            && self.units.get(from + 1).is_some_and(|next| next.gap == Gap::Pause);
+            && self.units.get(from + 1).is_some_and(|next| next.gap == Separator::Pause);
         if interjection && self.text[self.units[from].start..].starts_with(['o', 'O']) {
             from += 1;
         }
@@ -333,7 +333,7 @@ impl Run<'_> {
             match &token.what {
                 What::Word(word) => {
                     words += 1;
-                    match says(word) {
+                    match word_context(word) {
                         // The words before "number" may name another kind.
                         Context::Phone if word == "number" => context = Context::Phone,
                         Context::Nothing => {}
@@ -351,7 +351,7 @@ impl Run<'_> {
             let last = self.units[self.units.len() - 1].token;
             for token in self.tokens.iter().skip(last + 1).take(5) {
                 match &token.what {
-                    What::Word(word) => match says(word) {
+                    What::Word(word) => match word_context(word) {
                         Context::Nothing => {}
                         said => return said,
                     },
@@ -364,7 +364,7 @@ impl Run<'_> {
     }
 }
 
-fn says(word: &str) -> Context {
+fn word_context(word: &str) -> Context {
     match word {
         "phone" | "call" | "cell" | "mobile" | "reach" | "text" | "dial" | "callback" | "telephone" | "fax" | "tel"
         | "number" => Context::Phone,

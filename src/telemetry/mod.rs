@@ -84,15 +84,15 @@ fn log_panic(info: &PanicHookInfo<'_>) {
 }
 
 /// A visitor that writes an event's fields into a JSON object. Writing to memory cannot fail, so results are ignored.
-struct Put<'a, M>(&'a mut M);
+struct JsonVisitor<'a, M>(&'a mut M);
 
-impl<M: SerializeMap> Put<'_, M> {
+impl<M: SerializeMap> JsonVisitor<'_, M> {
     fn put(&mut self, field: &Field, value: &(impl serde::Serialize + ?Sized)) {
         let _ = self.0.serialize_entry(field.name(), value);
     }
 }
 
-impl<M: SerializeMap> Visit for Put<'_, M> {
+impl<M: SerializeMap> Visit for JsonVisitor<'_, M> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.put(field, &format!("{value:?}"));
     }
@@ -147,7 +147,7 @@ fn json_line(line: &mut Vec<u8>, event: &Event<'_>) -> serde_json::Result<()> {
     object.serialize_entry("time", &Timestamp::now().to_string())?;
     object.serialize_entry("level", level)?;
     object.serialize_entry("target", event.metadata().target())?;
-    event.record(&mut Put(&mut object));
+    event.record(&mut JsonVisitor(&mut object));
     object.end()
 }
 
@@ -167,7 +167,7 @@ where
 
 fn cloud_entry(event: &Event<'_>) -> serde_json::Result<Value> {
     let mut fields = serde_json::value::Serializer.serialize_map(None)?;
-    event.record(&mut Put(&mut fields));
+    event.record(&mut JsonVisitor(&mut fields));
     let Value::Object(mut fields) = fields.end()? else { unreachable!("a map is serialized as an object") };
     let severity = match *event.metadata().level() {
         Level::ERROR => "ERROR",
