@@ -10,7 +10,7 @@ use std::io::{BufRead as _, BufReader, Read};
 pub enum Format {
     /// Comma-separated values (RFC 4180), or separated by semicolons or tabs; the first line names the columns.
     Csv,
-    /// One JSON object a line.
+    /// One JSON object per line.
     JsonLines,
 }
 

@@ -21,18 +21,22 @@ pub(super) struct AccessArgs {
     /// Require no token; anybody may read, erase and download everything
     #[arg(long, env = "TRANSCRIBE_HOOK_NO_TOKEN")]
     no_token: bool,
-    /// Limit the requests per minute and address refused with 401
+    /// Limit failed attempts (401) per minute and address
     ///
-    /// More are answered 429. 0 is no limit.
+    /// Requests beyond the limit are answered 429. 0 is no limit.
     #[arg(long, env = "TRANSCRIBE_HOOK_REFUSALS_PER_MINUTE", value_name = "NUMBER", default_value = "60")]
     refusals_per_minute: u32,
-    /// Trust X-Forwarded-For from this proxy address or network; may be repeated
+    /// Trust X-Forwarded-For from this proxy address or network
+    ///
+    /// May be repeated.
     #[arg(
         long, env = "TRANSCRIBE_HOOK_TRUSTED_PROXY", value_name = "NETWORK", value_parser = network,
         value_delimiter = ' ',
     )]
     trusted_proxy: Vec<IpNet>,
-    /// Let pages of this origin read with a token (CORS); may be repeated
+    /// Allow pages of this origin to read with a token (CORS)
+    ///
+    /// May be repeated.
     #[arg(long, env = "TRANSCRIBE_HOOK_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ' ')]
     allow_origin: Vec<Origin>,
 }

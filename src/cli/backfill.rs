@@ -28,7 +28,7 @@ pub(super) struct BackfillArgs {
     /// A date and time, or an age such as 7d.
     #[arg(long, env = "TRANSCRIBE_HOOK_SINCE", value_name = "TIME", default_value = "30d", value_parser = since)]
     since: Timestamp,
-    /// Store the recipients of this batch as dispatches, and nothing else
+    /// Store only this batch's recipients, as dispatches
     #[arg(long, env = "TRANSCRIBE_HOOK_BATCH", value_name = "ID")]
     batch: Option<String>,
     #[command(flatten)]

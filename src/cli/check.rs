@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 pub(super) struct CheckArgs {
     #[command(flatten)]
     database: DatabaseArgs,
-    /// Also report recordings in this folder that belong to no call
+    /// Report recordings in this folder that belong to no call
     #[arg(long, env = "TRANSCRIBE_HOOK_AUDIO_DIR", value_name = "FOLDER")]
     audio_dir: Option<PathBuf>,
     /// Print the result as JSON

@@ -17,7 +17,7 @@ pub(super) struct CopyArgs {
     /// Store these backups in this folder; it is created if missing
     #[arg(long, env = "TRANSCRIBE_HOOK_BACKUP_DIR", value_name = "FOLDER")]
     backup_dir: Option<PathBuf>,
-    /// Retain this many of these backups
+    /// Retain this many backups
     #[arg(
         long, env = "TRANSCRIBE_HOOK_BACKUP_KEEP", value_name = "NUMBER", default_value = "7",
         value_parser = clap::value_parser!(u32).range(1..=10_000),

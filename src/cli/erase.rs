@@ -35,10 +35,10 @@ pub(super) struct EraseArgs {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct What {
-    /// Erase the call of this conversation, with everything about it
+    /// Erase this call, with everything about it
     #[arg(long, env = "TRANSCRIBE_HOOK_CONVERSATION", value_name = "ID", value_parser = conversation)]
     conversation: Option<ConversationId>,
-    /// Erase the driver of this number, with all calls and dispatches
+    /// Erase this driver, with all calls and dispatches
     #[arg(long, env = "TRANSCRIBE_HOOK_DRIVER", value_name = "NUMBER", value_parser = driver)]
     driver: Option<DriverId>,
 }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
-    /// Write to this file, which must not exist; - is standard output
+    /// Write to this new file; - is standard output
     #[arg(value_name = "OUT", default_value = "-", hide_default_value = true)]
     out: PathBuf,
     #[command(flatten)]

@@ -56,7 +56,7 @@ struct FileArgs {
 enum FormatName {
     /// Comma-separated values with a header
     Csv,
-    /// One JSON object a line
+    /// One JSON object per line
     Jsonl,
 }
 

@@ -60,7 +60,9 @@ enum Command {
     Serve(Box<serve::ServeArgs>),
     /// Migrate a database to the newest schema without serving it
     Migrate(DatabaseArgs),
-    /// Search the transcripts in a database (works while the service runs)
+    /// Search the transcripts in a database
+    ///
+    /// Works while the service runs.
     Search(search::SearchArgs),
     /// Back up a database to one consistent file
     ///
@@ -102,7 +104,7 @@ struct DatabaseArgs {
     database: PathBuf,
 }
 
-/// Flags of the log.
+/// Flags of logging.
 #[derive(Debug, Args)]
 struct LogArgs {
     /// Set the format of log lines

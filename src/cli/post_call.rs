@@ -13,7 +13,7 @@ use std::time::Duration;
 pub(super) struct PostCallArgs {
     #[command(flatten)]
     secrets: Secrets<WebhookSecret>,
-    /// Refuse signatures whose time differs more than this from the clock
+    /// Limit the difference between a signature's time and the clock
     #[arg(
         long, env = "TRANSCRIBE_HOOK_SIGNATURE_TOLERANCE", value_name = "DURATION", default_value = "30m",
         value_parser = humantime::parse_duration,

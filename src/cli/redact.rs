@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 /// The kinds of personal data that are replaced before words are stored.
 #[derive(Debug, Args)]
 pub(super) struct RedactArgs {
-    /// Redact these kinds in words before storing: card, email, phone, ssn
+    /// Redact these kinds before storing: card, email, phone, ssn
     ///
     /// Each finding is replaced with its kind in brackets, as in `[card]`.
     #[arg(long, env = "TRANSCRIBE_HOOK_REDACT", value_name = "KINDS", value_delimiter = ',')]
@@ -19,7 +19,7 @@ enum KindName {
     Card,
     /// E-mail addresses
     Email,
-    /// Telephone numbers, but not the call's own, which identifies the driver
+    /// Telephone numbers, except the call's own, which identifies the driver
     Phone,
     /// United States social security numbers
     Ssn,

@@ -35,7 +35,7 @@ impl RetentionArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct PruneArgs {
-    /// Erase calls whose last activity is older than this, as 90d
+    /// Erase calls without activity for this long, such as 90d
     #[arg(long, env = "TRANSCRIBE_HOOK_OLDER_THAN", value_name = "DURATION", value_parser = age)]
     older_than: Duration,
     #[command(flatten)]
@@ -47,7 +47,7 @@ pub(super) struct PruneArgs {
     audio_dir: Option<PathBuf>,
     #[command(flatten)]
     confirmation: Confirmation,
-    /// Trust the clock even if no event of the last day confirms it
+    /// Trust the clock even if no recent event confirms it
     #[arg(long, env = "TRANSCRIBE_HOOK_TRUST_CLOCK")]
     trust_clock: bool,
     /// Print the result as JSON

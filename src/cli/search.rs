@@ -24,19 +24,19 @@ pub(super) struct SearchArgs {
     /// Find only turns of this speaker: agent or driver
     #[arg(long, env = "TRANSCRIBE_HOOK_SPEAKER", value_name = "SPEAKER", value_parser = speaker)]
     speaker: Option<Speaker>,
-    /// Search only in this call
+    /// Search only this call
     #[arg(long, env = "TRANSCRIBE_HOOK_CONVERSATION_ID", value_name = "ID", value_parser = conversation_id)]
     conversation_id: Option<ConversationId>,
-    /// Search only in calls with this driver
+    /// Search only calls with this driver
     #[arg(long, env = "TRANSCRIBE_HOOK_DRIVER_ID", value_name = "NUMBER", value_parser = driver_id)]
     driver_id: Option<DriverId>,
-    /// Search only in calls of this status
+    /// Search only calls of this status
     #[arg(long, env = "TRANSCRIBE_HOOK_STATUS", value_name = "STATUS", value_parser = status)]
     status: Option<CallStatus>,
-    /// Search only in calls that started at this time or later
+    /// Search only calls that started at this time or later
     #[arg(long, env = "TRANSCRIBE_HOOK_STARTED_AFTER", value_name = "TIME", value_parser = time)]
     started_after: Option<Timestamp>,
-    /// Search only in calls that started before this time
+    /// Search only calls that started before this time
     #[arg(long, env = "TRANSCRIBE_HOOK_STARTED_BEFORE", value_name = "TIME", value_parser = time)]
     started_before: Option<Timestamp>,
     /// Find only turns spoken at this time or later

@@ -41,7 +41,7 @@ struct ToolArgs {
     /// Set the public URL of the service, as `https://calls.example.com`
     #[arg(long, env = "TRANSCRIBE_HOOK_URL", value_name = "URL", value_parser = public_url)]
     url: String,
-    /// Choose the tool: one for the conversation so far, or for single turns
+    /// Choose the tool: conversation so far, or single turns
     #[arg(long, env = "TRANSCRIBE_HOOK_KIND", value_name = "KIND", default_value = "history")]
     kind: KindName,
     /// Send the ingest token in this ElevenLabs workspace secret
