@@ -34,7 +34,7 @@ pub(super) struct AccessArgs {
         value_delimiter = ' ',
     )]
     trusted_proxy: Vec<IpNet>,
-    /// Allow pages of this origin to read with a token (CORS)
+    /// Let pages of this origin read with a token (CORS)
     ///
     /// May be repeated.
     #[arg(long, env = "TRANSCRIBE_HOOK_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ' ')]

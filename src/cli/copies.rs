@@ -14,7 +14,7 @@ pub(super) struct CopyArgs {
         requires = "backup_dir",
     )]
     backup_every: Option<Duration>,
-    /// Store these backups in this folder; it is created if missing
+    /// Store backups in this folder; it is created if missing
     #[arg(long, env = "TRANSCRIBE_HOOK_BACKUP_DIR", value_name = "FOLDER")]
     backup_dir: Option<PathBuf>,
     /// Retain this many backups

@@ -80,7 +80,7 @@ enum Command {
     Import(import::ImportArgs),
     /// Fetch missing calls from the ElevenLabs API
     Backfill(backfill::BackfillArgs),
-    /// Play a sample call against a running service and check it
+    /// Play a sample call against a service and check it
     Simulate(simulate::SimulateArgs),
     /// Reprocess stored ElevenLabs events
     Replay(replay::ReplayArgs),
@@ -88,7 +88,7 @@ enum Command {
     Erase(erase::EraseArgs),
     /// Erase calls older than a given age
     Prune(retention::PruneArgs),
-    /// Check that a running service is ready; exit 1 if not
+    /// Check that a service is ready; exit 1 if not
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print the generated API token, or the sign-in URL
     Token(token::TokenArgs),

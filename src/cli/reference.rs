@@ -26,7 +26,8 @@ fn row(flag: &Arg) -> String {
     let defaults: Vec<_> =
         flag.get_default_values().iter().map(|value| format!("`{}`", value.to_string_lossy())).collect();
     let default = if flag.get_action().takes_values() { defaults.join(" ") } else { "off".to_owned() };
-    let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
+    let help = flag.get_long_help().or_else(|| flag.get_help()).map(ToString::to_string).unwrap_or_default();
+    let help = help.replace("\n\n", ". ");
     format!("| `--{name}{value}` | `{variable}` | {default} | {help} |")
 }
 
