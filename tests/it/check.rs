@@ -119,6 +119,6 @@ fn recordings_of_no_call_are_found() {
     assert_eq!(code, Some(1));
     assert_eq!(
         report["problems"],
-        json!([{"check": "audio", "problem": "the recording conv_c.mp3 belongs to no call"}])
+        json!([{"check": "audio", "problem": "recording conv_c.mp3 belongs to no call"}])
     );
 }
