@@ -185,7 +185,7 @@ pub fn without_doubles<T, K: std::hash::Hash + Eq>(
     for row in rows {
         match lines.entry(key(&row.value)) {
             Entry::Occupied(first) => {
-                bad.push(BadRow { line: row.line, reason: format!("{key_field}: duplicate of line {}", first.get()) })
+                bad.push(BadRow { line: row.line, reason: format!("{key_field}: duplicate of line {}", first.get()) });
             }
             Entry::Vacant(entry) => {
                 entry.insert(row.line);

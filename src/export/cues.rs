@@ -8,7 +8,7 @@ use super::{Context, Form, lines_of, name_of, words};
 use crate::model::Turn;
 use std::io::{self, Write};
 
-/// Header of a WebVTT file.
+/// Header of a `WebVTT` file.
 pub(super) const VTT_HEADER: &str = "WEBVTT\n";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -28,9 +28,9 @@ pub enum Format {
     Text,
     /// Markdown transcripts for people.
     Markdown,
-    /// Subtitles in WebVTT, for browsers.
+    /// Subtitles in `WebVTT`, for browsers.
     WebVtt,
-    /// Subtitles in SubRip, for other players.
+    /// Subtitles in `SubRip`, for other players.
     SubRip,
 }
 

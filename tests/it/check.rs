@@ -117,8 +117,5 @@ fn recordings_of_no_call_are_found() {
     std::fs::write(audio.join("conv_c.mp3"), "").unwrap();
     let (code, report) = check(&database, &flags);
     assert_eq!(code, Some(1));
-    assert_eq!(
-        report["problems"],
-        json!([{"check": "audio", "problem": "recording conv_c.mp3 belongs to no call"}])
-    );
+    assert_eq!(report["problems"], json!([{"check": "audio", "problem": "recording conv_c.mp3 belongs to no call"}]));
 }

@@ -65,9 +65,8 @@ fn a_backup_that_fails_is_logged_and_costs_no_older_one() {
     // A copy of a file that is damaged would be damaged too.
     let connection = rusqlite::Connection::open(&database).unwrap();
     connection.execute_batch("UPDATE calls SET turn_count = 7").unwrap();
-    let failed = wait_for("the failure in the log", || {
-        service.log().into_iter().find(|line| line.contains("backup failed"))
-    });
+    let failed =
+        wait_for("the failure in the log", || service.log().into_iter().find(|line| line.contains("backup failed")));
     assert!(failed.contains("\"error\"") && failed.contains("counts 7 turns"), "{failed}");
     let metrics = |name: &str| {
         let text = service.get("/metrics").expect(200).text;

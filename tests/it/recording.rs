@@ -146,7 +146,10 @@ fn what_is_not_as_described_is_refused_and_why_is_said() {
         (with(&json!({"conversation_id": " ", "full_audio": "AAAA"})), "conversation_id: must not be blank"),
         (with(&json!({"conversation_id": long, "full_audio": "AAAA"})), "at most 256"),
         (with(&json!([])), "conversation_id: is required"),
-        (r#"{"data":{"conversation_id":"c","full_audio":"AAAA","full_audio":"AAAA"}}"#.to_owned(), "full_audio: duplicate"),
+        (
+            r#"{"data":{"conversation_id":"c","full_audio":"AAAA","full_audio":"AAAA"}}"#.to_owned(),
+            "full_audio: duplicate",
+        ),
         (r#"{"data":{"conversation_id":"c","full_audio":"AAAA"},"type":"other"}"#.to_owned(), "type: must be"),
         ("[]".to_owned(), "OBJECT"),
         (String::new(), "EOF"),
