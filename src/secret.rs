@@ -63,7 +63,7 @@ pub fn random_bytes<const N: usize>() -> io::Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// A set of secrets, any of which is accepted. Only their digests are stored.
+/// A set of accepted secrets. Only their digests are stored.
 #[derive(Clone, Default)]
 pub struct Tokens(Box<[[u8; 32]]>);
 

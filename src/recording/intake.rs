@@ -1,4 +1,4 @@
-//! Passes a recording from the connection, on which it is received, to a thread that decodes and writes it.
+//! Passes a received recording from its connection to a thread that decodes and writes it.
 //!
 //! The channel is bounded, so only a few pieces are in memory. The file gets its name only after [`Intake::finish`] has
 //! confirmed that the body is complete and its sender is verified. Dropping the intake before that, as for a broken

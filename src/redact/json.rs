@@ -54,7 +54,7 @@ impl Redactor {
 
     fn json_at<'a>(self, text: &'a str, found: &mut Found, depth: usize) -> Option<Cow<'a, str>> {
         if serde_json::from_str::<IgnoredAny>(text).is_err() {
-            // The event's parser reads the repaired text, so that is redacted.
+            // The event's parser reads the repaired text, which is therefore redacted.
             let (repaired, _) = repair::repaired(text.as_bytes());
             serde_json::from_str::<IgnoredAny>(&repaired).ok()?;
             return Some(match self.walked(&repaired, found, depth) {
