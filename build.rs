@@ -1,5 +1,6 @@
-//! Packs the page of Swagger UI, which the framework makes: of its megabytes a quarter is left, in the binary and on the
-//! wire. It asks the service for the document, so it is the same page for good.
+//! Compresses the Swagger UI page of the framework at build time, to a quarter of its size.
+//!
+//! The page loads the OpenAPI document from the service, so it never changes at run time.
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -15,7 +16,7 @@ fn main() -> io::Result<()> {
     let spec = format!("let spec = {};", nothing.spec());
     for (found, wanted) in [
         ("\n<html charset=\"UTF-8\">", "<!doctype html>\n<html lang=\"en\">"),
-        // Without a viewport, a phone shows it as a shrunken desktop; without an icon, a browser asks for one.
+        // Without a viewport, a phone shows a shrunken desktop page. Without an icon, a browser requests one.
         (
             "<title>Swagger UI</title>",
             "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n    \

@@ -1,35 +1,34 @@
-//! Reads drivers and dispatches out of a file, CSV with a header or JSON lines, row by row, each problem with the line
-//! on which it stands.
+//! Reads drivers and dispatches from a file: CSV with a header, or JSON Lines. Each error names its line.
 
 use crate::domain::validation::{Fields, Problem};
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::io::{BufRead as _, BufReader, Read};
 
-/// How a file is laid out.
+/// The layout of an imported file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// Comma-separated values (RFC 4180), or separated by semicolons or tabs; the first line names the columns.
     Csv,
-    /// One JSON object a line.
+    /// One JSON object per line.
     JsonLines,
 }
 
-/// A row that was read, and where it stands.
+/// A row that was read, with its line number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row<T> {
-    /// The line in the file, from 1.
+    /// Line in the file, from 1.
     pub line: u64,
-    /// What was read.
+    /// Value of the row.
     pub value: T,
 }
 
-/// A row that cannot be stored, and why.
+/// A row that cannot be stored, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadRow {
-    /// The line in the file, from 1.
+    /// Line in the file, from 1.
     pub line: u64,
-    /// The fields and rules, or what is wrong with the line as a whole.
+    /// The invalid fields, or the error of the line as a whole.
     pub reason: String,
 }
 
@@ -39,22 +38,22 @@ impl fmt::Display for BadRow {
     }
 }
 
-/// Greatest length of a line of JSON, in bytes, so that a file that is something else ends in an error, not in memory.
-const MAX_LINE: u64 = 1024 * 1024;
+/// Maximum length of a line of JSON, in bytes. A file of another kind fails early instead of filling the memory.
+const MAX_LINE_BYTES: u64 = 1024 * 1024;
 
 /// The columns of a CSV file.
 #[derive(Debug, Clone, Copy)]
 pub struct Columns {
-    /// Those that must be there.
+    /// Columns that must be present.
     pub required: &'static [&'static str],
-    /// Those that may be there.
+    /// Columns that may be present.
     pub optional: &'static [&'static str],
 }
 
-/// Reads all rows by `read`: those that can be stored, and the bad ones.
+/// Reads all rows with `read`, and returns the valid and the invalid ones.
 ///
 /// # Errors
-/// The file cannot be read at all, or a CSV file's header names a column twice or lacks a required one.
+/// The file cannot be read, or the header of a CSV file repeats a column or lacks a required one.
 pub fn read_rows<T>(
     input: impl Read,
     format: Format,
@@ -75,8 +74,9 @@ pub fn read_rows<T>(
     Ok((rows, bad))
 }
 
-/// Returns what separates the cells: the character that the header has most of, since spreadsheets write semicolons in many
-/// countries.
+/// Returns the separator of the cells: the candidate that is most frequent in the header.
+///
+/// Spreadsheets write semicolons in many countries.
 fn delimiter(content: &[u8]) -> u8 {
     let header = content.split(|byte| matches!(byte, b'\r' | b'\n')).find(|line| !line.is_empty()).unwrap_or_default();
     let header = String::from_utf8_lossy(header);
@@ -98,15 +98,15 @@ fn for_each_csv_row(
         .delimiter(delimiter(&content))
         .from_reader(&content[..]);
     let header = reader.headers().map_err(|error| error.to_string())?.clone();
-    // Spreadsheets put a byte order mark before the first name.
+    // Spreadsheets write a byte order mark before the first name.
     let names: Vec<&str> = header.iter().map(|name| name.trim_start_matches('\u{FEFF}').trim()).collect();
     if let Some((_, twice)) = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)) {
-        return Err(format!("line 1: the column {twice:?} stands twice"));
+        return Err(format!("line 1: duplicate column {twice:?}"));
     }
     let missing: Vec<_> = columns.required.iter().copied().filter(|name| !names.contains(name)).collect();
     if !missing.is_empty() && !content.is_empty() {
         return Err(format!(
-            "line 1: there is no column {}; found: {}; required: {}; optional: {}",
+            "line 1: missing column {}; found: {}; required: {}; optional: {}",
             missing.join(", "),
             names.iter().map(|name| name.escape_debug().take(40).collect::<String>()).collect::<Vec<_>>().join(", "),
             columns.required.join(", "),
@@ -119,18 +119,18 @@ fn for_each_csv_row(
         match reader.read_record(&mut record) {
             Ok(false) => return Ok(()),
             Ok(true) if record.len() > names.len() => {
-                take(lines.at(start), Err(format!("has {} cells for {} columns", record.len(), names.len())));
+                take(lines.at(start), Err(format!("got {} cells for {} columns", record.len(), names.len())));
             }
             Ok(true) => take(lines.at(start), Ok(Fields::from_row(names.iter().copied().zip(record.iter())))),
             Err(error) if matches!(error.kind(), csv::ErrorKind::Utf8 { .. }) => {
-                take(lines.at(start), Err("is not valid UTF-8".to_owned()));
+                take(lines.at(start), Err("not valid UTF-8".to_owned()));
             }
             Err(error) => return Err(error.to_string()),
         }
     }
 }
 
-/// Counts lines. The CSV reader's own count is off where it skips empty ones.
+/// Counts lines, because the CSV reader's own count is wrong where it skips empty lines.
 struct Lines<'a> {
     content: &'a [u8],
     offset: usize,
@@ -138,7 +138,7 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    /// The line of the first row at or after the byte `start`, which never goes back.
+    /// Returns the line of the first row at or after the byte `start`. `start` must not decrease between calls.
     fn at(&mut self, start: u64) -> u64 {
         let start = usize::try_from(start).unwrap_or(usize::MAX);
         while let Some(byte) = self.content.get(self.offset) {
@@ -157,12 +157,13 @@ fn for_each_json_line(input: impl Read, take: &mut impl FnMut(u64, Result<Fields
     let mut text = Vec::new();
     for line in 1.. {
         text.clear();
-        let read = input.by_ref().take(MAX_LINE + 1).read_until(b'\n', &mut text).map_err(|error| error.to_string())?;
+        let read =
+            input.by_ref().take(MAX_LINE_BYTES + 1).read_until(b'\n', &mut text).map_err(|error| error.to_string())?;
         if read == 0 {
             break;
         }
-        if u64::try_from(text.len()).is_ok_and(|length| length > MAX_LINE) {
-            return Err(format!("line {line}: is longer than {MAX_LINE} bytes"));
+        if u64::try_from(text.len()).is_ok_and(|length| length > MAX_LINE_BYTES) {
+            return Err(format!("line {line}: longer than {MAX_LINE_BYTES} bytes"));
         }
         let text = if line == 1 { text.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(&text) } else { &text };
         if !text.trim_ascii().is_empty() {
@@ -172,7 +173,7 @@ fn for_each_json_line(input: impl Read, take: &mut impl FnMut(u64, Result<Fields
     Ok(())
 }
 
-/// Takes out every row whose key stands on an earlier line too: which of them is meant cannot be known.
+/// Rejects every row that repeats the key of an earlier line, because the intended one cannot be known.
 pub fn without_doubles<T, K: std::hash::Hash + Eq>(
     rows: Vec<Row<T>>,
     key_field: &str,
@@ -183,10 +184,9 @@ pub fn without_doubles<T, K: std::hash::Hash + Eq>(
     let mut kept = Vec::with_capacity(rows.len());
     for row in rows {
         match lines.entry(key(&row.value)) {
-            Entry::Occupied(first) => bad.push(BadRow {
-                line: row.line,
-                reason: format!("{key_field}: stands on line {} already", first.get()),
-            }),
+            Entry::Occupied(first) => {
+                bad.push(BadRow { line: row.line, reason: format!("{key_field}: duplicate of line {}", first.get()) });
+            }
             Entry::Vacant(entry) => {
                 entry.insert(row.line);
                 kept.push(row);

@@ -1,6 +1,6 @@
-//! A word that only its owner and this service know: a webhook's signing secret, a token, an API key.
+//! Secrets shared with this service: webhook signing secrets, tokens, API keys.
 //!
-//! It never shows itself, be it by `{:?}` or by an error, and is compared in constant time.
+//! A secret never appears in `{:?}` or in an error, and is compared in constant time.
 
 use crate::domain::Invalid;
 use hmac::{Hmac, Mac as _};
@@ -11,35 +11,35 @@ use subtle::{Choice, ConstantTimeEq as _};
 
 /// A secret: 1 to 1024 visible ASCII characters.
 ///
-/// The platform's own signing secrets are `wsec_` and 64 hexadecimal digits. Shorter ones are taken too, since people
-/// have them already.
+/// ElevenLabs' own signing secrets are `wsec_` and 64 hexadecimal digits. Shorter ones are accepted because some are in
+/// use.
 #[derive(Clone)]
 pub struct Secret(Box<str>);
 
 impl Secret {
-    /// Takes white space off the ends, as a file's last line has it.
+    /// Creates a secret, without surrounding whitespace such as a file's trailing newline.
     ///
     /// # Errors
-    /// None, too long, or with something else than visible ASCII in it. The rule does not repeat the text.
+    /// The secret is empty, too long, or not visible ASCII. The error never contains the secret.
     pub fn new(text: &str) -> Result<Self, Invalid> {
         let text = text.trim();
         if !(1..=1024).contains(&text.len()) {
-            return Err(Invalid("must be 1 to 1024 characters long".into()));
+            return Err(Invalid("must be 1 to 1024 characters".into()));
         }
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(Invalid("must be visible ASCII characters without blanks".into()));
+            return Err(Invalid("must be visible ASCII without blanks".into()));
         }
         Ok(Self(text.into()))
     }
 
-    /// The secret itself, to sign with it or to present it to its owner.
+    /// Returns the secret itself, to sign with it or to send it to its owner.
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// Whether `presented` is this secret, in a time that does not tell how much of it is right.
+    /// Returns whether `presented` is this secret, in constant time.
     pub fn is(&self, presented: &[u8]) -> bool {
-        // Digests are of one length, so that not even the secret's length is told.
+        // Digests have one length, so the comparison does not reveal the secret's length either.
         Sha256::digest(self.0.as_bytes()).ct_eq(&Sha256::digest(presented)).into()
     }
 }
@@ -50,10 +50,10 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// Returns random bytes of the system, fit for a secret.
+/// Returns random bytes from the operating system, suitable for a secret.
 ///
 /// # Errors
-/// The system has none.
+/// The operating system cannot provide them.
 pub fn random_bytes<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     let mut filled = 0;
@@ -63,33 +63,33 @@ pub fn random_bytes<const N: usize>() -> io::Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// Secrets of which any one will do. Only their digests are kept.
+/// A set of accepted secrets. Only their digests are stored.
 #[derive(Clone, Default)]
 pub struct Tokens(Box<[[u8; 32]]>);
 
 impl Tokens {
-    /// These secrets.
+    /// Creates a set of these secrets.
     pub fn new(secrets: &[Secret]) -> Self {
         Self(secrets.iter().map(|secret| Sha256::digest(secret.0.as_bytes()).into()).collect())
     }
 
-    /// Whether there is none.
+    /// Returns whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether `presented` is one of them, in a time that does not tell which one or how much of it is right.
+    /// Returns whether `presented` is in the set. The duration does not depend on which one matches, or how far.
     pub fn have(&self, presented: &[u8]) -> bool {
         let presented = Sha256::digest(presented);
         self.0.iter().fold(Choice::from(0), |any, digest| any | digest[..].ct_eq(&presented)).into()
     }
 
-    /// A code over `message` that only a holder of `presented` can make; none if it is none of these secrets.
+    /// Returns a MAC of `message` keyed with `presented`, or `None` if `presented` is not in the set.
     pub fn sign(&self, presented: &[u8], message: &[u8]) -> Option<[u8; 32]> {
         self.have(presented).then(|| code(&Sha256::digest(presented).into(), message).finalize().into_bytes().into())
     }
 
-    /// Whether `code` was made over `message` by [`Tokens::sign`] with one of them.
+    /// Returns whether `presented` is a MAC of `message` made by [`Tokens::sign`] with a secret of the set.
     pub fn have_signed(&self, message: &[u8], presented: &[u8]) -> bool {
         self.0.iter().any(|digest| code(digest, message).verify_slice(presented).is_ok())
     }

@@ -1,4 +1,5 @@
-//! `backfill`: fetches from the platform's API what its webhooks did not bring, also while the service runs.
+//! The `backfill` command: fetches calls from the ElevenLabs API that no webhook delivered. Works while the service
+//! runs.
 
 use super::args::database::DatabaseArgs;
 use super::args::elevenlabs::PlatformArgs;
@@ -23,15 +24,17 @@ pub(super) struct BackfillArgs {
     platform: PlatformArgs,
     #[command(flatten)]
     database: DatabaseArgs,
-    /// Only calls that started at this time or later: a date and time, or how long ago, as in 7d
+    /// Fetch only calls that started since this time
+    ///
+    /// A date and time, or an age such as 7d.
     #[arg(long, env = "TRANSCRIBE_HOOK_SINCE", value_name = "TIME", default_value = "30d", value_parser = since)]
     since: Timestamp,
-    /// Instead, store the recipients of this batch of calls as dispatches
+    /// Store only this batch's recipients, as dispatches
     #[arg(long, env = "TRANSCRIBE_HOOK_BATCH", value_name = "ID")]
     batch: Option<String>,
     #[command(flatten)]
     redact: RedactArgs,
-    /// Only say what would be fetched
+    /// Print what would be fetched, and change nothing
     #[arg(long, env = "TRANSCRIBE_HOOK_DRY_RUN")]
     dry_run: bool,
     /// Print the result as JSON
@@ -40,7 +43,8 @@ pub(super) struct BackfillArgs {
 }
 
 pub(super) fn run(args: &BackfillArgs) -> Result<()> {
-    let client = args.platform.client()?.context("give --elevenlabs-api-key or --elevenlabs-api-key-file")?;
+    let client =
+        args.platform.client()?.context("no API key; pass --elevenlabs-api-key or --elevenlabs-api-key-file")?;
     let path = args.database.database.clone();
     if args.dry_run && !path.exists() {
         eprint_line(format_args!("there is no database {} yet", path.display()));
@@ -48,7 +52,7 @@ pub(super) fn run(args: &BackfillArgs) -> Result<()> {
     }
     let options = Options { path, busy_timeout: Duration::from_secs(10), readers: 1 };
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open_beside_service(&options)?);
-    // What a run that was killed left is complete only after this.
+    // Finishes what a killed run left half done.
     work_off_store(&*store).map_err(|why| anyhow!(why))?;
     let keeper = StoreKeeper::new(&store, args.redact.redactor(), |write| {
         let mut outcomes = store.apply(Timestamp::now(), &[write]).map_err(|error| error.to_string())?;
@@ -88,7 +92,7 @@ fn fetch(args: &BackfillArgs, client: &Client, keeper: &impl Keeper) -> Result<(
     });
     bar.finish_and_clear();
     let Report { listed, complete, running, fetched, failed, .. } =
-        run.map_err(|error| anyhow!("{error}; what was fetched until here is kept, and the next run goes on"))?;
+        run.map_err(|error| anyhow!("{error}; calls fetched so far are stored, and the next run continues"))?;
     let numbers = [("listed", listed), ("complete", complete), ("running", running), ("fetched", fetched)];
     finish(args, &numbers, &failed)
 }
@@ -106,8 +110,8 @@ fn finish(args: &BackfillArgs, numbers: &[(&str, usize)], failed: &[String]) -> 
     } else {
         let numbers: Vec<_> =
             numbers.iter().map(|(name, number)| format!("{number} {}", name.replace('_', " "))).collect();
-        let would = if args.dry_run { " (a dry run: so it would be, and nothing was changed)" } else { "" };
+        let would = if args.dry_run { " (dry run: nothing was changed)" } else { "" };
         print_line(format_args!("{}, {} failed{would}", numbers.join(", "), failed.len()))?;
     }
-    if failed.is_empty() { Ok(()) } else { bail!("{} could not be fetched or stored", failed.len()) }
+    if failed.is_empty() { Ok(()) } else { bail!("{} calls could not be fetched or stored", failed.len()) }
 }

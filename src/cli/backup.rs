@@ -1,4 +1,4 @@
-//! `backup`: a copy that is safe to take at any time, unlike one by `cp`.
+//! The `backup` command: a consistent copy at any time. A copy by `cp` is not consistent.
 
 use super::args::database::DatabaseArgs;
 use super::output::print_line;
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(super) struct BackupArgs {
-    /// The copy, which must not exist
+    /// Write the backup to this file, which must not exist
     #[arg(value_name = "OUT")]
     out: PathBuf,
     #[command(flatten)]
@@ -25,7 +25,7 @@ pub(super) struct BackupArgs {
 
 pub(super) fn run(args: &BackupArgs) -> Result<()> {
     let database = &args.database.database;
-    // Draws on a terminal only.
+    // The bar is only drawn on a terminal.
     let bar = ProgressBar::new(0);
     bar.set_style(ProgressStyle::with_template("{msg} {bar:40} {bytes}/{total_bytes}").context("a template")?);
     let shown = bar.clone();

@@ -1,4 +1,4 @@
-//! `check`: whether a database, and the recordings beside it, are as they should be; also while the service runs.
+//! The `check` command: checks a database and its recordings. Works while the service runs.
 
 use super::args::database::DatabaseArgs;
 use super::output::print_line;
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 pub(super) struct CheckArgs {
     #[command(flatten)]
     database: DatabaseArgs,
-    /// Also look for recordings in this folder that belong to no call
+    /// Report recordings in this folder that belong to no call
     #[arg(long, env = "TRANSCRIBE_HOOK_AUDIO_DIR", value_name = "FOLDER")]
     audio_dir: Option<PathBuf>,
     /// Print the result as JSON
@@ -54,11 +54,11 @@ pub(super) fn run(args: &CheckArgs) -> Result<()> {
     if report.problems.is_empty() {
         Ok(())
     } else {
-        bail!("{} is not as it should be: {} problems", database.display(), report.problems.len())
+        bail!("{}: {} problems found", database.display(), report.problems.len())
     }
 }
 
-/// Says which events could not be read.
+/// Prints the events that could not be read.
 fn print_unread(unread: &UnreadEvents) -> Result<()> {
     let events = |count: u64| if count == 1 { "1 event".to_owned() } else { format!("{count} events") };
     let UnreadEvents { unreadable, ids, remarked } = unread;
@@ -66,28 +66,28 @@ fn print_unread(unread: &UnreadEvents) -> Result<()> {
         let more = if ids.len() as u64 == *unreadable { "" } else { ", …" };
         let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
         print_line(format_args!(
-            "{} could not be read: {}{more}; `replay --failed` reads them again",
+            "{} could not be read: {}{more}; run `replay --failed` to reprocess them",
             events(*unreadable),
             ids.join(", ")
         ))?;
     }
     if *remarked > 0 {
         print_line(format_args!(
-            "parts of {} could not be read; the column webhook_events.error says which",
+            "parts of {} could not be read; see the column webhook_events.error",
             events(*remarked)
         ))?;
     }
     Ok(())
 }
 
-/// Recordings of calls that are not there.
+/// Finds recordings whose call does not exist.
 fn orphans(database: &Path, folder: &Path) -> Result<Vec<Finding>> {
     let unreadable = || format!("cannot read {}", folder.display());
     let mut names = BTreeSet::new();
     for entry in folder.read_dir().with_context(unreadable)? {
         let path = entry.with_context(unreadable)?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        // A recording that is still arriving is hidden, and has another ending.
+        // A recording that is still being received is hidden, and has another extension.
         if path.extension().is_some_and(|ending| ending == "mp3") && !name.starts_with('.') {
             names.insert(name.to_owned());
         }
@@ -96,6 +96,6 @@ fn orphans(database: &Path, folder: &Path) -> Result<Vec<Finding>> {
         names.remove(&recordings::file_name(id));
     })
     .with_context(|| format!("cannot read {}", database.display()))?;
-    let orphan = |name| Finding { check: "audio", what: format!("the recording {name} belongs to no call") };
+    let orphan = |name| Finding { check: "audio", what: format!("recording {name} belongs to no call") };
     Ok(names.into_iter().map(orphan).collect())
 }

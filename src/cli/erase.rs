@@ -1,4 +1,4 @@
-//! `erase`: takes a call, or all of a driver, out of the file for good, also while the service runs.
+//! The `erase` command: permanently erases a call, or everything about a driver. Works while the service runs.
 
 use super::args::database::DatabaseArgs;
 use super::args::values::{conversation_id, driver_id};
@@ -16,7 +16,9 @@ pub(super) struct EraseArgs {
     what: What,
     #[command(flatten)]
     database: DatabaseArgs,
-    /// The folder of recordings, as the service has it; without this they stay
+    /// Erase recordings in this folder, as given to the service
+    ///
+    /// Without it recordings are not erased.
     #[arg(long, env = "TRANSCRIBE_HOOK_AUDIO_DIR", value_name = "FOLDER")]
     audio_dir: Option<PathBuf>,
     #[command(flatten)]
@@ -29,10 +31,10 @@ pub(super) struct EraseArgs {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct What {
-    /// The call of this conversation, with all that is kept about it
+    /// Erase this call, with everything about it
     #[arg(long, env = "TRANSCRIBE_HOOK_CONVERSATION", value_name = "ID", value_parser = conversation_id)]
     conversation: Option<ConversationId>,
-    /// The driver of this number, with all calls and dispatches of that driver
+    /// Erase this driver, with all calls and dispatches
     #[arg(long, env = "TRANSCRIBE_HOOK_DRIVER", value_name = "NUMBER", value_parser = driver_id)]
     driver: Option<DriverId>,
 }
@@ -49,7 +51,7 @@ pub(super) fn run(args: &EraseArgs) -> Result<()> {
     };
     let erased = work.ended(erased, &args.confirmation)?;
     if erased == Erased::default() {
-        bail!("there is nothing to erase");
+        bail!("nothing to erase");
     }
     let Erased { drivers, calls, events, dispatches, unproven, .. } = erased;
     if args.json {
@@ -66,9 +68,7 @@ pub(super) fn run(args: &EraseArgs) -> Result<()> {
         );
         print_line(format_args!("{} {counts}", args.confirmation.verb()))?;
         if unproven > 0 {
-            print_line(format_args!(
-                "{unproven} calls stay: only an unsigned history says that they were with this driver"
-            ))?;
+            print_line(format_args!("{unproven} calls were not erased: only an unsigned history names this driver"))?;
         }
     }
     Ok(())

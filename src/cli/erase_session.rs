@@ -13,14 +13,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// That it is meant.
+/// Requires exactly one of `--yes` and `--dry-run`.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(super) struct Confirmation {
-    /// Do it: what is erased does not come back
+    /// Erase without asking; this cannot be undone
     #[arg(long, env = "TRANSCRIBE_HOOK_YES")]
     pub(super) yes: bool,
-    /// Only say what would be erased
+    /// Print what would be erased, and change nothing
     #[arg(long, env = "TRANSCRIBE_HOOK_DRY_RUN")]
     pub(super) dry_run: bool,
 }
@@ -31,10 +31,10 @@ impl Confirmation {
     }
 }
 
-/// How long readers that are in the way of forgetting are waited for.
-const FORGET: Duration = Duration::from_secs(10);
+/// Maximum wait for readers that block the purge of erased bytes from the WAL.
+const PURGE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A database in which things are to be erased, and its recordings.
+/// An open database to erase from, and its recordings.
 pub(super) struct Work {
     store: Arc<dyn Store>,
     recordings: Option<Recordings>,
@@ -67,7 +67,7 @@ impl Work {
         Eraser::new(&self.store, self.recordings.clone(), write, self.shared)
     }
 
-    /// Shows on a terminal how many calls are done.
+    /// Shows the number of erased calls on a terminal while `work` runs.
     pub(super) fn with_progress<T>(work: impl FnOnce(&mut dyn FnMut(u64)) -> T) -> T {
         let bar = ProgressBar::new_spinner();
         if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} calls erased") {
@@ -78,34 +78,37 @@ impl Work {
         result
     }
 
-    /// Takes what was erased out of the files' bytes, also when not everything could be erased.
+    /// Purges erased bytes from the WAL, even if some of the erasure failed, and returns the result of the erasure.
     pub(super) fn ended(&self, erased: Result<Erased, EraseError>, confirmation: &Confirmation) -> Result<Erased> {
         if !confirmation.dry_run {
-            let end = Instant::now() + FORGET;
+            let end = Instant::now() + PURGE_TIMEOUT;
             while !self.store.forget(Duration::from_millis(25))? {
                 if Instant::now() > end {
                     bail!(
-                        "it is erased, but still stands in the log's bytes, since a program keeps reading an older state of \
-                         the file; the service takes it out when that ends and something is written"
+                        "erased, but its bytes are still in the WAL because another process holds a read transaction \
+                         open; the service purges them once that ends"
                     );
                 }
                 std::thread::sleep(Duration::from_millis(100));
             }
         }
-        erased.map_err(|error| anyhow!(error).context("what was erased until here stays erased"))
+        erased.map_err(|error| anyhow!(error).context("calls erased before the error remain erased"))
     }
 }
 
-/// Returns what was erased, unless that failed.
+/// Runs an erasure, and returns its counts unless it failed.
 pub(super) fn counted(erase: impl FnOnce(&mut Erased) -> Result<(), EraseError>) -> Result<Erased, EraseError> {
     let mut erased = Erased::default();
     erase(&mut erased).map(|()| erased)
 }
 
-/// How much longer than a slice the pause after it is while a service writes too, and at most.
-const PAUSE: (u32, Duration) = (4, Duration::from_millis(500));
+/// Pause after each slice while a service also writes, as a multiple of the slice's duration.
+const PAUSE_FACTOR: u32 = 4;
 
-/// Erases what is left of unfinished calls, with pauses if a service writes too.
+/// Maximum pause after a slice.
+const MAX_PAUSE: Duration = Duration::from_millis(500);
+
+/// Erases the remaining rows of unfinished calls in slices, with pauses if a service also writes.
 pub(super) fn erase_slices(store: &dyn Store, which: Unfinished<'_>, shared: bool) -> Result<(), store::Error> {
     loop {
         let start = Instant::now();
@@ -114,7 +117,7 @@ pub(super) fn erase_slices(store: &dyn Store, which: Unfinished<'_>, shared: boo
             return Ok(());
         }
         if shared {
-            std::thread::sleep((start.elapsed() * PAUSE.0).min(PAUSE.1));
+            std::thread::sleep((start.elapsed() * PAUSE_FACTOR).min(MAX_PAUSE));
         }
     }
 }

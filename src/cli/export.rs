@@ -1,4 +1,4 @@
-//! `export`: calls in forms that others read, from a database that may be in use.
+//! The `export` command: writes calls in several formats. Works while the service runs.
 
 use super::args::database::DatabaseArgs;
 use super::args::values::{conversation_id, driver_id, status, time};
@@ -17,39 +17,43 @@ use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
-    /// The file, which must not exist; - or nothing for standard output
+    /// Write to this new file; - is standard output
     #[arg(value_name = "OUT", default_value = "-", hide_default_value = true)]
     out: PathBuf,
     #[command(flatten)]
     database: DatabaseArgs,
-    /// What calls become; without this, by the ending of the file's name
+    /// Set the format; default: by the file's extension
     #[arg(long, env = "TRANSCRIBE_HOOK_FORMAT", value_name = "FORMAT")]
     format: Option<FormatName>,
-    /// Begin a CSV file with a byte order mark, which Excel on Windows needs for letters beyond ASCII
+    /// Start a CSV file with a byte order mark
+    ///
+    /// Excel on Windows needs it for letters beyond ASCII.
     #[arg(long, env = "TRANSCRIBE_HOOK_BOM")]
     bom: bool,
-    /// Only this call
+    /// Export only this call
     #[arg(
         long, env = "TRANSCRIBE_HOOK_CONVERSATION_ID", value_name = "ID",
         value_parser = conversation_id,
     )]
     conversation_id: Option<ConversationId>,
-    /// Only calls of this status: `in_progress`, completed or failed
+    /// Export only calls of this status: `in_progress`, completed or failed
     #[arg(long, env = "TRANSCRIBE_HOOK_STATUS", value_name = "STATUS", value_parser = status)]
     status: Option<CallStatus>,
-    /// Only calls of this driver
+    /// Export only calls of this driver
     #[arg(
         long, env = "TRANSCRIBE_HOOK_DRIVER_ID", value_name = "NUMBER",
         value_parser = driver_id,
     )]
     driver_id: Option<DriverId>,
-    /// Only calls that started at this time or later
+    /// Export only calls that started at this time or later
     #[arg(long, env = "TRANSCRIBE_HOOK_STARTED_AFTER", value_name = "TIME", value_parser = time)]
     started_after: Option<Timestamp>,
-    /// Only calls that started before this time
+    /// Export only calls that started before this time
     #[arg(long, env = "TRANSCRIBE_HOOK_STARTED_BEFORE", value_name = "TIME", value_parser = time)]
     started_before: Option<Timestamp>,
-    /// Only calls whose conversation id, driver's name or any message contains this text
+    /// Export only calls that contain this text
+    ///
+    /// Searches the conversation id, the driver's name and the messages.
     #[arg(long, env = "TRANSCRIBE_HOOK_Q", value_name = "TEXT")]
     q: Option<String>,
 }
@@ -79,19 +83,16 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
     let to_stdout = args.out == Path::new("-");
     let format = format(args)?;
     if format.holds_one_call() && args.conversation_id.is_none() {
-        bail!(
-            "a file of {} holds one call, since its times begin with the call's start; give --conversation-id",
-            format.name()
-        );
+        bail!("a {} file holds one call, because its times start with the call; pass --conversation-id", format.name());
     }
     if args.bom && format != Format::Csv {
-        bail!("--bom is for --format csv alone");
+        bail!("--bom requires --format csv");
     }
     let mark = if args.bom { "\u{FEFF}" } else { "" };
     let database = &args.database.database;
     let archive = ReadOnly::open(database).with_context(|| format!("cannot read {}", database.display()))?;
     let which = selection(args);
-    // Draws on a terminal only.
+    // The spinner is only drawn on a terminal.
     let bar = ProgressBar::new_spinner();
     bar.set_style(ProgressStyle::with_template("{spinner} {msg}").context("a template")?);
     let mut gently = Background::begin();
@@ -116,7 +117,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
     let place = if to_stdout { String::new() } else { format!(" to {}", args.out.display()) };
     let Exported { calls, turns } = exported.with_context(|| format!("cannot export {}{place}", database.display()))?;
     if let (0, Some(id)) = (calls, &args.conversation_id) {
-        bail!("there is no call {id} among those that are wanted");
+        bail!("no call {id} matches the filters");
     }
     if !to_stdout {
         print_line(format_args!("exported {calls} calls with {turns} turns to {}", args.out.display()))?;
@@ -124,7 +125,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
     Ok(())
 }
 
-/// The file has its name only once it is whole.
+/// Writes a file, which gets its name only once it is complete.
 fn into_file(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<Exported, export::ExportError>,
@@ -146,7 +147,7 @@ fn format(args: &ExportArgs) -> Result<Format> {
     let by_ending = Format::ALL.into_iter().find(|format| ending.as_deref() == Some(format.ending()));
     by_ending.with_context(|| {
         let names: Vec<_> = Format::ALL.into_iter().map(Format::name).collect();
-        format!("cannot tell the format by the name {}; give --format: {}", args.out.display(), names.join(", "))
+        format!("the extension of {} is no format; pass --format: {}", args.out.display(), names.join(", "))
     })
 }
 

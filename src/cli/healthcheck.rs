@@ -1,4 +1,4 @@
-//! `healthcheck`: whether a running service can do its work, for what starts it anew or sends it traffic.
+//! The `healthcheck` command: checks that a running service is ready, for supervisors and load balancers.
 
 use super::output::print_line;
 use anyhow::{Result, bail};
@@ -7,16 +7,16 @@ use std::time::Duration;
 
 #[derive(Debug, Args)]
 pub(super) struct HealthcheckArgs {
-    /// The running service
+    /// Check the service at this URL
     #[arg(long, env = "TRANSCRIBE_HOOK_URL", value_name = "URL", default_value = "http://127.0.0.1:8080")]
     url: String,
-    /// How long the answer may take
+    /// Fail if the response takes longer than this
     #[arg(
         long, env = "TRANSCRIBE_HOOK_TIMEOUT", value_name = "DURATION", default_value = "5s",
         value_parser = humantime::parse_duration,
     )]
     timeout: Duration,
-    /// Take any certificate: where the service is asked by another name than its certificate has, as localhost
+    /// Accept any certificate, as for a check by localhost
     #[arg(long, env = "TRANSCRIBE_HOOK_INSECURE")]
     insecure: bool,
 }
@@ -33,7 +33,7 @@ pub(super) fn run(args: &HealthcheckArgs) -> Result<()> {
     let url = format!("{}/readyz", args.url.trim_end_matches('/'));
     let mut answer = agent.get(&url).call().map_err(|error| {
         let what = if error.to_string().contains("invalid peer certificate") {
-            "has a certificate that nobody vouches for, or of another name; --insecure takes any"
+            "has a certificate that is not trusted, or of another name; --insecure accepts any"
         } else {
             "does not answer"
         };
@@ -43,7 +43,7 @@ pub(super) fn run(args: &HealthcheckArgs) -> Result<()> {
     if status != 200 {
         let text = answer.body_mut().with_config().limit(64 << 10).read_to_string().unwrap_or_default();
         let body: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-        bail!("{url} answers {status}: {}", body["message"].as_str().unwrap_or("(nothing that it says is understood)"));
+        bail!("{url} answers {status}: {}", body["message"].as_str().unwrap_or("(unknown response)"));
     }
     print_line(format_args!("ready"))?;
     Ok(())

@@ -1,4 +1,4 @@
-//! `migrate`: what `serve` does to a database before it serves it, alone.
+//! The `migrate` command: only migrates a database, as `serve` does before it serves one.
 
 use super::args::database::DatabaseArgs;
 use super::output::print_line;

@@ -1,7 +1,7 @@
-//! The command line: one file a command, flags that also are environment variables, and exit codes: 0 done, 1 failed,
-//! 2 wrong usage.
+//! The command line: one module per command, and flags that are also environment variables.
 //!
-//! What a command found goes to standard output, logs and errors to standard error.
+//! Results are printed to standard output, logs and errors to standard error. Exit codes: 0 success, 1 failure, 2 wrong
+//! usage.
 
 mod args;
 mod backfill;
@@ -31,7 +31,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use output::eprint_line;
 use std::process::ExitCode;
 
-/// Receives the dialogue turns of voice-agent phone calls and keeps them in one SQLite file.
+/// Receives dialogue turns of voice-agent phone calls and stores them in one SQLite file.
 #[derive(Debug, Parser)]
 #[command(name = "transcribe-hook", version, arg_required_else_help = true)]
 struct Cli {
@@ -45,35 +45,41 @@ struct Cli {
 enum Command {
     /// Run the service
     Serve(Box<serve::ServeArgs>),
-    /// Bring a database up to date without serving it
+    /// Migrate a database to the newest schema without serving it
     Migrate(DatabaseArgs),
-    /// Search the words of all turns in a database, be it in use or not
+    /// Search the transcripts in a database
+    ///
+    /// Works while the service runs.
     Search(search::SearchArgs),
-    /// Copy a database, be it in use or not, into one consistent file
+    /// Back up a database to one consistent file
+    ///
+    /// Works while the service runs. The backup is checked before it gets its name.
     Backup(backup::BackupArgs),
-    /// Put a copy in the place of a database that no service uses
+    /// Replace a database with a backup while no service runs
     Restore(restore::RestoreArgs),
-    /// Look for what is broken or missing in a database, be it in use or not
+    /// Check a database for damage and missing data
+    ///
+    /// Works while the service runs.
     Check(check::CheckArgs),
-    /// Write calls with their turns to a file, as data or as transcripts
+    /// Export calls with their turns, as data or as transcripts
     Export(export::ExportArgs),
-    /// Read calls, drivers or dispatches from a file
+    /// Import calls, drivers or dispatches from a file
     Import(import::command::ImportArgs),
-    /// Fetch calls that did not come from the platform's API
+    /// Fetch missing calls from the ElevenLabs API
     Backfill(backfill::BackfillArgs),
-    /// Play a call against a running service and show what it made of it
+    /// Play a sample call against a service and check it
     Simulate(simulate::SimulateArgs),
-    /// Read kept events of the platform again, all of them or some
+    /// Reprocess stored ElevenLabs events
     Replay(replay::ReplayArgs),
-    /// Take a call, or all of a driver, out of the file for good
+    /// Permanently erase a call, or everything about a driver
     Erase(erase::EraseArgs),
-    /// Erase what is older than this
+    /// Erase calls older than a given age
     Prune(prune::PruneArgs),
-    /// Ask a running service whether it can do its work; exits 1 if it cannot
+    /// Check that a service is ready; exit 1 if not
     Healthcheck(healthcheck::HealthcheckArgs),
-    /// Print the token that `serve` made, or the address that signs a browser in
+    /// Print the generated API token, or the sign-in URL
     Token(token::TokenArgs),
-    /// Print something made from the program itself
+    /// Print files that are generated from the program itself
     Generate(generate::GenerateArgs),
 }
 
@@ -82,7 +88,7 @@ pub fn configuration_table() -> String {
     generate::configuration_table(Cli::command())
 }
 
-/// Reads the command line and does what it says. The log is written to its end before the reason of a failure is told.
+/// Parses the command line and runs the command. The log is flushed before the error of a failed command is printed.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let done = telemetry::start(cli.logs.log_format, cli.logs.log_level).context("cannot log").and_then(|_flush| {

@@ -1,4 +1,4 @@
-//! How long calls are kept: the flag of `serve`, and `prune`, which erases what is older than that at once.
+//! Retention of calls: the flag of `serve`, and the `prune` command, which erases expired calls once.
 
 use super::args::database::DatabaseArgs;
 use super::args::values::age;
@@ -13,17 +13,19 @@ use std::time::Duration;
 
 #[derive(Debug, Args)]
 pub(super) struct PruneArgs {
-    /// Erase calls whose last sign of life is older than this, such as 90d
+    /// Erase calls without activity for this long, such as 90d
     #[arg(long, env = "TRANSCRIBE_HOOK_OLDER_THAN", value_name = "DURATION", value_parser = age)]
     older_than: Duration,
     #[command(flatten)]
     database: DatabaseArgs,
-    /// The folder of recordings, as the service has it; without this they stay
+    /// Erase recordings in this folder, as given to the service
+    ///
+    /// Without it recordings are not erased.
     #[arg(long, env = "TRANSCRIBE_HOOK_AUDIO_DIR", value_name = "FOLDER")]
     audio_dir: Option<PathBuf>,
     #[command(flatten)]
     confirmation: Confirmation,
-    /// Believe the clock although nothing arrived for a day that agrees with it
+    /// Trust the clock even if no recent event confirms it
     #[arg(long, env = "TRANSCRIBE_HOOK_TRUST_CLOCK")]
     trust_clock: bool,
     /// Print the result as JSON
@@ -32,11 +34,11 @@ pub(super) struct PruneArgs {
 }
 
 pub(super) fn run(args: &PruneArgs) -> Result<()> {
-    let before = before(args.older_than).context("--older-than lies before all time")?;
+    let before = before(args.older_than).context("--older-than: too long ago")?;
     let work = Work::open(&args.database, args.audio_dir.as_deref())?;
     if !args.trust_clock && !args.confirmation.dry_run {
         let checked = check_arrival(Timestamp::now(), work.eraser().newest_arrival()?);
-        checked.context("nothing was erased; give --trust-clock if the clock is right")?;
+        checked.context("nothing was erased; pass --trust-clock if the clock is right")?;
     }
     let erased = if args.confirmation.dry_run {
         work.eraser().old(before)
@@ -47,12 +49,14 @@ pub(super) fn run(args: &PruneArgs) -> Result<()> {
     if args.json {
         let dry_run = args.confirmation.dry_run;
         let report = serde_json::json!({
-            "calls": calls, "transcriptions": turns, "events": events, "dispatches": dispatches, "before": before.to_string(), "dry_run": dry_run
+            "calls": calls, "transcriptions": turns, "events": events, "dispatches": dispatches,
+            "before": before.to_string(), "dry_run": dry_run
         });
         print_line(format_args!("{report}"))?;
     } else {
         let counts = format!(
-            "{calls} calls with {turns} turns, {events} events of no call and {dispatches} dispatches of no call from before {before}"
+            "{calls} calls with {turns} turns, {events} events of no call and {dispatches} dispatches of no call from \
+             before {before}"
         );
         print_line(format_args!("{} {counts}", args.confirmation.verb()))?;
     }

@@ -1,4 +1,4 @@
-//! `replay`: reads kept events of the platform again, after an upgrade that understands more of them.
+//! The `replay` command: reprocesses stored ElevenLabs events, for example after an upgrade that reads more of them.
 
 use super::args::database::DatabaseArgs;
 use super::output::{eprint_line, print_line};
@@ -15,10 +15,12 @@ use std::time::Duration;
 pub(super) struct ReplayArgs {
     #[command(flatten)]
     database: DatabaseArgs,
-    /// Only the event of this number, as in the log and in the table `webhook_events`
+    /// Reprocess only the event of this number
+    ///
+    /// The number is in the log, and in the table `webhook_events`.
     #[arg(long, env = "TRANSCRIBE_HOOK_EVENT", value_name = "NUMBER", conflicts_with = "failed")]
     event: Option<i64>,
-    /// Only events that could not be read
+    /// Reprocess only events that could not be read
     #[arg(long, env = "TRANSCRIBE_HOOK_FAILED")]
     failed: bool,
     /// Print the result as JSON
@@ -26,8 +28,8 @@ pub(super) struct ReplayArgs {
     json: bool,
 }
 
-/// How many events are looked up at once.
-const PAGE: usize = 500;
+/// Number of event ids that are read at once.
+const PAGE_SIZE: usize = 500;
 
 pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     let path = args.database.database.clone();
@@ -36,21 +38,21 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     let store = SqliteStore::open_beside_service(&options)?;
     let (mut applied, mut ignored, mut unreadable) = (0, 0, 0);
     let mut replay = |id: i64| -> Result<()> {
-        let Some(stored) = store.event(id)? else { bail!("there is no event {id}") };
+        let Some(stored) = store.event(id)? else { bail!("no event {id}") };
         let event = event::of_body(stored.body.into());
         match event.outcome {
             EventOutcome::Applied => applied += 1,
             EventOutcome::Ignored => ignored += 1,
             EventOutcome::Unreadable => {
                 unreadable += 1;
-                eprint_line(format_args!("event {id}: {}", event.error.as_deref().unwrap_or("it cannot be read")));
+                eprint_line(format_args!("event {id}: {}", event.error.as_deref().unwrap_or("cannot be read")));
             }
         }
         let outcomes = store.apply(Timestamp::now(), &[Write::ReplayEvent(id, Box::new(event))])?;
         match outcomes.first() {
             Some(Ok(_)) => {}
             Some(Err(Rejection::Unfinished)) => bail!("event {id} belongs to a call that is being erased or restored"),
-            _ => bail!("event {id} was erased meanwhile"),
+            _ => bail!("event {id} was erased in the meantime"),
         }
         Ok(())
     };
@@ -59,11 +61,11 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     } else {
         let mut after = 0;
         loop {
-            let ids = store.event_ids(after, args.failed, PAGE)?;
+            let ids = store.event_ids(after, args.failed, PAGE_SIZE)?;
             let Some(last) = ids.last() else { break };
             after = *last;
             for id in ids {
-                replay(id).context("what was replayed until here is stored")?;
+                replay(id).context("events reprocessed before the error are stored")?;
             }
         }
     }

@@ -1,4 +1,4 @@
-//! `restore`: puts a copy in the place of a database while no service runs.
+//! The `restore` command: replaces a database with a backup while no service runs.
 
 use super::args::database::DatabaseArgs;
 use super::output::print_line;
@@ -11,15 +11,15 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(super) struct RestoreArgs {
-    /// The copy, as backup made it
+    /// Restore this backup
     #[arg(value_name = "COPY")]
     copy: PathBuf,
     #[command(flatten)]
     database: DatabaseArgs,
-    /// Replace the database that is there, which is kept under another name
+    /// Replace an existing database; it is retained under another name
     #[arg(long, env = "TRANSCRIBE_HOOK_YES", conflicts_with = "dry_run")]
     yes: bool,
-    /// Only check the copy and say what would be done
+    /// Check the backup and print what would be done
     #[arg(long, env = "TRANSCRIBE_HOOK_DRY_RUN")]
     dry_run: bool,
     /// Print the result as JSON
@@ -37,12 +37,12 @@ pub(super) fn run(args: &RestoreArgs) -> Result<()> {
             print_line(format_args!("{report}"))?;
         } else {
             let what = if replacement.replaces() { "replace" } else { "become" };
-            print_line(format_args!("{} is whole and would {what} {}", args.copy.display(), database.display()))?;
+            print_line(format_args!("{} is complete and would {what} {}", args.copy.display(), database.display()))?;
         }
         return Ok(());
     }
     if replacement.replaces() && !args.yes {
-        bail!("there is a database {}; --yes replaces it, and keeps it under another name", database.display());
+        bail!("the database {} exists; --yes replaces it, and retains it under another name", database.display());
     }
     let done = replacement.run(Timestamp::now(), Box::new(|_| ControlFlow::Continue(())))?;
     let text = |path: &PathBuf| path.display().to_string();
@@ -57,17 +57,15 @@ pub(super) fn run(args: &RestoreArgs) -> Result<()> {
     let (calls, turns) = (done.report.calls, done.report.turns);
     print_line(format_args!("restored {calls} calls with {turns} turns to {}", database.display()))?;
     if let Some(kept) = &done.kept {
-        print_line(format_args!("the database that was there is kept as {}", kept.display()))?;
+        print_line(format_args!("the replaced database is now {}", kept.display()))?;
     }
     for moved in &done.moved {
-        print_line(format_args!(
-            "what belonged to it or to another and could not be folded in is kept as {}",
-            moved.display()
-        ))?;
+        print_line(format_args!("a WAL or journal that could not be merged is now {}", moved.display()))?;
     }
     let since = since.map_or(String::new(), |since| format!(" --since {since}"));
     print_line(format_args!(
-        "next: start the service, and fetch what is missing with `transcribe-hook backfill{since} --elevenlabs-api-key-file …`; recordings are not in a copy"
+        "next: start the service, and fetch missing calls with `transcribe-hook backfill{since} \
+         --elevenlabs-api-key-file …`; backups contain no recordings"
     ))?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `search`: finds turns by their words, in the file itself.
+//! The `search` command: searches the transcripts directly in the database file.
 
 use super::args::database::DatabaseArgs;
 use super::args::values::{conversation_id, driver_id, speaker, status, time};
@@ -15,39 +15,41 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 #[derive(Debug, Args)]
 pub(super) struct SearchArgs {
-    /// Words, all of which must be in a turn; "some words" that follow each other; AND, OR, NOT; brackets; begin*
+    /// Find turns with all these words
+    ///
+    /// Syntax: "words in sequence", AND, OR, NOT, brackets, and begin* for words that start with these letters.
     #[arg(value_name = "QUERY", required = true)]
     query: Vec<String>,
     #[command(flatten)]
     database: DatabaseArgs,
-    /// Only what the agent, or the driver, said
+    /// Find only turns of this speaker: agent or driver
     #[arg(long, env = "TRANSCRIBE_HOOK_SPEAKER", value_name = "SPEAKER", value_parser = speaker)]
     speaker: Option<Speaker>,
-    /// Only in this call
+    /// Search only this call
     #[arg(long, env = "TRANSCRIBE_HOOK_CONVERSATION_ID", value_name = "ID", value_parser = conversation_id)]
     conversation_id: Option<ConversationId>,
-    /// Only in calls with this driver
+    /// Search only calls with this driver
     #[arg(long, env = "TRANSCRIBE_HOOK_DRIVER_ID", value_name = "NUMBER", value_parser = driver_id)]
     driver_id: Option<DriverId>,
-    /// Only in calls of this status
+    /// Search only calls of this status
     #[arg(long, env = "TRANSCRIBE_HOOK_STATUS", value_name = "STATUS", value_parser = status)]
     status: Option<CallStatus>,
-    /// Only in calls that started at this time or later
+    /// Search only calls that started at this time or later
     #[arg(long, env = "TRANSCRIBE_HOOK_STARTED_AFTER", value_name = "TIME", value_parser = time)]
     started_after: Option<Timestamp>,
-    /// Only in calls that started before this time
+    /// Search only calls that started before this time
     #[arg(long, env = "TRANSCRIBE_HOOK_STARTED_BEFORE", value_name = "TIME", value_parser = time)]
     started_before: Option<Timestamp>,
-    /// Only what was said at this time or later
+    /// Find only turns spoken at this time or later
     #[arg(long, env = "TRANSCRIBE_HOOK_SAID_AFTER", value_name = "TIME", value_parser = time)]
     said_after: Option<Timestamp>,
-    /// Only what was said before this time
+    /// Find only turns spoken before this time
     #[arg(long, env = "TRANSCRIBE_HOOK_SAID_BEFORE", value_name = "TIME", value_parser = time)]
     said_before: Option<Timestamp>,
-    /// Which turns come first
+    /// Set the order of the results
     #[arg(long, env = "TRANSCRIBE_HOOK_ORDER", value_name = "ORDER", default_value = "best")]
     order: Order,
-    /// Greatest number of turns
+    /// Limit the number of turns
     #[arg(
         long, env = "TRANSCRIBE_HOOK_LIMIT", value_name = "NUMBER", default_value = "20",
         value_parser = clap::value_parser!(u32).range(1..=100_000),
@@ -60,14 +62,14 @@ pub(super) struct SearchArgs {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Order {
-    /// Those that match best among those stored last
+    /// Best matches first, among the turns that were stored last
     Best,
-    /// Those that were stored last
+    /// Last stored turns first
     Newest,
 }
 
-/// Greatest number of turns that are read at once.
-const PAGE: usize = 1000;
+/// Maximum number of turns that are read at once.
+const PAGE_SIZE: usize = 1000;
 
 pub(super) fn run(args: &SearchArgs) -> Result<()> {
     let wanted = Wanted::parse(&args.query.join(" ")).context("the query")?;
@@ -87,7 +89,7 @@ pub(super) fn run(args: &SearchArgs) -> Result<()> {
             Order::Newest => SearchOrder::Newest,
         },
         after: None,
-        limit: limit.min(PAGE),
+        limit: limit.min(PAGE_SIZE),
         with_total: false,
     };
     let database = &args.database.database;
@@ -97,7 +99,7 @@ pub(super) fn run(args: &SearchArgs) -> Result<()> {
         let Found { hits: more, next, unsearched, .. } = found;
         hits.extend(more);
         query.after = next;
-        query.limit = (limit - hits.len()).min(PAGE);
+        query.limit = (limit - hits.len()).min(PAGE_SIZE);
         if next.is_none() || query.limit == 0 {
             break (next.is_some(), unsearched);
         }
@@ -109,17 +111,17 @@ pub(super) fn run(args: &SearchArgs) -> Result<()> {
         print(&hits)
     };
     match printed {
-        // Whoever reads has seen enough.
+        // The reader of the pipe, such as `head`, has closed it.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
         printed => printed.context("cannot print")?,
     }
     if !args.json {
         if has_more {
-            eprint_line(format_args!("there are more; --limit shows them"));
+            eprint_line(format_args!("there are more results; raise --limit to see them"));
         }
         if unindexed > 0 {
             eprint_line(format_args!(
-                "up to {unindexed} turns are not indexed yet and were not searched; `serve` indexes them"
+                "up to {unindexed} turns are not indexed yet and were not searched; `serve` indexes them while it runs"
             ));
         }
     }
@@ -132,7 +134,7 @@ fn print(hits: &[Hit]) -> io::Result<()> {
     let (begin, end) = if color { ("\u{1b}[1;33m", "\u{1b}[0m") } else { ("", "") };
     let mut out = out.lock();
     if hits.is_empty() {
-        writeln!(out, "nothing was found")?;
+        writeln!(out, "no turn found")?;
     }
     for hit in hits {
         let turn = &hit.turn;
@@ -161,12 +163,12 @@ fn print(hits: &[Hit]) -> io::Result<()> {
     Ok(())
 }
 
-/// A text in one line, without what a terminal would obey.
+/// Returns a text on one line, sanitized for a terminal.
 fn in_one_line(text: &(impl Display + ?Sized)) -> String {
     visible(&text.to_string().replace(['\n', '\t', '\r'], " "))
 }
 
-/// As the API answers it.
+/// Converts a hit to the JSON of the API.
 fn as_json(hit: &Hit) -> Value {
     let turn = &hit.turn;
     json!({

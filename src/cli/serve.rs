@@ -1,4 +1,4 @@
-//! `serve`: its flags are the service's configuration.
+//! The `serve` command. Its flags are the configuration of the service.
 
 use super::args::access::AccessArgs;
 use super::args::backup_schedule::CopyArgs;
@@ -29,7 +29,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
-    /// Address and port to listen on; port 0 takes any free one
+    /// Listen on this address; port 0 picks a free port
     #[arg(long, env = "TRANSCRIBE_HOOK_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
     #[command(flatten)]
@@ -40,31 +40,33 @@ pub(super) struct ServeArgs {
     tls: TlsArgs,
     #[command(flatten)]
     database: DatabaseArgs,
-    /// How many writes may wait; more are answered 503
+    /// Refuse writes with 503 beyond this many waiting
     #[arg(
         long, env = "TRANSCRIBE_HOOK_QUEUE_CAPACITY", value_name = "NUMBER", default_value = "4096",
         value_parser = clap::value_parser!(u32).range(1..=1_000_000),
     )]
     queue_capacity: u32,
-    /// How long a write may wait in the queue, and how long for another process that holds the database's lock
+    /// Fail writes that wait longer than this
+    ///
+    /// Limits the wait in the queue, and the wait for another process that holds the database's lock.
     #[arg(
         long, env = "TRANSCRIBE_HOOK_WRITE_TIMEOUT", value_name = "DURATION", default_value = "10s",
         value_parser = humantime::parse_duration,
     )]
     write_timeout: Duration,
-    /// How many searches, statistics and long pages may be read at once
+    /// Limit concurrent searches, statistics and long pages
     #[arg(
         long, env = "TRANSCRIBE_HOOK_READERS", value_name = "NUMBER", default_value = "4",
         value_parser = clap::value_parser!(u32).range(1..=64),
     )]
     readers: u32,
-    /// Greatest size of a request's body
+    /// Limit the size of a request body
     #[arg(
         long, env = "TRANSCRIBE_HOOK_MAX_BODY", value_name = "SIZE", default_value = "512KiB",
         value_parser = size,
     )]
     max_body: usize,
-    /// End calls of which nothing came for so long; 0 never ends any
+    /// End calls without activity for this long; 0 never does
     #[arg(
         long, env = "TRANSCRIBE_HOOK_STALE_AFTER", value_name = "DURATION", default_value = "2h",
         value_parser = humantime::parse_duration,
@@ -82,7 +84,9 @@ pub(super) struct ServeArgs {
     post_call: PostCallArgs,
     #[command(flatten)]
     platform: PlatformArgs,
-    /// Fetch the ends of calls that did not come from the platform's API at this interval
+    /// Poll the ElevenLabs API at this interval for missing calls
+    ///
+    /// Fetches calls that never ended here because their post-call events were not received.
     #[arg(
         long, env = "TRANSCRIBE_HOOK_BACKFILL_EVERY", value_name = "DURATION", value_parser = interval,
     )]
@@ -91,10 +95,10 @@ pub(super) struct ServeArgs {
     copies: CopyArgs,
 }
 
-/// Maximum number of threads for short work that may wait for a disk: quick reads, events that are read, files.
+/// Maximum number of threads for short blocking work: quick reads, parsing of events, files.
 const BLOCKING_THREADS: usize = 64;
 
-/// Reading connections beside those of the deep reads: the quick reads, the live streams, retention, metrics, erasures.
+/// Number of read connections besides those of the deep reads: quick reads, live streams, retention, metrics, erasures.
 const OTHER_READERS: u32 = 12;
 
 pub(super) fn run(args: &ServeArgs) -> Result<()> {
@@ -105,7 +109,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<()> {
         .build()
         .context("cannot start the runtime")?;
     let served = runtime.block_on(serve(args, access));
-    // What a read still does on its own thread is not waited for: nobody is left to be answered.
+    // Reads that still run on their own threads are not awaited, because no client is left to receive the response.
     runtime.shutdown_background();
     served
 }
@@ -134,15 +138,15 @@ async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
         SqliteStore::open(&options)?
     });
     let own_token = args.access.add_files(&mut access, &args.database.database)?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot watch for signals")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for signals")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
     };
-    let address = listener.local_addr().context("cannot tell the address")?;
+    let address = listener.local_addr().context("cannot read the listener's address")?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     tracing::info!(
         %address,
@@ -155,12 +159,12 @@ async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
         if io::stdout().is_terminal() {
             print_line(format_args!("open {}", token::link(&url, token.reveal())))?;
         } else {
-            // Others may read the log.
+            // The token itself must not be in the log, which others may read.
             let database = args.database.database.display();
             tracing::info!(
                 token_file = %file.display(),
-                "an API token is needed; `transcribe-hook token --database {database} --link --url {url}` prints the \
-                 address to open"
+                "reading calls requires an API token; `transcribe-hook token --database {database} --link --url {url}` \
+                 prints the sign-in URL"
             );
         }
     }
@@ -187,7 +191,7 @@ async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
     if args.copies.litestream() {
         tracing::info!(%database, "stopped");
     } else {
-        tracing::info!(%database, "stopped; everything is in the one file");
+        tracing::info!(%database, "stopped; the WAL is merged into the database file");
     }
     Ok(())
 }

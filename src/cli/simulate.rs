@@ -1,5 +1,5 @@
-//! `simulate`: plays a whole call against a running service, as an agent and the platform would, and shows what was made
-//! of it.
+//! The `simulate` command: plays a sample call against a running service, as an agent and ElevenLabs would, and checks
+//! the result.
 
 use super::args::database::DatabaseArgs;
 use super::args::secrets::{ApiToken, IngestToken, Kind, Secrets, WebhookSecret};
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 #[derive(Debug, Args)]
 pub(super) struct SimulateArgs {
-    /// The running service
+    /// Call the service at this URL
     #[arg(long, env = "TRANSCRIBE_HOOK_URL", value_name = "URL", default_value = "http://127.0.0.1:8080")]
     url: String,
     #[command(flatten)]
@@ -36,22 +36,21 @@ pub(super) struct SimulateArgs {
 pub(super) fn run(args: &SimulateArgs) -> Result<()> {
     let secrets = args.secrets.read()?;
     let secret = secrets.first().context(
-        "the event after the call is signed: give the service's --elevenlabs-secret or --elevenlabs-secret-file",
+        "the post-call event must be signed; pass the service's --elevenlabs-secret or --elevenlabs-secret-file",
     )?;
-    let service = Service::new(&args.url, api_token(args)?);
-    // Said before anything is stored.
+    let service = ServiceClient::new(&args.url, api_token(args)?);
+    // Checked before anything is stored.
     let session = service.get("/session")?;
     ensure!(
         session["allowed"] == true,
-        "{} wants another API token: give --api-token or --api-token-file, or by --database the file beside which `serve` \
-         made one",
+        "{} requires another API token; pass --api-token, --api-token-file, or the service's --database",
         service.url
     );
     let ingest = bearer(&args.ingest_tokens)?;
     let ingest: Vec<_> = ingest.iter().map(|value| ("authorization", value.as_str())).collect();
     let say = |line: String| {
         if !args.json {
-            // The call is played to its end, and judged, whoever looks on.
+            // A closed pipe does not end the simulation.
             let _ = print_line(line);
         }
     };
@@ -60,27 +59,27 @@ pub(super) fn run(args: &SimulateArgs) -> Result<()> {
     let start = now.div_euclid(1_000_000) - 60;
     say(format!("call {conversation_id} at {}", service.url));
 
-    say("during the call, by the agent's tool:".to_owned());
+    say("turns sent by the agent's tool during the call:".to_owned());
     for delivery in sample_call::live_turns(&conversation_id, start) {
         let answer = service
             .post("/webhooks/elevenlabs/transcription", &ingest, &delivery.body.to_string(), 201)
-            .context("a turn was not stored (on 401 give --ingest-token or --ingest-token-file)")?;
+            .context("a turn was not stored (on 401 pass --ingest-token or --ingest-token-file)")?;
         let text = |field: &str| delivery.body[field].as_str().unwrap_or_default().to_owned();
         let note = if delivery.note.is_empty() { String::new() } else { format!("  ({})", delivery.note) };
         say(format!("  turn {:>2}  {:5}  {}{note}", answer["sequence_number"], text("speaker"), text("message")));
     }
-    say("  and one turn was lost on its way".to_owned());
+    say("  (one turn is lost on purpose)".to_owned());
 
     let event = sample_call::post_call(&conversation_id, start).to_string();
     let signed_at = Timestamp::now().unix_micros().div_euclid(1_000_000);
     let signature = sign(secret, signed_at, event.as_bytes());
     service.post("/webhooks/elevenlabs/post-call", &[(HEADER, &signature)], &event, 200)?;
-    say("after the call, the platform's signed record: taken".to_owned());
+    say("post-call event accepted".to_owned());
 
     let call = service.get(&format!("/api/v1/calls/{conversation_id}"))?;
     let turns = service.get(&format!("/api/v1/calls/{conversation_id}/transcriptions?order=time&limit=1000"))?;
-    let turns = turns["data"].as_array().context("the service's list of turns has no data")?;
-    say("what is stored, in the call's order:".to_owned());
+    let turns = turns["data"].as_array().context("the response has no field data")?;
+    say("stored turns, in the order of the call:".to_owned());
     for turn in turns {
         let text = |field: &str| turn[field].as_str().unwrap_or_default();
         say(format!(
@@ -91,7 +90,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<()> {
             text("message_text")
         ));
         if let Some(spoken) = turn["final_text"].as_str() {
-            say(format!("{:28}in the end: {spoken}", ""));
+            say(format!("{:28}final text: {spoken}", ""));
         }
     }
     let problems = problems(&call, turns);
@@ -100,11 +99,11 @@ pub(super) fn run(args: &SimulateArgs) -> Result<()> {
     }
     let counts = counts(&call);
     say(format!(
-        "reconciled: {} matched, of them {} corrected; {} added; {} only heard live",
+        "reconciled: {} matched ({} corrected), {} added, {} live only",
         counts.matched, counts.corrected, counts.added, counts.live_only
     ));
     if !problems.is_empty() {
-        bail!("the call is not as it should be: {}", problems.join("; "));
+        bail!("the stored call differs from the expected one: {}", problems.join("; "));
     }
     say("the call is whole".to_owned());
     Ok(())
@@ -120,7 +119,7 @@ fn counts(call: &Value) -> Expected {
     }
 }
 
-/// What differs from what must have become of the call.
+/// Returns the differences between the stored call and the expected one.
 fn problems(call: &Value, turns: &[Value]) -> Vec<String> {
     let mut problems = Vec::new();
     let text = |turn: &Value, field: &str| turn[field].as_str().map(str::to_owned);
@@ -134,18 +133,18 @@ fn problems(call: &Value, turns: &[Value]) -> Vec<String> {
     let spoken: Vec<_> =
         sample_call::spoken().into_iter().map(|(who, words)| (who.to_owned(), words.to_owned())).collect();
     if stored != spoken {
-        problems.push(format!("{} turns are stored that are not the {} that were spoken", stored.len(), spoken.len()));
+        problems.push(format!("{} turns are stored, but {} different ones were spoken", stored.len(), spoken.len()));
     }
     if counts(call) != EXPECTED {
-        problems.push(format!("reconciled were {:?} instead of {EXPECTED:?}", counts(call)));
+        problems.push(format!("reconciliation counts are {:?} instead of {EXPECTED:?}", counts(call)));
     }
     if call["status"] != "completed" {
-        problems.push(format!("the call's status is {}", call["status"]));
+        problems.push(format!("status is {}", call["status"]));
     }
     problems
 }
 
-/// The header that shows the first of these tokens, if there is one.
+/// Returns the header with the first of these tokens, if there is one.
 fn bearer<K: Kind>(tokens: &Secrets<K>) -> Result<Option<String>> {
     Ok(tokens.read()?.first().map(header))
 }
@@ -154,12 +153,12 @@ fn header(token: &Secret) -> String {
     format!("Bearer {}", token.reveal())
 }
 
-/// The header that shows the API token: the one that was given, or else the one that `serve` made beside the database.
+/// Returns the header with the API token: the configured one, or else the one in the token file beside the database.
 fn api_token(args: &SimulateArgs) -> Result<Option<String>> {
     if !args.api_tokens.is_empty() {
         return bearer(&args.api_tokens);
     }
-    // A token that nobody named is sent where only the service can read it.
+    // The token of the token file is only sent where no other host can read it.
     if check_base_url(&args.url, true).is_err() {
         return Ok(None);
     }
@@ -167,21 +166,21 @@ fn api_token(args: &SimulateArgs) -> Result<Option<String>> {
     match token_file::read(&path) {
         Ok(tokens) => Ok(tokens.and_then(|tokens| tokens.first().map(header))),
         Err(error) => {
-            tracing::warn!(error = format!("{error:#}"), "the token file cannot be used");
+            tracing::warn!(error = format!("{error:#}"), "cannot use the token file");
             Ok(None)
         }
     }
 }
 
 /// A running service.
-struct Service {
+struct ServiceClient {
     agent: ureq::Agent,
     url: String,
-    /// What it wants of whoever reads.
+    /// The header that authorizes reading.
     authorization: Option<String>,
 }
 
-impl Service {
+impl ServiceClient {
     fn new(url: &str, authorization: Option<String>) -> Self {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -196,7 +195,7 @@ impl Service {
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization);
         }
-        answered(request.call(), 200).with_context(|| format!("GET {}{path}", self.url))
+        check_response(request.call(), 200).with_context(|| format!("GET {}{path}", self.url))
     }
 
     fn post(&self, path: &str, headers: &[(&str, &str)], body: &str, status: u16) -> Result<Value> {
@@ -204,17 +203,17 @@ impl Service {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        answered(request.send(body), status).with_context(|| format!("POST {}{path}", self.url))
+        check_response(request.send(body), status).with_context(|| format!("POST {}{path}", self.url))
     }
 }
 
-/// The answer's body, if the status is this one; else what the service says is wrong.
-fn answered(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>, status: u16) -> Result<Value> {
+/// Returns the body of a response with the expected status, or the error of the service.
+fn check_response(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>, status: u16) -> Result<Value> {
     let mut answer = answer.context("the service does not answer")?;
     let text = answer.body_mut().read_to_string()?;
     let body: Value = serde_json::from_str(&text).unwrap_or_default();
     let said = |field: &str| body[field].as_str().unwrap_or_default();
     let given = answer.status();
-    ensure!(given == status, "answered {given}: {} ({})", said("message"), said("details"));
+    ensure!(given == status, "responded {given}: {} ({})", said("message"), said("details"));
     Ok(body)
 }

@@ -1,4 +1,4 @@
-//! `token`: prints the API token that `serve` made, for other programs, or the address that signs a browser in with it.
+//! The `token` command: prints the generated API token, or the URL that signs a browser in with it.
 
 use super::args::database::DatabaseArgs;
 use super::args::token_file;
@@ -12,33 +12,33 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 pub(super) struct TokenArgs {
     #[command(flatten)]
     database: DatabaseArgs,
-    /// Print the address that signs a browser in, instead of the token
+    /// Print the sign-in URL instead of the token
     #[arg(long, env = "TRANSCRIBE_HOOK_LINK")]
     link: bool,
-    /// The running service that the address is of
+    /// Use this address of the service in the sign-in URL
     #[arg(long, env = "TRANSCRIBE_HOOK_URL", value_name = "URL", default_value = "http://127.0.0.1:8080")]
     url: String,
 }
 
-/// The address that signs a browser in. No server and no log sees what stands behind the `#`.
+/// Returns the sign-in URL. The token is in the fragment, which no server and no log receives.
 pub(super) fn link(url: &str, token: &str) -> String {
-    // As base64 for addresses is written.
+    // Characters of URL-safe base64 are not escaped.
     const PLAIN: &percent_encoding::AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-');
     format!("{}/#token={}", url.trim_end_matches('/'), utf8_percent_encode(token, PLAIN))
 }
 
-/// The address at which a browser on this machine reaches the service.
+/// Returns the URL at which a browser on this machine reaches the service.
 pub(super) fn url(listen: SocketAddr, by_https: bool, domain: Option<&str>) -> String {
     let (scheme, usual_port) = if by_https { ("https", 443) } else { ("http", 80) };
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        // Where all addresses are listened on, those of version 4 commonly are too.
+        // A listener on all IPv6 addresses commonly accepts IPv4 too.
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         ip => ip,
     };
     let host = match (domain, ip) {
         (Some(domain), _) => domain.to_owned(),
-        // No certificate names a loopback address.
+        // No certificate is issued for a loopback address.
         (None, ip) if by_https && ip.is_loopback() => "localhost".to_owned(),
         (None, IpAddr::V4(ip)) => ip.to_string(),
         (None, IpAddr::V6(ip)) => format!("[{ip}]"),
@@ -50,9 +50,9 @@ pub(super) fn url(listen: SocketAddr, by_https: bool, domain: Option<&str>) -> S
 pub(super) fn run(args: &TokenArgs) -> Result<()> {
     let path = token_file::path(&args.database.database);
     let tokens = token_file::read(&path)?.with_context(|| {
-        format!("there is no {}: `serve` makes it when it is started without --api-token", path.display())
+        format!("there is no {}: `serve` creates it when started without --api-token", path.display())
     })?;
-    let token = tokens.first().context("it has a token")?.reveal();
+    let token = tokens.first().context("the token file is empty")?.reveal();
     if args.link { print_line(link(&args.url, token)) } else { print_line(token) }
 }
 

@@ -1,21 +1,21 @@
-//! A phone call: one conversation of the voice agent with a driver.
+//! Phone calls. A call is one conversation of the voice agent with a driver.
 
 use super::{ConversationId, DriverId, DriverSource, Timestamp, Turn};
 use serde::{Deserialize, Serialize};
 
-/// Where a call stands. Stored and shown as `in_progress`, `completed` or `failed`.
+/// The status of a call. Stored and returned as `in_progress`, `completed` or `failed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CallStatus {
-    /// Turns may still come; what a first turn makes.
+    /// The call is running, and more turns may be received. Initial status of a call.
     InProgress,
-    /// The call took place and is over.
+    /// The call ended normally.
     Completed,
-    /// The call could not be made, or broke down.
+    /// The call could not be established, or broke off.
     Failed,
 }
 
 impl CallStatus {
-    /// The stored form.
+    /// Returns the stored form.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::InProgress => "in_progress",
@@ -24,49 +24,50 @@ impl CallStatus {
         }
     }
 
-    /// The status that is stored as `text`, if there is one.
+    /// Parses the stored form.
     pub fn from_stored(text: &str) -> Option<Self> {
         [Self::InProgress, Self::Completed, Self::Failed].into_iter().find(|s| s.as_str() == text)
     }
 }
 
-/// A call as it is kept, without its turns.
+/// A stored call, without its turns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// Row number; later calls have greater ones.
+    /// Row number, increasing with time.
     pub id: i64,
-    /// The platform's name for the call.
+    /// ElevenLabs' id of the call.
     pub conversation_id: ConversationId,
-    /// Who was called, when that is known.
+    /// Driver of the call, if known.
     pub driver_id: Option<DriverId>,
-    /// When the call began: by the platform's record, or until there is one, the first turn's timestamp.
+    /// Start of the call: from ElevenLabs' record, or until there is one, the first turn's timestamp.
     pub call_start_time: Timestamp,
-    /// When it ended, when that is known.
+    /// End of the call, if known.
     pub call_end_time: Option<Timestamp>,
-    /// Where it stands.
+    /// Status.
     pub status: CallStatus,
-    /// How many turns are stored; the next one's sequence number less one.
+    /// Number of stored turns, and the last sequence number.
     pub turn_count: i64,
-    /// The earliest timestamp of its turns.
+    /// Earliest timestamp of the turns.
     pub first_turn_time: Option<Timestamp>,
-    /// The latest timestamp of its turns.
+    /// Latest timestamp of the turns.
     pub last_turn_time: Option<Timestamp>,
-    /// What the platform's records say of it, and what was made of them.
+    /// Facts of ElevenLabs' records, and the results of reconciliation.
     pub report: CallReport,
-    /// When the row was made.
+    /// Time at which the row was created.
     pub created_at: Timestamp,
-    /// When the row, or the call's set of turns, last changed.
+    /// Time at which the row, or the call's set of turns, last changed.
     pub updated_at: Timestamp,
 }
 
-/// Length that no call reaches, in microseconds. Senders' times that lie further apart are invented.
+/// Maximum plausible duration of a call, in microseconds. A larger span of the senders' times means that they are
+/// invented.
 const MAX_CALL_MICROS: i64 = 24 * 3600 * 1_000_000;
 
 impl Call {
-    /// Returns how long after the start of the call a turn of it was said, for display, in microseconds.
+    /// Returns a turn's time since the start of the call, for display, in microseconds.
     ///
-    /// Nothing is said before the start, nor after the end of a call that is over. Where there is no record and the senders'
-    /// times cannot be those of one call, the time of arrival counts.
+    /// The result is never before the start, or after the end of an ended call. If there is no record and the senders'
+    /// times are not plausible for one call, the time of arrival is used.
     pub fn offset_micros(&self, turn: &Turn) -> u64 {
         let after = |time: Timestamp, start: Timestamp| {
             u64::try_from(time.unix_micros().saturating_sub(start.unix_micros())).unwrap_or(0)
@@ -86,92 +87,92 @@ impl Call {
     }
 }
 
-/// What the platform's records say of a call, and what was made of them. All of it can be unknown.
+/// Facts of ElevenLabs' records about a call, and the results of reconciliation. Each can be unknown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CallReport {
-    /// How the driver became known.
+    /// Source of the driver.
     pub driver_source: Option<DriverSource>,
-    /// What says another driver, in words.
+    /// Claims that name another driver, as text.
     pub driver_conflict: Option<String>,
-    /// How long the call took, in seconds.
+    /// Duration, in seconds.
     pub duration_seconds: Option<i64>,
-    /// The agent that spoke.
+    /// Agent of the call.
     pub agent_id: Option<String>,
-    /// The platform's user id, in its words.
+    /// ElevenLabs' user id.
     pub user_id: Option<String>,
-    /// Who called whom.
+    /// Direction of the call.
     pub direction: Option<Direction>,
-    /// Why it ended or failed, in free words; `inactivity` where this service ended it.
+    /// Reason for the end or the failure, as free text; `inactivity` if this service ended the call.
     pub termination_reason: Option<String>,
-    /// Whether its goal was reached.
+    /// Outcome of the call's goal.
     pub outcome: Option<CallOutcome>,
-    /// The platform's title.
+    /// ElevenLabs' title.
     pub title: Option<String>,
-    /// The platform's summary.
+    /// ElevenLabs' summary.
     pub summary: Option<String>,
-    /// The language, as the platform names it.
+    /// Language code of ElevenLabs.
     pub main_language: Option<String>,
-    /// What it cost, in the platform's credits.
+    /// Cost, in credits of ElevenLabs.
     pub cost: Option<i64>,
-    /// The number at the other end, as the platform writes it.
+    /// External telephone number, as written by ElevenLabs.
     pub external_number: Option<String>,
-    /// The platform's batch of calls.
+    /// ElevenLabs' id of the batch of calls.
     pub batch_id: Option<String>,
-    /// The platform's analysis, as JSON.
+    /// ElevenLabs' analysis, as JSON.
     pub analysis: Option<String>,
-    /// The event whose record knows most about the call.
+    /// Event with the most authoritative record.
     pub record_event_id: Option<i64>,
-    /// What came of bringing turns and record together, once there is a record.
+    /// Results of reconciliation, if there is a record.
     pub reconciled: Option<Reconciled>,
 }
 
-/// What was found out about a call's turns.
+/// The results of reconciling a call's turns with its records.
 ///
-/// What counts as heard are the delivered turns and, once there is a record after the call, the histories.
+/// Live turns are the delivered ones and, if there is a record after the call, those in histories.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Reconciled {
-    /// Heard, and not in the record.
+    /// Number of live turns that are not in the record.
     pub live_only: i64,
-    /// Heard, and in the record.
+    /// Number of live turns that are in the record.
     pub matched: i64,
-    /// In the record, and not heard.
+    /// Number of recorded turns without a live turn.
     pub added: i64,
-    /// Of those matched, how many were heard with other words.
+    /// Number of matched turns whose words differ from the record.
     pub corrected: i64,
-    /// Heard once more than the record has them.
+    /// Number of live turns that were received more often than the record contains them.
     pub repeated: i64,
 }
 
-/// What a manager of calls sets by hand. `None` leaves a value as it is.
+/// A manual change of a call. `None` leaves a value unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CallChange {
-    /// The new status.
+    /// New status.
     pub status: Option<CallStatus>,
-    /// The new end.
+    /// New end.
     pub call_end_time: Option<CallEnd>,
 }
 
-/// When a call ended, as a manager of calls knows it.
+/// A manually set end of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallEnd {
-    /// Not known, or not yet.
+    /// The end is unknown, or the call has not ended.
     Unknown,
-    /// At this time.
+    /// The call ended at this time.
     At(Timestamp),
 }
 
-/// Who called whom.
+/// The direction of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
-    /// The driver called.
+    /// The driver called the agent.
     Inbound,
-    /// The agent called.
+    /// The agent called the driver.
     Outbound,
 }
 
 impl Direction {
-    /// The stored form.
+    /// Returns the stored form.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Inbound => "inbound",
@@ -179,26 +180,26 @@ impl Direction {
         }
     }
 
-    /// The direction that is stored as `text`, if there is one.
+    /// Parses the stored form.
     pub fn from_stored(text: &str) -> Option<Self> {
         [Self::Inbound, Self::Outbound].into_iter().find(|d| d.as_str() == text)
     }
 }
 
-/// Whether the goal of a call was reached, by the platform's analysis.
+/// The outcome of a call's goal, according to ElevenLabs' analysis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CallOutcome {
-    /// It was.
+    /// The goal was reached.
     Success,
-    /// It was not, although the call took place.
+    /// The goal was not reached, although the call took place.
     Failure,
-    /// The analysis could not tell.
+    /// The analysis is undecided.
     Unknown,
 }
 
 impl CallOutcome {
-    /// The stored form.
+    /// Returns the stored form.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -207,7 +208,7 @@ impl CallOutcome {
         }
     }
 
-    /// The outcome that is stored as `text`, if there is one.
+    /// Parses the stored form.
     pub fn from_stored(text: &str) -> Option<Self> {
         [Self::Success, Self::Failure, Self::Unknown].into_iter().find(|o| o.as_str() == text)
     }

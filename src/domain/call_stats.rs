@@ -1,26 +1,26 @@
-//! Figures of a call: how it was talked, as far as its turns tell.
+//! Statistics of a call, computed from its turns.
 
 use super::{CallStatus, DriverId, Reconciled};
 
-/// What one of the two said.
+/// One speaker's share of a call.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Said {
-    /// Turns.
+    /// Number of turns.
     pub turns: i64,
-    /// Characters of their words, as they were said in the end.
+    /// Number of characters, of the final words.
     pub characters: i64,
-    /// How long that took, by estimate: 15 characters a second, but no longer than until the next turn begins.
+    /// Estimated duration, in seconds: 15 characters per second, but no longer than until the next turn starts.
     pub seconds: f64,
 }
 
-/// How a call was talked. Turns that another one stands for do not count.
+/// Talk time of a call by speaker. Superseded turns are not counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Talk {
-    /// By the agent.
+    /// The agent's share.
     pub agent: Said,
-    /// By the driver.
+    /// The driver's share.
     pub driver: Said,
-    /// Seconds between turns in which nobody spoke, by the same estimate.
+    /// Estimated silence between turns, in seconds.
     pub silence_seconds: f64,
 }
 
@@ -35,19 +35,19 @@ impl std::ops::AddAssign for Talk {
     }
 }
 
-/// What of a call is counted.
+/// The statistics of a call that are aggregated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CallFigures {
-    /// When it began, in whole seconds since 1970.
+    /// Start of the call, in whole seconds since 1970.
     pub start_unix_seconds: i64,
-    /// Where it stands.
+    /// Status of the call.
     pub status: CallStatus,
-    /// Who was called, when that is known.
+    /// Driver of the call, if known.
     pub driver_id: Option<DriverId>,
-    /// How long it took, by the platform, or else from start to end, when that is known.
+    /// Duration according to ElevenLabs, else from start to end, if known.
     pub duration_seconds: Option<f64>,
-    /// How it was talked.
+    /// Talk time.
     pub talk: Talk,
-    /// What came of bringing turns and record together, if there is a record.
+    /// Results of reconciliation, if there is a record.
     pub reconciled: Option<Reconciled>,
 }

@@ -1,23 +1,23 @@
-//! Drivers, and the outbound call records by which a call finds its driver.
+//! Drivers, and dispatches: the records of outbound calls that link a call to its driver.
 
 use super::{ConversationId, DriverId, Invalid, PhoneNumber, Timestamp};
 
-/// A driver that is to be stored.
+/// A driver to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewDriver {
     /// The fleet's number.
     pub id: DriverId,
-    /// 1 to 200 characters, not blank.
+    /// Name: 1 to 200 characters, not blank.
     pub name: String,
-    /// No two drivers share one.
+    /// Telephone number, unique among drivers.
     pub phone_number: Option<PhoneNumber>,
 }
 
 impl NewDriver {
-    /// Checks a driver's name and takes white space off its ends.
+    /// Validates a driver's name, and trims it.
     ///
     /// # Errors
-    /// Blank, longer than 200 characters, or with U+0000 in it.
+    /// The name is blank, longer than 200 characters, or contains U+0000.
     pub fn check_name(text: &str) -> Result<String, Invalid> {
         let name = text.trim();
         if name.is_empty() {
@@ -33,7 +33,7 @@ impl NewDriver {
     }
 }
 
-/// A driver as it is kept.
+/// A stored driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Driver {
     /// The fleet's number.
@@ -42,70 +42,70 @@ pub struct Driver {
     pub name: String,
     /// The telephone number.
     pub phone_number: Option<PhoneNumber>,
-    /// When the row was made.
+    /// Time at which the row was created.
     pub created_at: Timestamp,
-    /// When a value last changed.
+    /// Time at which a value last changed.
     pub updated_at: Timestamp,
 }
 
-/// The record of an outbound call that is to be stored: which driver a conversation was placed to.
+/// A dispatch to be stored: the driver to whom an outbound call was placed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewDispatch {
-    /// The conversation that the platform opened for the call.
+    /// Conversation that ElevenLabs created for the call.
     pub conversation_id: ConversationId,
-    /// The driver who is called.
+    /// Driver who is called.
     pub driver_id: DriverId,
-    /// The number that was dialled.
+    /// Number that was dialed.
     pub phone_number: Option<PhoneNumber>,
-    /// The platform's name for the batch of calls that this one belonged to.
+    /// ElevenLabs' id of the batch of calls, if the call was part of one.
     pub batch_id: Option<String>,
-    /// When the call was placed; `None` keeps the stored time, or takes the present one for a new record.
+    /// Time at which the call was placed. `None` retains a stored time, and is the present time for a new dispatch.
     pub dispatched_at: Option<Timestamp>,
 }
 
 impl NewDispatch {
-    /// Checks a batch's name.
+    /// Validates a batch id.
     ///
     /// # Errors
-    /// Blank, longer than 256 characters, or with U+0000 in it.
+    /// The id is blank, longer than 256 characters, or contains U+0000.
     pub fn check_batch_id(text: &str) -> Result<String, Invalid> {
-        // A batch's name follows the rules of a conversation's: both are the platform's opaque identifiers.
+        // Batch ids follow the rules of conversation ids, because both are opaque identifiers of ElevenLabs.
         ConversationId::new(text).map(|id| id.as_str().to_owned())
     }
 }
 
-/// The record of an outbound call as it is kept.
+/// A stored dispatch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dispatch {
-    /// The conversation that the platform opened for the call.
+    /// Conversation that ElevenLabs created for the call.
     pub conversation_id: ConversationId,
-    /// The driver who is called; `None` once that driver was deleted.
+    /// Driver who is called; `None` after that driver was deleted.
     pub driver_id: Option<DriverId>,
-    /// The number that was dialled.
+    /// Number that was dialed.
     pub phone_number: Option<PhoneNumber>,
-    /// The platform's name for the batch of calls that this one belonged to.
+    /// ElevenLabs' id of the batch of calls, if the call was part of one.
     pub batch_id: Option<String>,
-    /// When the call was placed.
+    /// Time at which the call was placed.
     pub dispatched_at: Timestamp,
 }
 
-/// How it became known which driver was called, the surest way first.
+/// Sources of a call's driver, the most reliable first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DriverSource {
-    /// The record of the outbound call.
+    /// The dispatch.
     Dispatch,
     /// The dynamic variable `driver_id`.
     DynamicVariable,
-    /// The platform's user id.
+    /// ElevenLabs' user id.
     UserId,
     /// The id of the recipient in a batch of calls.
     BatchRecipient,
-    /// The number at the other end, which is a driver's.
+    /// The external telephone number, if it is a driver's.
     PhoneNumber,
 }
 
 impl DriverSource {
-    /// The stored form.
+    /// Returns the stored form.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Dispatch => "dispatch",
@@ -116,7 +116,7 @@ impl DriverSource {
         }
     }
 
-    /// The source that is stored as `text`, if there is one.
+    /// Parses the stored form.
     pub fn from_stored(text: &str) -> Option<Self> {
         [Self::Dispatch, Self::DynamicVariable, Self::UserId, Self::BatchRecipient, Self::PhoneNumber]
             .into_iter()

@@ -1,12 +1,12 @@
-//! Drivers and dispatches as they come from outside, by the API or in a file: what each field must be.
+//! Reads drivers and dispatches from API requests and imported files, and validates their fields.
 
 use super::validation::{Fields, Problem};
 use super::{ConversationId, DriverId, NewDispatch, NewDriver, PhoneNumber, Timestamp};
 
-/// Reads a driver: `id`, unless it is known already, `name`, and perhaps `phone_number`.
+/// Reads a driver: `id` unless given by the caller, `name`, and optionally `phone_number`.
 ///
 /// # Errors
-/// Every field that breaks a rule.
+/// All invalid fields.
 pub fn read_driver(mut fields: Fields, id: Option<DriverId>) -> Result<NewDriver, Vec<Problem>> {
     let id = if id.is_some() {
         id
@@ -24,11 +24,13 @@ pub fn read_driver(mut fields: Fields, id: Option<DriverId>) -> Result<NewDriver
     fields.finish(driver)
 }
 
-/// Reads a dispatch: `conversation_id`, unless it is known already, `driver_id`, and perhaps `phone_number`, `batch_id`
+/// Reads a dispatch.
+///
+/// Its fields are `conversation_id` unless given by the caller, `driver_id`, and optionally `phone_number`, `batch_id`
 /// and `dispatched_at`.
 ///
 /// # Errors
-/// Every field that breaks a rule.
+/// All invalid fields.
 pub fn read_dispatch(mut fields: Fields, conversation_id: Option<ConversationId>) -> Result<NewDispatch, Vec<Problem>> {
     let conversation_id = if conversation_id.is_some() {
         conversation_id

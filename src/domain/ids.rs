@@ -5,18 +5,18 @@ use super::placeholder::{not_filled_in, unfilled};
 use std::fmt;
 use std::sync::Arc;
 
-/// The platform's name for a call, 1 to 256 characters, opaque: never parsed, compared byte by byte.
+/// ElevenLabs' id of a call: 1 to 256 characters, opaque, compared byte by byte.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConversationId(Arc<str>);
 
 impl ConversationId {
-    /// Greatest length, in characters.
+    /// Maximum length, in characters.
     pub const MAX_CHARS: usize = 256;
 
-    /// Reads an identifier that a sender delivers, without the white space around it.
+    /// Parses an identifier from a sender, and trims it.
     ///
     /// # Errors
-    /// As of [`ConversationId::new`], and a placeholder that was not filled in: all calls would have that one name.
+    /// The errors of [`ConversationId::new`], or an unreplaced placeholder, which would be the id of all calls.
     pub fn from_sender(text: &str) -> Result<Self, Invalid> {
         let invisible = |c: char| c.is_whitespace() || matches!(c, '\u{FEFF}' | '\u{200B}' | '\u{2060}');
         let text = text.trim_matches(invisible);
@@ -26,11 +26,11 @@ impl ConversationId {
         }
     }
 
-    /// Takes an identifier as it is stored, or as a reader asks for it.
+    /// Validates an identifier.
     ///
     /// # Errors
-    /// Blank, too long, or with U+0000 in it, which neither PostgreSQL nor most analysts' tools can hold (in a
-    /// message it is replaced, in an identifier that could make two calls one).
+    /// The identifier is blank, too long, or contains U+0000, which neither PostgreSQL nor most analysis tools can
+    /// store. Unlike in a message it is not replaced, because that could merge two calls.
     pub fn new(text: &str) -> Result<Self, Invalid> {
         if text.trim().is_empty() {
             return Err(Invalid::rule("must not be blank"));
@@ -44,7 +44,7 @@ impl ConversationId {
         Ok(Self(text.into()))
     }
 
-    /// The identifier as it was received.
+    /// Returns the identifier as it was received.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -56,14 +56,16 @@ impl fmt::Display for ConversationId {
     }
 }
 
-/// The fleet's number for a driver: 1 to 2^53 - 1, the greatest whole number that every JSON reader keeps exactly.
+/// The fleet's number for a driver, from 1 to 2^53 - 1. Every JSON parser reads whole numbers of this range exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DriverId(i64);
 
 impl DriverId {
-    /// The greatest number.
+    /// Largest number.
     pub const MAX: i64 = (1 << 53) - 1;
 
+    /// Creates an id.
+    ///
     /// # Errors
     /// A number below 1 or above 2^53 - 1.
     pub fn new(number: i64) -> Result<Self, Invalid> {
@@ -74,14 +76,14 @@ impl DriverId {
         }
     }
 
-    /// The number that the platform's words for a person stand for: digits, also as in `driver_1042`.
+    /// Parses an identifier that ElevenLabs delivers: digits, also in the form `driver_1042`.
     pub fn from_platform(text: &str) -> Option<Self> {
         let text = text.trim();
         let digits = text.strip_prefix("driver_").unwrap_or(text);
         Some(digits).filter(|d| d.bytes().all(|b| b.is_ascii_digit()))?.parse().ok().and_then(|n| Self::new(n).ok())
     }
 
-    /// The number.
+    /// Returns the number.
     pub const fn get(self) -> i64 {
         self.0
     }

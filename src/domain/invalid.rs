@@ -1,8 +1,8 @@
-//! A value that breaks a rule.
+//! Values that break a rule.
 
-/// A value that breaks a rule; the text is the rule, fit to follow the field's name.
+/// A value that breaks a rule. The text is the rule, to be printed after the field's name.
 ///
-/// For example `must be exactly "agent" or "user"`, which the caller shows as `speaker: must be …`.
+/// For example, `must be exactly "agent" or "user"` is printed as `speaker: must be …`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid(pub std::borrow::Cow<'static, str>);
 

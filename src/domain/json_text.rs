@@ -2,7 +2,7 @@
 
 use super::{CallStatus, ConversationId, DriverId, Message, PhoneNumber, Speaker, Timestamp};
 
-/// Values that are kept as text within JSON, by the form that they have everywhere.
+/// Implements serde for types that are stored as text in JSON, in their usual text form.
 macro_rules! text_in_json {
     ($($name:ty: $to:expr, $from:expr;)+) => {$(
         impl serde::Serialize for $name {

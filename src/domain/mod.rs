@@ -1,7 +1,7 @@
-//! The words of the domain: calls, turns, drivers, dispatches and instants.
+//! The domain types: calls, turns, drivers, dispatches, times, and the records of ElevenLabs.
 //!
-//! Values here are valid by construction: whoever holds a [`ConversationId`] or a [`PhoneNumber`] need not check it
-//! again. The module knows nothing about HTTP, SQL or the clock.
+//! Values are valid by construction: the holder of a [`ConversationId`] or a [`PhoneNumber`] need not check it again.
+//! This module does not depend on HTTP, SQL or the clock.
 
 mod call;
 mod call_stats;

@@ -1,4 +1,4 @@
-//! Telephone numbers, in the one form that is stored and in the forms that payloads have.
+//! Telephone numbers: the stored form, and the forms in payloads.
 
 use super::Invalid;
 
@@ -6,18 +6,20 @@ use super::Invalid;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PhoneNumber(Box<str>);
 
-/// Greatest length of a text that is searched for a number, in bytes.
-const MAX_TEXT: usize = 512;
+/// Maximum length of a text that is parsed as a number, in bytes.
+const MAX_TEXT_BYTES: usize = 512;
 
-/// From this many digits on, a number without any prefix has its country's code.
-const INTERNATIONAL: usize = 11;
+/// Minimum number of digits from which a number without a prefix includes its country code.
+const MIN_INTERNATIONAL_DIGITS: usize = 11;
 
-/// Fewest digits of a number that is written with a prefix such as `00`.
-const SHORTEST: usize = 7;
+/// Minimum number of digits of a number with a prefix such as `00`.
+const MIN_PREFIXED_DIGITS: usize = 7;
 
 impl PhoneNumber {
+    /// Validates a number in E.164 form.
+    ///
     /// # Errors
-    /// Any other form, blanks and dashes included.
+    /// Any other form, including blanks and dashes.
     pub fn new(text: &str) -> Result<Self, Invalid> {
         let digits = text.strip_prefix('+').unwrap_or_default();
         let valid =
@@ -29,14 +31,15 @@ impl PhoneNumber {
         }
     }
 
-    /// Returns the one number that a payload's text means, whatever its form.
+    /// Parses a number from a payload, and returns it only if it is unambiguous.
     ///
-    /// Read are the prefixes `+`, `00` and `011`, numbers of 11 to 15 digits without any (which have their country's code,
-    /// as North American ones that begin with 1), ten digits in the North American grouping `(555) 010-0042`; blanks,
-    /// dashes, dots, slashes, brackets, `(0)`; the URIs `tel:`, `sip:`, `whatsapp:` and their like; extensions, which are
-    /// left out. Ten digits without grouping may lack their country's code or not, and mean nothing certain.
+    /// Accepted are the prefixes `+`, `00` and `011`; numbers of 11 to 15 digits without a prefix, which include their
+    /// country code, like North American ones that begin with 1; ten digits in the North American grouping `(555)
+    /// 010-0042`; blanks, dashes, dots, slashes, brackets and `(0)`; the URIs `tel:`, `sip:`, `whatsapp:` and similar;
+    /// extensions, which are ignored. Ten digits without grouping are ambiguous, because they may or may not include a
+    /// country code.
     pub fn from_payload(text: &str) -> Option<Self> {
-        if text.len() > MAX_TEXT {
+        if text.len() > MAX_TEXT_BYTES {
             return None;
         }
         let text: String = text.chars().filter_map(plain).collect();
@@ -61,7 +64,7 @@ impl PhoneNumber {
         let digits: String = number.replace("(0)", "").chars().filter(char::is_ascii_digit).collect();
         let all_digits: String = number.chars().filter(char::is_ascii_digit).collect();
         let prefixed = |digits: &str| Self::new(&format!("+{digits}")).ok();
-        let long = |digits: &&str| digits.len() >= SHORTEST;
+        let long = |digits: &&str| digits.len() >= MIN_PREFIXED_DIGITS;
         let number = number.trim();
         if number.starts_with('+') || number.starts_with("(+") {
             return prefixed(digits.strip_prefix("00").unwrap_or(&digits));
@@ -72,25 +75,26 @@ impl PhoneNumber {
         if let Some(rest) = digits.strip_prefix("00").filter(long) {
             return prefixed(rest);
         }
-        // Shorter ones may be national: 011 is how numbers of Leeds, Buenos Aires and São Paulo begin.
+        // Shorter numbers may be national: those of Leeds, Buenos Aires and São Paulo begin with 011.
         if let Some(rest) = digits.strip_prefix("011").filter(|rest| rest.len() >= 10) {
             return prefixed(rest);
         }
-        // WhatsApp names people by their whole number.
-        let whole = digits.len() >= INTERNATIONAL || (scheme.eq_ignore_ascii_case("whatsapp") && long(&&*digits));
+        // WhatsApp identifies people by the international number.
+        let whole =
+            digits.len() >= MIN_INTERNATIONAL_DIGITS || (scheme.eq_ignore_ascii_case("whatsapp") && long(&&*digits));
         if whole && !all_digits.starts_with('0') {
             return prefixed(&digits);
         }
         is_north_american(number).then(|| prefixed(&format!("1{digits}")))?
     }
 
-    /// The number with its `+`.
+    /// Returns the number with its `+`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Returns the plain form of a character in a number; none of one that only steers how it is shown.
+/// Returns the ASCII form of a character in a number, or `None` for invisible formatting characters.
 fn plain(c: char) -> Option<char> {
     match c {
         '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}' => None,
@@ -105,7 +109,7 @@ fn plain(c: char) -> Option<char> {
     }
 }
 
-/// Returns the number before `ext. 12`, `x12`, `#12`, `,12` and the like.
+/// Returns the number without an extension such as `ext. 12`, `x12`, `#12` or `,12`.
 fn without_extension(text: &str) -> &str {
     let Some(end) = text.find(|c: char| c.is_alphabetic() || matches!(c, '#' | ',')) else { return text };
     let (number, rest) = text.split_at(end);
@@ -114,11 +118,11 @@ fn without_extension(text: &str) -> &str {
     if extension && number.bytes().any(|byte| byte.is_ascii_digit()) { number.trim_end() } else { text }
 }
 
-/// Whether ten digits are grouped as only North American numbers are: `(555) 010-0042`, `555.010.0042`.
+/// Returns whether ten digits have a grouping that only North American numbers have: `(555) 010-0042`, `555.010.0042`.
 fn is_north_american(number: &str) -> bool {
     let groups: Vec<_> = number.split(|c: char| !c.is_ascii_digit()).filter(|group| !group.is_empty()).collect();
     let lengths: Vec<_> = groups.iter().map(|group| group.len()).collect();
-    // Blanks alone group Italian and Turkish numbers in the same way.
+    // Italian and Turkish numbers have the same groups, separated by blanks.
     lengths == [3, 3, 4] && !groups[0].starts_with(['0', '1']) && number.contains(['(', '-', '.'])
 }
 

@@ -1,11 +1,11 @@
-//! Values that a template left unfilled, such as `{{system__conversation_id}}` or `undefined`.
+//! Detects unreplaced placeholders of templates, such as `{{system__conversation_id}}` or `undefined`.
 //!
-//! A tool whose variables are not filled in sends the same text for every call. As the name of a call it would make the
-//! whole fleet's turns one call.
+//! A tool whose variables are not replaced sends one text for every call. As a conversation id it would merge all calls
+//! of the fleet.
 
 use super::Invalid;
 
-/// What stands around a variable's name in the template languages that people use.
+/// Brackets around a variable's name in common template languages.
 const BRACKETS: [(&str, &str); 17] = [
     ("{{{", "}}}"),
     ("{{", "}}"),
@@ -26,20 +26,20 @@ const BRACKETS: [(&str, &str); 17] = [
     ("%", "%"),
 ];
 
-/// Brackets that mark a variable wherever they stand within a text.
-const ANYWHERE: [(&str, &str); 3] = [("{{", "}}"), ("${", "}"), ("<%", "%>")];
+/// Brackets that mark a variable at any position of a text.
+const INNER_BRACKETS: [(&str, &str); 3] = [("{{", "}}"), ("${", "}"), ("<%", "%>")];
 
-/// What programs write for a value that is not there.
-const NOTHING: [&str; 12] =
+/// Texts that programs write for a missing value.
+const NULL_TEXTS: [&str; 12] =
     ["undefined", "null", "none", "nil", "nan", "<nil>", "(null)", "n/a", "unknown", "\"\"", "''", "[object object]"];
 
-/// Names of variables that stand for the value that they should have been replaced by.
-const NAMES: [&str; 4] = ["conversation_id", "conversationid", "conversation-id", "system__conversation_id"];
+/// Names of variables that are sent instead of their value.
+const VARIABLE_NAMES: [&str; 4] = ["conversation_id", "conversationid", "conversation-id", "system__conversation_id"];
 
-/// Length of the longest of these words.
-const LONGEST_NAME: usize = "system__conversation_id".len();
+/// Length of the longest of these names, in bytes.
+const MAX_NAME_BYTES: usize = "system__conversation_id".len();
 
-/// Returns the variable that was not filled in, as it stands in a text that is nothing but a placeholder.
+/// Returns the unreplaced variable of a text that is nothing but a placeholder.
 pub fn placeholder(text: &str) -> Option<&str> {
     let text = text.trim();
     let unquoted = ['"', '\'', '`'].iter().find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote));
@@ -47,7 +47,7 @@ pub fn placeholder(text: &str) -> Option<&str> {
         return placeholder(inner);
     }
     let is = |names: &[&str]| names.iter().any(|name| text.eq_ignore_ascii_case(name));
-    if is(&NOTHING) || is(&NAMES) || text.to_ascii_lowercase().starts_with("[object ") {
+    if is(&NULL_TEXTS) || is(&VARIABLE_NAMES) || text.to_ascii_lowercase().starts_with("[object ") {
         return Some(text);
     }
     let bracketed = BRACKETS.iter().find_map(|(open, close)| named(text.strip_prefix(open)?.strip_suffix(close)?));
@@ -55,26 +55,26 @@ pub fn placeholder(text: &str) -> Option<&str> {
     bracketed.or_else(prefixed)
 }
 
-/// Returns the variable that was not filled in, be it only a part of the text.
+/// Returns the unreplaced variable of a text that contains a placeholder.
 pub fn unfilled(text: &str) -> Option<&str> {
-    // As nearly all identifiers are.
-    if text.len() > LONGEST_NAME && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
+    // Fast path for nearly all identifiers.
+    if text.len() > MAX_NAME_BYTES && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
         return None;
     }
     let part = |(open, close): &(&str, &str)| {
         let (_, rest) = text.split_once(open)?;
         named(rest.split_once(close)?.0)
     };
-    placeholder(text).or_else(|| ANYWHERE.iter().find_map(part))
+    placeholder(text).or_else(|| INNER_BRACKETS.iter().find_map(part))
 }
 
-/// Returns the error of a field that holds a placeholder.
+/// Returns the error of a field that contains a placeholder.
 pub(super) fn not_filled_in(variable: &str) -> Invalid {
     let shown: String = variable.chars().take(60).collect();
-    Invalid(format!("the variable was not filled in, got {shown:?}").into())
+    Invalid(format!("the variable was not replaced by its value, got {shown:?}").into())
 }
 
-/// A variable's name: it begins with a letter or `_`, and is neither a GUID nor part of an address.
+/// Returns the name of a variable: it begins with a letter or `_`, and is neither a GUID nor part of an address.
 fn named(text: &str) -> Option<&str> {
     let name = text.trim();
     let first = name.chars().next()?;

@@ -1,7 +1,6 @@
-//! What the platform's records say of a call: of one event, the facts and the entries of its transcript.
+//! ElevenLabs' records of a call. A record contains the facts and the transcript entries of one event.
 //!
-//! A record is kept in the form of its `Serialize`; a field that is added needs a default, and none may change its
-//! meaning.
+//! Records are stored as JSON. New fields need a serde default, and existing fields must not change their meaning.
 
 use super::{
     CallOutcome, CallStatus, ConversationId, Direction, DriverId, Message, PhoneNumber, Remark, RemarkKind, Speaker,
@@ -10,30 +9,32 @@ use super::{
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// One report of the platform about one call, as far as it could be read. Nothing but the conversation is certain.
+/// A record of a call: the content of one event. All fields except the conversation are optional.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// The call.
+    /// Conversation.
     pub conversation_id: ConversationId,
-    /// What kind of report it is.
+    /// Kind of record.
     pub kind: RecordKind,
-    /// When the platform says that it made the report.
+    /// Time of the event, according to ElevenLabs.
     pub event_time: Option<Timestamp>,
-    /// What it says of the call as a whole.
+    /// Facts about the call as a whole.
     pub facts: Facts,
-    /// Its transcript, in order; `None` when it holds none, which is no statement about the call.
+    /// Transcript, in order. `None` means that the event has none, not that nothing was spoken.
     pub entries: Option<Vec<Entry>>,
 }
 
-/// A [`Record`] in the form in which it is kept, and what of it matters when it is stored: a transcript takes the memory of
-/// its words several times, and is not needed until its call is reconciled.
+/// A [`Record`] in its stored form, with the fields that are needed to store it.
+///
+/// The transcript remains JSON, because parsed it takes several times the memory, and is not needed before the call is
+/// reconciled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptRecord {
-    /// The call.
+    /// Conversation.
     pub conversation_id: ConversationId,
-    /// When the call began, or else when the report was made.
+    /// Start of the call, or else the time of the event.
     pub start: Option<Timestamp>,
-    /// The record as JSON.
+    /// Record as JSON.
     pub json: String,
 }
 
@@ -42,82 +43,82 @@ impl From<&Record> for KeptRecord {
         Self {
             conversation_id: record.conversation_id.clone(),
             start: record.facts.start.or(record.event_time),
-            json: serde_json::to_string(record).expect("a record has no maps with keys that are no text"),
+            json: serde_json::to_string(record).expect("all keys of a record are strings"),
         }
     }
 }
 
-/// Kinds of reports, the one that knows least first.
+/// Kinds of records, from the least to the most authoritative.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RecordKind {
-    /// The call could not be made.
+    /// A call that could not be established.
     Failure,
-    /// The conversation as traces, whose texts may be cut off.
+    /// The conversation as traces, whose texts may be truncated.
     Traces,
     /// The conversation itself.
     Conversation,
 }
 
-/// What a report says of a call as a whole.
+/// The facts of a record about the call as a whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Facts {
-    /// Where the call stands.
+    /// Status of the call.
     pub status: Option<CallStatus>,
-    /// When it began.
+    /// Start of the call.
     pub start: Option<Timestamp>,
-    /// How long it took, in seconds.
+    /// Duration, in seconds.
     pub duration_seconds: Option<i64>,
-    /// The agent that spoke.
+    /// Agent of the call.
     pub agent_id: Option<String>,
-    /// The platform's user id, in its words.
+    /// ElevenLabs' user id.
     pub user_id: Option<String>,
-    /// Who called whom.
+    /// Direction of the call.
     pub direction: Option<Direction>,
-    /// Why it ended or failed, in free words.
+    /// Reason for the end or the failure, as free text.
     pub termination_reason: Option<String>,
-    /// Whether its goal was reached, which is not whether the call took place.
+    /// Outcome of the call's goal. A call may end normally without reaching its goal.
     pub outcome: Option<CallOutcome>,
-    /// The platform's summary.
+    /// ElevenLabs' summary.
     pub summary: Option<String>,
-    /// The platform's title.
+    /// ElevenLabs' title.
     pub title: Option<String>,
-    /// The language, as the platform names it, such as `en`.
+    /// Language code of ElevenLabs, such as `en`.
     pub main_language: Option<String>,
-    /// What it cost, in the platform's credits.
+    /// Cost, in credits of ElevenLabs.
     pub cost: Option<i64>,
-    /// The number at the other end, as the platform writes it.
+    /// External telephone number, as written by ElevenLabs.
     pub external_number: Option<String>,
-    /// The platform's name for the batch of calls.
+    /// ElevenLabs' id of the batch of calls.
     pub batch_id: Option<String>,
-    /// The analysis, as JSON.
+    /// Analysis, as JSON.
     pub analysis: Option<String>,
-    /// What it says about who was called.
+    /// Claims about the driver.
     pub claims: DriverClaims,
 }
 
-/// Which driver a payload says was called, by each way of saying it. That there is such a driver is not said.
+/// Claims of a payload about the driver of a call, by source. The driver need not exist.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DriverClaims {
-    /// By the dynamic variable `driver_id`.
+    /// Dynamic variable `driver_id`.
     pub dynamic_variable: Option<DriverId>,
-    /// By the platform's user id.
+    /// ElevenLabs' user id.
     pub user_id: Option<DriverId>,
-    /// By the id of the recipient in a batch of calls.
+    /// Id of the recipient in a batch of calls.
     pub batch_recipient: Option<DriverId>,
-    /// By the number at the other end.
+    /// External telephone number.
     pub phone_number: Option<PhoneNumber>,
 }
 
 impl DriverClaims {
-    /// Whether nothing is said.
+    /// Returns whether there is no claim.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Takes over what `newer` says; what it does not say stays.
+    /// Replaces claims with those of `newer`. Claims that `newer` lacks are retained.
     pub fn update(&mut self, newer: &Self) {
         let Self { dynamic_variable, user_id, batch_recipient, phone_number } = newer;
         self.dynamic_variable = dynamic_variable.or(self.dynamic_variable);
@@ -127,65 +128,65 @@ impl DriverClaims {
     }
 }
 
-/// One utterance in a platform's transcript.
+/// An utterance in a transcript of ElevenLabs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Its place in the platform's list, from 0; entries without words leave gaps.
+    /// Index in ElevenLabs' list, from 0. Entries without words leave gaps.
     pub index: u32,
-    /// Who spoke.
+    /// Speaker.
     pub speaker: Speaker,
-    /// What was said, to the point where it was interrupted.
+    /// Words, up to an interruption.
     pub message: Message,
-    /// What would have been said without the interruption.
+    /// Words that were planned before the interruption.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub original: Option<Message>,
-    /// Whether it was interrupted, where the platform says so.
+    /// True if the utterance was interrupted, if ElevenLabs' record has this information.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interrupted: Option<bool>,
-    /// When it was said, as exactly as is known.
+    /// Time of the utterance, as exactly as known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<Timestamp>,
-    /// Whether the message is as long as the platform lets one be in this kind of report, so that it may lack its end.
+    /// True if the message has the maximum length of this kind of record, so its end may be missing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cut_off: bool,
 }
 
-/// The conversation as it was when a tool was called during the call.
+/// The conversation so far, as sent by a tool during the call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryReport {
-    /// The call.
+    /// Conversation.
     pub conversation_id: ConversationId,
-    /// When the tool was called.
+    /// Time of the tool's request.
     pub timestamp: Timestamp,
-    /// What had been said until then.
+    /// Conversation until then.
     pub history: History,
-    /// The agent that spoke.
+    /// Agent of the call.
     pub agent_id: Option<String>,
-    /// Who was called, as the tool says.
+    /// Claims of the tool about the driver.
     pub claims: DriverClaims,
-    /// What could not be read of it.
+    /// Warnings about fields that could not be read.
     pub remarks: Vec<Remark>,
 }
 
-/// What tools' calls have shown of a call, by place in the platform's list.
+/// All utterances that tool requests have shown of a call, by index in ElevenLabs' list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History(pub BTreeMap<u32, HistoryEntry>);
 
-/// One utterance as the histories of a call showed it.
+/// An utterance in the histories of a call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryEntry {
-    /// Who spoke.
+    /// Speaker.
     pub speaker: Speaker,
-    /// What was said, as the latest history has it.
+    /// Words in the latest history.
     pub message: Message,
-    /// The earliest history that shows it.
+    /// Time of the earliest history with the utterance.
     pub first_shown: Timestamp,
-    /// The latest history that shows it.
+    /// Time of the latest history with the utterance.
     pub last_shown: Timestamp,
 }
 
 impl History {
-    /// Adds what another history shows. The result is the same in whatever order histories come, and however often.
+    /// Merges another history. The result does not depend on the order or the number of merges.
     pub fn merge(&mut self, other: &Self) {
         for (index, new) in &other.0 {
             match self.0.get_mut(index) {
@@ -202,7 +203,7 @@ impl History {
         }
     }
 
-    /// The same as a transcript, in order.
+    /// Returns the history as a transcript, in order.
     pub fn entries(&self) -> Vec<Entry> {
         self.0
             .iter()
@@ -219,33 +220,33 @@ impl History {
     }
 }
 
-/// All that the platform's reports say of one call, whatever the order in which they came.
+/// The merged records of one call. Does not depend on the order in which they were received.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Combined {
-    /// What they say of the call.
+    /// Merged facts.
     pub facts: Facts,
-    /// The fullest transcript among them.
+    /// Most complete transcript.
     pub transcript: Option<Vec<Entry>>,
-    /// The place of the report that knows most: the one with the transcript, or else the last word.
+    /// Index of the most authoritative record: the one with the transcript, or else the one with the highest rank.
     pub best: Option<usize>,
-    /// When the platform made the report that goes first by what it knows.
+    /// Event time of the highest-ranked record.
     pub event_time: Option<Timestamp>,
 }
 
 impl Combined {
-    /// Combines reports; which of them came first does not matter, only what they are.
+    /// Merges records, independently of their order.
     ///
-    /// Facts go by the report that knows more about them: the conversation before traces before a failure, then the
-    /// later one; what that one does not say is taken from the others. A transcript is never replaced by one of fewer
-    /// entries, whatever kind of report has it.
+    /// Each fact is from the highest-ranked record that has it: a conversation ranks above traces, traces above a
+    /// failure, then the later one above the earlier one. A transcript never loses to one with fewer entries, whatever
+    /// the kinds of the records.
     pub fn of(mut records: Vec<Record>) -> Self {
         let mut order: Vec<usize> = (0..records.len()).collect();
         let rank = |record: &Record| {
-            // The last part only decides between reports of one instant that differ, so that they are in some order.
+            // The JSON only orders different records with equal rank, so the result is deterministic.
             let text = serde_json::to_string(record).unwrap_or_default();
             (record.kind, record.event_time, record.entries.as_ref().map_or(0, Vec::len), text)
         };
-        // The texts of long records take much memory: not for one, which is the usual case.
+        // The JSON of long records takes much memory. It is not needed for a single record, the usual case.
         if order.len() > 1 {
             order.sort_by_cached_key(|&at| rank(&records[at]));
         }
@@ -254,7 +255,7 @@ impl Combined {
             combined.facts.update(&records[at].facts);
         }
         let with_words = order.iter().filter_map(|&at| Some((at, records[at].entries.as_ref()?)));
-        // The last of equal ones is taken, which is the greatest in rank.
+        // `max_by_key` returns the last maximum, which has the highest rank.
         let fullest = with_words.filter(|(_, e)| !e.is_empty()).max_by_key(|&(at, e)| (e.len(), records[at].kind));
         let fullest = fullest.map(|(at, _)| at);
         combined.best = fullest.or(order.last().copied());
@@ -265,7 +266,7 @@ impl Combined {
 }
 
 impl Facts {
-    /// Takes over what `newer` says; what it does not say stays.
+    /// Replaces facts with those of `newer`. Facts that `newer` lacks are retained.
     fn update(&mut self, newer: &Self) {
         macro_rules! take {
             ($($field:ident),+) => {$(
@@ -280,51 +281,51 @@ impl Facts {
     }
 }
 
-/// An event that the platform posted, with what was read of it.
+/// A parsed post-call event, to be stored.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NewEvent {
-    /// SHA-256 of the body: the same body is the same event.
+    /// SHA-256 of the body. Events with equal bodies are duplicates.
     pub digest: [u8; 32],
-    /// Its type, in the platform's words.
+    /// Event type, as named by ElevenLabs.
     pub event_type: Option<String>,
-    /// The call that it is about, if it names one.
+    /// Conversation of the event, if it names one.
     pub conversation_id: Option<ConversationId>,
-    /// When the platform says that it made it.
+    /// Time of the event, according to ElevenLabs.
     pub event_time: Option<Timestamp>,
-    /// What could be made of it.
+    /// Outcome of parsing.
     pub outcome: EventOutcome,
-    /// Why it is unreadable, or which fields of it are.
+    /// Reason why the event is unreadable, or the fields that are.
     pub error: Option<String>,
-    /// Kinds of what could not be read of it.
+    /// Kinds of the fields that could not be read.
     pub remarks: Vec<RemarkKind>,
-    /// What it says of its call.
+    /// Record of the call, if the event contains one.
     pub record: Option<KeptRecord>,
-    /// Who answered the call, if the event is the verdict on that; for the log, since the body is kept.
+    /// Result of an answering machine detection, if the event is one. Only for the log, because the body is stored.
     pub answered_by: Option<String>,
-    /// As it came.
+    /// Body as received.
     pub body: bytes::Bytes,
 }
 
-/// What was said on the phone never reaches a log by way of `{:?}`.
+/// Hides the body, so `{:?}` never writes words of calls to a log.
 impl std::fmt::Debug for NewEvent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "NewEvent({:?}, {:?}, {} bytes)", self.event_type, self.outcome, self.body.len())
     }
 }
 
-/// What could be made of an event.
+/// The outcome of parsing an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventOutcome {
-    /// What it says is in its call.
+    /// The event's record was applied to its call.
     Applied,
-    /// It is of a type that no use is made of.
+    /// The event's type is not used.
     Ignored,
-    /// It could not be read.
+    /// The event could not be read.
     Unreadable,
 }
 
 impl EventOutcome {
-    /// The stored form.
+    /// Returns the stored form.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Applied => "applied",
@@ -333,19 +334,19 @@ impl EventOutcome {
         }
     }
 
-    /// The outcome that is stored as `text`, if there is one.
+    /// Parses the stored form.
     pub fn from_stored(text: &str) -> Option<Self> {
         [Self::Applied, Self::Ignored, Self::Unreadable].into_iter().find(|o| o.as_str() == text)
     }
 }
 
-/// An event as it is kept.
+/// A stored event.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredEvent {
-    /// Row number; later events have greater ones.
+    /// Row number, increasing with time.
     pub id: i64,
-    /// What could be made of it when it was last read.
+    /// Outcome when the event was last parsed.
     pub outcome: EventOutcome,
-    /// As it came.
+    /// Body as received.
     pub body: Vec<u8>,
 }

@@ -1,29 +1,29 @@
-//! What could not be read of a report.
+//! Remarks: warnings about the parts of an event that could not be read.
 
-/// A part of a report that could not be read.
+/// A part of an event that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remark {
-    /// What was lost.
+    /// Kind of the lost value.
     pub kind: RemarkKind,
-    /// Its place and the reason; never the words of a call.
+    /// Path and reason; never words of a call.
     pub text: String,
 }
 
-/// Kinds of what can be lost.
+/// Kinds of values that can be lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RemarkKind {
-    /// Words, or what may be words.
+    /// Words, or possible words.
     Words,
-    /// Numbers that JSON cannot hold.
+    /// Numbers that JSON cannot represent.
     Number,
     /// Damaged characters.
     Text,
-    /// Any other value.
+    /// Any other field.
     Field,
 }
 
 impl RemarkKind {
-    /// The name, as a label of a metric.
+    /// Returns the name, as a label of a metric.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Words => "words",
@@ -34,7 +34,7 @@ impl RemarkKind {
     }
 }
 
-/// Returns the remarks on one line, if there are any.
+/// Returns the remarks on one line, or `None` if there are none.
 pub fn describe_remarks(remarks: &[Remark]) -> Option<String> {
     let texts: Vec<_> = remarks.iter().map(|remark| remark.text.as_str()).collect();
     (!texts.is_empty()).then(|| texts.join("; "))

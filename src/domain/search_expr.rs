@@ -1,51 +1,51 @@
-//! What is searched for: the words that a person typed, read into an expression.
+//! Parses the text of a search into an expression.
 //!
-//! | written | found is what has |
+//! | written | matches turns with |
 //! | --- | --- |
 //! | `reefer alarm`, `reefer AND alarm` | both words, anywhere in the turn |
-//! | `"dock door"` | these words, one after the other |
+//! | `"dock door"` | these words in sequence |
 //! | `reefer OR trailer` | at least one |
-//! | `reefer NOT alarm`, `reefer AND NOT alarm` | the first and not the second |
-//! | `temp*`, `"dock do"*` | a word that begins so |
-//! | `(reefer OR trailer) alarm` | what the brackets group |
+//! | `reefer NOT alarm`, `reefer AND NOT alarm` | the first but not the second |
+//! | `temp*`, `"dock do"*` | a word with this prefix |
+//! | `(reefer OR trailer) alarm` | the grouped expression |
 //!
-//! `NOT` goes before `AND`, and `AND` before `OR`. Operators are in capitals; `and` is a word like any other. What is
-//! neither letter nor digit only parts words: `load-4711` is found where `load` stands before `4711`.
+//! `NOT` binds tighter than `AND`, and `AND` tighter than `OR`. Operators are in capitals; `and` is an ordinary word.
+//! Characters other than letters and digits separate words: `load-4711` matches `load` followed by `4711`.
 
 use super::Invalid;
 use std::iter::Peekable;
 use std::vec::IntoIter;
 
-/// Greatest number of words and quotations.
+/// Maximum number of words and quotations.
 const MAX_UNITS: usize = 32;
 
-/// An expression over the words of a turn.
+/// A search expression over the words of a turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
-    /// These words, one after the other. The text holds at least one letter or digit, and no quotation mark.
+    /// Words in sequence. The text contains at least one letter or digit, and no quotation mark.
     Words {
-        /// As they were written.
+        /// Words as written.
         text: String,
-        /// Whether the last of them may go on.
+        /// True if the last word is a prefix.
         prefix: bool,
     },
-    /// All of these, at least two.
+    /// All of these expressions, at least two.
     All(Vec<Self>),
-    /// At least one of these, at least two.
+    /// Any of these expressions, at least two.
     Any(Vec<Self>),
-    /// The first and not the second.
+    /// The first expression but not the second.
     But(Box<Self>, Box<Self>),
 }
 
 impl Wanted {
-    /// Reads what a person typed.
+    /// Parses the text that a person typed.
     ///
     /// # Errors
-    /// The text is no such expression; the rule says where it stops being one, counting characters from 1.
+    /// The text is no valid expression. The error names the position, in characters from 1.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let tokens = tokens(text)?;
         if tokens.iter().all(|(_, token)| matches!(token, Token::Open | Token::Close)) {
-            return Err(Invalid::rule("must hold a letter or a digit"));
+            return Err(Invalid::rule("must contain a letter or a digit"));
         }
         let units = tokens.iter().filter(|(_, token)| matches!(token, Token::Unit(_))).count();
         if units > MAX_UNITS {
@@ -70,14 +70,14 @@ enum Token {
     Unit(Wanted),
 }
 
-/// Tokens, each with the place of its first character, from 1.
+/// Tokens, each with the position of its first character, from 1.
 type Tokens = Peekable<IntoIter<(usize, Token)>>;
 
 fn misplaced(at: usize, what: &str) -> Invalid {
     Invalid(format!("character {at} {what}").into())
 }
 
-/// As keyboards have them, and as word processors and telephones turn them.
+/// Returns whether the character is a quotation mark, as typed or as substituted by word processors and telephones.
 fn is_quotation_mark(c: char) -> bool {
     matches!(c, '"' | '“' | '”' | '„' | '‟' | '«' | '»')
 }
@@ -88,7 +88,7 @@ fn has_word(text: &str) -> bool {
 
 fn tokens(text: &str) -> Result<Vec<(usize, Token)>, Invalid> {
     let mut tokens = Vec::new();
-    // As in messages, which are kept without U+0000.
+    // Stored messages contain no U+0000 either.
     let mut rest = text.chars().map(|c| if c == '\0' { '\u{FFFD}' } else { c }).zip(1..).peekable();
     while let Some((c, at)) = rest.next() {
         if c.is_whitespace() {
@@ -124,14 +124,14 @@ fn tokens(text: &str) -> Result<Vec<(usize, Token)>, Invalid> {
                 "AND" if !prefix => Token::And,
                 "OR" if !prefix => Token::Or,
                 "NOT" if !prefix => Token::Not,
-                // A dash between words, for example, says nothing.
+                // A dash between words, for example, is ignored.
                 _ if !has_word(&word) => continue,
                 _ => Token::Unit(Wanted::Words { text: word, prefix }),
             }
         };
         if let (Token::Unit(Wanted::Words { prefix: true, .. }), Some((c, at))) = (&token, rest.peek()) {
             if !c.is_whitespace() && *c != ')' {
-                return Err(misplaced(*at, "stands right after a *, which ends a word"));
+                return Err(misplaced(*at, "follows a *, which ends a word"));
             }
         }
         tokens.push((at, token));
@@ -184,29 +184,29 @@ fn unit(tokens: &mut Tokens) -> Result<Wanted, Invalid> {
                 _ => Err(misplaced(at, "opens a bracket that is not closed")),
             }
         }
-        Some((at, Token::Close)) => Err(misplaced(at, "closes a bracket where a word must stand")),
-        Some((at, Token::And)) => Err(misplaced(at, "begins an AND, which must stand between two words")),
-        Some((at, Token::Or)) => Err(misplaced(at, "begins an OR, which must stand between two words")),
-        Some((at, Token::Not)) => Err(misplaced(at, "begins a NOT, which takes away from what stands before it")),
+        Some((at, Token::Close)) => Err(misplaced(at, "closes a bracket where a word is expected")),
+        Some((at, Token::And)) => Err(misplaced(at, "begins an AND, which must be between two words")),
+        Some((at, Token::Or)) => Err(misplaced(at, "begins an OR, which must be between two words")),
+        Some((at, Token::Not)) => Err(misplaced(at, "begins a NOT, which must follow a word")),
         None => Err(Invalid::rule("must not end with AND, OR, NOT or an open bracket")),
     }
 }
 
-/// A stretch of a turn's words, in which what was searched for is marked.
+/// An excerpt of a turn's words with the matches marked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snippet(pub Vec<Piece>);
 
 /// A part of a [`Snippet`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
-    /// Words as they are stored.
+    /// Words as stored.
     pub text: String,
-    /// Whether they were searched for.
+    /// True if the words match the search.
     pub matched: bool,
 }
 
 impl Snippet {
-    /// As HTML: matches between `<mark>` and `</mark>`, everything else as text.
+    /// Returns the snippet as HTML: matches in `<mark>`, everything else as escaped text.
     pub fn html(&self) -> String {
         let mut html = String::new();
         for piece in &self.0 {

@@ -1,23 +1,23 @@
-//! Spellings of a date and time whose instant is certain although ISO 8601 does not have them.
+//! Parses dates and times that are unambiguous but not ISO 8601.
 //!
-//! They are looked at only where the strict reader fails. Python writes `…+00:00Z` (`isoformat() + "Z"`), Go
-//! `2026-09-28 12:00:05 +0000 UTC`, Java `…-05:00[America/Chicago]`, Ruby and PostgreSQL a blank before the zone, HTTP and
-//! e-mail `Mon, 28 Sep 2026 12:00:05 GMT`; language models write anything. What leaves the instant open is refused: a zone
-//! that is only a name, two offsets that differ, an order of day and month that may be either.
+//! Used only if the strict parser fails. Python writes `…+00:00Z` (`isoformat() + "Z"`), Go `2026-09-28 12:00:05 +0000
+//! UTC`, Java `…-05:00[America/Chicago]`, Ruby and PostgreSQL a blank before the zone, HTTP and e-mail `Mon, 28 Sep
+//! 2026 12:00:05 GMT`; language models write anything. Ambiguous texts are refused: a zone that is only a name, two
+//! different offsets, or an unclear order of day and month.
 
 use super::iso8601::naive;
 use time::format_description::well_known::Rfc2822;
 use time::{Duration, OffsetDateTime, PrimitiveDateTime};
 
-/// Why no instant is certain.
+/// The reason why a text has no unambiguous time.
 pub(super) type Reason = &'static str;
 
-/// The zone that a text names.
+/// The time zone in a text.
 #[derive(Debug, Clone, Copy, Default)]
 struct Zone {
-    /// Its offset in seconds.
+    /// Offset, in seconds.
     offset: Option<i64>,
-    /// Whether there is a name whose offset is not certain.
+    /// True if there is a zone name without a known offset.
     name: bool,
     meridiem: Option<Meridiem>,
 }
@@ -31,38 +31,38 @@ enum Meridiem {
 impl Zone {
     fn add(&mut self, offset: i64) -> Result<(), Reason> {
         match self.offset.replace(offset) {
-            Some(other) if other != offset => Err("its two offsets differ"),
+            Some(other) if other != offset => Err("the two offsets differ"),
             _ => Ok(()),
         }
     }
 }
 
-/// Returns the instant that a text means.
+/// Returns the time that a text stands for.
 ///
 /// # Errors
-/// What is wrong with it, fit to follow `must be …: `.
+/// The reason why it is refused, to be printed after `must be …: `.
 pub(super) fn read(text: &str) -> Result<OffsetDateTime, Reason> {
     let text: String = text.chars().filter_map(plain).collect();
     let text = text.trim_matches([' ', '"', '\'', '`']);
     if !text.is_ascii() {
-        return Err("it has characters that no date has");
+        return Err("contains characters that no date has");
     }
-    // A single letter may be a military zone, which people confuse.
+    // A single letter may be a military zone, which is easily confused.
     let letter = text.rsplit(' ').next().is_some_and(|last| last.len() == 1 && last != "Z");
     if let Some(instant) = OffsetDateTime::parse(text, &Rfc2822).ok().filter(|_| !letter) {
         return Ok(instant);
     }
     let (local, zone) = without_zone(text)?;
     if zone.offset.is_none() && zone.name {
-        return Err("its zone is not certain; give the offset, such as -05:00");
+        return Err("the zone is not certain; write the offset, such as -05:00");
     }
     let (date, time) = split(local)?;
     let instant = moment(&date, time, zone.meridiem)?;
     let utc = instant.checked_sub(Duration::seconds(zone.offset.unwrap_or(0)));
-    utc.map(PrimitiveDateTime::assume_utc).ok_or("it is outside of the years 0000 to 9999")
+    utc.map(PrimitiveDateTime::assume_utc).ok_or("outside of the years 0000 to 9999")
 }
 
-/// Returns the plain form of a character; none of one that is not seen.
+/// Returns the ASCII form of a character, or `None` if it is invisible.
 fn plain(c: char) -> Option<char> {
     match c {
         '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}' | '\u{FEFF}' => None,
@@ -73,13 +73,13 @@ fn plain(c: char) -> Option<char> {
     }
 }
 
-/// Takes the zones off the end of a text.
+/// Removes all zones from the end of a text, and returns the rest.
 fn without_zone(mut text: &str) -> Result<(&str, Zone), Reason> {
     let mut zone = Zone::default();
     loop {
         text = text.trim_end();
         let shorter = if let Some((before, name)) = bracketed(text, '[', ']') {
-            // RFC 9557: a zone's name or a calendar, which changes nothing where there is an offset.
+            // RFC 9557: the name of a zone, or a calendar. With an offset it has no effect.
             match offset(name.trim_start_matches('!')) {
                 Some(seconds) => zone.add(seconds)?,
                 None if is_utc(name) => zone.add(0)?,
@@ -109,11 +109,11 @@ fn without_zone(mut text: &str) -> Result<(&str, Zone), Reason> {
                 _ if word.eq_ignore_ascii_case("am") || word.eq_ignore_ascii_case("pm") => {
                     let pm = word.eq_ignore_ascii_case("pm");
                     if zone.meridiem.replace(if pm { Meridiem::Pm } else { Meridiem::Am }).is_some() {
-                        return Err("it has AM or PM twice");
+                        return Err("AM or PM is repeated");
                     }
                     before
                 }
-                // `CEST` and its like; a single letter may be a military zone or a mistake.
+                // `CEST` and similar. A single letter may be a military zone or a mistake.
                 _ if before.is_empty() || word.len() < 2 || word.len() > 5 => return Ok((text, zone)),
                 _ => {
                     zone.name = true;
@@ -135,18 +135,18 @@ fn is_utc(name: &str) -> bool {
         .any(|utc| name.eq_ignore_ascii_case(utc))
 }
 
-/// Takes an offset off the end of a text in which a time of day stands before it: `+02:00`, `-0500`, `+02`, `UTC+2`.
+/// Removes an offset that follows a time of day: `+02:00`, `-0500`, `+02`, `UTC+2`.
 fn numeric(text: &str) -> Option<(&str, i64)> {
     let sign = text.rfind(['+', '-'])?;
     let seconds = offset(&text[sign..])?;
     let before = text[..sign].trim_end();
     let unnamed = ["UTC", "GMT", "utc", "gmt"].iter().find_map(|name| before.strip_suffix(name)).unwrap_or(before);
     let unnamed = unnamed.trim_end();
-    // Otherwise it is the end of a date.
+    // Without a time of day before it, it is the end of a date.
     split(unnamed).is_ok().then_some((unnamed, seconds))
 }
 
-/// Returns the seconds of an offset.
+/// Parses an offset, and returns it in seconds.
 fn offset(text: &str) -> Option<i64> {
     let (sign, digits) = match text.split_at_checked(1)? {
         ("+", digits) => (1, digits),
@@ -172,11 +172,11 @@ fn offset(text: &str) -> Option<i64> {
     (1..=3).contains(&parts.len()).then_some(sign * seconds)
 }
 
-/// Splits a local date and time, and gives the date its dashes.
+/// Splits a local date and time, and normalizes the separators of the date to dashes.
 fn split(text: &str) -> Result<(String, &str), Reason> {
-    const INCOMPLETE: Reason = "it needs both a date and a time of day";
+    const INCOMPLETE: Reason = "needs both a date and a time of day";
     if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
-        return Err("it is a number");
+        return Err("is a number");
     }
     let is_between = |c: char| matches!(c, 'T' | 't' | ' ' | '_' | ',');
     let at = text.find(is_between).ok_or(INCOMPLETE)?;
@@ -188,7 +188,7 @@ fn split(text: &str) -> Result<(String, &str), Reason> {
     let date = &text[..at];
     let parts: Vec<_> = date.split(['-', '/', '.']).collect();
     Ok(match parts[..] {
-        // The year goes first, so that the order is certain.
+        // A leading year makes the order unambiguous.
         [year, month, day] if year.len() == 4 && month.len() <= 2 && day.len() <= 2 => {
             (format!("{year}-{month:0>2}-{day:0>2}"), time)
         }
@@ -196,9 +196,9 @@ fn split(text: &str) -> Result<(String, &str), Reason> {
     })
 }
 
-/// Returns the moment of a date and a time of day.
+/// Combines a date and a time of day.
 fn moment(date: &str, time: &str, meridiem: Option<Meridiem>) -> Result<PrimitiveDateTime, Reason> {
-    const WRONG: Reason = "there is no such date or time";
+    const WRONG: Reason = "no such date or time";
     let later = |date: &str, time: &str, seconds: i64| {
         naive(&format!("{date}T{time}")).and_then(|moment| moment.checked_add(Duration::seconds(seconds))).ok_or(WRONG)
     };
@@ -209,11 +209,11 @@ fn moment(date: &str, time: &str, meridiem: Option<Meridiem>) -> Result<Primitiv
         let hour = hour % 12 + if meridiem == Meridiem::Pm { 12 } else { 0 };
         return later(date, &format!("{hour:02}{rest}"), 0);
     }
-    // The end of a day is the beginning of the next one.
+    // 24:00 is the start of the next day.
     if hour == "24" && rest.bytes().all(|byte| matches!(byte, b'0' | b':' | b'.' | b',')) {
         return later(date, &format!("00{rest}"), 86_400);
     }
-    // A leap second, as the strict reader has it.
+    // A leap second, as in the strict parser.
     if time.starts_with("23:59:60") {
         return later(date, "23:59:59.999999", 0);
     }

@@ -1,7 +1,7 @@
-//! What many calls come to: counts, durations, who talked how much, by day and by driver.
+//! Statistics over many calls: counts, durations and talk time, by day and by driver.
 //!
-//! Calls come one by one and only sums stay, so that any number of them takes little memory. Days are those of a time
-//! zone, whose rules the system has, or else this program.
+//! Calls are added one by one and only sums are stored, so memory does not grow with their words. Days are those of a
+//! time zone, whose rules are read from the system, or else from this binary.
 
 use super::{CallFigures, CallStatus, DriverId, Reconciled, Talk};
 use jiff::civil::Date;
@@ -13,12 +13,12 @@ use std::collections::{BTreeMap, HashMap};
 pub struct Zone(TimeZone);
 
 impl Zone {
-    /// The zone of a name such as `America/Chicago`.
+    /// Looks up a zone by a name such as `America/Chicago`.
     pub fn named(name: &str) -> Option<Self> {
         TimeZone::get(name).ok().map(Self)
     }
 
-    /// Its name as the database has it.
+    /// Returns the zone's name in the database.
     pub fn name(&self) -> &str {
         self.0.iana_name().unwrap_or("UTC")
     }
@@ -29,19 +29,19 @@ impl Zone {
     }
 }
 
-/// How many calls there are, and where they stand.
+/// Counts of calls by status.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Calls {
-    /// Those in progress.
+    /// Calls in progress.
     pub in_progress: u64,
-    /// Those that took place and are over.
+    /// Calls that ended normally.
     pub completed: u64,
-    /// Those that failed.
+    /// Calls that failed.
     pub failed: u64,
 }
 
 impl Calls {
-    /// All of them.
+    /// Returns the count of all calls.
     pub fn total(self) -> u64 {
         self.in_progress + self.completed + self.failed
     }
@@ -55,12 +55,12 @@ impl Calls {
     }
 }
 
-/// Durations of the calls of which they are known.
+/// Sum of the known durations of calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Durations {
-    /// How many calls these are.
+    /// Number of calls with a known duration.
     pub calls: u64,
-    /// Seconds, in all.
+    /// Total duration, in seconds.
     pub seconds: f64,
 }
 
@@ -73,14 +73,14 @@ impl Durations {
     }
 }
 
-/// The sums of some calls.
+/// Totals of a set of calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Sums {
-    /// How many, and where they stand.
+    /// Counts by status.
     pub calls: Calls,
-    /// How long they took.
+    /// Durations.
     pub durations: Durations,
-    /// How they were talked.
+    /// Talk time by speaker.
     pub talk: Talk,
 }
 
@@ -92,30 +92,30 @@ impl Sums {
     }
 }
 
-/// What came of bringing calls and their records together.
+/// Results of reconciling calls with their records.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Reconciliation {
-    /// How many calls have a record.
+    /// Number of calls with a record.
     pub calls: u64,
-    /// The sums of theirs.
+    /// Summed counts of these calls.
     pub counts: Reconciled,
 }
 
-/// All calls so far.
+/// Accumulator of the statistics of all calls.
 pub struct Tally {
     zone: Zone,
-    /// Of all calls.
+    /// Totals of all calls.
     pub all: Sums,
-    /// Of those with a record.
+    /// Totals of the calls with a record.
     pub reconciliation: Reconciliation,
-    /// Known durations, to be sorted.
+    /// Known durations, in seconds; reordered by `percentile`.
     seconds: Vec<f32>,
     days: BTreeMap<Date, Sums>,
     drivers: HashMap<Option<DriverId>, Sums>,
 }
 
 impl Tally {
-    /// No calls yet.
+    /// Creates an accumulator without calls.
     pub fn new(zone: Zone) -> Self {
         Self {
             zone,
@@ -127,7 +127,7 @@ impl Tally {
         }
     }
 
-    /// Counts a call.
+    /// Adds a call.
     pub fn count(&mut self, call: &CallFigures) {
         self.all.count(call);
         self.drivers.entry(call.driver_id).or_default().count(call);
@@ -147,25 +147,25 @@ impl Tally {
         }
     }
 
-    /// The zone's name.
+    /// Returns the zone's name.
     pub fn zone(&self) -> &str {
         self.zone.name()
     }
 
-    /// The shortest known duration that no more than this share of the known ones is longer than, in seconds.
+    /// Returns a percentile of the known durations, in seconds (nearest rank).
     pub fn percentile(&mut self, percent: usize) -> Option<f64> {
         let rank = (self.seconds.len() * percent).div_ceil(100).checked_sub(1)?;
         let (_, seconds, _) = self.seconds.select_nth_unstable_by(rank, f32::total_cmp);
         Some(f64::from(*seconds))
     }
 
-    /// The days on which calls began, in order, as `YYYY-MM-DD`.
+    /// Returns the days on which calls began, in order, as `YYYY-MM-DD`.
     pub fn days(&self) -> impl Iterator<Item = (String, Sums)> {
         self.days.iter().map(|(date, sums)| (date.to_string(), *sums))
     }
 
-    /// The drivers with the most calls, up to `most`, and whether there are more. None stands for all whose driver is not
-    /// known.
+    /// Returns up to `most` drivers with the most calls, and whether there are more. `None` stands for all calls
+    /// without a known driver.
     pub fn drivers(&self, most: usize) -> (Vec<(Option<DriverId>, Sums)>, bool) {
         let mut drivers: Vec<_> = self.drivers.iter().map(|(driver, sums)| (*driver, *sums)).collect();
         drivers

@@ -1,16 +1,16 @@
-//! An instant as this service keeps it: UTC, to the microsecond, in the years 0000 to 9999.
+//! Timestamps: UTC, in whole microseconds, in the years 0000 to 9999.
 
-use super::iso8601::{MAX_LEN, has_offset, normalized};
+use super::iso8601::{MAX_TEXT_BYTES, has_offset, normalized};
 use super::placeholder::{not_filled_in, placeholder};
 use super::{Invalid, spelling};
 use std::fmt;
 use time::format_description::well_known::Iso8601;
 use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
 
-/// A point in time, UTC, whole microseconds.
+/// A point in time, in UTC and whole microseconds.
 ///
-/// Its text form is fixed in width, `YYYY-MM-DDTHH:MM:SS.ffffffZ`, so that the order of the texts is the order of the
-/// instants; the database and the API both use it.
+/// The text form has a fixed width, `YYYY-MM-DDTHH:MM:SS.ffffffZ`, so texts sort like times. The database and the API
+/// both use it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(OffsetDateTime);
 
@@ -18,26 +18,26 @@ impl Timestamp {
     /// Length of the text form in bytes.
     pub const TEXT_LEN: usize = 27;
 
-    /// The present instant by the system's clock.
+    /// Returns the present time of the system clock.
     pub fn now() -> Self {
         Self::truncated(OffsetDateTime::now_utc())
     }
 
-    /// Reads an ISO 8601 date and time.
+    /// Parses an ISO 8601 date and time.
     ///
-    /// Extended and basic forms, `T` or a blank between date and time (RFC 3339 allows the blank), seconds and
-    /// minutes optional, any number of fraction digits (those past the sixth are cut off), any offset; without an
-    /// offset the time is taken as UTC. Other spellings are read where their instant is certain, such as
-    /// `2026-09-28 12:00:05 +0000 UTC` and `2026-09-28T07:00:05-05:00[America/Chicago]`.
+    /// Accepted are extended and basic forms, `T` or a blank between date and time (RFC 3339 permits the blank),
+    /// optional minutes and seconds, any number of fraction digits (truncated to six), and any offset. Without an
+    /// offset the time is UTC. Other unambiguous forms are accepted too, such as `2026-09-28 12:00:05 +0000 UTC` and
+    /// `2026-09-28T07:00:05-05:00[America/Chicago]`.
     ///
     /// # Errors
-    /// Anything else, a date without a time included.
+    /// Anything else, including a date without a time.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         if let Some(instant) = strict(text) {
             return Ok(instant);
         }
         let refused = |reason: &str| {
-            let shown: String = text.chars().take(MAX_SHOWN).collect();
+            let shown: String = text.chars().take(MAX_SHOWN_CHARS).collect();
             let more = if shown.len() < text.len() { "…" } else { "" };
             Invalid(
                 format!(
@@ -47,18 +47,18 @@ impl Timestamp {
                 .into(),
             )
         };
-        if text.len() > MAX_LEN {
-            return Err(refused("it is too long"));
+        if text.len() > MAX_TEXT_BYTES {
+            return Err(refused("too long"));
         }
         if let Some(variable) = placeholder(text) {
             return Err(not_filled_in(variable));
         }
         let utc = spelling::read(text).map_err(refused)?;
         let utc = utc.checked_to_offset(UtcOffset::UTC).filter(|utc| (0..=9999).contains(&utc.year()));
-        utc.map(Self::truncated).ok_or_else(|| refused("it is outside of the years 0000 to 9999"))
+        utc.map(Self::truncated).ok_or_else(|| refused("outside of the years 0000 to 9999"))
     }
 
-    /// Reads the text form that [`Timestamp`] has in the database.
+    /// Parses the text form of the database.
     ///
     /// # Errors
     /// Any other form.
@@ -68,18 +68,18 @@ impl Timestamp {
         instant.ok_or(Invalid::rule("must be an ISO 8601 time in UTC of the form YYYY-MM-DDTHH:MM:SS.ffffffZ"))
     }
 
-    /// Microseconds since 1970-01-01T00:00:00Z; negative before it.
+    /// Returns the microseconds since 1970-01-01T00:00:00Z; negative before.
     pub fn unix_micros(self) -> i64 {
         i64::try_from(self.0.unix_timestamp_nanos() / 1000).expect("the years 0000 to 9999 fit 64 bits")
     }
 
-    /// The instant that lies so many microseconds after 1970-01-01T00:00:00Z, if it is in the years 0000 to 9999.
+    /// Returns the time this many microseconds after 1970-01-01T00:00:00Z, if it is in the years 0000 to 9999.
     pub fn from_unix_micros(micros: i64) -> Option<Self> {
         let instant = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).ok()?;
         (0..=9999).contains(&instant.year()).then(|| Self::truncated(instant))
     }
 
-    /// The instant so many seconds later, if it is in the years 0000 to 9999.
+    /// Returns the time this many seconds later, if it is in the years 0000 to 9999.
     pub fn plus_seconds(self, seconds: i64) -> Option<Self> {
         Self::from_unix_micros(self.unix_micros().checked_add(seconds.checked_mul(1_000_000)?)?)
     }
@@ -90,19 +90,19 @@ impl Timestamp {
     }
 }
 
-/// How much of a refused text is shown, in characters.
-const MAX_SHOWN: usize = 40;
+/// Maximum length of a refused text in an error, in characters.
+const MAX_SHOWN_CHARS: usize = 40;
 
-/// Reads ISO 8601 and nothing else.
+/// Parses ISO 8601 only.
 fn strict(text: &str) -> Option<Timestamp> {
     let text = normalized(text)?;
-    // `PrimitiveDateTime` would skip over an offset it cannot use, so it only gets texts that have none.
+    // `PrimitiveDateTime` would ignore an offset that it cannot use, so it only receives texts without one.
     let instant = if has_offset(&text) {
         OffsetDateTime::parse(&text, &Iso8601::PARSING).ok()?
     } else {
         PrimitiveDateTime::parse(&text, &Iso8601::PARSING).ok()?.assume_utc()
     };
-    // ISO 8601 has no hour 24 or 25 in an offset; the parser takes them.
+    // ISO 8601 has no hours above 23 in an offset, but the parser accepts them.
     if instant.offset().whole_hours().abs() > 23 {
         return None;
     }

@@ -1,12 +1,12 @@
-//! One dialogue turn: who said what, when, and where it stands in its call.
+//! A dialogue turn: the speaker, the words, the time and the position in the call.
 
 use super::placeholder::{not_filled_in, placeholder};
 use super::{ConversationId, Invalid, Timestamp};
 
-/// Greatest length of a message, in bytes of UTF-8.
+/// Maximum length of a message, in bytes of UTF-8.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
-/// Who spoke. Stored and shown as `agent` or `driver`; the platform calls the driver `user`.
+/// The speaker of a turn. Stored and returned as `agent` or `driver`; ElevenLabs calls the driver `user`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Speaker {
     /// The voice agent.
@@ -16,7 +16,7 @@ pub enum Speaker {
 }
 
 impl Speaker {
-    /// The stored form.
+    /// Returns the stored form.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Agent => "agent",
@@ -24,12 +24,12 @@ impl Speaker {
         }
     }
 
-    /// The speaker that is stored as `text`, if there is one.
+    /// Parses the stored form.
     pub fn from_stored(text: &str) -> Option<Self> {
         [Self::Agent, Self::Driver].into_iter().find(|s| s.as_str() == text)
     }
 
-    /// The speaker that the platform calls `text`: exactly `agent` or `user`.
+    /// Parses ElevenLabs' form: exactly `agent` or `user`.
     ///
     /// # Errors
     /// Any other text.
@@ -43,15 +43,15 @@ impl Speaker {
     }
 }
 
-/// The words of a turn: not only white space, at most [`MAX_MESSAGE_BYTES`], kept as received but for U+0000.
+/// The words of a turn: not blank, at most [`MAX_MESSAGE_BYTES`], stored as received except for U+0000.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Message(Box<str>);
 
 impl Message {
-    /// U+0000 becomes U+FFFD, since neither PostgreSQL nor most analysts' tools can hold it.
+    /// Creates a message. U+0000 becomes U+FFFD, because neither PostgreSQL nor most analysis tools can store it.
     ///
     /// # Errors
-    /// Blank or too long.
+    /// The text is blank or too long.
     pub fn new(text: &str) -> Result<Self, Invalid> {
         if text.trim().is_empty() {
             return Err(Invalid::rule("must not be empty or only white space"));
@@ -62,7 +62,7 @@ impl Message {
         Ok(Self(if text.contains('\0') { text.replace('\0', "\u{FFFD}").into() } else { text.into() }))
     }
 
-    /// The words.
+    /// Returns the words.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -73,20 +73,22 @@ impl Message {
     }
 }
 
-/// What was said on the phone never reaches a log by way of `{:?}`.
+/// Hides the words, so `{:?}` never writes them to a log.
 impl std::fmt::Debug for Message {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Message({} bytes)", self.0.len())
     }
 }
 
-/// The sender's own name for a delivery, unique within a conversation: 1 to 256 characters.
+/// The sender's key for a delivery, unique within a conversation: 1 to 256 characters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct DeliveryKey(Box<str>);
 
 impl DeliveryKey {
+    /// Validates a key.
+    ///
     /// # Errors
-    /// Blank, longer than 256 characters, or with a control character in it.
+    /// The key is blank, longer than 256 characters, or contains a control character.
     pub fn new(text: &str) -> Result<Self, Invalid> {
         if text.trim().is_empty() {
             return Err(Invalid::rule("must not be blank"));
@@ -100,27 +102,27 @@ impl DeliveryKey {
         Ok(Self(text.into()))
     }
 
-    /// The key as it was received.
+    /// Returns the key as it was received.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// How a turn reached the store.
+/// The source of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Source {
-    /// The per-turn webhook, during the call.
+    /// The turn webhook, during the call.
     Live,
     /// The history webhook, during the call.
     History,
-    /// The platform's record after the call.
+    /// ElevenLabs' record after the call.
     PostCall,
-    /// A file that was read in.
+    /// An imported file.
     Import,
 }
 
 impl Source {
-    /// The stored form.
+    /// Returns the stored form.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Live => "live",
@@ -130,65 +132,65 @@ impl Source {
         }
     }
 
-    /// The source that is stored as `text`, if there is one.
+    /// Parses the stored form.
     pub fn from_stored(text: &str) -> Option<Self> {
         [Self::Live, Self::History, Self::PostCall, Self::Import].into_iter().find(|s| s.as_str() == text)
     }
 }
 
-/// A turn that is to be stored.
+/// A turn to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewTurn {
-    /// The call that it belongs to.
+    /// Call of the turn.
     pub conversation_id: ConversationId,
-    /// Who spoke.
+    /// Speaker.
     pub speaker: Speaker,
-    /// What was said.
+    /// Words.
     pub message: Message,
-    /// When it was said, by the sender.
+    /// Time of the turn, according to the sender.
     pub timestamp: Timestamp,
-    /// The sender's name for this delivery. Without one, a turn of the same conversation, speaker, timestamp and
-    /// message is the same turn.
+    /// Sender's key for this delivery. Without a key, a turn with the conversation, speaker, timestamp and message of a
+    /// stored one is a duplicate.
     pub delivery_key: Option<DeliveryKey>,
-    /// How it came.
+    /// Source of the turn.
     pub source: Source,
 }
 
-/// A turn as it is kept.
+/// A stored turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Turn {
-    /// Unique over all calls, never used twice; greater for later commits. The API's `transcription_id`.
+    /// Id, unique over all calls, never reused, and increasing with commits. The API's `transcription_id`.
     pub id: i64,
-    /// The call that it belongs to.
+    /// Call of the turn.
     pub conversation_id: ConversationId,
-    /// Who spoke.
+    /// Speaker.
     pub speaker: Speaker,
-    /// What was said.
+    /// Words.
     pub message: Message,
-    /// When it was said, by the sender.
+    /// Time of the turn, according to the sender.
     pub timestamp: Timestamp,
-    /// Its place in the call: 1, 2, 3 … in order of commit, without gaps.
+    /// Number of the turn in its call: 1, 2, 3 … in order of commit, without gaps.
     pub sequence_number: i64,
-    /// How it came.
+    /// Source of the turn.
     pub source: Source,
-    /// When it was stored.
+    /// Time at which the turn was stored.
     pub created_at: Timestamp,
-    /// The platform's words, where its record has others.
+    /// Words of ElevenLabs' record, if they differ.
     pub final_text: Option<Message>,
-    /// Whether it was interrupted, where the platform's record says so.
+    /// True if the turn was interrupted; `None` unless ElevenLabs' record has this information.
     pub interrupted: Option<bool>,
-    /// Its place in the conversation's true order, 1, 2, 3 …, once there is a record.
+    /// Position in the transcript: 1, 2, 3 …; `None` until there is a record.
     pub place: Option<i64>,
-    /// The sequence number of the turn that stands for this one in the transcript.
+    /// Sequence number of the turn that replaces this one in the transcript.
     pub superseded_by: Option<i64>,
-    /// When it was said by ElevenLabs' record after the call, where that has a time.
+    /// Time of the turn according to ElevenLabs' record, if it has one.
     pub record_time: Option<Timestamp>,
-    /// Whether ElevenLabs' record after the call has it, if there is one and the turn stands for itself.
+    /// True if ElevenLabs' record contains the turn; `None` if there is no record, or another turn replaces this one.
     pub in_record: Option<bool>,
 }
 
 impl Turn {
-    /// Returns when it was said: by the record where that has a time, else by its sender.
+    /// Returns the time of the turn: the record's if it has one, else the sender's.
     pub fn said_at(&self) -> Timestamp {
         self.record_time.unwrap_or(self.timestamp)
     }

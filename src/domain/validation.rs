@@ -1,22 +1,22 @@
-//! Takes named fields out of a JSON object or a table's row, and gathers what is wrong with each, so that one answer
-//! names every field that breaks a rule.
+//! Reads named fields of a JSON object or a table row, and collects all errors, so one response names every invalid
+//! field.
 
 use super::Invalid;
 use super::repair;
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// The fields of one record.
+/// The fields of one record that were not read yet.
 #[derive(Debug, Default)]
 pub struct Fields {
     values: Map<String, Value>,
     problems: Vec<Problem>,
 }
 
-/// A field and the rule that it breaks.
+/// An invalid field, with the rule that it breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The field's name.
+    /// Name of the field.
     pub field: String,
     /// The rule, such as `must not be blank`.
     pub rule: String,
@@ -28,16 +28,16 @@ impl fmt::Display for Problem {
     }
 }
 
-/// All problems on one line.
+/// Returns all problems on one line.
 pub fn describe(problems: &[Problem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 impl Fields {
-    /// Reads a JSON object.
+    /// Parses a JSON object.
     ///
     /// # Errors
-    /// What is wrong with the JSON, or what it is instead of an object.
+    /// The text is not valid JSON, or not an object.
     pub fn from_json(json: &[u8]) -> Result<Self, String> {
         match repair::read_whole(json) {
             Ok(value) => Self::from_value(value),
@@ -45,10 +45,10 @@ impl Fields {
         }
     }
 
-    /// Takes a JSON value that must be an object.
+    /// Converts a JSON value, which must be an object.
     ///
     /// # Errors
-    /// What it is instead.
+    /// The value has another type.
     pub fn from_value(value: Value) -> Result<Self, String> {
         match value {
             Value::Object(values) => Ok(Self { values, problems: Vec::new() }),
@@ -56,7 +56,7 @@ impl Fields {
         }
     }
 
-    /// Takes a table's row; an empty cell is a field that is not there.
+    /// Converts a table row. An empty cell counts as a missing field.
     pub fn from_row<'a>(cells: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
         let values = cells
             .filter(|(_, cell)| !cell.is_empty())
@@ -65,17 +65,17 @@ impl Fields {
         Self { values, problems: Vec::new() }
     }
 
-    /// Whether the field stands there, be it as null.
+    /// Returns whether the field is present, even if null.
     pub fn has(&self, field: &str) -> bool {
         self.values.contains_key(field)
     }
 
-    /// The field's value, whatever it is.
+    /// Removes and returns the value of a field, of any type.
     pub fn take(&mut self, field: &str) -> Option<Value> {
         self.values.remove(field)
     }
 
-    /// A text, if the field is there and not null.
+    /// Removes and returns a string, or `None` if the field is missing or null.
     pub fn text(&mut self, field: &str) -> Option<String> {
         match self.values.remove(field)? {
             Value::Null => None,
@@ -84,7 +84,7 @@ impl Fields {
         }
     }
 
-    /// A whole number, as a number or in digits, if the field is there and not null.
+    /// Removes and returns a whole number, given as a number or as digits. `None` if the field is missing or null.
     pub fn number(&mut self, field: &str) -> Option<i64> {
         let value = self.values.remove(field)?;
         let number = match &value {
@@ -99,7 +99,7 @@ impl Fields {
         }
     }
 
-    /// The value, or a problem if it is not there. A field that already has a problem gets no second one.
+    /// Returns the value, or records a problem if it is missing. A field never gets two problems.
     pub fn required<T>(&mut self, field: &str, value: Option<T>) -> Option<T> {
         if value.is_none() && !self.problems.iter().any(|p| p.field == field) {
             self.problem::<T>(field, "is required".to_owned());
@@ -107,7 +107,7 @@ impl Fields {
         value
     }
 
-    /// The value that `check` makes of it, or a problem.
+    /// Returns the value that `check` accepts, or records a problem.
     pub fn checked<T, U>(
         &mut self,
         field: &str,
@@ -125,10 +125,10 @@ impl Fields {
         None
     }
 
-    /// `value` if no field had a problem; it must then be there.
+    /// Returns `value` if no field is invalid. It must then be present.
     ///
     /// # Errors
-    /// The problems, in the order in which they were found.
+    /// The invalid fields, in the order in which they were found.
     pub fn finish<T>(self, value: Option<T>) -> Result<T, Vec<Problem>> {
         match value {
             Some(value) if self.problems.is_empty() => Ok(value),

@@ -1,37 +1,37 @@
-//! The tools that an agent of the platform calls during a call, as the platform's API takes them
-//! (`POST /v1/convai/tools`, field `tool_config`).
+//! Tools that an ElevenLabs agent calls during a call, in the form of ElevenLabs' API (`POST /v1/convai/tools`, field
+//! `tool_config`).
 //!
-//! Both are called asynchronously and silently, so that they neither delay the agent's speech nor are heard when they
-//! fail. What names the call comes from the platform's own variables, not from its language model.
+//! They are called asynchronously and silently, so they do not delay the agent's speech, and the caller does not notice
+//! failures. The call is identified by ElevenLabs' own variables, not by the language model.
 
 use serde_json::{Value, json};
 
-/// Which tool.
+/// A kind of tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Sends one turn, in words that the agent's language model writes, so it may reword or leave out.
+    /// Sends one turn in the words of the agent's language model, which may reword or omit some.
     Turn,
-    /// Sends the conversation so far, in the platform's own words; a call that is lost is healed by the next.
+    /// Sends the conversation so far, as recorded by ElevenLabs. A lost request is compensated by the next one.
     History,
 }
 
-/// What differs from one installation to another.
+/// Settings that differ between installations.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings<'a> {
-    /// Where the platform reaches the service, without a slash at its end.
+    /// Public URL of the service, without a trailing slash.
     pub base_url: &'a str,
-    /// The platform's name for the workspace secret that holds the ingest token.
+    /// ElevenLabs' id of the workspace secret that contains the ingest token.
     pub secret_id: Option<&'a str>,
-    /// The dynamic variable that holds the driver's number. The agent must have it in every call: the platform does not
-    /// start a call that lacks one.
+    /// Dynamic variable with the driver's number. Every call must define it, because ElevenLabs does not start a call
+    /// that lacks a variable.
     pub driver_variable: Option<&'a str>,
 }
 
-/// Seconds in which the tool must answer; the least that the platform takes.
+/// Timeout of the tool's request, in seconds: the minimum that ElevenLabs accepts.
 const RESPONSE_TIMEOUT_SECONDS: u32 = 5;
 
 impl Kind {
-    /// The tool's name, which the agent's instructions use.
+    /// Returns the tool's name, which the agent's instructions use.
     pub const fn tool_name(self) -> &'static str {
         match self {
             Self::Turn => "log_dialogue",
@@ -60,7 +60,7 @@ impl Kind {
     }
 }
 
-/// The tool's configuration.
+/// Returns the tool's configuration.
 pub fn configuration(kind: Kind, settings: Settings<'_>) -> Value {
     let variable = |name: &str| json!({"type": "string", "dynamic_variable": name});
     let mut properties = json!({ "conversation_id": variable("system__conversation_id") });

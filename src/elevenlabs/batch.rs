@@ -1,27 +1,29 @@
-//! A batch of calls as `GET /v1/convai/batch-calling/{id}` answers it: which driver each conversation is with.
+//! Parses a batch of calls, the response of `GET /v1/convai/batch-calling/{id}`, into a dispatch per recipient.
 
 use super::lenient::{At, Remarks};
 use crate::domain::{ConversationId, NewDispatch};
 use serde_json::Value;
 
-/// A batch, as far as it could be read.
+/// A parsed batch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BatchReading {
-    /// Recipients in all.
+    /// Number of all recipients.
     pub recipients: usize,
-    /// Those who were not called yet, so that there is no conversation.
+    /// Number of recipients who were not called yet, and so have no conversation.
     pub not_called: usize,
-    /// Those who were called and whose driver is known.
+    /// Dispatches of the recipients who were called and whose driver is known.
     pub dispatches: Vec<NewDispatch>,
-    /// Each of the others, and what is missing.
+    /// A warning for each other recipient, with the missing field.
     pub remarks: Vec<String>,
 }
 
-/// Reads a batch of this id. A recipient's driver is the dynamic variable `driver_id`, else the user id, else the
-/// recipient's own id, each as a number or as in `driver_1042`.
+/// Parses the batch with this id.
+///
+/// A recipient's driver is the dynamic variable `driver_id`, else the user id, else the recipient's own id, each as a
+/// number or in the form `driver_1042`.
 pub fn read_batch(id: &str, batch: &Value) -> BatchReading {
     let mut reading = BatchReading::default();
-    // Single values that cannot be read are not known; what follows from it is said by recipient.
+    // Unreadable fields count as missing. The consequences are reported per recipient.
     let mut unread = Remarks::default();
     let at = At::new("batch", batch);
     let batch_id = NewDispatch::check_batch_id(id).ok();
@@ -40,7 +42,7 @@ pub fn read_batch(id: &str, batch: &Value) -> BatchReading {
             .find_map(|named| named.driver(&mut unread));
         match (ConversationId::from_sender(&conversation), driver) {
             (Err(rule), _) => reading.remarks.push(format!("{place}.conversation_id: {rule}")),
-            (Ok(_), None) => reading.remarks.push(format!("{place}: nothing in it is a driver's number")),
+            (Ok(_), None) => reading.remarks.push(format!("{place}: no field contains a driver's number")),
             (Ok(conversation_id), Some(driver_id)) => reading.dispatches.push(NewDispatch {
                 conversation_id,
                 driver_id,

@@ -1,8 +1,8 @@
-//! A client of the platform's API, for what it knows about calls that its webhooks did not bring.
+//! A client of the ElevenLabs API, for calls that no webhook delivered.
 //!
-//! Three reads: the list of conversations, page by page; one conversation; one batch of calls. What hinders a request for
-//! a while (429, 5xx, a connection that breaks) is tried again with growing pauses, or after the pause that the platform
-//! asks for by `Retry-After`. Redirects are not followed, since the key goes with each request.
+//! It reads the list of conversations, page by page, one conversation, and one batch of calls. Transient failures (429,
+//! 5xx, broken connections) are retried with exponential backoff, or after the pause in `Retry-After`. Redirects are
+//! not followed, because every request carries the key.
 
 use crate::domain::Invalid;
 use crate::domain::repair;
@@ -16,61 +16,61 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 use ureq::http::Uri;
 
-/// Where the platform's API is, unless a region of its own is used.
+/// Default URL of the ElevenLabs API. Regions have their own.
 pub const BASE_URL: &str = "https://api.elevenlabs.io";
 
-/// Greatest length of an answer, in bytes.
-const MAX_ANSWER: u64 = 64 << 20;
+/// Maximum size of a response, in bytes.
+const MAX_RESPONSE_BYTES: u64 = 64 << 20;
 
-/// The platform's greatest page.
+/// Page size of lists; the maximum of ElevenLabs.
 const PAGE_SIZE: u32 = 100;
 
-/// Greatest pause that the platform may ask for.
-const MAX_ASKED_PAUSE: Duration = Duration::from_mins(5);
+/// Maximum pause that is accepted from `Retry-After`.
+const MAX_RETRY_AFTER: Duration = Duration::from_mins(5);
 
-/// Everything but what RFC 3986 leaves unreserved.
-const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// Characters that are escaped in a path: all except the unreserved ones of RFC 3986.
+const PATH_ESCAPES: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Why the platform did not answer what was asked.
+/// An error of a request to ElevenLabs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClientError {
-    /// 404: it does not know it, or no longer.
+    /// ElevenLabs does not know the resource, or no longer (404).
     NotFound,
-    /// It does not accept the key, or the key may not read this (401, 403).
+    /// The key is not accepted, or may not read the resource (401, 403).
     KeyRefused(u16),
-    /// Another status than 200, after all attempts where it was one that may pass.
+    /// Another status than 200. If it was a transient one, in the last attempt.
     Status(u16),
-    /// It asks for a longer pause than this is ready to make, in seconds.
+    /// `Retry-After` exceeds the accepted maximum; in seconds.
     AsksToWait(u64),
-    /// It could not be reached, or broke off, in all attempts.
+    /// No connection, or a broken one, in the last attempt.
     Unreachable(String),
-    /// The answer is not as described.
+    /// The response does not have the documented form.
     Malformed(&'static str),
 }
 
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotFound => f.write_str("the platform does not know it (404)"),
-            Self::KeyRefused(status) => write!(f, "the platform refuses the API key ({status})"),
-            Self::Status(status) => write!(f, "the platform answered {status}"),
-            Self::AsksToWait(seconds) => write!(f, "the platform asks to wait {seconds} seconds; try again later"),
-            Self::Unreachable(why) => write!(f, "the platform could not be reached: {why}"),
-            Self::Malformed(what) => write!(f, "the platform's answer cannot be read: {what}"),
+            Self::NotFound => f.write_str("not found at ElevenLabs (404)"),
+            Self::KeyRefused(status) => write!(f, "ElevenLabs refuses the API key ({status})"),
+            Self::Status(status) => write!(f, "ElevenLabs responded {status}"),
+            Self::AsksToWait(seconds) => write!(f, "ElevenLabs requests a pause of {seconds} seconds; try again later"),
+            Self::Unreachable(why) => write!(f, "cannot reach ElevenLabs: {why}"),
+            Self::Malformed(what) => write!(f, "cannot read the response of ElevenLabs: {what}"),
         }
     }
 }
 
 impl std::error::Error for ClientError {}
 
-/// How long a request is tried.
+/// The retry policy of requests.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// How often a request is repeated after it failed.
+    /// Maximum number of retries of a request.
     pub retries: usize,
-    /// The first pause; each further one is twice as long, up to a minute, less or more by chance.
+    /// First pause. Each further one is twice as long, up to a minute, with jitter.
     pub pause: Duration,
-    /// How long one attempt may take.
+    /// Timeout of one attempt.
     pub timeout: Duration,
 }
 
@@ -80,34 +80,34 @@ impl Default for Patience {
     }
 }
 
-/// One conversation in the list.
+/// One conversation in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
-    /// The platform's name for it.
+    /// Conversation id.
     pub conversation_id: String,
-    /// `initiated`, `in-progress`, `processing`, `done` or `failed`, so far.
+    /// Current status: `initiated`, `in-progress`, `processing`, `done` or `failed`.
     pub status: Option<String>,
-    /// How many messages it has, so far.
+    /// Current number of messages.
     pub message_count: Option<i64>,
 }
 
 impl Listed {
-    /// Whether the platform has nothing more to say about it.
+    /// Returns whether the conversation will not change any more.
     pub fn is_final(&self) -> bool {
         matches!(self.status.as_deref(), Some("done" | "failed"))
     }
 }
 
-/// One page of the list.
+/// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// Its conversations, in the platform's order: the newest first.
+    /// Conversations, the newest first.
     pub conversations: Vec<Listed>,
-    /// What gives the next page, if there is one.
+    /// Cursor of the next page, if there is one.
     pub next_cursor: Option<String>,
 }
 
-/// Asks the platform.
+/// A blocking client of the ElevenLabs API.
 pub struct Client {
     agent: ureq::Agent,
     base_url: String,
@@ -122,10 +122,10 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// A client of the API below `base_url`, such as [`BASE_URL`].
+    /// Creates a client of the API at `base_url`, such as [`BASE_URL`].
     ///
     /// # Errors
-    /// No `https` URL of a host; `http` is taken for this machine itself only, since the key would be readable.
+    /// The URL is not `https` with a host. `http` is only accepted for this machine, because it exposes the key.
     pub fn new(base_url: &str, key: Secret, patience: Patience) -> Result<Self, Invalid> {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -138,7 +138,7 @@ impl Client {
         Ok(Self { agent, base_url: check_base_url(base_url, true)?, key, patience })
     }
 
-    /// A page of the conversations that started at `since` or later, in seconds since 1970.
+    /// Returns a page of the conversations that started at `since` or later, in seconds since 1970.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -149,9 +149,9 @@ impl Client {
         let answer = parsed(&self.get(&path)?)?;
         let conversations = answer["conversations"]
             .as_array()
-            .ok_or(ClientError::Malformed("there are no conversations in the list"))?
+            .ok_or(ClientError::Malformed("no field conversations"))?
             .iter()
-            // One that has no name cannot be asked for.
+            // A conversation without an id cannot be fetched.
             .filter_map(|listed| {
                 let text = |field: &str| listed[field].as_str().map(str::to_owned);
                 Some(Listed {
@@ -164,12 +164,12 @@ impl Client {
         let more = answer["has_more"].as_bool() != Some(false);
         let next_cursor = answer["next_cursor"].as_str().filter(|next| more && !next.is_empty()).map(str::to_owned);
         if next_cursor.is_some() && next_cursor.as_deref() == cursor {
-            return Err(ClientError::Malformed("the list does not go on: its next page is the same one"));
+            return Err(ClientError::Malformed("the cursor of the next page is the present one"));
         }
         Ok(Page { conversations, next_cursor })
     }
 
-    /// One conversation, as the platform has it: the JSON object that is also the `data` of its post-call event.
+    /// Returns a conversation: the JSON object that is also the `data` of its post-call event.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -177,7 +177,7 @@ impl Client {
         parsed(&self.get(&format!("/v1/convai/conversations/{}", escaped(id)))?)
     }
 
-    /// One batch of calls with its recipients.
+    /// Returns a batch of calls with its recipients.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -191,65 +191,73 @@ impl Client {
             .with_max_delay(Duration::from_mins(1))
             .with_max_times(self.patience.retries)
             .with_jitter();
-        // What the platform asks for goes before what the library would choose.
-        let asked = Rc::new(Cell::new(None));
-        let wanted = asked.clone();
+        // `Retry-After` takes precedence over the backoff.
+        let retry_after = Rc::new(Cell::new(None));
+        let requested_pause = retry_after.clone();
         let attempt = || self.attempt(path);
         attempt
             .retry(backoff)
-            .when(|failure: &Failure| failure.may_pass)
+            .when(|failure: &AttemptError| failure.is_transient)
             .notify(|failure, pause| {
-                asked.set(failure.asked);
-                let pause = failure.asked.unwrap_or(pause);
-                tracing::warn!(error = %failure.error, ?pause, "asking the platform again after a pause");
+                retry_after.set(failure.retry_after);
+                let pause = failure.retry_after.unwrap_or(pause);
+                tracing::warn!(error = %failure.error, ?pause, "ElevenLabs API request failed; retrying");
             })
-            .sleep(move |pause| std::thread::sleep(wanted.take().unwrap_or(pause)))
+            .sleep(move |pause| std::thread::sleep(requested_pause.take().unwrap_or(pause)))
             .call()
             .map_err(|failure| failure.error)
     }
 
-    fn attempt(&self, path: &str) -> Result<Vec<u8>, Failure> {
+    fn attempt(&self, path: &str) -> Result<Vec<u8>, AttemptError> {
         let answered = self
             .agent
             .get(format!("{}{path}", self.base_url))
             .header("xi-api-key", self.key.reveal())
             .header("accept", "application/json")
             .call();
-        let mut answer = answered.map_err(|error| Failure::of(&error))?;
+        let mut answer = answered.map_err(|error| AttemptError::of(&error))?;
         match answer.status().as_u16() {
-            200 => answer.body_mut().with_config().limit(MAX_ANSWER).read_to_vec().map_err(|error| Failure::of(&error)),
-            404 => Err(Failure::lasting(ClientError::NotFound)),
-            status @ (401 | 403) => Err(Failure::lasting(ClientError::KeyRefused(status))),
+            200 => answer
+                .body_mut()
+                .with_config()
+                .limit(MAX_RESPONSE_BYTES)
+                .read_to_vec()
+                .map_err(|error| AttemptError::of(&error)),
+            404 => Err(AttemptError::permanent(ClientError::NotFound)),
+            status @ (401 | 403) => Err(AttemptError::permanent(ClientError::KeyRefused(status))),
             status @ (408 | 409 | 425 | 429 | 500..) => {
-                let asked = answer.headers().get("retry-after").and_then(|value| pause_of(value.to_str().ok()?));
-                match asked {
-                    Some(asked) if asked > MAX_ASKED_PAUSE => {
-                        Err(Failure::lasting(ClientError::AsksToWait(asked.as_secs())))
+                let retry_after =
+                    answer.headers().get("retry-after").and_then(|value| parse_retry_after(value.to_str().ok()?));
+                match retry_after {
+                    Some(retry_after) if retry_after > MAX_RETRY_AFTER => {
+                        Err(AttemptError::permanent(ClientError::AsksToWait(retry_after.as_secs())))
                     }
-                    asked => Err(Failure { error: ClientError::Status(status), may_pass: true, asked }),
+                    retry_after => {
+                        Err(AttemptError { error: ClientError::Status(status), is_transient: true, retry_after })
+                    }
                 }
             }
-            status => Err(Failure::lasting(ClientError::Status(status))),
+            status => Err(AttemptError::permanent(ClientError::Status(status))),
         }
     }
 }
 
-/// What went wrong in one attempt.
-struct Failure {
+/// An error of one attempt.
+struct AttemptError {
     error: ClientError,
-    may_pass: bool,
-    /// The pause that the platform asks for.
-    asked: Option<Duration>,
+    is_transient: bool,
+    /// Pause in `Retry-After`.
+    retry_after: Option<Duration>,
 }
 
-impl Failure {
-    fn lasting(error: ClientError) -> Self {
-        Self { error, may_pass: false, asked: None }
+impl AttemptError {
+    fn permanent(error: ClientError) -> Self {
+        Self { error, is_transient: false, retry_after: None }
     }
 
     fn of(error: &ureq::Error) -> Self {
         use ureq::Error;
-        let may_pass = matches!(
+        let is_transient = matches!(
             error,
             Error::Io(_)
                 | Error::Timeout(_)
@@ -259,25 +267,25 @@ impl Failure {
                 | Error::ConnectProxyFailed(_)
                 | Error::BodyStalled
         );
-        let told = match error {
-            Error::BodyExceedsLimit(_) => ClientError::Malformed("it is longer than 64 MiB"),
+        let error = match error {
+            Error::BodyExceedsLimit(_) => ClientError::Malformed("longer than 64 MiB"),
             error => ClientError::Unreachable(error.to_string()),
         };
-        Self { error: told, may_pass, asked: None }
+        Self { error, is_transient, retry_after: None }
     }
 }
 
 fn parsed(answer: &[u8]) -> Result<Value, ClientError> {
-    let (value, _) = repair::read::<Value>(answer).map_err(|_| ClientError::Malformed("it is not JSON"))?;
-    if value.is_object() { Ok(value) } else { Err(ClientError::Malformed("it is not a JSON object")) }
+    let (value, _) = repair::read::<Value>(answer).map_err(|_| ClientError::Malformed("not valid JSON"))?;
+    if value.is_object() { Ok(value) } else { Err(ClientError::Malformed("not a JSON object")) }
 }
 
 fn escaped(text: &str) -> impl fmt::Display {
-    utf8_percent_encode(text, IN_PATH)
+    utf8_percent_encode(text, PATH_ESCAPES)
 }
 
-/// The pause that a `Retry-After` asks for: seconds, or a date.
-fn pause_of(text: &str) -> Option<Duration> {
+/// Parses a `Retry-After`: seconds, or a date.
+fn parse_retry_after(text: &str) -> Option<Duration> {
     let text = text.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
@@ -286,11 +294,11 @@ fn pause_of(text: &str) -> Option<Duration> {
     Some(until.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
-/// Checks the URL below which an API is, and takes a slash off its end.
+/// Validates the base URL of an API, and removes trailing slashes.
 ///
 /// # Errors
-/// Anything but `https://` and a host, with or without port and path. `http://` is taken for this machine's own addresses
-/// if `loopback_too`.
+/// The URL is not `https://` and a host, optionally with a port and a path. `http://` is accepted for this machine's
+/// own addresses if `loopback_too`.
 pub fn check_base_url(text: &str, loopback_too: bool) -> Result<String, Invalid> {
     let rule = || {
         let more = if loopback_too { "; http:// only for 127.0.0.1, [::1] and localhost" } else { "" };
@@ -329,13 +337,13 @@ mod tests {
 
     #[test]
     fn a_pause_is_asked_for_in_seconds_or_until_a_date() {
-        assert_eq!(pause_of("7"), Some(Duration::from_secs(7)));
-        assert_eq!(pause_of(" 0 "), Some(Duration::ZERO));
+        assert_eq!(parse_retry_after("7"), Some(Duration::from_secs(7)));
+        assert_eq!(parse_retry_after(" 0 "), Some(Duration::ZERO));
         let soon = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(100));
-        assert!((95..=100).contains(&pause_of(&soon).unwrap().as_secs()));
-        assert_eq!(pause_of("Fri, 01 Jan 1999 00:00:00 GMT"), Some(Duration::ZERO));
+        assert!((95..=100).contains(&parse_retry_after(&soon).unwrap().as_secs()));
+        assert_eq!(parse_retry_after("Fri, 01 Jan 1999 00:00:00 GMT"), Some(Duration::ZERO));
         for bad in ["", "soon", "-1", "1.5"] {
-            assert_eq!(pause_of(bad), None, "{bad:?}");
+            assert_eq!(parse_retry_after(bad), None, "{bad:?}");
         }
     }
 }

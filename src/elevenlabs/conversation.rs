@@ -1,5 +1,5 @@
-//! The platform's record of a conversation: the `data` of `post_call_transcription`, which is also what
-//! `GET /v1/convai/conversations/{id}` answers.
+//! Parses ElevenLabs' record of a conversation: the `data` of `post_call_transcription`, which is also the response of
+//! `GET /v1/convai/conversations/{id}`.
 //!
 //! <https://elevenlabs.io/docs/eleven-agents/workflows/post-call-webhooks>
 
@@ -11,12 +11,12 @@ use crate::domain::{
 };
 use serde_json::Value;
 
-/// How long a call may be, in seconds: at most some hundred years, which can be added to a time.
+/// Accepted durations of a call, in seconds: up to some hundred years, so they can be added to any time.
 pub(super) const DURATIONS: std::ops::Range<i64> = 0..1 << 33;
 
 pub(super) fn conversation_id(data: &At<'_>) -> Result<ConversationId, String> {
     match data.get("conversation_id").value() {
-        None => Err("data.conversation_id: is missing".to_owned()),
+        None => Err("data.conversation_id: is required".to_owned()),
         Some(Value::String(text)) => {
             ConversationId::from_sender(text).map_err(|rule| format!("data.conversation_id: {rule}"))
         }
@@ -35,7 +35,7 @@ pub(super) fn conversation(
     let entries = transcript.value().and_then(|value| {
         let elements = elements(value);
         if elements.is_none() {
-            remarks.add_words(transcript.place(), "is no transcript that can be read");
+            remarks.add_words(transcript.place(), "no readable transcript");
         }
         elements
     });
@@ -77,12 +77,12 @@ fn facts(data: &At<'_>, remarks: &mut Remarks) -> Facts {
     }
 }
 
-/// The number of the person with whom the agent spoke.
+/// The telephone number of the person with whom the agent spoke.
 #[derive(Default)]
 pub(super) struct OtherEnd {
-    /// As it stands in the report.
+    /// The number as given in the event.
     pub(super) text: Option<String>,
-    /// The one number that it means.
+    /// The number in canonical form.
     pub(super) number: Option<PhoneNumber>,
 }
 
@@ -95,7 +95,7 @@ impl OtherEnd {
         ] {
             found.take(at.text(remarks), at.phone(remarks));
         }
-        // WhatsApp names a person by the whole number, in digits.
+        // WhatsApp identifies a person by the digits of the international number.
         let at = whatsapp.get_any(&["whatsapp_user_id", "user_phone_number", "external_number"]);
         let text = at.text(remarks);
         let number = text.as_deref().and_then(|text| PhoneNumber::from_payload(&format!("whatsapp:{text}")));
@@ -103,7 +103,7 @@ impl OtherEnd {
         found
     }
 
-    /// Takes what ElevenLabs' own variables say, where nothing else does: traces may have no other number.
+    /// Uses ElevenLabs' own variables if nothing else contains a number, as is possible in traces.
     pub(super) fn take_variable(&mut self, variables: &At<'_>, direction: Option<Direction>, remarks: &mut Remarks) {
         let at = match direction {
             Some(Direction::Inbound) => variables.get("system__caller_id"),
@@ -114,7 +114,7 @@ impl OtherEnd {
     }
 
     pub(super) fn take(&mut self, text: Option<String>, number: Option<PhoneNumber>) {
-        // The number goes with the text that has it.
+        // Text and number are always replaced together.
         if self.number.is_none() && (number.is_some() || self.text.is_none()) {
             self.text = text.or(self.text.take());
             self.number = number;
@@ -122,26 +122,26 @@ impl OtherEnd {
     }
 }
 
-/// That this is posted says that the call is over, whatever its status is called; `failed` says how.
+/// Returns the status of a posted call. It is always over; a status of failure only tells how.
 pub(super) fn status(status: &At<'_>, remarks: &mut Remarks) -> CallStatus {
     let text = status.text(remarks).unwrap_or_default().to_ascii_lowercase();
     match &*text {
         "failed" | "failure" | "error" => return CallStatus::Failed,
         "" | "done" | "completed" | "initiated" | "in-progress" | "in_progress" | "processing" => {}
-        _ => remarks.add(status.place(), "is no status that is known; the call is over all the same"),
+        _ => remarks.add(status.place(), "unknown status; the call is over anyway"),
     }
     CallStatus::Completed
 }
 
 pub(super) fn direction(direction: &At<'_>, remarks: &mut Remarks) -> Option<Direction> {
-    Direction::from_stored(&direction.text(remarks)?).or_else(|| direction.unread("is no known direction", remarks))
+    Direction::from_stored(&direction.text(remarks)?).or_else(|| direction.unread("unknown direction", remarks))
 }
 
 pub(super) fn outcome(outcome: &At<'_>, remarks: &mut Remarks) -> Option<CallOutcome> {
-    CallOutcome::from_stored(&outcome.text(remarks)?).or_else(|| outcome.unread("is no known outcome", remarks))
+    CallOutcome::from_stored(&outcome.text(remarks)?).or_else(|| outcome.unread("unknown outcome", remarks))
 }
 
-/// The platform's words for the end, or for the error by which the call ended.
+/// Returns ElevenLabs' reason for the end of the call, or the error that ended it.
 fn termination_reason(metadata: &At<'_>, remarks: &mut Remarks) -> Option<String> {
     metadata.get("termination_reason").text(remarks).or_else(|| metadata.get("error").get("reason").text(remarks))
 }
@@ -150,7 +150,7 @@ fn transcript(elements: &[Value], start: Option<Timestamp>, remarks: &mut Remark
     let mut entries = Vec::new();
     for (index, element) in (0..).zip(elements) {
         let at = At::new(&format!("data.transcript[{index}]"), element);
-        // Elements without words are the agent's calls of tools, for example.
+        // Elements without words are tool calls, for example.
         let Some((speaker, message)) = utterance(&at, remarks) else { continue };
         let offset = at.get("time_in_call_secs").whole(remarks);
         let time = at.get("created_at_unix_ms").unix_millis(remarks);

@@ -1,4 +1,4 @@
-//! The events that the platform posts after a call: `{"type", "event_timestamp", "data"}`.
+//! Parses the events that ElevenLabs posts after a call: `{"type", "event_timestamp", "data"}`.
 
 use super::conversation::{OtherEnd, conversation, conversation_id};
 use super::lenient::{At, Remarks};
@@ -7,38 +7,38 @@ use crate::domain::repair;
 use crate::domain::{CallStatus, ConversationId, DriverClaims, Facts, Record, RecordKind, Remark, Timestamp};
 use serde_json::Value;
 
-/// A posted event, as far as it could be read.
+/// A parsed post-call event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Its type, in the platform's words.
+    /// Event type, as named by ElevenLabs.
     pub event_type: Option<String>,
-    /// The call that it is about, if it names one.
+    /// Conversation of the event, if it names one.
     pub conversation_id: Option<ConversationId>,
-    /// When the platform says that it came about.
+    /// Time of the event, according to ElevenLabs.
     pub event_time: Option<Timestamp>,
-    /// Of an `answering_machine_detection`, whose form is not documented: who answered, such as `machine_end_beep`.
+    /// Result of an `answering_machine_detection`, such as `machine_end_beep`. Its form is not documented.
     pub answered_by: Option<String>,
-    /// What it says.
+    /// Parsed content.
     pub reading: Reading,
-    /// What could not be read of it, each with its place.
+    /// Warnings about fields that could not be read.
     pub remarks: Vec<Remark>,
 }
 
-/// What an event says.
+/// The content of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reading {
-    /// This about a call.
+    /// A record of a call.
     Record(Box<Record>),
-    /// Nothing that is made use of: its type is another one.
+    /// An event of a type that is not used.
     Other,
-    /// It cannot be told, for this reason.
+    /// An event that cannot be read, with the reason.
     Unreadable(String),
 }
 
-/// Longest type that is kept, in characters.
-const MAX_TYPE: usize = 200;
+/// Maximum length of a stored event type, in characters.
+const MAX_TYPE_CHARS: usize = 200;
 
-/// Reads an event's body. There is no body that cannot be taken.
+/// Parses the body of an event. Never fails.
 pub fn read_event(body: &[u8]) -> Event {
     let mut event = Event {
         event_type: None,
@@ -51,7 +51,7 @@ pub fn read_event(body: &[u8]) -> Event {
     let (value, repairs) = match repair::read::<Value>(body) {
         Ok(read) => read,
         Err(error) => {
-            event.reading = Reading::Unreadable(format!("the body is not JSON: {error}"));
+            event.reading = Reading::Unreadable(format!("body: not valid JSON: {error}"));
             return event;
         }
     };
@@ -59,7 +59,7 @@ pub fn read_event(body: &[u8]) -> Event {
     repairs.remarks().for_each(|remark| remarks.push(remark));
     let at = At::new("body", &value);
     let data = value.get("data").map_or_else(|| at.get("data"), |data| At::new("data", data));
-    event.event_type = at.get("type").text(&mut remarks).map(|text| text.chars().take(MAX_TYPE).collect());
+    event.event_type = at.get("type").text(&mut remarks).map(|text| text.chars().take(MAX_TYPE_CHARS).collect());
     event.event_time = at.get("event_timestamp").unix_seconds(&mut remarks);
     event.conversation_id = conversation_id(&data).ok();
     let read = match event.event_type.as_deref().map(str::to_ascii_lowercase).as_deref() {
@@ -68,15 +68,15 @@ pub fn read_event(body: &[u8]) -> Event {
         Some("call_initiation_failure") => failure(&data, event.event_time, &mut remarks),
         Some(other) => {
             if other.contains("answering_machine_detection") {
-                event.answered_by = answered_by(data.value(), DEEPEST);
+                event.answered_by = answered_by(data.value(), MAX_SEARCH_DEPTH);
             }
             if data.get("transcript").value().and_then(Value::as_array).is_some_and(|list| !list.is_empty()) {
-                remarks.add_words("data.transcript", "is not read, since the event's type is not known");
+                remarks.add_words("data.transcript", "ignored because the event's type is unknown");
             }
             event.remarks = remarks.into_vec();
             return event;
         }
-        None => Err("body.type: is missing".to_owned()),
+        None => Err("body.type: is required".to_owned()),
     };
     if let Ok(record) = &read {
         event.conversation_id = Some(record.conversation_id.clone());
@@ -86,11 +86,13 @@ pub fn read_event(body: &[u8]) -> Event {
     event
 }
 
-/// How deep a verdict is looked for in the data of an event: in what a telephone provider said, for example.
-const DEEPEST: usize = 4;
+/// Maximum depth at which a detection result is searched in an event, for example inside data of the telephone
+/// provider.
+const MAX_SEARCH_DEPTH: usize = 4;
 
-/// The verdict on who answered, by the platform's or the telephone provider's name for it, wherever it stands. Only a
-/// word as verdicts are: it goes into the log, where nothing that was said may.
+/// Returns who answered the call, from any field that ElevenLabs or a telephone provider uses for it.
+///
+/// Only a short identifier is accepted, because the value is logged and words of calls must not be.
 fn answered_by(data: Option<&Value>, depth: usize) -> Option<String> {
     let fields = data?.as_object()?;
     let word = |text: &str| text.len() <= 40 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
@@ -101,7 +103,8 @@ fn answered_by(data: Option<&Value>, depth: usize) -> Option<String> {
     })
 }
 
-/// An outbound call that was not established. `metadata.body` is what the telephone provider said, in its own words.
+/// Parses an outbound call that was not established. `metadata.body` is the unchanged message of the telephone
+/// provider.
 fn failure(data: &At<'_>, event_time: Option<Timestamp>, remarks: &mut Remarks) -> Result<Record, String> {
     let conversation_id = conversation_id(data)?;
     let provider = data.get("metadata").get("body");
@@ -114,7 +117,7 @@ fn failure(data: &At<'_>, event_time: Option<Timestamp>, remarks: &mut Remarks) 
         status: Some(CallStatus::Failed),
         agent_id: data.get("agent_id").text(remarks),
         termination_reason: data.get("failure_reason").text(remarks),
-        // The agent calls: an inbound call is there or is not.
+        // Only outbound calls can fail to be established.
         direction: Some(crate::domain::Direction::Outbound),
         external_number: called.text,
         claims: DriverClaims { phone_number: called.number, ..DriverClaims::default() },

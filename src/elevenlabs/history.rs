@@ -1,7 +1,7 @@
-//! What the deterministic tool of a running call sends: the conversation so far, by the platform's own variables.
+//! Parses the conversation so far, as a webhook tool of a running call sends it from ElevenLabs' system variables.
 //!
-//! `{conversation_id, timestamp, history, agent_id?, driver_id?, user_id?}`, where `history` is the value of
-//! `system__conversation_history`: `{"entries": [{"role", "message"}, …]}`, as an object or as the text of one.
+//! The body is `{conversation_id, timestamp, history, agent_id?, driver_id?, user_id?}`. `history` is the value of
+//! `system__conversation_history`: `{"entries": [{"role", "message"}, …]}`, as an object or as its JSON in a string.
 
 use super::lenient::{At, Remarks};
 use super::utterance::{elements, utterance};
@@ -13,11 +13,13 @@ use crate::domain::{
 use serde_json::Value;
 use std::borrow::Cow;
 
-/// Reads a tool's call, be it wrapped as `{"parameters": {…}}`.
+/// Parses a tool's request, which may be wrapped as `{"parameters": {…}}`.
+///
+/// Inside the history parsing is lenient: entries without words, or of speakers other than agent and user, are not
+/// turns.
 ///
 /// # Errors
-/// Every field that breaks a rule, and a history in which no entry can be read. What stands inside the history is read
-/// leniently otherwise: entries without words, or of other speakers than agent and user, are no turns.
+/// All invalid fields, or a history without any readable entry.
 pub fn read_history(body: &[u8]) -> Result<HistoryReport, Vec<Problem>> {
     let problem = |field: &str, rule: &str| Problem { field: field.to_owned(), rule: rule.to_owned() };
     let (body, repairs) = repair::read::<Value>(body)
@@ -28,7 +30,7 @@ pub fn read_history(body: &[u8]) -> Result<HistoryReport, Vec<Problem>> {
     let flat = body.get("history").is_some();
     let fields = body.get("parameters").filter(|inner| inner.is_object() && !flat).unwrap_or(&body);
     let mut problems = Vec::new();
-    // As in a turn's delivery, the conversation may stand outside the envelope.
+    // As in a turn's delivery, the conversation id may be outside the envelope.
     let id = fields.get("conversation_id").or_else(|| body.get("conversation_id"));
     let conversation_id = required("conversation_id", id, ConversationId::from_sender, &mut problems);
     let timestamp = required("timestamp", fields.get("timestamp"), Timestamp::parse, &mut problems);
@@ -51,25 +53,26 @@ pub fn read_history(body: &[u8]) -> Result<HistoryReport, Vec<Problem>> {
         ..DriverClaims::default()
     };
     let remarks = remarks.into_vec();
-    // A tool that is told so can be mended; an answer of success would end the matter.
+    // An error makes the tool's mistake visible; a success response would hide it.
     if history.0.is_empty() && remarks.iter().any(|remark| remark.kind == crate::domain::RemarkKind::Words) {
-        return Err(vec![problem("history", "must have entries of `role` and `message`; none can be read")]);
+        return Err(vec![problem("history", "must have entries with `role` and `message`; none can be read")]);
     }
     Ok(HistoryReport { conversation_id, timestamp, history, agent_id, claims, remarks })
 }
 
-/// The entries of the variable's value.
+/// Returns the entries of the variable's value.
 fn entries_of(history: &Value) -> Result<Cow<'_, [Value]>, String> {
     if let Some(text) = history.as_str() {
         if let Some(variable) = placeholder(text) {
-            return Err(format!("the variable was not filled in, got {variable:?}"));
+            return Err(format!("the variable was not replaced by its value, got {variable:?}"));
         }
         if let Err(error) = repair::read::<Value>(text.as_bytes()) {
-            return Err(format!("must be the JSON of a conversation's history: {error}"));
+            return Err(format!("must be a conversation history in JSON: {error}"));
         }
     }
-    elements(history)
-        .ok_or_else(|| "must be a conversation's history: an array `entries`, or its JSON as a string".to_owned())
+    elements(history).ok_or_else(|| {
+        "must be a conversation history: an object with an array `entries`, or its JSON as a string".to_owned()
+    })
 }
 
 fn required<T>(

@@ -1,10 +1,10 @@
-//! Reads what the platform sends and gives about whole conversations.
+//! ElevenLabs: parsers of what it sends, its API, the configuration of its agents' tools, and a sample call.
 //!
-//! The readers are lenient, since fields come and go without notice: what is missing, null or of another type than
-//! expected is not known, and nothing else is lost by it. They say what they could not read, so that it can be seen in
-//! the stored event. Only a report that does not name its conversation cannot be read at all.
+//! The parsers are lenient, because ElevenLabs adds and removes fields without notice. A field that is missing, null or
+//! of an unexpected type is treated as unknown, and does not affect other fields. Each unreadable field is recorded as
+//! a remark in the stored event. Only an event without a conversation id cannot be parsed at all.
 //!
-//! Nothing here knows HTTP, the database or the clock.
+//! This module does not depend on HTTP, the database or the clock.
 
 pub mod agent_tool;
 mod batch;

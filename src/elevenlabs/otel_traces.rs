@@ -1,9 +1,9 @@
-//! `post_call_transcription_otel`: the conversation as OpenTelemetry traces (OTLP in JSON), which some workspaces send
-//! instead of the record.
+//! Parses `post_call_transcription_otel`: the conversation as OpenTelemetry traces (OTLP in JSON), which some
+//! workspaces receive instead of the record.
 //!
-//! The envelope, the spans' names and `elevenlabs.user.text`, `elevenlabs.agent.text` are documented; the names of the other
-//! attributes were seen in captured payloads, so they are found by their endings. Attributes are cut off after 4 KB by the
-//! platform, so that words of that length are marked as perhaps without their end.
+//! The envelope, the names of spans, `elevenlabs.user.text` and `elevenlabs.agent.text` are documented. The names of
+//! other attributes were seen in captured payloads, so attributes are found by their suffix. ElevenLabs truncates
+//! attributes to 4 KB, so words of that length are marked as possibly incomplete.
 
 use super::conversation::{DURATIONS, OtherEnd, conversation_id, direction, outcome, status};
 use super::lenient::{At, Remarks};
@@ -13,14 +13,14 @@ use crate::domain::{CallStatus, DriverClaims, Entry, Facts, Record, RecordKind, 
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 
-/// Greatest number of spans that are read of one report.
+/// Maximum number of spans that are read of one event.
 const MAX_SPANS: usize = 100_000;
 
-/// From this length on, in bytes, words may have been cut off: at 4000 or at 4096, in bytes or in characters.
-const CUT_OFF: usize = 3990;
+/// Minimum length of words that may be truncated, in bytes. ElevenLabs truncates to 4000 or 4096 bytes or characters.
+const MIN_TRUNCATED_BYTES: usize = 3990;
 
-/// The span of the conversation as a whole.
-const ROOT: &str = "elevenlabs.conversation";
+/// Name of the span of the whole conversation.
+const ROOT_SPAN: &str = "elevenlabs.conversation";
 
 pub(super) fn traces(data: &At<'_>, event_time: Option<Timestamp>, remarks: &mut Remarks) -> Result<Record, String> {
     let Traces { mut spans, resource } = Traces::read(&data.get("otlp_traces"), remarks);
@@ -29,7 +29,7 @@ pub(super) fn traces(data: &At<'_>, event_time: Option<Timestamp>, remarks: &mut
         None => conversation_id(&At::new("resource", &named)).map_err(|_| missing),
         Some(_) => Err(missing),
     })?;
-    // In time; spans of one instant stay as they came.
+    // The sort is stable: spans with equal times retain their order.
     spans.sort_by_key(|span| span.start);
     let mut entries = Vec::new();
     for (index, span) in (0..).zip(&spans) {
@@ -37,28 +37,28 @@ pub(super) fn traces(data: &At<'_>, event_time: Option<Timestamp>, remarks: &mut
             let at = span.attribute(&[ending]);
             let Some(said) = at.value().and_then(|value| words(value, MAX_DEPTH)) else { continue };
             if let Some(message) = at.words(&said, remarks) {
-                let cut_off = message.as_str().len() >= CUT_OFF;
+                let cut_off = message.as_str().len() >= MIN_TRUNCATED_BYTES;
                 let (original, interrupted, time) = (None, None, span.start);
                 entries.push(Entry { index, speaker, message, original, interrupted, time, cut_off });
             }
         }
     }
-    let root = spans.iter().find(|span| span.name == ROOT).or_else(|| spans.iter().find(|span| span.is_root));
+    let root = spans.iter().find(|span| span.name == ROOT_SPAN).or_else(|| spans.iter().find(|span| span.is_root));
     if entries.is_empty() {
         entries = root.map_or(Vec::new(), |root| shown_by_variable(root, remarks));
     }
     let mut facts = root.map_or_else(Facts::default, |root| facts(root, remarks));
     facts.agent_id = data.get("agent_id").name(remarks).or(facts.agent_id);
     let status = *facts.status.get_or_insert(CallStatus::Completed);
-    // A call that failed may have had none.
+    // A failed call may have no words.
     if entries.is_empty() && status == CallStatus::Completed {
-        remarks.add_words("data.otlp_traces", "has no span with words that can be read");
+        remarks.add_words("data.otlp_traces", "no span with readable words");
     }
     let entries = (!entries.is_empty()).then_some(entries);
     Ok(Record { conversation_id, kind: RecordKind::Traces, event_time, facts, entries })
 }
 
-/// What the conversation's span says of the call as a whole: the same as a record does.
+/// Returns the facts about the call from the conversation's span. They have the fields of a record.
 fn facts(root: &Span, remarks: &mut Remarks) -> Facts {
     let millis = root.attribute(&["session.duration_ms", "duration_ms"]).whole(remarks);
     let seconds = millis.and_then(|millis| Some(millis.checked_add(500)? / 1000));
@@ -71,7 +71,7 @@ fn facts(root: &Span, remarks: &mut Remarks) -> Facts {
     line.take_variable(&variables, direction, remarks);
     let user_id = root.attribute(&["elevenlabs.user_id", "conversation.user_id"]);
     let analysis = root.beneath("elevenlabs.analysis.");
-    // These traces are sent once a conversation is over.
+    // Traces are only sent after a conversation has ended.
     let said = status(&root.attribute(&["elevenlabs.status", "conversation.status", "call.status"]), remarks);
     Facts {
         status: Some(if root.failed { CallStatus::Failed } else { said }),
@@ -98,14 +98,14 @@ fn facts(root: &Span, remarks: &mut Remarks) -> Facts {
     }
 }
 
-/// What was said by the variable that holds the conversation so far, of which nobody knows when it was said.
+/// Returns the turns in the variable that holds the conversation so far. Their times are unknown.
 fn shown_by_variable(root: &Span, remarks: &mut Remarks) -> Vec<Entry> {
     let Some(history) = root.variables.get("system__conversation_history") else { return Vec::new() };
     let place = "span.dynamic_variable.system__conversation_history";
     let whole = elements(history);
     let elements = whole.or_else(|| {
         let elements = history.as_str().and_then(before_the_cut)?;
-        remarks.add_words(place, "is cut off by ElevenLabs");
+        remarks.add_words(place, "truncated by ElevenLabs");
         Some(elements.into())
     });
     let elements = elements.unwrap_or_default();
@@ -116,12 +116,12 @@ fn shown_by_variable(root: &Span, remarks: &mut Remarks) -> Vec<Entry> {
     entries.collect()
 }
 
-/// Greatest number of places that a text may have been cut off behind.
-const MAX_CUTS: usize = 64;
+/// Maximum number of positions that are tried as the end of a truncated text.
+const MAX_CUT_ATTEMPTS: usize = 64;
 
-/// Returns the elements of a list in JSON that lacks its end, but for the one that was cut.
+/// Returns the complete elements of a truncated JSON list.
 fn before_the_cut(text: &str) -> Option<Vec<Value>> {
-    text.rmatch_indices('}').take(MAX_CUTS).find_map(|(at, _)| {
+    text.rmatch_indices('}').take(MAX_CUT_ATTEMPTS).find_map(|(at, _)| {
         let kept = &text[..=at];
         [format!("{kept}]}}"), format!("{kept}]")].iter().find_map(|whole| {
             let (value, _) = repair::read::<Value>(whole.as_bytes()).ok()?;
@@ -132,7 +132,7 @@ fn before_the_cut(text: &str) -> Option<Vec<Value>> {
 
 struct Traces {
     spans: Vec<Span>,
-    /// The attributes of what made the spans.
+    /// Attributes of the resource that produced the spans.
     resource: Value,
 }
 
@@ -140,21 +140,21 @@ struct Span {
     name: String,
     start: Option<Timestamp>,
     is_root: bool,
-    /// Whether its status is an error.
+    /// True if the span's status is an error.
     failed: bool,
-    /// By name, each as a plain value.
+    /// Attributes by name, as plain values.
     attributes: Value,
-    /// Those that are dynamic variables, by the variables' names.
+    /// Dynamic variables by name, from the attributes.
     variables: Value,
 }
 
 impl Span {
-    /// The first attribute whose name ends so, at a dot.
+    /// Returns the first attribute whose name is a suffix of this list, or ends with it after a dot.
     fn attribute(&self, endings: &[&str]) -> At<'_> {
         let at = At::new("span", &self.attributes);
         let names = self.attributes.as_object().into_iter().flat_map(Map::keys);
         let mut names: Vec<_> = names.filter(|name| !name.contains("dynamic_variable.")).collect();
-        // The shortest is the plainest.
+        // The shortest name is the most general one.
         names.sort_by_key(|name| name.len());
         let ends = |name: &str, ending: &str| {
             name.strip_suffix(ending).is_some_and(|before| before.is_empty() || before.ends_with('.'))
@@ -163,7 +163,7 @@ impl Span {
         at.get(found.map_or("", |name| name))
     }
 
-    /// The attributes whose names begin so, without that beginning.
+    /// Returns the attributes with this prefix, without the prefix.
     fn beneath(&self, beginning: &str) -> Map<String, Value> {
         beneath(&self.attributes, beginning)
     }
@@ -186,7 +186,7 @@ impl Traces {
             for scope in scopes.elements(remarks).unwrap_or_default() {
                 for span in At::new("scopeSpans[]", scope).get("spans").elements(remarks).unwrap_or_default() {
                     if read.spans.len() == MAX_SPANS {
-                        remarks.add_words("data.otlp_traces", "has more than 100000 spans; the others are not read");
+                        remarks.add_words("data.otlp_traces", "more than 100000 spans; the others are ignored");
                         return read;
                     }
                     read.spans.push(span_of(&At::new("spans[]", span), remarks));
@@ -211,7 +211,7 @@ fn span_of(at: &At<'_>, remarks: &mut Remarks) -> Span {
     }
 }
 
-/// `[{"key": …, "value": {"stringValue": …}}]` as an object. Numbers of 64 bits stand as text, which is kept.
+/// Converts `[{"key": …, "value": {"stringValue": …}}]` to an object. 64-bit numbers remain text, as in OTLP.
 fn attributes(at: &At<'_>) -> Value {
     match at.value() {
         Some(Value::Array(list)) => Value::Object(pairs(list, MAX_DEPTH)),
@@ -226,7 +226,7 @@ fn pairs(list: &[Value], depth: usize) -> Map<String, Value> {
     list.iter().filter_map(pair).collect()
 }
 
-/// The plain value of `{"stringValue": …}`, `{"arrayValue": {"values": […]}}` and the like.
+/// Returns the plain value of `{"stringValue": …}`, `{"arrayValue": {"values": […]}}` and similar.
 fn plain(value: &Value, depth: usize) -> Option<Value> {
     let depth = depth.checked_sub(1)?;
     let Some((kind, inner)) = value.as_object().and_then(|fields| fields.iter().next()) else {

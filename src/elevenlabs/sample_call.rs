@@ -1,5 +1,7 @@
-//! A whole call as the platform would report it, for trying an installation out: live turns with the faults that an
-//! agent's tool calls have, the truth after the call, and what a reconciled call must look like.
+//! A sample call as ElevenLabs would deliver it, to test an installation.
+//!
+//! It consists of live turns with the typical mistakes of an agent's tool calls, the post-call event, and the expected
+//! result.
 
 use crate::domain::Timestamp;
 use serde_json::{Value, json};
@@ -10,24 +12,24 @@ struct Utterance {
     role: &'static str,
     /// Seconds after the call's start.
     at: i64,
-    /// What was said in the end.
+    /// Words that were spoken according to the record.
     spoken: &'static str,
-    /// What the agent meant to say, where it was interrupted.
+    /// Words that the agent was going to speak before it was interrupted.
     meant: Option<&'static str>,
     live: Live,
 }
 
-/// How the agent's tool call reported an utterance during the call.
+/// The way in which the agent's tool call reports an utterance during the call.
 #[derive(Clone, Copy)]
 enum Live {
     AsSpoken,
-    /// Twice, as after a time-out.
+    /// Twice, as after a timeout.
     Twice,
-    /// Before the interruption, so in full.
+    /// In full, before the interruption.
     AsMeant,
-    /// Not at all.
+    /// Never.
     Lost,
-    /// In other words, as language models do.
+    /// Paraphrased, as language models do.
     Paraphrased(&'static str),
 }
 
@@ -80,25 +82,25 @@ const CALL: [Utterance; 8] = [
     Utterance { role: "user", at: 47, spoken: "Will do, bye.", meant: None, live: Live::AsSpoken },
 ];
 
-/// How long the call took, in seconds.
+/// Duration of the call, in seconds.
 const DURATION_SECONDS: i64 = 50;
 
-/// A delivery of the call's live turns.
+/// A delivery of a live turn.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Delivery {
-    /// The body for the per-turn webhook.
+    /// Body for the turn webhook.
     pub body: Value,
-    /// What is peculiar about it.
+    /// Peculiarity of the delivery, for display.
     pub note: &'static str,
 }
 
-/// What is to be delivered during a call that started at this second since 1970, in order.
+/// Returns the deliveries during a call that started at this time, in seconds since 1970, in order.
 pub fn live_turns(conversation_id: &str, start: i64) -> Vec<Delivery> {
     let mut deliveries = Vec::new();
     for utterance in &CALL {
         let deliver = |message: &str, note| {
             let timestamp = Timestamp::from_unix_micros((start + utterance.at) * 1_000_000)
-                .expect("a call of these days")
+                .expect("a present time is valid")
                 .to_string();
             let body = json!({
                 "conversation_id": conversation_id,
@@ -122,7 +124,7 @@ pub fn live_turns(conversation_id: &str, start: i64) -> Vec<Delivery> {
     deliveries
 }
 
-/// The platform's event after the call.
+/// Returns ElevenLabs' event after the call.
 pub fn post_call(conversation_id: &str, start: i64) -> Value {
     let transcript: Vec<_> = CALL
         .iter()
@@ -179,24 +181,23 @@ pub fn post_call(conversation_id: &str, start: i64) -> Value {
     })
 }
 
-/// What the service must have made of the call, once the event was taken: live turns that are nowhere in the platform's
-/// record, those that are, utterances that no live turn brought, and live turns whose words were not those spoken.
+/// The expected counts of the reconciled call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expected {
-    /// Live turns that the record does not have.
+    /// Live turns that are not in the record.
     pub live_only: i64,
-    /// Live turns that it has.
+    /// Live turns that are in the record.
     pub matched: i64,
-    /// Utterances that only it has.
+    /// Utterances that are only in the record.
     pub added: i64,
-    /// Live turns in other words than it has.
+    /// Live turns whose words differ from the record.
     pub corrected: i64,
 }
 
-/// See [`Expected`].
+/// Expected counts after the post-call event was stored.
 pub const EXPECTED: Expected = Expected { live_only: 0, matched: 7, added: 1, corrected: 2 };
 
-/// The whole call in its order: who spoke (`agent` or `driver`, as stored) and what was said in the end.
+/// Returns the expected transcript, in order: the speaker as stored (`agent` or `driver`), and the words.
 pub fn spoken() -> Vec<(&'static str, &'static str)> {
     CALL.iter().map(|u| (if u.role == "user" { "driver" } else { u.role }, u.spoken)).collect()
 }

@@ -1,11 +1,11 @@
-//! The platform's signatures: the header `ElevenLabs-Signature: t=<unix seconds>,v0=<hex>` of its post-call webhooks.
+//! ElevenLabs' webhook signatures: the header `ElevenLabs-Signature: t=<unix seconds>,v0=<hex>` of post-call webhooks.
 //!
-//! `v0` is the HMAC-SHA256, keyed with the whole secret as text, of `t`, a full stop and the raw body. That is what the
-//! platform's documentation and its SDKs do; where the SDKs differ from each other, this takes what either takes: any of
-//! several `v0` by any of several secrets, in either case of hexadecimal, with blanks after a comma.
+//! `v0` is the HMAC-SHA256 of `t`, a full stop and the raw body, keyed with the whole secret as text. ElevenLabs'
+//! documentation and SDKs define it so. Where the SDKs differ from each other, this module accepts what either accepts:
+//! any of several `v0` by any of several secrets, hexadecimal digits in either case, and blanks after a comma.
 //!
-//! Time comes in as an argument, and nothing of the body is looked at but its bytes. The body may come in pieces, so
-//! that a long one need not be in memory. What is compared is compared in constant time.
+//! The time is an argument, and the body is not interpreted. The body can be verified in pieces, so a long one need not
+//! be in memory. Comparisons take constant time.
 
 use crate::secret::Secret;
 use hmac::{Hmac, Mac as _};
@@ -13,63 +13,62 @@ use sha2::Sha256;
 use std::fmt;
 use std::time::Duration;
 
-/// The header's name.
+/// Name of the signature header.
 pub const HEADER: &str = "elevenlabs-signature";
 
-/// Greatest length of a header that is looked at, in bytes. The platform's own have 80.
-const MAX_HEADER: usize = 2048;
+/// Maximum length of a signature header, in bytes. ElevenLabs' own have 80.
+const MAX_HEADER_BYTES: usize = 2048;
 
-/// Greatest number of `v0` that are tried. Each is compared with the digest of each secret.
+/// Maximum number of `v0` in a header. Each is compared with the digest of each secret.
 const MAX_SIGNATURES: usize = 16;
 
-/// Why a delivery is not taken for the platform's. None of it says anything about a secret.
+/// The reason why a signature was refused. No variant reveals anything about a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// No secret is configured, so nothing can be verified.
     NoSecret,
-    /// There is no signature.
+    /// The header is missing.
     Missing,
-    /// The header is not of the form `t=…,v0=…`; the text says what is wrong.
+    /// The header is not of the form `t=…,v0=…`; the text is the reason.
     Malformed(&'static str),
-    /// The time in it lies too far from this machine's clock.
+    /// The signature's time is too far from this machine's clock.
     Stale {
-        /// Seconds that it lies behind the clock; negative where it lies ahead.
+        /// Age of the signature, in seconds; negative if its time is in the future.
         age: i64,
-        /// Seconds that are tolerated in either direction.
+        /// Maximum age and maximum time in the future, in seconds.
         tolerance: u64,
     },
-    /// It was made with another secret, for another body or at another time.
+    /// The signature was made with another secret, for another body or at another time.
     Mismatch,
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoSecret => f.write_str(
-                "no signing secret is configured, so nothing can be verified: start the service with \
-                 --elevenlabs-secret",
-            ),
+            Self::NoSecret => {
+                f.write_str("no signing secret is configured; start the service with --elevenlabs-secret")
+            }
             Self::Missing => f.write_str("the header ElevenLabs-Signature is missing"),
             Self::Malformed(what) => write!(f, "the header ElevenLabs-Signature must be t=<seconds>,v0=<hex>: {what}"),
             Self::Stale { age, tolerance } => {
-                let (seconds, place) = (age.unsigned_abs(), if *age < 0 { "ahead of" } else { "behind" });
+                let (seconds, side) = (age.unsigned_abs(), if *age < 0 { "ahead of" } else { "behind" });
                 write!(
                     f,
-                    "the signature's time lies {seconds} s {place} this machine's clock, {tolerance} s are tolerated: check \
-                     the clock, or set --signature-tolerance"
+                    "the signature's time is {seconds} s {side} this machine's clock, the maximum is {tolerance} s: \
+                     check the clock, or set --signature-tolerance"
                 )
             }
-            Self::Mismatch => f.write_str("the signature does not fit the body and the secret"),
+            Self::Mismatch => f.write_str("the signature does not match the body and the secret"),
         }
     }
 }
 
 impl std::error::Error for Refusal {}
 
-/// Verifies a body that is there as a whole.
+/// Verifies a complete body.
 ///
-/// `header` is the header's value, `now` the present in seconds since 1970. The time in the signature may lie as far from
-/// it as `tolerance`, be it before or behind: either clock may be wrong. The SDKs allow 30 minutes into the past.
+/// `header` is the header's value, `now` the present in seconds since 1970. The signature's time may be up to
+/// `tolerance` before or after `now`, because either clock may be wrong. The SDKs allow 30 minutes into the past.
 ///
 /// # Errors
 /// See [`Refusal`].
@@ -85,27 +84,27 @@ pub fn verify(
     verification.finish()
 }
 
-/// The header's value for a body, as the platform makes it.
+/// Returns the header's value for a body, as ElevenLabs computes it.
 pub fn sign(secret: &Secret, at: i64, body: &[u8]) -> String {
-    let mut mac = keyed(secret, at.to_string().as_bytes());
+    let mut mac = mac_for(secret, at.to_string().as_bytes());
     mac.update(body);
     let hex = mac.finalize().into_bytes().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     format!("t={at},v0={hex}")
 }
 
-/// A verification under way: a body's pieces come one by one.
+/// A verification in progress, which receives the body in pieces.
 pub struct Verification {
-    signatures: Vec<[u8; DIGEST]>,
+    signatures: Vec<[u8; DIGEST_BYTES]>,
     macs: Vec<Hmac<Sha256>>,
 }
 
-const DIGEST: usize = 32;
+const DIGEST_BYTES: usize = 32;
 
 impl Verification {
-    /// Reads the header and looks at its time, before anything of the body is read.
+    /// Parses the header and checks its time, before any of the body is read.
     ///
     /// # Errors
-    /// Any [`Refusal`] but [`Refusal::Mismatch`].
+    /// Any [`Refusal`] except [`Refusal::Mismatch`].
     pub fn begin(header: Option<&[u8]>, secrets: &[Secret], now: i64, tolerance: Duration) -> Result<Self, Refusal> {
         if secrets.is_empty() {
             return Err(Refusal::NoSecret);
@@ -116,23 +115,23 @@ impl Verification {
         if age.unsigned_abs() > tolerance.as_secs() {
             return Err(Refusal::Stale { age, tolerance: tolerance.as_secs() });
         }
-        let macs = secrets.iter().map(|secret| keyed(secret, time.as_bytes())).collect();
+        let macs = secrets.iter().map(|secret| mac_for(secret, time.as_bytes())).collect();
         Ok(Self { signatures, macs })
     }
 
-    /// Takes the next piece of the body.
+    /// Adds the next piece of the body.
     pub fn update(&mut self, piece: &[u8]) {
         for mac in &mut self.macs {
             mac.update(piece);
         }
     }
 
-    /// Whether the pieces were the body that was signed.
+    /// Checks that the pieces are the signed body.
     ///
     /// # Errors
     /// [`Refusal::Mismatch`].
     pub fn finish(self) -> Result<(), Refusal> {
-        // Each pair is tried, so that the time does not tell which one fitted.
+        // Every pair is compared, so the duration does not reveal the matching one.
         let mut fits = false;
         for mac in &self.macs {
             for signature in &self.signatures {
@@ -143,8 +142,8 @@ impl Verification {
     }
 }
 
-/// What is signed begins with the time as it stands in the header.
-fn keyed(secret: &Secret, time: &[u8]) -> Hmac<Sha256> {
+/// Returns the MAC of a secret, fed with the beginning of the signed text: the time as written in the header.
+fn mac_for(secret: &Secret, time: &[u8]) -> Hmac<Sha256> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.reveal().as_bytes()).expect("HMAC takes a key of any length");
     mac.update(time);
     mac.update(b".");
@@ -153,21 +152,21 @@ fn keyed(secret: &Secret, time: &[u8]) -> Hmac<Sha256> {
 
 struct Parts<'a> {
     time: &'a str,
-    signatures: Vec<[u8; DIGEST]>,
+    signatures: Vec<[u8; DIGEST_BYTES]>,
 }
 
-/// Takes the header apart. Elements of other schemes than `t` and `v0` are passed over, since more may come.
+/// Parses the header. Schemes other than `t` and `v0` are ignored, because ElevenLabs may add some.
 fn read(header: &[u8]) -> Result<Parts<'_>, Refusal> {
-    if header.len() > MAX_HEADER {
-        return Err(Refusal::Malformed("it is longer than 2048 bytes"));
+    if header.len() > MAX_HEADER_BYTES {
+        return Err(Refusal::Malformed("longer than 2048 bytes"));
     }
-    let text = std::str::from_utf8(header).map_err(|_| Refusal::Malformed("it is not text"))?;
+    let text = std::str::from_utf8(header).map_err(|_| Refusal::Malformed("not valid UTF-8"))?;
     let mut time = None;
     let mut signatures = Vec::new();
     for element in text.split(',') {
         match element.trim().split_once('=') {
-            // Two times would leave open which one was meant to be near the present.
-            Some(("t", _)) if time.is_some() => return Err(Refusal::Malformed("t stands there twice")),
+            // With two times it would be undefined which one is checked against the clock.
+            Some(("t", _)) if time.is_some() => return Err(Refusal::Malformed("t is repeated")),
             Some(("t", digits)) => {
                 if !(1..=18).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
                     return Err(Refusal::Malformed("t must be a whole number of seconds"));
@@ -175,9 +174,9 @@ fn read(header: &[u8]) -> Result<Parts<'_>, Refusal> {
                 time = Some(digits);
             }
             Some(("v0", hex)) => {
-                let digest = unhex(hex).ok_or(Refusal::Malformed("v0 must be 64 hexadecimal digits"))?;
+                let digest = decode_hex(hex).ok_or(Refusal::Malformed("v0 must be 64 hexadecimal digits"))?;
                 if signatures.len() == MAX_SIGNATURES {
-                    return Err(Refusal::Malformed("there are more than 16 v0"));
+                    return Err(Refusal::Malformed("more than 16 v0"));
                 }
                 signatures.push(digest);
             }
@@ -191,10 +190,10 @@ fn read(header: &[u8]) -> Result<Parts<'_>, Refusal> {
     Ok(Parts { time, signatures })
 }
 
-fn unhex(text: &str) -> Option<[u8; DIGEST]> {
+fn decode_hex(text: &str) -> Option<[u8; DIGEST_BYTES]> {
     let digits = text.as_bytes();
-    let mut digest = [0; DIGEST];
-    if digits.len() != 2 * DIGEST {
+    let mut digest = [0; DIGEST_BYTES];
+    if digits.len() != 2 * DIGEST_BYTES {
         return None;
     }
     for (byte, pair) in digest.iter_mut().zip(digits.chunks_exact(2)) {

@@ -1,8 +1,8 @@
-//! From the body of a per-turn delivery to a turn that can be stored.
+//! Parses the body of a turn webhook into a turn that can be stored.
 //!
-//! The flat object `{"conversation_id","speaker","message","timestamp"}` is the contract. Some versions of the platform
-//! wrap it as `{"tool_call_id","tool_name","parameters":{…},"conversation_id"}`; both are read, in one pass, without a
-//! copy of what is not kept.
+//! The flat object `{"conversation_id","speaker","message","timestamp"}` is the contract. Some versions of ElevenLabs
+//! wrap it as `{"tool_call_id","tool_name","parameters":{…},"conversation_id"}`. Both forms are read in one pass, and
+//! ignored fields are not copied.
 
 use crate::domain::repair;
 use crate::domain::validation::Problem;
@@ -13,25 +13,25 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
 
-/// The name of the header that carries a delivery key.
+/// Name of the header with the delivery key.
 pub const KEY_HEADER: &str = "Idempotency-Key";
 
-/// Why a delivery is no turn.
+/// The reason why a body is not a valid turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unreadable {
-    /// The body is not JSON, or no object.
+    /// The body is not a JSON object.
     Json(String),
-    /// Fields that break a rule, each named.
+    /// The invalid fields.
     Fields(Vec<Problem>),
 }
 
-/// Reads a delivery's body. `header_key` is the value of [`KEY_HEADER`].
+/// Parses the body of a delivery. `header_key` is the value of [`KEY_HEADER`].
 ///
 /// # Errors
 /// See [`Unreadable`].
 pub fn read_turn(body: &[u8], header_key: Option<&str>) -> Result<NewTurn, Unreadable> {
     match read_json(body, header_key) {
-        // What is JSON is not read differently a second time.
+        // Valid JSON is never repaired.
         Err(Unreadable::Json(_)) => {
             let (repaired, _) = repair::repaired(body);
             read_json(repaired.as_bytes(), header_key)
@@ -41,9 +41,9 @@ pub fn read_turn(body: &[u8], header_key: Option<&str>) -> Result<NewTurn, Unrea
 }
 
 fn read_json(body: &[u8], header_key: Option<&str>) -> Result<NewTurn, Unreadable> {
-    // Said here because the derived reader would take an array of the fields, too.
+    // Checked here because the derived reader would also accept an array of the fields.
     if body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
-        return Err(Unreadable::Json("it does not begin with {".to_owned()));
+        return Err(Unreadable::Json("the first character is not {".to_owned()));
     }
     let body: Body<'_> = serde_json::from_slice(body).map_err(|error| Unreadable::Json(error.to_string()))?;
     let turn = body.unwrapped();
@@ -64,7 +64,7 @@ fn read_json(body: &[u8], header_key: Option<&str>) -> Result<NewTurn, Unreadabl
     }
 }
 
-/// The body as it stands: flat, or an envelope.
+/// The body of a delivery: a flat object, or an envelope.
 #[derive(Deserialize)]
 struct Body<'a> {
     #[serde(borrow, default)]
@@ -79,7 +79,7 @@ struct Body<'a> {
     parameters: Parameters<'a>,
 }
 
-/// The four fields of a turn, wherever they stood.
+/// The four fields of a turn, from either form of the body.
 #[derive(Deserialize)]
 struct TurnFields<'a> {
     #[serde(borrow, default)]
@@ -93,11 +93,11 @@ struct TurnFields<'a> {
 }
 
 impl<'a> Body<'a> {
-    /// The turn's fields.
+    /// Returns the turn's fields.
     ///
-    /// An object named `parameters` makes an envelope only when none of the turn's own fields stands beside it: a flat
-    /// delivery may have an unrelated field of that name. The envelope's `tool_call_id` says nothing: language models
-    /// write it, and many write the same one in every turn of a call.
+    /// An object named `parameters` is an envelope only if the body has none of the turn's own fields: a flat body may
+    /// have an unrelated field of that name. The envelope's `tool_call_id` is ignored because language models write it,
+    /// and many repeat one value in every turn of a call.
     fn unwrapped(self) -> TurnFields<'a> {
         let flat = [&self.speaker, &self.message, &self.timestamp].iter().any(|field| !field.is_missing());
         match self.parameters {
@@ -115,13 +115,13 @@ impl<'a> Body<'a> {
     }
 }
 
-/// A field of which a text is wanted. Borrows from the body unless the text has escapes in it.
+/// A field that should be a string. Borrows from the body unless the string contains escapes.
 #[derive(Default)]
 enum Field<'a> {
     #[default]
     Missing,
     Text(Cow<'a, str>),
-    /// Something else, by what it is called in an answer.
+    /// A value of another type, with the type's name for the error.
     Other(&'static str),
 }
 
@@ -203,7 +203,7 @@ impl<'de> Visitor<'de> for FieldVisitor {
     }
 }
 
-/// The envelope's `parameters`; anything but an object is an unknown field, which is ignored.
+/// The envelope's `parameters`. Any other type than an object is ignored, like an unknown field.
 #[derive(Default)]
 enum Parameters<'a> {
     Object(TurnFields<'a>),

@@ -1,9 +1,9 @@
-//! One element of a conversation: who spoke, and what was said, in whatever form it stands there.
+//! Parses one element of a conversation in any known form: the speaker and the words.
 //!
-//! ElevenLabs' own form is `{"role", "message"}`, with the words in `multivoice_message.parts[].text` where an agent has
-//! several voices. Others are `{"speaker", "text"}`, `{"role", "content"}` with the content as text or as an array of parts,
-//! `{"message": {"role", "content"}}`, and `{"user": "…"}`. All of them are read, since the words may exist nowhere else.
-//! An element in which nothing is understood is remarked, so that a change of ElevenLabs is noticed.
+//! ElevenLabs' own form is `{"role", "message"}`, with the words in `multivoice_message.parts[].text` if an agent has
+//! several voices. Others are `{"speaker", "text"}`, `{"role", "content"}` with the content as text or as an array of
+//! parts, `{"message": {"role", "content"}}`, and `{"user": "…"}`. All of them are read, because the words may exist
+//! nowhere else. An element without anything readable gets a remark, so changes by ElevenLabs are noticed.
 
 use super::lenient::{At, Remarks};
 use crate::domain::repair;
@@ -11,10 +11,10 @@ use crate::domain::{Message, Speaker};
 use serde_json::Value;
 use std::borrow::Cow;
 
-/// How deep words are looked for in an element.
+/// Maximum depth at which words are searched in an element.
 pub(super) const MAX_DEPTH: usize = 5;
 
-/// Fields that hold words, the surest first.
+/// Fields with words, the most reliable first.
 const WORDS: [&str; 12] = [
     "message",
     "multivoice_message",
@@ -30,10 +30,10 @@ const WORDS: [&str; 12] = [
     "body",
 ];
 
-/// Fields that say who spoke.
+/// Fields with the speaker.
 const SPEAKERS: [&str; 6] = ["role", "speaker", "speaker_type", "author", "sender", "from"];
 
-/// Fields of ElevenLabs that an element without words has for a reason.
+/// Fields of ElevenLabs that explain why an element has no words.
 const NO_WORDS: [&str; 14] = [
     "tool_calls",
     "tool_results",
@@ -51,10 +51,11 @@ const NO_WORDS: [&str; 14] = [
     "triggered_guardrails",
 ];
 
-/// Fields that hold a conversation's elements.
+/// Fields with the elements of a conversation.
 const LISTS: [&str; 6] = ["entries", "transcript", "turns", "messages", "items", "utterances"];
 
-/// Returns the elements of a conversation, be it a list, an object that holds one, or the JSON of either as a text.
+/// Returns the elements of a conversation, given as a list, as an object with a list, or as the JSON of either in a
+/// string.
 pub(super) fn elements(conversation: &Value) -> Option<Cow<'_, [Value]>> {
     elements_at(conversation, MAX_DEPTH)
 }
@@ -72,7 +73,7 @@ fn elements_at(conversation: &Value, depth: usize) -> Option<Cow<'_, [Value]>> {
     }
 }
 
-/// Returns who spoke and what was said; nothing for an element that says nothing.
+/// Returns the speaker and the words of an element, or `None` if it has no words.
 pub(super) fn utterance(at: &At<'_>, remarks: &mut Remarks) -> Option<(Speaker, Message)> {
     let Some(element) = at.value() else {
         remarks.add_words(at.place(), "is null");
@@ -89,14 +90,14 @@ pub(super) fn utterance(at: &At<'_>, remarks: &mut Remarks) -> Option<(Speaker, 
             Some(speaker) => (speaker, said),
             None if said.trim().is_empty() => return None,
             None => {
-                remarks.add_words(at.place(), "its speaker is neither agent nor user");
+                remarks.add_words(at.place(), "the speaker is neither agent nor user");
                 return None;
             }
         },
         (_, said) => match keyed() {
             Some(keyed) => keyed,
             None if said.is_some_and(|said| !said.trim().is_empty()) => {
-                remarks.add_words(at.place(), "does not say who spoke");
+                remarks.add_words(at.place(), "no speaker");
                 return None;
             }
             None => {
@@ -108,7 +109,7 @@ pub(super) fn utterance(at: &At<'_>, remarks: &mut Remarks) -> Option<(Speaker, 
     at.words(&said, remarks).map(|message| (speaker, message))
 }
 
-/// Remarks that an element has no words, unless it says why.
+/// Adds a remark that an element has no words, unless a field explains it.
 fn remark_silence(at: &At<'_>, element: &Value, remarks: &mut Remarks) {
     let there = |value: &Value| match value {
         Value::Null | Value::Bool(false) => false,
@@ -117,7 +118,7 @@ fn remark_silence(at: &At<'_>, element: &Value, remarks: &mut Remarks) {
         _ => true,
     };
     let Some(fields) = element.as_object() else {
-        remarks.add_words(at.place(), "is neither words nor an object");
+        remarks.add_words(at.place(), "must be a string or an object");
         return;
     };
     let explained = NO_WORDS.iter().any(|name| fields.get(*name).is_some_and(there));
@@ -125,20 +126,20 @@ fn remark_silence(at: &At<'_>, element: &Value, remarks: &mut Remarks) {
     if explained || blank {
         return;
     }
-    // Names of fields are ElevenLabs's; anything else might be words.
+    // Only identifiers are included, because any other name might be words of the call.
     let named = |name: &&String| name.len() <= 40 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     let filled = fields.iter().filter(|(_, value)| there(value)).map(|(name, _)| name).filter(named);
     let shown: Vec<_> = filled.take(12).map(String::as_str).collect();
-    let what = format!("has neither words nor tool calls that can be read, but: {}", shown.join(", "));
+    let what = format!("no readable words or tool calls; fields: {}", shown.join(", "));
     remarks.add_words(at.place(), &what);
 }
 
-/// Returns the words of a value, joined; an empty text where it says that there were none.
+/// Returns the words of a value, joined; an empty text if they are explicitly blank.
 pub(super) fn words(value: &Value, depth: usize) -> Option<String> {
     let depth = depth.checked_sub(1)?;
     match value {
         Value::String(text) => Some(text.clone()),
-        // A code that was pressed on the telephone, for example.
+        // A pressed telephone key, for example.
         Value::Number(number) => Some(number.to_string()),
         Value::Array(parts) => {
             let parts: Vec<_> = parts.iter().filter_map(|part| words(part, depth)).collect();
@@ -151,7 +152,7 @@ pub(super) fn words(value: &Value, depth: usize) -> Option<String> {
         }
         Value::Object(fields) => {
             let found = WORDS.iter().filter_map(|name| words(fields.get(*name)?, depth));
-            // What is blank in one place may be said in another.
+            // Words may be blank in one field and present in another.
             let mut blank = None;
             for text in found {
                 if !text.trim().is_empty() {
@@ -165,7 +166,7 @@ pub(super) fn words(value: &Value, depth: usize) -> Option<String> {
     }
 }
 
-/// Returns who spoke, in the element's words.
+/// Returns the speaker's role as written in the element.
 fn role(element: &Value, depth: usize) -> Option<String> {
     let depth = depth.checked_sub(1)?;
     let fields = element.as_object()?;
@@ -178,7 +179,7 @@ fn role(element: &Value, depth: usize) -> Option<String> {
     named.or_else(|| ["message", "content"].iter().find_map(|name| role(fields.get(*name)?, depth)))
 }
 
-/// Returns the speaker that a role stands for, in the words of those who make such agents.
+/// Returns the speaker of a role, by the role names of common agent frameworks.
 fn speaker_named(role: &str) -> Option<Speaker> {
     let role = role.trim().to_ascii_lowercase();
     let role = role.strip_prefix("role_").unwrap_or(&role);

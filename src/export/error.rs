@@ -4,12 +4,12 @@ use crate::store;
 use std::fmt;
 use std::io;
 
-/// Why an export did not come to its end.
+/// The reason why an export was not completed.
 #[derive(Debug)]
 pub enum ExportError {
     /// The database failed.
     Store(store::Error),
-    /// What was read cannot be handed on.
+    /// The output could not be written.
     Write(io::Error),
 }
 

@@ -3,20 +3,20 @@
 use crate::domain::{Call, Driver, Speaker, Turn};
 use std::io::{self, Write};
 
-/// A call that a form writes, and who was called.
+/// A call that is exported, with its driver.
 pub(super) struct Context {
     pub(super) call: Call,
     pub(super) driver: Option<Driver>,
 }
 
 impl Context {
-    /// Returns how long after the call's start a turn was said, in milliseconds.
+    /// Returns the time of a turn since the start of the call, in milliseconds.
     pub(super) fn offset(&self, turn: &Turn) -> u64 {
         self.call.offset_micros(turn) / 1000
     }
 }
 
-/// How a call is written, turn by turn.
+/// A writer of a call's transcript, turn by turn.
 pub(super) trait Form {
     fn turn(&mut self, turn: Turn, out: &mut dyn Write) -> io::Result<()>;
 
@@ -25,7 +25,7 @@ pub(super) trait Form {
     }
 }
 
-/// The words of a turn as they were said, by the platform's record where there is one.
+/// Returns the final words of a turn, from ElevenLabs' record if there is one.
 pub(super) fn words(turn: &Turn) -> &str {
     turn.final_text.as_ref().unwrap_or(&turn.message).as_str()
 }
@@ -37,13 +37,13 @@ pub(super) fn name_of(speaker: Speaker) -> &'static str {
     }
 }
 
-/// The lines of a text that are not blank; a reader of any form would end a paragraph at a blank one.
+/// Returns the lines of a text that are not blank. In every format a blank line would end a paragraph.
 pub(super) fn lines_of(text: &str) -> impl Iterator<Item = &str> {
     let separators = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}', '\u{B}', '\u{C}'];
     text.split(separators).map(str::trim).filter(|line| !line.is_empty())
 }
 
-/// `01:02:03`.
+/// Formats a time as `01:02:03`.
 pub(super) fn clock(milliseconds: u64) -> String {
     let seconds = milliseconds / 1000;
     format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)

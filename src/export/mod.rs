@@ -1,9 +1,9 @@
-//! Calls on their way out of the service, in forms that others read.
+//! Exports calls in several formats.
 //!
-//! Calls come one after the other, in the order in which they were made here, each as it was at one moment: it is written
-//! aside while its snapshot is held, in memory or, if it is long, in a file without a name, and handed on from there. So
-//! neither a slow reader nor a long export keeps anything of the database waiting, and memory stays flat, however many
-//! calls there are and however long one is.
+//! Calls are written one by one, in the order in which they were created, each from one snapshot. While its snapshot is
+//! open, a call is spooled to memory or, if it is long, to an unnamed file, and sent from there. So neither a slow
+//! reader nor a long export holds a read transaction open, and memory is bounded, regardless of the number and length
+//! of the calls.
 
 mod error;
 mod form;
@@ -21,28 +21,28 @@ use form::{Context, Form};
 pub use error::ExportError;
 pub use rows::{MAX_LINE, archived};
 
-/// What a call becomes.
+/// An export format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// All rows as JSON, one thing a line; the only one that can be read back.
+    /// All rows as JSON, one object per line. The only format that can be imported.
     JsonLines,
-    /// A table with a row for each turn (RFC 4180).
+    /// A table with a row per turn (RFC 4180).
     Csv,
-    /// Transcripts to be read.
+    /// Plain-text transcripts for people.
     Text,
-    /// The same in Markdown.
+    /// Markdown transcripts for people.
     Markdown,
-    /// Subtitles for a browser.
+    /// Subtitles in `WebVTT`, for browsers.
     WebVtt,
-    /// Subtitles for all else.
+    /// Subtitles in `SubRip`, for other players.
     SubRip,
 }
 
 impl Format {
-    /// All of them.
+    /// All formats.
     pub const ALL: [Self; 6] = [Self::JsonLines, Self::Csv, Self::Text, Self::Markdown, Self::WebVtt, Self::SubRip];
 
-    /// Its name, which is also the ending of a file's name.
+    /// Returns the format's name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::JsonLines => "jsonl",
@@ -54,7 +54,7 @@ impl Format {
         }
     }
 
-    /// What a file of it is commonly called.
+    /// Returns the common file extension.
     pub const fn ending(self) -> &'static str {
         match self {
             Self::Text => "txt",
@@ -63,7 +63,7 @@ impl Format {
         }
     }
 
-    /// The media type.
+    /// Returns the media type.
     pub const fn media_type(self) -> &'static str {
         match self {
             Self::JsonLines => "application/jsonl",
@@ -75,31 +75,31 @@ impl Format {
         }
     }
 
-    /// Whether a file holds one call only, since its times begin with the call's start.
+    /// Returns whether a file contains only one call, because its times are relative to the call's start.
     pub const fn holds_one_call(self) -> bool {
         matches!(self, Self::WebVtt | Self::SubRip)
     }
 }
 
-/// How much left.
+/// Counts of an export.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Exported {
-    /// Calls.
+    /// Exported calls.
     pub calls: u64,
-    /// Turns, as far as the form shows them.
+    /// Exported turns.
     pub turns: u64,
 }
 
-/// How many names of calls are read at once.
-const PAGE: usize = 200;
+/// Number of call ids that are read at once.
+const PAGE_SIZE: usize = 200;
 
-/// Up to how many bytes a call stays in memory while it is written.
-const IN_MEMORY: usize = 1024 * 1024;
+/// Maximum size of a call that is spooled in memory, in bytes.
+const MAX_SPOOLED_BYTES: usize = 1024 * 1024;
 
-/// Writes the calls that are wanted to `out`. `watch` is told how far it is after each.
+/// Writes the selected calls to `out`, and calls `watch` after each.
 ///
 /// # Errors
-/// What was written until then is not whole.
+/// Reading or writing failed. The output is incomplete then.
 pub fn export(
     archive: &dyn Archive,
     which: &Selection,
@@ -116,12 +116,12 @@ pub fn export(
     })?;
     let mut after = 0;
     loop {
-        let calls = archive.call_ids(which, after, PAGE)?;
+        let calls = archive.call_ids(which, after, PAGE_SIZE)?;
         let Some((last, _)) = calls.last() else { break };
         after = *last;
         for (_, id) in &calls {
-            // On its way to the reader the call is nobody's any more.
-            let mut aside = SpooledTempFile::new(IN_MEMORY);
+            // Spool the call first, so no read transaction is open while the client reads slowly.
+            let mut aside = SpooledTempFile::new(MAX_SPOOLED_BYTES);
             let mut buffered = BufWriter::new(&mut aside);
             let turns = match format {
                 Format::JsonLines => lines.call(archive, id, &mut buffered)?,
@@ -129,7 +129,7 @@ pub fn export(
             };
             buffered.flush()?;
             drop(buffered);
-            // One that was erased since its name was read.
+            // The call was erased after its id was read.
             let Some(turns) = turns else { continue };
             aside.rewind()?;
             io::copy(&mut aside, out)?;
@@ -145,10 +145,10 @@ pub fn export(
     Ok(done)
 }
 
-/// Returns whether nothing is left out, so that what belongs to no call is wanted too.
+/// Returns whether nothing is filtered out, so rows that belong to no call are exported too.
 fn is_everything(which: &Selection) -> bool {
-    // Each field is named, so that a new filter does not compile before it is decided here. Those behind `_` only say in
-    // which order and pieces calls come.
+    // All fields are listed, so adding a filter does not compile before it is handled here. Those with `_` only set the
+    // order and paging.
     let Selection { conversation_id, calls } = which;
     let CallQuery {
         status,
@@ -175,7 +175,7 @@ fn is_everything(which: &Selection) -> bool {
         && text.is_none()
 }
 
-/// Writes one call by its turns; says how many there were, if there is the call.
+/// Writes the transcript of one call. Returns the number of turns, or `None` if the call does not exist.
 fn transcript(
     archive: &dyn Archive,
     id: &ConversationId,
@@ -204,7 +204,7 @@ fn transcript(
 
 fn begin(format: Format, of: Context, first: bool, out: &mut dyn Write) -> io::Result<Box<dyn Form>> {
     Ok(match format {
-        Format::JsonLines => unreachable!("rows are written otherwise"),
+        Format::JsonLines => unreachable!("JSON Lines are not transcripts"),
         Format::Csv => Box::new(rows::Table::new(of)),
         Format::Text => Box::new(transcript::Text::begin(of, first, out)?),
         Format::Markdown => Box::new(transcript::Markdown::begin(of, first, out)?),

@@ -1,8 +1,8 @@
-//! Forms of which each line, or row, stands for itself: JSON lines, which can be read back, and CSV.
+//! Writes row formats: JSON Lines, which can be imported, and CSV.
 //!
-//! A line of JSON is an object whose `type` says what it is: `driver`, `dispatch`, `event` or `call`. Its other fields are
-//! the columns of the row; a call has its turns in `transcriptions` and what tools have shown of it in `history`. What a
-//! line refers to comes before it, and once.
+//! A line of JSON is an object whose `type` is `driver`, `dispatch`, `event` or `call`. Its other fields are the
+//! columns of the row. A call also has its turns in `transcriptions`, and the histories of its tools in `history`. A
+//! row is written once, before the rows that refer to it.
 
 use super::error::ExportError;
 use super::form::{Context, Form};
@@ -14,18 +14,18 @@ use std::collections::HashSet;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-/// Greatest length of a line that is read back, in bytes: that of a call with some hundred thousand turns.
+/// Maximum length of an imported line, in bytes: that of a call with some hundred thousand turns.
 pub const MAX_LINE: u64 = 256 << 20;
 
-/// Writes rows.
+/// A writer of JSON Lines.
 #[derive(Default)]
 pub(super) struct Lines {
-    /// Drivers that were written.
+    /// Drivers that were already written.
     drivers: HashSet<i64>,
 }
 
 impl Lines {
-    /// Writes a call with all that belongs to it; says how many turns it has, if there is the call.
+    /// Writes a call with all its rows. Returns the number of turns, or `None` if the call does not exist.
     pub(super) fn call(
         &mut self,
         archive: &dyn Archive,
@@ -65,7 +65,7 @@ impl Lines {
         }
     }
 
-    /// Writes what belongs to no call that was written.
+    /// Writes the rows that belong to no exported call.
     pub(super) fn rest(&mut self, archive: &dyn Archive, out: &mut dyn Write) -> Result<(), ExportError> {
         for kind in [Loose::Drivers, Loose::Dispatches, Loose::Events] {
             let mut after = 0;
@@ -86,7 +86,7 @@ impl Lines {
     }
 }
 
-/// The beginning of a line, without its closing bracket.
+/// Writes the beginning of a line, without the closing bracket.
 fn open(kind: &str, row: &Row, out: &mut dyn Write) -> io::Result<()> {
     write!(out, "{{\"type\":\"{kind}\"")?;
     for (name, value) in row {
@@ -103,10 +103,10 @@ fn line(kind: &str, row: &Row, out: &mut dyn Write) -> io::Result<()> {
     out.write_all(b"}\n")
 }
 
-/// Reads a line of JSON back.
+/// Parses a line of JSON for an import.
 ///
 /// # Errors
-/// What is wrong with the line, for a person, with the field where it is one's.
+/// The reason why the line is invalid, as text for people, with the path of the field if there is one.
 pub fn archived(line: &[u8]) -> Result<Archived, String> {
     let mut row: Row = match repair::read_whole(line) {
         Ok(Value::Object(row)) => row,
@@ -138,12 +138,12 @@ pub fn archived(line: &[u8]) -> Result<Archived, String> {
     }
 }
 
-/// The columns of the table.
+/// Header of the CSV table.
 pub(super) const CSV_HEADER: &str = "conversation_id,call_start_time,call_end_time,status,driver_id,driver_name,\
                                      sequence_number,position,timestamp,speaker_type,message_text,final_text,interrupted,\
                                      superseded_by,source,transcription_id,record_time\r\n";
 
-/// Writes a row for each turn.
+/// A writer of CSV rows, one per turn.
 pub(super) struct Table(Context);
 
 impl Table {

@@ -1,14 +1,14 @@
-//! Subtitles: `WebVTT` (<https://www.w3.org/TR/webvtt1/>) and `SubRip`, whose times begin with the call's start.
+//! Writes subtitles: `WebVTT` (<https://www.w3.org/TR/webvtt1/>) and `SubRip`. Times are relative to the call's start.
 //!
-//! A cue lasts until the next one begins, at most as long as its words take to read. The order of the conversation counts
-//! more than its clocks: a cue does not begin before the one before it did. Records tell whole seconds, so several turns
-//! may begin at one time; those share the time until the next one begins, each by its length.
+//! A cue is shown until the next one starts, but no longer than its words take to read. The order of the conversation
+//! takes precedence over its times: a cue never starts before the previous one. Records contain whole seconds, so
+//! several turns may start at one time; they share the time until the next start, in proportion to their length.
 
 use super::form::{Context, Form, lines_of, name_of, words};
 use crate::domain::Turn;
 use std::io::{self, Write};
 
-/// What a file begins with.
+/// Header of a `WebVTT` file.
 pub(super) const VTT_HEADER: &str = "WEBVTT\n";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,24 +17,25 @@ pub(super) enum Kind {
     SubRip,
 }
 
-/// How long a cue is shown at the shortest if nothing follows it, in milliseconds.
-const SHORTEST: u64 = 1000;
+/// Minimum duration of the last cue, in milliseconds.
+const MIN_CUE_MS: u64 = 1000;
 
-/// How long a letter takes to read, in milliseconds.
-const PER_LETTER: u64 = 90;
+/// Reading time per letter, in milliseconds.
+const MS_PER_LETTER: u64 = 90;
 
-/// Minimum time of each of several cues that begin together, in milliseconds. A turn that begins sooner begins with them.
-const MIN_SHARE: u64 = 50;
+/// Minimum duration of each of several cues with a common start, in milliseconds. A turn that starts within it has the
+/// common start too.
+const MIN_SHARE_MS: u64 = 50;
 
-/// Maximum number of turns that wait until it is known when the next one begins.
+/// Maximum number of turns that are buffered until the start of the next one is known.
 const MAX_PENDING: usize = 1000;
 
-/// Writes cues.
+/// A writer of subtitles.
 pub(super) struct Cues {
     of: Context,
     kind: Kind,
     written: u64,
-    /// When the last turns begin; their ends are known with the next one.
+    /// Start of the buffered turns. Their ends depend on the start of the next turn.
     start: u64,
     pending: Vec<Turn>,
 }
@@ -44,7 +45,7 @@ impl Cues {
         Self { of, kind, written: 0, start: 0, pending: Vec::new() }
     }
 
-    /// Writes the turns that begin together; `next` is when the next one begins. Returns when the last one ends.
+    /// Writes the buffered turns; `next` is the start of the next turn. Returns the end of the last one.
     fn write_pending(&mut self, next: Option<u64>, out: &mut dyn Write) -> io::Result<u64> {
         let pending = std::mem::take(&mut self.pending);
         let lengths: Vec<_> = pending.iter().map(length).collect();
@@ -70,7 +71,7 @@ impl Cues {
                 writeln!(out, "<v {}>{}", name_of(turn.speaker), text.join("\n"))
             }
             Kind::SubRip => {
-                // There is no way to escape anything, and a line of the words could be taken for one of times.
+                // SubRip has no escapes, and a line of the words could be mistaken for one with times.
                 let text = lines_of(words(turn)).collect::<Vec<_>>().join(" ").replace("-->", "→");
                 writeln!(out, "{}\n{start} --> {end}\n{}: {text}\n", self.written, name_of(turn.speaker))
             }
@@ -83,10 +84,10 @@ impl Cues {
     }
 }
 
-/// How long the words of a turn take to read, in milliseconds.
+/// Returns the time that the words of a turn take to read, in milliseconds.
 fn length(turn: &Turn) -> u64 {
     let letters: usize = lines_of(words(turn)).map(|line| line.chars().count()).sum();
-    SHORTEST + PER_LETTER * letters as u64
+    MIN_CUE_MS + MS_PER_LETTER * letters as u64
 }
 
 impl Form for Cues {
@@ -94,7 +95,7 @@ impl Form for Cues {
         let start = self.of.offset(&turn);
         if self.pending.is_empty() {
             self.start = start.max(self.start);
-        } else if start >= self.start + MIN_SHARE * self.pending.len() as u64 {
+        } else if start >= self.start + MIN_SHARE_MS * self.pending.len() as u64 {
             self.write_pending(Some(start), out)?;
             self.start = start;
         } else if self.pending.len() == MAX_PENDING {
@@ -109,7 +110,7 @@ impl Form for Cues {
     }
 }
 
-/// Text in which nothing is taken for a tag, an entity or a line of times.
+/// Escapes tags, entities and arrows, so no text is mistaken for markup or times.
 fn escaped(line: &str) -> String {
     line.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

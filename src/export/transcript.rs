@@ -1,14 +1,14 @@
-//! Transcripts to be read: plain text and Markdown.
+//! Writes transcripts for people: plain text and Markdown.
 //!
-//! No word of a call is taken for layout: in plain text what follows a turn's first line is indented, in Markdown every
-//! sign that would mean something is escaped.
+//! Words of a call are never mistaken for layout. In plain text all lines of a turn after the first are indented, in
+//! Markdown all special characters are escaped.
 
 use super::form::{Context, Form, clock, lines_of, name_of, words};
 use crate::domain::Turn;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-/// Who was called, as far as that is known.
+/// Returns the driver for the heading, or the reason why there is none.
 fn called(of: &Context) -> String {
     match (&of.driver, of.call.driver_id) {
         (Some(driver), _) => format!("{} ({})", lines_of(&driver.name).collect::<Vec<_>>().join(" "), driver.id),
@@ -21,12 +21,12 @@ fn end(of: &Context) -> String {
     of.call.call_end_time.map_or_else(|| "not known".to_owned(), |time| time.to_string())
 }
 
-/// An identifier may hold anything.
+/// Returns an identifier on one line, because it may contain anything.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c }).collect()
 }
 
-/// Plain text.
+/// A writer of plain text.
 pub(super) struct Text(Context);
 
 impl Text {
@@ -51,7 +51,7 @@ impl Form for Text {
     }
 }
 
-/// Markdown.
+/// A writer of Markdown.
 pub(super) struct Markdown(Context);
 
 impl Markdown {
@@ -70,23 +70,23 @@ impl Markdown {
 
 impl Form for Markdown {
     fn turn(&mut self, turn: Turn, out: &mut dyn Write) -> io::Result<()> {
-        // A backslash at a line's end is a break within the paragraph.
+        // A backslash at the end of a line is a line break within the paragraph.
         let text = lines_of(words(&turn)).map(escaped).collect::<Vec<_>>().join("\\\n");
         writeln!(out, "\n**{}** {} {text}", name_of(turn.speaker), clock(self.0.offset(&turn)))
     }
 }
 
-/// A line in which no sign means anything (<https://spec.commonmark.org/0.31.2/#backslash-escapes>).
+/// Escapes all special characters of a line (<https://spec.commonmark.org/0.31.2/#backslash-escapes>).
 fn escaped(line: &str) -> String {
     let mut out = String::with_capacity(line.len() + 8);
     let only_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     for (at, c) in line.char_indices() {
         let means_something = match c {
-            // An address would become a link, hence the last two.
+            // The last two characters prevent that an address becomes a link.
             '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '&' | '#' | '|' | '~' | '!' | '$' | '^' | ':' | '@' => {
                 true
             }
-            // A list or an underline begins a line so.
+            // These characters only have a meaning at the start of a line.
             '-' | '+' | '=' => at == 0,
             '.' | ')' => only_digits(&line[..at]),
             _ => false,

@@ -1,4 +1,4 @@
-//! From the body of an event that the platform posted to what is kept of it.
+//! Parses the body of a post-call event into the row that is stored for it.
 
 use crate::domain::{EventOutcome, KeptRecord, NewEvent, RemarkKind, describe_remarks};
 use crate::elevenlabs::{Reading, read_event};
@@ -17,19 +17,19 @@ pub fn count(outcome: EventOutcome, remarks: &[RemarkKind]) {
     count_remarks(remarks);
 }
 
-/// Counts what could not be read.
+/// Counts the fields that could not be read.
 pub fn count_remarks(remarks: &[RemarkKind]) {
     for kind in remarks {
         METRICS.remarks_total.with_label_values(&[kind.as_str()]).inc();
     }
 }
 
-/// Reads an event. Every body can be kept: what cannot be read is kept as it came, to be read again by a later version.
+/// Parses an event. Never fails: a body that cannot be read is stored unchanged, so a later version can read it.
 ///
-/// Takes some milliseconds for each megabyte.
+/// Takes some milliseconds per megabyte.
 pub fn of_body(body: Bytes) -> NewEvent {
     let digest = Sha256::digest(&body).into();
-    // A defect in a reader must not cost the event.
+    // A panic in a parser must not lose the event.
     let Ok(event) = catch_unwind(|| read_event(&body)) else {
         return NewEvent {
             digest,
@@ -37,7 +37,7 @@ pub fn of_body(body: Bytes) -> NewEvent {
             conversation_id: None,
             event_time: None,
             outcome: EventOutcome::Unreadable,
-            error: Some("reading it met a defect in this program".to_owned()),
+            error: Some("internal error while the event was parsed".to_owned()),
             remarks: Vec::new(),
             record: None,
             answered_by: None,

@@ -1,21 +1,22 @@
-//! How much of the machine all streams together may take, so that ingest keeps the rest, however many streams there are
-//! and however much comes: at most 1,000 pieces a second, or 16 MB, or 250 reads.
+//! The budget that limits the load of all live streams together, so ingest has the rest of the machine.
+//!
+//! The maximum is 1,000 chunks, 16 MB or 250 reads per second, regardless of the number of streams and changes.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What each piece that is sent takes of the common time, whatever its length: waking the connection and one `write`.
-const PIECE: Duration = Duration::from_millis(1);
+/// Cost of a chunk, regardless of its length: waking the connection, and one `write`.
+const CHUNK_COST: Duration = Duration::from_millis(1);
 
-/// What a KiB of it takes.
-const KIB: Duration = Duration::from_micros(60);
+/// Cost of each KiB of a chunk.
+const KIB_COST: Duration = Duration::from_micros(60);
 
-/// What a read of the database takes that is done for one stream.
-const READ: Duration = Duration::from_millis(3);
+/// Cost of a database read for a single stream.
+const READ_COST: Duration = Duration::from_millis(3);
 
-/// The common time, handed out in order of asking: a stream that sent something sends its next piece when its turn
-/// comes. Until then more gathers for it, so that many streams get fewer and longer pieces rather than later ones.
+/// The shared budget, granted in order of request. A stream that sent a chunk may send the next when the budget permits
+/// it. Meanwhile changes accumulate, so many streams receive fewer and larger chunks instead of later ones.
 pub(super) struct Pace(Mutex<Instant>);
 
 impl Pace {
@@ -23,10 +24,10 @@ impl Pace {
         Self(Mutex::new(Instant::now()))
     }
 
-    /// Takes the time for a piece of so many bytes, and says from when on the next one may be sent.
+    /// Charges a chunk of this size, and returns the earliest time of the stream's next chunk.
     pub(super) fn charge(&self, now: Instant, bytes: usize, read: bool) -> Instant {
         let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
-        let cost = PIECE + KIB.saturating_mul(kib) + if read { READ } else { Duration::ZERO };
+        let cost = CHUNK_COST + KIB_COST.saturating_mul(kib) + if read { READ_COST } else { Duration::ZERO };
         let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *free = (*free).max(now) + cost;
         *free
@@ -41,9 +42,9 @@ mod tests {
     fn streams_share_the_time_and_what_is_not_used_is_not_saved_up() {
         let pace = Pace::new();
         let start = Instant::now();
-        assert_eq!(pace.charge(start, 0, false) - start, PIECE);
-        assert_eq!(pace.charge(start, 2048, true) - start, 2 * PIECE + 2 * KIB + READ);
+        assert_eq!(pace.charge(start, 0, false) - start, CHUNK_COST);
+        assert_eq!(pace.charge(start, 2048, true) - start, 2 * CHUNK_COST + 2 * KIB_COST + READ_COST);
         let later = start + Duration::from_secs(1);
-        assert_eq!(pace.charge(later, 1, false) - later, PIECE + KIB);
+        assert_eq!(pace.charge(later, 1, false) - later, CHUNK_COST + KIB_COST);
     }
 }

@@ -1,17 +1,17 @@
-//! Live streams of what is committed.
+//! Live streams of committed changes.
 //!
-//! Between the writer and a stream goes only "something was committed up to here"; a stream reads the store from the
-//! last place that it has told. So a slow stream loses nothing and holds nothing but its place, and a stream that was cut
-//! goes on where it was, also after a restart.
+//! The writer only notifies streams that something was committed. Each stream reads the store from its last position.
+//! So a slow stream loses nothing and buffers nothing, and an interrupted stream resumes where it was, even after a
+//! restart.
 //!
-//! - What is read for one stream is kept, as bytes, for the others that stand at the same place ([`Shared::segment`]).
-//!   All streams of everything go from one published head to the next, so they meet there.
-//! - A stream of one call is woken only when that call was touched ([`super::poller`]).
-//! - All reads for streams go one after the other, so that they take one reading connection at most.
-//! - All streams together take a bounded part of the machine ([`super::budget`]).
+//! - Bytes read for one stream are cached for others at the same position ([`Shared::segment`]). All streams of
+//!   everything advance from one published position to the next, so they share reads.
+//! - A stream of one call is only woken when that call was changed ([`super::poller`]).
+//! - All reads for streams are sequential, so they use at most one read connection.
+//! - All streams together have a limited budget of the machine's time ([`super::budget`]).
 //!
-//! How changes are worded is the business of whoever makes the [`Tail`]. Connections, and letting go of clients that take
-//! nothing, belong to the server.
+//! The owner of the [`Tail`] encodes changes. The server owns the connections, and closes those of clients that do not
+//! read.
 
 use super::budget::Pace;
 use super::watchers::Watched;
@@ -22,22 +22,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch as cell;
 
-/// How many pieces that were read are kept for others: each some ten KiB, or one long turn.
-const KEPT: usize = 32;
+/// Maximum number of cached segments. Each has some ten KiB, or one long turn.
+const MAX_CACHED_SEGMENTS: usize = 32;
 
-/// Bounds of the streams.
+/// Limits of the streams.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Greatest number of streams at once.
+    /// Maximum number of streams.
     pub streams: usize,
-    /// How often a stream says that it is there, when there is nothing else to say.
+    /// Interval between heartbeats of an idle stream.
     pub heartbeat: Duration,
 }
 
-/// Appends a change, which stands right before a place, in the form in which it is sent.
+/// A function that appends an encoded change; the position follows the change.
 pub type Word = fn(&mut Vec<u8>, Position, Change);
 
-/// All streams; cheap to clone.
+/// The hub of all live streams; cheap to clone.
 #[derive(Clone)]
 pub struct Tail(pub(super) Arc<Shared>);
 
@@ -45,30 +45,30 @@ pub(super) struct Shared {
     store: Arc<dyn Store>,
     word: Word,
     pub(super) limits: Limits,
-    /// How far the store is known to be; `None` while nobody looks.
+    /// Last known position of the store; `None` while idle.
     pub(super) head: cell::Sender<Option<Position>>,
-    /// How many streams there are.
+    /// Number of streams.
     pub(super) streams: cell::Sender<usize>,
     pub(super) closed: cell::Sender<bool>,
     pub(super) watched: Watched,
     kept: Mutex<LruCache<(Scope, Position), Arc<Segment>>>,
-    /// Held during a read.
+    /// Held during a read, so reads are sequential.
     reading: tokio::sync::Mutex<()>,
     pub(super) pace: Pace,
 }
 
-/// Some of what came after a place, worded.
+/// Encoded changes after a position.
 pub(super) struct Segment {
     pub(super) bytes: Bytes,
     pub(super) end: Position,
     pub(super) has_more: bool,
     pub(super) over: bool,
-    /// Of one call: the look whose findings are all in it, or before it, or behind `has_more`.
+    /// For a stream of one call: number of the last check whose changes are included, unless `has_more`.
     pub(super) as_of: u64,
 }
 
 impl Tail {
-    /// Streams of a store, worded by `word`. They see what is committed once [`Tail::follow`] runs.
+    /// Creates a hub that encodes changes with `word`. Its streams see commits once [`Tail::follow`] runs.
     pub fn new(store: Arc<dyn Store>, limits: Limits, word: Word) -> Self {
         Self(Arc::new(Shared {
             store,
@@ -78,13 +78,13 @@ impl Tail {
             streams: cell::Sender::new(0),
             closed: cell::Sender::new(false),
             watched: Watched::default(),
-            kept: Mutex::new(LruCache::new(KEPT)),
+            kept: Mutex::new(LruCache::new(MAX_CACHED_SEGMENTS)),
             reading: tokio::sync::Mutex::new(()),
             pace: Pace::new(),
         }))
     }
 
-    /// Streams of nothing, to be described and not opened.
+    /// Creates a closed hub, which only serves to describe the API.
     pub fn closed() -> Self {
         let limits = Limits { streams: 0, heartbeat: Duration::ZERO };
         let tail = Self::new(Arc::new(Absent), limits, |_, _, _| {});
@@ -92,14 +92,14 @@ impl Tail {
         tail
     }
 
-    /// Ends all streams, and lets none begin.
+    /// Ends all streams, and refuses new ones.
     pub fn close(&self) {
         self.0.closed.send_replace(true);
     }
 }
 
 impl Shared {
-    /// Reads the store off the threads that serve connections, while no other stream does.
+    /// Reads the store on a blocking thread, while no other stream reads.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&dyn Store) -> Result<T, Error> + Send + 'static,
@@ -112,7 +112,7 @@ impl Shared {
         }
     }
 
-    /// What came after a place, and whether it had to be read.
+    /// Returns the changes after a position, and whether they had to be read.
     pub(super) async fn segment(
         &self,
         scope: &Scope,
@@ -125,7 +125,7 @@ impl Shared {
             return Ok((segment, false));
         }
         let _reading = self.reading.lock().await;
-        // Read by another stream while this one waited.
+        // Another stream may have read it in the meantime.
         if let Some(segment) = self.kept(&key) {
             return Ok((segment, false));
         }
@@ -143,7 +143,7 @@ impl Shared {
             Ok(segment) => Arc::new(segment?),
             Err(failed) => return Err(Error::new(ErrorKind::Other, "reading what is new", failed)),
         };
-        // Where nothing came, something will.
+        // An empty segment is not cached, because it will become outdated.
         if segment.end != after {
             self.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(key, segment.clone());
         }
@@ -154,12 +154,12 @@ impl Shared {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
-    /// Forgets what was read, since some of it may be erased.
+    /// Empties the cache, because it may contain erased turns.
     pub(super) fn forget(&self) {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// While there is no stream, nothing is known and nothing kept.
+    /// Resets the position and the cache while there are no streams.
     pub(super) fn rest(&self) {
         self.head.send_replace(None);
         self.forget();

@@ -1,7 +1,7 @@
-//! Learns of commits, and says so to the streams that they concern.
+//! Watches the store for commits, and wakes the affected streams.
 //!
-//! One task asks the store how far it is: after a commit of this process at once, but not more often than every
-//! [`TICK`], and every [`POLL`] anyway, since other processes write to the file too. While there is no stream it rests.
+//! One task reads the store's position: immediately after a commit of this process, but at most every [`MIN_INTERVAL`],
+//! and at least every [`POLL_INTERVAL`], because other processes also write to the file. Without streams it is idle.
 
 use super::hub::{Shared, Tail};
 use crate::store::{Error, Position, Store};
@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Between two looks.
-const TICK: Duration = Duration::from_millis(50);
+/// Minimum time between two checks.
+const MIN_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How soon what other processes have committed is seen.
-const POLL: Duration = Duration::from_secs(1);
+/// Maximum delay until commits of other processes are noticed.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Tail {
-    /// Learns of commits, of which `committed` tells, until the streams are closed.
+    /// Watches for commits, which `committed` announces, until the streams are closed.
     pub async fn follow(self, committed: watch::Receiver<()>) {
         watch(self.0, committed).await;
     }
@@ -27,11 +27,11 @@ async fn watch(shared: Arc<Shared>, mut committed: watch::Receiver<()>) {
     let mut closed = shared.closed.subscribe();
     tokio::select! {
         _ = closed.wait_for(|closed| *closed) => {}
-        () = look_again_and_again(&shared, &mut committed) => {}
+        () = poll_loop(&shared, &mut committed) => {}
     }
 }
 
-async fn look_again_and_again(shared: &Arc<Shared>, committed: &mut watch::Receiver<()>) {
+async fn poll_loop(shared: &Arc<Shared>, committed: &mut watch::Receiver<()>) {
     let mut streams = shared.streams.subscribe();
     for number in 1.. {
         if *streams.borrow_and_update() == 0 {
@@ -42,22 +42,22 @@ async fn look_again_and_again(shared: &Arc<Shared>, committed: &mut watch::Recei
         }
         committed.borrow_and_update();
         if let Err(error) = look(shared, number).await {
-            tracing::warn!(%error, "it could not be read what is new; it will be tried again");
-            tokio::time::sleep(POLL).await;
+            tracing::warn!(%error, "could not read changes for live streams; retrying");
+            tokio::time::sleep(POLL_INTERVAL).await;
             continue;
         }
-        tokio::time::sleep(TICK).await;
-        // Whoever commits is gone once the writer is; the poll goes on.
+        tokio::time::sleep(MIN_INTERVAL).await;
+        // The sender is dropped with the writer. Polling continues.
         let commit = async {
             if committed.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
         };
-        let _ = tokio::time::timeout(POLL, commit).await;
+        let _ = tokio::time::timeout(POLL_INTERVAL, commit).await;
     }
 }
 
-/// Looks once how far the store is.
+/// Reads the store's position once, and wakes the streams of changed calls.
 async fn look(shared: &Arc<Shared>, number: u64) -> Result<(), Error> {
     let before: Option<Position> = *shared.head.borrow();
     let head = shared.read(<dyn Store>::head).await?;
@@ -76,7 +76,7 @@ async fn look(shared: &Arc<Shared>, number: u64) -> Result<(), Error> {
             }
         }
         Some(_) => {}
-        // What came while nobody looked may concern any stream that began meanwhile.
+        // Changes during the idle time may affect any stream that has been opened since.
         None => shared.watched.wake_all(number),
     }
     shared.head.send_replace(Some(head));

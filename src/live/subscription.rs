@@ -1,4 +1,4 @@
-//! One stream: its place, and what it sends next.
+//! A live stream: its position, and the next chunk to send.
 
 use super::hub::{Shared, Tail};
 use crate::domain::ConversationId;
@@ -10,23 +10,23 @@ use std::time::Duration;
 use tokio::sync::watch as cell;
 use tokio::time::Instant;
 
-/// Sent first: that it works, and how soon to come back when it breaks off, in milliseconds.
+/// First chunk of a stream: the client's reconnection delay, in milliseconds.
 const GREETING: Bytes = Bytes::from_static(b"retry: 3000\n\n");
 
-/// Sent when there is nothing to send: a comment.
+/// Heartbeat of an idle stream: a comment.
 const HEARTBEAT: Bytes = Bytes::from_static(b":\n\n");
 
-/// How long it may take until it is known how far the store is.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Maximum wait for the store's position.
+const POSITION_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why a stream was not opened.
+/// The reason why a stream was not opened.
 #[derive(Debug)]
 pub enum Refusal {
-    /// There are as many as there may be.
+    /// The maximum number of streams is reached.
     TooMany,
     /// The service is stopping, or cannot read its database.
     Stopping,
-    /// There is no such call.
+    /// The call does not exist.
     NoSuchCall,
     /// The database failed.
     Failed(Error),
@@ -40,33 +40,33 @@ impl From<Error> for Refusal {
 
 /// An open stream.
 pub struct Subscription {
-    place: Place,
+    place: StreamPermit,
     scope: Scope,
     at: Position,
-    /// Whether it goes on when everything that there is was sent.
+    /// True if the stream continues after all existing changes were sent.
     follow: bool,
-    /// Of everything, when it does not go on: how far that is.
+    /// End position of a stream of everything that does not follow.
     until: Option<Position>,
     greeted: bool,
-    /// When the last piece was sent.
+    /// Time at which the last chunk was sent.
     sent: Instant,
-    /// From when on the next one may be.
+    /// Earliest time of the next chunk, set by the budget.
     turn: Instant,
-    /// Of everything: how far the store is.
+    /// Position of the store, for a stream of everything.
     head: cell::Receiver<Option<Position>>,
-    /// Of one call: the last look that found something of it.
+    /// Number of the last check that found changes, for a stream of one call.
     touched: Option<cell::Receiver<u64>>,
-    /// Of one call: the look that it was last read after.
+    /// Number of the last check whose changes were read, for a stream of one call.
     as_of: u64,
-    /// Of one call: whether there may be more than was read.
+    /// True if more changes may exist, for a stream of one call.
     unread: bool,
     closed: cell::Receiver<bool>,
 }
 
-/// A stream's place among those that there may be.
-struct Place(Arc<Shared>);
+/// A permit of the limited number of streams.
+struct StreamPermit(Arc<Shared>);
 
-impl Place {
+impl StreamPermit {
     fn take(shared: &Arc<Shared>) -> Result<Self, Refusal> {
         if *shared.closed.borrow() {
             return Err(Refusal::Stopping);
@@ -81,7 +81,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
         METRICS.sse_subscribers.add(-1);
         self.0.streams.send_modify(|streams| *streams -= 1);
@@ -89,15 +89,15 @@ impl Drop for Place {
 }
 
 impl Tail {
-    /// Opens a stream of everything: the calls that run, or what came since a place, and then what comes.
+    /// Opens a stream of everything: the running calls or all changes since a position, followed by new changes.
     ///
     /// # Errors
     /// See [`Refusal`].
     pub async fn of_everything(&self, since: Option<Position>, follow: bool) -> Result<Subscription, Refusal> {
-        let place = Place::take(&self.0)?;
+        let place = StreamPermit::take(&self.0)?;
         let mut head = self.0.head.subscribe();
         let until = if follow { None } else { Some(self.0.read(<dyn Store>::head).await?) };
-        let known = tokio::time::timeout(PATIENCE, head.wait_for(Option::is_some)).await;
+        let known = tokio::time::timeout(POSITION_TIMEOUT, head.wait_for(Option::is_some)).await;
         let Ok(Ok(Some(now))) = known.map(|known| known.map(|head| *head)) else { return Err(Refusal::Stopping) };
         let fresh = Position { call: Some(0), ..until.unwrap_or(now) };
         let at = match since {
@@ -109,7 +109,7 @@ impl Tail {
         Ok(stream)
     }
 
-    /// Opens a stream of one call: its turns and itself, or what came since a place, and then what comes.
+    /// Opens a stream of one call: the call with its turns or all changes since a position, followed by new changes.
     ///
     /// # Errors
     /// See [`Refusal`].
@@ -119,7 +119,7 @@ impl Tail {
         since: Option<Position>,
         follow: bool,
     ) -> Result<Subscription, Refusal> {
-        let place = Place::take(&self.0)?;
+        let place = StreamPermit::take(&self.0)?;
         let id = conversation_id.clone();
         let call = self.0.read(move |store| store.call(&id)).await?;
         let call_id = call.ok_or(Refusal::NoSuchCall)?.id;
@@ -129,11 +129,11 @@ impl Tail {
         };
         let touched = self.0.watched.join(&conversation_id, call_id);
         let scope = Scope::Call { conversation_id, call_id };
-        // A place among the calls that run means nothing here.
+        // The part of a position that counts running calls does not apply to a single call.
         Ok(self.subscription(place, scope, Position { call: None, ..at }, follow, Some(touched)))
     }
 
-    /// The place, unless this database has not come so far: then it is another one's, or this one was put back.
+    /// Returns the position unless it is ahead of this database. Then it is from another one, or this one was restored.
     async fn known(&self, place: Position) -> Result<Option<Position>, Error> {
         let head = self.0.read(<dyn Store>::head).await?;
         Ok((place.turn <= head.turn && place.change <= head.change).then_some(place))
@@ -141,7 +141,7 @@ impl Tail {
 
     fn subscription(
         &self,
-        place: Place,
+        place: StreamPermit,
         scope: Scope,
         at: Position,
         follow: bool,
@@ -167,7 +167,7 @@ impl Tail {
 }
 
 impl Subscription {
-    /// What is to be sent next, as soon as there is something; `None` when the stream is over.
+    /// Waits for the next chunk. Returns `None` when the stream has ended.
     pub async fn next(&mut self) -> Option<Bytes> {
         if !self.greeted && self.follow {
             self.greeted = true;
@@ -187,19 +187,19 @@ impl Subscription {
                 let shared = &self.place.0;
                 let (segment, read) = match shared.segment(&self.scope, self.at, until, self.as_of).await {
                     Ok(found) => found,
-                    // The client comes back, and the place that it has still holds.
+                    // The client reconnects with its last position, which is still valid.
                     Err(error) => {
-                        tracing::warn!(%error, "a live stream was ended");
+                        tracing::warn!(%error, "live stream ended because its changes could not be read");
                         return None;
                     }
                 };
                 self.turn = shared.pace.charge(Instant::now(), segment.bytes.len(), read);
                 self.at = segment.end;
-                // What was read for another stream may have been read before the last news.
+                // A cached segment may be older than the last check.
                 self.unread = segment.has_more || segment.as_of < self.as_of;
                 if segment.over {
-                    // Nothing follows what is sent now.
-                    self.over();
+                    // This is the last chunk.
+                    self.finish();
                 }
                 if !segment.bytes.is_empty() {
                     self.sent = Instant::now();
@@ -214,7 +214,7 @@ impl Subscription {
         }
     }
 
-    /// Up to where it is to be read, if there may be something.
+    /// Returns the position to read up to, if there may be changes.
     fn behind(&mut self) -> Option<Position> {
         let head = self.until.or(*self.head.borrow_and_update());
         match &mut self.touched {
@@ -228,7 +228,7 @@ impl Subscription {
         }
     }
 
-    /// Waits for news, and says whether it is time for a heartbeat instead.
+    /// Waits for changes. Returns true if a heartbeat is due instead.
     async fn news(&mut self) -> bool {
         let heartbeat = tokio::time::sleep_until(self.sent + self.place.0.limits.heartbeat);
         let news = async {
@@ -236,7 +236,7 @@ impl Subscription {
                 None => self.head.changed().await,
                 Some(touched) => touched.changed().await,
             };
-            // Whoever would tell of news is there as long as the service.
+            // The sender lives as long as the service.
             if changed.is_err() {
                 std::future::pending::<()>().await;
             }
@@ -247,7 +247,7 @@ impl Subscription {
         }
     }
 
-    fn over(&mut self) {
+    fn finish(&mut self) {
         self.follow = false;
         self.unread = false;
     }

@@ -5,22 +5,22 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::watch;
 
-/// The calls that are watched one by one.
+/// The calls that are watched individually.
 #[derive(Default)]
-pub(super) struct Watched(Mutex<HashMap<ConversationId, Watch>>);
+pub(super) struct Watched(Mutex<HashMap<ConversationId, CallWatcher>>);
 
-struct Watch {
+struct CallWatcher {
     call_id: i64,
-    /// The number of the last look that found something of it.
+    /// Number of the last check that found a change of the call.
     touched: watch::Sender<u64>,
 }
 
 impl Watched {
-    /// Something to wait on for news of a call; given back by [`Self::leave`].
+    /// Subscribes to changes of a call; [`Self::leave`] ends the subscription.
     pub(super) fn join(&self, id: &ConversationId, call_id: i64) -> watch::Receiver<u64> {
         let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let watch = calls.entry(id.clone()).or_insert_with(|| Watch { call_id, touched: watch::Sender::new(0) });
-        // A call that was made anew has a greater number; who watches the old one hears of the new one's first turn.
+        let watch = calls.entry(id.clone()).or_insert_with(|| CallWatcher { call_id, touched: watch::Sender::new(0) });
+        // A recreated call has a larger id, so watchers of the erased one notice the first turn of the new one.
         watch.call_id = watch.call_id.max(call_id);
         watch.touched.subscribe()
     }

@@ -1,9 +1,8 @@
-//! The body of an audio event, `{"type", "event_timestamp", "data": {"agent_id", "conversation_id", "full_audio"}}`, read
-//! piece by piece: the audio goes out decoded while the rest is still to come.
+//! A streaming parser of audio events, `{"type", "event_timestamp", "data": {"agent_id", "conversation_id",
+//! "full_audio"}}`. Audio is decoded while the rest of the body is still being received.
 //!
-//! The fields may stand in any order, and others beside them. What makes an event an audio event is the text
-//! `data.full_audio`, whatever its type is called as long as it is called audio, since the platform has announced types
-//! that it has not described.
+//! The fields may be in any order, and others are ignored. An audio event is recognized by a string `data.full_audio`
+//! and any type whose name contains "audio", because ElevenLabs has announced types without describing them.
 
 use crate::domain::ConversationId;
 use base64::alphabet::STANDARD;
@@ -15,74 +14,74 @@ use std::io::{self, Read, Write};
 use std::rc::Rc;
 use struson::reader::{JsonReader, JsonStreamReader, ReaderError, ReaderSettings, ValueType};
 
-/// With or without padding, as senders differ.
+/// Base64 with or without padding, because senders differ.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Greatest length of everything in a body but its audio, in bytes. The platform's own have 300.
-const MAX_REST: u64 = 1 << 20;
+/// Maximum size of a body without its audio, in bytes. ElevenLabs' own have 300.
+const MAX_NON_AUDIO_BYTES: u64 = 1 << 20;
 
-/// Greatest length of a text that is kept, in bytes.
-const MAX_TEXT: u64 = 2048;
+/// Maximum length of a string field, in bytes.
+const MAX_TEXT_BYTES: u64 = 2048;
 
-/// What an audio event says beside the audio itself.
+/// An audio event without the audio.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AudioEvent {
-    /// The call that was recorded.
+    /// Conversation that was recorded.
     pub conversation_id: ConversationId,
-    /// The event's type as it stands there.
+    /// Event type as received.
     pub event_type: Option<String>,
-    /// Length of the decoded audio, in bytes.
+    /// Size of the decoded audio, in bytes.
     pub audio_bytes: u64,
 }
 
-/// Why a body is no recording.
+/// The reason why a body is not a valid recording.
 #[derive(Debug)]
 pub enum Unreadable {
-    /// The body broke off, or could not be received.
+    /// The body ended early, or could not be received.
     BrokenOff(io::Error),
     /// The audio could not be written.
     Write(io::Error),
-    /// The body is longer than it may be, or so much of it is not audio.
+    /// The body, or its part that is not audio, exceeds the maximum size.
     TooLong,
-    /// The body is not as described; the text says where.
+    /// The body does not have the documented form; the text names the field.
     Malformed(String),
 }
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BrokenOff(error) => write!(f, "the recording broke off: {error}"),
-            Self::Write(error) => write!(f, "the recording could not be written: {error}"),
+            Self::BrokenOff(error) => write!(f, "the recording ended early: {error}"),
+            Self::Write(error) => write!(f, "cannot write the recording: {error}"),
             Self::TooLong => f.write_str("the recording is too long"),
-            Self::Malformed(what) => write!(f, "the recording cannot be read: {what}"),
+            Self::Malformed(what) => write!(f, "invalid recording: {what}"),
         }
     }
 }
 
 impl std::error::Error for Unreadable {}
 
-/// Reads a body of at most `limit` bytes to its end and writes its audio to `out`.
+/// Reads a body of at most `limit` bytes completely, and writes its audio to `out`.
 ///
 /// # Errors
-/// See [`Unreadable`]; some of the audio may have been written then.
+/// See [`Unreadable`]. Some audio may have been written.
 pub fn read(body: impl Read, out: &mut impl Write, limit: u64) -> Result<AudioEvent, Unreadable> {
-    Reading::of(body, limit).run(out)
+    AudioEventReader::of(body, limit).run(out)
 }
 
-/// Whether the audio of an audio event begins within these first bytes of a body.
+/// Returns whether the audio of an audio event starts within these first bytes of a body.
 pub fn begins_in(prefix: &[u8]) -> bool {
-    let reading = Reading::of(prefix, u64::MAX);
+    let reading = AudioEventReader::of(prefix, u64::MAX);
     let state = reading.state.clone();
-    // That the body breaks off is what a prefix does.
+    // A prefix always ends early, so the error is ignored.
     let _ = reading.run(&mut io::sink());
     state.borrow().audio_began
 }
 
-/// What the reader of the JSON cannot know: how much may still come, and why no more does.
-struct State {
+/// State that is shared with the body's reader: the remaining limits, and the reason for an error.
+struct ReaderState {
     left: u64,
     rest_left: u64,
     in_audio: bool,
@@ -90,13 +89,13 @@ struct State {
     failure: Option<Unreadable>,
 }
 
-/// A body that counts what is read from it.
-struct Counted<R> {
+/// A body that counts and limits the bytes that are read from it.
+struct LimitedReader<R> {
     inner: R,
-    state: Rc<RefCell<State>>,
+    state: Rc<RefCell<ReaderState>>,
 }
 
-impl<R: Read> Read for Counted<R> {
+impl<R: Read> Read for LimitedReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut state = self.state.borrow_mut();
         let count = match self.inner.read(buffer) {
@@ -121,7 +120,7 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-/// A body without the byte order mark before it.
+/// A body without a leading byte order mark.
 struct WithoutMark<R> {
     inner: R,
     begun: bool,
@@ -142,19 +141,25 @@ impl<R: Read> Read for WithoutMark<R> {
     }
 }
 
-struct Reading<R: Read> {
-    json: JsonStreamReader<WithoutMark<Counted<R>>>,
-    state: Rc<RefCell<State>>,
+struct AudioEventReader<R: Read> {
+    json: JsonStreamReader<WithoutMark<LimitedReader<R>>>,
+    state: Rc<RefCell<ReaderState>>,
     conversation_id: Option<String>,
     event_type: Option<String>,
     audio_bytes: Option<u64>,
 }
 
-impl<R: Read> Reading<R> {
+impl<R: Read> AudioEventReader<R> {
     fn of(body: R, limit: u64) -> Self {
-        let state = State { left: limit, rest_left: MAX_REST, in_audio: false, audio_began: false, failure: None };
+        let state = ReaderState {
+            left: limit,
+            rest_left: MAX_NON_AUDIO_BYTES,
+            in_audio: false,
+            audio_began: false,
+            failure: None,
+        };
         let state = Rc::new(RefCell::new(state));
-        let body = WithoutMark { inner: Counted { inner: body, state: state.clone() }, begun: false };
+        let body = WithoutMark { inner: LimitedReader { inner: body, state: state.clone() }, begun: false };
         let settings = ReaderSettings { track_path: false, ..ReaderSettings::default() };
         let json = JsonStreamReader::new_custom(body, settings);
         Self { json, state, conversation_id: None, event_type: None, audio_bytes: None }
@@ -166,14 +171,14 @@ impl<R: Read> Reading<R> {
         json.consume_trailing_whitespace().map_err(|error| unreadable(&state, &error))?;
         let malformed = |what: &str| Unreadable::Malformed(what.to_owned());
         if event_type.as_deref().is_some_and(|named| !named.contains("audio")) {
-            return Err(malformed("type is not that of a recording"));
+            return Err(malformed("type: must be the type of an audio event"));
         }
-        let conversation_id = conversation_id.ok_or_else(|| malformed("data.conversation_id is missing"))?;
+        let conversation_id = conversation_id.ok_or_else(|| malformed("data.conversation_id: is required"))?;
         let conversation_id = ConversationId::from_sender(&conversation_id)
-            .map_err(|rule| Unreadable::Malformed(format!("data.conversation_id {rule}")))?;
-        let audio_bytes = audio_bytes.ok_or_else(|| malformed("data.full_audio is missing"))?;
+            .map_err(|rule| Unreadable::Malformed(format!("data.conversation_id: {rule}")))?;
+        let audio_bytes = audio_bytes.ok_or_else(|| malformed("data.full_audio: is required"))?;
         if audio_bytes == 0 {
-            return Err(malformed("data.full_audio is empty"));
+            return Err(malformed("data.full_audio: must not be empty"));
         }
         Ok(AudioEvent { conversation_id, event_type, audio_bytes })
     }
@@ -197,7 +202,7 @@ impl<R: Read> Reading<R> {
                 "conversation_id" => self.conversation_id = self.text()?,
                 "full_audio" if self.take(JsonReader::peek)? == ValueType::String => {
                     if self.audio_bytes.is_some() {
-                        return Err(Unreadable::Malformed("data.full_audio stands there twice".to_owned()));
+                        return Err(Unreadable::Malformed("data.full_audio: duplicate field".to_owned()));
                     }
                     self.audio_bytes = Some(self.audio(out)?);
                 }
@@ -207,12 +212,12 @@ impl<R: Read> Reading<R> {
         self.take(JsonReader::end_object)
     }
 
-    /// Decodes the text that comes next.
+    /// Decodes the next string as audio.
     fn audio(&mut self, out: &mut impl Write) -> Result<u64, Unreadable> {
-        let set = |state: &mut State, in_audio| state.in_audio = in_audio;
+        let set = |state: &mut ReaderState, in_audio| state.in_audio = in_audio;
         {
             let mut state = self.state.borrow_mut();
-            // An event that says that it is something else is not taken for a recording because of a new field.
+            // A type that names something else takes precedence over a field `full_audio`.
             state.audio_began |= self.event_type.as_deref().is_none_or(|named| named.contains("audio"));
             set(&mut state, true);
         }
@@ -235,25 +240,25 @@ impl<R: Read> Reading<R> {
         Ok(length)
     }
 
-    /// The text that comes next, if it is one, and of a length worth keeping.
+    /// Returns the next value if it is a string of a plausible length.
     fn text(&mut self) -> Result<Option<String>, Unreadable> {
         if self.take(JsonReader::peek)? != ValueType::String {
             self.take(JsonReader::skip_value)?;
             return Ok(None);
         }
         let text = self.take(JsonReader::next_string)?;
-        Ok(Some(text).filter(|text| text.len() as u64 <= MAX_TEXT))
+        Ok(Some(text).filter(|text| text.len() as u64 <= MAX_TEXT_BYTES))
     }
 
     fn take<T>(
         &mut self,
-        step: impl FnOnce(&mut JsonStreamReader<WithoutMark<Counted<R>>>) -> Result<T, ReaderError>,
+        step: impl FnOnce(&mut JsonStreamReader<WithoutMark<LimitedReader<R>>>) -> Result<T, ReaderError>,
     ) -> Result<T, Unreadable> {
         step(&mut self.json).map_err(|error| unreadable(&self.state, &error))
     }
 }
 
-/// Why reading ended: what went wrong with the body itself goes before what its reader made of it.
-fn unreadable(state: &Rc<RefCell<State>>, error: &dyn fmt::Display) -> Unreadable {
+/// Returns the cause of an error: a failure of the body takes precedence over the resulting parse error.
+fn unreadable(state: &Rc<RefCell<ReaderState>>, error: &dyn fmt::Display) -> Unreadable {
     state.borrow_mut().failure.take().unwrap_or_else(|| Unreadable::Malformed(error.to_string()))
 }

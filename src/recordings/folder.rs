@@ -1,13 +1,13 @@
-//! Recordings of calls: where they are kept, under what name, and how one gets there whole or not at all.
+//! Recordings of calls: their folder, their file names, and atomic writing.
 //!
-//! The platform sends a recording as one JSON body of up to hundreds of megabytes with the audio in base64. It is decoded
-//! while it arrives, into a file aside, so that memory stays flat; once it is complete and its sender is verified, the
-//! file is synced and renamed. What is under a recording's name is therefore always a whole one.
+//! ElevenLabs sends a recording as one JSON body of up to hundreds of megabytes, with the audio in base64. The body is
+//! decoded into a temporary file while it is being received, so memory is bounded. Once the body is complete and its
+//! sender is verified, the file is synced and renamed. So a file with a recording's name is always complete.
 //!
-//! - `body` reads the JSON: bytes in, audio out, no files and no threads.
-//! - `intake` carries the pieces that arrive on a connection to the thread that reads and writes.
+//! - `body` parses the JSON: bytes in, audio out, without files and threads.
+//! - `intake` passes the pieces from a connection to the thread that parses and writes.
 //!
-//! HTTP, signatures and the database are others' affairs.
+//! This module does not deal with HTTP, signatures or the database.
 
 use crate::domain::ConversationId;
 use crate::sys::files;
@@ -17,32 +17,36 @@ use std::io;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
-/// How a file is called while it arrives. No recording's name begins with a full stop.
-const ASIDE: (&str, &str) = (".incoming-", ".part");
+/// Prefix of a temporary file's name. No recording's name begins with a full stop.
+const TEMPORARY_PREFIX: &str = ".incoming-";
 
-/// A folder of recordings, which is one service's own.
+/// Suffix of a temporary file's name.
+const TEMPORARY_SUFFIX: &str = ".part";
+
+/// A folder of recordings, which only one service may use.
 #[derive(Debug, Clone)]
 pub struct Recordings {
     folder: PathBuf,
 }
 
 impl Recordings {
-    /// Opens a folder, makes it if there is none, and takes away what a killed service left half received there.
+    /// Opens a folder, creates it if missing, and deletes the temporary files of a killed service.
     ///
     /// # Errors
-    /// The folder cannot be made, read or written.
+    /// The folder cannot be created, read or written.
     pub fn open(folder: &Path) -> io::Result<Self> {
         files::create_folder(folder)?;
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            if name.starts_with(ASIDE.0) && name.ends_with(ASIDE.1) {
+            if name.starts_with(TEMPORARY_PREFIX) && name.ends_with(TEMPORARY_SUFFIX) {
                 fs::remove_file(entry.path())?;
             }
         }
         let recordings = Self { folder: folder.to_owned() };
-        // Now rather than when the first recording comes, which the platform sends once. A full disk may have room by then.
+        // Fails at the start instead of at the first recording, which ElevenLabs sends only once. A full disk may be
+        // freed in time.
         match recordings.aside() {
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
             tried => drop(tried?),
@@ -50,32 +54,32 @@ impl Recordings {
         Ok(recordings)
     }
 
-    /// A folder that a service may be using at the same time: what is half received is left to it.
+    /// Opens a folder that a service may be using. Its temporary files are not deleted.
     ///
     /// # Errors
-    /// There is no such folder.
+    /// The folder does not exist.
     pub fn beside_service(folder: &Path) -> io::Result<Self> {
         fs::read_dir(folder)?;
         Ok(Self { folder: folder.to_owned() })
     }
 
-    /// Where the recording of a call is, if there is one; see [`file_name`].
+    /// Returns the path of a call's recording, which may not exist; see [`file_name`].
     pub fn path(&self, conversation_id: &ConversationId) -> PathBuf {
         self.folder.join(file_name(conversation_id))
     }
 
-    /// Opens the recording of a call for reading. No link is followed.
+    /// Opens the recording of a call for reading, without following a symbolic link.
     ///
     /// # Errors
-    /// There is none, or it cannot be read.
+    /// It does not exist, or cannot be read.
     pub fn open_one(&self, conversation_id: &ConversationId) -> io::Result<File> {
         files::open_regular(&self.path(conversation_id), false)
     }
 
-    /// Takes a recording away, and says whether there was one.
+    /// Deletes a recording, and returns whether it existed.
     ///
     /// # Errors
-    /// There is one that cannot be removed.
+    /// The recording exists but cannot be deleted.
     pub fn remove(&self, conversation_id: &ConversationId) -> io::Result<bool> {
         match fs::remove_file(self.path(conversation_id)) {
             Ok(()) => self.sync().map(|()| true),
@@ -84,12 +88,12 @@ impl Recordings {
         }
     }
 
-    /// A file aside, which goes away unless it is kept.
+    /// Creates a temporary file, which is deleted when dropped unless it is persisted.
     pub(super) fn aside(&self) -> io::Result<NamedTempFile> {
-        tempfile::Builder::new().prefix(ASIDE.0).suffix(ASIDE.1).make_in(&self.folder, files::create)
+        tempfile::Builder::new().prefix(TEMPORARY_PREFIX).suffix(TEMPORARY_SUFFIX).make_in(&self.folder, files::create)
     }
 
-    /// Makes a file that is complete the recording of a call, on disk when this returns. An earlier one is replaced.
+    /// Persists a complete file as the recording of a call, replacing an earlier one. It is on disk when this returns.
     pub(super) fn keep(&self, file: NamedTempFile, conversation_id: &ConversationId) -> io::Result<PathBuf> {
         let path = self.path(conversation_id);
         file.as_file().sync_all()?;
@@ -98,18 +102,18 @@ impl Recordings {
         Ok(path)
     }
 
-    /// Puts the folder's list of names on disk.
+    /// Syncs the folder, so names are on disk.
     fn sync(&self) -> io::Result<()> {
         File::open(&self.folder)?.sync_all()
     }
 }
 
-/// The name of a call's recording: `<conversation_id>.mp3`, if the identifier is as the platform makes them.
+/// Returns the name of a call's recording: `<conversation_id>.mp3` for identifiers like ElevenLabs' own.
 ///
-/// Identifiers are opaque and may hold anything. One of 1 to 100 lower-case letters, digits, `_` and `-` that begins
-/// with a letter or digit stands for itself. Any other becomes at most 40 of its letters and digits, in lower case and
-/// with `_` for all else, then `~` and the first 32 hexadecimal digits of its SHA-256. So no name leaves the folder,
-/// is hidden or too long, and no two calls share one, also where file systems do not tell `A` from `a`.
+/// Identifiers are opaque and may contain anything. One of 1 to 100 lower-case letters, digits, `_` and `-` that begins
+/// with a letter or digit is used unchanged. Any other is converted to at most 40 lower-case letters and digits, with
+/// `_` for other characters, followed by `~` and the first 32 hexadecimal digits of its SHA-256. So no name leaves the
+/// folder, is hidden or too long, and no two calls share one, even on case-insensitive file systems.
 pub fn file_name(conversation_id: &ConversationId) -> String {
     let id = conversation_id.as_str();
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();

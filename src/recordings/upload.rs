@@ -1,8 +1,8 @@
-//! Carries a recording from a connection, where its pieces arrive, to a thread of its own that decodes and writes it.
+//! Passes a received recording from its connection to a thread that decodes and writes it.
 //!
-//! The thread waits for whoever is slower, so no more than a few pieces are in memory. It gives the file its name only
-//! after the sender said, by [`Intake::finish`], that the body was complete and is who it should be; when the intake is
-//! dropped before that, by a connection that broke for example, nothing stays.
+//! The channel is bounded, so only a few pieces are in memory. The file gets its name only after [`Intake::finish`] has
+//! confirmed that the body is complete and its sender is verified. Dropping the intake before that, as for a broken
+//! connection, deletes everything.
 
 use super::audio_event::{self, AudioEvent, Unreadable};
 use super::folder::Recordings;
@@ -12,74 +12,78 @@ use std::io::{self, BufWriter, Read};
 use std::path::PathBuf;
 use tokio::sync::{mpsc, oneshot};
 
-/// How many pieces may wait for the thread.
-const WAITING: usize = 4;
+/// Maximum number of pieces that wait for the thread.
+const MAX_WAITING_PIECES: usize = 4;
 
-/// A recording that was taken in.
+/// A received recording.
 #[derive(Debug)]
 pub struct Kept {
-    /// What the event said.
+    /// Content of the event.
     pub event: AudioEvent,
-    /// Where it is, on disk; `None` when recordings are not kept.
+    /// Path of the stored file; `None` if recordings are not stored.
     pub path: Option<PathBuf>,
 }
 
-/// A recording that is arriving.
+/// A recording that is being received.
 pub struct Intake {
-    pieces: mpsc::Sender<Piece>,
+    pieces: mpsc::Sender<UploadMessage>,
     result: oneshot::Receiver<Result<Kept, Unreadable>>,
 }
 
-enum Piece {
+enum UploadMessage {
     Bytes(Bytes),
     End,
 }
 
 impl Intake {
-    /// Starts to take a body of at most `limit` bytes; without a folder it is read and dropped. A packed one comes with its
-    /// coding and its first bytes. The thread holds `permit` until its file is kept or removed.
+    /// Starts to receive a body of at most `limit` bytes. Without a folder the body is parsed and dropped.
+    ///
+    /// A compressed body is passed with its content encoding and its first bytes. The thread holds `permit` until its
+    /// file is stored or deleted.
     ///
     /// # Errors
-    /// The system gave no thread.
+    /// No thread could be started.
     pub fn start(
         recordings: Option<Recordings>,
         packed: Option<(Coding, Bytes)>,
         limit: u64,
         permit: impl Send + 'static,
     ) -> io::Result<Self> {
-        let (pieces, arriving) = mpsc::channel(WAITING);
+        let (pieces, arriving) = mpsc::channel(MAX_WAITING_PIECES);
         let (answer, result) = oneshot::channel();
         std::thread::Builder::new().name("recording".to_owned()).spawn(move || {
-            // Nobody is there to receive it when the intake was dropped, and then the file was too.
+            // The receiver is gone if the intake was dropped, and the file was deleted then.
             let _ = answer.send(take(recordings.as_ref(), packed, arriving, limit));
             drop(permit);
         })?;
         Ok(Self { pieces, result })
     }
 
-    /// Hands on the next piece of the body; waits while the disk is slower than the sender.
+    /// Passes the next piece of the body. Waits while the disk is slower than the sender.
     pub async fn feed(&self, piece: Bytes) {
-        // The thread is gone once the body turned out to be unreadable, which `finish` tells.
-        let _ = self.pieces.send(Piece::Bytes(piece)).await;
+        // The thread has ended if the body is invalid; `finish` returns the error.
+        let _ = self.pieces.send(UploadMessage::Bytes(piece)).await;
     }
 
-    /// The body was complete, and its sender is the platform: keeps the recording, which is on disk when this returns.
+    /// Stores the recording, because its body is complete and its sender is verified. It is on disk when this returns.
     ///
     /// # Errors
-    /// See [`Unreadable`]; nothing is kept then.
+    /// See [`Unreadable`]. Nothing is stored then.
     pub async fn finish(self) -> Result<Kept, Unreadable> {
-        let _ = self.pieces.send(Piece::End).await;
-        self.result.await.unwrap_or_else(|_| Err(Unreadable::Write(io::Error::other("the thread ended by a defect"))))
+        let _ = self.pieces.send(UploadMessage::End).await;
+        self.result
+            .await
+            .unwrap_or_else(|_| Err(Unreadable::Write(io::Error::other("internal error: writer thread panicked"))))
     }
 }
 
 fn take(
     recordings: Option<&Recordings>,
     packed: Option<(Coding, Bytes)>,
-    arriving: mpsc::Receiver<Piece>,
+    arriving: mpsc::Receiver<UploadMessage>,
     limit: u64,
 ) -> Result<Kept, Unreadable> {
-    let arriving = Arriving { pieces: arriving, piece: Bytes::new(), ended: false };
+    let arriving = ChannelReader { pieces: arriving, piece: Bytes::new(), ended: false };
     let arriving: Box<dyn Read> = match packed {
         None => Box::new(arriving),
         Some((coding, beginning)) => coding.reader(&beginning, arriving),
@@ -94,19 +98,19 @@ fn take(
     Ok(Kept { event, path: Some(path) })
 }
 
-/// The pieces as one stream of bytes, which ends only when its end was said.
-struct Arriving {
-    pieces: mpsc::Receiver<Piece>,
+/// The pieces as one byte stream. It fails unless its end was confirmed.
+struct ChannelReader {
+    pieces: mpsc::Receiver<UploadMessage>,
     piece: Bytes,
     ended: bool,
 }
 
-impl Read for Arriving {
+impl Read for ChannelReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.piece.is_empty() && !self.ended {
             match self.pieces.blocking_recv() {
-                Some(Piece::Bytes(piece)) => self.piece = piece,
-                Some(Piece::End) => self.ended = true,
+                Some(UploadMessage::Bytes(piece)) => self.piece = piece,
+                Some(UploadMessage::End) => self.ended = true,
                 None => return Err(io::ErrorKind::ConnectionAborted.into()),
             }
         }

@@ -1,4 +1,4 @@
-//! Redaction of what arrives, before anything else is made of it, counted in the service's metrics.
+//! Redacts received deliveries before they are parsed, and counts the redactions in the metrics.
 
 use super::finding::{Found, Kind};
 use super::redactor::Redactor;
@@ -8,7 +8,7 @@ use crate::telemetry::metrics::METRICS;
 use bytes::Bytes;
 use std::borrow::Cow;
 
-/// An event's body with what must not be stored replaced.
+/// Returns the body of an event, redacted if there is a redactor.
 pub fn redacted(redactor: Option<Redactor>, body: Bytes) -> Bytes {
     match redactor {
         Some(redactor) => redactor.body(body),
@@ -17,14 +17,14 @@ pub fn redacted(redactor: Option<Redactor>, body: Bytes) -> Bytes {
 }
 
 impl Redactor {
-    /// Replaces what is found in a turn's words.
+    /// Redacts the words of a turn.
     pub fn turn(&self, turn: &mut NewTurn) {
         let mut found = Found::default();
         self.message(&mut turn.message, &mut found);
         found.note();
     }
 
-    /// The same in the words of a history.
+    /// Redacts the words of a history.
     pub fn history(&self, report: &mut HistoryReport) {
         let mut found = Found::default();
         for entry in report.history.0.values_mut() {
@@ -33,12 +33,12 @@ impl Redactor {
         found.note();
     }
 
-    /// The same in an event's body. Whatever is read of it is read of what this returns.
+    /// Redacts the body of an event. Everything stored of the event is parsed from the result.
     pub fn body(&self, body: Bytes) -> Bytes {
         let mut found = Found::default();
-        // What is no UTF-8 is looked through as its reader understands it.
+        // Invalid UTF-8 is repaired in the way of the event's parser.
         let text = std::str::from_utf8(&body).map_or_else(|_| repair::repaired(&body).0.into(), Cow::Borrowed);
-        // What is no JSON is words as a whole.
+        // A body that is no JSON is redacted as plain text.
         let replaced = match self.json(&text, &mut found).unwrap_or_else(|| self.text(&text, &mut found)) {
             Cow::Owned(replaced) => Some(Bytes::from(replaced)),
             Cow::Borrowed(_) => None,
@@ -50,7 +50,7 @@ impl Redactor {
 
     fn message(self, message: &mut Message, found: &mut Found) {
         if let Cow::Owned(replaced) = self.text(message.as_str(), found) {
-            // A placeholder may be longer by a letter than what it stands for.
+            // A placeholder may be one letter longer than the redacted text.
             let replaced = &replaced[..replaced.floor_char_boundary(MAX_MESSAGE_BYTES)];
             *message = Message::new(replaced).expect("neither blank nor too long");
         }

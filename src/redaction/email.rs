@@ -1,20 +1,23 @@
-//! Finds e-mail addresses, written, and spoken as in `maria dot k at gmail dot com`.
+//! Finds e-mail addresses, written ones and spoken ones such as `maria dot k at gmail dot com`.
 
 use super::finding::{Finding, Kind};
 use super::tokens::{Token, What};
 
-/// Longest part of an address before its `@`, and longest behind it, in bytes (RFC 5321).
-const LONGEST: (usize, usize) = (64, 255);
+/// Maximum length of an address before its `@`, in bytes (RFC 5321).
+const MAX_LOCAL_BYTES: usize = 64;
+
+/// Maximum length of an address after its `@`, in bytes (RFC 5321).
+const MAX_DOMAIN_BYTES: usize = 255;
 
 pub(super) fn find(text: &str, tokens: &[Token]) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = text.match_indices('@').filter_map(|(at, _)| written(text, at)).collect();
+    let mut findings: Vec<Finding> = text.match_indices('@').filter_map(|(at, _)| literal_address(text, at)).collect();
     let spoken = (0..tokens.len()).filter(|at| is_word(tokens, *at, "at")).filter_map(|at| spoken(tokens, at));
     findings.extend(spoken.map(|(start, end)| Finding { kind: Kind::Email, start, end }));
     findings
 }
 
-/// The address around the `@` that stands here.
-fn written(text: &str, at: usize) -> Option<Finding> {
+/// Returns the address around the `@` at this byte.
+fn literal_address(text: &str, at: usize) -> Option<Finding> {
     let local = |c: char| c.is_alphanumeric() || "._%+-'".contains(c);
     let before: usize = text[..at].chars().rev().take_while(|c| local(*c)).map(char::len_utf8).sum();
     let label = |c: char| c.is_alphanumeric() || matches!(c, '-' | '.');
@@ -25,8 +28,8 @@ fn written(text: &str, at: usize) -> Option<Finding> {
     let trimmed = text[start..at].trim_start_matches(['.', '-', '\'']);
     let (top, rest) = domain.rsplit_once('.').map(|(rest, top)| (top, rest))?;
     let valid = !trimmed.is_empty()
-        && trimmed.len() <= LONGEST.0
-        && domain.len() <= LONGEST.1
+        && trimmed.len() <= MAX_LOCAL_BYTES
+        && domain.len() <= MAX_DOMAIN_BYTES
         && top.chars().count() >= 2
         && top.chars().all(char::is_alphabetic)
         && !rest.is_empty()
@@ -45,23 +48,23 @@ fn is_word(tokens: &[Token], at: usize, wanted: &str) -> bool {
     word(tokens, at) == Some(wanted)
 }
 
-/// Whether a name can be made of this, be it of digits.
+/// Returns whether the token can be a part of an address: a word, or digits.
 fn is_name(tokens: &[Token], at: usize) -> bool {
     matches!(tokens.get(at).map(|token| &token.what), Some(What::Word(_) | What::Written | What::Spoken(_)))
 }
 
-const JOINS: [&str; 5] = ["dot", "underscore", "dash", "hyphen", "point"];
+const SEPARATORS: [&str; 5] = ["dot", "underscore", "dash", "hyphen", "point"];
 
-/// The most names before and behind the word `at`.
-const PARTS: usize = 6;
+/// Maximum number of parts before and after the word `at`.
+const MAX_PARTS: usize = 6;
 
-/// The address around the word `at` that stands here, from byte to byte.
+/// Returns the byte range of the address around the token `at`.
 fn spoken(tokens: &[Token], at: usize) -> Option<(usize, usize)> {
-    // Behind it: a name, and then "dot" and a name at least once, the last of which is a domain's end.
+    // After it: a word, followed by at least one "dot" and word. The last one is the top-level domain.
     let mut end = at + 1;
     let host = word(tokens, end)?;
     let mut last = "";
-    for _ in 0..PARTS {
+    for _ in 0..MAX_PARTS {
         let Some(name) = word(tokens, end + 2).filter(|_| is_word(tokens, end + 1, "dot")) else { break };
         end += 2;
         last = name;
@@ -74,19 +77,19 @@ fn spoken(tokens: &[Token], at: usize) -> Option<(usize, usize)> {
     if !could_end {
         return None;
     }
-    // Before it: names, with a join between each two.
+    // Before it: words, each two connected by a separator.
     let mut start = at.checked_sub(1).filter(|at| is_name(tokens, *at))?;
     let mut joined = matches!(tokens[start].what, What::Written | What::Spoken(_));
-    // Names that are joined before "at" and behind it are an address, whatever it ends with.
+    // With separators before and after "at" it is an address, whatever its top-level domain is.
     let mut by_words = false;
-    for _ in 0..PARTS {
+    for _ in 0..MAX_PARTS {
         let Some(join) = start.checked_sub(1) else { break };
         let digits = |at: usize| matches!(tokens[at].what, What::Written | What::Spoken(_));
-        if JOINS.iter().any(|word| is_word(tokens, join, word)) && join > 0 && is_name(tokens, join - 1) {
+        if SEPARATORS.iter().any(|word| is_word(tokens, join, word)) && join > 0 && is_name(tokens, join - 1) {
             start = join - 1;
             (joined, by_words) = (true, true);
         } else if digits(start) && is_name(tokens, join) && !is_word(tokens, join, "at") {
-            // As in maria seven nine at.
+            // As in "maria seven nine at".
             start = join;
         } else {
             break;
@@ -112,6 +115,6 @@ fn spoken(tokens: &[Token], at: usize) -> Option<(usize, usize)> {
     let said = tokens[..start].iter().rev().take(8).any(
         |token| matches!(&token.what, What::Word(word) if matches!(word.as_str(), "email" | "mail" | "e" | "address")),
     );
-    // "Look at schneider dot com" is none.
+    // "Look at schneider dot com" is no address.
     (joined || provider || said).then(|| (tokens[start].start, tokens[end].end))
 }

@@ -1,23 +1,23 @@
 //! Findings: the kinds of personal data, and where a text has them.
 
-/// What is found.
+/// A kind of personal data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A payment card's number.
+    /// A payment card number.
     Card,
     /// An e-mail address.
     Email,
     /// A telephone number.
     Phone,
-    /// A social security number of the United States.
+    /// A United States social security number.
     Ssn,
 }
 
 impl Kind {
-    /// Every kind.
+    /// All kinds.
     pub const ALL: [Self; 4] = [Self::Card, Self::Email, Self::Phone, Self::Ssn];
 
-    /// Its name.
+    /// Returns the name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Card => "card",
@@ -27,7 +27,7 @@ impl Kind {
         }
     }
 
-    /// What stands in its place.
+    /// Returns the text that replaces the data.
     pub const fn placeholder(self) -> &'static str {
         match self {
             Self::Card => "[card]",
@@ -38,7 +38,7 @@ impl Kind {
     }
 }
 
-/// A part of a text.
+/// A byte range of a text with personal data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Finding {
     pub(super) kind: Kind,
@@ -46,12 +46,12 @@ pub(super) struct Finding {
     pub(super) end: usize,
 }
 
-/// How many of each kind were replaced.
+/// Number of redactions by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Found(pub(super) [u64; 4]);
 
 impl Found {
-    /// How many of this kind.
+    /// Returns the number of redactions of a kind.
     pub const fn of(&self, kind: Kind) -> u64 {
         self.0[kind as usize]
     }

@@ -1,6 +1,6 @@
-//! Redaction inside of JSON: the values of its strings, and numbers that are cards. All other bytes stay as they are.
+//! Redacts JSON: the values of strings, and numbers that are card numbers. All other bytes remain unchanged.
 //!
-//! Left alone are names of fields, and the values by which calls and drivers are found: see [`STRUCTURAL`].
+//! Field names are not redacted, nor are values that identify calls and drivers: see [`IDENTIFIER_FIELDS`].
 
 use super::finding::{Found, Kind};
 use super::numbers;
@@ -9,8 +9,8 @@ use crate::domain::repair;
 use serde::de::IgnoredAny;
 use std::borrow::Cow;
 
-/// Fields whose values name a call, a driver or the telephone line, in the platform's payloads. They are kept.
-const STRUCTURAL: [&str; 23] = [
+/// Fields of ElevenLabs' payloads that identify a call, a driver or the telephone line. Their values are not redacted.
+const IDENTIFIER_FIELDS: [&str; 23] = [
     "conversation_id",
     "agent_id",
     "user_id",
@@ -36,27 +36,27 @@ const STRUCTURAL: [&str; 23] = [
     "system__call_sid",
 ];
 
-/// How deep JSON may stand in strings of JSON, as the parameters of tools do.
+/// Maximum depth of JSON within strings of JSON, as in the parameters of tools.
 const MAX_DEPTH: usize = 4;
 
-/// Where the walk is.
+/// One nesting level of the current position.
 struct Level {
     is_object: bool,
-    /// Whether the next string is the name of a field.
+    /// True if the next string is a field name.
     name_next: bool,
-    /// The value that follows is let be.
+    /// True if the next value is not redacted.
     kept: bool,
 }
 
 impl Redactor {
-    /// The same JSON with what was found replaced; `None` if it is no JSON.
+    /// Redacts JSON, or returns `None` if the text is no JSON.
     pub fn json<'a>(&self, text: &'a str, found: &mut Found) -> Option<Cow<'a, str>> {
         self.json_at(text, found, 0)
     }
 
     fn json_at<'a>(self, text: &'a str, found: &mut Found, depth: usize) -> Option<Cow<'a, str>> {
         if serde_json::from_str::<IgnoredAny>(text).is_err() {
-            // What is read of it is read of its repaired text, so that is what is looked through.
+            // The event's parser reads the repaired text, which is therefore redacted.
             let (repaired, _) = repair::repaired(text.as_bytes());
             serde_json::from_str::<IgnoredAny>(&repaired).ok()?;
             return Some(match self.walked(&repaired, found, depth) {
@@ -67,7 +67,7 @@ impl Redactor {
         Some(self.walked(text, found, depth))
     }
 
-    /// Walks over what is known to be JSON.
+    /// Redacts text that is known to be JSON.
     fn walked<'a>(self, text: &'a str, found: &mut Found, depth: usize) -> Cow<'a, str> {
         let mut walk = Walk { text, out: String::new(), copied: 0, levels: Vec::new(), attribute: None };
         let mut at = 0;
@@ -92,10 +92,10 @@ impl Redactor {
 struct Walk<'a> {
     text: &'a str,
     out: String,
-    /// Up to where the text is copied.
+    /// End of the text that was copied.
     copied: usize,
     levels: Vec<Level>,
-    /// Whether the attribute of a trace that was named last is to be let be: `{"key": …, "value": {"stringValue": …}}`.
+    /// True if the last named trace attribute is not redacted: `{"key": …, "value": {"stringValue": …}}`.
     attribute: Option<bool>,
 }
 
@@ -125,7 +125,7 @@ impl Walk<'_> {
         self.copied = to;
     }
 
-    /// Takes the string that begins here, and returns its end.
+    /// Processes the string that starts at `at`, and returns its end.
     fn string(&mut self, redactor: Redactor, at: usize, found: &mut Found, depth: usize) -> usize {
         let bytes = self.text.as_bytes();
         let mut end = at + 1;
@@ -139,7 +139,7 @@ impl Walk<'_> {
             level.name_next = false;
             level.kept = match name {
                 "stringValue" | "intValue" => self.attribute.take().unwrap_or(false),
-                name => STRUCTURAL.contains(&name),
+                name => IDENTIFIER_FIELDS.contains(&name),
             };
             if name == "key" {
                 self.attribute = Some(false);
@@ -148,12 +148,13 @@ impl Walk<'_> {
         }
         if self.attribute == Some(false) {
             let name = literal.trim_matches('"').rsplit('.').next().unwrap_or_default();
-            self.attribute = Some(STRUCTURAL.contains(&name));
+            self.attribute = Some(IDENTIFIER_FIELDS.contains(&name));
         }
         if self.kept() {
             return end;
         }
-        // What begins like JSON may be some, which stays some. Half of a surrogate pair is repaired as its reader does it.
+        // A string that looks like JSON is redacted as JSON. Unpaired surrogates are repaired in the way of the event's
+        // parser.
         let Ok((value, _)) = repair::read::<String>(literal.as_bytes()) else { return end };
         let nested = if depth < MAX_DEPTH && value.trim_start().starts_with(['{', '[']) {
             redactor.json_at(&value, found, depth + 1)
@@ -166,7 +167,7 @@ impl Walk<'_> {
         end
     }
 
-    /// Takes the number that goes on here, and returns its end.
+    /// Processes the number that contains the byte `at`, and returns its end.
     fn number(&mut self, redactor: Redactor, at: usize, found: &mut Found) -> usize {
         let is_part = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-');
         let length = self.text.as_bytes()[at..].iter().take_while(|byte| is_part(byte)).count();

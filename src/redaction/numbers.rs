@@ -1,43 +1,43 @@
 //! Finds card numbers, social security numbers and telephone numbers, written and spoken.
 //!
-//! A run is a series of numbers with nothing but separators between them. What is found begins and ends where numbers of
-//! the run do. A card number needs its issuer's prefix and length, and the check digit. The others have none, so that what
-//! stands before them counts: a load or a mileage is not taken for one.
+//! A run is a sequence of number tokens with only separators between them. A finding starts and ends at tokens of a
+//! run. A card number must have its issuer's prefix and length, and a valid check digit. The other kinds have no check
+//! digit, so their context is considered: a load number or a mileage is not a finding.
 
 use super::finding::{Finding, Kind};
 use super::tokens::{Token, What};
 
-/// One of the numbers that a run is made of.
-struct Unit {
-    /// Where its token stands in the text's.
+/// A number token of a run.
+struct NumberToken {
+    /// Index of the token.
     token: usize,
     start: usize,
     end: usize,
     digits: String,
     spoken: bool,
-    /// What separates it from the one before.
-    gap: Gap,
+    /// Separator before the token.
+    gap: Separator,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Gap {
-    /// It is the first one.
+enum Separator {
+    /// No separator: the first token of a run.
     None,
     Space,
     Dash,
     Dot,
-    /// A closing bracket, as behind an area code.
+    /// A closing bracket, as after an area code.
     Bracket,
-    /// What separates spoken numbers: a comma, or a filler.
+    /// A separator of spoken numbers: a comma, or a filler word.
     Pause,
 }
 
-/// Longest number of any kind.
-const LONGEST: usize = 19;
+/// Maximum number of digits of any kind.
+const MAX_DIGITS: usize = 19;
 
 pub(super) fn find(text: &str, tokens: &[Token]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut run: Vec<Unit> = Vec::new();
+    let mut run: Vec<NumberToken> = Vec::new();
     let mut between: Vec<&Token> = Vec::new();
     for (at, token) in tokens.iter().enumerate() {
         let digits = match &token.what {
@@ -50,38 +50,45 @@ pub(super) fn find(text: &str, tokens: &[Token]) -> Vec<Finding> {
         };
         let spoken = matches!(token.what, What::Spoken(_));
         let gap = run.last().and_then(|last| {
-            // So long a number is nothing but itself.
-            let fits = digits.len() <= LONGEST && last.digits.len() <= LONGEST;
+            // A longer token is never part of another number.
+            let fits = digits.len() <= MAX_DIGITS && last.digits.len() <= MAX_DIGITS;
             gap(&text[last.end..token.start], &between, last.spoken || spoken).filter(|_| fits)
         });
         if gap.is_none() {
-            findings.extend(Run { text, tokens, units: &run }.findings());
+            findings.extend(NumberRun { text, tokens, units: &run }.findings());
             run.clear();
         }
         let (start, end) = (token.start, token.end);
-        run.push(Unit { token: at, start, end, digits: digits.to_owned(), spoken, gap: gap.unwrap_or(Gap::None) });
+        run.push(NumberToken {
+            token: at,
+            start,
+            end,
+            digits: digits.to_owned(),
+            spoken,
+            gap: gap.unwrap_or(Separator::None),
+        });
         between.clear();
     }
-    findings.extend(Run { text, tokens, units: &run }.findings());
+    findings.extend(NumberRun { text, tokens, units: &run }.findings());
     findings
 }
 
-/// What stands between two numbers, if they may belong together.
-fn gap(between: &str, tokens: &[&Token], spoken: bool) -> Option<Gap> {
+/// Returns the separator between two number tokens, or `None` if they cannot belong together.
+fn gap(between: &str, tokens: &[&Token], spoken: bool) -> Option<Separator> {
     if spoken {
         if tokens.len() > 4 {
             return None;
         }
-        let mut gap = Gap::Space;
+        let mut gap = Separator::Space;
         for token in tokens {
             gap = match &token.what {
-                What::Mark('-' | '‐' | '‑' | '–' | '—') => Gap::Dash,
-                What::Mark(',' | '.' | ';' | '…') => Gap::Pause,
-                What::Word(word) if matches!(word.as_str(), "dash" | "hyphen" | "minus") => Gap::Dash,
+                What::Mark('-' | '‐' | '‑' | '–' | '—') => Separator::Dash,
+                What::Mark(',' | '.' | ';' | '…') => Separator::Pause,
+                What::Word(word) if matches!(word.as_str(), "dash" | "hyphen" | "minus") => Separator::Dash,
                 What::Word(word)
                     if matches!(word.as_str(), "um" | "uh" | "uhm" | "er" | "erm" | "ah" | "hmm" | "space") =>
                 {
-                    Gap::Pause
+                    Separator::Pause
                 }
                 _ => return None,
             };
@@ -91,53 +98,53 @@ fn gap(between: &str, tokens: &[&Token], spoken: bool) -> Option<Gap> {
     if between.chars().count() > 3 {
         return None;
     }
-    let mut gap = Gap::Space;
+    let mut gap = Separator::Space;
     for c in between.chars() {
         gap = match c {
-            ' ' | '\u{A0}' | '\t' if gap != Gap::Dot => gap,
-            '-' | '‐' | '‑' => Gap::Dash,
-            '.' if between.len() == 1 => Gap::Dot,
-            ')' => Gap::Bracket,
+            ' ' | '\u{A0}' | '\t' if gap != Separator::Dot => gap,
+            '-' | '‐' | '‑' => Separator::Dash,
+            '.' if between.len() == 1 => Separator::Dot,
+            ')' => Separator::Bracket,
             _ => return None,
         };
     }
     Some(gap)
 }
 
-/// What the words around a number say that it is.
+/// The kind of a number according to the words around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Context {
     Nothing,
-    /// Something else: a load, a mileage.
+    /// Not personal data: a load number, a mileage.
     Other,
     Phone,
     Social,
 }
 
-struct Run<'a> {
+struct NumberRun<'a> {
     text: &'a str,
     tokens: &'a [Token],
-    units: &'a [Unit],
+    units: &'a [NumberToken],
 }
 
-impl Run<'_> {
+impl NumberRun<'_> {
     fn findings(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
-        // From where on nothing was found yet.
+        // `from` is the end of the last finding.
         let (mut from, mut at) = (0, 0);
         while at < self.units.len() {
             let found = self.card(at).map(|end| (Kind::Card, end));
             let found = found.or_else(|| self.grouped_ssn(at).map(|end| (Kind::Ssn, end)));
             let found = found.or_else(|| self.grouped_phone(at).map(|end| (Kind::Phone, end)));
             if let Some((kind, end)) = found {
-                findings.extend(self.whole(from, at));
+                findings.extend(self.classify_range(from, at));
                 findings.push(self.finding(kind, at, end));
                 (from, at) = (end, end);
             } else {
                 at += 1;
             }
         }
-        findings.extend(self.whole(from, self.units.len()));
+        findings.extend(self.classify_range(from, self.units.len()));
         findings
     }
 
@@ -155,17 +162,17 @@ impl Run<'_> {
         Finding { kind, start, end: self.units[to - 1].end }
     }
 
-    /// The end of the card number that begins here.
+    /// Returns the end of a card number that starts at this token.
     fn card(&self, from: usize) -> Option<usize> {
         let mut digits = String::new();
         let mut found = None;
         for (at, unit) in self.units.iter().enumerate().skip(from) {
             digits.push_str(&unit.digits);
-            if digits.len() > LONGEST {
+            if digits.len() > MAX_DIGITS {
                 break;
             }
             if is_card(&digits) {
-                // A longer one is one only if no usual one is.
+                // Unusual lengths only count if there is no usual one.
                 if matches!(digits.len(), 15 | 16) {
                     return Some(at + 1);
                 }
@@ -175,26 +182,26 @@ impl Run<'_> {
         found
     }
 
-    /// The end of the social security number that begins here: groups of three, two and four.
+    /// Returns the end of a social security number that starts at this token: groups of three, two and four digits.
     fn grouped_ssn(&self, from: usize) -> Option<usize> {
         let (groups, end) = self.groups(from, 3)?;
         let [area, group, serial] = <[String; 3]>::try_from(groups).ok()?;
         let lengths = (area.len(), group.len(), serial.len()) == (3, 2, 4);
-        if !lengths || !is_ssn(&area, &group, &serial) || self.goes_on(from, end) {
+        if !lengths || !is_ssn(&area, &group, &serial) || self.continues(from, end) {
             return None;
         }
-        let spaced = self.units[from + 1].gap == Gap::Space;
+        let spaced = self.units[from + 1].gap == Separator::Space;
         (!spaced || self.context(from) != Context::Other).then_some(end)
     }
 
-    /// The next `count` groups, separated in one way, and their end. Spoken digits make a group up to a pause.
+    /// Returns the next `count` groups with equal separators, and their end. A pause ends a group of spoken digits.
     fn groups(&self, from: usize, count: usize) -> Option<(Vec<String>, usize)> {
         let mut groups = vec![String::new()];
         let mut separator = None;
         let mut at = from;
         while let Some(unit) = self.units.get(at) {
             if at > from {
-                let ends_group = !unit.spoken || unit.gap != Gap::Space;
+                let ends_group = !unit.spoken || unit.gap != Separator::Space;
                 if ends_group {
                     if groups.len() == count {
                         break;
@@ -215,14 +222,14 @@ impl Run<'_> {
         (groups.len() == count).then_some((groups, at))
     }
 
-    /// Whether the numbers from here to there are part of a longer one of the same kind of groups.
-    fn goes_on(&self, from: usize, end: usize) -> bool {
+    /// Returns whether the tokens are part of a longer number with equal separators.
+    fn continues(&self, from: usize, end: usize) -> bool {
         let gap = self.units[from + 1].gap;
         let before = self.units[from].gap;
         before == gap || self.units.get(end).is_some_and(|next| next.gap == gap)
     }
 
-    /// The end of the telephone number that begins here, by the way it is written.
+    /// Returns the end of a written telephone number that starts at this token, according to its grouping.
     fn grouped_phone(&self, from: usize) -> Option<usize> {
         let unit = &self.units[from];
         if self.plus(from).is_some() {
@@ -233,7 +240,7 @@ impl Run<'_> {
         }
         let bracketed = self.text[..unit.start].ends_with('(');
         let length = |at: usize| self.units.get(at).filter(|unit| !unit.spoken).map_or(0, |unit| unit.digits.len());
-        // 1-555-010-0042 and the like: the country's digit counts as a group.
+        // 1-555-010-0042 and similar: the country code is a group.
         let first = from + usize::from(unit.digits == "1" && length(from + 1) == 3);
         let area = self.units.get(first)?;
         if !area.digits.starts_with(|c: char| c > '1') {
@@ -247,15 +254,15 @@ impl Run<'_> {
             return None;
         };
         let dashed = self.units[end - 1].gap;
-        let part_of_more = matches!(dashed, Gap::Dash | Gap::Dot)
+        let part_of_more = matches!(dashed, Separator::Dash | Separator::Dot)
             && (unit.gap == dashed || self.units.get(end).is_some_and(|next| next.gap == dashed));
-        if part_of_more || (!bracketed && dashed == Gap::Space && self.context(from) == Context::Other) {
+        if part_of_more || (!bracketed && dashed == Separator::Space && self.context(from) == Context::Other) {
             return None;
         }
         Some(end)
     }
 
-    /// Where the plus before a number stands.
+    /// Returns the byte position of a plus sign before a number.
     fn plus(&self, at: usize) -> Option<usize> {
         let unit = &self.units[at];
         let before = self.tokens.get(unit.token.checked_sub(1)?)?;
@@ -266,7 +273,7 @@ impl Run<'_> {
         }
     }
 
-    /// The end of the number that begins with a plus: as many digits as there are, but no more than there can be.
+    /// Returns the end of a number that starts with a plus: as many digits as possible, up to the maximum.
     fn international(&self, from: usize) -> Option<usize> {
         let (mut length, mut end) = (0, None);
         for (at, unit) in self.units.iter().enumerate().skip(from) {
@@ -282,12 +289,12 @@ impl Run<'_> {
         end
     }
 
-    /// What all the numbers from here to there are together.
-    fn whole(&self, from: usize, to: usize) -> Option<Finding> {
+    /// Classifies all tokens of a range as one number.
+    fn classify_range(&self, from: usize, to: usize) -> Option<Finding> {
         let mut from = from;
         // "Oh, four …" is no zero.
         let interjection = self.units.get(from).is_some_and(|unit| unit.spoken && unit.digits == "0")
-            && self.units.get(from + 1).is_some_and(|next| next.gap == Gap::Pause);
+            && self.units.get(from + 1).is_some_and(|next| next.gap == Separator::Pause);
         if interjection && self.text[self.units[from].start..].starts_with(['o', 'O']) {
             from += 1;
         }
@@ -317,7 +324,7 @@ impl Run<'_> {
         Some(self.finding(kind, from, to))
     }
 
-    /// What the words say that stand shortly before a number, or right behind it; the nearest one that says anything.
+    /// Returns the kind according to the nearest significant word shortly before a number, or right after it.
     fn context(&self, from: usize) -> Context {
         let first = self.units[from].token;
         let mut context = Context::Nothing;
@@ -326,8 +333,8 @@ impl Run<'_> {
             match &token.what {
                 What::Word(word) => {
                     words += 1;
-                    match says(word) {
-                        // Of what, the words before may say.
+                    match word_context(word) {
+                        // The words before "number" may name another kind.
                         Context::Phone if word == "number" => context = Context::Phone,
                         Context::Nothing => {}
                         said => return said,
@@ -344,7 +351,7 @@ impl Run<'_> {
             let last = self.units[self.units.len() - 1].token;
             for token in self.tokens.iter().skip(last + 1).take(5) {
                 match &token.what {
-                    What::Word(word) => match says(word) {
+                    What::Word(word) => match word_context(word) {
                         Context::Nothing => {}
                         said => return said,
                     },
@@ -357,7 +364,7 @@ impl Run<'_> {
     }
 }
 
-fn says(word: &str) -> Context {
+fn word_context(word: &str) -> Context {
     match word {
         "phone" | "call" | "cell" | "mobile" | "reach" | "text" | "dial" | "callback" | "telephone" | "fax" | "tel"
         | "number" => Context::Phone,
@@ -372,12 +379,12 @@ fn says(word: &str) -> Context {
     }
 }
 
-/// Whether these digits can be a social security number.
+/// Returns whether the digits are a possible social security number.
 fn is_ssn(area: &str, group: &str, serial: &str) -> bool {
     !matches!(area, "000" | "666") && !area.starts_with('9') && group != "00" && serial != "0000"
 }
 
-/// Whether these digits are a card number: an issuer's prefix, a length that it uses, and the check digit.
+/// Returns whether the digits are a card number: an issuer's prefix, a length of that issuer, and a valid check digit.
 pub(super) fn is_card(digits: &str) -> bool {
     let prefix = |length: usize| digits.get(..length).and_then(|prefix| prefix.parse::<u32>().ok()).unwrap_or(0);
     let lengths: &[usize] = match (prefix(1), prefix(2), prefix(3), prefix(4)) {
@@ -391,7 +398,7 @@ pub(super) fn is_card(digits: &str) -> bool {
     lengths.contains(&digits.len()) && luhn(digits)
 }
 
-/// Whether the last digit is the check digit of the others.
+/// Returns whether the last digit is the Luhn check digit of the others.
 fn luhn(digits: &str) -> bool {
     let sum: u32 = digits
         .bytes()

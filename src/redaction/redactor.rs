@@ -1,35 +1,36 @@
-//! Redaction: what must not be kept is replaced before it is stored.
+//! Redaction: replaces personal data before it is stored.
 //!
-//! Four kinds of things are found in words, written and spoken (in English): card numbers, e-mail addresses, telephone numbers
-//! and social security numbers of the United States. Each becomes its placeholder, such as `[card]`. Everything here is a pure
-//! function of the text: the same delivery again becomes the same, so that repeats are recognised by what is stored.
-//! Whatever kinds are asked for, all are looked for, so that the digits of a card are not taken for a telephone's.
+//! Four kinds are found in words, written or spoken in English: card numbers, e-mail addresses, telephone numbers, and
+//! United States social security numbers. Each is replaced with its placeholder, such as `[card]`. Redaction is a pure
+//! function of the text, so a repeated delivery has an equal result and is recognized as a duplicate. All kinds are
+//! always searched, even if only some are replaced, because the digits of a card number must not be taken for a
+//! telephone number.
 //!
-//! What is not found: a number that is spread over several turns, one in another language, one without a sign of what
-//! it is (nine digits are a social security number only if that is said, or if they are grouped as one).
+//! Not found are numbers that are spread over several turns, are spoken in another language, or have no indication of
+//! their kind: nine digits are a social security number only if the words say so, or if they are grouped like one.
 //!
-//! - `tokens` takes texts apart; `numbers` and `email` find things in them.
-//! - `json` does the same inside of JSON, whose other bytes stay as they are.
-//! - `delivery` does it to what arrives.
+//! - `tokens` splits a text; `numbers` and `email` find data in the tokens.
+//! - `json` redacts JSON, and leaves all other bytes unchanged.
+//! - `delivery` redacts received deliveries.
 
 use super::finding::{Finding, Found, Kind};
 use std::borrow::Cow;
 
-/// Replaces what is asked for.
+/// A redactor of selected kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Redactor(pub(super) [bool; 4]);
 
-/// How often a text is looked through at most. When something is replaced, what is left may look different, which hardly
-/// ever happens once, and never so often.
+/// Maximum number of passes over a text. A replacement can rarely make the remaining text look like data again, and
+/// never this often.
 const MAX_PASSES: usize = 16;
 
 impl Redactor {
-    /// For these kinds.
+    /// Creates a redactor of these kinds.
     pub fn new(kinds: &[Kind]) -> Self {
         Self(Kind::ALL.map(|kind| kinds.contains(&kind)))
     }
 
-    /// The text with what was found replaced, which is added to `found`. Takes time in proportion to the text's length.
+    /// Redacts a text, and adds the counts to `found`. Takes time in proportion to the length of the text.
     pub fn text<'a>(&self, text: &'a str, found: &mut Found) -> Cow<'a, str> {
         let mut text = Cow::Borrowed(text);
         for _ in 0..MAX_PASSES {
@@ -45,10 +46,10 @@ impl Redactor {
         let tokens = super::tokens::tokens(text);
         let mut findings = super::email::find(text, &tokens);
         findings.extend(super::numbers::find(text, &tokens));
-        // Of two that overlap the one that begins first is meant; an address may have a number in it.
+        // Of two overlapping findings the first one is used, because an address may contain a number.
         findings.sort_by_key(|finding| (finding.start, std::cmp::Reverse(finding.end)));
         let mut out: Option<String> = None;
-        // Up to where the text is copied, and up to where something was found.
+        // End of the copied text, and end of the last finding.
         let (mut copied, mut past) = (0, 0);
         for Finding { kind, start, end } in findings {
             if start < past {

@@ -1,11 +1,11 @@
-//! Takes a text apart into what numbers are made of: digits as written, digits as spoken, other words, and marks.
+//! Splits a text into tokens for finding numbers: written digits, spoken digits, other words, and punctuation.
 //!
-//! Spoken are `four`, `oh`, `double five`, `forty one`, `eight hundred`. What was replaced before is a mark of its own, which
-//! belongs to no number and no context.
+//! Spoken digits are `four`, `oh`, `double five`, `forty one`, `eight hundred`. A placeholder of an earlier redaction
+//! is a token of its own, which is never part of a number or a context.
 
 use super::finding::Kind;
 
-/// A piece of a text, from byte to byte.
+/// A byte range of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Token {
     pub(super) start: usize,
@@ -15,22 +15,22 @@ pub(super) struct Token {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum What {
-    /// Digits, as they are written.
+    /// Written digits.
     Written,
-    /// Digits, by the words for them.
+    /// Spoken digits, converted to digits.
     Spoken(String),
-    /// Another word, in lower case if it is short.
+    /// Another word, in lower case; empty if longer than the maximum.
     Word(String),
-    /// Anything else but white space.
+    /// Any other character except whitespace.
     Mark(char),
-    /// What was replaced.
+    /// A placeholder of an earlier redaction.
     Replaced,
 }
 
-/// Words that are longer are none that anything depends on.
-const LONGEST: usize = 16;
+/// Maximum length of a significant word, in bytes.
+const MAX_WORD_BYTES: usize = 16;
 
-/// The whole text, in order.
+/// Returns all tokens of a text, in order.
 pub(super) fn tokens(text: &str) -> Vec<Token> {
     let mut tokens: Vec<Token> = Vec::new();
     let mut rest = text.char_indices().peekable();
@@ -56,7 +56,7 @@ pub(super) fn tokens(text: &str) -> Vec<Token> {
         let word = &text[start..end];
         let what = if word.bytes().all(|byte| byte.is_ascii_digit()) {
             What::Written
-        } else if word.len() > LONGEST {
+        } else if word.len() > MAX_WORD_BYTES {
             What::Word(String::new())
         } else {
             What::Word(word.to_lowercase())
@@ -116,7 +116,7 @@ fn tens(word: &str) -> Option<&'static str> {
     })
 }
 
-/// Makes the words for digits what they stand for.
+/// Converts words for digits to spoken digits.
 fn spoken(text: &str, tokens: &[Token]) -> Vec<Token> {
     let mut out: Vec<Token> = Vec::with_capacity(tokens.len());
     let mut at = 0;
@@ -126,7 +126,7 @@ fn spoken(text: &str, tokens: &[Token]) -> Vec<Token> {
             at += 1;
             continue;
         };
-        // The digit that the following token is, be it behind a hyphen.
+        // Returns the digit in the next token, which may follow a hyphen.
         let next_digit = || {
             let hyphen = usize::from(tokens.get(at + 1).is_some_and(|t| t.what == What::Mark('-')));
             let next = tokens.get(at + 1 + hyphen)?;
@@ -159,7 +159,7 @@ fn spoken(text: &str, tokens: &[Token]) -> Vec<Token> {
                 out.push(Token { start: token.start, end, what: What::Spoken(digits) });
                 at = next;
             }
-            // As in eight hundred, or forty one hundred.
+            // As in "eight hundred" or "forty one hundred".
             (None, Some(Token { end, what: What::Spoken(digits), .. }))
                 if word == "hundred" && digits.len() <= 2 && !digits.starts_with('0') =>
             {

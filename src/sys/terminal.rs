@@ -1,16 +1,17 @@
-//! Texts on their way to a terminal: what callers say must not move its cursor, set its title, or turn its text around.
+//! Sanitizes text for a terminal: words of callers must not move the cursor, set the title or reverse text.
 //!
-//! Only what a terminal would obey is replaced, and only there: files and pipes get words as they are.
+//! Only characters that a terminal interprets are replaced, and only for terminals. Files and pipes receive the text
+//! unchanged.
 
 use std::io::{self, Write};
 
-/// Replaces what a terminal would obey, but for the newline and the tab, by U+FFFD.
+/// Replaces all characters that a terminal interprets with U+FFFD, except newlines and tabs.
 pub fn visible(text: &str) -> String {
     text.chars().map(|c| if is_obeyed(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-/// Returns whether a terminal would do something other than show a character: control characters, and marks that turn the
-/// direction of text around.
+/// Returns whether a terminal interprets the character: a control character, or a mark that changes the direction of
+/// text.
 fn is_obeyed(c: char) -> bool {
     match c {
         '\n' | '\t' => false,
@@ -19,16 +20,16 @@ fn is_obeyed(c: char) -> bool {
     }
 }
 
-/// A writer to a terminal that replaces what the terminal would obey.
+/// A writer to a terminal that replaces characters which the terminal interprets.
 #[derive(Debug)]
 pub struct Visible<W> {
     out: W,
-    /// The beginning of a character whose end is not written yet.
+    /// Bytes of an incomplete character at the end of the last write.
     begun: Vec<u8>,
 }
 
 impl<W: Write> Visible<W> {
-    /// Writes to `out`.
+    /// Creates a writer to `out`.
     pub fn new(out: W) -> Self {
         Self { out, begun: Vec::new() }
     }
@@ -80,7 +81,7 @@ mod tests {
             ("\u{202e}a\u{2066}b\u{2069}\u{200f}", "\u{fffd}a\u{fffd}b\u{fffd}\u{fffd}"),
         ] {
             assert_eq!(visible(text), shown, "{text:?}");
-            // A writer gets pieces that end within characters.
+            // A writer receives pieces that end within characters.
             for piece in 1..5 {
                 let mut out = Visible::new(Vec::new());
                 for bytes in text.as_bytes().chunks(piece) {

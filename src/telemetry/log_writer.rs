@@ -1,8 +1,8 @@
-//! Takes log lines without waiting for whoever reads them.
+//! A buffered, asynchronous writer of log lines.
 //!
-//! Lines are gathered in memory and written to standard error by a thread of its own, some milliseconds' worth at a
-//! time: a request pays for a copy, not for a system call, and a reader of the log that stalls does not stall requests.
-//! What gathers is bounded: lines beyond the bound are dropped and counted, and the count is logged.
+//! Lines are buffered in memory and written to standard error by a separate thread every few milliseconds. A request
+//! pays for a copy instead of a system call, and a stalled reader of the log does not block requests. The buffer is
+//! bounded: lines beyond the maximum are dropped and counted, and the count is logged.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,20 +10,20 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// How long lines gather. A process that is killed loses the lines of this time.
-const GATHER: Duration = Duration::from_millis(10);
+/// Interval between writes. A killed process loses the lines of this interval.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Greatest size of what gathers, in bytes.
-const MAX_WAITING: usize = 4 * 1024 * 1024;
+/// Maximum size of the buffer, in bytes.
+const MAX_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
-/// Where log lines go; cheap to clone.
+/// The buffer of log lines; cheap to clone.
 #[derive(Clone, Default)]
 pub(super) struct Lines(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
     waiting: Mutex<Waiting>,
-    /// Told when there is something to do after there was nothing.
+    /// Notified when the buffer is not empty any more, or on stop.
     awake: Condvar,
 }
 
@@ -36,11 +36,11 @@ struct Waiting {
 
 impl Shared {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        // Whole lines are put in, so a panic elsewhere leaves nothing half done.
+        // Only complete lines are added, so a panic of another thread leaves the buffer valid.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes what gathers until it is told to stop, and then what is left.
+    /// Writes buffered lines until it is stopped, and then the remaining ones.
     fn write_on(&self) {
         let mut taken = Vec::new();
         loop {
@@ -50,14 +50,14 @@ impl Shared {
             }
             if !waiting.stop {
                 drop(waiting);
-                std::thread::sleep(GATHER);
+                std::thread::sleep(FLUSH_INTERVAL);
                 waiting = self.waiting();
             }
             std::mem::swap(&mut taken, &mut waiting.lines);
             let (dropped, stop) = (std::mem::take(&mut waiting.dropped), waiting.stop);
             drop(waiting);
             let mut out = io::stderr().lock();
-            // There is nowhere else to report that standard error is gone.
+            // There is nowhere to report that standard error is closed.
             let _ = out.write_all(&taken);
             taken.clear();
             if stop {
@@ -65,14 +65,14 @@ impl Shared {
             }
             drop(out);
             if dropped > 0 {
-                tracing::warn!(dropped, "log lines were dropped: the log is read too slowly");
+                tracing::warn!(dropped, "log lines dropped because standard error is read too slowly");
             }
         }
     }
 }
 
 impl Lines {
-    /// Starts the thread that writes. It ends, with everything written, when the returned value goes.
+    /// Starts the writer thread. Dropping the returned guard writes all lines and ends the thread.
     pub(super) fn start(&self) -> io::Result<Flush> {
         let shared = self.0.clone();
         let thread = std::thread::Builder::new().name("log".to_owned()).spawn(move || shared.write_on())?;
@@ -81,10 +81,10 @@ impl Lines {
 }
 
 impl Write for &Lines {
-    /// Takes a whole line, as the formatting layer hands them over.
+    /// Appends a complete line, as the formatting layer provides it.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut waiting = self.0.waiting();
-        if waiting.lines.len() + line.len() > MAX_WAITING {
+        if waiting.lines.len() + line.len() > MAX_BUFFER_BYTES {
             waiting.dropped += 1;
             return Ok(line.len());
         }
@@ -110,7 +110,7 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-/// Writes the last lines when it goes.
+/// A guard that writes the last lines when dropped.
 #[must_use = "without it, nothing is written"]
 pub struct Flush {
     lines: Lines,
@@ -122,7 +122,7 @@ impl Drop for Flush {
         self.lines.0.waiting().stop = true;
         self.lines.0.awake.notify_one();
         if let Some(thread) = self.thread.take() {
-            // A panic in it was reported as any other.
+            // A panic of the thread was already logged.
             let _ = thread.join();
         }
     }

@@ -1,7 +1,7 @@
-//! Logs: events on standard error, one line each, for a person, for a JSON reader, or for Google Cloud Logging.
+//! Logs: one line per event on standard error, as text, as JSON, or as JSON for Google Cloud Logging.
 //!
-//! A message reads alone; what it names is a field too. Fields have their unit in their name. What was said in a call is
-//! in no event of any level.
+//! A message can be understood without its fields, and everything it names is also a field. Field names include their
+//! unit. No event of any level contains words of a call.
 
 mod log_writer;
 pub mod metrics;
@@ -26,21 +26,21 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer as _, fmt as text};
 
-/// How an event is written.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// For a person.
+    /// Text for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
-    /// JSON with the fields that Google Cloud Logging knows.
+    /// JSON with the special fields of Google Cloud Logging.
     Cloud,
 }
 
-/// Starts logging and sees to it that panics are logged. The last lines are written when the returned value goes.
+/// Starts logging, including a log line for panics. Dropping the returned guard writes the last lines.
 ///
 /// # Errors
-/// The system gave no thread, or logging was started before.
+/// No thread could be started, or logging was already started.
 pub fn start(format: Format, filter: Targets) -> io::Result<Flush> {
     let lines = Lines::default();
     let flush = lines.start()?;
@@ -66,7 +66,7 @@ pub fn start(format: Format, filter: Targets) -> io::Result<Flush> {
     Ok(flush)
 }
 
-/// Fields as a terminal shows them: what it would obey is replaced.
+/// Formats fields for a terminal: characters that a terminal interprets are replaced.
 fn shown() -> impl for<'a> FormatFields<'a> + 'static {
     debug_fn(|out: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug| {
         let value = visible(&format!("{value:?}"));
@@ -75,8 +75,8 @@ fn shown() -> impl for<'a> FormatFields<'a> + 'static {
     .delimited(" ")
 }
 
-/// A formatted panic message may hold a piece of a transcript (slicing a string does that), so only a fixed one is
-/// repeated.
+/// Logs a panic. Only a constant message is included, because a formatted one may contain a piece of a transcript (as
+/// slicing a string does).
 fn log_panic(info: &PanicHookInfo<'_>) {
     let message = info.payload().downcast_ref::<&'static str>().copied().unwrap_or("(message withheld)");
     let place = info.location().map(ToString::to_string).unwrap_or_default();
@@ -84,16 +84,16 @@ fn log_panic(info: &PanicHookInfo<'_>) {
     tracing::error!(place, thread, "panic: {message}");
 }
 
-/// An event's fields, as entries of a JSON object. What cannot fail, as here, leaves no result to look at.
-struct Put<'a, M>(&'a mut M);
+/// A visitor that writes an event's fields into a JSON object. Writing to memory cannot fail, so results are ignored.
+struct JsonVisitor<'a, M>(&'a mut M);
 
-impl<M: SerializeMap> Put<'_, M> {
+impl<M: SerializeMap> JsonVisitor<'_, M> {
     fn put(&mut self, field: &Field, value: &(impl serde::Serialize + ?Sized)) {
         let _ = self.0.serialize_entry(field.name(), value);
     }
 }
 
-impl<M: SerializeMap> Visit for Put<'_, M> {
+impl<M: SerializeMap> Visit for JsonVisitor<'_, M> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.put(field, &format!("{value:?}"));
     }
@@ -119,7 +119,7 @@ impl<M: SerializeMap> Visit for Put<'_, M> {
     }
 }
 
-/// `time`, `level`, `target`, and the event's own fields behind them, `message` among them.
+/// The JSON format: `time`, `level` and `target`, followed by the event's own fields, including `message`.
 struct Json;
 
 impl<S, N> FormatEvent<S, N> for Json
@@ -128,7 +128,7 @@ where
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        // Written as it is visited, since this is done for each request.
+        // Serialized while visiting, for speed: this runs for each request.
         let mut line = Vec::with_capacity(512);
         json_line(&mut line, event).map_err(|_| fmt::Error)?;
         writeln!(out, "{}", std::str::from_utf8(&line).map_err(|_| fmt::Error)?)
@@ -148,12 +148,12 @@ fn json_line(line: &mut Vec<u8>, event: &Event<'_>) -> serde_json::Result<()> {
     object.serialize_entry("time", &Timestamp::now().to_string())?;
     object.serialize_entry("level", level)?;
     object.serialize_entry("target", event.metadata().target())?;
-    event.record(&mut Put(&mut object));
+    event.record(&mut JsonVisitor(&mut object));
     object.end()
 }
 
-/// The structured payload of Google Cloud Logging: `severity`, `time`, `message`, `httpRequest`, and the identifiers as
-/// labels (<https://cloud.google.com/logging/docs/structured-logging>).
+/// The format of Google Cloud Logging: `severity`, `time`, `message`, `httpRequest`, and the identifiers as labels
+/// (<https://cloud.google.com/logging/docs/structured-logging>).
 struct Cloud;
 
 impl<S, N> FormatEvent<S, N> for Cloud
@@ -168,7 +168,7 @@ where
 
 fn cloud_entry(event: &Event<'_>) -> serde_json::Result<Value> {
     let mut fields = serde_json::value::Serializer.serialize_map(None)?;
-    event.record(&mut Put(&mut fields));
+    event.record(&mut JsonVisitor(&mut fields));
     let Value::Object(mut fields) = fields.end()? else { unreachable!("a map is serialized as an object") };
     let severity = match *event.metadata().level() {
         Level::ERROR => "ERROR",

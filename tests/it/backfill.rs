@@ -137,7 +137,7 @@ fn a_run_that_was_interrupted_is_taken_up_by_the_next() {
     let out = backfill(&platform, &database, &["--json"]);
     assert_eq!(out.status.code(), Some(1), "{out:?}");
     let said = String::from_utf8_lossy(&out.stderr).into_owned();
-    assert!(said.contains("refuses the API key") && said.contains("goes on"), "{said}");
+    assert!(said.contains("API key (401)"), "{said}");
     assert_eq!(fetched(&platform), ["conv_1", "conv_2", "conv_3"]);
     let next = numbers(&backfill(&platform, &database, &["--json"]));
     assert_eq!((&next["complete"], &next["fetched"]), (&json!(2), &json!(2)));

@@ -65,9 +65,8 @@ fn a_backup_that_fails_is_logged_and_costs_no_older_one() {
     // A copy of a file that is damaged would be damaged too.
     let connection = rusqlite::Connection::open(&database).unwrap();
     connection.execute_batch("UPDATE calls SET turn_count = 7").unwrap();
-    let failed = wait_for("the failure in the log", || {
-        service.log().into_iter().find(|line| line.contains("the backup could not be made"))
-    });
+    let failed =
+        wait_for("the failure in the log", || service.log().into_iter().find(|line| line.contains("backup failed")));
     assert!(failed.contains("\"error\"") && failed.contains("counts 7 turns"), "{failed}");
     let metrics = |name: &str| {
         let text = service.get("/metrics").expect(200).text;
@@ -79,7 +78,7 @@ fn a_backup_that_fails_is_logged_and_costs_no_older_one() {
     let now = f64::from(i32::try_from(Timestamp::now().unix_micros() / 1_000_000).unwrap());
     assert!((now - 600.0..now + 1.0).contains(&seconds), "{seconds}");
     let after = wait_for("another failure", || {
-        let failures = service.log().iter().filter(|line| line.contains("the backup could not be made")).count();
+        let failures = service.log().iter().filter(|line| line.contains("backup failed")).count();
         (failures >= 2).then(|| backups(&dir))
     });
     assert_eq!(after.len(), 1, "{after:?}");
@@ -108,7 +107,7 @@ fn a_restart_neither_repeats_a_backup_nor_puts_it_off() {
     };
     let service = start("1h");
     // The same thread makes both, so a backup that were due would be made by then.
-    let copied = |service: &Service| service.log().iter().filter(|line| line.contains("copied the database")).count();
+    let copied = |service: &Service| service.log().iter().filter(|line| line.contains("database backed up")).count();
     wait_for("two snapshots", || (copied(&service) >= 2).then_some(()));
     assert_eq!(backups(&dir), std::slice::from_ref(&young));
     service.stop();

@@ -308,7 +308,7 @@ fn a_file_is_whole_or_not_there_and_none_is_overwritten() {
     for (args, said) in [
         (&["--format", "srt"][..], "--conversation-id"),
         (&["-"], "--format"),
-        (&["--format", "text", "--conversation-id", "conv_9"], "there is no call conv_9"),
+        (&["--format", "text", "--conversation-id", "conv_9"], "conv_9"),
     ] {
         let out = export(&database, args);
         assert_eq!(out.status.code(), Some(1), "{args:?}");

@@ -107,7 +107,7 @@ fn every_broken_rule_of_a_field_is_400_and_named() {
         ("conversation_id", json!(""), "must not be blank"),
         ("conversation_id", json!(" \t\n"), "must not be blank"),
         ("conversation_id", json!("{{system__conversation_id}}"), "system__conversation_id"),
-        ("conversation_id", json!("undefined"), "not filled in"),
+        ("conversation_id", json!("undefined"), "got \"undefined\""),
         ("conversation_id", json!(7), "must be a string, not a number"),
         ("conversation_id", json!(long_id), "at most 256 characters"),
         ("conversation_id", json!("a\u{0}b"), "U+0000"),

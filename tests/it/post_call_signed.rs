@@ -43,8 +43,8 @@ fn an_event_is_taken_by_its_signature_only() {
     for (signature, why) in [
         (String::new(), "t is missing"),
         ("t=1,v0=zz".to_owned(), "64 hexadecimal digits"),
-        (signed(OTHER, now(), &body), "does not fit"),
-        (signed(SECRET, now(), &format!("{body} ")), "does not fit"),
+        (signed(OTHER, now(), &body), "does not match"),
+        (signed(SECRET, now(), &format!("{body} ")), "does not match"),
         (good.replace("v0", "v1"), "v0 is missing"),
         (signed(SECRET, now() - 90, &body), "behind this machine's clock"),
         (signed(SECRET, now() + 400, &body), "ahead of this machine's clock"),

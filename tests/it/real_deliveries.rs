@@ -269,7 +269,7 @@ fn a_placeholder_is_no_name_of_a_call_and_blanks_around_one_do_not_matter() {
     ] {
         let error = service.deliver(&turn(id, "Hello")).expect_error(400);
         let details = error["details"].as_str().unwrap();
-        assert!(details.starts_with("conversation_id: ") && details.contains("not filled in"), "{id}: {details}");
+        assert!(details.starts_with("conversation_id: the variable was not replaced"), "{id}: {details}");
         let history = json!({"conversation_id": id, "timestamp": "2026-09-28T12:00:00Z", "history": []});
         service.post(HISTORY, &history).expect_error(400);
     }

@@ -134,20 +134,23 @@ fn what_is_not_as_described_is_refused_and_why_is_said() {
     let with = |data: &Value| json!({"type": "post_call_audio", "event_timestamp": 1, "data": data}).to_string();
     let long = "x".repeat(257);
     for (body, why) in [
-        (with(&json!({"conversation_id": CALL})), "full_audio is missing"),
-        (with(&json!({"conversation_id": CALL, "full_audio": null})), "full_audio is missing"),
-        (with(&json!({"conversation_id": CALL, "full_audio": 5})), "full_audio is missing"),
-        (with(&json!({"conversation_id": CALL, "full_audio": ""})), "full_audio is empty"),
+        (with(&json!({"conversation_id": CALL})), "full_audio: is required"),
+        (with(&json!({"conversation_id": CALL, "full_audio": null})), "full_audio: is required"),
+        (with(&json!({"conversation_id": CALL, "full_audio": 5})), "full_audio: is required"),
+        (with(&json!({"conversation_id": CALL, "full_audio": ""})), "full_audio: must not be empty"),
         (with(&json!({"conversation_id": CALL, "full_audio": "A"})), "full_audio"),
         (with(&json!({"conversation_id": CALL, "full_audio": "AA\u{e9}A"})), "full_audio"),
         (with(&json!({"conversation_id": CALL, "full_audio": "SUQz...base64 MP3...AAAA=="})), "full_audio"),
-        (with(&json!({"full_audio": "AAAA"})), "conversation_id is missing"),
-        (with(&json!({"conversation_id": 7, "full_audio": "AAAA"})), "conversation_id is missing"),
-        (with(&json!({"conversation_id": " ", "full_audio": "AAAA"})), "conversation_id must not be blank"),
+        (with(&json!({"full_audio": "AAAA"})), "conversation_id: is required"),
+        (with(&json!({"conversation_id": 7, "full_audio": "AAAA"})), "conversation_id: is required"),
+        (with(&json!({"conversation_id": " ", "full_audio": "AAAA"})), "conversation_id: must not be blank"),
         (with(&json!({"conversation_id": long, "full_audio": "AAAA"})), "at most 256"),
-        (with(&json!([])), "conversation_id is missing"),
-        (r#"{"data":{"conversation_id":"c","full_audio":"AAAA","full_audio":"AAAA"}}"#.to_owned(), "twice"),
-        (r#"{"data":{"conversation_id":"c","full_audio":"AAAA"},"type":"other"}"#.to_owned(), "type is not"),
+        (with(&json!([])), "conversation_id: is required"),
+        (
+            r#"{"data":{"conversation_id":"c","full_audio":"AAAA","full_audio":"AAAA"}}"#.to_owned(),
+            "full_audio: duplicate",
+        ),
+        (r#"{"data":{"conversation_id":"c","full_audio":"AAAA"},"type":"other"}"#.to_owned(), "type: must be"),
         ("[]".to_owned(), "OBJECT"),
         (String::new(), "EOF"),
     ] {

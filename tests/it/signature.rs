@@ -52,7 +52,7 @@ fn what_is_not_of_the_form_is_refused_and_why_is_said() {
         (format!("t={AT}"), "v0 is missing"),
         (format!("t={AT},v1={V0}"), "v0 is missing"),
         (format!("t={AT},V0={V0}"), "v0 is missing"),
-        (format!("t={AT},t={AT},v0={V0}"), "twice"),
+        (format!("t={AT},t={AT},v0={V0}"), "t is repeated"),
         (format!("t=,v0={V0}"), "whole number"),
         (format!("t=abc,v0={V0}"), "whole number"),
         (format!("t=-{AT},v0={V0}"), "whole number"),

@@ -1,4 +1,4 @@
-//! The flags of `serve` that say who may do what.
+//! Flags of `serve` that control access.
 
 use super::secrets::{ApiToken, IngestToken, Kind, Secrets};
 use super::token_file;
@@ -19,28 +19,34 @@ pub(in crate::cli) struct AccessArgs {
     ingest_tokens: Secrets<IngestToken>,
     #[command(flatten)]
     api_tokens: Secrets<ApiToken>,
-    /// Need no token: anybody who reaches the service may read, erase and download everything
+    /// Require no token; anybody may read, erase and download everything
     #[arg(long, env = "TRANSCRIBE_HOOK_NO_TOKEN")]
     no_token: bool,
-    /// How many requests a minute of one address are refused with 401; more are answered 429, and 0 is no limit
+    /// Limit failed attempts (401) per minute and address
+    ///
+    /// Requests beyond the limit are answered 429. 0 is no limit.
     #[arg(long, env = "TRANSCRIBE_HOOK_REFUSALS_PER_MINUTE", value_name = "NUMBER", default_value = "60")]
     refusals_per_minute: u32,
-    /// Address or network of a proxy whose X-Forwarded-For is believed; may be repeated
+    /// Trust X-Forwarded-For from this proxy address or network
+    ///
+    /// May be repeated.
     #[arg(
         long, env = "TRANSCRIBE_HOOK_TRUSTED_PROXY", value_name = "NETWORK", value_parser = network,
         value_delimiter = ' ',
     )]
     trusted_proxy: Vec<IpNet>,
-    /// Let pages of this other origin read with a token (CORS); may be repeated
+    /// Let pages of this origin read with a token (CORS)
+    ///
+    /// May be repeated.
     #[arg(long, env = "TRANSCRIBE_HOOK_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ' ')]
     allow_origin: Vec<Origin>,
 }
 
 impl AccessArgs {
-    /// Reads the configured tokens. `signed` says that ElevenLabs' events are taken.
+    /// Reads the configured tokens. `signed` is true if the service receives signed events of ElevenLabs.
     ///
     /// # Errors
-    /// A token that is none, or one that `--no-token` contradicts.
+    /// A token is invalid, or contradicts `--no-token`.
     pub(in crate::cli) fn settings(&self, listen: SocketAddr, signed: bool) -> Result<AccessSettings> {
         let settings = AccessSettings {
             ingest_tokens: tokens(&self.ingest_tokens)?,
@@ -51,22 +57,26 @@ impl AccessArgs {
         };
         anyhow::ensure!(
             !self.no_token || settings.api_tokens.is_empty(),
-            "--no-token and --api-token contradict each other: take one of them away"
+            "--no-token and --api-token contradict each other; remove one of them"
         );
         if self.no_token {
-            tracing::warn!("anybody who reaches the service may read, erase and download everything (--no-token)");
+            tracing::warn!(
+                "reading, erasing and downloading need no token (--no-token); anybody with network access can do it"
+            );
         }
         if settings.ingest_tokens.is_empty() && (signed || !listen.ip().to_canonical().is_loopback()) {
-            tracing::warn!("anybody who reaches the service can store turns and histories: it has no --ingest-token");
+            tracing::warn!("storing turns and histories needs no token; set --ingest-token");
         }
         Ok(settings)
     }
 
-    /// Adds what stands beside the database, which this service alone has open: the token file, if no token is configured.
-    /// Returns its path and its first token then.
+    /// Adds the files beside the database, which must be locked by this process: the sign-out file, and the token file
+    /// unless a token is configured.
+    ///
+    /// Returns the token file's path and its first token if that file is used.
     ///
     /// # Errors
-    /// The token file cannot be made, or cannot be trusted.
+    /// The token file cannot be created, or cannot be trusted.
     pub(in crate::cli) fn add_files(
         &self,
         settings: &mut AccessSettings,

@@ -1,4 +1,4 @@
-//! The flags of `serve` for the copies that it makes by itself.
+//! Flags of `serve` for automatic backups.
 
 use super::values::interval;
 use crate::jobs::backup::{Backups, Plan};
@@ -14,19 +14,21 @@ pub(in crate::cli) struct CopyArgs {
         requires = "backup_dir",
     )]
     backup_every: Option<Duration>,
-    /// The folder for these backups, which is made when there is none
+    /// Store backups in this folder; it is created if missing
     #[arg(long, env = "TRANSCRIBE_HOOK_BACKUP_DIR", value_name = "FOLDER")]
     backup_dir: Option<PathBuf>,
-    /// How many of these backups are kept
+    /// Retain this many backups
     #[arg(
         long, env = "TRANSCRIBE_HOOK_BACKUP_KEEP", value_name = "NUMBER", default_value = "7",
         value_parser = clap::value_parser!(u32).range(1..=10_000),
     )]
     backup_keep: u32,
-    /// Put a copy named latest.db, of which a plain cp is safe, beside the database at this interval
+    /// Write the snapshot latest.db beside the database at this interval
+    ///
+    /// The snapshot is safe to copy with a plain cp.
     #[arg(long, env = "TRANSCRIBE_HOOK_SNAPSHOT_EVERY", value_name = "DURATION", value_parser = interval)]
     snapshot_every: Option<Duration>,
-    /// Leave it to Litestream, which must be running, to move the log into the database file
+    /// Let Litestream, which must be running, checkpoint the WAL
     #[arg(long, env = "TRANSCRIBE_HOOK_LITESTREAM")]
     litestream: bool,
 }

@@ -1,4 +1,4 @@
-//! The flags of `serve` that bound what connections may take.
+//! Flags of `serve` that limit connections.
 
 use super::values::patience;
 use crate::server::connections::ConnectionLimits;
@@ -7,25 +7,27 @@ use std::time::Duration;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct LimitArgs {
-    /// How many connections may be open; a new one beyond them takes the place of an idle one
+    /// Limit open connections; a new one evicts an idle one
     #[arg(
         long, env = "TRANSCRIBE_HOOK_MAX_CONNECTIONS", value_name = "NUMBER", default_value = "2048",
         value_parser = clap::value_parser!(u32).range(1..=100_000),
     )]
     max_connections: u32,
-    /// How long the head of a request may take to come
+    /// Close connections whose request header takes longer than this
     #[arg(
         long, env = "TRANSCRIBE_HOOK_HEADER_TIMEOUT", value_name = "DURATION", default_value = "15s",
         value_parser = patience,
     )]
     header_timeout: Duration,
-    /// How long a body may take that comes at less than 16 KiB a second, and an answer wait for its reader
+    /// Close connections whose body or reader is slower than this
+    ///
+    /// Applies to request bodies slower than 16 KiB/s, and to clients that do not read the response.
     #[arg(
         long, env = "TRANSCRIBE_HOOK_BODY_TIMEOUT", value_name = "DURATION", default_value = "1m",
         value_parser = patience,
     )]
     body_timeout: Duration,
-    /// How long a connection may wait for its next request
+    /// Close connections that are idle for this long
     #[arg(
         long, env = "TRANSCRIBE_HOOK_IDLE_TIMEOUT", value_name = "DURATION", default_value = "2m",
         value_parser = patience,

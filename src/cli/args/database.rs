@@ -3,10 +3,10 @@
 use clap::Args;
 use std::path::PathBuf;
 
-/// Which database.
+/// The flag that selects the database.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct DatabaseArgs {
-    /// The SQLite file; made when there is none
+    /// Use this SQLite file; it is created if missing
     #[arg(long, env = "TRANSCRIBE_HOOK_DATABASE", value_name = "FILE", default_value = "./transcribe-hook.db")]
     pub(in crate::cli) database: PathBuf,
 }

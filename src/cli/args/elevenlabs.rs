@@ -6,12 +6,14 @@ use crate::elevenlabs::client::{self, Client, Patience};
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-/// How the platform is asked.
+/// Flags of access to the ElevenLabs API.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct PlatformArgs {
     #[command(flatten)]
     key: Secrets<ApiKey>,
-    /// Where the platform's API is; regions have their own
+    /// Use the ElevenLabs API at this URL
+    ///
+    /// Each region has its own.
     #[arg(
         long, env = "TRANSCRIBE_HOOK_ELEVENLABS_BASE_URL", value_name = "URL", default_value = client::BASE_URL,
         value_parser = base_url,
@@ -20,7 +22,7 @@ pub(in crate::cli) struct PlatformArgs {
 }
 
 impl PlatformArgs {
-    /// The client, if there is a key.
+    /// Returns a client, if a key is configured.
     pub(in crate::cli) fn client(&self) -> Result<Option<Client>> {
         let Some(key) = self.key.read_one()? else { return Ok(None) };
         let client = Client::new(&self.elevenlabs_base_url, key, Patience::default());

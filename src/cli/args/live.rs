@@ -1,4 +1,4 @@
-//! The flags of the live streams.
+//! Flags of `serve` for live streams.
 
 use super::values::heartbeat;
 use crate::live::Limits;
@@ -7,13 +7,15 @@ use std::time::Duration;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct StreamArgs {
-    /// How many live streams of events may be open, each on a connection; more are answered 503
+    /// Limit open live streams; more are answered 503
+    ///
+    /// Each live stream holds one connection.
     #[arg(
         long, env = "TRANSCRIBE_HOOK_MAX_STREAMS", value_name = "NUMBER", default_value = "1024",
         value_parser = clap::value_parser!(u32).range(0..=100_000),
     )]
     max_streams: u32,
-    /// How often a live stream says that it is there when nothing happens
+    /// Send a heartbeat on idle live streams at this interval
     #[arg(
         long, env = "TRANSCRIBE_HOOK_STREAM_HEARTBEAT", value_name = "DURATION", default_value = "15s",
         value_parser = heartbeat,

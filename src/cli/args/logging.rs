@@ -4,13 +4,17 @@ use crate::telemetry;
 use clap::Args;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-/// How to log.
+/// Flags of logging.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct LogArgs {
-    /// How log lines look; cloud is Google Cloud Logging's form of JSON
+    /// Set the format of log lines
+    ///
+    /// `cloud` is the JSON format of Google Cloud Logging.
     #[arg(long, global = true, env = "TRANSCRIBE_HOOK_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub(in crate::cli) log_format: telemetry::Format,
-    /// What is logged: off, error, warn, info, debug or trace, also by part, as in info,http=warn
+    /// Set the log level, also by module, as in info,http=warn
+    ///
+    /// Levels are off, error, warn, info, debug and trace.
     #[arg(
         long,
         global = true,
@@ -22,10 +26,13 @@ pub(in crate::cli) struct LogArgs {
     pub(in crate::cli) log_level: Targets,
 }
 
-/// A level, or levels by part. A word that is no level would otherwise stand for a part of that name.
+/// Parses a log level, or levels by module.
+///
+/// A word that is no level is an error, because it would otherwise be taken as the name of a module.
 fn levels(text: &str) -> Result<Targets, String> {
     for part in text.split(',').filter(|part| !part.contains('=')) {
-        part.parse::<LevelFilter>().map_err(|_| format!("{part:?} is no level"))?;
+        part.parse::<LevelFilter>()
+            .map_err(|_| format!("unknown log level {part:?}; levels are off, error, warn, info, debug, trace"))?;
     }
     text.parse().map_err(|error| format!("{error}"))
 }

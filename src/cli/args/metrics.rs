@@ -1,4 +1,4 @@
-//! Where metrics are given besides on the service's own address.
+//! Flag of `serve` for a second address that serves metrics.
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -7,13 +7,13 @@ use tokio::net::TcpListener;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct MetricsArgs {
-    /// Another address and port, on which nothing but /metrics is given, to everybody who connects
+    /// Serve /metrics also on this address, without a token
     #[arg(long, env = "TRANSCRIBE_HOOK_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
     metrics_listen: Option<SocketAddr>,
 }
 
 impl MetricsArgs {
-    /// Listens, if that is wanted.
+    /// Binds the address, if one is configured.
     pub(in crate::cli) async fn listener(&self) -> Result<Option<TcpListener>> {
         let Some(address) = self.metrics_listen else { return Ok(None) };
         let cannot = || format!("cannot listen on {address} for metrics");

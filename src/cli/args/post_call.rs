@@ -1,4 +1,4 @@
-//! The flags of `serve` for what the platform posts after a call.
+//! Flags of `serve` for the post-call webhook of ElevenLabs.
 
 use super::secrets::{Secrets, WebhookSecret};
 use super::values::size;
@@ -13,22 +13,26 @@ use std::time::Duration;
 pub(in crate::cli) struct PostCallArgs {
     #[command(flatten)]
     secrets: Secrets<WebhookSecret>,
-    /// How far a signature's time may lie from this machine's clock
+    /// Limit the difference between a signature's time and the clock
     #[arg(
         long, env = "TRANSCRIBE_HOOK_SIGNATURE_TOLERANCE", value_name = "DURATION", default_value = "30m",
         value_parser = humantime::parse_duration,
     )]
     signature_tolerance: Duration,
-    /// Greatest size of a post-call event's body
+    /// Limit the size of a post-call event
     #[arg(
         long, env = "TRANSCRIBE_HOOK_POST_CALL_MAX_BODY", value_name = "SIZE", default_value = "16MiB",
         value_parser = size,
     )]
     post_call_max_body: usize,
-    /// The folder for recordings, which is made when there is none; without this they are dropped
+    /// Store recordings in this folder; without it they are dropped
+    ///
+    /// The folder is created if missing.
     #[arg(long, env = "TRANSCRIBE_HOOK_AUDIO_DIR", value_name = "FOLDER")]
     audio_dir: Option<PathBuf>,
-    /// Greatest size of a recording's body, which is a third longer than the recording
+    /// Limit the body of a recording, which is base64
+    ///
+    /// The body is a third longer than the recording.
     #[arg(
         long, env = "TRANSCRIBE_HOOK_AUDIO_MAX_BODY", value_name = "SIZE", default_value = "256MiB",
         value_parser = size,
@@ -37,15 +41,15 @@ pub(in crate::cli) struct PostCallArgs {
 }
 
 impl PostCallArgs {
-    /// Whether a secret is configured, without which none is taken.
+    /// Returns whether a secret is configured. Without one, no event is accepted.
     pub(in crate::cli) fn are_events_taken(&self) -> bool {
         !self.secrets.is_empty()
     }
 
-    /// Reads the secrets and opens the folder.
+    /// Reads the secrets and opens the recordings folder.
     pub(in crate::cli) fn settings(&self) -> Result<PostCallSettings> {
         let recordings = self.audio_dir.as_deref().map(|folder| {
-            Recordings::open(folder).with_context(|| format!("cannot keep recordings in {}", folder.display()))
+            Recordings::open(folder).with_context(|| format!("cannot store recordings in {}", folder.display()))
         });
         Ok(PostCallSettings {
             secrets: self.secrets.read()?,

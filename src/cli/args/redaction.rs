@@ -1,30 +1,32 @@
-//! The flag that says what must not be stored.
+//! The flag of `serve` and `backfill` that selects the redacted data.
 
 use crate::redaction::{Kind, Redactor};
 use clap::{Args, ValueEnum};
 
-/// What is replaced before it is stored.
+/// The kinds of personal data that are replaced before words are stored.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct RedactArgs {
-    /// Replace what is found of these in words before they are stored, by `[card]` and the like: card, email, phone, ssn
+    /// Redact these kinds before storing: card, email, phone, ssn
+    ///
+    /// Each finding is replaced with its kind in brackets, as in `[card]`.
     #[arg(long, env = "TRANSCRIBE_HOOK_REDACT", value_name = "KINDS", value_delimiter = ',')]
     redact: Vec<KindName>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum KindName {
-    /// Payment cards' numbers
+    /// Payment card numbers
     Card,
     /// E-mail addresses
     Email,
-    /// Telephone numbers, but for those of the telephone line, by which drivers are found
+    /// Telephone numbers, except the call's own, which identifies the driver
     Phone,
-    /// Social security numbers of the United States
+    /// United States social security numbers
     Ssn,
 }
 
 impl RedactArgs {
-    /// What replaces them, if any are to be replaced.
+    /// Returns the redactor, if any kind is configured.
     pub(in crate::cli) fn redactor(&self) -> Option<Redactor> {
         let kind = |name: &KindName| match name {
             KindName::Card => Kind::Card,

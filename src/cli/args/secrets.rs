@@ -1,7 +1,7 @@
-//! Flags that take secrets: each kind by a flag that may be repeated, by a variable, and by a file with one a line.
+//! Flags for secrets. Each kind has a repeatable flag, a variable, and a flag for a file with one secret per line.
 //!
-//! The text is checked after the command line was read, not by its parser, whose errors would repeat it. Help and the
-//! table of flags never show a variable's value.
+//! The secrets are validated after the command line is parsed, because errors of the parser would contain them. Neither
+//! help texts nor the table of flags show the value of a variable.
 
 use crate::domain::placeholder;
 use crate::secret::Secret;
@@ -10,28 +10,30 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_pars
 use std::marker::PhantomData;
 use std::path::PathBuf;
 
-/// A kind of secret: what its flags are called.
+/// A kind of secret, with the names of its flags.
 pub(in crate::cli) trait Kind {
-    /// The flag that takes the secret itself.
+    /// Flag for the secret itself.
     const FLAG: &'static str;
-    /// The flag's variable.
+    /// Environment variable of that flag.
     const VARIABLE: &'static str;
-    /// The flag that takes a file.
+    /// Flag for the path of a file.
     const FILE_FLAG: &'static str;
-    /// The file flag's variable.
+    /// Environment variable of the file flag.
     const FILE_VARIABLE: &'static str;
-    /// What the secret is for.
+    /// Short help text of the flag.
     const HELP: &'static str;
-    /// Whether several count, so that one can replace another.
+    /// Further text of the long help, or an empty string.
+    const DETAILS: &'static str;
+    /// True if several secrets are accepted at a time, so one can replace another without a gap.
     const SEVERAL: bool;
 
-    /// Why a text is another kind of secret, by its beginning.
+    /// Returns the reason why a text looks like another kind of secret.
     fn confused(_text: &str) -> Option<&'static str> {
         None
     }
 }
 
-/// The secret by which the platform signs its post-call webhooks.
+/// The signing secret of ElevenLabs' post-call webhook.
 #[derive(Debug)]
 pub(in crate::cli) enum WebhookSecret {}
 
@@ -40,16 +42,19 @@ impl Kind for WebhookSecret {
     const VARIABLE: &'static str = "TRANSCRIBE_HOOK_ELEVENLABS_SECRET";
     const FILE_FLAG: &'static str = "elevenlabs-secret-file";
     const FILE_VARIABLE: &'static str = "TRANSCRIBE_HOOK_ELEVENLABS_SECRET_FILE";
-    const HELP: &'static str = "Signing secret of the platform's post-call webhook, which is refused without one";
+    const HELP: &'static str = "Verify post-call webhooks of ElevenLabs with this secret";
+    const DETAILS: &'static str = "Without a secret every post-call webhook is refused.";
     const SEVERAL: bool = true;
 
     fn confused(text: &str) -> Option<&'static str> {
         let key = text.starts_with("sk_") || text.starts_with("xi-");
-        key.then_some("is an API key of ElevenLabs; the signing secret is shown when the webhook is created, and begins with wsec_")
+        key.then_some(
+            "is an API key of ElevenLabs; a signing secret begins with wsec_, and is shown when the webhook is created",
+        )
     }
 }
 
-/// The key to the platform's API.
+/// A key of the ElevenLabs API.
 #[derive(Debug)]
 pub(in crate::cli) enum ApiKey {}
 
@@ -58,7 +63,8 @@ impl Kind for ApiKey {
     const VARIABLE: &'static str = "TRANSCRIBE_HOOK_ELEVENLABS_API_KEY";
     const FILE_FLAG: &'static str = "elevenlabs-api-key-file";
     const FILE_VARIABLE: &'static str = "TRANSCRIBE_HOOK_ELEVENLABS_API_KEY_FILE";
-    const HELP: &'static str = "Key to the platform's API";
+    const HELP: &'static str = "Use this key of the ElevenLabs API";
+    const DETAILS: &'static str = "";
     const SEVERAL: bool = false;
 
     fn confused(text: &str) -> Option<&'static str> {
@@ -66,7 +72,7 @@ impl Kind for ApiKey {
     }
 }
 
-/// What whoever stores turns has to show.
+/// The token that is required to store turns and histories.
 #[derive(Debug)]
 pub(in crate::cli) enum IngestToken {}
 
@@ -75,11 +81,12 @@ impl Kind for IngestToken {
     const VARIABLE: &'static str = "TRANSCRIBE_HOOK_INGEST_TOKEN";
     const FILE_FLAG: &'static str = "ingest-token-file";
     const FILE_VARIABLE: &'static str = "TRANSCRIBE_HOOK_INGEST_TOKEN_FILE";
-    const HELP: &'static str = "Token without which no turns and histories are taken, of 16 characters or more";
+    const HELP: &'static str = "Require this token for storing turns and histories";
+    const DETAILS: &'static str = "It must have 16 characters or more. Without a token anybody may store turns.";
     const SEVERAL: bool = true;
 }
 
-/// What whoever reads and manages has to show.
+/// The token that is required to read and manage calls.
 #[derive(Debug)]
 pub(in crate::cli) enum ApiToken {}
 
@@ -88,19 +95,20 @@ impl Kind for ApiToken {
     const VARIABLE: &'static str = "TRANSCRIBE_HOOK_API_TOKEN";
     const FILE_FLAG: &'static str = "api-token-file";
     const FILE_VARIABLE: &'static str = "TRANSCRIBE_HOOK_API_TOKEN_FILE";
-    const HELP: &'static str = "Token without which nobody reads and manages, of 16 characters or more; without one \
-                                `serve` makes its own beside the database";
+    const HELP: &'static str = "Require this token for reading and managing calls";
+    const DETAILS: &'static str = "It must have 16 characters or more. Without one `serve` generates a token and \
+                                   stores it beside the database.";
     const SEVERAL: bool = true;
 }
 
-/// The secrets of one kind, as they were given.
+/// The secrets of one kind, as given on the command line.
 pub(in crate::cli) struct Secrets<K> {
     given: Vec<String>,
     files: Vec<PathBuf>,
     kind: PhantomData<K>,
 }
 
-/// Whoever prints the command line does not print its secrets.
+/// Hides the secrets when the command line is printed.
 impl<K> std::fmt::Debug for Secrets<K> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Secrets({} given, files {:?})", self.given.len(), self.files)
@@ -108,16 +116,15 @@ impl<K> std::fmt::Debug for Secrets<K> {
 }
 
 impl<K: Kind> Secrets<K> {
-    /// Whether none was given.
+    /// Returns whether no secret was given.
     pub(in crate::cli) fn is_empty(&self) -> bool {
         self.given.is_empty() && self.files.is_empty()
     }
 
-    /// All that were given, by flag first, then by file.
+    /// Reads all secrets, those of flags before those of files.
     ///
     /// # Errors
-    /// One that breaks the rule for secrets, a file that cannot be read, or one without a secret in it; never with the
-    /// secret's text.
+    /// A secret is invalid, or a file cannot be read or contains no secret. The error never contains a secret.
     pub(in crate::cli) fn read(&self) -> Result<Vec<Secret>> {
         let mut secrets = Vec::new();
         for text in &self.given {
@@ -128,7 +135,7 @@ impl<K: Kind> Secrets<K> {
             let text = std::fs::read_to_string(file).with_context(name)?;
             let text = text.trim_start_matches('\u{FEFF}');
             let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-            anyhow::ensure!(!lines.is_empty(), "{}: there is no secret in it", name());
+            anyhow::ensure!(!lines.is_empty(), "{}: contains no secret", name());
             for (number, line) in lines.iter().enumerate() {
                 secrets.push(secret::<K>(line.trim()).with_context(|| format!("{}: secret {}", name(), number + 1))?);
             }
@@ -136,39 +143,47 @@ impl<K: Kind> Secrets<K> {
         Ok(secrets)
     }
 
-    /// The one that was given, if any was.
+    /// Reads the secret, if one was given.
     ///
     /// # Errors
-    /// As of [`Secrets::read`], and when there is more than one.
+    /// More than one was given, or one of the errors of [`Secrets::read`].
     pub(in crate::cli) fn read_one(&self) -> Result<Option<Secret>> {
         let mut secrets = self.read()?;
-        anyhow::ensure!(secrets.len() <= 1, "--{}: only one can be used", K::FLAG);
+        anyhow::ensure!(secrets.len() <= 1, "--{}: accepts only one secret", K::FLAG);
         Ok(secrets.pop())
     }
 }
 
-/// Takes a secret that can be what is meant. With what is around or beside it by mistake, every delivery would be refused.
+/// Validates a secret. Refuses quotes, separators or a variable's name around it, because no signature would match.
 ///
 /// # Errors
-/// What is wrong, never with the secret's text.
+/// The text is not a secret of this kind. The error never contains it.
 fn secret<K: Kind>(text: &str) -> Result<Secret> {
-    anyhow::ensure!(!text.trim().is_empty(), "is empty, or has a blank too much; one blank stands between two secrets");
+    anyhow::ensure!(!text.trim().is_empty(), "is empty, or has an extra blank; separate two secrets with one blank");
     let quoted = |c: char| matches!(c, '"' | '\'' | '`');
-    anyhow::ensure!(!text.starts_with(quoted) && !text.ends_with(quoted), "is in quotes; give it without them");
+    anyhow::ensure!(!text.starts_with(quoted) && !text.ends_with(quoted), "is in quotes; remove them");
     anyhow::ensure!(
         !text.contains([',', ';']),
-        "has a comma or semicolon; give several by repeating the flag, with a blank between them, or one a line in a file"
+        "contains a comma or semicolon; for several secrets repeat the flag, separate them with a blank, or use a file \
+         with one per line"
     );
     let named = text.split_once('=').is_some_and(|(name, value)| {
         let in_name = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
         name.len() > 2 && name.contains('_') && name.bytes().all(in_name) && !value.trim_matches('=').is_empty()
     });
-    anyhow::ensure!(!named, "begins with the name of a variable; give the value alone");
-    anyhow::ensure!(placeholder(text).is_none(), "is a variable that was not filled in");
+    anyhow::ensure!(!named, "begins with the name of a variable; pass only the value");
+    anyhow::ensure!(placeholder(text).is_none(), "is a variable that was not replaced by its value");
     if let Some(confused) = K::confused(text) {
         anyhow::bail!("{confused}");
     }
     Ok(Secret::new(text)?)
+}
+
+/// Returns the long help of a kind's flag.
+fn long_help<K: Kind>() -> String {
+    let repeat = if K::SEVERAL { "May be repeated, to replace a secret without a gap." } else { "" };
+    let details = [K::DETAILS, repeat].join(" ");
+    format!("{}\n\n{}", K::HELP, details.trim()).trim_end().to_owned()
 }
 
 impl<K: Kind> Args for Secrets<K> {
@@ -181,13 +196,10 @@ impl<K: Kind> Args for Secrets<K> {
                     .hide_env_values(true)
                     .value_name("SECRET")
                     .action(ArgAction::Append)
-                    // The variable's way to give two, since secrets have no blanks.
+                    // Secrets contain no blanks, so a variable can hold several.
                     .value_delimiter(' ')
-                    .help(if K::SEVERAL {
-                        format!("{}; may be repeated, to replace an old one without a gap", K::HELP)
-                    } else {
-                        K::HELP.to_owned()
-                    }),
+                    .help(K::HELP)
+                    .long_help(long_help::<K>()),
             )
             .arg(
                 Arg::new(K::FILE_FLAG)
@@ -196,10 +208,11 @@ impl<K: Kind> Args for Secrets<K> {
                     .value_name("FILE")
                     .action(ArgAction::Append)
                     .value_parser(value_parser!(PathBuf))
-                    .help(if K::SEVERAL {
-                        "The same from a file, one a line, so that it shows in no list of processes"
+                    .help(format!("Read --{} from this file", K::FLAG))
+                    .long_help(if K::SEVERAL {
+                        format!("Read --{} from this file, one per line, so it is in no list of processes", K::FLAG)
                     } else {
-                        "The same from a file, so that it shows in no list of processes"
+                        format!("Read --{} from this file, so it is in no list of processes", K::FLAG)
                     }),
             )
     }

@@ -1,4 +1,4 @@
-//! The flags of `serve` for HTTPS.
+//! Flags of `serve` for HTTPS.
 
 use super::values::domain;
 use crate::server::tls::{AcmeSettings, Files, Tls, TlsSettings};
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct TlsArgs {
-    /// Serve HTTPS with this certificate, and those that lead to its authority's, in PEM; read again when it changes
+    /// Serve HTTPS with this PEM certificate chain; reloaded on change
     #[arg(
         long,
         env = "TRANSCRIBE_HOOK_TLS_CERT",
@@ -17,18 +17,20 @@ pub(in crate::cli) struct TlsArgs {
         conflicts_with = "acme_domain"
     )]
     tls_cert: Option<PathBuf>,
-    /// The certificate's key, in PEM
+    /// Use this PEM private key of the certificate
     #[arg(long, env = "TRANSCRIBE_HOOK_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// Serve HTTPS with a certificate for this domain from Let's Encrypt, whose terms are agreed to; may be repeated
+    /// Serve HTTPS with a Let's Encrypt certificate for this domain
+    ///
+    /// Using the flag accepts the terms of Let's Encrypt. It may be repeated.
     #[arg(
         long, env = "TRANSCRIBE_HOOK_ACME_DOMAIN", value_name = "DOMAIN", value_delimiter = ' ', value_parser = domain,
     )]
     acme_domain: Vec<String>,
-    /// The folder that keeps the certificate and the account with the authority
+    /// Store ACME certificates and the ACME account in this folder
     #[arg(long, env = "TRANSCRIBE_HOOK_ACME_CACHE", value_name = "FOLDER", default_value = "./acme")]
     acme_cache: PathBuf,
-    /// Another authority's ACME directory
+    /// Use the ACME directory at this URL
     #[arg(
         long,
         env = "TRANSCRIBE_HOOK_ACME_DIRECTORY",
@@ -36,21 +38,23 @@ pub(in crate::cli) struct TlsArgs {
         default_value = "https://acme-v02.api.letsencrypt.org/directory"
     )]
     acme_directory: String,
-    /// Where the authority may write to about the certificate
+    /// Give this contact address to the ACME server
     #[arg(long, env = "TRANSCRIBE_HOOK_ACME_CONTACT", value_name = "ADDRESS")]
     acme_contact: Option<String>,
-    /// What an authority's own certificate is checked by, in PEM, where it is none that is commonly trusted
+    /// Trust this PEM root certificate of the ACME server
+    ///
+    /// Needed only if the ACME server's certificate is not publicly trusted.
     #[arg(long, env = "TRANSCRIBE_HOOK_ACME_CA", value_name = "FILE")]
     acme_ca: Option<PathBuf>,
 }
 
 impl TlsArgs {
-    /// The first domain that a certificate is obtained for.
+    /// Returns the first domain that a certificate is requested for.
     pub(in crate::cli) fn domain(&self) -> Option<&str> {
         self.acme_domain.first().map(String::as_str)
     }
 
-    /// Reads the certificate, if HTTPS is wanted.
+    /// Reads the certificate, if HTTPS is configured.
     pub(in crate::cli) fn open(&self) -> Result<Option<Tls>> {
         let settings = if let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) {
             TlsSettings::Files(Files { certificate: certificate.clone(), key: key.clone() })

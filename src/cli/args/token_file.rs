@@ -1,7 +1,7 @@
-//! `<database>.token`: the API token that `serve` makes at its first start when none is configured, and that commands on the
-//! same machine find.
+//! The token file `<database>.token`: the API token that `serve` generates if none is configured.
 //!
-//! It has one token a line, so that an operator can replace the token without a gap. Only its owner may read it.
+//! Commands on the same machine read it. It has one token per line, so an operator can rotate the token without a gap.
+//! Only its owner may read it.
 
 use crate::api::auth::check_token;
 use crate::secret::{Secret, random_bytes};
@@ -15,61 +15,54 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// Maximum size of the file, in bytes.
+/// Maximum size of the token file, in bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
-/// The path of a file beside the database.
+/// Returns the path of a file beside the database.
 pub(in crate::cli) fn beside(database: &Path, ending: &str) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push(ending);
     name.into()
 }
 
-/// The path of the token file of a database.
+/// Returns the path of a database's token file.
 pub(in crate::cli) fn path(database: &Path) -> PathBuf {
     beside(database, ".token")
 }
 
-/// Reads the tokens of a file.
+/// Reads the tokens of a file, or returns `None` if the file does not exist.
 ///
 /// # Errors
-/// It cannot be read, or is no list of tokens. None if there is no such file.
+/// The file cannot be read, or is not a list of tokens.
 pub(in crate::cli) fn read(path: &Path) -> Result<Option<Vec<Secret>>> {
     open(path)?.map(|file| tokens(file, path)).transpose()
 }
 
-/// Reads the tokens of a file, which is made with a new token when there is none.
+/// Reads the tokens of a file. If the file does not exist, creates it with a new token.
 ///
 /// # Errors
-/// As of [`read`], and when others may have chosen the token: by a link, or as the file's owner.
+/// The file cannot be read or created, is not a list of tokens, or its token may have been chosen by another user:
+/// through a link, or as the file's owner.
 pub(in crate::cli) fn read_or_create(path: &Path) -> Result<Vec<Secret>> {
     let Some(file) = open(path)? else { return Ok(vec![create(path)?]) };
     let name = path.display();
     let metadata = file.metadata().with_context(|| name.to_string())?;
     let own = [geteuid().as_raw(), 0];
-    ensure!(
-        own.contains(&metadata.uid()),
-        "{name}: belongs to user {}; delete it, and a new one is made",
-        metadata.uid()
-    );
-    ensure!(
-        metadata.nlink() == 1,
-        "{name}: has {} names (hard links); delete it, and a new one is made",
-        metadata.nlink()
-    );
+    ensure!(own.contains(&metadata.uid()), "{name}: belongs to user {}; delete it to get a new token", metadata.uid());
+    ensure!(metadata.nlink() == 1, "{name}: has {} names (hard links); delete it to get a new token", metadata.nlink());
     if metadata.mode() & 0o077 != 0 {
         let mode = format!("{:o}", metadata.mode() & 0o777);
         file.set_permissions(Permissions::from_mode(0o600)).with_context(|| name.to_string())?;
         tracing::warn!(
-            file = %name, mode, "others could read the token file; now its owner only (delete it for a new token)"
+            file = %name, mode, "token file was readable by others, so its mode is now 600; delete it for a new token"
         );
     }
     tokens(file, path)
 }
 
-/// Opens a file that is one, without following a link; none if there is nothing of that name.
+/// Opens a regular file without following a symbolic link. Returns `None` if it does not exist.
 fn open(path: &Path) -> Result<Option<File>> {
-    // A pipe would be waited for.
+    // Opening a pipe would block without NONBLOCK.
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -80,7 +73,7 @@ fn open(path: &Path) -> Result<Option<File>> {
     };
     let metadata = file.metadata().with_context(|| path.display().to_string())?;
     ensure!(metadata.is_file(), "{}: must be a regular file", path.display());
-    ensure!(metadata.len() <= MAX_FILE_BYTES, "{}: must have at most {MAX_FILE_BYTES} bytes", path.display());
+    ensure!(metadata.len() <= MAX_FILE_BYTES, "{}: must be at most {MAX_FILE_BYTES} bytes", path.display());
     Ok(Some(file))
 }
 
@@ -94,18 +87,18 @@ fn tokens(file: File, path: &Path) -> Result<Vec<Secret>> {
         tokens.push(token.with_context(|| format!("{name}: line {}", number + 1))?);
     }
     if tokens.is_empty() {
-        bail!("{name}: there is no token in it; delete it, and `serve` makes a new one");
+        bail!("{name}: contains no token; delete it, and `serve` creates a new one");
     }
     Ok(tokens)
 }
 
-/// Makes the file, which gets its name once it is whole and on disk.
+/// Creates the file. It gets its name once it is complete and on disk.
 fn create(path: &Path) -> Result<Secret> {
-    let name = || format!("cannot make {}", path.display());
+    let name = || format!("cannot create {}", path.display());
     let bytes = random_bytes::<32>().with_context(name)?;
     let token = Secret::new(&format!("th_{}", URL_SAFE_NO_PAD.encode(bytes))).with_context(name)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // It is created with O_EXCL and mode 0600.
+    // The temporary file is created with O_EXCL and mode 0600.
     let mut file = tempfile::NamedTempFile::new_in(folder).with_context(name)?;
     writeln!(file, "{}", token.reveal()).with_context(name)?;
     file.as_file().sync_all().with_context(name)?;

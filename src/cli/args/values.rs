@@ -7,13 +7,13 @@ use ipnet::IpNet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// A duration of a second at least, so that what is done at an interval is not done without pause.
+/// Parses an interval of at least one second, so no periodic work runs without a pause.
 pub(in crate::cli) fn interval(text: &str) -> Result<Duration, String> {
     let every = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if every >= Duration::from_secs(1) { Ok(every) } else { Err("must be 1s or longer".to_owned()) }
 }
 
-/// A size such as `512KiB` or `2MB`, in bytes.
+/// Parses a size such as `512KiB` or `2MB`, in bytes.
 pub(in crate::cli) fn size(text: &str) -> Result<usize, String> {
     let bytes = parse_size::parse_size(text).map_err(|error| error.to_string())?;
     usize::try_from(bytes)
@@ -22,7 +22,7 @@ pub(in crate::cli) fn size(text: &str) -> Result<usize, String> {
         .ok_or("must be from 1KiB to 1GiB".into())
 }
 
-/// A duration that no client is too slow for.
+/// Parses a timeout that no client is too slow for.
 pub(in crate::cli) fn patience(text: &str) -> Result<Duration, String> {
     let patience = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if patience >= Duration::from_millis(100) { Ok(patience) } else { Err("must be 100ms or longer".to_owned()) }
@@ -33,13 +33,13 @@ pub(in crate::cli) fn heartbeat(text: &str) -> Result<Duration, String> {
     if every >= Duration::from_millis(100) { Ok(every) } else { Err("must be 100ms or longer".to_owned()) }
 }
 
-/// A network such as `10.0.0.0/8`, or one address.
+/// Parses a network such as `10.0.0.0/8`, or one address.
 pub(in crate::cli) fn network(text: &str) -> Result<IpNet, String> {
     let one = || text.parse::<IpAddr>().ok().map(IpNet::from);
     text.parse().ok().or_else(one).ok_or_else(|| "must be an address or a network such as 10.0.0.0/8".to_owned())
 }
 
-/// A name that an authority gives certificates for.
+/// Parses a domain name that an ACME server issues certificates for.
 pub(in crate::cli) fn domain(text: &str) -> Result<String, String> {
     let is_name = !text.is_empty()
         && text.len() <= 253
@@ -49,7 +49,7 @@ pub(in crate::cli) fn domain(text: &str) -> Result<String, String> {
                 && !label.starts_with('-')
                 && !label.ends_with('-')
         });
-    // The protocol that is spoken cannot show that a wildcard leads here.
+    // The TLS-ALPN-01 challenge cannot prove a wildcard.
     if is_name { Ok(text.to_ascii_lowercase()) } else { Err("must be a name such as calls.example.com".to_owned()) }
 }
 
@@ -64,8 +64,8 @@ pub(in crate::cli) fn since(text: &str) -> Result<Timestamp, String> {
     }
     let ago = humantime::parse_duration(text)
         .map_err(|_| "must be a date and time, such as 2026-09-28T12:00:00Z, or a duration, such as 7d")?;
-    let seconds = i64::try_from(ago.as_secs()).map_err(|_| "lies before all time")?;
-    Timestamp::now().plus_seconds(-seconds).ok_or_else(|| "lies before all time".to_owned())
+    let seconds = i64::try_from(ago.as_secs()).map_err(|_| "too long ago")?;
+    Timestamp::now().plus_seconds(-seconds).ok_or_else(|| "too long ago".to_owned())
 }
 
 pub(in crate::cli) fn base_url(text: &str) -> Result<String, String> {

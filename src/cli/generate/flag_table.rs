@@ -1,9 +1,9 @@
-//! The table of flags that the README shows, made from the flags themselves.
+//! Generates the README's table of flags from the flags themselves.
 
 use clap::{Arg, Command};
 use std::fmt::Write as _;
 
-/// The flags of `serve`, with their variables, defaults and meanings, as a Markdown table.
+/// Returns the flags of `serve` with their variables, defaults and help texts, as a Markdown table.
 pub(in crate::cli) fn configuration_table(mut command: Command) -> String {
     command.build();
     let serve = command.find_subcommand("serve").expect("there is a command serve");
@@ -24,7 +24,8 @@ fn row(flag: &Arg) -> String {
     let defaults: Vec<_> =
         flag.get_default_values().iter().map(|value| format!("`{}`", value.to_string_lossy())).collect();
     let default = if flag.get_action().takes_values() { defaults.join(" ") } else { "off".to_owned() };
-    let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
+    let help = flag.get_long_help().or_else(|| flag.get_help()).map(ToString::to_string).unwrap_or_default();
+    let help = help.replace("\n\n", ". ");
     format!("| `--{name}{value}` | `{variable}` | {default} | {help} |")
 }
 
@@ -33,7 +34,7 @@ mod tests {
     use crate::cli::Cli;
     use clap::CommandFactory as _;
 
-    /// All commands, at any depth.
+    /// Returns all commands, at any depth.
     fn commands(command: &clap::Command) -> Vec<&clap::Command> {
         let below = command.get_subcommands().filter(|below| below.get_name() != "help").flat_map(commands);
         std::iter::once(command).chain(below).collect()

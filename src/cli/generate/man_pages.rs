@@ -1,4 +1,4 @@
-//! Manual pages, one a command, made of the flags and their help.
+//! Generates manual pages, one per command, from the flags and their help texts.
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Command};
@@ -7,7 +7,7 @@ use std::{fs, io};
 
 #[derive(Debug, Args)]
 pub(super) struct ManArgs {
-    /// The folder to write all pages into, one a command, instead of printing the first one
+    /// Write all pages into this folder, one per command
     #[arg(long, env = "TRANSCRIBE_HOOK_INTO", value_name = "FOLDER")]
     into: Option<PathBuf>,
 }
@@ -25,7 +25,7 @@ pub(super) fn run(args: &ManArgs, command: Command) -> Result<()> {
     }
 }
 
-/// The page of a command, which names the program and its version in its footer.
+/// Returns the page of a command, with the program and its version in the footer.
 fn page(command: Command) -> clap_mangen::Man {
     clap_mangen::Man::new(command)
         .source(concat!("transcribe-hook ", env!("CARGO_PKG_VERSION")))

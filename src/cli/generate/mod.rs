@@ -1,4 +1,4 @@
-//! `generate`: what can be printed from the program itself, without a database.
+//! The `generate` command: prints files that are generated from the program itself, without a database.
 
 mod flag_table;
 mod man_pages;
@@ -22,48 +22,52 @@ pub(super) struct GenerateArgs {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// The OpenAPI document of the service
+    /// Print the OpenAPI document of the service
     Openapi,
-    /// The tool by which an agent of ElevenLabs sends the turns of a call while it runs
+    /// Print the tool configuration for an ElevenLabs agent
     ElevenlabsTool(ToolArgs),
-    /// The unit by which systemd runs the service
+    /// Print a systemd unit that runs the service
     Systemd(systemd_unit::SystemdArgs),
-    /// A dashboard for Grafana over the service's metrics
+    /// Print a Grafana dashboard of the service's metrics
     GrafanaDashboard,
-    /// What lets a shell complete the program's commands and flags
+    /// Print shell completions
     Completions {
-        /// The shell
+        /// Complete for this shell
         shell: Shell,
     },
-    /// The manual page, or all of them
+    /// Print the manual page, or write all of them
     Man(man_pages::ManArgs),
 }
 
 #[derive(Debug, Args)]
 struct ToolArgs {
-    /// Where the platform reaches the service, such as `https://calls.example.com`
+    /// Set the public URL of the service, as `https://calls.example.com`
     #[arg(long, env = "TRANSCRIBE_HOOK_URL", value_name = "URL", value_parser = public_url)]
     url: String,
-    /// Which tool: one that sends the conversation so far, or one that sends single turns
+    /// Choose the tool: conversation so far, or single turns
     #[arg(long, env = "TRANSCRIBE_HOOK_KIND", value_name = "KIND", default_value = "history")]
     kind: KindName,
-    /// The platform's id of the workspace secret that holds the ingest token; without it no token is sent
+    /// Send the ingest token in this ElevenLabs workspace secret
+    ///
+    /// Without the id of a secret the tool sends no token.
     #[arg(long, env = "TRANSCRIBE_HOOK_SECRET_ID", value_name = "ID")]
     secret_id: Option<String>,
-    /// The dynamic variable that holds the driver's number; every call of the agent must then have it
+    /// Send the driver's number from this dynamic variable
+    ///
+    /// Every call of the agent must then define the variable.
     #[arg(long, env = "TRANSCRIBE_HOOK_DRIVER_VARIABLE", value_name = "NAME")]
     driver_variable: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum KindName {
-    /// The conversation so far, in the platform's own words
+    /// The conversation so far, as recorded by ElevenLabs
     History,
-    /// One turn, in words that the agent's language model writes
+    /// One turn, in the words of the agent's language model
     Turn,
 }
 
-/// The platform calls nothing else than https.
+/// Parses a URL that ElevenLabs accepts: it must be https.
 fn public_url(text: &str) -> Result<String, String> {
     client::check_base_url(text, false).map_err(|rule| rule.to_string())
 }
@@ -90,14 +94,14 @@ fn tool(args: &ToolArgs) -> String {
         secret_id: args.secret_id.as_deref(),
         driver_variable: args.driver_variable.as_deref(),
     };
-    serde_json::to_string_pretty(&agent_tool::configuration(kind, settings)).expect("a value becomes text")
+    serde_json::to_string_pretty(&agent_tool::configuration(kind, settings)).expect("a JSON value can be serialized")
 }
 
 fn completions(shell: Shell, mut command: Command) -> String {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, "transcribe-hook", &mut script);
-    let script = String::from_utf8(script).expect("flags and their help are text");
-    // In bash's script the two ways to write the program's name differ, so that no command's flags would be completed:
-    // https://github.com/clap-rs/clap/issues/6421. Once that is mended, this finds nothing.
+    let script = String::from_utf8(script).expect("completions are UTF-8");
+    // In bash's script the two spellings of the program's name differ, so no command's flags would be completed:
+    // https://github.com/clap-rs/clap/issues/6421. Once that is fixed, the replacement finds nothing.
     script.replace("transcribe__subcmd__hook", "transcribe__hook").trim_end().to_owned()
 }

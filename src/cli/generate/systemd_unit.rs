@@ -1,14 +1,14 @@
-//! The unit by which systemd runs the service, as locked up as it can be and still do its work.
+//! Generates a systemd unit that runs the service with as few privileges as possible.
 //!
-//! It takes configuration from one file of variables, and secrets as credentials, which systemd hands over in files that
-//! only the service can read. Each secret that `serve` knows stands there, to be uncommented.
+//! The configuration is read from an environment file. Secrets are systemd credentials, files that only the service can
+//! read. Each secret flag of `serve` has commented-out lines in the unit.
 
 use clap::{Args, Command};
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(super) struct SystemdArgs {
-    /// Where the program is installed
+    /// Run the program at this path
     #[arg(
         long, env = "TRANSCRIBE_HOOK_PROGRAM", value_name = "FILE", default_value = "/usr/local/bin/transcribe-hook",
         value_parser = absolute,
@@ -16,7 +16,7 @@ pub(super) struct SystemdArgs {
     program: PathBuf,
 }
 
-/// systemd takes nothing else, and a path with white space or signs of its own would have to be quoted.
+/// Parses a plain absolute path: systemd accepts no other, and would require quotes around special characters.
 fn absolute(text: &str) -> Result<PathBuf, String> {
     let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+".contains(c));
     if text.starts_with('/') && plain { Ok(text.into()) } else { Err("must be a plain absolute path".to_owned()) }
@@ -27,7 +27,7 @@ pub(super) fn unit(args: &SystemdArgs, command: Command) -> String {
     unit.replace("@SECRETS@", secrets(command).trim_end())
 }
 
-/// For each secret of `serve` the two lines that hand it over, commented out.
+/// Returns the two lines that pass each secret of `serve`, commented out.
 fn secrets(mut command: Command) -> String {
     command.build();
     let serve = command.find_subcommand("serve").expect("there is a command serve");
@@ -47,39 +47,39 @@ const UNIT: &str = "\
 #   transcribe-hook generate systemd > /etc/systemd/system/transcribe-hook.service
 #   systemctl daemon-reload && systemctl enable --now transcribe-hook
 [Unit]
-Description=Keeps the transcripts of voice-agent calls (transcribe-hook)
+Description=transcribe-hook, stores transcripts of voice-agent calls
 Wants=network-online.target
 After=network-online.target
-# However often it fails, it is started again: what is not received is lost.
+# Restart without a limit: turns that are sent while the service is down are lost.
 StartLimitIntervalSec=0
 
 [Service]
 Type=notify
 ExecStart=@PROGRAM@ serve
-# The database, and whatever else is given without a folder, is in /var/lib/transcribe-hook.
+# The database, and every other relative path, is in /var/lib/transcribe-hook.
 StateDirectory=transcribe-hook
 StateDirectoryMode=0750
 WorkingDirectory=%S/transcribe-hook
 ConfigurationDirectory=transcribe-hook
-# One flag a line, by its variable: TRANSCRIBE_HOOK_LISTEN=127.0.0.1:8080
+# One variable per line, named after its flag: TRANSCRIBE_HOOK_LISTEN=127.0.0.1:8080
 EnvironmentFile=-/etc/transcribe-hook/environment
-# Secrets: put each into its file, for root only, and take the two # away.
+# Secrets: write each to its file, readable by root only, and remove the two #.
 @SECRETS@
 Restart=always
 RestartSec=1
-# Wrong usage gets no better by repeating it.
+# A restart does not fix wrong usage.
 RestartPreventExitStatus=2
-# A first start with a new version may take as long as it takes to bring a large database up to date.
+# The first start of a new version may take long, because it migrates the database.
 TimeoutStartSec=infinity
 TimeoutStopSec=30
 WatchdogSec=60
 LimitNOFILE=65536
 
-# What it may do: talk to the network and write to its own folder.
+# Sandbox: the service may use the network and write to its own folder.
 DynamicUser=yes
 UMask=0077
 CapabilityBoundingSet=
-# For a port below 1024 take away the line before and PrivateUsers, and instead:
+# For a port below 1024 remove the line above and PrivateUsers, and uncomment:
 #AmbientCapabilities=CAP_NET_BIND_SERVICE
 #CapabilityBoundingSet=CAP_NET_BIND_SERVICE
 LockPersonality=yes

@@ -1,6 +1,6 @@
-//! `import calls`: reads what `export` wrote as JSON lines back in, also while the service runs.
+//! The `import calls` command: imports the JSON Lines that `export` wrote. Works while the service runs.
 //!
-//! Some things at a time are stored as one, each of them whole. A file that is read again finds what is there.
+//! Lines are stored in batches, and each line completely or not at all. Importing a file twice changes nothing.
 
 use crate::cli::args::database::DatabaseArgs;
 use crate::cli::erase_session::erase_slices;
@@ -22,12 +22,12 @@ use std::time::{Duration, Instant};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct CallsArgs {
-    /// The file, or - for standard input
+    /// Read this file; - is standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
     database: DatabaseArgs,
-    /// Go on after lines that are bad
+    /// Continue after invalid lines
     #[arg(long, env = "TRANSCRIBE_HOOK_SKIP_BAD")]
     skip_bad: bool,
     /// Print the result as JSON
@@ -35,13 +35,13 @@ pub(in crate::cli) struct CallsArgs {
     json: bool,
 }
 
-/// About how many rows are stored at once: some ten milliseconds' work, which a service beside it waits for.
-const ROWS: usize = 500;
+/// Target size of a batch, in rows: some ten milliseconds of work, during which a running service cannot write.
+const BATCH_ROWS: usize = 500;
 
 /// Maximum length of the pause after a slice of a long call.
 const MAX_PAUSE: Duration = Duration::from_millis(500);
 
-/// Things that are stored together, with the lines on which they stand.
+/// Lines that are stored in one transaction, with their line numbers.
 #[derive(Default)]
 struct Batch {
     lines: Vec<u64>,
@@ -60,7 +60,7 @@ pub(in crate::cli) fn run(args: &CallsArgs) -> Result<()> {
     let input = crate::cli::args::input::open(&args.file)?;
     let options = Options { path: args.database.database.clone(), busy_timeout: Duration::from_secs(10), readers: 1 };
     let store = SqliteStore::open_beside_service(&options)?;
-    // What an import that was cut off has left, or the calls could not be imported again.
+    // A call that a cancelled import left unfinished could not be imported again.
     erase_slices(&store, Unfinished::All, store.is_shared())?;
     let bar = ProgressBar::new_spinner();
     bar.set_style(ProgressStyle::with_template("{spinner} {msg}").context("a template")?);
@@ -90,25 +90,25 @@ fn read(
     for line in 1.. {
         text.clear();
         let read = input.by_ref().take(MAX_LINE + 1).read_until(b'\n', &mut text);
-        let read = read.with_context(|| format!("line {line} cannot be read"));
+        let read = read.with_context(|| format!("line {line}: cannot be read"));
         if matches!(read, Ok(0)) {
             break;
         }
         let too_long = u64::try_from(text.len()).is_ok_and(|length| length > MAX_LINE);
         let thing = match read {
             Err(error) => Err(error),
-            Ok(_) if too_long => Err(anyhow::anyhow!("line {line}: is longer than {MAX_LINE} bytes")),
+            Ok(_) if too_long => Err(anyhow::anyhow!("line {line}: longer than {MAX_LINE} bytes")),
             Ok(_) if text.trim_ascii().is_empty() => continue,
             Ok(_) => Ok(archived(text.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(&text))),
         };
-        // What came before a bad line is good.
+        // Lines before an invalid one are stored.
         let thing = match thing {
             Ok(Ok(thing)) => thing,
             other => {
                 store_batch(args, store, &mut batch, counts)?;
                 match other {
                     Ok(Err(reason)) => refuse(args, counts, line, &reason)?,
-                    Err(error) => return Err(error.context("what stood before is stored")),
+                    Err(error) => return Err(error.context("all lines before it are stored")),
                     Ok(Ok(_)) => {}
                 }
                 continue;
@@ -119,13 +119,13 @@ fn read(
             _ => 1,
         };
         // A long call is stored alone, in slices.
-        if rows > ROWS {
+        if rows > BATCH_ROWS {
             store_batch(args, store, &mut batch, counts)?;
         }
         batch.rows += rows;
         batch.lines.push(line);
         batch.writes.push(Write::Restore(Box::new(thing)));
-        if batch.rows >= ROWS {
+        if batch.rows >= BATCH_ROWS {
             store_batch(args, store, &mut batch, counts)?;
             bar.set_message(format!("{} stored, {} unchanged", counts.stored, counts.unchanged));
             bar.tick();
@@ -144,7 +144,7 @@ fn store_batch(args: &CallsArgs, store: &SqliteStore, batch: &mut Batch, counts:
         let outcome = match (outcome, write) {
             (Ok(Written::Begun), Write::Restore(archived)) => match &**archived {
                 Archived::Call(call) => restore_slices(store, call)?,
-                _ => unreachable!("only calls are restored in slices"),
+                _ => unreachable!("only calls are imported in slices"),
             },
             (outcome, _) => outcome,
         };
@@ -152,16 +152,16 @@ fn store_batch(args: &CallsArgs, store: &SqliteStore, batch: &mut Batch, counts:
             Ok(Written::Restored(true)) => counts.stored += 1,
             Ok(Written::Restored(false)) => counts.unchanged += 1,
             Err(Rejection::Unfit(problem)) => refuse(args, counts, line, &describe(&[problem]))?,
-            other => unreachable!("what is restored is answered as such, not by {other:?}"),
+            other => unreachable!("unexpected outcome of an import: {other:?}"),
         }
     }
     Ok(())
 }
 
-/// Restores the rest of a long call, with pauses in which others write. When that fails, what is restored is erased again.
+/// Imports the rest of a long call, with pauses for a service that writes. If that fails, the imported part is erased.
 fn restore_slices(store: &SqliteStore, call: &Arc<ArchivedCall>) -> Result<Outcome> {
     let id = call.row.get("conversation_id").and_then(Value::as_str).and_then(|id| ConversationId::new(id).ok());
-    let id = id.context("a call that is restored has an id")?;
+    let id = id.context("the call has no conversation_id")?;
     loop {
         let start = Instant::now();
         let restored = store.call(&id)?.and_then(|call| usize::try_from(call.turn_count).ok()).unwrap_or(0);
@@ -178,7 +178,7 @@ fn restore_slices(store: &SqliteStore, call: &Arc<ArchivedCall>) -> Result<Outco
     }
 }
 
-/// Names a bad line, and ends the import there unless it is to go on.
+/// Prints an invalid line, and ends the import unless `--skip-bad` is set.
 fn refuse(args: &CallsArgs, counts: &mut Counts, line: u64, reason: &str) -> Result<()> {
     counts.bad += 1;
     eprint_line(format_args!("line {line}: {reason}"));
@@ -186,6 +186,7 @@ fn refuse(args: &CallsArgs, counts: &mut Counts, line: u64, reason: &str) -> Res
         return Ok(());
     }
     bail!(
-        "line {line} is bad; what stood before it is stored, and is found when the file is read again; --skip-bad goes on"
+        "line {line} is invalid; all lines before it are stored, so the file can be imported again; --skip-bad \
+         continues after invalid lines"
     )
 }

@@ -1,4 +1,4 @@
-//! `import`: drivers and dispatches from a file, all of it or nothing, also while the service runs.
+//! The `import` command: reads drivers and dispatches from a file, all or nothing. Works while the service runs.
 
 use crate::cli::args::database::DatabaseArgs;
 use crate::cli::args::input::open;
@@ -21,25 +21,29 @@ pub(in crate::cli) struct ImportArgs {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Calls with their turns and all that belongs to them, as `export --format jsonl` wrote them
+    /// Import calls with all their data from `export --format jsonl`
     Calls(super::calls::CallsArgs),
-    /// Drivers, by the columns `id`, `name` and `phone_number`
+    /// Import drivers from a file
+    ///
+    /// Columns: `id`, `name` and optionally `phone_number`.
     Drivers(FileArgs),
-    /// Outbound calls, by the columns `conversation_id`, `driver_id`, `phone_number`, `batch_id` and `dispatched_at`
+    /// Import dispatches from a file
+    ///
+    /// Columns: `conversation_id`, `driver_id`, and optionally `phone_number`, `batch_id` and `dispatched_at`.
     Dispatches(FileArgs),
 }
 
 #[derive(Debug, Args)]
 struct FileArgs {
-    /// The file, or - for standard input
+    /// Read this file; - is standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
     database: DatabaseArgs,
-    /// How the file is laid out; without this, by the ending of its name
+    /// Set the format; default: by the file's extension
     #[arg(long, env = "TRANSCRIBE_HOOK_FORMAT", value_name = "FORMAT")]
     format: Option<FormatName>,
-    /// Store the good rows although there are bad ones
+    /// Store the valid rows even if others are invalid
     #[arg(long, env = "TRANSCRIBE_HOOK_SKIP_BAD")]
     skip_bad: bool,
     /// Print the result as JSON
@@ -51,7 +55,7 @@ struct FileArgs {
 enum FormatName {
     /// Comma-separated values with a header
     Csv,
-    /// One JSON object a line
+    /// One JSON object per line
     Jsonl,
 }
 
@@ -59,21 +63,22 @@ pub(in crate::cli) fn run(args: &ImportArgs) -> Result<()> {
     match &args.what {
         What::Calls(args) => super::calls::run(args),
         What::Drivers(args) => {
-            let rows = read_rows(open(&args.file)?, format(args)?, DRIVERS, |fields| read_driver(fields, None));
+            let rows = read_rows(open(&args.file)?, format(args)?, DRIVER_COLUMNS, |fields| read_driver(fields, None));
             store(args, rows, "id", |driver| driver.id, Write::PutDrivers)
         }
         What::Dispatches(args) => {
-            let rows = read_rows(open(&args.file)?, format(args)?, DISPATCHES, |fields| read_dispatch(fields, None));
+            let rows =
+                read_rows(open(&args.file)?, format(args)?, DISPATCH_COLUMNS, |fields| read_dispatch(fields, None));
             store(args, rows, "conversation_id", |dispatch| dispatch.conversation_id.clone(), Write::PutDispatches)
         }
     }
 }
 
 /// Columns of a file of drivers.
-const DRIVERS: Columns = Columns { required: &["id", "name"], optional: &["phone_number"] };
+const DRIVER_COLUMNS: Columns = Columns { required: &["id", "name"], optional: &["phone_number"] };
 
 /// Columns of a file of dispatches.
-const DISPATCHES: Columns =
+const DISPATCH_COLUMNS: Columns =
     Columns { required: &["conversation_id", "driver_id"], optional: &["phone_number", "batch_id", "dispatched_at"] };
 
 fn format(args: &FileArgs) -> Result<Format> {
@@ -82,12 +87,12 @@ fn format(args: &FileArgs) -> Result<Format> {
         (Some(FormatName::Csv), _) | (None, Some("csv")) => Ok(Format::Csv),
         (Some(FormatName::Jsonl), _) | (None, Some("jsonl" | "ndjson" | "json")) => Ok(Format::JsonLines),
         _ => {
-            bail!("cannot tell the format of {} by its name; give --format csv or --format jsonl", args.file.display())
+            bail!("the extension of {} is no format; pass --format csv or --format jsonl", args.file.display())
         }
     }
 }
 
-/// Stores the rows by one change, and prints what it did.
+/// Stores the rows in one transaction, and prints the counts.
 fn store<T: Clone, K: std::hash::Hash + Eq>(
     args: &FileArgs,
     rows: Result<(Vec<Row<T>>, Vec<BadRow>), String>,
@@ -103,7 +108,7 @@ fn store<T: Clone, K: std::hash::Hash + Eq>(
     let counts = loop {
         if !bad.is_empty() && !args.skip_bad {
             report(&mut bad);
-            bail!("nothing was stored, since {} rows are bad; --skip-bad stores the others", bad.len());
+            bail!("nothing was stored because {} rows are invalid; --skip-bad stores the others", bad.len());
         }
         if rows.is_empty() {
             break Counts::default();
@@ -112,13 +117,13 @@ fn store<T: Clone, K: std::hash::Hash + Eq>(
         match database.apply(Timestamp::now(), &[change])?.pop() {
             Some(Ok(Written::Drivers(counts) | Written::Dispatches(counts))) => break counts,
             Some(Err(Rejection::Elements(refused))) => {
-                // Without these rows, rows that leaned on them may be refused in turn, hence the loop.
+                // A removed row may have been a requirement of others, so the remaining rows are tried again.
                 for element in refused.iter().rev() {
                     let row = rows.remove(element.index);
                     bad.push(BadRow { line: row.line, reason: element.problem().to_string() });
                 }
             }
-            other => unreachable!("a bulk change is answered by its counts or its bad elements, not {other:?}"),
+            other => unreachable!("unexpected outcome of a bulk change: {other:?}"),
         }
     };
     report(&mut bad);

@@ -1,9 +1,8 @@
-//! Fetches from the platform's API what its webhooks did not bring: calls that are missing or unfinished here, and the
-//! recipients of its batches of calls.
+//! Fetches calls from the ElevenLabs API that no webhook delivered, and the recipients of batch calls.
 //!
-//! A conversation is asked for only if the platform is done with it and the service is not, and is then kept as if it had
-//! come as a post-call event, each in its own transaction. So a run that was interrupted is taken up by the next one,
-//! which finds what is already complete, and a run too many changes nothing.
+//! A conversation is fetched only if it has ended at ElevenLabs and is missing or unfinished in the store. It is then
+//! stored like a post-call event, in a transaction of its own. So a run after an interrupted one continues, and an
+//! extra run changes nothing.
 
 use crate::domain::{ConversationId, NewDispatch};
 use crate::elevenlabs::client::{Client, ClientError, Listed};
@@ -11,33 +10,33 @@ use crate::elevenlabs::read_batch;
 use serde_json::{Value, json};
 use std::fmt;
 
-/// Where calls are kept, as far as this needs it.
+/// The store that a backfill writes to.
 pub trait Keeper {
-    /// Whether the platform's record of a call is here, so that nothing more is to be known of it.
+    /// Returns whether ElevenLabs' record of a call is stored, so nothing is missing.
     ///
     /// # Errors
-    /// What hinders reading, for a person.
+    /// Reading failed, as text for people.
     fn is_complete(&self, id: &ConversationId) -> Result<bool, String>;
 
-    /// Keeps a post-call event by its body.
+    /// Stores a post-call event with this body.
     ///
     /// # Errors
-    /// What hinders storing, for a person.
+    /// Storing failed, as text for people.
     fn keep(&self, body: Vec<u8>) -> Result<(), String>;
 
-    /// Creates or replaces dispatches, and returns how many, and each one that cannot be with the reason.
+    /// Creates or replaces dispatches. Returns their number, and the errors of those that are invalid.
     ///
     /// # Errors
-    /// What hinders storing, for a person.
+    /// Storing failed, as text for people.
     fn dispatch(&self, dispatches: Vec<NewDispatch>) -> Result<(usize, Vec<String>), String>;
 }
 
-/// Why a run ended before its end. What it had kept stays; running it again goes on.
+/// The reason why a run was cancelled. Fetched calls remain stored, and the next run continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BackfillError {
-    /// The platform does not answer.
+    /// A request to ElevenLabs failed.
     Platform(ClientError),
-    /// The database does not take or give it; the text is for a person.
+    /// Reading or writing the database failed; the text is for people.
     Store(String),
 }
 
@@ -58,39 +57,39 @@ impl From<ClientError> for BackfillError {
     }
 }
 
-/// What a run found and did.
+/// Counts of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Conversations that were looked at.
+    /// Listed conversations.
     pub listed: usize,
-    /// Of those, how many were complete here.
+    /// Listed conversations that are complete in the store.
     pub complete: usize,
-    /// How many the platform is not done with.
+    /// Listed conversations that have not ended at ElevenLabs.
     pub running: usize,
-    /// How many were fetched and kept, or would be.
+    /// Conversations that were fetched and stored; in a dry run, those that would be.
     pub fetched: usize,
-    /// Each that could not be fetched or read, and why.
+    /// Errors of conversations that could not be fetched or parsed.
     pub failed: Vec<String>,
-    /// Of those, the ones that the platform does not know.
+    /// Failed conversations that ElevenLabs does not know.
     pub unknown: Vec<ConversationId>,
 }
 
-/// How far a run is.
+/// The progress of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
-    /// So many conversations have been listed.
+    /// Number of listed conversations.
     Listed(usize),
-    /// Of so many that are to be fetched, so many are done.
+    /// Number of fetched conversations.
     Fetched {
-        /// Done.
+        /// Fetched so far.
         done: usize,
-        /// In all.
+        /// All that will be fetched.
         of: usize,
     },
 }
 
-/// Fetches what is missing or unfinished of the calls that started at `since` or later, in seconds since 1970. A dry run
-/// only counts them.
+/// Fetches missing and unfinished calls that started at `since` or later, in seconds since 1970. A dry run only counts
+/// them.
 ///
 /// # Errors
 /// See [`BackfillError`].
@@ -109,7 +108,7 @@ pub fn conversations(
         for listed in page.conversations {
             report.listed += 1;
             match ConversationId::new(&listed.conversation_id) {
-                Err(rule) => report.failed.push(format!("a conversation's id {rule}")),
+                Err(rule) => report.failed.push(format!("conversation_id: {rule}")),
                 Ok(_) if !listed.is_final() => report.running += 1,
                 Ok(id) if keeper.is_complete(&id).map_err(BackfillError::Store)? => report.complete += 1,
                 Ok(id) => wanted.push((id, listed)),
@@ -126,8 +125,8 @@ pub fn conversations(
         return Ok(report);
     }
     let of = wanted.len();
-    let mut fetching = Fetching { client, keeper, trouble: 0 };
-    // The oldest first, as the list has the newest first.
+    let mut fetching = Fetching { client, keeper, consecutive_failures: 0 };
+    // The list starts with the newest, so reversing it fetches the oldest first.
     for (done, (id, listed)) in wanted.into_iter().rev().enumerate() {
         progress(Progress::Fetched { done, of });
         fetching.fetch(&id, Some(&listed), &mut report)?;
@@ -136,7 +135,7 @@ pub fn conversations(
     Ok(report)
 }
 
-/// Fetches these calls, as far as the platform is done with them.
+/// Fetches these calls, if they have ended at ElevenLabs.
 ///
 /// # Errors
 /// See [`BackfillError`].
@@ -146,21 +145,21 @@ pub(super) fn these(
     ids: &[ConversationId],
 ) -> Result<Report, BackfillError> {
     let mut report = Report { listed: ids.len(), ..Report::default() };
-    let mut fetching = Fetching { client, keeper, trouble: 0 };
+    let mut fetching = Fetching { client, keeper, consecutive_failures: 0 };
     for id in ids {
         fetching.fetch(id, None, &mut report)?;
     }
     Ok(report)
 }
 
-/// How many conversations in a row the platform may fail to give before it is taken to be down.
-const MAX_TROUBLE: usize = 3;
+/// Maximum number of consecutive failures of ElevenLabs, after which a run is cancelled.
+const MAX_CONSECUTIVE_FAILURES: usize = 3;
 
-/// Conversations that are fetched one by one.
+/// State of fetching conversations one by one.
 struct Fetching<'a, K: ?Sized> {
     client: &'a Client,
     keeper: &'a K,
-    trouble: usize,
+    consecutive_failures: usize,
 }
 
 impl<K: Keeper + ?Sized> Fetching<'_, K> {
@@ -177,14 +176,14 @@ impl<K: Keeper + ?Sized> Fetching<'_, K> {
                 report.failed.push(format!("{id}: {error}"));
                 match error {
                     ClientError::NotFound => report.unknown.push(id.clone()),
-                    ClientError::Unreachable(_) | ClientError::Status(429 | 500..) => self.trouble += 1,
+                    ClientError::Unreachable(_) | ClientError::Status(429 | 500..) => self.consecutive_failures += 1,
                     _ => {}
                 }
-                return if self.trouble == MAX_TROUBLE { Err(error.into()) } else { Ok(()) };
+                return if self.consecutive_failures == MAX_CONSECUTIVE_FAILURES { Err(error.into()) } else { Ok(()) };
             }
         };
-        self.trouble = 0;
-        // The list can be ahead of the conversation: that it is done, but not yet what was said.
+        self.consecutive_failures = 0;
+        // The list can be ahead of the conversation, whose transcript may still be missing.
         let promised = listed.and_then(|listed| listed.message_count).is_some_and(|count| count > 0);
         let empty = data["transcript"].as_array().is_none_or(Vec::is_empty);
         if !matches!(data["status"].as_str(), Some("done" | "failed")) || (promised && empty) {
@@ -192,7 +191,7 @@ impl<K: Keeper + ?Sized> Fetching<'_, K> {
             return Ok(());
         }
         if data["conversation_id"].as_str() != Some(id.as_str()) {
-            report.failed.push(format!("{id}: the platform answered with another conversation"));
+            report.failed.push(format!("{id}: ElevenLabs returned another conversation"));
             return Ok(());
         }
         self.keeper.keep(event(&data)).map_err(BackfillError::Store)?;
@@ -201,8 +200,8 @@ impl<K: Keeper + ?Sized> Fetching<'_, K> {
     }
 }
 
-/// The event that the platform would have posted with this, at the end of the call: the same whenever it is fetched, so
-/// that it is kept once.
+/// Returns the event that ElevenLabs would have posted at the end of the call. It does not depend on the time of the
+/// request, so a repeated one is a duplicate.
 fn event(data: &Value) -> Vec<u8> {
     let seconds = |field: &str| data["metadata"][field].as_i64().unwrap_or_default();
     let end = seconds("start_time_unix_secs").saturating_add(seconds("call_duration_secs"));
@@ -211,16 +210,16 @@ fn event(data: &Value) -> Vec<u8> {
         .into_bytes()
 }
 
-/// What became of a batch's recipients.
+/// Counts of a batch's recipients.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BatchReport {
-    /// Recipients in all.
+    /// All recipients.
     pub recipients: usize,
-    /// Those who were not called yet, so that no conversation is known.
+    /// Recipients who were not called yet, and so have no conversation.
     pub not_called: usize,
-    /// Dispatches that were stored, or would be.
+    /// Stored dispatches; in a dry run, those that would be stored.
     pub dispatched: usize,
-    /// Each that could not be, and why.
+    /// Errors of recipients that could not be stored.
     pub failed: Vec<String>,
 }
 

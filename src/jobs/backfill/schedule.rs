@@ -1,4 +1,4 @@
-//! Fetches, again and again while the service runs, the calls that began here and whose end did not come.
+//! Periodically fetches calls that started here but whose end was not received, while the service runs.
 
 use super::run::{BackfillError, Keeper, these};
 use crate::domain::ConversationId;
@@ -8,26 +8,26 @@ use std::io;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-/// Where calls are kept that may lack their end.
+/// A store that can list unfinished calls.
 pub trait Unfinished: Keeper {
-    /// The calls that began lately and have no record of the platform; at most a few thousand.
+    /// Returns recent calls without a record of ElevenLabs, at most a few thousand.
     ///
     /// # Errors
-    /// What hinders reading, for a person.
+    /// Reading failed, as text for people.
     fn unfinished(&self) -> Result<Vec<ConversationId>, String>;
 }
 
-/// A thread that fetches; it ends after the request under way when this is dropped.
+/// A backfill thread. Dropping it ends the thread after the current request.
 #[derive(Debug)]
 pub struct Periodic {
     _end: Sender<()>,
 }
 
 impl Periodic {
-    /// Fetches now, and then whenever so much time has passed.
+    /// Starts to fetch, immediately and then at this interval.
     ///
     /// # Errors
-    /// The system gave no thread.
+    /// No thread could be started.
     pub fn start(every: Duration, client: Client, keeper: impl Unfinished + Send + 'static) -> io::Result<Self> {
         let (end, ended) = channel::<()>();
         std::thread::Builder::new().name("backfill".to_owned()).spawn(move || {
@@ -43,10 +43,10 @@ impl Periodic {
     }
 }
 
-/// Greatest number of calls that are remembered as unknown to the platform.
-const MAX_UNKNOWN: usize = 10_000;
+/// Maximum number of calls that are remembered as unknown to ElevenLabs.
+const MAX_UNKNOWN_CALLS: usize = 10_000;
 
-/// `unknown` are calls that the platform does not know, of which each is asked for once.
+/// Fetches once. Calls in `unknown`, which ElevenLabs does not know, are not requested again.
 fn run(client: &Client, keeper: &dyn Unfinished, unknown: &mut HashSet<ConversationId>) {
     let asked = keeper.unfinished().map_err(BackfillError::Store).and_then(|mut calls| {
         calls.retain(|call| !unknown.contains(call));
@@ -56,13 +56,13 @@ fn run(client: &Client, keeper: &dyn Unfinished, unknown: &mut HashSet<Conversat
         Ok(report) => {
             if report.fetched > 0 || !report.failed.is_empty() {
                 let failed = report.failed.len();
-                tracing::info!(fetched = report.fetched, failed, "fetched the ends of calls from the platform");
+                tracing::info!(fetched = report.fetched, failed, "fetched calls from ElevenLabs");
             }
-            if unknown.len() > MAX_UNKNOWN {
+            if unknown.len() > MAX_UNKNOWN_CALLS {
                 unknown.clear();
             }
             unknown.extend(report.unknown);
         }
-        Err(error) => tracing::warn!(%error, "the ends of calls could not be fetched from the platform"),
+        Err(error) => tracing::warn!(%error, "cannot fetch calls from ElevenLabs"),
     }
 }

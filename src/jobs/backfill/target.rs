@@ -1,4 +1,4 @@
-//! Calls as a store keeps them, be it beside a running service or in it.
+//! Stores of a backfill: a database, in or beside a running service, or none.
 
 use super::run::Keeper;
 use super::schedule::Unfinished;
@@ -9,10 +9,10 @@ use crate::store::{CallKey, CallQuery, Order, Outcome, RecordFilter, Rejection, 
 use bytes::Bytes;
 use std::sync::{Arc, Weak};
 
-/// How far back a call may have begun whose end is still waited for, in seconds.
-const LATELY: i64 = 48 * 3600;
+/// Maximum age of a call whose end is still fetched, in seconds.
+const LOOKBACK_SECONDS: i64 = 48 * 3600;
 
-/// No calls, where there is no database yet: for a dry run, which makes none.
+/// An empty store for a dry run without a database.
 #[derive(Debug, Clone, Copy)]
 pub struct Nothing;
 
@@ -22,25 +22,25 @@ impl Keeper for Nothing {
     }
 
     fn keep(&self, _: Vec<u8>) -> Result<(), String> {
-        Err("there is no database".to_owned())
+        Err("no database".to_owned())
     }
 
     fn dispatch(&self, _: Vec<NewDispatch>) -> Result<(usize, Vec<String>), String> {
-        Err("there is no database".to_owned())
+        Err("no database".to_owned())
     }
 }
 
-/// Calls in a store.
+/// A backfill's access to a store.
 pub struct StoreKeeper<W> {
-    /// Held for as long as a question takes, so that who fetches does not hold up who closes the store.
+    /// Upgraded only for a single read, so a long fetch does not prevent that the store is closed.
     store: Weak<dyn Store>,
     redactor: Option<Redactor>,
-    /// Does a change, and waits until it is on disk.
+    /// Applies a change, and waits until it is on disk.
     write: W,
 }
 
 impl<W: Fn(Write) -> Result<Outcome, String>> StoreKeeper<W> {
-    /// Reads in the store, and changes it by `write`; what must not be stored is replaced.
+    /// Creates an access that reads from the store, writes with `write`, and redacts what it stores.
     pub fn new(store: &Arc<dyn Store>, redactor: Option<Redactor>, write: W) -> Self {
         Self { store: Arc::downgrade(store), redactor, write }
     }
@@ -50,7 +50,7 @@ impl<W: Fn(Write) -> Result<Outcome, String>> StoreKeeper<W> {
     }
 }
 
-/// Whether the platform's record of a call is here: with its words, or with why it had none.
+/// Returns whether ElevenLabs' record of a call is stored: with its words, or with the reason why there are none.
 fn is_complete(call: &Call) -> bool {
     let report = &call.report;
     report.record_event_id.is_some() && (report.reconciled.is_some() || call.status == CallStatus::Failed)
@@ -73,12 +73,12 @@ impl<W: Fn(Write) -> Result<Outcome, String>> Keeper for StoreKeeper<W> {
                 if let Some(remarks) = error {
                     let conversation_id = conversation_id.as_ref().map(ConversationId::as_str);
                     let event_id = kept.event_id;
-                    tracing::warn!(conversation_id, event_id, remarks, "parts of an event could not be read");
+                    tracing::warn!(conversation_id, event_id, remarks, "stored event with unreadable parts");
                 }
                 Ok(())
             }
             Ok(_) | Err(Rejection::Erased) => Ok(()),
-            Err(rejection) => Err(format!("a conversation cannot be stored: {rejection:?}")),
+            Err(rejection) => Err(format!("cannot store a conversation: {rejection:?}")),
         }
     }
 
@@ -95,7 +95,7 @@ impl<W: Fn(Write) -> Result<Outcome, String>> Keeper for StoreKeeper<W> {
                         refused.push(format!("{}: {}", dispatch.conversation_id, element.problem()));
                     }
                 }
-                other => return Err(format!("dispatches cannot be stored: {other:?}")),
+                other => return Err(format!("cannot store dispatches: {other:?}")),
             }
         }
         Ok((0, refused))
@@ -110,7 +110,7 @@ impl<W: Fn(Write) -> Result<Outcome, String>> Unfinished for StoreKeeper<W> {
             user_id: None,
             agent_id: None,
             record: RecordFilter::default(),
-            started_after: Timestamp::now().plus_seconds(-LATELY),
+            started_after: Timestamp::now().plus_seconds(-LOOKBACK_SECONDS),
             started_before: None,
             text: None,
             order: Order::Ascending,
@@ -123,12 +123,12 @@ impl<W: Fn(Write) -> Result<Outcome, String>> Unfinished for StoreKeeper<W> {
             let page = self.store()?.calls(&query).map_err(|error| error.to_string())?;
             query.after = page.rows.last().map(|call| CallKey { start: call.call_start_time, id: call.id });
             unfinished.extend(page.rows.into_iter().filter(|call| !is_complete(call)).map(|call| call.conversation_id));
-            if !page.has_more || unfinished.len() > MAX_UNFINISHED {
+            if !page.has_more || unfinished.len() > MAX_CALLS_PER_ROUND {
                 return Ok(unfinished);
             }
         }
     }
 }
 
-/// Enough for one round; the others have theirs when these are done.
-const MAX_UNFINISHED: usize = 2000;
+/// Maximum number of calls per round. Later rounds fetch the others.
+const MAX_CALLS_PER_ROUND: usize = 2000;

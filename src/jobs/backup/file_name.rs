@@ -1,5 +1,5 @@
-//! The names of backups, `<database's name without its ending>-YYYYMMDDTHHMMSSZ.db`, by which they are told from all else
-//! in their folder and from each other.
+//! File names of backups: `<stem of the database's name>-YYYYMMDDTHHMMSSZ.db`. The name distinguishes backups from
+//! other files in their folder, and contains their time.
 
 use crate::domain::Timestamp;
 use crate::sys::atomic_file::Aside;
@@ -11,21 +11,21 @@ fn stem(database: &Path) -> String {
     database.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// The name of a backup that was begun at this time.
+/// Returns the name of a backup that starts at this time.
 pub(super) fn of(database: &Path, time: Timestamp) -> String {
     let text = time.to_string();
     let seconds = text.split('.').next().unwrap_or_default();
     format!("{}-{}Z.db", stem(database), seconds.replace(['-', ':'], ""))
 }
 
-/// When the backup of this name was begun, if it is the name of one.
+/// Returns the start of the backup with this name, or `None` if it is no backup's name.
 fn time_of(name: &str, database: &Path) -> Option<Timestamp> {
     let time = name.strip_prefix(&stem(database))?.strip_prefix('-')?.strip_suffix(".db")?;
     let parsed = Timestamp::parse(time).ok()?;
     (of(database, parsed) == name).then_some(parsed)
 }
 
-/// The backups that are there, the oldest first.
+/// Returns the existing backups, the oldest first.
 pub(super) fn list(folder: &Path, database: &Path) -> io::Result<Vec<(Timestamp, PathBuf)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -38,7 +38,7 @@ pub(super) fn list(folder: &Path, database: &Path) -> io::Result<Vec<(Timestamp,
     Ok(found)
 }
 
-/// Takes away backups that a killed service left unfinished.
+/// Deletes unfinished backups of a killed service.
 pub(super) fn remove_leftovers(folder: &Path, database: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();

@@ -1,11 +1,10 @@
-//! Copies that the service makes of its database by itself: backups under names of their own, of which the last ones are
-//! kept, and one under the same name that always shows a late state.
+//! Automatic backups: a number of retained ones with a time in their names, and one snapshot with a fixed name.
 //!
-//! - A backup is whole, checked and on disk before it has its name; one that is cut off has none, and does not count. Nor does
-//!   one that was damaged later: the last one is checked at the start, and those that are kept must open.
-//! - Old backups go only after a new one is there.
-//! - When one is due follows from those that are there, so that restarts neither put it off nor repeat it.
-//! - A failure is logged, counted, and tried again soon.
+//! - A backup gets its name only after it is complete, checked and on disk, so an interrupted one does not count. Nor
+//!   does one that was damaged later: the last one is checked at the start, and retained ones must open.
+//! - Old backups are deleted only after a new one exists.
+//! - The next backup is due after the last existing one, so restarts neither delay nor repeat it.
+//! - A failure is logged, counted, and soon retried.
 
 use crate::domain::Timestamp;
 use crate::store::{BackupReport, BackupWatch, Copier};
@@ -22,46 +21,46 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-/// The name of the copy that shows a late state, beside the database.
+/// Name of the snapshot, which is beside the database.
 pub const LATEST: &str = "latest.db";
 
-/// How soon what failed is tried again at the latest.
-const RETRY: Duration = Duration::from_mins(10);
+/// Maximum delay until a failed backup is retried.
+const MAX_RETRY_INTERVAL: Duration = Duration::from_mins(10);
 
-/// The name of a backup of `database` that is begun at this time.
+/// Returns the name of a backup of `database` that starts at this time.
 pub fn name(database: &Path, time: Timestamp) -> String {
     super::file_name::of(database, time)
 }
 
-/// Which copies to make.
+/// The configured backups.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
-    /// Backups.
+    /// Retained backups.
     pub backups: Option<Backups>,
-    /// How often [`LATEST`] is made anew.
+    /// Interval between snapshots named [`LATEST`].
     pub snapshot_every: Option<Duration>,
-    /// Where unfinished backups may stand besides.
+    /// Another folder that may contain unfinished backups.
     pub folder: Option<PathBuf>,
 }
 
-/// Backups under names of their own.
+/// Schedule of retained backups.
 #[derive(Debug, Clone)]
 pub struct Backups {
-    /// Where they are kept.
+    /// Folder of the backups.
     pub folder: PathBuf,
-    /// How often one is made.
+    /// Interval between backups.
     pub every: Duration,
-    /// How many are kept.
+    /// Number of retained backups.
     pub keep: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum BackupKind {
     Backup,
     Snapshot,
 }
 
-/// The thread that makes the copies. Dropped, it ends, and what it is making is given up.
+/// A backup thread. Dropping it cancels a backup in progress and ends the thread.
 #[derive(Debug)]
 pub struct Periodic {
     end: Option<Sender<()>>,
@@ -70,10 +69,11 @@ pub struct Periodic {
 }
 
 impl Periodic {
-    /// Begins to make copies, at once if one is due; `None` if none are planned.
+    /// Starts to make backups, immediately if one is due. Returns `None` if none are configured.
     ///
     /// # Errors
-    /// The folder for backups cannot be made or written, the database has the name [`LATEST`], or there is no thread.
+    /// The backup folder cannot be created or written, the database has the name [`LATEST`], or no thread could be
+    /// started.
     pub fn start(plan: &Plan, copier: Copier) -> io::Result<Option<Self>> {
         if plan.backups.is_none() && plan.snapshot_every.is_none() {
             return Ok(None);
@@ -81,18 +81,18 @@ impl Periodic {
         let database = copier.database().ok_or_else(|| io::Error::other("the database is not one file"))?.to_owned();
         if let Some(backups) = &plan.backups {
             files::create_folder(&backups.folder)?;
-            // Now rather than when the first one is due. A full disk may have room by then.
+            // Fails at the start instead of at the first backup. A full disk may be freed in time.
             match Aside::over(&backups.folder.join(super::file_name::of(&database, Timestamp::now()))) {
                 Err(AsideError::Io(_, error)) if error.kind() == io::ErrorKind::StorageFull => {}
                 tried => drop(tried.map_err(io::Error::other)?),
             }
         }
         if plan.snapshot_every.is_some() && latest(&database) == database {
-            return Err(io::Error::other(format!("{LATEST} is the name of the copy, and not free for the database")));
+            return Err(io::Error::other(format!("the database must not be named {LATEST}, the name of the snapshot")));
         }
         let (end, ended) = channel();
         let ending = Arc::new(AtomicBool::new(false));
-        let maker = Maker { copier, database, backups: plan.backups.clone(), ending: ending.clone() };
+        let maker = BackupWorker { copier, database, backups: plan.backups.clone(), ending: ending.clone() };
         let snapshot_every = plan.snapshot_every;
         let thread = std::thread::Builder::new().name("backups".to_owned()).spawn(move || {
             let mut tasks = maker.tasks(snapshot_every);
@@ -102,7 +102,7 @@ impl Periodic {
                     return;
                 }
                 let good = maker.make(next.kind);
-                next.due = Instant::now() + if good { next.every } else { next.every.min(RETRY) };
+                next.due = Instant::now() + if good { next.every } else { next.every.min(MAX_RETRY_INTERVAL) };
             }
         })?;
         Ok(Some(Self { end: Some(end), ending, thread: Some(thread) }))
@@ -114,55 +114,55 @@ impl Drop for Periodic {
         self.ending.store(true, Ordering::Release);
         drop(self.end.take());
         if let Some(thread) = self.thread.take() {
-            // A panic was reported when it happened.
+            // A panic of the thread was already logged.
             let _ = thread.join();
         }
     }
 }
 
-struct Task {
-    kind: Kind,
+struct BackupTask {
+    kind: BackupKind,
     every: Duration,
     due: Instant,
 }
 
-impl Task {
-    fn new(kind: Kind, every: Duration, last: Option<Timestamp>) -> Self {
+impl BackupTask {
+    fn new(kind: BackupKind, every: Duration, last: Option<Timestamp>) -> Self {
         let wait = last.map_or(Duration::ZERO, |last| {
             let since = Timestamp::now().unix_micros().saturating_sub(last.unix_micros());
-            // One from the future, by a clock that was set back, is as good as one from now.
+            // A backup from the future, after the clock was set back, counts as current.
             every.saturating_sub(Duration::from_micros(u64::try_from(since).unwrap_or(0)))
         });
         Self { kind, every, due: Instant::now() + wait }
     }
 }
 
-struct Maker {
+struct BackupWorker {
     copier: Copier,
     database: PathBuf,
     backups: Option<Backups>,
     ending: Arc<AtomicBool>,
 }
 
-impl Maker {
-    /// What is to be made, each when it is due after the last one that can be used.
-    fn tasks(&self, snapshot_every: Option<Duration>) -> Vec<Task> {
+impl BackupWorker {
+    /// Returns the tasks, each due after the last usable backup of its kind.
+    fn tasks(&self, snapshot_every: Option<Duration>) -> Vec<BackupTask> {
         let mut tasks = Vec::new();
         if let Some(every) = snapshot_every {
             let latest = latest(&self.database);
             let made = || fs::metadata(&latest).and_then(|file| file.modified()).ok().and_then(timestamp);
             let last = self.copier.examine(&latest, false, self.watch()).ok().and_then(|()| made());
-            tasks.push(Task::new(Kind::Snapshot, every, last));
+            tasks.push(BackupTask::new(BackupKind::Snapshot, every, last));
         }
         if let Some(backups) = &self.backups {
             let last = self.last_whole(backups);
             last.into_iter().for_each(note_success);
-            tasks.push(Task::new(Kind::Backup, backups.every, last));
+            tasks.push(BackupTask::new(BackupKind::Backup, backups.every, last));
         }
         tasks
     }
 
-    /// When the last backup was made that can be used. Others are told of.
+    /// Returns the time of the last usable backup. Unusable ones are logged.
     fn last_whole(&self, backups: &Backups) -> Option<Timestamp> {
         let made = super::file_name::list(&backups.folder, &self.database).unwrap_or_default();
         made.into_iter().rev().find(|(_, file)| self.can_be_used(file, true)).map(|(time, _)| time)
@@ -173,12 +173,12 @@ impl Maker {
         if let Err(error) = &examined
             && !self.ending.load(Ordering::Acquire)
         {
-            tracing::warn!(file = %file.display(), %error, "a backup cannot be used, and does not count");
+            tracing::warn!(file = %file.display(), %error, "unusable backup ignored");
         }
         examined.is_ok()
     }
 
-    /// Ends the work when the service stops.
+    /// Returns a callback that cancels a backup when the service stops.
     fn watch(&self) -> BackupWatch {
         let ending = self.ending.clone();
         Box::new(
@@ -186,32 +186,33 @@ impl Maker {
         )
     }
 
-    /// Says whether it went well.
-    fn make(&self, kind: Kind) -> bool {
+    /// Makes a backup, and returns whether it succeeded.
+    fn make(&self, kind: BackupKind) -> bool {
         let (began, now) = (Instant::now(), Timestamp::now());
         let made = match (kind, &self.backups) {
-            (Kind::Backup, Some(backups)) => self.back_up(backups, now),
+            (BackupKind::Backup, Some(backups)) => self.back_up(backups, now),
             _ => self.publish_latest(),
         };
         match made {
             Ok((file, report)) => {
-                if kind == Kind::Backup {
+                if kind == BackupKind::Backup {
                     note_success(now);
                 }
                 let BackupReport { calls, turns, bytes } = report;
                 let milliseconds = began.elapsed().as_millis();
-                tracing::info!(file = %file.display(), calls, turns, bytes, milliseconds, "copied the database");
+                tracing::info!(file = %file.display(), calls, turns, bytes, milliseconds, "database backed up");
                 true
             }
             Err(_) if self.ending.load(Ordering::Acquire) => false,
             Err(error) => {
-                if kind == Kind::Backup {
+                if kind == BackupKind::Backup {
                     METRICS.backup_failures_total.inc();
                 }
-                let what = if kind == Kind::Backup { "the backup" } else { LATEST };
-                let folder = self.backups.as_ref().filter(|_| kind == Kind::Backup).map(|backups| &*backups.folder);
+                let kind_name = if kind == BackupKind::Backup { "backup" } else { LATEST };
+                let folder =
+                    self.backups.as_ref().filter(|_| kind == BackupKind::Backup).map(|backups| &*backups.folder);
                 let folder = folder.or_else(|| self.database.parent()).unwrap_or(Path::new("")).display();
-                tracing::error!(%folder, %error, "{what} could not be made; it will be tried again");
+                tracing::error!(kind = kind_name, %folder, %error, "backup failed; retrying");
                 false
             }
         }
@@ -237,13 +238,13 @@ impl Maker {
         let target = latest(&self.database);
         let aside = Aside::over(&target).map_err(io::Error::other)?;
         let report = self.copy(&aside)?;
-        // SQLite would take them for the new file's own, and write what is in them into it.
+        // SQLite would apply a WAL or journal of this name to the new file.
         for ending in ["-wal", "-journal"] {
             let mut log = target.as_os_str().to_owned();
             log.push(ending);
             if fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
                 let log = Path::new(&log).display();
-                return Err(io::Error::other(format!("somebody writes to {LATEST}: {log} belongs to it")));
+                return Err(io::Error::other(format!("another process writes to {LATEST}: found {log}")));
             }
         }
         aside.replace().map_err(io::Error::other)?;
@@ -255,8 +256,8 @@ impl Maker {
     }
 }
 
-/// Takes away the unfinished copies that a killed service left, whatever it was told to make: beside the database, and where
-/// backups are kept.
+/// Deletes unfinished backups of a killed service, in the database's folder and in the configured folders, even if
+/// backups are disabled now.
 pub fn remove_leftovers(database: &Path, plan: &Plan) {
     Aside::remove_leftover(database);
     Aside::remove_leftover(&latest(database));
@@ -264,13 +265,13 @@ pub fn remove_leftovers(database: &Path, plan: &Plan) {
         if let Err(error) = super::file_name::remove_leftovers(folder, database)
             && error.kind() != io::ErrorKind::NotFound
         {
-            tracing::warn!(folder = %folder.display(), %error, "unfinished copies may be left");
+            tracing::warn!(folder = %folder.display(), %error, "cannot delete unfinished backups");
         }
     }
 }
 
 fn note_success(time: Timestamp) {
-    // Exact: seconds and microseconds of any time to come fit the 53 bits.
+    // Exact until 2255: microseconds since 1970 fit 53 bits.
     #[expect(clippy::cast_precision_loss, reason = "microseconds since 1970 stay below 2^53 until the year 2255")]
     METRICS.backup_last_success_timestamp_seconds.set(time.unix_micros() as f64 / 1e6);
 }

@@ -1,5 +1,6 @@
-//! How metrics are made of what is said about them in one line: names get their prefix, and what has labels whose values
-//! are known is 0 from the start, so that a rate can be taken of the first event too.
+//! Builds metrics from one-line descriptions.
+//!
+//! Names receive the prefix. Label values that are known are initialized to 0, so a rate includes the first event.
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -8,7 +9,7 @@ use prometheus::{
 };
 use std::fmt::Write as _;
 
-/// Before each name.
+/// Prefix of all names.
 const PREFIX: &str = "transcribe_hook";
 
 pub(super) fn registry() -> Registry {
@@ -19,16 +20,16 @@ pub(super) fn text(registry: &Registry) -> String {
     TextEncoder::new().encode_to_string(&registry.gather()).expect("a string takes everything")
 }
 
-/// Without labels or buckets.
+/// A metric without labels or buckets.
 pub(super) struct Plain;
 
-/// With labels whose values are all known.
+/// A metric with labels whose values are all known.
 pub(super) struct By {
     labels: &'static [&'static str],
     values: &'static [&'static [&'static str]],
 }
 
-/// With buckets, and perhaps labels.
+/// A histogram with buckets, and optionally labels.
 pub(super) struct Spread {
     buckets: &'static [f64],
     labels: &'static [&'static str],
@@ -38,12 +39,12 @@ pub(super) const fn plain() -> Plain {
     Plain
 }
 
-/// One for each of all combinations of `values`, of which there is one list for each of `labels`.
+/// Describes a metric with all combinations of `values`, which has a list for each of `labels`.
 pub(super) const fn by(labels: &'static [&'static str], values: &'static [&'static [&'static str]]) -> By {
     By { labels, values }
 }
 
-/// Counted by the least of `buckets` that is not exceeded.
+/// Describes a histogram with these upper bounds.
 pub(super) const fn spread(buckets: &'static [f64], labels: &'static [&'static str]) -> Spread {
     Spread { buckets, labels }
 }
@@ -81,13 +82,13 @@ impl Spread {
     }
 }
 
-/// A kind of metric, made and registered.
+/// A type of metric that can be built and registered.
 pub(super) trait Make<Said>: Sized {
     const KIND: &'static str;
     fn make(registry: &Registry, name: &str, help: &str, said: Said) -> Self;
 }
 
-/// Names and labels stand in this program, so that a wrong one is found by the first start.
+/// Panic message for an invalid description. Descriptions are constant, so the first start of the program detects it.
 const VALID: &str = "the metric is well-formed and its name is used once";
 
 pub(super) fn registered<M: Collector + Clone + 'static>(registry: &Registry, metric: prometheus::Result<M>) -> M {
@@ -147,7 +148,7 @@ impl Make<Spread> for HistogramVec {
     }
 }
 
-/// A row for each of (name, kind, labels, meaning).
+/// Returns a Markdown table with a row per (name, kind, labels, meaning).
 pub(super) fn table(described: &[(&str, &str, Vec<&str>, &str)]) -> String {
     let mut table = String::from("| metric | kind | labels | meaning |\n| --- | --- | --- | --- |\n");
     for (name, kind, labels, meaning) in described {

@@ -1,12 +1,12 @@
-//! A dashboard for Grafana over these metrics, as the JSON that its import takes.
+//! Generates a Grafana dashboard of the metrics, as JSON for Grafana's import.
 //!
-//! One row a question: what comes, how fast is it, does it keep up, is there room, is the housekeeping done. It asks only
-//! for metrics that there are (a test sees to it), of the instances that are chosen above the graphs.
+//! Each row of graphs answers one question: traffic, latency, saturation, space, housekeeping. A test checks that every
+//! queried metric exists. A variable selects the instances.
 
 use Unit::{Bytes, Number, PerSecond, Seconds};
 use serde_json::{Value, json};
 
-/// The dashboard.
+/// Returns the dashboard as JSON.
 pub fn json() -> String {
     let dashboard = json!({
         "__inputs": [{
@@ -20,7 +20,7 @@ pub fn json() -> String {
         ],
         "uid": "transcribe-hook",
         "title": "transcribe-hook",
-        "description": "Calls and turns that are received and stored, how fast, and whether there is room.",
+        "description": "Received and stored calls and turns, latency, and free space.",
         "tags": ["transcribe-hook"],
         "schemaVersion": 36,
         "version": 1,
@@ -37,14 +37,14 @@ pub fn json() -> String {
         }]},
         "panels": panels(),
     });
-    serde_json::to_string_pretty(&dashboard).expect("a value becomes text")
+    serde_json::to_string_pretty(&dashboard).expect("a JSON value can be serialized")
 }
 
 fn source() -> Value {
     json!({"type": "prometheus", "uid": "${DS_PROMETHEUS}"})
 }
 
-/// All rows with their graphs, three beside each other.
+/// Returns all rows with their graphs, three side by side.
 fn panels() -> Vec<Value> {
     const WIDTH: usize = 8;
     const HEIGHT: usize = 8;
@@ -63,7 +63,7 @@ fn panels() -> Vec<Value> {
     panels
 }
 
-/// What is measured along a graph's side, in Grafana's words.
+/// The unit of a graph's axis.
 #[derive(Clone, Copy)]
 enum Unit {
     PerSecond,
@@ -87,7 +87,7 @@ struct Graph {
     title: &'static str,
     meaning: &'static str,
     unit: Unit,
-    /// Each with the name that is shown.
+    /// Queries, each with its legend.
     curves: Vec<(&'static str, String)>,
 }
 
@@ -120,10 +120,10 @@ impl Graph {
 
 fn rows() -> [(&'static str, Vec<Graph>); 5] {
     [
-        ("What comes", what_comes()),
-        ("How fast it is", speed()),
-        ("Does it keep up?", keeping_up()),
-        ("Is there room?", room()),
+        ("Traffic", traffic()),
+        ("Latency", latency()),
+        ("Saturation", saturation()),
+        ("Space", space()),
         ("Housekeeping", housekeeping()),
     ]
 }
@@ -132,16 +132,16 @@ fn graph(title: &'static str, meaning: &'static str, unit: Unit, curves: Vec<(&'
     Graph { title, meaning, unit, curves }
 }
 
-fn what_comes() -> Vec<Graph> {
+fn traffic() -> Vec<Graph> {
     vec![
         graph(
             "Turns stored",
-            "By who spoke; repeats not counted.",
+            "By speaker, without duplicates.",
             PerSecond,
             vec![("{{speaker}}", sum_by("speaker", &rate("turns_stored_total", "")))],
         ),
         graph(
-            "Deliveries by what became of them",
+            "Deliveries by outcome",
             "Investigate outcomes other than stored and duplicate.",
             PerSecond,
             vec![(
@@ -151,34 +151,34 @@ fn what_comes() -> Vec<Graph> {
         ),
         graph(
             "Calls in progress",
-            "Calls of which nothing comes are ended after a while.",
+            "Calls without activity are ended after --stale-after.",
             Number,
             vec![("in progress", sum("calls_open")), ("live viewers", sum("sse_subscribers"))],
         ),
     ]
 }
 
-fn speed() -> Vec<Graph> {
+fn latency() -> Vec<Graph> {
     let stored_turn = "route=\"/webhooks/elevenlabs/transcription\",status=\"201\"";
     vec![
         graph(
             "Time to store a turn",
-            "From the request to the answer, of turns that are stored then.",
+            "From request to response, for stored turns.",
             Seconds,
             vec![
                 ("median", quantile(0.5, "http_request_duration_seconds", stored_turn)),
-                ("99 of 100", quantile(0.99, "http_request_duration_seconds", stored_turn)),
+                ("p99", quantile(0.99, "http_request_duration_seconds", stored_turn)),
             ],
         ),
         graph(
             "Slowest routes",
-            "99 of 100 requests are answered in less.",
+            "p99 of the five slowest routes.",
             Seconds,
             vec![("{{method}} {{route}}", slowest_routes())],
         ),
         graph(
-            "Requests that failed",
-            "5xx are the service's, 4xx its clients', 499 are clients that went away.",
+            "Failed requests",
+            "5xx are errors of the service, 4xx of its clients; 499 are clients that disconnected.",
             PerSecond,
             vec![(
                 "{{status}} {{route}}",
@@ -191,48 +191,48 @@ fn speed() -> Vec<Graph> {
     ]
 }
 
-fn keeping_up() -> Vec<Graph> {
+fn saturation() -> Vec<Graph> {
     vec![
         graph(
-            "Time of a commit",
-            "Mostly the disk's; all turns of a batch wait for it.",
+            "Commit duration",
+            "Mostly disk time; all turns of a batch wait for it.",
             Seconds,
             vec![
                 ("median", quantile(0.5, "commit_duration_seconds", "")),
-                ("99 of 100", quantile(0.99, "commit_duration_seconds", "")),
-                ("checkpoint, 99 of 100", quantile(0.99, "checkpoint_duration_seconds", "")),
+                ("p99", quantile(0.99, "commit_duration_seconds", "")),
+                ("checkpoint p99", quantile(0.99, "checkpoint_duration_seconds", "")),
             ],
         ),
         graph(
-            "The write queue",
-            "What waits, and how many share a commit. What is beyond --queue-capacity is answered 503.",
+            "Write queue",
+            "Waiting writes, and writes per commit. Writes beyond --queue-capacity are answered 503.",
             Number,
-            vec![("waiting", sum("write_queue_depth")), ("in a commit", in_a_commit())],
+            vec![("waiting", sum("write_queue_depth")), ("per commit", writes_per_commit())],
         ),
         graph(
-            "How late turns come",
-            "From being said to being stored.",
+            "Ingest lag",
+            "From a turn's timestamp until it is stored.",
             Seconds,
             vec![
                 ("median", quantile(0.5, "ingest_lag_seconds", "")),
-                ("99 of 100", quantile(0.99, "ingest_lag_seconds", "")),
+                ("p99", quantile(0.99, "ingest_lag_seconds", "")),
             ],
         ),
     ]
 }
 
-fn room() -> Vec<Graph> {
+fn space() -> Vec<Graph> {
     vec![
         graph(
             "Files",
-            "The log is emptied when nothing comes for some seconds; one that only grows is held by a reader.",
+            "The WAL is emptied after some idle seconds. If it only grows, a long read transaction blocks it.",
             Bytes,
-            vec![("database", sum("db_size_bytes")), ("log", sum("wal_size_bytes"))],
+            vec![("database", sum("db_size_bytes")), ("WAL", sum("wal_size_bytes"))],
         ),
-        graph("Free disk", "Of the file system with the database.", Bytes, vec![("free", sum("disk_free_bytes"))]),
+        graph("Free disk", "File system of the database.", Bytes, vec![("free", sum("disk_free_bytes"))]),
         graph(
             "Memory",
-            "That the process holds.",
+            "Resident memory of the process.",
             Bytes,
             vec![("{{instance}}", format!("process_resident_memory_bytes{{{}}}", chosen("")))],
         ),
@@ -243,33 +243,33 @@ fn housekeeping() -> Vec<Graph> {
     vec![
         graph(
             "Age of the last backup",
-            "Of those that the service makes by itself.",
+            "Automatic backups of the service.",
             Seconds,
             vec![("age", format!("time() - ({} > 0)", series("backup_last_success_timestamp_seconds", "")))],
         ),
         graph(
             "Erased, redacted, recordings",
-            "In the time that is shown.",
+            "In the displayed time range.",
             Number,
             vec![
-                ("turns erased for their age", format!("sum({})", increase("pruned_turns_total"))),
+                ("expired turns erased", format!("sum({})", increase("pruned_turns_total"))),
                 ("{{kind}} redacted", sum_by("kind", &increase("redactions_total"))),
                 ("recordings {{outcome}}", sum_by("outcome", &increase("recordings_total"))),
             ],
         ),
         graph(
-            "What should be zero",
-            "In the time that is shown.",
+            "Failures",
+            "In the displayed time range. Should be zero.",
             Number,
             vec![
-                ("backups that failed", format!("sum({})", increase("backup_failures_total"))),
-                ("checkpoints that failed", format!("sum({})", increase("checkpoint_failures_total"))),
+                ("failed backups", format!("sum({})", increase("backup_failures_total"))),
+                ("failed checkpoints", format!("sum({})", increase("checkpoint_failures_total"))),
             ],
         ),
     ]
 }
 
-/// The labels that choose the instances, and more.
+/// Returns the selector of the chosen instances, with further labels.
 fn chosen(more: &str) -> String {
     let comma = if more.is_empty() { "" } else { "," };
     format!("instance=~\"$instance\"{comma}{more}")
@@ -308,7 +308,7 @@ fn slowest_routes() -> String {
     format!("topk(5, histogram_quantile(0.99, {by_route}))")
 }
 
-fn in_a_commit() -> String {
+fn writes_per_commit() -> String {
     let [sum, count] = ["sum", "count"].map(|what| rate(&format!("write_batch_size_{what}"), ""));
     format!("sum({sum}) / sum({count})")
 }

@@ -1,4 +1,4 @@
-//! What Prometheus's own libraries tell of every process, under the names that they all use.
+//! The process metrics of Prometheus' client libraries, under their common names.
 
 use super::builder;
 use prometheus::{Counter, Gauge, IntGauge, Registry};
@@ -16,12 +16,12 @@ struct Process {
 
 static PROCESS: LazyLock<Process> = LazyLock::new(|| {
     let registry = Registry::new();
-    let start = Gauge::new("process_start_time_seconds", "When the process started, in seconds since 1970.");
+    let start = Gauge::new("process_start_time_seconds", "Start time of the process, in seconds since 1970.");
     let start = builder::registered(&registry, start);
     start.set(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |now| now.as_secs_f64()));
-    let cpu = Counter::new("process_cpu_seconds_total", "Processor time, the program's own and the system's for it.");
-    let resident = IntGauge::new("process_resident_memory_bytes", "Memory that the process holds.");
-    let open = IntGauge::new("process_open_fds", "Files and connections that are open.");
+    let cpu = Counter::new("process_cpu_seconds_total", "User and system CPU time, in seconds.");
+    let resident = IntGauge::new("process_resident_memory_bytes", "Resident memory size, in bytes.");
+    let open = IntGauge::new("process_open_fds", "Number of open file descriptors.");
     Process {
         cpu_seconds: builder::registered(&registry, cpu),
         resident_bytes: builder::registered(&registry, resident),
@@ -30,12 +30,12 @@ static PROCESS: LazyLock<Process> = LazyLock::new(|| {
     }
 });
 
-/// Takes the time of the process's start, so to be called then.
+/// Records the start time of the process, so it must be called at the start.
 pub(super) fn start() {
     LazyLock::force(&PROCESS);
 }
 
-/// Asks the system; what it does not tell stays as it was.
+/// Refreshes the metrics. Values that the system does not provide remain unchanged.
 pub(super) fn ask() {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     let nanoseconds = u32::try_from(time.tv_nsec).unwrap_or(0);
@@ -49,7 +49,7 @@ pub(super) fn ask() {
         PROCESS.resident_bytes.set(pages.saturating_mul(page));
     }
     if let Ok(entries) = fs::read_dir("/proc/self/fd") {
-        // But for the one by which they are counted.
+        // The descriptor that is open for counting is not included.
         PROCESS.open_fds.set(i64::try_from(entries.count()).unwrap_or(i64::MAX) - 1);
     }
 }
