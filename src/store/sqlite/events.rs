@@ -1,4 +1,7 @@
-//! The platform's events and histories, and what they say of their calls.
+//! ElevenLabs' events and histories, and what they say about their calls.
+//!
+//! Each event is stored raw, once, together with its parsed form. The same transaction marks its call as due for
+//! reconciliation and does nothing more.
 
 use super::changes::Changes;
 use super::error::Context as _;
@@ -10,9 +13,9 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-const KEEPING: &str = "keeping an event";
+const KEEPING: &str = "storing an event";
 
-/// Keeps an event, once, and brings its call up to what it says.
+/// Stores an event, once, and marks its call as due.
 pub(super) fn keep(
     transaction: &Transaction<'_>,
     turns: &mut turns::Batch<'_>,
@@ -62,14 +65,14 @@ pub(super) fn keep(
         .doing(KEEPING)?;
     let id = transaction.last_insert_rowid();
     let due = recorded(transaction, turns, now, event)?;
-    // A recording changes nothing in the call's row, but whoever watches the call wants to hear it.
+    // A recording does not change the call's row, but live streams of the call must show it.
     if let (Some(id), Some("post_call_audio")) = (&event.conversation_id, event.event_type.as_deref()) {
         Changes::tell(transaction, id)?;
     }
     Ok(Ok(Written::Kept(Kept { event_id: Some(id), replayed: false, due })))
 }
 
-/// Does the same with an event that is kept already and was read again.
+/// Replaces the parsed form of a stored event.
 pub(super) fn replay(
     transaction: &Transaction<'_>,
     turns: &mut turns::Batch<'_>,
@@ -107,7 +110,8 @@ pub(super) fn replay(
     Ok(Ok(Written::Kept(Kept { event_id: Some(id), replayed: false, due })))
 }
 
-/// Notes that a record of a call came, if the event has one, and returns whether it has. The call exists after this.
+/// Marks the call of an event's record as due. Returns false if the event has no record or the call is unfinished;
+/// otherwise the call exists afterwards.
 fn recorded(
     transaction: &Transaction<'_>,
     turns: &mut turns::Batch<'_>,
@@ -116,19 +120,19 @@ fn recorded(
 ) -> Result<bool> {
     let Some(record) = &event.record else { return Ok(false) };
     let start = record.start.unwrap_or(now);
-    // Whoever stores a record has refused it before it came here, if the call is unfinished.
+    // Unfinished calls were refused before, so this only guards against them.
     let Some(call) = turns.known(transaction, &record.conversation_id, start)? else { return Ok(false) };
     turns.due(transaction, &record.conversation_id, call, true)?;
     Ok(true)
 }
 
-/// Stores what a tool shows of a running call.
+/// Stores the history of a running call.
 pub(super) fn keep_history(
     transaction: &Transaction<'_>,
     turns: &mut turns::Batch<'_>,
     report: &HistoryReport,
 ) -> Result<Outcome> {
-    const DOING: &str = "keeping a history";
+    const DOING: &str = "storing a history";
     let id = &report.conversation_id;
     if erase::is_erased(transaction, id)? {
         return Ok(Err(Rejection::Erased));
@@ -153,7 +157,7 @@ pub(super) fn keep_history(
     Ok(Ok(Written::Kept(Kept { event_id: None, replayed: false, due })))
 }
 
-/// Signed records of a call, with their events' numbers.
+/// Returns the signed records of a call, with the ids of their events.
 pub(super) fn records(connection: &Connection, id: &ConversationId) -> Result<Vec<(i64, Record)>> {
     const DOING: &str = "reading a call's records";
     let mut select = connection
@@ -168,14 +172,14 @@ pub(super) fn records(connection: &Connection, id: &ConversationId) -> Result<Ve
         let text = row.get_ref(1).and_then(|text| Ok(text.as_str()?)).doing(DOING)?;
         match parsed::<Record>(text, DOING) {
             Ok(record) => records.push((event_id, record)),
-            // Turns of the call must still be reconciled; `replay` reads the event again.
-            Err(error) => tracing::error!(%error, event_id, "stored record of an event is not readable"),
+            // The call's other records must still be reconciled. `replay` parses the event again.
+            Err(error) => tracing::error!(%error, event_id, "stored event record has an unknown format; run `replay`"),
         }
     }
     Ok(records)
 }
 
-/// What tools have shown of a call.
+/// Returns the stored history of a call.
 pub(super) fn history(connection: &Connection, id: &ConversationId) -> Result<History> {
     const DOING: &str = "reading a call's history";
     let text: Option<String> = connection
@@ -185,9 +189,9 @@ pub(super) fn history(connection: &Connection, id: &ConversationId) -> Result<Hi
     text.map_or(Ok(History::default()), |text| parsed(&text, DOING))
 }
 
-/// Who was called and which agent spoke, as tools have said.
+/// Returns who was called and which agent spoke, according to tools.
 pub(super) fn said_by_tools(connection: &Connection, id: &ConversationId) -> Result<(DriverClaims, Option<String>)> {
-    const DOING: &str = "reading what tools have said";
+    const DOING: &str = "reading tools' claims";
     let row: Option<(String, Option<String>)> = connection
         .prepare_cached("SELECT claims, agent_id FROM call_histories WHERE conversation_id = ?1")
         .and_then(|mut select| select.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional())
@@ -243,7 +247,7 @@ pub(super) fn unread(connection: &Connection) -> Result<UnreadEvents> {
 }
 
 pub(super) fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("these values have no maps with keys that are no text")
+    serde_json::to_string(value).expect("maps in these values have string keys")
 }
 
 pub(super) fn parsed<T: DeserializeOwned>(text: &str, doing: &'static str) -> Result<T> {

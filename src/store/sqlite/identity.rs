@@ -1,4 +1,10 @@
-//! Which driver a call was with.
+//! The driver of a call.
+//!
+//! The driver is looked up when the first turn creates the call, and again when a dispatch, an event or a driver is
+//! stored. The surest source decides: the dispatch with the same `conversation_id`, then what ElevenLabs' events say
+//! ([`crate::reconcile::identify_closed`]). Other sources that name someone else are shown as the conflict. A call with
+//! an unknown driver is stored with NULL and a warning, because a dialler's own record often arrives after the first
+//! words.
 
 use super::error::Context as _;
 use super::events::{parsed, said_by_tools};
@@ -7,10 +13,10 @@ use crate::reconcile::{Candidate, Identity};
 use crate::store::Result;
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
-const DOING: &str = "finding out who was called";
+const DOING: &str = "identifying a call's driver";
 
-/// Decides who was called by all that says so, as far as the call is known. Once there is a signed record, unsigned claims
-/// decide nothing. A driver who was known stays, where nothing says any more who it was.
+/// Sets the call's driver from all available sources. After a signed record, unsigned claims decide nothing. If no
+/// source is left, the call keeps its driver.
 pub(super) fn identify(transaction: &Transaction<'_>, now: Timestamp, id: &ConversationId) -> Result<()> {
     let call = transaction
         .prepare_cached(
@@ -50,10 +56,10 @@ pub(super) fn identify(transaction: &Transaction<'_>, now: Timestamp, id: &Conve
         .doing(DOING)
 }
 
-/// A call's driver, what said so, and what says otherwise.
+/// The call's driver, its source, and the conflicting claims.
 type Before = (Option<DriverId>, Option<DriverSource>, Option<String>);
 
-/// The driver whom a call's dispatch names.
+/// Returns the driver that a call's dispatch names.
 fn dispatched(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Option<DriverId>> {
     let driver_id: Option<Option<DriverId>> = transaction
         .prepare_cached("SELECT driver_id FROM call_dispatches WHERE conversation_id = ?1")
@@ -62,7 +68,7 @@ fn dispatched(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Opti
     Ok(driver_id.flatten())
 }
 
-/// The same for all calls whose driver was named but is not known, now that drivers have come.
+/// Identifies the drivers of all calls that name an unknown driver, after drivers were added.
 pub(super) fn identify_unknown(transaction: &Transaction<'_>, now: Timestamp) -> Result<()> {
     let ids: Vec<ConversationId> = transaction
         .prepare_cached("SELECT conversation_id FROM calls WHERE driver_id IS NULL AND driver_claims IS NOT NULL")

@@ -1,15 +1,42 @@
-//! The SQLite store: one file, one writing connection, a pool of reading ones.
+//! The SQLite store: one database file, one writing connection, and a pool of reading connections.
 //!
-//! - The writing connection runs with `synchronous=FULL` in WAL mode, so a commit that returned is on disk. It alone
-//!   moves the log into the database file (checkpoints).
-//! - Readers open the file read-only; each read is one short snapshot with a time limit, so that no reader keeps the
-//!   log from being folded in.
-//! - A lock file beside the database, and a lock of the database's file, keep a second service away: see [`lock`].
-//! - Nothing is acknowledged that went to files which are not at their path any more: see [`place`].
-//! - The index behind the search is a file of its own beside the database: see [`search`].
+//! # Durability
 //!
-//! How many turns a call has is kept in its row and, for calls that run now, in memory, so the next sequence number
-//! costs one look-up or none, whatever the length of the call.
+//! The writing connection uses WAL mode with `synchronous=FULL`, so a commit that returned is on disk. Only this
+//! connection runs checkpoints. After two idle seconds, and when the service stops, it moves the whole WAL into the
+//! database ([`checkpoint`]), so that the one file is complete. `cp` of a database in use is no valid copy; `backup`
+//! makes one.
+//!
+//! SQLite is required to be 3.51.3 or later: older versions could lose a committed transaction when two connections
+//! raced at a WAL reset.
+//!
+//! # Reads
+//!
+//! Readers open the file read-only. Each read is one short snapshot with a time limit, because an open snapshot
+//! prevents a checkpoint from finishing.
+//!
+//! # Ownership
+//!
+//! A lock file beside the database and a lock on the database itself keep a second service away ([`lock`]). A commit is
+//! acknowledged only if the files are still at their path ([`place`]).
+//!
+//! # Sequence numbers
+//!
+//! `turn_count` in a call's row is both the number of turns and the last sequence number. A batch reads it once for
+//! each call that it changes, or takes it from memory for running calls, and writes it back once. Counting rows would
+//! take longer the longer a call is.
+//!
+//! # Litestream
+//!
+//! Litestream reads the WAL and runs the checkpoints itself, so with `--litestream` the service never does. Litestream
+//! writes pages unchanged, so copies of erased words may remain in unused parts of pages.
+//!
+//! # Full disk
+//!
+//! The WAL index is a file that needs space. If a start finds none, one connection reads with the index in its memory
+//! (`locking_mode=EXCLUSIVE`), and turns are answered 503 until there is space.
+//!
+//! The search index is a separate file beside the database ([`search`]).
 
 mod archive;
 mod backup;
@@ -82,36 +109,36 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A database file that is open for the service.
+/// An open database file.
 pub struct SqliteStore {
-    // Fields are dropped in this order: the writing connection goes last but for the lock, so that it is the one that
-    // folds the log in and removes it.
+    // Fields are dropped in this order. The writing connection must be dropped after the readers, because the last
+    // connection runs the final checkpoint and removes the WAL.
     readers: Readers,
-    /// What reads calls that are due, so that other reads do not hold reconciliation up, nor the other way round. Opened
-    /// when it is first used.
+    /// Connection that reads due calls, so that reconciliation and other reads do not delay each other. Opened on first
+    /// use.
     reconciler: Mutex<Option<Connection>>,
-    /// Nothing while the disk has no room for what opening it takes.
+    /// `None` while the disk has no space to open the database for writing.
     writer: Mutex<Option<Writing>>,
     copier: Copier,
     place: Arc<Place>,
-    /// Whether the log is this service's own to move, and not Litestream's.
+    /// True if this service runs the checkpoints, false if Litestream does.
     folds: bool,
     options: Options,
-    /// Set by a search that finds the search index broken, so that the writer makes it anew.
+    /// Set by a search that finds the search index damaged; the writer then rebuilds the index.
     index_is_broken: AtomicBool,
     lock: Option<lock::Lock>,
 }
 
-/// The writing connection, and what is remembered of what it wrote.
+/// The writing connection with its caches.
 struct Writing {
-    /// Closed before the connection, so that the latter is the last one that has the database open.
+    /// Closed before the connection, because the connection must be the last one that has the database open.
     index: SearchIndex,
     connection: Connection,
     live: LiveCalls,
 }
 
 impl SqliteStore {
-    /// Whether a service has it open beside this.
+    /// Returns whether a running service has the database open as well.
     pub fn is_shared(&self) -> bool {
         self.lock.is_none()
     }
@@ -123,7 +150,7 @@ impl SqliteStore {
         self.place.check()
     }
 
-    /// Reads calls that are due.
+    /// Reads with the connection that is reserved for due calls.
     fn read_due<T>(&self, read: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         self.check_place()?;
         let mut reconciler = self.reconciler.lock().unwrap_or_else(PoisonError::into_inner);
@@ -134,9 +161,9 @@ impl SqliteStore {
         read(connection)
     }
 
-    /// The writing connection; opens it if that could not be done yet.
+    /// Returns the writing connection, and opens it if that was not possible before.
     fn writer(&self) -> Result<Writer<'_>> {
-        // A panic while the connection was held leaves at most an open transaction, which the next `apply` rolls back.
+        // After a panic the connection has at most an open transaction, which the next `apply` rolls back.
         let mut writing = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         if writing.is_none() {
             *writing = Some(self.begin_writing()?);
@@ -146,7 +173,7 @@ impl SqliteStore {
 }
 
 impl Drop for SqliteStore {
-    /// Closing must not touch files that are not this database's any more: SQLite would remove the WAL at its path.
+    /// Leaves files alone that are no longer this database's, because SQLite would remove the WAL at its path.
     fn drop(&mut self) {
         let checked = self.check_place();
         let writing = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -210,7 +237,7 @@ impl Store for SqliteStore {
         transaction.commit().doing("committing")?;
         METRICS.commit_duration_seconds.observe(started.elapsed().as_secs_f64());
         turns.committed();
-        // What was committed to files that nobody finds again is not stored.
+        // A commit into files that are no longer at their path does not count as stored.
         self.check_place()?;
         Ok(outcomes)
     }
@@ -238,13 +265,13 @@ impl Store for SqliteStore {
     }
 
     fn forget(&self, wait: Duration) -> Result<bool> {
-        const DOING: &str = "taking what was erased out of the search index";
+        const DOING: &str = "purging erased words from the search index";
         self.check_place()?;
         let Writing { index, connection, .. } = &mut *self.writer()?;
         connection.busy_timeout(Duration::ZERO).doing(DOING)?;
         let index = index.forget(connection, wait);
         connection.busy_timeout(self.options.busy_timeout).doing(DOING)?;
-        // Whatever became of the index, the database forgets.
+        // The database is purged even if the search index could not be.
         let database = checkpoint::forget(connection, Of::Database, wait, self.options.busy_timeout)?;
         Ok(database & index?)
     }
@@ -255,7 +282,7 @@ impl Store for SqliteStore {
         if self.index_is_broken.swap(false, Ordering::Relaxed) {
             index.discard();
         }
-        // Who holds the lock is not waited for, since new turns would wait too.
+        // Does not wait for the write lock, because new turns would wait as well.
         connection.busy_timeout(Duration::ZERO).doing("indexing turns for search")?;
         let left = index.catch_up(connection);
         connection.busy_timeout(self.options.busy_timeout).doing("indexing turns for search")?;
@@ -398,17 +425,17 @@ impl Store for SqliteStore {
     }
 }
 
-/// Begins a transaction that writes.
+/// Begins a write transaction.
 fn begin(connection: &mut Connection) -> Result<Transaction<'_>> {
     if !connection.is_autocommit() {
-        connection.execute_batch("ROLLBACK").doing("rolling an abandoned transaction back")?;
+        connection.execute_batch("ROLLBACK").doing("rolling back an abandoned transaction")?;
     }
-    // Dropping a transaction that was not committed rolls it back, unless SQLite has already done so by itself
-    // (it may on a full disk or an I/O error).
+    // Dropping an uncommitted transaction rolls it back. SQLite may already have done that itself after a full disk or
+    // an I/O error.
     connection.transaction_with_behavior(TransactionBehavior::Immediate).doing("waiting for the database's write lock")
 }
 
-/// The outcome of a change that either found its row or did not.
+/// Returns the outcome of a change, which is `NotFound` if no row changed.
 fn found(rows: usize) -> Outcome {
     if rows == 0 { Err(super::Rejection::NotFound) } else { Ok(Written::Done) }
 }

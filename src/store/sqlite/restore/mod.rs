@@ -1,11 +1,11 @@
-//! Whole calls on their way back in: rows as they were, each thing wholly or not at all.
+//! Restores exported rows unchanged, each item completely or not at all.
 //!
-//! What is there already as it is to be stays untouched; what is there otherwise is never overwritten. A row must keep the
-//! rules of the domain ([`rules`]) and of its table, and it must read back as a value of the domain, so that nothing
-//! gets in that the service could not give out.
+//! An existing equal row stays untouched, and a different one is never overwritten. A row must keep the rules of the
+//! domain ([`rules`]) and of its table, and must read back as a domain value, so that the service can return everything
+//! that it stores. Derived data (search index, changes, statistics) is rebuilt.
 //!
-//! A call of some hundred turns is restored in one transaction. A longer one is looked at before a transaction begins, noted as
-//! unfinished, and restored in slices ([`go_on`]). What a crash cuts off is erased again.
+//! A call with up to some hundred turns is restored in one transaction. A longer one is checked before a transaction
+//! begins, noted as unfinished, and restored in slices ([`go_on`]). If a crash interrupts this, the call is erased.
 
 mod rows;
 pub(super) mod rules;
@@ -28,12 +28,12 @@ const DOING: &str = "restoring";
 /// Maximum number of turns that one transaction restores.
 const MAX_SLICE_TURNS: usize = 500;
 
-/// Columns that exports of older versions lack, and that are made of the records here.
+/// Columns that exports of older versions lack. They are computed from the records.
 const MADE_LATER: [&str; 3] = ["record_time", "in_record", "uncompared"];
 
-/// Why something was not restored.
+/// Reason why a row was not restored.
 enum Failed {
-    /// It breaks a rule.
+    /// The row breaks a rule.
     Unfit(Problem),
     /// The database failed.
     Database(Error),
@@ -55,7 +55,7 @@ fn unfit<T>(field: &str, rule: impl Into<String>) -> Result<T, Failed> {
     Ok(problem(field, rule)?)
 }
 
-/// Returns the outcome of what failed, unless the database did.
+/// Converts a broken rule to an outcome. Returns a database failure as the error.
 fn settled(done: Result<Written, Failed>) -> Result<Outcome> {
     match done {
         Ok(written) => Ok(Ok(written)),
@@ -64,8 +64,8 @@ fn settled(done: Result<Written, Failed>) -> Result<Outcome> {
     }
 }
 
-/// Looks at the long calls of a batch that are to be restored, before its transaction begins, because that takes longer than
-/// others may wait. Returns the outcomes, by place, of those that break a rule or are there already.
+/// Checks the long calls of a batch before its transaction begins, because that takes longer than other writes may
+/// wait. Returns the outcomes of calls that break a rule or already exist, by index.
 pub(super) fn look_at_long_calls(connection: &Connection, batch: &[Write]) -> Result<BTreeMap<usize, Outcome>> {
     let mut outcomes = BTreeMap::new();
     for (n, write) in batch.iter().enumerate() {
@@ -83,7 +83,7 @@ pub(super) fn look_at_long_calls(connection: &Connection, batch: &[Write]) -> Re
     Ok(outcomes)
 }
 
-/// Stores it, unless it is there.
+/// Restores an item, unless it exists.
 pub(super) fn restore(transaction: &Transaction<'_>, archived: &Archived) -> Result<Outcome> {
     in_savepoint(transaction, || match archived {
         Archived::Driver(driver) => driver_(transaction, driver),
@@ -93,7 +93,7 @@ pub(super) fn restore(transaction: &Transaction<'_>, archived: &Archived) -> Res
     })
 }
 
-/// Does something wholly or not at all within a transaction.
+/// Runs `restore` in a savepoint, so that it takes effect completely or not at all.
 fn in_savepoint(transaction: &Transaction<'_>, restore: impl FnOnce() -> Result<Written, Failed>) -> Result<Outcome> {
     transaction.execute_batch("SAVEPOINT restore").doing(DOING)?;
     let outcome = settled(restore())?;
@@ -172,17 +172,18 @@ fn call_(connection: &Transaction<'_>, call: &ArchivedCall) -> Result<Written, F
     whole(connection, call)
 }
 
-/// Notes what is to be done with a call that is wholly restored.
+/// Marks a completely restored call as due if necessary.
 fn whole(connection: &Connection, call: &ArchivedCall) -> Result<Written, Failed> {
     let row_id = call.row.get("id").and_then(Value::as_i64).expect("checked by the rules");
-    // An older export lacks what is made of records here, and what was due there is not told.
+    // An older export lacks columns that are computed from records, and does not say whether the call was due.
     if call.history.is_some() || call.row.get("record_event_id").is_some_and(|event| !event.is_null()) {
         due::note(connection, row_id, false)?;
     }
     Ok(Written::Restored(true))
 }
 
-/// Sees to it that no turn that arrives between two slices gets the number of one that is still to be restored.
+/// Advances the counter of turn ids, so that a turn that arrives between two slices does not get the id of one that is
+/// still to be restored.
 fn reserve_ids(connection: &Connection, turns: &[Columns]) -> Result<()> {
     let last = turns.iter().filter_map(|turn| turn.get("id")?.as_i64()).max();
     connection
@@ -192,7 +193,7 @@ fn reserve_ids(connection: &Connection, turns: &[Columns]) -> Result<()> {
         .doing(DOING)
 }
 
-/// Restores the next slice of a long call, of which so many turns are restored.
+/// Restores the next slice of a long call. `restored` is the number of turns that are already restored.
 pub(super) fn go_on(transaction: &Transaction<'_>, call: &ArchivedCall, restored: usize) -> Result<Outcome> {
     in_savepoint(transaction, || {
         let id = value(&call.row, "conversation_id")?;
@@ -206,7 +207,7 @@ pub(super) fn go_on(transaction: &Transaction<'_>, call: &ArchivedCall, restored
         if !as_left {
             return unfit(
                 "conversation_id",
-                "is of a call that a service erased while it was restored; import it again",
+                "belongs to a call that a service erased during its restore; import it again",
             );
         }
         let slice = restored..call.turns.len().min(restored + MAX_SLICE_TURNS);
@@ -227,7 +228,7 @@ pub(super) fn go_on(transaction: &Transaction<'_>, call: &ArchivedCall, restored
     })
 }
 
-/// Checks a call by the rules, and returns whether it is there as it is to be.
+/// Checks a call by the rules, and returns whether an equal call exists.
 fn look_at(connection: &Connection, call: &ArchivedCall) -> Result<bool, Failed> {
     let ArchivedCall { row: columns, history, turns } = call;
     rules::call(&rules::CallTables::read(connection)?, call)?;
@@ -239,7 +240,7 @@ fn look_at(connection: &Connection, call: &ArchivedCall) -> Result<bool, Failed>
     same("history", archive::one(connection, HISTORY, &id)?.as_ref(), history.as_ref())?;
     let stored = archive::all(connection, TURNS, &id)?;
     if stored.len() != turns.len() {
-        return unfit("transcriptions", format!("the call is here with {} of them", stored.len()));
+        return unfit("transcriptions", format!("the existing call has {} of them", stored.len()));
     }
     for (n, (stored, turn)) in stored.iter().zip(turns).enumerate() {
         same(&format!("transcriptions[{n}]"), Some(stored), Some(&turn_of(call, turn)))?;
@@ -247,7 +248,7 @@ fn look_at(connection: &Connection, call: &ArchivedCall) -> Result<bool, Failed>
     Ok(true)
 }
 
-/// A turn's row, which leaves without the conversation's id.
+/// Returns a turn's row with the conversation id, which the export leaves out.
 fn turn_of(call: &ArchivedCall, turn: &Columns) -> Columns {
     let mut turn = turn.clone();
     turn.insert("conversation_id".to_owned(), call.row["conversation_id"].clone());
@@ -279,7 +280,7 @@ fn turns_read_back(connection: &Connection, id: &SqlValue, slice: &Range<usize>)
     Ok(())
 }
 
-/// Tells the search index of turns that it would take to be in it already by their numbers.
+/// Indexes restored turns whose ids are below the indexer's position, which it would otherwise skip.
 fn index(connection: &Connection, id: &SqlValue, slice: &Range<usize>) -> Result<()> {
     connection
         .prepare_cached(
@@ -291,38 +292,38 @@ fn index(connection: &Connection, id: &SqlValue, slice: &Range<usize>) -> Result
         .doing(DOING)
 }
 
-/// Refuses what belongs to a call that was erased here: whoever had it erased does not expect an old copy to bring it back.
+/// Refuses rows of a call that was erased here, because an old export must not undo an erasure.
 fn not_erased(connection: &Connection, columns: &Columns) -> Result<(), Failed> {
     let id = columns.get("conversation_id").and_then(Value::as_str).and_then(|id| ConversationId::new(id).ok());
     match id {
-        Some(id) if erase::is_erased(connection, &id)? => unfit("conversation_id", "is of a call that was erased here"),
+        Some(id) if erase::is_erased(connection, &id)? => unfit("conversation_id", "belongs to a call that was erased here"),
         _ => Ok(()),
     }
 }
 
-/// Refuses what belongs to a call that is unfinished here.
+/// Refuses rows of a call that is unfinished here.
 fn finished(connection: &Connection, columns: &Columns) -> Result<(), Failed> {
     let id = columns.get("conversation_id").and_then(Value::as_str).and_then(|id| ConversationId::new(id).ok());
     match id {
         Some(id) if erase::is_unfinished(connection, &id)? => {
-            unfit("conversation_id", "is of a call that is being erased or restored here; import it again later")
+            unfit("conversation_id", "belongs to a call that is being erased or restored; import it again later")
         }
         _ => Ok(()),
     }
 }
 
-/// Whether the row is there as it is to be.
+/// Returns whether an equal row exists.
 fn there(connection: &Connection, sql: &str, key: &SqlValue, columns: &Columns) -> Result<bool, Failed> {
     let Some(stored) = archive::one(connection, sql, key)? else { return Ok(false) };
     same("", Some(&stored), Some(columns)).map(|()| true)
 }
 
-/// Refuses what is there otherwise, by the first column that differs.
+/// Refuses a row that differs from the existing one, naming the first different column.
 fn same(within: &str, stored: Option<&Columns>, wanted: Option<&Columns>) -> Result<(), Failed> {
     let (stored, wanted) = match (stored, wanted) {
         (None, None) => return Ok(()),
         (Some(stored), Some(wanted)) => (stored, wanted),
-        _ => return unfit(within, "is otherwise in what is here already"),
+        _ => return unfit(within, "differs from the existing row"),
     };
     let made_later = |name: &str| MADE_LATER.contains(&name) && !wanted.contains_key(name);
     let differs =
@@ -330,12 +331,12 @@ fn same(within: &str, stored: Option<&Columns>, wanted: Option<&Columns>) -> Res
     let unknown = wanted.keys().find(|name| !stored.contains_key(*name));
     match differs.map(|(name, _)| name).or(unknown) {
         None => Ok(()),
-        Some(name) if within.is_empty() => unfit(name, "is otherwise in what is here already"),
-        Some(name) => unfit(&format!("{within}.{name}"), "is otherwise in what is here already"),
+        Some(name) if within.is_empty() => unfit(name, "differs from the existing row"),
+        Some(name) => unfit(&format!("{within}.{name}"), "differs from the existing row"),
     }
 }
 
-/// Says where in a line a field stands.
+/// Prefixes the failed field with its position in the exported line.
 fn at<T>(place: &str, done: Result<T, Failed>) -> Result<T, Failed> {
     done.map_err(|failed| match failed {
         Failed::Unfit(Problem { field, rule }) => Failed::Unfit(Problem { field: format!("{place}.{field}"), rule }),

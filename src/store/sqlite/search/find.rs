@@ -1,11 +1,12 @@
-//! A page of what was searched for.
+//! A page of search results.
 //!
-//! Turns that match come one by one, the last stored first: those of the tail, then those of the index, among them those that
-//! changed since the index took them in. Each is looked up and taken if the filter wants it, until the page is full or enough
-//! were looked at; then the page ends early, and the next one goes on there. Parts of the index that hold nothing of the
-//! wanted times are passed over ([`spans`]).
-//! Ordered by how well they match, as many as [`GROUP`] are taken and ranked, and pages are cut out of that group before
-//! the next one is taken.
+//! Matching turns arrive one by one, the last stored first: those of the tail, then those of the index, merged with
+//! turns that changed after they were indexed. Each is looked up and added if it passes the filter. The page ends when
+//! it is full, or early when enough turns were looked up; the next page then continues there. Parts of the index
+//! without turns of the requested times are skipped ([`spans`]).
+//!
+//! For the order by rank, [`GROUP_TURNS`] turns are collected and ranked together, and pages are cut out of that group
+//! before the next group is collected.
 
 use super::super::error::Context as _;
 use super::expression::{self, ForIndex};
@@ -20,37 +21,37 @@ use rusqlite::types::Value;
 use rusqlite::{Transaction, params_from_iter};
 use std::ops::RangeInclusive;
 
-/// How many turns are ranked together.
-const GROUP: usize = 300;
+/// Number of turns that are ranked together.
+const GROUP_TURNS: usize = 300;
 
-/// How many parts of the index are looked through for one page, each of which takes a query.
+/// Maximum number of ranges of the index that are searched for one page. Each costs a query.
 const MAX_RANGES: usize = 32;
 
-/// One search in one snapshot.
+/// A search in one snapshot.
 pub(super) struct Search<'a> {
     pub(super) snapshot: &'a Transaction<'a>,
     query: &'a SearchQuery,
     pub(super) plain: String,
     for_index: ForIndex,
     pub(super) filter: Filter,
-    /// How far the index is, if there is one.
+    /// State of the index, if there is one.
     pub(super) index: Option<State>,
-    /// Whether turns changed since the index took them in.
+    /// True if turns changed after they were indexed.
     pub(super) has_changes: bool,
     reach: Reach,
-    /// Where in the index there may be turns that are wanted, the last first.
+    /// Ranges of the index that may contain requested turns, the last first.
     ranges: Vec<RangeInclusive<i64>>,
-    /// The tail's turns that match, newest first.
+    /// Matching turns of the tail, newest first.
     tail: Vec<i64>,
-    /// The tail's least row number.
+    /// Lowest row id of the tail.
     tail_from: i64,
-    /// The turns that match of those that changed since the index took them in, newest first.
+    /// Matching turns that changed after they were indexed, newest first.
     changed: Vec<i64>,
     unsearched: u64,
 }
 
 impl<'a> Search<'a> {
-    /// Begins a search in an index that is so far, or without any.
+    /// Begins a search with an index in this state, or without an index.
     pub(super) fn begin(
         snapshot: &'a Transaction<'a>,
         query: &'a SearchQuery,
@@ -82,7 +83,7 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// The page that is asked for.
+    /// Returns the requested page.
     pub(super) fn page(&self) -> Result<Found> {
         let top = self.query.after.map_or(i64::MAX, |key| key.top);
         let (hits, next) = match self.query.order {
@@ -99,7 +100,7 @@ impl<'a> Search<'a> {
         Ok((taken.hits, taken.rest.map(|top| SearchKey { top, within: None })))
     }
 
-    /// Adds the snippets.
+    /// Adds the snippets to the hits.
     fn show(&self, hits: &mut [Hit]) -> Result<()> {
         let mut snippets = scratch_of(hits)?.snippets(&self.plain)?;
         for hit in hits {
@@ -108,11 +109,11 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    /// A page out of the group that begins at `top`, behind a place in it.
+    /// Returns a page of the group that begins at `top`, after a position in it.
     fn best(&self, top: i64, place: Option<Place>) -> Result<(Vec<Hit>, Option<SearchKey>)> {
-        // Behind a place the whole group is taken again.
+        // A position in the group requires collecting the whole group again.
         let (least, enough) = place.map_or((0, self.query.limit), |place| (place.bottom, usize::MAX));
-        let taken = self.take(least, top, GROUP, enough)?;
+        let taken = self.take(least, top, GROUP_TURNS, enough)?;
         let bottom = match place {
             Some(place) => place.bottom,
             None => taken.rest.map_or(0, |rest| rest + 1),
@@ -140,13 +141,13 @@ impl<'a> Search<'a> {
         Ok((hits, next))
     }
 
-    /// So that turns that are stored from now on stay out of the group.
+    /// Returns the newest turn's id, which keeps turns that are stored later out of the group.
     fn newest_id(&self) -> Result<i64> {
         self.snapshot.query_row("SELECT ifnull(max(id), 0) FROM call_transcriptions", [], |row| row.get(0)).doing(DOING)
     }
 
-    /// Takes up to `most` turns that are wanted, from `top` down to `bottom`; or fewer, but no less than `enough`, if it
-    /// is quick to find these.
+    /// Collects up to `most` requested turns, from `top` down to `bottom`. May collect fewer, but at least `enough`, if
+    /// that is faster.
     fn take(&self, bottom: i64, top: i64, most: usize, enough: usize) -> Result<Taken> {
         let noted = self.filter.noted(self.snapshot)?;
         let (bottom, top) = match &noted {
@@ -184,7 +185,7 @@ impl<'a> Search<'a> {
         Ok(taking.taken)
     }
 
-    /// Offers what the index says, and returns whether there is room for more.
+    /// Offers the index's matches, and returns whether more are wanted.
     fn take_indexed(
         &self,
         taking: &mut Taking<'_>,
@@ -195,7 +196,7 @@ impl<'a> Search<'a> {
     ) -> Result<bool> {
         let mut ranges = self.ranges_between(bottom, top);
         if let Some(wide) = &self.for_index.wide {
-            for size in walk::SIZES {
+            for size in walk::STEP_TURNS {
                 let step = self.walk(wide, &ranges, size, wanted)?;
                 for id in step.matching {
                     if !taking.offer_indexed(id)? {
@@ -208,7 +209,7 @@ impl<'a> Search<'a> {
                 }
                 ranges = self.ranges_between(bottom, rest);
             }
-            // Each query would bring all together again.
+            // Each separate query would merge all matches again.
             if let (Some(last), Some(first)) = (ranges.first(), ranges.last()) {
                 ranges = vec![*first.start()..=*last.end()];
             }
@@ -235,7 +236,7 @@ impl<'a> Search<'a> {
         Ok(true)
     }
 
-    /// Offers the turns of a part that is in no index, and returns whether there is room for more.
+    /// Offers matching turns of a part without index, and returns whether more are wanted.
     fn scan(
         &self,
         taking: &mut Taking<'_>,
@@ -260,7 +261,7 @@ impl<'a> Search<'a> {
         Ok(true)
     }
 
-    /// The parts of the index that may hold turns that are wanted, from `top` down to `bottom`.
+    /// Returns the ranges of the index that may contain requested turns, from `top` down to `bottom`.
     fn ranges_between(&self, bottom: i64, top: i64) -> Vec<RangeInclusive<i64>> {
         let bottom = bottom.max(self.index.unwrap_or_default().after + 1);
         let cut = |range: &RangeInclusive<i64>| bottom.max(*range.start())..=top.min(*range.end());
@@ -293,7 +294,7 @@ impl<'a> Search<'a> {
             .doing("counting what was searched for")
     }
 
-    /// A condition that the turn of this number is as the index knows it, behind others.
+    /// Returns a condition, to be appended to others, that the turn with this id did not change after it was indexed.
     pub(super) fn unchanged(&self, id: &str) -> String {
         match self.index {
             Some(State { changes_to, .. }) if self.has_changes => format!(
@@ -304,7 +305,7 @@ impl<'a> Search<'a> {
     }
 }
 
-/// In ascending order: at a lesser row number FTS5 writes out what it has gathered.
+/// Builds the index in ascending order, because FTS5 flushes its buffer when it gets a lower row id.
 fn scratch_of(hits: &[Hit]) -> Result<Scratch> {
     let mut turns: Vec<_> = hits.iter().map(|hit| &hit.turn).collect();
     turns.sort_unstable_by_key(|turn| turn.id);
