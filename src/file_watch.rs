@@ -43,10 +43,7 @@ impl FileWatch {
             self.told = large;
             let megabytes = sizes.log >> 20;
             if large {
-                tracing::warn!(
-                    megabytes,
-                    "WAL is large; a program holds a read transaction open"
-                );
+                tracing::warn!(megabytes, "WAL is large; a program holds a read transaction open");
             } else {
                 tracing::info!(megabytes, "WAL has its usual size again");
             }

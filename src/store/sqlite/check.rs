@@ -164,7 +164,9 @@ pub(super) fn counts(connection: &Connection) -> Result<Vec<Finding>> {
         |row| {
             let (call, counted, turns, last): (String, i64, i64, i64) =
                 (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-            Ok(format!("call {call}: turn_count is {counted}, but it has {turns} turns, the last with sequence_number {last}"))
+            Ok(format!(
+                "call {call}: turn_count is {counted}, but it has {turns} turns, the last with sequence_number {last}"
+            ))
         },
     )
 }

@@ -84,11 +84,7 @@ pub(super) fn rescue(connection: &Connection) {
     match passive {
         Ok((pages, moved)) if pages != moved => {
             let (pages, moved): (i64, i64) = (pages, moved);
-            tracing::warn!(
-                pages,
-                moved,
-                "a reader prevents the checkpoint of the removed WAL"
-            );
+            tracing::warn!(pages, moved, "a reader prevents the checkpoint of the removed WAL");
         }
         Ok(_) => {}
         Err(error) => tracing::error!(%error, "checkpoint of the removed WAL failed"),
@@ -112,10 +108,7 @@ pub(super) fn warn_of_length(path: &Path) {
     let Ok(sizes) = sizes(path) else { return };
     let long = sizes.log > LONG_WAL_BYTES;
     if long && !WAS_LONG.swap(true, Ordering::Relaxed) {
-        tracing::warn!(
-            bytes = sizes.log,
-            "WAL is large and not checkpointed; is Litestream running?"
-        );
+        tracing::warn!(bytes = sizes.log, "WAL is large and not checkpointed; is Litestream running?");
     }
     if !long {
         WAS_LONG.store(false, Ordering::Relaxed);

@@ -126,7 +126,11 @@ impl Place {
     /// [`ErrorKind::Unready`], which is logged once.
     pub(super) fn check(&self) -> Result<()> {
         let Some(files) = self.files.get() else {
-            return Err(Error::new(ErrorKind::Unready, DOING, "the disk has no space to open the database for writing"));
+            return Err(Error::new(
+                ErrorKind::Unready,
+                DOING,
+                "the disk has no space to open the database for writing",
+            ));
         };
         let overwritten = self.overwritten.load(Ordering::Relaxed).then_some((&files[0].0, Found::Overwritten));
         let displaced =

@@ -54,7 +54,10 @@ impl Readers {
         let wait = deadline().map_or(CONNECTION_TIMEOUT, |end| end.saturating_duration_since(Instant::now()));
         let connection = pool.get_timeout(wait).map_err(|error| busy(&error.to_string()))?;
         let end = deadline().unwrap_or_else(|| Instant::now() + READ_TIMEOUT);
-        connection.0.progress_handler(INSTRUCTIONS_PER_CHECK, Some(move || Instant::now() > end)).doing("setting the time limit of a read")?;
+        connection
+            .0
+            .progress_handler(INSTRUCTIONS_PER_CHECK, Some(move || Instant::now() > end))
+            .doing("setting the time limit of a read")?;
         Ok(Reader(connection))
     }
 

@@ -49,11 +49,7 @@ pub(super) fn set_numbers_back(connection: &mut Connection) -> Result<()> {
             .query_row(&format!("SELECT ifnull(max(id), 0) FROM {table}"), [], |row| row.get(0))
             .doing(DOING)?;
         if last > MAX_ROW_ID {
-            tracing::error!(
-                table,
-                last,
-                "a row id leaves too few ids for new rows; run `check` for a remedy"
-            );
+            tracing::error!(table, last, "a row id leaves too few ids for new rows; run `check` for a remedy");
             continue;
         }
         transaction

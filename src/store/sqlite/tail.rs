@@ -62,7 +62,9 @@ pub(super) fn touched(connection: &mut Connection, after: Position, until: Posit
             "SELECT id, conversation_id FROM call_transcriptions WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
         )
         .and_then(|mut select| {
-            select.query_map(params![after.turn, until.turn, MAX_SCANNED_TURNS], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+            select
+                .query_map(params![after.turn, until.turn, MAX_SCANNED_TURNS], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
         })
         .doing(DOING)?;
     if i64::try_from(turns.len()) == Ok(MAX_SCANNED_TURNS) {

@@ -296,7 +296,9 @@ fn index(connection: &Connection, id: &SqlValue, slice: &Range<usize>) -> Result
 fn not_erased(connection: &Connection, columns: &Columns) -> Result<(), Failed> {
     let id = columns.get("conversation_id").and_then(Value::as_str).and_then(|id| ConversationId::new(id).ok());
     match id {
-        Some(id) if erase::is_erased(connection, &id)? => unfit("conversation_id", "belongs to a call that was erased here"),
+        Some(id) if erase::is_erased(connection, &id)? => {
+            unfit("conversation_id", "belongs to a call that was erased here")
+        }
         _ => Ok(()),
     }
 }

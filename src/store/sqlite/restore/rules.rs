@@ -187,7 +187,9 @@ pub(super) fn event(table: &Table, row: &Columns) -> Checked {
         Some(record) if Some(record.conversation_id.as_str()) != text(row, "conversation_id") => {
             problem("record", "must have the event's conversation_id")
         }
-        None if text(row, "outcome") == Some("applied") => problem("record", "is required because the outcome is `applied`"),
+        None if text(row, "outcome") == Some("applied") => {
+            problem("record", "is required because the outcome is `applied`")
+        }
         _ => Ok(()),
     }
 }

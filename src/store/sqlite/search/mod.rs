@@ -84,7 +84,7 @@ pub fn search_file(path: &Path, query: &SearchQuery) -> Result<Found> {
 const SEPARATE_FILE_SCHEMA: u32 = 12;
 
 /// Maximum number of attempts to get a snapshot in which database and index are in step.
-const MAX_ATTEMPTS: usize = 3;
+const TRIES: usize = 3;
 
 /// Searches on a connection that reads the database. Also returns whether the index is damaged.
 pub(super) fn find(
@@ -114,9 +114,9 @@ fn with_index(
     query: &SearchQuery,
     reach: Reach,
 ) -> Result<Option<Found>> {
-    for attempt in 1..=MAX_ATTEMPTS {
+    for attempt in 1..=TRIES {
         // A reused connection may still have an index open that was replaced.
-        if attempt == MAX_ATTEMPTS {
+        if attempt == TRIES {
             let _ = connection.execute_batch("DETACH search");
         }
         if !attach(connection, database)? {
