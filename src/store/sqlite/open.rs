@@ -122,7 +122,7 @@ impl SqliteStore {
         let begun = begin(path, &place, options, lock.as_ref(), folds);
         let (writing, way) = match begun {
             Err(OpenError::Database { source, .. }) if owner && source.kind() == ErrorKind::Full => {
-                tracing::error!(error = %source, "disk full; calls can be read, turns are refused until there is space");
+                tracing::error!(error = %source, "disk is full; calls can be read, turns are refused");
                 (None, Way::Alone)
             }
             begun => (Some(begun?), Way::Beside(place.clone())),
