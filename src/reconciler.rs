@@ -1,14 +1,9 @@
 //! The reconciler: a thread that reconciles due calls and uses at most half of its time.
 //!
-//! The transaction that stores a record, a history or a late turn marks its call as due and does nothing more. The
-//! thread reads such a call in a snapshot of its own, plans it, and lets the writer store the result as data, in
-//! slices. Applying a result depends only on the file and the batch. A plan is void if another one was stored since it
-//! was made. Turns and records that arrive meanwhile leave the call due, behind the others, so a call under constant
-//! load delays neither others nor itself.
-//!
-//! A request that made a call due waits for it briefly ([`Requests::reconciled`]), so that its sender reads what it
-//! sent. Such calls come first, in order; after some rounds of them, another call gets its turn. The marks survive a
-//! crash.
+//! The transaction that stores a record, a history or a late turn only marks its call as due, which survives a crash. The
+//! thread plans such a call from a snapshot, and the writer stores the result in slices. A plan is void if another one
+//! was stored meanwhile. Turns and records that arrive meanwhile leave the call due, behind the others, so a call under
+//! constant load delays neither others nor itself. Calls that requests wait for ([`Requests::reconciled`]) come first.
 
 use crate::background::Background;
 use crate::metrics::METRICS;

@@ -230,7 +230,7 @@ fn combined(known: &Known) -> Vec<Said<'_>> {
         .collect()
 }
 
-/// Returns the index of the utterance for which each turn was created, if any.
+/// Returns the index of the utterance that each turn was created for, if any.
 fn places_of(made: &[&Stored], said: &[Said<'_>]) -> Vec<Option<usize>> {
     let mut by_origin = HashMap::new();
     for (at, said) in said.iter().enumerate() {

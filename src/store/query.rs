@@ -45,8 +45,7 @@ pub struct CallQuery {
     pub status: Option<CallStatus>,
     /// Only calls with this driver.
     pub driver_id: Option<DriverId>,
-    /// Only calls of this ElevenLabs user. For calls whose records name no user, the driver whose phone number it is
-    /// counts.
+    /// Only calls of this ElevenLabs user. A call whose record names no user matches if the id is that of its driver.
     pub user_id: Option<String>,
     /// Only calls of this ElevenLabs agent.
     pub agent_id: Option<String>,

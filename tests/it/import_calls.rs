@@ -153,7 +153,7 @@ fn bad_lines_are_named_by_line_and_field_and_nothing_is_overwritten() {
         ),
         (changed("/turn_count", json!(3)), "turn_count: must be the number of transcriptions, 9".to_owned()),
         (changed("/turn_count", json!("many")), "turn_count".to_owned()),
-        (changed("/driver_id", json!(99)), "driver_id: the driver that it refers to is not there".to_owned()),
+        (changed("/driver_id", json!(99)), "driver_id: refers to a missing driver".to_owned()),
         (changed("/conversation_id", json!(null)), "conversation_id: is required".to_owned()),
         (
             changed("/transcriptions/3/message_text", json!("  ")),
@@ -171,7 +171,7 @@ fn bad_lines_are_named_by_line_and_field_and_nothing_is_overwritten() {
         (changed("/summary", json!({"a": 1})), "summary: must be null, a number, a string".to_owned()),
         (
             text.replace("\"agent_id\":null,\"direction\"", "\"agent_id\":null,\"colour\":1,\"direction\""),
-            "colour: is no column of calls".to_owned(),
+            "colour: is not a column of calls".to_owned(),
         ),
         (
             lines[..signs].iter().map(Value::to_string).collect::<Vec<_>>().join("\n") + "\n{\"type\":",

@@ -1,7 +1,11 @@
 //! Checkpoints and the sizes of the files.
 //!
 //! A checkpoint moves the WAL into the database file. Only the writing connection of the service runs one: when the WAL
-//! has grown, and when the service is idle. Each one is measured.
+//! has grown, after two idle seconds, and when the service stops, so that the one file is complete then. Each one is
+//! measured.
+//!
+//! Litestream reads the WAL and runs the checkpoints itself, so with `--litestream` the service never does. Litestream
+//! writes pages unchanged, so copies of erased words may remain in unused parts of pages.
 
 use super::error::Context as _;
 use crate::metrics::METRICS;

@@ -1,42 +1,13 @@
 //! The SQLite store: one database file, one writing connection, and a pool of reading connections.
 //!
-//! # Durability
-//!
-//! The writing connection uses WAL mode with `synchronous=FULL`, so a commit that returned is on disk. Only this
-//! connection runs checkpoints. After two idle seconds, and when the service stops, it moves the whole WAL into the
-//! database ([`checkpoint`]), so that the one file is complete. `cp` of a database in use is no valid copy; `backup`
-//! makes one.
-//!
-//! SQLite is required to be 3.51.3 or later: older versions could lose a committed transaction when two connections
-//! raced at a WAL reset.
-//!
-//! # Reads
-//!
-//! Readers open the file read-only. Each read is one short snapshot with a time limit, because an open snapshot
-//! prevents a checkpoint from finishing.
-//!
-//! # Ownership
-//!
-//! A lock file beside the database and a lock on the database itself keep a second service away ([`lock`]). A commit is
-//! acknowledged only if the files are still at their path ([`place`]).
-//!
-//! # Sequence numbers
-//!
-//! `turn_count` in a call's row is both the number of turns and the last sequence number. A batch reads it once for
-//! each call that it changes, or takes it from memory for running calls, and writes it back once. Counting rows would
-//! take longer the longer a call is.
-//!
-//! # Litestream
-//!
-//! Litestream reads the WAL and runs the checkpoints itself, so with `--litestream` the service never does. Litestream
-//! writes pages unchanged, so copies of erased words may remain in unused parts of pages.
-//!
-//! # Full disk
-//!
-//! The WAL index is a file that needs space. If a start finds none, one connection reads with the index in its memory
-//! (`locking_mode=EXCLUSIVE`), and turns are answered 503 until there is space.
-//!
-//! The search index is a separate file beside the database ([`search`]).
+//! - **Durability.** The writing connection uses WAL mode with `synchronous=FULL`, so a commit that returned is on
+//!   disk. Only this connection runs checkpoints ([`checkpoint`]). `cp` of a database in use is no valid copy; `backup`
+//!   makes one.
+//! - **Reads.** Readers open the file read-only. Each read is one short snapshot with a time limit, because an open
+//!   snapshot prevents a checkpoint from finishing.
+//! - **Ownership.** A lock file beside the database and a lock on the database itself keep a second service away
+//!   ([`lock`]). A commit is acknowledged only if the files are still at their path ([`place`]).
+//! - **Search.** The search index is a separate file beside the database ([`search`]).
 
 mod archive;
 mod backup;

@@ -1,4 +1,7 @@
 //! The pool of read-only connections, whose reads have a time limit.
+//!
+//! The WAL index is a file that needs disk space. If a start finds none, one connection reads with the index in its
+//! memory (`locking_mode=EXCLUSIVE`), and turns are answered 503 until there is space.
 
 use super::error::Context as _;
 use super::place::Place;

@@ -1,4 +1,8 @@
 //! Turns: storing each once and in order, and listing a call's turns.
+//!
+//! `turn_count` in a call's row is both the number of turns and the last sequence number. A batch reads it once for
+//! each call that it changes, or takes it from the cache, and writes it back once. Counting rows would take longer the
+//! longer a call is.
 
 use super::changes::Changes;
 use super::error::Context as _;
