@@ -1,9 +1,10 @@
 //! The reconciler: a thread that reconciles due calls and uses at most half of its time.
 //!
-//! The transaction that stores a record, a history or a late turn only marks its call as due, which survives a crash. The
-//! thread plans such a call from a snapshot, and the writer stores the result in slices. A plan is void if another one
-//! was stored meanwhile. Turns and records that arrive meanwhile leave the call due, behind the others, so a call under
-//! constant load delays neither others nor itself. Calls that requests wait for ([`Requests::reconciled`]) come first.
+//! The transaction that stores a record, a history or a late turn only marks its call as due. The thread plans such a
+//! call from a snapshot, and the writer stores the result in slices. A plan is void if another one was stored
+//! meanwhile. Turns and records that arrive meanwhile leave the call due, behind the others, so a call under constant
+//! load delays neither others nor itself. Calls that requests wait for ([`Requests::reconciled`]) come first. Marks
+//! survive a crash.
 
 use crate::background::Background;
 use crate::metrics::METRICS;
