@@ -36,7 +36,7 @@ impl fmt::Display for AsideError {
         match self {
             Self::Exists(path) => write!(f, "{} exists", path.display()),
             Self::BeingMade(path) => write!(f, "{} is being written by another process", path.display()),
-            Self::Io(path, error) => write!(f, "cannot make {}: {error}", path.display()),
+            Self::Io(path, error) => write!(f, "cannot create {}: {error}", path.display()),
         }
     }
 }

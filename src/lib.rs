@@ -50,8 +50,8 @@
 //!
 //! ## Invariants
 //!
-//! - **201 means durable.** No request is answered before its commit is on disk. A start syncs and checkpoints the WAL
-//!   of a crashed process before it serves anything.
+//! - **201 means durable.** No request is answered before its commit is on disk. A start syncs the WAL of a crashed
+//!   process before it serves anything.
 //! - **Stored once.** The transaction that stores a turn also looks for its repeat, and there is only one writer.
 //! - **Ordered without gaps.** `sequence_number` is the call's `turn_count` plus one, computed in the same transaction.
 //!   Turns are never deleted one by one. Ids are never reused (`AUTOINCREMENT`), so "newer than" keeps its meaning.

@@ -155,7 +155,7 @@ pub fn plan(stored: &[Stored], known: &Known) -> Plan {
     }
     let mut made: Vec<&Stored> = stored.iter().filter(|turn| turn.origin != Origin::Heard).collect();
     made.sort_by_key(|turn| turn.sequence_number);
-    let made_for = places_of(&made, &said);
+    let made_for = positions_of(&made, &said);
     for (turn, at) in made.iter().zip(&made_for) {
         if let Some(at) = at {
             standing_for[*at].get_or_insert(turn.sequence_number);
@@ -231,7 +231,7 @@ fn combined(known: &Known) -> Vec<Said<'_>> {
 }
 
 /// Returns the index of the utterance that each turn was created for, if any.
-fn places_of(made: &[&Stored], said: &[Said<'_>]) -> Vec<Option<usize>> {
+fn positions_of(made: &[&Stored], said: &[Said<'_>]) -> Vec<Option<usize>> {
     let mut by_origin = HashMap::new();
     for (at, said) in said.iter().enumerate() {
         by_origin.extend(said.post_call.map(|index| (Origin::PostCall(index), at)));

@@ -43,7 +43,7 @@ pub fn check(path: &Path) -> Result<CheckReport> {
                     }),
                 )
                 .doing(DOING)?;
-            let mut report = all(&connection, version)?;
+            let mut report = run_all(&connection, version)?;
             if report.problems.is_empty() && version == known_schema() {
                 report.problems = search::check(&mut connection, path)?;
             }
@@ -93,18 +93,18 @@ pub fn each_call(path: &Path, tell: &mut dyn FnMut(&ConversationId)) -> Result<(
     Ok(())
 }
 
-fn all(connection: &Connection, version: u32) -> Result<CheckReport> {
+fn run_all(connection: &Connection, version: u32) -> Result<CheckReport> {
     // Calls that are erased in slices lack their last turns, so checks of first and last turns skip them.
     let unfinished = if version < 11 { "SELECT NULL LIMIT 0" } else { "SELECT conversation_id FROM unfinished_calls" };
     let mut problems = integrity(connection)?;
     // With damage at this level, the other checks may fail or be meaningless.
     if problems.is_empty() {
-        problems.extend(references(connection)?);
+        problems.extend(check_references(connection)?);
         problems.extend(counts(connection)?);
-        problems.extend(numbers(connection)?);
-        problems.extend(exhausted_numbers(connection)?);
-        problems.extend(spans(connection, unfinished)?);
-        problems.extend(stand_ins(connection, unfinished)?);
+        problems.extend(check_sequences(connection)?);
+        problems.extend(check_exhausted_ids(connection)?);
+        problems.extend(check_turn_times(connection, unfinished)?);
+        problems.extend(check_superseded_turns(connection, unfinished)?);
     }
     let rows = |table: &str| {
         let count = format!("SELECT count(*) FROM {table}");
@@ -141,7 +141,7 @@ pub(super) fn integrity(connection: &Connection) -> Result<Vec<Finding>> {
 }
 
 /// Finds rows that refer to missing rows.
-fn references(connection: &Connection) -> Result<Vec<Finding>> {
+fn check_references(connection: &Connection) -> Result<Vec<Finding>> {
     let what = |row: &Row<'_>| {
         let (table, id, parent): (String, Option<i64>, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let id = id.map_or(String::new(), |id| format!(" {id}"));
@@ -172,7 +172,7 @@ pub(super) fn counts(connection: &Connection) -> Result<Vec<Finding>> {
 }
 
 /// Checks that `sqlite_sequence` is not below the largest id in use.
-fn numbers(connection: &Connection) -> Result<Vec<Finding>> {
+fn check_sequences(connection: &Connection) -> Result<Vec<Finding>> {
     findings(
         connection,
         "numbers",
@@ -188,7 +188,7 @@ fn numbers(connection: &Connection) -> Result<Vec<Finding>> {
 }
 
 /// Checks that new ids stay exact in every JSON reader. Older versions could import larger ones.
-fn exhausted_numbers(connection: &Connection) -> Result<Vec<Finding>> {
+fn check_exhausted_ids(connection: &Connection) -> Result<Vec<Finding>> {
     findings(
         connection,
         "numbers",
@@ -210,7 +210,7 @@ fn exhausted_numbers(connection: &Connection) -> Result<Vec<Finding>> {
 }
 
 /// Checks that a call's row has the times of its first and last turn.
-fn spans(connection: &Connection, unfinished: &str) -> Result<Vec<Finding>> {
+fn check_turn_times(connection: &Connection, unfinished: &str) -> Result<Vec<Finding>> {
     findings(
         connection,
         "times",
@@ -228,7 +228,7 @@ fn spans(connection: &Connection, unfinished: &str) -> Result<Vec<Finding>> {
 }
 
 /// Checks that a superseded turn names a turn that exists and is not superseded itself.
-fn stand_ins(connection: &Connection, unfinished: &str) -> Result<Vec<Finding>> {
+fn check_superseded_turns(connection: &Connection, unfinished: &str) -> Result<Vec<Finding>> {
     findings(
         connection,
         "stand_ins",

@@ -2,6 +2,10 @@
 //!
 //! Each event is stored raw, once, together with its parsed form. The same transaction marks its call as due for
 //! reconciliation and does nothing more.
+//!
+//! The digest that recognises a repeated event is that of the stored body, which may be redacted. A digest of the
+//! received body would reveal a removed number of nine digits to anyone who tries all of them. A delivery that is
+//! repeated after the redaction flags changed may therefore be stored twice.
 
 use super::changes::Changes;
 use super::error::Context as _;

@@ -40,13 +40,13 @@ pub(super) fn since(connection: &mut Connection, scope: &Scope, after: Position,
     let snapshot = connection.transaction().doing(DOING)?;
     match scope {
         Scope::Everything => match after.call {
-            Some(told) => running(&snapshot, after, told),
-            None => everything(&snapshot, after, until),
+            Some(told) => changes_of_running(&snapshot, after, told),
+            None => changes_of_all(&snapshot, after, until),
         },
         Scope::Call { conversation_id, call_id } => {
             let call = calls::get(&snapshot, conversation_id)?.filter(|call| call.id == *call_id);
             match call {
-                Some(call) => of_call(&snapshot, &call, after),
+                Some(call) => changes_of_call(&snapshot, &call, after),
                 None => erased(&snapshot, *call_id, after),
             }
         }
@@ -95,7 +95,7 @@ pub(super) fn touched(connection: &mut Connection, after: Position, until: Posit
 }
 
 /// Returns the calls that were running at a position, by row id. Calls that started later appear as changes.
-fn running(snapshot: &Transaction<'_>, at: Position, told: i64) -> Result<Since> {
+fn changes_of_running(snapshot: &Transaction<'_>, at: Position, told: i64) -> Result<Since> {
     let (calls, has_more) = read(
         snapshot,
         // The plus sign keeps the planner from scanning all calls by id.
@@ -104,9 +104,9 @@ fn running(snapshot: &Transaction<'_>, at: Position, told: i64) -> Result<Since>
             (SELECT 1 FROM call_changes n WHERE n.call_id = c.id AND n.kind = 'started' AND n.id > ?3) \
          ORDER BY +id LIMIT ?4"
         ),
-        params![CallStatus::InProgress, told, at.change, overread()],
+        params![CallStatus::InProgress, told, at.change, row_limit()],
         row::call,
-        weight,
+        call_bytes,
     )?;
     let place = |call: Option<i64>| Position { call, ..at };
     let end = if has_more { place(calls.last().map(|call| call.id)) } else { place(None) };
@@ -115,49 +115,54 @@ fn running(snapshot: &Transaction<'_>, at: Position, told: i64) -> Result<Since>
 }
 
 /// A row of the table of changes.
-struct Noted {
+struct ChangeRow {
     id: i64,
     call_id: i64,
     kind: String,
     turn_id: i64,
 }
 
-fn noted(row: &Row<'_>) -> rusqlite::Result<Noted> {
-    Ok(Noted { id: row.get("id")?, call_id: row.get("call_id")?, kind: row.get("kind")?, turn_id: row.get("turn_id")? })
+fn change_row(row: &Row<'_>) -> rusqlite::Result<ChangeRow> {
+    Ok(ChangeRow {
+        id: row.get("id")?,
+        call_id: row.get("call_id")?,
+        kind: row.get("kind")?,
+        turn_id: row.get("turn_id")?,
+    })
 }
 
-fn everything(snapshot: &Transaction<'_>, after: Position, until: Position) -> Result<Since> {
+fn changes_of_all(snapshot: &Transaction<'_>, after: Position, until: Position) -> Result<Since> {
     let turns = read(
         snapshot,
         &format!("SELECT {TURN} FROM call_transcriptions t WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3"),
-        params![after.turn, until.turn, overread()],
+        params![after.turn, until.turn, row_limit()],
         row::turn,
-        said,
+        turn_bytes,
     )?;
     let (notes, more) = read(
         snapshot,
         "SELECT * FROM call_changes WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
-        params![after.change, until.change, overread()],
-        noted,
+        params![after.change, until.change, row_limit()],
+        change_row,
         |_| 0,
     )?;
     let mut select = snapshot.prepare_cached(&format!("SELECT {CALL} FROM calls c WHERE id = ?1")).doing(DOING)?;
     let mut bytes = 0;
-    let mut change = |note: &Noted| {
+    let mut change = |note: &ChangeRow| {
         if note.kind == "erased" {
-            return Ok(Told::Change(Change::Erased(note.call_id)));
+            return Ok(Reported::Change(Change::Erased(note.call_id)));
         }
         if bytes > MAX_TEXT_BYTES {
-            return Ok(Told::Later);
+            return Ok(Reported::Later);
         }
         // If the call was erased since, a later change says so.
         let Some(call) = select.query_row([note.call_id], row::call).optional().doing(DOING)? else {
-            return Ok(Told::Nothing);
+            return Ok(Reported::Nothing);
         };
-        bytes += weight(&call);
-        Ok(Told::Change(of_kind(&note.kind, call)))
+        bytes += call_bytes(&call);
+        Ok(Reported::Change(change_of_kind(&note.kind, call)))
     };
-    let mut since = merged(after, turns, (notes, more), &mut change)?;
+    let mut since = merge(after, turns, (notes, more), &mut change)?;
     if !since.has_more {
         since.end =
             Position { turn: until.turn.max(since.end.turn), change: until.change.max(since.end.change), call: None };
@@ -165,7 +170,7 @@ fn everything(snapshot: &Transaction<'_>, after: Position, until: Position) -> R
     Ok(since)
 }
 
-fn of_call(snapshot: &Transaction<'_>, call: &Call, after: Position) -> Result<Since> {
+fn changes_of_call(snapshot: &Transaction<'_>, call: &Call, after: Position) -> Result<Since> {
     // Finds the last sent turn's sequence number, if that turn belongs to this call.
     let told: i64 = snapshot
         .prepare_cached("SELECT sequence_number FROM call_transcriptions WHERE id = ?1 AND conversation_id = ?2")
@@ -178,27 +183,27 @@ fn of_call(snapshot: &Transaction<'_>, call: &Call, after: Position) -> Result<S
             "SELECT {TURN} FROM call_transcriptions t WHERE conversation_id = ?1 AND sequence_number > ?2 AND id > ?3 \
          ORDER BY sequence_number LIMIT ?4"
         ),
-        params![call.conversation_id, told, after.turn, overread()],
+        params![call.conversation_id, told, after.turn, row_limit()],
         row::turn,
-        said,
+        turn_bytes,
     )?;
     if after.change == 0 {
-        let mut since = merged(after, turns, (Vec::new(), false), &mut |_| Ok(Told::Nothing))?;
+        let mut since = merge(after, turns, (Vec::new(), false), &mut |_| Ok(Reported::Nothing))?;
         if !since.has_more {
             since.end.change = head(snapshot)?.change;
             let kind = if call.status == CallStatus::InProgress { "started" } else { "ended" };
-            since.changes.push((since.end, of_kind(kind, call.clone())));
+            since.changes.push((since.end, change_of_kind(kind, call.clone())));
         }
         return Ok(since);
     }
     let notes = read(
         snapshot,
         "SELECT * FROM call_changes WHERE call_id = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
-        params![call.id, after.change, overread()],
-        noted,
-        |_| weight(call),
+        params![call.id, after.change, row_limit()],
+        change_row,
+        |_| call_bytes(call),
     )?;
-    merged(after, turns, notes, &mut |note| Ok(Told::Change(of_kind(&note.kind, call.clone()))))
+    merge(after, turns, notes, &mut |note| Ok(Reported::Change(change_of_kind(&note.kind, call.clone()))))
 }
 
 fn erased(snapshot: &Transaction<'_>, call_id: i64, after: Position) -> Result<Since> {
@@ -212,7 +217,7 @@ fn erased(snapshot: &Transaction<'_>, call_id: i64, after: Position) -> Result<S
 }
 
 /// The meaning of a change for a stream.
-enum Told {
+enum Reported {
     Change(Change),
     /// The change is not shown.
     Nothing,
@@ -221,11 +226,11 @@ enum Told {
 }
 
 /// Merges turns and changes in the order of commits. Both lists are sorted and may be truncated.
-fn merged(
+fn merge(
     after: Position,
     (turns, more_turns): (Vec<Turn>, bool),
-    (notes, more_notes): (Vec<Noted>, bool),
-    change: &mut dyn FnMut(&Noted) -> Result<Told>,
+    (notes, more_notes): (Vec<ChangeRow>, bool),
+    change: &mut dyn FnMut(&ChangeRow) -> Result<Reported>,
 ) -> Result<Since> {
     let (mut turns, mut notes) = (turns.into_iter().peekable(), notes.into_iter().peekable());
     let mut since = Since { changes: Vec::new(), end: after, has_more: more_turns || more_notes, over: false };
@@ -244,12 +249,12 @@ fn merged(
         } else {
             let Some(note) = notes.next() else { break };
             let told = change(&note)?;
-            if matches!(told, Told::Later) {
+            if matches!(told, Reported::Later) {
                 since.has_more = true;
                 break;
             }
             since.end.change = note.id;
-            if let Told::Change(change) = told {
+            if let Reported::Change(change) = told {
                 since.changes.push((since.end, change));
             }
         }
@@ -257,7 +262,7 @@ fn merged(
     Ok(since)
 }
 
-fn of_kind(kind: &str, call: Call) -> Change {
+fn change_of_kind(kind: &str, call: Call) -> Change {
     let call = Box::new(call);
     match kind {
         "started" => Change::Started(call),
@@ -266,7 +271,7 @@ fn of_kind(kind: &str, call: Call) -> Change {
     }
 }
 
-fn overread() -> i64 {
+fn row_limit() -> i64 {
     i64::try_from(MAX_ROWS + 1).expect("a small number")
 }
 
@@ -292,12 +297,12 @@ fn read<T>(
     Ok((read, false))
 }
 
-fn said(turn: &Turn) -> usize {
+fn turn_bytes(turn: &Turn) -> usize {
     turn.message.as_str().len() + turn.final_text.as_ref().map_or(0, |text| text.as_str().len())
 }
 
 /// Returns the approximate length of a call's texts, in bytes.
-fn weight(call: &Call) -> usize {
+fn call_bytes(call: &Call) -> usize {
     let long = [&call.report.analysis, &call.report.summary, &call.report.termination_reason];
     1000 + long.into_iter().flatten().map(String::len).sum::<usize>()
 }

@@ -86,10 +86,10 @@ pub(super) fn look_at_long_calls(connection: &Connection, batch: &[Write]) -> Re
 /// Restores an item, unless it exists.
 pub(super) fn restore(transaction: &Transaction<'_>, archived: &Archived) -> Result<Outcome> {
     in_savepoint(transaction, || match archived {
-        Archived::Driver(driver) => driver_(transaction, driver),
-        Archived::Dispatch(dispatch) => dispatch_(transaction, dispatch),
-        Archived::Event(event) => event_(transaction, event),
-        Archived::Call(call) => call_(transaction, call),
+        Archived::Driver(driver) => restore_driver(transaction, driver),
+        Archived::Dispatch(dispatch) => restore_dispatch(transaction, dispatch),
+        Archived::Event(event) => restore_event(transaction, event),
+        Archived::Call(call) => restore_call(transaction, call),
     })
 }
 
@@ -102,10 +102,10 @@ fn in_savepoint(transaction: &Transaction<'_>, restore: impl FnOnce() -> Result<
     Ok(outcome)
 }
 
-fn driver_(connection: &Connection, driver: &Columns) -> Result<Written, Failed> {
+fn restore_driver(connection: &Connection, driver: &Columns) -> Result<Written, Failed> {
     rules::driver(&rules::Table::read(connection, "drivers")?, driver)?;
     let id = value(driver, "id")?;
-    if there(connection, "SELECT * FROM drivers WHERE id = ?1", &id, driver)? {
+    if exists_identical(connection, "SELECT * FROM drivers WHERE id = ?1", &id, driver)? {
         return Ok(Written::Restored(false));
     }
     insert(connection, "drivers", driver)?;
@@ -113,10 +113,10 @@ fn driver_(connection: &Connection, driver: &Columns) -> Result<Written, Failed>
     Ok(Written::Restored(true))
 }
 
-fn dispatch_(connection: &Connection, dispatch: &Columns) -> Result<Written, Failed> {
+fn restore_dispatch(connection: &Connection, dispatch: &Columns) -> Result<Written, Failed> {
     rules::dispatch(&rules::Table::read(connection, "call_dispatches")?, dispatch)?;
     let id = value(dispatch, "conversation_id")?;
-    if there(connection, "SELECT * FROM call_dispatches WHERE conversation_id = ?1", &id, dispatch)? {
+    if exists_identical(connection, "SELECT * FROM call_dispatches WHERE conversation_id = ?1", &id, dispatch)? {
         return Ok(Written::Restored(false));
     }
     not_erased(connection, dispatch)?;
@@ -125,10 +125,10 @@ fn dispatch_(connection: &Connection, dispatch: &Columns) -> Result<Written, Fai
     Ok(Written::Restored(true))
 }
 
-fn event_(connection: &Connection, event: &Columns) -> Result<Written, Failed> {
+fn restore_event(connection: &Connection, event: &Columns) -> Result<Written, Failed> {
     rules::event(&rules::Table::read(connection, "webhook_events")?, event)?;
     let id = value(event, "id")?;
-    if there(connection, "SELECT * FROM webhook_events WHERE id = ?1", &id, event)? {
+    if exists_identical(connection, "SELECT * FROM webhook_events WHERE id = ?1", &id, event)? {
         return Ok(Written::Restored(false));
     }
     not_erased(connection, event)?;
@@ -146,7 +146,7 @@ const CALL: &str = "SELECT * FROM calls WHERE conversation_id = ?1";
 const HISTORY: &str = "SELECT * FROM call_histories WHERE conversation_id = ?1";
 const TURNS: &str = "SELECT * FROM call_transcriptions WHERE conversation_id = ?1 ORDER BY sequence_number";
 
-fn call_(connection: &Transaction<'_>, call: &ArchivedCall) -> Result<Written, Failed> {
+fn restore_call(connection: &Transaction<'_>, call: &ArchivedCall) -> Result<Written, Failed> {
     let ArchivedCall { row: columns, history, turns } = call;
     let is_long = turns.len() > MAX_SLICE_TURNS;
     if !is_long && look_at(connection, call)? {
@@ -169,11 +169,11 @@ fn call_(connection: &Transaction<'_>, call: &ArchivedCall) -> Result<Written, F
         reserve_ids(connection, turns)?;
         return Ok(Written::Begun);
     }
-    whole(connection, call)
+    finish_call(connection, call)
 }
 
 /// Marks a completely restored call as due if necessary.
-fn whole(connection: &Connection, call: &ArchivedCall) -> Result<Written, Failed> {
+fn finish_call(connection: &Connection, call: &ArchivedCall) -> Result<Written, Failed> {
     let row_id = call.row.get("id").and_then(Value::as_i64).expect("checked by the rules");
     // An older export lacks columns that are computed from records, and does not say whether the call was due.
     if call.history.is_some() || call.row.get("record_event_id").is_some_and(|event| !event.is_null()) {
@@ -224,7 +224,7 @@ pub(super) fn go_on(transaction: &Transaction<'_>, call: &ArchivedCall, restored
             .prepare_cached("DELETE FROM unfinished_calls WHERE conversation_id = ?1")
             .and_then(|mut delete| delete.execute([&id]))
             .doing(DOING)?;
-        whole(transaction, call)
+        finish_call(transaction, call)
     })
 }
 
@@ -234,16 +234,16 @@ fn look_at(connection: &Connection, call: &ArchivedCall) -> Result<bool, Failed>
     rules::call(&rules::CallTables::read(connection)?, call)?;
     let id = value(columns, "conversation_id")?;
     finished(connection, columns)?;
-    if !there(connection, CALL, &id, columns)? {
+    if !exists_identical(connection, CALL, &id, columns)? {
         return Ok(false);
     }
-    same("history", archive::one(connection, HISTORY, &id)?.as_ref(), history.as_ref())?;
+    ensure_equal("history", archive::one(connection, HISTORY, &id)?.as_ref(), history.as_ref())?;
     let stored = archive::all(connection, TURNS, &id)?;
     if stored.len() != turns.len() {
         return unfit("transcriptions", format!("the existing call has {} of them", stored.len()));
     }
     for (n, (stored, turn)) in stored.iter().zip(turns).enumerate() {
-        same(&format!("transcriptions[{n}]"), Some(stored), Some(&turn_of(call, turn)))?;
+        ensure_equal(&format!("transcriptions[{n}]"), Some(stored), Some(&turn_of(call, turn)))?;
     }
     Ok(true)
 }
@@ -315,13 +315,13 @@ fn finished(connection: &Connection, columns: &Columns) -> Result<(), Failed> {
 }
 
 /// Returns whether an equal row exists.
-fn there(connection: &Connection, sql: &str, key: &SqlValue, columns: &Columns) -> Result<bool, Failed> {
+fn exists_identical(connection: &Connection, sql: &str, key: &SqlValue, columns: &Columns) -> Result<bool, Failed> {
     let Some(stored) = archive::one(connection, sql, key)? else { return Ok(false) };
-    same("", Some(&stored), Some(columns)).map(|()| true)
+    ensure_equal("", Some(&stored), Some(columns)).map(|()| true)
 }
 
 /// Refuses a row that differs from the existing one, naming the first different column.
-fn same(within: &str, stored: Option<&Columns>, wanted: Option<&Columns>) -> Result<(), Failed> {
+fn ensure_equal(within: &str, stored: Option<&Columns>, wanted: Option<&Columns>) -> Result<(), Failed> {
     let (stored, wanted) = match (stored, wanted) {
         (None, None) => return Ok(()),
         (Some(stored), Some(wanted)) => (stored, wanted),

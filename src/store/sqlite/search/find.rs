@@ -87,21 +87,21 @@ impl<'a> Search<'a> {
     pub(super) fn page(&self) -> Result<Found> {
         let top = self.query.after.map_or(i64::MAX, |key| key.top);
         let (hits, next) = match self.query.order {
-            SearchOrder::Newest => self.newest(top)?,
-            SearchOrder::Best => self.best(top, self.query.after.and_then(|key| key.within))?,
+            SearchOrder::Newest => self.page_newest(top)?,
+            SearchOrder::Best => self.page_by_rank(top, self.query.after.and_then(|key| key.within))?,
         };
         let total = if self.query.with_total { Some(self.total()?) } else { None };
         Ok(Found { hits, next, total, unsearched: self.unsearched })
     }
 
-    fn newest(&self, top: i64) -> Result<(Vec<Hit>, Option<SearchKey>)> {
+    fn page_newest(&self, top: i64) -> Result<(Vec<Hit>, Option<SearchKey>)> {
         let mut taken = self.take(0, top, self.query.limit, self.query.limit)?;
-        self.show(&mut taken.hits)?;
+        self.add_snippets(&mut taken.hits)?;
         Ok((taken.hits, taken.rest.map(|top| SearchKey { top, within: None })))
     }
 
     /// Adds the snippets to the hits.
-    fn show(&self, hits: &mut [Hit]) -> Result<()> {
+    fn add_snippets(&self, hits: &mut [Hit]) -> Result<()> {
         let mut snippets = scratch_of(hits)?.snippets(&self.plain)?;
         for hit in hits {
             hit.snippet = snippets.remove(&hit.turn.id).unwrap_or(Snippet(Vec::new()));
@@ -110,7 +110,7 @@ impl<'a> Search<'a> {
     }
 
     /// Returns a page of the group that begins at `top`, after a position in it.
-    fn best(&self, top: i64, place: Option<Place>) -> Result<(Vec<Hit>, Option<SearchKey>)> {
+    fn page_by_rank(&self, top: i64, place: Option<Place>) -> Result<(Vec<Hit>, Option<SearchKey>)> {
         // A position in the group requires collecting the whole group again.
         let (least, enough) = place.map_or((0, self.query.limit), |place| (place.bottom, usize::MAX));
         let taken = self.take(least, top, GROUP_TURNS, enough)?;
@@ -137,7 +137,7 @@ impl<'a> Search<'a> {
             (bottom > 0).then(|| SearchKey { top: bottom - 1, within: None })
         };
         let mut hits: Vec<Hit> = ranked.into_iter().map(|(_, hit)| hit).collect();
-        self.show(&mut hits)?;
+        self.add_snippets(&mut hits)?;
         Ok((hits, next))
     }
 

@@ -30,7 +30,7 @@ impl Scratch {
             .prepare("INSERT INTO turns (rowid, final_text, message_text) VALUES (?1, ?2, ?3)")
             .doing(DOING)?;
         for (id, final_text, message_text) in turns {
-            insert.execute(params![id, final_text.map(unmarked), unmarked(message_text)]).doing(DOING)?;
+            insert.execute(params![id, final_text.map(strip_marks), strip_marks(message_text)]).doing(DOING)?;
         }
         drop(insert);
         connection.execute_batch("COMMIT").doing(DOING)?;
@@ -58,18 +58,18 @@ impl Scratch {
         self.0
             .prepare("SELECT rowid, snippet(turns, -1, char(1), char(2), '…', 32) FROM turns WHERE turns MATCH ?1")
             .and_then(|mut select| {
-                let snippet = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, apart(row.get_ref(1)?.as_str()?)));
+                let snippet = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, split_snippet(row.get_ref(1)?.as_str()?)));
                 select.query_map([expression], snippet)?.collect()
             })
             .doing(DOING)
     }
 }
 
-fn unmarked(text: &str) -> String {
+fn strip_marks(text: &str) -> String {
     text.replace([MATCH_START, MATCH_END], "\u{FFFD}")
 }
 
-fn apart(marked: &str) -> Snippet {
+fn split_snippet(marked: &str) -> Snippet {
     let mut pieces = Vec::new();
     for (n, part) in marked.split(MATCH_START).enumerate() {
         let (matched, rest) = if n == 0 { ("", part) } else { part.split_once(MATCH_END).unwrap_or((part, "")) };
