@@ -15,7 +15,7 @@
 //! - A turn is never deleted. A superseded turn names its successor and is left out of the transcript.
 //! - If the record truncates long words, a turn with the whole words is not corrected by it.
 //!
-//! Of several transcripts, the one with most entries counts, whatever kind of event has it, so a later event never
+//! If there are several transcripts, the one with most entries counts, whatever event it is from. A later event never
 //! makes a call poorer. If no record says when a call began, its earliest turn does, or else the time of the event.
 //! Once a signed record exists, histories change neither driver nor facts; different claims in them appear in
 //! `driver_conflict`.
