@@ -1,27 +1,31 @@
-//! Repairs JSON that a strict reader refuses although its meaning is certain.
+//! Repairs JSON that a strict parser rejects although its meaning is certain.
 //!
-//! Senders write what no JSON parser has to accept: a byte order mark, half of a surrogate pair, `NaN`, bytes that are no
-//! UTF-8. Each costs itself, never the body. The strict reader always goes first, so a body that is JSON pays nothing.
+//! ElevenLabs posts an event once, so no damage in it may cost more than the damaged part. Senders write what no JSON
+//! parser has to accept: a byte order mark, half of a surrogate pair, `NaN`, invalid UTF-8. The strict parser always
+//! runs first, so valid JSON pays nothing. Turns, histories, events, batches, imports and redaction all use this
+//! module. The stored body stays unchanged, so a later version may understand more of it (`replay`). Each loss becomes
+//! a [`Remark`]: in the log, in `webhook_events.error` and in the metrics, never with words of the call.
 //!
 //! | in the text | read as |
 //! | --- | --- |
 //! | UTF-8, UTF-16 or UTF-32 with or without a byte order mark | the same text in UTF-8 |
-//! | bytes that are no UTF-8, half of a surrogate pair | U+FFFD |
+//! | invalid UTF-8, half of a surrogate pair | U+FFFD |
 //! | a surrogate pair in UTF-8 (CESU-8) | its character |
 //! | `NaN`, `Infinity`, `1e999`, `007`, `undefined`, `None` | `null` |
 //! | `True`, `False` | `true`, `false` |
 //! | control characters in a string, a backslash that escapes nothing | themselves |
 //! | control characters and unusual white space between values | a blank |
-//! | what is nested deeper than [`MAX_DEPTH`] | `null` |
+//! | values nested deeper than [`MAX_DEPTH`] | `null` |
 //!
-//! Whatever else is no JSON stays refused: a missing bracket or a second value leaves open what was meant.
+//! Anything else that is no JSON stays rejected, because the meaning of a missing bracket or a second value is
+//! uncertain.
 
 use super::{Remark, RemarkKind};
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Greatest depth of arrays and objects. The parser gives up at 128.
+/// Maximum depth of arrays and objects. The parser gives up at 128.
 const MAX_DEPTH: usize = 120;
 
 const REPLACEMENT: char = '\u{FFFD}';
@@ -29,25 +33,25 @@ const REPLACEMENT: char = '\u{FFFD}';
 /// Numbers of values that the repair could not preserve.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Repairs {
-    /// Numbers that JSON cannot hold.
+    /// Numbers that JSON cannot represent.
     numbers: usize,
-    /// Characters that were cut in half or are in no known encoding.
+    /// Characters that were cut in half or have an unknown encoding.
     characters: usize,
     /// Values that were nested too deep.
     nested: usize,
 }
 
 impl Repairs {
-    /// Returns what was lost, for the operator.
+    /// Returns the losses as remarks for the operator.
     pub fn remarks(self) -> impl Iterator<Item = Remark> {
         let all = [
             (
                 self.numbers,
                 RemarkKind::Number,
-                "numbers that JSON cannot hold (NaN, Infinity, too large) are read as null",
+                "numbers that JSON cannot represent (NaN, Infinity, too large) are read as null",
             ),
-            (self.characters, RemarkKind::Text, "characters that are damaged are read as U+FFFD"),
-            (self.nested, RemarkKind::Field, "values that are nested too deep are read as null"),
+            (self.characters, RemarkKind::Text, "damaged characters are read as U+FFFD"),
+            (self.nested, RemarkKind::Field, "values nested too deep are read as null"),
         ];
         all.into_iter()
             .filter(|(count, ..)| *count > 0)
@@ -55,10 +59,10 @@ impl Repairs {
     }
 }
 
-/// Reads JSON, and reads it again with its text repaired if that fails.
+/// Parses JSON. If that fails, repairs the text and parses it again.
 ///
 /// # Errors
-/// What is wrong with the repaired text.
+/// The error in the repaired text.
 pub fn read<T: DeserializeOwned>(text: &[u8]) -> serde_json::Result<(T, Repairs)> {
     if let Ok(value) = serde_json::from_slice(text) {
         return Ok((value, Repairs::default()));
@@ -67,10 +71,10 @@ pub fn read<T: DeserializeOwned>(text: &[u8]) -> serde_json::Result<(T, Repairs)
     serde_json::from_str(&text).map(|value| (value, repairs))
 }
 
-/// Reads JSON, repaired where nothing is lost by it: for files and managers, who can mend what they send.
+/// Parses JSON, repaired only if nothing is lost. For files and management requests, whose senders can correct them.
 ///
 /// # Errors
-/// What is wrong with the text as it is.
+/// The error in the original text.
 pub fn read_whole<T: DeserializeOwned>(text: &[u8]) -> serde_json::Result<T> {
     serde_json::from_slice(text).or_else(|error| match repaired(text) {
         (text, repairs) if repairs == Repairs::default() => serde_json::from_str(&text),
@@ -78,7 +82,7 @@ pub fn read_whole<T: DeserializeOwned>(text: &[u8]) -> serde_json::Result<T> {
     })
 }
 
-/// Returns the repaired text of JSON, which need not be JSON even so.
+/// Returns the repaired text. It may still be invalid JSON.
 pub fn repaired(text: &[u8]) -> (String, Repairs) {
     let mut repairs = Repairs::default();
     let text = decoded(text, &mut repairs);
@@ -87,7 +91,7 @@ pub fn repaired(text: &[u8]) -> (String, Repairs) {
     (repair.out, repair.repairs)
 }
 
-/// Returns the text in whichever Unicode encoding it is, without its byte order mark.
+/// Returns the text in UTF-8 without its byte order mark, detecting its Unicode encoding.
 fn decoded<'a>(text: &'a [u8], repairs: &mut Repairs) -> Cow<'a, str> {
     let little: fn([u8; 2]) -> u16 = u16::from_le_bytes;
     let big: fn([u8; 2]) -> u16 = u16::from_be_bytes;
@@ -96,7 +100,7 @@ fn decoded<'a>(text: &'a [u8], repairs: &mut Repairs) -> Cow<'a, str> {
         [0, 0, 0xFE, 0xFF, rest @ ..] => utf32(rest, u32::from_be_bytes, repairs).into(),
         [0xFF, 0xFE, rest @ ..] => utf16(rest, little, repairs).into(),
         [0xFE, 0xFF, rest @ ..] => utf16(rest, big, repairs).into(),
-        // JSON begins with two characters of ASCII, so that zeros tell the encoding.
+        // JSON begins with two ASCII characters, so zero bytes reveal the encoding.
         [1..=255, 0, 0, 0, ..] => utf32(text, u32::from_le_bytes, repairs).into(),
         [0, 0, 0, 1..=255, ..] => utf32(text, u32::from_be_bytes, repairs).into(),
         [1..=255, 0, 1..=255, 0, ..] => utf16(text, little, repairs).into(),
@@ -129,7 +133,7 @@ fn utf8<'a>(mut text: &'a [u8], repairs: &mut Repairs) -> Cow<'a, str> {
     }
 }
 
-/// Returns the surrogates that were encoded as characters of their own, and how many bytes they take: a pair, or half.
+/// Returns surrogates that were encoded as separate characters, one or a pair, and their length in bytes.
 fn surrogates(text: &[u8]) -> (impl Iterator<Item = u16>, usize) {
     let unit = |text: &[u8]| match text {
         [0xED, second @ 0xA0..=0xBF, third @ 0x80..=0xBF, ..] => {
@@ -150,7 +154,7 @@ fn utf16(text: &[u8], unit: impl Fn([u8; 2]) -> u16, repairs: &mut Repairs) -> S
 }
 
 fn utf32(text: &[u8], unit: impl Fn([u8; 4]) -> u32, repairs: &mut Repairs) -> String {
-    /// Half of a pair, which is replaced.
+    /// Half of a pair, which becomes U+FFFD.
     const NO_CHARACTER: u16 = 0xDC00;
     let (units, rest) = text.as_chunks();
     repairs.characters += usize::from(!rest.is_empty());
@@ -186,7 +190,7 @@ fn replace(out: &mut String, repairs: &mut Repairs) {
     repairs.characters += 1;
 }
 
-/// A walk over JSON text that copies it with its repairs.
+/// A pass over JSON text that copies it with repairs.
 struct Repair<'a> {
     text: &'a str,
     at: usize,
@@ -197,7 +201,7 @@ struct Repair<'a> {
 impl Repair<'_> {
     fn values(&mut self) {
         let mut depth = 0_usize;
-        // Where the value that is nested too deep begins in the output, and its depth.
+        // Position in the output and depth of the value that is nested too deep.
         let mut too_deep = None;
         while let Some(next) = self.text[self.at..].chars().next() {
             match next {
@@ -253,7 +257,7 @@ impl Repair<'_> {
         }
     }
 
-    /// Copies a string, at whose opening quote the walk is.
+    /// Copies a string, starting at its opening quote.
     fn string(&mut self) {
         self.out.push('"');
         self.at += 1;
@@ -263,7 +267,7 @@ impl Repair<'_> {
             self.out.push_str(&rest[..plain]);
             self.at += plain;
             match self.text.as_bytes().get(self.at) {
-                // An unterminated string stays one.
+                // An unterminated string stays unterminated.
                 None => return,
                 Some(b'"') => {
                     self.out.push('"');
@@ -272,7 +276,7 @@ impl Repair<'_> {
                 }
                 Some(b'\\') => self.escape(),
                 Some(control) => {
-                    write!(self.out, "\\u{control:04x}").expect("a string takes everything");
+                    write!(self.out, "\\u{control:04x}").expect("writing to a string cannot fail");
                     self.at += 1;
                 }
             }
@@ -292,7 +296,7 @@ impl Repair<'_> {
                 (Some(_), _) => 6,
                 (None, _) => 0,
             },
-            // What JavaScript and Python write.
+            // An escape of JavaScript and Python.
             Some(b'\'') => {
                 self.at += 1;
                 return;
@@ -300,7 +304,7 @@ impl Repair<'_> {
             _ => 0,
         };
         if length == 0 {
-            // The backslash stands for itself.
+            // The backslash is literal.
             self.out.push_str("\\\\");
             self.at += 1;
         } else {
@@ -310,7 +314,7 @@ impl Repair<'_> {
     }
 }
 
-/// Returns the UTF-16 unit that an escape `\uXXXX` at the text's beginning stands for.
+/// Returns the UTF-16 unit of an escape `\uXXXX` at the beginning of the text.
 fn unit(text: &str) -> Option<u16> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
     digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u16::from_str_radix(digits, 16).ok())?
@@ -321,7 +325,7 @@ fn is_numeric(word: &str) -> bool {
     word.bytes().all(numeric) && word.bytes().any(|byte| byte.is_ascii_digit())
 }
 
-/// Whether nothing is lost when a character between values becomes a blank.
+/// Returns whether a character between values can become a blank without loss.
 fn is_blank(character: char) -> bool {
     character.is_whitespace() || character.is_control() || matches!(character, '\u{FEFF}' | '\u{200B}' | '\u{2060}')
 }

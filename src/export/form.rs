@@ -1,4 +1,4 @@
-//! What the forms share: a call that is written turn by turn, and its words.
+//! Shared parts of the export formats: a call that is written turn by turn, and its words.
 
 use crate::domain::{Call, Driver, Speaker, Turn};
 use std::io::{self, Write};

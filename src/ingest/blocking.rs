@@ -1,21 +1,21 @@
-//! Writing from threads that serve no connections and may wait: who fetches, who erases, and who reconciles.
+//! Blocking writes from threads that serve no connections: backfill, erasure and reconciliation.
 
 use super::{WriteError, Writer};
 use crate::store::{Outcome, Write, Written};
 
-/// Returns what does writes by a writer from threads that serve no connections.
+/// Returns a function that writes through a writer and blocks its thread until the write is done.
 ///
 /// # Panics
-/// Outside the service's runtime.
+/// Panics outside the service's runtime.
 pub fn blocking(writer: Writer) -> impl Fn(Write) -> Result<Outcome, WriteError> {
     let runtime = tokio::runtime::Handle::current();
     move |write| outcome(runtime.block_on(writer.write(write)))
 }
 
-/// Returns what does several writes at once, which may share a commit.
+/// Returns a function that executes several writes at once, which may share a commit, and blocks its thread.
 ///
 /// # Panics
-/// Outside the service's runtime.
+/// Panics outside the service's runtime.
 pub fn blocking_all(writer: Writer) -> impl Fn(Vec<Write>) -> Vec<Result<Outcome, String>> {
     let runtime = tokio::runtime::Handle::current();
     move |writes| {

@@ -1,16 +1,16 @@
-//! Watches the database's files: whether they are in their place, and how large the WAL beside the database grows. A program
-//! that keeps reading an older state of the file makes it grow, since it cannot be folded in beyond that state.
+//! Watches the database's files: are they at their path, and how large is the WAL? A long-running read transaction
+//! makes the WAL grow, because a checkpoint cannot pass the reader's snapshot.
 
 use crate::store::Store;
 use std::time::{Duration, Instant};
 
-/// The size in bytes from which on it is told: four times what it has when nobody is in the way.
-const LARGE: u64 = 64 << 20;
+/// WAL size from which a warning is logged, in bytes: four times its size without such a reader.
+const LARGE_WAL_BYTES: u64 = 64 << 20;
 
-/// How often it is looked at.
-const EVERY: Duration = Duration::from_millis(400);
+/// Interval of the checks.
+const CHECK_INTERVAL: Duration = Duration::from_millis(400);
 
-/// Watches the files.
+/// The state of the watch.
 #[derive(Debug)]
 pub(crate) struct FileWatch {
     next: Instant,
@@ -22,33 +22,30 @@ impl FileWatch {
         Self { next: Instant::now(), told: false }
     }
 
-    /// When [`FileWatch::look`] has something to do again.
+    /// Returns the time of the next check.
     pub(crate) fn next(&self) -> Instant {
         self.next
     }
 
-    /// Looks once in a while, and returns false if it found that the files are not in their place, which the store logs.
+    /// Checks the files if the interval has passed. Returns false if they are not at their path, which the store logs.
     pub(crate) fn look(&mut self, store: &dyn Store) -> bool {
         let now = Instant::now();
         if now < self.next {
             return true;
         }
-        self.next = now + EVERY;
+        self.next = now + CHECK_INTERVAL;
         if store.in_place().is_err() {
             return false;
         }
         let Ok(sizes) = store.sizes() else { return true };
-        let large = sizes.log > LARGE;
+        let large = sizes.log > LARGE_WAL_BYTES;
         if large != self.told {
             self.told = large;
             let megabytes = sizes.log >> 20;
             if large {
-                tracing::warn!(
-                    megabytes,
-                    "the log beside the database has grown large, since a program keeps reading an older state of the file"
-                );
+                tracing::warn!(megabytes, "WAL is large; a program holds a read transaction open");
             } else {
-                tracing::info!(megabytes, "the log beside the database is of its usual size again");
+                tracing::info!(megabytes, "WAL has its usual size again");
             }
         }
         true

@@ -1,73 +1,76 @@
-//! When the writer does work that was put off, so that writes hardly notice: some at a time, and rests in between that
-//! are longer while writes come.
+//! The schedule of search indexing. Slices are separated by pauses, which are longer while writes arrive, so that
+//! writes hardly slow down.
 //!
-//! Pure logic: the present is an argument.
+//! Pure logic: the current time is an argument.
 
 use std::time::{Duration, Instant};
 
-/// Less than this is left until there is quiet, since each slice costs a commit. It is searched without an index.
-const SLICE: u64 = 256;
+/// Backlog below which indexing waits for an idle moment, because each slice costs a commit. Until then these turns are
+/// searched without the index.
+const MIN_BACKLOG_TURNS: u64 = 256;
 
-/// A slice is followed by so many times its own duration without one, while writes come: a twentieth of the writer's time.
-const BETWEEN_WRITES: u32 = 19;
+/// Pause after a slice while writes arrive, as a multiple of the slice's duration. It gives indexing a twentieth of the
+/// writer's time.
+const BUSY_PAUSE_FACTOR: u32 = 19;
 
-/// The same while none come, so that others find the machine's processors free.
-const IN_QUIET: u32 = 1;
+/// Pause after a slice while no writes arrive, as a multiple of the slice's duration. It leaves processors to others.
+const IDLE_PAUSE_FACTOR: u32 = 1;
 
-/// After a slice that failed.
-const AFTER_FAILURE: Duration = Duration::from_secs(5);
+/// Pause after a failed slice.
+const FAILURE_PAUSE: Duration = Duration::from_secs(5);
 
-/// So much is left that it takes some time, of which is told how it goes.
-const MUCH: u64 = 20_000;
-const TOLD_EVERY: Duration = Duration::from_secs(10);
+/// Backlog from which progress is logged.
+const LARGE_BACKLOG_TURNS: u64 = 20_000;
+/// Interval of the progress messages.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What is left to do, and when.
+/// The backlog and the time of the next slice.
 #[derive(Debug)]
 pub struct Pace {
     left: u64,
-    /// When it was last told how much is left, if that was much.
+    /// Time of the last progress message, if the backlog was large.
     told: Option<Instant>,
-    /// Writes since the last slice began, none of which it can have done.
+    /// Writes since the last slice began, which that slice cannot have indexed.
     writes: u64,
     earliest: Instant,
-    /// Whether the last slice failed.
+    /// True if the last slice failed.
     is_failing: bool,
 }
 
 impl Pace {
-    /// How much is left is not known before the first slice.
+    /// Creates a schedule. The backlog is unknown before the first slice.
     pub fn new(now: Instant) -> Self {
-        Self { left: SLICE, told: None, writes: 0, earliest: now, is_failing: false }
+        Self { left: MIN_BACKLOG_TURNS, told: None, writes: 0, earliest: now, is_failing: false }
     }
 
-    /// Notes that so many writes were done. If they erased something, the next slice does not wait for quiet.
+    /// Records writes. If they erased something, the next slice does not wait for an idle moment.
     pub fn wrote(&mut self, writes: usize, erased: bool) {
-        self.writes += if erased { SLICE.max(writes as u64) } else { writes as u64 };
+        self.writes += if erased { MIN_BACKLOG_TURNS.max(writes as u64) } else { writes as u64 };
     }
 
-    /// Whether anything is left.
+    /// Returns whether there is a backlog.
     pub fn any_left(&self) -> bool {
         self.left + self.writes > 0
     }
 
-    /// When to do the next slice whatever comes; `None` when it can wait for quiet.
+    /// Returns the time of the next slice, or `None` if it can wait for an idle moment.
     pub fn due(&self) -> Option<Instant> {
-        (self.left + self.writes >= SLICE).then_some(self.earliest)
+        (self.left + self.writes >= MIN_BACKLOG_TURNS).then_some(self.earliest)
     }
 
-    /// Notes that a slice was done, and what it said is left, which is returned when it is time to tell.
+    /// Records a slice and its remaining backlog. Returns the backlog when it is time to log progress.
     pub fn did(&mut self, began: Instant, now: Instant, left: u64) -> Option<u64> {
-        let pause = if self.writes > 0 { BETWEEN_WRITES } else { IN_QUIET };
+        let pause = if self.writes > 0 { BUSY_PAUSE_FACTOR } else { IDLE_PAUSE_FACTOR };
         self.earliest = now + (now - began) * pause;
         self.is_failing = false;
         (self.left, self.writes) = (left, 0);
         match self.told {
-            Some(_) if left < SLICE => {
+            Some(_) if left < MIN_BACKLOG_TURNS => {
                 self.told = None;
                 Some(left)
             }
-            Some(told) if now - told < TOLD_EVERY => None,
-            None if left < MUCH => None,
+            Some(told) if now - told < PROGRESS_INTERVAL => None,
+            None if left < LARGE_BACKLOG_TURNS => None,
             _ => {
                 self.told = Some(now);
                 Some(left)
@@ -75,11 +78,11 @@ impl Pace {
         }
     }
 
-    /// Notes that a slice failed, and returns whether the one before did not. What it left does not keep the store from its
-    /// rest, which may make room on the disk.
+    /// Records a failed slice. Returns whether it is the first failure in a row. The backlog is assumed empty, so that
+    /// the store can do its idle maintenance, which may free disk space.
     pub fn failed(&mut self, now: Instant) -> bool {
         (self.left, self.writes) = (0, 0);
-        self.earliest = now + AFTER_FAILURE;
+        self.earliest = now + FAILURE_PAUSE;
         !std::mem::replace(&mut self.is_failing, true)
     }
 }

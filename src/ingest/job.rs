@@ -1,18 +1,18 @@
-//! Writes that wait for the thread, and how they are answered.
+//! Writes that wait for the writer's thread, and their answers.
 
 use crate::store::{Error, Rejection, Write, Written};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// Why a write was not done.
+/// Reason why a write was not executed.
 #[derive(Debug, Clone)]
 pub enum WriteError {
-    /// The queue is full, or the write waited too long in it. Nothing was stored; try again later.
+    /// The queue is full, or the write waited too long in it. Nothing was stored; retry later.
     Overloaded,
     /// The service is stopping. Nothing was stored.
     Stopping,
-    /// The write itself cannot be done.
+    /// The store refused the write.
     Rejected(Rejection),
     /// The database failed. Nothing was stored.
     Failed(Arc<Error>),
@@ -21,20 +21,20 @@ pub enum WriteError {
 impl std::fmt::Display for WriteError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Overloaded => f.write_str("too much is waiting to be stored"),
+            Self::Overloaded => f.write_str("too many writes are waiting"),
             Self::Stopping => f.write_str("the service is stopping"),
-            Self::Rejected(rejection) => write!(f, "it was refused: {rejection:?}"),
+            Self::Rejected(rejection) => write!(f, "the write was refused: {rejection:?}"),
             Self::Failed(error) => error.fmt(f),
         }
     }
 }
 
-/// How the queue behaves.
+/// Limits of the queue.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Greatest number of writes that wait.
+    /// Maximum number of waiting writes.
     pub queue_capacity: usize,
-    /// How long a write may wait in the queue.
+    /// Maximum time that a write waits in the queue.
     pub patience: Duration,
 }
 
@@ -46,16 +46,16 @@ pub(super) struct Job {
     pub(super) reply: Reply,
 }
 
-/// Where a write is answered.
+/// The sender of a write's answer.
 pub(super) type Reply = oneshot::Sender<Result<Written, WriteError>>;
 
-/// What the thread is told.
+/// A message to the thread.
 pub(super) enum Order {
     Do(Job),
     Stop,
 }
 
-/// Answers a write. Nobody may be waiting any more, which is no reason not to have written.
+/// Answers a write. The requester may have stopped waiting, which is no error.
 pub(super) fn answer(reply: Reply, result: Result<Written, WriteError>) {
     let _ = reply.send(result);
 }

@@ -1,56 +1,56 @@
-//! When what was erased is taken out of the bytes on disk: soon, however much is written meanwhile.
+//! The schedule of purging erased bytes from the disk: soon after an erasure, even under load.
 
 use crate::store::Store;
 use std::time::{Duration, Instant};
 
-/// So long after an erasure the store is told to forget it, which then takes in all that were done since, and so often again
-/// while somebody reads an older state.
-const AFTER: Duration = Duration::from_secs(1);
+/// Delay between an erasure and the purge of its bytes from the WAL. Erasures within the delay share one purge. Also
+/// the retry interval while a reader's snapshot blocks the purge.
+const PURGE_DELAY: Duration = Duration::from_secs(1);
 
-/// After this time without success turns are kept waiting, each time for [`WAIT`], so that readers that come one after the
-/// other cannot put it off for good.
-const URGENTLY: Duration = Duration::from_secs(3);
+/// Age from which the purge blocks turns for up to [`READER_TIMEOUT`] per attempt, because overlapping readers could
+/// postpone it forever otherwise.
+const URGENT_AGE: Duration = Duration::from_secs(3);
 
-/// How long to wait for readers then.
-const WAIT: Duration = Duration::from_millis(25);
+/// Maximum time that an urgent purge waits for readers.
+const READER_TIMEOUT: Duration = Duration::from_millis(25);
 
-/// How long the service's stop may take longer for it.
-const STOPPING: Duration = Duration::from_secs(2);
+/// Maximum time that the purge may add to the service's stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// After this time it is said in the log.
-const WARN: Duration = Duration::from_secs(5);
+/// Age from which a pending purge is reported.
+const WARN_AGE: Duration = Duration::from_secs(5);
 
-/// What is still to be forgotten.
+/// The pending purge, if there is one.
 #[derive(Debug, Default)]
 pub struct Forgetting(Option<Pending>);
 
 #[derive(Debug)]
 struct Pending {
-    /// The first erasure.
+    /// Time of the first erasure.
     since: Instant,
-    /// When it is to be tried.
+    /// Time of the next attempt.
     next: Instant,
-    /// Whether the log has it that it takes long.
+    /// True if the delay was reported.
     told: bool,
 }
 
 impl Forgetting {
-    /// Something was erased.
+    /// Records an erasure.
     pub fn begin(&mut self) {
         let since = Instant::now();
-        self.0.get_or_insert(Pending { since, next: since + AFTER, told: false });
+        self.0.get_or_insert(Pending { since, next: since + PURGE_DELAY, told: false });
     }
 
-    /// When [`Forgetting::forget`] has something to do, if ever.
+    /// Returns the time of the next attempt, if a purge is pending.
     pub fn due(&self) -> Option<Instant> {
         self.0.as_ref().map(|pending| pending.next)
     }
 
-    /// Has the store forget what was erased before the service stops, as far as it can within [`STOPPING`].
+    /// Purges before the service stops, as far as it can within [`STOP_TIMEOUT`].
     pub fn finish(&mut self, store: &dyn Store) {
-        let end = Instant::now() + STOPPING;
+        let end = Instant::now() + STOP_TIMEOUT;
         while self.0.is_some() && Instant::now() < end {
-            match store.forget(WAIT) {
+            match store.forget(READER_TIMEOUT) {
                 Ok(true) => self.0 = None,
                 Ok(false) => {}
                 Err(_) => return,
@@ -58,7 +58,7 @@ impl Forgetting {
         }
     }
 
-    /// Tells the store to forget what was erased, if it is time to, and returns whether it was.
+    /// Purges if it is time to. Returns whether an attempt was made.
     pub fn forget(&mut self, store: &dyn Store) -> bool {
         let Some(pending) = &mut self.0 else { return false };
         let now = Instant::now();
@@ -66,25 +66,25 @@ impl Forgetting {
             return false;
         }
         let age = now - pending.since;
-        let wait = if age < URGENTLY { Duration::ZERO } else { WAIT };
+        let wait = if age < URGENT_AGE { Duration::ZERO } else { READER_TIMEOUT };
         match store.forget(wait) {
             Ok(true) => {
                 if pending.told {
-                    tracing::info!(seconds = age.as_secs(), "what was erased is gone from the files' bytes");
+                    tracing::info!(seconds = age.as_secs(), "purged erased bytes from the files");
                 }
                 self.0 = None;
                 return true;
             }
-            Ok(false) if age < WARN || pending.told => {}
+            Ok(false) if age < WARN_AGE || pending.told => {}
             Ok(false) => {
                 pending.told = true;
                 tracing::warn!(
-                    "what was erased still stands in the log's bytes: a program keeps reading an older state of the file"
+                    "erased bytes are still in the WAL, because a program holds a read transaction open; retrying"
                 );
             }
-            Err(error) => tracing::warn!(%error, "what was erased could not be taken out of the log yet"),
+            Err(error) => tracing::warn!(%error, "could not purge erased bytes from the WAL; retrying"),
         }
-        pending.next = Instant::now() + AFTER;
+        pending.next = Instant::now() + PURGE_DELAY;
         true
     }
 }

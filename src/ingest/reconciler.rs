@@ -1,11 +1,10 @@
-//! Reconciles calls that are due, after what makes them due is stored: one thread, which takes at most half of its time.
+//! The reconciler: a thread that reconciles due calls and uses at most half of its time.
 //!
-//! The transaction that stores a record, a history or a late turn notes that its call is due, and nothing more. The thread
-//! reads such a call in a snapshot of its own, plans, and has the writer store the result as data, in slices. What came
-//! meanwhile leaves the call due, behind the others, so that a call under constant fire holds up neither others nor itself.
-//! Requests that made a call due wait for it a moment ([`Requests::reconciled`]), so that who was answered reads what was
-//! sent. Those calls come first, in order; one of the others comes after every few of them. After a crash the notes are
-//! still there.
+//! The transaction that stores a record, a history or a late turn only marks its call as due. The thread plans such a
+//! call from a snapshot, and the writer stores the result in slices. A plan is void if another one was stored
+//! meanwhile. Turns and records that arrive meanwhile leave the call due, behind the others, so a call under constant
+//! load delays neither others nor itself. Calls that requests wait for ([`Requests::reconciled`]) come first. Marks
+//! survive a crash.
 
 use crate::domain::reconcile::{Counts, Settlement, settle};
 use crate::domain::{ConversationId, Timestamp};
@@ -19,44 +18,44 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// Interval at which the thread looks for calls that another process made due.
+/// Interval of checks for calls that another process made due.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Minimum pause before a call that failed is tried again.
+/// Minimum pause before a failed call is retried.
 const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Number of calls that are looked up at once.
-const PAGE: usize = 64;
+/// Maximum number of calls that one look-up returns.
+const MAX_PAGE_CALLS: usize = 64;
 
 /// Maximum number of calls in a round, whose results share commits.
-const MAX_ROUND: usize = 16;
+const MAX_ROUND_CALLS: usize = 16;
 
-/// Duration of a round's planning from which on no further call is added to it.
-const PLANNING: Duration = Duration::from_millis(20);
+/// Planning time in a round after which no further call is added to it.
+const MAX_PLANNING_TIME: Duration = Duration::from_millis(20);
 
-/// Maximum number of rows that a round gives to the writer at once.
-const MAX_ROWS: usize = 512;
+/// Maximum number of rows that a round passes to the writer at once.
+const MAX_WRITE_ROWS: usize = 512;
 
-/// Number of rounds for requests after which a call comes that nobody waits for.
+/// Number of rounds for requests before a call without a request.
 const REQUESTED_ROUNDS: u32 = 4;
 
-/// Maximum number of calls that requests wait for. Others are reconciled without anybody's waiting.
+/// Maximum number of calls that requests wait for. Further calls are reconciled without a waiting request.
 const MAX_REQUESTED: usize = 10_000;
 
-/// Minimum work that is worth a pause, and maximum pause.
-const REST: (Duration, Duration) = (Duration::from_millis(4), Duration::from_secs(1));
+/// Minimum work before a pause, and maximum length of a pause.
+const PAUSE_LIMITS: (Duration, Duration) = (Duration::from_millis(4), Duration::from_secs(1));
 
-/// Number of plans that may be void in a row before a call is put off.
+/// Maximum number of void plans in a row before a call is postponed.
 const MAX_PLANS: usize = 5;
 
-/// Those who wait for a call.
+/// The requests that wait for a call.
 type Waiting = Vec<oneshot::Sender<Option<Counts>>>;
 
-/// Calls that requests wait for; cheap to clone.
+/// The calls that requests wait for. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Requests(Arc<Shared>);
 
-/// A call was not reconciled in the time that somebody waits for it.
+/// The call was not reconciled within the request's waiting time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLate;
 
@@ -68,17 +67,18 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// In the order of the first request for each.
+    /// Ordered by the first request for each call.
     calls: VecDeque<ConversationId>,
     waiting: HashMap<ConversationId, Waiting>,
     stopping: bool,
 }
 
 impl Requests {
-    /// Waits until a call is reconciled with all that was stored before. Returns the result in numbers, if any record has words.
+    /// Waits until a call is reconciled with everything stored before. Returns numbers that describe the result, if any
+    /// record has words.
     ///
     /// # Errors
-    /// It takes longer than `at_most`; it is done later.
+    /// It takes longer than `at_most`; the call is reconciled later.
     pub async fn reconciled(&self, id: &ConversationId, at_most: Duration) -> Result<Option<Counts>, TooLate> {
         let (done, answer) = oneshot::channel();
         {
@@ -102,15 +102,15 @@ impl Requests {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The calls that have been waited for longest, with those who wait.
+    /// Removes and returns the calls that have been waited for longest, with their requests.
     fn take(&self) -> Vec<(ConversationId, Waiting)> {
         let mut state = self.state();
-        let number = state.calls.len().min(MAX_ROUND);
+        let number = state.calls.len().min(MAX_ROUND_CALLS);
         let calls: Vec<_> = state.calls.drain(..number).collect();
         calls.into_iter().map(|id| (id.clone(), state.waiting.remove(&id).unwrap_or_default())).collect()
     }
 
-    /// Puts calls back that were taken and had no turn.
+    /// Puts back calls that were taken but not reconciled.
     fn put_back(&self, calls: Vec<(ConversationId, Waiting)>) {
         let mut state = self.state();
         for (id, waiting) in calls.into_iter().rev() {
@@ -123,7 +123,7 @@ impl Requests {
         }
     }
 
-    /// Sleeps until `until`, or a request if `for_requests`; returns whether the thread is to go on.
+    /// Sleeps until `until`, or until a request if `for_requests`. Returns false if the thread must end.
     fn sleep(&self, until: Instant, for_requests: bool) -> bool {
         let mut state = self.state();
         loop {
@@ -136,17 +136,17 @@ impl Requests {
     }
 }
 
-/// The thread; it ends after the slice under way when this is dropped. Calls that are still due stay so.
+/// The handle of the thread. Dropping it ends the thread after the current slice; due calls stay due.
 pub struct Reconciler {
     requests: Requests,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Reconciler {
-    /// Starts the thread. `write` does some writes and waits until each is on disk.
+    /// Starts the thread. `write` executes some writes and waits until each is on disk.
     ///
     /// # Errors
-    /// The system gave no thread.
+    /// The operating system could not create the thread.
     pub fn start(
         store: Arc<dyn Store>,
         requests: Requests,
@@ -176,13 +176,14 @@ struct Loop<W> {
     store: Arc<dyn Store>,
     requests: Requests,
     write: W,
-    /// Calls that failed, and when they may be tried again.
+    /// Failed calls, with the time of their next retry.
     failed: HashMap<ConversationId, Instant>,
 }
 
 impl<W: Fn(Vec<Write>) -> Vec<Result<Outcome, String>>> Loop<W> {
     fn run(&mut self) {
-        // Notes up to this one were left from before, as after an upgrade, when there may be very many; newer ones come first.
+        // Notes up to this one are from before the start. There may be very many after an upgrade, so newer ones come
+        // first.
         let left = self.store.due(0, 0, 0).map_or(0, |due| due.last);
         let (mut page, mut look_at, mut rounds) = (VecDeque::new(), Instant::now(), 0);
         loop {
@@ -212,12 +213,12 @@ impl<W: Fn(Vec<Write>) -> Vec<Result<Outcome, String>>> Loop<W> {
         }
     }
 
-    /// Some calls that are due.
+    /// Returns some due calls.
     fn look(&mut self, left: i64) -> Vec<ConversationId> {
         let now = Instant::now();
         self.failed.retain(|_, retry_at| *retry_at > now);
-        let limit = PAGE + self.failed.len();
-        // What came since the start has an order by time of which it was first due; `left` is at least 1 for that.
+        let limit = MAX_PAGE_CALLS + self.failed.len();
+        // Calls that became due since the start are ordered by time, which requires that `left` is at least 1.
         let pages = [(left.max(1), i64::MAX), (0, left.max(1))];
         for (noted_after, noted_until) in pages {
             match self.store.due(noted_after, noted_until, limit) {
@@ -228,13 +229,13 @@ impl<W: Fn(Vec<Write>) -> Vec<Result<Outcome, String>>> Loop<W> {
                         return calls;
                     }
                 }
-                Err(error) => tracing::warn!(%error, "calls that are due cannot be read"),
+                Err(error) => tracing::warn!(%error, "could not list due calls"),
             }
         }
         Vec::new()
     }
 
-    /// Reconciles some calls, answers those who wait, and rests. Returns whether the thread is to go on.
+    /// Reconciles some calls, answers waiting requests, and pauses. Returns false if the thread must end.
     fn round(&mut self, calls: Vec<(ConversationId, Waiting)>) -> bool {
         let began = Instant::now();
         let mut calls = calls.into_iter();
@@ -243,19 +244,21 @@ impl<W: Fn(Vec<Write>) -> Vec<Result<Outcome, String>>> Loop<W> {
         for (id, who) in calls.by_ref() {
             running.push(Running::plan(&*self.store, id.clone()));
             waiting.insert(id, who);
-            if began.elapsed() > PLANNING {
+            if began.elapsed() > MAX_PLANNING_TIME {
                 break;
             }
         }
         self.requests.put_back(calls.collect());
         let requests = self.requests.clone();
-        let rest = |worked: Duration| worked < REST.0 || requests.sleep(Instant::now() + worked.min(REST.1), false);
+        let rest = |worked: Duration| {
+            worked < PAUSE_LIMITS.0 || requests.sleep(Instant::now() + worked.min(PAUSE_LIMITS.1), false)
+        };
         let done = store_all(&*self.store, &self.write, running, &rest);
         for (id, result) in done {
             match result {
                 Ok(counts) => {
                     for who in waiting.remove(&id).into_iter().flatten() {
-                        // Who stopped waiting is answered already.
+                        // A request that stopped waiting is answered already.
                         let _ = who.send(counts);
                     }
                 }
@@ -278,7 +281,7 @@ struct Running {
     id: ConversationId,
     began: Instant,
     plans: usize,
-    /// What is to be stored; nothing where the call is not due, or an error.
+    /// The changes to store; `None` if the call is not due, or an error.
     settlement: Result<Option<Settlement>, String>,
     counts: Option<Counts>,
 }
@@ -294,12 +297,12 @@ impl Running {
         self.plans += 1;
         self.settlement = match store.material(&self.id) {
             Ok(None) => {
-                // Done before it was asked for.
+                // The call was reconciled before the request.
                 self.counts = store.call(&self.id).ok().flatten().and_then(|call| call.report.reconciled);
                 Ok(None)
             }
             Ok(Some(material)) => catch_unwind(AssertUnwindSafe(|| Some(settle(material, Timestamp::now()))))
-                .map_err(|_| "planning it met a defect in this program".to_owned()),
+                .map_err(|_| "planning it hit a bug in this program".to_owned()),
             Err(error) => Err(error.to_string()),
         };
         if let Ok(Some(settlement)) = &self.settlement {
@@ -310,15 +313,15 @@ impl Running {
                 tracing::warn!(
                     conversation_id,
                     uncompared,
-                    "call is too long to compare all its turns with its record; some may be shown twice"
+                    "call is too long to compare all turns with its record; some may be shown twice"
                 );
             }
         }
     }
 }
 
-/// Stores calls slice by slice, those of different calls together. Between slices `rest` is called with the time that was
-/// worked; when it returns false, the work ends there.
+/// Stores calls slice by slice; slices of different calls share a batch. Calls `rest` between slices with the time that
+/// was worked, and stops if it returns false.
 fn store_all(
     store: &dyn Store,
     write: &impl Fn(Vec<Write>) -> Vec<Result<Outcome, String>>,
@@ -330,7 +333,7 @@ fn store_all(
         let (mut writes, mut of, mut rows) = (Vec::new(), Vec::new(), 0);
         let mut left = Vec::new();
         for mut call in std::mem::take(&mut running) {
-            if rows >= MAX_ROWS {
+            if rows >= MAX_WRITE_ROWS {
                 left.push(call);
                 continue;
             }
@@ -375,21 +378,21 @@ fn store_all(
     }
 }
 
-/// Reconciles all calls that are due by now, for a command that ends then.
+/// Reconciles all calls that are due now, for a command.
 ///
 /// # Errors
-/// What hinders it, for a person. The calls stay due.
+/// A description of the failure. The calls stay due.
 pub fn work_off(store: &dyn Store, write: impl Fn(Vec<Write>) -> Vec<Result<Outcome, String>>) -> Result<(), String> {
     let last = store.due(0, 0, 0).map_err(|error| error.to_string())?.last;
     let mut before = None;
     loop {
-        let due = store.due(0, last, PAGE).map_err(|error| error.to_string())?;
-        // A service beside this may have stored some of them.
+        let due = store.due(0, last, MAX_PAGE_CALLS).map_err(|error| error.to_string())?;
+        // A running service may have stored some of them.
         if due.calls.is_empty() {
             return Ok(());
         }
         let mut failed = None;
-        for calls in due.calls.chunks(MAX_ROUND) {
+        for calls in due.calls.chunks(MAX_ROUND_CALLS) {
             let running = calls.iter().map(|id| Running::plan(store, id.clone())).collect();
             for (id, result) in store_all(store, &write, running, &|_| true) {
                 if let Err(why) = result {
@@ -398,16 +401,16 @@ pub fn work_off(store: &dyn Store, write: impl Fn(Vec<Write>) -> Vec<Result<Outc
             }
         }
         if before.as_ref() == Some(&due.calls) {
-            return failed.map_or(Ok(()), |why| Err(format!("a call could not be reconciled, it stays due: {why}")));
+            return failed.map_or(Ok(()), |why| Err(format!("could not reconcile a call, which stays due: {why}")));
         }
         before = Some(due.calls);
     }
 }
 
-/// [`work_off`] by a store that nobody else writes to in this process.
+/// Reconciles all due calls as [`work_off`] does, in a store that no other thread writes to.
 ///
 /// # Errors
-/// As of [`work_off`].
+/// Like [`work_off`].
 pub fn work_off_store(store: &dyn Store) -> Result<(), String> {
     work_off(store, |writes| match store.apply(Timestamp::now(), &writes) {
         Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),

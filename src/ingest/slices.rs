@@ -1,4 +1,4 @@
-//! Erasing long calls slice by slice, between the writes of others.
+//! Erases long calls slice by slice, between other writes.
 
 use crate::domain::ConversationId;
 use crate::store::{Error, Store, Unfinished};
@@ -6,16 +6,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A slice is followed by so many times its own duration without one while others write: a fifth of the writer's time.
-const PAUSE_BETWEEN_WRITES: u32 = 4;
+/// Pause after a slice while others write, as a multiple of the slice's duration. It gives erasure a fifth of the
+/// writer's time.
+const BUSY_PAUSE_FACTOR: u32 = 4;
 
-/// The same while nobody writes, so that others find the machine's processors free.
-const PAUSE_IN_QUIET: u32 = 1;
+/// Pause after a slice while nobody writes, as a multiple of the slice's duration. It leaves processors to others.
+const IDLE_PAUSE_FACTOR: u32 = 1;
 
-/// Pause after a slice that failed.
-const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(5);
+/// Pause after a failed slice.
+const FAILURE_PAUSE: Duration = Duration::from_secs(5);
 
-/// The calls whose erasure was begun, and who waits for its end.
+/// The unfinished erasures and their waiting requests.
 #[derive(Debug)]
 pub struct Slices<R> {
     waiting: HashMap<ConversationId, Vec<R>>,
@@ -23,35 +24,35 @@ pub struct Slices<R> {
     next: Option<Instant>,
 }
 
-/// What a slice brought about.
+/// Result of a slice.
 #[derive(Debug)]
 pub struct Progress<R> {
-    /// Whether nothing is left of a call.
+    /// True if nothing is left of a call.
     pub erased: bool,
-    /// Those who need not wait any more, all for the same reason.
+    /// Requests that are answered now, all with the same result.
     pub ended: Vec<R>,
-    /// Why not, if it failed.
+    /// The failure, if there was one.
     pub error: Option<Arc<Error>>,
 }
 
 impl<R> Slices<R> {
-    /// Begins with what a crash cut off.
+    /// Starts with erasures that a crash interrupted.
     pub fn new() -> Self {
         Self { waiting: HashMap::new(), which: Unfinished::All, next: Some(Instant::now()) }
     }
 
-    /// Notes who waits for the end of a call's erasure.
+    /// Adds a request that waits for the end of a call's erasure.
     pub fn wait(&mut self, call: ConversationId, who: R) {
         self.waiting.entry(call).or_default().push(who);
         self.wake();
     }
 
-    /// Looks for unfinished erasures soon, one of which was met.
+    /// Schedules a slice soon, because an unfinished erasure was found.
     pub fn wake(&mut self) {
         self.next.get_or_insert_with(Instant::now);
     }
 
-    /// When [`Slices::go_on`] has something to do, if ever.
+    /// Returns the time of the next slice, if there is one.
     pub fn due(&self) -> Option<Instant> {
         self.next
     }
@@ -61,7 +62,7 @@ impl<R> Slices<R> {
         let start = Instant::now();
         let done = store.go_on_erasing(self.which);
         let now = Instant::now();
-        let pause = if others_write { PAUSE_BETWEEN_WRITES } else { PAUSE_IN_QUIET };
+        let pause = if others_write { BUSY_PAUSE_FACTOR } else { IDLE_PAUSE_FACTOR };
         self.next = Some(now + (now - start) * pause);
         match done {
             Ok(Some(slice)) if slice.finished => {
@@ -70,13 +71,13 @@ impl<R> Slices<R> {
             }
             Ok(Some(_)) => Progress { erased: false, ended: Vec::new(), error: None },
             Ok(None) => {
-                // Another process has erased what is still waited for.
+                // Another process has erased the call that requests still wait for.
                 (self.next, self.which) = (None, Unfinished::Erasures);
                 Progress { erased: false, ended: self.all(), error: None }
             }
             Err(error) => {
-                tracing::warn!(%error, "erasing a call was put off");
-                self.next = Some(now + PAUSE_AFTER_FAILURE);
+                tracing::warn!(%error, "could not erase a slice of a call; retrying");
+                self.next = Some(now + FAILURE_PAUSE);
                 Progress { erased: false, ended: self.all(), error: Some(Arc::new(error)) }
             }
         }

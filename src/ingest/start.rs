@@ -18,7 +18,7 @@ impl Writer {
     /// Starts the thread.
     ///
     /// # Errors
-    /// The system gave no thread.
+    /// The operating system could not create the thread.
     pub fn start(
         store: Arc<dyn Store>,
         limits: Limits,
@@ -29,7 +29,7 @@ impl Writer {
         let writer = Self { queue, shared: shared.clone(), redactor, requests: Requests::default() };
         let (alive, ended) = oneshot::channel();
         let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
-            // Dropped when the thread ends, be it by a panic.
+            // Dropped when the thread ends, even by a panic.
             let _alive: oneshot::Sender<()> = alive;
             let lag = METRICS.ingest_lag_seconds.local();
             Loop {

@@ -1,18 +1,21 @@
 //! Group commit: one thread writes, many requests wait.
 //!
-//! Requests put their [`Write`]s into a bounded queue and wait for the answer. The thread takes whatever is waiting,
-//! has the store do it as one transaction, and answers each once that is on disk. While a commit syncs, the next batch
-//! gathers by itself: no timer, no delay when the service is idle.
+//! Requests put their [`Write`]s into a bounded queue and wait for the answer. The thread drains the queue, has the
+//! store execute the writes as one transaction, and answers each after the commit is on disk. The next batch gathers
+//! while a commit syncs, so there is no timer, and no delay when the service is idle.
 //!
-//! - An outcome ([`Rejection`]) belongs to its write; its neighbours are stored.
-//! - A failure of the database undoes the batch; then each write is tried alone once, so that one that the database
-//!   will not take does not fail its neighbours. A lock that another process holds fails the batch as it stands: each
-//!   write alone would only wait for it again.
-//! - A full queue, or a write that has waited too long in it, is refused before anything is done.
-//! - Who stops waiting does not cancel the write.
-//! - Nothing is written while the database's files are not in their place ([`FileWatch`]).
-//! - A long call is erased in slices, between which others are written; who asked for it is answered after the last one.
-//! - What was erased is soon gone from the bytes on disk too, however much is written meanwhile ([`Forgetting`]).
+//! - **Refusals.** An outcome ([`Rejection`]) belongs to its write; the other writes of the batch are stored.
+//! - **Failures.** A database failure rolls back the batch. Each write is then retried alone, once, so that a write
+//!   that the database refuses does not fail the others. If another process holds the lock, the batch fails at once,
+//!   because each write alone would only wait for the lock again. Senders may repeat anything that was not answered,
+//!   because a turn is stored once.
+//! - **Overload.** A write is refused before anything is done if the queue is full, or if it waited too long in the
+//!   queue.
+//! - **Cancellation.** Dropping the future does not cancel the write.
+//! - **Moved files.** Nothing is written while the database's files are not at their path ([`FileWatch`]).
+//! - **Long calls.** A long call is erased in slices, and other writes are executed in between. The caller is answered
+//!   after the last slice.
+//! - **Erasure.** Erased bytes are purged from the disk soon after, even under load ([`Forgetting`]).
 
 use super::file_watch::FileWatch;
 use super::index_schedule::Pace;
@@ -30,22 +33,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 
-/// Greatest number of writes in one transaction: bounds how long a reader's view and the answers lag.
+/// Maximum number of writes in one transaction. It bounds the delay of answers and the age of what readers see.
 const MAX_BATCH: usize = 256;
 
-/// Greatest weight of all that waits, in bytes of text. At ordinary lengths the queue's capacity is reached first.
+/// Maximum weight of all waiting writes, in bytes of text. With writes of ordinary length, the queue is full before.
 const MAX_WAITING_BYTES: usize = 32 * 1024 * 1024;
 
-/// How long nothing must come before the store is let rest.
-const QUIET: Duration = Duration::from_secs(2);
+/// Idle time before the store may do its idle maintenance.
+const IDLE_DELAY: Duration = Duration::from_secs(2);
 
-/// How often is looked, while there is quiet, whether another process has stored something.
-const LOOK_AROUND: Duration = Duration::from_secs(5);
+/// Interval of checks, while idle, for commits by other processes.
+const IDLE_POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A probe within this time of a successful commit does not write again.
-const PROBE_EVERY: Duration = Duration::from_secs(5);
+/// Maximum age of a successful commit that saves a probe its own write.
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Takes writes; cheap to clone.
+/// A handle of the writer thread. Cheap to clone.
 #[derive(Clone)]
 pub struct Writer {
     pub(super) queue: SyncSender<Order>,
@@ -59,29 +62,29 @@ pub(super) struct Shared {
     pub(super) stopping: AtomicBool,
     waiting: AtomicUsize,
     waiting_bytes: AtomicUsize,
-    /// When the last batch with a turn or a probe was committed; `None` when a batch failed since.
+    /// Time of the last commit with a turn or a probe; `None` if a batch has failed since.
     last_commit: Mutex<Option<Instant>>,
-    /// Told after each batch, once it is answered.
+    /// Notified after each batch, once it is answered.
     committed: watch::Sender<()>,
 }
 
 impl Writer {
-    /// A writer without a thread: every write answers [`WriteError::Stopping`].
+    /// Creates a writer without a thread: every write returns [`WriteError::Stopping`].
     pub fn stopped() -> Self {
         Self { queue: sync_channel(0).0, shared: Arc::default(), redactor: None, requests: Requests::default() }
     }
 
-    /// Changes after each batch that was tried. For whoever reads what is new.
+    /// Returns a receiver that is notified after each attempted batch, for readers of changes.
     pub fn committed(&self) -> watch::Receiver<()> {
         self.shared.committed.subscribe()
     }
 
-    /// Replaces what must not be stored; what an event says has to be read of its body after that.
+    /// Returns the redactor of turns and histories. An event must be parsed from its redacted body.
     pub fn redactor(&self) -> Option<Redactor> {
         self.redactor
     }
 
-    /// Does a write and waits until it is on disk. What must not be stored of turns and histories is replaced.
+    /// Executes a write and waits until it is on disk. Redacts turns and histories first.
     ///
     /// Dropping the future does not cancel the write.
     ///
@@ -100,7 +103,7 @@ impl Writer {
             return Err(WriteError::Stopping);
         }
         let waiting = self.shared.waiting_bytes.fetch_add(weight, Ordering::Relaxed);
-        // What is heavier than all that may wait is still taken when nothing waits, or it never would be.
+        // A write larger than the whole budget is accepted when nothing waits; otherwise it could never run.
         if waiting > 0 && waiting + weight > MAX_WAITING_BYTES {
             self.shared.waiting_bytes.fetch_sub(weight, Ordering::Relaxed);
             return Err(WriteError::Overloaded);
@@ -116,27 +119,27 @@ impl Writer {
                 TrySendError::Disconnected(_) => WriteError::Stopping,
             });
         }
-        // A sender dropped without an answer means that the thread is gone.
+        // A sender that was dropped without an answer means that the thread is gone.
         answer.await.unwrap_or(Err(WriteError::Stopping))
     }
 
-    /// Where requests wait for a call that they made due to be reconciled.
+    /// Returns the registry of requests that wait until their call is reconciled.
     pub fn requests(&self) -> &Requests {
         &self.requests
     }
 
-    /// How many writes wait for the thread to take them.
+    /// Returns the number of writes that wait for the thread.
     pub fn waiting(&self) -> usize {
         self.shared.waiting.load(Ordering::Relaxed)
     }
 
-    /// Whether writes reach the disk: by the last commit, or by trying.
+    /// Checks that writes reach the disk, by a recent commit or by a trial write.
     ///
     /// # Errors
-    /// As of [`Writer::write`].
+    /// Like [`Writer::write`].
     pub async fn probe(&self) -> Result<(), WriteError> {
         let last = *self.shared.last_commit.lock().unwrap_or_else(PoisonError::into_inner);
-        let recent = last.is_some_and(|at| at.elapsed() < PROBE_EVERY);
+        let recent = last.is_some_and(|at| at.elapsed() < PROBE_INTERVAL);
         if recent && !self.shared.stopping.load(Ordering::Acquire) {
             return Ok(());
         }
@@ -151,16 +154,16 @@ pub(super) struct Loop {
     pub(super) forgetting: Forgetting,
     pub(super) file_watch: FileWatch,
     pub(super) slices: Slices<Reply>,
-    /// Whether anything was written since the last slice of an erasure.
+    /// True if anything was written since the last slice of an erasure.
     pub(super) others_wrote: bool,
-    /// Gathered by the batch, so that a turn costs no more than an addition.
+    /// Collected per batch, so that a turn costs no more than an addition.
     pub(super) lag: LocalHistogram,
 }
 
 impl Loop {
     pub(super) fn run(&mut self, orders: &Receiver<Order>) {
         let mut pace = Pace::new(Instant::now());
-        // Since when nothing has come, and whether all is done that waits for quiet.
+        // Start of the idle time, and whether all idle maintenance is done.
         let (mut quiet_since, mut rested) = (Instant::now(), true);
         loop {
             self.forgetting.forget(&*self.store);
@@ -181,8 +184,8 @@ impl Loop {
             }
             let pause = match (rested, pace.any_left()) {
                 (true, true) => Duration::ZERO,
-                (true, false) => LOOK_AROUND,
-                (false, _) => QUIET,
+                (true, false) => IDLE_POLL_INTERVAL,
+                (false, _) => IDLE_DELAY,
             };
             let wake = slice_at.unwrap_or(quiet_since + pause);
             let wake = [self.forgetting.due(), self.slices.due()].into_iter().flatten().fold(wake, Instant::min);
@@ -195,12 +198,12 @@ impl Loop {
                 Err(RecvTimeoutError::Timeout) if watch_at < wake => continue,
                 Err(RecvTimeoutError::Timeout) => {
                     if self.forgetting.forget(&*self.store) || slice_at.is_some() {
-                        // Done, or now due.
+                        // The purge is done, or is due now.
                     } else if rested {
                         self.catch_up(&mut pace);
                         rested = false;
                     } else {
-                        // Before what is left, which needs room on the disk that this may make.
+                        // Before the backlog, which needs disk space that the maintenance may free.
                         rested = self.rest();
                         quiet_since = Instant::now();
                     }
@@ -208,7 +211,7 @@ impl Loop {
                 }
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => stop = true,
             }
-            // What came before the order to stop, or raced with it, is still done.
+            // Writes that arrived before the message to stop, or raced with it, are still executed.
             while batch.len() < MAX_BATCH {
                 match orders.try_recv() {
                     Ok(Order::Do(job)) => batch.push(job),
@@ -236,7 +239,7 @@ impl Loop {
         }
     }
 
-    /// Erases a slice of a long call.
+    /// Erases the next slice of a long call.
     fn go_on_erasing(&mut self) {
         let progress = self.slices.go_on(&*self.store, std::mem::take(&mut self.others_wrote));
         if progress.erased {
@@ -248,30 +251,30 @@ impl Loop {
         }
     }
 
-    /// Does a slice of the work that was put off.
+    /// Indexes the next slice of turns.
     fn catch_up(&self, pace: &mut Pace) {
         let began = Instant::now();
         match self.store.catch_up() {
             Ok(left) => {
                 METRICS.search_unindexed_turns.set(i64::try_from(left).unwrap_or(i64::MAX));
                 if let Some(left) = pace.did(began, Instant::now(), left) {
-                    tracing::info!(left, "turns are being indexed for search");
+                    tracing::info!(left, "indexing turns for search");
                 }
             }
             Err(error) => {
                 if pace.failed(Instant::now()) {
-                    tracing::warn!(%error, "indexing turns for search failed, and is tried again");
+                    tracing::warn!(%error, "indexing turns for search failed; retrying");
                 }
             }
         }
     }
 
-    /// Whether there is nothing left to do until the next write.
+    /// Does idle maintenance. Returns whether nothing is left to do until the next write.
     fn rest(&self) -> bool {
         match self.store.rest() {
             Ok(done) => done,
             Err(error) => {
-                tracing::warn!(%error, "housekeeping was put off");
+                tracing::warn!(%error, "idle maintenance failed; retrying");
                 false
             }
         }
@@ -302,7 +305,7 @@ impl Loop {
                 }
             }
             Err(error) if writes.len() > 1 && !matches!(error.kind(), ErrorKind::Busy | ErrorKind::Unready) => {
-                tracing::warn!(%error, writes = writes.len(), "a batch failed; each of its writes is tried alone");
+                tracing::warn!(%error, writes = writes.len(), "batch failed; retrying its writes one by one");
                 for (reply, write) in replies.into_iter().zip(&writes) {
                     match self.apply(std::slice::from_ref(write)) {
                         Ok(mut outcomes) => self.settle(reply, write, outcomes.remove(0)),
@@ -320,7 +323,7 @@ impl Loop {
         self.shared.committed.send_replace(());
     }
 
-    /// Answers a write, unless it has only begun.
+    /// Answers a write, unless the rest of it must follow.
     fn settle(&mut self, reply: Reply, write: &Write, outcome: Outcome) {
         match (outcome, write) {
             (Ok(Written::Begun), Write::EraseCall(id) | Write::PruneCall(id, _)) => self.slices.wait(id.clone(), reply),
@@ -336,13 +339,13 @@ impl Loop {
     fn apply(&mut self, writes: &[Write]) -> Result<Vec<Outcome>, Error> {
         let now = Timestamp::now();
         let result = self.store.apply(now, writes);
-        // What else is committed does not show that turns are taken.
+        // Other commits do not show that turns can be stored.
         let turn = |outcome: &Outcome| matches!(outcome, Ok(Written::Turn(turn)) if !turn.replayed);
         if result.as_ref().map_or(true, |outcomes| outcomes.iter().any(turn) || writes.contains(&Write::Probe)) {
             self.note_commit(result.is_ok().then(Instant::now));
         }
         if let Ok(outcomes) = &result {
-            assert_eq!(outcomes.len(), writes.len(), "a store answers each write");
+            assert_eq!(outcomes.len(), writes.len(), "a store returns an outcome for each write");
             self.measure(now, writes, outcomes);
             if writes.iter().any(Write::erases) {
                 self.forgetting.begin();
@@ -355,7 +358,7 @@ impl Loop {
         *self.shared.last_commit.lock().unwrap_or_else(PoisonError::into_inner) = at;
     }
 
-    /// Adds a batch that was committed to the metrics.
+    /// Adds a committed batch to the metrics.
     fn measure(&self, now: Timestamp, writes: &[Write], outcomes: &[Outcome]) {
         METRICS.write_batch_size.observe(u32::try_from(writes.len()).map_or(f64::MAX, f64::from));
         for (write, outcome) in writes.iter().zip(outcomes) {

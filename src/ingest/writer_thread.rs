@@ -1,4 +1,4 @@
-//! The writer's thread as the service sees it: stopping it, and noticing that it died.
+//! The handle of the writer's thread: stopping it, and detecting that it died.
 
 use super::job::Order;
 use super::writer::Writer;
@@ -14,16 +14,16 @@ pub struct WriterThread {
 }
 
 impl WriterThread {
-    /// Takes no more writes, does those that wait, lets the store rest, and ends the thread. Returns whether all that
-    /// went well; a panic was reported when it happened.
+    /// Stops accepting writes, executes those that wait, lets the store do its idle maintenance, and ends the thread.
+    /// Returns false if the thread panicked, which was reported when it happened.
     pub fn stop(self) -> bool {
         self.writer.shared.stopping.store(true, Ordering::Release);
-        // Behind all that was queued before. Fails when the thread is gone already, which is as good.
+        // Queued after all accepted writes. It fails if the thread is already gone, which is fine.
         let _ = self.writer.queue.send(Order::Stop);
         self.thread.join().is_ok()
     }
 
-    /// Waits until the thread ends although nobody stopped it, which only a defect in this program can do.
+    /// Waits until the thread ends without being stopped, which only a bug can cause.
     pub async fn died(&mut self) {
         let _ = (&mut self.ended).await;
     }

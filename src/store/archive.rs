@@ -1,8 +1,8 @@
-//! Whole calls, as they leave a database and come back into one: the rows of their tables, column by column.
+//! Export and restore of whole calls, as rows of their tables, column by column.
 //!
-//! Rows are not made into values of the domain on their way, so that what a reader of the file sees is what arrives, columns
-//! that a later version adds included. A number is a number, a text is a text, and bytes that are no text are
-//! `{"base64": "…"}`.
+//! Rows are not converted to domain types on the way, so an export shows exactly what is stored, including columns that
+//! a later version adds. Numbers and texts are JSON numbers and strings; bytes that are not valid UTF-8 are `{"base64":
+//! "…"}`.
 
 use super::{CallQuery, Result};
 use crate::domain::{Call, ConversationId, Driver, Turn};
@@ -10,10 +10,10 @@ use serde_json::{Map, Value};
 use std::io;
 use std::sync::Arc;
 
-/// A row, by the names of its columns.
+/// A row, as a map from column names to values.
 pub type Row = Map<String, Value>;
 
-/// Something that comes back into a database as one piece.
+/// An item that is restored as a whole.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Archived {
     /// A row of `drivers`.
@@ -26,18 +26,18 @@ pub enum Archived {
     Call(Arc<ArchivedCall>),
 }
 
-/// A call with its turns, and what tools have shown of it.
+/// A call with its turns and its tool history.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ArchivedCall {
     /// The row of `calls`.
     pub row: Row,
     /// The row of `call_histories`, if there is one.
     pub history: Option<Row>,
-    /// The rows of `call_transcriptions`, without the conversation's id.
+    /// The rows of `call_transcriptions`, without the conversation id.
     pub turns: Vec<Row>,
 }
 
-/// What was said on the phone never reaches a log by way of `{:?}`.
+/// Omits the content, because words of calls must not reach the log by way of `{:?}`.
 impl std::fmt::Debug for Archived {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -49,72 +49,71 @@ impl std::fmt::Debug for Archived {
     }
 }
 
-/// What was said on the phone never reaches a log by way of `{:?}`.
+/// Omits the content, because words of calls must not reach the log by way of `{:?}`.
 impl std::fmt::Debug for ArchivedCall {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Call({} turns)", self.turns.len())
     }
 }
 
-/// Which calls leave.
+/// The calls to export.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selection {
-    /// Only this one.
+    /// Only this call.
     pub conversation_id: Option<ConversationId>,
-    /// Only those that it describes; its order, place and length do not matter.
+    /// Only calls that match this filter; its order, cursor and limit are ignored.
     pub calls: CallQuery,
 }
 
-/// A part of a call on its way out.
+/// A part of an exported call.
 #[derive(Debug)]
 pub enum Part {
-    /// A driver that it refers to.
+    /// A driver that the call refers to.
     Driver(Row),
-    /// Its dispatch.
+    /// The call's dispatch.
     Dispatch(Row),
-    /// An event of the platform about it.
+    /// An ElevenLabs event about the call.
     Event(Row),
-    /// The call's own row and what tools have shown of it; its turns follow.
+    /// The call's own row and its tool history. Its turns follow.
     Call(Row, Option<Row>),
-    /// A turn, in order of its number.
+    /// A turn, ordered by sequence number.
     Turn(Row),
 }
 
-/// A part of a transcript.
+/// A part of an exported transcript.
 #[derive(Debug)]
 pub enum Spoken {
-    /// The call, and who was called.
+    /// The call and its driver.
     Call(Box<Call>, Option<Driver>),
-    /// What was said next.
+    /// The next turn.
     Turn(Box<Turn>),
 }
 
-/// Kinds of rows that need not belong to a call.
+/// Kinds of rows that may exist without a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loose {
     /// All drivers.
     Drivers,
-    /// Dispatches of calls that are not there.
+    /// Dispatches whose call does not exist.
     Dispatches,
-    /// Events about no call that is there.
+    /// Events that belong to no existing call.
     Events,
 }
 
-/// Reads calls out of a database while others write to it: each call is one short snapshot, and no longer one is held,
-/// however many there are.
+/// A reader of whole calls that works while others write. It reads each call in a short snapshot of its own, so that no
+/// snapshot stays open long however many calls there are.
 pub trait Archive: Send {
-    /// The names of the calls that are wanted, in the order in which they were made here, after the call of this row
-    /// number, with their row numbers.
+    /// Returns the selected calls with row ids above `after`, each with its row id, in order of creation.
     ///
     /// # Errors
     /// The database failed.
     fn call_ids(&self, which: &Selection, after: i64, limit: usize) -> Result<Vec<(i64, ConversationId)>>;
 
-    /// Hands out a call as it is to be read: in the order and the words of the conversation, or turn by turn as they
-    /// came. Says whether there is such a call.
+    /// Passes a call to `take` in reading form: in the order and words of the conversation, or by arrival. Returns
+    /// false if the call does not exist.
     ///
     /// # Errors
-    /// The database failed, or the taking did.
+    /// The database failed, or `take` did.
     fn transcript(
         &self,
         id: &ConversationId,
@@ -122,13 +121,13 @@ pub trait Archive: Send {
         take: &mut dyn FnMut(Spoken) -> io::Result<()>,
     ) -> Result<bool>;
 
-    /// Hands out all that is kept of a call. Says whether there is such a call.
+    /// Passes all stored rows of a call to `take`. Returns false if the call does not exist.
     ///
     /// # Errors
-    /// The database failed, or the taking did.
+    /// The database failed, or `take` did.
     fn parts(&self, id: &ConversationId, take: &mut dyn FnMut(Part) -> io::Result<()>) -> Result<bool>;
 
-    /// Some rows of this kind after the one of this number, each with its number. None when there are no more.
+    /// Returns the next rows of this kind with ids above `after`, each with its id; empty at the end.
     ///
     /// # Errors
     /// The database failed.

@@ -1,29 +1,29 @@
-//! What live streams ask of a store: a place in the order of commits, and what came after it.
+//! The change feed that live streams read: positions in the order of commits, and the changes after them.
 //!
-//! Turns and changes of calls have numbers of their own, each never used twice and growing with each commit, and a change
-//! knows which turns came before it. So a pair of numbers is a place in the one order of both, which means the same
-//! after a restart, and for each stream, whatever it shows.
+//! Turns and changes of calls have ids of their own, which grow with each commit and are never reused. Each change also
+//! stores the last turn before it. A pair of ids is therefore a position in the common order of both. It keeps its
+//! meaning after a restart and is valid for every stream, whatever the stream shows.
 
 use crate::domain::{Call, ConversationId, Turn};
 use std::fmt;
 use std::str::FromStr;
 
-/// A place in the order in which turns and changes of calls were committed.
+/// A position in the order in which turns and changes of calls were committed.
 ///
-/// Its text, which is an event's id, is `TURN-CHANGE` or `TURN-CHANGE-CALL`.
+/// Its text form, which is the event id of a stream, is `TURN-CHANGE` or `TURN-CHANGE-CALL`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Position {
-    /// The turns up to this id are behind it.
+    /// Turns up to this id are before the position.
     pub turn: i64,
-    /// The changes of calls up to this number are behind it. In the stream of one call, 0 means that the call itself has
-    /// not been told.
+    /// Changes up to this id are before the position. In the stream of one call, 0 means that the call itself has not
+    /// been sent.
     pub change: i64,
-    /// While the calls that run are being told: those up to this row number have been.
+    /// Set while the running calls are being sent: calls up to this row id have been.
     pub call: Option<i64>,
 }
 
 impl Position {
-    /// Whether something that is committed may lie between this place and `head`.
+    /// Returns whether changes may have been committed between this position and `head`.
     pub fn is_behind(self, head: Self) -> bool {
         self.turn < head.turn || self.change < head.change || self.call.is_some()
     }
@@ -51,56 +51,56 @@ impl FromStr for Position {
     }
 }
 
-/// What a stream shows.
+/// The calls that a stream shows.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// All calls.
     Everything,
     /// One call.
     Call {
-        /// The platform's name for it.
+        /// ElevenLabs' id of the conversation.
         conversation_id: ConversationId,
-        /// Its row number, since a call that was erased can be made anew.
+        /// Row id of the call, because an erased call can be created again.
         call_id: i64,
     },
 }
 
-/// Something that was committed. Turns and calls are as they are when they are read, not as they were then.
+/// A committed change. Turns and calls are read later, so they may be newer than the change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// A turn was stored.
     Turn(Turn),
-    /// A call was made, or it is told for the first time and runs.
+    /// A call was created, or a running call is sent for the first time.
     Started(Box<Call>),
-    /// A call, or how its turns stand, changed otherwise than by a new turn.
+    /// A call changed, or the order of its turns did, without a new turn.
     Updated(Box<Call>),
-    /// A call is over.
+    /// A call ended.
     Ended(Box<Call>),
     /// The call of this row number was erased.
     Erased(i64),
 }
 
-/// What came after a place, some of it.
+/// Some of the changes after a position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Since {
-    /// In order, each with the place right behind it.
+    /// The changes in order, each with the position after it.
     pub changes: Vec<(Position, Change)>,
-    /// The place behind all that was read, be it shown or not.
+    /// The position after all that was read, including what the stream does not show.
     pub end: Position,
-    /// Whether there is more that was committed before this was read.
+    /// True if more changes were committed before this was read.
     pub has_more: bool,
-    /// Whether nothing more can come, because the one call is erased.
+    /// True if the stream's one call is erased, so nothing more can follow.
     pub over: bool,
 }
 
-/// Which calls something was committed of.
+/// The calls that changed between two positions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Touched {
-    /// Those that are there, each perhaps more than once.
+    /// Existing calls, each possibly more than once.
     pub calls: Vec<ConversationId>,
-    /// The row numbers of those that were erased.
+    /// Row ids of erased calls.
     pub erased: Vec<i64>,
-    /// Up to where it was looked.
+    /// The position up to which changes were read.
     pub end: Position,
 }
 

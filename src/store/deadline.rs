@@ -1,6 +1,7 @@
-//! The deadline of the reads that a thread does, which includes the time that they waited before.
+//! The deadline of the reads of a thread.
 //!
-//! It is the thread's and no parameter, because one request may read several times and all of it must end in time.
+//! The deadline includes the time that a read waits for a free connection. It belongs to the thread, and is not a
+//! parameter, because one request may read several times and all of its reads must end in time.
 
 use std::cell::Cell;
 use std::time::Instant;
@@ -9,9 +10,9 @@ thread_local! {
     static DEADLINE: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// Does some work, whose reads must end by `deadline`.
+/// Runs some work whose reads must end by `deadline`.
 pub fn reading_until<T>(deadline: Instant, work: impl FnOnce() -> T) -> T {
-    /// Restores what was before, also after a panic.
+    /// Guard that restores the previous deadline, even after a panic.
     struct Restore(Option<Instant>);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -22,7 +23,7 @@ pub fn reading_until<T>(deadline: Instant, work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// Returns the deadline of the work that this thread does, if it has one.
+/// Returns the deadline of this thread's work, if it has one.
 pub(in crate::store) fn deadline() -> Option<Instant> {
     DEADLINE.get()
 }

@@ -1,23 +1,23 @@
-//! How a database fails, without naming one.
+//! Database failures, independent of any particular database.
 
 use std::fmt;
 
-/// What kind of trouble it is; all that a caller may act on.
+/// The kind of a failure. It holds all that a caller may act on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// Another process holds the database, or no reader is free. It may pass.
+    /// Another process holds the database, or no read connection is free. Temporary.
     Busy,
     /// The disk is full.
     Full,
-    /// The database's files are not where they were opened, or could not be opened for writing yet. It may pass.
+    /// The database's files are not where they were opened, or could not be opened for writing yet. Temporary.
     Unready,
-    /// A read took longer than it may.
+    /// A read exceeded its time limit.
     TooSlow,
     /// Anything else.
     Other,
 }
 
-/// A database failure: its kind, what was being done, and the engine's own words.
+/// A database failure: its kind, the operation, and the message of the database engine.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -25,7 +25,7 @@ pub struct Error {
     source: Box<dyn std::error::Error + Send + Sync>,
 }
 
-/// What a [`super::Store`] returns.
+/// Result of a [`super::Store`] method.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
@@ -37,7 +37,7 @@ impl Error {
         Self { kind, doing, source: source.into() }
     }
 
-    /// What kind of trouble it is.
+    /// Returns the kind of the failure.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }

@@ -1,4 +1,4 @@
-//! What is said of copying and checking a database.
+//! Backups and checks of a database.
 
 use super::{Error, ErrorKind, Result};
 use crate::sys::atomic_file::Aside;
@@ -6,47 +6,47 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
-/// What was copied.
+/// Summary of a finished copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BackupReport {
-    /// Calls in the copy.
+    /// Number of calls in the copy.
     pub calls: u64,
-    /// Turns in the copy.
+    /// Number of turns in the copy.
     pub turns: u64,
-    /// The copy's size, in bytes.
+    /// Size of the copy, in bytes.
     pub bytes: u64,
 }
 
-/// How far a copy is.
+/// Progress of a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BackupStep {
-    /// So many bytes of so many are copied.
+    /// Bytes were copied.
     Copied {
-        /// Copied so far.
+        /// Bytes copied so far.
         done: u64,
-        /// In all.
+        /// Bytes to copy in total.
         of: u64,
     },
-    /// All is copied, and is being checked.
+    /// All is copied and is being verified.
     Checking,
 }
 
-/// Is told of each step, and ends the work by `Break`.
+/// A progress callback. It stops the work by returning `Break`.
 pub type BackupWatch = Box<dyn FnMut(BackupStep) -> ControlFlow<()> + Send>;
 
-/// Copies a database, one copy at a time: each that is being made keeps the log from being emptied. Holds nothing of the
-/// database open, so that it may outlive the store.
+/// A source of database backups that makes one copy at a time, because each running copy prevents the WAL from being
+/// reset. It holds nothing of the database open, so it may outlive the store.
 #[derive(Clone)]
 pub struct Copier {
-    /// The file, how it is copied, and how a copy is looked at.
+    /// Path of the database, the function that copies it, and the function that verifies a copy.
     of: Option<(PathBuf, Copy, Examine)>,
     one_at_a_time: Arc<Mutex<()>>,
 }
 
-/// How a database file is copied to a file that is being made.
+/// A function that copies a database file into a partial file.
 type Copy = Arc<dyn Fn(&Path, &Aside, BackupWatch) -> Result<BackupReport> + Send + Sync>;
 
-/// How a finished copy is looked at, thoroughly if asked.
+/// A function that verifies a finished copy; the flag asks for a thorough check.
 type Examine = fn(&Path, bool, BackupWatch) -> Result<()>;
 
 impl Copier {
@@ -58,50 +58,49 @@ impl Copier {
         Self { of: Some((database.to_owned(), Arc::new(copy), examine)), one_at_a_time: Arc::default() }
     }
 
-    /// Of a store that is not one file.
+    /// Creates the copier of a store that is not one file.
     pub(super) fn none() -> Self {
         Self { of: None, one_at_a_time: Arc::default() }
     }
 
-    /// The database's file.
+    /// Returns the path of the database.
     pub fn database(&self) -> Option<&Path> {
         self.of.as_ref().map(|(path, ..)| path.as_path())
     }
 
-    /// Copies the database, as it is at this moment, and checks the copy. Nobody who writes to it waits for that. Waits
-    /// for a copy that is being made already.
+    /// Copies the current state of the database and verifies the copy. Writers do not wait for it. Waits for a copy
+    /// that is already running.
     ///
     /// # Errors
-    /// What is in the file is then no copy.
+    /// The content of the file is not a usable copy then.
     pub fn copy(&self, to: &Aside, watch: BackupWatch) -> Result<BackupReport> {
         let _turn = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
         self.do_copy(to, watch)
     }
 
-    /// The same, but does not wait.
+    /// Copies the database as [`Copier::copy`] does, but does not wait for another copy.
     ///
     /// # Errors
-    /// [`ErrorKind::Busy`] while a copy is being made already.
+    /// [`ErrorKind::Busy`] while another copy is running.
     pub fn try_copy(&self, to: &Aside, watch: BackupWatch) -> Result<BackupReport> {
         let _turn = match self.one_at_a_time.try_lock() {
             Ok(turn) => turn,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => {
-                return Err(Error::new(ErrorKind::Busy, "copying", "another copy is being made"));
+                return Err(Error::new(ErrorKind::Busy, "copying", "another copy is running"));
             }
         };
         self.do_copy(to, watch)
     }
 
-    /// Makes sure that a finished copy can be used: that it opens and has its whole length, and if asked, that all of it is
-    /// right.
+    /// Checks that a finished copy opens and has its full length. A thorough check reads all of it.
     ///
     /// # Errors
-    /// It cannot be used, or `watch` ended the work.
+    /// The copy is unusable, or `watch` stopped the work.
     pub fn examine(&self, copy: &Path, thorough: bool, watch: BackupWatch) -> Result<()> {
         match &self.of {
             Some((.., examine)) => examine(copy, thorough, watch),
-            None => Err(Error::new(ErrorKind::Other, "looking at a copy", "the database is not one file")),
+            None => Err(Error::new(ErrorKind::Other, "verifying a copy", "the database is not one file")),
         }
     }
 
@@ -113,40 +112,40 @@ impl Copier {
     }
 }
 
-/// Events that could not be read, as a whole or in part.
+/// Events that could not be parsed, completely or in part.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UnreadEvents {
-    /// How many cannot be read at all, counted up to [`UnreadEvents::MOST`].
+    /// Number of events that could not be parsed at all, counted up to [`UnreadEvents::MOST`].
     pub unreadable: u64,
-    /// The numbers of the first hundred of them.
+    /// Ids of the first hundred of them.
     pub ids: Vec<i64>,
-    /// How many were read, but not all of them, counted up to [`UnreadEvents::MOST`].
+    /// Number of events that were parsed in part, counted up to [`UnreadEvents::MOST`].
     pub remarked: u64,
 }
 
 impl UnreadEvents {
-    /// Up to how many are counted: some milliseconds' work.
+    /// Maximum count. Counting this many rows takes some milliseconds.
     pub const MOST: u32 = 1000;
 }
 
-/// What a check found.
+/// Result of a database check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckReport {
-    /// Calls in the database, if they can be counted.
+    /// Number of calls, if they could be counted.
     pub calls: Option<u64>,
-    /// Turns in the database, if they can be counted.
+    /// Number of turns, if they could be counted.
     pub turns: Option<u64>,
-    /// What is wrong: of each kind some hundred at most.
+    /// The problems, at most some hundred of each kind.
     pub problems: Vec<Finding>,
-    /// What could not be read of the events; no damage, but somebody should know.
+    /// Events that could not be parsed completely. They are no damage, but the operator should know.
     pub unread: UnreadEvents,
 }
 
-/// Something that is wrong.
+/// A problem that a check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// The check that found it, in a word.
+    /// Name of the check.
     pub check: &'static str,
-    /// What it is, for a person.
+    /// Description for the operator.
     pub what: String,
 }

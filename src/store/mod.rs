@@ -1,11 +1,11 @@
-//! What the service asks of a database, and nothing about any one of them.
+//! The storage interface, independent of any particular database.
 //!
-//! [`Store`] is synchronous and object-safe. Its write unit is a batch: a slice of [`Write`]s becomes one transaction,
-//! whose commit is on disk when [`Store::apply`] returns. Everything of a conversation is keyed by its
-//! `conversation_id`, so that a store may be spread over machines. SQL stands only in the modules below this one.
+//! [`Store`] is synchronous and object-safe. Its unit of work is a batch: [`Store::apply`] executes a slice of
+//! [`Write`]s as one transaction and returns after the commit is on disk. All data of a conversation is keyed by its
+//! `conversation_id`, because a store may be spread over several machines. Only the modules below this one contain SQL.
 //!
-//! It promises order and exactness, not fairness or speed: queueing, batching and retries belong to
-//! [`crate::ingest`].
+//! A store promises order and exactness, not fairness or speed. [`crate::ingest`] does the queueing, batching and
+//! retries.
 
 mod archive;
 mod change_feed;
@@ -40,51 +40,52 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One change, the unit that is done wholly or not at all.
+/// A single change, which takes effect completely or not at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
-    /// Stores a turn, and with the first one of a conversation its call.
+    /// Stores a turn. The first turn of a conversation also creates its call.
     AppendTurn(NewTurn),
     /// Creates or replaces drivers, all or none.
     PutDrivers(Vec<NewDriver>),
-    /// Deletes a driver. Calls and dispatches of that driver stay, without one. If there are many, only some of them lose
-    /// their driver ([`Written::Begun`]), and the write is to be repeated.
+    /// Deletes a driver. The driver's calls and dispatches stay, without a driver. If there are many, one write changes
+    /// only some of them ([`Written::Begun`]) and must be repeated.
     DeleteDriver(DriverId),
-    /// Creates or replaces dispatches, all or none, and fills the driver in where the call is already known.
+    /// Creates or replaces dispatches, all or none. Also sets the driver of calls that already exist.
     PutDispatches(Vec<NewDispatch>),
     /// Deletes a dispatch. The call keeps its driver.
     DeleteDispatch(ConversationId),
     /// Changes a call by hand.
     ChangeCall(ConversationId, CallChange),
-    /// Erases a call with all that is stored about it: turns, histories, events of ElevenLabs, its dispatch. Events that
-    /// arrive later are dropped. Of a long call only the first slice is erased: see [`Written::Begun`].
+    /// Erases a call and everything stored about it: turns, histories, ElevenLabs events and its dispatch. Events that
+    /// arrive later are dropped. A long call only loses its first slice: see [`Written::Begun`].
     EraseCall(ConversationId),
-    /// Erases a call as [`Write::EraseCall`] does if nothing of it has arrived since this time; later events are stored.
+    /// Erases a call if nothing of it has arrived since this time. Unlike after [`Write::EraseCall`], later events are
+    /// stored.
     PruneCall(ConversationId, Timestamp),
-    /// Erases events of these numbers, as far as they belong to no call.
+    /// Erases the events with these ids that belong to no call.
     PruneEvents(Vec<i64>),
-    /// Erases dispatches, as far as they never became a call.
+    /// Erases the dispatches of these conversations that never became a call.
     PruneDispatches(Vec<ConversationId>),
-    /// Keeps an event of the platform, once, and brings its call up to what it says.
+    /// Stores an ElevenLabs event, once, and marks its call as due for reconciliation.
     KeepEvent(Box<NewEvent>),
-    /// Does the same with an event that is kept already, of this number, which was read again.
+    /// Replaces the parsed form of the stored event with this id, and marks its call as due.
     ReplayEvent(i64, Box<NewEvent>),
-    /// Stores what a tool shows of a running call, as far as it is not stored yet.
+    /// Stores the part of a running call's history, sent by a tool, that is not stored yet.
     KeepHistory(Box<HistoryReport>),
-    /// Stores a call, or a slice of it, as reconciliation made it of what was stored before.
+    /// Stores a reconciled call, or one slice of it, as computed from the stored data.
     Reconcile(Box<Reconciliation>),
     /// Ends calls that are in progress and unchanged since before this time, some hundred at most.
     EndStaleCalls(Timestamp),
-    /// Stores what left a database before, as it was. Of a long call only the first slice is stored.
+    /// Restores exported rows unchanged. A long call only gets its first slice: see [`Written::Begun`].
     Restore(Box<Archived>),
-    /// Stores the next slice of a long call of which so many turns are restored.
+    /// Restores the next slice of a long call. The number counts the turns that are already restored.
     GoOnRestoring(Arc<ArchivedCall>, usize),
-    /// Writes something that changes nothing, to learn whether the disk takes it.
+    /// Writes without changing anything, to test whether the disk accepts writes.
     Probe,
 }
 
 impl Write {
-    /// Whether it takes something away that is to be gone from the bytes on disk, too.
+    /// Returns whether the write removes data whose bytes must also disappear from the disk.
     pub const fn erases(&self) -> bool {
         matches!(
             self,
@@ -98,123 +99,125 @@ impl Write {
     }
 }
 
-/// What a [`Write`] did.
+/// The effect of a successful [`Write`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Written {
-    /// Of [`Write::AppendTurn`].
+    /// Result of [`Write::AppendTurn`].
     Turn(StoredTurn),
-    /// Of [`Write::PutDrivers`].
+    /// Result of [`Write::PutDrivers`].
     Drivers(Counts),
-    /// Of [`Write::PutDispatches`].
+    /// Result of [`Write::PutDispatches`].
     Dispatches(Counts),
-    /// Of [`Write::ChangeCall`]: the call as it is now.
+    /// Result of [`Write::ChangeCall`]: the changed call.
     Call(Box<Call>),
-    /// Of [`Write::KeepEvent`], [`Write::ReplayEvent`] and [`Write::KeepHistory`].
+    /// Result of [`Write::KeepEvent`], [`Write::ReplayEvent`] and [`Write::KeepHistory`].
     Kept(Kept),
-    /// Of [`Write::Reconcile`].
+    /// Result of [`Write::Reconcile`].
     Reconciled {
-        /// How many turns the call has now.
+        /// Number of turns that the call has now.
         turn_count: i64,
     },
-    /// Of [`Write::EndStaleCalls`]: those that were ended. When there are none, there are no more.
+    /// Result of [`Write::EndStaleCalls`]: the calls that were ended. Empty if there are no more.
     Ended(Vec<ConversationId>),
-    /// Of [`Write::Restore`] and [`Write::GoOnRestoring`]: whether it was not there before.
+    /// Result of [`Write::Restore`] and [`Write::GoOnRestoring`]: false if an equal row was stored before.
     Restored(bool),
-    /// Of [`Write::EraseCall`] and [`Write::PruneCall`]: the call is long, and [`Store::go_on_erasing`] erases the rest.
-    /// Of [`Write::DeleteDriver`]: the driver is still there, with fewer calls.
-    /// Of [`Write::Restore`] and [`Write::GoOnRestoring`]: the call is long, and the next slice is to follow. Until the end
-    /// nothing else is stored for the call ([`Rejection::Unfinished`]).
+    /// The write did its first part; the rest must follow.
+    ///
+    /// After [`Write::EraseCall`] and [`Write::PruneCall`] the call is long, and [`Store::go_on_erasing`] erases the
+    /// rest. After [`Write::DeleteDriver`] the driver still exists, with fewer calls: repeat the write. After
+    /// [`Write::Restore`] and [`Write::GoOnRestoring`] the call is long, and the next slice must follow. An unfinished
+    /// call accepts no other writes ([`Rejection::Unfinished`]).
     Begun,
-    /// Of the deletes and the probe.
+    /// Result of deletes and the probe.
     Done,
 }
 
-/// Where a turn stands.
+/// Identifiers of a stored turn, and what storing it caused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoredTurn {
-    /// The turn's own number, unique over all calls.
+    /// Id of the turn, unique over all calls.
     pub transcription_id: i64,
-    /// Its place in the call.
+    /// Number of the turn in its call, in order of arrival.
     pub sequence_number: i64,
-    /// Whether it had been stored before; then nothing was changed.
+    /// True if the turn was stored before. Nothing was changed then.
     pub replayed: bool,
-    /// Whether its call is to be reconciled with its record after this.
+    /// True if its call must be reconciled with its record now.
     pub due: bool,
-    /// Set with the first turn of a call.
+    /// Set if the turn was the first one of its call.
     pub new_call: Option<NewCall>,
 }
 
-/// What became of a report of the platform.
+/// Result of storing an ElevenLabs event or a history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
-    /// The event's number; a history has none.
+    /// Id of the event; `None` for a history.
     pub event_id: Option<i64>,
-    /// Whether the same event had been kept before; then nothing was changed.
+    /// True if an equal event was stored before. Nothing was changed then.
     pub replayed: bool,
-    /// Whether its call is to be reconciled after this.
+    /// True if its call must be reconciled now.
     pub due: bool,
 }
 
-/// Calls that are to be reconciled.
+/// Calls that are due for reconciliation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Due {
-    /// Those that were asked for, the one that has been due for longest first.
+    /// The requested calls, ordered by how long they have been due, longest first.
     pub calls: Vec<ConversationId>,
     /// Number of all calls that are due.
     pub count: u64,
-    /// The last note that a call is due.
+    /// The latest due note. Notes are numbered in the order in which calls became due.
     pub last: i64,
 }
 
-/// A call that a first turn made.
+/// A call that was created by its first turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NewCall {
-    /// The driver that a dispatch named, if one did.
+    /// The driver named by a dispatch, if there is one.
     pub driver_id: Option<DriverId>,
 }
 
-/// How many rows a bulk change made, changed, and found as they were to be.
+/// Numbers of rows that a bulk change created, updated and left unchanged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Rows that were not there.
+    /// Rows that did not exist.
     pub created: usize,
-    /// Rows that were there with other values.
+    /// Rows that had other values.
     pub updated: usize,
-    /// Rows that were there already as asked.
+    /// Rows that already had the requested values.
     pub unchanged: usize,
 }
 
-/// Room, in bytes.
+/// Disk space, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sizes {
-    /// Of the database.
+    /// Size of the database.
     pub database: u64,
-    /// Of its log.
+    /// Size of its WAL.
     pub log: u64,
-    /// That is left for this process where the database is.
+    /// Space that this process can still use on the database's file system.
     pub free: u64,
 }
 
-/// Why a [`Write`] was not done although the database works. The batch it stood in is not affected.
+/// Reason why a [`Write`] was refused although the database works. Other writes of its batch are not affected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rejection {
-    /// There is no such call, driver or dispatch.
+    /// The call, driver or dispatch does not exist.
     NotFound,
     /// The delivery key was used before, in this conversation, for another turn.
     KeyReused,
-    /// The plan of a call was made before another one was stored.
+    /// Another plan of the call was stored after this one was made.
     Outdated,
-    /// It is a report of a call that was erased, whose words it would bring back.
+    /// The event belongs to an erased call, so storing it would bring erased words back.
     Erased,
-    /// The call is being erased or restored in slices; try again later.
+    /// The call is being erased or restored in slices; retry later.
     Unfinished,
     /// Some elements of a bulk change cannot be stored, so none was.
     Elements(Vec<BadElement>),
-    /// What is to be restored breaks a rule, or another such thing is there.
+    /// The row to restore breaks a rule, or differs from an existing row.
     Unfit(Problem),
     /// The call would end before it starts.
     EndsBeforeStart {
-        /// When it starts.
+        /// Start time of the call.
         start: Timestamp,
     },
 }
@@ -222,23 +225,23 @@ pub enum Rejection {
 /// An element of a bulk change that cannot be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadElement {
-    /// Which one, from 0.
+    /// Index of the element, from 0.
     pub index: usize,
-    /// Why not.
+    /// Reason for the refusal.
     pub why: BadLink,
 }
 
-/// What an element refers to wrongly.
+/// An invalid reference in an element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadLink {
-    /// This other driver has the phone number.
+    /// Another driver, with this id, has the phone number.
     PhoneTaken(DriverId),
-    /// There is no such driver.
+    /// No driver has this id.
     UnknownDriver(DriverId),
 }
 
 impl BadElement {
-    /// The field, and the rule that it breaks.
+    /// Returns the field and the rule that it breaks.
     pub fn problem(&self) -> Problem {
         let (field, rule) = match self.why {
             BadLink::PhoneTaken(by) => ("phone_number", format!("driver {by} has this number")),
@@ -248,114 +251,117 @@ impl BadElement {
     }
 }
 
-/// What became of one [`Write`] of a batch.
+/// Result of one [`Write`] in a batch.
 pub type Outcome = std::result::Result<Written, Rejection>;
 
 /// A database of calls.
 pub trait Store: Send + Sync + 'static {
-    /// Does `batch` as one transaction, in order, and returns one outcome for each write, once all of it is on disk.
+    /// Executes `batch` as one transaction, in order, and returns one outcome for each write after the commit is on
+    /// disk.
     ///
     /// `now` becomes the rows' `created_at` and `updated_at`.
     ///
     /// # Errors
-    /// Nothing of the batch was stored. [`ErrorKind::Busy`] may pass; any other kind concerns at least one write of
-    /// the batch, not necessarily each.
+    /// Nothing of the batch was stored. [`ErrorKind::Busy`] is temporary. Any other kind concerns at least one write of
+    /// the batch, not necessarily all.
     fn apply(&self, now: Timestamp, batch: &[Write]) -> Result<Vec<Outcome>>;
 
-    /// Does the housekeeping that waits for a quiet moment, and returns whether all of it is done; if not, it is to be
-    /// called again later. Called by the one thread that calls [`Store::apply`].
+    /// Does idle maintenance and returns true when nothing is left; otherwise call it again later. Only the thread that
+    /// calls [`Store::apply`] may call it.
     ///
     /// # Errors
-    /// Nothing is lost; it may be tried again.
+    /// Nothing is lost; retry.
     fn rest(&self) -> Result<bool>;
 
-    /// Takes the older states of what was erased out of the bytes on disk, and returns whether all of them are gone; if
-    /// not, somebody still reads an older state, and it is to be called again. Waits for readers at most for so long.
-    /// Called by the one thread that calls [`Store::apply`].
+    /// Purges erased bytes from the disk and returns true when all are gone. False means that a reader still holds an
+    /// older snapshot: call again. Waits for readers for at most `wait`. Only the thread that calls [`Store::apply`]
+    /// may call it.
     ///
     /// # Errors
-    /// Nothing is lost; it may be tried again.
+    /// Nothing is lost; retry.
     fn forget(&self, wait: Duration) -> Result<bool>;
 
-    /// Does a slice of the work that is put off so as not to delay writes: indexing turns for search. Returns at most
-    /// how many turns are left. Called by the one thread that calls [`Store::apply`].
+    /// Indexes the next slice of turns for search, which [`Store::apply`] leaves out to be fast. Returns an upper bound
+    /// of the turns that are left. Only the thread that calls [`Store::apply`] may call it.
     ///
     /// # Errors
-    /// Nothing is lost; it may be tried again.
+    /// Nothing is lost; retry.
     fn catch_up(&self) -> Result<u64>;
 
-    /// Erases the next slice of a call whose erasure was begun ([`Written::Begun`]) or cut off by a crash, and returns
-    /// which call that is; `None` when there is none. Called by the one thread that calls [`Store::apply`].
+    /// Erases the next slice of a call whose erasure has begun ([`Written::Begun`]) or was interrupted by a crash.
+    /// Returns the call, or `None` if there is no such call. Only the thread that calls [`Store::apply`] may call it.
     ///
     /// # Errors
-    /// Nothing of the slice is erased; it may be tried again.
+    /// Nothing of the slice was erased; retry.
     fn go_on_erasing(&self, which: Unfinished<'_>) -> Result<Option<ErasedSlice>>;
 
-    /// One call.
+    /// Returns a call.
     fn call(&self, id: &ConversationId) -> Result<Option<Call>>;
 
-    /// A page of calls in the order of their start.
+    /// Returns a page of calls, ordered by their start.
     fn calls(&self, query: &CallQuery) -> Result<Page<Call>>;
 
-    /// A page of a call's turns; `None` when there is no such call.
+    /// Returns a page of a call's turns, or `None` if the call does not exist.
     fn turns(&self, query: &TurnQuery) -> Result<Option<Page<crate::domain::Turn>>>;
 
-    /// A page of turns by their words, whether they are indexed already or not.
+    /// Returns a page of turns that match a search, including turns that are not indexed yet.
     fn search(&self, query: &SearchQuery) -> Result<Found>;
 
-    /// Up to `limit` calls that are to be reconciled, of those noted after one note and up to another one. Does not wait for
-    /// other reads.
+    /// Returns up to `limit` due calls whose notes are numbered above `_noted_after` and up to `_noted_until`. Does not
+    /// wait for other reads.
     fn due(&self, _noted_after: i64, _noted_until: i64, _limit: usize) -> Result<Due> {
         Ok(Due::default())
     }
 
-    /// All that is stored of a call that is to be reconciled, as far as it matters for that; `None` if it is not due. Does
-    /// not wait for other reads.
+    /// Returns the stored data that reconciling a call needs, or `None` if the call is not due. Does not wait for other
+    /// reads.
     fn material(&self, _id: &ConversationId) -> Result<Option<Material>> {
         Ok(None)
     }
 
-    /// One driver.
+    /// Returns a driver.
     fn driver(&self, id: DriverId) -> Result<Option<Driver>>;
 
-    /// Up to `limit` drivers in the order of their numbers, after `after`.
+    /// Returns up to `limit` drivers with ids above `after`, ordered by id.
     fn drivers(&self, after: Option<DriverId>, limit: usize, with_total: bool) -> Result<Page<Driver>>;
 
-    /// One event.
+    /// Returns an event.
     fn event(&self, id: i64) -> Result<Option<StoredEvent>>;
 
-    /// The numbers of up to `limit` events after the one of number `after`, in order; only those that could not be read,
-    /// if asked.
+    /// Returns the ids of up to `limit` events above `after`, in order; on request only of events that could not be
+    /// parsed.
     fn event_ids(&self, after: i64, only_unreadable: bool, limit: usize) -> Result<Vec<i64>>;
 
-    /// The events that cannot be read, and those of which parts cannot be.
+    /// Counts the events that could not be parsed, or only in part.
     fn unread_events(&self) -> Result<UnreadEvents>;
 
-    /// One dispatch.
+    /// Returns a dispatch.
     fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>>;
 
-    /// Gives the figures of each call that is asked for to `each`, in no order.
+    /// Passes the statistics of each selected call to `each`, in no particular order.
     fn figures(&self, query: &FiguresQuery, each: &mut dyn FnMut(&CallFigures)) -> Result<()>;
 
-    /// Whether a call was erased by [`Write::EraseCall`].
+    /// Returns whether a call was erased by [`Write::EraseCall`].
     fn is_erased(&self, id: &ConversationId) -> Result<bool>;
 
-    /// When the latest of the last some hundred turns and events arrived that, by their senders' clocks, were said or made
-    /// within a day of that.
+    /// Returns the latest arrival among the last few hundred turns and events whose sender's clock agrees with it
+    /// within a day.
     fn newest_arrival(&self) -> Result<Option<Timestamp>>;
 
-    /// Calls of which nothing came since a time: neither a turn nor, in the senders' time, their end.
+    /// Returns calls without activity since a time: no turn arrived, and by the senders' clocks they had not ended
+    /// later.
     fn old_calls(&self, query: &OldCalls) -> Result<Vec<OldCall>>;
 
-    /// Those of the next `limit` events after number `after` that came before `before` and belong to no call, and the number
-    /// after which to go on, if there is more to look at.
+    /// Scans up to `limit` events with ids above `after` and returns those that arrived before `before` and belong to
+    /// no call. The second value is the id to continue after, or `None` at the end.
     fn old_events(&self, before: Timestamp, after: i64, limit: usize) -> Result<(Vec<OldEvent>, Option<i64>)>;
 
-    /// Returns which events after number `after` that belong to no call have one of these calls at a `conversation_id` key
-    /// of their bodies. Looks through some of them, and returns the number after which to go on, if there are more.
+    /// Scans events with ids above `after` that belong to no call, and returns those whose bodies have one of these
+    /// calls at a `conversation_id` key. The second value is the id to continue after, or `None` at the end.
     fn events_naming(&self, calls: &HashSet<ConversationId>, after: i64) -> Result<(Vec<NamingEvent>, Option<i64>)>;
 
-    /// Up to `limit` dispatches from before `before` that never became a call, in the order of their names after `after`.
+    /// Returns up to `limit` dispatches from before `before` that never became a call, ordered by conversation id after
+    /// `after`.
     fn old_dispatches(
         &self,
         before: Timestamp,
@@ -363,36 +369,36 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<ConversationId>>;
 
-    /// Up to `limit` dispatches of this driver, or to this number and without a driver.
+    /// Returns up to `limit` dispatches of this driver, or to this number and without a driver.
     fn dispatches_of(&self, id: DriverId, number: Option<&PhoneNumber>, limit: usize) -> Result<Vec<ConversationId>>;
 
-    /// The place behind everything that is committed.
+    /// Returns the feed position after everything that is committed.
     fn head(&self) -> Result<Position>;
 
-    /// What of `scope` was committed after a place, some of it, in order. Of everything, nothing that lies behind
-    /// `until`, which must have been a head; of one call, whatever there is.
+    /// Returns some of the changes of `scope` committed after a position, in order. For all calls, changes after
+    /// `until` are left out; `until` must have been returned by [`Store::head`]. For one call, all changes count.
     fn since(&self, scope: &Scope, after: Position, until: Position) -> Result<Since>;
 
-    /// Which calls something was committed of between two places.
+    /// Returns the calls that changed between two positions.
     fn touched(&self, after: Position, until: Position) -> Result<Touched>;
 
-    /// What copies the database; none where it is not one file.
+    /// Returns the source for backups; it is empty unless the database is one file.
     fn copier(&self) -> Copier {
         Copier::none()
     }
 
-    /// What reads whole calls out, by a connection of its own; nothing where there is none.
+    /// Opens a connection that reads whole calls for an export, or returns `None` if the store has none.
     ///
     /// # Errors
-    /// It cannot be opened.
+    /// The connection cannot be opened.
     fn archive(&self) -> Result<Option<Box<dyn Archive>>> {
         Ok(None)
     }
 
-    /// How many calls are in progress, counted up to `at_most`.
+    /// Counts the calls in progress, up to `at_most`.
     fn open_calls(&self, at_most: u32) -> Result<u64>;
 
-    /// Makes sure that what is stored goes to the files that were opened. Cheap enough to be asked before and after anything.
+    /// Checks that the opened files are still at their path. Cheap enough to call before and after anything.
     ///
     /// # Errors
     /// [`ErrorKind::Unready`].
@@ -400,9 +406,10 @@ pub trait Store: Send + Sync + 'static {
         Ok(())
     }
 
-    /// How much room the data takes, and has. Asks the system only, so that it works while the database does not.
+    /// Returns the sizes of the files and the free space. Asks the operating system only, so it works while the
+    /// database does not.
     ///
     /// # Errors
-    /// As the system has it.
+    /// The operating system's error.
     fn sizes(&self) -> std::io::Result<Sizes>;
 }

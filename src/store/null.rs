@@ -1,4 +1,4 @@
-//! No database: for describing the service without opening one.
+//! A store without a database, for describing the service without opening one.
 
 use super::{
     CallQuery, ErasedSlice, Error, ErrorKind, FiguresQuery, Found, NamingEvent, OldCall, OldCalls, OldEvent, Outcome,
@@ -11,7 +11,7 @@ use crate::domain::{
 use std::collections::HashSet;
 use std::time::Duration;
 
-/// A store that is not there: whatever is asked of it fails.
+/// A store whose methods all fail.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Absent;
 

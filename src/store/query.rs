@@ -1,9 +1,11 @@
-//! What is asked of a store, and the pages that it answers with. Pages are keyset-based: the key of the last row seen
-//! says where the next page begins, so rows that arrive meanwhile neither shift nor repeat any.
+//! Queries of a store and their pages.
+//!
+//! Paging is by keyset: the key of the last row of a page says where the next page begins. Rows that are added
+//! meanwhile neither shift nor repeat other rows.
 
 use crate::domain::{CallOutcome, CallStatus, ConversationId, DriverId, Timestamp};
 
-/// Which end comes first.
+/// A sort order by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// Oldest first.
@@ -12,188 +14,188 @@ pub enum Order {
     Descending,
 }
 
-/// Where a call stands among all, in the order of their start.
+/// Position of a call in the list of calls, which is ordered by start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallKey {
-    /// The call's start.
+    /// Start of the call.
     pub start: Timestamp,
-    /// The call's row number, which orders calls of one instant.
+    /// Row id of the call, which orders calls with equal start.
     pub id: i64,
 }
 
-/// A filter by what ElevenLabs' record says of a call. Each condition that is set must hold.
+/// A filter by the facts of a call's record. All conditions that are set must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecordFilter {
-    /// The result of the analysis; a call without one counts as unknown.
+    /// Result of the analysis. A call without an analysis counts as unknown.
     pub outcome: Option<CallOutcome>,
-    /// Least length, in seconds.
+    /// Minimum duration, in seconds.
     pub min_seconds: Option<i64>,
-    /// Greatest length, in seconds.
+    /// Maximum duration, in seconds.
     pub max_seconds: Option<i64>,
-    /// The main language is one of these; empty for any.
+    /// Accepted main languages; empty for any.
     pub languages: Vec<String>,
-    /// The status is none of these.
+    /// Statuses to leave out.
     pub excluded_statuses: Vec<CallStatus>,
 }
 
-/// Which calls.
+/// Filter and paging of a list of calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallQuery {
-    /// Only these.
+    /// Only calls with this status.
     pub status: Option<CallStatus>,
-    /// Only of this driver.
+    /// Only calls with this driver.
     pub driver_id: Option<DriverId>,
-    /// Only of this user of the platform; where no record names one, of the driver whose number the id is.
+    /// Only calls of this ElevenLabs user. A call whose record names no user matches if the id is that of its driver.
     pub user_id: Option<String>,
-    /// Only of this agent of the platform.
+    /// Only calls of this ElevenLabs agent.
     pub agent_id: Option<String>,
-    /// Only those of which the record says this.
+    /// Only calls whose record matches.
     pub record: RecordFilter,
-    /// Only those that started at this instant or later.
+    /// Only calls that started at this instant or later.
     pub started_after: Option<Timestamp>,
-    /// Only those that started before this instant.
+    /// Only calls that started before this instant.
     pub started_before: Option<Timestamp>,
-    /// Only those whose conversation id, driver's name or any message contains this, upper and lower case of ASCII
-    /// letters alike.
+    /// Only calls whose conversation id, driver name or any message contains this text, ignoring the case of ASCII
+    /// letters.
     pub text: Option<String>,
-    /// Which end comes first.
+    /// Sort order by start.
     pub order: Order,
-    /// Only what follows this one.
+    /// Only calls after this one in the sort order.
     pub after: Option<CallKey>,
-    /// Greatest number of rows.
+    /// Maximum number of rows.
     pub limit: usize,
-    /// Whether to count all that match.
+    /// If true, counts all matches.
     pub with_total: bool,
 }
 
-/// A search for calls that have become old, in the order of their start.
+/// A query for expired calls, ordered by start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OldCalls {
-    /// Of which nothing came since this instant.
+    /// Only calls without activity since this instant.
     pub before: Timestamp,
-    /// Only those that started before this instant.
+    /// Only calls that started before this instant.
     pub started_before: Option<Timestamp>,
-    /// Only what follows this one.
+    /// Only calls after this one.
     pub after: Option<CallKey>,
-    /// Greatest number of calls.
+    /// Maximum number of calls.
     pub limit: usize,
 }
 
-/// A call that has become old.
+/// An expired call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OldCall {
-    /// Where it stands among all.
+    /// Position of the call in the list of calls.
     pub key: CallKey,
-    /// Its name.
+    /// Id of the conversation.
     pub conversation_id: ConversationId,
-    /// How many turns it has.
+    /// Number of its turns.
     pub turns: u64,
 }
 
 /// An event that belongs to no call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OldEvent {
-    /// Its number.
+    /// Id of the event.
     pub id: i64,
-    /// About how long it is, in bytes.
+    /// Approximate length, in bytes.
     pub bytes: usize,
 }
 
-/// An event that belongs to no call, but names some.
+/// An event that belongs to no call but names some.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamingEvent {
     /// The event.
     pub event: OldEvent,
-    /// Those of the calls that were asked for that it names.
+    /// The calls of the query that the event names.
     pub calls: Vec<ConversationId>,
 }
 
-/// Which unfinished calls to work on.
+/// The unfinished calls to continue with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unfinished<'a> {
-    /// This one.
+    /// Only this call.
     Call(&'a ConversationId),
-    /// Those that are being erased.
+    /// Calls that are being erased.
     Erasures,
-    /// All of them. Restoring that was cut off is undone.
+    /// All unfinished calls. An interrupted restore is undone.
     All,
 }
 
-/// A slice of a call that was erased.
+/// A slice that was erased.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErasedSlice {
     /// The call.
     pub conversation_id: ConversationId,
-    /// Whether nothing of it is left.
+    /// True if nothing of the call is left.
     pub finished: bool,
 }
 
-/// By what a call's turns are ordered.
+/// The order of a call's turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TurnOrder {
     /// By arrival: 1, 2, 3 …
     Sequence,
-    /// As they were said: in the order of the platform's record where there is one, else by time, then by arrival;
-    /// without those that another turn stands for.
+    /// In spoken order: by position in the ElevenLabs record if there is one, else by time, then by arrival. Leaves out
+    /// superseded turns.
     Time,
 }
 
-/// Where a turn stands in its call.
+/// Position of a turn in its call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TurnKey {
-    /// Its place in the conversation's true order, where that is known.
+    /// Position in the order of the conversation, if known.
     pub place: Option<i64>,
-    /// When it was said.
+    /// Time of the turn.
     pub timestamp: Timestamp,
-    /// Its place by arrival.
+    /// Number of the turn by arrival.
     pub sequence_number: i64,
 }
 
-/// Which turns of a call.
+/// Filter and paging of a call's turns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TurnQuery {
     /// The call.
     pub conversation_id: ConversationId,
-    /// Only those with a greater sequence number.
+    /// Only turns with a greater sequence number.
     pub after_sequence: i64,
-    /// Their order.
+    /// Order of the turns.
     pub order: TurnOrder,
-    /// Only what follows this one in that order.
+    /// Only turns after this one in that order.
     pub after: Option<TurnKey>,
-    /// Greatest number of rows.
+    /// Maximum number of rows.
     pub limit: usize,
-    /// Whether to count all that match.
+    /// If true, counts all matches.
     pub with_total: bool,
 }
 
-/// Of which calls figures are wanted.
+/// Filter of the calls whose statistics are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FiguresQuery {
-    /// Only those that started at this instant or later.
+    /// Only calls that started at this instant or later.
     pub started_after: Option<Timestamp>,
-    /// Only those that started before this instant.
+    /// Only calls that started before this instant.
     pub started_before: Option<Timestamp>,
-    /// Only of this driver.
+    /// Only calls with this driver.
     pub driver_id: Option<DriverId>,
 }
 
-/// A part of a list.
+/// A page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
-    /// The rows, in the order asked for.
+    /// The rows, in the requested order.
     pub rows: Vec<T>,
-    /// Whether more follow.
+    /// True if more rows follow.
     pub has_more: bool,
-    /// How many match in all, where that was asked.
+    /// Number of all matches, if requested.
     pub total: Option<u64>,
 }
 
-/// Maximum size of the text in a page, in bytes of JSON. A page has one row at least.
-const MAX_PAGE_TEXT: usize = 8 << 20;
+/// Maximum size of the text of a page, in bytes of JSON. A page has at least one row.
+const MAX_PAGE_TEXT_BYTES: usize = 8 << 20;
 
 impl<T> Page<T> {
-    /// Makes a page of rows as they are read, up to `limit` of them and up to [`MAX_PAGE_TEXT`]; `text` says how much one
-    /// has. More rows follow if the reader gives one more.
+    /// Creates a page from rows, up to `limit` of them and up to [`MAX_PAGE_TEXT_BYTES`] of text; `text` returns the
+    /// size of a row's text. Sets `has_more` if another row could be read.
     pub fn of_rows<E>(
         rows: impl IntoIterator<Item = Result<T, E>>,
         limit: usize,
@@ -204,7 +206,7 @@ impl<T> Page<T> {
         for row in rows {
             let row = row?;
             length += text(&row);
-            if page.rows.len() == limit || (length > MAX_PAGE_TEXT && !page.rows.is_empty()) {
+            if page.rows.len() == limit || (length > MAX_PAGE_TEXT_BYTES && !page.rows.is_empty()) {
                 page.has_more = true;
                 break;
             }
@@ -214,7 +216,7 @@ impl<T> Page<T> {
     }
 }
 
-/// Returns how long a text is in JSON, in bytes.
+/// Returns the length of a text in JSON, in bytes.
 pub fn json_length(text: &str) -> usize {
     let escaped = |byte: u8| match byte {
         b'"' | b'\\' => 2,

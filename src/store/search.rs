@@ -1,94 +1,93 @@
-//! What is asked when turns are searched, and what is found.
+//! Search queries and their results.
 
 use crate::domain::{CallStatus, ConversationId, DriverId, Snippet, Speaker, Timestamp, Turn, Wanted};
 
-/// Which turn that matches comes first.
+/// The order of search results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SearchOrder {
-    /// The one that matches best, among some hundred that were stored last; then the best of those before them, and so
-    /// on.
+    /// Best match first within groups of some hundred turns. The group that was stored last comes first.
     Best,
-    /// The one that was stored last.
+    /// Latest stored first.
     Newest,
 }
 
-/// Which turns.
+/// A search for turns.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SearchQuery {
-    /// The words.
+    /// The search expression.
     pub wanted: Wanted,
-    /// Only by this speaker.
+    /// Only turns of this speaker.
     pub speaker: Option<Speaker>,
-    /// Only of this call.
+    /// Only turns of this call.
     pub conversation_id: Option<ConversationId>,
-    /// Only of calls with this driver.
+    /// Only turns of calls with this driver.
     pub driver_id: Option<DriverId>,
-    /// Only of calls of this status.
+    /// Only turns of calls with this status.
     pub status: Option<CallStatus>,
-    /// Only of calls that started at this instant or later.
+    /// Only turns of calls that started at this instant or later.
     pub started_after: Option<Timestamp>,
-    /// Only of calls that started before this instant.
+    /// Only turns of calls that started before this instant.
     pub started_before: Option<Timestamp>,
-    /// Only what was said at this instant or later.
+    /// Only turns said at this instant or later.
     pub said_after: Option<Timestamp>,
-    /// Only what was said before this instant.
+    /// Only turns said before this instant.
     pub said_before: Option<Timestamp>,
-    /// Which comes first.
+    /// The order of the results.
     pub order: SearchOrder,
-    /// Only what follows this.
+    /// The end of the previous page, if there is one.
     pub after: Option<SearchKey>,
-    /// Greatest number of rows. There may be fewer although more follow.
+    /// Maximum number of rows. There may be fewer although more follow.
     pub limit: usize,
-    /// Whether to count all that match.
+    /// If true, counts all matches.
     pub with_total: bool,
 }
 
-/// Where a page ends.
+/// The end of a page of search results.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SearchKey {
-    /// What follows has row numbers up to this one.
+    /// Maximum row id of the results that follow.
     pub top: i64,
-    /// Set within a group of turns that are ordered by how well they match.
+    /// Set within a group of turns that are ordered by rank.
     pub within: Option<Place>,
 }
 
-/// A place in a group of turns that are ordered by how well they match.
+/// A position in a group of turns that are ordered by rank.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Place {
-    /// The group's least row number.
+    /// Lowest row id of the group.
     pub bottom: i64,
-    /// The last turn's rank; lesser ones match better.
+    /// Rank of the last turn. Lower ranks match better.
     pub rank: f64,
-    /// The last turn's row number.
+    /// Row id of the last turn.
     pub id: i64,
 }
 
-/// A turn that was found, and of which call it is.
+/// A matching turn with facts of its call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hit {
     /// The turn.
     pub turn: Turn,
-    /// Who was called, when that is known.
+    /// Driver of the call, if known.
     pub driver_id: Option<DriverId>,
-    /// That driver's name.
+    /// Name of that driver.
     pub driver_name: Option<String>,
-    /// Where the call stands.
+    /// Status of the call.
     pub status: CallStatus,
-    /// When the call began.
+    /// Start of the call.
     pub call_start_time: Timestamp,
-    /// The words that were found, in some others.
+    /// The matching words with some context.
     pub snippet: Snippet,
 }
 
-/// A page of what was found.
+/// A page of search results.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Found {
-    /// The turns, in the order asked for.
+    /// The turns, in the requested order.
     pub hits: Vec<Hit>,
-    /// Where the next page begins; `None` when nothing follows.
+    /// The start of the next page, or `None` at the end.
     pub next: Option<SearchKey>,
-    /// How many match in all, where that was asked.
+    /// Number of all matches, if requested.
     pub total: Option<u64>,
-    /// At most how many turns could not be searched, since they are not indexed yet.
+    /// Upper bound of the turns that were not searched because they are not indexed yet.
     pub unsearched: u64,
 }

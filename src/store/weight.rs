@@ -1,9 +1,9 @@
-//! How much memory a write holds.
+//! Estimated memory of a write.
 
 use super::Write;
 
 impl Write {
-    /// Returns about how much memory it holds, in bytes.
+    /// Returns the approximate memory of the write, in bytes.
     pub fn weight(&self) -> usize {
         const OVERHEAD: usize = 256;
         let more = match self {

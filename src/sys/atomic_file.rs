@@ -1,9 +1,9 @@
-//! Files that get their name once they are whole.
+//! Atomic files: a file gets its name when it is complete.
 //!
-//! What is written goes to `<name>.partial` beside the name that it is to have. There it is locked for as long as its
-//! process lives, so that two that make the same file do not meet, and what a killed process left is told from what is
-//! being written: the next one that makes this file takes it over. Only a whole file that is on disk gets the name, in one
-//! step, so that no moment has it under both names.
+//! The content is written to `<name>.partial` in the same folder. The writing process holds a lock on that file, so two
+//! processes cannot write the same file, and a leftover of a killed process differs from a file in progress. The next
+//! process that writes the file reuses the leftover. A complete file that is on disk gets its name in one step, so the
+//! file never has both names.
 
 use super::files::{self, FileId};
 use std::fmt;
@@ -12,7 +12,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// A file that is being made. It is removed with this value unless it was given its name.
+/// A file in progress. Dropping it removes the file, unless the file got its name.
 #[derive(Debug)]
 pub struct Aside {
     path: PathBuf,
@@ -20,14 +20,14 @@ pub struct Aside {
     file: File,
 }
 
-/// Why a file was not made.
+/// Reason why a file was not created.
 #[derive(Debug)]
 pub enum AsideError {
-    /// There is a file of that name already, which is not overwritten.
+    /// A file of that name exists and is not overwritten.
     Exists(PathBuf),
-    /// Another process makes a file of that name at this moment.
+    /// Another process is writing a file of that name.
     BeingMade(PathBuf),
-    /// The system refused.
+    /// The operating system refused.
     Io(PathBuf, io::Error),
 }
 
@@ -35,33 +35,33 @@ impl fmt::Display for AsideError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exists(path) => write!(f, "{} exists", path.display()),
-            Self::BeingMade(path) => write!(f, "{} is being made by another process", path.display()),
-            Self::Io(path, error) => write!(f, "cannot make {}: {error}", path.display()),
+            Self::BeingMade(path) => write!(f, "{} is being written by another process", path.display()),
+            Self::Io(path, error) => write!(f, "cannot create {}: {error}", path.display()),
         }
     }
 }
 
 impl std::error::Error for AsideError {}
 
-/// Where the file of this name is while it is being made.
+/// Returns the path of the file in progress.
 fn path_aside(target: &Path) -> PathBuf {
     files::beside(target, ".partial")
 }
 
 impl Aside {
-    /// Begins a file that is to have a name that is not taken.
+    /// Begins a file with a name that must not be taken.
     ///
     /// # Errors
     /// See [`AsideError`].
     pub fn new(target: &Path) -> Result<Self, AsideError> {
-        // Said now rather than when the work is done; `publish` looks again.
+        // Fails now rather than when the work is done; `publish` checks again.
         if target.symlink_metadata().is_ok() {
             return Err(AsideError::Exists(target.to_owned()));
         }
         Self::over(target)
     }
 
-    /// Begins a file that may take the place of another one.
+    /// Begins a file that may replace another one.
     ///
     /// # Errors
     /// See [`AsideError`].
@@ -76,7 +76,7 @@ impl Aside {
                 Err(TryLockError::WouldBlock) => return Err(AsideError::BeingMade(target.to_owned())),
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
-            // Its maker may have removed or renamed it before it was locked here.
+            // The other process may have removed or renamed the file before it was locked here.
             let own = file.metadata().map_err(failed)?;
             let there = fs::symlink_metadata(&path);
             if there.is_ok_and(|there| FileId::of(&there) == FileId::of(&own) && there.nlink() == 1) {
@@ -87,8 +87,8 @@ impl Aside {
         }
     }
 
-    /// Takes the second name away from a finished file whose maker was killed before it could, where the file system
-    /// cannot rename without replacing.
+    /// Removes the second name of a finished file whose process was killed before it could. This can only happen on
+    /// file systems without a rename that does not replace.
     fn finish_cut_off(path: &Path, target: &Path) -> io::Result<()> {
         let id = |path: &Path| fs::symlink_metadata(path).map(|file| FileId::of(&file));
         match (id(path), id(target)) {
@@ -97,43 +97,44 @@ impl Aside {
         }
     }
 
-    /// Takes away what a killed process left of a file of this name.
+    /// Removes the leftover of a killed process, if there is one.
     pub fn remove_leftover(target: &Path) {
         if path_aside(target).symlink_metadata().is_ok() {
-            // Dropped, it goes. One that is being made is let be.
+            // Dropping removes it. A file in progress cannot be opened and stays.
             drop(Self::over(target));
         }
     }
 
-    /// Where it is now.
+    /// Returns the present path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The name that it is to have.
+    /// Returns the future path of the file.
     pub fn target(&self) -> &Path {
         &self.target
     }
 
-    /// The file, for reading and writing.
+    /// Returns the file, for reading and writing.
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// Lets those read and write it who may read and write another file.
+    /// Gives the file the permissions of another file.
     ///
     /// # Errors
-    /// The system refused.
+    /// The operating system refused.
     pub fn permit_as(&self, other: &Path) -> io::Result<()> {
         use std::os::unix::fs::PermissionsExt as _;
         let mode = fs::metadata(other)?.permissions().mode() & 0o777;
         self.file.set_permissions(Permissions::from_mode(mode))
     }
 
-    /// Puts the file on disk and gives it its name.
+    /// Syncs the file and gives it its name.
     ///
     /// # Errors
-    /// The name has been taken meanwhile, or the system refused. Nothing is left under the name.
+    /// The name was taken meanwhile, or the operating system refused. There is no file with that name then, unless
+    /// another process created it.
     pub fn publish(self) -> Result<(), AsideError> {
         let failed = |error| AsideError::Io(self.target.clone(), error);
         self.file.sync_all().map_err(failed)?;
@@ -144,10 +145,10 @@ impl Aside {
         files::sync_folder_of(&self.target).map_err(failed)
     }
 
-    /// Puts the file on disk and gives it its name, which it takes from the file that has it now, if there is one.
+    /// Syncs the file and gives it its name, replacing an existing file.
     ///
     /// # Errors
-    /// The system refused; what had the name still has it.
+    /// The operating system refused. An existing file stays in place then.
     pub fn replace(self) -> Result<(), AsideError> {
         let failed = |error| AsideError::Io(self.target.clone(), error);
         self.file.sync_all().map_err(failed)?;
@@ -155,16 +156,16 @@ impl Aside {
         files::sync_folder_of(&self.target).map_err(failed)
     }
 
-    /// The file without a name: it is gone from its folder at once, and from the disk when what is returned is closed.
+    /// Returns the file and removes its name at once. The disk space is freed when the returned file is closed.
     ///
     /// # Errors
-    /// The system refused.
+    /// The operating system refused.
     pub fn nameless(self) -> io::Result<File> {
         self.file.try_clone()
     }
 }
 
-/// For its maker only.
+/// Returns the permissions of a file in progress, which only its owner may access.
 fn private() -> Permissions {
     use std::os::unix::fs::PermissionsExt as _;
     Permissions::from_mode(files::MODE)
@@ -172,7 +173,7 @@ fn private() -> Permissions {
 
 impl Drop for Aside {
     fn drop(&mut self) {
-        // Once it has its name there is none here, or already the next one's, which is another file.
+        // A finished file no longer has this name, and another process may use the name already.
         let own = self.file.metadata().map(|own| FileId::of(&own));
         if own.is_ok_and(|own| fs::symlink_metadata(&self.path).is_ok_and(|there| FileId::of(&there) == own)) {
             let _ = fs::remove_file(&self.path);
@@ -232,7 +233,7 @@ mod tests {
         fs::hard_link(&target, &partial).unwrap();
         drop(Aside::over(&target).unwrap());
         assert_eq!(fs::read(&target).unwrap(), b"whole");
-        // One whose other name is elsewhere is somebody's.
+        // A second name elsewhere belongs to somebody.
         fs::hard_link(&target, folder.path().join("other.partial")).unwrap();
         assert!(matches!(Aside::new(&folder.path().join("other")), Err(AsideError::Io(..))));
         Aside::remove_leftover(&folder.path().join("other"));

@@ -1,8 +1,8 @@
-//! Creates and opens files so that no other file is ever touched.
+//! Creates and opens files safely, so that no other file is ever touched.
 //!
-//! - A new file is 0600 whatever the umask, and is never one that a link leads to.
-//! - An existing file is opened without following links and without waiting. It must be a regular file with one name whose
-//!   owner is this user. A FIFO, device, socket or folder is an error at once.
+//! - A new file has the mode 0600 whatever the umask, and is never the target of a link.
+//! - An existing file is opened without following links and without blocking. It must be a regular file with one name
+//!   and belong to this user. A FIFO, device, socket or folder is an error at once.
 
 use rustix::fs::{OFlags, RenameFlags};
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
@@ -12,13 +12,13 @@ use std::os::unix::fs::{
 };
 use std::path::{Path, PathBuf};
 
-/// The mode of a file that this program creates: its content is nobody else's affair.
+/// Mode of files that this program creates. Nobody else may read them.
 pub const MODE: u32 = 0o600;
 
-/// How often a file that appears and disappears is tried.
-const ATTEMPTS: usize = 100;
+/// Maximum number of attempts to open a file that appears and disappears.
+const MAX_ATTEMPTS: usize = 100;
 
-/// What a file is, whatever its name.
+/// The identity of a file, whatever its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileId {
     device: u64,
@@ -26,13 +26,13 @@ pub struct FileId {
 }
 
 impl FileId {
-    /// Returns the identity that a file's metadata holds.
+    /// Returns the identity from a file's metadata.
     pub fn of(metadata: &Metadata) -> Self {
         Self { device: metadata.dev(), inode: metadata.ino() }
     }
 }
 
-/// Returns the path with `ending` behind its name.
+/// Returns the path with `ending` appended to its name.
 pub fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
@@ -44,27 +44,27 @@ pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Creates a file that must not exist, for reading and writing.
+/// Creates a new file for reading and writing.
 ///
 /// # Errors
-/// The name is taken, also by a link that leads nowhere, or the system refused.
+/// The name is taken, even by a broken link, or the operating system refused.
 pub fn create(path: &Path) -> io::Result<File> {
     let file = options().create_new(true).mode(MODE).open(path)?;
-    // The umask may have taken from it what its owner needs.
+    // The umask may have removed permissions that the owner needs.
     file.set_permissions(Permissions::from_mode(MODE))?;
     Ok(file)
 }
 
-/// Opens an existing file of this user's for reading and writing; root's may also be `other_owner`'s.
+/// Opens an existing file of this user for reading and writing. Root may also open a file of `other_owner`.
 ///
 /// # Errors
-/// It does not exist, is no regular file, has several names or another owner, or the system refused.
+/// The file does not exist, is no regular file, has several names or another owner, or the operating system refused.
 pub fn open_own(path: &Path, other_owner: Option<u32>) -> io::Result<File> {
     let file = open_regular(path, true)?;
     let metadata = file.metadata()?;
     let user = rustix::process::geteuid().as_raw();
     if metadata.nlink() > 1 {
-        return Err(refused(path, "has more than one name (hard links), and is not written for that"));
+        return Err(refused(path, "has more than one name (hard links), so it is not written"));
     }
     if metadata.uid() != user && !(user == 0 && other_owner == Some(metadata.uid())) {
         return Err(refused(path, &format!("belongs to another user (uid {})", metadata.uid())));
@@ -72,13 +72,13 @@ pub fn open_own(path: &Path, other_owner: Option<u32>) -> io::Result<File> {
     Ok(file)
 }
 
-/// Opens a file of this user's as [`open_own`] does, or creates it. Returns whether it is new.
+/// Opens a file of this user as [`open_own`] does, or creates it. Returns whether it is new.
 ///
 /// # Errors
-/// As [`open_own`] and [`create`].
+/// Like [`open_own`] and [`create`].
 pub fn open_or_create(path: &Path, other_owner: Option<u32>) -> io::Result<(File, bool)> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
-    for _ in 0..ATTEMPTS {
+    for _ in 0..MAX_ATTEMPTS {
         match open_own(path, other_owner) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             opened => return opened.map(|file| (file, false)),
@@ -91,22 +91,22 @@ pub fn open_or_create(path: &Path, other_owner: Option<u32>) -> io::Result<(File
     Err(last)
 }
 
-/// Opens a regular file for reading, and for writing if asked, without following a link and without waiting.
+/// Opens a regular file for reading, and on request for writing, without following a link and without blocking.
 ///
 /// # Errors
-/// It does not exist, is no regular file, or the system refused.
+/// The file does not exist, is no regular file, or the operating system refused.
 pub fn open_regular(path: &Path, writing: bool) -> io::Result<File> {
-    // Before it is opened, since opening a device may do something.
+    // Checks before opening, because opening a device may have effects.
     expect_regular(path, &fs::symlink_metadata(path)?)?;
     let file = options().write(writing).open(path)?;
     expect_regular(path, &file.metadata()?)?;
     Ok(file)
 }
 
-/// Makes sure that a file is a regular one.
+/// Checks that a file is a regular file.
 ///
 /// # Errors
-/// It is something else, which the error names.
+/// The file is something else, which the error names.
 pub fn expect_regular(path: &Path, metadata: &Metadata) -> io::Result<()> {
     let kind = metadata.file_type();
     let what = if kind.is_file() {
@@ -136,23 +136,23 @@ fn options() -> OpenOptions {
     options
 }
 
-/// Creates a folder, and those above it, for this user only. One that exists stays as it is.
+/// Creates a folder and its parents for this user only. An existing folder stays unchanged.
 ///
 /// # Errors
-/// The system refused.
+/// The operating system refused.
 pub fn create_folder(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    // The umask may have taken from it what its owner needs.
+    // The umask may have removed permissions that the owner needs.
     fs::set_permissions(path, Permissions::from_mode(0o700))
 }
 
-/// Gives a file that root created to the owner of another one, so that a service of that user can use it later.
+/// Gives a file that root created to the owner of another file, so that a service of that user can use it.
 ///
 /// # Errors
-/// The system refused.
+/// The operating system refused.
 pub fn give_to_owner_of(file: &File, other: &Metadata) -> io::Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
@@ -160,18 +160,18 @@ pub fn give_to_owner_of(file: &File, other: &Metadata) -> io::Result<()> {
     std::os::unix::fs::fchown(file, Some(other.uid()), Some(other.gid()))
 }
 
-/// Puts a folder's list of names on disk.
+/// Syncs the folder of a file, so that its name is on disk.
 ///
 /// # Errors
-/// The system refused.
+/// The operating system refused.
 pub fn sync_folder_of(path: &Path) -> io::Result<()> {
     File::open(folder_of(path))?.sync_all()
 }
 
-/// Renames a file to a name that must not be taken.
+/// Renames a file without replacing another one.
 ///
 /// # Errors
-/// The name is taken, or the system refused.
+/// The name is taken, or the operating system refused.
 pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match rename_with(from, to, RenameFlags::NOREPLACE) {
         Err(error) if lacks_flags(&error) => {
@@ -185,12 +185,12 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
 /// Exchanges the names of two files in one step.
 ///
 /// # Errors
-/// One of them does not exist, the file system cannot do it ([`lacks_flags`]), or the system refused.
+/// One of them does not exist, the file system does not support it ([`lacks_flags`]), or the operating system refused.
 pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
     rename_with(one, other, RenameFlags::EXCHANGE)
 }
 
-/// Returns whether an error says that the file system only knows plain renames.
+/// Returns whether an error means that the file system only supports plain renames.
 pub fn lacks_flags(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
 }

@@ -1,48 +1,48 @@
-//! Packing of what is sent, by gzip, which every browser takes, and unpacking of what others packed.
+//! Compression with gzip, which every browser accepts, and decompression of received bodies.
 
 use flate2::read::{DeflateDecoder, GzDecoder, MultiGzDecoder, ZlibDecoder};
 use flate2::write::GzEncoder;
 use flate2::{Compression, Decompress, FlushDecompress, Status};
 use std::io::{Read, Write as _};
 
-/// How much time packing may take.
+/// A trade-off between time and size.
 #[derive(Debug, Clone, Copy)]
 pub enum Effort {
-    /// Little, for what is packed for one reader.
+    /// Fast, for data that is compressed for one reader.
     Quick,
-    /// As much as it wants, for what is packed once.
+    /// Smallest, for data that is compressed once.
     Best,
 }
 
-/// Packs some bytes.
+/// Compresses some bytes.
 pub fn pack(bytes: &[u8], effort: Effort) -> Vec<u8> {
     let level = match effort {
         Effort::Quick => Compression::fast(),
         Effort::Best => Compression::best(),
     };
     let mut packer = GzEncoder::new(Vec::new(), level);
-    packer.write_all(bytes).expect("memory takes it");
-    packer.finish().expect("memory takes it")
+    packer.write_all(bytes).expect("writing to memory cannot fail");
+    packer.finish().expect("writing to memory cannot fail")
 }
 
-/// What was packed by [`pack`], or another way when this program was made.
+/// Decompresses data that [`pack`] or this program's build compressed.
 pub fn unpack(packed: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    GzDecoder::new(packed).read_to_end(&mut bytes).expect("what this program packed itself is whole");
+    GzDecoder::new(packed).read_to_end(&mut bytes).expect("data that this program compressed is valid");
     bytes
 }
 
-/// How a sender packed what it sends.
+/// A compression of received bodies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coding {
     /// RFC 1952.
     Gzip,
-    /// RFC 1950, or RFC 1951 without a frame, which some senders mean by the name.
+    /// RFC 1950, or RFC 1951 without a frame, which some senders mean by that name.
     Deflate,
 }
 
 impl Coding {
-    /// Returns its name in HTTP.
+    /// Returns the name in HTTP.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Gzip => "gzip",
@@ -50,7 +50,7 @@ impl Coding {
         }
     }
 
-    /// Returns a reader that unpacks what another one reads, which begins with `beginning`.
+    /// Returns a reader that decompresses another one, whose first bytes are `beginning`.
     pub fn reader<'a>(self, beginning: &[u8], packed: impl Read + 'a) -> Box<dyn Read + 'a> {
         match self {
             Self::Gzip => Box::new(MultiGzDecoder::new(packed)),
@@ -60,16 +60,16 @@ impl Coding {
     }
 }
 
-/// Why something cannot be unpacked.
+/// Reason why a body cannot be decompressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unpacking {
-    /// It becomes longer than it may be.
+    /// The decompressed body exceeds the limit.
     TooLong,
-    /// It is not packed as it should be, breaks off, or something follows it.
+    /// The data is invalid, truncated or followed by other bytes.
     Broken,
 }
 
-/// Unpacks what somebody else packed, without making more than `limit` bytes of it.
+/// Decompresses a received body into at most `limit` bytes.
 ///
 /// # Errors
 /// See [`Unpacking`].
@@ -82,14 +82,14 @@ pub fn unpack_within(coding: Coding, packed: &[u8], limit: usize) -> Result<Vec<
                 return Err(Unpacking::TooLong);
             }
             read.map_err(|_| Unpacking::Broken)?;
-            // An empty body is no gzip, but the decoder takes it for no members.
+            // An empty body is no valid gzip, but the decoder accepts it as one without members.
             if packed.is_empty() { Err(Unpacking::Broken) } else { Ok(bytes) }
         }
         Coding::Deflate => inflate(packed, limit),
     }
 }
 
-/// Unpacks the beginning of what is still coming, up to `most` bytes. What is broken ends it.
+/// Decompresses the beginning of data that is still being received, up to `most` bytes. Stops at invalid data.
 pub fn unpack_beginning(coding: Coding, packed: &[u8], most: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut reader = coding.reader(packed, packed).take(most as u64);
@@ -100,13 +100,14 @@ pub fn unpack_beginning(coding: Coding, packed: &[u8], most: usize) -> Vec<u8> {
     bytes
 }
 
-/// Whether bytes begin with the two of RFC 1950.
+/// Returns whether the bytes begin with a header of RFC 1950.
 fn has_zlib_frame(bytes: &[u8]) -> bool {
     matches!(bytes, [method, flags, ..]
         if method & 0x0f == 8 && method >> 4 <= 7 && u16::from_be_bytes([*method, *flags]).is_multiple_of(31))
 }
 
-/// Unpacks deflate data, whose decoder with a reader does not tell the end from a break.
+/// Decompresses deflate data. Uses the low-level decoder, because the reader does not distinguish the end from
+/// truncated data.
 fn inflate(packed: &[u8], limit: usize) -> Result<Vec<u8>, Unpacking> {
     let mut decoder = Decompress::new(has_zlib_frame(packed));
     let mut bytes = Vec::with_capacity(packed.len().saturating_mul(4).clamp(1024, limit.max(1024)));
@@ -122,14 +123,14 @@ fn inflate(packed: &[u8], limit: usize) -> Result<Vec<u8>, Unpacking> {
             Ok(Status::Ok | Status::BufError) if bytes.len() == bytes.capacity() => {
                 bytes.reserve(bytes.len().min(limit + 1 - bytes.len()).max(1));
             }
-            // There may be more to come of what was taken in already.
+            // More output may follow from input that was already consumed.
             Ok(Status::Ok | Status::BufError) if (decoder.total_in(), bytes.len()) != before => {}
             _ => return Err(Unpacking::Broken),
         }
     }
 }
 
-/// Whether a client takes what is packed, by the values of its `Accept-Encoding`.
+/// Returns whether a client accepts gzip, by the values of its `Accept-Encoding`.
 pub fn is_taken<'a>(accepted: impl Iterator<Item = &'a str>) -> bool {
     accepted.flat_map(|value| value.split(',')).any(|coding| {
         let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));

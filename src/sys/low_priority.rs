@@ -1,28 +1,32 @@
-//! Long work in the background that is not to be in the way of what others wait for.
+//! Low priority for long work, such as copying a database or exporting calls.
 //!
-//! The thread that does it asks the system to go last, and pauses as long as it works: where the system does not know
-//! about priorities, between sessions or containers for example, and for disk and memory, for which it has none.
+//! The thread gets a low priority, and pauses for as long as it works. The pauses help where the operating system
+//! ignores priorities (for example between containers), and for disk and memory, which have none.
+//!
+//! Work that nothing waits for runs in Linux's idle class. The lowest `nice` value is not enough for it: a thread that
+//! wakes up still waits until the other thread's time slice of some milliseconds ends. A thread in the idle class may
+//! never run on a busy machine, so work that others wait for uses `nice` instead. An example is a database copy,
+//! because the WAL grows until it ends.
 
 use std::time::{Duration, Instant};
 
-/// Longest pause at once, so that who wants the work to stop does not wait.
-const LONGEST: Duration = Duration::from_millis(100);
+/// Maximum length of a pause, so that a request to stop is noticed soon.
+const MAX_PAUSE: Duration = Duration::from_millis(100);
 
-/// Shortest work that is worth a pause.
-const SHORTEST: Duration = Duration::from_millis(4);
+/// Minimum time of work before a pause.
+const MIN_WORK: Duration = Duration::from_millis(4);
 
-/// Keeps count of work and pauses.
+/// A throttle that alternates work and pauses.
 #[derive(Debug)]
 pub struct Background {
     since: Instant,
 }
 
 impl Background {
-    /// Begins work on this thread, which from here on has a processor only while nobody else wants it; there is no way back.
-    /// For work that holds nothing up that others need, or only for moments.
+    /// Moves this thread to the idle class for good: it runs only while no other thread wants a processor. For work
+    /// that nothing else waits for.
     pub fn begin() -> Self {
-        // To go last as `nice` means it is not enough: who wakes up waits until the one that goes last has had its three
-        // milliseconds or so. Refused or not known, the pauses remain.
+        // `nice` would not suffice, see the module. If the class is unavailable, the pauses remain.
         #[cfg(target_os = "linux")]
         let _ = thread_priority::set_thread_priority_and_policy(
             thread_priority::thread_native_id(),
@@ -32,31 +36,32 @@ impl Background {
         Self { since: Instant::now() }
     }
 
-    /// Begins work that holds something up, and so must come to its end on a machine that is never idle too: the thread
-    /// goes last, but gets its turn.
+    /// Gives this thread the lowest `nice` value. For work that others depend on, because the thread makes progress
+    /// even on a fully loaded machine.
     pub fn that_ends() -> Self {
         let _ = rustix::process::nice(19);
         Self { since: Instant::now() }
     }
 
-    /// Begins work on this thread that somebody waits for, if not for long: others come first, but it gets its share.
+    /// Gives this thread a moderate `nice` value. For work that somebody waits for, but which may be slower than
+    /// requests.
     pub fn that_is_awaited() -> Self {
         let _ = rustix::process::nice(5);
         Self { since: Instant::now() }
     }
 
-    /// Pauses as long as was worked since the last pause.
+    /// Pauses for as long as the thread has worked since the last pause.
     pub fn pause(&mut self) {
         let worked = self.since.elapsed();
-        if worked >= SHORTEST {
-            std::thread::sleep(worked.min(LONGEST));
+        if worked >= MIN_WORK {
+            std::thread::sleep(worked.min(MAX_PAUSE));
             self.since = Instant::now();
         }
     }
 }
 
-/// Has this thread get less of a busy machine than others, for good. For work that somebody waits for, but which is so much
-/// that what is done in a moment must not queue behind it.
+/// Lowers the priority of this thread for good. For long work that somebody waits for, so that short work does not
+/// queue behind it.
 pub fn step_back() {
     let _ = rustix::process::nice(5);
 }
@@ -65,7 +70,7 @@ pub fn step_back() {
 mod tests {
     use super::*;
 
-    /// The calling thread's policy and `nice` value, by proc(5): fields 41 and 19 of its status.
+    /// Returns the calling thread's policy and `nice` value, which are fields 41 and 19 of its status in proc(5).
     fn class() -> (u32, i32) {
         let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
         let behind_the_name: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();

@@ -1,4 +1,4 @@
-//! What the operating system offers: files, gzip, priorities, terminals.
+//! Services of the operating system: files, gzip, thread priority, terminals.
 
 pub mod atomic_file;
 pub mod files;

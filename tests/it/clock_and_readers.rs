@@ -78,7 +78,7 @@ fn a_reader_that_does_not_let_go_is_told_of_and_the_log_shrinks_when_it_does() {
     assert!(log.metadata().unwrap().len() > 64 << 20, "{}", log.metadata().unwrap().len());
     wait_for("the operator to be told", || {
         service.deliver(&turn("conv_a", 2)).expect(201);
-        told("has grown large").then_some(())
+        told("WAL is large").then_some(())
     });
     reader.execute_batch("COMMIT").unwrap();
     wait_for("the log to shrink", || (log.metadata().unwrap().len() == 0).then_some(()));

@@ -67,7 +67,7 @@ fn a_backup_that_fails_is_logged_and_costs_no_older_one() {
     connection.execute_batch("UPDATE calls SET turn_count = 7").unwrap();
     let failed =
         wait_for("the failure in the log", || service.log().into_iter().find(|line| line.contains("backup failed")));
-    assert!(failed.contains("\"error\"") && failed.contains("counts 7 turns"), "{failed}");
+    assert!(failed.contains("\"error\"") && failed.contains("turn_count is 7"), "{failed}");
     let metrics = |name: &str| {
         let text = service.get("/metrics").expect(200).text;
         let line = text.lines().find_map(|line| line.strip_prefix(name)).expect("a metric").trim().to_owned();

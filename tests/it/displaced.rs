@@ -55,7 +55,9 @@ impl Case {
             assert!(answer.header("retry-after").is_some(), "{what}: {answer:?}");
             answer.expect_error(503);
         }
-        let errors = || self.service.log().into_iter().filter(|line| line.contains("nothing is stored until")).count();
+        let errors = || {
+            self.service.log().into_iter().filter(|line| line.contains("database files are not at their path")).count()
+        };
         assert_eq!(errors(), 1, "{what}: {:?}", self.service.log());
         self.service.get("/healthz").expect(200);
     }

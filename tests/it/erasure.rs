@@ -354,7 +354,7 @@ fn who_reads_an_older_state_keeps_the_words_and_the_operator_is_told() {
     reader.execute_batch("BEGIN").unwrap();
     let _: i64 = reader.query_row("SELECT count(*) FROM calls", [], |row| row.get(0)).unwrap();
     service.delete("/api/v1/calls/conv_a").expect(204);
-    wait_for("the warning", || service.log().iter().any(|line| line.contains("still stands in the log")).then_some(()));
+    wait_for("the warning", || service.log().iter().any(|line| line.contains("still in the WAL")).then_some(()));
     // Meanwhile everything goes on.
     service.deliver(&turn("conv_b", 1)).expect(201);
     service.get("/api/v1/calls/conv_a").expect(404);
@@ -362,6 +362,6 @@ fn who_reads_an_older_state_keeps_the_words_and_the_operator_is_told() {
     reader.execute_batch("COMMIT").unwrap();
     wait_for("the words to be gone", || with_any(folder.path(), &["zanzibar".to_owned()]).is_empty().then_some(()));
     wait_for("that being told", || {
-        service.log().iter().any(|line| line.contains("is gone from the files")).then_some(())
+        service.log().iter().any(|line| line.contains("purged erased bytes from the files")).then_some(())
     });
 }

@@ -78,7 +78,7 @@ fn a_mode_that_the_operator_gave_a_database_stays_and_is_warned_of() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("calls.db");
     let service = Service::start_on(&database, &[]);
-    let warned = |service: &Service| service.log().iter().any(|line| line.contains("may read the database"));
+    let warned = |service: &Service| service.log().iter().any(|line| line.contains("can read the database"));
     assert!(!warned(&service));
     service.stop();
     fs::set_permissions(&database, fs::Permissions::from_mode(0o644)).unwrap();

@@ -80,7 +80,7 @@ fn what_is_imported_is_found_and_shown_by_a_running_service() {
     let out = import(service.database(), &file, &[]);
     assert_eq!(out.status.code(), Some(1));
     let said = String::from_utf8_lossy(&out.stderr).into_owned();
-    assert!(said.contains("another one here has this already"), "{said}");
+    assert!(said.contains("is already used by another row"), "{said}");
     service.delete("/api/v1/calls/conv_own").expect(204);
     assert!(import(service.database(), &file, &[]).status.success());
     let call = service.get(&format!("/api/v1/calls/{CALL}")).expect(200).json();
@@ -153,7 +153,7 @@ fn bad_lines_are_named_by_line_and_field_and_nothing_is_overwritten() {
         ),
         (changed("/turn_count", json!(3)), "turn_count: must be the number of transcriptions, 9".to_owned()),
         (changed("/turn_count", json!("many")), "turn_count".to_owned()),
-        (changed("/driver_id", json!(99)), "driver_id: the driver that it refers to is not there".to_owned()),
+        (changed("/driver_id", json!(99)), "driver_id: refers to a missing driver".to_owned()),
         (changed("/conversation_id", json!(null)), "conversation_id: is required".to_owned()),
         (
             changed("/transcriptions/3/message_text", json!("  ")),
@@ -171,7 +171,7 @@ fn bad_lines_are_named_by_line_and_field_and_nothing_is_overwritten() {
         (changed("/summary", json!({"a": 1})), "summary: must be null, a number, a string".to_owned()),
         (
             text.replace("\"agent_id\":null,\"direction\"", "\"agent_id\":null,\"colour\":1,\"direction\""),
-            "colour: is no column of calls".to_owned(),
+            "colour: is not a column of calls".to_owned(),
         ),
         (
             lines[..signs].iter().map(Value::to_string).collect::<Vec<_>>().join("\n") + "\n{\"type\":",
@@ -203,7 +203,7 @@ fn bad_lines_are_named_by_line_and_field_and_nothing_is_overwritten() {
         let out = import(&database, &bad, &["--skip-bad", "--json"]);
         let errors = String::from_utf8_lossy(&out.stderr).into_owned();
         let field = pointer[1..].replace("/2/", "[2].");
-        assert!(errors.contains(&format!("line {number}: {field}: is otherwise in what is here already")), "{errors}");
+        assert!(errors.contains(&format!("line {number}: {field}: differs from the existing row")), "{errors}");
         assert_eq!(counts(&out)[2], 1);
         assert_eq!(rows(&database), before);
     }

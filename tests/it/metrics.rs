@@ -364,7 +364,7 @@ fn a_log_that_cannot_be_moved_into_the_file_is_counted_and_told_once() {
     (40..60).for_each(|n| drop(service.deliver(&long(n)).expect(201)));
     let failures = || Scrape::take(&service).whole("checkpoint_failures_total");
     wait_for("two failures", || (failures() >= 2).then_some(()));
-    let told = || service.log().iter().filter(|line| line.contains("the log cannot be moved")).count();
+    let told = || service.log().iter().filter(|line| line.contains("WAL checkpoint failed")).count();
     assert_eq!(wait_for("the failure to be told", || Some(told()).filter(|told| *told > 0)), 1);
     limit("unlimited");
     wait_for("the log to be moved in the end", || (size() > 3_500_000).then_some(()));

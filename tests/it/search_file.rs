@@ -329,7 +329,7 @@ fn kill_9_between_the_two_files_leaves_the_index_in_step() {
     let service = Service::start_on(&database, &[]);
     indexed(&service);
     compare(&database);
-    assert!(!service.log().iter().any(|line| line.contains("made anew")), "{:?}", service.log());
+    assert!(!service.log().iter().any(|line| line.contains("rebuilding it")), "{:?}", service.log());
 }
 
 #[test]

@@ -1,34 +1,34 @@
-//! Which driver a call was with, by all that says so.
+//! Selection of a call's driver from all claims.
 
 use crate::domain::{DriverId, DriverSource};
 
-/// What one source says.
+/// A claim of one source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate {
-    /// Which source.
+    /// The source of the claim.
     pub source: DriverSource,
-    /// Which driver.
+    /// The claimed driver.
     pub driver_id: DriverId,
-    /// Whether there is such a driver.
+    /// True if the driver exists.
     pub known: bool,
 }
 
-/// What comes of it.
+/// The selected driver and the conflicting claims.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
-    /// The driver, and what said so.
+    /// The driver, and the source that named the driver.
     pub driver: Option<(DriverId, DriverSource)>,
-    /// What says otherwise, such as `user_id: 2077, phone_number: 7`.
+    /// Claims of other drivers, such as `user_id: 2077, phone_number: 7`.
     pub conflict: Option<String>,
 }
 
-/// The driver is the one that is known and named by the surest source; what names another one is the conflict.
+/// Selects the existing driver that the surest source names. Claims of other drivers become the conflict.
 pub fn identify(candidates: &[Candidate]) -> Identity {
     identify_closed(candidates, &[])
 }
 
-/// The driver by what a signed record and the dispatch say. Unsigned claims decide nothing, also where those name nobody; one
-/// that names another driver is shown in the conflict, such as `user_id: 2077 (history)`.
+/// Selects the driver by the claims of a signed record and the dispatch. Unsigned claims decide nothing, even if the
+/// others name nobody. Unsigned claims of other drivers become part of the conflict, such as `user_id: 2077 (history)`.
 pub fn identify_closed(candidates: &[Candidate], unsigned: &[Candidate]) -> Identity {
     let driver = candidates
         .iter()

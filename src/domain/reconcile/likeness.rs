@@ -1,51 +1,53 @@
-//! How alike turns and entries of a record in other words are, without comparing each with each.
+//! Similarity of turns and entries in different words, without comparing all pairs.
 //!
-//! A comparison takes as many steps as both texts have letters, and a call of 2,000 turns has two million pairs. So each
-//! turn is compared first with the entries that are likely: those that share rare words with it, those next to it in time,
-//! and those at its place between the neighbours that are paired already. What is left after that is compared with all
-//! that is left, what is near in place first, until a bound of steps is reached; the turns that it stopped are told.
+//! A comparison takes as many steps as both texts have letters, and a call of 2,000 turns has two million pairs. Each
+//! turn is therefore compared with likely entries first: those that share rare words with it, those near it in time,
+//! and those at its position between matched neighbours. The remaining turns are then compared with all remaining
+//! entries, near positions first, until a limit of steps is reached. The turns that were left out are reported.
 
 use super::words::Words;
 use crate::domain::Speaker;
 use std::collections::HashMap;
 
-/// What the nearest paired turns before and after a turn are paired with.
+/// The entries that the nearest matched turns before and after a turn are matched with.
 pub(super) type Gap = (Option<usize>, Option<usize>);
 
-/// How alike two texts must be, from 0 to 1, whatever their places.
-const ALIKE_ANYWHERE: f64 = 0.75;
+/// Minimum similarity of two texts at any positions, from 0 to 1.
+const MIN_SIMILARITY_ANYWHERE: f64 = 0.75;
 
-/// How alike they must be if the place fits. Sentences that have nothing to do with each other reach 0.3.
-const ALIKE_IN_PLACE: f64 = 0.4;
+/// Minimum similarity if the position fits. Unrelated sentences reach 0.3.
+const MIN_SIMILARITY_IN_PLACE: f64 = 0.4;
 
-/// Likeness of the whole of a text and its beginning.
-const ALIKE_CUT_OFF: f64 = 0.9;
+/// Similarity of a whole text and its beginning.
+const CUT_OFF_SIMILARITY: f64 = 0.9;
 
 /// Minimum length of a beginning, in bytes. Shorter ones say too little.
 const MIN_BEGINNING_BYTES: usize = 12;
 
-/// Maximum time between two that are at about the same place, in microseconds. Tools are called some seconds after the words.
-const NEAR_MICROS: u64 = 15_000_000;
+/// Maximum time between two utterances at about the same position, in microseconds. Tools are called some seconds after
+/// the words.
+const MAX_NEAR_MICROS: u64 = 15_000_000;
 
 /// Maximum number of characters of a text that are compared.
 const MAX_COMPARED_CHARS: usize = 2000;
 
-/// Maximum number of characters that are taken apart in one call, in all texts.
-const MAX_CHARS: usize = 8_000_000;
+/// Maximum number of characters that are analysed in one call, in all texts.
+const MAX_ANALYSED_CHARS: usize = 8_000_000;
 
-/// Maximum number of steps of all comparisons of one call: some tenths of a second. Exact for 2,000 turns of 50 words.
+/// Maximum number of steps of all comparisons in one call, which take some tenths of a second. Enough for an exact
+/// result with 2,000 turns of 50 words.
 pub(super) const MAX_STEPS: usize = 40_000_000;
 
 /// Number of likely entries of each of the three kinds that a turn is compared with.
-const LIKELY: usize = 8;
+const LIKELY_ENTRIES: usize = 8;
 
-/// Number of features that stand for a text when likely entries are looked up, of each of the two kinds.
-const FEATURES: usize = 48;
+/// Number of features of each of the two kinds that represent a text in look-ups of likely entries.
+const FEATURES_PER_TEXT: usize = 48;
 
-/// Number of entries from which on a feature is too common to say anything.
-const COMMON: usize = 128;
+/// Number of entries with a feature from which it is too common to be useful.
+const COMMON_FEATURE_ENTRIES: usize = 128;
 
-/// Number of buckets of a text's histogram.
+/// Number of buckets in a text's histogram.
 const BUCKETS: usize = 64;
 
 /// The comparisons of a call.
@@ -54,15 +56,15 @@ pub(super) struct Likeness<'a> {
     said: &'a [Words],
     gaps: Vec<Gap>,
     heard_shapes: HashMap<usize, Shape<'a>>,
-    /// By the words, and by those that an interrupted utterance would have had.
+    /// Shapes of an entry's words, and of the full words of an interrupted utterance.
     said_shapes: HashMap<usize, Vec<Shape<'a>>>,
-    /// Likeness, time apart, turn, entry.
+    /// Similarity, time difference, turn and entry of each similar pair.
     found: Vec<(f64, u64, usize, usize)>,
     steps: usize,
 }
 
 impl<'a> Likeness<'a> {
-    /// Takes apart what is left to be paired.
+    /// Analyses the unmatched texts.
     pub(super) fn new(
         heard: &'a [Words],
         said: &'a [Words],
@@ -71,7 +73,7 @@ impl<'a> Likeness<'a> {
         left_said: &[usize],
         steps: usize,
     ) -> Self {
-        let mut chars = MAX_CHARS;
+        let mut chars = MAX_ANALYSED_CHARS;
         let heard_shapes = left_heard.iter().map(|n| (*n, Shape::of(&heard[*n].text, &mut chars))).collect();
         let shapes_of = |words: &'a Words, chars: &mut usize| {
             [Some(&words.text), words.original.as_ref()].into_iter().flatten().map(|t| Shape::of(t, chars)).collect()
@@ -80,7 +82,7 @@ impl<'a> Likeness<'a> {
         Self { heard, said, gaps, heard_shapes, said_shapes, found: Vec::new(), steps }
     }
 
-    /// Compares each turn with the entries that are likely to be the same.
+    /// Compares each turn with likely entries.
     pub(super) fn compare_likely(&mut self, left_heard: &[usize], left_said: &[usize]) {
         for (turns, entries) in by_speaker(self.heard, left_heard, self.said, left_said) {
             let centers = centers(&self.gaps, &turns, &entries);
@@ -95,8 +97,8 @@ impl<'a> Likeness<'a> {
                 for at in &sharing {
                     self.compare(*n, *at);
                 }
-                // What is that alike wherever it stands would share features too.
-                if self.found[before..].iter().any(|(alike, ..)| *alike >= ALIKE_ANYWHERE) {
+                // An entry of that similarity at any position would share features as well.
+                if self.found[before..].iter().any(|(alike, ..)| *alike >= MIN_SIMILARITY_ANYWHERE) {
                     continue;
                 }
                 let mut near: Vec<usize> = around(&entries, center).collect();
@@ -114,8 +116,8 @@ impl<'a> Likeness<'a> {
         }
     }
 
-    /// Compares what is left with all that is left, what is near in place first. Returns the turns that were not compared
-    /// with all.
+    /// Compares the rest with all remaining entries, near positions first. Returns the turns that were not compared
+    /// with all of them.
     pub(super) fn compare_all(&mut self, gaps: Vec<Gap>, left_heard: &[usize], left_said: &[usize]) -> Vec<usize> {
         self.gaps = gaps;
         let mut uncompared = Vec::new();
@@ -141,20 +143,20 @@ impl<'a> Likeness<'a> {
         uncompared
     }
 
-    /// The pairs that were found alike since this was last asked: turn and entry, the most alike first.
+    /// Returns the similar pairs found since the last call, as turn and entry, the most similar first.
     pub(super) fn candidates(&mut self) -> Vec<(usize, usize)> {
         let mut found = std::mem::take(&mut self.found);
         found.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2, a.3).cmp(&(b.1, b.2, b.3))));
         found.into_iter().map(|(_, _, n, at)| (n, at)).collect()
     }
 
-    /// Compares a turn with an entry. Returns whether there were steps left to do so.
+    /// Compares a turn with an entry. Returns false if no steps are left.
     fn compare(&mut self, n: usize, at: usize) -> bool {
         let (Some(shape), Some(shapes)) = (self.heard_shapes.get(&n), self.said_shapes.get(&at)) else { return true };
         let (after, before) = self.gaps[n];
         let between = after.is_none_or(|after| at > after) && before.is_none_or(|before| at < before);
         let apart = self.heard[n].micros_from(&self.said[at]);
-        let least = if between || apart <= NEAR_MICROS { ALIKE_IN_PLACE } else { ALIKE_ANYWHERE };
+        let least = if between || apart <= MAX_NEAR_MICROS { MIN_SIMILARITY_IN_PLACE } else { MIN_SIMILARITY_ANYWHERE };
         let mut alike: f64 = 0.0;
         for other in shapes {
             let Some(likeness) = shape.likeness(other, least, &mut self.steps) else { return false };
@@ -166,7 +168,8 @@ impl<'a> Likeness<'a> {
         true
     }
 
-    /// The features of entries, each with the place of its entry in the list, in order; without those that are common.
+    /// Returns the features of entries, each with the index of its entry in the list, in order. Leaves out common
+    /// features.
     fn index(&self, entries: &[usize]) -> Vec<(u32, u32)> {
         let mut index = Vec::new();
         for (place, at) in (0..).zip(entries) {
@@ -175,11 +178,11 @@ impl<'a> Likeness<'a> {
         }
         index.sort_unstable();
         index.dedup();
-        let rare = index.chunk_by(|a, b| a.0 == b.0).filter(|having| having.len() <= COMMON);
+        let rare = index.chunk_by(|a, b| a.0 == b.0).filter(|having| having.len() <= COMMON_FEATURE_ENTRIES);
         rare.flatten().copied().collect()
     }
 
-    /// The entries that share most of the rare features of a turn. `scores` holds a zero for each entry.
+    /// Returns the entries that share most rare features with a turn. `scores` must hold a zero for each entry.
     fn sharing_features(
         &mut self,
         n: usize,
@@ -200,8 +203,8 @@ impl<'a> Likeness<'a> {
                 if scores[place] == 0 {
                     sharing.push(place);
                 }
-                // The rarer a feature is, the more it says.
-                scores[place] += COMMON / number;
+                // A rarer feature counts more.
+                scores[place] += COMMON_FEATURE_ENTRIES / number;
             }
         }
         let heard = &self.heard[n];
@@ -210,12 +213,12 @@ impl<'a> Likeness<'a> {
         for place in &sharing {
             scores[*place] = 0;
         }
-        sharing.truncate(LIKELY);
+        sharing.truncate(LIKELY_ENTRIES);
         sharing.into_iter().map(|place| entries[place]).collect()
     }
 }
 
-/// What is left of each speaker.
+/// Splits the unmatched turns and entries by speaker.
 fn by_speaker(
     heard: &[Words],
     left_heard: &[usize],
@@ -228,7 +231,7 @@ fn by_speaker(
     [Speaker::Agent, Speaker::Driver].map(|speaker| (of(heard, left_heard, speaker), of(said, left_said, speaker)))
 }
 
-/// Where among the entries each turn stands if those of a gap are spread evenly over it.
+/// Returns the expected index of each turn among the entries, spreading the turns of a gap evenly over it.
 fn centers(gaps: &[Gap], turns: &[usize], entries: &[usize]) -> Vec<usize> {
     let mut centers = Vec::with_capacity(turns.len());
     for run in turns.chunk_by(|a, b| gaps[*a] == gaps[*b]) {
@@ -241,22 +244,22 @@ fn centers(gaps: &[Gap], turns: &[usize], entries: &[usize]) -> Vec<usize> {
     centers
 }
 
-/// Those around a place in a list.
+/// Returns the items around an index of a list.
 fn around(list: &[usize], place: usize) -> impl Iterator<Item = usize> {
-    let from = place.saturating_sub(LIKELY / 2).min(list.len());
-    list[from..].iter().take(LIKELY).copied()
+    let from = place.saturating_sub(LIKELY_ENTRIES / 2).min(list.len());
+    list[from..].iter().take(LIKELY_ENTRIES).copied()
 }
 
-/// A text taken apart.
+/// An analysed text.
 struct Shape<'a> {
     text: &'a str,
-    /// Its pairs of letters, within words, in order of their codes.
+    /// Pairs of letters within words, sorted.
     pairs: Vec<u32>,
-    /// How often its pairs fall into each bucket: a quick upper bound of what two texts have in common.
+    /// Histogram of the pairs, for a fast upper bound of what two texts have in common.
     buckets: [u8; BUCKETS],
-    /// What stands for it when others that may be alike are looked up.
+    /// Features for look-ups of similar texts.
     features: Vec<u32>,
-    /// Whether as much of it was taken apart as is compared.
+    /// True if all characters that are compared were analysed.
     whole: bool,
 }
 
@@ -285,8 +288,8 @@ impl<'a> Shape<'a> {
         Self { text, pairs, buckets, features, whole }
     }
 
-    /// Dice's coefficient of the pairs of letters: 1 for the same, 0 for nothing in common, and for what is certainly less
-    /// than `least`. `None` when there are not enough steps left.
+    /// Returns Dice's coefficient of the pairs of letters: 1 for equal texts, 0 for nothing in common or for a result
+    /// that is certainly below `least`. Returns `None` if too few steps are left.
     fn likeness(&self, other: &Self, least: f64, steps: &mut usize) -> Option<f64> {
         *steps = steps.checked_sub(BUCKETS)?;
         let total = self.pairs.len() + other.pairs.len();
@@ -297,7 +300,7 @@ impl<'a> Shape<'a> {
             if self.text.len() < other.text.len() { (self.text, other.text) } else { (other.text, self.text) };
         let cut_off = short.len() >= MIN_BEGINNING_BYTES && long.starts_with(short);
         let dice = |common: u32| 2.0 * f64::from(common) / f64::from(u32::try_from(total).unwrap_or(u32::MAX));
-        // A full bucket may stand for more.
+        // A full bucket may stand for a larger count.
         let full = self.buckets.iter().zip(&other.buckets).any(|(a, b)| *a == u8::MAX && *b == u8::MAX);
         let bound: u32 = self.buckets.iter().zip(&other.buckets).map(|(a, b)| u32::from(*a.min(b))).sum();
         if !cut_off && !full && dice(bound) < least {
@@ -314,11 +317,11 @@ impl<'a> Shape<'a> {
                 }
             }
         }
-        Some(if cut_off { dice(common).max(ALIKE_CUT_OFF) } else { dice(common) })
+        Some(if cut_off { dice(common).max(CUT_OFF_SIMILARITY) } else { dice(common) })
     }
 }
 
-/// Some of a text's threes of letters and pairs of words, the same ones in every text that has them.
+/// Returns a selection of a text's letter trigrams and word pairs. Equal parts of two texts are selected in both.
 fn features(text: &str) -> Vec<u32> {
     let beginning = text.char_indices().nth(MAX_COMPARED_CHARS).map_or(text, |(end, _)| &text[..end]);
     let letters: Vec<u32> = beginning.chars().map(u32::from).collect();
@@ -328,16 +331,16 @@ fn features(text: &str) -> Vec<u32> {
     features
 }
 
-/// The least of some hashes.
+/// Returns the smallest of some hashes.
 fn least(hashes: impl Iterator<Item = u32>) -> Vec<u32> {
     let mut hashes: Vec<u32> = hashes.collect();
     hashes.sort_unstable();
     hashes.dedup();
-    hashes.truncate(FEATURES);
+    hashes.truncate(FEATURES_PER_TEXT);
     hashes
 }
 
-/// A hash that holds one more value.
+/// Mixes a value into a hash.
 const fn mixed(hash: u32, value: u32) -> u32 {
     let hash = (hash ^ value).wrapping_mul(0x9e37_79b1);
     (hash ^ (hash >> 15)).wrapping_mul(0x85eb_ca6b)

@@ -1,25 +1,24 @@
-//! Which turn and which entry of a record are the same utterance.
+//! Matching: which turn and which entry of a record are the same utterance?
 //!
-//! Only what one speaker said is compared. Letters' case, white space and punctuation do not count. First come those
-//! whose words are the same, also as the words that an interrupted utterance would have had; of several that are the
-//! same, in order, nearest in time. Then, among those left, a turn in other words ([`super::likeness`]): the more alike
-//! first, and less alike where the place fits than where it does not. A place fits between the same neighbours, or at about
-//! the same time.
+//! Only utterances of the same speaker are compared, ignoring case, white space and punctuation. Equal words match
+//! first, including the full words of an interrupted utterance. Several equal ones match in order, nearest in time.
+//! Then the rest is matched by similarity ([`super::likeness`]), the most similar first. The required similarity is
+//! lower if the position fits: between the same neighbours, or at about the same time.
 
 use super::likeness::{Gap, Likeness, MAX_STEPS};
 use super::words::Words;
 use crate::domain::Speaker;
 use std::collections::HashMap;
 
-/// Which of what was heard is which of what was said.
+/// A matching of live turns and utterances.
 pub(super) struct Paired {
-    /// For each that was heard, the index of what was said, if it is there. None is taken twice.
+    /// The index of the utterance for each live turn. Each utterance is used at most once.
     pub(super) of_heard: Vec<Option<usize>>,
-    /// How many of those without one were not compared with all that was said, since that would have taken too long.
+    /// Number of unmatched turns that were not compared with all utterances, because that would have taken too long.
     pub(super) uncompared: usize,
 }
 
-/// Pairs what was heard with what was said.
+/// Matches live turns with utterances.
 pub(super) fn pair_up(heard: &[Words], said: &[Words]) -> Paired {
     pair_up_within(MAX_STEPS, heard, said)
 }
@@ -32,7 +31,7 @@ fn pair_up_within(steps: usize, heard: &[Words], said: &[Words]) -> Paired {
     Paired { of_heard: pairs.of_heard, uncompared }
 }
 
-/// For each that was heard but is not paired, the index of what it repeats: its very words, which another one has taken.
+/// Returns for each unmatched turn the index of the utterance with its exact words that another turn has taken.
 pub(super) fn repeats(heard: &[Words], said: &[Words], pairs: &[Option<usize>]) -> Vec<Option<usize>> {
     let mut by_words: HashMap<(Speaker, &str), Vec<usize>> = HashMap::new();
     for (at, words) in said.iter().enumerate() {
@@ -58,7 +57,7 @@ impl Pairs {
         self.of_said[said] = Some(heard);
     }
 
-    /// Pairs those of the same words, by whichever text of what was said.
+    /// Matches turns and utterances with equal words. `text` selects the utterance's words.
     fn by_words<'a>(&mut self, heard: &'a [Words], said: &'a [Words], text: impl Fn(&'a Words) -> Option<&'a String>) {
         #[derive(Default)]
         struct Group {
@@ -83,7 +82,8 @@ impl Pairs {
         }
     }
 
-    /// Pairs those of other words, the most alike first; says how many were not compared with all.
+    /// Matches the rest by similarity, the most similar first. Returns the number of turns that were not compared with
+    /// all utterances.
     fn by_likeness(&mut self, heard: &[Words], said: &[Words], steps: usize) -> usize {
         let left = |pairs: &[Option<usize>]| (0..pairs.len()).filter(|at| pairs[*at].is_none()).collect::<Vec<_>>();
         let (left_heard, left_said) = (left(&self.of_heard), left(&self.of_said));
@@ -99,7 +99,7 @@ impl Pairs {
         uncompared.into_iter().filter(|n| self.of_heard[*n].is_none()).count()
     }
 
-    /// Joins the candidates that are still free, in order.
+    /// Matches the candidates whose turn and utterance are both free, in order.
     fn join_all(&mut self, candidates: Vec<(usize, usize)>) {
         for (n, at) in candidates {
             if self.of_heard[n].is_none() && self.of_said[at].is_none() {
@@ -108,7 +108,7 @@ impl Pairs {
         }
     }
 
-    /// For each that was heard, what the nearest paired ones before and after it are paired with.
+    /// Returns for each turn the utterances of the nearest matched turns before and after it.
     fn gaps(&self, said: usize) -> Vec<Gap> {
         let mut gaps = vec![(None, None); self.of_heard.len()];
         let mut last = None;
@@ -121,7 +121,7 @@ impl Pairs {
             gaps[n].1 = next;
             next = pair.or(next);
         }
-        // Where the neighbours are crossed, nothing is between them.
+        // If the neighbours are crossed, nothing is between them.
         for gap in &mut gaps {
             if let (Some(after), Some(before)) = *gap {
                 if after > before {
@@ -133,9 +133,10 @@ impl Pairs {
     }
 }
 
-/// Pairs the shorter list with a part of the longer one, both in order, so that the sum of what lies between is least.
+/// Matches the shorter list with a part of the longer one, both in order, with the least sum of distances.
 fn in_order(heard: &[usize], said: &[usize], apart: impl Fn(usize, usize) -> u64) -> Vec<(usize, usize)> {
-    // A table of this size is quickly filled; a call that says one thing more often is paired from its beginning.
+    // Limits the table's size, so that it is filled quickly. A call that repeats an utterance more often is matched
+    // from its beginning.
     const MAX_CELLS: usize = 1_000_000;
     let swapped = heard.len() > said.len();
     let (short, long) = if swapped { (said, heard) } else { (heard, said) };
@@ -143,7 +144,7 @@ fn in_order(heard: &[usize], said: &[usize], apart: impl Fn(usize, usize) -> u64
     if short.len() == long.len() || short.len().saturating_mul(long.len()) > MAX_CELLS {
         return short.iter().zip(long).map(|(s, l)| pair(*s, *l)).collect();
     }
-    // least[i][j]: the least sum with which the first i of the short list go into the first j of the long one.
+    // `least[i][j]` is the least sum of matching the first `i` of the short list within the first `j` of the long one.
     let cost = |i: usize, j: usize| {
         let (n, at) = pair(short[i], long[j]);
         u128::from(apart(n, at))
@@ -159,7 +160,7 @@ fn in_order(heard: &[usize], said: &[usize], apart: impl Fn(usize, usize) -> u64
     let mut found = Vec::with_capacity(short.len());
     let mut j = long.len();
     for i in (1..=short.len()).rev() {
-        // As early as may be.
+        // Choose the earliest match.
         while j > i && least[i][j - 1] == least[i][j] {
             j -= 1;
         }

@@ -1,20 +1,29 @@
-//! Reconciles the turns that were heard of a call while it ran with what ElevenLabs' record says.
+//! Reconciles the live turns of a call with ElevenLabs' record of it.
 //!
-//! Turns that came live are one side; they can be missing, reworded or repeated, and can come late. The record is the
-//! other: the signed transcript that came after the call, or the unsigned history that a tool showed during it. [`plan`] is
-//! a pure function of all that is stored of a call. It looks at what there is, never at the order in which it came, so
-//! that any order of arrival ends in the same transcript:
+//! Live turns are delivered while the call runs. They can be missing, reworded, repeated or late. The record is either
+//! the signed transcript after the call, which counts as complete, or the unsigned history that a tool sends during the
+//! call, which does not. [`plan`] is a pure function of everything that is stored of a call. It never depends on the
+//! order of arrival, so any order ends in the same transcript:
 //!
-//! - A turn and an entry of the record are the same utterance if speaker and words agree ([`super::matching`] says how nearly).
-//!   The turn keeps its number and its words as heard, and stands in the transcript with the record's words and time.
-//! - An entry that nothing else stands for gets a turn of its own, after all others by number, in its place by order.
-//! - A turn that the record does not have stays: it was acknowledged, so it is never lost, and is marked. Only where a
-//!   complete record has the words of such a turn, taken by another turn already, it is a repeat of that one.
-//! - Once there is a signed transcript, histories add nothing to it: anybody may have sent them.
-//! - A turn is never taken away. One that another stands for says so, and is left out of the transcript.
-//! - Where a record has only the beginning of long words, a turn that has them whole is not corrected by it.
+//! - A turn and an entry of the record are the same utterance if the speaker and the words agree ([`super::matching`] defines
+//!   how closely). The turn keeps its number and its live words, and appears in the transcript with the record's words
+//!   and time.
+//! - An entry without a turn gets a turn of its own, numbered after all others, at its position in the transcript.
+//! - A turn without an entry stays, because it was acknowledged, and is marked. It only counts as a repeat if a
+//!   complete record has its words and another turn has taken that entry.
+//! - After a signed transcript, histories add nothing, because anybody may have sent them.
+//! - A turn is never deleted. A superseded turn names its successor and is left out of the transcript.
+//! - If the record truncates long words, a turn with the whole words is not corrected by it.
 //!
-//! [`super::settle`] makes of it what is to be stored, in slices that a transaction has room for ([`super::settlement`]).
+//! If there are several transcripts, the one with most entries counts, whatever event it is from. A later event never
+//! makes a call poorer. If no record says when a call began, its earliest turn does, or else the time of the event.
+//! Once a signed record exists, histories change neither driver nor facts; different claims in them appear in
+//! `driver_conflict`.
+//!
+//! A turn's row never changes its number, its live words or its sender's time. Reconciliation sets `final_text`,
+//! `record_time`, `interrupted`, `in_record`, `place` and `superseded_by`. A call without a record has none of these.
+//!
+//! [`super::settle`] turns a plan into data to store, in slices that fit into one transaction ([`super::settlement`]).
 
 use super::Counts;
 
@@ -26,98 +35,100 @@ use std::collections::HashMap;
 /// A stored turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    /// Its number in the call.
+    /// Number of the turn in its call.
     pub sequence_number: i64,
     /// Who spoke.
     pub speaker: Speaker,
-    /// The words as they were stored.
+    /// Stored words.
     pub text: String,
-    /// When it was said, by its sender.
+    /// Time of the turn, according to its sender.
     pub timestamp: Timestamp,
-    /// Where it came from.
+    /// Origin of the turn.
     pub origin: Origin,
 }
 
-/// Where a stored turn came from.
+/// The origin of a stored turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Origin {
-    /// It was delivered as a turn.
+    /// A webhook delivered the turn.
     Heard,
-    /// It was made for the entry of this index of the histories.
+    /// Reconciliation created the turn for the history entry with this index.
     History(u32),
-    /// It was made for the entry of this index of the record after the call.
+    /// Reconciliation created the turn for the entry with this index of the record after the call.
     PostCall(u32),
 }
 
-/// What the platform's records have of a call.
+/// The records of a call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Known {
-    /// What tools showed during the call; it may lack the end.
+    /// Entries of histories that tools sent during the call. The end may be missing.
     pub history: Vec<Entry>,
     /// The transcript after the call, which is complete.
     pub post_call: Option<Vec<Entry>>,
 }
 
-/// What is to become of a call's turns.
+/// The planned transcript of a call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Of every stored turn, by sequence number.
+    /// The placement of each stored turn, ordered by sequence number.
     pub standings: Vec<Standing>,
-    /// Turns that are to be stored, in the order of their numbers, which follow the stored ones.
+    /// Turns to store, in the order of their numbers, which follow the stored ones.
     pub additions: Vec<Addition>,
-    /// The result in numbers.
+    /// Numbers that describe the result.
     pub counts: Counts,
-    /// How many turns without an entry were not compared with all entries, since that would have taken too long.
+    /// Number of turns without an entry that were not compared with all entries, because that would have taken too
+    /// long.
     pub uncompared: usize,
 }
 
-/// How a stored turn stands in the transcript.
+/// The placement of a stored turn in the transcript.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
-    /// Which turn.
+    /// Number of the turn in its call.
     pub sequence_number: i64,
-    /// Its place in the transcript, from 1; `None` when another turn stands for it.
+    /// Position in the transcript, from 1; `None` if the turn is superseded.
     pub place: Option<i64>,
-    /// The number of the turn that stands for it.
+    /// Number of the superseding turn.
     pub superseded_by: Option<i64>,
-    /// The record's words where they differ from the stored ones.
+    /// The record's words, if they differ from the stored words.
     pub final_text: Option<Message>,
-    /// Whether it was interrupted, where the record says so.
+    /// True if the utterance was interrupted, if the record says so.
     pub interrupted: Option<bool>,
-    /// When it was said; changes only for a turn that was made for an entry of a record.
+    /// Time of the turn. It changes only for a turn that was created for an entry of a record.
     pub timestamp: Timestamp,
-    /// When it was said by the record after the call.
+    /// Time of the turn in the record after the call.
     pub record_time: Option<Timestamp>,
-    /// Whether the record after the call has it, if there is one and the turn stands for itself.
+    /// True if the record after the call contains the turn. `None` without such a record, or if the turn is superseded.
     pub in_record: Option<bool>,
 }
 
-/// A turn that only the record has.
+/// A turn to create for an entry without a turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Addition {
-    /// What it is made for.
+    /// The entry.
     pub entry: Entry,
-    /// Which record has it.
+    /// The record that contains the entry.
     pub source: Source,
-    /// Its place in the transcript, from 1.
+    /// Position in the transcript, from 1.
     pub place: i64,
 }
 
-/// An utterance by all that the records say of it.
+/// An utterance, merged from all records that contain it.
 struct Said<'a> {
     entry: &'a Entry,
-    /// Its index in the record after the call.
+    /// Index in the record after the call.
     post_call: Option<u32>,
-    /// Its index in the histories, and its words there.
+    /// Index in the histories, and the words there.
     history: Option<(u32, &'a str)>,
 }
 
-/// Decides what becomes of a call's turns.
+/// Plans the transcript of a call.
 pub fn plan(stored: &[Stored], known: &Known) -> Plan {
     let complete = known.post_call.is_some();
     let said = combined(known);
     let mut heard: Vec<&Stored> = stored.iter().filter(|turn| turn.origin == Origin::Heard).collect();
-    // The order of arrival must not matter; it is left to tell apart what is the same in everything else.
+    // Sorts by content, because the order of arrival must not matter. The number only separates turns that are equal
+    // otherwise.
     heard.sort_by_key(|turn| (turn.timestamp, turn.speaker.as_str(), &turn.text, turn.sequence_number));
     let (pairs, uncompared, repeat_of) = {
         let heard_words: Vec<_> =
@@ -128,7 +139,7 @@ pub fn plan(stored: &[Stored], known: &Known) -> Plan {
         (pairs, uncompared, repeat_of)
     };
 
-    // Who stands for each utterance, and who else was made for it.
+    // The turn that represents each utterance. Others that were created for the same entry are superseded.
     let mut standing_for: Vec<Option<i64>> = vec![None; said.len()];
     for (turn, pair) in heard.iter().zip(&pairs) {
         if let Some(at) = pair {
@@ -137,7 +148,7 @@ pub fn plan(stored: &[Stored], known: &Known) -> Plan {
     }
     let mut made: Vec<&Stored> = stored.iter().filter(|turn| turn.origin != Origin::Heard).collect();
     made.sort_by_key(|turn| turn.sequence_number);
-    let made_for = places_of(&made, &said);
+    let made_for = positions_of(&made, &said);
     for (turn, at) in made.iter().zip(&made_for) {
         if let Some(at) = at {
             standing_for[*at].get_or_insert(turn.sequence_number);
@@ -173,7 +184,7 @@ pub fn plan(stored: &[Stored], known: &Known) -> Plan {
     for (turn, at) in made.iter().zip(made_for) {
         plan.standings.push(match at {
             Some(at) if standing_for[at] == Some(turn.sequence_number) => standing(turn, &said[at], places[at]),
-            // What the records no longer have is stood for by what they have last.
+            // A turn that is no longer in any record is superseded by the last recorded turn.
             _ => superseded(turn, at.and_then(|at| standing_for[at]).or(standing_for.last().copied().flatten())),
         });
     }
@@ -186,7 +197,7 @@ fn words(entry: &Entry) -> Words {
     Words::new(entry.speaker, entry.message.as_str(), original, entry.time)
 }
 
-/// What counts as said: the record after the call, and only where there is none, the histories.
+/// Returns the utterances: those of the record after the call, or of the histories if there is none.
 fn combined(known: &Known) -> Vec<Said<'_>> {
     fn of_history(entry: &Entry) -> (u32, &str) {
         (entry.index, entry.message.as_str())
@@ -212,8 +223,8 @@ fn combined(known: &Known) -> Vec<Said<'_>> {
         .collect()
 }
 
-/// Which utterance each turn was made for, if it was made for one.
-fn places_of(made: &[&Stored], said: &[Said<'_>]) -> Vec<Option<usize>> {
+/// Returns the index of the utterance that each turn was created for, if any.
+fn positions_of(made: &[&Stored], said: &[Said<'_>]) -> Vec<Option<usize>> {
     let mut by_origin = HashMap::new();
     for (at, said) in said.iter().enumerate() {
         by_origin.extend(said.post_call.map(|index| (Origin::PostCall(index), at)));
@@ -222,20 +233,20 @@ fn places_of(made: &[&Stored], said: &[Said<'_>]) -> Vec<Option<usize>> {
     made.iter().map(|turn| by_origin.get(&turn.origin).copied()).collect()
 }
 
-/// What stands at a place of the transcript.
+/// An item of the transcript.
 enum Item {
     /// An utterance of the records, by its index.
     Said(usize),
-    /// A turn that no record has, by its index among those heard.
+    /// A turn without an utterance, by its index among the live turns.
     Lone(usize),
 }
 
-/// The order of the conversation: that of the records, with the turns that they lack put in by time.
+/// Returns the order of the conversation: that of the records, with other turns inserted by time.
 fn transcript(said: &[Said<'_>], heard: &[&Stored], pairs: &[Option<usize>], repeat_of: &[Option<usize>]) -> Vec<Item> {
     let mut lone = (0..heard.len()).filter(|n| pairs[*n].is_none() && repeat_of[*n].is_none()).peekable();
     let mut order = Vec::with_capacity(said.len());
     for (at, said) in said.iter().enumerate() {
-        // An entry without a time goes right behind the one before it.
+        // An entry without a time directly follows the one before it.
         while let Some(n) = lone.next_if(|n| said.entry.time.is_some_and(|time| heard[*n].timestamp < time)) {
             order.push(Item::Lone(n));
         }
@@ -260,13 +271,13 @@ fn standing(turn: &Stored, said: &Said<'_>, place: i64) -> Standing {
     }
 }
 
-/// Whether the entry has other words than these, which were heard or shown.
+/// Returns whether the entry's words differ from the turn's words.
 fn corrects(entry: &Entry, text: &str) -> bool {
     let said = entry.message.as_str().trim();
     text.trim() != said && !(entry.cut_off && begins_with(text, said))
 }
 
-/// A turn that no record has; `complete` says whether there is a record that would.
+/// Returns the placement of a turn that no record contains. `complete` is true if there is a complete record.
 fn lone(turn: &Stored, place: i64, complete: bool) -> Standing {
     Standing {
         sequence_number: turn.sequence_number,

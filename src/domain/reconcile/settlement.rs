@@ -1,8 +1,8 @@
-//! From all that is stored of a call to what is to be stored, in slices.
+//! Converts the stored data of a call to the changes to store, in slices.
 //!
-//! A slice is what one transaction has room for, so that a long call does not hold up the turns of others. Ordinary calls are
-//! one slice. Of a longer one, turns that only the record has come first, then those that step back, then the others by
-//! place: no slice shows words twice that were not shown twice before.
+//! A slice fits into one transaction, so a long call does not delay other calls' turns. Most calls are one slice. For a
+//! longer call, turns to create are stored first, then superseded turns, then the others by position. No slice
+//! therefore shows words twice that were not shown twice before.
 
 use super::Counts;
 use super::plan::{Known, Origin, Plan, Standing, Stored, plan};
@@ -11,20 +11,20 @@ use crate::domain::{
 };
 use std::collections::VecDeque;
 
-/// Maximum number of rows of a slice.
+/// Maximum number of rows in a slice.
 const MAX_ROWS: usize = 512;
 
-/// Length of a slice's words from which on nothing is added to it, in bytes.
-const MAX_BYTES: usize = 512 * 1024;
+/// Size of a slice's words from which nothing is added to it, in bytes.
+const MAX_TEXT_BYTES: usize = 512 * 1024;
 
-/// The state of a call that a plan was made of.
+/// The state of a call that a plan is based on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Base {
-    /// The call's row number.
+    /// Row id of the call.
     pub call_id: i64,
-    /// The last thing that made it due.
+    /// Number of the latest note that the call is due.
     pub version: i64,
-    /// The first one.
+    /// Number of the first such note.
     pub since: i64,
     /// Number of slices that were stored since.
     pub slices: i64,
@@ -32,105 +32,105 @@ pub struct Base {
     pub turn_count: i64,
 }
 
-/// All that is stored of a call, as far as it matters here.
+/// The stored data of a call that reconciliation needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Material {
     /// The call.
     pub conversation_id: ConversationId,
-    /// Its state.
+    /// State of the call.
     pub base: Base,
-    /// Whether what records say of the call as a whole is to be written again.
+    /// True if the facts in the records must be written again.
     pub facts: bool,
-    /// Its turns by number, and how each stands.
+    /// Turns by number, with their present placement.
     pub turns: Vec<(Stored, Standing)>,
-    /// Signed records, with their events' numbers.
+    /// Signed records, with the ids of their events.
     pub records: Vec<(i64, Record)>,
     /// Unsigned histories.
     pub history: History,
-    /// Who was called, as those who sent histories say.
+    /// Claims about the driver by senders of histories.
     pub tool_claims: DriverClaims,
-    /// The agent that spoke, as those who sent histories say.
+    /// The agent, according to senders of histories.
     pub tool_agent: Option<String>,
 }
 
-/// What is to be stored of a call, or a slice of it.
+/// A reconciled call, or a slice of it, to store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reconciliation {
     /// The call.
     pub conversation_id: ConversationId,
-    /// What it is based on.
+    /// The state that it is based on.
     pub base: Base,
-    /// Turns that only the record has; they get the next numbers.
+    /// Turns to create. They get the next numbers.
     pub additions: Vec<Added>,
-    /// Turns that stand otherwise than before. A number above the base's turn count is that of one of the additions.
+    /// Turns whose placement changed. Numbers above the base's turn count refer to created turns.
     pub standings: Vec<Standing>,
-    /// With the last slice, the call as a whole.
+    /// Facts of the whole call, only in the last slice.
     pub whole: Option<Box<Whole>>,
 }
 
-/// A turn that only the record has.
+/// A turn to create for an entry of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Added {
-    /// What it is made for.
+    /// The entry.
     pub entry: Entry,
-    /// Which record has it.
+    /// The record that contains the entry.
     pub source: Source,
-    /// Its place in the transcript, from 1.
+    /// Position in the transcript, from 1.
     pub place: i64,
-    /// When it was said, by the entry or what is around it.
+    /// Time of the turn, from the entry or its neighbours.
     pub timestamp: Timestamp,
 }
 
-/// A call as a whole.
+/// Facts of a whole call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Whole {
-    /// The result in numbers, if any record has words.
+    /// Numbers that describe the result, if any record has words.
     pub counts: Option<Counts>,
-    /// Number of turns that could not be compared with all of the record.
+    /// Number of turns that could not be compared with the whole record.
     pub uncompared: i64,
-    /// Who was called, by signed records, or where there is none, by those who sent histories.
+    /// Claims about the driver by signed records, or by senders of histories if there are none.
     pub claims: DriverClaims,
-    /// The agent that spoke, where there is no signed record.
+    /// The agent, if there is no signed record.
     pub tool_agent: Option<String>,
-    /// What signed records say of it, if that is to be written.
+    /// Facts from signed records, if they must be written.
     pub facts: Option<Box<FactsWrite>>,
-    /// Whether any turn stands otherwise than before.
+    /// True if the placement of any turn changed.
     pub restood: bool,
-    /// Whether one of them has another time.
+    /// True if the time of any turn changed.
     pub retimed: bool,
 }
 
-/// What signed records say of a call.
+/// Facts of a call from signed records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FactsWrite {
-    /// What they say.
+    /// The facts.
     pub facts: Facts,
-    /// When it ended, as far as that follows from them.
+    /// End of the call, as far as the records imply it.
     pub end: Option<Timestamp>,
-    /// When it was reported.
+    /// Time of the event.
     pub reported: Option<Timestamp>,
-    /// The event that knows most.
+    /// Id of the most authoritative event.
     pub event_id: i64,
-    /// Whether nothing is to be written unless the call begins at another time now.
+    /// True if the facts must only be written if the call's start changed.
     pub only_a_new_start: bool,
 }
 
-/// What is to be stored of a call, on its way.
+/// The changes of a call that are not stored yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settlement {
     conversation_id: ConversationId,
     base: Base,
     additions: VecDeque<Added>,
     standings: VecDeque<Standing>,
-    /// With the last slice.
+    /// Facts for the last slice.
     whole: Option<Box<Whole>>,
-    /// Number of turns when it was planned.
+    /// Number of turns when the plan was made.
     planned_at: i64,
-    /// Numbers of additions that are stored.
+    /// Numbers of created turns that are stored.
     numbers: Vec<i64>,
 }
 
-/// Plans a call. `now` is the time of turns for which there is no other.
+/// Plans a call. `now` is the time of turns without any other time.
 pub fn settle(material: Material, now: Timestamp) -> Settlement {
     let Material { conversation_id, base, turns, records, history, .. } = material;
     let (event_ids, records): (Vec<i64>, Vec<Record>) = records.into_iter().unzip();
@@ -167,7 +167,7 @@ pub fn settle(material: Material, now: Timestamp) -> Settlement {
     }
 }
 
-/// Additions with their times: an entry without one was said after the one before it.
+/// Adds times to the turns to create. An entry without a time gets that of the one before it.
 fn timed(additions: Vec<super::plan::Addition>, mut last: Timestamp) -> VecDeque<Added> {
     let timed = |addition: super::plan::Addition| {
         let super::plan::Addition { entry, source, place } = addition;
@@ -177,8 +177,8 @@ fn timed(additions: Vec<super::plan::Addition>, mut last: Timestamp) -> VecDeque
     additions.into_iter().map(timed).collect()
 }
 
-/// What is to be written of the records: all if one came, else only what depends on the turns where no record says when the
-/// call began.
+/// Returns the facts to write: all after a new record; otherwise only a new start, if it depends on the turns because
+/// no record gives it.
 fn facts(combined: Combined, transcript: Option<&[Entry]>, event_ids: &[i64], record_came: bool) -> Option<FactsWrite> {
     let event_id = event_ids[combined.best?];
     let facts = combined.facts;
@@ -192,22 +192,22 @@ fn facts(combined: Combined, transcript: Option<&[Entry]>, event_ids: &[i64], re
 }
 
 impl Settlement {
-    /// The result in numbers, if any record has words.
+    /// Returns numbers that describe the result, if any record has words.
     pub fn counts(&self) -> Option<Counts> {
         self.whole.as_ref()?.counts
     }
 
-    /// Number of turns that could not be compared with all of the record.
+    /// Returns the number of turns that could not be compared with the whole record.
     pub fn uncompared(&self) -> i64 {
         self.whole.as_ref().map_or(0, |whole| whole.uncompared)
     }
 
-    /// The next slice; `None` when all are stored. [`Self::stored`] comes before the next call.
+    /// Returns the next slice, or `None` if all are stored. [`Self::stored`] must be called before the next call.
     pub fn next_slice(&mut self) -> Option<Reconciliation> {
         self.whole.as_ref()?;
         let (mut rows, mut bytes) = (0, 0);
         let mut has_room = |length: usize| {
-            let room = rows < MAX_ROWS && bytes < MAX_BYTES;
+            let room = rows < MAX_ROWS && bytes < MAX_TEXT_BYTES;
             (rows, bytes) = (rows + 1, bytes + length);
             room
         };
@@ -236,7 +236,7 @@ impl Settlement {
         })
     }
 
-    /// Notes that a slice with so many additions was stored, and how many turns the call has now.
+    /// Records that a slice with this number of additions was stored. `turn_count` is the call's number of turns now.
     pub fn stored(&mut self, additions: usize, turn_count: i64) {
         let first = turn_count - i64::try_from(additions).unwrap_or(0) + 1;
         self.numbers.extend((first..).take(additions));
@@ -244,7 +244,7 @@ impl Settlement {
         self.base.slices += 1;
     }
 
-    /// The number by which a turn is stored that had this number when the call was planned, or in the next slice.
+    /// Returns the stored number of a turn that has this number in the plan.
     fn number(&self, planned: i64) -> i64 {
         let Ok(addition) = usize::try_from(planned - self.planned_at - 1) else { return planned };
         match self.numbers.get(addition) {
@@ -255,7 +255,7 @@ impl Settlement {
 }
 
 impl Reconciliation {
-    /// Length of the words in it, in bytes.
+    /// Returns the length of the slice's words, in bytes.
     pub fn len_bytes(&self) -> usize {
         let added = self.additions.iter().map(|added| added.entry.message.as_str().len());
         let corrected = self.standings.iter().filter_map(|standing| standing.final_text.as_ref());
@@ -264,7 +264,7 @@ impl Reconciliation {
 }
 
 impl Stored {
-    /// The origin of a turn by its source, and by the index of the entry that it was made for.
+    /// Returns the origin of a turn from its source and the index of its entry.
     pub fn origin_of(source: Source, record_index: Option<u32>) -> Origin {
         match (source, record_index) {
             (Source::History, Some(index)) => Origin::History(index),

@@ -2,7 +2,7 @@
 
 use crate::domain::{Speaker, Timestamp};
 
-/// The words of an utterance, as they are compared.
+/// The normalized words of an utterance.
 pub(super) struct Words {
     pub(super) speaker: Speaker,
     pub(super) text: String,
@@ -23,7 +23,7 @@ impl Words {
     }
 }
 
-/// The text without case, punctuation and superfluous white space; a text of nothing else stays as it is.
+/// Returns the text without case, punctuation and superfluous white space. A text with nothing else stays unchanged.
 pub fn fold(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     for c in text.chars() {
@@ -37,7 +37,7 @@ pub fn fold(text: &str) -> String {
     if folded.is_empty() { text.trim().to_owned() } else { folded }
 }
 
-/// Whether a text goes on where another one ends, compared as in [`fold`].
+/// Returns whether `text` begins with `beginning` after [`fold`].
 pub(super) fn begins_with(text: &str, beginning: &str) -> bool {
     fold(text).starts_with(&fold(beginning))
 }

@@ -1,29 +1,29 @@
-//! Whether the machine's clock may decide what is old.
+//! Decides whether the machine's clock may be trusted for retention.
 //!
-//! A machine whose clock is years ahead when it starts would have everything erased at once. So the clock is believed only
-//! when something arrived lately whose sender's clock agrees with it, or, where nothing arrives, when it has run for a day
-//! as the system's monotonic clock has.
+//! If the clock were years ahead at a start, everything would be erased at once. The clock is therefore trusted only if
+//! something arrived within a day and its sender's clock agrees, or, if nothing arrives, after the clock has run for a
+//! day in step with the system's monotonic clock.
 //!
-//! Pure logic: the present is an argument.
+//! Pure logic: the current time is an argument.
 
 use crate::domain::Timestamp;
 use std::time::{Duration, Instant};
 
-/// How far the present may be beyond the latest arrival. No retention is shorter.
+/// Maximum time from the latest arrival to the present. No retention period is shorter.
 const MAX_AHEAD: Duration = super::eraser::SHORTEST;
 
-/// How long a clock must have run evenly to be believed by itself.
-const RUN: Duration = Duration::from_hours(24);
+/// Time that a clock must run evenly to be trusted on its own.
+const EVEN_RUN: Duration = Duration::from_hours(24);
 
-/// By how much a clock that runs evenly may differ from the monotonic one in [`RUN`].
+/// Maximum difference between a clock that runs evenly and the monotonic clock after [`EVEN_RUN`].
 const MAX_DRIFT: Duration = Duration::from_mins(10);
 
-/// The clock is far ahead of the latest arrival, so nothing is taken to be old.
+/// The clock is far ahead of the latest arrival, so nothing counts as expired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClockAhead {
-    /// What the clock says.
+    /// Time of the machine's clock.
     pub now: Timestamp,
-    /// When the latest thing arrived whose sender's clock agreed with this one's, if anything did.
+    /// Latest arrival whose sender's clock agreed with this machine's clock, if there is one.
     pub newest: Option<Timestamp>,
 }
 
@@ -52,20 +52,20 @@ pub fn check_arrival(now: Timestamp, newest: Option<Timestamp>) -> Result<(), Cl
     }
 }
 
-/// A clock that is watched while the service runs.
+/// A clock that is monitored while the service runs.
 #[derive(Debug)]
 pub struct WatchedClock {
-    /// Since when it has run evenly, by the monotonic clock and by itself.
+    /// Start of the current even run, by the monotonic clock and by the machine's clock.
     since: (Instant, Timestamp),
 }
 
 impl WatchedClock {
-    /// Begins to watch.
+    /// Starts monitoring.
     pub fn new(at: Instant, now: Timestamp) -> Self {
         Self { since: (at, now) }
     }
 
-    /// Checks the clock, which says `now`, at the instant `at`.
+    /// Checks the clock. `now` is its time at the instant `at`.
     ///
     /// # Errors
     /// The clock is far ahead of the latest arrival, and has not run evenly for a day.
@@ -76,7 +76,7 @@ impl WatchedClock {
             self.since = (at, now);
             return check_arrival(now, newest);
         }
-        if run >= RUN { Ok(()) } else { check_arrival(now, newest) }
+        if run >= EVEN_RUN { Ok(()) } else { check_arrival(now, newest) }
     }
 }
 
@@ -98,7 +98,8 @@ mod tests {
     fn a_clock_is_believed_by_what_arrived_or_after_a_day_of_running_evenly() {
         let start = at("2026-09-28T12:00:00Z");
         let began = Instant::now();
-        // Hours by the monotonic clock, hours by the clock, hours of the latest arrival, and whether it is believed then.
+        // Each step: hours by the monotonic clock, hours by the clock, hours of the latest arrival, and the expected
+        // trust.
         for (name, steps) in [
             ("something arrived lately", &[(0, 0, Some(-23), true)][..]),
             ("from a clock that was ahead then", &[(0, 0, Some(500), true)]),

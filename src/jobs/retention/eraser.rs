@@ -1,12 +1,12 @@
-//! Erasing more than one thing: all of a driver, and whatever has become old.
+//! Erases many things at once: everything of a driver, and everything that has expired.
 //!
-//! One call at a time, each by one change of its own, and a long call in slices ([`crate::ingest::slices::Slices`]), so that turns that arrive
-//! meanwhile wait for no more than some hundred rows. Between two changes there is a pause several times as long as the change
-//! took. What was cut off is done by doing it again. A call's recording goes first, so that none is left of which nobody knows.
-//! Events that could not be read, but name the call, go with it.
+//! Calls are erased one at a time, each by its own write, and a long call in slices ([`crate::ingest::slices::Slices`]), so turns that arrive
+//! meanwhile wait for at most some hundred rows. After each write there is a pause several times as long as the write
+//! took. An interrupted erasure is completed by repeating it. A call's recording is deleted first, so no recording is
+//! left without a call. Events that could not be parsed but name the call are erased with it.
 //!
-//! A call is as old as its last sign of life: see [`crate::store::Store::old_calls`]. One that is in progress is old when nothing
-//! arrived of it for so long, however it is called.
+//! The age of a call counts from its last activity: see [`crate::store::Store::old_calls`]. A call in progress expires
+//! if nothing of it has arrived for that long.
 
 use super::error::EraseError;
 use crate::domain::{ConversationId, DriverId, Timestamp};
@@ -17,51 +17,51 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-/// The shortest time after which anything may be called old: longer than any call.
+/// Minimum retention period, which is longer than any call.
 pub const SHORTEST: Duration = Duration::from_hours(24);
 
-/// How many rows are looked up at once.
+/// Maximum number of rows that one look-up returns.
 pub(super) const PAGE: usize = 100;
 
-/// How many small things are erased at once.
-const CHUNK: usize = 20;
+/// Maximum number of small rows that one write erases.
+const MAX_CHUNK_ROWS: usize = 20;
 
-/// How long the events that are erased at once may be together, in bytes, unless they are only one.
+/// Maximum total length of the events that one write erases, in bytes, unless it is a single event.
 const MAX_CHUNK_BYTES: usize = 512 * 1024;
 
-/// How much longer than a change the pause after it is, and at most.
-const PAUSE: (u32, Duration) = (4, Duration::from_millis(500));
+/// Pause after a write, as a multiple of its duration, and its maximum.
+const PAUSE_FACTOR_AND_MAX: (u32, Duration) = (4, Duration::from_millis(500));
 
-/// How much was erased, or would be.
+/// Numbers of items that were erased, or would be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Erased {
     /// Drivers.
     pub drivers: u64,
-    /// Calls, each with all that is kept about it.
+    /// Calls with everything stored about them.
     pub calls: u64,
-    /// Turns of these calls; only of pruning.
+    /// Turns of these calls; only counted when pruning.
     pub turns: u64,
-    /// Events that belong to no call, those that name an erased call included.
+    /// Events that belong to no call, including those that name an erased call.
     pub events: u64,
     /// Dispatches that never became a call.
     pub dispatches: u64,
-    /// Calls that stay, since only an unsigned history says that they were with the driver.
+    /// Calls that stay because only an unsigned history claims that they were with the driver.
     pub unproven: u64,
 }
 
-/// Erases in a store.
+/// Erases items in a store.
 pub struct Eraser<W> {
-    /// Held for as long as a step takes, so that who erases does not hold up who closes the store.
+    /// Upgraded only during a step, so that an erasure does not delay closing the store.
     store: Weak<dyn Store>,
     recordings: Option<Recordings>,
-    /// Does a change, and waits until it is on disk.
+    /// Executes a write and waits until it is on disk.
     write: W,
-    /// Whether others write too.
+    /// True if others write as well.
     shared: bool,
 }
 
 impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
-    /// Looks in the store, and changes it by `write`; with a pause after each change if others write too.
+    /// Creates an eraser that reads from the store and writes by `write`. If `shared`, it pauses after each write.
     pub fn new(store: &Arc<dyn Store>, recordings: Option<Recordings>, write: W, shared: bool) -> Self {
         Self { store: Arc::downgrade(store), recordings, write, shared }
     }
@@ -71,20 +71,20 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
         self.store.upgrade().ok_or_else(stopping)
     }
 
-    /// When the latest thing arrived whose sender's clock agreed with this machine's.
+    /// Returns the latest arrival whose sender's clock agreed with this machine's clock.
     ///
     /// # Errors
-    /// What hinders looking.
+    /// The store could not be read.
     pub fn newest_arrival(&self) -> Result<Option<Timestamp>, EraseError> {
         Ok(self.store()?.newest_arrival()?)
     }
 
-    /// Whether the change found what it was to erase.
+    /// Executes a write. Returns whether it found anything to erase.
     fn change(&self, write: Write) -> Result<bool, EraseError> {
         let start = Instant::now();
         let outcome = (self.write)(write.clone())?;
         if self.shared {
-            std::thread::sleep((start.elapsed() * PAUSE.0).min(PAUSE.1));
+            std::thread::sleep((start.elapsed() * PAUSE_FACTOR_AND_MAX.0).min(PAUSE_FACTOR_AND_MAX.1));
         }
         match (outcome, write) {
             (Ok(Written::Begun), Write::DeleteDriver(id)) => self.change(Write::DeleteDriver(id)),
@@ -94,18 +94,18 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
 
     fn erase_recording(&self, id: &ConversationId) -> Result<(), EraseError> {
         let Some(recordings) = &self.recordings else { return Ok(()) };
-        // Its call would stay.
+        // Without this check the recording could be erased while the call stays.
         self.store()?.in_place()?;
         recordings.remove(id).map(drop).map_err(|error| EraseError {
-            reason: format!("the recording of {id} cannot be removed: {error}"),
+            reason: format!("could not delete the recording of {id}: {error}"),
             passes: false,
         })
     }
 
-    /// Erases a call for good, and the events that name it; `erased` is told what is gone.
+    /// Erases a call for good, and events that name it. Adds what was erased to `erased`.
     ///
     /// # Errors
-    /// What hinders it.
+    /// Something could not be erased.
     pub fn call(&self, id: &ConversationId, erased: &mut Erased) -> Result<(), EraseError> {
         let naming = self.events_naming(&[id.clone()].into())?;
         self.call_with(id, &naming, erased)
@@ -113,17 +113,17 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
 
     fn call_with(&self, id: &ConversationId, naming: &Naming, erased: &mut Erased) -> Result<(), EraseError> {
         self.erase_recording(id)?;
-        // First, so that what is left behind by a failure can be erased by trying again.
+        // Events first, so that repeating a failed erasure completes it.
         self.erase_events(naming.of(id), erased)?;
         erased.calls += u64::from(self.change(Write::EraseCall(id.clone()))?);
         Ok(())
     }
 
-    /// Erases a driver with all calls and dispatches that are known to be with that driver. `erased` is told what is gone,
-    /// also when it fails, and `done` how many calls that are.
+    /// Erases a driver with all calls and dispatches that are known to be with that driver. Adds what was erased to
+    /// `erased`, even if it fails. Passes the number of erased calls to `done`.
     ///
     /// # Errors
-    /// What hinders it.
+    /// Something could not be erased.
     pub fn driver(&self, id: DriverId, erased: &mut Erased, mut done: impl FnMut(u64)) -> Result<(), EraseError> {
         loop {
             let before = erased.calls;
@@ -135,7 +135,7 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
                 }
                 Ok(())
             })?;
-            // Once more, for calls that came meanwhile.
+            // Repeats for calls that arrived meanwhile.
             if erased.calls == before {
                 break;
             }
@@ -154,7 +154,7 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
         Ok(())
     }
 
-    /// Finds the events that belong to no call, but name one of these.
+    /// Finds events that belong to no call but name one of these calls.
     fn events_naming(&self, calls: &HashSet<ConversationId>) -> Result<Naming, EraseError> {
         let (mut naming, mut after) = (Naming::default(), 0);
         loop {
@@ -181,20 +181,20 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
         Ok(store.dispatches_of(id, number.as_ref(), limit)?)
     }
 
-    /// What [`Eraser::call`] would erase.
+    /// Counts what [`Eraser::call`] would erase.
     ///
     /// # Errors
-    /// What hinders looking.
+    /// The store could not be read.
     pub fn of_call(&self, id: &ConversationId) -> Result<Erased, EraseError> {
         let calls = u64::from(self.store()?.call(id)?.is_some());
         let events = self.events_naming(&[id.clone()].into())?.events.len() as u64;
         Ok(Erased { calls, events, ..Erased::default() })
     }
 
-    /// What [`Eraser::driver`] would erase.
+    /// Counts what [`Eraser::driver`] would erase.
     ///
     /// # Errors
-    /// What hinders looking.
+    /// The store could not be read.
     pub fn of_driver(&self, id: DriverId) -> Result<Erased, EraseError> {
         let store = self.store()?;
         let drivers = u64::from(store.driver(id)?.is_some());
@@ -217,11 +217,11 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
         Ok(Erased { drivers, calls, dispatches, events: events.len() as u64, unproven, ..Erased::default() })
     }
 
-    /// Erases what is older than `before`: calls, and events and dispatches that belong to none. `done` is told how many
-    /// calls that are by now.
+    /// Erases what is older than `before`: calls, and events and dispatches that belong to no call. Passes the number
+    /// of erased calls to `done`.
     ///
     /// # Errors
-    /// What hinders it; what is erased already stays erased.
+    /// Something could not be erased. Completed parts stay erased.
     pub fn prune(&self, before: Timestamp, mut done: impl FnMut(u64)) -> Result<Erased, EraseError> {
         let mut erased = Erased::default();
         self.old_calls(before, |OldCall { conversation_id, turns, .. }, naming| {
@@ -238,15 +238,15 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
         self.old_events(before, |events| self.erase_events(events, &mut erased))?;
         self.old_dispatches(before, |ids| {
             erased.dispatches += ids.len() as u64;
-            ids.chunks(CHUNK).try_for_each(|ids| self.change(Write::PruneDispatches(ids.to_vec())).map(drop))
+            ids.chunks(MAX_CHUNK_ROWS).try_for_each(|ids| self.change(Write::PruneDispatches(ids.to_vec())).map(drop))
         })?;
         Ok(erased)
     }
 
-    /// What [`Eraser::prune`] would erase, but for events whose calls it would erase first.
+    /// Counts what [`Eraser::prune`] would erase, except events that only become orphans by it.
     ///
     /// # Errors
-    /// What hinders looking.
+    /// The store could not be read.
     pub fn old(&self, before: Timestamp) -> Result<Erased, EraseError> {
         let (mut old, mut events) = (Erased::default(), HashSet::new());
         self.old_calls(before, |call, naming| {
@@ -266,13 +266,13 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
         Ok(Erased { events: events.len() as u64, ..old })
     }
 
-    /// Hands over each old call, the one that started first coming first, with the events that name one of its neighbours.
+    /// Passes each expired call to a callback, ordered by start, with the events that name a call of its page.
     fn old_calls(
         &self,
         before: Timestamp,
         mut each: impl FnMut(OldCall, &Naming) -> Result<(), EraseError>,
     ) -> Result<(), EraseError> {
-        // What starts later than it ended is found only at the other end of time: a sender's clock was ahead.
+        // A call that starts after its end is at the other end of the list, because a sender's clock was ahead.
         let ahead = CallKey { start: Timestamp::now(), id: i64::MAX };
         for (mut after, started_before) in [(None, Some(before)), (Some(ahead), None)] {
             loop {
@@ -316,16 +316,16 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
     }
 }
 
-/// Returns whether a change found what it was to erase.
+/// Returns whether a write found anything to erase.
 fn found(outcome: Outcome) -> Result<bool, EraseError> {
     match outcome {
         Ok(_) => Ok(true),
         Err(Rejection::NotFound) => Ok(false),
-        Err(rejection) => Err(EraseError { reason: format!("it cannot be erased: {rejection:?}"), passes: false }),
+        Err(rejection) => Err(EraseError { reason: format!("could not erase it: {rejection:?}"), passes: false }),
     }
 }
 
-/// Events that belong to no call, but name some.
+/// Events that belong to no call but name some.
 #[derive(Debug, Default)]
 struct Naming {
     events: Vec<OldEvent>,
@@ -333,7 +333,7 @@ struct Naming {
 }
 
 impl Naming {
-    /// Adds what was found.
+    /// Adds events.
     fn add(&mut self, found: Vec<NamingEvent>) {
         for NamingEvent { event, calls } in found {
             self.events.push(event);
@@ -343,13 +343,13 @@ impl Naming {
         }
     }
 
-    /// Those that name this call.
+    /// Returns the events that name this call.
     fn of(&self, call: &ConversationId) -> &[OldEvent] {
         self.by_call.get(call).map_or(&[], Vec::as_slice)
     }
 }
 
-/// Events in such pieces as one change may erase.
+/// Splits events into chunks that one write may erase.
 pub fn chunks(events: &[OldEvent]) -> Vec<&[OldEvent]> {
     let (mut chunks, mut rest) = (Vec::new(), events);
     while !rest.is_empty() {
@@ -358,7 +358,7 @@ pub fn chunks(events: &[OldEvent]) -> Vec<&[OldEvent]> {
             bytes += event.bytes;
             bytes <= MAX_CHUNK_BYTES
         };
-        let length = rest.iter().take(CHUNK).take_while(fits).count().max(1);
+        let length = rest.iter().take(MAX_CHUNK_ROWS).take_while(fits).count().max(1);
         let (chunk, more) = rest.split_at(length);
         chunks.push(chunk);
         rest = more;
@@ -366,7 +366,7 @@ pub fn chunks(events: &[OldEvent]) -> Vec<&[OldEvent]> {
     chunks
 }
 
-/// The instant before which things are old.
+/// Returns the instant before which items are expired.
 pub fn before(older_than: Duration) -> Option<Timestamp> {
     let micros = i64::try_from(older_than.as_micros()).ok()?;
     Timestamp::from_unix_micros(Timestamp::now().unix_micros().checked_sub(micros)?)

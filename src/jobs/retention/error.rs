@@ -1,14 +1,14 @@
-//! Why erasing did not come to its end.
+//! Errors of erasing.
 
 use crate::ingest::WriteError;
 use crate::store;
 
-/// Why erasing did not come to its end. What is erased already stays erased.
+/// A failure that stopped an erasure. Completed parts stay erased.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EraseError {
-    /// What hinders it, for a person.
+    /// Description of the failure.
     pub reason: String,
-    /// Whether it may pass: too much waits, or the service stops.
+    /// True if the failure is temporary: the queue is full, or the service is stopping.
     pub passes: bool,
 }
 

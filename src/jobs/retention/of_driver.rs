@@ -1,4 +1,4 @@
-//! The calls of a driver, as far as they are known to be that driver's.
+//! The calls that are known to be with a driver.
 
 use super::eraser::{Eraser, PAGE};
 use super::error::EraseError;
@@ -6,8 +6,9 @@ use crate::domain::{Call, CallStatus, ConversationId, DriverId, DriverSource};
 use crate::store::{CallKey, CallQuery, Order, Outcome, RecordFilter, Write};
 
 impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
-    /// Hands over the calls that are known to be with a driver, page by page, and returns how many others are with that driver
-    /// by an unsigned history alone: anybody may have sent it, and may mean another driver's call.
+    /// Passes the calls that are known to be with a driver to a callback, page by page. Returns the number of calls
+    /// that only an unsigned history assigns to the driver: anybody may have sent it, and may have named another
+    /// driver's call.
     pub(super) fn each_page_of(
         &self,
         id: DriverId,
@@ -30,8 +31,8 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
         }
     }
 
-    /// Whether a call's driver is known by its dispatch or a signed record. A record that is not reconciled yet may name
-    /// another driver.
+    /// Returns whether a call's driver is proven by its dispatch or a signed record. A record that is not reconciled
+    /// yet may name another driver.
     fn is_proven(&self, call: &Call) -> Result<bool, EraseError> {
         if call.report.driver_source == Some(DriverSource::Dispatch) {
             return Ok(true);

@@ -1,4 +1,4 @@
-//! Erases, again and again while the service runs, what has become old.
+//! Periodic erasure of expired items while the service runs.
 
 use super::clock::{ClockAhead, WatchedClock};
 use super::eraser::{Erased, Eraser, before};
@@ -10,25 +10,25 @@ use std::io;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-/// Interval at which what has become old is looked for: some hundred times within the time that makes it so.
+/// Returns the interval of the erasure, which is a hundredth of the retention period within bounds.
 pub fn every(older_than: Duration) -> Duration {
     (older_than / 100).clamp(Duration::from_secs(1), Duration::from_hours(1))
 }
 
-/// Interval at which the clock is checked again while it is not believed.
+/// Interval of clock checks while the clock is not trusted.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A thread that erases; it ends after the change under way when this is dropped.
+/// A thread that erases. Dropping it ends the thread after the current write.
 #[derive(Debug)]
 pub struct Periodic {
     _end: Sender<()>,
 }
 
 impl Periodic {
-    /// Erases what is older than this now, and then again and again, while the clock may be believed.
+    /// Starts a thread that erases what is older than this, now and at an interval, while the clock is trusted.
     ///
     /// # Errors
-    /// The system gave no thread.
+    /// The operating system could not create the thread.
     pub fn start<W>(older_than: Duration, work: Eraser<W>) -> io::Result<Self>
     where
         W: Fn(Write) -> Result<Outcome, EraseError> + Send + 'static,
@@ -51,12 +51,12 @@ struct Retention<W> {
     older_than: Duration,
     work: Eraser<W>,
     clock: Option<WatchedClock>,
-    /// Whether the log has it that the clock is not believed.
+    /// True if the distrust of the clock was logged.
     held: bool,
 }
 
 impl<W: Fn(Write) -> Result<Outcome, EraseError>> Retention<W> {
-    /// Erases what is old, and returns whether the clock could be believed.
+    /// Erases expired items. Returns whether the clock was trusted.
     fn run(&mut self) -> bool {
         match self.check_clock() {
             Ok(Ok(())) => {}
@@ -65,28 +65,28 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Retention<W> {
                 if !std::mem::replace(&mut self.held, true) {
                     tracing::warn!(
                         reason = %ahead,
-                        "retention erases nothing until a turn arrives that agrees with the clock, or the clock has run for a day"
+                        "clock is not trusted; retention waits until a turn agrees with it or it has run for a day"
                     );
                 }
                 return false;
             }
             Err(error) => {
-                tracing::warn!(%error, "what is old could not be erased; it will be tried again");
+                tracing::warn!(%error, "could not erase expired items; retrying");
                 return false;
             }
         }
         METRICS.retention_held.set(0);
         if std::mem::take(&mut self.held) {
-            tracing::info!("retention goes on: the clock is believed");
+            tracing::info!("clock is trusted; retention continues");
         }
-        // Before all time nothing is old.
+        // Nothing is older than the earliest possible time.
         let Some(before) = before(self.older_than) else { return true };
         match self.work.prune(before, |_| ()) {
             Ok(erased) if erased == Erased::default() => {}
             Ok(Erased { calls, turns, events, dispatches, .. }) => {
-                tracing::info!(calls, turns, events, dispatches, %before, "erased what was kept for long enough");
+                tracing::info!(calls, turns, events, dispatches, %before, "erased expired items");
             }
-            Err(error) => tracing::warn!(%error, "what is old could not be erased; it will be tried again"),
+            Err(error) => tracing::warn!(%error, "could not erase expired items; retrying"),
         }
         true
     }

@@ -1,7 +1,9 @@
-//! How calls were talked, in figures: kept for calls that are over, made when it is asked for those that run.
+//! Statistics of calls, such as how long each side talked. They are stored for calls that ended and computed on request
+//! for running calls.
 //!
-//! They are made in the transaction that ends a call or changes how its turns stand, never for a turn. A late turn leaves
-//! them behind, which shows in their `turn_count`.
+//! They are computed in the transaction that ends a call or changes the order of its turns, and never for a turn, so a
+//! turn never waits for them. A late turn makes the stored ones outdated, which shows in their `turn_count`. Statistics
+//! over many calls then read one short row per call instead of its turns.
 
 use super::error::Context as _;
 use crate::domain::{CallFigures, Reconciled, Said, Talk, Timestamp};
@@ -9,12 +11,13 @@ use crate::store::{FiguresQuery, Result};
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, Row, Transaction, params_from_iter};
 
-const DOING: &str = "making a call's figures";
+const DOING: &str = "computing a call's statistics";
 
-/// Maximum number of turns of a call whose figures are stored. To make those of a longer one would hold the writer up.
+/// Maximum number of turns of a call with stored statistics. Computing those of a longer call would delay the writer.
 const MAX_TURNS: i64 = 10_000;
 
-/// Of one conversation, the columns of `call_figures` from `agent_turns` on, by the times that [`crate::domain::Call`] shows.
+/// Selects the columns of `call_figures` from `agent_turns` on for one conversation, from the times that
+/// [`crate::domain::Call`] shows.
 macro_rules! talk {
     () => {
         "SELECT count(*) FILTER (WHERE speaker_type = 'agent') AS agent_turns, \
@@ -40,7 +43,7 @@ macro_rules! talk {
     };
 }
 
-/// Makes the figures of calls that are over, changed after a place among the changes, and have none that fit.
+/// Computes the missing or outdated statistics of ended calls that changed after this change id.
 pub(super) fn renew(transaction: &Transaction<'_>, after: i64) -> Result<()> {
     let calls: Vec<String> = transaction
         .prepare_cached(
@@ -63,7 +66,7 @@ pub(super) fn renew(transaction: &Transaction<'_>, after: i64) -> Result<()> {
     Ok(())
 }
 
-/// Has the figures of a call made again by [`renew`], since its turns stand otherwise.
+/// Deletes the statistics of a call whose turns were reordered, so that [`renew`] computes them again.
 pub(super) fn forget(transaction: &Transaction<'_>, call_id: i64) -> Result<()> {
     transaction
         .prepare_cached("DELETE FROM call_figures WHERE call_id = ?1")
@@ -72,13 +75,13 @@ pub(super) fn forget(transaction: &Transaction<'_>, call_id: i64) -> Result<()> 
         .doing(DOING)
 }
 
-/// Gives the figures of each call that is asked for to `each`. Those that are not kept are made.
+/// Passes the statistics of each selected call to `each`. Computes those that are not stored.
 pub(super) fn each(
     connection: &mut Connection,
     query: &FiguresQuery,
     each: &mut dyn FnMut(&CallFigures),
 ) -> Result<()> {
-    const DOING: &str = "reading figures of calls";
+    const DOING: &str = "reading call statistics";
     const COLUMNS: &str = "SELECT unixepoch(c.call_start_time), c.status, c.driver_id, \
             ifnull(c.duration_seconds, (julianday(c.call_end_time) - julianday(c.call_start_time)) * 86400.0), \
             c.turn_count, c.id, f.agent_turns, f.driver_turns, f.agent_characters, f.driver_characters, \
@@ -86,7 +89,7 @@ pub(super) fn each(
             c.live_only, c.matched, c.added, c.corrected, c.repeated";
     const FIGURES: &str = "LEFT JOIN call_figures f ON f.call_id = c.id AND f.turn_count = c.turn_count";
     let snapshot = connection.transaction().doing(DOING)?;
-    // Texts before and after all times.
+    // Defaults that sort before and after all times.
     let text = |time: Option<Timestamp>, none: &str| time.map_or(none.to_owned(), |time| time.to_string());
     let mut values: Vec<Value> = vec![text(query.started_after, "").into(), text(query.started_before, "~").into()];
     let mut wanted = "c.call_start_time >= ?1 AND c.call_start_time < ?2".to_owned();
@@ -94,7 +97,7 @@ pub(super) fn each(
         wanted.push_str(" AND c.driver_id = ?3");
         values.push(driver.get().into());
     }
-    // The index has all columns of a call; one driver's calls are found by another one.
+    // The index covers all columns of a call. The calls of one driver are found by another index.
     let index = if query.driver_id.is_none() { "INDEXED BY calls_over" } else { "" };
     let over = format!("{COLUMNS} FROM calls c {index} {FIGURES} WHERE {wanted} AND c.status <> 'in_progress'");
     let running = format!("{COLUMNS} FROM calls c {FIGURES} WHERE {wanted} AND c.status = 'in_progress'");
@@ -138,7 +141,7 @@ fn figures(row: &Row<'_>) -> rusqlite::Result<CallFigures> {
     })
 }
 
-/// Columns as [`talk!`] has them, from one on.
+/// Reads the columns of [`talk!`], starting at `from`.
 fn talk(row: &Row<'_>, from: usize) -> rusqlite::Result<Talk> {
     Ok(Talk {
         agent: Said { turns: row.get(from)?, characters: row.get(from + 2)?, seconds: row.get(from + 4)? },

@@ -1,4 +1,4 @@
-//! Calls: reading, listing, changing by hand, erasing.
+//! Calls: reading, listing, changing by hand, ending stale ones.
 
 use super::erase;
 use super::error::Context as _;
@@ -48,8 +48,8 @@ pub(super) fn change(
     Ok(Ok(Written::Call(Box::new(call))))
 }
 
-/// Ends calls that are in progress and of which no turn has come since `before`. What else changed of a call says
-/// nothing about whether it still runs.
+/// Ends calls that are in progress and received no turn since `before`. Other changes of a call do not show whether it
+/// still runs.
 pub(super) fn end_stale(transaction: &Transaction<'_>, now: Timestamp, before: Timestamp) -> Result<Outcome> {
     transaction
         .prepare_cached(
@@ -65,7 +65,7 @@ pub(super) fn end_stale(transaction: &Transaction<'_>, now: Timestamp, before: T
         .map(|ended| Ok(Written::Ended(ended)))
 }
 
-/// How many calls are in progress, counted up to `at_most`.
+/// Counts the calls in progress, up to `at_most`.
 pub(super) fn open(connection: &Connection, at_most: u32) -> Result<u64> {
     connection
         .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM calls WHERE status = 'in_progress' LIMIT ?1)")
@@ -73,7 +73,7 @@ pub(super) fn open(connection: &Connection, at_most: u32) -> Result<u64> {
         .doing("counting calls in progress")
 }
 
-/// What a query's conditions are, wherever its page begins.
+/// Returns the conditions of a query, without those of its page.
 pub(super) fn filter(query: &CallQuery) -> Filter {
     let mut filter = Filter::default();
     if let Some(status) = query.status {
@@ -110,7 +110,7 @@ pub(super) fn filter(query: &CallQuery) -> Filter {
 }
 
 fn by_record(filter: &mut Filter, record: &RecordFilter) {
-    /// A call's length where its record does not say it: up to its end, or to its last turn while there is no end.
+    /// Duration of a call in seconds. Without one in the record, it lasts until its end, or until its last turn.
     const SECONDS: &str = "coalesce(c.duration_seconds, max(0, \
          strftime('%s', coalesce(c.call_end_time, c.last_turn_time, c.call_start_time)) \
          - strftime('%s', c.call_start_time)))";
@@ -166,7 +166,7 @@ pub(super) fn list(connection: &mut Connection, query: &CallQuery) -> Result<Pag
     Ok(Page { total, ..page })
 }
 
-/// Size of a call's texts that may be long, in bytes of JSON.
+/// Returns the size of a call's potentially long texts, in bytes of JSON.
 fn text_of(call: &Call) -> usize {
     let report = &call.report;
     [&report.analysis, &report.summary, &report.title, &report.termination_reason, &report.user_id]
@@ -176,7 +176,7 @@ fn text_of(call: &Call) -> usize {
         .sum()
 }
 
-/// The conditions of a `WHERE`, and what stands for their question marks.
+/// The conditions of a `WHERE` clause and the values of its parameters.
 #[derive(Default)]
 pub(super) struct Filter {
     conditions: Vec<String>,
@@ -201,7 +201,7 @@ impl Filter {
     }
 }
 
-/// The `LIKE` pattern, escaped by `\`, of all that contains `text`.
+/// Returns the `LIKE` pattern, escaped by `\`, of texts that contain `text`.
 fn containing(text: &str) -> String {
     let mut pattern = String::from("%");
     for c in text.chars() {

@@ -1,5 +1,8 @@
-//! What was committed after a place in the order of commits: the two sequences, of turns and of changes of calls, merged.
-//! Each read is bounded in rows and in bytes.
+//! The changes after a feed position: the sequences of turns and of changes of calls, merged in the order of commits.
+//!
+//! Turns need no table of changes, because their ids grow with each commit. A change stores the last turn before it,
+//! which allows merging the two sequences. Nothing is stored for a stream, and a position keeps its meaning after a
+//! restart. Each read is limited in rows and bytes.
 
 use super::calls;
 use super::error::Context as _;
@@ -8,18 +11,18 @@ use crate::domain::{Call, CallStatus, Turn};
 use crate::store::{Change, Position, Result, Scope, Since, Touched};
 use rusqlite::{Connection, OptionalExtension as _, Params, Row, Transaction, params};
 
-const DOING: &str = "reading what is new";
+const DOING: &str = "reading changes";
 
-/// Greatest number of turns, and of changes, that are read at once.
-const ROWS: usize = 64;
+/// Maximum number of turns, and of changes, in one read.
+const MAX_ROWS: usize = 64;
 
-/// No more is read once there are this many bytes of text.
-const BYTES: usize = 24 * 1024;
+/// Size of texts at which a read ends, in bytes.
+const MAX_TEXT_BYTES: usize = 24 * 1024;
 
-/// How many turns are looked through at once for the calls that they belong to.
-const SCAN: i64 = 10_000;
+/// Maximum number of turns in one read that only looks for their calls.
+const MAX_SCANNED_TURNS: i64 = 10_000;
 
-/// The place behind everything that is committed.
+/// Returns the position after everything that is committed.
 pub(super) fn head(connection: &Connection) -> Result<Position> {
     connection
         .prepare_cached(
@@ -32,25 +35,25 @@ pub(super) fn head(connection: &Connection) -> Result<Position> {
         .doing(DOING)
 }
 
-/// What came after one place, up to another one at most.
+/// Returns changes after one position and up to another.
 pub(super) fn since(connection: &mut Connection, scope: &Scope, after: Position, until: Position) -> Result<Since> {
     let snapshot = connection.transaction().doing(DOING)?;
     match scope {
         Scope::Everything => match after.call {
-            Some(told) => running(&snapshot, after, told),
-            None => everything(&snapshot, after, until),
+            Some(told) => changes_of_running(&snapshot, after, told),
+            None => changes_of_all(&snapshot, after, until),
         },
         Scope::Call { conversation_id, call_id } => {
             let call = calls::get(&snapshot, conversation_id)?.filter(|call| call.id == *call_id);
             match call {
-                Some(call) => of_call(&snapshot, &call, after),
+                Some(call) => changes_of_call(&snapshot, &call, after),
                 None => erased(&snapshot, *call_id, after),
             }
         }
     }
 }
 
-/// Which calls were touched after one place, up to another one at most.
+/// Returns the calls that changed after one position and up to another.
 pub(super) fn touched(connection: &mut Connection, after: Position, until: Position) -> Result<Touched> {
     let snapshot = connection.transaction().doing(DOING)?;
     let mut touched = Touched { end: until, ..Touched::default() };
@@ -59,10 +62,12 @@ pub(super) fn touched(connection: &mut Connection, after: Position, until: Posit
             "SELECT id, conversation_id FROM call_transcriptions WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
         )
         .and_then(|mut select| {
-            select.query_map(params![after.turn, until.turn, SCAN], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+            select
+                .query_map(params![after.turn, until.turn, MAX_SCANNED_TURNS], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
         })
         .doing(DOING)?;
-    if i64::try_from(turns.len()) == Ok(SCAN) {
+    if i64::try_from(turns.len()) == Ok(MAX_SCANNED_TURNS) {
         touched.end.turn = turns.last().map_or(until.turn, |(id, _)| *id);
     }
     touched.calls.extend(turns.into_iter().map(|(_, id)| id));
@@ -74,10 +79,10 @@ pub(super) fn touched(connection: &mut Connection, after: Position, until: Posit
         )
         .and_then(|mut select| {
             let columns = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-            select.query_map(params![after.change, until.change, SCAN], columns)?.collect()
+            select.query_map(params![after.change, until.change, MAX_SCANNED_TURNS], columns)?.collect()
         })
         .doing(DOING)?;
-    if i64::try_from(changed.len()) == Ok(SCAN) {
+    if i64::try_from(changed.len()) == Ok(MAX_SCANNED_TURNS) {
         touched.end.change = changed.last().map_or(until.change, |(id, ..)| *id);
     }
     for (_, call_id, conversation_id) in changed {
@@ -89,19 +94,19 @@ pub(super) fn touched(connection: &mut Connection, after: Position, until: Posit
     Ok(touched)
 }
 
-/// The calls that ran at a place, by their row numbers. One that started later is told as a change.
-fn running(snapshot: &Transaction<'_>, at: Position, told: i64) -> Result<Since> {
+/// Returns the calls that were running at a position, by row id. Calls that started later appear as changes.
+fn changes_of_running(snapshot: &Transaction<'_>, at: Position, told: i64) -> Result<Since> {
     let (calls, has_more) = read(
         snapshot,
-        // The plus keeps the planner from walking over all calls in the order of their ids.
+        // The plus sign keeps the planner from scanning all calls by id.
         &format!(
             "SELECT {CALL} FROM calls c WHERE status = ?1 AND +id > ?2 AND NOT EXISTS \
             (SELECT 1 FROM call_changes n WHERE n.call_id = c.id AND n.kind = 'started' AND n.id > ?3) \
          ORDER BY +id LIMIT ?4"
         ),
-        params![CallStatus::InProgress, told, at.change, overread()],
+        params![CallStatus::InProgress, told, at.change, row_limit()],
         row::call,
-        weight,
+        call_bytes,
     )?;
     let place = |call: Option<i64>| Position { call, ..at };
     let end = if has_more { place(calls.last().map(|call| call.id)) } else { place(None) };
@@ -110,49 +115,54 @@ fn running(snapshot: &Transaction<'_>, at: Position, told: i64) -> Result<Since>
 }
 
 /// A row of the table of changes.
-struct Noted {
+struct ChangeRow {
     id: i64,
     call_id: i64,
     kind: String,
     turn_id: i64,
 }
 
-fn noted(row: &Row<'_>) -> rusqlite::Result<Noted> {
-    Ok(Noted { id: row.get("id")?, call_id: row.get("call_id")?, kind: row.get("kind")?, turn_id: row.get("turn_id")? })
+fn change_row(row: &Row<'_>) -> rusqlite::Result<ChangeRow> {
+    Ok(ChangeRow {
+        id: row.get("id")?,
+        call_id: row.get("call_id")?,
+        kind: row.get("kind")?,
+        turn_id: row.get("turn_id")?,
+    })
 }
 
-fn everything(snapshot: &Transaction<'_>, after: Position, until: Position) -> Result<Since> {
+fn changes_of_all(snapshot: &Transaction<'_>, after: Position, until: Position) -> Result<Since> {
     let turns = read(
         snapshot,
         &format!("SELECT {TURN} FROM call_transcriptions t WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3"),
-        params![after.turn, until.turn, overread()],
+        params![after.turn, until.turn, row_limit()],
         row::turn,
-        said,
+        turn_bytes,
     )?;
     let (notes, more) = read(
         snapshot,
         "SELECT * FROM call_changes WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
-        params![after.change, until.change, overread()],
-        noted,
+        params![after.change, until.change, row_limit()],
+        change_row,
         |_| 0,
     )?;
     let mut select = snapshot.prepare_cached(&format!("SELECT {CALL} FROM calls c WHERE id = ?1")).doing(DOING)?;
     let mut bytes = 0;
-    let mut change = |note: &Noted| {
+    let mut change = |note: &ChangeRow| {
         if note.kind == "erased" {
-            return Ok(Told::Change(Change::Erased(note.call_id)));
+            return Ok(Reported::Change(Change::Erased(note.call_id)));
         }
-        if bytes > BYTES {
-            return Ok(Told::Later);
+        if bytes > MAX_TEXT_BYTES {
+            return Ok(Reported::Later);
         }
-        // One that was erased since is told by that change.
+        // If the call was erased since, a later change says so.
         let Some(call) = select.query_row([note.call_id], row::call).optional().doing(DOING)? else {
-            return Ok(Told::Nothing);
+            return Ok(Reported::Nothing);
         };
-        bytes += weight(&call);
-        Ok(Told::Change(of_kind(&note.kind, call)))
+        bytes += call_bytes(&call);
+        Ok(Reported::Change(change_of_kind(&note.kind, call)))
     };
-    let mut since = merged(after, turns, (notes, more), &mut change)?;
+    let mut since = merge(after, turns, (notes, more), &mut change)?;
     if !since.has_more {
         since.end =
             Position { turn: until.turn.max(since.end.turn), change: until.change.max(since.end.change), call: None };
@@ -160,8 +170,8 @@ fn everything(snapshot: &Transaction<'_>, after: Position, until: Position) -> R
     Ok(since)
 }
 
-fn of_call(snapshot: &Transaction<'_>, call: &Call, after: Position) -> Result<Since> {
-    // Found by its number in the call, where the turn that was told last is one of the call's.
+fn changes_of_call(snapshot: &Transaction<'_>, call: &Call, after: Position) -> Result<Since> {
+    // Finds the last sent turn's sequence number, if that turn belongs to this call.
     let told: i64 = snapshot
         .prepare_cached("SELECT sequence_number FROM call_transcriptions WHERE id = ?1 AND conversation_id = ?2")
         .and_then(|mut select| select.query_row(params![after.turn, call.conversation_id], |row| row.get(0)).optional())
@@ -173,27 +183,27 @@ fn of_call(snapshot: &Transaction<'_>, call: &Call, after: Position) -> Result<S
             "SELECT {TURN} FROM call_transcriptions t WHERE conversation_id = ?1 AND sequence_number > ?2 AND id > ?3 \
          ORDER BY sequence_number LIMIT ?4"
         ),
-        params![call.conversation_id, told, after.turn, overread()],
+        params![call.conversation_id, told, after.turn, row_limit()],
         row::turn,
-        said,
+        turn_bytes,
     )?;
     if after.change == 0 {
-        let mut since = merged(after, turns, (Vec::new(), false), &mut |_| Ok(Told::Nothing))?;
+        let mut since = merge(after, turns, (Vec::new(), false), &mut |_| Ok(Reported::Nothing))?;
         if !since.has_more {
             since.end.change = head(snapshot)?.change;
             let kind = if call.status == CallStatus::InProgress { "started" } else { "ended" };
-            since.changes.push((since.end, of_kind(kind, call.clone())));
+            since.changes.push((since.end, change_of_kind(kind, call.clone())));
         }
         return Ok(since);
     }
     let notes = read(
         snapshot,
         "SELECT * FROM call_changes WHERE call_id = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
-        params![call.id, after.change, overread()],
-        noted,
-        |_| weight(call),
+        params![call.id, after.change, row_limit()],
+        change_row,
+        |_| call_bytes(call),
     )?;
-    merged(after, turns, notes, &mut |note| Ok(Told::Change(of_kind(&note.kind, call.clone()))))
+    merge(after, turns, notes, &mut |note| Ok(Reported::Change(change_of_kind(&note.kind, call.clone()))))
 }
 
 fn erased(snapshot: &Transaction<'_>, call_id: i64, after: Position) -> Result<Since> {
@@ -206,26 +216,26 @@ fn erased(snapshot: &Transaction<'_>, call_id: i64, after: Position) -> Result<S
     Ok(Since { changes, end, has_more: false, over: true })
 }
 
-/// What a noted change is to a stream.
-enum Told {
+/// The meaning of a change for a stream.
+enum Reported {
     Change(Change),
-    /// There is nothing to tell of it.
+    /// The change is not shown.
     Nothing,
-    /// There is enough for now.
+    /// The read has reached its limit.
     Later,
 }
 
-/// Brings turns and changes, each read in order and perhaps cut off, into the one order of commit.
-fn merged(
+/// Merges turns and changes in the order of commits. Both lists are sorted and may be truncated.
+fn merge(
     after: Position,
     (turns, more_turns): (Vec<Turn>, bool),
-    (notes, more_notes): (Vec<Noted>, bool),
-    change: &mut dyn FnMut(&Noted) -> Result<Told>,
+    (notes, more_notes): (Vec<ChangeRow>, bool),
+    change: &mut dyn FnMut(&ChangeRow) -> Result<Reported>,
 ) -> Result<Since> {
     let (mut turns, mut notes) = (turns.into_iter().peekable(), notes.into_iter().peekable());
     let mut since = Since { changes: Vec::new(), end: after, has_more: more_turns || more_notes, over: false };
     loop {
-        // What follows a list that was cut off is not known, so nothing may be told past its end.
+        // The rest of a truncated list is unknown, so nothing after its end may be returned.
         let turn_next = match (turns.peek(), notes.peek()) {
             (Some(turn), Some(note)) => turn.id <= note.turn_id,
             (Some(_), None) if !more_notes => true,
@@ -239,12 +249,12 @@ fn merged(
         } else {
             let Some(note) = notes.next() else { break };
             let told = change(&note)?;
-            if matches!(told, Told::Later) {
+            if matches!(told, Reported::Later) {
                 since.has_more = true;
                 break;
             }
             since.end.change = note.id;
-            if let Told::Change(change) = told {
+            if let Reported::Change(change) = told {
                 since.changes.push((since.end, change));
             }
         }
@@ -252,7 +262,7 @@ fn merged(
     Ok(since)
 }
 
-fn of_kind(kind: &str, call: Call) -> Change {
+fn change_of_kind(kind: &str, call: Call) -> Change {
     let call = Box::new(call);
     match kind {
         "started" => Change::Started(call),
@@ -261,11 +271,11 @@ fn of_kind(kind: &str, call: Call) -> Change {
     }
 }
 
-fn overread() -> i64 {
-    i64::try_from(ROWS + 1).expect("a small number")
+fn row_limit() -> i64 {
+    i64::try_from(MAX_ROWS + 1).expect("a small number")
 }
 
-/// Rows up to the bounds, and whether there are more.
+/// Reads rows up to the limits, and returns whether there are more.
 fn read<T>(
     snapshot: &Transaction<'_>,
     sql: &str,
@@ -277,7 +287,7 @@ fn read<T>(
     let mut rows = select.query(values).doing(DOING)?;
     let (mut read, mut bytes) = (Vec::new(), 0);
     while let Some(row) = rows.next().doing(DOING)? {
-        if read.len() == ROWS || bytes > BYTES {
+        if read.len() == MAX_ROWS || bytes > MAX_TEXT_BYTES {
             return Ok((read, true));
         }
         let value = from_row(row).doing(DOING)?;
@@ -287,12 +297,12 @@ fn read<T>(
     Ok((read, false))
 }
 
-fn said(turn: &Turn) -> usize {
+fn turn_bytes(turn: &Turn) -> usize {
     turn.message.as_str().len() + turn.final_text.as_ref().map_or(0, |text| text.as_str().len())
 }
 
-/// About how long a call's text is.
-fn weight(call: &Call) -> usize {
+/// Returns the approximate length of a call's texts, in bytes.
+fn call_bytes(call: &Call) -> usize {
     let long = [&call.report.analysis, &call.report.summary, &call.report.termination_reason];
     1000 + long.into_iter().flatten().map(String::len).sum::<usize>()
 }

@@ -10,28 +10,28 @@ use rusqlite::Connection;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A database file that is open for the service.
+/// An open database file.
 pub struct SqliteStore {
-    // Fields are dropped in this order: the writing connection goes last but for the lock, so that it is the one that
-    // folds the log in and removes it.
+    // Fields are dropped in this order. The writing connection must be dropped after the readers, because the last
+    // connection runs the final checkpoint and removes the WAL.
     pub(super) readers: Readers,
-    /// What reads calls that are due, so that other reads do not hold reconciliation up, nor the other way round. Opened
-    /// when it is first used.
+    /// Connection that reads due calls, so that reconciliation and other reads do not delay each other. Opened on first
+    /// use.
     pub(super) reconciler: Mutex<Option<Connection>>,
-    /// Nothing while the disk has no room for what opening it takes.
+    /// `None` while the disk has no space to open the database for writing.
     pub(super) writer: Mutex<Option<Writing>>,
     pub(super) copier: Copier,
     pub(super) place: Arc<Place>,
-    /// Whether the log is this service's own to move, and not Litestream's.
+    /// True if this service runs the checkpoints, false if Litestream does.
     pub(super) folds: bool,
     pub(super) options: Options,
-    /// Set by a search that finds the search index broken, so that the writer makes it anew.
+    /// Set by a search that finds the search index damaged; the writer then rebuilds the index.
     pub(super) index_is_broken: AtomicBool,
     pub(super) lock: Option<lock::Lock>,
 }
 
 impl SqliteStore {
-    /// Whether a service has it open beside this.
+    /// Returns whether a running service has the database open as well.
     pub fn is_shared(&self) -> bool {
         self.lock.is_none()
     }
@@ -43,7 +43,7 @@ impl SqliteStore {
         self.place.check()
     }
 
-    /// Reads calls that are due.
+    /// Reads with the connection that is reserved for due calls.
     pub(super) fn read_due<T>(&self, read: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         self.check_place()?;
         let mut reconciler = self.reconciler.lock().unwrap_or_else(PoisonError::into_inner);
@@ -54,9 +54,9 @@ impl SqliteStore {
         read(connection)
     }
 
-    /// The writing connection; opens it if that could not be done yet.
+    /// Returns the writing connection, and opens it if that was not possible before.
     pub(super) fn writer(&self) -> Result<Writer<'_>> {
-        // A panic while the connection was held leaves at most an open transaction, which the next `apply` rolls back.
+        // After a panic the connection has at most an open transaction, which the next `apply` rolls back.
         let mut writing = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         if writing.is_none() {
             *writing = Some(self.begin_writing()?);
@@ -66,7 +66,7 @@ impl SqliteStore {
 }
 
 impl Drop for SqliteStore {
-    /// Closing must not touch files that are not this database's any more: SQLite would remove the WAL at its path.
+    /// Leaves files alone that are no longer this database's, because SQLite would remove the WAL at its path.
     fn drop(&mut self) {
         let checked = self.check_place();
         let writing = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner);

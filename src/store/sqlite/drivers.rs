@@ -1,5 +1,9 @@
-//! Drivers and dispatches. A bulk change checks every element before it writes the first, so it is done wholly or not
-//! at all, and one that finds everything as it is to be writes nothing.
+//! Drivers and dispatches.
+//!
+//! A bulk change checks every element before it writes the first, so it takes effect completely or not at all. It
+//! writes nothing if all rows already have the requested values.
+//!
+//! Deleting a driver keeps the calls and dispatches, without a driver.
 
 use super::batch::driver_match;
 use super::error::Context as _;
@@ -62,7 +66,8 @@ pub(super) fn put(transaction: &Transaction<'_>, now: Timestamp, drivers: &[NewD
             }
         }
     }
-    // Numbers that change hands within this change must not meet on the way, so all are put down before any is taken up.
+    // Clears the numbers of changed drivers first, because numbers that are exchanged within this change must not
+    // collide.
     for driver in &changed {
         transaction
             .prepare_cached("UPDATE drivers SET phone_number = NULL WHERE id = ?1 AND phone_number IS NOT NULL")
@@ -85,7 +90,7 @@ pub(super) fn put(transaction: &Transaction<'_>, now: Timestamp, drivers: &[NewD
     Ok(Ok(Written::Drivers(counts)))
 }
 
-/// The drivers whose number would be another's too once the whole change is made.
+/// Returns the elements whose number another driver would have after the change.
 fn taken_numbers(transaction: &Transaction<'_>, drivers: &[NewDriver]) -> Result<Vec<BadElement>> {
     let new_numbers: HashMap<_, _> = drivers.iter().map(|d| (d.id, &d.phone_number)).collect();
     let mut owners = HashMap::new();
@@ -96,8 +101,8 @@ fn taken_numbers(transaction: &Transaction<'_>, drivers: &[NewDriver]) -> Result
         let stored: Option<DriverId> = transaction
             .prepare_cached("SELECT id FROM drivers WHERE phone_number = ?1")
             .and_then(|mut select| select.query_row([phone], |row| row.get(0)).optional())
-            .doing("looking a phone number up")?
-            // Its present owner may be given another number by this very change.
+            .doing("looking up a phone number")?
+            // The change itself may give the present owner another number.
             .filter(|by| new_numbers.get(by).is_none_or(|number| number.as_ref() == Some(phone)));
         if let Some(by) = [Some(within), stored].into_iter().flatten().find(|by| *by != driver.id) {
             taken.push(BadElement { index, why: BadLink::PhoneTaken(by) });
@@ -106,10 +111,10 @@ fn taken_numbers(transaction: &Transaction<'_>, drivers: &[NewDriver]) -> Result
     Ok(taken)
 }
 
-/// Deletes a driver, or takes only so many calls and dispatches from a driver who has more of them.
+/// Deletes a driver, or clears one slice of references if there are more.
 pub(super) fn delete(transaction: &Transaction<'_>, now: Timestamp, id: DriverId) -> Result<Outcome> {
     const DOING: &str = "deleting a driver";
-    // The foreign keys would clear the references too, but not say when the calls changed.
+    // The foreign keys would clear the references as well, but not update the time of the change.
     let calls = transaction
         .prepare_cached(
             "UPDATE calls SET driver_id = NULL, driver_source = NULL, driver_conflict = NULL, updated_at = ?2 \

@@ -1,4 +1,4 @@
-//! Calls whose turns and records are to be reconciled: the note that is written with what makes a call due.
+//! Notes of calls that are due for reconciliation. A note is written in the transaction that makes the call due.
 
 use super::error::Context as _;
 use crate::domain::ConversationId;
@@ -6,9 +6,9 @@ use crate::domain::reconcile::Base;
 use crate::store::{Due, Result};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-const DOING: &str = "noting that a call is due";
+const DOING: &str = "marking a call as due";
 
-/// Notes that a call is due; `facts` says whether a record came, which has the call's facts written again.
+/// Marks a call as due. `facts` is true if a record arrived, so that the call's facts must be written again.
 pub(super) fn note(connection: &Connection, call_id: i64, facts: bool) -> Result<()> {
     connection
         .prepare_cached(
@@ -21,7 +21,7 @@ pub(super) fn note(connection: &Connection, call_id: i64, facts: bool) -> Result
         .doing(DOING)
 }
 
-/// The state of a call that is due by its note, and whether its facts are to be written.
+/// Returns the state of a due call according to its note, and whether its facts must be written.
 pub(super) fn of(connection: &Connection, call_id: i64) -> Result<Option<(Base, bool)>> {
     connection
         .prepare_cached(
@@ -35,10 +35,10 @@ pub(super) fn of(connection: &Connection, call_id: i64) -> Result<Option<(Base, 
             };
             select.query_row([call_id], base).optional()
         })
-        .doing("asking whether a call is due")
+        .doing("reading whether a call is due")
 }
 
-/// Counts a slice that was stored of a call that stays due.
+/// Counts a slice that was stored while the call stays due.
 pub(super) fn count_slice(transaction: &Transaction<'_>, call_id: i64) -> Result<()> {
     transaction
         .prepare_cached("UPDATE due_reconciliations SET slices = slices + 1 WHERE call_id = ?1")
@@ -47,9 +47,9 @@ pub(super) fn count_slice(transaction: &Transaction<'_>, call_id: i64) -> Result
         .doing(DOING)
 }
 
-/// Puts a call behind all others that are due, since more came while it had its turn.
+/// Moves a call behind all other due calls, because more arrived while it was reconciled.
 pub(super) fn put_last(transaction: &Transaction<'_>, call_id: i64) -> Result<()> {
-    // A call that is due by its turns alone may not have been noted anew.
+    // A call that is due only because of turns may have no new note.
     note(transaction, call_id, false)?;
     transaction
         .prepare_cached("UPDATE due_reconciliations SET since = NULL, slices = slices + 1 WHERE call_id = ?1")
@@ -58,7 +58,7 @@ pub(super) fn put_last(transaction: &Transaction<'_>, call_id: i64) -> Result<()
         .doing(DOING)
 }
 
-/// Takes a call's note away, since it is reconciled.
+/// Deletes a call's note, because the call is reconciled.
 pub(super) fn clear(transaction: &Transaction<'_>, call_id: i64) -> Result<()> {
     transaction
         .prepare_cached("DELETE FROM due_reconciliations WHERE call_id = ?1")
@@ -67,15 +67,15 @@ pub(super) fn clear(transaction: &Transaction<'_>, call_id: i64) -> Result<()> {
         .doing(DOING)
 }
 
-/// Some calls that are due, and how many there are. One that is erased or restored in slices is not listed.
+/// Returns some due calls and the number of all. Leaves out calls that are being erased or restored in slices.
 pub(super) fn list(connection: &Connection, noted_after: i64, noted_until: i64, limit: usize) -> Result<Due> {
-    const DOING: &str = "looking for calls that are due";
+    const DOING: &str = "listing due calls";
     let (count, last) = connection
         .prepare_cached("SELECT count(*), ifnull(max(version), 0) FROM due_reconciliations")
         .and_then(|mut select| select.query_row([], |row| Ok((row.get(0)?, row.get(1)?))))
         .doing(DOING)?;
-    // What has been due for longest comes first. Of what was left from before, that is the order of the notes, which need
-    // not be sorted.
+    // The call that has been due for longest comes first. For calls left from before a restart that is the order of the
+    // notes, which need not be sorted.
     let order = if noted_after > 0 { "coalesce(d.since, d.version)" } else { "d.version" };
     let calls: Vec<ConversationId> = connection
         .prepare_cached(&format!(

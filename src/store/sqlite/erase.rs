@@ -1,11 +1,31 @@
-//! Erasing: a call with all that is stored about it, and events and dispatches that belong to none.
+//! Erasing a call with everything stored about it, and events and dispatches that belong to no call.
 //!
-//! A call of some hundred turns goes in one transaction. A longer one is noted in `unfinished_calls` and goes in slices, between
-//! which others write; the transaction of the last slice deletes the call's row and the note. While the note is there,
-//! nothing new is stored for the conversation.
+//! # Slices
 //!
-//! What a transaction deletes is overwritten with zeros in the pages (`secure_delete`), what remains in them
-//! otherwise by [`super::connection::page_scrub`], and [`super::connection::checkpoint::forget`] takes the older states of those pages out of the log.
+//! A call with up to some hundred turns is erased in one transaction. A longer one is noted in `unfinished_calls` and
+//! erased in slices, and other writes are executed between the slices. The last slice deletes the call's row and the
+//! note. While the note exists, nothing new is stored for the conversation, exports skip it, and a start of the service
+//! continues the erasure. Turns are deleted from the last one backwards, so the rest has no gaps. Restoring a long call
+//! uses the same note: an interrupted restore is erased.
+//!
+//! # Bytes
+//!
+//! The bytes of a deleted row can survive in three places:
+//!
+//! - In its page. SQLite overwrites them with zeros (`secure_delete`).
+//! - In the unused part of pages that were split. The VFS of the writing connection zeroes it ([`super::connection::page_scrub`]).
+//! - In older versions of the pages in the WAL and in memory. The writer purges them a second after an erasure, even
+//!   under load ([`super::connection::checkpoint::forget`]). Readers never wait for this; if readers are always active, the writer
+//!   waits for them for up to 25 ms per second. A command beside the service does this on its own connection.
+//!
+//! The search index and its WAL are treated alike, after the index has processed the erasure. If it cannot, its file is
+//! deleted.
+//!
+//! # Late events
+//!
+//! An erased call leaves a digest of its id, and later events of ElevenLabs with that id are dropped. Otherwise
+//! ElevenLabs' retries would undo the erasure within the hour, and `backfill` at any time. A pruned call leaves
+//! nothing.
 
 use super::error::Context as _;
 use super::expired::LAST_SIGN;
@@ -24,13 +44,13 @@ const MAX_SLICE_ROWS: usize = 500;
 /// Maximum length of the texts that one transaction erases, in bytes, unless a single row is longer.
 const MAX_SLICE_BYTES: usize = 512 * 1024;
 
-/// Maximum time for which one transaction goes on erasing turns. The first [`PIECE_ROWS`] go in any case.
+/// Maximum time that one transaction spends on turns. It erases at least [`PIECE_ROWS`] turns.
 const MAX_SLICE_TIME: Duration = Duration::from_millis(20);
 
-/// Number of turns that are erased between two looks at the clock.
+/// Number of turns that are erased between two checks of the time.
 const PIECE_ROWS: usize = 50;
 
-/// What one transaction may still erase.
+/// The work that one transaction may still do.
 struct Budget {
     rows: usize,
     bytes: usize,
@@ -41,7 +61,7 @@ impl Budget {
         Self { rows: MAX_SLICE_ROWS, bytes: MAX_SLICE_BYTES }
     }
 
-    /// Takes a row of this length out of the budget and returns whether it fitted. The first row always fits.
+    /// Subtracts a row of this length and returns whether it fits. The first row always fits.
     fn take(&mut self, bytes: usize) -> bool {
         let first = self.rows == MAX_SLICE_ROWS;
         if !first && (self.rows == 0 || self.bytes < bytes) {
@@ -53,7 +73,7 @@ impl Budget {
     }
 }
 
-/// Erases a call for good: records that ElevenLabs sends later are dropped. A long call is only begun.
+/// Erases a call for good: events that ElevenLabs sends later are dropped. A long call only loses its first slice.
 pub(super) fn call(transaction: &Transaction<'_>, now: Timestamp, id: &ConversationId) -> Result<Outcome> {
     if !is_unfinished(transaction, id)? && !exists(transaction, id)? {
         return Ok(Err(Rejection::NotFound));
@@ -89,9 +109,9 @@ fn exists(transaction: &Transaction<'_>, id: &ConversationId) -> Result<bool> {
         .doing(DOING)
 }
 
-/// Erases the first slice of a call. What is left is noted, so that [`go_on`] and the next start find it.
+/// Erases the first slice of a call. If something is left, the call is noted for [`go_on`] and the next start.
 fn begin(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Outcome> {
-    // At the beginning, because a dispatch that arrives during the erasure must not be lost.
+    // Deletes the dispatch first, because a dispatch that arrives during the erasure must not be lost.
     delete(transaction, "DELETE FROM call_dispatches WHERE conversation_id = ?1", id)?;
     if slice(transaction, id, Kind::Erase)? {
         return Ok(Ok(Written::Done));
@@ -100,13 +120,13 @@ fn begin(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Outcome> 
     Ok(Ok(Written::Begun))
 }
 
-/// Why a call is unfinished.
+/// Reason why a call is unfinished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// It is being erased.
+    /// The call is being erased.
     Erase,
-    /// It is being restored. When that was cut off, the call is erased, but not the events and the dispatch, which were
-    /// restored before it.
+    /// The call is being restored. An interrupted restore erases the call, but not its events and dispatch, which were
+    /// restored before.
     Restore,
 }
 
@@ -131,7 +151,7 @@ pub(super) fn note(transaction: &Transaction<'_>, id: &ConversationId, kind: Kin
         .doing(DOING)
 }
 
-/// Erases the next slice of an unfinished call: of this one, or of the one that was noted first.
+/// Erases the next slice of an unfinished call: of this call, or of the one that was noted first.
 pub(super) fn go_on(transaction: &Transaction<'_>, which: Unfinished<'_>) -> Result<Option<ErasedSlice>> {
     let (only, kind) = match which {
         Unfinished::Call(id) => (Some(id), None),
@@ -151,8 +171,8 @@ pub(super) fn go_on(transaction: &Transaction<'_>, which: Unfinished<'_>) -> Res
     Ok(Some(ErasedSlice { conversation_id, finished }))
 }
 
-/// Erases as much of a call as one transaction may, and returns whether nothing is left. Turns go from the last one
-/// backwards, so that what is left is numbered without gaps.
+/// Erases as much of a call as one transaction may. Returns whether nothing is left. Turns are deleted from the last
+/// one backwards, so the rest is numbered without gaps.
 fn slice(transaction: &Transaction<'_>, id: &ConversationId, kind: Kind) -> Result<bool> {
     let mut budget = Budget::new();
     if kind == Kind::Erase && !slice_of_events(transaction, id, &mut budget)? {
@@ -165,13 +185,13 @@ fn slice(transaction: &Transaction<'_>, id: &ConversationId, kind: Kind) -> Resu
             .doing(DOING)?;
         return Ok(false);
     }
-    // Its last turns and its history go with it.
+    // Deleting the row also deletes the call's last turns and its history.
     delete(transaction, "DELETE FROM calls WHERE conversation_id = ?1", id)?;
     delete(transaction, "DELETE FROM unfinished_calls WHERE conversation_id = ?1", id)?;
     Ok(true)
 }
 
-/// Erases events of a call, and returns whether none is left.
+/// Erases events of a call. Returns whether none is left.
 fn slice_of_events(transaction: &Transaction<'_>, id: &ConversationId, budget: &mut Budget) -> Result<bool> {
     let events: Vec<(i64, usize)> = transaction
         .prepare_cached(
@@ -194,7 +214,8 @@ fn slice_of_events(transaction: &Transaction<'_>, id: &ConversationId, budget: &
     Ok(true)
 }
 
-/// Erases the last turns of a call and returns how many are left, or `None` when all are few enough to go with the call.
+/// Erases the last turns of a call. Returns how many are left, or `None` if they are few enough to be deleted with the
+/// call.
 fn slice_of_turns(transaction: &Transaction<'_>, id: &ConversationId, budget: &mut Budget) -> Result<Option<i64>> {
     let start = Instant::now();
     loop {
@@ -207,20 +228,20 @@ fn slice_of_turns(transaction: &Transaction<'_>, id: &ConversationId, budget: &m
             .prepare_cached("DELETE FROM call_transcriptions WHERE conversation_id = ?1 AND sequence_number > ?2")
             .and_then(|mut delete| delete.execute(params![id, left]))
             .doing(DOING)?;
-        // How long it takes depends on the index of words, too.
+        // The time also depends on the search index's triggers.
         if !fits || start.elapsed() > MAX_SLICE_TIME {
             return Ok(Some(left));
         }
     }
 }
 
-/// The last turns of a call that are erased by one statement.
+/// The last turns of a call, which one statement erases.
 enum Piece {
-    /// All that are left.
+    /// All remaining turns.
     All,
-    /// Those behind this number.
+    /// Turns after this sequence number.
     DownTo(i64),
-    /// Those behind this number, with which the budget is used up.
+    /// Turns after this sequence number, which use up the budget.
     Last(i64),
 }
 
@@ -254,22 +275,22 @@ pub(super) fn is_unfinished(connection: &Connection, id: &ConversationId) -> Res
     connection
         .prepare_cached("SELECT 1 FROM unfinished_calls WHERE conversation_id = ?1")
         .and_then(|mut select| select.exists([id]))
-        .doing("looking for an unfinished erasure")
+        .doing("reading whether a call is unfinished")
 }
 
 fn digest(id: &ConversationId) -> [u8; 32] {
     Sha256::digest(id.as_str()).into()
 }
 
-/// Whether a call was erased for good.
+/// Returns whether a call was erased for good.
 pub(super) fn is_erased(connection: &Connection, id: &ConversationId) -> Result<bool> {
     connection
         .prepare_cached("SELECT 1 FROM erased_calls WHERE digest = ?1")
         .and_then(|mut select| select.exists([digest(id)]))
-        .doing("asking whether a call was erased")
+        .doing("reading whether a call was erased")
 }
 
-/// Erases events, as far as they belong to no call.
+/// Erases the events with these ids that belong to no call.
 pub(super) fn events(transaction: &Transaction<'_>, ids: &[i64]) -> Result<Outcome> {
     for id in ids {
         transaction
@@ -283,7 +304,7 @@ pub(super) fn events(transaction: &Transaction<'_>, ids: &[i64]) -> Result<Outco
     Ok(Ok(Written::Done))
 }
 
-/// Erases dispatches, as far as they never became a call.
+/// Erases the dispatches of these conversations that never became a call.
 pub(super) fn dispatches(transaction: &Transaction<'_>, ids: &[ConversationId]) -> Result<Outcome> {
     for id in ids {
         transaction

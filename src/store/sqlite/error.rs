@@ -1,9 +1,9 @@
-//! From SQLite's errors to the store's.
+//! Conversion of SQLite errors to store errors.
 
 use crate::store::{Error, ErrorKind};
 use rusqlite::{ErrorCode, ffi};
 
-/// Says what was being done when SQLite failed.
+/// Adds the current operation to a SQLite error.
 pub(super) trait Context<T> {
     fn doing(self, doing: &'static str) -> Result<T, Error>;
 }
@@ -15,7 +15,7 @@ impl<T> Context<T> for rusqlite::Result<T> {
 }
 
 fn kind(error: &rusqlite::Error) -> ErrorKind {
-    // The WAL's index could not grow.
+    // The file of the WAL index could not grow.
     if error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_SHMSIZE) {
         return ErrorKind::Full;
     }

@@ -1,4 +1,11 @@
-//! The platform's events and histories, and what they say of their calls.
+//! ElevenLabs' events and histories, and what they say about their calls.
+//!
+//! Each event is stored raw, once, together with its parsed form. The same transaction marks its call as due for
+//! reconciliation and does nothing more.
+//!
+//! The digest that recognises a repeated event is that of the stored body, which may be redacted. A digest of the
+//! received body would reveal a removed number of nine digits to anyone who tries all of them. A delivery that is
+//! repeated after the redaction flags changed may therefore be stored twice.
 
 use super::batch::change_log::Changes;
 use super::batch::turns;
@@ -11,9 +18,9 @@ use crate::store::{Kept, Outcome, Rejection, Result, UnreadEvents, Written};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-const KEEPING: &str = "keeping an event";
+const KEEPING: &str = "storing an event";
 
-/// Keeps an event, once, and brings its call up to what it says.
+/// Stores an event, once, and marks its call as due.
 pub(super) fn keep(
     transaction: &Transaction<'_>,
     turns: &mut turns::Batch<'_>,
@@ -63,14 +70,14 @@ pub(super) fn keep(
         .doing(KEEPING)?;
     let id = transaction.last_insert_rowid();
     let due = recorded(transaction, turns, now, event)?;
-    // A recording changes nothing in the call's row, but whoever watches the call wants to hear it.
+    // A recording does not change the call's row, but live streams of the call must show it.
     if let (Some(id), Some("post_call_audio")) = (&event.conversation_id, event.event_type.as_deref()) {
         Changes::tell(transaction, id)?;
     }
     Ok(Ok(Written::Kept(Kept { event_id: Some(id), replayed: false, due })))
 }
 
-/// Does the same with an event that is kept already and was read again.
+/// Replaces the parsed form of a stored event.
 pub(super) fn replay(
     transaction: &Transaction<'_>,
     turns: &mut turns::Batch<'_>,
@@ -108,7 +115,8 @@ pub(super) fn replay(
     Ok(Ok(Written::Kept(Kept { event_id: Some(id), replayed: false, due })))
 }
 
-/// Notes that a record of a call came, if the event has one, and returns whether it has. The call exists after this.
+/// Marks the call of an event's record as due. Returns false if the event has no record or the call is unfinished;
+/// otherwise the call exists afterwards.
 fn recorded(
     transaction: &Transaction<'_>,
     turns: &mut turns::Batch<'_>,
@@ -117,19 +125,19 @@ fn recorded(
 ) -> Result<bool> {
     let Some(record) = &event.record else { return Ok(false) };
     let start = record.start.unwrap_or(now);
-    // Whoever stores a record has refused it before it came here, if the call is unfinished.
+    // Unfinished calls were refused before, so this only guards against them.
     let Some(call) = turns.known(transaction, &record.conversation_id, start)? else { return Ok(false) };
     turns.due(transaction, &record.conversation_id, call, true)?;
     Ok(true)
 }
 
-/// Stores what a tool shows of a running call.
+/// Stores the history of a running call.
 pub(super) fn keep_history(
     transaction: &Transaction<'_>,
     turns: &mut turns::Batch<'_>,
     report: &HistoryReport,
 ) -> Result<Outcome> {
-    const DOING: &str = "keeping a history";
+    const DOING: &str = "storing a history";
     let id = &report.conversation_id;
     if erase::is_erased(transaction, id)? {
         return Ok(Err(Rejection::Erased));

@@ -1,13 +1,13 @@
-//! What has become old, and what arrived last.
+//! Queries for expired calls, events and dispatches, and for the latest arrival.
 
 use super::error::Context as _;
 use crate::domain::{ConversationId, DriverId, PhoneNumber, Timestamp};
 use crate::store::{CallKey, OldCall, OldCalls, OldEvent, Result};
 use rusqlite::{Connection, params};
 
-/// When the last sign of life of call `c` was: its end, or else its last turn, and whenever a turn of it arrived while it
-/// ran. Senders' clocks may be wrong, and language models invent times: what lies after its own arrival counts as
-/// then, and what was heard does not grow old by what its sender says. What is fetched later is as old as it says.
+/// Time of the last activity of call `c`: its end, else its last turn, but never later than `updated_at`, and never
+/// earlier than the arrival of a live turn. Senders' clocks are not trusted, because language models invent dates: a
+/// live turn dated 2020 does not expire today. Calls that are fetched later keep their own dates.
 pub(super) const LAST_SIGN: &str = "max(min(coalesce(c.call_end_time, c.last_turn_time, c.call_start_time), c.updated_at), ifnull( \
     (SELECT t.created_at FROM call_transcriptions t WHERE t.conversation_id = c.conversation_id \
      AND (c.status = 'in_progress' OR t.source IN ('live', 'history')) ORDER BY t.sequence_number DESC LIMIT 1), \
@@ -30,11 +30,11 @@ pub(super) fn old_calls(connection: &Connection, query: &OldCalls) -> Result<Vec
             let below = query.started_before.map_or_else(|| "A".to_owned(), |time| time.to_string());
             select.query_map(params![after_start, after_id, below, query.before, limit], call)?.collect()
         })
-        .doing("looking for old calls")
+        .doing("listing expired calls")
 }
 
-/// Returns the events among the next `limit` ones after number `after` that came before `before` and belong to no call, and
-/// the number to go on after, if more may follow.
+/// Scans up to `limit` events with ids above `after` and returns those that arrived before `before` and belong to no
+/// call. The second value is the id to continue after, or `None` at the end.
 pub(super) fn old_events(
     connection: &Connection,
     before: Timestamp,
@@ -53,14 +53,14 @@ pub(super) fn old_events(
             };
             select.query_map(params![after, i64::try_from(limit).unwrap_or(i64::MAX)], event)?.collect()
         })
-        .doing("looking for old events")?;
+        .doing("listing expired events")?;
     let next = read.last().filter(|_| read.len() == limit).filter(|(_, at, _)| *at < before).map(|(old, ..)| old.id);
     let old = read.into_iter().filter(|(_, at, orphaned)| *at < before && *orphaned).map(|(old, ..)| old);
     Ok((old.collect(), next))
 }
 
-/// Up to `limit` dispatches, in the order of their conversations after `after`, that were placed before `before` and never
-/// became a call.
+/// Returns up to `limit` dispatches from before `before` that never became a call, ordered by conversation id after
+/// `after`.
 pub(super) fn old_dispatches(
     connection: &Connection,
     before: Timestamp,
@@ -78,10 +78,10 @@ pub(super) fn old_dispatches(
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
             select.query_map(params![after, before, limit], |row| row.get(0))?.collect()
         })
-        .doing("looking for old dispatches")
+        .doing("listing expired dispatches")
 }
 
-/// The conversations of up to `limit` dispatches of a driver, or that went to this number and name no driver any more.
+/// Returns up to `limit` dispatches of a driver, and dispatches to this number that no longer name a driver.
 pub(super) fn dispatches_of(
     connection: &Connection,
     id: DriverId,
@@ -97,11 +97,10 @@ pub(super) fn dispatches_of(
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
             select.query_map(params![id, number, limit], |row| row.get(0))?.collect()
         })
-        .doing("looking for a driver's dispatches")
+        .doing("listing a driver's dispatches")
 }
 
-/// When the latest of the last turns and events arrived that, by their senders' clocks, were said or made within a day of
-/// that.
+/// Returns the latest arrival among the last turns and events whose sender's clock agrees with it within a day.
 pub(super) fn newest_arrival(connection: &Connection) -> Result<Option<Timestamp>> {
     connection
         .prepare_cached(
@@ -113,5 +112,5 @@ pub(super) fn newest_arrival(connection: &Connection) -> Result<Option<Timestamp
              WHERE abs(julianday(arrived) - julianday(sent)) <= 1",
         )
         .and_then(|mut select| select.query_row([], |row| row.get(0)))
-        .doing("looking for the latest arrival")
+        .doing("reading the latest arrival")
 }

@@ -1,4 +1,4 @@
-//! The writing connection while somebody holds it.
+//! Access to the writing connection.
 
 use super::batch::call_cache::LiveCalls;
 use super::search::SearchIndex;
@@ -6,26 +6,26 @@ use rusqlite::Connection;
 use std::ops::{Deref, DerefMut};
 use std::sync::MutexGuard;
 
-/// The writing connection, held.
+/// A guard of the writing connection.
 pub(super) struct Writer<'a>(pub(super) MutexGuard<'a, Option<Writing>>);
 
 impl Deref for Writer<'_> {
     type Target = Writing;
 
     fn deref(&self) -> &Writing {
-        self.0.as_ref().expect("opened before it is held")
+        self.0.as_ref().expect("the connection is opened before the guard is created")
     }
 }
 
 impl DerefMut for Writer<'_> {
     fn deref_mut(&mut self) -> &mut Writing {
-        self.0.as_mut().expect("opened before it is held")
+        self.0.as_mut().expect("the connection is opened before the guard is created")
     }
 }
 
-/// The writing connection, and what is remembered of what it wrote.
+/// The writing connection with its caches.
 pub(super) struct Writing {
-    /// Closed before the connection, so that the latter is the last one that has the database open.
+    /// Closed before the connection, because the connection must be the last one that has the database open.
     pub(super) index: SearchIndex,
     pub(super) connection: Connection,
     pub(super) live: LiveCalls,

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub(super) fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("these values have no maps with keys that are no text")
+    serde_json::to_string(value).expect("maps in these values have string keys")
 }
 
 pub(super) fn parsed<T: DeserializeOwned>(text: &str, doing: &'static str) -> Result<T> {

@@ -1,4 +1,4 @@
-//! All that is stored of a call that is due, in one snapshot.
+//! Reads all stored data of a due call in one snapshot.
 
 use super::error::Context as _;
 use super::{due, erase};
@@ -7,9 +7,9 @@ use crate::domain::reconcile::{Material, Standing, Stored};
 use crate::store::Result;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
-const DOING: &str = "reading a call that is due";
+const DOING: &str = "reading a due call";
 
-/// Reads a call; `None` when it is not due, or is erased or restored in slices.
+/// Reads a call. Returns `None` if it is not due, or is being erased or restored in slices.
 pub(super) fn read(connection: &mut Connection, id: &ConversationId) -> Result<Option<Material>> {
     let snapshot = connection.transaction().doing(DOING)?;
     if erase::is_unfinished(&snapshot, id)? {
@@ -43,7 +43,7 @@ pub(super) fn read(connection: &mut Connection, id: &ConversationId) -> Result<O
     }))
 }
 
-/// A turn, and how it stands now.
+/// Reads a turn with its current placement.
 fn turn(row: &Row<'_>) -> rusqlite::Result<(Stored, Standing)> {
     let (sequence_number, timestamp) = (row.get(0)?, row.get(1)?);
     let stored = Stored {

@@ -1,15 +1,13 @@
-//! The SQLite store: one file, one writing connection, a pool of reading ones.
+//! The SQLite store: one database file, one writing connection, and a pool of reading connections.
 //!
-//! - The writing connection runs with `synchronous=FULL` in WAL mode, so a commit that returned is on disk. It alone
-//!   moves the log into the database file (checkpoints).
-//! - Readers open the file read-only; each read is one short snapshot with a time limit, so that no reader keeps the
-//!   log from being folded in.
-//! - A lock file beside the database, and a lock of the database's file, keep a second service away: see [`connection::lock`].
-//! - Nothing is acknowledged that went to files which are not at their path any more: see [`connection::place`].
-//! - The index behind the search is a file of its own beside the database: see [`search`].
-//!
-//! How many turns a call has is kept in its row and, for calls that run now, in memory, so the next sequence number
-//! costs one look-up or none, whatever the length of the call.
+//! - **Durability.** The writing connection uses WAL mode with `synchronous=FULL`, so a commit that returned is on
+//!   disk. Only this connection runs checkpoints ([`connection::checkpoint`]). `cp` of a database in use is no valid copy; `backup`
+//!   makes one.
+//! - **Reads.** Readers open the file read-only. Each read is one short snapshot with a time limit, because an open
+//!   snapshot prevents a checkpoint from finishing.
+//! - **Ownership.** A lock file beside the database and a lock on the database itself keep a second service away
+//!   ([`connection::lock`]). A commit is acknowledged only if the files are still at their path ([`connection::place`]).
+//! - **Search.** The search index is a separate file beside the database ([`search`]).
 
 mod archive;
 mod batch;
@@ -114,7 +112,7 @@ impl Store for SqliteStore {
         transaction.commit().doing("committing")?;
         METRICS.commit_duration_seconds.observe(started.elapsed().as_secs_f64());
         turns.committed();
-        // What was committed to files that nobody finds again is not stored.
+        // A commit into files that are no longer at their path does not count as stored.
         self.check_place()?;
         Ok(outcomes)
     }
@@ -142,13 +140,13 @@ impl Store for SqliteStore {
     }
 
     fn forget(&self, wait: Duration) -> Result<bool> {
-        const DOING: &str = "taking what was erased out of the search index";
+        const DOING: &str = "purging erased words from the search index";
         self.check_place()?;
         let Writing { index, connection, .. } = &mut *self.writer()?;
         connection.busy_timeout(Duration::ZERO).doing(DOING)?;
         let index = index.forget(connection, wait);
         connection.busy_timeout(self.options.busy_timeout).doing(DOING)?;
-        // Whatever became of the index, the database forgets.
+        // The database is purged even if the search index could not be.
         let database = connection::checkpoint::forget(connection, Of::Database, wait, self.options.busy_timeout)?;
         Ok(database & index?)
     }
@@ -159,7 +157,7 @@ impl Store for SqliteStore {
         if self.index_is_broken.swap(false, Ordering::Relaxed) {
             index.discard();
         }
-        // Who holds the lock is not waited for, since new turns would wait too.
+        // Does not wait for the write lock, because new turns would wait as well.
         connection.busy_timeout(Duration::ZERO).doing("indexing turns for search")?;
         let left = index.catch_up(connection);
         connection.busy_timeout(self.options.busy_timeout).doing("indexing turns for search")?;
@@ -302,12 +300,12 @@ impl Store for SqliteStore {
     }
 }
 
-/// Begins a transaction that writes.
+/// Begins a write transaction.
 fn begin(connection: &mut Connection) -> Result<Transaction<'_>> {
     if !connection.is_autocommit() {
-        connection.execute_batch("ROLLBACK").doing("rolling an abandoned transaction back")?;
+        connection.execute_batch("ROLLBACK").doing("rolling back an abandoned transaction")?;
     }
-    // Dropping a transaction that was not committed rolls it back, unless SQLite has already done so by itself
-    // (it may on a full disk or an I/O error).
+    // Dropping an uncommitted transaction rolls it back. SQLite may already have done that itself after a full disk or
+    // an I/O error.
     connection.transaction_with_behavior(TransactionBehavior::Immediate).doing("waiting for the database's write lock")
 }

@@ -1,8 +1,7 @@
-//! Events that could not be read, and the calls that they name all the same.
+//! Events that could not be parsed but still name calls.
 //!
-//! A call that is erased takes such an event with it only if the event's body has the call's id as the value of a
-//! `conversation_id` key. Bodies may be megabytes long, so they are looked through on reading connections, and not in the
-//! transaction that erases.
+//! Erasing a call also erases such an event, but only if its body has the call's id as the value of a `conversation_id`
+//! key. Bodies may be megabytes long, so they are searched on reading connections and not in the erasing transaction.
 
 use super::erase;
 use super::error::Context as _;
@@ -15,22 +14,22 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use std::collections::HashSet;
 use std::fmt;
 
-/// How many bytes of bodies one read looks through, unless a single body is longer.
+/// Maximum size of the bodies that one read searches, in bytes. A single longer body is also accepted.
 const MAX_READ_BYTES: usize = 4 * 1024 * 1024;
 
-/// How many events one read looks through.
+/// Maximum number of events that one read searches.
 const MAX_READ_EVENTS: usize = 200;
 
 const KEY: &str = "conversation_id";
 
-/// Returns which of the next events after number `after` that belong to no call name one of these calls, and the number
-/// to go on after, if more may follow.
+/// Searches the next events after `after` that belong to no call, and returns those that name one of these calls. The
+/// second value is the id to continue after, or `None` at the end.
 pub(super) fn naming(
     connection: &Connection,
     calls: &HashSet<ConversationId>,
     after: i64,
 ) -> Result<(Vec<NamingEvent>, Option<i64>)> {
-    const DOING: &str = "looking through unreadable events";
+    const DOING: &str = "searching unreadable events";
     let mut select = connection
         .prepare_cached("SELECT id, body FROM webhook_events WHERE conversation_id IS NULL AND id > ?1 ORDER BY id")
         .doing(DOING)?;
@@ -56,7 +55,7 @@ pub(super) fn naming(
     Ok((found, None))
 }
 
-/// Returns whether a body names a call that was erased.
+/// Returns whether a body names an erased call.
 pub(super) fn names_erased(connection: &Connection, body: &[u8]) -> Result<bool> {
     let mut ids = HashSet::new();
     each_conversation_id(body, &mut |id| {
@@ -72,8 +71,8 @@ pub(super) fn names_erased(connection: &Connection, body: &[u8]) -> Result<bool>
     Ok(false)
 }
 
-/// Hands over each text that is the value of a `conversation_id` key in the body, at any depth, without blanks at its ends.
-/// A body that is no JSON as it stands, such as one in UTF-16, is looked through as it is repaired.
+/// Passes each string value of a `conversation_id` key in the body to `each`, trimmed and at any depth. A body that is
+/// no valid JSON, such as one in UTF-16, is repaired first.
 fn each_conversation_id(body: &[u8], each: &mut dyn FnMut(&str)) {
     if each_in_json(body, each) {
         return;
@@ -84,7 +83,7 @@ fn each_conversation_id(body: &[u8], each: &mut dyn FnMut(&str)) {
     }
 }
 
-/// Does so with JSON, and returns whether the body is that.
+/// Searches a JSON body. Returns false if the body is no JSON.
 fn each_in_json(body: &[u8], each: &mut dyn FnMut(&str)) -> bool {
     let mut found = Vec::new();
     let mut deserializer = serde_json::Deserializer::from_slice(body);
@@ -97,7 +96,7 @@ fn each_in_json(body: &[u8], each: &mut dyn FnMut(&str)) -> bool {
     is_json
 }
 
-/// Gathers the values of `conversation_id` keys of a JSON value.
+/// Collects the values of `conversation_id` keys in a JSON value.
 struct Ids<'a>(&'a mut Vec<String>);
 
 impl<'de> serde::de::DeserializeSeed<'de> for Ids<'_> {
@@ -152,7 +151,7 @@ impl<'de> Visitor<'de> for Ids<'_> {
     }
 }
 
-/// The value of a `conversation_id` key.
+/// Reads the value of a `conversation_id` key.
 struct Id<'a>(&'a mut Vec<String>);
 
 impl<'de> serde::de::DeserializeSeed<'de> for Id<'_> {
@@ -207,7 +206,7 @@ impl<'de> Visitor<'de> for Id<'_> {
     }
 }
 
-/// Does the same with a text that is no JSON, such as one that was cut off: a key in quotes, a colon and a value in quotes.
+/// Searches a body that is no JSON, such as a truncated one, for a quoted key, a colon and a quoted value.
 fn scan(body: &[u8], each: &mut dyn FnMut(&str)) {
     let blanks = |mut at: usize| {
         while body.get(at).is_some_and(u8::is_ascii_whitespace) {
@@ -226,7 +225,7 @@ fn scan(body: &[u8], each: &mut dyn FnMut(&str)) {
         if key != KEY || body.get(colon) != Some(&b':') {
             continue;
         }
-        // Blanks at its ends are not the id's.
+        // The id has no surrounding whitespace.
         if let Some((id, end)) = literal(body, blanks(colon + 1), ConversationId::MAX_CHARS + 16) {
             each(id.trim());
             at = end;
@@ -234,12 +233,12 @@ fn scan(body: &[u8], each: &mut dyn FnMut(&str)) {
     }
 }
 
-/// Reads a JSON string of at most so many characters that begins at this quote, and where it ends.
+/// Reads a JSON string of at most `max_chars` characters that begins at this quote. Also returns the position after it.
 fn literal(body: &[u8], quote: usize, max_chars: usize) -> Option<(String, usize)> {
     if body.get(quote) != Some(&b'"') {
         return None;
     }
-    // An escaped character takes twelve bytes at most, as two halves of a pair.
+    // An escaped character has at most twelve bytes, as a surrogate pair.
     let longest = &body[quote..body.len().min(quote + 2 + 12 * (max_chars + 1))];
     let mut end = 1;
     loop {
@@ -276,7 +275,7 @@ mod tests {
             (r#"{"type":"type","data":{"type":null,"id":"conversation_id"}}"#, vec![]),
             (r#"{"words":"\"conversation_id\":\"a\""}"#, vec![]),
             (r#"["conversation_id","a"]"#, vec![]),
-            // No JSON.
+            // Bodies that are no JSON.
             (r#"{"type":"x","data":{"conversation_id":"a","transcript":[{"#, vec!["a"]),
             (r#"{"conversation_id" :  "a", cut"#, vec!["a"]),
             (r#"{"conversation\u005fid":"\u0061\"b", cut"#, vec!["a\"b"]),

@@ -1,4 +1,4 @@
-//! What is stored of a call besides its turns: records, histories, and what tools said.
+//! Reads what is stored about a call besides its turns: records, histories, and messages of tools.
 
 use super::error::Context as _;
 use super::json_column::parsed;
@@ -6,7 +6,7 @@ use crate::domain::{ConversationId, DriverClaims, History, Record};
 use crate::store::Result;
 use rusqlite::{Connection, OptionalExtension as _};
 
-/// Signed records of a call, with their events' numbers.
+/// Returns the signed records of a call, with the ids of their events.
 pub(super) fn records(connection: &Connection, id: &ConversationId) -> Result<Vec<(i64, Record)>> {
     const DOING: &str = "reading a call's records";
     let mut select = connection
@@ -21,14 +21,14 @@ pub(super) fn records(connection: &Connection, id: &ConversationId) -> Result<Ve
         let text = row.get_ref(1).and_then(|text| Ok(text.as_str()?)).doing(DOING)?;
         match parsed::<Record>(text, DOING) {
             Ok(record) => records.push((event_id, record)),
-            // Turns of the call must still be reconciled; `replay` reads the event again.
-            Err(error) => tracing::error!(%error, event_id, "stored record of an event is not readable"),
+            // The call's other records must still be reconciled. `replay` parses the event again.
+            Err(error) => tracing::error!(%error, event_id, "stored event record has an unknown format; run `replay`"),
         }
     }
     Ok(records)
 }
 
-/// What tools have shown of a call.
+/// Returns the stored history of a call.
 pub(super) fn history(connection: &Connection, id: &ConversationId) -> Result<History> {
     const DOING: &str = "reading a call's history";
     let text: Option<String> = connection
@@ -38,9 +38,9 @@ pub(super) fn history(connection: &Connection, id: &ConversationId) -> Result<Hi
     text.map_or(Ok(History::default()), |text| parsed(&text, DOING))
 }
 
-/// Who was called and which agent spoke, as tools have said.
+/// Returns who was called and which agent spoke, according to tools.
 pub(super) fn said_by_tools(connection: &Connection, id: &ConversationId) -> Result<(DriverClaims, Option<String>)> {
-    const DOING: &str = "reading what tools have said";
+    const DOING: &str = "reading tools' claims";
     let row: Option<(String, Option<String>)> = connection
         .prepare_cached("SELECT claims, agent_id FROM call_histories WHERE conversation_id = ?1")
         .and_then(|mut select| select.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional())

@@ -1,4 +1,4 @@
-//! Rows to domain values and back. A value that no rule of ours allows is an error of the database, not a panic.
+//! Conversion between rows and domain values. An invalid value in a row is a database error, not a panic.
 
 use crate::domain::reconcile::Counts;
 use crate::domain::{
@@ -67,7 +67,7 @@ impl FromSql for Message {
     }
 }
 
-/// The enumerations are stored as the texts that their `as_str` gives.
+/// Implements storing an enumeration as the text of its `as_str`.
 macro_rules! stored_as_text {
     ($($name:ty),+) => {$(
         impl FromSql for $name {
@@ -85,8 +85,8 @@ macro_rules! stored_as_text {
 }
 stored_as_text!(CallStatus, Speaker, Source, Direction, CallOutcome, DriverSource, EventOutcome);
 
-/// Reads the columns of a row one after another, in the order in which they were selected. To look for each by its name, in
-/// every row, took longer than all else that a page of calls needs.
+/// Reads the columns of a row one after another, in the order of the `SELECT`. Looking up each column by name would
+/// take longer than everything else that a page of calls needs.
 pub(super) struct Columns<'a> {
     row: &'a Row<'a>,
     next: usize,
@@ -97,7 +97,7 @@ impl<'a> Columns<'a> {
         Self { row, next: 0 }
     }
 
-    /// The next one, whose name is told for the reader's sake, and compared where assertions are on.
+    /// Returns the next column. Its name documents the code and is checked in debug builds.
     pub(super) fn take<T: FromSql>(&mut self, name: &str) -> rusqlite::Result<T> {
         let at = self.next;
         debug_assert_eq!(self.row.as_ref().column_name(at), Ok(name), "other columns were selected");
@@ -106,7 +106,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// What [`call`] reads of `calls c`.
+/// Columns of `calls c` that [`call`] reads.
 pub(super) const CALL: &str = "c.id, c.conversation_id, c.driver_id, c.call_start_time, c.call_end_time, c.status, \
     c.turn_count, c.first_turn_time, c.last_turn_time, c.driver_source, c.driver_conflict, c.duration_seconds, c.agent_id, \
     c.user_id, c.direction, c.termination_reason, c.outcome, c.title, c.summary, c.main_language, c.cost, \
@@ -153,7 +153,7 @@ fn report(columns: &mut Columns<'_>) -> rusqlite::Result<CallReport> {
     })
 }
 
-/// What came of bringing a call's turns and record together, if it has a record.
+/// Reads the counts of a reconciliation, or `None` if the call has no record.
 pub(super) fn counts(columns: &mut Columns<'_>) -> rusqlite::Result<Option<Counts>> {
     let Some(matched) = columns.take("matched")? else {
         columns.next += 4;
@@ -168,12 +168,12 @@ pub(super) fn counts(columns: &mut Columns<'_>) -> rusqlite::Result<Option<Count
     }))
 }
 
-/// What [`turn`] reads of `call_transcriptions t`.
+/// Columns of `call_transcriptions t` that [`turn`] reads.
 pub(super) const TURN: &str = "t.id, t.conversation_id, t.speaker_type, t.message_text, t.timestamp, t.sequence_number, \
     t.source, t.created_at, t.final_text, t.interrupted, t.place, t.superseded_by, t.record_time, t.in_record";
 
-/// What stands for the place of a turn that has none yet: it comes last, so that a call that is reconciled in slices is in
-/// order meanwhile. Without a record all turns have none.
+/// Position of a turn that has none yet. It sorts last, so a call that is reconciled in slices is in order meanwhile.
+/// Without a record, no turn has a position.
 pub(super) const UNPLACED: i64 = i64::MAX;
 
 pub(super) fn turn(row: &Row<'_>) -> rusqlite::Result<Turn> {
@@ -219,11 +219,11 @@ pub(super) fn dispatch(row: &Row<'_>) -> rusqlite::Result<Dispatch> {
     })
 }
 
-/// The outcome of a change that either found its row or did not.
+/// Returns the outcome of a change, which is `NotFound` if no row changed.
 pub(super) fn found(rows: usize) -> Outcome {
     if rows == 0 { Err(Rejection::NotFound) } else { Ok(Written::Done) }
 }
 
-/// The greatest row number that is restored. The numbers that follow it must be whole numbers that every JSON reader keeps
-/// exactly, for longer than any service runs.
+/// Maximum row id that is restored. Later ids must be integers that every JSON reader keeps exactly, for longer than
+/// any service runs.
 pub(super) const MAX_ROW_ID: i64 = 1 << 52;

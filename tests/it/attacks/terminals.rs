@@ -71,7 +71,7 @@ fn what_commands_print_of_calls_is_harmless_to_a_terminal_and_whole_in_a_pipe() 
     connection.execute_batch("UPDATE calls SET turn_count = 7").unwrap();
     drop(connection);
     let shown = in_terminal(&["check", "--database", file]);
-    assert!(shown.contains("counts 7 turns"), "{shown:?}");
+    assert!(shown.contains("turn_count is 7"), "{shown:?}");
     assert_harmless(&shown);
     let bad = folder.path().join("bad.jsonl");
     std::fs::write(&bad, json!({"type": "driver", "\u{1b}]0;owned\u{7}\u{202e}": 1}).to_string() + "\n").unwrap();

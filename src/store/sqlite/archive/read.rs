@@ -1,4 +1,4 @@
-//! Whole calls on their way out: see [`Archive`].
+//! Reads whole calls for exports: see [`Archive`].
 
 use crate::domain::ConversationId;
 use crate::store::sqlite::connection::read_only;
@@ -16,19 +16,19 @@ use std::path::Path;
 
 const DOING: &str = "reading calls";
 
-/// How many loose rows are read at once. An event may be megabytes long.
+/// Number of orphan rows that are read at once. An event may be megabytes long.
 const LOOSE: u32 = 8;
 
-/// A database that is read from beside those who write to it, by a connection of its own.
+/// A database that is open for reading only, on a connection of its own. Others may write to it meanwhile.
 pub struct ReadOnly {
     connection: Connection,
 }
 
 impl ReadOnly {
-    /// Opens a database of this version of the program's.
+    /// Opens a database with the schema of this version.
     ///
     /// # Errors
-    /// It is not there, is something else, or of another version.
+    /// The file does not exist, is something else, or has another schema version.
     pub fn open(path: &Path) -> Result<Self> {
         const OPENING: &str = "opening the database";
         let connection = read_only::open(path)?;
@@ -40,7 +40,7 @@ impl ReadOnly {
         Ok(Self { connection })
     }
 
-    /// Reads by `read` as one snapshot.
+    /// Runs `read` in one snapshot.
     fn snapshot<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         let snapshot = self.connection.unchecked_transaction().doing(DOING)?;
         read(&snapshot)
@@ -175,10 +175,10 @@ impl Archive for ReadOnly {
 }
 
 fn taking(error: io::Error) -> Error {
-    Error::new(ErrorKind::Other, "writing a call aside", error)
+    Error::new(ErrorKind::Other, "writing a call to a temporary file", error)
 }
 
-/// Hands each row to `take`.
+/// Passes each row to `take`.
 fn each<T>(
     connection: &Connection,
     sql: &str,
@@ -194,7 +194,7 @@ fn each<T>(
     Ok(())
 }
 
-/// The row that a statement finds for a conversation.
+/// Returns the row that a statement finds for a conversation.
 pub(in crate::store::sqlite) fn one(
     connection: &Connection,
     sql: &str,
@@ -203,7 +203,7 @@ pub(in crate::store::sqlite) fn one(
     connection.prepare_cached(sql).and_then(|mut select| select.query_row([value], columns).optional()).doing(DOING)
 }
 
-/// The rows that a statement finds for a conversation.
+/// Returns the rows that a statement finds for a conversation.
 pub(in crate::store::sqlite) fn all(
     connection: &Connection,
     sql: &str,
@@ -212,7 +212,7 @@ pub(in crate::store::sqlite) fn all(
     connection.prepare_cached(sql).and_then(|mut select| select.query_map([value], columns)?.collect()).doing(DOING)
 }
 
-/// A row as it leaves.
+/// Converts a row to its exported form.
 pub(in crate::store::sqlite) fn columns(row: &Row<'_>) -> rusqlite::Result<Archived> {
     let statement: &rusqlite::Statement<'_> = row.as_ref();
     let mut columns = Archived::new();

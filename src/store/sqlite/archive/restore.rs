@@ -1,11 +1,11 @@
-//! Whole calls on their way back in: rows as they were, each thing wholly or not at all.
+//! Restores exported rows unchanged, each item completely or not at all.
 //!
-//! What is there already as it is to be stays untouched; what is there otherwise is never overwritten. A row must keep the
-//! rules of the domain ([`super::rules`]) and of its table, and it must read back as a value of the domain, so that nothing
-//! gets in that the service could not give out.
+//! An existing equal row stays untouched, and a different one is never overwritten. A row must keep the rules of the
+//! domain ([`super::rules`]) and of its table, and must read back as a domain value, so that the service can return everything
+//! that it stores. Derived data (search index, changes, statistics) is rebuilt.
 //!
-//! A call of some hundred turns is restored in one transaction. A longer one is looked at before a transaction begins, noted as
-//! unfinished, and restored in slices ([`go_on`]). What a crash cuts off is erased again.
+//! A call with up to some hundred turns is restored in one transaction. A longer one is checked before a transaction
+//! begins, noted as unfinished, and restored in slices ([`go_on`]). If a crash interrupts this, the call is erased.
 
 use super::read;
 use super::rows::{DOING, Failed, insert, read_back, readable, unfit, value};
@@ -23,10 +23,10 @@ use std::ops::Range;
 /// Maximum number of turns that one transaction restores.
 const MAX_SLICE_TURNS: usize = 500;
 
-/// Columns that exports of older versions lack, and that are made of the records here.
+/// Columns that exports of older versions lack. They are computed from the records.
 const MADE_LATER: [&str; 3] = ["record_time", "in_record", "uncompared"];
 
-/// Returns the outcome of what failed, unless the database did.
+/// Converts a broken rule to an outcome. Returns a database failure as the error.
 fn settled(done: Result<Written, Failed>) -> Result<Outcome> {
     match done {
         Ok(written) => Ok(Ok(written)),
@@ -35,8 +35,8 @@ fn settled(done: Result<Written, Failed>) -> Result<Outcome> {
     }
 }
 
-/// Looks at the long calls of a batch that are to be restored, before its transaction begins, because that takes longer than
-/// others may wait. Returns the outcomes, by place, of those that break a rule or are there already.
+/// Checks the long calls of a batch before its transaction begins, because that takes longer than other writes may
+/// wait. Returns the outcomes of calls that break a rule or already exist, by index.
 pub(in crate::store::sqlite) fn look_at_long_calls(
     connection: &Connection,
     batch: &[Write],
@@ -57,17 +57,17 @@ pub(in crate::store::sqlite) fn look_at_long_calls(
     Ok(outcomes)
 }
 
-/// Stores it, unless it is there.
+/// Restores an item, unless it exists.
 pub(in crate::store::sqlite) fn restore(transaction: &Transaction<'_>, archived: &Archived) -> Result<Outcome> {
     in_savepoint(transaction, || match archived {
-        Archived::Driver(driver) => driver_(transaction, driver),
-        Archived::Dispatch(dispatch) => dispatch_(transaction, dispatch),
-        Archived::Event(event) => event_(transaction, event),
-        Archived::Call(call) => call_(transaction, call),
+        Archived::Driver(driver) => restore_driver(transaction, driver),
+        Archived::Dispatch(dispatch) => restore_dispatch(transaction, dispatch),
+        Archived::Event(event) => restore_event(transaction, event),
+        Archived::Call(call) => restore_call(transaction, call),
     })
 }
 
-/// Does something wholly or not at all within a transaction.
+/// Runs `restore` in a savepoint, so that it takes effect completely or not at all.
 fn in_savepoint(transaction: &Transaction<'_>, restore: impl FnOnce() -> Result<Written, Failed>) -> Result<Outcome> {
     transaction.execute_batch("SAVEPOINT restore").doing(DOING)?;
     let outcome = settled(restore())?;
@@ -76,10 +76,10 @@ fn in_savepoint(transaction: &Transaction<'_>, restore: impl FnOnce() -> Result<
     Ok(outcome)
 }
 
-fn driver_(connection: &Connection, driver: &Columns) -> Result<Written, Failed> {
+fn restore_driver(connection: &Connection, driver: &Columns) -> Result<Written, Failed> {
     super::rules::driver(&super::rules::Table::read(connection, "drivers")?, driver)?;
     let id = value(driver, "id")?;
-    if there(connection, "SELECT * FROM drivers WHERE id = ?1", &id, driver)? {
+    if exists_identical(connection, "SELECT * FROM drivers WHERE id = ?1", &id, driver)? {
         return Ok(Written::Restored(false));
     }
     insert(connection, "drivers", driver)?;
@@ -87,10 +87,10 @@ fn driver_(connection: &Connection, driver: &Columns) -> Result<Written, Failed>
     Ok(Written::Restored(true))
 }
 
-fn dispatch_(connection: &Connection, dispatch: &Columns) -> Result<Written, Failed> {
+fn restore_dispatch(connection: &Connection, dispatch: &Columns) -> Result<Written, Failed> {
     super::rules::dispatch(&super::rules::Table::read(connection, "call_dispatches")?, dispatch)?;
     let id = value(dispatch, "conversation_id")?;
-    if there(connection, "SELECT * FROM call_dispatches WHERE conversation_id = ?1", &id, dispatch)? {
+    if exists_identical(connection, "SELECT * FROM call_dispatches WHERE conversation_id = ?1", &id, dispatch)? {
         return Ok(Written::Restored(false));
     }
     not_erased(connection, dispatch)?;
@@ -99,10 +99,10 @@ fn dispatch_(connection: &Connection, dispatch: &Columns) -> Result<Written, Fai
     Ok(Written::Restored(true))
 }
 
-fn event_(connection: &Connection, event: &Columns) -> Result<Written, Failed> {
+fn restore_event(connection: &Connection, event: &Columns) -> Result<Written, Failed> {
     super::rules::event(&super::rules::Table::read(connection, "webhook_events")?, event)?;
     let id = value(event, "id")?;
-    if there(connection, "SELECT * FROM webhook_events WHERE id = ?1", &id, event)? {
+    if exists_identical(connection, "SELECT * FROM webhook_events WHERE id = ?1", &id, event)? {
         return Ok(Written::Restored(false));
     }
     not_erased(connection, event)?;
@@ -120,7 +120,7 @@ const CALL: &str = "SELECT * FROM calls WHERE conversation_id = ?1";
 const HISTORY: &str = "SELECT * FROM call_histories WHERE conversation_id = ?1";
 const TURNS: &str = "SELECT * FROM call_transcriptions WHERE conversation_id = ?1 ORDER BY sequence_number";
 
-fn call_(connection: &Transaction<'_>, call: &ArchivedCall) -> Result<Written, Failed> {
+fn restore_call(connection: &Transaction<'_>, call: &ArchivedCall) -> Result<Written, Failed> {
     let ArchivedCall { row: columns, history, turns } = call;
     let is_long = turns.len() > MAX_SLICE_TURNS;
     if !is_long && look_at(connection, call)? {
@@ -143,20 +143,21 @@ fn call_(connection: &Transaction<'_>, call: &ArchivedCall) -> Result<Written, F
         reserve_ids(connection, turns)?;
         return Ok(Written::Begun);
     }
-    whole(connection, call)
+    finish_call(connection, call)
 }
 
-/// Notes what is to be done with a call that is wholly restored.
-fn whole(connection: &Connection, call: &ArchivedCall) -> Result<Written, Failed> {
+/// Marks a completely restored call as due if necessary.
+fn finish_call(connection: &Connection, call: &ArchivedCall) -> Result<Written, Failed> {
     let row_id = call.row.get("id").and_then(Value::as_i64).expect("checked by the rules");
-    // An older export lacks what is made of records here, and what was due there is not told.
+    // An older export lacks columns that are computed from records, and does not say whether the call was due.
     if call.history.is_some() || call.row.get("record_event_id").is_some_and(|event| !event.is_null()) {
         due::note(connection, row_id, false)?;
     }
     Ok(Written::Restored(true))
 }
 
-/// Sees to it that no turn that arrives between two slices gets the number of one that is still to be restored.
+/// Advances the counter of turn ids, so that a turn that arrives between two slices does not get the id of one that is
+/// still to be restored.
 fn reserve_ids(connection: &Connection, turns: &[Columns]) -> Result<()> {
     let last = turns.iter().filter_map(|turn| turn.get("id")?.as_i64()).max();
     connection
@@ -166,7 +167,7 @@ fn reserve_ids(connection: &Connection, turns: &[Columns]) -> Result<()> {
         .doing(DOING)
 }
 
-/// Restores the next slice of a long call, of which so many turns are restored.
+/// Restores the next slice of a long call. `restored` is the number of turns that are already restored.
 pub(in crate::store::sqlite) fn go_on(
     transaction: &Transaction<'_>,
     call: &ArchivedCall,
@@ -184,7 +185,7 @@ pub(in crate::store::sqlite) fn go_on(
         if !as_left {
             return unfit(
                 "conversation_id",
-                "is of a call that a service erased while it was restored; import it again",
+                "belongs to a call that a service erased during its restore; import it again",
             );
         }
         let slice = restored..call.turns.len().min(restored + MAX_SLICE_TURNS);
@@ -201,31 +202,31 @@ pub(in crate::store::sqlite) fn go_on(
             .prepare_cached("DELETE FROM unfinished_calls WHERE conversation_id = ?1")
             .and_then(|mut delete| delete.execute([&id]))
             .doing(DOING)?;
-        whole(transaction, call)
+        finish_call(transaction, call)
     })
 }
 
-/// Checks a call by the rules, and returns whether it is there as it is to be.
+/// Checks a call by the rules, and returns whether an equal call exists.
 fn look_at(connection: &Connection, call: &ArchivedCall) -> Result<bool, Failed> {
     let ArchivedCall { row: columns, history, turns } = call;
     super::rules::call(&super::rules::CallTables::read(connection)?, call)?;
     let id = value(columns, "conversation_id")?;
     finished(connection, columns)?;
-    if !there(connection, CALL, &id, columns)? {
+    if !exists_identical(connection, CALL, &id, columns)? {
         return Ok(false);
     }
-    same("history", read::one(connection, HISTORY, &id)?.as_ref(), history.as_ref())?;
+    ensure_equal("history", read::one(connection, HISTORY, &id)?.as_ref(), history.as_ref())?;
     let stored = read::all(connection, TURNS, &id)?;
     if stored.len() != turns.len() {
-        return unfit("transcriptions", format!("the call is here with {} of them", stored.len()));
+        return unfit("transcriptions", format!("the existing call has {} of them", stored.len()));
     }
     for (n, (stored, turn)) in stored.iter().zip(turns).enumerate() {
-        same(&format!("transcriptions[{n}]"), Some(stored), Some(&turn_of(call, turn)))?;
+        ensure_equal(&format!("transcriptions[{n}]"), Some(stored), Some(&turn_of(call, turn)))?;
     }
     Ok(true)
 }
 
-/// A turn's row, which leaves without the conversation's id.
+/// Returns a turn's row with the conversation id, which the export leaves out.
 fn turn_of(call: &ArchivedCall, turn: &Columns) -> Columns {
     let mut turn = turn.clone();
     turn.insert("conversation_id".to_owned(), call.row["conversation_id"].clone());
@@ -257,7 +258,7 @@ fn turns_read_back(connection: &Connection, id: &SqlValue, slice: &Range<usize>)
     Ok(())
 }
 
-/// Tells the search index of turns that it would take to be in it already by their numbers.
+/// Indexes restored turns whose ids are below the indexer's position, which it would otherwise skip.
 fn index(connection: &Connection, id: &SqlValue, slice: &Range<usize>) -> Result<()> {
     connection
         .prepare_cached(
@@ -269,38 +270,40 @@ fn index(connection: &Connection, id: &SqlValue, slice: &Range<usize>) -> Result
         .doing(DOING)
 }
 
-/// Refuses what belongs to a call that was erased here: whoever had it erased does not expect an old copy to bring it back.
+/// Refuses rows of a call that was erased here, because an old export must not undo an erasure.
 fn not_erased(connection: &Connection, columns: &Columns) -> Result<(), Failed> {
     let id = columns.get("conversation_id").and_then(Value::as_str).and_then(|id| ConversationId::new(id).ok());
     match id {
-        Some(id) if erase::is_erased(connection, &id)? => unfit("conversation_id", "is of a call that was erased here"),
-        _ => Ok(()),
-    }
-}
-
-/// Refuses what belongs to a call that is unfinished here.
-fn finished(connection: &Connection, columns: &Columns) -> Result<(), Failed> {
-    let id = columns.get("conversation_id").and_then(Value::as_str).and_then(|id| ConversationId::new(id).ok());
-    match id {
-        Some(id) if erase::is_unfinished(connection, &id)? => {
-            unfit("conversation_id", "is of a call that is being erased or restored here; import it again later")
+        Some(id) if erase::is_erased(connection, &id)? => {
+            unfit("conversation_id", "belongs to a call that was erased here")
         }
         _ => Ok(()),
     }
 }
 
-/// Whether the row is there as it is to be.
-fn there(connection: &Connection, sql: &str, key: &SqlValue, columns: &Columns) -> Result<bool, Failed> {
-    let Some(stored) = read::one(connection, sql, key)? else { return Ok(false) };
-    same("", Some(&stored), Some(columns)).map(|()| true)
+/// Refuses rows of a call that is unfinished here.
+fn finished(connection: &Connection, columns: &Columns) -> Result<(), Failed> {
+    let id = columns.get("conversation_id").and_then(Value::as_str).and_then(|id| ConversationId::new(id).ok());
+    match id {
+        Some(id) if erase::is_unfinished(connection, &id)? => {
+            unfit("conversation_id", "belongs to a call that is being erased or restored; import it again later")
+        }
+        _ => Ok(()),
+    }
 }
 
-/// Refuses what is there otherwise, by the first column that differs.
-fn same(within: &str, stored: Option<&Columns>, wanted: Option<&Columns>) -> Result<(), Failed> {
+/// Returns whether an equal row exists.
+fn exists_identical(connection: &Connection, sql: &str, key: &SqlValue, columns: &Columns) -> Result<bool, Failed> {
+    let Some(stored) = read::one(connection, sql, key)? else { return Ok(false) };
+    ensure_equal("", Some(&stored), Some(columns)).map(|()| true)
+}
+
+/// Refuses a row that differs from the existing one, naming the first different column.
+fn ensure_equal(within: &str, stored: Option<&Columns>, wanted: Option<&Columns>) -> Result<(), Failed> {
     let (stored, wanted) = match (stored, wanted) {
         (None, None) => return Ok(()),
         (Some(stored), Some(wanted)) => (stored, wanted),
-        _ => return unfit(within, "is otherwise in what is here already"),
+        _ => return unfit(within, "differs from the existing row"),
     };
     let made_later = |name: &str| MADE_LATER.contains(&name) && !wanted.contains_key(name);
     let differs =
@@ -308,12 +311,12 @@ fn same(within: &str, stored: Option<&Columns>, wanted: Option<&Columns>) -> Res
     let unknown = wanted.keys().find(|name| !stored.contains_key(*name));
     match differs.map(|(name, _)| name).or(unknown) {
         None => Ok(()),
-        Some(name) if within.is_empty() => unfit(name, "is otherwise in what is here already"),
-        Some(name) => unfit(&format!("{within}.{name}"), "is otherwise in what is here already"),
+        Some(name) if within.is_empty() => unfit(name, "differs from the existing row"),
+        Some(name) => unfit(&format!("{within}.{name}"), "differs from the existing row"),
     }
 }
 
-/// Says where in a line a field stands.
+/// Prefixes the failed field with its position in the exported line.
 fn at<T>(place: &str, done: Result<T, Failed>) -> Result<T, Failed> {
     done.map_err(|failed| match failed {
         Failed::Unfit(Problem { field, rule }) => Failed::Unfit(Problem { field: format!("{place}.{field}"), rule }),

@@ -1,4 +1,4 @@
-//! Rows as they go into a table and as they are read back, with each failure by its column.
+//! Inserting rows and reading them back, with each failure attributed to its column.
 
 use super::super::error::Context as _;
 use super::rules::sql_value;
@@ -9,7 +9,7 @@ use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, Row, ToSql, params_from_iter};
 use serde_json::Value;
 
-/// A column that a row cannot be without.
+/// Returns the value of a required column.
 pub(super) fn value(columns: &Columns, name: &str) -> Result<SqlValue, Failed> {
     match columns.get(name) {
         None | Some(Value::Null) => unfit(name, "is required"),
@@ -18,7 +18,7 @@ pub(super) fn value(columns: &Columns, name: &str) -> Result<SqlValue, Failed> {
 }
 
 pub(super) fn insert(connection: &Connection, table: &str, columns: &Columns) -> Result<(), Failed> {
-    // The rules let only names of columns come here.
+    // The names are safe, because the rules only accept names of columns.
     let values: Vec<SqlValue> = columns.iter().map(|(name, value)| sql_value(name, value)).collect::<Checked<_>>()?;
     let names = columns.keys().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
     let places = vec!["?"; values.len()].join(", ");
@@ -30,7 +30,8 @@ pub(super) fn insert(connection: &Connection, table: &str, columns: &Columns) ->
     }
 }
 
-/// The rule that a row breaks, by SQLite's own words: `UNIQUE constraint failed: calls.id` for example.
+/// Converts a constraint violation to the broken rule, using SQLite's message, for example `UNIQUE constraint failed:
+/// calls.id`.
 fn broken_rule(table: &str, error: rusqlite::Error) -> Result<(), Failed> {
     if error.sqlite_error_code() != Some(rusqlite::ErrorCode::ConstraintViolation) {
         return Err(Failed::Database(Err::<(), _>(error).doing(DOING).expect_err("an error")));
@@ -38,9 +39,9 @@ fn broken_rule(table: &str, error: rusqlite::Error) -> Result<(), Failed> {
     let words = error.to_string();
     let column = words.rsplit_once(&format!("{table}.")).map(|(_, column)| column.trim());
     let rule = match column {
-        Some(_) if words.starts_with("UNIQUE") => "another one here has this already".to_owned(),
+        Some(_) if words.starts_with("UNIQUE") => "is already used by another row".to_owned(),
         Some(_) if words.starts_with("NOT NULL") => "is required".to_owned(),
-        None if words.starts_with("FOREIGN KEY") => "the driver that it refers to is not there".to_owned(),
+        None if words.starts_with("FOREIGN KEY") => "refers to a missing driver".to_owned(),
         _ => words.clone(),
     };
     let field = match column {
@@ -51,7 +52,7 @@ fn broken_rule(table: &str, error: rusqlite::Error) -> Result<(), Failed> {
     unfit(field, rule)
 }
 
-/// The row as a value of the domain.
+/// Reads the row back as a domain value.
 pub(super) fn read_back<T>(
     connection: &Connection,
     sql: &str,
@@ -62,11 +63,11 @@ pub(super) fn read_back<T>(
     let mut rows = select.query([key]).doing(DOING)?;
     match rows.next().doing(DOING)? {
         Some(row) => read(row).map_err(|error| readable(row, error)),
-        None => unfit("id", "is not stored as it is given"),
+        None => unfit("id", "was not stored unchanged"),
     }
 }
 
-/// The column that does not read as a value of the domain.
+/// Returns the failure that names the column that is no valid domain value.
 pub(super) fn readable(row: &Row<'_>, error: rusqlite::Error) -> Failed {
     let statement: &rusqlite::Statement<'_> = row.as_ref();
     let name = |at: usize| statement.column_name(at).unwrap_or_default().to_owned();
@@ -75,7 +76,7 @@ pub(super) fn readable(row: &Row<'_>, error: rusqlite::Error) -> Failed {
             Failed::Unfit(Problem { field: name(at), rule: rule.to_string() })
         }
         rusqlite::Error::InvalidColumnType(at, _, _) => {
-            Failed::Unfit(Problem { field: name(at), rule: "is no such value".to_owned() })
+            Failed::Unfit(Problem { field: name(at), rule: "is not a valid value".to_owned() })
         }
         rusqlite::Error::IntegralValueOutOfRange(at, _) => {
             Failed::Unfit(Problem { field: name(at), rule: "is out of range".to_owned() })
@@ -86,9 +87,9 @@ pub(super) fn readable(row: &Row<'_>, error: rusqlite::Error) -> Failed {
 
 pub(super) const DOING: &str = "restoring";
 
-/// Why something was not restored.
+/// Reason why a row was not restored.
 pub(super) enum Failed {
-    /// It breaks a rule.
+    /// The row breaks a rule.
     Unfit(Problem),
     /// The database failed.
     Database(Error),

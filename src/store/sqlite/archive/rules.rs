@@ -1,7 +1,6 @@
-//! What the rows of an archive must be so that the service can store them: the rules of the domain, column by column, by
-//! field and rule.
+//! Rules for the rows of an export: the domain's rules, checked column by column and reported by field.
 //!
-//! The tables' own rules are wider: SQLite takes any integer, text of any length, and JSON of any kind.
+//! The tables' own constraints are wider. SQLite accepts any integer, text of any length, and any JSON.
 
 use super::super::error::Context as _;
 use crate::domain::validation::Problem;
@@ -21,19 +20,19 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::collections::{HashMap, HashSet};
 
-/// Why a row cannot be stored.
+/// Result of a check.
 pub(super) type Checked<T = ()> = std::result::Result<T, Problem>;
 
 pub(super) fn problem<T>(field: &str, rule: impl Into<String>) -> Checked<T> {
     Err(Problem { field: field.to_owned(), rule: rule.into() })
 }
 
-/// Says where in a line a field stands.
+/// Prefixes the failed field with its position in the exported line.
 pub(super) fn within<T>(place: &str, checked: Checked<T>) -> Checked<T> {
     checked.map_err(|Problem { field, rule }| Problem { field: format!("{place}.{field}"), rule })
 }
 
-/// The columns of a table, with their types.
+/// The columns of a table with their types.
 pub(super) struct Table {
     name: &'static str,
     types: HashMap<String, String>,
@@ -44,15 +43,15 @@ impl Table {
         let types = connection
             .prepare_cached("SELECT name, type FROM pragma_table_info(?1)")
             .and_then(|mut select| select.query_map([name], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
-            .doing("reading what columns there are")?;
+            .doing("reading the columns of a table")?;
         Ok(Self { name, types })
     }
 
-    /// Checks what every row of every table must be: known columns, of the right type, times in the one form.
+    /// Checks the general rules: known columns, values of the right type, times in the standard form.
     fn check(&self, row: &Columns) -> Checked {
         for (name, value) in row {
             let Some(kind) = self.types.get(name) else {
-                return problem(name, format!("is no column of {}", self.name));
+                return problem(name, format!("is not a column of {}", self.name));
             };
             let value = sql_value(name, value)?;
             let kinds: &[&str] = match &value {
@@ -63,7 +62,7 @@ impl Table {
                 SqlValue::Blob(_) => &["BLOB", "ANY"],
             };
             if !kinds.contains(&kind.as_str()) {
-                return problem(name, format!("must be of the type {}", kind.to_ascii_lowercase()));
+                return problem(name, format!("must have the type {}", kind.to_ascii_lowercase()));
             }
             if let SqlValue::Text(text) = value {
                 check_text(name, &text)?;
@@ -73,8 +72,8 @@ impl Table {
     }
 }
 
-/// Texts of any length: what ElevenLabs sent, and what was read of it.
-const OF_ANY_LENGTH: [&str; 6] = ["body", "record", "entries", "analysis", "claims", "error"];
+/// Columns with texts of any length: ElevenLabs' bodies and what was parsed from them.
+const UNLIMITED_TEXT_COLUMNS: [&str; 6] = ["body", "record", "entries", "analysis", "claims", "error"];
 
 fn check_text(name: &str, text: &str) -> Checked {
     if name.ends_with("_time") || name.ends_with("_at") || name == "timestamp" {
@@ -84,7 +83,7 @@ fn check_text(name: &str, text: &str) -> Checked {
             Err(rule) => problem(name, rule.to_string()),
         };
     }
-    if OF_ANY_LENGTH.contains(&name) {
+    if UNLIMITED_TEXT_COLUMNS.contains(&name) {
         return Ok(());
     }
     if text.len() > MAX_MESSAGE_BYTES {
@@ -108,7 +107,7 @@ fn checked<T>(row: &Columns, name: &str, rule: impl Fn(&str) -> std::result::Res
     }
 }
 
-/// Checks one of the words that a column may hold, unless it is missing or null.
+/// Checks a value of an enumeration, unless it is missing or null.
 fn word<T>(row: &Columns, name: &str, known: impl Fn(&str) -> Option<T>, words: &str) -> Checked {
     match text(row, name).map(known) {
         Some(None) => problem(name, format!("must be one of {words}")),
@@ -116,7 +115,7 @@ fn word<T>(row: &Columns, name: &str, known: impl Fn(&str) -> Option<T>, words: 
     }
 }
 
-/// Checks a whole number, unless it is missing or null.
+/// Checks an integer, unless it is missing or null.
 fn whole(row: &Columns, name: &str, from: i64, to: i64) -> Checked {
     match row.get(name).and_then(Value::as_i64) {
         Some(number) if !(from..=to).contains(&number) => {
@@ -140,12 +139,12 @@ fn conversation(row: &Columns) -> Checked {
 
 /// Checks JSON that this service wrote, unless it is missing or null.
 fn json<T: serde::de::DeserializeOwned>(row: &Columns, name: &str) -> Checked<Option<T>> {
-    // A struct may also be read from an array, which the service never writes.
+    // Serde also reads a struct from an array, which the service never writes.
     let object = |text: &str| {
         crate::store::sqlite::json_column::parsed::<T>(text, "").ok().filter(|_| text.starts_with('{')).ok_or(())
     };
     match text(row, name).map(object) {
-        Some(Err(())) => problem(name, "is not what the service writes there"),
+        Some(Err(())) => problem(name, "is not valid JSON of this column"),
         Some(Ok(value)) => Ok(Some(value)),
         None => Ok(None),
     }
@@ -185,9 +184,11 @@ pub(super) fn event(table: &Table, row: &Columns) -> Checked {
     }
     match json::<Record>(row, "record")? {
         Some(record) if Some(record.conversation_id.as_str()) != text(row, "conversation_id") => {
-            problem("record", "must be of the event's conversation_id")
+            problem("record", "must have the event's conversation_id")
         }
-        None if text(row, "outcome") == Some("applied") => problem("record", "is required of an event that is applied"),
+        None if text(row, "outcome") == Some("applied") => {
+            problem("record", "is required because the outcome is `applied`")
+        }
         _ => Ok(()),
     }
 }
@@ -243,7 +244,7 @@ fn history(table: &Table, history: &Columns, call: &Columns) -> Checked {
     table.check(history)?;
     required(history, &["conversation_id", "claims", "entries"])?;
     if history.get("conversation_id") != call.get("conversation_id") {
-        return problem("conversation_id", "must be the call's");
+        return problem("conversation_id", "must be that of the call");
     }
     json::<DriverClaims>(history, "claims")?;
     json::<History>(history, "entries").map(drop)
@@ -257,19 +258,19 @@ fn all_turns(table: &Table, call: &Columns, turns: &[Columns]) -> Checked {
         within(&place, turn(table, row, call_id, at + 1))?;
         let number = |name: &str| row.get(name).and_then(Value::as_i64);
         if !number("id").is_none_or(|id| ids.insert(id)) {
-            return problem(&format!("{place}.id"), "is another turn's already");
+            return problem(&format!("{place}.id"), "is already used by another turn");
         }
         if !text(row, "delivery_key").is_none_or(|key| keys.insert(key)) {
-            return problem(&format!("{place}.delivery_key"), "is another turn's already");
+            return problem(&format!("{place}.delivery_key"), "is already used by another turn");
         }
         if !number("place").is_none_or(|place| places.insert(place)) {
-            return problem(&format!("{place}.place"), "is another turn's already");
+            return problem(&format!("{place}.place"), "is already used by another turn");
         }
-        // A turn stands for others only if no other stands for it, so that there are no cycles.
+        // A superseding turn must not be superseded itself, so there are no cycles.
         let Some(by) = number("superseded_by") else { continue };
         let other = by.checked_sub(1).and_then(|by| turns.get(usize::try_from(by).ok()?));
         if other.is_none_or(|other| other.get("superseded_by").is_some_and(|by| !by.is_null())) {
-            let rule = "must be the sequence_number of a turn of the call that no other stands for";
+            let rule = "must be the sequence_number of a turn of the call that is not superseded";
             return problem(&format!("{place}.superseded_by"), rule);
         }
     }
@@ -289,7 +290,7 @@ fn turn(table: &Table, row: &Columns, call_id: i64, number: usize) -> Checked {
     table.check(row)?;
     required(row, &["id", "speaker_type", "message_text", "timestamp", "created_at", "repeat_key"])?;
     if row.get("sequence_number").and_then(Value::as_u64) != u64::try_from(number).ok() {
-        return problem("sequence_number", format!("must be {number}: they have no gaps"));
+        return problem("sequence_number", format!("must be {number}, because sequence numbers have no gaps"));
     }
     whole(row, "id", 1, MAX_ROW_ID)?;
     whole(row, "place", 1, MAX_ROW_ID)?;
@@ -308,7 +309,7 @@ fn turn(table: &Table, row: &Columns, call_id: i64, number: usize) -> Checked {
     Ok(())
 }
 
-/// Returns the value that a column gets.
+/// Converts a column's JSON value to its SQL value.
 pub(super) fn sql_value(name: &str, value: &Value) -> Checked<SqlValue> {
     let unfit = |name: &str, rule: &str| problem(name, rule);
     match value {
@@ -317,12 +318,12 @@ pub(super) fn sql_value(name: &str, value: &Value) -> Checked<SqlValue> {
         Value::Number(number) => match (number.as_i64(), number.as_f64()) {
             (Some(number), _) => Ok(SqlValue::Integer(number)),
             (None, Some(number)) if !number.is_nan() => Ok(SqlValue::Real(number)),
-            _ => unfit(name, "is no number that can be stored"),
+            _ => unfit(name, "is not a number that can be stored"),
         },
         Value::Object(bytes) if bytes.len() == 1 => match bytes.get("base64").and_then(Value::as_str) {
             Some(text) => match STANDARD.decode(text) {
                 Ok(bytes) => Ok(SqlValue::Blob(bytes)),
-                Err(error) => problem(name, format!("is not in base64: {error}")),
+                Err(error) => problem(name, format!("is not valid base64: {error}")),
             },
             None => unfit(name, "must be null, a number, a string, or {\"base64\": …}"),
         },

@@ -1,8 +1,8 @@
-//! What the writer remembers of the calls that run now, so that a turn of theirs needs no look-up.
+//! The writer's cache of running calls, which saves a look-up for each of their turns.
 //!
-//! A batch takes the calls that it touches out of this memory and puts them back once it is committed, so that a batch
-//! that fails leaves nothing wrong behind: its calls are read from the database again. So are all when another process
-//! has written to the file.
+//! A batch removes its calls from the cache and puts them back after the commit. A failed batch therefore leaves
+//! nothing wrong behind, because its calls are read from the database again. The whole cache is dropped when another
+//! process has written to the database.
 
 use super::dedup::{self, Repeats};
 use crate::domain::{ConversationId, DriverId, Speaker, Timestamp};
@@ -11,41 +11,41 @@ use crate::store::{NewCall, Result};
 use hashlink::LinkedHashMap;
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
-/// How many calls are remembered: more than run at once, at some hundred bytes each.
+/// Maximum number of cached calls, at some hundred bytes each. More than run at once.
 const MAX_CALLS: usize = 4096;
 
-/// Of how many turns the digests are remembered, over all calls but the last one, at some twenty bytes each.
-const MAX_TURNS: usize = 200_000;
+/// Maximum number of cached turn digests, at about 20 bytes each, not counting the call that was added last.
+const MAX_DIGESTS: usize = 200_000;
 
-/// The remembered calls.
+/// The cache of calls.
 pub(in crate::store::sqlite) struct LiveCalls {
-    /// The one that had a turn last stands last.
+    /// The calls, with the most recently used one last.
     calls: LinkedHashMap<ConversationId, LiveCall>,
-    /// Of how many turns there are digests.
+    /// Number of cached digests.
     turns: usize,
-    /// SQLite's number for the state of the file; another one when somebody else has committed.
+    /// SQLite's `data_version`, which changes when another connection commits.
     data_version: Option<i64>,
 }
 
-/// A call that turns are being stored of.
+/// The state of a call that receives turns.
 pub(in crate::store::sqlite) struct LiveCall {
     pub(in crate::store::sqlite) id: i64,
     pub(in crate::store::sqlite) turn_count: i64,
     first_turn_time: Option<Timestamp>,
     last_turn_time: Option<Timestamp>,
-    /// Its first turns by their digests; `None` until they are read.
+    /// Digests of the call's first turns; `None` until they are read.
     repeats: Option<Repeats>,
-    /// Whether the row in the database is behind.
+    /// True if the row in the database is outdated.
     changed: bool,
-    /// Whether a record or a history of it is stored, so that each turn makes it due to be reconciled.
+    /// True if a record or a history of the call is stored, so that each turn makes the call due.
     pub(in crate::store::sqlite) recorded: bool,
-    /// Until its first turn is answered.
+    /// Set until the call's first turn is answered.
     pub(in crate::store::sqlite) new_call: Option<NewCall>,
-    /// Turns that are not committed yet.
+    /// Numbers of turns that are not committed yet.
     pub(in crate::store::sqlite) fresh: Fresh,
 }
 
-/// Turns of the running transaction, by who spoke.
+/// Numbers of turns in the running transaction, by speaker.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::store::sqlite) struct Fresh {
     pub(in crate::store::sqlite) agent: u64,
@@ -57,12 +57,12 @@ impl LiveCalls {
         Self { calls: LinkedHashMap::new(), turns: 0, data_version: None }
     }
 
-    /// Forgets everything if another connection has written to the file since this was last asked.
+    /// Clears the cache if another connection has written to the file since the last call.
     pub(in crate::store::sqlite) fn begin(&mut self, transaction: &Transaction<'_>) -> Result<()> {
         let version = transaction
             .prepare_cached("PRAGMA data_version")
             .and_then(|mut select| select.query_row([], |row| row.get(0)))
-            .doing("asking whether others have written")?;
+            .doing("reading the data version")?;
         if self.data_version.replace(version) != Some(version) {
             self.calls.clear();
             self.turns = 0;
@@ -70,17 +70,17 @@ impl LiveCalls {
         Ok(())
     }
 
-    /// Remembers a call whose turns are committed.
+    /// Adds a call after the commit of its turns.
     pub(in crate::store::sqlite) fn put(&mut self, id: ConversationId, call: LiveCall) {
         self.turns += call.remembered();
         self.calls.insert(id, call);
-        while self.calls.len() > MAX_CALLS || (self.turns > MAX_TURNS && self.calls.len() > 1) {
+        while self.calls.len() > MAX_CALLS || (self.turns > MAX_DIGESTS && self.calls.len() > 1) {
             let Some((_, oldest)) = self.calls.pop_front() else { break };
             self.turns -= oldest.remembered();
         }
     }
 
-    /// Takes a call out of this memory.
+    /// Removes a call from the cache.
     pub(in crate::store::sqlite) fn forget(&mut self, id: &ConversationId) -> Option<LiveCall> {
         let call = self.calls.remove(id)?;
         self.turns -= call.remembered();
@@ -89,7 +89,7 @@ impl LiveCalls {
 }
 
 impl LiveCall {
-    /// Reads a call from the database, if it is there.
+    /// Reads a call from the database, or returns `None` if it does not exist.
     pub(in crate::store::sqlite) fn read(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Option<Self>> {
         transaction
             .prepare_cached(
@@ -114,10 +114,10 @@ impl LiveCall {
                     })
                     .optional()
             })
-            .doing("looking a call up")
+            .doing("looking up a call")
     }
 
-    /// Makes the call that begins with a turn said at `start`, with the driver that a dispatch names.
+    /// Creates a call whose first turn was said at `start`, with the driver of its dispatch.
     pub(in crate::store::sqlite) fn create(
         transaction: &Transaction<'_>,
         id: &ConversationId,
@@ -127,7 +127,7 @@ impl LiveCall {
         let driver_id: Option<DriverId> = transaction
             .prepare_cached("SELECT driver_id FROM call_dispatches WHERE conversation_id = ?1")
             .and_then(|mut select| select.query_row([id], |row| row.get(0)).optional())
-            .doing("looking a call's driver up")?
+            .doing("looking up a call's driver")?
             .flatten();
         transaction
             .prepare_cached(
@@ -135,7 +135,7 @@ impl LiveCall {
                  VALUES (?1, ?2, ?3, ?4, ?4, iif(?2 IS NULL, NULL, 'dispatch'))",
             )
             .and_then(|mut insert| insert.execute(params![id, driver_id, start, now]))
-            .doing("making a call")?;
+            .doing("creating a call")?;
         Ok(Self {
             id: transaction.last_insert_rowid(),
             turn_count: 0,
@@ -149,7 +149,7 @@ impl LiveCall {
         })
     }
 
-    /// Returns the sequence numbers of its turns of this digest, of which one may be the same turn.
+    /// Returns the sequence numbers of the call's turns with this digest. The caller must compare the turns in full.
     pub(in crate::store::sqlite) fn repeats(
         &mut self,
         transaction: &Transaction<'_>,
@@ -160,14 +160,14 @@ impl LiveCall {
             self.repeats = Some(Repeats::read(transaction, id)?);
         }
         let early = self.repeats.as_ref().expect("set above").of(digest);
-        if self.turn_count <= dedup::REMEMBERED {
+        if self.turn_count <= dedup::MAX_CACHED_TURNS {
             return Ok(early.collect());
         }
         let late = dedup::late(transaction, id, self.id, digest)?;
         Ok(early.chain(late).collect())
     }
 
-    /// How many digests it has in memory.
+    /// Returns the number of digests in memory.
     fn remembered(&self) -> usize {
         self.repeats.as_ref().map_or(0, Repeats::len)
     }
@@ -187,7 +187,7 @@ impl LiveCall {
         self.changed = true;
     }
 
-    /// Takes the times over that its turns have, now that some have others.
+    /// Updates the times of the first and last turn, because turns have other times now.
     pub(in crate::store::sqlite) fn span(&mut self, transaction: &Transaction<'_>, id: &ConversationId) -> Result<()> {
         let span = transaction
             .prepare_cached("SELECT min(timestamp), max(timestamp) FROM call_transcriptions WHERE conversation_id = ?1")
@@ -200,7 +200,7 @@ impl LiveCall {
         Ok(())
     }
 
-    /// Brings the row in the database up to date, and says whether it was not.
+    /// Updates the row in the database. Returns whether it was outdated.
     pub(in crate::store::sqlite) fn write(&mut self, transaction: &Transaction<'_>, now: &str) -> Result<bool> {
         let changed = std::mem::take(&mut self.changed);
         if changed {

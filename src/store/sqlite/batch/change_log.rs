@@ -1,5 +1,9 @@
-//! The table of changes, as the writer leaves it. Its triggers note each step; here the steps of one transaction become
-//! one change of each call, old ones that say nothing any more are dropped, and figures are made of calls that are over.
+//! The table of changes (`call_changes`), which the live streams read.
+//!
+//! Triggers record each step of a change, whoever writes. Before the commit, this module merges the steps of one
+//! transaction into one change for each call, deletes old changes, and computes the statistics of calls that ended.
+//!
+//! A change shows the call as it is when the change is read, so the latest change of a call replaces its earlier ones.
 
 use crate::domain::ConversationId;
 use crate::store::Result;
@@ -7,21 +11,21 @@ use crate::store::sqlite::call_stats;
 use crate::store::sqlite::error::Context as _;
 use rusqlite::{Transaction, params};
 
-const DOING: &str = "noting what changed of calls";
+const DOING: &str = "recording changes of calls";
 
-/// Behind this many newer ones, a change goes once its call has a later one, and one that says that a call was erased
-/// goes anyway.
-const KEPT: i64 = 100_000;
+/// Number of newest changes that are never deleted. An older change is deleted if its call has a later one, and always
+/// if it says that a call was erased.
+const MIN_KEPT_CHANGES: i64 = 100_000;
 
 /// The changes of one transaction.
 #[derive(Default)]
 pub(in crate::store::sqlite) struct Changes {
-    /// The number of the last one before those that are to become one; `None` while there can be none.
+    /// Id of the last change before those of this transaction; `None` while there can be none.
     before: Option<i64>,
 }
 
 impl Changes {
-    /// To be called before something that can change a call in more than one step.
+    /// Must be called before anything that can change a call in more than one step.
     pub(in crate::store::sqlite) fn begin(&mut self, transaction: &Transaction<'_>) -> Result<()> {
         if self.before.is_none() {
             self.before = Some(
@@ -34,7 +38,7 @@ impl Changes {
         Ok(())
     }
 
-    /// Notes that more is known of a call than its row tells, if there is that call.
+    /// Records a change of a call whose row did not change. Does nothing if the call does not exist.
     pub(in crate::store::sqlite) fn tell(transaction: &Transaction<'_>, id: &ConversationId) -> Result<()> {
         transaction
             .prepare_cached(
@@ -47,7 +51,7 @@ impl Changes {
             .doing(DOING)
     }
 
-    /// Notes that turns of a call stand otherwise than before.
+    /// Records that the call's turns were reordered or superseded.
     pub(in crate::store::sqlite) fn note(transaction: &Transaction<'_>, call_id: i64) -> Result<()> {
         transaction
             .prepare_cached(
@@ -59,7 +63,7 @@ impl Changes {
         call_stats::forget(transaction, call_id)
     }
 
-    /// To be called before the commit.
+    /// Merges the changes; must be called before the commit.
     pub(in crate::store::sqlite) fn settle(&self, transaction: &Transaction<'_>) -> Result<()> {
         let Some(before) = self.before else { return Ok(()) };
         let any = transaction
@@ -69,7 +73,8 @@ impl Changes {
         if !any {
             return Ok(());
         }
-        // The last step of a call stands for all; that it ended is what counts, unless it runs again.
+        // The last step of a call replaces the others. If one of them ended the call, the merged change says so, unless
+        // the call runs again.
         for sql in [
             "UPDATE call_changes SET kind = 'ended' WHERE id > ?1 AND kind = 'updated' \
              AND EXISTS (SELECT 1 FROM call_changes e WHERE e.call_id = call_changes.call_id AND e.id > ?1 \
@@ -82,13 +87,13 @@ impl Changes {
             transaction.prepare_cached(sql).and_then(|mut change| change.execute([before])).doing(DOING)?;
         }
         call_stats::renew(transaction, before)?;
-        if before > KEPT {
+        if before > MIN_KEPT_CHANGES {
             for sql in [
                 "DELETE FROM call_changes WHERE id <= ?2 \
                  AND call_id IN (SELECT call_id FROM call_changes WHERE id > ?1)",
                 "DELETE FROM call_changes WHERE kind = 'erased' AND id <= min(?1, ?2)",
             ] {
-                let numbers = params![before, before - KEPT];
+                let numbers = params![before, before - MIN_KEPT_CHANGES];
                 transaction.prepare_cached(sql).and_then(|mut delete| delete.execute(numbers)).doing(DOING)?;
             }
         }

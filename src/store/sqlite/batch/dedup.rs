@@ -1,8 +1,16 @@
-//! Which turns of a call a delivery may be a repeat of.
+//! Detection of repeated deliveries of a turn.
 //!
-//! The digests of a call's first turns are in memory, and read from its rows when it is taken up again; those of later turns
-//! are found by a partial index. An index of all turns would serve as well, but cost every turn a tenth of its time. Memory
-//! alone would have to hold, and read again, what a call of any length has.
+//! With a delivery key (`Idempotency-Key`), a unique index on the key within the conversation decides. A key that was
+//! used for another turn is the sender's mistake and is refused. Without a key, two turns are the same if conversation,
+//! speaker, timestamp and words are equal, even if one of them arrived with a key. The `tool_call_id` of an envelope
+//! decides nothing, because language models write it and many write the same one in every turn. A tool that is called
+//! again with a new time therefore stores a second turn, which the record after the call marks as repeated. That is the
+//! safer mistake: a turn that was wrongly dropped could never be recovered.
+//!
+//! The digests of a call's first turns are in memory, and are read from the call's rows when it becomes active again. A
+//! partial index finds later turns. An index of all turns would make every turn a tenth slower, and memory alone would
+//! have to hold a call of any length. Turns with equal digests are compared in full, so a collision only costs a
+//! comparison.
 
 use crate::domain::{ConversationId, NewTurn};
 use crate::store::Result;
@@ -11,29 +19,29 @@ use rusqlite::{Transaction, params};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 
-/// How many of a call's turns are remembered. More than calls have as a rule, and few enough to be read again for each turn
-/// when many long calls run at once. The index `call_transcriptions_late_repeat` begins behind it.
-pub(in crate::store::sqlite) const REMEMBERED: i64 = 1000;
+/// Maximum number of a call's turns with digests in memory. Few calls have more, and the digests can be read again
+/// quickly when many long calls run at once. The index `call_transcriptions_late_repeat` begins after this number.
+pub(in crate::store::sqlite) const MAX_CACHED_TURNS: i64 = 1000;
 
-/// A call's first turns by their digests.
+/// The digests of a call's first turns.
 #[derive(Default)]
 pub(in crate::store::sqlite) struct Repeats {
     by_digest: HashMap<u32, i64>,
-    /// Those whose digest another turn had before, which is one in millions.
+    /// Turns with the digest of an earlier turn, which is rare: one in millions.
     more: Vec<(u32, i64)>,
 }
 
 impl Repeats {
-    /// Reads those of a call from its rows.
+    /// Reads the digests of a call from its rows.
     pub(in crate::store::sqlite) fn read(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Self> {
-        const DOING: &str = "taking a call up again";
+        const DOING: &str = "reading the digests of a call";
         let mut select = transaction
             .prepare_cached(
                 "SELECT repeat_key, sequence_number FROM call_transcriptions \
                  WHERE conversation_id = ?1 AND sequence_number <= ?2",
             )
             .doing(DOING)?;
-        let mut rows = select.query(params![id, REMEMBERED]).doing(DOING)?;
+        let mut rows = select.query(params![id, MAX_CACHED_TURNS]).doing(DOING)?;
         let mut repeats = Self::default();
         while let Some(row) = rows.next().doing(DOING)? {
             let key: i64 = row.get(0).doing(DOING)?;
@@ -43,9 +51,9 @@ impl Repeats {
         Ok(repeats)
     }
 
-    /// Notes a turn, if it is one of the first.
+    /// Adds a turn, if it is one of the first.
     pub(in crate::store::sqlite) fn add(&mut self, digest: u32, sequence_number: i64) {
-        if sequence_number > REMEMBERED {
+        if sequence_number > MAX_CACHED_TURNS {
             return;
         }
         let first = *self.by_digest.entry(digest).or_insert(sequence_number);
@@ -54,41 +62,42 @@ impl Repeats {
         }
     }
 
-    /// The sequence numbers of the turns of this digest. Whether one is the same turn is still to be seen.
+    /// Returns the sequence numbers of the turns with this digest. The caller must compare the turns in full.
     pub(in crate::store::sqlite) fn of(&self, digest: u32) -> impl Iterator<Item = i64> {
         let more = self.more.iter().filter(move |(other, _)| *other == digest).map(|(_, number)| *number);
         self.by_digest.get(&digest).copied().into_iter().chain(more)
     }
 
-    /// How many turns these are.
+    /// Returns the number of turns with digests here.
     pub(in crate::store::sqlite) fn len(&self) -> usize {
         self.by_digest.len() + self.more.len()
     }
 }
 
-/// Returns the sequence numbers of a call's later turns of this digest.
+/// Returns the sequence numbers of a call's later turns with this digest.
 pub(in crate::store::sqlite) fn late(
     transaction: &Transaction<'_>,
     id: &ConversationId,
     call_id: i64,
     digest: u32,
 ) -> Result<Vec<i64>> {
-    // The number is written out: SQLite uses a partial index only where it sees that the index holds every row.
+    // The number is a literal because SQLite uses a partial index only if it sees that the index contains every row.
     transaction
         .prepare_cached(
             "SELECT sequence_number FROM call_transcriptions INDEXED BY call_transcriptions_late_repeat \
              WHERE repeat_key = ?1 AND conversation_id = ?2 AND sequence_number > 1000",
         )
         .and_then(|mut select| select.query_map(params![repeat_key(call_id, digest), id], |row| row.get(0))?.collect())
-        .doing("looking a repeat up")
+        .doing("looking up a repeat")
 }
 
-/// What is stored of a digest: it stands below the call's row number.
+/// Returns the stored form of a digest, which is the call's row id followed by the digest's 32 bits.
 pub(in crate::store::sqlite) fn repeat_key(call_id: i64, digest: u32) -> i64 {
     call_id.wrapping_shl(32) | i64::from(digest)
 }
 
-/// The first 32 bits of SHA-256 over `speaker NUL timestamp NUL message`. It is stored, so it may never change.
+/// Returns the first 32 bits of SHA-256 over `speaker NUL timestamp NUL message`. The value is stored, so it must never
+/// change.
 pub(in crate::store::sqlite) fn digest(turn: &NewTurn, timestamp: &str) -> u32 {
     let mut hash = Sha256::new();
     for part in [turn.speaker.as_str(), timestamp] {

@@ -1,4 +1,10 @@
-//! Which driver a call was with.
+//! The driver of a call.
+//!
+//! The driver is looked up when the first turn creates the call, and again when a dispatch, an event or a driver is
+//! stored. The surest source decides: the dispatch with the same `conversation_id`, then what ElevenLabs' events say
+//! ([`crate::reconcile::identify_closed`]). Other sources that name someone else are shown as the conflict. A call with
+//! an unknown driver is stored with NULL and a warning, because a dialler's own record often arrives after the first
+//! words.
 
 use crate::domain::reconcile::{Candidate, Identity};
 use crate::domain::{ConversationId, DriverClaims, DriverId, DriverSource, Timestamp};
@@ -8,10 +14,10 @@ use crate::store::sqlite::json_column::parsed;
 use crate::store::sqlite::records::said_by_tools;
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
-const DOING: &str = "finding out who was called";
+const DOING: &str = "identifying a call's driver";
 
-/// Decides who was called by all that says so, as far as the call is known. Once there is a signed record, unsigned claims
-/// decide nothing. A driver who was known stays, where nothing says any more who it was.
+/// Sets the call's driver from all available sources. After a signed record, unsigned claims decide nothing. If no
+/// source is left, the call keeps its driver.
 pub(in crate::store::sqlite) fn identify(
     transaction: &Transaction<'_>,
     now: Timestamp,
@@ -55,10 +61,10 @@ pub(in crate::store::sqlite) fn identify(
         .doing(DOING)
 }
 
-/// A call's driver, what said so, and what says otherwise.
+/// The call's driver, its source, and the conflicting claims.
 type Before = (Option<DriverId>, Option<DriverSource>, Option<String>);
 
-/// The driver whom a call's dispatch names.
+/// Returns the driver that a call's dispatch names.
 fn dispatched(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Option<DriverId>> {
     let driver_id: Option<Option<DriverId>> = transaction
         .prepare_cached("SELECT driver_id FROM call_dispatches WHERE conversation_id = ?1")
@@ -67,7 +73,7 @@ fn dispatched(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Opti
     Ok(driver_id.flatten())
 }
 
-/// The same for all calls whose driver was named but is not known, now that drivers have come.
+/// Identifies the drivers of all calls that name an unknown driver, after drivers were added.
 pub(in crate::store::sqlite) fn identify_unknown(transaction: &Transaction<'_>, now: Timestamp) -> Result<()> {
     let ids: Vec<ConversationId> = transaction
         .prepare_cached("SELECT conversation_id FROM calls WHERE driver_id IS NULL AND driver_claims IS NOT NULL")

@@ -1,4 +1,4 @@
-//! Stores what came of reconciling a call: a slice of it in one transaction, if nothing else came of it meanwhile.
+//! Stores a reconciled call, one slice per transaction, unless another plan was stored meanwhile.
 
 use super::call_cache::LiveCall;
 use super::change_log::Changes;
@@ -13,8 +13,8 @@ use sha2::{Digest as _, Sha256};
 
 const DOING: &str = "storing a reconciled call";
 
-/// Stores a slice and returns whether it could be stored: not if another one was, since it was planned. Turns and records
-/// that came meanwhile do not matter, since the call stays due by them.
+/// Stores a slice. Returns false if another plan of the call was stored after this one was made. Turns and records that
+/// arrived meanwhile do not matter, because they keep the call due.
 pub(in crate::store::sqlite) fn settle(
     transaction: &Transaction<'_>,
     call: &mut LiveCall,
@@ -28,7 +28,7 @@ pub(in crate::store::sqlite) fn settle(
     if (state.since, state.slices) != (base.since, base.slices) || call.turn_count < base.turn_count {
         return Ok(false);
     }
-    // The numbers of turns that came meanwhile are those that the additions would have had.
+    // Turns that arrived meanwhile took the sequence numbers that the additions would have had.
     let shift = call.turn_count - base.turn_count;
     let unchanged = shift == 0 && state.version == base.version;
     let now_text = now.to_string();
@@ -96,7 +96,8 @@ fn add(
     now: &str,
 ) -> Result<()> {
     let Added { entry, source, place, timestamp } = addition;
-    // Not the digest of a delivery, so that a delivery is not taken for a repeat of what was made here.
+    // This is not a delivery's digest, so that a later delivery does not look like a repeat of a turn that was created
+    // here.
     let digest = Sha256::digest(format!("{} {}", source.as_str(), entry.index));
     let digest = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
     let signed = *source == Source::PostCall;
@@ -165,8 +166,8 @@ fn write_whole(
 
 fn write_facts(transaction: &Transaction<'_>, now: Timestamp, id: &ConversationId, write: &FactsWrite) -> Result<()> {
     let FactsWrite { facts, end, reported, event_id, only_a_new_start } = write;
-    // Who was called by unsigned claims alone is not known any more: the first signed record decides that. A call that the
-    // records do not say to be over is left as it is; one that is over does not end before it starts.
+    // The first signed record clears a driver that only unsigned claims named. A call that no record ends keeps its
+    // status. An ended call never ends before its start.
     transaction
         .prepare_cached(
             "UPDATE calls SET status = ifnull(:status, status), call_start_time = began.at, \

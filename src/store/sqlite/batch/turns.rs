@@ -1,4 +1,8 @@
-//! Turns: storing them once, in order, and reading a call's turns back.
+//! Turns: storing each once and in order, and listing a call's turns.
+//!
+//! `turn_count` in a call's row is both the number of turns and the last sequence number. A batch reads it once for
+//! each call that it changes, or takes it from the cache, and writes it back once. Counting rows would take longer the
+//! longer a call is.
 
 use super::call_cache::{Fresh, LiveCall, LiveCalls};
 use super::change_log::Changes;
@@ -13,7 +17,7 @@ use crate::telemetry::metrics::METRICS;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, named_params, params};
 use std::collections::HashMap;
 
-/// The turns of one transaction: each call's row is read and written once, however many turns it gets.
+/// The turns of one transaction. Each call's row is read and written once, however many turns it receives.
 pub(in crate::store::sqlite) struct Batch<'a> {
     live: &'a mut LiveCalls,
     calls: HashMap<ConversationId, LiveCall>,
@@ -80,7 +84,7 @@ impl<'a> Batch<'a> {
         })))
     }
 
-    /// Returns the call, which is made if there is none, or `None` while it is erased or restored in slices.
+    /// Returns the call, creating it if necessary, or `None` while it is erased or restored in slices.
     fn call<'b>(
         calls: &'b mut HashMap<ConversationId, LiveCall>,
         live: &mut LiveCalls,
@@ -89,7 +93,7 @@ impl<'a> Batch<'a> {
         start: &str,
         now: &str,
     ) -> Result<Option<&'b mut LiveCall>> {
-        // Looked up twice on a miss: the entry API would take a copy of the key for each turn.
+        // Looks up twice on a miss, because the entry API would copy the key for each turn.
         if !calls.contains_key(id) {
             let call = match live.forget(id) {
                 Some(call) => call,
@@ -104,8 +108,8 @@ impl<'a> Batch<'a> {
         Ok(calls.get_mut(id))
     }
 
-    /// Returns the row number of a call, which begins at `start` if it is made now, or `None` while it is erased or restored in
-    /// slices.
+    /// Returns the row id of a call, creating it with this `start` if necessary, or `None` while it is erased or
+    /// restored in slices.
     pub(in crate::store::sqlite) fn known(
         &mut self,
         transaction: &Transaction<'_>,
@@ -116,7 +120,7 @@ impl<'a> Batch<'a> {
         Ok(call.map(|call| call.id))
     }
 
-    /// Notes that a record or a history of a call came; from here on each turn makes it due.
+    /// Records that a record or a history of a call arrived. From now on each turn makes the call due.
     pub(in crate::store::sqlite) fn due(
         &mut self,
         transaction: &Transaction<'_>,
@@ -130,7 +134,7 @@ impl<'a> Batch<'a> {
         due::note(transaction, call_id, facts)
     }
 
-    /// Stores a slice of what came of reconciling a call, unless another one was stored since it was planned.
+    /// Stores a slice of a reconciled call, unless another plan was stored after this one was made.
     pub(in crate::store::sqlite) fn settle(
         &mut self,
         transaction: &Transaction<'_>,
@@ -155,7 +159,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Writes the calls' rows. Must come before anything else reads them, and before the commit.
+    /// Writes the calls' rows. Must be called before anything else reads them, and before the commit.
     pub(in crate::store::sqlite) fn flush(&mut self, transaction: &Transaction<'_>) -> Result<()> {
         for call in self.calls.values_mut() {
             if call.write(transaction, &self.now)? && call.recorded {
@@ -165,13 +169,13 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// Forgets a call that is erased.
+    /// Removes an erased call from the batch and the cache.
     pub(in crate::store::sqlite) fn forget(&mut self, id: &ConversationId) {
         self.calls.remove(id);
         self.live.forget(id);
     }
 
-    /// To be called when the transaction is committed.
+    /// Must be called after the commit.
     pub(in crate::store::sqlite) fn committed(self) {
         let mut stored = Fresh::default();
         for (id, mut call) in self.calls {
@@ -185,12 +189,12 @@ impl<'a> Batch<'a> {
     }
 }
 
-const FIND: &str = "looking a repeat up";
+const FIND: &str = "looking up a repeat";
 
-/// What [`compared`] reads.
+/// Columns that [`compared`] reads.
 const COMPARED: &str = "id, sequence_number, speaker_type, timestamp, message_text";
 
-/// A stored turn, and whether it is the one that was sent.
+/// Reads a stored turn, and whether it equals the delivered one.
 fn compared(row: &Row<'_>, turn: &NewTurn, timestamp: &str) -> rusqlite::Result<(StoredTurn, bool)> {
     let same = row.get_ref(2)?.as_str()? == turn.speaker.as_str()
         && row.get_ref(3)?.as_str()? == timestamp
@@ -205,7 +209,7 @@ fn compared(row: &Row<'_>, turn: &NewTurn, timestamp: &str) -> rusqlite::Result<
     Ok((stored, same))
 }
 
-/// The answer to a turn whose delivery key was used before.
+/// Returns the answer to a turn whose delivery key was used before.
 fn find_by_key(
     transaction: &Transaction<'_>,
     turn: &NewTurn,
@@ -224,7 +228,7 @@ fn find_by_key(
     Ok(found.map(|(stored, same)| if same { Ok(Written::Turn(stored)) } else { Err(Rejection::KeyReused) }))
 }
 
-/// The stored turn that a turn without a key is a repeat of, if it is one of these of its call.
+/// Returns the stored turn that a turn without a key repeats, if it is one of these.
 fn find_repeat(
     transaction: &Transaction<'_>,
     turn: &NewTurn,
@@ -282,14 +286,14 @@ pub(in crate::store::sqlite) fn list(connection: &mut Connection, query: &TurnQu
         }
     }
     .doing(DOING)?;
-    // Sequence numbers have no gaps, so those past `after_sequence` need no counting.
+    // Sequence numbers have no gaps, so the turns up to `after_sequence` need no counting.
     let past = u64::try_from(query.after_sequence).unwrap_or(0);
     let total = query.with_total.then(|| turn_count.saturating_sub(past));
     Ok(Some(Page { total, ..page }))
 }
 
-/// The row numbers of a page in the order in which the turns were said. They are sorted for each page, without their
-/// words: a call has some hundred turns, which is quicker than one more index on every write.
+/// Returns the ids of a page's turns in spoken order. They are sorted for each page, without their words: with some
+/// hundred turns per call, this is faster than one more index on every write.
 fn ids_by_time(snapshot: &Transaction<'_>, query: &TurnQuery, limit: i64) -> rusqlite::Result<Vec<i64>> {
     let (after_time, after_number) = query.after.map_or((None, 0), |key| (Some(key.timestamp), key.sequence_number));
     let after_place = query.after.and_then(|key| key.place).unwrap_or(UNPLACED);
@@ -307,7 +311,7 @@ fn ids_by_time(snapshot: &Transaction<'_>, query: &TurnQuery, limit: i64) -> rus
     select.query_map(values, |row| row.get(0))?.collect()
 }
 
-/// Size of a turn's texts, in bytes of JSON.
+/// Returns the size of a turn's texts, in bytes of JSON.
 fn text_of(turn: &Turn) -> usize {
     json_length(turn.message.as_str()) + turn.final_text.as_ref().map_or(0, |text| json_length(text.as_str()))
 }

@@ -1,5 +1,11 @@
-//! Moving the log into the database file, which only the writing connection of the database's service does: when the log
-//! has grown, and when nothing else is to be done. Each time is measured. And how much room both files take.
+//! Checkpoints and the sizes of the files.
+//!
+//! A checkpoint moves the WAL into the database file. Only the writing connection of the service runs one: when the WAL
+//! has grown, after two idle seconds, and when the service stops, so that the one file is complete then. Each one is
+//! measured.
+//!
+//! Litestream reads the WAL and runs the checkpoints itself, so with `--litestream` the service never does. Litestream
+//! writes pages unchanged, so copies of erased words may remain in unused parts of pages.
 
 use crate::store::sqlite::error::Context as _;
 use crate::store::{Result, Sizes};
@@ -13,31 +19,30 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
-/// The log is moved into the database when it has grown to this many pages (8 MB). Turns wait meanwhile, so it is what the
-/// slowest in a hundred take under load: twice as much would store 3 % more turns a second, and make those wait a quarter
-/// longer.
-const PAGES: c_int = 2000;
+/// Size of the WAL that triggers a checkpoint, in pages (8 MB). Turns wait during a checkpoint, so it determines the
+/// 99th percentile of latency under load. A larger WAL would gain little throughput and lengthen that wait.
+const CHECKPOINT_PAGES: c_int = 2000;
 
-/// Whose WAL it is. Only that of the database is measured and told of: a search index can be made anew.
+/// Owner of a WAL. Only the database's WAL is measured and logged, because a search index can be rebuilt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store::sqlite) enum Of {
     Database,
     SearchIndex,
 }
 
-/// What `PRAGMA wal_autocheckpoint` would do, but measured.
+/// Installs a checkpoint on growth, like `PRAGMA wal_autocheckpoint`, but measured.
 pub(in crate::store::sqlite) fn whenever_grown(connection: &Connection, of: Of) {
-    // An error given back here would make a commit that is on disk look failed.
+    // An error returned here would make a durable commit look failed.
     connection.wal_hook(Some(match of {
         Of::Database => |log: &Wal, pages| {
-            if pages >= PAGES {
+            if pages >= CHECKPOINT_PAGES {
                 let started = Instant::now();
                 note(started, log.checkpoint().err().as_ref());
             }
             Ok(())
         },
         Of::SearchIndex => |log: &Wal, pages| {
-            if pages >= PAGES {
+            if pages >= CHECKPOINT_PAGES {
                 let _ = log.checkpoint();
             }
             Ok(())
@@ -45,22 +50,22 @@ pub(in crate::store::sqlite) fn whenever_grown(connection: &Connection, of: Of) 
     }));
 }
 
-/// Moves the whole log into the database file and empties it, and returns whether it could: a reader or another
-/// process may be in the way, and is not waited for, since new turns would wait too.
+/// Checkpoints the whole WAL and truncates it. Returns false if a reader or another process prevents it, and does not
+/// wait for them, because new turns would wait as well.
 pub(in crate::store::sqlite) fn fold_log_in(connection: &Connection, of: Of, busy_timeout: Duration) -> Result<bool> {
     fold(connection, of, Duration::ZERO, busy_timeout)
 }
 
-/// Takes older states of pages, in which what was erased still stands, out of the log and out of the memory from which
-/// pages are written again. Returns whether it could, as [`fold_log_in`] does, and waits for readers at most for so long.
+/// Purges erased bytes: moves older versions of pages out of the WAL and out of the memory that SQLite reuses for
+/// pages. Returns whether it could, and waits for readers for at most `wait`.
 pub(in crate::store::sqlite) fn forget(
     connection: &Connection,
     of: Of,
     wait: Duration,
     busy_timeout: Duration,
 ) -> Result<bool> {
-    const DOING: &str = "taking what was erased out of the log";
-    // Most of the work, during which other processes may write.
+    const DOING: &str = "purging erased bytes from the WAL";
+    // Does most of the work while other processes may write.
     connection.query_row("PRAGMA main.wal_checkpoint(PASSIVE)", [], |_| Ok(())).doing(DOING)?;
     let done = fold(connection, of, wait, busy_timeout)?;
     if done {
@@ -70,7 +75,7 @@ pub(in crate::store::sqlite) fn forget(
 }
 
 fn fold(connection: &Connection, of: Of, wait: Duration, busy_timeout: Duration) -> Result<bool> {
-    const DOING: &str = "folding the log in";
+    const DOING: &str = "checkpointing the WAL";
     connection.busy_timeout(wait).doing(DOING)?;
     let started = Instant::now();
     let busy: rusqlite::Result<bool> =
@@ -82,59 +87,52 @@ fn fold(connection: &Connection, of: Of, wait: Duration, busy_timeout: Duration)
     busy.map(|busy| !busy).doing(DOING)
 }
 
-/// Moves into the database what only an open WAL holds whose name is gone.
+/// Checkpoints an open WAL whose name is gone.
 pub(in crate::store::sqlite) fn rescue(connection: &Connection) {
     let passive = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get(1)?, row.get(2)?)));
     match passive {
         Ok((pages, moved)) if pages != moved => {
             let (pages, moved): (i64, i64) = (pages, moved);
-            tracing::warn!(
-                pages,
-                moved,
-                "a reader keeps what the removed WAL holds from being moved into the database"
-            );
+            tracing::warn!(pages, moved, "a reader prevents the checkpoint of the removed WAL");
         }
         Ok(_) => {}
-        Err(error) => tracing::error!(%error, "what the removed WAL holds cannot be moved into the database"),
+        Err(error) => tracing::error!(%error, "checkpoint of the removed WAL failed"),
     }
 }
 
-/// Has closing leave the WAL as it is.
+/// Prevents closing the connection from removing the WAL.
 pub(in crate::store::sqlite) fn leave_log(connection: &Connection) {
     if let Err(error) = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
-        tracing::error!(%error, "the database's WAL may be removed");
+        tracing::error!(%error, "could not protect the WAL from removal");
     }
 }
 
-/// How long a log may become that somebody else is to move, in bytes: twice of what Litestream lets it.
-const LONG: u64 = 1 << 30;
+/// Size from which a WAL that Litestream should checkpoint is reported, in bytes. Litestream's own limit is half of it.
+const LONG_WAL_BYTES: u64 = 1 << 30;
 
-/// Says so when a log that Litestream is to move grows without it.
+/// Warns if a WAL that Litestream should checkpoint keeps growing.
 pub(in crate::store::sqlite) fn warn_of_length(path: &Path) {
-    /// So that it is said once, and again when it has been short in between.
-    static LONG_BEFORE: AtomicBool = AtomicBool::new(false);
+    /// Suppresses repeated warnings until the WAL has been short again.
+    static WAS_LONG: AtomicBool = AtomicBool::new(false);
     let Ok(sizes) = sizes(path) else { return };
-    let long = sizes.log > LONG;
-    if long && !LONG_BEFORE.swap(true, Ordering::Relaxed) {
-        tracing::warn!(
-            bytes = sizes.log,
-            "the log is long and nobody moves it into the database: does Litestream run?"
-        );
+    let long = sizes.log > LONG_WAL_BYTES;
+    if long && !WAS_LONG.swap(true, Ordering::Relaxed) {
+        tracing::warn!(bytes = sizes.log, "WAL is large and not checkpointed; is Litestream running?");
     }
     if !long {
-        LONG_BEFORE.store(false, Ordering::Relaxed);
+        WAS_LONG.store(false, Ordering::Relaxed);
     }
 }
 
 fn note(started: Instant, error: Option<&rusqlite::Error>) {
-    /// So that the log tells of the first failure of several, and not of each commit's.
+    /// Suppresses repeated log messages, because each commit may fail.
     static FAILING: AtomicBool = AtomicBool::new(false);
     let busy = error.is_some_and(|error| error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy));
     match error {
         Some(error) if !busy => {
             METRICS.checkpoint_failures_total.inc();
             if !FAILING.swap(true, Ordering::Relaxed) {
-                tracing::error!(%error, "the log cannot be moved into the database file, and grows until it can");
+                tracing::error!(%error, "WAL checkpoint failed; the WAL grows until one succeeds");
             }
         }
         _ => {
@@ -144,7 +142,7 @@ fn note(started: Instant, error: Option<&rusqlite::Error>) {
     }
 }
 
-/// See [`crate::store::Store::sizes`].
+/// Implements [`crate::store::Store::sizes`].
 pub(in crate::store::sqlite) fn sizes(path: &Path) -> io::Result<Sizes> {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");

@@ -1,7 +1,8 @@
-//! What a database's own bytes say before SQLite opens it: whether it is ours, and whether the WAL or journal beside it is.
+//! Checks of a database's bytes before SQLite opens it: is it ours, and do its WAL and journal belong to it?
 //!
-//! SQLite takes whatever has the right name for the database's own, and would write another database's pages into it. Only
-//! what is certain is refused: a copy in WAL mode that was put beside the WAL of a later state may look like its own.
+//! SQLite accepts any WAL or journal with the right name, and would write another database's pages into ours. These
+//! checks refuse only what is certainly wrong: a WAL beside a copy in rollback mode, or a WAL whose first page is older
+//! or newer than it can be. A copy in WAL mode beside the WAL of a later state can look correct.
 
 use super::migrations::known_schema;
 use super::open_error::OpenError;
@@ -12,15 +13,15 @@ use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-/// What a file is that SQLite did not write, or that is broken from its first byte on.
+/// Description of a file that SQLite did not write, or that is damaged from its first byte on.
 pub(in crate::store::sqlite) const NO_DATABASE: &str = "no SQLite database";
 
-/// Length of the header of a database, in bytes (<https://www.sqlite.org/fileformat.html>).
-const LENGTH: usize = 100;
+/// Length of a database header, in bytes (<https://www.sqlite.org/fileformat.html>).
+const HEADER_BYTES: usize = 100;
 
-/// The first bytes of a database, in the main file or in a page of its WAL.
+/// The header of a database, from its file or from a page of its WAL.
 #[derive(Debug, Clone, Copy)]
-struct Header([u8; LENGTH]);
+struct Header([u8; HEADER_BYTES]);
 
 impl Header {
     fn number(&self, at: usize) -> u32 {
@@ -38,7 +39,7 @@ impl Header {
         }
     }
 
-    /// Grows with changes of the first page, and never shrinks.
+    /// Returns the change counter, which grows when the first page changes and never shrinks.
     fn change_counter(&self) -> u32 {
         self.number(24)
     }
@@ -47,7 +48,7 @@ impl Header {
         self.number(28)
     }
 
-    /// Grows with each change of the schema.
+    /// Returns the schema cookie, which grows with each change of the schema.
     fn schema_cookie(&self) -> u32 {
         self.number(40)
     }
@@ -65,17 +66,17 @@ fn number(bytes: &[u8], at: usize) -> u32 {
     u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
 }
 
-/// Opens a database's file and looks at its first bytes without SQLite, which might roll a foreign file's journal back.
+/// Opens a database's file and checks its first bytes without SQLite, which might roll back a foreign file's journal.
 ///
 /// The file must stay open until SQLite's connections are closed; see [`super::lock`].
 ///
 /// # Errors
-/// It is not ours, newer, or stands beside another database's WAL or journal.
+/// The file is not ours, is newer, or is beside the WAL or journal of another database.
 pub(in crate::store::sqlite) fn open(path: &Path) -> Result<File, OpenError> {
     let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
     let file = files::open_regular(path, true).map_err(unusable)?;
     let Some(header) = read(&file, path).map_err(unusable)?? else { return Ok(file) };
-    // Both numbers are 0 in a file that was being made when its process died.
+    // Both numbers are 0 if the process died while it created the file.
     check_identity(path, header.application_id(), header.user_version())?;
     match leftover(path, &header).map_err(unusable)? {
         Some(log) => Err(OpenError::ForeignLog { log, database: path.to_owned() }),
@@ -83,14 +84,14 @@ pub(in crate::store::sqlite) fn open(path: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// The header of a file that is not empty.
+/// Reads the header, or returns `None` for an empty file.
 fn read(file: &File, path: &Path) -> io::Result<Result<Option<Header>, OpenError>> {
-    let mut bytes = Vec::with_capacity(LENGTH);
-    let length = file.take(LENGTH as u64).read_to_end(&mut bytes)?;
+    let mut bytes = Vec::with_capacity(HEADER_BYTES);
+    let length = file.take(HEADER_BYTES as u64).read_to_end(&mut bytes)?;
     if length == 0 {
         return Ok(Ok(None));
     }
-    match <[u8; LENGTH]>::try_from(bytes) {
+    match <[u8; HEADER_BYTES]>::try_from(bytes) {
         Ok(bytes) if bytes.starts_with(b"SQLite format 3\0") => Ok(Ok(Some(Header(bytes)))),
         _ => Ok(Err(OpenError::Foreign { path: path.to_owned(), what: NO_DATABASE })),
     }
@@ -111,7 +112,7 @@ pub(in crate::store::sqlite) fn check_identity(
     Ok(())
 }
 
-/// Returns whether a database that is not open is ours by its own bytes, and neither WAL nor journal beside it is another's.
+/// Returns whether a closed database is ours, and any WAL or journal beside it belongs to it.
 pub(in crate::store::sqlite) fn belongs_together(path: &Path) -> bool {
     let header = files::open_regular(path, false).map(|file| read(&file, path));
     match header {
@@ -137,7 +138,7 @@ fn leftover(path: &Path, header: &Header) -> io::Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// The file, if it is there and holds anything.
+/// Opens a file if it exists and is not empty.
 pub(in crate::store::sqlite) fn not_empty(path: &Path) -> io::Result<Option<File>> {
     match files::open_regular(path, false) {
         Ok(file) if file.metadata()?.len() > 0 => Ok(Some(file)),
@@ -147,18 +148,18 @@ pub(in crate::store::sqlite) fn not_empty(path: &Path) -> io::Result<Option<File
     }
 }
 
-/// Whether a WAL may be the database's own: what its committed frames hold of the first page is not older than what the
-/// database has of it, and begins where the database is.
+/// Returns whether a WAL may belong to the database. The first page in its committed frames must not be older than the
+/// database's first page, and must connect to it.
 ///
-/// Whatever was in a WAL before it was begun anew had been moved into the database, so the database is never behind a WAL's
-/// first frame by more than that one change, and never ahead of its last one.
+/// Everything in a WAL before its last reset is in the database. The database is therefore at most one change behind
+/// the WAL's first frame, and never ahead of its last one.
 fn wal_fits(file: File, database: &Header) -> io::Result<bool> {
     let Some(wal) = Committed::read(BufReader::with_capacity(1 << 16, file))? else { return Ok(true) };
     if wal.page_size != database.page_size() {
         return Ok(false);
     }
     let Some((first, last)) = wal.first_page else {
-        // Nothing of what the first page holds has changed, the number of pages for one.
+        // The first page did not change, so the number of pages must not have changed either.
         let is_valid = database.number(92) == database.change_counter();
         return Ok(!is_valid || wal.pages.is_none_or(|pages| pages == database.pages()));
     };
@@ -169,17 +170,18 @@ fn wal_fits(file: File, database: &Header) -> io::Result<bool> {
         && database.user_version() <= last.user_version())
 }
 
-/// What the committed part of a WAL says.
+/// Summary of the committed frames of a WAL.
 struct Committed {
     page_size: u32,
-    /// The database's length after the last commit, in pages.
+    /// Length of the database after the last commit, in pages.
     pages: Option<u32>,
-    /// The first and the last state of the database's first page.
+    /// The first and the last version of the database's first page.
     first_page: Option<(Header, Header)>,
 }
 
 impl Committed {
-    /// Reads a WAL to its last commit (<https://www.sqlite.org/fileformat2.html#walformat>); nothing if it has none.
+    /// Reads a WAL up to its last commit (<https://www.sqlite.org/fileformat2.html#walformat>). Returns `None` if it
+    /// has no commit.
     fn read(mut wal: impl Read) -> io::Result<Option<Self>> {
         let mut head = [0; 32];
         if !fill(&mut wal, &mut head)? {
@@ -203,7 +205,7 @@ impl Committed {
                 break;
             }
             if page == 1 {
-                let header = Header(frame[24..24 + LENGTH].try_into().expect("so many bytes"));
+                let header = Header(frame[24..24 + HEADER_BYTES].try_into().expect("the slice has this length"));
                 let first = pending.or(committed.first_page).map_or(header, |(first, _)| first);
                 pending = Some((first, header));
             }
@@ -216,7 +218,7 @@ impl Committed {
     }
 }
 
-/// Reads as many bytes as there is room for; false when there are fewer.
+/// Fills the buffer; returns false if the input is too short.
 fn fill(from: &mut impl Read, into: &mut [u8]) -> io::Result<bool> {
     match from.read_exact(into) {
         Ok(()) => Ok(true),
@@ -225,7 +227,7 @@ fn fill(from: &mut impl Read, into: &mut [u8]) -> io::Result<bool> {
     }
 }
 
-/// A WAL's checksum, which goes on from frame to frame.
+/// The checksum of a WAL, which continues from frame to frame.
 struct Checksum {
     big_endian: bool,
     at: (u32, u32),
@@ -246,15 +248,16 @@ impl Checksum {
     }
 }
 
-/// Whether a rollback journal may be the database's own: it holds the first page as it was one change before, or as it is.
+/// Returns whether a rollback journal may belong to the database: it holds the first page as it is, or as it was one
+/// change before.
 ///
-/// A copy is in rollback mode until its first start has switched it, during which a kill leaves a journal.
+/// A copy is in rollback mode until its first start switches it to WAL mode. A kill during the switch leaves a journal.
 fn journal_fits(journal: &File, database: &Header) -> io::Result<bool> {
     const MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
-    /// At most so many pages are looked through for the first one.
-    const MOST: u64 = 10_000;
+    /// Maximum number of pages that are searched for the first page.
+    const MAX_SEARCHED_PAGES: u64 = 10_000;
     let mut head = [0; 28];
-    // SQLite does not take a journal for one that is shorter, or whose header was wiped at a commit.
+    // SQLite ignores a journal that is shorter, or whose header was wiped by a commit.
     if journal.metadata()?.len() < 28 || journal.read_exact_at(&mut head, 0).is_err() || head[..8] != MAGIC {
         return Ok(true);
     }
@@ -262,13 +265,13 @@ fn journal_fits(journal: &File, database: &Header) -> io::Result<bool> {
     if page_size != u64::from(database.page_size()) {
         return Ok(false);
     }
-    for record in 0..MOST {
-        let mut page = [0; 4 + LENGTH];
+    for record in 0..MAX_SEARCHED_PAGES {
+        let mut page = [0; 4 + HEADER_BYTES];
         if journal.read_exact_at(&mut page, sector + record * (page_size + 8)).is_err() {
             return Ok(true);
         }
         if number(&page, 0) == 1 {
-            let before = Header(page[4..].try_into().expect("so many bytes"));
+            let before = Header(page[4..].try_into().expect("the slice has this length"));
             let passed = database.change_counter().wrapping_sub(before.change_counter());
             return Ok(passed <= 1 && before.application_id() == database.application_id());
         }

@@ -1,12 +1,12 @@
-//! The locks that keep a second service away from a database.
+//! Locks that keep a second service away from a database.
 //!
-//! `<database>.lock` is locked by the kernel for as long as the process lives, so that it is free again after a crash
-//! without anybody's doing. The file itself stays: removing it would let two processes lock two files of one name.
+//! The kernel holds the lock on `<database>.lock` as long as the process lives, so a crash releases it. The lock file
+//! is never removed, because two processes could then lock two different files of the same name.
 //!
-//! The database's own file is locked too ([`Lock::hold`]), since another path may lead to it, with another lock file. That is
-//! a `flock`, which SQLite's own locks (POSIX) do not meet. A process that closes any descriptor of a file loses all its POSIX
-//! locks on it. The descriptor therefore stays open until SQLite's connections are closed, and nothing in this process opens
-//! the database by itself while there are some.
+//! The database's own file is locked as well ([`Lock::hold`]), because another path may lead to it, with another lock
+//! file. This is a `flock`, which does not conflict with SQLite's own POSIX locks. A process that closes any descriptor
+//! of a file loses all its POSIX locks on it. The descriptor therefore stays open until SQLite's connections are
+//! closed, and only SQLite may open the database in this process.
 
 use super::place;
 use crate::sys::files::{self, FileId};
@@ -15,18 +15,18 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-/// Held while a process owns the database.
+/// Ownership of a database by this process.
 #[derive(Debug)]
 pub(in crate::store::sqlite) struct Lock {
     _file: File,
-    /// The database's file, which is only held.
+    /// The database's file, which is open only for its lock.
     database: Option<(File, FileId)>,
 }
 
-/// What came of trying to lock.
+/// Result of an attempt to lock a database.
 pub(in crate::store::sqlite) enum Attempt {
     Locked(Lock),
-    /// Another process holds it; its number, when that could be read.
+    /// Another process holds the lock; its process id, if known.
     HeldBy(Option<u32>),
 }
 
@@ -42,7 +42,7 @@ pub(in crate::store::sqlite) fn try_lock(database: &Path) -> io::Result<Attempt>
     }
     match file.try_lock() {
         Ok(()) => {
-            // The number is only for people: a full disk keeps nobody from the lock.
+            // The process id is only informative, so a full disk must not prevent the lock.
             let _ =
                 file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
             Ok(Attempt::Locked(Lock { _file: file, database: None }))
@@ -57,13 +57,14 @@ pub(in crate::store::sqlite) fn try_lock(database: &Path) -> io::Result<Attempt>
 }
 
 impl Lock {
-    /// Locks the database's own file, which was opened before any of SQLite's connections, and returns whether it could.
+    /// Locks the database's file, which must be opened before any SQLite connection. Returns false if another process
+    /// holds the lock.
     pub(in crate::store::sqlite) fn hold(&mut self, database: File) -> io::Result<bool> {
         if !turns_locks_into_posix_ones(&database) {
             match database.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(false),
-                // Where there is no such lock, the lock file must do.
+                // Without `flock` support, the lock file must suffice.
                 Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
                 Err(TryLockError::Error(error)) => return Err(error),
             }
@@ -73,8 +74,8 @@ impl Lock {
         Ok(true)
     }
 
-    /// Returns whether the database still begins as one in WAL mode does, and not as a copy that was written over it. It is
-    /// read by the descriptor that is open anyway. A disk that fails to read it says nothing of what it holds.
+    /// Returns whether the database still begins like one in WAL mode, so it was not overwritten by a copy. Reads
+    /// through the descriptor that is open anyway. A read error is no evidence, so it counts as true.
     pub(in crate::store::sqlite) fn holds_database(&self) -> bool {
         let Some((file, _)) = &self.database else { return true };
         let mut head = [0; 20];
@@ -84,14 +85,14 @@ impl Lock {
         }
     }
 
-    /// Returns whether the file that is locked is this one.
+    /// Returns whether this is the locked file.
     pub(in crate::store::sqlite) fn holds(&self, id: FileId) -> bool {
         self.database.as_ref().is_some_and(|(_, held)| *held == id)
     }
 }
 
-/// Whether a file is on a file system that asks its server for a POSIX lock when it is asked for a `flock`. SQLite's own locks
-/// would then wait for that one, and the lock file must do.
+/// Returns whether the file system turns a `flock` into a POSIX lock on its server. It would conflict with SQLite's own
+/// locks there, so the lock file must suffice.
 fn turns_locks_into_posix_ones(file: &File) -> bool {
     const NFS: i64 = 0x6969;
     const SMB: [i64; 3] = [0x517b, 0xff53_4d42, 0xfe53_4d42];

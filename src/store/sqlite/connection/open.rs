@@ -1,6 +1,7 @@
-//! Opening a database: who may, what it must be, how the writing connection is set, and the migrations.
+//! Opening a database: locks, identity, settings of the writing connection, and migrations.
 //!
-//! Nothing is written to a file before it is known to be ours and not newer than this program.
+//! Nothing is written to a file before it is known to be a database of this program with a supported schema. A new
+//! database is created under another name and renamed when complete.
 
 use super::checkpoint::{self, Of};
 use super::header::{self, check_identity};
@@ -31,40 +32,40 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// The first SQLite without the WAL-reset bug, which could lose a committed transaction
+/// The first SQLite version without the WAL-reset bug, which could lose a committed transaction
 /// (<https://www.sqlite.org/wal.html#walresetbug>).
 const OLDEST_SQLITE: i32 = 3_051_003;
 
-/// The writer's page cache, in KiB: room for the pages that running calls touch. More is slower, since pages that are
-/// used once then take fresh memory instead of that of pages that are done with: 2 MB stored 14 % more turns a second at
-/// 64 in flight than 8 MB, and as many at 500. What falls out is in the system's cache.
+/// Size of the writer's page cache, in KiB: enough for the pages of running calls. A larger cache is slower, because
+/// pages that are used once then take fresh memory instead of reusing that of old pages. Evicted pages are still in the
+/// operating system's cache.
 ///
-/// A transaction is in memory as a whole until it is committed (`cache_spill`), so that one that fails leaves nothing in the
-/// WAL. What waits for the writer and how much is erased, restored and reconciled at once bound it.
-const CACHE_KIB: u32 = 2000;
+/// A transaction stays in memory until its commit (`cache_spill`), so a failed one leaves nothing in the WAL. Its size
+/// is bounded by the limits of the writer's queue and of the slices for erasure, restore and reconciliation.
+const PAGE_CACHE_KIB: u32 = 2000;
 
-/// Maximum size of a migration that is in memory only, in pages (62.5 MiB): one may change a whole database.
+/// Maximum size of a migration in memory, in pages (62.5 MiB). A migration may change a whole database.
 ///
-/// SQLite reads the lowest eight bits as a truth value as well: a multiple of 256 would mean no limit.
-const MIGRATION_PAGES: u32 = 16_000;
+/// SQLite also reads the lowest eight bits as a boolean, so a multiple of 256 would mean "no limit".
+const MAX_MIGRATION_PAGES: u32 = 16_000;
 
-/// `PRAGMA synchronous`: each commit syncs the log.
-const FULL: u8 = 2;
+/// Value of `PRAGMA synchronous` that syncs the WAL on each commit.
+const SYNCHRONOUS_FULL: u8 = 2;
 
 impl SqliteStore {
-    /// Opens the database as its one service, makes or migrates it where needed, and folds a log that a crash left
-    /// into it.
+    /// Opens the database as its only service. Creates or migrates it if necessary, and checkpoints the WAL of a
+    /// crashed process.
     ///
     /// # Errors
-    /// See [`OpenError`]; a file that is not ours, or is newer, is not changed.
+    /// See [`OpenError`]. A file that is not ours, or is newer, stays unchanged.
     pub fn open(options: &Options) -> Result<Self, OpenError> {
         Self::open_as_owner(options, true)
     }
 
-    /// The same, but leaves the log to Litestream, which copies it and then moves it into the database file itself.
+    /// Opens the database as [`Self::open`] does, but leaves checkpoints to Litestream, which copies the WAL first.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// Like [`Self::open`].
     pub fn open_for_litestream(options: &Options) -> Result<Self, OpenError> {
         Self::open_as_owner(options, false)
     }
@@ -77,12 +78,12 @@ impl SqliteStore {
         }
     }
 
-    /// Opens the database for one change while its service may be running, or as [`Self::open`] when it is not.
+    /// Opens the database for one change. Works while its service is running; otherwise it is like [`Self::open`].
     ///
-    /// The service leaves room for others between its transactions, and sees what they committed.
+    /// The service lets others write between its transactions and notices what they committed.
     ///
     /// # Errors
-    /// As [`Self::open`], but for [`OpenError::InUse`].
+    /// Like [`Self::open`], but never [`OpenError::InUse`].
     pub fn open_beside_service(options: &Options) -> Result<Self, OpenError> {
         let (path, attempt) = lock_path(options)?;
         match attempt {
@@ -109,7 +110,7 @@ impl SqliteStore {
         let begun = begin(path, &place, options, lock.as_ref(), folds);
         let (writing, way) = match begun {
             Err(OpenError::Database { source, .. }) if owner && source.kind() == ErrorKind::Full => {
-                tracing::error!(error = %source, "the disk is full: calls can be read, and turns are refused until there is room");
+                tracing::error!(error = %source, "disk is full; calls can be read, turns are refused");
                 (None, Way::Alone)
             }
             begun => (Some(begun?), Way::Beside(place.clone())),
@@ -132,14 +133,14 @@ impl SqliteStore {
         })
     }
 
-    /// Opens the database for writing at last, if the disk has room for it now.
+    /// Opens the database for writing, if the disk has space for it now.
     pub(in crate::store::sqlite) fn begin_writing(&self) -> Result<Writing> {
         const DOING: &str = "opening the database for writing";
         let Options { path, readers, .. } = &self.options;
         let unready = |error: String| Error::new(ErrorKind::Unready, DOING, error);
         let free = checkpoint::sizes(path).map_err(|error| unready(error.to_string()))?.free;
-        if free < ROOM {
-            return Err(unready(format!("{free} bytes are free on its disk")));
+        if free < MIN_FREE_BYTES {
+            return Err(unready(format!("the disk has only {free} bytes free")));
         }
         self.readers.close();
         let begun = begin(path, &self.place, &self.options, self.lock.as_ref(), self.folds);
@@ -148,15 +149,15 @@ impl SqliteStore {
         let writing = begun.map_err(|error| {
             unready(format!("{error}: {}", error.source().map_or(String::new(), ToString::to_string)))
         })?;
-        tracing::info!("the disk has room again; turns are stored");
+        tracing::info!("disk has space again; storing turns");
         Ok(writing)
     }
 }
 
-/// Free bytes on the disk below which it is not tried to open a database for writing that could not be before.
-const ROOM: u64 = 1 << 20;
+/// Minimum free space to retry opening a database for writing, in bytes.
+const MIN_FREE_BYTES: u64 = 1 << 20;
 
-/// Opens the writing connection, and migrates and folds in what is left to.
+/// Opens the writing connection, migrates the database and checkpoints its WAL.
 fn begin(
     path: &Path,
     place: &Place,
@@ -181,19 +182,19 @@ fn begin(
     }
     if folds {
         match checkpoint::fold_log_in(&connection, Of::Database, options.busy_timeout) {
-            // What is in the log is on disk; it is folded in later.
+            // The WAL's content is on disk; a later checkpoint moves it.
             Err(error) if error.kind() == ErrorKind::Full => {}
             folded => drop(folded.map_err(database)?),
         }
     }
     let opened = place.note(path).map_err(unusable)?;
     if lock.is_some_and(|lock| !lock.holds(opened)) {
-        return Err(unusable(io::Error::other("the file was replaced while it was being opened")));
+        return Err(unusable(io::Error::other("the file was replaced while it was opened")));
     }
     Ok(Writing { index: SearchIndex::of(path, lock.is_some()), connection, live: LiveCalls::new() })
 }
 
-/// Finds the one path of a database, makes sure that no other one leads to its file, and tries to lock it.
+/// Resolves the path of a database, checks that no other path leads to the file, and tries to lock it.
 pub(in crate::store::sqlite) fn lock_path(options: &Options) -> Result<(PathBuf, Attempt), OpenError> {
     let path = &options.path;
     let path = place::resolve(path).map_err(|source| OpenError::Unusable { path: path.clone(), source })?;
@@ -209,7 +210,7 @@ pub(in crate::store::sqlite) fn lock_path(options: &Options) -> Result<(PathBuf,
     }
 }
 
-/// Copies the database as long as it is in its place.
+/// Creates the backup source, which copies the database only while it is at its path.
 fn copier(path: &Path, place: Arc<Place>) -> Copier {
     Copier::new(path, examine, move |path, aside, watch| {
         place.check()?;
@@ -219,37 +220,37 @@ fn copier(path: &Path, place: Arc<Place>) -> Copier {
     })
 }
 
-/// Tells the operator who left a database readable for others. The mode is the operator's choice.
+/// Warns if other users may read the database. The file mode is the operator's choice.
 fn warn_of_readers(path: &Path, file: &File) -> io::Result<()> {
     let mode = file.metadata()?.permissions().mode() & 0o777;
     if mode & 0o007 != 0 {
         let (database, mode) = (path.display(), format!("{mode:04o}"));
-        tracing::warn!(%database, mode, "other users of this machine may read the database; `chmod 600` prevents it");
+        tracing::warn!(%database, mode, "other users of this machine can read the database; run `chmod 600` on it");
     }
     Ok(())
 }
 
-/// Makes a new database aside and gives it its name once it is whole and on disk: a power cut while its first page is
-/// written could otherwise leave a file that is no database, which no later start would touch.
+/// Creates a new database under another name and renames it when it is complete and on disk. A power cut while the
+/// first page is written could otherwise leave a broken file that no later start would touch.
 fn make(path: &Path, busy_timeout: Duration) -> Result<(), OpenError> {
     let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
     let database = |source| OpenError::Database { path: path.to_owned(), source };
     let beside = |ending: &str| files::beside(path, ending);
-    // SQLite would take a log of that name for the new file's own, and write the old database's pages into it.
+    // SQLite would take such a WAL for the new file's own and write the old database's pages into it.
     for ending in ["-wal", "-journal"] {
         if header::not_empty(&beside(ending)).map_err(unusable)?.is_some() {
             return Err(OpenError::OrphanedLog { log: beside(ending) });
         }
     }
     let aside = beside(".new");
-    // What an attempt that was cut off left.
+    // Remove the files of an interrupted attempt.
     for ending in [".new", ".new-wal", ".new-shm", ".new-journal"] {
         match std::fs::remove_file(beside(ending)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unusable(error)),
             _ => {}
         }
     }
-    // SQLite gives the files beside it the same mode and owner.
+    // SQLite gives the files beside a database its mode and owner.
     let heir = place::heir(path).map_err(unusable)?;
     files::create(&aside).and_then(|file| files::give_to_owner_of(&file, &heir)).map_err(unusable)?;
     let mut connection = connect(&aside, busy_timeout).map_err(database)?;
@@ -257,7 +258,7 @@ fn make(path: &Path, busy_timeout: Duration) -> Result<(), OpenError> {
     migrate_in_little_memory(&mut connection, path)?;
     connection.close().map_err(|(_, error)| error).doing("closing the new file").map_err(database)?;
     File::open(&aside).and_then(|file| file.sync_all()).map_err(unusable)?;
-    // The lock keeps everybody else from making one.
+    // The lock prevents another process from creating the database meanwhile.
     std::fs::rename(&aside, path).and_then(|()| files::sync_folder_of(path)).map_err(unusable)
 }
 
@@ -268,13 +269,13 @@ pub(in crate::store::sqlite) fn connect(path: &Path, busy_timeout: Duration) -> 
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags_and_vfs(path, flags, vfs::name()).doing("opening the file")?;
-    connection.busy_timeout(busy_timeout).doing("setting the time to wait for locks")?;
+    connection.busy_timeout(busy_timeout).doing("setting the lock timeout")?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }
 
-/// Looks once more at what [`header::open`] has looked at, now with what the WAL holds, which the header may lag behind.
-/// Returns the schema's version, 0 before the first migration.
+/// Repeats the checks of [`header::open`] through SQLite, because the WAL may be newer than the header in the file.
+/// Returns the schema version, which is 0 before the first migration.
 fn check_contents(connection: &Connection, path: &Path) -> Result<u32, OpenError> {
     let read = || -> rusqlite::Result<(u32, u32, bool)> {
         let pragma = |name| connection.pragma_query_value(None, name, |row| row.get(0));
@@ -286,7 +287,7 @@ fn check_contents(connection: &Connection, path: &Path) -> Result<u32, OpenError
         Ok((pragma("application_id")?, pragma("user_version")?, foreign_tables))
     };
     let (application_id, user_version, has_tables) = read()
-        .doing("reading what the file is")
+        .doing("checking the file's identity")
         .map_err(|source| OpenError::Database { path: path.to_owned(), source })?;
     if application_id == 0 && has_tables {
         return Err(OpenError::Foreign { path: path.to_owned(), what: "another program's database" });
@@ -294,8 +295,8 @@ fn check_contents(connection: &Connection, path: &Path) -> Result<u32, OpenError
     check_identity(path, application_id, user_version).map(|()| user_version)
 }
 
-/// Sees to it that what a crashed process wrote to the log, but perhaps did not sync, is on disk before anything in it
-/// is taken as stored: a sender's repeat of such a turn will be acknowledged without being written again.
+/// Syncs the WAL of a crashed process, which may not have done so, before its turns count as stored. A repeated
+/// delivery of such a turn will be acknowledged without being written again.
 fn sync_leftover_log(path: &Path) -> io::Result<()> {
     match header::not_empty(&files::beside(path, "-wal"))? {
         Some(log) => log.sync_all(),
@@ -303,30 +304,30 @@ fn sync_leftover_log(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Runs the migrations with a limit on the pages that are only in memory.
+/// Runs the migrations with a limit on the pages in memory.
 fn migrate_in_little_memory(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
-    const DOING: &str = "setting how much of a transaction is in memory";
+    const DOING: &str = "limiting the memory of a migration";
     let database = |source| OpenError::Database { path: path.to_owned(), source };
-    connection.pragma_update(None, "cache_spill", MIGRATION_PAGES).doing(DOING).map_err(database)?;
+    connection.pragma_update(None, "cache_spill", MAX_MIGRATION_PAGES).doing(DOING).map_err(database)?;
     migrate(connection, path)?;
     connection.pragma_update(None, "cache_spill", false).doing(DOING).map_err(database)
 }
 
-/// Sets the writing connection up and reads the settings that promises rest on back.
+/// Configures the writing connection, and reads back the settings that the promises depend on.
 fn configure(connection: &Connection, folds: bool) -> Result<()> {
-    const DOING: &str = "setting the writing connection up";
+    const DOING: &str = "configuring the writing connection";
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).doing(DOING)?;
     let synchronous = wanted_synchronous();
     connection
         .execute_batch(&format!(
-            "PRAGMA synchronous = {synchronous}; PRAGMA foreign_keys = ON; PRAGMA cache_size = -{CACHE_KIB}; \
+            "PRAGMA synchronous = {synchronous}; PRAGMA foreign_keys = ON; PRAGMA cache_size = -{PAGE_CACHE_KIB}; \
              PRAGMA cache_spill = OFF; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA mmap_size = 0; \
              PRAGMA journal_size_limit = 67108864; PRAGMA secure_delete = ON;"
         ))
         .doing(DOING)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).doing(DOING)?;
-    // One connection at most moves the log into the database, at any time.
+    // At most one connection runs checkpoints at any time.
     connection.pragma_update(None, "wal_autocheckpoint", 0).doing(DOING)?;
     if folds {
         checkpoint::whenever_grown(connection, Of::Database);
@@ -341,12 +342,12 @@ fn configure(connection: &Connection, folds: bool) -> Result<()> {
     Ok(())
 }
 
-/// [`FULL`].
+/// Returns the `PRAGMA synchronous` value to set, which is [`SYNCHRONOUS_FULL`].
 ///
-/// A debug build can be told to sync at checkpoints only (`NORMAL`), so that the power-cut test can show that it would
-/// notice. A release build cannot.
+/// A debug build can be told to sync at checkpoints only (`NORMAL`), so that the power-cut test can show that it
+/// detects lost commits. A release build cannot.
 fn wanted_synchronous() -> u8 {
     const NORMAL: u8 = 1;
     let weakened = cfg!(debug_assertions) && std::env::var_os("TRANSCRIBE_HOOK_TEST_SYNCHRONOUS_NORMAL").is_some();
-    if weakened { NORMAL } else { FULL }
+    if weakened { NORMAL } else { SYNCHRONOUS_FULL }
 }

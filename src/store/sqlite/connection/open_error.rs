@@ -1,85 +1,85 @@
-//! Why a database could not be opened.
+//! Errors of opening a database.
 
 use crate::store::Error;
 use std::io;
 use std::path::PathBuf;
 
-/// Why a database could not be opened. Each text names the file and says what to do.
+/// Reason why a database could not be opened. Each message names the file and a remedy.
 #[derive(Debug)]
 pub enum OpenError {
-    /// The folder is missing or the file cannot be reached or written.
+    /// The folder is missing, or the file cannot be opened or written.
     Unusable {
-        /// The file.
+        /// The database.
         path: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// Another process has it open for writing.
+    /// Another process has the database open for writing.
     InUse {
-        /// The file.
+        /// The database.
         path: PathBuf,
-        /// The other process, when it could be told.
+        /// Process id of the other process, if known.
         by: Option<u32>,
     },
-    /// The file is something else.
+    /// The file is not a database of this program.
     Foreign {
         /// The file.
         path: PathBuf,
-        /// What it is.
+        /// Description of the file.
         what: &'static str,
     },
-    /// A newer version of this program has written it.
+    /// The file was written by a newer version of this program.
     Newer {
-        /// The file.
+        /// The database.
         path: PathBuf,
-        /// Its schema's version.
+        /// Version of its schema.
         found: u32,
-        /// The newest that this program knows.
+        /// The newest schema version that this program supports.
         known: u32,
     },
     /// The lock file cannot be used.
     Lock {
         /// The lock file.
         path: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// The file is reached by another path, too.
+    /// Another path leads to the same file.
     Aliased {
-        /// The file.
+        /// The database.
         path: PathBuf,
-        /// Why, and what to do.
+        /// The reason, with a remedy.
         why: String,
     },
-    /// There is no file, but the WAL or journal of one, which may hold turns that are nowhere else.
+    /// The database is missing, but its WAL or journal exists and may hold turns that are stored nowhere else.
     OrphanedLog {
         /// The WAL or journal.
         log: PathBuf,
     },
-    /// The WAL or journal beside the file is another database's.
+    /// The WAL or journal beside the file belongs to another database.
     ForeignLog {
         /// The WAL or journal.
         log: PathBuf,
-        /// The file.
+        /// The database.
         database: PathBuf,
     },
-    /// A running service of an older version has it open.
+    /// A running service of an older version has the database open.
     Older {
-        /// The file.
+        /// The database.
         path: PathBuf,
     },
     /// SQLite failed, or is too old.
     Database {
-        /// The file.
+        /// The database.
         path: PathBuf,
-        /// What went wrong.
+        /// SQLite's error.
         source: Error,
     },
-    /// The migrations failed; the file is as it was.
+    /// The migrations failed; the file is unchanged.
     Migration {
-        /// The file.
+        /// The database.
         path: PathBuf,
-        /// What went wrong.
+        /// The migration's error.
         source: Box<refinery::Error>,
     },
 }
@@ -97,20 +97,20 @@ impl std::fmt::Display for OpenError {
             Self::Foreign { path, what } => write!(f, "{} is {what}; it was left untouched", path.display()),
             Self::Newer { path, found, known } => write!(
                 f,
-                "the database {} was written by a newer transcribe-hook (schema {found}, this one knows up to {known}); \
+                "the database {} was written by a newer transcribe-hook (schema {found}, this one supports {known}); \
                  it was left untouched",
                 path.display()
             ),
             Self::OrphanedLog { log } => write!(
                 f,
-                "{} belongs to a database that is not there; put the database back beside it, since it may hold turns that \
-                 are nowhere else, or put a copy in place with `transcribe-hook restore`",
+                "{} belongs to a database that is missing, and may hold turns that are stored nowhere else; put the \
+                 database back beside it, or replace it by a copy with `transcribe-hook restore`",
                 log.display()
             ),
             Self::ForeignLog { log, database } => write!(
                 f,
-                "{} belongs to another database than {}, which a copy seems to have replaced, and would damage it; put the \
-                 copy in place with `transcribe-hook restore`, which moves what belongs to the old one away",
+                "{} does not belong to {}, which seems to be a copy, and would damage it; use `transcribe-hook restore` to \
+                 replace a database by a copy, because it moves the old database's files away",
                 log.display(),
                 database.display()
             ),
@@ -122,7 +122,7 @@ impl std::fmt::Display for OpenError {
                 path.display()
             ),
             Self::Database { path, .. } => write!(f, "cannot open the database {}", path.display()),
-            Self::Migration { path, .. } => write!(f, "cannot bring the database {} up to date", path.display()),
+            Self::Migration { path, .. } => write!(f, "cannot migrate the database {}", path.display()),
         }
     }
 }

@@ -1,15 +1,15 @@
-//! How to open a database.
+//! Options for opening a database.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How to open a database.
+/// Options for opening a database.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The file; made when there is none.
+    /// Path of the database, which is created if it does not exist.
     pub path: PathBuf,
-    /// How long a write waits for another process that holds the database's write lock.
+    /// Maximum time that a write waits for another process's write lock.
     pub busy_timeout: Duration,
-    /// Greatest number of reading connections.
+    /// Maximum number of reading connections.
     pub readers: u32,
 }

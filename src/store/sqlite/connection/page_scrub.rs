@@ -1,35 +1,37 @@
-//! Finds what SQLite leaves in the unused part of a page.
+//! Finds leftover bytes in the unused part of a page.
 //!
-//! `secure_delete` overwrites deleted rows where they are, but not the copies that remain in the unused middle of a page
-//! when rows move to another one because a page is split. Between a page's cell pointers and its first cell there is by
-//! definition nothing (<https://www.sqlite.org/fileformat.html#b_tree_pages>), so it can be zeroed whenever the page is
-//! written into the database.
+//! `secure_delete` overwrites deleted rows in place. When SQLite splits a page and moves rows to another one, copies of
+//! them remain in the unused middle of the old page. By definition there is nothing between a page's cell pointers and
+//! its first cell (<https://www.sqlite.org/fileformat.html#b_tree_pages>), so that part can be zeroed whenever the page
+//! is written into the database.
 //!
-//! Only b-tree pages have such a part, and a page does not say what it is. A database has six kinds of pages, so a page is
-//! a b-tree page if it can be none of the other five. Each test holds for any `auto_vacuum`, any page size and any number
-//! of reserved bytes, needs nothing but the page, its place and the file's size, and cannot be outdated:
+//! Only b-tree pages have such a part, and a page does not tell its own type. A database has six kinds of pages, so a
+//! page that can be none of the other five is a b-tree page. Each test holds for any `auto_vacuum`, any page size and
+//! any number of reserved bytes. It needs only the page, its position and the size of the file, and cannot be outdated:
 //!
 //! - **The lock-byte page** is at 1 GiB.
-//! - **Overflow pages and freelist trunks** begin with the number of another page, or 0. A page that begins like a b-tree
-//!   page would name one of at least 2^25. That page must exist, and SQLite moves a WAL into a database only if file and WAL
-//!   are together as large as the database is to be (`walCheckpoint`). If the number is more than twice the number of pages
-//!   in the file, the WAL would have to be longer than the file, that is, than 64 GiB of pages of 4 KiB.
-//! - **Pointer maps** are lists of entries of five bytes, the first of which is 1 to 5, or 0 where there is no page yet.
-//!   A page that reads as such a list is left alone. A b-tree page that does has no five bytes of text in its unused part, since
-//!   one of them would have to be a control character.
-//! - **Freelist leaves** hold nothing that is ever read, so it does no harm to zero a part of one.
+//! - **Overflow pages and freelist trunks** begin with the number of another page, or 0. Read that way, the first bytes
+//!   of a b-tree page name a page number of at least 2^25. The named page must exist, and SQLite runs a checkpoint only
+//!   if file and WAL are together as large as the database will be (`walCheckpoint`). If the number is more than twice
+//!   the number of pages in the file, the WAL would have to be longer than the file, which then has at least 64 GiB
+//!   with pages of 4 KiB.
+//! - **Pointer maps** are lists of entries of five bytes. The first byte is 1 to 5, or 0 if there is no page yet. A
+//!   page that reads as such a list is left alone. If it is a b-tree page nevertheless, its unused part contains no
+//!   five bytes of text, because one of them would have to be a control character.
+//! - **Freelist leaves** contain nothing that is ever read, so zeroing a part of one does no harm.
 //!
-//! So in a database of 2^24 pages or more (64 GiB of pages of 4 KiB) a page may be left as it is that could have been
-//! cleaned: pages inside indexes from there on, leaves of indexes from 320 GiB on, leaves of tables from 416 GiB on.
+//! In a database of 2^24 pages or more (64 GiB with pages of 4 KiB), some pages may therefore be skipped although they
+//! could be cleaned: interior pages of indexes from that size on, leaves of indexes from 320 GiB on, leaves of tables
+//! from 416 GiB on.
 //!
-//! A page must besides be sound as a b-tree page, because nothing is to be overwritten that might help to repair a broken one.
+//! The page must also be a valid b-tree page, because bytes that might help to repair a broken one are not overwritten.
 
 use std::ops::Range;
 
-/// Length of the database's header, which precedes the first page's own, in bytes.
+/// Length of the database header, which precedes the first page's own header, in bytes.
 const FILE_HEADER_BYTES: usize = 100;
 
-/// Position of the bytes by which processes lock the database.
+/// Position of the bytes that processes lock.
 const LOCK_BYTE: u64 = 1 << 30;
 
 /// Maximum number of bytes that a database may reserve at the end of each page.
@@ -38,18 +40,19 @@ const MAX_RESERVED_BYTES: usize = 255;
 /// Minimum size of a cell and of a free block, in bytes.
 const MIN_CELL_BYTES: usize = 4;
 
-/// Maximum number of bytes of a page in pieces that are too small for a free block.
+/// Maximum number of bytes of a page in fragments that are too small for a free block.
 const MAX_FRAGMENTED_BYTES: u8 = 60;
 
-/// Length of a pointer map's entry, in bytes.
+/// Length of an entry in a pointer map, in bytes.
 const POINTER_BYTES: usize = 5;
 
-/// Greatest type of a pointer map's entry.
+/// Maximum type of an entry in a pointer map.
 const MAX_POINTER_TYPE: u8 = 5;
 
-/// Returns the unused part of a b-tree page if anything remains in it.
+/// Returns the unused part of a b-tree page if it contains leftover bytes.
 ///
-/// `at` is the position of the page in the file. `file_bytes` is asked for the size of the file only if it matters.
+/// `at` is the position of the page in the file. `file_bytes` returns the size of the file and is called only if the
+/// size matters.
 pub(in crate::store::sqlite) fn remains(
     page: &[u8],
     at: u64,
@@ -71,7 +74,7 @@ pub(in crate::store::sqlite) fn remains(
     is_b_tree.then_some(unused)
 }
 
-/// Returns what lies between the cell pointers and the first cell of a sound b-tree page.
+/// Returns the range between the cell pointers and the first cell of a valid b-tree page.
 fn unused_part(page: &[u8], header: usize) -> Option<Range<usize>> {
     let cells_at = header
         + match page.get(header)? {
@@ -93,7 +96,7 @@ fn unused_part(page: &[u8], header: usize) -> Option<Range<usize>> {
             .step_by(2)
             .all(|pointer| number(pointer).is_some_and(|cell| cell >= start && cell + MIN_CELL_BYTES <= page.len()))
         && *page.get(header + 7)? <= MAX_FRAGMENTED_BYTES;
-    // Free blocks are a list in ascending order.
+    // Free blocks form a list in ascending order.
     let (mut block, mut block_min) = (number(header + 1)?, start);
     while block != 0 {
         let bytes = number(block + 2)?;
@@ -106,7 +109,8 @@ fn unused_part(page: &[u8], header: usize) -> Option<Range<usize>> {
     is_sound.then_some(unused)
 }
 
-/// Whether a page reads as a pointer map. Reserved bytes, of which there may be some at its end, may be anything.
+/// Returns whether a page reads as a pointer map. Ignores bytes at its end that may be reserved, because they can have
+/// any value.
 fn may_be_pointer_map(page: &[u8]) -> bool {
     let certain = page.len().saturating_sub(MAX_RESERVED_BYTES);
     page[..certain].chunks_exact(POINTER_BYTES).all(|entry| entry[0] <= MAX_POINTER_TYPE)
@@ -122,7 +126,7 @@ mod tests {
 
     const PAGE_BYTES: u64 = 4096;
 
-    /// A sound page of `kind` with `cells` cells of eight bytes, and with something in its unused part.
+    /// Builds a valid page of `kind` with `cells` cells of eight bytes and leftover bytes in its unused part.
     fn page(header: usize, kind: u8, cells: usize) -> Vec<u8> {
         let mut page = vec![0; 4096];
         let pointers = header + if kind < 8 { 12 } else { 8 };
@@ -157,7 +161,7 @@ mod tests {
                 assert_eq!(remains(&page, PAGE_BYTES, || panic!("it does not matter")), None);
             }
         }
-        // The first page's header stands behind the file's.
+        // The first page's header follows the file's.
         assert_eq!(remains(&page(100, 13, 2), 0, || panic!("it does not matter")), Some(112..4080));
         assert_eq!(remains(&page(100, 13, 2), PAGE_BYTES, small), None);
     }
@@ -182,7 +186,7 @@ mod tests {
             page[at] = byte;
             assert_eq!(remains(&page, PAGE_BYTES, small), None, "{what}");
         }
-        // A free block that is its own follower.
+        // A free block that follows itself.
         let mut page = good.clone();
         let block = 4096_usize - 8;
         page[1..3].copy_from_slice(&u16::try_from(block).unwrap().to_be_bytes());
@@ -223,13 +227,13 @@ mod tests {
         let pages = (proptest::sample::select(vec![2_u8, 5, 10, 13]), 0..300_usize, any::<u64>());
         checked(&pages, |(kind, cells, file_pages)| {
             let page = page(0, kind, cells);
-            // As an overflow page or a freelist trunk, it names this page.
+            // The number of the page that this page would name as an overflow page or freelist trunk.
             let named = u64::from(u32::from_be_bytes(*page.first_chunk().unwrap()));
             assert!(named >= 2 << 24, "{named}");
             let file_pages = file_pages % (named + 10);
             let found = remains(&page, 3 * PAGE_BYTES, || Some(file_pages * PAGE_BYTES));
             assert_eq!(found.is_some(), file_pages < named / 2, "{file_pages} {named}");
-            // In a file so small that the page cannot exist, also with a WAL as long as the file.
+            // The file is so small that the page cannot exist, even with a WAL as long as the file.
             assert!(remains(&page, 3 * PAGE_BYTES, || Some(((1 << 24) - 1) * PAGE_BYTES)).is_some());
         });
     }
@@ -261,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_pointer_map_that_reads_as_a_sound_page_is_left_alone() {
-        // 300 pages whose parents are so that each pair of bytes points into the page.
+        // 300 pages with parents chosen so that each pair of bytes points into the page.
         let mut map = vec![0; 4096];
         map[..15].copy_from_slice(&[5, 0, 0, 0, 1, 5, 0, 0, 0, 0, 5, 0, 9, 9, 9]);
         map[1280..1290].copy_from_slice(&[5, 0, 0, 4, 1, 5, 0, 0, 4, 2]);
@@ -307,7 +311,7 @@ mod tests {
                                 assert_eq!(remains(&page, at, || Some(bytes.len() as u64)), Some(unused));
                             }
                         }
-                        // Of a leaf of the freelist anything may be said; they are zero here or were b-tree pages.
+                        // A freelist leaf may give any result. The leaves here are zero or were b-tree pages.
                         None if unused_part(&page, 0).is_some() && !may_be_pointer_map(&page) => {}
                         _ => {
                             others += 1;

@@ -1,7 +1,11 @@
-//! Where a database is: its one path, and whether the files that are open are still the ones at that path.
+//! The path of a database, and checks that the open files are still at that path.
 //!
-//! SQLite finds a database's WAL by the name of the database, so a file that is reached by two names has two WALs, of which
-//! each side knows one. A file that is moved or replaced while it is open takes turns that nobody finds again.
+//! SQLite derives the name of the WAL from the name of the database, so a file with two names has two WALs, each known
+//! to one side only. Hard links and files that are mounted alone are therefore refused. Turns that are written to a
+//! file after it was moved or replaced would be lost. Device and inode of the database, its WAL and the WAL index are
+//! therefore compared with the files at the path: after each commit, before it is acknowledged, and every 0.4 s.
+//! Nothing is stored or copied until they match again. If only the WAL's name is gone, the service moves its content
+//! into the database at once. `restore` exchanges two whole files by one rename.
 
 use crate::store::{Error, ErrorKind, Result};
 use crate::sys::files::{self, FileId};
@@ -13,32 +17,32 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What a read or write fails with while the files are not in their place.
-const DOING: &str = "looking for the database's files";
+/// Operation in the errors of reads and writes while the files are not at their path.
+const DOING: &str = "checking the database's files";
 
-/// Returns the path of a database without links in it. The file need not exist.
+/// Resolves the path of a database to one without links. The file need not exist.
 ///
 /// # Errors
-/// The folder does not exist, or a link leads nowhere.
+/// The folder does not exist, or a link has no target.
 pub(in crate::store::sqlite) fn resolve(path: &Path) -> io::Result<PathBuf> {
     match path.canonicalize() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         resolved => return resolved,
     }
     if path.symlink_metadata().is_ok() {
-        let what = format!("{} is a symbolic link that leads nowhere", path.display());
+        let what = format!("{} is a symbolic link without a target", path.display());
         return Err(io::Error::new(io::ErrorKind::NotFound, what));
     }
     let name = path.file_name().ok_or(io::ErrorKind::NotFound)?;
     Ok(files::folder_of(path).canonicalize()?.join(name))
 }
 
-/// Why a file must not be used as a database although it may be one.
+/// Reason why a file must not be used as a database even if it is one.
 #[derive(Debug)]
 pub(in crate::store::sqlite) enum Alias {
-    /// So many names lead to it.
+    /// The file has this number of names.
     Links(u64),
-    /// It is mounted on its own, apart from its folder.
+    /// The file is mounted alone, without its folder.
     Mount,
 }
 
@@ -47,7 +51,7 @@ impl std::fmt::Display for Alias {
         match self {
             Self::Links(names) => write!(
                 f,
-                "has {names} names (hard links), and each would have a WAL of its own; remove the others, or use a copy of it"
+                "has {names} names (hard links), each with a WAL of its own; remove the others, or use a copy"
             ),
             Self::Mount => {
                 f.write_str("is mounted apart from its folder, so its WAL would not be found; mount the folder")
@@ -56,17 +60,17 @@ impl std::fmt::Display for Alias {
     }
 }
 
-/// Returns why the file at a resolved path can be reached by another path, if that shows.
+/// Returns the reason why the file at a resolved path has another path as well, if that is detectable.
 ///
 /// # Errors
-/// It is no regular file, or the system refused.
+/// The path is no regular file, or the operating system refused the query.
 pub(in crate::store::sqlite) fn alias(path: &Path) -> io::Result<Option<Alias>> {
     let metadata = fs::symlink_metadata(path)?;
     files::expect_regular(path, &metadata)?;
     if metadata.nlink() > 1 {
         return Ok(Some(Alias::Links(metadata.nlink())));
     }
-    // `st_dev` does not tell a bind mount from the file system that it shows.
+    // `st_dev` is equal for a bind mount and its file system.
     let mount = |path: &Path| rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::MNT_ID);
     let (file, folder) = (mount(path)?, mount(files::folder_of(path))?);
     let known = |mask: u32| mask & StatxFlags::MNT_ID.bits() != 0;
@@ -78,19 +82,19 @@ pub(in crate::store::sqlite) fn alias(path: &Path) -> io::Result<Option<Alias>> 
     Ok(apart.then_some(Alias::Mount))
 }
 
-/// The files that are open, and the path at which they were opened.
+/// The identities of the open files and their path.
 #[derive(Debug, Default)]
 pub(in crate::store::sqlite) struct Place {
-    /// The database, its WAL, and the index of that; nothing until they are open for writing.
+    /// The database, its WAL and the WAL index; empty until the database is open for writing.
     files: OnceLock<Files>,
     lost: AtomicBool,
-    /// Whether another file was written over the database; for good.
+    /// Set for good once another file was written over the database.
     overwritten: AtomicBool,
 }
 
 type Files = [(PathBuf, FileId); 3];
 
-/// What was found at the path.
+/// Result of comparing a file with the one at its path.
 #[derive(Debug, PartialEq, Eq)]
 enum Found {
     Own,
@@ -102,10 +106,10 @@ enum Found {
 }
 
 impl Place {
-    /// Notes which files are at a database's path, once it is open for writing. Returns the identity of the database.
+    /// Records the files at a database's path after it was opened for writing. Returns the identity of the database.
     ///
     /// # Errors
-    /// One of them is not there.
+    /// One of the files does not exist.
     pub(in crate::store::sqlite) fn note(&self, database: &Path) -> io::Result<FileId> {
         let file = |ending: &str| -> io::Result<_> {
             let path = files::beside(database, ending);
@@ -116,13 +120,17 @@ impl Place {
         Ok(self.files.get_or_init(|| files)[0].1)
     }
 
-    /// Makes sure that the open files are those at the path, by a stat of each.
+    /// Checks by a `stat` of each file that the open files are at their path.
     ///
     /// # Errors
-    /// [`ErrorKind::Unready`]; the log says so once.
+    /// [`ErrorKind::Unready`], which is logged once.
     pub(in crate::store::sqlite) fn check(&self) -> Result<()> {
         let Some(files) = self.files.get() else {
-            return Err(Error::new(ErrorKind::Unready, DOING, "the disk has no room yet to open it for writing"));
+            return Err(Error::new(
+                ErrorKind::Unready,
+                DOING,
+                "the disk has no space to open the database for writing",
+            ));
         };
         let overwritten = self.overwritten.load(Ordering::Relaxed).then_some((&files[0].0, Found::Overwritten));
         let displaced =
@@ -130,42 +138,42 @@ impl Place {
         let wrong = overwritten.or_else(displaced);
         let Some((path, found)) = wrong else {
             if self.lost.load(Ordering::Relaxed) && self.lost.swap(false, Ordering::Relaxed) {
-                tracing::info!(database = %files[0].0.display(), "the database's files are back; turns are stored again");
+                tracing::info!(database = %files[0].0.display(), "database files are back; storing turns again");
             }
             return Ok(());
         };
         let what = match found {
-            Found::Nothing => format!("{} is not there any more", path.display()),
-            Found::Another => format!("{} is another file than the one that was opened", path.display()),
+            Found::Nothing => format!("{} no longer exists", path.display()),
+            Found::Another => format!("{} is not the file that was opened", path.display()),
             Found::Linked => format!("{} has a second name (hard link)", path.display()),
             Found::Overwritten => format!("another file was written over {}", path.display()),
-            Found::Unknown(kind) => format!("{} cannot be looked at: {kind}", path.display()),
-            Found::Own => unreachable!("it was looked for what is not"),
+            Found::Unknown(kind) => format!("{} cannot be checked: {kind}", path.display()),
+            Found::Own => unreachable!("the file was found not to be its own"),
         };
         if !self.lost.swap(true, Ordering::Relaxed) {
             tracing::error!(
                 error = %what,
-                "nothing is stored until the database's own files are at their path again; to serve other files, restart"
+                "database files are not at their path; refusing writes until they are back (restart to use new files)"
             );
         }
         Err(Error::new(ErrorKind::Unready, DOING, what))
     }
 
-    /// Notes that another file was written over the database, from which only a restart recovers.
+    /// Records that another file was written over the database. Only a restart recovers from it.
     pub(in crate::store::sqlite) fn note_overwritten(&self) {
         self.overwritten.store(true, Ordering::Relaxed);
     }
 
-    /// Makes sure, without looking, that the files were in their place when somebody looked last; looks again if they were not.
+    /// Returns the result of the last check without a new one, unless that check failed.
     ///
     /// # Errors
-    /// As [`Place::check`].
+    /// Like [`Place::check`].
     pub(in crate::store::sqlite) fn check_if_lost(&self) -> Result<()> {
         if self.files.get().is_some() && !self.lost.load(Ordering::Relaxed) { Ok(()) } else { self.check() }
     }
 
-    /// Whether only the WAL or its index is gone, and nobody else can be using the database: what the open WAL holds is
-    /// then better moved into the database, since no later start will find it.
+    /// Returns whether only the WAL or its index is missing, and no other process can be using the database. The open
+    /// WAL's content should then be moved into the database, because no later start will find it.
     pub(in crate::store::sqlite) fn only_log_is_gone(&self) -> bool {
         let Some(files) = self.files.get() else { return false };
         let [database, wal, shm] = files.each_ref().map(|(path, id)| found(path, *id));
@@ -189,7 +197,7 @@ fn found(path: &Path, id: FileId) -> Found {
     }
 }
 
-/// Returns whose a file that is made beside a database should be: the database's owner, or else its folder's.
+/// Returns the metadata of the owner for files beside a database: that of the database, or else of its folder.
 pub(in crate::store::sqlite) fn heir(database: &Path) -> io::Result<Metadata> {
     fs::symlink_metadata(database).or_else(|_| fs::metadata(files::folder_of(database)))
 }

@@ -1,4 +1,7 @@
-//! The reading connections: few, read-only, each read limited in time.
+//! The pool of read-only connections, whose reads have a time limit.
+//!
+//! The WAL index is a file that needs disk space. If a start finds none, one connection reads with the index in its
+//! memory (`locking_mode=EXCLUSIVE`), and turns are answered 503 until there is space.
 
 use super::place::Place;
 use crate::store::deadline::deadline;
@@ -13,61 +16,65 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-/// How long a read may wait for a free connection.
-const WAIT: Duration = Duration::from_secs(5);
+/// Maximum time that a read waits for a free connection.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a read may run that has no deadline of its own. A reader that holds its snapshot longer keeps the log from being folded in.
-const RUN: Duration = Duration::from_secs(5);
+/// Maximum duration of a read without a deadline of its own. A longer snapshot would prevent checkpoints from
+/// finishing.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many steps SQLite's machine makes between two looks at the clock.
-const STEPS: i32 = 10_000;
+/// Number of SQLite's virtual machine instructions between two checks of the time limit.
+const INSTRUCTIONS_PER_CHECK: i32 = 10_000;
 
 pub(in crate::store::sqlite) struct Readers {
     pool: RwLock<Option<r2d2::Pool<Manager>>>,
-    /// Held once by each connection, besides here and in the pool's manager.
+    /// Cloned once for each open connection, to count them. The pool's manager and this struct hold one clone each.
     open: Arc<()>,
 }
 
-/// How the connections of a pool read.
+/// The access mode of a pool's connections.
 #[derive(Debug, Clone)]
 pub(in crate::store::sqlite) enum Way {
-    /// Several at once, beside those who write, as long as the files are in their place.
+    /// Several connections that read while others write, as long as the files are at their path.
     Beside(Arc<Place>),
-    /// One connection, which keeps everybody else out and needs no room on the disk: the WAL's index is in its memory.
+    /// One connection that excludes everybody else and needs no disk space, because the WAL index is in its memory.
     Alone,
 }
 
 impl Readers {
-    /// Opens the first connection now and the others when they are wanted.
+    /// Opens the first connection now and the others on demand.
     pub(in crate::store::sqlite) fn open(path: &Path, size: u32, way: Way) -> Result<Self> {
         let open = Arc::new(());
         let pool = pool(path, size, way, open.clone())?;
         Ok(Self { pool: RwLock::new(Some(pool)), open })
     }
 
-    /// A connection for one read, which is cut off when it runs too long.
+    /// Returns a connection for one read, which is interrupted at its time limit.
     pub(in crate::store::sqlite) fn get(&self) -> Result<Reader> {
         let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let busy = |error: &str| Error::new(ErrorKind::Busy, "waiting for a free reader", error.to_owned());
-        let pool = pool.ok_or_else(|| busy("the readers are being opened"))?;
-        let wait = deadline().map_or(WAIT, |end| end.saturating_duration_since(Instant::now()));
+        let busy = |error: &str| Error::new(ErrorKind::Busy, "waiting for a read connection", error.to_owned());
+        let pool = pool.ok_or_else(|| busy("the connections are being opened"))?;
+        let wait = deadline().map_or(CONNECTION_TIMEOUT, |end| end.saturating_duration_since(Instant::now()));
         let connection = pool.get_timeout(wait).map_err(|error| busy(&error.to_string()))?;
-        let end = deadline().unwrap_or_else(|| Instant::now() + RUN);
-        connection.0.progress_handler(STEPS, Some(move || Instant::now() > end)).doing("limiting a read")?;
+        let end = deadline().unwrap_or_else(|| Instant::now() + READ_TIMEOUT);
+        connection
+            .0
+            .progress_handler(INSTRUCTIONS_PER_CHECK, Some(move || Instant::now() > end))
+            .doing("setting the time limit of a read")?;
         Ok(Reader(connection))
     }
 
-    /// Opens connections of another way once those that are open are closed by [`Readers::close`].
+    /// Opens connections in another mode, after [`Readers::close`] has closed the current ones.
     pub(in crate::store::sqlite) fn reopen(&self, path: &Path, size: u32, way: Way) -> Result<()> {
         let pool = pool(path, size, way, self.open.clone())?;
         *self.pool.write().unwrap_or_else(PoisonError::into_inner) = Some(pool);
         Ok(())
     }
 
-    /// Waits until the connections are closed, which the pool leaves to its own threads.
+    /// Closes all connections and waits for it, because the pool closes them in its own threads.
     pub(in crate::store::sqlite) fn close(&self) {
         drop(self.pool.write().unwrap_or_else(PoisonError::into_inner).take());
-        let end = Instant::now() + WAIT;
+        let end = Instant::now() + CONNECTION_TIMEOUT;
         while Arc::strong_count(&self.open) > 1 && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -77,7 +84,7 @@ impl Readers {
 fn pool(path: &Path, size: u32, way: Way, open: Arc<()>) -> Result<r2d2::Pool<Manager>> {
     let (access, locking, size) = match way {
         Way::Beside(_) => (OpenFlags::SQLITE_OPEN_READ_ONLY, "NORMAL", size),
-        // What is only read is locked by nobody.
+        // Read-only connections take no exclusive lock.
         Way::Alone => (OpenFlags::SQLITE_OPEN_READ_WRITE, "EXCLUSIVE", 1),
     };
     let manager = SqliteConnectionManager::file(path)
@@ -86,31 +93,31 @@ fn pool(path: &Path, size: u32, way: Way, open: Arc<()>) -> Result<r2d2::Pool<Ma
     r2d2::Pool::builder()
         .max_size(size)
         .min_idle(Some(1))
-        .connection_timeout(WAIT)
-        // A connection to a local file does not go stale: nothing to renew, nothing to probe.
+        .connection_timeout(CONNECTION_TIMEOUT)
+        // Connections to a local file do not go stale, so they are neither renewed nor tested.
         .idle_timeout(None)
         .max_lifetime(None)
         .test_on_check_out(false)
-        // Who waits for a connection is told that there was none; the rest is said where the cause is found.
+        // The caller gets the error of a failed connection, so the pool need not log it.
         .error_handler(Box::new(r2d2::NopErrorHandler))
         .build(Manager { connections: manager, way, open })
-        .map_err(|error| Error::new(ErrorKind::Other, "opening a reader", error))
+        .map_err(|error| Error::new(ErrorKind::Other, "opening a read connection", error))
 }
 
 fn set_up(connection: &rusqlite::Connection, locking: &str) -> rusqlite::Result<()> {
-    connection.busy_timeout(WAIT)?;
+    connection.busy_timeout(CONNECTION_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    // A small cache: what it holds is of no more use once another connection has committed.
+    // The cache is small because another connection's commit invalidates it.
     connection.execute_batch(&format!(
         "PRAGMA locking_mode = {locking}; PRAGMA query_only = ON; PRAGMA cache_size = -1000; \
          PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA mmap_size = 0;"
     ))
 }
 
-/// Opens a reading connection outside the pool, whose reads are not cut off.
+/// Opens a reading connection outside the pool, without a time limit.
 pub(in crate::store::sqlite) fn reader(path: &Path) -> Result<rusqlite::Connection> {
-    const DOING: &str = "opening a reader";
+    const DOING: &str = "opening a read connection";
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = rusqlite::Connection::open_with_flags(path, flags).doing(DOING)?;
     set_up(&connection, "NORMAL").doing(DOING)?;
@@ -118,13 +125,13 @@ pub(in crate::store::sqlite) fn reader(path: &Path) -> Result<rusqlite::Connecti
 }
 
 impl Drop for Readers {
-    /// The writer must be the last to close the database, since only the last one that may write removes the log.
+    /// Closes the readers before the writer, because only a last connection that may write removes the WAL.
     fn drop(&mut self) {
         self.close();
     }
 }
 
-/// Opens connections that can be counted.
+/// A connection manager that counts open connections.
 struct Manager {
     connections: SqliteConnectionManager,
     way: Way,
@@ -132,21 +139,21 @@ struct Manager {
 }
 
 impl ManageConnection for Manager {
-    /// The connection comes first, so that it is closed before it is no longer counted.
+    /// The connection is the first field, so it is closed before it is no longer counted.
     type Connection = (rusqlite::Connection, Arc<()>);
     type Error = Error;
 
     fn connect(&self) -> Result<Self::Connection> {
-        // SQLite would open whatever is at the path now, and make files beside it.
+        // SQLite would open any file that is at the path now, and create files beside it.
         if let Way::Beside(place) = &self.way {
             place.check()?;
         }
-        let connection = self.connections.connect().doing("opening a reader")?;
+        let connection = self.connections.connect().doing("opening a read connection")?;
         Ok((connection, self.open.clone()))
     }
 
     fn is_valid(&self, (connection, _): &mut Self::Connection) -> Result<()> {
-        self.connections.is_valid(connection).doing("looking at a reader")
+        self.connections.is_valid(connection).doing("testing a read connection")
     }
 
     fn has_broken(&self, (connection, _): &mut Self::Connection) -> bool {
@@ -154,7 +161,7 @@ impl ManageConnection for Manager {
     }
 }
 
-/// A reading connection on loan.
+/// A connection borrowed from the pool.
 pub(in crate::store::sqlite) struct Reader(r2d2::PooledConnection<Manager>);
 
 impl Deref for Reader {

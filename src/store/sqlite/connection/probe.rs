@@ -1,4 +1,4 @@
-//! Whether turns can be stored: a trial, and the numbers that new rows get.
+//! A trial write, and the repair of ids that leave no room for new rows.
 
 use super::migrations::known_schema;
 use crate::store::sqlite::error::Context as _;
@@ -6,14 +6,15 @@ use crate::store::sqlite::row::MAX_ROW_ID;
 use crate::store::{Outcome, Result, Written};
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 
-/// Tables whose rows SQLite numbers, and whose numbers an import may bring.
+/// Tables with `AUTOINCREMENT` ids that an import may set.
 const NUMBERED: [&str; 3] = ["calls", "call_transcriptions", "webhook_events"];
 
-/// Inserts a turn of a new call and takes both back, so that whatever refuses turns shows: a number that is exhausted, a
-/// trigger, a rule. Then writes the schema's version over itself: a real write with a real sync that changes nothing.
+/// Inserts a turn of a new call and rolls both back, so that anything that refuses turns shows: exhausted ids, a
+/// trigger, a constraint. Then overwrites the schema version with itself, which is a real write with a sync that
+/// changes nothing.
 pub(in crate::store::sqlite) fn probe(transaction: &Transaction<'_>) -> Result<Outcome> {
-    const DOING: &str = "trying whether a turn can be stored";
-    // No conversation's id has U+0000 in it.
+    const DOING: &str = "inserting a trial turn";
+    // No conversation id contains U+0000.
     transaction
         .execute_batch(
             "SAVEPOINT probe; \
@@ -29,14 +30,14 @@ pub(in crate::store::sqlite) fn probe(transaction: &Transaction<'_>) -> Result<O
         .doing(DOING)?;
     transaction
         .pragma_update(None, "user_version", known_schema())
-        .doing("trying whether the disk takes a write")
+        .doing("writing to the disk as a trial")
         .map(|()| Ok(Written::Done))
 }
 
-/// Sets the numbers of new rows back where they are so great that an import must have brought them, which is refused
-/// today, and no row of such a number is left. Otherwise no turn could be stored any more.
+/// Lowers the next ids of tables whose counter an import has set too high, if no row has such an id any more. Otherwise
+/// no turn could be stored. Imports refuse such ids today.
 pub(in crate::store::sqlite) fn set_numbers_back(connection: &mut Connection) -> Result<()> {
-    const DOING: &str = "setting the numbers of new rows back";
+    const DOING: &str = "lowering the next row ids";
     let transaction = connection.transaction().doing(DOING)?;
     for table in NUMBERED {
         let number: Option<i64> = transaction
@@ -48,17 +49,13 @@ pub(in crate::store::sqlite) fn set_numbers_back(connection: &mut Connection) ->
             .query_row(&format!("SELECT ifnull(max(id), 0) FROM {table}"), [], |row| row.get(0))
             .doing(DOING)?;
         if last > MAX_ROW_ID {
-            tracing::error!(
-                table,
-                last,
-                "a row has a number that leaves too few for new rows; `check` says what to do"
-            );
+            tracing::error!(table, last, "a row id leaves too few ids for new rows; run `check` for a remedy");
             continue;
         }
         transaction
             .execute("UPDATE sqlite_sequence SET seq = ?1 WHERE name = ?2", rusqlite::params![last, table])
             .doing(DOING)?;
-        tracing::warn!(table, number, last, "set the number of new rows back, which an import had made too great");
+        tracing::warn!(table, number, last, "lowered the next row id, which an import had set too high");
     }
     transaction.commit().doing(DOING)
 }

@@ -1,8 +1,8 @@
-//! Zeroes what remains in the unused part of pages when they are written into the database ([`page_scrub`]).
+//! Zeroes leftover bytes in the unused part of pages when they are written into the database ([`page_scrub`]).
 //!
-//! SQLite asks for files through a C interface, its VFS (<https://www.sqlite.org/vfs.html>). This one is the default VFS
-//! but for one method of one kind of file: `xWrite` of the database. It holds no state, every byte goes to the system
-//! when SQLite writes it, and all other files, the WAL included, are the default VFS's own.
+//! SQLite accesses files through a C interface, the VFS (<https://www.sqlite.org/vfs.html>). This one is the default
+//! VFS except for one method of one kind of file: `xWrite` of the database. It has no state, it passes every byte to
+//! the operating system when SQLite writes it, and all other files, including the WAL, use the default VFS unchanged.
 #![expect(unsafe_code, reason = "SQLite's VFS is a C interface")]
 
 use super::page_scrub;
@@ -16,7 +16,7 @@ const NAME: &CStr = c"page-scrub";
 /// The default VFS, which opens all files.
 static DEFAULT: AtomicPtr<sqlite3_vfs> = AtomicPtr::new(std::ptr::null_mut());
 
-/// The default VFS's methods of a database's file, and a copy with another `xWrite`.
+/// The default VFS's methods for a database file, and a copy with another `xWrite`.
 struct Methods {
     default: &'static sqlite3_io_methods,
     scrubbing: sqlite3_io_methods,
@@ -24,20 +24,20 @@ struct Methods {
 
 static METHODS: OnceLock<Methods> = OnceLock::new();
 
-/// Returns the name under which SQLite knows this VFS, and registers it the first time.
+/// Returns the name of this VFS in SQLite, and registers the VFS on first use.
 pub(in crate::store::sqlite) fn name() -> &'static CStr {
     static REGISTERED: OnceLock<()> = OnceLock::new();
     REGISTERED.get_or_init(|| {
-        // SAFETY: a null name asks for the default VFS, which lives as long as the process.
+        // SAFETY: a null name requests the default VFS, which lives as long as the process.
         let default = unsafe { ffi::sqlite3_vfs_find(std::ptr::null()) };
         assert!(!default.is_null(), "SQLite has a default VFS");
         DEFAULT.store(default, Ordering::Release);
-        // SAFETY: not null, and written to by nobody. Its functions have all their state in global variables and behind
-        // `pAppData`, which is copied too.
+        // SAFETY: the pointer is not null, and nobody writes to the VFS. Its functions keep all their state in global
+        // variables and behind `pAppData`, which is copied as well.
         let mut vfs = unsafe { *default };
         vfs.zName = NAME.as_ptr();
         vfs.xOpen = Some(open);
-        // SAFETY: it is never freed.
+        // SAFETY: the VFS is never freed.
         let code = unsafe { ffi::sqlite3_vfs_register(Box::leak(Box::new(vfs)), 0) };
         assert_eq!(code, ffi::SQLITE_OK, "SQLite registers a VFS");
     });
@@ -52,20 +52,21 @@ unsafe extern "C" fn open(
     flags_out: *mut c_int,
 ) -> c_int {
     let default = DEFAULT.load(Ordering::Acquire);
-    // SAFETY: set before this VFS was registered, it lives as long as the process, and the arguments are SQLite's own.
+    // SAFETY: the default VFS was stored before this VFS was registered and lives as long as the process. The arguments
+    // are SQLite's own.
     let code = unsafe { (*default).xOpen.expect("a VFS can open")(default, name, file, flags, flags_out) };
     if code != ffi::SQLITE_OK || flags & ffi::SQLITE_OPEN_MAIN_DB == 0 {
         return code;
     }
-    // SAFETY: the default VFS has opened the file, and its methods are constants.
+    // SAFETY: the default VFS opened the file, and its methods are constants.
     let default = unsafe { &*(*file).pMethods };
     let methods =
         METHODS.get_or_init(|| Methods { default, scrubbing: sqlite3_io_methods { xWrite: Some(write), ..*default } });
     if !std::ptr::eq(methods.default, default) {
-        // Another way of locking, which only a URI can ask for. SQLite closes the file.
+        // A file with another locking method, which only a URI can request. SQLite closes it.
         return ffi::SQLITE_CANTOPEN;
     }
-    // SAFETY: as above; the methods are never freed.
+    // SAFETY: the default VFS opened the file, and the methods are never freed.
     unsafe { (*file).pMethods = &raw const methods.scrubbing };
     ffi::SQLITE_OK
 }
@@ -82,7 +83,7 @@ unsafe extern "C" fn write(file: *mut sqlite3_file, data: *const c_void, length:
     let (Ok(bytes), Ok(place)) = (usize::try_from(length), u64::try_from(at)) else {
         return ffi::SQLITE_IOERR_WRITE;
     };
-    // SAFETY: SQLite passes so many bytes.
+    // SAFETY: SQLite passes `bytes` bytes.
     let page = unsafe { std::slice::from_raw_parts(data.cast::<u8>(), bytes) };
     let Some(remains) = page_scrub::remains(page, place, file_bytes) else {
         // SAFETY: the arguments are SQLite's own.
@@ -90,6 +91,7 @@ unsafe extern "C" fn write(file: *mut sqlite3_file, data: *const c_void, length:
     };
     let mut clean = page.to_vec();
     clean[remains].fill(0);
-    // SAFETY: the arguments are SQLite's own, but for bytes of the same length that live until it returns.
+    // SAFETY: the arguments are SQLite's own, except for the buffer, which has the same length and lives until the call
+    // returns.
     unsafe { write(file, clean.as_ptr().cast(), length, at) }
 }

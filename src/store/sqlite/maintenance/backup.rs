@@ -1,12 +1,16 @@
-//! A consistent copy of a database as one file, whether or not a service is writing to it.
+//! Consistent copies of a database in one file, whether or not a service is writing to it.
 //!
-//! - **One snapshot.** A read transaction is held over all steps, so that what is committed meanwhile neither shows in the
-//!   copy nor makes SQLite begin it again, as it otherwise does whenever somebody else writes.
-//! - **Nobody waits for it.** It takes no lock that a writer wants. It works in a thread that goes last, in small steps with
-//!   pauses, and syncs as it goes, so that no commit's sync waits for the whole copy's.
-//! - **It may not fill the disk** that the service needs: it is refused where little would be left.
-//! - The log cannot be emptied until the copy is read, and grows by what is committed meanwhile. Checking the copy holds
-//!   nothing.
+//! - **One snapshot.** A read transaction stays open over all steps, so later commits neither show in the copy nor make
+//!   SQLite start again, as they otherwise would.
+//! - **No waiting.** The copy takes no lock that a writer needs. It runs in a thread with the lowest priority, in small
+//!   steps with pauses, and syncs after each few, so that no commit waits for the sync of a whole copy.
+//! - **Disk space.** The copy is refused if it would leave too little space for the service.
+//! - **The WAL** cannot be reset until the copy is read, so it grows by what is committed meanwhile. The check
+//!   afterwards holds no snapshot.
+//!
+//! SQLite's backup interface copies page by page, unlike `VACUUM INTO`, which rebuilds the trees. Damage in the
+//! database is therefore also in the copy, and is found by its check. `.partial` files are locked, which distinguishes
+//! a running copy from the leftover of a killed process.
 
 use super::check;
 use crate::store::sqlite::connection::read_only;
@@ -19,29 +23,29 @@ use rusqlite::{Connection, OpenFlags, Row};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-/// How many pages are copied at once: 1 MiB.
-const PAGES: i32 = 256;
+/// Number of pages that are copied at once (1 MiB).
+const PAGES_PER_STEP: i32 = 256;
 
-/// After how many steps what is copied is synced.
-const STEPS_A_SYNC: u32 = 8;
+/// Number of steps between two syncs of the copy.
+const STEPS_PER_SYNC: u32 = 8;
 
-/// What must be left on the disk, in bytes, besides the copy.
-const LEFT_OVER: u64 = 32 << 20;
+/// Minimum free disk space after the copy, in bytes.
+const MIN_FREE_BYTES: u64 = 32 << 20;
 
-/// How many steps SQLite's machine makes in a check between two looks at the clock.
-const CHECK_STEPS: i32 = 20_000;
+/// Number of SQLite's virtual machine instructions in a check between two pauses.
+const INSTRUCTIONS_PER_PAUSE: i32 = 20_000;
 
 const COPYING: &str = "copying";
 
-/// Copies `source` to a file that is being made, and checks the copy: its integrity, and that no call has a gap.
+/// Copies `source` to a partial file and checks the copy: its integrity, and that no call has a gap.
 ///
-/// It is in rollback mode, so that it opens anywhere, read-only folders included, and has the source's permissions.
-/// `watch` is told of each step and can end the work.
+/// The copy is in rollback mode, so it opens anywhere, even in a read-only folder. It has the source's permissions.
+/// `watch` receives each step and can stop the work.
 ///
 /// # Errors
-/// What is in the file is then no copy.
+/// The content of the file is not a usable copy then.
 pub fn backup(source: &Path, aside: &Aside, mut watch: BackupWatch) -> Result<BackupReport> {
-    // A thread of its own, since one that goes last does so for ever.
+    // Uses a thread of its own, because a thread cannot raise its priority again.
     std::thread::scope(|scope| {
         let work = scope.spawn(|| {
             copy(source, aside, &mut watch)?;
@@ -57,40 +61,40 @@ fn of_file(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error 
 
 fn copy(source: &Path, aside: &Aside, watch: &mut BackupWatch) -> Result<()> {
     const READING: &str = "reading the database";
-    // The log grows until it is done.
+    // The WAL grows until the copy is read.
     let mut background = Background::that_ends();
     let from = read_only::open(source)?;
     from.execute_batch("PRAGMA cache_size = -1000; PRAGMA mmap_size = 0; BEGIN").doing(READING)?;
-    // The first read takes the snapshot.
+    // The first read opens the snapshot.
     from.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).doing(READING)?;
     let page_size: u64 = from.pragma_query_value(None, "page_size", |row| row.get(0)).doing(READING)?;
     let bytes = |pages: i32| u64::try_from(pages).unwrap_or(0) * page_size;
     aside.permit_as(source).map_err(of_file)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut to = Connection::open_with_flags(aside.path(), flags).doing(COPYING)?;
-    // A copy that is not finished is of no use, so nothing is done to save one.
+    // An unfinished copy is useless, so no journal protects it.
     to.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -2000")
         .doing(COPYING)?;
     {
         let backup = Backup::new(&from, &mut to).doing(COPYING)?;
         for step in 0_u32.. {
-            // The first step is there to learn how many pages there are.
-            let state = backup.step(if step == 0 { 1 } else { PAGES }).doing(COPYING)?;
+            // The first step only finds the number of pages.
+            let state = backup.step(if step == 0 { 1 } else { PAGES_PER_STEP }).doing(COPYING)?;
             let progress = backup.progress();
             let (done, of) = (bytes(progress.pagecount - progress.remaining), bytes(progress.pagecount));
             if step == 0 {
                 refuse_to_fill_the_disk(aside, of)?;
             }
             if watch(BackupStep::Copied { done, of }).is_break() {
-                return Err(of_file("it was told to stop"));
+                return Err(of_file("it was stopped"));
             }
             match state {
                 StepResult::Done => break,
                 StepResult::More => {}
-                // Nobody else knows of the copy, and the source's snapshot is held.
+                // Nobody else knows the copy, and the source's snapshot is open.
                 _ => return Err(Error::new(ErrorKind::Busy, COPYING, "the database is locked")),
             }
-            if step % STEPS_A_SYNC == STEPS_A_SYNC - 1 {
+            if step % STEPS_PER_SYNC == STEPS_PER_SYNC - 1 {
                 aside.file().sync_data().map_err(of_file)?;
             }
             background.pause();
@@ -98,33 +102,32 @@ fn copy(source: &Path, aside: &Aside, watch: &mut BackupWatch) -> Result<()> {
     }
     to.close().map_err(|(_, error)| error).doing(COPYING)?;
     drop(from);
-    // The file's format, for writing and for reading: 1 is rollback mode (<https://www.sqlite.org/fileformat.html>).
+    // The write and read versions of the file format: 1 is rollback mode (<https://www.sqlite.org/fileformat.html>).
     aside.file().write_all_at(&[1, 1], 18).map_err(of_file)?;
     aside.file().sync_all().map_err(of_file)
 }
 
-/// A full disk would keep the service from storing turns.
+/// Refuses a copy that would leave too little space, because a full disk prevents the service from storing turns.
 fn refuse_to_fill_the_disk(aside: &Aside, wanted: u64) -> Result<()> {
     let space = rustix::fs::fstatvfs(aside.file()).map_err(of_file)?;
     let free = space.f_bavail.saturating_mul(space.f_frsize);
-    if wanted.saturating_add(LEFT_OVER) <= free {
+    if wanted.saturating_add(MIN_FREE_BYTES) <= free {
         return Ok(());
     }
     let folder = aside.target().parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let what = format!(
-        "{free} bytes are free on the disk of {}, the copy takes {wanted}, and {LEFT_OVER} must be left",
+        "the disk of {} has {free} bytes free; the copy needs {wanted}, and {MIN_FREE_BYTES} must stay free",
         folder.display()
     );
     Err(Error::new(ErrorKind::Full, COPYING, what))
 }
 
-/// Makes sure that a finished copy can be used: that it opens, is ours and has its whole length, and if asked, that all of it
-/// is right.
+/// Checks that a finished copy opens, is ours and has its full length. A thorough check reads all of it.
 ///
 /// # Errors
-/// It cannot, or `watch` ended the work.
+/// The copy is unusable, or `watch` stopped the work.
 pub(in crate::store::sqlite) fn examine(copy: &Path, thorough: bool, watch: BackupWatch) -> Result<()> {
-    const DOING: &str = "looking at a copy";
+    const DOING: &str = "verifying a copy";
     let connection = read_only::open_copy(copy)?;
     crate::store::sqlite::connection::schema::expect_own(&connection)?;
     let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u64>(0)).doing(DOING);
@@ -135,14 +138,14 @@ pub(in crate::store::sqlite) fn examine(copy: &Path, thorough: bool, watch: Back
     if thorough { verify(&connection, watch) } else { Ok(()) }
 }
 
-/// Makes sure that a copy is whole, in the background's way.
+/// Checks that a copy is intact, with pauses and at idle priority.
 fn verify(connection: &Connection, mut watch: BackupWatch) -> Result<()> {
     const DOING: &str = "checking the copy";
     let mut background = Background::begin();
     connection.execute_batch("PRAGMA cache_size = -2000; PRAGMA mmap_size = 0").doing(DOING)?;
     connection
         .progress_handler(
-            CHECK_STEPS,
+            INSTRUCTIONS_PER_PAUSE,
             Some(move || {
                 background.pause();
                 watch(BackupStep::Checking).is_break()
@@ -159,7 +162,7 @@ fn verify(connection: &Connection, mut watch: BackupWatch) -> Result<()> {
     }
 }
 
-/// Counts the calls and turns of a copy that was just made, after making sure that it is whole.
+/// Counts the calls and turns of a new copy, after checking that it is intact.
 fn count(aside: &Aside, watch: BackupWatch) -> Result<BackupReport> {
     let connection = read_only::open_copy(aside.path())?;
     verify(&connection, watch)?;

@@ -1,7 +1,7 @@
-//! Looks for what should not be: broken pages and indexes, references to nothing, gaps in calls, counters that are wrong.
+//! The database check: damaged pages and indexes, dangling references, gaps in calls, wrong counters.
 //!
-//! Only reads, and in the background's way, so that a service beside it is not held up; the log cannot be emptied until a
-//! statement here has come to its end.
+//! The check only reads, at low priority, so that it does not slow a running service. Each of its statements prevents
+//! the WAL from being reset until it ends.
 
 use crate::domain::ConversationId;
 use crate::store::sqlite::connection::migrations::known_schema;
@@ -17,34 +17,34 @@ use std::path::Path;
 
 const DOING: &str = "checking the database";
 
-/// How many steps SQLite's machine makes between two pauses.
-const STEPS: i32 = 20_000;
+/// Number of SQLite's virtual machine instructions between two pauses.
+const INSTRUCTIONS_PER_PAUSE: i32 = 20_000;
 
-/// Of how many problems each check tells.
-const MOST: usize = 100;
+/// Maximum number of problems that each check reports.
+const MAX_FINDINGS: usize = 100;
 
-/// Checks a database of this program's, in use or not.
+/// Checks a database of this program. Works while a service is running.
 ///
 /// # Errors
-/// It cannot be read, or is something else. That it is broken is no error but what the report says.
+/// The database cannot be read, or is something else. Damage is not an error; it is in the report.
 pub fn check(path: &Path) -> Result<CheckReport> {
     std::thread::scope(|scope| {
         let work = scope.spawn(|| {
             let mut connection = read_only::open(path)?;
             connection.execute_batch("PRAGMA cache_size = -2000; PRAGMA mmap_size = 0").doing(DOING)?;
             let version = expect_own(&connection)?;
-            // The log of a database in use grows until a check of it is done.
+            // The WAL of a database in use grows until a check of it ends.
             let mut background = Background::that_ends();
             connection
                 .progress_handler(
-                    STEPS,
+                    INSTRUCTIONS_PER_PAUSE,
                     Some(move || {
                         background.pause();
                         false
                     }),
                 )
                 .doing(DOING)?;
-            let mut report = all(&connection, version)?;
+            let mut report = run_all(&connection, version)?;
             if report.problems.is_empty() && version == known_schema() {
                 report.problems = search::check(&mut connection, path)?;
             }
@@ -54,7 +54,7 @@ pub fn check(path: &Path) -> Result<CheckReport> {
     })
 }
 
-/// Tells of each call's name, in no order.
+/// Passes the id of each call to `tell`, in no particular order.
 ///
 /// # Errors
 /// The database cannot be read.
@@ -68,18 +68,18 @@ pub fn each_call(path: &Path, tell: &mut dyn FnMut(&ConversationId)) -> Result<(
     Ok(())
 }
 
-fn all(connection: &Connection, version: u32) -> Result<CheckReport> {
-    // The first and last turn, and turns that others stand for, of calls that are erased in slices are gone.
+fn run_all(connection: &Connection, version: u32) -> Result<CheckReport> {
+    // Calls that are erased in slices lack their last turns, so checks of first and last turns skip them.
     let unfinished = if version < 11 { "SELECT NULL LIMIT 0" } else { "SELECT conversation_id FROM unfinished_calls" };
     let mut problems = integrity(connection)?;
-    // What is broken below need not make sense above, and may not even be readable.
+    // With damage at this level, the other checks may fail or be meaningless.
     if problems.is_empty() {
-        problems.extend(references(connection)?);
+        problems.extend(check_references(connection)?);
         problems.extend(counts(connection)?);
-        problems.extend(numbers(connection)?);
-        problems.extend(exhausted_numbers(connection)?);
-        problems.extend(spans(connection, unfinished)?);
-        problems.extend(stand_ins(connection, unfinished)?);
+        problems.extend(check_sequences(connection)?);
+        problems.extend(check_exhausted_ids(connection)?);
+        problems.extend(check_turn_times(connection, unfinished)?);
+        problems.extend(check_superseded_turns(connection, unfinished)?);
     }
     let rows = |table: &str| {
         let count = format!("SELECT count(*) FROM {table}");
@@ -94,15 +94,15 @@ fn all(connection: &Connection, version: u32) -> Result<CheckReport> {
     Ok(CheckReport { calls, turns, problems, unread })
 }
 
-/// Pages, rows, rules and indexes.
+/// Checks pages, rows, constraints and indexes.
 pub(in crate::store::sqlite) fn integrity(connection: &Connection) -> Result<Vec<Finding>> {
     let texts: rusqlite::Result<Vec<String>> = connection
-        .prepare(&format!("PRAGMA integrity_check({MOST})"))
+        .prepare(&format!("PRAGMA integrity_check({MAX_FINDINGS})"))
         .and_then(|mut check| check.query_map([], |row| row.get(0))?.collect());
     match texts {
         Ok(texts) if texts == ["ok"] => Ok(Vec::new()),
         Ok(texts) => Ok(texts.into_iter().map(|what| Finding { check: "integrity", what }).collect()),
-        // Too broken even to be checked.
+        // The database is too damaged for this check.
         Err(error)
             if matches!(
                 error.sqlite_error_code(),
@@ -115,19 +115,19 @@ pub(in crate::store::sqlite) fn integrity(connection: &Connection) -> Result<Vec
     }
 }
 
-/// Rows that refer to rows that are not there.
-fn references(connection: &Connection) -> Result<Vec<Finding>> {
+/// Finds rows that refer to missing rows.
+fn check_references(connection: &Connection) -> Result<Vec<Finding>> {
     let what = |row: &Row<'_>| {
         let (table, id, parent): (String, Option<i64>, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let id = id.map_or(String::new(), |id| format!(" {id}"));
-        Ok(format!("the row{id} of {table} refers to one of {parent} that is not there"))
+        Ok(format!("{table}: row{id} refers to a missing row of {parent}"))
     };
     findings(connection, "foreign_keys", "SELECT * FROM pragma_foreign_key_check", what)
 }
 
-/// A call's turns are numbered 1, 2, 3 … to the number that its row counts.
+/// Checks that a call's turns are numbered from 1 to the count in its row.
 pub(in crate::store::sqlite) fn counts(connection: &Connection) -> Result<Vec<Finding>> {
-    // Numbers are at least 1 and unique within a call, by rules of the table, so these three say that there is no gap.
+    // The table's constraints make numbers unique within a call and at least 1, so these three conditions exclude gaps.
     findings(
         connection,
         "sequence",
@@ -139,13 +139,15 @@ pub(in crate::store::sqlite) fn counts(connection: &Connection) -> Result<Vec<Fi
         |row| {
             let (call, counted, turns, last): (String, i64, i64, i64) =
                 (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-            Ok(format!("call {call} counts {counted} turns, has {turns}, and the last one's number is {last}"))
+            Ok(format!(
+                "call {call}: turn_count is {counted}, but it has {turns} turns, the last with sequence_number {last}"
+            ))
         },
     )
 }
 
-/// What the numbers that rows get must be above, so that none is given twice.
-fn numbers(connection: &Connection) -> Result<Vec<Finding>> {
+/// Checks that `sqlite_sequence` is not below the largest id in use.
+fn check_sequences(connection: &Connection) -> Result<Vec<Finding>> {
     findings(
         connection,
         "numbers",
@@ -155,13 +157,13 @@ fn numbers(connection: &Connection) -> Result<Vec<Finding>> {
          ON m.name = s.name WHERE m.last > s.seq",
         |row| {
             let (table, next, last): (String, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            Ok(format!("{table} has the row {last}, and would number the next one {}", next + 1))
+            Ok(format!("{table}: row {last} exists, but the next id is {}", next + 1))
         },
     )
 }
 
-/// New rows get numbers that every JSON reader keeps exactly. An import could once bring greater ones.
-fn exhausted_numbers(connection: &Connection) -> Result<Vec<Finding>> {
+/// Checks that new ids stay exact in every JSON reader. Older versions could import larger ones.
+fn check_exhausted_ids(connection: &Connection) -> Result<Vec<Finding>> {
     findings(
         connection,
         "numbers",
@@ -174,16 +176,16 @@ fn exhausted_numbers(connection: &Connection) -> Result<Vec<Finding>> {
         |row| {
             let (table, last, call): (String, i64, Option<String>) = (row.get(0)?, row.get(1)?, row.get(2)?);
             let remedy = match call {
-                Some(call) => format!("erase the call {call}, and then start the service again"),
-                None => "start the service again".to_owned(),
+                Some(call) => format!("erase call {call} and restart the service"),
+                None => "restart the service".to_owned(),
             };
-            Ok(format!("{table} numbers its next row behind {last}, which leaves too few numbers; {remedy}"))
+            Ok(format!("{table}: the last id is {last}, which leaves too few ids for new rows; {remedy}"))
         },
     )
 }
 
-/// A call knows its earliest and its latest turn.
-fn spans(connection: &Connection, unfinished: &str) -> Result<Vec<Finding>> {
+/// Checks that a call's row has the times of its first and last turn.
+fn check_turn_times(connection: &Connection, unfinished: &str) -> Result<Vec<Finding>> {
     findings(
         connection,
         "times",
@@ -195,13 +197,13 @@ fn spans(connection: &Connection, unfinished: &str) -> Result<Vec<Finding>> {
         ),
         |row| {
             let call: String = row.get(0)?;
-            Ok(format!("call {call} has other times of its first and last turn than its turns have"))
+            Ok(format!("call {call}: first_turn_time or last_turn_time does not match its turns"))
         },
     )
 }
 
-/// A turn that another one stands for says which, and that one stands for itself.
-fn stand_ins(connection: &Connection, unfinished: &str) -> Result<Vec<Finding>> {
+/// Checks that a superseded turn names a turn that exists and is not superseded itself.
+fn check_superseded_turns(connection: &Connection, unfinished: &str) -> Result<Vec<Finding>> {
     findings(
         connection,
         "stand_ins",
@@ -214,7 +216,7 @@ fn stand_ins(connection: &Connection, unfinished: &str) -> Result<Vec<Finding>> 
         ),
         |row| {
             let (call, turn, by): (String, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            Ok(format!("turn {turn} of call {call} is stood for by turn {by}, which does not stand in its transcript"))
+            Ok(format!("call {call}: turn {turn} is superseded by turn {by}, which is missing or superseded itself"))
         },
     )
 }
@@ -227,7 +229,7 @@ fn findings(
 ) -> Result<Vec<Finding>> {
     let finding = |row: &Row<'_>| Ok(Finding { check, what: what(row)? });
     connection
-        .prepare(&format!("{sql} LIMIT {MOST}"))
+        .prepare(&format!("{sql} LIMIT {MAX_FINDINGS}"))
         .and_then(|mut select| select.query_map([], finding)?.collect())
         .doing(DOING)
 }

@@ -1,9 +1,9 @@
-//! Puts a copy in the place of a database, in one step, and keeps what was there.
+//! Replaces a database by a copy in one step, and keeps the old database.
 //!
-//! 1. The copy is checked, and copied beside the database as a whole and checked file.
-//! 2. The old database's WAL is folded into it, if it belongs to it and can be read.
-//! 3. What is left of WAL and journal is moved aside, so that SQLite does not write it into the copy.
-//! 4. The new file and the old one exchange their names in one step. A kill leaves the one or the other.
+//! 1. Checks the copy, copies it to a complete file beside the database, and checks that file.
+//! 2. Checkpoints the old database's WAL, if it belongs to the database and is readable.
+//! 3. Renames what is left of the old WAL and journal, because SQLite would write it into the copy.
+//! 4. Exchanges the names of the two files in one step, so a kill leaves one database or the other.
 
 use super::backup::backup;
 use super::check::{self, check};
@@ -26,28 +26,28 @@ use std::time::Duration;
 
 const DOING: &str = "restoring";
 
-/// How long another process is waited for that holds the old database.
-const WAIT: Duration = Duration::from_secs(10);
+/// Maximum time to wait for another process that holds the old database.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A copy that can take the place of a database, which nobody else can open as a service meanwhile.
+/// A checked copy that can replace a database. No service can open the database meanwhile.
 #[derive(Debug)]
 pub struct Replacement {
     copy: PathBuf,
     database: PathBuf,
-    /// What is there now.
+    /// Metadata of the present database, if there is one.
     old: Option<Metadata>,
     lock: Lock,
     newest: Option<Timestamp>,
 }
 
-/// What was put in place.
+/// Result of a replacement.
 #[derive(Debug)]
 pub struct Replaced {
-    /// Calls, turns and bytes.
+    /// Numbers of calls, turns and bytes.
     pub report: BackupReport,
-    /// Where the database is that was there before.
+    /// New path of the old database.
     pub kept: Option<PathBuf>,
-    /// Where its WAL or journal is, as far as it could not be folded in.
+    /// New paths of its WAL or journal, if they could not be checkpointed.
     pub moved: Vec<PathBuf>,
 }
 
@@ -55,9 +55,9 @@ impl Replacement {
     /// Locks the database and checks the copy. Changes nothing.
     ///
     /// # Errors
-    /// A service has the database open, it cannot be used, or the copy is not ours, newer or broken.
+    /// A service has the database open, the database cannot be used, or the copy is not ours, newer or broken.
     pub fn prepare(copy: &Path, database: &Path) -> Result<Self, OpenError> {
-        let options = Options { path: database.to_owned(), busy_timeout: WAIT, readers: 1 };
+        let options = Options { path: database.to_owned(), busy_timeout: LOCK_TIMEOUT, readers: 1 };
         let (path, attempt) = lock_path(&options)?;
         let unusable = |source| OpenError::Unusable { path: path.clone(), source };
         let mut lock = match attempt {
@@ -89,25 +89,25 @@ impl Replacement {
         Ok(Self { copy: copy.to_owned(), database: path, old, lock, newest })
     }
 
-    /// Whether there is something to replace.
+    /// Returns whether a database exists that will be replaced.
     pub fn replaces(&self) -> bool {
         self.old.is_some()
     }
 
-    /// The path of the database, without links in it.
+    /// Returns the path of the database, without links in it.
     pub fn database(&self) -> &Path {
         &self.database
     }
 
-    /// When the newest row of the copy was stored; nothing if it has none.
+    /// Returns the time when the newest row of the copy was stored, or `None` if the copy is empty.
     pub fn newest(&self) -> Option<Timestamp> {
         self.newest
     }
 
-    /// Puts the copy in place.
+    /// Replaces the database by the copy.
     ///
     /// # Errors
-    /// What was there is there still.
+    /// The old database is still in place.
     pub fn run(self, now: Timestamp, watch: BackupWatch) -> Result<Replaced> {
         let path = &*self.database;
         let aside = Aside::over(path).map_err(|error| Error::new(ErrorKind::Other, DOING, error))?;
@@ -130,7 +130,7 @@ impl Replacement {
         Ok(Replaced { report, kept, moved })
     }
 
-    /// Gives a file the mode and the owner of the database that was there, or those that a new one would have.
+    /// Gives a file the mode and owner of the old database, or those of a new one.
     fn inherit(&self, file: &File) -> io::Result<()> {
         let mode = self.old.as_ref().map_or(files::MODE, |old| old.permissions().mode() & 0o777);
         file.set_permissions(Permissions::from_mode(mode))?;
@@ -142,25 +142,26 @@ fn failed(error: io::Error) -> Error {
     Error::new(ErrorKind::Other, DOING, error)
 }
 
-/// A database of another program's has been named by mistake; what is no database any more may have been one.
+/// Refuses another program's database, which must have been named by mistake. A file that is no database may be a
+/// broken one of ours.
 fn expect_ours_or_broken(path: &Path) -> Result<(), OpenError> {
     match header::open(path) {
         Err(OpenError::Foreign { path, what: header::NO_DATABASE }) => drop(path),
-        // A service of a newer version may have gone on with it.
+        // A service of a newer version may have used it last.
         Err(OpenError::ForeignLog { .. } | OpenError::Newer { .. }) | Ok(_) => {}
         Err(error) => return Err(error),
     }
     Ok(())
 }
 
-/// Makes sure that a copy is ours, not newer and right. Returns when its newest row was stored.
+/// Checks that a copy is ours, not newer and intact. Returns the time when its newest row was stored.
 fn check_copy(copy: &Path) -> Result<Option<Timestamp>> {
     let connection = read_only::open(copy)?;
     let is_newest = crate::store::sqlite::connection::schema::expect_own(&connection)? == known_schema();
     let problems = if is_newest {
         check(copy)?.problems
     } else {
-        // What the other checks look for is of later versions.
+        // The other checks need a later schema.
         [check::integrity(&connection)?, check::counts(&connection)?].concat()
     };
     if let Some(first) = problems.first() {
@@ -178,19 +179,19 @@ fn check_copy(copy: &Path) -> Result<Option<Timestamp>> {
     Ok(newest.and_then(|at| Timestamp::parse(&at).ok()))
 }
 
-/// Folds a database's own WAL into it. What cannot be read is left as it is.
+/// Checkpoints a database's own WAL. Leaves it alone if it cannot be read.
 fn fold(path: &Path) {
     if header::belongs_together(path)
-        && let Ok(connection) = connect(path, WAIT)
+        && let Ok(connection) = connect(path, LOCK_TIMEOUT)
         && crate::store::sqlite::connection::schema::expect_own(&connection).is_ok()
-        && checkpoint::fold_log_in(&connection, checkpoint::Of::Database, WAIT).is_ok_and(|whole| whole)
+        && checkpoint::fold_log_in(&connection, checkpoint::Of::Database, LOCK_TIMEOUT).is_ok_and(|whole| whole)
     {
-        // The last connection that is closed removes the WAL.
+        // Closing the last connection removes the WAL.
         let _ = connection.close();
     }
 }
 
-/// Removes what was made of the old database and would be taken for the new one's.
+/// Removes files derived from the old database, which would be taken for the new one's.
 fn remove_derived(path: &Path) -> io::Result<()> {
     let name = files::beside(path, ".search");
     let name = name.file_name().unwrap_or_default().as_encoded_bytes();
@@ -203,7 +204,8 @@ fn remove_derived(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes away what SQLite would take for the new database's own. What holds anything is kept under another name.
+/// Removes or renames the files that SQLite would take for the new database's own. Files that are not empty get another
+/// name.
 fn move_logs_aside(path: &Path, suffix: &str) -> io::Result<Vec<PathBuf>> {
     let mut moved = Vec::new();
     for ending in ["-wal", "-journal", "-shm"] {
@@ -221,13 +223,14 @@ fn move_logs_aside(path: &Path, suffix: &str) -> io::Result<Vec<PathBuf>> {
     Ok(moved)
 }
 
-/// Gives the new file the database's name, and the old one the name under which it is kept.
+/// Gives the new file the database's name, and the old database the name under which it is kept.
 fn exchange(new: &Path, database: &Path, kept: &Path) -> io::Result<()> {
     files::rename_new(new, kept)?;
     files::sync_folder_of(database)?;
     match files::exchange(kept, database) {
         Err(error) if files::lacks_flags(&error) => {
-            // In two steps, between which the old database has both names, and is refused as such.
+            // Without an exchange, two steps are necessary. Between them the old database has two names and is refused
+            // for that.
             fs::rename(kept, new)?;
             fs::hard_link(database, kept)?;
             fs::rename(new, database)?;
@@ -237,7 +240,7 @@ fn exchange(new: &Path, database: &Path, kept: &Path) -> io::Result<()> {
     files::sync_folder_of(database)
 }
 
-/// The ending of the names under which what was there is kept, `.replaced-20260928T120000Z`, which no file has yet.
+/// Returns an unused suffix for the old files, such as `.replaced-20260928T120000Z`.
 fn suffix(database: &Path, now: Timestamp) -> String {
     let text = now.to_string();
     let seconds = text.split('.').next().unwrap_or_default().replace(['-', ':'], "");

@@ -1,10 +1,11 @@
-//! Words that mean the same to who searches, written otherwise than the index folds: it knows capitals of all scripts, and
-//! accents of Latin letters and those that stand as marks of their own, but no accents of other scripts.
+//! Variants of a word that mean the same to a user but that the index does not fold. FTS5 folds the case of all
+//! scripts, accents of Latin letters, and accents that are separate combining characters, but no accents of other
+//! scripts.
 //!
-//! Instead of the index, the query is made to know them: a word is looked for in each way in which it may be written. What
-//! is found is marked where it stands, then, and a database that exists needs nothing new.
+//! The query searches for each variant of a word instead of changing the index. The snippet therefore marks the word as
+//! it was spoken, existing databases need no migration, and any program with SQLite 3.42 or later can use the index.
 
-/// A letter, and the others that it may be written as. As a rule one letter of a word has such an accent.
+/// Letters and their accented variants. A word usually has one accented letter.
 const ACCENTS: [(char, &str); 11] = [
     ('α', "ά"),
     ('ε', "έ"),
@@ -19,15 +20,15 @@ const ACCENTS: [(char, &str); 11] = [
     ('ا', "أإآٱ"),
 ];
 
-/// What parts a letter from a vowel before it, beside any accent.
-const PARTED: [(char, char); 2] = [('ι', 'ϊ'), ('υ', 'ϋ')];
+/// Letters that also have a diaeresis, which separates them from a preceding vowel.
+const DIAERESES: [(char, char); 2] = [('ι', 'ϊ'), ('υ', 'ϋ')];
 const VOWELS: [char; 7] = ['α', 'ε', 'η', 'ι', 'ο', 'υ', 'ω'];
 
-/// Up to how many words are written out for a query. Each has FTS5 open the index at another place.
-pub(super) const MOST: usize = 512;
+/// Maximum number of words that a query is expanded to. For each word FTS5 reads another part of the index.
+pub(super) const MAX_WORDS: usize = 512;
 
-/// The text, which has one word or some, in each way in which it may be written; at most so many words of them all, which
-/// are taken off that number. Where that is too little, as it stands and without accents.
+/// Returns all variants of a text of one or more words, and reduces `left` by their number of words. If `left` is too
+/// small, returns the text as it is and without accents.
 pub(super) fn of(text: &str, left: &mut usize) -> Vec<String> {
     let words: Vec<Vec<String>> = text.split_whitespace().map(of_word).collect();
     let number =
@@ -49,13 +50,13 @@ pub(super) fn of(text: &str, left: &mut usize) -> Vec<String> {
     })
 }
 
-/// Without accents first.
+/// Returns the variants of a word, the one without accents first.
 fn of_word(word: &str) -> Vec<String> {
     let word = word.to_lowercase();
     let bare: Vec<char> = word.replace('ß', "ss").chars().map(bare).collect();
     let mut parted = vec![bare.clone()];
     for (at, pair) in (1..).zip(bare.windows(2)) {
-        if let (true, Some((_, other))) = (VOWELS.contains(&pair[0]), PARTED.iter().find(|(of, _)| *of == pair[1])) {
+        if let (true, Some((_, other))) = (VOWELS.contains(&pair[0]), DIAERESES.iter().find(|(of, _)| *of == pair[1])) {
             let mut with = bare.clone();
             with[at] = *other;
             parted.push(with);
@@ -75,7 +76,7 @@ fn of_word(word: &str) -> Vec<String> {
             }
         }
     }
-    // With more than one accent.
+    // The word has more than one accent.
     if !ways.contains(&word) {
         ways.push(word);
     }
@@ -84,7 +85,7 @@ fn of_word(word: &str) -> Vec<String> {
 
 fn bare(letter: char) -> char {
     let letter = ACCENTS.iter().find(|(_, others)| others.contains(letter)).map_or(letter, |(bare, _)| *bare);
-    PARTED.iter().find(|(_, other)| *other == letter).map_or(letter, |(of, _)| *of)
+    DIAERESES.iter().find(|(_, other)| *other == letter).map_or(letter, |(of, _)| *of)
 }
 
 #[cfg(test)]
@@ -92,7 +93,7 @@ mod tests {
     use super::*;
 
     fn ways(text: &str) -> Vec<String> {
-        of(text, &mut MOST.clone())
+        of(text, &mut MAX_WORDS.clone())
     }
 
     #[test]
@@ -108,10 +109,10 @@ mod tests {
 
     #[test]
     fn what_would_be_too_many_is_looked_for_as_it_stands_and_bare() {
-        let mut left = MOST;
+        let mut left = MAX_WORDS;
         let long = "όλα ".repeat(20);
         assert_eq!(of(long.trim(), &mut left), [long.trim().to_owned(), "ολα ".repeat(20).trim().to_owned()]);
-        assert_eq!(left, MOST);
+        assert_eq!(left, MAX_WORDS);
         let mut all = 0;
         loop {
             let ways = of("υιυιυιυιυιυι", &mut left);
@@ -121,6 +122,6 @@ mod tests {
             all += ways.len();
         }
         assert!(all > 0);
-        assert!(all <= MOST, "{all}");
+        assert!(all <= MAX_WORDS, "{all}");
     }
 }

@@ -1,4 +1,4 @@
-//! Looks whether the search index is what it should be: whole, and in step with the database.
+//! Checks that the search index is intact and in step with the database.
 
 use super::super::error::Context as _;
 use super::state::State;
@@ -10,16 +10,16 @@ use std::time::Duration;
 
 const DOING: &str = "checking the search index";
 
-/// How long to wait before the next try.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Time to wait before the next attempt.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// Of how many problems each check tells.
-const MOST: usize = 100;
+/// Maximum number of problems that each check reports.
+const MAX_FINDINGS: usize = 100;
 
-/// Checks the index beside a database by a connection that reads the latter. There need not be one.
+/// Checks the index beside a database, if there is one, on a connection that reads the database.
 pub(in super::super) fn check(connection: &mut Connection, database: &Path) -> Result<Vec<Finding>> {
     let finding = |what: String| Ok(vec![Finding { check: "search", what }]);
-    // Beside the file itself, whatever links lead to it.
+    // The index is beside the file itself, whatever links lead to it.
     let database = &database.canonicalize().unwrap_or_else(|_| database.to_owned());
     match attach(connection, database) {
         Ok(true) => {}
@@ -33,18 +33,18 @@ pub(in super::super) fn check(connection: &mut Connection, database: &Path) -> R
                 let problems = pages(&snapshot);
                 return if problems.is_empty() { words(&snapshot, state) } else { Ok(problems) };
             }
-            // The service may make it anew, or be ahead, at this moment.
-            Ok(None) => std::thread::sleep(PAUSE),
+            // The service may be rebuilding the index, or may be ahead, at this moment.
+            Ok(None) => std::thread::sleep(RETRY_PAUSE),
             Err(error) => return finding(format!("the search index cannot be read: {error}")),
         }
     }
-    finding("the search index does not belong to the database; `serve` makes it anew".to_owned())
+    finding("the search index does not belong to the database; `serve` rebuilds it".to_owned())
 }
 
-/// Pages, rows and what FTS5 says of its own.
+/// Checks pages and rows, and runs FTS5's own check.
 fn pages(connection: &Connection) -> Vec<Finding> {
     let texts: rusqlite::Result<Vec<String>> = connection
-        .prepare(&format!("PRAGMA search.integrity_check({MOST})"))
+        .prepare(&format!("PRAGMA search.integrity_check({MAX_FINDINGS})"))
         .and_then(|mut check| check.query_map([], |row| row.get(0))?.collect());
     let texts = match texts {
         Ok(texts) => texts,
@@ -53,7 +53,7 @@ fn pages(connection: &Connection) -> Vec<Finding> {
     texts.into_iter().filter(|text| text != "ok").map(|what| Finding { check: "search", what }).collect()
 }
 
-/// Turns that the index has with other words than the database, and those that are in only one of them.
+/// Finds turns whose words differ between index and database, and turns that only one of them contains.
 fn words(connection: &Connection, State { after, to, changes_to }: State) -> Result<Vec<Finding>> {
     let sql = format!(
         "SELECT turn.id FROM (
@@ -62,13 +62,13 @@ fn words(connection: &Connection, State { after, to, changes_to }: State) -> Res
             UNION ALL
             SELECT f.id FROM search.turn_search_content f
             WHERE NOT EXISTS (SELECT 1 FROM call_transcriptions t WHERE t.id = f.id) OR f.id <= ?1 OR f.id > ?2
-         ) AS turn WHERE NOT EXISTS (SELECT 1 FROM search_changes s WHERE s.turn_id = turn.id AND s.id > ?3) LIMIT {MOST}"
+         ) AS turn WHERE NOT EXISTS (SELECT 1 FROM search_changes s WHERE s.turn_id = turn.id AND s.id > ?3) LIMIT {MAX_FINDINGS}"
     );
     let finding = |row: &Row<'_>| {
         let id: i64 = row.get(0)?;
         Ok(Finding {
             check: "search",
-            what: format!("the search index has other words of turn {id} than the database"),
+            what: format!("turn {id}: the words in the search index differ from the database"),
         })
     };
     connection

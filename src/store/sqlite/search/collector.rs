@@ -1,4 +1,4 @@
-//! Taking turns: which of those that match are wanted, until a page is full.
+//! Collects matching turns that pass the filter, until a page is full.
 
 use super::super::error::Context as _;
 use super::super::row::{self, Columns, TURN};
@@ -10,20 +10,20 @@ use rusqlite::types::Value;
 use rusqlite::{OptionalExtension as _, Row, params_from_iter};
 use std::collections::VecDeque;
 
-/// How many turns that match are looked up for one page, at some microseconds each.
-const MAX_LOOKS: usize = 10_000;
+/// Maximum number of matching turns that are looked up for one page, at some microseconds each.
+const MAX_LOOKUPS: usize = 10_000;
 
-/// How much text there may be in a page, or be ranked together, in bytes.
-const MAX_TEXT: usize = 1024 * 1024;
+/// Maximum length of the texts of a page, or of a group that is ranked, in bytes.
+const MAX_TEXT_BYTES: usize = 1024 * 1024;
 
-/// Turns that were taken one by one.
+/// The collected turns.
 pub(super) struct Taken {
     pub(super) hits: Vec<Hit>,
-    /// The greatest row number that was not taken although it is wanted, or was not looked at; if there is any.
+    /// Highest row id of a requested turn that was not collected, or of one that was not looked up; `None` at the end.
     pub(super) rest: Option<i64>,
 }
 
-/// Takes what is wanted of the turns that it is offered, the last stored first.
+/// Collects the requested ones among the offered turns, the last stored first.
 pub(super) struct Taking<'a> {
     look: Look<'a>,
     look_indexed: Look<'a>,
@@ -31,7 +31,7 @@ pub(super) struct Taking<'a> {
     looks: usize,
     text: usize,
     pub(super) taken: Taken,
-    /// Turns that match, and to which the index does not lead; newest first.
+    /// Matching turns that the index does not return, newest first.
     pub(super) changed: VecDeque<i64>,
 }
 
@@ -48,17 +48,17 @@ impl<'a> Taking<'a> {
         })
     }
 
-    /// Returns whether there is room for more.
+    /// Offers a turn. Returns whether more turns are wanted.
     pub(super) fn offer(&mut self, id: i64) -> Result<bool> {
         self.take(id, false)
     }
 
-    /// Offers a turn to which the index leads, if it is as the index knows it, after the newer ones that are not.
+    /// Offers a turn from the index if it is unchanged, after the newer changed turns.
     pub(super) fn offer_indexed(&mut self, id: i64) -> Result<bool> {
         Ok(self.offer_changed(id)? && self.take(id, true)?)
     }
 
-    /// Offers the changed turns from this one on.
+    /// Offers the changed turns with this id or a higher one.
     pub(super) fn offer_changed(&mut self, from: i64) -> Result<bool> {
         while let Some(id) = self.changed.pop_front_if(|id| *id >= from) {
             if !self.take(id, false)? {
@@ -68,7 +68,7 @@ impl<'a> Taking<'a> {
         Ok(true)
     }
 
-    /// Ends the page before a turn that was not looked at.
+    /// Ends the page before a turn that was not looked up.
     pub(super) fn end_at(&mut self, rest: i64) -> Result<()> {
         if self.offer_changed(rest + 1)? {
             self.taken.rest = Some(rest);
@@ -78,7 +78,7 @@ impl<'a> Taking<'a> {
 
     fn take(&mut self, id: i64, indexed: bool) -> Result<bool> {
         let Self { look, look_indexed, most, looks, text, taken, .. } = self;
-        if *looks == MAX_LOOKS || *text > MAX_TEXT {
+        if *looks == MAX_LOOKUPS || *text > MAX_TEXT_BYTES {
             taken.rest = Some(id);
             return Ok(false);
         }
@@ -95,19 +95,19 @@ impl<'a> Taking<'a> {
     }
 }
 
-/// Looks turns up, of those that are wanted.
+/// Looks up turns that pass the filter.
 pub(super) struct Look<'a> {
     select: rusqlite::CachedStatement<'a>,
     values: Vec<Value>,
 }
 
 impl<'a> Look<'a> {
-    /// Of all turns.
+    /// Prepares looking up any turn.
     pub(super) fn new(search: &Search<'a>) -> Result<Self> {
         Self::of(search, "")
     }
 
-    /// Of those that are as the index knows them.
+    /// Prepares looking up turns that did not change after they were indexed.
     fn indexed(search: &Search<'a>) -> Result<Self> {
         Self::of(search, &search.unchanged("t.id"))
     }

@@ -1,13 +1,14 @@
-//! The search index's own file beside the database, `<database>.search`.
+//! The file of the search index beside the database, `<database>.search`.
 //!
-//! All that it holds is derived from the database, so it is never repaired: one that is missing, broken, or does not belong
-//! to the database is deleted, and made anew in slices as turns are indexed. The database holds the random name of the index
-//! that belongs to it, which changes with each new file, and what that index does not know yet (`search_changes`).
+//! The file contains only data that is derived from the database, so it is never repaired. An index that is missing,
+//! damaged or does not belong to the database is deleted and rebuilt in slices. The database stores the random name of
+//! its index, which changes with each new file, and the changes that the index does not know yet (`search_changes`,
+//! filled by triggers whoever writes). Both files also store how far they have counted, which reveals an index of an
+//! older state of the file.
 //!
-//! - The index is committed and on disk before the database forgets the changes that it took in. A process that is killed
-//!   between the two takes them in once more, which changes nothing: the index has a copy of the words that it indexed, and
-//!   needs nothing but a turn's number to forget it.
-//! - Nothing that goes wrong here keeps a turn from being stored.
+//! - The index is committed and on disk before the database deletes the changes that it processed. A process killed in
+//!   between processes them again, which has no effect.
+//! - No failure here prevents a turn from being stored.
 
 use super::super::error::Context as _;
 use super::indexer;
@@ -25,13 +26,13 @@ use std::time::{Duration, Instant};
 
 const DOING: &str = "opening the search index";
 
-/// In the index's header: `PRAGMA application_id`.
+/// Value of `PRAGMA application_id` in the index's header.
 const APPLICATION_ID: u32 = u32::from_be_bytes(*b"TRHS");
 
-/// The form of the index: `PRAGMA user_version`. An index of another form is made anew.
-const FORM: u32 = 1;
+/// Format version of the index, stored as `PRAGMA user_version`. An index with another format is rebuilt.
+const FORMAT_VERSION: u32 = 1;
 
-/// The tables of the index. All names begin with `turn_search`, as none does in the database.
+/// Tables of the index. All names begin with `turn_search`, which no name in the database does.
 const SCHEMA: &str = "
     PRAGMA application_id = 1414678611; -- 'TRHS'
     PRAGMA user_version = 1;
@@ -62,31 +63,31 @@ const SCHEMA: &str = "
     ) STRICT;
 ";
 
-/// Endings of the index's file and of what SQLite makes beside it.
-const ENDINGS: [&str; 4] = ["", "-wal", "-shm", "-journal"];
+/// Suffixes of the index and of SQLite's files beside it.
+const SUFFIXES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
-/// How long one call of [`SearchIndex::forget`] takes in changes, since new turns wait meanwhile.
-const FORGETTING: Duration = Duration::from_millis(50);
+/// Maximum time that one call of [`SearchIndex::forget`] spends on changes, because new turns wait meanwhile.
+const PURGE_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// The index's file beside a database.
+/// Returns the path of the index of a database.
 pub(super) fn path_beside(database: &Path) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push(".search");
     name.into()
 }
 
-/// The index as it is written. It is opened when it is first needed.
+/// The index as the writer sees it. It is opened on first use.
 pub(in super::super) struct SearchIndex {
     database: PathBuf,
     path: PathBuf,
-    /// Whether this process is the database's one service, which alone makes an index anew and moves its WAL.
+    /// True if this process is the database's service. Only the service rebuilds the index and checkpoints its WAL.
     is_owner: bool,
     open: Option<Open>,
 }
 
 struct Open {
     connection: Connection,
-    /// Device and inode, by which it is noticed that the file was replaced.
+    /// Device and inode of the file, to detect a replaced file.
     file: (u64, u64),
 }
 
@@ -95,8 +96,8 @@ impl SearchIndex {
         Self { database: database.to_owned(), path: path_beside(database), is_owner, open: None }
     }
 
-    /// Indexes some turns by the changes that `database` holds and the turns that it has stored, and returns at most how many
-    /// of both are left. `database` is the connection that writes the database.
+    /// Indexes a slice of changes and turns. Returns an upper bound of those that are left. `database` is the
+    /// connection that writes the database.
     pub(in super::super) fn catch_up(&mut self, database: &Connection) -> Result<u64> {
         if !self.open_or_make(database)? {
             return Ok(0);
@@ -107,18 +108,18 @@ impl SearchIndex {
         Ok(slice.left)
     }
 
-    /// Takes the words that the database does not hold any more out of the index's bytes, and returns whether all are gone.
-    /// Waits for readers at most for so long.
+    /// Purges words from the index's bytes that the database no longer contains, and returns whether all are gone.
+    /// Waits for readers for at most `wait`.
     ///
-    /// Where the index cannot forget them, as on a full disk, its file is deleted.
+    /// If the index cannot purge them, for example on a full disk, its file is deleted.
     pub(in super::super) fn forget(&mut self, database: &Connection, wait: Duration) -> Result<bool> {
         match self.forget_changes(database, wait) {
             Err(error) if error.kind() != ErrorKind::Busy && self.is_owner => {
-                tracing::warn!(%error, "the search index cannot forget what was erased, and is made anew");
+                tracing::warn!(%error, "search index could not be purged of erased words; rebuilding it");
                 self.open = None;
                 self.remove().map(|()| true)
             }
-            // The service makes it anew.
+            // The service rebuilds it.
             Err(error) if is_unusable(&error) => {
                 self.open = None;
                 Ok(false)
@@ -130,10 +131,10 @@ impl SearchIndex {
     fn forget_changes(&mut self, database: &Connection, wait: Duration) -> Result<bool> {
         self.open_existing()?;
         let Some(Open { connection, .. }) = &mut self.open else {
-            // One that does not belong to the database may hold what was erased from it.
+            // An index that does not belong to the database may contain erased words.
             return if self.is_owner { self.remove().map(|()| true) } else { Ok(true) };
         };
-        let end = Instant::now() + FORGETTING;
+        let end = Instant::now() + PURGE_TIMEOUT;
         loop {
             let Some(state) = indexer::take_changes_in(connection)? else { break };
             indexer::delete_changes(database, state)?;
@@ -144,7 +145,7 @@ impl SearchIndex {
         checkpoint::forget(connection, Of::SearchIndex, wait, Duration::ZERO)
     }
 
-    /// Moves the index's WAL into its file and gives memory back, and returns whether it could.
+    /// Checkpoints the index's WAL and frees memory. Returns whether it could.
     pub(in super::super) fn rest(&self) -> Result<bool> {
         match &self.open {
             Some(Open { connection, .. }) if self.is_owner => {
@@ -155,11 +156,11 @@ impl SearchIndex {
         }
     }
 
-    /// Closes the index, which is then made anew.
+    /// Deletes the index, which is rebuilt later.
     pub(in super::super) fn discard(&mut self) {
         self.open = None;
         if let Err(error) = self.remove() {
-            tracing::warn!(%error, "the search index could not be deleted");
+            tracing::warn!(%error, "could not delete the search index");
         }
     }
 
@@ -167,13 +168,13 @@ impl SearchIndex {
         if is_unusable(error) {
             self.open = None;
             if self.is_owner {
-                tracing::warn!(%error, "the search index cannot be used, and is made anew");
+                tracing::warn!(%error, "search index is unusable; rebuilding it");
                 self.discard();
             }
         }
     }
 
-    /// Opens the index, or makes it anew; returns whether there is one.
+    /// Opens the index or creates a new one. Returns whether there is one.
     fn open_or_make(&mut self, database: &Connection) -> Result<bool> {
         self.open_existing()?;
         if self.open.is_none() && self.is_owner {
@@ -183,7 +184,7 @@ impl SearchIndex {
         Ok(self.open.is_some())
     }
 
-    /// Opens the index that is there, if it belongs to the database, and closes one that is there no more.
+    /// Opens an existing index if it belongs to the database. Closes an index whose file is gone.
     fn open_existing(&mut self) -> Result<()> {
         let there = identity(&self.path).map_err(of_file)?;
         if self.open.as_ref().is_some_and(|open| Some(open.file) == there) {
@@ -194,20 +195,20 @@ impl SearchIndex {
             match self.existing() {
                 Ok(opened) => self.open = opened,
                 Err(error) if matches!(error.kind(), ErrorKind::Busy | ErrorKind::Full) => return Err(error),
-                // Whatever is wrong with it, another one can be made.
-                Err(error) => tracing::warn!(%error, "the search index cannot be opened"),
+                // Any failure is harmless, because the index can be rebuilt.
+                Err(error) => tracing::warn!(%error, "could not open the search index"),
             }
         }
         Ok(())
     }
 
-    /// Opens the index that is there, if it belongs to the database.
+    /// Opens the existing index if it belongs to the database.
     fn existing(&self) -> Result<Option<Open>> {
         let connection = self.connect()?;
         if !has_form(&connection, "main")? {
             return Ok(None);
         }
-        // Nothing of it must stand for a table of the database.
+        // The index must not contain a table that could hide one of the database.
         let foreign: bool = connection
             .query_row(
                 "SELECT EXISTS (SELECT 1 FROM main.sqlite_schema WHERE name NOT GLOB 'turn_search*' \
@@ -226,12 +227,12 @@ impl SearchIndex {
         }
     }
 
-    /// Makes an empty index, under a new name, behind all turns that are stored.
+    /// Creates an empty index with a new name that begins after all stored turns.
     fn make(&self, database: &Connection) -> Result<Open> {
         let of_database = fs::metadata(&self.database).map_err(of_file)?;
         let mode = of_database.mode() & 0o666;
         let file = File::options().write(true).create_new(true).mode(0o600).open(&self.path).map_err(of_file)?;
-        // As readable as the database is, whoever runs this command.
+        // The file gets the database's mode, whoever runs this command.
         file.set_permissions(Permissions::from_mode(mode)).map_err(of_file)?;
         if file.metadata().map_err(of_file)?.uid() != of_database.uid() {
             std::os::unix::fs::fchown(&file, Some(of_database.uid()), Some(of_database.gid())).map_err(of_file)?;
@@ -251,7 +252,7 @@ impl SearchIndex {
                  FROM search_index LEFT JOIN (SELECT id, created_at FROM call_transcriptions ORDER BY id DESC LIMIT 1) t; \
                  COMMIT;"
             ))
-            .doing("making the search index")?;
+            .doing("creating the search index")?;
         self.opened(connection)
     }
 
@@ -270,11 +271,11 @@ impl SearchIndex {
             | OpenFlags::SQLITE_OPEN_NOFOLLOW
             | OpenFlags::SQLITE_OPEN_URI;
         let connection = Connection::open_with_flags_and_vfs(uri(&self.path, "rw"), flags, vfs::name()).doing(DOING)?;
-        // Who holds the lock is not waited for, since new turns would wait too.
+        // Does not wait for the lock, because new turns would wait as well.
         connection.busy_timeout(Duration::ZERO).doing(DOING)?;
         connection.set_prepared_statement_cache_capacity(32);
-        // A commit is on disk before the database forgets what was taken in with it. `synchronous = FULL` is also what the
-        // files' own way of writing rests on.
+        // A commit must be on disk before the database deletes the changes that it contains, hence `synchronous =
+        // FULL`.
         connection
             .execute_batch(
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -1000; \
@@ -287,14 +288,15 @@ impl SearchIndex {
         Ok(connection)
     }
 
-    /// Lets the connection read the database. A transaction that begins with the index's lock takes no lock there.
+    /// Attaches the database for reading. A transaction that begins with the index's lock takes no lock on the
+    /// database.
     fn attach_database(&self, connection: &Connection) -> Result<()> {
         connection.execute("ATTACH ?1 AS database", [uri(&self.database, "ro")]).doing(DOING)?;
         connection.execute_batch("PRAGMA database.cache_size = -200").doing(DOING)
     }
 
     fn remove(&self) -> Result<()> {
-        for ending in ENDINGS {
+        for ending in SUFFIXES {
             let mut name = self.path.as_os_str().to_owned();
             name.push(ending);
             match fs::remove_file(&name) {
@@ -306,18 +308,18 @@ impl SearchIndex {
     }
 }
 
-/// Whether a file that a connection has open is an index of this form.
+/// Returns whether an attached file is an index of this format.
 pub(super) fn has_form(connection: &Connection, file: &str) -> Result<bool> {
     let number = |name| connection.pragma_query_value(Some(file), name, |row| row.get::<_, u32>(0)).doing(DOING);
-    Ok((number("application_id")?, number("user_version")?) == (APPLICATION_ID, FORM))
+    Ok((number("application_id")?, number("user_version")?) == (APPLICATION_ID, FORMAT_VERSION))
 }
 
-/// Whether SQLite calls a file broken.
+/// Returns whether SQLite considers a file damaged.
 pub(super) fn is_broken(error: &Error) -> bool {
     matches!(code(error), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
-/// Whether the index is broken or lacks a table or column.
+/// Returns whether the index is damaged or lacks a table or column.
 fn is_unusable(error: &Error) -> bool {
     is_broken(error) || code(error) == Some(ErrorCode::Unknown)
 }
@@ -335,7 +337,7 @@ fn of_file(error: io::Error) -> Error {
     Error::new(kind, DOING, error)
 }
 
-/// Device and inode of the file of this name, if there is one. A link is not followed.
+/// Returns device and inode of the file at this path, if there is one. Does not follow links.
 fn identity(path: &Path) -> io::Result<Option<(u64, u64)>> {
     match fs::symlink_metadata(path) {
         Ok(file) => Ok(Some((file.dev(), file.ino()))),
@@ -344,7 +346,7 @@ fn identity(path: &Path) -> io::Result<Option<(u64, u64)>> {
     }
 }
 
-/// A path as SQLite takes it where it is to say how the file is opened (<https://www.sqlite.org/uri.html>).
+/// Returns a path as a URI that says how SQLite opens the file (<https://www.sqlite.org/uri.html>).
 pub(super) fn uri(path: &Path, mode: &str) -> String {
     use std::fmt::Write as _;
     use std::os::unix::ffi::OsStrExt as _;

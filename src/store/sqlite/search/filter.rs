@@ -1,4 +1,4 @@
-//! Which of the turns that match are wanted: conditions on a turn and its call.
+//! The filter of a search: conditions on a turn and its call.
 
 use super::super::error::Context as _;
 use super::reach::DOING;
@@ -7,15 +7,16 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 use std::collections::HashSet;
 
-/// Up to how many turns are noted beforehand: some hundred calls. Of more calls, matches are soon met.
+/// Maximum number of turns of selected calls that are listed before the search (some hundred calls). With more calls,
+/// matches are found soon anyway.
 const MAX_NOTED: usize = 20_000;
 
-/// Conditions, and what stands for their question marks.
+/// SQL conditions and the values of their parameters.
 #[derive(Default)]
 pub(super) struct Filter {
     of_turns: Conditions,
     of_calls: Conditions,
-    /// Whether there is a condition on calls other than when they began, which [`super::time_blocks`] are for.
+    /// True if there is a condition on calls other than their start, which [`super::time_blocks`] cover.
     notes: bool,
 }
 
@@ -65,7 +66,7 @@ impl Filter {
         filter
     }
 
-    /// Both kinds of conditions behind an `AND`; the turn is `t` and the call `c`.
+    /// Returns both kinds of conditions, beginning with the turn's; the turn is `t` and the call `c`.
     pub(super) fn conditions(&self) -> String {
         format!("t.superseded_by IS NULL{}{}", self.of_turns.sql, self.of_calls.sql)
     }
@@ -74,8 +75,8 @@ impl Filter {
         self.of_turns.values.iter().chain(&self.of_calls.values)
     }
 
-    /// The turns of the calls that are wanted, if these are few: of a driver, or those that run. That they are few is what
-    /// makes them hard to meet among many turns that match.
+    /// Returns the turns of the selected calls if they are few, such as those of a driver or of running calls. Few
+    /// turns are hard to find among many matches.
     pub(super) fn noted(&self, connection: &Connection) -> Result<Option<HashSet<i64>>> {
         if !self.notes {
             return Ok(None);

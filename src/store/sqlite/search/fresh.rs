@@ -1,5 +1,5 @@
-//! Turns that the index does not know, or not as they are: those that were stored since (the tail), and those that changed.
-//! They are few as a rule, and are searched in an index in memory.
+//! Turns that the index does not contain in their current state: those that were stored since (the tail), and those
+//! that changed. They are usually few, and are searched in an index in memory.
 
 use super::super::error::Context as _;
 use super::memory_index::Scratch;
@@ -9,27 +9,29 @@ use super::time_blocks::MAX_CHANGES;
 use crate::store::Result;
 use rusqlite::{Params, Transaction, params};
 
-/// How many turns of each kind are searched, the newest ones, each search bringing them into an index anew: twice what waits
-/// for quiet to come into the file's. And how much text of theirs, in bytes.
+/// Maximum number of turns of each kind that are searched, newest first. Each search indexes them in memory. This is
+/// twice the number that waits for an idle moment to be indexed.
 const MAX_TURNS: usize = 512;
-const MAX_TEXT: usize = 1024 * 1024;
 
-/// What such turns came to.
+/// Maximum length of the texts of turns that are searched, in bytes.
+const MAX_TEXT_BYTES: usize = 1024 * 1024;
+
+/// Search results among turns that are not indexed.
 #[derive(Default)]
 pub(super) struct Fresh {
-    /// Those that match, newest first.
+    /// Matching turns, newest first.
     pub(super) matching: Vec<i64>,
-    /// The least row number that was searched, or one behind all.
+    /// Lowest row id that was searched. If nothing was searched, it is above all row ids.
     pub(super) from: i64,
-    /// How many were searched.
+    /// Number of turns that were searched.
     pub(super) searched: u64,
-    /// Whether there are more.
+    /// True if there are more turns.
     is_cut: bool,
-    /// At most how many others there are, where that is known.
+    /// Upper bound of the turns that were not searched, if known.
     pub(super) unsearched: u64,
 }
 
-/// The turns of the tail.
+/// Searches the tail.
 pub(super) fn tail(snapshot: &Transaction<'_>, indexed_to: i64, expression: &str) -> Result<Fresh> {
     let limit = i64::try_from(MAX_TURNS).expect("small");
     search(
@@ -40,7 +42,7 @@ pub(super) fn tail(snapshot: &Transaction<'_>, indexed_to: i64, expression: &str
     )
 }
 
-/// The turns in the index that changed since it took them in; `changes` says how many changes there are.
+/// Searches indexed turns that changed since. `changes` is the number of changes.
 pub(super) fn changed(snapshot: &Transaction<'_>, index: State, changes: u64, expression: &str) -> Result<Fresh> {
     let last = index.changes_to.saturating_add_unsigned(MAX_CHANGES);
     let limit = i64::try_from(MAX_TURNS).expect("small");
@@ -65,14 +67,14 @@ fn search(snapshot: &Transaction<'_>, sql: &str, values: impl Params, expression
     while let Some(row) = rows.next().doing(DOING)? {
         let turn: (i64, Option<String>, String) = row.try_into().doing(DOING)?;
         text += turn.2.len() + turn.1.as_ref().map_or(0, String::len);
-        is_cut = turns.len() == MAX_TURNS || text > MAX_TEXT && !turns.is_empty();
+        is_cut = turns.len() == MAX_TURNS || text > MAX_TEXT_BYTES && !turns.is_empty();
         if is_cut {
             break;
         }
         turns.push(turn);
     }
     let Some((from, ..)) = turns.last() else { return Ok(Fresh { from: i64::MAX, ..Fresh::default() }) };
-    // In ascending order again.
+    // Ascending order, as the index in memory needs it.
     let scratch = Scratch::of(turns.iter().rev().map(|(id, last, heard)| (*id, last.as_deref(), heard.as_str())))?;
     let searched = u64::try_from(turns.len()).unwrap_or(u64::MAX);
     Ok(Fresh { matching: scratch.matching(expression)?, from: *from, searched, is_cut, unsearched: 0 })

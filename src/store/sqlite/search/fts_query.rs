@@ -1,47 +1,48 @@
-//! What is wanted in FTS5's language. Every word is quoted, so that nothing of it is taken for an operator.
+//! Conversion of a search expression to FTS5's query language. Every word is quoted, so no word is taken for an
+//! operator.
 
 use super::accents;
 use crate::domain::Wanted;
 use rusqlite::Connection;
 use std::collections::HashMap;
 
-/// Up to how many words a prefix is written out. Beyond that FTS5 brings all their turns together before it gives the
-/// first one, which takes the longer the more turns there are.
-const MAX_WORDS: usize = 64;
+/// Maximum number of words that a prefix is expanded to. With more words, FTS5 merges the matches of all of them before
+/// it returns the first, which takes longer the more turns there are.
+const MAX_PREFIX_WORDS: usize = 64;
 
-/// The expression as it stands.
+/// Returns the expression without expanding prefixes.
 pub(super) fn plain(wanted: &Wanted) -> String {
     written(wanted, &Prefixes::new())
 }
 
-/// What the index is asked.
+/// Queries for the index.
 pub(super) struct ForIndex {
-    /// For exactly the turns that match. Prefixes are written out as the words that begin so, as long as they are few.
+    /// Query for exactly the matching turns. Prefixes are expanded to words if these are few.
     pub(super) exact: String,
-    /// Set if that may take the index long.
+    /// Set if the exact query may take the index long.
     pub(super) wide: Option<Wide>,
 }
 
-/// Turns that may match, which the index gives one by one where it would have to bring all together that do.
+/// A query for candidates. The index returns them one by one, while it would have to merge all exact matches first.
 pub(super) enum Wide {
-    /// Any may.
+    /// All turns are candidates.
     All,
-    /// Those that match this.
+    /// Turns that match this query are candidates.
     Of(String),
 }
 
-/// Words in the index that begin so.
+/// The indexed words that begin with a prefix.
 enum Beginnings {
     Few(Vec<String>),
     Many,
-    /// None, or it is no word as the index has them.
+    /// No such words, or the prefix is no word of the index.
     Unknown,
 }
 
 type Prefixes<'a> = HashMap<&'a str, Beginnings>;
 
 impl ForIndex {
-    /// Asks the index for words, if there is one.
+    /// Builds the queries, looking up prefixes in the index if there is one.
     pub(super) fn of(wanted: &Wanted, index: Option<&Connection>) -> rusqlite::Result<Self> {
         let mut prefixes = Prefixes::new();
         if let Some(connection) = index {
@@ -73,7 +74,7 @@ fn look_up<'a>(wanted: &'a Wanted, connection: &Connection, prefixes: &mut Prefi
     Ok(())
 }
 
-/// What else a turn must match than that some of its words begin in one of very many ways; `None` for nothing.
+/// Returns the expression without prefixes that have too many words, or `None` if nothing is left.
 fn relaxed(wanted: &Wanted, prefixes: &Prefixes<'_>) -> Option<String> {
     let parts_of = |parts: &[Wanted]| parts.iter().map(|part| relaxed(part, prefixes)).collect::<Vec<_>>();
     match wanted {
@@ -86,7 +87,7 @@ fn relaxed(wanted: &Wanted, prefixes: &Prefixes<'_>) -> Option<String> {
             let parts: Option<Vec<_>> = parts_of(parts).into_iter().collect();
             parts.map(|parts| format!("({})", parts.join(" OR ")))
         }
-        // What is taken away in part only would be too much.
+        // An excluded part must be complete, because excluding a wider one would lose matches.
         Wanted::But(some, others) => {
             let some = relaxed(some, prefixes)?;
             Some(if is_wide(others, prefixes) { some } else { format!("({some} NOT {})", written(others, prefixes)) })
@@ -103,10 +104,10 @@ fn is_wide(wanted: &Wanted, prefixes: &Prefixes<'_>) -> bool {
 }
 
 fn written(wanted: &Wanted, prefixes: &Prefixes<'_>) -> String {
-    writing(wanted, prefixes, &mut accents::MOST.clone())
+    writing(wanted, prefixes, &mut accents::MAX_WORDS.clone())
 }
 
-/// The same, with up to so many `words` that are written in more than one way.
+/// Renders the expression and expands up to `words` variants with other accents.
 fn writing(wanted: &Wanted, prefixes: &Prefixes<'_>, words: &mut usize) -> String {
     let mut joined = |parts: &[Wanted], by: &str| {
         let parts: Vec<_> = parts.iter().map(|part| writing(part, prefixes, words)).collect();
@@ -142,7 +143,7 @@ fn beginning_with(prefix: &str, connection: &Connection) -> rusqlite::Result<Beg
     }
     let prefix = prefix.to_ascii_lowercase();
     let past = format!("{prefix}\u{10FFFF}");
-    // One seek for each: the table has a row for each place of a word.
+    // One seek per word, because the table has a row for each occurrence of a word.
     let mut next =
         connection.prepare_cached("SELECT term FROM turn_search_words WHERE term >= ?1 AND term < ?2 LIMIT 1")?;
     let mut words: Vec<String> = Vec::new();
@@ -151,7 +152,7 @@ fn beginning_with(prefix: &str, connection: &Connection) -> rusqlite::Result<Beg
         let mut rows = next.query([&from, &past])?;
         let Some(row) = rows.next()? else { break };
         let word: String = row.get(0)?;
-        if words.len() == MAX_WORDS {
+        if words.len() == MAX_PREFIX_WORDS {
             return Ok(Beginnings::Many);
         }
         from = format!("{word}\u{1}");

@@ -1,6 +1,10 @@
-//! Brings the index forward, a slice at a time, by the one connection that writes it.
+//! Advances the index, one slice at a time, on the only connection that writes it.
 //!
-//! A slice takes in changes of turns that are indexed, or else the oldest new turns, or else the newest old ones.
+//! A slice processes changes of indexed turns, or else the oldest new turns, or else the newest old ones.
+//!
+//! The index contains a copy of the words, so it can delete a turn by its id alone. The alternative, storing the old
+//! words of a change in the database, would leave erased words there. A crash between the commits of the two files is
+//! harmless, because the changes are processed again.
 
 use super::super::error::Context as _;
 use super::state::State;
@@ -9,31 +13,31 @@ use crate::store::{Error, ErrorKind, Result};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
 use std::collections::BTreeSet;
 
-/// Greatest number of turns in a slice.
+/// Maximum number of turns in a slice.
 const MAX_TURNS: i64 = 256;
 
-/// Greatest length of their texts together, in bytes, if they are more than one.
-const MAX_BYTES: usize = 128 * 1024;
+/// Maximum total length of a slice's texts, in bytes, unless it is a single turn.
+const MAX_TEXT_BYTES: usize = 128 * 1024;
 
-/// Greatest number of changes that are deleted from the database at once: somewhat more than a slice takes in, so that a
-/// long row of them becomes shorter.
-const MAX_DELETED: i64 = 4 * MAX_TURNS;
+/// Maximum number of changes that are deleted from the database at once. It is larger than a slice, so that a backlog
+/// shrinks.
+const MAX_DELETED_CHANGES: i64 = 4 * MAX_TURNS;
 
-/// Up to how many pages of the index are merged after each slice, which keeps it as small and quick to read as merging
-/// by itself would, without the long pauses of that.
-const MERGED_PAGES: i64 = 64;
+/// Maximum number of index pages that are merged after each slice. This keeps the index as small and fast as automatic
+/// merging would, without its long pauses.
+const MAX_MERGED_PAGES: i64 = 64;
 
 const DOING: &str = "indexing turns for search";
 
-/// What a slice came to.
+/// Result of indexing a slice.
 pub(super) struct Slice {
-    /// Where the index is now.
+    /// New state of the index.
     pub(super) state: State,
-    /// At most how many turns and changes are left.
+    /// Upper bound of the turns and changes that are left.
     pub(super) left: u64,
 }
 
-/// Indexes some turns.
+/// Indexes the next slice.
 pub(super) fn catch_up(connection: &mut Connection) -> Result<Slice> {
     let state = in_step(connection)?;
     let left = |state: State, connection: &Connection| -> Result<u64> {
@@ -42,7 +46,7 @@ pub(super) fn catch_up(connection: &mut Connection) -> Result<Slice> {
     if left(state, connection)? == 0 {
         return Ok(Slice { state, left: 0 });
     }
-    // Takes the index's lock and then the snapshot of the database, which is therefore not older than the state.
+    // Takes the index's lock first and then the database's snapshot, so the snapshot is not older than the state.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).doing(DOING)?;
     let mut state = in_step(&transaction)?;
     if state.changes(&transaction)? > 0 {
@@ -76,7 +80,7 @@ pub(super) fn catch_up(connection: &mut Connection) -> Result<Slice> {
     Ok(Slice { state, left })
 }
 
-/// Takes some changes in, and returns where the index is now; `None` when there are none.
+/// Processes some changes and returns the new state of the index, or `None` if there are no changes.
 pub(super) fn take_changes_in(connection: &mut Connection) -> Result<Option<State>> {
     if in_step(connection)?.changes(connection)? == 0 {
         return Ok(None);
@@ -89,8 +93,8 @@ pub(super) fn take_changes_in(connection: &mut Connection) -> Result<Option<Stat
     Ok(Some(state))
 }
 
-/// Deletes changes from the database that the index has taken in, and that on disk. Another process that holds the lock is not
-/// waited for, since a later slice deletes them too.
+/// Deletes changes from the database after the index has processed them and is on disk. Does not wait for another
+/// process's lock, because a later slice deletes them as well.
 pub(super) fn delete_changes(database: &Connection, state: State) -> Result<()> {
     const DOING: &str = "deleting changes that are indexed";
     let first: Option<i64> = database
@@ -100,7 +104,7 @@ pub(super) fn delete_changes(database: &Connection, state: State) -> Result<()> 
     let Some(first) = first.filter(|first| *first <= state.changes_to) else { return Ok(()) };
     let deleted = database
         .prepare_cached("DELETE FROM search_changes WHERE id <= ?1")
-        .and_then(|mut delete| delete.execute([state.changes_to.min(first + MAX_DELETED)]))
+        .and_then(|mut delete| delete.execute([state.changes_to.min(first + MAX_DELETED_CHANGES)]))
         .map(drop)
         .doing(DOING);
     match deleted {
@@ -111,12 +115,12 @@ pub(super) fn delete_changes(database: &Connection, state: State) -> Result<()> 
 
 fn in_step(connection: &Connection) -> Result<State> {
     State::in_step(connection)?.ok_or_else(|| {
-        let what = "it does not belong to the database any more";
+        let what = "it no longer belongs to the database";
         Error::new(ErrorKind::Other, DOING, rusqlite::Error::SqliteFailure(NOT_IN_STEP, Some(what.to_owned())))
     })
 }
 
-/// As if the index were broken, which has it made anew.
+/// The error of an index that is out of step. It looks like a damaged one, so the index is rebuilt.
 const NOT_IN_STEP: rusqlite::ffi::Error =
     rusqlite::ffi::Error { code: rusqlite::ErrorCode::DatabaseCorrupt, extended_code: rusqlite::ffi::SQLITE_CORRUPT };
 
@@ -131,7 +135,7 @@ fn note(transaction: &Transaction<'_>, state: State) -> Result<()> {
         .doing(DOING)
 }
 
-/// Has the index know some changed turns as they are now, or not at all.
+/// Updates the index for some changed turns.
 fn take_some_changes_in(transaction: &Transaction<'_>, state: &mut State) -> Result<()> {
     type Change = (i64, Option<i64>, Option<i64>, usize);
     let changes: Vec<Change> = transaction
@@ -148,11 +152,11 @@ fn take_some_changes_in(transaction: &Transaction<'_>, state: &mut State) -> Res
             select.query_map([state.changes_to, MAX_TURNS], change)?.collect()
         })
         .doing(DOING)?;
-    // In ascending order: at a lesser row number FTS5 writes out what it has gathered.
+    // Ascending order, because FTS5 flushes its buffer when it gets a lower row id.
     let (mut turns, mut bytes) = (BTreeSet::new(), 0);
     for (n, (id, turn, call, length)) in changes.into_iter().enumerate() {
         bytes += length;
-        if bytes > MAX_BYTES && n > 0 {
+        if bytes > MAX_TEXT_BYTES && n > 0 {
             break;
         }
         state.changes_to = id;
@@ -171,7 +175,7 @@ fn take_some_changes_in(transaction: &Transaction<'_>, state: &mut State) -> Res
     merge(transaction)
 }
 
-/// Has the index know a turn as it is now, and returns whether there is one.
+/// Replaces a turn in the index by its current state. Returns whether the turn exists.
 fn index_again(transaction: &Transaction<'_>, turn: i64) -> Result<bool> {
     type Texts = (Option<String>, Option<String>);
     let texts = |sql| -> Result<Option<Texts>> {
@@ -202,14 +206,14 @@ fn index_again(transaction: &Transaction<'_>, turn: i64) -> Result<bool> {
     Ok(stored.is_some())
 }
 
-/// The last turn that the slice holds, of those that `select` gives behind `from`.
+/// Returns the last turn of the slice, among those that `select` returns after `from`.
 fn slice_end(transaction: &Transaction<'_>, select: &str, from: i64) -> Result<Option<i64>> {
     let mut select = transaction.prepare_cached(select).doing(DOING)?;
     let mut rows = select.query([from, MAX_TURNS]).doing(DOING)?;
     let (mut last, mut bytes) = (None, 0);
     while let Some(row) = rows.next().doing(DOING)? {
         bytes += row.get::<_, usize>(1).doing(DOING)?;
-        if bytes > MAX_BYTES && last.is_some() {
+        if bytes > MAX_TEXT_BYTES && last.is_some() {
             break;
         }
         last = Some(row.get(0).doing(DOING)?);
@@ -232,7 +236,7 @@ fn insert(transaction: &Transaction<'_>, after: i64, to: i64) -> Result<()> {
 fn merge(transaction: &Transaction<'_>) -> Result<()> {
     transaction
         .prepare_cached("INSERT INTO turn_search (turn_search, rank) VALUES ('merge', ?1)")
-        .and_then(|mut merge| merge.execute([MERGED_PAGES]))
+        .and_then(|mut merge| merge.execute([MAX_MERGED_PAGES]))
         .map(drop)
         .doing(DOING)
 }

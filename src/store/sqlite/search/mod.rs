@@ -1,15 +1,28 @@
-//! Searching the words of turns: the index, what is not in it yet, and what is made of both.
+//! Search in the words of turns: the index, turns that are not in it yet, and the pages made from both.
 //!
-//! The index is SQLite's FTS5 over both texts of a turn, by row number, in a file of its own beside the database ([`mod@file`]).
-//! FTS5 forgets what is erased only in a form that SQLite before 3.42 cannot open, so the database itself holds none. Turns
-//! come into the index after they are stored, some hundred at a time ([`indexer`]); [`State`] says how far it is. What was
-//! stored since, the tail, and what changed is searched in memory ([`fresh`]), so that nothing that is stored is missed.
+//! # Index
 //!
-//! The index only says which turns match, newest first. Whatever takes more than that, filters, ranks and snippets, is
-//! done with as many of them as a page needs ([`mod@page`]), so that a page costs the same however many match.
+//! The index is SQLite's FTS5 over both texts of a turn, keyed by row id, in a separate file beside the database
+//! ([`mod@file`]). FTS5 can only purge erased words in a format that SQLite before 3.42 cannot open, and the database
+//! itself must open everywhere.
 //!
-//! Without an index that belongs to the database, the service searches the newest turns and says how many it did not; the
-//! command line looks at all turns.
+//! Indexing within the transaction that stores a turn would cost a third to a half of the throughput. The writer
+//! therefore indexes turns afterwards, in slices with a bounded size and share of its time ([`indexer`],
+//! [`crate::ingest::index_schedule`]). [`State`] says how far the index is. Turns that were stored since (the tail) and turns that
+//! changed are searched in an index in memory ([`fresh`]), so no stored turn is missed.
+//!
+//! # Queries
+//!
+//! The index only says which turns match, newest first. Filters, ranks and snippets are computed for as many turns as a
+//! page needs ([`mod@page`]), so the cost of a page does not depend on the number of matches. FTS5's own ranking would
+//! have to read every turn that matches a common word.
+//!
+//! A prefix is expanded to the words that begin with it, for the same reason. If there are too many words, the newest
+//! turns themselves are read first ([`scan`]). FTS5's prefix indexes would make the index up to three times as large.
+//! Accents that FTS5 does not fold are expanded in the query ([`accents`]).
+//!
+//! Without an index that belongs to the database, the service searches the newest turns and returns how many it did not
+//! search. The command line then reads all turns.
 
 mod accents;
 mod check;
@@ -41,10 +54,10 @@ use rusqlite::{Connection, ErrorCode};
 use state::State;
 use std::path::Path;
 
-/// Searches a file, be it in use or not, and changes nothing in it.
+/// Searches a database without changing it. Works while a service is running.
 ///
 /// # Errors
-/// The file is not there, is none of ours, or is older than the search.
+/// The file does not exist, is not ours, or is older than search.
 pub fn search_file(path: &Path, query: &SearchQuery) -> Result<Found> {
     const OPENING: &str = "opening the database";
     let path = path.canonicalize().map_err(|error| Error::new(ErrorKind::Other, OPENING, error))?;
@@ -52,21 +65,21 @@ pub fn search_file(path: &Path, query: &SearchQuery) -> Result<Found> {
     let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
     let wrong = |what| Err(Error::new(ErrorKind::Other, OPENING, what));
     if number("application_id").doing(OPENING)? != super::connection::schema::APPLICATION_ID {
-        return wrong("it is another program's file");
+        return wrong("it is not a database of transcribe-hook");
     }
-    if number("user_version").doing(OPENING)? < SINCE {
-        return wrong("it is older than search; `transcribe-hook migrate` brings it up to date");
+    if number("user_version").doing(OPENING)? < SEPARATE_FILE_SCHEMA {
+        return wrong("it has an older schema without search; run `transcribe-hook migrate`");
     }
     find(&mut connection, &path, query, Reach::All).map(|(found, _)| found)
 }
 
-/// The schema in which the database and its index are two files.
-const SINCE: u32 = 12;
+/// First schema version with the index in a separate file.
+const SEPARATE_FILE_SCHEMA: u32 = 12;
 
-/// How often a snapshot of the database and the index is taken until they are in step.
+/// Maximum number of attempts to get a snapshot in which database and index are in step.
 const TRIES: usize = 3;
 
-/// Searches by a connection that reads the database, and returns, too, whether the index is broken.
+/// Searches on a connection that reads the database. Also returns whether the index is damaged.
 pub(super) fn find(
     connection: &mut Connection,
     database: &Path,
@@ -78,7 +91,7 @@ pub(super) fn find(
         Err(error) if error.kind() == ErrorKind::TooSlow => Err(error),
         without => {
             let broken = without.as_ref().is_err_and(file::is_broken);
-            // What is not of use is not held open.
+            // Do not keep a useless file open.
             let _ = connection.execute_batch("DETACH search");
             let snapshot = connection.transaction().doing(DOING)?;
             let found = Search::begin(&snapshot, query, None, reach)?.page()?;
@@ -87,7 +100,7 @@ pub(super) fn find(
     }
 }
 
-/// Searches in the index; `None` where there is none that belongs to the database.
+/// Searches with the index, or returns `None` if no index belongs to the database.
 fn with_index(
     connection: &mut Connection,
     database: &Path,
@@ -95,7 +108,7 @@ fn with_index(
     reach: Reach,
 ) -> Result<Option<Found>> {
     for attempt in 1..=TRIES {
-        // A connection that is used again may have an index open that was replaced.
+        // A reused connection may still have an index open that was replaced.
         if attempt == TRIES {
             let _ = connection.execute_batch("DETACH search");
         }
@@ -117,7 +130,7 @@ fn attach_file(connection: &Connection, name: &str) -> rusqlite::Result<()> {
     connection.query_row("SELECT count(*) FROM search.sqlite_schema", [], |_| Ok(()))
 }
 
-/// Lets a connection that reads the database read the index too, and returns whether there is one.
+/// Attaches the index to a connection that reads the database. Returns false if there is no index.
 fn attach(connection: &Connection, database: &Path) -> Result<bool> {
     let is_attached: bool = connection
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM pragma_database_list WHERE name = 'search')")
@@ -130,13 +143,13 @@ fn attach(connection: &Connection, database: &Path) -> Result<bool> {
     if !path.symlink_metadata().is_ok_and(|file| file.is_file()) {
         return Ok(false);
     }
-    // Asked without opening it: closing it would give up the locks that SQLite holds in this process.
+    // Checks without opening the file, because closing it would release SQLite's locks in this process.
     if rustix::fs::access(&path, rustix::fs::Access::READ_OK).is_err() {
         return Ok(false);
     }
     let path = path.to_str().ok_or_else(|| Error::new(ErrorKind::Other, DOING, "the file's name is not UTF-8"))?;
     match attach_file(connection, path) {
-        // Where this user may not write, a file that nobody changes is read as it is, like the database itself.
+        // If this user may not write, a file that nobody changes is read as immutable, like the database itself.
         Err(error) if matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly)) => {
             let _ = connection.execute_batch("DETACH search");
             let wal = files::beside(Path::new(path), "-wal");

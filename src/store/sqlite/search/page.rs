@@ -1,11 +1,12 @@
-//! A page of what was searched for.
+//! A page of search results.
 //!
-//! Turns that match come one by one, the last stored first: those of the tail, then those of the index, among them those that
-//! changed since the index took them in. Each is looked up and taken if the filter wants it, until the page is full or enough
-//! were looked at; then the page ends early, and the next one goes on there. Parts of the index that hold nothing of the
-//! wanted times are passed over ([`super::time_blocks`]).
-//! Ordered by how well they match, as many as [`GROUP`] are taken and ranked, and pages are cut out of that group before
-//! the next one is taken.
+//! Matching turns arrive one by one, the last stored first: those of the tail, then those of the index, merged with
+//! turns that changed after they were indexed. Each is looked up and added if it passes the filter. The page ends when
+//! it is full, or early when enough turns were looked up; the next page then continues there. Parts of the index
+//! without turns of the requested times are skipped ([`super::time_blocks`]).
+//!
+//! For the order by rank, [`GROUP_TURNS`] turns are collected and ranked together, and pages are cut out of that group
+//! before the next group is collected.
 
 use super::super::error::Context as _;
 use super::collector::{Look, Taken, Taking};
@@ -19,32 +20,32 @@ use rusqlite::params_from_iter;
 use rusqlite::types::Value;
 use std::ops::RangeInclusive;
 
-/// How many turns are ranked together.
-const GROUP: usize = 300;
+/// Number of turns that are ranked together.
+const GROUP_TURNS: usize = 300;
 
-/// How many parts of the index are looked through for one page, each of which takes a query.
+/// Maximum number of ranges of the index that are searched for one page. Each costs a query.
 const MAX_RANGES: usize = 32;
 
 impl Search<'_> {
-    /// The page that is asked for.
+    /// Returns the requested page.
     pub(super) fn page(&self) -> Result<Found> {
         let top = self.query.after.map_or(i64::MAX, |key| key.top);
         let (hits, next) = match self.query.order {
-            SearchOrder::Newest => self.newest(top)?,
-            SearchOrder::Best => self.best(top, self.query.after.and_then(|key| key.within))?,
+            SearchOrder::Newest => self.page_newest(top)?,
+            SearchOrder::Best => self.page_by_rank(top, self.query.after.and_then(|key| key.within))?,
         };
         let total = if self.query.with_total { Some(self.total()?) } else { None };
         Ok(Found { hits, next, total, unsearched: self.unsearched })
     }
 
-    fn newest(&self, top: i64) -> Result<(Vec<Hit>, Option<SearchKey>)> {
+    fn page_newest(&self, top: i64) -> Result<(Vec<Hit>, Option<SearchKey>)> {
         let mut taken = self.take(0, top, self.query.limit, self.query.limit)?;
-        self.show(&mut taken.hits)?;
+        self.add_snippets(&mut taken.hits)?;
         Ok((taken.hits, taken.rest.map(|top| SearchKey { top, within: None })))
     }
 
-    /// Adds the snippets.
-    fn show(&self, hits: &mut [Hit]) -> Result<()> {
+    /// Adds the snippets to the hits.
+    fn add_snippets(&self, hits: &mut [Hit]) -> Result<()> {
         let mut snippets = scratch_of(hits)?.snippets(&self.plain)?;
         for hit in hits {
             hit.snippet = snippets.remove(&hit.turn.id).unwrap_or(Snippet(Vec::new()));
@@ -52,11 +53,11 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// A page out of the group that begins at `top`, behind a place in it.
-    fn best(&self, top: i64, place: Option<Place>) -> Result<(Vec<Hit>, Option<SearchKey>)> {
-        // Behind a place the whole group is taken again.
+    /// Returns a page of the group that begins at `top`, after a position in it.
+    fn page_by_rank(&self, top: i64, place: Option<Place>) -> Result<(Vec<Hit>, Option<SearchKey>)> {
+        // A position in the group requires collecting the whole group again.
         let (least, enough) = place.map_or((0, self.query.limit), |place| (place.bottom, usize::MAX));
-        let taken = self.take(least, top, GROUP, enough)?;
+        let taken = self.take(least, top, GROUP_TURNS, enough)?;
         let bottom = match place {
             Some(place) => place.bottom,
             None => taken.rest.map_or(0, |rest| rest + 1),
@@ -80,17 +81,17 @@ impl Search<'_> {
             (bottom > 0).then(|| SearchKey { top: bottom - 1, within: None })
         };
         let mut hits: Vec<Hit> = ranked.into_iter().map(|(_, hit)| hit).collect();
-        self.show(&mut hits)?;
+        self.add_snippets(&mut hits)?;
         Ok((hits, next))
     }
 
-    /// So that turns that are stored from now on stay out of the group.
+    /// Returns the newest turn's id, which keeps turns that are stored later out of the group.
     fn newest_id(&self) -> Result<i64> {
         self.snapshot.query_row("SELECT ifnull(max(id), 0) FROM call_transcriptions", [], |row| row.get(0)).doing(DOING)
     }
 
-    /// Takes up to `most` turns that are wanted, from `top` down to `bottom`; or fewer, but no less than `enough`, if it
-    /// is quick to find these.
+    /// Collects up to `most` requested turns, from `top` down to `bottom`. May collect fewer, but at least `enough`, if
+    /// that is faster.
     fn take(&self, bottom: i64, top: i64, most: usize, enough: usize) -> Result<Taken> {
         let noted = self.filter.noted(self.snapshot)?;
         let (bottom, top) = match &noted {
@@ -128,7 +129,7 @@ impl Search<'_> {
         Ok(taking.taken)
     }
 
-    /// Offers what the index says, and returns whether there is room for more.
+    /// Offers the index's matches, and returns whether more are wanted.
     fn take_indexed(
         &self,
         taking: &mut Taking<'_>,
@@ -139,7 +140,7 @@ impl Search<'_> {
     ) -> Result<bool> {
         let mut ranges = self.ranges_between(bottom, top);
         if let Some(wide) = &self.for_index.wide {
-            for size in scan::SIZES {
+            for size in scan::STEP_TURNS {
                 let step = self.walk(wide, &ranges, size, wanted)?;
                 for id in step.matching {
                     if !taking.offer_indexed(id)? {
@@ -152,7 +153,7 @@ impl Search<'_> {
                 }
                 ranges = self.ranges_between(bottom, rest);
             }
-            // Each query would bring all together again.
+            // Each separate query would merge all matches again.
             if let (Some(last), Some(first)) = (ranges.first(), ranges.last()) {
                 ranges = vec![*first.start()..=*last.end()];
             }
@@ -179,7 +180,7 @@ impl Search<'_> {
         Ok(true)
     }
 
-    /// Offers the turns of a part that is in no index, and returns whether there is room for more.
+    /// Offers matching turns of a part without index, and returns whether more are wanted.
     fn scan(
         &self,
         taking: &mut Taking<'_>,
@@ -204,7 +205,7 @@ impl Search<'_> {
         Ok(true)
     }
 
-    /// The parts of the index that may hold turns that are wanted, from `top` down to `bottom`.
+    /// Returns the ranges of the index that may contain requested turns, from `top` down to `bottom`.
     fn ranges_between(&self, bottom: i64, top: i64) -> Vec<RangeInclusive<i64>> {
         let bottom = bottom.max(self.index.unwrap_or_default().after + 1);
         let cut = |range: &RangeInclusive<i64>| bottom.max(*range.start())..=top.min(*range.end());
@@ -238,7 +239,7 @@ impl Search<'_> {
     }
 }
 
-/// In ascending order: at a lesser row number FTS5 writes out what it has gathered.
+/// Builds the index in ascending order, because FTS5 flushes its buffer when it gets a lower row id.
 fn scratch_of(hits: &[Hit]) -> Result<Scratch> {
     let mut turns: Vec<_> = hits.iter().map(|hit| &hit.turn).collect();
     turns.sort_unstable_by_key(|turn| turn.id);

@@ -10,31 +10,31 @@ use crate::store::{Result, SearchQuery};
 use rusqlite::Transaction;
 use std::ops::RangeInclusive;
 
-/// One search in one snapshot.
+/// A search in one snapshot.
 pub(super) struct Search<'a> {
     pub(super) snapshot: &'a Transaction<'a>,
     pub(super) query: &'a SearchQuery,
     pub(super) plain: String,
     pub(super) for_index: ForIndex,
     pub(super) filter: Filter,
-    /// How far the index is, if there is one.
+    /// State of the index, if there is one.
     pub(super) index: Option<State>,
-    /// Whether turns changed since the index took them in.
+    /// True if turns changed after they were indexed.
     pub(super) has_changes: bool,
     pub(super) reach: Reach,
-    /// Where in the index there may be turns that are wanted, the last first.
+    /// Ranges of the index that may contain requested turns, the last first.
     pub(super) ranges: Vec<RangeInclusive<i64>>,
-    /// The tail's turns that match, newest first.
+    /// Matching turns of the tail, newest first.
     pub(super) tail: Vec<i64>,
-    /// The tail's least row number.
+    /// Lowest row id of the tail.
     pub(super) tail_from: i64,
-    /// The turns that match of those that changed since the index took them in, newest first.
+    /// Matching turns that changed after they were indexed, newest first.
     pub(super) changed: Vec<i64>,
     pub(super) unsearched: u64,
 }
 
 impl<'a> Search<'a> {
-    /// Begins a search in an index that is so far, or without any.
+    /// Begins a search with an index in this state, or without an index.
     pub(super) fn begin(
         snapshot: &'a Transaction<'a>,
         query: &'a SearchQuery,
@@ -66,7 +66,7 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// A condition that the turn of this number is as the index knows it, behind others.
+    /// Returns a condition, to be appended to others, that the turn with this id did not change after it was indexed.
     pub(super) fn unchanged(&self, id: &str) -> String {
         match self.index {
             Some(State { changes_to, .. }) if self.has_changes => format!(

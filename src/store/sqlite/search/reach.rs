@@ -1,12 +1,12 @@
-//! Which turns a search looks at.
+//! The range of turns that a search looks at.
 
 pub(super) const DOING: &str = "searching";
 
-/// Which turns a search looks at.
+/// The turns that a search covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store::sqlite) enum Reach {
-    /// Those that are indexed, and the newest others.
+    /// Indexed turns, and the newest others.
     Indexed,
-    /// All, however long it takes.
+    /// All turns, however long it takes.
     All,
 }

@@ -1,6 +1,6 @@
-//! Looking at turns themselves, the last stored first, where the index would have to bring very many together before it
-//! gives the first one: all that hold one of the thousand words that begin with `s`, for example. If there are so many, some
-//! are soon met; if not, the index has few to bring together.
+//! Searches turns themselves, the last stored first, if the index would have to merge too many matches first. An
+//! example is a search for all words that begin with `s`, which may be a thousand. If many turns match, some are found
+//! soon; otherwise the index has few to merge.
 
 use super::super::error::Context as _;
 use super::fts_query::Wide;
@@ -10,30 +10,30 @@ use super::reach::DOING;
 use crate::store::Result;
 use std::ops::RangeInclusive;
 
-/// How many turns that may match are looked at in each step, at some ten microseconds each.
-pub(super) const SIZES: [usize; 2] = [128, 384];
+/// Maximum number of candidates that are read in each step, at some ten microseconds each.
+pub(super) const STEP_TURNS: [usize; 2] = [128, 384];
 
-/// The same in each step through turns that are in no index, of which there may be very many.
-const SCANNED: usize = 4096;
+/// Maximum number of turns that are read in a step without index. There may be very many of them.
+const MAX_UNINDEXED_TURNS: usize = 4096;
 
-/// How many turns are passed over in a step, since they are not wanted.
-const MAX_PASSED: usize = 4096;
+/// Maximum number of turns that a step skips because the filter excludes them.
+const MAX_SKIPPED_TURNS: usize = 4096;
 
-/// How much text there may be in a step, in bytes.
-const MAX_TEXT: usize = 1024 * 1024;
+/// Maximum length of the texts in a step, in bytes.
+const MAX_TEXT_BYTES: usize = 1024 * 1024;
 
 const ALL: &str = "SELECT id, final_text, message_text FROM call_transcriptions WHERE id BETWEEN ?1 AND ?2";
 
-/// What a step came to.
+/// Result of a step.
 pub(super) struct Step {
-    /// The turns that match, the last stored first.
+    /// Matching turns, the last stored first.
     pub(super) matching: Vec<i64>,
-    /// The greatest row number that was not looked at; `None` when all were.
+    /// Highest row id that was not read, or `None` if all were.
     pub(super) rest: Option<i64>,
 }
 
 impl Search<'_> {
-    /// Looks at up to `size` turns of these parts of the index that are wanted.
+    /// Reads up to `size` requested turns of these ranges of the index.
     pub(super) fn walk(
         &self,
         wide: &Wide,
@@ -53,9 +53,9 @@ impl Search<'_> {
         self.step(&sql, wide, ranges, size, wanted)
     }
 
-    /// Looks at turns that are in no index.
+    /// Reads turns that are not indexed.
     pub(super) fn walk_unindexed(&self, range: RangeInclusive<i64>, wanted: &dyn Fn(i64) -> bool) -> Result<Step> {
-        self.step(&format!("{ALL} ORDER BY id DESC"), &Wide::All, &[range], SCANNED, wanted)
+        self.step(&format!("{ALL} ORDER BY id DESC"), &Wide::All, &[range], MAX_UNINDEXED_TURNS, wanted)
     }
 
     fn step(
@@ -77,7 +77,7 @@ impl Search<'_> {
             .doing(DOING)?;
             while let Some(row) = rows.next().doing(DOING)? {
                 let id = row.get(0).doing(DOING)?;
-                if turns.len() == size || text > MAX_TEXT || passed == MAX_PASSED {
+                if turns.len() == size || text > MAX_TEXT_BYTES || passed == MAX_SKIPPED_TURNS {
                     rest = Some(id);
                     break 'all;
                 }
@@ -90,7 +90,7 @@ impl Search<'_> {
                 turns.push(turn);
             }
         }
-        // In ascending order, as the index in memory takes them best.
+        // Ascending order, as the index in memory needs it.
         let turns = turns.iter().rev().map(|(id, last, heard)| (*id, last.as_deref(), heard.as_str()));
         Ok(Step { matching: Scratch::of(turns)?.matching(&self.plain)?, rest })
     }

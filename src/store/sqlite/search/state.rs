@@ -1,21 +1,21 @@
-//! How far the search index is, and whether it belongs to the database.
+//! State of the search index, and the test whether it belongs to the database.
 //!
-//! All this holds for the connection that writes the index and has the database attached, and for one that reads the database
-//! and has the index attached: no table's name is in both files.
+//! The functions work on two connections: the one that writes the index and has the database attached, and one that
+//! reads the database and has the index attached. No table name occurs in both files.
 
 use super::super::error::Context as _;
 use crate::store::Result;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
-/// The greatest number that a change has had. A tool that copied the rows may have left the table's own counter behind.
+/// Highest id that a change ever had. A tool that copied the rows may have left the table's own counter behind.
 pub(super) const LAST_CHANGE: &str = "max(ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'search_changes'), 0), \
     ifnull((SELECT max(id) FROM search_changes), 0))";
 
-/// The same of turns.
+/// Highest id that a turn ever had.
 const LAST_TURN: &str = "max(ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'call_transcriptions'), 0), \
     ifnull((SELECT max(id) FROM call_transcriptions), 0))";
 
-/// The index holds the turns with `after < id <= to`, as they were when the change of number `changes_to` was made.
+/// State of an index: it contains the turns with `after < id <= to`, as of the change with the id `changes_to`.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct State {
     pub(super) after: i64,
@@ -24,14 +24,15 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Reads the state of an index that belongs to the database and can follow it from where it is; `None` of any other.
+    /// Reads the state of an index, or returns `None` if the index does not belong to the database or cannot be
+    /// advanced.
     ///
-    /// An index is of another file, or of an older or newer state of this one, where its random name is another, where it is
-    /// ahead of what the database has numbered, where changes that it does not know are deleted already, or where its last
-    /// turn arrived at another time.
+    /// An index belongs to another file, or to another state of this file, in four cases: its random name differs, it
+    /// is ahead of the database's ids, changes that it does not know are already deleted, or its last turn arrived at
+    /// another time.
     pub(super) fn in_step(connection: &Connection) -> Result<Option<Self>> {
-        // SQLite takes the snapshots in the order of the files. A reader's snapshot of the index may be newer than that of
-        // the database, which then looks as if the index were ahead; a later try finds them in step.
+        // SQLite opens the snapshots in the order of the files. A reader's snapshot of the index may therefore be newer
+        // than that of the database, so that the index looks ahead. A retry finds them in step.
         connection
             .prepare_cached(&format!(
                 "SELECT s.after_id, s.to_id, s.changes_to FROM search_index i CROSS JOIN turn_search_state s \
@@ -44,10 +45,10 @@ impl State {
                 let state = |row: &Row<'_>| Ok(Self { after: row.get(0)?, to: row.get(1)?, changes_to: row.get(2)? });
                 select.query_row([], state).optional()
             })
-            .doing("reading how far the search index is")
+            .doing("reading the state of the search index")
     }
 
-    /// Counts, at most, the turns that are older than what is indexed.
+    /// Returns an upper bound of the turns that are older than the indexed ones.
     pub(super) fn older(self, connection: &Connection) -> Result<u64> {
         let oldest: Option<i64> = connection
             .prepare_cached("SELECT id FROM call_transcriptions ORDER BY id LIMIT 1")
@@ -56,7 +57,7 @@ impl State {
         Ok(oldest.map_or(0, |oldest| count(oldest, self.after)))
     }
 
-    /// Counts, at most, the turns that were stored since.
+    /// Returns an upper bound of the turns that were stored after the indexed ones.
     pub(super) fn newer(self, connection: &Connection) -> Result<u64> {
         let newest: Option<i64> = connection
             .prepare_cached("SELECT id FROM call_transcriptions ORDER BY id DESC LIMIT 1")
@@ -65,7 +66,7 @@ impl State {
         Ok(newest.map_or(0, |newest| count(self.to + 1, newest)))
     }
 
-    /// Counts, at most, the changes that the index does not know.
+    /// Returns an upper bound of the changes that the index does not know.
     pub(super) fn changes(self, connection: &Connection) -> Result<u64> {
         let last: Option<i64> = connection
             .prepare_cached("SELECT id FROM search_changes ORDER BY id DESC LIMIT 1")
@@ -75,7 +76,7 @@ impl State {
     }
 }
 
-/// How many numbers there are from the first to the last, both counted.
+/// Returns the number of integers from the first to the last, inclusive.
 fn count(first: i64, last: i64) -> u64 {
     u64::try_from(last - first + 1).unwrap_or(0)
 }
