@@ -2,7 +2,7 @@
 //!
 //! The driver is looked up when the first turn creates the call, and again when a dispatch, an event or a driver is
 //! stored. The surest source decides: the dispatch with the same `conversation_id`, then what ElevenLabs' events say
-//! ([`crate::reconcile::identify_closed`]). Other sources that name someone else are shown as the conflict. A call with
+//! ([`crate::domain::reconcile::identify_closed`]). Other sources that name someone else are shown as the conflict. A call with
 //! an unknown driver is stored with NULL and a warning, because a dialler's own record often arrives after the first
 //! words.
 
