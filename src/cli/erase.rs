@@ -118,7 +118,14 @@ impl Work {
     pub(super) fn ended(&self, erased: Result<Erased, EraseError>, confirmation: &Confirmation) -> Result<Erased> {
         if !confirmation.dry_run {
             let end = Instant::now() + FORGET;
-            while !self.store.forget(Duration::from_millis(25))? {
+            loop {
+                match self.store.forget(Duration::from_millis(25)) {
+                    Ok(true) => break,
+                    Ok(false) => {}
+                    // The service writes to the search index at the moment.
+                    Err(error) if error.kind() == store::ErrorKind::Busy => {}
+                    Err(error) => return Err(error.into()),
+                }
                 if Instant::now() > end {
                     bail!(
                         "it is erased, but still stands in the log's bytes, since a program keeps reading an older state of \
