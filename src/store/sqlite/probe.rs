@@ -3,6 +3,7 @@
 use super::error::Context as _;
 use super::migrations::known_schema;
 use super::restore::rules::MAX_ROW_ID;
+use super::turns::expect_stored;
 use crate::store::{Outcome, Result, Written};
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 
@@ -23,10 +24,12 @@ pub(super) fn probe(transaction: &Transaction<'_>) -> Result<Outcome> {
              INSERT INTO call_transcriptions (conversation_id, speaker_type, message_text, timestamp, sequence_number, \
                 created_at, repeat_key) \
              SELECT conversation_id, 'agent', 'probe', created_at, 1, created_at, 0 FROM calls \
-             WHERE conversation_id = 'probe' || char(0); \
-             ROLLBACK TO probe; RELEASE probe",
+             WHERE conversation_id = 'probe' || char(0)",
         )
         .doing(DOING)?;
+    let stored = "SELECT count(*) FROM call_transcriptions WHERE conversation_id = 'probe' || char(0)";
+    expect_stored(transaction.query_row(stored, [], |row| row.get(0)).doing(DOING)?)?;
+    transaction.execute_batch("ROLLBACK TO probe; RELEASE probe").doing(DOING)?;
     transaction
         .pragma_update(None, "user_version", known_schema())
         .doing("trying whether the disk takes a write")

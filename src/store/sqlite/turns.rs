@@ -8,7 +8,9 @@ use super::{due, erase, repeats, settle};
 use crate::metrics::METRICS;
 use crate::model::{ConversationId, DeliveryKey, NewTurn, Speaker, Timestamp, Turn};
 use crate::reconcile::Reconciliation;
-use crate::store::{Outcome, Page, Rejection, Result, StoredTurn, TurnOrder, TurnQuery, Written, json_length};
+use crate::store::{
+    Error, ErrorKind, Outcome, Page, Rejection, Result, StoredTurn, TurnOrder, TurnQuery, Written, json_length,
+};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, named_params, params};
 use std::collections::HashMap;
 
@@ -42,7 +44,7 @@ impl<'a> Batch<'a> {
                 return Ok(Ok(Written::Turn(stored)));
             }
         }
-        transaction
+        let stored = transaction
             .prepare_cached(
                 "INSERT INTO call_transcriptions (conversation_id, speaker_type, message_text, timestamp, \
                  sequence_number, created_at, source, delivery_key, repeat_key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
@@ -61,6 +63,7 @@ impl<'a> Batch<'a> {
                 ])
             })
             .doing("storing a turn")?;
+        expect_stored(stored)?;
         call.count(turn.speaker, turn.timestamp, digest);
         Ok(Ok(Written::Turn(StoredTurn {
             transcription_id: transaction.last_insert_rowid(),
@@ -174,6 +177,18 @@ impl<'a> Batch<'a> {
         METRICS.turns_stored_total.with_label_values(&[Speaker::Agent.as_str()]).inc_by(stored.agent);
         METRICS.turns_stored_total.with_label_values(&[Speaker::Driver.as_str()]).inc_by(stored.driver);
     }
+}
+
+/// Makes sure that an insertion inserted its row.
+///
+/// # Errors
+/// It did not: a trigger that somebody else added to the database dropped it without a word.
+pub(super) fn expect_stored(rows: usize) -> Result<()> {
+    if rows == 1 {
+        return Ok(());
+    }
+    let what = "a trigger of the database that is not ours drops new rows";
+    Err(Error::new(ErrorKind::Other, "storing a turn", what))
 }
 
 const FIND: &str = "looking a repeat up";

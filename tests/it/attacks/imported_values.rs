@@ -222,6 +222,28 @@ fn a_value_that_the_service_would_not_store_is_refused_by_its_field_and_nothing_
 }
 
 #[test]
+fn a_turn_that_a_trigger_of_somebody_else_drops_without_a_word_is_not_acknowledged() {
+    let service = Service::start();
+    let change = |sql: &str| rusqlite::Connection::open(service.database()).unwrap().execute_batch(sql).unwrap();
+    service.deliver(&turn("conv_a", 1)).expect(201);
+    for table in ["call_transcriptions", "calls"] {
+        change(&format!("CREATE TRIGGER theirs BEFORE INSERT ON {table} BEGIN SELECT raise(IGNORE); END"));
+        service.deliver(&turn("conv_b", 1)).expect_error(500);
+        wait_for("it to show", || (service.get("/readyz").status == 503).then_some(()));
+        change("DROP TRIGGER theirs");
+    }
+    service.deliver(&turn("conv_a", 2)).expect(201);
+    service.deliver(&turn("conv_b", 1)).expect(201);
+    // What deletes rows again shows, too, before long.
+    change(
+        "CREATE TRIGGER theirs AFTER INSERT ON call_transcriptions BEGIN DELETE FROM call_transcriptions WHERE id = new.id; END",
+    );
+    wait_for("it to show", || (service.get("/readyz").status == 503).then_some(()));
+    change("DROP TRIGGER theirs");
+    wait_for("it to be over", || (service.get("/readyz").status == 200).then_some(()));
+}
+
+#[test]
 fn a_service_that_can_store_no_turn_is_not_ready_and_an_exhausted_number_is_told_of_and_set_back() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("calls.db");
