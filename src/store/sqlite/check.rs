@@ -6,7 +6,7 @@
 use super::error::Context as _;
 use super::migrations::known_schema;
 use super::open::APPLICATION_ID;
-use super::restore::rules::MAX_ROW_ID;
+use super::restore::rules::MAX_LAST_ROW_ID;
 use super::{events, reading, search};
 use crate::background::Background;
 use crate::model::ConversationId;
@@ -192,9 +192,9 @@ fn exhausted_numbers(connection: &Connection) -> Result<Vec<Finding>> {
         "numbers",
         &format!(
             "SELECT name, seq, CASE name \
-                WHEN 'call_transcriptions' THEN (SELECT conversation_id FROM call_transcriptions WHERE id > {MAX_ROW_ID}) \
-                WHEN 'calls' THEN (SELECT conversation_id FROM calls WHERE id > {MAX_ROW_ID}) END \
-             FROM sqlite_sequence WHERE seq > {MAX_ROW_ID} AND name IN ('calls', 'call_transcriptions', 'webhook_events')"
+                WHEN 'call_transcriptions' THEN (SELECT conversation_id FROM call_transcriptions WHERE id > {MAX_LAST_ROW_ID}) \
+                WHEN 'calls' THEN (SELECT conversation_id FROM calls WHERE id > {MAX_LAST_ROW_ID}) END \
+             FROM sqlite_sequence WHERE seq > {MAX_LAST_ROW_ID} AND name IN ('calls', 'call_transcriptions', 'webhook_events')"
         ),
         |row| {
             let (table, last, call): (String, i64, Option<String>) = (row.get(0)?, row.get(1)?, row.get(2)?);

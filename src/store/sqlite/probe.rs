@@ -2,7 +2,7 @@
 
 use super::error::Context as _;
 use super::migrations::known_schema;
-use super::restore::rules::MAX_ROW_ID;
+use super::restore::rules::MAX_LAST_ROW_ID;
 use super::turns::expect_stored;
 use crate::store::{Outcome, Result, Written};
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
@@ -46,11 +46,11 @@ pub(super) fn set_numbers_back(connection: &mut Connection) -> Result<()> {
             .query_row("SELECT seq FROM sqlite_sequence WHERE name = ?1", [table], |row| row.get(0))
             .optional()
             .doing(DOING)?;
-        let Some(number) = number.filter(|number| *number > MAX_ROW_ID) else { continue };
+        let Some(number) = number.filter(|number| *number > MAX_LAST_ROW_ID) else { continue };
         let last: i64 = transaction
             .query_row(&format!("SELECT ifnull(max(id), 0) FROM {table}"), [], |row| row.get(0))
             .doing(DOING)?;
-        if last > MAX_ROW_ID {
+        if last > MAX_LAST_ROW_ID {
             tracing::error!(
                 table,
                 last,

@@ -89,6 +89,9 @@ fn of_turns() -> Vec<Case> {
         ("place", json!(0)),
         ("interrupted", json!(2)),
         ("record_index", json!(-1)),
+        ("in_record", json!(2)),
+        ("in_record", json!(-1)),
+        ("in_record", json!(i64::MAX)),
         ("repeat_key", json!(5)),
         ("repeat_key", json!("5")),
     ]
@@ -120,6 +123,8 @@ fn of_other_rows() -> Vec<Case> {
         ("signs", "/analysis", json!("[1]")),
         ("signs", "/matched", json!(-1)),
         ("signs", "/added", json!(1)),
+        ("signs", "/uncompared", json!(-1)),
+        ("signs", "/uncompared", json!(i64::MAX)),
         ("signs", "/duration_seconds", json!(-1)),
         ("signs", "/record_event_id", json!(0)),
         ("signs", "/conversation_id", long(257)),
@@ -219,6 +224,9 @@ fn a_value_that_the_service_would_not_store_is_refused_by_its_field_and_nothing_
     let next = Write::AppendTurn(transcribe_hook::ingest::read_turn(next.as_bytes(), None).unwrap());
     let outcome = other.apply(Timestamp::now(), &[next]).unwrap().remove(0);
     assert!(matches!(outcome, Ok(Written::Turn(turn)) if turn.transcription_id == GREATEST + 1), "{outcome:?}");
+    drop(other);
+    let out = binary().args(["check", "--database"]).arg(folder.path().join("other.db")).output().unwrap();
+    assert!(out.status.success(), "what follows them is no problem: {out:?}");
 }
 
 #[test]

@@ -22,7 +22,10 @@ use std::collections::{HashMap, HashSet};
 
 /// The greatest row number that is restored. The numbers that follow it must be whole numbers that every JSON reader keeps
 /// exactly, for longer than any service runs.
-pub(in super::super) const MAX_ROW_ID: i64 = 1 << 52;
+const MAX_ROW_ID: i64 = 1 << 52;
+
+/// The greatest row number behind which new rows get theirs. As many follow [`MAX_ROW_ID`] as lead to it.
+pub(in super::super) const MAX_LAST_ROW_ID: i64 = (1 << 53) - (1 << 40);
 
 /// Why a row cannot be stored.
 pub(super) type Checked<T = ()> = std::result::Result<T, Problem>;
@@ -232,6 +235,7 @@ pub(super) fn call(tables: &CallTables, call: &ArchivedCall) -> Checked {
             return problem(name, format!("must be null exactly if {} is", counts[0]));
         }
     }
+    whole(row, "uncompared", 0, MAX_ROW_ID)?;
     json::<serde_json::Map<String, Value>>(row, "analysis")?;
     json::<DriverClaims>(row, "driver_claims")?;
     if let Some(history) = history {
@@ -295,6 +299,7 @@ fn turn(table: &Table, row: &Columns, call_id: i64, number: usize) -> Checked {
     whole(row, "id", 1, MAX_ROW_ID)?;
     whole(row, "place", 1, MAX_ROW_ID)?;
     whole(row, "interrupted", 0, 1)?;
+    whole(row, "in_record", 0, 1)?;
     whole(row, "record_index", 0, u32::MAX.into())?;
     word(row, "speaker_type", Speaker::from_stored, "agent, driver")?;
     word(row, "source", Source::from_stored, "live, history, post_call, import")?;
