@@ -14,6 +14,7 @@ use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Held while a process owns the database.
 #[derive(Debug)]
@@ -21,6 +22,19 @@ pub(super) struct Lock {
     _file: File,
     /// The database's file, which is only held.
     database: Option<(File, FileId)>,
+    /// Its length when it was last looked at, in bytes.
+    length: AtomicU64,
+}
+
+/// What the database's file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    /// A database in WAL mode.
+    Database,
+    /// A database that has lost its end.
+    Cut,
+    /// Something else.
+    Other,
 }
 
 /// What came of trying to lock.
@@ -45,7 +59,7 @@ pub(super) fn try_lock(database: &Path) -> io::Result<Attempt> {
             // The number is only for people: a full disk keeps nobody from the lock.
             let _ =
                 file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
-            Ok(Attempt::Locked(Lock { _file: file, database: None }))
+            Ok(Attempt::Locked(Lock { _file: file, database: None, length: AtomicU64::new(0) }))
         }
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
@@ -73,15 +87,29 @@ impl Lock {
         Ok(true)
     }
 
-    /// Returns whether the database still begins as one in WAL mode does, and not as a copy that was written over it. It is
-    /// read by the descriptor that is open anyway. A disk that fails to read it says nothing of what it holds.
-    pub(super) fn holds_database(&self) -> bool {
-        let Some((file, _)) = &self.database else { return true };
-        let mut head = [0; 20];
+    /// Returns what the database's file holds, which may be a copy that was written over it. It is read by the descriptor that is
+    /// open anyway. A disk that fails to read it says nothing of what it holds.
+    pub(super) fn content(&self) -> Content {
+        let Some((file, _)) = &self.database else { return Content::Database };
+        // Before the header: a checkpoint that makes the file shorter writes the header first.
+        let Ok(length) = file.metadata().map(|file| file.len()) else { return Content::Database };
+        let mut head = [0; 32];
         match file.read_exact_at(&mut head, 0) {
-            Ok(()) => head.starts_with(b"SQLite format 3\0") && head[18..] == [2, 2],
-            Err(error) => error.kind() != io::ErrorKind::UnexpectedEof,
+            Ok(()) if head.starts_with(b"SQLite format 3\0") && head[18..20] == [2, 2] => {}
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Content::Database,
+            _ => return Content::Other,
         }
+        let page_size = match u16::from_be_bytes([head[16], head[17]]) {
+            1 => 65536,
+            size => u64::from(size),
+        };
+        let pages = u32::from_be_bytes([head[28], head[29], head[30], head[31]]);
+        // One that makes the file longer writes the header first, too, so the file must also have become shorter.
+        if length < self.length.load(Ordering::Relaxed) && length < page_size * u64::from(pages) {
+            return Content::Cut;
+        }
+        self.length.store(length, Ordering::Relaxed);
+        Content::Database
     }
 
     /// Returns whether the file that is locked is this one.

@@ -72,6 +72,7 @@ use checkpoint::Of;
 use error::Context as _;
 use held::Writer;
 use live::LiveCalls;
+use lock::Content;
 use place::Place;
 use pool::Readers;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -117,8 +118,9 @@ impl SqliteStore {
     }
 
     fn check_place(&self) -> Result<()> {
-        if self.lock.as_ref().is_some_and(|lock| !lock.holds_database()) {
-            self.place.note_overwritten();
+        match self.lock.as_ref().map(lock::Lock::content) {
+            Some(Content::Other) => self.place.note_overwritten(),
+            content => self.place.note_cut(content == Some(Content::Cut)),
         }
         self.place.check()
     }

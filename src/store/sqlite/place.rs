@@ -6,12 +6,12 @@
 use crate::files::{self, FileId};
 use crate::store::{Error, ErrorKind, Result};
 use rustix::fs::{AtFlags, CWD, StatxFlags};
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// What a read or write fails with while the files are not in their place.
 const DOING: &str = "looking for the database's files";
@@ -86,9 +86,45 @@ pub(super) struct Place {
     lost: AtomicBool,
     /// Whether another file was written over the database; for good.
     overwritten: AtomicBool,
+    /// Whether the database is shorter than its header says.
+    cut: AtomicBool,
+    log: OnceLock<Log>,
 }
 
 type Files = [(PathBuf, FileId); 3];
+
+/// The WAL that is open, and how it was when it was last looked at.
+#[derive(Debug)]
+struct Log {
+    file: File,
+    last: Mutex<(u64, [u8; 32])>,
+    /// Whether somebody cut it off or wrote over it; for good, since what is appended to it is not read again.
+    damaged: AtomicBool,
+}
+
+impl Log {
+    /// Returns whether the WAL still begins as one does, and did not lose its end. SQLite itself cuts it off only to nothing,
+    /// or after it has given it a new header.
+    fn is_whole(&self) -> bool {
+        if self.damaged.load(Ordering::Relaxed) {
+            return false;
+        }
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        // The length comes first: one from before a new header is never too short.
+        let Ok(length) = self.file.metadata().map(|file| file.len()) else { return true };
+        let mut header = [0; 32];
+        // It is empty, or the disk says nothing of what it holds.
+        if self.file.read_exact_at(&mut header, 0).is_err() {
+            *last = (0, [0; 32]);
+            return true;
+        }
+        let begins = matches!(header[..4], [0x37, 0x7f, 0x06, 0x82 | 0x83]);
+        let whole = begins && (header != last.1 || length == 0 || length >= last.0);
+        *last = (length, header);
+        self.damaged.store(!whole, Ordering::Relaxed);
+        whole
+    }
+}
 
 /// What was found at the path.
 #[derive(Debug, PartialEq, Eq)]
@@ -98,6 +134,7 @@ enum Found {
     Another,
     Linked,
     Overwritten,
+    Cut,
     Unknown(io::ErrorKind),
 }
 
@@ -113,6 +150,9 @@ impl Place {
             Ok((path, id))
         };
         let files = [file("")?, file("-wal")?, file("-shm")?];
+        // Only the WAL's content is read. Its locks are on its index, and closing this loses none.
+        let log = files::open_regular(&files[1].0, false)?;
+        let _ = self.log.set(Log { file: log, last: Mutex::default(), damaged: AtomicBool::new(false) });
         Ok(self.files.get_or_init(|| files)[0].1)
     }
 
@@ -125,9 +165,12 @@ impl Place {
             return Err(Error::new(ErrorKind::Unready, DOING, "the disk has no room yet to open it for writing"));
         };
         let overwritten = self.overwritten.load(Ordering::Relaxed).then_some((&files[0].0, Found::Overwritten));
+        let cut = || self.cut.load(Ordering::Relaxed).then_some((&files[0].0, Found::Cut));
         let displaced =
             || files.iter().map(|(path, id)| (path, found(path, *id))).find(|(_, found)| *found != Found::Own);
-        let wrong = overwritten.or_else(displaced);
+        // What is displaced comes first: another file's content says nothing of this one's.
+        let damaged = || (!self.log_is_whole()).then_some((&files[1].0, Found::Cut));
+        let wrong = overwritten.or_else(displaced).or_else(cut).or_else(damaged);
         let Some((path, found)) = wrong else {
             if self.lost.load(Ordering::Relaxed) && self.lost.swap(false, Ordering::Relaxed) {
                 tracing::info!(database = %files[0].0.display(), "the database's files are back; turns are stored again");
@@ -139,6 +182,7 @@ impl Place {
             Found::Another => format!("{} is another file than the one that was opened", path.display()),
             Found::Linked => format!("{} has a second name (hard link)", path.display()),
             Found::Overwritten => format!("another file was written over {}", path.display()),
+            Found::Cut => format!("{} was cut off or written over", path.display()),
             Found::Unknown(kind) => format!("{} cannot be looked at: {kind}", path.display()),
             Found::Own => unreachable!("it was looked for what is not"),
         };
@@ -156,12 +200,23 @@ impl Place {
         self.overwritten.store(true, Ordering::Relaxed);
     }
 
-    /// Makes sure, without looking, that the files were in their place when somebody looked last; looks again if they were not.
+    /// Notes whether the database is shorter than its header says.
+    pub(super) fn note_cut(&self, cut: bool) {
+        self.cut.store(cut, Ordering::Relaxed);
+    }
+
+    fn log_is_whole(&self) -> bool {
+        self.log.get().is_none_or(Log::is_whole)
+    }
+
+    /// Makes sure that the files were in their place when somebody looked last, and that the WAL is whole, which the next
+    /// commit would hide; looks again if they were not.
     ///
     /// # Errors
     /// As [`Place::check`].
     pub(super) fn check_if_lost(&self) -> Result<()> {
-        if self.files.get().is_some() && !self.lost.load(Ordering::Relaxed) { Ok(()) } else { self.check() }
+        let in_place = self.files.get().is_some() && !self.lost.load(Ordering::Relaxed);
+        if in_place && self.log_is_whole() { Ok(()) } else { self.check() }
     }
 
     /// Whether only the WAL or its index is gone, and nobody else can be using the database: what the open WAL holds is
@@ -173,6 +228,8 @@ impl Place {
         let wal_is_free = matches!(wal, Found::Own | Found::Nothing) || empty();
         database == Found::Own
             && !self.overwritten.load(Ordering::Relaxed)
+            && !self.cut.load(Ordering::Relaxed)
+            && self.log_is_whole()
             && wal_is_free
             && matches!(shm, Found::Own | Found::Nothing)
             && (wal != Found::Own || shm != Found::Own)
