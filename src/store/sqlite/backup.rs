@@ -9,9 +9,10 @@
 //!   nothing.
 
 use super::error::Context as _;
-use super::{check, reading};
+use super::{check, header, reading};
 use crate::aside::Aside;
 use crate::background::Background;
+use crate::files;
 use crate::store::{BackupReport, BackupStep, BackupWatch, Error, ErrorKind, Result};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, Row};
@@ -48,6 +49,22 @@ pub fn backup(source: &Path, aside: &Aside, mut watch: BackupWatch) -> Result<Ba
         });
         work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+/// Makes sure that nothing is left of an earlier database under the name that a copy is to have. SQLite would take its WAL or
+/// journal for the copy's own.
+///
+/// # Errors
+/// There is such a file, or the system refused.
+pub fn expect_no_log(target: &Path) -> Result<()> {
+    for ending in ["-wal", "-journal"] {
+        let log = files::beside(target, ending);
+        if header::not_empty(&log).map_err(of_file)?.is_some() {
+            let what = format!("{} is of another database, and would damage the copy; move it away", log.display());
+            return Err(of_file(what));
+        }
+    }
+    Ok(())
 }
 
 fn of_file(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

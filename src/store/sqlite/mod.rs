@@ -50,7 +50,7 @@ mod tail;
 mod turns;
 
 pub use archive::ReadOnly;
-pub use backup::backup;
+pub use backup::{backup, expect_no_log};
 pub use check::{check, each_call};
 pub use open::Options;
 pub use open_error::OpenError;
