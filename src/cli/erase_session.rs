@@ -82,7 +82,14 @@ impl Work {
     pub(super) fn ended(&self, erased: Result<Erased, EraseError>, confirmation: &Confirmation) -> Result<Erased> {
         if !confirmation.dry_run {
             let end = Instant::now() + PURGE_TIMEOUT;
-            while !self.store.forget(Duration::from_millis(25))? {
+            loop {
+                match self.store.forget(Duration::from_millis(25)) {
+                    Ok(true) => break,
+                    Ok(false) => {}
+                    // The service writes to the search index at the moment.
+                    Err(error) if error.kind() == store::ErrorKind::Busy => {}
+                    Err(error) => return Err(error.into()),
+                }
                 if Instant::now() > end {
                     bail!(
                         "erased, but its bytes are still in the WAL because another process holds a read transaction \

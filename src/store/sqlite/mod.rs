@@ -36,7 +36,7 @@ pub use connection::open_error::OpenError;
 pub use connection::options::Options;
 pub use database::SqliteStore;
 use held::Writing;
-pub use maintenance::backup::backup;
+pub use maintenance::backup::{backup, expect_no_wal};
 pub use maintenance::check::{check, each_call};
 pub use maintenance::replace::{Replaced, Replacement};
 pub use search::search_file;

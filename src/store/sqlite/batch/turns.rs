@@ -10,7 +10,7 @@ use super::{dedup, reconcile};
 use crate::domain::reconcile::Reconciliation;
 use crate::domain::{ConversationId, DeliveryKey, NewTurn, Speaker, Timestamp, Turn};
 use crate::store::sqlite::error::Context as _;
-use crate::store::sqlite::row::{self, TURN, UNPLACED};
+use crate::store::sqlite::row::{self, TURN, UNPLACED, expect_stored};
 use crate::store::sqlite::{due, erase};
 use crate::store::{Outcome, Page, Rejection, Result, StoredTurn, TurnOrder, TurnQuery, Written, json_length};
 use crate::telemetry::metrics::METRICS;
@@ -55,7 +55,7 @@ impl<'a> Batch<'a> {
                 return Ok(Ok(Written::Turn(stored)));
             }
         }
-        transaction
+        let stored = transaction
             .prepare_cached(
                 "INSERT INTO call_transcriptions (conversation_id, speaker_type, message_text, timestamp, \
                  sequence_number, created_at, source, delivery_key, repeat_key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
@@ -74,6 +74,7 @@ impl<'a> Batch<'a> {
                 ])
             })
             .doing("storing a turn")?;
+        expect_stored(stored)?;
         call.count(turn.speaker, turn.timestamp, digest);
         Ok(Ok(Written::Turn(StoredTurn {
             transcription_id: transaction.last_insert_rowid(),
