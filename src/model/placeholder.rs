@@ -6,13 +6,15 @@
 use super::Invalid;
 
 /// What stands around a variable's name in the template languages that people use.
-const BRACKETS: [(&str, &str); 17] = [
+const BRACKETS: [(&str, &str); 21] = [
     ("{{{", "}}}"),
     ("{{", "}}"),
     ("${", "}"),
     ("#{", "}"),
     ("@{", "}"),
     ("{%", "%}"),
+    ("{$", "}"),
+    ("{!", "}"),
     ("{", "}"),
     ("<%=", "%>"),
     ("<%", "%>"),
@@ -23,18 +25,41 @@ const BRACKETS: [(&str, &str); 17] = [
     ("%(", ")s"),
     ("$(", ")"),
     ("(", ")"),
+    ("%%", "%%"),
     ("%", "%"),
+    ("*|", "|*"),
 ];
 
 /// Brackets that mark a variable wherever they stand within a text.
 const ANYWHERE: [(&str, &str); 3] = [("{{", "}}"), ("${", "}"), ("<%", "%>")];
 
 /// What programs write for a value that is not there.
-const NOTHING: [&str; 12] =
-    ["undefined", "null", "none", "nil", "nan", "<nil>", "(null)", "n/a", "unknown", "\"\"", "''", "[object object]"];
+const NOTHING: [&str; 17] = [
+    "undefined",
+    "null",
+    "none",
+    "nil",
+    "nan",
+    "<nil>",
+    "(null)",
+    "n/a",
+    "n.a.",
+    "unknown",
+    "true",
+    "false",
+    "-",
+    "?",
+    "\"\"",
+    "''",
+    "[object object]",
+];
 
-/// Names of variables that stand for the value that they should have been replaced by.
-const NAMES: [&str; 4] = ["conversation_id", "conversationid", "conversation-id", "system__conversation_id"];
+/// Names of variables that stand for the value that they should have been replaced by: their letters, in whatever way they are
+/// written.
+const NAMES: [&str; 3] = ["conversationid", "systemconversationid", "yourconversationid"];
+
+/// What a value that is not there leaves at the end of a text that is put together, as in `conv_undefined`.
+const ENDS: [&str; 3] = ["undefined", "null", "[object object]"];
 
 /// Length of the longest of these words.
 const LONGEST_NAME: usize = "system__conversation_id".len();
@@ -47,7 +72,7 @@ pub fn placeholder(text: &str) -> Option<&str> {
         return placeholder(inner);
     }
     let is = |names: &[&str]| names.iter().any(|name| text.eq_ignore_ascii_case(name));
-    if is(&NOTHING) || is(&NAMES) || text.to_ascii_lowercase().starts_with("[object ") {
+    if is(&NOTHING) || is_name(text) || text.to_ascii_lowercase().starts_with("[object ") {
         return Some(text);
     }
     let bracketed = BRACKETS.iter().find_map(|(open, close)| named(text.strip_prefix(open)?.strip_suffix(close)?));
@@ -65,7 +90,24 @@ pub fn unfilled(text: &str) -> Option<&str> {
         let (_, rest) = text.split_once(open)?;
         named(rest.split_once(close)?.0)
     };
-    placeholder(text).or_else(|| ANYWHERE.iter().find_map(part))
+    // No identifier has these, whatever stands in them.
+    let braces = || ["{{", "}}", "<?"].iter().any(|mark| text.contains(mark)).then_some(text);
+    let ends = || {
+        let lower = text.to_ascii_lowercase();
+        let before = ENDS.iter().find_map(|end| lower.strip_suffix(end))?;
+        before.ends_with(['_', '-', ':', '.', '/']).then_some(text)
+    };
+    placeholder(text).or_else(|| ANYWHERE.iter().find_map(part)).or_else(braces).or_else(ends)
+}
+
+/// Whether a text is nothing but the name of a variable, such as `__conversation_id__` and `YOUR-CONVERSATION-ID`.
+fn is_name(text: &str) -> bool {
+    let marks = |byte: u8| matches!(byte, b'_' | b'-' | b'.' | b':' | b'#' | b'@' | b' ');
+    if text.len() > 2 * LONGEST_NAME || !text.bytes().all(|byte| byte.is_ascii_alphabetic() || marks(byte)) {
+        return false;
+    }
+    let letters: String = text.chars().filter(char::is_ascii_alphabetic).collect();
+    NAMES.iter().any(|name| letters.eq_ignore_ascii_case(name))
 }
 
 /// Returns the error of a field that holds a placeholder.
@@ -114,6 +156,32 @@ mod tests {
         ] {
             assert_eq!(placeholder(text), Some(variable), "{text}");
         }
+        for text in [
+            "{{1.conversation_id}}",
+            "{{trigger.body['id']}}",
+            "={{ $('Webhook').item.json.id }}",
+            "{{}}",
+            "{{system__conversation_id",
+            "{system__conversation_id}}",
+            "__CONVERSATION_ID__",
+            "YOUR-CONVERSATION-ID",
+            "@conversation_id",
+            ":conversationId",
+            "#conversation_id#",
+            "{$conversation.id}",
+            "{!id}",
+            "<?= $id ?>",
+            "%%id%%",
+            "*|ID|*",
+            "false",
+            "n.a.",
+            "-",
+            "conv_undefined",
+            "call-null",
+            "conv-[object Object]",
+        ] {
+            assert!(unfilled(text).is_some(), "{text}");
+        }
         assert_eq!(unfilled("conv_{{id}}"), Some("id"));
         assert_eq!(unfilled("call-${id}-1"), Some("id"));
     }
@@ -126,6 +194,10 @@ mod tests {
             "{c0ffee40-ca47-1067-b31d-00dd010662da}",
             "<a84b4c76e66710@pc33.example.com>",
             "nullify",
+            "conv_nullify",
+            "conversation_id_7",
+            "conversation",
+            "undefined-1",
             "42",
             "%",
             "$",
