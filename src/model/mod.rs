@@ -6,6 +6,7 @@
 mod call;
 mod driver;
 mod figures;
+mod month;
 mod phone;
 mod placeholder;
 mod record;
