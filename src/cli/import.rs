@@ -88,7 +88,7 @@ pub(super) fn open(file: &Path) -> Result<Box<dyn Read>> {
 fn format(args: &FileArgs) -> Result<Format> {
     let ending = args.file.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
     match (args.format, ending.as_deref()) {
-        (Some(FormatName::Csv), _) | (None, Some("csv")) => Ok(Format::Csv),
+        (Some(FormatName::Csv), _) | (None, Some("csv" | "tsv" | "tab")) => Ok(Format::Csv),
         (Some(FormatName::Jsonl), _) | (None, Some("jsonl" | "ndjson" | "json")) => Ok(Format::JsonLines),
         _ => {
             bail!("cannot tell the format of {} by its name; give --format csv or --format jsonl", args.file.display())
