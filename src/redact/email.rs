@@ -55,19 +55,51 @@ const JOINS: [&str; 5] = ["dot", "underscore", "dash", "hyphen", "point"];
 /// The most names before and behind the word `at`.
 const PARTS: usize = 6;
 
+/// The most letters of a name that is spelled.
+const LETTERS: usize = 32;
+
+/// Returns the letter of a word that is spelled; O is taken for a digit elsewhere.
+fn letter(tokens: &[Token], at: usize) -> Option<&str> {
+    match &tokens.get(at)?.what {
+        What::Word(word) => {
+            Some(&**word).filter(|word| word.len() == 1 && word.bytes().all(|b| b.is_ascii_alphabetic()))
+        }
+        What::Spoken(_) if tokens[at].end - tokens[at].start == 1 => Some("o"),
+        _ => None,
+    }
+}
+
+fn is_letter(tokens: &[Token], at: usize) -> bool {
+    letter(tokens, at).is_some()
+}
+
+/// Returns the last token of a domain's part that begins here: a word, one that is spelled, or some with hyphens between.
+fn end_of_label(tokens: &[Token], from: usize) -> Option<usize> {
+    word(tokens, from).or_else(|| letter(tokens, from))?;
+    let mut end = from;
+    while end - from < LETTERS && is_letter(tokens, end) && is_letter(tokens, end + 1) {
+        end += 1;
+    }
+    let is_hyphen = |at| is_word(tokens, at, "dash") || is_word(tokens, at, "hyphen");
+    while end - from < LETTERS && is_hyphen(end + 1) && word(tokens, end + 2).is_some() {
+        end += 2;
+    }
+    Some(end)
+}
+
 /// The address around the word `at` that stands here, from byte to byte.
 fn spoken(tokens: &[Token], at: usize) -> Option<(usize, usize)> {
     // Behind it: a name, and then "dot" and a name at least once, the last of which is a domain's end.
-    let mut end = at + 1;
-    let host = word(tokens, end)?;
-    let mut last = "";
+    let host = word(tokens, at + 1)?;
+    let mut end = end_of_label(tokens, at + 1)?;
+    let mut last = String::new();
     for _ in 0..PARTS {
-        let Some(name) = word(tokens, end + 2).filter(|_| is_word(tokens, end + 1, "dot")) else { break };
-        end += 2;
-        last = name;
+        let Some(next) = end_of_label(tokens, end + 2).filter(|_| is_word(tokens, end + 1, "dot")) else { break };
+        last = (end + 2..=next).filter_map(|at| word(tokens, at).or_else(|| letter(tokens, at))).collect();
+        end = next;
     }
     let known_end = matches!(
-        last,
+        &*last,
         "com" | "net" | "org" | "edu" | "gov" | "us" | "io" | "co" | "ca" | "mx" | "biz" | "info" | "uk"
     );
     let could_end = last.len() >= 2 && last.chars().all(char::is_alphabetic);
@@ -79,15 +111,22 @@ fn spoken(tokens: &[Token], at: usize) -> Option<(usize, usize)> {
     let mut joined = matches!(tokens[start].what, What::Written | What::Spoken(_));
     // Names that are joined before "at" and behind it are an address, whatever it ends with.
     let mut by_words = false;
-    for _ in 0..PARTS {
+    let mut parts = 0;
+    while parts < PARTS && at - start < LETTERS {
         let Some(join) = start.checked_sub(1) else { break };
         let digits = |at: usize| matches!(tokens[at].what, What::Written | What::Spoken(_));
         if JOINS.iter().any(|word| is_word(tokens, join, word)) && join > 0 && is_name(tokens, join - 1) {
             start = join - 1;
             (joined, by_words) = (true, true);
+            parts += 1;
+        } else if is_letter(tokens, start) && is_letter(tokens, join) {
+            // As in m a r i a at.
+            start = join;
+            joined = true;
         } else if digits(start) && is_name(tokens, join) && !is_word(tokens, join, "at") {
             // As in maria seven nine at.
             start = join;
+            parts += 1;
         } else {
             break;
         }
