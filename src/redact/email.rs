@@ -8,8 +8,13 @@ const LONGEST: (usize, usize) = (64, 255);
 
 pub(super) fn find(text: &str, tokens: &[Token]) -> Vec<Finding> {
     let mut findings: Vec<Finding> = text.match_indices('@').filter_map(|(at, _)| written(text, at)).collect();
-    let spoken = (0..tokens.len()).filter(|at| is_word(tokens, *at, "at")).filter_map(|at| spoken(tokens, at));
-    findings.extend(spoken.map(|(start, end)| Finding { kind: Kind::Email, start, end }));
+    // Speech recognition writes some words of an address as signs, and others not.
+    let is_rest = |at: &Token| {
+        at.what == What::Mark('@') && !findings.iter().any(|found| (found.start..found.end).contains(&at.start))
+    };
+    let ats = (0..tokens.len()).filter(|at| is_word(tokens, *at, "at") || is_rest(&tokens[*at]));
+    let spoken: Vec<_> = ats.filter_map(|at| spoken(tokens, at)).collect();
+    findings.extend(spoken.into_iter().map(|(start, end)| Finding { kind: Kind::Email, start, end }));
     findings
 }
 
@@ -87,14 +92,28 @@ fn end_of_label(tokens: &[Token], from: usize) -> Option<usize> {
     Some(end)
 }
 
-/// The address around the word `at` that stands here, from byte to byte.
+/// Whether one of these signs stands here between two words, without blanks.
+fn is_sign(tokens: &[Token], at: usize, signs: &[char]) -> bool {
+    let Some([before, sign, after]) = at.checked_sub(1).and_then(|from| tokens.get(from..from + 3)) else {
+        return false;
+    };
+    let glued = before.end == sign.start && sign.end == after.start;
+    glued && matches!(sign.what, What::Mark(mark) if signs.contains(&mark))
+}
+
+/// The address around the word or the sign `at` that stands here, from byte to byte.
 fn spoken(tokens: &[Token], at: usize) -> Option<(usize, usize)> {
+    let by_sign = tokens[at].what == What::Mark('@');
+    let is_dot = |at| is_word(tokens, at, "dot") || (by_sign && is_sign(tokens, at, &['.']));
+    let is_join = |at| {
+        JOINS.iter().any(|word| is_word(tokens, at, word)) || (by_sign && is_sign(tokens, at, &['.', '-', '+', '_']))
+    };
     // Behind it: a name, and then "dot" and a name at least once, the last of which is a domain's end.
     let host = word(tokens, at + 1)?;
     let mut end = end_of_label(tokens, at + 1)?;
     let mut last = String::new();
     for _ in 0..PARTS {
-        let Some(next) = end_of_label(tokens, end + 2).filter(|_| is_word(tokens, end + 1, "dot")) else { break };
+        let Some(next) = end_of_label(tokens, end + 2).filter(|_| is_dot(end + 1)) else { break };
         last = (end + 2..=next).filter_map(|at| word(tokens, at).or_else(|| letter(tokens, at))).collect();
         end = next;
     }
@@ -115,7 +134,7 @@ fn spoken(tokens: &[Token], at: usize) -> Option<(usize, usize)> {
     while parts < PARTS && at - start < LETTERS {
         let Some(join) = start.checked_sub(1) else { break };
         let digits = |at: usize| matches!(tokens[at].what, What::Written | What::Spoken(_));
-        if JOINS.iter().any(|word| is_word(tokens, join, word)) && join > 0 && is_name(tokens, join - 1) {
+        if is_join(join) && join > 0 && is_name(tokens, join - 1) {
             start = join - 1;
             (joined, by_words) = (true, true);
             parts += 1;
@@ -131,7 +150,7 @@ fn spoken(tokens: &[Token], at: usize) -> Option<(usize, usize)> {
             break;
         }
     }
-    if !known_end && !by_words {
+    if !known_end && !by_words && !by_sign {
         return None;
     }
     let provider = matches!(
@@ -152,5 +171,5 @@ fn spoken(tokens: &[Token], at: usize) -> Option<(usize, usize)> {
         |token| matches!(&token.what, What::Word(word) if matches!(word.as_str(), "email" | "mail" | "e" | "address")),
     );
     // "Look at schneider dot com" is none.
-    (joined || provider || said).then(|| (tokens[start].start, tokens[end].end))
+    (joined || provider || said || by_sign).then(|| (tokens[start].start, tokens[end].end))
 }
