@@ -86,8 +86,9 @@ pub fn webhook_path(path: &str) -> Option<String> {
     (below && meant != path).then_some(meant)
 }
 
-/// White space as it stands in a path.
-const BLANKS: [&str; 8] = ["%20", "%09", "%0a", "%0A", "%0d", "%0D", "%c2%a0", "%C2%A0"];
+/// White space as it stands in a path, with and without width.
+const BLANKS: [&str; 12] =
+    ["%20", "%09", "%0a", "%0A", "%0d", "%0D", "%c2%a0", "%C2%A0", "%e2%80%8b", "%E2%80%8B", "%ef%bb%bf", "%EF%BB%BF"];
 
 /// The operations that the platform's own SDKs call, which put the token where the platform has its API key.
 const CONVAI: &str = "/v1/convai/";
@@ -332,6 +333,7 @@ mod tests {
             "/webhooks/elevenlabs/post-call/%20",
             "/webhooks/elevenlabs/post-call%20/",
             "/webhooks/elevenlabs/post-call%0A",
+            "/webhooks/elevenlabs/post-call%E2%80%8B",
             "/webhooks/elevenlabs/post-call%0d%0a%09//",
             "//webhooks//elevenlabs///post-call",
             "/Webhooks/ElevenLabs/Post-Call",
