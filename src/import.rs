@@ -84,6 +84,34 @@ fn delimiter(content: &[u8]) -> u8 {
     most.unwrap_or(b',')
 }
 
+/// Returns the text of what is in UTF-16, as spreadsheets save "Unicode text".
+fn of_utf16(content: &[u8]) -> Option<Result<String, String>> {
+    let (unit, rest): (fn([u8; 2]) -> u16, _) = match content {
+        [0xFF, 0xFE, rest @ ..] => (u16::from_le_bytes, rest),
+        [0xFE, 0xFF, rest @ ..] => (u16::from_be_bytes, rest),
+        _ => return None,
+    };
+    let (pairs, odd) = rest.as_chunks();
+    let units: Vec<_> = pairs.iter().map(|pair| unit(*pair)).collect();
+    let text = String::from_utf16(&units).ok().filter(|_| odd.is_empty());
+    Some(text.ok_or_else(|| "is not valid UTF-16".to_owned()))
+}
+
+/// Returns the separator that a first line such as `sep=;` names for spreadsheets, and the length of this line in bytes.
+fn named_delimiter(content: &[u8]) -> Option<(u8, usize)> {
+    let length = content.iter().position(|byte| *byte == b'\n')? + 1;
+    let line = content[..length].strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&content[..length]);
+    let line = line.strip_suffix(b"\n")?;
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let line = line.strip_prefix(b"\"").and_then(|line| line.strip_suffix(b"\"")).unwrap_or(line);
+    match line {
+        [s, e, p, b'=', delimiter] if [*s, *e, *p].eq_ignore_ascii_case(b"sep") && delimiter.is_ascii() => {
+            Some((*delimiter, length))
+        }
+        _ => None,
+    }
+}
+
 fn for_each_csv_row(
     mut input: impl Read,
     columns: Columns,
@@ -91,12 +119,19 @@ fn for_each_csv_row(
 ) -> Result<(), String> {
     let mut content = Vec::new();
     input.read_to_end(&mut content).map_err(|error| error.to_string())?;
-    let mut lines = Lines { content: &content, offset: 0, line: 1 };
+    if let Some(text) = of_utf16(&content) {
+        content = text?.into_bytes();
+    }
+    let told = named_delimiter(&content);
+    let skipped = told.map_or(0, |(_, length)| length);
+    let first_line = 1 + u64::from(told.is_some());
+    let content = &content[skipped..];
+    let mut lines = Lines { content, offset: 0, line: first_line };
     let mut reader = csv::ReaderBuilder::new()
         .trim(csv::Trim::All)
         .flexible(true)
-        .delimiter(delimiter(&content))
-        .from_reader(&content[..]);
+        .delimiter(told.map_or_else(|| delimiter(content), |(delimiter, _)| delimiter))
+        .from_reader(content);
     let header = reader.headers().map_err(|error| error.to_string())?.clone();
     // Spreadsheets write a byte order mark before the first name.
     let names: Vec<&str> = header.iter().map(|name| name.trim_start_matches('\u{FEFF}').trim()).collect();

@@ -4,7 +4,7 @@
 //! <https://elevenlabs.io/docs/eleven-agents/workflows/post-call-webhooks>
 
 use super::lenient::{At, Remarks};
-use super::utterance::{elements, utterance};
+use super::utterance::{elements, shown_by_variable, utterance};
 use crate::domain::{
     CallOutcome, CallStatus, ConversationId, Direction, DriverClaims, Entry, Facts, PhoneNumber, Record, RecordKind,
     Timestamp,
@@ -31,15 +31,20 @@ pub(super) fn conversation(
 ) -> Result<Record, String> {
     let conversation_id = conversation_id(data)?;
     let facts = facts(data, remarks);
-    let transcript = data.get_any(&["transcript", "messages", "turns"]);
-    let entries = transcript.value().and_then(|value| {
-        let elements = elements(value);
-        if elements.is_none() {
-            remarks.add_words(transcript.place(), "no readable transcript");
+    let places = ["transcript", "messages", "turns"].map(|name| data.get(name));
+    let found: Vec<_> = places.iter().filter_map(|at| Some((at, elements(at.value()?)))).collect();
+    let filled = found.iter().find_map(|(_, list)| list.as_deref().filter(|list| !list.is_empty()));
+    let entries = if let Some(elements) = filled {
+        Some(transcript(elements, facts.start, remarks))
+    } else {
+        if let Some((at, _)) = found.iter().find(|(_, elements)| elements.is_none()) {
+            remarks.add_words(at.place(), "no readable transcript");
         }
-        elements
-    });
-    let entries = entries.map(|elements| self::transcript(&elements, facts.start, remarks));
+        let variables = data.get("conversation_initiation_client_data").get("dynamic_variables");
+        let shown = shown_by_variable(&variables, remarks);
+        // An empty list is no statement about the call.
+        if shown.is_empty() { found.first().map(|_| Vec::new()) } else { Some(shown) }
+    };
     Ok(Record { conversation_id, kind: RecordKind::Conversation, event_time, facts, entries })
 }
 
@@ -98,7 +103,10 @@ impl OtherEnd {
         // WhatsApp identifies a person by the digits of the international number.
         let at = whatsapp.get_any(&["whatsapp_user_id", "user_phone_number", "external_number"]);
         let text = at.text(remarks);
-        let number = text.as_deref().and_then(|text| PhoneNumber::from_payload(&format!("whatsapp:{text}")));
+        let number = text.as_deref().and_then(|text| {
+            let digits = text.trim_start_matches("whatsapp:");
+            PhoneNumber::from_payload(&format!("whatsapp:{digits}"))
+        });
         found.take(text, number);
         found
     }

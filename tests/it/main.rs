@@ -87,5 +87,6 @@ mod supervised;
 mod tidy;
 mod tls;
 mod two_times;
+mod unread_words;
 mod viewer;
 mod whole_call;

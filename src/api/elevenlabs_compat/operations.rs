@@ -271,11 +271,13 @@ impl ConvaiApi {
             let call = store.call(&id)?.ok_or_else(|| no_call(id.as_str()))?;
             let event = call.report.record_event_id.map(|id| store.event(id)).transpose()?.flatten();
             let mut recorded = event.and_then(|event| conversation_in(&event.body));
+            // A transcript in another form than ElevenLabs' own is given as it was understood.
+            let is_known = recorded.as_ref().is_some_and(has_known_turns);
             if let Some(data) = &mut recorded {
                 fill_in(data, &call, has_audio);
             }
             // A transcript in a form other than ElevenLabs' own is replaced by the stored turns.
-            if let Some(data) = recorded.take_if(|data| has_known_turns(data)) {
+            if let Some(data) = recorded.take_if(|_| is_known) {
                 return Ok(Any(data));
             }
             let turns = store.turns(&TurnQuery {

@@ -84,7 +84,7 @@ const DISPATCH_COLUMNS: Columns =
 fn format(args: &FileArgs) -> Result<Format> {
     let ending = args.file.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
     match (args.format, ending.as_deref()) {
-        (Some(FormatName::Csv), _) | (None, Some("csv")) => Ok(Format::Csv),
+        (Some(FormatName::Csv), _) | (None, Some("csv" | "tsv" | "tab")) => Ok(Format::Csv),
         (Some(FormatName::Jsonl), _) | (None, Some("jsonl" | "ndjson" | "json")) => Ok(Format::JsonLines),
         _ => {
             bail!("the extension of {} is no format; pass --format csv or --format jsonl", args.file.display())
