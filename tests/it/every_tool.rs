@@ -4,6 +4,7 @@
 use crate::analysis::{blocks, output, tool};
 use crate::harness::{Service, binary, open, run, wait_for};
 use crate::ingest::turn;
+use crate::readme::blocks_in_chapter;
 use crate::schema::of_schema;
 use crate::search::{found, indexed, with_index};
 use crate::search_index::compare;
@@ -89,7 +90,7 @@ fn every_state_of_the_file_works_in_every_tool() {
     let folder = tempfile::tempdir().unwrap();
     let states = states(folder.path());
     let queries = folder.path().join("queries.sql");
-    let [sql] = blocks("sql")[..] else { panic!("one block of SQL") };
+    let [sql] = &blocks("sql")[..] else { panic!("one block of SQL") };
     let without_comments: Vec<_> = sql.lines().filter(|line| !line.starts_with("--")).collect();
     std::fs::write(&queries, without_comments.join("\n")).unwrap();
     let script = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools").join(name);
@@ -118,7 +119,7 @@ fn every_state_of_the_file_works_in_every_tool() {
 }
 
 #[test]
-fn the_readme_s_query_finds_turns_in_the_index_by_an_sqlite_that_can_read_it() {
+fn the_query_of_the_documents_finds_turns_in_the_index_by_an_sqlite_that_can_read_it() {
     let folder = tempfile::tempdir().unwrap();
     let service = Service::start_on(&folder.path().join("transcribe-hook.db"), &[]);
     let mut parked = turn("conv_a", 1);
@@ -126,8 +127,7 @@ fn the_readme_s_query_finds_turns_in_the_index_by_an_sqlite_that_can_read_it() {
     service.deliver(&parked).expect(201);
     service.deliver(&turn("conv_a", 2)).expect(201);
     indexed(&service);
-    let chapter = include_str!("../../README.md").split("\n## Search\n").nth(1).unwrap().split("\n## ").next().unwrap();
-    let query = chapter.split("```sql\n").nth(1).unwrap().split("```").next().unwrap();
+    let [query] = &blocks_in_chapter("migrations/README.md", "Search", "sql")[..] else { panic!("one query") };
     let program = "import apsw, sys; file = apsw.Connection('transcribe-hook.db', flags=apsw.SQLITE_OPEN_READONLY); \
         print(list(file.cursor().execute(sys.argv[1])))";
     let newest = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/sqlite").join(VERSIONS[2].0);

@@ -55,6 +55,7 @@ mod logs;
 mod metrics;
 mod migration_crash;
 mod openapi;
+mod pictures;
 mod platform;
 mod platform_api;
 mod platform_tool;
