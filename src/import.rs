@@ -133,17 +133,19 @@ fn for_each_csv_row(
         .delimiter(told.map_or_else(|| delimiter(content), |(delimiter, _)| delimiter))
         .from_reader(content);
     let header = reader.headers().map_err(|error| error.to_string())?.clone();
-    // Spreadsheets write a byte order mark before the first name.
-    let names: Vec<&str> = header.iter().map(|name| name.trim_start_matches('\u{FEFF}').trim()).collect();
+    // Spreadsheets write a byte order mark before the first name. `Phone Number` is `phone_number`.
+    let name = |cell: &str| cell.trim_start_matches('\u{FEFF}').trim().to_ascii_lowercase().replace(' ', "_");
+    let names: Vec<String> = header.iter().map(name).collect();
     if let Some((_, twice)) = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)) {
         return Err(format!("line 1: duplicate column {twice:?}"));
     }
-    let missing: Vec<_> = columns.required.iter().copied().filter(|name| !names.contains(name)).collect();
-    if !missing.is_empty() && !content.is_empty() {
+    let missing: Vec<_> =
+        columns.required.iter().copied().filter(|name| !names.iter().any(|found| found == name)).collect();
+    if !missing.is_empty() {
         return Err(format!(
             "line 1: missing column {}; found: {}; required: {}; optional: {}",
             missing.join(", "),
-            names.iter().map(|name| name.escape_debug().take(40).collect::<String>()).collect::<Vec<_>>().join(", "),
+            header.iter().map(|name| name.escape_debug().take(40).collect::<String>()).collect::<Vec<_>>().join(", "),
             columns.required.join(", "),
             columns.optional.join(", ")
         ));
@@ -156,9 +158,11 @@ fn for_each_csv_row(
             Ok(true) if record.len() > names.len() => {
                 take(lines.at(start), Err(format!("got {} cells for {} columns", record.len(), names.len())));
             }
-            Ok(true) => take(lines.at(start), Ok(Fields::from_row(names.iter().copied().zip(record.iter())))),
+            Ok(true) => {
+                take(lines.at(start), Ok(Fields::from_row(names.iter().map(String::as_str).zip(record.iter()))))
+            }
             Err(error) if matches!(error.kind(), csv::ErrorKind::Utf8 { .. }) => {
-                take(lines.at(start), Err("not valid UTF-8".to_owned()));
+                take(lines.at(start), Err("not valid UTF-8; save the file as \"CSV UTF-8\"".to_owned()));
             }
             Err(error) => return Err(error.to_string()),
         }

@@ -247,11 +247,25 @@ fn files_as_spreadsheets_of_other_countries_write_them_are_read() {
 }
 
 #[test]
+fn names_of_columns_are_read_as_people_write_them() {
+    let folder = Folder::new();
+    let file = folder.file("drivers.csv", "ID;Name;Phone Number\n7;Jo Brandt;+15550100042\n");
+    let out = import("drivers", &folder.database(), &file, &[]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    let connection = rusqlite::Connection::open(folder.database()).unwrap();
+    let driver = connection.query_row("SELECT id, name, phone_number FROM drivers", [], |row| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
+    });
+    assert_eq!(driver.unwrap(), (7, "Jo Brandt".to_owned(), "+15550100042".to_owned()));
+}
+
+#[test]
 fn a_file_with_other_columns_is_refused_by_those_found_and_those_wanted() {
     let folder = Folder::new();
     for (kind, content, named) in [
         ("drivers", "Driver No,Full name\n7,Jo\n", ["Driver No", "Full name", "id", "name", "phone_number"].as_slice()),
-        ("drivers", "id;Name\n7;Jo\n", &["id", "Name", "phone_number"]),
+        ("drivers", "id;Full name\n7;Jo\n", &["id", "Full name", "phone_number"]),
+        ("drivers", "", &["id", "name", "phone_number"]),
         ("dispatches", "conversation,driver_id\nconv_a,7\n", &["conversation", "conversation_id", "dispatched_at"]),
     ] {
         let out = import(kind, &folder.database(), &folder.file("file.csv", content), &[]);
