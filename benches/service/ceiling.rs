@@ -22,7 +22,7 @@ use transcribe_hook::server::connections::{self, ConnectionLimits};
 use transcribe_hook::server::cors::Origins;
 use transcribe_hook::server::{self, Edge, Settings};
 use transcribe_hook::store::{
-    self, CallQuery, Counts, ErasedSlice, FiguresQuery, Found, NamingEvent, NewCall, OldCall, OldCalls, OldEvent,
+    self, CallFilter, CallPageRequest, Counts, ErasedSlice, Found, NamingEvent, NewCall, OldCall, OldCalls, OldEvent,
     Outcome, Page, Position, Scope, SearchQuery, Since, Sizes, Store, StoredTurn, Touched, TurnQuery, Unfinished,
     Write, Written,
 };
@@ -174,7 +174,7 @@ impl Store for NullStore {
         Ok(None)
     }
 
-    fn calls(&self, _: &CallQuery) -> store::Result<Page<Call>> {
+    fn calls(&self, _: &CallPageRequest) -> store::Result<Page<Call>> {
         Ok(Page { rows: Vec::new(), has_more: false, total: None })
     }
 
@@ -206,7 +206,7 @@ impl Store for NullStore {
         Ok(None)
     }
 
-    fn figures(&self, _: &FiguresQuery, _: &mut dyn FnMut(&CallFigures)) -> store::Result<()> {
+    fn figures(&self, _: &CallFilter, _: &mut dyn FnMut(&CallFigures)) -> store::Result<()> {
         Ok(())
     }
 

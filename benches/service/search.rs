@@ -22,8 +22,8 @@ use transcribe_hook::domain::{
 };
 use transcribe_hook::store::sqlite::SqliteStore;
 use transcribe_hook::store::{
-    self, CallQuery, Found, OldCall, OldCalls, Outcome, Position, Scope, SearchQuery, Since, Sizes, Store, Touched,
-    TurnQuery, Write,
+    self, CallFilter, CallPageRequest, Found, OldCall, OldCalls, Outcome, Position, Scope, SearchQuery, Since, Sizes,
+    Store, Touched, TurnQuery, Write,
 };
 
 /// How many turns are in flight while the index is filled, or not.
@@ -272,9 +272,9 @@ impl Store for NoIndex {
         go_on_erasing(which: store::Unfinished<'_>) -> store::Result<Option<store::ErasedSlice>>;
         old_dispatches(before: Timestamp, after: Option<&ConversationId>, limit: usize) -> store::Result<Vec<ConversationId>>;
         dispatches_of(id: DriverId, number: Option<&PhoneNumber>, limit: usize) -> store::Result<Vec<ConversationId>>;
-        figures(query: &store::FiguresQuery, each: &mut dyn FnMut(&CallFigures)) -> store::Result<()>;
+        figures(filter: &CallFilter, each: &mut dyn FnMut(&CallFigures)) -> store::Result<()>;
         call(id: &ConversationId) -> store::Result<Option<Call>>;
-        calls(query: &CallQuery) -> store::Result<store::Page<Call>>;
+        calls(request: &CallPageRequest) -> store::Result<store::Page<Call>>;
         turns(query: &TurnQuery) -> store::Result<Option<store::Page<Turn>>>;
         search(query: &SearchQuery) -> store::Result<Found>;
         driver(id: DriverId) -> store::Result<Option<Driver>>;

@@ -4,7 +4,7 @@
 //! a later version adds. Numbers and texts are JSON numbers and strings; bytes that are not valid UTF-8 are `{"base64":
 //! "…"}`.
 
-use super::{CallQuery, Result};
+use super::{CallFilter, Result};
 use crate::domain::{Call, ConversationId, Driver, Turn};
 use serde_json::{Map, Value};
 use std::io;
@@ -56,15 +56,6 @@ impl std::fmt::Debug for ArchivedCall {
     }
 }
 
-/// The calls to export.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Selection {
-    /// Only this call.
-    pub conversation_id: Option<ConversationId>,
-    /// Only calls that match this filter; its order, cursor and limit are ignored.
-    pub calls: CallQuery,
-}
-
 /// A part of an exported call.
 #[derive(Debug)]
 pub enum Part {
@@ -107,7 +98,7 @@ pub trait Archive: Send {
     ///
     /// # Errors
     /// The database failed.
-    fn call_ids(&self, which: &Selection, after: i64, limit: usize) -> Result<Vec<(i64, ConversationId)>>;
+    fn call_ids(&self, filter: &CallFilter, after: i64, limit: usize) -> Result<Vec<(i64, ConversationId)>>;
 
     /// Passes a call to `take` in reading form: in the order and words of the conversation, or by arrival. Returns
     /// false if the call does not exist.

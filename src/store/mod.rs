@@ -18,15 +18,15 @@ mod search;
 pub mod sqlite;
 mod weight;
 
-pub use archive::{Archive, Archived, ArchivedCall, Loose, Part, Row, Selection, Spoken};
+pub use archive::{Archive, Archived, ArchivedCall, Loose, Part, Row, Spoken};
 pub use change_feed::{Change, Position, Scope, Since, Touched};
 pub use deadline::reading_until;
 pub use error::{Error, ErrorKind, Result};
 pub use maintenance::{BackupReport, BackupStep, BackupWatch, CheckReport, Copier, Finding, UnreadEvents};
 pub use null::Absent;
 pub use query::{
-    CallKey, CallQuery, ErasedSlice, FiguresQuery, NamingEvent, OldCall, OldCalls, OldEvent, Order, Page, RecordFilter,
-    TurnKey, TurnOrder, TurnQuery, Unfinished, json_length,
+    CallFilter, CallKey, CallPageRequest, ErasedSlice, NamingEvent, OldCall, OldCalls, OldEvent, Order, Page,
+    RecordFilter, TurnKey, TurnOrder, TurnQuery, Unfinished, json_length,
 };
 pub use search::{Found, Hit, Place, SearchKey, SearchOrder, SearchQuery};
 
@@ -299,7 +299,7 @@ pub trait Store: Send + Sync + 'static {
     fn call(&self, id: &ConversationId) -> Result<Option<Call>>;
 
     /// Returns a page of calls, ordered by their start.
-    fn calls(&self, query: &CallQuery) -> Result<Page<Call>>;
+    fn calls(&self, request: &CallPageRequest) -> Result<Page<Call>>;
 
     /// Returns a page of a call's turns, or `None` if the call does not exist.
     fn turns(&self, query: &TurnQuery) -> Result<Option<Page<crate::domain::Turn>>>;
@@ -339,7 +339,7 @@ pub trait Store: Send + Sync + 'static {
     fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>>;
 
     /// Passes the statistics of each selected call to `each`, in no particular order.
-    fn figures(&self, query: &FiguresQuery, each: &mut dyn FnMut(&CallFigures)) -> Result<()>;
+    fn figures(&self, filter: &CallFilter, each: &mut dyn FnMut(&CallFigures)) -> Result<()>;
 
     /// Returns whether a call was erased by [`Write::EraseCall`].
     fn is_erased(&self, id: &ConversationId) -> Result<bool>;

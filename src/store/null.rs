@@ -1,9 +1,9 @@
 //! A store without a database, for describing the service without opening one.
 
 use super::{
-    CallQuery, ErasedSlice, Error, ErrorKind, FiguresQuery, Found, NamingEvent, OldCall, OldCalls, OldEvent, Outcome,
-    Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Unfinished, UnreadEvents,
-    Write,
+    CallFilter, CallPageRequest, ErasedSlice, Error, ErrorKind, Found, NamingEvent, OldCall, OldCalls, OldEvent,
+    Outcome, Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Unfinished,
+    UnreadEvents, Write,
 };
 use crate::domain::{
     Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
@@ -44,7 +44,7 @@ impl Store for Absent {
         absent()
     }
 
-    fn calls(&self, _: &CallQuery) -> Result<Page<Call>> {
+    fn calls(&self, _: &CallPageRequest) -> Result<Page<Call>> {
         absent()
     }
 
@@ -80,7 +80,7 @@ impl Store for Absent {
         absent()
     }
 
-    fn figures(&self, _: &FiguresQuery, _: &mut dyn FnMut(&CallFigures)) -> Result<()> {
+    fn figures(&self, _: &CallFilter, _: &mut dyn FnMut(&CallFigures)) -> Result<()> {
         absent()
     }
 

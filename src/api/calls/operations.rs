@@ -1,5 +1,6 @@
 //! Calls: list, read, change and erase.
 
+use super::filter::CallFilterParams;
 use super::schema::{Call, CallStatus, example_instant};
 use crate::api::body::{Done, JsonBody};
 use crate::api::date_time::Instant;
@@ -9,11 +10,11 @@ use crate::api::path_params::conversation_id;
 use crate::api::reader::{Answer, Depth, Reader};
 use crate::api::tag::Tag;
 use crate::domain::validation::Fields;
-use crate::domain::{self, CallChange, CallEnd, ConversationId, DriverId, Timestamp};
+use crate::domain::{self, CallChange, CallEnd, ConversationId, Timestamp};
 use crate::ingest::{WriteError, Writer};
 use crate::jobs::retention::chunks;
 use crate::recordings::Recordings;
-use crate::store::{CallKey, CallQuery, Order, RecordFilter, Rejection, Store, Write, Written};
+use crate::store::{CallKey, CallPageRequest, Order, Rejection, Store, Write, Written};
 use poem::Request;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::types::Example;
@@ -113,20 +114,16 @@ impl CallsApi {
         include_total: Query<bool>,
     ) -> Result<Answer<CallPage>, Refused<List>> {
         let list = ListQuery::of(request, &["status", "driver_id", "started_after", "started_before", "q", "order"])?;
-        let driver_id =
-            driver_id.0.map(DriverId::new).transpose().map_err(|rule| ApiError::field("driver_id", rule))?;
-        if q.0.as_ref().is_some_and(|text| text.contains('\0')) {
-            return Err(ApiError::field("q", "must not contain U+0000").into());
-        }
-        let query = CallQuery {
-            status: status.0.map(Into::into),
-            driver_id,
-            user_id: None,
-            agent_id: None,
-            record: RecordFilter::default(),
-            started_after: started_after.0.map(|time| time.0),
-            started_before: started_before.0.map(|time| time.0),
-            text: q.0,
+        let params = CallFilterParams {
+            conversation_id: None,
+            status: status.0,
+            driver_id: driver_id.0,
+            started_after: started_after.0,
+            started_before: started_before.0,
+            q: q.0,
+        };
+        let query = CallPageRequest {
+            filter: params.parse()?,
             order: match order.0.unwrap_or(CallOrder::Desc) {
                 CallOrder::Desc => Order::Descending,
                 CallOrder::Asc => Order::Ascending,
@@ -138,7 +135,7 @@ impl CallsApi {
             limit: limit.0.into(),
             with_total: include_total.0,
         };
-        let searches = query.text.is_some() || query.with_total;
+        let searches = query.filter.text.is_some() || query.with_total;
         let depth = Depth::of_page(query.after.is_none(), limit.0, searches);
         let make = move |store: &dyn Store| {
             let page = store.calls(&query)?;

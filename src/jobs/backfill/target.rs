@@ -5,7 +5,7 @@ use super::schedule::Unfinished;
 use crate::domain::{Call, CallStatus, ConversationId, NewDispatch, Timestamp};
 use crate::ingest::event;
 use crate::redaction::{Redactor, redacted};
-use crate::store::{CallKey, CallQuery, Order, Outcome, RecordFilter, Rejection, Store, Write, Written};
+use crate::store::{CallFilter, CallKey, CallPageRequest, Order, Outcome, Rejection, Store, Write, Written};
 use bytes::Bytes;
 use std::sync::{Arc, Weak};
 
@@ -104,24 +104,14 @@ impl<W: Fn(Write) -> Result<Outcome, String>> Keeper for StoreKeeper<W> {
 
 impl<W: Fn(Write) -> Result<Outcome, String>> Unfinished for StoreKeeper<W> {
     fn unfinished(&self) -> Result<Vec<ConversationId>, String> {
-        let mut query = CallQuery {
-            status: None,
-            driver_id: None,
-            user_id: None,
-            agent_id: None,
-            record: RecordFilter::default(),
-            started_after: Timestamp::now().plus_seconds(-LOOKBACK_SECONDS),
-            started_before: None,
-            text: None,
-            order: Order::Ascending,
-            after: None,
-            limit: 500,
-            with_total: false,
-        };
+        let started_after = Timestamp::now().plus_seconds(-LOOKBACK_SECONDS);
+        let filter = CallFilter { started_after, ..CallFilter::default() };
+        let mut request =
+            CallPageRequest { filter, order: Order::Ascending, after: None, limit: 500, with_total: false };
         let mut unfinished = Vec::new();
         loop {
-            let page = self.store()?.calls(&query).map_err(|error| error.to_string())?;
-            query.after = page.rows.last().map(|call| CallKey { start: call.call_start_time, id: call.id });
+            let page = self.store()?.calls(&request).map_err(|error| error.to_string())?;
+            request.after = page.rows.last().map(|call| CallKey { start: call.call_start_time, id: call.id });
             unfinished.extend(page.rows.into_iter().filter(|call| !is_complete(call)).map(|call| call.conversation_id));
             if !page.has_more || unfinished.len() > MAX_CALLS_PER_ROUND {
                 return Ok(unfinished);

@@ -11,6 +11,7 @@
 
 mod archive;
 mod batch;
+mod call_filter;
 mod call_stats;
 mod calls;
 mod change_feed;
@@ -42,7 +43,7 @@ pub use maintenance::replace::{Replaced, Replacement};
 pub use search::search_file;
 
 use super::{
-    Archive, CallQuery, Copier, Due, ErasedSlice, FiguresQuery, Found, NamingEvent, OldCall, OldCalls, OldEvent,
+    Archive, CallFilter, CallPageRequest, Copier, Due, ErasedSlice, Found, NamingEvent, OldCall, OldCalls, OldEvent,
     Outcome, Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Unfinished,
     UnreadEvents, Write,
 };
@@ -185,8 +186,8 @@ impl Store for SqliteStore {
         calls::get(&*self.readers.get()?, id)
     }
 
-    fn calls(&self, query: &CallQuery) -> Result<Page<Call>> {
-        calls::list(&mut *self.readers.get()?, query)
+    fn calls(&self, request: &CallPageRequest) -> Result<Page<Call>> {
+        calls::list(&mut *self.readers.get()?, request)
     }
 
     fn turns(&self, query: &TurnQuery) -> Result<Option<Page<Turn>>> {
@@ -233,8 +234,8 @@ impl Store for SqliteStore {
         drivers::get_dispatch(&*self.readers.get()?, id)
     }
 
-    fn figures(&self, query: &FiguresQuery, each: &mut dyn FnMut(&CallFigures)) -> Result<()> {
-        call_stats::each(&mut *self.readers.get()?, query, each)
+    fn figures(&self, filter: &CallFilter, each: &mut dyn FnMut(&CallFigures)) -> Result<()> {
+        call_stats::each(&mut *self.readers.get()?, filter, each)
     }
 
     fn is_erased(&self, id: &ConversationId) -> Result<bool> {
