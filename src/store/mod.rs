@@ -36,12 +36,15 @@ use crate::domain::{
     Call, CallChange, CallFigures, ConversationId, Dispatch, Driver, DriverId, HistoryReport, NewDispatch, NewDriver,
     NewEvent, NewTurn, PhoneNumber, StoredEvent, Timestamp,
 };
+use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A single change, which takes effect completely or not at all.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// Can be sent to other copies of the data as JSON. Other formats do not fit, because some types leave out empty fields.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Write {
     /// Stores a turn. The first turn of a conversation also creates its call.
     AppendTurn(NewTurn),
@@ -79,7 +82,7 @@ pub enum Write {
     /// Restores exported rows unchanged. A long call only gets its first slice: see [`Written::Begun`].
     Restore(Box<Archived>),
     /// Restores the next slice of a long call. The number counts the turns that are already restored.
-    GoOnRestoring(Arc<ArchivedCall>, usize),
+    GoOnRestoring(#[serde(with = "archive::shared")] Arc<ArchivedCall>, usize),
     /// Writes without changing anything, to test whether the disk accepts writes.
     Probe,
 }
@@ -261,9 +264,13 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// `now` becomes the rows' `created_at` and `updated_at`.
     ///
+    /// The result depends only on the stored data, `now` and `batch`: stores that execute the same batches in the same
+    /// order hold the same rows, except for those of the search index.
+    ///
     /// # Errors
     /// Nothing of the batch was stored. [`ErrorKind::Busy`] is temporary. Any other kind concerns at least one write of
-    /// the batch, not necessarily all.
+    /// the batch, not necessarily all. [`ErrorKind::is_of_the_data`] tells a batch that every copy of the data refuses
+    /// from a failure of this machine.
     fn apply(&self, now: Timestamp, batch: &[Write]) -> Result<Vec<Outcome>>;
 
     /// Does idle maintenance and returns true when nothing is left; otherwise call it again later. Only the thread that

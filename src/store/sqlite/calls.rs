@@ -51,18 +51,28 @@ pub(super) fn change(
 /// Ends calls that are in progress and received no turn since `before`. Other changes of a call do not show whether it
 /// still runs.
 pub(super) fn end_stale(transaction: &Transaction<'_>, now: Timestamp, before: Timestamp) -> Result<Outcome> {
-    transaction
+    const DOING: &str = "ending stale calls";
+    // One by one, because the order of the updates decides the numbers of the changes.
+    let stale: Vec<(i64, ConversationId)> = transaction
         .prepare_cached(
-            "UPDATE calls SET status = 'completed', termination_reason = 'inactivity', updated_at = ?2, \
-             call_end_time = max(call_start_time, ifnull(last_turn_time, call_start_time)) \
-             WHERE id IN (SELECT id FROM calls c WHERE status = 'in_progress' AND ifnull( \
+            "SELECT id, conversation_id FROM calls c WHERE status = 'in_progress' AND ifnull( \
                 (SELECT t.created_at FROM call_transcriptions t WHERE t.conversation_id = c.conversation_id \
-                 ORDER BY t.sequence_number DESC LIMIT 1), c.created_at) < ?1 LIMIT 200) \
-             RETURNING conversation_id",
+                 ORDER BY t.sequence_number DESC LIMIT 1), c.created_at) < ?1 ORDER BY id LIMIT 200",
         )
-        .and_then(|mut update| update.query_map(params![before, now], |row| row.get(0))?.collect())
-        .doing("ending stale calls")
-        .map(|ended| Ok(Written::Ended(ended)))
+        .and_then(|mut select| select.query_map([before], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
+        .doing(DOING)?;
+    let mut ended = Vec::with_capacity(stale.len());
+    for (id, conversation_id) in stale {
+        transaction
+            .prepare_cached(
+                "UPDATE calls SET status = 'completed', termination_reason = 'inactivity', updated_at = ?2, \
+                 call_end_time = max(call_start_time, ifnull(last_turn_time, call_start_time)) WHERE id = ?1",
+            )
+            .and_then(|mut update| update.execute(params![id, now]))
+            .doing(DOING)?;
+        ended.push(conversation_id);
+    }
+    Ok(Ok(Written::Ended(ended)))
 }
 
 /// Counts the calls in progress, up to `at_most`.

@@ -114,22 +114,29 @@ fn taken_numbers(transaction: &Transaction<'_>, drivers: &[NewDriver]) -> Result
 /// Deletes a driver, or clears one slice of references if there are more.
 pub(super) fn delete(transaction: &Transaction<'_>, now: Timestamp, id: DriverId) -> Result<Outcome> {
     const DOING: &str = "deleting a driver";
-    // The foreign keys would clear the references as well, but not update the time of the change.
-    let calls = transaction
-        .prepare_cached(
-            "UPDATE calls SET driver_id = NULL, driver_source = NULL, driver_conflict = NULL, updated_at = ?2 \
-             WHERE id IN (SELECT id FROM calls WHERE driver_id = ?1 LIMIT ?3)",
-        )
-        .and_then(|mut update| update.execute(params![id, now, MAX_SLICE_ROWS]))
+    let calls: Vec<i64> = transaction
+        .prepare_cached("SELECT id FROM calls WHERE driver_id = ?1 ORDER BY id LIMIT ?2")
+        .and_then(|mut select| select.query_map(params![id, MAX_SLICE_ROWS], |row| row.get(0))?.collect())
         .doing(DOING)?;
+    // The foreign keys would clear the references as well, but not update the time of the change. One by one, because
+    // the order of the updates decides the numbers of the changes.
+    for call in &calls {
+        transaction
+            .prepare_cached(
+                "UPDATE calls SET driver_id = NULL, driver_source = NULL, driver_conflict = NULL, updated_at = ?2 \
+                 WHERE id = ?1",
+            )
+            .and_then(|mut update| update.execute(params![call, now]))
+            .doing(DOING)?;
+    }
     let dispatches = transaction
         .prepare_cached(
             "UPDATE call_dispatches SET driver_id = NULL \
-             WHERE rowid IN (SELECT rowid FROM call_dispatches WHERE driver_id = ?1 LIMIT ?2)",
+             WHERE rowid IN (SELECT rowid FROM call_dispatches WHERE driver_id = ?1 ORDER BY rowid LIMIT ?2)",
         )
         .and_then(|mut update| update.execute(params![id, MAX_SLICE_ROWS]))
         .doing(DOING)?;
-    if calls.max(dispatches) == MAX_SLICE_ROWS {
+    if calls.len().max(dispatches) == MAX_SLICE_ROWS {
         return Ok(Ok(Written::Begun));
     }
     transaction
