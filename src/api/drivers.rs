@@ -11,10 +11,11 @@ use crate::domain::driver_form::read_driver;
 use crate::domain::validation::Fields;
 use crate::domain::{self, DriverId, PhoneNumber};
 use crate::ingest::Writer;
-use crate::ingest::blocking::blocking;
-use crate::jobs::retention::{Erased, Eraser};
+use crate::ingest::blocking::BlockingWriter;
+use crate::jobs::retention::{Erased, Eraser, OtherWriters};
 use crate::recordings::Recordings;
-use crate::store::{self, Page, Store, Write, Written};
+use crate::store::command::{Completion, DeleteDriver, PutDrivers};
+use crate::store::{self, Page, Store};
 use poem::Request;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
@@ -196,9 +197,7 @@ impl DriversApi {
         let id = driver_id(&id.0)?;
         let fields = Fields::from_json(&body.bytes).map_err(|rule| ApiError::field("body", rule))?;
         let driver = read_driver(fields, Some(id)).map_err(|problems| ApiError::fields(&problems))?;
-        let Written::Drivers(counts) = self.writer.write(Write::PutDrivers(vec![driver])).await? else {
-            unreachable!("storing drivers returns counts")
-        };
+        let counts = self.writer.execute(PutDrivers(vec![driver])).await?;
         let driver = Json(self.stored(id).await.map_err(ApiError::after_a_write)?.into());
         Ok(if counts.created > 0 { DriverStored::Created(driver) } else { DriverStored::Replaced(driver) })
     }
@@ -225,13 +224,8 @@ impl DriversApi {
             return self.erase(id).await;
         }
         // Each write detaches a limited number of calls.
-        while self
-            .writer
-            .write(Write::DeleteDriver(id))
-            .await
-            .map_err(|error| ApiError::of_write(error, || no_driver(id)))?
-            == Written::Begun
-        {}
+        let failed = |error| ApiError::of_write(error, || no_driver(id));
+        while self.writer.execute(DeleteDriver(id)).await.map_err(failed)? == Completion::Begun {}
         Ok(DriverDeleted::Deleted)
     }
 }
@@ -243,8 +237,8 @@ impl DriversApi {
         let Ok(permit) = self.erasing.clone().try_acquire_owned() else {
             return Err(ApiError::Unavailable("another driver is being erased; try again shortly", None).into());
         };
-        let write = blocking(self.writer.clone());
-        let work = Eraser::new(&self.reader.store, self.recordings.clone(), move |change| Ok(write(change)?), true);
+        let executor = Box::new(BlockingWriter::new(self.writer.clone()));
+        let work = Eraser::new(&self.reader.store, self.recordings.clone(), executor, OtherWriters::Some);
         let (sender, receiver) = oneshot::channel();
         let erase = move || {
             let mut erased = Erased::default();
@@ -271,7 +265,7 @@ impl DriversApi {
         match receiver.await.map_err(panicked)? {
             (Ok(()), erased) if erased == Erased::default() => Err(no_driver(id).into()),
             (Ok(()), _) => Ok(DriverDeleted::Deleted),
-            (Err(error), erased) if error.passes => {
+            (Err(error), erased) if error.is_temporary() => {
                 let Erased { calls, dispatches, .. } = erased;
                 let done = format!("erased {calls} calls and {dispatches} dispatches of driver {id} so far");
                 Err(ApiError::Unfinished(format!("{done}; {error}")).into())

@@ -1,8 +1,6 @@
 //! Writes with the types of their results.
 
-use super::{
-    Archived, ArchivedCall, Counts, Kept, Rejection, Result, Store, StoredTurn, Write, Written,
-};
+use super::{Archived, ArchivedCall, Counts, Kept, Rejection, Result, Store, StoredTurn, Write, Written};
 use crate::domain::reconcile::Reconciliation;
 use crate::domain::{
     Call, CallChange, ConversationId, DriverId, HistoryReport, NewDispatch, NewDriver, NewEvent, NewTurn, Timestamp,
@@ -18,9 +16,9 @@ pub trait Command: Into<Write> {
     fn output(written: Written) -> Option<Self::Output>;
 }
 
-/// Progress of a change that may take several writes.
+/// Completion of a change that may take several writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress<T = ()> {
+pub enum Completion<T = ()> {
     /// The change is complete.
     Done(T),
     /// The first part is done; see [`Written::Begun`].
@@ -55,14 +53,14 @@ macro_rules! commands {
 commands! {
     AppendTurn(turn: NewTurn) -> StoredTurn { Written::Turn(stored) => stored, }
     PutDrivers(drivers: Vec<NewDriver>) -> Counts { Written::Drivers(counts) => counts, }
-    DeleteDriver(id: DriverId) -> Progress { Written::Done => Progress::Done(()), Written::Begun => Progress::Begun, }
+    DeleteDriver(id: DriverId) -> Completion { Written::Done => Completion::Done(()), Written::Begun => Completion::Begun, }
     PutDispatches(dispatches: Vec<NewDispatch>) -> Counts { Written::Dispatches(counts) => counts, }
     DeleteDispatch(id: ConversationId) -> () { Written::Done => (), }
     ChangeCall(id: ConversationId, change: CallChange) -> Call { Written::Call(call) => *call, }
-    EraseCall(id: ConversationId) -> Progress { Written::Done => Progress::Done(()), Written::Begun => Progress::Begun, }
-    PruneCall(id: ConversationId, before: Timestamp) -> Progress {
-        Written::Done => Progress::Done(()),
-        Written::Begun => Progress::Begun,
+    EraseCall(id: ConversationId) -> Completion { Written::Done => Completion::Done(()), Written::Begun => Completion::Begun, }
+    PruneCall(id: ConversationId, before: Timestamp) -> Completion {
+        Written::Done => Completion::Done(()),
+        Written::Begun => Completion::Begun,
     }
     PruneEvents(ids: Vec<i64>) -> () { Written::Done => (), }
     PruneDispatches(ids: Vec<ConversationId>) -> () { Written::Done => (), }
@@ -71,13 +69,13 @@ commands! {
     KeepHistory(report: Box<HistoryReport>) -> Kept { Written::Kept(kept) => kept, }
     Reconcile(reconciliation: Box<Reconciliation>) -> i64 { Written::Reconciled { turn_count } => turn_count, }
     EndStaleCalls(before: Timestamp) -> Vec<ConversationId> { Written::Ended(ended) => ended, }
-    Restore(archived: Box<Archived>) -> Progress<bool> {
-        Written::Restored(new) => Progress::Done(new),
-        Written::Begun => Progress::Begun,
+    Restore(archived: Box<Archived>) -> Completion<bool> {
+        Written::Restored(new) => Completion::Done(new),
+        Written::Begun => Completion::Begun,
     }
-    GoOnRestoring(call: Arc<ArchivedCall>, restored: usize) -> Progress<bool> {
-        Written::Restored(new) => Progress::Done(new),
-        Written::Begun => Progress::Begun,
+    GoOnRestoring(call: Arc<ArchivedCall>, restored: usize) -> Completion<bool> {
+        Written::Restored(new) => Completion::Done(new),
+        Written::Begun => Completion::Begun,
     }
 }
 

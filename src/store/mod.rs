@@ -9,6 +9,7 @@
 
 mod archive;
 mod change_feed;
+pub mod command;
 mod deadline;
 mod error;
 mod maintenance;

@@ -9,6 +9,7 @@ use transcribe_hook::domain::{ConversationId, DriverId, Message, NewDispatch, Ne
 use transcribe_hook::elevenlabs::read_history;
 use transcribe_hook::elevenlabs::signature::sign;
 use transcribe_hook::elevenlabs::turn::read_turn;
+use transcribe_hook::ingest::blocking::reconcile_in;
 use transcribe_hook::ingest::event;
 use transcribe_hook::ingest::reconciler;
 use transcribe_hook::secret::Secret;
@@ -56,8 +57,7 @@ pub fn post(value: &Value) -> Write {
 
 /// Reconciles all calls that are due, at the time of the tests.
 pub fn reconcile(store: &dyn Store) {
-    let write = |writes: Vec<Write>| store.apply(now(), &writes).unwrap().into_iter().map(Ok).collect();
-    reconciler::work_off(store, write).unwrap();
+    reconciler::work_off(store, |slices| reconcile_in(store, now(), slices)).unwrap();
 }
 
 /// Does a write, and then what the service does in the background.

@@ -14,7 +14,8 @@ use crate::domain::{self, CallChange, CallEnd, ConversationId, Timestamp};
 use crate::ingest::{WriteError, Writer};
 use crate::jobs::retention::chunks;
 use crate::recordings::Recordings;
-use crate::store::{CallKey, CallPageRequest, Order, Rejection, Store, Write, Written};
+use crate::store::command::{ChangeCall, EraseCall, PruneEvents};
+use crate::store::{CallKey, CallPageRequest, Order, Rejection, Store};
 use poem::Request;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::types::Example;
@@ -186,21 +187,13 @@ impl CallsApi {
         let id = self::conversation_id(&conversation_id.0)?;
         let change = parse_patch(&body.bytes)?;
         let recording = self.recordings.as_ref().map(|recordings| recordings.path(&id));
-        match self
-            .writer
-            .write(Write::ChangeCall(id, change))
-            .await
-            .map_err(|error| write_error(error, &conversation_id.0))?
-        {
-            Written::Call(call) => {
-                let has_audio = match recording {
-                    Some(file) => tokio::fs::try_exists(file).await.unwrap_or(false),
-                    None => false,
-                };
-                Ok(Done(Call::with_audio(*call, has_audio)))
-            }
-            _ => unreachable!("a change of a call returns the call"),
-        }
+        let call = self.writer.execute(ChangeCall(id, change)).await;
+        let call = call.map_err(|error| write_error(error, &conversation_id.0))?;
+        let has_audio = match recording {
+            Some(file) => tokio::fs::try_exists(file).await.unwrap_or(false),
+            None => false,
+        };
+        Ok(Done(Call::with_audio(call, has_audio)))
     }
 
     /// Erase a call
@@ -221,7 +214,7 @@ impl CallsApi {
         // First, because a retry then still finds the call if the rest fails.
         erase_recording(self.recordings.clone(), id.clone()).await?;
         let naming = self.erase_events_naming(&id).await?;
-        match self.writer.write(Write::EraseCall(id)).await {
+        match self.writer.execute(EraseCall(id)).await {
             Err(WriteError::Rejected(Rejection::NotFound)) if naming => Ok(Erased::Erased),
             erased => erased.map(|_| Erased::Erased).map_err(|error| write_error(error, &conversation_id.0).into()),
         }
@@ -238,7 +231,7 @@ impl CallsApi {
             let events: Vec<_> = found.iter().map(|naming| naming.event).collect();
             any |= !events.is_empty();
             for chunk in chunks(&events) {
-                self.writer.write(Write::PruneEvents(chunk.iter().map(|event| event.id).collect())).await?;
+                self.writer.execute(PruneEvents(chunk.iter().map(|event| event.id).collect())).await?;
             }
             let Some(next) = next else { return Ok(any) };
             after = next;

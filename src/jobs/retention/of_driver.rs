@@ -3,9 +3,9 @@
 use super::eraser::{Eraser, PAGE};
 use super::error::EraseError;
 use crate::domain::{Call, ConversationId, DriverId, DriverSource};
-use crate::store::{CallFilter, CallKey, CallPageRequest, Order, Outcome, Write};
+use crate::store::{CallFilter, CallKey, CallPageRequest, Order};
 
-impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
+impl Eraser {
     /// Passes the calls that are known to be with a driver to a callback, page by page. Returns the number of calls
     /// that only an unsigned history assigns to the driver: anybody may have sent it, and may have named another
     /// driver's call.
