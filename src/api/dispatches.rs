@@ -303,7 +303,7 @@ fn read_bulk(body: &[u8]) -> Result<Vec<NewDispatch>, ApiError> {
                 read.push(dispatch);
             }
             Ok(Err(found)) => problems.extend(found.into_iter().map(|problem| within(index, problem))),
-            Err(rule) => problems.push(Problem { field: format!("{BULK_FIELD}[{index}]"), rule }),
+            Err(rule) => problems.push(Problem { field: format!("{BULK_FIELD}[{index}]"), rule: rule.to_string() }),
         }
     }
     if problems.is_empty() { Ok(read) } else { Err(ApiError::fields(&problems)) }

@@ -108,7 +108,7 @@ fn read(
             other => {
                 store_batch(args, store, &mut batch, counts)?;
                 match other {
-                    Ok(Err(reason)) => refuse(args, counts, line, &reason)?,
+                    Ok(Err(reason)) => refuse(args, counts, line, &reason.to_string())?,
                     Err(error) => return Err(error.context("all lines before it are stored")),
                     Ok(Ok(_)) => {}
                 }

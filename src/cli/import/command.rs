@@ -5,11 +5,11 @@ use crate::cli::args::input::open;
 use crate::cli::output::{eprint_line, print_line};
 use crate::domain::Timestamp;
 use crate::domain::driver_form::{read_dispatch, read_driver};
-use crate::import::{BadRow, Columns, Format, Row, read_rows, without_doubles};
+use crate::import::{BadRow, Columns, Format, ReadError, Row, read_rows, without_doubles};
 use crate::store::command::{Command, PutDispatches, PutDrivers, execute};
 use crate::store::sqlite::{Options, SqliteStore};
 use crate::store::{Counts, Rejection};
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -96,12 +96,12 @@ fn format(args: &FileArgs) -> Result<Format> {
 /// Stores the rows in one transaction, and prints the counts.
 fn store<T: Clone, K: std::hash::Hash + Eq, C: Command<Output = Counts>>(
     args: &FileArgs,
-    rows: Result<(Vec<Row<T>>, Vec<BadRow>), String>,
+    rows: Result<(Vec<Row<T>>, Vec<BadRow>), ReadError>,
     key_field: &str,
     key: impl Fn(&T) -> K,
     command: impl Fn(Vec<T>) -> C,
 ) -> Result<()> {
-    let (rows, mut bad) = rows.map_err(|error| anyhow!(error)).with_context(|| args.file.display().to_string())?;
+    let (rows, mut bad) = rows.with_context(|| args.file.display().to_string())?;
     let (mut rows, doubles) = without_doubles(rows, key_field, key);
     bad.extend(doubles);
     let options = Options { path: args.database.database.clone(), busy_timeout: Duration::from_secs(10), readers: 1 };
