@@ -7,7 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 use transcribe_hook::domain::{ConversationId, Timestamp};
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
-use transcribe_hook::store::{CallFilter, CallPageRequest, Order, Store as _, TurnOrder, TurnQuery, Write, Written};
+use transcribe_hook::store::{
+    CallFilter, CallPageRequest, Commands as _, Order, Reads as _, TurnOrder, TurnQuery, Write, Written,
+};
 
 /// Turns in a transaction, about as many as 64 clients bring at once.
 const BATCH: usize = 32;

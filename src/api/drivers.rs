@@ -15,7 +15,7 @@ use crate::ingest::blocking::BlockingWriter;
 use crate::jobs::retention::{Erased, Eraser, OtherWriters};
 use crate::recordings::Recordings;
 use crate::store::command::{Completion, DeleteDriver, PutDrivers};
-use crate::store::{self, Page, Store};
+use crate::store::{self, Page, Reads};
 use poem::Request;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
@@ -155,7 +155,7 @@ impl DriversApi {
         let after = list.key_in(cursor.0.as_deref(), |key| DriverId::new(key.parse().ok()?).ok())?;
         let depth = Depth::of_page(after.is_none(), limit.0, include_total.0);
         let (limit, with_total) = (limit.0.into(), include_total.0);
-        let make = move |store: &dyn Store| {
+        let make = move |store: &dyn Reads| {
             let page = match ids {
                 None => store.drivers(after, limit, with_total)?,
                 Some(ids) => get_many(store, &ids, after, limit, with_total)?,
@@ -286,16 +286,13 @@ fn no_driver(id: DriverId) -> ApiError {
 
 /// Returns a page of the drivers with these ids, in ascending order.
 fn get_many(
-    store: &dyn Store,
+    store: &dyn Reads,
     ids: &BTreeSet<DriverId>,
     after: Option<DriverId>,
     limit: usize,
     with_total: bool,
 ) -> store::Result<Page<domain::Driver>> {
-    let mut rows = Vec::with_capacity(ids.len());
-    for id in ids {
-        rows.extend(store.driver(*id)?);
-    }
+    let mut rows = store.drivers_by_ids(ids)?;
     let total = with_total.then_some(rows.len() as u64);
     rows.retain(|driver| Some(driver.id) > after);
     let has_more = rows.len() > limit;

@@ -8,7 +8,7 @@ use super::args::values::since;
 use super::output::{eprint_line, print_line};
 use crate::domain::Timestamp;
 use crate::elevenlabs::client::Client;
-use crate::ingest::blocking::StoreWriter;
+use crate::ingest::executor::StoreWriter;
 use crate::ingest::reconciler::work_off_store;
 use crate::jobs::backfill::{self, Keeper, Nothing, Progress, Report, StoreKeeper};
 use crate::store::Store;

@@ -2,7 +2,7 @@
 
 use super::args::database::DatabaseArgs;
 use crate::ingest::WriteError;
-use crate::ingest::blocking::{Executor, StoreWriter};
+use crate::ingest::executor::{Executor, StoreWriter};
 use crate::jobs::retention::{EraseError, Erased, Eraser, OtherWriters};
 use crate::recordings::Recordings;
 use crate::store::sqlite::{Options, SqliteStore};

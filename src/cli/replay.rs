@@ -7,7 +7,7 @@ use crate::ingest::event;
 use crate::ingest::reconciler::work_off_store;
 use crate::store::command::{self, ReplayEvent};
 use crate::store::sqlite::{Options, SqliteStore};
-use crate::store::{Rejection, Store as _};
+use crate::store::{Reads as _, Rejection};
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use std::time::Duration;

@@ -6,11 +6,11 @@
 //! load delays neither others nor itself. Calls that requests wait for ([`Requests::reconciled`]) come first. Marks
 //! survive a crash.
 
-use super::WriteError;
-use super::blocking::reconcile_in;
+use super::executor::reconcile_in;
+use super::job::WriteError;
 use crate::domain::reconcile::{Counts, Reconciliation, Settlement, settle};
 use crate::domain::{ConversationId, Timestamp};
-use crate::store::{self, Rejection, Store};
+use crate::store::{self, Reads, Rejection, Store};
 use crate::sys::low_priority::Background;
 use crate::telemetry::metrics::METRICS;
 use std::collections::{HashMap, VecDeque};
@@ -183,7 +183,7 @@ impl Reconciler {
     /// # Errors
     /// The operating system could not create the thread.
     pub fn start(
-        store: Arc<dyn Store>,
+        store: Arc<dyn Reads>,
         requests: Requests,
         write: impl Fn(Vec<Reconciliation>) -> Vec<Result<i64, WriteError>> + Send + 'static,
     ) -> std::io::Result<Self> {
@@ -208,7 +208,7 @@ impl Drop for Reconciler {
 }
 
 struct Loop<W> {
-    store: Arc<dyn Store>,
+    store: Arc<dyn Reads>,
     requests: Requests,
     write: W,
     /// Failed calls, with the time of their next retry.
@@ -322,13 +322,13 @@ struct Running {
 }
 
 impl Running {
-    fn plan(store: &dyn Store, id: ConversationId) -> Self {
+    fn plan(store: &dyn Reads, id: ConversationId) -> Self {
         let mut running = Self { id, began: Instant::now(), plans: 0, settlement: Ok(None), counts: None };
         running.plan_again(store);
         running
     }
 
-    fn plan_again(&mut self, store: &dyn Store) {
+    fn plan_again(&mut self, store: &dyn Reads) {
         self.plans += 1;
         self.settlement = match store.material(&self.id) {
             Ok(None) => {
@@ -358,7 +358,7 @@ impl Running {
 /// Stores calls slice by slice; slices of different calls share a batch. Calls `rest` between slices with the time that
 /// was worked, and stops if it returns false.
 fn store_all(
-    store: &dyn Store,
+    store: &dyn Reads,
     write: &impl Fn(Vec<Reconciliation>) -> Vec<Result<i64, WriteError>>,
     mut running: Vec<Running>,
     rest: &dyn Fn(Duration) -> bool,
@@ -418,7 +418,7 @@ fn store_all(
 /// # Errors
 /// See [`ReconcileError`]. The calls stay due.
 pub fn work_off(
-    store: &dyn Store,
+    store: &dyn Reads,
     write: impl Fn(Vec<Reconciliation>) -> Vec<Result<i64, WriteError>>,
 ) -> Result<(), ReconcileError> {
     let last = store.due(0, 0, 0)?.last;

@@ -1,6 +1,6 @@
 //! Writes with the types of their results.
 
-use super::{Archived, ArchivedCall, Counts, Kept, Rejection, Result, Store, StoredTurn, Write, Written};
+use super::{Archived, ArchivedCall, Commands, Counts, Kept, Rejection, Result, StoredTurn, Write, Written};
 use crate::domain::reconcile::Reconciliation;
 use crate::domain::{
     Call, CallChange, ConversationId, DriverId, HistoryReport, NewDispatch, NewDriver, NewEvent, NewTurn, Timestamp,
@@ -105,12 +105,12 @@ pub(crate) fn output_of<C: Command>(written: Written) -> C::Output {
     C::output(written).expect("a store returns the kind of effect that belongs to the write")
 }
 
-/// Executes commands of one kind as one transaction; see [`Store::apply`].
+/// Executes commands of one kind as one transaction; see [`Commands::apply`].
 ///
 /// # Errors
-/// See [`Store::apply`].
+/// See [`Commands::apply`].
 pub fn execute_all<C: Command>(
-    store: &(impl Store + ?Sized),
+    store: &(impl Commands + ?Sized),
     now: Timestamp,
     commands: impl IntoIterator<Item = C>,
 ) -> Result<Vec<Result<C::Output, Rejection>>> {
@@ -119,12 +119,12 @@ pub fn execute_all<C: Command>(
     Ok(outcomes.into_iter().map(|outcome| outcome.map(output_of::<C>)).collect())
 }
 
-/// Executes one command; see [`Store::apply`].
+/// Executes one command; see [`Commands::apply`].
 ///
 /// # Errors
-/// See [`Store::apply`].
+/// See [`Commands::apply`].
 pub fn execute<C: Command>(
-    store: &(impl Store + ?Sized),
+    store: &(impl Commands + ?Sized),
     now: Timestamp,
     command: C,
 ) -> Result<Result<C::Output, Rejection>> {

@@ -18,7 +18,10 @@ use transcribe_hook::elevenlabs::read_history;
 use transcribe_hook::export::{Format, archived, export};
 use transcribe_hook::ingest::event::of_body;
 use transcribe_hook::store::sqlite::{Options, ReadOnly, SqliteStore};
-use transcribe_hook::store::{Archived, ArchivedCall, CallFilter, Outcome, Store as _, Unfinished, Write, Written};
+use transcribe_hook::store::{
+    Archived, ArchivedCall, CallFilter, Commands as _, Maintenance as _, Outcome, Reads as _, Unfinished, Write,
+    Written,
+};
 
 /// Turns of the long call, more than one transaction restores or erases.
 const LONG: usize = 1_100;
@@ -312,6 +315,9 @@ impl Copies {
             (Write::Restore(_), Ok(Written::Begun)) => self.restored = 500,
             (Write::GoOnRestoring(..), Ok(_)) => self.restored += 500,
             _ => {}
+        }
+        if let (Write::Restore(_) | Write::GoOnRestoring(..), Err(why)) = (write, outcome) {
+            eprintln!("DEBUG {write:?} {why:?}");
         }
         if outcome.is_ok() {
             self.effects[kind(write)] += 1;

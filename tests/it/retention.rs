@@ -12,11 +12,11 @@ use transcribe_hook::domain::{CallChange, CallEnd, CallStatus, ConversationId, D
 use transcribe_hook::elevenlabs::read_history;
 use transcribe_hook::elevenlabs::sample_call;
 use transcribe_hook::elevenlabs::turn::read_turn;
-use transcribe_hook::ingest::blocking::reconcile_in;
 use transcribe_hook::ingest::event;
+use transcribe_hook::ingest::executor::reconcile_in;
 use transcribe_hook::ingest::reconciler;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
-use transcribe_hook::store::{Store as _, Write};
+use transcribe_hook::store::{Commands as _, Write};
 
 const DAY: i64 = 24 * 3600;
 

@@ -9,12 +9,12 @@ use transcribe_hook::domain::{ConversationId, DriverId, Message, NewDispatch, Ne
 use transcribe_hook::elevenlabs::read_history;
 use transcribe_hook::elevenlabs::signature::sign;
 use transcribe_hook::elevenlabs::turn::read_turn;
-use transcribe_hook::ingest::blocking::reconcile_in;
 use transcribe_hook::ingest::event;
+use transcribe_hook::ingest::executor::reconcile_in;
 use transcribe_hook::ingest::reconciler;
 use transcribe_hook::secret::Secret;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
-use transcribe_hook::store::{Kept, Store, TurnOrder, TurnQuery, Write, Written};
+use transcribe_hook::store::{Commands as _, Kept, Reads as _, Store, TurnOrder, TurnQuery, Write, Written};
 
 /// The conversation of the samples.
 pub const CALL: &str = "conv_1901kaj4pr1penza6bbkscg6hgkc";

@@ -15,7 +15,7 @@ use crate::ingest::{WriteError, Writer};
 use crate::jobs::retention::chunks;
 use crate::recordings::Recordings;
 use crate::store::command::{ChangeCall, EraseCall, PruneEvents};
-use crate::store::{CallKey, CallPageRequest, Order, Rejection, Store};
+use crate::store::{CallKey, CallPageRequest, Order, Reads, Rejection};
 use poem::Request;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::types::Example;
@@ -138,7 +138,7 @@ impl CallsApi {
         };
         let searches = query.filter.text.is_some() || query.with_total;
         let depth = Depth::of_page(query.after.is_none(), limit.0, searches);
-        let make = move |store: &dyn Store| {
+        let make = move |store: &dyn Reads| {
             let page = store.calls(&query)?;
             let cut_at = page.rows.last().filter(|_| page.has_more);
             let next_cursor =
@@ -164,7 +164,7 @@ impl CallsApi {
         no_parameters(request)?;
         let id = self::conversation_id(&conversation_id.0)?;
         let recording = self.recordings.as_ref().map(|recordings| recordings.path(&id));
-        let make = move |store: &dyn Store| {
+        let make = move |store: &dyn Reads| {
             let has_audio = recording.is_some_and(|file| file.is_file());
             let call = store.call(&id)?.ok_or_else(|| no_call(id.as_str()))?;
             Ok(Call::with_audio(call, has_audio))

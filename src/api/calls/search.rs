@@ -9,7 +9,7 @@ use crate::api::pagination::{ListQuery, default_limit};
 use crate::api::reader::{Answer, Depth, Reader};
 use crate::api::tag::Tag;
 use crate::domain::{DriverId, Wanted};
-use crate::store::{self, Place, SearchKey, SearchQuery, Store};
+use crate::store::{self, Place, Reads, SearchKey, SearchQuery};
 use poem::Request;
 use poem_openapi::param::Query;
 use poem_openapi::types::Example;
@@ -184,7 +184,7 @@ impl SearchApi {
             limit: limit.0.into(),
             with_total: include_total.0,
         };
-        let make = move |store: &dyn Store| {
+        let make = move |store: &dyn Reads| {
             let found = store.search(&query)?;
             Ok(SearchPage {
                 data: found.hits.into_iter().map(Into::into).collect(),

@@ -8,11 +8,12 @@ use crate::api::reader::{Answer, Depth, Reader};
 use crate::api::tag::Tag;
 use crate::domain::stats::{Reconciliation, Sums, Tally, Zone};
 use crate::domain::{self, DriverId};
-use crate::store::{self, Store};
+use crate::store::{self, Reads};
 use poem::Request;
 use poem_openapi::param::Query;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
+use std::collections::BTreeMap;
 
 pub(in crate::api) struct StatsApi {
     pub(in crate::api) reader: Reader,
@@ -302,18 +303,19 @@ impl StatsApi {
             ..CallFilterParams::default()
         };
         let filter = params.parse()?;
-        let make = move |store: &dyn Store| {
+        let make = move |store: &dyn Reads| {
             let mut tally = Tally::new(zone);
             store.figures(&filter, &mut |call| tally.count(call))?;
             let (drivers, more) = tally.drivers(MAX_DRIVERS);
-            let mut named = Vec::with_capacity(drivers.len());
-            for (driver, sums) in drivers {
-                let name = match driver {
-                    Some(id) => store.driver(id)?.map(|driver| driver.name),
-                    None => None,
-                };
-                named.push(OfDriver { driver_id: driver.map(DriverId::get), name, sums: sums.into() });
-            }
+            let ids = drivers.iter().filter_map(|(driver, _)| *driver).collect();
+            let known = store.drivers_by_ids(&ids)?.into_iter().map(|driver| (driver.id, driver.name));
+            let mut names: BTreeMap<_, _> = known.collect();
+            let of_driver = |(driver, sums): (Option<DriverId>, Sums)| OfDriver {
+                driver_id: driver.map(DriverId::get),
+                name: driver.and_then(|id| names.remove(&id)),
+                sums: sums.into(),
+            };
+            let named = drivers.into_iter().map(of_driver).collect();
             Ok(Stats {
                 zone: tally.zone().to_owned(),
                 all: tally.all.into(),

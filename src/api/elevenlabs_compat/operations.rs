@@ -14,7 +14,7 @@ use crate::api::reader::{Answer, Depth, Reader};
 use crate::api::tag::Tag;
 use crate::domain::{self, Timestamp};
 use crate::recordings::Recordings;
-use crate::store::{CallFilter, CallKey, CallPageRequest, Order, RecordFilter, Store, TurnOrder, TurnQuery};
+use crate::store::{CallFilter, CallKey, CallPageRequest, Order, Reads, RecordFilter, TurnOrder, TurnQuery};
 use poem::Request;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::types::{Any, Example};
@@ -233,7 +233,7 @@ impl ConvaiApi {
             with_total: false,
         };
         let depth = Depth::of_page(query.after.is_none(), page_size.0, is_slow);
-        let make = move |store: &dyn Store| {
+        let make = move |store: &dyn Reads| {
             let page = store.calls(&query)?;
             let cut_at = page.rows.last().filter(|_| page.has_more);
             let next_cursor =
@@ -268,7 +268,7 @@ impl ConvaiApi {
     ) -> Result<Answer<Any<Value>>, Refused<Read>> {
         let id = crate::api::path_params::conversation_id(&conversation_id.0)?;
         let recording = self.recordings.as_ref().map(|recordings| recordings.path(&id));
-        let make = move |store: &dyn Store| {
+        let make = move |store: &dyn Reads| {
             let has_audio = recording.is_some_and(|file| file.is_file());
             let call = store.call(&id)?.ok_or_else(|| no_call(id.as_str()))?;
             let event = call.report.record_event_id.map(|id| store.event(id)).transpose()?.flatten();

@@ -11,7 +11,7 @@ use crate::export::{MAX_LINE, archived};
 use crate::ingest::reconciler::work_off_store;
 use crate::store::command::{self, Completion, GoOnRestoring, Restore};
 use crate::store::sqlite::{Options, SqliteStore};
-use crate::store::{Archived, ArchivedCall, Rejection, Store as _, Unfinished};
+use crate::store::{Archived, ArchivedCall, Reads as _, Rejection, Unfinished};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};

@@ -3,7 +3,7 @@
 use super::run::{Dispatched, Keeper, KeeperError};
 use super::schedule::Unfinished;
 use crate::domain::{Call, CallStatus, ConversationId, NewDispatch, Timestamp};
-use crate::ingest::blocking::Executor;
+use crate::ingest::executor::Executor;
 use crate::ingest::{WriteError, event};
 use crate::redaction::{Redactor, redacted};
 use crate::store::command::{KeepEvent, PutDispatches};

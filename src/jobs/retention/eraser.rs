@@ -5,13 +5,13 @@
 //! took. An interrupted erasure is completed by repeating it. A call's recording is deleted first, so no recording is
 //! left without a call. Events that could not be parsed but name the call are erased with it.
 //!
-//! The age of a call counts from its last activity: see [`crate::store::Store::old_calls`]. A call in progress expires
+//! The age of a call counts from its last activity: see [`crate::store::Reads::old_calls`]. A call in progress expires
 //! if nothing of it has arrived for that long.
 
 use super::error::EraseError;
 use crate::domain::{ConversationId, DriverId, Timestamp};
 use crate::ingest::WriteError;
-use crate::ingest::blocking::Executor;
+use crate::ingest::executor::Executor;
 use crate::recordings::Recordings;
 use crate::store::command::{
     Command, Completion, DeleteDispatch, DeleteDriver, EraseCall, PruneCall, PruneDispatches, PruneEvents,

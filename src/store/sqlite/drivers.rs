@@ -7,11 +7,12 @@
 
 use super::batch::driver_match;
 use super::error::Context as _;
+use super::json_column::json;
 use super::row::{self, found};
 use crate::domain::{ConversationId, Dispatch, Driver, DriverId, NewDispatch, NewDriver, Timestamp};
 use crate::store::{BadElement, BadLink, Counts, Outcome, Page, Rejection, Result, Written, json_length};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// Maximum number of calls, and of dispatches, that lose their driver in one transaction.
 const MAX_SLICE_ROWS: usize = 500;
@@ -21,6 +22,16 @@ pub(super) fn get(connection: &Connection, id: DriverId) -> Result<Option<Driver
         .prepare_cached("SELECT * FROM drivers WHERE id = ?1")
         .and_then(|mut select| select.query_row([id], row::driver).optional())
         .doing("reading a driver")
+}
+
+/// Returns those drivers with these ids that exist, in one statement.
+pub(super) fn by_ids(connection: &Connection, ids: &BTreeSet<DriverId>) -> Result<Vec<Driver>> {
+    const DOING: &str = "reading drivers";
+    let ids = json(&ids.iter().map(|id| id.get()).collect::<Vec<_>>());
+    connection
+        .prepare_cached("SELECT * FROM drivers WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id")
+        .and_then(|mut select| select.query_map([ids], row::driver)?.collect())
+        .doing(DOING)
 }
 
 pub(super) fn list(

@@ -43,9 +43,9 @@ pub use maintenance::replace::{Replaced, Replacement};
 pub use search::search_file;
 
 use super::{
-    Archive, CallFilter, CallPageRequest, Copier, Due, ErasedSlice, Found, NamingEvent, OldCall, OldCalls, OldEvent,
-    Outcome, Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Unfinished,
-    UnreadEvents, Write,
+    Archive, CallFilter, CallPageRequest, Commands, Copier, Due, ErasedSlice, Feed, Found, Maintenance, NamingEvent,
+    OldCall, OldCalls, OldEvent, Outcome, Page, Position, Reads, Result, Scope, SearchQuery, Since, Sizes, Touched,
+    TurnQuery, Unfinished, UnreadEvents, Write,
 };
 use crate::domain::reconcile::Material;
 use crate::domain::{
@@ -57,12 +57,12 @@ use connection::checkpoint::Of;
 use error::Context as _;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use search::Reach;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-impl Store for SqliteStore {
+impl Commands for SqliteStore {
     fn apply(&self, now: Timestamp, batch: &[Write]) -> Result<Vec<Outcome>> {
         let mut writing = self.writer()?;
         let Writing { connection, live, .. } = &mut *writing;
@@ -118,53 +118,6 @@ impl Store for SqliteStore {
         Ok(outcomes)
     }
 
-    fn in_place(&self) -> Result<()> {
-        let writing = self.writer()?;
-        let checked = self.check_place();
-        if checked.is_err() && self.lock.is_some() && self.place.only_log_is_gone() {
-            connection::checkpoint::rescue(&writing.connection);
-        }
-        checked
-    }
-
-    fn rest(&self) -> Result<bool> {
-        self.check_place()?;
-        let writing = self.writer()?;
-        let index = writing.index.rest();
-        let database = if self.folds {
-            connection::checkpoint::fold_log_in(&writing.connection, Of::Database, self.options.busy_timeout)
-        } else {
-            connection::checkpoint::warn_of_length(&self.options.path);
-            Ok(true)
-        };
-        Ok(database? & index?)
-    }
-
-    fn forget(&self, wait: Duration) -> Result<bool> {
-        const DOING: &str = "purging erased words from the search index";
-        self.check_place()?;
-        let Writing { index, connection, .. } = &mut *self.writer()?;
-        connection.busy_timeout(Duration::ZERO).doing(DOING)?;
-        let index = index.forget(connection, wait);
-        connection.busy_timeout(self.options.busy_timeout).doing(DOING)?;
-        // The database is purged even if the search index could not be.
-        let database = connection::checkpoint::forget(connection, Of::Database, wait, self.options.busy_timeout)?;
-        Ok(database & index?)
-    }
-
-    fn catch_up(&self) -> Result<u64> {
-        self.check_place()?;
-        let Writing { index, connection, .. } = &mut *self.writer()?;
-        if self.index_is_broken.swap(false, Ordering::Relaxed) {
-            index.discard();
-        }
-        // Does not wait for the write lock, because new turns would wait as well.
-        connection.busy_timeout(Duration::ZERO).doing("indexing turns for search")?;
-        let left = index.catch_up(connection);
-        connection.busy_timeout(self.options.busy_timeout).doing("indexing turns for search")?;
-        left
-    }
-
     fn go_on_erasing(&self, which: Unfinished<'_>) -> Result<Option<ErasedSlice>> {
         let mut writing = self.writer()?;
         let Writing { connection, live, .. } = &mut *writing;
@@ -181,7 +134,9 @@ impl Store for SqliteStore {
         self.check_place()?;
         Ok(erased)
     }
+}
 
+impl Reads for SqliteStore {
     fn call(&self, id: &ConversationId) -> Result<Option<Call>> {
         calls::get(&*self.readers.get()?, id)
     }
@@ -212,6 +167,10 @@ impl Store for SqliteStore {
 
     fn driver(&self, id: DriverId) -> Result<Option<Driver>> {
         drivers::get(&*self.readers.get()?, id)
+    }
+
+    fn drivers_by_ids(&self, ids: &BTreeSet<DriverId>) -> Result<Vec<Driver>> {
+        drivers::by_ids(&*self.readers.get()?, ids)
     }
 
     fn drivers(&self, after: Option<DriverId>, limit: usize, with_total: bool) -> Result<Page<Driver>> {
@@ -271,6 +230,12 @@ impl Store for SqliteStore {
         expired::dispatches_of(&*self.readers.get()?, id, number, limit)
     }
 
+    fn open_calls(&self, at_most: u32) -> Result<u64> {
+        calls::open(&*self.readers.get()?, at_most)
+    }
+}
+
+impl Feed for SqliteStore {
     fn head(&self) -> Result<Position> {
         change_feed::head(&*self.readers.get()?)
     }
@@ -282,6 +247,55 @@ impl Store for SqliteStore {
     fn touched(&self, after: Position, until: Position) -> Result<Touched> {
         change_feed::touched(&mut *self.readers.get()?, after, until)
     }
+}
+
+impl Maintenance for SqliteStore {
+    fn in_place(&self) -> Result<()> {
+        let writing = self.writer()?;
+        let checked = self.check_place();
+        if checked.is_err() && self.lock.is_some() && self.place.only_log_is_gone() {
+            connection::checkpoint::rescue(&writing.connection);
+        }
+        checked
+    }
+
+    fn rest(&self) -> Result<bool> {
+        self.check_place()?;
+        let writing = self.writer()?;
+        let index = writing.index.rest();
+        let database = if self.folds {
+            connection::checkpoint::fold_log_in(&writing.connection, Of::Database, self.options.busy_timeout)
+        } else {
+            connection::checkpoint::warn_of_length(&self.options.path);
+            Ok(true)
+        };
+        Ok(database? & index?)
+    }
+
+    fn forget(&self, wait: Duration) -> Result<bool> {
+        const DOING: &str = "purging erased words from the search index";
+        self.check_place()?;
+        let Writing { index, connection, .. } = &mut *self.writer()?;
+        connection.busy_timeout(Duration::ZERO).doing(DOING)?;
+        let index = index.forget(connection, wait);
+        connection.busy_timeout(self.options.busy_timeout).doing(DOING)?;
+        // The database is purged even if the search index could not be.
+        let database = connection::checkpoint::forget(connection, Of::Database, wait, self.options.busy_timeout)?;
+        Ok(database & index?)
+    }
+
+    fn catch_up(&self) -> Result<u64> {
+        self.check_place()?;
+        let Writing { index, connection, .. } = &mut *self.writer()?;
+        if self.index_is_broken.swap(false, Ordering::Relaxed) {
+            index.discard();
+        }
+        // Does not wait for the write lock, because new turns would wait as well.
+        connection.busy_timeout(Duration::ZERO).doing("indexing turns for search")?;
+        let left = index.catch_up(connection);
+        connection.busy_timeout(self.options.busy_timeout).doing("indexing turns for search")?;
+        left
+    }
 
     fn copier(&self) -> Copier {
         self.copier.clone()
@@ -290,10 +304,6 @@ impl Store for SqliteStore {
     fn archive(&self) -> Result<Option<Box<dyn Archive>>> {
         self.check_place()?;
         Ok(Some(Box::new(ReadOnly::open(&self.options.path)?)))
-    }
-
-    fn open_calls(&self, at_most: u32) -> Result<u64> {
-        calls::open(&*self.readers.get()?, at_most)
     }
 
     fn sizes(&self) -> io::Result<Sizes> {
