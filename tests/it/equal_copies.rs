@@ -26,6 +26,9 @@ use transcribe_hook::store::{
 /// Turns of the long call, more than one transaction restores or erases.
 const LONG: usize = 1_100;
 
+/// Distance of the ids of restored rows from those that the stores assign themselves.
+const MOVED_BY: i64 = 10_000;
+
 /// A step of a history of a store. Numbers select among what there is.
 #[derive(Debug, Clone)]
 enum Step {
@@ -156,7 +159,11 @@ fn exported() -> (Vec<Archived>, Arc<ArchivedCall>) {
     let mut long = None;
     let moved = |row: &mut transcribe_hook::store::Row| {
         if let Some(id) = row.get("id").and_then(serde_json::Value::as_i64) {
-            row.insert("id".to_owned(), json!(id + 10_000));
+            row.insert("id".to_owned(), json!(id + MOVED_BY));
+        }
+        // Begins with the id of the call.
+        if let Some(key) = row.get("repeat_key").and_then(serde_json::Value::as_i64) {
+            row.insert("repeat_key".to_owned(), json!(key + (MOVED_BY << 32)));
         }
     };
     let things = all.drain(..).map(|line| match archived(line).unwrap() {
@@ -315,9 +322,6 @@ impl Copies {
             (Write::Restore(_), Ok(Written::Begun)) => self.restored = 500,
             (Write::GoOnRestoring(..), Ok(_)) => self.restored += 500,
             _ => {}
-        }
-        if let (Write::Restore(_) | Write::GoOnRestoring(..), Err(why)) = (write, outcome) {
-            eprintln!("DEBUG {write:?} {why:?}");
         }
         if outcome.is_ok() {
             self.effects[kind(write)] += 1;
