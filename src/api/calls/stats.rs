@@ -309,10 +309,10 @@ impl StatsApi {
             let (drivers, more) = tally.drivers(MAX_DRIVERS);
             let ids = drivers.iter().filter_map(|(driver, _)| *driver).collect();
             let known = store.drivers_by_ids(&ids)?.into_iter().map(|driver| (driver.id, driver.name));
-            let mut names: BTreeMap<_, _> = known.collect();
+            let mut by_id: BTreeMap<_, _> = known.collect();
             let of_driver = |(driver, sums): (Option<DriverId>, Sums)| OfDriver {
                 driver_id: driver.map(DriverId::get),
-                name: driver.and_then(|id| names.remove(&id)),
+                name: driver.and_then(|id| by_id.remove(&id)),
                 sums: sums.into(),
             };
             let named = drivers.into_iter().map(of_driver).collect();
