@@ -10,6 +10,7 @@ use crate::domain::Timestamp;
 use crate::store::{BackupReport, BackupWatch, Copier};
 use crate::sys::atomic_file::{Aside, AsideError};
 use crate::sys::files;
+use crate::sys::paths::{parent_dir, with_suffix};
 use crate::telemetry::metrics::METRICS;
 use std::fs;
 use std::io;
@@ -240,10 +241,9 @@ impl BackupWorker {
         let report = self.copy(&aside)?;
         // SQLite would apply a WAL or journal of this name to the new file.
         for ending in ["-wal", "-journal"] {
-            let mut log = target.as_os_str().to_owned();
-            log.push(ending);
+            let log = with_suffix(&target, ending);
             if fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
-                let log = Path::new(&log).display();
+                let log = log.display();
                 return Err(io::Error::other(format!("another process writes to {LATEST}: found {log}")));
             }
         }
@@ -261,7 +261,7 @@ impl BackupWorker {
 pub fn remove_leftovers(database: &Path, plan: &Plan) {
     Aside::remove_leftover(database);
     Aside::remove_leftover(&latest(database));
-    for folder in [Some(files::folder_of(database)), plan.folder.as_deref()].into_iter().flatten() {
+    for folder in [Some(parent_dir(database)), plan.folder.as_deref()].into_iter().flatten() {
         if let Err(error) = super::file_name::remove_leftovers(folder, database)
             && error.kind() != io::ErrorKind::NotFound
         {
