@@ -84,33 +84,17 @@ pub struct Settings {
 }
 
 /// A reason why the service ended without being stopped.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// A system call failed.
-    Io(io::Error),
+    #[error("the server failed")]
+    Io(#[source] io::Error),
     /// Backups cannot be made as configured.
-    Copies(io::Error),
+    #[error("cannot make backups of the database")]
+    Copies(#[source] io::Error),
     /// The writer's thread ended unexpectedly, because of a bug.
+    #[error("the writer thread ended unexpectedly; nothing more can be stored")]
     WriterDied,
-}
-
-impl std::fmt::Display for ServeError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Io(_) => f.write_str("the server failed"),
-            Self::Copies(_) => f.write_str("cannot make backups of the database"),
-            Self::WriterDied => f.write_str("the writer thread ended unexpectedly; nothing more can be stored"),
-        }
-    }
-}
-
-impl std::error::Error for ServeError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Io(error) | Self::Copies(error) => Some(error),
-            Self::WriterDied => None,
-        }
-    }
 }
 
 /// Fetches missing ends of calls periodically, until the returned job is dropped.

@@ -9,12 +9,12 @@
 
 use super::files::{self, FileId};
 use super::paths::{parent_dir, sync_parent_dir, with_suffix};
-use std::fmt;
 use std::fs::{self, File, Permissions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
+use thiserror::Error;
 
 /// Creates or replaces a small file, which only its owner may access. It is on disk when this returns.
 ///
@@ -63,27 +63,18 @@ pub struct Aside {
 }
 
 /// Reason why a file was not created.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum AsideError {
     /// A file of that name exists and is not overwritten.
+    #[error("{} exists", .0.display())]
     Exists(PathBuf),
     /// Another process is writing a file of that name.
+    #[error("{} is being written by another process", .0.display())]
     BeingMade(PathBuf),
     /// The operating system refused.
+    #[error("cannot create {path}: {1}", path = .0.display())]
     Io(PathBuf, io::Error),
 }
-
-impl fmt::Display for AsideError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exists(path) => write!(f, "{} exists", path.display()),
-            Self::BeingMade(path) => write!(f, "{} is being written by another process", path.display()),
-            Self::Io(path, error) => write!(f, "cannot create {}: {error}", path.display()),
-        }
-    }
-}
-
-impl std::error::Error for AsideError {}
 
 /// Returns the path of the file in progress.
 fn path_aside(target: &Path) -> PathBuf {

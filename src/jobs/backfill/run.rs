@@ -8,7 +8,6 @@ use crate::domain::{ConversationId, NewDispatch};
 use crate::elevenlabs::client::{Client, ClientError, Listed};
 use crate::elevenlabs::read_batch;
 use serde_json::{Value, json};
-use std::fmt;
 
 /// The store that a backfill writes to.
 pub trait Keeper {
@@ -32,29 +31,14 @@ pub trait Keeper {
 }
 
 /// The reason why a run was cancelled. Fetched calls remain stored, and the next run continues.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BackfillError {
     /// A request to ElevenLabs failed.
-    Platform(ClientError),
+    #[error(transparent)]
+    Platform(#[from] ClientError),
     /// Reading or writing the database failed; the text is for people.
+    #[error("{0}")]
     Store(String),
-}
-
-impl fmt::Display for BackfillError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Platform(error) => error.fmt(f),
-            Self::Store(error) => f.write_str(error),
-        }
-    }
-}
-
-impl std::error::Error for BackfillError {}
-
-impl From<ClientError> for BackfillError {
-    fn from(error: ClientError) -> Self {
-        Self::Platform(error)
-    }
 }
 
 /// Counts of a run.

@@ -4,21 +4,14 @@ use crate::ingest::WriteError;
 use crate::store;
 
 /// A failure that stopped an erasure. Completed parts stay erased.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
 pub struct EraseError {
     /// Description of the failure.
     pub reason: String,
     /// True if the failure is temporary: the queue is full, or the service is stopping.
     pub passes: bool,
 }
-
-impl std::fmt::Display for EraseError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.reason)
-    }
-}
-
-impl std::error::Error for EraseError {}
 
 impl From<WriteError> for EraseError {
     fn from(error: WriteError) -> Self {

@@ -12,16 +12,9 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 pub(super) const CHALLENGE: &[u8] = b"acme-tls/1";
 
 /// An unusable certificate or key. The text names it and the reason, and never contains the key.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub struct BadCertificate(pub(super) String);
-
-impl std::fmt::Display for BadCertificate {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for BadCertificate {}
 
 pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
