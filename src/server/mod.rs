@@ -24,9 +24,10 @@ use crate::elevenlabs::client::Client;
 use crate::ingest::blocking::{blocking, blocking_all};
 use crate::ingest::reconciler::Reconciler;
 use crate::ingest::{Limits, Writer};
-use crate::jobs::backfill::{Periodic, StoreKeeper};
-use crate::jobs::backup;
+use crate::jobs::backfill::{self, StoreKeeper};
+use crate::jobs::interval_thread::IntervalThread;
 use crate::jobs::retention::{self, Eraser};
+use crate::jobs::{backup, stale_calls};
 use crate::live::{self, Tail};
 use crate::recordings::Recordings;
 use crate::redaction::Redactor;
@@ -98,11 +99,16 @@ pub enum ServeError {
 }
 
 /// Fetches missing ends of calls periodically, until the returned job is dropped.
-fn fetch(client: Client, every: Duration, store: &Arc<dyn Store>, writer: &Writer) -> Result<Periodic, ServeError> {
+fn fetch(
+    client: Client,
+    every: Duration,
+    store: &Arc<dyn Store>,
+    writer: &Writer,
+) -> Result<IntervalThread, ServeError> {
     let write = blocking(writer.clone());
     let write = move |change| write(change).map_err(|error| error.to_string());
     let keeper = StoreKeeper::new(store, writer.redactor(), write);
-    Periodic::start(every, client, keeper).map_err(ServeError::Io)
+    backfill::start(every, client, keeper).map_err(ServeError::Io)
 }
 
 /// Erases expired calls periodically, until the returned job is dropped.
@@ -111,10 +117,10 @@ fn erase_old(
     recordings: Option<Recordings>,
     store: &Arc<dyn Store>,
     writer: &Writer,
-) -> Result<retention::Periodic, ServeError> {
+) -> Result<IntervalThread, ServeError> {
     let write = blocking(writer.clone());
     let eraser = Eraser::new(store, recordings, move |change| Ok(write(change)?), true);
-    retention::Periodic::start(older_than, eraser).map_err(ServeError::Io)
+    retention::start(older_than, eraser).map_err(ServeError::Io)
 }
 
 /// Serves on `listener` until `stop` is ready, then shuts down in order. The store is dropped before this returns.
@@ -139,7 +145,8 @@ pub async fn serve(
     let recordings = settings.post_call.recordings.clone();
     let _retention =
         settings.retention.map(|older_than| erase_old(older_than, recordings, &store, &writer)).transpose()?;
-    let stale = settings.stale_after.map(|after| crate::jobs::stale_calls::end_stale_calls(writer.clone(), after));
+    let stale = settings.stale_after.map(|after| stale_calls::start(after, blocking(writer.clone())));
+    let stale = stale.transpose().map_err(ServeError::Io)?;
     let access = Access::new(&settings.access);
     let tail = Tail::new(store.clone(), settings.streams, api::EVENT);
     let follow = tokio::spawn(tail.clone().follow(writer.committed()));
@@ -161,7 +168,7 @@ pub async fn serve(
 
     let metrics = settings.metrics.map(|listener| metrics_endpoint::serve(listener, scrape));
     let watchdog = tokio::spawn(systemd::stay_alive(writer.clone()));
-    let memory = malloc_trim::give_back();
+    let memory_trim = malloc_trim::give_back().map_err(ServeError::Io)?;
     let (died_tx, died_rx) = tokio::sync::oneshot::channel();
     let stop_or_death = async move {
         tokio::select! {
@@ -184,10 +191,8 @@ pub async fn serve(
         certificates.abort();
     }
     watchdog.abort();
-    memory.abort();
-    if let Some(stale) = stale {
-        stale.abort();
-    }
+    drop(memory_trim);
+    drop(stale);
     // The task ends with the streams, but not if the server has failed.
     follow.abort();
     if let Some(metrics) = metrics {
