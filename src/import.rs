@@ -3,7 +3,8 @@
 use crate::domain::validation::{Fields, Problem};
 use std::collections::hash_map::Entry;
 use std::fmt;
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{self, BufRead as _, BufReader, Read};
+use thiserror::Error;
 
 /// The layout of an imported file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,24 +193,67 @@ impl Lines<'_> {
 }
 
 fn for_each_json_line(input: impl Read, take: &mut impl FnMut(u64, Result<Fields, String>)) -> Result<(), String> {
-    let mut input = BufReader::new(input);
-    let mut text = Vec::new();
-    for line in 1.. {
-        text.clear();
-        let read =
-            input.by_ref().take(MAX_LINE_BYTES + 1).read_until(b'\n', &mut text).map_err(|error| error.to_string())?;
-        if read == 0 {
-            break;
-        }
-        if u64::try_from(text.len()).is_ok_and(|length| length > MAX_LINE_BYTES) {
-            return Err(format!("line {line}: longer than {MAX_LINE_BYTES} bytes"));
-        }
-        let text = if line == 1 { text.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(&text) } else { &text };
-        if !text.trim_ascii().is_empty() {
-            take(line, Fields::from_json(text));
-        }
+    let mut lines = JsonLines::new(input, MAX_LINE_BYTES);
+    while let Some((line, text)) = lines.next_line().map_err(|error| error.to_string())? {
+        take(line, Fields::from_json(text));
     }
     Ok(())
+}
+
+/// Byte order mark of UTF-8, which some Windows programs write.
+const BYTE_ORDER_MARK: &[u8] = "\u{FEFF}".as_bytes();
+
+/// A reader of JSON Lines that bounds the length of a line.
+#[derive(Debug)]
+pub struct JsonLines<R> {
+    input: BufReader<R>,
+    max_line_bytes: u64,
+    line: u64,
+    text: Vec<u8>,
+}
+
+/// A line that could not be read.
+#[derive(Debug, Error)]
+pub enum LineError {
+    /// The line exceeds the maximum length, in bytes.
+    #[error("line {0}: longer than {1} bytes")]
+    TooLong(u64, u64),
+    /// The operating system refused.
+    #[error("line {0}: cannot be read: {1}")]
+    Io(u64, io::Error),
+}
+
+impl<R: Read> JsonLines<R> {
+    /// Creates a reader of lines up to this length.
+    pub fn new(input: R, max_line_bytes: u64) -> Self {
+        Self { input: BufReader::new(input), max_line_bytes, line: 0, text: Vec::new() }
+    }
+
+    /// Reads the next line that is not blank, and returns its number and its text. Returns `None` at the end.
+    ///
+    /// A byte order mark is removed from any line, because files may have been concatenated.
+    ///
+    /// # Errors
+    /// See [`LineError`].
+    pub fn next_line(&mut self) -> Result<Option<(u64, &[u8])>, LineError> {
+        let start = loop {
+            self.line += 1;
+            self.text.clear();
+            let mut line = self.input.by_ref().take(self.max_line_bytes + 1);
+            let read = line.read_until(b'\n', &mut self.text).map_err(|error| LineError::Io(self.line, error))?;
+            if read == 0 {
+                return Ok(None);
+            }
+            if u64::try_from(read).is_ok_and(|length| length > self.max_line_bytes) {
+                return Err(LineError::TooLong(self.line, self.max_line_bytes));
+            }
+            let start = if self.text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+            if !self.text[start..].trim_ascii().is_empty() {
+                break start;
+            }
+        };
+        Ok(Some((self.line, &self.text[start..])))
+    }
 }
 
 /// Rejects every row that repeats the key of an earlier line, because the intended one cannot be known.
@@ -233,4 +277,28 @@ pub fn without_doubles<T, K: std::hash::Hash + Eq>(
         }
     }
     (kept, bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_with_their_numbers_without_marks_and_blank_lines() {
+        let text = "\u{FEFF}\n{\"a\":1}\r\n \t\n\u{FEFF}{\"b\":2}\n\n{\"c\":3}";
+        let mut lines = JsonLines::new(text.as_bytes(), 20);
+        let mut read = Vec::new();
+        while let Some((line, text)) = lines.next_line().unwrap() {
+            read.push((line, String::from_utf8(text.trim_ascii().to_vec()).unwrap()));
+        }
+        let expected = [(2, "{\"a\":1}"), (4, "{\"b\":2}"), (6, "{\"c\":3}")];
+        assert_eq!(read, expected.map(|(line, text)| (line, text.to_owned())));
+    }
+
+    #[test]
+    fn a_line_beyond_the_maximum_is_an_error_by_its_number() {
+        let mut lines = JsonLines::new("{}\n{\"long\":1}\n".as_bytes(), 5);
+        assert_eq!(lines.next_line().unwrap(), Some((1, &b"{}\n"[..])));
+        assert!(matches!(lines.next_line(), Err(LineError::TooLong(2, 5))));
+    }
 }

@@ -4,7 +4,6 @@ use super::args::database::DatabaseArgs;
 use crate::domain::Timestamp;
 use crate::jobs::retention::{EraseError, Erased, Eraser};
 use crate::recordings::Recordings;
-use crate::store::sqlite::{Options, SqliteStore};
 use crate::store::{self, Outcome, Store, Unfinished, Write, Written};
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
@@ -43,10 +42,7 @@ pub(super) struct Work {
 
 impl Work {
     pub(super) fn open(database: &DatabaseArgs, audio_dir: Option<&Path>) -> Result<Self> {
-        let path = database.database.clone();
-        anyhow::ensure!(path.exists(), "there is no database {}", path.display());
-        let options = Options { path, busy_timeout: Duration::from_secs(10), readers: 1 };
-        let store = SqliteStore::open_beside_service(&options)?;
+        let store = database.open_existing()?;
         let shared = store.is_shared();
         let recordings = audio_dir.map(|folder| {
             Recordings::beside_service(folder)
