@@ -8,13 +8,14 @@ use crate::domain::Timestamp;
 use crate::sys::atomic_file;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use parking_lot::Mutex;
 use rustix::fs::OFlags;
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -120,7 +121,7 @@ impl SignedOut {
 
     fn save(&self) -> io::Result<()> {
         // Nobody changes the path while the lock is held.
-        let file = self.0.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = self.0.file.lock();
         let Some(path) = file.as_deref() else { return Ok(()) };
         let text = self.0.ended.borrow().text();
         atomic_file::write(path, text.as_bytes())

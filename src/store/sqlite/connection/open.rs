@@ -22,6 +22,7 @@ use crate::store::sqlite::search::SearchIndex;
 use crate::store::{Copier, Error, ErrorKind, Result};
 use crate::sys::files;
 use crate::sys::paths::{sync_parent_dir, with_suffix};
+use parking_lot::Mutex;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::error::Error as _;
@@ -29,8 +30,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The first SQLite version without the WAL-reset bug, which could lose a committed transaction

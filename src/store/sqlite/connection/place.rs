@@ -10,13 +10,14 @@
 use crate::store::{Error, ErrorKind, Result};
 use crate::sys::files::{self, FileId};
 use crate::sys::paths::{parent_dir, with_suffix};
+use parking_lot::Mutex;
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Operation in the errors of reads and writes while the files are not at their path.
 const DOING: &str = "checking the database's files";
@@ -115,7 +116,7 @@ impl Wal {
         if self.damaged.load(Ordering::Relaxed) {
             return false;
         }
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock();
         // The size comes first: one from before a new header is never too small.
         let Ok(length) = self.file.metadata().map(|file| file.len()) else { return true };
         let mut header = [0; 32];
