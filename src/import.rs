@@ -160,7 +160,7 @@ fn for_each_csv_row(
                 take(lines.at(start), Err(format!("got {} cells for {} columns", record.len(), names.len())));
             }
             Ok(true) => {
-                take(lines.at(start), Ok(Fields::from_row(names.iter().map(String::as_str).zip(record.iter()))))
+                take(lines.at(start), Ok(Fields::from_row(names.iter().map(String::as_str).zip(record.iter()))));
             }
             Err(error) if matches!(error.kind(), csv::ErrorKind::Utf8 { .. }) => {
                 take(lines.at(start), Err("not valid UTF-8; save the file as \"CSV UTF-8\"".to_owned()));
