@@ -1,0 +1,5 @@
+//! Tests that documents are true: the README, the API guide, the OpenAPI document.
+
+mod guide;
+mod openapi;
+mod readme;
