@@ -1,5 +1,6 @@
 //! The service with parts left out, which shows what those parts cost. Runs as a child process of the benchmark.
 
+use crate::target::Without;
 use anyhow::{Context as _, Result};
 use poem::http::StatusCode;
 use poem::{Endpoint, Request, Response, Route};
@@ -27,17 +28,6 @@ use transcribe_hook::store::{
     Write, Written,
 };
 use transcribe_hook::{api, live, telemetry};
-
-/// What is left out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Without {
-    /// The database: turns go to the writer's thread, which answers each without keeping it.
-    Store,
-    /// The search's index.
-    Index,
-    /// The writer's thread and the generated operation too: the handler answers at once.
-    Queue,
-}
 
 /// Serves until SIGTERM, with the service's own defaults.
 pub(crate) fn run(without: Without, database: &Path) -> Result<()> {
@@ -142,7 +132,7 @@ impl Store for NullStore {
                 let number = self.turns.fetch_add(1, Ordering::Relaxed) + 1;
                 // As often as calls begin, since the service logs a line about it.
                 let new_call =
-                    (number % i64::from(crate::script::TURNS_PER_CALL) == 1).then_some(NewCall { driver_id: None });
+                    (number % i64::from(crate::workload::TURNS_PER_CALL) == 1).then_some(NewCall { driver_id: None });
                 Written::Turn(StoredTurn {
                     transcription_id: number,
                     sequence_number: number,
