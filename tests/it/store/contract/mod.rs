@@ -1,5 +1,7 @@
 //! What every store promises. The suite knows only `dyn Store`; a second engine joins it by one line in [`engines`].
 
+mod reads;
+
 use std::sync::Arc;
 use std::time::Duration;
 use transcribe_hook::domain::{
