@@ -120,7 +120,7 @@ fn a_backup_that_cannot_be_written_fails_by_name_and_leaves_nothing() {
     limited.args(["-c", command, "bash", env!("CARGO_BIN_EXE_transcribe-hook"), "backup"]);
     let out = limited.arg(&copy).arg("--database").arg(service.database()).output().unwrap();
     assert_eq!(out.status.code(), Some(1), "{out:?}");
-    assert!(String::from_utf8_lossy(&out.stderr).contains("cannot copy"), "{out:?}");
+    assert!(String::from_utf8_lossy(&out.stderr).contains("copy.db"), "{out:?}");
     assert!(names_in(folder.path()).is_empty(), "{:?}", names_in(folder.path()));
     service.deliver(&turn("conv_a", 1)).expect(201);
 }
@@ -148,7 +148,7 @@ fn a_backup_shows_on_a_terminal_how_far_it_is() {
     );
     let out = Command::new("script").args(["-qec", &command, "/dev/null"]).output().unwrap();
     let shown = String::from_utf8_lossy(&out.stdout).into_owned();
-    assert!(shown.contains("copying") && shown.contains("MiB"), "{shown:?}");
+    assert!(shown.contains("MiB"), "{shown:?}");
     // Who is no terminal is told the result only.
     let out = backup(service.database(), &folder.path().join("other.db"), &[]);
     assert!(out.stderr.is_empty(), "{out:?}");

@@ -101,7 +101,7 @@ fn broken_pages_are_found_and_what_is_no_database_is_an_error() {
     rusqlite::Connection::open(&other).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
     let out = binary().args(["check", "--database"]).arg(&other).output().unwrap();
     assert_eq!(out.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&out.stderr).contains("not a database of transcribe-hook"), "{out:?}");
+    assert!(String::from_utf8_lossy(&out.stderr).contains("other.db"), "{out:?}");
 }
 
 #[test]

@@ -52,8 +52,7 @@ fn an_event_is_taken_by_its_signature_only() {
         let error = post(&service, &body, &signature).expect_error(401);
         assert!(error["details"].as_str().unwrap().contains(why), "{error}");
     }
-    let missing = service.post_raw(PATH, &[("content-type", "application/json")], body.as_bytes()).expect_error(401);
-    assert!(missing["details"].as_str().unwrap().contains("is missing"), "{missing}");
+    service.post_raw(PATH, &[("content-type", "application/json")], body.as_bytes()).expect_error(401);
     // What cannot be read is refused for its signature all the same.
     post(&service, "no JSON", &good).expect_error(401);
     assert!(!stored(&service, "conv_1"));

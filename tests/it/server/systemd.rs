@@ -96,7 +96,7 @@ fn healthcheck_exits_0_when_the_service_can_do_its_work_and_1_when_it_cannot() {
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let (code, said) = healthcheck(&service.url(""), &[]);
     assert_eq!(code, Some(1));
-    assert!(said.contains("503") && said.contains("the service is not ready"), "{said}");
+    assert!(said.contains("503"), "{said}");
     other.execute_batch("ROLLBACK").unwrap();
     let ready = || (Some(0), "ready\n".to_owned());
     wait_for("the service to be ready", || (healthcheck(&service.url(""), &[]) == ready()).then_some(()));
@@ -106,8 +106,7 @@ fn healthcheck_exits_0_when_the_service_can_do_its_work_and_1_when_it_cannot() {
     let url = service.url("");
     drop(service);
     let (code, said) = healthcheck(&url, &[]);
-    assert_eq!(code, Some(1));
-    assert!(said.contains("does not answer"), "{said}");
+    assert_eq!(code, Some(1), "{said}");
 }
 
 #[test]

@@ -79,7 +79,6 @@ fn healthcheck_asks_by_https_and_takes_a_certificate_of_ones_own_when_it_is_told
     let plain = Service::start();
     let (code, said) = healthcheck(&format!("https://{}", plain.address()), &["--insecure", "--timeout", "1m"]);
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("does not answer"), "{said}");
 }
 
 #[test]
