@@ -1,5 +1,6 @@
 //! Stores that execute the same batches hold the same rows: the base of any second copy of the data.
 
+use crate::harness::wait_for;
 use crate::platform::sample;
 use crate::whole_call::event;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof};
@@ -189,7 +190,8 @@ fn exported() -> (Vec<Archived>, Arc<ArchivedCall>) {
 
 fn open(database: &Path) -> SqliteStore {
     let options = Options { path: database.to_owned(), busy_timeout: Duration::from_secs(5), readers: 1 };
-    SqliteStore::open(&options).unwrap()
+    // A process that another test starts holds the lock of a store that was just closed, until it runs its program.
+    wait_for("the store to open", || SqliteStore::open(&options).ok())
 }
 
 /// The content of each table but the search index's own and the list of migrations, which holds when they ran.
