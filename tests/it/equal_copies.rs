@@ -69,17 +69,17 @@ fn kinds() -> impl Strategy<Value = Kind> {
     let (n, m) = (any::<u8>, any::<u8>);
     prop_oneof![
         8 => (n(), m(), proptest::option::weighted(0.3, 0..4_u8)).prop_map(|(a, b, c)| Kind::AppendTurn(a, b, c)),
-        2 => (n(), m()).prop_map(|(a, b)| Kind::PutDrivers(a, b)),
+        3 => (n(), m()).prop_map(|(a, b)| Kind::PutDrivers(a, b)),
         1 => n().prop_map(Kind::DeleteDriver),
-        2 => (n(), m()).prop_map(|(a, b)| Kind::PutDispatches(a, b)),
-        1 => n().prop_map(Kind::DeleteDispatch),
+        4 => (n(), m()).prop_map(|(a, b)| Kind::PutDispatches(a, b)),
+        3 => n().prop_map(Kind::DeleteDispatch),
         2 => (n(), m()).prop_map(|(a, b)| Kind::ChangeCall(a, b)),
         1 => n().prop_map(Kind::EraseCall),
         1 => (n(), m()).prop_map(|(a, b)| Kind::PruneCall(a, b)),
         1 => n().prop_map(Kind::PruneEvents),
         1 => n().prop_map(Kind::PruneDispatches),
         4 => (n(), m()).prop_map(|(a, b)| Kind::KeepEvent(a, b)),
-        1 => n().prop_map(Kind::ReplayEvent),
+        2 => n().prop_map(Kind::ReplayEvent),
         2 => (n(), m()).prop_map(|(a, b)| Kind::KeepHistory(a, b)),
         6 => n().prop_map(Kind::Reconcile),
         1 => n().prop_map(Kind::EndStaleCalls),
@@ -388,7 +388,7 @@ fn kind(write: &Write) -> usize {
 fn stores_that_execute_the_same_batches_hold_the_same_rows() {
     let restorable = exported();
     let mut effects = [0; 18];
-    let config = ProptestConfig { cases: 32, ..ProptestConfig::default() };
+    let config = ProptestConfig { cases: 48, ..ProptestConfig::default() };
     let total = std::cell::RefCell::new(&mut effects);
     TestRunner::new_with_rng(config, proptest::test_runner::TestRng::deterministic_rng(Default::default()))
         .run(&histories(), |history| {
