@@ -4,7 +4,7 @@ use crate::harness::wait_for;
 use crate::platform::sample;
 use crate::whole_call::event;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof};
-use proptest::test_runner::TestRunner;
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use rusqlite::types::Value as Column;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -390,7 +390,7 @@ fn stores_that_execute_the_same_batches_hold_the_same_rows() {
     let mut effects = [0; 18];
     let config = ProptestConfig { cases: 48, ..ProptestConfig::default() };
     let total = std::cell::RefCell::new(&mut effects);
-    TestRunner::new_with_rng(config, proptest::test_runner::TestRng::deterministic_rng(Default::default()))
+    TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::default()))
         .run(&histories(), |history| {
             let mut copies = Copies::new(restorable.clone());
             for (n, step) in (1..).zip(&history) {
