@@ -1,8 +1,8 @@
 //! Stores that execute the same batches hold the same rows: the base of any second copy of the data.
 
-use crate::harness::wait_for;
-use crate::platform::sample;
-use crate::whole_call::event;
+use crate::support::samples::sample;
+use crate::support::service::wait_for;
+use crate::support::whole_call::event;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof};
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use rusqlite::types::Value as Column;
@@ -10,19 +10,13 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use transcribe_hook::domain::{CallChange, CallEnd, CallStatus, ConversationId, DeliveryKey, DriverId, Message, NewDispatch, NewDriver, NewEvent, NewTurn, PhoneNumber, Source, Speaker, Timestamp};
 use transcribe_hook::domain::reconcile::settle;
-use transcribe_hook::domain::{
-    CallChange, CallEnd, CallStatus, ConversationId, DeliveryKey, DriverId, Message, NewDispatch, NewDriver, NewEvent,
-    NewTurn, PhoneNumber, Source, Speaker, Timestamp,
-};
 use transcribe_hook::elevenlabs::read_history;
 use transcribe_hook::export::{Format, archived, export};
 use transcribe_hook::ingest::event::of_body;
+use transcribe_hook::store::{Archived, ArchivedCall, CallFilter, Commands as _, Maintenance as _, Outcome, Reads as _, Unfinished, Write, Written};
 use transcribe_hook::store::sqlite::{Options, ReadOnly, SqliteStore};
-use transcribe_hook::store::{
-    Archived, ArchivedCall, CallFilter, Commands as _, Maintenance as _, Outcome, Reads as _, Unfinished, Write,
-    Written,
-};
 
 /// Turns of the long call, more than one transaction restores or erases.
 const LONG: usize = 1_100;
