@@ -10,6 +10,9 @@ use std::collections::BTreeSet;
 /// Maximum driver id: the largest integer that every JSON parser represents exactly.
 const MAX_DRIVER_ID: i64 = crate::domain::DriverId::MAX;
 
+/// Pattern for text that does not contain U+0000.
+const NO_NUL: &str = "^[^\\u0000]*$";
+
 /// Pattern for text that is not blank and does not contain U+0000.
 const NOT_BLANK: &str = "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$";
 
@@ -229,7 +232,8 @@ fn rule_of(location: &str, name: &str) -> Option<Value> {
         ("query", "call_start_after_unix" | "call_start_before_unix") => {
             json!({ "minimum": -62_167_219_200_i64, "maximum": 253_402_300_799_i64 })
         }
-        ("header", "Idempotency-Key") => json!({ "minLength": 1, "maxLength": 256 }),
+        ("query", "search" | "user_id" | "agent_id") => json!({ "pattern": NO_NUL }),
+        ("header", "Idempotency-Key") => json!({ "minLength": 1, "maxLength": 256, "pattern": "^[!-~][ -~]*$" }),
         ("header", "ElevenLabs-Signature") => json!({ "minLength": 1 }),
         _ => return None,
     })

@@ -42,6 +42,7 @@ pub(super) fn run(args: &BackupArgs) -> Result<()> {
     };
     let copy = || -> Result<_> {
         let aside = Aside::new(&args.out)?;
+        sqlite::expect_no_wal(&args.out)?;
         let report = sqlite::backup(database, &aside, Box::new(watch))?;
         aside.publish()?;
         Ok(report)

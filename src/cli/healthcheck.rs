@@ -1,5 +1,6 @@
 //! The `healthcheck` command: checks that a running service is ready, for supervisors and load balancers.
 
+use super::args::values::service_url;
 use super::output::print_line;
 use anyhow::{Result, bail};
 use clap::Args;
@@ -8,7 +9,10 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 pub(super) struct HealthcheckArgs {
     /// Check the service at this URL
-    #[arg(long, env = "TRANSCRIBE_HOOK_URL", value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(
+        long, env = "TRANSCRIBE_HOOK_URL", value_name = "URL", default_value = "http://127.0.0.1:8080",
+        value_parser = service_url,
+    )]
     url: String,
     /// Fail if the response takes longer than this
     #[arg(

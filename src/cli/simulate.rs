@@ -4,6 +4,7 @@
 use super::args::database::DatabaseArgs;
 use super::args::secrets::{ApiToken, IngestToken, Kind, Secrets, WebhookSecret};
 use super::args::token_file;
+use super::args::values::service_url;
 use super::output::print_line;
 use crate::domain::Timestamp;
 use crate::elevenlabs::client::check_base_url;
@@ -18,7 +19,10 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 pub(super) struct SimulateArgs {
     /// Call the service at this URL
-    #[arg(long, env = "TRANSCRIBE_HOOK_URL", value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(
+        long, env = "TRANSCRIBE_HOOK_URL", value_name = "URL", default_value = "http://127.0.0.1:8080",
+        value_parser = service_url,
+    )]
     url: String,
     #[command(flatten)]
     secrets: Secrets<WebhookSecret>,

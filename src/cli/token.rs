@@ -2,6 +2,7 @@
 
 use super::args::database::DatabaseArgs;
 use super::args::token_file;
+use super::args::values::service_url;
 use super::output::print_line;
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -16,7 +17,10 @@ pub(super) struct TokenArgs {
     #[arg(long, env = "TRANSCRIBE_HOOK_LINK")]
     link: bool,
     /// Use this address of the service in the sign-in URL
-    #[arg(long, env = "TRANSCRIBE_HOOK_URL", value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(
+        long, env = "TRANSCRIBE_HOOK_URL", value_name = "URL", default_value = "http://127.0.0.1:8080",
+        value_parser = service_url,
+    )]
     url: String,
 }
 

@@ -11,6 +11,7 @@ mod ids;
 mod invalid;
 mod iso8601;
 mod json_text;
+mod month;
 mod phone;
 mod placeholder;
 pub mod reconcile;

@@ -46,7 +46,7 @@ impl PhoneNumber {
         let text = text.replace("%2B", "+").replace("%2b", "+");
         // `"Maria" <sip:+15550100042@example.com>;tag=1`
         let text = text.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map_or(&*text, |(inner, _)| inner);
-        let text = text.trim();
+        let text = of_spreadsheet(text.trim());
         let (scheme, rest) = match text.split_once(':') {
             Some((scheme, rest)) if !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphabetic()) => {
                 (scheme, rest)
@@ -54,10 +54,16 @@ impl PhoneNumber {
             _ => ("", text),
         };
         let rest = rest.trim_start_matches('/');
-        let parameters = rest.split(';').skip(1);
+        // In a SIP URI the parameters of the number stand before the host.
+        let parameters = rest.split(['@', ';']).skip(1);
         let context = { parameters }.find_map(|parameter| parameter.strip_prefix("phone-context=+"));
         let user = rest.split(['@', ';', '?']).next().unwrap_or_default().trim();
         let number = without_extension(user);
+        // Two numbers mean neither.
+        let beside = rest.get(number.len()..).unwrap_or_default().split('@').next().unwrap_or_default();
+        if beside.replace("phone-context=+", "").contains('+') {
+            return None;
+        }
         if !number.chars().all(|c| c.is_ascii_digit() || "+-./() []".contains(c)) {
             return None;
         }
@@ -106,6 +112,17 @@ fn plain(c: char) -> Option<char> {
         '\u{B7}' | '\u{2022}' => Some('.'),
         c if c.is_whitespace() => Some(' '),
         c => Some(c),
+    }
+}
+
+/// Returns a number without the additions of spreadsheets and data frames: `'+1555…`, `="+1555…"`, `15550100042.0`.
+fn of_spreadsheet(text: &str) -> &str {
+    let text = text.strip_prefix('=').unwrap_or(text).trim_matches(['"', '\'']);
+    match text.rsplit_once('.') {
+        Some((whole, fraction)) if whole.len() >= MIN_PREFIXED_DIGITS && matches!(fraction, "0" | "00") => {
+            if whole.trim_start_matches('+').bytes().all(|byte| byte.is_ascii_digit()) { whole } else { text }
+        }
+        _ => text,
     }
 }
 
@@ -161,6 +178,11 @@ mod tests {
             "tel:+1-555-010-0042;ext=12",
             "TEL:+15550100042",
             "tel:5550100042;phone-context=+1",
+            "sip:5550100042;phone-context=+1@sip.example.com;user=phone",
+            "15550100042.0",
+            "+15550100042.0",
+            "'+15550100042",
+            "=\"+15550100042\"",
             "tel://+15550100042",
             "sip:+15550100042@sip.example.com",
             "sip:+15550100042@sip.example.com;user=phone",
@@ -211,6 +233,10 @@ mod tests {
             "(011) 91234-5678",
             "0301234567890",
             "+0301234567",
+            "+15550100042;+4930123456",
+            "+15550100042, +4930123456",
+            "+15550100042 / +4930123456",
+            "5550100042.0",
             "+1555010004212345",
             "1555010004212345",
             "US.13491208655302741918",

@@ -6,13 +6,15 @@
 use super::Invalid;
 
 /// Brackets around a variable's name in common template languages.
-const BRACKETS: [(&str, &str); 17] = [
+const BRACKETS: [(&str, &str); 21] = [
     ("{{{", "}}}"),
     ("{{", "}}"),
     ("${", "}"),
     ("#{", "}"),
     ("@{", "}"),
     ("{%", "%}"),
+    ("{$", "}"),
+    ("{!", "}"),
     ("{", "}"),
     ("<%=", "%>"),
     ("<%", "%>"),
@@ -23,18 +25,40 @@ const BRACKETS: [(&str, &str); 17] = [
     ("%(", ")s"),
     ("$(", ")"),
     ("(", ")"),
+    ("%%", "%%"),
     ("%", "%"),
+    ("*|", "|*"),
 ];
 
 /// Brackets that mark a variable at any position of a text.
 const INNER_BRACKETS: [(&str, &str); 3] = [("{{", "}}"), ("${", "}"), ("<%", "%>")];
 
 /// Texts that programs write for a missing value.
-const NULL_TEXTS: [&str; 12] =
-    ["undefined", "null", "none", "nil", "nan", "<nil>", "(null)", "n/a", "unknown", "\"\"", "''", "[object object]"];
+const NULL_TEXTS: [&str; 17] = [
+    "undefined",
+    "null",
+    "none",
+    "nil",
+    "nan",
+    "<nil>",
+    "(null)",
+    "n/a",
+    "n.a.",
+    "unknown",
+    "true",
+    "false",
+    "-",
+    "?",
+    "\"\"",
+    "''",
+    "[object object]",
+];
 
-/// Names of variables that are sent instead of their value.
-const VARIABLE_NAMES: [&str; 4] = ["conversation_id", "conversationid", "conversation-id", "system__conversation_id"];
+/// Letters of the names of variables that are sent instead of their value.
+const VARIABLE_NAMES: [&str; 3] = ["conversationid", "systemconversationid", "yourconversationid"];
+
+/// Ends of a text that was put together with a missing value, as in `conv_undefined`.
+const MISSING_ENDS: [&str; 3] = ["undefined", "null", "[object object]"];
 
 /// Length of the longest of these names, in bytes.
 const MAX_NAME_BYTES: usize = "system__conversation_id".len();
@@ -47,7 +71,7 @@ pub fn placeholder(text: &str) -> Option<&str> {
         return placeholder(inner);
     }
     let is = |names: &[&str]| names.iter().any(|name| text.eq_ignore_ascii_case(name));
-    if is(&NULL_TEXTS) || is(&VARIABLE_NAMES) || text.to_ascii_lowercase().starts_with("[object ") {
+    if is(&NULL_TEXTS) || is_name(text) || text.to_ascii_lowercase().starts_with("[object ") {
         return Some(text);
     }
     let bracketed = BRACKETS.iter().find_map(|(open, close)| named(text.strip_prefix(open)?.strip_suffix(close)?));
@@ -65,7 +89,24 @@ pub fn unfilled(text: &str) -> Option<&str> {
         let (_, rest) = text.split_once(open)?;
         named(rest.split_once(close)?.0)
     };
-    placeholder(text).or_else(|| INNER_BRACKETS.iter().find_map(part))
+    // No identifier contains these.
+    let braces = || ["{{", "}}", "<?"].iter().any(|mark| text.contains(mark)).then_some(text);
+    let ends = || {
+        let lower = text.to_ascii_lowercase();
+        let before = MISSING_ENDS.iter().find_map(|end| lower.strip_suffix(end))?;
+        before.ends_with(['_', '-', ':', '.', '/']).then_some(text)
+    };
+    placeholder(text).or_else(|| INNER_BRACKETS.iter().find_map(part)).or_else(braces).or_else(ends)
+}
+
+/// Returns whether a text is only the name of a variable, such as `__conversation_id__` and `YOUR-CONVERSATION-ID`.
+fn is_name(text: &str) -> bool {
+    let marks = |byte: u8| matches!(byte, b'_' | b'-' | b'.' | b':' | b'#' | b'@' | b' ');
+    if text.len() > 2 * MAX_NAME_BYTES || !text.bytes().all(|byte| byte.is_ascii_alphabetic() || marks(byte)) {
+        return false;
+    }
+    let letters: String = text.chars().filter(char::is_ascii_alphabetic).collect();
+    VARIABLE_NAMES.iter().any(|name| letters.eq_ignore_ascii_case(name))
 }
 
 /// Returns the error of a field that contains a placeholder.
@@ -114,6 +155,32 @@ mod tests {
         ] {
             assert_eq!(placeholder(text), Some(variable), "{text}");
         }
+        for text in [
+            "{{1.conversation_id}}",
+            "{{trigger.body['id']}}",
+            "={{ $('Webhook').item.json.id }}",
+            "{{}}",
+            "{{system__conversation_id",
+            "{system__conversation_id}}",
+            "__CONVERSATION_ID__",
+            "YOUR-CONVERSATION-ID",
+            "@conversation_id",
+            ":conversationId",
+            "#conversation_id#",
+            "{$conversation.id}",
+            "{!id}",
+            "<?= $id ?>",
+            "%%id%%",
+            "*|ID|*",
+            "false",
+            "n.a.",
+            "-",
+            "conv_undefined",
+            "call-null",
+            "conv-[object Object]",
+        ] {
+            assert!(unfilled(text).is_some(), "{text}");
+        }
         assert_eq!(unfilled("conv_{{id}}"), Some("id"));
         assert_eq!(unfilled("call-${id}-1"), Some("id"));
     }
@@ -126,6 +193,10 @@ mod tests {
             "{c0ffee40-ca47-1067-b31d-00dd010662da}",
             "<a84b4c76e66710@pc33.example.com>",
             "nullify",
+            "conv_nullify",
+            "conversation_id_7",
+            "conversation",
+            "undefined-1",
             "42",
             "%",
             "$",

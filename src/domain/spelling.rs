@@ -6,6 +6,7 @@
 //! different offsets, or an unclear order of day and month.
 
 use super::iso8601::naive;
+use super::month::with_number_of_month;
 use time::format_description::well_known::Rfc2822;
 use time::{Duration, OffsetDateTime, PrimitiveDateTime};
 
@@ -52,7 +53,8 @@ pub(super) fn read(text: &str) -> Result<OffsetDateTime, Reason> {
     if let Some(instant) = OffsetDateTime::parse(text, &Rfc2822).ok().filter(|_| !letter) {
         return Ok(instant);
     }
-    let (local, zone) = without_zone(text)?;
+    let numbered = with_number_of_month(text);
+    let (local, zone) = without_zone(numbered.as_deref().unwrap_or(text))?;
     if zone.offset.is_none() && zone.name {
         return Err("the zone is not certain; write the offset, such as -05:00");
     }
@@ -87,6 +89,13 @@ fn without_zone(mut text: &str) -> Result<(&str, Zone), Reason> {
             }
             before
         } else if let Some((before, _)) = bracketed(text, '(', ')') {
+            before
+        } else if let Some((before, name)) = text.rsplit_once(' ').filter(|(_, name)| is_place(name)) {
+            if is_utc(name) {
+                zone.add(0)?;
+            } else {
+                zone.name = true;
+            }
             before
         } else if let Some((before, _)) = text.split_once(" m=") {
             // Go's monotonic clock.
@@ -127,6 +136,12 @@ fn without_zone(mut text: &str) -> Result<(&str, Zone), Reason> {
 
 fn bracketed(text: &str, open: char, close: char) -> Option<(&str, &str)> {
     text.strip_suffix(close)?.rsplit_once(open)
+}
+
+/// Whether a word is a zone's name such as `America/Chicago`.
+fn is_place(word: &str) -> bool {
+    let in_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_' | b'-' | b'+');
+    word.contains('/') && word.starts_with(|c: char| c.is_ascii_alphabetic()) && word.bytes().all(in_name)
 }
 
 fn is_utc(name: &str) -> bool {
@@ -268,6 +283,18 @@ mod tests {
         for (spelling, instant) in [
             ("Mon, 28 Sep 2026 12:00:05 GMT", "2026-09-28T12:00:05.000000Z"),
             ("28 Sep 2026 07:00:05 -0500", "2026-09-28T12:00:05.000000Z"),
+            ("Mon Sep 28 2026 07:00:05 GMT-0500 (Central Daylight Time)", "2026-09-28T12:00:05.000000Z"),
+            ("Mon Sep 28 12:00:05 UTC 2026", "2026-09-28T12:00:05.000000Z"),
+            ("Mon Sep  7 12:00:05 +0000 2026", "2026-09-07T12:00:05.000000Z"),
+            ("Mon Sep 28 12:00:05 2026", "2026-09-28T12:00:05.000000Z"),
+            ("Mon 28 Sep 2026 12:00:05 PM UTC", "2026-09-28T12:00:05.000000Z"),
+            ("Monday, 28-Sep-2026 12:00:05 UTC", "2026-09-28T12:00:05.000000Z"),
+            ("28-Sep-2026 12:00:05.25", "2026-09-28T12:00:05.250000Z"),
+            ("28 September 2026 12:00:05 UTC", "2026-09-28T12:00:05.000000Z"),
+            ("September 28th, 2026 at 7:00:05 AM GMT-5", "2026-09-28T12:00:05.000000Z"),
+            ("Sept. 28, 2026, 12:00:05\u{202F}PM", "2026-09-28T12:00:05.000000Z"),
+            ("2026-09-28T07:00:05-05:00 America/Chicago", "2026-09-28T12:00:05.000000Z"),
+            ("2026-09-28 12:00:05 Etc/UTC", "2026-09-28T12:00:05.000000Z"),
             ("2026-09-28 7:05", "2026-09-28T07:05:00.000000Z"),
             ("2026-09-28 12:05:00 am", "2026-09-28T00:05:00.000000Z"),
             ("2026-12-31T24:00:00Z", "2027-01-01T00:00:00.000000Z"),
@@ -291,6 +318,11 @@ mod tests {
             ("2026-09-28T12:00:05[America/Chicago]", "zone is not certain"),
             ("28/09/2026 12:00:05Z", "no such date"),
             ("09-28-2026 12:00:05Z", "no such date"),
+            ("Monday, 28-Sep-26 12:00:05 GMT", "no such date"),
+            ("Mon Feb 30 2026 12:00:05 GMT", "no such date"),
+            ("Mon Sep 28 2026", "both a date and a time"),
+            ("Mon Sep 28 12:00:05 CDT 2026", "zone is not certain"),
+            ("2026-09-28 12:00:05 Europe/Berlin", "zone is not certain"),
             ("2026-02-30T12:00:05Z", "no such date"),
             ("2026-09-28T24:00:01Z", "no such date"),
             ("2026-09-28T12:00:60Z", "no such date"),

@@ -4,7 +4,8 @@
 //! <https://elevenlabs.io/docs/eleven-agents/workflows/post-call-webhooks>
 
 use super::lenient::{At, Remarks};
-use super::utterance::{elements, utterance};
+use super::utterance::{elements, shown_by_variable, utterance};
+use crate::domain::validation::Problem;
 use crate::domain::{
     CallOutcome, CallStatus, ConversationId, Direction, DriverClaims, Entry, Facts, PhoneNumber, Record, RecordKind,
     Timestamp,
@@ -14,13 +15,12 @@ use serde_json::Value;
 /// Accepted durations of a call, in seconds: up to some hundred years, so they can be added to any time.
 pub(super) const DURATIONS: std::ops::Range<i64> = 0..1 << 33;
 
-pub(super) fn conversation_id(data: &At<'_>) -> Result<ConversationId, String> {
+pub(super) fn conversation_id(data: &At<'_>) -> Result<ConversationId, Problem> {
+    let problem = |rule: String| Problem { field: "data.conversation_id".to_owned(), rule };
     match data.get("conversation_id").value() {
-        None => Err("data.conversation_id: is required".to_owned()),
-        Some(Value::String(text)) => {
-            ConversationId::from_sender(text).map_err(|rule| format!("data.conversation_id: {rule}"))
-        }
-        Some(_) => Err("data.conversation_id: must be a string".to_owned()),
+        None => Err(problem("is required".to_owned())),
+        Some(Value::String(text)) => ConversationId::from_sender(text).map_err(|rule| problem(rule.to_string())),
+        Some(_) => Err(problem("must be a string".to_owned())),
     }
 }
 
@@ -28,18 +28,23 @@ pub(super) fn conversation(
     data: &At<'_>,
     event_time: Option<Timestamp>,
     remarks: &mut Remarks,
-) -> Result<Record, String> {
+) -> Result<Record, Problem> {
     let conversation_id = conversation_id(data)?;
     let facts = facts(data, remarks);
-    let transcript = data.get_any(&["transcript", "messages", "turns"]);
-    let entries = transcript.value().and_then(|value| {
-        let elements = elements(value);
-        if elements.is_none() {
-            remarks.add_words(transcript.place(), "no readable transcript");
+    let places = ["transcript", "messages", "turns"].map(|name| data.get(name));
+    let found: Vec<_> = places.iter().filter_map(|at| Some((at, elements(at.value()?)))).collect();
+    let filled = found.iter().find_map(|(_, list)| list.as_deref().filter(|list| !list.is_empty()));
+    let entries = if let Some(elements) = filled {
+        Some(transcript(elements, facts.start, remarks))
+    } else {
+        if let Some((at, _)) = found.iter().find(|(_, elements)| elements.is_none()) {
+            remarks.add_words(at.place(), "no readable transcript");
         }
-        elements
-    });
-    let entries = entries.map(|elements| self::transcript(&elements, facts.start, remarks));
+        let variables = data.get("conversation_initiation_client_data").get("dynamic_variables");
+        let shown = shown_by_variable(&variables, remarks);
+        // An empty list is no statement about the call.
+        if shown.is_empty() { found.first().map(|_| Vec::new()) } else { Some(shown) }
+    };
     Ok(Record { conversation_id, kind: RecordKind::Conversation, event_time, facts, entries })
 }
 
@@ -98,7 +103,10 @@ impl OtherEnd {
         // WhatsApp identifies a person by the digits of the international number.
         let at = whatsapp.get_any(&["whatsapp_user_id", "user_phone_number", "external_number"]);
         let text = at.text(remarks);
-        let number = text.as_deref().and_then(|text| PhoneNumber::from_payload(&format!("whatsapp:{text}")));
+        let number = text.as_deref().and_then(|text| {
+            let digits = text.trim_start_matches("whatsapp:");
+            PhoneNumber::from_payload(&format!("whatsapp:{digits}"))
+        });
         found.take(text, number);
         found
     }

@@ -3,7 +3,9 @@
 use super::conversation::{OtherEnd, conversation, conversation_id};
 use super::lenient::{At, Remarks};
 use super::otel_traces::traces;
+use super::utterance::place_of_conversation;
 use crate::domain::repair;
+use crate::domain::validation::Problem;
 use crate::domain::{CallStatus, ConversationId, DriverClaims, Facts, Record, RecordKind, Remark, Timestamp};
 use serde_json::Value;
 
@@ -70,18 +72,33 @@ pub fn read_event(body: &[u8]) -> Event {
             if other.contains("answering_machine_detection") {
                 event.answered_by = answered_by(data.value(), MAX_SEARCH_DEPTH);
             }
-            if data.get("transcript").value().and_then(Value::as_array).is_some_and(|list| !list.is_empty()) {
-                remarks.add_words("data.transcript", "ignored because the event's type is unknown");
+            // What stands here of a recording that was received says whether it is kept.
+            if other.contains("audio") && data.get("kept").value().is_none() {
+                remarks.add("data.full_audio", "no readable recording");
+            }
+            let transcript = data.get("transcript");
+            let listed = transcript.value().and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+            let listed = listed.then(|| transcript.place().to_owned());
+            if let Some(place) = listed.or_else(|| place_of_conversation(&at)) {
+                remarks.add_words(&place, "ignored because the event's type is unknown");
             }
             event.remarks = remarks.into_vec();
             return event;
         }
-        None => Err("body.type: is required".to_owned()),
+        None => Err(Problem { field: "body.type".to_owned(), rule: "is required".to_owned() }),
     };
     if let Ok(record) = &read {
         event.conversation_id = Some(record.conversation_id.clone());
+        // What was found where words usually are is remarked already.
+        let found = record.entries.as_ref().is_some_and(|entries| !entries.is_empty()) || remarks.has_words();
+        if let Some(place) = if found { None } else { place_of_conversation(&at) } {
+            remarks.add_words(&place, "may be a conversation; it is not read");
+        }
     }
-    event.reading = read.map_or_else(Reading::Unreadable, |record| Reading::Record(Box::new(record)));
+    event.reading = match read {
+        Ok(record) => Reading::Record(Box::new(record)),
+        Err(problem) => Reading::Unreadable(problem.to_string()),
+    };
     event.remarks = remarks.into_vec();
     event
 }
@@ -105,7 +122,7 @@ fn answered_by(data: Option<&Value>, depth: usize) -> Option<String> {
 
 /// Parses an outbound call that was not established. `metadata.body` is the unchanged message of the telephone
 /// provider.
-fn failure(data: &At<'_>, event_time: Option<Timestamp>, remarks: &mut Remarks) -> Result<Record, String> {
+fn failure(data: &At<'_>, event_time: Option<Timestamp>, remarks: &mut Remarks) -> Result<Record, Problem> {
     let conversation_id = conversation_id(data)?;
     let provider = data.get("metadata").get("body");
     let mut called = OtherEnd::default();

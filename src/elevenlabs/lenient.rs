@@ -30,6 +30,11 @@ impl Remarks {
         }
     }
 
+    /// Whether words may have been lost.
+    pub(super) fn has_words(&self) -> bool {
+        self.0.iter().any(|remark| remark.kind == RemarkKind::Words)
+    }
+
     pub(super) fn into_vec(self) -> Vec<Remark> {
         self.0
     }

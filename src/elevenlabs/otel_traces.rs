@@ -7,11 +7,10 @@
 
 use super::conversation::{DURATIONS, OtherEnd, conversation_id, direction, outcome, status};
 use super::lenient::{At, Remarks};
-use super::utterance::{MAX_DEPTH, elements, utterance, words};
-use crate::domain::repair;
+use super::utterance::{MAX_DEPTH, shown_by_variable, words};
+use crate::domain::validation::Problem;
 use crate::domain::{CallStatus, DriverClaims, Entry, Facts, Record, RecordKind, Speaker, Timestamp};
 use serde_json::{Map, Value};
-use std::borrow::Cow;
 
 /// Maximum number of spans that are read of one event.
 const MAX_SPANS: usize = 100_000;
@@ -19,10 +18,13 @@ const MAX_SPANS: usize = 100_000;
 /// Minimum length of words that may be truncated, in bytes. ElevenLabs truncates to 4000 or 4096 bytes or characters.
 const MIN_TRUNCATED_BYTES: usize = 3990;
 
+/// Endings of the names of spans that contain an utterance.
+const SPOKEN: [&str; 2] = [".user_transcript", ".agent_response"];
+
 /// Name of the span of the whole conversation.
 const ROOT_SPAN: &str = "elevenlabs.conversation";
 
-pub(super) fn traces(data: &At<'_>, event_time: Option<Timestamp>, remarks: &mut Remarks) -> Result<Record, String> {
+pub(super) fn traces(data: &At<'_>, event_time: Option<Timestamp>, remarks: &mut Remarks) -> Result<Record, Problem> {
     let Traces { mut spans, resource } = Traces::read(&data.get("otlp_traces"), remarks);
     let named = Value::Object(beneath(&resource, "elevenlabs."));
     let conversation_id = conversation_id(data).or_else(|missing| match data.get("conversation_id").value() {
@@ -33,19 +35,25 @@ pub(super) fn traces(data: &At<'_>, event_time: Option<Timestamp>, remarks: &mut
     spans.sort_by_key(|span| span.start);
     let mut entries = Vec::new();
     for (index, span) in (0..).zip(&spans) {
+        let (read, mut said_nothing) = (entries.len(), false);
         for (ending, speaker) in [("user.text", Speaker::Driver), ("agent.text", Speaker::Agent)] {
             let at = span.attribute(&[ending]);
             let Some(said) = at.value().and_then(|value| words(value, MAX_DEPTH)) else { continue };
+            said_nothing |= said.trim().is_empty();
             if let Some(message) = at.words(&said, remarks) {
                 let cut_off = message.as_str().len() >= MIN_TRUNCATED_BYTES;
                 let (original, interrupted, time) = (None, None, span.start);
                 entries.push(Entry { index, speaker, message, original, interrupted, time, cut_off });
             }
         }
+        if entries.len() == read && !said_nothing && SPOKEN.iter().any(|name| span.name.ends_with(name)) {
+            remarks.add_words("spans[]", "a span of somebody's words has none that can be read");
+        }
     }
     let root = spans.iter().find(|span| span.name == ROOT_SPAN).or_else(|| spans.iter().find(|span| span.is_root));
     if entries.is_empty() {
-        entries = root.map_or(Vec::new(), |root| shown_by_variable(root, remarks));
+        entries = root
+            .map_or(Vec::new(), |root| shown_by_variable(&At::new("span.dynamic_variable", &root.variables), remarks));
     }
     let mut facts = root.map_or_else(Facts::default, |root| facts(root, remarks));
     facts.agent_id = data.get("agent_id").name(remarks).or(facts.agent_id);
@@ -96,38 +104,6 @@ fn facts(root: &Span, remarks: &mut Remarks) -> Facts {
             phone_number: line.number,
         },
     }
-}
-
-/// Returns the turns in the variable that holds the conversation so far. Their times are unknown.
-fn shown_by_variable(root: &Span, remarks: &mut Remarks) -> Vec<Entry> {
-    let Some(history) = root.variables.get("system__conversation_history") else { return Vec::new() };
-    let place = "span.dynamic_variable.system__conversation_history";
-    let whole = elements(history);
-    let elements = whole.or_else(|| {
-        let elements = history.as_str().and_then(before_the_cut)?;
-        remarks.add_words(place, "truncated by ElevenLabs");
-        Some(elements.into())
-    });
-    let elements = elements.unwrap_or_default();
-    let entries = (0..).zip(&*elements).filter_map(|(index, element)| {
-        let (speaker, message) = utterance(&At::new(&format!("{place}[{index}]"), element), remarks)?;
-        Some(Entry { index, speaker, message, original: None, interrupted: None, time: None, cut_off: false })
-    });
-    entries.collect()
-}
-
-/// Maximum number of positions that are tried as the end of a truncated text.
-const MAX_CUT_ATTEMPTS: usize = 64;
-
-/// Returns the complete elements of a truncated JSON list.
-fn before_the_cut(text: &str) -> Option<Vec<Value>> {
-    text.rmatch_indices('}').take(MAX_CUT_ATTEMPTS).find_map(|(at, _)| {
-        let kept = &text[..=at];
-        [format!("{kept}]}}"), format!("{kept}]")].iter().find_map(|whole| {
-            let (value, _) = repair::read::<Value>(whole.as_bytes()).ok()?;
-            elements(&value).map(Cow::into_owned)
-        })
-    })
 }
 
 struct Traces {
@@ -215,7 +191,10 @@ fn span_of(at: &At<'_>, remarks: &mut Remarks) -> Span {
 fn attributes(at: &At<'_>) -> Value {
     match at.value() {
         Some(Value::Array(list)) => Value::Object(pairs(list, MAX_DEPTH)),
-        Some(Value::Object(fields)) => Value::Object(fields.clone()),
+        Some(Value::Object(fields)) => {
+            let plain = |(name, value): (&String, &Value)| Some((name.clone(), plain(value, MAX_DEPTH)?));
+            Value::Object(fields.iter().filter_map(plain).collect())
+        }
         _ => Value::Null,
     }
 }
@@ -229,7 +208,9 @@ fn pairs(list: &[Value], depth: usize) -> Map<String, Value> {
 /// Returns the plain value of `{"stringValue": …}`, `{"arrayValue": {"values": […]}}` and similar.
 fn plain(value: &Value, depth: usize) -> Option<Value> {
     let depth = depth.checked_sub(1)?;
-    let Some((kind, inner)) = value.as_object().and_then(|fields| fields.iter().next()) else {
+    // Some writers name every kind, with null for those that the value is not.
+    let mut kinds = value.as_object().into_iter().flatten().filter(|(_, inner)| !inner.is_null());
+    let Some((kind, inner)) = kinds.next() else {
         return Some(value.clone());
     };
     let values = || inner.get("values").and_then(Value::as_array);

@@ -7,7 +7,7 @@
 
 use super::lenient::{At, Remarks};
 use crate::domain::repair;
-use crate::domain::{Message, Speaker};
+use crate::domain::{Entry, Message, Speaker};
 use serde_json::Value;
 use std::borrow::Cow;
 
@@ -51,6 +51,34 @@ const NO_WORDS: [&str; 14] = [
     "triggered_guardrails",
 ];
 
+/// Other fields of ElevenLabs' elements. None of them contains words of the call.
+const OTHERS: [&str; 24] = [
+    "id",
+    "type",
+    "time_in_call_secs",
+    "original_message",
+    "interrupted",
+    "ignored_as_backchannel",
+    "source_medium",
+    "source_event_id",
+    "created_at_unix_ms",
+    "agent_metadata",
+    "feedback",
+    "llm_override",
+    "producing_llm",
+    "conversation_turn_metrics",
+    "rag_retrieval_info",
+    "llm_usage",
+    "reasoning",
+    "reasoned",
+    "used_static_kb_document_ids",
+    "user_identifier",
+    "voice_label",
+    "voice_id",
+    "annotations",
+    "metadata",
+];
+
 /// Fields with the elements of a conversation.
 const LISTS: [&str; 6] = ["entries", "transcript", "turns", "messages", "items", "utterances"];
 
@@ -64,7 +92,11 @@ fn elements_at(conversation: &Value, depth: usize) -> Option<Cow<'_, [Value]>> {
     let depth = depth.checked_sub(1)?;
     match conversation {
         Value::Array(elements) => Some(elements.into()),
-        Value::Object(fields) => LISTS.iter().find_map(|list| elements_at(fields.get(*list)?, depth)),
+        Value::Object(fields) => {
+            let found = LISTS.iter().filter_map(|list| elements_at(fields.get(*list)?, depth));
+            // An empty list may stand beside the one that is filled.
+            found.max_by_key(|elements| !elements.is_empty())
+        }
         Value::String(text) => {
             let (inner, _) = repair::read::<Value>(text.as_bytes()).ok()?;
             elements_at(&inner, depth).map(|elements| elements.into_owned().into())
@@ -81,8 +113,8 @@ pub(super) fn utterance(at: &At<'_>, remarks: &mut Remarks) -> Option<(Speaker, 
     };
     let said = words(element, MAX_DEPTH);
     let keyed = || {
-        let fields = element.as_object()?;
-        fields.iter().find_map(|(name, value)| Some((speaker_named(name)?, words(value, MAX_DEPTH)?)))
+        let fields = element.as_object().into_iter().flatten();
+        fields.filter_map(|(name, value)| Some((speaker_named(name)?, words(value, MAX_DEPTH)?)))
     };
     let role = role(element, MAX_DEPTH);
     let (speaker, said) = match (role, said) {
@@ -94,8 +126,13 @@ pub(super) fn utterance(at: &At<'_>, remarks: &mut Remarks) -> Option<(Speaker, 
                 return None;
             }
         },
-        (_, said) => match keyed() {
-            Some(keyed) => keyed,
+        (_, said) => match keyed().next() {
+            Some(first) => {
+                if keyed().nth(1).is_some() {
+                    remarks.add_words(at.place(), "has the words of two speakers; the first are read");
+                }
+                first
+            }
             None if said.is_some_and(|said| !said.trim().is_empty()) => {
                 remarks.add_words(at.place(), "no speaker");
                 return None;
@@ -106,7 +143,68 @@ pub(super) fn utterance(at: &At<'_>, remarks: &mut Remarks) -> Option<(Speaker, 
             }
         },
     };
-    at.words(&said, remarks).map(|message| (speaker, message))
+    let message = at.words(&said, remarks);
+    remark_rest(at, element, remarks);
+    message.map(|message| (speaker, message))
+}
+
+/// Remarks that an element has words beside those that are read, or instead of them.
+fn remark_rest(at: &At<'_>, element: &Value, remarks: &mut Remarks) {
+    let mut unread = Vec::new();
+    find_unread(element, MAX_DEPTH, &mut unread);
+    if !unread.is_empty() {
+        let what = format!("has words that are not read, in: {}", shown(unread));
+        remarks.add_words(at.place(), &what);
+    }
+}
+
+/// Finds fields that hold words in what has none in the fields that are known, as in one part among several.
+fn find_unread<'a>(value: &'a Value, depth: usize, unread: &mut Vec<&'a String>) {
+    let Some(depth) = depth.checked_sub(1) else { return };
+    match value {
+        Value::Array(parts) => {
+            // The type of a part tells what else it is than words.
+            let untyped = parts.iter().filter(|part| part.get("type").is_none());
+            untyped.for_each(|part| find_unread(part, depth, unread));
+        }
+        Value::Object(fields) => {
+            let filled = |name: &&str| match fields.get(*name) {
+                Some(Value::String(text)) => !text.trim().is_empty(),
+                Some(value) => words(value, depth).is_some_and(|said| !said.trim().is_empty()),
+                None => false,
+            };
+            if let Some(name) = WORDS.iter().find(|name| filled(name)) {
+                return find_unread(&fields[*name], depth, unread);
+            }
+            for (name, value) in fields {
+                let known = [&SPEAKERS[..], &NO_WORDS, &OTHERS].iter().any(|names| names.contains(&&**name));
+                if WORDS.contains(&&**name) {
+                    find_unread(value, depth, unread);
+                } else if !known && speaker_named(name).is_none() && holds_phrase(value, depth) {
+                    unread.push(name);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Whether a text of several words stands in a value.
+fn holds_phrase(value: &Value, depth: usize) -> bool {
+    let Some(depth) = depth.checked_sub(1) else { return false };
+    match value {
+        Value::String(text) => text.split_whitespace().nth(1).is_some(),
+        Value::Array(items) => items.iter().any(|item| holds_phrase(item, depth)),
+        Value::Object(fields) => fields.values().any(|value| holds_phrase(value, depth)),
+        _ => false,
+    }
+}
+
+/// Returns the names of fields as they may be told. Those that ElevenLabs makes up are; anything else might be words.
+fn shown<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
+    let is_plain = |name: &&String| name.len() <= 40 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let names: Vec<_> = names.into_iter().filter(is_plain).take(12).map(String::as_str).collect();
+    names.join(", ")
 }
 
 /// Adds a remark that an element has no words, unless a field explains it.
@@ -124,14 +222,44 @@ fn remark_silence(at: &At<'_>, element: &Value, remarks: &mut Remarks) {
     let explained = NO_WORDS.iter().any(|name| fields.get(*name).is_some_and(there));
     let blank = WORDS.iter().any(|name| fields.get(*name).is_some_and(|value| value.as_str().is_some()));
     if explained || blank {
-        return;
+        return remark_rest(at, element, remarks);
     }
     // Only identifiers are included, because any other name might be words of the call.
-    let named = |name: &&String| name.len() <= 40 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    let filled = fields.iter().filter(|(_, value)| there(value)).map(|(name, _)| name).filter(named);
-    let shown: Vec<_> = filled.take(12).map(String::as_str).collect();
-    let what = format!("no readable words or tool calls; fields: {}", shown.join(", "));
+    let filled = fields.iter().filter(|(_, value)| there(value)).map(|(name, _)| name);
+    let what = format!("no readable words or tool calls; fields: {}", shown(filled));
     remarks.add_words(at.place(), &what);
+}
+
+/// Returns the turns in the variable that holds the conversation so far. Their times are unknown.
+pub(super) fn shown_by_variable(variables: &At<'_>, remarks: &mut Remarks) -> Vec<Entry> {
+    let at = variables.get("system__conversation_history");
+    let (Some(history), place) = (at.value(), at.place()) else { return Vec::new() };
+    let whole = elements(history);
+    let elements = whole.or_else(|| {
+        let elements = history.as_str().and_then(before_the_cut)?;
+        remarks.add_words(place, "truncated by ElevenLabs");
+        Some(elements.into())
+    });
+    let elements = elements.unwrap_or_default();
+    let entries = (0..).zip(&*elements).filter_map(|(index, element)| {
+        let (speaker, message) = utterance(&At::new(&format!("{place}[{index}]"), element), remarks)?;
+        Some(Entry { index, speaker, message, original: None, interrupted: None, time: None, cut_off: false })
+    });
+    entries.collect()
+}
+
+/// Maximum number of positions that are tried as the end of a truncated text.
+const MAX_CUT_ATTEMPTS: usize = 64;
+
+/// Returns the complete elements of a truncated JSON list.
+fn before_the_cut(text: &str) -> Option<Vec<Value>> {
+    text.rmatch_indices('}').take(MAX_CUT_ATTEMPTS).find_map(|(at, _)| {
+        let kept = &text[..=at];
+        [format!("{kept}]}}"), format!("{kept}]")].iter().find_map(|whole| {
+            let (value, _) = repair::read::<Value>(whole.as_bytes()).ok()?;
+            elements(&value).map(Cow::into_owned)
+        })
+    })
 }
 
 /// Returns the words of a value, joined; an empty text if they are explicitly blank.
@@ -176,12 +304,51 @@ fn role(element: &Value, depth: usize) -> Option<String> {
         inner @ Value::Object(_) => role(inner, depth),
         _ => None,
     });
-    named.or_else(|| ["message", "content"].iter().find_map(|name| role(fields.get(*name)?, depth)))
+    // LangChain's `{"type": "ai", "content"}`; a type may be anything else.
+    let typed = || fields.get("type")?.as_str().filter(|text| speaker_named(text).is_some()).map(str::to_owned);
+    named.or_else(|| ["message", "content"].iter().find_map(|name| role(fields.get(*name)?, depth))).or_else(typed)
+}
+
+/// Returns the place of a conversation in a report, if there is one.
+pub(super) fn place_of_conversation(at: &At<'_>) -> Option<String> {
+    place_in(at.value()?, at.place().to_owned(), MAX_PLACES)
+}
+
+/// How deep a conversation is looked for in a report.
+const MAX_PLACES: usize = 8;
+
+/// Fields that look like a conversation and are none: prompts, examples, what tools were given.
+const NO_CONVERSATION: [&str; 4] =
+    ["analysis", "conversation_config_override", "custom_llm_extra_body", "conversation_history_override"];
+
+fn place_in(value: &Value, place: String, depth: usize) -> Option<String> {
+    let depth = depth.checked_sub(1)?;
+    let says = |element: &Value| {
+        let spoken = role(element, MAX_DEPTH).is_some_and(|role| speaker_named(&role).is_some());
+        spoken && words(element, MAX_DEPTH).is_some_and(|said| !said.trim().is_empty())
+    };
+    match value {
+        Value::Array(items) if items.iter().any(says) => Some(place),
+        Value::Array(items) => items.iter().find_map(|item| place_in(item, format!("{place}[]"), depth)),
+        Value::Object(fields) => fields.iter().find_map(|(name, value)| {
+            let inner = format!("{place}.{}", shown([name]));
+            match (&**name, value) {
+                ("resourceSpans" | "resource_spans", Value::Array(spans)) if !spans.is_empty() => Some(inner),
+                (name, _) if NO_CONVERSATION.contains(&name) || NO_WORDS.contains(&name) => None,
+                _ => place_in(value, inner, depth),
+            }
+        }),
+        Value::String(text) if text.trim_start().starts_with(['{', '[']) => {
+            let (inner, _) = repair::read::<Value>(text.as_bytes()).ok()?;
+            place_in(&inner, place, depth)
+        }
+        _ => None,
+    }
 }
 
 /// Returns the speaker of a role, by the role names of common agent frameworks.
 fn speaker_named(role: &str) -> Option<Speaker> {
-    let role = role.trim().to_ascii_lowercase();
+    let role = role.trim().to_ascii_lowercase().replace([' ', '-'], "_");
     let role = role.strip_prefix("role_").unwrap_or(&role);
     match role {
         "agent" | "assistant" | "ai" | "bot" | "model" | "ai_agent" | "voice_agent" => Some(Speaker::Agent),

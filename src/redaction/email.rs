@@ -11,8 +11,13 @@ const MAX_DOMAIN_BYTES: usize = 255;
 
 pub(super) fn find(text: &str, tokens: &[Token]) -> Vec<Finding> {
     let mut findings: Vec<Finding> = text.match_indices('@').filter_map(|(at, _)| literal_address(text, at)).collect();
-    let spoken = (0..tokens.len()).filter(|at| is_word(tokens, *at, "at")).filter_map(|at| spoken(tokens, at));
-    findings.extend(spoken.map(|(start, end)| Finding { kind: Kind::Email, start, end }));
+    // Speech recognition writes some words of an address as signs, and others not.
+    let is_rest = |at: &Token| {
+        at.what == What::Mark('@') && !findings.iter().any(|found| (found.start..found.end).contains(&at.start))
+    };
+    let ats = (0..tokens.len()).filter(|at| is_word(tokens, *at, "at") || is_rest(&tokens[*at]));
+    let spoken: Vec<_> = ats.filter_map(|at| spoken(tokens, at)).collect();
+    findings.extend(spoken.into_iter().map(|(start, end)| Finding { kind: Kind::Email, start, end }));
     findings
 }
 
@@ -58,19 +63,66 @@ const SEPARATORS: [&str; 5] = ["dot", "underscore", "dash", "hyphen", "point"];
 /// Maximum number of parts before and after the word `at`.
 const MAX_PARTS: usize = 6;
 
-/// Returns the byte range of the address around the token `at`.
-fn spoken(tokens: &[Token], at: usize) -> Option<(usize, usize)> {
-    // After it: a word, followed by at least one "dot" and word. The last one is the top-level domain.
-    let mut end = at + 1;
-    let host = word(tokens, end)?;
-    let mut last = "";
-    for _ in 0..MAX_PARTS {
-        let Some(name) = word(tokens, end + 2).filter(|_| is_word(tokens, end + 1, "dot")) else { break };
+/// Maximum number of letters of a spelled name.
+const MAX_LETTERS: usize = 32;
+
+/// Returns the letter at a token of a spelled word. Elsewhere, an O counts as a digit.
+fn letter(tokens: &[Token], at: usize) -> Option<&str> {
+    match &tokens.get(at)?.what {
+        What::Word(word) => {
+            Some(&**word).filter(|word| word.len() == 1 && word.bytes().all(|b| b.is_ascii_alphabetic()))
+        }
+        What::Spoken(_) if tokens[at].end - tokens[at].start == 1 => Some("o"),
+        _ => None,
+    }
+}
+
+fn is_letter(tokens: &[Token], at: usize) -> bool {
+    letter(tokens, at).is_some()
+}
+
+/// Returns the last token of the domain label that begins at `from`: a word, a spelled one, or several with hyphens.
+fn end_of_label(tokens: &[Token], from: usize) -> Option<usize> {
+    word(tokens, from).or_else(|| letter(tokens, from))?;
+    let mut end = from;
+    while end - from < MAX_LETTERS && is_letter(tokens, end) && is_letter(tokens, end + 1) {
+        end += 1;
+    }
+    let is_hyphen = |at| is_word(tokens, at, "dash") || is_word(tokens, at, "hyphen");
+    while end - from < MAX_LETTERS && is_hyphen(end + 1) && word(tokens, end + 2).is_some() {
         end += 2;
-        last = name;
+    }
+    Some(end)
+}
+
+/// Returns whether one of these signs is at a token, between two words and without blanks.
+fn is_sign(tokens: &[Token], at: usize, signs: &[char]) -> bool {
+    let Some([before, sign, after]) = at.checked_sub(1).and_then(|from| tokens.get(from..from + 3)) else {
+        return false;
+    };
+    let glued = before.end == sign.start && sign.end == after.start;
+    glued && matches!(sign.what, What::Mark(mark) if signs.contains(&mark))
+}
+
+/// Returns the byte range of the address around the word or sign `at`.
+fn spoken(tokens: &[Token], at: usize) -> Option<(usize, usize)> {
+    let by_sign = tokens[at].what == What::Mark('@');
+    let is_dot = |at| is_word(tokens, at, "dot") || (by_sign && is_sign(tokens, at, &['.']));
+    let is_join = |at| {
+        SEPARATORS.iter().any(|word| is_word(tokens, at, word))
+            || (by_sign && is_sign(tokens, at, &['.', '-', '+', '_']))
+    };
+    // After it: a word, followed by at least one "dot" and word. The last one is the top-level domain.
+    let host = word(tokens, at + 1)?;
+    let mut end = end_of_label(tokens, at + 1)?;
+    let mut last = String::new();
+    for _ in 0..MAX_PARTS {
+        let Some(next) = end_of_label(tokens, end + 2).filter(|_| is_dot(end + 1)) else { break };
+        last = (end + 2..=next).filter_map(|at| word(tokens, at).or_else(|| letter(tokens, at))).collect();
+        end = next;
     }
     let known_end = matches!(
-        last,
+        &*last,
         "com" | "net" | "org" | "edu" | "gov" | "us" | "io" | "co" | "ca" | "mx" | "biz" | "info" | "uk"
     );
     let could_end = last.len() >= 2 && last.chars().all(char::is_alphabetic);
@@ -82,20 +134,27 @@ fn spoken(tokens: &[Token], at: usize) -> Option<(usize, usize)> {
     let mut joined = matches!(tokens[start].what, What::Written | What::Spoken(_));
     // With separators before and after "at" it is an address, whatever its top-level domain is.
     let mut by_words = false;
-    for _ in 0..MAX_PARTS {
+    let mut parts = 0;
+    while parts < MAX_PARTS && at - start < MAX_LETTERS {
         let Some(join) = start.checked_sub(1) else { break };
         let digits = |at: usize| matches!(tokens[at].what, What::Written | What::Spoken(_));
-        if SEPARATORS.iter().any(|word| is_word(tokens, join, word)) && join > 0 && is_name(tokens, join - 1) {
+        if is_join(join) && join > 0 && is_name(tokens, join - 1) {
             start = join - 1;
             (joined, by_words) = (true, true);
+            parts += 1;
+        } else if is_letter(tokens, start) && is_letter(tokens, join) {
+            // As in m a r i a at.
+            start = join;
+            joined = true;
         } else if digits(start) && is_name(tokens, join) && !is_word(tokens, join, "at") {
             // As in "maria seven nine at".
             start = join;
+            parts += 1;
         } else {
             break;
         }
     }
-    if !known_end && !by_words {
+    if !known_end && !by_words && !by_sign {
         return None;
     }
     let provider = matches!(
@@ -116,7 +175,7 @@ fn spoken(tokens: &[Token], at: usize) -> Option<(usize, usize)> {
         |token| matches!(&token.what, What::Word(word) if matches!(word.as_str(), "email" | "mail" | "e" | "address")),
     );
     // "Look at schneider dot com" is no address.
-    (joined || provider || said).then(|| (tokens[start].start, tokens[end].end))
+    (joined || provider || said || by_sign).then(|| (tokens[start].start, tokens[end].end))
 }
 
 #[cfg(test)]

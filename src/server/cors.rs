@@ -17,7 +17,9 @@ impl FromStr for Origin {
         let parts = uri.as_ref().and_then(|uri| uri.scheme_str().zip(uri.authority()));
         // A browser never sends anything else, such as a path or an upper-case letter.
         let is_one = parts.is_some_and(|(scheme, authority)| {
-            ["http", "https"].contains(&scheme) && text == format!("{scheme}://{authority}") && !text.contains('@')
+            ["http", "https"].contains(&scheme)
+                && text == format!("{scheme}://{authority}")
+                && !text.contains(['@', '*'])
         });
         let is_small = !text.bytes().any(|byte| byte.is_ascii_uppercase());
         HeaderValue::from_str(text).ok().filter(|_| is_one && is_small).map(Self).ok_or_else(|| {
@@ -25,6 +27,10 @@ impl FromStr for Origin {
         })
     }
 }
+
+/// Headers that a page may send: those of this API, and those that ElevenLabs' SDK sends with each request.
+const REQUEST_HEADERS: &str = "Authorization, Last-Event-ID, Range, X-Request-Id, Xi-Api-Key, X-Fern-Language, \
+    X-Fern-SDK-Name, X-Fern-SDK-Version, X-Fern-Runtime, X-Fern-Runtime-Version";
 
 /// Origins whose pages may read.
 #[derive(Debug, Clone, Default)]
@@ -52,7 +58,7 @@ impl Origins {
             Response::builder()
                 .status(StatusCode::NO_CONTENT)
                 .header(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD")
-                .header(header::ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Last-Event-ID, Range, X-Request-Id")
+                .header(header::ACCESS_CONTROL_ALLOW_HEADERS, REQUEST_HEADERS)
                 .header(header::ACCESS_CONTROL_MAX_AGE, "600")
                 .finish()
         })
@@ -91,6 +97,7 @@ mod tests {
             "ftp://h",
             "https://u@h",
             "https://h?x",
+            "https://*.example.com",
         ] {
             assert!(other.parse::<Origin>().is_err(), "{other}");
         }

@@ -10,11 +10,12 @@ import { steps as reading } from "./reading.mjs";
 import { steps as following } from "./following.mjs";
 import { steps as states } from "./states.mjs";
 import { steps as docs } from "./docs.mjs";
+import { steps as pictures } from "./pictures.mjs";
 
 const [, , modules, executablePath] = process.argv;
 const { chromium } = createRequire(`${modules}/`)("playwright-core");
 
-const steps = { ...reading, ...following, ...states, ...docs };
+const steps = { ...reading, ...following, ...states, ...docs, ...pictures };
 
 const browser = await chromium.launch({
   executablePath,
@@ -28,9 +29,9 @@ const browser = await chromium.launch({
 /** Pages by name, each in a profile of its own. */
 const pages = new Map();
 
-async function open({ url, dark, phone, zone, ...args }) {
+async function open({ url, dark, phone, zone, now, size, ...args }) {
   const context = await browser.newContext({
-    viewport: phone ? { width: 390, height: 844 } : { width: 1440, height: 900 },
+    viewport: size ?? (phone ? { width: 390, height: 844 } : { width: 1440, height: 900 }),
     isMobile: Boolean(phone),
     hasTouch: Boolean(phone),
     colorScheme: dark ? "dark" : "light",
@@ -50,6 +51,8 @@ async function open({ url, dark, phone, zone, ...args }) {
     const { origin, protocol } = new URL(request.url());
     if (origin !== opened.base && protocol !== "data:" && protocol !== "blob:") faults.push(`outside: ${request.url()}`);
   });
+  // The page's clock stands still there; its timers go on.
+  if (now) await page.clock.setFixedTime(now);
   await page.goto(url);
   return opened;
 }

@@ -90,6 +90,9 @@ export const steps = {
   async signOut(opened) {
     await opened.page.getByRole("button", { name: "Sign out" }).click();
     await opened.page.getByRole("heading", { name: "Sign in to read calls" }).waitFor();
+    // The heading may appear before the answer that deletes the cookie, because the session's streams end first.
+    const deadline = Date.now() + 10_000;
+    while ((await opened.page.context().cookies()).length > 0 && Date.now() < deadline) await opened.page.waitForTimeout(20);
     assert.deepEqual(await opened.page.context().cookies(), []);
     await opened.page.reload();
     await opened.page.getByRole("heading", { name: "Sign in to read calls" }).waitFor();

@@ -81,8 +81,9 @@ pub fn webhook_path(path: &str) -> Option<String> {
     (below && meant != path).then_some(meant)
 }
 
-/// Percent-encoded white space.
-const BLANKS: [&str; 8] = ["%20", "%09", "%0a", "%0A", "%0d", "%0D", "%c2%a0", "%C2%A0"];
+/// Percent-encoded white space, and characters without width.
+const BLANKS: [&str; 12] =
+    ["%20", "%09", "%0a", "%0A", "%0d", "%0D", "%c2%a0", "%C2%A0", "%e2%80%8b", "%E2%80%8B", "%ef%bb%bf", "%EF%BB%BF"];
 
 /// Prefix of the operations for ElevenLabs' SDKs, which send the token in the header of their API key.
 pub(super) const CONVAI: &str = "/v1/convai/";
@@ -322,6 +323,7 @@ mod tests {
             "/webhooks/elevenlabs/post-call/%20",
             "/webhooks/elevenlabs/post-call%20/",
             "/webhooks/elevenlabs/post-call%0A",
+            "/webhooks/elevenlabs/post-call%E2%80%8B",
             "/webhooks/elevenlabs/post-call%0d%0a%09//",
             "//webhooks//elevenlabs///post-call",
             "/Webhooks/ElevenLabs/Post-Call",

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 const INGEST_TOKEN: &str = "IngestToken";
 const WEBHOOK_TOKEN: &str = "WebhookToken";
 const API_TOKEN: &str = "ApiToken";
-const API_KEY: &str = "ApiKey";
+const API_KEY: &str = "ElevenLabsKey";
 const SESSION: &str = "Session";
 
 /// Operations with their security requirements and authentication errors.

@@ -74,20 +74,97 @@ pub(in crate::api) fn fill_in(data: &mut Value, call: &domain::Call, has_audio: 
     required(&["conversation_id"], call.conversation_id.as_str().into(), Value::is_string);
     required(&["status"], status(call), |status| ConversationStatus::parse_from_json(Some(status.clone())).is_ok());
     required(&["transcript"], json!([]), Value::is_array);
-    required(&["metadata", "start_time_unix_secs"], seconds(call.call_start_time).into(), Value::is_number);
-    required(&["metadata", "call_duration_secs"], duration(call).into(), Value::is_number);
-    for turn in data["transcript"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
-        let time = turn.entry("time_in_call_secs").or_insert(Value::Null);
-        if !time.is_number() {
-            *time = 0.into();
+    required(&["metadata", "start_time_unix_secs"], seconds(call.call_start_time).into(), Value::is_i64);
+    required(&["metadata", "call_duration_secs"], duration(call).into(), Value::is_i64);
+    if let Some(Value::Number(number)) = data.get("user_id") {
+        data["user_id"] = number.to_string().into();
+    }
+    complete(data.get_mut("analysis"), &["call_successful", "transcript_summary"], &[]);
+    for name in ["evaluation_criteria_results", "data_collection_results"] {
+        null_unless(data.pointer_mut(&format!("/analysis/{name}")), Value::is_object);
+    }
+    let metadata = &mut data["metadata"];
+    complete(metadata.get_mut("phone_call"), &PHONE_CALL, &[]);
+    complete(metadata.get_mut("batch_call"), &["batch_call_id", "batch_call_recipient_id"], &[]);
+    null_unless(metadata.get_mut("error"), |error| error["code"].is_i64());
+    for turn in data["transcript"].as_array_mut().into_iter().flatten().filter(|turn| turn.is_object()) {
+        complete_turn(turn);
+    }
+}
+
+/// Texts that the models of telephone calls require, each kind of call some of them.
+const PHONE_CALL: [&str; 7] =
+    ["type", "direction", "phone_number_id", "agent_number", "external_number", "stream_sid", "call_sid"];
+
+fn complete_turn(turn: &mut Value) {
+    let time = &mut turn["time_in_call_secs"];
+    if !time.is_i64() {
+        // The models have whole seconds.
+        #[expect(clippy::cast_possible_truncation, reason = "what is too long for a call is at the end of the range")]
+        let whole = time.as_f64().map_or(0, |seconds| seconds as i64);
+        *time = whole.into();
+    }
+    null_unless(turn.get_mut("message"), Value::is_string);
+    for name in ["interrupted", "ignored_as_backchannel"] {
+        null_unless(turn.get_mut(name), Value::is_boolean);
+    }
+    for name in ["conversation_turn_metrics", "llm_usage", "rag_retrieval_info", "agent_metadata"] {
+        null_unless(turn.get_mut(name), Value::is_object);
+    }
+    for (name, texts, flags) in [
+        ("tool_calls", ["request_id", "tool_name", "params_as_json"], &["tool_has_been_called"][..]),
+        ("tool_results", ["request_id", "tool_name", "result_value"], &["is_error", "tool_has_been_called"]),
+    ] {
+        null_unless(turn.get_mut(name), Value::is_array);
+        for tool in turn.get_mut(name).and_then(Value::as_array_mut).into_iter().flatten() {
+            if !tool.is_object() {
+                *tool = json!({});
+            }
+            complete(Some(tool), &texts, flags);
         }
     }
 }
 
-/// Returns true if the SDKs can parse all turns of a conversation.
+/// Adds the texts and flags to an object that its model requires. Anything but an object becomes null.
+fn complete(place: Option<&mut Value>, texts: &[&str], flags: &[&str]) {
+    let Some(place) = place else { return };
+    let Some(fields) = place.as_object_mut() else {
+        *place = Value::Null;
+        return;
+    };
+    for name in texts {
+        let text = fields.entry(*name).or_insert(Value::Null);
+        if text.is_null() {
+            *text = "".into();
+        } else if !text.is_string() {
+            *text = text.to_string().into();
+        }
+    }
+    for name in flags {
+        let flag = fields.entry(*name).or_insert(Value::Null);
+        if !flag.is_boolean() {
+            *flag = false.into();
+        }
+    }
+}
+
+fn null_unless(place: Option<&mut Value>, fits: fn(&Value) -> bool) {
+    if let Some(place) = place.filter(|value| !fits(value)) {
+        *place = Value::Null;
+    }
+}
+
+/// Returns true if a conversation has turns and the SDKs can parse all of them. Otherwise the words may still be known
+/// from live turns, for example if a record has no transcript.
 pub(in crate::api) fn has_known_turns(data: &Value) -> bool {
-    let turns = data["transcript"].as_array().into_iter().flatten();
-    turns.into_iter().all(|turn| matches!(turn["role"].as_str(), Some("user" | "agent")))
+    let turns = data["transcript"].as_array().map_or(&[][..], Vec::as_slice);
+    let other_forms = ["text", "content", "parts", "transcript", "utterance"];
+    let known = |turn: &Value| {
+        let spoken = turn["message"].is_string() || other_forms.iter().all(|name| turn.get(name).is_none());
+        let message = turn.get("message").is_none_or(|message| message.is_string() || message.is_null());
+        matches!(turn["role"].as_str(), Some("user" | "agent")) && spoken && message
+    };
+    !turns.is_empty() && turns.iter().all(known)
 }
 
 /// Returns a conversation that is built from the stored turns.

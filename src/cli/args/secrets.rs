@@ -48,9 +48,18 @@ impl Kind for WebhookSecret {
 
     fn confused(text: &str) -> Option<&'static str> {
         let key = text.starts_with("sk_") || text.starts_with("xi-");
-        key.then_some(
-            "is an API key of ElevenLabs; a signing secret begins with wsec_, and is shown when the webhook is created",
-        )
+        if key {
+            return Some(
+                "is an API key of ElevenLabs; a signing secret begins with wsec_, and is shown when the webhook is created",
+            );
+        }
+        if text.eq_ignore_ascii_case("bearer") {
+            return Some("is the word Bearer; give the secret alone");
+        }
+        let rest = text.strip_prefix("wsec_")?;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        let whole = !rest.is_empty() && rest.bytes().all(plain) && !rest.contains("wsec_");
+        (!whole).then_some("is not one whole signing secret: letters and digits follow wsec_, and nothing else")
     }
 }
 

@@ -68,6 +68,16 @@ pub(in crate::cli) fn since(text: &str) -> Result<Timestamp, String> {
     Timestamp::now().plus_seconds(-seconds).ok_or_else(|| "too long ago".to_owned())
 }
 
+/// Parses the URL of a service.
+pub(in crate::cli) fn service_url(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    if host.is_some_and(|host| host.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[')) {
+        Ok(text.to_owned())
+    } else {
+        Err("must begin with http:// or https:// and name a host".to_owned())
+    }
+}
+
 pub(in crate::cli) fn base_url(text: &str) -> Result<String, String> {
     client::check_base_url(text, true).map_err(|rule| rule.to_string())
 }

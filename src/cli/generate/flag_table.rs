@@ -1,13 +1,13 @@
-//! Generates the README's table of flags from the flags themselves.
+//! Generates the table of flags in `openapi/configuration.md` from the flags themselves.
 
 use clap::{Arg, Command};
 use std::fmt::Write as _;
 
-/// Returns the flags of `serve` with their variables, defaults and help texts, as a Markdown table.
+/// Returns the flags of `serve` with their defaults and help texts, as a Markdown table.
 pub(in crate::cli) fn configuration_table(mut command: Command) -> String {
     command.build();
     let serve = command.find_subcommand("serve").expect("there is a command serve");
-    let mut table = String::from("| flag | variable | default | meaning |\n| --- | --- | --- | --- |\n");
+    let mut table = String::from("| flag | default | meaning |\n| --- | --- | --- |\n");
     for flag in serve.get_arguments().filter(|arg| arg.get_env().is_some()) {
         writeln!(table, "{}", row(flag)).expect("a string takes everything");
     }
@@ -20,13 +20,12 @@ fn row(flag: &Arg) -> String {
         .get_value_names()
         .filter(|_| flag.get_action().takes_values())
         .map_or(String::new(), |names| format!(" {}", names.join(" ")));
-    let variable = flag.get_env().unwrap_or_default().to_string_lossy();
     let defaults: Vec<_> =
         flag.get_default_values().iter().map(|value| format!("`{}`", value.to_string_lossy())).collect();
     let default = if flag.get_action().takes_values() { defaults.join(" ") } else { "off".to_owned() };
     let help = flag.get_long_help().or_else(|| flag.get_help()).map(ToString::to_string).unwrap_or_default();
     let help = help.replace("\n\n", ". ");
-    format!("| `--{name}{value}` | `{variable}` | {default} | {help} |")
+    format!("| `--{name}{value}` | {default} | {help} |")
 }
 
 #[cfg(test)]

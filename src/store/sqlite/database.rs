@@ -1,5 +1,6 @@
 //! A database that is open: its connections, and what they share.
 
+use super::connection::lock::Content;
 use super::connection::options::Options;
 use super::connection::place::Place;
 use super::connection::pool::Readers;
@@ -37,8 +38,9 @@ impl SqliteStore {
     }
 
     pub(super) fn check_place(&self) -> Result<()> {
-        if self.lock.as_ref().is_some_and(|lock| !lock.holds_database()) {
-            self.place.note_overwritten();
+        match self.lock.as_ref().map(lock::Lock::content) {
+            Some(Content::Other) => self.place.note_overwritten(),
+            content => self.place.note_cut(content == Some(Content::Cut)),
         }
         self.place.check()
     }

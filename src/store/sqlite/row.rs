@@ -5,7 +5,7 @@ use crate::domain::{
     Call, CallOutcome, CallReport, CallStatus, ConversationId, Direction, Dispatch, Driver, DriverId, DriverSource,
     EventOutcome, Message, PhoneNumber, Source, Speaker, Timestamp, Turn,
 };
-use crate::store::{Outcome, Rejection, Written};
+use crate::store::{Error, ErrorKind, Outcome, Rejection, Written};
 use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
@@ -224,6 +224,21 @@ pub(super) fn found(rows: usize) -> Outcome {
     if rows == 0 { Err(Rejection::NotFound) } else { Ok(Written::Done) }
 }
 
+/// Checks that an insertion inserted its row.
+///
+/// # Errors
+/// It did not, because a trigger that somebody else added to the database dropped the row without an error.
+pub(super) fn expect_stored(rows: usize) -> crate::store::Result<()> {
+    if rows == 1 {
+        return Ok(());
+    }
+    let what = "a trigger of the database that is not ours drops new rows";
+    Err(Error::new(ErrorKind::Other, "storing a turn", what))
+}
+
 /// Maximum row id that is restored. Later ids must be integers that every JSON reader keeps exactly, for longer than
 /// any service runs.
 pub(super) const MAX_ROW_ID: i64 = 1 << 52;
+
+/// Maximum row id after which new rows still get theirs. As many ids follow [`MAX_ROW_ID`] as precede it.
+pub(super) const MAX_LAST_ROW_ID: i64 = (1 << 53) - (1 << 40);

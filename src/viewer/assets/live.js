@@ -14,9 +14,9 @@ const NAMES = ["transcription", "call_started", "call_updated", "call_ended", "c
 
 /**
  * @typedef {object} Follower
-  * @property {(again: boolean) => void} opened called when the stream opens; `again` is false the first time
+ * @property {(again: boolean) => void} opened called when the stream opens; `again` is false the first time
  * @property {(name: EventName, resource: any) => void} event
-  * @property {() => void} [failed] called when the stream cannot be opened or ends
+ * @property {() => void} [failed] called when the stream cannot be opened or ends
  */
 
 /** Streams to keep open. @type {Set<Stream>} */
@@ -74,7 +74,7 @@ class Stream {
 }
 
 /**
-  * Follows a stream, until the returned function is called.
+ * Follows a stream, until the returned function is called.
  * @param {string} path
  * @param {Follower} follower
  */
@@ -113,7 +113,7 @@ function tell() {
 }
 
 /** Time after which a hidden tab closes its streams, in milliseconds. */
-const HIDDEN_TIMEOUT_MS = 20_000;
+const HIDDEN_TIMEOUT_MS = 5_000;
 
 /** @type {number | undefined} */
 let hiding;
@@ -122,4 +122,7 @@ document.addEventListener("visibilitychange", () => {
   if (document.hidden) hiding = setTimeout(() => streams.forEach((stream) => stream.drop()), HIDDEN_TIMEOUT_MS);
   else tryNow();
 });
+// A page in the browser's back/forward cache must not keep a connection that the next page needs.
+addEventListener("pagehide", () => streams.forEach((stream) => stream.drop()));
+addEventListener("pageshow", tryNow);
 addEventListener("online", tryNow);

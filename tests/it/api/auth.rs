@@ -275,7 +275,7 @@ fn the_document_says_which_operation_needs_which_credentials() {
         let expected: &[&[&str]] = match operation.path.as_str() {
             path if PUBLIC.contains(&path) || path == SIGNED => &[],
             TURNS | HISTORY => &[&[], &["IngestToken"], &["WebhookToken"]],
-            path if path.starts_with("/v1/convai/") => &[&["ApiToken"], &["ApiKey"], &["Session"]],
+            path if path.starts_with("/v1/convai/") => &[&["ApiToken"], &["ElevenLabsKey"], &["Session"]],
             _ => &[&["ApiToken"], &["Session"]],
         };
         assert_eq!(ways, expected, "{at}");

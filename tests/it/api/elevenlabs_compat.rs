@@ -266,6 +266,22 @@ fn the_other_official_sdk_reads_every_record_however_poor_it_is() {
     event("conv_no_status", &["/data/status", "/data/agent_id", "/data/user_id", "/data/analysis"]);
     event("conv_no_metadata", &["/data/metadata", "/data/transcript/0/time_in_call_secs"]);
     event("conv_no_transcript", &["/data/transcript", "/data/conversation_initiation_client_data"]);
+    for (id, pointer, odd) in [
+        ("conv_analysis", "/data/analysis", json!({"call_successful": true, "evaluation_criteria_results": []})),
+        ("conv_error", "/data/metadata/error", json!("line busy")),
+        ("conv_phone", "/data/metadata/phone_call", json!({"type": "twilio", "direction": "outbound"})),
+        ("conv_user", "/data/user_id", json!(1042)),
+        (
+            "conv_tools",
+            "/data/transcript/0",
+            json!({"role": "agent", "message": "Hello", "time_in_call_secs": 1.5, "interrupted": "no", "llm_usage": [],
+                "tool_calls": "none", "tool_results": [{"tool_name": "x"}]}),
+        ),
+    ] {
+        let mut event = with(&sample(0), "/data/conversation_id", json!(id));
+        *event.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = odd;
+        post_signed(&service, &event.to_string()).expect(200);
+    }
     post_signed(&service, &with(&sample(2), "/data/conversation_id", json!("conv_failed")).to_string()).expect(200);
     let ids = [
         CALL,
@@ -275,6 +291,11 @@ fn the_other_official_sdk_reads_every_record_however_poor_it_is() {
         "conv_no_metadata",
         "conv_no_transcript",
         "conv_failed",
+        "conv_analysis",
+        "conv_error",
+        "conv_phone",
+        "conv_user",
+        "conv_tools",
     ];
     let tools = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/document-tools");
     let out = std::process::Command::new("node")
@@ -296,4 +317,27 @@ fn the_other_official_sdk_reads_every_record_however_poor_it_is() {
     assert_eq!(got[6][1], "failed");
     // The same by the SDK for Python.
     ask(&service, &[json!({})], &ids, &[]);
+}
+
+#[test]
+fn words_that_are_known_are_given_although_the_record_has_them_in_another_form_or_not_at_all() {
+    let service = Service::start_with(&["--elevenlabs-secret", SECRET]);
+    let turns = json!([{"role": "agent", "message": FIRST}, {"role": "user", "message": "Yes."}]);
+    deliver(&service, "agent", FIRST, "2026-09-28T12:00:03Z");
+    for (id, name, transcript, count) in [
+        (CALL, "status", json!("done"), 1),
+        ("conv_entries", "transcript", json!({"entries": turns}), 2),
+        ("conv_text", "transcript", json!(turns.to_string()), 2),
+        ("conv_messages", "messages", turns, 2),
+        ("conv_content", "transcript", json!([{"role": "agent", "content": FIRST}]), 1),
+        ("conv_object", "transcript", json!([{"role": "agent", "message": {"text": FIRST}}]), 1),
+    ] {
+        let mut data = json!({"conversation_id": id, "status": "done"});
+        data[name] = transcript;
+        let event = json!({"type": "post_call_transcription", "event_timestamp": 1_790_596_860, "data": data});
+        post_signed(&service, &event.to_string()).expect(200);
+        let given = service.get(&format!("/v1/convai/conversations/{id}")).expect(200).json();
+        assert_eq!(given["transcript"].as_array().map(Vec::len), Some(count), "{id}: {given}");
+        assert_eq!(given["transcript"][0]["message"], FIRST, "{id}: {given}");
+    }
 }

@@ -6,6 +6,7 @@ use crate::support::turns::turn;
 use crate::support::whole_call::{SECRET, post_signed};
 use serde_json::{Value, json};
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use transcribe_hook::elevenlabs::sample_call;
@@ -196,4 +197,32 @@ fn pruning_and_the_erasure_of_a_driver_take_long_calls_too() {
     assert_eq!(rows_about(&database, "conv_driver"), 0);
     drop(service);
     assert_healthy(&database);
+}
+
+#[test]
+fn an_erasure_beside_the_service_waits_for_whoever_writes_to_the_search_index() {
+    let service = Service::start();
+    service.deliver(&turn("conv_a", 1)).expect(201);
+    wait_for("the turn to be found", || {
+        let found = service.get("/api/v1/search?q=number").expect(200).json();
+        (found["data"].as_array().unwrap().len() == 1).then_some(())
+    });
+    let mut index = service.database().as_os_str().to_owned();
+    index.push(".search");
+    let index = rusqlite::Connection::open(index).unwrap();
+    index.busy_timeout(Duration::from_secs(5)).unwrap();
+    index.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut command = binary();
+    command.args(["erase", "--conversation", "conv_a", "--yes", "--database"]).arg(service.database());
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    wait_for("the call to be gone", || (rows_about(service.database(), "conv_a") == 0).then_some(()));
+    // It tries many times a second.
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(500) {
+        assert_eq!(child.try_wait().unwrap(), None, "it waits");
+        std::thread::yield_now();
+    }
+    index.execute_batch("ROLLBACK").unwrap();
+    let out = child.wait_with_output().unwrap();
+    assert!(out.status.success(), "{out:?}");
 }

@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use transcribe_hook::domain::Timestamp;
 use transcribe_hook::export::archived;
-use transcribe_hook::store::{Rejection, Store as _, Write, Written};
+use transcribe_hook::store::{Commands as _, Rejection, Write, Written};
 
 const GREATEST: i64 = 1 << 52;
 
@@ -89,6 +89,9 @@ fn of_turns() -> Vec<Case> {
         ("place", json!(0)),
         ("interrupted", json!(2)),
         ("record_index", json!(-1)),
+        ("in_record", json!(2)),
+        ("in_record", json!(-1)),
+        ("in_record", json!(i64::MAX)),
         ("repeat_key", json!(5)),
         ("repeat_key", json!("5")),
     ]
@@ -120,6 +123,8 @@ fn of_other_rows() -> Vec<Case> {
         ("signs", "/analysis", json!("[1]")),
         ("signs", "/matched", json!(-1)),
         ("signs", "/added", json!(1)),
+        ("signs", "/uncompared", json!(-1)),
+        ("signs", "/uncompared", json!(i64::MAX)),
         ("signs", "/duration_seconds", json!(-1)),
         ("signs", "/record_event_id", json!(0)),
         ("signs", "/conversation_id", long(257)),
@@ -219,6 +224,31 @@ fn a_value_that_the_service_would_not_store_is_refused_by_its_field_and_nothing_
     let next = Write::AppendTurn(transcribe_hook::elevenlabs::turn::read_turn(next.as_bytes(), None).unwrap());
     let outcome = other.apply(Timestamp::now(), &[next]).unwrap().remove(0);
     assert!(matches!(outcome, Ok(Written::Turn(turn)) if turn.transcription_id == GREATEST + 1), "{outcome:?}");
+    drop(other);
+    let out = binary().args(["check", "--database"]).arg(folder.path().join("other.db")).output().unwrap();
+    assert!(out.status.success(), "what follows them is no problem: {out:?}");
+}
+
+#[test]
+fn a_turn_that_a_trigger_of_somebody_else_drops_without_a_word_is_not_acknowledged() {
+    let service = Service::start();
+    let change = |sql: &str| rusqlite::Connection::open(service.database()).unwrap().execute_batch(sql).unwrap();
+    service.deliver(&turn("conv_a", 1)).expect(201);
+    for table in ["call_transcriptions", "calls"] {
+        change(&format!("CREATE TRIGGER theirs BEFORE INSERT ON {table} BEGIN SELECT raise(IGNORE); END"));
+        service.deliver(&turn("conv_b", 1)).expect_error(500);
+        wait_for("it to show", || (service.get("/readyz").status == 503).then_some(()));
+        change("DROP TRIGGER theirs");
+    }
+    service.deliver(&turn("conv_a", 2)).expect(201);
+    service.deliver(&turn("conv_b", 1)).expect(201);
+    // What deletes rows again shows, too, before long.
+    change(
+        "CREATE TRIGGER theirs AFTER INSERT ON call_transcriptions BEGIN DELETE FROM call_transcriptions WHERE id = new.id; END",
+    );
+    wait_for("it to show", || (service.get("/readyz").status == 503).then_some(()));
+    change("DROP TRIGGER theirs");
+    wait_for("it to be over", || (service.get("/readyz").status == 200).then_some(()));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Real proxies before the service: whatever they add or leave out, nobody reads or manages through them without a token, and
-//! with the README's configuration everything works through them.
+//! with the configuration of the documents everything works through them.
 
 use crate::support::browser::Page;
+use crate::support::documents::block;
 use crate::support::openapi::{Sent, filled, operations, send_to};
 use crate::support::service::{Service, TURNS, wait_for};
 use crate::support::tls::{Pair, Process, free_port};
@@ -20,7 +21,6 @@ use transcribe_hook::domain::Timestamp;
 use transcribe_hook::elevenlabs::signature::sign;
 use transcribe_hook::secret::Secret;
 
-const README: &str = include_str!("../../../README.md");
 const CALLS: &str = "/api/v1/calls";
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 const WORDS: &str = "words that only a token gives";
@@ -193,11 +193,6 @@ fn no_proxy_and_no_tunnel_opens_the_service_to_those_who_show_no_token() {
     });
 }
 
-/// The first block of this language in the README.
-fn block(language: &str) -> &'static str {
-    README.split(&format!("```{language}\n")).nth(1).unwrap().split("```").next().unwrap()
-}
-
 /// The recording's size, in bytes.
 const RECORDING: usize = 40 << 20;
 
@@ -261,13 +256,13 @@ fn everything_works_through(base: &str, service: &Service, recordings: &Path) {
 }
 
 #[test]
-fn everything_works_through_the_readmes_nginx() {
+fn everything_works_through_the_documented_nginx() {
     let audio = tempfile::tempdir().unwrap();
     let service = guarded(&["--audio-dir", audio.path().to_str().unwrap(), "--trusted-proxy", "127.0.0.1"]);
     let folder = tempfile::tempdir().unwrap();
     let pair = Pair::make(folder.path(), "calls");
     let port = free_port();
-    let server = block("nginx")
+    let server = block("openapi/configuration.md", "nginx")
         .replace("listen 443", &format!("listen 127.0.0.1:{port}"))
         .replace("/etc/nginx/calls.pem", pair.certificate.to_str().unwrap())
         .replace("/etc/nginx/calls.key", pair.key.to_str().unwrap())
@@ -277,13 +272,13 @@ fn everything_works_through_the_readmes_nginx() {
 }
 
 #[test]
-fn everything_works_through_the_readmes_caddy() {
+fn everything_works_through_the_documented_caddy() {
     let audio = tempfile::tempdir().unwrap();
     let service = guarded(&["--audio-dir", audio.path().to_str().unwrap(), "--trusted-proxy", "127.0.0.1"]);
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
     // For this name it makes a certificate by itself, which is not to be trusted by the whole machine.
-    let server = block("caddyfile")
+    let server = block("README.md", "caddyfile")
         .replace("calls.example.com", &format!("https://localhost:{port}"))
         .replace("127.0.0.1:8080", &service.address().to_string());
     let file = folder.path().join("Caddyfile");

@@ -64,6 +64,36 @@ fn a_backup_refuses_to_overwrite_and_leaves_nothing_when_it_fails() {
 }
 
 #[test]
+fn a_backup_takes_no_name_under_which_another_databases_wal_or_journal_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start();
+    service.deliver(&turn("conv_a", 1)).expect(201);
+    let copy = folder.path().join("copy.db");
+    // A WAL that is whole: SQLite would read it over the copy.
+    let connection = rusqlite::Connection::open(&copy).unwrap();
+    connection
+        .execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE theirs (x); INSERT INTO theirs VALUES (1)")
+        .unwrap();
+    let wal = std::fs::read(folder.path().join("copy.db-wal")).unwrap();
+    assert!(!wal.is_empty());
+    drop(connection);
+    std::fs::remove_file(&copy).unwrap();
+    for log in ["copy.db-wal", "copy.db-journal"] {
+        let log = folder.path().join(log);
+        std::fs::write(&log, &wal).unwrap();
+        let out = backup(service.database(), &copy, &[]);
+        assert_eq!(out.status.code(), Some(1), "{out:?}");
+        assert!(String::from_utf8_lossy(&out.stderr).contains(log.to_str().unwrap()), "{out:?}");
+        assert!(!copy.exists());
+        assert_eq!(std::fs::read(&log).unwrap(), wal);
+        // An empty one is nobody's.
+        std::fs::write(&log, "").unwrap();
+    }
+    let out = backup(service.database(), &copy, &[]);
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
+}
+
+#[test]
 fn a_backup_that_is_killed_leaves_nothing_under_its_name_and_the_next_one_works() {
     let folder = tempfile::tempdir().unwrap();
     let service = Service::start();
@@ -101,7 +131,7 @@ fn two_backups_under_one_name_do_not_meet() {
     assert_eq!(failed.len(), 1, "{outs:?}");
     let reason = String::from_utf8_lossy(&failed[0].stderr).into_owned();
     assert!(
-        reason.contains("copy.db is being made by another process") || reason.contains("copy.db exists"),
+        reason.contains("copy.db is being written by another process") || reason.contains("copy.db exists"),
         "{reason}"
     );
     whole(&copy);

@@ -68,6 +68,39 @@ fn csv_and_json_lines_give_the_same_drivers_and_again_nothing_changes() {
 }
 
 #[test]
+fn tables_are_read_as_spreadsheets_of_all_countries_save_them() {
+    let table = |separator: &str| "id,name,phone_number\r\n7,Zo\u{EB} M\u{FC}ller,\r\nx,,\r\n".replace(',', separator);
+    let little = |text: &str| -> Vec<u8> {
+        [0xFF, 0xFE].into_iter().chain(text.encode_utf16().flat_map(u16::to_le_bytes)).collect()
+    };
+    let big = |text: &str| -> Vec<u8> {
+        [0xFE, 0xFF].into_iter().chain(text.encode_utf16().flat_map(u16::to_be_bytes)).collect()
+    };
+    for (name, content, bad_line) in [
+        ("drivers.tsv", table("\t").into_bytes(), 3),
+        ("unicode.csv", little(&table("\t")), 3),
+        ("big.csv", big(&table(",")), 3),
+        ("named.csv", format!("sep=|\r\n{}", table("|")).into_bytes(), 4),
+        ("quoted.csv", format!("\u{FEFF}\"sep=;\"\n{}", table(";")).into_bytes(), 4),
+    ] {
+        let folder = Folder::new();
+        let file = folder.0.path().join(name);
+        std::fs::write(&file, content).unwrap();
+        let out = import("drivers", &folder.database(), &file, &["--skip-bad"]);
+        assert!(text(&out.stdout).starts_with("1 created"), "{name}: {out:?}");
+        assert!(text(&out.stderr).contains(&format!("line {bad_line}:")), "{name}: {}", text(&out.stderr));
+        let stored: String =
+            open(&folder.database()).query_row("SELECT name FROM drivers", [], |row| row.get(0)).unwrap();
+        assert_eq!(stored, "Zo\u{EB} M\u{FC}ller", "{name}");
+    }
+    let folder = Folder::new();
+    let file = folder.0.path().join("cut.csv");
+    std::fs::write(&file, &little(&table(","))[..21]).unwrap();
+    let out = import("drivers", &folder.database(), &file, &[]);
+    assert!(out.status.code() == Some(1) && text(&out.stderr).contains("UTF-16"), "{out:?}");
+}
+
+#[test]
 fn a_bad_row_is_reported_with_line_and_field_and_nothing_is_stored() {
     let folder = Folder::new();
     let file = folder.file(
@@ -214,11 +247,25 @@ fn files_as_spreadsheets_of_other_countries_write_them_are_read() {
 }
 
 #[test]
+fn names_of_columns_are_read_as_people_write_them() {
+    let folder = Folder::new();
+    let file = folder.file("drivers.csv", "ID;Name;Phone Number\n7;Jo Brandt;+15550100042\n");
+    let out = import("drivers", &folder.database(), &file, &[]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    let connection = rusqlite::Connection::open(folder.database()).unwrap();
+    let driver = connection.query_row("SELECT id, name, phone_number FROM drivers", [], |row| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
+    });
+    assert_eq!(driver.unwrap(), (7, "Jo Brandt".to_owned(), "+15550100042".to_owned()));
+}
+
+#[test]
 fn a_file_with_other_columns_is_refused_by_those_found_and_those_wanted() {
     let folder = Folder::new();
     for (kind, content, named) in [
         ("drivers", "Driver No,Full name\n7,Jo\n", ["Driver No", "Full name", "id", "name", "phone_number"].as_slice()),
-        ("drivers", "id;Name\n7;Jo\n", &["id", "Name", "phone_number"]),
+        ("drivers", "id;Full name\n7;Jo\n", &["id", "Full name", "phone_number"]),
+        ("drivers", "", &["id", "name", "phone_number"]),
         ("dispatches", "conversation,driver_id\nconv_a,7\n", &["conversation", "conversation_id", "dispatched_at"]),
     ] {
         let out = import(kind, &folder.database(), &folder.file("file.csv", content), &[]);

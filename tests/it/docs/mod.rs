@@ -2,4 +2,5 @@
 
 mod guide;
 mod openapi;
+mod pictures;
 mod readme;

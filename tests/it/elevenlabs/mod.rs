@@ -7,3 +7,4 @@ mod events;
 mod real_deliveries;
 mod samples;
 mod signature;
+mod unread_words;

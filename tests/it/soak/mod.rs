@@ -1,7 +1,7 @@
 //! A long run under everything at once: calls that are held, repeated and reported, readers, bursts, and the housekeeping
 //! beside them. Nothing may fail, nothing may be lost, doubled or out of order, and memory must stay as it is.
 //!
-//! It takes some seconds, so that every change passes it. `SOAK_MINUTES=30` makes it a real one; see the README.
+//! It takes some seconds, so that every change passes it. `SOAK_MINUTES=30` makes it a real one; see `tests/README.md`.
 
 mod beside;
 mod caller;

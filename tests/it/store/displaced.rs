@@ -6,7 +6,7 @@ use crate::support::process::said;
 use crate::support::service::{Service, binary, wait_for};
 use crate::support::turns::turn;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{FileExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -158,6 +158,74 @@ fn a_copy_that_is_written_over_the_running_services_file_takes_no_turn_and_is_no
     let service = Service::start_on(&database, &[]);
     assert_eq!(stored(&database), case.acknowledged);
     service.deliver(&turn("conv_a", case.next)).expect(201);
+}
+
+/// What somebody does to a file.
+type Change<'a> = &'a dyn Fn(&Path);
+
+#[test]
+fn a_database_or_wal_that_is_cut_off_takes_no_turn_and_nothing_is_damaged_further() {
+    let cut = |path: &Path, length: u64| fs::File::options().write(true).open(path).unwrap().set_len(length).unwrap();
+    let clear = |path: &Path| {
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.write_all_at(&[0; 10_000], 0).unwrap();
+    };
+    let changes: [(&str, &str, Change<'_>); 4] = [
+        ("the WAL emptied", "calls.db-wal", &|wal| cut(wal, 0)),
+        ("the WAL without its end", "calls.db-wal", &|wal| cut(wal, 5_000)),
+        ("the WAL written over", "calls.db-wal", &clear),
+        ("the database without its end", "calls.db", &|database| cut(database, 8_192)),
+    ];
+    for (what, file, change) in changes {
+        let case = Case::new();
+        let copy = case.folder.path().join("copy.db");
+        let database = case.at("calls.db");
+        let out = binary().arg("backup").arg(&copy).arg("--database").arg(&database).output().unwrap();
+        assert!(out.status.success(), "{what}: {}", said(&out));
+        let before = fs::read(&database).unwrap();
+        change(&case.at(file));
+        wait_for(what, || (case.service.get("/readyz").status == 503).then_some(()));
+        for n in 0..20 {
+            // What cannot even be read is 500.
+            let status = case.service.deliver(&turn("conv_b", n)).status;
+            assert!([500, 503].contains(&status), "{what}: {status}");
+        }
+        let (_folder, acknowledged, next) = (case.folder, case.acknowledged, case.next);
+        case.service.stop();
+        if file != "calls.db" {
+            assert!(fs::read(&database).unwrap() == before, "{what}: nothing was folded into it");
+        }
+        let out = binary().args(["restore", "--yes", "--database"]).arg(&database).arg(&copy).output().unwrap();
+        assert!(out.status.success(), "{what}: {}", said(&out));
+        let service = Service::start_on(&database, &[]);
+        assert_eq!(stored(&database), acknowledged, "{what}");
+        service.deliver(&turn("conv_a", next)).expect(201);
+    }
+}
+
+#[test]
+fn a_wal_that_other_programs_fold_in_and_empty_is_no_reason_to_refuse_turns() {
+    let mut case = Case::new();
+    let other = rusqlite::Connection::open(case.at("calls.db")).unwrap();
+    for sql in ["PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA wal_checkpoint(RESTART)", "VACUUM"] {
+        for _ in 0..3 {
+            wait_for(sql, || other.query_row(sql, [], |row| row.get::<_, i64>(0)).or_else(none).ok());
+            case.goes_on(sql);
+            // What a vacuum leaves out is cut off when it is folded in.
+            other
+                .execute_batch("CREATE TABLE IF NOT EXISTS theirs (x); INSERT INTO theirs VALUES (zeroblob(300000))")
+                .unwrap();
+            case.goes_on(sql);
+            other.execute_batch("DELETE FROM theirs").unwrap();
+        }
+    }
+    other.execute_batch("DROP TABLE theirs").unwrap();
+    case.goes_on("all");
+}
+
+/// What a statement without rows returns.
+fn none(error: rusqlite::Error) -> rusqlite::Result<i64> {
+    if error == rusqlite::Error::QueryReturnedNoRows { Ok(0) } else { Err(error) }
 }
 
 #[test]

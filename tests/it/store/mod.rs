@@ -3,6 +3,7 @@
 mod clock_and_readers;
 mod contract;
 mod displaced;
+mod equal_copies;
 mod erasure;
 mod faults;
 mod files;

@@ -51,7 +51,7 @@ fn a_reader_who_may_not_write_exports_checks_searches_and_copies_a_stopped_servi
             assert!(said(&out).contains(wanted), "{args:?}, {mounted}: {}", said(&out));
             assert!(out.status.success() || args[0] == "search", "{args:?}, {mounted}: {}", said(&out));
         }
-        // As the README has it.
+        // As migrations/README.md has it.
         let uri = format!("file:{}?immutable=1", at.replace('%', "%25").replace('?', "%3f").replace('#', "%23"));
         let out = as_reader(&data, mounted, &["sqlite3", &uri, "SELECT count(*) FROM transcript"]);
         assert_eq!(said(&out).trim(), "10", "{mounted}");

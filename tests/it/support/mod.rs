@@ -2,6 +2,7 @@
 
 pub mod browser;
 pub mod database;
+pub mod documents;
 pub mod export;
 pub mod fake_elevenlabs;
 pub mod files;

@@ -1,5 +1,6 @@
 //! Programs that `tests/run` installs.
 
+use crate::support::documents::blocks_in_chapter;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -10,12 +11,11 @@ pub fn faketime() -> PathBuf {
     found.expect("tests/run installs faketime")
 }
 
-pub const README: &str = include_str!("../../../README.md");
+pub const README: &str = include_str!("../../README.md");
 
 /// The blocks of the chapter in this language.
-pub fn blocks(language: &str) -> Vec<&'static str> {
-    let chapter = README.split("\n## Analysis\n").nth(1).expect("there is the chapter").split("\n## ").next().unwrap();
-    chapter.split(&format!("```{language}\n")).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+pub fn blocks(language: &str) -> Vec<String> {
+    blocks_in_chapter("migrations/README.md", "Analysis", language)
 }
 
 /// A program of the place where `tests/run` installs the tools.

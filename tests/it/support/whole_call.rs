@@ -1,5 +1,6 @@
 //! The call of the published samples: its live turns, histories and events.
 
+use crate::support::samples::with;
 use crate::support::service::{Answer, Service};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -8,10 +9,11 @@ use transcribe_hook::domain::{ConversationId, NewEvent, Timestamp, Turn};
 use transcribe_hook::elevenlabs::read_history;
 use transcribe_hook::elevenlabs::signature::sign;
 use transcribe_hook::elevenlabs::turn::read_turn;
+use transcribe_hook::ingest::executor::reconcile_in;
 use transcribe_hook::ingest::{event, reconciler};
 use transcribe_hook::secret::Secret;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
-use transcribe_hook::store::{Store, TurnOrder, TurnQuery, Write, Written};
+use transcribe_hook::store::{Commands as _, Reads as _, Store, TurnOrder, TurnQuery, Write, Written};
 
 /// The conversation of the samples.
 pub const CALL: &str = "conv_1901kaj4pr1penza6bbkscg6hgkc";
@@ -53,8 +55,7 @@ pub fn post(value: &Value) -> Write {
 
 /// Reconciles all calls that are due, at the time of the tests.
 pub fn reconcile(store: &dyn Store) {
-    let write = |writes: Vec<Write>| store.apply(now(), &writes).unwrap().into_iter().map(Ok).collect();
-    reconciler::work_off(store, write).unwrap();
+    reconciler::work_off(store, |slices| reconcile_in(store, now(), slices)).unwrap();
 }
 
 /// Does a write, and then what the service does in the background.

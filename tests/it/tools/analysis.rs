@@ -1,11 +1,12 @@
-//! The README's chapter on analysis: its queries, run by the real tools on a file that is being written to.
+//! The chapter on analysis of `migrations/README.md`: its queries, run by the real tools on a file that is being written to.
 
+use crate::support::documents::blocks_in_chapter;
 use crate::support::service::{Service, binary, open, wait_for};
 use crate::support::tools::{blocks, output, tool};
 use crate::support::turns::turn;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Ends the clients, also when the work fails.
@@ -51,7 +52,7 @@ fn while_turns_arrive(work: impl FnOnce(&Service, &Path, &AtomicUsize)) {
 fn the_queries_answer_in_the_real_tools_while_turns_arrive() {
     while_turns_arrive(|_, folder, delivered| {
         let before = delivered.load(Ordering::Relaxed);
-        let [sql] = blocks("sql")[..] else { panic!("one block of SQL") };
+        let [sql] = &blocks("sql")[..] else { panic!("one block of SQL") };
         let mut sqlite = Command::new("sqlite3");
         std::fs::write(folder.join("queries.sql"), sql).unwrap();
         let answers = output(sqlite.args(["-readonly", "-header", "transcribe-hook.db", ".read queries.sql"]), folder);
@@ -61,13 +62,13 @@ fn the_queries_answer_in_the_real_tools_while_turns_arrive() {
         assert_eq!(answers.matches("conv_simulated_").count(), 6, "{answers}");
         let python = blocks("python");
         assert_eq!(python.len(), 2);
-        let duckdb = output(tool("python").args(["-c", python[0]]), folder);
+        let duckdb = output(tool("python").args(["-c", &python[0]]), folder);
         assert!(duckdb.contains("agent") && duckdb.contains("driver") && duckdb.contains("letters"), "{duckdb}");
         let all = "import duckdb; db = duckdb.connect(); \
             db.sql(\"ATTACH 'transcribe-hook.db' AS hook (TYPE sqlite, READ_ONLY)\"); \
             print(db.sql(\"SELECT count(*), sum(agent_turns) FROM hook.call_overview WHERE driver_id = 1042\").fetchall())";
         assert_eq!(output(tool("python").args(["-c", all]), folder), "[(3, 12)]\n");
-        let pandas = output(tool("python").args(["-c", python[1]]), folder);
+        let pandas = output(tool("python").args(["-c", &python[1]]), folder);
         assert!(pandas.contains("words") && pandas.contains("pause") && pandas.contains("agent"), "{pandas}");
         let path = "/transcribe-hook/call_overview.json?driver_id=1042&_shape=array";
         let datasette = output(tool("datasette").args(["transcribe-hook.db", "--get", path]), folder);
@@ -89,7 +90,7 @@ fn turns(database: &Path) -> usize {
 #[test]
 fn sqlites_own_copy_is_whole_under_load_and_cp_lacks_what_is_in_the_log() {
     while_turns_arrive(|service, folder, delivered| {
-        let [copying] = blocks("sh")[..] else { panic!("one command that copies") };
+        let [copying] = &blocks("sh")[..] else { panic!("one command that copies") };
         for round in 0..5 {
             let before = turns(service.database());
             output(Command::new("sh").args(["-euc", copying]), folder);

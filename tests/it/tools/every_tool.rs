@@ -2,6 +2,7 @@
 //! newest, each a real one, Debian's shell, Python, DuckDB, Datasette, sqlite-utils.
 
 use crate::support::database::of_schema;
+use crate::support::documents::blocks_in_chapter;
 use crate::support::search::{compare, found, indexed, with_index};
 use crate::support::service::{Service, binary, open, run, wait_for};
 use crate::support::tools::{blocks, output, tool};
@@ -16,7 +17,7 @@ use std::time::Duration;
 use transcribe_hook::domain::Timestamp;
 use transcribe_hook::elevenlabs::turn::read_turn;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
-use transcribe_hook::store::{Store as _, Write};
+use transcribe_hook::store::{Commands as _, Write};
 
 /// The versions of apsw that `tests/run` installs, and of SQLite in them.
 const VERSIONS: [(&str, &str); 3] = [("3.39.2.1", "3.39.2"), ("3.40.1.0", "3.40.1"), ("3.54.1.0", "3.54.1")];
@@ -88,7 +89,7 @@ fn every_state_of_the_file_works_in_every_tool() {
     let folder = tempfile::tempdir().unwrap();
     let states = states(folder.path());
     let queries = folder.path().join("queries.sql");
-    let [sql] = blocks("sql")[..] else { panic!("one block of SQL") };
+    let [sql] = &blocks("sql")[..] else { panic!("one block of SQL") };
     let without_comments: Vec<_> = sql.lines().filter(|line| !line.starts_with("--")).collect();
     std::fs::write(&queries, without_comments.join("\n")).unwrap();
     let script = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools").join(name);
@@ -117,7 +118,7 @@ fn every_state_of_the_file_works_in_every_tool() {
 }
 
 #[test]
-fn the_readme_s_query_finds_turns_in_the_index_by_an_sqlite_that_can_read_it() {
+fn the_query_of_the_documents_finds_turns_in_the_index_by_an_sqlite_that_can_read_it() {
     let folder = tempfile::tempdir().unwrap();
     let service = Service::start_on(&folder.path().join("transcribe-hook.db"), &[]);
     let mut parked = turn("conv_a", 1);
@@ -125,9 +126,7 @@ fn the_readme_s_query_finds_turns_in_the_index_by_an_sqlite_that_can_read_it() {
     service.deliver(&parked).expect(201);
     service.deliver(&turn("conv_a", 2)).expect(201);
     indexed(&service);
-    let chapter =
-        include_str!("../../../README.md").split("\n## Search\n").nth(1).unwrap().split("\n## ").next().unwrap();
-    let query = chapter.split("```sql\n").nth(1).unwrap().split("```").next().unwrap();
+    let [query] = &blocks_in_chapter("migrations/README.md", "Search", "sql")[..] else { panic!("one query") };
     let program = "import apsw, sys; file = apsw.Connection('transcribe-hook.db', flags=apsw.SQLITE_OPEN_READONLY); \
         print(list(file.cursor().execute(sys.argv[1])))";
     let newest = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/sqlite").join(VERSIONS[2].0);

@@ -232,6 +232,7 @@ pub(super) fn call(tables: &CallTables, call: &ArchivedCall) -> Checked {
             return problem(name, format!("must be null exactly if {} is", counts[0]));
         }
     }
+    whole(row, "uncompared", 0, MAX_ROW_ID)?;
     json::<serde_json::Map<String, Value>>(row, "analysis")?;
     json::<DriverClaims>(row, "driver_claims")?;
     if let Some(history) = history {
@@ -295,6 +296,7 @@ fn turn(table: &Table, row: &Columns, call_id: i64, number: usize) -> Checked {
     whole(row, "id", 1, MAX_ROW_ID)?;
     whole(row, "place", 1, MAX_ROW_ID)?;
     whole(row, "interrupted", 0, 1)?;
+    whole(row, "in_record", 0, 1)?;
     whole(row, "record_index", 0, u32::MAX.into())?;
     word(row, "speaker_type", Speaker::from_stored, "agent, driver")?;
     word(row, "source", Source::from_stored, "live, history, post_call, import")?;

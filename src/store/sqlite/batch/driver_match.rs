@@ -2,7 +2,7 @@
 //!
 //! The driver is looked up when the first turn creates the call, and again when a dispatch, an event or a driver is
 //! stored. The surest source decides: the dispatch with the same `conversation_id`, then what ElevenLabs' events say
-//! ([`crate::reconcile::identify_closed`]). Other sources that name someone else are shown as the conflict. A call with
+//! ([`crate::domain::reconcile::identify_closed`]). Other sources that name someone else are shown as the conflict. A call with
 //! an unknown driver is stored with NULL and a warning, because a dialler's own record often arrives after the first
 //! words.
 
@@ -76,7 +76,9 @@ fn dispatched(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Opti
 /// Identifies the drivers of all calls that name an unknown driver, after drivers were added.
 pub(in crate::store::sqlite) fn identify_unknown(transaction: &Transaction<'_>, now: Timestamp) -> Result<()> {
     let ids: Vec<ConversationId> = transaction
-        .prepare_cached("SELECT conversation_id FROM calls WHERE driver_id IS NULL AND driver_claims IS NOT NULL")
+        .prepare_cached(
+            "SELECT conversation_id FROM calls WHERE driver_id IS NULL AND driver_claims IS NOT NULL ORDER BY id",
+        )
         .and_then(|mut select| select.query_map([], |row| row.get(0))?.collect())
         .doing(DOING)?;
     ids.iter().try_for_each(|id| identify(transaction, now, id))

@@ -14,6 +14,7 @@ use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Ownership of a database by this process.
 #[derive(Debug)]
@@ -21,6 +22,19 @@ pub(in crate::store::sqlite) struct Lock {
     _file: File,
     /// The database's file, which is open only for its lock.
     database: Option<(File, FileId)>,
+    /// Size of the database's file at the last check, in bytes.
+    length: AtomicU64,
+}
+
+/// Kind of content in the database's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store::sqlite) enum Content {
+    /// A database in WAL mode.
+    Database,
+    /// A database that has lost its end.
+    Cut,
+    /// Something else.
+    Other,
 }
 
 /// Result of an attempt to lock a database.
@@ -45,7 +59,7 @@ pub(in crate::store::sqlite) fn try_lock(database: &Path) -> io::Result<Attempt>
             // The process id is only informative, so a full disk must not prevent the lock.
             let _ =
                 file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
-            Ok(Attempt::Locked(Lock { _file: file, database: None }))
+            Ok(Attempt::Locked(Lock { _file: file, database: None, length: AtomicU64::new(0) }))
         }
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
@@ -74,15 +88,29 @@ impl Lock {
         Ok(true)
     }
 
-    /// Returns whether the database still begins like one in WAL mode, so it was not overwritten by a copy. Reads
-    /// through the descriptor that is open anyway. A read error is no evidence, so it counts as true.
-    pub(in crate::store::sqlite) fn holds_database(&self) -> bool {
-        let Some((file, _)) = &self.database else { return true };
-        let mut head = [0; 20];
+    /// Returns the kind of content in the database's file, which a copy may have overwritten. Reads through the
+    /// descriptor that is open anyway. A read error is no evidence, so it counts as a database.
+    pub(in crate::store::sqlite) fn content(&self) -> Content {
+        let Some((file, _)) = &self.database else { return Content::Database };
+        // Before the header: a checkpoint that makes the file shorter writes the header first.
+        let Ok(length) = file.metadata().map(|file| file.len()) else { return Content::Database };
+        let mut head = [0; 32];
         match file.read_exact_at(&mut head, 0) {
-            Ok(()) => head.starts_with(b"SQLite format 3\0") && head[18..] == [2, 2],
-            Err(error) => error.kind() != io::ErrorKind::UnexpectedEof,
+            Ok(()) if head.starts_with(b"SQLite format 3\0") && head[18..20] == [2, 2] => {}
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Content::Database,
+            _ => return Content::Other,
         }
+        let page_size = match u16::from_be_bytes([head[16], head[17]]) {
+            1 => 65536,
+            size => u64::from(size),
+        };
+        let pages = u32::from_be_bytes([head[28], head[29], head[30], head[31]]);
+        // One that makes the file longer writes the header first, too, so the file must also have become shorter.
+        if length < self.length.load(Ordering::Relaxed) && length < page_size * u64::from(pages) {
+            return Content::Cut;
+        }
+        self.length.store(length, Ordering::Relaxed);
+        Content::Database
     }
 
     /// Returns whether this is the locked file.

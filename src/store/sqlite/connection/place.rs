@@ -10,12 +10,12 @@
 use crate::store::{Error, ErrorKind, Result};
 use crate::sys::files::{self, FileId};
 use rustix::fs::{AtFlags, CWD, StatxFlags};
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Operation in the errors of reads and writes while the files are not at their path.
 const DOING: &str = "checking the database's files";
@@ -90,9 +90,46 @@ pub(in crate::store::sqlite) struct Place {
     lost: AtomicBool,
     /// Set for good once another file was written over the database.
     overwritten: AtomicBool,
+    /// Set while the database is shorter than its header says.
+    cut: AtomicBool,
+    wal: OnceLock<Wal>,
 }
 
 type Files = [(PathBuf, FileId); 3];
+
+/// The open WAL, and its state at the last check.
+#[derive(Debug)]
+struct Wal {
+    file: File,
+    /// Size in bytes, and header.
+    last: Mutex<(u64, [u8; 32])>,
+    /// Set for good once somebody truncated or overwrote the WAL, because what is appended to it is not read again.
+    damaged: AtomicBool,
+}
+
+impl Wal {
+    /// Returns whether the WAL still has a WAL's header and did not lose its end. SQLite itself truncates a WAL only to
+    /// nothing, or after it wrote a new header.
+    fn is_whole(&self) -> bool {
+        if self.damaged.load(Ordering::Relaxed) {
+            return false;
+        }
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        // The size comes first: one from before a new header is never too small.
+        let Ok(length) = self.file.metadata().map(|file| file.len()) else { return true };
+        let mut header = [0; 32];
+        // The WAL is empty, or the disk cannot be read, which is no evidence.
+        if self.file.read_exact_at(&mut header, 0).is_err() {
+            *last = (0, [0; 32]);
+            return true;
+        }
+        let begins = matches!(header[..4], [0x37, 0x7f, 0x06, 0x82 | 0x83]);
+        let whole = begins && (header != last.1 || length == 0 || length >= last.0);
+        *last = (length, header);
+        self.damaged.store(!whole, Ordering::Relaxed);
+        whole
+    }
+}
 
 /// Result of comparing a file with the one at its path.
 #[derive(Debug, PartialEq, Eq)]
@@ -102,6 +139,7 @@ enum Found {
     Another,
     Linked,
     Overwritten,
+    Cut,
     Unknown(io::ErrorKind),
 }
 
@@ -117,6 +155,9 @@ impl Place {
             Ok((path, id))
         };
         let files = [file("")?, file("-wal")?, file("-shm")?];
+        // SQLite locks the WAL's index, not the WAL, so closing this descriptor releases no lock.
+        let wal = files::open_regular(&files[1].0, false)?;
+        let _ = self.wal.set(Wal { file: wal, last: Mutex::default(), damaged: AtomicBool::new(false) });
         Ok(self.files.get_or_init(|| files)[0].1)
     }
 
@@ -133,9 +174,12 @@ impl Place {
             ));
         };
         let overwritten = self.overwritten.load(Ordering::Relaxed).then_some((&files[0].0, Found::Overwritten));
+        let cut = || self.cut.load(Ordering::Relaxed).then_some((&files[0].0, Found::Cut));
         let displaced =
             || files.iter().map(|(path, id)| (path, found(path, *id))).find(|(_, found)| *found != Found::Own);
-        let wrong = overwritten.or_else(displaced);
+        // Displaced files come first, because another file's content is no evidence about this one.
+        let damaged = || (!self.wal_is_whole()).then_some((&files[1].0, Found::Cut));
+        let wrong = overwritten.or_else(displaced).or_else(cut).or_else(damaged);
         let Some((path, found)) = wrong else {
             if self.lost.load(Ordering::Relaxed) && self.lost.swap(false, Ordering::Relaxed) {
                 tracing::info!(database = %files[0].0.display(), "database files are back; storing turns again");
@@ -147,6 +191,7 @@ impl Place {
             Found::Another => format!("{} is not the file that was opened", path.display()),
             Found::Linked => format!("{} has a second name (hard link)", path.display()),
             Found::Overwritten => format!("another file was written over {}", path.display()),
+            Found::Cut => format!("{} was truncated or overwritten", path.display()),
             Found::Unknown(kind) => format!("{} cannot be checked: {kind}", path.display()),
             Found::Own => unreachable!("the file was found not to be its own"),
         };
@@ -164,12 +209,23 @@ impl Place {
         self.overwritten.store(true, Ordering::Relaxed);
     }
 
-    /// Returns the result of the last check without a new one, unless that check failed.
+    /// Records whether the database is shorter than its header says.
+    pub(in crate::store::sqlite) fn note_cut(&self, cut: bool) {
+        self.cut.store(cut, Ordering::Relaxed);
+    }
+
+    fn wal_is_whole(&self) -> bool {
+        self.wal.get().is_none_or(Wal::is_whole)
+    }
+
+    /// Returns the result of the last check without a new one, unless that check failed or the WAL is damaged, which the
+    /// next commit would hide.
     ///
     /// # Errors
     /// Like [`Place::check`].
     pub(in crate::store::sqlite) fn check_if_lost(&self) -> Result<()> {
-        if self.files.get().is_some() && !self.lost.load(Ordering::Relaxed) { Ok(()) } else { self.check() }
+        let in_place = self.files.get().is_some() && !self.lost.load(Ordering::Relaxed);
+        if in_place && self.wal_is_whole() { Ok(()) } else { self.check() }
     }
 
     /// Returns whether only the WAL or its index is missing, and no other process can be using the database. The open
@@ -181,6 +237,8 @@ impl Place {
         let wal_is_free = matches!(wal, Found::Own | Found::Nothing) || empty();
         database == Found::Own
             && !self.overwritten.load(Ordering::Relaxed)
+            && !self.cut.load(Ordering::Relaxed)
+            && self.wal_is_whole()
             && wal_is_free
             && matches!(shm, Found::Own | Found::Nothing)
             && (wal != Found::Own || shm != Found::Own)

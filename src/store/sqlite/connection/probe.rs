@@ -2,7 +2,7 @@
 
 use super::migrations::known_schema;
 use crate::store::sqlite::error::Context as _;
-use crate::store::sqlite::row::MAX_ROW_ID;
+use crate::store::sqlite::row::{MAX_LAST_ROW_ID, expect_stored};
 use crate::store::{Outcome, Result, Written};
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 
@@ -24,10 +24,12 @@ pub(in crate::store::sqlite) fn probe(transaction: &Transaction<'_>) -> Result<O
              INSERT INTO call_transcriptions (conversation_id, speaker_type, message_text, timestamp, sequence_number, \
                 created_at, repeat_key) \
              SELECT conversation_id, 'agent', 'probe', created_at, 1, created_at, 0 FROM calls \
-             WHERE conversation_id = 'probe' || char(0); \
-             ROLLBACK TO probe; RELEASE probe",
+             WHERE conversation_id = 'probe' || char(0)",
         )
         .doing(DOING)?;
+    let stored = "SELECT count(*) FROM call_transcriptions WHERE conversation_id = 'probe' || char(0)";
+    expect_stored(transaction.query_row(stored, [], |row| row.get(0)).doing(DOING)?)?;
+    transaction.execute_batch("ROLLBACK TO probe; RELEASE probe").doing(DOING)?;
     transaction
         .pragma_update(None, "user_version", known_schema())
         .doing("writing to the disk as a trial")
@@ -44,11 +46,11 @@ pub(in crate::store::sqlite) fn set_numbers_back(connection: &mut Connection) ->
             .query_row("SELECT seq FROM sqlite_sequence WHERE name = ?1", [table], |row| row.get(0))
             .optional()
             .doing(DOING)?;
-        let Some(number) = number.filter(|number| *number > MAX_ROW_ID) else { continue };
+        let Some(number) = number.filter(|number| *number > MAX_LAST_ROW_ID) else { continue };
         let last: i64 = transaction
             .query_row(&format!("SELECT ifnull(max(id), 0) FROM {table}"), [], |row| row.get(0))
             .doing(DOING)?;
-        if last > MAX_ROW_ID {
+        if last > MAX_LAST_ROW_ID {
             tracing::error!(table, last, "a row id leaves too few ids for new rows; run `check` for a remedy");
             continue;
         }

@@ -13,10 +13,12 @@
 //! a running copy from the leftover of a killed process.
 
 use super::check;
+use crate::store::sqlite::connection::header;
 use crate::store::sqlite::connection::read_only;
 use crate::store::sqlite::error::Context as _;
 use crate::store::{BackupReport, BackupStep, BackupWatch, Error, ErrorKind, Result};
 use crate::sys::atomic_file::Aside;
+use crate::sys::files;
 use crate::sys::low_priority::Background;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, Row};
@@ -53,6 +55,21 @@ pub fn backup(source: &Path, aside: &Aside, mut watch: BackupWatch) -> Result<Ba
         });
         work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+/// Checks that no WAL or journal of another database is beside the path of a new copy. SQLite would apply it to the copy.
+///
+/// # Errors
+/// There is such a file, or the operating system refused the check.
+pub fn expect_no_wal(target: &Path) -> Result<()> {
+    for ending in ["-wal", "-journal"] {
+        let wal = files::beside(target, ending);
+        if header::not_empty(&wal).map_err(of_file)?.is_some() {
+            let what = format!("{} belongs to another database and would damage the copy; move it away", wal.display());
+            return Err(of_file(what));
+        }
+    }
+    Ok(())
 }
 
 fn of_file(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

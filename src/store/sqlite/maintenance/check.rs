@@ -8,7 +8,7 @@ use crate::store::sqlite::connection::migrations::known_schema;
 use crate::store::sqlite::connection::read_only;
 use crate::store::sqlite::connection::schema::expect_own;
 use crate::store::sqlite::error::Context as _;
-use crate::store::sqlite::row::MAX_ROW_ID;
+use crate::store::sqlite::row::MAX_LAST_ROW_ID;
 use crate::store::sqlite::{events, search};
 use crate::store::{CheckReport, Finding, Result, UnreadEvents};
 use crate::sys::low_priority::Background;
@@ -169,9 +169,9 @@ fn check_exhausted_ids(connection: &Connection) -> Result<Vec<Finding>> {
         "numbers",
         &format!(
             "SELECT name, seq, CASE name \
-                WHEN 'call_transcriptions' THEN (SELECT conversation_id FROM call_transcriptions WHERE id > {MAX_ROW_ID}) \
-                WHEN 'calls' THEN (SELECT conversation_id FROM calls WHERE id > {MAX_ROW_ID}) END \
-             FROM sqlite_sequence WHERE seq > {MAX_ROW_ID} AND name IN ('calls', 'call_transcriptions', 'webhook_events')"
+                WHEN 'call_transcriptions' THEN (SELECT conversation_id FROM call_transcriptions WHERE id > {MAX_LAST_ROW_ID}) \
+                WHEN 'calls' THEN (SELECT conversation_id FROM calls WHERE id > {MAX_LAST_ROW_ID}) END \
+             FROM sqlite_sequence WHERE seq > {MAX_LAST_ROW_ID} AND name IN ('calls', 'call_transcriptions', 'webhook_events')"
         ),
         |row| {
             let (table, last, call): (String, i64, Option<String>) = (row.get(0)?, row.get(1)?, row.get(2)?);

@@ -8,8 +8,8 @@ use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 use transcribe_hook::domain::{ConversationId, DriverId, EventOutcome, Speaker, Timestamp, Wanted};
 use transcribe_hook::store::{
-    Archive, CallQuery, Change, FiguresQuery, Loose, OldCalls, Order, Part, Position, RecordFilter, Scope, SearchOrder,
-    SearchQuery, Selection, Since, Spoken, Store, TurnOrder, Unfinished, Write, Written,
+    Archive, CallFilter, Change, Commands as _, Loose, OldCalls, Part, Position, Reads as _, Scope, SearchOrder,
+    SearchQuery, Since, Spoken, Store, TurnOrder, Unfinished, Write, Written,
 };
 
 /// Long after everything that a test stores.
@@ -17,32 +17,11 @@ fn later() -> Timestamp {
     at("2026-12-24T00:00:00Z")
 }
 
-fn all_calls() -> CallQuery {
-    CallQuery {
-        status: None,
-        driver_id: None,
-        user_id: None,
-        agent_id: None,
-        record: RecordFilter::default(),
-        started_after: None,
-        started_before: None,
-        text: None,
-        order: Order::Ascending,
-        after: None,
-        limit: 100,
-        with_total: false,
-    }
-}
-
 fn search_for(text: &str) -> SearchQuery {
     SearchQuery {
         wanted: Wanted::parse(text).unwrap(),
         speaker: None,
-        conversation_id: None,
-        driver_id: None,
-        status: None,
-        started_after: None,
-        started_before: None,
+        calls: CallFilter::default(),
         said_after: None,
         said_before: None,
         order: SearchOrder::Newest,
@@ -106,9 +85,13 @@ fn turns_are_found_by_words_and_filters_whether_indexed_or_not() {
             assert_eq!(store.search(&search_for("reefer")).unwrap().total, Some(2), "{state}");
             assert_eq!(found(store, search_for("reefer NOT alarm")), both[..1], "{state}");
             assert_eq!(found(store, search_for("zebra")), [""; 0], "{state}");
-            let of_call = SearchQuery { conversation_id: Some(conversation("a")), ..search_for("reefer") };
+            let of_call = SearchQuery {
+                calls: CallFilter { conversation_id: Some(conversation("a")), ..CallFilter::default() },
+                ..search_for("reefer")
+            };
             assert_eq!(found(store, of_call), both[1..], "{state}");
-            let of_driver = SearchQuery { driver_id: DriverId::new(7).ok(), ..search_for("reefer") };
+            let of_driver =
+                SearchQuery { calls: CallFilter::of_driver(DriverId::new(7).unwrap()), ..search_for("reefer") };
             assert_eq!(found(store, of_driver), both[1..], "{state}");
             let of_agent = SearchQuery { speaker: Some(Speaker::Agent), ..search_for("reefer") };
             assert_eq!(found(store, of_agent), [""; 0], "{state}");
@@ -192,21 +175,20 @@ fn statistics_are_of_the_selected_calls() {
         for write in [turn("a", "x", None), turn("b", "x", None), post(&sample(0))] {
             apply(store, &write);
         }
-        let count = |query: FiguresQuery| {
+        let count = |filter: CallFilter| {
             let (mut calls, mut seconds) = (0, 0.0);
             store
-                .figures(&query, &mut |figures| {
+                .figures(&filter, &mut |figures| {
                     calls += 1;
                     seconds += figures.duration_seconds.unwrap_or(0.0);
                 })
                 .unwrap();
             (calls, seconds)
         };
-        let every = FiguresQuery { started_after: None, started_before: None, driver_id: None };
-        assert_eq!(count(every), (3, 47.0));
-        assert_eq!(count(FiguresQuery { driver_id: DriverId::new(7).ok(), ..every }).0, 1);
-        assert_eq!(count(FiguresQuery { started_after: Some(later()), ..every }).0, 0);
-        assert_eq!(count(FiguresQuery { started_before: Some(later()), ..every }).0, 3);
+        assert_eq!(count(CallFilter::default()), (3, 47.0));
+        assert_eq!(count(CallFilter::of_driver(DriverId::new(7).unwrap())).0, 1);
+        assert_eq!(count(CallFilter { started_after: Some(later()), ..CallFilter::default() }).0, 0);
+        assert_eq!(count(CallFilter { started_before: Some(later()), ..CallFilter::default() }).0, 3);
     });
 }
 
@@ -399,12 +381,12 @@ fn an_archive_reads_whole_calls_and_what_belongs_to_none() {
         {
             apply(store, &write);
         }
-        let which = Selection { conversation_id: None, calls: all_calls() };
+        let which = CallFilter::default();
         let ids = archive.call_ids(&which, 0, 10).unwrap();
         assert_eq!(ids.iter().map(|(_, id)| id.as_str()).collect::<Vec<_>>(), [CALL, "b"]);
         assert_eq!(archive.call_ids(&which, ids[0].0, 10).unwrap(), ids[1..]);
         assert_eq!(archive.call_ids(&which, 0, 1).unwrap(), ids[..1]);
-        let only = Selection { conversation_id: Some(conversation("b")), ..which };
+        let only = CallFilter { conversation_id: Some(conversation("b")), ..which };
         assert_eq!(archive.call_ids(&only, 0, 10).unwrap(), ids[1..]);
 
         let turn_count = store.call(&conversation(CALL)).unwrap().unwrap().turn_count;
