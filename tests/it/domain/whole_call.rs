@@ -1,23 +1,14 @@
 //! A call made whole: what came live, what tools showed and what the platform posted afterwards, in any order.
 
 use crate::support::samples::{SAMPLES, sample, with};
-use crate::support::service::{Answer, Service, wait_for};
+use crate::support::service::{Service, wait_for};
 use crate::support::whole_call::{
-    CALL, CUT_OFF, FIRST, IN_FULL, LAST, PARKED, SECRET, apply, deliver, event, history, live, open, post, post_signed,
-    transcript, turns,
+    CALL, CUT_OFF, FIRST, IN_FULL, LAST, PARKED, SECRET, apply, deliver, live, open, post, post_signed, transcript,
+    turns,
 };
 use serde_json::{Value, json};
-use std::sync::Arc;
-use std::time::Duration;
-use transcribe_hook::domain::{ConversationId, DriverId, Message, NewDispatch, NewDriver, NewEvent, Timestamp, Turn};
-use transcribe_hook::elevenlabs::read_history;
-use transcribe_hook::elevenlabs::signature::sign;
-use transcribe_hook::elevenlabs::turn::read_turn;
-use transcribe_hook::ingest::executor::reconcile_in;
-use transcribe_hook::ingest::{event, reconciler};
-use transcribe_hook::secret::Secret;
-use transcribe_hook::store::sqlite::{Options, SqliteStore};
-use transcribe_hook::store::{Commands as _, Kept, Reads as _, Store, TurnOrder, TurnQuery, Write, Written};
+use transcribe_hook::domain::{ConversationId, DriverId, Message, NewDispatch, NewDriver, Timestamp};
+use transcribe_hook::store::{Commands as _, Kept, Reads as _, TurnOrder, Write, Written};
 
 #[test]
 fn a_turn_keeps_its_words_as_heard_and_gains_the_records() {

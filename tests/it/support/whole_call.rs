@@ -1,6 +1,5 @@
 //! The call of the published samples: its live turns, histories and events.
 
-use crate::support::samples::with;
 use crate::support::service::{Answer, Service};
 use serde_json::{Value, json};
 use std::sync::Arc;

@@ -1,12 +1,11 @@
 //! The chapter on analysis of `migrations/README.md`: its queries, run by the real tools on a file that is being written to.
 
-use crate::support::documents::blocks_in_chapter;
 use crate::support::service::{Service, binary, open, wait_for};
 use crate::support::tools::{blocks, output, tool};
 use crate::support::turns::turn;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Ends the clients, also when the work fails.
