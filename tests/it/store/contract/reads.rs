@@ -8,8 +8,8 @@ use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 use transcribe_hook::domain::{ConversationId, DriverId, EventOutcome, Speaker, Timestamp, Wanted};
 use transcribe_hook::store::{
-    Archive, CallFilter, Change, Commands as _, Loose, OldCalls, Part, Position, Reads as _, Scope, SearchOrder,
-    SearchQuery, Since, Spoken, Store, TurnOrder, Unfinished, Write, Written,
+    Archive, CallFilter, Change, Loose, OldCalls, Part, Position, Scope, SearchOrder, SearchQuery, Since, Spoken,
+    Store, TurnOrder, Unfinished, Write, Written,
 };
 
 /// Long after everything that a test stores.
