@@ -11,9 +11,8 @@ use transcribe_hook::domain::validation::Fields;
 use transcribe_hook::domain::{CallChange, CallEnd, CallStatus, ConversationId, DriverId, Timestamp};
 use transcribe_hook::elevenlabs::turn::read_turn;
 use transcribe_hook::elevenlabs::{read_history, sample_call};
-use transcribe_hook::ingest::event;
 use transcribe_hook::ingest::executor::reconcile_in;
-use transcribe_hook::ingest::reconciler;
+use transcribe_hook::ingest::{event, reconciler};
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
 use transcribe_hook::store::{Commands as _, Write};
 

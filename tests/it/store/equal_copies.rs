@@ -10,13 +10,19 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use transcribe_hook::domain::{CallChange, CallEnd, CallStatus, ConversationId, DeliveryKey, DriverId, Message, NewDispatch, NewDriver, NewEvent, NewTurn, PhoneNumber, Source, Speaker, Timestamp};
 use transcribe_hook::domain::reconcile::settle;
+use transcribe_hook::domain::{
+    CallChange, CallEnd, CallStatus, ConversationId, DeliveryKey, DriverId, Message, NewDispatch, NewDriver, NewEvent,
+    NewTurn, PhoneNumber, Source, Speaker, Timestamp,
+};
 use transcribe_hook::elevenlabs::read_history;
 use transcribe_hook::export::{Format, archived, export};
 use transcribe_hook::ingest::event::of_body;
-use transcribe_hook::store::{Archived, ArchivedCall, CallFilter, Commands as _, Maintenance as _, Outcome, Reads as _, Unfinished, Write, Written};
 use transcribe_hook::store::sqlite::{Options, ReadOnly, SqliteStore};
+use transcribe_hook::store::{
+    Archived, ArchivedCall, CallFilter, Commands as _, Maintenance as _, Outcome, Reads as _, Unfinished, Write,
+    Written,
+};
 
 /// Turns of the long call, more than one transaction restores or erases.
 const LONG: usize = 1_100;

@@ -11,8 +11,6 @@ pub fn faketime() -> PathBuf {
     found.expect("tests/run installs faketime")
 }
 
-pub const README: &str = include_str!("../../../README.md");
-
 /// The blocks of the chapter in this language.
 pub fn blocks(language: &str) -> Vec<String> {
     blocks_in_chapter("migrations/README.md", "Analysis", language)

@@ -17,16 +17,6 @@ fn later() -> Timestamp {
     at("2026-12-24T00:00:00Z")
 }
 
-/// Returns the filter of one call.
-fn only(id: ConversationId) -> CallFilter {
-    CallFilter { conversation_id: Some(id), ..CallFilter::default() }
-}
-
-/// Returns the filter of driver 7.
-fn of_driver() -> CallFilter {
-    CallFilter::of_driver(DriverId::new(7).unwrap())
-}
-
 fn search_for(text: &str) -> SearchQuery {
     SearchQuery {
         wanted: Wanted::parse(text).unwrap(),
@@ -95,10 +85,14 @@ fn turns_are_found_by_words_and_filters_whether_indexed_or_not() {
             assert_eq!(store.search(&search_for("reefer")).unwrap().total, Some(2), "{state}");
             assert_eq!(found(store, search_for("reefer NOT alarm")), both[..1], "{state}");
             assert_eq!(found(store, search_for("zebra")), [""; 0], "{state}");
-            let of_call = SearchQuery { calls: only(conversation("a")), ..search_for("reefer") };
+            let of_call = SearchQuery {
+                calls: CallFilter { conversation_id: Some(conversation("a")), ..CallFilter::default() },
+                ..search_for("reefer")
+            };
             assert_eq!(found(store, of_call), both[1..], "{state}");
-            let by_driver = SearchQuery { calls: of_driver(), ..search_for("reefer") };
-            assert_eq!(found(store, by_driver), both[1..], "{state}");
+            let of_driver =
+                SearchQuery { calls: CallFilter::of_driver(DriverId::new(7).unwrap()), ..search_for("reefer") };
+            assert_eq!(found(store, of_driver), both[1..], "{state}");
             let of_agent = SearchQuery { speaker: Some(Speaker::Agent), ..search_for("reefer") };
             assert_eq!(found(store, of_agent), [""; 0], "{state}");
             while store.catch_up().unwrap() > 0 {}
@@ -181,21 +175,20 @@ fn statistics_are_of_the_selected_calls() {
         for write in [turn("a", "x", None), turn("b", "x", None), post(&sample(0))] {
             apply(store, &write);
         }
-        let count = |query: CallFilter| {
+        let count = |filter: CallFilter| {
             let (mut calls, mut seconds) = (0, 0.0);
             store
-                .figures(&query, &mut |figures| {
+                .figures(&filter, &mut |figures| {
                     calls += 1;
                     seconds += figures.duration_seconds.unwrap_or(0.0);
                 })
                 .unwrap();
             (calls, seconds)
         };
-        let every = CallFilter::default;
-        assert_eq!(count(every()), (3, 47.0));
-        assert_eq!(count(of_driver()).0, 1);
-        assert_eq!(count(CallFilter { started_after: Some(later()), ..every() }).0, 0);
-        assert_eq!(count(CallFilter { started_before: Some(later()), ..every() }).0, 3);
+        assert_eq!(count(CallFilter::default()), (3, 47.0));
+        assert_eq!(count(CallFilter::of_driver(DriverId::new(7).unwrap())).0, 1);
+        assert_eq!(count(CallFilter { started_after: Some(later()), ..CallFilter::default() }).0, 0);
+        assert_eq!(count(CallFilter { started_before: Some(later()), ..CallFilter::default() }).0, 3);
     });
 }
 
@@ -393,7 +386,7 @@ fn an_archive_reads_whole_calls_and_what_belongs_to_none() {
         assert_eq!(ids.iter().map(|(_, id)| id.as_str()).collect::<Vec<_>>(), [CALL, "b"]);
         assert_eq!(archive.call_ids(&which, ids[0].0, 10).unwrap(), ids[1..]);
         assert_eq!(archive.call_ids(&which, 0, 1).unwrap(), ids[..1]);
-        let only = only(conversation("b"));
+        let only = CallFilter { conversation_id: Some(conversation("b")), ..which };
         assert_eq!(archive.call_ids(&only, 0, 10).unwrap(), ids[1..]);
 
         let turn_count = store.call(&conversation(CALL)).unwrap().unwrap().turn_count;
