@@ -58,8 +58,8 @@ mod tests {
     #[test]
     fn the_surest_source_of_a_known_driver_decides_and_others_are_told() {
         use DriverSource::{DynamicVariable, PhoneNumber, UserId};
-        assert!(DynamicVariable < UserId && UserId < PhoneNumber, "the surest source is first");
         type Wanted<'a> = (Option<(i64, DriverSource)>, Option<&'a str>);
+        assert!(DynamicVariable < UserId && UserId < PhoneNumber, "the surest source is first");
         let cases: [(&str, &[Candidate], Wanted<'_>); 7] = [
             ("nobody", &[], (None, None)),
             ("one", &[claim(UserId, 7, true)], (Some((7, UserId)), None)),

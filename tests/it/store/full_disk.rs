@@ -285,7 +285,7 @@ fn a_full_disk_for_backups_costs_no_older_one_and_no_turn_and_is_recovered_from(
         (scrape.get::<f64>("backup_last_success_timestamp_seconds") > 0.0 && whole_ones().len() == 1).then_some(())
     });
     disk.fill();
-    let told = logged(&service, "the backup could not be made");
+    let told = logged(&service, r#""kind":"backup""#);
     assert_eq!(told["folder"], dir.to_str().unwrap(), "{told}");
     let error = told["error"].as_str().unwrap();
     assert!(error.contains("must stay free") || error.contains("disk is full"), "{told}");
@@ -321,7 +321,7 @@ fn a_full_disk_leaves_the_snapshot_beside_the_database_as_it_was() {
     let turns_in_latest = || disk.seen_from_here("latest.db").exists().then(|| whole(&disk.take_out("latest.db").1));
     wait_for("a snapshot with the turns", || (turns_in_latest() == Some(20)).then_some(()));
     disk.fill();
-    let told = logged(&service, "latest.db could not be made");
+    let told = logged(&service, r#""kind":"latest.db""#);
     assert_eq!(told["folder"], disk.mount_point.path().to_str().unwrap(), "{told}");
     // Turns need the same disk: they are taken or refused, and the snapshot stays whole.
     fill(&service, 20, &mut acknowledged).expect_error(500);

@@ -250,7 +250,7 @@ fn the_command_finds_what_the_api_finds() {
     assert_eq!(shown, wanted);
     let shown = text(&["reefer", "--conversation-id", "conv_b"]);
     assert!(shown.contains("A reefer \u{fffd}]0;title\u{fffd}\u{fffd} <b>."), "{shown:?}");
-    assert_eq!(text(&["nothing"]), "nothing was found\n");
+    assert_eq!(text(&["nothing"]), "no turn found\n");
     let filtered = text(&["reefer", "--speaker", "driver", "--driver-id", "7", "--json"]);
     assert_eq!(serde_json::from_str::<Value>(&filtered).unwrap()["data"].as_array().unwrap().len(), 3);
     let cut = command(&["reefer", "--limit", "2"]);

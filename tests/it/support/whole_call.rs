@@ -12,7 +12,7 @@ use transcribe_hook::ingest::executor::reconcile_in;
 use transcribe_hook::ingest::{event, reconciler};
 use transcribe_hook::secret::Secret;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
-use transcribe_hook::store::{Commands as _, Reads as _, Store, TurnOrder, TurnQuery, Write, Written};
+use transcribe_hook::store::{Store, TurnOrder, TurnQuery, Write, Written};
 
 pub const POST_CALL: &str = "/webhooks/elevenlabs/post-call";
 pub const SECRET: &str = "wsec_of_the_whole_call";
