@@ -55,12 +55,13 @@ impl Pace {
         (self.left + self.writes >= SLICE).then_some(self.earliest)
     }
 
-    /// Notes that a slice was done, and what it said is left, which is returned when it is time to tell.
-    pub fn did(&mut self, began: Instant, now: Instant, left: u64) -> Option<u64> {
+    /// Notes that a slice was done, and how many turns it said are left, which is returned when it is time to tell. If it left
+    /// more than turns, the next one does not wait for quiet.
+    pub fn did(&mut self, began: Instant, now: Instant, left: u64, more: bool) -> Option<u64> {
         let pause = if self.writes > 0 { BETWEEN_WRITES } else { IN_QUIET };
         self.earliest = now + (now - began) * pause;
         self.is_failing = false;
-        (self.left, self.writes) = (left, 0);
+        (self.left, self.writes) = (if more { left.max(SLICE) } else { left }, 0);
         match self.told {
             Some(_) if left < SLICE => {
                 self.told = None;

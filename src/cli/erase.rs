@@ -6,7 +6,7 @@ use crate::model::{ConversationId, DriverId, Timestamp};
 use crate::recording::Recordings;
 use crate::retention::{EraseError, Erased, Eraser};
 use crate::store::sqlite::{Options, SqliteStore};
-use crate::store::{self, Outcome, Store, Unfinished, Write, Written};
+use crate::store::{self, ErrorKind, Forgotten, Outcome, Store, Unfinished, Write, Written};
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -114,19 +114,37 @@ impl Work {
         result
     }
 
+    fn forget(&self) -> Result<()> {
+        let mut end = Instant::now() + FORGET;
+        loop {
+            match self.store.forget(Duration::from_millis(25)) {
+                Ok(Forgotten::All) => return Ok(()),
+                // A service that writes too takes the words out of the index, as it has time.
+                Ok(Forgotten::ButIndex) if self.shared => return Ok(()),
+                Ok(Forgotten::ButIndex) => {
+                    while self.store.catch_up()?.erased_words {}
+                    end = Instant::now() + FORGET;
+                    continue;
+                }
+                Ok(Forgotten::Held) => {}
+                // The service has the index's lock.
+                Err(error) if self.shared && error.kind() == ErrorKind::Busy => {}
+                Err(error) => return Err(error.into()),
+            }
+            if Instant::now() > end {
+                bail!(
+                    "it is erased, but still stands in the log's bytes, since a program keeps reading an older state of \
+                     the file; the service takes it out when that ends and something is written"
+                );
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     /// Takes what was erased out of the files' bytes, also when not everything could be erased.
     pub(super) fn ended(&self, erased: Result<Erased, EraseError>, confirmation: &Confirmation) -> Result<Erased> {
         if !confirmation.dry_run {
-            let end = Instant::now() + FORGET;
-            while !self.store.forget(Duration::from_millis(25))? {
-                if Instant::now() > end {
-                    bail!(
-                        "it is erased, but still stands in the log's bytes, since a program keeps reading an older state of \
-                         the file; the service takes it out when that ends and something is written"
-                    );
-                }
-                std::thread::sleep(Duration::from_millis(100));
-            }
+            self.forget()?;
         }
         erased.map_err(|error| anyhow!(error).context("what was erased until here stays erased"))
     }

@@ -1,6 +1,6 @@
 //! When what was erased is taken out of the bytes on disk: soon, however much is written meanwhile.
 
-use crate::store::Store;
+use crate::store::{Forgotten, Store};
 use std::time::{Duration, Instant};
 
 /// So long after an erasure the store is told to forget it, which then takes in all that were done since, and so often again
@@ -20,6 +20,9 @@ const STOPPING: Duration = Duration::from_secs(2);
 /// After this time it is said in the log.
 const WARN: Duration = Duration::from_secs(5);
 
+/// How long to wait at most until erased words are gone from the search index.
+const INDEX: Duration = Duration::from_mins(1);
+
 /// What is still to be forgotten.
 #[derive(Debug, Default)]
 pub struct Forgetting(Option<Pending>);
@@ -32,13 +35,37 @@ struct Pending {
     next: Instant,
     /// Whether the log has it that it takes long.
     told: bool,
+    /// Whether only words in the search index are left.
+    waits_for_index: bool,
+}
+
+impl Pending {
+    fn new() -> Self {
+        let since = Instant::now();
+        Self { since, next: since + AFTER, told: false, waits_for_index: false }
+    }
 }
 
 impl Forgetting {
     /// Something was erased.
     pub fn begin(&mut self) {
-        let since = Instant::now();
-        self.0.get_or_insert(Pending { since, next: since + AFTER, told: false });
+        let pending = self.pending();
+        if pending.waits_for_index {
+            *pending = Pending::new();
+        }
+    }
+
+    /// Notes whether erased words are still in the search index, as [`Store::catch_up`] has it.
+    pub fn note_index(&mut self, erased_words: bool) {
+        if erased_words {
+            self.pending();
+        } else if let Some(pending) = self.0.as_mut().filter(|pending| pending.waits_for_index) {
+            *pending = Pending { next: Instant::now(), ..Pending::new() };
+        }
+    }
+
+    fn pending(&mut self) -> &mut Pending {
+        self.0.get_or_insert_with(Pending::new)
     }
 
     /// When [`Forgetting::forget`] has something to do, if ever.
@@ -51,8 +78,17 @@ impl Forgetting {
         let end = Instant::now() + STOPPING;
         while self.0.is_some() && Instant::now() < end {
             match store.forget(WAIT) {
-                Ok(true) => self.0 = None,
-                Ok(false) => {}
+                Ok(Forgotten::All) => self.0 = None,
+                Ok(Forgotten::ButIndex) => {
+                    while Instant::now() < end {
+                        match store.catch_up() {
+                            Ok(left) if left.erased_words => {}
+                            Ok(_) => break,
+                            Err(_) => return,
+                        }
+                    }
+                }
+                Ok(Forgotten::Held) => {}
                 Err(_) => return,
             }
         }
@@ -68,15 +104,19 @@ impl Forgetting {
         let age = now - pending.since;
         let wait = if age < URGENTLY { Duration::ZERO } else { WAIT };
         match store.forget(wait) {
-            Ok(true) => {
+            Ok(Forgotten::All) => {
                 if pending.told {
                     tracing::info!(seconds = age.as_secs(), "what was erased is gone from the files' bytes");
                 }
                 self.0 = None;
                 return true;
             }
-            Ok(false) if age < WARN || pending.told => {}
-            Ok(false) => {
+            Ok(Forgotten::ButIndex) => {
+                (pending.next, pending.waits_for_index) = (Instant::now() + INDEX, true);
+                return true;
+            }
+            Ok(Forgotten::Held) if age < WARN || pending.told => {}
+            Ok(Forgotten::Held) => {
                 pending.told = true;
                 tracing::warn!(
                     "what was erased still stands in the log's bytes: a program keeps reading an older state of the file"

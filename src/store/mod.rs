@@ -23,8 +23,8 @@ pub use archive::{Archive, Archived, ArchivedCall, Loose, Part, Row, Selection, 
 pub use deadline::reading_until;
 pub use error::{Error, ErrorKind, Result};
 pub use query::{
-    CallKey, CallQuery, ErasedSlice, FiguresQuery, NamingEvent, OldCall, OldCalls, OldEvent, Order, Page, RecordFilter,
-    TurnKey, TurnOrder, TurnQuery, Unfinished, json_length,
+    Backlog, CallKey, CallQuery, ErasedSlice, FiguresQuery, Forgotten, NamingEvent, OldCall, OldCalls, OldEvent, Order,
+    Page, RecordFilter, TurnKey, TurnOrder, TurnQuery, Unfinished, json_length,
 };
 pub use search::{Found, Hit, Place, SearchKey, SearchOrder, SearchQuery};
 pub use tail::{Change, Position, Scope, Since, Touched};
@@ -270,19 +270,19 @@ pub trait Store: Send + Sync + 'static {
     fn rest(&self) -> Result<bool>;
 
     /// Takes the older states of what was erased out of the bytes on disk, and returns whether all of them are gone; if
-    /// not, somebody still reads an older state, and it is to be called again. Waits for readers at most for so long.
-    /// Called by the one thread that calls [`Store::apply`].
+    /// not, it is to be called again. Waits for readers at most for so long. Called by the one thread that calls
+    /// [`Store::apply`].
     ///
     /// # Errors
     /// Nothing is lost; it may be tried again.
-    fn forget(&self, wait: Duration) -> Result<bool>;
+    fn forget(&self, wait: Duration) -> Result<Forgotten>;
 
-    /// Does a slice of the work that is put off so as not to delay writes: indexing turns for search. Returns at most
-    /// how many turns are left. Called by the one thread that calls [`Store::apply`].
+    /// Does a slice of the work that is put off so as not to delay writes: indexing turns for search, and taking erased
+    /// words out of the index. Returns what is left. Called by the one thread that calls [`Store::apply`].
     ///
     /// # Errors
     /// Nothing is lost; it may be tried again.
-    fn catch_up(&self) -> Result<u64>;
+    fn catch_up(&self) -> Result<Backlog>;
 
     /// Erases the next slice of a call whose erasure was begun ([`Written::Begun`]) or cut off by a crash, and returns
     /// which call that is; `None` when there is none. Called by the one thread that calls [`Store::apply`].

@@ -108,6 +108,27 @@ pub struct NamingEvent {
     pub calls: Vec<ConversationId>,
 }
 
+/// Whether older states of what was erased are gone from the bytes on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forgotten {
+    /// All of them.
+    All,
+    /// Those of the database, but erased words are still in the search index, from which [`crate::store::Store::catch_up`]
+    /// takes them.
+    ButIndex,
+    /// Not all: a program still reads an older state.
+    Held,
+}
+
+/// Work that is put off so as not to delay writes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Maximum number of turns and changes that are not in the search index.
+    pub turns: u64,
+    /// Whether erased words are still in the bytes of the search index.
+    pub erased_words: bool,
+}
+
 /// Which unfinished calls to work on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unfinished<'a> {

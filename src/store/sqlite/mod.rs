@@ -58,9 +58,9 @@ pub use replace::{Replaced, Replacement};
 pub use search::search_file;
 
 use super::{
-    Archive, CallQuery, Copier, Due, ErasedSlice, FiguresQuery, Found, NamingEvent, OldCall, OldCalls, OldEvent,
-    Outcome, Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Unfinished,
-    UnreadEvents, Write, Written,
+    Archive, Backlog, CallQuery, Copier, Due, ErasedSlice, FiguresQuery, Forgotten, Found, NamingEvent, OldCall,
+    OldCalls, OldEvent, Outcome, Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery,
+    Unfinished, UnreadEvents, Write, Written,
 };
 use crate::metrics::METRICS;
 use crate::model::{
@@ -237,7 +237,7 @@ impl Store for SqliteStore {
         Ok(database? & index?)
     }
 
-    fn forget(&self, wait: Duration) -> Result<bool> {
+    fn forget(&self, wait: Duration) -> Result<Forgotten> {
         const DOING: &str = "taking what was erased out of the search index";
         self.check_place()?;
         let Writing { index, connection, .. } = &mut *self.writer()?;
@@ -246,10 +246,10 @@ impl Store for SqliteStore {
         connection.busy_timeout(self.options.busy_timeout).doing(DOING)?;
         // Whatever became of the index, the database forgets.
         let database = checkpoint::forget(connection, Of::Database, wait, self.options.busy_timeout)?;
-        Ok(database & index?)
+        Ok(if database { index? } else { index.and(Ok(Forgotten::Held))? })
     }
 
-    fn catch_up(&self) -> Result<u64> {
+    fn catch_up(&self) -> Result<Backlog> {
         self.check_place()?;
         let Writing { index, connection, .. } = &mut *self.writer()?;
         if self.index_is_broken.swap(false, Ordering::Relaxed) {

@@ -1,11 +1,12 @@
 //! Brings the index forward, a slice at a time, by the one connection that writes it.
 //!
-//! A slice takes in changes of turns that are indexed, or else the oldest new turns, or else the newest old ones.
+//! A slice takes in changes of turns that are indexed, or else the oldest new turns, or else the newest old ones. Words that
+//! were erased go before turns that are too few for a slice.
 
 use super::super::error::Context as _;
-use super::spans;
 use super::state::State;
-use crate::store::{Error, ErrorKind, Result};
+use super::{purge, spans};
+use crate::store::{Backlog, Error, ErrorKind, Result};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
 use std::collections::BTreeSet;
 
@@ -29,24 +30,27 @@ const DOING: &str = "indexing turns for search";
 pub(super) struct Slice {
     /// Where the index is now.
     pub(super) state: State,
-    /// At most how many turns and changes are left.
-    pub(super) left: u64,
+    /// At most how many turns and changes are left, and whether erased words are.
+    pub(super) left: Backlog,
 }
 
 /// Indexes some turns.
 pub(super) fn catch_up(connection: &mut Connection) -> Result<Slice> {
     let state = in_step(connection)?;
-    let left = |state: State, connection: &Connection| -> Result<u64> {
-        Ok(state.changes(connection)? + state.newer(connection)? + state.older(connection)?)
+    let left = |state: State, connection: &Connection| -> Result<Backlog> {
+        let turns = state.changes(connection)? + state.newer(connection)? + state.older(connection)?;
+        Ok(Backlog { turns, erased_words: purge::is_owed(connection)? })
     };
-    if left(state, connection)? == 0 {
-        return Ok(Slice { state, left: 0 });
+    if left(state, connection)? == Backlog::default() {
+        return Ok(Slice { state, left: Backlog::default() });
     }
     // Takes the index's lock and then the snapshot of the database, which is therefore not older than the state.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).doing(DOING)?;
     let mut state = in_step(&transaction)?;
     if state.changes(&transaction)? > 0 {
         take_some_changes_in(&transaction, &mut state)?;
+    } else if state.newer(&transaction)? < MAX_TURNS.unsigned_abs() && purge::is_owed(&transaction)? {
+        purge::go_on(&transaction)?;
     } else if state.newer(&transaction)? > 0 {
         let to = slice_end(
             &transaction,
@@ -168,7 +172,7 @@ fn take_some_changes_in(transaction: &Transaction<'_>, state: &mut State) -> Res
         }
     }
     spans::forget(transaction, &deleted)?;
-    merge(transaction)
+    merge(transaction, MERGED_PAGES)
 }
 
 /// Has the index know a turn as it is now, and returns whether there is one.
@@ -183,7 +187,12 @@ fn index_again(transaction: &Transaction<'_>, turn: i64) -> Result<bool> {
     let indexed = texts("SELECT final_text, message_text FROM turn_search WHERE rowid = ?1")?;
     let stored = texts("SELECT final_text, message_text FROM call_transcriptions WHERE id = ?1")?;
     if indexed != stored {
-        if indexed.is_some() {
+        if let Some((final_text, message_text)) = &indexed {
+            // A correction replaces another often, and its words go with the next rewrite.
+            if stored.as_ref().is_none_or(|(now, heard)| heard != message_text || now.is_none() && final_text.is_some())
+            {
+                purge::owe(transaction)?;
+            }
             transaction
                 .prepare_cached("DELETE FROM turn_search WHERE rowid = ?1")
                 .and_then(|mut delete| delete.execute([turn]))
@@ -226,13 +235,14 @@ fn insert(transaction: &Transaction<'_>, after: i64, to: i64) -> Result<()> {
         .and_then(|mut insert| insert.execute(params![after, to]))
         .doing(DOING)?;
     spans::note(transaction, after, to)?;
-    merge(transaction)
+    merge(transaction, MERGED_PAGES)
 }
 
-fn merge(transaction: &Transaction<'_>) -> Result<()> {
+/// Has FTS5 write about so many pages of merged segments; if negative, of a merge of all segments that there are.
+pub(super) fn merge(transaction: &Transaction<'_>, pages: i64) -> Result<()> {
     transaction
         .prepare_cached("INSERT INTO turn_search (turn_search, rank) VALUES ('merge', ?1)")
-        .and_then(|mut merge| merge.execute([MERGED_PAGES]))
+        .and_then(|mut merge| merge.execute([pages]))
         .map(drop)
         .doing(DOING)
 }

@@ -19,6 +19,7 @@ mod find;
 mod fresh;
 mod index;
 mod look;
+mod purge;
 mod scratch;
 mod spans;
 mod state;
