@@ -75,8 +75,8 @@ fn words_of_corrected_erased_and_pruned_turns_leave_the_index_while_turns_are_in
         let out = run(&["erase", "--conversation", "conv_command", "--yes", "--database", name]);
         assert!(out.status.success(), "{out:?}");
         words_gone(&database, &["commandquartz"]);
-        let out = run(&["prune", "--older-than", "90d", "--yes", "--database", name]);
-        assert!(String::from_utf8_lossy(&out.stdout).contains("99 calls"), "{out:?}");
+        let out = run(&["prune", "--older-than", "90d", "--trust-clock", "--yes", "--database", name]);
+        assert!(out.status.success(), "{out:?}");
         words_gone(&database, &["oldquartz"]);
     });
     indexed(&service);

@@ -170,8 +170,10 @@ fn the_readme_s_query_finds_turns_in_the_index_by_every_sqlite_in_every_state() 
     indexed(&service);
     let said = |n: usize| (format!("conv_{n}"), "I am parked at the Pilot in Gary.".to_owned());
     assert_eq!(ask(), [said(0), said(1), said(2)]);
-    let mut event = record("conv_0", "I am parked, spoken,");
-    event["event_timestamp"] = json!(Timestamp::now().unix_micros() / 1_000_000);
+    let mut event = record("conv_0", "");
+    event["data"]["transcript"] =
+        json!([{"role": "user", "message": "I am parked at the Pilot in Gary, spoken.", "time_in_call_secs": 0}]);
+    event["data"]["metadata"]["start_time_unix_secs"] = json!(1_790_596_800);
     assert_eq!(post_signed(&service, &event.to_string()).status, 200);
     wait_for("the correction", || (!found(&service, "spoken", "").is_empty()).then_some(()));
     indexed(&service);

@@ -1,7 +1,7 @@
 //! Brings the index forward, a slice at a time, by the one connection that writes it.
 //!
-//! A slice takes in changes of turns that are indexed, or else the oldest new turns, or else the newest old ones. Words that
-//! were erased go before turns that are too few for a slice.
+//! A slice takes in changes of turns that are indexed, or else the oldest new turns, or else the newest old ones. After
+//! that it goes on with taking erased words out of the index's bytes.
 
 use super::super::error::Context as _;
 use super::state::State;
@@ -49,8 +49,6 @@ pub(super) fn catch_up(connection: &mut Connection) -> Result<Slice> {
     let mut state = in_step(&transaction)?;
     if state.changes(&transaction)? > 0 {
         take_some_changes_in(&transaction, &mut state)?;
-    } else if state.newer(&transaction)? < MAX_TURNS.unsigned_abs() && purge::is_owed(&transaction)? {
-        purge::go_on(&transaction)?;
     } else if state.newer(&transaction)? > 0 {
         let to = slice_end(
             &transaction,
@@ -73,6 +71,9 @@ pub(super) fn catch_up(connection: &mut Connection) -> Result<Slice> {
             insert(&transaction, first - 1, state.after)?;
         }
         state.after = first.map_or(0, |first| first - 1);
+    }
+    if purge::is_owed(&transaction)? {
+        purge::go_on(&transaction)?;
     }
     note(&transaction, state)?;
     let left = left(state, &transaction)?;

@@ -17,7 +17,7 @@ const DOING: &str = "taking erased words out of the search index";
 const SLICE: Duration = Duration::from_millis(8);
 
 /// Number of pages that FTS5 writes between two looks at the clock.
-const PAGES: i64 = 32;
+const PAGES: i64 = 16;
 
 /// The table's row of `turn_search_data` that lists the segments.
 const STRUCTURE: i64 = 10;
@@ -58,21 +58,24 @@ pub(super) fn go_on(transaction: &Transaction<'_>) -> Result<()> {
 
 /// Has FTS5 merge all segments that there are, and returns the level at which it merges them; `None` if that is done already.
 fn begin(transaction: &Transaction<'_>) -> Result<Option<usize>> {
-    // FTS5 drops what is deleted only at the highest level. It moves all segments there, unless they are on one level already
-    // or all but one are being merged, so a new one is added. If all are on one level even so, they end one level higher, and
-    // the next rewrite moves them.
+    transaction.execute("UPDATE turn_search_state SET owes_rewrite = 0", []).doing(DOING)?;
+    // FTS5 drops what is deleted only when it merges into the highest level. It moves all segments below that one, unless all
+    // but one are being merged, or they are on one level already. A new segment makes the first impossible. The second then
+    // means that none is larger than what is indexed at once, and all words are soon indexed anew.
+    let command = |command| format!("INSERT INTO turn_search (turn_search) VALUES ('{command}')");
     transaction
-        .execute_batch(
-            "INSERT INTO turn_search (rowid, message_text) VALUES (0, 'x'); \
-             DELETE FROM turn_search WHERE rowid = 0; \
-             INSERT INTO turn_search (turn_search) VALUES ('flush')",
-        )
+        .execute_batch(&format!(
+            "INSERT INTO turn_search (rowid, message_text) VALUES (0, 'x'); DELETE FROM turn_search WHERE rowid = 0; {}",
+            command("flush")
+        ))
         .doing(DOING)?;
-    let is_enough = levels(transaction)?.iter().filter(|level| level.segments > 0).count() > 1;
+    if levels(transaction)?.iter().filter(|level| level.segments > 0).count() <= 1 {
+        transaction.execute_batch(&command("rebuild")).doing(DOING)?;
+        return Ok(None);
+    }
     // So that the merge is never put off because few segments are left of it.
     set_least_merged(transaction, WHILE_REWRITING)?;
     merge(transaction, -PAGES)?;
-    transaction.execute("UPDATE turn_search_state SET owes_rewrite = ?1", [!is_enough]).doing(DOING)?;
     Ok(levels(transaction)?.iter().rposition(|level| level.merging > 0))
 }
 
