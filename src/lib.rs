@@ -202,8 +202,9 @@
 //! the way of one that was posted. A conversation that the platform fails to give does not hinder the others; three in a
 //! row, or a refused key, end the run.
 //!
-//! **Search.** The index is FTS5 over both texts of a turn, in a file of its own (`store::sqlite`, `search`): FTS5
-//! forgets what is erased only in a format that SQLite before 3.42 refuses, and the database is to open everywhere.
+//! **Search.** The index is FTS5 over both texts of a turn, in a file of its own (`store::sqlite`, `search`), so that the
+//! database holds plain tables only. FTS5 forgets what is erased at once only in a format that SQLite before 3.42 refuses, so
+//! after an erasure all of the index is rewritten instead, in slices.
 //! Filling it in the transaction that stores a turn would take a third to a half of the turns a second, so the writer
 //! fills it afterwards, in slices whose size and share of its time are bounded ([`pace`]). Triggers of the database note
 //! the numbers of turns that change or go (`search_changes`), whoever writes. The index has a copy of the words, so that
@@ -219,7 +220,7 @@
 //! (FTS5's own indexes of prefixes would make the index up to three times as large, and twice as dear to fill.) Of each
 //! 1,024 neighbours it is kept between which times they were said and their calls began, so that "last month's calls"
 //! passes over all other turns. Accents that FTS5 does not fold are the query's matter: a word is looked for in each way
-//! in which it may be written, so the index stays one that any program with SQLite from 3.42 on can use, and what is
+//! in which it may be written, so the index stays one that any program with SQLite from 3.38 on can use, and what is
 //! marked is what was said.
 //!
 //! **Metrics.** [`metrics::METRICS`] is a static, as the log is: a handle through every layer would say nothing more. What is

@@ -119,8 +119,12 @@ impl Work {
         loop {
             match self.store.forget(Duration::from_millis(25)) {
                 Ok(Forgotten::All) => return Ok(()),
-                // A service that writes too takes the words out of the index, as it has time.
-                Ok(Forgotten::ButIndex) if self.shared => return Ok(()),
+                // A service that writes too rewrites the index, as it has time.
+                Ok(Forgotten::ButIndex) if self.shared && Instant::now() > end => {
+                    eprintln!("the service is still taking erased words out of the search index");
+                    return Ok(());
+                }
+                Ok(Forgotten::ButIndex) if self.shared => {}
                 Ok(Forgotten::ButIndex) => {
                     while self.store.catch_up()?.erased_words {}
                     end = Instant::now() + FORGET;

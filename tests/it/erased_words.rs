@@ -41,7 +41,7 @@ fn is_owed(database: &Path) -> bool {
 fn words_gone(database: &Path, words: &[&str]) {
     let words: Vec<_> = words.iter().map(|&word| word.to_owned()).collect();
     wait_for(&format!("{words:?} to be gone"), || {
-        with_any(database.parent().unwrap(), &words).is_empty().then_some(())
+        (!is_owed(database) && with_any(database.parent().unwrap(), &words).is_empty()).then_some(())
     });
 }
 
@@ -49,7 +49,7 @@ fn words_gone(database: &Path, words: &[&str]) {
 fn words_of_corrected_erased_and_pruned_turns_leave_the_index_while_turns_are_indexed() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("calls.db");
-    fill(&database, 4000);
+    fill(&database, 1500);
     let service = Service::start_on(&database, &["--elevenlabs-secret", SECRET, "--log-level", "info,http=off"]);
     let say = |id: &str, words: &str| {
         let mut said = turn(id, 1);
@@ -89,17 +89,17 @@ fn words_of_corrected_erased_and_pruned_turns_leave_the_index_while_turns_are_in
 fn a_rewrite_that_kill_9_cuts_off_is_gone_on_with() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("calls.db");
-    fill(&database, 12_000);
-    for round in 0..4 {
+    fill(&database, 6000);
+    for round in 0..3 {
         let service = Service::start_on(&database, &["--log-level", "info,http=off"]);
-        let (call, word) = (format!("conv_{:05}", 60 * round), format!("oldquartz{:05}", 60 * round));
+        let (call, word) = (format!("conv_{:05}", 30 * round), format!("oldquartz{:05}", 30 * round));
         service.while_turns_come(|| {
             service.delete(&format!("/api/v1/calls/{call}")).expect(204);
             wait_for("the rewrite to begin", || is_owed(&database).then_some(()));
             // The later rounds let more of it be done.
             let sql = "SELECT rewritten_level IS NOT NULL OR owes_rewrite = 0 FROM turn_search_state";
             let has_begun = || with_index(&database).query_row(sql, [], |row| row.get::<_, bool>(0)).unwrap();
-            if round > 1 {
+            if round > 0 {
                 wait_for("some of it", || has_begun().then_some(()));
             }
         });

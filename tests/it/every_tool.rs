@@ -188,7 +188,8 @@ fn the_readme_s_query_finds_turns_in_the_index_by_every_sqlite_in_every_state() 
     service.delete("/api/v1/calls/conv_0").expect(204);
     wait_for("the words to be rewritten", || is_gone("spoken").then_some(()));
     assert_eq!(ask(), [said(2)], "rewritten");
-    let out = run(&["prune", "--older-than", "90d", "--yes", "--database", database.to_str().unwrap()]);
+    let prune = ["prune", "--older-than", "90d", "--trust-clock", "--yes", "--database", database.to_str().unwrap()];
+    let out = run(&prune);
     assert!(String::from_utf8_lossy(&out.stdout).contains("1 calls"), "{out:?}");
     indexed(&service);
     assert_eq!(ask(), [said(2)], "pruned");

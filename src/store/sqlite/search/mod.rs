@@ -1,7 +1,7 @@
 //! Searching the words of turns: the index, what is not in it yet, and what is made of both.
 //!
 //! The index is SQLite's FTS5 over both texts of a turn, by row number, in a file of its own beside the database ([`mod@file`]).
-//! FTS5 forgets what is erased only in a form that SQLite before 3.42 cannot open, so the database itself holds none. Turns
+//! Words that are erased leave its bytes by a rewrite ([`purge`]), and the database itself holds plain tables only. Turns
 //! come into the index after they are stored, some hundred at a time ([`index`]); [`State`] says how far it is. What was
 //! stored since, the tail, and what changed is searched in memory ([`fresh`]), so that nothing that is stored is missed.
 //!
