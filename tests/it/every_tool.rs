@@ -207,7 +207,7 @@ fn the_readme_s_query_finds_turns_in_the_index_by_every_sqlite_in_every_state() 
     drop(old);
     let newest = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/sqlite").join(VERSIONS[2].0);
     let apsw = "import apsw; file = apsw.Connection('transcribe-hook.db.search'); \
-        print(list(file.cursor().execute('SELECT v FROM turn_search_config WHERE k = \'version\'')))";
+        print(list(file.cursor().execute(\"SELECT v FROM turn_search_config WHERE k = 'version'\")))";
     let version = output(Command::new("python3").env("PYTHONPATH", newest).args(["-c", apsw]), folder.path());
     assert_eq!(version.trim(), "[(5,)]");
     let service = Service::start_on(&database, &flags);
