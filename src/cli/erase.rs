@@ -121,7 +121,7 @@ impl Work {
                 Ok(Forgotten::All) => return Ok(()),
                 // A service that writes too rewrites the index, as it has time.
                 Ok(Forgotten::ButIndex) if self.shared && Instant::now() > end => {
-                    eprintln!("the service is still taking erased words out of the search index");
+                    super::eprint_line("the service is still taking erased words out of the search index");
                     return Ok(());
                 }
                 Ok(Forgotten::ButIndex) if self.shared => {}
