@@ -162,8 +162,8 @@ impl Store for NullStore {
         Ok(true)
     }
 
-    fn catch_up(&self) -> store::Result<u64> {
-        Ok(0)
+    fn catch_up(&self) -> store::Result<store::Backlog> {
+        Ok(store::Backlog::default())
     }
 
     fn search(&self, _: &SearchQuery) -> store::Result<Found> {
@@ -210,8 +210,8 @@ impl Store for NullStore {
         Ok(())
     }
 
-    fn forget(&self, _: Duration) -> store::Result<bool> {
-        Ok(true)
+    fn forget(&self, _: Duration) -> store::Result<store::Forgotten> {
+        Ok(store::Forgotten::All)
     }
 
     fn is_erased(&self, _: &ConversationId) -> store::Result<bool> {

@@ -69,7 +69,7 @@ pub(crate) fn measure(place: &Path, turns: u64, rounds: usize, measured: Duratio
     let (begun, mut slices) = (Instant::now(), Vec::new());
     loop {
         let slice = Instant::now();
-        let left = store.catch_up()?;
+        let left = store.catch_up()?.turns;
         slices.push(slice.elapsed());
         if left == 0 {
             break;
@@ -256,14 +256,14 @@ macro_rules! pass_on {
 }
 
 impl Store for NoIndex {
-    fn catch_up(&self) -> store::Result<u64> {
-        Ok(0)
+    fn catch_up(&self) -> store::Result<store::Backlog> {
+        Ok(store::Backlog::default())
     }
 
     pass_on! {
         apply(now: Timestamp, batch: &[Write]) -> store::Result<Vec<Outcome>>;
         rest() -> store::Result<bool>;
-        forget(wait: Duration) -> store::Result<bool>;
+        forget(wait: Duration) -> store::Result<store::Forgotten>;
         is_erased(id: &ConversationId) -> store::Result<bool>;
         old_calls(query: &OldCalls) -> store::Result<Vec<OldCall>>;
         old_events(before: Timestamp, after: i64, limit: usize) -> store::Result<(Vec<store::OldEvent>, Option<i64>)>;

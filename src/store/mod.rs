@@ -25,8 +25,8 @@ pub use error::{Error, ErrorKind, Result};
 pub use maintenance::{BackupReport, BackupStep, BackupWatch, CheckReport, Copier, Finding, UnreadEvents};
 pub use null::Absent;
 pub use query::{
-    CallKey, CallQuery, ErasedSlice, FiguresQuery, NamingEvent, OldCall, OldCalls, OldEvent, Order, Page, RecordFilter,
-    TurnKey, TurnOrder, TurnQuery, Unfinished, json_length,
+    Backlog, CallKey, CallQuery, ErasedSlice, FiguresQuery, Forgotten, NamingEvent, OldCall, OldCalls, OldEvent, Order,
+    Page, RecordFilter, TurnKey, TurnOrder, TurnQuery, Unfinished, json_length,
 };
 pub use search::{Found, Hit, Place, SearchKey, SearchOrder, SearchQuery};
 
@@ -273,20 +273,20 @@ pub trait Store: Send + Sync + 'static {
     /// Nothing is lost; retry.
     fn rest(&self) -> Result<bool>;
 
-    /// Purges erased bytes from the disk and returns true when all are gone. False means that a reader still holds an
-    /// older snapshot: call again. Waits for readers for at most `wait`. Only the thread that calls [`Store::apply`]
+    /// Purges erased bytes from the disk. Unless it returns [`Forgotten::All`], call it again. Waits for readers for at
+    /// most `wait`. Only the thread that calls [`Store::apply`] may call it.
+    ///
+    /// # Errors
+    /// Nothing is lost; retry.
+    fn forget(&self, wait: Duration) -> Result<Forgotten>;
+
+    /// Indexes the next slice of turns for search, which [`Store::apply`] leaves out to be fast, and purges the next
+    /// slice of erased words from the index. Returns the remaining work. Only the thread that calls [`Store::apply`]
     /// may call it.
     ///
     /// # Errors
     /// Nothing is lost; retry.
-    fn forget(&self, wait: Duration) -> Result<bool>;
-
-    /// Indexes the next slice of turns for search, which [`Store::apply`] leaves out to be fast. Returns an upper bound
-    /// of the turns that are left. Only the thread that calls [`Store::apply`] may call it.
-    ///
-    /// # Errors
-    /// Nothing is lost; retry.
-    fn catch_up(&self) -> Result<u64>;
+    fn catch_up(&self) -> Result<Backlog>;
 
     /// Erases the next slice of a call whose erasure has begun ([`Written::Begun`]) or was interrupted by a crash.
     /// Returns the call, or `None` if there is no such call. Only the thread that calls [`Store::apply`] may call it.

@@ -1,9 +1,9 @@
 //! A store without a database, for describing the service without opening one.
 
 use super::{
-    CallQuery, ErasedSlice, Error, ErrorKind, FiguresQuery, Found, NamingEvent, OldCall, OldCalls, OldEvent, Outcome,
-    Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Unfinished, UnreadEvents,
-    Write,
+    Backlog, CallQuery, ErasedSlice, Error, ErrorKind, FiguresQuery, Forgotten, Found, NamingEvent, OldCall, OldCalls,
+    OldEvent, Outcome, Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Unfinished,
+    UnreadEvents, Write,
 };
 use crate::domain::{
     Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
@@ -28,11 +28,11 @@ impl Store for Absent {
         absent()
     }
 
-    fn forget(&self, _: Duration) -> Result<bool> {
+    fn forget(&self, _: Duration) -> Result<Forgotten> {
         absent()
     }
 
-    fn catch_up(&self) -> Result<u64> {
+    fn catch_up(&self) -> Result<Backlog> {
         absent()
     }
 

@@ -16,7 +16,7 @@ use transcribe_hook::elevenlabs::sample_call;
 use transcribe_hook::elevenlabs::turn::read_turn;
 use transcribe_hook::ingest::event;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
-use transcribe_hook::store::{Store as _, Write};
+use transcribe_hook::store::{Forgotten, Store as _, Write};
 
 const POST_CALL: &str = "/webhooks/elevenlabs/post-call";
 const START: i64 = 1_790_000_000;
@@ -55,7 +55,7 @@ fn memmem(haystack: &[u8], needle: &[u8]) -> bool {
 }
 
 /// What the platform posts after a call in which this was said.
-fn record(id: &str, words: &str) -> Value {
+pub fn record(id: &str, words: &str) -> Value {
     let mut event = sample_call::post_call(id, START);
     event["data"]["transcript"][0]["message"] = json!(format!("{words} in the record"));
     event["data"]["analysis"]["transcript_summary"] = json!(format!("{words} in the summary"));
@@ -196,14 +196,14 @@ fn rows_that_moved_between_pages_leave_nothing_behind_when_they_are_erased() {
                 erased.push(of);
                 apply(&[Write::EraseCall(ConversationId::new(&format!("conv_{of:04}")).unwrap())]);
                 if dice.below(20) == 0 {
-                    assert!(store.forget(Duration::ZERO).unwrap());
+                    assert_eq!(store.forget(Duration::ZERO).unwrap(), Forgotten::All);
                 }
             }
             _ => {}
         }
     }
     assert!(erased.len() > 100 && live.len() > 100, "{} {}", erased.len(), live.len());
-    assert!(store.forget(Duration::ZERO).unwrap());
+    assert_eq!(store.forget(Duration::ZERO).unwrap(), Forgotten::All);
     let gone: Vec<_> = erased.iter().flat_map(|n| [words(*n), format!("conv_{n:04}")]).collect();
     let all: Vec<u8> = files_below(folder.path()).iter().flat_map(|path| std::fs::read(path).unwrap()).collect();
     let left: Vec<_> = gone.iter().filter(|text| memmem(&all, text.as_bytes())).collect();

@@ -28,6 +28,7 @@ mod docs;
 mod download;
 mod drivers;
 mod elsewhere;
+mod erased_words;
 mod erasure;
 mod errors;
 mod event_crash;
