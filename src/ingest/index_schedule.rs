@@ -58,8 +58,8 @@ impl Pace {
         (self.left + self.writes >= MIN_BACKLOG_TURNS).then_some(self.earliest)
     }
 
-    /// Records a slice and its remaining backlog. If `more` than turns is left, the next slice does not wait for an idle
-    /// moment. Returns the backlog when it is time to log progress.
+    /// Records a slice and its remaining backlog. If `more` work is left, the next slice does not wait for an
+    /// idle moment. Returns the backlog when it is time to log progress.
     pub fn did(&mut self, began: Instant, now: Instant, left: u64, more: bool) -> Option<u64> {
         let pause = if self.writes > 0 { BUSY_PAUSE_FACTOR } else { IDLE_PAUSE_FACTOR };
         self.earliest = now + (now - began) * pause;

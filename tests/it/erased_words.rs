@@ -10,8 +10,8 @@ use rusqlite::Connection;
 use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
-use transcribe_hook::ingest::read_turn;
-use transcribe_hook::model::Timestamp;
+use transcribe_hook::domain::Timestamp;
+use transcribe_hook::elevenlabs::turn::read_turn;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
 use transcribe_hook::store::{Store as _, Write};
 

@@ -96,8 +96,8 @@ impl SearchIndex {
         Self { database: database.to_owned(), path: path_beside(database), is_owner, open: None }
     }
 
-    /// Indexes a slice of changes and turns, and purges a slice of erased words. Returns the remaining work. `database` is the
-    /// connection that writes the database.
+    /// Indexes a slice of changes and turns, and purges a slice of erased words. Returns the remaining work. `database`
+    /// is the connection that writes the database.
     pub(in super::super) fn catch_up(&mut self, database: &Connection) -> Result<Backlog> {
         if !self.open_or_make(database)? {
             return Ok(Backlog::default());

@@ -71,7 +71,8 @@ fn begin(transaction: &Transaction<'_>) -> Result<Option<usize>> {
     let command = |command| format!("INSERT INTO turn_search (turn_search) VALUES ('{command}')");
     transaction
         .execute_batch(&format!(
-            "INSERT INTO turn_search (rowid, message_text) VALUES (0, 'x'); DELETE FROM turn_search WHERE rowid = 0; {}",
+            "INSERT INTO turn_search (rowid, message_text) VALUES (0, 'x'); \
+             DELETE FROM turn_search WHERE rowid = 0; {}",
             command("flush")
         ))
         .doing(DOING)?;
