@@ -1,9 +1,10 @@
 //! Reads drivers and dispatches from a file: CSV with a header, or JSON Lines. Each error names its line.
 
+use crate::domain::Invalid;
 use crate::domain::validation::{Fields, Problem};
 use std::collections::hash_map::Entry;
 use std::fmt;
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{self, BufRead as _, BufReader, Read};
 
 /// The layout of an imported file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +51,64 @@ pub struct Columns {
     pub optional: &'static [&'static str],
 }
 
+/// Reason why a file could not be read as a whole.
+#[derive(Debug)]
+pub enum ReadError {
+    /// Reading failed.
+    Io(io::Error),
+    /// The file is not valid CSV.
+    Csv(csv::Error),
+    /// The file begins like UTF-16 but is not valid.
+    InvalidUtf16,
+    /// The header has this column twice.
+    DuplicateColumn(String),
+    /// The header lacks columns.
+    MissingColumns {
+        /// The required columns that are not there.
+        missing: Vec<&'static str>,
+        /// The columns that are there, shortened.
+        found: Vec<String>,
+        /// The columns that a file may have.
+        columns: Columns,
+    },
+    /// This line is longer than [`MAX_LINE_BYTES`].
+    LongLine(u64),
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => error.fmt(f),
+            Self::Csv(error) => error.fmt(f),
+            Self::InvalidUtf16 => f.write_str("is not valid UTF-16"),
+            Self::DuplicateColumn(name) => write!(f, "line 1: duplicate column {name:?}"),
+            Self::MissingColumns { missing, found, columns } => write!(
+                f,
+                "line 1: missing column {}; found: {}; required: {}; optional: {}",
+                missing.join(", "),
+                found.join(", "),
+                columns.required.join(", "),
+                columns.optional.join(", ")
+            ),
+            Self::LongLine(line) => write!(f, "line {line}: longer than {MAX_LINE_BYTES} bytes"),
+        }
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<csv::Error> for ReadError {
+    fn from(error: csv::Error) -> Self {
+        Self::Csv(error)
+    }
+}
+
 /// Reads all rows with `read`, and returns the valid and the invalid ones.
 ///
 /// # Errors
@@ -59,13 +118,13 @@ pub fn read_rows<T>(
     format: Format,
     columns: Columns,
     read: impl Fn(Fields) -> Result<T, Vec<Problem>>,
-) -> Result<(Vec<Row<T>>, Vec<BadRow>), String> {
+) -> Result<(Vec<Row<T>>, Vec<BadRow>), ReadError> {
     let mut rows = Vec::new();
     let mut bad = Vec::new();
-    let mut take = |line, fields: Result<Fields, String>| match fields.map(&read) {
+    let mut take = |line, fields: Result<Fields, Invalid>| match fields.map(&read) {
         Ok(Ok(value)) => rows.push(Row { line, value }),
         Ok(Err(problems)) => bad.push(BadRow { line, reason: crate::domain::validation::describe(&problems) }),
-        Err(reason) => bad.push(BadRow { line, reason }),
+        Err(rule) => bad.push(BadRow { line, reason: rule.to_string() }),
     };
     match format {
         Format::Csv => for_each_csv_row(input, columns, &mut take)?,
@@ -85,7 +144,7 @@ fn delimiter(content: &[u8]) -> u8 {
 }
 
 /// Returns the text of what is in UTF-16, as spreadsheets save "Unicode text".
-fn of_utf16(content: &[u8]) -> Option<Result<String, String>> {
+fn of_utf16(content: &[u8]) -> Option<Result<String, ReadError>> {
     let (unit, rest): (fn([u8; 2]) -> u16, _) = match content {
         [0xFF, 0xFE, rest @ ..] => (u16::from_le_bytes, rest),
         [0xFE, 0xFF, rest @ ..] => (u16::from_be_bytes, rest),
@@ -94,7 +153,7 @@ fn of_utf16(content: &[u8]) -> Option<Result<String, String>> {
     let (pairs, odd) = rest.as_chunks();
     let units: Vec<_> = pairs.iter().map(|pair| unit(*pair)).collect();
     let text = String::from_utf16(&units).ok().filter(|_| odd.is_empty());
-    Some(text.ok_or_else(|| "is not valid UTF-16".to_owned()))
+    Some(text.ok_or(ReadError::InvalidUtf16))
 }
 
 /// Returns the separator that a first line such as `sep=;` names for spreadsheets, and the length of this line in bytes.
@@ -115,10 +174,10 @@ fn named_delimiter(content: &[u8]) -> Option<(u8, usize)> {
 fn for_each_csv_row(
     mut input: impl Read,
     columns: Columns,
-    take: &mut impl FnMut(u64, Result<Fields, String>),
-) -> Result<(), String> {
+    take: &mut impl FnMut(u64, Result<Fields, Invalid>),
+) -> Result<(), ReadError> {
     let mut content = Vec::new();
-    input.read_to_end(&mut content).map_err(|error| error.to_string())?;
+    input.read_to_end(&mut content)?;
     if let Some(text) = of_utf16(&content) {
         content = text?.into_bytes();
     }
@@ -132,23 +191,18 @@ fn for_each_csv_row(
         .flexible(true)
         .delimiter(told.map_or_else(|| delimiter(content), |(delimiter, _)| delimiter))
         .from_reader(content);
-    let header = reader.headers().map_err(|error| error.to_string())?.clone();
+    let header = reader.headers()?.clone();
     // Spreadsheets write a byte order mark before the first name. `Phone Number` is `phone_number`.
     let name = |cell: &str| cell.trim_start_matches('\u{FEFF}').trim().to_ascii_lowercase().replace(' ', "_");
     let names: Vec<String> = header.iter().map(name).collect();
     if let Some((_, twice)) = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)) {
-        return Err(format!("line 1: duplicate column {twice:?}"));
+        return Err(ReadError::DuplicateColumn((*twice).to_owned()));
     }
     let missing: Vec<_> =
         columns.required.iter().copied().filter(|name| !names.iter().any(|found| found == name)).collect();
     if !missing.is_empty() {
-        return Err(format!(
-            "line 1: missing column {}; found: {}; required: {}; optional: {}",
-            missing.join(", "),
-            header.iter().map(|name| name.escape_debug().take(40).collect::<String>()).collect::<Vec<_>>().join(", "),
-            columns.required.join(", "),
-            columns.optional.join(", ")
-        ));
+        let found = header.iter().map(|name| name.escape_debug().take(40).collect()).collect();
+        return Err(ReadError::MissingColumns { missing, found, columns });
     }
     let mut record = csv::StringRecord::new();
     loop {
@@ -156,15 +210,18 @@ fn for_each_csv_row(
         match reader.read_record(&mut record) {
             Ok(false) => return Ok(()),
             Ok(true) if record.len() > names.len() => {
-                take(lines.at(start), Err(format!("got {} cells for {} columns", record.len(), names.len())));
+                take(
+                    lines.at(start),
+                    Err(Invalid(format!("got {} cells for {} columns", record.len(), names.len()).into())),
+                );
             }
             Ok(true) => {
                 take(lines.at(start), Ok(Fields::from_row(names.iter().map(String::as_str).zip(record.iter()))))
             }
             Err(error) if matches!(error.kind(), csv::ErrorKind::Utf8 { .. }) => {
-                take(lines.at(start), Err("not valid UTF-8; save the file as \"CSV UTF-8\"".to_owned()));
+                take(lines.at(start), Err(Invalid("not valid UTF-8; save the file as \"CSV UTF-8\"".into())));
             }
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(error.into()),
         }
     }
 }
@@ -191,18 +248,17 @@ impl Lines<'_> {
     }
 }
 
-fn for_each_json_line(input: impl Read, take: &mut impl FnMut(u64, Result<Fields, String>)) -> Result<(), String> {
+fn for_each_json_line(input: impl Read, take: &mut impl FnMut(u64, Result<Fields, Invalid>)) -> Result<(), ReadError> {
     let mut input = BufReader::new(input);
     let mut text = Vec::new();
     for line in 1.. {
         text.clear();
-        let read =
-            input.by_ref().take(MAX_LINE_BYTES + 1).read_until(b'\n', &mut text).map_err(|error| error.to_string())?;
+        let read = input.by_ref().take(MAX_LINE_BYTES + 1).read_until(b'\n', &mut text)?;
         if read == 0 {
             break;
         }
         if u64::try_from(text.len()).is_ok_and(|length| length > MAX_LINE_BYTES) {
-            return Err(format!("line {line}: longer than {MAX_LINE_BYTES} bytes"));
+            return Err(ReadError::LongLine(line));
         }
         let text = if line == 1 { text.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(&text) } else { &text };
         if !text.trim_ascii().is_empty() {

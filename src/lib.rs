@@ -38,7 +38,7 @@
 //! 2. `api::webhooks` reads the bounded body. [`elevenlabs::turn::read_turn`] parses a [`domain::NewTurn`] or names every invalid
 //!    field (400).
 //! 3. [`ingest::Writer::write`] redacts the turn, puts it into the bounded queue (503 if it is full) and waits.
-//! 4. The writer thread drains at most 256 writes and calls [`store::Store::apply`]: `BEGIN IMMEDIATE`; for each turn
+//! 4. The writer thread drains at most 256 writes and calls [`store::Commands::apply`]: `BEGIN IMMEDIATE`; for each turn
 //!    find or create its call, look for a repeat, insert the turn; then update each call's row once; `COMMIT`. With
 //!    `synchronous=FULL`, the commit returns when the WAL is on disk.
 //! 5. Each waiting request gets its own outcome: 201 with the turn's ids, or 422.

@@ -7,7 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 use transcribe_hook::domain::{ConversationId, Timestamp};
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
-use transcribe_hook::store::{CallQuery, Order, RecordFilter, Store as _, TurnOrder, TurnQuery, Write, Written};
+use transcribe_hook::store::{
+    CallFilter, CallPageRequest, Commands as _, Order, Reads as _, TurnOrder, TurnQuery, Write, Written,
+};
 
 /// Turns in a transaction, about as many as 64 clients bring at once.
 const BATCH: usize = 32;
@@ -91,19 +93,12 @@ fn page_of_turns(store: &SqliteStore, conversation_id: &ConversationId) -> Resul
 }
 
 fn list_of_calls(store: &SqliteStore) -> Result<usize> {
-    let query = CallQuery {
-        status: None,
-        driver_id: None,
-        started_after: None,
-        started_before: None,
-        text: None,
+    let request = CallPageRequest {
+        filter: CallFilter::default(),
         order: Order::Descending,
         after: None,
         limit: PAGE,
         with_total: false,
-        agent_id: None,
-        record: RecordFilter::default(),
-        user_id: None,
     };
-    Ok(store.calls(&query)?.rows.len())
+    Ok(store.calls(&request)?.rows.len())
 }

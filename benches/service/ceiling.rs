@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use poem::http::StatusCode;
 use poem::{Endpoint, Request, Response, Route};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -22,9 +22,9 @@ use transcribe_hook::server::connections::{self, ConnectionLimits};
 use transcribe_hook::server::cors::Origins;
 use transcribe_hook::server::{self, Edge, Settings};
 use transcribe_hook::store::{
-    self, CallQuery, Counts, ErasedSlice, FiguresQuery, Found, NamingEvent, NewCall, OldCall, OldCalls, OldEvent,
-    Outcome, Page, Position, Scope, SearchQuery, Since, Sizes, Store, StoredTurn, Touched, TurnQuery, Unfinished,
-    Write, Written,
+    self, CallFilter, CallPageRequest, Commands, Counts, ErasedSlice, Feed, Found, Maintenance, NamingEvent, NewCall,
+    OldCall, OldCalls, OldEvent, Outcome, Page, Position, Reads, Scope, SearchQuery, Since, Sizes, Store, StoredTurn,
+    Touched, TurnQuery, Unfinished, Write, Written,
 };
 use transcribe_hook::{api, live, telemetry};
 
@@ -135,7 +135,7 @@ struct NullStore {
     turns: AtomicI64,
 }
 
-impl Store for NullStore {
+impl Commands for NullStore {
     fn apply(&self, _: Timestamp, batch: &[Write]) -> store::Result<Vec<Outcome>> {
         let outcome = |write: &Write| match write {
             Write::AppendTurn(_) => {
@@ -158,14 +158,12 @@ impl Store for NullStore {
         Ok(batch.iter().map(|write| Ok(outcome(write))).collect())
     }
 
-    fn rest(&self) -> store::Result<bool> {
-        Ok(true)
+    fn go_on_erasing(&self, _: Unfinished<'_>) -> store::Result<Option<ErasedSlice>> {
+        Ok(None)
     }
+}
 
-    fn catch_up(&self) -> store::Result<store::Backlog> {
-        Ok(store::Backlog::default())
-    }
-
+impl Reads for NullStore {
     fn search(&self, _: &SearchQuery) -> store::Result<Found> {
         Ok(Found { hits: Vec::new(), next: None, total: None, unsearched: 0 })
     }
@@ -174,7 +172,7 @@ impl Store for NullStore {
         Ok(None)
     }
 
-    fn calls(&self, _: &CallQuery) -> store::Result<Page<Call>> {
+    fn calls(&self, _: &CallPageRequest) -> store::Result<Page<Call>> {
         Ok(Page { rows: Vec::new(), has_more: false, total: None })
     }
 
@@ -184,6 +182,10 @@ impl Store for NullStore {
 
     fn driver(&self, _: DriverId) -> store::Result<Option<Driver>> {
         Ok(None)
+    }
+
+    fn drivers_by_ids(&self, _: &BTreeSet<DriverId>) -> store::Result<Vec<Driver>> {
+        Ok(Vec::new())
     }
 
     fn drivers(&self, _: Option<DriverId>, _: usize, _: bool) -> store::Result<Page<Driver>> {
@@ -206,12 +208,8 @@ impl Store for NullStore {
         Ok(None)
     }
 
-    fn figures(&self, _: &FiguresQuery, _: &mut dyn FnMut(&CallFigures)) -> store::Result<()> {
+    fn figures(&self, _: &CallFilter, _: &mut dyn FnMut(&CallFigures)) -> store::Result<()> {
         Ok(())
-    }
-
-    fn forget(&self, _: Duration) -> store::Result<store::Forgotten> {
-        Ok(store::Forgotten::All)
     }
 
     fn is_erased(&self, _: &ConversationId) -> store::Result<bool> {
@@ -234,10 +232,6 @@ impl Store for NullStore {
         Ok(None)
     }
 
-    fn go_on_erasing(&self, _: Unfinished<'_>) -> store::Result<Option<ErasedSlice>> {
-        Ok(None)
-    }
-
     fn old_dispatches(&self, _: Timestamp, _: Option<&ConversationId>, _: usize) -> store::Result<Vec<ConversationId>> {
         Ok(Vec::new())
     }
@@ -246,6 +240,12 @@ impl Store for NullStore {
         Ok(Vec::new())
     }
 
+    fn open_calls(&self, _: u32) -> store::Result<u64> {
+        Ok(0)
+    }
+}
+
+impl Feed for NullStore {
     fn head(&self) -> store::Result<Position> {
         Ok(Position::default())
     }
@@ -257,9 +257,19 @@ impl Store for NullStore {
     fn touched(&self, _: Position, until: Position) -> store::Result<Touched> {
         Ok(Touched { end: until, ..Touched::default() })
     }
+}
 
-    fn open_calls(&self, _: u32) -> store::Result<u64> {
-        Ok(0)
+impl Maintenance for NullStore {
+    fn rest(&self) -> store::Result<bool> {
+        Ok(true)
+    }
+
+    fn catch_up(&self) -> store::Result<store::Backlog> {
+        Ok(store::Backlog::default())
+    }
+
+    fn forget(&self, _: Duration) -> store::Result<store::Forgotten> {
+        Ok(store::Forgotten::All)
     }
 
     fn sizes(&self) -> std::io::Result<Sizes> {

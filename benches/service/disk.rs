@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use transcribe_hook::domain::Timestamp;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
-use transcribe_hook::store::{Store as _, Write};
+use transcribe_hook::store::{Commands as _, Write};
 
 /// The store, fed directly with batches of one size.
 #[derive(Debug, Clone, Serialize)]

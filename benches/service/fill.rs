@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use transcribe_hook::domain::{CallChange, CallStatus, ConversationId, Timestamp};
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
-use transcribe_hook::store::{Store as _, Write};
+use transcribe_hook::store::{Commands as _, Maintenance as _, Write};
 
 /// Calls that go on at the same time, so that the turns of one lie between those of others, as in life. The last so
 /// many stay in progress.

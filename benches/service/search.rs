@@ -11,7 +11,7 @@ use crate::{fill, machine, progress};
 use anyhow::{Result, ensure};
 use rusqlite::{Connection, OpenFlags};
 use serde::Serialize;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::{self, Display, Formatter, Write as _};
 use std::fs;
 use std::path::Path;
@@ -22,8 +22,8 @@ use transcribe_hook::domain::{
 };
 use transcribe_hook::store::sqlite::SqliteStore;
 use transcribe_hook::store::{
-    self, CallQuery, Found, OldCall, OldCalls, Outcome, Position, Scope, SearchQuery, Since, Sizes, Store, Touched,
-    TurnQuery, Write,
+    self, CallFilter, CallPageRequest, Commands, Feed, Found, Maintenance, OldCall, OldCalls, Outcome, Position, Reads,
+    Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Write,
 };
 
 /// How many turns are in flight while the index is filled, or not.
@@ -255,26 +255,25 @@ macro_rules! pass_on {
     )+};
 }
 
-impl Store for NoIndex {
-    fn catch_up(&self) -> store::Result<store::Backlog> {
-        Ok(store::Backlog::default())
-    }
-
+impl Commands for NoIndex {
     pass_on! {
         apply(now: Timestamp, batch: &[Write]) -> store::Result<Vec<Outcome>>;
-        rest() -> store::Result<bool>;
-        forget(wait: Duration) -> store::Result<store::Forgotten>;
+        go_on_erasing(which: store::Unfinished<'_>) -> store::Result<Option<store::ErasedSlice>>;
+    }
+}
+
+impl Reads for NoIndex {
+    pass_on! {
         is_erased(id: &ConversationId) -> store::Result<bool>;
         old_calls(query: &OldCalls) -> store::Result<Vec<OldCall>>;
         old_events(before: Timestamp, after: i64, limit: usize) -> store::Result<(Vec<store::OldEvent>, Option<i64>)>;
         events_naming(calls: &HashSet<ConversationId>, after: i64) -> store::Result<(Vec<store::NamingEvent>, Option<i64>)>;
         newest_arrival() -> store::Result<Option<Timestamp>>;
-        go_on_erasing(which: store::Unfinished<'_>) -> store::Result<Option<store::ErasedSlice>>;
         old_dispatches(before: Timestamp, after: Option<&ConversationId>, limit: usize) -> store::Result<Vec<ConversationId>>;
         dispatches_of(id: DriverId, number: Option<&PhoneNumber>, limit: usize) -> store::Result<Vec<ConversationId>>;
-        figures(query: &store::FiguresQuery, each: &mut dyn FnMut(&CallFigures)) -> store::Result<()>;
+        figures(filter: &CallFilter, each: &mut dyn FnMut(&CallFigures)) -> store::Result<()>;
         call(id: &ConversationId) -> store::Result<Option<Call>>;
-        calls(query: &CallQuery) -> store::Result<store::Page<Call>>;
+        calls(request: &CallPageRequest) -> store::Result<store::Page<Call>>;
         turns(query: &TurnQuery) -> store::Result<Option<store::Page<Turn>>>;
         search(query: &SearchQuery) -> store::Result<Found>;
         driver(id: DriverId) -> store::Result<Option<Driver>>;
@@ -282,11 +281,28 @@ impl Store for NoIndex {
         event(id: i64) -> store::Result<Option<StoredEvent>>;
         event_ids(after: i64, only_unreadable: bool, limit: usize) -> store::Result<Vec<i64>>;
         unread_events() -> store::Result<store::UnreadEvents>;
+        dispatch(id: &ConversationId) -> store::Result<Option<Dispatch>>;
+        open_calls(limit: u32) -> store::Result<u64>;
+        drivers_by_ids(ids: &BTreeSet<DriverId>) -> store::Result<Vec<Driver>>;
+    }
+}
+
+impl Feed for NoIndex {
+    pass_on! {
         head() -> store::Result<Position>;
         since(scope: &Scope, after: Position, upto: Position) -> store::Result<Since>;
         touched(after: Position, upto: Position) -> store::Result<Touched>;
-        dispatch(id: &ConversationId) -> store::Result<Option<Dispatch>>;
-        open_calls(limit: u32) -> store::Result<u64>;
+    }
+}
+
+impl Maintenance for NoIndex {
+    fn catch_up(&self) -> store::Result<store::Backlog> {
+        Ok(store::Backlog::default())
+    }
+
+    pass_on! {
+        rest() -> store::Result<bool>;
+        forget(wait: Duration) -> store::Result<store::Forgotten>;
         sizes() -> std::io::Result<Sizes>;
     }
 }

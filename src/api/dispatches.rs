@@ -12,7 +12,8 @@ use crate::domain::driver_form::read_dispatch;
 use crate::domain::validation::{Fields, Problem};
 use crate::domain::{self, ConversationId, DriverId, NewDispatch, PhoneNumber};
 use crate::ingest::{WriteError, Writer};
-use crate::store::{Counts, Rejection, Write, Written};
+use crate::store::command::{DeleteDispatch, PutDispatches};
+use crate::store::{Counts, Rejection};
 use poem::Request;
 use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
@@ -216,7 +217,7 @@ impl DispatchesApi {
         super::request_context::note(&id);
         let fields = Fields::from_json(&body.bytes).map_err(|rule| ApiError::field("body", rule))?;
         let dispatch = read_dispatch(fields, Some(id.clone())).map_err(|problems| ApiError::fields(&problems))?;
-        let counts = dispatches(&self.writer.write(Write::PutDispatches(vec![dispatch])).await?);
+        let counts = self.writer.execute(PutDispatches(vec![dispatch])).await?;
         let dispatch = Json(self.stored(id).await.map_err(ApiError::after_a_write)?.into());
         Ok(if counts.created > 0 { DispatchStored::Created(dispatch) } else { DispatchStored::Replaced(dispatch) })
     }
@@ -233,7 +234,7 @@ impl DispatchesApi {
     ) -> Result<DispatchDeleted, Refused<Read>> {
         no_parameters(request)?;
         let id = self::conversation_id(&conversation_id.0)?;
-        let deleted = self.writer.write(Write::DeleteDispatch(id.clone())).await;
+        let deleted = self.writer.execute(DeleteDispatch(id.clone())).await;
         deleted.map_err(|error| ApiError::of_write(error, || no_dispatch(&id)))?;
         Ok(DispatchDeleted::Deleted)
     }
@@ -249,8 +250,8 @@ impl DispatchesApi {
     ) -> Result<Done<BulkStored>, Refused<Record>> {
         no_parameters(request)?;
         let read = read_bulk(&body.bytes)?;
-        match self.writer.write(Write::PutDispatches(read)).await {
-            Ok(written) => Ok(Done(dispatches(&written).into())),
+        match self.writer.execute(PutDispatches(read)).await {
+            Ok(counts) => Ok(Done(counts.into())),
             Err(WriteError::Rejected(Rejection::Elements(bad))) => {
                 let problems: Vec<_> = bad.iter().map(|element| within(element.index, element.problem())).collect();
                 Err(ApiError::fields(&problems).into())
@@ -270,13 +271,6 @@ impl DispatchesApi {
 
 fn no_dispatch(id: &ConversationId) -> ApiError {
     ApiError::NotFound(format!("dispatch {id} does not exist"))
-}
-
-fn dispatches(written: &Written) -> Counts {
-    match written {
-        Written::Dispatches(counts) => *counts,
-        _ => unreachable!("storing dispatches returns counts"),
-    }
 }
 
 const BULK_FIELD: &str = "dispatches";
@@ -309,7 +303,7 @@ fn read_bulk(body: &[u8]) -> Result<Vec<NewDispatch>, ApiError> {
                 read.push(dispatch);
             }
             Ok(Err(found)) => problems.extend(found.into_iter().map(|problem| within(index, problem))),
-            Err(rule) => problems.push(Problem { field: format!("{BULK_FIELD}[{index}]"), rule }),
+            Err(rule) => problems.push(Problem { field: format!("{BULK_FIELD}[{index}]"), rule: rule.to_string() }),
         }
     }
     if problems.is_empty() { Ok(read) } else { Err(ApiError::fields(&problems)) }

@@ -11,10 +11,11 @@ use crate::domain::driver_form::read_driver;
 use crate::domain::validation::Fields;
 use crate::domain::{self, DriverId, PhoneNumber};
 use crate::ingest::Writer;
-use crate::ingest::blocking::blocking;
-use crate::jobs::retention::{Erased, Eraser};
+use crate::ingest::blocking::BlockingWriter;
+use crate::jobs::retention::{Erased, Eraser, OtherWriters};
 use crate::recordings::Recordings;
-use crate::store::{self, Page, Store, Write, Written};
+use crate::store::command::{Completion, DeleteDriver, PutDrivers};
+use crate::store::{self, Page, Reads};
 use poem::Request;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
@@ -154,7 +155,7 @@ impl DriversApi {
         let after = list.key_in(cursor.0.as_deref(), |key| DriverId::new(key.parse().ok()?).ok())?;
         let depth = Depth::of_page(after.is_none(), limit.0, include_total.0);
         let (limit, with_total) = (limit.0.into(), include_total.0);
-        let make = move |store: &dyn Store| {
+        let make = move |store: &dyn Reads| {
             let page = match ids {
                 None => store.drivers(after, limit, with_total)?,
                 Some(ids) => get_many(store, &ids, after, limit, with_total)?,
@@ -196,9 +197,7 @@ impl DriversApi {
         let id = driver_id(&id.0)?;
         let fields = Fields::from_json(&body.bytes).map_err(|rule| ApiError::field("body", rule))?;
         let driver = read_driver(fields, Some(id)).map_err(|problems| ApiError::fields(&problems))?;
-        let Written::Drivers(counts) = self.writer.write(Write::PutDrivers(vec![driver])).await? else {
-            unreachable!("storing drivers returns counts")
-        };
+        let counts = self.writer.execute(PutDrivers(vec![driver])).await?;
         let driver = Json(self.stored(id).await.map_err(ApiError::after_a_write)?.into());
         Ok(if counts.created > 0 { DriverStored::Created(driver) } else { DriverStored::Replaced(driver) })
     }
@@ -225,13 +224,8 @@ impl DriversApi {
             return self.erase(id).await;
         }
         // Each write detaches a limited number of calls.
-        while self
-            .writer
-            .write(Write::DeleteDriver(id))
-            .await
-            .map_err(|error| ApiError::of_write(error, || no_driver(id)))?
-            == Written::Begun
-        {}
+        let failed = |error| ApiError::of_write(error, || no_driver(id));
+        while self.writer.execute(DeleteDriver(id)).await.map_err(failed)? == Completion::Begun {}
         Ok(DriverDeleted::Deleted)
     }
 }
@@ -243,8 +237,8 @@ impl DriversApi {
         let Ok(permit) = self.erasing.clone().try_acquire_owned() else {
             return Err(ApiError::Unavailable("another driver is being erased; try again shortly", None).into());
         };
-        let write = blocking(self.writer.clone());
-        let work = Eraser::new(&self.reader.store, self.recordings.clone(), move |change| Ok(write(change)?), true);
+        let executor = Box::new(BlockingWriter::new(self.writer.clone()));
+        let work = Eraser::new(&self.reader.store, self.recordings.clone(), executor, OtherWriters::Some);
         let (sender, receiver) = oneshot::channel();
         let erase = move || {
             let mut erased = Erased::default();
@@ -271,7 +265,7 @@ impl DriversApi {
         match receiver.await.map_err(panicked)? {
             (Ok(()), erased) if erased == Erased::default() => Err(no_driver(id).into()),
             (Ok(()), _) => Ok(DriverDeleted::Deleted),
-            (Err(error), erased) if error.passes => {
+            (Err(error), erased) if error.is_temporary() => {
                 let Erased { calls, dispatches, .. } = erased;
                 let done = format!("erased {calls} calls and {dispatches} dispatches of driver {id} so far");
                 Err(ApiError::Unfinished(format!("{done}; {error}")).into())
@@ -292,16 +286,13 @@ fn no_driver(id: DriverId) -> ApiError {
 
 /// Returns a page of the drivers with these ids, in ascending order.
 fn get_many(
-    store: &dyn Store,
+    store: &dyn Reads,
     ids: &BTreeSet<DriverId>,
     after: Option<DriverId>,
     limit: usize,
     with_total: bool,
 ) -> store::Result<Page<domain::Driver>> {
-    let mut rows = Vec::with_capacity(ids.len());
-    for id in ids {
-        rows.extend(store.driver(*id)?);
-    }
+    let mut rows = store.drivers_by_ids(ids)?;
     let total = with_total.then_some(rows.len() as u64);
     rows.retain(|driver| Some(driver.id) > after);
     let has_more = rows.len() > limit;

@@ -233,7 +233,7 @@ impl From<store::Error> for ApiError {
                 Self::Unavailable("too many concurrent reads; try again shortly", Some(error.to_string()))
             }
             ErrorKind::Unready => Self::unready(),
-            ErrorKind::Full | ErrorKind::Other => Self::Internal(error.to_string()),
+            ErrorKind::Full | ErrorKind::Constraint | ErrorKind::Other => Self::Internal(error.to_string()),
         }
     }
 }

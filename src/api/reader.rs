@@ -7,7 +7,7 @@
 
 use super::body::Done;
 use super::error::ApiError;
-use crate::store::{self, Store, reading_until};
+use crate::store::{self, Reads, Store, reading_until};
 use crate::sys::gzip::{Effort, is_taken, pack};
 use crate::sys::low_priority::step_back;
 use bytes::Bytes;
@@ -141,10 +141,10 @@ impl Reader {
     /// Reads a single resource, as a quick read.
     pub(super) async fn read<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&dyn Store) -> store::Result<T> + Send + 'static,
+        read: impl FnOnce(&dyn Reads) -> store::Result<T> + Send + 'static,
     ) -> Result<T, ApiError> {
         let end = Instant::now() + READ_TIMEOUT;
-        let read = move |store: &dyn Store| read(store).map_err(ApiError::from);
+        let read = move |store: &dyn Reads| read(store).map_err(ApiError::from);
         Ok(self.run(Depth::Quick, end, read).await?.0)
     }
 
@@ -153,13 +153,13 @@ impl Reader {
         &self,
         request: &Request,
         depth: Depth,
-        make: impl FnOnce(&dyn Store) -> Result<T, ApiError> + Send + 'static,
+        make: impl FnOnce(&dyn Reads) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<Answer<T>, ApiError> {
         let end = Instant::now() + READ_TIMEOUT;
         let accepted =
             request.headers().get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
         let accepts_gzip = is_taken(accepted);
-        let make = move |store: &dyn Store| {
+        let make = move |store: &dyn Reads| {
             let json = make(store)?.to_json_string().into_bytes();
             let is_compressed = accepts_gzip && json.len() >= MIN_COMPRESSED_BYTES;
             let mut body = if is_compressed { pack(&json, Effort::Quick) } else { json };
@@ -181,7 +181,7 @@ impl Reader {
         &self,
         depth: Depth,
         end: Instant,
-        work: impl FnOnce(&dyn Store) -> Result<T, ApiError> + Send + 'static,
+        work: impl FnOnce(&dyn Reads) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<(T, Permit), ApiError> {
         let permit = self.lane(depth).enter(end).await?;
         let store = self.store.clone();

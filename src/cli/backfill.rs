@@ -8,6 +8,7 @@ use super::args::values::since;
 use super::output::{eprint_line, print_line};
 use crate::domain::Timestamp;
 use crate::elevenlabs::client::Client;
+use crate::ingest::executor::StoreWriter;
 use crate::ingest::reconciler::work_off_store;
 use crate::jobs::backfill::{self, Keeper, Nothing, Progress, Report, StoreKeeper};
 use crate::store::Store;
@@ -53,13 +54,10 @@ pub(super) fn run(args: &BackfillArgs) -> Result<()> {
     let options = Options { path, busy_timeout: Duration::from_secs(10), readers: 1 };
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open_beside_service(&options)?);
     // Finishes what a killed run left half done.
-    work_off_store(&*store).map_err(|why| anyhow!(why))?;
-    let keeper = StoreKeeper::new(&store, args.redact.redactor(), |write| {
-        let mut outcomes = store.apply(Timestamp::now(), &[write]).map_err(|error| error.to_string())?;
-        outcomes.pop().ok_or_else(|| "the store did not answer".to_owned())
-    });
+    work_off_store(&*store)?;
+    let keeper = StoreKeeper::new(&store, args.redact.redactor(), Box::new(StoreWriter(store.clone())));
     let fetched = fetch(args, &client, &keeper);
-    work_off_store(&*store).map_err(|why| anyhow!(why))?;
+    work_off_store(&*store)?;
     fetched
 }
 

@@ -2,11 +2,12 @@
 
 use super::args::database::DatabaseArgs;
 use super::output::eprint_line;
-use crate::domain::Timestamp;
-use crate::jobs::retention::{EraseError, Erased, Eraser};
+use crate::ingest::WriteError;
+use crate::ingest::executor::{Executor, StoreWriter};
+use crate::jobs::retention::{EraseError, Erased, Eraser, OtherWriters};
 use crate::recordings::Recordings;
 use crate::store::sqlite::{Options, SqliteStore};
-use crate::store::{self, ErrorKind, Forgotten, Outcome, Store, Unfinished, Write, Written};
+use crate::store::{self, ErrorKind, Forgotten, Store, Unfinished, Write, Written};
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -56,16 +57,10 @@ impl Work {
         Ok(Self { store: Arc::new(store), recordings: recordings.transpose()?, shared })
     }
 
-    pub(super) fn eraser(&self) -> Eraser<impl Fn(Write) -> Result<Outcome, EraseError>> {
-        let (store, shared) = (self.store.clone(), self.shared);
-        let write = move |write: Write| {
-            let outcome = store.apply(Timestamp::now(), std::slice::from_ref(&write))?.remove(0);
-            if let (Ok(Written::Begun), Write::EraseCall(id) | Write::PruneCall(id, _)) = (&outcome, &write) {
-                erase_slices(&*store, Unfinished::Call(id), shared)?;
-            }
-            Ok(outcome)
-        };
-        Eraser::new(&self.store, self.recordings.clone(), write, self.shared)
+    pub(super) fn eraser(&self) -> Eraser {
+        let executor = SliceEraser { writer: StoreWriter(self.store.clone()), shared: self.shared };
+        let others = if self.shared { OtherWriters::Some } else { OtherWriters::None };
+        Eraser::new(&self.store, self.recordings.clone(), Box::new(executor), others)
     }
 
     /// Shows the number of erased calls on a terminal while `work` runs.
@@ -116,6 +111,26 @@ impl Work {
             self.forget()?;
         }
         erased.map_err(|error| anyhow!(error).context("calls erased before the error remain erased"))
+    }
+}
+
+/// An executor that erases a long call to its end, as a service's writer does.
+struct SliceEraser {
+    writer: StoreWriter,
+    shared: bool,
+}
+
+impl Executor for SliceEraser {
+    fn execute_write(&self, write: Write) -> Result<Written, WriteError> {
+        let call = match &write {
+            Write::EraseCall(id) | Write::PruneCall(id, _) => Some(id.clone()),
+            _ => None,
+        };
+        let written = self.writer.execute_write(write)?;
+        if let (Written::Begun, Some(id)) = (&written, call) {
+            erase_slices(&*self.writer.0, Unfinished::Call(&id), self.shared)?;
+        }
+        Ok(written)
     }
 }
 

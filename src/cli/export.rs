@@ -1,12 +1,11 @@
 //! The `export` command: writes calls in several formats. Works while the service runs.
 
+use super::args::call_filter::CallFilterArgs;
 use super::args::database::DatabaseArgs;
-use super::args::values::{conversation_id, driver_id, status, time};
 use super::output::{print_line, standard_output};
-use crate::domain::{CallStatus, ConversationId, DriverId, Timestamp};
 use crate::export::{self, Exported, Format};
+use crate::store::CallFilter;
 use crate::store::sqlite::ReadOnly;
-use crate::store::{CallQuery, Order, RecordFilter, Selection};
 use crate::sys::atomic_file::Aside;
 use crate::sys::low_priority::Background;
 use anyhow::{Context as _, Result, bail};
@@ -30,27 +29,8 @@ pub(super) struct ExportArgs {
     /// Excel on Windows needs it for letters beyond ASCII.
     #[arg(long, env = "TRANSCRIBE_HOOK_BOM")]
     bom: bool,
-    /// Export only this call
-    #[arg(
-        long, env = "TRANSCRIBE_HOOK_CONVERSATION_ID", value_name = "ID",
-        value_parser = conversation_id,
-    )]
-    conversation_id: Option<ConversationId>,
-    /// Export only calls of this status: `in_progress`, completed or failed
-    #[arg(long, env = "TRANSCRIBE_HOOK_STATUS", value_name = "STATUS", value_parser = status)]
-    status: Option<CallStatus>,
-    /// Export only calls of this driver
-    #[arg(
-        long, env = "TRANSCRIBE_HOOK_DRIVER_ID", value_name = "NUMBER",
-        value_parser = driver_id,
-    )]
-    driver_id: Option<DriverId>,
-    /// Export only calls that started at this time or later
-    #[arg(long, env = "TRANSCRIBE_HOOK_STARTED_AFTER", value_name = "TIME", value_parser = time)]
-    started_after: Option<Timestamp>,
-    /// Export only calls that started before this time
-    #[arg(long, env = "TRANSCRIBE_HOOK_STARTED_BEFORE", value_name = "TIME", value_parser = time)]
-    started_before: Option<Timestamp>,
+    #[command(flatten)]
+    calls: CallFilterArgs,
     /// Export only calls that contain this text
     ///
     /// Searches the conversation id, the driver's name and the messages.
@@ -82,7 +62,7 @@ impl ValueEnum for FormatName {
 pub(super) fn run(args: &ExportArgs) -> Result<()> {
     let to_stdout = args.out == Path::new("-");
     let format = format(args)?;
-    if format.holds_one_call() && args.conversation_id.is_none() {
+    if format.holds_one_call() && args.calls.conversation_id.is_none() {
         bail!("a {} file holds one call, because its times start with the call; pass --conversation-id", format.name());
     }
     if args.bom && format != Format::Csv {
@@ -91,7 +71,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
     let mark = if args.bom { "\u{FEFF}" } else { "" };
     let database = &args.database.database;
     let archive = ReadOnly::open(database).with_context(|| format!("cannot read {}", database.display()))?;
-    let which = selection(args);
+    let filter = CallFilter { text: args.q.clone(), ..args.calls.filter() };
     // The spinner is only drawn on a terminal.
     let bar = ProgressBar::new_spinner();
     bar.set_style(ProgressStyle::with_template("{spinner} {msg}").context("a template")?);
@@ -106,17 +86,17 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
     let exported = if to_stdout {
         let mut out = BufWriter::new(standard_output());
         let marked = out.write_all(mark.as_bytes()).map_err(anyhow::Error::from);
-        marked.and_then(|()| Ok(export::export(&archive, &which, format, &mut out, &mut watch)?))
+        marked.and_then(|()| Ok(export::export(&archive, &filter, format, &mut out, &mut watch)?))
     } else {
         into_file(&args.out, |out| {
             out.write_all(mark.as_bytes()).map_err(export::ExportError::from)?;
-            export::export(&archive, &which, format, out, &mut watch)
+            export::export(&archive, &filter, format, out, &mut watch)
         })
     };
     bar.finish_and_clear();
     let place = if to_stdout { String::new() } else { format!(" to {}", args.out.display()) };
     let Exported { calls, turns } = exported.with_context(|| format!("cannot export {}{place}", database.display()))?;
-    if let (0, Some(id)) = (calls, &args.conversation_id) {
+    if let (0, Some(id)) = (calls, &args.calls.conversation_id) {
         bail!("no call {id} matches the filters");
     }
     if !to_stdout {
@@ -149,24 +129,4 @@ fn format(args: &ExportArgs) -> Result<Format> {
         let names: Vec<_> = Format::ALL.into_iter().map(Format::name).collect();
         format!("the extension of {} is no format; pass --format: {}", args.out.display(), names.join(", "))
     })
-}
-
-fn selection(args: &ExportArgs) -> Selection {
-    Selection {
-        conversation_id: args.conversation_id.clone(),
-        calls: CallQuery {
-            status: args.status,
-            driver_id: args.driver_id,
-            user_id: None,
-            agent_id: None,
-            record: RecordFilter::default(),
-            started_after: args.started_after,
-            started_before: args.started_before,
-            text: args.q.clone(),
-            order: Order::Ascending,
-            after: None,
-            limit: 0,
-            with_total: false,
-        },
-    }
 }

@@ -2,7 +2,7 @@
 
 use super::args::database::DatabaseArgs;
 use super::output::print_line;
-use crate::store::Store as _;
+use crate::store::Maintenance as _;
 use crate::store::sqlite::{Options, SqliteStore};
 use anyhow::Result;
 use std::time::Duration;

@@ -5,9 +5,10 @@ use super::output::{eprint_line, print_line};
 use crate::domain::{EventOutcome, Timestamp};
 use crate::ingest::event;
 use crate::ingest::reconciler::work_off_store;
+use crate::store::command::{self, ReplayEvent};
 use crate::store::sqlite::{Options, SqliteStore};
-use crate::store::{Rejection, Store as _, Write};
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use crate::store::{Reads as _, Rejection};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use std::time::Duration;
 
@@ -48,13 +49,11 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
                 eprint_line(format_args!("event {id}: {}", event.error.as_deref().unwrap_or("cannot be read")));
             }
         }
-        let outcomes = store.apply(Timestamp::now(), &[Write::ReplayEvent(id, Box::new(event))])?;
-        match outcomes.first() {
-            Some(Ok(_)) => {}
-            Some(Err(Rejection::Unfinished)) => bail!("event {id} belongs to a call that is being erased or restored"),
-            _ => bail!("event {id} was erased in the meantime"),
+        match command::execute(&store, Timestamp::now(), ReplayEvent(id, Box::new(event)))? {
+            Ok(_) => Ok(()),
+            Err(Rejection::Unfinished) => bail!("event {id} belongs to a call that is being erased or restored"),
+            Err(_) => bail!("event {id} was erased in the meantime"),
         }
-        Ok(())
     };
     if let Some(id) = args.event {
         replay(id)?;
@@ -69,7 +68,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
             }
         }
     }
-    work_off_store(&store).map_err(|why| anyhow!(why))?;
+    work_off_store(&store)?;
     if args.json {
         let report = serde_json::json!({ "applied": applied, "ignored": ignored, "unreadable": unreadable });
         print_line(format_args!("{report}"))?;

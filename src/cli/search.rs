@@ -1,9 +1,10 @@
 //! The `search` command: searches the transcripts directly in the database file.
 
+use super::args::call_filter::CallFilterArgs;
 use super::args::database::DatabaseArgs;
-use super::args::values::{conversation_id, driver_id, speaker, status, time};
+use super::args::values::{speaker, time};
 use super::output::{eprint_line, standard_output};
-use crate::domain::{CallStatus, ConversationId, DriverId, Speaker, Timestamp, Wanted};
+use crate::domain::{DriverId, Speaker, Timestamp, Wanted};
 use crate::store::sqlite::search_file;
 use crate::store::{Found, Hit, SearchOrder, SearchQuery};
 use crate::sys::terminal::visible;
@@ -25,21 +26,8 @@ pub(super) struct SearchArgs {
     /// Find only turns of this speaker: agent or driver
     #[arg(long, env = "TRANSCRIBE_HOOK_SPEAKER", value_name = "SPEAKER", value_parser = speaker)]
     speaker: Option<Speaker>,
-    /// Search only this call
-    #[arg(long, env = "TRANSCRIBE_HOOK_CONVERSATION_ID", value_name = "ID", value_parser = conversation_id)]
-    conversation_id: Option<ConversationId>,
-    /// Search only calls with this driver
-    #[arg(long, env = "TRANSCRIBE_HOOK_DRIVER_ID", value_name = "NUMBER", value_parser = driver_id)]
-    driver_id: Option<DriverId>,
-    /// Search only calls of this status
-    #[arg(long, env = "TRANSCRIBE_HOOK_STATUS", value_name = "STATUS", value_parser = status)]
-    status: Option<CallStatus>,
-    /// Search only calls that started at this time or later
-    #[arg(long, env = "TRANSCRIBE_HOOK_STARTED_AFTER", value_name = "TIME", value_parser = time)]
-    started_after: Option<Timestamp>,
-    /// Search only calls that started before this time
-    #[arg(long, env = "TRANSCRIBE_HOOK_STARTED_BEFORE", value_name = "TIME", value_parser = time)]
-    started_before: Option<Timestamp>,
+    #[command(flatten)]
+    calls: CallFilterArgs,
     /// Find only turns spoken at this time or later
     #[arg(long, env = "TRANSCRIBE_HOOK_SAID_AFTER", value_name = "TIME", value_parser = time)]
     said_after: Option<Timestamp>,
@@ -77,11 +65,7 @@ pub(super) fn run(args: &SearchArgs) -> Result<()> {
     let mut query = SearchQuery {
         wanted,
         speaker: args.speaker,
-        conversation_id: args.conversation_id.clone(),
-        driver_id: args.driver_id,
-        status: args.status,
-        started_after: args.started_after,
-        started_before: args.started_before,
+        calls: args.calls.filter(),
         said_after: args.said_after,
         said_before: args.said_before,
         order: match args.order {

@@ -129,7 +129,7 @@ pub struct CallReport {
 /// The results of reconciling a call's turns with its records.
 ///
 /// Live turns are the delivered ones and, if there is a record after the call, those in histories.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reconciled {
     /// Number of live turns that are not in the record.
     pub live_only: i64,
@@ -144,7 +144,7 @@ pub struct Reconciled {
 }
 
 /// A manual change of a call. `None` leaves a value unchanged.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallChange {
     /// New status.
     pub status: Option<CallStatus>,
@@ -153,7 +153,8 @@ pub struct CallChange {
 }
 
 /// A manually set end of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CallEnd {
     /// The end is unknown, or the call has not ended.
     Unknown,

@@ -1,9 +1,10 @@
 //! Drivers, and dispatches: the records of outbound calls that link a call to its driver.
 
 use super::{ConversationId, DriverId, Invalid, PhoneNumber, Timestamp};
+use serde::{Deserialize, Serialize};
 
 /// A driver to be stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewDriver {
     /// The fleet's number.
     pub id: DriverId,
@@ -49,7 +50,7 @@ pub struct Driver {
 }
 
 /// A dispatch to be stored: the driver to whom an outbound call was placed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewDispatch {
     /// Conversation that ElevenLabs created for the call.
     pub conversation_id: ConversationId,

@@ -1,6 +1,6 @@
 //! Values that are text within JSON.
 
-use super::{CallStatus, ConversationId, DriverId, Message, PhoneNumber, Speaker, Timestamp};
+use super::{CallStatus, ConversationId, DeliveryKey, DriverId, Message, PhoneNumber, Speaker, Timestamp};
 
 /// Implements serde for types that are stored as text in JSON, in their usual text form.
 macro_rules! text_in_json {
@@ -24,9 +24,27 @@ macro_rules! text_in_json {
 text_in_json! {
     ConversationId: |id| id.as_str().into(), |text| ConversationId::new(text).ok();
     PhoneNumber: |number| number.as_str().into(), |text| PhoneNumber::new(text).ok();
+    DeliveryKey: |key| key.as_str().into(), |text| DeliveryKey::new(text).ok();
     Message: |message| message.as_str().into(), |text| Message::new(text).ok();
     Timestamp: |time| time.to_string().into(), |text| Timestamp::parse(text).ok();
     CallStatus: |status| status.as_str().into(), CallStatus::from_stored;
     Speaker: |speaker| speaker.as_str().into(), Speaker::from_stored;
     DriverId: |id| id.to_string().into(), |text| text.parse().ok().and_then(|number| DriverId::new(number).ok());
+}
+
+/// JSON of bytes, as Base64.
+pub(super) mod base64 {
+    use ::base64::Engine as _;
+    use ::base64::engine::general_purpose::STANDARD;
+    use bytes::Bytes;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(in crate::domain) fn serialize<S: Serializer>(bytes: &Bytes, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(in crate::domain) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Bytes, D::Error> {
+        let text = String::deserialize(from)?;
+        STANDARD.decode(text).map(Bytes::from).map_err(serde::de::Error::custom)
+    }
 }

@@ -28,7 +28,7 @@ pub struct Record {
 ///
 /// The transcript remains JSON, because parsed it takes several times the memory, and is not needed before the call is
 /// reconciled.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptRecord {
     /// Conversation.
     pub conversation_id: ConversationId,
@@ -152,7 +152,7 @@ pub struct Entry {
 }
 
 /// The conversation so far, as sent by a tool during the call.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryReport {
     /// Conversation.
     pub conversation_id: ConversationId,
@@ -282,7 +282,7 @@ impl Facts {
 }
 
 /// A parsed post-call event, to be stored.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewEvent {
     /// SHA-256 of the body. Events with equal bodies are duplicates.
     pub digest: [u8; 32],
@@ -303,6 +303,7 @@ pub struct NewEvent {
     /// Result of an answering machine detection, if the event is one. Only for the log, because the body is stored.
     pub answered_by: Option<String>,
     /// Body as received.
+    #[serde(with = "super::json_text::base64")]
     pub body: bytes::Bytes,
 }
 
@@ -314,7 +315,8 @@ impl std::fmt::Debug for NewEvent {
 }
 
 /// The outcome of parsing an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum EventOutcome {
     /// The event's record was applied to its call.
     Applied,

@@ -1,7 +1,9 @@
 //! Remarks: warnings about the parts of an event that could not be read.
 
+use serde::{Deserialize, Serialize};
+
 /// A part of an event that could not be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remark {
     /// Kind of the lost value.
     pub kind: RemarkKind,
@@ -10,7 +12,8 @@ pub struct Remark {
 }
 
 /// Kinds of values that can be lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RemarkKind {
     /// Words, or possible words.
     Words,

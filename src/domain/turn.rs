@@ -2,6 +2,7 @@
 
 use super::placeholder::{not_filled_in, placeholder};
 use super::{ConversationId, Invalid, Timestamp};
+use serde::{Deserialize, Serialize};
 
 /// Maximum length of a message, in bytes of UTF-8.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
@@ -109,7 +110,8 @@ impl DeliveryKey {
 }
 
 /// The source of a turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Source {
     /// The turn webhook, during the call.
     Live,
@@ -139,7 +141,7 @@ impl Source {
 }
 
 /// A turn to be stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewTurn {
     /// Call of the turn.
     pub conversation_id: ConversationId,

@@ -38,10 +38,10 @@ impl Fields {
     ///
     /// # Errors
     /// The text is not valid JSON, or not an object.
-    pub fn from_json(json: &[u8]) -> Result<Self, String> {
+    pub fn from_json(json: &[u8]) -> Result<Self, Invalid> {
         match repair::read_whole(json) {
             Ok(value) => Self::from_value(value),
-            Err(error) => Err(format!("not valid JSON: {error}")),
+            Err(error) => Err(Invalid(format!("not valid JSON: {error}").into())),
         }
     }
 
@@ -49,10 +49,10 @@ impl Fields {
     ///
     /// # Errors
     /// The value has another type.
-    pub fn from_value(value: Value) -> Result<Self, String> {
+    pub fn from_value(value: Value) -> Result<Self, Invalid> {
         match value {
             Value::Object(values) => Ok(Self { values, problems: Vec::new() }),
-            other => Err(format!("must be a JSON object, not {}", kind(&other))),
+            other => Err(Invalid(format!("must be a JSON object, not {}", kind(&other)).into())),
         }
     }
 

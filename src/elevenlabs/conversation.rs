@@ -5,6 +5,7 @@
 
 use super::lenient::{At, Remarks};
 use super::utterance::{elements, shown_by_variable, utterance};
+use crate::domain::validation::Problem;
 use crate::domain::{
     CallOutcome, CallStatus, ConversationId, Direction, DriverClaims, Entry, Facts, PhoneNumber, Record, RecordKind,
     Timestamp,
@@ -14,13 +15,12 @@ use serde_json::Value;
 /// Accepted durations of a call, in seconds: up to some hundred years, so they can be added to any time.
 pub(super) const DURATIONS: std::ops::Range<i64> = 0..1 << 33;
 
-pub(super) fn conversation_id(data: &At<'_>) -> Result<ConversationId, String> {
+pub(super) fn conversation_id(data: &At<'_>) -> Result<ConversationId, Problem> {
+    let problem = |rule: String| Problem { field: "data.conversation_id".to_owned(), rule };
     match data.get("conversation_id").value() {
-        None => Err("data.conversation_id: is required".to_owned()),
-        Some(Value::String(text)) => {
-            ConversationId::from_sender(text).map_err(|rule| format!("data.conversation_id: {rule}"))
-        }
-        Some(_) => Err("data.conversation_id: must be a string".to_owned()),
+        None => Err(problem("is required".to_owned())),
+        Some(Value::String(text)) => ConversationId::from_sender(text).map_err(|rule| problem(rule.to_string())),
+        Some(_) => Err(problem("must be a string".to_owned())),
     }
 }
 
@@ -28,7 +28,7 @@ pub(super) fn conversation(
     data: &At<'_>,
     event_time: Option<Timestamp>,
     remarks: &mut Remarks,
-) -> Result<Record, String> {
+) -> Result<Record, Problem> {
     let conversation_id = conversation_id(data)?;
     let facts = facts(data, remarks);
     let places = ["transcript", "messages", "turns"].map(|name| data.get(name));

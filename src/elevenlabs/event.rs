@@ -5,6 +5,7 @@ use super::lenient::{At, Remarks};
 use super::otel_traces::traces;
 use super::utterance::place_of_conversation;
 use crate::domain::repair;
+use crate::domain::validation::Problem;
 use crate::domain::{CallStatus, ConversationId, DriverClaims, Facts, Record, RecordKind, Remark, Timestamp};
 use serde_json::Value;
 
@@ -84,7 +85,7 @@ pub fn read_event(body: &[u8]) -> Event {
             event.remarks = remarks.into_vec();
             return event;
         }
-        None => Err("body.type: is required".to_owned()),
+        None => Err(Problem { field: "body.type".to_owned(), rule: "is required".to_owned() }),
     };
     if let Ok(record) = &read {
         event.conversation_id = Some(record.conversation_id.clone());
@@ -94,7 +95,10 @@ pub fn read_event(body: &[u8]) -> Event {
             remarks.add_words(&place, "may be a conversation; it is not read");
         }
     }
-    event.reading = read.map_or_else(Reading::Unreadable, |record| Reading::Record(Box::new(record)));
+    event.reading = match read {
+        Ok(record) => Reading::Record(Box::new(record)),
+        Err(problem) => Reading::Unreadable(problem.to_string()),
+    };
     event.remarks = remarks.into_vec();
     event
 }
@@ -118,7 +122,7 @@ fn answered_by(data: Option<&Value>, depth: usize) -> Option<String> {
 
 /// Parses an outbound call that was not established. `metadata.body` is the unchanged message of the telephone
 /// provider.
-fn failure(data: &At<'_>, event_time: Option<Timestamp>, remarks: &mut Remarks) -> Result<Record, String> {
+fn failure(data: &At<'_>, event_time: Option<Timestamp>, remarks: &mut Remarks) -> Result<Record, Problem> {
     let conversation_id = conversation_id(data)?;
     let provider = data.get("metadata").get("body");
     let mut called = OtherEnd::default();

@@ -35,10 +35,10 @@ pub fn read_history(body: &[u8]) -> Result<HistoryReport, Vec<Problem>> {
     let conversation_id = required("conversation_id", id, ConversationId::from_sender, &mut problems);
     let timestamp = required("timestamp", fields.get("timestamp"), Timestamp::parse, &mut problems);
     let entries = match fields.get("history") {
-        None => Err("is required".to_owned()),
+        None => Err(Invalid("is required".into())),
         Some(history) => entries_of(history),
     };
-    let entries = entries.map_err(|rule| problems.push(problem("history", &rule))).ok();
+    let entries = entries.map_err(|rule| problems.push(problem("history", &rule.to_string()))).ok();
     let (Some(conversation_id), Some(timestamp), Some(entries)) = (conversation_id, timestamp, entries) else {
         return Err(problems);
     };
@@ -61,17 +61,17 @@ pub fn read_history(body: &[u8]) -> Result<HistoryReport, Vec<Problem>> {
 }
 
 /// Returns the entries of the variable's value.
-fn entries_of(history: &Value) -> Result<Cow<'_, [Value]>, String> {
+fn entries_of(history: &Value) -> Result<Cow<'_, [Value]>, Invalid> {
     if let Some(text) = history.as_str() {
         if let Some(variable) = placeholder(text) {
-            return Err(format!("the variable was not replaced by its value, got {variable:?}"));
+            return Err(Invalid(format!("the variable was not replaced by its value, got {variable:?}").into()));
         }
         if let Err(error) = repair::read::<Value>(text.as_bytes()) {
-            return Err(format!("must be a conversation history in JSON: {error}"));
+            return Err(Invalid(format!("must be a conversation history in JSON: {error}").into()));
         }
     }
     elements(history).ok_or_else(|| {
-        "must be a conversation history: an object with an array `entries`, or its JSON as a string".to_owned()
+        Invalid("must be a conversation history: an object with an array `entries`, or its JSON as a string".into())
     })
 }
 

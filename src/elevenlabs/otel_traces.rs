@@ -8,6 +8,7 @@
 use super::conversation::{DURATIONS, OtherEnd, conversation_id, direction, outcome, status};
 use super::lenient::{At, Remarks};
 use super::utterance::{MAX_DEPTH, shown_by_variable, words};
+use crate::domain::validation::Problem;
 use crate::domain::{CallStatus, DriverClaims, Entry, Facts, Record, RecordKind, Speaker, Timestamp};
 use serde_json::{Map, Value};
 
@@ -23,7 +24,7 @@ const SPOKEN: [&str; 2] = [".user_transcript", ".agent_response"];
 /// Name of the span of the whole conversation.
 const ROOT_SPAN: &str = "elevenlabs.conversation";
 
-pub(super) fn traces(data: &At<'_>, event_time: Option<Timestamp>, remarks: &mut Remarks) -> Result<Record, String> {
+pub(super) fn traces(data: &At<'_>, event_time: Option<Timestamp>, remarks: &mut Remarks) -> Result<Record, Problem> {
     let Traces { mut spans, resource } = Traces::read(&data.get("otlp_traces"), remarks);
     let named = Value::Object(beneath(&resource, "elevenlabs."));
     let conversation_id = conversation_id(data).or_else(|missing| match data.get("conversation_id").value() {

@@ -12,7 +12,7 @@ mod subtitles;
 mod transcript;
 
 use crate::domain::ConversationId;
-use crate::store::{Archive, CallQuery, RecordFilter, Selection, Spoken, TurnOrder};
+use crate::store::{Archive, CallFilter, Spoken, TurnOrder};
 use std::io::{self, BufWriter, Seek as _, Write};
 use tempfile::SpooledTempFile;
 
@@ -102,7 +102,7 @@ const MAX_SPOOLED_BYTES: usize = 1024 * 1024;
 /// Reading or writing failed. The output is incomplete then.
 pub fn export(
     archive: &dyn Archive,
-    which: &Selection,
+    filter: &CallFilter,
     format: Format,
     out: &mut dyn Write,
     watch: &mut dyn FnMut(Exported),
@@ -116,7 +116,7 @@ pub fn export(
     })?;
     let mut after = 0;
     loop {
-        let calls = archive.call_ids(which, after, PAGE_SIZE)?;
+        let calls = archive.call_ids(filter, after, PAGE_SIZE)?;
         let Some((last, _)) = calls.last() else { break };
         after = *last;
         for (_, id) in &calls {
@@ -138,41 +138,12 @@ pub fn export(
             watch(done);
         }
     }
-    if format == Format::JsonLines && is_everything(which) {
+    // Rows that belong to no call match no filter.
+    if format == Format::JsonLines && filter.is_everything() {
         lines.rest(archive, out)?;
     }
     out.flush()?;
     Ok(done)
-}
-
-/// Returns whether nothing is filtered out, so rows that belong to no call are exported too.
-fn is_everything(which: &Selection) -> bool {
-    // All fields are listed, so adding a filter does not compile before it is handled here. Those with `_` only set the
-    // order and paging.
-    let Selection { conversation_id, calls } = which;
-    let CallQuery {
-        status,
-        driver_id,
-        user_id,
-        agent_id,
-        record,
-        started_after,
-        started_before,
-        text,
-        order: _,
-        after: _,
-        limit: _,
-        with_total: _,
-    } = calls;
-    conversation_id.is_none()
-        && status.is_none()
-        && driver_id.is_none()
-        && user_id.is_none()
-        && agent_id.is_none()
-        && *record == RecordFilter::default()
-        && started_after.is_none()
-        && started_before.is_none()
-        && text.is_none()
 }
 
 /// Writes the transcript of one call. Returns the number of turns, or `None` if the call does not exist.

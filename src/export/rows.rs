@@ -7,7 +7,7 @@
 use super::error::ExportError;
 use super::form::{Context, Form};
 use crate::domain::repair;
-use crate::domain::{ConversationId, DriverId, Message, Turn};
+use crate::domain::{ConversationId, DriverId, Invalid, Message, Turn};
 use crate::store::{Archive, Archived, ArchivedCall, Loose, Part, Row};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -106,12 +106,12 @@ fn line(kind: &str, row: &Row, out: &mut dyn Write) -> io::Result<()> {
 /// Parses a line of JSON for an import.
 ///
 /// # Errors
-/// The reason why the line is invalid, as text for people, with the path of the field if there is one.
-pub fn archived(line: &[u8]) -> Result<Archived, String> {
+/// The rule that the line breaks, with the path of the field if there is one.
+pub fn archived(line: &[u8]) -> Result<Archived, Invalid> {
     let mut row: Row = match repair::read_whole(line) {
         Ok(Value::Object(row)) => row,
-        Ok(_) => return Err("must be a JSON object".to_owned()),
-        Err(error) => return Err(format!("not valid JSON: {error}")),
+        Ok(_) => return Err(Invalid("must be a JSON object".into())),
+        Err(error) => return Err(Invalid(format!("not valid JSON: {error}").into())),
     };
     let kind = row.shift_remove("type");
     match kind.as_ref().and_then(Value::as_str) {
@@ -122,19 +122,19 @@ pub fn archived(line: &[u8]) -> Result<Archived, String> {
             let history = match row.shift_remove("history") {
                 None | Some(Value::Null) => None,
                 Some(Value::Object(history)) => Some(history),
-                Some(_) => return Err("history: must be a JSON object or null".to_owned()),
+                Some(_) => return Err(Invalid("history: must be a JSON object or null".into())),
             };
             let Some(Value::Array(turns)) = row.shift_remove("transcriptions") else {
-                return Err("transcriptions: must be an array".to_owned());
+                return Err(Invalid("transcriptions: must be an array".into()));
             };
             let turn = |(at, turn)| match turn {
                 Value::Object(turn) => Ok(turn),
-                _ => Err(format!("transcriptions[{at}]: must be a JSON object")),
+                _ => Err(Invalid(format!("transcriptions[{at}]: must be a JSON object").into())),
             };
             let turns = turns.into_iter().enumerate().map(turn).collect::<Result<_, _>>()?;
             Ok(Archived::Call(Arc::new(ArchivedCall { row, history, turns })))
         }
-        _ => Err("type: must be one of driver, dispatch, event, call".to_owned()),
+        _ => Err(Invalid("type: must be one of driver, dispatch, event, call".into())),
     }
 }
 

@@ -1,34 +1,38 @@
 //! Blocking writes from threads that serve no connections: backfill, erasure and reconciliation.
 
-use super::{WriteError, Writer};
-use crate::store::{Outcome, Write, Written};
+use super::executor::Executor;
+use super::job::WriteError;
+use super::writer::Writer;
+use crate::domain::reconcile::Reconciliation;
+use crate::store::command::Reconcile;
+use crate::store::{Write, Written};
+use tokio::runtime::Handle;
 
-/// Returns a function that writes through a writer and blocks its thread until the write is done.
-///
-/// # Panics
-/// Panics outside the service's runtime.
-pub fn blocking(writer: Writer) -> impl Fn(Write) -> Result<Outcome, WriteError> {
-    let runtime = tokio::runtime::Handle::current();
-    move |write| outcome(runtime.block_on(writer.write(write)))
+/// An executor on the writer of a running service.
+pub struct BlockingWriter {
+    writer: Writer,
+    runtime: Handle,
 }
 
-/// Returns a function that executes several writes at once, which may share a commit, and blocks its thread.
-///
-/// # Panics
-/// Panics outside the service's runtime.
-pub fn blocking_all(writer: Writer) -> impl Fn(Vec<Write>) -> Vec<Result<Outcome, String>> {
-    let runtime = tokio::runtime::Handle::current();
-    move |writes| {
-        let all = futures_util::future::join_all(writes.into_iter().map(|write| writer.write(write)));
-        let results = runtime.block_on(all).into_iter();
-        results.map(|result| outcome(result).map_err(|error| error.to_string())).collect()
+impl BlockingWriter {
+    /// Creates an executor on a writer.
+    ///
+    /// # Panics
+    /// Panics outside the service's runtime.
+    pub fn new(writer: Writer) -> Self {
+        Self { writer, runtime: Handle::current() }
+    }
+
+    /// Stores slices of reconciled calls at once, which may share a commit. Returns the numbers of turns that the calls
+    /// have then.
+    pub fn reconcile(&self, slices: Vec<Reconciliation>) -> Vec<Result<i64, WriteError>> {
+        let writes = slices.into_iter().map(|slice| self.writer.execute(Reconcile(Box::new(slice))));
+        self.runtime.block_on(futures_util::future::join_all(writes))
     }
 }
 
-fn outcome(result: Result<Written, WriteError>) -> Result<Outcome, WriteError> {
-    match result {
-        Ok(written) => Ok(Ok(written)),
-        Err(WriteError::Rejected(rejection)) => Ok(Err(rejection)),
-        Err(error) => Err(error),
+impl Executor for BlockingWriter {
+    fn execute_write(&self, write: Write) -> Result<Written, WriteError> {
+        self.runtime.block_on(self.writer.write(write))
     }
 }

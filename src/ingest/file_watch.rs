@@ -1,7 +1,7 @@
 //! Watches the database's files: are they at their path, and how large is the WAL? A long-running read transaction
 //! makes the WAL grow, because a checkpoint cannot pass the reader's snapshot.
 
-use crate::store::Store;
+use crate::store::Maintenance;
 use std::time::{Duration, Instant};
 
 /// WAL size from which a warning is logged, in bytes: four times its size without such a reader.
@@ -28,7 +28,7 @@ impl FileWatch {
     }
 
     /// Checks the files if the interval has passed. Returns false if they are not at their path, which the store logs.
-    pub(crate) fn look(&mut self, store: &dyn Store) -> bool {
+    pub(crate) fn look(&mut self, store: &dyn Maintenance) -> bool {
         let now = Instant::now();
         if now < self.next {
             return true;

@@ -29,6 +29,14 @@ impl std::fmt::Display for WriteError {
     }
 }
 
+impl std::error::Error for WriteError {}
+
+impl From<Error> for WriteError {
+    fn from(error: Error) -> Self {
+        Self::Failed(Arc::new(error))
+    }
+}
+
 /// Limits of the queue.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {

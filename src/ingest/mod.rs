@@ -2,6 +2,7 @@
 
 pub mod blocking;
 pub mod event;
+pub mod executor;
 pub mod file_watch;
 pub mod index_schedule;
 mod job;

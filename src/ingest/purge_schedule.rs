@@ -1,6 +1,6 @@
 //! The schedule of purging erased bytes from the disk: soon after an erasure, even under load.
 
-use crate::store::{Forgotten, Store};
+use crate::store::{Forgotten, Maintenance};
 use std::time::{Duration, Instant};
 
 /// Delay between an erasure and the purge of its bytes from the WAL. Erasures within the delay share one purge. Also
@@ -55,7 +55,7 @@ impl Forgetting {
         }
     }
 
-    /// Records whether the search index still contains erased words, as returned by [`Store::catch_up`].
+    /// Records whether the search index still contains erased words, as returned by [`Maintenance::catch_up`].
     pub fn note_index(&mut self, erased_words: bool) {
         if erased_words {
             self.pending();
@@ -74,7 +74,7 @@ impl Forgetting {
     }
 
     /// Purges before the service stops, as far as it can within [`STOP_TIMEOUT`].
-    pub fn finish(&mut self, store: &dyn Store) {
+    pub fn finish(&mut self, store: &dyn Maintenance) {
         let end = Instant::now() + STOP_TIMEOUT;
         while self.0.is_some() && Instant::now() < end {
             match store.forget(READER_TIMEOUT) {
@@ -95,7 +95,7 @@ impl Forgetting {
     }
 
     /// Purges if it is time to. Returns whether an attempt was made.
-    pub fn forget(&mut self, store: &dyn Store) -> bool {
+    pub fn forget(&mut self, store: &dyn Maintenance) -> bool {
         let Some(pending) = &mut self.0 else { return false };
         let now = Instant::now();
         if now < pending.next {

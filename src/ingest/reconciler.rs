@@ -6,9 +6,11 @@
 //! load delays neither others nor itself. Calls that requests wait for ([`Requests::reconciled`]) come first. Marks
 //! survive a crash.
 
-use crate::domain::reconcile::{Counts, Settlement, settle};
+use super::executor::reconcile_in;
+use super::job::WriteError;
+use crate::domain::reconcile::{Counts, Reconciliation, Settlement, settle};
 use crate::domain::{ConversationId, Timestamp};
-use crate::store::{Outcome, Rejection, Store, Write, Written};
+use crate::store::{self, Reads, Rejection, Store};
 use crate::sys::low_priority::Background;
 use crate::telemetry::metrics::METRICS;
 use std::collections::{HashMap, VecDeque};
@@ -58,6 +60,38 @@ pub struct Requests(Arc<Shared>);
 /// The call was not reconciled within the request's waiting time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLate;
+
+/// Reason why a call could not be reconciled. It stays due.
+#[derive(Debug)]
+pub enum ReconcileError {
+    /// The stored data could not be read.
+    Read(store::Error),
+    /// The result could not be stored.
+    Write(WriteError),
+    /// Planning panicked, which was reported when it happened.
+    Bug,
+    /// This call could not be reconciled.
+    OfCall(ConversationId, Box<Self>),
+}
+
+impl std::fmt::Display for ReconcileError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Read(error) => error.fmt(f),
+            Self::Write(error) => error.fmt(f),
+            Self::Bug => f.write_str("planning it hit a bug in this program"),
+            Self::OfCall(id, error) => write!(f, "could not reconcile call {id}, which stays due: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ReconcileError {}
+
+impl From<store::Error> for ReconcileError {
+    fn from(error: store::Error) -> Self {
+        Self::Read(error)
+    }
+}
 
 #[derive(Default)]
 struct Shared {
@@ -143,14 +177,15 @@ pub struct Reconciler {
 }
 
 impl Reconciler {
-    /// Starts the thread. `write` executes some writes and waits until each is on disk.
+    /// Starts the thread. `write` stores slices of calls, waits until each is on disk, and returns the calls' numbers of
+    /// turns.
     ///
     /// # Errors
     /// The operating system could not create the thread.
     pub fn start(
-        store: Arc<dyn Store>,
+        store: Arc<dyn Reads>,
         requests: Requests,
-        write: impl Fn(Vec<Write>) -> Vec<Result<Outcome, String>> + Send + 'static,
+        write: impl Fn(Vec<Reconciliation>) -> Vec<Result<i64, WriteError>> + Send + 'static,
     ) -> std::io::Result<Self> {
         let of_thread = requests.clone();
         let thread = std::thread::Builder::new().name("reconciler".to_owned()).spawn(move || {
@@ -173,14 +208,14 @@ impl Drop for Reconciler {
 }
 
 struct Loop<W> {
-    store: Arc<dyn Store>,
+    store: Arc<dyn Reads>,
     requests: Requests,
     write: W,
     /// Failed calls, with the time of their next retry.
     failed: HashMap<ConversationId, Instant>,
 }
 
-impl<W: Fn(Vec<Write>) -> Vec<Result<Outcome, String>>> Loop<W> {
+impl<W: Fn(Vec<Reconciliation>) -> Vec<Result<i64, WriteError>>> Loop<W> {
     fn run(&mut self) {
         // Notes up to this one are from before the start. There may be very many after an upgrade, so newer ones come
         // first.
@@ -265,7 +300,7 @@ impl<W: Fn(Vec<Write>) -> Vec<Result<Outcome, String>>> Loop<W> {
                 Err(why) => {
                     tracing::warn!(
                         conversation_id = id.as_str(),
-                        error = why,
+                        error = %why,
                         "call could not be reconciled; it stays due"
                     );
                     self.failed.insert(id, Instant::now() + RETRY_INTERVAL);
@@ -282,18 +317,18 @@ struct Running {
     began: Instant,
     plans: usize,
     /// The changes to store; `None` if the call is not due, or an error.
-    settlement: Result<Option<Settlement>, String>,
+    settlement: Result<Option<Settlement>, ReconcileError>,
     counts: Option<Counts>,
 }
 
 impl Running {
-    fn plan(store: &dyn Store, id: ConversationId) -> Self {
+    fn plan(store: &dyn Reads, id: ConversationId) -> Self {
         let mut running = Self { id, began: Instant::now(), plans: 0, settlement: Ok(None), counts: None };
         running.plan_again(store);
         running
     }
 
-    fn plan_again(&mut self, store: &dyn Store) {
+    fn plan_again(&mut self, store: &dyn Reads) {
         self.plans += 1;
         self.settlement = match store.material(&self.id) {
             Ok(None) => {
@@ -302,8 +337,8 @@ impl Running {
                 Ok(None)
             }
             Ok(Some(material)) => catch_unwind(AssertUnwindSafe(|| Some(settle(material, Timestamp::now()))))
-                .map_err(|_| "planning it hit a bug in this program".to_owned()),
-            Err(error) => Err(error.to_string()),
+                .map_err(|_| ReconcileError::Bug),
+            Err(error) => Err(ReconcileError::Read(error)),
         };
         if let Ok(Some(settlement)) = &self.settlement {
             self.counts = settlement.counts();
@@ -323,26 +358,27 @@ impl Running {
 /// Stores calls slice by slice; slices of different calls share a batch. Calls `rest` between slices with the time that
 /// was worked, and stops if it returns false.
 fn store_all(
-    store: &dyn Store,
-    write: &impl Fn(Vec<Write>) -> Vec<Result<Outcome, String>>,
+    store: &dyn Reads,
+    write: &impl Fn(Vec<Reconciliation>) -> Vec<Result<i64, WriteError>>,
     mut running: Vec<Running>,
     rest: &dyn Fn(Duration) -> bool,
-) -> Vec<(ConversationId, Result<Option<Counts>, String>)> {
+) -> Vec<(ConversationId, Result<Option<Counts>, ReconcileError>)> {
     let mut done = Vec::new();
     loop {
-        let (mut writes, mut of, mut rows) = (Vec::new(), Vec::new(), 0);
+        let (mut slices, mut of, mut rows) = (Vec::new(), Vec::new(), 0);
         let mut left = Vec::new();
         for mut call in std::mem::take(&mut running) {
             if rows >= MAX_WRITE_ROWS {
                 left.push(call);
                 continue;
             }
-            match &mut call.settlement {
-                Ok(Some(settlement)) => {
+            match std::mem::replace(&mut call.settlement, Ok(None)) {
+                Ok(Some(mut settlement)) => {
                     if let Some(slice) = settlement.next_slice() {
                         rows += slice.additions.len() + slice.standings.len();
                         let additions = slice.additions.len();
-                        writes.push(Write::Reconcile(Box::new(slice)));
+                        slices.push(slice);
+                        call.settlement = Ok(Some(settlement));
                         of.push((call, additions));
                     } else {
                         METRICS.reconciliation_duration_seconds.observe(call.began.elapsed().as_secs_f64());
@@ -350,24 +386,23 @@ fn store_all(
                     }
                 }
                 Ok(None) => done.push((call.id, Ok(call.counts))),
-                Err(why) => done.push((call.id, Err(std::mem::take(why)))),
+                Err(why) => done.push((call.id, Err(why))),
             }
         }
-        if writes.is_empty() {
+        if slices.is_empty() {
             return done;
         }
         let began = Instant::now();
-        for ((mut call, additions), outcome) in of.into_iter().zip(write(writes)) {
+        for ((mut call, additions), outcome) in of.into_iter().zip(write(slices)) {
             match outcome {
-                Ok(Ok(Written::Reconciled { turn_count })) => {
+                Ok(turn_count) => {
                     if let Ok(Some(settlement)) = &mut call.settlement {
                         settlement.stored(additions, turn_count);
                     }
                 }
-                Ok(Err(Rejection::Outdated)) if call.plans < MAX_PLANS => call.plan_again(store),
-                Ok(Err(Rejection::NotFound)) => call.settlement = Ok(None),
-                Ok(other) => call.settlement = Err(format!("{other:?}")),
-                Err(why) => call.settlement = Err(why),
+                Err(WriteError::Rejected(Rejection::Outdated)) if call.plans < MAX_PLANS => call.plan_again(store),
+                Err(WriteError::Rejected(Rejection::NotFound)) => call.settlement = Ok(None),
+                Err(error) => call.settlement = Err(ReconcileError::Write(error)),
             }
             running.push(call);
         }
@@ -381,27 +416,30 @@ fn store_all(
 /// Reconciles all calls that are due now, for a command.
 ///
 /// # Errors
-/// A description of the failure. The calls stay due.
-pub fn work_off(store: &dyn Store, write: impl Fn(Vec<Write>) -> Vec<Result<Outcome, String>>) -> Result<(), String> {
-    let last = store.due(0, 0, 0).map_err(|error| error.to_string())?.last;
+/// See [`ReconcileError`]. The calls stay due.
+pub fn work_off(
+    store: &dyn Reads,
+    write: impl Fn(Vec<Reconciliation>) -> Vec<Result<i64, WriteError>>,
+) -> Result<(), ReconcileError> {
+    let last = store.due(0, 0, 0)?.last;
     let mut before = None;
     loop {
-        let due = store.due(0, last, MAX_PAGE_CALLS).map_err(|error| error.to_string())?;
+        let due = store.due(0, last, MAX_PAGE_CALLS)?;
         // A running service may have stored some of them.
         if due.calls.is_empty() {
             return Ok(());
         }
-        let mut failed = None;
+        let mut failed = Ok(());
         for calls in due.calls.chunks(MAX_ROUND_CALLS) {
             let running = calls.iter().map(|id| Running::plan(store, id.clone())).collect();
             for (id, result) in store_all(store, &write, running, &|_| true) {
-                if let Err(why) = result {
-                    failed = Some(format!("{id}: {why}"));
+                if let Err(error) = result {
+                    failed = Err(ReconcileError::OfCall(id, Box::new(error)));
                 }
             }
         }
         if before.as_ref() == Some(&due.calls) {
-            return failed.map_or(Ok(()), |why| Err(format!("could not reconcile a call, which stays due: {why}")));
+            return failed;
         }
         before = Some(due.calls);
     }
@@ -411,9 +449,6 @@ pub fn work_off(store: &dyn Store, write: impl Fn(Vec<Write>) -> Vec<Result<Outc
 ///
 /// # Errors
 /// Like [`work_off`].
-pub fn work_off_store(store: &dyn Store) -> Result<(), String> {
-    work_off(store, |writes| match store.apply(Timestamp::now(), &writes) {
-        Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
-        Err(error) => writes.iter().map(|_| Err(error.to_string())).collect(),
-    })
+pub fn work_off_store(store: &dyn Store) -> Result<(), ReconcileError> {
+    work_off(store, |slices| reconcile_in(store, Timestamp::now(), slices))
 }

@@ -1,7 +1,7 @@
 //! Erases long calls slice by slice, between other writes.
 
 use crate::domain::ConversationId;
-use crate::store::{Error, Store, Unfinished};
+use crate::store::{Commands, Error, Unfinished};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -58,7 +58,7 @@ impl<R> Slices<R> {
     }
 
     /// Erases the next slice.
-    pub fn go_on(&mut self, store: &dyn Store, others_write: bool) -> Progress<R> {
+    pub fn go_on(&mut self, store: &dyn Commands, others_write: bool) -> Progress<R> {
         let start = Instant::now();
         let done = store.go_on_erasing(self.which);
         let now = Instant::now();

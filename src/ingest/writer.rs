@@ -25,6 +25,7 @@ use super::reconciler::Requests;
 use super::slices::Slices;
 use crate::domain::Timestamp;
 use crate::redaction::Redactor;
+use crate::store::command::{Command, Probe, output_of};
 use crate::store::{Error, ErrorKind, Outcome, Rejection, Store, StoredTurn, Write, Written};
 use crate::telemetry::metrics::{LocalHistogram, METRICS};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -84,13 +85,18 @@ impl Writer {
         self.redactor
     }
 
-    /// Executes a write and waits until it is on disk. Redacts turns and histories first.
+    /// Executes a command and waits until it is on disk. Redacts turns and histories first.
     ///
     /// Dropping the future does not cancel the write.
     ///
     /// # Errors
     /// See [`WriteError`].
-    pub async fn write(&self, mut write: Write) -> Result<Written, WriteError> {
+    pub async fn execute<C: Command>(&self, command: C) -> Result<C::Output, WriteError> {
+        self.write(command.into()).await.map(output_of::<C>)
+    }
+
+    /// Executes a write as [`Writer::execute`] does.
+    pub(super) async fn write(&self, mut write: Write) -> Result<Written, WriteError> {
         if let Some(redactor) = &self.redactor {
             match &mut write {
                 Write::AppendTurn(turn) => redactor.turn(turn),
@@ -136,14 +142,14 @@ impl Writer {
     /// Checks that writes reach the disk, by a recent commit or by a trial write.
     ///
     /// # Errors
-    /// Like [`Writer::write`].
+    /// Like [`Writer::execute`].
     pub async fn probe(&self) -> Result<(), WriteError> {
         let last = *self.shared.last_commit.lock().unwrap_or_else(PoisonError::into_inner);
         let recent = last.is_some_and(|at| at.elapsed() < PROBE_INTERVAL);
         if recent && !self.shared.stopping.load(Ordering::Acquire) {
             return Ok(());
         }
-        self.write(Write::Probe).await.map(drop)
+        self.execute(Probe).await
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::domain::Timestamp;
 use crate::ingest::Writer;
-use crate::store::{Write, Written};
+use crate::store::command::EndStaleCalls;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
@@ -32,9 +32,8 @@ pub fn end_stale_calls(writer: Writer, stale_after: Duration) -> JoinHandle<()> 
 async fn end_some(writer: &Writer, stale_after: Duration) -> Option<Vec<crate::domain::ConversationId>> {
     let micros = i64::try_from(stale_after.as_micros()).ok()?;
     let before = Timestamp::from_unix_micros(Timestamp::now().unix_micros().checked_sub(micros)?)?;
-    match writer.write(Write::EndStaleCalls(before)).await {
-        Ok(Written::Ended(ended)) => Some(ended),
-        Ok(_) => unreachable!("ending stale calls returns the ended calls"),
+    match writer.execute(EndStaleCalls(before)).await {
+        Ok(ended) => Some(ended),
         Err(error) => {
             tracing::warn!(?error, "cannot end stale calls; retrying");
             None

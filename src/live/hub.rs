@@ -15,7 +15,7 @@
 
 use super::budget::Pace;
 use super::watchers::Watched;
-use crate::store::{Absent, Change, Error, ErrorKind, Position, Scope, Store};
+use crate::store::{Absent, Change, Error, ErrorKind, Feed, Position, Scope};
 use bytes::Bytes;
 use hashlink::LruCache;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,7 +42,7 @@ pub type Word = fn(&mut Vec<u8>, Position, Change);
 pub struct Tail(pub(super) Arc<Shared>);
 
 pub(super) struct Shared {
-    store: Arc<dyn Store>,
+    store: Arc<dyn Feed>,
     word: Word,
     pub(super) limits: Limits,
     /// Last known position of the store; `None` while idle.
@@ -69,7 +69,7 @@ pub(super) struct Segment {
 
 impl Tail {
     /// Creates a hub that encodes changes with `word`. Its streams see commits once [`Tail::follow`] runs.
-    pub fn new(store: Arc<dyn Store>, limits: Limits, word: Word) -> Self {
+    pub fn new(store: Arc<dyn Feed>, limits: Limits, word: Word) -> Self {
         Self(Arc::new(Shared {
             store,
             word,
@@ -102,7 +102,7 @@ impl Shared {
     /// Reads the store on a blocking thread, while no other stream reads.
     pub(super) async fn read<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&dyn Store) -> Result<T, Error> + Send + 'static,
+        read: impl FnOnce(&dyn Feed) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let _reading = self.reading.lock().await;
         let store = self.store.clone();

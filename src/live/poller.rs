@@ -4,7 +4,7 @@
 //! and at least every [`POLL_INTERVAL`], because other processes also write to the file. Without streams it is idle.
 
 use super::hub::{Shared, Tail};
-use crate::store::{Error, Position, Store};
+use crate::store::{Error, Feed, Position};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -60,7 +60,7 @@ async fn poll_loop(shared: &Arc<Shared>, committed: &mut watch::Receiver<()>) {
 /// Reads the store's position once, and wakes the streams of changed calls.
 async fn look(shared: &Arc<Shared>, number: u64) -> Result<(), Error> {
     let before: Option<Position> = *shared.head.borrow();
-    let head = shared.read(<dyn Store>::head).await?;
+    let head = shared.read(<dyn Feed>::head).await?;
     if before == Some(head) {
         return Ok(());
     }

@@ -2,7 +2,7 @@
 
 use super::hub::{Shared, Tail};
 use crate::domain::ConversationId;
-use crate::store::{Error, Position, Scope, Store};
+use crate::store::{Error, Feed, Position, Scope};
 use crate::telemetry::metrics::METRICS;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -96,7 +96,7 @@ impl Tail {
     pub async fn of_everything(&self, since: Option<Position>, follow: bool) -> Result<Subscription, Refusal> {
         let place = StreamPermit::take(&self.0)?;
         let mut head = self.0.head.subscribe();
-        let until = if follow { None } else { Some(self.0.read(<dyn Store>::head).await?) };
+        let until = if follow { None } else { Some(self.0.read(<dyn Feed>::head).await?) };
         let known = tokio::time::timeout(POSITION_TIMEOUT, head.wait_for(Option::is_some)).await;
         let Ok(Ok(Some(now))) = known.map(|known| known.map(|head| *head)) else { return Err(Refusal::Stopping) };
         let fresh = Position { call: Some(0), ..until.unwrap_or(now) };
@@ -135,7 +135,7 @@ impl Tail {
 
     /// Returns the position unless it is ahead of this database. Then it is from another one, or this one was restored.
     async fn known(&self, place: Position) -> Result<Option<Position>, Error> {
-        let head = self.0.read(<dyn Store>::head).await?;
+        let head = self.0.read(<dyn Feed>::head).await?;
         Ok((place.turn <= head.turn && place.change <= head.change).then_some(place))
     }
 

@@ -21,12 +21,12 @@ use crate::api::auth::{Access, AccessSettings};
 use crate::api::body::{Bodies, memory_for};
 use crate::api::webhooks::signed_body::{Gate, PostCallSettings};
 use crate::elevenlabs::client::Client;
-use crate::ingest::blocking::{blocking, blocking_all};
+use crate::ingest::blocking::BlockingWriter;
 use crate::ingest::reconciler::Reconciler;
 use crate::ingest::{Limits, Writer};
 use crate::jobs::backfill::{Periodic, StoreKeeper};
 use crate::jobs::backup;
-use crate::jobs::retention::{self, Eraser};
+use crate::jobs::retention::{self, Eraser, OtherWriters};
 use crate::live::{self, Tail};
 use crate::recordings::Recordings;
 use crate::redaction::Redactor;
@@ -115,9 +115,8 @@ impl std::error::Error for ServeError {
 
 /// Fetches missing ends of calls periodically, until the returned job is dropped.
 fn fetch(client: Client, every: Duration, store: &Arc<dyn Store>, writer: &Writer) -> Result<Periodic, ServeError> {
-    let write = blocking(writer.clone());
-    let write = move |change| write(change).map_err(|error| error.to_string());
-    let keeper = StoreKeeper::new(store, writer.redactor(), write);
+    let executor = Box::new(BlockingWriter::new(writer.clone()));
+    let keeper = StoreKeeper::new(store, writer.redactor(), executor);
     Periodic::start(every, client, keeper).map_err(ServeError::Io)
 }
 
@@ -128,8 +127,8 @@ fn erase_old(
     store: &Arc<dyn Store>,
     writer: &Writer,
 ) -> Result<retention::Periodic, ServeError> {
-    let write = blocking(writer.clone());
-    let eraser = Eraser::new(store, recordings, move |change| Ok(write(change)?), true);
+    let executor = Box::new(BlockingWriter::new(writer.clone()));
+    let eraser = Eraser::new(store, recordings, executor, OtherWriters::Some);
     retention::Periodic::start(older_than, eraser).map_err(ServeError::Io)
 }
 
@@ -149,7 +148,9 @@ pub async fn serve(
     let copies = backup::Periodic::start(&settings.copies, store.copier()).map_err(ServeError::Copies)?;
     let (writer, mut writer_thread) =
         Writer::start(store.clone(), settings.writing, settings.redactor).map_err(ServeError::Io)?;
-    let reconciler = Reconciler::start(store.clone(), writer.requests().clone(), blocking_all(writer.clone()));
+    let blocking = BlockingWriter::new(writer.clone());
+    let reconciler =
+        Reconciler::start(store.clone(), writer.requests().clone(), move |slices| blocking.reconcile(slices));
     let reconciler = reconciler.map_err(ServeError::Io)?;
     let _backfill = settings.backfill.map(|(client, every)| fetch(client, every, &store, &writer)).transpose()?;
     let recordings = settings.post_call.recordings.clone();

@@ -4,8 +4,9 @@
 //! a later version adds. Numbers and texts are JSON numbers and strings; bytes that are not valid UTF-8 are `{"base64":
 //! "…"}`.
 
-use super::{CallQuery, Result};
+use super::{CallFilter, Result};
 use crate::domain::{Call, ConversationId, Driver, Turn};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::io;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 pub type Row = Map<String, Value>;
 
 /// An item that is restored as a whole.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Archived {
     /// A row of `drivers`.
     Driver(Row),
@@ -23,11 +24,11 @@ pub enum Archived {
     /// A row of `webhook_events`.
     Event(Row),
     /// A call with its turns.
-    Call(Arc<ArchivedCall>),
+    Call(#[serde(with = "shared")] Arc<ArchivedCall>),
 }
 
 /// A call with its turns and its tool history.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArchivedCall {
     /// The row of `calls`.
     pub row: Row,
@@ -35,6 +36,22 @@ pub struct ArchivedCall {
     pub history: Option<Row>,
     /// The rows of `call_transcriptions`, without the conversation id.
     pub turns: Vec<Row>,
+}
+
+/// JSON of shared values.
+pub(super) mod shared {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::sync::Arc;
+
+    pub(in crate::store) fn serialize<T: Serialize, S: Serializer>(value: &Arc<T>, to: S) -> Result<S::Ok, S::Error> {
+        T::serialize(value, to)
+    }
+
+    pub(in crate::store) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Arc<T>, D::Error> {
+        T::deserialize(from).map(Arc::new)
+    }
 }
 
 /// Omits the content, because words of calls must not reach the log by way of `{:?}`.
@@ -54,15 +71,6 @@ impl std::fmt::Debug for ArchivedCall {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Call({} turns)", self.turns.len())
     }
-}
-
-/// The calls to export.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Selection {
-    /// Only this call.
-    pub conversation_id: Option<ConversationId>,
-    /// Only calls that match this filter; its order, cursor and limit are ignored.
-    pub calls: CallQuery,
 }
 
 /// A part of an exported call.
@@ -107,7 +115,7 @@ pub trait Archive: Send {
     ///
     /// # Errors
     /// The database failed.
-    fn call_ids(&self, which: &Selection, after: i64, limit: usize) -> Result<Vec<(i64, ConversationId)>>;
+    fn call_ids(&self, filter: &CallFilter, after: i64, limit: usize) -> Result<Vec<(i64, ConversationId)>>;
 
     /// Passes a call to `take` in reading form: in the order and words of the conversation, or by arrival. Returns
     /// false if the call does not exist.

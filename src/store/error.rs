@@ -13,8 +13,18 @@ pub enum ErrorKind {
     Unready,
     /// A read exceeded its time limit.
     TooSlow,
+    /// The data breaks a rule of the schema.
+    Constraint,
     /// Anything else.
     Other,
+}
+
+impl ErrorKind {
+    /// Returns whether every copy of the data fails in the same way. All other failures concern only this machine: its
+    /// disk, its locks, its load.
+    pub const fn is_of_the_data(self) -> bool {
+        matches!(self, Self::Constraint)
+    }
 }
 
 /// A database failure: its kind, the operation, and the message of the database engine.

@@ -1,6 +1,6 @@
 //! The storage interface, independent of any particular database.
 //!
-//! [`Store`] is synchronous and object-safe. Its unit of work is a batch: [`Store::apply`] executes a slice of
+//! [`Store`] is synchronous and object-safe. Its unit of work is a batch: [`Commands::apply`] executes a slice of
 //! [`Write`]s as one transaction and returns after the commit is on disk. All data of a conversation is keyed by its
 //! `conversation_id`, because a store may be spread over several machines. Only the modules below this one contain SQL.
 //!
@@ -9,6 +9,8 @@
 
 mod archive;
 mod change_feed;
+pub mod command;
+mod contract;
 mod deadline;
 mod error;
 mod maintenance;
@@ -18,30 +20,31 @@ mod search;
 pub mod sqlite;
 mod weight;
 
-pub use archive::{Archive, Archived, ArchivedCall, Loose, Part, Row, Selection, Spoken};
+pub use archive::{Archive, Archived, ArchivedCall, Loose, Part, Row, Spoken};
 pub use change_feed::{Change, Position, Scope, Since, Touched};
+pub use contract::{Commands, Feed, Maintenance, Reads, Store};
 pub use deadline::reading_until;
 pub use error::{Error, ErrorKind, Result};
 pub use maintenance::{BackupReport, BackupStep, BackupWatch, CheckReport, Copier, Finding, UnreadEvents};
 pub use null::Absent;
 pub use query::{
-    Backlog, CallKey, CallQuery, ErasedSlice, FiguresQuery, Forgotten, NamingEvent, OldCall, OldCalls, OldEvent, Order,
-    Page, RecordFilter, TurnKey, TurnOrder, TurnQuery, Unfinished, json_length,
+    Backlog, CallFilter, CallKey, CallPageRequest, ErasedSlice, Forgotten, NamingEvent, OldCall, OldCalls, OldEvent,
+    Order, Page, RecordFilter, TurnKey, TurnOrder, TurnQuery, Unfinished, json_length,
 };
 pub use search::{Found, Hit, Place, SearchKey, SearchOrder, SearchQuery};
 
-use crate::domain::reconcile::{Material, Reconciliation};
+use crate::domain::reconcile::Reconciliation;
 use crate::domain::validation::Problem;
 use crate::domain::{
-    Call, CallChange, CallFigures, ConversationId, Dispatch, Driver, DriverId, HistoryReport, NewDispatch, NewDriver,
-    NewEvent, NewTurn, PhoneNumber, StoredEvent, Timestamp,
+    Call, CallChange, ConversationId, DriverId, HistoryReport, NewDispatch, NewDriver, NewEvent, NewTurn, Timestamp,
 };
-use std::collections::HashSet;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A single change, which takes effect completely or not at all.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// Can be sent to other copies of the data as JSON. Other formats do not fit, because some types leave out empty fields.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Write {
     /// Stores a turn. The first turn of a conversation also creates its call.
     AppendTurn(NewTurn),
@@ -79,7 +82,7 @@ pub enum Write {
     /// Restores exported rows unchanged. A long call only gets its first slice: see [`Written::Begun`].
     Restore(Box<Archived>),
     /// Restores the next slice of a long call. The number counts the turns that are already restored.
-    GoOnRestoring(Arc<ArchivedCall>, usize),
+    GoOnRestoring(#[serde(with = "archive::shared")] Arc<ArchivedCall>, usize),
     /// Writes without changing anything, to test whether the disk accepts writes.
     Probe,
 }
@@ -123,7 +126,7 @@ pub enum Written {
     Restored(bool),
     /// The write did its first part; the rest must follow.
     ///
-    /// After [`Write::EraseCall`] and [`Write::PruneCall`] the call is long, and [`Store::go_on_erasing`] erases the
+    /// After [`Write::EraseCall`] and [`Write::PruneCall`] the call is long, and [`Commands::go_on_erasing`] erases the
     /// rest. After [`Write::DeleteDriver`] the driver still exists, with fewer calls: repeat the write. After
     /// [`Write::Restore`] and [`Write::GoOnRestoring`] the call is long, and the next slice must follow. An unfinished
     /// call accepts no other writes ([`Rejection::Unfinished`]).
@@ -253,163 +256,3 @@ impl BadElement {
 
 /// Result of one [`Write`] in a batch.
 pub type Outcome = std::result::Result<Written, Rejection>;
-
-/// A database of calls.
-pub trait Store: Send + Sync + 'static {
-    /// Executes `batch` as one transaction, in order, and returns one outcome for each write after the commit is on
-    /// disk.
-    ///
-    /// `now` becomes the rows' `created_at` and `updated_at`.
-    ///
-    /// # Errors
-    /// Nothing of the batch was stored. [`ErrorKind::Busy`] is temporary. Any other kind concerns at least one write of
-    /// the batch, not necessarily all.
-    fn apply(&self, now: Timestamp, batch: &[Write]) -> Result<Vec<Outcome>>;
-
-    /// Does idle maintenance and returns true when nothing is left; otherwise call it again later. Only the thread that
-    /// calls [`Store::apply`] may call it.
-    ///
-    /// # Errors
-    /// Nothing is lost; retry.
-    fn rest(&self) -> Result<bool>;
-
-    /// Purges erased bytes from the disk. Unless it returns [`Forgotten::All`], call it again. Waits for readers for at
-    /// most `wait`. Only the thread that calls [`Store::apply`] may call it.
-    ///
-    /// # Errors
-    /// Nothing is lost; retry.
-    fn forget(&self, wait: Duration) -> Result<Forgotten>;
-
-    /// Indexes the next slice of turns for search, which [`Store::apply`] leaves out to be fast, and purges the next
-    /// slice of erased words from the index. Returns the remaining work. Only the thread that calls [`Store::apply`]
-    /// may call it.
-    ///
-    /// # Errors
-    /// Nothing is lost; retry.
-    fn catch_up(&self) -> Result<Backlog>;
-
-    /// Erases the next slice of a call whose erasure has begun ([`Written::Begun`]) or was interrupted by a crash.
-    /// Returns the call, or `None` if there is no such call. Only the thread that calls [`Store::apply`] may call it.
-    ///
-    /// # Errors
-    /// Nothing of the slice was erased; retry.
-    fn go_on_erasing(&self, which: Unfinished<'_>) -> Result<Option<ErasedSlice>>;
-
-    /// Returns a call.
-    fn call(&self, id: &ConversationId) -> Result<Option<Call>>;
-
-    /// Returns a page of calls, ordered by their start.
-    fn calls(&self, query: &CallQuery) -> Result<Page<Call>>;
-
-    /// Returns a page of a call's turns, or `None` if the call does not exist.
-    fn turns(&self, query: &TurnQuery) -> Result<Option<Page<crate::domain::Turn>>>;
-
-    /// Returns a page of turns that match a search, including turns that are not indexed yet.
-    fn search(&self, query: &SearchQuery) -> Result<Found>;
-
-    /// Returns up to `limit` due calls whose notes are numbered above `_noted_after` and up to `_noted_until`. Does not
-    /// wait for other reads.
-    fn due(&self, _noted_after: i64, _noted_until: i64, _limit: usize) -> Result<Due> {
-        Ok(Due::default())
-    }
-
-    /// Returns the stored data that reconciling a call needs, or `None` if the call is not due. Does not wait for other
-    /// reads.
-    fn material(&self, _id: &ConversationId) -> Result<Option<Material>> {
-        Ok(None)
-    }
-
-    /// Returns a driver.
-    fn driver(&self, id: DriverId) -> Result<Option<Driver>>;
-
-    /// Returns up to `limit` drivers with ids above `after`, ordered by id.
-    fn drivers(&self, after: Option<DriverId>, limit: usize, with_total: bool) -> Result<Page<Driver>>;
-
-    /// Returns an event.
-    fn event(&self, id: i64) -> Result<Option<StoredEvent>>;
-
-    /// Returns the ids of up to `limit` events above `after`, in order; on request only of events that could not be
-    /// parsed.
-    fn event_ids(&self, after: i64, only_unreadable: bool, limit: usize) -> Result<Vec<i64>>;
-
-    /// Counts the events that could not be parsed, or only in part.
-    fn unread_events(&self) -> Result<UnreadEvents>;
-
-    /// Returns a dispatch.
-    fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>>;
-
-    /// Passes the statistics of each selected call to `each`, in no particular order.
-    fn figures(&self, query: &FiguresQuery, each: &mut dyn FnMut(&CallFigures)) -> Result<()>;
-
-    /// Returns whether a call was erased by [`Write::EraseCall`].
-    fn is_erased(&self, id: &ConversationId) -> Result<bool>;
-
-    /// Returns the latest arrival among the last few hundred turns and events whose sender's clock agrees with it
-    /// within a day.
-    fn newest_arrival(&self) -> Result<Option<Timestamp>>;
-
-    /// Returns calls without activity since a time: no turn arrived, and by the senders' clocks they had not ended
-    /// later.
-    fn old_calls(&self, query: &OldCalls) -> Result<Vec<OldCall>>;
-
-    /// Scans up to `limit` events with ids above `after` and returns those that arrived before `before` and belong to
-    /// no call. The second value is the id to continue after, or `None` at the end.
-    fn old_events(&self, before: Timestamp, after: i64, limit: usize) -> Result<(Vec<OldEvent>, Option<i64>)>;
-
-    /// Scans events with ids above `after` that belong to no call, and returns those whose bodies have one of these
-    /// calls at a `conversation_id` key. The second value is the id to continue after, or `None` at the end.
-    fn events_naming(&self, calls: &HashSet<ConversationId>, after: i64) -> Result<(Vec<NamingEvent>, Option<i64>)>;
-
-    /// Returns up to `limit` dispatches from before `before` that never became a call, ordered by conversation id after
-    /// `after`.
-    fn old_dispatches(
-        &self,
-        before: Timestamp,
-        after: Option<&ConversationId>,
-        limit: usize,
-    ) -> Result<Vec<ConversationId>>;
-
-    /// Returns up to `limit` dispatches of this driver, or to this number and without a driver.
-    fn dispatches_of(&self, id: DriverId, number: Option<&PhoneNumber>, limit: usize) -> Result<Vec<ConversationId>>;
-
-    /// Returns the feed position after everything that is committed.
-    fn head(&self) -> Result<Position>;
-
-    /// Returns some of the changes of `scope` committed after a position, in order. For all calls, changes after
-    /// `until` are left out; `until` must have been returned by [`Store::head`]. For one call, all changes count.
-    fn since(&self, scope: &Scope, after: Position, until: Position) -> Result<Since>;
-
-    /// Returns the calls that changed between two positions.
-    fn touched(&self, after: Position, until: Position) -> Result<Touched>;
-
-    /// Returns the source for backups; it is empty unless the database is one file.
-    fn copier(&self) -> Copier {
-        Copier::none()
-    }
-
-    /// Opens a connection that reads whole calls for an export, or returns `None` if the store has none.
-    ///
-    /// # Errors
-    /// The connection cannot be opened.
-    fn archive(&self) -> Result<Option<Box<dyn Archive>>> {
-        Ok(None)
-    }
-
-    /// Counts the calls in progress, up to `at_most`.
-    fn open_calls(&self, at_most: u32) -> Result<u64>;
-
-    /// Checks that the opened files are still at their path. Cheap enough to call before and after anything.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Unready`].
-    fn in_place(&self) -> Result<()> {
-        Ok(())
-    }
-
-    /// Returns the sizes of the files and the free space. Asks the operating system only, so it works while the
-    /// database does not.
-    ///
-    /// # Errors
-    /// The operating system's error.
-    fn sizes(&self) -> std::io::Result<Sizes>;
-}

@@ -1,14 +1,14 @@
 //! A store without a database, for describing the service without opening one.
 
 use super::{
-    Backlog, CallQuery, ErasedSlice, Error, ErrorKind, FiguresQuery, Forgotten, Found, NamingEvent, OldCall, OldCalls,
-    OldEvent, Outcome, Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Unfinished,
-    UnreadEvents, Write,
+    Backlog, CallFilter, CallPageRequest, Commands, ErasedSlice, Error, ErrorKind, Feed, Forgotten, Found, Maintenance,
+    NamingEvent, OldCall, OldCalls, OldEvent, Outcome, Page, Position, Reads, Result, Scope, SearchQuery, Since, Sizes,
+    Touched, TurnQuery, Unfinished, UnreadEvents, Write,
 };
 use crate::domain::{
     Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
 };
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 /// A store whose methods all fail.
@@ -19,32 +19,22 @@ fn absent<T>() -> Result<T> {
     Err(Error::new(ErrorKind::Other, "asking the database", "no database is open"))
 }
 
-impl Store for Absent {
+impl Commands for Absent {
     fn apply(&self, _: Timestamp, _: &[Write]) -> Result<Vec<Outcome>> {
-        absent()
-    }
-
-    fn rest(&self) -> Result<bool> {
-        absent()
-    }
-
-    fn forget(&self, _: Duration) -> Result<Forgotten> {
-        absent()
-    }
-
-    fn catch_up(&self) -> Result<Backlog> {
         absent()
     }
 
     fn go_on_erasing(&self, _: Unfinished<'_>) -> Result<Option<ErasedSlice>> {
         absent()
     }
+}
 
+impl Reads for Absent {
     fn call(&self, _: &ConversationId) -> Result<Option<Call>> {
         absent()
     }
 
-    fn calls(&self, _: &CallQuery) -> Result<Page<Call>> {
+    fn calls(&self, _: &CallPageRequest) -> Result<Page<Call>> {
         absent()
     }
 
@@ -57,6 +47,10 @@ impl Store for Absent {
     }
 
     fn driver(&self, _: DriverId) -> Result<Option<Driver>> {
+        absent()
+    }
+
+    fn drivers_by_ids(&self, _: &BTreeSet<DriverId>) -> Result<Vec<Driver>> {
         absent()
     }
 
@@ -80,7 +74,7 @@ impl Store for Absent {
         absent()
     }
 
-    fn figures(&self, _: &FiguresQuery, _: &mut dyn FnMut(&CallFigures)) -> Result<()> {
+    fn figures(&self, _: &CallFilter, _: &mut dyn FnMut(&CallFigures)) -> Result<()> {
         absent()
     }
 
@@ -112,6 +106,12 @@ impl Store for Absent {
         absent()
     }
 
+    fn open_calls(&self, _: u32) -> Result<u64> {
+        absent()
+    }
+}
+
+impl Feed for Absent {
     fn head(&self) -> Result<Position> {
         absent()
     }
@@ -123,8 +123,18 @@ impl Store for Absent {
     fn touched(&self, _: Position, _: Position) -> Result<Touched> {
         absent()
     }
+}
 
-    fn open_calls(&self, _: u32) -> Result<u64> {
+impl Maintenance for Absent {
+    fn rest(&self) -> Result<bool> {
+        absent()
+    }
+
+    fn forget(&self, _: Duration) -> Result<Forgotten> {
+        absent()
+    }
+
+    fn catch_up(&self) -> Result<Backlog> {
         absent()
     }
 

@@ -38,9 +38,12 @@ pub struct RecordFilter {
     pub excluded_statuses: Vec<CallStatus>,
 }
 
-/// Filter and paging of a list of calls.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CallQuery {
+/// A filter of calls, for lists, exports, searches and statistics. All conditions that are set must hold; the default
+/// selects all calls.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CallFilter {
+    /// Only this call.
+    pub conversation_id: Option<ConversationId>,
     /// Only calls with this status.
     pub status: Option<CallStatus>,
     /// Only calls with this driver.
@@ -58,6 +61,31 @@ pub struct CallQuery {
     /// Only calls whose conversation id, driver name or any message contains this text, ignoring the case of ASCII
     /// letters.
     pub text: Option<String>,
+}
+
+impl CallFilter {
+    /// Returns the filter of the calls with a driver.
+    pub fn of_driver(id: DriverId) -> Self {
+        Self { driver_id: Some(id), ..Self::default() }
+    }
+
+    /// Returns whether the filter selects all calls.
+    pub fn is_everything(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Returns whether the filter has a condition other than the time of the calls' start.
+    pub fn has_more_than_times(&self) -> bool {
+        let Self { started_after, started_before, .. } = *self;
+        *self != Self { started_after, started_before, ..Self::default() }
+    }
+}
+
+/// A request for a page of a list of calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallPageRequest {
+    /// The calls to list.
+    pub filter: CallFilter,
     /// Sort order by start.
     pub order: Order,
     /// Only calls after this one in the sort order.
@@ -115,13 +143,13 @@ pub struct NamingEvent {
 pub enum Forgotten {
     /// All are gone.
     All,
-    /// Only the search index still contains erased words. [`crate::store::Store::catch_up`] purges them.
+    /// Only the search index still contains erased words. [`crate::store::Maintenance::catch_up`] purges them.
     ButIndex,
     /// Some remain, because a reader holds an older snapshot.
     Held,
 }
 
-/// Work that [`crate::store::Store::apply`] leaves out to be fast.
+/// Work that [`crate::store::Commands::apply`] leaves out to be fast.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Backlog {
     /// Upper bound of the turns and changes that are not in the search index.
@@ -186,17 +214,6 @@ pub struct TurnQuery {
     pub limit: usize,
     /// If true, counts all matches.
     pub with_total: bool,
-}
-
-/// Filter of the calls whose statistics are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FiguresQuery {
-    /// Only calls that started at this instant or later.
-    pub started_after: Option<Timestamp>,
-    /// Only calls that started before this instant.
-    pub started_before: Option<Timestamp>,
-    /// Only calls with this driver.
-    pub driver_id: Option<DriverId>,
 }
 
 /// A page of a list.

@@ -1,6 +1,7 @@
 //! Search queries and their results.
 
-use crate::domain::{CallStatus, ConversationId, DriverId, Snippet, Speaker, Timestamp, Turn, Wanted};
+use super::CallFilter;
+use crate::domain::{CallStatus, DriverId, Snippet, Speaker, Timestamp, Turn, Wanted};
 
 /// The order of search results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,16 +19,8 @@ pub struct SearchQuery {
     pub wanted: Wanted,
     /// Only turns of this speaker.
     pub speaker: Option<Speaker>,
-    /// Only turns of this call.
-    pub conversation_id: Option<ConversationId>,
-    /// Only turns of calls with this driver.
-    pub driver_id: Option<DriverId>,
-    /// Only turns of calls with this status.
-    pub status: Option<CallStatus>,
-    /// Only turns of calls that started at this instant or later.
-    pub started_after: Option<Timestamp>,
-    /// Only turns of calls that started before this instant.
-    pub started_before: Option<Timestamp>,
+    /// Only turns of these calls.
+    pub calls: CallFilter,
     /// Only turns said at this instant or later.
     pub said_after: Option<Timestamp>,
     /// Only turns said before this instant.

@@ -9,7 +9,7 @@ use proptest::prelude::{Just, ProptestConfig, Strategy as _};
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 use transcribe_hook::domain::{ConversationId, DriverId, NewDispatch, NewDriver, PhoneNumber, Timestamp};
-use transcribe_hook::store::{Store, TurnOrder, Write};
+use transcribe_hook::store::{Commands as _, Store, TurnOrder, Write};
 
 /// All that must be the same in whatever order things came: the call but for its row's own numbers and times, and the
 /// transcript.

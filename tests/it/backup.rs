@@ -169,7 +169,7 @@ fn two_backups_under_one_name_do_not_meet() {
     assert_eq!(failed.len(), 1, "{outs:?}");
     let reason = String::from_utf8_lossy(&failed[0].stderr).into_owned();
     assert!(
-        reason.contains("copy.db is being made by another process") || reason.contains("copy.db exists"),
+        reason.contains("copy.db is being written by another process") || reason.contains("copy.db exists"),
         "{reason}"
     );
     whole(&copy);

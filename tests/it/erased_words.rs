@@ -13,7 +13,7 @@ use std::time::Duration;
 use transcribe_hook::domain::Timestamp;
 use transcribe_hook::elevenlabs::turn::read_turn;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
-use transcribe_hook::store::{Store as _, Write};
+use transcribe_hook::store::{Commands as _, Maintenance as _, Write};
 
 /// Stores so many turns, which arrived long ago, of calls of 40 turns, and indexes them in many segments.
 fn fill(database: &Path, turns: usize) {

@@ -16,7 +16,7 @@ use transcribe_hook::elevenlabs::sample_call;
 use transcribe_hook::elevenlabs::turn::read_turn;
 use transcribe_hook::ingest::event;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
-use transcribe_hook::store::{Forgotten, Store as _, Write};
+use transcribe_hook::store::{Commands as _, Forgotten, Maintenance as _, Write};
 
 const POST_CALL: &str = "/webhooks/elevenlabs/post-call";
 const START: i64 = 1_790_000_000;

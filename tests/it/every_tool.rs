@@ -19,7 +19,7 @@ use std::time::Duration;
 use transcribe_hook::domain::Timestamp;
 use transcribe_hook::elevenlabs::turn::read_turn;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
-use transcribe_hook::store::{Store as _, Write};
+use transcribe_hook::store::{Commands as _, Write};
 
 /// The versions of apsw that `tests/run` installs, and of SQLite in them.
 const VERSIONS: [(&str, &str); 3] = [("3.39.2.1", "3.39.2"), ("3.40.1.0", "3.40.1"), ("3.54.1.0", "3.54.1")];

@@ -7,7 +7,7 @@ use crate::whole_call::{CALL, FIRST, SECRET, deliver, event, now, open, post, po
 use serde_json::{Value, json};
 use std::time::Duration;
 use transcribe_hook::ingest::event;
-use transcribe_hook::store::{Store as _, Written};
+use transcribe_hook::store::{Commands as _, Written};
 
 #[test]
 fn what_cannot_be_read_is_kept_and_can_be_replayed() {

@@ -28,6 +28,7 @@ mod docs;
 mod download;
 mod drivers;
 mod elsewhere;
+mod equal_copies;
 mod erased_words;
 mod erasure;
 mod errors;

@@ -13,9 +13,10 @@ use transcribe_hook::elevenlabs::read_history;
 use transcribe_hook::elevenlabs::sample_call;
 use transcribe_hook::elevenlabs::turn::read_turn;
 use transcribe_hook::ingest::event;
+use transcribe_hook::ingest::executor::reconcile_in;
 use transcribe_hook::ingest::reconciler;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
-use transcribe_hook::store::{Store as _, Write};
+use transcribe_hook::store::{Commands as _, Write};
 
 const DAY: i64 = 24 * 3600;
 
@@ -46,8 +47,7 @@ impl Past {
     fn record(&self, id: &str, began: Timestamp, arrived: Timestamp) {
         let event = sample_call::post_call(id, began.unix_micros().div_euclid(1_000_000));
         self.arrived(arrived, Write::KeepEvent(Box::new(event::of_body(event.to_string().into()))));
-        let write = |writes: Vec<Write>| self.0.apply(arrived, &writes).unwrap().into_iter().map(Ok).collect();
-        reconciler::work_off(&self.0, write).unwrap();
+        reconciler::work_off(&self.0, |slices| reconcile_in(&self.0, arrived, slices)).unwrap();
     }
 
     fn unreadable(&self, arrived: Timestamp) {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use transcribe_hook::domain::reconcile::settle;
 use transcribe_hook::domain::{ConversationId, Message};
 use transcribe_hook::ingest::reconciler;
-use transcribe_hook::store::{Rejection, Store, TurnOrder, Unfinished, Write, Written};
+use transcribe_hook::store::{Commands as _, Reads as _, Rejection, Store, TurnOrder, Unfinished, Write, Written};
 
 const TURNS: usize = 900;
 

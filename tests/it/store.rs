@@ -8,7 +8,8 @@ use transcribe_hook::domain::{
 };
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
 use transcribe_hook::store::{
-    BadLink, CallQuery, Counts, Order, Rejection, Store, StoredTurn, TurnOrder, TurnQuery, Write, Written,
+    BadLink, CallFilter, CallPageRequest, Counts, Order, Rejection, Store, StoredTurn, TurnOrder, TurnQuery, Write,
+    Written,
 };
 
 /// A new, empty store of each engine; what it needs lives as long as the store.
@@ -256,20 +257,8 @@ fn lists_are_pages_of_one_order() {
     on_each_engine(|store| {
         let batch: Vec<_> = (0..5).map(|n| turn(&format!("conv_{n}"), "x", None)).collect();
         store.apply(now(), &batch).unwrap();
-        let mut query = CallQuery {
-            status: None,
-            driver_id: None,
-            user_id: None,
-            agent_id: None,
-            record: transcribe_hook::store::RecordFilter::default(),
-            started_after: None,
-            started_before: None,
-            text: None,
-            order: Order::Descending,
-            after: None,
-            limit: 2,
-            with_total: true,
-        };
+        let filter = CallFilter::default();
+        let mut query = CallPageRequest { filter, order: Order::Descending, after: None, limit: 2, with_total: true };
         let mut seen = Vec::new();
         loop {
             let page = store.calls(&query).unwrap();

@@ -10,10 +10,11 @@ use transcribe_hook::elevenlabs::read_history;
 use transcribe_hook::elevenlabs::signature::sign;
 use transcribe_hook::elevenlabs::turn::read_turn;
 use transcribe_hook::ingest::event;
+use transcribe_hook::ingest::executor::reconcile_in;
 use transcribe_hook::ingest::reconciler;
 use transcribe_hook::secret::Secret;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
-use transcribe_hook::store::{Kept, Store, TurnOrder, TurnQuery, Write, Written};
+use transcribe_hook::store::{Commands as _, Kept, Reads as _, Store, TurnOrder, TurnQuery, Write, Written};
 
 /// The conversation of the samples.
 pub const CALL: &str = "conv_1901kaj4pr1penza6bbkscg6hgkc";
@@ -56,8 +57,7 @@ pub fn post(value: &Value) -> Write {
 
 /// Reconciles all calls that are due, at the time of the tests.
 pub fn reconcile(store: &dyn Store) {
-    let write = |writes: Vec<Write>| store.apply(now(), &writes).unwrap().into_iter().map(Ok).collect();
-    reconciler::work_off(store, write).unwrap();
+    reconciler::work_off(store, |slices| reconcile_in(store, now(), slices)).unwrap();
 }
 
 /// Does a write, and then what the service does in the background.

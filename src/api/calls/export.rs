@@ -1,15 +1,16 @@
 //! Export of calls with their turns as a download, in several formats.
 
+use super::filter::CallFilterParams;
 use super::schema::CallStatus;
 use crate::api::date_time::Instant;
 use crate::api::error::{ApiError, Read, Refused};
 use crate::api::pagination::parameters;
 use crate::api::streamed_body;
 use crate::api::tag::Tag;
-use crate::domain::{ConversationId, DriverId};
+use crate::domain::ConversationId;
 use crate::export::ExportError;
 use crate::export::{self, Format};
-use crate::store::{Archive, CallQuery, Order, RecordFilter, Selection, Store};
+use crate::store::{Archive, Store};
 use crate::sys::low_priority::Background;
 use poem::http::header;
 use poem::{Body, IntoResponse, Request, Response};
@@ -104,35 +105,20 @@ impl ExportApi {
             ["format", "conversation_id", "status", "driver_id", "started_after", "started_before", "q"];
         parameters(request, &PARAMETERS)?;
         let format = Format::from(format.0.unwrap_or(ExportFormat::Jsonl));
-        let conversation_id =
-            conversation_id.0.map(|text| crate::api::path_params::conversation_id(&text)).transpose()?;
-        if format.holds_one_call() && conversation_id.is_none() {
+        let params = CallFilterParams {
+            conversation_id: conversation_id.0,
+            status: status.0,
+            driver_id: driver_id.0,
+            started_after: started_after.0,
+            started_before: started_before.0,
+            q: q.0,
+        };
+        let filter = params.parse()?;
+        if format.holds_one_call() && filter.conversation_id.is_none() {
             let rule = format!("is required for {}, because its times are relative to a call's start", format.name());
             return Err(ApiError::field("conversation_id", rule).into());
         }
-        let driver_id =
-            driver_id.0.map(DriverId::new).transpose().map_err(|rule| ApiError::field("driver_id", rule))?;
-        if q.0.as_ref().is_some_and(|text| text.contains('\0')) {
-            return Err(ApiError::field("q", "must not contain U+0000").into());
-        }
-        let name = file_name(conversation_id.as_ref(), format);
-        let selection = Selection {
-            conversation_id,
-            calls: CallQuery {
-                status: status.0.map(Into::into),
-                driver_id,
-                user_id: None,
-                agent_id: None,
-                record: RecordFilter::default(),
-                started_after: started_after.0.map(|time| time.0),
-                started_before: started_before.0.map(|time| time.0),
-                text: q.0,
-                order: Order::Ascending,
-                after: None,
-                limit: 0,
-                with_total: false,
-            },
-        };
+        let name = file_name(filter.conversation_id.as_ref(), format);
         let busy = || ApiError::Unavailable("other exports are running; try again when they are done", None);
         let permit = tokio::time::timeout(PERMIT_TIMEOUT, self.permits.clone().acquire_owned()).await;
         let permit = permit.map_err(|_| busy())?.map_err(|_| busy())?;
@@ -140,17 +126,15 @@ impl ExportApi {
         let opened = tokio::task::spawn_blocking(move || {
             let archive = open(&*store)?;
             // Checked now, because the status cannot change once the body has begun.
-            match &selection.conversation_id {
-                Some(id) if archive.call_ids(&selection, 0, 1)?.is_empty() => {
-                    Err(super::operations::no_call(id.as_str()))
-                }
-                _ => Ok((archive, selection)),
+            match &filter.conversation_id {
+                Some(id) if archive.call_ids(&filter, 0, 1)?.is_empty() => Err(super::operations::no_call(id.as_str())),
+                _ => Ok((archive, filter)),
             }
         });
-        let (archive, selection) = opened.await.map_err(|error| ApiError::Internal(error.to_string()))??;
+        let (archive, filter) = opened.await.map_err(|error| ApiError::Internal(error.to_string()))??;
         let body = streamed_body::body("export", permit, move |outlet| {
             let mut throttle = Background::begin();
-            match export::export(&*archive, &selection, format, outlet, &mut |_| throttle.pause()) {
+            match export::export(&*archive, &filter, format, outlet, &mut |_| throttle.pause()) {
                 Ok(_) => Ok(()),
                 Err(ExportError::Write(error)) => Err(error),
                 Err(ExportError::Store(error)) => Err(io::Error::other(error)),

@@ -1,5 +1,6 @@
 //! Calls: list, read, change and erase.
 
+use super::filter::CallFilterParams;
 use super::schema::{Call, CallStatus, example_instant};
 use crate::api::body::{Done, JsonBody};
 use crate::api::date_time::Instant;
@@ -9,11 +10,12 @@ use crate::api::path_params::conversation_id;
 use crate::api::reader::{Answer, Depth, Reader};
 use crate::api::tag::Tag;
 use crate::domain::validation::Fields;
-use crate::domain::{self, CallChange, CallEnd, ConversationId, DriverId, Timestamp};
+use crate::domain::{self, CallChange, CallEnd, ConversationId, Timestamp};
 use crate::ingest::{WriteError, Writer};
 use crate::jobs::retention::chunks;
 use crate::recordings::Recordings;
-use crate::store::{CallKey, CallQuery, Order, RecordFilter, Rejection, Store, Write, Written};
+use crate::store::command::{ChangeCall, EraseCall, PruneEvents};
+use crate::store::{CallKey, CallPageRequest, Order, Reads, Rejection};
 use poem::Request;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::types::Example;
@@ -113,20 +115,16 @@ impl CallsApi {
         include_total: Query<bool>,
     ) -> Result<Answer<CallPage>, Refused<List>> {
         let list = ListQuery::of(request, &["status", "driver_id", "started_after", "started_before", "q", "order"])?;
-        let driver_id =
-            driver_id.0.map(DriverId::new).transpose().map_err(|rule| ApiError::field("driver_id", rule))?;
-        if q.0.as_ref().is_some_and(|text| text.contains('\0')) {
-            return Err(ApiError::field("q", "must not contain U+0000").into());
-        }
-        let query = CallQuery {
-            status: status.0.map(Into::into),
-            driver_id,
-            user_id: None,
-            agent_id: None,
-            record: RecordFilter::default(),
-            started_after: started_after.0.map(|time| time.0),
-            started_before: started_before.0.map(|time| time.0),
-            text: q.0,
+        let params = CallFilterParams {
+            conversation_id: None,
+            status: status.0,
+            driver_id: driver_id.0,
+            started_after: started_after.0,
+            started_before: started_before.0,
+            q: q.0,
+        };
+        let query = CallPageRequest {
+            filter: params.parse()?,
             order: match order.0.unwrap_or(CallOrder::Desc) {
                 CallOrder::Desc => Order::Descending,
                 CallOrder::Asc => Order::Ascending,
@@ -138,9 +136,9 @@ impl CallsApi {
             limit: limit.0.into(),
             with_total: include_total.0,
         };
-        let searches = query.text.is_some() || query.with_total;
+        let searches = query.filter.text.is_some() || query.with_total;
         let depth = Depth::of_page(query.after.is_none(), limit.0, searches);
-        let make = move |store: &dyn Store| {
+        let make = move |store: &dyn Reads| {
             let page = store.calls(&query)?;
             let cut_at = page.rows.last().filter(|_| page.has_more);
             let next_cursor =
@@ -166,7 +164,7 @@ impl CallsApi {
         no_parameters(request)?;
         let id = self::conversation_id(&conversation_id.0)?;
         let recording = self.recordings.as_ref().map(|recordings| recordings.path(&id));
-        let make = move |store: &dyn Store| {
+        let make = move |store: &dyn Reads| {
             let has_audio = recording.is_some_and(|file| file.is_file());
             let call = store.call(&id)?.ok_or_else(|| no_call(id.as_str()))?;
             Ok(Call::with_audio(call, has_audio))
@@ -189,21 +187,13 @@ impl CallsApi {
         let id = self::conversation_id(&conversation_id.0)?;
         let change = parse_patch(&body.bytes)?;
         let recording = self.recordings.as_ref().map(|recordings| recordings.path(&id));
-        match self
-            .writer
-            .write(Write::ChangeCall(id, change))
-            .await
-            .map_err(|error| write_error(error, &conversation_id.0))?
-        {
-            Written::Call(call) => {
-                let has_audio = match recording {
-                    Some(file) => tokio::fs::try_exists(file).await.unwrap_or(false),
-                    None => false,
-                };
-                Ok(Done(Call::with_audio(*call, has_audio)))
-            }
-            _ => unreachable!("a change of a call returns the call"),
-        }
+        let call = self.writer.execute(ChangeCall(id, change)).await;
+        let call = call.map_err(|error| write_error(error, &conversation_id.0))?;
+        let has_audio = match recording {
+            Some(file) => tokio::fs::try_exists(file).await.unwrap_or(false),
+            None => false,
+        };
+        Ok(Done(Call::with_audio(call, has_audio)))
     }
 
     /// Erase a call
@@ -224,7 +214,7 @@ impl CallsApi {
         // First, because a retry then still finds the call if the rest fails.
         erase_recording(self.recordings.clone(), id.clone()).await?;
         let naming = self.erase_events_naming(&id).await?;
-        match self.writer.write(Write::EraseCall(id)).await {
+        match self.writer.execute(EraseCall(id)).await {
             Err(WriteError::Rejected(Rejection::NotFound)) if naming => Ok(Erased::Erased),
             erased => erased.map(|_| Erased::Erased).map_err(|error| write_error(error, &conversation_id.0).into()),
         }
@@ -241,7 +231,7 @@ impl CallsApi {
             let events: Vec<_> = found.iter().map(|naming| naming.event).collect();
             any |= !events.is_empty();
             for chunk in chunks(&events) {
-                self.writer.write(Write::PruneEvents(chunk.iter().map(|event| event.id).collect())).await?;
+                self.writer.execute(PruneEvents(chunk.iter().map(|event| event.id).collect())).await?;
             }
             let Some(next) = next else { return Ok(any) };
             after = next;

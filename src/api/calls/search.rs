@@ -1,5 +1,6 @@
 //! Full-text search over all turns.
 
+use super::filter::CallFilterParams;
 use super::schema::{CallStatus, example_instant};
 use super::transcriptions::{Speaker, Transcription};
 use crate::api::date_time::Instant;
@@ -7,8 +8,8 @@ use crate::api::error::{ApiError, List, Refused};
 use crate::api::pagination::{ListQuery, default_limit};
 use crate::api::reader::{Answer, Depth, Reader};
 use crate::api::tag::Tag;
-use crate::domain::{ConversationId, DriverId, Invalid, Wanted};
-use crate::store::{self, Place, SearchKey, SearchQuery, Store};
+use crate::domain::{DriverId, Wanted};
+use crate::store::{self, Place, Reads, SearchKey, SearchQuery};
 use poem::Request;
 use poem_openapi::param::Query;
 use poem_openapi::types::Example;
@@ -161,18 +162,18 @@ impl SearchApi {
         include_total: Query<bool>,
     ) -> Result<Answer<SearchPage>, Refused<List>> {
         let list = ListQuery::of(request, &FILTER_PARAMETERS)?;
+        let calls = CallFilterParams {
+            conversation_id: conversation_id.0,
+            status: status.0,
+            driver_id: driver_id.0,
+            started_after: started_after.0,
+            started_before: started_before.0,
+            q: None,
+        };
         let query = SearchQuery {
-            wanted: Wanted::parse(&q.0).map_err(refused("q"))?,
+            wanted: Wanted::parse(&q.0).map_err(|rule| ApiError::field("q", rule))?,
             speaker: speaker_type.0.map(Into::into),
-            conversation_id: conversation_id
-                .0
-                .map(|id| ConversationId::new(&id))
-                .transpose()
-                .map_err(refused("conversation_id"))?,
-            driver_id: driver_id.0.map(DriverId::new).transpose().map_err(refused("driver_id"))?,
-            status: status.0.map(Into::into),
-            started_after: started_after.0.map(|time| time.0),
-            started_before: started_before.0.map(|time| time.0),
+            calls: calls.parse()?,
             said_after: said_after.0.map(|time| time.0),
             said_before: said_before.0.map(|time| time.0),
             order: match order.0.unwrap_or(SearchOrder::Best) {
@@ -183,7 +184,7 @@ impl SearchApi {
             limit: limit.0.into(),
             with_total: include_total.0,
         };
-        let make = move |store: &dyn Store| {
+        let make = move |store: &dyn Reads| {
             let found = store.search(&query)?;
             Ok(SearchPage {
                 data: found.hits.into_iter().map(Into::into).collect(),
@@ -195,10 +196,6 @@ impl SearchApi {
         };
         Ok(self.reader.answer(request, Depth::Deep, make).await?)
     }
-}
-
-fn refused(field: &'static str) -> impl Fn(Invalid) -> ApiError {
-    move |rule| ApiError::field(field, rule)
 }
 
 /// Encodes a key for a cursor. The rank is encoded as its bits, because it must be restored exactly.

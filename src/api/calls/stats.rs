@@ -1,5 +1,6 @@
 //! Statistics over many calls.
 
+use super::filter::CallFilterParams;
 use crate::api::date_time::Instant;
 use crate::api::error::{ApiError, List, Refused};
 use crate::api::pagination::parameters;
@@ -7,11 +8,12 @@ use crate::api::reader::{Answer, Depth, Reader};
 use crate::api::tag::Tag;
 use crate::domain::stats::{Reconciliation, Sums, Tally, Zone};
 use crate::domain::{self, DriverId};
-use crate::store::{self, FiguresQuery, Store};
+use crate::store::{self, Reads};
 use poem::Request;
 use poem_openapi::param::Query;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
+use std::collections::BTreeMap;
 
 pub(in crate::api) struct StatsApi {
     pub(in crate::api) reader: Reader,
@@ -292,27 +294,28 @@ impl StatsApi {
         zone: Query<Option<String>>,
     ) -> Result<Answer<Stats>, Refused<List>> {
         parameters(request, &["started_after", "started_before", "driver_id", "zone"])?;
-        let driver_id =
-            driver_id.0.map(DriverId::new).transpose().map_err(|rule| ApiError::field("driver_id", rule))?;
         let zone = Zone::named(zone.0.as_deref().unwrap_or("UTC"))
             .ok_or_else(|| ApiError::field("zone", "must be an IANA time zone, such as America/Chicago or UTC"))?;
-        let query = FiguresQuery {
-            started_after: started_after.0.map(|time| time.0),
-            started_before: started_before.0.map(|time| time.0),
-            driver_id,
+        let params = CallFilterParams {
+            driver_id: driver_id.0,
+            started_after: started_after.0,
+            started_before: started_before.0,
+            ..CallFilterParams::default()
         };
-        let make = move |store: &dyn Store| {
+        let filter = params.parse()?;
+        let make = move |store: &dyn Reads| {
             let mut tally = Tally::new(zone);
-            store.figures(&query, &mut |call| tally.count(call))?;
+            store.figures(&filter, &mut |call| tally.count(call))?;
             let (drivers, more) = tally.drivers(MAX_DRIVERS);
-            let mut named = Vec::with_capacity(drivers.len());
-            for (driver, sums) in drivers {
-                let name = match driver {
-                    Some(id) => store.driver(id)?.map(|driver| driver.name),
-                    None => None,
-                };
-                named.push(OfDriver { driver_id: driver.map(DriverId::get), name, sums: sums.into() });
-            }
+            let ids = drivers.iter().filter_map(|(driver, _)| *driver).collect();
+            let known = store.drivers_by_ids(&ids)?.into_iter().map(|driver| (driver.id, driver.name));
+            let mut by_id: BTreeMap<_, _> = known.collect();
+            let of_driver = |(driver, sums): (Option<DriverId>, Sums)| OfDriver {
+                driver_id: driver.map(DriverId::get),
+                name: driver.and_then(|id| by_id.remove(&id)),
+                sums: sums.into(),
+            };
+            let named = drivers.into_iter().map(of_driver).collect();
             Ok(Stats {
                 zone: tally.zone().to_owned(),
                 all: tally.all.into(),

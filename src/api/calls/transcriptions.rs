@@ -8,7 +8,7 @@ use crate::api::pagination::{ListQuery, default_limit};
 use crate::api::reader::{Answer, Depth, Reader};
 use crate::api::tag::Tag;
 use crate::domain::{self, Timestamp};
-use crate::store::{Store, TurnKey, TurnOrder, TurnQuery};
+use crate::store::{Reads, TurnKey, TurnOrder, TurnQuery};
 use poem::Request;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::types::Example;
@@ -230,7 +230,7 @@ impl TranscriptionsApi {
         };
         // A count of turns is quick, because the call's row contains it.
         let depth = Depth::of_page(query.after.is_none(), limit.0, false);
-        let make = move |store: &dyn Store| {
+        let make = move |store: &dyn Reads| {
             let page = store.turns(&query)?.ok_or_else(|| no_call(query.conversation_id.as_str()))?;
             let cut_at = page.rows.last().filter(|_| page.has_more);
             let next_cursor = cut_at.map(|turn| {

@@ -14,7 +14,7 @@ use crate::api::reader::{Answer, Depth, Reader};
 use crate::api::tag::Tag;
 use crate::domain::{self, Timestamp};
 use crate::recordings::Recordings;
-use crate::store::{CallKey, CallQuery, Order, RecordFilter, Store, TurnOrder, TurnQuery};
+use crate::store::{CallFilter, CallKey, CallPageRequest, Order, Reads, RecordFilter, TurnOrder, TurnQuery};
 use poem::Request;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::types::{Any, Example};
@@ -203,9 +203,7 @@ impl ConvaiApi {
                 return Err(ApiError::field(name, "must not contain U+0000").into());
             }
         }
-        let query = CallQuery {
-            status: None,
-            driver_id: None,
+        let filter = CallFilter {
             user_id: user_id.0,
             agent_id: agent_id.0,
             record: RecordFilter {
@@ -218,6 +216,11 @@ impl ConvaiApi {
             started_after: time("call_start_after_unix", call_start_after_unix.0)?,
             started_before: time("call_start_before_unix", call_start_before_unix.0)?,
             text: search.0,
+            ..CallFilter::default()
+        };
+        let is_slow = filter.text.is_some() || filter.agent_id.is_some() || filter.record != RecordFilter::default();
+        let query = CallPageRequest {
+            filter,
             order: match sort_direction.0.unwrap_or(SortDirection::Desc) {
                 SortDirection::Asc => Order::Ascending,
                 SortDirection::Desc => Order::Descending,
@@ -229,9 +232,8 @@ impl ConvaiApi {
             limit: page_size.0.into(),
             with_total: false,
         };
-        let is_filtered = query.text.is_some() || query.agent_id.is_some() || query.record != RecordFilter::default();
-        let depth = Depth::of_page(query.after.is_none(), page_size.0, is_filtered);
-        let make = move |store: &dyn Store| {
+        let depth = Depth::of_page(query.after.is_none(), page_size.0, is_slow);
+        let make = move |store: &dyn Reads| {
             let page = store.calls(&query)?;
             let cut_at = page.rows.last().filter(|_| page.has_more);
             let next_cursor =
@@ -266,7 +268,7 @@ impl ConvaiApi {
     ) -> Result<Answer<Any<Value>>, Refused<Read>> {
         let id = crate::api::path_params::conversation_id(&conversation_id.0)?;
         let recording = self.recordings.as_ref().map(|recordings| recordings.path(&id));
-        let make = move |store: &dyn Store| {
+        let make = move |store: &dyn Reads| {
             let has_audio = recording.is_some_and(|file| file.is_file());
             let call = store.call(&id)?.ok_or_else(|| no_call(id.as_str()))?;
             let event = call.report.record_event_id.map(|id| store.event(id)).transpose()?.flatten();

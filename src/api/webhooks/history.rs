@@ -9,7 +9,8 @@ use crate::domain::describe_remarks;
 use crate::elevenlabs::read_history;
 use crate::ingest::event;
 use crate::ingest::{WriteError, Writer};
-use crate::store::{Rejection, Write, Written};
+use crate::store::Rejection;
+use crate::store::command::KeepHistory;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 
@@ -76,13 +77,13 @@ impl HistoryApi {
         let conversation_id = report.conversation_id.clone();
         let remarks = report.remarks.clone();
         request_context::note(&conversation_id);
-        match self.writer.write(Write::KeepHistory(Box::new(report))).await {
+        match self.writer.execute(KeepHistory(Box::new(report))).await {
             // The response is still 200, because the agent cannot do anything about it.
             Err(WriteError::Rejected(Rejection::Erased)) => {
                 tracing::info!(conversation_id = conversation_id.as_str(), "history dropped: call erased");
             }
             Err(error) => return Err(error.into()),
-            Ok(Written::Kept(_)) => {
+            Ok(_) => {
                 // The history is stored even if this fails; the call shows the result later.
                 let counts = self.writer.requests().reconciled(&conversation_id, RECONCILED).await;
                 tracing::debug!(
@@ -91,7 +92,6 @@ impl HistoryApi {
                     "stored history"
                 );
             }
-            Ok(_) => unreachable!("storing a history returns that it was stored"),
         }
         if let Some(text) = describe_remarks(&remarks) {
             let kinds: Vec<_> = remarks.iter().map(|remark| remark.kind).collect();

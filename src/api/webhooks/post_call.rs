@@ -12,7 +12,8 @@ use crate::ingest::event;
 use crate::ingest::{WriteError, Writer};
 use crate::recordings::{Kept, Unreadable};
 use crate::redaction::{Redactor, redacted};
-use crate::store::{self, Rejection, Write, Written};
+use crate::store::command::KeepEvent;
+use crate::store::{self, Rejection};
 use crate::telemetry::metrics::METRICS;
 use bytes::Bytes;
 use poem::Request;
@@ -188,9 +189,8 @@ async fn keep(
 
 /// Stores an event. Returns `None` if its call was erased.
 async fn store_event(writer: &Writer, event: NewEvent) -> Result<Option<store::Kept>, ApiError> {
-    match writer.write(Write::KeepEvent(Box::new(event))).await {
-        Ok(Written::Kept(kept)) => Ok(Some(kept)),
-        Ok(_) => unreachable!("storing an event returns that it was stored"),
+    match writer.execute(KeepEvent(Box::new(event))).await {
+        Ok(kept) => Ok(Some(kept)),
         Err(WriteError::Rejected(Rejection::Erased)) => Ok(None),
         // Only this status makes ElevenLabs send the event again.
         Err(WriteError::Failed(error)) => {

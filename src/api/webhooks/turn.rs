@@ -7,7 +7,8 @@ use crate::api::tag::Tag;
 use crate::domain::NewTurn;
 use crate::elevenlabs::turn::{self, Unreadable};
 use crate::ingest::Writer;
-use crate::store::{StoredTurn, Write, Written};
+use crate::store::StoredTurn;
+use crate::store::command::AppendTurn;
 use poem::{Endpoint, IntoResponse as _, Request, Response};
 use poem_openapi::param::Header;
 use poem_openapi::payload::Json;
@@ -153,9 +154,7 @@ fn read(request: &Request, body: &[u8]) -> Result<NewTurn, ApiError> {
 async fn store(writer: &Writer, turn: NewTurn) -> Result<StoredTurn, ApiError> {
     let conversation_id = turn.conversation_id.clone();
     request_context::note(&conversation_id);
-    let Written::Turn(stored) = writer.write(Write::AppendTurn(turn)).await? else {
-        unreachable!("storing a turn returns the turn")
-    };
+    let stored = writer.execute(AppendTurn(turn)).await?;
     if stored.new_call.is_some_and(|call| call.driver_id.is_none()) {
         let conversation_id = conversation_id.as_str();
         tracing::warn!(conversation_id, "call without dispatch: its driver is not known");

@@ -2,6 +2,7 @@
 
 pub(super) mod access;
 pub(super) mod backup_schedule;
+pub(super) mod call_filter;
 pub(super) mod connections;
 pub(super) mod database;
 pub(super) mod elevenlabs;

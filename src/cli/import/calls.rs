@@ -9,9 +9,10 @@ use crate::domain::validation::describe;
 use crate::domain::{ConversationId, Timestamp};
 use crate::export::{MAX_LINE, archived};
 use crate::ingest::reconciler::work_off_store;
+use crate::store::command::{self, Completion, GoOnRestoring, Restore};
 use crate::store::sqlite::{Options, SqliteStore};
-use crate::store::{Archived, ArchivedCall, Outcome, Rejection, Store as _, Unfinished, Write, Written};
-use anyhow::{Context as _, Result, anyhow, bail};
+use crate::store::{Archived, ArchivedCall, Reads as _, Rejection, Unfinished};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
@@ -45,7 +46,7 @@ const MAX_PAUSE: Duration = Duration::from_millis(500);
 #[derive(Default)]
 struct Batch {
     lines: Vec<u64>,
-    writes: Vec<Write>,
+    things: Vec<Archived>,
     rows: usize,
 }
 
@@ -67,7 +68,7 @@ pub(in crate::cli) fn run(args: &CallsArgs) -> Result<()> {
     let mut counts = Counts::default();
     let read = read(args, input, &store, &mut counts, &bar);
     bar.finish_and_clear();
-    work_off_store(&store).map_err(|why| anyhow!(why))?;
+    work_off_store(&store)?;
     read.with_context(|| args.file.display().to_string())?;
     let Counts { stored, unchanged, bad } = counts;
     if args.json {
@@ -107,7 +108,7 @@ fn read(
             other => {
                 store_batch(args, store, &mut batch, counts)?;
                 match other {
-                    Ok(Err(reason)) => refuse(args, counts, line, &reason)?,
+                    Ok(Err(reason)) => refuse(args, counts, line, &reason.to_string())?,
                     Err(error) => return Err(error.context("all lines before it are stored")),
                     Ok(Ok(_)) => {}
                 }
@@ -124,7 +125,7 @@ fn read(
         }
         batch.rows += rows;
         batch.lines.push(line);
-        batch.writes.push(Write::Restore(Box::new(thing)));
+        batch.things.push(thing);
         if batch.rows >= BATCH_ROWS {
             store_batch(args, store, &mut batch, counts)?;
             bar.set_message(format!("{} stored, {} unchanged", counts.stored, counts.unchanged));
@@ -135,41 +136,44 @@ fn read(
 }
 
 fn store_batch(args: &CallsArgs, store: &SqliteStore, batch: &mut Batch, counts: &mut Counts) -> Result<()> {
-    let Batch { lines, writes, .. } = std::mem::take(batch);
-    if writes.is_empty() {
+    let Batch { lines, things, .. } = std::mem::take(batch);
+    if things.is_empty() {
         return Ok(());
     }
-    let outcomes = store.apply(Timestamp::now(), &writes)?;
-    for ((line, outcome), write) in lines.into_iter().zip(outcomes).zip(&writes) {
-        let outcome = match (outcome, write) {
-            (Ok(Written::Begun), Write::Restore(archived)) => match &**archived {
-                Archived::Call(call) => restore_slices(store, call)?,
-                _ => unreachable!("only calls are imported in slices"),
-            },
-            (outcome, _) => outcome,
+    // A long call is stored alone, in slices.
+    let long = match things.as_slice() {
+        [Archived::Call(call)] => Some(call.clone()),
+        _ => None,
+    };
+    let commands = things.into_iter().map(|thing| Restore(Box::new(thing)));
+    let outcomes = command::execute_all(store, Timestamp::now(), commands)?;
+    for (line, outcome) in lines.into_iter().zip(outcomes) {
+        let outcome = match outcome {
+            Ok(Completion::Done(is_new)) => Ok(is_new),
+            Ok(Completion::Begun) => restore_slices(store, long.as_ref().context("a short call was stored in part")?)?,
+            Err(rejection) => Err(rejection),
         };
         match outcome {
-            Ok(Written::Restored(true)) => counts.stored += 1,
-            Ok(Written::Restored(false)) => counts.unchanged += 1,
+            Ok(true) => counts.stored += 1,
+            Ok(false) => counts.unchanged += 1,
             Err(Rejection::Unfit(problem)) => refuse(args, counts, line, &describe(&[problem]))?,
-            other => unreachable!("unexpected outcome of an import: {other:?}"),
+            Err(rejection) => bail!("line {line} was refused: {rejection:?}"),
         }
     }
     Ok(())
 }
 
 /// Imports the rest of a long call, with pauses for a service that writes. If that fails, the imported part is erased.
-fn restore_slices(store: &SqliteStore, call: &Arc<ArchivedCall>) -> Result<Outcome> {
+fn restore_slices(store: &SqliteStore, call: &Arc<ArchivedCall>) -> Result<Result<bool, Rejection>> {
     let id = call.row.get("conversation_id").and_then(Value::as_str).and_then(|id| ConversationId::new(id).ok());
     let id = id.context("the call has no conversation_id")?;
     loop {
         let start = Instant::now();
         let restored = store.call(&id)?.and_then(|call| usize::try_from(call.turn_count).ok()).unwrap_or(0);
-        let outcome = store.apply(Timestamp::now(), &[Write::GoOnRestoring(call.clone(), restored)])?.remove(0);
-        match outcome {
-            Ok(Written::Begun) if store.is_shared() => std::thread::sleep(start.elapsed().min(MAX_PAUSE)),
-            Ok(Written::Begun) => {}
-            Ok(restored) => return Ok(Ok(restored)),
+        match command::execute(store, Timestamp::now(), GoOnRestoring(call.clone(), restored))? {
+            Ok(Completion::Begun) if store.is_shared() => std::thread::sleep(start.elapsed().min(MAX_PAUSE)),
+            Ok(Completion::Begun) => {}
+            Ok(Completion::Done(is_new)) => return Ok(Ok(is_new)),
             Err(rejection) => {
                 erase_slices(store, Unfinished::Call(&id), store.is_shared())?;
                 return Ok(Err(rejection));

@@ -5,10 +5,11 @@ use crate::cli::args::input::open;
 use crate::cli::output::{eprint_line, print_line};
 use crate::domain::Timestamp;
 use crate::domain::driver_form::{read_dispatch, read_driver};
-use crate::import::{BadRow, Columns, Format, Row, read_rows, without_doubles};
+use crate::import::{BadRow, Columns, Format, ReadError, Row, read_rows, without_doubles};
+use crate::store::command::{Command, PutDispatches, PutDrivers, execute};
 use crate::store::sqlite::{Options, SqliteStore};
-use crate::store::{Counts, Rejection, Store as _, Write, Written};
-use anyhow::{Context as _, Result, anyhow, bail};
+use crate::store::{Counts, Rejection};
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -64,12 +65,12 @@ pub(in crate::cli) fn run(args: &ImportArgs) -> Result<()> {
         What::Calls(args) => super::calls::run(args),
         What::Drivers(args) => {
             let rows = read_rows(open(&args.file)?, format(args)?, DRIVER_COLUMNS, |fields| read_driver(fields, None));
-            store(args, rows, "id", |driver| driver.id, Write::PutDrivers)
+            store(args, rows, "id", |driver| driver.id, PutDrivers)
         }
         What::Dispatches(args) => {
             let rows =
                 read_rows(open(&args.file)?, format(args)?, DISPATCH_COLUMNS, |fields| read_dispatch(fields, None));
-            store(args, rows, "conversation_id", |dispatch| dispatch.conversation_id.clone(), Write::PutDispatches)
+            store(args, rows, "conversation_id", |dispatch| dispatch.conversation_id.clone(), PutDispatches)
         }
     }
 }
@@ -93,14 +94,14 @@ fn format(args: &FileArgs) -> Result<Format> {
 }
 
 /// Stores the rows in one transaction, and prints the counts.
-fn store<T: Clone, K: std::hash::Hash + Eq>(
+fn store<T: Clone, K: std::hash::Hash + Eq, C: Command<Output = Counts>>(
     args: &FileArgs,
-    rows: Result<(Vec<Row<T>>, Vec<BadRow>), String>,
+    rows: Result<(Vec<Row<T>>, Vec<BadRow>), ReadError>,
     key_field: &str,
     key: impl Fn(&T) -> K,
-    write: impl Fn(Vec<T>) -> Write,
+    command: impl Fn(Vec<T>) -> C,
 ) -> Result<()> {
-    let (rows, mut bad) = rows.map_err(|error| anyhow!(error)).with_context(|| args.file.display().to_string())?;
+    let (rows, mut bad) = rows.with_context(|| args.file.display().to_string())?;
     let (mut rows, doubles) = without_doubles(rows, key_field, key);
     bad.extend(doubles);
     let options = Options { path: args.database.database.clone(), busy_timeout: Duration::from_secs(10), readers: 1 };
@@ -113,17 +114,17 @@ fn store<T: Clone, K: std::hash::Hash + Eq>(
         if rows.is_empty() {
             break Counts::default();
         }
-        let change = write(rows.iter().map(|row| row.value.clone()).collect());
-        match database.apply(Timestamp::now(), &[change])?.pop() {
-            Some(Ok(Written::Drivers(counts) | Written::Dispatches(counts))) => break counts,
-            Some(Err(Rejection::Elements(refused))) => {
+        let change = command(rows.iter().map(|row| row.value.clone()).collect());
+        match execute(&database, Timestamp::now(), change)? {
+            Ok(counts) => break counts,
+            Err(Rejection::Elements(refused)) => {
                 // A removed row may have been a requirement of others, so the remaining rows are tried again.
                 for element in refused.iter().rev() {
                     let row = rows.remove(element.index);
                     bad.push(BadRow { line: row.line, reason: element.problem().to_string() });
                 }
             }
-            other => unreachable!("unexpected outcome of a bulk change: {other:?}"),
+            Err(rejection) => bail!("the rows were refused: {rejection:?}"),
         }
     };
     report(&mut bad);

@@ -26,6 +26,7 @@
 //! [`super::settle`] turns a plan into data to store, in slices that fit into one transaction ([`super::settlement`]).
 
 use super::Counts;
+use serde::{Deserialize, Serialize};
 
 use super::matching::{Paired, pair_up, repeats};
 use super::words::{Words, begins_with};
@@ -82,7 +83,7 @@ pub struct Plan {
 }
 
 /// The placement of a stored turn in the transcript.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
     /// Number of the turn in its call.
     pub sequence_number: i64,

@@ -9,6 +9,7 @@ use super::plan::{Known, Origin, Plan, Standing, Stored, plan};
 use crate::domain::{
     Combined, ConversationId, DriverClaims, Entry, Facts, History, Message, Record, Source, Timestamp,
 };
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// Maximum number of rows in a slice.
@@ -18,7 +19,7 @@ const MAX_ROWS: usize = 512;
 const MAX_TEXT_BYTES: usize = 512 * 1024;
 
 /// The state of a call that a plan is based on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Base {
     /// Row id of the call.
     pub call_id: i64,
@@ -54,7 +55,7 @@ pub struct Material {
 }
 
 /// A reconciled call, or a slice of it, to store.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reconciliation {
     /// The call.
     pub conversation_id: ConversationId,
@@ -69,7 +70,7 @@ pub struct Reconciliation {
 }
 
 /// A turn to create for an entry of a record.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Added {
     /// The entry.
     pub entry: Entry,
@@ -82,7 +83,7 @@ pub struct Added {
 }
 
 /// Facts of a whole call.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Whole {
     /// Numbers that describe the result, if any record has words.
     pub counts: Option<Counts>,
@@ -101,7 +102,7 @@ pub struct Whole {
 }
 
 /// Facts of a call from signed records.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FactsWrite {
     /// The facts.
     pub facts: Facts,

@@ -7,6 +7,8 @@
 use crate::domain::{ConversationId, NewDispatch};
 use crate::elevenlabs::client::{Client, ClientError, Listed};
 use crate::elevenlabs::read_batch;
+use crate::ingest::WriteError;
+use crate::store;
 use serde_json::{Value, json};
 use std::fmt;
 
@@ -15,41 +17,94 @@ pub trait Keeper {
     /// Returns whether ElevenLabs' record of a call is stored, so nothing is missing.
     ///
     /// # Errors
-    /// Reading failed, as text for people.
-    fn is_complete(&self, id: &ConversationId) -> Result<bool, String>;
+    /// Reading failed.
+    fn is_complete(&self, id: &ConversationId) -> Result<bool, KeeperError>;
 
     /// Stores a post-call event with this body.
     ///
     /// # Errors
-    /// Storing failed, as text for people.
-    fn keep(&self, body: Vec<u8>) -> Result<(), String>;
+    /// Storing failed.
+    fn keep(&self, body: Vec<u8>) -> Result<(), KeeperError>;
 
-    /// Creates or replaces dispatches. Returns their number, and the errors of those that are invalid.
+    /// Creates or replaces dispatches. Leaves out those that are invalid.
     ///
     /// # Errors
-    /// Storing failed, as text for people.
-    fn dispatch(&self, dispatches: Vec<NewDispatch>) -> Result<(usize, Vec<String>), String>;
+    /// Storing failed.
+    fn dispatch(&self, dispatches: Vec<NewDispatch>) -> Result<Dispatched, KeeperError>;
+}
+
+/// Result of storing dispatches.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dispatched {
+    /// Number of stored dispatches.
+    pub stored: usize,
+    /// Errors of those that are invalid.
+    pub refused: Vec<String>,
+}
+
+/// A failure of the store that a backfill writes to.
+#[derive(Debug)]
+pub enum KeeperError {
+    /// A dry run without a database has nothing to write to.
+    NoDatabase,
+    /// The service is stopping.
+    Stopping,
+    /// The store could not be read.
+    Read(store::Error),
+    /// A write was not executed.
+    Write(WriteError),
+}
+
+impl fmt::Display for KeeperError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoDatabase => f.write_str("no database"),
+            Self::Stopping => f.write_str("the service is stopping"),
+            Self::Read(error) => error.fmt(f),
+            Self::Write(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for KeeperError {}
+
+impl From<store::Error> for KeeperError {
+    fn from(error: store::Error) -> Self {
+        Self::Read(error)
+    }
+}
+
+impl From<WriteError> for KeeperError {
+    fn from(error: WriteError) -> Self {
+        Self::Write(error)
+    }
 }
 
 /// The reason why a run was cancelled. Fetched calls remain stored, and the next run continues.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum BackfillError {
     /// A request to ElevenLabs failed.
     Platform(ClientError),
-    /// Reading or writing the database failed; the text is for people.
-    Store(String),
+    /// Reading or writing the database failed.
+    Store(KeeperError),
 }
 
 impl fmt::Display for BackfillError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Platform(error) => error.fmt(f),
-            Self::Store(error) => f.write_str(error),
+            Self::Store(error) => error.fmt(f),
         }
     }
 }
 
 impl std::error::Error for BackfillError {}
+
+impl From<KeeperError> for BackfillError {
+    fn from(error: KeeperError) -> Self {
+        Self::Store(error)
+    }
+}
 
 impl From<ClientError> for BackfillError {
     fn from(error: ClientError) -> Self {
@@ -110,7 +165,7 @@ pub fn conversations(
             match ConversationId::new(&listed.conversation_id) {
                 Err(rule) => report.failed.push(format!("conversation_id: {rule}")),
                 Ok(_) if !listed.is_final() => report.running += 1,
-                Ok(id) if keeper.is_complete(&id).map_err(BackfillError::Store)? => report.complete += 1,
+                Ok(id) if keeper.is_complete(&id)? => report.complete += 1,
                 Ok(id) => wanted.push((id, listed)),
             }
         }
@@ -194,7 +249,7 @@ impl<K: Keeper + ?Sized> Fetching<'_, K> {
             report.failed.push(format!("{id}: ElevenLabs returned another conversation"));
             return Ok(());
         }
-        self.keeper.keep(event(&data)).map_err(BackfillError::Store)?;
+        self.keeper.keep(event(&data))?;
         report.fetched += 1;
         Ok(())
     }
@@ -241,7 +296,7 @@ pub fn batch(
         failed: read.remarks,
     };
     if !dry_run && !read.dispatches.is_empty() {
-        let (stored, refused) = keeper.dispatch(read.dispatches).map_err(BackfillError::Store)?;
+        let Dispatched { stored, refused } = keeper.dispatch(read.dispatches)?;
         report.dispatched = stored;
         report.failed.extend(refused);
     }

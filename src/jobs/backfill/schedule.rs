@@ -1,6 +1,6 @@
 //! Periodically fetches calls that started here but whose end was not received, while the service runs.
 
-use super::run::{BackfillError, Keeper, these};
+use super::run::{BackfillError, Keeper, KeeperError, these};
 use crate::domain::ConversationId;
 use crate::elevenlabs::client::Client;
 use std::collections::HashSet;
@@ -13,8 +13,8 @@ pub trait Unfinished: Keeper {
     /// Returns recent calls without a record of ElevenLabs, at most a few thousand.
     ///
     /// # Errors
-    /// Reading failed, as text for people.
-    fn unfinished(&self) -> Result<Vec<ConversationId>, String>;
+    /// Reading failed.
+    fn unfinished(&self) -> Result<Vec<ConversationId>, KeeperError>;
 }
 
 /// A backfill thread. Dropping it ends the thread after the current request.

@@ -1,11 +1,13 @@
 //! Stores of a backfill: a database, in or beside a running service, or none.
 
-use super::run::Keeper;
+use super::run::{Dispatched, Keeper, KeeperError};
 use super::schedule::Unfinished;
 use crate::domain::{Call, CallStatus, ConversationId, NewDispatch, Timestamp};
-use crate::ingest::event;
+use crate::ingest::executor::Executor;
+use crate::ingest::{WriteError, event};
 use crate::redaction::{Redactor, redacted};
-use crate::store::{CallKey, CallQuery, Order, Outcome, RecordFilter, Rejection, Store, Write, Written};
+use crate::store::command::{KeepEvent, PutDispatches};
+use crate::store::{CallFilter, CallKey, CallPageRequest, Counts, Order, Rejection, Store};
 use bytes::Bytes;
 use std::sync::{Arc, Weak};
 
@@ -17,36 +19,35 @@ const LOOKBACK_SECONDS: i64 = 48 * 3600;
 pub struct Nothing;
 
 impl Keeper for Nothing {
-    fn is_complete(&self, _: &ConversationId) -> Result<bool, String> {
+    fn is_complete(&self, _: &ConversationId) -> Result<bool, KeeperError> {
         Ok(false)
     }
 
-    fn keep(&self, _: Vec<u8>) -> Result<(), String> {
-        Err("no database".to_owned())
+    fn keep(&self, _: Vec<u8>) -> Result<(), KeeperError> {
+        Err(KeeperError::NoDatabase)
     }
 
-    fn dispatch(&self, _: Vec<NewDispatch>) -> Result<(usize, Vec<String>), String> {
-        Err("no database".to_owned())
+    fn dispatch(&self, _: Vec<NewDispatch>) -> Result<Dispatched, KeeperError> {
+        Err(KeeperError::NoDatabase)
     }
 }
 
 /// A backfill's access to a store.
-pub struct StoreKeeper<W> {
+pub struct StoreKeeper {
     /// Upgraded only for a single read, so a long fetch does not prevent that the store is closed.
     store: Weak<dyn Store>,
     redactor: Option<Redactor>,
-    /// Applies a change, and waits until it is on disk.
-    write: W,
+    executor: Box<dyn Executor>,
 }
 
-impl<W: Fn(Write) -> Result<Outcome, String>> StoreKeeper<W> {
-    /// Creates an access that reads from the store, writes with `write`, and redacts what it stores.
-    pub fn new(store: &Arc<dyn Store>, redactor: Option<Redactor>, write: W) -> Self {
-        Self { store: Arc::downgrade(store), redactor, write }
+impl StoreKeeper {
+    /// Creates an access that reads from the store, writes by the executor, and redacts what it stores.
+    pub fn new(store: &Arc<dyn Store>, redactor: Option<Redactor>, executor: Box<dyn Executor>) -> Self {
+        Self { store: Arc::downgrade(store), redactor, executor }
     }
 
-    fn store(&self) -> Result<Arc<dyn Store>, String> {
-        self.store.upgrade().ok_or_else(|| "the service is stopping".to_owned())
+    fn store(&self) -> Result<Arc<dyn Store>, KeeperError> {
+        self.store.upgrade().ok_or(KeeperError::Stopping)
     }
 }
 
@@ -56,19 +57,19 @@ fn is_complete(call: &Call) -> bool {
     report.record_event_id.is_some() && (report.reconciled.is_some() || call.status == CallStatus::Failed)
 }
 
-impl<W: Fn(Write) -> Result<Outcome, String>> Keeper for StoreKeeper<W> {
-    fn is_complete(&self, id: &ConversationId) -> Result<bool, String> {
+impl Keeper for StoreKeeper {
+    fn is_complete(&self, id: &ConversationId) -> Result<bool, KeeperError> {
         let store = self.store()?;
-        let call = store.call(id).map_err(|error| error.to_string())?;
-        Ok(call.as_ref().is_some_and(is_complete) || store.is_erased(id).map_err(|error| error.to_string())?)
+        let call = store.call(id)?;
+        Ok(call.as_ref().is_some_and(is_complete) || store.is_erased(id)?)
     }
 
-    fn keep(&self, body: Vec<u8>) -> Result<(), String> {
+    fn keep(&self, body: Vec<u8>) -> Result<(), KeeperError> {
         let event = event::of_body(redacted(self.redactor, Bytes::from(body)));
         let (outcome, remarks, error) = (event.outcome, event.remarks.clone(), event.error.clone());
         let conversation_id = event.conversation_id.clone();
-        match (self.write)(Write::KeepEvent(Box::new(event)))? {
-            Ok(Written::Kept(kept)) if !kept.replayed => {
+        match self.executor.execute(KeepEvent(Box::new(event))) {
+            Ok(kept) if !kept.replayed => {
                 event::count(outcome, &remarks);
                 if let Some(remarks) = error {
                     let conversation_id = conversation_id.as_ref().map(ConversationId::as_str);
@@ -77,51 +78,41 @@ impl<W: Fn(Write) -> Result<Outcome, String>> Keeper for StoreKeeper<W> {
                 }
                 Ok(())
             }
-            Ok(_) | Err(Rejection::Erased) => Ok(()),
-            Err(rejection) => Err(format!("cannot store a conversation: {rejection:?}")),
+            Ok(_) | Err(WriteError::Rejected(Rejection::Erased)) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 
-    fn dispatch(&self, mut dispatches: Vec<NewDispatch>) -> Result<(usize, Vec<String>), String> {
+    fn dispatch(&self, mut dispatches: Vec<NewDispatch>) -> Result<Dispatched, KeeperError> {
         let mut refused = Vec::new();
         while !dispatches.is_empty() {
-            match (self.write)(Write::PutDispatches(dispatches.clone()))? {
-                Ok(Written::Dispatches(counts)) => {
-                    return Ok((counts.created + counts.updated + counts.unchanged, refused));
+            match self.executor.execute(PutDispatches(dispatches.clone())) {
+                Ok(Counts { created, updated, unchanged }) => {
+                    return Ok(Dispatched { stored: created + updated + unchanged, refused });
                 }
-                Err(Rejection::Elements(bad)) if !bad.is_empty() => {
+                Err(WriteError::Rejected(Rejection::Elements(bad))) if !bad.is_empty() => {
                     for element in bad.iter().rev() {
                         let dispatch = dispatches.remove(element.index);
                         refused.push(format!("{}: {}", dispatch.conversation_id, element.problem()));
                     }
                 }
-                other => return Err(format!("cannot store dispatches: {other:?}")),
+                Err(error) => return Err(error.into()),
             }
         }
-        Ok((0, refused))
+        Ok(Dispatched { stored: 0, refused })
     }
 }
 
-impl<W: Fn(Write) -> Result<Outcome, String>> Unfinished for StoreKeeper<W> {
-    fn unfinished(&self) -> Result<Vec<ConversationId>, String> {
-        let mut query = CallQuery {
-            status: None,
-            driver_id: None,
-            user_id: None,
-            agent_id: None,
-            record: RecordFilter::default(),
-            started_after: Timestamp::now().plus_seconds(-LOOKBACK_SECONDS),
-            started_before: None,
-            text: None,
-            order: Order::Ascending,
-            after: None,
-            limit: 500,
-            with_total: false,
-        };
+impl Unfinished for StoreKeeper {
+    fn unfinished(&self) -> Result<Vec<ConversationId>, KeeperError> {
+        let started_after = Timestamp::now().plus_seconds(-LOOKBACK_SECONDS);
+        let filter = CallFilter { started_after, ..CallFilter::default() };
+        let mut request =
+            CallPageRequest { filter, order: Order::Ascending, after: None, limit: 500, with_total: false };
         let mut unfinished = Vec::new();
         loop {
-            let page = self.store()?.calls(&query).map_err(|error| error.to_string())?;
-            query.after = page.rows.last().map(|call| CallKey { start: call.call_start_time, id: call.id });
+            let page = self.store()?.calls(&request)?;
+            request.after = page.rows.last().map(|call| CallKey { start: call.call_start_time, id: call.id });
             unfinished.extend(page.rows.into_iter().filter(|call| !is_complete(call)).map(|call| call.conversation_id));
             if !page.has_more || unfinished.len() > MAX_CALLS_PER_ROUND {
                 return Ok(unfinished);

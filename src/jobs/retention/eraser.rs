@@ -5,13 +5,18 @@
 //! took. An interrupted erasure is completed by repeating it. A call's recording is deleted first, so no recording is
 //! left without a call. Events that could not be parsed but name the call are erased with it.
 //!
-//! The age of a call counts from its last activity: see [`crate::store::Store::old_calls`]. A call in progress expires
+//! The age of a call counts from its last activity: see [`crate::store::Reads::old_calls`]. A call in progress expires
 //! if nothing of it has arrived for that long.
 
 use super::error::EraseError;
 use crate::domain::{ConversationId, DriverId, Timestamp};
+use crate::ingest::WriteError;
+use crate::ingest::executor::Executor;
 use crate::recordings::Recordings;
-use crate::store::{CallKey, NamingEvent, OldCall, OldCalls, OldEvent, Outcome, Rejection, Store, Write, Written};
+use crate::store::command::{
+    Command, Completion, DeleteDispatch, DeleteDriver, EraseCall, PruneCall, PruneDispatches, PruneEvents,
+};
+use crate::store::{CallKey, NamingEvent, OldCall, OldCalls, OldEvent, Rejection, Store};
 use crate::telemetry::metrics::METRICS;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
@@ -29,8 +34,11 @@ const MAX_CHUNK_ROWS: usize = 20;
 /// Maximum total length of the events that one write erases, in bytes, unless it is a single event.
 const MAX_CHUNK_BYTES: usize = 512 * 1024;
 
-/// Pause after a write, as a multiple of its duration, and its maximum.
-const PAUSE_FACTOR_AND_MAX: (u32, Duration) = (4, Duration::from_millis(500));
+/// Pause after a write, as a multiple of its duration.
+const PAUSE_FACTOR: u32 = 4;
+
+/// Maximum pause after a write.
+const MAX_PAUSE: Duration = Duration::from_millis(500);
 
 /// Numbers of items that were erased, or would be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -50,25 +58,36 @@ pub struct Erased {
 }
 
 /// Erases items in a store.
-pub struct Eraser<W> {
+pub struct Eraser {
     /// Upgraded only during a step, so that an erasure does not delay closing the store.
     store: Weak<dyn Store>,
     recordings: Option<Recordings>,
-    /// Executes a write and waits until it is on disk.
-    write: W,
-    /// True if others write as well.
-    shared: bool,
+    executor: Box<dyn Executor>,
+    others: OtherWriters,
 }
 
-impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
-    /// Creates an eraser that reads from the store and writes by `write`. If `shared`, it pauses after each write.
-    pub fn new(store: &Arc<dyn Store>, recordings: Option<Recordings>, write: W, shared: bool) -> Self {
-        Self { store: Arc::downgrade(store), recordings, write, shared }
+/// Presence of other writers, for whom an erasure pauses after each write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OtherWriters {
+    /// Nobody else writes.
+    None,
+    /// Others may write.
+    Some,
+}
+
+impl Eraser {
+    /// Creates an eraser that reads from the store and writes by the executor.
+    pub fn new(
+        store: &Arc<dyn Store>,
+        recordings: Option<Recordings>,
+        executor: Box<dyn Executor>,
+        others: OtherWriters,
+    ) -> Self {
+        Self { store: Arc::downgrade(store), recordings, executor, others }
     }
 
     pub(super) fn store(&self) -> Result<Arc<dyn Store>, EraseError> {
-        let stopping = || EraseError { reason: "the service is stopping".to_owned(), passes: true };
-        self.store.upgrade().ok_or_else(stopping)
+        self.store.upgrade().ok_or(EraseError::Stopping)
     }
 
     /// Returns the latest arrival whose sender's clock agreed with this machine's clock.
@@ -79,16 +98,28 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
         Ok(self.store()?.newest_arrival()?)
     }
 
-    /// Executes a write. Returns whether it found anything to erase.
-    fn change(&self, write: Write) -> Result<bool, EraseError> {
+    /// Executes a command. Returns `None` if it found nothing to erase.
+    fn change<C: Command>(&self, command: C) -> Result<Option<C::Output>, EraseError> {
         let start = Instant::now();
-        let outcome = (self.write)(write.clone())?;
-        if self.shared {
-            std::thread::sleep((start.elapsed() * PAUSE_FACTOR_AND_MAX.0).min(PAUSE_FACTOR_AND_MAX.1));
+        let result = self.executor.execute(command);
+        if self.others == OtherWriters::Some {
+            std::thread::sleep((start.elapsed() * PAUSE_FACTOR).min(MAX_PAUSE));
         }
-        match (outcome, write) {
-            (Ok(Written::Begun), Write::DeleteDriver(id)) => self.change(Write::DeleteDriver(id)),
-            (outcome, _) => found(outcome),
+        match result {
+            Ok(done) => Ok(Some(done)),
+            Err(WriteError::Rejected(Rejection::NotFound)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Deletes a driver. Returns whether there was one.
+    fn delete_driver(&self, id: DriverId) -> Result<bool, EraseError> {
+        loop {
+            match self.change(DeleteDriver(id))? {
+                Some(Completion::Begun) => {}
+                Some(Completion::Done(())) => return Ok(true),
+                None => return Ok(false),
+            }
         }
     }
 
@@ -96,10 +127,7 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
         let Some(recordings) = &self.recordings else { return Ok(()) };
         // Without this check the recording could be erased while the call stays.
         self.store()?.in_place()?;
-        recordings.remove(id).map(drop).map_err(|error| EraseError {
-            reason: format!("could not delete the recording of {id}: {error}"),
-            passes: false,
-        })
+        recordings.remove(id).map(drop).map_err(|error| EraseError::Recording(id.clone(), error))
     }
 
     /// Erases a call for good, and events that name it. Adds what was erased to `erased`.
@@ -115,7 +143,7 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
         self.erase_recording(id)?;
         // Events first, so that repeating a failed erasure completes it.
         self.erase_events(naming.of(id), erased)?;
-        erased.calls += u64::from(self.change(Write::EraseCall(id.clone()))?);
+        erased.calls += u64::from(self.change(EraseCall(id.clone()))?.is_some());
         Ok(())
     }
 
@@ -146,11 +174,11 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
                 let before = erased.calls;
                 self.call_with(dispatched, &naming, erased)?;
                 if erased.calls == before {
-                    erased.dispatches += u64::from(self.change(Write::DeleteDispatch(dispatched.clone()))?);
+                    erased.dispatches += u64::from(self.change(DeleteDispatch(dispatched.clone()))?.is_some());
                 }
             }
         }
-        erased.drivers += u64::from(self.change(Write::DeleteDriver(id))?);
+        erased.drivers += u64::from(self.delete_driver(id)?);
         Ok(())
     }
 
@@ -168,7 +196,7 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
     /// Erases events that belong to no call.
     fn erase_events(&self, events: &[OldEvent], erased: &mut Erased) -> Result<(), EraseError> {
         for chunk in chunks(events) {
-            self.change(Write::PruneEvents(chunk.iter().map(|event| event.id).collect()))?;
+            self.change(PruneEvents(chunk.iter().map(|event| event.id).collect()))?;
             erased.events += chunk.len() as u64;
         }
         Ok(())
@@ -226,7 +254,7 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
         let mut erased = Erased::default();
         self.old_calls(before, |OldCall { conversation_id, turns, .. }, naming| {
             self.erase_recording(&conversation_id)?;
-            if self.change(Write::PruneCall(conversation_id.clone(), before))? {
+            if self.change(PruneCall(conversation_id.clone(), before))?.is_some() {
                 erased.calls += 1;
                 erased.turns += turns;
                 METRICS.pruned_turns_total.inc_by(turns);
@@ -238,7 +266,7 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
         self.old_events(before, |events| self.erase_events(events, &mut erased))?;
         self.old_dispatches(before, |ids| {
             erased.dispatches += ids.len() as u64;
-            ids.chunks(MAX_CHUNK_ROWS).try_for_each(|ids| self.change(Write::PruneDispatches(ids.to_vec())).map(drop))
+            ids.chunks(MAX_CHUNK_ROWS).try_for_each(|ids| self.change(PruneDispatches(ids.to_vec())).map(drop))
         })?;
         Ok(erased)
     }
@@ -313,15 +341,6 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
             after = Some(last.clone());
             each(&ids)?;
         }
-    }
-}
-
-/// Returns whether a write found anything to erase.
-fn found(outcome: Outcome) -> Result<bool, EraseError> {
-    match outcome {
-        Ok(_) => Ok(true),
-        Err(Rejection::NotFound) => Ok(false),
-        Err(rejection) => Err(EraseError { reason: format!("could not erase it: {rejection:?}"), passes: false }),
     }
 }
 

@@ -7,6 +7,6 @@ mod of_driver;
 mod schedule;
 
 pub use clock::{ClockAhead, WatchedClock, check_arrival};
-pub use eraser::{Erased, Eraser, SHORTEST, before, chunks};
+pub use eraser::{Erased, Eraser, OtherWriters, SHORTEST, before, chunks};
 pub use error::EraseError;
 pub use schedule::{Periodic, every};

@@ -2,10 +2,10 @@
 
 use super::eraser::{Eraser, PAGE};
 use super::error::EraseError;
-use crate::domain::{Call, CallStatus, ConversationId, DriverId, DriverSource};
-use crate::store::{CallKey, CallQuery, Order, Outcome, RecordFilter, Write};
+use crate::domain::{Call, ConversationId, DriverId, DriverSource};
+use crate::store::{CallFilter, CallKey, CallPageRequest, Order};
 
-impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
+impl Eraser {
     /// Passes the calls that are known to be with a driver to a callback, page by page. Returns the number of calls
     /// that only an unsigned history assigns to the driver: anybody may have sent it, and may have named another
     /// driver's call.
@@ -14,11 +14,14 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
         id: DriverId,
         mut each: impl FnMut(&[ConversationId]) -> Result<(), EraseError>,
     ) -> Result<u64, EraseError> {
-        let (mut unproven, mut after) = (0, None);
+        let mut unproven = 0;
+        let filter = CallFilter::of_driver(id);
+        let mut request =
+            CallPageRequest { filter, order: Order::Ascending, after: None, limit: PAGE, with_total: false };
         loop {
-            let page = self.store()?.calls(&calls_of(id, after))?;
+            let page = self.store()?.calls(&request)?;
             let Some(last) = page.rows.last() else { return Ok(unproven) };
-            after = Some(CallKey { start: last.call_start_time, id: last.id });
+            request.after = Some(CallKey { start: last.call_start_time, id: last.id });
             let mut proven = Vec::with_capacity(page.rows.len());
             for call in page.rows {
                 if self.is_proven(&call)? {
@@ -39,22 +42,5 @@ impl<W: Fn(Write) -> Result<Outcome, EraseError>> Eraser<W> {
         }
         let due = self.store()?.material(&call.conversation_id)?.is_some();
         Ok(call.report.record_event_id.is_some() && !due)
-    }
-}
-
-fn calls_of(id: DriverId, after: Option<CallKey>) -> CallQuery {
-    CallQuery {
-        status: None::<CallStatus>,
-        driver_id: Some(id),
-        user_id: None,
-        agent_id: None,
-        record: RecordFilter::default(),
-        started_after: None,
-        started_before: None,
-        text: None,
-        order: Order::Ascending,
-        after,
-        limit: PAGE,
-        with_total: false,
     }
 }

@@ -4,7 +4,6 @@ use super::clock::{ClockAhead, WatchedClock};
 use super::eraser::{Erased, Eraser, before};
 use super::error::EraseError;
 use crate::domain::Timestamp;
-use crate::store::{Outcome, Write};
 use crate::telemetry::metrics::METRICS;
 use std::io;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -29,10 +28,7 @@ impl Periodic {
     ///
     /// # Errors
     /// The operating system could not create the thread.
-    pub fn start<W>(older_than: Duration, work: Eraser<W>) -> io::Result<Self>
-    where
-        W: Fn(Write) -> Result<Outcome, EraseError> + Send + 'static,
-    {
+    pub fn start(older_than: Duration, work: Eraser) -> io::Result<Self> {
         let (end, ended) = channel::<()>();
         std::thread::Builder::new().name("retention".to_owned()).spawn(move || {
             let mut retention = Retention { older_than, work, clock: None, held: false };
@@ -47,15 +43,15 @@ impl Periodic {
     }
 }
 
-struct Retention<W> {
+struct Retention {
     older_than: Duration,
-    work: Eraser<W>,
+    work: Eraser,
     clock: Option<WatchedClock>,
     /// True if the distrust of the clock was logged.
     held: bool,
 }
 
-impl<W: Fn(Write) -> Result<Outcome, EraseError>> Retention<W> {
+impl Retention {
     /// Erases expired items. Returns whether the clock was trusted.
     fn run(&mut self) -> bool {
         match self.check_clock() {

@@ -5,10 +5,11 @@
 //! turn never waits for them. A late turn makes the stored ones outdated, which shows in their `turn_count`. Statistics
 //! over many calls then read one short row per call instead of its turns.
 
+use super::call_filter::Conditions;
 use super::error::Context as _;
-use crate::domain::{CallFigures, Reconciled, Said, Talk, Timestamp};
-use crate::store::{FiguresQuery, Result};
-use rusqlite::types::{Value, ValueRef};
+use crate::domain::{CallFigures, Reconciled, Said, Talk};
+use crate::store::{CallFilter, Result};
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, Transaction, params_from_iter};
 
 const DOING: &str = "computing a call's statistics";
@@ -76,11 +77,7 @@ pub(super) fn forget(transaction: &Transaction<'_>, call_id: i64) -> Result<()> 
 }
 
 /// Passes the statistics of each selected call to `each`. Computes those that are not stored.
-pub(super) fn each(
-    connection: &mut Connection,
-    query: &FiguresQuery,
-    each: &mut dyn FnMut(&CallFigures),
-) -> Result<()> {
+pub(super) fn each(connection: &mut Connection, filter: &CallFilter, each: &mut dyn FnMut(&CallFigures)) -> Result<()> {
     const DOING: &str = "reading call statistics";
     const COLUMNS: &str = "SELECT unixepoch(c.call_start_time), c.status, c.driver_id, \
             ifnull(c.duration_seconds, (julianday(c.call_end_time) - julianday(c.call_start_time)) * 86400.0), \
@@ -89,23 +86,17 @@ pub(super) fn each(
             c.live_only, c.matched, c.added, c.corrected, c.repeated";
     const FIGURES: &str = "LEFT JOIN call_figures f ON f.call_id = c.id AND f.turn_count = c.turn_count";
     let snapshot = connection.transaction().doing(DOING)?;
-    // Defaults that sort before and after all times.
-    let text = |time: Option<Timestamp>, none: &str| time.map_or(none.to_owned(), |time| time.to_string());
-    let mut values: Vec<Value> = vec![text(query.started_after, "").into(), text(query.started_before, "~").into()];
-    let mut wanted = "c.call_start_time >= ?1 AND c.call_start_time < ?2".to_owned();
-    if let Some(driver) = query.driver_id {
-        wanted.push_str(" AND c.driver_id = ?3");
-        values.push(driver.get().into());
-    }
-    // The index covers all columns of a call. The calls of one driver are found by another index.
-    let index = if query.driver_id.is_none() { "INDEXED BY calls_over" } else { "" };
-    let over = format!("{COLUMNS} FROM calls c {index} {FIGURES} WHERE {wanted} AND c.status <> 'in_progress'");
-    let running = format!("{COLUMNS} FROM calls c {FIGURES} WHERE {wanted} AND c.status = 'in_progress'");
+    let wanted = Conditions::of_calls(filter);
+    let conditions = wanted.sql();
+    // The index covers all columns of a call that are read. The calls of one driver are found by another index.
+    let index = if filter.has_more_than_times() { "" } else { "INDEXED BY calls_over" };
+    let over = format!("{COLUMNS} FROM calls c {index} {FIGURES} WHERE c.status <> 'in_progress'{conditions}");
+    let running = format!("{COLUMNS} FROM calls c {FIGURES} WHERE c.status = 'in_progress'{conditions}");
     let mut make = snapshot.prepare_cached(talk!()).doing(DOING)?;
     let mut name = snapshot.prepare_cached("SELECT conversation_id FROM calls WHERE id = ?1").doing(DOING)?;
     for sql in [over, running] {
         let mut select = snapshot.prepare_cached(&sql).doing(DOING)?;
-        let mut rows = select.query(params_from_iter(&values)).doing(DOING)?;
+        let mut rows = select.query(params_from_iter(wanted.values())).doing(DOING)?;
         while let Some(row) = rows.next().doing(DOING)? {
             let mut figures = figures(row).doing(DOING)?;
             if row.get_ref(6).doing(DOING)? == ValueRef::Null && row.get::<_, i64>(4).doing(DOING)? > 0 {

@@ -7,11 +7,12 @@
 
 use super::batch::driver_match;
 use super::error::Context as _;
+use super::json_column::json;
 use super::row::{self, found};
 use crate::domain::{ConversationId, Dispatch, Driver, DriverId, NewDispatch, NewDriver, Timestamp};
 use crate::store::{BadElement, BadLink, Counts, Outcome, Page, Rejection, Result, Written, json_length};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// Maximum number of calls, and of dispatches, that lose their driver in one transaction.
 const MAX_SLICE_ROWS: usize = 500;
@@ -21,6 +22,16 @@ pub(super) fn get(connection: &Connection, id: DriverId) -> Result<Option<Driver
         .prepare_cached("SELECT * FROM drivers WHERE id = ?1")
         .and_then(|mut select| select.query_row([id], row::driver).optional())
         .doing("reading a driver")
+}
+
+/// Returns those drivers with these ids that exist, in one statement.
+pub(super) fn by_ids(connection: &Connection, ids: &BTreeSet<DriverId>) -> Result<Vec<Driver>> {
+    const DOING: &str = "reading drivers";
+    let ids = json(&ids.iter().map(|id| id.get()).collect::<Vec<_>>());
+    connection
+        .prepare_cached("SELECT * FROM drivers WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id")
+        .and_then(|mut select| select.query_map([ids], row::driver)?.collect())
+        .doing(DOING)
 }
 
 pub(super) fn list(
@@ -114,22 +125,29 @@ fn taken_numbers(transaction: &Transaction<'_>, drivers: &[NewDriver]) -> Result
 /// Deletes a driver, or clears one slice of references if there are more.
 pub(super) fn delete(transaction: &Transaction<'_>, now: Timestamp, id: DriverId) -> Result<Outcome> {
     const DOING: &str = "deleting a driver";
-    // The foreign keys would clear the references as well, but not update the time of the change.
-    let calls = transaction
-        .prepare_cached(
-            "UPDATE calls SET driver_id = NULL, driver_source = NULL, driver_conflict = NULL, updated_at = ?2 \
-             WHERE id IN (SELECT id FROM calls WHERE driver_id = ?1 LIMIT ?3)",
-        )
-        .and_then(|mut update| update.execute(params![id, now, MAX_SLICE_ROWS]))
+    let calls: Vec<i64> = transaction
+        .prepare_cached("SELECT id FROM calls WHERE driver_id = ?1 ORDER BY id LIMIT ?2")
+        .and_then(|mut select| select.query_map(params![id, MAX_SLICE_ROWS], |row| row.get(0))?.collect())
         .doing(DOING)?;
+    // The foreign keys would clear the references as well, but not update the time of the change. One by one, because
+    // the order of the updates decides the numbers of the changes.
+    for call in &calls {
+        transaction
+            .prepare_cached(
+                "UPDATE calls SET driver_id = NULL, driver_source = NULL, driver_conflict = NULL, updated_at = ?2 \
+                 WHERE id = ?1",
+            )
+            .and_then(|mut update| update.execute(params![call, now]))
+            .doing(DOING)?;
+    }
     let dispatches = transaction
         .prepare_cached(
             "UPDATE call_dispatches SET driver_id = NULL \
-             WHERE rowid IN (SELECT rowid FROM call_dispatches WHERE driver_id = ?1 LIMIT ?2)",
+             WHERE rowid IN (SELECT rowid FROM call_dispatches WHERE driver_id = ?1 ORDER BY rowid LIMIT ?2)",
         )
         .and_then(|mut update| update.execute(params![id, MAX_SLICE_ROWS]))
         .doing(DOING)?;
-    if calls.max(dispatches) == MAX_SLICE_ROWS {
+    if calls.len().max(dispatches) == MAX_SLICE_ROWS {
         return Ok(Ok(Written::Begun));
     }
     transaction

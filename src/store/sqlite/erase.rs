@@ -34,21 +34,15 @@ use crate::domain::{ConversationId, Timestamp};
 use crate::store::{ErasedSlice, Outcome, Rejection, Result, Unfinished, Written};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use sha2::{Digest as _, Sha256};
-use std::time::{Duration, Instant};
 
 const DOING: &str = "erasing a call";
 
-/// Maximum number of turns and events that one transaction erases.
-const MAX_SLICE_ROWS: usize = 500;
+/// Maximum number of turns and events that one transaction erases. A limit by time would make copies of the data
+/// differ.
+const MAX_SLICE_ROWS: usize = 250;
 
 /// Maximum length of the texts that one transaction erases, in bytes, unless a single row is longer.
 const MAX_SLICE_BYTES: usize = 512 * 1024;
-
-/// Maximum time that one transaction spends on turns. It erases at least [`PIECE_ROWS`] turns.
-const MAX_SLICE_TIME: Duration = Duration::from_millis(20);
-
-/// Number of turns that are erased between two checks of the time.
-const PIECE_ROWS: usize = 50;
 
 /// The work that one transaction may still do.
 struct Budget {
@@ -217,35 +211,18 @@ fn slice_of_events(transaction: &Transaction<'_>, id: &ConversationId, budget: &
 /// Erases the last turns of a call. Returns how many are left, or `None` if they are few enough to be deleted with the
 /// call.
 fn slice_of_turns(transaction: &Transaction<'_>, id: &ConversationId, budget: &mut Budget) -> Result<Option<i64>> {
-    let start = Instant::now();
-    loop {
-        let (left, fits) = match piece_of_turns(transaction, id, budget)? {
-            Piece::All => return Ok(None),
-            Piece::DownTo(left) => (left, true),
-            Piece::Last(left) => (left, false),
-        };
+    let left = last_that_stays(transaction, id, budget)?;
+    if left.is_some() {
         transaction
             .prepare_cached("DELETE FROM call_transcriptions WHERE conversation_id = ?1 AND sequence_number > ?2")
             .and_then(|mut delete| delete.execute(params![id, left]))
             .doing(DOING)?;
-        // The time also depends on the search index's triggers.
-        if !fits || start.elapsed() > MAX_SLICE_TIME {
-            return Ok(Some(left));
-        }
     }
+    Ok(left)
 }
 
-/// The last turns of a call, which one statement erases.
-enum Piece {
-    /// All remaining turns.
-    All,
-    /// Turns after this sequence number.
-    DownTo(i64),
-    /// Turns after this sequence number, which use up the budget.
-    Last(i64),
-}
-
-fn piece_of_turns(transaction: &Transaction<'_>, id: &ConversationId, budget: &mut Budget) -> Result<Piece> {
+/// Returns the number of the last turn that one transaction leaves, or `None` if it may erase all.
+fn last_that_stays(transaction: &Transaction<'_>, id: &ConversationId, budget: &mut Budget) -> Result<Option<i64>> {
     let mut select = transaction
         .prepare_cached(
             "SELECT sequence_number, octet_length(message_text) + ifnull(octet_length(final_text), 0) \
@@ -253,17 +230,12 @@ fn piece_of_turns(transaction: &Transaction<'_>, id: &ConversationId, budget: &m
         )
         .doing(DOING)?;
     let mut turns = select.query([id]).doing(DOING)?;
-    for n in 0.. {
-        let Some(turn) = turns.next().doing(DOING)? else { break };
-        let number = turn.get(0).doing(DOING)?;
-        if n == PIECE_ROWS {
-            return Ok(Piece::DownTo(number));
-        }
+    while let Some(turn) = turns.next().doing(DOING)? {
         if !budget.take(turn.get(1).doing(DOING)?) {
-            return Ok(Piece::Last(number));
+            return turn.get(0).map(Some).doing(DOING);
         }
     }
-    Ok(Piece::All)
+    Ok(None)
 }
 
 fn delete(transaction: &Transaction<'_>, sql: &str, id: &ConversationId) -> Result<usize> {

@@ -23,6 +23,7 @@ fn kind(error: &rusqlite::Error) -> ErrorKind {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => ErrorKind::Busy,
         Some(ErrorCode::DiskFull) => ErrorKind::Full,
         Some(ErrorCode::OperationInterrupted) => ErrorKind::TooSlow,
+        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig) => ErrorKind::Constraint,
         _ => ErrorKind::Other,
     }
 }

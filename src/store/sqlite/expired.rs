@@ -91,7 +91,7 @@ pub(super) fn dispatches_of(
     connection
         .prepare_cached(
             "SELECT conversation_id FROM call_dispatches WHERE driver_id = ?1 OR (driver_id IS NULL AND phone_number = ?2) \
-             LIMIT ?3",
+             ORDER BY rowid LIMIT ?3",
         )
         .and_then(|mut select| {
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);

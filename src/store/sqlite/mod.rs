@@ -11,6 +11,7 @@
 
 mod archive;
 mod batch;
+mod call_filter;
 mod call_stats;
 mod calls;
 mod change_feed;
@@ -42,9 +43,9 @@ pub use maintenance::replace::{Replaced, Replacement};
 pub use search::search_file;
 
 use super::{
-    Archive, Backlog, CallQuery, Copier, Due, ErasedSlice, FiguresQuery, Forgotten, Found, NamingEvent, OldCall,
-    OldCalls, OldEvent, Outcome, Page, Position, Result, Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery,
-    Unfinished, UnreadEvents, Write,
+    Archive, Backlog, CallFilter, CallPageRequest, Commands, Copier, Due, ErasedSlice, Feed, Forgotten, Found,
+    Maintenance, NamingEvent, OldCall, OldCalls, OldEvent, Outcome, Page, Position, Reads, Result, Scope, SearchQuery,
+    Since, Sizes, Touched, TurnQuery, Unfinished, UnreadEvents, Write,
 };
 use crate::domain::reconcile::Material;
 use crate::domain::{
@@ -56,12 +57,12 @@ use connection::checkpoint::Of;
 use error::Context as _;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use search::Reach;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-impl Store for SqliteStore {
+impl Commands for SqliteStore {
     fn apply(&self, now: Timestamp, batch: &[Write]) -> Result<Vec<Outcome>> {
         let mut writing = self.writer()?;
         let Writing { connection, live, .. } = &mut *writing;
@@ -117,6 +118,138 @@ impl Store for SqliteStore {
         Ok(outcomes)
     }
 
+    fn go_on_erasing(&self, which: Unfinished<'_>) -> Result<Option<ErasedSlice>> {
+        let mut writing = self.writer()?;
+        let Writing { connection, live, .. } = &mut *writing;
+        self.place.check_if_lost()?;
+        let transaction = begin(connection)?;
+        let mut changes = Changes::default();
+        changes.begin(&transaction)?;
+        let erased = erase::go_on(&transaction, which)?;
+        if let Some(slice) = &erased {
+            live.forget(&slice.conversation_id);
+        }
+        changes.settle(&transaction)?;
+        transaction.commit().doing("committing")?;
+        self.check_place()?;
+        Ok(erased)
+    }
+}
+
+impl Reads for SqliteStore {
+    fn call(&self, id: &ConversationId) -> Result<Option<Call>> {
+        calls::get(&*self.readers.get()?, id)
+    }
+
+    fn calls(&self, request: &CallPageRequest) -> Result<Page<Call>> {
+        calls::list(&mut *self.readers.get()?, request)
+    }
+
+    fn turns(&self, query: &TurnQuery) -> Result<Option<Page<Turn>>> {
+        batch::turns::list(&mut *self.readers.get()?, query)
+    }
+
+    fn search(&self, query: &SearchQuery) -> Result<Found> {
+        let (found, is_broken) = search::find(&mut *self.readers.get()?, &self.options.path, query, Reach::Indexed)?;
+        if is_broken {
+            self.index_is_broken.store(true, Ordering::Relaxed);
+        }
+        Ok(found)
+    }
+
+    fn due(&self, noted_after: i64, noted_until: i64, limit: usize) -> Result<Due> {
+        self.read_due(|connection| due::list(connection, noted_after, noted_until, limit))
+    }
+
+    fn material(&self, id: &ConversationId) -> Result<Option<Material>> {
+        self.read_due(|connection| material::read(connection, id))
+    }
+
+    fn driver(&self, id: DriverId) -> Result<Option<Driver>> {
+        drivers::get(&*self.readers.get()?, id)
+    }
+
+    fn drivers_by_ids(&self, ids: &BTreeSet<DriverId>) -> Result<Vec<Driver>> {
+        drivers::by_ids(&*self.readers.get()?, ids)
+    }
+
+    fn drivers(&self, after: Option<DriverId>, limit: usize, with_total: bool) -> Result<Page<Driver>> {
+        drivers::list(&mut *self.readers.get()?, after, limit, with_total)
+    }
+
+    fn event(&self, id: i64) -> Result<Option<StoredEvent>> {
+        events::get(&*self.readers.get()?, id)
+    }
+
+    fn event_ids(&self, after: i64, only_unreadable: bool, limit: usize) -> Result<Vec<i64>> {
+        events::ids(&*self.readers.get()?, after, only_unreadable, limit)
+    }
+
+    fn unread_events(&self) -> Result<UnreadEvents> {
+        events::unread(&*self.readers.get()?)
+    }
+
+    fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>> {
+        drivers::get_dispatch(&*self.readers.get()?, id)
+    }
+
+    fn figures(&self, filter: &CallFilter, each: &mut dyn FnMut(&CallFigures)) -> Result<()> {
+        call_stats::each(&mut *self.readers.get()?, filter, each)
+    }
+
+    fn is_erased(&self, id: &ConversationId) -> Result<bool> {
+        erase::is_erased(&*self.readers.get()?, id)
+    }
+
+    fn newest_arrival(&self) -> Result<Option<Timestamp>> {
+        expired::newest_arrival(&*self.readers.get()?)
+    }
+
+    fn old_calls(&self, query: &OldCalls) -> Result<Vec<OldCall>> {
+        expired::old_calls(&*self.readers.get()?, query)
+    }
+
+    fn old_events(&self, before: Timestamp, after: i64, limit: usize) -> Result<(Vec<OldEvent>, Option<i64>)> {
+        expired::old_events(&*self.readers.get()?, before, after, limit)
+    }
+
+    fn events_naming(&self, calls: &HashSet<ConversationId>, after: i64) -> Result<(Vec<NamingEvent>, Option<i64>)> {
+        quarantine::naming(&*self.readers.get()?, calls, after)
+    }
+
+    fn old_dispatches(
+        &self,
+        before: Timestamp,
+        after: Option<&ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<ConversationId>> {
+        expired::old_dispatches(&*self.readers.get()?, before, after, limit)
+    }
+
+    fn dispatches_of(&self, id: DriverId, number: Option<&PhoneNumber>, limit: usize) -> Result<Vec<ConversationId>> {
+        expired::dispatches_of(&*self.readers.get()?, id, number, limit)
+    }
+
+    fn open_calls(&self, at_most: u32) -> Result<u64> {
+        calls::open(&*self.readers.get()?, at_most)
+    }
+}
+
+impl Feed for SqliteStore {
+    fn head(&self) -> Result<Position> {
+        change_feed::head(&*self.readers.get()?)
+    }
+
+    fn since(&self, scope: &Scope, after: Position, until: Position) -> Result<Since> {
+        change_feed::since(&mut *self.readers.get()?, scope, after, until)
+    }
+
+    fn touched(&self, after: Position, until: Position) -> Result<Touched> {
+        change_feed::touched(&mut *self.readers.get()?, after, until)
+    }
+}
+
+impl Maintenance for SqliteStore {
     fn in_place(&self) -> Result<()> {
         let writing = self.writer()?;
         let checked = self.check_place();
@@ -164,124 +297,6 @@ impl Store for SqliteStore {
         left
     }
 
-    fn go_on_erasing(&self, which: Unfinished<'_>) -> Result<Option<ErasedSlice>> {
-        let mut writing = self.writer()?;
-        let Writing { connection, live, .. } = &mut *writing;
-        self.place.check_if_lost()?;
-        let transaction = begin(connection)?;
-        let mut changes = Changes::default();
-        changes.begin(&transaction)?;
-        let erased = erase::go_on(&transaction, which)?;
-        if let Some(slice) = &erased {
-            live.forget(&slice.conversation_id);
-        }
-        changes.settle(&transaction)?;
-        transaction.commit().doing("committing")?;
-        self.check_place()?;
-        Ok(erased)
-    }
-
-    fn call(&self, id: &ConversationId) -> Result<Option<Call>> {
-        calls::get(&*self.readers.get()?, id)
-    }
-
-    fn calls(&self, query: &CallQuery) -> Result<Page<Call>> {
-        calls::list(&mut *self.readers.get()?, query)
-    }
-
-    fn turns(&self, query: &TurnQuery) -> Result<Option<Page<Turn>>> {
-        batch::turns::list(&mut *self.readers.get()?, query)
-    }
-
-    fn search(&self, query: &SearchQuery) -> Result<Found> {
-        let (found, is_broken) = search::find(&mut *self.readers.get()?, &self.options.path, query, Reach::Indexed)?;
-        if is_broken {
-            self.index_is_broken.store(true, Ordering::Relaxed);
-        }
-        Ok(found)
-    }
-
-    fn due(&self, noted_after: i64, noted_until: i64, limit: usize) -> Result<Due> {
-        self.read_due(|connection| due::list(connection, noted_after, noted_until, limit))
-    }
-
-    fn material(&self, id: &ConversationId) -> Result<Option<Material>> {
-        self.read_due(|connection| material::read(connection, id))
-    }
-
-    fn driver(&self, id: DriverId) -> Result<Option<Driver>> {
-        drivers::get(&*self.readers.get()?, id)
-    }
-
-    fn drivers(&self, after: Option<DriverId>, limit: usize, with_total: bool) -> Result<Page<Driver>> {
-        drivers::list(&mut *self.readers.get()?, after, limit, with_total)
-    }
-
-    fn event(&self, id: i64) -> Result<Option<StoredEvent>> {
-        events::get(&*self.readers.get()?, id)
-    }
-
-    fn event_ids(&self, after: i64, only_unreadable: bool, limit: usize) -> Result<Vec<i64>> {
-        events::ids(&*self.readers.get()?, after, only_unreadable, limit)
-    }
-
-    fn unread_events(&self) -> Result<UnreadEvents> {
-        events::unread(&*self.readers.get()?)
-    }
-
-    fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>> {
-        drivers::get_dispatch(&*self.readers.get()?, id)
-    }
-
-    fn figures(&self, query: &FiguresQuery, each: &mut dyn FnMut(&CallFigures)) -> Result<()> {
-        call_stats::each(&mut *self.readers.get()?, query, each)
-    }
-
-    fn is_erased(&self, id: &ConversationId) -> Result<bool> {
-        erase::is_erased(&*self.readers.get()?, id)
-    }
-
-    fn newest_arrival(&self) -> Result<Option<Timestamp>> {
-        expired::newest_arrival(&*self.readers.get()?)
-    }
-
-    fn old_calls(&self, query: &OldCalls) -> Result<Vec<OldCall>> {
-        expired::old_calls(&*self.readers.get()?, query)
-    }
-
-    fn old_events(&self, before: Timestamp, after: i64, limit: usize) -> Result<(Vec<OldEvent>, Option<i64>)> {
-        expired::old_events(&*self.readers.get()?, before, after, limit)
-    }
-
-    fn events_naming(&self, calls: &HashSet<ConversationId>, after: i64) -> Result<(Vec<NamingEvent>, Option<i64>)> {
-        quarantine::naming(&*self.readers.get()?, calls, after)
-    }
-
-    fn old_dispatches(
-        &self,
-        before: Timestamp,
-        after: Option<&ConversationId>,
-        limit: usize,
-    ) -> Result<Vec<ConversationId>> {
-        expired::old_dispatches(&*self.readers.get()?, before, after, limit)
-    }
-
-    fn dispatches_of(&self, id: DriverId, number: Option<&PhoneNumber>, limit: usize) -> Result<Vec<ConversationId>> {
-        expired::dispatches_of(&*self.readers.get()?, id, number, limit)
-    }
-
-    fn head(&self) -> Result<Position> {
-        change_feed::head(&*self.readers.get()?)
-    }
-
-    fn since(&self, scope: &Scope, after: Position, until: Position) -> Result<Since> {
-        change_feed::since(&mut *self.readers.get()?, scope, after, until)
-    }
-
-    fn touched(&self, after: Position, until: Position) -> Result<Touched> {
-        change_feed::touched(&mut *self.readers.get()?, after, until)
-    }
-
     fn copier(&self) -> Copier {
         self.copier.clone()
     }
@@ -289,10 +304,6 @@ impl Store for SqliteStore {
     fn archive(&self) -> Result<Option<Box<dyn Archive>>> {
         self.check_place()?;
         Ok(Some(Box::new(ReadOnly::open(&self.options.path)?)))
-    }
-
-    fn open_calls(&self, at_most: u32) -> Result<u64> {
-        calls::open(&*self.readers.get()?, at_most)
     }
 
     fn sizes(&self) -> io::Result<Sizes> {

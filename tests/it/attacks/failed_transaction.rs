@@ -19,7 +19,7 @@ use transcribe_hook::elevenlabs::sample_call;
 use transcribe_hook::elevenlabs::turn::read_turn;
 use transcribe_hook::ingest::event;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
-use transcribe_hook::store::{Archived, Store as _, StoredTurn, Write, Written};
+use transcribe_hook::store::{Archived, Commands as _, Maintenance as _, Reads as _, StoredTurn, Write, Written};
 
 const KINDS: usize = 17;
 

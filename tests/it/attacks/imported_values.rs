@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use transcribe_hook::domain::Timestamp;
 use transcribe_hook::export::archived;
-use transcribe_hook::store::{Rejection, Store as _, Write, Written};
+use transcribe_hook::store::{Commands as _, Rejection, Write, Written};
 
 const GREATEST: i64 = 1 << 52;
 

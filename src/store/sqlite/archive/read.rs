@@ -1,11 +1,12 @@
 //! Reads whole calls for exports: see [`Archive`].
 
 use crate::domain::ConversationId;
+use crate::store::sqlite::call_filter::Conditions;
 use crate::store::sqlite::connection::read_only;
 use crate::store::sqlite::error::Context as _;
 use crate::store::sqlite::row::{self, TURN, UNPLACED};
 use crate::store::sqlite::{calls, drivers, erase};
-use crate::store::{Archive, Error, ErrorKind, Loose, Part, Result, Row as Archived, Selection, Spoken, TurnOrder};
+use crate::store::{Archive, CallFilter, Error, ErrorKind, Loose, Part, Result, Row as Archived, Spoken, TurnOrder};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rusqlite::types::{Value as SqlValue, ValueRef};
@@ -48,19 +49,16 @@ impl ReadOnly {
 }
 
 impl Archive for ReadOnly {
-    fn call_ids(&self, which: &Selection, after: i64, limit: usize) -> Result<Vec<(i64, ConversationId)>> {
-        let mut filter = calls::filter(&which.calls);
-        if let Some(id) = &which.conversation_id {
-            filter.and("c.conversation_id = ?", [id.as_str().to_owned().into()]);
-        }
-        filter.and("c.id > ?", [SqlValue::from(after)]);
-        filter.and("c.conversation_id NOT IN (SELECT conversation_id FROM unfinished_calls)", []);
+    fn call_ids(&self, filter: &CallFilter, after: i64, limit: usize) -> Result<Vec<(i64, ConversationId)>> {
+        let mut conditions = Conditions::of_calls(filter);
+        conditions.and("c.id > ?", [SqlValue::from(after)]);
+        conditions.and("c.conversation_id NOT IN (SELECT conversation_id FROM unfinished_calls)", []);
         let sql =
-            format!("SELECT c.id, c.conversation_id FROM calls c {} ORDER BY c.id LIMIT {limit}", filter.clause());
+            format!("SELECT c.id, c.conversation_id FROM calls c {} ORDER BY c.id LIMIT {limit}", conditions.clause());
         self.connection
             .prepare_cached(&sql)
             .and_then(|mut select| {
-                select.query_map(params_from_iter(&filter.values), |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+                select.query_map(params_from_iter(conditions.values()), |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
             })
             .doing(DOING)
     }

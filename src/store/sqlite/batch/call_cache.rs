@@ -39,7 +39,7 @@ pub(in crate::store::sqlite) struct LiveCall {
     changed: bool,
     /// True if a record or a history of the call is stored, so that each turn makes the call due.
     pub(in crate::store::sqlite) recorded: bool,
-    /// Set until the call's first turn is answered.
+    /// Set in the transaction that creates the call, until its first turn is answered.
     pub(in crate::store::sqlite) new_call: Option<NewCall>,
     /// Numbers of turns that are not committed yet.
     pub(in crate::store::sqlite) fresh: Fresh,
@@ -88,15 +88,31 @@ impl LiveCalls {
     }
 }
 
+/// Condition of calls with a record or a history.
+macro_rules! recorded {
+    () => {
+        "matched IS NOT NULL OR record_event_id IS NOT NULL \
+         OR EXISTS (SELECT 1 FROM due_reconciliations d WHERE d.call_id = calls.id)"
+    };
+}
+
 impl LiveCall {
+    /// Returns the value of [`LiveCall::recorded`] that a call has when it is read from the database.
+    pub(in crate::store::sqlite) fn is_recorded(transaction: &Transaction<'_>, call_id: i64) -> Result<bool> {
+        transaction
+            .prepare_cached(concat!("SELECT ", recorded!(), " FROM calls WHERE id = ?1"))
+            .and_then(|mut select| select.query_row([call_id], |row| row.get(0)))
+            .doing("looking up a call")
+    }
+
     /// Reads a call from the database, or returns `None` if it does not exist.
     pub(in crate::store::sqlite) fn read(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Option<Self>> {
         transaction
-            .prepare_cached(
-                "SELECT id, turn_count, first_turn_time, last_turn_time, matched IS NOT NULL OR record_event_id IS NOT NULL \
-                 OR EXISTS (SELECT 1 FROM due_reconciliations d WHERE d.call_id = calls.id) FROM calls \
-                 WHERE conversation_id = ?1",
-            )
+            .prepare_cached(concat!(
+                "SELECT id, turn_count, first_turn_time, last_turn_time, ",
+                recorded!(),
+                " FROM calls WHERE conversation_id = ?1"
+            ))
             .and_then(|mut select| {
                 select
                     .query_row([id], |row| {

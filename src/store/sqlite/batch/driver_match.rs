@@ -76,7 +76,9 @@ fn dispatched(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Opti
 /// Identifies the drivers of all calls that name an unknown driver, after drivers were added.
 pub(in crate::store::sqlite) fn identify_unknown(transaction: &Transaction<'_>, now: Timestamp) -> Result<()> {
     let ids: Vec<ConversationId> = transaction
-        .prepare_cached("SELECT conversation_id FROM calls WHERE driver_id IS NULL AND driver_claims IS NOT NULL")
+        .prepare_cached(
+            "SELECT conversation_id FROM calls WHERE driver_id IS NULL AND driver_claims IS NOT NULL ORDER BY id",
+        )
         .and_then(|mut select| select.query_map([], |row| row.get(0))?.collect())
         .doing(DOING)?;
     ids.iter().try_for_each(|id| identify(transaction, now, id))

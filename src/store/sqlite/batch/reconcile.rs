@@ -54,6 +54,7 @@ pub(in crate::store::sqlite) fn settle(
     write_whole(transaction, call, now, id, whole)?;
     if unchanged {
         due::clear(transaction, call.id)?;
+        call.recorded = LiveCall::is_recorded(transaction, call.id)?;
     } else {
         due::put_last(transaction, call.id)?;
     }

@@ -15,12 +15,15 @@ use crate::store::sqlite::{due, erase};
 use crate::store::{Outcome, Page, Rejection, Result, StoredTurn, TurnOrder, TurnQuery, Written, json_length};
 use crate::telemetry::metrics::METRICS;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, named_params, params};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// The turns of one transaction. Each call's row is read and written once, however many turns it receives.
+///
+/// The calls are ordered by id, because the order in which their rows are written decides the numbers of changes, which
+/// must be the same in every copy of the data.
 pub(in crate::store::sqlite) struct Batch<'a> {
     live: &'a mut LiveCalls,
-    calls: HashMap<ConversationId, LiveCall>,
+    calls: BTreeMap<ConversationId, LiveCall>,
     now: String,
     pub(in crate::store::sqlite) changes: Changes,
 }
@@ -32,7 +35,7 @@ impl<'a> Batch<'a> {
         now: Timestamp,
     ) -> Result<Self> {
         live.begin(transaction)?;
-        Ok(Self { live, calls: HashMap::new(), now: now.to_string(), changes: Changes::default() })
+        Ok(Self { live, calls: BTreeMap::new(), now: now.to_string(), changes: Changes::default() })
     }
 
     /// Stores a turn, unless it is a repeat.
@@ -87,7 +90,7 @@ impl<'a> Batch<'a> {
 
     /// Returns the call, creating it if necessary, or `None` while it is erased or restored in slices.
     fn call<'b>(
-        calls: &'b mut HashMap<ConversationId, LiveCall>,
+        calls: &'b mut BTreeMap<ConversationId, LiveCall>,
         live: &mut LiveCalls,
         transaction: &Transaction<'_>,
         id: &ConversationId,
@@ -181,6 +184,8 @@ impl<'a> Batch<'a> {
         let mut stored = Fresh::default();
         for (id, mut call) in self.calls {
             let Fresh { agent, driver } = std::mem::take(&mut call.fresh);
+            // A call that is read from the database again is not new either.
+            call.new_call = None;
             stored.agent += agent;
             stored.driver += driver;
             self.live.put(id, call);

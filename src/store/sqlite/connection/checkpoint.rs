@@ -142,7 +142,7 @@ fn note(started: Instant, error: Option<&rusqlite::Error>) {
     }
 }
 
-/// Implements [`crate::store::Store::sizes`].
+/// Implements [`crate::store::Maintenance::sizes`].
 pub(in crate::store::sqlite) fn sizes(path: &Path) -> io::Result<Sizes> {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");

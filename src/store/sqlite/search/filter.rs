@@ -1,5 +1,6 @@
 //! The filter of a search: conditions on a turn and its call.
 
+use super::super::call_filter::Conditions;
 use super::super::error::Context as _;
 use super::reach::DOING;
 use crate::store::{Result, SearchQuery};
@@ -12,7 +13,6 @@ use std::collections::HashSet;
 const MAX_NOTED: usize = 20_000;
 
 /// SQL conditions and the values of their parameters.
-#[derive(Default)]
 pub(super) struct Filter {
     of_turns: Conditions,
     of_calls: Conditions,
@@ -20,59 +20,28 @@ pub(super) struct Filter {
     notes: bool,
 }
 
-#[derive(Default)]
-struct Conditions {
-    sql: String,
-    values: Vec<Value>,
-}
-
-impl Conditions {
-    fn and(&mut self, condition: &str, value: impl Into<Value>) {
-        self.sql.push_str(" AND ");
-        self.sql.push_str(condition);
-        self.values.push(value.into());
-    }
-}
-
 impl Filter {
     pub(super) fn of(query: &SearchQuery) -> Self {
-        let mut filter = Self::default();
-        let (turns, calls) = (&mut filter.of_turns, &mut filter.of_calls);
+        let mut turns = Conditions::default();
         if let Some(speaker) = query.speaker {
-            turns.and("t.speaker_type = ?", speaker.as_str().to_owned());
+            turns.and("t.speaker_type = ?", [speaker.as_str().to_owned().into()]);
         }
         if let Some(from) = query.said_after {
-            turns.and("t.timestamp >= ?", from.to_string());
+            turns.and("t.timestamp >= ?", [from.to_string().into()]);
         }
         if let Some(to) = query.said_before {
-            turns.and("t.timestamp < ?", to.to_string());
+            turns.and("t.timestamp < ?", [to.to_string().into()]);
         }
-        if let Some(id) = &query.conversation_id {
-            calls.and("c.conversation_id = ?", id.as_str().to_owned());
-        }
-        if let Some(driver_id) = query.driver_id {
-            calls.and("c.driver_id = ?", driver_id.get());
-        }
-        if let Some(status) = query.status {
-            calls.and("c.status = ?", status.as_str().to_owned());
-        }
-        filter.notes = !calls.values.is_empty();
-        if let Some(from) = query.started_after {
-            calls.and("c.call_start_time >= ?", from.to_string());
-        }
-        if let Some(to) = query.started_before {
-            calls.and("c.call_start_time < ?", to.to_string());
-        }
-        filter
+        Self { of_turns: turns, of_calls: Conditions::of_calls(&query.calls), notes: query.calls.has_more_than_times() }
     }
 
     /// Returns both kinds of conditions, beginning with the turn's; the turn is `t` and the call `c`.
     pub(super) fn conditions(&self) -> String {
-        format!("t.superseded_by IS NULL{}{}", self.of_turns.sql, self.of_calls.sql)
+        format!("t.superseded_by IS NULL{}{}", self.of_turns.sql(), self.of_calls.sql())
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = &Value> {
-        self.of_turns.values.iter().chain(&self.of_calls.values)
+        self.of_turns.values().iter().chain(self.of_calls.values())
     }
 
     /// Returns the turns of the selected calls if they are few, such as those of a driver or of running calls. Few
@@ -84,13 +53,13 @@ impl Filter {
         let sql = format!(
             "SELECT t.id FROM calls c CROSS JOIN call_transcriptions t ON t.conversation_id = c.conversation_id \
              WHERE TRUE{} LIMIT {}",
-            self.of_calls.sql,
+            self.of_calls.sql(),
             MAX_NOTED + 1
         );
         let ids: HashSet<i64> = connection
             .prepare_cached(&sql)
             .and_then(|mut select| {
-                select.query_map(params_from_iter(&self.of_calls.values), |row| row.get(0))?.collect()
+                select.query_map(params_from_iter(self.of_calls.values()), |row| row.get(0))?.collect()
             })
             .doing(DOING)?;
         Ok(Some(ids).filter(|ids| ids.len() <= MAX_NOTED))

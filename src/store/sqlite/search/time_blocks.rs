@@ -7,7 +7,7 @@
 use super::super::error::Context as _;
 use super::reach::DOING;
 use super::state::State;
-use crate::store::{Result, SearchQuery};
+use crate::store::{CallFilter, Result, SearchQuery};
 use rusqlite::{Connection, Transaction, params};
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -72,7 +72,7 @@ pub(super) fn forget(transaction: &Transaction<'_>, deleted: &BTreeSet<i64>) -> 
 
 /// Returns the ranges of the index that may contain requested turns, the last first.
 pub(super) fn ranges(connection: &Connection, query: &SearchQuery, state: State) -> Result<Vec<RangeInclusive<i64>>> {
-    let SearchQuery { said_after, said_before, started_after, started_before, .. } = query;
+    let SearchQuery { said_after, said_before, calls: CallFilter { started_after, started_before, .. }, .. } = query;
     let any_time = [said_after, said_before, started_after, started_before].iter().all(|time| time.is_none());
     if any_time || state.changes(connection)? > MAX_CHANGES {
         return Ok(vec![0..=state.to]);

@@ -1,0 +1,194 @@
+//! The traits of a store, by who uses them.
+
+use super::{
+    Archive, Backlog, CallFilter, CallPageRequest, Copier, Due, ErasedSlice, Forgotten, Found, NamingEvent, OldCall,
+    OldCalls, OldEvent, Outcome, Page, Position, Result, Scope, SearchQuery, Since, Sizes, Touched, TurnQuery,
+    Unfinished, UnreadEvents, Write,
+};
+use crate::domain::reconcile::Material;
+use crate::domain::{
+    Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
+};
+use std::collections::{BTreeSet, HashSet};
+use std::time::Duration;
+
+/// A database of calls.
+pub trait Store: Commands + Feed + Maintenance {}
+
+impl<T: Commands + Feed + Maintenance + ?Sized> Store for T {}
+
+/// Changes of the data. Only one thread at a time calls these methods: the writer.
+pub trait Commands: Send + Sync + 'static {
+    /// Executes `batch` as one transaction, in order, and returns one outcome for each write after the commit is on
+    /// disk.
+    ///
+    /// `now` becomes the rows' `created_at` and `updated_at`.
+    ///
+    /// The result depends only on the stored data, `now` and `batch`: stores that execute the same batches in the same
+    /// order hold the same rows, except for those of the search index.
+    ///
+    /// # Errors
+    /// Nothing of the batch was stored. [`super::ErrorKind::Busy`] is temporary. Any other kind concerns at least one write of
+    /// the batch, not necessarily all. [`super::ErrorKind::is_of_the_data`] tells a batch that every copy of the data refuses
+    /// from a failure of this machine.
+    fn apply(&self, now: Timestamp, batch: &[Write]) -> Result<Vec<Outcome>>;
+
+    /// Erases the next slice of a call whose erasure has begun ([`super::Written::Begun`]) or was interrupted by a crash.
+    /// Returns the call, or `None` if there is no such call. Only the thread that calls [`Commands::apply`] may call it.
+    ///
+    /// # Errors
+    /// Nothing of the slice was erased; retry.
+    fn go_on_erasing(&self, which: Unfinished<'_>) -> Result<Option<ErasedSlice>>;
+}
+
+/// Reads of the data, each from one snapshot.
+pub trait Reads: Send + Sync + 'static {
+    /// Returns a call.
+    fn call(&self, id: &ConversationId) -> Result<Option<Call>>;
+
+    /// Returns a page of calls, ordered by their start.
+    fn calls(&self, request: &CallPageRequest) -> Result<Page<Call>>;
+
+    /// Returns a page of a call's turns, or `None` if the call does not exist.
+    fn turns(&self, query: &TurnQuery) -> Result<Option<Page<Turn>>>;
+
+    /// Returns a page of turns that match a search, including turns that are not indexed yet.
+    fn search(&self, query: &SearchQuery) -> Result<Found>;
+
+    /// Returns up to `limit` due calls whose notes are numbered above `_noted_after` and up to `_noted_until`. Does not
+    /// wait for other reads.
+    fn due(&self, _noted_after: i64, _noted_until: i64, _limit: usize) -> Result<Due> {
+        Ok(Due::default())
+    }
+
+    /// Returns the stored data that reconciling a call needs, or `None` if the call is not due. Does not wait for other
+    /// reads.
+    fn material(&self, _id: &ConversationId) -> Result<Option<Material>> {
+        Ok(None)
+    }
+
+    /// Returns a driver.
+    fn driver(&self, id: DriverId) -> Result<Option<Driver>>;
+
+    /// Returns those drivers with these ids that exist, ordered by id.
+    fn drivers_by_ids(&self, ids: &BTreeSet<DriverId>) -> Result<Vec<Driver>>;
+
+    /// Returns up to `limit` drivers with ids above `after`, ordered by id.
+    fn drivers(&self, after: Option<DriverId>, limit: usize, with_total: bool) -> Result<Page<Driver>>;
+
+    /// Returns an event.
+    fn event(&self, id: i64) -> Result<Option<StoredEvent>>;
+
+    /// Returns the ids of up to `limit` events above `after`, in order; on request only of events that could not be
+    /// parsed.
+    fn event_ids(&self, after: i64, only_unreadable: bool, limit: usize) -> Result<Vec<i64>>;
+
+    /// Counts the events that could not be parsed, or only in part.
+    fn unread_events(&self) -> Result<UnreadEvents>;
+
+    /// Returns a dispatch.
+    fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>>;
+
+    /// Passes the statistics of each selected call to `each`, in no particular order.
+    fn figures(&self, filter: &CallFilter, each: &mut dyn FnMut(&CallFigures)) -> Result<()>;
+
+    /// Returns whether a call was erased by [`Write::EraseCall`].
+    fn is_erased(&self, id: &ConversationId) -> Result<bool>;
+
+    /// Returns the latest arrival among the last few hundred turns and events whose sender's clock agrees with it
+    /// within a day.
+    fn newest_arrival(&self) -> Result<Option<Timestamp>>;
+
+    /// Returns calls without activity since a time: no turn arrived, and by the senders' clocks they had not ended
+    /// later.
+    fn old_calls(&self, query: &OldCalls) -> Result<Vec<OldCall>>;
+
+    /// Scans up to `limit` events with ids above `after` and returns those that arrived before `before` and belong to
+    /// no call. The second value is the id to continue after, or `None` at the end.
+    fn old_events(&self, before: Timestamp, after: i64, limit: usize) -> Result<(Vec<OldEvent>, Option<i64>)>;
+
+    /// Scans events with ids above `after` that belong to no call, and returns those whose bodies have one of these
+    /// calls at a `conversation_id` key. The second value is the id to continue after, or `None` at the end.
+    fn events_naming(&self, calls: &HashSet<ConversationId>, after: i64) -> Result<(Vec<NamingEvent>, Option<i64>)>;
+
+    /// Returns up to `limit` dispatches from before `before` that never became a call, ordered by conversation id after
+    /// `after`.
+    fn old_dispatches(
+        &self,
+        before: Timestamp,
+        after: Option<&ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<ConversationId>>;
+
+    /// Returns up to `limit` dispatches of this driver, or to this number and without a driver.
+    fn dispatches_of(&self, id: DriverId, number: Option<&PhoneNumber>, limit: usize) -> Result<Vec<ConversationId>>;
+
+    /// Counts the calls in progress, up to `at_most`.
+    fn open_calls(&self, at_most: u32) -> Result<u64>;
+}
+
+/// The feed of changes, for readers that follow calls and read what has changed.
+pub trait Feed: Reads {
+    /// Returns the feed position after everything that is committed.
+    fn head(&self) -> Result<Position>;
+
+    /// Returns some of the changes of `scope` committed after a position, in order. For all calls, changes after
+    /// `until` are left out; `until` must have been returned by [`Feed::head`]. For one call, all changes count.
+    fn since(&self, scope: &Scope, after: Position, until: Position) -> Result<Since>;
+
+    /// Returns the calls that changed between two positions.
+    fn touched(&self, after: Position, until: Position) -> Result<Touched>;
+}
+
+/// Care for the files of a database.
+pub trait Maintenance: Send + Sync + 'static {
+    /// Does idle maintenance and returns true when nothing is left; otherwise call it again later. Only the thread that
+    /// calls [`Commands::apply`] may call it.
+    ///
+    /// # Errors
+    /// Nothing is lost; retry.
+    fn rest(&self) -> Result<bool>;
+
+    /// Purges erased bytes from the disk. Unless it returns [`Forgotten::All`], call it again. Waits for readers for at
+    /// most `wait`. Only the thread that calls [`Commands::apply`] may call it.
+    ///
+    /// # Errors
+    /// Nothing is lost; retry.
+    fn forget(&self, wait: Duration) -> Result<Forgotten>;
+
+    /// Indexes the next slice of turns for search, which [`Commands::apply`] leaves out to be fast, and purges the next
+    /// slice of erased words from the index. Returns the remaining work. Only the thread that calls [`Commands::apply`]
+    /// may call it.
+    ///
+    /// # Errors
+    /// Nothing is lost; retry.
+    fn catch_up(&self) -> Result<Backlog>;
+
+    /// Returns the source for backups; it is empty unless the database is one file.
+    fn copier(&self) -> Copier {
+        Copier::none()
+    }
+
+    /// Opens a connection that reads whole calls for an export, or returns `None` if the store has none.
+    ///
+    /// # Errors
+    /// The connection cannot be opened.
+    fn archive(&self) -> Result<Option<Box<dyn Archive>>> {
+        Ok(None)
+    }
+
+    /// Checks that the opened files are still at their path. Cheap enough to call before and after anything.
+    ///
+    /// # Errors
+    /// [`super::ErrorKind::Unready`].
+    fn in_place(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Returns the sizes of the files and the free space. Asks the operating system only, so it works while the
+    /// database does not.
+    ///
+    /// # Errors
+    /// The operating system's error.
+    fn sizes(&self) -> std::io::Result<Sizes>;
+}
