@@ -5,6 +5,7 @@ use crate::domain::validation::{Fields, Problem};
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::io::{self, BufRead as _, BufReader, Read};
+use thiserror::Error;
 
 /// The layout of an imported file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,17 +53,25 @@ pub struct Columns {
 }
 
 /// Reason why a file could not be read as a whole.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum ReadError {
     /// Reading failed.
-    Io(io::Error),
+    #[error(transparent)]
+    Io(#[from] io::Error),
     /// The file is not valid CSV.
-    Csv(csv::Error),
-    /// The file begins like UTF-16 but is not valid.
-    InvalidUtf16,
+    #[error(transparent)]
+    Csv(#[from] csv::Error),
+    /// The file is not valid UTF-16, although it begins like it.
+    #[error("not valid UTF-16")]
+    Utf16,
     /// The header has this column twice.
+    #[error("line 1: duplicate column {0:?}")]
     DuplicateColumn(String),
     /// The header lacks columns.
+    #[error(
+        "line 1: missing column {}; found: {}; required: {}; optional: {}",
+        missing.join(", "), found.join(", "), columns.required.join(", "), columns.optional.join(", ")
+    )]
     MissingColumns {
         /// The required columns that are not there.
         missing: Vec<&'static str>,
@@ -71,42 +80,9 @@ pub enum ReadError {
         /// The columns that a file may have.
         columns: Columns,
     },
-    /// This line is longer than [`MAX_LINE_BYTES`].
-    LongLine(u64),
-}
-
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io(error) => error.fmt(f),
-            Self::Csv(error) => error.fmt(f),
-            Self::InvalidUtf16 => f.write_str("is not valid UTF-16"),
-            Self::DuplicateColumn(name) => write!(f, "line 1: duplicate column {name:?}"),
-            Self::MissingColumns { missing, found, columns } => write!(
-                f,
-                "line 1: missing column {}; found: {}; required: {}; optional: {}",
-                missing.join(", "),
-                found.join(", "),
-                columns.required.join(", "),
-                columns.optional.join(", ")
-            ),
-            Self::LongLine(line) => write!(f, "line {line}: longer than {MAX_LINE_BYTES} bytes"),
-        }
-    }
-}
-
-impl std::error::Error for ReadError {}
-
-impl From<io::Error> for ReadError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl From<csv::Error> for ReadError {
-    fn from(error: csv::Error) -> Self {
-        Self::Csv(error)
-    }
+    /// A line could not be read.
+    #[error(transparent)]
+    Line(#[from] LineError),
 }
 
 /// Reads all rows with `read`, and returns the valid and the invalid ones.
@@ -153,7 +129,7 @@ fn of_utf16(content: &[u8]) -> Option<Result<String, ReadError>> {
     let (pairs, odd) = rest.as_chunks();
     let units: Vec<_> = pairs.iter().map(|pair| unit(*pair)).collect();
     let text = String::from_utf16(&units).ok().filter(|_| odd.is_empty());
-    Some(text.ok_or(ReadError::InvalidUtf16))
+    Some(text.ok_or(ReadError::Utf16))
 }
 
 /// Returns the separator that a first line such as `sep=;` names for spreadsheets, and the length of this line in bytes.
@@ -249,23 +225,67 @@ impl Lines<'_> {
 }
 
 fn for_each_json_line(input: impl Read, take: &mut impl FnMut(u64, Result<Fields, Invalid>)) -> Result<(), ReadError> {
-    let mut input = BufReader::new(input);
-    let mut text = Vec::new();
-    for line in 1.. {
-        text.clear();
-        let read = input.by_ref().take(MAX_LINE_BYTES + 1).read_until(b'\n', &mut text)?;
-        if read == 0 {
-            break;
-        }
-        if u64::try_from(text.len()).is_ok_and(|length| length > MAX_LINE_BYTES) {
-            return Err(ReadError::LongLine(line));
-        }
-        let text = if line == 1 { text.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(&text) } else { &text };
-        if !text.trim_ascii().is_empty() {
-            take(line, Fields::from_json(text));
-        }
+    let mut lines = JsonLines::new(input, MAX_LINE_BYTES);
+    while let Some((line, text)) = lines.next_line()? {
+        take(line, Fields::from_json(text));
     }
     Ok(())
+}
+
+/// Byte order mark of UTF-8, which some Windows programs write.
+const BYTE_ORDER_MARK: &[u8] = "\u{FEFF}".as_bytes();
+
+/// A reader of JSON Lines that bounds the length of a line.
+#[derive(Debug)]
+pub struct JsonLines<R> {
+    input: BufReader<R>,
+    max_line_bytes: u64,
+    line: u64,
+    text: Vec<u8>,
+}
+
+/// A line that could not be read.
+#[derive(Debug, Error)]
+pub enum LineError {
+    /// The line exceeds the maximum length, in bytes.
+    #[error("line {0}: longer than {1} bytes")]
+    TooLong(u64, u64),
+    /// The operating system refused.
+    #[error("line {0}: cannot be read: {1}")]
+    Io(u64, io::Error),
+}
+
+impl<R: Read> JsonLines<R> {
+    /// Creates a reader of lines up to this length.
+    pub fn new(input: R, max_line_bytes: u64) -> Self {
+        Self { input: BufReader::new(input), max_line_bytes, line: 0, text: Vec::new() }
+    }
+
+    /// Reads the next line that is not blank, and returns its number and its text. Returns `None` at the end.
+    ///
+    /// A byte order mark is removed from any line, because files may have been concatenated.
+    ///
+    /// # Errors
+    /// See [`LineError`].
+    pub fn next_line(&mut self) -> Result<Option<(u64, &[u8])>, LineError> {
+        let start = loop {
+            self.line += 1;
+            self.text.clear();
+            let mut line = self.input.by_ref().take(self.max_line_bytes + 1);
+            let read = line.read_until(b'\n', &mut self.text).map_err(|error| LineError::Io(self.line, error))?;
+            if read == 0 {
+                return Ok(None);
+            }
+            if u64::try_from(read).is_ok_and(|length| length > self.max_line_bytes) {
+                return Err(LineError::TooLong(self.line, self.max_line_bytes));
+            }
+            let start = if self.text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+            if !self.text[start..].trim_ascii().is_empty() {
+                break start;
+            }
+        };
+        Ok(Some((self.line, &self.text[start..])))
+    }
 }
 
 /// Rejects every row that repeats the key of an earlier line, because the intended one cannot be known.
@@ -289,4 +309,28 @@ pub fn without_doubles<T, K: std::hash::Hash + Eq>(
         }
     }
     (kept, bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_with_their_numbers_without_marks_and_blank_lines() {
+        let text = "\u{FEFF}\n{\"a\":1}\r\n \t\n\u{FEFF}{\"b\":2}\n\n{\"c\":3}";
+        let mut lines = JsonLines::new(text.as_bytes(), 20);
+        let mut read = Vec::new();
+        while let Some((line, text)) = lines.next_line().unwrap() {
+            read.push((line, String::from_utf8(text.trim_ascii().to_vec()).unwrap()));
+        }
+        let expected = [(2, "{\"a\":1}"), (4, "{\"b\":2}"), (6, "{\"c\":3}")];
+        assert_eq!(read, expected.map(|(line, text)| (line, text.to_owned())));
+    }
+
+    #[test]
+    fn a_line_beyond_the_maximum_is_an_error_by_its_number() {
+        let mut lines = JsonLines::new("{}\n{\"long\":1}\n".as_bytes(), 5);
+        assert_eq!(lines.next_line().unwrap(), Some((1, &b"{}\n"[..])));
+        assert!(matches!(lines.next_line(), Err(LineError::TooLong(2, 5))));
+    }
 }

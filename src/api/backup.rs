@@ -8,6 +8,7 @@ use crate::domain::Timestamp;
 use crate::store::{Copier, ErrorKind};
 use crate::sys::atomic_file::Aside;
 use crate::sys::low_priority::Background;
+use crate::sys::paths::with_suffix;
 use poem::http::header;
 use poem::{Body, IntoResponse, Request, Response};
 use poem_openapi::payload::{Binary, Payload as _};
@@ -32,9 +33,7 @@ const PERMIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Returns the path of the copy that a download is made from.
 fn path_for(database: &Path) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push(".download");
-    name.into()
+    with_suffix(database, ".download")
 }
 
 impl BackupApi {

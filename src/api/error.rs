@@ -41,7 +41,8 @@ impl Example for ErrorBody {
 }
 
 /// A reason why a request failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.status())]
 pub enum ApiError {
     /// 400: the request breaks a rule; the text names the field and the rule.
     BadRequest(String),
@@ -206,14 +207,6 @@ impl ApiError {
         Self::BadRequest(describe(problems))
     }
 }
-
-impl std::fmt::Display for ApiError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.status())
-    }
-}
-
-impl std::error::Error for ApiError {}
 
 impl From<ApiError> for poem::Error {
     fn from(error: ApiError) -> Self {

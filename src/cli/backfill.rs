@@ -12,12 +12,10 @@ use crate::ingest::executor::StoreWriter;
 use crate::ingest::reconciler::work_off_store;
 use crate::jobs::backfill::{self, Keeper, Nothing, Progress, Report, StoreKeeper};
 use crate::store::Store;
-use crate::store::sqlite::{Options, SqliteStore};
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::Arc;
-use std::time::Duration;
 
 #[derive(Debug, Args)]
 pub(super) struct BackfillArgs {
@@ -46,13 +44,12 @@ pub(super) struct BackfillArgs {
 pub(super) fn run(args: &BackfillArgs) -> Result<()> {
     let client =
         args.platform.client()?.context("no API key; pass --elevenlabs-api-key or --elevenlabs-api-key-file")?;
-    let path = args.database.database.clone();
+    let path = &args.database.database;
     if args.dry_run && !path.exists() {
         eprint_line(format_args!("there is no database {} yet", path.display()));
         return fetch(args, &client, &Nothing);
     }
-    let options = Options { path, busy_timeout: Duration::from_secs(10), readers: 1 };
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::open_beside_service(&options)?);
+    let store: Arc<dyn Store> = Arc::new(args.database.open_beside_service()?);
     // Finishes what a killed run left half done.
     work_off_store(&*store)?;
     let keeper = StoreKeeper::new(&store, args.redact.redactor(), Box::new(StoreWriter(store.clone())));

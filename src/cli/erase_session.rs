@@ -6,7 +6,6 @@ use crate::ingest::WriteError;
 use crate::ingest::executor::{Executor, StoreWriter};
 use crate::jobs::retention::{EraseError, Erased, Eraser, OtherWriters};
 use crate::recordings::Recordings;
-use crate::store::sqlite::{Options, SqliteStore};
 use crate::store::{self, ErrorKind, Forgotten, Store, Unfinished, Write, Written};
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
@@ -45,10 +44,7 @@ pub(super) struct Work {
 
 impl Work {
     pub(super) fn open(database: &DatabaseArgs, audio_dir: Option<&Path>) -> Result<Self> {
-        let path = database.database.clone();
-        anyhow::ensure!(path.exists(), "there is no database {}", path.display());
-        let options = Options { path, busy_timeout: Duration::from_secs(10), readers: 1 };
-        let store = SqliteStore::open_beside_service(&options)?;
+        let store = database.open_existing()?;
         let shared = store.is_shared();
         let recordings = audio_dir.map(|folder| {
             Recordings::beside_service(folder)

@@ -6,11 +6,9 @@ use crate::domain::{EventOutcome, Timestamp};
 use crate::ingest::event;
 use crate::ingest::reconciler::work_off_store;
 use crate::store::command::{self, ReplayEvent};
-use crate::store::sqlite::{Options, SqliteStore};
 use crate::store::{Reads as _, Rejection};
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use std::time::Duration;
 
 #[derive(Debug, Args)]
 pub(super) struct ReplayArgs {
@@ -33,10 +31,7 @@ pub(super) struct ReplayArgs {
 const PAGE_SIZE: usize = 500;
 
 pub(super) fn run(args: &ReplayArgs) -> Result<()> {
-    let path = args.database.database.clone();
-    ensure!(path.exists(), "there is no database {}", path.display());
-    let options = Options { path, busy_timeout: Duration::from_secs(10), readers: 1 };
-    let store = SqliteStore::open_beside_service(&options)?;
+    let store = args.database.open_existing()?;
     let (mut applied, mut ignored, mut unreadable) = (0, 0, 0);
     let mut replay = |id: i64| -> Result<()> {
         let Some(stored) = store.event(id)? else { bail!("no event {id}") };

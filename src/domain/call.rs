@@ -1,5 +1,6 @@
 //! Phone calls. A call is one conversation of the voice agent with a driver.
 
+use super::stored_text::stored_as;
 use super::{ConversationId, DriverId, DriverSource, Timestamp, Turn};
 use serde::{Deserialize, Serialize};
 
@@ -14,21 +15,7 @@ pub enum CallStatus {
     Failed,
 }
 
-impl CallStatus {
-    /// Returns the stored form.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::InProgress => "in_progress",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-        }
-    }
-
-    /// Parses the stored form.
-    pub fn from_stored(text: &str) -> Option<Self> {
-        [Self::InProgress, Self::Completed, Self::Failed].into_iter().find(|s| s.as_str() == text)
-    }
-}
+stored_as!(CallStatus { InProgress => "in_progress", Completed => "completed", Failed => "failed" });
 
 /// A stored call, without its turns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,20 +159,7 @@ pub enum Direction {
     Outbound,
 }
 
-impl Direction {
-    /// Returns the stored form.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Inbound => "inbound",
-            Self::Outbound => "outbound",
-        }
-    }
-
-    /// Parses the stored form.
-    pub fn from_stored(text: &str) -> Option<Self> {
-        [Self::Inbound, Self::Outbound].into_iter().find(|d| d.as_str() == text)
-    }
-}
+stored_as!(Direction { Inbound => "inbound", Outbound => "outbound" });
 
 /// The outcome of a call's goal, according to ElevenLabs' analysis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -199,18 +173,4 @@ pub enum CallOutcome {
     Unknown,
 }
 
-impl CallOutcome {
-    /// Returns the stored form.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Failure => "failure",
-            Self::Unknown => "unknown",
-        }
-    }
-
-    /// Parses the stored form.
-    pub fn from_stored(text: &str) -> Option<Self> {
-        [Self::Success, Self::Failure, Self::Unknown].into_iter().find(|o| o.as_str() == text)
-    }
-}
+stored_as!(CallOutcome { Success => "success", Failure => "failure", Unknown => "unknown" });

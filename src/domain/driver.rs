@@ -1,5 +1,6 @@
 //! Drivers, and dispatches: the records of outbound calls that link a call to its driver.
 
+use super::stored_text::stored_as;
 use super::{ConversationId, DriverId, Invalid, PhoneNumber, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -105,22 +106,10 @@ pub enum DriverSource {
     PhoneNumber,
 }
 
-impl DriverSource {
-    /// Returns the stored form.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Dispatch => "dispatch",
-            Self::DynamicVariable => "dynamic_variable",
-            Self::UserId => "user_id",
-            Self::BatchRecipient => "batch_recipient",
-            Self::PhoneNumber => "phone_number",
-        }
-    }
-
-    /// Parses the stored form.
-    pub fn from_stored(text: &str) -> Option<Self> {
-        [Self::Dispatch, Self::DynamicVariable, Self::UserId, Self::BatchRecipient, Self::PhoneNumber]
-            .into_iter()
-            .find(|source| source.as_str() == text)
-    }
-}
+stored_as!(DriverSource {
+    Dispatch => "dispatch",
+    DynamicVariable => "dynamic_variable",
+    UserId => "user_id",
+    BatchRecipient => "batch_recipient",
+    PhoneNumber => "phone_number",
+});

@@ -3,16 +3,9 @@
 /// A value that breaks a rule. The text is the rule, to be printed after the field's name.
 ///
 /// For example, `must be exactly "agent" or "user"` is printed as `speaker: must be …`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
 pub struct Invalid(pub std::borrow::Cow<'static, str>);
-
-impl std::fmt::Display for Invalid {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Invalid {}
 
 impl Invalid {
     pub(super) const fn rule(rule: &'static str) -> Self {

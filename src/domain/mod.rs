@@ -21,6 +21,7 @@ pub mod repair;
 mod search_expr;
 mod spelling;
 pub mod stats;
+mod stored_text;
 mod timestamp;
 mod turn;
 pub mod validation;

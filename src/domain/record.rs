@@ -2,6 +2,7 @@
 //!
 //! Records are stored as JSON. New fields need a serde default, and existing fields must not change their meaning.
 
+use super::stored_text::stored_as;
 use super::{
     CallOutcome, CallStatus, ConversationId, Direction, DriverId, Message, PhoneNumber, Remark, RemarkKind, Speaker,
     Timestamp,
@@ -326,21 +327,7 @@ pub enum EventOutcome {
     Unreadable,
 }
 
-impl EventOutcome {
-    /// Returns the stored form.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Applied => "applied",
-            Self::Ignored => "ignored",
-            Self::Unreadable => "unreadable",
-        }
-    }
-
-    /// Parses the stored form.
-    pub fn from_stored(text: &str) -> Option<Self> {
-        [Self::Applied, Self::Ignored, Self::Unreadable].into_iter().find(|o| o.as_str() == text)
-    }
-}
+stored_as!(EventOutcome { Applied => "applied", Ignored => "ignored", Unreadable => "unreadable" });
 
 /// A stored event.
 #[derive(Clone, PartialEq, Eq)]

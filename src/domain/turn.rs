@@ -1,6 +1,7 @@
 //! A dialogue turn: the speaker, the words, the time and the position in the call.
 
 use super::placeholder::{not_filled_in, placeholder};
+use super::stored_text::stored_as;
 use super::{ConversationId, Invalid, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -16,20 +17,9 @@ pub enum Speaker {
     Driver,
 }
 
+stored_as!(Speaker { Agent => "agent", Driver => "driver" });
+
 impl Speaker {
-    /// Returns the stored form.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Agent => "agent",
-            Self::Driver => "driver",
-        }
-    }
-
-    /// Parses the stored form.
-    pub fn from_stored(text: &str) -> Option<Self> {
-        [Self::Agent, Self::Driver].into_iter().find(|s| s.as_str() == text)
-    }
-
     /// Parses ElevenLabs' form: exactly `agent` or `user`.
     ///
     /// # Errors
@@ -123,22 +113,7 @@ pub enum Source {
     Import,
 }
 
-impl Source {
-    /// Returns the stored form.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::History => "history",
-            Self::PostCall => "post_call",
-            Self::Import => "import",
-        }
-    }
-
-    /// Parses the stored form.
-    pub fn from_stored(text: &str) -> Option<Self> {
-        [Self::Live, Self::History, Self::PostCall, Self::Import].into_iter().find(|s| s.as_str() == text)
-    }
-}
+stored_as!(Source { Live => "live", History => "history", PostCall => "post_call", Import => "import" });
 
 /// A turn to be stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

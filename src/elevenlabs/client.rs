@@ -32,36 +32,27 @@ const MAX_RETRY_AFTER: Duration = Duration::from_mins(5);
 const PATH_ESCAPES: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// An error of a request to ElevenLabs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClientError {
     /// ElevenLabs does not know the resource, or no longer (404).
+    #[error("not found at ElevenLabs (404)")]
     NotFound,
     /// The key is not accepted, or may not read the resource (401, 403).
+    #[error("ElevenLabs refuses the API key ({0})")]
     KeyRefused(u16),
     /// Another status than 200. If it was a transient one, in the last attempt.
+    #[error("ElevenLabs responded {0}")]
     Status(u16),
     /// `Retry-After` exceeds the accepted maximum; in seconds.
+    #[error("ElevenLabs requests a pause of {0} seconds; try again later")]
     AsksToWait(u64),
     /// No connection, or a broken one, in the last attempt.
+    #[error("cannot reach ElevenLabs: {0}")]
     Unreachable(String),
     /// The response does not have the documented form.
+    #[error("cannot read the response of ElevenLabs: {0}")]
     Malformed(&'static str),
 }
-
-impl fmt::Display for ClientError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotFound => f.write_str("not found at ElevenLabs (404)"),
-            Self::KeyRefused(status) => write!(f, "ElevenLabs refuses the API key ({status})"),
-            Self::Status(status) => write!(f, "ElevenLabs responded {status}"),
-            Self::AsksToWait(seconds) => write!(f, "ElevenLabs requests a pause of {seconds} seconds; try again later"),
-            Self::Unreachable(why) => write!(f, "cannot reach ElevenLabs: {why}"),
-            Self::Malformed(what) => write!(f, "cannot read the response of ElevenLabs: {what}"),
-        }
-    }
-}
-
-impl std::error::Error for ClientError {}
 
 /// The retry policy of requests.
 #[derive(Debug, Clone, Copy)]

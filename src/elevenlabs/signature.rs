@@ -10,7 +10,6 @@
 use crate::secret::Secret;
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
-use std::fmt;
 use std::time::Duration;
 
 /// Name of the signature header.
@@ -23,15 +22,23 @@ const MAX_HEADER_BYTES: usize = 2048;
 const MAX_SIGNATURES: usize = 16;
 
 /// The reason why a signature was refused. No variant reveals anything about a secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// No secret is configured, so nothing can be verified.
+    #[error("no signing secret is configured; start the service with --elevenlabs-secret")]
     NoSecret,
     /// The header is missing.
+    #[error("the header ElevenLabs-Signature is missing")]
     Missing,
     /// The header is not of the form `t=…,v0=…`; the text is the reason.
+    #[error("the header ElevenLabs-Signature must be t=<seconds>,v0=<hex>: {0}")]
     Malformed(&'static str),
     /// The signature's time is too far from this machine's clock.
+    #[error(
+        "the signature's time is {} s {} this machine's clock, the maximum is {tolerance} s: check the clock, or set \
+         --signature-tolerance",
+        age.unsigned_abs(), if *age < 0 { "ahead of" } else { "behind" }
+    )]
     Stale {
         /// Age of the signature, in seconds; negative if its time is in the future.
         age: i64,
@@ -39,31 +46,9 @@ pub enum Refusal {
         tolerance: u64,
     },
     /// The signature was made with another secret, for another body or at another time.
+    #[error("the signature does not match the body and the secret")]
     Mismatch,
 }
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoSecret => {
-                f.write_str("no signing secret is configured; start the service with --elevenlabs-secret")
-            }
-            Self::Missing => f.write_str("the header ElevenLabs-Signature is missing"),
-            Self::Malformed(what) => write!(f, "the header ElevenLabs-Signature must be t=<seconds>,v0=<hex>: {what}"),
-            Self::Stale { age, tolerance } => {
-                let (seconds, side) = (age.unsigned_abs(), if *age < 0 { "ahead of" } else { "behind" });
-                write!(
-                    f,
-                    "the signature's time is {seconds} s {side} this machine's clock, the maximum is {tolerance} s: \
-                     check the clock, or set --signature-tolerance"
-                )
-            }
-            Self::Mismatch => f.write_str("the signature does not match the body and the secret"),
-        }
-    }
-}
-
-impl std::error::Error for Refusal {}
 
 /// Verifies a complete body.
 ///
@@ -88,8 +73,7 @@ pub fn verify(
 pub fn sign(secret: &Secret, at: i64, body: &[u8]) -> String {
     let mut mac = mac_for(secret, at.to_string().as_bytes());
     mac.update(body);
-    let hex = mac.finalize().into_bytes().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
-    format!("t={at},v0={hex}")
+    format!("t={at},v0={:x}", mac.finalize().into_bytes())
 }
 
 /// A verification in progress, which receives the body in pieces.

@@ -1,28 +1,18 @@
 //! Why an export failed.
 
 use crate::store;
-use std::fmt;
 use std::io;
 
 /// The reason why an export was not completed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// The database failed.
+    #[error("{0}")]
     Store(store::Error),
     /// The output could not be written.
+    #[error("cannot write: {0}")]
     Write(io::Error),
 }
-
-impl fmt::Display for ExportError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Store(error) => error.fmt(f),
-            Self::Write(error) => write!(f, "cannot write: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for ExportError {}
 
 impl From<store::Error> for ExportError {
     fn from(error: store::Error) -> Self {

@@ -13,9 +13,10 @@ use crate::domain::{ConversationId, Timestamp};
 use crate::store::{self, Reads, Rejection, Store};
 use crate::sys::low_priority::Background;
 use crate::telemetry::metrics::METRICS;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -133,7 +134,7 @@ impl Requests {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock()
     }
 
     /// Removes and returns the calls that have been waited for longest, with their requests.
@@ -165,7 +166,7 @@ impl Requests {
             if state.stopping || left.is_zero() || (for_requests && !state.calls.is_empty()) {
                 return !state.stopping;
             }
-            state = self.0.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            self.0.changed.wait_for(&mut state, left);
         }
     }
 }

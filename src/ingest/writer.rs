@@ -28,9 +28,10 @@ use crate::redaction::Redactor;
 use crate::store::command::{Command, Probe, output_of};
 use crate::store::{Error, ErrorKind, Outcome, Rejection, Store, StoredTurn, Write, Written};
 use crate::telemetry::metrics::{LocalHistogram, METRICS};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 
@@ -144,7 +145,7 @@ impl Writer {
     /// # Errors
     /// Like [`Writer::execute`].
     pub async fn probe(&self) -> Result<(), WriteError> {
-        let last = *self.shared.last_commit.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = *self.shared.last_commit.lock();
         let recent = last.is_some_and(|at| at.elapsed() < PROBE_INTERVAL);
         if recent && !self.shared.stopping.load(Ordering::Acquire) {
             return Ok(());
@@ -362,7 +363,7 @@ impl Loop {
     }
 
     fn note_commit(&self, at: Option<Instant>) {
-        *self.shared.last_commit.lock().unwrap_or_else(PoisonError::into_inner) = at;
+        *self.shared.last_commit.lock() = at;
     }
 
     /// Adds a committed batch to the metrics.

@@ -2,5 +2,6 @@
 
 pub mod backfill;
 pub mod backup;
+pub mod interval_thread;
 pub mod retention;
 pub mod stale_calls;

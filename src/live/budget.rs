@@ -2,7 +2,7 @@
 //!
 //! The maximum is 1,000 chunks, 16 MB or 250 reads per second, regardless of the number of streams and changes.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -28,7 +28,7 @@ impl Pace {
     pub(super) fn charge(&self, now: Instant, bytes: usize, read: bool) -> Instant {
         let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
         let cost = CHUNK_COST + KIB_COST.saturating_mul(kib) + if read { READ_COST } else { Duration::ZERO };
-        let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = self.0.lock();
         *free = (*free).max(now) + cost;
         *free
     }

@@ -18,7 +18,8 @@ use super::watchers::Watched;
 use crate::store::{Absent, Change, Error, ErrorKind, Feed, Position, Scope};
 use bytes::Bytes;
 use hashlink::LruCache;
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch as cell;
 
@@ -145,18 +146,18 @@ impl Shared {
         };
         // An empty segment is not cached, because it will become outdated.
         if segment.end != after {
-            self.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(key, segment.clone());
+            self.kept.lock().insert(key, segment.clone());
         }
         Ok((segment, true))
     }
 
     fn kept(&self, key: &(Scope, Position)) -> Option<Arc<Segment>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        self.kept.lock().get(key).cloned()
     }
 
     /// Empties the cache, because it may contain erased turns.
     pub(super) fn forget(&self) {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.kept.lock().clear();
     }
 
     /// Resets the position and the cache while there are no streams.

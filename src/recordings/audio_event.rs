@@ -38,30 +38,21 @@ pub struct AudioEvent {
 }
 
 /// The reason why a body is not a valid recording.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
     /// The body ended early, or could not be received.
+    #[error("the recording ended early: {0}")]
     BrokenOff(io::Error),
     /// The audio could not be written.
+    #[error("cannot write the recording: {0}")]
     Write(io::Error),
     /// The body, or its part that is not audio, exceeds the maximum size.
+    #[error("the recording is too long")]
     TooLong,
     /// The body does not have the documented form; the text names the field.
+    #[error("invalid recording: {0}")]
     Malformed(String),
 }
-
-impl fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BrokenOff(error) => write!(f, "the recording ended early: {error}"),
-            Self::Write(error) => write!(f, "cannot write the recording: {error}"),
-            Self::TooLong => f.write_str("the recording is too long"),
-            Self::Malformed(what) => write!(f, "invalid recording: {what}"),
-        }
-    }
-}
-
-impl std::error::Error for Unreadable {}
 
 /// Reads a body of at most `limit` bytes completely, and writes its audio to `out`.
 ///

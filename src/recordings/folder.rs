@@ -10,7 +10,8 @@
 //! This module does not deal with HTTP, signatures or the database.
 
 use crate::domain::ConversationId;
-use crate::sys::files;
+use crate::sys::paths::sync_dir;
+use crate::sys::{atomic_file, files};
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File};
 use std::io;
@@ -82,7 +83,7 @@ impl Recordings {
     /// The recording exists but cannot be deleted.
     pub fn remove(&self, conversation_id: &ConversationId) -> io::Result<bool> {
         match fs::remove_file(self.path(conversation_id)) {
-            Ok(()) => self.sync().map(|()| true),
+            Ok(()) => sync_dir(&self.folder).map(|()| true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
@@ -96,15 +97,8 @@ impl Recordings {
     /// Persists a complete file as the recording of a call, replacing an earlier one. It is on disk when this returns.
     pub(super) fn keep(&self, file: NamedTempFile, conversation_id: &ConversationId) -> io::Result<PathBuf> {
         let path = self.path(conversation_id);
-        file.as_file().sync_all()?;
-        file.persist(&path).map_err(|failed| failed.error)?;
-        self.sync()?;
+        atomic_file::persist(file, &path)?;
         Ok(path)
-    }
-
-    /// Syncs the folder, so names are on disk.
-    fn sync(&self) -> io::Result<()> {
-        File::open(&self.folder)?.sync_all()
     }
 }
 
@@ -122,9 +116,8 @@ pub fn file_name(conversation_id: &ConversationId) -> String {
     }
     let readable: String =
         id.chars().take(40).map(|c| c.to_ascii_lowercase()).map(|c| if plain(c) { c } else { '_' }).collect();
-    let digest = Sha256::digest(id.as_bytes());
-    let digits = digest.iter().take(16).fold(String::new(), |digits, byte| digits + &format!("{byte:02x}"));
-    format!("{readable}~{digits}.mp3")
+    let digits = format!("{:x}", Sha256::digest(id.as_bytes()));
+    format!("{readable}~{}.mp3", &digits[..32])
 }
 
 #[cfg(test)]

@@ -9,21 +9,22 @@
     expect(unsafe_code, reason = "no dependency exposes these functions")
 )]
 
+use crate::jobs::interval_thread::IntervalThread;
+use std::io;
 use std::time::Duration;
-use tokio::task::JoinHandle;
 
 /// Interval between two calls of `malloc_trim`.
 const TRIM_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Fixes the allocator's thresholds, and returns free memory periodically until the task is aborted.
-pub(super) fn give_back() -> JoinHandle<()> {
+/// Fixes the allocator's thresholds, and starts a thread that returns free memory periodically.
+///
+/// # Errors
+/// The operating system could not create the thread.
+pub(super) fn give_back() -> io::Result<IntervalThread> {
     system::keep_little();
-    tokio::spawn(async {
-        loop {
-            tokio::time::sleep(TRIM_INTERVAL).await;
-            // It fails only when the service is stopping.
-            let _ = tokio::task::spawn_blocking(system::trim).await;
-        }
+    IntervalThread::start("malloc-trim", TRIM_INTERVAL, || {
+        system::trim();
+        TRIM_INTERVAL
     })
 }
 

@@ -24,9 +24,10 @@ use crate::elevenlabs::client::Client;
 use crate::ingest::blocking::BlockingWriter;
 use crate::ingest::reconciler::Reconciler;
 use crate::ingest::{Limits, Writer};
-use crate::jobs::backfill::{Periodic, StoreKeeper};
-use crate::jobs::backup;
+use crate::jobs::backfill::{self, StoreKeeper};
+use crate::jobs::interval_thread::IntervalThread;
 use crate::jobs::retention::{self, Eraser, OtherWriters};
+use crate::jobs::{backup, stale_calls};
 use crate::live::{self, Tail};
 use crate::recordings::Recordings;
 use crate::redaction::Redactor;
@@ -84,40 +85,29 @@ pub struct Settings {
 }
 
 /// A reason why the service ended without being stopped.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// A system call failed.
-    Io(io::Error),
+    #[error("the server failed")]
+    Io(#[source] io::Error),
     /// Backups cannot be made as configured.
-    Copies(io::Error),
+    #[error("cannot make backups of the database")]
+    Copies(#[source] io::Error),
     /// The writer's thread ended unexpectedly, because of a bug.
+    #[error("the writer thread ended unexpectedly; nothing more can be stored")]
     WriterDied,
 }
 
-impl std::fmt::Display for ServeError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Io(_) => f.write_str("the server failed"),
-            Self::Copies(_) => f.write_str("cannot make backups of the database"),
-            Self::WriterDied => f.write_str("the writer thread ended unexpectedly; nothing more can be stored"),
-        }
-    }
-}
-
-impl std::error::Error for ServeError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Io(error) | Self::Copies(error) => Some(error),
-            Self::WriterDied => None,
-        }
-    }
-}
-
 /// Fetches missing ends of calls periodically, until the returned job is dropped.
-fn fetch(client: Client, every: Duration, store: &Arc<dyn Store>, writer: &Writer) -> Result<Periodic, ServeError> {
+fn fetch(
+    client: Client,
+    every: Duration,
+    store: &Arc<dyn Store>,
+    writer: &Writer,
+) -> Result<IntervalThread, ServeError> {
     let executor = Box::new(BlockingWriter::new(writer.clone()));
     let keeper = StoreKeeper::new(store, writer.redactor(), executor);
-    Periodic::start(every, client, keeper).map_err(ServeError::Io)
+    backfill::start(every, client, keeper).map_err(ServeError::Io)
 }
 
 /// Erases expired calls periodically, until the returned job is dropped.
@@ -126,10 +116,10 @@ fn erase_old(
     recordings: Option<Recordings>,
     store: &Arc<dyn Store>,
     writer: &Writer,
-) -> Result<retention::Periodic, ServeError> {
+) -> Result<IntervalThread, ServeError> {
     let executor = Box::new(BlockingWriter::new(writer.clone()));
     let eraser = Eraser::new(store, recordings, executor, OtherWriters::Some);
-    retention::Periodic::start(older_than, eraser).map_err(ServeError::Io)
+    retention::start(older_than, eraser).map_err(ServeError::Io)
 }
 
 /// Serves on `listener` until `stop` is ready, then shuts down in order. The store is dropped before this returns.
@@ -156,7 +146,9 @@ pub async fn serve(
     let recordings = settings.post_call.recordings.clone();
     let _retention =
         settings.retention.map(|older_than| erase_old(older_than, recordings, &store, &writer)).transpose()?;
-    let stale = settings.stale_after.map(|after| crate::jobs::stale_calls::end_stale_calls(writer.clone(), after));
+    let stale =
+        settings.stale_after.map(|after| stale_calls::start(after, Box::new(BlockingWriter::new(writer.clone()))));
+    let stale = stale.transpose().map_err(ServeError::Io)?;
     let access = Access::new(&settings.access);
     let tail = Tail::new(store.clone(), settings.streams, api::EVENT);
     let follow = tokio::spawn(tail.clone().follow(writer.committed()));
@@ -178,7 +170,7 @@ pub async fn serve(
 
     let metrics = settings.metrics.map(|listener| metrics_endpoint::serve(listener, scrape));
     let watchdog = tokio::spawn(systemd::stay_alive(writer.clone()));
-    let memory = malloc_trim::give_back();
+    let memory_trim = malloc_trim::give_back().map_err(ServeError::Io)?;
     let (died_tx, died_rx) = tokio::sync::oneshot::channel();
     let stop_or_death = async move {
         tokio::select! {
@@ -201,10 +193,8 @@ pub async fn serve(
         certificates.abort();
     }
     watchdog.abort();
-    memory.abort();
-    if let Some(stale) = stale {
-        stale.abort();
-    }
+    drop(memory_trim);
+    drop(stale);
     // The task ends with the streams, but not if the server has failed.
     follow.abort();
     if let Some(metrics) = metrics {

@@ -1,7 +1,5 @@
 //! Database failures, independent of any particular database.
 
-use std::fmt;
-
 /// The kind of a failure. It holds all that a caller may act on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -28,7 +26,8 @@ impl ErrorKind {
 }
 
 /// A database failure: its kind, the operation, and the message of the database engine.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{doing}: {source}")]
 pub struct Error {
     kind: ErrorKind,
     doing: &'static str,
@@ -50,17 +49,5 @@ impl Error {
     /// Returns the kind of the failure.
     pub fn kind(&self) -> ErrorKind {
         self.kind
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.doing, self.source)
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&*self.source)
     }
 }

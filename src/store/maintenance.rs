@@ -2,9 +2,10 @@
 
 use super::{Error, ErrorKind, Result};
 use crate::sys::atomic_file::Aside;
+use parking_lot::Mutex;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::sync::Arc;
 
 /// Summary of a finished copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +75,7 @@ impl Copier {
     /// # Errors
     /// The content of the file is not a usable copy then.
     pub fn copy(&self, to: &Aside, watch: BackupWatch) -> Result<BackupReport> {
-        let _turn = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.one_at_a_time.lock();
         self.do_copy(to, watch)
     }
 
@@ -83,12 +84,8 @@ impl Copier {
     /// # Errors
     /// [`ErrorKind::Busy`] while another copy is running.
     pub fn try_copy(&self, to: &Aside, watch: BackupWatch) -> Result<BackupReport> {
-        let _turn = match self.one_at_a_time.try_lock() {
-            Ok(turn) => turn,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::new(ErrorKind::Busy, "copying", "another copy is running"));
-            }
+        let Some(_turn) = self.one_at_a_time.try_lock() else {
+            return Err(Error::new(ErrorKind::Busy, "copying", "another copy is running"));
         };
         self.do_copy(to, watch)
     }

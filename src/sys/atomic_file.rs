@@ -4,13 +4,55 @@
 //! processes cannot write the same file, and a leftover of a killed process differs from a file in progress. The next
 //! process that writes the file reuses the leftover. A complete file that is on disk gets its name in one step, so the
 //! file never has both names.
+//!
+//! Small files do not need the lock. [`write`] and [`write_new`] write them to a file with a random name first.
 
 use super::files::{self, FileId};
-use std::fmt;
+use super::paths::{parent_dir, sync_parent_dir, with_suffix};
 use std::fs::{self, File, Permissions, TryLockError};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
+use thiserror::Error;
+
+/// Creates or replaces a small file, which only its owner may access. It is on disk when this returns.
+///
+/// A symbolic link of that name is replaced, not followed.
+///
+/// # Errors
+/// The operating system refused. An existing file stays in place then.
+pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    persist(temporary(path, content)?, path)
+}
+
+/// Creates a small file with a name that must not be taken. Otherwise like [`write`].
+///
+/// # Errors
+/// The name is taken, or the operating system refused.
+pub fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
+    let file = temporary(path, content)?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(path)?;
+    sync_parent_dir(path)
+}
+
+/// Gives a complete temporary file its name, replacing an existing file. It is on disk when this returns.
+///
+/// # Errors
+/// The operating system refused. An existing file stays in place then.
+pub fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    sync_parent_dir(path)
+}
+
+/// Writes a temporary file in the folder of `path`. It is created with `O_EXCL` and mode 0600.
+fn temporary(path: &Path, content: &[u8]) -> io::Result<NamedTempFile> {
+    let mut file = NamedTempFile::new_in(parent_dir(path))?;
+    file.write_all(content)?;
+    Ok(file)
+}
 
 /// A file in progress. Dropping it removes the file, unless the file got its name.
 #[derive(Debug)]
@@ -21,31 +63,22 @@ pub struct Aside {
 }
 
 /// Reason why a file was not created.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum AsideError {
     /// A file of that name exists and is not overwritten.
+    #[error("{} exists", .0.display())]
     Exists(PathBuf),
     /// Another process is writing a file of that name.
+    #[error("{} is being written by another process", .0.display())]
     BeingMade(PathBuf),
     /// The operating system refused.
+    #[error("cannot create {path}: {1}", path = .0.display())]
     Io(PathBuf, io::Error),
 }
 
-impl fmt::Display for AsideError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exists(path) => write!(f, "{} exists", path.display()),
-            Self::BeingMade(path) => write!(f, "{} is being written by another process", path.display()),
-            Self::Io(path, error) => write!(f, "cannot create {}: {error}", path.display()),
-        }
-    }
-}
-
-impl std::error::Error for AsideError {}
-
 /// Returns the path of the file in progress.
 fn path_aside(target: &Path) -> PathBuf {
-    files::beside(target, ".partial")
+    with_suffix(target, ".partial")
 }
 
 impl Aside {
@@ -142,7 +175,7 @@ impl Aside {
             io::ErrorKind::AlreadyExists => AsideError::Exists(self.target.clone()),
             _ => failed(error),
         })?;
-        files::sync_folder_of(&self.target).map_err(failed)
+        sync_parent_dir(&self.target).map_err(failed)
     }
 
     /// Syncs the file and gives it its name, replacing an existing file.
@@ -153,7 +186,7 @@ impl Aside {
         let failed = |error| AsideError::Io(self.target.clone(), error);
         self.file.sync_all().map_err(failed)?;
         fs::rename(&self.path, &self.target).map_err(failed)?;
-        files::sync_folder_of(&self.target).map_err(failed)
+        sync_parent_dir(&self.target).map_err(failed)
     }
 
     /// Returns the file and removes its name at once. The disk space is freed when the returned file is closed.
@@ -184,7 +217,6 @@ impl Drop for Aside {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write as _;
 
     #[test]
     fn a_file_has_its_name_only_when_it_is_published() {
@@ -205,6 +237,27 @@ mod tests {
         aside.replace().unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"newer");
         assert_eq!(names(), ["out"]);
+    }
+
+    #[test]
+    fn a_small_file_is_its_owners_alone_and_replaces_a_link_instead_of_following_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let (target, elsewhere) = (folder.path().join("out"), folder.path().join("elsewhere"));
+        fs::write(&elsewhere, "another's").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &target).unwrap();
+        assert_eq!(write_new(&target, b"new").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        for words in ["first", "second"] {
+            write(&target, words.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&target).unwrap(), words);
+            let metadata = fs::symlink_metadata(&target).unwrap();
+            assert!(metadata.is_file() && metadata.permissions().mode() & 0o777 == 0o600, "{metadata:?}");
+        }
+        assert_eq!(write_new(&target, b"third").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&target).unwrap(), "second");
+        assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "another's");
+        write_new(&folder.path().join("fresh"), b"fourth").unwrap();
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 3, "temporary files are gone");
     }
 
     #[test]

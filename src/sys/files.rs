@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::{
     DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Mode of files that this program creates. Nobody else may read them.
 pub const MODE: u32 = 0o600;
@@ -30,18 +30,6 @@ impl FileId {
     pub fn of(metadata: &Metadata) -> Self {
         Self { device: metadata.dev(), inode: metadata.ino() }
     }
-}
-
-/// Returns the path with `ending` appended to its name.
-pub fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    name.into()
-}
-
-/// Returns the folder of a file.
-pub fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Creates a new file for reading and writing.
@@ -158,14 +146,6 @@ pub fn give_to_owner_of(file: &File, other: &Metadata) -> io::Result<()> {
         return Ok(());
     }
     std::os::unix::fs::fchown(file, Some(other.uid()), Some(other.gid()))
-}
-
-/// Syncs the folder of a file, so that its name is on disk.
-///
-/// # Errors
-/// The operating system refused.
-pub fn sync_folder_of(path: &Path) -> io::Result<()> {
-    File::open(folder_of(path))?.sync_all()
 }
 
 /// Renames a file without replacing another one.

@@ -25,7 +25,7 @@ pub fn pack(bytes: &[u8], effort: Effort) -> Vec<u8> {
     packer.finish().expect("writing to memory cannot fail")
 }
 
-/// Decompresses data that [`pack`] or this program's build compressed.
+/// Decompresses data that [`pack`] compressed, or a file that is part of this program.
 pub fn unpack(packed: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     GzDecoder::new(packed).read_to_end(&mut bytes).expect("data that this program compressed is valid");

@@ -4,4 +4,5 @@ pub mod atomic_file;
 pub mod files;
 pub mod gzip;
 pub mod low_priority;
+pub mod paths;
 pub mod terminal;

@@ -4,8 +4,9 @@
 //! pays for a copy instead of a system call, and a stalled reader of the log does not block requests. The buffer is
 //! bounded: lines beyond the maximum are dropped and counted, and the count is logged.
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::io::{self, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tracing_subscriber::fmt::MakeWriter;
@@ -37,7 +38,7 @@ struct Waiting {
 impl Shared {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         // Only complete lines are added, so a panic of another thread leaves the buffer valid.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock()
     }
 
     /// Writes buffered lines until it is stopped, and then the remaining ones.
@@ -46,7 +47,7 @@ impl Shared {
         loop {
             let mut waiting = self.waiting();
             while waiting.lines.is_empty() && !waiting.stop {
-                waiting = self.awake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+                self.awake.wait(&mut waiting);
             }
             if !waiting.stop {
                 drop(waiting);

@@ -81,7 +81,9 @@ fn digest<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> String {
         hash.update(text);
         hash.update([0]);
     }
-    hash.finalize().iter().take(8).fold(String::new(), |digits, byte| digits + &format!("{byte:02x}"))
+    let mut digits = format!("{:x}", hash.finalize());
+    digits.truncate(16);
+    digits
 }
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";

@@ -69,6 +69,25 @@ fn the_unit_hands_over_each_secret_by_a_variable_that_serve_knows() {
 }
 
 #[test]
+fn each_flag_and_variable_that_the_dashboard_and_the_unit_name_is_one_of_serve() {
+    let help = String::from_utf8(run(&["serve", "--help"]).stdout).unwrap();
+    let known: BTreeSet<_> = help.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-').collect();
+    let named = |text: &str, prefix: &str| -> BTreeSet<String> {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-');
+        words.map(|word| word.trim_end_matches('-')).filter(|word| word.starts_with(prefix)).map(Into::into).collect()
+    };
+    let flags = named(&generated(&["grafana-dashboard"]), "--");
+    assert!(flags.contains("--stale-after") && flags.contains("--queue-capacity"), "{flags:?}");
+    let unit = generated(&["systemd"]);
+    let variables = named(&unit, "TRANSCRIBE_HOOK_");
+    assert!(variables.contains("TRANSCRIBE_HOOK_LISTEN"), "{variables:?}");
+    for name in flags.iter().chain(&variables).chain(&named(&unit, "--")) {
+        // The unit's own first lines say how it is enabled.
+        assert!(known.contains(name.as_str()) || name == "--now", "serve knows no {name}");
+    }
+}
+
+#[test]
 fn the_dashboard_asks_only_for_metrics_that_there_are_in_queries_that_prometheus_understands() {
     let dashboard: Value = serde_json::from_str(&generated(&["grafana-dashboard"])).unwrap();
     let service = crate::harness::Service::start();

@@ -1,8 +1,8 @@
 //! Rate limit of failed attempts per address. Memory is bounded: the least recently used addresses are evicted.
 
 use hashlink::LruCache;
+use parking_lot::Mutex;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Maximum number of tracked addresses.
@@ -35,7 +35,7 @@ impl Refusals {
     fn count_at(&self, address: IpAddr, now: Instant) -> Result<(), u32> {
         let Some(each) = self.each else { return Ok(()) };
         // Nothing panics while the lock is held, and a slightly wrong count would do no harm.
-        let mut paid = self.paid.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut paid = self.paid.lock();
         let key = network_of(address);
         let until = paid.get(&key).map_or(now, |until| now.max(*until)) + each;
         if until > now + BURST_WINDOW {

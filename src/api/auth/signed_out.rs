@@ -5,15 +5,17 @@
 
 use super::session::{LASTS, Session, SessionId, seconds};
 use crate::domain::Timestamp;
+use crate::sys::atomic_file;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use parking_lot::Mutex;
 use rustix::fs::OFlags;
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -119,16 +121,10 @@ impl SignedOut {
 
     fn save(&self) -> io::Result<()> {
         // Nobody changes the path while the lock is held.
-        let file = self.0.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = self.0.file.lock();
         let Some(path) = file.as_deref() else { return Ok(()) };
         let text = self.0.ended.borrow().text();
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        // Only the owner may read the file, and the rename replaces a symbolic link instead of following it.
-        let mut new = tempfile::NamedTempFile::new_in(folder)?;
-        new.write_all(text.as_bytes())?;
-        new.as_file().sync_all()?;
-        new.persist(path)?;
-        Ok(())
+        atomic_file::write(path, text.as_bytes())
     }
 }
 

@@ -13,11 +13,12 @@ use super::rate::Rate;
 use crate::api::auth::client::Client;
 use crate::api::error::ApiError;
 use crate::telemetry::metrics::METRICS;
+use parking_lot::{Mutex, MutexGuard};
 use poem::Request;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
@@ -206,7 +207,7 @@ impl Budget {
 
 impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -188,3 +188,89 @@ impl Endpoint for TurnEndpoint {
         Ok(TurnAnswer::from(store(&self.writer, turn).await?).into_response())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::body::{Bodies, memory_for};
+    use crate::ingest::Limits;
+    use crate::store::Store;
+    use crate::store::sqlite::{Options, SqliteStore};
+    use poem::http::{Method, StatusCode};
+    use poem::{EndpointExt as _, Route};
+    use poem_openapi::OpenApiService;
+    use serde_json::{Value, json};
+    use std::sync::Arc;
+
+    const PATH: &str = "/webhooks/elevenlabs/transcription";
+
+    /// Returns the status, the body unless it is an error, and whether the turn was a duplicate.
+    async fn answer(endpoint: &impl Endpoint<Output = Response>, request: Request) -> (StatusCode, String, bool) {
+        match endpoint.call(request).await {
+            Ok(response) => {
+                let replayed = response.headers().contains_key("idempotent-replayed");
+                (response.status(), response.into_body().into_string().await.unwrap(), replayed)
+            }
+            // The framework words a wrong content type in its own way.
+            Err(error) => (error.status(), String::new(), false),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_documented_operation_and_the_fast_one_answer_alike() {
+        let folder = tempfile::tempdir().unwrap();
+        // A store of its own for each, because the second delivery of a turn is a duplicate.
+        let opened = ["documented", "fast"].map(|name| {
+            let options = Options { path: folder.path().join(name), busy_timeout: Duration::from_secs(1), readers: 1 };
+            let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&options).unwrap());
+            Writer::start(store, Limits { queue_capacity: 10, patience: Duration::from_secs(5) }, None).unwrap()
+        });
+        let [writer, fast_writer] = [&opened[0].0, &opened[1].0].map(Clone::clone);
+        let limits = Bodies::new(1000, memory_for(1000));
+        let documented = OpenApiService::new(WebhooksApi { writer }, "", "");
+        let documented = Route::new().nest("/", documented).data(limits.clone()).map_to_response();
+        let fast = Route::new().at(PATH, poem::post(TurnEndpoint { writer: fast_writer })).data(limits);
+        let turn = json!({
+            "conversation_id": "conv_1", "speaker": "user", "message": "Ten four.", "timestamp": "2026-09-28T12:00:05Z",
+        });
+        let with = |field: &str, value: Value| {
+            let mut turn = turn.clone();
+            turn[field] = value;
+            turn.to_string()
+        };
+        let json = Some("application/json");
+        let table: [(Option<&str>, Option<&str>, String, u16); 13] = [
+            (json, None, turn.to_string(), 201),
+            (json, None, turn.to_string(), 201),
+            (json, Some("key"), with("message", "Over.".into()), 201),
+            (json, Some("key"), with("message", "Out.".into()), 422),
+            (json, None, json!({"conversation_id": "conv_1", "parameters": turn}).to_string(), 201),
+            (json, None, with("speaker", "driver".into()), 400),
+            (json, None, with("timestamp", "yesterday".into()), 400),
+            (json, None, with("message", "x".repeat(2000).into()), 413),
+            (json, None, "[]".to_owned(), 400),
+            (json, None, "{".to_owned(), 400),
+            (json, None, String::new(), 400),
+            (None, None, turn.to_string(), 415),
+            (Some("text/plain"), None, turn.to_string(), 415),
+        ];
+        for (content_type, key, body, status) in table {
+            let request = || {
+                let mut request = Request::builder().method(Method::POST).uri_str(PATH);
+                for (name, value) in [("content-type", content_type), (turn::KEY_HEADER, key)] {
+                    if let Some(value) = value {
+                        request = request.header(name, value);
+                    }
+                }
+                request.body(body.clone())
+            };
+            let answers = [answer(&documented, request()).await, answer(&fast, request()).await];
+            assert_eq!(answers[0], answers[1], "{body}");
+            assert_eq!(answers[0].0, status, "{answers:?} to {body}");
+        }
+        drop((documented, fast));
+        for (_, thread) in opened {
+            assert!(thread.stop());
+        }
+    }
+}

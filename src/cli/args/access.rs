@@ -7,6 +7,7 @@ use crate::api::auth::client::Proxies;
 use crate::api::auth::{AccessSettings, check_token};
 use crate::secret::Secret;
 use crate::server::cors::{Origin, Origins};
+use crate::sys::paths::with_suffix;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use ipnet::IpNet;
@@ -82,7 +83,7 @@ impl AccessArgs {
         settings: &mut AccessSettings,
         database: &Path,
     ) -> Result<Option<(PathBuf, Secret)>> {
-        settings.signed_out = Some(token_file::beside(database, ".signed-out"));
+        settings.signed_out = Some(with_suffix(database, ".signed-out"));
         if self.no_token || !settings.api_tokens.is_empty() {
             return Ok(None);
         }

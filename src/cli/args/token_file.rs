@@ -5,29 +5,24 @@
 
 use crate::api::auth::check_token;
 use crate::secret::{Secret, random_bytes};
+use crate::sys::atomic_file;
+use crate::sys::paths::with_suffix;
 use anyhow::{Context as _, Result, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Maximum size of the token file, in bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
-/// Returns the path of a file beside the database.
-pub(in crate::cli) fn beside(database: &Path, ending: &str) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push(ending);
-    name.into()
-}
-
 /// Returns the path of a database's token file.
 pub(in crate::cli) fn path(database: &Path) -> PathBuf {
-    beside(database, ".token")
+    with_suffix(database, ".token")
 }
 
 /// Reads the tokens of a file, or returns `None` if the file does not exist.
@@ -97,13 +92,7 @@ fn create(path: &Path) -> Result<Secret> {
     let name = || format!("cannot create {}", path.display());
     let bytes = random_bytes::<32>().with_context(name)?;
     let token = Secret::new(&format!("th_{}", URL_SAFE_NO_PAD.encode(bytes))).with_context(name)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // The temporary file is created with O_EXCL and mode 0600.
-    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(name)?;
-    writeln!(file, "{}", token.reveal()).with_context(name)?;
-    file.as_file().sync_all().with_context(name)?;
-    file.persist_noclobber(path).with_context(name)?;
-    File::open(folder).and_then(|folder| folder.sync_all()).with_context(name)?;
+    atomic_file::write_new(path, format!("{}\n", token.reveal()).as_bytes()).with_context(name)?;
     Ok(token)
 }
 

@@ -6,6 +6,9 @@
 use clap::{Args, Command};
 use std::path::PathBuf;
 
+/// Template of the unit, with placeholders for the program and the secrets.
+const UNIT: &str = include_str!("transcribe-hook.service");
+
 #[derive(Debug, Args)]
 pub(super) struct SystemdArgs {
     /// Run the program at this path
@@ -23,7 +26,7 @@ fn absolute(text: &str) -> Result<PathBuf, String> {
 }
 
 pub(super) fn unit(args: &SystemdArgs, command: Command) -> String {
-    let unit = UNIT.replace("@PROGRAM@", &args.program.display().to_string());
+    let unit = UNIT.trim_end().replace("@PROGRAM@", &args.program.display().to_string());
     unit.replace("@SECRETS@", secrets(command).trim_end())
 }
 
@@ -41,72 +44,3 @@ fn secrets(mut command: Command) -> String {
     });
     lines.collect()
 }
-
-const UNIT: &str = "\
-# transcribe-hook as a systemd service (systemd 250 or later).
-#   transcribe-hook generate systemd > /etc/systemd/system/transcribe-hook.service
-#   systemctl daemon-reload && systemctl enable --now transcribe-hook
-[Unit]
-Description=transcribe-hook, stores transcripts of voice-agent calls
-Wants=network-online.target
-After=network-online.target
-# Restart without a limit: turns that are sent while the service is down are lost.
-StartLimitIntervalSec=0
-
-[Service]
-Type=notify
-ExecStart=@PROGRAM@ serve
-# The database, and every other relative path, is in /var/lib/transcribe-hook.
-StateDirectory=transcribe-hook
-StateDirectoryMode=0750
-WorkingDirectory=%S/transcribe-hook
-ConfigurationDirectory=transcribe-hook
-# One variable per line, named after its flag: TRANSCRIBE_HOOK_LISTEN=127.0.0.1:8080
-EnvironmentFile=-/etc/transcribe-hook/environment
-# Secrets: write each to its file, readable by root only, and remove the two #.
-@SECRETS@
-Restart=always
-RestartSec=1
-# A restart does not fix wrong usage.
-RestartPreventExitStatus=2
-# The first start of a new version may take long, because it migrates the database.
-TimeoutStartSec=infinity
-TimeoutStopSec=30
-WatchdogSec=60
-LimitNOFILE=65536
-
-# Sandbox: the service may use the network and write to its own folder.
-DynamicUser=yes
-UMask=0077
-CapabilityBoundingSet=
-# For a port below 1024 remove the line above and PrivateUsers, and uncomment:
-#AmbientCapabilities=CAP_NET_BIND_SERVICE
-#CapabilityBoundingSet=CAP_NET_BIND_SERVICE
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-NoNewPrivileges=yes
-PrivateDevices=yes
-PrivateTmp=yes
-PrivateUsers=yes
-ProcSubset=pid
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHome=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-ProtectProc=invisible
-ProtectSystem=strict
-RemoveIPC=yes
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources
-SystemCallErrorNumber=EPERM
-
-[Install]
-WantedBy=multi-user.target";

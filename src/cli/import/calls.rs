@@ -8,15 +8,15 @@ use crate::cli::output::{eprint_line, print_line};
 use crate::domain::validation::describe;
 use crate::domain::{ConversationId, Timestamp};
 use crate::export::{MAX_LINE, archived};
+use crate::import::JsonLines;
 use crate::ingest::reconciler::work_off_store;
 use crate::store::command::{self, Completion, GoOnRestoring, Restore};
-use crate::store::sqlite::{Options, SqliteStore};
+use crate::store::sqlite::SqliteStore;
 use crate::store::{Archived, ArchivedCall, Reads as _, Rejection, Unfinished};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
-use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -59,8 +59,7 @@ struct Counts {
 
 pub(in crate::cli) fn run(args: &CallsArgs) -> Result<()> {
     let input = crate::cli::args::input::open(&args.file)?;
-    let options = Options { path: args.database.database.clone(), busy_timeout: Duration::from_secs(10), readers: 1 };
-    let store = SqliteStore::open_beside_service(&options)?;
+    let store = args.database.open_beside_service()?;
     // A call that a cancelled import left unfinished could not be imported again.
     erase_slices(&store, Unfinished::All, store.is_shared())?;
     let bar = ProgressBar::new_spinner();
@@ -86,32 +85,23 @@ fn read(
     counts: &mut Counts,
     bar: &ProgressBar,
 ) -> Result<()> {
-    let mut input = BufReader::new(input);
-    let (mut text, mut batch) = (Vec::new(), Batch::default());
-    for line in 1.. {
-        text.clear();
-        let read = input.by_ref().take(MAX_LINE + 1).read_until(b'\n', &mut text);
-        let read = read.with_context(|| format!("line {line}: cannot be read"));
-        if matches!(read, Ok(0)) {
-            break;
-        }
-        let too_long = u64::try_from(text.len()).is_ok_and(|length| length > MAX_LINE);
-        let thing = match read {
-            Err(error) => Err(error),
-            Ok(_) if too_long => Err(anyhow::anyhow!("line {line}: longer than {MAX_LINE} bytes")),
-            Ok(_) if text.trim_ascii().is_empty() => continue,
-            Ok(_) => Ok(archived(text.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(&text))),
-        };
+    let mut lines = JsonLines::new(input, MAX_LINE);
+    let mut batch = Batch::default();
+    loop {
         // Lines before an invalid one are stored.
-        let thing = match thing {
-            Ok(Ok(thing)) => thing,
-            other => {
+        let (line, thing) = match lines.next_line() {
+            Ok(None) => break,
+            Ok(Some((line, text))) => (line, archived(text)),
+            Err(error) => {
                 store_batch(args, store, &mut batch, counts)?;
-                match other {
-                    Ok(Err(reason)) => refuse(args, counts, line, &reason.to_string())?,
-                    Err(error) => return Err(error.context("all lines before it are stored")),
-                    Ok(Ok(_)) => {}
-                }
+                return Err(anyhow!(error).context("all lines before it are stored"));
+            }
+        };
+        let thing = match thing {
+            Ok(thing) => thing,
+            Err(reason) => {
+                store_batch(args, store, &mut batch, counts)?;
+                refuse(args, counts, line, &reason.to_string())?;
                 continue;
             }
         };

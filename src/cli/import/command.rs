@@ -7,12 +7,10 @@ use crate::domain::Timestamp;
 use crate::domain::driver_form::{read_dispatch, read_driver};
 use crate::import::{BadRow, Columns, Format, ReadError, Row, read_rows, without_doubles};
 use crate::store::command::{Command, PutDispatches, PutDrivers, execute};
-use crate::store::sqlite::{Options, SqliteStore};
 use crate::store::{Counts, Rejection};
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
-use std::time::Duration;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ImportArgs {
@@ -104,8 +102,7 @@ fn store<T: Clone, K: std::hash::Hash + Eq, C: Command<Output = Counts>>(
     let (rows, mut bad) = rows.with_context(|| args.file.display().to_string())?;
     let (mut rows, doubles) = without_doubles(rows, key_field, key);
     bad.extend(doubles);
-    let options = Options { path: args.database.database.clone(), busy_timeout: Duration::from_secs(10), readers: 1 };
-    let database = SqliteStore::open_beside_service(&options)?;
+    let database = args.database.open_beside_service()?;
     let counts = loop {
         if !bad.is_empty() && !args.skip_bad {
             report(&mut bad);

@@ -5,5 +5,5 @@ mod schedule;
 mod target;
 
 pub use run::{BackfillError, BatchReport, Keeper, Progress, Report, batch, conversations};
-pub use schedule::{Periodic, Unfinished};
+pub use schedule::{Unfinished, start};
 pub use target::{Nothing, StoreKeeper};

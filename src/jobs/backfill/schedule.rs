@@ -3,9 +3,9 @@
 use super::run::{BackfillError, Keeper, KeeperError, these};
 use crate::domain::ConversationId;
 use crate::elevenlabs::client::Client;
+use crate::jobs::interval_thread::IntervalThread;
 use std::collections::HashSet;
 use std::io;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 /// A store that can list unfinished calls.
@@ -17,30 +17,16 @@ pub trait Unfinished: Keeper {
     fn unfinished(&self) -> Result<Vec<ConversationId>, KeeperError>;
 }
 
-/// A backfill thread. Dropping it ends the thread after the current request.
-#[derive(Debug)]
-pub struct Periodic {
-    _end: Sender<()>,
-}
-
-impl Periodic {
-    /// Starts to fetch, immediately and then at this interval.
-    ///
-    /// # Errors
-    /// No thread could be started.
-    pub fn start(every: Duration, client: Client, keeper: impl Unfinished + Send + 'static) -> io::Result<Self> {
-        let (end, ended) = channel::<()>();
-        std::thread::Builder::new().name("backfill".to_owned()).spawn(move || {
-            let mut unknown = HashSet::new();
-            loop {
-                run(&client, &keeper, &mut unknown);
-                if ended.recv_timeout(every) != Err(RecvTimeoutError::Timeout) {
-                    return;
-                }
-            }
-        })?;
-        Ok(Self { _end: end })
-    }
+/// Starts to fetch, immediately and then at this interval.
+///
+/// # Errors
+/// The operating system could not create the thread.
+pub fn start(every: Duration, client: Client, keeper: impl Unfinished + Send + 'static) -> io::Result<IntervalThread> {
+    let mut unknown = HashSet::new();
+    IntervalThread::start("backfill", Duration::ZERO, move || {
+        run(&client, &keeper, &mut unknown);
+        every
+    })
 }
 
 /// Maximum number of calls that are remembered as unknown to ElevenLabs.

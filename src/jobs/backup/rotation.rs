@@ -7,9 +7,11 @@
 //! - A failure is logged, counted, and soon retried.
 
 use crate::domain::Timestamp;
+use crate::jobs::interval_thread::IntervalThread;
 use crate::store::{BackupReport, BackupWatch, Copier};
 use crate::sys::atomic_file::{Aside, AsideError};
 use crate::sys::files;
+use crate::sys::paths::{parent_dir, with_suffix};
 use crate::telemetry::metrics::METRICS;
 use std::fs;
 use std::io;
@@ -17,8 +19,6 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Name of the snapshot, which is beside the database.
@@ -63,9 +63,8 @@ enum BackupKind {
 /// A backup thread. Dropping it cancels a backup in progress and ends the thread.
 #[derive(Debug)]
 pub struct Periodic {
-    end: Option<Sender<()>>,
     ending: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<IntervalThread>,
 }
 
 impl Periodic {
@@ -90,32 +89,24 @@ impl Periodic {
         if plan.snapshot_every.is_some() && latest(&database) == database {
             return Err(io::Error::other(format!("the database must not be named {LATEST}, the name of the snapshot")));
         }
-        let (end, ended) = channel();
         let ending = Arc::new(AtomicBool::new(false));
         let maker = BackupWorker { copier, database, backups: plan.backups.clone(), ending: ending.clone() };
         let snapshot_every = plan.snapshot_every;
-        let thread = std::thread::Builder::new().name("backups".to_owned()).spawn(move || {
-            let mut tasks = maker.tasks(snapshot_every);
-            while let Some(next) = tasks.iter_mut().min_by_key(|task| task.due) {
-                let wait = next.due.saturating_duration_since(Instant::now());
-                if ended.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
-                    return;
-                }
-                let good = maker.make(next.kind);
-                next.due = Instant::now() + if good { next.every } else { next.every.min(MAX_RETRY_INTERVAL) };
-            }
+        let mut tasks = None;
+        let thread = IntervalThread::start("backups", Duration::ZERO, move || {
+            // In the thread, because it examines the last backup, which may take long.
+            let tasks = tasks.get_or_insert_with(|| maker.tasks(snapshot_every));
+            maker.make_due(tasks)
         })?;
-        Ok(Some(Self { end: Some(end), ending, thread: Some(thread) }))
+        Ok(Some(Self { ending, thread: Some(thread) }))
     }
 }
 
 impl Drop for Periodic {
     fn drop(&mut self) {
         self.ending.store(true, Ordering::Release);
-        drop(self.end.take());
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread was already logged.
-            let _ = thread.join();
+            thread.join();
         }
     }
 }
@@ -160,6 +151,16 @@ impl BackupWorker {
             tasks.push(BackupTask::new(BackupKind::Backup, backups.every, last));
         }
         tasks
+    }
+
+    /// Makes the next backup if it is due. Returns the time until the next one is due.
+    fn make_due(&self, tasks: &mut [BackupTask]) -> Duration {
+        let left = |task: &BackupTask| task.due.saturating_duration_since(Instant::now());
+        if let Some(next) = tasks.iter_mut().min_by_key(|task| task.due).filter(|next| left(next).is_zero()) {
+            let good = self.make(next.kind);
+            next.due = Instant::now() + if good { next.every } else { next.every.min(MAX_RETRY_INTERVAL) };
+        }
+        tasks.iter().map(left).min().expect("no thread is started without a task")
     }
 
     /// Returns the time of the last usable backup. Unusable ones are logged.
@@ -240,10 +241,9 @@ impl BackupWorker {
         let report = self.copy(&aside)?;
         // SQLite would apply a WAL or journal of this name to the new file.
         for ending in ["-wal", "-journal"] {
-            let mut log = target.as_os_str().to_owned();
-            log.push(ending);
+            let log = with_suffix(&target, ending);
             if fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
-                let log = Path::new(&log).display();
+                let log = log.display();
                 return Err(io::Error::other(format!("another process writes to {LATEST}: found {log}")));
             }
         }
@@ -261,7 +261,7 @@ impl BackupWorker {
 pub fn remove_leftovers(database: &Path, plan: &Plan) {
     Aside::remove_leftover(database);
     Aside::remove_leftover(&latest(database));
-    for folder in [Some(files::folder_of(database)), plan.folder.as_deref()].into_iter().flatten() {
+    for folder in [Some(parent_dir(database)), plan.folder.as_deref()].into_iter().flatten() {
         if let Err(error) = super::file_name::remove_leftovers(folder, database)
             && error.kind() != io::ErrorKind::NotFound
         {

@@ -19,25 +19,17 @@ const EVEN_RUN: Duration = Duration::from_hours(24);
 const MAX_DRIFT: Duration = Duration::from_mins(10);
 
 /// The clock is far ahead of the latest arrival, so nothing counts as expired.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the clock says {now}, more than a day after anything arrived that agreed with it{}",
+    newest.map(|newest| format!(" ({newest})")).unwrap_or_default()
+)]
 pub struct ClockAhead {
     /// Time of the machine's clock.
     pub now: Timestamp,
     /// Latest arrival whose sender's clock agreed with this machine's clock, if there is one.
     pub newest: Option<Timestamp>,
 }
-
-impl std::fmt::Display for ClockAhead {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the clock says {}, more than a day after anything arrived", self.now)?;
-        match self.newest {
-            Some(newest) => write!(f, " that agreed with it ({newest})"),
-            None => f.write_str(" that agreed with it"),
-        }
-    }
-}
-
-impl std::error::Error for ClockAhead {}
 
 /// Checks the clock by the latest arrival alone.
 ///

@@ -9,4 +9,4 @@ mod schedule;
 pub use clock::{ClockAhead, WatchedClock, check_arrival};
 pub use eraser::{Erased, Eraser, OtherWriters, SHORTEST, before, chunks};
 pub use error::EraseError;
-pub use schedule::{Periodic, every};
+pub use schedule::{every, start};

@@ -4,9 +4,9 @@ use super::clock::{ClockAhead, WatchedClock};
 use super::eraser::{Erased, Eraser, before};
 use super::error::EraseError;
 use crate::domain::Timestamp;
+use crate::jobs::interval_thread::IntervalThread;
 use crate::telemetry::metrics::METRICS;
 use std::io;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 /// Returns the interval of the erasure, which is a hundredth of the retention period within bounds.
@@ -17,30 +17,15 @@ pub fn every(older_than: Duration) -> Duration {
 /// Interval of clock checks while the clock is not trusted.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A thread that erases. Dropping it ends the thread after the current write.
-#[derive(Debug)]
-pub struct Periodic {
-    _end: Sender<()>,
-}
-
-impl Periodic {
-    /// Starts a thread that erases what is older than this, now and at an interval, while the clock is trusted.
-    ///
-    /// # Errors
-    /// The operating system could not create the thread.
-    pub fn start(older_than: Duration, work: Eraser) -> io::Result<Self> {
-        let (end, ended) = channel::<()>();
-        std::thread::Builder::new().name("retention".to_owned()).spawn(move || {
-            let mut retention = Retention { older_than, work, clock: None, held: false };
-            loop {
-                let pause = if retention.run() { every(older_than) } else { CLOCK_INTERVAL.min(every(older_than)) };
-                if ended.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
-                    return;
-                }
-            }
-        })?;
-        Ok(Self { _end: end })
-    }
+/// Starts a thread that erases what is older than this, now and at an interval, while the clock is trusted.
+///
+/// # Errors
+/// The operating system could not create the thread.
+pub fn start(older_than: Duration, work: Eraser) -> io::Result<IntervalThread> {
+    let mut retention = Retention { older_than, work, clock: None, held: false };
+    IntervalThread::start("retention", Duration::ZERO, move || {
+        if retention.run() { every(older_than) } else { CLOCK_INTERVAL.min(every(older_than)) }
+    })
 }
 
 struct Retention {

@@ -4,10 +4,11 @@ use super::limits::ConnectionLimits;
 use crate::api::memory_budget::LEAST_RATE;
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::Notify;
 
@@ -83,12 +84,12 @@ impl Watch {
 
     /// Stores the unread rest of a body.
     pub(super) fn leave_unread(&self, body: Inner) {
-        *self.unread.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+        *self.unread.lock() = Some(body);
     }
 
     /// Returns the unread rest of a body.
     pub(super) fn take_unread(&self) -> Option<Inner> {
-        self.unread.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.unread.lock().take()
     }
 
     /// Counts received bytes of a body.
@@ -159,7 +160,7 @@ impl Table {
     }
 
     fn open(&self) -> MutexGuard<'_, (u64, HashMap<u64, Arc<Watch>>)> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock()
     }
 
     /// Returns a slot for a new connection. If necessary, it closes another one; returns `None` if all of them are

@@ -7,6 +7,7 @@
 use super::certificates::{BadCertificate, Certificates, certified, provider};
 use super::validity;
 use crate::domain::Timestamp;
+use crate::sys::atomic_file;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use instant_acme::{
@@ -15,7 +16,7 @@ use instant_acme::{
 };
 use rcgen::{CertificateParams, CustomExtension, KeyPair};
 use serde::{Deserialize, Serialize};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
@@ -239,14 +240,9 @@ fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> io::Result<Option<T>> {
     }
 }
 
-/// Replaces a file atomically. Only its owner may read it, as with all temporary files.
+/// Replaces a file, which only its owner may read.
 fn write(path: &Path, content: &impl Serialize) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(serde_json::to_string_pretty(content)?.as_bytes())?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
+    atomic_file::write(path, serde_json::to_string_pretty(content)?.as_bytes())
 }
 
 /// An adapter of `ureq` for the ACME library.

@@ -1,7 +1,8 @@
 //! The certificates for new connections.
 
+use parking_lot::RwLock;
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -12,16 +13,9 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 pub(super) const CHALLENGE: &[u8] = b"acme-tls/1";
 
 /// An unusable certificate or key. The text names it and the reason, and never contains the key.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub struct BadCertificate(pub(super) String);
-
-impl std::fmt::Display for BadCertificate {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for BadCertificate {}
 
 pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
@@ -37,26 +31,26 @@ pub(super) struct Certificates {
 
 impl Certificates {
     pub(super) fn set(&self, certificate: CertifiedKey) {
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(certificate));
+        *self.current.write() = Some(Arc::new(certificate));
     }
 
     pub(super) fn set_challenge(&self, domain: &str, certificate: CertifiedKey) {
-        let mut challenges = self.challenges.write().unwrap_or_else(PoisonError::into_inner);
+        let mut challenges = self.challenges.write();
         challenges.insert(domain.to_ascii_lowercase(), Arc::new(certificate));
     }
 
     pub(super) fn clear_challenges(&self) {
-        self.challenges.write().unwrap_or_else(PoisonError::into_inner).clear();
+        self.challenges.write().clear();
     }
 }
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         if hello.alpn().is_some_and(|mut protocols| protocols.any(|protocol| protocol == CHALLENGE)) {
-            let challenges = self.challenges.read().unwrap_or_else(PoisonError::into_inner);
+            let challenges = self.challenges.read();
             return challenges.get(&hello.server_name()?.to_ascii_lowercase()).cloned();
         }
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current.read().clone()
     }
 }
 

@@ -7,9 +7,10 @@ use super::connection::pool::Readers;
 use super::connection::{checkpoint, lock, pool};
 use super::held::{Writer, Writing};
 use crate::store::{Copier, Result};
+use parking_lot::Mutex;
 use rusqlite::Connection;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// An open database file.
 pub struct SqliteStore {
@@ -48,7 +49,7 @@ impl SqliteStore {
     /// Reads with the connection that is reserved for due calls.
     pub(super) fn read_due<T>(&self, read: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         self.check_place()?;
-        let mut reconciler = self.reconciler.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reconciler = self.reconciler.lock();
         let connection = match &mut *reconciler {
             Some(connection) => connection,
             none => none.insert(pool::reader(&self.options.path)?),
@@ -59,7 +60,7 @@ impl SqliteStore {
     /// Returns the writing connection, and opens it if that was not possible before.
     pub(super) fn writer(&self) -> Result<Writer<'_>> {
         // After a panic the connection has at most an open transaction, which the next `apply` rolls back.
-        let mut writing = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writing = self.writer.lock();
         if writing.is_none() {
             *writing = Some(self.begin_writing()?);
         }
@@ -71,7 +72,7 @@ impl Drop for SqliteStore {
     /// Leaves files alone that are no longer this database's, because SQLite would remove the WAL at its path.
     fn drop(&mut self) {
         let checked = self.check_place();
-        let writing = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let writing = self.writer.get_mut();
         if let (Some(writing), Err(_)) = (writing, checked) {
             if self.lock.is_some() && self.place.only_log_is_gone() {
                 checkpoint::rescue(&writing.connection);

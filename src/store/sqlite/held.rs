@@ -2,9 +2,9 @@
 
 use super::batch::call_cache::LiveCalls;
 use super::search::SearchIndex;
+use parking_lot::MutexGuard;
 use rusqlite::Connection;
 use std::ops::{Deref, DerefMut};
-use std::sync::MutexGuard;
 
 /// A guard of the writing connection.
 pub(super) struct Writer<'a>(pub(super) MutexGuard<'a, Option<Writing>>);

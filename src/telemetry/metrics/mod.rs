@@ -20,7 +20,6 @@
 //! - A metric of every turn costs time for every turn: count in the batch, and add once.
 
 mod builder;
-pub mod dashboard;
 mod process;
 
 use builder::{Make as _, by, plain, spread};

@@ -9,6 +9,7 @@
 
 use crate::store::sqlite::error::Context as _;
 use crate::store::{Result, Sizes};
+use crate::sys::paths::with_suffix;
 use crate::telemetry::metrics::METRICS;
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
@@ -144,9 +145,7 @@ fn note(started: Instant, error: Option<&rusqlite::Error>) {
 
 /// Implements [`crate::store::Maintenance::sizes`].
 pub(in crate::store::sqlite) fn sizes(path: &Path) -> io::Result<Sizes> {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    let log = match fs::metadata(log) {
+    let log = match fs::metadata(with_suffix(path, "-wal")) {
         Ok(log) => log.len(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
         Err(error) => return Err(error),

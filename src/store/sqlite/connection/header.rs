@@ -8,6 +8,7 @@ use super::migrations::known_schema;
 use super::open_error::OpenError;
 use super::schema::APPLICATION_ID;
 use crate::sys::files;
+use crate::sys::paths::with_suffix;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt as _;
@@ -124,7 +125,7 @@ pub(in crate::store::sqlite) fn belongs_together(path: &Path) -> bool {
 }
 
 fn leftover(path: &Path, header: &Header) -> io::Result<Option<PathBuf>> {
-    let (wal, journal) = (files::beside(path, "-wal"), files::beside(path, "-journal"));
+    let (wal, journal) = (with_suffix(path, "-wal"), with_suffix(path, "-journal"));
     if let Some(file) = not_empty(&wal)?
         && (header.is_in_rollback_mode() || !wal_fits(file, header)?)
     {

@@ -10,6 +10,7 @@
 
 use super::place;
 use crate::sys::files::{self, FileId};
+use crate::sys::paths::with_suffix;
 use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
@@ -45,7 +46,7 @@ pub(in crate::store::sqlite) enum Attempt {
 }
 
 pub(in crate::store::sqlite) fn path_beside(database: &Path) -> PathBuf {
-    files::beside(database, ".lock")
+    with_suffix(database, ".lock")
 }
 
 pub(in crate::store::sqlite) fn try_lock(database: &Path) -> io::Result<Attempt> {

@@ -21,6 +21,8 @@ use crate::store::sqlite::maintenance::backup::{backup, examine};
 use crate::store::sqlite::search::SearchIndex;
 use crate::store::{Copier, Error, ErrorKind, Result};
 use crate::sys::files;
+use crate::sys::paths::{sync_parent_dir, with_suffix};
+use parking_lot::Mutex;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::error::Error as _;
@@ -28,8 +30,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The first SQLite version without the WAL-reset bug, which could lose a committed transaction
@@ -235,7 +237,7 @@ fn warn_of_readers(path: &Path, file: &File) -> io::Result<()> {
 fn make(path: &Path, busy_timeout: Duration) -> Result<(), OpenError> {
     let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
     let database = |source| OpenError::Database { path: path.to_owned(), source };
-    let beside = |ending: &str| files::beside(path, ending);
+    let beside = |ending: &str| with_suffix(path, ending);
     // SQLite would take such a WAL for the new file's own and write the old database's pages into it.
     for ending in ["-wal", "-journal"] {
         if header::not_empty(&beside(ending)).map_err(unusable)?.is_some() {
@@ -259,7 +261,7 @@ fn make(path: &Path, busy_timeout: Duration) -> Result<(), OpenError> {
     connection.close().map_err(|(_, error)| error).doing("closing the new file").map_err(database)?;
     File::open(&aside).and_then(|file| file.sync_all()).map_err(unusable)?;
     // The lock prevents another process from creating the database meanwhile.
-    std::fs::rename(&aside, path).and_then(|()| files::sync_folder_of(path)).map_err(unusable)
+    std::fs::rename(&aside, path).and_then(|()| sync_parent_dir(path)).map_err(unusable)
 }
 
 pub(in crate::store::sqlite) fn connect(path: &Path, busy_timeout: Duration) -> Result<Connection> {
@@ -298,7 +300,7 @@ fn check_contents(connection: &Connection, path: &Path) -> Result<u32, OpenError
 /// Syncs the WAL of a crashed process, which may not have done so, before its turns count as stored. A repeated
 /// delivery of such a turn will be acknowledged without being written again.
 fn sync_leftover_log(path: &Path) -> io::Result<()> {
-    match header::not_empty(&files::beside(path, "-wal"))? {
+    match header::not_empty(&with_suffix(path, "-wal"))? {
         Some(log) => log.sync_all(),
         None => Ok(()),
     }

@@ -1,13 +1,15 @@
 //! Errors of opening a database.
 
-use crate::store::Error;
+use crate::store;
 use std::io;
 use std::path::PathBuf;
+use thiserror::Error;
 
 /// Reason why a database could not be opened. Each message names the file and a remedy.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum OpenError {
     /// The folder is missing, or the file cannot be opened or written.
+    #[error("cannot use the database {}", path.display())]
     Unusable {
         /// The database.
         path: PathBuf,
@@ -15,6 +17,10 @@ pub enum OpenError {
         source: io::Error,
     },
     /// Another process has the database open for writing.
+    #[error(
+        "the database {} is in use by another transcribe-hook{}",
+        path.display(), by.map(|pid| format!(" (process {pid})")).unwrap_or_default()
+    )]
     InUse {
         /// The database.
         path: PathBuf,
@@ -22,6 +28,7 @@ pub enum OpenError {
         by: Option<u32>,
     },
     /// The file is not a database of this program.
+    #[error("{} is {what}; it was left untouched", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -29,6 +36,11 @@ pub enum OpenError {
         what: &'static str,
     },
     /// The file was written by a newer version of this program.
+    #[error(
+        "the database {} was written by a newer transcribe-hook (schema {found}, this one supports {known}); it was \
+         left untouched",
+        path.display()
+    )]
     Newer {
         /// The database.
         path: PathBuf,
@@ -38,6 +50,7 @@ pub enum OpenError {
         known: u32,
     },
     /// The lock file cannot be used.
+    #[error("cannot use the lock file {}", path.display())]
     Lock {
         /// The lock file.
         path: PathBuf,
@@ -45,6 +58,7 @@ pub enum OpenError {
         source: io::Error,
     },
     /// Another path leads to the same file.
+    #[error("the database {} {why}", path.display())]
     Aliased {
         /// The database.
         path: PathBuf,
@@ -52,11 +66,21 @@ pub enum OpenError {
         why: String,
     },
     /// The database is missing, but its WAL or journal exists and may hold turns that are stored nowhere else.
+    #[error(
+        "{} belongs to a database that is missing, and may hold turns that are stored nowhere else; put the database \
+         back beside it, or replace it by a copy with `transcribe-hook restore`",
+        log.display()
+    )]
     OrphanedLog {
         /// The WAL or journal.
         log: PathBuf,
     },
     /// The WAL or journal beside the file belongs to another database.
+    #[error(
+        "{} does not belong to {}, which seems to be a copy, and would damage it; use `transcribe-hook restore` to \
+         replace a database by a copy, because it moves the old database's files away",
+        log.display(), database.display()
+    )]
     ForeignLog {
         /// The WAL or journal.
         log: PathBuf,
@@ -64,76 +88,28 @@ pub enum OpenError {
         database: PathBuf,
     },
     /// A running service of an older version has the database open.
+    #[error(
+        "the database {} is in use by an older transcribe-hook; stop it, or use its own version",
+        path.display()
+    )]
     Older {
         /// The database.
         path: PathBuf,
     },
     /// SQLite failed, or is too old.
+    #[error("cannot open the database {}", path.display())]
     Database {
         /// The database.
         path: PathBuf,
         /// SQLite's error.
-        source: Error,
+        source: store::Error,
     },
     /// The migrations failed; the file is unchanged.
+    #[error("cannot migrate the database {}", path.display())]
     Migration {
         /// The database.
         path: PathBuf,
         /// The migration's error.
         source: Box<refinery::Error>,
     },
-}
-
-impl std::fmt::Display for OpenError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Unusable { path, .. } => write!(f, "cannot use the database {}", path.display()),
-            Self::InUse { path, by: Some(pid) } => {
-                write!(f, "the database {} is in use by another transcribe-hook (process {pid})", path.display())
-            }
-            Self::InUse { path, by: None } => {
-                write!(f, "the database {} is in use by another transcribe-hook", path.display())
-            }
-            Self::Foreign { path, what } => write!(f, "{} is {what}; it was left untouched", path.display()),
-            Self::Newer { path, found, known } => write!(
-                f,
-                "the database {} was written by a newer transcribe-hook (schema {found}, this one supports {known}); \
-                 it was left untouched",
-                path.display()
-            ),
-            Self::OrphanedLog { log } => write!(
-                f,
-                "{} belongs to a database that is missing, and may hold turns that are stored nowhere else; put the \
-                 database back beside it, or replace it by a copy with `transcribe-hook restore`",
-                log.display()
-            ),
-            Self::ForeignLog { log, database } => write!(
-                f,
-                "{} does not belong to {}, which seems to be a copy, and would damage it; use `transcribe-hook restore` to \
-                 replace a database by a copy, because it moves the old database's files away",
-                log.display(),
-                database.display()
-            ),
-            Self::Lock { path, .. } => write!(f, "cannot use the lock file {}", path.display()),
-            Self::Aliased { path, why } => write!(f, "the database {} {why}", path.display()),
-            Self::Older { path } => write!(
-                f,
-                "the database {} is in use by an older transcribe-hook; stop it, or use its own version",
-                path.display()
-            ),
-            Self::Database { path, .. } => write!(f, "cannot open the database {}", path.display()),
-            Self::Migration { path, .. } => write!(f, "cannot migrate the database {}", path.display()),
-        }
-    }
-}
-
-impl std::error::Error for OpenError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Unusable { source, .. } | Self::Lock { source, .. } => Some(source),
-            Self::Database { source, .. } => Some(source),
-            Self::Migration { source, .. } => Some(source),
-            _ => None,
-        }
-    }
 }

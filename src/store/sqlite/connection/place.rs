@@ -9,13 +9,15 @@
 
 use crate::store::{Error, ErrorKind, Result};
 use crate::sys::files::{self, FileId};
+use crate::sys::paths::{parent_dir, with_suffix};
+use parking_lot::Mutex;
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Operation in the errors of reads and writes while the files are not at their path.
 const DOING: &str = "checking the database's files";
@@ -34,7 +36,7 @@ pub(in crate::store::sqlite) fn resolve(path: &Path) -> io::Result<PathBuf> {
         return Err(io::Error::new(io::ErrorKind::NotFound, what));
     }
     let name = path.file_name().ok_or(io::ErrorKind::NotFound)?;
-    Ok(files::folder_of(path).canonicalize()?.join(name))
+    Ok(parent_dir(path).canonicalize()?.join(name))
 }
 
 /// Reason why a file must not be used as a database even if it is one.
@@ -72,12 +74,12 @@ pub(in crate::store::sqlite) fn alias(path: &Path) -> io::Result<Option<Alias>> 
     }
     // `st_dev` is equal for a bind mount and its file system.
     let mount = |path: &Path| rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::MNT_ID);
-    let (file, folder) = (mount(path)?, mount(files::folder_of(path))?);
+    let (file, folder) = (mount(path)?, mount(parent_dir(path))?);
     let known = |mask: u32| mask & StatxFlags::MNT_ID.bits() != 0;
     let apart = if known(file.stx_mask) && known(folder.stx_mask) {
         file.stx_mnt_id != folder.stx_mnt_id
     } else {
-        metadata.dev() != fs::metadata(files::folder_of(path))?.dev()
+        metadata.dev() != fs::metadata(parent_dir(path))?.dev()
     };
     Ok(apart.then_some(Alias::Mount))
 }
@@ -114,7 +116,7 @@ impl Wal {
         if self.damaged.load(Ordering::Relaxed) {
             return false;
         }
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock();
         // The size comes first: one from before a new header is never too small.
         let Ok(length) = self.file.metadata().map(|file| file.len()) else { return true };
         let mut header = [0; 32];
@@ -150,7 +152,7 @@ impl Place {
     /// One of the files does not exist.
     pub(in crate::store::sqlite) fn note(&self, database: &Path) -> io::Result<FileId> {
         let file = |ending: &str| -> io::Result<_> {
-            let path = files::beside(database, ending);
+            let path = with_suffix(database, ending);
             let id = FileId::of(&fs::symlink_metadata(&path)?);
             Ok((path, id))
         };
@@ -257,5 +259,5 @@ fn found(path: &Path, id: FileId) -> Found {
 
 /// Returns the metadata of the owner for files beside a database: that of the database, or else of its folder.
 pub(in crate::store::sqlite) fn heir(database: &Path) -> io::Result<Metadata> {
-    fs::symlink_metadata(database).or_else(|_| fs::metadata(files::folder_of(database)))
+    fs::symlink_metadata(database).or_else(|_| fs::metadata(parent_dir(database)))
 }

@@ -7,13 +7,14 @@ use super::place::Place;
 use crate::store::deadline::deadline;
 use crate::store::sqlite::error::Context as _;
 use crate::store::{Error, ErrorKind, Result};
+use parking_lot::RwLock;
 use r2d2::ManageConnection;
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::OpenFlags;
 use rusqlite::config::DbConfig;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Maximum time that a read waits for a free connection.
@@ -51,7 +52,7 @@ impl Readers {
 
     /// Returns a connection for one read, which is interrupted at its time limit.
     pub(in crate::store::sqlite) fn get(&self) -> Result<Reader> {
-        let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let pool = self.pool.read().clone();
         let busy = |error: &str| Error::new(ErrorKind::Busy, "waiting for a read connection", error.to_owned());
         let pool = pool.ok_or_else(|| busy("the connections are being opened"))?;
         let wait = deadline().map_or(CONNECTION_TIMEOUT, |end| end.saturating_duration_since(Instant::now()));
@@ -67,13 +68,13 @@ impl Readers {
     /// Opens connections in another mode, after [`Readers::close`] has closed the current ones.
     pub(in crate::store::sqlite) fn reopen(&self, path: &Path, size: u32, way: Way) -> Result<()> {
         let pool = pool(path, size, way, self.open.clone())?;
-        *self.pool.write().unwrap_or_else(PoisonError::into_inner) = Some(pool);
+        *self.pool.write() = Some(pool);
         Ok(())
     }
 
     /// Closes all connections and waits for it, because the pool closes them in its own threads.
     pub(in crate::store::sqlite) fn close(&self) {
-        drop(self.pool.write().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.pool.write().take());
         let end = Instant::now() + CONNECTION_TIMEOUT;
         while Arc::strong_count(&self.open) > 1 && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(1));

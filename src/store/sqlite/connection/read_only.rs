@@ -7,6 +7,7 @@ use super::place;
 use crate::store::sqlite::error::Context as _;
 use crate::store::{Error, ErrorKind, Result};
 use crate::sys::files;
+use crate::sys::paths::with_suffix;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -38,7 +39,7 @@ pub(in crate::store::sqlite) fn open(path: &Path) -> Result<Connection> {
     }
     drop(connection);
     for ending in ["-wal", "-journal"] {
-        let log = files::beside(&path, ending);
+        let log = with_suffix(&path, ending);
         if log.symlink_metadata().is_ok_and(|log| log.len() > 0) {
             let what = format!(
                 "{} holds data that is not in the database yet; read it as a user who may write to its folder, or read a copy \

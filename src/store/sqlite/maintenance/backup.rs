@@ -18,8 +18,8 @@ use crate::store::sqlite::connection::read_only;
 use crate::store::sqlite::error::Context as _;
 use crate::store::{BackupReport, BackupStep, BackupWatch, Error, ErrorKind, Result};
 use crate::sys::atomic_file::Aside;
-use crate::sys::files;
 use crate::sys::low_priority::Background;
+use crate::sys::paths::{parent_dir, with_suffix};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, Row};
 use std::os::unix::fs::FileExt as _;
@@ -63,7 +63,7 @@ pub fn backup(source: &Path, aside: &Aside, mut watch: BackupWatch) -> Result<Ba
 /// There is such a file, or the operating system refused the check.
 pub fn expect_no_wal(target: &Path) -> Result<()> {
     for ending in ["-wal", "-journal"] {
-        let wal = files::beside(target, ending);
+        let wal = with_suffix(target, ending);
         if header::not_empty(&wal).map_err(of_file)?.is_some() {
             let what = format!("{} belongs to another database and would damage the copy; move it away", wal.display());
             return Err(of_file(what));
@@ -131,7 +131,7 @@ fn refuse_to_fill_the_disk(aside: &Aside, wanted: u64) -> Result<()> {
     if wanted.saturating_add(MIN_FREE_BYTES) <= free {
         return Ok(());
     }
-    let folder = aside.target().parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = parent_dir(aside.target());
     let what = format!(
         "the disk of {} has {free} bytes free; the copy needs {wanted}, and {MIN_FREE_BYTES} must stay free",
         folder.display()

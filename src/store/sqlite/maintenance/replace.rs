@@ -18,6 +18,7 @@ use crate::store::sqlite::error::Context as _;
 use crate::store::{BackupReport, BackupWatch, Error, ErrorKind, Result};
 use crate::sys::atomic_file::Aside;
 use crate::sys::files::{self, FileId};
+use crate::sys::paths::{parent_dir, sync_parent_dir, with_suffix};
 use std::fs::{self, File, Metadata, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -120,8 +121,8 @@ impl Replacement {
         let suffix = suffix(path, now);
         remove_derived(path).map_err(failed)?;
         let moved = move_logs_aside(path, &suffix).map_err(failed)?;
-        files::sync_folder_of(path).map_err(failed)?;
-        let kept = self.old.is_some().then(|| files::beside(path, &suffix));
+        sync_parent_dir(path).map_err(failed)?;
+        let kept = self.old.is_some().then(|| with_suffix(path, &suffix));
         match &kept {
             Some(kept) => exchange(aside.path(), path, kept).map_err(failed)?,
             None => aside.publish().map_err(|error| Error::new(ErrorKind::Other, DOING, error))?,
@@ -193,9 +194,9 @@ fn fold(path: &Path) {
 
 /// Removes files derived from the old database, which would be taken for the new one's.
 fn remove_derived(path: &Path) -> io::Result<()> {
-    let name = files::beside(path, ".search");
+    let name = with_suffix(path, ".search");
     let name = name.file_name().unwrap_or_default().as_encoded_bytes();
-    for entry in files::folder_of(path).read_dir()? {
+    for entry in parent_dir(path).read_dir()? {
         let entry = entry?;
         if entry.file_name().as_encoded_bytes().starts_with(name) && entry.file_type()?.is_file() {
             fs::remove_file(entry.path())?;
@@ -209,11 +210,11 @@ fn remove_derived(path: &Path) -> io::Result<()> {
 fn move_logs_aside(path: &Path, suffix: &str) -> io::Result<Vec<PathBuf>> {
     let mut moved = Vec::new();
     for ending in ["-wal", "-journal", "-shm"] {
-        let log = files::beside(path, ending);
+        let log = with_suffix(path, ending);
         match fs::symlink_metadata(&log) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Ok(file) if file.len() > 0 && ending != "-shm" => {
-                let kept = files::beside(&log, suffix);
+                let kept = with_suffix(&log, suffix);
                 files::rename_new(&log, &kept)?;
                 moved.push(kept);
             }
@@ -226,7 +227,7 @@ fn move_logs_aside(path: &Path, suffix: &str) -> io::Result<Vec<PathBuf>> {
 /// Gives the new file the database's name, and the old database the name under which it is kept.
 fn exchange(new: &Path, database: &Path, kept: &Path) -> io::Result<()> {
     files::rename_new(new, kept)?;
-    files::sync_folder_of(database)?;
+    sync_parent_dir(database)?;
     match files::exchange(kept, database) {
         Err(error) if files::lacks_flags(&error) => {
             // Without an exchange, two steps are necessary. Between them the old database has two names and is refused
@@ -237,7 +238,7 @@ fn exchange(new: &Path, database: &Path, kept: &Path) -> io::Result<()> {
         }
         exchanged => exchanged?,
     }
-    files::sync_folder_of(database)
+    sync_parent_dir(database)
 }
 
 /// Returns an unused suffix for the old files, such as `.replaced-20260928T120000Z`.
@@ -247,7 +248,7 @@ fn suffix(database: &Path, now: Timestamp) -> String {
     let is_free = |suffix: &String| {
         ["", "-wal", "-journal"]
             .into_iter()
-            .all(|ending| files::beside(&files::beside(database, ending), suffix).symlink_metadata().is_err())
+            .all(|ending| with_suffix(&with_suffix(database, ending), suffix).symlink_metadata().is_err())
     };
     let first = format!(".replaced-{seconds}Z");
     let mut others = (2..).map(|n| format!("{first}-{n}"));

@@ -16,6 +16,7 @@ use super::{indexer, purge};
 use crate::store::sqlite::connection::checkpoint::{self, Of};
 use crate::store::sqlite::connection::vfs;
 use crate::store::{Backlog, Error, ErrorKind, Forgotten, Result};
+use crate::sys::paths::with_suffix;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::{self, File, Permissions};
@@ -71,9 +72,7 @@ const PURGE_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// Returns the path of the index of a database.
 pub(super) fn path_beside(database: &Path) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push(".search");
-    name.into()
+    with_suffix(database, ".search")
 }
 
 /// The index as the writer sees it. It is opened on first use.
@@ -303,9 +302,7 @@ impl SearchIndex {
 
     fn remove(&self) -> Result<()> {
         for ending in SUFFIXES {
-            let mut name = self.path.as_os_str().to_owned();
-            name.push(ending);
-            match fs::remove_file(&name) {
+            match fs::remove_file(with_suffix(&self.path, ending)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(of_file(error)),
                 _ => {}
             }

@@ -49,7 +49,7 @@ pub(super) use reach::Reach;
 use super::connection::read_only;
 use super::error::Context as _;
 use crate::store::{Error, ErrorKind, Found, Result, SearchQuery};
-use crate::sys::files;
+use crate::sys::paths::with_suffix;
 use page_search::Search;
 use rusqlite::{Connection, ErrorCode};
 use state::State;
@@ -153,7 +153,7 @@ fn attach(connection: &Connection, database: &Path) -> Result<bool> {
         // If this user may not write, a file that nobody changes is read as immutable, like the database itself.
         Err(error) if matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly)) => {
             let _ = connection.execute_batch("DETACH search");
-            let wal = files::beside(Path::new(path), "-wal");
+            let wal = with_suffix(Path::new(path), "-wal");
             if wal.symlink_metadata().is_ok_and(|wal| wal.len() > 0) {
                 return Ok(false);
             }
