@@ -8,6 +8,7 @@
 //! harmless, because the changes are processed again.
 
 use super::super::error::Context as _;
+use super::segments::merge;
 use super::state::State;
 use super::{purge, time_blocks};
 use crate::store::{Backlog, Error, ErrorKind, Result};
@@ -241,13 +242,4 @@ fn insert(transaction: &Transaction<'_>, after: i64, to: i64) -> Result<()> {
         .doing(DOING)?;
     time_blocks::note(transaction, after, to)?;
     merge(transaction, MAX_MERGED_PAGES)
-}
-
-/// Merges segments until about `pages` pages are written. If it is negative, FTS5 first begins a merge of all segments.
-pub(super) fn merge(transaction: &Transaction<'_>, pages: i64) -> Result<()> {
-    transaction
-        .prepare_cached("INSERT INTO turn_search (turn_search, rank) VALUES ('merge', ?1)")
-        .and_then(|mut merge| merge.execute([pages]))
-        .map(drop)
-        .doing(DOING)
 }

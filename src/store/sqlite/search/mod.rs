@@ -38,6 +38,7 @@ mod page_search;
 mod purge;
 mod reach;
 mod scan;
+mod segments;
 mod state;
 mod time_blocks;
 

@@ -10,8 +10,8 @@
 //! pages.
 
 use super::super::error::Context as _;
-use super::indexer::merge;
-use crate::store::{Error, ErrorKind, Result};
+use super::segments::{levels, merge, set_min_merged};
+use crate::store::Result;
 use rusqlite::{Connection, Transaction};
 use std::time::{Duration, Instant};
 
@@ -22,9 +22,6 @@ const SLICE: Duration = Duration::from_millis(8);
 
 /// Number of pages that FTS5 writes between two readings of the clock.
 const PAGES: i64 = 16;
-
-/// Id of the row of `turn_search_data` that lists the segments.
-const STRUCTURE: i64 = 10;
 
 /// Minimum number of segments that FTS5 merges, its option `usermerge`, during a rewrite.
 const REWRITE_MIN_MERGED: i64 = 2;
@@ -84,53 +81,4 @@ fn begin(transaction: &Transaction<'_>) -> Result<Option<usize>> {
     set_min_merged(transaction, REWRITE_MIN_MERGED)?;
     merge(transaction, -PAGES)?;
     Ok(levels(transaction)?.iter().rposition(|level| level.merging > 0))
-}
-
-fn set_min_merged(transaction: &Transaction<'_>, segments: i64) -> Result<()> {
-    transaction
-        .execute("INSERT INTO turn_search (turn_search, rank) VALUES ('usermerge', ?1)", [segments])
-        .map(drop)
-        .doing(DOING)
-}
-
-/// Numbers of segments on a level, which are of similar size.
-struct Level {
-    /// Segments that are being merged into one of the next level.
-    merging: u64,
-    segments: u64,
-}
-
-/// Reads the list of segments, the "structure record" described in SQLite's `fts5_index.c`.
-fn levels(connection: &Connection) -> Result<Vec<Level>> {
-    let record: Vec<u8> = connection
-        .prepare_cached("SELECT block FROM turn_search_data WHERE id = ?1")
-        .and_then(|mut select| select.query_row([STRUCTURE], |row| row.get(0)))
-        .doing(DOING)?;
-    // The first four bytes are the configuration's number.
-    let mut bytes = record.into_iter().skip(4);
-    let mut number = || {
-        let mut number = 0;
-        loop {
-            let byte = bytes.next()?;
-            number = number << 7 | u64::from(byte & 0x7f);
-            if byte < 0x80 {
-                return Some(number);
-            }
-        }
-    };
-    let mut read = || -> Option<Vec<Level>> {
-        let levels = number()?;
-        let (_segments, _pages_written) = (number()?, number()?);
-        (0..levels)
-            .map(|_| {
-                let level = Level { merging: number()?, segments: number()? };
-                // Id, first page and last page of each segment.
-                for _ in 0..3 * level.segments {
-                    number()?;
-                }
-                Some(level)
-            })
-            .collect()
-    };
-    read().ok_or_else(|| Error::new(ErrorKind::Other, DOING, "FTS5's list of segments cannot be read"))
 }
