@@ -172,7 +172,7 @@ fn for_each_csv_row(
     let name = |cell: &str| cell.trim_start_matches('\u{FEFF}').trim().to_ascii_lowercase().replace(' ', "_");
     let names: Vec<String> = header.iter().map(name).collect();
     if let Some((_, twice)) = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)) {
-        return Err(ReadError::DuplicateColumn((*twice).to_owned()));
+        return Err(ReadError::DuplicateColumn((*twice).clone()));
     }
     let missing: Vec<_> =
         columns.required.iter().copied().filter(|name| !names.iter().any(|found| found == name)).collect();
@@ -192,7 +192,7 @@ fn for_each_csv_row(
                 );
             }
             Ok(true) => {
-                take(lines.at(start), Ok(Fields::from_row(names.iter().map(String::as_str).zip(record.iter()))))
+                take(lines.at(start), Ok(Fields::from_row(names.iter().map(String::as_str).zip(record.iter()))));
             }
             Err(error) if matches!(error.kind(), csv::ErrorKind::Utf8 { .. }) => {
                 take(lines.at(start), Err(Invalid("not valid UTF-8; save the file as \"CSV UTF-8\"".into())));

@@ -7,7 +7,7 @@
 //!
 //! ## Map
 //!
-//! Dependencies point downwards only, which `tests/it/tidy.rs` checks.
+//! Dependencies point downwards only, which `tests/it/source/tidy.rs` checks.
 //!
 //! | module | what it is for |
 //! | --- | --- |

@@ -8,10 +8,10 @@
 //! `-- --renew` writes what it finds into `baseline.json`, for a change that is worth its instructions, or saves some.
 #![expect(clippy::print_stdout, reason = "the report goes to the terminal")]
 
-#[expect(dead_code, reason = "here nothing is sent")]
-#[path = "../service/script.rs"]
-mod script;
 mod work;
+#[expect(dead_code, reason = "here nothing is sent")]
+#[path = "../service/workload.rs"]
+mod workload;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, ValueEnum as _};

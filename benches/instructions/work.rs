@@ -1,6 +1,6 @@
 //! The work whose instructions are counted: what the service does between HTTP and the disk.
 
-use crate::script::{self, Script, TURNS_PER_CALL};
+use crate::workload::{self, Script, TURNS_PER_CALL};
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use std::path::Path;
@@ -62,7 +62,7 @@ impl Work {
 
 /// Appends turns as deliveries bring them, and returns conversations that are whole.
 fn append(store: &SqliteStore, turns: usize) -> Result<Vec<ConversationId>> {
-    let mut script = Script::new(script::PATH, BATCH, Some(TURNS_PER_CALL), 0);
+    let mut script = Script::new(workload::PATH, BATCH, Some(TURNS_PER_CALL), 0);
     let mut whole = Vec::new();
     let now = Timestamp::now();
     for _ in 0..turns / BATCH {

@@ -3,7 +3,7 @@
 //! It must cost little beside the service, with which it shares the cores: requests are ready-made, of an answer only
 //! the status and the length are read, and nothing is allocated for a request.
 
-use crate::script::Script;
+use crate::workload::Script;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use std::io::{self, ErrorKind, Read as _, Write as _};

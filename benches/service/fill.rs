@@ -1,8 +1,8 @@
 //! Databases that hold many turns before the service is started over them, made through the store itself.
 
-use crate::figures::float;
 use crate::progress;
-use crate::script::{self, Script, TURNS_PER_CALL};
+use crate::stats::float;
+use crate::workload::{self, Script, TURNS_PER_CALL};
 use anyhow::{Context as _, Result, ensure};
 use rusqlite::{Connection, OpenFlags};
 use serde::Serialize;
@@ -58,7 +58,7 @@ pub(crate) fn fill(path: &Path, turns: u64) -> Result<Filled> {
 fn append(path: &Path, had: u64, turns: u64) -> Result<Duration> {
     let begun = Instant::now();
     let store = open(path)?;
-    let mut script = Script::new(script::PATH, CALLS_AT_ONCE, Some(TURNS_PER_CALL), had);
+    let mut script = Script::new(workload::PATH, CALLS_AT_ONCE, Some(TURNS_PER_CALL), had);
     let mut running: Vec<Option<ConversationId>> = vec![None; CALLS_AT_ONCE];
     let mut stored = had;
     while stored < turns {

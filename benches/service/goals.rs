@@ -1,11 +1,11 @@
 //! What the service is to reach, beside what it reached: ratios of what one run of the benchmark measured side by side.
 
-use crate::figures::{float, median};
 use crate::load::{Load, Run};
-use crate::report::Report;
+use crate::measurements::Measurements;
+use crate::stats::{float, median};
 use crate::summary::{rate_ratio, ratio};
 use crate::target::Target;
-use crate::{beside, large, peers, streams};
+use crate::{contention, large, peers, streams};
 use serde::{Serialize, Serializer};
 use std::fmt::{self, Display, Formatter, Write};
 
@@ -72,40 +72,40 @@ impl Display for Unit {
 }
 
 /// All goals, in the order in which they were set.
-pub(crate) fn of(report: &Report) -> Vec<Goal> {
+pub(crate) fn of(measurements: &Measurements) -> Vec<Goal> {
     use Bound::{AtLeast, AtMost, Below};
     use Unit::{Megabytes, Milliseconds, Ratio};
     let mut goals = Vec::new();
     for in_flight in peers::IN_FLIGHT {
-        let measured = rate_ratio(&report.runs, load(in_flight), Target::Service, Target::NoStore);
+        let measured = rate_ratio(&measurements.runs, load(in_flight), Target::Service, Target::NoStore);
         let what = format!("turns/s at {in_flight} in flight, to the same HTTP stack without a store");
         goals.push(Goal::new(what, AtLeast(0.75), Ratio, measured));
     }
     for (peer, limit) in [(Target::PocketBase, 10.0), (Target::FastApi, 100.0)] {
         for in_flight in peers::IN_FLIGHT {
-            let runs = report.peers.as_ref().map_or(&[][..], |peers| &peers.runs);
+            let runs = measurements.peers.as_ref().map_or(&[][..], |peers| &peers.runs);
             let measured = rate_ratio(runs, load(in_flight), Target::Service, peer);
             let what = format!("turns/s at {in_flight} in flight, to {}", peer.name());
             goals.push(Goal::new(what, AtLeast(limit), Ratio, measured));
         }
     }
-    let p99 = ratio(&report.runs, load(64), Target::Service, Target::NoStore, |run| run.p99_us);
+    let p99 = ratio(&measurements.runs, load(64), Target::Service, Target::NoStore, |run| run.p99_us);
     goals.push(Goal::new("p99 at 64 in flight, to that of the stack without a store", AtMost(3.0), Ratio, p99));
     goals.push(Goal::new(
         "p50 of one client, one turn at a time, to one `fdatasync` of a 4 KiB append + p50 without a store",
         AtMost(1.3),
         Ratio,
-        one_at_a_time(report),
+        one_at_a_time(measurements),
     ));
-    goals.extend(of_large(report));
-    let runs = report.beside.as_ref().map_or(&[][..], |beside| &beside.runs);
+    goals.extend(of_large(measurements));
+    let runs = measurements.beside.as_ref().map_or(&[][..], |beside| &beside.runs);
     for (what, target) in
         [("backups", Target::DuringBackups), ("backups, exports and searches", Target::BesideOtherWork)]
     {
-        let measured = rate_ratio(runs, load(beside::IN_FLIGHT), target, Target::Filled);
+        let measured = rate_ratio(runs, load(contention::IN_FLIGHT), target, Target::Filled);
         goals.push(Goal::new(format!("turns/s while {what} run, to without"), AtLeast(0.7), Ratio, measured));
     }
-    let runs = report.streams.as_ref().map_or(&[][..], |streams| &streams.runs);
+    let runs = measurements.streams.as_ref().map_or(&[][..], |streams| &streams.runs);
     goals.push(Goal::new(
         format!("turns/s with {} live streams open, to without", streams::STREAMS),
         AtLeast(0.9),
@@ -113,26 +113,26 @@ pub(crate) fn of(report: &Report) -> Vec<Goal> {
         rate_ratio(runs, load(streams::IN_FLIGHT), Target::BesideStreams, Target::Service),
     ));
     let megabytes = |kib: f64| kib * 1024.0 / 1e6;
-    let peak = of_target(report, Target::Service, 500).map(|run| float(run.peak_memory_kib)).reduce(f64::max);
+    let peak = of_target(measurements, Target::Service, 500).map(|run| float(run.peak_memory_kib)).reduce(f64::max);
     goals.push(Goal::new("peak memory at 500 in flight", Below(40.0), Megabytes, peak.map(megabytes)));
-    let process = report.process.as_ref();
+    let process = measurements.process.as_ref();
     let idle = process.map(|process| megabytes(process.idle_memory_kib));
     goals.push(Goal::new("memory when idle", Below(12.0), Megabytes, idle));
     let binary = process.map(|process| float(process.binary_bytes) / 1e6);
     goals.push(Goal::new("binary, stripped", Below(12.0), Megabytes, binary));
-    let ready = report.large.as_ref().map(|large| large.large_ready_ms);
-    goals.push(Goal::new(format!("from exec to ready, {}", stored(report)), Below(60.0), Milliseconds, ready));
+    let ready = measurements.large.as_ref().map(|large| large.large_ready_ms);
+    goals.push(Goal::new(format!("from exec to ready, {}", stored(measurements)), Below(60.0), Milliseconds, ready));
     goals
 }
 
-fn of_large(report: &Report) -> Vec<Goal> {
-    let many = stored(report);
-    let runs = report.large.as_ref().map_or(&[][..], |large| &large.runs);
+fn of_large(measurements: &Measurements) -> Vec<Goal> {
+    let many = stored(measurements);
+    let runs = measurements.large.as_ref().map_or(&[][..], |large| &large.runs);
     let measured = rate_ratio(runs, load(large::IN_FLIGHT), Target::Large, Target::Service);
     let what = format!("turns/s, {many}, to an empty database");
     let mut goals = vec![Goal::new(what, Bound::AtLeast(0.85), Unit::Ratio, measured)];
     for (n, what) in large::READS.into_iter().enumerate() {
-        let read = report.large.as_ref().map(|large| &large.reads[n]);
+        let read = measurements.large.as_ref().map(|large| &large.reads[n]);
         let p99 = read.map(|read| read.large.p99_us / 1000.0);
         goals.push(Goal::new(format!("p99 of {what}, {many}"), Bound::Below(5.0), Unit::Milliseconds, p99));
         let ratio = read.map(|read| read.large.p99_us / read.small.p99_us);
@@ -143,29 +143,30 @@ fn of_large(report: &Report) -> Vec<Goal> {
 }
 
 /// How many turns were stored before, in words.
-fn stored(report: &Report) -> String {
-    match &report.large {
+fn stored(measurements: &Measurements) -> String {
+    match &measurements.large {
         Some(large) => format!("{} turns stored", large.large.turns),
         None => "10 million turns stored".to_owned(),
     }
 }
 
 /// Within each round, since the disk is faster in one than in another.
-fn one_at_a_time(report: &Report) -> Option<f64> {
+fn one_at_a_time(measurements: &Measurements) -> Option<f64> {
     let of_round = |round: usize| {
-        let p50 = |target| of_target(report, target, 1).find(|run| run.round == round).map(|run| run.p50_us);
-        let append = report.syncs.iter().find(|sync| sync.round == round && sync.what == crate::disk::APPENDED)?;
+        let p50 = |target| of_target(measurements, target, 1).find(|run| run.round == round).map(|run| run.p50_us);
+        let append =
+            measurements.syncs.iter().find(|sync| sync.round == round && sync.what == crate::disk::APPENDED)?;
         Some(p50(Target::Service)? / (append.p50_us + p50(Target::NoStore)?))
     };
-    median((0..report.rounds).filter_map(of_round).collect())
+    median((0..measurements.rounds).filter_map(of_round).collect())
 }
 
 fn load(in_flight: usize) -> Load {
     Load { in_flight, long_calls: None }
 }
 
-fn of_target(report: &Report, target: Target, in_flight: usize) -> impl Iterator<Item = &Run> {
-    report.runs.iter().filter(move |run| run.target == target && run.load == load(in_flight))
+fn of_target(measurements: &Measurements, target: Target, in_flight: usize) -> impl Iterator<Item = &Run> {
+    measurements.runs.iter().filter(move |run| run.target == target && run.load == load(in_flight))
 }
 
 /// As a table.

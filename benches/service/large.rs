@@ -1,10 +1,10 @@
 //! What many stored turns cost: storing more, reading, and starting, beside the same over few.
 
-use crate::figures::median;
 use crate::fill::{self, Filled};
 use crate::load::{self, Load, Run};
 use crate::reads::{Latency, Reader};
 use crate::server::Server;
+use crate::stats::median;
 use crate::summary::Summary;
 use crate::target::Target;
 use crate::{machine, progress};

@@ -1,11 +1,11 @@
 //! Load on a server, and what was seen of it.
 
 use crate::client::{Answer, Client};
-use crate::figures::{float, percentile};
 use crate::machine::{self, Clock, CpuShare};
-use crate::script::{self, Script, TURNS_PER_CALL};
 use crate::server::Server;
+use crate::stats::{float, percentile};
 use crate::target::Target;
+use crate::workload::{self, Script, TURNS_PER_CALL};
 use anyhow::{Result, ensure};
 use serde::Serialize;
 use std::path::Path;
@@ -170,12 +170,12 @@ pub(crate) fn one_call(place: &Path, turns: usize) -> Result<OneCall> {
 
     // The process warms up on other calls.
     let mut others =
-        Client::connect(server.address(), IN_FLIGHT, Script::new(script::PATH, IN_FLIGHT, Some(TURNS_PER_CALL), 0))?;
+        Client::connect(server.address(), IN_FLIGHT, Script::new(workload::PATH, IN_FLIGHT, Some(TURNS_PER_CALL), 0))?;
     others.start()?;
     go_on_until(&mut others, Instant::now() + Duration::from_secs(1), |answer| tally.count(answer))?;
     drain(&mut others, |answer| tally.count(answer))?;
 
-    let mut client = Client::connect(server.address(), IN_FLIGHT, Script::new(script::PATH, 1, None, 1))?;
+    let mut client = Client::connect(server.address(), IN_FLIGHT, Script::new(workload::PATH, 1, None, 1))?;
     let mut marks = vec![(Instant::now(), Clock::read(server.pid()))];
     let mut answers = 0;
     client.start()?;

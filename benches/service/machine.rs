@@ -115,7 +115,7 @@ impl Clock {
         // USER_HZ, which is part of the kernel's interface.
         const TICKS_A_SECOND: f64 = 100.0;
         let seconds = (self.at - earlier.at).as_secs_f64();
-        let cores = |ticks: u64| crate::figures::float(ticks) / TICKS_A_SECOND / seconds;
+        let cores = |ticks: u64| crate::stats::float(ticks) / TICKS_A_SECOND / seconds;
         let server = cores(self.server.saturating_sub(earlier.server));
         let client = cores(self.client.saturating_sub(earlier.client));
         let all = cores(self.all.saturating_sub(earlier.all));

@@ -8,33 +8,35 @@
     reason = "the report goes to the terminal, and progress beside it"
 )]
 
-mod beside;
-mod ceiling;
+mod baseline_servers;
 mod client;
+mod contention;
 mod disk;
-mod figures;
 mod fill;
 mod goals;
 mod large;
 mod load;
 mod machine;
+mod measurements;
 mod peers;
 mod reads;
 mod report;
-mod script;
 mod search;
 mod server;
+mod stats;
 mod streams;
 mod summary;
 mod target;
+mod workload;
 
 use anyhow::{Result, ensure};
 use clap::{Parser, ValueEnum};
-use figures::{float, median};
 use load::Load;
 use machine::Machine;
-use report::{Process, Report};
+use measurements::{Measurements, Process};
+use report::Report;
 use server::Server;
+use stats::{float, median};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use summary::Summary;
@@ -73,7 +75,7 @@ struct Args {
     json: Option<PathBuf>,
     /// What this program runs itself as
     #[arg(long, hide = true)]
-    serve_without: Option<ceiling::Without>,
+    serve_without: Option<target::Without>,
     /// What it then keeps turns in, if it does
     #[arg(long, hide = true, default_value = "unused.db")]
     database: PathBuf,
@@ -119,7 +121,7 @@ impl std::fmt::Display for Part {
 fn main() -> Result<()> {
     let args = Args::parse();
     if let Some(without) = args.serve_without {
-        return ceiling::run(without, &args.database);
+        return baseline_servers::run(without, &args.database);
     }
     if !args.bench {
         // `cargo test --all-targets` comes here: that the benchmark builds is all it can check.
@@ -159,7 +161,7 @@ fn measure(args: &Args, place: &Path) -> Result<Report> {
         }
     }
     let peers = if wants(Part::Peers) { Some(peers::measure(place, args.rounds, measured)?) } else { None };
-    let beside = if wants(Part::Beside) { Some(beside::measure(place, args.rounds, measured)?) } else { None };
+    let beside = if wants(Part::Beside) { Some(contention::measure(place, args.rounds, measured)?) } else { None };
     let streams = if wants(Part::Streams) { Some(streams::measure(place, args.rounds, measured)?) } else { None };
     let mut large = None;
     if wants(Part::Large) {
@@ -170,8 +172,7 @@ fn measure(args: &Args, place: &Path) -> Result<Report> {
     } else {
         None
     };
-    let mut report = Report {
-        goals: Vec::new(),
+    let measurements = Measurements {
         machine: Machine::look(place),
         seconds: args.seconds,
         rounds: args.rounds,
@@ -187,8 +188,7 @@ fn measure(args: &Args, place: &Path) -> Result<Report> {
         streams,
         search,
     };
-    report.goals = goals::of(&report);
-    Ok(report)
+    Ok(Report { goals: goals::of(&measurements), measurements })
 }
 
 /// All targets under all loads, those that are compared one right after the other; the disk too, since how fast it is

@@ -1,10 +1,10 @@
 //! What else people would use, installed here and driven by the same client: `PocketBase` and a webhook in Python.
 
 use crate::load::{Load, Run};
-use crate::script;
 use crate::server::{Listening, Rows, Server};
 use crate::summary::Summary;
 use crate::target::Target;
+use crate::workload;
 use crate::{load, progress};
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
@@ -116,7 +116,7 @@ fn fastapi(place: &Path) -> Result<Server> {
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("PEER_DATABASE", &database);
     let rows = Rows::empty(database, "call_transcriptions");
-    Server::spawn(Target::FastApi, command, &Listening::At(address), script::PATH, Some(rows), folder)
+    Server::spawn(Target::FastApi, command, &Listening::At(address), workload::PATH, Some(rows), folder)
 }
 
 /// As it comes, which is with `synchronous=NORMAL`: a power cut may take what it acknowledged last.

@@ -1,7 +1,7 @@
 //! Reads, one at a time over one connection.
 
 use crate::client::parse;
-use crate::figures::percentile;
+use crate::stats::percentile;
 use anyhow::{Result, ensure};
 use serde::Serialize;
 use std::io::{Read as _, Write as _};

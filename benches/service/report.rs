@@ -1,88 +1,71 @@
 //! What one run of the benchmark found, as Markdown and as JSON.
 
-use crate::beside::{BETWEEN_SEARCHES, Beside};
-use crate::disk::{BareStore, Sync};
-use crate::figures::{Time, float};
+use crate::contention::{BETWEEN_SEARCHES, Beside};
 use crate::goals::{self, Goal};
 use crate::large::Large;
-use crate::load::{OneCall, Run, Tenth};
+use crate::load::{OneCall, Tenth};
 use crate::machine::Machine;
+use crate::measurements::{Measurements, Process};
 use crate::peers::Peers;
-use crate::search::Search;
+use crate::stats::{Time, float};
 use crate::streams::Streams;
-use crate::summary::{Summary, rate_ratio, write_comparison};
+use crate::summary::{rate_ratio, write_comparison};
 use crate::target::Target;
 use serde::Serialize;
 use std::fmt::{self, Display, Formatter};
 
-/// All that one run of the benchmark found; what was not asked for is empty.
+/// The measurements of one run, and the goals that they are held against.
 #[derive(Serialize)]
 pub(crate) struct Report {
     pub(crate) goals: Vec<Goal>,
-    pub(crate) machine: Machine,
-    pub(crate) seconds: f64,
-    pub(crate) rounds: usize,
-    pub(crate) process: Option<Process>,
-    pub(crate) summary: Vec<Summary>,
-    pub(crate) runs: Vec<Run>,
-    pub(crate) one_call: Option<OneCall>,
-    pub(crate) bare_store: Vec<BareStore>,
-    pub(crate) syncs: Vec<Sync>,
-    pub(crate) peers: Option<Peers>,
-    pub(crate) large: Option<Large>,
-    pub(crate) beside: Option<Beside>,
-    pub(crate) streams: Option<Streams>,
-    pub(crate) search: Option<Search>,
-}
-
-/// The service's process when it has nothing to do; medians of some starts over an empty database.
-#[derive(Serialize)]
-pub(crate) struct Process {
-    pub(crate) binary_bytes: u64,
-    pub(crate) until_listening_ms: f64,
-    pub(crate) until_ready_ms: f64,
-    pub(crate) idle_memory_kib: f64,
+    #[serde(flatten)]
+    pub(crate) measurements: Measurements,
 }
 
 /// As Markdown.
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Machine { cpu, cores, memory_mib, kernel, file_system, sqlite, journal, commit } = &self.machine;
+        let Machine { cpu, cores, memory_mib, kernel, file_system, sqlite, journal, commit } =
+            &self.measurements.machine;
         writeln!(f, "# Benchmark\n")?;
         writeln!(f, "- Commit: {}", commit.as_deref().unwrap_or("unknown"))?;
         writeln!(f, "- Machine: {cpu}, {cores} cores, {memory_mib} MiB, Linux {kernel}")?;
         writeln!(f, "- File system: {file_system}")?;
         writeln!(f, "- SQLite: {sqlite}, {journal}")?;
-        writeln!(f, "- {} s a run after a warm-up, {} rounds; medians of the rounds", self.seconds, self.rounds)?;
+        writeln!(
+            f,
+            "- {} s a run after a warm-up, {} rounds; medians of the rounds",
+            self.measurements.seconds, self.measurements.rounds
+        )?;
         goals::write(f, &self.goals)?;
-        if let Some(process) = &self.process {
+        if let Some(process) = &self.measurements.process {
             process.fmt(f)?;
         }
-        if !self.summary.is_empty() {
+        if !self.measurements.summary.is_empty() {
             self.fmt_load(f)?;
         }
-        if let Some(peers) = &self.peers {
+        if let Some(peers) = &self.measurements.peers {
             peers.fmt(f)?;
         }
-        if let Some(large) = &self.large {
+        if let Some(large) = &self.measurements.large {
             large.fmt(f)?;
         }
-        if let Some(beside) = &self.beside {
+        if let Some(beside) = &self.measurements.beside {
             beside.fmt(f)?;
         }
-        if let Some(streams) = &self.streams {
+        if let Some(streams) = &self.measurements.streams {
             streams.fmt(f)?;
         }
-        if let Some(search) = &self.search {
+        if let Some(search) = &self.measurements.search {
             search.fmt(f)?;
         }
-        if let Some(call) = &self.one_call {
+        if let Some(call) = &self.measurements.one_call {
             call.fmt(f)?;
         }
-        if !self.bare_store.is_empty() {
+        if !self.measurements.bare_store.is_empty() {
             writeln!(f, "\n## Bare store\n\nThe store by itself, fed with batches; a batch is one commit.\n")?;
             writeln!(f, "| batch | turns/s | commit p50 | p99 | CPU a turn |\n|---:|---:|---:|---:|---:|")?;
-            for row in &self.bare_store {
+            for row in &self.measurements.bare_store {
                 writeln!(
                     f,
                     "| {} | {:.0} | {} | {} | {:.1} µs |",
@@ -94,9 +77,9 @@ impl Display for Report {
                 )?;
             }
         }
-        if !self.syncs.is_empty() {
+        if !self.measurements.syncs.is_empty() {
             writeln!(f, "\n## fdatasync\n\n| | round | p50 | p99 | a second |\n|---|---:|---:|---:|---:|")?;
-            for row in &self.syncs {
+            for row in &self.measurements.syncs {
                 writeln!(
                     f,
                     "| {} | {} | {} | {} | {:.0} |",
@@ -134,7 +117,7 @@ impl Report {
         )?;
         writeln!(f, "|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|")?;
         let percent = |ratio: Option<f64>| ratio.map_or("–".to_owned(), |ratio| format!("{:.0} %", ratio * 100.0));
-        for row in &self.summary {
+        for row in &self.measurements.summary {
             writeln!(
                 f,
                 "| {} | {} | {:.0} | {} | {} | {} | {} | {} | {} | {:.1} µs | {:.2} | {:.2} | {:.2} | {:.1} MiB |",

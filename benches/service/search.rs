@@ -1,10 +1,10 @@
 //! What the search costs and what it gives: filling the index, its size, first pages over very many turns, and the rate
 //! of turns beside the same service that fills none.
 
-use crate::figures::{Time, float};
 use crate::load::{self, Load, Run};
 use crate::reads::{Latency, Reader};
 use crate::server::Server;
+use crate::stats::{Time, float};
 use crate::summary::{Summary, write_comparison};
 use crate::target::Target;
 use crate::{fill, machine, progress};

@@ -1,8 +1,8 @@
 //! The processes under load: started, watched, stopped, and the rows in their databases counted.
 
 use crate::machine;
-use crate::script;
 use crate::target::Target;
+use crate::workload;
 use anyhow::{Context as _, Result, bail, ensure};
 use rusqlite::{Connection, OpenFlags};
 use std::fs::File;
@@ -92,7 +92,7 @@ impl Server {
             Target::NoStore | Target::NoQueue => None,
             _ => Some(Rows::of_service(database)?),
         };
-        Self::spawn(target, command, &Listening::Logged, script::PATH, rows, folder)
+        Self::spawn(target, command, &Listening::Logged, workload::PATH, rows, folder)
     }
 
     /// Runs `command`. Its log goes to a file in `folder`, as it would in production go to something that keeps it.

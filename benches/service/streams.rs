@@ -54,7 +54,7 @@ pub(crate) fn measure(place: &Path, rounds: usize, measured: Duration) -> Result
         }
         targets.reverse();
     }
-    let bytes_per_second = crate::figures::float(bytes) / seconds.max(f64::EPSILON);
+    let bytes_per_second = crate::stats::float(bytes) / seconds.max(f64::EPSILON);
     Ok(Streams { streams: STREAMS, bytes_per_second, summary: Summary::of(&runs), runs })
 }
 

@@ -1,7 +1,7 @@
 //! From the runs of several rounds to one line for each target and load, and the ratios of what ran side by side.
 
-use crate::figures::{Time, float, median};
 use crate::load::{Load, Run};
+use crate::stats::{Time, float, median};
 use crate::target::Target;
 use serde::Serialize;
 use std::fmt::{self, Write};

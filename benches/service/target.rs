@@ -1,11 +1,21 @@
 //! What is put under load: the service, the service with parts left out, and what else people would use.
 
-use crate::ceiling::Without;
 use anyhow::Result;
 use clap::ValueEnum as _;
 use serde::Serialize;
 use std::path::Path;
 use std::process::Command;
+
+/// Parts that a server of the benchmark leaves out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Without {
+    /// The database: turns go to the writer's thread, which answers each without keeping it.
+    Store,
+    /// The search's index.
+    Index,
+    /// The writer's thread and the generated operation too: the handler answers at once.
+    Queue,
+}
 
 /// What is put under load, and under which circumstances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -19,6 +19,9 @@ use std::vec::IntoIter;
 /// Maximum number of words and quotations.
 const MAX_UNITS: usize = 32;
 
+/// Maximum depth of brackets. The parser calls itself for each level, so the depth bounds its stack.
+const MAX_DEPTH: usize = 32;
+
 /// A search expression over the words of a turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
@@ -88,6 +91,7 @@ fn has_word(text: &str) -> bool {
 
 fn tokens(text: &str) -> Result<Vec<(usize, Token)>, Invalid> {
     let mut tokens = Vec::new();
+    let mut depth = 0_usize;
     // Stored messages contain no U+0000 either.
     let mut rest = text.chars().map(|c| if c == '\0' { '\u{FFFD}' } else { c }).zip(1..).peekable();
     while let Some((c, at)) = rest.next() {
@@ -96,8 +100,13 @@ fn tokens(text: &str) -> Result<Vec<(usize, Token)>, Invalid> {
         }
         let mut word = String::new();
         let token = if c == '(' {
+            depth += 1;
+            if depth > MAX_DEPTH {
+                return Err(misplaced(at, "opens a bracket inside 32 others"));
+            }
             Token::Open
         } else if c == ')' {
+            depth = depth.saturating_sub(1);
             Token::Close
         } else if c == '*' {
             return Err(misplaced(at, "is a * that does not end a word"));
@@ -228,5 +237,104 @@ impl Snippet {
             }
         }
         html
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The expression with all brackets; a prefix ends with `*`.
+    fn shown(wanted: &Wanted) -> String {
+        let joined = |parts: &[Wanted], by: &str| format!("({})", parts.iter().map(shown).collect::<Vec<_>>().join(by));
+        match wanted {
+            Wanted::Words { text, prefix } => format!("{text}{}", if *prefix { "*" } else { "" }),
+            Wanted::All(parts) => joined(parts, " & "),
+            Wanted::Any(parts) => joined(parts, " | "),
+            Wanted::But(some, others) => format!("({} - {})", shown(some), shown(others)),
+        }
+    }
+
+    #[test]
+    fn a_text_is_read_by_the_rules_of_precedence() {
+        for (text, wanted) in [
+            ("reefer", "reefer"),
+            (" reefer  alarm ", "(reefer & alarm)"),
+            ("reefer AND alarm", "(reefer & alarm)"),
+            ("reefer and alarm", "(reefer & and & alarm)"),
+            ("a OR b c", "(a | (b & c))"),
+            ("a b OR c d OR e", "((a & b) | (c & d) | e)"),
+            ("a NOT b", "(a - b)"),
+            ("a AND NOT b", "(a - b)"),
+            ("a b NOT c", "(a & (b - c))"),
+            ("a b AND NOT c", "((a & b) - c)"),
+            ("a NOT b NOT c", "((a - b) - c)"),
+            ("(a OR b) c", "((a | b) & c)"),
+            ("((a))", "a"),
+            ("a NOT (b OR c)", "(a - (b | c))"),
+            ("\"dock door\" temp*", "(dock door & temp*)"),
+            ("\"dock do\"*", "dock do*"),
+            ("„Guten Tag“ «bonjour»", "(Guten Tag & bonjour)"),
+            ("load-4711", "load-4711"),
+            ("a - b", "(a & b)"),
+            ("\"AND\"", "AND"),
+            ("AND*", "AND*"),
+            ("(temp*)", "temp*"),
+            ("a\0b", "a\u{FFFD}b"),
+        ] {
+            assert_eq!(Wanted::parse(text).map(|wanted| shown(&wanted)), Ok(wanted.to_owned()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_no_expression_is_refused_with_its_position() {
+        for (text, position) in [
+            ("", None),
+            (" - ", None),
+            ("()", None),
+            ("a OR", None),
+            ("(a AND", None),
+            ("a )", Some(3)),
+            ("(a", Some(1)),
+            ("a (b", Some(3)),
+            ("OR a", Some(1)),
+            ("a AND OR b", Some(7)),
+            ("NOT a", Some(1)),
+            ("*", Some(1)),
+            ("a *", Some(3)),
+            ("a*b", Some(3)),
+            ("é \"x", Some(3)),
+            ("\"-\"", Some(1)),
+            ("( ) a", Some(3)),
+        ] {
+            let refusal = Wanted::parse(text).expect_err(text).to_string();
+            let named = refusal.strip_prefix("character ").and_then(|rest| rest.split(' ').next()?.parse().ok());
+            assert_eq!(named, position, "{text:?}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn there_is_a_maximum_of_words_and_quotations() {
+        let words = |count| vec!["a"; count].join(" ");
+        assert!(Wanted::parse(&words(MAX_UNITS)).is_ok());
+        assert!(Wanted::parse(&words(MAX_UNITS + 1)).is_err());
+    }
+
+    #[test]
+    fn there_is_a_maximum_depth_of_brackets_and_none_of_their_number() {
+        let nested = |depth: usize| format!("{}a{}", "(".repeat(depth), ")".repeat(depth));
+        assert_eq!(Wanted::parse(&nested(MAX_DEPTH)), Wanted::parse("a"));
+        for depth in [MAX_DEPTH + 1, 1_000_000] {
+            let refusal = Wanted::parse(&nested(depth)).expect_err("too deep").to_string();
+            assert!(refusal.starts_with("character 33 "), "{refusal}");
+        }
+        assert!(Wanted::parse(&"(a) ".repeat(MAX_UNITS)).is_ok());
+    }
+
+    #[test]
+    fn a_snippet_as_html_has_no_markup_but_the_marks() {
+        let piece = |text: &str, matched| Piece { text: text.to_owned(), matched };
+        let snippet = Snippet(vec![piece("<b>\"a\" & ", false), piece("'x'", true)]);
+        assert_eq!(snippet.html(), "&lt;b&gt;&quot;a&quot; &amp; <mark>&#39;x&#39;</mark>");
     }
 }

@@ -54,3 +54,43 @@ pub fn read_batch(id: &str, batch: &Value) -> BatchReading {
     }
     reading
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn each_recipient_becomes_a_dispatch_a_remark_or_is_not_called_yet() {
+        for (recipient, driver, remarks, not_called) in [
+            (json!({"conversation_id": "c", "id": "7"}), Some(7), 0, 0),
+            (
+                json!({"conversation_id": "c", "id": "x", "conversation_initiation_client_data": {"user_id": "driver_8"}}),
+                Some(8),
+                0,
+                0,
+            ),
+            (
+                json!({"conversation_id": "c", "id": "7", "conversation_initiation_client_data":
+                    {"user_id": "8", "dynamic_variables": {"driver_id": 9}}}),
+                Some(9),
+                0,
+                0,
+            ),
+            (json!({"conversation_id": "c", "id": "rcpt_1"}), None, 1, 0),
+            (json!({"conversation_id": "x".repeat(300), "id": "7"}), None, 1, 0),
+            (json!({"id": "7"}), None, 0, 1),
+            (json!({"conversation_id": null}), None, 0, 1),
+            (json!(5), None, 0, 1),
+        ] {
+            let reading = read_batch("btcal_1", &json!({"recipients": [recipient]}));
+            let drivers: Vec<_> = reading.dispatches.iter().map(|dispatch| dispatch.driver_id.get()).collect();
+            assert_eq!(drivers, Vec::from_iter(driver), "{recipient}");
+            assert_eq!((reading.remarks.len(), reading.not_called), (remarks, not_called), "{recipient}");
+            assert_eq!(reading.recipients, 1);
+        }
+        for batch in [json!({}), json!(null), json!({"recipients": {}})] {
+            assert_eq!(read_batch("btcal_1", &batch), BatchReading::default(), "{batch}");
+        }
+    }
+}

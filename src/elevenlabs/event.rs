@@ -142,3 +142,63 @@ fn failure(data: &At<'_>, event_time: Option<Timestamp>, remarks: &mut Remarks) 
     };
     Ok(Record { conversation_id, kind: RecordKind::Failure, event_time, facts, entries: None })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_event_is_a_record_something_else_or_unreadable() {
+        let data = json!({"conversation_id": "c", "transcript": []});
+        for (event_type, wanted) in [
+            (json!("post_call_transcription"), "record"),
+            (json!("POST_CALL_TRANSCRIPTION"), "record"),
+            (json!("post_call_transcription_otel"), "record"),
+            (json!("call_initiation_failure"), "record"),
+            (json!("voice_removed"), "other"),
+            (json!(null), "unreadable"),
+            (json!([]), "unreadable"),
+        ] {
+            let event = read_event(json!({"type": event_type, "data": data}).to_string().as_bytes());
+            let read = match event.reading {
+                Reading::Record(_) => "record",
+                Reading::Other => "other",
+                Reading::Unreadable(_) => "unreadable",
+            };
+            assert_eq!(read, wanted, "{event_type}");
+        }
+        for body in ["", "{", "nothing", "[1,"] {
+            assert!(matches!(read_event(body.as_bytes()).reading, Reading::Unreadable(_)), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn a_failed_call_has_the_number_that_was_called_from_any_provider() {
+        for field in ["To", "to_number", "Called", "called_number"] {
+            let data = json!({"conversation_id": "c", "failure_reason": "busy", "metadata": {"body": {field: "+15550100042"}}});
+            let event = read_event(json!({"type": "call_initiation_failure", "data": data}).to_string().as_bytes());
+            let Reading::Record(record) = event.reading else { panic!("{field}: {:?}", event.reading) };
+            assert_eq!(record.facts.external_number.as_deref(), Some("+15550100042"), "{field}");
+            assert_eq!(record.facts.status, Some(CallStatus::Failed), "{field}");
+            assert_eq!(record.facts.termination_reason.as_deref(), Some("busy"), "{field}");
+        }
+    }
+
+    #[test]
+    fn who_answered_is_a_short_identifier_at_some_depth() {
+        let deep = |levels: usize| (0..levels).fold(json!({"answered_by": "human"}), |inner, _| json!({"x": inner}));
+        for (data, answered) in [
+            (json!({"answered_by": "machine_end_beep"}), Some("machine_end_beep")),
+            (json!({"body": {"AnsweredBy": "human"}}), Some("human")),
+            (deep(MAX_SEARCH_DEPTH), Some("human")),
+            (deep(MAX_SEARCH_DEPTH + 1), None),
+            (json!({"answered_by": "Words of a call"}), None),
+            (json!({"answered_by": ""}), None),
+            (json!({"answered_by": 1}), None),
+            (json!([]), None),
+        ] {
+            assert_eq!(answered_by(Some(&data), MAX_SEARCH_DEPTH).as_deref(), answered, "{data}");
+        }
+    }
+}

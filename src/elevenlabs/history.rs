@@ -100,3 +100,46 @@ fn history_of(entries: &[Value], shown: Timestamp, remarks: &mut Remarks) -> His
     });
     History(turns.collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(history: &Value) -> Result<Vec<(u32, String)>, Vec<String>> {
+        let body = json!({"conversation_id": "c", "timestamp": "2026-09-28T12:00:00Z", "history": history});
+        let report = read_history(body.to_string().as_bytes());
+        let said = |report: HistoryReport| {
+            report.history.0.iter().map(|(index, entry)| (*index, entry.message.as_str().to_owned())).collect()
+        };
+        report.map(said).map_err(|problems| problems.into_iter().map(|problem| problem.field).collect())
+    }
+
+    #[test]
+    fn a_history_is_read_in_every_form_and_keeps_the_indexes() {
+        let entries = json!([
+            {"role": "agent", "message": "Hi"},
+            {"role": "agent", "tool_calls": [{"name": "x"}]},
+            {"role": "user", "message": "Hello"},
+        ]);
+        let object = json!({ "entries": entries });
+        for history in [object.clone(), json!(object.to_string()), entries.clone(), json!(entries.to_string())] {
+            assert_eq!(read(&history), Ok(vec![(0, "Hi".to_owned()), (2, "Hello".to_owned())]), "{history}");
+        }
+        assert_eq!(read(&json!([])), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_history_without_anything_readable_is_refused() {
+        for history in [
+            json!("{{system__conversation_history}}"),
+            json!("hello"),
+            json!(5),
+            json!({"x": []}),
+            json!([{"role": "system", "message": "Be kind."}]),
+            json!([null]),
+        ] {
+            assert_eq!(read(&history), Err(vec!["history".to_owned()]), "{history}");
+        }
+    }
+}

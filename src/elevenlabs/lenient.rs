@@ -213,3 +213,100 @@ fn sanitized(text: &str) -> String {
     let text = truncated(text.trim());
     if text.contains('\0') { text.replace('\0', "\u{FFFD}") } else { text.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// What a reader makes of a value, and whether it remarks on it.
+    fn read<'a, T>(value: &'a Value, reader: impl Fn(&At<'a>, &mut Remarks) -> Option<T>) -> (Option<T>, bool) {
+        let mut remarks = Remarks::default();
+        let read = reader(&At::new("x", value), &mut remarks);
+        (read, !remarks.into_vec().is_empty())
+    }
+
+    #[test]
+    fn texts_are_read_from_strings_and_numbers() {
+        for (value, text, remarked) in [
+            (json!(" a "), Some("a"), false),
+            (json!("a\0b"), Some("a\u{FFFD}b"), false),
+            (json!("  "), None, false),
+            (json!(42), Some("42"), false),
+            (json!(1.555_010_004_2e10), Some("15550100042"), false),
+            (json!(0.5), Some("0.5"), false),
+            (json!(true), None, true),
+            (json!({"a": 1}), None, true),
+        ] {
+            assert_eq!(read(&value, At::text), (text.map(str::to_owned), remarked), "{value}");
+        }
+        assert_eq!(read(&json!("{{system__agent_id}}"), At::name), (None, true), "a variable is no name");
+    }
+
+    #[test]
+    fn whole_numbers_are_read_from_any_kind_of_number() {
+        for (value, number, remarked) in [
+            (json!(47), Some(47), false),
+            (json!(46.6), Some(47), false),
+            (json!("47"), Some(47), false),
+            (json!(" 46.6 "), Some(47), false),
+            (json!(""), None, false),
+            (json!(-1), Some(-1), false),
+            (json!(i64::MAX), Some(i64::MAX), false),
+            (json!(u64::MAX), None, true),
+            (json!(1e300), None, true),
+            (json!("NaN"), None, true),
+            (json!("many"), None, true),
+            (json!([47]), None, true),
+        ] {
+            assert_eq!(read(&value, At::whole), (number, remarked), "{value}");
+        }
+    }
+
+    #[test]
+    fn instants_are_read_from_seconds_and_dates() {
+        let instant = |value: &Value| {
+            let (instant, remarked) = read(value, At::unix_seconds);
+            (instant.map(|instant| instant.to_string()), remarked)
+        };
+        for value in [json!(1_790_596_800), json!(1_790_596_800.0), json!("1790596800"), json!("2026-09-28T12:00:00Z")]
+        {
+            assert_eq!(instant(&value), (Some("2026-09-28T12:00:00.000000Z".to_owned()), false), "{value}");
+        }
+        assert_eq!(instant(&json!(1_790_596_800.25)).0.as_deref(), Some("2026-09-28T12:00:00.250000Z"));
+        for value in [json!("soon"), json!(1e30), json!(i64::MAX), json!(false), json!([])] {
+            assert_eq!(instant(&value), (None, true), "{value}");
+        }
+        assert_eq!(instant(&json!(" ")), (None, false));
+        let (millis, _) = read(&json!(1_790_596_800_250_i64), At::unix_millis);
+        assert_eq!(millis.unwrap().to_string(), "2026-09-28T12:00:00.250000Z");
+    }
+
+    #[test]
+    fn words_are_cut_at_the_maximum_within_no_character() {
+        let long = "é".repeat(MAX_TEXT_BYTES);
+        let (message, remarked) = read(&json!(format!("a{long}")), At::message);
+        assert_eq!((message.unwrap().as_str().len(), remarked), (MAX_TEXT_BYTES - 1, true));
+        assert_eq!(read(&json!(5), At::message), (None, true));
+        assert_eq!(read(&json!(" "), At::message), (None, false));
+    }
+
+    #[test]
+    fn absent_and_null_fields_are_nothing() {
+        let value = json!({"a": null, "b": {"c": 1}});
+        let at = At::new("body", &value);
+        assert!(at.get("a").value().is_none() && at.get("x").get("y").value().is_none());
+        assert_eq!(at.get("b").get("c").place(), "body.b.c");
+        assert_eq!(at.get_any(&["x", "a", "b"]).place(), "body.b");
+        assert_eq!(at.get_any(&["x", "y"]).place(), "body.x");
+    }
+
+    #[test]
+    fn remarks_are_bounded_but_the_first_of_each_kind_is_there() {
+        let mut remarks = Remarks::default();
+        (0..100).for_each(|n| remarks.add(&format!("f{n}"), "must be a string"));
+        remarks.add_words("words", "is null");
+        let remarks = remarks.into_vec();
+        assert_eq!((remarks.len(), remarks[MAX_REMARKS].kind), (MAX_REMARKS + 1, RemarkKind::Words));
+    }
+}

@@ -187,3 +187,80 @@ fn decode_hex(text: &str) -> Option<[u8; DIGEST_BYTES]> {
     }
     Some(digest)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_739_537_297;
+    const HEX: &str = "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a";
+
+    fn begin(header: &str) -> Result<(), Refusal> {
+        let secrets = [Secret::new("wsec_test").unwrap()];
+        Verification::begin(Some(header.as_bytes()), &secrets, NOW, Duration::from_mins(1)).map(|_| ())
+    }
+
+    #[test]
+    fn a_header_is_accepted_in_every_form_that_an_sdk_accepts() {
+        for header in [
+            format!("t={NOW},v0={HEX}"),
+            format!("v0={HEX},t={NOW}"),
+            format!(" t={NOW} , v0={HEX} "),
+            format!("t={NOW},v0={}", HEX.to_uppercase()),
+            format!("t={NOW},v1=later,v0={HEX},,x"),
+            format!("t={NOW}{}", format!(",v0={HEX}").repeat(MAX_SIGNATURES)),
+            format!("t={},v0={HEX}", NOW - 60),
+            format!("t={},v0={HEX}", NOW + 60),
+        ] {
+            assert_eq!(begin(&header), Ok(()), "{header}");
+        }
+    }
+
+    #[test]
+    fn a_header_of_another_form_is_malformed_and_a_time_too_far_away_stale() {
+        for header in [
+            String::new(),
+            "t".to_owned(),
+            format!("v0={HEX}"),
+            format!("t={NOW}"),
+            format!("t={NOW},t={NOW},v0={HEX}"),
+            format!("t=-{NOW},v0={HEX}"),
+            format!("t=+{NOW},v0={HEX}"),
+            format!("t= {NOW},v0={HEX}"),
+            format!("t=,v0={HEX}"),
+            format!("t={},v0={HEX}", "9".repeat(19)),
+            format!("t={NOW}.5,v0={HEX}"),
+            format!("t={NOW},v0={}", &HEX[1..]),
+            format!("t={NOW},v0={HEX}0"),
+            format!("t={NOW},v0={}", HEX.replace('a', "g")),
+            format!("t={NOW},v0={}", HEX.replace("0a", "é")),
+            format!("t={NOW}{}", format!(",v0={HEX}").repeat(MAX_SIGNATURES + 1)),
+            format!("t={NOW},v0={HEX},{}", "x".repeat(MAX_HEADER_BYTES)),
+        ] {
+            assert!(matches!(begin(&header), Err(Refusal::Malformed(_))), "{header}: {:?}", begin(&header));
+        }
+        for (at, age) in [(NOW - 61, 61), (NOW + 61, -61), (999_999_999_999_999_999, NOW - 999_999_999_999_999_999)] {
+            assert_eq!(begin(&format!("t={at},v0={HEX}")), Err(Refusal::Stale { age, tolerance: 60 }));
+        }
+    }
+
+    #[test]
+    fn any_of_several_secrets_verifies_and_no_other_body_does() {
+        let secrets = [Secret::new("wsec_new").unwrap(), Secret::new("wsec_old").unwrap()];
+        for secret in &secrets {
+            let header = sign(secret, NOW, b"body");
+            let verified =
+                |body: &[u8], at| verify(Some(header.as_bytes()), body, &secrets, at, Duration::from_mins(1));
+            assert_eq!(verified(b"body", NOW), Ok(()));
+            assert_eq!(verified(b"body ", NOW), Err(Refusal::Mismatch));
+            assert!(matches!(verified(b"body", NOW + 61), Err(Refusal::Stale { .. })));
+        }
+        let other = sign(&Secret::new("wsec_other").unwrap(), NOW, b"body");
+        let verified = |header: Option<&str>, secrets: &[Secret]| {
+            verify(header.map(str::as_bytes), b"body", secrets, NOW, Duration::from_mins(1))
+        };
+        assert_eq!(verified(Some(&other), &secrets), Err(Refusal::Mismatch));
+        assert_eq!(verified(None, &secrets), Err(Refusal::Missing));
+        assert_eq!(verified(Some(&other), &[]), Err(Refusal::NoSecret));
+    }
+}

@@ -259,3 +259,74 @@ impl<'de> Visitor<'de> for ParametersVisitor {
         Ok(Parameters::Other)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn body() -> Value {
+        json!({"conversation_id": "c", "speaker": "user", "message": "Hello", "timestamp": "2026-09-28T12:00:00Z"})
+    }
+
+    fn read(body: &Value) -> Result<NewTurn, Unreadable> {
+        read_turn(body.to_string().as_bytes(), None)
+    }
+
+    #[test]
+    fn a_turn_is_read_from_every_form_of_the_body() {
+        let flat = read(&body()).unwrap();
+        assert_eq!(
+            (flat.conversation_id.as_str(), flat.speaker, flat.message.as_str()),
+            ("c", Speaker::Driver, "Hello")
+        );
+        let mut outside = body();
+        let id = outside.as_object_mut().unwrap().remove("conversation_id").unwrap();
+        let mut with_parameters = body();
+        with_parameters["parameters"] = json!({"speaker": "agent", "x": [1, {"y": null}]});
+        let mut reordered = json!({"unknown": {"deep": [[]]}});
+        reordered.as_object_mut().unwrap().extend(body().as_object().unwrap().clone());
+        for other in [
+            json!({"tool_call_id": "call_0", "tool_name": "log", "parameters": body()}),
+            json!({"parameters": outside, "conversation_id": id}),
+            with_parameters,
+            reordered,
+        ] {
+            assert_eq!(read(&other).as_ref(), Ok(&flat), "{other}");
+        }
+    }
+
+    #[test]
+    fn each_wrong_field_is_named_and_all_of_them_at_once() {
+        let fields = |body: &Value| match read(body) {
+            Err(Unreadable::Fields(problems)) => problems.into_iter().map(|problem| problem.field).collect::<Vec<_>>(),
+            other => panic!("{body}: {other:?}"),
+        };
+        for field in ["conversation_id", "speaker", "message", "timestamp"] {
+            for value in [json!(null), json!(5), json!(true), json!([1]), json!({"a": 1}), json!(" "), json!(1.5)] {
+                let mut wrong = body();
+                wrong[field] = value;
+                assert_eq!(fields(&wrong), [field], "{wrong}");
+            }
+        }
+        for wrong in [json!({}), json!({"parameters": [1]}), json!({"parameters": {}})] {
+            assert_eq!(fields(&wrong), ["conversation_id", "speaker", "message", "timestamp"], "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_no_object_is_told_from_a_wrong_field() {
+        for text in ["", "[]", "null", "\"a\"", "{", "{} {}", "[\"c\", \"user\", \"Hello\", \"2026-09-28T12:00:00Z\"]"]
+        {
+            assert!(matches!(read_turn(text.as_bytes(), None), Err(Unreadable::Json(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_delivery_key_is_taken_from_the_header_only() {
+        let text = body().to_string();
+        let key = |header| read_turn(text.as_bytes(), header).map(|turn| turn.delivery_key.is_some());
+        assert_eq!((key(None), key(Some("k-1"))), (Ok(false), Ok(true)));
+        assert!(matches!(key(Some(" ")), Err(Unreadable::Fields(problems)) if problems[0].field == KEY_HEADER));
+    }
+}

@@ -356,3 +356,66 @@ fn speaker_named(role: &str) -> Option<Speaker> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn speaker_and_words_are_read_from_every_known_form() {
+        for element in [
+            json!({"role": "user", "message": "Hello"}),
+            json!({"role": "USER", "message": "Hello"}),
+            json!({"speaker": "user", "text": "Hello"}),
+            json!({"role": "user", "content": [{"type": "text", "text": "Hello"}]}),
+            json!({"message": {"role": "user", "content": "Hello"}}),
+            json!({"user": "Hello"}),
+            json!({"role": "user", "message": null, "multivoice_message": {"parts": [{"text": "Hello"}]}}),
+            json!({"role": "user", "message": "", "text": "Hello"}),
+        ] {
+            let mut remarks = Remarks::default();
+            let read = utterance(&At::new("x", &element), &mut remarks);
+            let read = read.map(|(speaker, message)| (speaker, message.as_str().to_owned()));
+            assert_eq!(read, Some((Speaker::Driver, "Hello".to_owned())), "{element}");
+            assert_eq!(remarks.into_vec(), [], "{element}");
+        }
+    }
+
+    #[test]
+    fn an_element_without_words_is_remarked_unless_it_says_why() {
+        for (element, remarked) in [
+            (json!({"role": "agent", "message": null, "tool_calls": [{"name": "x"}]}), false),
+            (json!({"role": "user", "message": "  "}), false),
+            (json!({"role": "system", "message": ""}), false),
+            (json!({"role": "system", "message": "Be kind."}), true),
+            (json!({"message": "Hello"}), true),
+            (json!({"role": "user", "phrase": "Hello"}), true),
+            (json!({"role": "agent", "tool_calls": []}), true),
+            (json!("Hello"), true),
+            (json!(null), true),
+            (json!([]), true),
+        ] {
+            let mut remarks = Remarks::default();
+            assert_eq!(utterance(&At::new("x", &element), &mut remarks), None, "{element}");
+            assert_eq!(!remarks.into_vec().is_empty(), remarked, "{element}");
+        }
+    }
+
+    #[test]
+    fn elements_are_found_in_lists_objects_and_strings() {
+        let list = json!([{"role": "user", "message": "a"}]);
+        for conversation in [
+            list.clone(),
+            json!({"entries": list}),
+            json!({"transcript": list}),
+            json!(list.to_string()),
+            json!({"messages": list.to_string()}),
+        ] {
+            assert_eq!(elements(&conversation).map(Cow::into_owned), list.as_array().cloned(), "{conversation}");
+        }
+        for other in [json!(5), json!("hello"), json!({"entries": 5}), json!({}), json!(null)] {
+            assert_eq!(elements(&other), None, "{other}");
+        }
+    }
+}

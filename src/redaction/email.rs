@@ -177,3 +177,55 @@ fn spoken(tokens: &[Token], at: usize) -> Option<(usize, usize)> {
     // "Look at schneider dot com" is no address.
     (joined || provider || said || by_sign).then(|| (tokens[start].start, tokens[end].end))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::find;
+    use crate::redaction::tokens::tokens;
+
+    fn found(text: &str) -> Vec<&str> {
+        find(text, &tokens(text)).iter().map(|finding| &text[finding.start..finding.end]).collect()
+    }
+
+    #[test]
+    fn written_addresses_are_found_without_what_surrounds_them() {
+        let long = format!("{}@example.com", "a".repeat(65));
+        let cases: [(&str, &[&str]); 13] = [
+            ("Write to maria.k+load@mail.example.com.", &["maria.k+load@mail.example.com"]),
+            ("<jo@example.org>, 'o'neil@example.ie'", &["jo@example.org", "o'neil@example.ie"]),
+            ("a@b.co-", &["a@b.co"]),
+            ("...a@b.co", &["a@b.co"]),
+            ("müller@bücher.example", &["müller@bücher.example"]),
+            ("a@b", &[]),
+            ("a@b.c", &[]),
+            ("a@.com", &[]),
+            ("a@b..com", &[]),
+            ("a@b.c0m", &[]),
+            ("@example.com", &[]),
+            ("two @ five.dollars", &[]),
+            (&long, &[]),
+        ];
+        for (text, wanted) in cases {
+            assert_eq!(found(text), wanted, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn spoken_addresses_are_found_and_places_are_not() {
+        let cases: [(&str, &[&str]); 10] = [
+            ("it's maria dot k at gmail dot com okay", &["maria dot k at gmail dot com"]),
+            ("jo underscore brandt at fleet dot example", &["jo underscore brandt at fleet dot example"]),
+            ("maria seven nine at outlook dot com", &["maria seven nine at outlook dot com"]),
+            ("my email is dispatch at schneider dot com", &["dispatch at schneider dot com"]),
+            ("jo at mail dot big dash", &[]),
+            ("Look at schneider dot com", &[]),
+            ("meet me at the dock", &[]),
+            ("at gmail dot com", &[]),
+            ("maria at gmail", &[]),
+            ("maria dot k at gmail dot", &[]),
+        ];
+        for (text, wanted) in cases {
+            assert_eq!(found(text), wanted, "{text:?}");
+        }
+    }
+}

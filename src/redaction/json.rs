@@ -182,3 +182,59 @@ impl Walk<'_> {
         end
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redacted(json: &str) -> Option<String> {
+        Redactor::new(&Kind::ALL).json(json, &mut Found::default()).map(Cow::into_owned)
+    }
+
+    #[test]
+    fn values_are_redacted_and_all_other_bytes_are_unchanged() {
+        for (json, wanted) in [
+            (r#"{ "message" : "a@b.co" ,"n":1.50}"#, r#"{ "message" : "[email]" ,"n":1.50}"#),
+            (r#"["555-010-0042", "\u00e9 \/"]"#, r#"["[phone]", "\u00e9 \/"]"#),
+            (r#"{"a@b.co": "x"}"#, r#"{"a@b.co": "x"}"#),
+            (r#"{"card": 4111111111111111}"#, r#"{"card": "[card]"}"#),
+            (
+                r#"{"n": -4111111111111111, "f": 4111111111111111.5}"#,
+                r#"{"n": -4111111111111111, "f": 4111111111111111.5}"#,
+            ),
+            (r#"{"a": "\u0061@b.co"}"#, r#"{"a": "[email]"}"#),
+            ("\"078-05-1120\"", "\"[ssn]\""),
+            ("[]", "[]"),
+        ] {
+            assert_eq!(redacted(json).as_deref(), Some(wanted), "{json}");
+        }
+    }
+
+    #[test]
+    fn identifiers_are_kept_wherever_they_are() {
+        for json in [
+            r#"{"user_id": "+15550100042"}"#,
+            r#"{"metadata": {"body": {"To": "+15550100042", "called": [1]}}}"#,
+            r#"{"external_number": ["+15550100042"]}"#,
+            r#"{"key": "call.external_number", "value": {"stringValue": "+15550100042"}}"#,
+        ] {
+            assert_eq!(redacted(json).as_deref(), Some(json));
+        }
+        let other = r#"{"key": "elevenlabs.user.text", "value": {"stringValue": "+15550100042"}}"#;
+        assert_eq!(redacted(other), Some(other.replace("+15550100042", "[phone]")));
+    }
+
+    #[test]
+    fn json_within_strings_is_redacted_as_json() {
+        let inner = |text: &str| format!(r#"{{"user_id": "5550100042", "said": "{text}"}}"#);
+        let outer = |inner: &str| serde_json::json!({ "parameters": inner }).to_string();
+        assert_eq!(redacted(&outer(&inner("a@b.co"))), Some(outer(&inner("[email]"))));
+    }
+
+    #[test]
+    fn text_that_is_no_json_is_none() {
+        for text in ["", "a@b.co", "{\"a\": }", "[1", "{} {}"] {
+            assert_eq!(redacted(text), None, "{text:?}");
+        }
+    }
+}

@@ -415,3 +415,90 @@ fn luhn(digits: &str) -> bool {
         .sum();
     sum.is_multiple_of(10)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redaction::tokens::tokens;
+
+    fn found(text: &str) -> Vec<(&'static str, &str)> {
+        find(text, &tokens(text)).iter().map(|found| (found.kind.as_str(), &text[found.start..found.end])).collect()
+    }
+
+    #[test]
+    fn each_kind_of_number_is_found_where_it_begins_and_ends() {
+        let cases = [
+            ("card 4111 1111 1111 1111 expires", "card", "4111 1111 1111 1111"),
+            ("4111-1111-1111-1111", "card", "4111-1111-1111-1111"),
+            ("amex 378282246310005", "card", "378282246310005"),
+            (
+                "four one one one, one one one one, one one one one, one one one one",
+                "card",
+                "four one one one, one one one one, one one one one, one one one one",
+            ),
+            ("078-05-1120", "ssn", "078-05-1120"),
+            ("my social is 078051120", "ssn", "078051120"),
+            ("call (555) 010-0042 now", "phone", "(555) 010-0042"),
+            ("555.010.0042", "phone", "555.010.0042"),
+            ("+15550100042", "phone", "+15550100042"),
+            ("1-555-010-0042", "phone", "1-555-010-0042"),
+            ("+49 89 1234567", "phone", "+49 89 1234567"),
+            (
+                "plus one five five five zero one zero zero zero four two",
+                "phone",
+                "plus one five five five zero one zero zero zero four two",
+            ),
+            ("reach me at 555 0100", "phone", "555 0100"),
+            (
+                "five five five, um, oh one oh, double oh four two",
+                "phone",
+                "five five five, um, oh one oh, double oh four two",
+            ),
+        ];
+        for (text, kind, wanted) in cases {
+            assert_eq!(found(text), [(kind, wanted)], "{text:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_other_things_are_left() {
+        for text in [
+            "load 4711 at 45 degrees",
+            "load number 5550100042",
+            "4111 1111 1111 1112",
+            "mileage 078051120",
+            "000-12-3456",
+            "900-12-3456",
+            "078-05-0000",
+            "078-00-1120",
+            "078051120",
+            "078-05-1120-3",
+            "155.010.0042",
+            "555-010-0042-1",
+            "12345678901234567890",
+            "confirmation 555 010 0042",
+            "twenty four hours and forty five minutes",
+            "",
+        ] {
+            assert_eq!(found(text), [], "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_card_has_a_prefix_a_length_and_a_check_digit() {
+        for (digits, valid) in [
+            ("4111111111111111", true),
+            ("5555555555554444", true),
+            ("2223003122003222", true),
+            ("6011111111111117", true),
+            ("30569309025904", true),
+            ("4111111111111112", false),
+            ("1111111111111117", false),
+            ("0000000000000000", false),
+            ("4", false),
+            ("", false),
+        ] {
+            assert_eq!(is_card(digits), valid, "{digits}");
+        }
+    }
+}

@@ -70,3 +70,45 @@ impl Redactor {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redacted(kinds: &[Kind], text: &str) -> (String, [u64; 4]) {
+        let mut found = Found::default();
+        let text = Redactor::new(kinds).text(text, &mut found).into_owned();
+        (text, Kind::ALL.map(|kind| found.of(kind)))
+    }
+
+    #[test]
+    fn only_the_selected_kinds_are_replaced_and_counted() {
+        let text = "4111 1111 1111 1111, a@b.co, 555-010-0042, 078-05-1120";
+        for (kinds, wanted, counts) in [
+            (&Kind::ALL[..], "[card], [email], [phone], [ssn]", [1, 1, 1, 1]),
+            (&[Kind::Card], "[card], a@b.co, 555-010-0042, 078-05-1120", [1, 0, 0, 0]),
+            (&[Kind::Email, Kind::Ssn], "4111 1111 1111 1111, [email], 555-010-0042, [ssn]", [0, 1, 0, 1]),
+            (&[], text, [0; 4]),
+        ] {
+            assert_eq!(redacted(kinds, text), (wanted.to_owned(), counts), "{kinds:?}");
+        }
+    }
+
+    #[test]
+    fn the_digits_of_a_card_are_no_telephone_number_when_cards_are_not_replaced() {
+        assert_eq!(redacted(&[Kind::Phone], "4111 1111 1111 1111").0, "4111 1111 1111 1111");
+    }
+
+    #[test]
+    fn a_number_in_an_address_belongs_to_the_address() {
+        assert_eq!(redacted(&Kind::ALL, "5550100042@example.com"), ("[email]".to_owned(), [0, 1, 0, 0]));
+    }
+
+    #[test]
+    fn a_redacted_text_stays_as_it_is() {
+        for text in ["call 555-010-0042 or a@b.co", "[card] [phone]", "my social: 078051120 078051120", "no data"] {
+            let (once, _) = redacted(&Kind::ALL, text);
+            assert_eq!(redacted(&Kind::ALL, &once), (once.clone(), [0; 4]), "{text:?}");
+        }
+    }
+}

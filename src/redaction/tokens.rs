@@ -175,3 +175,59 @@ fn spoken(text: &str, tokens: &[Token]) -> Vec<Token> {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tokens as short text: digits, `~` before spoken ones, words, marks, and `#` for a placeholder.
+    fn shown(text: &str) -> Vec<String> {
+        let token = |token: &Token| match &token.what {
+            What::Written => text[token.start..token.end].to_owned(),
+            What::Spoken(digits) => format!("~{digits}"),
+            What::Word(word) => word.clone(),
+            What::Mark(c) => c.to_string(),
+            What::Replaced => "#".to_owned(),
+        };
+        tokens(text).iter().map(token).collect()
+    }
+
+    #[test]
+    fn a_text_is_split_into_digits_words_and_marks() {
+        let cases: [(&str, &[&str]); 16] = [
+            ("", &[]),
+            (" \n", &[]),
+            ("Call 555-0100.", &["call", "555", "-", "0100", "."]),
+            ("a1 1a", &["a1", "1a"]),
+            ("I'm O’Neil_2", &["i'm", "o’neil_2"]),
+            ("four oh two", &["~4", "~0", "~2"]),
+            ("double five triple nine", &["~55", "~999"]),
+            ("double", &["double"]),
+            ("forty one, forty-two, forty", &["~41", ",", "~42", ",", "~40"]),
+            ("twenty zero", &["~20", "~0"]),
+            ("nineteen hundred", &["~1900"]),
+            ("eight hundred hundred", &["~800", "hundred"]),
+            ("zero hundred", &["~0", "hundred"]),
+            ("sixty 5 and 55", &["~65", "and", "55"]),
+            ("my [card] and [cards]", &["my", "#", "and", "[", "cards", "]"]),
+            ("pneumonoultramicroscopic", &[""]),
+        ];
+        for (text, wanted) in cases {
+            assert_eq!(shown(text), wanted, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn tokens_are_in_order_and_within_the_text_whatever_its_characters() {
+        for text in ["ééé 4️⃣ ten\u{301} [phone][ssn]4", "İ ﬁfty-fíve ½ ٣٤", "\u{FEFF}nine-\u{200D}nine"]
+        {
+            let mut past = 0;
+            for token in tokens(text) {
+                assert!(past <= token.start && token.start < token.end, "{text:?}: {token:?}");
+                assert!(text.is_char_boundary(token.start) && text.is_char_boundary(token.end), "{text:?}: {token:?}");
+                past = token.end;
+            }
+            assert!(past <= text.len());
+        }
+    }
+}

@@ -15,7 +15,7 @@ const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 
 /// Swagger UI, compressed with gzip to a quarter of its size. The page loads the OpenAPI document from the service.
 ///
 /// The file is part of the source, because a build script that writes it would compile the framework a second time. The
-/// test `the_page_is_that_of_the_framework_in_use` in `tests/it/docs.rs` fails when it is outdated, and writes a new one.
+/// test `the_page_is_that_of_the_framework_in_use` in `tests/it/server/swagger_ui.rs` fails when it is outdated, and writes a new one.
 static PACKED_PAGE: &[u8] = include_bytes!("swagger-ui.html.gz");
 
 /// Swagger UI without compression, for clients that do not accept gzip. It is decompressed once, on first use.

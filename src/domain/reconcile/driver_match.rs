@@ -46,3 +46,58 @@ pub fn identify_closed(candidates: &[Candidate], unsigned: &[Candidate]) -> Iden
     let conflict = others.chain(claimed).collect::<Vec<_>>().join(", ");
     Identity { driver, conflict: (!conflict.is_empty()).then_some(conflict) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(source: DriverSource, id: i64, known: bool) -> Candidate {
+        Candidate { source, driver_id: DriverId::new(id).unwrap(), known }
+    }
+
+    #[test]
+    fn the_surest_source_of_a_known_driver_decides_and_others_are_told() {
+        use DriverSource::{DynamicVariable, PhoneNumber, UserId};
+        assert!(DynamicVariable < UserId && UserId < PhoneNumber, "the surest source is first");
+        type Wanted<'a> = (Option<(i64, DriverSource)>, Option<&'a str>);
+        let cases: [(&str, &[Candidate], Wanted<'_>); 7] = [
+            ("nobody", &[], (None, None)),
+            ("one", &[claim(UserId, 7, true)], (Some((7, UserId)), None)),
+            ("unknown", &[claim(UserId, 7, false)], (None, None)),
+            (
+                "the surest",
+                &[claim(PhoneNumber, 9, true), claim(UserId, 7, true)],
+                (Some((7, UserId)), Some("phone_number: 9")),
+            ),
+            (
+                "the surest that is known",
+                &[claim(DynamicVariable, 1, false), claim(UserId, 7, true)],
+                (Some((7, UserId)), Some("dynamic_variable: 1")),
+            ),
+            (
+                "all agree",
+                &[claim(DynamicVariable, 7, true), claim(UserId, 7, true), claim(PhoneNumber, 7, true)],
+                (Some((7, DynamicVariable)), None),
+            ),
+            (
+                "conflicts are in the order of their sources",
+                &[claim(PhoneNumber, 3, true), claim(UserId, 2, false), claim(DynamicVariable, 1, true)],
+                (Some((1, DynamicVariable)), Some("user_id: 2, phone_number: 3")),
+            ),
+        ];
+        for (case, candidates, (driver, conflict)) in cases {
+            let identity = identify(candidates);
+            assert_eq!(identity.driver.map(|(id, source)| (id.get(), source)), driver, "{case}");
+            assert_eq!(identity.conflict.as_deref(), conflict, "{case}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_signed_decides_nothing_once_there_is_a_signed_record() {
+        let unsigned = [claim(DriverSource::UserId, 2077, true)];
+        let identity = identify_closed(&[], &unsigned);
+        assert_eq!((identity.driver, identity.conflict.as_deref()), (None, Some("user_id: 2077 (history)")));
+        let identity = identify_closed(&[claim(DriverSource::PhoneNumber, 2077, true)], &unsigned);
+        assert_eq!((identity.driver.map(|(id, _)| id.get()), identity.conflict), (Some(2077), None));
+    }
+}

@@ -325,3 +325,113 @@ fn count(
     }
     counts
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::parse("2026-09-28T12:00:00Z").unwrap().plus_seconds(second).unwrap()
+    }
+
+    fn heard(number: i64, text: &str, second: i64) -> Stored {
+        Stored {
+            sequence_number: number,
+            speaker: Speaker::Driver,
+            text: text.to_owned(),
+            timestamp: at(second),
+            origin: Origin::Heard,
+        }
+    }
+
+    fn entries(said: &[&str]) -> Vec<Entry> {
+        let entry = |(index, text): (u32, &&str)| Entry {
+            index,
+            speaker: Speaker::Driver,
+            message: Message::new(text).unwrap(),
+            original: None,
+            interrupted: None,
+            time: Some(at(10 * i64::from(index))),
+            cut_off: false,
+        };
+        (0..).zip(said).map(entry).collect()
+    }
+
+    /// The transcript of a plan: a turn's number or `+` for a new one, and its words.
+    fn transcript(stored: &[Stored], plan: &Plan) -> Vec<String> {
+        let mut items: Vec<(i64, String)> = Vec::new();
+        for standing in &plan.standings {
+            let turn = stored.iter().find(|turn| turn.sequence_number == standing.sequence_number).unwrap();
+            let words = standing.final_text.as_ref().map_or(turn.text.as_str(), Message::as_str);
+            items.extend(standing.place.map(|place| (place, format!("{} {words}", standing.sequence_number))));
+        }
+        items.extend(plan.additions.iter().map(|new| (new.place, format!("+ {}", new.entry.message.as_str()))));
+        items.sort();
+        items.into_iter().map(|(_, item)| item).collect()
+    }
+
+    #[test]
+    fn turns_and_records_become_one_transcript() {
+        type Case<'a> = (&'a str, &'a [(i64, &'a str, i64)], &'a [&'a str], Option<&'a [&'a str]>, &'a [&'a str]);
+        let cases: [Case<'_>; 8] = [
+            ("nothing", &[], &[], None, &[]),
+            ("only live turns, by time", &[(1, "later", 9), (2, "earlier", 3)], &[], None, &["2 earlier", "1 later"]),
+            (
+                "a history adds what is missing",
+                &[(1, "the door is open", 0)],
+                &["the door is open", "I see."],
+                None,
+                &["1 the door is open", "+ I see."],
+            ),
+            (
+                "a record corrects words",
+                &[(1, "reefer is at forty five", 1)],
+                &[],
+                Some(&["The reefer is at 45 degrees, forty five."]),
+                &["1 The reefer is at 45 degrees, forty five."],
+            ),
+            (
+                "punctuation alone is a correction, too",
+                &[(1, "im parked", 0)],
+                &[],
+                Some(&["I'm parked."]),
+                &["1 I'm parked."],
+            ),
+            (
+                "a record replaces a history",
+                &[],
+                &["one two three"],
+                Some(&["one two three", "four"]),
+                &["+ one two three", "+ four"],
+            ),
+            ("an empty record leaves the live turns", &[(1, "hello", 0)], &[], Some(&[]), &["1 hello"]),
+            (
+                "a turn without an entry stays, by its time",
+                &[(1, "zebra crossing ahead", 15)],
+                &[],
+                Some(&["hello there", "bye now", "so long"]),
+                &["+ hello there", "+ bye now", "1 zebra crossing ahead", "+ so long"],
+            ),
+        ];
+        for (case, turns, history, record, wanted) in cases {
+            let stored: Vec<_> = turns.iter().map(|(number, text, second)| heard(*number, text, *second)).collect();
+            let known = Known { history: entries(history), post_call: record.map(entries) };
+            assert_eq!(transcript(&stored, &plan(&stored, &known)), wanted, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_second_plan_over_the_stored_result_adds_nothing() {
+        let mut stored = vec![heard(1, "im parked", 0)];
+        let known = Known { history: Vec::new(), post_call: Some(entries(&["I'm parked.", "At the Pilot."])) };
+        let first = plan(&stored, &known);
+        for (number, new) in (2..).zip(&first.additions) {
+            let origin = Origin::PostCall(new.entry.index);
+            let text = new.entry.message.as_str().to_owned();
+            stored.push(Stored { text, origin, ..heard(number, "", 10) });
+        }
+        let second = plan(&stored, &known);
+        assert_eq!((first.additions.len(), second.additions.len()), (1, 0));
+        assert_eq!(transcript(&stored, &second), ["1 I'm parked.", "2 At the Pilot."]);
+    }
+}

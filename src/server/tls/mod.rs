@@ -12,6 +12,9 @@ pub use acme::AcmeSettings;
 pub use certificates::BadCertificate;
 use certificates::{CHALLENGE, Certificates, provider};
 pub use pem_files::Files;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub use validity::fuzz_validity;
 
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;

@@ -35,6 +35,13 @@ const VERSION: u8 = 0xa0;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
+/// Returns the validity of a certificate in DER as microseconds since 1970, for the fuzz target in `fuzz/`.
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub fn fuzz_validity(der: &[u8]) -> Option<(i64, i64)> {
+    of_der(der).map(|dates| (dates.from.unix_micros(), dates.until.unix_micros()))
+}
+
 fn of_der(der: &[u8]) -> Option<Dates> {
     let (certificate, _) = expect(SEQUENCE, der)?;
     let (mut rest, _) = expect(SEQUENCE, certificate)?;

@@ -23,6 +23,9 @@ mod erase;
 mod error;
 mod events;
 mod expired;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod held;
 mod json_column;
 mod maintenance;

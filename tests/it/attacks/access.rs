@@ -1,10 +1,10 @@
 //! Nobody reads or manages without a token, from wherever the request comes: the token that the service makes, where it stands,
 //! who finds it, and that no private answer stays in a cache.
 
-use crate::harness::{Answer, Service, TURNS, binary, run, wait_for};
-use crate::ingest::turn;
-use crate::openapi::{Sent, filled, operations, send};
-use crate::whole_call::{CALL, POST_CALL, SECRET, post_signed};
+use crate::support::openapi::{Sent, filled, operations, send};
+use crate::support::service::{Answer, Service, TURNS, binary, run, wait_for};
+use crate::support::turns::turn;
+use crate::support::whole_call::{CALL, POST_CALL, SECRET, post_signed};
 use serde_json::json;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

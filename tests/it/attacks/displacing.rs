@@ -1,8 +1,8 @@
 //! Live streams and short requests at a small number of connections: neither keeps the other out.
 
-use crate::harness::{Service, TURNS, wait_for};
-use crate::ingest::turn;
-use crate::sse::{Events, Step};
+use crate::support::service::{Service, TURNS, wait_for};
+use crate::support::sse::{Events, Step};
+use crate::support::turns::turn;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 

@@ -1,7 +1,7 @@
 //! Erasing a driver with many calls while much is going on.
 
-use crate::harness::{Answer, Service, wait_for};
-use crate::ingest::turn;
+use crate::support::service::{Answer, Service, wait_for};
+use crate::support::turns::turn;
 use serde_json::json;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

@@ -1,33 +1,15 @@
 //! Erasing calls of any length: others hardly wait, nothing comes back, and a crash only puts the end off.
 
-use crate::harness::{Service, binary, open, wait_for};
-use crate::ingest::turn;
-use crate::whole_call::{SECRET, post_signed};
+use crate::support::database::with_long_call;
+use crate::support::service::{Service, binary, open, wait_for};
+use crate::support::turns::turn;
+use crate::support::whole_call::{SECRET, post_signed};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use transcribe_hook::elevenlabs::sample_call;
-
-/// Makes a database with a call of so many turns, each of which has these words.
-pub fn with_long_call(database: &Path, id: &str, turns: u32, words: &str) {
-    assert!(binary().args(["migrate", "--database"]).arg(database).status().unwrap().success());
-    let connection = rusqlite::Connection::open(database).unwrap();
-    let time = "2026-09-28T12:00:00.000000Z";
-    let call = "INSERT INTO calls (conversation_id, call_start_time, turn_count, first_turn_time, last_turn_time, created_at, \
-                updated_at) VALUES (?1, ?2, ?3, ?2, ?2, ?2, ?2)";
-    connection.execute(call, rusqlite::params![id, time, turns]).unwrap();
-    let call_id = connection.last_insert_rowid();
-    connection
-        .execute(
-            "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?3) \
-             INSERT INTO call_transcriptions (conversation_id, speaker_type, message_text, timestamp, sequence_number, \
-                created_at, repeat_key) SELECT ?1, 'driver', ?4 || ' ' || n, ?2, n, ?2, ?5 << 32 | n FROM n",
-            rusqlite::params![id, time, turns, words, call_id],
-        )
-        .unwrap();
-}
 
 fn unfinished(database: &Path) -> Vec<String> {
     let connection = open(database);

@@ -1,11 +1,10 @@
 //! A transaction that does not fit into SQLite's cache fails, another process commits, and the first one goes on: what
 //! the failed one left behind must not reach a commit of anybody.
 
-use super::assert_sound;
-use crate::faults::{expected, stored};
-use crate::harness::{Service, binary, open, wait_for};
-use crate::ingest::turn;
-use crate::whole_call::{SECRET, post_signed};
+use crate::support::database::{assert_sound, expected, stored};
+use crate::support::service::{Service, binary, open, wait_for};
+use crate::support::turns::turn;
+use crate::support::whole_call::{SECRET, post_signed};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,9 +13,8 @@ use transcribe_hook::domain::reconcile::settle;
 use transcribe_hook::domain::{
     CallChange, CallStatus, ConversationId, DriverId, NewDispatch, NewDriver, NewEvent, Timestamp,
 };
-use transcribe_hook::elevenlabs::read_history;
-use transcribe_hook::elevenlabs::sample_call;
 use transcribe_hook::elevenlabs::turn::read_turn;
+use transcribe_hook::elevenlabs::{read_history, sample_call};
 use transcribe_hook::ingest::event;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
 use transcribe_hook::store::{Archived, Commands as _, Maintenance as _, Reads as _, StoredTurn, Write, Written};

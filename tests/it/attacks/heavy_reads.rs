@@ -1,8 +1,8 @@
 //! Many reads that look at much, and those that do not wait for them.
 
-use crate::harness::{Service, wait_for};
-use crate::ingest::turn;
-use crate::whole_call::{SECRET, post_signed};
+use crate::support::service::{Service, wait_for};
+use crate::support::turns::turn;
+use crate::support::whole_call::{SECRET, post_signed};
 use serde_json::json;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};

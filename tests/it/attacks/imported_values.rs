@@ -1,10 +1,10 @@
 //! What is imported keeps the rules of what arrives, and what could not be stored shows before a turn is lost.
 
-use super::erasure_in_slices::with_long_call;
-use crate::export::{exported, rich, store};
-use crate::harness::{Service, binary, open, wait_for};
-use crate::ingest::turn;
-use crate::whole_call::CALL;
+use crate::support::database::with_long_call;
+use crate::support::export::{exported, rich, store};
+use crate::support::service::{Service, binary, open, wait_for};
+use crate::support::turns::turn;
+use crate::support::whole_call::CALL;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

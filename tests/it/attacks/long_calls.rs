@@ -1,8 +1,8 @@
 //! Repeats within calls of any length: once, also behind what the service remembers, after restarts, and at a bounded cost.
 
-use super::erasure_in_slices::with_long_call;
-use crate::harness::{Service, binary, open};
-use crate::ingest::turn;
+use crate::support::database::with_long_call;
+use crate::support::service::{Service, binary, open};
+use crate::support::turns::turn;
 use sha2::{Digest as _, Sha256};
 use std::time::{Duration, Instant};
 
@@ -52,7 +52,7 @@ fn a_repeat_is_known_wherever_it_stands_in_a_long_call_also_after_a_restart_and_
 fn a_repeat_late_in_a_call_of_an_earlier_version_is_known() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("calls.db");
-    let connection = crate::schema::of_schema(9, folder.path(), &database);
+    let connection = crate::support::database::of_schema(9, folder.path(), &database);
     let said = turn("conv_a", 1);
     let (words, time) = (said["message"].as_str().unwrap(), "2026-09-28T12:00:00.001000Z");
     let digest = Sha256::digest(format!("agent\0{time}\0{words}"));

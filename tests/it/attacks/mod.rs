@@ -19,13 +19,3 @@ mod stall;
 mod strangers;
 mod terminals;
 mod unsigned;
-
-use std::path::Path;
-use transcribe_hook::store::sqlite::check;
-
-/// Asserts that `check` finds nothing wrong with a database.
-#[track_caller]
-fn assert_sound(database: &Path, case: &str) {
-    let problems = check(database).unwrap_or_else(|error| panic!("{case}: {error}")).problems;
-    assert!(problems.is_empty(), "{case}: {problems:?}");
-}

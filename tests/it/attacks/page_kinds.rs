@@ -1,13 +1,12 @@
 //! Databases with other kinds of pages than the service makes itself: an operator may switch `auto_vacuum` on or off, also
 //! while the service runs. Erased words must leave the bytes all the same, and no page may be damaged.
 
-use super::assert_sound;
-use crate::erasure::with_any;
-use crate::faults::stored;
-use crate::harness::{Service, wait_for};
-use crate::ingest::turn;
-use crate::powercut::Random;
-use crate::whole_call::{SECRET, post_signed};
+use crate::support::database::{assert_sound, stored};
+use crate::support::files::with_any;
+use crate::support::random::Random;
+use crate::support::service::{Service, wait_for};
+use crate::support::turns::turn;
+use crate::support::whole_call::{SECRET, post_signed};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use std::path::Path;

@@ -1,13 +1,13 @@
 //! Real proxies before the service: whatever they add or leave out, nobody reads or manages through them without a token, and
 //! with the configuration of the documents everything works through them.
 
-use crate::browser::Page;
-use crate::harness::{Service, TURNS, wait_for};
-use crate::ingest::turn;
-use crate::openapi::{Sent, filled, operations, send_to};
-use crate::readme::block;
-use crate::tls::{Pair, Process, free_port};
-use crate::whole_call::{CALL, POST_CALL, SECRET};
+use crate::support::browser::Page;
+use crate::support::documents::block;
+use crate::support::openapi::{Sent, filled, operations, send_to};
+use crate::support::service::{Service, TURNS, wait_for};
+use crate::support::tls::{Pair, Process, free_port};
+use crate::support::turns::turn;
+use crate::support::whole_call::{CALL, POST_CALL, SECRET};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;

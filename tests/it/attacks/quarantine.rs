@@ -1,8 +1,8 @@
 //! Events that could not be read go with a call only if they name it as a conversation.
 
-use crate::harness::{Service, binary};
-use crate::ingest::turn;
-use crate::whole_call::{SECRET, post_signed, post_signed_bytes};
+use crate::support::service::{Service, binary};
+use crate::support::turns::turn;
+use crate::support::whole_call::{SECRET, post_signed, post_signed_bytes};
 use serde_json::{Value, json};
 use std::path::Path;
 

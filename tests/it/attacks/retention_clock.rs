@@ -1,8 +1,8 @@
 //! A clock that is years ahead erases nothing.
 
-use crate::clock_and_readers::faketime;
-use crate::harness::{Service, binary, wait_for};
-use crate::ingest::turn;
+use crate::support::service::{Service, binary, wait_for};
+use crate::support::tools::faketime;
+use crate::support::turns::turn;
 use serde_json::json;
 use std::path::Path;
 use std::process::{Command, Output};

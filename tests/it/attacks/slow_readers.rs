@@ -1,7 +1,7 @@
 //! Pages of much text, and readers that do not read them.
 
-use crate::harness::{Service, peak, resident, wait_for};
-use crate::ingest::turn;
+use crate::support::service::{Service, peak, resident, wait_for};
+use crate::support::turns::turn;
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::net::TcpStream;

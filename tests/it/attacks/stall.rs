@@ -1,8 +1,8 @@
 //! Reconciling long calls holds up nobody else's turns.
 
-use crate::harness::{Service, wait_for};
-use crate::ingest::turn;
-use crate::whole_call::{SECRET, post_signed};
+use crate::support::service::{Service, wait_for};
+use crate::support::turns::turn;
+use crate::support::whole_call::{SECRET, post_signed};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

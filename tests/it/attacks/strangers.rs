@@ -1,9 +1,9 @@
 //! Fifty strangers that each hold a body open at the least rate that the time-outs allow, beside ElevenLabs and clients with a
 //! token.
 
-use crate::harness::{Service, TURNS, peak, wait_for};
-use crate::ingest::turn;
-use crate::whole_call::{POST_CALL, SECRET};
+use crate::support::service::{Service, TURNS, peak, wait_for};
+use crate::support::turns::turn;
+use crate::support::whole_call::{POST_CALL, SECRET};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};

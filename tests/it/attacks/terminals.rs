@@ -1,7 +1,7 @@
 //! What callers say does nothing to a terminal, and reaches files and pipes as it is.
 
-use crate::harness::run;
-use crate::ingest::turn;
+use crate::support::service::run;
+use crate::support::turns::turn;
 use serde_json::json;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -41,9 +41,12 @@ fn assert_harmless(shown: &str) {
 
 fn with_words(folder: &Path) -> PathBuf {
     let database = folder.join("calls.db");
-    let store = crate::export::store(&database);
+    let store = crate::support::export::store(&database);
     let body = json!({"conversation_id": ID, "speaker": "user", "message": WORDS, "timestamp": "2026-09-28T12:00:00Z"});
-    crate::whole_call::apply(&store, &Write::AppendTurn(read_turn(body.to_string().as_bytes(), None).unwrap()));
+    crate::support::whole_call::apply(
+        &store,
+        &Write::AppendTurn(read_turn(body.to_string().as_bytes(), None).unwrap()),
+    );
     database
 }
 

@@ -1,8 +1,8 @@
 //! Unsigned words do not outrank the signed record, whichever came first.
 
-use crate::harness::{Service, run};
-use crate::platform::{sample, with};
-use crate::whole_call::{CALL, FIRST, PARKED, SECRET, deliver, post_signed};
+use crate::support::samples::{sample, with};
+use crate::support::service::{Service, run};
+use crate::support::whole_call::{CALL, FIRST, PARKED, SECRET, deliver, post_signed};
 use serde_json::{Value, json};
 
 const HISTORY: &str = "/webhooks/elevenlabs/history";

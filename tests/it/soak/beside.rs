@@ -4,7 +4,7 @@ use super::caller::deliver;
 use super::ledger::{Ledger, Turn};
 use super::script::{Chance, DRIVERS, turn};
 use super::{BURST, Run};
-use crate::harness::{Service, open, run as run_command};
+use crate::support::service::{Service, open, run as run_command};
 use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;

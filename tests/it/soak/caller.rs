@@ -3,7 +3,7 @@
 use super::ledger::Turn;
 use super::script::{Chance, DRIVERS, history, record, turn, words};
 use super::{Run, SECRET};
-use crate::harness::TURNS;
+use crate::support::service::TURNS;
 use serde_json::json;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -1,7 +1,7 @@
 //! Exports while everything else goes on: by the command and by the service, in the two forms that have all turns.
 
 use super::Run;
-use crate::harness::run as run_command;
+use crate::support::service::run as run_command;
 use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read};

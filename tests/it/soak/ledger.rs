@@ -1,7 +1,7 @@
 //! What was acknowledged, by whom, and its comparison with what is in the file.
 
 use super::script::words;
-use crate::harness::open;
+use crate::support::service::open;
 use std::collections::HashMap;
 use std::path::Path;
 

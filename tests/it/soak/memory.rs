@@ -1,7 +1,7 @@
 //! The memory of the service over time, and the size of its log.
 
 use super::Run;
-use crate::harness::resident;
+use crate::support::service::resident;
 use std::time::Duration;
 
 /// What was seen while a run went on.

@@ -11,11 +11,12 @@ mod memory;
 mod script;
 mod watcher;
 
-use crate::harness::{Answer, Service, binary, wait_for};
-use crate::metrics::Scrape;
+use crate::support::metrics::Scrape;
+use crate::support::service::{Answer, Service, binary, wait_for};
 use ledger::Ledger;
 use memory::Memory;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;

@@ -1,7 +1,7 @@
 //! What is said in the calls of a run: made from the call's name and the turn's place, so that what is stored can be
 //! compared without having been kept.
 
-use crate::harness::Service;
+use crate::support::service::Service;
 use serde_json::{Value, json};
 
 /// Drivers who are called.

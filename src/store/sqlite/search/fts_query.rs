@@ -11,7 +11,7 @@ use std::collections::HashMap;
 const MAX_PREFIX_WORDS: usize = 64;
 
 /// Returns the expression without expanding prefixes.
-pub(super) fn plain(wanted: &Wanted) -> String {
+pub(in crate::store::sqlite) fn plain(wanted: &Wanted) -> String {
     written(wanted, &Prefixes::new())
 }
 
@@ -159,4 +159,36 @@ fn beginning_with(prefix: &str, connection: &Connection) -> rusqlite::Result<Beg
         words.push(word);
     }
     Ok(if words.is_empty() { Beginnings::Unknown } else { Beginnings::Few(words) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_is_quoted_and_every_operator_is_ours() {
+        for (text, query) in [
+            ("reefer", r#"("reefer")"#),
+            ("NEAR", r#"("NEAR")"#),
+            ("a AND b", r#"(("a") AND ("b"))"#),
+            ("a OR b NOT c", r#"(("a") OR (("b") NOT ("c")))"#),
+            ("temp*", r#"("temp" *)"#),
+            ("col:x", r#"("col:x")"#),
+            ("\"dock do\"*", r#"("dock do" *)"#),
+        ] {
+            assert_eq!(plain(&Wanted::parse(text).unwrap()), query, "{text}");
+        }
+        // No expression has a quotation mark in its words; one is still no end of them.
+        assert_eq!(plain(&Wanted::Words { text: "a\" OR \"b".to_owned(), prefix: false }), r#"("a"" OR ""b")"#);
+    }
+
+    #[test]
+    fn a_prefix_of_few_words_is_expanded_and_one_of_many_is_relaxed() {
+        let wanted = Wanted::parse("alarm re*").unwrap();
+        let with = |beginnings| Prefixes::from([("re", beginnings)]);
+        let few = with(Beginnings::Few(vec!["reefer".to_owned(), "rear".to_owned()]));
+        assert_eq!(written(&wanted, &few), r#"(("alarm") AND ("reefer" OR "rear"))"#);
+        assert_eq!(relaxed(&wanted, &with(Beginnings::Many)).as_deref(), Some(r#"(("alarm"))"#));
+        assert_eq!(relaxed(&Wanted::parse("re*").unwrap(), &with(Beginnings::Many)), None);
+    }
 }

@@ -30,7 +30,7 @@ mod collector;
 mod file;
 mod filter;
 mod fresh;
-mod fts_query;
+pub(super) mod fts_query;
 mod indexer;
 mod memory_index;
 mod page;

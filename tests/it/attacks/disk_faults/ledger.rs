@@ -1,7 +1,7 @@
 //! What was sent and what was acknowledged of it, and whether a database holds exactly that.
 
-use crate::harness::{Answer, open};
-use crate::ingest::turn;
+use crate::support::service::{Answer, open};
+use crate::support::turns::turn;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -8,9 +8,9 @@
 mod ledger;
 mod shim;
 
-use super::assert_sound;
-use crate::harness::{Answer, Service, wait_for};
-use crate::powercut::Random;
+use crate::support::database::assert_sound;
+use crate::support::random::Random;
+use crate::support::service::{Answer, Service, wait_for};
 use ledger::{LONG_EVERY, Ledger, body};
 use rusqlite::Connection;
 use shim::{DATABASE, Fault, MAP, OPEN, Plan, READ, SHM, SYNC, Shim, TRUNCATE, WAL, WRITE};

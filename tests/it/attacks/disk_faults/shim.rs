@@ -1,6 +1,6 @@
 //! The library that makes file operations of the real binary fail; `tests/diskfaults/shim.c` says how.
 
-use crate::harness::binary;
+use crate::support::service::binary;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};

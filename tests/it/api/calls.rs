@@ -1,0 +1,259 @@
+//! Reading and managing calls: filters, order, pages, changes by hand, erasing.
+
+use crate::support::service::Service;
+use crate::support::turns::turn;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// Ten calls, an hour apart from 00:00 on, the even ones completed, every third one of driver 1.
+fn ten_calls() -> Service {
+    let service = Service::start();
+    service.put("/api/v1/drivers/1", &json!({"name": "Maria Kowalski"})).expect(201);
+    for n in 0..10 {
+        let id = format!("conv_{n}");
+        let mut turn = turn(&id, n);
+        turn["timestamp"] = json!(format!("2026-09-28T{n:02}:00:00Z"));
+        turn["message"] = json!(format!("Load {n} is at 100%_of\\weight."));
+        service.deliver(&turn).expect(201);
+        if n % 2 == 0 {
+            service.patch(&format!("/api/v1/calls/{id}"), &json!({"status": "completed"})).expect(200);
+        }
+        if n % 3 == 0 {
+            service.put(&format!("/api/v1/dispatches/{id}"), &json!({"driver_id": 1})).expect(201);
+        }
+    }
+    service
+}
+
+fn ids(page: &Value) -> Vec<String> {
+    page["data"].as_array().unwrap().iter().map(|call| call["conversation_id"].as_str().unwrap().to_owned()).collect()
+}
+
+fn listed(service: &Service, query: &str) -> Vec<String> {
+    ids(&service.get(&format!("/api/v1/calls?{query}")).expect(200).json())
+}
+
+#[test]
+fn calls_are_listed_newest_first_and_the_other_way_round_when_asked() {
+    let service = ten_calls();
+    let newest_first: Vec<_> = (0..10).rev().map(|n| format!("conv_{n}")).collect();
+    assert_eq!(listed(&service, ""), newest_first);
+    let oldest_first: Vec<_> = (0..10).map(|n| format!("conv_{n}")).collect();
+    assert_eq!(listed(&service, "order=asc"), oldest_first);
+}
+
+#[test]
+fn filters_narrow_the_list_together() {
+    let service = ten_calls();
+    assert_eq!(listed(&service, "status=in_progress&order=asc"), ["conv_1", "conv_3", "conv_5", "conv_7", "conv_9"]);
+    assert_eq!(listed(&service, "driver_id=1&order=asc"), ["conv_0", "conv_3", "conv_6", "conv_9"]);
+    assert_eq!(listed(&service, "driver_id=1&status=completed&order=asc"), ["conv_0", "conv_6"]);
+    assert_eq!(listed(&service, "driver_id=2"), [""; 0]);
+    // Half-open: the one that starts at the lower bound is in, the one at the upper bound is not.
+    let range = "started_after=2026-09-28T03:00:00Z&started_before=2026-09-28T07:00:00%2B02:00&order=asc";
+    assert_eq!(listed(&service, range), ["conv_3", "conv_4"]);
+    assert_eq!(listed(&service, "q=CONV_7"), ["conv_7"]);
+    assert_eq!(listed(&service, "q=kowalski&order=asc"), ["conv_0", "conv_3", "conv_6", "conv_9"]);
+    assert_eq!(listed(&service, "q=load%204"), ["conv_4"]);
+    // What is special in a pattern stands for itself.
+    assert_eq!(listed(&service, "q=100%25_of%5Cweight").len(), 10);
+    assert_eq!(listed(&service, "q=100%25%25"), [""; 0]);
+    assert_eq!(listed(&service, "q=Load_4"), [""; 0]);
+}
+
+#[test]
+fn pages_follow_one_another_without_gap_or_repeat_while_calls_arrive() {
+    let service = ten_calls();
+    let mut seen = Vec::new();
+    let mut path = "/api/v1/calls?limit=3&include_total=true".to_owned();
+    loop {
+        let page = service.get(&path).expect(200).json();
+        seen.extend(ids(&page));
+        // A call that starts later than all, and one that starts in the midst of what was seen.
+        let n = seen.len();
+        let mut newer = turn(&format!("new_{n}"), 1);
+        newer["timestamp"] = json!(format!("2027-01-01T00:00:{n:02}Z"));
+        service.deliver(&newer).expect(201);
+        assert_eq!(page["has_more"], json!(page["next_cursor"] != Value::Null));
+        match page["next_cursor"].as_str() {
+            Some(cursor) => path = format!("/api/v1/calls?limit=3&include_total=true&cursor={cursor}"),
+            None => break,
+        }
+    }
+    let expected: Vec<_> = (0..10).rev().map(|n| format!("conv_{n}")).collect();
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn calls_of_one_instant_are_paged_apart() {
+    let service = Service::start();
+    for n in 0..7 {
+        let mut turn = turn(&format!("conv_{n}"), 1);
+        turn["timestamp"] = json!("2026-09-28T12:00:00Z");
+        service.deliver(&turn).expect(201);
+    }
+    for order in ["asc", "desc"] {
+        let mut seen = BTreeSet::new();
+        let mut path = format!("/api/v1/calls?limit=2&order={order}");
+        loop {
+            let page = service.get(&path).expect(200).json();
+            for id in ids(&page) {
+                assert!(seen.insert(id.clone()), "{id} came twice");
+            }
+            let Some(cursor) = page["next_cursor"].as_str() else { break };
+            path = format!("/api/v1/calls?limit=2&order={order}&cursor={cursor}");
+        }
+        assert_eq!(seen.len(), 7);
+    }
+}
+
+#[test]
+fn a_total_is_counted_only_when_asked() {
+    let service = ten_calls();
+    assert_eq!(service.get("/api/v1/calls?limit=2").expect(200).json().get("total"), None);
+    assert_eq!(service.get("/api/v1/calls?limit=2&include_total=true").expect(200).json()["total"], 10);
+    let filtered = service.get("/api/v1/calls?status=completed&limit=2&include_total=true").expect(200).json();
+    assert_eq!(filtered["total"], 5);
+}
+
+#[test]
+fn a_query_that_breaks_a_rule_is_400_and_names_the_parameter() {
+    let service = ten_calls();
+    let cursor = service.get("/api/v1/calls?limit=2").expect(200).json()["next_cursor"].as_str().unwrap().to_owned();
+    let cases = [
+        ("limit=0".to_owned(), "limit"),
+        ("limit=1001".to_owned(), "limit"),
+        ("limit=many".to_owned(), "limit"),
+        ("limit=5&limit=6".to_owned(), "limit"),
+        ("status=over".to_owned(), "status"),
+        ("driver_id=0".to_owned(), "driver_id"),
+        ("driver_id=x".to_owned(), "driver_id"),
+        ("started_after=today".to_owned(), "started_after"),
+        ("started_before=2026-09-28".to_owned(), "started_before"),
+        ("order=up".to_owned(), "order"),
+        ("include_total=yes".to_owned(), "include_total"),
+        ("q=".to_owned(), "q"),
+        ("q=a%00b".to_owned(), "q"),
+        ("offset=5".to_owned(), "offset"),
+        ("Status=completed".to_owned(), "Status"),
+        ("cursor=nonsense".to_owned(), "cursor"),
+        ("cursor=".to_owned(), "cursor"),
+        (format!("cursor={cursor}&status=completed"), "cursor"),
+        (format!("cursor={cursor}&order=asc"), "cursor"),
+    ];
+    for (query, parameter) in cases {
+        let error = service.get(&format!("/api/v1/calls?{query}")).expect_error(400);
+        assert!(error["details"].as_str().unwrap().contains(parameter), "{query}: {error}");
+    }
+    // The length of a page is no part of what a cursor belongs to.
+    service.get(&format!("/api/v1/calls?limit=7&include_total=true&cursor={cursor}")).expect(200);
+}
+
+#[test]
+fn a_calls_turns_are_paged_by_sequence_and_by_time() {
+    let service = Service::start();
+    // Arrival order 1 to 9; said in the opposite order, three at a time at one instant.
+    for n in 1..=9 {
+        let mut turn = turn("conv_a", n);
+        turn["timestamp"] = json!(format!("2026-09-28T12:00:{:02}Z", 10 - (n - 1) / 3));
+        service.deliver(&turn).expect(201);
+    }
+    let numbers = |query: &str| {
+        let mut seen = Vec::new();
+        let mut path = format!("/api/v1/calls/conv_a/transcriptions?{query}");
+        loop {
+            let page = service.get(&path).expect(200).json();
+            seen.extend(page["data"].as_array().unwrap().iter().map(|turn| turn["sequence_number"].as_i64().unwrap()));
+            let Some(cursor) = page["next_cursor"].as_str() else { break };
+            path = format!("/api/v1/calls/conv_a/transcriptions?{query}&cursor={cursor}");
+        }
+        seen
+    };
+    assert_eq!(numbers(""), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    assert_eq!(numbers("limit=2"), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    assert_eq!(numbers("limit=4&order=time"), [7, 8, 9, 4, 5, 6, 1, 2, 3]);
+    assert_eq!(numbers("limit=2&order=time&after_sequence=3"), [7, 8, 9, 4, 5, 6]);
+    assert_eq!(numbers("limit=2&after_sequence=7"), [8, 9]);
+    let total = |query: &str| {
+        let page = service.get(&format!("/api/v1/calls/conv_a/transcriptions?include_total=true&{query}"));
+        page.expect(200).json()["total"].clone()
+    };
+    assert_eq!(total("limit=1"), 9);
+    assert_eq!(total("after_sequence=7"), 2);
+    assert_eq!(total("after_sequence=99"), 0);
+    for query in ["after_sequence=-1", "after_sequence=x", "order=speaker", "limit=0", "cursor=x", "speaker=agent"] {
+        service.get(&format!("/api/v1/calls/conv_a/transcriptions?{query}")).expect_error(400);
+    }
+    service.get("/api/v1/calls/conv_b/transcriptions").expect_error(404);
+}
+
+#[test]
+fn a_call_is_changed_by_hand() {
+    let service = Service::start();
+    service.deliver(&turn("conv_a", 1)).expect(201);
+    let end = "2026-09-28T14:02:41+02:00";
+    let call = service.patch("/api/v1/calls/conv_a", &json!({"status": "completed", "call_end_time": end}));
+    let call = call.expect(200).json();
+    assert_eq!(call["status"], "completed");
+    assert_eq!(call["call_end_time"], "2026-09-28T12:02:41.000000Z");
+    assert_eq!(service.get("/api/v1/calls/conv_a").expect(200).json(), call);
+    // What is left out stays; null takes the end away.
+    let call = service.patch("/api/v1/calls/conv_a", &json!({"status": "failed"})).expect(200).json();
+    assert_eq!(call["call_end_time"], "2026-09-28T12:02:41.000000Z");
+    let call = service.patch("/api/v1/calls/conv_a", &json!({"call_end_time": null})).expect(200).json();
+    assert_eq!((&call["call_end_time"], &call["status"]), (&Value::Null, &json!("failed")));
+    // A change that changes nothing leaves no trace.
+    assert_eq!(service.patch("/api/v1/calls/conv_a", &json!({})).expect(200).json(), call);
+    assert_eq!(service.patch("/api/v1/calls/conv_a", &json!({"status": "failed"})).expect(200).json(), call);
+}
+
+#[test]
+fn a_change_that_breaks_a_rule_is_400_and_changes_nothing() {
+    let service = Service::start();
+    service.deliver(&turn("conv_a", 1)).expect(201);
+    let before = service.get("/api/v1/calls/conv_a").expect(200).json();
+    for (change, field) in [
+        (json!({"call_end_time": "2026-09-28T11:59:59Z"}), "call_end_time"),
+        (json!({"call_end_time": "later", "status": "completed"}), "call_end_time"),
+        (json!({"call_end_time": 12}), "call_end_time"),
+        (json!({"status": "done"}), "status"),
+        (json!({"status": 1}), "status"),
+        (json!([]), "body"),
+    ] {
+        let error = service.patch("/api/v1/calls/conv_a", &change).expect_error(400);
+        assert!(error["details"].as_str().unwrap().contains(field), "{change}: {error}");
+    }
+    assert_eq!(service.get("/api/v1/calls/conv_a").expect(200).json(), before);
+    service.patch("/api/v1/calls/conv_b", &json!({"status": "failed"})).expect_error(404);
+}
+
+#[test]
+fn erasing_a_call_erases_its_turns_and_a_later_turn_makes_it_anew() {
+    let service = Service::start();
+    for n in 1..=3 {
+        service.deliver(&turn("conv_a", n)).expect(201);
+    }
+    service.deliver(&turn("conv_b", 1)).expect(201);
+    service.delete("/api/v1/calls/conv_a").expect(204);
+    service.get("/api/v1/calls/conv_a").expect_error(404);
+    service.get("/api/v1/calls/conv_a/transcriptions").expect_error(404);
+    service.delete("/api/v1/calls/conv_a").expect_error(404);
+    let left: i64 =
+        service.sqlite().query_row("SELECT count(*) FROM call_transcriptions", [], |row| row.get(0)).unwrap();
+    assert_eq!(left, 1);
+    let anew = service.deliver(&turn("conv_a", 2)).expect(201).json();
+    assert_eq!(anew["sequence_number"], 1);
+    assert_eq!(anew["transcription_id"], 5, "a turn's number is never used twice");
+}
+
+#[test]
+fn a_conversation_id_may_hold_anything_that_a_path_can_carry() {
+    let service = Service::start();
+    let id = "käse/../x y?%#é";
+    let mut first = turn("x", 1);
+    first["conversation_id"] = json!(id);
+    service.deliver(&first).expect(201);
+    let encoded = "k%C3%A4se%2F..%2Fx%20y%3F%25%23%C3%A9";
+    assert_eq!(service.get(&format!("/api/v1/calls/{encoded}")).expect(200).json()["conversation_id"], id);
+    service.delete(&format!("/api/v1/calls/{encoded}")).expect(204);
+}

@@ -1,0 +1,275 @@
+//! Drivers and dispatches, and how a call finds its driver.
+
+use crate::support::samples::{SAMPLES, sample, with};
+use crate::support::service::Service;
+use crate::support::turns::turn;
+use crate::support::whole_call::{CALL, SECRET, post_signed};
+use serde_json::{Value, json};
+
+const DRIVER: &str = "/api/v1/drivers/1042";
+
+fn driver_of(service: &Service, conversation: &str) -> Value {
+    service.get(&format!("/api/v1/calls/{conversation}")).expect(200).json()["driver_id"].clone()
+}
+
+#[test]
+fn a_driver_is_created_replaced_read_and_deleted() {
+    let service = Service::start();
+    let made =
+        service.put(DRIVER, &json!({"name": " Maria Kowalski ", "phone_number": "+15550100042"})).expect(201).json();
+    assert_eq!((&made["id"], &made["name"]), (&json!(1042), &json!("Maria Kowalski")));
+    assert_eq!(made["phone_number"], "+15550100042");
+    assert_eq!(made["created_at"], made["updated_at"]);
+    assert_eq!(service.get(DRIVER).expect(200).json(), made);
+    // The same again changes nothing, not even the time of the last change.
+    let again = service.put(DRIVER, &json!({"name": "Maria Kowalski", "phone_number": "+15550100042"})).expect(200);
+    assert_eq!(again.json(), made);
+    let replaced = service.put(DRIVER, &json!({"name": "Maria K."})).expect(200).json();
+    assert_eq!(replaced["phone_number"], Value::Null);
+    assert_eq!(replaced["created_at"], made["created_at"]);
+    assert_ne!(replaced["updated_at"], made["updated_at"]);
+    service.delete(DRIVER).expect(204);
+    service.get(DRIVER).expect_error(404);
+    service.delete(DRIVER).expect_error(404);
+}
+
+#[test]
+fn a_driver_that_breaks_a_rule_is_400_and_named() {
+    let service = Service::start();
+    for (body, field) in [
+        (json!({}), "name: is required"),
+        (json!({"name": ""}), "name: must not be blank"),
+        (json!({"name": "x".repeat(201)}), "name: must be at most 200 characters"),
+        (json!({"name": 5}), "name: must be a string"),
+        (json!({"name": "a\u{0}"}), "name: must not contain U+0000"),
+        (json!({"name": "M", "phone_number": "555-0100"}), "phone_number: must be a number in E.164 form"),
+        (json!({"name": "M", "phone_number": "+0555"}), "phone_number: must be a number in E.164 form"),
+        (json!({"name": "M", "phone_number": 15_550_100}), "phone_number: must be a string"),
+    ] {
+        let error = service.put(DRIVER, &body).expect_error(400);
+        assert!(error["details"].as_str().unwrap().starts_with(field), "{body}: {error}");
+    }
+    for id in ["0", "-1", "+1", "01", "abc", "1.5", "9007199254740992", "99999999999999999999"] {
+        let error = service.put(&format!("/api/v1/drivers/{id}"), &json!({"name": "M"})).expect_error(400);
+        assert!(error["details"].as_str().unwrap().starts_with("id: "), "{id}: {error}");
+        service.get(&format!("/api/v1/drivers/{id}")).expect_error(400);
+    }
+}
+
+#[test]
+fn no_two_drivers_share_a_phone_number() {
+    let service = Service::start();
+    service.put(DRIVER, &json!({"name": "Maria", "phone_number": "+15550100042"})).expect(201);
+    let error =
+        service.put("/api/v1/drivers/7", &json!({"name": "Jo", "phone_number": "+15550100042"})).expect_error(409);
+    assert!(error["details"].as_str().unwrap().contains("1042"), "{error}");
+    service.get("/api/v1/drivers/7").expect_error(404);
+}
+
+#[test]
+fn drivers_are_listed_page_by_page_in_the_order_of_their_numbers() {
+    let service = Service::start();
+    for id in [30, 4, 100, 2, 17] {
+        service.put(&format!("/api/v1/drivers/{id}"), &json!({"name": format!("Driver {id}")})).expect(201);
+    }
+    let mut seen = Vec::new();
+    let mut path = "/api/v1/drivers?limit=2&include_total=true".to_owned();
+    loop {
+        let page = service.get(&path).expect(200).json();
+        assert_eq!(page["total"], 5);
+        seen.extend(page["data"].as_array().unwrap().iter().map(|driver| driver["id"].as_i64().unwrap()));
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        path = format!("/api/v1/drivers?limit=2&include_total=true&cursor={cursor}");
+    }
+    assert_eq!(seen, [2, 4, 17, 30, 100]);
+    service.get("/api/v1/drivers?name=Jo").expect_error(400);
+}
+
+#[test]
+fn the_first_turn_finds_the_driver_by_the_dispatch() {
+    let service = Service::start();
+    service.put(DRIVER, &json!({"name": "Maria"})).expect(201);
+    service.put("/api/v1/dispatches/conv_a", &json!({"driver_id": 1042})).expect(201);
+    service.deliver(&turn("conv_a", 1)).expect(201);
+    assert_eq!(driver_of(&service, "conv_a"), 1042);
+}
+
+#[test]
+fn a_call_is_kept_without_a_driver_and_a_later_dispatch_fills_it_in() {
+    let service = Service::start();
+    service.put(DRIVER, &json!({"name": "Maria"})).expect(201);
+    service.deliver(&turn("conv_a", 1)).expect(201);
+    service.deliver(&turn("conv_b", 1)).expect(201);
+    assert_eq!(driver_of(&service, "conv_a"), Value::Null);
+    service.put("/api/v1/dispatches/conv_a", &json!({"driver_id": 1042})).expect(201);
+    assert_eq!(driver_of(&service, "conv_a"), 1042);
+    let bulk = json!({"dispatches": [{"conversation_id": "conv_b", "driver_id": 1042}]});
+    service.post("/api/v1/dispatches", &bulk).expect(200);
+    assert_eq!(driver_of(&service, "conv_b"), 1042);
+}
+
+#[test]
+fn a_dispatch_that_is_corrected_corrects_its_call() {
+    let service = Service::start();
+    service.put(DRIVER, &json!({"name": "Maria"})).expect(201);
+    service.put("/api/v1/drivers/7", &json!({"name": "Jo"})).expect(201);
+    service.put("/api/v1/dispatches/conv_a", &json!({"driver_id": 7})).expect(201);
+    service.deliver(&turn("conv_a", 1)).expect(201);
+    service.put("/api/v1/dispatches/conv_a", &json!({"driver_id": 1042})).expect(200);
+    assert_eq!(driver_of(&service, "conv_a"), 1042);
+}
+
+#[test]
+fn a_dispatch_is_created_replaced_read_and_deleted() {
+    let service = Service::start();
+    service.put(DRIVER, &json!({"name": "Maria"})).expect(201);
+    let full = json!({
+        "driver_id": 1042, "phone_number": "+15550100042", "batch_id": "btcal_1", "dispatched_at": "2026-09-28T11:59:40Z"
+    });
+    let made = service.put("/api/v1/dispatches/conv_a", &full).expect(201).json();
+    assert_eq!(
+        made,
+        json!({
+            "conversation_id": "conv_a", "driver_id": 1042, "phone_number": "+15550100042", "batch_id": "btcal_1",
+            "dispatched_at": "2026-09-28T11:59:40.000000Z"
+        })
+    );
+    // The time of the call is kept when a replacement does not name one.
+    let replaced = service.put("/api/v1/dispatches/conv_a", &json!({"driver_id": 1042})).expect(200).json();
+    assert_eq!(replaced["dispatched_at"], made["dispatched_at"]);
+    assert_eq!(replaced["phone_number"], Value::Null);
+    assert_eq!(service.get("/api/v1/dispatches/conv_a").expect(200).json(), replaced);
+    service.delete("/api/v1/dispatches/conv_a").expect(204);
+    service.get("/api/v1/dispatches/conv_a").expect_error(404);
+    service.delete("/api/v1/dispatches/conv_a").expect_error(404);
+}
+
+#[test]
+fn a_dispatch_that_breaks_a_rule_is_400_and_named() {
+    let service = Service::start();
+    service.put(DRIVER, &json!({"name": "Maria"})).expect(201);
+    for (body, rule) in [
+        (json!({}), "driver_id: is required"),
+        (json!({"driver_id": 1043}), "driver_id: there is no driver 1043"),
+        (json!({"driver_id": "x"}), "driver_id: must be a whole number"),
+        (json!({"driver_id": 1042.5}), "driver_id: must be a whole number"),
+        (json!({"driver_id": 1042, "phone_number": "1"}), "phone_number: must be a number in E.164"),
+        (json!({"driver_id": 1042, "batch_id": " "}), "batch_id: must not be blank"),
+        (json!({"driver_id": 1042, "dispatched_at": "noon"}), "dispatched_at: must be an ISO 8601"),
+    ] {
+        let error = service.put("/api/v1/dispatches/conv_a", &body).expect_error(400);
+        assert!(error["details"].as_str().unwrap().starts_with(rule), "{body}: {error}");
+    }
+}
+
+#[test]
+fn many_dispatches_are_stored_all_or_none_and_again_change_nothing() {
+    let service = Service::start();
+    service.put(DRIVER, &json!({"name": "Maria"})).expect(201);
+    let item = |n: usize, driver: i64| json!({"conversation_id": format!("conv_{n}"), "driver_id": driver});
+    let error = service.post("/api/v1/dispatches", &json!({"dispatches": [item(0, 1042), item(1, 7), item(2, 8)]}));
+    let details = error.expect_error(400)["details"].clone();
+    assert_eq!(details, "dispatches[1].driver_id: there is no driver 7; dispatches[2].driver_id: there is no driver 8");
+    service.get("/api/v1/dispatches/conv_0").expect_error(404);
+    let good = json!({"dispatches": (0..500).map(|n| item(n, 1042)).collect::<Vec<_>>()});
+    let counts = |service: &Service| service.post("/api/v1/dispatches", &good).expect(200).json();
+    assert_eq!(counts(&service), json!({"created": 500, "updated": 0, "unchanged": 0}));
+    assert_eq!(counts(&service), json!({"created": 0, "updated": 0, "unchanged": 500}));
+    for (body, rule) in [
+        (json!({}), "dispatches: is required"),
+        (json!({"dispatches": []}), "dispatches: must have 1 to 1000 elements"),
+        (json!({"dispatches": {}}), "dispatches: must be an array"),
+        (json!({"dispatches": [5]}), "dispatches[0]: must be a JSON object"),
+        (json!({"dispatches": [{"driver_id": 1042}]}), "dispatches[0].conversation_id: is required"),
+        (json!({"dispatches": [item(1, 1042), item(1, 1042)]}), "dispatches[1].conversation_id: "),
+    ] {
+        let error = service.post("/api/v1/dispatches", &body).expect_error(400);
+        assert!(error["details"].as_str().unwrap().starts_with(rule), "{body}: {error}");
+    }
+}
+
+#[test]
+fn deleting_a_driver_keeps_the_calls_and_dispatches() {
+    let service = Service::start();
+    service.put(DRIVER, &json!({"name": "Maria"})).expect(201);
+    service.put("/api/v1/dispatches/conv_a", &json!({"driver_id": 1042})).expect(201);
+    service.deliver(&turn("conv_a", 1)).expect(201);
+    service.delete(DRIVER).expect(204);
+    assert_eq!(driver_of(&service, "conv_a"), Value::Null);
+    assert_eq!(service.get("/api/v1/dispatches/conv_a").expect(200).json()["driver_id"], Value::Null);
+}
+
+#[test]
+fn certain_drivers_are_listed_by_their_numbers() {
+    let service = Service::start();
+    for id in 1..=5 {
+        service.put(&format!("/api/v1/drivers/{id}"), &json!({"name": format!("Driver {id}")})).expect(201);
+    }
+    let ids = |path: &str| {
+        let page = service.get(path).expect(200).json();
+        let rows = page["data"].as_array().unwrap().iter().map(|driver| driver["id"].as_i64().unwrap());
+        (rows.collect::<Vec<_>>(), page["total"].as_i64(), page["next_cursor"].as_str().map(str::to_owned))
+    };
+    assert_eq!(ids("/api/v1/drivers?ids=4,2,99,4&include_total=true"), (vec![2, 4], Some(2), None));
+    let (rows, _, next) = ids("/api/v1/drivers?ids=5,3,1&limit=2");
+    assert_eq!(rows, [1, 3]);
+    assert_eq!(ids(&format!("/api/v1/drivers?ids=5,3,1&limit=2&cursor={}", next.unwrap())), (vec![5], None, None));
+    let many: Vec<_> = (1..=101).map(|id| id.to_string()).collect();
+    for bad in ["", "0", "1,", "1,x", "-1", "1%2C%2C2", &many.join(",")] {
+        let body = service.get(&format!("/api/v1/drivers?ids={bad}")).expect_error(400);
+        assert!(body["details"].as_str().unwrap().starts_with("ids: "), "{bad}: {body}");
+    }
+    ids(&format!("/api/v1/drivers?ids={}", many[1..].join(",")));
+}
+
+#[test]
+fn each_way_of_naming_the_driver_counts_alone_and_the_surest_before_the_others() {
+    let service = Service::start_with(&["--elevenlabs-secret", SECRET]);
+    for n in 1..=5 {
+        let phone = if n == 5 { json!("+15550100042") } else { Value::Null };
+        service
+            .put(&format!("/api/v1/drivers/{n}"), &json!({"name": format!("Driver {n}"), "phone_number": phone}))
+            .expect(201);
+    }
+    let all = [
+        ("/data/conversation_initiation_client_data/dynamic_variables/driver_id", json!("2"), "dynamic_variable"),
+        ("/data/user_id", json!("driver_3"), "user_id"),
+        ("/data/metadata/batch_call/batch_call_recipient_id", json!("driver_4"), "batch_recipient"),
+        ("/data/metadata/phone_call/external_number", json!("+1 (555) 010-0042"), "phone_number"),
+    ];
+    // From the first on all, then all but the first, and so on.
+    for from in 0..=all.len() {
+        let id = format!("conv_{from}");
+        let mut event = with(&sample(0), "/data/conversation_id", json!(id));
+        event = with(&event, "/data/conversation_initiation_client_data/user_id", Value::Null);
+        for (n, (place, value, _)) in all.iter().enumerate() {
+            event = with(&event, place, if n < from { Value::Null } else { value.clone() });
+        }
+        post_signed(&service, &event.to_string()).expect(200);
+        let call = service.get(&format!("/api/v1/calls/{id}")).expect(200).json();
+        let others: Vec<_> =
+            (3..).zip(all.iter().skip(1)).skip(from).map(|(n, (_, _, source))| format!("{source}: {n}")).collect();
+        match all.get(from) {
+            Some((_, _, source)) => {
+                assert_eq!((&call["driver_id"], &call["driver_source"]), (&json!(from + 2), &json!(source)));
+            }
+            None => assert_eq!((&call["driver_id"], &call["driver_source"]), (&Value::Null, &Value::Null)),
+        }
+        let conflict = if others.is_empty() { Value::Null } else { json!(others.join(", ")) };
+        assert_eq!(call["driver_conflict"], conflict);
+    }
+    service.put("/api/v1/dispatches/conv_0", &json!({"driver_id": 1})).expect(201);
+    let call = service.get("/api/v1/calls/conv_0").expect(200).json();
+    assert_eq!((&call["driver_id"], &call["driver_source"]), (&json!(1), &json!("dispatch")));
+    assert!(call["driver_conflict"].as_str().unwrap().starts_with("dynamic_variable: 2, user_id: 3"), "{call}");
+}
+
+#[test]
+fn a_driver_who_comes_after_the_call_is_found_by_what_its_record_says() {
+    let service = Service::start_with(&["--elevenlabs-secret", SECRET]);
+    post_signed(&service, SAMPLES[0].1).expect(200);
+    let call = || service.get(&format!("/api/v1/calls/{CALL}")).expect(200).json();
+    assert_eq!(call()["driver_id"], Value::Null);
+    service.put("/api/v1/drivers/5", &json!({"name": "Jo", "phone_number": "+15550100042"})).expect(201);
+    assert_eq!((&call()["driver_id"], &call()["driver_source"]), (&json!(5), &json!("phone_number")));
+}

@@ -1,0 +1,12 @@
+//! Tests of the HTTP API: what each operation accepts, returns and refuses.
+
+mod auth;
+mod backup_download;
+mod body_encodings;
+mod calls;
+mod drivers;
+mod elevenlabs_compat;
+mod errors;
+mod fuzz;
+mod session;
+mod stats;

@@ -1,0 +1,213 @@
+//! The command line: defaults, variables, and what is said when something is wrong.
+
+use crate::support::service::{Service, binary, run};
+use serde_json::json;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Output;
+
+fn serve(flags: &[&str], database: &Path) -> Output {
+    binary().args(["serve", "--listen", "127.0.0.1:0", "--database"]).arg(database).args(flags).output().unwrap()
+}
+
+/// The one line that says why, without a panic in it.
+fn why(out: &Output) -> String {
+    assert_eq!(out.status.code(), Some(1), "{out:?}");
+    let text = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(!text.contains("panic"), "{text}");
+    text.lines().find(|line| line.starts_with("error: ")).unwrap_or_else(|| panic!("no reason in {text}")).to_owned()
+}
+
+#[test]
+fn serve_without_a_flag_listens_on_8080_of_loopback_and_keeps_its_file_here() {
+    let help = String::from_utf8(run(&["serve", "--help"]).stdout).unwrap();
+    assert!(help.contains("[default: 127.0.0.1:8080]"), "{help}");
+    assert!(help.contains("[default: ./transcribe-hook.db]"), "{help}");
+}
+
+#[test]
+fn a_variable_sets_what_a_flag_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("by-variable.db");
+    let mut command = binary();
+    command.env("TRANSCRIBE_HOOK_MAX_BODY", "1KiB").env("TRANSCRIBE_HOOK_DATABASE", &other);
+    let service = Service::start_command(command, &folder.path().join("by-flag.db"), &[]);
+    assert!(service.database().exists() && !other.exists(), "a flag goes before a variable");
+    service.deliver(&json!({"message": "m".repeat(2000)})).expect_error(413);
+}
+
+#[test]
+fn wrong_usage_exits_with_2_and_names_the_flag() {
+    let cases: [(&[&str], &str); 8] = [
+        (&["serve", "--listen", "x"], "--listen"),
+        (&["serve", "--listen", "localhost"], "--listen"),
+        (&["serve", "--queue-capacity", "0"], "--queue-capacity"),
+        (&["serve", "--write-timeout", "soon"], "--write-timeout"),
+        (&["serve", "--max-body", "12 parsecs"], "--max-body"),
+        (&["serve", "--log-format", "xml"], "--log-format"),
+        (&["serve", "--log-level", "loud"], "--log-level"),
+        (&["frobnicate"], "frobnicate"),
+    ];
+    for (args, named) in cases {
+        let out = run(args);
+        assert_eq!(out.status.code(), Some(2), "{args:?}");
+        assert!(String::from_utf8_lossy(&out.stderr).contains(named), "{args:?}: {out:?}");
+    }
+}
+
+#[test]
+fn a_taken_port_is_said_and_the_database_is_not_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let out = binary().args(["serve", "--listen", &address, "--database"]).arg(&database).output().unwrap();
+    let why = why(&out);
+    assert!(why.contains(&address) && why.contains("in use"), "{why}");
+    assert!(!database.exists());
+}
+
+#[test]
+fn a_missing_folder_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let why = why(&serve(&[], &folder.path().join("nowhere/calls.db")));
+    assert!(why.contains("nowhere/calls.db"), "{why}");
+}
+
+#[test]
+fn a_file_that_is_no_database_is_left_untouched() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("notes.db");
+    for content in [b"short".to_vec(), b"not a database ".repeat(400), vec![0; 8192]] {
+        std::fs::write(&database, &content).unwrap();
+        let why = why(&serve(&[], &database));
+        assert!(why.contains("notes.db") && why.contains("no SQLite database"), "{why}");
+        assert_eq!(std::fs::read(&database).unwrap(), content);
+    }
+}
+
+#[test]
+fn another_programs_database_is_left_untouched() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, sql) in [
+        ("tables.db", "CREATE TABLE recipes (id INTEGER PRIMARY KEY)"),
+        ("marked.db", "PRAGMA application_id = 7; CREATE TABLE recipes (id INTEGER PRIMARY KEY)"),
+        ("ours.db", "CREATE TABLE calls (id INTEGER PRIMARY KEY)"),
+    ] {
+        let database = folder.path().join(name);
+        rusqlite::Connection::open(&database).unwrap().execute_batch(sql).unwrap();
+        let before = std::fs::read(&database).unwrap();
+        let why = why(&serve(&[], &database));
+        assert!(why.contains(name) && why.contains("another program's database"), "{why}");
+        assert_eq!(std::fs::read(&database).unwrap(), before);
+        assert!(!database.with_extension("db-wal").exists());
+    }
+}
+
+#[test]
+fn a_log_without_its_database_is_not_taken_for_a_new_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    let service = Service::start_on(&database, &[]);
+    service.deliver(&crate::support::turns::turn("conv_a", 1)).expect(201);
+    service.signal("KILL");
+    service.wait();
+    let elsewhere = folder.path().join("elsewhere.db");
+    std::fs::rename(&database, &elsewhere).unwrap();
+    let log = database.with_extension("db-wal");
+    let before = std::fs::read(&log).unwrap();
+    assert!(!before.is_empty());
+    let why = why(&serve(&[], &database));
+    assert!(why.contains("calls.db-wal") && why.contains("put the database back"), "{why}");
+    assert!(!database.exists());
+    assert_eq!(std::fs::read(&log).unwrap(), before);
+    // Put back, it is whole.
+    std::fs::rename(&elsewhere, &database).unwrap();
+    let service = Service::start_on(&database, &[]);
+    let again = service.deliver(&crate::support::turns::turn("conv_a", 1)).expect(201);
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+}
+
+#[test]
+fn a_database_newer_than_the_program_is_left_untouched() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    assert!(binary().args(["migrate", "--database"]).arg(&database).status().unwrap().success());
+    rusqlite::Connection::open(&database)
+        .unwrap()
+        .execute_batch("PRAGMA user_version = 999; PRAGMA wal_checkpoint(TRUNCATE)")
+        .unwrap();
+    let before = std::fs::read(&database).unwrap();
+    let why = why(&serve(&[], &database));
+    assert!(why.contains("newer transcribe-hook") && why.contains("999"), "{why}");
+    assert_eq!(std::fs::read(&database).unwrap(), before);
+}
+
+/// The number of the user `nobody`, who may write nothing here.
+const NOBODY: u32 = 65_534;
+
+#[test]
+fn a_read_only_file_or_folder_is_said_and_left_untouched() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    assert!(binary().args(["migrate", "--database"]).arg(&database).status().unwrap().success());
+    let before = std::fs::read(&database).unwrap();
+    let serve_as_nobody = || {
+        let mut command = binary();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--database"]).arg(&database);
+        // Root may write everything, so a test that runs as root steps down.
+        if nobody_is_needed() {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        command.output().unwrap()
+    };
+    // The lock file may be written, the database not.
+    if nobody_is_needed() {
+        std::os::unix::fs::chown(folder.path().join("calls.db.lock"), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
+    std::fs::set_permissions(&database, std::fs::Permissions::from_mode(0o444)).unwrap();
+    let said = why(&serve_as_nobody());
+    assert!(said.contains("calls.db") && said.contains("Permission denied"), "{said}");
+    // Nothing in the folder may be written.
+    std::fs::remove_file(folder.path().join("calls.db.lock")).unwrap();
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o555)).unwrap();
+    let said = why(&serve_as_nobody());
+    assert!(said.contains("calls.db") && said.contains("Permission denied"), "{said}");
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(std::fs::read(&database).unwrap(), before);
+}
+
+/// Whether this process may write what its mode forbids.
+fn nobody_is_needed() -> bool {
+    let probe = tempfile::NamedTempFile::new().unwrap();
+    std::fs::set_permissions(probe.path(), std::fs::Permissions::from_mode(0o444)).unwrap();
+    std::fs::File::options().write(true).open(probe.path()).is_ok()
+}
+
+#[test]
+fn a_second_service_on_the_same_file_is_refused_by_any_of_its_names() {
+    let service = Service::start();
+    service.deliver(&crate::support::turns::turn("conv_a", 1)).expect(201);
+    let link = service.database().with_file_name("link.db");
+    std::os::unix::fs::symlink(service.database(), &link).unwrap();
+    for name in [service.database(), &link] {
+        let why = why(&serve(&[], name));
+        assert!(why.contains("in use by another transcribe-hook"), "{why}");
+        assert!(why.contains(&service.pid().to_string()), "{why}");
+    }
+    service.deliver(&crate::support::turns::turn("conv_a", 2)).expect(201);
+}
+
+#[test]
+fn migrate_makes_a_database_and_again_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    for _ in 0..2 {
+        let out = binary().args(["migrate", "--database"]).arg(&database).output().unwrap();
+        assert!(out.status.success(), "{out:?}");
+    }
+    assert!(database.exists() && !database.with_extension("db-wal").exists());
+}

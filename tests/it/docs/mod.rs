@@ -1,0 +1,6 @@
+//! Tests that documents are true: the README, the API guide, the OpenAPI document.
+
+mod guide;
+mod openapi;
+mod pictures;
+mod readme;

@@ -1,0 +1,3 @@
+//! Tests of what leaves as a file.
+
+mod formats;

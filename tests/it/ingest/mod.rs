@@ -1,0 +1,9 @@
+//! Tests of the write path: webhooks, order, repeats, crashes.
+
+mod concurrency;
+mod crash;
+mod event_crash;
+mod event_flood;
+mod post_call_signed;
+mod replay;
+mod turns;

@@ -1,0 +1,5 @@
+//! Tests of scheduled work: backfill, backups, retention.
+
+mod automatic_backups;
+mod backfill;
+mod retention;

@@ -1,0 +1,4 @@
+//! Tests of server-sent events.
+
+mod live_reconnect;
+mod streams;

@@ -1,0 +1,3 @@
+//! Tests of personal data that is never stored.
+
+mod deliveries;

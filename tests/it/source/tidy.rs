@@ -1,0 +1,261 @@
+//! House rules that no compiler keeps: which layer may know what, and how files are written.
+
+use super::imports::{Tree, circles};
+use std::path::{Path, PathBuf};
+
+fn files_below(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == ending) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Source files by their path below `src/`, with their text.
+fn sources() -> Vec<(String, String)> {
+    let src = root().join("src");
+    let files = files_below(&src, "rs");
+    assert!(files.len() > 20, "the sources are found");
+    files
+        .into_iter()
+        .map(|path| {
+            let text = std::fs::read_to_string(&path).unwrap();
+            (path.strip_prefix(&src).unwrap().to_str().unwrap().to_owned(), text)
+        })
+        .collect()
+}
+
+/// The code of a file: without what stands in comments.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|line| !line.trim_start().starts_with("//"))
+}
+
+/// Whether a line names a crate or module `name` as the head of a path.
+fn names(line: &str, name: &str) -> bool {
+    line.match_indices(&format!("{name}::")).any(|(at, _)| {
+        !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':') || line[..at].ends_with("crate::")
+    }) || line.contains(&format!("use {name};"))
+}
+
+#[test]
+fn each_crate_is_known_only_to_its_layer() {
+    let rules: [(&str, &[&str]); 10] = [
+        ("poem", &["server/", "api/", "viewer/"]),
+        ("poem_openapi", &["server/", "api/", "viewer/"]),
+        ("rusqlite", &["store/sqlite/"]),
+        ("r2d2", &["store/sqlite/"]),
+        ("r2d2_sqlite", &["store/sqlite/"]),
+        ("refinery", &["store/sqlite/"]),
+        ("clap", &["main.rs", "cli/", "telemetry/"]),
+        ("prometheus", &["telemetry/metrics/"]),
+        ("anyhow", &["main.rs", "cli/"]),
+        ("ureq", &["elevenlabs/client", "server/tls/acme", "cli/simulate", "cli/healthcheck"]),
+    ];
+    for (path, text) in sources() {
+        for (name, homes) in rules {
+            if homes.iter().any(|home| path.starts_with(home)) {
+                continue;
+            }
+            for line in code(&text) {
+                assert!(!names(line, name), "src/{path} knows {name}: {line}");
+            }
+        }
+    }
+}
+
+/// The modules at the crate's root from the top down, each with those that it may use.
+const LAYERS: [(&str, &[&str]); 17] = [
+    (
+        "cli",
+        &[
+            "server",
+            "api",
+            "viewer",
+            "jobs",
+            "live",
+            "export",
+            "import",
+            "ingest",
+            "redaction",
+            "recordings",
+            "store",
+            "elevenlabs",
+            "telemetry",
+            "secret",
+            "domain",
+            "sys",
+        ],
+    ),
+    (
+        "server",
+        &[
+            "api",
+            "viewer",
+            "jobs",
+            "live",
+            "ingest",
+            "redaction",
+            "recordings",
+            "store",
+            "elevenlabs",
+            "telemetry",
+            "domain",
+            "sys",
+        ],
+    ),
+    (
+        "api",
+        &[
+            "jobs",
+            "live",
+            "export",
+            "ingest",
+            "redaction",
+            "recordings",
+            "store",
+            "elevenlabs",
+            "telemetry",
+            "secret",
+            "domain",
+            "sys",
+        ],
+    ),
+    ("viewer", &["elevenlabs", "sys"]),
+    ("jobs", &["ingest", "redaction", "recordings", "store", "elevenlabs", "telemetry", "domain", "sys"]),
+    ("live", &["store", "telemetry", "domain"]),
+    ("export", &["store", "domain"]),
+    ("import", &["store", "domain"]),
+    ("ingest", &["redaction", "store", "elevenlabs", "telemetry", "domain", "sys"]),
+    ("redaction", &["telemetry", "domain"]),
+    ("recordings", &["domain", "sys"]),
+    ("store", &["telemetry", "domain", "sys"]),
+    ("elevenlabs", &["secret", "domain"]),
+    ("telemetry", &["domain", "sys"]),
+    ("secret", &["domain"]),
+    ("domain", &[]),
+    ("sys", &[]),
+];
+
+#[test]
+fn data_flows_down_only() {
+    for (at, (name, may_use)) in LAYERS.iter().enumerate() {
+        for used in *may_use {
+            assert!(LAYERS[at + 1..].iter().any(|(below, _)| below == used), "{used} is not below {name}");
+        }
+    }
+    let sources = sources();
+    for (path, _) in &sources {
+        let module = path.split(['/', '.']).next().unwrap();
+        let is_known = ["lib", "main"].contains(&module) || LAYERS.iter().any(|(name, _)| *name == module);
+        assert!(is_known, "src/{path}: LAYERS does not say what {module} may use");
+    }
+    for (module, uses) in Tree::new(&sources).uses() {
+        let Some((name, may_use)) = LAYERS.iter().find(|(name, _)| module.first().is_some_and(|root| root == name))
+        else {
+            continue;
+        };
+        for (used, thing) in uses {
+            let Some(root) = used.first() else { continue };
+            let is_allowed = root == name || may_use.contains(&root.as_str());
+            assert!(is_allowed, "{} may not use {}::{thing}", module.join("::"), used.join("::"));
+        }
+    }
+}
+
+#[test]
+fn no_two_files_need_each_other() {
+    let circles = circles(&Tree::new(&sources()).uses());
+    assert!(circles.is_empty(), "{circles:#?}");
+}
+
+#[test]
+fn sql_stands_only_in_the_store() {
+    for (path, text) in sources() {
+        if path.starts_with("store/") {
+            continue;
+        }
+        for line in code(&text) {
+            for word in ["SELECT ", "INSERT INTO", "UPDATE calls", "DELETE FROM", "PRAGMA "] {
+                assert!(!line.contains(word), "src/{path} speaks SQL: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is_for_and_stays_short() {
+    for (path, text) in sources() {
+        assert!(text.starts_with("//! "), "src/{path} does not begin by saying what it is for");
+        let lines = text.lines().count();
+        // Not to shape modules, but to notice one that has become two. Clippy bounds functions.
+        assert!(lines <= 700, "src/{path} has {lines} lines");
+        let name = path.trim_end_matches(".rs").rsplit('/').next().unwrap();
+        for vague in ["util", "utils", "common", "helpers", "manager", "types", "misc"] {
+            assert_ne!(name, vague, "src/{path} is named for nothing");
+        }
+    }
+    for path in files_below(&root().join("tests/it"), "rs") {
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("//! "), "{} does not begin by saying what it is for", path.display());
+    }
+}
+
+#[test]
+fn a_migration_says_its_number() {
+    let mut count = 0;
+    for path in files_below(&root().join("migrations/sqlite"), "sql") {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let number = name.strip_prefix('V').and_then(|rest| rest.split_once("__")).unwrap().0;
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(&format!("PRAGMA user_version = {number};")), "{name} does not set its number");
+        count += 1;
+    }
+    assert!(count > 0);
+}
+
+#[test]
+fn unsafe_code_stands_where_c_is_called() {
+    const CALLS_C: [&str; 2] = ["server/malloc_trim.rs", "store/sqlite/connection/vfs.rs"];
+    for (path, text) in sources() {
+        let is_unsafe = code(&text).any(|line| line.contains("unsafe ") || line.contains("allow(unsafe"));
+        assert_eq!(is_unsafe, CALLS_C.contains(&&*path), "src/{path}");
+    }
+}
+
+#[test]
+fn tests_share_only_what_stands_in_support() {
+    let folder = root().join("tests/it");
+    let mut support = Vec::new();
+    for path in files_below(&folder, "rs") {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let path = path.strip_prefix(&folder).unwrap().to_str().unwrap().to_owned();
+        assert!(path.contains('/') || path == "main.rs", "tests/it/{path} stands in no folder");
+        // What the test of imports reads is not its own.
+        if path == "source/imports.rs" || path == "source/tidy.rs" {
+            continue;
+        }
+        for line in code(&text) {
+            let shared = line.split("crate::").skip(1).all(|used| used.starts_with("support::"));
+            assert!(shared, "tests/it/{path} uses what does not stand in support: {line}");
+        }
+        if path.starts_with("support/") {
+            support.push((path, text));
+        }
+    }
+    assert!(support.len() > 10, "the support is found");
+    let circles = circles(&Tree::new(&support).uses());
+    assert!(circles.is_empty(), "{circles:#?}");
+}

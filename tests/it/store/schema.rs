@@ -1,0 +1,203 @@
+//! The file as an analyst meets it: its tables, rules, indexes and views.
+
+use crate::support::database::of_schema;
+use crate::support::service::Service;
+use crate::support::turns::turn;
+use rusqlite::Connection;
+use serde_json::json;
+
+fn columns(connection: &Connection, table: &str) -> Vec<String> {
+    let mut select = connection.prepare(&format!("SELECT name FROM pragma_table_info('{table}')")).unwrap();
+    select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+/// A writing connection of somebody else's, with foreign keys kept.
+fn somebody_elses(service: &Service) -> Connection {
+    let connection = Connection::open(service.database()).unwrap();
+    connection.execute_batch("PRAGMA foreign_keys = ON").unwrap();
+    connection
+}
+
+#[test]
+fn the_tables_have_the_columns_that_were_asked_for_and_are_strict() {
+    let service = Service::start();
+    let connection = service.sqlite();
+    for (table, wanted) in [
+        ("drivers", &["id", "name", "phone_number", "created_at", "updated_at"][..]),
+        (
+            "calls",
+            &[
+                "id",
+                "conversation_id",
+                "driver_id",
+                "call_start_time",
+                "call_end_time",
+                "status",
+                "created_at",
+                "updated_at",
+            ],
+        ),
+        (
+            "call_transcriptions",
+            &["id", "conversation_id", "speaker_type", "message_text", "timestamp", "sequence_number", "created_at"],
+        ),
+        ("call_dispatches", &["conversation_id", "driver_id", "phone_number", "batch_id", "dispatched_at"]),
+    ] {
+        let there = columns(&connection, table);
+        for column in wanted {
+            assert!(there.iter().any(|c| c == column), "{table} has no {column}: {there:?}");
+        }
+        let strict: bool = connection
+            .query_row("SELECT strict FROM pragma_table_list WHERE name = ?1", [table], |row| row.get(0))
+            .unwrap();
+        assert!(strict, "{table}");
+    }
+    let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0)).unwrap();
+    assert_eq!(application, i64::from(u32::from_be_bytes(*b"TRHK")));
+}
+
+#[test]
+fn what_the_rules_forbid_the_file_refuses_whoever_writes() {
+    let service = Service::start();
+    service.deliver(&turn("conv_a", 1)).expect(201);
+    let connection = somebody_elses(&service);
+    for (sql, why) in [
+        ("UPDATE calls SET status = 'done'", "CHECK"),
+        ("UPDATE calls SET call_end_time = '2000-01-01T00:00:00.000000Z'", "CHECK"),
+        ("UPDATE calls SET call_start_time = '2026-09-28'", "CHECK"),
+        ("UPDATE calls SET driver_id = 5", "FOREIGN KEY"),
+        ("UPDATE calls SET turn_count = 'many'", "cannot store TEXT value in INTEGER column"),
+        ("UPDATE call_transcriptions SET speaker_type = 'user'", "CHECK"),
+        ("UPDATE call_transcriptions SET source = 'rumour'", "CHECK"),
+        ("UPDATE call_transcriptions SET conversation_id = 'conv_x'", "FOREIGN KEY"),
+        ("UPDATE call_transcriptions SET message_text = NULL", "NOT NULL"),
+        (
+            "INSERT INTO drivers VALUES (0, 'x', NULL, '2026-09-28T12:00:00.000000Z', '2026-09-28T12:00:00.000000Z')",
+            "CHECK",
+        ),
+        (
+            "INSERT INTO call_transcriptions (conversation_id, speaker_type, message_text, timestamp, sequence_number, \
+             created_at, repeat_key) SELECT conversation_id, speaker_type, 'other', timestamp, sequence_number, \
+             created_at, 0 FROM call_transcriptions",
+            "UNIQUE",
+        ),
+    ] {
+        let error = connection.execute(sql, []).expect_err(sql).to_string();
+        assert!(error.contains(why), "{sql}: {error}");
+    }
+}
+
+#[test]
+fn the_columns_that_are_looked_up_have_their_indexes() {
+    let service = Service::start();
+    let connection = service.sqlite();
+    let mut select = connection
+        .prepare(
+            "SELECT l.\"unique\", (SELECT group_concat(name) FROM pragma_index_info(l.name)) \
+             FROM pragma_index_list('call_transcriptions') l",
+        )
+        .unwrap();
+    let indexes: Vec<(bool, String)> =
+        select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect();
+    for wanted in
+        [(true, "conversation_id,sequence_number"), (false, "sequence_number"), (true, "conversation_id,delivery_key")]
+    {
+        assert!(
+            indexes.iter().any(|(unique, columns)| (*unique, columns.as_str()) == wanted),
+            "{wanted:?} in {indexes:?}"
+        );
+    }
+    for (query, index) in [
+        ("SELECT * FROM call_transcriptions WHERE conversation_id = 'x' ORDER BY sequence_number", "sqlite_autoindex"),
+        (
+            "SELECT * FROM call_transcriptions WHERE conversation_id = 'x' AND delivery_key = 'k'",
+            "call_transcriptions_delivery",
+        ),
+        ("SELECT * FROM calls WHERE status = 'failed' ORDER BY call_start_time DESC, id DESC", "calls_status_start"),
+        ("SELECT * FROM calls WHERE driver_id = 5 ORDER BY call_start_time, id", "calls_driver_start"),
+        ("SELECT * FROM calls ORDER BY call_start_time, id", "calls_start"),
+        (
+            "SELECT c.id, call_start_time, status, driver_id, call_end_time, duration_seconds, turn_count, live_only, \
+             matched, added, corrected, repeated FROM calls c WHERE status <> 'in_progress' AND call_start_time >= 'x'",
+            "COVERING INDEX calls_over",
+        ),
+    ] {
+        let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {query}")).unwrap();
+        let plan: Vec<String> = explain.query_map([], |row| row.get("detail")).unwrap().map(Result::unwrap).collect();
+        let plan = plan.join("; ");
+        assert!(plan.contains(index), "{query}: {plan}");
+        assert!(!plan.contains("TEMP B-TREE"), "{query}: {plan}");
+    }
+}
+
+#[test]
+fn the_views_show_a_call_in_one_row_and_a_transcript_in_order() {
+    let service = Service::start();
+    service.put("/api/v1/drivers/1042", &json!({"name": "Maria Kowalski"})).expect(201);
+    service.put("/api/v1/dispatches/conv_a", &json!({"driver_id": 1042})).expect(201);
+    for n in 0..5 {
+        service.deliver(&turn("conv_a", n * 1000)).expect(201);
+    }
+    service.deliver(&turn("conv_b", 3)).expect(201);
+    let end = json!({"status": "completed", "call_end_time": "2026-09-28T12:02:30.5Z"});
+    service.patch("/api/v1/calls/conv_a", &end).expect(200);
+    let connection = service.sqlite();
+    let overview: (String, f64, i64, i64, String, String) = connection
+        .query_row(
+            "SELECT driver_name, duration_seconds, agent_turns, driver_turns, first_turn_time, last_turn_time \
+             FROM call_overview WHERE conversation_id = 'conv_a'",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?)),
+        )
+        .unwrap();
+    let (first, last) = ("2026-09-28T12:00:00.000000Z".to_owned(), "2026-09-28T12:00:04.000000Z".to_owned());
+    assert_eq!(overview, ("Maria Kowalski".to_owned(), 150.5, 0, 5, first, last));
+    let without_driver: (Option<String>, Option<f64>, i64) = connection
+        .query_row(
+            "SELECT driver_name, duration_seconds, agent_turns FROM call_overview WHERE conversation_id = 'conv_b'",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
+        .unwrap();
+    assert_eq!(without_driver, (None, None, 1));
+    let mut select = connection
+        .prepare("SELECT sequence_number, driver_name FROM transcript WHERE conversation_id = 'conv_a' ORDER BY sequence_number")
+        .unwrap();
+    let rows: Vec<(i64, String)> =
+        select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect();
+    assert_eq!(rows.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    assert!(rows.iter().all(|(_, name)| name == "Maria Kowalski"));
+}
+
+#[test]
+fn a_database_with_data_is_opened_again_with_all_of_it() {
+    // The data of the schema before stands in tests/fixtures/schema, one file a migration.
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    let connection = of_schema(1, folder.path(), &database);
+    connection.execute_batch(include_str!("../../fixtures/schema/V1.sql")).unwrap();
+    drop(connection);
+    let service = Service::start_on(&database, &[]);
+    let call = service.get("/api/v1/calls/conv_1901kaj4pr1penza6bbkscg6hgkc").expect(200).json();
+    assert_eq!(
+        (&call["turn_count"], &call["driver_id"], &call["status"]),
+        (&json!(3), &json!(1042), &json!("completed"))
+    );
+    let repeat = json!({
+        "conversation_id": "conv_1901kaj4pr1penza6bbkscg6hgkc", "speaker": "user",
+        "message": "Yeah, I'm parked at the Joliet terminal.", "timestamp": "2026-09-28T12:00:05.25Z"
+    });
+    let answer = service.deliver(&repeat).expect(201);
+    assert_eq!(answer.header("idempotent-replayed"), Some("true"), "the digest of a stored turn is as it was");
+    assert_eq!(answer.json()["sequence_number"], 2);
+    let next = turn("conv_1901kaj4pr1penza6bbkscg6hgkc", 1);
+    assert_eq!(service.deliver(&next).expect(201).json()["sequence_number"], 4);
+    drop(service);
+    let version: i64 =
+        crate::support::service::open(&database).pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    let migrations = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite")).unwrap();
+    let newest = migrations.map(|file| file.unwrap().file_name().into_string().unwrap()).max_by_key(|name| {
+        name.strip_prefix('V').and_then(|name| name.split_once("__")?.0.parse::<i64>().ok()).unwrap()
+    });
+    assert!(newest.unwrap().starts_with(&format!("V{version}__")), "{version}");
+}

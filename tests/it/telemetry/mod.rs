@@ -1,0 +1,4 @@
+//! Tests of logs and metrics.
+
+mod logs;
+mod metrics;

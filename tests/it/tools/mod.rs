@@ -1,0 +1,6 @@
+//! Tests with other people's tools on the database file and the OpenAPI document.
+
+mod analysis;
+mod clients;
+mod every_tool;
+mod litestream;

@@ -1,0 +1,3 @@
+//! Tests of the web page.
+
+mod page;
