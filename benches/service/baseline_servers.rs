@@ -254,12 +254,12 @@ impl Maintenance for NullStore {
         Ok(true)
     }
 
-    fn catch_up(&self) -> store::Result<u64> {
-        Ok(0)
+    fn catch_up(&self) -> store::Result<store::Backlog> {
+        Ok(store::Backlog::default())
     }
 
-    fn forget(&self, _: Duration) -> store::Result<bool> {
-        Ok(true)
+    fn forget(&self, _: Duration) -> store::Result<store::Forgotten> {
+        Ok(store::Forgotten::All)
     }
 
     fn sizes(&self) -> std::io::Result<Sizes> {

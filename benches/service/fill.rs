@@ -83,7 +83,7 @@ fn append(path: &Path, had: u64, turns: u64) -> Result<Duration> {
         }
     }
     // As a service that has had some quiet leaves it.
-    while store.catch_up()? > 0 {}
+    while store.catch_up()?.turns > 0 {}
     drop(store);
     File::open(path)?.sync_all()?;
     Ok(begun.elapsed())

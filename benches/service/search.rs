@@ -69,7 +69,7 @@ pub(crate) fn measure(place: &Path, turns: u64, rounds: usize, measured: Duratio
     let (begun, mut slices) = (Instant::now(), Vec::new());
     loop {
         let slice = Instant::now();
-        let left = store.catch_up()?;
+        let left = store.catch_up()?.turns;
         slices.push(slice.elapsed());
         if left == 0 {
             break;
@@ -296,13 +296,13 @@ impl Feed for NoIndex {
 }
 
 impl Maintenance for NoIndex {
-    fn catch_up(&self) -> store::Result<u64> {
-        Ok(0)
+    fn catch_up(&self) -> store::Result<store::Backlog> {
+        Ok(store::Backlog::default())
     }
 
     pass_on! {
         rest() -> store::Result<bool>;
-        forget(wait: Duration) -> store::Result<bool>;
+        forget(wait: Duration) -> store::Result<store::Forgotten>;
         sizes() -> std::io::Result<Sizes>;
     }
 }

@@ -1,11 +1,12 @@
 //! A database in which things are erased.
 
 use super::args::database::DatabaseArgs;
+use super::output::eprint_line;
 use crate::ingest::WriteError;
 use crate::ingest::executor::{Executor, StoreWriter};
 use crate::jobs::retention::{EraseError, Erased, Eraser, OtherWriters};
 use crate::recordings::Recordings;
-use crate::store::{self, Store, Unfinished, Write, Written};
+use crate::store::{self, ErrorKind, Forgotten, Store, Unfinished, Write, Written};
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -69,26 +70,41 @@ impl Work {
         result
     }
 
-    /// Purges erased bytes from the WAL, even if some of the erasure failed, and returns the result of the erasure.
+    fn forget(&self) -> Result<()> {
+        let mut end = Instant::now() + PURGE_TIMEOUT;
+        loop {
+            match self.store.forget(Duration::from_millis(25)) {
+                Ok(Forgotten::All) => return Ok(()),
+                // The service rewrites the index in the background.
+                Ok(Forgotten::ButIndex) if self.shared && Instant::now() > end => {
+                    eprint_line("the service is still purging erased words from the search index");
+                    return Ok(());
+                }
+                Ok(Forgotten::ButIndex) if self.shared => {}
+                Ok(Forgotten::ButIndex) => {
+                    while self.store.catch_up()?.erased_words {}
+                    end = Instant::now() + PURGE_TIMEOUT;
+                    continue;
+                }
+                Ok(Forgotten::Held) => {}
+                // The service writes to the search index at the moment.
+                Err(error) if error.kind() == ErrorKind::Busy => {}
+                Err(error) => return Err(error.into()),
+            }
+            if Instant::now() > end {
+                bail!(
+                    "erased, but its bytes are still in the WAL because another process holds a read transaction \
+                     open; the service purges them once that ends"
+                );
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Purges erased bytes from the files, even if some of the erasure failed, and returns the result of the erasure.
     pub(super) fn ended(&self, erased: Result<Erased, EraseError>, confirmation: &Confirmation) -> Result<Erased> {
         if !confirmation.dry_run {
-            let end = Instant::now() + PURGE_TIMEOUT;
-            loop {
-                match self.store.forget(Duration::from_millis(25)) {
-                    Ok(true) => break,
-                    Ok(false) => {}
-                    // The service writes to the search index at the moment.
-                    Err(error) if error.kind() == store::ErrorKind::Busy => {}
-                    Err(error) => return Err(error.into()),
-                }
-                if Instant::now() > end {
-                    bail!(
-                        "erased, but its bytes are still in the WAL because another process holds a read transaction \
-                         open; the service purges them once that ends"
-                    );
-                }
-                std::thread::sleep(Duration::from_millis(100));
-            }
+            self.forget()?;
         }
         erased.map_err(|error| anyhow!(error).context("calls erased before the error remain erased"))
     }

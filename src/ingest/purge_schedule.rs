@@ -1,6 +1,6 @@
 //! The schedule of purging erased bytes from the disk: soon after an erasure, even under load.
 
-use crate::store::Maintenance;
+use crate::store::{Forgotten, Maintenance};
 use std::time::{Duration, Instant};
 
 /// Delay between an erasure and the purge of its bytes from the WAL. Erasures within the delay share one purge. Also
@@ -20,6 +20,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Age from which a pending purge is reported.
 const WARN_AGE: Duration = Duration::from_secs(5);
 
+/// Interval of attempts while only the search index still contains erased words.
+const INDEX_INTERVAL: Duration = Duration::from_mins(1);
+
 /// The pending purge, if there is one.
 #[derive(Debug, Default)]
 pub struct Forgetting(Option<Pending>);
@@ -32,13 +35,37 @@ struct Pending {
     next: Instant,
     /// True if the delay was reported.
     told: bool,
+    /// True if only the search index still contains erased words.
+    waits_for_index: bool,
+}
+
+impl Pending {
+    fn new() -> Self {
+        let since = Instant::now();
+        Self { since, next: since + PURGE_DELAY, told: false, waits_for_index: false }
+    }
 }
 
 impl Forgetting {
     /// Records an erasure.
     pub fn begin(&mut self) {
-        let since = Instant::now();
-        self.0.get_or_insert(Pending { since, next: since + PURGE_DELAY, told: false });
+        let pending = self.pending();
+        if pending.waits_for_index {
+            *pending = Pending::new();
+        }
+    }
+
+    /// Records whether the search index still contains erased words, as returned by [`Maintenance::catch_up`].
+    pub fn note_index(&mut self, erased_words: bool) {
+        if erased_words {
+            self.pending();
+        } else if let Some(pending) = self.0.as_mut().filter(|pending| pending.waits_for_index) {
+            *pending = Pending { next: Instant::now(), ..Pending::new() };
+        }
+    }
+
+    fn pending(&mut self) -> &mut Pending {
+        self.0.get_or_insert_with(Pending::new)
     }
 
     /// Returns the time of the next attempt, if a purge is pending.
@@ -51,8 +78,17 @@ impl Forgetting {
         let end = Instant::now() + STOP_TIMEOUT;
         while self.0.is_some() && Instant::now() < end {
             match store.forget(READER_TIMEOUT) {
-                Ok(true) => self.0 = None,
-                Ok(false) => {}
+                Ok(Forgotten::All) => self.0 = None,
+                Ok(Forgotten::ButIndex) => {
+                    while Instant::now() < end {
+                        match store.catch_up() {
+                            Ok(left) if left.erased_words => {}
+                            Ok(_) => break,
+                            Err(_) => return,
+                        }
+                    }
+                }
+                Ok(Forgotten::Held) => {}
                 Err(_) => return,
             }
         }
@@ -68,15 +104,19 @@ impl Forgetting {
         let age = now - pending.since;
         let wait = if age < URGENT_AGE { Duration::ZERO } else { READER_TIMEOUT };
         match store.forget(wait) {
-            Ok(true) => {
+            Ok(Forgotten::All) => {
                 if pending.told {
                     tracing::info!(seconds = age.as_secs(), "purged erased bytes from the files");
                 }
                 self.0 = None;
                 return true;
             }
-            Ok(false) if age < WARN_AGE || pending.told => {}
-            Ok(false) => {
+            Ok(Forgotten::ButIndex) => {
+                (pending.next, pending.waits_for_index) = (Instant::now() + INDEX_INTERVAL, true);
+                return true;
+            }
+            Ok(Forgotten::Held) if age < WARN_AGE || pending.told => {}
+            Ok(Forgotten::Held) => {
                 pending.told = true;
                 tracing::warn!(
                     "erased bytes are still in the WAL, because a program holds a read transaction open; retrying"

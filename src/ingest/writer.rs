@@ -259,12 +259,13 @@ impl Loop {
     }
 
     /// Indexes the next slice of turns.
-    fn catch_up(&self, pace: &mut Pace) {
+    fn catch_up(&mut self, pace: &mut Pace) {
         let began = Instant::now();
         match self.store.catch_up() {
             Ok(left) => {
-                METRICS.search_unindexed_turns.set(i64::try_from(left).unwrap_or(i64::MAX));
-                if let Some(left) = pace.did(began, Instant::now(), left) {
+                METRICS.search_unindexed_turns.set(i64::try_from(left.turns).unwrap_or(i64::MAX));
+                self.forgetting.note_index(left.erased_words);
+                if let Some(left) = pace.did(began, Instant::now(), left.turns, left.erased_words) {
                     tracing::info!(left, "indexing turns for search");
                 }
             }

@@ -1,9 +1,9 @@
 //! The traits of a store, by who uses them.
 
 use super::{
-    Archive, CallFilter, CallPageRequest, Copier, Due, ErasedSlice, Found, NamingEvent, OldCall, OldCalls, OldEvent,
-    Outcome, Page, Position, Result, Scope, SearchQuery, Since, Sizes, Touched, TurnQuery, Unfinished, UnreadEvents,
-    Write,
+    Archive, Backlog, CallFilter, CallPageRequest, Copier, Due, ErasedSlice, Forgotten, Found, NamingEvent, OldCall,
+    OldCalls, OldEvent, Outcome, Page, Position, Result, Scope, SearchQuery, Since, Sizes, Touched, TurnQuery,
+    Unfinished, UnreadEvents, Write,
 };
 use crate::domain::reconcile::Material;
 use crate::domain::{
@@ -149,20 +149,20 @@ pub trait Maintenance: Send + Sync + 'static {
     /// Nothing is lost; retry.
     fn rest(&self) -> Result<bool>;
 
-    /// Purges erased bytes from the disk and returns true when all are gone. False means that a reader still holds an
-    /// older snapshot: call again. Waits for readers for at most `wait`. Only the thread that calls [`Commands::apply`]
+    /// Purges erased bytes from the disk. Unless it returns [`Forgotten::All`], call it again. Waits for readers for at
+    /// most `wait`. Only the thread that calls [`Commands::apply`] may call it.
+    ///
+    /// # Errors
+    /// Nothing is lost; retry.
+    fn forget(&self, wait: Duration) -> Result<Forgotten>;
+
+    /// Indexes the next slice of turns for search, which [`Commands::apply`] leaves out to be fast, and purges the next
+    /// slice of erased words from the index. Returns the remaining work. Only the thread that calls [`Commands::apply`]
     /// may call it.
     ///
     /// # Errors
     /// Nothing is lost; retry.
-    fn forget(&self, wait: Duration) -> Result<bool>;
-
-    /// Indexes the next slice of turns for search, which [`Commands::apply`] leaves out to be fast. Returns an upper bound
-    /// of the turns that are left. Only the thread that calls [`Commands::apply`] may call it.
-    ///
-    /// # Errors
-    /// Nothing is lost; retry.
-    fn catch_up(&self) -> Result<u64>;
+    fn catch_up(&self) -> Result<Backlog>;
 
     /// Returns the source for backups; it is empty unless the database is one file.
     fn copier(&self) -> Copier {

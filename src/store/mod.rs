@@ -28,8 +28,8 @@ pub use error::{Error, ErrorKind, Result};
 pub use maintenance::{BackupReport, BackupStep, BackupWatch, CheckReport, Copier, Finding, UnreadEvents};
 pub use null::Absent;
 pub use query::{
-    CallFilter, CallKey, CallPageRequest, ErasedSlice, NamingEvent, OldCall, OldCalls, OldEvent, Order, Page,
-    RecordFilter, TurnKey, TurnOrder, TurnQuery, Unfinished, json_length,
+    Backlog, CallFilter, CallKey, CallPageRequest, ErasedSlice, Forgotten, NamingEvent, OldCall, OldCalls, OldEvent,
+    Order, Page, RecordFilter, TurnKey, TurnOrder, TurnQuery, Unfinished, json_length,
 };
 pub use search::{Found, Hit, Place, SearchKey, SearchOrder, SearchQuery};
 

@@ -1,9 +1,9 @@
 //! A store without a database, for describing the service without opening one.
 
 use super::{
-    CallFilter, CallPageRequest, Commands, ErasedSlice, Error, ErrorKind, Feed, Found, Maintenance, NamingEvent,
-    OldCall, OldCalls, OldEvent, Outcome, Page, Position, Reads, Result, Scope, SearchQuery, Since, Sizes, Touched,
-    TurnQuery, Unfinished, UnreadEvents, Write,
+    Backlog, CallFilter, CallPageRequest, Commands, ErasedSlice, Error, ErrorKind, Feed, Forgotten, Found, Maintenance,
+    NamingEvent, OldCall, OldCalls, OldEvent, Outcome, Page, Position, Reads, Result, Scope, SearchQuery, Since, Sizes,
+    Touched, TurnQuery, Unfinished, UnreadEvents, Write,
 };
 use crate::domain::{
     Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
@@ -130,11 +130,11 @@ impl Maintenance for Absent {
         absent()
     }
 
-    fn forget(&self, _: Duration) -> Result<bool> {
+    fn forget(&self, _: Duration) -> Result<Forgotten> {
         absent()
     }
 
-    fn catch_up(&self) -> Result<u64> {
+    fn catch_up(&self) -> Result<Backlog> {
         absent()
     }
 

@@ -138,6 +138,26 @@ pub struct NamingEvent {
     pub calls: Vec<ConversationId>,
 }
 
+/// Result of purging erased bytes from the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forgotten {
+    /// All are gone.
+    All,
+    /// Only the search index still contains erased words. [`crate::store::Maintenance::catch_up`] purges them.
+    ButIndex,
+    /// Some remain, because a reader holds an older snapshot.
+    Held,
+}
+
+/// Work that [`crate::store::Commands::apply`] leaves out to be fast.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Upper bound of the turns and changes that are not in the search index.
+    pub turns: u64,
+    /// True if the search index's file still contains erased words.
+    pub erased_words: bool,
+}
+
 /// The unfinished calls to continue with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unfinished<'a> {

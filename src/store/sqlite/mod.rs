@@ -46,9 +46,9 @@ pub use maintenance::replace::{Replaced, Replacement};
 pub use search::search_file;
 
 use super::{
-    Archive, CallFilter, CallPageRequest, Commands, Copier, Due, ErasedSlice, Feed, Found, Maintenance, NamingEvent,
-    OldCall, OldCalls, OldEvent, Outcome, Page, Position, Reads, Result, Scope, SearchQuery, Since, Sizes, Touched,
-    TurnQuery, Unfinished, UnreadEvents, Write,
+    Archive, Backlog, CallFilter, CallPageRequest, Commands, Copier, Due, ErasedSlice, Feed, Forgotten, Found,
+    Maintenance, NamingEvent, OldCall, OldCalls, OldEvent, Outcome, Page, Position, Reads, Result, Scope, SearchQuery,
+    Since, Sizes, Touched, TurnQuery, Unfinished, UnreadEvents, Write,
 };
 use crate::domain::reconcile::Material;
 use crate::domain::{
@@ -275,7 +275,7 @@ impl Maintenance for SqliteStore {
         Ok(database? & index?)
     }
 
-    fn forget(&self, wait: Duration) -> Result<bool> {
+    fn forget(&self, wait: Duration) -> Result<Forgotten> {
         const DOING: &str = "purging erased words from the search index";
         self.check_place()?;
         let Writing { index, connection, .. } = &mut *self.writer()?;
@@ -284,10 +284,10 @@ impl Maintenance for SqliteStore {
         connection.busy_timeout(self.options.busy_timeout).doing(DOING)?;
         // The database is purged even if the search index could not be.
         let database = connection::checkpoint::forget(connection, Of::Database, wait, self.options.busy_timeout)?;
-        Ok(database & index?)
+        Ok(if database { index? } else { index.and(Ok(Forgotten::Held))? })
     }
 
-    fn catch_up(&self) -> Result<u64> {
+    fn catch_up(&self) -> Result<Backlog> {
         self.check_place()?;
         let Writing { index, connection, .. } = &mut *self.writer()?;
         if self.index_is_broken.swap(false, Ordering::Relaxed) {

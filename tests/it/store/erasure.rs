@@ -5,31 +5,20 @@ use crate::support::files::{files_below, memmem, with_any};
 use crate::support::search::{index_state, with_index};
 use crate::support::service::{Service, binary, wait_for};
 use crate::support::turns::turn;
-use crate::support::whole_call::{SECRET, post_signed};
+use crate::support::whole_call::{RECORD_START, SECRET, post_signed, record};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Output;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use transcribe_hook::domain::{ConversationId, Timestamp};
+use transcribe_hook::elevenlabs::read_history;
 use transcribe_hook::elevenlabs::turn::read_turn;
-use transcribe_hook::elevenlabs::{read_history, sample_call};
 use transcribe_hook::ingest::event;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
-use transcribe_hook::store::{Commands as _, Maintenance as _, Write};
+use transcribe_hook::store::{Commands as _, Forgotten, Maintenance as _, Write};
 
 const POST_CALL: &str = "/webhooks/elevenlabs/post-call";
-const START: i64 = 1_790_000_000;
-
-/// What the platform posts after a call in which this was said.
-fn record(id: &str, words: &str) -> Value {
-    let mut event = sample_call::post_call(id, START);
-    event["data"]["transcript"][0]["message"] = json!(format!("{words} in the record"));
-    event["data"]["analysis"]["transcript_summary"] = json!(format!("{words} in the summary"));
-    event["data"]["metadata"]["phone_call"]["external_number"] = json!("+15550100099");
-    event["data"]["analysis"]["call_summary_title"] = json!(format!("{words} in the title"));
-    event
-}
 
 /// Everything that can be kept about a call, with `words` in each of it.
 fn make_known(service: &Service, id: &str, words: &str) {
@@ -46,7 +35,7 @@ fn make_known(service: &Service, id: &str, words: &str) {
     let history = json!({"conversation_id": id, "timestamp": "2026-09-28T12:00:10Z", "history": {"entries": entries}});
     service.post("/webhooks/elevenlabs/history", &history).expect(200);
     assert_eq!(post_signed(service, &record(id, words).to_string()).status, 200);
-    let audio = json!({"type": "post_call_audio", "event_timestamp": START,
+    let audio = json!({"type": "post_call_audio", "event_timestamp": RECORD_START,
         "data": {"agent_id": words, "conversation_id": id, "full_audio": "U0VDUkVU"}});
     assert_eq!(post_signed(service, &audio.to_string()).status, 200);
     // What cannot be read names the call all the same.
@@ -155,7 +144,7 @@ fn rows_that_moved_between_pages_leave_nothing_behind_when_they_are_erased() {
             6 | 7 if !live.is_empty() => {
                 let of = live[dice.below(live.len())];
                 let mut event = record(&format!("conv_{of:04}"), &many(&mut dice, of));
-                event["event_timestamp"] = json!(START + i64::try_from(n).unwrap());
+                event["event_timestamp"] = json!(RECORD_START + i64::try_from(n).unwrap());
                 apply(&[Write::KeepEvent(Box::new(event::of_body(event.to_string().into())))]);
             }
             8 | 9 if live.len() > 20 => {
@@ -163,14 +152,14 @@ fn rows_that_moved_between_pages_leave_nothing_behind_when_they_are_erased() {
                 erased.push(of);
                 apply(&[Write::EraseCall(ConversationId::new(&format!("conv_{of:04}")).unwrap())]);
                 if dice.below(20) == 0 {
-                    assert!(store.forget(Duration::ZERO).unwrap());
+                    assert_eq!(store.forget(Duration::ZERO).unwrap(), Forgotten::All);
                 }
             }
             _ => {}
         }
     }
     assert!(erased.len() > 100 && live.len() > 100, "{} {}", erased.len(), live.len());
-    assert!(store.forget(Duration::ZERO).unwrap());
+    assert_eq!(store.forget(Duration::ZERO).unwrap(), Forgotten::All);
     let gone: Vec<_> = erased.iter().flat_map(|n| [words(*n), format!("conv_{n:04}")]).collect();
     let all: Vec<u8> = files_below(folder.path()).iter().flat_map(|path| std::fs::read(path).unwrap()).collect();
     let left: Vec<_> = gone.iter().filter(|text| memmem(&all, text.as_bytes())).collect();
@@ -186,7 +175,7 @@ fn what_the_platform_reports_of_an_erased_call_later_is_not_kept_but_a_new_turn_
     service.delete("/api/v1/calls/conv_a").expect(204);
     let answer = post_signed(&service, &record("conv_a", "zanzibar").to_string());
     assert_eq!((answer.status, &answer.json()["message"]), (200, &json!("event dropped: its call was erased")));
-    let audio = json!({"type": "post_call_audio", "event_timestamp": START,
+    let audio = json!({"type": "post_call_audio", "event_timestamp": RECORD_START,
         "data": {"agent_id": "agent_1", "conversation_id": "conv_a", "full_audio": "U0VDUkVU"}});
     let answer = post_signed(&service, &audio.to_string());
     assert_eq!((answer.status, &answer.json()["message"]), (200, &json!("recording dropped: its call was erased")));

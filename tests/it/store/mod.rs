@@ -4,6 +4,7 @@ mod clock_and_readers;
 mod contract;
 mod displaced;
 mod equal_copies;
+mod erased_words;
 mod erasure;
 mod faults;
 mod files;

@@ -46,16 +46,17 @@ pub fn index_state(database: &Path) -> Option<(i64, i64, i64)> {
 /// Waits until every turn is in the index as it is.
 pub fn indexed(service: &Service) {
     wait_for("the index to hold all turns", || {
-        let (turns, changes): (i64, i64) = service
+        let (oldest, newest, changes): (i64, i64, i64) = service
             .sqlite()
             .query_row(
-                "SELECT (SELECT ifnull(max(id), 0) FROM call_transcriptions), (SELECT count(*) FROM search_changes)",
+                "SELECT ifnull(min(id), 9223372036854775807), ifnull(max(id), 0), \
+                 (SELECT count(*) FROM search_changes) FROM call_transcriptions",
                 [],
-                |row| Ok((row.get(0)?, row.get(1)?)),
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
             )
             .unwrap();
         let (after, to, _) = index_state(service.database())?;
-        (after == 0 && to >= turns && changes == 0).then_some(())
+        (after < oldest && to >= newest && changes == 0).then_some(())
     });
 }
 

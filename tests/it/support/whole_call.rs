@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use transcribe_hook::domain::{ConversationId, NewEvent, Timestamp, Turn};
-use transcribe_hook::elevenlabs::read_history;
 use transcribe_hook::elevenlabs::signature::sign;
 use transcribe_hook::elevenlabs::turn::read_turn;
+use transcribe_hook::elevenlabs::{read_history, sample_call};
 use transcribe_hook::ingest::executor::reconcile_in;
 use transcribe_hook::ingest::{event, reconciler};
 use transcribe_hook::secret::Secret;
@@ -16,6 +16,19 @@ use transcribe_hook::store::{Store, TurnOrder, TurnQuery, Write, Written};
 
 pub const POST_CALL: &str = "/webhooks/elevenlabs/post-call";
 pub const SECRET: &str = "wsec_of_the_whole_call";
+
+/// When the calls of [`record`] began.
+pub const RECORD_START: i64 = 1_790_000_000;
+
+/// What the platform posts after a call in which this was said.
+pub fn record(id: &str, words: &str) -> Value {
+    let mut event = sample_call::post_call(id, RECORD_START);
+    event["data"]["transcript"][0]["message"] = json!(format!("{words} in the record"));
+    event["data"]["analysis"]["transcript_summary"] = json!(format!("{words} in the summary"));
+    event["data"]["metadata"]["phone_call"]["external_number"] = json!("+15550100099");
+    event["data"]["analysis"]["call_summary_title"] = json!(format!("{words} in the title"));
+    event
+}
 
 /// Posts an event as the platform does.
 pub fn post_signed(service: &Service, body: &str) -> Answer {

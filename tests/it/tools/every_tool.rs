@@ -7,7 +7,7 @@ use crate::support::search::{compare, found, indexed, with_index};
 use crate::support::service::{Service, binary, open, run, wait_for};
 use crate::support::tools::{blocks, output, tool};
 use crate::support::turns::turn;
-use crate::support::whole_call::SECRET;
+use crate::support::whole_call::{SECRET, post_signed, record};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -117,22 +117,100 @@ fn every_state_of_the_file_works_in_every_tool() {
     }
 }
 
-#[test]
-fn the_query_of_the_documents_finds_turns_in_the_index_by_an_sqlite_that_can_read_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let service = Service::start_on(&folder.path().join("transcribe-hook.db"), &[]);
-    let mut parked = turn("conv_a", 1);
-    parked["message"] = json!("I am parked at the Pilot in Gary.");
-    service.deliver(&parked).expect(201);
-    service.deliver(&turn("conv_a", 2)).expect(201);
-    indexed(&service);
+/// Returns the result of the documented query of the index, or `None` if it fails. All versions of SQLite must agree.
+fn found_by_query(folder: &Path) -> Option<Vec<(String, String)>> {
     let [query] = &blocks_in_chapter("migrations/README.md", "Search", "sql")[..] else { panic!("one query") };
-    let program = "import apsw, sys; file = apsw.Connection('transcribe-hook.db', flags=apsw.SQLITE_OPEN_READONLY); \
-        print(list(file.cursor().execute(sys.argv[1])))";
+    let apsw = "import apsw, json, sys; file = apsw.Connection('transcribe-hook.db', flags=apsw.SQLITE_OPEN_READONLY); \
+        print(json.dumps(list(file.cursor().execute(sys.argv[1]))))";
+    let own = "import json, sqlite3, sys; file = sqlite3.connect('transcribe-hook.db', isolation_level=None); \
+        attach, select = sys.argv[1].split(';', 1); file.execute(attach); \
+        print(json.dumps(list(file.execute(select))))";
+    let mut commands: Vec<_> = VERSIONS
+        .iter()
+        .map(|(apsw_version, _)| {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/sqlite").join(apsw_version);
+            let mut python = Command::new("python3");
+            python.env("PYTHONPATH", path).args(["-c", apsw, query]);
+            python
+        })
+        .collect();
+    commands.push(Command::new("python3"));
+    commands[VERSIONS.len()].args(["-c", own, query]);
+    let mut answers = commands.iter_mut().map(|command| {
+        let out = command.current_dir(folder).output().unwrap();
+        out.status.success().then(|| serde_json::from_slice(&out.stdout).unwrap())
+    });
+    let first = answers.next().unwrap();
+    answers.for_each(|answer| assert_eq!(answer, first));
+    // The shell.
+    let shell =
+        Command::new("sqlite3").args(["-json", "-readonly", "transcribe-hook.db", query]).current_dir(folder).output();
+    let shell = shell.unwrap();
+    assert_eq!(shell.status.success(), first.is_some(), "{shell:?}");
+    first
+}
+
+#[test]
+fn the_query_of_the_documents_finds_turns_in_the_index_by_every_sqlite_in_every_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("transcribe-hook.db");
+    old_turn(&database);
+    let flags = ["--elevenlabs-secret", SECRET, "--log-level", "info,http=off"];
+    let service = Service::start_on(&database, &flags);
+    let ask = || found_by_query(folder.path()).unwrap();
+    assert_eq!(ask(), []);
+    for n in 0..3 {
+        let mut parked = turn(&format!("conv_{n}"), n);
+        parked["message"] = json!("I am parked at the Pilot in Gary.");
+        service.deliver(&parked).expect(201);
+        service.deliver(&turn("conv_0", 10 + n)).expect(201);
+    }
+    indexed(&service);
+    let said = |n: usize| (format!("conv_{n}"), "I am parked at the Pilot in Gary.".to_owned());
+    assert_eq!(ask(), [said(0), said(1), said(2)]);
+    let mut event = record("conv_0", "");
+    event["data"]["transcript"] =
+        json!([{"role": "user", "message": "I am parked at the Pilot in Gary, spoken.", "time_in_call_secs": 0}]);
+    event["data"]["metadata"]["start_time_unix_secs"] = json!(1_790_596_800);
+    assert_eq!(post_signed(&service, &event.to_string()).status, 200);
+    wait_for("the correction", || (!found(&service, "spoken", "").is_empty()).then_some(()));
+    indexed(&service);
+    assert_eq!(ask().len(), 3, "corrected");
+    let is_gone = |word: &str| {
+        let index = folder.path().join("transcribe-hook.db.search");
+        !std::fs::read(index).unwrap().windows(word.len()).any(|bytes| bytes == word.as_bytes())
+    };
+    service.delete("/api/v1/calls/conv_1").expect(204);
+    indexed(&service);
+    assert_eq!(ask().len(), 2, "erased");
+    service.delete("/api/v1/calls/conv_0").expect(204);
+    wait_for("the words to be rewritten", || is_gone("spoken").then_some(()));
+    assert_eq!(ask(), [said(2)], "rewritten");
+    let prune = ["prune", "--older-than", "90d", "--trust-clock", "--yes", "--database", database.to_str().unwrap()];
+    let out = run(&prune);
+    assert!(String::from_utf8_lossy(&out.stdout).contains("1 calls"), "{out:?}");
+    indexed(&service);
+    assert_eq!(ask(), [said(2)], "pruned");
+    service.stop();
+    assert_eq!(ask(), [said(2)], "stopped");
+
+    // As earlier versions made it.
+    let old = Connection::open(folder.path().join("transcribe-hook.db.search")).unwrap();
+    old.execute_batch(
+        "INSERT INTO turn_search (turn_search, rank) VALUES ('secure-delete', 1);
+         UPDATE turn_search SET message_text = 'parked';
+         PRAGMA user_version = 1; PRAGMA wal_checkpoint(TRUNCATE)",
+    )
+    .unwrap();
+    drop(old);
     let newest = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/sqlite").join(VERSIONS[2].0);
-    let mut python = Command::new("python3");
-    let answer = output(python.env("PYTHONPATH", newest).args(["-c", program, query]), folder.path());
-    assert_eq!(answer.trim(), "[('conv_a', 'I am parked at the Pilot in Gary.')]");
+    let apsw = "import apsw; file = apsw.Connection('transcribe-hook.db.search'); \
+        print(list(file.cursor().execute(\"SELECT v FROM turn_search_config WHERE k = 'version'\")))";
+    let version = output(Command::new("python3").env("PYTHONPATH", newest).args(["-c", apsw]), folder.path());
+    assert_eq!(version.trim(), "[(5,)]");
+    let service = Service::start_on(&database, &flags);
+    indexed(&service);
+    assert_eq!(ask(), [said(2)], "made anew");
 }
 
 /// Tables, views, indexes and triggers with their text.

@@ -3,7 +3,7 @@
 //! scripts.
 //!
 //! The query searches for each variant of a word instead of changing the index. The snippet therefore marks the word as
-//! it was spoken, existing databases need no migration, and any program with SQLite 3.42 or later can use the index.
+//! it was spoken, existing databases need no migration, and any program with SQLite 3.38 or later can use the index.
 
 /// Letters and their accented variants. A word usually has one accented letter.
 const ACCENTS: [(char, &str); 11] = [

@@ -11,11 +11,11 @@
 //! - No failure here prevents a turn from being stored.
 
 use super::super::error::Context as _;
-use super::indexer;
 use super::state::{LAST_CHANGE, State};
+use super::{indexer, purge};
 use crate::store::sqlite::connection::checkpoint::{self, Of};
 use crate::store::sqlite::connection::vfs;
-use crate::store::{Error, ErrorKind, Result};
+use crate::store::{Backlog, Error, ErrorKind, Forgotten, Result};
 use crate::sys::paths::with_suffix;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -31,28 +31,28 @@ const DOING: &str = "opening the search index";
 const APPLICATION_ID: u32 = u32::from_be_bytes(*b"TRHS");
 
 /// Format version of the index, stored as `PRAGMA user_version`. An index with another format is rebuilt.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 
 /// Tables of the index. All names begin with `turn_search`, which no name in the database does.
 const SCHEMA: &str = "
     PRAGMA application_id = 1414678611; -- 'TRHS'
-    PRAGMA user_version = 1;
+    PRAGMA user_version = 2;
     CREATE VIRTUAL TABLE turn_search USING fts5 (
         final_text, message_text, tokenize = \"unicode61 remove_diacritics 2 categories 'L* N* Co M*'\"
     );
-    -- What is erased leaves no trace in the index's pages.
-    INSERT INTO turn_search (turn_search, rank) VALUES ('secure-delete', 1);
     -- Segments are merged by the service, some pages at a time.
     INSERT INTO turn_search (turn_search, rank) VALUES ('automerge', 0);
     -- All words in the index, in order.
     CREATE VIRTUAL TABLE turn_search_words USING fts5vocab (turn_search, instance);
     CREATE TABLE turn_search_state (
-        only          INTEGER PRIMARY KEY CHECK (only = 1), -- the table has one row
-        index_id      TEXT NOT NULL, -- search_index.index_id of the database to which the index belongs
-        after_id      INTEGER NOT NULL CHECK (after_id >= 0), -- the index holds the turns behind this one
-        to_id         INTEGER NOT NULL CHECK (to_id >= after_id), -- up to this one
-        to_created_at TEXT, -- created_at of the turn to_id
-        changes_to    INTEGER NOT NULL -- search_changes.id of the last change that the index has taken in
+        only            INTEGER PRIMARY KEY CHECK (only = 1), -- the table has one row
+        index_id        TEXT NOT NULL, -- search_index.index_id of the database to which the index belongs
+        after_id        INTEGER NOT NULL CHECK (after_id >= 0), -- the index holds the turns behind this one
+        to_id           INTEGER NOT NULL CHECK (to_id >= after_id), -- up to this one
+        to_created_at   TEXT, -- created_at of the turn to_id
+        changes_to      INTEGER NOT NULL, -- search_changes.id of the last change that the index has taken in
+        owes_rewrite    INTEGER NOT NULL DEFAULT 0, -- 1: words were erased since the last rewrite of all segments began
+        rewritten_level INTEGER -- while all segments are rewritten: the level on which FTS5 merges them
     ) STRICT;
     -- When the turns in the index were said and when their calls began, of 1,024 neighbours at a time.
     CREATE TABLE turn_search_spans (
@@ -95,14 +95,16 @@ impl SearchIndex {
         Self { database: database.to_owned(), path: path_beside(database), is_owner, open: None }
     }
 
-    /// Indexes a slice of changes and turns. Returns an upper bound of those that are left. `database` is the
-    /// connection that writes the database.
-    pub(in super::super) fn catch_up(&mut self, database: &Connection) -> Result<u64> {
+    /// Indexes a slice of changes and turns, and purges a slice of erased words. Returns the remaining work. `database`
+    /// is the connection that writes the database.
+    pub(in super::super) fn catch_up(&mut self, database: &Connection) -> Result<Backlog> {
         if !self.open_or_make(database)? {
-            return Ok(0);
+            return Ok(Backlog::default());
         }
         let slice = self.open.as_mut().map(|open| indexer::catch_up(&mut open.connection));
-        let Some(slice) = slice.transpose().inspect_err(|error| self.discard_if_unusable(error))? else { return Ok(0) };
+        let Some(slice) = slice.transpose().inspect_err(|error| self.discard_if_unusable(error))? else {
+            return Ok(Backlog::default());
+        };
         indexer::delete_changes(database, slice.state)?;
         Ok(slice.left)
     }
@@ -111,37 +113,41 @@ impl SearchIndex {
     /// Waits for readers for at most `wait`.
     ///
     /// If the index cannot purge them, for example on a full disk, its file is deleted.
-    pub(in super::super) fn forget(&mut self, database: &Connection, wait: Duration) -> Result<bool> {
+    pub(in super::super) fn forget(&mut self, database: &Connection, wait: Duration) -> Result<Forgotten> {
         match self.forget_changes(database, wait) {
             Err(error) if error.kind() != ErrorKind::Busy && self.is_owner => {
                 tracing::warn!(%error, "search index could not be purged of erased words; rebuilding it");
                 self.open = None;
-                self.remove().map(|()| true)
+                self.remove().map(|()| Forgotten::All)
             }
             // The service rebuilds it.
             Err(error) if is_unusable(&error) => {
                 self.open = None;
-                Ok(false)
+                Ok(Forgotten::Held)
             }
             forgotten => forgotten,
         }
     }
 
-    fn forget_changes(&mut self, database: &Connection, wait: Duration) -> Result<bool> {
+    fn forget_changes(&mut self, database: &Connection, wait: Duration) -> Result<Forgotten> {
         self.open_existing()?;
         let Some(Open { connection, .. }) = &mut self.open else {
             // An index that does not belong to the database may contain erased words.
-            return if self.is_owner { self.remove().map(|()| true) } else { Ok(true) };
+            return if self.is_owner { self.remove().map(|()| Forgotten::All) } else { Ok(Forgotten::All) };
         };
         let end = Instant::now() + PURGE_TIMEOUT;
         loop {
             let Some(state) = indexer::take_changes_in(connection)? else { break };
             indexer::delete_changes(database, state)?;
             if Instant::now() > end {
-                return Ok(false);
+                return Ok(Forgotten::Held);
             }
         }
-        checkpoint::forget(connection, Of::SearchIndex, wait, Duration::ZERO)
+        if purge::is_owed(connection)? {
+            return Ok(Forgotten::ButIndex);
+        }
+        let done = checkpoint::forget(connection, Of::SearchIndex, wait, Duration::ZERO)?;
+        Ok(if done { Forgotten::All } else { Forgotten::Held })
     }
 
     /// Checkpoints the index's WAL and frees memory. Returns whether it could.

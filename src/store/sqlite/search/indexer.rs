@@ -1,15 +1,17 @@
 //! Advances the index, one slice at a time, on the only connection that writes it.
 //!
-//! A slice processes changes of indexed turns, or else the oldest new turns, or else the newest old ones.
+//! A slice processes changes of indexed turns, or else the oldest new turns, or else the newest old ones. Then it
+//! continues the purge of erased words ([`purge`]).
 //!
 //! The index contains a copy of the words, so it can delete a turn by its id alone. The alternative, storing the old
 //! words of a change in the database, would leave erased words there. A crash between the commits of the two files is
 //! harmless, because the changes are processed again.
 
 use super::super::error::Context as _;
+use super::segments::merge;
 use super::state::State;
-use super::time_blocks;
-use crate::store::{Error, ErrorKind, Result};
+use super::{purge, time_blocks};
+use crate::store::{Backlog, Error, ErrorKind, Result};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
 use std::collections::BTreeSet;
 
@@ -33,18 +35,19 @@ const DOING: &str = "indexing turns for search";
 pub(super) struct Slice {
     /// New state of the index.
     pub(super) state: State,
-    /// Upper bound of the turns and changes that are left.
-    pub(super) left: u64,
+    /// The remaining work.
+    pub(super) left: Backlog,
 }
 
 /// Indexes the next slice.
 pub(super) fn catch_up(connection: &mut Connection) -> Result<Slice> {
     let state = in_step(connection)?;
-    let left = |state: State, connection: &Connection| -> Result<u64> {
-        Ok(state.changes(connection)? + state.newer(connection)? + state.older(connection)?)
+    let left = |state: State, connection: &Connection| -> Result<Backlog> {
+        let turns = state.changes(connection)? + state.newer(connection)? + state.older(connection)?;
+        Ok(Backlog { turns, erased_words: purge::is_owed(connection)? })
     };
-    if left(state, connection)? == 0 {
-        return Ok(Slice { state, left: 0 });
+    if left(state, connection)? == Backlog::default() {
+        return Ok(Slice { state, left: Backlog::default() });
     }
     // Takes the index's lock first and then the database's snapshot, so the snapshot is not older than the state.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).doing(DOING)?;
@@ -73,6 +76,9 @@ pub(super) fn catch_up(connection: &mut Connection) -> Result<Slice> {
             insert(&transaction, first - 1, state.after)?;
         }
         state.after = first.map_or(0, |first| first - 1);
+    }
+    if purge::is_owed(&transaction)? {
+        purge::go_on(&transaction)?;
     }
     note(&transaction, state)?;
     let left = left(state, &transaction)?;
@@ -172,7 +178,7 @@ fn take_some_changes_in(transaction: &Transaction<'_>, state: &mut State) -> Res
         }
     }
     time_blocks::forget(transaction, &deleted)?;
-    merge(transaction)
+    merge(transaction, MAX_MERGED_PAGES)
 }
 
 /// Replaces a turn in the index by its current state. Returns whether the turn exists.
@@ -187,7 +193,12 @@ fn index_again(transaction: &Transaction<'_>, turn: i64) -> Result<bool> {
     let indexed = texts("SELECT final_text, message_text FROM turn_search WHERE rowid = ?1")?;
     let stored = texts("SELECT final_text, message_text FROM call_transcriptions WHERE id = ?1")?;
     if indexed != stored {
-        if indexed.is_some() {
+        if let Some((final_text, message_text)) = &indexed {
+            // Often a correction only replaces an earlier one. Its words wait for the next rewrite.
+            if stored.as_ref().is_none_or(|(now, heard)| heard != message_text || now.is_none() && final_text.is_some())
+            {
+                purge::owe(transaction)?;
+            }
             transaction
                 .prepare_cached("DELETE FROM turn_search WHERE rowid = ?1")
                 .and_then(|mut delete| delete.execute([turn]))
@@ -230,13 +241,5 @@ fn insert(transaction: &Transaction<'_>, after: i64, to: i64) -> Result<()> {
         .and_then(|mut insert| insert.execute(params![after, to]))
         .doing(DOING)?;
     time_blocks::note(transaction, after, to)?;
-    merge(transaction)
-}
-
-fn merge(transaction: &Transaction<'_>) -> Result<()> {
-    transaction
-        .prepare_cached("INSERT INTO turn_search (turn_search, rank) VALUES ('merge', ?1)")
-        .and_then(|mut merge| merge.execute([MAX_MERGED_PAGES]))
-        .map(drop)
-        .doing(DOING)
+    merge(transaction, MAX_MERGED_PAGES)
 }

@@ -3,8 +3,8 @@
 //! # Index
 //!
 //! The index is SQLite's FTS5 over both texts of a turn, keyed by row id, in a separate file beside the database
-//! ([`mod@file`]). FTS5 can only purge erased words in a format that SQLite before 3.42 cannot open, and the database
-//! itself must open everywhere.
+//! ([`mod@file`]). Erased words leave it by a rewrite of its segments ([`purge`]), because FTS5 can purge them at once
+//! only in a format that SQLite before 3.42 cannot open.
 //!
 //! Indexing within the transaction that stores a turn would cost a third to a half of the throughput. The writer
 //! therefore indexes turns afterwards, in slices with a bounded size and share of its time ([`indexer`],
@@ -35,8 +35,10 @@ mod indexer;
 mod memory_index;
 mod page;
 mod page_search;
+mod purge;
 mod reach;
 mod scan;
+mod segments;
 mod state;
 mod time_blocks;
 

@@ -8,8 +8,8 @@ use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 use transcribe_hook::domain::{ConversationId, DriverId, EventOutcome, Speaker, Timestamp, Wanted};
 use transcribe_hook::store::{
-    Archive, CallFilter, Change, Loose, OldCalls, Part, Position, Scope, SearchOrder, SearchQuery, Since, Spoken,
-    Store, TurnOrder, Unfinished, Write, Written,
+    Archive, CallFilter, Change, Forgotten, Loose, OldCalls, Part, Position, Scope, SearchOrder, SearchQuery, Since,
+    Spoken, Store, TurnOrder, Unfinished, Write, Written,
 };
 
 /// Long after everything that a test stores.
@@ -95,7 +95,7 @@ fn turns_are_found_by_words_and_filters_whether_indexed_or_not() {
             assert_eq!(found(store, of_driver), both[1..], "{state}");
             let of_agent = SearchQuery { speaker: Some(Speaker::Agent), ..search_for("reefer") };
             assert_eq!(found(store, of_agent), [""; 0], "{state}");
-            while store.catch_up().unwrap() > 0 {}
+            while store.catch_up().unwrap().turns > 0 {}
         }
         assert_eq!(store.search(&search_for("reefer")).unwrap().unsearched, 0);
     });
@@ -219,7 +219,7 @@ fn an_erased_call_is_known_as_such_and_goes_slice_by_slice() {
         assert!(store.call(&conversation("long")).unwrap().is_none());
         assert_eq!(store.call(&conversation("other")).unwrap().unwrap().turn_count, 1);
         assert_eq!(found(store, search_for("words")), [""; 0]);
-        assert!(store.forget(Duration::from_secs(5)).unwrap(), "nobody reads an older state");
+        assert_eq!(store.forget(Duration::from_secs(5)).unwrap(), Forgotten::All, "nobody reads an older state");
         while !store.rest().unwrap() {}
     });
 }
