@@ -1,7 +1,7 @@
 //! Reads drivers and dispatches from a file: CSV with a header, or JSON Lines. Each error names its line.
 
 use crate::domain::Invalid;
-use crate::domain::validation::{Fields, Problem};
+use crate::domain::validation::{FieldError, FieldReader};
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::io::{self, BufRead as _, BufReader, Read};
@@ -9,7 +9,7 @@ use thiserror::Error;
 
 /// The layout of an imported file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub enum ImportFormat {
     /// Comma-separated values (RFC 4180), or separated by semicolons or tabs; the first line names the columns.
     Csv,
     /// One JSON object per line.
@@ -27,14 +27,14 @@ pub struct Row<T> {
 
 /// A row that cannot be stored, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BadRow {
+pub struct RowError {
     /// Line in the file, from 1.
     pub line: u64,
     /// The invalid fields, or the error of the line as a whole.
     pub reason: String,
 }
 
-impl fmt::Display for BadRow {
+impl fmt::Display for RowError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}: {}", self.line, self.reason)
     }
@@ -91,20 +91,20 @@ pub enum ReadError {
 /// The file cannot be read, or the header of a CSV file repeats a column or lacks a required one.
 pub fn read_rows<T>(
     input: impl Read,
-    format: Format,
+    format: ImportFormat,
     columns: Columns,
-    read: impl Fn(Fields) -> Result<T, Vec<Problem>>,
-) -> Result<(Vec<Row<T>>, Vec<BadRow>), ReadError> {
+    read: impl Fn(FieldReader) -> Result<T, Vec<FieldError>>,
+) -> Result<(Vec<Row<T>>, Vec<RowError>), ReadError> {
     let mut rows = Vec::new();
     let mut bad = Vec::new();
-    let mut take = |line, fields: Result<Fields, Invalid>| match fields.map(&read) {
+    let mut take = |line, fields: Result<FieldReader, Invalid>| match fields.map(&read) {
         Ok(Ok(value)) => rows.push(Row { line, value }),
-        Ok(Err(problems)) => bad.push(BadRow { line, reason: crate::domain::validation::describe(&problems) }),
-        Err(rule) => bad.push(BadRow { line, reason: rule.to_string() }),
+        Ok(Err(problems)) => bad.push(RowError { line, reason: crate::domain::validation::join_errors(&problems) }),
+        Err(rule) => bad.push(RowError { line, reason: rule.to_string() }),
     };
     match format {
-        Format::Csv => for_each_csv_row(input, columns, &mut take)?,
-        Format::JsonLines => for_each_json_line(input, &mut take)?,
+        ImportFormat::Csv => for_each_csv_row(input, columns, &mut take)?,
+        ImportFormat::JsonLines => for_each_json_line(input, &mut take)?,
     }
     Ok((rows, bad))
 }
@@ -132,7 +132,8 @@ fn of_utf16(content: &[u8]) -> Option<Result<String, ReadError>> {
     Some(text.ok_or(ReadError::Utf16))
 }
 
-/// Returns the separator that a first line such as `sep=;` names for spreadsheets, and the length of this line in bytes.
+/// Returns the separator that a first line such as `sep=;` names for spreadsheets, and the length of this line in
+/// bytes.
 fn named_delimiter(content: &[u8]) -> Option<(u8, usize)> {
     let length = content.iter().position(|byte| *byte == b'\n')? + 1;
     let line = content[..length].strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&content[..length]);
@@ -150,7 +151,7 @@ fn named_delimiter(content: &[u8]) -> Option<(u8, usize)> {
 fn for_each_csv_row(
     mut input: impl Read,
     columns: Columns,
-    take: &mut impl FnMut(u64, Result<Fields, Invalid>),
+    take: &mut impl FnMut(u64, Result<FieldReader, Invalid>),
 ) -> Result<(), ReadError> {
     let mut content = Vec::new();
     input.read_to_end(&mut content)?;
@@ -161,7 +162,7 @@ fn for_each_csv_row(
     let skipped = told.map_or(0, |(_, length)| length);
     let first_line = 1 + u64::from(told.is_some());
     let content = &content[skipped..];
-    let mut lines = Lines { content, offset: 0, line: first_line };
+    let mut lines = LineReader { content, offset: 0, line: first_line };
     let mut reader = csv::ReaderBuilder::new()
         .trim(csv::Trim::All)
         .flexible(true)
@@ -187,15 +188,18 @@ fn for_each_csv_row(
             Ok(false) => return Ok(()),
             Ok(true) if record.len() > names.len() => {
                 take(
-                    lines.at(start),
+                    lines.line_at(start),
                     Err(Invalid(format!("got {} cells for {} columns", record.len(), names.len()).into())),
                 );
             }
             Ok(true) => {
-                take(lines.at(start), Ok(Fields::from_row(names.iter().map(String::as_str).zip(record.iter()))));
+                take(
+                    lines.line_at(start),
+                    Ok(FieldReader::from_row(names.iter().map(String::as_str).zip(record.iter()))),
+                );
             }
             Err(error) if matches!(error.kind(), csv::ErrorKind::Utf8 { .. }) => {
-                take(lines.at(start), Err(Invalid("not valid UTF-8; save the file as \"CSV UTF-8\"".into())));
+                take(lines.line_at(start), Err(Invalid("not valid UTF-8; save the file as \"CSV UTF-8\"".into())));
             }
             Err(error) => return Err(error.into()),
         }
@@ -203,15 +207,15 @@ fn for_each_csv_row(
 }
 
 /// Counts lines, because the CSV reader's own count is wrong where it skips empty lines.
-struct Lines<'a> {
+struct LineReader<'a> {
     content: &'a [u8],
     offset: usize,
     line: u64,
 }
 
-impl Lines<'_> {
+impl LineReader<'_> {
     /// Returns the line of the first row at or after the byte `start`. `start` must not decrease between calls.
-    fn at(&mut self, start: u64) -> u64 {
+    fn line_at(&mut self, start: u64) -> u64 {
         let start = usize::try_from(start).unwrap_or(usize::MAX);
         while let Some(byte) = self.content.get(self.offset) {
             if self.offset >= start && !matches!(byte, b'\r' | b'\n') {
@@ -224,10 +228,13 @@ impl Lines<'_> {
     }
 }
 
-fn for_each_json_line(input: impl Read, take: &mut impl FnMut(u64, Result<Fields, Invalid>)) -> Result<(), ReadError> {
+fn for_each_json_line(
+    input: impl Read,
+    take: &mut impl FnMut(u64, Result<FieldReader, Invalid>),
+) -> Result<(), ReadError> {
     let mut lines = JsonLines::new(input, MAX_LINE_BYTES);
     while let Some((line, text)) = lines.next_line()? {
-        take(line, Fields::from_json(text));
+        take(line, FieldReader::from_json(text));
     }
     Ok(())
 }
@@ -293,14 +300,17 @@ pub fn without_doubles<T, K: std::hash::Hash + Eq>(
     rows: Vec<Row<T>>,
     key_field: &str,
     key: impl Fn(&T) -> K,
-) -> (Vec<Row<T>>, Vec<BadRow>) {
+) -> (Vec<Row<T>>, Vec<RowError>) {
     let mut lines = std::collections::HashMap::new();
     let mut bad = Vec::new();
     let mut kept = Vec::with_capacity(rows.len());
     for row in rows {
         match lines.entry(key(&row.value)) {
             Entry::Occupied(first) => {
-                bad.push(BadRow { line: row.line, reason: format!("{key_field}: duplicate of line {}", first.get()) });
+                bad.push(RowError {
+                    line: row.line,
+                    reason: format!("{key_field}: duplicate of line {}", first.get()),
+                });
             }
             Entry::Vacant(entry) => {
                 entry.insert(row.line);

@@ -34,17 +34,18 @@
 //!
 //! ## The way of a turn
 //!
-//! 1. [`server::Edge`] assigns the request id and starts the request's log line.
-//! 2. `api::webhooks` reads the bounded body. [`elevenlabs::turn::read_turn`] parses a [`domain::NewTurn`] or names every invalid
-//!    field (400).
+//! 1. [`server::RequestLayer`] assigns the request id and starts the request's log line.
+//! 2. `api::webhooks` reads the bounded body. [`elevenlabs::turn::parse_turn`] parses a [`domain::NewTurn`] or names
+//!    every invalid field (400).
 //! 3. [`ingest::Writer::write`] redacts the turn, puts it into the bounded queue (503 if it is full) and waits.
-//! 4. The writer thread drains at most 256 writes and calls [`store::Commands::apply`]: `BEGIN IMMEDIATE`; for each turn
-//!    find or create its call, look for a repeat, insert the turn; then update each call's row once; `COMMIT`. With
-//!    `synchronous=FULL`, the commit returns when the WAL is on disk.
+//! 4. The writer thread drains at most 256 writes and calls [`store::Commands::apply`]: `BEGIN IMMEDIATE`; for each
+//!    turn find or create its call, look for a repeat, insert the turn; then update each call's row once; `COMMIT`.
+//!    With `synchronous=FULL`, the commit returns when the WAL is on disk.
 //! 5. Each waiting request gets its own outcome: 201 with the turn's ids, or 422.
 //!
-//! A call with a record (or history) also becomes due. [`ingest::reconciler`] reads it in a snapshot, [`domain::reconcile::plan`]
-//! computes its transcript from everything that is stored, and the writer stores the result.
+//! A call with a record (or history) also becomes due. [`ingest::reconciler`] reads it in a snapshot,
+//! [`domain::reconcile::plan`] computes its transcript from everything that is stored, and the writer stores the
+//! result.
 //!
 //! ## Invariants
 //!

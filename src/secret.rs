@@ -33,12 +33,12 @@ impl Secret {
     }
 
     /// Returns the secret itself, to sign with it or to send it to its owner.
-    pub fn reveal(&self) -> &str {
+    pub fn expose(&self) -> &str {
         &self.0
     }
 
     /// Returns whether `presented` is this secret, in constant time.
-    pub fn is(&self, presented: &[u8]) -> bool {
+    pub fn matches(&self, presented: &[u8]) -> bool {
         // Digests have one length, so the comparison does not reveal the secret's length either.
         Sha256::digest(self.0.as_bytes()).ct_eq(&Sha256::digest(presented)).into()
     }
@@ -79,18 +79,19 @@ impl Tokens {
     }
 
     /// Returns whether `presented` is in the set. The duration does not depend on which one matches, or how far.
-    pub fn have(&self, presented: &[u8]) -> bool {
+    pub fn contains(&self, presented: &[u8]) -> bool {
         let presented = Sha256::digest(presented);
         self.0.iter().fold(Choice::from(0), |any, digest| any | digest[..].ct_eq(&presented)).into()
     }
 
     /// Returns a MAC of `message` keyed with `presented`, or `None` if `presented` is not in the set.
     pub fn sign(&self, presented: &[u8], message: &[u8]) -> Option<[u8; 32]> {
-        self.have(presented).then(|| code(&Sha256::digest(presented).into(), message).finalize().into_bytes().into())
+        self.contains(presented)
+            .then(|| code(&Sha256::digest(presented).into(), message).finalize().into_bytes().into())
     }
 
     /// Returns whether `presented` is a MAC of `message` made by [`Tokens::sign`] with a secret of the set.
-    pub fn have_signed(&self, message: &[u8], presented: &[u8]) -> bool {
+    pub fn verify(&self, message: &[u8], presented: &[u8]) -> bool {
         self.0.iter().any(|digest| code(digest, message).verify_slice(presented).is_ok())
     }
 }
@@ -123,23 +124,25 @@ mod tests {
     #[test]
     fn only_the_whole_word_is_the_secret() {
         let secret = Secret::new(&format!(" {WORD}\n")).unwrap();
-        assert_eq!(secret.reveal(), WORD);
-        assert!(secret.is(WORD.as_bytes()));
+        assert_eq!(secret.expose(), WORD);
+        assert!(secret.matches(WORD.as_bytes()));
         for other in ["", "wsec_test_secre", "wsec_test_secret ", "wsec_test_secres", "WSEC_TEST_SECRET"] {
-            assert!(!secret.is(other.as_bytes()), "{other:?}");
+            assert!(!secret.matches(other.as_bytes()), "{other:?}");
         }
     }
 
     #[test]
     fn any_of_several_tokens_will_do_and_no_other() {
         let tokens = Tokens::new(&[Secret::new("one").unwrap(), Secret::new("two").unwrap()]);
-        assert!(tokens.have(b"one") && tokens.have(b"two") && !tokens.have(b"three") && !tokens.have(b""));
-        assert!(!Tokens::default().have(b"") && Tokens::default().is_empty() && !tokens.is_empty());
+        assert!(
+            tokens.contains(b"one") && tokens.contains(b"two") && !tokens.contains(b"three") && !tokens.contains(b"")
+        );
+        assert!(!Tokens::default().contains(b"") && Tokens::default().is_empty() && !tokens.is_empty());
         assert_eq!(format!("{tokens:?}"), "Tokens(2 hidden)");
         let code = tokens.sign(b"two", b"words").unwrap();
-        assert!(tokens.have_signed(b"words", &code) && !tokens.have_signed(b"word", &code));
-        assert!(!tokens.have_signed(b"words", &code[1..]));
-        assert!(!Tokens::new(&[Secret::new("one").unwrap()]).have_signed(b"words", &code));
+        assert!(tokens.verify(b"words", &code) && !tokens.verify(b"word", &code));
+        assert!(!tokens.verify(b"words", &code[1..]));
+        assert!(!Tokens::new(&[Secret::new("one").unwrap()]).verify(b"words", &code));
         assert_eq!(tokens.sign(b"three", b"words"), None);
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use transcribe_hook::domain::{ConversationId, Timestamp};
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
 use transcribe_hook::store::{
-    CallFilter, CallPageRequest, Commands as _, Order, Reads as _, TurnOrder, TurnQuery, Write, Written,
+    CallFilter, CallPageRequest, Commands as _, Reads as _, SortOrder, TurnOrder, TurnQuery, Write, Written,
 };
 
 /// Turns in a transaction, about as many as 64 clients bring at once.
@@ -95,7 +95,7 @@ fn page_of_turns(store: &SqliteStore, conversation_id: &ConversationId) -> Resul
 fn list_of_calls(store: &SqliteStore) -> Result<usize> {
     let request = CallPageRequest {
         filter: CallFilter::default(),
-        order: Order::Descending,
+        order: SortOrder::Descending,
         after: None,
         limit: PAGE,
         with_total: false,

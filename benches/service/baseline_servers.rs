@@ -15,23 +15,23 @@ use transcribe_hook::api::auth::AccessSettings;
 use transcribe_hook::api::auth::client::Proxies;
 use transcribe_hook::api::webhooks::signed_body::PostCallSettings;
 use transcribe_hook::domain::{
-    Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
+    Call, CallStats, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
 };
 use transcribe_hook::elevenlabs::turn;
-use transcribe_hook::ingest::Limits;
+use transcribe_hook::ingest::WriterLimits;
 use transcribe_hook::server::connections::{self, ConnectionLimits};
 use transcribe_hook::server::cors::Origins;
-use transcribe_hook::server::{self, Edge, Settings};
+use transcribe_hook::server::{self, RequestLayer, Settings};
 use transcribe_hook::store::{
-    self, CallFilter, CallPageRequest, Commands, Counts, ErasedSlice, Feed, Found, Maintenance, NamingEvent, NewCall,
-    OldCall, OldCalls, OldEvent, Outcome, Page, Position, Reads, Scope, SearchQuery, Since, Sizes, Store, StoredTurn,
-    Touched, TurnQuery, Unfinished, Write, Written,
+    self, CallFilter, CallPageRequest, ChangeBatch, ChangedCalls, Commands, Counts, DatabaseSizes, ErasedSlice,
+    ExpiredCall, ExpiredCallQuery, ExpiredEvent, Feed, FeedPosition, HitPage, Maintenance, NamingEvent, NewCall,
+    Outcome, Page, Reads, Scope, SearchQuery, Store, StoredTurn, TurnQuery, Unfinished, Write, Written,
 };
 use transcribe_hook::{api, live, telemetry};
 
 /// Serves until SIGTERM, with the service's own defaults.
 pub(crate) fn run(without: Without, database: &Path) -> Result<()> {
-    let _flush = telemetry::start(telemetry::Format::Json, "info,poem=warn".parse().expect("a valid filter"))?;
+    let _flush = telemetry::start(telemetry::LogFormat::Json, "info,poem=warn".parse().expect("a valid filter"))?;
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(8)
@@ -49,7 +49,7 @@ async fn serve(without: Without, database: &Path) -> Result<()> {
     tracing::info!(%address, "listening");
     match without {
         Without::Store | Without::Index => {
-            let writing = Limits { queue_capacity: 4096, patience: Duration::from_secs(10) };
+            let writing = WriterLimits { queue_capacity: 4096, patience: Duration::from_secs(10) };
             let settings = Settings {
                 writing,
                 max_body: MAX_BODY,
@@ -60,12 +60,12 @@ async fn serve(without: Without, database: &Path) -> Result<()> {
                 access: AccessSettings { no_token: true, ..AccessSettings::default() },
                 proxies: Proxies::default(),
                 origins: Origins::default(),
-                post_call: PostCallSettings::closed(),
+                post_call: PostCallSettings::disabled(),
                 redactor: None,
                 retention: None,
-                streams: live::Limits { streams: 0, heartbeat: Duration::from_secs(15) },
+                streams: live::StreamLimits { streams: 0, heartbeat: Duration::from_secs(15) },
                 backfill: None,
-                copies: transcribe_hook::jobs::backup::Plan::default(),
+                copies: transcribe_hook::jobs::backup::BackupSchedule::default(),
                 metrics: None,
             };
             let store: Arc<dyn Store> = match without {
@@ -76,7 +76,7 @@ async fn serve(without: Without, database: &Path) -> Result<()> {
         }
         Without::Queue => {
             let route = Route::new().at("/webhooks/elevenlabs/transcription", AtOnce::default());
-            let app = Edge::around(route, &api::document());
+            let app = RequestLayer::new_routed(route, &api::openapi_document());
             connections::serve(listener, app, None, ConnectionLimits::default(), stop, Duration::from_secs(5)).await?;
         }
     }
@@ -104,7 +104,7 @@ impl Endpoint for AtOnce {
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
         let body = request.take_body().into_bytes_limit(MAX_BODY).await?;
-        if let Err(unreadable) = turn::read_turn(&body, None) {
+        if let Err(unreadable) = turn::parse_turn(&body, None) {
             return Err(poem::Error::from_string(format!("{unreadable:?}"), StatusCode::BAD_REQUEST));
         }
         let number = self.turns.fetch_add(1, Ordering::Relaxed) + 1;
@@ -154,8 +154,8 @@ impl Commands for NullStore {
 }
 
 impl Reads for NullStore {
-    fn search(&self, _: &SearchQuery) -> store::Result<Found> {
-        Ok(Found { hits: Vec::new(), next: None, total: None, unsearched: 0 })
+    fn search(&self, _: &SearchQuery) -> store::Result<HitPage> {
+        Ok(HitPage { hits: Vec::new(), next: None, total: None, unsearched: 0 })
     }
 
     fn call(&self, _: &ConversationId) -> store::Result<Option<Call>> {
@@ -198,7 +198,7 @@ impl Reads for NullStore {
         Ok(None)
     }
 
-    fn figures(&self, _: &CallFilter, _: &mut dyn FnMut(&CallFigures)) -> store::Result<()> {
+    fn figures(&self, _: &CallFilter, _: &mut dyn FnMut(&CallStats)) -> store::Result<()> {
         Ok(())
     }
 
@@ -206,11 +206,11 @@ impl Reads for NullStore {
         Ok(false)
     }
 
-    fn old_calls(&self, _: &OldCalls) -> store::Result<Vec<OldCall>> {
+    fn old_calls(&self, _: &ExpiredCallQuery) -> store::Result<Vec<ExpiredCall>> {
         Ok(Vec::new())
     }
 
-    fn old_events(&self, _: Timestamp, _: i64, _: usize) -> store::Result<(Vec<OldEvent>, Option<i64>)> {
+    fn old_events(&self, _: Timestamp, _: i64, _: usize) -> store::Result<(Vec<ExpiredEvent>, Option<i64>)> {
         Ok((Vec::new(), None))
     }
 
@@ -236,16 +236,16 @@ impl Reads for NullStore {
 }
 
 impl Feed for NullStore {
-    fn head(&self) -> store::Result<Position> {
-        Ok(Position::default())
+    fn head(&self) -> store::Result<FeedPosition> {
+        Ok(FeedPosition::default())
     }
 
-    fn since(&self, _: &Scope, after: Position, _: Position) -> store::Result<Since> {
-        Ok(Since { changes: Vec::new(), end: after, has_more: false, over: false })
+    fn since(&self, _: &Scope, after: FeedPosition, _: FeedPosition) -> store::Result<ChangeBatch> {
+        Ok(ChangeBatch { changes: Vec::new(), end: after, has_more: false, over: false })
     }
 
-    fn touched(&self, _: Position, until: Position) -> store::Result<Touched> {
-        Ok(Touched { end: until, ..Touched::default() })
+    fn touched(&self, _: FeedPosition, until: FeedPosition) -> store::Result<ChangedCalls> {
+        Ok(ChangedCalls { end: until, ..ChangedCalls::default() })
     }
 }
 
@@ -262,7 +262,7 @@ impl Maintenance for NullStore {
         Ok(store::Forgotten::All)
     }
 
-    fn sizes(&self) -> std::io::Result<Sizes> {
-        Ok(Sizes { database: 0, log: 0, free: 0 })
+    fn sizes(&self) -> std::io::Result<DatabaseSizes> {
+        Ok(DatabaseSizes { database: 0, log: 0, free: 0 })
     }
 }

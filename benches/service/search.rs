@@ -17,13 +17,14 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use transcribe_hook::domain::{
-    Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, Message, NewTurn, PhoneNumber, Source, Speaker,
+    Call, CallStats, ConversationId, Dispatch, Driver, DriverId, Message, NewTurn, PhoneNumber, Source, Speaker,
     StoredEvent, Timestamp, Turn,
 };
 use transcribe_hook::store::sqlite::SqliteStore;
 use transcribe_hook::store::{
-    self, CallFilter, CallPageRequest, Commands, Feed, Found, Maintenance, OldCall, OldCalls, Outcome, Position, Reads,
-    Scope, SearchQuery, Since, Sizes, Store, Touched, TurnQuery, Write,
+    self, CallFilter, CallPageRequest, ChangeBatch, ChangedCalls, Commands, DatabaseSizes, ExpiredCall,
+    ExpiredCallQuery, Feed, FeedPosition, HitPage, Maintenance, Outcome, Reads, Scope, SearchQuery, Store, TurnQuery,
+    Write,
 };
 
 /// How many turns are in flight while the index is filled, or not.
@@ -265,17 +266,17 @@ impl Commands for NoIndex {
 impl Reads for NoIndex {
     pass_on! {
         is_erased(id: &ConversationId) -> store::Result<bool>;
-        old_calls(query: &OldCalls) -> store::Result<Vec<OldCall>>;
-        old_events(before: Timestamp, after: i64, limit: usize) -> store::Result<(Vec<store::OldEvent>, Option<i64>)>;
+        old_calls(query: &ExpiredCallQuery) -> store::Result<Vec<ExpiredCall>>;
+        old_events(before: Timestamp, after: i64, limit: usize) -> store::Result<(Vec<store::ExpiredEvent>, Option<i64>)>;
         events_naming(calls: &HashSet<ConversationId>, after: i64) -> store::Result<(Vec<store::NamingEvent>, Option<i64>)>;
         newest_arrival() -> store::Result<Option<Timestamp>>;
         old_dispatches(before: Timestamp, after: Option<&ConversationId>, limit: usize) -> store::Result<Vec<ConversationId>>;
         dispatches_of(id: DriverId, number: Option<&PhoneNumber>, limit: usize) -> store::Result<Vec<ConversationId>>;
-        figures(filter: &CallFilter, each: &mut dyn FnMut(&CallFigures)) -> store::Result<()>;
+        figures(filter: &CallFilter, each: &mut dyn FnMut(&CallStats)) -> store::Result<()>;
         call(id: &ConversationId) -> store::Result<Option<Call>>;
         calls(request: &CallPageRequest) -> store::Result<store::Page<Call>>;
         turns(query: &TurnQuery) -> store::Result<Option<store::Page<Turn>>>;
-        search(query: &SearchQuery) -> store::Result<Found>;
+        search(query: &SearchQuery) -> store::Result<HitPage>;
         driver(id: DriverId) -> store::Result<Option<Driver>>;
         drivers(after: Option<DriverId>, limit: usize, with_total: bool) -> store::Result<store::Page<Driver>>;
         event(id: i64) -> store::Result<Option<StoredEvent>>;
@@ -289,9 +290,9 @@ impl Reads for NoIndex {
 
 impl Feed for NoIndex {
     pass_on! {
-        head() -> store::Result<Position>;
-        since(scope: &Scope, after: Position, upto: Position) -> store::Result<Since>;
-        touched(after: Position, upto: Position) -> store::Result<Touched>;
+        head() -> store::Result<FeedPosition>;
+        since(scope: &Scope, after: FeedPosition, upto: FeedPosition) -> store::Result<ChangeBatch>;
+        touched(after: FeedPosition, upto: FeedPosition) -> store::Result<ChangedCalls>;
     }
 }
 
@@ -303,6 +304,6 @@ impl Maintenance for NoIndex {
     pass_on! {
         rest() -> store::Result<bool>;
         forget(wait: Duration) -> store::Result<store::Forgotten>;
-        sizes() -> std::io::Result<Sizes>;
+        sizes() -> std::io::Result<DatabaseSizes>;
     }
 }

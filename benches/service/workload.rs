@@ -118,7 +118,7 @@ impl Script {
     /// The next turn of a call as the service reads it.
     pub(crate) fn next_turn(&mut self, call: usize) -> NewTurn {
         let template = self.render(call);
-        turn::read_turn(&template.request[template.body_at..], None).expect("a valid delivery")
+        turn::parse_turn(&template.request[template.body_at..], None).expect("a valid delivery")
     }
 
     fn render(&mut self, call: usize) -> &Template {

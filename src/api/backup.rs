@@ -1,11 +1,11 @@
 //! A backup of the database as a download.
 
-use super::error::{ApiError, List, Refused};
-use super::pagination::no_parameters;
+use super::error::{ApiError, Errors, ListErrors};
+use super::pagination::reject_query_params;
 use super::streamed_body;
 use super::tag::Tag;
 use crate::domain::Timestamp;
-use crate::store::{Copier, ErrorKind};
+use crate::store::{BackupSource, ErrorKind};
 use crate::sys::atomic_file::Aside;
 use crate::sys::low_priority::Background;
 use crate::sys::paths::with_suffix;
@@ -24,7 +24,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
 
 pub(super) struct BackupApi {
-    copier: Copier,
+    copier: BackupSource,
     permit: Arc<Semaphore>,
 }
 
@@ -37,7 +37,7 @@ fn path_for(database: &Path) -> PathBuf {
 }
 
 impl BackupApi {
-    pub(super) fn new(copier: Copier) -> Self {
+    pub(super) fn new(copier: BackupSource) -> Self {
         if let Some(database) = copier.database() {
             Aside::remove_leftover(&path_for(database));
         }
@@ -62,8 +62,8 @@ impl BackupApi {
     /// are stored meanwhile. The response begins once the copy is complete; the disk needs free space for it. Only one
     /// backup can run at a time; further requests are answered with 503.
     #[oai(path = "/backup", method = "get", operation_id = "download_backup")]
-    async fn download_backup(&self, request: &Request) -> Result<Download, Refused<List>> {
-        no_parameters(request)?;
+    async fn download_backup(&self, request: &Request) -> Result<Download, Errors<ListErrors>> {
+        reject_query_params(request)?;
         let busy = || ApiError::Unavailable("another backup is running; try again when it is done", None);
         let permit = tokio::time::timeout(PERMIT_TIMEOUT, self.permit.clone().acquire_owned()).await;
         let permit = permit.map_err(|_| busy())?.map_err(|_| busy())?;
@@ -103,7 +103,7 @@ impl BackupApi {
 }
 
 /// Copies the database into an unlinked file; returns the file and its size in bytes.
-fn copy(copier: &Copier, ended: Arc<AtomicBool>) -> Result<(std::fs::File, u64), ApiError> {
+fn copy(copier: &BackupSource, ended: Arc<AtomicBool>) -> Result<(std::fs::File, u64), ApiError> {
     let internal = |error: &dyn std::fmt::Display| ApiError::Internal(error.to_string());
     let database = copier.database().ok_or_else(|| internal(&"the database is not one file"))?;
     let aside = Aside::over(&path_for(database)).map_err(|error| internal(&error))?;
@@ -117,7 +117,7 @@ fn copy(copier: &Copier, ended: Arc<AtomicBool>) -> Result<(std::fs::File, u64),
 }
 
 /// Returns the file name, in the form that automatic backups use.
-fn download_name(copier: &Copier) -> String {
+fn download_name(copier: &BackupSource) -> String {
     copier.database().map_or_else(String::new, |database| crate::jobs::backup::name(database, Timestamp::now()))
 }
 

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 /// Limits of request bodies. The server adds them to each request.
 #[derive(Debug, Clone)]
-pub struct Bodies {
+pub struct BodyLimits {
     /// Maximum size of one body, in bytes.
     max: usize,
     /// Memory budget of long bodies.
@@ -44,7 +44,7 @@ pub fn memory_for(longest: usize) -> Budget {
     Budget::new(LONG_BODY_BUDGET_BYTES.max(longest), MEMORY_TIMEOUT)
 }
 
-impl Bodies {
+impl BodyLimits {
     /// Limits for bodies of at most `max` bytes, which share this memory budget.
     pub fn new(max: usize, memory: Budget) -> Self {
         Self { max, memory }
@@ -91,7 +91,7 @@ impl<T: Type, const MAX: usize> ParsePayload for JsonBody<T, MAX> {
     const IS_REQUIRED: bool = true;
 
     async fn from_request(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
-        let bodies: &Bodies = request.data().expect("the server adds the limits to each request");
+        let bodies: &BodyLimits = request.data().expect("the server adds the limits to each request");
         let limit = bodies.max.min(MAX);
         let coding = coding_of(request.headers())?;
         let announced = request.headers().typed_get::<ContentLength>();
@@ -99,16 +99,17 @@ impl<T: Type, const MAX: usize> ParsePayload for JsonBody<T, MAX> {
             return Err(ApiError::TooLarge(limit).into());
         }
         let mut pieces = std::pin::pin!(body.take()?.into_bytes_stream());
-        let mut gathering = Gathering::new(&bodies.memory, limit);
+        let mut gathering = BodyBuffer::new(&bodies.memory, limit);
         while let Some(piece) = next_piece(&mut pieces, gathering.hold()).await? {
-            gathering.add(piece, || Sender::of(request)).await?;
+            gathering.add(piece, || Sender::from_request(request)).await?;
         }
         let (mut bytes, mut memory) = gathering.end();
         if let Some(coding) = coding {
             bytes = unpacked(coding, &bytes, limit)?.into();
             if bytes.len() > ALWAYS_ACCEPTED_BYTES {
-                let hold =
-                    memory.get_or_insert_with(|| bodies.memory.hold(Sender::of(request), Instant::now(), bytes.len()));
+                let hold = memory.get_or_insert_with(|| {
+                    bodies.memory.hold(Sender::from_request(request), Instant::now(), bytes.len())
+                });
                 hold.settle();
                 hold.grow(bytes.len()).await?;
             }
@@ -135,7 +136,7 @@ pub(super) async fn next_piece(
 
 /// A body in memory, as far as it was received. A body of one chunk, as most turns are, is not copied. The framework's
 /// own limit would copy it into a buffer that every waiting request would hold.
-pub(super) struct Gathering<'a> {
+pub(super) struct BodyBuffer<'a> {
     budget: &'a Budget,
     limit: usize,
     begun: Instant,
@@ -145,7 +146,7 @@ pub(super) struct Gathering<'a> {
     hold: Option<Hold>,
 }
 
-impl<'a> Gathering<'a> {
+impl<'a> BodyBuffer<'a> {
     /// A body of at most `limit` bytes.
     pub(super) fn new(budget: &'a Budget, limit: usize) -> Self {
         Self { budget, limit, begun: Instant::now(), first: Bytes::new(), whole: Vec::new(), hold: None }
@@ -249,13 +250,13 @@ impl<T: Type, const MAX: usize> ParsePayload for FormBody<T, MAX> {
 
 /// A JSON body that is not read yet, because the handler decides how to read it. The content type does not matter: the
 /// signature proves the sender.
-pub struct Posted<T> {
+pub struct StreamedJson<T> {
     /// The unread body.
     pub body: Body,
     schema: PhantomData<T>,
 }
 
-impl<'a, T: Type> ApiExtractor<'a> for Posted<T> {
+impl<'a, T: Type> ApiExtractor<'a> for StreamedJson<T> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
     type ParamType = ();
     type ParamRawType = ();
@@ -275,15 +276,15 @@ impl<'a, T: Type> ApiExtractor<'a> for Posted<T> {
 }
 
 /// A 200 response with a JSON body. The framework's own [`Json`] would have no description in the document.
-pub struct Done<T>(pub T);
+pub struct JsonOk<T>(pub T);
 
-impl<T: ToJSON> IntoResponse for Done<T> {
+impl<T: ToJSON> IntoResponse for JsonOk<T> {
     fn into_response(self) -> Response {
         Json(self.0).into_response()
     }
 }
 
-impl<T: ToJSON> ApiResponse for Done<T> {
+impl<T: ToJSON> ApiResponse for JsonOk<T> {
     fn meta() -> MetaResponses {
         let mut meta = Json::<T>::meta();
         for response in &mut meta.responses {

@@ -1,7 +1,7 @@
 //! `Content-Encoding` of request bodies. Gzip and deflate are decompressed up to the body's maximum size.
 
 use super::error::ApiError;
-use crate::sys::gzip::{Coding, Unpacking, unpack_within};
+use crate::sys::gzip::{Coding, DecompressError, decompress_within};
 use poem::http::{HeaderMap, HeaderValue, header};
 
 /// Returns the `Content-Encoding` of a body, if it has one.
@@ -40,9 +40,9 @@ fn refused(coding: &str) -> ApiError {
 /// # Errors
 /// 413: the decompressed body is longer than `limit` bytes. 400: the data is corrupt or incomplete.
 pub(super) fn unpacked(coding: Coding, body: &[u8], limit: usize) -> Result<Vec<u8>, ApiError> {
-    unpack_within(coding, body, limit).map_err(|error| match error {
-        Unpacking::TooLong => ApiError::TooLarge(limit),
-        Unpacking::Broken => {
+    decompress_within(coding, body, limit).map_err(|error| match error {
+        DecompressError::TooLong => ApiError::TooLarge(limit),
+        DecompressError::Broken => {
             let name = coding.name();
             ApiError::field("body", format_args!("must be complete {name} data, as Content-Encoding says"))
         }

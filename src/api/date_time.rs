@@ -8,9 +8,9 @@ use std::borrow::Cow;
 
 /// A [`Timestamp`] in the OpenAPI document. Parameters accept every form that [`Timestamp::parse`] reads.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Instant(pub(super) Timestamp);
+pub(super) struct DateTime(pub(super) Timestamp);
 
-impl Type for Instant {
+impl Type for DateTime {
     const IS_REQUIRED: bool = true;
     type RawValueType = Self;
     type RawElementValueType = Self;
@@ -33,13 +33,13 @@ impl Type for Instant {
     }
 }
 
-impl ToJSON for Instant {
+impl ToJSON for DateTime {
     fn to_json(&self) -> Option<Value> {
         Some(Value::from(self.0.to_string()))
     }
 }
 
-impl ParseFromJSON for Instant {
+impl ParseFromJSON for DateTime {
     fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
         match value.unwrap_or_default() {
             Value::String(text) => Self::parse_from_parameter(&text),
@@ -48,7 +48,7 @@ impl ParseFromJSON for Instant {
     }
 }
 
-impl ParseFromParameter for Instant {
+impl ParseFromParameter for DateTime {
     fn parse_from_parameter(text: &str) -> ParseResult<Self> {
         Timestamp::parse(text).map(Self).map_err(ParseError::custom)
     }

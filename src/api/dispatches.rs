@@ -1,15 +1,15 @@
 //! Dispatches: records of outbound calls. They identify the driver of a call.
 
-use super::body::{Done, JsonBody};
+use super::body::{JsonBody, JsonOk};
 use super::calls::schema::example_instant;
-use super::date_time::Instant;
-use super::error::{ApiError, Read, Record, Refused};
-use super::pagination::no_parameters;
+use super::date_time::DateTime;
+use super::error::{ApiError, Errors, ReadErrors, RecordErrors};
+use super::pagination::reject_query_params;
 use super::path_params::conversation_id;
 use super::reader::Reader;
 use super::tag::Tag;
-use crate::domain::driver_form::read_dispatch;
-use crate::domain::validation::{Fields, Problem};
+use crate::domain::driver_form::parse_dispatch;
+use crate::domain::validation::{FieldError, FieldReader};
 use crate::domain::{self, ConversationId, DriverId, NewDispatch, PhoneNumber};
 use crate::ingest::{WriteError, Writer};
 use crate::store::command::{DeleteDispatch, PutDispatches};
@@ -46,7 +46,7 @@ struct Dispatch {
     #[oai(nullable)]
     batch_id: Option<String>,
     /// Time at which the call was placed.
-    dispatched_at: Instant,
+    dispatched_at: DateTime,
 }
 
 impl From<domain::Dispatch> for Dispatch {
@@ -56,7 +56,7 @@ impl From<domain::Dispatch> for Dispatch {
             driver_id: dispatch.driver_id.map(DriverId::get),
             phone_number: dispatch.phone_number.as_ref().map(PhoneNumber::as_str).map(str::to_owned),
             batch_id: dispatch.batch_id,
-            dispatched_at: Instant(dispatch.dispatched_at),
+            dispatched_at: DateTime(dispatch.dispatched_at),
         }
     }
 }
@@ -87,7 +87,7 @@ struct DispatchPut {
     batch_id: Option<String>,
     /// Time at which the call was placed (ISO 8601). Default: the stored time, or now.
     #[oai(nullable)]
-    dispatched_at: Option<Instant>,
+    dispatched_at: Option<DateTime>,
 }
 
 impl Example for DispatchPut {
@@ -118,7 +118,7 @@ struct DispatchItem {
     batch_id: Option<String>,
     /// Time at which the call was placed (ISO 8601). Default: the stored time, or now.
     #[oai(nullable)]
-    dispatched_at: Option<Instant>,
+    dispatched_at: Option<DateTime>,
 }
 
 impl Example for DispatchItem {
@@ -194,10 +194,10 @@ impl DispatchesApi {
         request: &Request,
         /// ElevenLabs' id of the call.
         conversation_id: Path<String>,
-    ) -> Result<Done<Dispatch>, Refused<Read>> {
-        no_parameters(request)?;
+    ) -> Result<JsonOk<Dispatch>, Errors<ReadErrors>> {
+        reject_query_params(request)?;
         let id = self::conversation_id(&conversation_id.0)?;
-        Ok(Done(self.stored(id).await?.into()))
+        Ok(JsonOk(self.stored(id).await?.into()))
     }
 
     /// Create or replace a dispatch
@@ -210,15 +210,15 @@ impl DispatchesApi {
         /// ElevenLabs' id of the call.
         conversation_id: Path<String>,
         body: JsonBody<DispatchPut>,
-    ) -> Result<DispatchStored, Refused<Record>> {
-        no_parameters(request)?;
+    ) -> Result<DispatchStored, Errors<RecordErrors>> {
+        reject_query_params(request)?;
         let id = ConversationId::from_sender(&conversation_id.0);
         let id = id.map_err(|rule| ApiError::field("conversation_id", rule))?;
-        super::request_context::note(&id);
-        let fields = Fields::from_json(&body.bytes).map_err(|rule| ApiError::field("body", rule))?;
-        let dispatch = read_dispatch(fields, Some(id.clone())).map_err(|problems| ApiError::fields(&problems))?;
+        super::request_context::set_conversation(&id);
+        let fields = FieldReader::from_json(&body.bytes).map_err(|rule| ApiError::field("body", rule))?;
+        let dispatch = parse_dispatch(fields, Some(id.clone())).map_err(|problems| ApiError::fields(&problems))?;
         let counts = self.writer.execute(PutDispatches(vec![dispatch])).await?;
-        let dispatch = Json(self.stored(id).await.map_err(ApiError::after_a_write)?.into());
+        let dispatch = Json(self.stored(id).await.map_err(ApiError::if_deleted_meanwhile)?.into());
         Ok(if counts.created > 0 { DispatchStored::Created(dispatch) } else { DispatchStored::Replaced(dispatch) })
     }
 
@@ -231,11 +231,11 @@ impl DispatchesApi {
         request: &Request,
         /// ElevenLabs' id of the call.
         conversation_id: Path<String>,
-    ) -> Result<DispatchDeleted, Refused<Read>> {
-        no_parameters(request)?;
+    ) -> Result<DispatchDeleted, Errors<ReadErrors>> {
+        reject_query_params(request)?;
         let id = self::conversation_id(&conversation_id.0)?;
         let deleted = self.writer.execute(DeleteDispatch(id.clone())).await;
-        deleted.map_err(|error| ApiError::of_write(error, || no_dispatch(&id)))?;
+        deleted.map_err(|error| ApiError::from_write(error, || dispatch_not_found(&id)))?;
         Ok(DispatchDeleted::Deleted)
     }
 
@@ -247,13 +247,14 @@ impl DispatchesApi {
         &self,
         request: &Request,
         body: JsonBody<DispatchBulk>,
-    ) -> Result<Done<BulkStored>, Refused<Record>> {
-        no_parameters(request)?;
+    ) -> Result<JsonOk<BulkStored>, Errors<RecordErrors>> {
+        reject_query_params(request)?;
         let read = read_bulk(&body.bytes)?;
         match self.writer.execute(PutDispatches(read)).await {
-            Ok(counts) => Ok(Done(counts.into())),
+            Ok(counts) => Ok(JsonOk(counts.into())),
             Err(WriteError::Rejected(Rejection::Elements(bad))) => {
-                let problems: Vec<_> = bad.iter().map(|element| within(element.index, element.problem())).collect();
+                let problems: Vec<_> =
+                    bad.iter().map(|element| prefix_index(element.index, element.problem())).collect();
                 Err(ApiError::fields(&problems).into())
             }
             Err(error) => Err(error.into()),
@@ -265,24 +266,24 @@ impl DispatchesApi {
     async fn stored(&self, id: ConversationId) -> Result<domain::Dispatch, ApiError> {
         let wanted = id.clone();
         let dispatch = self.reader.read(move |store| store.dispatch(&wanted)).await?;
-        dispatch.ok_or_else(|| no_dispatch(&id))
+        dispatch.ok_or_else(|| dispatch_not_found(&id))
     }
 }
 
-fn no_dispatch(id: &ConversationId) -> ApiError {
+fn dispatch_not_found(id: &ConversationId) -> ApiError {
     ApiError::NotFound(format!("dispatch {id} does not exist"))
 }
 
 const BULK_FIELD: &str = "dispatches";
 
 /// Prefixes the field of an error with its path in the request.
-fn within(index: usize, problem: Problem) -> Problem {
-    Problem { field: format!("{BULK_FIELD}[{index}].{}", problem.field), ..problem }
+fn prefix_index(index: usize, problem: FieldError) -> FieldError {
+    FieldError { field: format!("{BULK_FIELD}[{index}].{}", problem.field), ..problem }
 }
 
 fn read_bulk(body: &[u8]) -> Result<Vec<NewDispatch>, ApiError> {
-    let mut body = Fields::from_json(body).map_err(|rule| ApiError::field("body", rule))?;
-    let items = match body.take(BULK_FIELD) {
+    let mut body = FieldReader::from_json(body).map_err(|rule| ApiError::field("body", rule))?;
+    let items = match body.remove(BULK_FIELD) {
         None => return Err(ApiError::field(BULK_FIELD, "is required")),
         Some(Value::Array(items)) if (1..=MAX_BULK).contains(&items.len()) => items,
         Some(Value::Array(_)) => {
@@ -294,16 +295,16 @@ fn read_bulk(body: &[u8]) -> Result<Vec<NewDispatch>, ApiError> {
     let mut problems = Vec::new();
     let mut seen = HashMap::new();
     for (index, item) in items.into_iter().enumerate() {
-        match Fields::from_value(item).map(|fields| read_dispatch(fields, None)) {
+        match FieldReader::from_value(item).map(|fields| parse_dispatch(fields, None)) {
             Ok(Ok(dispatch)) => {
                 if let Some(earlier) = seen.insert(dispatch.conversation_id.clone(), index) {
                     let rule = format!("duplicate of {BULK_FIELD}[{earlier}]");
-                    problems.push(within(index, Problem { field: "conversation_id".to_owned(), rule }));
+                    problems.push(prefix_index(index, FieldError { field: "conversation_id".to_owned(), rule }));
                 }
                 read.push(dispatch);
             }
-            Ok(Err(found)) => problems.extend(found.into_iter().map(|problem| within(index, problem))),
-            Err(rule) => problems.push(Problem { field: format!("{BULK_FIELD}[{index}]"), rule: rule.to_string() }),
+            Ok(Err(found)) => problems.extend(found.into_iter().map(|problem| prefix_index(index, problem))),
+            Err(rule) => problems.push(FieldError { field: format!("{BULK_FIELD}[{index}]"), rule: rule.to_string() }),
         }
     }
     if problems.is_empty() { Ok(read) } else { Err(ApiError::fields(&problems)) }

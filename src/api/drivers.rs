@@ -1,18 +1,18 @@
 //! Drivers: list, read, store and delete.
 
-use super::body::{Done, JsonBody};
+use super::body::{JsonBody, JsonOk};
 use super::calls::schema::example_instant;
-use super::date_time::Instant;
-use super::error::{ApiError, List, Put, Read, Refused};
-use super::pagination::{ListQuery, default_limit, no_parameters, parameters};
+use super::date_time::DateTime;
+use super::error::{ApiError, Errors, ListErrors, PutErrors, ReadErrors};
+use super::pagination::{ListQuery, default_limit, parse_query_params, reject_query_params};
 use super::reader::{Answer, Depth, Reader};
 use super::tag::Tag;
-use crate::domain::driver_form::read_driver;
-use crate::domain::validation::Fields;
+use crate::domain::driver_form::parse_driver;
+use crate::domain::validation::FieldReader;
 use crate::domain::{self, DriverId, PhoneNumber};
 use crate::ingest::Writer;
 use crate::ingest::blocking::BlockingWriter;
-use crate::jobs::retention::{Erased, Eraser, OtherWriters};
+use crate::jobs::retention::{EraseCounts, Eraser, OtherWriters};
 use crate::recordings::Recordings;
 use crate::store::command::{Completion, DeleteDriver, PutDrivers};
 use crate::store::{self, Page, Reads};
@@ -45,9 +45,9 @@ struct Driver {
     #[oai(nullable)]
     phone_number: Option<String>,
     /// Time at which the driver was first stored.
-    created_at: Instant,
+    created_at: DateTime,
     /// Time of the last change of the name or the phone number.
-    updated_at: Instant,
+    updated_at: DateTime,
 }
 
 impl From<domain::Driver> for Driver {
@@ -56,8 +56,8 @@ impl From<domain::Driver> for Driver {
             id: driver.id.get(),
             name: driver.name,
             phone_number: driver.phone_number.as_ref().map(PhoneNumber::as_str).map(str::to_owned),
-            created_at: Instant(driver.created_at),
-            updated_at: Instant(driver.updated_at),
+            created_at: DateTime(driver.created_at),
+            updated_at: DateTime(driver.updated_at),
         }
     }
 }
@@ -149,18 +149,18 @@ impl DriversApi {
         /// Return the number of all drivers that match.
         #[oai(default)]
         include_total: Query<bool>,
-    ) -> Result<Answer<DriverPage>, Refused<List>> {
-        let list = ListQuery::of(request, &["ids"])?;
+    ) -> Result<Answer<DriverPage>, Errors<ListErrors>> {
+        let list = ListQuery::strict(request, &["ids"])?;
         let ids = ids.0.as_deref().map(driver_ids).transpose()?;
-        let after = list.key_in(cursor.0.as_deref(), |key| DriverId::new(key.parse().ok()?).ok())?;
-        let depth = Depth::of_page(after.is_none(), limit.0, include_total.0);
+        let after = list.decode_cursor(cursor.0.as_deref(), |key| DriverId::new(key.parse().ok()?).ok())?;
+        let depth = Depth::for_page(after.is_none(), limit.0, include_total.0);
         let (limit, with_total) = (limit.0.into(), include_total.0);
         let make = move |store: &dyn Reads| {
             let page = match ids {
                 None => store.drivers(after, limit, with_total)?,
                 Some(ids) => get_many(store, &ids, after, limit, with_total)?,
             };
-            let next_cursor = page.rows.last().filter(|_| page.has_more).map(|driver| list.cursor_behind(driver.id));
+            let next_cursor = page.rows.last().filter(|_| page.has_more).map(|driver| list.encode_cursor(driver.id));
             Ok(DriverPage {
                 data: page.rows.into_iter().map(Into::into).collect(),
                 next_cursor,
@@ -178,10 +178,10 @@ impl DriversApi {
         request: &Request,
         /// The driver's number in the fleet, an integer from 1.
         id: Path<String>,
-    ) -> Result<Done<Driver>, Refused<Read>> {
-        no_parameters(request)?;
+    ) -> Result<JsonOk<Driver>, Errors<ReadErrors>> {
+        reject_query_params(request)?;
         let id = driver_id(&id.0)?;
-        Ok(Done(self.stored(id).await?.into()))
+        Ok(JsonOk(self.stored(id).await?.into()))
     }
 
     /// Create or replace a driver
@@ -192,13 +192,13 @@ impl DriversApi {
         /// The driver's number in the fleet, an integer from 1.
         id: Path<String>,
         body: JsonBody<DriverPut>,
-    ) -> Result<DriverStored, Refused<Put>> {
-        no_parameters(request)?;
+    ) -> Result<DriverStored, Errors<PutErrors>> {
+        reject_query_params(request)?;
         let id = driver_id(&id.0)?;
-        let fields = Fields::from_json(&body.bytes).map_err(|rule| ApiError::field("body", rule))?;
-        let driver = read_driver(fields, Some(id)).map_err(|problems| ApiError::fields(&problems))?;
+        let fields = FieldReader::from_json(&body.bytes).map_err(|rule| ApiError::field("body", rule))?;
+        let driver = parse_driver(fields, Some(id)).map_err(|problems| ApiError::fields(&problems))?;
         let counts = self.writer.execute(PutDrivers(vec![driver])).await?;
-        let driver = Json(self.stored(id).await.map_err(ApiError::after_a_write)?.into());
+        let driver = Json(self.stored(id).await.map_err(ApiError::if_deleted_meanwhile)?.into());
         Ok(if counts.created > 0 { DriverStored::Created(driver) } else { DriverStored::Replaced(driver) })
     }
 
@@ -217,14 +217,14 @@ impl DriversApi {
         /// without a driver; the log has the number of such calls.
         #[oai(default)]
         erase_calls: Query<bool>,
-    ) -> Result<DriverDeleted, Refused<Read>> {
-        parameters(request, &["erase_calls"])?;
+    ) -> Result<DriverDeleted, Errors<ReadErrors>> {
+        parse_query_params(request, &["erase_calls"])?;
         let id = driver_id(&id.0)?;
         if erase_calls.0 {
             return self.erase(id).await;
         }
         // Each write detaches a limited number of calls.
-        let failed = |error| ApiError::of_write(error, || no_driver(id));
+        let failed = |error| ApiError::from_write(error, || driver_not_found(id));
         while self.writer.execute(DeleteDriver(id)).await.map_err(failed)? == Completion::Begun {}
         Ok(DriverDeleted::Deleted)
     }
@@ -233,7 +233,7 @@ impl DriversApi {
 impl DriversApi {
     /// Erases a driver with calls and dispatches on a separate thread. The erasure completes even if the client
     /// disconnects.
-    async fn erase(&self, id: DriverId) -> Result<DriverDeleted, Refused<Read>> {
+    async fn erase(&self, id: DriverId) -> Result<DriverDeleted, Errors<ReadErrors>> {
         let Ok(permit) = self.erasing.clone().try_acquire_owned() else {
             return Err(ApiError::Unavailable("another driver is being erased; try again shortly", None).into());
         };
@@ -241,10 +241,10 @@ impl DriversApi {
         let work = Eraser::new(&self.reader.store, self.recordings.clone(), executor, OtherWriters::Some);
         let (sender, receiver) = oneshot::channel();
         let erase = move || {
-            let mut erased = Erased::default();
+            let mut erased = EraseCounts::default();
             let ended = work.driver(id, &mut erased, |_| ());
-            let Erased { calls, dispatches, events, unproven, .. } = erased;
-            if erased != Erased::default() {
+            let EraseCounts { calls, dispatches, events, unproven, .. } = erased;
+            if erased != EraseCounts::default() {
                 tracing::info!(
                     driver_id = id.get(),
                     calls,
@@ -263,10 +263,10 @@ impl DriversApi {
         thread.map_err(|error| ApiError::Internal(error.to_string()))?;
         let panicked = |_| ApiError::Internal("the thread that erases a driver panicked".to_owned());
         match receiver.await.map_err(panicked)? {
-            (Ok(()), erased) if erased == Erased::default() => Err(no_driver(id).into()),
+            (Ok(()), erased) if erased == EraseCounts::default() => Err(driver_not_found(id).into()),
             (Ok(()), _) => Ok(DriverDeleted::Deleted),
             (Err(error), erased) if error.is_temporary() => {
-                let Erased { calls, dispatches, .. } = erased;
+                let EraseCounts { calls, dispatches, .. } = erased;
                 let done = format!("erased {calls} calls and {dispatches} dispatches of driver {id} so far");
                 Err(ApiError::Unfinished(format!("{done}; {error}")).into())
             }
@@ -276,11 +276,11 @@ impl DriversApi {
 
     async fn stored(&self, id: DriverId) -> Result<domain::Driver, ApiError> {
         let driver = self.reader.read(move |store| store.driver(id)).await?;
-        driver.ok_or_else(|| no_driver(id))
+        driver.ok_or_else(|| driver_not_found(id))
     }
 }
 
-fn no_driver(id: DriverId) -> ApiError {
+fn driver_not_found(id: DriverId) -> ApiError {
     ApiError::NotFound(format!("driver {id} does not exist"))
 }
 

@@ -1,10 +1,10 @@
 //! API errors: one error type, one variant per status or cause, one JSON body for all.
 //!
-//! Handlers return [`Refused`], which only adds the statuses that the document lists for an operation. The server's
+//! Handlers return [`Errors`], which only adds the statuses that the document lists for an operation. The server's
 //! outermost layer builds the body in one place, because it knows the request's id. It also gives the framework's own
 //! errors (unknown path, wrong method, invalid parameter) this form.
 
-use crate::domain::validation::{Problem, describe};
+use crate::domain::validation::{FieldError, join_errors};
 use crate::ingest::WriteError;
 use crate::store::{self, BadElement, BadLink, ErrorKind, Rejection};
 use poem::http::StatusCode;
@@ -177,7 +177,7 @@ impl ApiError {
     }
 
     /// Converts the failure of a write; `missing` makes the error for a resource that does not exist.
-    pub fn of_write(error: WriteError, missing: impl FnOnce() -> Self) -> Self {
+    pub fn from_write(error: WriteError, missing: impl FnOnce() -> Self) -> Self {
         match error {
             WriteError::Rejected(Rejection::NotFound) => missing(),
             error => error.into(),
@@ -190,7 +190,7 @@ impl ApiError {
     }
 
     /// Converts "not found" right after a write into 503: another request deleted the resource in between.
-    pub(super) fn after_a_write(self) -> Self {
+    pub(super) fn if_deleted_meanwhile(self) -> Self {
         match self {
             Self::NotFound(_) => Self::Unavailable("deleted while it was being stored; try again", None),
             other => other,
@@ -203,8 +203,8 @@ impl ApiError {
     }
 
     /// Returns the error for fields that break rules.
-    pub fn fields(problems: &[Problem]) -> Self {
-        Self::BadRequest(describe(problems))
+    pub fn fields(problems: &[FieldError]) -> Self {
+        Self::BadRequest(join_errors(problems))
     }
 }
 
@@ -243,7 +243,7 @@ impl From<Rejection> for ApiError {
                 // Another driver's phone number is a conflict that may end; a driver that does not exist is an invalid
                 // field.
                 if bad.iter().all(|element| matches!(element.why, BadLink::PhoneTaken(_))) {
-                    Self::Conflict(describe(&problems))
+                    Self::Conflict(join_errors(&problems))
                 } else {
                     Self::fields(&problems)
                 }
@@ -271,34 +271,34 @@ impl From<WriteError> for ApiError {
 }
 
 /// The statuses that an operation's document lists.
-pub trait Listed: Send + Sync + 'static {
+pub trait StatusSet: Send + Sync + 'static {
     /// The statuses, in ascending order.
     const STATUSES: &'static [u16];
 }
 
 /// An [`ApiError`] of an operation that lists the statuses of `L`.
-pub struct Refused<L>(ApiError, PhantomData<L>);
+pub struct Errors<L>(ApiError, PhantomData<L>);
 
-impl<L: Listed> From<ApiError> for Refused<L> {
+impl<L: StatusSet> From<ApiError> for Errors<L> {
     fn from(error: ApiError) -> Self {
         debug_assert!(L::STATUSES.contains(&error.status().as_u16()), "{error} is not in the operation's document");
         Self(error, PhantomData)
     }
 }
 
-impl<L: Listed> From<WriteError> for Refused<L> {
+impl<L: StatusSet> From<WriteError> for Errors<L> {
     fn from(error: WriteError) -> Self {
         ApiError::from(error).into()
     }
 }
 
-impl<L> From<Refused<L>> for poem::Error {
-    fn from(refused: Refused<L>) -> Self {
+impl<L> From<Errors<L>> for poem::Error {
+    fn from(refused: Errors<L>) -> Self {
         refused.0.into()
     }
 }
 
-impl<L: Listed> ApiResponse for Refused<L> {
+impl<L: StatusSet> ApiResponse for Errors<L> {
     fn meta() -> MetaResponses {
         MetaResponses { responses: L::STATUSES.iter().map(|&status| response(status)).collect() }
     }
@@ -356,37 +356,37 @@ fn description(status: u16) -> &'static str {
     }
 }
 
-/// Declares a [`Listed`] for a group of operations.
-macro_rules! listed {
+/// Declares a [`StatusSet`] for a group of operations.
+macro_rules! status_sets {
     ($($(#[$doc:meta])* $name:ident = $statuses:expr;)+) => {$(
         $(#[$doc])*
         pub enum $name {}
 
-        impl Listed for $name {
+        impl StatusSet for $name {
             const STATUSES: &'static [u16] = &$statuses;
         }
     )+};
 }
 
-listed! {
+status_sets! {
     /// Error statuses of the turn webhook.
-    Delivery = [400, 413, 415, 422, 500, 503];
+    DeliveryErrors = [400, 413, 415, 422, 500, 503];
     /// Error statuses of the post-call webhook.
-    PostCall = [400, 401, 413, 415, 500, 503];
+    PostCallErrors = [400, 401, 413, 415, 500, 503];
     /// Error statuses of lists.
-    List = [400, 500, 503];
+    ListErrors = [400, 500, 503];
     /// Error statuses of reading or deleting one resource.
-    Read = [400, 404, 500, 503];
+    ReadErrors = [400, 404, 500, 503];
     /// Error statuses of recordings.
-    Audio = [400, 404, 416, 500];
+    AudioErrors = [400, 404, 416, 500];
     /// Error statuses of storing a resource that cannot conflict with others.
-    Record = [400, 413, 415, 500, 503];
+    RecordErrors = [400, 413, 415, 500, 503];
     /// Error statuses of creating or replacing a resource.
-    Put = [400, 409, 413, 415, 500, 503];
+    PutErrors = [400, 409, 413, 415, 500, 503];
     /// Error statuses of changing a resource.
-    Change = [400, 404, 413, 415, 500, 503];
+    ChangeErrors = [400, 404, 413, 415, 500, 503];
     /// Error statuses of sign-in.
-    SignIn = [400, 401, 413, 415, 429, 500];
+    SignInErrors = [400, 401, 413, 415, 429, 500];
     /// Error statuses of the readiness check.
-    Readiness = [500, 503];
+    ReadinessErrors = [500, 503];
 }

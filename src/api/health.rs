@@ -1,7 +1,7 @@
 //! Health and readiness checks.
 
-use super::body::Done;
-use super::error::{ApiError, Readiness, Refused};
+use super::body::JsonOk;
+use super::error::{ApiError, Errors, ReadinessErrors};
 use super::reader::Reader;
 use super::tag::Tag;
 use crate::ingest::{WriteError, Writer};
@@ -29,8 +29,8 @@ impl Example for Health {
     }
 }
 
-fn ok() -> Done<Health> {
-    Done(Health { status: "ok".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() })
+fn ok() -> JsonOk<Health> {
+    JsonOk(Health { status: "ok".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() })
 }
 
 #[expect(clippy::unused_async, reason = "the framework wants every operation to be async")]
@@ -38,7 +38,7 @@ fn ok() -> Done<Health> {
 impl HealthApi {
     /// Check that the process is alive
     #[oai(path = "/healthz", method = "get", operation_id = "healthz")]
-    async fn healthz(&self) -> Done<Health> {
+    async fn healthz(&self) -> JsonOk<Health> {
         ok()
     }
 
@@ -47,7 +47,7 @@ impl HealthApi {
     /// Succeeds if the database is migrated, readable and writable: either a turn was committed within the last five
     /// seconds, or a test insert is rolled back and a harmless write is synced to disk.
     #[oai(path = "/readyz", method = "get", operation_id = "readyz")]
-    async fn readyz(&self) -> Result<Done<Health>, Refused<Readiness>> {
+    async fn readyz(&self) -> Result<JsonOk<Health>, Errors<ReadinessErrors>> {
         let not_ready = |cause| ApiError::Unavailable("the service is not ready", cause);
         self.writer.probe().await.map_err(|error| {
             not_ready(match error {

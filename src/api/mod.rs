@@ -30,9 +30,9 @@ mod tag;
 pub mod webhooks;
 
 use crate::ingest::Writer;
-pub use paths::TURNS;
+pub use paths::TURN_WEBHOOK_PATH;
 
-use crate::live::{Tail, Word};
+use crate::live::{EncodeEvent, LiveHub};
 use crate::store::{self, Store};
 use auth::openapi::Described;
 use auth::{Access, AccessSettings};
@@ -40,15 +40,15 @@ use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 use reader::Reader;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
-use webhooks::signed_body::Gate;
+use webhooks::signed_body::PostCallReceiver;
 
 /// Returns all operations over a store and its writer. `deep_reads` is the maximum number of concurrent deep reads.
 pub fn service(
     store: Arc<dyn Store>,
     writer: Writer,
-    gate: Gate,
+    gate: PostCallReceiver,
     access: Access,
-    tail: Tail,
+    tail: LiveHub,
     deep_reads: usize,
 ) -> OpenApiService<impl OpenApi, ()> {
     let backup = backup::BackupApi::new(store.copier());
@@ -60,7 +60,7 @@ pub fn service(
         webhooks::history::HistoryApi { writer: writer.clone() },
         calls::operations::CallsApi { reader: reader.clone(), writer: writer.clone(), recordings: recordings.clone() },
         calls::audio::AudioApi { recordings: recordings.clone() },
-        elevenlabs_compat::operations::ConvaiApi { reader: reader.clone(), recordings: recordings.clone() },
+        elevenlabs_compat::operations::ElevenLabsApi { reader: reader.clone(), recordings: recordings.clone() },
         webhooks::post_call::PostCallApi { gate, writer: writer.clone() },
         calls::transcriptions::TranscriptionsApi { reader: reader.clone() },
         calls::events::EventsApi { tail },
@@ -87,17 +87,17 @@ pub fn service(
         .license(LicenseObject::new("MIT OR Apache-2.0").url("https://spdx.org/licenses/"))
 }
 
-/// Returns the endpoint that serves [`TURNS`].
-pub fn turns(writer: Writer) -> webhooks::turn::TurnEndpoint {
+/// Returns the endpoint that serves [`TURN_WEBHOOK_PATH`].
+pub fn turn_webhook(writer: Writer) -> webhooks::turn::TurnEndpoint {
     webhooks::turn::TurnEndpoint { writer }
 }
 
 /// Encodes a committed change as an event of a live stream.
-pub const EVENT: Word = calls::events::word;
+pub const POST_CALL_WEBHOOK_PATH: EncodeEvent = calls::events::encode_event;
 
 /// Returns the OpenAPI document of all operations. It does not depend on the store.
-pub fn document() -> String {
-    document_of(&over_nothing())
+pub fn openapi_document() -> String {
+    document_of(&describe_only())
 }
 
 /// Returns the OpenAPI document of these operations.
@@ -106,7 +106,7 @@ pub fn document_of(service: &OpenApiService<impl OpenApi, ()>) -> String {
 }
 
 /// Returns the operations over an empty store; they are described, never called.
-fn over_nothing() -> OpenApiService<impl OpenApi, ()> {
+fn describe_only() -> OpenApiService<impl OpenApi, ()> {
     let access = Access::new(&AccessSettings::default());
-    service(Arc::new(store::Absent), Writer::stopped(), Gate::closed(), access, Tail::closed(), 1)
+    service(Arc::new(store::NullStore), Writer::stopped(), PostCallReceiver::disabled(), access, LiveHub::disabled(), 1)
 }

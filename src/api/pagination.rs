@@ -20,23 +20,23 @@ pub(super) const fn default_limit() -> u16 {
 pub(super) struct ListQuery(Vec<(String, String)>);
 
 /// Parameters that select a part of a list and do not change its rows or their order.
-const PAGING: [&str; 4] = ["cursor", "limit", "page_size", "include_total"];
+const PAGING_PARAMETERS: [&str; 4] = ["cursor", "limit", "page_size", "include_total"];
 
 impl ListQuery {
     /// Parses the query of an operation that accepts `filters`, a cursor, a limit and `include_total`.
     ///
     /// # Errors
-    /// See [`parameters`].
-    pub(super) fn of(request: &Request, filters: &[&str]) -> Result<Self, ApiError> {
+    /// See [`parse_query_params`].
+    pub(super) fn strict(request: &Request, filters: &[&str]) -> Result<Self, ApiError> {
         let known: Vec<&str> = filters.iter().chain(&["cursor", "limit", "include_total"]).copied().collect();
-        parameters(request, &known).map(Self)
+        parse_query_params(request, &known).map(Self)
     }
 
     /// Parses the query of an operation that accepts `filters`, a cursor, a page size, and `lists`, which may be
     /// repeated.
     ///
     /// # Errors
-    /// See [`parameters`].
+    /// See [`parse_query_params`].
     pub(super) fn with_lists(request: &Request, filters: &[&str], lists: &[&str]) -> Result<Self, ApiError> {
         let known: Vec<&str> = filters.iter().chain(lists).chain(&["cursor", "page_size"]).copied().collect();
         let pairs = query_pairs(request)?;
@@ -45,11 +45,11 @@ impl ListQuery {
         Ok(Self(pairs))
     }
 
-    /// Returns the key in a cursor that [`ListQuery::cursor_behind`] made.
+    /// Returns the key in a cursor that [`ListQuery::encode_cursor`] made.
     ///
     /// # Errors
     /// The cursor is invalid or belongs to another query.
-    pub(super) fn key_in<K>(
+    pub(super) fn decode_cursor<K>(
         &self,
         cursor: Option<&str>,
         read_key: impl FnOnce(&str) -> Option<K>,
@@ -64,13 +64,14 @@ impl ListQuery {
     }
 
     /// Returns the cursor that continues after the row with this key.
-    pub(super) fn cursor_behind(&self, key: impl Display) -> String {
+    pub(super) fn encode_cursor(&self, key: impl Display) -> String {
         URL_SAFE_NO_PAD.encode(format!("{} {key}", self.digest()))
     }
 
     /// Returns a digest of the parameters that determine the rows and their order.
     fn digest(&self) -> String {
-        let mut filters: Vec<_> = self.0.iter().filter(|(name, _)| !PAGING.contains(&name.as_str())).collect();
+        let mut filters: Vec<_> =
+            self.0.iter().filter(|(name, _)| !PAGING_PARAMETERS.contains(&name.as_str())).collect();
         filters.sort();
         let mut hash = Sha256::new();
         for (name, value) in filters {
@@ -87,15 +88,15 @@ impl ListQuery {
 ///
 /// # Errors
 /// The query has a parameter.
-pub(super) fn no_parameters(request: &Request) -> Result<(), ApiError> {
-    parameters(request, &[]).map(drop)
+pub(super) fn reject_query_params(request: &Request) -> Result<(), ApiError> {
+    parse_query_params(request, &[]).map(drop)
 }
 
 /// Parses the query of an operation that accepts the parameters in `known`.
 ///
 /// # Errors
 /// A parameter is not in `known`, or is repeated.
-pub(super) fn parameters(request: &Request, known: &[&str]) -> Result<Vec<(String, String)>, ApiError> {
+pub(super) fn parse_query_params(request: &Request, known: &[&str]) -> Result<Vec<(String, String)>, ApiError> {
     let pairs = query_pairs(request)?;
     reject_unknown(&pairs, known)?;
     reject_repeated(pairs.iter())?;

@@ -5,10 +5,10 @@
 //! they never wait for deep ones. A response counts against its lane's memory budget until the client has received it.
 //! While it waits for memory it keeps its permit, which limits the number of waiting responses.
 
-use super::body::Done;
+use super::body::JsonOk;
 use super::error::ApiError;
 use crate::store::{self, Reads, Store, reading_until};
-use crate::sys::gzip::{Effort, is_taken, pack};
+use crate::sys::gzip::{CompressionLevel, accepts_gzip, compress};
 use crate::sys::low_priority::step_back;
 use bytes::Bytes;
 use poem::http::{HeaderValue, header};
@@ -60,7 +60,7 @@ pub(super) enum Depth {
 
 impl Depth {
     /// Returns the depth of a page of a list. A page is deep if it searches, counts, or is not the first one.
-    pub(super) fn of_page(is_first: bool, limit: u16, searches: bool) -> Self {
+    pub(super) fn for_page(is_first: bool, limit: u16, searches: bool) -> Self {
         if is_first && !searches && limit <= MAX_QUICK_ROWS { Self::Quick } else { Self::Deep }
     }
 }
@@ -158,11 +158,11 @@ impl Reader {
         let end = Instant::now() + READ_TIMEOUT;
         let accepted =
             request.headers().get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-        let accepts_gzip = is_taken(accepted);
+        let accepts_gzip = accepts_gzip(accepted);
         let make = move |store: &dyn Reads| {
             let json = make(store)?.to_json_string().into_bytes();
             let is_compressed = accepts_gzip && json.len() >= MIN_COMPRESSED_BYTES;
-            let mut body = if is_compressed { pack(&json, Effort::Quick) } else { json };
+            let mut body = if is_compressed { compress(&json, CompressionLevel::Quick) } else { json };
             body.shrink_to_fit();
             Ok((body, is_compressed))
         };
@@ -171,7 +171,7 @@ impl Reader {
             body.into()
         } else {
             let memory = self.lane(depth).charge(body.len(), end).await?;
-            Bytes::from_owner(Counted { body, _memory: memory })
+            Bytes::from_owner(BudgetedBody { body, _memory: memory })
         };
         drop(permit);
         Ok(Answer { body, is_compressed, of: PhantomData })
@@ -211,12 +211,12 @@ impl Reader {
 }
 
 /// A response body that counts against the memory budget until it is sent.
-struct Counted {
+struct BudgetedBody {
     body: Vec<u8>,
     _memory: OwnedSemaphorePermit,
 }
 
-impl AsRef<[u8]> for Counted {
+impl AsRef<[u8]> for BudgetedBody {
     fn as_ref(&self) -> &[u8] {
         &self.body
     }
@@ -243,7 +243,7 @@ impl<T> IntoResponse for Answer<T> {
 
 impl<T: ToJSON> ApiResponse for Answer<T> {
     fn meta() -> MetaResponses {
-        Done::<T>::meta()
+        JsonOk::<T>::meta()
     }
 
     fn register(registry: &mut Registry) {

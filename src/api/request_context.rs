@@ -6,40 +6,40 @@ use crate::domain::reconcile::Counts;
 use std::cell::RefCell;
 
 tokio::task_local! {
-    static NOTED: RefCell<Noted>;
+    static CONTEXT: RefCell<RequestContext>;
 }
 
 /// Facts that were recorded about a request.
 #[derive(Debug, Default)]
-pub struct Noted {
+pub struct RequestContext {
     /// Conversation id of the request.
     pub conversation: Option<ConversationId>,
     /// Outcome of a delivery, if the status does not show it; a label value of the metric.
     pub outcome: Option<&'static str>,
 }
 
-/// Runs a request in a context; [`noted`] returns what it recorded.
-pub async fn noting<F: Future>(request: F) -> F::Output {
-    NOTED.scope(RefCell::default(), request).await
+/// Runs a request in a context; [`take_current`] returns what it recorded.
+pub async fn with_context<F: Future>(request: F) -> F::Output {
+    CONTEXT.scope(RefCell::default(), request).await
 }
 
 /// Records the conversation id of the current request.
-pub(super) fn note(id: &ConversationId) {
-    let _ = NOTED.try_with(|noted| noted.borrow_mut().conversation = Some(id.clone()));
+pub(super) fn set_conversation(id: &ConversationId) {
+    let _ = CONTEXT.try_with(|noted| noted.borrow_mut().conversation = Some(id.clone()));
 }
 
 /// Records the outcome of a delivery that gets the response of a stored one.
-pub(super) fn note_outcome(outcome: &'static str) {
-    let _ = NOTED.try_with(|noted| noted.borrow_mut().outcome = Some(outcome));
+pub(super) fn set_outcome(outcome: &'static str) {
+    let _ = CONTEXT.try_with(|noted| noted.borrow_mut().outcome = Some(outcome));
 }
 
 /// Returns the facts recorded since the last call, and clears them.
-pub fn noted() -> Noted {
-    NOTED.try_with(RefCell::take).unwrap_or_default()
+pub fn take_current() -> RequestContext {
+    CONTEXT.try_with(RefCell::take).unwrap_or_default()
 }
 
 /// Logs the reconciliation of a call with its record.
-pub(super) fn reconciled(conversation_id: Option<&str>, by: &str, counts: Option<Counts>) {
+pub(super) fn log_reconciliation(conversation_id: Option<&str>, by: &str, counts: Option<Counts>) {
     let Some(counts) = counts else {
         tracing::info!(conversation_id, by, "stored record without transcript");
         return;

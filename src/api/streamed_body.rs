@@ -21,7 +21,7 @@ const MAX_QUEUED_CHUNKS: usize = 2;
 const STALL_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Writer of a response body. Writing fails once the client is gone.
-pub(super) struct Outlet {
+pub(super) struct BodyWriter {
     pieces: mpsc::Sender<io::Result<Bytes>>,
     runtime: Handle,
     gathered: Vec<u8>,
@@ -34,10 +34,10 @@ pub(super) struct Outlet {
 pub(super) fn body(
     name: &str,
     permit: OwnedSemaphorePermit,
-    make: impl FnOnce(&mut Outlet) -> io::Result<()> + Send + 'static,
+    make: impl FnOnce(&mut BodyWriter) -> io::Result<()> + Send + 'static,
 ) -> io::Result<Body> {
     let (pieces, mut arriving) = mpsc::channel(MAX_QUEUED_CHUNKS);
-    let mut outlet = Outlet { pieces, runtime: Handle::current(), gathered: Vec::new() };
+    let mut outlet = BodyWriter { pieces, runtime: Handle::current(), gathered: Vec::new() };
     std::thread::Builder::new().name(name.to_owned()).spawn(move || {
         let _permit = permit;
         if let Err(error) = make(&mut outlet).and_then(|()| outlet.flush()) {
@@ -50,7 +50,7 @@ pub(super) fn body(
     Ok(Body::from_bytes_stream(poll_fn(move |context| arriving.poll_recv(context))))
 }
 
-impl Outlet {
+impl BodyWriter {
     fn send(&self, piece: io::Result<Bytes>) -> io::Result<()> {
         match self.runtime.block_on(async { tokio::time::timeout(STALL_TIMEOUT, self.pieces.send(piece)).await }) {
             Ok(Ok(())) => Ok(()),
@@ -59,7 +59,7 @@ impl Outlet {
     }
 }
 
-impl Write for Outlet {
+impl Write for BodyWriter {
     /// Accepts at most one chunk at a time, even if a row is longer.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = bytes.len().min(MAX_CHUNK_BYTES - self.gathered.len());
@@ -86,7 +86,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn a_row_of_any_length_leaves_in_pieces_of_bounded_length() {
         let (pieces, mut arriving) = mpsc::channel(MAX_QUEUED_CHUNKS);
-        let mut outlet = Outlet { pieces, runtime: Handle::current(), gathered: Vec::new() };
+        let mut outlet = BodyWriter { pieces, runtime: Handle::current(), gathered: Vec::new() };
         let writing = std::thread::spawn(move || {
             outlet.write_all(b"begun").unwrap();
             outlet.write_all(&vec![b'x'; 10 * MAX_CHUNK_BYTES]).unwrap();

@@ -9,8 +9,8 @@ use super::output::{eprint_line, print_line};
 use crate::domain::Timestamp;
 use crate::elevenlabs::client::Client;
 use crate::ingest::executor::StoreWriter;
-use crate::ingest::reconciler::work_off_store;
-use crate::jobs::backfill::{self, Keeper, Nothing, Progress, Report, StoreKeeper};
+use crate::ingest::reconciler::reconcile_all_due_in;
+use crate::jobs::backfill::{self, BackfillReport, BackfillTarget, EmptyTarget, Progress, StoreTarget};
 use crate::store::Store;
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
@@ -47,18 +47,18 @@ pub(super) fn run(args: &BackfillArgs) -> Result<()> {
     let path = &args.database.database;
     if args.dry_run && !path.exists() {
         eprint_line(format_args!("there is no database {} yet", path.display()));
-        return fetch(args, &client, &Nothing);
+        return fetch(args, &client, &EmptyTarget);
     }
     let store: Arc<dyn Store> = Arc::new(args.database.open_beside_service()?);
     // Finishes what a killed run left half done.
-    work_off_store(&*store)?;
-    let keeper = StoreKeeper::new(&store, args.redact.redactor(), Box::new(StoreWriter(store.clone())));
+    reconcile_all_due_in(&*store)?;
+    let keeper = StoreTarget::new(&store, args.redact.redactor(), Box::new(StoreWriter(store.clone())));
     let fetched = fetch(args, &client, &keeper);
-    work_off_store(&*store)?;
+    reconcile_all_due_in(&*store)?;
     fetched
 }
 
-fn fetch(args: &BackfillArgs, client: &Client, keeper: &impl Keeper) -> Result<()> {
+fn fetch(args: &BackfillArgs, client: &Client, keeper: &impl BackfillTarget) -> Result<()> {
     if let Some(id) = &args.batch {
         let report = backfill::batch(client, keeper, id, args.dry_run)?;
         let numbers =
@@ -86,7 +86,7 @@ fn fetch(args: &BackfillArgs, client: &Client, keeper: &impl Keeper) -> Result<(
         }
     });
     bar.finish_and_clear();
-    let Report { listed, complete, running, fetched, failed, .. } =
+    let BackfillReport { listed, complete, running, fetched, failed, .. } =
         run.map_err(|error| anyhow!("{error}; calls fetched so far are stored, and the next run continues"))?;
     let numbers = [("listed", listed), ("complete", complete), ("running", running), ("fetched", fetched)];
     finish(args, &numbers, &failed)

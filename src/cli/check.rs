@@ -5,7 +5,7 @@ use super::output::print_line;
 use crate::domain::ConversationId;
 use crate::recordings;
 use crate::store::sqlite;
-use crate::store::{Finding, UnreadEvents};
+use crate::store::{IntegrityIssue, UnreadEvents};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use std::collections::BTreeSet;
@@ -34,7 +34,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<()> {
         let problems: Vec<_> = report
             .problems
             .iter()
-            .map(|Finding { check, what }| serde_json::json!({ "check": check, "problem": what }))
+            .map(|IntegrityIssue { check, what }| serde_json::json!({ "check": check, "problem": what }))
             .collect();
         let report = serde_json::json!({
             "ok": problems.is_empty(), "calls": report.calls, "transcriptions": report.turns, "problems": problems,
@@ -43,7 +43,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<()> {
         });
         print_line(format_args!("{report}"))?;
     } else {
-        for Finding { check, what } in &report.problems {
+        for IntegrityIssue { check, what } in &report.problems {
             print_line(format_args!("{check}: {what}"))?;
         }
         print_unread(&report.unread)?;
@@ -81,7 +81,7 @@ fn print_unread(unread: &UnreadEvents) -> Result<()> {
 }
 
 /// Finds recordings whose call does not exist.
-fn orphans(database: &Path, folder: &Path) -> Result<Vec<Finding>> {
+fn orphans(database: &Path, folder: &Path) -> Result<Vec<IntegrityIssue>> {
     let unreadable = || format!("cannot read {}", folder.display());
     let mut names = BTreeSet::new();
     for entry in folder.read_dir().with_context(unreadable)? {
@@ -92,10 +92,10 @@ fn orphans(database: &Path, folder: &Path) -> Result<Vec<Finding>> {
             names.insert(name.to_owned());
         }
     }
-    sqlite::each_call(database, &mut |id: &ConversationId| {
+    sqlite::for_each_call(database, &mut |id: &ConversationId| {
         names.remove(&recordings::file_name(id));
     })
     .with_context(|| format!("cannot read {}", database.display()))?;
-    let orphan = |name| Finding { check: "audio", what: format!("recording {name} belongs to no call") };
+    let orphan = |name| IntegrityIssue { check: "audio", what: format!("recording {name} belongs to no call") };
     Ok(names.into_iter().map(orphan).collect())
 }

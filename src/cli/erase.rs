@@ -2,10 +2,10 @@
 
 use super::args::database::DatabaseArgs;
 use super::args::values::{conversation_id, driver_id};
-use super::erase_session::{Confirmation, Work, counted};
+use super::erase_session::{Confirmation, EraseSession, counted};
 use super::output::print_line;
 use crate::domain::{ConversationId, DriverId};
-use crate::jobs::retention::Erased;
+use crate::jobs::retention::EraseCounts;
 use anyhow::{Result, bail};
 use clap::Args;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub(super) struct EraseArgs {
     #[command(flatten)]
-    what: What,
+    what: EraseTarget,
     #[command(flatten)]
     database: DatabaseArgs,
     /// Erase recordings in this folder, as given to the service
@@ -30,7 +30,7 @@ pub(super) struct EraseArgs {
 
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-struct What {
+struct EraseTarget {
     /// Erase this call, with everything about it
     #[arg(long, env = "TRANSCRIBE_HOOK_CONVERSATION", value_name = "ID", value_parser = conversation_id)]
     conversation: Option<ConversationId>,
@@ -40,20 +40,22 @@ struct What {
 }
 
 pub(super) fn run(args: &EraseArgs) -> Result<()> {
-    let work = Work::open(&args.database, args.audio_dir.as_deref())?;
+    let work = EraseSession::open(&args.database, args.audio_dir.as_deref())?;
     let dry_run = args.confirmation.dry_run;
     let erased = match (&args.what.conversation, args.what.driver) {
-        (Some(id), _) if dry_run => work.eraser().of_call(id),
-        (None, Some(id)) if dry_run => work.eraser().of_driver(id),
+        (Some(id), _) if dry_run => work.eraser().count_call(id),
+        (None, Some(id)) if dry_run => work.eraser().count_driver(id),
         (Some(id), _) => counted(|erased| work.eraser().call(id, erased)),
-        (None, Some(id)) => Work::with_progress(|done| counted(|erased| work.eraser().driver(id, erased, done))),
+        (None, Some(id)) => {
+            EraseSession::with_progress(|done| counted(|erased| work.eraser().driver(id, erased, done)))
+        }
         (None, None) => unreachable!("one of them is required"),
     };
-    let erased = work.ended(erased, &args.confirmation)?;
-    if erased == Erased::default() {
+    let erased = work.finish(erased, &args.confirmation)?;
+    if erased == EraseCounts::default() {
         bail!("nothing to erase");
     }
-    let Erased { drivers, calls, events, dispatches, unproven, .. } = erased;
+    let EraseCounts { drivers, calls, events, dispatches, unproven, .. } = erased;
     if args.json {
         let mut report = serde_json::json!({
             "drivers": drivers, "calls": calls, "events": events, "dispatches": dispatches, "dry_run": dry_run

@@ -4,7 +4,7 @@ use super::args::database::DatabaseArgs;
 use super::output::eprint_line;
 use crate::ingest::WriteError;
 use crate::ingest::executor::{Executor, StoreWriter};
-use crate::jobs::retention::{EraseError, Erased, Eraser, OtherWriters};
+use crate::jobs::retention::{EraseCounts, EraseError, Eraser, OtherWriters};
 use crate::recordings::Recordings;
 use crate::store::{self, ErrorKind, Forgotten, Store, Unfinished, Write, Written};
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -36,18 +36,18 @@ impl Confirmation {
 const PURGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An open database to erase from, and its recordings.
-pub(super) struct Work {
+pub(super) struct EraseSession {
     store: Arc<dyn Store>,
     recordings: Option<Recordings>,
     shared: bool,
 }
 
-impl Work {
+impl EraseSession {
     pub(super) fn open(database: &DatabaseArgs, audio_dir: Option<&Path>) -> Result<Self> {
         let store = database.open_existing()?;
         let shared = store.is_shared();
         let recordings = audio_dir.map(|folder| {
-            Recordings::beside_service(folder)
+            Recordings::open_shared(folder)
                 .with_context(|| format!("cannot use the recordings in {}", folder.display()))
         });
         Ok(Self { store: Arc::new(store), recordings: recordings.transpose()?, shared })
@@ -102,7 +102,11 @@ impl Work {
     }
 
     /// Purges erased bytes from the files, even if some of the erasure failed, and returns the result of the erasure.
-    pub(super) fn ended(&self, erased: Result<Erased, EraseError>, confirmation: &Confirmation) -> Result<Erased> {
+    pub(super) fn finish(
+        &self,
+        erased: Result<EraseCounts, EraseError>,
+        confirmation: &Confirmation,
+    ) -> Result<EraseCounts> {
         if !confirmation.dry_run {
             self.forget()?;
         }
@@ -131,8 +135,10 @@ impl Executor for SliceEraser {
 }
 
 /// Runs an erasure, and returns its counts unless it failed.
-pub(super) fn counted(erase: impl FnOnce(&mut Erased) -> Result<(), EraseError>) -> Result<Erased, EraseError> {
-    let mut erased = Erased::default();
+pub(super) fn counted(
+    erase: impl FnOnce(&mut EraseCounts) -> Result<(), EraseError>,
+) -> Result<EraseCounts, EraseError> {
+    let mut erased = EraseCounts::default();
     erase(&mut erased).map(|()| erased)
 }
 

@@ -3,7 +3,7 @@
 use super::args::call_filter::CallFilterArgs;
 use super::args::database::DatabaseArgs;
 use super::output::{print_line, standard_output};
-use crate::export::{self, Exported, Format};
+use crate::export::{self, ExportCounts, ExportFormat};
 use crate::store::CallFilter;
 use crate::store::sqlite::ReadOnly;
 use crate::sys::atomic_file::Aside;
@@ -39,17 +39,17 @@ pub(super) struct ExportArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct FormatName(Format);
+struct FormatName(ExportFormat);
 
 impl ValueEnum for FormatName {
     fn value_variants<'a>() -> &'a [Self] {
         const ALL: [FormatName; 6] = [
-            FormatName(Format::JsonLines),
-            FormatName(Format::Csv),
-            FormatName(Format::Text),
-            FormatName(Format::Markdown),
-            FormatName(Format::WebVtt),
-            FormatName(Format::SubRip),
+            FormatName(ExportFormat::JsonLines),
+            FormatName(ExportFormat::Csv),
+            FormatName(ExportFormat::Text),
+            FormatName(ExportFormat::Markdown),
+            FormatName(ExportFormat::WebVtt),
+            FormatName(ExportFormat::SubRip),
         ];
         &ALL
     }
@@ -65,7 +65,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
     if format.holds_one_call() && args.calls.conversation_id.is_none() {
         bail!("a {} file holds one call, because its times start with the call; pass --conversation-id", format.name());
     }
-    if args.bom && format != Format::Csv {
+    if args.bom && format != ExportFormat::Csv {
         bail!("--bom requires --format csv");
     }
     let mark = if args.bom { "\u{FEFF}" } else { "" };
@@ -76,7 +76,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
     let bar = ProgressBar::new_spinner();
     bar.set_style(ProgressStyle::with_template("{spinner} {msg}").context("a template")?);
     let mut gently = Background::begin();
-    let mut watch = |done: Exported| {
+    let mut watch = |done: ExportCounts| {
         gently.pause();
         if done.calls.is_multiple_of(64) {
             bar.set_message(format!("{} calls with {} turns", done.calls, done.turns));
@@ -95,7 +95,8 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
     };
     bar.finish_and_clear();
     let place = if to_stdout { String::new() } else { format!(" to {}", args.out.display()) };
-    let Exported { calls, turns } = exported.with_context(|| format!("cannot export {}{place}", database.display()))?;
+    let ExportCounts { calls, turns } =
+        exported.with_context(|| format!("cannot export {}{place}", database.display()))?;
     if let (0, Some(id)) = (calls, &args.calls.conversation_id) {
         bail!("no call {id} matches the filters");
     }
@@ -108,8 +109,8 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
 /// Writes a file, which gets its name only once it is complete.
 fn into_file(
     path: &Path,
-    write: impl FnOnce(&mut dyn Write) -> Result<Exported, export::ExportError>,
-) -> Result<Exported> {
+    write: impl FnOnce(&mut dyn Write) -> Result<ExportCounts, export::ExportError>,
+) -> Result<ExportCounts> {
     let aside = Aside::new(path)?;
     let mut out = BufWriter::new(aside.file());
     let exported = write(&mut out)?;
@@ -119,14 +120,14 @@ fn into_file(
     Ok(exported)
 }
 
-fn format(args: &ExportArgs) -> Result<Format> {
+fn format(args: &ExportArgs) -> Result<ExportFormat> {
     if let Some(FormatName(format)) = args.format {
         return Ok(format);
     }
     let ending = args.out.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
-    let by_ending = Format::ALL.into_iter().find(|format| ending.as_deref() == Some(format.ending()));
+    let by_ending = ExportFormat::ALL.into_iter().find(|format| ending.as_deref() == Some(format.ending()));
     by_ending.with_context(|| {
-        let names: Vec<_> = Format::ALL.into_iter().map(Format::name).collect();
+        let names: Vec<_> = ExportFormat::ALL.into_iter().map(ExportFormat::name).collect();
         format!("the extension of {} is no format; pass --format: {}", args.out.display(), names.join(", "))
     })
 }

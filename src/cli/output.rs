@@ -1,6 +1,6 @@
 //! Output: lines to standard output and standard error.
 
-use crate::sys::terminal::Visible;
+use crate::sys::terminal::Sanitizer;
 use anyhow::Context as _;
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -16,11 +16,11 @@ pub(super) fn print_line(line: impl Display) -> anyhow::Result<()> {
 /// Prints a line to standard error. Failures are ignored, because there is nowhere to report them.
 pub(super) fn eprint_line(line: impl Display) {
     let mut err = io::stderr().lock();
-    let _ = if err.is_terminal() { writeln!(Visible::new(err), "{line}") } else { writeln!(err, "{line}") };
+    let _ = if err.is_terminal() { writeln!(Sanitizer::new(err), "{line}") } else { writeln!(err, "{line}") };
 }
 
 /// Returns standard output for text that may contain words of callers, sanitized if it is a terminal.
 pub(super) fn standard_output() -> Box<dyn io::Write> {
     let out = io::stdout().lock();
-    if out.is_terminal() { Box::new(Visible::new(out)) } else { Box::new(out) }
+    if out.is_terminal() { Box::new(Sanitizer::new(out)) } else { Box::new(out) }
 }

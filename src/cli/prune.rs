@@ -2,10 +2,10 @@
 
 use super::args::database::DatabaseArgs;
 use super::args::values::age;
-use super::erase_session::{Confirmation, Work};
+use super::erase_session::{Confirmation, EraseSession};
 use super::output::print_line;
 use crate::domain::Timestamp;
-use crate::jobs::retention::{Erased, before, check_arrival};
+use crate::jobs::retention::{EraseCounts, check_arrival, cutoff};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use std::path::PathBuf;
@@ -34,18 +34,18 @@ pub(super) struct PruneArgs {
 }
 
 pub(super) fn run(args: &PruneArgs) -> Result<()> {
-    let before = before(args.older_than).context("--older-than: too long ago")?;
-    let work = Work::open(&args.database, args.audio_dir.as_deref())?;
+    let before = cutoff(args.older_than).context("--older-than: too long ago")?;
+    let work = EraseSession::open(&args.database, args.audio_dir.as_deref())?;
     if !args.trust_clock && !args.confirmation.dry_run {
         let checked = check_arrival(Timestamp::now(), work.eraser().newest_arrival()?);
         checked.context("nothing was erased; pass --trust-clock if the clock is right")?;
     }
     let erased = if args.confirmation.dry_run {
-        work.eraser().old(before)
+        work.eraser().count_expired(before)
     } else {
-        Work::with_progress(|done| work.eraser().prune(before, done))
+        EraseSession::with_progress(|done| work.eraser().prune(before, done))
     };
-    let Erased { calls, turns, events, dispatches, .. } = work.ended(erased, &args.confirmation)?;
+    let EraseCounts { calls, turns, events, dispatches, .. } = work.finish(erased, &args.confirmation)?;
     if args.json {
         let dry_run = args.confirmation.dry_run;
         let report = serde_json::json!({

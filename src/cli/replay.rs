@@ -4,7 +4,7 @@ use super::args::database::DatabaseArgs;
 use super::output::{eprint_line, print_line};
 use crate::domain::{EventOutcome, Timestamp};
 use crate::ingest::event;
-use crate::ingest::reconciler::work_off_store;
+use crate::ingest::reconciler::reconcile_all_due_in;
 use crate::store::command::{self, ReplayEvent};
 use crate::store::{Reads as _, Rejection};
 use anyhow::{Context as _, Result, bail};
@@ -35,7 +35,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     let (mut applied, mut ignored, mut unreadable) = (0, 0, 0);
     let mut replay = |id: i64| -> Result<()> {
         let Some(stored) = store.event(id)? else { bail!("no event {id}") };
-        let event = event::of_body(stored.body.into());
+        let event = event::parse_body(stored.body.into());
         match event.outcome {
             EventOutcome::Applied => applied += 1,
             EventOutcome::Ignored => ignored += 1,
@@ -63,7 +63,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
             }
         }
     }
-    work_off_store(&store)?;
+    reconcile_all_due_in(&store)?;
     if args.json {
         let report = serde_json::json!({ "applied": applied, "ignored": ignored, "unreadable": unreadable });
         print_line(format_args!("{report}"))?;

@@ -4,10 +4,10 @@ use super::args::call_filter::CallFilterArgs;
 use super::args::database::DatabaseArgs;
 use super::args::values::{speaker, time};
 use super::output::{eprint_line, standard_output};
-use crate::domain::{DriverId, Speaker, Timestamp, Wanted};
+use crate::domain::{DriverId, SearchExpr, Speaker, Timestamp};
 use crate::store::sqlite::search_file;
-use crate::store::{Found, Hit, SearchOrder, SearchQuery};
-use crate::sys::terminal::visible;
+use crate::store::{Hit, HitPage, SearchOrder, SearchQuery};
+use crate::sys::terminal::sanitize_for_terminal;
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -60,7 +60,7 @@ enum Order {
 const PAGE_SIZE: usize = 1000;
 
 pub(super) fn run(args: &SearchArgs) -> Result<()> {
-    let wanted = Wanted::parse(&args.query.join(" ")).context("the query")?;
+    let wanted = SearchExpr::parse(&args.query.join(" ")).context("the query")?;
     let limit = args.limit as usize;
     let mut query = SearchQuery {
         wanted,
@@ -80,7 +80,7 @@ pub(super) fn run(args: &SearchArgs) -> Result<()> {
     let mut hits: Vec<Hit> = Vec::new();
     let (has_more, unindexed) = loop {
         let found = search_file(database, &query).with_context(|| format!("cannot search {}", database.display()))?;
-        let Found { hits: more, next, unsearched, .. } = found;
+        let HitPage { hits: more, next, unsearched, .. } = found;
         hits.extend(more);
         query.after = next;
         query.limit = (limit - hits.len()).min(PAGE_SIZE);
@@ -149,7 +149,7 @@ fn print(hits: &[Hit]) -> io::Result<()> {
 
 /// Returns a text on one line, sanitized for a terminal.
 fn in_one_line(text: &(impl Display + ?Sized)) -> String {
-    visible(&text.to_string().replace(['\n', '\t', '\r'], " "))
+    sanitize_for_terminal(&text.to_string().replace(['\n', '\t', '\r'], " "))
 }
 
 /// Converts a hit to the JSON of the API.

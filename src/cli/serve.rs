@@ -15,7 +15,7 @@ use super::args::values::{interval, size};
 use super::output::print_line;
 use super::token;
 use crate::api::auth::AccessSettings;
-use crate::ingest::Limits;
+use crate::ingest::WriterLimits;
 use crate::server::{self, Settings};
 use crate::store::sqlite::{Options, SqliteStore};
 use anyhow::{Context as _, Result};
@@ -116,7 +116,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<()> {
 
 async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
-    let metrics = args.metrics.listener().await?;
+    let metrics = args.metrics.metrics_listener().await?;
     let options = Options {
         path: args.database.database.clone(),
         busy_timeout: args.write_timeout,
@@ -157,7 +157,7 @@ async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
     if let Some((file, token)) = own_token {
         let url = token::url(address, tls.is_some(), args.tls.domain());
         if io::stdout().is_terminal() {
-            print_line(format_args!("open {}", token::link(&url, token.reveal())))?;
+            print_line(format_args!("open {}", token::link(&url, token.expose())))?;
         } else {
             // The token itself must not be in the log, which others may read.
             let database = args.database.database.display();
@@ -169,7 +169,7 @@ async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
         }
     }
     let settings = Settings {
-        writing: Limits { queue_capacity: args.queue_capacity as usize, patience: args.write_timeout },
+        writing: WriterLimits { queue_capacity: args.queue_capacity as usize, patience: args.write_timeout },
         max_body: args.max_body,
         deep_reads: args.readers as usize,
         stale_after: Some(args.stale_after).filter(|after| !after.is_zero()),

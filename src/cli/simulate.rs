@@ -2,13 +2,13 @@
 //! the result.
 
 use super::args::database::DatabaseArgs;
-use super::args::secrets::{ApiToken, IngestToken, Kind, Secrets, WebhookSecret};
+use super::args::secrets::{ApiToken, IngestToken, SecretKind, Secrets, WebhookSecret};
 use super::args::token_file;
 use super::args::values::service_url;
 use super::output::print_line;
 use crate::domain::Timestamp;
-use crate::elevenlabs::client::check_base_url;
-use crate::elevenlabs::sample_call::{self, EXPECTED, Expected};
+use crate::elevenlabs::client::parse_base_url;
+use crate::elevenlabs::sample_call::{self, EXPECTED, ExpectedCall};
 use crate::elevenlabs::signature::{HEADER, sign};
 use crate::secret::Secret;
 use anyhow::{Context as _, Result, bail, ensure};
@@ -113,9 +113,9 @@ pub(super) fn run(args: &SimulateArgs) -> Result<()> {
     Ok(())
 }
 
-fn counts(call: &Value) -> Expected {
+fn counts(call: &Value) -> ExpectedCall {
     let count = |field: &str| call[field].as_i64().unwrap_or(-1);
-    Expected {
+    ExpectedCall {
         live_only: count("live_only"),
         matched: count("matched"),
         added: count("added"),
@@ -149,12 +149,12 @@ fn problems(call: &Value, turns: &[Value]) -> Vec<String> {
 }
 
 /// Returns the header with the first of these tokens, if there is one.
-fn bearer<K: Kind>(tokens: &Secrets<K>) -> Result<Option<String>> {
+fn bearer<K: SecretKind>(tokens: &Secrets<K>) -> Result<Option<String>> {
     Ok(tokens.read()?.first().map(header))
 }
 
 fn header(token: &Secret) -> String {
-    format!("Bearer {}", token.reveal())
+    format!("Bearer {}", token.expose())
 }
 
 /// Returns the header with the API token: the configured one, or else the one in the token file beside the database.
@@ -163,7 +163,7 @@ fn api_token(args: &SimulateArgs) -> Result<Option<String>> {
         return bearer(&args.api_tokens);
     }
     // The token of the token file is only sent where no other host can read it.
-    if check_base_url(&args.url, true).is_err() {
+    if parse_base_url(&args.url, true).is_err() {
         return Ok(None);
     }
     let path = token_file::path(&args.database.database);

@@ -56,7 +56,7 @@ pub(super) fn run(args: &TokenArgs) -> Result<()> {
     let tokens = token_file::read(&path)?.with_context(|| {
         format!("there is no {}: `serve` creates it when started without --api-token", path.display())
     })?;
-    let token = tokens.first().context("the token file is empty")?.reveal();
+    let token = tokens.first().context("the token file is empty")?.expose();
     if args.link { print_line(link(&args.url, token)) } else { print_line(token) }
 }
 

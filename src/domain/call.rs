@@ -110,14 +110,14 @@ pub struct CallReport {
     /// Event with the most authoritative record.
     pub record_event_id: Option<i64>,
     /// Results of reconciliation, if there is a record.
-    pub reconciled: Option<Reconciled>,
+    pub reconciled: Option<ReconcileCounts>,
 }
 
 /// The results of reconciling a call's turns with its records.
 ///
 /// Live turns are the delivered ones and, if there is a record after the call, those in histories.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reconciled {
+pub struct ReconcileCounts {
     /// Number of live turns that are not in the record.
     pub live_only: i64,
     /// Number of live turns that are in the record.

@@ -1,10 +1,10 @@
 //! Statistics of a call, computed from its turns.
 
-use super::{CallStatus, DriverId, Reconciled};
+use super::{CallStatus, DriverId, ReconcileCounts};
 
 /// One speaker's share of a call.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Said {
+pub struct SpeakerStats {
     /// Number of turns.
     pub turns: i64,
     /// Number of characters, of the final words.
@@ -15,16 +15,16 @@ pub struct Said {
 
 /// Talk time of a call by speaker. Superseded turns are not counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Talk {
+pub struct TalkTime {
     /// The agent's share.
-    pub agent: Said,
+    pub agent: SpeakerStats,
     /// The driver's share.
-    pub driver: Said,
+    pub driver: SpeakerStats,
     /// Estimated silence between turns, in seconds.
     pub silence_seconds: f64,
 }
 
-impl std::ops::AddAssign for Talk {
+impl std::ops::AddAssign for TalkTime {
     fn add_assign(&mut self, other: Self) {
         for (sum, said) in [(&mut self.agent, other.agent), (&mut self.driver, other.driver)] {
             sum.turns += said.turns;
@@ -37,7 +37,7 @@ impl std::ops::AddAssign for Talk {
 
 /// The statistics of a call that are aggregated.
 #[derive(Debug, Clone, PartialEq)]
-pub struct CallFigures {
+pub struct CallStats {
     /// Start of the call, in whole seconds since 1970.
     pub start_unix_seconds: i64,
     /// Status of the call.
@@ -47,7 +47,7 @@ pub struct CallFigures {
     /// Duration according to ElevenLabs, else from start to end, if known.
     pub duration_seconds: Option<f64>,
     /// Talk time.
-    pub talk: Talk,
+    pub talk: TalkTime,
     /// Results of reconciliation, if there is a record.
-    pub reconciled: Option<Reconciled>,
+    pub reconciled: Option<ReconcileCounts>,
 }

@@ -1,25 +1,25 @@
 //! Reads drivers and dispatches from API requests and imported files, and validates their fields.
 
-use super::validation::{Fields, Problem};
+use super::validation::{FieldError, FieldReader};
 use super::{ConversationId, DriverId, NewDispatch, NewDriver, PhoneNumber, Timestamp};
 
 /// Reads a driver: `id` unless given by the caller, `name`, and optionally `phone_number`.
 ///
 /// # Errors
 /// All invalid fields.
-pub fn read_driver(mut fields: Fields, id: Option<DriverId>) -> Result<NewDriver, Vec<Problem>> {
+pub fn parse_driver(mut fields: FieldReader, id: Option<DriverId>) -> Result<NewDriver, Vec<FieldError>> {
     let id = if id.is_some() {
         id
     } else {
         let number = fields.number("id");
         let number = fields.required("id", number);
-        fields.checked("id", number, DriverId::new)
+        fields.validate("id", number, DriverId::new)
     };
     let name = fields.text("name");
     let name = fields.required("name", name);
-    let name = fields.checked("name", name, |name| NewDriver::check_name(&name));
+    let name = fields.validate("name", name, |name| NewDriver::check_name(&name));
     let phone_number = fields.text("phone_number");
-    let phone_number = fields.checked("phone_number", phone_number, |number| PhoneNumber::new(number.trim()));
+    let phone_number = fields.validate("phone_number", phone_number, |number| PhoneNumber::new(number.trim()));
     let driver = id.zip(name).map(|(id, name)| NewDriver { id, name, phone_number });
     fields.finish(driver)
 }
@@ -31,23 +31,26 @@ pub fn read_driver(mut fields: Fields, id: Option<DriverId>) -> Result<NewDriver
 ///
 /// # Errors
 /// All invalid fields.
-pub fn read_dispatch(mut fields: Fields, conversation_id: Option<ConversationId>) -> Result<NewDispatch, Vec<Problem>> {
+pub fn parse_dispatch(
+    mut fields: FieldReader,
+    conversation_id: Option<ConversationId>,
+) -> Result<NewDispatch, Vec<FieldError>> {
     let conversation_id = if conversation_id.is_some() {
         conversation_id
     } else {
         let text = fields.text("conversation_id");
         let text = fields.required("conversation_id", text);
-        fields.checked("conversation_id", text, |text| ConversationId::from_sender(&text))
+        fields.validate("conversation_id", text, |text| ConversationId::from_sender(&text))
     };
     let driver_id = fields.number("driver_id");
     let driver_id = fields.required("driver_id", driver_id);
-    let driver_id = fields.checked("driver_id", driver_id, DriverId::new);
+    let driver_id = fields.validate("driver_id", driver_id, DriverId::new);
     let phone_number = fields.text("phone_number");
-    let phone_number = fields.checked("phone_number", phone_number, |number| PhoneNumber::new(number.trim()));
+    let phone_number = fields.validate("phone_number", phone_number, |number| PhoneNumber::new(number.trim()));
     let batch_id = fields.text("batch_id");
-    let batch_id = fields.checked("batch_id", batch_id, |text| NewDispatch::check_batch_id(&text));
+    let batch_id = fields.validate("batch_id", batch_id, |text| NewDispatch::check_batch_id(&text));
     let dispatched_at = fields.text("dispatched_at");
-    let dispatched_at = fields.checked("dispatched_at", dispatched_at, |text| Timestamp::parse(text.trim()));
+    let dispatched_at = fields.validate("dispatched_at", dispatched_at, |text| Timestamp::parse(text.trim()));
     let dispatch = conversation_id.zip(driver_id).map(|(conversation_id, driver_id)| NewDispatch {
         conversation_id,
         driver_id,

@@ -26,18 +26,18 @@ mod timestamp;
 mod turn;
 pub mod validation;
 
-pub use call::{Call, CallChange, CallEnd, CallOutcome, CallReport, CallStatus, Direction, Reconciled};
-pub use call_stats::{CallFigures, Said, Talk};
+pub use call::{Call, CallChange, CallEnd, CallOutcome, CallReport, CallStatus, Direction, ReconcileCounts};
+pub use call_stats::{CallStats, SpeakerStats, TalkTime};
 pub use driver::{Dispatch, Driver, DriverSource, NewDispatch, NewDriver};
 pub use ids::{ConversationId, DriverId};
 pub use invalid::Invalid;
 pub use phone::PhoneNumber;
 pub use placeholder::{placeholder, unfilled};
 pub use record::{
-    Combined, DriverClaims, Entry, EventOutcome, Facts, History, HistoryEntry, HistoryReport, KeptRecord, NewEvent,
-    Record, RecordKind, StoredEvent,
+    DriverClaims, Entry, EventOutcome, Facts, History, HistoryEntry, HistoryReport, MergedRecord, NewEvent, Record,
+    RecordKind, StoredEvent, StoredRecord,
 };
 pub use remark::{Remark, RemarkKind, describe_remarks};
-pub use search_expr::{Piece, Snippet, Wanted};
+pub use search_expr::{SearchExpr, Snippet, SnippetPart};
 pub use timestamp::Timestamp;
 pub use turn::{DeliveryKey, MAX_MESSAGE_BYTES, Message, NewTurn, Source, Speaker, Turn};

@@ -1,4 +1,5 @@
-//! Dates with the name of their month, as `Date.toString` of JavaScript and Java, `ctime`, cookies and people write them.
+//! Dates with the name of their month, as `Date.toString` of JavaScript and Java, `ctime`, cookies and people write
+//! them.
 //!
 //! The name leaves no doubt about the order of day and month.
 

@@ -30,7 +30,7 @@ pub struct Record {
 /// The transcript remains JSON, because parsed it takes several times the memory, and is not needed before the call is
 /// reconciled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeptRecord {
+pub struct StoredRecord {
     /// Conversation.
     pub conversation_id: ConversationId,
     /// Start of the call, or else the time of the event.
@@ -39,7 +39,7 @@ pub struct KeptRecord {
     pub json: String,
 }
 
-impl From<&Record> for KeptRecord {
+impl From<&Record> for StoredRecord {
     fn from(record: &Record) -> Self {
         Self {
             conversation_id: record.conversation_id.clone(),
@@ -223,7 +223,7 @@ impl History {
 
 /// The merged records of one call. Does not depend on the order in which they were received.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Combined {
+pub struct MergedRecord {
     /// Merged facts.
     pub facts: Facts,
     /// Most complete transcript.
@@ -234,13 +234,13 @@ pub struct Combined {
     pub event_time: Option<Timestamp>,
 }
 
-impl Combined {
+impl MergedRecord {
     /// Merges records, independently of their order.
     ///
     /// Each fact is from the highest-ranked record that has it: a conversation ranks above traces, traces above a
     /// failure, then the later one above the earlier one. A transcript never loses to one with fewer entries, whatever
     /// the kinds of the records.
-    pub fn of(mut records: Vec<Record>) -> Self {
+    pub fn merge(mut records: Vec<Record>) -> Self {
         let mut order: Vec<usize> = (0..records.len()).collect();
         let rank = |record: &Record| {
             // The JSON only orders different records with equal rank, so the result is deterministic.
@@ -300,7 +300,7 @@ pub struct NewEvent {
     /// Kinds of the fields that could not be read.
     pub remarks: Vec<RemarkKind>,
     /// Record of the call, if the event contains one.
-    pub record: Option<KeptRecord>,
+    pub record: Option<StoredRecord>,
     /// Result of an answering machine detection, if the event is one. Only for the log, because the body is stored.
     pub answered_by: Option<String>,
     /// Body as received.

@@ -24,7 +24,7 @@ const MAX_DEPTH: usize = 32;
 
 /// A search expression over the words of a turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
+pub enum SearchExpr {
     /// Words in sequence. The text contains at least one letter or digit, and no quotation mark.
     Words {
         /// Words as written.
@@ -37,10 +37,10 @@ pub enum Wanted {
     /// Any of these expressions, at least two.
     Any(Vec<Self>),
     /// The first expression but not the second.
-    But(Box<Self>, Box<Self>),
+    AndNot(Box<Self>, Box<Self>),
 }
 
-impl Wanted {
+impl SearchExpr {
     /// Parses the text that a person typed.
     ///
     /// # Errors
@@ -70,11 +70,11 @@ enum Token {
     And,
     Or,
     Not,
-    Unit(Wanted),
+    Unit(SearchExpr),
 }
 
 /// Tokens, each with the position of its first character, from 1.
-type Tokens = Peekable<IntoIter<(usize, Token)>>;
+type Lexer = Peekable<IntoIter<(usize, Token)>>;
 
 fn misplaced(at: usize, what: &str) -> Invalid {
     Invalid(format!("character {at} {what}").into())
@@ -121,7 +121,7 @@ fn tokens(text: &str) -> Result<Vec<(usize, Token)>, Invalid> {
             if !has_word(&word) {
                 return Err(misplaced(at, "opens a quotation without a letter or digit"));
             }
-            Token::Unit(Wanted::Words { text: word, prefix: rest.next_if(|(c, _)| *c == '*').is_some() })
+            Token::Unit(SearchExpr::Words { text: word, prefix: rest.next_if(|(c, _)| *c == '*').is_some() })
         } else {
             word.push(c);
             let part = |c: char| !c.is_whitespace() && !is_quotation_mark(c) && !matches!(c, '(' | ')' | '*');
@@ -135,10 +135,10 @@ fn tokens(text: &str) -> Result<Vec<(usize, Token)>, Invalid> {
                 "NOT" if !prefix => Token::Not,
                 // A dash between words, for example, is ignored.
                 _ if !has_word(&word) => continue,
-                _ => Token::Unit(Wanted::Words { text: word, prefix }),
+                _ => Token::Unit(SearchExpr::Words { text: word, prefix }),
             }
         };
-        if let (Token::Unit(Wanted::Words { prefix: true, .. }), Some((c, at))) = (&token, rest.peek()) {
+        if let (Token::Unit(SearchExpr::Words { prefix: true, .. }), Some((c, at))) = (&token, rest.peek()) {
             if !c.is_whitespace() && *c != ')' {
                 return Err(misplaced(*at, "follows a *, which ends a word"));
             }
@@ -148,42 +148,42 @@ fn tokens(text: &str) -> Result<Vec<(usize, Token)>, Invalid> {
     Ok(tokens)
 }
 
-fn any(tokens: &mut Tokens) -> Result<Wanted, Invalid> {
+fn any(tokens: &mut Lexer) -> Result<SearchExpr, Invalid> {
     let mut parts = vec![all(tokens)?];
     while tokens.next_if(|(_, token)| *token == Token::Or).is_some() {
         parts.push(all(tokens)?);
     }
-    Ok(if parts.len() == 1 { parts.remove(0) } else { Wanted::Any(parts) })
+    Ok(if parts.len() == 1 { parts.remove(0) } else { SearchExpr::Any(parts) })
 }
 
-fn all(tokens: &mut Tokens) -> Result<Wanted, Invalid> {
+fn all(tokens: &mut Lexer) -> Result<SearchExpr, Invalid> {
     let mut parts = vec![but(tokens)?];
     loop {
         match tokens.peek() {
             Some((_, Token::And)) => {
                 tokens.next();
                 if tokens.next_if(|(_, token)| *token == Token::Not).is_some() {
-                    let so_far = if parts.len() == 1 { parts.remove(0) } else { Wanted::All(parts) };
-                    parts = vec![Wanted::But(Box::new(so_far), Box::new(unit(tokens)?))];
+                    let so_far = if parts.len() == 1 { parts.remove(0) } else { SearchExpr::All(parts) };
+                    parts = vec![SearchExpr::AndNot(Box::new(so_far), Box::new(unit(tokens)?))];
                 } else {
                     parts.push(but(tokens)?);
                 }
             }
             Some((_, Token::Unit(_) | Token::Open)) => parts.push(but(tokens)?),
-            _ => return Ok(if parts.len() == 1 { parts.remove(0) } else { Wanted::All(parts) }),
+            _ => return Ok(if parts.len() == 1 { parts.remove(0) } else { SearchExpr::All(parts) }),
         }
     }
 }
 
-fn but(tokens: &mut Tokens) -> Result<Wanted, Invalid> {
+fn but(tokens: &mut Lexer) -> Result<SearchExpr, Invalid> {
     let mut wanted = unit(tokens)?;
     while tokens.next_if(|(_, token)| *token == Token::Not).is_some() {
-        wanted = Wanted::But(Box::new(wanted), Box::new(unit(tokens)?));
+        wanted = SearchExpr::AndNot(Box::new(wanted), Box::new(unit(tokens)?));
     }
     Ok(wanted)
 }
 
-fn unit(tokens: &mut Tokens) -> Result<Wanted, Invalid> {
+fn unit(tokens: &mut Lexer) -> Result<SearchExpr, Invalid> {
     match tokens.next() {
         Some((_, Token::Unit(words))) => Ok(words),
         Some((at, Token::Open)) => {
@@ -203,11 +203,11 @@ fn unit(tokens: &mut Tokens) -> Result<Wanted, Invalid> {
 
 /// An excerpt of a turn's words with the matches marked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snippet(pub Vec<Piece>);
+pub struct Snippet(pub Vec<SnippetPart>);
 
 /// A part of a [`Snippet`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Piece {
+pub struct SnippetPart {
     /// Words as stored.
     pub text: String,
     /// True if the words match the search.
@@ -245,13 +245,14 @@ mod tests {
     use super::*;
 
     /// The expression with all brackets; a prefix ends with `*`.
-    fn shown(wanted: &Wanted) -> String {
-        let joined = |parts: &[Wanted], by: &str| format!("({})", parts.iter().map(shown).collect::<Vec<_>>().join(by));
+    fn shown(wanted: &SearchExpr) -> String {
+        let joined =
+            |parts: &[SearchExpr], by: &str| format!("({})", parts.iter().map(shown).collect::<Vec<_>>().join(by));
         match wanted {
-            Wanted::Words { text, prefix } => format!("{text}{}", if *prefix { "*" } else { "" }),
-            Wanted::All(parts) => joined(parts, " & "),
-            Wanted::Any(parts) => joined(parts, " | "),
-            Wanted::But(some, others) => format!("({} - {})", shown(some), shown(others)),
+            SearchExpr::Words { text, prefix } => format!("{text}{}", if *prefix { "*" } else { "" }),
+            SearchExpr::All(parts) => joined(parts, " & "),
+            SearchExpr::Any(parts) => joined(parts, " | "),
+            SearchExpr::AndNot(some, others) => format!("({} - {})", shown(some), shown(others)),
         }
     }
 
@@ -282,7 +283,7 @@ mod tests {
             ("(temp*)", "temp*"),
             ("a\0b", "a\u{FFFD}b"),
         ] {
-            assert_eq!(Wanted::parse(text).map(|wanted| shown(&wanted)), Ok(wanted.to_owned()), "{text:?}");
+            assert_eq!(SearchExpr::parse(text).map(|wanted| shown(&wanted)), Ok(wanted.to_owned()), "{text:?}");
         }
     }
 
@@ -307,7 +308,7 @@ mod tests {
             ("\"-\"", Some(1)),
             ("( ) a", Some(3)),
         ] {
-            let refusal = Wanted::parse(text).expect_err(text).to_string();
+            let refusal = SearchExpr::parse(text).expect_err(text).to_string();
             let named = refusal.strip_prefix("character ").and_then(|rest| rest.split(' ').next()?.parse().ok());
             assert_eq!(named, position, "{text:?}: {refusal}");
         }
@@ -316,24 +317,24 @@ mod tests {
     #[test]
     fn there_is_a_maximum_of_words_and_quotations() {
         let words = |count| vec!["a"; count].join(" ");
-        assert!(Wanted::parse(&words(MAX_UNITS)).is_ok());
-        assert!(Wanted::parse(&words(MAX_UNITS + 1)).is_err());
+        assert!(SearchExpr::parse(&words(MAX_UNITS)).is_ok());
+        assert!(SearchExpr::parse(&words(MAX_UNITS + 1)).is_err());
     }
 
     #[test]
     fn there_is_a_maximum_depth_of_brackets_and_none_of_their_number() {
         let nested = |depth: usize| format!("{}a{}", "(".repeat(depth), ")".repeat(depth));
-        assert_eq!(Wanted::parse(&nested(MAX_DEPTH)), Wanted::parse("a"));
+        assert_eq!(SearchExpr::parse(&nested(MAX_DEPTH)), SearchExpr::parse("a"));
         for depth in [MAX_DEPTH + 1, 1_000_000] {
-            let refusal = Wanted::parse(&nested(depth)).expect_err("too deep").to_string();
+            let refusal = SearchExpr::parse(&nested(depth)).expect_err("too deep").to_string();
             assert!(refusal.starts_with("character 33 "), "{refusal}");
         }
-        assert!(Wanted::parse(&"(a) ".repeat(MAX_UNITS)).is_ok());
+        assert!(SearchExpr::parse(&"(a) ".repeat(MAX_UNITS)).is_ok());
     }
 
     #[test]
     fn a_snippet_as_html_has_no_markup_but_the_marks() {
-        let piece = |text: &str, matched| Piece { text: text.to_owned(), matched };
+        let piece = |text: &str, matched| SnippetPart { text: text.to_owned(), matched };
         let snippet = Snippet(vec![piece("<b>\"a\" & ", false), piece("'x'", true)]);
         assert_eq!(snippet.html(), "&lt;b&gt;&quot;a&quot; &amp; <mark>&#39;x&#39;</mark>");
     }

@@ -3,16 +3,16 @@
 //! Calls are added one by one and only sums are stored, so memory does not grow with their words. Days are those of a
 //! time zone, whose rules are read from the system, or else from this binary.
 
-use super::{CallFigures, CallStatus, DriverId, Reconciled, Talk};
+use super::{CallStats, CallStatus, DriverId, ReconcileCounts, TalkTime};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, HashMap};
 
 /// A time zone of the IANA database.
 #[derive(Debug, Clone)]
-pub struct Zone(TimeZone);
+pub struct NamedTimeZone(TimeZone);
 
-impl Zone {
+impl NamedTimeZone {
     /// Looks up a zone by a name such as `America/Chicago`.
     pub fn named(name: &str) -> Option<Self> {
         TimeZone::get(name).ok().map(Self)
@@ -31,7 +31,7 @@ impl Zone {
 
 /// Counts of calls by status.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Calls {
+pub struct StatusCounts {
     /// Calls in progress.
     pub in_progress: u64,
     /// Calls that ended normally.
@@ -40,7 +40,7 @@ pub struct Calls {
     pub failed: u64,
 }
 
-impl Calls {
+impl StatusCounts {
     /// Returns the count of all calls.
     pub fn total(self) -> u64 {
         self.in_progress + self.completed + self.failed
@@ -75,17 +75,17 @@ impl Durations {
 
 /// Totals of a set of calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Sums {
+pub struct CallTotals {
     /// Counts by status.
-    pub calls: Calls,
+    pub calls: StatusCounts,
     /// Durations.
     pub durations: Durations,
     /// Talk time by speaker.
-    pub talk: Talk,
+    pub talk: TalkTime,
 }
 
-impl Sums {
-    fn count(&mut self, call: &CallFigures) {
+impl CallTotals {
+    fn count(&mut self, call: &CallStats) {
         self.calls.count(call.status);
         self.durations.count(call.duration_seconds);
         self.talk += call.talk;
@@ -98,28 +98,28 @@ pub struct Reconciliation {
     /// Number of calls with a record.
     pub calls: u64,
     /// Summed counts of these calls.
-    pub counts: Reconciled,
+    pub counts: ReconcileCounts,
 }
 
 /// Accumulator of the statistics of all calls.
-pub struct Tally {
-    zone: Zone,
+pub struct StatsBuilder {
+    zone: NamedTimeZone,
     /// Totals of all calls.
-    pub all: Sums,
+    pub all: CallTotals,
     /// Totals of the calls with a record.
     pub reconciliation: Reconciliation,
     /// Known durations, in seconds; reordered by `percentile`.
     seconds: Vec<f32>,
-    days: BTreeMap<Date, Sums>,
-    drivers: HashMap<Option<DriverId>, Sums>,
+    days: BTreeMap<Date, CallTotals>,
+    drivers: HashMap<Option<DriverId>, CallTotals>,
 }
 
-impl Tally {
+impl StatsBuilder {
     /// Creates an accumulator without calls.
-    pub fn new(zone: Zone) -> Self {
+    pub fn new(zone: NamedTimeZone) -> Self {
         Self {
             zone,
-            all: Sums::default(),
+            all: CallTotals::default(),
             reconciliation: Reconciliation::default(),
             seconds: Vec::new(),
             days: BTreeMap::new(),
@@ -128,7 +128,7 @@ impl Tally {
     }
 
     /// Adds a call.
-    pub fn count(&mut self, call: &CallFigures) {
+    pub fn count(&mut self, call: &CallStats) {
         self.all.count(call);
         self.drivers.entry(call.driver_id).or_default().count(call);
         if let Some(date) = self.zone.date(call.start_unix_seconds) {
@@ -160,13 +160,13 @@ impl Tally {
     }
 
     /// Returns the days on which calls began, in order, as `YYYY-MM-DD`.
-    pub fn days(&self) -> impl Iterator<Item = (String, Sums)> {
+    pub fn days(&self) -> impl Iterator<Item = (String, CallTotals)> {
         self.days.iter().map(|(date, sums)| (date.to_string(), *sums))
     }
 
     /// Returns up to `most` drivers with the most calls, and whether there are more. `None` stands for all calls
     /// without a known driver.
-    pub fn drivers(&self, most: usize) -> (Vec<(Option<DriverId>, Sums)>, bool) {
+    pub fn drivers(&self, most: usize) -> (Vec<(Option<DriverId>, CallTotals)>, bool) {
         let mut drivers: Vec<_> = self.drivers.iter().map(|(driver, sums)| (*driver, *sums)).collect();
         drivers
             .sort_unstable_by_key(|(driver, sums)| (std::cmp::Reverse(sums.calls.total()), driver.map(DriverId::get)));
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_percentile_is_one_of_the_durations() {
-        let mut tally = Tally::new(Zone::named("UTC").expect("a zone"));
+        let mut tally = StatsBuilder::new(NamedTimeZone::named("UTC").expect("a zone"));
         assert_eq!(tally.percentile(50), None);
         tally.seconds = vec![9.0, 1.0, 5.0, 3.0];
         assert_eq!([1, 25, 50, 75, 90, 100].map(|p| tally.percentile(p)), [1.0, 1.0, 3.0, 5.0, 9.0, 9.0].map(Some));
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_day_of_a_zone_is_as_long_as_its_clocks_have_it() {
-        let zone = Zone::named("america/chicago").expect("a zone");
+        let zone = NamedTimeZone::named("america/chicago").expect("a zone");
         assert_eq!(zone.name(), "America/Chicago");
         // In 2026 clocks there went back on November 1st, at 7:00 UTC.
         for (utc, date) in [
@@ -202,6 +202,6 @@ mod tests {
             let instant: jiff::Timestamp = utc.parse().expect("an instant");
             assert_eq!(zone.date(instant.as_second()).expect("a date").to_string(), date, "{utc}");
         }
-        assert!(Zone::named("Mars/Olympus").is_none());
+        assert!(NamedTimeZone::named("Mars/Olympus").is_none());
     }
 }

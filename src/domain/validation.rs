@@ -8,32 +8,32 @@ use std::fmt;
 
 /// The fields of one record that were not read yet.
 #[derive(Debug, Default)]
-pub struct Fields {
+pub struct FieldReader {
     values: Map<String, Value>,
-    problems: Vec<Problem>,
+    problems: Vec<FieldError>,
 }
 
 /// An invalid field, with the rule that it breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub struct FieldError {
     /// Name of the field.
     pub field: String,
     /// The rule, such as `must not be blank`.
     pub rule: String,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.field, self.rule)
     }
 }
 
 /// Returns all problems on one line.
-pub fn describe(problems: &[Problem]) -> String {
+pub fn join_errors(problems: &[FieldError]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-impl Fields {
+impl FieldReader {
     /// Parses a JSON object.
     ///
     /// # Errors
@@ -71,7 +71,7 @@ impl Fields {
     }
 
     /// Removes and returns the value of a field, of any type.
-    pub fn take(&mut self, field: &str) -> Option<Value> {
+    pub fn remove(&mut self, field: &str) -> Option<Value> {
         self.values.remove(field)
     }
 
@@ -108,7 +108,7 @@ impl Fields {
     }
 
     /// Returns the value that `check` accepts, or records a problem.
-    pub fn checked<T, U>(
+    pub fn validate<T, U>(
         &mut self,
         field: &str,
         value: Option<T>,
@@ -121,7 +121,7 @@ impl Fields {
     }
 
     fn problem<T>(&mut self, field: &str, rule: String) -> Option<T> {
-        self.problems.push(Problem { field: field.to_owned(), rule });
+        self.problems.push(FieldError { field: field.to_owned(), rule });
         None
     }
 
@@ -129,7 +129,7 @@ impl Fields {
     ///
     /// # Errors
     /// The invalid fields, in the order in which they were found.
-    pub fn finish<T>(self, value: Option<T>) -> Result<T, Vec<Problem>> {
+    pub fn finish<T>(self, value: Option<T>) -> Result<T, Vec<FieldError>> {
         match value {
             Some(value) if self.problems.is_empty() => Ok(value),
             _ => Err(self.problems),

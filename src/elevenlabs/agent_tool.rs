@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 /// A kind of tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ToolKind {
     /// Sends one turn in the words of the agent's language model, which may reword or omit some.
     Turn,
     /// Sends the conversation so far, as recorded by ElevenLabs. A lost request is compensated by the next one.
@@ -17,7 +17,7 @@ pub enum Kind {
 
 /// Settings that differ between installations.
 #[derive(Debug, Clone, Copy)]
-pub struct Settings<'a> {
+pub struct ToolOptions<'a> {
     /// Public URL of the service, without a trailing slash.
     pub base_url: &'a str,
     /// ElevenLabs' id of the workspace secret that contains the ingest token.
@@ -30,7 +30,7 @@ pub struct Settings<'a> {
 /// Timeout of the tool's request, in seconds: the minimum that ElevenLabs accepts.
 const RESPONSE_TIMEOUT_SECONDS: u32 = 5;
 
-impl Kind {
+impl ToolKind {
     /// Returns the tool's name, which the agent's instructions use.
     pub const fn tool_name(self) -> &'static str {
         match self {
@@ -61,11 +61,11 @@ impl Kind {
 }
 
 /// Returns the tool's configuration.
-pub fn configuration(kind: Kind, settings: Settings<'_>) -> Value {
+pub fn configuration(kind: ToolKind, settings: ToolOptions<'_>) -> Value {
     let variable = |name: &str| json!({"type": "string", "dynamic_variable": name});
     let mut properties = json!({ "conversation_id": variable("system__conversation_id") });
     let required = match kind {
-        Kind::Turn => {
+        ToolKind::Turn => {
             properties["speaker"] = json!({
                 "type": "string",
                 "enum": ["agent", "user"],
@@ -75,7 +75,7 @@ pub fn configuration(kind: Kind, settings: Settings<'_>) -> Value {
                 json!({"type": "string", "description": "The exact words of that one turn, verbatim"});
             json!(["conversation_id", "speaker", "message", "timestamp"])
         }
-        Kind::History => {
+        ToolKind::History => {
             properties["agent_id"] = variable("system__agent_id");
             if let Some(name) = settings.driver_variable {
                 properties["driver_id"] = variable(name);
@@ -84,7 +84,7 @@ pub fn configuration(kind: Kind, settings: Settings<'_>) -> Value {
         }
     };
     properties["timestamp"] = variable("system__time_utc");
-    if kind == Kind::History {
+    if kind == ToolKind::History {
         properties["history"] = variable("system__conversation_history");
     }
     let headers = match settings.secret_id {

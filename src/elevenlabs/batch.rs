@@ -1,12 +1,12 @@
 //! Parses a batch of calls, the response of `GET /v1/convai/batch-calling/{id}`, into a dispatch per recipient.
 
-use super::lenient::{At, Remarks};
+use super::lenient::{JsonField, Remarks};
 use crate::domain::{ConversationId, NewDispatch};
 use serde_json::Value;
 
 /// A parsed batch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct BatchReading {
+pub struct ParsedBatch {
     /// Number of all recipients.
     pub recipients: usize,
     /// Number of recipients who were not called yet, and so have no conversation.
@@ -21,17 +21,17 @@ pub struct BatchReading {
 ///
 /// A recipient's driver is the dynamic variable `driver_id`, else the user id, else the recipient's own id, each as a
 /// number or in the form `driver_1042`.
-pub fn read_batch(id: &str, batch: &Value) -> BatchReading {
-    let mut reading = BatchReading::default();
+pub fn parse_batch(id: &str, batch: &Value) -> ParsedBatch {
+    let mut reading = ParsedBatch::default();
     // Unreadable fields count as missing. The consequences are reported per recipient.
     let mut unread = Remarks::default();
-    let at = At::new("batch", batch);
+    let at = JsonField::new("batch", batch);
     let batch_id = NewDispatch::check_batch_id(id).ok();
     let scheduled = at.get("scheduled_time_unix").unix_seconds(&mut unread);
     for (index, recipient) in at.get("recipients").elements(&mut unread).unwrap_or_default().iter().enumerate() {
         reading.recipients += 1;
         let place = format!("recipients[{index}]");
-        let at = At::new(&place, recipient);
+        let at = JsonField::new(&place, recipient);
         let Some(conversation) = at.get("conversation_id").text(&mut unread) else {
             reading.not_called += 1;
             continue;
@@ -83,14 +83,14 @@ mod tests {
             (json!({"conversation_id": null}), None, 0, 1),
             (json!(5), None, 0, 1),
         ] {
-            let reading = read_batch("btcal_1", &json!({"recipients": [recipient]}));
+            let reading = parse_batch("btcal_1", &json!({"recipients": [recipient]}));
             let drivers: Vec<_> = reading.dispatches.iter().map(|dispatch| dispatch.driver_id.get()).collect();
             assert_eq!(drivers, Vec::from_iter(driver), "{recipient}");
             assert_eq!((reading.remarks.len(), reading.not_called), (remarks, not_called), "{recipient}");
             assert_eq!(reading.recipients, 1);
         }
         for batch in [json!({}), json!(null), json!({"recipients": {}})] {
-            assert_eq!(read_batch("btcal_1", &batch), BatchReading::default(), "{batch}");
+            assert_eq!(parse_batch("btcal_1", &batch), ParsedBatch::default(), "{batch}");
         }
     }
 }

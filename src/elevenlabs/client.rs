@@ -39,13 +39,13 @@ pub enum ClientError {
     NotFound,
     /// The key is not accepted, or may not read the resource (401, 403).
     #[error("ElevenLabs refuses the API key ({0})")]
-    KeyRefused(u16),
+    Unauthorized(u16),
     /// Another status than 200. If it was a transient one, in the last attempt.
     #[error("ElevenLabs responded {0}")]
     Status(u16),
     /// `Retry-After` exceeds the accepted maximum; in seconds.
     #[error("ElevenLabs requests a pause of {0} seconds; try again later")]
-    AsksToWait(u64),
+    RateLimited(u64),
     /// No connection, or a broken one, in the last attempt.
     #[error("cannot reach ElevenLabs: {0}")]
     Unreachable(String),
@@ -56,7 +56,7 @@ pub enum ClientError {
 
 /// The retry policy of requests.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct RetryPolicy {
     /// Maximum number of retries of a request.
     pub retries: usize,
     /// First pause. Each further one is twice as long, up to a minute, with jitter.
@@ -65,7 +65,7 @@ pub struct Patience {
     pub timeout: Duration,
 }
 
-impl Default for Patience {
+impl Default for RetryPolicy {
     fn default() -> Self {
         Self { retries: 6, pause: Duration::from_secs(1), timeout: Duration::from_mins(1) }
     }
@@ -73,7 +73,7 @@ impl Default for Patience {
 
 /// One conversation in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct ConversationSummary {
     /// Conversation id.
     pub conversation_id: String,
     /// Current status: `initiated`, `in-progress`, `processing`, `done` or `failed`.
@@ -82,7 +82,7 @@ pub struct Listed {
     pub message_count: Option<i64>,
 }
 
-impl Listed {
+impl ConversationSummary {
     /// Returns whether the conversation will not change any more.
     pub fn is_final(&self) -> bool {
         matches!(self.status.as_deref(), Some("done" | "failed"))
@@ -91,9 +91,9 @@ impl Listed {
 
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
+pub struct ConversationPage {
     /// Conversations, the newest first.
-    pub conversations: Vec<Listed>,
+    pub conversations: Vec<ConversationSummary>,
     /// Cursor of the next page, if there is one.
     pub next_cursor: Option<String>,
 }
@@ -103,7 +103,7 @@ pub struct Client {
     agent: ureq::Agent,
     base_url: String,
     key: Secret,
-    patience: Patience,
+    patience: RetryPolicy,
 }
 
 impl fmt::Debug for Client {
@@ -117,7 +117,7 @@ impl Client {
     ///
     /// # Errors
     /// The URL is not `https` with a host. `http` is only accepted for this machine, because it exposes the key.
-    pub fn new(base_url: &str, key: Secret, patience: Patience) -> Result<Self, Invalid> {
+    pub fn new(base_url: &str, key: Secret, patience: RetryPolicy) -> Result<Self, Invalid> {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -126,14 +126,14 @@ impl Client {
             .user_agent(concat!("transcribe-hook/", env!("CARGO_PKG_VERSION")))
             .build()
             .into();
-        Ok(Self { agent, base_url: check_base_url(base_url, true)?, key, patience })
+        Ok(Self { agent, base_url: parse_base_url(base_url, true)?, key, patience })
     }
 
     /// Returns a page of the conversations that started at `since` or later, in seconds since 1970.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub fn list(&self, since: Option<i64>, cursor: Option<&str>) -> Result<Page, ClientError> {
+    pub fn list(&self, since: Option<i64>, cursor: Option<&str>) -> Result<ConversationPage, ClientError> {
         let since = since.map_or(String::new(), |since| format!("&call_start_after_unix={since}"));
         let cursor_given = cursor.map_or(String::new(), |cursor| format!("&cursor={}", escaped(cursor)));
         let path = format!("/v1/convai/conversations?page_size={PAGE_SIZE}{since}{cursor_given}");
@@ -145,7 +145,7 @@ impl Client {
             // A conversation without an id cannot be fetched.
             .filter_map(|listed| {
                 let text = |field: &str| listed[field].as_str().map(str::to_owned);
-                Some(Listed {
+                Some(ConversationSummary {
                     conversation_id: text("conversation_id")?,
                     status: text("status"),
                     message_count: listed["message_count"].as_i64(),
@@ -157,7 +157,7 @@ impl Client {
         if next_cursor.is_some() && next_cursor.as_deref() == cursor {
             return Err(ClientError::Malformed("the cursor of the next page is the present one"));
         }
-        Ok(Page { conversations, next_cursor })
+        Ok(ConversationPage { conversations, next_cursor })
     }
 
     /// Returns a conversation: the JSON object that is also the `data` of its post-call event.
@@ -203,25 +203,25 @@ impl Client {
         let answered = self
             .agent
             .get(format!("{}{path}", self.base_url))
-            .header("xi-api-key", self.key.reveal())
+            .header("xi-api-key", self.key.expose())
             .header("accept", "application/json")
             .call();
-        let mut answer = answered.map_err(|error| AttemptError::of(&error))?;
+        let mut answer = answered.map_err(|error| AttemptError::from_transport(&error))?;
         match answer.status().as_u16() {
             200 => answer
                 .body_mut()
                 .with_config()
                 .limit(MAX_RESPONSE_BYTES)
                 .read_to_vec()
-                .map_err(|error| AttemptError::of(&error)),
+                .map_err(|error| AttemptError::from_transport(&error)),
             404 => Err(AttemptError::permanent(ClientError::NotFound)),
-            status @ (401 | 403) => Err(AttemptError::permanent(ClientError::KeyRefused(status))),
+            status @ (401 | 403) => Err(AttemptError::permanent(ClientError::Unauthorized(status))),
             status @ (408 | 409 | 425 | 429 | 500..) => {
                 let retry_after =
                     answer.headers().get("retry-after").and_then(|value| parse_retry_after(value.to_str().ok()?));
                 match retry_after {
                     Some(retry_after) if retry_after > MAX_RETRY_AFTER => {
-                        Err(AttemptError::permanent(ClientError::AsksToWait(retry_after.as_secs())))
+                        Err(AttemptError::permanent(ClientError::RateLimited(retry_after.as_secs())))
                     }
                     retry_after => {
                         Err(AttemptError { error: ClientError::Status(status), is_transient: true, retry_after })
@@ -246,7 +246,7 @@ impl AttemptError {
         Self { error, is_transient: false, retry_after: None }
     }
 
-    fn of(error: &ureq::Error) -> Self {
+    fn from_transport(error: &ureq::Error) -> Self {
         use ureq::Error;
         let is_transient = matches!(
             error,
@@ -290,7 +290,7 @@ fn parse_retry_after(text: &str) -> Option<Duration> {
 /// # Errors
 /// The URL is not `https://` and a host, optionally with a port and a path. `http://` is accepted for this machine's
 /// own addresses if `loopback_too`.
-pub fn check_base_url(text: &str, loopback_too: bool) -> Result<String, Invalid> {
+pub fn parse_base_url(text: &str, loopback_too: bool) -> Result<String, Invalid> {
     let rule = || {
         let more = if loopback_too { "; http:// only for 127.0.0.1, [::1] and localhost" } else { "" };
         Invalid(format!("must be https:// and a host, such as https://calls.example.com{more}").into())
@@ -313,7 +313,7 @@ mod tests {
 
     #[test]
     fn a_base_url_is_https_or_this_machine() {
-        let checked = |text| check_base_url(text, true).ok();
+        let checked = |text| parse_base_url(text, true).ok();
         assert_eq!(checked("https://api.elevenlabs.io/").as_deref(), Some("https://api.elevenlabs.io"));
         assert_eq!(checked(" https://h:444/below/ ").as_deref(), Some("https://h:444/below"));
         assert_eq!(checked("http://127.0.0.1:9").as_deref(), Some("http://127.0.0.1:9"));
@@ -323,7 +323,7 @@ mod tests {
         {
             assert_eq!(checked(bad), None, "{bad}");
         }
-        assert!(check_base_url("http://127.0.0.1:9", false).is_err());
+        assert!(parse_base_url("http://127.0.0.1:9", false).is_err());
     }
 
     #[test]

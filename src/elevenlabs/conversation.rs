@@ -3,9 +3,9 @@
 //!
 //! <https://elevenlabs.io/docs/eleven-agents/workflows/post-call-webhooks>
 
-use super::lenient::{At, Remarks};
+use super::lenient::{JsonField, Remarks};
 use super::utterance::{elements, shown_by_variable, utterance};
-use crate::domain::validation::Problem;
+use crate::domain::validation::FieldError;
 use crate::domain::{
     CallOutcome, CallStatus, ConversationId, Direction, DriverClaims, Entry, Facts, PhoneNumber, Record, RecordKind,
     Timestamp,
@@ -15,8 +15,8 @@ use serde_json::Value;
 /// Accepted durations of a call, in seconds: up to some hundred years, so they can be added to any time.
 pub(super) const DURATIONS: std::ops::Range<i64> = 0..1 << 33;
 
-pub(super) fn conversation_id(data: &At<'_>) -> Result<ConversationId, Problem> {
-    let problem = |rule: String| Problem { field: "data.conversation_id".to_owned(), rule };
+pub(super) fn conversation_id(data: &JsonField<'_>) -> Result<ConversationId, FieldError> {
+    let problem = |rule: String| FieldError { field: "data.conversation_id".to_owned(), rule };
     match data.get("conversation_id").value() {
         None => Err(problem("is required".to_owned())),
         Some(Value::String(text)) => ConversationId::from_sender(text).map_err(|rule| problem(rule.to_string())),
@@ -25,10 +25,10 @@ pub(super) fn conversation_id(data: &At<'_>) -> Result<ConversationId, Problem> 
 }
 
 pub(super) fn conversation(
-    data: &At<'_>,
+    data: &JsonField<'_>,
     event_time: Option<Timestamp>,
     remarks: &mut Remarks,
-) -> Result<Record, Problem> {
+) -> Result<Record, FieldError> {
     let conversation_id = conversation_id(data)?;
     let facts = facts(data, remarks);
     let places = ["transcript", "messages", "turns"].map(|name| data.get(name));
@@ -38,7 +38,7 @@ pub(super) fn conversation(
         Some(transcript(elements, facts.start, remarks))
     } else {
         if let Some((at, _)) = found.iter().find(|(_, elements)| elements.is_none()) {
-            remarks.add_words(at.place(), "no readable transcript");
+            remarks.add_lost_words(at.place(), "no readable transcript");
         }
         let variables = data.get("conversation_initiation_client_data").get("dynamic_variables");
         let shown = shown_by_variable(&variables, remarks);
@@ -48,7 +48,7 @@ pub(super) fn conversation(
     Ok(Record { conversation_id, kind: RecordKind::Conversation, event_time, facts, entries })
 }
 
-fn facts(data: &At<'_>, remarks: &mut Remarks) -> Facts {
+fn facts(data: &JsonField<'_>, remarks: &mut Remarks) -> Facts {
     let (metadata, analysis) = (data.get("metadata"), data.get("analysis"));
     let client = data.get("conversation_initiation_client_data");
     let (phone, batch) = (metadata.get("phone_call"), metadata.get("batch_call"));
@@ -56,7 +56,7 @@ fn facts(data: &At<'_>, remarks: &mut Remarks) -> Facts {
     let user_ids = [data.get("user_id"), client.get("user_id")];
     let (sms, whatsapp) = (metadata.get("sms"), metadata.get("whatsapp"));
     let said_direction = [&phone, &sms, &whatsapp].into_iter().find_map(|at| direction(&at.get("direction"), remarks));
-    let line = OtherEnd::of(&phone, &sms, &whatsapp, remarks);
+    let line = OtherEnd::new(&phone, &sms, &whatsapp, remarks);
     Facts {
         status: Some(status(&data.get("status"), remarks)),
         start: metadata.get("start_time_unix_secs").unix_seconds(remarks),
@@ -92,7 +92,7 @@ pub(super) struct OtherEnd {
 }
 
 impl OtherEnd {
-    fn of(phone: &At<'_>, sms: &At<'_>, whatsapp: &At<'_>, remarks: &mut Remarks) -> Self {
+    fn new(phone: &JsonField<'_>, sms: &JsonField<'_>, whatsapp: &JsonField<'_>, remarks: &mut Remarks) -> Self {
         let mut found = Self::default();
         for at in [
             phone.get("external_number"),
@@ -112,7 +112,12 @@ impl OtherEnd {
     }
 
     /// Uses ElevenLabs' own variables if nothing else contains a number, as is possible in traces.
-    pub(super) fn take_variable(&mut self, variables: &At<'_>, direction: Option<Direction>, remarks: &mut Remarks) {
+    pub(super) fn take_variable(
+        &mut self,
+        variables: &JsonField<'_>,
+        direction: Option<Direction>,
+        remarks: &mut Remarks,
+    ) {
         let at = match direction {
             Some(Direction::Inbound) => variables.get("system__caller_id"),
             Some(Direction::Outbound) => variables.get("system__called_number"),
@@ -131,7 +136,7 @@ impl OtherEnd {
 }
 
 /// Returns the status of a posted call. It is always over; a status of failure only tells how.
-pub(super) fn status(status: &At<'_>, remarks: &mut Remarks) -> CallStatus {
+pub(super) fn status(status: &JsonField<'_>, remarks: &mut Remarks) -> CallStatus {
     let text = status.text(remarks).unwrap_or_default().to_ascii_lowercase();
     match &*text {
         "failed" | "failure" | "error" => return CallStatus::Failed,
@@ -141,23 +146,23 @@ pub(super) fn status(status: &At<'_>, remarks: &mut Remarks) -> CallStatus {
     CallStatus::Completed
 }
 
-pub(super) fn direction(direction: &At<'_>, remarks: &mut Remarks) -> Option<Direction> {
+pub(super) fn direction(direction: &JsonField<'_>, remarks: &mut Remarks) -> Option<Direction> {
     Direction::from_stored(&direction.text(remarks)?).or_else(|| direction.unread("unknown direction", remarks))
 }
 
-pub(super) fn outcome(outcome: &At<'_>, remarks: &mut Remarks) -> Option<CallOutcome> {
+pub(super) fn outcome(outcome: &JsonField<'_>, remarks: &mut Remarks) -> Option<CallOutcome> {
     CallOutcome::from_stored(&outcome.text(remarks)?).or_else(|| outcome.unread("unknown outcome", remarks))
 }
 
 /// Returns ElevenLabs' reason for the end of the call, or the error that ended it.
-fn termination_reason(metadata: &At<'_>, remarks: &mut Remarks) -> Option<String> {
+fn termination_reason(metadata: &JsonField<'_>, remarks: &mut Remarks) -> Option<String> {
     metadata.get("termination_reason").text(remarks).or_else(|| metadata.get("error").get("reason").text(remarks))
 }
 
 fn transcript(elements: &[Value], start: Option<Timestamp>, remarks: &mut Remarks) -> Vec<Entry> {
     let mut entries = Vec::new();
     for (index, element) in (0..).zip(elements) {
-        let at = At::new(&format!("data.transcript[{index}]"), element);
+        let at = JsonField::new(&format!("data.transcript[{index}]"), element);
         // Elements without words are tool calls, for example.
         let Some((speaker, message)) = utterance(&at, remarks) else { continue };
         let offset = at.get("time_in_call_secs").whole(remarks);

@@ -1,11 +1,11 @@
 //! Parses the events that ElevenLabs posts after a call: `{"type", "event_timestamp", "data"}`.
 
 use super::conversation::{OtherEnd, conversation, conversation_id};
-use super::lenient::{At, Remarks};
+use super::lenient::{JsonField, Remarks};
 use super::otel_traces::traces;
 use super::utterance::place_of_conversation;
 use crate::domain::repair;
-use crate::domain::validation::Problem;
+use crate::domain::validation::FieldError;
 use crate::domain::{CallStatus, ConversationId, DriverClaims, Facts, Record, RecordKind, Remark, Timestamp};
 use serde_json::Value;
 
@@ -21,14 +21,14 @@ pub struct Event {
     /// Result of an `answering_machine_detection`, such as `machine_end_beep`. Its form is not documented.
     pub answered_by: Option<String>,
     /// Parsed content.
-    pub reading: Reading,
+    pub reading: ParsedEvent,
     /// Warnings about fields that could not be read.
     pub remarks: Vec<Remark>,
 }
 
 /// The content of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reading {
+pub enum ParsedEvent {
     /// A record of a call.
     Record(Box<Record>),
     /// An event of a type that is not used.
@@ -41,26 +41,26 @@ pub enum Reading {
 const MAX_TYPE_CHARS: usize = 200;
 
 /// Parses the body of an event. Never fails.
-pub fn read_event(body: &[u8]) -> Event {
+pub fn parse_event(body: &[u8]) -> Event {
     let mut event = Event {
         event_type: None,
         conversation_id: None,
         event_time: None,
         answered_by: None,
-        reading: Reading::Other,
+        reading: ParsedEvent::Other,
         remarks: Vec::new(),
     };
     let (value, repairs) = match repair::read::<Value>(body) {
         Ok(read) => read,
         Err(error) => {
-            event.reading = Reading::Unreadable(format!("body: not valid JSON: {error}"));
+            event.reading = ParsedEvent::Unreadable(format!("body: not valid JSON: {error}"));
             return event;
         }
     };
     let mut remarks = Remarks::default();
     repairs.remarks().for_each(|remark| remarks.push(remark));
-    let at = At::new("body", &value);
-    let data = value.get("data").map_or_else(|| at.get("data"), |data| At::new("data", data));
+    let at = JsonField::new("body", &value);
+    let data = value.get("data").map_or_else(|| at.get("data"), |data| JsonField::new("data", data));
     event.event_type = at.get("type").text(&mut remarks).map(|text| text.chars().take(MAX_TYPE_CHARS).collect());
     event.event_time = at.get("event_timestamp").unix_seconds(&mut remarks);
     event.conversation_id = conversation_id(&data).ok();
@@ -80,24 +80,24 @@ pub fn read_event(body: &[u8]) -> Event {
             let listed = transcript.value().and_then(Value::as_array).is_some_and(|list| !list.is_empty());
             let listed = listed.then(|| transcript.place().to_owned());
             if let Some(place) = listed.or_else(|| place_of_conversation(&at)) {
-                remarks.add_words(&place, "ignored because the event's type is unknown");
+                remarks.add_lost_words(&place, "ignored because the event's type is unknown");
             }
             event.remarks = remarks.into_vec();
             return event;
         }
-        None => Err(Problem { field: "body.type".to_owned(), rule: "is required".to_owned() }),
+        None => Err(FieldError { field: "body.type".to_owned(), rule: "is required".to_owned() }),
     };
     if let Ok(record) = &read {
         event.conversation_id = Some(record.conversation_id.clone());
         // What was found where words usually are is remarked already.
         let found = record.entries.as_ref().is_some_and(|entries| !entries.is_empty()) || remarks.has_words();
         if let Some(place) = if found { None } else { place_of_conversation(&at) } {
-            remarks.add_words(&place, "may be a conversation; it is not read");
+            remarks.add_lost_words(&place, "may be a conversation; it is not read");
         }
     }
     event.reading = match read {
-        Ok(record) => Reading::Record(Box::new(record)),
-        Err(problem) => Reading::Unreadable(problem.to_string()),
+        Ok(record) => ParsedEvent::Record(Box::new(record)),
+        Err(problem) => ParsedEvent::Unreadable(problem.to_string()),
     };
     event.remarks = remarks.into_vec();
     event
@@ -122,7 +122,7 @@ fn answered_by(data: Option<&Value>, depth: usize) -> Option<String> {
 
 /// Parses an outbound call that was not established. `metadata.body` is the unchanged message of the telephone
 /// provider.
-fn failure(data: &At<'_>, event_time: Option<Timestamp>, remarks: &mut Remarks) -> Result<Record, Problem> {
+fn failure(data: &JsonField<'_>, event_time: Option<Timestamp>, remarks: &mut Remarks) -> Result<Record, FieldError> {
     let conversation_id = conversation_id(data)?;
     let provider = data.get("metadata").get("body");
     let mut called = OtherEnd::default();
@@ -160,16 +160,16 @@ mod tests {
             (json!(null), "unreadable"),
             (json!([]), "unreadable"),
         ] {
-            let event = read_event(json!({"type": event_type, "data": data}).to_string().as_bytes());
+            let event = parse_event(json!({"type": event_type, "data": data}).to_string().as_bytes());
             let read = match event.reading {
-                Reading::Record(_) => "record",
-                Reading::Other => "other",
-                Reading::Unreadable(_) => "unreadable",
+                ParsedEvent::Record(_) => "record",
+                ParsedEvent::Other => "other",
+                ParsedEvent::Unreadable(_) => "unreadable",
             };
             assert_eq!(read, wanted, "{event_type}");
         }
         for body in ["", "{", "nothing", "[1,"] {
-            assert!(matches!(read_event(body.as_bytes()).reading, Reading::Unreadable(_)), "{body:?}");
+            assert!(matches!(parse_event(body.as_bytes()).reading, ParsedEvent::Unreadable(_)), "{body:?}");
         }
     }
 
@@ -177,8 +177,8 @@ mod tests {
     fn a_failed_call_has_the_number_that_was_called_from_any_provider() {
         for field in ["To", "to_number", "Called", "called_number"] {
             let data = json!({"conversation_id": "c", "failure_reason": "busy", "metadata": {"body": {field: "+15550100042"}}});
-            let event = read_event(json!({"type": "call_initiation_failure", "data": data}).to_string().as_bytes());
-            let Reading::Record(record) = event.reading else { panic!("{field}: {:?}", event.reading) };
+            let event = parse_event(json!({"type": "call_initiation_failure", "data": data}).to_string().as_bytes());
+            let ParsedEvent::Record(record) = event.reading else { panic!("{field}: {:?}", event.reading) };
             assert_eq!(record.facts.external_number.as_deref(), Some("+15550100042"), "{field}");
             assert_eq!(record.facts.status, Some(CallStatus::Failed), "{field}");
             assert_eq!(record.facts.termination_reason.as_deref(), Some("busy"), "{field}");

@@ -3,10 +3,10 @@
 //! The body is `{conversation_id, timestamp, history, agent_id?, driver_id?, user_id?}`. `history` is the value of
 //! `system__conversation_history`: `{"entries": [{"role", "message"}, …]}`, as an object or as its JSON in a string.
 
-use super::lenient::{At, Remarks};
+use super::lenient::{JsonField, Remarks};
 use super::utterance::{elements, utterance};
 use crate::domain::repair;
-use crate::domain::validation::Problem;
+use crate::domain::validation::FieldError;
 use crate::domain::{
     ConversationId, DriverClaims, History, HistoryEntry, HistoryReport, Invalid, Timestamp, placeholder,
 };
@@ -20,8 +20,8 @@ use std::borrow::Cow;
 ///
 /// # Errors
 /// All invalid fields, or a history without any readable entry.
-pub fn read_history(body: &[u8]) -> Result<HistoryReport, Vec<Problem>> {
-    let problem = |field: &str, rule: &str| Problem { field: field.to_owned(), rule: rule.to_owned() };
+pub fn parse_history(body: &[u8]) -> Result<HistoryReport, Vec<FieldError>> {
+    let problem = |field: &str, rule: &str| FieldError { field: field.to_owned(), rule: rule.to_owned() };
     let (body, repairs) = repair::read::<Value>(body)
         .map_err(|error| vec![problem("body", &format!("must be a JSON object: {error}"))])?;
     if !body.is_object() {
@@ -44,7 +44,7 @@ pub fn read_history(body: &[u8]) -> Result<HistoryReport, Vec<Problem>> {
     };
     let mut remarks = Remarks::default();
     repairs.remarks().for_each(|remark| remarks.push(remark));
-    let at = At::new("body", fields);
+    let at = JsonField::new("body", fields);
     let history = history_of(&entries, timestamp, &mut remarks);
     let agent_id = at.get("agent_id").name(&mut remarks);
     let claims = DriverClaims {
@@ -79,7 +79,7 @@ fn required<T>(
     field: &str,
     value: Option<&Value>,
     read: impl FnOnce(&str) -> Result<T, Invalid>,
-    problems: &mut Vec<Problem>,
+    problems: &mut Vec<FieldError>,
 ) -> Option<T> {
     let rule = match value {
         None => "is required".to_owned(),
@@ -89,13 +89,13 @@ fn required<T>(
         },
         Some(_) => "must be a string".to_owned(),
     };
-    problems.push(Problem { field: field.to_owned(), rule });
+    problems.push(FieldError { field: field.to_owned(), rule });
     None
 }
 
 fn history_of(entries: &[Value], shown: Timestamp, remarks: &mut Remarks) -> History {
     let turns = (0..).zip(entries).filter_map(|(index, entry)| {
-        let (speaker, message) = utterance(&At::new(&format!("history.entries[{index}]"), entry), remarks)?;
+        let (speaker, message) = utterance(&JsonField::new(&format!("history.entries[{index}]"), entry), remarks)?;
         Some((index, HistoryEntry { speaker, message, first_shown: shown, last_shown: shown }))
     });
     History(turns.collect())
@@ -108,7 +108,7 @@ mod tests {
 
     fn read(history: &Value) -> Result<Vec<(u32, String)>, Vec<String>> {
         let body = json!({"conversation_id": "c", "timestamp": "2026-09-28T12:00:00Z", "history": history});
-        let report = read_history(body.to_string().as_bytes());
+        let report = parse_history(body.to_string().as_bytes());
         let said = |report: HistoryReport| {
             report.history.0.iter().map(|(index, entry)| (*index, entry.message.as_str().to_owned())).collect()
         };

@@ -19,7 +19,7 @@ impl Remarks {
     }
 
     /// Adds a warning that words may be lost.
-    pub(super) fn add_words(&mut self, place: &str, rule: &str) {
+    pub(super) fn add_lost_words(&mut self, place: &str, rule: &str) {
         self.push(Remark { kind: RemarkKind::Words, text: format!("{place}: {rule}") });
     }
 
@@ -42,12 +42,12 @@ impl Remarks {
 
 /// A JSON value with its path in the event.
 #[derive(Clone)]
-pub(super) struct At<'a> {
+pub(super) struct JsonField<'a> {
     value: Option<&'a Value>,
     place: String,
 }
 
-impl<'a> At<'a> {
+impl<'a> JsonField<'a> {
     pub(super) fn new(place: &str, value: &'a Value) -> Self {
         Self { value: Some(value), place: place.to_owned() }
     }
@@ -167,7 +167,7 @@ impl<'a> At<'a> {
     /// Returns the words of `text`, which was found at this path.
     pub(super) fn words(&self, text: &str, remarks: &mut Remarks) -> Option<Message> {
         if text.len() > MAX_TEXT_BYTES {
-            remarks.add_words(&self.place, "truncated to 65536 bytes; the stored event contains all of it");
+            remarks.add_lost_words(&self.place, "truncated to 65536 bytes; the stored event contains all of it");
         }
         Message::new(truncated(text)).ok()
     }
@@ -220,9 +220,9 @@ mod tests {
     use serde_json::json;
 
     /// What a reader makes of a value, and whether it remarks on it.
-    fn read<'a, T>(value: &'a Value, reader: impl Fn(&At<'a>, &mut Remarks) -> Option<T>) -> (Option<T>, bool) {
+    fn read<'a, T>(value: &'a Value, reader: impl Fn(&JsonField<'a>, &mut Remarks) -> Option<T>) -> (Option<T>, bool) {
         let mut remarks = Remarks::default();
-        let read = reader(&At::new("x", value), &mut remarks);
+        let read = reader(&JsonField::new("x", value), &mut remarks);
         (read, !remarks.into_vec().is_empty())
     }
 
@@ -238,9 +238,9 @@ mod tests {
             (json!(true), None, true),
             (json!({"a": 1}), None, true),
         ] {
-            assert_eq!(read(&value, At::text), (text.map(str::to_owned), remarked), "{value}");
+            assert_eq!(read(&value, JsonField::text), (text.map(str::to_owned), remarked), "{value}");
         }
-        assert_eq!(read(&json!("{{system__agent_id}}"), At::name), (None, true), "a variable is no name");
+        assert_eq!(read(&json!("{{system__agent_id}}"), JsonField::name), (None, true), "a variable is no name");
     }
 
     #[test]
@@ -259,14 +259,14 @@ mod tests {
             (json!("many"), None, true),
             (json!([47]), None, true),
         ] {
-            assert_eq!(read(&value, At::whole), (number, remarked), "{value}");
+            assert_eq!(read(&value, JsonField::whole), (number, remarked), "{value}");
         }
     }
 
     #[test]
     fn instants_are_read_from_seconds_and_dates() {
         let instant = |value: &Value| {
-            let (instant, remarked) = read(value, At::unix_seconds);
+            let (instant, remarked) = read(value, JsonField::unix_seconds);
             (instant.map(|instant| instant.to_string()), remarked)
         };
         for value in [json!(1_790_596_800), json!(1_790_596_800.0), json!("1790596800"), json!("2026-09-28T12:00:00Z")]
@@ -278,23 +278,23 @@ mod tests {
             assert_eq!(instant(&value), (None, true), "{value}");
         }
         assert_eq!(instant(&json!(" ")), (None, false));
-        let (millis, _) = read(&json!(1_790_596_800_250_i64), At::unix_millis);
+        let (millis, _) = read(&json!(1_790_596_800_250_i64), JsonField::unix_millis);
         assert_eq!(millis.unwrap().to_string(), "2026-09-28T12:00:00.250000Z");
     }
 
     #[test]
     fn words_are_cut_at_the_maximum_within_no_character() {
         let long = "é".repeat(MAX_TEXT_BYTES);
-        let (message, remarked) = read(&json!(format!("a{long}")), At::message);
+        let (message, remarked) = read(&json!(format!("a{long}")), JsonField::message);
         assert_eq!((message.unwrap().as_str().len(), remarked), (MAX_TEXT_BYTES - 1, true));
-        assert_eq!(read(&json!(5), At::message), (None, true));
-        assert_eq!(read(&json!(" "), At::message), (None, false));
+        assert_eq!(read(&json!(5), JsonField::message), (None, true));
+        assert_eq!(read(&json!(" "), JsonField::message), (None, false));
     }
 
     #[test]
     fn absent_and_null_fields_are_nothing() {
         let value = json!({"a": null, "b": {"c": 1}});
-        let at = At::new("body", &value);
+        let at = JsonField::new("body", &value);
         assert!(at.get("a").value().is_none() && at.get("x").get("y").value().is_none());
         assert_eq!(at.get("b").get("c").place(), "body.b.c");
         assert_eq!(at.get_any(&["x", "a", "b"]).place(), "body.b");
@@ -305,7 +305,7 @@ mod tests {
     fn remarks_are_bounded_but_the_first_of_each_kind_is_there() {
         let mut remarks = Remarks::default();
         (0..100).for_each(|n| remarks.add(&format!("f{n}"), "must be a string"));
-        remarks.add_words("words", "is null");
+        remarks.add_lost_words("words", "is null");
         let remarks = remarks.into_vec();
         assert_eq!((remarks.len(), remarks[MAX_REMARKS].kind), (MAX_REMARKS + 1, RemarkKind::Words));
     }

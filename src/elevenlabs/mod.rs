@@ -19,6 +19,6 @@ pub mod signature;
 pub mod turn;
 mod utterance;
 
-pub use batch::{BatchReading, read_batch};
-pub use event::{Event, Reading, read_event};
-pub use history::read_history;
+pub use batch::{ParsedBatch, parse_batch};
+pub use event::{Event, ParsedEvent, parse_event};
+pub use history::parse_history;

@@ -6,9 +6,9 @@
 //! attributes to 4 KB, so words of that length are marked as possibly incomplete.
 
 use super::conversation::{DURATIONS, OtherEnd, conversation_id, direction, outcome, status};
-use super::lenient::{At, Remarks};
+use super::lenient::{JsonField, Remarks};
 use super::utterance::{MAX_DEPTH, shown_by_variable, words};
-use crate::domain::validation::Problem;
+use crate::domain::validation::FieldError;
 use crate::domain::{CallStatus, DriverClaims, Entry, Facts, Record, RecordKind, Speaker, Timestamp};
 use serde_json::{Map, Value};
 
@@ -24,11 +24,15 @@ const SPOKEN: [&str; 2] = [".user_transcript", ".agent_response"];
 /// Name of the span of the whole conversation.
 const ROOT_SPAN: &str = "elevenlabs.conversation";
 
-pub(super) fn traces(data: &At<'_>, event_time: Option<Timestamp>, remarks: &mut Remarks) -> Result<Record, Problem> {
+pub(super) fn traces(
+    data: &JsonField<'_>,
+    event_time: Option<Timestamp>,
+    remarks: &mut Remarks,
+) -> Result<Record, FieldError> {
     let Traces { mut spans, resource } = Traces::read(&data.get("otlp_traces"), remarks);
     let named = Value::Object(beneath(&resource, "elevenlabs."));
     let conversation_id = conversation_id(data).or_else(|missing| match data.get("conversation_id").value() {
-        None => conversation_id(&At::new("resource", &named)).map_err(|_| missing),
+        None => conversation_id(&JsonField::new("resource", &named)).map_err(|_| missing),
         Some(_) => Err(missing),
     })?;
     // The sort is stable: spans with equal times retain their order.
@@ -47,20 +51,21 @@ pub(super) fn traces(data: &At<'_>, event_time: Option<Timestamp>, remarks: &mut
             }
         }
         if entries.len() == read && !said_nothing && SPOKEN.iter().any(|name| span.name.ends_with(name)) {
-            remarks.add_words("spans[]", "a span of somebody's words has none that can be read");
+            remarks.add_lost_words("spans[]", "a span of somebody's words has none that can be read");
         }
     }
     let root = spans.iter().find(|span| span.name == ROOT_SPAN).or_else(|| spans.iter().find(|span| span.is_root));
     if entries.is_empty() {
-        entries = root
-            .map_or(Vec::new(), |root| shown_by_variable(&At::new("span.dynamic_variable", &root.variables), remarks));
+        entries = root.map_or(Vec::new(), |root| {
+            shown_by_variable(&JsonField::new("span.dynamic_variable", &root.variables), remarks)
+        });
     }
     let mut facts = root.map_or_else(Facts::default, |root| facts(root, remarks));
     facts.agent_id = data.get("agent_id").name(remarks).or(facts.agent_id);
     let status = *facts.status.get_or_insert(CallStatus::Completed);
     // A failed call may have no words.
     if entries.is_empty() && status == CallStatus::Completed {
-        remarks.add_words("data.otlp_traces", "no span with readable words");
+        remarks.add_lost_words("data.otlp_traces", "no span with readable words");
     }
     let entries = (!entries.is_empty()).then_some(entries);
     Ok(Record { conversation_id, kind: RecordKind::Traces, event_time, facts, entries })
@@ -72,7 +77,7 @@ fn facts(root: &Span, remarks: &mut Remarks) -> Facts {
     let seconds = millis.and_then(|millis| Some(millis.checked_add(500)? / 1000));
     let seconds = seconds.or_else(|| root.attribute(&["call_duration_secs", "duration_secs"]).whole(remarks));
     let direction = direction(&root.attribute(&["telephony.direction", "phone_call.direction"]), remarks);
-    let variables = At::new("span.dynamic_variable", &root.variables);
+    let variables = JsonField::new("span.dynamic_variable", &root.variables);
     let mut line = OtherEnd::default();
     let number = root.attribute(&["external_number", "sms_user_phone_number", "caller_number"]);
     line.take(number.text(remarks), number.phone(remarks));
@@ -126,8 +131,8 @@ struct Span {
 
 impl Span {
     /// Returns the first attribute whose name is a suffix of this list, or ends with it after a dot.
-    fn attribute(&self, endings: &[&str]) -> At<'_> {
-        let at = At::new("span", &self.attributes);
+    fn attribute(&self, endings: &[&str]) -> JsonField<'_> {
+        let at = JsonField::new("span", &self.attributes);
         let names = self.attributes.as_object().into_iter().flat_map(Map::keys);
         let mut names: Vec<_> = names.filter(|name| !name.contains("dynamic_variable.")).collect();
         // The shortest name is the most general one.
@@ -151,21 +156,21 @@ fn beneath(attributes: &Value, beginning: &str) -> Map<String, Value> {
 }
 
 impl Traces {
-    fn read(traces: &At<'_>, remarks: &mut Remarks) -> Self {
+    fn read(traces: &JsonField<'_>, remarks: &mut Remarks) -> Self {
         let mut read = Self { spans: Vec::new(), resource: Value::Null };
         for resource in traces.get_any(&["resourceSpans", "resource_spans"]).elements(remarks).unwrap_or_default() {
-            let at = At::new("resourceSpans[]", resource);
+            let at = JsonField::new("resourceSpans[]", resource);
             if read.resource.is_null() {
                 read.resource = attributes(&at.get("resource").get("attributes"));
             }
             let scopes = at.get_any(&["scopeSpans", "scope_spans", "instrumentationLibrarySpans"]);
             for scope in scopes.elements(remarks).unwrap_or_default() {
-                for span in At::new("scopeSpans[]", scope).get("spans").elements(remarks).unwrap_or_default() {
+                for span in JsonField::new("scopeSpans[]", scope).get("spans").elements(remarks).unwrap_or_default() {
                     if read.spans.len() == MAX_SPANS {
-                        remarks.add_words("data.otlp_traces", "more than 100000 spans; the others are ignored");
+                        remarks.add_lost_words("data.otlp_traces", "more than 100000 spans; the others are ignored");
                         return read;
                     }
-                    read.spans.push(span_of(&At::new("spans[]", span), remarks));
+                    read.spans.push(span_of(&JsonField::new("spans[]", span), remarks));
                 }
             }
         }
@@ -173,7 +178,7 @@ impl Traces {
     }
 }
 
-fn span_of(at: &At<'_>, remarks: &mut Remarks) -> Span {
+fn span_of(at: &JsonField<'_>, remarks: &mut Remarks) -> Span {
     let nanos = at.get_any(&["startTimeUnixNano", "start_time_unix_nano"]).whole(remarks);
     let attributes = attributes(&at.get("attributes"));
     let code = at.get("status").get("code").text(remarks).unwrap_or_default().to_ascii_uppercase();
@@ -188,7 +193,7 @@ fn span_of(at: &At<'_>, remarks: &mut Remarks) -> Span {
 }
 
 /// Converts `[{"key": …, "value": {"stringValue": …}}]` to an object. 64-bit numbers remain text, as in OTLP.
-fn attributes(at: &At<'_>) -> Value {
+fn attributes(at: &JsonField<'_>) -> Value {
     match at.value() {
         Some(Value::Array(list)) => Value::Object(pairs(list, MAX_DEPTH)),
         Some(Value::Object(fields)) => {

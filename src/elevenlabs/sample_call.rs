@@ -16,12 +16,12 @@ struct Utterance {
     spoken: &'static str,
     /// Words that the agent was going to speak before it was interrupted.
     meant: Option<&'static str>,
-    live: Live,
+    live: LiveTurn,
 }
 
 /// The way in which the agent's tool call reports an utterance during the call.
 #[derive(Clone, Copy)]
-enum Live {
+enum LiveTurn {
     AsSpoken,
     /// Twice, as after a timeout.
     Twice,
@@ -39,9 +39,15 @@ const CALL: [Utterance; 8] = [
         at: 0,
         spoken: "Hi Maria, this is dispatch calling about load 88123. Are you near your trailer right now?",
         meant: None,
-        live: Live::AsSpoken,
+        live: LiveTurn::AsSpoken,
     },
-    Utterance { role: "user", at: 6, spoken: "Yeah, I'm parked at the Pilot in Gary.", meant: None, live: Live::Twice },
+    Utterance {
+        role: "user",
+        at: 6,
+        spoken: "Yeah, I'm parked at the Pilot in Gary.",
+        meant: None,
+        live: LiveTurn::Twice,
+    },
     Utterance {
         role: "agent",
         at: 9,
@@ -49,37 +55,37 @@ const CALL: [Utterance; 8] = [
         meant: Some(
             "Great. Your reefer is reading forty five degrees. Could you check the set point and tell me what it shows?",
         ),
-        live: Live::AsMeant,
+        live: LiveTurn::AsMeant,
     },
     Utterance {
         role: "user",
         at: 14,
         spoken: "Hold on, let me walk over. It says thirty four, but the unit is not running.",
         meant: None,
-        live: Live::Lost,
+        live: LiveTurn::Lost,
     },
     Utterance {
         role: "agent",
         at: 21,
         spoken: "Thirty four is right for produce. Please restart the unit and wait until you hear the compressor.",
         meant: None,
-        live: Live::AsSpoken,
+        live: LiveTurn::AsSpoken,
     },
     Utterance {
         role: "user",
         at: 38,
         spoken: "Okay, it's running now, I can hear the compressor, and the reading goes down.",
         meant: None,
-        live: Live::Paraphrased("OK, it is running now. I hear the compressor and the reading is going down."),
+        live: LiveTurn::Paraphrased("OK, it is running now. I hear the compressor and the reading is going down."),
     },
     Utterance {
         role: "agent",
         at: 43,
         spoken: "Perfect. I'll call again in thirty minutes to check. Drive safely, Maria.",
         meant: None,
-        live: Live::AsSpoken,
+        live: LiveTurn::AsSpoken,
     },
-    Utterance { role: "user", at: 47, spoken: "Will do, bye.", meant: None, live: Live::AsSpoken },
+    Utterance { role: "user", at: 47, spoken: "Will do, bye.", meant: None, live: LiveTurn::AsSpoken },
 ];
 
 /// Duration of the call, in seconds.
@@ -87,7 +93,7 @@ const DURATION_SECONDS: i64 = 50;
 
 /// A delivery of a live turn.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Delivery {
+pub struct SampleDelivery {
     /// Body for the turn webhook.
     pub body: Value,
     /// Peculiarity of the delivery, for display.
@@ -95,7 +101,7 @@ pub struct Delivery {
 }
 
 /// Returns the deliveries during a call that started at this time, in seconds since 1970, in order.
-pub fn live_turns(conversation_id: &str, start: i64) -> Vec<Delivery> {
+pub fn live_turns(conversation_id: &str, start: i64) -> Vec<SampleDelivery> {
     let mut deliveries = Vec::new();
     for utterance in &CALL {
         let deliver = |message: &str, note| {
@@ -108,17 +114,19 @@ pub fn live_turns(conversation_id: &str, start: i64) -> Vec<Delivery> {
                 "message": message,
                 "timestamp": timestamp,
             });
-            Delivery { body, note }
+            SampleDelivery { body, note }
         };
         match utterance.live {
-            Live::AsSpoken => deliveries.push(deliver(utterance.spoken, "")),
-            Live::Twice => {
+            LiveTurn::AsSpoken => deliveries.push(deliver(utterance.spoken, "")),
+            LiveTurn::Twice => {
                 deliveries.push(deliver(utterance.spoken, ""));
                 deliveries.push(deliver(utterance.spoken, "repeated"));
             }
-            Live::AsMeant => deliveries.push(deliver(utterance.meant.unwrap_or(utterance.spoken), "then interrupted")),
-            Live::Lost => {}
-            Live::Paraphrased(words) => deliveries.push(deliver(words, "paraphrased")),
+            LiveTurn::AsMeant => {
+                deliveries.push(deliver(utterance.meant.unwrap_or(utterance.spoken), "then interrupted"));
+            }
+            LiveTurn::Lost => {}
+            LiveTurn::Paraphrased(words) => deliveries.push(deliver(words, "paraphrased")),
         }
     }
     deliveries
@@ -183,7 +191,7 @@ pub fn post_call(conversation_id: &str, start: i64) -> Value {
 
 /// The expected counts of the reconciled call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Expected {
+pub struct ExpectedCall {
     /// Live turns that are not in the record.
     pub live_only: i64,
     /// Live turns that are in the record.
@@ -195,7 +203,7 @@ pub struct Expected {
 }
 
 /// Expected counts after the post-call event was stored.
-pub const EXPECTED: Expected = Expected { live_only: 0, matched: 7, added: 1, corrected: 2 };
+pub const EXPECTED: ExpectedCall = ExpectedCall { live_only: 0, matched: 7, added: 1, corrected: 2 };
 
 /// Returns the expected transcript, in order: the speaker as stored (`agent` or `driver`), and the words.
 pub fn spoken() -> Vec<(&'static str, &'static str)> {

@@ -23,7 +23,7 @@ const MAX_SIGNATURES: usize = 16;
 
 /// The reason why a signature was refused. No variant reveals anything about a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum SignatureError {
     /// No secret is configured, so nothing can be verified.
     #[error("no signing secret is configured; start the service with --elevenlabs-secret")]
     NoSecret,
@@ -56,15 +56,15 @@ pub enum Refusal {
 /// `tolerance` before or after `now`, because either clock may be wrong. The SDKs allow 30 minutes into the past.
 ///
 /// # Errors
-/// See [`Refusal`].
+/// See [`SignatureError`].
 pub fn verify(
     header: Option<&[u8]>,
     body: &[u8],
     secrets: &[Secret],
     now: i64,
     tolerance: Duration,
-) -> Result<(), Refusal> {
-    let mut verification = Verification::begin(header, secrets, now, tolerance)?;
+) -> Result<(), SignatureError> {
+    let mut verification = Verifier::begin(header, secrets, now, tolerance)?;
     verification.update(body);
     verification.finish()
 }
@@ -77,27 +77,32 @@ pub fn sign(secret: &Secret, at: i64, body: &[u8]) -> String {
 }
 
 /// A verification in progress, which receives the body in pieces.
-pub struct Verification {
+pub struct Verifier {
     signatures: Vec<[u8; DIGEST_BYTES]>,
     macs: Vec<Hmac<Sha256>>,
 }
 
 const DIGEST_BYTES: usize = 32;
 
-impl Verification {
+impl Verifier {
     /// Parses the header and checks its time, before any of the body is read.
     ///
     /// # Errors
-    /// Any [`Refusal`] except [`Refusal::Mismatch`].
-    pub fn begin(header: Option<&[u8]>, secrets: &[Secret], now: i64, tolerance: Duration) -> Result<Self, Refusal> {
+    /// Any [`SignatureError`] except [`SignatureError::Mismatch`].
+    pub fn begin(
+        header: Option<&[u8]>,
+        secrets: &[Secret],
+        now: i64,
+        tolerance: Duration,
+    ) -> Result<Self, SignatureError> {
         if secrets.is_empty() {
-            return Err(Refusal::NoSecret);
+            return Err(SignatureError::NoSecret);
         }
-        let Parts { time, signatures } = read(header.ok_or(Refusal::Missing)?)?;
-        let at: i64 = time.parse().map_err(|_| Refusal::Malformed("t must be a whole number of seconds"))?;
+        let Parts { time, signatures } = read(header.ok_or(SignatureError::Missing)?)?;
+        let at: i64 = time.parse().map_err(|_| SignatureError::Malformed("t must be a whole number of seconds"))?;
         let age = now.saturating_sub(at);
         if age.unsigned_abs() > tolerance.as_secs() {
-            return Err(Refusal::Stale { age, tolerance: tolerance.as_secs() });
+            return Err(SignatureError::Stale { age, tolerance: tolerance.as_secs() });
         }
         let macs = secrets.iter().map(|secret| mac_for(secret, time.as_bytes())).collect();
         Ok(Self { signatures, macs })
@@ -113,8 +118,8 @@ impl Verification {
     /// Checks that the pieces are the signed body.
     ///
     /// # Errors
-    /// [`Refusal::Mismatch`].
-    pub fn finish(self) -> Result<(), Refusal> {
+    /// [`SignatureError::Mismatch`].
+    pub fn finish(self) -> Result<(), SignatureError> {
         // Every pair is compared, so the duration does not reveal the matching one.
         let mut fits = false;
         for mac in &self.macs {
@@ -122,13 +127,13 @@ impl Verification {
                 fits |= mac.clone().verify_slice(signature).is_ok();
             }
         }
-        if fits { Ok(()) } else { Err(Refusal::Mismatch) }
+        if fits { Ok(()) } else { Err(SignatureError::Mismatch) }
     }
 }
 
 /// Returns the MAC of a secret, fed with the beginning of the signed text: the time as written in the header.
 fn mac_for(secret: &Secret, time: &[u8]) -> Hmac<Sha256> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.reveal().as_bytes()).expect("HMAC takes a key of any length");
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).expect("HMAC takes a key of any length");
     mac.update(time);
     mac.update(b".");
     mac
@@ -140,36 +145,36 @@ struct Parts<'a> {
 }
 
 /// Parses the header. Schemes other than `t` and `v0` are ignored, because ElevenLabs may add some.
-fn read(header: &[u8]) -> Result<Parts<'_>, Refusal> {
+fn read(header: &[u8]) -> Result<Parts<'_>, SignatureError> {
     if header.len() > MAX_HEADER_BYTES {
-        return Err(Refusal::Malformed("longer than 2048 bytes"));
+        return Err(SignatureError::Malformed("longer than 2048 bytes"));
     }
-    let text = std::str::from_utf8(header).map_err(|_| Refusal::Malformed("not valid UTF-8"))?;
+    let text = std::str::from_utf8(header).map_err(|_| SignatureError::Malformed("not valid UTF-8"))?;
     let mut time = None;
     let mut signatures = Vec::new();
     for element in text.split(',') {
         match element.trim().split_once('=') {
             // With two times it would be undefined which one is checked against the clock.
-            Some(("t", _)) if time.is_some() => return Err(Refusal::Malformed("t is repeated")),
+            Some(("t", _)) if time.is_some() => return Err(SignatureError::Malformed("t is repeated")),
             Some(("t", digits)) => {
                 if !(1..=18).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-                    return Err(Refusal::Malformed("t must be a whole number of seconds"));
+                    return Err(SignatureError::Malformed("t must be a whole number of seconds"));
                 }
                 time = Some(digits);
             }
             Some(("v0", hex)) => {
-                let digest = decode_hex(hex).ok_or(Refusal::Malformed("v0 must be 64 hexadecimal digits"))?;
+                let digest = decode_hex(hex).ok_or(SignatureError::Malformed("v0 must be 64 hexadecimal digits"))?;
                 if signatures.len() == MAX_SIGNATURES {
-                    return Err(Refusal::Malformed("more than 16 v0"));
+                    return Err(SignatureError::Malformed("more than 16 v0"));
                 }
                 signatures.push(digest);
             }
             _ => {}
         }
     }
-    let time = time.ok_or(Refusal::Malformed("t is missing"))?;
+    let time = time.ok_or(SignatureError::Malformed("t is missing"))?;
     if signatures.is_empty() {
-        return Err(Refusal::Malformed("v0 is missing"));
+        return Err(SignatureError::Malformed("v0 is missing"));
     }
     Ok(Parts { time, signatures })
 }
@@ -195,9 +200,9 @@ mod tests {
     const NOW: i64 = 1_739_537_297;
     const HEX: &str = "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a";
 
-    fn begin(header: &str) -> Result<(), Refusal> {
+    fn begin(header: &str) -> Result<(), SignatureError> {
         let secrets = [Secret::new("wsec_test").unwrap()];
-        Verification::begin(Some(header.as_bytes()), &secrets, NOW, Duration::from_mins(1)).map(|_| ())
+        Verifier::begin(Some(header.as_bytes()), &secrets, NOW, Duration::from_mins(1)).map(|_| ())
     }
 
     #[test]
@@ -237,10 +242,10 @@ mod tests {
             format!("t={NOW}{}", format!(",v0={HEX}").repeat(MAX_SIGNATURES + 1)),
             format!("t={NOW},v0={HEX},{}", "x".repeat(MAX_HEADER_BYTES)),
         ] {
-            assert!(matches!(begin(&header), Err(Refusal::Malformed(_))), "{header}: {:?}", begin(&header));
+            assert!(matches!(begin(&header), Err(SignatureError::Malformed(_))), "{header}: {:?}", begin(&header));
         }
         for (at, age) in [(NOW - 61, 61), (NOW + 61, -61), (999_999_999_999_999_999, NOW - 999_999_999_999_999_999)] {
-            assert_eq!(begin(&format!("t={at},v0={HEX}")), Err(Refusal::Stale { age, tolerance: 60 }));
+            assert_eq!(begin(&format!("t={at},v0={HEX}")), Err(SignatureError::Stale { age, tolerance: 60 }));
         }
     }
 
@@ -252,15 +257,15 @@ mod tests {
             let verified =
                 |body: &[u8], at| verify(Some(header.as_bytes()), body, &secrets, at, Duration::from_mins(1));
             assert_eq!(verified(b"body", NOW), Ok(()));
-            assert_eq!(verified(b"body ", NOW), Err(Refusal::Mismatch));
-            assert!(matches!(verified(b"body", NOW + 61), Err(Refusal::Stale { .. })));
+            assert_eq!(verified(b"body ", NOW), Err(SignatureError::Mismatch));
+            assert!(matches!(verified(b"body", NOW + 61), Err(SignatureError::Stale { .. })));
         }
         let other = sign(&Secret::new("wsec_other").unwrap(), NOW, b"body");
         let verified = |header: Option<&str>, secrets: &[Secret]| {
             verify(header.map(str::as_bytes), b"body", secrets, NOW, Duration::from_mins(1))
         };
-        assert_eq!(verified(Some(&other), &secrets), Err(Refusal::Mismatch));
-        assert_eq!(verified(None, &secrets), Err(Refusal::Missing));
-        assert_eq!(verified(Some(&other), &[]), Err(Refusal::NoSecret));
+        assert_eq!(verified(Some(&other), &secrets), Err(SignatureError::Mismatch));
+        assert_eq!(verified(None, &secrets), Err(SignatureError::Missing));
+        assert_eq!(verified(Some(&other), &[]), Err(SignatureError::NoSecret));
     }
 }

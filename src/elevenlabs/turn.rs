@@ -5,7 +5,7 @@
 //! ignored fields are not copied.
 
 use crate::domain::repair;
-use crate::domain::validation::Problem;
+use crate::domain::validation::FieldError;
 use crate::domain::{ConversationId, DeliveryKey, Invalid, Message, NewTurn, Source, Speaker, Timestamp};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
@@ -14,25 +14,25 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// Name of the header with the delivery key.
-pub const KEY_HEADER: &str = "Idempotency-Key";
+pub const IDEMPOTENCY_KEY_HEADER: &str = "Idempotency-Key";
 
 /// The reason why a body is not a valid turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unreadable {
+pub enum TurnError {
     /// The body is not a JSON object.
     Json(String),
     /// The invalid fields.
-    Fields(Vec<Problem>),
+    Fields(Vec<FieldError>),
 }
 
-/// Parses the body of a delivery. `header_key` is the value of [`KEY_HEADER`].
+/// Parses the body of a delivery. `header_key` is the value of [`IDEMPOTENCY_KEY_HEADER`].
 ///
 /// # Errors
-/// See [`Unreadable`].
-pub fn read_turn(body: &[u8], header_key: Option<&str>) -> Result<NewTurn, Unreadable> {
+/// See [`TurnError`].
+pub fn parse_turn(body: &[u8], header_key: Option<&str>) -> Result<NewTurn, TurnError> {
     match read_json(body, header_key) {
         // Valid JSON is never repaired.
-        Err(Unreadable::Json(_)) => {
+        Err(TurnError::Json(_)) => {
             let (repaired, _) = repair::repaired(body);
             read_json(repaired.as_bytes(), header_key)
         }
@@ -40,12 +40,12 @@ pub fn read_turn(body: &[u8], header_key: Option<&str>) -> Result<NewTurn, Unrea
     }
 }
 
-fn read_json(body: &[u8], header_key: Option<&str>) -> Result<NewTurn, Unreadable> {
+fn read_json(body: &[u8], header_key: Option<&str>) -> Result<NewTurn, TurnError> {
     // Checked here because the derived reader would also accept an array of the fields.
     if body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
-        return Err(Unreadable::Json("the first character is not {".to_owned()));
+        return Err(TurnError::Json("the first character is not {".to_owned()));
     }
-    let body: Body<'_> = serde_json::from_slice(body).map_err(|error| Unreadable::Json(error.to_string()))?;
+    let body: TurnBody<'_> = serde_json::from_slice(body).map_err(|error| TurnError::Json(error.to_string()))?;
     let turn = body.unwrapped();
     let mut problems = Vec::new();
     let conversation_id = turn.conversation_id.required("conversation_id", ConversationId::from_sender, &mut problems);
@@ -54,19 +54,19 @@ fn read_json(body: &[u8], header_key: Option<&str>) -> Result<NewTurn, Unreadabl
     let timestamp = turn.timestamp.required("timestamp", Timestamp::parse, &mut problems);
     let delivery_key = header_key.and_then(|key| {
         let read = DeliveryKey::new(key).map_err(|invalid| invalid.to_string());
-        read.map_err(|rule| problems.push(Problem { field: KEY_HEADER.to_owned(), rule })).ok()
+        read.map_err(|rule| problems.push(FieldError { field: IDEMPOTENCY_KEY_HEADER.to_owned(), rule })).ok()
     });
     match (conversation_id, speaker, message, timestamp) {
         (Some(conversation_id), Some(speaker), Some(message), Some(timestamp)) if problems.is_empty() => {
             Ok(NewTurn { conversation_id, speaker, message, timestamp, delivery_key, source: Source::Live })
         }
-        _ => Err(Unreadable::Fields(problems)),
+        _ => Err(TurnError::Fields(problems)),
     }
 }
 
 /// The body of a delivery: a flat object, or an envelope.
 #[derive(Deserialize)]
-struct Body<'a> {
+struct TurnBody<'a> {
     #[serde(borrow, default)]
     conversation_id: Field<'a>,
     #[serde(borrow, default)]
@@ -92,7 +92,7 @@ struct TurnFields<'a> {
     timestamp: Field<'a>,
 }
 
-impl<'a> Body<'a> {
+impl<'a> TurnBody<'a> {
     /// Returns the turn's fields.
     ///
     /// An object named `parameters` is an envelope only if the body has none of the turn's own fields: a flat body may
@@ -134,7 +134,7 @@ impl Field<'_> {
         self,
         name: &str,
         read: impl FnOnce(&str) -> Result<T, Invalid>,
-        problems: &mut Vec<Problem>,
+        problems: &mut Vec<FieldError>,
     ) -> Option<T> {
         let rule = match self {
             Self::Missing => "is required".to_owned(),
@@ -144,7 +144,7 @@ impl Field<'_> {
             },
             Self::Other(kind) => format!("must be a string, not {kind}"),
         };
-        problems.push(Problem { field: name.to_owned(), rule });
+        problems.push(FieldError { field: name.to_owned(), rule });
         None
     }
 }
@@ -269,8 +269,8 @@ mod tests {
         json!({"conversation_id": "c", "speaker": "user", "message": "Hello", "timestamp": "2026-09-28T12:00:00Z"})
     }
 
-    fn read(body: &Value) -> Result<NewTurn, Unreadable> {
-        read_turn(body.to_string().as_bytes(), None)
+    fn read(body: &Value) -> Result<NewTurn, TurnError> {
+        parse_turn(body.to_string().as_bytes(), None)
     }
 
     #[test]
@@ -299,7 +299,7 @@ mod tests {
     #[test]
     fn each_wrong_field_is_named_and_all_of_them_at_once() {
         let fields = |body: &Value| match read(body) {
-            Err(Unreadable::Fields(problems)) => problems.into_iter().map(|problem| problem.field).collect::<Vec<_>>(),
+            Err(TurnError::Fields(problems)) => problems.into_iter().map(|problem| problem.field).collect::<Vec<_>>(),
             other => panic!("{body}: {other:?}"),
         };
         for field in ["conversation_id", "speaker", "message", "timestamp"] {
@@ -318,15 +318,17 @@ mod tests {
     fn a_body_that_is_no_object_is_told_from_a_wrong_field() {
         for text in ["", "[]", "null", "\"a\"", "{", "{} {}", "[\"c\", \"user\", \"Hello\", \"2026-09-28T12:00:00Z\"]"]
         {
-            assert!(matches!(read_turn(text.as_bytes(), None), Err(Unreadable::Json(_))), "{text}");
+            assert!(matches!(parse_turn(text.as_bytes(), None), Err(TurnError::Json(_))), "{text}");
         }
     }
 
     #[test]
     fn a_delivery_key_is_taken_from_the_header_only() {
         let text = body().to_string();
-        let key = |header| read_turn(text.as_bytes(), header).map(|turn| turn.delivery_key.is_some());
+        let key = |header| parse_turn(text.as_bytes(), header).map(|turn| turn.delivery_key.is_some());
         assert_eq!((key(None), key(Some("k-1"))), (Ok(false), Ok(true)));
-        assert!(matches!(key(Some(" ")), Err(Unreadable::Fields(problems)) if problems[0].field == KEY_HEADER));
+        assert!(
+            matches!(key(Some(" ")), Err(TurnError::Fields(problems)) if problems[0].field == IDEMPOTENCY_KEY_HEADER)
+        );
     }
 }

@@ -5,7 +5,7 @@
 //! parts, `{"message": {"role", "content"}}`, and `{"user": "…"}`. All of them are read, because the words may exist
 //! nowhere else. An element without anything readable gets a remark, so changes by ElevenLabs are noticed.
 
-use super::lenient::{At, Remarks};
+use super::lenient::{JsonField, Remarks};
 use crate::domain::repair;
 use crate::domain::{Entry, Message, Speaker};
 use serde_json::Value;
@@ -106,9 +106,9 @@ fn elements_at(conversation: &Value, depth: usize) -> Option<Cow<'_, [Value]>> {
 }
 
 /// Returns the speaker and the words of an element, or `None` if it has no words.
-pub(super) fn utterance(at: &At<'_>, remarks: &mut Remarks) -> Option<(Speaker, Message)> {
+pub(super) fn utterance(at: &JsonField<'_>, remarks: &mut Remarks) -> Option<(Speaker, Message)> {
     let Some(element) = at.value() else {
-        remarks.add_words(at.place(), "is null");
+        remarks.add_lost_words(at.place(), "is null");
         return None;
     };
     let said = words(element, MAX_DEPTH);
@@ -122,19 +122,19 @@ pub(super) fn utterance(at: &At<'_>, remarks: &mut Remarks) -> Option<(Speaker, 
             Some(speaker) => (speaker, said),
             None if said.trim().is_empty() => return None,
             None => {
-                remarks.add_words(at.place(), "the speaker is neither agent nor user");
+                remarks.add_lost_words(at.place(), "the speaker is neither agent nor user");
                 return None;
             }
         },
         (_, said) => match keyed().next() {
             Some(first) => {
                 if keyed().nth(1).is_some() {
-                    remarks.add_words(at.place(), "has the words of two speakers; the first are read");
+                    remarks.add_lost_words(at.place(), "has the words of two speakers; the first are read");
                 }
                 first
             }
             None if said.is_some_and(|said| !said.trim().is_empty()) => {
-                remarks.add_words(at.place(), "no speaker");
+                remarks.add_lost_words(at.place(), "no speaker");
                 return None;
             }
             None => {
@@ -149,12 +149,12 @@ pub(super) fn utterance(at: &At<'_>, remarks: &mut Remarks) -> Option<(Speaker, 
 }
 
 /// Remarks that an element has words beside those that are read, or instead of them.
-fn remark_rest(at: &At<'_>, element: &Value, remarks: &mut Remarks) {
+fn remark_rest(at: &JsonField<'_>, element: &Value, remarks: &mut Remarks) {
     let mut unread = Vec::new();
     find_unread(element, MAX_DEPTH, &mut unread);
     if !unread.is_empty() {
         let what = format!("has words that are not read, in: {}", shown(unread));
-        remarks.add_words(at.place(), &what);
+        remarks.add_lost_words(at.place(), &what);
     }
 }
 
@@ -208,7 +208,7 @@ fn shown<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
 }
 
 /// Adds a remark that an element has no words, unless a field explains it.
-fn remark_silence(at: &At<'_>, element: &Value, remarks: &mut Remarks) {
+fn remark_silence(at: &JsonField<'_>, element: &Value, remarks: &mut Remarks) {
     let there = |value: &Value| match value {
         Value::Null | Value::Bool(false) => false,
         Value::Array(items) => !items.is_empty(),
@@ -216,7 +216,7 @@ fn remark_silence(at: &At<'_>, element: &Value, remarks: &mut Remarks) {
         _ => true,
     };
     let Some(fields) = element.as_object() else {
-        remarks.add_words(at.place(), "must be a string or an object");
+        remarks.add_lost_words(at.place(), "must be a string or an object");
         return;
     };
     let explained = NO_WORDS.iter().any(|name| fields.get(*name).is_some_and(there));
@@ -227,22 +227,22 @@ fn remark_silence(at: &At<'_>, element: &Value, remarks: &mut Remarks) {
     // Only identifiers are included, because any other name might be words of the call.
     let filled = fields.iter().filter(|(_, value)| there(value)).map(|(name, _)| name);
     let what = format!("no readable words or tool calls; fields: {}", shown(filled));
-    remarks.add_words(at.place(), &what);
+    remarks.add_lost_words(at.place(), &what);
 }
 
 /// Returns the turns in the variable that holds the conversation so far. Their times are unknown.
-pub(super) fn shown_by_variable(variables: &At<'_>, remarks: &mut Remarks) -> Vec<Entry> {
+pub(super) fn shown_by_variable(variables: &JsonField<'_>, remarks: &mut Remarks) -> Vec<Entry> {
     let at = variables.get("system__conversation_history");
     let (Some(history), place) = (at.value(), at.place()) else { return Vec::new() };
     let whole = elements(history);
     let elements = whole.or_else(|| {
         let elements = history.as_str().and_then(before_the_cut)?;
-        remarks.add_words(place, "truncated by ElevenLabs");
+        remarks.add_lost_words(place, "truncated by ElevenLabs");
         Some(elements.into())
     });
     let elements = elements.unwrap_or_default();
     let entries = (0..).zip(&*elements).filter_map(|(index, element)| {
-        let (speaker, message) = utterance(&At::new(&format!("{place}[{index}]"), element), remarks)?;
+        let (speaker, message) = utterance(&JsonField::new(&format!("{place}[{index}]"), element), remarks)?;
         Some(Entry { index, speaker, message, original: None, interrupted: None, time: None, cut_off: false })
     });
     entries.collect()
@@ -310,7 +310,7 @@ fn role(element: &Value, depth: usize) -> Option<String> {
 }
 
 /// Returns the place of a conversation in a report, if there is one.
-pub(super) fn place_of_conversation(at: &At<'_>) -> Option<String> {
+pub(super) fn place_of_conversation(at: &JsonField<'_>) -> Option<String> {
     place_in(at.value()?, at.place().to_owned(), MAX_PLACES)
 }
 
@@ -375,7 +375,7 @@ mod tests {
             json!({"role": "user", "message": "", "text": "Hello"}),
         ] {
             let mut remarks = Remarks::default();
-            let read = utterance(&At::new("x", &element), &mut remarks);
+            let read = utterance(&JsonField::new("x", &element), &mut remarks);
             let read = read.map(|(speaker, message)| (speaker, message.as_str().to_owned()));
             assert_eq!(read, Some((Speaker::Driver, "Hello".to_owned())), "{element}");
             assert_eq!(remarks.into_vec(), [], "{element}");
@@ -397,7 +397,7 @@ mod tests {
             (json!([]), true),
         ] {
             let mut remarks = Remarks::default();
-            assert_eq!(utterance(&At::new("x", &element), &mut remarks), None, "{element}");
+            assert_eq!(utterance(&JsonField::new("x", &element), &mut remarks), None, "{element}");
             assert_eq!(!remarks.into_vec().is_empty(), remarked, "{element}");
         }
     }

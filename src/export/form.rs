@@ -4,12 +4,12 @@ use crate::domain::{Call, Driver, Speaker, Turn};
 use std::io::{self, Write};
 
 /// A call that is exported, with its driver.
-pub(super) struct Context {
+pub(super) struct CallContext {
     pub(super) call: Call,
     pub(super) driver: Option<Driver>,
 }
 
-impl Context {
+impl CallContext {
     /// Returns the time of a turn since the start of the call, in milliseconds.
     pub(super) fn offset(&self, turn: &Turn) -> u64 {
         self.call.offset_micros(turn) / 1000
@@ -17,7 +17,7 @@ impl Context {
 }
 
 /// A writer of a call's transcript, turn by turn.
-pub(super) trait Form {
+pub(super) trait Formatter {
     fn turn(&mut self, turn: Turn, out: &mut dyn Write) -> io::Result<()>;
 
     fn end(&mut self, _: &mut dyn Write) -> io::Result<()> {

@@ -12,18 +12,18 @@ mod subtitles;
 mod transcript;
 
 use crate::domain::ConversationId;
-use crate::store::{Archive, CallFilter, Spoken, TurnOrder};
+use crate::store::{Archive, CallFilter, TranscriptItem, TurnOrder};
 use std::io::{self, BufWriter, Seek as _, Write};
 use tempfile::SpooledTempFile;
 
-use form::{Context, Form};
+use form::{CallContext, Formatter};
 
 pub use error::ExportError;
 pub use rows::{MAX_LINE, archived};
 
 /// An export format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub enum ExportFormat {
     /// All rows as JSON, one object per line. The only format that can be imported.
     JsonLines,
     /// A table with a row per turn (RFC 4180).
@@ -38,7 +38,7 @@ pub enum Format {
     SubRip,
 }
 
-impl Format {
+impl ExportFormat {
     /// All formats.
     pub const ALL: [Self; 6] = [Self::JsonLines, Self::Csv, Self::Text, Self::Markdown, Self::WebVtt, Self::SubRip];
 
@@ -83,7 +83,7 @@ impl Format {
 
 /// Counts of an export.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Exported {
+pub struct ExportCounts {
     /// Exported calls.
     pub calls: u64,
     /// Exported turns.
@@ -103,15 +103,15 @@ const MAX_SPOOLED_BYTES: usize = 1024 * 1024;
 pub fn export(
     archive: &dyn Archive,
     filter: &CallFilter,
-    format: Format,
+    format: ExportFormat,
     out: &mut dyn Write,
-    watch: &mut dyn FnMut(Exported),
-) -> Result<Exported, ExportError> {
-    let mut done = Exported::default();
-    let mut lines = rows::Lines::default();
+    watch: &mut dyn FnMut(ExportCounts),
+) -> Result<ExportCounts, ExportError> {
+    let mut done = ExportCounts::default();
+    let mut lines = rows::ArchiveWriter::default();
     out.write_all(match format {
-        Format::Csv => rows::CSV_HEADER.as_bytes(),
-        Format::WebVtt => subtitles::VTT_HEADER.as_bytes(),
+        ExportFormat::Csv => rows::CSV_HEADER.as_bytes(),
+        ExportFormat::WebVtt => subtitles::VTT_HEADER.as_bytes(),
         _ => b"",
     })?;
     let mut after = 0;
@@ -124,7 +124,7 @@ pub fn export(
             let mut aside = SpooledTempFile::new(MAX_SPOOLED_BYTES);
             let mut buffered = BufWriter::new(&mut aside);
             let turns = match format {
-                Format::JsonLines => lines.call(archive, id, &mut buffered)?,
+                ExportFormat::JsonLines => lines.call(archive, id, &mut buffered)?,
                 other => transcript(archive, id, other, done.calls == 0, &mut buffered)?,
             };
             buffered.flush()?;
@@ -139,8 +139,8 @@ pub fn export(
         }
     }
     // Rows that belong to no call match no filter.
-    if format == Format::JsonLines && filter.is_everything() {
-        lines.rest(archive, out)?;
+    if format == ExportFormat::JsonLines && filter.is_everything() {
+        lines.orphans(archive, out)?;
     }
     out.flush()?;
     Ok(done)
@@ -150,19 +150,19 @@ pub fn export(
 fn transcript(
     archive: &dyn Archive,
     id: &ConversationId,
-    format: Format,
+    format: ExportFormat,
     first: bool,
     mut out: &mut dyn Write,
 ) -> Result<Option<u64>, ExportError> {
-    let order = if format == Format::Csv { TurnOrder::Sequence } else { TurnOrder::Time };
-    let (mut turns, mut form) = (0, None::<Box<dyn Form>>);
+    let order = if format == ExportFormat::Csv { TurnOrder::Sequence } else { TurnOrder::Time };
+    let (mut turns, mut form) = (0, None::<Box<dyn Formatter>>);
     let there = archive.transcript(id, order, &mut |part| match part {
-        Spoken::Call(call, driver) => {
-            let begun = begin(format, Context { call: *call, driver }, first, &mut out)?;
+        TranscriptItem::Call(call, driver) => {
+            let begun = begin(format, CallContext { call: *call, driver }, first, &mut out)?;
             form = Some(begun);
             Ok(())
         }
-        Spoken::Turn(turn) => {
+        TranscriptItem::Turn(turn) => {
             turns += 1;
             form.as_mut().map_or(Ok(()), |form| form.turn(*turn, &mut out))
         }
@@ -173,13 +173,13 @@ fn transcript(
     Ok(there.then_some(turns))
 }
 
-fn begin(format: Format, of: Context, first: bool, out: &mut dyn Write) -> io::Result<Box<dyn Form>> {
+fn begin(format: ExportFormat, of: CallContext, first: bool, out: &mut dyn Write) -> io::Result<Box<dyn Formatter>> {
     Ok(match format {
-        Format::JsonLines => unreachable!("JSON Lines are not transcripts"),
-        Format::Csv => Box::new(rows::Table::new(of)),
-        Format::Text => Box::new(transcript::Text::begin(of, first, out)?),
-        Format::Markdown => Box::new(transcript::Markdown::begin(of, first, out)?),
-        Format::WebVtt => Box::new(subtitles::Cues::new(of, subtitles::Kind::WebVtt)),
-        Format::SubRip => Box::new(subtitles::Cues::new(of, subtitles::Kind::SubRip)),
+        ExportFormat::JsonLines => unreachable!("JSON Lines are not transcripts"),
+        ExportFormat::Csv => Box::new(rows::Table::new(of)),
+        ExportFormat::Text => Box::new(transcript::Text::begin(of, first, out)?),
+        ExportFormat::Markdown => Box::new(transcript::Markdown::begin(of, first, out)?),
+        ExportFormat::WebVtt => Box::new(subtitles::SubtitleWriter::new(of, subtitles::Kind::WebVtt)),
+        ExportFormat::SubRip => Box::new(subtitles::SubtitleWriter::new(of, subtitles::Kind::SubRip)),
     })
 }

@@ -5,10 +5,10 @@
 //! row is written once, before the rows that refer to it.
 
 use super::error::ExportError;
-use super::form::{Context, Form};
+use super::form::{CallContext, Formatter};
 use crate::domain::repair;
 use crate::domain::{ConversationId, DriverId, Invalid, Message, Turn};
-use crate::store::{Archive, Archived, ArchivedCall, Loose, Part, Row};
+use crate::store::{Archive, ArchivePart, ArchiveRecord, ArchivedCall, OrphanRows, Row};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::io::{self, Write};
@@ -19,12 +19,12 @@ pub const MAX_LINE: u64 = 256 << 20;
 
 /// A writer of JSON Lines.
 #[derive(Default)]
-pub(super) struct Lines {
+pub(super) struct ArchiveWriter {
     /// Drivers that were already written.
     drivers: HashSet<i64>,
 }
 
-impl Lines {
+impl ArchiveWriter {
     /// Writes a call with all its rows. Returns the number of turns, or `None` if the call does not exist.
     pub(super) fn call(
         &mut self,
@@ -34,16 +34,16 @@ impl Lines {
     ) -> Result<Option<u64>, ExportError> {
         let mut turns = 0;
         let there = archive.parts(id, &mut |part| match part {
-            Part::Driver(row) => self.driver(&row, out),
-            Part::Dispatch(row) => line("dispatch", &row, out),
-            Part::Event(row) => line("event", &row, out),
-            Part::Call(row, history) => {
+            ArchivePart::Driver(row) => self.driver(&row, out),
+            ArchivePart::Dispatch(row) => line("dispatch", &row, out),
+            ArchivePart::Event(row) => line("event", &row, out),
+            ArchivePart::Call(row, history) => {
                 open("call", &row, out)?;
                 out.write_all(b",\"history\":")?;
                 serde_json::to_writer(&mut *out, &history)?;
                 out.write_all(b",\"transcriptions\":[")
             }
-            Part::Turn(row) => {
+            ArchivePart::Turn(row) => {
                 if turns > 0 {
                     out.write_all(b",")?;
                 }
@@ -66,18 +66,18 @@ impl Lines {
     }
 
     /// Writes the rows that belong to no exported call.
-    pub(super) fn rest(&mut self, archive: &dyn Archive, out: &mut dyn Write) -> Result<(), ExportError> {
-        for kind in [Loose::Drivers, Loose::Dispatches, Loose::Events] {
+    pub(super) fn orphans(&mut self, archive: &dyn Archive, out: &mut dyn Write) -> Result<(), ExportError> {
+        for kind in [OrphanRows::Drivers, OrphanRows::Dispatches, OrphanRows::Events] {
             let mut after = 0;
             loop {
-                let rows = archive.loose(kind, after)?;
+                let rows = archive.orphans(kind, after)?;
                 let Some((last, _)) = rows.last() else { break };
                 after = *last;
                 for (_, row) in &rows {
                     match kind {
-                        Loose::Drivers => self.driver(row, out)?,
-                        Loose::Dispatches => line("dispatch", row, out)?,
-                        Loose::Events => line("event", row, out)?,
+                        OrphanRows::Drivers => self.driver(row, out)?,
+                        OrphanRows::Dispatches => line("dispatch", row, out)?,
+                        OrphanRows::Events => line("event", row, out)?,
                     }
                 }
             }
@@ -107,7 +107,7 @@ fn line(kind: &str, row: &Row, out: &mut dyn Write) -> io::Result<()> {
 ///
 /// # Errors
 /// The rule that the line breaks, with the path of the field if there is one.
-pub fn archived(line: &[u8]) -> Result<Archived, Invalid> {
+pub fn archived(line: &[u8]) -> Result<ArchiveRecord, Invalid> {
     let mut row: Row = match repair::read_whole(line) {
         Ok(Value::Object(row)) => row,
         Ok(_) => return Err(Invalid("must be a JSON object".into())),
@@ -115,9 +115,9 @@ pub fn archived(line: &[u8]) -> Result<Archived, Invalid> {
     };
     let kind = row.shift_remove("type");
     match kind.as_ref().and_then(Value::as_str) {
-        Some("driver") => Ok(Archived::Driver(row)),
-        Some("dispatch") => Ok(Archived::Dispatch(row)),
-        Some("event") => Ok(Archived::Event(row)),
+        Some("driver") => Ok(ArchiveRecord::Driver(row)),
+        Some("dispatch") => Ok(ArchiveRecord::Dispatch(row)),
+        Some("event") => Ok(ArchiveRecord::Event(row)),
         Some("call") => {
             let history = match row.shift_remove("history") {
                 None | Some(Value::Null) => None,
@@ -132,7 +132,7 @@ pub fn archived(line: &[u8]) -> Result<Archived, Invalid> {
                 _ => Err(Invalid(format!("transcriptions[{at}]: must be a JSON object").into())),
             };
             let turns = turns.into_iter().enumerate().map(turn).collect::<Result<_, _>>()?;
-            Ok(Archived::Call(Arc::new(ArchivedCall { row, history, turns })))
+            Ok(ArchiveRecord::Call(Arc::new(ArchivedCall { row, history, turns })))
         }
         _ => Err(Invalid("type: must be one of driver, dispatch, event, call".into())),
     }
@@ -144,17 +144,17 @@ pub(super) const CSV_HEADER: &str = "conversation_id,call_start_time,call_end_ti
                                      superseded_by,source,transcription_id,record_time\r\n";
 
 /// A writer of CSV rows, one per turn.
-pub(super) struct Table(Context);
+pub(super) struct Table(CallContext);
 
 impl Table {
-    pub(super) fn new(of: Context) -> Self {
+    pub(super) fn new(of: CallContext) -> Self {
         Self(of)
     }
 }
 
-impl Form for Table {
+impl Formatter for Table {
     fn turn(&mut self, turn: Turn, out: &mut dyn Write) -> io::Result<()> {
-        let Context { call, driver } = &self.0;
+        let CallContext { call, driver } = &self.0;
         let text = |value: Option<String>| value.unwrap_or_default();
         let row = [
             call.conversation_id.as_str().to_owned(),

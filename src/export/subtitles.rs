@@ -4,7 +4,7 @@
 //! takes precedence over its times: a cue never starts before the previous one. Records contain whole seconds, so
 //! several turns may start at one time; they share the time until the next start, in proportion to their length.
 
-use super::form::{Context, Form, lines_of, name_of, words};
+use super::form::{CallContext, Formatter, lines_of, name_of, words};
 use crate::domain::Turn;
 use std::io::{self, Write};
 
@@ -31,8 +31,8 @@ const MIN_SHARE_MS: u64 = 50;
 const MAX_PENDING: usize = 1000;
 
 /// A writer of subtitles.
-pub(super) struct Cues {
-    of: Context,
+pub(super) struct SubtitleWriter {
+    of: CallContext,
     kind: Kind,
     written: u64,
     /// Start of the buffered turns. Their ends depend on the start of the next turn.
@@ -40,8 +40,8 @@ pub(super) struct Cues {
     pending: Vec<Turn>,
 }
 
-impl Cues {
-    pub(super) fn new(of: Context, kind: Kind) -> Self {
+impl SubtitleWriter {
+    pub(super) fn new(of: CallContext, kind: Kind) -> Self {
         Self { of, kind, written: 0, start: 0, pending: Vec::new() }
     }
 
@@ -90,7 +90,7 @@ fn length(turn: &Turn) -> u64 {
     MIN_CUE_MS + MS_PER_LETTER * letters as u64
 }
 
-impl Form for Cues {
+impl Formatter for SubtitleWriter {
     fn turn(&mut self, turn: Turn, out: &mut dyn Write) -> io::Result<()> {
         let start = self.of.offset(&turn);
         if self.pending.is_empty() {

@@ -3,13 +3,13 @@
 //! Words of a call are never mistaken for layout. In plain text all lines of a turn after the first are indented, in
 //! Markdown all special characters are escaped.
 
-use super::form::{Context, Form, clock, lines_of, name_of, words};
+use super::form::{CallContext, Formatter, clock, lines_of, name_of, words};
 use crate::domain::Turn;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
 /// Returns the driver for the heading, or the reason why there is none.
-fn called(of: &Context) -> String {
+fn called(of: &CallContext) -> String {
     match (&of.driver, of.call.driver_id) {
         (Some(driver), _) => format!("{} ({})", lines_of(&driver.name).collect::<Vec<_>>().join(" "), driver.id),
         (None, Some(id)) => format!("driver {id}"),
@@ -17,7 +17,7 @@ fn called(of: &Context) -> String {
     }
 }
 
-fn end(of: &Context) -> String {
+fn end(of: &CallContext) -> String {
     of.call.call_end_time.map_or_else(|| "not known".to_owned(), |time| time.to_string())
 }
 
@@ -27,10 +27,10 @@ fn one_line(text: &str) -> String {
 }
 
 /// A writer of plain text.
-pub(super) struct Text(Context);
+pub(super) struct Text(CallContext);
 
 impl Text {
-    pub(super) fn begin(of: Context, first: bool, out: &mut dyn Write) -> io::Result<Self> {
+    pub(super) fn begin(of: CallContext, first: bool, out: &mut dyn Write) -> io::Result<Self> {
         if !first {
             out.write_all(b"\n\n")?;
         }
@@ -44,7 +44,7 @@ impl Text {
     }
 }
 
-impl Form for Text {
+impl Formatter for Text {
     fn turn(&mut self, turn: Turn, out: &mut dyn Write) -> io::Result<()> {
         let text = lines_of(words(&turn)).collect::<Vec<_>>().join("\n    ");
         writeln!(out, "[{}] {}: {text}", clock(self.0.offset(&turn)), name_of(turn.speaker))
@@ -52,10 +52,10 @@ impl Form for Text {
 }
 
 /// A writer of Markdown.
-pub(super) struct Markdown(Context);
+pub(super) struct Markdown(CallContext);
 
 impl Markdown {
-    pub(super) fn begin(of: Context, first: bool, out: &mut dyn Write) -> io::Result<Self> {
+    pub(super) fn begin(of: CallContext, first: bool, out: &mut dyn Write) -> io::Result<Self> {
         if !first {
             out.write_all(b"\n")?;
         }
@@ -68,7 +68,7 @@ impl Markdown {
     }
 }
 
-impl Form for Markdown {
+impl Formatter for Markdown {
     fn turn(&mut self, turn: Turn, out: &mut dyn Write) -> io::Result<()> {
         // A backslash at the end of a line is a line break within the paragraph.
         let text = lines_of(words(&turn)).map(escaped).collect::<Vec<_>>().join("\\\n");

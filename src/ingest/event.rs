@@ -1,14 +1,14 @@
 //! Parses the body of a post-call event into the row that is stored for it.
 
-use crate::domain::{EventOutcome, KeptRecord, NewEvent, RemarkKind, describe_remarks};
-use crate::elevenlabs::{Reading, read_event};
+use crate::domain::{EventOutcome, NewEvent, RemarkKind, StoredRecord, describe_remarks};
+use crate::elevenlabs::{ParsedEvent, parse_event};
 use crate::telemetry::metrics::METRICS;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use std::panic::catch_unwind;
 
 /// Counts a stored event in the service's metrics.
-pub fn count(outcome: EventOutcome, remarks: &[RemarkKind]) {
+pub fn count_event(outcome: EventOutcome, remarks: &[RemarkKind]) {
     let label = match outcome {
         EventOutcome::Applied if !remarks.is_empty() => "remarked",
         outcome => outcome.as_str(),
@@ -27,10 +27,10 @@ pub fn count_remarks(remarks: &[RemarkKind]) {
 /// Parses an event. Never fails: a body that cannot be read is stored unchanged, so a later version can read it.
 ///
 /// Takes some milliseconds per megabyte.
-pub fn of_body(body: Bytes) -> NewEvent {
+pub fn parse_body(body: Bytes) -> NewEvent {
     let digest = Sha256::digest(&body).into();
     // A panic in a parser must not lose the event.
-    let Ok(event) = catch_unwind(|| read_event(&body)) else {
+    let Ok(event) = catch_unwind(|| parse_event(&body)) else {
         return NewEvent {
             digest,
             event_type: None,
@@ -46,9 +46,9 @@ pub fn of_body(body: Bytes) -> NewEvent {
     };
     let remarks = describe_remarks(&event.remarks);
     let (outcome, error, record) = match event.reading {
-        Reading::Record(record) => (EventOutcome::Applied, remarks, Some(KeptRecord::from(&*record))),
-        Reading::Other => (EventOutcome::Ignored, remarks, None),
-        Reading::Unreadable(why) => (EventOutcome::Unreadable, Some(why), None),
+        ParsedEvent::Record(record) => (EventOutcome::Applied, remarks, Some(StoredRecord::from(&*record))),
+        ParsedEvent::Other => (EventOutcome::Ignored, remarks, None),
+        ParsedEvent::Unreadable(why) => (EventOutcome::Unreadable, Some(why), None),
     };
     NewEvent {
         digest,

@@ -12,23 +12,23 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(400);
 
 /// The state of the watch.
 #[derive(Debug)]
-pub(crate) struct FileWatch {
+pub(crate) struct FileMonitor {
     next: Instant,
     told: bool,
 }
 
-impl FileWatch {
+impl FileMonitor {
     pub(crate) fn new() -> Self {
         Self { next: Instant::now(), told: false }
     }
 
     /// Returns the time of the next check.
-    pub(crate) fn next(&self) -> Instant {
+    pub(crate) fn next_check_at(&self) -> Instant {
         self.next
     }
 
     /// Checks the files if the interval has passed. Returns false if they are not at their path, which the store logs.
-    pub(crate) fn look(&mut self, store: &dyn Maintenance) -> bool {
+    pub(crate) fn check(&mut self, store: &dyn Maintenance) -> bool {
         let now = Instant::now();
         if now < self.next {
             return true;

@@ -26,7 +26,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The backlog and the time of the next slice.
 #[derive(Debug)]
-pub struct Pace {
+pub struct IndexSchedule {
     left: u64,
     /// Time of the last progress message, if the backlog was large.
     told: Option<Instant>,
@@ -37,30 +37,30 @@ pub struct Pace {
     is_failing: bool,
 }
 
-impl Pace {
+impl IndexSchedule {
     /// Creates a schedule. The backlog is unknown before the first slice.
     pub fn new(now: Instant) -> Self {
         Self { left: MIN_BACKLOG_TURNS, told: None, writes: 0, earliest: now, is_failing: false }
     }
 
     /// Records writes. If they erased something, the next slice does not wait for an idle moment.
-    pub fn wrote(&mut self, writes: usize, erased: bool) {
+    pub fn record_writes(&mut self, writes: usize, erased: bool) {
         self.writes += if erased { MIN_BACKLOG_TURNS.max(writes as u64) } else { writes as u64 };
     }
 
     /// Returns whether there is a backlog.
-    pub fn any_left(&self) -> bool {
+    pub fn has_backlog(&self) -> bool {
         self.left + self.writes > 0
     }
 
     /// Returns the time of the next slice, or `None` if it can wait for an idle moment.
-    pub fn due(&self) -> Option<Instant> {
+    pub fn next_slice_at(&self) -> Option<Instant> {
         (self.left + self.writes >= MIN_BACKLOG_TURNS).then_some(self.earliest)
     }
 
     /// Records a slice and its remaining backlog. If `more` work is left, the next slice does not wait for an
     /// idle moment. Returns the backlog when it is time to log progress.
-    pub fn did(&mut self, began: Instant, now: Instant, left: u64, more: bool) -> Option<u64> {
+    pub fn slice_done(&mut self, began: Instant, now: Instant, left: u64, more: bool) -> Option<u64> {
         let pause = if self.writes > 0 { BUSY_PAUSE_FACTOR } else { IDLE_PAUSE_FACTOR };
         self.earliest = now + (now - began) * pause;
         self.is_failing = false;
@@ -81,7 +81,7 @@ impl Pace {
 
     /// Records a failed slice. Returns whether it is the first failure in a row. The backlog is assumed empty, so that
     /// the store can do its idle maintenance, which may free disk space.
-    pub fn failed(&mut self, now: Instant) -> bool {
+    pub fn slice_failed(&mut self, now: Instant) -> bool {
         (self.left, self.writes) = (0, 0);
         self.earliest = now + FAILURE_PAUSE;
         !std::mem::replace(&mut self.is_failing, true)

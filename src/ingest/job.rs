@@ -39,7 +39,7 @@ impl From<Error> for WriteError {
 
 /// Limits of the queue.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct WriterLimits {
     /// Maximum number of waiting writes.
     pub queue_capacity: usize,
     /// Maximum time that a write waits in the queue.
@@ -58,8 +58,8 @@ pub(super) struct Job {
 pub(super) type Reply = oneshot::Sender<Result<Written, WriteError>>;
 
 /// A message to the thread.
-pub(super) enum Order {
-    Do(Job),
+pub(super) enum WriterMessage {
+    Write(Job),
     Stop,
 }
 

@@ -13,6 +13,6 @@ mod start;
 mod writer;
 mod writer_thread;
 
-pub use job::{Limits, WriteError};
+pub use job::{WriteError, WriterLimits};
 pub use writer::Writer;
 pub use writer_thread::WriterThread;

@@ -25,10 +25,10 @@ const INDEX_INTERVAL: Duration = Duration::from_mins(1);
 
 /// The pending purge, if there is one.
 #[derive(Debug, Default)]
-pub struct Forgetting(Option<Pending>);
+pub struct PurgeSchedule(Option<PendingPurge>);
 
 #[derive(Debug)]
-struct Pending {
+struct PendingPurge {
     /// Time of the first erasure.
     since: Instant,
     /// Time of the next attempt.
@@ -39,19 +39,19 @@ struct Pending {
     waits_for_index: bool,
 }
 
-impl Pending {
+impl PendingPurge {
     fn new() -> Self {
         let since = Instant::now();
         Self { since, next: since + PURGE_DELAY, told: false, waits_for_index: false }
     }
 }
 
-impl Forgetting {
+impl PurgeSchedule {
     /// Records an erasure.
-    pub fn begin(&mut self) {
+    pub fn erased(&mut self) {
         let pending = self.pending();
         if pending.waits_for_index {
-            *pending = Pending::new();
+            *pending = PendingPurge::new();
         }
     }
 
@@ -60,16 +60,16 @@ impl Forgetting {
         if erased_words {
             self.pending();
         } else if let Some(pending) = self.0.as_mut().filter(|pending| pending.waits_for_index) {
-            *pending = Pending { next: Instant::now(), ..Pending::new() };
+            *pending = PendingPurge { next: Instant::now(), ..PendingPurge::new() };
         }
     }
 
-    fn pending(&mut self) -> &mut Pending {
-        self.0.get_or_insert_with(Pending::new)
+    fn pending(&mut self) -> &mut PendingPurge {
+        self.0.get_or_insert_with(PendingPurge::new)
     }
 
     /// Returns the time of the next attempt, if a purge is pending.
-    pub fn due(&self) -> Option<Instant> {
+    pub fn next_attempt_at(&self) -> Option<Instant> {
         self.0.as_ref().map(|pending| pending.next)
     }
 
@@ -95,7 +95,7 @@ impl Forgetting {
     }
 
     /// Purges if it is time to. Returns whether an attempt was made.
-    pub fn forget(&mut self, store: &dyn Maintenance) -> bool {
+    pub fn purge(&mut self, store: &dyn Maintenance) -> bool {
         let Some(pending) = &mut self.0 else { return false };
         let now = Instant::now();
         if now < pending.next {

@@ -52,7 +52,7 @@ const PAUSE_LIMITS: (Duration, Duration) = (Duration::from_millis(4), Duration::
 const MAX_PLANS: usize = 5;
 
 /// The requests that wait for a call.
-type Waiting = Vec<oneshot::Sender<Option<Counts>>>;
+type Waiters = Vec<oneshot::Sender<Option<Counts>>>;
 
 /// The calls that requests wait for. Cheap to clone.
 #[derive(Clone, Default)]
@@ -104,7 +104,7 @@ struct Shared {
 struct State {
     /// Ordered by the first request for each call.
     calls: VecDeque<ConversationId>,
-    waiting: HashMap<ConversationId, Waiting>,
+    waiting: HashMap<ConversationId, Waiters>,
     stopping: bool,
 }
 
@@ -138,7 +138,7 @@ impl Requests {
     }
 
     /// Removes and returns the calls that have been waited for longest, with their requests.
-    fn take(&self) -> Vec<(ConversationId, Waiting)> {
+    fn take_oldest(&self) -> Vec<(ConversationId, Waiters)> {
         let mut state = self.state();
         let number = state.calls.len().min(MAX_ROUND_CALLS);
         let calls: Vec<_> = state.calls.drain(..number).collect();
@@ -146,7 +146,7 @@ impl Requests {
     }
 
     /// Puts back calls that were taken but not reconciled.
-    fn put_back(&self, calls: Vec<(ConversationId, Waiting)>) {
+    fn put_back(&self, calls: Vec<(ConversationId, Waiters)>) {
         let mut state = self.state();
         for (id, waiting) in calls.into_iter().rev() {
             if let Some(others) = state.waiting.get_mut(&id) {
@@ -178,8 +178,8 @@ pub struct Reconciler {
 }
 
 impl Reconciler {
-    /// Starts the thread. `write` stores slices of calls, waits until each is on disk, and returns the calls' numbers of
-    /// turns.
+    /// Starts the thread. `write` stores slices of calls, waits until each is on disk, and returns the calls' numbers
+    /// of turns.
     ///
     /// # Errors
     /// The operating system could not create the thread.
@@ -191,7 +191,7 @@ impl Reconciler {
         let of_thread = requests.clone();
         let thread = std::thread::Builder::new().name("reconciler".to_owned()).spawn(move || {
             Background::that_is_awaited();
-            Loop { store, requests: of_thread, write, failed: HashMap::new() }.run();
+            ReconcilerLoop { store, requests: of_thread, write, failed: HashMap::new() }.run();
         })?;
         Ok(Self { requests, thread: Some(thread) })
     }
@@ -208,7 +208,7 @@ impl Drop for Reconciler {
     }
 }
 
-struct Loop<W> {
+struct ReconcilerLoop<W> {
     store: Arc<dyn Reads>,
     requests: Requests,
     write: W,
@@ -216,19 +216,19 @@ struct Loop<W> {
     failed: HashMap<ConversationId, Instant>,
 }
 
-impl<W: Fn(Vec<Reconciliation>) -> Vec<Result<i64, WriteError>>> Loop<W> {
+impl<W: Fn(Vec<Reconciliation>) -> Vec<Result<i64, WriteError>>> ReconcilerLoop<W> {
     fn run(&mut self) {
         // Notes up to this one are from before the start. There may be very many after an upgrade, so newer ones come
         // first.
         let left = self.store.due(0, 0, 0).map_or(0, |due| due.last);
         let (mut page, mut look_at, mut rounds) = (VecDeque::new(), Instant::now(), 0);
         loop {
-            let requested = self.requests.take();
+            let requested = self.requests.take_oldest();
             if requested.is_empty() || rounds == REQUESTED_ROUNDS {
                 rounds = 0;
                 self.requests.put_back(requested);
                 if page.is_empty() && look_at <= Instant::now() {
-                    page = self.look(left).into();
+                    page = self.find_due(left).into();
                     if page.is_empty() {
                         look_at = Instant::now() + LOOK_INTERVAL;
                     }
@@ -250,7 +250,7 @@ impl<W: Fn(Vec<Reconciliation>) -> Vec<Result<i64, WriteError>>> Loop<W> {
     }
 
     /// Returns some due calls.
-    fn look(&mut self, left: i64) -> Vec<ConversationId> {
+    fn find_due(&mut self, left: i64) -> Vec<ConversationId> {
         let now = Instant::now();
         self.failed.retain(|_, retry_at| *retry_at > now);
         let limit = MAX_PAGE_CALLS + self.failed.len();
@@ -272,13 +272,13 @@ impl<W: Fn(Vec<Reconciliation>) -> Vec<Result<i64, WriteError>>> Loop<W> {
     }
 
     /// Reconciles some calls, answers waiting requests, and pauses. Returns false if the thread must end.
-    fn round(&mut self, calls: Vec<(ConversationId, Waiting)>) -> bool {
+    fn round(&mut self, calls: Vec<(ConversationId, Waiters)>) -> bool {
         let began = Instant::now();
         let mut calls = calls.into_iter();
         let mut running = Vec::new();
         let mut waiting = HashMap::new();
         for (id, who) in calls.by_ref() {
-            running.push(Running::plan(&*self.store, id.clone()));
+            running.push(ReconcilingCall::plan(&*self.store, id.clone()));
             waiting.insert(id, who);
             if began.elapsed() > MAX_PLANNING_TIME {
                 break;
@@ -313,7 +313,7 @@ impl<W: Fn(Vec<Reconciliation>) -> Vec<Result<i64, WriteError>>> Loop<W> {
 }
 
 /// A call that is being reconciled.
-struct Running {
+struct ReconcilingCall {
     id: ConversationId,
     began: Instant,
     plans: usize,
@@ -322,7 +322,7 @@ struct Running {
     counts: Option<Counts>,
 }
 
-impl Running {
+impl ReconcilingCall {
     fn plan(store: &dyn Reads, id: ConversationId) -> Self {
         let mut running = Self { id, began: Instant::now(), plans: 0, settlement: Ok(None), counts: None };
         running.plan_again(store);
@@ -361,7 +361,7 @@ impl Running {
 fn store_all(
     store: &dyn Reads,
     write: &impl Fn(Vec<Reconciliation>) -> Vec<Result<i64, WriteError>>,
-    mut running: Vec<Running>,
+    mut running: Vec<ReconcilingCall>,
     rest: &dyn Fn(Duration) -> bool,
 ) -> Vec<(ConversationId, Result<Option<Counts>, ReconcileError>)> {
     let mut done = Vec::new();
@@ -418,7 +418,7 @@ fn store_all(
 ///
 /// # Errors
 /// See [`ReconcileError`]. The calls stay due.
-pub fn work_off(
+pub fn reconcile_all_due(
     store: &dyn Reads,
     write: impl Fn(Vec<Reconciliation>) -> Vec<Result<i64, WriteError>>,
 ) -> Result<(), ReconcileError> {
@@ -432,7 +432,7 @@ pub fn work_off(
         }
         let mut failed = Ok(());
         for calls in due.calls.chunks(MAX_ROUND_CALLS) {
-            let running = calls.iter().map(|id| Running::plan(store, id.clone())).collect();
+            let running = calls.iter().map(|id| ReconcilingCall::plan(store, id.clone())).collect();
             for (id, result) in store_all(store, &write, running, &|_| true) {
                 if let Err(error) = result {
                     failed = Err(ReconcileError::OfCall(id, Box::new(error)));
@@ -446,10 +446,10 @@ pub fn work_off(
     }
 }
 
-/// Reconciles all due calls as [`work_off`] does, in a store that no other thread writes to.
+/// Reconciles all due calls as [`reconcile_all_due`] does, in a store that no other thread writes to.
 ///
 /// # Errors
-/// Like [`work_off`].
-pub fn work_off_store(store: &dyn Store) -> Result<(), ReconcileError> {
-    work_off(store, |slices| reconcile_in(store, Timestamp::now(), slices))
+/// Like [`reconcile_all_due`].
+pub fn reconcile_all_due_in(store: &dyn Store) -> Result<(), ReconcileError> {
+    reconcile_all_due(store, |slices| reconcile_in(store, Timestamp::now(), slices))
 }

@@ -53,12 +53,12 @@ impl<R> Slices<R> {
     }
 
     /// Returns the time of the next slice, if there is one.
-    pub fn due(&self) -> Option<Instant> {
+    pub fn next_slice_at(&self) -> Option<Instant> {
         self.next
     }
 
     /// Erases the next slice.
-    pub fn go_on(&mut self, store: &dyn Commands, others_write: bool) -> Progress<R> {
+    pub fn erase_next(&mut self, store: &dyn Commands, others_write: bool) -> Progress<R> {
         let start = Instant::now();
         let done = store.go_on_erasing(self.which);
         let now = Instant::now();
@@ -73,17 +73,17 @@ impl<R> Slices<R> {
             Ok(None) => {
                 // Another process has erased the call that requests still wait for.
                 (self.next, self.which) = (None, Unfinished::Erasures);
-                Progress { erased: false, ended: self.all(), error: None }
+                Progress { erased: false, ended: self.take_waiting(), error: None }
             }
             Err(error) => {
                 tracing::warn!(%error, "could not erase a slice of a call; retrying");
                 self.next = Some(now + FAILURE_PAUSE);
-                Progress { erased: false, ended: self.all(), error: Some(Arc::new(error)) }
+                Progress { erased: false, ended: self.take_waiting(), error: Some(Arc::new(error)) }
             }
         }
     }
 
-    fn all(&mut self) -> Vec<R> {
+    fn take_waiting(&mut self) -> Vec<R> {
         self.waiting.drain().flat_map(|(_, who)| who).collect()
     }
 }

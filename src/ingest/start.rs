@@ -1,11 +1,11 @@
 //! Start of the writer's thread.
 
-use super::file_watch::FileWatch;
-use super::job::Limits;
-use super::purge_schedule::Forgetting;
+use super::file_watch::FileMonitor;
+use super::job::WriterLimits;
+use super::purge_schedule::PurgeSchedule;
 use super::reconciler::Requests;
 use super::slices::Slices;
-use super::writer::{Loop, Shared, Writer};
+use super::writer::{Shared, Writer, WriterLoop};
 use super::writer_thread::WriterThread;
 use crate::redaction::Redactor;
 use crate::store::Store;
@@ -21,7 +21,7 @@ impl Writer {
     /// The operating system could not create the thread.
     pub fn start(
         store: Arc<dyn Store>,
-        limits: Limits,
+        limits: WriterLimits,
         redactor: Option<Redactor>,
     ) -> std::io::Result<(Self, WriterThread)> {
         let (queue, orders) = sync_channel(limits.queue_capacity);
@@ -32,13 +32,13 @@ impl Writer {
             // Dropped when the thread ends, even by a panic.
             let _alive: oneshot::Sender<()> = alive;
             let lag = METRICS.ingest_lag_seconds.local();
-            Loop {
+            WriterLoop {
                 store,
                 shared,
                 patience: limits.patience,
                 lag,
-                forgetting: Forgetting::default(),
-                file_watch: FileWatch::new(),
+                forgetting: PurgeSchedule::default(),
+                file_watch: FileMonitor::new(),
                 slices: Slices::new(),
                 others_wrote: false,
             }

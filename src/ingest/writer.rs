@@ -12,15 +12,15 @@
 //! - **Overload.** A write is refused before anything is done if the queue is full, or if it waited too long in the
 //!   queue.
 //! - **Cancellation.** Dropping the future does not cancel the write.
-//! - **Moved files.** Nothing is written while the database's files are not at their path ([`FileWatch`]).
+//! - **Moved files.** Nothing is written while the database's files are not at their path ([`FileMonitor`]).
 //! - **Long calls.** A long call is erased in slices, and other writes are executed in between. The caller is answered
 //!   after the last slice.
-//! - **Erasure.** Erased bytes are purged from the disk soon after, even under load ([`Forgetting`]).
+//! - **Erasure.** Erased bytes are purged from the disk soon after, even under load ([`PurgeSchedule`]).
 
-use super::file_watch::FileWatch;
-use super::index_schedule::Pace;
-use super::job::{Job, Order, Reply, WriteError, answer};
-use super::purge_schedule::Forgetting;
+use super::file_watch::FileMonitor;
+use super::index_schedule::IndexSchedule;
+use super::job::{Job, Reply, WriteError, WriterMessage, answer};
+use super::purge_schedule::PurgeSchedule;
 use super::reconciler::Requests;
 use super::slices::Slices;
 use crate::domain::Timestamp;
@@ -53,7 +53,7 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 /// A handle of the writer thread. Cheap to clone.
 #[derive(Clone)]
 pub struct Writer {
-    pub(super) queue: SyncSender<Order>,
+    pub(super) queue: SyncSender<WriterMessage>,
     pub(super) shared: Arc<Shared>,
     pub(super) redactor: Option<Redactor>,
     pub(super) requests: Requests,
@@ -118,7 +118,7 @@ impl Writer {
         self.shared.waiting.fetch_add(1, Ordering::Relaxed);
         let (reply, answer) = oneshot::channel();
         let job = Job { write, weight, queued_at: Instant::now(), reply };
-        if let Err(error) = self.queue.try_send(Order::Do(job)) {
+        if let Err(error) = self.queue.try_send(WriterMessage::Write(job)) {
             self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
             self.shared.waiting_bytes.fetch_sub(weight, Ordering::Relaxed);
             return Err(match error {
@@ -154,12 +154,12 @@ impl Writer {
     }
 }
 
-pub(super) struct Loop {
+pub(super) struct WriterLoop {
     pub(super) store: Arc<dyn Store>,
     pub(super) shared: Arc<Shared>,
     pub(super) patience: Duration,
-    pub(super) forgetting: Forgetting,
-    pub(super) file_watch: FileWatch,
+    pub(super) forgetting: PurgeSchedule,
+    pub(super) file_watch: FileMonitor,
     pub(super) slices: Slices<Reply>,
     /// True if anything was written since the last slice of an erasure.
     pub(super) others_wrote: bool,
@@ -167,80 +167,83 @@ pub(super) struct Loop {
     pub(super) lag: LocalHistogram,
 }
 
-impl Loop {
-    pub(super) fn run(&mut self, orders: &Receiver<Order>) {
-        let mut pace = Pace::new(Instant::now());
+impl WriterLoop {
+    pub(super) fn run(&mut self, orders: &Receiver<WriterMessage>) {
+        let mut pace = IndexSchedule::new(Instant::now());
         // Start of the idle time, and whether all idle maintenance is done.
         let (mut quiet_since, mut rested) = (Instant::now(), true);
         loop {
-            self.forgetting.forget(&*self.store);
-            if !self.file_watch.look(&*self.store) {
+            self.forgetting.purge(&*self.store);
+            if !self.file_watch.check(&*self.store) {
                 self.note_commit(None);
             }
             let now = Instant::now();
-            if self.slices.due().is_some_and(|at| at <= now) {
+            if self.slices.next_slice_at().is_some_and(|at| at <= now) {
                 self.go_on_erasing();
                 (quiet_since, rested) = (now, false);
                 continue;
             }
-            let slice_at = pace.due();
+            let slice_at = pace.next_slice_at();
             if slice_at.is_some_and(|at| at <= now) {
                 self.catch_up(&mut pace);
                 rested = false;
                 continue;
             }
-            let pause = match (rested, pace.any_left()) {
+            let pause = match (rested, pace.has_backlog()) {
                 (true, true) => Duration::ZERO,
                 (true, false) => IDLE_POLL_INTERVAL,
                 (false, _) => IDLE_DELAY,
             };
             let wake = slice_at.unwrap_or(quiet_since + pause);
-            let wake = [self.forgetting.due(), self.slices.due()].into_iter().flatten().fold(wake, Instant::min);
-            let watch_at = self.file_watch.next();
+            let wake = [self.forgetting.next_attempt_at(), self.slices.next_slice_at()]
+                .into_iter()
+                .flatten()
+                .fold(wake, Instant::min);
+            let watch_at = self.file_watch.next_check_at();
             let first = orders.recv_timeout(wake.min(watch_at).saturating_duration_since(now));
             let mut stop = false;
             let mut batch = Vec::new();
             match first {
-                Ok(Order::Do(job)) => batch.push(job),
+                Ok(WriterMessage::Write(job)) => batch.push(job),
                 Err(RecvTimeoutError::Timeout) if watch_at < wake => continue,
                 Err(RecvTimeoutError::Timeout) => {
-                    if self.forgetting.forget(&*self.store) || slice_at.is_some() {
+                    if self.forgetting.purge(&*self.store) || slice_at.is_some() {
                         // The purge is done, or is due now.
                     } else if rested {
                         self.catch_up(&mut pace);
                         rested = false;
                     } else {
                         // Before the backlog, which needs disk space that the maintenance may free.
-                        rested = self.rest();
+                        rested = self.idle();
                         quiet_since = Instant::now();
                     }
                     continue;
                 }
-                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => stop = true,
+                Ok(WriterMessage::Stop) | Err(RecvTimeoutError::Disconnected) => stop = true,
             }
             // Writes that arrived before the message to stop, or raced with it, are still executed.
             while batch.len() < MAX_BATCH {
                 match orders.try_recv() {
-                    Ok(Order::Do(job)) => batch.push(job),
-                    Ok(Order::Stop) => stop = true,
+                    Ok(WriterMessage::Write(job)) => batch.push(job),
+                    Ok(WriterMessage::Stop) => stop = true,
                     Err(_) => break,
                 }
             }
             if !batch.is_empty() {
-                pace.wrote(batch.len(), batch.iter().any(|job| job.write.erases()));
+                pace.record_writes(batch.len(), batch.iter().any(|job| job.write.erases()));
                 self.run_batch(batch);
                 (quiet_since, rested) = (Instant::now(), false);
             }
             if stop {
-                while let Ok(Order::Do(job)) = orders.try_recv() {
-                    pace.wrote(1, job.write.erases());
+                while let Ok(WriterMessage::Write(job)) = orders.try_recv() {
+                    pace.record_writes(1, job.write.erases());
                     self.run_batch(vec![job]);
                 }
-                if pace.any_left() {
+                if pace.has_backlog() {
                     self.catch_up(&mut pace);
                 }
                 self.forgetting.finish(&*self.store);
-                self.rest();
+                self.idle();
                 return;
             }
         }
@@ -248,9 +251,9 @@ impl Loop {
 
     /// Erases the next slice of a long call.
     fn go_on_erasing(&mut self) {
-        let progress = self.slices.go_on(&*self.store, std::mem::take(&mut self.others_wrote));
+        let progress = self.slices.erase_next(&*self.store, std::mem::take(&mut self.others_wrote));
         if progress.erased {
-            self.forgetting.begin();
+            self.forgetting.erased();
             self.shared.committed.send_replace(());
         }
         for reply in progress.ended {
@@ -259,18 +262,18 @@ impl Loop {
     }
 
     /// Indexes the next slice of turns.
-    fn catch_up(&mut self, pace: &mut Pace) {
+    fn catch_up(&mut self, pace: &mut IndexSchedule) {
         let began = Instant::now();
         match self.store.catch_up() {
             Ok(left) => {
                 METRICS.search_unindexed_turns.set(i64::try_from(left.turns).unwrap_or(i64::MAX));
                 self.forgetting.note_index(left.erased_words);
-                if let Some(left) = pace.did(began, Instant::now(), left.turns, left.erased_words) {
+                if let Some(left) = pace.slice_done(began, Instant::now(), left.turns, left.erased_words) {
                     tracing::info!(left, "indexing turns for search");
                 }
             }
             Err(error) => {
-                if pace.failed(Instant::now()) {
+                if pace.slice_failed(Instant::now()) {
                     tracing::warn!(%error, "indexing turns for search failed; retrying");
                 }
             }
@@ -278,7 +281,7 @@ impl Loop {
     }
 
     /// Does idle maintenance. Returns whether nothing is left to do until the next write.
-    fn rest(&self) -> bool {
+    fn idle(&self) -> bool {
         match self.store.rest() {
             Ok(done) => done,
             Err(error) => {
@@ -356,7 +359,7 @@ impl Loop {
             assert_eq!(outcomes.len(), writes.len(), "a store returns an outcome for each write");
             self.measure(now, writes, outcomes);
             if writes.iter().any(Write::erases) {
-                self.forgetting.begin();
+                self.forgetting.erased();
             }
         }
         result

@@ -1,6 +1,6 @@
 //! The handle of the writer's thread: stopping it, and detecting that it died.
 
-use super::job::Order;
+use super::job::WriterMessage;
 use super::writer::Writer;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -19,7 +19,7 @@ impl WriterThread {
     pub fn stop(self) -> bool {
         self.writer.shared.stopping.store(true, Ordering::Release);
         // Queued after all accepted writes. It fails if the thread is already gone, which is fine.
-        let _ = self.writer.queue.send(Order::Stop);
+        let _ = self.writer.queue.send(WriterMessage::Stop);
         self.thread.join().is_ok()
     }
 

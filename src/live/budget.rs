@@ -17,9 +17,9 @@ const READ_COST: Duration = Duration::from_millis(3);
 
 /// The shared budget, granted in order of request. A stream that sent a chunk may send the next when the budget permits
 /// it. Meanwhile changes accumulate, so many streams receive fewer and larger chunks instead of later ones.
-pub(super) struct Pace(Mutex<Instant>);
+pub(super) struct BandwidthBudget(Mutex<Instant>);
 
-impl Pace {
+impl BandwidthBudget {
     pub(super) fn new() -> Self {
         Self(Mutex::new(Instant::now()))
     }
@@ -40,7 +40,7 @@ mod tests {
 
     #[test]
     fn streams_share_the_time_and_what_is_not_used_is_not_saved_up() {
-        let pace = Pace::new();
+        let pace = BandwidthBudget::new();
         let start = Instant::now();
         assert_eq!(pace.charge(start, 0, false) - start, CHUNK_COST);
         assert_eq!(pace.charge(start, 2048, true) - start, 2 * CHUNK_COST + 2 * KIB_COST + READ_COST);

@@ -10,12 +10,12 @@
 //! - All reads for streams are sequential, so they use at most one read connection.
 //! - All streams together have a limited budget of the machine's time ([`super::budget`]).
 //!
-//! The owner of the [`Tail`] encodes changes. The server owns the connections, and closes those of clients that do not
-//! read.
+//! The owner of the [`LiveHub`] encodes changes. The server owns the connections, and closes those of clients that do
+//! not read.
 
-use super::budget::Pace;
-use super::watchers::Watched;
-use crate::store::{Absent, Change, Error, ErrorKind, Feed, Position, Scope};
+use super::budget::BandwidthBudget;
+use super::watchers::CallWatchers;
+use crate::store::{Change, Error, ErrorKind, Feed, FeedPosition, NullStore, Scope};
 use bytes::Bytes;
 use hashlink::LruCache;
 use parking_lot::Mutex;
@@ -28,7 +28,7 @@ const MAX_CACHED_SEGMENTS: usize = 32;
 
 /// Limits of the streams.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct StreamLimits {
     /// Maximum number of streams.
     pub streams: usize,
     /// Interval between heartbeats of an idle stream.
@@ -36,41 +36,41 @@ pub struct Limits {
 }
 
 /// A function that appends an encoded change; the position follows the change.
-pub type Word = fn(&mut Vec<u8>, Position, Change);
+pub type EncodeEvent = fn(&mut Vec<u8>, FeedPosition, Change);
 
 /// The hub of all live streams; cheap to clone.
 #[derive(Clone)]
-pub struct Tail(pub(super) Arc<Shared>);
+pub struct LiveHub(pub(super) Arc<Shared>);
 
 pub(super) struct Shared {
     store: Arc<dyn Feed>,
-    word: Word,
-    pub(super) limits: Limits,
+    word: EncodeEvent,
+    pub(super) limits: StreamLimits,
     /// Last known position of the store; `None` while idle.
-    pub(super) head: cell::Sender<Option<Position>>,
+    pub(super) head: cell::Sender<Option<FeedPosition>>,
     /// Number of streams.
     pub(super) streams: cell::Sender<usize>,
     pub(super) closed: cell::Sender<bool>,
-    pub(super) watched: Watched,
-    kept: Mutex<LruCache<(Scope, Position), Arc<Segment>>>,
+    pub(super) watched: CallWatchers,
+    kept: Mutex<LruCache<(Scope, FeedPosition), Arc<Chunk>>>,
     /// Held during a read, so reads are sequential.
     reading: tokio::sync::Mutex<()>,
-    pub(super) pace: Pace,
+    pub(super) pace: BandwidthBudget,
 }
 
 /// Encoded changes after a position.
-pub(super) struct Segment {
+pub(super) struct Chunk {
     pub(super) bytes: Bytes,
-    pub(super) end: Position,
+    pub(super) end: FeedPosition,
     pub(super) has_more: bool,
     pub(super) over: bool,
     /// For a stream of one call: number of the last check whose changes are included, unless `has_more`.
     pub(super) as_of: u64,
 }
 
-impl Tail {
-    /// Creates a hub that encodes changes with `word`. Its streams see commits once [`Tail::follow`] runs.
-    pub fn new(store: Arc<dyn Feed>, limits: Limits, word: Word) -> Self {
+impl LiveHub {
+    /// Creates a hub that encodes changes with `word`. Its streams see commits once [`LiveHub::follow`] runs.
+    pub fn new(store: Arc<dyn Feed>, limits: StreamLimits, word: EncodeEvent) -> Self {
         Self(Arc::new(Shared {
             store,
             word,
@@ -78,17 +78,17 @@ impl Tail {
             head: cell::Sender::new(None),
             streams: cell::Sender::new(0),
             closed: cell::Sender::new(false),
-            watched: Watched::default(),
+            watched: CallWatchers::default(),
             kept: Mutex::new(LruCache::new(MAX_CACHED_SEGMENTS)),
             reading: tokio::sync::Mutex::new(()),
-            pace: Pace::new(),
+            pace: BandwidthBudget::new(),
         }))
     }
 
     /// Creates a closed hub, which only serves to describe the API.
-    pub fn closed() -> Self {
-        let limits = Limits { streams: 0, heartbeat: Duration::ZERO };
-        let tail = Self::new(Arc::new(Absent), limits, |_, _, _| {});
+    pub fn disabled() -> Self {
+        let limits = StreamLimits { streams: 0, heartbeat: Duration::ZERO };
+        let tail = Self::new(Arc::new(NullStore), limits, |_, _, _| {});
         tail.close();
         tail
     }
@@ -117,17 +117,17 @@ impl Shared {
     pub(super) async fn segment(
         &self,
         scope: &Scope,
-        after: Position,
-        until: Position,
+        after: FeedPosition,
+        until: FeedPosition,
         as_of: u64,
-    ) -> Result<(Arc<Segment>, bool), Error> {
+    ) -> Result<(Arc<Chunk>, bool), Error> {
         let key = (scope.clone(), after);
-        if let Some(segment) = self.kept(&key) {
+        if let Some(segment) = self.cached(&key) {
             return Ok((segment, false));
         }
         let _reading = self.reading.lock().await;
         // Another stream may have read it in the meantime.
-        if let Some(segment) = self.kept(&key) {
+        if let Some(segment) = self.cached(&key) {
             return Ok((segment, false));
         }
         let (store, word, wanted) = (self.store.clone(), self.word, scope.clone());
@@ -138,7 +138,7 @@ impl Shared {
                 word(&mut bytes, position, change);
             }
             let bytes = Bytes::from(bytes);
-            Ok(Segment { bytes, end: since.end, has_more: since.has_more, over: since.over, as_of })
+            Ok(Chunk { bytes, end: since.end, has_more: since.has_more, over: since.over, as_of })
         });
         let segment = match read.await {
             Ok(segment) => Arc::new(segment?),
@@ -151,18 +151,18 @@ impl Shared {
         Ok((segment, true))
     }
 
-    fn kept(&self, key: &(Scope, Position)) -> Option<Arc<Segment>> {
+    fn cached(&self, key: &(Scope, FeedPosition)) -> Option<Arc<Chunk>> {
         self.kept.lock().get(key).cloned()
     }
 
     /// Empties the cache, because it may contain erased turns.
-    pub(super) fn forget(&self) {
+    pub(super) fn clear_cache(&self) {
         self.kept.lock().clear();
     }
 
     /// Resets the position and the cache while there are no streams.
-    pub(super) fn rest(&self) {
+    pub(super) fn go_idle(&self) {
         self.head.send_replace(None);
-        self.forget();
+        self.clear_cache();
     }
 }

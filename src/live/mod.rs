@@ -6,5 +6,5 @@ mod poller;
 mod subscription;
 mod watchers;
 
-pub use hub::{Limits, Tail, Word};
-pub use subscription::{Refusal, Subscription};
+pub use hub::{EncodeEvent, LiveHub, StreamLimits};
+pub use subscription::{SubscribeError, Subscription};

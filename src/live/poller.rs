@@ -3,8 +3,8 @@
 //! One task reads the store's position: immediately after a commit of this process, but at most every [`MIN_INTERVAL`],
 //! and at least every [`POLL_INTERVAL`], because other processes also write to the file. Without streams it is idle.
 
-use super::hub::{Shared, Tail};
-use crate::store::{Error, Feed, Position};
+use super::hub::{LiveHub, Shared};
+use crate::store::{Error, Feed, FeedPosition};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -15,7 +15,7 @@ const MIN_INTERVAL: Duration = Duration::from_millis(50);
 /// Maximum delay until commits of other processes are noticed.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-impl Tail {
+impl LiveHub {
     /// Watches for commits, which `committed` announces, until the streams are closed.
     pub async fn follow(self, committed: watch::Receiver<()>) {
         watch(self.0, committed).await;
@@ -35,13 +35,13 @@ async fn poll_loop(shared: &Arc<Shared>, committed: &mut watch::Receiver<()>) {
     let mut streams = shared.streams.subscribe();
     for number in 1.. {
         if *streams.borrow_and_update() == 0 {
-            shared.rest();
+            shared.go_idle();
             if streams.wait_for(|streams| *streams > 0).await.is_err() {
                 return;
             }
         }
         committed.borrow_and_update();
-        if let Err(error) = look(shared, number).await {
+        if let Err(error) = poll_once(shared, number).await {
             tracing::warn!(%error, "could not read changes for live streams; retrying");
             tokio::time::sleep(POLL_INTERVAL).await;
             continue;
@@ -58,8 +58,8 @@ async fn poll_loop(shared: &Arc<Shared>, committed: &mut watch::Receiver<()>) {
 }
 
 /// Reads the store's position once, and wakes the streams of changed calls.
-async fn look(shared: &Arc<Shared>, number: u64) -> Result<(), Error> {
-    let before: Option<Position> = *shared.head.borrow();
+async fn poll_once(shared: &Arc<Shared>, number: u64) -> Result<(), Error> {
+    let before: Option<FeedPosition> = *shared.head.borrow();
     let head = shared.read(<dyn Feed>::head).await?;
     if before == Some(head) {
         return Ok(());
@@ -69,7 +69,7 @@ async fn look(shared: &Arc<Shared>, number: u64) -> Result<(), Error> {
             while from.is_behind(head) {
                 let touched = shared.read(move |store| store.touched(from, head)).await?;
                 if !touched.erased.is_empty() {
-                    shared.forget();
+                    shared.clear_cache();
                 }
                 shared.watched.wake(number, &touched.calls, &touched.erased);
                 from = touched.end;

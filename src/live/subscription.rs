@@ -1,8 +1,8 @@
 //! A live stream: its position, and the next chunk to send.
 
-use super::hub::{Shared, Tail};
+use super::hub::{LiveHub, Shared};
 use crate::domain::ConversationId;
-use crate::store::{Error, Feed, Position, Scope};
+use crate::store::{Error, Feed, FeedPosition, Scope};
 use crate::telemetry::metrics::METRICS;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ const POSITION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The reason why a stream was not opened.
 #[derive(Debug)]
-pub enum Refusal {
+pub enum SubscribeError {
     /// The maximum number of streams is reached.
     TooMany,
     /// The service is stopping, or cannot read its database.
@@ -32,7 +32,7 @@ pub enum Refusal {
     Failed(Error),
 }
 
-impl From<Error> for Refusal {
+impl From<Error> for SubscribeError {
     fn from(error: Error) -> Self {
         Self::Failed(error)
     }
@@ -42,18 +42,18 @@ impl From<Error> for Refusal {
 pub struct Subscription {
     place: StreamPermit,
     scope: Scope,
-    at: Position,
+    at: FeedPosition,
     /// True if the stream continues after all existing changes were sent.
     follow: bool,
     /// End position of a stream of everything that does not follow.
-    until: Option<Position>,
+    until: Option<FeedPosition>,
     greeted: bool,
     /// Time at which the last chunk was sent.
     sent: Instant,
     /// Earliest time of the next chunk, set by the budget.
     turn: Instant,
     /// Position of the store, for a stream of everything.
-    head: cell::Receiver<Option<Position>>,
+    head: cell::Receiver<Option<FeedPosition>>,
     /// Number of the last check that found changes, for a stream of one call.
     touched: Option<cell::Receiver<u64>>,
     /// Number of the last check whose changes were read, for a stream of one call.
@@ -67,9 +67,9 @@ pub struct Subscription {
 struct StreamPermit(Arc<Shared>);
 
 impl StreamPermit {
-    fn take(shared: &Arc<Shared>) -> Result<Self, Refusal> {
+    fn acquire(shared: &Arc<Shared>) -> Result<Self, SubscribeError> {
         if *shared.closed.borrow() {
-            return Err(Refusal::Stopping);
+            return Err(SubscribeError::Stopping);
         }
         let taken = shared.streams.send_if_modified(|streams| {
             let free = *streams < shared.limits.streams;
@@ -77,7 +77,7 @@ impl StreamPermit {
             free
         });
         METRICS.sse_subscribers.add(i64::from(taken));
-        if taken { Ok(Self(shared.clone())) } else { Err(Refusal::TooMany) }
+        if taken { Ok(Self(shared.clone())) } else { Err(SubscribeError::TooMany) }
     }
 }
 
@@ -88,20 +88,26 @@ impl Drop for StreamPermit {
     }
 }
 
-impl Tail {
+impl LiveHub {
     /// Opens a stream of everything: the running calls or all changes since a position, followed by new changes.
     ///
     /// # Errors
-    /// See [`Refusal`].
-    pub async fn of_everything(&self, since: Option<Position>, follow: bool) -> Result<Subscription, Refusal> {
-        let place = StreamPermit::take(&self.0)?;
+    /// See [`SubscribeError`].
+    pub async fn subscribe_all(
+        &self,
+        since: Option<FeedPosition>,
+        follow: bool,
+    ) -> Result<Subscription, SubscribeError> {
+        let place = StreamPermit::acquire(&self.0)?;
         let mut head = self.0.head.subscribe();
         let until = if follow { None } else { Some(self.0.read(<dyn Feed>::head).await?) };
         let known = tokio::time::timeout(POSITION_TIMEOUT, head.wait_for(Option::is_some)).await;
-        let Ok(Ok(Some(now))) = known.map(|known| known.map(|head| *head)) else { return Err(Refusal::Stopping) };
-        let fresh = Position { call: Some(0), ..until.unwrap_or(now) };
+        let Ok(Ok(Some(now))) = known.map(|known| known.map(|head| *head)) else {
+            return Err(SubscribeError::Stopping);
+        };
+        let fresh = FeedPosition { call: Some(0), ..until.unwrap_or(now) };
         let at = match since {
-            Some(since) => self.known(since).await?.unwrap_or(fresh),
+            Some(since) => self.validate_position(since).await?.unwrap_or(fresh),
             None => fresh,
         };
         let mut stream = self.subscription(place, Scope::Everything, at, follow, None);
@@ -112,29 +118,29 @@ impl Tail {
     /// Opens a stream of one call: the call with its turns or all changes since a position, followed by new changes.
     ///
     /// # Errors
-    /// See [`Refusal`].
-    pub async fn of_call(
+    /// See [`SubscribeError`].
+    pub async fn subscribe_call(
         &self,
         conversation_id: ConversationId,
-        since: Option<Position>,
+        since: Option<FeedPosition>,
         follow: bool,
-    ) -> Result<Subscription, Refusal> {
-        let place = StreamPermit::take(&self.0)?;
+    ) -> Result<Subscription, SubscribeError> {
+        let place = StreamPermit::acquire(&self.0)?;
         let id = conversation_id.clone();
         let call = self.0.read(move |store| store.call(&id)).await?;
-        let call_id = call.ok_or(Refusal::NoSuchCall)?.id;
+        let call_id = call.ok_or(SubscribeError::NoSuchCall)?.id;
         let at = match since {
-            Some(since) => self.known(since).await?.unwrap_or_default(),
-            None => Position::default(),
+            Some(since) => self.validate_position(since).await?.unwrap_or_default(),
+            None => FeedPosition::default(),
         };
         let touched = self.0.watched.join(&conversation_id, call_id);
         let scope = Scope::Call { conversation_id, call_id };
         // The part of a position that counts running calls does not apply to a single call.
-        Ok(self.subscription(place, scope, Position { call: None, ..at }, follow, Some(touched)))
+        Ok(self.subscription(place, scope, FeedPosition { call: None, ..at }, follow, Some(touched)))
     }
 
     /// Returns the position unless it is ahead of this database. Then it is from another one, or this one was restored.
-    async fn known(&self, place: Position) -> Result<Option<Position>, Error> {
+    async fn validate_position(&self, place: FeedPosition) -> Result<Option<FeedPosition>, Error> {
         let head = self.0.read(<dyn Feed>::head).await?;
         Ok((place.turn <= head.turn && place.change <= head.change).then_some(place))
     }
@@ -143,7 +149,7 @@ impl Tail {
         &self,
         place: StreamPermit,
         scope: Scope,
-        at: Position,
+        at: FeedPosition,
         follow: bool,
         touched: Option<cell::Receiver<u64>>,
     ) -> Subscription {
@@ -176,14 +182,14 @@ impl Subscription {
         let mut closed = self.closed.clone();
         tokio::select! {
             _ = closed.wait_for(|closed| *closed) => None,
-            piece = self.piece() => piece,
+            piece = self.next_chunk() => piece,
         }
     }
 
-    async fn piece(&mut self) -> Option<Bytes> {
+    async fn next_chunk(&mut self) -> Option<Bytes> {
         loop {
             tokio::time::sleep_until(self.turn).await;
-            if let Some(until) = self.behind() {
+            if let Some(until) = self.pending_until() {
                 let shared = &self.place.0;
                 let (segment, read) = match shared.segment(&self.scope, self.at, until, self.as_of).await {
                     Ok(found) => found,
@@ -207,7 +213,7 @@ impl Subscription {
                 }
             } else if !self.follow {
                 return None;
-            } else if self.news().await {
+            } else if self.wait_for_change().await {
                 self.sent = Instant::now();
                 return Some(HEARTBEAT);
             }
@@ -215,7 +221,7 @@ impl Subscription {
     }
 
     /// Returns the position to read up to, if there may be changes.
-    fn behind(&mut self) -> Option<Position> {
+    fn pending_until(&mut self) -> Option<FeedPosition> {
         let head = self.until.or(*self.head.borrow_and_update());
         match &mut self.touched {
             None => head.filter(|head| self.at.is_behind(*head)),
@@ -223,13 +229,13 @@ impl Subscription {
                 let look = *touched.borrow_and_update();
                 self.unread |= look != self.as_of;
                 self.as_of = look;
-                self.unread.then(Position::default)
+                self.unread.then(FeedPosition::default)
             }
         }
     }
 
     /// Waits for changes. Returns true if a heartbeat is due instead.
-    async fn news(&mut self) -> bool {
+    async fn wait_for_change(&mut self) -> bool {
         let heartbeat = tokio::time::sleep_until(self.sent + self.place.0.limits.heartbeat);
         let news = async {
             let changed = match &mut self.touched {

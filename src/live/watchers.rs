@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 /// The calls that are watched individually.
 #[derive(Default)]
-pub(super) struct Watched(Mutex<HashMap<ConversationId, CallWatcher>>);
+pub(super) struct CallWatchers(Mutex<HashMap<ConversationId, CallWatcher>>);
 
 struct CallWatcher {
     call_id: i64,
@@ -15,7 +15,7 @@ struct CallWatcher {
     touched: watch::Sender<u64>,
 }
 
-impl Watched {
+impl CallWatchers {
     /// Subscribes to changes of a call; [`Self::leave`] ends the subscription.
     pub(super) fn join(&self, id: &ConversationId, call_id: i64) -> watch::Receiver<u64> {
         let mut calls = self.0.lock();

@@ -39,7 +39,7 @@ pub struct AudioEvent {
 
 /// The reason why a body is not a valid recording.
 #[derive(Debug, thiserror::Error)]
-pub enum Unreadable {
+pub enum RecordingError {
     /// The body ended early, or could not be received.
     #[error("the recording ended early: {0}")]
     BrokenOff(io::Error),
@@ -57,14 +57,14 @@ pub enum Unreadable {
 /// Reads a body of at most `limit` bytes completely, and writes its audio to `out`.
 ///
 /// # Errors
-/// See [`Unreadable`]. Some audio may have been written.
-pub fn read(body: impl Read, out: &mut impl Write, limit: u64) -> Result<AudioEvent, Unreadable> {
-    AudioEventReader::of(body, limit).run(out)
+/// See [`RecordingError`]. Some audio may have been written.
+pub fn read(body: impl Read, out: &mut impl Write, limit: u64) -> Result<AudioEvent, RecordingError> {
+    AudioEventReader::new(body, limit).run(out)
 }
 
 /// Returns whether the audio of an audio event starts within these first bytes of a body.
-pub fn begins_in(prefix: &[u8]) -> bool {
-    let reading = AudioEventReader::of(prefix, u64::MAX);
+pub fn audio_starts_in(prefix: &[u8]) -> bool {
+    let reading = AudioEventReader::new(prefix, u64::MAX);
     let state = reading.state.clone();
     // A prefix always ends early, so the error is ignored.
     let _ = reading.run(&mut io::sink());
@@ -77,7 +77,7 @@ struct ReaderState {
     rest_left: u64,
     in_audio: bool,
     audio_began: bool,
-    failure: Option<Unreadable>,
+    failure: Option<RecordingError>,
 }
 
 /// A body that counts and limits the bytes that are read from it.
@@ -94,7 +94,7 @@ impl<R: Read> Read for LimitedReader<R> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
             Err(error) => {
                 let told = io::Error::from(error.kind());
-                state.failure = Some(Unreadable::BrokenOff(error));
+                state.failure = Some(RecordingError::BrokenOff(error));
                 return Err(told);
             }
         };
@@ -105,7 +105,7 @@ impl<R: Read> Read for LimitedReader<R> {
             state.rest_left = rest_left;
             Ok(count)
         } else {
-            state.failure = Some(Unreadable::TooLong);
+            state.failure = Some(RecordingError::TooLong);
             Err(io::Error::from(io::ErrorKind::FileTooLarge))
         }
     }
@@ -141,7 +141,7 @@ struct AudioEventReader<R: Read> {
 }
 
 impl<R: Read> AudioEventReader<R> {
-    fn of(body: R, limit: u64) -> Self {
+    fn new(body: R, limit: u64) -> Self {
         let state = ReaderState {
             left: limit,
             rest_left: MAX_NON_AUDIO_BYTES,
@@ -156,17 +156,17 @@ impl<R: Read> AudioEventReader<R> {
         Self { json, state, conversation_id: None, event_type: None, audio_bytes: None }
     }
 
-    fn run(mut self, out: &mut impl Write) -> Result<AudioEvent, Unreadable> {
+    fn run(mut self, out: &mut impl Write) -> Result<AudioEvent, RecordingError> {
         self.event(out)?;
         let Self { json, state, conversation_id, event_type, audio_bytes } = self;
         json.consume_trailing_whitespace().map_err(|error| unreadable(&state, &error))?;
-        let malformed = |what: &str| Unreadable::Malformed(what.to_owned());
+        let malformed = |what: &str| RecordingError::Malformed(what.to_owned());
         if event_type.as_deref().is_some_and(|named| !named.contains("audio")) {
             return Err(malformed("type: must be the type of an audio event"));
         }
         let conversation_id = conversation_id.ok_or_else(|| malformed("data.conversation_id: is required"))?;
         let conversation_id = ConversationId::from_sender(&conversation_id)
-            .map_err(|rule| Unreadable::Malformed(format!("data.conversation_id: {rule}")))?;
+            .map_err(|rule| RecordingError::Malformed(format!("data.conversation_id: {rule}")))?;
         let audio_bytes = audio_bytes.ok_or_else(|| malformed("data.full_audio: is required"))?;
         if audio_bytes == 0 {
             return Err(malformed("data.full_audio: must not be empty"));
@@ -174,7 +174,7 @@ impl<R: Read> AudioEventReader<R> {
         Ok(AudioEvent { conversation_id, event_type, audio_bytes })
     }
 
-    fn event(&mut self, out: &mut impl Write) -> Result<(), Unreadable> {
+    fn event(&mut self, out: &mut impl Write) -> Result<(), RecordingError> {
         self.take(JsonReader::begin_object)?;
         while self.take(JsonReader::has_next)? {
             match &*self.take(JsonReader::next_name_owned)? {
@@ -186,14 +186,14 @@ impl<R: Read> AudioEventReader<R> {
         self.take(JsonReader::end_object)
     }
 
-    fn data(&mut self, out: &mut impl Write) -> Result<(), Unreadable> {
+    fn data(&mut self, out: &mut impl Write) -> Result<(), RecordingError> {
         self.take(JsonReader::begin_object)?;
         while self.take(JsonReader::has_next)? {
             match &*self.take(JsonReader::next_name_owned)? {
                 "conversation_id" => self.conversation_id = self.text()?,
                 "full_audio" if self.take(JsonReader::peek)? == ValueType::String => {
                     if self.audio_bytes.is_some() {
-                        return Err(Unreadable::Malformed("data.full_audio: duplicate field".to_owned()));
+                        return Err(RecordingError::Malformed("data.full_audio: duplicate field".to_owned()));
                     }
                     self.audio_bytes = Some(self.audio(out)?);
                 }
@@ -204,7 +204,7 @@ impl<R: Read> AudioEventReader<R> {
     }
 
     /// Decodes the next string as audio.
-    fn audio(&mut self, out: &mut impl Write) -> Result<u64, Unreadable> {
+    fn audio(&mut self, out: &mut impl Write) -> Result<u64, RecordingError> {
         let set = |state: &mut ReaderState, in_audio| state.in_audio = in_audio;
         {
             let mut state = self.state.borrow_mut();
@@ -220,7 +220,7 @@ impl<R: Read> AudioEventReader<R> {
             match decoded.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(count) => {
-                    out.write_all(&buffer[..count]).map_err(Unreadable::Write)?;
+                    out.write_all(&buffer[..count]).map_err(RecordingError::Write)?;
                     length += count as u64;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -232,7 +232,7 @@ impl<R: Read> AudioEventReader<R> {
     }
 
     /// Returns the next value if it is a string of a plausible length.
-    fn text(&mut self) -> Result<Option<String>, Unreadable> {
+    fn text(&mut self) -> Result<Option<String>, RecordingError> {
         if self.take(JsonReader::peek)? != ValueType::String {
             self.take(JsonReader::skip_value)?;
             return Ok(None);
@@ -244,12 +244,12 @@ impl<R: Read> AudioEventReader<R> {
     fn take<T>(
         &mut self,
         step: impl FnOnce(&mut JsonStreamReader<WithoutMark<LimitedReader<R>>>) -> Result<T, ReaderError>,
-    ) -> Result<T, Unreadable> {
+    ) -> Result<T, RecordingError> {
         step(&mut self.json).map_err(|error| unreadable(&self.state, &error))
     }
 }
 
 /// Returns the cause of an error: a failure of the body takes precedence over the resulting parse error.
-fn unreadable(state: &Rc<RefCell<ReaderState>>, error: &dyn fmt::Display) -> Unreadable {
-    state.borrow_mut().failure.take().unwrap_or_else(|| Unreadable::Malformed(error.to_string()))
+fn unreadable(state: &Rc<RefCell<ReaderState>>, error: &dyn fmt::Display) -> RecordingError {
+    state.borrow_mut().failure.take().unwrap_or_else(|| RecordingError::Malformed(error.to_string()))
 }

@@ -48,7 +48,7 @@ impl Recordings {
         let recordings = Self { folder: folder.to_owned() };
         // Fails at the start instead of at the first recording, which ElevenLabs sends only once. A full disk may be
         // freed in time.
-        match recordings.aside() {
+        match recordings.temporary_file() {
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
             tried => drop(tried?),
         }
@@ -59,7 +59,7 @@ impl Recordings {
     ///
     /// # Errors
     /// The folder does not exist.
-    pub fn beside_service(folder: &Path) -> io::Result<Self> {
+    pub fn open_shared(folder: &Path) -> io::Result<Self> {
         fs::read_dir(folder)?;
         Ok(Self { folder: folder.to_owned() })
     }
@@ -73,7 +73,7 @@ impl Recordings {
     ///
     /// # Errors
     /// It does not exist, or cannot be read.
-    pub fn open_one(&self, conversation_id: &ConversationId) -> io::Result<File> {
+    pub fn open_recording(&self, conversation_id: &ConversationId) -> io::Result<File> {
         files::open_regular(&self.path(conversation_id), false)
     }
 
@@ -90,12 +90,12 @@ impl Recordings {
     }
 
     /// Creates a temporary file, which is deleted when dropped unless it is persisted.
-    pub(super) fn aside(&self) -> io::Result<NamedTempFile> {
+    pub(super) fn temporary_file(&self) -> io::Result<NamedTempFile> {
         tempfile::Builder::new().prefix(TEMPORARY_PREFIX).suffix(TEMPORARY_SUFFIX).make_in(&self.folder, files::create)
     }
 
     /// Persists a complete file as the recording of a call, replacing an earlier one. It is on disk when this returns.
-    pub(super) fn keep(&self, file: NamedTempFile, conversation_id: &ConversationId) -> io::Result<PathBuf> {
+    pub(super) fn persist(&self, file: NamedTempFile, conversation_id: &ConversationId) -> io::Result<PathBuf> {
         let path = self.path(conversation_id);
         atomic_file::persist(file, &path)?;
         Ok(path)

@@ -4,6 +4,6 @@ mod audio_event;
 mod folder;
 mod upload;
 
-pub use audio_event::{AudioEvent, Unreadable, begins_in, read};
+pub use audio_event::{AudioEvent, RecordingError, audio_starts_in, read};
 pub use folder::{Recordings, file_name};
-pub use upload::{Intake, Kept};
+pub use upload::{RecordingUpload, StoredRecording};

@@ -1,10 +1,10 @@
 //! Passes a received recording from its connection to a thread that decodes and writes it.
 //!
-//! The channel is bounded, so only a few pieces are in memory. The file gets its name only after [`Intake::finish`] has
-//! confirmed that the body is complete and its sender is verified. Dropping the intake before that, as for a broken
-//! connection, deletes everything.
+//! The channel is bounded, so only a few pieces are in memory. The file gets its name only after
+//! [`RecordingUpload::finish`] has confirmed that the body is complete and its sender is verified. Dropping the intake
+//! before that, as for a broken connection, deletes everything.
 
-use super::audio_event::{self, AudioEvent, Unreadable};
+use super::audio_event::{self, AudioEvent, RecordingError};
 use super::folder::Recordings;
 use crate::sys::gzip::Coding;
 use bytes::{Buf as _, Bytes};
@@ -17,7 +17,7 @@ const MAX_WAITING_PIECES: usize = 4;
 
 /// A received recording.
 #[derive(Debug)]
-pub struct Kept {
+pub struct StoredRecording {
     /// Content of the event.
     pub event: AudioEvent,
     /// Path of the stored file; `None` if recordings are not stored.
@@ -25,9 +25,9 @@ pub struct Kept {
 }
 
 /// A recording that is being received.
-pub struct Intake {
+pub struct RecordingUpload {
     pieces: mpsc::Sender<UploadMessage>,
-    result: oneshot::Receiver<Result<Kept, Unreadable>>,
+    result: oneshot::Receiver<Result<StoredRecording, RecordingError>>,
 }
 
 enum UploadMessage {
@@ -35,7 +35,7 @@ enum UploadMessage {
     End,
 }
 
-impl Intake {
+impl RecordingUpload {
     /// Starts to receive a body of at most `limit` bytes. Without a folder the body is parsed and dropped.
     ///
     /// A compressed body is passed with its content encoding and its first bytes. The thread holds `permit` until its
@@ -53,14 +53,14 @@ impl Intake {
         let (answer, result) = oneshot::channel();
         std::thread::Builder::new().name("recording".to_owned()).spawn(move || {
             // The receiver is gone if the intake was dropped, and the file was deleted then.
-            let _ = answer.send(take(recordings.as_ref(), packed, arriving, limit));
+            let _ = answer.send(receive(recordings.as_ref(), packed, arriving, limit));
             drop(permit);
         })?;
         Ok(Self { pieces, result })
     }
 
     /// Passes the next piece of the body. Waits while the disk is slower than the sender.
-    pub async fn feed(&self, piece: Bytes) {
+    pub async fn push(&self, piece: Bytes) {
         // The thread has ended if the body is invalid; `finish` returns the error.
         let _ = self.pieces.send(UploadMessage::Bytes(piece)).await;
     }
@@ -68,34 +68,34 @@ impl Intake {
     /// Stores the recording, because its body is complete and its sender is verified. It is on disk when this returns.
     ///
     /// # Errors
-    /// See [`Unreadable`]. Nothing is stored then.
-    pub async fn finish(self) -> Result<Kept, Unreadable> {
+    /// See [`RecordingError`]. Nothing is stored then.
+    pub async fn finish(self) -> Result<StoredRecording, RecordingError> {
         let _ = self.pieces.send(UploadMessage::End).await;
         self.result
             .await
-            .unwrap_or_else(|_| Err(Unreadable::Write(io::Error::other("internal error: writer thread panicked"))))
+            .unwrap_or_else(|_| Err(RecordingError::Write(io::Error::other("internal error: writer thread panicked"))))
     }
 }
 
-fn take(
+fn receive(
     recordings: Option<&Recordings>,
     packed: Option<(Coding, Bytes)>,
     arriving: mpsc::Receiver<UploadMessage>,
     limit: u64,
-) -> Result<Kept, Unreadable> {
+) -> Result<StoredRecording, RecordingError> {
     let arriving = ChannelReader { pieces: arriving, piece: Bytes::new(), ended: false };
     let arriving: Box<dyn Read> = match packed {
         None => Box::new(arriving),
         Some((coding, beginning)) => coding.reader(&beginning, arriving),
     };
     let Some(recordings) = recordings else {
-        return Ok(Kept { event: audio_event::read(arriving, &mut io::sink(), limit)?, path: None });
+        return Ok(StoredRecording { event: audio_event::read(arriving, &mut io::sink(), limit)?, path: None });
     };
-    let mut out = BufWriter::with_capacity(128 * 1024, recordings.aside().map_err(Unreadable::Write)?);
+    let mut out = BufWriter::with_capacity(128 * 1024, recordings.temporary_file().map_err(RecordingError::Write)?);
     let event = audio_event::read(arriving, &mut out, limit)?;
-    let file = out.into_inner().map_err(|failed| Unreadable::Write(failed.into_error()))?;
-    let path = recordings.keep(file, &event.conversation_id).map_err(Unreadable::Write)?;
-    Ok(Kept { event, path: Some(path) })
+    let file = out.into_inner().map_err(|failed| RecordingError::Write(failed.into_error()))?;
+    let path = recordings.persist(file, &event.conversation_id).map_err(RecordingError::Write)?;
+    Ok(StoredRecording { event, path: Some(path) })
 }
 
 /// The pieces as one byte stream. It fails unless its end was confirmed.

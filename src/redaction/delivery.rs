@@ -1,6 +1,6 @@
 //! Redacts received deliveries before they are parsed, and counts the redactions in the metrics.
 
-use super::finding::{Found, Kind};
+use super::finding::{PiiKind, RedactionCounts};
 use super::redactor::Redactor;
 use crate::domain::repair;
 use crate::domain::{HistoryReport, MAX_MESSAGE_BYTES, Message, NewTurn};
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use std::borrow::Cow;
 
 /// Returns the body of an event, redacted if there is a redactor.
-pub fn redacted(redactor: Option<Redactor>, body: Bytes) -> Bytes {
+pub fn redact_body(redactor: Option<Redactor>, body: Bytes) -> Bytes {
     match redactor {
         Some(redactor) => redactor.body(body),
         None => body,
@@ -19,14 +19,14 @@ pub fn redacted(redactor: Option<Redactor>, body: Bytes) -> Bytes {
 impl Redactor {
     /// Redacts the words of a turn.
     pub fn turn(&self, turn: &mut NewTurn) {
-        let mut found = Found::default();
+        let mut found = RedactionCounts::default();
         self.message(&mut turn.message, &mut found);
         found.note();
     }
 
     /// Redacts the words of a history.
     pub fn history(&self, report: &mut HistoryReport) {
-        let mut found = Found::default();
+        let mut found = RedactionCounts::default();
         for entry in report.history.0.values_mut() {
             self.message(&mut entry.message, &mut found);
         }
@@ -35,7 +35,7 @@ impl Redactor {
 
     /// Redacts the body of an event. Everything stored of the event is parsed from the result.
     pub fn body(&self, body: Bytes) -> Bytes {
-        let mut found = Found::default();
+        let mut found = RedactionCounts::default();
         // Invalid UTF-8 is repaired in the way of the event's parser.
         let text = std::str::from_utf8(&body).map_or_else(|_| repair::repaired(&body).0.into(), Cow::Borrowed);
         // A body that is no JSON is redacted as plain text.
@@ -48,7 +48,7 @@ impl Redactor {
         replaced.unwrap_or(body)
     }
 
-    fn message(self, message: &mut Message, found: &mut Found) {
+    fn message(self, message: &mut Message, found: &mut RedactionCounts) {
         if let Cow::Owned(replaced) = self.text(message.as_str(), found) {
             // A placeholder may be one letter longer than the redacted text.
             let replaced = &replaced[..replaced.floor_char_boundary(MAX_MESSAGE_BYTES)];
@@ -57,11 +57,11 @@ impl Redactor {
     }
 }
 
-impl Found {
+impl RedactionCounts {
     fn note(&self) {
-        for kind in Kind::ALL {
-            if self.of(kind) > 0 {
-                METRICS.redactions_total.with_label_values(&[kind.as_str()]).inc_by(self.of(kind));
+        for kind in PiiKind::ALL {
+            if self.count(kind) > 0 {
+                METRICS.redactions_total.with_label_values(&[kind.as_str()]).inc_by(self.count(kind));
             }
         }
     }

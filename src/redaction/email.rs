@@ -1,7 +1,7 @@
 //! Finds e-mail addresses, written ones and spoken ones such as `maria dot k at gmail dot com`.
 
-use super::finding::{Finding, Kind};
-use super::tokens::{Token, What};
+use super::finding::{PiiKind, Span};
+use super::tokens::{Token, TokenKind};
 
 /// Maximum length of an address before its `@`, in bytes (RFC 5321).
 const MAX_LOCAL_BYTES: usize = 64;
@@ -9,20 +9,21 @@ const MAX_LOCAL_BYTES: usize = 64;
 /// Maximum length of an address after its `@`, in bytes (RFC 5321).
 const MAX_DOMAIN_BYTES: usize = 255;
 
-pub(super) fn find(text: &str, tokens: &[Token]) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = text.match_indices('@').filter_map(|(at, _)| literal_address(text, at)).collect();
+pub(super) fn find(text: &str, tokens: &[Token]) -> Vec<Span> {
+    let mut findings: Vec<Span> = text.match_indices('@').filter_map(|(at, _)| literal_address(text, at)).collect();
     // Speech recognition writes some words of an address as signs, and others not.
     let is_rest = |at: &Token| {
-        at.what == What::Mark('@') && !findings.iter().any(|found| (found.start..found.end).contains(&at.start))
+        at.what == TokenKind::Punctuation('@')
+            && !findings.iter().any(|found| (found.start..found.end).contains(&at.start))
     };
     let ats = (0..tokens.len()).filter(|at| is_word(tokens, *at, "at") || is_rest(&tokens[*at]));
-    let spoken: Vec<_> = ats.filter_map(|at| spoken(tokens, at)).collect();
-    findings.extend(spoken.into_iter().map(|(start, end)| Finding { kind: Kind::Email, start, end }));
+    let spoken: Vec<_> = ats.filter_map(|at| spoken_address(tokens, at)).collect();
+    findings.extend(spoken.into_iter().map(|(start, end)| Span { kind: PiiKind::Email, start, end }));
     findings
 }
 
 /// Returns the address around the `@` at this byte.
-fn literal_address(text: &str, at: usize) -> Option<Finding> {
+fn literal_address(text: &str, at: usize) -> Option<Span> {
     let local = |c: char| c.is_alphanumeric() || "._%+-'".contains(c);
     let before: usize = text[..at].chars().rev().take_while(|c| local(*c)).map(char::len_utf8).sum();
     let label = |c: char| c.is_alphanumeric() || matches!(c, '-' | '.');
@@ -39,12 +40,12 @@ fn literal_address(text: &str, at: usize) -> Option<Finding> {
         && top.chars().all(char::is_alphabetic)
         && !rest.is_empty()
         && !domain.contains("..");
-    valid.then(|| Finding { kind: Kind::Email, start: at - trimmed.len(), end: at + 1 + domain.len() })
+    valid.then(|| Span { kind: PiiKind::Email, start: at - trimmed.len(), end: at + 1 + domain.len() })
 }
 
 fn word(tokens: &[Token], at: usize) -> Option<&str> {
     match &tokens.get(at)?.what {
-        What::Word(word) => Some(word),
+        TokenKind::Word(word) => Some(word),
         _ => None,
     }
 }
@@ -55,7 +56,10 @@ fn is_word(tokens: &[Token], at: usize, wanted: &str) -> bool {
 
 /// Returns whether the token can be a part of an address: a word, or digits.
 fn is_name(tokens: &[Token], at: usize) -> bool {
-    matches!(tokens.get(at).map(|token| &token.what), Some(What::Word(_) | What::Written | What::Spoken(_)))
+    matches!(
+        tokens.get(at).map(|token| &token.what),
+        Some(TokenKind::Word(_) | TokenKind::Digits | TokenKind::SpokenDigits(_))
+    )
 }
 
 const SEPARATORS: [&str; 5] = ["dot", "underscore", "dash", "hyphen", "point"];
@@ -69,10 +73,10 @@ const MAX_LETTERS: usize = 32;
 /// Returns the letter at a token of a spelled word. Elsewhere, an O counts as a digit.
 fn letter(tokens: &[Token], at: usize) -> Option<&str> {
     match &tokens.get(at)?.what {
-        What::Word(word) => {
+        TokenKind::Word(word) => {
             Some(&**word).filter(|word| word.len() == 1 && word.bytes().all(|b| b.is_ascii_alphabetic()))
         }
-        What::Spoken(_) if tokens[at].end - tokens[at].start == 1 => Some("o"),
+        TokenKind::SpokenDigits(_) if tokens[at].end - tokens[at].start == 1 => Some("o"),
         _ => None,
     }
 }
@@ -101,12 +105,12 @@ fn is_sign(tokens: &[Token], at: usize, signs: &[char]) -> bool {
         return false;
     };
     let glued = before.end == sign.start && sign.end == after.start;
-    glued && matches!(sign.what, What::Mark(mark) if signs.contains(&mark))
+    glued && matches!(sign.what, TokenKind::Punctuation(mark) if signs.contains(&mark))
 }
 
 /// Returns the byte range of the address around the word or sign `at`.
-fn spoken(tokens: &[Token], at: usize) -> Option<(usize, usize)> {
-    let by_sign = tokens[at].what == What::Mark('@');
+fn spoken_address(tokens: &[Token], at: usize) -> Option<(usize, usize)> {
+    let by_sign = tokens[at].what == TokenKind::Punctuation('@');
     let is_dot = |at| is_word(tokens, at, "dot") || (by_sign && is_sign(tokens, at, &['.']));
     let is_join = |at| {
         SEPARATORS.iter().any(|word| is_word(tokens, at, word))
@@ -131,13 +135,13 @@ fn spoken(tokens: &[Token], at: usize) -> Option<(usize, usize)> {
     }
     // Before it: words, each two connected by a separator.
     let mut start = at.checked_sub(1).filter(|at| is_name(tokens, *at))?;
-    let mut joined = matches!(tokens[start].what, What::Written | What::Spoken(_));
+    let mut joined = matches!(tokens[start].what, TokenKind::Digits | TokenKind::SpokenDigits(_));
     // With separators before and after "at" it is an address, whatever its top-level domain is.
     let mut by_words = false;
     let mut parts = 0;
     while parts < MAX_PARTS && at - start < MAX_LETTERS {
         let Some(join) = start.checked_sub(1) else { break };
-        let digits = |at: usize| matches!(tokens[at].what, What::Written | What::Spoken(_));
+        let digits = |at: usize| matches!(tokens[at].what, TokenKind::Digits | TokenKind::SpokenDigits(_));
         if is_join(join) && join > 0 && is_name(tokens, join - 1) {
             start = join - 1;
             (joined, by_words) = (true, true);
@@ -171,9 +175,10 @@ fn spoken(tokens: &[Token], at: usize) -> Option<(usize, usize)> {
             | "protonmail"
             | "comcast"
     );
-    let said = tokens[..start].iter().rev().take(8).any(
-        |token| matches!(&token.what, What::Word(word) if matches!(word.as_str(), "email" | "mail" | "e" | "address")),
-    );
+    let said = tokens[..start].iter().rev().take(8).any(|token| {
+        matches!(&token.what, TokenKind::Word(word)
+            if matches!(word.as_str(), "email" | "mail" | "e" | "address"))
+    });
     // "Look at schneider dot com" is no address.
     (joined || provider || said || by_sign).then(|| (tokens[start].start, tokens[end].end))
 }

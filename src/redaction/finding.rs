@@ -2,7 +2,7 @@
 
 /// A kind of personal data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum PiiKind {
     /// A payment card number.
     Card,
     /// An e-mail address.
@@ -13,7 +13,7 @@ pub enum Kind {
     Ssn,
 }
 
-impl Kind {
+impl PiiKind {
     /// All kinds.
     pub const ALL: [Self; 4] = [Self::Card, Self::Email, Self::Phone, Self::Ssn];
 
@@ -40,19 +40,19 @@ impl Kind {
 
 /// A byte range of a text with personal data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Finding {
-    pub(super) kind: Kind,
+pub(super) struct Span {
+    pub(super) kind: PiiKind,
     pub(super) start: usize,
     pub(super) end: usize,
 }
 
 /// Number of redactions by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Found(pub(super) [u64; 4]);
+pub struct RedactionCounts(pub(super) [u64; 4]);
 
-impl Found {
+impl RedactionCounts {
     /// Returns the number of redactions of a kind.
-    pub const fn of(&self, kind: Kind) -> u64 {
+    pub const fn count(&self, kind: PiiKind) -> u64 {
         self.0[kind as usize]
     }
 }

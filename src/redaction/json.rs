@@ -2,7 +2,7 @@
 //!
 //! Field names are not redacted, nor are values that identify calls and drivers: see [`IDENTIFIER_FIELDS`].
 
-use super::finding::{Found, Kind};
+use super::finding::{PiiKind, RedactionCounts};
 use super::numbers;
 use super::redactor::Redactor;
 use crate::domain::repair;
@@ -50,11 +50,11 @@ struct Level {
 
 impl Redactor {
     /// Redacts JSON, or returns `None` if the text is no JSON.
-    pub fn json<'a>(&self, text: &'a str, found: &mut Found) -> Option<Cow<'a, str>> {
+    pub fn json<'a>(&self, text: &'a str, found: &mut RedactionCounts) -> Option<Cow<'a, str>> {
         self.json_at(text, found, 0)
     }
 
-    fn json_at<'a>(self, text: &'a str, found: &mut Found, depth: usize) -> Option<Cow<'a, str>> {
+    fn json_at<'a>(self, text: &'a str, found: &mut RedactionCounts, depth: usize) -> Option<Cow<'a, str>> {
         if serde_json::from_str::<IgnoredAny>(text).is_err() {
             // The event's parser reads the repaired text, which is therefore redacted.
             let (repaired, _) = repair::repaired(text.as_bytes());
@@ -68,7 +68,7 @@ impl Redactor {
     }
 
     /// Redacts text that is known to be JSON.
-    fn walked<'a>(self, text: &'a str, found: &mut Found, depth: usize) -> Cow<'a, str> {
+    fn walked<'a>(self, text: &'a str, found: &mut RedactionCounts, depth: usize) -> Cow<'a, str> {
         let mut walk = Walk { text, out: String::new(), copied: 0, levels: Vec::new(), attribute: None };
         let mut at = 0;
         while let Some(byte) = text.as_bytes().get(at) {
@@ -126,7 +126,7 @@ impl Walk<'_> {
     }
 
     /// Processes the string that starts at `at`, and returns its end.
-    fn string(&mut self, redactor: Redactor, at: usize, found: &mut Found, depth: usize) -> usize {
+    fn string(&mut self, redactor: Redactor, at: usize, found: &mut RedactionCounts, depth: usize) -> usize {
         let bytes = self.text.as_bytes();
         let mut end = at + 1;
         while bytes[end] != b'"' {
@@ -168,15 +168,15 @@ impl Walk<'_> {
     }
 
     /// Processes the number that contains the byte `at`, and returns its end.
-    fn number(&mut self, redactor: Redactor, at: usize, found: &mut Found) -> usize {
+    fn number(&mut self, redactor: Redactor, at: usize, found: &mut RedactionCounts) -> usize {
         let is_part = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-');
         let length = self.text.as_bytes()[at..].iter().take_while(|byte| is_part(byte)).count();
         let end = at + length;
         let digits = &self.text[at..end];
         let signed = self.text[..at].ends_with('-');
         let whole = !signed && digits.bytes().all(|byte| byte.is_ascii_digit());
-        if whole && redactor.0[Kind::Card as usize] && !self.kept() && numbers::is_card(digits) {
-            found.0[Kind::Card as usize] += 1;
+        if whole && redactor.0[PiiKind::Card as usize] && !self.kept() && numbers::is_card(digits) {
+            found.0[PiiKind::Card as usize] += 1;
             self.replace(at, end, "\"[card]\"");
         }
         end
@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     fn redacted(json: &str) -> Option<String> {
-        Redactor::new(&Kind::ALL).json(json, &mut Found::default()).map(Cow::into_owned)
+        Redactor::new(&PiiKind::ALL).json(json, &mut RedactionCounts::default()).map(Cow::into_owned)
     }
 
     #[test]

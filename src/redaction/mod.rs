@@ -8,6 +8,6 @@ mod numbers;
 mod redactor;
 mod tokens;
 
-pub use delivery::redacted;
-pub use finding::{Found, Kind};
+pub use delivery::redact_body;
+pub use finding::{PiiKind, RedactionCounts};
 pub use redactor::Redactor;

@@ -4,8 +4,8 @@
 //! run. A card number must have its issuer's prefix and length, and a valid check digit. The other kinds have no check
 //! digit, so their context is considered: a load number or a mileage is not a finding.
 
-use super::finding::{Finding, Kind};
-use super::tokens::{Token, What};
+use super::finding::{PiiKind, Span};
+use super::tokens::{Token, TokenKind};
 
 /// A number token of a run.
 struct NumberToken {
@@ -35,20 +35,20 @@ enum Separator {
 /// Maximum number of digits of any kind.
 const MAX_DIGITS: usize = 19;
 
-pub(super) fn find(text: &str, tokens: &[Token]) -> Vec<Finding> {
+pub(super) fn find(text: &str, tokens: &[Token]) -> Vec<Span> {
     let mut findings = Vec::new();
     let mut run: Vec<NumberToken> = Vec::new();
     let mut between: Vec<&Token> = Vec::new();
     for (at, token) in tokens.iter().enumerate() {
         let digits = match &token.what {
-            What::Written => &text[token.start..token.end],
-            What::Spoken(digits) => digits,
+            TokenKind::Digits => &text[token.start..token.end],
+            TokenKind::SpokenDigits(digits) => digits,
             _ => {
                 between.push(token);
                 continue;
             }
         };
-        let spoken = matches!(token.what, What::Spoken(_));
+        let spoken = matches!(token.what, TokenKind::SpokenDigits(_));
         let gap = run.last().and_then(|last| {
             // A longer token is never part of another number.
             let fits = digits.len() <= MAX_DIGITS && last.digits.len() <= MAX_DIGITS;
@@ -82,10 +82,10 @@ fn gap(between: &str, tokens: &[&Token], spoken: bool) -> Option<Separator> {
         let mut gap = Separator::Space;
         for token in tokens {
             gap = match &token.what {
-                What::Mark('-' | '‐' | '‑' | '–' | '—') => Separator::Dash,
-                What::Mark(',' | '.' | ';' | '…') => Separator::Pause,
-                What::Word(word) if matches!(word.as_str(), "dash" | "hyphen" | "minus") => Separator::Dash,
-                What::Word(word)
+                TokenKind::Punctuation('-' | '‐' | '‑' | '–' | '—') => Separator::Dash,
+                TokenKind::Punctuation(',' | '.' | ';' | '…') => Separator::Pause,
+                TokenKind::Word(word) if matches!(word.as_str(), "dash" | "hyphen" | "minus") => Separator::Dash,
+                TokenKind::Word(word)
                     if matches!(word.as_str(), "um" | "uh" | "uhm" | "er" | "erm" | "ah" | "hmm" | "space") =>
                 {
                     Separator::Pause
@@ -113,7 +113,7 @@ fn gap(between: &str, tokens: &[&Token], spoken: bool) -> Option<Separator> {
 
 /// The kind of a number according to the words around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Context {
+enum Surroundings {
     Nothing,
     /// Not personal data: a load number, a mileage.
     Other,
@@ -128,14 +128,14 @@ struct NumberRun<'a> {
 }
 
 impl NumberRun<'_> {
-    fn findings(&self) -> Vec<Finding> {
+    fn findings(&self) -> Vec<Span> {
         let mut findings = Vec::new();
         // `from` is the end of the last finding.
         let (mut from, mut at) = (0, 0);
         while at < self.units.len() {
-            let found = self.card(at).map(|end| (Kind::Card, end));
-            let found = found.or_else(|| self.grouped_ssn(at).map(|end| (Kind::Ssn, end)));
-            let found = found.or_else(|| self.grouped_phone(at).map(|end| (Kind::Phone, end)));
+            let found = self.card(at).map(|end| (PiiKind::Card, end));
+            let found = found.or_else(|| self.grouped_ssn(at).map(|end| (PiiKind::Ssn, end)));
+            let found = found.or_else(|| self.grouped_phone(at).map(|end| (PiiKind::Phone, end)));
             if let Some((kind, end)) = found {
                 findings.extend(self.classify_range(from, at));
                 findings.push(self.finding(kind, at, end));
@@ -148,10 +148,10 @@ impl NumberRun<'_> {
         findings
     }
 
-    fn finding(&self, kind: Kind, from: usize, to: usize) -> Finding {
+    fn finding(&self, kind: PiiKind, from: usize, to: usize) -> Span {
         let mut start = self.units[from].start;
         let before = &self.text[..start];
-        if kind == Kind::Phone {
+        if kind == PiiKind::Phone {
             if before.ends_with(['+', '(']) {
                 start -= 1;
             }
@@ -159,7 +159,7 @@ impl NumberRun<'_> {
                 start = plus;
             }
         }
-        Finding { kind, start, end: self.units[to - 1].end }
+        Span { kind, start, end: self.units[to - 1].end }
     }
 
     /// Returns the end of a card number that starts at this token.
@@ -191,7 +191,7 @@ impl NumberRun<'_> {
             return None;
         }
         let spaced = self.units[from + 1].gap == Separator::Space;
-        (!spaced || self.context(from) != Context::Other).then_some(end)
+        (!spaced || self.context(from) != Surroundings::Other).then_some(end)
     }
 
     /// Returns the next `count` groups with equal separators, and their end. A pause ends a group of spoken digits.
@@ -256,7 +256,7 @@ impl NumberRun<'_> {
         let dashed = self.units[end - 1].gap;
         let part_of_more = matches!(dashed, Separator::Dash | Separator::Dot)
             && (unit.gap == dashed || self.units.get(end).is_some_and(|next| next.gap == dashed));
-        if part_of_more || (!bracketed && dashed == Separator::Space && self.context(from) == Context::Other) {
+        if part_of_more || (!bracketed && dashed == Separator::Space && self.context(from) == Surroundings::Other) {
             return None;
         }
         Some(end)
@@ -267,8 +267,8 @@ impl NumberRun<'_> {
         let unit = &self.units[at];
         let before = self.tokens.get(unit.token.checked_sub(1)?)?;
         match &before.what {
-            What::Mark('+') if before.end == unit.start => Some(before.start),
-            What::Word(word) if word == "plus" && unit.spoken => Some(before.start),
+            TokenKind::Punctuation('+') if before.end == unit.start => Some(before.start),
+            TokenKind::Word(word) if word == "plus" && unit.spoken => Some(before.start),
             _ => None,
         }
     }
@@ -290,7 +290,7 @@ impl NumberRun<'_> {
     }
 
     /// Classifies all tokens of a range as one number.
-    fn classify_range(&self, from: usize, to: usize) -> Option<Finding> {
+    fn classify_range(&self, from: usize, to: usize) -> Option<Span> {
         let mut from = from;
         // "Oh, four …" is no zero.
         let interjection = self.units.get(from).is_some_and(|unit| unit.spoken && unit.digits == "0")
@@ -309,53 +309,55 @@ impl NumberRun<'_> {
         let one_by_one = units.iter().any(|unit| unit.spoken) || units.iter().all(|unit| unit.digits.len() == 1);
         let above_one = |at: usize| digits.as_bytes()[at] > b'1';
         let kind = match (length, context) {
-            (9, Context::Social) if is_ssn(&digits[..3], &digits[3..5], &digits[5..]) => Kind::Ssn,
-            (_, Context::Other | Context::Social) => return None,
-            (10, _) if one_by_one && above_one(0) => Kind::Phone,
-            (10, _) if in_one && above_one(0) && above_one(3) => Kind::Phone,
+            (9, Surroundings::Social) if is_ssn(&digits[..3], &digits[3..5], &digits[5..]) => PiiKind::Ssn,
+            (_, Surroundings::Other | Surroundings::Social) => return None,
+            (10, _) if one_by_one && above_one(0) => PiiKind::Phone,
+            (10, _) if in_one && above_one(0) && above_one(3) => PiiKind::Phone,
             (11, _)
-                if (one_by_one || in_one || context == Context::Phone) && digits.starts_with('1') && above_one(1) =>
+                if (one_by_one || in_one || context == Surroundings::Phone)
+                    && digits.starts_with('1')
+                    && above_one(1) =>
             {
-                Kind::Phone
+                PiiKind::Phone
             }
-            (7 | 10, Context::Phone) if above_one(0) => Kind::Phone,
+            (7 | 10, Surroundings::Phone) if above_one(0) => PiiKind::Phone,
             _ => return None,
         };
         Some(self.finding(kind, from, to))
     }
 
     /// Returns the kind according to the nearest significant word shortly before a number, or right after it.
-    fn context(&self, from: usize) -> Context {
+    fn context(&self, from: usize) -> Surroundings {
         let first = self.units[from].token;
-        let mut context = Context::Nothing;
+        let mut context = Surroundings::Nothing;
         let mut words = 0;
         for token in self.tokens[..first].iter().rev().take(16) {
             match &token.what {
-                What::Word(word) => {
+                TokenKind::Word(word) => {
                     words += 1;
                     match word_context(word) {
                         // The words before "number" may name another kind.
-                        Context::Phone if word == "number" => context = Context::Phone,
-                        Context::Nothing => {}
+                        Surroundings::Phone if word == "number" => context = Surroundings::Phone,
+                        Surroundings::Nothing => {}
                         said => return said,
                     }
                 }
-                What::Mark(_) => {}
-                What::Written | What::Spoken(_) | What::Replaced => break,
+                TokenKind::Punctuation(_) => {}
+                TokenKind::Digits | TokenKind::SpokenDigits(_) | TokenKind::Placeholder => break,
             }
             if words == 6 {
                 break;
             }
         }
-        if context == Context::Nothing {
+        if context == Surroundings::Nothing {
             let last = self.units[self.units.len() - 1].token;
             for token in self.tokens.iter().skip(last + 1).take(5) {
                 match &token.what {
-                    What::Word(word) => match word_context(word) {
-                        Context::Nothing => {}
+                    TokenKind::Word(word) => match word_context(word) {
+                        Surroundings::Nothing => {}
                         said => return said,
                     },
-                    What::Mark(',' | '-') => {}
+                    TokenKind::Punctuation(',' | '-') => {}
                     _ => break,
                 }
             }
@@ -364,18 +366,18 @@ impl NumberRun<'_> {
     }
 }
 
-fn word_context(word: &str) -> Context {
+fn word_context(word: &str) -> Surroundings {
     match word {
         "phone" | "call" | "cell" | "mobile" | "reach" | "text" | "dial" | "callback" | "telephone" | "fax" | "tel"
-        | "number" => Context::Phone,
-        "social" | "ssn" => Context::Social,
+        | "number" => Surroundings::Phone,
+        "social" | "ssn" => Surroundings::Social,
         "load" | "loads" | "order" | "ref" | "reference" | "po" | "bol" | "pro" | "trailer" | "truck" | "tractor"
         | "unit" | "mile" | "miles" | "mileage" | "odometer" | "invoice" | "confirmation" | "tracking"
         | "container" | "seal" | "pickup" | "delivery" | "appointment" | "dock" | "door" | "exit" | "zip" | "vin"
         | "plate" | "shipment" | "booking" | "manifest" | "ticket" | "account" | "usdot" | "mc" | "pounds" | "lbs"
         | "kilos" | "gallons" | "degrees" | "dollars" | "hours" | "minutes" | "pallets" | "cases" | "pieces"
-        | "serial" | "part" => Context::Other,
-        _ => Context::Nothing,
+        | "serial" | "part" => Surroundings::Other,
+        _ => Surroundings::Nothing,
     }
 }
 

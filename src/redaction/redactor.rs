@@ -13,7 +13,7 @@
 //! - `json` redacts JSON, and leaves all other bytes unchanged.
 //! - `delivery` redacts received deliveries.
 
-use super::finding::{Finding, Found, Kind};
+use super::finding::{PiiKind, RedactionCounts, Span};
 use std::borrow::Cow;
 
 /// A redactor of selected kinds.
@@ -26,15 +26,15 @@ const MAX_PASSES: usize = 16;
 
 impl Redactor {
     /// Creates a redactor of these kinds.
-    pub fn new(kinds: &[Kind]) -> Self {
-        Self(Kind::ALL.map(|kind| kinds.contains(&kind)))
+    pub fn new(kinds: &[PiiKind]) -> Self {
+        Self(PiiKind::ALL.map(|kind| kinds.contains(&kind)))
     }
 
     /// Redacts a text, and adds the counts to `found`. Takes time in proportion to the length of the text.
-    pub fn text<'a>(&self, text: &'a str, found: &mut Found) -> Cow<'a, str> {
+    pub fn text<'a>(&self, text: &'a str, found: &mut RedactionCounts) -> Cow<'a, str> {
         let mut text = Cow::Borrowed(text);
         for _ in 0..MAX_PASSES {
-            match self.once(&text, found) {
+            match self.redact_pass(&text, found) {
                 Some(replaced) => text = Cow::Owned(replaced),
                 None => break,
             }
@@ -42,7 +42,7 @@ impl Redactor {
         text
     }
 
-    fn once(self, text: &str, found: &mut Found) -> Option<String> {
+    fn redact_pass(self, text: &str, found: &mut RedactionCounts) -> Option<String> {
         let tokens = super::tokens::tokens(text);
         let mut findings = super::email::find(text, &tokens);
         findings.extend(super::numbers::find(text, &tokens));
@@ -51,7 +51,7 @@ impl Redactor {
         let mut out: Option<String> = None;
         // End of the copied text, and end of the last finding.
         let (mut copied, mut past) = (0, 0);
-        for Finding { kind, start, end } in findings {
+        for Span { kind, start, end } in findings {
             if start < past {
                 continue;
             }
@@ -75,19 +75,19 @@ impl Redactor {
 mod tests {
     use super::*;
 
-    fn redacted(kinds: &[Kind], text: &str) -> (String, [u64; 4]) {
-        let mut found = Found::default();
+    fn redacted(kinds: &[PiiKind], text: &str) -> (String, [u64; 4]) {
+        let mut found = RedactionCounts::default();
         let text = Redactor::new(kinds).text(text, &mut found).into_owned();
-        (text, Kind::ALL.map(|kind| found.of(kind)))
+        (text, PiiKind::ALL.map(|kind| found.count(kind)))
     }
 
     #[test]
     fn only_the_selected_kinds_are_replaced_and_counted() {
         let text = "4111 1111 1111 1111, a@b.co, 555-010-0042, 078-05-1120";
         for (kinds, wanted, counts) in [
-            (&Kind::ALL[..], "[card], [email], [phone], [ssn]", [1, 1, 1, 1]),
-            (&[Kind::Card], "[card], a@b.co, 555-010-0042, 078-05-1120", [1, 0, 0, 0]),
-            (&[Kind::Email, Kind::Ssn], "4111 1111 1111 1111, [email], 555-010-0042, [ssn]", [0, 1, 0, 1]),
+            (&PiiKind::ALL[..], "[card], [email], [phone], [ssn]", [1, 1, 1, 1]),
+            (&[PiiKind::Card], "[card], a@b.co, 555-010-0042, 078-05-1120", [1, 0, 0, 0]),
+            (&[PiiKind::Email, PiiKind::Ssn], "4111 1111 1111 1111, [email], 555-010-0042, [ssn]", [0, 1, 0, 1]),
             (&[], text, [0; 4]),
         ] {
             assert_eq!(redacted(kinds, text), (wanted.to_owned(), counts), "{kinds:?}");
@@ -96,19 +96,19 @@ mod tests {
 
     #[test]
     fn the_digits_of_a_card_are_no_telephone_number_when_cards_are_not_replaced() {
-        assert_eq!(redacted(&[Kind::Phone], "4111 1111 1111 1111").0, "4111 1111 1111 1111");
+        assert_eq!(redacted(&[PiiKind::Phone], "4111 1111 1111 1111").0, "4111 1111 1111 1111");
     }
 
     #[test]
     fn a_number_in_an_address_belongs_to_the_address() {
-        assert_eq!(redacted(&Kind::ALL, "5550100042@example.com"), ("[email]".to_owned(), [0, 1, 0, 0]));
+        assert_eq!(redacted(&PiiKind::ALL, "5550100042@example.com"), ("[email]".to_owned(), [0, 1, 0, 0]));
     }
 
     #[test]
     fn a_redacted_text_stays_as_it_is() {
         for text in ["call 555-010-0042 or a@b.co", "[card] [phone]", "my social: 078051120 078051120", "no data"] {
-            let (once, _) = redacted(&Kind::ALL, text);
-            assert_eq!(redacted(&Kind::ALL, &once), (once.clone(), [0; 4]), "{text:?}");
+            let (once, _) = redacted(&PiiKind::ALL, text);
+            assert_eq!(redacted(&PiiKind::ALL, &once), (once.clone(), [0; 4]), "{text:?}");
         }
     }
 }

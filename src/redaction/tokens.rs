@@ -3,28 +3,28 @@
 //! Spoken digits are `four`, `oh`, `double five`, `forty one`, `eight hundred`. A placeholder of an earlier redaction
 //! is a token of its own, which is never part of a number or a context.
 
-use super::finding::Kind;
+use super::finding::PiiKind;
 
 /// A byte range of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Token {
     pub(super) start: usize,
     pub(super) end: usize,
-    pub(super) what: What,
+    pub(super) what: TokenKind,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum What {
+pub(super) enum TokenKind {
     /// Written digits.
-    Written,
+    Digits,
     /// Spoken digits, converted to digits.
-    Spoken(String),
+    SpokenDigits(String),
     /// Another word, in lower case; empty if longer than the maximum.
     Word(String),
     /// Any other character except whitespace.
-    Mark(char),
+    Punctuation(char),
     /// A placeholder of an earlier redaction.
-    Replaced,
+    Placeholder,
 }
 
 /// Maximum length of a significant word, in bytes.
@@ -36,9 +36,11 @@ pub(super) fn tokens(text: &str) -> Vec<Token> {
     let mut rest = text.char_indices().peekable();
     while let Some((start, c)) = rest.next() {
         if c == '[' {
-            if let Some(length) = Kind::ALL.into_iter().map(Kind::placeholder).find_map(|p| starts(text, start, p)) {
+            if let Some(length) =
+                PiiKind::ALL.into_iter().map(PiiKind::placeholder).find_map(|p| starts(text, start, p))
+            {
                 while rest.next_if(|(at, _)| *at < start + length).is_some() {}
-                tokens.push(Token { start, end: start + length, what: What::Replaced });
+                tokens.push(Token { start, end: start + length, what: TokenKind::Placeholder });
                 continue;
             }
         }
@@ -47,7 +49,7 @@ pub(super) fn tokens(text: &str) -> Vec<Token> {
         }
         let mut end = start + c.len_utf8();
         if !c.is_alphanumeric() {
-            tokens.push(Token { start, end, what: What::Mark(c) });
+            tokens.push(Token { start, end, what: TokenKind::Punctuation(c) });
             continue;
         }
         while let Some((at, c)) = rest.next_if(|(_, c)| c.is_alphanumeric() || matches!(c, '\'' | '’' | '_')) {
@@ -55,11 +57,11 @@ pub(super) fn tokens(text: &str) -> Vec<Token> {
         }
         let word = &text[start..end];
         let what = if word.bytes().all(|byte| byte.is_ascii_digit()) {
-            What::Written
+            TokenKind::Digits
         } else if word.len() > MAX_WORD_BYTES {
-            What::Word(String::new())
+            TokenKind::Word(String::new())
         } else {
-            What::Word(word.to_lowercase())
+            TokenKind::Word(word.to_lowercase())
         };
         tokens.push(Token { start, end, what });
     }
@@ -121,18 +123,18 @@ fn spoken(text: &str, tokens: &[Token]) -> Vec<Token> {
     let mut out: Vec<Token> = Vec::with_capacity(tokens.len());
     let mut at = 0;
     while let Some(token) = tokens.get(at) {
-        let What::Word(word) = &token.what else {
+        let TokenKind::Word(word) = &token.what else {
             out.push(token.clone());
             at += 1;
             continue;
         };
         // Returns the digit in the next token, which may follow a hyphen.
         let next_digit = || {
-            let hyphen = usize::from(tokens.get(at + 1).is_some_and(|t| t.what == What::Mark('-')));
+            let hyphen = usize::from(tokens.get(at + 1).is_some_and(|t| t.what == TokenKind::Punctuation('-')));
             let next = tokens.get(at + 1 + hyphen)?;
             let digit = match &next.what {
-                What::Word(word) => digit(word)?.to_owned(),
-                What::Written if next.end - next.start == 1 => text[next.start..next.end].to_owned(),
+                TokenKind::Word(word) => digit(word)?.to_owned(),
+                TokenKind::Digits if next.end - next.start == 1 => text[next.start..next.end].to_owned(),
                 _ => return None,
             };
             Some((digit, at + 2 + hyphen, next.end))
@@ -156,11 +158,11 @@ fn spoken(text: &str, tokens: &[Token]) -> Vec<Token> {
         };
         match (taken, out.last_mut()) {
             (Some((digits, next, end)), _) => {
-                out.push(Token { start: token.start, end, what: What::Spoken(digits) });
+                out.push(Token { start: token.start, end, what: TokenKind::SpokenDigits(digits) });
                 at = next;
             }
             // As in "eight hundred" or "forty one hundred".
-            (None, Some(Token { end, what: What::Spoken(digits), .. }))
+            (None, Some(Token { end, what: TokenKind::SpokenDigits(digits), .. }))
                 if word == "hundred" && digits.len() <= 2 && !digits.starts_with('0') =>
             {
                 digits.push_str("00");
@@ -183,11 +185,11 @@ mod tests {
     /// Tokens as short text: digits, `~` before spoken ones, words, marks, and `#` for a placeholder.
     fn shown(text: &str) -> Vec<String> {
         let token = |token: &Token| match &token.what {
-            What::Written => text[token.start..token.end].to_owned(),
-            What::Spoken(digits) => format!("~{digits}"),
-            What::Word(word) => word.clone(),
-            What::Mark(c) => c.to_string(),
-            What::Replaced => "#".to_owned(),
+            TokenKind::Digits => text[token.start..token.end].to_owned(),
+            TokenKind::SpokenDigits(digits) => format!("~{digits}"),
+            TokenKind::Word(word) => word.clone(),
+            TokenKind::Punctuation(c) => c.to_string(),
+            TokenKind::Placeholder => "#".to_owned(),
         };
         tokens(text).iter().map(token).collect()
     }

@@ -43,7 +43,7 @@ impl Origins {
     }
 
     /// Returns the origin of the page that sent a request, if it is allowed.
-    pub(super) fn of(&self, request: &Request) -> Option<HeaderValue> {
+    pub(super) fn allowed_origin(&self, request: &Request) -> Option<HeaderValue> {
         request
             .headers()
             .get(header::ORIGIN)

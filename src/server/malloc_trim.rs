@@ -20,7 +20,7 @@ const TRIM_INTERVAL: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// The operating system could not create the thread.
-pub(super) fn give_back() -> io::Result<IntervalThread> {
+pub(super) fn trim_regularly() -> io::Result<IntervalThread> {
     system::keep_little();
     IntervalThread::start("malloc-trim", TRIM_INTERVAL, || {
         system::trim();

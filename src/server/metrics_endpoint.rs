@@ -4,7 +4,7 @@
 //! timeout. If another scrape is refreshing them or the disk hangs, the response contains their last values.
 
 use super::connections::{self, ConnectionLimits};
-use super::request_layer::Edge;
+use super::request_layer::RequestLayer;
 use super::routes::Routes;
 use crate::api::auth::client::Proxies;
 use crate::ingest::Writer;
@@ -34,15 +34,15 @@ const MAX_COUNTED_CALLS: u32 = 100_000;
 
 /// The endpoint `/metrics`.
 #[derive(Clone)]
-pub(super) struct Scrape {
+pub(super) struct MetricsEndpoint {
     store: Arc<dyn Store>,
     writer: Writer,
     refreshing: Arc<Semaphore>,
 }
 
-impl Scrape {
+impl MetricsEndpoint {
     pub(super) fn new(store: Arc<dyn Store>, writer: Writer) -> Self {
-        METRICS.start();
+        METRICS.init();
         Self { store, writer, refreshing: Arc::new(Semaphore::new(1)) }
     }
 
@@ -58,7 +58,7 @@ impl Scrape {
     }
 }
 
-impl Endpoint for Scrape {
+impl Endpoint for MetricsEndpoint {
     type Output = Response;
 
     async fn call(&self, _: Request) -> poem::Result<Response> {
@@ -69,7 +69,7 @@ impl Endpoint for Scrape {
 
 /// Refreshes the gauges. One that cannot be read keeps its last value.
 fn refresh_gauges(store: &dyn Store) {
-    METRICS.ask();
+    METRICS.refresh();
     match store.sizes() {
         Ok(sizes) => {
             METRICS.db_size_bytes.set(to_i64(sizes.database));
@@ -93,22 +93,26 @@ fn to_i64(number: u64) -> i64 {
 }
 
 /// A server that serves `/metrics` without authentication, and nothing else.
-pub(super) struct Beside {
+pub(super) struct MetricsServer {
     stop: oneshot::Sender<()>,
     server: JoinHandle<io::Result<()>>,
 }
 
-pub(super) fn serve(listener: TcpListener, scrape: Scrape) -> Beside {
-    let app = Edge::new(Route::new().at(PATH, poem::get(scrape)), Routes::only_read(&[PATH]), Proxies::default());
+pub(super) fn serve(listener: TcpListener, scrape: MetricsEndpoint) -> MetricsServer {
+    let app =
+        RequestLayer::new(Route::new().at(PATH, poem::get(scrape)), Routes::read_only(&[PATH]), Proxies::default());
     let (stop, stopped) = oneshot::channel();
     let stopped = async {
         let _ = stopped.await;
     };
     let limits = ConnectionLimits { number: MAX_SCRAPERS, ..ConnectionLimits::default() };
-    Beside { stop, server: tokio::spawn(connections::serve(listener, app, None, limits, stopped, DRAIN_TIMEOUT)) }
+    MetricsServer {
+        stop,
+        server: tokio::spawn(connections::serve(listener, app, None, limits, stopped, DRAIN_TIMEOUT)),
+    }
 }
 
-impl Beside {
+impl MetricsServer {
     /// Stops the server, which then no longer holds the store.
     pub(super) async fn stop(self) {
         let _ = self.stop.send(());

@@ -13,22 +13,22 @@ mod swagger_ui;
 mod systemd;
 pub mod tls;
 
-pub use request_layer::Edge;
+pub use request_layer::RequestLayer;
 
 use crate::api;
 use crate::api::auth::client::Proxies;
 use crate::api::auth::{Access, AccessSettings};
-use crate::api::body::{Bodies, memory_for};
-use crate::api::webhooks::signed_body::{Gate, PostCallSettings};
+use crate::api::body::{BodyLimits, memory_for};
+use crate::api::webhooks::signed_body::{PostCallReceiver, PostCallSettings};
 use crate::elevenlabs::client::Client;
 use crate::ingest::blocking::BlockingWriter;
 use crate::ingest::reconciler::Reconciler;
-use crate::ingest::{Limits, Writer};
-use crate::jobs::backfill::{self, StoreKeeper};
+use crate::ingest::{Writer, WriterLimits};
+use crate::jobs::backfill::{self, StoreTarget};
 use crate::jobs::interval_thread::IntervalThread;
 use crate::jobs::retention::{self, Eraser, OtherWriters};
 use crate::jobs::{backup, stale_calls};
-use crate::live::{self, Tail};
+use crate::live::{self, LiveHub};
 use crate::recordings::Recordings;
 use crate::redaction::Redactor;
 use crate::store::Store;
@@ -45,13 +45,13 @@ use tokio::net::TcpListener;
 
 /// Maximum time for running requests to end after a stop. Together with the writer's own timeouts, shutdown takes less
 /// than the ten seconds that supervisors commonly allow.
-const DRAIN: Duration = Duration::from_secs(5);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Settings of the service.
 #[derive(Debug)]
 pub struct Settings {
     /// Limits of the write queue.
-    pub writing: Limits,
+    pub writing: WriterLimits,
     /// Maximum size of a request body, in bytes.
     pub max_body: usize,
     /// Maximum number of concurrent deep reads.
@@ -75,11 +75,11 @@ pub struct Settings {
     /// Age at which ended calls are erased; `None` keeps them forever.
     pub retention: Option<Duration>,
     /// Limits of live streams.
-    pub streams: live::Limits,
+    pub streams: live::StreamLimits,
     /// Client and interval for fetching missing ends of calls from ElevenLabs.
     pub backfill: Option<(Client, Duration)>,
     /// Schedule of automatic backups.
-    pub copies: backup::Plan,
+    pub copies: backup::BackupSchedule,
     /// Listener that serves `/metrics` without authentication, in addition to the main port.
     pub metrics: Option<TcpListener>,
 }
@@ -99,19 +99,19 @@ pub enum ServeError {
 }
 
 /// Fetches missing ends of calls periodically, until the returned job is dropped.
-fn fetch(
+fn start_backfill(
     client: Client,
     every: Duration,
     store: &Arc<dyn Store>,
     writer: &Writer,
 ) -> Result<IntervalThread, ServeError> {
     let executor = Box::new(BlockingWriter::new(writer.clone()));
-    let keeper = StoreKeeper::new(store, writer.redactor(), executor);
+    let keeper = StoreTarget::new(store, writer.redactor(), executor);
     backfill::start(every, client, keeper).map_err(ServeError::Io)
 }
 
 /// Erases expired calls periodically, until the returned job is dropped.
-fn erase_old(
+fn start_retention(
     older_than: Duration,
     recordings: Option<Recordings>,
     store: &Arc<dyn Store>,
@@ -142,35 +142,36 @@ pub async fn serve(
     let reconciler =
         Reconciler::start(store.clone(), writer.requests().clone(), move |slices| blocking.reconcile(slices));
     let reconciler = reconciler.map_err(ServeError::Io)?;
-    let _backfill = settings.backfill.map(|(client, every)| fetch(client, every, &store, &writer)).transpose()?;
+    let _backfill =
+        settings.backfill.map(|(client, every)| start_backfill(client, every, &store, &writer)).transpose()?;
     let recordings = settings.post_call.recordings.clone();
     let _retention =
-        settings.retention.map(|older_than| erase_old(older_than, recordings, &store, &writer)).transpose()?;
+        settings.retention.map(|older_than| start_retention(older_than, recordings, &store, &writer)).transpose()?;
     let stale =
         settings.stale_after.map(|after| stale_calls::start(after, Box::new(BlockingWriter::new(writer.clone()))));
     let stale = stale.transpose().map_err(ServeError::Io)?;
     let access = Access::new(&settings.access);
-    let tail = Tail::new(store.clone(), settings.streams, api::EVENT);
+    let tail = LiveHub::new(store.clone(), settings.streams, api::POST_CALL_WEBHOOK_PATH);
     let follow = tokio::spawn(tail.clone().follow(writer.committed()));
     let memory = memory_for(settings.post_call.max_body.max(settings.max_body));
-    let gate = Gate::new(settings.post_call, memory.clone());
+    let gate = PostCallReceiver::new(settings.post_call, memory.clone());
     let service = api::service(store.clone(), writer.clone(), gate, access.clone(), tail.clone(), settings.deep_reads);
     let document = api::document_of(&service);
     let others: Vec<_> = ["/docs", "/openapi.json", metrics_endpoint::PATH].into_iter().chain(viewer::PATHS).collect();
-    let routes = routes::Routes::of(&document, &others);
-    let scrape = metrics_endpoint::Scrape::new(store.clone(), writer.clone());
+    let routes = routes::Routes::from_document(&document, &others);
+    let scrape = metrics_endpoint::MetricsEndpoint::new(store.clone(), writer.clone());
     let route = Route::new()
         .at("/docs", poem::get(swagger_ui::page()))
         .at("/openapi.json", poem::get(swagger_ui::document(document)))
         .at(metrics_endpoint::PATH, poem::get(scrape.clone()))
-        .at(api::TURNS, poem::post(api::turns(writer.clone())))
-        .nest("/", viewer::before(service))
-        .with(AddData::new(Bodies::new(settings.max_body, memory)));
-    let app = Edge::new(access.guard(route), routes, settings.proxies).with_origins(settings.origins);
+        .at(api::TURN_WEBHOOK_PATH, poem::post(api::turn_webhook(writer.clone())))
+        .nest("/", viewer::layer(service))
+        .with(AddData::new(BodyLimits::new(settings.max_body, memory)));
+    let app = RequestLayer::new(access.guard(route), routes, settings.proxies).with_origins(settings.origins);
 
     let metrics = settings.metrics.map(|listener| metrics_endpoint::serve(listener, scrape));
-    let watchdog = tokio::spawn(systemd::stay_alive(writer.clone()));
-    let memory_trim = malloc_trim::give_back().map_err(ServeError::Io)?;
+    let watchdog = tokio::spawn(systemd::watchdog(writer.clone()));
+    let memory_trim = malloc_trim::trim_regularly().map_err(ServeError::Io)?;
     let (died_tx, died_rx) = tokio::sync::oneshot::channel();
     let stop_or_death = async move {
         tokio::select! {
@@ -184,9 +185,9 @@ pub async fn serve(
         let _ = died_tx.send(writer_thread);
     };
     let acceptor = settings.tls.as_ref().map(Tls::acceptor);
-    let certificates = settings.tls.map(|tls| tokio::spawn(tls.keep()));
+    let certificates = settings.tls.map(|tls| tokio::spawn(tls.run()));
     systemd::ready();
-    let served = connections::serve(listener, app, acceptor, settings.connections, stop_or_death, DRAIN)
+    let served = connections::serve(listener, app, acceptor, settings.connections, stop_or_death, DRAIN_TIMEOUT)
         .await
         .map_err(ServeError::Io);
     if let Some(certificates) = certificates {

@@ -4,11 +4,11 @@
 //! responses, and logs one event per request, even if the client disconnects. It never logs data of a body.
 
 use super::cors::Origins;
-use super::routes::{Known, Routes};
+use super::routes::{KnownRoute, Routes};
 use crate::api::auth;
 use crate::api::auth::client::{Client, Proxies};
 use crate::api::error::ApiError;
-use crate::api::request_context::{self, Noted};
+use crate::api::request_context::{self, RequestContext};
 use crate::domain::ConversationId;
 use crate::telemetry::metrics::METRICS;
 use futures_util::FutureExt as _;
@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// An endpoint behind the outermost layer.
-pub struct Edge<E> {
+pub struct RequestLayer<E> {
     inner: E,
     routes: Routes,
     proxies: Proxies,
@@ -32,7 +32,7 @@ pub struct Edge<E> {
     ids: RequestIds,
 }
 
-impl<E> Edge<E> {
+impl<E> RequestLayer<E> {
     pub(super) fn new(inner: E, routes: Routes, proxies: Proxies) -> Self {
         Self { inner, routes, proxies, origins: Origins::default(), ids: RequestIds::default() }
     }
@@ -43,12 +43,12 @@ impl<E> Edge<E> {
     }
 
     /// Wraps an endpoint; `document` is the OpenAPI document of its paths.
-    pub fn around(inner: E, document: &str) -> Self {
-        Self::new(inner, Routes::of(document, &[]), Proxies::default())
+    pub fn new_routed(inner: E, document: &str) -> Self {
+        Self::new(inner, Routes::from_document(document, &[]), Proxies::default())
     }
 }
 
-impl<E: Endpoint> Endpoint for Edge<E> {
+impl<E: Endpoint> Endpoint for RequestLayer<E> {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
@@ -56,18 +56,18 @@ impl<E: Endpoint> Endpoint for Edge<E> {
     }
 }
 
-impl<E: Endpoint> Edge<E> {
+impl<E: Endpoint> RequestLayer<E> {
     /// Returns the endpoint's response; errors and panics become responses too.
     pub(super) async fn answer(&self, request: Request) -> Response {
-        self.around_it(request, |request| self.inner.call(request)).await
+        self.handle(request, |request| self.inner.call(request)).await
     }
 
     /// Returns the response to a request that is rejected without calling the endpoint.
     pub(super) async fn refuse(&self, request: Request, why: ApiError) -> Response {
-        self.around_it(request, |_| async { Err::<Response, _>(why.into()) }).await
+        self.handle(request, |_| async { Err::<Response, _>(why.into()) }).await
     }
 
-    async fn around_it<T: IntoResponse>(
+    async fn handle<T: IntoResponse>(
         &self,
         mut request: Request,
         inner: impl AsyncFnOnce(Request) -> poem::Result<T>,
@@ -77,29 +77,29 @@ impl<E: Endpoint> Edge<E> {
         }
         let public = auth::is_public(request.uri().path());
         let by_https = request.scheme() == &Scheme::HTTPS;
-        let origin = self.origins.of(&request);
+        let origin = self.origins.allowed_origin(&request);
         let preflight = origin.as_ref().and_then(|_| Origins::preflight(&request));
         let client = self.proxies.client(&request);
         if let Some(client) = client {
             request.set_data(client);
         }
         let route = self.routes.find(request.uri().path());
-        let mut line = LogLine {
+        let mut line = RequestLog {
             started: Instant::now(),
             method: request.method().clone(),
             route: route.map_or("(unknown)", |known| &known.template),
-            request_id: self.ids.of(request.headers()),
+            request_id: self.ids.id_for(request.headers()),
             client,
-            noted: Noted::default(),
+            noted: RequestContext::default(),
             cause: None,
             status: None,
         };
-        let answered = request_context::noting(async {
+        let answered = request_context::with_context(async {
             let result = match preflight {
                 Some(answer) => Ok(Ok(Either::Left(answer))),
                 None => AssertUnwindSafe(inner(request)).catch_unwind().await.map(|result| result.map(Either::Right)),
             };
-            (result, request_context::noted())
+            (result, request_context::take_current())
         });
         let (result, noted) = answered.await;
         line.noted = noted;
@@ -142,7 +142,7 @@ fn set_path(request: &mut Request, path: &str) {
 }
 
 /// Converts the framework's errors.
-fn api_error(error: &poem::Error, route: Option<&Known>) -> ApiError {
+fn api_error(error: &poem::Error, route: Option<&KnownRoute>) -> ApiError {
     if let Some(error) = error.downcast_ref::<ApiError>() {
         error.clone()
     } else if error.is::<NotFoundError>() {
@@ -165,20 +165,20 @@ fn api_error(error: &poem::Error, route: Option<&Known>) -> ApiError {
 }
 
 /// The log event of a request. It is written on drop, so a client's disconnect is logged too.
-struct LogLine<'a> {
+struct RequestLog<'a> {
     started: Instant,
     method: Method,
     route: &'a str,
     request_id: HeaderValue,
     client: Option<Client>,
-    noted: Noted,
+    noted: RequestContext,
     cause: Option<String>,
     status: Option<StatusCode>,
 }
 
-impl LogLine<'_> {
+impl RequestLog<'_> {
     /// Returns the response for an error.
-    fn refuse(&mut self, error: &ApiError, route: Option<&Known>) -> Response {
+    fn refuse(&mut self, error: &ApiError, route: Option<&KnownRoute>) -> Response {
         self.cause = error.cause().map(str::to_owned);
         let body = error.body(self.request_id.to_str().unwrap_or_default()).to_json_string();
         let mut response =
@@ -204,7 +204,7 @@ impl LogLine<'_> {
 /// Prefix of webhook paths. The rest of the path is the label in the metrics.
 const WEBHOOKS: &str = "/webhooks/elevenlabs/";
 
-impl LogLine<'_> {
+impl RequestLog<'_> {
     /// Adds the request to the metrics. Text of the client never becomes a label.
     fn measure(&self) {
         let method = match self.method {
@@ -240,7 +240,7 @@ impl LogLine<'_> {
 /// Status for a client that disconnected before the response, as in nginx.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
-impl Drop for LogLine<'_> {
+impl Drop for RequestLog<'_> {
     fn drop(&mut self) {
         let status = self.status.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16());
         self.measure();
@@ -292,7 +292,7 @@ impl Default for RequestIds {
 
 impl RequestIds {
     /// Returns the client's request id if it is short and printable, or else a new one.
-    fn of(&self, headers: &HeaderMap) -> HeaderValue {
+    fn id_for(&self, headers: &HeaderMap) -> HeaderValue {
         const MAX_BYTES: usize = 128;
         headers
             .get("x-request-id")

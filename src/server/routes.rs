@@ -5,10 +5,10 @@ use serde_json::Value;
 use std::collections::HashMap;
 
 /// All known paths.
-pub(super) struct Routes(Vec<Known>);
+pub(super) struct Routes(Vec<KnownRoute>);
 
 /// A known path with its template, such as `/api/v1/calls/{conversation_id}`.
-pub(super) struct Known {
+pub(super) struct KnownRoute {
     pub(super) template: String,
     /// Value of the `Allow` header.
     pub(super) methods: String,
@@ -16,7 +16,7 @@ pub(super) struct Known {
     rules: HashMap<String, String>,
 }
 
-impl Known {
+impl KnownRoute {
     /// Returns the rule of a query parameter, in words that follow its name.
     pub(super) fn rule(&self, parameter: &str) -> Option<&str> {
         self.rules.get(parameter).map(String::as_str)
@@ -25,7 +25,7 @@ impl Known {
 
 impl Routes {
     /// Returns the paths of an OpenAPI document, and `others`, which support only GET.
-    pub(super) fn of(document: &str, others: &[&str]) -> Self {
+    pub(super) fn from_document(document: &str, others: &[&str]) -> Self {
         let document: &Value = &serde_json::from_str(document).expect("the generated document is JSON");
         let paths = document["paths"].as_object().expect("the generated document has paths");
         let documented = paths.iter().map(|(template, operations)| {
@@ -33,18 +33,18 @@ impl Routes {
             let parameters = operations.values().filter_map(|operation| operation["parameters"].as_array()).flatten();
             let rules = parameters
                 .filter_map(|parameter| Some((parameter["name"].as_str()?.to_owned(), rule(document, parameter))));
-            Known {
+            KnownRoute {
                 template: template.clone(),
                 methods: allow(operations.keys().map(|method| method.to_uppercase()).collect()),
                 rules: rules.collect(),
             }
         });
-        Self(documented.chain(Self::only_read(others).0).collect())
+        Self(documented.chain(Self::read_only(others).0).collect())
     }
 
     /// Returns paths that support only GET and are not in the document.
-    pub(super) fn only_read(paths: &[&str]) -> Self {
-        let known = |path: &&str| Known {
+    pub(super) fn read_only(paths: &[&str]) -> Self {
+        let known = |path: &&str| KnownRoute {
             template: (*path).to_owned(),
             methods: allow(vec!["GET".to_owned()]),
             rules: HashMap::new(),
@@ -53,7 +53,7 @@ impl Routes {
     }
 
     /// Returns the known path that matches a request's path.
-    pub(super) fn find(&self, path: &str) -> Option<&Known> {
+    pub(super) fn find(&self, path: &str) -> Option<&KnownRoute> {
         self.0.iter().find(|known| fits(&known.template, path))
     }
 }

@@ -17,7 +17,7 @@ pub(super) fn stopping() {
 }
 
 /// Notifies systemd's watchdog as long as the writer responds.
-pub(super) async fn stay_alive(writer: Writer) {
+pub(super) async fn watchdog(writer: Writer) {
     let Some(limit) = sd_notify::watchdog_enabled() else { return };
     loop {
         match writer.probe().await {

@@ -16,7 +16,7 @@ pub type Row = Map<String, Value>;
 
 /// An item that is restored as a whole.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Archived {
+pub enum ArchiveRecord {
     /// A row of `drivers`.
     Driver(Row),
     /// A row of `call_dispatches`.
@@ -55,7 +55,7 @@ pub(super) mod shared {
 }
 
 /// Omits the content, because words of calls must not reach the log by way of `{:?}`.
-impl std::fmt::Debug for Archived {
+impl std::fmt::Debug for ArchiveRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Driver(_) => f.write_str("Driver"),
@@ -75,7 +75,7 @@ impl std::fmt::Debug for ArchivedCall {
 
 /// A part of an exported call.
 #[derive(Debug)]
-pub enum Part {
+pub enum ArchivePart {
     /// A driver that the call refers to.
     Driver(Row),
     /// The call's dispatch.
@@ -90,7 +90,7 @@ pub enum Part {
 
 /// A part of an exported transcript.
 #[derive(Debug)]
-pub enum Spoken {
+pub enum TranscriptItem {
     /// The call and its driver.
     Call(Box<Call>, Option<Driver>),
     /// The next turn.
@@ -99,7 +99,7 @@ pub enum Spoken {
 
 /// Kinds of rows that may exist without a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Loose {
+pub enum OrphanRows {
     /// All drivers.
     Drivers,
     /// Dispatches whose call does not exist.
@@ -126,18 +126,18 @@ pub trait Archive: Send {
         &self,
         id: &ConversationId,
         order: super::TurnOrder,
-        take: &mut dyn FnMut(Spoken) -> io::Result<()>,
+        take: &mut dyn FnMut(TranscriptItem) -> io::Result<()>,
     ) -> Result<bool>;
 
     /// Passes all stored rows of a call to `take`. Returns false if the call does not exist.
     ///
     /// # Errors
     /// The database failed, or `take` did.
-    fn parts(&self, id: &ConversationId, take: &mut dyn FnMut(Part) -> io::Result<()>) -> Result<bool>;
+    fn parts(&self, id: &ConversationId, take: &mut dyn FnMut(ArchivePart) -> io::Result<()>) -> Result<bool>;
 
     /// Returns the next rows of this kind with ids above `after`, each with its id; empty at the end.
     ///
     /// # Errors
     /// The database failed.
-    fn loose(&self, kind: Loose, after: i64) -> Result<Vec<(i64, Row)>>;
+    fn orphans(&self, kind: OrphanRows, after: i64) -> Result<Vec<(i64, Row)>>;
 }

@@ -12,7 +12,7 @@ use std::str::FromStr;
 ///
 /// Its text form, which is the event id of a stream, is `TURN-CHANGE` or `TURN-CHANGE-CALL`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Position {
+pub struct FeedPosition {
     /// Turns up to this id are before the position.
     pub turn: i64,
     /// Changes up to this id are before the position. In the stream of one call, 0 means that the call itself has not
@@ -22,21 +22,21 @@ pub struct Position {
     pub call: Option<i64>,
 }
 
-impl Position {
+impl FeedPosition {
     /// Returns whether changes may have been committed between this position and `head`.
     pub fn is_behind(self, head: Self) -> bool {
         self.turn < head.turn || self.change < head.change || self.call.is_some()
     }
 }
 
-impl fmt::Display for Position {
+impl fmt::Display for FeedPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.turn, self.change)?;
         self.call.map_or(Ok(()), |call| write!(f, "-{call}"))
     }
 }
 
-impl FromStr for Position {
+impl FromStr for FeedPosition {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
@@ -82,11 +82,11 @@ pub enum Change {
 
 /// Some of the changes after a position.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Since {
+pub struct ChangeBatch {
     /// The changes in order, each with the position after it.
-    pub changes: Vec<(Position, Change)>,
+    pub changes: Vec<(FeedPosition, Change)>,
     /// The position after all that was read, including what the stream does not show.
-    pub end: Position,
+    pub end: FeedPosition,
     /// True if more changes were committed before this was read.
     pub has_more: bool,
     /// True if the stream's one call is erased, so nothing more can follow.
@@ -95,13 +95,13 @@ pub struct Since {
 
 /// The calls that changed between two positions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Touched {
+pub struct ChangedCalls {
     /// Existing calls, each possibly more than once.
     pub calls: Vec<ConversationId>,
     /// Row ids of erased calls.
     pub erased: Vec<i64>,
     /// The position up to which changes were read.
-    pub end: Position,
+    pub end: FeedPosition,
 }
 
 #[cfg(test)]
@@ -111,10 +111,10 @@ mod tests {
     #[test]
     fn a_position_reads_back_from_its_text_and_nothing_else_does() {
         for text in ["0-0", "12-7", "12-7-0", "9223372036854775807-1-3"] {
-            assert_eq!(text.parse::<Position>().map(|position| position.to_string()), Ok(text.to_owned()));
+            assert_eq!(text.parse::<FeedPosition>().map(|position| position.to_string()), Ok(text.to_owned()));
         }
         for bad in ["", "12", "12-", "-7", "1-2-3-4", "1--2", "+1-2", "a-b", "1-9223372036854775808", " 1-2"] {
-            assert_eq!(bad.parse::<Position>(), Err(()), "{bad:?}");
+            assert_eq!(bad.parse::<FeedPosition>(), Err(()), "{bad:?}");
         }
     }
 }

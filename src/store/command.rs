@@ -1,6 +1,6 @@
 //! Writes with the types of their results.
 
-use super::{Archived, ArchivedCall, Commands, Counts, Kept, Rejection, Result, StoredTurn, Write, Written};
+use super::{ArchiveRecord, ArchivedCall, Commands, Counts, Kept, Rejection, Result, StoredTurn, Write, Written};
 use crate::domain::reconcile::Reconciliation;
 use crate::domain::{
     Call, CallChange, ConversationId, DriverId, HistoryReport, NewDispatch, NewDriver, NewEvent, NewTurn, Timestamp,
@@ -69,7 +69,7 @@ commands! {
     KeepHistory(report: Box<HistoryReport>) -> Kept { Written::Kept(kept) => kept, }
     Reconcile(reconciliation: Box<Reconciliation>) -> i64 { Written::Reconciled { turn_count } => turn_count, }
     EndStaleCalls(before: Timestamp) -> Vec<ConversationId> { Written::Ended(ended) => ended, }
-    Restore(archived: Box<Archived>) -> Completion<bool> {
+    Restore(archived: Box<ArchiveRecord>) -> Completion<bool> {
         Written::Restored(new) => Completion::Done(new),
         Written::Begun => Completion::Begun,
     }

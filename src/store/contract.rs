@@ -1,13 +1,13 @@
 //! The traits of a store, by who uses them.
 
 use super::{
-    Archive, Backlog, CallFilter, CallPageRequest, Copier, Due, ErasedSlice, Forgotten, Found, NamingEvent, OldCall,
-    OldCalls, OldEvent, Outcome, Page, Position, Result, Scope, SearchQuery, Since, Sizes, Touched, TurnQuery,
-    Unfinished, UnreadEvents, Write,
+    Archive, Backlog, BackupSource, CallFilter, CallPageRequest, ChangeBatch, ChangedCalls, DatabaseSizes, Due,
+    ErasedSlice, ExpiredCall, ExpiredCallQuery, ExpiredEvent, FeedPosition, Forgotten, HitPage, NamingEvent, Outcome,
+    Page, Result, Scope, SearchQuery, TurnQuery, Unfinished, UnreadEvents, Write,
 };
 use crate::domain::reconcile::Material;
 use crate::domain::{
-    Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
+    Call, CallStats, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
 };
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -28,13 +28,14 @@ pub trait Commands: Send + Sync + 'static {
     /// order hold the same rows, except for those of the search index.
     ///
     /// # Errors
-    /// Nothing of the batch was stored. [`super::ErrorKind::Busy`] is temporary. Any other kind concerns at least one write of
-    /// the batch, not necessarily all. [`super::ErrorKind::is_of_the_data`] tells a batch that every copy of the data refuses
-    /// from a failure of this machine.
+    /// Nothing of the batch was stored. [`super::ErrorKind::Busy`] is temporary. Any other kind concerns at least one
+    /// write of the batch, not necessarily all. [`super::ErrorKind::is_of_the_data`] tells a batch that every copy of
+    /// the data refuses from a failure of this machine.
     fn apply(&self, now: Timestamp, batch: &[Write]) -> Result<Vec<Outcome>>;
 
-    /// Erases the next slice of a call whose erasure has begun ([`super::Written::Begun`]) or was interrupted by a crash.
-    /// Returns the call, or `None` if there is no such call. Only the thread that calls [`Commands::apply`] may call it.
+    /// Erases the next slice of a call whose erasure has begun ([`super::Written::Begun`]) or was interrupted by a
+    /// crash. Returns the call, or `None` if there is no such call. Only the thread that calls [`Commands::apply`] may
+    /// call it.
     ///
     /// # Errors
     /// Nothing of the slice was erased; retry.
@@ -53,7 +54,7 @@ pub trait Reads: Send + Sync + 'static {
     fn turns(&self, query: &TurnQuery) -> Result<Option<Page<Turn>>>;
 
     /// Returns a page of turns that match a search, including turns that are not indexed yet.
-    fn search(&self, query: &SearchQuery) -> Result<Found>;
+    fn search(&self, query: &SearchQuery) -> Result<HitPage>;
 
     /// Returns up to `limit` due calls whose notes are numbered above `_noted_after` and up to `_noted_until`. Does not
     /// wait for other reads.
@@ -90,7 +91,7 @@ pub trait Reads: Send + Sync + 'static {
     fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>>;
 
     /// Passes the statistics of each selected call to `each`, in no particular order.
-    fn figures(&self, filter: &CallFilter, each: &mut dyn FnMut(&CallFigures)) -> Result<()>;
+    fn figures(&self, filter: &CallFilter, each: &mut dyn FnMut(&CallStats)) -> Result<()>;
 
     /// Returns whether a call was erased by [`Write::EraseCall`].
     fn is_erased(&self, id: &ConversationId) -> Result<bool>;
@@ -101,11 +102,11 @@ pub trait Reads: Send + Sync + 'static {
 
     /// Returns calls without activity since a time: no turn arrived, and by the senders' clocks they had not ended
     /// later.
-    fn old_calls(&self, query: &OldCalls) -> Result<Vec<OldCall>>;
+    fn old_calls(&self, query: &ExpiredCallQuery) -> Result<Vec<ExpiredCall>>;
 
     /// Scans up to `limit` events with ids above `after` and returns those that arrived before `before` and belong to
     /// no call. The second value is the id to continue after, or `None` at the end.
-    fn old_events(&self, before: Timestamp, after: i64, limit: usize) -> Result<(Vec<OldEvent>, Option<i64>)>;
+    fn old_events(&self, before: Timestamp, after: i64, limit: usize) -> Result<(Vec<ExpiredEvent>, Option<i64>)>;
 
     /// Scans events with ids above `after` that belong to no call, and returns those whose bodies have one of these
     /// calls at a `conversation_id` key. The second value is the id to continue after, or `None` at the end.
@@ -130,14 +131,14 @@ pub trait Reads: Send + Sync + 'static {
 /// The feed of changes, for readers that follow calls and read what has changed.
 pub trait Feed: Reads {
     /// Returns the feed position after everything that is committed.
-    fn head(&self) -> Result<Position>;
+    fn head(&self) -> Result<FeedPosition>;
 
     /// Returns some of the changes of `scope` committed after a position, in order. For all calls, changes after
     /// `until` are left out; `until` must have been returned by [`Feed::head`]. For one call, all changes count.
-    fn since(&self, scope: &Scope, after: Position, until: Position) -> Result<Since>;
+    fn since(&self, scope: &Scope, after: FeedPosition, until: FeedPosition) -> Result<ChangeBatch>;
 
     /// Returns the calls that changed between two positions.
-    fn touched(&self, after: Position, until: Position) -> Result<Touched>;
+    fn touched(&self, after: FeedPosition, until: FeedPosition) -> Result<ChangedCalls>;
 }
 
 /// Care for the files of a database.
@@ -165,8 +166,8 @@ pub trait Maintenance: Send + Sync + 'static {
     fn catch_up(&self) -> Result<Backlog>;
 
     /// Returns the source for backups; it is empty unless the database is one file.
-    fn copier(&self) -> Copier {
-        Copier::none()
+    fn copier(&self) -> BackupSource {
+        BackupSource::none()
     }
 
     /// Opens a connection that reads whole calls for an export, or returns `None` if the store has none.
@@ -190,5 +191,5 @@ pub trait Maintenance: Send + Sync + 'static {
     ///
     /// # Errors
     /// The operating system's error.
-    fn sizes(&self) -> std::io::Result<Sizes>;
+    fn sizes(&self) -> std::io::Result<DatabaseSizes>;
 }

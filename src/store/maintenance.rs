@@ -33,28 +33,28 @@ pub enum BackupStep {
 }
 
 /// A progress callback. It stops the work by returning `Break`.
-pub type BackupWatch = Box<dyn FnMut(BackupStep) -> ControlFlow<()> + Send>;
+pub type ProgressFn = Box<dyn FnMut(BackupStep) -> ControlFlow<()> + Send>;
 
 /// A source of database backups that makes one copy at a time, because each running copy prevents the WAL from being
 /// reset. It holds nothing of the database open, so it may outlive the store.
 #[derive(Clone)]
-pub struct Copier {
+pub struct BackupSource {
     /// Path of the database, the function that copies it, and the function that verifies a copy.
-    of: Option<(PathBuf, Copy, Examine)>,
+    of: Option<(PathBuf, BackupCopy, Examine)>,
     one_at_a_time: Arc<Mutex<()>>,
 }
 
 /// A function that copies a database file into a partial file.
-type Copy = Arc<dyn Fn(&Path, &Aside, BackupWatch) -> Result<BackupReport> + Send + Sync>;
+type BackupCopy = Arc<dyn Fn(&Path, &Aside, ProgressFn) -> Result<BackupReport> + Send + Sync>;
 
 /// A function that verifies a finished copy; the flag asks for a thorough check.
-type Examine = fn(&Path, bool, BackupWatch) -> Result<()>;
+type Examine = fn(&Path, bool, ProgressFn) -> Result<()>;
 
-impl Copier {
+impl BackupSource {
     pub(super) fn new(
         database: &Path,
         examine: Examine,
-        copy: impl Fn(&Path, &Aside, BackupWatch) -> Result<BackupReport> + Send + Sync + 'static,
+        copy: impl Fn(&Path, &Aside, ProgressFn) -> Result<BackupReport> + Send + Sync + 'static,
     ) -> Self {
         Self { of: Some((database.to_owned(), Arc::new(copy), examine)), one_at_a_time: Arc::default() }
     }
@@ -74,16 +74,16 @@ impl Copier {
     ///
     /// # Errors
     /// The content of the file is not a usable copy then.
-    pub fn copy(&self, to: &Aside, watch: BackupWatch) -> Result<BackupReport> {
+    pub fn copy(&self, to: &Aside, watch: ProgressFn) -> Result<BackupReport> {
         let _turn = self.one_at_a_time.lock();
         self.do_copy(to, watch)
     }
 
-    /// Copies the database as [`Copier::copy`] does, but does not wait for another copy.
+    /// Copies the database as [`BackupSource::copy`] does, but does not wait for another copy.
     ///
     /// # Errors
     /// [`ErrorKind::Busy`] while another copy is running.
-    pub fn try_copy(&self, to: &Aside, watch: BackupWatch) -> Result<BackupReport> {
+    pub fn try_copy(&self, to: &Aside, watch: ProgressFn) -> Result<BackupReport> {
         let Some(_turn) = self.one_at_a_time.try_lock() else {
             return Err(Error::new(ErrorKind::Busy, "copying", "another copy is running"));
         };
@@ -94,14 +94,14 @@ impl Copier {
     ///
     /// # Errors
     /// The copy is unusable, or `watch` stopped the work.
-    pub fn examine(&self, copy: &Path, thorough: bool, watch: BackupWatch) -> Result<()> {
+    pub fn examine(&self, copy: &Path, thorough: bool, watch: ProgressFn) -> Result<()> {
         match &self.of {
             Some((.., examine)) => examine(copy, thorough, watch),
             None => Err(Error::new(ErrorKind::Other, "verifying a copy", "the database is not one file")),
         }
     }
 
-    fn do_copy(&self, to: &Aside, watch: BackupWatch) -> Result<BackupReport> {
+    fn do_copy(&self, to: &Aside, watch: ProgressFn) -> Result<BackupReport> {
         match &self.of {
             Some((database, copy, _)) => copy(database, to, watch),
             None => Err(Error::new(ErrorKind::Other, "copying", "the database is not one file")),
@@ -112,17 +112,17 @@ impl Copier {
 /// Events that could not be parsed, completely or in part.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UnreadEvents {
-    /// Number of events that could not be parsed at all, counted up to [`UnreadEvents::MOST`].
+    /// Number of events that could not be parsed at all, counted up to [`UnreadEvents::MAX_LISTED`].
     pub unreadable: u64,
     /// Ids of the first hundred of them.
     pub ids: Vec<i64>,
-    /// Number of events that were parsed in part, counted up to [`UnreadEvents::MOST`].
+    /// Number of events that were parsed in part, counted up to [`UnreadEvents::MAX_LISTED`].
     pub remarked: u64,
 }
 
 impl UnreadEvents {
     /// Maximum count. Counting this many rows takes some milliseconds.
-    pub const MOST: u32 = 1000;
+    pub const MAX_LISTED: u32 = 1000;
 }
 
 /// Result of a database check.
@@ -133,14 +133,14 @@ pub struct CheckReport {
     /// Number of turns, if they could be counted.
     pub turns: Option<u64>,
     /// The problems, at most some hundred of each kind.
-    pub problems: Vec<Finding>,
+    pub problems: Vec<IntegrityIssue>,
     /// Events that could not be parsed completely. They are no damage, but the operator should know.
     pub unread: UnreadEvents,
 }
 
 /// A problem that a check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub struct IntegrityIssue {
     /// Name of the check.
     pub check: &'static str,
     /// Description for the operator.

@@ -20,21 +20,21 @@ mod search;
 pub mod sqlite;
 mod weight;
 
-pub use archive::{Archive, Archived, ArchivedCall, Loose, Part, Row, Spoken};
-pub use change_feed::{Change, Position, Scope, Since, Touched};
+pub use archive::{Archive, ArchivePart, ArchiveRecord, ArchivedCall, OrphanRows, Row, TranscriptItem};
+pub use change_feed::{Change, ChangeBatch, ChangedCalls, FeedPosition, Scope};
 pub use contract::{Commands, Feed, Maintenance, Reads, Store};
 pub use deadline::reading_until;
 pub use error::{Error, ErrorKind, Result};
-pub use maintenance::{BackupReport, BackupStep, BackupWatch, CheckReport, Copier, Finding, UnreadEvents};
-pub use null::Absent;
+pub use maintenance::{BackupReport, BackupSource, BackupStep, CheckReport, IntegrityIssue, ProgressFn, UnreadEvents};
+pub use null::NullStore;
 pub use query::{
-    Backlog, CallFilter, CallKey, CallPageRequest, ErasedSlice, Forgotten, NamingEvent, OldCall, OldCalls, OldEvent,
-    Order, Page, RecordFilter, TurnKey, TurnOrder, TurnQuery, Unfinished, json_length,
+    Backlog, CallFilter, CallKey, CallPageRequest, ErasedSlice, ExpiredCall, ExpiredCallQuery, ExpiredEvent, Forgotten,
+    NamingEvent, Page, RecordFilter, SortOrder, TurnKey, TurnOrder, TurnQuery, Unfinished, json_length,
 };
-pub use search::{Found, Hit, Place, SearchKey, SearchOrder, SearchQuery};
+pub use search::{Hit, HitPage, RankPosition, SearchKey, SearchOrder, SearchQuery};
 
 use crate::domain::reconcile::Reconciliation;
-use crate::domain::validation::Problem;
+use crate::domain::validation::FieldError;
 use crate::domain::{
     Call, CallChange, ConversationId, DriverId, HistoryReport, NewDispatch, NewDriver, NewEvent, NewTurn, Timestamp,
 };
@@ -43,7 +43,8 @@ use std::sync::Arc;
 
 /// A single change, which takes effect completely or not at all.
 ///
-/// Can be sent to other copies of the data as JSON. Other formats do not fit, because some types leave out empty fields.
+/// Can be sent to other copies of the data as JSON. Other formats do not fit, because some types leave out empty
+/// fields.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Write {
     /// Stores a turn. The first turn of a conversation also creates its call.
@@ -80,7 +81,7 @@ pub enum Write {
     /// Ends calls that are in progress and unchanged since before this time, some hundred at most.
     EndStaleCalls(Timestamp),
     /// Restores exported rows unchanged. A long call only gets its first slice: see [`Written::Begun`].
-    Restore(Box<Archived>),
+    Restore(Box<ArchiveRecord>),
     /// Restores the next slice of a long call. The number counts the turns that are already restored.
     GoOnRestoring(#[serde(with = "archive::shared")] Arc<ArchivedCall>, usize),
     /// Writes without changing anything, to test whether the disk accepts writes.
@@ -192,7 +193,7 @@ pub struct Counts {
 
 /// Disk space, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sizes {
+pub struct DatabaseSizes {
     /// Size of the database.
     pub database: u64,
     /// Size of its WAL.
@@ -217,7 +218,7 @@ pub enum Rejection {
     /// Some elements of a bulk change cannot be stored, so none was.
     Elements(Vec<BadElement>),
     /// The row to restore breaks a rule, or differs from an existing row.
-    Unfit(Problem),
+    Unfit(FieldError),
     /// The call would end before it starts.
     EndsBeforeStart {
         /// Start time of the call.
@@ -245,12 +246,12 @@ pub enum BadLink {
 
 impl BadElement {
     /// Returns the field and the rule that it breaks.
-    pub fn problem(&self) -> Problem {
+    pub fn problem(&self) -> FieldError {
         let (field, rule) = match self.why {
             BadLink::PhoneTaken(by) => ("phone_number", format!("driver {by} has this number")),
             BadLink::UnknownDriver(id) => ("driver_id", format!("there is no driver {id}")),
         };
-        Problem { field: field.to_owned(), rule }
+        FieldError { field: field.to_owned(), rule }
     }
 }
 

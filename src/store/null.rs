@@ -1,25 +1,25 @@
 //! A store without a database, for describing the service without opening one.
 
 use super::{
-    Backlog, CallFilter, CallPageRequest, Commands, ErasedSlice, Error, ErrorKind, Feed, Forgotten, Found, Maintenance,
-    NamingEvent, OldCall, OldCalls, OldEvent, Outcome, Page, Position, Reads, Result, Scope, SearchQuery, Since, Sizes,
-    Touched, TurnQuery, Unfinished, UnreadEvents, Write,
+    Backlog, CallFilter, CallPageRequest, ChangeBatch, ChangedCalls, Commands, DatabaseSizes, ErasedSlice, Error,
+    ErrorKind, ExpiredCall, ExpiredCallQuery, ExpiredEvent, Feed, FeedPosition, Forgotten, HitPage, Maintenance,
+    NamingEvent, Outcome, Page, Reads, Result, Scope, SearchQuery, TurnQuery, Unfinished, UnreadEvents, Write,
 };
 use crate::domain::{
-    Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
+    Call, CallStats, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
 };
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 /// A store whose methods all fail.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Absent;
+pub struct NullStore;
 
 fn absent<T>() -> Result<T> {
     Err(Error::new(ErrorKind::Other, "asking the database", "no database is open"))
 }
 
-impl Commands for Absent {
+impl Commands for NullStore {
     fn apply(&self, _: Timestamp, _: &[Write]) -> Result<Vec<Outcome>> {
         absent()
     }
@@ -29,7 +29,7 @@ impl Commands for Absent {
     }
 }
 
-impl Reads for Absent {
+impl Reads for NullStore {
     fn call(&self, _: &ConversationId) -> Result<Option<Call>> {
         absent()
     }
@@ -42,7 +42,7 @@ impl Reads for Absent {
         absent()
     }
 
-    fn search(&self, _: &SearchQuery) -> Result<Found> {
+    fn search(&self, _: &SearchQuery) -> Result<HitPage> {
         absent()
     }
 
@@ -74,7 +74,7 @@ impl Reads for Absent {
         absent()
     }
 
-    fn figures(&self, _: &CallFilter, _: &mut dyn FnMut(&CallFigures)) -> Result<()> {
+    fn figures(&self, _: &CallFilter, _: &mut dyn FnMut(&CallStats)) -> Result<()> {
         absent()
     }
 
@@ -86,11 +86,11 @@ impl Reads for Absent {
         absent()
     }
 
-    fn old_calls(&self, _: &OldCalls) -> Result<Vec<OldCall>> {
+    fn old_calls(&self, _: &ExpiredCallQuery) -> Result<Vec<ExpiredCall>> {
         absent()
     }
 
-    fn old_events(&self, _: Timestamp, _: i64, _: usize) -> Result<(Vec<OldEvent>, Option<i64>)> {
+    fn old_events(&self, _: Timestamp, _: i64, _: usize) -> Result<(Vec<ExpiredEvent>, Option<i64>)> {
         absent()
     }
 
@@ -111,21 +111,21 @@ impl Reads for Absent {
     }
 }
 
-impl Feed for Absent {
-    fn head(&self) -> Result<Position> {
+impl Feed for NullStore {
+    fn head(&self) -> Result<FeedPosition> {
         absent()
     }
 
-    fn since(&self, _: &Scope, _: Position, _: Position) -> Result<Since> {
+    fn since(&self, _: &Scope, _: FeedPosition, _: FeedPosition) -> Result<ChangeBatch> {
         absent()
     }
 
-    fn touched(&self, _: Position, _: Position) -> Result<Touched> {
+    fn touched(&self, _: FeedPosition, _: FeedPosition) -> Result<ChangedCalls> {
         absent()
     }
 }
 
-impl Maintenance for Absent {
+impl Maintenance for NullStore {
     fn rest(&self) -> Result<bool> {
         absent()
     }
@@ -138,7 +138,7 @@ impl Maintenance for Absent {
         absent()
     }
 
-    fn sizes(&self) -> std::io::Result<Sizes> {
+    fn sizes(&self) -> std::io::Result<DatabaseSizes> {
         Err(std::io::ErrorKind::NotFound.into())
     }
 }

@@ -7,7 +7,7 @@ use crate::domain::{CallOutcome, CallStatus, ConversationId, DriverId, Timestamp
 
 /// A sort order by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
+pub enum SortOrder {
     /// Oldest first.
     Ascending,
     /// Newest first.
@@ -87,7 +87,7 @@ pub struct CallPageRequest {
     /// The calls to list.
     pub filter: CallFilter,
     /// Sort order by start.
-    pub order: Order,
+    pub order: SortOrder,
     /// Only calls after this one in the sort order.
     pub after: Option<CallKey>,
     /// Maximum number of rows.
@@ -98,7 +98,7 @@ pub struct CallPageRequest {
 
 /// A query for expired calls, ordered by start.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OldCalls {
+pub struct ExpiredCallQuery {
     /// Only calls without activity since this instant.
     pub before: Timestamp,
     /// Only calls that started before this instant.
@@ -111,7 +111,7 @@ pub struct OldCalls {
 
 /// An expired call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OldCall {
+pub struct ExpiredCall {
     /// Position of the call in the list of calls.
     pub key: CallKey,
     /// Id of the conversation.
@@ -122,7 +122,7 @@ pub struct OldCall {
 
 /// An event that belongs to no call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OldEvent {
+pub struct ExpiredEvent {
     /// Id of the event.
     pub id: i64,
     /// Approximate length, in bytes.
@@ -133,7 +133,7 @@ pub struct OldEvent {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamingEvent {
     /// The event.
-    pub event: OldEvent,
+    pub event: ExpiredEvent,
     /// The calls of the query that the event names.
     pub calls: Vec<ConversationId>,
 }
@@ -233,7 +233,7 @@ const MAX_PAGE_TEXT_BYTES: usize = 8 << 20;
 impl<T> Page<T> {
     /// Creates a page from rows, up to `limit` of them and up to [`MAX_PAGE_TEXT_BYTES`] of text; `text` returns the
     /// size of a row's text. Sets `has_more` if another row could be read.
-    pub fn of_rows<E>(
+    pub fn from_overfetch<E>(
         rows: impl IntoIterator<Item = Result<T, E>>,
         limit: usize,
         text: impl Fn(&T) -> usize,
@@ -269,7 +269,7 @@ mod tests {
 
     fn page(sizes: &[usize], limit: usize) -> (usize, bool) {
         let rows = sizes.iter().map(|size| Ok::<_, ()>(*size));
-        let page = Page::of_rows(rows, limit, |size| *size).unwrap();
+        let page = Page::from_overfetch(rows, limit, |size| *size).unwrap();
         (page.rows.len(), page.has_more)
     }
 

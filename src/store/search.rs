@@ -1,7 +1,7 @@
 //! Search queries and their results.
 
 use super::CallFilter;
-use crate::domain::{CallStatus, DriverId, Snippet, Speaker, Timestamp, Turn, Wanted};
+use crate::domain::{CallStatus, DriverId, SearchExpr, Snippet, Speaker, Timestamp, Turn};
 
 /// The order of search results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub enum SearchOrder {
 #[derive(Debug, Clone, PartialEq)]
 pub struct SearchQuery {
     /// The search expression.
-    pub wanted: Wanted,
+    pub wanted: SearchExpr,
     /// Only turns of this speaker.
     pub speaker: Option<Speaker>,
     /// Only turns of these calls.
@@ -41,12 +41,12 @@ pub struct SearchKey {
     /// Maximum row id of the results that follow.
     pub top: i64,
     /// Set within a group of turns that are ordered by rank.
-    pub within: Option<Place>,
+    pub within: Option<RankPosition>,
 }
 
 /// A position in a group of turns that are ordered by rank.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Place {
+pub struct RankPosition {
     /// Lowest row id of the group.
     pub bottom: i64,
     /// Rank of the last turn. Lower ranks match better.
@@ -74,7 +74,7 @@ pub struct Hit {
 
 /// A page of search results.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Found {
+pub struct HitPage {
     /// The turns, in the requested order.
     pub hits: Vec<Hit>,
     /// The start of the next page, or `None` at the end.

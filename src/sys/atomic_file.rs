@@ -112,7 +112,9 @@ impl Aside {
             // The other process may have removed or renamed the file before it was locked here.
             let own = file.metadata().map_err(failed)?;
             let there = fs::symlink_metadata(&path);
-            if there.is_ok_and(|there| FileId::of(&there) == FileId::of(&own) && there.nlink() == 1) {
+            if there
+                .is_ok_and(|there| FileId::from_metadata(&there) == FileId::from_metadata(&own) && there.nlink() == 1)
+            {
                 file.set_permissions(private()).map_err(failed)?;
                 file.set_len(0).map_err(failed)?;
                 return Ok(Self { path, target: target.to_owned(), file });
@@ -123,7 +125,7 @@ impl Aside {
     /// Removes the second name of a finished file whose process was killed before it could. This can only happen on
     /// file systems without a rename that does not replace.
     fn finish_cut_off(path: &Path, target: &Path) -> io::Result<()> {
-        let id = |path: &Path| fs::symlink_metadata(path).map(|file| FileId::of(&file));
+        let id = |path: &Path| fs::symlink_metadata(path).map(|file| FileId::from_metadata(&file));
         match (id(path), id(target)) {
             (Ok(aside), Ok(finished)) if aside == finished => fs::remove_file(path),
             _ => Ok(()),
@@ -207,8 +209,9 @@ fn private() -> Permissions {
 impl Drop for Aside {
     fn drop(&mut self) {
         // A finished file no longer has this name, and another process may use the name already.
-        let own = self.file.metadata().map(|own| FileId::of(&own));
-        if own.is_ok_and(|own| fs::symlink_metadata(&self.path).is_ok_and(|there| FileId::of(&there) == own)) {
+        let own = self.file.metadata().map(|own| FileId::from_metadata(&own));
+        if own.is_ok_and(|own| fs::symlink_metadata(&self.path).is_ok_and(|there| FileId::from_metadata(&there) == own))
+        {
             let _ = fs::remove_file(&self.path);
         }
     }

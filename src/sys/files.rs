@@ -27,7 +27,7 @@ pub struct FileId {
 
 impl FileId {
     /// Returns the identity from a file's metadata.
-    pub fn of(metadata: &Metadata) -> Self {
+    pub fn from_metadata(metadata: &Metadata) -> Self {
         Self { device: metadata.dev(), inode: metadata.ino() }
     }
 }

@@ -6,7 +6,7 @@
 use std::io::{self, Write};
 
 /// Replaces all characters that a terminal interprets with U+FFFD, except newlines and tabs.
-pub fn visible(text: &str) -> String {
+pub fn sanitize_for_terminal(text: &str) -> String {
     text.chars().map(|c| if is_obeyed(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
@@ -22,20 +22,20 @@ fn is_obeyed(c: char) -> bool {
 
 /// A writer to a terminal that replaces characters which the terminal interprets.
 #[derive(Debug)]
-pub struct Visible<W> {
+pub struct Sanitizer<W> {
     out: W,
     /// Bytes of an incomplete character at the end of the last write.
     begun: Vec<u8>,
 }
 
-impl<W: Write> Visible<W> {
+impl<W: Write> Sanitizer<W> {
     /// Creates a writer to `out`.
     pub fn new(out: W) -> Self {
         Self { out, begun: Vec::new() }
     }
 }
 
-impl<W: Write> Write for Visible<W> {
+impl<W: Write> Write for Sanitizer<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut text = std::mem::take(&mut self.begun);
         text.extend_from_slice(bytes);
@@ -43,12 +43,12 @@ impl<W: Write> Write for Visible<W> {
         while !rest.is_empty() {
             match std::str::from_utf8(rest) {
                 Ok(whole) => {
-                    self.out.write_all(visible(whole).as_bytes())?;
+                    self.out.write_all(sanitize_for_terminal(whole).as_bytes())?;
                     break;
                 }
                 Err(error) => {
                     let (whole, broken) = rest.split_at(error.valid_up_to());
-                    self.out.write_all(visible(&String::from_utf8_lossy(whole)).as_bytes())?;
+                    self.out.write_all(sanitize_for_terminal(&String::from_utf8_lossy(whole)).as_bytes())?;
                     let Some(length) = error.error_len() else {
                         self.begun = broken.to_vec();
                         break;
@@ -80,17 +80,17 @@ mod tests {
             ("\u{9b}31m\u{85}\u{80}", "\u{fffd}31m\u{fffd}\u{fffd}"),
             ("\u{202e}a\u{2066}b\u{2069}\u{200f}", "\u{fffd}a\u{fffd}b\u{fffd}\u{fffd}"),
         ] {
-            assert_eq!(visible(text), shown, "{text:?}");
+            assert_eq!(sanitize_for_terminal(text), shown, "{text:?}");
             // A writer receives pieces that end within characters.
             for piece in 1..5 {
-                let mut out = Visible::new(Vec::new());
+                let mut out = Sanitizer::new(Vec::new());
                 for bytes in text.as_bytes().chunks(piece) {
                     assert_eq!(out.write(bytes).unwrap(), bytes.len());
                 }
                 assert_eq!(String::from_utf8(out.out).unwrap(), shown, "{text:?} in pieces of {piece}");
             }
         }
-        let mut out = Visible::new(Vec::new());
+        let mut out = Sanitizer::new(Vec::new());
         out.write_all(b"a\xff\x9bb").unwrap();
         assert_eq!(String::from_utf8(out.out).unwrap(), "a\u{fffd}\u{fffd}b");
     }

@@ -19,30 +19,30 @@ const MAX_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
 /// The buffer of log lines; cheap to clone.
 #[derive(Clone, Default)]
-pub(super) struct Lines(Arc<Shared>);
+pub(super) struct LogBuffer(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<PendingLines>,
     /// Notified when the buffer is not empty any more, or on stop.
     awake: Condvar,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct PendingLines {
     lines: Vec<u8>,
     dropped: u64,
     stop: bool,
 }
 
 impl Shared {
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    fn waiting(&self) -> MutexGuard<'_, PendingLines> {
         // Only complete lines are added, so a panic of another thread leaves the buffer valid.
         self.waiting.lock()
     }
 
     /// Writes buffered lines until it is stopped, and then the remaining ones.
-    fn write_on(&self) {
+    fn write_until_stopped(&self) {
         let mut taken = Vec::new();
         loop {
             let mut waiting = self.waiting();
@@ -72,16 +72,16 @@ impl Shared {
     }
 }
 
-impl Lines {
+impl LogBuffer {
     /// Starts the writer thread. Dropping the returned guard writes all lines and ends the thread.
-    pub(super) fn start(&self) -> io::Result<Flush> {
+    pub(super) fn start(&self) -> io::Result<FlushGuard> {
         let shared = self.0.clone();
-        let thread = std::thread::Builder::new().name("log".to_owned()).spawn(move || shared.write_on())?;
-        Ok(Flush { lines: self.clone(), thread: Some(thread) })
+        let thread = std::thread::Builder::new().name("log".to_owned()).spawn(move || shared.write_until_stopped())?;
+        Ok(FlushGuard { lines: self.clone(), thread: Some(thread) })
     }
 }
 
-impl Write for &Lines {
+impl Write for &LogBuffer {
     /// Appends a complete line, as the formatting layer provides it.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut waiting = self.0.waiting();
@@ -103,7 +103,7 @@ impl Write for &Lines {
     }
 }
 
-impl<'a> MakeWriter<'a> for Lines {
+impl<'a> MakeWriter<'a> for LogBuffer {
     type Writer = &'a Self;
 
     fn make_writer(&'a self) -> &'a Self {
@@ -113,12 +113,12 @@ impl<'a> MakeWriter<'a> for Lines {
 
 /// A guard that writes the last lines when dropped.
 #[must_use = "without it, nothing is written"]
-pub struct Flush {
-    lines: Lines,
+pub struct FlushGuard {
+    lines: LogBuffer,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Drop for Flush {
+impl Drop for FlushGuard {
     fn drop(&mut self) {
         self.lines.0.waiting().stop = true;
         self.lines.0.awake.notify_one();

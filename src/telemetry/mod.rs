@@ -6,11 +6,11 @@
 mod log_writer;
 pub mod metrics;
 
-pub use log_writer::Flush;
+pub use log_writer::FlushGuard;
 
 use crate::domain::Timestamp;
-use crate::sys::terminal::visible;
-use log_writer::Lines;
+use crate::sys::terminal::sanitize_for_terminal;
+use log_writer::LogBuffer;
 use serde::ser::{SerializeMap, Serializer as _};
 use serde_json::{Map, Value, json};
 use std::fmt;
@@ -28,7 +28,7 @@ use tracing_subscriber::{Layer as _, fmt as text};
 
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
+pub enum LogFormat {
     /// Text for people.
     Text,
     /// One JSON object per line.
@@ -41,24 +41,24 @@ pub enum Format {
 ///
 /// # Errors
 /// No thread could be started, or logging was already started.
-pub fn start(format: Format, filter: Targets) -> io::Result<Flush> {
-    let lines = Lines::default();
+pub fn start(format: LogFormat, filter: Targets) -> io::Result<FlushGuard> {
+    let lines = LogBuffer::default();
     let flush = lines.start()?;
     let layer = text::layer().with_writer(lines);
     let registry = tracing_subscriber::registry();
     match format {
-        Format::Text if io::stderr().is_terminal() => {
+        LogFormat::Text if io::stderr().is_terminal() => {
             let layer = layer.with_ansi(std::env::var_os("NO_COLOR").is_none()).fmt_fields(shown());
             tracing::subscriber::set_global_default(registry.with(layer.with_filter(filter)))
         }
-        Format::Text => {
+        LogFormat::Text => {
             tracing::subscriber::set_global_default(registry.with(layer.with_ansi(false).with_filter(filter)))
         }
-        Format::Json => {
+        LogFormat::Json => {
             tracing::subscriber::set_global_default(registry.with(layer.event_format(Json).with_filter(filter)))
         }
-        Format::Cloud => {
-            tracing::subscriber::set_global_default(registry.with(layer.event_format(Cloud).with_filter(filter)))
+        LogFormat::Cloud => {
+            tracing::subscriber::set_global_default(registry.with(layer.event_format(CloudLogging).with_filter(filter)))
         }
     }
     .map_err(io::Error::other)?;
@@ -69,7 +69,7 @@ pub fn start(format: Format, filter: Targets) -> io::Result<Flush> {
 /// Formats fields for a terminal: characters that a terminal interprets are replaced.
 fn shown() -> impl for<'a> FormatFields<'a> + 'static {
     debug_fn(|out: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug| {
-        let value = visible(&format!("{value:?}"));
+        let value = sanitize_for_terminal(&format!("{value:?}"));
         if field.name() == "message" { write!(out, "{value}") } else { write!(out, "{}={value}", field.name()) }
     })
     .delimited(" ")
@@ -154,9 +154,9 @@ fn json_line(line: &mut Vec<u8>, event: &Event<'_>) -> serde_json::Result<()> {
 
 /// The format of Google Cloud Logging: `severity`, `time`, `message`, `httpRequest`, and the identifiers as labels
 /// (<https://cloud.google.com/logging/docs/structured-logging>).
-struct Cloud;
+struct CloudLogging;
 
-impl<S, N> FormatEvent<S, N> for Cloud
+impl<S, N> FormatEvent<S, N> for CloudLogging
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,

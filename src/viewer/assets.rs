@@ -1,7 +1,7 @@
 //! Files of the page, compressed, and their names.
 
 use super::agent_setup;
-use crate::sys::gzip::{Effort, pack};
+use crate::sys::gzip::{CompressionLevel, compress};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
@@ -25,7 +25,7 @@ impl Asset {
             Some("svg") => "image/svg+xml",
             _ => "application/json",
         };
-        let packed = pack(&plain, Effort::Best).into();
+        let packed = compress(&plain, CompressionLevel::Best).into();
         let digest = digest([&*plain]);
         Self { name, content_type, plain, packed, tags: [format!("\"{digest}\""), format!("\"{digest}-gz\"")] }
     }
@@ -37,16 +37,16 @@ impl Asset {
 }
 
 /// All files of the page.
-pub(super) struct Page {
+pub(super) struct AssetBundle {
     pub(super) shell: Asset,
     version: String,
     files: Vec<Asset>,
 }
 
-impl Page {
+impl AssetBundle {
     /// Returns the page. Its files are compressed on first use.
     pub(super) fn get() -> &'static Self {
-        static PAGE: LazyLock<Page> = LazyLock::new(Page::new);
+        static PAGE: LazyLock<AssetBundle> = LazyLock::new(AssetBundle::new);
         &PAGE
     }
 

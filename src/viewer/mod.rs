@@ -11,8 +11,8 @@
 mod agent_setup;
 mod assets;
 
-use crate::sys::gzip::is_taken;
-use assets::{Asset, Page};
+use crate::sys::gzip::accepts_gzip;
+use assets::{Asset, AssetBundle};
 use poem::endpoint::make_sync;
 use poem::error::NotFoundError;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -27,20 +27,20 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       require-trusted-types-for 'script'; trusted-types 'none'";
 
 /// Wraps an endpoint: the page's paths are served here, all others by `rest`.
-pub fn before(rest: impl IntoEndpoint) -> impl Endpoint<Output = Response> {
+pub fn layer(rest: impl IntoEndpoint) -> impl Endpoint<Output = Response> {
     let files = Route::new().at("/assets/:version/:file", get(files()));
-    Before { shell: get(shell()), files, rest: rest.into_endpoint() }
+    ViewerLayer { shell: get(index_html()), files, rest: rest.into_endpoint() }
 }
 
 /// A layer with the page's routes. A route for "/" would lose against the API's route for all paths, so it is matched
 /// here.
-struct Before<E> {
+struct ViewerLayer<E> {
     shell: RouteMethod,
     files: Route,
     rest: E,
 }
 
-impl<E: Endpoint> Endpoint for Before<E> {
+impl<E: Endpoint> Endpoint for ViewerLayer<E> {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
@@ -53,9 +53,9 @@ impl<E: Endpoint> Endpoint for Before<E> {
 }
 
 /// Returns the endpoint of the HTML shell, which browsers revalidate on each visit.
-fn shell() -> impl Endpoint<Output = Response> {
+fn index_html() -> impl Endpoint<Output = Response> {
     make_sync(|request: Request| {
-        let mut answer = answer(&request, &Page::get().shell, "no-cache");
+        let mut answer = respond(&request, &AssetBundle::get().shell, "no-cache");
         for (name, value) in [
             (header::CONTENT_SECURITY_POLICY, POLICY),
             (header::REFERRER_POLICY, "same-origin"),
@@ -70,16 +70,16 @@ fn shell() -> impl Endpoint<Output = Response> {
 /// Returns the endpoint of the page's files. Their path contains the digest of all files, so they never change.
 fn files() -> impl Endpoint<Output = Response> {
     make_sync(|request: Request| {
-        let page = Page::get();
+        let page = AssetBundle::get();
         let (version, name) = request.path_params::<(String, String)>()?;
         let asset = page.file(&version, &name).ok_or(NotFoundError)?;
-        Ok::<_, poem::Error>(answer(&request, asset, "public, max-age=31536000, immutable"))
+        Ok::<_, poem::Error>(respond(&request, asset, "public, max-age=31536000, immutable"))
     })
 }
 
-fn answer(request: &Request, asset: &Asset, caching: &str) -> Response {
+fn respond(request: &Request, asset: &Asset, caching: &str) -> Response {
     let accepted = request.headers().get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    let packed = is_taken(accepted);
+    let packed = accepts_gzip(accepted);
     let response = Response::builder()
         .header(header::ETAG, asset.tag(packed))
         .header(header::CACHE_CONTROL, caching)

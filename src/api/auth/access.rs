@@ -2,15 +2,16 @@
 //! listed here requires the API token.
 //!
 //! Anybody may send turns and histories until an ingest token is configured. Post-call deliveries are checked by their
-//! signature, in [`crate::api::webhooks::signed_body`]. Reading and changing data requires an API token, or the cookie that the page got
-//! for one ([`super::session`]), regardless of the client's address: a proxy, a tunnel or a foreign page in a local browser
-//! cannot be told from a local program. Only `--no-token` changes that.
+//! signature, in [`crate::api::webhooks::signed_body`]. Reading and changing data requires an API token, or the cookie
+//! that the page got for one ([`super::session`]), regardless of the client's address: a proxy, a tunnel or a foreign
+//! page in a local browser cannot be told from a local program. Only `--no-token` changes that.
 //!
-//! Failed attempts are limited per address ([`super::rate_limit`]). The limit never delays a valid token, because the address
-//! may be a proxy's and anybody could then prevent turns from being stored. Tokens have a minimum length instead.
+//! Failed attempts are limited per address ([`super::rate_limit`]). The limit never delays a valid token, because the
+//! address may be a proxy's and anybody could then prevent turns from being stored. Tokens have a minimum length
+//! instead.
 
-use super::client::{Client, Page};
-use super::rate_limit::Refusals;
+use super::client::{Client, RequestOrigin};
+use super::rate_limit::RateLimiter;
 use super::session::Session;
 use super::signed_out::SignedOut;
 use crate::api::error::ApiError;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 
 /// Access requirement of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::api) enum Purpose {
+pub(in crate::api) enum RouteAccess {
     /// Contains no data of calls; open to everybody.
     Public,
     /// Receives turns; requires the ingest token, if there is one.
@@ -35,58 +36,60 @@ pub(in crate::api) enum Purpose {
     /// A path below the webhooks that does not exist. It returns 404 instead of asking its sender for the API token.
     NoWebhook,
     /// Reads or changes stored data; the default for all other paths.
-    Manage,
+    Admin,
 }
 
-impl Purpose {
+impl RouteAccess {
     /// Returns the requirement of a path in its raw form, because any other spelling of a path must not count as that
     /// path.
-    pub(in crate::api) fn of(path: &str) -> Self {
+    pub(in crate::api) fn from_path(path: &str) -> Self {
         match path {
             "/" | "/docs" | "/healthz" | "/openapi.json" | "/readyz" | "/session" => Self::Public,
             // Files of the sign-in page, which contains no data of calls.
             _ if path.starts_with("/assets/") => Self::Public,
-            crate::api::paths::TURNS | "/webhooks/elevenlabs/history" => Self::Ingest,
+            crate::api::paths::TURN_WEBHOOK_PATH | "/webhooks/elevenlabs/history" => Self::Ingest,
             "/webhooks/elevenlabs/post-call" => Self::Signed,
-            _ if path == WEBHOOKS || path.strip_prefix(WEBHOOKS).is_some_and(|rest| rest.starts_with('/')) => {
+            _ if path == WEBHOOK_PREFIX
+                || path.strip_prefix(WEBHOOK_PREFIX).is_some_and(|rest| rest.starts_with('/')) =>
+            {
                 Self::NoWebhook
             }
-            _ => Self::Manage,
+            _ => Self::Admin,
         }
     }
 }
 
 /// Returns true if a path contains no data of calls, so its responses may be cached.
 pub fn is_public(path: &str) -> bool {
-    Purpose::of(path) == Purpose::Public
+    RouteAccess::from_path(path) == RouteAccess::Public
 }
 
 /// Prefix of all webhook paths.
-const WEBHOOKS: &str = "/webhooks";
+const WEBHOOK_PREFIX: &str = "/webhooks";
 
 /// Normalizes a webhook path as people save it: with trailing slashes or white space, doubled slashes, or in another
 /// case. Returns `None` for a path that is already normal, or that is not below the webhooks.
 pub fn webhook_path(path: &str) -> Option<String> {
-    if !matches!(Purpose::of(path), Purpose::Manage | Purpose::NoWebhook) {
+    if !matches!(RouteAccess::from_path(path), RouteAccess::Admin | RouteAccess::NoWebhook) {
         return None;
     }
     let mut end = path;
-    while let Some(shorter) = BLANKS.iter().chain(&["/"]).find_map(|blank| end.strip_suffix(blank)) {
+    while let Some(shorter) = ENCODED_WHITE_SPACE.iter().chain(&["/"]).find_map(|blank| end.strip_suffix(blank)) {
         end = shorter;
     }
     let meant: String =
         end.split('/').filter(|part| !part.is_empty()).fold(String::new(), |meant, part| meant + "/" + part);
     let meant = meant.to_ascii_lowercase();
-    let below = meant.strip_prefix(WEBHOOKS).is_some_and(|rest| rest.starts_with('/'));
+    let below = meant.strip_prefix(WEBHOOK_PREFIX).is_some_and(|rest| rest.starts_with('/'));
     (below && meant != path).then_some(meant)
 }
 
 /// Percent-encoded white space, and characters without width.
-const BLANKS: [&str; 12] =
+const ENCODED_WHITE_SPACE: [&str; 12] =
     ["%20", "%09", "%0a", "%0A", "%0d", "%0D", "%c2%a0", "%C2%A0", "%e2%80%8b", "%E2%80%8B", "%ef%bb%bf", "%EF%BB%BF"];
 
 /// Prefix of the operations for ElevenLabs' SDKs, which send the token in the header of their API key.
-pub(super) const CONVAI: &str = "/v1/convai/";
+pub(super) const ELEVENLABS_PREFIX: &str = "/v1/convai/";
 
 /// Minimum length of a token, in bytes, which prevents guessing.
 const MIN_TOKEN_BYTES: usize = 16;
@@ -96,7 +99,7 @@ const MIN_TOKEN_BYTES: usize = 16;
 /// # Errors
 /// The secret is too short. The error does not contain it.
 pub fn check_token(token: &Secret) -> Result<(), Invalid> {
-    if token.reveal().len() < MIN_TOKEN_BYTES {
+    if token.expose().len() < MIN_TOKEN_BYTES {
         return Err(Invalid(format!("must be at least {MIN_TOKEN_BYTES} characters long").into()));
     }
     Ok(())
@@ -127,17 +130,17 @@ pub(super) struct Inner {
     pub(super) api: Tokens,
     pub(super) no_token: bool,
     pub(super) signed_out: SignedOut,
-    refusals: Refusals,
+    refusals: RateLimiter,
 }
 
 /// Grounds that allow a request to read and change data.
-pub(super) enum Granted {
+pub(super) enum Grant {
     /// A valid token, which a page of another origin cannot know.
     ByToken,
     /// A session cookie, which browsers send by themselves.
     ByCookie(Session),
     /// No credentials are required.
-    Openly,
+    Anonymous,
 }
 
 impl Access {
@@ -148,58 +151,59 @@ impl Access {
             api: Tokens::new(&settings.api_tokens),
             no_token: settings.no_token,
             signed_out: SignedOut::open(settings.signed_out.clone(), Timestamp::now()),
-            refusals: Refusals::new(settings.refusals_a_minute),
+            refusals: RateLimiter::new(settings.refusals_a_minute),
         }))
     }
 
     /// Wraps an endpoint with access checks.
-    pub fn guard<E>(&self, inner: E) -> Guard<E> {
-        Guard { access: self.clone(), inner }
+    pub fn guard<E>(&self, inner: E) -> AuthLayer<E> {
+        AuthLayer { access: self.clone(), inner }
     }
 
     /// Checks that a request is allowed. Returns the grounds if the path requires any.
-    fn check(&self, request: &Request) -> Result<Option<Granted>, ApiError> {
-        match Purpose::of(request.uri().path()) {
-            Purpose::Public | Purpose::Signed => Ok(None),
-            Purpose::NoWebhook => Err(ApiError::NotFound("unknown webhook path; /docs lists the webhooks".into())),
-            Purpose::Ingest if self.0.ingest.is_empty() => Ok(None),
-            Purpose::Ingest => {
+    fn check(&self, request: &Request) -> Result<Option<Grant>, ApiError> {
+        match RouteAccess::from_path(request.uri().path()) {
+            RouteAccess::Public | RouteAccess::Signed => Ok(None),
+            RouteAccess::NoWebhook => Err(ApiError::NotFound("unknown webhook path; /docs lists the webhooks".into())),
+            RouteAccess::Ingest if self.0.ingest.is_empty() => Ok(None),
+            RouteAccess::Ingest => {
                 let headers = request.headers();
-                let shown = bearer(headers).into_iter().chain(named(headers, "x-webhook-token"));
+                let shown = bearer(headers).into_iter().chain(header_value(headers, "x-webhook-token"));
                 check_any(&self.0.ingest, shown, "send the ingest token as Authorization: Bearer or X-Webhook-Token")?;
-                Ok(Some(Granted::ByToken))
+                Ok(Some(Grant::ByToken))
             }
-            Purpose::Manage => self.check_managing(request).map(Some),
+            RouteAccess::Admin => self.require_admin(request).map(Some),
         }
     }
 
     /// Checks that a request may read and change data.
-    pub(super) fn check_managing(&self, request: &Request) -> Result<Granted, ApiError> {
+    pub(super) fn require_admin(&self, request: &Request) -> Result<Grant, ApiError> {
         let granted = self.grant(request)?;
         if request.method().is_safe() {
             return Ok(granted);
         }
         // A page of another origin must not change data through a user's browser.
-        match (&granted, Page::behind(request)) {
-            (Granted::ByToken, _) | (_, Page::Own) | (Granted::Openly, Page::Unknown) => Ok(granted),
-            (Granted::ByCookie(_) | Granted::Openly, _) => {
+        match (&granted, RequestOrigin::from_request(request)) {
+            (Grant::ByToken, _) | (_, RequestOrigin::Own) | (Grant::Anonymous, RequestOrigin::Unknown) => Ok(granted),
+            (Grant::ByCookie(_) | Grant::Anonymous, _) => {
                 Err(ApiError::no_token("a change without a token must come from a page of this service"))
             }
         }
     }
 
-    fn grant(&self, request: &Request) -> Result<Granted, ApiError> {
+    fn grant(&self, request: &Request) -> Result<Grant, ApiError> {
         if self.0.no_token {
-            return Ok(Granted::Openly);
+            return Ok(Grant::Anonymous);
         }
         let headers = request.headers();
-        let key = request.uri().path().starts_with(CONVAI).then(|| named(headers, "xi-api-key")).flatten();
+        let key =
+            request.uri().path().starts_with(ELEVENLABS_PREFIX).then(|| header_value(headers, "xi-api-key")).flatten();
         let shown: Vec<_> = bearer(headers).into_iter().chain(key).collect();
-        if shown.iter().any(|shown| self.0.api.have(shown)) {
-            return Ok(Granted::ByToken);
+        if shown.iter().any(|shown| self.0.api.contains(shown)) {
+            return Ok(Grant::ByToken);
         }
         if let Some(session) = self.session(request) {
-            return Ok(Granted::ByCookie(session));
+            return Ok(Grant::ByCookie(session));
         }
         Err(if shown.is_empty() {
             ApiError::no_token("send the API token as Authorization: Bearer, or sign in at /")
@@ -215,7 +219,7 @@ impl Access {
     }
 
     /// Ends a live stream together with its session.
-    fn ended_with(&self, session: Session, mut answer: Response) -> Response {
+    fn end_with_session(&self, session: Session, mut answer: Response) -> Response {
         if answer.content_type().is_some_and(|kind| kind.starts_with("text/event-stream")) {
             let access = self.clone();
             let stream = answer.take_body().into_bytes_stream();
@@ -226,7 +230,7 @@ impl Access {
     }
 
     /// Counts a failed attempt; returns 429 instead of the error if there were too many.
-    fn refuse(&self, error: ApiError, client: Option<Client>) -> ApiError {
+    fn count_failure(&self, error: ApiError, client: Option<Client>) -> ApiError {
         let Some(Client { address }) = client else { return error };
         match self.0.refusals.count(address) {
             Ok(()) => error,
@@ -240,14 +244,14 @@ fn check_any<'a>(tokens: &Tokens, shown: impl Iterator<Item = &'a [u8]>, wanted:
     let mut any = false;
     for shown in shown {
         any = true;
-        if tokens.have(shown) {
+        if tokens.contains(shown) {
             return Ok(());
         }
     }
     Err(if any { ApiError::wrong_token("invalid ingest token") } else { ApiError::no_token(wanted) })
 }
 
-fn named<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+fn header_value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     headers.get(name).map(poem::http::HeaderValue::as_bytes)
 }
 
@@ -259,36 +263,36 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 }
 
 /// An endpoint that is wrapped with access checks.
-pub struct Guard<E> {
+pub struct AuthLayer<E> {
     access: Access,
     inner: E,
 }
 
-impl<E: Endpoint> Endpoint for Guard<E> {
+impl<E: Endpoint> Endpoint for AuthLayer<E> {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
         let client = request.data::<Client>().copied();
         let granted = match self.access.check(&request) {
             Ok(granted) => granted,
-            Err(error @ ApiError::Unauthorized { .. }) => return Err(self.access.refuse(error, client).into()),
+            Err(error @ ApiError::Unauthorized { .. }) => return Err(self.access.count_failure(error, client).into()),
             Err(error) => return Err(error.into()),
         };
-        if matches!(granted, Some(Granted::ByToken | Granted::ByCookie(_))) {
+        if matches!(granted, Some(Grant::ByToken | Grant::ByCookie(_))) {
             request.set_data(Proved);
         }
         match self.inner.call(request).await {
             Ok(answer) => {
                 let answer = answer.into_response();
                 Ok(match granted {
-                    Some(Granted::ByCookie(session)) => self.access.ended_with(session, answer),
+                    Some(Grant::ByCookie(session)) => self.access.end_with_session(session, answer),
                     _ => answer,
                 })
             }
             // A failed signature or sign-in counts as a failed attempt.
             Err(error) => match error.downcast_ref::<ApiError>() {
                 Some(refusal @ ApiError::Unauthorized { .. }) => {
-                    Err(self.access.refuse(refusal.clone(), client).into())
+                    Err(self.access.count_failure(refusal.clone(), client).into())
                 }
                 _ => Err(error),
             },
@@ -305,13 +309,13 @@ mod tests {
         for path in
             ["/docs/", "//docs", "/DOCS", "/docs%2f", "/metrics", "/api/v1/calls", "/session/x", "", "/healthz/.."]
         {
-            assert_eq!(Purpose::of(path), Purpose::Manage, "{path:?}");
+            assert_eq!(RouteAccess::from_path(path), RouteAccess::Admin, "{path:?}");
         }
-        assert_eq!(Purpose::of("/webhooks/elevenlabs/transcription"), Purpose::Ingest);
+        assert_eq!(RouteAccess::from_path("/webhooks/elevenlabs/transcription"), RouteAccess::Ingest);
         for path in ["/webhooks", "/webhooks/", "/webhooks/elevenlabs/transcription/", "/webhooks/../api/v1/calls"] {
-            assert_eq!(Purpose::of(path), Purpose::NoWebhook, "{path:?}");
+            assert_eq!(RouteAccess::from_path(path), RouteAccess::NoWebhook, "{path:?}");
         }
-        assert_eq!(Purpose::of("/webhooksx"), Purpose::Manage);
+        assert_eq!(RouteAccess::from_path("/webhooksx"), RouteAccess::Admin);
     }
 
     #[test]
@@ -330,9 +334,16 @@ mod tests {
         ] {
             assert_eq!(webhook_path(saved).as_deref(), Some(signed), "{saved}");
         }
-        for other in
-            [signed, crate::api::paths::TURNS, "/", "", "/api/v1/calls/", "/webhooksx/", "/x/webhooks/", "/webhooks/"]
-        {
+        for other in [
+            signed,
+            crate::api::paths::TURN_WEBHOOK_PATH,
+            "/",
+            "",
+            "/api/v1/calls/",
+            "/webhooksx/",
+            "/x/webhooks/",
+            "/webhooks/",
+        ] {
             assert_eq!(webhook_path(other), None, "{other}");
         }
         // The result is still below the webhooks, so it is never asked for the API token.

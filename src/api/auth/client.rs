@@ -27,7 +27,7 @@ impl Proxies {
     /// Returns the client of a request, or `None` if the connection has no IP address.
     pub fn client(&self, request: &Request) -> Option<Client> {
         let peer = peer(request)?;
-        let address = if self.trusts(peer) { self.behind(peer, request.headers()) } else { peer };
+        let address = if self.trusts(peer) { self.forwarded_for(peer, request.headers()) } else { peer };
         Some(Client { address })
     }
 
@@ -36,7 +36,7 @@ impl Proxies {
     }
 
     /// Returns the last address in `X-Forwarded-For` that is not a trusted proxy.
-    fn behind(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    fn forwarded_for(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut known = peer;
         for value in headers.get_all("x-forwarded-for").iter().rev() {
             for hop in value.to_str().unwrap_or_default().rsplit(',') {
@@ -75,7 +75,7 @@ pub(super) fn is_by_https(request: &Request) -> bool {
 
 /// The origin of the page that sent a request, as browsers report it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Page {
+pub(super) enum RequestOrigin {
     /// A page of this service.
     Own,
     /// A page of another origin.
@@ -84,8 +84,8 @@ pub(super) enum Page {
     Unknown,
 }
 
-impl Page {
-    pub(super) fn behind(request: &Request) -> Self {
+impl RequestOrigin {
+    pub(super) fn from_request(request: &Request) -> Self {
         let headers = request.headers();
         if let Some(site) = headers.get("sec-fetch-site") {
             return match site.as_bytes() {
@@ -117,7 +117,7 @@ mod tests {
             for line in lines {
                 headers.append("x-forwarded-for", line.parse().unwrap());
             }
-            proxies.behind("127.0.0.1".parse().unwrap(), &headers).to_string()
+            proxies.forwarded_for("127.0.0.1".parse().unwrap(), &headers).to_string()
         };
         assert_eq!(behind(&["203.0.113.9"]), "203.0.113.9");
         assert_eq!(behind(&["198.51.100.1, 203.0.113.9, 10.1.1.1"]), "203.0.113.9");

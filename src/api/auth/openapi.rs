@@ -1,8 +1,8 @@
-//! Security requirements in the OpenAPI document. They are derived from each path's [`Purpose`], so they always match
-//! the access checks.
+//! Security requirements in the OpenAPI document. They are derived from each path's [`RouteAccess`], so they always
+//! match the access checks.
 
 use super::super::error::access_responses;
-use super::access::{CONVAI, Purpose};
+use super::access::{ELEVENLABS_PREFIX, RouteAccess};
 use super::session;
 use poem::endpoint::BoxEndpoint;
 use poem::http::Method;
@@ -23,13 +23,13 @@ impl<T: OpenApi> OpenApi for Described<T> {
     fn meta() -> Vec<MetaApi> {
         let mut apis = T::meta();
         for path in apis.iter_mut().flat_map(|api| &mut api.paths) {
-            let purpose = Purpose::of(&path.path);
+            let purpose = RouteAccess::from_path(&path.path);
             let ways: &[&str] = match purpose {
-                Purpose::Public | Purpose::Signed | Purpose::NoWebhook => &[],
+                RouteAccess::Public | RouteAccess::Signed | RouteAccess::NoWebhook => &[],
                 // An empty entry means that no credentials are required.
-                Purpose::Ingest => &["", INGEST_TOKEN, WEBHOOK_TOKEN],
-                Purpose::Manage if path.path.starts_with(CONVAI) => &[API_TOKEN, API_KEY, SESSION],
-                Purpose::Manage => &[API_TOKEN, SESSION],
+                RouteAccess::Ingest => &["", INGEST_TOKEN, WEBHOOK_TOKEN],
+                RouteAccess::Admin if path.path.starts_with(ELEVENLABS_PREFIX) => &[API_TOKEN, API_KEY, SESSION],
+                RouteAccess::Admin => &[API_TOKEN, SESSION],
             };
             for operation in &mut path.operations {
                 operation.security = ways
@@ -39,7 +39,7 @@ impl<T: OpenApi> OpenApi for Described<T> {
                     })
                     .collect();
                 let responses = &mut operation.responses.responses;
-                if purpose != Purpose::Public {
+                if purpose != RouteAccess::Public {
                     let documented: Vec<_> = responses.iter().map(|response| response.status).collect();
                     responses.extend(access_responses().into_iter().filter(|more| !documented.contains(&more.status)));
                     responses.sort_by_key(|response| response.status);

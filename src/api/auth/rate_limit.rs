@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 const MAX_TRACKED_ADDRESSES: usize = 4096;
 
 /// A rate limiter of failed attempts.
-pub(super) struct Refusals {
+pub(super) struct RateLimiter {
     /// Time that one failed attempt costs; `None` without a limit.
     each: Option<Duration>,
     /// Time at which each address's attempts are paid off, at most one minute ahead.
@@ -19,7 +19,7 @@ pub(super) struct Refusals {
 /// Period of the rate limit; its number of attempts may happen at once.
 const BURST_WINDOW: Duration = Duration::from_mins(1);
 
-impl Refusals {
+impl RateLimiter {
     pub(super) fn new(a_minute: u32) -> Self {
         Self { each: BURST_WINDOW.checked_div(a_minute), paid: Mutex::new(LruCache::new(MAX_TRACKED_ADDRESSES)) }
     }
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_minutes_worth_may_come_at_once_and_then_one_at_a_time() {
-        let refusals = Refusals::new(30);
+        let refusals = RateLimiter::new(30);
         let (one, other) = ("203.0.113.9".parse().unwrap(), "203.0.113.10".parse().unwrap());
         let start = Instant::now();
         for _ in 0..30 {
@@ -79,12 +79,12 @@ mod tests {
 
     #[test]
     fn neighbours_of_version_6_count_as_one_and_0_is_no_limit() {
-        let refusals = Refusals::new(1);
+        let refusals = RateLimiter::new(1);
         let now = Instant::now();
         assert_eq!(refusals.count_at("2001:db8::1".parse().unwrap(), now), Ok(()));
         assert!(refusals.count_at("2001:db8::2".parse().unwrap(), now).is_err());
         assert_eq!(refusals.count_at("2001:db8:0:1::1".parse().unwrap(), now), Ok(()));
-        let refusals = Refusals::new(0);
+        let refusals = RateLimiter::new(0);
         assert!((0..1000).all(|_| refusals.count_at("::1".parse().unwrap(), now).is_ok()));
     }
 }

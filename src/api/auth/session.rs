@@ -7,7 +7,7 @@
 //! Neither is accepted in place of the other.
 
 use super::client::is_by_https;
-use crate::api::date_time::Instant;
+use crate::api::date_time::DateTime;
 use crate::domain::Timestamp;
 use crate::secret::Tokens;
 use base64::Engine as _;
@@ -22,7 +22,7 @@ pub(super) const COOKIE: &str = "transcribe_hook_session";
 const SECURE_COOKIE: &str = "__Host-transcribe_hook_session";
 
 /// Lifetime of a session, in seconds.
-pub(super) const LASTS: i64 = 7 * 24 * 60 * 60;
+pub(super) const SESSION_SECONDS: i64 = 7 * 24 * 60 * 60;
 
 /// Random id of a session.
 pub(super) type SessionId = [u8; 16];
@@ -37,7 +37,7 @@ pub(super) struct Session {
 
 impl Session {
     /// Returns the text that the code covers. It names its purpose, so the code is valid for nothing else.
-    pub(super) fn signed(&self, by_https: bool) -> String {
+    pub(super) fn sign_cookie(&self, by_https: bool) -> String {
         let scheme = if by_https { "https" } else { "http" };
         format!("transcribe-hook session {} by {scheme} until {}", URL_SAFE_NO_PAD.encode(self.id), self.expires)
     }
@@ -47,17 +47,17 @@ impl Session {
     }
 
     /// Parses a cookie. Returns its session if one of the tokens produced it.
-    fn of(cookie: &str, tokens: &Tokens, by_https: bool) -> Option<Self> {
+    fn from_cookie(cookie: &str, tokens: &Tokens, by_https: bool) -> Option<Self> {
         let (expires, rest) = cookie.split_once('.')?;
         let (id, code) = rest.split_once('.')?;
         let id = URL_SAFE_NO_PAD.decode(id).ok()?.try_into().ok()?;
         let session = Self { id, expires: expires.parse().ok()? };
         let code = URL_SAFE_NO_PAD.decode(code).ok()?;
-        tokens.have_signed(session.signed(by_https).as_bytes(), &code).then_some(session)
+        tokens.verify(session.sign_cookie(by_https).as_bytes(), &code).then_some(session)
     }
 
-    pub(super) fn expires_at(&self) -> Option<Instant> {
-        self.expires.checked_mul(1_000_000).and_then(Timestamp::from_unix_micros).map(Instant)
+    pub(super) fn expires_at(&self) -> Option<DateTime> {
+        self.expires.checked_mul(1_000_000).and_then(Timestamp::from_unix_micros).map(DateTime)
     }
 }
 
@@ -78,7 +78,9 @@ pub(super) fn find(request: &Request, tokens: &Tokens, now: Timestamp) -> Option
         let (name, value) = cookie.trim().split_once('=')?;
         (name == cookie_name(by_https)).then_some(value)
     });
-    sessions.find_map(|cookie| Session::of(cookie, tokens, by_https).filter(|session| session.expires > seconds(now)))
+    sessions.find_map(|cookie| {
+        Session::from_cookie(cookie, tokens, by_https).filter(|session| session.expires > seconds(now))
+    })
 }
 
 #[cfg(test)]
@@ -94,7 +96,7 @@ mod tests {
         let at = |seconds: i64| Timestamp::from_unix_micros(seconds * 1_000_000).unwrap();
         let session = Session { id: [7; 16], expires: 1000 };
         let cookie_by = |by_https| {
-            let code = tokens.sign(token.reveal().as_bytes(), session.signed(by_https).as_bytes()).unwrap();
+            let code = tokens.sign(token.expose().as_bytes(), session.sign_cookie(by_https).as_bytes()).unwrap();
             session.cookie(&code)
         };
         let (http, https) = (cookie_by(false), cookie_by(true));

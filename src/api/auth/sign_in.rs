@@ -2,10 +2,10 @@
 
 use super::access::Access;
 use super::client::is_by_https;
-use super::session::{LASTS, Session, cookie_name, seconds};
-use crate::api::body::{Done, FormBody, JsonBody};
-use crate::api::date_time::Instant;
-use crate::api::error::{ApiError, Refused, SignIn as SignInErrors};
+use super::session::{SESSION_SECONDS, Session, cookie_name, seconds};
+use crate::api::body::{FormBody, JsonBody, JsonOk};
+use crate::api::date_time::DateTime;
+use crate::api::error::{ApiError, Errors, SignInErrors};
 use crate::api::tag::Tag;
 use crate::domain::Timestamp;
 use crate::secret::random_bytes;
@@ -54,18 +54,18 @@ struct Permission {
     sign_in: bool,
     /// Expiry of this session; null without one.
     #[oai(nullable)]
-    expires_at: Option<Instant>,
+    expires_at: Option<DateTime>,
 }
 
 impl Example for Permission {
     fn example() -> Self {
-        let expires_at = Timestamp::parse("2026-10-05T12:00:00Z").ok().map(Instant);
+        let expires_at = Timestamp::parse("2026-10-05T12:00:00Z").ok().map(DateTime);
         Self { allowed: true, sign_in: true, expires_at }
     }
 }
 
 #[derive(ApiResponse)]
-enum Changed {
+enum SessionChanged {
     /// Success; the body has the new permissions.
     #[oai(status = 200)]
     Done(
@@ -81,9 +81,9 @@ enum Changed {
 impl SessionApi {
     /// Get the client's permissions
     #[oai(path = "/session", method = "get", operation_id = "get_session")]
-    async fn get_session(&self, request: &Request) -> Done<Permission> {
-        Done(Permission {
-            allowed: self.access.check_managing(request).is_ok(),
+    async fn get_session(&self, request: &Request) -> JsonOk<Permission> {
+        JsonOk(Permission {
+            allowed: self.access.require_admin(request).is_ok(),
             sign_in: !self.access.0.no_token,
             expires_at: self.access.session(request).and_then(|session| session.expires_at()),
         })
@@ -95,36 +95,36 @@ impl SessionApi {
     /// longer has the token. With the cookie, a browser may read, and may make the changes that a page of this service
     /// requests. On HTTPS the cookie's name begins with `__Host-`.
     #[oai(path = "/session", method = "post", operation_id = "sign_in")]
-    async fn sign_in(&self, request: &Request, body: SignIn) -> Result<Changed, Refused<SignInErrors>> {
+    async fn sign_in(&self, request: &Request, body: SignIn) -> Result<SessionChanged, Errors<SignInErrors>> {
         let Credentials { token } = match body {
             SignIn::Json(body) => serde_json::from_slice(&body.bytes)
                 .map_err(|_| ApiError::field("token", "must be a string in a JSON object"))?,
             SignIn::Form(body) => body.read()?,
         };
         let id = random_bytes().map_err(|error| ApiError::Internal(format!("no random bytes: {error}")))?;
-        let session = Session { id, expires: seconds(Timestamp::now()) + LASTS };
-        let signed = session.signed(is_by_https(request));
+        let session = Session { id, expires: seconds(Timestamp::now()) + SESSION_SECONDS };
+        let signed = session.sign_cookie(is_by_https(request));
         let Some(code) = self.access.0.api.sign(token.trim().as_bytes(), signed.as_bytes()) else {
             return Err(ApiError::wrong_token("invalid API token").into());
         };
         let permission = Permission { allowed: true, sign_in: true, expires_at: session.expires_at() };
-        Ok(Changed::Done(Json(permission), set_cookie(request, &session.cookie(&code), LASTS)))
+        Ok(SessionChanged::Done(Json(permission), set_cookie(request, &session.cookie(&code), SESSION_SECONDS)))
     }
 
     /// Sign out
     ///
     /// Ends the session of the cookie: all copies of the cookie become invalid, and the session's live streams end.
     #[oai(path = "/session", method = "delete", operation_id = "sign_out")]
-    async fn sign_out(&self, request: &Request) -> Changed {
+    async fn sign_out(&self, request: &Request) -> SessionChanged {
         if let Some(session) = self.access.session(request) {
             self.access.0.signed_out.add(session).await;
         }
         let permission = Permission {
-            allowed: self.access.check_managing(request).is_ok(),
+            allowed: self.access.require_admin(request).is_ok(),
             sign_in: !self.access.0.no_token,
             expires_at: None,
         };
-        Changed::Done(Json(permission), set_cookie(request, "", 0))
+        SessionChanged::Done(Json(permission), set_cookie(request, "", 0))
     }
 }
 

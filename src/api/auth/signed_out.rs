@@ -3,7 +3,7 @@
 //! Memory is bounded: beyond the maximum, all sessions that exist at that moment end. A file beside the database
 //! preserves the list over a restart. If it cannot be read, all sessions end.
 
-use super::session::{LASTS, Session, SessionId, seconds};
+use super::session::{SESSION_SECONDS, Session, SessionId, seconds};
 use crate::domain::Timestamp;
 use crate::sys::atomic_file;
 use base64::Engine as _;
@@ -30,20 +30,20 @@ const MAX_FILE_BYTES: u64 = 64 * MAX_SESSIONS as u64;
 pub(super) struct SignedOut(Arc<Inner>);
 
 struct Inner {
-    ended: watch::Sender<Ended>,
+    ended: watch::Sender<EndedSessions>,
     /// Locked while the file is written.
     file: Mutex<Option<PathBuf>>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Ended {
+struct EndedSessions {
     /// All sessions that expire at or before this time have ended, in seconds since 1970.
     all_until: i64,
     /// Other ended sessions, with the time at which each expires, in seconds since 1970.
     sessions: BTreeMap<SessionId, i64>,
 }
 
-impl Ended {
+impl EndedSessions {
     fn has(&self, session: &Session) -> bool {
         session.expires <= self.all_until || self.sessions.contains_key(&session.id)
     }
@@ -59,7 +59,7 @@ impl Ended {
 
     /// Returns a list that ends all sessions that exist now.
     fn all(now: i64) -> Self {
-        Self { all_until: now + LASTS, sessions: BTreeMap::new() }
+        Self { all_until: now + SESSION_SECONDS, sessions: BTreeMap::new() }
     }
 
     fn text(&self) -> String {
@@ -82,14 +82,14 @@ impl SignedOut {
     /// Opens the list, from its file if there is one.
     pub(super) fn open(file: Option<PathBuf>, now: Timestamp) -> Self {
         let ended = match file.as_deref().map(read) {
-            None => Ended::default(),
-            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ended::default(),
+            None => EndedSessions::default(),
+            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => EndedSessions::default(),
             Some(Ok(ended)) => ended,
             Some(Err(error)) => {
                 let file = file.as_deref().map(Path::display);
                 let file = file.map(tracing::field::display);
                 tracing::warn!(file, %error, "sign-outs unreadable; all sessions end");
-                Ended::all(seconds(now))
+                EndedSessions::all(seconds(now))
             }
         };
         Self(Arc::new(Inner { ended: watch::Sender::new(ended), file: Mutex::new(file) }))
@@ -128,7 +128,7 @@ impl SignedOut {
     }
 }
 
-fn read(path: &Path) -> io::Result<Ended> {
+fn read(path: &Path) -> io::Result<EndedSessions> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let unreadable = || io::Error::new(io::ErrorKind::InvalidData, "invalid list of sign-outs");
@@ -137,7 +137,7 @@ fn read(path: &Path) -> io::Result<Ended> {
     }
     let mut text = String::new();
     file.take(MAX_FILE_BYTES).read_to_string(&mut text)?;
-    Ended::parse(&text).ok_or_else(unreadable)
+    EndedSessions::parse(&text).ok_or_else(unreadable)
 }
 
 #[cfg(test)]
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn sessions_are_remembered_until_they_expire_and_beyond_the_bound_all_end() {
-        let mut ended = Ended::default();
+        let mut ended = EndedSessions::default();
         ended.add(&session(0, 100), 50);
         ended.add(&session(1, 200), 50);
         assert!(ended.has(&session(0, 100)) && ended.has(&session(1, 200)) && !ended.has(&session(2, 200)));
@@ -162,8 +162,8 @@ mod tests {
             ended.add(&session(n, 1000), 150);
             assert!(ended.sessions.len() <= MAX_SESSIONS && ended.has(&session(n, 1000)), "{n}");
         }
-        assert!(ended.has(&session(9999, 150 + LASTS)), "one that nobody ended, of that time");
-        assert!(!ended.has(&session(9999, 151 + LASTS)), "one that was begun later");
+        assert!(ended.has(&session(9999, 150 + SESSION_SECONDS)), "one that nobody ended, of that time");
+        assert!(!ended.has(&session(9999, 151 + SESSION_SECONDS)), "one that was begun later");
     }
 
     #[test]
@@ -174,7 +174,7 @@ mod tests {
         let open = || SignedOut::open(Some(path.clone()), now);
         assert!(!open().has(&session(1, 2000)), "there is no file");
         let signed_out = open();
-        let mut full = Ended::default();
+        let mut full = EndedSessions::default();
         (0..1024).for_each(|n| full.add(&session(n, i64::from(u32::MAX)), 1000));
         signed_out.0.ended.send_replace(full.clone());
         signed_out.save().unwrap();
@@ -182,10 +182,10 @@ mod tests {
         let long = vec![b'a'; 100_000];
         for bad in [&b""[..], b"all", b"all 1\nx 2\n", b"\xff", &long] {
             std::fs::write(&path, bad).unwrap();
-            assert!(open().has(&session(1, 1000 + LASTS)), "{:?}", &bad[..bad.len().min(9)]);
+            assert!(open().has(&session(1, 1000 + SESSION_SECONDS)), "{:?}", &bad[..bad.len().min(9)]);
         }
         std::fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink("/dev/null", &path).unwrap();
-        assert!(open().has(&session(1, 1000 + LASTS)));
+        assert!(open().has(&session(1, 1000 + SESSION_SECONDS)));
     }
 }

@@ -1,7 +1,7 @@
 //! A call's recording, whole or as a byte range, so that a player can seek.
 
-use crate::api::error::{ApiError, Audio, Refused};
-use crate::api::pagination::no_parameters;
+use crate::api::error::{ApiError, AudioErrors, Errors};
+use crate::api::pagination::reject_query_params;
 use crate::api::tag::Tag;
 use crate::recordings::Recordings;
 use poem::http::header;
@@ -63,8 +63,8 @@ impl AudioApi {
         request: &Request,
         /// ElevenLabs' id of the call.
         conversation_id: Path<String>,
-    ) -> Result<Recording, Refused<Audio>> {
-        no_parameters(request)?;
+    ) -> Result<Recording, Errors<AudioErrors>> {
+        reject_query_params(request)?;
         recording(self.recordings.as_ref(), request, &conversation_id.0).await
     }
 }
@@ -74,11 +74,11 @@ pub(in crate::api) async fn recording(
     recordings: Option<&Recordings>,
     request: &Request,
     conversation_id: &str,
-) -> Result<Recording, Refused<Audio>> {
+) -> Result<Recording, Errors<AudioErrors>> {
     let id = crate::api::path_params::conversation_id(conversation_id)?;
     let none = || ApiError::NotFound(format!("call {conversation_id} has no recording"));
     let recordings = recordings.cloned().ok_or_else(none)?;
-    let opened = tokio::task::spawn_blocking(move || recordings.open_one(&id)).await;
+    let opened = tokio::task::spawn_blocking(move || recordings.open_recording(&id)).await;
     let file = opened.map_err(|error| ApiError::Internal(error.to_string()))?.map_err(|_| none())?;
     let mut file = File::from_std(file);
     let failed = |error: std::io::Error| ApiError::Internal(format!("the recording cannot be read: {error}"));
@@ -86,13 +86,13 @@ pub(in crate::api) async fn recording(
     let (length, modified) = (about.len(), about.modified().map_err(failed)?);
     let last_modified = httpdate::fmt_http_date(modified);
     match requested_range(request, length, modified) {
-        Part::Whole => Ok(Recording::Whole(
+        ByteRange::Whole => Ok(Recording::Whole(
             Binary(Body::from_async_read(file)),
             "bytes".to_owned(),
             length.to_string(),
             last_modified,
         )),
-        Part::Bytes { first, last } => {
+        ByteRange::Bytes { first, last } => {
             file.seek(SeekFrom::Start(first)).await.map_err(failed)?;
             let count = last - first + 1;
             Ok(Recording::Part(
@@ -102,13 +102,13 @@ pub(in crate::api) async fn recording(
                 last_modified,
             ))
         }
-        Part::None => Err(ApiError::NoSuchPart(length).into()),
+        ByteRange::None => Err(ApiError::NoSuchPart(length).into()),
     }
 }
 
 /// The requested part of a recording.
 #[derive(Debug, PartialEq, Eq)]
-enum Part {
+enum ByteRange {
     /// The whole recording.
     Whole,
     /// An inclusive byte range.
@@ -117,15 +117,15 @@ enum Part {
     None,
 }
 
-fn requested_range(request: &Request, length: u64, modified: SystemTime) -> Part {
+fn requested_range(request: &Request, length: u64, modified: SystemTime) -> ByteRange {
     let headers = request.headers();
     // As HTTP requires, a header that is malformed or names several ranges is ignored.
     let ranges = headers.get(header::RANGE).and_then(|value| value.to_str().ok()?.strip_prefix("bytes="));
-    let Some((from, to)) = ranges.and_then(|range| range.trim().split_once('-')) else { return Part::Whole };
+    let Some((from, to)) = ranges.and_then(|range| range.trim().split_once('-')) else { return ByteRange::Whole };
     // A range of a changed recording would not fit what the client already has.
     let another = |condition: IfRange| condition.is_modified(None, Some(&LastModified::from(modified)));
     if headers.typed_get::<IfRange>().is_some_and(another) {
-        return Part::Whole;
+        return ByteRange::Whole;
     }
     let number = |digits: &str| {
         let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -136,9 +136,9 @@ fn requested_range(request: &Request, length: u64, modified: SystemTime) -> Part
         (Some(first), None) if to.is_empty() => (first, end),
         (Some(first), Some(last)) if first <= last => (first, last.min(end)),
         (None, Some(count)) if from.is_empty() => (length.saturating_sub(count), end),
-        _ => return Part::Whole,
+        _ => return ByteRange::Whole,
     };
-    if first < length { Part::Bytes { first, last } } else { Part::None }
+    if first < length { ByteRange::Bytes { first, last } } else { ByteRange::None }
 }
 
 #[cfg(test)]
@@ -146,14 +146,14 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn range_of(headers: &[(&str, &str)]) -> Part {
+    fn range_of(headers: &[(&str, &str)]) -> ByteRange {
         let request = headers.iter().fold(Request::builder(), |request, (name, value)| request.header(*name, *value));
         requested_range(&request.finish(), 1000, SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000))
     }
 
     #[test]
     fn parts_are_cut_to_what_there_is() {
-        let bytes = |first, last| Part::Bytes { first, last };
+        let bytes = |first, last| ByteRange::Bytes { first, last };
         for (range, wanted) in [
             ("bytes=0-", bytes(0, 999)),
             ("bytes=0-0", bytes(0, 0)),
@@ -162,17 +162,17 @@ mod tests {
             ("bytes=-100", bytes(900, 999)),
             ("bytes=-5000", bytes(0, 999)),
             ("bytes=999-", bytes(999, 999)),
-            ("bytes=1000-", Part::None),
-            ("bytes=5000-6000", Part::None),
-            ("bytes=0-1,5-6", Part::Whole),
-            ("bytes=0-1-2", Part::Whole),
-            ("bytes=-", Part::Whole),
-            ("bytes=+1-2", Part::Whole),
-            ("lines=1-2", Part::Whole),
-            ("bytes=5-1", Part::Whole),
-            ("bytes=x-", Part::Whole),
-            ("bytes=18446744073709551615-18446744073709551615", Part::None),
-            ("bytes=-0", Part::None),
+            ("bytes=1000-", ByteRange::None),
+            ("bytes=5000-6000", ByteRange::None),
+            ("bytes=0-1,5-6", ByteRange::Whole),
+            ("bytes=0-1-2", ByteRange::Whole),
+            ("bytes=-", ByteRange::Whole),
+            ("bytes=+1-2", ByteRange::Whole),
+            ("lines=1-2", ByteRange::Whole),
+            ("bytes=5-1", ByteRange::Whole),
+            ("bytes=x-", ByteRange::Whole),
+            ("bytes=18446744073709551615-18446744073709551615", ByteRange::None),
+            ("bytes=-0", ByteRange::None),
         ] {
             assert_eq!(range_of(&[("range", range)]), wanted, "{range}");
         }
@@ -181,9 +181,9 @@ mod tests {
     #[test]
     fn a_part_of_another_version_is_not_given() {
         let (same, other) = ("Mon, 21 Sep 2026 14:13:20 GMT", "Mon, 21 Sep 2026 14:13:19 GMT");
-        let first = Part::Bytes { first: 0, last: 9 };
+        let first = ByteRange::Bytes { first: 0, last: 9 };
         assert_eq!(range_of(&[("range", "bytes=0-9"), ("if-range", same)]), first);
-        assert_eq!(range_of(&[("range", "bytes=0-9"), ("if-range", other)]), Part::Whole);
-        assert_eq!(range_of(&[("range", "bytes=0-9"), ("if-range", "\"tag\"")]), Part::Whole);
+        assert_eq!(range_of(&[("range", "bytes=0-9"), ("if-range", other)]), ByteRange::Whole);
+        assert_eq!(range_of(&[("range", "bytes=0-9"), ("if-range", "\"tag\"")]), ByteRange::Whole);
     }
 }

@@ -1,14 +1,14 @@
 //! Live streams, as server-sent events: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
 
-use super::operations::no_call;
+use super::operations::call_not_found;
 use super::schema::Call;
 use super::transcriptions::Transcription;
-use crate::api::error::{ApiError, List, Read, Refused};
-use crate::api::pagination::parameters;
+use crate::api::error::{ApiError, Errors, ListErrors, ReadErrors};
+use crate::api::pagination::parse_query_params;
 use crate::api::path_params::conversation_id;
 use crate::api::tag::Tag;
-use crate::live::{Refusal, Subscription, Tail};
-use crate::store::{Change, Position};
+use crate::live::{LiveHub, SubscribeError, Subscription};
+use crate::store::{Change, FeedPosition};
 use futures_util::stream::unfold;
 use poem::http::{HeaderValue, header};
 use poem::{Body, IntoResponse, Request, Response};
@@ -19,7 +19,7 @@ use poem_openapi::{ApiResponse, OpenApi};
 use std::io::{self, Write as _};
 
 pub(in crate::api) struct EventsApi {
-    pub(in crate::api) tail: Tail,
+    pub(in crate::api) tail: LiveHub,
 }
 
 const CONTENT_TYPE: &str = "text/event-stream";
@@ -64,7 +64,7 @@ impl ApiResponse for EventStream {
 }
 
 /// Encodes a change as a server-sent event.
-pub(in crate::api) fn word(out: &mut Vec<u8>, position: Position, change: Change) {
+pub(in crate::api) fn encode_event(out: &mut Vec<u8>, position: FeedPosition, change: Change) {
     let (event, data) = match change {
         Change::Turn(turn) => ("transcription", Transcription::from(turn).to_json_string()),
         Change::Started(call) => ("call_started", Call::from(*call).to_json_string()),
@@ -78,7 +78,7 @@ pub(in crate::api) fn word(out: &mut Vec<u8>, position: Position, change: Change
 
 /// Returns the position to resume after. The header takes precedence, because a browser that reconnects sends a newer
 /// position in it than the URL contains.
-fn since(header: Option<String>, query: Option<String>) -> Result<Option<Position>, ApiError> {
+fn since(header: Option<String>, query: Option<String>) -> Result<Option<FeedPosition>, ApiError> {
     let (name, text) = match (header.filter(|text| !text.is_empty()), query) {
         (Some(text), _) => ("Last-Event-ID", text),
         (None, Some(text)) => ("last_event_id", text),
@@ -88,12 +88,12 @@ fn since(header: Option<String>, query: Option<String>) -> Result<Option<Positio
     Ok(Some(position))
 }
 
-fn refused(refusal: Refusal, conversation_id: &str) -> ApiError {
+fn subscribe_error(refusal: SubscribeError, conversation_id: &str) -> ApiError {
     match refusal {
-        Refusal::TooMany => ApiError::Unavailable("too many live streams; try again later", None),
-        Refusal::Stopping => ApiError::Unavailable("the service is stopping; try again shortly", None),
-        Refusal::NoSuchCall => no_call(conversation_id),
-        Refusal::Failed(error) => error.into(),
+        SubscribeError::TooMany => ApiError::Unavailable("too many live streams; try again later", None),
+        SubscribeError::Stopping => ApiError::Unavailable("the service is stopping; try again shortly", None),
+        SubscribeError::NoSuchCall => call_not_found(conversation_id),
+        SubscribeError::Failed(error) => error.into(),
     }
 }
 
@@ -122,10 +122,10 @@ impl EventsApi {
         /// Keep the stream open after the stored events; `false` ends it there.
         #[oai(default = "yes")]
         follow: Query<bool>,
-    ) -> Result<EventStream, Refused<List>> {
-        parameters(request, &["last_event_id", "follow"])?;
+    ) -> Result<EventStream, Errors<ListErrors>> {
+        parse_query_params(request, &["last_event_id", "follow"])?;
         let since = since(last_event_id_header.0, last_event_id.0)?;
-        let stream = self.tail.of_everything(since, follow.0).await.map_err(|refusal| refused(refusal, ""))?;
+        let stream = self.tail.subscribe_all(since, follow.0).await.map_err(|refusal| subscribe_error(refusal, ""))?;
         Ok(EventStream(stream))
     }
 
@@ -148,11 +148,11 @@ impl EventsApi {
         /// Keep the stream open after the stored events; `false` ends it there.
         #[oai(default = "yes")]
         follow: Query<bool>,
-    ) -> Result<EventStream, Refused<Read>> {
-        parameters(request, &["last_event_id", "follow"])?;
+    ) -> Result<EventStream, Errors<ReadErrors>> {
+        parse_query_params(request, &["last_event_id", "follow"])?;
         let id = self::conversation_id(&conversation_id.0)?;
         let since = since(last_event_id_header.0, last_event_id.0)?;
-        let stream = self.tail.of_call(id, since, follow.0).await;
-        Ok(EventStream(stream.map_err(|refusal| refused(refusal, &conversation_id.0))?))
+        let stream = self.tail.subscribe_call(id, since, follow.0).await;
+        Ok(EventStream(stream.map_err(|refusal| subscribe_error(refusal, &conversation_id.0))?))
     }
 }

@@ -2,14 +2,14 @@
 
 use super::filter::CallFilterParams;
 use super::schema::CallStatus;
-use crate::api::date_time::Instant;
-use crate::api::error::{ApiError, Read, Refused};
-use crate::api::pagination::parameters;
+use crate::api::date_time::DateTime;
+use crate::api::error::{ApiError, Errors, ReadErrors};
+use crate::api::pagination::parse_query_params;
 use crate::api::streamed_body;
 use crate::api::tag::Tag;
 use crate::domain::ConversationId;
 use crate::export::ExportError;
-use crate::export::{self, Format};
+use crate::export::{self, ExportFormat};
 use crate::store::{Archive, Store};
 use crate::sys::low_priority::Background;
 use poem::http::header;
@@ -38,7 +38,7 @@ const PERMIT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Format of an export.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
-enum ExportFormat {
+enum FormatParameter {
     /// JSON lines with all rows; `import calls` reads them.
     Jsonl,
     /// A table with one row per turn.
@@ -53,15 +53,15 @@ enum ExportFormat {
     Srt,
 }
 
-impl From<ExportFormat> for Format {
-    fn from(format: ExportFormat) -> Self {
+impl From<FormatParameter> for ExportFormat {
+    fn from(format: FormatParameter) -> Self {
         match format {
-            ExportFormat::Jsonl => Self::JsonLines,
-            ExportFormat::Csv => Self::Csv,
-            ExportFormat::Text => Self::Text,
-            ExportFormat::Markdown => Self::Markdown,
-            ExportFormat::Vtt => Self::WebVtt,
-            ExportFormat::Srt => Self::SubRip,
+            FormatParameter::Jsonl => Self::JsonLines,
+            FormatParameter::Csv => Self::Csv,
+            FormatParameter::Text => Self::Text,
+            FormatParameter::Markdown => Self::Markdown,
+            FormatParameter::Vtt => Self::WebVtt,
+            FormatParameter::Srt => Self::SubRip,
         }
     }
 }
@@ -86,7 +86,7 @@ impl ExportApi {
         &self,
         request: &Request,
         /// `jsonl` (default), `csv`, `text`, `markdown`, `vtt` or `srt`; the last two require a conversation id.
-        format: Query<Option<ExportFormat>>,
+        format: Query<Option<FormatParameter>>,
         /// Only this call; 404 if it does not exist.
         conversation_id: Query<Option<String>>,
         /// Only calls with this status.
@@ -94,17 +94,17 @@ impl ExportApi {
         /// Only calls with this driver.
         driver_id: Query<Option<i64>>,
         /// Only calls that started at or after this time.
-        started_after: Query<Option<Instant>>,
+        started_after: Query<Option<DateTime>>,
         /// Only calls that started before this time.
-        started_before: Query<Option<Instant>>,
+        started_before: Query<Option<DateTime>>,
         /// Only calls with this text in the conversation id, the driver's name or a message.
         #[oai(validator(min_length = 1, max_length = 200))]
         q: Query<Option<String>>,
-    ) -> Result<Export, Refused<Read>> {
+    ) -> Result<Export, Errors<ReadErrors>> {
         const PARAMETERS: [&str; 7] =
             ["format", "conversation_id", "status", "driver_id", "started_after", "started_before", "q"];
-        parameters(request, &PARAMETERS)?;
-        let format = Format::from(format.0.unwrap_or(ExportFormat::Jsonl));
+        parse_query_params(request, &PARAMETERS)?;
+        let format = ExportFormat::from(format.0.unwrap_or(FormatParameter::Jsonl));
         let params = CallFilterParams {
             conversation_id: conversation_id.0,
             status: status.0,
@@ -127,7 +127,9 @@ impl ExportApi {
             let archive = open(&*store)?;
             // Checked now, because the status cannot change once the body has begun.
             match &filter.conversation_id {
-                Some(id) if archive.call_ids(&filter, 0, 1)?.is_empty() => Err(super::operations::no_call(id.as_str())),
+                Some(id) if archive.call_ids(&filter, 0, 1)?.is_empty() => {
+                    Err(super::operations::call_not_found(id.as_str()))
+                }
                 _ => Ok((archive, filter)),
             }
         });
@@ -148,7 +150,7 @@ fn open(store: &dyn Store) -> Result<Box<dyn Archive>, ApiError> {
     store.archive()?.ok_or_else(|| ApiError::Internal("the store has no archive to export".to_owned()))
 }
 
-fn file_name(id: Option<&ConversationId>, format: Format) -> String {
+fn file_name(id: Option<&ConversationId>, format: ExportFormat) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     let id = id.map(ConversationId::as_str).filter(|id| id.len() <= 100 && id.chars().all(plain));
     format!("{}.{}", id.unwrap_or("calls"), format.ending())
@@ -157,7 +159,7 @@ fn file_name(id: Option<&ConversationId>, format: Format) -> String {
 /// The response: exported calls.
 struct Export {
     body: Body,
-    format: Format,
+    format: ExportFormat,
     name: String,
 }
 
@@ -180,7 +182,7 @@ impl ApiResponse for Export {
             deprecated: false,
             schema: String::schema_ref(),
         };
-        let content = Format::ALL
+        let content = ExportFormat::ALL
             .map(|format| MetaMediaType { content_type: format.media_type(), schema: Binary::<Vec<u8>>::schema_ref() });
         let calls = MetaResponse {
             description: "Exported calls.",

@@ -1,7 +1,7 @@
 //! Query parameters that filter calls.
 
 use super::schema::CallStatus;
-use crate::api::date_time::Instant;
+use crate::api::date_time::DateTime;
 use crate::api::error::ApiError;
 use crate::api::path_params;
 use crate::domain::DriverId;
@@ -13,8 +13,8 @@ pub(super) struct CallFilterParams {
     pub(super) conversation_id: Option<String>,
     pub(super) status: Option<CallStatus>,
     pub(super) driver_id: Option<i64>,
-    pub(super) started_after: Option<Instant>,
-    pub(super) started_before: Option<Instant>,
+    pub(super) started_after: Option<DateTime>,
+    pub(super) started_before: Option<DateTime>,
     pub(super) q: Option<String>,
 }
 

@@ -2,20 +2,20 @@
 
 use super::filter::CallFilterParams;
 use super::schema::{Call, CallStatus, example_instant};
-use crate::api::body::{Done, JsonBody};
-use crate::api::date_time::Instant;
-use crate::api::error::{ApiError, Change, List, Read, Refused};
-use crate::api::pagination::{ListQuery, default_limit, no_parameters};
+use crate::api::body::{JsonBody, JsonOk};
+use crate::api::date_time::DateTime;
+use crate::api::error::{ApiError, ChangeErrors, Errors, ListErrors, ReadErrors};
+use crate::api::pagination::{ListQuery, default_limit, reject_query_params};
 use crate::api::path_params::conversation_id;
 use crate::api::reader::{Answer, Depth, Reader};
 use crate::api::tag::Tag;
-use crate::domain::validation::Fields;
+use crate::domain::validation::FieldReader;
 use crate::domain::{self, CallChange, CallEnd, ConversationId, Timestamp};
 use crate::ingest::{WriteError, Writer};
 use crate::jobs::retention::chunks;
 use crate::recordings::Recordings;
 use crate::store::command::{ChangeCall, EraseCall, PruneEvents};
-use crate::store::{CallKey, CallPageRequest, Order, Reads, Rejection};
+use crate::store::{CallKey, CallPageRequest, Reads, Rejection, SortOrder};
 use poem::Request;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::types::Example;
@@ -66,7 +66,7 @@ struct CallPatch {
     status: Option<CallStatus>,
     /// New end of the call, not before its start; null deletes the end.
     #[oai(nullable)]
-    call_end_time: Option<Instant>,
+    call_end_time: Option<DateTime>,
 }
 
 impl Example for CallPatch {
@@ -97,9 +97,9 @@ impl CallsApi {
         /// Only calls with this driver.
         driver_id: Query<Option<i64>>,
         /// Only calls that started at or after this time.
-        started_after: Query<Option<Instant>>,
+        started_after: Query<Option<DateTime>>,
         /// Only calls that started before this time.
-        started_before: Query<Option<Instant>>,
+        started_before: Query<Option<DateTime>>,
         /// Only calls with this text in the conversation id, the driver's name or a message.
         #[oai(validator(min_length = 1, max_length = 200))]
         q: Query<Option<String>>,
@@ -113,8 +113,9 @@ impl CallsApi {
         /// Return the number of all calls that match. This is slow for large results.
         #[oai(default)]
         include_total: Query<bool>,
-    ) -> Result<Answer<CallPage>, Refused<List>> {
-        let list = ListQuery::of(request, &["status", "driver_id", "started_after", "started_before", "q", "order"])?;
+    ) -> Result<Answer<CallPage>, Errors<ListErrors>> {
+        let list =
+            ListQuery::strict(request, &["status", "driver_id", "started_after", "started_before", "q", "order"])?;
         let params = CallFilterParams {
             conversation_id: None,
             status: status.0,
@@ -126,10 +127,10 @@ impl CallsApi {
         let query = CallPageRequest {
             filter: params.parse()?,
             order: match order.0.unwrap_or(CallOrder::Desc) {
-                CallOrder::Desc => Order::Descending,
-                CallOrder::Asc => Order::Ascending,
+                CallOrder::Desc => SortOrder::Descending,
+                CallOrder::Asc => SortOrder::Ascending,
             },
-            after: list.key_in(cursor.0.as_deref(), |key| {
+            after: list.decode_cursor(cursor.0.as_deref(), |key| {
                 let (start, id) = key.split_once(' ')?;
                 Some(CallKey { start: Timestamp::parse(start).ok()?, id: id.parse().ok()? })
             })?,
@@ -137,14 +138,14 @@ impl CallsApi {
             with_total: include_total.0,
         };
         let searches = query.filter.text.is_some() || query.with_total;
-        let depth = Depth::of_page(query.after.is_none(), limit.0, searches);
+        let depth = Depth::for_page(query.after.is_none(), limit.0, searches);
         let make = move |store: &dyn Reads| {
             let page = store.calls(&query)?;
             let cut_at = page.rows.last().filter(|_| page.has_more);
             let next_cursor =
-                cut_at.map(|call| list.cursor_behind(format_args!("{} {}", call.call_start_time, call.id)));
+                cut_at.map(|call| list.encode_cursor(format_args!("{} {}", call.call_start_time, call.id)));
             Ok(CallPage {
-                data: page.rows.into_iter().map(Call::in_a_list).collect(),
+                data: page.rows.into_iter().map(Call::summary).collect(),
                 next_cursor,
                 has_more: page.has_more,
                 total: page.total,
@@ -160,13 +161,13 @@ impl CallsApi {
         request: &Request,
         /// ElevenLabs' id of the call.
         conversation_id: Path<String>,
-    ) -> Result<Answer<Call>, Refused<Read>> {
-        no_parameters(request)?;
+    ) -> Result<Answer<Call>, Errors<ReadErrors>> {
+        reject_query_params(request)?;
         let id = self::conversation_id(&conversation_id.0)?;
         let recording = self.recordings.as_ref().map(|recordings| recordings.path(&id));
         let make = move |store: &dyn Reads| {
             let has_audio = recording.is_some_and(|file| file.is_file());
-            let call = store.call(&id)?.ok_or_else(|| no_call(id.as_str()))?;
+            let call = store.call(&id)?.ok_or_else(|| call_not_found(id.as_str()))?;
             Ok(Call::with_audio(call, has_audio))
         };
         Ok(self.reader.answer(request, Depth::Quick, make).await?)
@@ -182,8 +183,8 @@ impl CallsApi {
         /// ElevenLabs' id of the call.
         conversation_id: Path<String>,
         body: JsonBody<CallPatch>,
-    ) -> Result<Done<Call>, Refused<Change>> {
-        no_parameters(request)?;
+    ) -> Result<JsonOk<Call>, Errors<ChangeErrors>> {
+        reject_query_params(request)?;
         let id = self::conversation_id(&conversation_id.0)?;
         let change = parse_patch(&body.bytes)?;
         let recording = self.recordings.as_ref().map(|recordings| recordings.path(&id));
@@ -193,7 +194,7 @@ impl CallsApi {
             Some(file) => tokio::fs::try_exists(file).await.unwrap_or(false),
             None => false,
         };
-        Ok(Done(Call::with_audio(call, has_audio)))
+        Ok(JsonOk(Call::with_audio(call, has_audio)))
     }
 
     /// Erase a call
@@ -208,8 +209,8 @@ impl CallsApi {
         request: &Request,
         /// ElevenLabs' id of the call.
         conversation_id: Path<String>,
-    ) -> Result<Erased, Refused<Read>> {
-        no_parameters(request)?;
+    ) -> Result<Erased, Errors<ReadErrors>> {
+        reject_query_params(request)?;
         let id = self::conversation_id(&conversation_id.0)?;
         // First, because a retry then still finds the call if the rest fails.
         erase_recording(self.recordings.clone(), id.clone()).await?;
@@ -251,22 +252,22 @@ pub(in crate::api) async fn erase_recording(
     }
 }
 
-pub(in crate::api) fn no_call(conversation_id: &str) -> ApiError {
+pub(in crate::api) fn call_not_found(conversation_id: &str) -> ApiError {
     ApiError::NotFound(format!("call {conversation_id} does not exist"))
 }
 
 fn write_error(error: WriteError, conversation_id: &str) -> ApiError {
-    ApiError::of_write(error, || no_call(conversation_id))
+    ApiError::from_write(error, || call_not_found(conversation_id))
 }
 
 fn parse_patch(body: &[u8]) -> Result<CallChange, ApiError> {
-    let mut fields = Fields::from_json(body).map_err(|rule| ApiError::field("body", rule))?;
+    let mut fields = FieldReader::from_json(body).map_err(|rule| ApiError::field("body", rule))?;
     let end_given = fields.has("call_end_time");
     let end = fields.text("call_end_time");
-    let end = fields.checked("call_end_time", end, |text| Timestamp::parse(&text));
+    let end = fields.validate("call_end_time", end, |text| Timestamp::parse(&text));
     // A null status is invalid: every call has a status.
-    let status = fields.take("status").map(|status| status.as_str().unwrap_or_default().to_owned());
-    let status = fields.checked("status", status, |text| {
+    let status = fields.remove("status").map(|status| status.as_str().unwrap_or_default().to_owned());
+    let status = fields.validate("status", status, |text| {
         domain::CallStatus::from_stored(&text)
             .ok_or_else(|| domain::Invalid("must be one of in_progress, completed, failed".into()))
     });

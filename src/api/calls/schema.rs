@@ -1,6 +1,6 @@
 //! The API's representation of a call.
 
-use crate::api::date_time::Instant;
+use crate::api::date_time::DateTime;
 use crate::domain::{self, DriverId, Timestamp};
 use poem_openapi::types::{Any, Example};
 use poem_openapi::{Enum, Object};
@@ -131,19 +131,19 @@ pub(in crate::api) struct Call {
     #[oai(nullable)]
     driver_id: Option<i64>,
     /// Start of the call: from ElevenLabs' record, or, without a record, the timestamp of the first turn.
-    call_start_time: Instant,
+    call_start_time: DateTime,
     /// End of the call; null if not known.
     #[oai(nullable)]
-    call_end_time: Option<Instant>,
+    call_end_time: Option<DateTime>,
     status: CallStatus,
     /// Number of stored turns; equals the sequence number of the last one.
     turn_count: i64,
     /// Earliest timestamp of the call's turns.
     #[oai(nullable)]
-    first_turn_time: Option<Instant>,
+    first_turn_time: Option<DateTime>,
     /// Latest timestamp of the call's turns.
     #[oai(nullable)]
-    last_turn_time: Option<Instant>,
+    last_turn_time: Option<DateTime>,
     #[oai(nullable)]
     driver_source: Option<DriverSource>,
     /// Evidence for a driver other than `driver_id`, in words; null without a conflict.
@@ -205,9 +205,9 @@ pub(in crate::api) struct Call {
     #[oai(skip_serializing_if_is_none)]
     has_audio: Option<bool>,
     /// Time at which the call was created in the database.
-    created_at: Instant,
+    created_at: DateTime,
     /// Time of the last change of the call or of its set of turns.
-    updated_at: Instant,
+    updated_at: DateTime,
 }
 
 impl From<domain::Call> for Call {
@@ -217,12 +217,12 @@ impl From<domain::Call> for Call {
             id: call.id,
             conversation_id: call.conversation_id.as_str().to_owned(),
             driver_id: call.driver_id.map(DriverId::get),
-            call_start_time: Instant(call.call_start_time),
-            call_end_time: call.call_end_time.map(Instant),
+            call_start_time: DateTime(call.call_start_time),
+            call_end_time: call.call_end_time.map(DateTime),
             status: call.status.into(),
             turn_count: call.turn_count,
-            first_turn_time: call.first_turn_time.map(Instant),
-            last_turn_time: call.last_turn_time.map(Instant),
+            first_turn_time: call.first_turn_time.map(DateTime),
+            last_turn_time: call.last_turn_time.map(DateTime),
             driver_source: report.driver_source.map(Into::into),
             driver_conflict: report.driver_conflict,
             duration_seconds: report.duration_seconds,
@@ -244,8 +244,8 @@ impl From<domain::Call> for Call {
             repeated: report.reconciled.map(|counts| counts.repeated),
             analysis: report.analysis.and_then(|text| serde_json::from_str(&text).ok()).map(Any),
             has_audio: None,
-            created_at: Instant(call.created_at),
-            updated_at: Instant(call.updated_at),
+            created_at: DateTime(call.created_at),
+            updated_at: DateTime(call.updated_at),
         }
     }
 }
@@ -257,13 +257,13 @@ impl Call {
     }
 
     /// Returns the call as an element of a list, without the long fields.
-    pub(in crate::api) fn in_a_list(call: domain::Call) -> Self {
+    pub(in crate::api) fn summary(call: domain::Call) -> Self {
         Self { analysis: None, ..call.into() }
     }
 }
 
-pub(in crate::api) fn example_instant(text: &str) -> Instant {
-    Instant(Timestamp::parse(text).expect("an example"))
+pub(in crate::api) fn example_instant(text: &str) -> DateTime {
+    DateTime(Timestamp::parse(text).expect("an example"))
 }
 
 impl Example for Call {

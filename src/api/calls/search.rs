@@ -3,13 +3,13 @@
 use super::filter::CallFilterParams;
 use super::schema::{CallStatus, example_instant};
 use super::transcriptions::{Speaker, Transcription};
-use crate::api::date_time::Instant;
-use crate::api::error::{ApiError, List, Refused};
+use crate::api::date_time::DateTime;
+use crate::api::error::{ApiError, Errors, ListErrors};
 use crate::api::pagination::{ListQuery, default_limit};
 use crate::api::reader::{Answer, Depth, Reader};
 use crate::api::tag::Tag;
-use crate::domain::{DriverId, Wanted};
-use crate::store::{self, Place, Reads, SearchKey, SearchQuery};
+use crate::domain::{DriverId, SearchExpr};
+use crate::store::{self, RankPosition, Reads, SearchKey, SearchQuery};
 use poem::Request;
 use poem_openapi::param::Query;
 use poem_openapi::types::Example;
@@ -44,7 +44,7 @@ struct SearchHit {
     /// Status of the call.
     status: CallStatus,
     /// Start of the call.
-    call_start_time: Instant,
+    call_start_time: DateTime,
     /// HTML: an excerpt with the found words between `<mark>` and `</mark>`; everything else is escaped.
     snippet: String,
 }
@@ -56,7 +56,7 @@ impl From<store::Hit> for SearchHit {
             driver_id: hit.driver_id.map(DriverId::get),
             driver_name: hit.driver_name,
             status: hit.status.into(),
-            call_start_time: Instant(hit.call_start_time),
+            call_start_time: DateTime(hit.call_start_time),
             snippet: hit.snippet.html(),
         }
     }
@@ -142,13 +142,13 @@ impl SearchApi {
         /// Only turns of calls with this status.
         status: Query<Option<CallStatus>>,
         /// Only turns of calls that started at or after this time.
-        started_after: Query<Option<Instant>>,
+        started_after: Query<Option<DateTime>>,
         /// Only turns of calls that started before this time.
-        started_before: Query<Option<Instant>>,
+        started_before: Query<Option<DateTime>>,
         /// Only turns with a time at or after this one.
-        said_after: Query<Option<Instant>>,
+        said_after: Query<Option<DateTime>>,
         /// Only turns with a time before this one.
-        said_before: Query<Option<Instant>>,
+        said_before: Query<Option<DateTime>>,
         /// `best` (default): the 300 most recently stored matches first, sorted by rank, then the 300 before them, and
         /// so on. `newest`: the most recently stored matches first.
         order: Query<Option<SearchOrder>>,
@@ -160,8 +160,8 @@ impl SearchApi {
         /// Return the number of all turns that match. This is slow for large results.
         #[oai(default)]
         include_total: Query<bool>,
-    ) -> Result<Answer<SearchPage>, Refused<List>> {
-        let list = ListQuery::of(request, &FILTER_PARAMETERS)?;
+    ) -> Result<Answer<SearchPage>, Errors<ListErrors>> {
+        let list = ListQuery::strict(request, &FILTER_PARAMETERS)?;
         let calls = CallFilterParams {
             conversation_id: conversation_id.0,
             status: status.0,
@@ -171,7 +171,7 @@ impl SearchApi {
             q: None,
         };
         let query = SearchQuery {
-            wanted: Wanted::parse(&q.0).map_err(|rule| ApiError::field("q", rule))?,
+            wanted: SearchExpr::parse(&q.0).map_err(|rule| ApiError::field("q", rule))?,
             speaker: speaker_type.0.map(Into::into),
             calls: calls.parse()?,
             said_after: said_after.0.map(|time| time.0),
@@ -180,7 +180,7 @@ impl SearchApi {
                 SearchOrder::Best => store::SearchOrder::Best,
                 SearchOrder::Newest => store::SearchOrder::Newest,
             },
-            after: list.key_in(cursor.0.as_deref(), read_key)?,
+            after: list.decode_cursor(cursor.0.as_deref(), decode_key)?,
             limit: limit.0.into(),
             with_total: include_total.0,
         };
@@ -189,7 +189,7 @@ impl SearchApi {
             Ok(SearchPage {
                 data: found.hits.into_iter().map(Into::into).collect(),
                 has_more: found.next.is_some(),
-                next_cursor: found.next.map(|key| list.cursor_behind(encode_key(key))),
+                next_cursor: found.next.map(|key| list.encode_cursor(encode_key(key))),
                 total: found.total,
                 unindexed: found.unsearched,
             })
@@ -202,18 +202,18 @@ impl SearchApi {
 fn encode_key(key: SearchKey) -> String {
     match key.within {
         None => key.top.to_string(),
-        Some(Place { bottom, rank, id }) => format!("{} {bottom} {:x} {id}", key.top, rank.to_bits()),
+        Some(RankPosition { bottom, rank, id }) => format!("{} {bottom} {:x} {id}", key.top, rank.to_bits()),
     }
 }
 
-fn read_key(text: &str) -> Option<SearchKey> {
+fn decode_key(text: &str) -> Option<SearchKey> {
     let parts: Vec<_> = text.split(' ').collect();
     let number = |n: usize| parts.get(n)?.parse::<i64>().ok();
     let within = match parts.len() {
         1 => None,
         4 => {
             let rank = f64::from_bits(u64::from_str_radix(parts[2], 16).ok()?);
-            Some(Place { bottom: number(1)?, rank, id: number(3)? })
+            Some(RankPosition { bottom: number(1)?, rank, id: number(3)? })
         }
         _ => return None,
     };

@@ -1,12 +1,12 @@
 //! Statistics over many calls.
 
 use super::filter::CallFilterParams;
-use crate::api::date_time::Instant;
-use crate::api::error::{ApiError, List, Refused};
-use crate::api::pagination::parameters;
+use crate::api::date_time::DateTime;
+use crate::api::error::{ApiError, Errors, ListErrors};
+use crate::api::pagination::parse_query_params;
 use crate::api::reader::{Answer, Depth, Reader};
 use crate::api::tag::Tag;
-use crate::domain::stats::{Reconciliation, Sums, Tally, Zone};
+use crate::domain::stats::{CallTotals, NamedTimeZone, Reconciliation, StatsBuilder};
 use crate::domain::{self, DriverId};
 use crate::store::{self, Reads};
 use poem::Request;
@@ -172,10 +172,10 @@ fn share(part: f64, other: f64) -> Option<f64> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "no sum of characters or calls comes near 2^52")]
-impl From<Sums> for CallSums {
-    fn from(sums: Sums) -> Self {
-        let Sums { calls, durations, talk } = sums;
-        let speech = |said: domain::Said, other: domain::Said| Speech {
+impl From<CallTotals> for CallSums {
+    fn from(sums: CallTotals) -> Self {
+        let CallTotals { calls, durations, talk } = sums;
+        let speech = |said: domain::SpeakerStats, other: domain::SpeakerStats| Speech {
             turns: said.turns,
             characters: said.characters,
             seconds: rounded(said.seconds),
@@ -285,16 +285,16 @@ impl StatsApi {
         &self,
         request: &Request,
         /// Only calls that started at or after this time.
-        started_after: Query<Option<Instant>>,
+        started_after: Query<Option<DateTime>>,
         /// Only calls that started before this time.
-        started_before: Query<Option<Instant>>,
+        started_before: Query<Option<DateTime>>,
         /// Only calls with this driver.
         driver_id: Query<Option<i64>>,
         /// Time zone of the days, as an IANA name such as `America/Chicago`; `UTC` by default.
         zone: Query<Option<String>>,
-    ) -> Result<Answer<Stats>, Refused<List>> {
-        parameters(request, &["started_after", "started_before", "driver_id", "zone"])?;
-        let zone = Zone::named(zone.0.as_deref().unwrap_or("UTC"))
+    ) -> Result<Answer<Stats>, Errors<ListErrors>> {
+        parse_query_params(request, &["started_after", "started_before", "driver_id", "zone"])?;
+        let zone = NamedTimeZone::named(zone.0.as_deref().unwrap_or("UTC"))
             .ok_or_else(|| ApiError::field("zone", "must be an IANA time zone, such as America/Chicago or UTC"))?;
         let params = CallFilterParams {
             driver_id: driver_id.0,
@@ -304,13 +304,13 @@ impl StatsApi {
         };
         let filter = params.parse()?;
         let make = move |store: &dyn Reads| {
-            let mut tally = Tally::new(zone);
+            let mut tally = StatsBuilder::new(zone);
             store.figures(&filter, &mut |call| tally.count(call))?;
             let (drivers, more) = tally.drivers(MAX_DRIVERS);
             let ids = drivers.iter().filter_map(|(driver, _)| *driver).collect();
             let known = store.drivers_by_ids(&ids)?.into_iter().map(|driver| (driver.id, driver.name));
             let mut by_id: BTreeMap<_, _> = known.collect();
-            let of_driver = |(driver, sums): (Option<DriverId>, Sums)| OfDriver {
+            let of_driver = |(driver, sums): (Option<DriverId>, CallTotals)| OfDriver {
                 driver_id: driver.map(DriverId::get),
                 name: driver.and_then(|id| by_id.remove(&id)),
                 sums: sums.into(),

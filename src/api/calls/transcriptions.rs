@@ -1,9 +1,9 @@
 //! The turns of a call, in pages.
 
-use super::operations::no_call;
+use super::operations::call_not_found;
 use super::schema::example_instant;
-use crate::api::date_time::Instant;
-use crate::api::error::{Read, Refused};
+use crate::api::date_time::DateTime;
+use crate::api::error::{Errors, ReadErrors};
 use crate::api::pagination::{ListQuery, default_limit};
 use crate::api::reader::{Answer, Depth, Reader};
 use crate::api::tag::Tag;
@@ -93,12 +93,12 @@ pub(in crate::api) struct Transcription {
     /// Text of the turn, as it was received.
     message_text: String,
     /// Time of the turn, from its sender.
-    timestamp: Instant,
+    timestamp: DateTime,
     /// Number of the turn within its call: 1, 2, 3 … in order of arrival, without gaps.
     sequence_number: i64,
     source: Source,
     /// Time at which the turn was stored.
-    created_at: Instant,
+    created_at: DateTime,
     /// Text of the turn in ElevenLabs' record, if it differs from the received text.
     #[oai(nullable)]
     final_text: Option<String>,
@@ -113,7 +113,7 @@ pub(in crate::api) struct Transcription {
     superseded_by: Option<i64>,
     /// Time of the turn in ElevenLabs' record; it takes precedence over `timestamp`. Null if no record has a time.
     #[oai(nullable)]
-    record_time: Option<Instant>,
+    record_time: Option<DateTime>,
     /// True if ElevenLabs' record contains the turn, false if it does not; null without a record, and for a superseded
     /// turn.
     #[oai(nullable)]
@@ -127,15 +127,15 @@ impl From<domain::Turn> for Transcription {
             conversation_id: turn.conversation_id.as_str().to_owned(),
             speaker_type: turn.speaker.into(),
             message_text: turn.message.into_string(),
-            timestamp: Instant(turn.timestamp),
+            timestamp: DateTime(turn.timestamp),
             sequence_number: turn.sequence_number,
             source: turn.source.into(),
-            created_at: Instant(turn.created_at),
+            created_at: DateTime(turn.created_at),
             final_text: turn.final_text.map(domain::Message::into_string),
             interrupted: turn.interrupted,
             position: turn.place,
             superseded_by: turn.superseded_by,
-            record_time: turn.record_time.map(Instant),
+            record_time: turn.record_time.map(DateTime),
             in_record: turn.in_record,
         }
     }
@@ -208,8 +208,8 @@ impl TranscriptionsApi {
         /// Return the number of all turns that match.
         #[oai(default)]
         include_total: Query<bool>,
-    ) -> Result<Answer<TranscriptionPage>, Refused<Read>> {
-        let list = ListQuery::of(request, &["after_sequence", "order"])?;
+    ) -> Result<Answer<TranscriptionPage>, Errors<ReadErrors>> {
+        let list = ListQuery::strict(request, &["after_sequence", "order"])?;
         let query = TurnQuery {
             conversation_id: crate::api::path_params::conversation_id(&conversation_id.0)?,
             after_sequence: after_sequence.0,
@@ -217,7 +217,7 @@ impl TranscriptionsApi {
                 TurnOrdering::Sequence => TurnOrder::Sequence,
                 TurnOrdering::Time => TurnOrder::Time,
             },
-            after: list.key_in(cursor.0.as_deref(), |key| {
+            after: list.decode_cursor(cursor.0.as_deref(), |key| {
                 let [position, time, number] = key.split(' ').collect::<Vec<_>>().try_into().ok()?;
                 Some(TurnKey {
                     place: if position.is_empty() { None } else { Some(position.parse().ok()?) },
@@ -229,13 +229,13 @@ impl TranscriptionsApi {
             with_total: include_total.0,
         };
         // A count of turns is quick, because the call's row contains it.
-        let depth = Depth::of_page(query.after.is_none(), limit.0, false);
+        let depth = Depth::for_page(query.after.is_none(), limit.0, false);
         let make = move |store: &dyn Reads| {
-            let page = store.turns(&query)?.ok_or_else(|| no_call(query.conversation_id.as_str()))?;
+            let page = store.turns(&query)?.ok_or_else(|| call_not_found(query.conversation_id.as_str()))?;
             let cut_at = page.rows.last().filter(|_| page.has_more);
             let next_cursor = cut_at.map(|turn| {
                 let position = turn.place.map_or(String::new(), |position| position.to_string());
-                list.cursor_behind(format_args!("{position} {} {}", turn.timestamp, turn.sequence_number))
+                list.encode_cursor(format_args!("{position} {} {}", turn.timestamp, turn.sequence_number))
             });
             Ok(TranscriptionPage {
                 data: page.rows.into_iter().map(Into::into).collect(),

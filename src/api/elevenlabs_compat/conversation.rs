@@ -34,7 +34,7 @@ impl From<domain::CallStatus> for ConversationStatus {
 
 impl ConversationStatus {
     /// Returns the corresponding status of calls, if there is one.
-    pub(in crate::api) const fn of_calls(self) -> Option<domain::CallStatus> {
+    pub(in crate::api) const fn to_call_status(self) -> Option<domain::CallStatus> {
         match self {
             Self::InProgress => Some(domain::CallStatus::InProgress),
             Self::Done => Some(domain::CallStatus::Completed),
@@ -168,7 +168,7 @@ pub(in crate::api) fn has_known_turns(data: &Value) -> bool {
 }
 
 /// Returns a conversation that is built from the stored turns.
-pub(in crate::api) fn so_far(call: &domain::Call, turns: &[Turn], has_audio: bool) -> Value {
+pub(in crate::api) fn partial_conversation(call: &domain::Call, turns: &[Turn], has_audio: bool) -> Value {
     let transcript: Vec<_> = turns
         .iter()
         .map(|turn| {

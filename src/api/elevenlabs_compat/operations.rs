@@ -4,24 +4,26 @@
 //! built from the stored turns. Paths and fields: <https://elevenlabs.io/docs/api-reference/conversations/list>. A
 //! filter of ElevenLabs that this store does not support is an error, because ignoring it would return everything.
 
-use super::conversation::{ConversationStatus, conversation_in, duration, fill_in, has_known_turns, seconds, so_far};
+use super::conversation::{
+    ConversationStatus, conversation_in, duration, fill_in, has_known_turns, partial_conversation, seconds,
+};
 use crate::api::calls::audio::{self, Recording};
-use crate::api::calls::operations::no_call;
+use crate::api::calls::operations::call_not_found;
 use crate::api::calls::schema::{CallOutcome, Direction};
-use crate::api::error::{ApiError, Audio, List, Read, Refused};
+use crate::api::error::{ApiError, AudioErrors, Errors, ListErrors, ReadErrors};
 use crate::api::pagination::ListQuery;
 use crate::api::reader::{Answer, Depth, Reader};
 use crate::api::tag::Tag;
 use crate::domain::{self, Timestamp};
 use crate::recordings::Recordings;
-use crate::store::{CallFilter, CallKey, CallPageRequest, Order, Reads, RecordFilter, TurnOrder, TurnQuery};
+use crate::store::{CallFilter, CallKey, CallPageRequest, Reads, RecordFilter, SortOrder, TurnOrder, TurnQuery};
 use poem::Request;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::types::{Any, Example};
 use poem_openapi::{Enum, Object, OpenApi};
 use serde_json::Value;
 
-pub(in crate::api) struct ConvaiApi {
+pub(in crate::api) struct ElevenLabsApi {
     pub(in crate::api) reader: Reader,
     pub(in crate::api) recordings: Option<Recordings>,
 }
@@ -149,7 +151,7 @@ const fn default_page_size() -> u16 {
 }
 
 #[OpenApi(prefix_path = "/v1/convai", tag = "Tag::Convai")]
-impl ConvaiApi {
+impl ElevenLabsApi {
     /// List conversations as ElevenLabs does
     ///
     /// Returns conversations, newest first by default. Filters of ElevenLabs that are not listed here are rejected.
@@ -189,8 +191,8 @@ impl ConvaiApi {
         search: Query<Option<String>>,
         /// Sort order by start time; `desc` (newest first) by default.
         sort_direction: Query<Option<SortDirection>>,
-    ) -> Result<Answer<ConversationPage>, Refused<List>> {
-        let list = ListQuery::with_lists(request, &FILTERS, &LISTS)?;
+    ) -> Result<Answer<ConversationPage>, Errors<ListErrors>> {
+        let list = ListQuery::with_lists(request, &FILTER_PARAMETERS, &REPEATABLE_PARAMETERS)?;
         let time = |field: &str, seconds: Option<i64>| {
             let micros = seconds.map(|seconds| seconds.checked_mul(1_000_000).and_then(Timestamp::from_unix_micros));
             match micros {
@@ -211,7 +213,11 @@ impl ConvaiApi {
                 min_seconds: call_duration_min_secs.0,
                 max_seconds: call_duration_max_secs.0,
                 languages: main_languages.0,
-                excluded_statuses: exclude_statuses.0.into_iter().filter_map(ConversationStatus::of_calls).collect(),
+                excluded_statuses: exclude_statuses
+                    .0
+                    .into_iter()
+                    .filter_map(ConversationStatus::to_call_status)
+                    .collect(),
             },
             started_after: time("call_start_after_unix", call_start_after_unix.0)?,
             started_before: time("call_start_before_unix", call_start_before_unix.0)?,
@@ -222,22 +228,22 @@ impl ConvaiApi {
         let query = CallPageRequest {
             filter,
             order: match sort_direction.0.unwrap_or(SortDirection::Desc) {
-                SortDirection::Asc => Order::Ascending,
-                SortDirection::Desc => Order::Descending,
+                SortDirection::Asc => SortOrder::Ascending,
+                SortDirection::Desc => SortOrder::Descending,
             },
-            after: list.key_in(cursor.0.as_deref(), |key| {
+            after: list.decode_cursor(cursor.0.as_deref(), |key| {
                 let (start, id) = key.split_once(' ')?;
                 Some(CallKey { start: Timestamp::parse(start).ok()?, id: id.parse().ok()? })
             })?,
             limit: page_size.0.into(),
             with_total: false,
         };
-        let depth = Depth::of_page(query.after.is_none(), page_size.0, is_slow);
+        let depth = Depth::for_page(query.after.is_none(), page_size.0, is_slow);
         let make = move |store: &dyn Reads| {
             let page = store.calls(&query)?;
             let cut_at = page.rows.last().filter(|_| page.has_more);
             let next_cursor =
-                cut_at.map(|call| list.cursor_behind(format_args!("{} {}", call.call_start_time, call.id)));
+                cut_at.map(|call| list.encode_cursor(format_args!("{} {}", call.call_start_time, call.id)));
             let listed = |call: domain::Call| {
                 let mut listed = ConversationListed::from(call);
                 listed.transcript_summary.take_if(|_| summary_mode.0 == Some(SummaryMode::Exclude));
@@ -265,12 +271,12 @@ impl ConvaiApi {
         /// Format of the response; only `json` is supported.
         #[oai(name = "format")]
         _format: Query<Option<ConversationFormat>>,
-    ) -> Result<Answer<Any<Value>>, Refused<Read>> {
+    ) -> Result<Answer<Any<Value>>, Errors<ReadErrors>> {
         let id = crate::api::path_params::conversation_id(&conversation_id.0)?;
         let recording = self.recordings.as_ref().map(|recordings| recordings.path(&id));
         let make = move |store: &dyn Reads| {
             let has_audio = recording.is_some_and(|file| file.is_file());
-            let call = store.call(&id)?.ok_or_else(|| no_call(id.as_str()))?;
+            let call = store.call(&id)?.ok_or_else(|| call_not_found(id.as_str()))?;
             let event = call.report.record_event_id.map(|id| store.event(id)).transpose()?.flatten();
             let mut recorded = event.and_then(|event| conversation_in(&event.body));
             // A transcript in another form than ElevenLabs' own is given as it was understood.
@@ -294,7 +300,7 @@ impl ConvaiApi {
                 let rule = "has too many turns for one response; use /api/v1/calls/{conversation_id}/transcriptions";
                 return Err(ApiError::field("conversation_id", rule));
             }
-            let mut known = so_far(&call, &turns.map_or(Vec::new(), |page| page.rows), has_audio);
+            let mut known = partial_conversation(&call, &turns.map_or(Vec::new(), |page| page.rows), has_audio);
             if let Some(mut data) = recorded {
                 data["transcript"] = known["transcript"].take();
                 known = data;
@@ -313,13 +319,13 @@ impl ConvaiApi {
         request: &Request,
         /// ElevenLabs' id of the call.
         conversation_id: Path<String>,
-    ) -> Result<Recording, Refused<Audio>> {
+    ) -> Result<Recording, Errors<AudioErrors>> {
         audio::recording(self.recordings.as_ref(), request, &conversation_id.0).await
     }
 }
 
 /// Parameters of the list that may be given once.
-const FILTERS: [&str; 10] = [
+const FILTER_PARAMETERS: [&str; 10] = [
     "user_id",
     "agent_id",
     "call_successful",
@@ -333,7 +339,7 @@ const FILTERS: [&str; 10] = [
 ];
 
 /// Parameters of the list that may be repeated.
-const LISTS: [&str; 2] = ["main_languages", "exclude_statuses"];
+const REPEATABLE_PARAMETERS: [&str; 2] = ["main_languages", "exclude_statuses"];
 
 /// Maximum number of turns in a conversation that is built from stored turns.
 const MAX_TURNS: usize = 100_000;

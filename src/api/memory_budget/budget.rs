@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 /// Minimum rate of a body, in bytes per second.
-pub const LEAST_RATE: u64 = 16 * 1024;
+pub const MIN_BODY_RATE: u64 = 16 * 1024;
 
 /// A body below this rate is displaced at once, in bytes per second. A faster one ends soon and is waited for.
 const SLOW_RATE: f64 = 4.0 * MIN_RATE;
@@ -32,7 +32,7 @@ const SLOW_RATE: f64 = 4.0 * MIN_RATE;
 /// Rate that a new body counts as having, in bytes per second: more than a body that only avoids the timeouts.
 const INITIAL_RATE: f64 = 2.0 * MIN_RATE;
 
-/// [`LEAST_RATE`] as a floating-point number.
+/// [`MIN_BODY_RATE`] as a floating-point number.
 const MIN_RATE: f64 = 16.0 * 1024.0;
 
 /// Time during which a new body counts as having at least [`INITIAL_RATE`].
@@ -58,7 +58,7 @@ pub struct Sender {
 
 impl Sender {
     /// Returns the sender of a request.
-    pub(in crate::api) fn of(request: &Request) -> Self {
+    pub(in crate::api) fn from_request(request: &Request) -> Self {
         Self {
             network: request.data::<Client>().map(|client| network(client.address)),
             proved: request.data::<Proved>().is_some(),
@@ -122,7 +122,7 @@ impl Holder {
         }
         let until = self.waits_since.unwrap_or(now);
         let min = if self.is_fresh(now) { INITIAL_RATE } else { 0.0 };
-        self.rate.of_body(self.begun, until).max(min)
+        self.rate.average(self.begun, until).max(min)
     }
 
     /// Ends a wait; its time does not count.
@@ -246,7 +246,7 @@ impl Hold {
                 let mut state = self.budget.state();
                 (state.grow(self.number, amount, &self.budget, below, now), state.holders.len())
             };
-            if grown.map_err(|Displaced| gave_way())? {
+            if grown.map_err(|Displaced| displaced_error())? {
                 return Ok(());
             }
             if now >= end {
@@ -260,7 +260,7 @@ impl Hold {
     /// Returns the rate of this body, or infinity for a proved sender. The measurement pauses while the body waits.
     fn rate_to_compare(&self, now: Instant) -> Result<f64, ApiError> {
         let mut state = self.budget.state();
-        let holder = state.holders.get_mut(&self.number).ok_or_else(gave_way)?;
+        let holder = state.holders.get_mut(&self.number).ok_or_else(displaced_error)?;
         let own_rate = holder.rate(now);
         holder.waits_since = Some(now);
         Ok(if holder.sender.proved { f64::INFINITY } else { own_rate })
@@ -276,7 +276,7 @@ impl Hold {
     /// Waits until another body displaces this one.
     pub(in crate::api) async fn displaced(&self) -> ApiError {
         self.displaced.notified().await;
-        gave_way()
+        displaced_error()
     }
 }
 
@@ -291,7 +291,7 @@ impl Drop for Hold {
     }
 }
 
-fn gave_way() -> ApiError {
+fn displaced_error() -> ApiError {
     ApiError::Unavailable("the body was too slow and was displaced by others; try again shortly", None)
 }
 
@@ -323,7 +323,7 @@ mod tests {
                 sender,
                 held,
                 begun: self.now - Duration::from_secs(age),
-                rate: Rate::of(rate, self.now),
+                rate: Rate::with_value(rate, self.now),
                 waits_since: None,
                 displaced: Arc::default(),
             };

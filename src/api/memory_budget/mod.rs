@@ -4,4 +4,4 @@ mod budget;
 mod rate;
 
 pub(super) use budget::Hold;
-pub use budget::{Budget, LEAST_RATE, Proved, Sender};
+pub use budget::{Budget, MIN_BODY_RATE, Proved, Sender};

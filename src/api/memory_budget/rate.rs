@@ -25,9 +25,9 @@ impl Rate {
     }
 
     /// Returns the rate of a body, corrected for an age below the time constant.
-    pub(super) fn of_body(&self, begun: Instant, now: Instant) -> f64 {
+    pub(super) fn average(&self, begun: Instant, now: Instant) -> f64 {
         let age = now.saturating_duration_since(begun).as_secs_f64().max(MIN_AGE_SECONDS);
-        self.at(now) / share_of_average(age)
+        self.value_at(now) / share_of_average(age)
     }
 
     /// Excludes a time span that has just passed.
@@ -35,14 +35,14 @@ impl Rate {
         self.at += time;
     }
 
-    fn at(&self, now: Instant) -> f64 {
+    fn value_at(&self, now: Instant) -> f64 {
         self.per_second * (-now.saturating_duration_since(self.at).as_secs_f64() / AVERAGED_SECONDS).exp()
     }
 
     /// Counts bytes that are received now.
     pub(super) fn receive(&mut self, now: Instant, bytes: usize) {
         let bytes = f64::from(u32::try_from(bytes).unwrap_or(u32::MAX));
-        self.per_second = self.at(now) + bytes / AVERAGED_SECONDS;
+        self.per_second = self.value_at(now) + bytes / AVERAGED_SECONDS;
         self.at = now;
     }
 }
@@ -55,7 +55,7 @@ fn share_of_average(age: f64) -> f64 {
 #[cfg(test)]
 impl Rate {
     /// Creates a rate that has this value at a time.
-    pub(super) fn of(per_second: f64, at: Instant) -> Self {
+    pub(super) fn with_value(per_second: f64, at: Instant) -> Self {
         Self { per_second, at }
     }
 }
@@ -70,23 +70,23 @@ mod tests {
         let second = |n: u64| start + Duration::from_secs(n);
         let mut even = Rate::since(start, second(1), 16_000);
         for n in 1..=60 {
-            let rate = even.of_body(start, second(n));
+            let rate = even.average(start, second(n));
             assert!((8_000.0..32_000.0).contains(&rate), "{rate} after {n} s");
             even.receive(second(n), 16_000);
         }
         let burst = Rate::since(start, start + Duration::from_millis(100), 1 << 20);
-        assert!(burst.of_body(start, start + Duration::from_millis(100)) > 1e6);
-        assert!(burst.of_body(start, second(12)) < 8_000.0);
+        assert!(burst.average(start, start + Duration::from_millis(100)) > 1e6);
+        assert!(burst.average(start, second(12)) < 8_000.0);
     }
 
     #[test]
     fn a_time_that_is_passed_over_does_not_count() {
         let start = Instant::now();
         let mut rate = Rate::since(start, start + Duration::from_secs(1), 1 << 20);
-        let before = rate.of_body(start, start + Duration::from_secs(1));
+        let before = rate.average(start, start + Duration::from_secs(1));
         let waited = Duration::from_secs(5);
         rate.pass_over(waited);
-        let after = rate.of_body(start + waited, start + waited + Duration::from_secs(1));
+        let after = rate.average(start + waited, start + waited + Duration::from_secs(1));
         assert!((before - after).abs() < 1.0, "{before} {after}");
     }
 }

@@ -1,12 +1,12 @@
 //! The history webhook: a running call's server tool sends the conversation so far.
 
-use super::wait::RECONCILED;
-use crate::api::body::{Done, JsonBody};
-use crate::api::error::{ApiError, Record, Refused};
+use super::wait::RECONCILED_HEADER;
+use crate::api::body::{JsonBody, JsonOk};
+use crate::api::error::{ApiError, Errors, RecordErrors};
 use crate::api::request_context;
 use crate::api::tag::Tag;
 use crate::domain::describe_remarks;
-use crate::elevenlabs::read_history;
+use crate::elevenlabs::parse_history;
 use crate::ingest::event;
 use crate::ingest::{WriteError, Writer};
 use crate::store::Rejection;
@@ -72,11 +72,14 @@ impl HistoryApi {
     /// Stores the turns that are not stored yet. Repeated requests are harmless, and supply turns of requests that
     /// failed. Entries without text, such as tool calls, are not turns.
     #[oai(path = "/webhooks/elevenlabs/history", method = "post", operation_id = "store_history")]
-    async fn store_history(&self, body: JsonBody<HistoryDelivery>) -> Result<Done<HistoryStored>, Refused<Record>> {
-        let report = read_history(&body.bytes).map_err(|problems| ApiError::fields(&problems))?;
+    async fn store_history(
+        &self,
+        body: JsonBody<HistoryDelivery>,
+    ) -> Result<JsonOk<HistoryStored>, Errors<RecordErrors>> {
+        let report = parse_history(&body.bytes).map_err(|problems| ApiError::fields(&problems))?;
         let conversation_id = report.conversation_id.clone();
         let remarks = report.remarks.clone();
-        request_context::note(&conversation_id);
+        request_context::set_conversation(&conversation_id);
         match self.writer.execute(KeepHistory(Box::new(report))).await {
             // The response is still 200, because the agent cannot do anything about it.
             Err(WriteError::Rejected(Rejection::Erased)) => {
@@ -85,7 +88,7 @@ impl HistoryApi {
             Err(error) => return Err(error.into()),
             Ok(_) => {
                 // The history is stored even if this fails; the call shows the result later.
-                let counts = self.writer.requests().reconciled(&conversation_id, RECONCILED).await;
+                let counts = self.writer.requests().reconciled(&conversation_id, RECONCILED_HEADER).await;
                 tracing::debug!(
                     conversation_id = conversation_id.as_str(),
                     added = counts.ok().flatten().map(|counts| counts.added),
@@ -99,6 +102,6 @@ impl HistoryApi {
             let conversation_id = conversation_id.as_str();
             tracing::warn!(conversation_id, remarks = text, "parts of a history could not be parsed");
         }
-        Ok(Done(HistoryStored::example()))
+        Ok(JsonOk(HistoryStored::example()))
     }
 }

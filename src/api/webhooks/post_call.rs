@@ -1,17 +1,17 @@
 //! The post-call webhook: ElevenLabs' events.
 
-use super::signed_body::{Delivered, Gate, stopping};
-use super::wait::RECONCILED;
-use crate::api::body::{Done, Posted};
+use super::signed_body::{PostCallReceiver, SignedDelivery, stopping};
+use super::wait::RECONCILED_HEADER;
+use crate::api::body::{JsonOk, StreamedJson};
 use crate::api::calls::operations::erase_recording;
-use crate::api::error::{ApiError, PostCall, Refused};
+use crate::api::error::{ApiError, Errors, PostCallErrors};
 use crate::api::request_context;
 use crate::api::tag::Tag;
 use crate::domain::{ConversationId, EventOutcome, NewEvent};
 use crate::ingest::event;
 use crate::ingest::{WriteError, Writer};
-use crate::recordings::{Kept, Unreadable};
-use crate::redaction::{Redactor, redacted};
+use crate::recordings::{RecordingError, StoredRecording};
+use crate::redaction::{Redactor, redact_body};
 use crate::store::command::KeepEvent;
 use crate::store::{self, Rejection};
 use crate::telemetry::metrics::METRICS;
@@ -28,7 +28,7 @@ use tokio::sync::OwnedSemaphorePermit;
 const LONG_RECONCILED: Duration = Duration::from_secs(30);
 
 pub(in crate::api) struct PostCallApi {
-    pub(in crate::api) gate: Gate,
+    pub(in crate::api) gate: PostCallReceiver,
     pub(in crate::api) writer: Writer,
 }
 
@@ -82,12 +82,12 @@ struct EventTaken {
 
 impl Example for EventTaken {
     fn example() -> Self {
-        taken("event stored").0
+        accepted("event stored").0
     }
 }
 
-fn taken(message: &str) -> Done<EventTaken> {
-    Done(EventTaken { status: "success".to_owned(), message: message.to_owned() })
+fn accepted(message: &str) -> JsonOk<EventTaken> {
+    JsonOk(EventTaken { status: "success".to_owned(), message: message.to_owned() })
 }
 
 #[OpenApi(tag = "Tag::Webhooks")]
@@ -103,14 +103,14 @@ impl PostCallApi {
         /// ElevenLabs' signature, `t=<seconds>,v0=<hex>`.
         #[oai(name = "ElevenLabs-Signature")]
         _signature: Header<Option<String>>,
-        body: Posted<EventBody>,
-    ) -> Result<Done<EventTaken>, Refused<PostCall>> {
-        match self.gate.take(request, body.body).await? {
-            Delivered::Recording(recording) => Ok(recorded(&self.gate, &self.writer, recording).await?),
-            Delivered::Event(event) => {
+        body: StreamedJson<EventBody>,
+    ) -> Result<JsonOk<EventTaken>, Errors<PostCallErrors>> {
+        match self.gate.receive(request, body.body).await? {
+            SignedDelivery::Recording(recording) => Ok(recorded(&self.gate, &self.writer, recording).await?),
+            SignedDelivery::Event(event) => {
                 // Held until the call is reconciled: the parsed event waits for the writer, in addition to the body,
                 // and is parsed again afterwards.
-                let reading = self.gate.turn_to_read(&event).await;
+                let reading = self.gate.acquire_parse_permit(&event).await;
                 let body = self.gate.unpack(&event).await?;
                 let read = read(self.writer.redactor(), body).await?;
                 Ok(keep(&self.writer, read, reading).await?)
@@ -121,7 +121,7 @@ impl PostCallApi {
 
 /// Parses an event on a blocking thread.
 async fn read(redactor: Option<Redactor>, body: Bytes) -> Result<NewEvent, ApiError> {
-    let read = tokio::task::spawn_blocking(move || event::of_body(redacted(redactor, body))).await;
+    let read = tokio::task::spawn_blocking(move || event::parse_body(redact_body(redactor, body))).await;
     read.map_err(|_| stopping())
 }
 
@@ -130,33 +130,33 @@ async fn keep(
     writer: &Writer,
     event: NewEvent,
     reading: Option<OwnedSemaphorePermit>,
-) -> Result<Done<EventTaken>, ApiError> {
+) -> Result<JsonOk<EventTaken>, ApiError> {
     let (event_type, conversation) = (event.event_type.clone(), event.conversation_id.clone());
     let (outcome, remarks, answered_by) = (event.outcome, event.error.clone(), event.answered_by.clone());
     let kinds = event.remarks.clone();
     if let Some(id) = &conversation {
-        request_context::note(id);
+        request_context::set_conversation(id);
     }
     let event_type = event_type.as_deref().unwrap_or("(unknown)");
     let conversation_id = conversation.as_ref().map(ConversationId::as_str);
     let Some(kept) = store_event(writer, event).await? else {
         tracing::info!(conversation_id, event_type, "event dropped: call erased");
-        return Ok(taken("event dropped: its call was erased"));
+        return Ok(accepted("event dropped: its call was erased"));
     };
     let event_id = kept.event_id;
     if kept.replayed {
-        request_context::note_outcome("duplicate");
-        return Ok(taken("event was stored before"));
+        request_context::set_outcome("duplicate");
+        return Ok(accepted("event was stored before"));
     }
-    event::count(outcome, &kinds);
+    event::count_event(outcome, &kinds);
     Ok(match outcome {
         EventOutcome::Applied => {
             let counts = match &conversation {
-                Some(id) if kept.due => writer.requests().reconciled(id, RECONCILED).await,
+                Some(id) if kept.due => writer.requests().reconciled(id, RECONCILED_HEADER).await,
                 _ => Ok(None),
             };
             if let Ok(counts) = counts {
-                request_context::reconciled(conversation_id, event_type, counts);
+                request_context::log_reconciliation(conversation_id, event_type, counts);
             } else {
                 tracing::info!(conversation_id, event_type, "reconciliation of call deferred");
                 if let (Some(id), Some(reading)) = (conversation.clone(), reading) {
@@ -170,19 +170,19 @@ async fn keep(
             if let Some(remarks) = remarks {
                 tracing::warn!(conversation_id, event_id, event_type, remarks, "parts of an event could not be parsed");
             }
-            taken("event stored")
+            accepted("event stored")
         }
         EventOutcome::Ignored => {
             tracing::info!(conversation_id, event_id, event_type, answered_by, "stored event of an unused type");
             if let Some(remarks) = remarks {
                 tracing::warn!(conversation_id, event_id, event_type, remarks, "parts of an event could not be parsed");
             }
-            taken("event stored; its type is not used")
+            accepted("event stored; its type is not used")
         }
         EventOutcome::Unreadable => {
-            request_context::note_outcome("quarantined");
+            request_context::set_outcome("quarantined");
             tracing::error!(conversation_id, event_id, event_type, error = remarks, "event stored but not parsed");
-            taken("event stored; it could not be parsed")
+            accepted("event stored; it could not be parsed")
         }
     })
 }
@@ -202,52 +202,54 @@ async fn store_event(writer: &Writer, event: NewEvent) -> Result<Option<store::K
 
 /// Stores a note in place of a recording's event: the time it was received and the result for the audio.
 async fn recorded(
-    gate: &Gate,
+    gate: &PostCallReceiver,
     writer: &Writer,
-    recording: Result<Kept, Unreadable>,
-) -> Result<Done<EventTaken>, ApiError> {
+    recording: Result<StoredRecording, RecordingError>,
+) -> Result<JsonOk<EventTaken>, ApiError> {
     match recording {
-        Ok(Kept { event, path }) => {
-            request_context::note(&event.conversation_id);
+        Ok(StoredRecording { event, path }) => {
+            request_context::set_conversation(&event.conversation_id);
             let (conversation_id, bytes) = (event.conversation_id.as_str(), event.audio_bytes);
             let data = json!({"conversation_id": conversation_id, "audio_bytes": bytes, "kept": path.is_some()});
             let named = event.event_type.as_deref().filter(|named| named.contains("audio"));
             let note = json!({"type": named.unwrap_or("post_call_audio"), "data": data});
-            if store_event(writer, event::of_body(Bytes::from(note.to_string()))).await?.is_none() {
+            if store_event(writer, event::parse_body(Bytes::from(note.to_string()))).await?.is_none() {
                 erase_recording(gate.recordings(), event.conversation_id.clone()).await?;
-                dropped();
+                count_ignored();
                 tracing::info!(conversation_id, "recording dropped: call erased");
-                return Ok(taken("recording dropped: its call was erased"));
+                return Ok(accepted("recording dropped: its call was erased"));
             }
             if path.is_some() {
                 METRICS.recordings_total.with_label_values(&["kept"]).inc();
                 tracing::info!(conversation_id, bytes, "stored recording");
-                Ok(taken("recording stored"))
+                Ok(accepted("recording stored"))
             } else {
-                dropped();
+                count_ignored();
                 tracing::warn!(conversation_id, bytes, "recording dropped: --audio-dir is not set");
-                Ok(taken("recording dropped: this service does not store recordings"))
+                Ok(accepted("recording dropped: this service does not store recordings"))
             }
         }
         // The part without the audio is too long.
-        Err(Unreadable::TooLong) => Err(ApiError::BadRequest("body: has more than 1 MiB besides the audio".to_owned())),
+        Err(RecordingError::TooLong) => {
+            Err(ApiError::BadRequest("body: has more than 1 MiB besides the audio".to_owned()))
+        }
         // A retry would not help. Only a note is stored, because the body was too long to hold in memory until it was
         // known to be no recording.
         Err(error) => {
-            dropped();
+            count_ignored();
             let why = error.to_string();
             let note = json!({"type": "post_call_audio", "data": {"kept": false, "error": &why}});
-            let event = event::of_body(Bytes::from(note.to_string()));
+            let event = event::parse_body(Bytes::from(note.to_string()));
             let event = NewEvent { outcome: EventOutcome::Unreadable, error: Some(why), ..event };
             let event_id = store_event(writer, event).await?.and_then(|kept| kept.event_id);
             tracing::error!(event_id, %error, "recording dropped");
-            Ok(taken("recording dropped: it could not be parsed"))
+            Ok(accepted("recording dropped: it could not be parsed"))
         }
     }
 }
 
 /// Counts a recording that is acknowledged but not stored.
-fn dropped() {
+fn count_ignored() {
     METRICS.recordings_total.with_label_values(&["dropped"]).inc();
-    request_context::note_outcome("dropped");
+    request_context::set_outcome("dropped");
 }

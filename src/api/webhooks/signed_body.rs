@@ -5,15 +5,15 @@
 //! Events are small, and are held in memory until then. A recording may have hundreds of megabytes: once its audio
 //! begins, the body is streamed into a temporary file, and the file is kept only if the signature is valid.
 
-use crate::api::body::{Gathering, memory_for, next_piece};
+use crate::api::body::{BodyBuffer, memory_for, next_piece};
 use crate::api::content_encoding::{coding_of, unpacked};
 use crate::api::error::ApiError;
 use crate::api::memory_budget::{Budget, Hold, Sender};
 use crate::domain::Timestamp;
-use crate::elevenlabs::signature::{self, Verification};
-use crate::recordings::{Intake, Kept, Recordings, Unreadable, begins_in};
+use crate::elevenlabs::signature::{self, Verifier};
+use crate::recordings::{RecordingError, RecordingUpload, Recordings, StoredRecording, audio_starts_in};
 use crate::secret::Secret;
-use crate::sys::gzip::{Coding, unpack_beginning};
+use crate::sys::gzip::{Coding, decompress_prefix};
 use bytes::Bytes;
 use futures_util::Stream;
 use poem::web::headers::{ContentLength, HeaderMapExt as _};
@@ -41,7 +41,7 @@ pub struct PostCallSettings {
 
 impl PostCallSettings {
     /// Settings that reject all deliveries.
-    pub fn closed() -> Self {
+    pub fn disabled() -> Self {
         Self { secrets: Vec::new(), tolerance: Duration::ZERO, max_body: 0, max_audio_body: 0, recordings: None }
     }
 }
@@ -79,16 +79,16 @@ const FIRST_SNIFF_BYTES: usize = 64 * 1024;
 
 /// A delivery with a valid signature.
 #[derive(Debug)]
-pub enum Delivered {
+pub enum SignedDelivery {
     /// An event.
-    Event(Taken),
+    Event(ReceivedEvent),
     /// A recording, and the result of storing it.
-    Recording(Result<Kept, Unreadable>),
+    Recording(Result<StoredRecording, RecordingError>),
 }
 
 /// The body of an event. Dropping it releases its share of the memory budget.
 #[derive(Debug)]
-pub struct Taken {
+pub struct ReceivedEvent {
     /// The bytes as they were received, possibly compressed.
     body: Bytes,
     coding: Option<Coding>,
@@ -97,7 +97,7 @@ pub struct Taken {
 
 /// Receiver of post-call deliveries.
 #[derive(Clone)]
-pub struct Gate {
+pub struct PostCallReceiver {
     settings: Arc<PostCallSettings>,
     permits: Budget,
     files: Arc<Semaphore>,
@@ -105,7 +105,7 @@ pub struct Gate {
     reading: Arc<Semaphore>,
 }
 
-impl Gate {
+impl PostCallReceiver {
     /// Creates a receiver; long events share this memory budget with other bodies.
     pub fn new(settings: PostCallSettings, memory: Budget) -> Self {
         Self {
@@ -118,8 +118,8 @@ impl Gate {
     }
 
     /// Returns a receiver that rejects all deliveries.
-    pub fn closed() -> Self {
-        Self::new(PostCallSettings::closed(), memory_for(0))
+    pub fn disabled() -> Self {
+        Self::new(PostCallSettings::disabled(), memory_for(0))
     }
 
     /// Returns the storage of recordings, if there is one.
@@ -133,12 +133,12 @@ impl Gate {
     /// 401: the signature is missing or invalid. 413: the body is too long. 415: the `Content-Encoding` is not
     /// supported. 400: the body is incomplete. 503: too many bodies arrive at once, or a recording cannot be written to
     /// disk.
-    pub async fn take(&self, request: &Request, body: Body) -> Result<Delivered, ApiError> {
+    pub async fn receive(&self, request: &Request, body: Body) -> Result<SignedDelivery, ApiError> {
         let (settings, headers) = (&*self.settings, request.headers());
         let now = Timestamp::now().unix_micros().div_euclid(1_000_000);
         let header = headers.get(signature::HEADER).map(poem::http::HeaderValue::as_bytes);
         let mut pieces = std::pin::pin!(body.into_bytes_stream());
-        let mut verification = match Verification::begin(header, &settings.secrets, now, settings.tolerance) {
+        let mut verification = match Verifier::begin(header, &settings.secrets, now, settings.tolerance) {
             Ok(begun) => begun,
             Err(refusal) => {
                 drain(&mut pieces, 1 << 20).await;
@@ -153,9 +153,9 @@ impl Gate {
         }
         let begun = Instant::now();
         let end = begun + EVENT_TIMEOUT;
-        let sender = Sender::of(request);
+        let sender = Sender::from_request(request);
         // Long enough to tell a recording from an event.
-        let mut gathering = Gathering::new(&self.memory, settings.max_body.max(2 * FIRST_SNIFF_BYTES));
+        let mut gathering = BodyBuffer::new(&self.memory, settings.max_body.max(2 * FIRST_SNIFF_BYTES));
         let mut sniff_at = FIRST_SNIFF_BYTES;
         while let Some(piece) = next(&mut pieces, end, gathering.hold()).await? {
             verification.update(&piece);
@@ -167,7 +167,7 @@ impl Gate {
             if gathering.bytes().len() >= sniff_at {
                 if is_recording(coding, gathering.bytes()) {
                     let (beginning, memory) = gathering.so_far();
-                    let arriving = Arriving { beginning, memory, coding, sender, begun };
+                    let arriving = IncomingRecording { beginning, memory, coding, sender, begun };
                     return self.stream(verification, arriving, pieces).await;
                 }
                 sniff_at = gathering.bytes().len() * 2;
@@ -179,20 +179,20 @@ impl Gate {
         verification.finish().map_err(unauthorized)?;
         let (body, memory) = gathering.end();
         if !is_recording(coding, &body) {
-            return Ok(Delivered::Event(Taken { body, coding, _memory: memory }));
+            return Ok(SignedDelivery::Event(ReceivedEvent { body, coding, _memory: memory }));
         }
-        let whole = Arriving { beginning: body.clone(), memory: None, coding, sender: sender.proved(), begun };
+        let whole = IncomingRecording { beginning: body.clone(), memory: None, coding, sender: sender.proved(), begun };
         match self.store(whole).await? {
             // A short body is stored as it was received, like any other event that cannot be parsed.
-            Delivered::Recording(Err(_)) if body.len() <= settings.max_body => {
-                Ok(Delivered::Event(Taken { body, coding, _memory: memory }))
+            SignedDelivery::Recording(Err(_)) if body.len() <= settings.max_body => {
+                Ok(SignedDelivery::Event(ReceivedEvent { body, coding, _memory: memory }))
             }
             other => Ok(other),
         }
     }
 
     /// Waits until a long event may be parsed and stored. Hold the permit until then. Short events need no permit.
-    pub async fn turn_to_read(&self, event: &Taken) -> Option<OwnedSemaphorePermit> {
+    pub async fn acquire_parse_permit(&self, event: &ReceivedEvent) -> Option<OwnedSemaphorePermit> {
         let length = if event.coding.is_some() { self.settings.max_body } else { event.body.len() };
         if length <= ALWAYS_PARSED_BYTES {
             return None;
@@ -205,7 +205,7 @@ impl Gate {
     ///
     /// # Errors
     /// 413: the decompressed body is too long. 400: the body does not match its `Content-Encoding`.
-    pub async fn unpack(&self, event: &Taken) -> Result<Bytes, ApiError> {
+    pub async fn unpack(&self, event: &ReceivedEvent) -> Result<Bytes, ApiError> {
         let Some(coding) = event.coding else { return Ok(event.body.clone()) };
         let (packed, limit) = (event.body.clone(), self.settings.max_body);
         let unpacking = tokio::task::spawn_blocking(move || unpacked(coding, &packed, limit).map(Bytes::from));
@@ -215,10 +215,10 @@ impl Gate {
     /// Receives the rest of a recording.
     async fn stream(
         &self,
-        mut verification: Verification,
-        arriving: Arriving,
+        mut verification: Verifier,
+        arriving: IncomingRecording,
         mut pieces: impl Stream<Item = io::Result<Bytes>> + Unpin,
-    ) -> Result<Delivered, ApiError> {
+    ) -> Result<SignedDelivery, ApiError> {
         let mut length = arriving.beginning.len();
         let (permit, intake) = self.begin(arriving).await?;
         let (end, limit) = (Instant::now() + RECORDING_TIMEOUT, self.settings.max_audio_body);
@@ -230,7 +230,7 @@ impl Gate {
             }
             permit.receive(piece.len());
             tokio::select! {
-                () = intake.feed(piece) => {}
+                () = intake.push(piece) => {}
                 error = permit.displaced() => return Err(error),
             }
         }
@@ -241,14 +241,14 @@ impl Gate {
     }
 
     /// Stores a short recording that was received completely.
-    async fn store(&self, arriving: Arriving) -> Result<Delivered, ApiError> {
+    async fn store(&self, arriving: IncomingRecording) -> Result<SignedDelivery, ApiError> {
         let (_permit, intake) = self.begin(arriving).await?;
         self.finish(intake).await
     }
 
     /// Begins to store a recording, as soon as a permit is free.
-    async fn begin(&self, arriving: Arriving) -> Result<(Hold, Intake), ApiError> {
-        let Arriving { beginning, memory, coding, sender, begun } = arriving;
+    async fn begin(&self, arriving: IncomingRecording) -> Result<(Hold, RecordingUpload), ApiError> {
+        let IncomingRecording { beginning, memory, coding, sender, begun } = arriving;
         let limit = self.settings.max_audio_body;
         if beginning.len() > limit {
             return Err(ApiError::TooLarge(limit));
@@ -264,26 +264,26 @@ impl Gate {
         let unavailable = |cause| ApiError::Unavailable("recordings cannot be stored now", cause);
         let file = self.files.clone().try_acquire_owned().map_err(|_| unavailable(None))?;
         let packed = coding.map(|coding| (coding, beginning.clone()));
-        let intake = Intake::start(self.settings.recordings.clone(), packed, limit as u64, file)
+        let intake = RecordingUpload::start(self.settings.recordings.clone(), packed, limit as u64, file)
             .map_err(|error| unavailable(Some(error.to_string())))?;
-        intake.feed(beginning).await;
+        intake.push(beginning).await;
         Ok((permit, intake))
     }
 
     /// Stores a recording with a verified sender.
-    async fn finish(&self, intake: Intake) -> Result<Delivered, ApiError> {
+    async fn finish(&self, intake: RecordingUpload) -> Result<SignedDelivery, ApiError> {
         match intake.finish().await {
-            Err(Unreadable::Write(error)) => Err(ApiError::Unavailable(
+            Err(RecordingError::Write(error)) => Err(ApiError::Unavailable(
                 "the recording could not be stored; try again later",
                 Some(error.to_string()),
             )),
-            other => Ok(Delivered::Recording(other)),
+            other => Ok(SignedDelivery::Recording(other)),
         }
     }
 }
 
 /// A recording, as far as it was received.
-struct Arriving {
+struct IncomingRecording {
     beginning: Bytes,
     /// Memory share of the beginning.
     memory: Option<Hold>,
@@ -296,9 +296,9 @@ pub(in crate::api) fn stopping() -> ApiError {
     ApiError::Unavailable("the service is stopping; try again shortly", None)
 }
 
-fn unauthorized(refusal: signature::Refusal) -> ApiError {
+fn unauthorized(refusal: signature::SignatureError) -> ApiError {
     // A wrong clock makes every event fail, so the operator needs this warning.
-    if let signature::Refusal::Stale { age, tolerance } = refusal {
+    if let signature::SignatureError::Stale { age, tolerance } = refusal {
         tracing::warn!(age_seconds = age, tolerance_seconds = tolerance, "refused a signature: {refusal}");
     }
     ApiError::Unauthorized { details: refusal.to_string(), challenge: signature::HEADER }
@@ -335,10 +335,10 @@ fn is_recording(coding: Option<Coding>, beginning: &[u8]) -> bool {
     let beginning = match coding {
         None => beginning,
         Some(coding) => {
-            unpacked = unpack_beginning(coding, beginning, beginning.len().max(FIRST_SNIFF_BYTES));
+            unpacked = decompress_prefix(coding, beginning, beginning.len().max(FIRST_SNIFF_BYTES));
             &unpacked
         }
     };
     // Events do not contain this name, so the search for it spares them the parser.
-    beginning.windows(NAME.len()).any(|window| window == NAME) && begins_in(beginning)
+    beginning.windows(NAME.len()).any(|window| window == NAME) && audio_starts_in(beginning)
 }

@@ -1,11 +1,11 @@
 //! The turn webhook, which the voice agent calls once per turn.
 
 use crate::api::body::JsonBody;
-use crate::api::error::{ApiError, Delivery, Refused};
+use crate::api::error::{ApiError, DeliveryErrors, Errors};
 use crate::api::request_context;
 use crate::api::tag::Tag;
 use crate::domain::NewTurn;
-use crate::elevenlabs::turn::{self, Unreadable};
+use crate::elevenlabs::turn::{self, TurnError};
 use crate::ingest::Writer;
 use crate::store::StoredTurn;
 use crate::store::command::AppendTurn;
@@ -116,7 +116,7 @@ impl WebhooksApi {
         #[oai(name = "Idempotency-Key")]
         _idempotency_key: Header<Option<String>>,
         body: JsonBody<TurnDelivery>,
-    ) -> Result<TurnAnswer, Refused<Delivery>> {
+    ) -> Result<TurnAnswer, Errors<DeliveryErrors>> {
         Ok(store(&self.writer, read(request, &body.bytes)?).await?.into())
     }
 }
@@ -140,20 +140,22 @@ impl From<StoredTurn> for TurnAnswer {
 
 /// Parses the turn in a delivery.
 fn read(request: &Request, body: &[u8]) -> Result<NewTurn, ApiError> {
-    let key = match request.headers().get(turn::KEY_HEADER) {
-        Some(key) => Some(key.to_str().map_err(|_| ApiError::field(turn::KEY_HEADER, "must be printable ASCII"))?),
+    let key = match request.headers().get(turn::IDEMPOTENCY_KEY_HEADER) {
+        Some(key) => {
+            Some(key.to_str().map_err(|_| ApiError::field(turn::IDEMPOTENCY_KEY_HEADER, "must be printable ASCII"))?)
+        }
         None => None,
     };
-    turn::read_turn(body, key).map_err(|unreadable| match unreadable {
-        Unreadable::Json(error) => ApiError::field("body", format_args!("must be a JSON object: {error}")),
-        Unreadable::Fields(problems) => ApiError::fields(&problems),
+    turn::parse_turn(body, key).map_err(|unreadable| match unreadable {
+        TurnError::Json(error) => ApiError::field("body", format_args!("must be a JSON object: {error}")),
+        TurnError::Fields(problems) => ApiError::fields(&problems),
     })
 }
 
 /// Stores a turn; it is on disk when this returns.
 async fn store(writer: &Writer, turn: NewTurn) -> Result<StoredTurn, ApiError> {
     let conversation_id = turn.conversation_id.clone();
-    request_context::note(&conversation_id);
+    request_context::set_conversation(&conversation_id);
     let stored = writer.execute(AppendTurn(turn)).await?;
     if stored.new_call.is_some_and(|call| call.driver_id.is_none()) {
         let conversation_id = conversation_id.as_str();
@@ -164,7 +166,7 @@ async fn store(writer: &Writer, turn: NewTurn) -> Result<StoredTurn, ApiError> {
         let _ = writer.requests().reconciled(&conversation_id, RECONCILIATION_TIMEOUT).await;
     }
     if stored.replayed {
-        request_context::note_outcome("duplicate");
+        request_context::set_outcome("duplicate");
     }
     Ok(stored)
 }
@@ -192,8 +194,8 @@ impl Endpoint for TurnEndpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::body::{Bodies, memory_for};
-    use crate::ingest::Limits;
+    use crate::api::body::{BodyLimits, memory_for};
+    use crate::ingest::WriterLimits;
     use crate::store::Store;
     use crate::store::sqlite::{Options, SqliteStore};
     use poem::http::{Method, StatusCode};
@@ -223,10 +225,10 @@ mod tests {
         let opened = ["documented", "fast"].map(|name| {
             let options = Options { path: folder.path().join(name), busy_timeout: Duration::from_secs(1), readers: 1 };
             let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&options).unwrap());
-            Writer::start(store, Limits { queue_capacity: 10, patience: Duration::from_secs(5) }, None).unwrap()
+            Writer::start(store, WriterLimits { queue_capacity: 10, patience: Duration::from_secs(5) }, None).unwrap()
         });
         let [writer, fast_writer] = [&opened[0].0, &opened[1].0].map(Clone::clone);
-        let limits = Bodies::new(1000, memory_for(1000));
+        let limits = BodyLimits::new(1000, memory_for(1000));
         let documented = OpenApiService::new(WebhooksApi { writer }, "", "");
         let documented = Route::new().nest("/", documented).data(limits.clone()).map_to_response();
         let fast = Route::new().at(PATH, poem::post(TurnEndpoint { writer: fast_writer })).data(limits);
@@ -257,7 +259,7 @@ mod tests {
         for (content_type, key, body, status) in table {
             let request = || {
                 let mut request = Request::builder().method(Method::POST).uri_str(PATH);
-                for (name, value) in [("content-type", content_type), (turn::KEY_HEADER, key)] {
+                for (name, value) in [("content-type", content_type), (turn::IDEMPOTENCY_KEY_HEADER, key)] {
                     if let Some(value) = value {
                         request = request.header(name, value);
                     }

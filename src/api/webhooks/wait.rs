@@ -4,4 +4,4 @@ use std::time::Duration;
 
 /// Maximum time that the response to an event or a history waits for the reconciliation of its call. The event is
 /// already stored then.
-pub(super) const RECONCILED: Duration = Duration::from_secs(1);
+pub(super) const RECONCILED_HEADER: Duration = Duration::from_secs(1);

@@ -1,6 +1,6 @@
 //! Flags of `serve` that control access.
 
-use super::secrets::{ApiToken, IngestToken, Kind, Secrets};
+use super::secrets::{ApiToken, IngestToken, SecretKind, Secrets};
 use super::token_file;
 use super::values::network;
 use crate::api::auth::client::Proxies;
@@ -102,7 +102,7 @@ impl AccessArgs {
     }
 }
 
-fn tokens<K: Kind>(secrets: &Secrets<K>) -> Result<Vec<Secret>> {
+fn tokens<K: SecretKind>(secrets: &Secrets<K>) -> Result<Vec<Secret>> {
     let tokens = secrets.read()?;
     tokens.iter().try_for_each(|token| check_token(token).with_context(|| format!("--{}", K::FLAG)))?;
     Ok(tokens)

@@ -1,7 +1,7 @@
 //! Flags of `serve` for automatic backups.
 
 use super::values::interval;
-use crate::jobs::backup::{Backups, Plan};
+use crate::jobs::backup::{BackupSchedule, RotatingBackups};
 use clap::Args;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -38,11 +38,11 @@ impl CopyArgs {
         self.litestream
     }
 
-    pub(in crate::cli) fn plan(&self) -> Plan {
+    pub(in crate::cli) fn plan(&self) -> BackupSchedule {
         let backups = self.backup_every.zip(self.backup_dir.clone());
         let keep = self.backup_keep as usize;
-        Plan {
-            backups: backups.map(|(every, folder)| Backups { folder, every, keep }),
+        BackupSchedule {
+            backups: backups.map(|(every, folder)| RotatingBackups { folder, every, keep }),
             snapshot_every: self.snapshot_every,
             folder: self.backup_dir.clone(),
         }

@@ -28,7 +28,7 @@ impl DatabaseArgs {
     /// # Errors
     /// See [`OpenError`].
     pub(in crate::cli) fn open_beside_service(&self) -> Result<SqliteStore, OpenError> {
-        SqliteStore::open_beside_service(&self.options())
+        SqliteStore::open_for_command(&self.options())
     }
 
     /// Opens the database as [`Self::open_beside_service`] does, but does not create a missing one.

@@ -2,7 +2,7 @@
 
 use super::secrets::{ApiKey, Secrets};
 use super::values::base_url;
-use crate::elevenlabs::client::{self, Client, Patience};
+use crate::elevenlabs::client::{self, Client, RetryPolicy};
 use anyhow::{Context as _, Result};
 use clap::Args;
 
@@ -25,7 +25,7 @@ impl PlatformArgs {
     /// Returns a client, if a key is configured.
     pub(in crate::cli) fn client(&self) -> Result<Option<Client>> {
         let Some(key) = self.key.read_one()? else { return Ok(None) };
-        let client = Client::new(&self.elevenlabs_base_url, key, Patience::default());
+        let client = Client::new(&self.elevenlabs_base_url, key, RetryPolicy::default());
         Ok(Some(client.context("--elevenlabs-base-url")?))
     }
 }

@@ -1,7 +1,7 @@
 //! Flags of `serve` for live streams.
 
 use super::values::heartbeat;
-use crate::live::Limits;
+use crate::live::StreamLimits;
 use clap::Args;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub(in crate::cli) struct StreamArgs {
 }
 
 impl StreamArgs {
-    pub(in crate::cli) fn limits(&self) -> Limits {
-        Limits { streams: self.max_streams as usize, heartbeat: self.stream_heartbeat }
+    pub(in crate::cli) fn limits(&self) -> StreamLimits {
+        StreamLimits { streams: self.max_streams as usize, heartbeat: self.stream_heartbeat }
     }
 }

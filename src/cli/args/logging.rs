@@ -11,7 +11,7 @@ pub(in crate::cli) struct LogArgs {
     ///
     /// `cloud` is the JSON format of Google Cloud Logging.
     #[arg(long, global = true, env = "TRANSCRIBE_HOOK_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
-    pub(in crate::cli) log_format: telemetry::Format,
+    pub(in crate::cli) log_format: telemetry::LogFormat,
     /// Set the log level, also by module, as in info,http=warn
     ///
     /// Levels are off, error, warn, info, debug and trace.
@@ -21,7 +21,7 @@ pub(in crate::cli) struct LogArgs {
         env = "TRANSCRIBE_HOOK_LOG_LEVEL",
         value_name = "LEVEL",
         default_value = "info,poem=warn",
-        value_parser = levels
+        value_parser = parse_log_filter
     )]
     pub(in crate::cli) log_level: Targets,
 }
@@ -29,7 +29,7 @@ pub(in crate::cli) struct LogArgs {
 /// Parses a log level, or levels by module.
 ///
 /// A word that is no level is an error, because it would otherwise be taken as the name of a module.
-fn levels(text: &str) -> Result<Targets, String> {
+fn parse_log_filter(text: &str) -> Result<Targets, String> {
     for part in text.split(',').filter(|part| !part.contains('=')) {
         part.parse::<LevelFilter>()
             .map_err(|_| format!("unknown log level {part:?}; levels are off, error, warn, info, debug, trace"))?;

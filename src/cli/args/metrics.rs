@@ -14,7 +14,7 @@ pub(in crate::cli) struct MetricsArgs {
 
 impl MetricsArgs {
     /// Binds the address, if one is configured.
-    pub(in crate::cli) async fn listener(&self) -> Result<Option<TcpListener>> {
+    pub(in crate::cli) async fn metrics_listener(&self) -> Result<Option<TcpListener>> {
         let Some(address) = self.metrics_listen else { return Ok(None) };
         let cannot = || format!("cannot listen on {address} for metrics");
         let listener = TcpListener::bind(address).await.with_context(cannot)?;

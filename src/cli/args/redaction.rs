@@ -1,6 +1,6 @@
 //! The flag of `serve` and `backfill` that selects the redacted data.
 
-use crate::redaction::{Kind, Redactor};
+use crate::redaction::{PiiKind, Redactor};
 use clap::{Args, ValueEnum};
 
 /// The kinds of personal data that are replaced before words are stored.
@@ -29,10 +29,10 @@ impl RedactArgs {
     /// Returns the redactor, if any kind is configured.
     pub(in crate::cli) fn redactor(&self) -> Option<Redactor> {
         let kind = |name: &KindName| match name {
-            KindName::Card => Kind::Card,
-            KindName::Email => Kind::Email,
-            KindName::Phone => Kind::Phone,
-            KindName::Ssn => Kind::Ssn,
+            KindName::Card => PiiKind::Card,
+            KindName::Email => PiiKind::Email,
+            KindName::Phone => PiiKind::Phone,
+            KindName::Ssn => PiiKind::Ssn,
         };
         let kinds: Vec<_> = self.redact.iter().map(kind).collect();
         (!kinds.is_empty()).then(|| Redactor::new(&kinds))

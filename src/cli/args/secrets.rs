@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use std::path::PathBuf;
 
 /// A kind of secret, with the names of its flags.
-pub(in crate::cli) trait Kind {
+pub(in crate::cli) trait SecretKind {
     /// Flag for the secret itself.
     const FLAG: &'static str;
     /// Environment variable of that flag.
@@ -25,7 +25,7 @@ pub(in crate::cli) trait Kind {
     /// Further text of the long help, or an empty string.
     const DETAILS: &'static str;
     /// True if several secrets are accepted at a time, so one can replace another without a gap.
-    const SEVERAL: bool;
+    const REPEATABLE: bool;
 
     /// Returns the reason why a text looks like another kind of secret.
     fn confused(_text: &str) -> Option<&'static str> {
@@ -37,14 +37,14 @@ pub(in crate::cli) trait Kind {
 #[derive(Debug)]
 pub(in crate::cli) enum WebhookSecret {}
 
-impl Kind for WebhookSecret {
+impl SecretKind for WebhookSecret {
     const FLAG: &'static str = "elevenlabs-secret";
     const VARIABLE: &'static str = "TRANSCRIBE_HOOK_ELEVENLABS_SECRET";
     const FILE_FLAG: &'static str = "elevenlabs-secret-file";
     const FILE_VARIABLE: &'static str = "TRANSCRIBE_HOOK_ELEVENLABS_SECRET_FILE";
     const HELP: &'static str = "Verify post-call webhooks of ElevenLabs with this secret";
     const DETAILS: &'static str = "Without a secret every post-call webhook is refused.";
-    const SEVERAL: bool = true;
+    const REPEATABLE: bool = true;
 
     fn confused(text: &str) -> Option<&'static str> {
         let key = text.starts_with("sk_") || text.starts_with("xi-");
@@ -67,14 +67,14 @@ impl Kind for WebhookSecret {
 #[derive(Debug)]
 pub(in crate::cli) enum ApiKey {}
 
-impl Kind for ApiKey {
+impl SecretKind for ApiKey {
     const FLAG: &'static str = "elevenlabs-api-key";
     const VARIABLE: &'static str = "TRANSCRIBE_HOOK_ELEVENLABS_API_KEY";
     const FILE_FLAG: &'static str = "elevenlabs-api-key-file";
     const FILE_VARIABLE: &'static str = "TRANSCRIBE_HOOK_ELEVENLABS_API_KEY_FILE";
     const HELP: &'static str = "Use this key of the ElevenLabs API";
     const DETAILS: &'static str = "";
-    const SEVERAL: bool = false;
+    const REPEATABLE: bool = false;
 
     fn confused(text: &str) -> Option<&'static str> {
         text.starts_with("wsec_").then_some("is a webhook's signing secret; API keys of ElevenLabs begin with sk_")
@@ -85,21 +85,21 @@ impl Kind for ApiKey {
 #[derive(Debug)]
 pub(in crate::cli) enum IngestToken {}
 
-impl Kind for IngestToken {
+impl SecretKind for IngestToken {
     const FLAG: &'static str = "ingest-token";
     const VARIABLE: &'static str = "TRANSCRIBE_HOOK_INGEST_TOKEN";
     const FILE_FLAG: &'static str = "ingest-token-file";
     const FILE_VARIABLE: &'static str = "TRANSCRIBE_HOOK_INGEST_TOKEN_FILE";
     const HELP: &'static str = "Require this token for storing turns and histories";
     const DETAILS: &'static str = "It must have 16 characters or more. Without a token anybody may store turns.";
-    const SEVERAL: bool = true;
+    const REPEATABLE: bool = true;
 }
 
 /// The token that is required to read and manage calls.
 #[derive(Debug)]
 pub(in crate::cli) enum ApiToken {}
 
-impl Kind for ApiToken {
+impl SecretKind for ApiToken {
     const FLAG: &'static str = "api-token";
     const VARIABLE: &'static str = "TRANSCRIBE_HOOK_API_TOKEN";
     const FILE_FLAG: &'static str = "api-token-file";
@@ -107,7 +107,7 @@ impl Kind for ApiToken {
     const HELP: &'static str = "Require this token for reading and managing calls";
     const DETAILS: &'static str = "It must have 16 characters or more. Without one `serve` generates a token and \
                                    stores it beside the database.";
-    const SEVERAL: bool = true;
+    const REPEATABLE: bool = true;
 }
 
 /// The secrets of one kind, as given on the command line.
@@ -124,7 +124,7 @@ impl<K> std::fmt::Debug for Secrets<K> {
     }
 }
 
-impl<K: Kind> Secrets<K> {
+impl<K: SecretKind> Secrets<K> {
     /// Returns whether no secret was given.
     pub(in crate::cli) fn is_empty(&self) -> bool {
         self.given.is_empty() && self.files.is_empty()
@@ -167,7 +167,7 @@ impl<K: Kind> Secrets<K> {
 ///
 /// # Errors
 /// The text is not a secret of this kind. The error never contains it.
-fn secret<K: Kind>(text: &str) -> Result<Secret> {
+fn secret<K: SecretKind>(text: &str) -> Result<Secret> {
     anyhow::ensure!(!text.trim().is_empty(), "is empty, or has an extra blank; separate two secrets with one blank");
     let quoted = |c: char| matches!(c, '"' | '\'' | '`');
     anyhow::ensure!(!text.starts_with(quoted) && !text.ends_with(quoted), "is in quotes; remove them");
@@ -189,13 +189,13 @@ fn secret<K: Kind>(text: &str) -> Result<Secret> {
 }
 
 /// Returns the long help of a kind's flag.
-fn long_help<K: Kind>() -> String {
-    let repeat = if K::SEVERAL { "May be repeated, to replace a secret without a gap." } else { "" };
+fn long_help<K: SecretKind>() -> String {
+    let repeat = if K::REPEATABLE { "May be repeated, to replace a secret without a gap." } else { "" };
     let details = [K::DETAILS, repeat].join(" ");
     format!("{}\n\n{}", K::HELP, details.trim()).trim_end().to_owned()
 }
 
-impl<K: Kind> Args for Secrets<K> {
+impl<K: SecretKind> Args for Secrets<K> {
     fn augment_args(command: Command) -> Command {
         command
             .arg(
@@ -218,7 +218,7 @@ impl<K: Kind> Args for Secrets<K> {
                     .action(ArgAction::Append)
                     .value_parser(value_parser!(PathBuf))
                     .help(format!("Read --{} from this file", K::FLAG))
-                    .long_help(if K::SEVERAL {
+                    .long_help(if K::REPEATABLE {
                         format!("Read --{} from this file, one per line, so it is in no list of processes", K::FLAG)
                     } else {
                         format!("Read --{} from this file, so it is in no list of processes", K::FLAG)
@@ -231,7 +231,7 @@ impl<K: Kind> Args for Secrets<K> {
     }
 }
 
-impl<K: Kind> FromArgMatches for Secrets<K> {
+impl<K: SecretKind> FromArgMatches for Secrets<K> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let mut secrets = Self { given: Vec::new(), files: Vec::new(), kind: PhantomData };
         secrets.update_from_arg_matches(matches)?;
@@ -251,15 +251,15 @@ mod tests {
     use clap::Parser;
 
     #[derive(Debug, Parser)]
-    struct Line {
+    struct SecretArg {
         #[command(flatten)]
         secrets: Secrets<WebhookSecret>,
     }
 
     fn read(line: &[&str]) -> Result<Vec<String>> {
-        let line = Line::try_parse_from([&["x"], line].concat())?;
+        let line = SecretArg::try_parse_from([&["x"], line].concat())?;
         assert!(!format!("{line:?}").contains("secret_number"), "{line:?}");
-        Ok(line.secrets.read()?.iter().map(|secret| secret.reveal().to_owned()).collect())
+        Ok(line.secrets.read()?.iter().map(|secret| secret.expose().to_owned()).collect())
     }
 
     #[test]

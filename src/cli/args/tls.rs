@@ -1,7 +1,7 @@
 //! Flags of `serve` for HTTPS.
 
 use super::values::domain;
-use crate::server::tls::{AcmeSettings, Files, Tls, TlsSettings};
+use crate::server::tls::{AcmeSettings, CertificateFiles, Tls, TlsSettings};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use std::path::PathBuf;
@@ -57,7 +57,7 @@ impl TlsArgs {
     /// Reads the certificate, if HTTPS is configured.
     pub(in crate::cli) fn open(&self) -> Result<Option<Tls>> {
         let settings = if let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) {
-            TlsSettings::Files(Files { certificate: certificate.clone(), key: key.clone() })
+            TlsSettings::Files(CertificateFiles { certificate: certificate.clone(), key: key.clone() })
         } else if !self.acme_domain.is_empty() {
             let roots = self
                 .acme_ca

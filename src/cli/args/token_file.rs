@@ -92,7 +92,7 @@ fn create(path: &Path) -> Result<Secret> {
     let name = || format!("cannot create {}", path.display());
     let bytes = random_bytes::<32>().with_context(name)?;
     let token = Secret::new(&format!("th_{}", URL_SAFE_NO_PAD.encode(bytes))).with_context(name)?;
-    atomic_file::write_new(path, format!("{}\n", token.reveal()).as_bytes()).with_context(name)?;
+    atomic_file::write_new(path, format!("{}\n", token.expose()).as_bytes()).with_context(name)?;
     Ok(token)
 }
 
@@ -107,13 +107,13 @@ mod tests {
         let path = path(&folder.path().join("calls.db"));
         assert!(read(&path).unwrap().is_none());
         let made = read_or_create(&path).unwrap();
-        assert_eq!(made[0].reveal().len(), "th_".len() + 43);
+        assert_eq!(made[0].expose().len(), "th_".len() + 43);
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         for again in [read_or_create(&path).unwrap(), read(&path).unwrap().unwrap()] {
-            assert_eq!(again[0].reveal(), made[0].reveal());
+            assert_eq!(again[0].expose(), made[0].expose());
         }
         std::fs::remove_file(&path).unwrap();
-        assert_ne!(read_or_create(&path).unwrap()[0].reveal(), made[0].reveal());
+        assert_ne!(read_or_create(&path).unwrap()[0].expose(), made[0].expose());
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "nothing else is left");
     }
 
@@ -124,7 +124,7 @@ mod tests {
         std::fs::write(&path, "a_token_that_is_long_enough\n\n another_token_after_it \n").unwrap();
         std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
         let tokens = read_or_create(&path).unwrap();
-        let tokens: Vec<_> = tokens.iter().map(Secret::reveal).collect();
+        let tokens: Vec<_> = tokens.iter().map(Secret::expose).collect();
         assert_eq!(tokens, ["a_token_that_is_long_enough", "another_token_after_it"]);
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
     }

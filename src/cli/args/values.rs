@@ -2,7 +2,7 @@
 
 use crate::domain::{CallStatus, ConversationId, DriverId, Speaker, Timestamp};
 use crate::elevenlabs::client;
-use crate::jobs::retention::SHORTEST;
+use crate::jobs::retention::MIN_AGE;
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -55,7 +55,7 @@ pub(in crate::cli) fn domain(text: &str) -> Result<String, String> {
 
 pub(in crate::cli) fn age(text: &str) -> Result<Duration, String> {
     let age = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if age >= SHORTEST { Ok(age) } else { Err("must be 1d or longer".to_owned()) }
+    if age >= MIN_AGE { Ok(age) } else { Err("must be 1d or longer".to_owned()) }
 }
 
 pub(in crate::cli) fn since(text: &str) -> Result<Timestamp, String> {
@@ -79,7 +79,7 @@ pub(in crate::cli) fn service_url(text: &str) -> Result<String, String> {
 }
 
 pub(in crate::cli) fn base_url(text: &str) -> Result<String, String> {
-    client::check_base_url(text, true).map_err(|rule| rule.to_string())
+    client::parse_base_url(text, true).map_err(|rule| rule.to_string())
 }
 
 pub(in crate::cli) fn speaker(text: &str) -> Result<Speaker, &'static str> {

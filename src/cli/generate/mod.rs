@@ -22,11 +22,11 @@ const DASHBOARD: &str = include_str!("grafana-dashboard.json");
 #[derive(Debug, Args)]
 pub(super) struct GenerateArgs {
     #[command(subcommand)]
-    what: What,
+    what: Artifact,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum Artifact {
     /// Print the OpenAPI document of the service
     Openapi,
     /// Print the tool configuration for an ElevenLabs agent
@@ -74,27 +74,27 @@ enum KindName {
 
 /// Parses a URL that ElevenLabs accepts: it must be https.
 fn public_url(text: &str) -> Result<String, String> {
-    client::check_base_url(text, false).map_err(|rule| rule.to_string())
+    client::parse_base_url(text, false).map_err(|rule| rule.to_string())
 }
 
 pub(super) fn run(args: &GenerateArgs, command: Command) -> Result<()> {
     let text = match &args.what {
-        What::Openapi => api::document(),
-        What::ElevenlabsTool(args) => tool(args),
-        What::Systemd(args) => systemd_unit::unit(args, command),
-        What::GrafanaDashboard => DASHBOARD.trim_end().to_owned(),
-        What::Completions { shell } => completions(*shell, command),
-        What::Man(args) => return man_pages::run(args, command),
+        Artifact::Openapi => api::openapi_document(),
+        Artifact::ElevenlabsTool(args) => tool(args),
+        Artifact::Systemd(args) => systemd_unit::unit(args, command),
+        Artifact::GrafanaDashboard => DASHBOARD.trim_end().to_owned(),
+        Artifact::Completions { shell } => completions(*shell, command),
+        Artifact::Man(args) => return man_pages::run(args, command),
     };
     print_line(text)
 }
 
 fn tool(args: &ToolArgs) -> String {
     let kind = match args.kind {
-        KindName::History => agent_tool::Kind::History,
-        KindName::Turn => agent_tool::Kind::Turn,
+        KindName::History => agent_tool::ToolKind::History,
+        KindName::Turn => agent_tool::ToolKind::Turn,
     };
-    let settings = agent_tool::Settings {
+    let settings = agent_tool::ToolOptions {
         base_url: &args.url,
         secret_id: args.secret_id.as_deref(),
         driver_variable: args.driver_variable.as_deref(),

@@ -5,14 +5,14 @@
 use crate::cli::args::database::DatabaseArgs;
 use crate::cli::erase_session::erase_slices;
 use crate::cli::output::{eprint_line, print_line};
-use crate::domain::validation::describe;
+use crate::domain::validation::join_errors;
 use crate::domain::{ConversationId, Timestamp};
 use crate::export::{MAX_LINE, archived};
 use crate::import::JsonLines;
-use crate::ingest::reconciler::work_off_store;
+use crate::ingest::reconciler::reconcile_all_due_in;
 use crate::store::command::{self, Completion, GoOnRestoring, Restore};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Archived, ArchivedCall, Reads as _, Rejection, Unfinished};
+use crate::store::{ArchiveRecord, ArchivedCall, Reads as _, Rejection, Unfinished};
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -46,7 +46,7 @@ const MAX_PAUSE: Duration = Duration::from_millis(500);
 #[derive(Default)]
 struct Batch {
     lines: Vec<u64>,
-    things: Vec<Archived>,
+    things: Vec<ArchiveRecord>,
     rows: usize,
 }
 
@@ -67,7 +67,7 @@ pub(in crate::cli) fn run(args: &CallsArgs) -> Result<()> {
     let mut counts = Counts::default();
     let read = read(args, input, &store, &mut counts, &bar);
     bar.finish_and_clear();
-    work_off_store(&store)?;
+    reconcile_all_due_in(&store)?;
     read.with_context(|| args.file.display().to_string())?;
     let Counts { stored, unchanged, bad } = counts;
     if args.json {
@@ -106,7 +106,7 @@ fn read(
             }
         };
         let rows = match &thing {
-            Archived::Call(call) => 1 + call.turns.len(),
+            ArchiveRecord::Call(call) => 1 + call.turns.len(),
             _ => 1,
         };
         // A long call is stored alone, in slices.
@@ -132,7 +132,7 @@ fn store_batch(args: &CallsArgs, store: &SqliteStore, batch: &mut Batch, counts:
     }
     // A long call is stored alone, in slices.
     let long = match things.as_slice() {
-        [Archived::Call(call)] => Some(call.clone()),
+        [ArchiveRecord::Call(call)] => Some(call.clone()),
         _ => None,
     };
     let commands = things.into_iter().map(|thing| Restore(Box::new(thing)));
@@ -146,7 +146,7 @@ fn store_batch(args: &CallsArgs, store: &SqliteStore, batch: &mut Batch, counts:
         match outcome {
             Ok(true) => counts.stored += 1,
             Ok(false) => counts.unchanged += 1,
-            Err(Rejection::Unfit(problem)) => refuse(args, counts, line, &describe(&[problem]))?,
+            Err(Rejection::Unfit(problem)) => refuse(args, counts, line, &join_errors(&[problem]))?,
             Err(rejection) => bail!("line {line} was refused: {rejection:?}"),
         }
     }

@@ -4,8 +4,8 @@ use crate::cli::args::database::DatabaseArgs;
 use crate::cli::args::input::open;
 use crate::cli::output::{eprint_line, print_line};
 use crate::domain::Timestamp;
-use crate::domain::driver_form::{read_dispatch, read_driver};
-use crate::import::{BadRow, Columns, Format, ReadError, Row, read_rows, without_doubles};
+use crate::domain::driver_form::{parse_dispatch, parse_driver};
+use crate::import::{Columns, ImportFormat, ReadError, Row, RowError, read_rows, without_doubles};
 use crate::store::command::{Command, PutDispatches, PutDrivers, execute};
 use crate::store::{Counts, Rejection};
 use anyhow::{Context as _, Result, bail};
@@ -15,11 +15,11 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ImportArgs {
     #[command(subcommand)]
-    what: What,
+    what: ImportKind,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum ImportKind {
     /// Import calls with all their data from `export --format jsonl`
     Calls(super::calls::CallsArgs),
     /// Import drivers from a file
@@ -60,14 +60,14 @@ enum FormatName {
 
 pub(in crate::cli) fn run(args: &ImportArgs) -> Result<()> {
     match &args.what {
-        What::Calls(args) => super::calls::run(args),
-        What::Drivers(args) => {
-            let rows = read_rows(open(&args.file)?, format(args)?, DRIVER_COLUMNS, |fields| read_driver(fields, None));
+        ImportKind::Calls(args) => super::calls::run(args),
+        ImportKind::Drivers(args) => {
+            let rows = read_rows(open(&args.file)?, format(args)?, DRIVER_COLUMNS, |fields| parse_driver(fields, None));
             store(args, rows, "id", |driver| driver.id, PutDrivers)
         }
-        What::Dispatches(args) => {
+        ImportKind::Dispatches(args) => {
             let rows =
-                read_rows(open(&args.file)?, format(args)?, DISPATCH_COLUMNS, |fields| read_dispatch(fields, None));
+                read_rows(open(&args.file)?, format(args)?, DISPATCH_COLUMNS, |fields| parse_dispatch(fields, None));
             store(args, rows, "conversation_id", |dispatch| dispatch.conversation_id.clone(), PutDispatches)
         }
     }
@@ -80,11 +80,11 @@ const DRIVER_COLUMNS: Columns = Columns { required: &["id", "name"], optional: &
 const DISPATCH_COLUMNS: Columns =
     Columns { required: &["conversation_id", "driver_id"], optional: &["phone_number", "batch_id", "dispatched_at"] };
 
-fn format(args: &FileArgs) -> Result<Format> {
+fn format(args: &FileArgs) -> Result<ImportFormat> {
     let ending = args.file.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
     match (args.format, ending.as_deref()) {
-        (Some(FormatName::Csv), _) | (None, Some("csv" | "tsv" | "tab")) => Ok(Format::Csv),
-        (Some(FormatName::Jsonl), _) | (None, Some("jsonl" | "ndjson" | "json")) => Ok(Format::JsonLines),
+        (Some(FormatName::Csv), _) | (None, Some("csv" | "tsv" | "tab")) => Ok(ImportFormat::Csv),
+        (Some(FormatName::Jsonl), _) | (None, Some("jsonl" | "ndjson" | "json")) => Ok(ImportFormat::JsonLines),
         _ => {
             bail!("the extension of {} is no format; pass --format csv or --format jsonl", args.file.display())
         }
@@ -94,7 +94,7 @@ fn format(args: &FileArgs) -> Result<Format> {
 /// Stores the rows in one transaction, and prints the counts.
 fn store<T: Clone, K: std::hash::Hash + Eq, C: Command<Output = Counts>>(
     args: &FileArgs,
-    rows: Result<(Vec<Row<T>>, Vec<BadRow>), ReadError>,
+    rows: Result<(Vec<Row<T>>, Vec<RowError>), ReadError>,
     key_field: &str,
     key: impl Fn(&T) -> K,
     command: impl Fn(Vec<T>) -> C,
@@ -118,7 +118,7 @@ fn store<T: Clone, K: std::hash::Hash + Eq, C: Command<Output = Counts>>(
                 // A removed row may have been a requirement of others, so the remaining rows are tried again.
                 for element in refused.iter().rev() {
                     let row = rows.remove(element.index);
-                    bad.push(BadRow { line: row.line, reason: element.problem().to_string() });
+                    bad.push(RowError { line: row.line, reason: element.problem().to_string() });
                 }
             }
             Err(rejection) => bail!("the rows were refused: {rejection:?}"),
@@ -143,7 +143,7 @@ fn store<T: Clone, K: std::hash::Hash + Eq, C: Command<Output = Counts>>(
     Ok(())
 }
 
-fn report(bad: &mut [BadRow]) {
+fn report(bad: &mut [RowError]) {
     bad.sort_by_key(|row| row.line);
     for row in bad {
         eprint_line(format_args!("{row}"));

@@ -15,7 +15,7 @@ pub struct Candidate {
 
 /// The selected driver and the conflicting claims.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Identity {
+pub struct DriverMatch {
     /// The driver, and the source that named the driver.
     pub driver: Option<(DriverId, DriverSource)>,
     /// Claims of other drivers, such as `user_id: 2077, phone_number: 7`.
@@ -23,13 +23,13 @@ pub struct Identity {
 }
 
 /// Selects the existing driver that the surest source names. Claims of other drivers become the conflict.
-pub fn identify(candidates: &[Candidate]) -> Identity {
-    identify_closed(candidates, &[])
+pub fn match_driver(candidates: &[Candidate]) -> DriverMatch {
+    match_driver_of_closed_call(candidates, &[])
 }
 
 /// Selects the driver by the claims of a signed record and the dispatch. Unsigned claims decide nothing, even if the
 /// others name nobody. Unsigned claims of other drivers become part of the conflict, such as `user_id: 2077 (history)`.
-pub fn identify_closed(candidates: &[Candidate], unsigned: &[Candidate]) -> Identity {
+pub fn match_driver_of_closed_call(candidates: &[Candidate], unsigned: &[Candidate]) -> DriverMatch {
     let driver = candidates
         .iter()
         .filter(|c| c.known)
@@ -44,7 +44,7 @@ pub fn identify_closed(candidates: &[Candidate], unsigned: &[Candidate]) -> Iden
     let others = others.iter().map(|c| format!("{}: {}", c.source.as_str(), c.driver_id));
     let claimed = claimed.iter().map(|c| format!("{}: {} (history)", c.source.as_str(), c.driver_id));
     let conflict = others.chain(claimed).collect::<Vec<_>>().join(", ");
-    Identity { driver, conflict: (!conflict.is_empty()).then_some(conflict) }
+    DriverMatch { driver, conflict: (!conflict.is_empty()).then_some(conflict) }
 }
 
 #[cfg(test)]
@@ -86,7 +86,7 @@ mod tests {
             ),
         ];
         for (case, candidates, (driver, conflict)) in cases {
-            let identity = identify(candidates);
+            let identity = match_driver(candidates);
             assert_eq!(identity.driver.map(|(id, source)| (id.get(), source)), driver, "{case}");
             assert_eq!(identity.conflict.as_deref(), conflict, "{case}");
         }
@@ -95,9 +95,9 @@ mod tests {
     #[test]
     fn what_nobody_signed_decides_nothing_once_there_is_a_signed_record() {
         let unsigned = [claim(DriverSource::UserId, 2077, true)];
-        let identity = identify_closed(&[], &unsigned);
+        let identity = match_driver_of_closed_call(&[], &unsigned);
         assert_eq!((identity.driver, identity.conflict.as_deref()), (None, Some("user_id: 2077 (history)")));
-        let identity = identify_closed(&[claim(DriverSource::PhoneNumber, 2077, true)], &unsigned);
+        let identity = match_driver_of_closed_call(&[claim(DriverSource::PhoneNumber, 2077, true)], &unsigned);
         assert_eq!((identity.driver.map(|(id, _)| id.get()), identity.conflict), (Some(2077), None));
     }
 }

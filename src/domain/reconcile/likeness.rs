@@ -5,7 +5,7 @@
 //! and those at its position between matched neighbours. The remaining turns are then compared with all remaining
 //! entries, near positions first, until a limit of steps is reached. The turns that were left out are reported.
 
-use super::words::Words;
+use super::words::NormalizedUtterance;
 use crate::domain::Speaker;
 use std::collections::HashMap;
 
@@ -51,32 +51,32 @@ const COMMON_FEATURE_ENTRIES: usize = 128;
 const BUCKETS: usize = 64;
 
 /// The comparisons of a call.
-pub(super) struct Likeness<'a> {
-    heard: &'a [Words],
-    said: &'a [Words],
+pub(super) struct Comparisons<'a> {
+    heard: &'a [NormalizedUtterance],
+    said: &'a [NormalizedUtterance],
     gaps: Vec<Gap>,
-    heard_shapes: HashMap<usize, Shape<'a>>,
+    heard_shapes: HashMap<usize, Bigrams<'a>>,
     /// Shapes of an entry's words, and of the full words of an interrupted utterance.
-    said_shapes: HashMap<usize, Vec<Shape<'a>>>,
+    said_shapes: HashMap<usize, Vec<Bigrams<'a>>>,
     /// Similarity, time difference, turn and entry of each similar pair.
     found: Vec<(f64, u64, usize, usize)>,
     steps: usize,
 }
 
-impl<'a> Likeness<'a> {
+impl<'a> Comparisons<'a> {
     /// Analyses the unmatched texts.
     pub(super) fn new(
-        heard: &'a [Words],
-        said: &'a [Words],
+        heard: &'a [NormalizedUtterance],
+        said: &'a [NormalizedUtterance],
         gaps: Vec<Gap>,
         left_heard: &[usize],
         left_said: &[usize],
         steps: usize,
     ) -> Self {
         let mut chars = MAX_ANALYSED_CHARS;
-        let heard_shapes = left_heard.iter().map(|n| (*n, Shape::of(&heard[*n].text, &mut chars))).collect();
-        let shapes_of = |words: &'a Words, chars: &mut usize| {
-            [Some(&words.text), words.original.as_ref()].into_iter().flatten().map(|t| Shape::of(t, chars)).collect()
+        let heard_shapes = left_heard.iter().map(|n| (*n, Bigrams::new(&heard[*n].text, &mut chars))).collect();
+        let shapes_of = |words: &'a NormalizedUtterance, chars: &mut usize| {
+            [Some(&words.text), words.original.as_ref()].into_iter().flatten().map(|t| Bigrams::new(t, chars)).collect()
         };
         let said_shapes = left_said.iter().map(|at| (*at, shapes_of(&said[*at], &mut chars))).collect();
         Self { heard, said, gaps, heard_shapes, said_shapes, found: Vec::new(), steps }
@@ -159,7 +159,7 @@ impl<'a> Likeness<'a> {
         let least = if between || apart <= MAX_NEAR_MICROS { MIN_SIMILARITY_IN_PLACE } else { MIN_SIMILARITY_ANYWHERE };
         let mut alike: f64 = 0.0;
         for other in shapes {
-            let Some(likeness) = shape.likeness(other, least, &mut self.steps) else { return false };
+            let Some(likeness) = shape.similarity(other, least, &mut self.steps) else { return false };
             alike = alike.max(likeness);
         }
         if alike >= least {
@@ -220,12 +220,12 @@ impl<'a> Likeness<'a> {
 
 /// Splits the unmatched turns and entries by speaker.
 fn by_speaker(
-    heard: &[Words],
+    heard: &[NormalizedUtterance],
     left_heard: &[usize],
-    said: &[Words],
+    said: &[NormalizedUtterance],
     left_said: &[usize],
 ) -> [(Vec<usize>, Vec<usize>); 2] {
-    let of = |words: &[Words], left: &[usize], speaker| -> Vec<usize> {
+    let of = |words: &[NormalizedUtterance], left: &[usize], speaker| -> Vec<usize> {
         left.iter().copied().filter(|at| words[*at].speaker == speaker).collect()
     };
     [Speaker::Agent, Speaker::Driver].map(|speaker| (of(heard, left_heard, speaker), of(said, left_said, speaker)))
@@ -251,7 +251,7 @@ fn around(list: &[usize], place: usize) -> impl Iterator<Item = usize> {
 }
 
 /// An analysed text.
-struct Shape<'a> {
+struct Bigrams<'a> {
     text: &'a str,
     /// Pairs of letters within words, sorted.
     pairs: Vec<u32>,
@@ -263,8 +263,8 @@ struct Shape<'a> {
     whole: bool,
 }
 
-impl<'a> Shape<'a> {
-    fn of(text: &'a str, chars: &mut usize) -> Self {
+impl<'a> Bigrams<'a> {
+    fn new(text: &'a str, chars: &mut usize) -> Self {
         let compared = MAX_COMPARED_CHARS.min(*chars);
         let mut pairs = Vec::new();
         let mut last = ' ';
@@ -290,7 +290,7 @@ impl<'a> Shape<'a> {
 
     /// Returns Dice's coefficient of the pairs of letters: 1 for equal texts, 0 for nothing in common or for a result
     /// that is certainly below `least`. Returns `None` if too few steps are left.
-    fn likeness(&self, other: &Self, least: f64, steps: &mut usize) -> Option<f64> {
+    fn similarity(&self, other: &Self, least: f64, steps: &mut usize) -> Option<f64> {
         *steps = steps.checked_sub(BUCKETS)?;
         let total = self.pairs.len() + other.pairs.len();
         if total == 0 {
@@ -325,14 +325,14 @@ impl<'a> Shape<'a> {
 fn features(text: &str) -> Vec<u32> {
     let beginning = text.char_indices().nth(MAX_COMPARED_CHARS).map_or(text, |(end, _)| &text[..end]);
     let letters: Vec<u32> = beginning.chars().map(u32::from).collect();
-    let words: Vec<u32> = beginning.split(' ').map(|word| word.bytes().map(u32::from).fold(0, mixed)).collect();
-    let mut features = least(letters.windows(3).map(|three| three.iter().copied().fold(3, mixed)));
-    features.extend(least(words.windows(2).map(|two| two.iter().copied().fold(2, mixed))));
+    let words: Vec<u32> = beginning.split(' ').map(|word| word.bytes().map(u32::from).fold(0, mix_hash)).collect();
+    let mut features = smallest_hashes(letters.windows(3).map(|three| three.iter().copied().fold(3, mix_hash)));
+    features.extend(smallest_hashes(words.windows(2).map(|two| two.iter().copied().fold(2, mix_hash))));
     features
 }
 
 /// Returns the smallest of some hashes.
-fn least(hashes: impl Iterator<Item = u32>) -> Vec<u32> {
+fn smallest_hashes(hashes: impl Iterator<Item = u32>) -> Vec<u32> {
     let mut hashes: Vec<u32> = hashes.collect();
     hashes.sort_unstable();
     hashes.dedup();
@@ -341,7 +341,7 @@ fn least(hashes: impl Iterator<Item = u32>) -> Vec<u32> {
 }
 
 /// Mixes a value into a hash.
-const fn mixed(hash: u32, value: u32) -> u32 {
+const fn mix_hash(hash: u32, value: u32) -> u32 {
     let hash = (hash ^ value).wrapping_mul(0x9e37_79b1);
     (hash ^ (hash >> 15)).wrapping_mul(0x85eb_ca6b)
 }

@@ -5,13 +5,13 @@
 //! Then the rest is matched by similarity ([`super::likeness`]), the most similar first. The required similarity is
 //! lower if the position fits: between the same neighbours, or at about the same time.
 
-use super::likeness::{Gap, Likeness, MAX_STEPS};
-use super::words::Words;
+use super::likeness::{Comparisons, Gap, MAX_STEPS};
+use super::words::NormalizedUtterance;
 use crate::domain::Speaker;
 use std::collections::HashMap;
 
 /// A matching of live turns and utterances.
-pub(super) struct Paired {
+pub(super) struct Matching {
     /// The index of the utterance for each live turn. Each utterance is used at most once.
     pub(super) of_heard: Vec<Option<usize>>,
     /// Number of unmatched turns that were not compared with all utterances, because that would have taken too long.
@@ -19,52 +19,61 @@ pub(super) struct Paired {
 }
 
 /// Matches live turns with utterances.
-pub(super) fn pair_up(heard: &[Words], said: &[Words]) -> Paired {
-    pair_up_within(MAX_STEPS, heard, said)
+pub(super) fn match_utterances(heard: &[NormalizedUtterance], said: &[NormalizedUtterance]) -> Matching {
+    match_utterances_within(MAX_STEPS, heard, said)
 }
 
-fn pair_up_within(steps: usize, heard: &[Words], said: &[Words]) -> Paired {
-    let mut pairs = Pairs { of_heard: vec![None; heard.len()], of_said: vec![None; said.len()] };
-    pairs.by_words(heard, said, |words| Some(&words.text));
-    pairs.by_words(heard, said, |words| words.original.as_ref());
-    let uncompared = pairs.by_likeness(heard, said, steps);
-    Paired { of_heard: pairs.of_heard, uncompared }
+fn match_utterances_within(steps: usize, heard: &[NormalizedUtterance], said: &[NormalizedUtterance]) -> Matching {
+    let mut pairs = PartialMatching { of_heard: vec![None; heard.len()], of_said: vec![None; said.len()] };
+    pairs.match_equal_words(heard, said, |words| Some(&words.text));
+    pairs.match_equal_words(heard, said, |words| words.original.as_ref());
+    let uncompared = pairs.match_by_similarity(heard, said, steps);
+    Matching { of_heard: pairs.of_heard, uncompared }
 }
 
 /// Returns for each unmatched turn the index of the utterance with its exact words that another turn has taken.
-pub(super) fn repeats(heard: &[Words], said: &[Words], pairs: &[Option<usize>]) -> Vec<Option<usize>> {
+pub(super) fn repeats(
+    heard: &[NormalizedUtterance],
+    said: &[NormalizedUtterance],
+    pairs: &[Option<usize>],
+) -> Vec<Option<usize>> {
     let mut by_words: HashMap<(Speaker, &str), Vec<usize>> = HashMap::new();
     for (at, words) in said.iter().enumerate() {
         for text in [Some(&words.text), words.original.as_ref()].into_iter().flatten() {
             by_words.entry((words.speaker, text)).or_default().push(at);
         }
     }
-    let repeat = |words: &Words| {
+    let repeat = |words: &NormalizedUtterance| {
         let same = by_words.get(&(words.speaker, words.text.as_str()))?;
         same.iter().copied().min_by_key(|at| words.micros_from(&said[*at]))
     };
     heard.iter().zip(pairs).map(|(words, pair)| if pair.is_none() { repeat(words) } else { None }).collect()
 }
 
-struct Pairs {
+struct PartialMatching {
     of_heard: Vec<Option<usize>>,
     of_said: Vec<Option<usize>>,
 }
 
-impl Pairs {
+impl PartialMatching {
     fn join(&mut self, heard: usize, said: usize) {
         self.of_heard[heard] = Some(said);
         self.of_said[said] = Some(heard);
     }
 
     /// Matches turns and utterances with equal words. `text` selects the utterance's words.
-    fn by_words<'a>(&mut self, heard: &'a [Words], said: &'a [Words], text: impl Fn(&'a Words) -> Option<&'a String>) {
+    fn match_equal_words<'a>(
+        &mut self,
+        heard: &'a [NormalizedUtterance],
+        said: &'a [NormalizedUtterance],
+        text: impl Fn(&'a NormalizedUtterance) -> Option<&'a String>,
+    ) {
         #[derive(Default)]
-        struct Group {
+        struct MatchGroup {
             heard: Vec<usize>,
             said: Vec<usize>,
         }
-        let mut groups: HashMap<(Speaker, &str), Group> = HashMap::new();
+        let mut groups: HashMap<(Speaker, &str), MatchGroup> = HashMap::new();
         for (at, words) in said.iter().enumerate().filter(|(at, _)| self.of_said[*at].is_none()) {
             if let Some(text) = text(words) {
                 groups.entry((words.speaker, text)).or_default().said.push(at);
@@ -84,17 +93,23 @@ impl Pairs {
 
     /// Matches the rest by similarity, the most similar first. Returns the number of turns that were not compared with
     /// all utterances.
-    fn by_likeness(&mut self, heard: &[Words], said: &[Words], steps: usize) -> usize {
+    fn match_by_similarity(
+        &mut self,
+        heard: &[NormalizedUtterance],
+        said: &[NormalizedUtterance],
+        steps: usize,
+    ) -> usize {
         let left = |pairs: &[Option<usize>]| (0..pairs.len()).filter(|at| pairs[*at].is_none()).collect::<Vec<_>>();
         let (left_heard, left_said) = (left(&self.of_heard), left(&self.of_said));
         if left_heard.is_empty() || left_said.is_empty() {
             return 0;
         }
-        let mut likeness = Likeness::new(heard, said, self.gaps(said.len()), &left_heard, &left_said, steps);
+        let mut likeness =
+            Comparisons::new(heard, said, self.unmatched_ranges(said.len()), &left_heard, &left_said, steps);
         likeness.compare_likely(&left_heard, &left_said);
         self.join_all(likeness.candidates());
         let (left_heard, left_said) = (left(&self.of_heard), left(&self.of_said));
-        let uncompared = likeness.compare_all(self.gaps(said.len()), &left_heard, &left_said);
+        let uncompared = likeness.compare_all(self.unmatched_ranges(said.len()), &left_heard, &left_said);
         self.join_all(likeness.candidates());
         uncompared.into_iter().filter(|n| self.of_heard[*n].is_none()).count()
     }
@@ -109,7 +124,7 @@ impl Pairs {
     }
 
     /// Returns for each turn the utterances of the nearest matched turns before and after it.
-    fn gaps(&self, said: usize) -> Vec<Gap> {
+    fn unmatched_ranges(&self, said: usize) -> Vec<Gap> {
         let mut gaps = vec![(None, None); self.of_heard.len()];
         let mut last = None;
         for (n, pair) in self.of_heard.iter().enumerate() {
@@ -172,13 +187,15 @@ fn in_order(heard: &[usize], said: &[usize], apart: impl Fn(usize, usize) -> u64
 
 #[cfg(test)]
 mod tests {
-    use super::{pair_up, pair_up_within};
-    use crate::domain::reconcile::words::{Words, fold};
+    use super::{match_utterances, match_utterances_within};
+    use crate::domain::reconcile::words::{NormalizedUtterance, normalize};
     use crate::domain::{Speaker, Timestamp};
 
-    fn words(said: &[(&str, i64)]) -> Vec<Words> {
+    fn words(said: &[(&str, i64)]) -> Vec<NormalizedUtterance> {
         let start = Timestamp::parse("2026-09-28T12:00:00Z").unwrap();
-        said.iter().map(|(text, second)| Words::new(Speaker::Agent, text, None, start.plus_seconds(*second))).collect()
+        said.iter()
+            .map(|(text, second)| NormalizedUtterance::new(Speaker::Agent, text, None, start.plus_seconds(*second)))
+            .collect()
     }
 
     #[test]
@@ -208,7 +225,7 @@ mod tests {
             ),
         ];
         for (case, heard, said, wanted) in cases {
-            let paired = pair_up(&words(heard), &words(said));
+            let paired = match_utterances(&words(heard), &words(said));
             assert_eq!((&*paired.of_heard, paired.uncompared), (*wanted, 0), "{case}");
         }
     }
@@ -219,9 +236,13 @@ mod tests {
             words(&[("the brakes of this truck squeak", 5), ("the radio does not work at all", 9), ("hello", 0)]);
         let said =
             words(&[("Nobody said a word about any lights.", 3), ("Hello!", 0), ("We had rain all week long.", 8)]);
-        assert_eq!(pair_up_within(0, &heard, &said).uncompared, 2, "what has the same words needs no step");
-        assert_eq!(pair_up_within(100_000, &heard, &said).uncompared, 0);
-        assert_eq!(pair_up_within(0, &heard, &words(&[("hello", 1)])).uncompared, 0, "nothing is left to compare with");
+        assert_eq!(match_utterances_within(0, &heard, &said).uncompared, 2, "what has the same words needs no step");
+        assert_eq!(match_utterances_within(100_000, &heard, &said).uncompared, 0);
+        assert_eq!(
+            match_utterances_within(0, &heard, &words(&[("hello", 1)])).uncompared,
+            0,
+            "nothing is left to compare with"
+        );
     }
 
     #[test]
@@ -229,7 +250,7 @@ mod tests {
         for (text, folded) in
             [("Yeah, I'm  parked!", "yeah im parked"), ("It\u{2019}s 45\u{b0}.", "its 45"), (" ?! ", "?!")]
         {
-            assert_eq!(fold(text), folded);
+            assert_eq!(normalize(text), folded);
         }
     }
 }

@@ -7,8 +7,8 @@ mod plan;
 mod settlement;
 mod words;
 
-pub use super::Reconciled as Counts;
-pub use driver_match::{Candidate, Identity, identify, identify_closed};
-pub use plan::{Known, Origin, Plan, Standing, Stored, plan};
-pub use settlement::{Added, Base, FactsWrite, Material, Reconciliation, Settlement, Whole, settle};
-pub use words::fold;
+pub use super::ReconcileCounts as Counts;
+pub use driver_match::{Candidate, DriverMatch, match_driver, match_driver_of_closed_call};
+pub use plan::{Origin, Plan, Records, TurnPlacement, TurnRow, plan};
+pub use settlement::{Base, CreatedTurn, FactsWrite, Material, Reconciliation, Settlement, WholeCall, settle};
+pub use words::normalize;

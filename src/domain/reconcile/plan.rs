@@ -5,9 +5,9 @@
 //! call, which does not. [`plan`] is a pure function of everything that is stored of a call. It never depends on the
 //! order of arrival, so any order ends in the same transcript:
 //!
-//! - A turn and an entry of the record are the same utterance if the speaker and the words agree ([`super::matching`] defines
-//!   how closely). The turn keeps its number and its live words, and appears in the transcript with the record's words
-//!   and time.
+//! - A turn and an entry of the record are the same utterance if the speaker and the words agree ([`super::matching`]
+//!   defines how closely). The turn keeps its number and its live words, and appears in the transcript with the
+//!   record's words and time.
 //! - An entry without a turn gets a turn of its own, numbered after all others, at its position in the transcript.
 //! - A turn without an entry stays, because it was acknowledged, and is marked. It only counts as a repeat if a
 //!   complete record has its words and another turn has taken that entry.
@@ -28,14 +28,14 @@
 use super::Counts;
 use serde::{Deserialize, Serialize};
 
-use super::matching::{Paired, pair_up, repeats};
-use super::words::{Words, begins_with};
+use super::matching::{Matching, match_utterances, repeats};
+use super::words::{NormalizedUtterance, begins_with};
 use crate::domain::{Entry, Message, Source, Speaker, Timestamp};
 use std::collections::HashMap;
 
 /// A stored turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
+pub struct TurnRow {
     /// Number of the turn in its call.
     pub sequence_number: i64,
     /// Who spoke.
@@ -52,7 +52,7 @@ pub struct Stored {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// A webhook delivered the turn.
-    Heard,
+    Live,
     /// Reconciliation created the turn for the history entry with this index.
     History(u32),
     /// Reconciliation created the turn for the entry with this index of the record after the call.
@@ -61,7 +61,7 @@ pub enum Origin {
 
 /// The records of a call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Known {
+pub struct Records {
     /// Entries of histories that tools sent during the call. The end may be missing.
     pub history: Vec<Entry>,
     /// The transcript after the call, which is complete.
@@ -72,9 +72,9 @@ pub struct Known {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// The placement of each stored turn, ordered by sequence number.
-    pub standings: Vec<Standing>,
+    pub standings: Vec<TurnPlacement>,
     /// Turns to store, in the order of their numbers, which follow the stored ones.
-    pub additions: Vec<Addition>,
+    pub additions: Vec<MissingTurn>,
     /// Numbers that describe the result.
     pub counts: Counts,
     /// Number of turns without an entry that were not compared with all entries, because that would have taken too
@@ -84,7 +84,7 @@ pub struct Plan {
 
 /// The placement of a stored turn in the transcript.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Standing {
+pub struct TurnPlacement {
     /// Number of the turn in its call.
     pub sequence_number: i64,
     /// Position in the transcript, from 1; `None` if the turn is superseded.
@@ -105,7 +105,7 @@ pub struct Standing {
 
 /// A turn to create for an entry without a turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Addition {
+pub struct MissingTurn {
     /// The entry.
     pub entry: Entry,
     /// The record that contains the entry.
@@ -115,7 +115,7 @@ pub struct Addition {
 }
 
 /// An utterance, merged from all records that contain it.
-struct Said<'a> {
+struct Utterance<'a> {
     entry: &'a Entry,
     /// Index in the record after the call.
     post_call: Option<u32>,
@@ -124,18 +124,20 @@ struct Said<'a> {
 }
 
 /// Plans the transcript of a call.
-pub fn plan(stored: &[Stored], known: &Known) -> Plan {
+pub fn plan(stored: &[TurnRow], known: &Records) -> Plan {
     let complete = known.post_call.is_some();
-    let said = combined(known);
-    let mut heard: Vec<&Stored> = stored.iter().filter(|turn| turn.origin == Origin::Heard).collect();
+    let said = merged_utterances(known);
+    let mut heard: Vec<&TurnRow> = stored.iter().filter(|turn| turn.origin == Origin::Live).collect();
     // Sorts by content, because the order of arrival must not matter. The number only separates turns that are equal
     // otherwise.
     heard.sort_by_key(|turn| (turn.timestamp, turn.speaker.as_str(), &turn.text, turn.sequence_number));
     let (pairs, uncompared, repeat_of) = {
-        let heard_words: Vec<_> =
-            heard.iter().map(|turn| Words::new(turn.speaker, &turn.text, None, Some(turn.timestamp))).collect();
-        let said_words: Vec<_> = said.iter().map(|said| words(said.entry)).collect();
-        let Paired { of_heard: pairs, uncompared } = pair_up(&heard_words, &said_words);
+        let heard_words: Vec<_> = heard
+            .iter()
+            .map(|turn| NormalizedUtterance::new(turn.speaker, &turn.text, None, Some(turn.timestamp)))
+            .collect();
+        let said_words: Vec<_> = said.iter().map(|said| normalized(said.entry)).collect();
+        let Matching { of_heard: pairs, uncompared } = match_utterances(&heard_words, &said_words);
         let repeat_of = if complete { repeats(&heard_words, &said_words, &pairs) } else { vec![None; heard.len()] };
         (pairs, uncompared, repeat_of)
     };
@@ -147,7 +149,7 @@ pub fn plan(stored: &[Stored], known: &Known) -> Plan {
             standing_for[*at] = Some(turn.sequence_number);
         }
     }
-    let mut made: Vec<&Stored> = stored.iter().filter(|turn| turn.origin != Origin::Heard).collect();
+    let mut made: Vec<&TurnRow> = stored.iter().filter(|turn| turn.origin != Origin::Live).collect();
     made.sort_by_key(|turn| turn.sequence_number);
     let made_for = positions_of(&made, &said);
     for (turn, at) in made.iter().zip(&made_for) {
@@ -156,35 +158,36 @@ pub fn plan(stored: &[Stored], known: &Known) -> Plan {
         }
     }
 
-    let order = transcript(&said, &heard, &pairs, &repeat_of);
-    let mut plan = Plan { counts: count(&said, &heard, &pairs, &repeat_of, complete), uncompared, ..Plan::default() };
+    let order = timeline(&said, &heard, &pairs, &repeat_of);
+    let mut plan =
+        Plan { counts: diff_counts(&said, &heard, &pairs, &repeat_of, complete), uncompared, ..Plan::default() };
     let mut next = stored.iter().map(|turn| turn.sequence_number).max().unwrap_or(0) + 1;
     let mut places = vec![0; said.len()];
     let mut lone_places = vec![0; heard.len()];
     for (place, item) in (1..).zip(order) {
         match item {
-            Item::Lone(at) => lone_places[at] = place,
-            Item::Said(at) => {
+            TimelineEntry::Lone(at) => lone_places[at] = place,
+            TimelineEntry::Said(at) => {
                 places[at] = place;
                 if standing_for[at].is_none() {
                     standing_for[at] = Some(next);
                     next += 1;
                     let source = if said[at].post_call.is_some() { Source::PostCall } else { Source::History };
-                    plan.additions.push(Addition { entry: said[at].entry.clone(), source, place });
+                    plan.additions.push(MissingTurn { entry: said[at].entry.clone(), source, place });
                 }
             }
         }
     }
     for (n, turn) in heard.iter().enumerate() {
         plan.standings.push(match (pairs[n], repeat_of[n]) {
-            (Some(at), _) => standing(turn, &said[at], places[at]),
+            (Some(at), _) => matched(turn, &said[at], places[at]),
             (None, Some(at)) => superseded(turn, standing_for[at]),
-            (None, None) => lone(turn, lone_places[n], complete),
+            (None, None) => unmatched(turn, lone_places[n], complete),
         });
     }
     for (turn, at) in made.iter().zip(made_for) {
         plan.standings.push(match at {
-            Some(at) if standing_for[at] == Some(turn.sequence_number) => standing(turn, &said[at], places[at]),
+            Some(at) if standing_for[at] == Some(turn.sequence_number) => matched(turn, &said[at], places[at]),
             // A turn that is no longer in any record is superseded by the last recorded turn.
             _ => superseded(turn, at.and_then(|at| standing_for[at]).or(standing_for.last().copied().flatten())),
         });
@@ -193,13 +196,13 @@ pub fn plan(stored: &[Stored], known: &Known) -> Plan {
     plan
 }
 
-fn words(entry: &Entry) -> Words {
+fn normalized(entry: &Entry) -> NormalizedUtterance {
     let original = entry.original.as_ref().map(Message::as_str);
-    Words::new(entry.speaker, entry.message.as_str(), original, entry.time)
+    NormalizedUtterance::new(entry.speaker, entry.message.as_str(), original, entry.time)
 }
 
 /// Returns the utterances: those of the record after the call, or of the histories if there is none.
-fn combined(known: &Known) -> Vec<Said<'_>> {
+fn merged_utterances(known: &Records) -> Vec<Utterance<'_>> {
     fn of_history(entry: &Entry) -> (u32, &str) {
         (entry.index, entry.message.as_str())
     }
@@ -207,25 +210,25 @@ fn combined(known: &Known) -> Vec<Said<'_>> {
         return known
             .history
             .iter()
-            .map(|entry| Said { entry, post_call: None, history: Some(of_history(entry)) })
+            .map(|entry| Utterance { entry, post_call: None, history: Some(of_history(entry)) })
             .collect();
     };
-    let history_words: Vec<_> = known.history.iter().map(words).collect();
-    let post_call_words: Vec<_> = post_call.iter().map(words).collect();
+    let history_words: Vec<_> = known.history.iter().map(normalized).collect();
+    let post_call_words: Vec<_> = post_call.iter().map(normalized).collect();
     let mut histories: Vec<Option<&Entry>> = vec![None; post_call.len()];
-    for (entry, pair) in known.history.iter().zip(pair_up(&history_words, &post_call_words).of_heard) {
+    for (entry, pair) in known.history.iter().zip(match_utterances(&history_words, &post_call_words).of_heard) {
         if let Some(at) = pair {
             histories[at] = Some(entry);
         }
     }
     let pairs = post_call.iter().zip(histories);
     pairs
-        .map(|(entry, history)| Said { entry, post_call: Some(entry.index), history: history.map(of_history) })
+        .map(|(entry, history)| Utterance { entry, post_call: Some(entry.index), history: history.map(of_history) })
         .collect()
 }
 
 /// Returns the index of the utterance that each turn was created for, if any.
-fn positions_of(made: &[&Stored], said: &[Said<'_>]) -> Vec<Option<usize>> {
+fn positions_of(made: &[&TurnRow], said: &[Utterance<'_>]) -> Vec<Option<usize>> {
     let mut by_origin = HashMap::new();
     for (at, said) in said.iter().enumerate() {
         by_origin.extend(said.post_call.map(|index| (Origin::PostCall(index), at)));
@@ -235,7 +238,7 @@ fn positions_of(made: &[&Stored], said: &[Said<'_>]) -> Vec<Option<usize>> {
 }
 
 /// An item of the transcript.
-enum Item {
+enum TimelineEntry {
     /// An utterance of the records, by its index.
     Said(usize),
     /// A turn without an utterance, by its index among the live turns.
@@ -243,24 +246,29 @@ enum Item {
 }
 
 /// Returns the order of the conversation: that of the records, with other turns inserted by time.
-fn transcript(said: &[Said<'_>], heard: &[&Stored], pairs: &[Option<usize>], repeat_of: &[Option<usize>]) -> Vec<Item> {
+fn timeline(
+    said: &[Utterance<'_>],
+    heard: &[&TurnRow],
+    pairs: &[Option<usize>],
+    repeat_of: &[Option<usize>],
+) -> Vec<TimelineEntry> {
     let mut lone = (0..heard.len()).filter(|n| pairs[*n].is_none() && repeat_of[*n].is_none()).peekable();
     let mut order = Vec::with_capacity(said.len());
     for (at, said) in said.iter().enumerate() {
         // An entry without a time directly follows the one before it.
         while let Some(n) = lone.next_if(|n| said.entry.time.is_some_and(|time| heard[*n].timestamp < time)) {
-            order.push(Item::Lone(n));
+            order.push(TimelineEntry::Lone(n));
         }
-        order.push(Item::Said(at));
+        order.push(TimelineEntry::Said(at));
     }
-    order.extend(lone.map(Item::Lone));
+    order.extend(lone.map(TimelineEntry::Lone));
     order
 }
 
-fn standing(turn: &Stored, said: &Said<'_>, place: i64) -> Standing {
+fn matched(turn: &TurnRow, said: &Utterance<'_>, place: i64) -> TurnPlacement {
     let message = &said.entry.message;
-    let made = turn.origin != Origin::Heard;
-    Standing {
+    let made = turn.origin != Origin::Live;
+    TurnPlacement {
         sequence_number: turn.sequence_number,
         place: Some(place),
         superseded_by: None,
@@ -279,8 +287,8 @@ fn corrects(entry: &Entry, text: &str) -> bool {
 }
 
 /// Returns the placement of a turn that no record contains. `complete` is true if there is a complete record.
-fn lone(turn: &Stored, place: i64, complete: bool) -> Standing {
-    Standing {
+fn unmatched(turn: &TurnRow, place: i64, complete: bool) -> TurnPlacement {
+    TurnPlacement {
         sequence_number: turn.sequence_number,
         place: Some(place),
         superseded_by: None,
@@ -292,19 +300,19 @@ fn lone(turn: &Stored, place: i64, complete: bool) -> Standing {
     }
 }
 
-fn superseded(turn: &Stored, by: Option<i64>) -> Standing {
-    Standing { place: None, superseded_by: by, ..lone(turn, 0, false) }
+fn superseded(turn: &TurnRow, by: Option<i64>) -> TurnPlacement {
+    TurnPlacement { place: None, superseded_by: by, ..unmatched(turn, 0, false) }
 }
 
-fn count(
-    said: &[Said<'_>],
-    heard: &[&Stored],
+fn diff_counts(
+    said: &[Utterance<'_>],
+    heard: &[&TurnRow],
     pairs: &[Option<usize>],
     repeat_of: &[Option<usize>],
     complete: bool,
 ) -> Counts {
     let mut counts = Counts::default();
-    let mut turns: Vec<Option<&Stored>> = vec![None; said.len()];
+    let mut turns: Vec<Option<&TurnRow>> = vec![None; said.len()];
     for ((turn, pair), repeat) in heard.iter().zip(pairs).zip(repeat_of) {
         match (pair, repeat) {
             (Some(at), _) => turns[*at] = Some(turn),
@@ -334,13 +342,13 @@ mod tests {
         Timestamp::parse("2026-09-28T12:00:00Z").unwrap().plus_seconds(second).unwrap()
     }
 
-    fn heard(number: i64, text: &str, second: i64) -> Stored {
-        Stored {
+    fn heard(number: i64, text: &str, second: i64) -> TurnRow {
+        TurnRow {
             sequence_number: number,
             speaker: Speaker::Driver,
             text: text.to_owned(),
             timestamp: at(second),
-            origin: Origin::Heard,
+            origin: Origin::Live,
         }
     }
 
@@ -358,7 +366,7 @@ mod tests {
     }
 
     /// The transcript of a plan: a turn's number or `+` for a new one, and its words.
-    fn transcript(stored: &[Stored], plan: &Plan) -> Vec<String> {
+    fn transcript(stored: &[TurnRow], plan: &Plan) -> Vec<String> {
         let mut items: Vec<(i64, String)> = Vec::new();
         for standing in &plan.standings {
             let turn = stored.iter().find(|turn| turn.sequence_number == standing.sequence_number).unwrap();
@@ -415,7 +423,7 @@ mod tests {
         ];
         for (case, turns, history, record, wanted) in cases {
             let stored: Vec<_> = turns.iter().map(|(number, text, second)| heard(*number, text, *second)).collect();
-            let known = Known { history: entries(history), post_call: record.map(entries) };
+            let known = Records { history: entries(history), post_call: record.map(entries) };
             assert_eq!(transcript(&stored, &plan(&stored, &known)), wanted, "{case}");
         }
     }
@@ -423,12 +431,12 @@ mod tests {
     #[test]
     fn a_second_plan_over_the_stored_result_adds_nothing() {
         let mut stored = vec![heard(1, "im parked", 0)];
-        let known = Known { history: Vec::new(), post_call: Some(entries(&["I'm parked.", "At the Pilot."])) };
+        let known = Records { history: Vec::new(), post_call: Some(entries(&["I'm parked.", "At the Pilot."])) };
         let first = plan(&stored, &known);
         for (number, new) in (2..).zip(&first.additions) {
             let origin = Origin::PostCall(new.entry.index);
             let text = new.entry.message.as_str().to_owned();
-            stored.push(Stored { text, origin, ..heard(number, "", 10) });
+            stored.push(TurnRow { text, origin, ..heard(number, "", 10) });
         }
         let second = plan(&stored, &known);
         assert_eq!((first.additions.len(), second.additions.len()), (1, 0));

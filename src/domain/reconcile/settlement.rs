@@ -5,9 +5,9 @@
 //! therefore shows words twice that were not shown twice before.
 
 use super::Counts;
-use super::plan::{Known, Origin, Plan, Standing, Stored, plan};
+use super::plan::{Origin, Plan, Records, TurnPlacement, TurnRow, plan};
 use crate::domain::{
-    Combined, ConversationId, DriverClaims, Entry, Facts, History, Message, Record, Source, Timestamp,
+    ConversationId, DriverClaims, Entry, Facts, History, MergedRecord, Message, Record, Source, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -43,7 +43,7 @@ pub struct Material {
     /// True if the facts in the records must be written again.
     pub facts: bool,
     /// Turns by number, with their present placement.
-    pub turns: Vec<(Stored, Standing)>,
+    pub turns: Vec<(TurnRow, TurnPlacement)>,
     /// Signed records, with the ids of their events.
     pub records: Vec<(i64, Record)>,
     /// Unsigned histories.
@@ -62,16 +62,16 @@ pub struct Reconciliation {
     /// The state that it is based on.
     pub base: Base,
     /// Turns to create. They get the next numbers.
-    pub additions: Vec<Added>,
+    pub additions: Vec<CreatedTurn>,
     /// Turns whose placement changed. Numbers above the base's turn count refer to created turns.
-    pub standings: Vec<Standing>,
+    pub standings: Vec<TurnPlacement>,
     /// Facts of the whole call, only in the last slice.
-    pub whole: Option<Box<Whole>>,
+    pub whole: Option<Box<WholeCall>>,
 }
 
 /// A turn to create for an entry of a record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Added {
+pub struct CreatedTurn {
     /// The entry.
     pub entry: Entry,
     /// The record that contains the entry.
@@ -84,7 +84,7 @@ pub struct Added {
 
 /// Facts of a whole call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Whole {
+pub struct WholeCall {
     /// Numbers that describe the result, if any record has words.
     pub counts: Option<Counts>,
     /// Number of turns that could not be compared with the whole record.
@@ -121,10 +121,10 @@ pub struct FactsWrite {
 pub struct Settlement {
     conversation_id: ConversationId,
     base: Base,
-    additions: VecDeque<Added>,
-    standings: VecDeque<Standing>,
+    additions: VecDeque<CreatedTurn>,
+    standings: VecDeque<TurnPlacement>,
     /// Facts for the last slice.
-    whole: Option<Box<Whole>>,
+    whole: Option<Box<WholeCall>>,
     /// Number of turns when the plan was made.
     planned_at: i64,
     /// Numbers of created turns that are stored.
@@ -135,20 +135,20 @@ pub struct Settlement {
 pub fn settle(material: Material, now: Timestamp) -> Settlement {
     let Material { conversation_id, base, turns, records, history, .. } = material;
     let (event_ids, records): (Vec<i64>, Vec<Record>) = records.into_iter().unzip();
-    let mut combined = Combined::of(records);
+    let mut combined = MergedRecord::merge(records);
     let signed = combined.best.is_some();
-    let known = Known { history: history.entries(), post_call: combined.transcript.take() };
-    let (stored, before): (Vec<Stored>, Vec<Standing>) = turns.into_iter().unzip();
+    let known = Records { history: history.entries(), post_call: combined.transcript.take() };
+    let (stored, before): (Vec<TurnRow>, Vec<TurnPlacement>) = turns.into_iter().unzip();
     let recorded = known.post_call.is_some() || !known.history.is_empty();
     let plan = if recorded { plan(&stored, &known) } else { Plan::default() };
     let last_said = plan.standings.iter().map(|standing| standing.timestamp).max().unwrap_or(now);
     let additions = timed(plan.additions, last_said);
-    let changed = |(standing, before): (Standing, &Standing)| (standing != *before).then_some(standing);
+    let changed = |(standing, before): (TurnPlacement, &TurnPlacement)| (standing != *before).then_some(standing);
     let retimed = plan.standings.iter().zip(&before).any(|(standing, before)| standing.timestamp != before.timestamp);
-    let mut standings: Vec<Standing> = plan.standings.into_iter().zip(&before).filter_map(changed).collect();
+    let mut standings: Vec<TurnPlacement> = plan.standings.into_iter().zip(&before).filter_map(changed).collect();
     standings.sort_by_key(|standing| (standing.place.is_some(), standing.place));
     let claims = if signed { combined.facts.claims.clone() } else { material.tool_claims };
-    let whole = Whole {
+    let whole = WholeCall {
         counts: recorded.then_some(plan.counts),
         uncompared: i64::try_from(plan.uncompared).unwrap_or(i64::MAX),
         claims,
@@ -169,18 +169,23 @@ pub fn settle(material: Material, now: Timestamp) -> Settlement {
 }
 
 /// Adds times to the turns to create. An entry without a time gets that of the one before it.
-fn timed(additions: Vec<super::plan::Addition>, mut last: Timestamp) -> VecDeque<Added> {
-    let timed = |addition: super::plan::Addition| {
-        let super::plan::Addition { entry, source, place } = addition;
+fn timed(additions: Vec<super::plan::MissingTurn>, mut last: Timestamp) -> VecDeque<CreatedTurn> {
+    let timed = |addition: super::plan::MissingTurn| {
+        let super::plan::MissingTurn { entry, source, place } = addition;
         last = entry.time.unwrap_or(last);
-        Added { entry, source, place, timestamp: last }
+        CreatedTurn { entry, source, place, timestamp: last }
     };
     additions.into_iter().map(timed).collect()
 }
 
 /// Returns the facts to write: all after a new record; otherwise only a new start, if it depends on the turns because
 /// no record gives it.
-fn facts(combined: Combined, transcript: Option<&[Entry]>, event_ids: &[i64], record_came: bool) -> Option<FactsWrite> {
+fn facts(
+    combined: MergedRecord,
+    transcript: Option<&[Entry]>,
+    event_ids: &[i64],
+    record_came: bool,
+) -> Option<FactsWrite> {
     let event_id = event_ids[combined.best?];
     let facts = combined.facts;
     if !record_came && facts.start.is_some() {
@@ -212,7 +217,7 @@ impl Settlement {
             (rows, bytes) = (rows + 1, bytes + length);
             room
         };
-        let length = |added: &Added| added.entry.message.as_str().len();
+        let length = |added: &CreatedTurn| added.entry.message.as_str().len();
         let mut additions = Vec::new();
         while let Some(added) = self.additions.pop_front_if(|added| has_room(length(added))) {
             additions.push(added);
@@ -220,10 +225,10 @@ impl Settlement {
         let mut standings = Vec::new();
         if self.additions.is_empty() {
             let length =
-                |standing: &Standing| standing.final_text.as_ref().map_or(0, |text: &Message| text.as_str().len());
+                |standing: &TurnPlacement| standing.final_text.as_ref().map_or(0, |text: &Message| text.as_str().len());
             while let Some(standing) = self.standings.pop_front_if(|standing| has_room(length(standing))) {
                 let superseded_by = standing.superseded_by.map(|number| self.number(number));
-                standings.push(Standing { superseded_by, ..standing });
+                standings.push(TurnPlacement { superseded_by, ..standing });
             }
         }
         let last = self.additions.is_empty() && self.standings.is_empty();
@@ -264,13 +269,13 @@ impl Reconciliation {
     }
 }
 
-impl Stored {
+impl TurnRow {
     /// Returns the origin of a turn from its source and the index of its entry.
     pub fn origin_of(source: Source, record_index: Option<u32>) -> Origin {
         match (source, record_index) {
             (Source::History, Some(index)) => Origin::History(index),
             (Source::PostCall, Some(index)) => Origin::PostCall(index),
-            _ => Origin::Heard,
+            _ => Origin::Live,
         }
     }
 }

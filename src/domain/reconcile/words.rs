@@ -3,16 +3,16 @@
 use crate::domain::{Speaker, Timestamp};
 
 /// The normalized words of an utterance.
-pub(super) struct Words {
+pub(super) struct NormalizedUtterance {
     pub(super) speaker: Speaker,
     pub(super) text: String,
     pub(super) original: Option<String>,
     pub(super) time: Option<Timestamp>,
 }
 
-impl Words {
+impl NormalizedUtterance {
     pub(super) fn new(speaker: Speaker, text: &str, original: Option<&str>, time: Option<Timestamp>) -> Self {
-        Self { speaker, text: fold(text), original: original.map(fold), time }
+        Self { speaker, text: normalize(text), original: original.map(normalize), time }
     }
 
     pub(super) fn micros_from(&self, other: &Self) -> u64 {
@@ -24,7 +24,7 @@ impl Words {
 }
 
 /// Returns the text without case, punctuation and superfluous white space. A text with nothing else stays unchanged.
-pub fn fold(text: &str) -> String {
+pub fn normalize(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_alphanumeric() {
@@ -37,7 +37,7 @@ pub fn fold(text: &str) -> String {
     if folded.is_empty() { text.trim().to_owned() } else { folded }
 }
 
-/// Returns whether `text` begins with `beginning` after [`fold`].
+/// Returns whether `text` begins with `beginning` after [`normalize`].
 pub(super) fn begins_with(text: &str, beginning: &str) -> bool {
-    fold(text).starts_with(&fold(beginning))
+    normalize(text).starts_with(&normalize(beginning))
 }

@@ -4,6 +4,6 @@ mod run;
 mod schedule;
 mod target;
 
-pub use run::{BackfillError, BatchReport, Keeper, Progress, Report, batch, conversations};
-pub use schedule::{Unfinished, start};
-pub use target::{Nothing, StoreKeeper};
+pub use run::{BackfillError, BackfillReport, BackfillTarget, BatchCallReport, Progress, batch, conversations};
+pub use schedule::{UnfinishedCalls, start};
+pub use target::{EmptyTarget, StoreTarget};

@@ -5,15 +5,15 @@
 //! extra run changes nothing.
 
 use crate::domain::{ConversationId, NewDispatch};
-use crate::elevenlabs::client::{Client, ClientError, Listed};
-use crate::elevenlabs::read_batch;
+use crate::elevenlabs::client::{Client, ClientError, ConversationSummary};
+use crate::elevenlabs::parse_batch;
 use crate::ingest::WriteError;
 use crate::store;
 use serde_json::{Value, json};
 use std::fmt;
 
 /// The store that a backfill writes to.
-pub trait Keeper {
+pub trait BackfillTarget {
     /// Returns whether ElevenLabs' record of a call is stored, so nothing is missing.
     ///
     /// # Errors
@@ -24,13 +24,13 @@ pub trait Keeper {
     ///
     /// # Errors
     /// Storing failed.
-    fn keep(&self, body: Vec<u8>) -> Result<(), KeeperError>;
+    fn store(&self, body: Vec<u8>) -> Result<(), KeeperError>;
 
     /// Creates or replaces dispatches. Leaves out those that are invalid.
     ///
     /// # Errors
     /// Storing failed.
-    fn dispatch(&self, dispatches: Vec<NewDispatch>) -> Result<Dispatched, KeeperError>;
+    fn find_dispatch(&self, dispatches: Vec<NewDispatch>) -> Result<Dispatched, KeeperError>;
 }
 
 /// Result of storing dispatches.
@@ -114,7 +114,7 @@ impl From<ClientError> for BackfillError {
 
 /// Counts of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct BackfillReport {
     /// Listed conversations.
     pub listed: usize,
     /// Listed conversations that are complete in the store.
@@ -150,12 +150,12 @@ pub enum Progress {
 /// See [`BackfillError`].
 pub fn conversations(
     client: &Client,
-    keeper: &(impl Keeper + ?Sized),
+    keeper: &(impl BackfillTarget + ?Sized),
     since: Option<i64>,
     dry_run: bool,
     mut progress: impl FnMut(Progress),
-) -> Result<Report, BackfillError> {
-    let mut report = Report::default();
+) -> Result<BackfillReport, BackfillError> {
+    let mut report = BackfillReport::default();
     let mut wanted = Vec::new();
     let mut cursor = None;
     loop {
@@ -180,7 +180,7 @@ pub fn conversations(
         return Ok(report);
     }
     let of = wanted.len();
-    let mut fetching = Fetching { client, keeper, consecutive_failures: 0 };
+    let mut fetching = FetchOptions { client, keeper, consecutive_failures: 0 };
     // The list starts with the newest, so reversing it fetches the oldest first.
     for (done, (id, listed)) in wanted.into_iter().rev().enumerate() {
         progress(Progress::Fetched { done, of });
@@ -194,13 +194,13 @@ pub fn conversations(
 ///
 /// # Errors
 /// See [`BackfillError`].
-pub(super) fn these(
+pub(super) fn fetch_calls(
     client: &Client,
-    keeper: &(impl Keeper + ?Sized),
+    keeper: &(impl BackfillTarget + ?Sized),
     ids: &[ConversationId],
-) -> Result<Report, BackfillError> {
-    let mut report = Report { listed: ids.len(), ..Report::default() };
-    let mut fetching = Fetching { client, keeper, consecutive_failures: 0 };
+) -> Result<BackfillReport, BackfillError> {
+    let mut report = BackfillReport { listed: ids.len(), ..BackfillReport::default() };
+    let mut fetching = FetchOptions { client, keeper, consecutive_failures: 0 };
     for id in ids {
         fetching.fetch(id, None, &mut report)?;
     }
@@ -211,22 +211,22 @@ pub(super) fn these(
 const MAX_CONSECUTIVE_FAILURES: usize = 3;
 
 /// State of fetching conversations one by one.
-struct Fetching<'a, K: ?Sized> {
+struct FetchOptions<'a, K: ?Sized> {
     client: &'a Client,
     keeper: &'a K,
     consecutive_failures: usize,
 }
 
-impl<K: Keeper + ?Sized> Fetching<'_, K> {
+impl<K: BackfillTarget + ?Sized> FetchOptions<'_, K> {
     fn fetch(
         &mut self,
         id: &ConversationId,
-        listed: Option<&Listed>,
-        report: &mut Report,
+        listed: Option<&ConversationSummary>,
+        report: &mut BackfillReport,
     ) -> Result<(), BackfillError> {
         let data = match self.client.conversation(id.as_str()) {
             Ok(data) => data,
-            Err(error @ (ClientError::KeyRefused(_) | ClientError::AsksToWait(_))) => return Err(error.into()),
+            Err(error @ (ClientError::Unauthorized(_) | ClientError::RateLimited(_))) => return Err(error.into()),
             Err(error) => {
                 report.failed.push(format!("{id}: {error}"));
                 match error {
@@ -249,7 +249,7 @@ impl<K: Keeper + ?Sized> Fetching<'_, K> {
             report.failed.push(format!("{id}: ElevenLabs returned another conversation"));
             return Ok(());
         }
-        self.keeper.keep(event(&data))?;
+        self.keeper.store(event(&data))?;
         report.fetched += 1;
         Ok(())
     }
@@ -267,7 +267,7 @@ fn event(data: &Value) -> Vec<u8> {
 
 /// Counts of a batch's recipients.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct BatchReport {
+pub struct BatchCallReport {
     /// All recipients.
     pub recipients: usize,
     /// Recipients who were not called yet, and so have no conversation.
@@ -284,19 +284,19 @@ pub struct BatchReport {
 /// See [`BackfillError`].
 pub fn batch(
     client: &Client,
-    keeper: &(impl Keeper + ?Sized),
+    keeper: &(impl BackfillTarget + ?Sized),
     id: &str,
     dry_run: bool,
-) -> Result<BatchReport, BackfillError> {
-    let read = read_batch(id, &client.batch(id)?);
-    let mut report = BatchReport {
+) -> Result<BatchCallReport, BackfillError> {
+    let read = parse_batch(id, &client.batch(id)?);
+    let mut report = BatchCallReport {
         recipients: read.recipients,
         not_called: read.not_called,
         dispatched: read.dispatches.len(),
         failed: read.remarks,
     };
     if !dry_run && !read.dispatches.is_empty() {
-        let Dispatched { stored, refused } = keeper.dispatch(read.dispatches)?;
+        let Dispatched { stored, refused } = keeper.find_dispatch(read.dispatches)?;
         report.dispatched = stored;
         report.failed.extend(refused);
     }

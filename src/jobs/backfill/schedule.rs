@@ -1,6 +1,6 @@
 //! Periodically fetches calls that started here but whose end was not received, while the service runs.
 
-use super::run::{BackfillError, Keeper, KeeperError, these};
+use super::run::{BackfillError, BackfillTarget, KeeperError, fetch_calls};
 use crate::domain::ConversationId;
 use crate::elevenlabs::client::Client;
 use crate::jobs::interval_thread::IntervalThread;
@@ -9,7 +9,7 @@ use std::io;
 use std::time::Duration;
 
 /// A store that can list unfinished calls.
-pub trait Unfinished: Keeper {
+pub trait UnfinishedCalls: BackfillTarget {
     /// Returns recent calls without a record of ElevenLabs, at most a few thousand.
     ///
     /// # Errors
@@ -21,7 +21,11 @@ pub trait Unfinished: Keeper {
 ///
 /// # Errors
 /// The operating system could not create the thread.
-pub fn start(every: Duration, client: Client, keeper: impl Unfinished + Send + 'static) -> io::Result<IntervalThread> {
+pub fn start(
+    every: Duration,
+    client: Client,
+    keeper: impl UnfinishedCalls + Send + 'static,
+) -> io::Result<IntervalThread> {
     let mut unknown = HashSet::new();
     IntervalThread::start("backfill", Duration::ZERO, move || {
         run(&client, &keeper, &mut unknown);
@@ -33,10 +37,10 @@ pub fn start(every: Duration, client: Client, keeper: impl Unfinished + Send + '
 const MAX_UNKNOWN_CALLS: usize = 10_000;
 
 /// Fetches once. Calls in `unknown`, which ElevenLabs does not know, are not requested again.
-fn run(client: &Client, keeper: &dyn Unfinished, unknown: &mut HashSet<ConversationId>) {
+fn run(client: &Client, keeper: &dyn UnfinishedCalls, unknown: &mut HashSet<ConversationId>) {
     let asked = keeper.unfinished().map_err(BackfillError::Store).and_then(|mut calls| {
         calls.retain(|call| !unknown.contains(call));
-        these(client, keeper, &calls)
+        fetch_calls(client, keeper, &calls)
     });
     match asked {
         Ok(report) => {

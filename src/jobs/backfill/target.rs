@@ -1,13 +1,13 @@
 //! Stores of a backfill: a database, in or beside a running service, or none.
 
-use super::run::{Dispatched, Keeper, KeeperError};
-use super::schedule::Unfinished;
+use super::run::{BackfillTarget, Dispatched, KeeperError};
+use super::schedule::UnfinishedCalls;
 use crate::domain::{Call, CallStatus, ConversationId, NewDispatch, Timestamp};
 use crate::ingest::executor::Executor;
 use crate::ingest::{WriteError, event};
-use crate::redaction::{Redactor, redacted};
+use crate::redaction::{Redactor, redact_body};
 use crate::store::command::{KeepEvent, PutDispatches};
-use crate::store::{CallFilter, CallKey, CallPageRequest, Counts, Order, Rejection, Store};
+use crate::store::{CallFilter, CallKey, CallPageRequest, Counts, Rejection, SortOrder, Store};
 use bytes::Bytes;
 use std::sync::{Arc, Weak};
 
@@ -16,31 +16,31 @@ const LOOKBACK_SECONDS: i64 = 48 * 3600;
 
 /// An empty store for a dry run without a database.
 #[derive(Debug, Clone, Copy)]
-pub struct Nothing;
+pub struct EmptyTarget;
 
-impl Keeper for Nothing {
+impl BackfillTarget for EmptyTarget {
     fn is_complete(&self, _: &ConversationId) -> Result<bool, KeeperError> {
         Ok(false)
     }
 
-    fn keep(&self, _: Vec<u8>) -> Result<(), KeeperError> {
+    fn store(&self, _: Vec<u8>) -> Result<(), KeeperError> {
         Err(KeeperError::NoDatabase)
     }
 
-    fn dispatch(&self, _: Vec<NewDispatch>) -> Result<Dispatched, KeeperError> {
+    fn find_dispatch(&self, _: Vec<NewDispatch>) -> Result<Dispatched, KeeperError> {
         Err(KeeperError::NoDatabase)
     }
 }
 
 /// A backfill's access to a store.
-pub struct StoreKeeper {
+pub struct StoreTarget {
     /// Upgraded only for a single read, so a long fetch does not prevent that the store is closed.
     store: Weak<dyn Store>,
     redactor: Option<Redactor>,
     executor: Box<dyn Executor>,
 }
 
-impl StoreKeeper {
+impl StoreTarget {
     /// Creates an access that reads from the store, writes by the executor, and redacts what it stores.
     pub fn new(store: &Arc<dyn Store>, redactor: Option<Redactor>, executor: Box<dyn Executor>) -> Self {
         Self { store: Arc::downgrade(store), redactor, executor }
@@ -57,20 +57,20 @@ fn is_complete(call: &Call) -> bool {
     report.record_event_id.is_some() && (report.reconciled.is_some() || call.status == CallStatus::Failed)
 }
 
-impl Keeper for StoreKeeper {
+impl BackfillTarget for StoreTarget {
     fn is_complete(&self, id: &ConversationId) -> Result<bool, KeeperError> {
         let store = self.store()?;
         let call = store.call(id)?;
         Ok(call.as_ref().is_some_and(is_complete) || store.is_erased(id)?)
     }
 
-    fn keep(&self, body: Vec<u8>) -> Result<(), KeeperError> {
-        let event = event::of_body(redacted(self.redactor, Bytes::from(body)));
+    fn store(&self, body: Vec<u8>) -> Result<(), KeeperError> {
+        let event = event::parse_body(redact_body(self.redactor, Bytes::from(body)));
         let (outcome, remarks, error) = (event.outcome, event.remarks.clone(), event.error.clone());
         let conversation_id = event.conversation_id.clone();
         match self.executor.execute(KeepEvent(Box::new(event))) {
             Ok(kept) if !kept.replayed => {
-                event::count(outcome, &remarks);
+                event::count_event(outcome, &remarks);
                 if let Some(remarks) = error {
                     let conversation_id = conversation_id.as_ref().map(ConversationId::as_str);
                     let event_id = kept.event_id;
@@ -83,7 +83,7 @@ impl Keeper for StoreKeeper {
         }
     }
 
-    fn dispatch(&self, mut dispatches: Vec<NewDispatch>) -> Result<Dispatched, KeeperError> {
+    fn find_dispatch(&self, mut dispatches: Vec<NewDispatch>) -> Result<Dispatched, KeeperError> {
         let mut refused = Vec::new();
         while !dispatches.is_empty() {
             match self.executor.execute(PutDispatches(dispatches.clone())) {
@@ -103,12 +103,12 @@ impl Keeper for StoreKeeper {
     }
 }
 
-impl Unfinished for StoreKeeper {
+impl UnfinishedCalls for StoreTarget {
     fn unfinished(&self) -> Result<Vec<ConversationId>, KeeperError> {
         let started_after = Timestamp::now().plus_seconds(-LOOKBACK_SECONDS);
         let filter = CallFilter { started_after, ..CallFilter::default() };
         let mut request =
-            CallPageRequest { filter, order: Order::Ascending, after: None, limit: 500, with_total: false };
+            CallPageRequest { filter, order: SortOrder::Ascending, after: None, limit: 500, with_total: false };
         let mut unfinished = Vec::new();
         loop {
             let page = self.store()?.calls(&request)?;

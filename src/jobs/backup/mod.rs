@@ -3,4 +3,4 @@
 mod file_name;
 mod rotation;
 
-pub use rotation::{Backups, LATEST, Periodic, Plan, name, remove_leftovers};
+pub use rotation::{BackupSchedule, LATEST, Periodic, RotatingBackups, name, remove_leftovers};

@@ -8,7 +8,7 @@
 
 use crate::domain::Timestamp;
 use crate::jobs::interval_thread::IntervalThread;
-use crate::store::{BackupReport, BackupWatch, Copier};
+use crate::store::{BackupReport, BackupSource, ProgressFn};
 use crate::sys::atomic_file::{Aside, AsideError};
 use crate::sys::files;
 use crate::sys::paths::{parent_dir, with_suffix};
@@ -29,14 +29,14 @@ const MAX_RETRY_INTERVAL: Duration = Duration::from_mins(10);
 
 /// Returns the name of a backup of `database` that starts at this time.
 pub fn name(database: &Path, time: Timestamp) -> String {
-    super::file_name::of(database, time)
+    super::file_name::file_name(database, time)
 }
 
 /// The configured backups.
 #[derive(Debug, Clone, Default)]
-pub struct Plan {
+pub struct BackupSchedule {
     /// Retained backups.
-    pub backups: Option<Backups>,
+    pub backups: Option<RotatingBackups>,
     /// Interval between snapshots named [`LATEST`].
     pub snapshot_every: Option<Duration>,
     /// Another folder that may contain unfinished backups.
@@ -45,7 +45,7 @@ pub struct Plan {
 
 /// Schedule of retained backups.
 #[derive(Debug, Clone)]
-pub struct Backups {
+pub struct RotatingBackups {
     /// Folder of the backups.
     pub folder: PathBuf,
     /// Interval between backups.
@@ -73,7 +73,7 @@ impl Periodic {
     /// # Errors
     /// The backup folder cannot be created or written, the database has the name [`LATEST`], or no thread could be
     /// started.
-    pub fn start(plan: &Plan, copier: Copier) -> io::Result<Option<Self>> {
+    pub fn start(plan: &BackupSchedule, copier: BackupSource) -> io::Result<Option<Self>> {
         if plan.backups.is_none() && plan.snapshot_every.is_none() {
             return Ok(None);
         }
@@ -81,7 +81,7 @@ impl Periodic {
         if let Some(backups) = &plan.backups {
             files::create_folder(&backups.folder)?;
             // Fails at the start instead of at the first backup. A full disk may be freed in time.
-            match Aside::over(&backups.folder.join(super::file_name::of(&database, Timestamp::now()))) {
+            match Aside::over(&backups.folder.join(super::file_name::file_name(&database, Timestamp::now()))) {
                 Err(AsideError::Io(_, error)) if error.kind() == io::ErrorKind::StorageFull => {}
                 tried => drop(tried.map_err(io::Error::other)?),
             }
@@ -129,9 +129,9 @@ impl BackupTask {
 }
 
 struct BackupWorker {
-    copier: Copier,
+    copier: BackupSource,
     database: PathBuf,
-    backups: Option<Backups>,
+    backups: Option<RotatingBackups>,
     ending: Arc<AtomicBool>,
 }
 
@@ -164,7 +164,7 @@ impl BackupWorker {
     }
 
     /// Returns the time of the last usable backup. Unusable ones are logged.
-    fn last_whole(&self, backups: &Backups) -> Option<Timestamp> {
+    fn last_whole(&self, backups: &RotatingBackups) -> Option<Timestamp> {
         let made = super::file_name::list(&backups.folder, &self.database).unwrap_or_default();
         made.into_iter().rev().find(|(_, file)| self.can_be_used(file, true)).map(|(time, _)| time)
     }
@@ -180,7 +180,7 @@ impl BackupWorker {
     }
 
     /// Returns a callback that cancels a backup when the service stops.
-    fn watch(&self) -> BackupWatch {
+    fn watch(&self) -> ProgressFn {
         let ending = self.ending.clone();
         Box::new(
             move |_| if ending.load(Ordering::Acquire) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) },
@@ -219,8 +219,8 @@ impl BackupWorker {
         }
     }
 
-    fn back_up(&self, backups: &Backups, now: Timestamp) -> io::Result<(PathBuf, BackupReport)> {
-        let target = backups.folder.join(super::file_name::of(&self.database, now));
+    fn back_up(&self, backups: &RotatingBackups, now: Timestamp) -> io::Result<(PathBuf, BackupReport)> {
+        let target = backups.folder.join(super::file_name::file_name(&self.database, now));
         let aside = Aside::new(&target).map_err(io::Error::other)?;
         let report = self.copy(&aside)?;
         aside.publish().map_err(io::Error::other)?;
@@ -258,7 +258,7 @@ impl BackupWorker {
 
 /// Deletes unfinished backups of a killed service, in the database's folder and in the configured folders, even if
 /// backups are disabled now.
-pub fn remove_leftovers(database: &Path, plan: &Plan) {
+pub fn remove_leftovers(database: &Path, plan: &BackupSchedule) {
     Aside::remove_leftover(database);
     Aside::remove_leftover(&latest(database));
     for folder in [Some(parent_dir(database)), plan.folder.as_deref()].into_iter().flatten() {

@@ -10,7 +10,7 @@ use crate::domain::Timestamp;
 use std::time::{Duration, Instant};
 
 /// Maximum time from the latest arrival to the present. No retention period is shorter.
-const MAX_AHEAD: Duration = super::eraser::SHORTEST;
+const MAX_CLOCK_SKEW: Duration = super::eraser::MIN_AGE;
 
 /// Time that a clock must run evenly to be trusted on its own.
 const EVEN_RUN: Duration = Duration::from_hours(24);
@@ -37,7 +37,7 @@ pub struct ClockAhead {
 /// The clock is far ahead of it.
 pub fn check_arrival(now: Timestamp, newest: Option<Timestamp>) -> Result<(), ClockAhead> {
     let ahead = |newest: Timestamp| now.unix_micros().saturating_sub(newest.unix_micros());
-    if newest.is_some_and(|newest| ahead(newest) <= micros(MAX_AHEAD)) {
+    if newest.is_some_and(|newest| ahead(newest) <= micros(MAX_CLOCK_SKEW)) {
         Ok(())
     } else {
         Err(ClockAhead { now, newest })

@@ -1,9 +1,10 @@
 //! Erases many things at once: everything of a driver, and everything that has expired.
 //!
-//! Calls are erased one at a time, each by its own write, and a long call in slices ([`crate::ingest::slices::Slices`]), so turns that arrive
-//! meanwhile wait for at most some hundred rows. After each write there is a pause several times as long as the write
-//! took. An interrupted erasure is completed by repeating it. A call's recording is deleted first, so no recording is
-//! left without a call. Events that could not be parsed but name the call are erased with it.
+//! Calls are erased one at a time, each by its own write, and a long call in slices
+//! ([`crate::ingest::slices::Slices`]), so turns that arrive meanwhile wait for at most some hundred rows. After each
+//! write there is a pause several times as long as the write took. An interrupted erasure is completed by repeating it.
+//! A call's recording is deleted first, so no recording is left without a call. Events that could not be parsed but
+//! name the call are erased with it.
 //!
 //! The age of a call counts from its last activity: see [`crate::store::Reads::old_calls`]. A call in progress expires
 //! if nothing of it has arrived for that long.
@@ -16,17 +17,17 @@ use crate::recordings::Recordings;
 use crate::store::command::{
     Command, Completion, DeleteDispatch, DeleteDriver, EraseCall, PruneCall, PruneDispatches, PruneEvents,
 };
-use crate::store::{CallKey, NamingEvent, OldCall, OldCalls, OldEvent, Rejection, Store};
+use crate::store::{CallKey, ExpiredCall, ExpiredCallQuery, ExpiredEvent, NamingEvent, Rejection, Store};
 use crate::telemetry::metrics::METRICS;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 /// Minimum retention period, which is longer than any call.
-pub const SHORTEST: Duration = Duration::from_hours(24);
+pub const MIN_AGE: Duration = Duration::from_hours(24);
 
 /// Maximum number of rows that one look-up returns.
-pub(super) const PAGE: usize = 100;
+pub(super) const PAGE_ROWS: usize = 100;
 
 /// Maximum number of small rows that one write erases.
 const MAX_CHUNK_ROWS: usize = 20;
@@ -42,7 +43,7 @@ const MAX_PAUSE: Duration = Duration::from_millis(500);
 
 /// Numbers of items that were erased, or would be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Erased {
+pub struct EraseCounts {
     /// Drivers.
     pub drivers: u64,
     /// Calls with everything stored about them.
@@ -134,15 +135,20 @@ impl Eraser {
     ///
     /// # Errors
     /// Something could not be erased.
-    pub fn call(&self, id: &ConversationId, erased: &mut Erased) -> Result<(), EraseError> {
+    pub fn call(&self, id: &ConversationId, erased: &mut EraseCounts) -> Result<(), EraseError> {
         let naming = self.events_naming(&[id.clone()].into())?;
         self.call_with(id, &naming, erased)
     }
 
-    fn call_with(&self, id: &ConversationId, naming: &Naming, erased: &mut Erased) -> Result<(), EraseError> {
+    fn call_with(
+        &self,
+        id: &ConversationId,
+        naming: &NamingEvents,
+        erased: &mut EraseCounts,
+    ) -> Result<(), EraseError> {
         self.erase_recording(id)?;
         // Events first, so that repeating a failed erasure completes it.
-        self.erase_events(naming.of(id), erased)?;
+        self.erase_events(naming.events_of_call(id), erased)?;
         erased.calls += u64::from(self.change(EraseCall(id.clone()))?.is_some());
         Ok(())
     }
@@ -152,10 +158,10 @@ impl Eraser {
     ///
     /// # Errors
     /// Something could not be erased.
-    pub fn driver(&self, id: DriverId, erased: &mut Erased, mut done: impl FnMut(u64)) -> Result<(), EraseError> {
+    pub fn driver(&self, id: DriverId, erased: &mut EraseCounts, mut done: impl FnMut(u64)) -> Result<(), EraseError> {
         loop {
             let before = erased.calls;
-            erased.unproven = self.each_page_of(id, |calls| {
+            erased.unproven = self.for_each_page(id, |calls| {
                 let naming = self.events_naming(&calls.iter().cloned().collect())?;
                 for call in calls {
                     self.call_with(call, &naming, erased)?;
@@ -168,7 +174,7 @@ impl Eraser {
                 break;
             }
         }
-        for dispatched in self.dispatches_of(id, usize::MAX)?.chunks(PAGE) {
+        for dispatched in self.dispatches_of(id, usize::MAX)?.chunks(PAGE_ROWS) {
             let naming = self.events_naming(&dispatched.iter().cloned().collect())?;
             for dispatched in dispatched {
                 let before = erased.calls;
@@ -183,8 +189,8 @@ impl Eraser {
     }
 
     /// Finds events that belong to no call but name one of these calls.
-    fn events_naming(&self, calls: &HashSet<ConversationId>) -> Result<Naming, EraseError> {
-        let (mut naming, mut after) = (Naming::default(), 0);
+    fn events_naming(&self, calls: &HashSet<ConversationId>) -> Result<NamingEvents, EraseError> {
+        let (mut naming, mut after) = (NamingEvents::default(), 0);
         loop {
             let (found, next) = self.store()?.events_naming(calls, after)?;
             naming.add(found);
@@ -194,7 +200,7 @@ impl Eraser {
     }
 
     /// Erases events that belong to no call.
-    fn erase_events(&self, events: &[OldEvent], erased: &mut Erased) -> Result<(), EraseError> {
+    fn erase_events(&self, events: &[ExpiredEvent], erased: &mut EraseCounts) -> Result<(), EraseError> {
         for chunk in chunks(events) {
             self.change(PruneEvents(chunk.iter().map(|event| event.id).collect()))?;
             erased.events += chunk.len() as u64;
@@ -213,17 +219,17 @@ impl Eraser {
     ///
     /// # Errors
     /// The store could not be read.
-    pub fn of_call(&self, id: &ConversationId) -> Result<Erased, EraseError> {
+    pub fn count_call(&self, id: &ConversationId) -> Result<EraseCounts, EraseError> {
         let calls = u64::from(self.store()?.call(id)?.is_some());
         let events = self.events_naming(&[id.clone()].into())?.events.len() as u64;
-        Ok(Erased { calls, events, ..Erased::default() })
+        Ok(EraseCounts { calls, events, ..EraseCounts::default() })
     }
 
     /// Counts what [`Eraser::driver`] would erase.
     ///
     /// # Errors
     /// The store could not be read.
-    pub fn of_driver(&self, id: DriverId) -> Result<Erased, EraseError> {
+    pub fn count_driver(&self, id: DriverId) -> Result<EraseCounts, EraseError> {
         let store = self.store()?;
         let drivers = u64::from(store.driver(id)?.is_some());
         let (mut calls, mut dispatches, mut events) = (0, 0, HashSet::new());
@@ -232,17 +238,17 @@ impl Eraser {
             events.extend(naming.events.into_iter().map(|event| event.id));
             Ok(())
         };
-        let unproven = self.each_page_of(id, |page| {
+        let unproven = self.for_each_page(id, |page| {
             calls += page.len() as u64;
             look(page)
         })?;
-        for dispatched in self.dispatches_of(id, usize::MAX)?.chunks(PAGE) {
+        for dispatched in self.dispatches_of(id, usize::MAX)?.chunks(PAGE_ROWS) {
             for dispatched in dispatched {
                 dispatches += u64::from(store.call(dispatched)?.is_none());
             }
             look(dispatched)?;
         }
-        Ok(Erased { drivers, calls, dispatches, events: events.len() as u64, unproven, ..Erased::default() })
+        Ok(EraseCounts { drivers, calls, dispatches, events: events.len() as u64, unproven, ..EraseCounts::default() })
     }
 
     /// Erases what is older than `before`: calls, and events and dispatches that belong to no call. Passes the number
@@ -250,21 +256,21 @@ impl Eraser {
     ///
     /// # Errors
     /// Something could not be erased. Completed parts stay erased.
-    pub fn prune(&self, before: Timestamp, mut done: impl FnMut(u64)) -> Result<Erased, EraseError> {
-        let mut erased = Erased::default();
-        self.old_calls(before, |OldCall { conversation_id, turns, .. }, naming| {
+    pub fn prune(&self, before: Timestamp, mut done: impl FnMut(u64)) -> Result<EraseCounts, EraseError> {
+        let mut erased = EraseCounts::default();
+        self.expired_calls(before, |ExpiredCall { conversation_id, turns, .. }, naming| {
             self.erase_recording(&conversation_id)?;
             if self.change(PruneCall(conversation_id.clone(), before))?.is_some() {
                 erased.calls += 1;
                 erased.turns += turns;
                 METRICS.pruned_turns_total.inc_by(turns);
-                self.erase_events(naming.of(&conversation_id), &mut erased)?;
+                self.erase_events(naming.events_of_call(&conversation_id), &mut erased)?;
                 done(erased.calls);
             }
             Ok(())
         })?;
-        self.old_events(before, |events| self.erase_events(events, &mut erased))?;
-        self.old_dispatches(before, |ids| {
+        self.expired_events(before, |events| self.erase_events(events, &mut erased))?;
+        self.expired_dispatches(before, |ids| {
             erased.dispatches += ids.len() as u64;
             ids.chunks(MAX_CHUNK_ROWS).try_for_each(|ids| self.change(PruneDispatches(ids.to_vec())).map(drop))
         })?;
@@ -275,36 +281,36 @@ impl Eraser {
     ///
     /// # Errors
     /// The store could not be read.
-    pub fn old(&self, before: Timestamp) -> Result<Erased, EraseError> {
-        let (mut old, mut events) = (Erased::default(), HashSet::new());
-        self.old_calls(before, |call, naming| {
+    pub fn count_expired(&self, before: Timestamp) -> Result<EraseCounts, EraseError> {
+        let (mut old, mut events) = (EraseCounts::default(), HashSet::new());
+        self.expired_calls(before, |call, naming| {
             old.calls += 1;
             old.turns += call.turns;
-            events.extend(naming.of(&call.conversation_id).iter().map(|event| event.id));
+            events.extend(naming.events_of_call(&call.conversation_id).iter().map(|event| event.id));
             Ok(())
         })?;
-        self.old_events(before, |old| {
+        self.expired_events(before, |old| {
             events.extend(old.iter().map(|event| event.id));
             Ok(())
         })?;
-        self.old_dispatches(before, |ids| {
+        self.expired_dispatches(before, |ids| {
             old.dispatches += ids.len() as u64;
             Ok(())
         })?;
-        Ok(Erased { events: events.len() as u64, ..old })
+        Ok(EraseCounts { events: events.len() as u64, ..old })
     }
 
     /// Passes each expired call to a callback, ordered by start, with the events that name a call of its page.
-    fn old_calls(
+    fn expired_calls(
         &self,
         before: Timestamp,
-        mut each: impl FnMut(OldCall, &Naming) -> Result<(), EraseError>,
+        mut each: impl FnMut(ExpiredCall, &NamingEvents) -> Result<(), EraseError>,
     ) -> Result<(), EraseError> {
         // A call that starts after its end is at the other end of the list, because a sender's clock was ahead.
         let ahead = CallKey { start: Timestamp::now(), id: i64::MAX };
         for (mut after, started_before) in [(None, Some(before)), (Some(ahead), None)] {
             loop {
-                let query = OldCalls { before, started_before, after, limit: PAGE };
+                let query = ExpiredCallQuery { before, started_before, after, limit: PAGE_ROWS };
                 let page = self.store()?.old_calls(&query)?;
                 let Some(last) = page.last() else { break };
                 after = Some(last.key);
@@ -315,28 +321,28 @@ impl Eraser {
         Ok(())
     }
 
-    fn old_events(
+    fn expired_events(
         &self,
         before: Timestamp,
-        mut each: impl FnMut(&[OldEvent]) -> Result<(), EraseError>,
+        mut each: impl FnMut(&[ExpiredEvent]) -> Result<(), EraseError>,
     ) -> Result<(), EraseError> {
         let mut after = 0;
         loop {
-            let (events, next) = self.store()?.old_events(before, after, PAGE)?;
+            let (events, next) = self.store()?.old_events(before, after, PAGE_ROWS)?;
             each(&events)?;
             let Some(next) = next else { return Ok(()) };
             after = next;
         }
     }
 
-    fn old_dispatches(
+    fn expired_dispatches(
         &self,
         before: Timestamp,
         mut each: impl FnMut(&[ConversationId]) -> Result<(), EraseError>,
     ) -> Result<(), EraseError> {
         let mut after: Option<ConversationId> = None;
         loop {
-            let ids = self.store()?.old_dispatches(before, after.as_ref(), PAGE)?;
+            let ids = self.store()?.old_dispatches(before, after.as_ref(), PAGE_ROWS)?;
             let Some(last) = ids.last() else { return Ok(()) };
             after = Some(last.clone());
             each(&ids)?;
@@ -346,12 +352,12 @@ impl Eraser {
 
 /// Events that belong to no call but name some.
 #[derive(Debug, Default)]
-struct Naming {
-    events: Vec<OldEvent>,
-    by_call: HashMap<ConversationId, Vec<OldEvent>>,
+struct NamingEvents {
+    events: Vec<ExpiredEvent>,
+    by_call: HashMap<ConversationId, Vec<ExpiredEvent>>,
 }
 
-impl Naming {
+impl NamingEvents {
     /// Adds events.
     fn add(&mut self, found: Vec<NamingEvent>) {
         for NamingEvent { event, calls } in found {
@@ -363,17 +369,17 @@ impl Naming {
     }
 
     /// Returns the events that name this call.
-    fn of(&self, call: &ConversationId) -> &[OldEvent] {
+    fn events_of_call(&self, call: &ConversationId) -> &[ExpiredEvent] {
         self.by_call.get(call).map_or(&[], Vec::as_slice)
     }
 }
 
 /// Splits events into chunks that one write may erase.
-pub fn chunks(events: &[OldEvent]) -> Vec<&[OldEvent]> {
+pub fn chunks(events: &[ExpiredEvent]) -> Vec<&[ExpiredEvent]> {
     let (mut chunks, mut rest) = (Vec::new(), events);
     while !rest.is_empty() {
         let mut bytes = 0;
-        let fits = |event: &&OldEvent| {
+        let fits = |event: &&ExpiredEvent| {
             bytes += event.bytes;
             bytes <= MAX_CHUNK_BYTES
         };
@@ -386,7 +392,7 @@ pub fn chunks(events: &[OldEvent]) -> Vec<&[OldEvent]> {
 }
 
 /// Returns the instant before which items are expired.
-pub fn before(older_than: Duration) -> Option<Timestamp> {
+pub fn cutoff(older_than: Duration) -> Option<Timestamp> {
     let micros = i64::try_from(older_than.as_micros()).ok()?;
     Timestamp::from_unix_micros(Timestamp::now().unix_micros().checked_sub(micros)?)
 }

@@ -7,6 +7,6 @@ mod of_driver;
 mod schedule;
 
 pub use clock::{ClockAhead, WatchedClock, check_arrival};
-pub use eraser::{Erased, Eraser, OtherWriters, SHORTEST, before, chunks};
+pub use eraser::{EraseCounts, Eraser, MIN_AGE, OtherWriters, chunks, cutoff};
 pub use error::EraseError;
-pub use schedule::{every, start};
+pub use schedule::{check_interval, start};

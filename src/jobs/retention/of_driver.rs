@@ -1,15 +1,15 @@
 //! The calls that are known to be with a driver.
 
-use super::eraser::{Eraser, PAGE};
+use super::eraser::{Eraser, PAGE_ROWS};
 use super::error::EraseError;
 use crate::domain::{Call, ConversationId, DriverId, DriverSource};
-use crate::store::{CallFilter, CallKey, CallPageRequest, Order};
+use crate::store::{CallFilter, CallKey, CallPageRequest, SortOrder};
 
 impl Eraser {
     /// Passes the calls that are known to be with a driver to a callback, page by page. Returns the number of calls
     /// that only an unsigned history assigns to the driver: anybody may have sent it, and may have named another
     /// driver's call.
-    pub(super) fn each_page_of(
+    pub(super) fn for_each_page(
         &self,
         id: DriverId,
         mut each: impl FnMut(&[ConversationId]) -> Result<(), EraseError>,
@@ -17,7 +17,7 @@ impl Eraser {
         let mut unproven = 0;
         let filter = CallFilter::of_driver(id);
         let mut request =
-            CallPageRequest { filter, order: Order::Ascending, after: None, limit: PAGE, with_total: false };
+            CallPageRequest { filter, order: SortOrder::Ascending, after: None, limit: PAGE_ROWS, with_total: false };
         loop {
             let page = self.store()?.calls(&request)?;
             let Some(last) = page.rows.last() else { return Ok(unproven) };

@@ -1,7 +1,7 @@
 //! Periodic erasure of expired items while the service runs.
 
 use super::clock::{ClockAhead, WatchedClock};
-use super::eraser::{Erased, Eraser, before};
+use super::eraser::{EraseCounts, Eraser, cutoff};
 use super::error::EraseError;
 use crate::domain::Timestamp;
 use crate::jobs::interval_thread::IntervalThread;
@@ -10,7 +10,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 /// Returns the interval of the erasure, which is a hundredth of the retention period within bounds.
-pub fn every(older_than: Duration) -> Duration {
+pub fn check_interval(older_than: Duration) -> Duration {
     (older_than / 100).clamp(Duration::from_secs(1), Duration::from_hours(1))
 }
 
@@ -24,7 +24,7 @@ const CLOCK_INTERVAL: Duration = Duration::from_secs(5);
 pub fn start(older_than: Duration, work: Eraser) -> io::Result<IntervalThread> {
     let mut retention = Retention { older_than, work, clock: None, held: false };
     IntervalThread::start("retention", Duration::ZERO, move || {
-        if retention.run() { every(older_than) } else { CLOCK_INTERVAL.min(every(older_than)) }
+        if retention.run() { check_interval(older_than) } else { CLOCK_INTERVAL.min(check_interval(older_than)) }
     })
 }
 
@@ -61,10 +61,10 @@ impl Retention {
             tracing::info!("clock is trusted; retention continues");
         }
         // Nothing is older than the earliest possible time.
-        let Some(before) = before(self.older_than) else { return true };
+        let Some(before) = cutoff(self.older_than) else { return true };
         match self.work.prune(before, |_| ()) {
-            Ok(erased) if erased == Erased::default() => {}
-            Ok(Erased { calls, turns, events, dispatches, .. }) => {
+            Ok(erased) if erased == EraseCounts::default() => {}
+            Ok(EraseCounts { calls, turns, events, dispatches, .. }) => {
                 tracing::info!(calls, turns, events, dispatches, %before, "erased expired items");
             }
             Err(error) => tracing::warn!(%error, "could not erase expired items; retrying"),

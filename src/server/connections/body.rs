@@ -1,6 +1,6 @@
-//! Request and response bodies that update the phase of their connection's [`Watch`].
+//! Request and response bodies that update the phase of their connection's [`ConnectionState`].
 
-use super::table::{Inner, Phase, Watch};
+use super::table::{ConnectionState, Inner, Phase};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use std::io;
@@ -9,19 +9,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 /// The body of a request. Its unread rest stays with the connection.
-pub(super) struct Arriving {
+pub(super) struct RequestBody {
     inner: Inner,
     is_read: bool,
-    watch: Arc<Watch>,
+    watch: Arc<ConnectionState>,
 }
 
-impl Arriving {
-    pub(super) fn new(inner: Inner, watch: Arc<Watch>) -> Self {
+impl RequestBody {
+    pub(super) fn new(inner: Inner, watch: Arc<ConnectionState>) -> Self {
         Self { inner, is_read: false, watch }
     }
 }
 
-impl Drop for Arriving {
+impl Drop for RequestBody {
     fn drop(&mut self) {
         if !self.is_read {
             self.watch.leave_unread(std::mem::take(&mut self.inner));
@@ -29,7 +29,7 @@ impl Drop for Arriving {
     }
 }
 
-impl Body for Arriving {
+impl Body for RequestBody {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -40,7 +40,7 @@ impl Body for Arriving {
         }
         if !self.is_read && (frame.is_none() || self.inner.is_end_stream()) {
             self.is_read = true;
-            self.watch.enter(Phase::Work);
+            self.watch.transition(Phase::Work);
         }
         Poll::Ready(frame)
     }
@@ -55,24 +55,24 @@ impl Body for Arriving {
 }
 
 /// The body of a response. Its drop, sent or not, means that the next request may arrive.
-pub(super) struct Leaving {
+pub(super) struct ResponseBody {
     inner: Inner,
-    watch: Arc<Watch>,
+    watch: Arc<ConnectionState>,
 }
 
-impl Leaving {
-    pub(super) fn new(inner: Inner, watch: Arc<Watch>) -> Self {
+impl ResponseBody {
+    pub(super) fn new(inner: Inner, watch: Arc<ConnectionState>) -> Self {
         Self { inner, watch }
     }
 }
 
-impl Drop for Leaving {
+impl Drop for ResponseBody {
     fn drop(&mut self) {
-        self.watch.enter(Phase::Idle);
+        self.watch.transition(Phase::Idle);
     }
 }
 
-impl Body for Leaving {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = io::Error;
 

@@ -9,8 +9,8 @@ pub struct ConnectionLimits {
     pub number: usize,
     /// Timeout for the head of a request, from its first byte, or from the start of a new connection.
     pub head: Duration,
-    /// Timeout for a body that is slower than [`crate::api::memory_budget::LEAST_RATE`], and for a client that does not read
-    /// its response.
+    /// Timeout for a body that is slower than [`crate::api::memory_budget::MIN_BODY_RATE`], and for a client that does
+    /// not read its response.
     pub body: Duration,
     /// Timeout for the next request on a connection.
     pub idle: Duration,

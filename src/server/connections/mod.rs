@@ -19,10 +19,10 @@ mod limits;
 mod table;
 mod tracked_stream;
 
-use super::request_layer::Edge;
+use super::request_layer::RequestLayer;
 use super::tls::is_challenge;
 use crate::api::error::ApiError;
-use body::{Arriving, Leaving};
+use body::{RequestBody, ResponseBody};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
@@ -40,12 +40,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use table::{Inner, Open, Phase, Table, Watch};
+use table::{ConnectionSlot, ConnectionState, ConnectionTable, Inner, Phase};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch as channel};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::either::Either;
-use tracked_stream::Watched;
+use tracked_stream::TrackedStream;
 
 /// Maximum size of a request's head, in bytes. A longer one is answered with 431 and no body.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -78,7 +78,7 @@ const OVERLOADED: ApiError = ApiError::Unavailable("all connections are busy; tr
 /// The listener's address is not available.
 pub async fn serve<E>(
     listener: TcpListener,
-    app: Edge<E>,
+    app: RequestLayer<E>,
     tls: Option<TlsAcceptor>,
     limits: ConnectionLimits,
     stop: impl Future<Output = ()>,
@@ -92,7 +92,7 @@ where
         tracing::warn!(number, "open file limit too low; reduced the maximum number of connections");
     }
     let local = LocalAddr(Addr::from(listener.local_addr()?));
-    let table = Table::new(number);
+    let table = ConnectionTable::new(number);
     let server = Arc::new(Server {
         app,
         tls,
@@ -129,10 +129,10 @@ where
 }
 
 struct Server<E> {
-    app: Edge<E>,
+    app: RequestLayer<E>,
     tls: Option<TlsAcceptor>,
     local: LocalAddr,
-    table: Arc<Table>,
+    table: Arc<ConnectionTable>,
     rejections: Semaphore,
     limits: ConnectionLimits,
     /// Becomes true when the service stops; every connection holds a receiver.
@@ -177,7 +177,7 @@ fn accept_connection<E: Endpoint + 'static>(server: &Arc<Server<E>>, stream: Tcp
         tokio::spawn(async move {
             // The receiver is dropped last, because its drop signals that the endpoint is no longer in use.
             let (mut stopping, server, slot) = (stopping, server, slot);
-            serve_one(&server, &slot, stream, peer, &mut stopping, true).await;
+            serve_request(&server, &slot, stream, peer, &mut stopping, true).await;
             drop((slot, server));
         });
     } else if let Ok(permit) = server.rejections.try_acquire() {
@@ -185,8 +185,8 @@ fn accept_connection<E: Endpoint + 'static>(server: &Arc<Server<E>>, stream: Tcp
         let server = server.clone();
         tokio::spawn(async move {
             let (mut stopping, server) = (stopping, server);
-            let slot = server.table.uncounted();
-            let rejection = serve_one(&server, &slot, stream, peer, &mut stopping, false);
+            let slot = server.table.enter_uncounted();
+            let rejection = serve_request(&server, &slot, stream, peer, &mut stopping, false);
             let _ = tokio::time::timeout(server.limits.head.min(Duration::from_secs(5)), rejection).await;
             server.rejections.add_permits(1);
             drop((slot, server));
@@ -196,7 +196,7 @@ fn accept_connection<E: Endpoint + 'static>(server: &Arc<Server<E>>, stream: Tcp
 
 /// Reads the rest of a request's body if it is short, so the connection can be reused. Returns true if all of it was
 /// read.
-async fn read_rest(rest: Option<Inner>, watch: &Watch) -> bool {
+async fn read_rest(rest: Option<Inner>, watch: &ConnectionState) -> bool {
     let Some(mut body) = rest else { return false };
     if body.size_hint().lower() > MAX_REST_BYTES {
         return false;
@@ -211,7 +211,7 @@ async fn read_rest(rest: Option<Inner>, watch: &Watch) -> bool {
     };
     let is_read = matches!(tokio::time::timeout(REST_TIMEOUT, reading).await, Ok(Some(())));
     if is_read {
-        watch.enter(Phase::Work);
+        watch.transition(Phase::Work);
     }
     is_read
 }
@@ -222,16 +222,16 @@ fn has_known_length<B: hyper::body::Body>(answer: &hyper::Response<B>) -> bool {
 }
 
 /// Serves a connection to its end. Without `accepted`, the first request gets 503.
-async fn serve_one<E: Endpoint + 'static>(
+async fn serve_request<E: Endpoint + 'static>(
     server: &Arc<Server<E>>,
-    slot: &Open,
+    slot: &ConnectionSlot,
     stream: TcpStream,
     peer: SocketAddr,
     stopping: &mut channel::Receiver<bool>,
     accepted: bool,
 ) {
     let watch = slot.watch();
-    let stream = Watched::new(stream, watch.clone());
+    let stream = TrackedStream::new(stream, watch.clone());
     let (stream, scheme) = match &server.tls {
         None => (Either::Left(stream), Scheme::HTTP),
         Some(acceptor) => {
@@ -256,10 +256,10 @@ async fn serve_one<E: Endpoint + 'static>(
         async move {
             let has_body = !request.body().is_end_stream();
             let (version, expects) = (request.version(), request.headers().contains_key(header::EXPECT));
-            watch.enter(if has_body { Phase::Body } else { Phase::Work });
+            watch.transition(if has_body { Phase::Body } else { Phase::Work });
             let mut request = Request::from((request, server.local.clone(), remote, scheme));
             if has_body {
-                let body = Arriving::new(request.take_body().into(), watch.clone());
+                let body = RequestBody::new(request.take_body().into(), watch.clone());
                 request.set_body(Body::from(body.boxed()));
             }
             let answer =
@@ -273,9 +273,9 @@ async fn serve_one<E: Endpoint + 'static>(
                 *answer.version_mut() = version;
             }
             if answer.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream") {
-                watch.enter(Phase::Stream);
+                watch.transition(Phase::Stream);
             }
-            Ok::<_, Infallible>(answer.map(|body| Leaving::new(body, watch)))
+            Ok::<_, Infallible>(answer.map(|body| ResponseBody::new(body, watch)))
         }
     });
     let mut connection = std::pin::pin!(

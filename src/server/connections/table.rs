@@ -1,7 +1,7 @@
 //! The table of open connections: their phases, and the choice of connections to close.
 
 use super::limits::ConnectionLimits;
-use crate::api::memory_budget::LEAST_RATE;
+use crate::api::memory_budget::MIN_BODY_RATE;
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use parking_lot::{Mutex, MutexGuard};
@@ -31,7 +31,7 @@ pub(super) enum Phase {
 const PHASE_BITS: u32 = 3;
 
 /// The state of one connection, shared by its task and the table.
-pub(super) struct Watch {
+pub(super) struct ConnectionState {
     begun: Instant,
     /// The phase in the lowest bits; above them its start, in milliseconds.
     state: AtomicU64,
@@ -44,7 +44,7 @@ pub(super) struct Watch {
     close: Notify,
 }
 
-impl Watch {
+impl ConnectionState {
     fn new(begun: Instant) -> Arc<Self> {
         let watch = Self {
             begun,
@@ -54,7 +54,7 @@ impl Watch {
             unread: Mutex::new(None),
             close: Notify::new(),
         };
-        watch.enter(Phase::Head);
+        watch.transition(Phase::Head);
         Arc::new(watch)
     }
 
@@ -64,7 +64,7 @@ impl Watch {
     }
 
     /// Enters a phase.
-    pub(super) fn enter(&self, phase: Phase) {
+    pub(super) fn transition(&self, phase: Phase) {
         if phase == Phase::Body {
             self.received.store(0, Ordering::Relaxed);
         }
@@ -122,7 +122,7 @@ impl Watch {
             Phase::Head => millis(limits.head),
             Phase::Idle => millis(limits.idle),
             Phase::Body => {
-                let earned = self.received.load(Ordering::Relaxed).saturating_mul(1000) / LEAST_RATE;
+                let earned = self.received.load(Ordering::Relaxed).saturating_mul(1000) / MIN_BODY_RATE;
                 millis(limits.body).saturating_add(earned)
             }
             Phase::Work | Phase::Stream => return false,
@@ -148,24 +148,24 @@ impl Watch {
 }
 
 /// The table of open connections.
-pub(super) struct Table {
+pub(super) struct ConnectionTable {
     begun: Instant,
     max: usize,
-    open: Mutex<(u64, HashMap<u64, Arc<Watch>>)>,
+    open: Mutex<(u64, HashMap<u64, Arc<ConnectionState>>)>,
 }
 
-impl Table {
+impl ConnectionTable {
     pub(super) fn new(max: usize) -> Arc<Self> {
         Arc::new(Self { begun: Instant::now(), max, open: Mutex::default() })
     }
 
-    fn open(&self) -> MutexGuard<'_, (u64, HashMap<u64, Arc<Watch>>)> {
+    fn open(&self) -> MutexGuard<'_, (u64, HashMap<u64, Arc<ConnectionState>>)> {
         self.open.lock()
     }
 
     /// Returns a slot for a new connection. If necessary, it closes another one; returns `None` if all of them are
     /// busy.
-    pub(super) fn enter(self: &Arc<Self>) -> Option<Open> {
+    pub(super) fn enter(self: &Arc<Self>) -> Option<ConnectionSlot> {
         let mut open = self.open();
         if open.1.len() >= self.max {
             let streams = open.1.values().filter(|watch| watch.phase() == Phase::Stream).count();
@@ -178,9 +178,9 @@ impl Table {
         }
         open.0 += 1;
         let number = open.0;
-        let watch = Watch::new(self.begun);
+        let watch = ConnectionState::new(self.begun);
         open.1.insert(number, watch.clone());
-        Some(Open { table: self.clone(), number, watch })
+        Some(ConnectionSlot { table: self.clone(), number, watch })
     }
 
     /// Returns the number of live streams that are never evicted.
@@ -189,8 +189,8 @@ impl Table {
     }
 
     /// Returns a slot that does not count against the limit.
-    pub(super) fn uncounted(self: &Arc<Self>) -> Open {
-        Open { table: self.clone(), number: 0, watch: Watch::new(self.begun) }
+    pub(super) fn enter_uncounted(self: &Arc<Self>) -> ConnectionSlot {
+        ConnectionSlot { table: self.clone(), number: 0, watch: ConnectionState::new(self.begun) }
     }
 
     /// Closes connections that exceed their timeout, and returns their number.
@@ -205,19 +205,19 @@ impl Table {
 }
 
 /// The slot of an open connection in the table, until it is dropped.
-pub(super) struct Open {
-    table: Arc<Table>,
+pub(super) struct ConnectionSlot {
+    table: Arc<ConnectionTable>,
     number: u64,
-    watch: Arc<Watch>,
+    watch: Arc<ConnectionState>,
 }
 
-impl Open {
-    pub(super) fn watch(&self) -> &Arc<Watch> {
+impl ConnectionSlot {
+    pub(super) fn watch(&self) -> &Arc<ConnectionState> {
         &self.watch
     }
 }
 
-impl Drop for Open {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.table.open().1.remove(&self.number);
     }

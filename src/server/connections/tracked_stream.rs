@@ -1,20 +1,20 @@
 //! The byte stream of a connection. It reports when the next request begins, and when the client does not read a
 //! response.
 
-use super::table::{Phase, Watch};
+use super::table::{ConnectionState, Phase};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-pub(super) struct Watched<S> {
+pub(super) struct TrackedStream<S> {
     inner: S,
-    watch: Arc<Watch>,
+    watch: Arc<ConnectionState>,
 }
 
-impl<S> Watched<S> {
-    pub(super) fn new(inner: S, watch: Arc<Watch>) -> Self {
+impl<S> TrackedStream<S> {
+    pub(super) fn new(inner: S, watch: Arc<ConnectionState>) -> Self {
         Self { inner, watch }
     }
 
@@ -24,18 +24,18 @@ impl<S> Watched<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for TrackedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.inner).poll_read(cx, buf);
         if buf.filled().len() > before && self.watch.phase() == Phase::Idle {
-            self.watch.enter(Phase::Head);
+            self.watch.transition(Phase::Head);
         }
         read
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for TrackedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(cx, buf);
         self.written(written)

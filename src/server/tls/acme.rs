@@ -4,7 +4,7 @@
 //! port is needed. The account and the certificate are stored in a folder, so a restart requests nothing. If the
 //! authority is unavailable, the service continues with its current certificate.
 
-use super::certificates::{BadCertificate, Certificates, certified, provider};
+use super::certificates::{BadCertificate, Certificates, parse_certified_key, provider};
 use super::validity;
 use crate::domain::Timestamp;
 use crate::sys::atomic_file;
@@ -54,15 +54,15 @@ const POLL_POLICY: RetryPolicy =
     RetryPolicy::new().initial_delay(Duration::from_millis(500)).timeout(Duration::from_mins(2));
 
 #[derive(Debug)]
-pub(super) struct Keeper {
+pub(super) struct AcmeRenewer {
     settings: AcmeSettings,
     agent: ureq::Agent,
-    until: Option<validity::Dates>,
+    until: Option<validity::Validity>,
 }
 
 /// A stored certificate.
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct CachedCertificate {
     directory: String,
     domains: Vec<String>,
     certificate: String,
@@ -71,12 +71,12 @@ struct Kept {
 
 /// A stored account.
 #[derive(Serialize, Deserialize)]
-struct KeptAccount {
+struct SavedAccount {
     directory: String,
     credentials: AccountCredentials,
 }
 
-impl Keeper {
+impl AcmeRenewer {
     pub(super) fn open(settings: AcmeSettings, certificates: &Certificates) -> Result<Self, BadCertificate> {
         let bad = |why: &dyn std::fmt::Display| BadCertificate(format!("{}: {why}", settings.cache.display()));
         crate::sys::files::create_folder(&settings.cache).map_err(|error| bad(&error))?;
@@ -96,8 +96,8 @@ impl Keeper {
             .build()
             .into();
         let mut keeper = Self { settings, agent, until: None };
-        match keeper.kept() {
-            Ok(Some(kept)) => keeper.take(&kept, certificates)?,
+        match keeper.cached() {
+            Ok(Some(kept)) => keeper.install(&kept, certificates)?,
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "stored certificate unusable; requesting another one"),
         }
@@ -105,32 +105,32 @@ impl Keeper {
     }
 
     /// Returns the stored certificate, if it has the configured directory and domains.
-    fn kept(&self) -> io::Result<Option<Kept>> {
-        let kept: Option<Kept> = read(&self.settings.cache.join(CERTIFICATE))?;
+    fn cached(&self) -> io::Result<Option<CachedCertificate>> {
+        let kept: Option<CachedCertificate> = read(&self.settings.cache.join(CERTIFICATE))?;
         Ok(kept.filter(|kept| kept.directory == self.settings.directory && kept.domains == self.settings.domains))
     }
 
-    fn take(&mut self, kept: &Kept, certificates: &Certificates) -> Result<(), BadCertificate> {
-        let certificate = certified(kept.certificate.as_bytes(), kept.key.as_bytes())?;
+    fn install(&mut self, kept: &CachedCertificate, certificates: &Certificates) -> Result<(), BadCertificate> {
+        let certificate = parse_certified_key(kept.certificate.as_bytes(), kept.key.as_bytes())?;
         validity::warn_if_expired(&certificate);
-        self.until = validity::of(&certificate);
+        self.until = validity::parse_validity(&certificate);
         certificates.set(certificate);
         Ok(())
     }
 
     /// Returns true if there is no certificate, or if less than a third of its lifetime is left.
     fn is_due(&self, now: Timestamp) -> bool {
-        self.until.is_none_or(|dates| now.unix_micros() >= dates.due())
+        self.until.is_none_or(|dates| now.unix_micros() >= dates.renewal_due())
     }
 
     /// Returns the time until the next check for a renewal. It is limited, because the clock may be set meanwhile.
     fn until_due(&self, now: Timestamp) -> Duration {
         let Some(dates) = self.until else { return RENEWAL_CHECK_INTERVAL };
-        let micros = dates.due().saturating_sub(now.unix_micros());
+        let micros = dates.renewal_due().saturating_sub(now.unix_micros());
         Duration::from_micros(u64::try_from(micros).unwrap_or(0)).clamp(Duration::from_secs(1), RENEWAL_CHECK_INTERVAL)
     }
 
-    pub(super) async fn keep(mut self, certificates: &Certificates) {
+    pub(super) async fn run(mut self, certificates: &Certificates) {
         let mut delay = MIN_RETRY_DELAY;
         loop {
             let mut failed = None;
@@ -178,16 +178,16 @@ impl Keeper {
         let key = order.finalize().await?;
         let certificate = order.poll_certificate(&POLL_POLICY).await?;
         let AcmeSettings { directory, domains, .. } = &self.settings;
-        let kept = Kept { directory: directory.clone(), domains: domains.clone(), certificate, key };
-        self.take(&kept, certificates).map_err(|error| Error::Other(error.into()))?;
+        let kept = CachedCertificate { directory: directory.clone(), domains: domains.clone(), certificate, key };
+        self.install(&kept, certificates).map_err(|error| Error::Other(error.into()))?;
         write(&self.settings.cache.join(CERTIFICATE), &kept).map_err(|error| Error::Other(error.into()))
     }
 
     /// Returns the stored account, or creates one.
     async fn account(&self) -> Result<Account, Error> {
         let path = self.settings.cache.join("account.json");
-        let builder = Account::builder_with_http(Box::new(Http(self.agent.clone())));
-        let kept: Option<KeptAccount> = read(&path).map_err(|error| Error::Other(error.into()))?;
+        let builder = Account::builder_with_http(Box::new(UreqTransport(self.agent.clone())));
+        let kept: Option<SavedAccount> = read(&path).map_err(|error| Error::Other(error.into()))?;
         if let Some(kept) = kept.filter(|kept| kept.directory == self.settings.directory) {
             return builder.from_credentials(kept.credentials).await;
         }
@@ -196,7 +196,7 @@ impl Keeper {
         let new = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
         let directory = self.settings.directory.clone();
         let (account, credentials) = builder.create(&new, directory.clone(), None).await?;
-        write(&path, &KeptAccount { directory, credentials }).map_err(|error| Error::Other(error.into()))?;
+        write(&path, &SavedAccount { directory, credentials }).map_err(|error| Error::Other(error.into()))?;
         Ok(account)
     }
 }
@@ -246,12 +246,12 @@ fn write(path: &Path, content: &impl Serialize) -> io::Result<()> {
 }
 
 /// An adapter of `ureq` for the ACME library.
-struct Http(ureq::Agent);
+struct UreqTransport(ureq::Agent);
 
 /// Maximum size of an authority's response, in bytes.
 const MAX_RESPONSE_BYTES: u64 = 1 << 20;
 
-impl HttpClient for Http {
+impl HttpClient for UreqTransport {
     fn request(
         &self,
         request: Request<BodyWrapper<Bytes>>,

@@ -55,7 +55,7 @@ impl ResolvesServerCert for Certificates {
 }
 
 /// Parses a certificate chain and its key, in PEM.
-pub(super) fn certified(chain: &[u8], key: &[u8]) -> Result<CertifiedKey, BadCertificate> {
+pub(super) fn parse_certified_key(chain: &[u8], key: &[u8]) -> Result<CertifiedKey, BadCertificate> {
     let bad = |what: &str, why: &dyn std::fmt::Display| BadCertificate(format!("unusable {what}: {why}"));
     let chain: Vec<_> =
         CertificateDer::pem_slice_iter(chain).collect::<Result<_, _>>().map_err(|error| bad("certificate", &error))?;

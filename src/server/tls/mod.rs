@@ -11,7 +11,7 @@ mod validity;
 pub use acme::AcmeSettings;
 pub use certificates::BadCertificate;
 use certificates::{CHALLENGE, Certificates, provider};
-pub use pem_files::Files;
+pub use pem_files::CertificateFiles;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub use validity::fuzz_validity;
@@ -24,7 +24,7 @@ use tokio_rustls::rustls::{ServerConfig, ServerConnection};
 #[derive(Debug)]
 pub enum TlsSettings {
     /// Two files, reloaded when they change.
-    Files(Files),
+    Files(CertificateFiles),
     /// An ACME authority; the certificate is renewed before it expires.
     Acme(AcmeSettings),
 }
@@ -33,13 +33,13 @@ pub enum TlsSettings {
 #[derive(Debug)]
 pub struct Tls {
     certificates: Arc<Certificates>,
-    keeper: Keeper,
+    keeper: CertificateSource,
 }
 
 #[derive(Debug)]
-enum Keeper {
-    Files(pem_files::Watch),
-    Acme(Box<acme::Keeper>),
+enum CertificateSource {
+    Files(pem_files::FileReloader),
+    Acme(Box<acme::AcmeRenewer>),
 }
 
 impl Tls {
@@ -50,8 +50,10 @@ impl Tls {
     pub fn open(settings: TlsSettings) -> Result<Self, BadCertificate> {
         let certificates = Arc::new(Certificates::default());
         let keeper = match settings {
-            TlsSettings::Files(files) => Keeper::Files(pem_files::Watch::open(files, &certificates)?),
-            TlsSettings::Acme(settings) => Keeper::Acme(Box::new(acme::Keeper::open(settings, &certificates)?)),
+            TlsSettings::Files(files) => CertificateSource::Files(pem_files::FileReloader::open(files, &certificates)?),
+            TlsSettings::Acme(settings) => {
+                CertificateSource::Acme(Box::new(acme::AcmeRenewer::open(settings, &certificates)?))
+            }
         };
         Ok(Self { certificates, keeper })
     }
@@ -63,17 +65,17 @@ impl Tls {
             .with_no_client_auth()
             .with_cert_resolver(self.certificates.clone());
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        if matches!(self.keeper, Keeper::Acme(_)) {
+        if matches!(self.keeper, CertificateSource::Acme(_)) {
             config.alpn_protocols.push(CHALLENGE.to_vec());
         }
         TlsAcceptor::from(Arc::new(config))
     }
 
     /// Reloads or renews the certificate, for as long as this is polled.
-    pub(super) async fn keep(self) {
+    pub(super) async fn run(self) {
         match self.keeper {
-            Keeper::Files(files) => files.keep(&self.certificates).await,
-            Keeper::Acme(keeper) => keeper.keep(&self.certificates).await,
+            CertificateSource::Files(files) => files.run(&self.certificates).await,
+            CertificateSource::Acme(keeper) => keeper.run(&self.certificates).await,
         }
     }
 }

@@ -1,13 +1,13 @@
 //! A certificate and its key in two files, which are reloaded when they change.
 
-use super::certificates::{BadCertificate, Certificates, certified};
+use super::certificates::{BadCertificate, Certificates, parse_certified_key};
 use super::validity;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// Paths of the two PEM files.
 #[derive(Debug, Clone)]
-pub struct Files {
+pub struct CertificateFiles {
     /// The certificate, followed by its intermediate certificates.
     pub certificate: PathBuf,
     /// The private key.
@@ -21,13 +21,13 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 type Fingerprint = Option<(SystemTime, u64, u64)>;
 
 #[derive(Debug)]
-pub(super) struct Watch {
-    files: Files,
+pub(super) struct FileReloader {
+    files: CertificateFiles,
     seen: [Fingerprint; 2],
 }
 
-impl Watch {
-    pub(super) fn open(files: Files, certificates: &Certificates) -> Result<Self, BadCertificate> {
+impl FileReloader {
+    pub(super) fn open(files: CertificateFiles, certificates: &Certificates) -> Result<Self, BadCertificate> {
         let watch = Self { seen: fingerprints(&files), files };
         watch.load(certificates)?;
         Ok(watch)
@@ -37,7 +37,7 @@ impl Watch {
         let read =
             |path: &Path| std::fs::read(path).map_err(|error| BadCertificate(format!("{}: {error}", path.display())));
         let (chain, key) = (read(&self.files.certificate)?, read(&self.files.key)?);
-        let certificate = certified(&chain, &key).map_err(|BadCertificate(why)| {
+        let certificate = parse_certified_key(&chain, &key).map_err(|BadCertificate(why)| {
             BadCertificate(format!("{} with {}: {why}", self.files.certificate.display(), self.files.key.display()))
         })?;
         validity::warn_if_expired(&certificate);
@@ -45,7 +45,7 @@ impl Watch {
         Ok(())
     }
 
-    pub(super) async fn keep(mut self, certificates: &Certificates) {
+    pub(super) async fn run(mut self, certificates: &Certificates) {
         loop {
             tokio::time::sleep(CHECK_INTERVAL).await;
             let now = fingerprints(&self.files);
@@ -64,7 +64,7 @@ impl Watch {
     }
 }
 
-fn fingerprints(files: &Files) -> [Fingerprint; 2] {
+fn fingerprints(files: &CertificateFiles) -> [Fingerprint; 2] {
     use std::os::unix::fs::MetadataExt as _;
     [&files.certificate, &files.key].map(|path| {
         let file = std::fs::metadata(path).ok()?;

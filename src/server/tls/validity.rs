@@ -5,26 +5,26 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 
 /// The validity period of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Dates {
+pub(super) struct Validity {
     pub(super) from: Timestamp,
     pub(super) until: Timestamp,
 }
 
-impl Dates {
+impl Validity {
     /// Returns the time at which a third of the period is left, in microseconds since 1970.
-    pub(super) fn due(self) -> i64 {
+    pub(super) fn renewal_due(self) -> i64 {
         let (from, until) = (self.from.unix_micros(), self.until.unix_micros());
         until - (until - from) / 3
     }
 }
 
 /// Returns the validity of the certificate itself, not of the chain behind it.
-pub(super) fn of(certificate: &CertifiedKey) -> Option<Dates> {
-    of_der(certificate.cert.first()?)
+pub(super) fn parse_validity(certificate: &CertifiedKey) -> Option<Validity> {
+    parse_der(certificate.cert.first()?)
 }
 
 pub(super) fn warn_if_expired(certificate: &CertifiedKey) {
-    if let Some(dates) = of(certificate).filter(|dates| dates.until < Timestamp::now()) {
+    if let Some(dates) = parse_validity(certificate).filter(|dates| dates.until < Timestamp::now()) {
         tracing::warn!(until = %dates.until, "certificate expired; clients will reject it");
     }
 }
@@ -39,10 +39,10 @@ const GENERALIZED_TIME: u8 = 0x18;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub fn fuzz_validity(der: &[u8]) -> Option<(i64, i64)> {
-    of_der(der).map(|dates| (dates.from.unix_micros(), dates.until.unix_micros()))
+    parse_der(der).map(|dates| (dates.from.unix_micros(), dates.until.unix_micros()))
 }
 
-fn of_der(der: &[u8]) -> Option<Dates> {
+fn parse_der(der: &[u8]) -> Option<Validity> {
     let (certificate, _) = expect(SEQUENCE, der)?;
     let (mut rest, _) = expect(SEQUENCE, certificate)?;
     if let Some((_, after)) = expect(VERSION, rest) {
@@ -54,7 +54,7 @@ fn of_der(der: &[u8]) -> Option<Dates> {
     }
     let (validity, _) = expect(SEQUENCE, rest)?;
     let (from, rest) = instant(validity)?;
-    Some(Dates { from, until: instant(rest)?.0 })
+    Some(Validity { from, until: instant(rest)?.0 })
 }
 
 /// Returns the content of the first element, if it has this tag, and the rest.
@@ -100,11 +100,11 @@ mod tests {
         let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
         let der = certificate.der();
         let at = |text| Timestamp::parse(text).unwrap();
-        let dates = Dates { from: at("2026-09-28T00:00:00Z"), until: at("2051-02-03T00:00:00Z") };
-        assert_eq!(of_der(der), Some(dates));
+        let dates = Validity { from: at("2026-09-28T00:00:00Z"), until: at("2051-02-03T00:00:00Z") };
+        assert_eq!(parse_der(der), Some(dates));
         for end in 0..80 {
-            assert_eq!(of_der(&der[..end]), None);
+            assert_eq!(parse_der(&der[..end]), None);
         }
-        assert_eq!(of_der(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff, 0x30]), None);
+        assert_eq!(parse_der(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff, 0x30]), None);
     }
 }

@@ -7,12 +7,12 @@
 
 use super::call_filter::Conditions;
 use super::error::Context as _;
-use crate::domain::{CallFigures, Reconciled, Said, Talk};
+use crate::domain::{CallStats, ReconcileCounts, SpeakerStats, TalkTime};
 use crate::store::{CallFilter, Result};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, Transaction, params_from_iter};
 
-const DOING: &str = "computing a call's statistics";
+const CONTEXT: &str = "computing a call's statistics";
 
 /// Maximum number of turns of a call with stored statistics. Computing those of a longer call would delay the writer.
 const MAX_TURNS: i64 = 10_000;
@@ -45,7 +45,7 @@ macro_rules! talk {
 }
 
 /// Computes the missing or outdated statistics of ended calls that changed after this change id.
-pub(super) fn renew(transaction: &Transaction<'_>, after: i64) -> Result<()> {
+pub(super) fn refresh(transaction: &Transaction<'_>, after: i64) -> Result<()> {
     let calls: Vec<String> = transaction
         .prepare_cached(
             "SELECT DISTINCT c.conversation_id FROM call_changes n JOIN calls c ON c.id = n.call_id \
@@ -53,7 +53,7 @@ pub(super) fn renew(transaction: &Transaction<'_>, after: i64) -> Result<()> {
              WHERE n.id > ?1 AND c.status <> 'in_progress' AND f.turn_count IS NOT c.turn_count AND c.turn_count <= ?2",
         )
         .and_then(|mut select| select.query_map([after, MAX_TURNS], |row| row.get(0))?.collect())
-        .doing(DOING)?;
+        .context(CONTEXT)?;
     for conversation_id in calls {
         transaction
             .prepare_cached(concat!(
@@ -62,47 +62,51 @@ pub(super) fn renew(transaction: &Transaction<'_>, after: i64) -> Result<()> {
                 ") t WHERE c.conversation_id = ?1"
             ))
             .and_then(|mut insert| insert.execute([conversation_id]))
-            .doing(DOING)?;
+            .context(CONTEXT)?;
     }
     Ok(())
 }
 
-/// Deletes the statistics of a call whose turns were reordered, so that [`renew`] computes them again.
-pub(super) fn forget(transaction: &Transaction<'_>, call_id: i64) -> Result<()> {
+/// Deletes the statistics of a call whose turns were reordered, so that [`refresh`] computes them again.
+pub(super) fn invalidate(transaction: &Transaction<'_>, call_id: i64) -> Result<()> {
     transaction
         .prepare_cached("DELETE FROM call_figures WHERE call_id = ?1")
         .and_then(|mut delete| delete.execute([call_id]))
         .map(drop)
-        .doing(DOING)
+        .context(CONTEXT)
 }
 
 /// Passes the statistics of each selected call to `each`. Computes those that are not stored.
-pub(super) fn each(connection: &mut Connection, filter: &CallFilter, each: &mut dyn FnMut(&CallFigures)) -> Result<()> {
-    const DOING: &str = "reading call statistics";
+pub(super) fn for_each_call(
+    connection: &mut Connection,
+    filter: &CallFilter,
+    each: &mut dyn FnMut(&CallStats),
+) -> Result<()> {
+    const CONTEXT: &str = "reading call statistics";
     const COLUMNS: &str = "SELECT unixepoch(c.call_start_time), c.status, c.driver_id, \
             ifnull(c.duration_seconds, (julianday(c.call_end_time) - julianday(c.call_start_time)) * 86400.0), \
             c.turn_count, c.id, f.agent_turns, f.driver_turns, f.agent_characters, f.driver_characters, \
             f.agent_seconds, f.driver_seconds, f.silence_seconds, \
             c.live_only, c.matched, c.added, c.corrected, c.repeated";
     const FIGURES: &str = "LEFT JOIN call_figures f ON f.call_id = c.id AND f.turn_count = c.turn_count";
-    let snapshot = connection.transaction().doing(DOING)?;
+    let snapshot = connection.transaction().context(CONTEXT)?;
     let wanted = Conditions::of_calls(filter);
     let conditions = wanted.sql();
     // The index covers all columns of a call that are read. The calls of one driver are found by another index.
     let index = if filter.has_more_than_times() { "" } else { "INDEXED BY calls_over" };
     let over = format!("{COLUMNS} FROM calls c {index} {FIGURES} WHERE c.status <> 'in_progress'{conditions}");
     let running = format!("{COLUMNS} FROM calls c {FIGURES} WHERE c.status = 'in_progress'{conditions}");
-    let mut make = snapshot.prepare_cached(talk!()).doing(DOING)?;
-    let mut name = snapshot.prepare_cached("SELECT conversation_id FROM calls WHERE id = ?1").doing(DOING)?;
+    let mut make = snapshot.prepare_cached(talk!()).context(CONTEXT)?;
+    let mut name = snapshot.prepare_cached("SELECT conversation_id FROM calls WHERE id = ?1").context(CONTEXT)?;
     for sql in [over, running] {
-        let mut select = snapshot.prepare_cached(&sql).doing(DOING)?;
-        let mut rows = select.query(params_from_iter(wanted.values())).doing(DOING)?;
-        while let Some(row) = rows.next().doing(DOING)? {
-            let mut figures = figures(row).doing(DOING)?;
-            if row.get_ref(6).doing(DOING)? == ValueRef::Null && row.get::<_, i64>(4).doing(DOING)? > 0 {
-                let id: i64 = row.get(5).doing(DOING)?;
-                let conversation_id: String = name.query_row([id], |row| row.get(0)).doing(DOING)?;
-                figures.talk = make.query_row([conversation_id], |row| talk(row, 0)).doing(DOING)?;
+        let mut select = snapshot.prepare_cached(&sql).context(CONTEXT)?;
+        let mut rows = select.query(params_from_iter(wanted.values())).context(CONTEXT)?;
+        while let Some(row) = rows.next().context(CONTEXT)? {
+            let mut figures = call_stats(row).context(CONTEXT)?;
+            if row.get_ref(6).context(CONTEXT)? == ValueRef::Null && row.get::<_, i64>(4).context(CONTEXT)? > 0 {
+                let id: i64 = row.get(5).context(CONTEXT)?;
+                let conversation_id: String = name.query_row([id], |row| row.get(0)).context(CONTEXT)?;
+                figures.talk = make.query_row([conversation_id], |row| talk(row, 0)).context(CONTEXT)?;
             }
             each(&figures);
         }
@@ -110,11 +114,11 @@ pub(super) fn each(connection: &mut Connection, filter: &CallFilter, each: &mut 
     Ok(())
 }
 
-fn figures(row: &Row<'_>) -> rusqlite::Result<CallFigures> {
+fn call_stats(row: &Row<'_>) -> rusqlite::Result<CallStats> {
     let kept = row.get_ref(6)? != ValueRef::Null;
     let recorded = row.get_ref(14)? != ValueRef::Null;
     let counts = || {
-        Ok::<_, rusqlite::Error>(Reconciled {
+        Ok::<_, rusqlite::Error>(ReconcileCounts {
             live_only: row.get(13)?,
             matched: row.get(14)?,
             added: row.get(15)?,
@@ -122,21 +126,21 @@ fn figures(row: &Row<'_>) -> rusqlite::Result<CallFigures> {
             repeated: row.get(17)?,
         })
     };
-    Ok(CallFigures {
+    Ok(CallStats {
         start_unix_seconds: row.get(0)?,
         status: row.get(1)?,
         driver_id: row.get(2)?,
         duration_seconds: row.get(3)?,
-        talk: if kept { talk(row, 6)? } else { Talk::default() },
+        talk: if kept { talk(row, 6)? } else { TalkTime::default() },
         reconciled: if recorded { Some(counts()?) } else { None },
     })
 }
 
 /// Reads the columns of [`talk!`], starting at `from`.
-fn talk(row: &Row<'_>, from: usize) -> rusqlite::Result<Talk> {
-    Ok(Talk {
-        agent: Said { turns: row.get(from)?, characters: row.get(from + 2)?, seconds: row.get(from + 4)? },
-        driver: Said { turns: row.get(from + 1)?, characters: row.get(from + 3)?, seconds: row.get(from + 5)? },
+fn talk(row: &Row<'_>, from: usize) -> rusqlite::Result<TalkTime> {
+    Ok(TalkTime {
+        agent: SpeakerStats { turns: row.get(from)?, characters: row.get(from + 2)?, seconds: row.get(from + 4)? },
+        driver: SpeakerStats { turns: row.get(from + 1)?, characters: row.get(from + 3)?, seconds: row.get(from + 5)? },
         silence_seconds: row.get(from + 6)?,
     })
 }

@@ -5,14 +5,14 @@ use super::erase;
 use super::error::Context as _;
 use super::row::{self, CALL};
 use crate::domain::{Call, CallChange, CallEnd, ConversationId, Timestamp};
-use crate::store::{CallPageRequest, Order, Outcome, Page, Rejection, Result, Written, json_length};
+use crate::store::{CallPageRequest, Outcome, Page, Rejection, Result, SortOrder, Written, json_length};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params, params_from_iter};
 
 pub(super) fn get(connection: &Connection, id: &ConversationId) -> Result<Option<Call>> {
     connection
         .prepare_cached(&format!("SELECT {CALL} FROM calls c WHERE conversation_id = ?1"))
         .and_then(|mut select| select.query_row([id], row::call).optional())
-        .doing("reading a call")
+        .context("reading a call")
 }
 
 pub(super) fn change(
@@ -21,7 +21,7 @@ pub(super) fn change(
     id: &ConversationId,
     change: &CallChange,
 ) -> Result<Outcome> {
-    const DOING: &str = "changing a call";
+    const CONTEXT: &str = "changing a call";
     let Some(mut call) = get(transaction, id)? else { return Ok(Err(Rejection::NotFound)) };
     if erase::is_unfinished(transaction, id)? {
         return Ok(Err(Rejection::Unfinished));
@@ -43,7 +43,7 @@ pub(super) fn change(
                 "UPDATE calls SET status = ?2, call_end_time = ?3, updated_at = ?4 WHERE conversation_id = ?1",
             )
             .and_then(|mut update| update.execute(params![id, call.status, call.call_end_time, now]))
-            .doing(DOING)?;
+            .context(CONTEXT)?;
     }
     Ok(Ok(Written::Call(Box::new(call))))
 }
@@ -51,7 +51,7 @@ pub(super) fn change(
 /// Ends calls that are in progress and received no turn since `before`. Other changes of a call do not show whether it
 /// still runs.
 pub(super) fn end_stale(transaction: &Transaction<'_>, now: Timestamp, before: Timestamp) -> Result<Outcome> {
-    const DOING: &str = "ending stale calls";
+    const CONTEXT: &str = "ending stale calls";
     // One by one, because the order of the updates decides the numbers of the changes.
     let stale: Vec<(i64, ConversationId)> = transaction
         .prepare_cached(
@@ -60,7 +60,7 @@ pub(super) fn end_stale(transaction: &Transaction<'_>, now: Timestamp, before: T
                  ORDER BY t.sequence_number DESC LIMIT 1), c.created_at) < ?1 ORDER BY id LIMIT 200",
         )
         .and_then(|mut select| select.query_map([before], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
-        .doing(DOING)?;
+        .context(CONTEXT)?;
     let mut ended = Vec::with_capacity(stale.len());
     for (id, conversation_id) in stale {
         transaction
@@ -69,37 +69,37 @@ pub(super) fn end_stale(transaction: &Transaction<'_>, now: Timestamp, before: T
                  call_end_time = max(call_start_time, ifnull(last_turn_time, call_start_time)) WHERE id = ?1",
             )
             .and_then(|mut update| update.execute(params![id, now]))
-            .doing(DOING)?;
+            .context(CONTEXT)?;
         ended.push(conversation_id);
     }
     Ok(Ok(Written::Ended(ended)))
 }
 
 /// Counts the calls in progress, up to `at_most`.
-pub(super) fn open(connection: &Connection, at_most: u32) -> Result<u64> {
+pub(super) fn count_open(connection: &Connection, at_most: u32) -> Result<u64> {
     connection
         .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM calls WHERE status = 'in_progress' LIMIT ?1)")
         .and_then(|mut select| select.query_row([at_most], |row| row.get(0)))
-        .doing("counting calls in progress")
+        .context("counting calls in progress")
 }
 
 pub(super) fn list(connection: &mut Connection, request: &CallPageRequest) -> Result<Page<Call>> {
-    const DOING: &str = "listing calls";
-    let snapshot = connection.transaction().doing(DOING)?;
+    const CONTEXT: &str = "listing calls";
+    let snapshot = connection.transaction().context(CONTEXT)?;
     let mut conditions = Conditions::of_calls(&request.filter);
     let total = if request.with_total {
         let sql = format!("SELECT count(*) FROM calls c {}", conditions.clause());
         let count = snapshot
             .prepare_cached(&sql)
             .and_then(|mut select| select.query_row(params_from_iter(conditions.values()), |row| row.get(0)))
-            .doing("counting calls")?;
+            .context("counting calls")?;
         Some(count)
     } else {
         None
     };
     let (past, direction) = match request.order {
-        Order::Ascending => (">", "ASC"),
-        Order::Descending => ("<", "DESC"),
+        SortOrder::Ascending => (">", "ASC"),
+        SortOrder::Descending => ("<", "DESC"),
     };
     if let Some(key) = request.after {
         conditions
@@ -113,9 +113,13 @@ pub(super) fn list(connection: &mut Connection, request: &CallPageRequest) -> Re
     let page = snapshot
         .prepare_cached(&sql)
         .and_then(|mut select| {
-            Page::of_rows(select.query_map(params_from_iter(conditions.values()), row::call)?, request.limit, text_of)
+            Page::from_overfetch(
+                select.query_map(params_from_iter(conditions.values()), row::call)?,
+                request.limit,
+                text_of,
+            )
         })
-        .doing(DOING)?;
+        .context(CONTEXT)?;
     Ok(Page { total, ..page })
 }
 

@@ -8,10 +8,10 @@ use super::calls;
 use super::error::Context as _;
 use super::row::{self, CALL, TURN};
 use crate::domain::{Call, CallStatus, Turn};
-use crate::store::{Change, Position, Result, Scope, Since, Touched};
+use crate::store::{Change, ChangeBatch, ChangedCalls, FeedPosition, Result, Scope};
 use rusqlite::{Connection, OptionalExtension as _, Params, Row, Transaction, params};
 
-const DOING: &str = "reading changes";
+const CONTEXT: &str = "reading changes";
 
 /// Maximum number of turns, and of changes, in one read.
 const MAX_ROWS: usize = 64;
@@ -23,24 +23,29 @@ const MAX_TEXT_BYTES: usize = 24 * 1024;
 const MAX_SCANNED_TURNS: i64 = 10_000;
 
 /// Returns the position after everything that is committed.
-pub(super) fn head(connection: &Connection) -> Result<Position> {
+pub(super) fn current_position(connection: &Connection) -> Result<FeedPosition> {
     connection
         .prepare_cached(
             "SELECT ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'call_transcriptions'), 0), \
              (SELECT seq FROM sqlite_sequence WHERE name = 'call_changes')",
         )
         .and_then(|mut select| {
-            select.query_row([], |row| Ok(Position { turn: row.get(0)?, change: row.get(1)?, call: None }))
+            select.query_row([], |row| Ok(FeedPosition { turn: row.get(0)?, change: row.get(1)?, call: None }))
         })
-        .doing(DOING)
+        .context(CONTEXT)
 }
 
 /// Returns changes after one position and up to another.
-pub(super) fn since(connection: &mut Connection, scope: &Scope, after: Position, until: Position) -> Result<Since> {
-    let snapshot = connection.transaction().doing(DOING)?;
+pub(super) fn changes_since(
+    connection: &mut Connection,
+    scope: &Scope,
+    after: FeedPosition,
+    until: FeedPosition,
+) -> Result<ChangeBatch> {
+    let snapshot = connection.transaction().context(CONTEXT)?;
     match scope {
         Scope::Everything => match after.call {
-            Some(told) => changes_of_running(&snapshot, after, told),
+            Some(told) => changes_of_running_calls(&snapshot, after, told),
             None => changes_of_all(&snapshot, after, until),
         },
         Scope::Call { conversation_id, call_id } => {
@@ -54,9 +59,13 @@ pub(super) fn since(connection: &mut Connection, scope: &Scope, after: Position,
 }
 
 /// Returns the calls that changed after one position and up to another.
-pub(super) fn touched(connection: &mut Connection, after: Position, until: Position) -> Result<Touched> {
-    let snapshot = connection.transaction().doing(DOING)?;
-    let mut touched = Touched { end: until, ..Touched::default() };
+pub(super) fn calls_changed_between(
+    connection: &mut Connection,
+    after: FeedPosition,
+    until: FeedPosition,
+) -> Result<ChangedCalls> {
+    let snapshot = connection.transaction().context(CONTEXT)?;
+    let mut touched = ChangedCalls { end: until, ..ChangedCalls::default() };
     let turns: Vec<(i64, crate::domain::ConversationId)> = snapshot
         .prepare_cached(
             "SELECT id, conversation_id FROM call_transcriptions WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
@@ -66,7 +75,7 @@ pub(super) fn touched(connection: &mut Connection, after: Position, until: Posit
                 .query_map(params![after.turn, until.turn, MAX_SCANNED_TURNS], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect()
         })
-        .doing(DOING)?;
+        .context(CONTEXT)?;
     if i64::try_from(turns.len()) == Ok(MAX_SCANNED_TURNS) {
         touched.end.turn = turns.last().map_or(until.turn, |(id, _)| *id);
     }
@@ -81,7 +90,7 @@ pub(super) fn touched(connection: &mut Connection, after: Position, until: Posit
             let columns = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
             select.query_map(params![after.change, until.change, MAX_SCANNED_TURNS], columns)?.collect()
         })
-        .doing(DOING)?;
+        .context(CONTEXT)?;
     if i64::try_from(changed.len()) == Ok(MAX_SCANNED_TURNS) {
         touched.end.change = changed.last().map_or(until.change, |(id, ..)| *id);
     }
@@ -95,7 +104,7 @@ pub(super) fn touched(connection: &mut Connection, after: Position, until: Posit
 }
 
 /// Returns the calls that were running at a position, by row id. Calls that started later appear as changes.
-fn changes_of_running(snapshot: &Transaction<'_>, at: Position, told: i64) -> Result<Since> {
+fn changes_of_running_calls(snapshot: &Transaction<'_>, at: FeedPosition, told: i64) -> Result<ChangeBatch> {
     let (calls, has_more) = read(
         snapshot,
         // The plus sign keeps the planner from scanning all calls by id.
@@ -108,10 +117,10 @@ fn changes_of_running(snapshot: &Transaction<'_>, at: Position, told: i64) -> Re
         row::call,
         call_bytes,
     )?;
-    let place = |call: Option<i64>| Position { call, ..at };
+    let place = |call: Option<i64>| FeedPosition { call, ..at };
     let end = if has_more { place(calls.last().map(|call| call.id)) } else { place(None) };
     let changes = calls.into_iter().map(|call| (place(Some(call.id)), Change::Started(Box::new(call)))).collect();
-    Ok(Since { changes, end, has_more: true, over: false })
+    Ok(ChangeBatch { changes, end, has_more: true, over: false })
 }
 
 /// A row of the table of changes.
@@ -131,7 +140,7 @@ fn change_row(row: &Row<'_>) -> rusqlite::Result<ChangeRow> {
     })
 }
 
-fn changes_of_all(snapshot: &Transaction<'_>, after: Position, until: Position) -> Result<Since> {
+fn changes_of_all(snapshot: &Transaction<'_>, after: FeedPosition, until: FeedPosition) -> Result<ChangeBatch> {
     let turns = read(
         snapshot,
         &format!("SELECT {TURN} FROM call_transcriptions t WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3"),
@@ -146,7 +155,7 @@ fn changes_of_all(snapshot: &Transaction<'_>, after: Position, until: Position) 
         change_row,
         |_| 0,
     )?;
-    let mut select = snapshot.prepare_cached(&format!("SELECT {CALL} FROM calls c WHERE id = ?1")).doing(DOING)?;
+    let mut select = snapshot.prepare_cached(&format!("SELECT {CALL} FROM calls c WHERE id = ?1")).context(CONTEXT)?;
     let mut bytes = 0;
     let mut change = |note: &ChangeRow| {
         if note.kind == "erased" {
@@ -156,7 +165,7 @@ fn changes_of_all(snapshot: &Transaction<'_>, after: Position, until: Position) 
             return Ok(Reported::Later);
         }
         // If the call was erased since, a later change says so.
-        let Some(call) = select.query_row([note.call_id], row::call).optional().doing(DOING)? else {
+        let Some(call) = select.query_row([note.call_id], row::call).optional().context(CONTEXT)? else {
             return Ok(Reported::Nothing);
         };
         bytes += call_bytes(&call);
@@ -164,18 +173,21 @@ fn changes_of_all(snapshot: &Transaction<'_>, after: Position, until: Position) 
     };
     let mut since = merge(after, turns, (notes, more), &mut change)?;
     if !since.has_more {
-        since.end =
-            Position { turn: until.turn.max(since.end.turn), change: until.change.max(since.end.change), call: None };
+        since.end = FeedPosition {
+            turn: until.turn.max(since.end.turn),
+            change: until.change.max(since.end.change),
+            call: None,
+        };
     }
     Ok(since)
 }
 
-fn changes_of_call(snapshot: &Transaction<'_>, call: &Call, after: Position) -> Result<Since> {
+fn changes_of_call(snapshot: &Transaction<'_>, call: &Call, after: FeedPosition) -> Result<ChangeBatch> {
     // Finds the last sent turn's sequence number, if that turn belongs to this call.
     let told: i64 = snapshot
         .prepare_cached("SELECT sequence_number FROM call_transcriptions WHERE id = ?1 AND conversation_id = ?2")
         .and_then(|mut select| select.query_row(params![after.turn, call.conversation_id], |row| row.get(0)).optional())
-        .doing(DOING)?
+        .context(CONTEXT)?
         .unwrap_or(0);
     let turns = read(
         snapshot,
@@ -190,7 +202,7 @@ fn changes_of_call(snapshot: &Transaction<'_>, call: &Call, after: Position) -> 
     if after.change == 0 {
         let mut since = merge(after, turns, (Vec::new(), false), &mut |_| Ok(Reported::Nothing))?;
         if !since.has_more {
-            since.end.change = head(snapshot)?.change;
+            since.end.change = current_position(snapshot)?.change;
             let kind = if call.status == CallStatus::InProgress { "started" } else { "ended" };
             since.changes.push((since.end, change_of_kind(kind, call.clone())));
         }
@@ -206,14 +218,14 @@ fn changes_of_call(snapshot: &Transaction<'_>, call: &Call, after: Position) -> 
     merge(after, turns, notes, &mut |note| Ok(Reported::Change(change_of_kind(&note.kind, call.clone()))))
 }
 
-fn erased(snapshot: &Transaction<'_>, call_id: i64, after: Position) -> Result<Since> {
+fn erased(snapshot: &Transaction<'_>, call_id: i64, after: FeedPosition) -> Result<ChangeBatch> {
     let change: Option<i64> = snapshot
         .prepare_cached("SELECT id FROM call_changes WHERE call_id = ?1 AND kind = 'erased' AND id > ?2")
         .and_then(|mut select| select.query_row([call_id, after.change], |row| row.get(0)).optional())
-        .doing(DOING)?;
-    let end = Position { change: change.unwrap_or(after.change), ..after };
+        .context(CONTEXT)?;
+    let end = FeedPosition { change: change.unwrap_or(after.change), ..after };
     let changes = change.map(|_| (end, Change::Erased(call_id))).into_iter().collect();
-    Ok(Since { changes, end, has_more: false, over: true })
+    Ok(ChangeBatch { changes, end, has_more: false, over: true })
 }
 
 /// The meaning of a change for a stream.
@@ -227,13 +239,13 @@ enum Reported {
 
 /// Merges turns and changes in the order of commits. Both lists are sorted and may be truncated.
 fn merge(
-    after: Position,
+    after: FeedPosition,
     (turns, more_turns): (Vec<Turn>, bool),
     (notes, more_notes): (Vec<ChangeRow>, bool),
     change: &mut dyn FnMut(&ChangeRow) -> Result<Reported>,
-) -> Result<Since> {
+) -> Result<ChangeBatch> {
     let (mut turns, mut notes) = (turns.into_iter().peekable(), notes.into_iter().peekable());
-    let mut since = Since { changes: Vec::new(), end: after, has_more: more_turns || more_notes, over: false };
+    let mut since = ChangeBatch { changes: Vec::new(), end: after, has_more: more_turns || more_notes, over: false };
     loop {
         // The rest of a truncated list is unknown, so nothing after its end may be returned.
         let turn_next = match (turns.peek(), notes.peek()) {
@@ -283,14 +295,14 @@ fn read<T>(
     from_row: fn(&Row<'_>) -> rusqlite::Result<T>,
     weight: impl Fn(&T) -> usize,
 ) -> Result<(Vec<T>, bool)> {
-    let mut select = snapshot.prepare_cached(sql).doing(DOING)?;
-    let mut rows = select.query(values).doing(DOING)?;
+    let mut select = snapshot.prepare_cached(sql).context(CONTEXT)?;
+    let mut rows = select.query(values).context(CONTEXT)?;
     let (mut read, mut bytes) = (Vec::new(), 0);
-    while let Some(row) = rows.next().doing(DOING)? {
+    while let Some(row) = rows.next().context(CONTEXT)? {
         if read.len() == MAX_ROWS || bytes > MAX_TEXT_BYTES {
             return Ok((read, true));
         }
-        let value = from_row(row).doing(DOING)?;
+        let value = from_row(row).context(CONTEXT)?;
         bytes += weight(&value);
         read.push(value);
     }

@@ -2,11 +2,11 @@
 
 use super::connection::lock::Content;
 use super::connection::options::Options;
-use super::connection::place::Place;
+use super::connection::place::OpenFiles;
 use super::connection::pool::Readers;
 use super::connection::{checkpoint, lock, pool};
-use super::held::{Writer, Writing};
-use crate::store::{Copier, Result};
+use super::held::{WriterGuard, WriterState};
+use crate::store::{BackupSource, Result};
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use std::sync::Arc;
@@ -21,9 +21,9 @@ pub struct SqliteStore {
     /// use.
     pub(super) reconciler: Mutex<Option<Connection>>,
     /// `None` while the disk has no space to open the database for writing.
-    pub(super) writer: Mutex<Option<Writing>>,
-    pub(super) copier: Copier,
-    pub(super) place: Arc<Place>,
+    pub(super) writer: Mutex<Option<WriterState>>,
+    pub(super) copier: BackupSource,
+    pub(super) place: Arc<OpenFiles>,
     /// True if this service runs the checkpoints, false if Litestream does.
     pub(super) folds: bool,
     pub(super) options: Options,
@@ -58,13 +58,13 @@ impl SqliteStore {
     }
 
     /// Returns the writing connection, and opens it if that was not possible before.
-    pub(super) fn writer(&self) -> Result<Writer<'_>> {
+    pub(super) fn writer(&self) -> Result<WriterGuard<'_>> {
         // After a panic the connection has at most an open transaction, which the next `apply` rolls back.
         let mut writing = self.writer.lock();
         if writing.is_none() {
             *writing = Some(self.begin_writing()?);
         }
-        Ok(Writer(writing))
+        Ok(WriterGuard(writing))
     }
 }
 
@@ -77,7 +77,7 @@ impl Drop for SqliteStore {
             if self.lock.is_some() && self.place.only_log_is_gone() {
                 checkpoint::rescue(&writing.connection);
             }
-            checkpoint::leave_log(&writing.connection);
+            checkpoint::keep_wal(&writing.connection);
         }
     }
 }

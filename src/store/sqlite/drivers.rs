@@ -8,7 +8,7 @@
 use super::batch::driver_match;
 use super::error::Context as _;
 use super::json_column::json;
-use super::row::{self, found};
+use super::row::{self, outcome_of_change};
 use crate::domain::{ConversationId, Dispatch, Driver, DriverId, NewDispatch, NewDriver, Timestamp};
 use crate::store::{BadElement, BadLink, Counts, Outcome, Page, Rejection, Result, Written, json_length};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
@@ -21,17 +21,17 @@ pub(super) fn get(connection: &Connection, id: DriverId) -> Result<Option<Driver
     connection
         .prepare_cached("SELECT * FROM drivers WHERE id = ?1")
         .and_then(|mut select| select.query_row([id], row::driver).optional())
-        .doing("reading a driver")
+        .context("reading a driver")
 }
 
 /// Returns those drivers with these ids that exist, in one statement.
 pub(super) fn by_ids(connection: &Connection, ids: &BTreeSet<DriverId>) -> Result<Vec<Driver>> {
-    const DOING: &str = "reading drivers";
+    const CONTEXT: &str = "reading drivers";
     let ids = json(&ids.iter().map(|id| id.get()).collect::<Vec<_>>());
     connection
         .prepare_cached("SELECT * FROM drivers WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id")
         .and_then(|mut select| select.query_map([ids], row::driver)?.collect())
-        .doing(DOING)
+        .context(CONTEXT)
 }
 
 pub(super) fn list(
@@ -40,24 +40,24 @@ pub(super) fn list(
     limit: usize,
     with_total: bool,
 ) -> Result<Page<Driver>> {
-    const DOING: &str = "listing drivers";
-    let snapshot = connection.transaction().doing(DOING)?;
+    const CONTEXT: &str = "listing drivers";
+    let snapshot = connection.transaction().context(CONTEXT)?;
     let overread = i64::try_from(limit + 1).unwrap_or(i64::MAX);
     let mut page = snapshot
         .prepare_cached("SELECT * FROM drivers WHERE id > ?1 ORDER BY id LIMIT ?2")
         .and_then(|mut select| {
             let rows = select.query_map(params![after.map_or(0, DriverId::get), overread], row::driver)?;
-            Page::of_rows(rows, limit, |driver: &Driver| json_length(&driver.name))
+            Page::from_overfetch(rows, limit, |driver: &Driver| json_length(&driver.name))
         })
-        .doing(DOING)?;
+        .context(CONTEXT)?;
     if with_total {
-        page.total = Some(snapshot.query_row("SELECT count(*) FROM drivers", [], |row| row.get(0)).doing(DOING)?);
+        page.total = Some(snapshot.query_row("SELECT count(*) FROM drivers", [], |row| row.get(0)).context(CONTEXT)?);
     }
     Ok(page)
 }
 
 pub(super) fn put(transaction: &Transaction<'_>, now: Timestamp, drivers: &[NewDriver]) -> Result<Outcome> {
-    const DOING: &str = "storing drivers";
+    const CONTEXT: &str = "storing drivers";
     let taken = taken_numbers(transaction, drivers)?;
     if !taken.is_empty() {
         return Ok(Err(Rejection::Elements(taken)));
@@ -83,7 +83,7 @@ pub(super) fn put(transaction: &Transaction<'_>, now: Timestamp, drivers: &[NewD
         transaction
             .prepare_cached("UPDATE drivers SET phone_number = NULL WHERE id = ?1 AND phone_number IS NOT NULL")
             .and_then(|mut update| update.execute([driver.id]))
-            .doing(DOING)?;
+            .context(CONTEXT)?;
     }
     for driver in &changed {
         transaction
@@ -93,10 +93,10 @@ pub(super) fn put(transaction: &Transaction<'_>, now: Timestamp, drivers: &[NewD
                  updated_at = excluded.updated_at",
             )
             .and_then(|mut upsert| upsert.execute(params![driver.id, driver.name, driver.phone_number, now]))
-            .doing(DOING)?;
+            .context(CONTEXT)?;
     }
     if !changed.is_empty() {
-        driver_match::identify_unknown(transaction, now)?;
+        driver_match::match_unknown_drivers(transaction, now)?;
     }
     Ok(Ok(Written::Drivers(counts)))
 }
@@ -112,7 +112,7 @@ fn taken_numbers(transaction: &Transaction<'_>, drivers: &[NewDriver]) -> Result
         let stored: Option<DriverId> = transaction
             .prepare_cached("SELECT id FROM drivers WHERE phone_number = ?1")
             .and_then(|mut select| select.query_row([phone], |row| row.get(0)).optional())
-            .doing("looking up a phone number")?
+            .context("looking up a phone number")?
             // The change itself may give the present owner another number.
             .filter(|by| new_numbers.get(by).is_none_or(|number| number.as_ref() == Some(phone)));
         if let Some(by) = [Some(within), stored].into_iter().flatten().find(|by| *by != driver.id) {
@@ -124,11 +124,11 @@ fn taken_numbers(transaction: &Transaction<'_>, drivers: &[NewDriver]) -> Result
 
 /// Deletes a driver, or clears one slice of references if there are more.
 pub(super) fn delete(transaction: &Transaction<'_>, now: Timestamp, id: DriverId) -> Result<Outcome> {
-    const DOING: &str = "deleting a driver";
+    const CONTEXT: &str = "deleting a driver";
     let calls: Vec<i64> = transaction
         .prepare_cached("SELECT id FROM calls WHERE driver_id = ?1 ORDER BY id LIMIT ?2")
         .and_then(|mut select| select.query_map(params![id, MAX_SLICE_ROWS], |row| row.get(0))?.collect())
-        .doing(DOING)?;
+        .context(CONTEXT)?;
     // The foreign keys would clear the references as well, but not update the time of the change. One by one, because
     // the order of the updates decides the numbers of the changes.
     for call in &calls {
@@ -138,7 +138,7 @@ pub(super) fn delete(transaction: &Transaction<'_>, now: Timestamp, id: DriverId
                  WHERE id = ?1",
             )
             .and_then(|mut update| update.execute(params![call, now]))
-            .doing(DOING)?;
+            .context(CONTEXT)?;
     }
     let dispatches = transaction
         .prepare_cached(
@@ -146,22 +146,22 @@ pub(super) fn delete(transaction: &Transaction<'_>, now: Timestamp, id: DriverId
              WHERE rowid IN (SELECT rowid FROM call_dispatches WHERE driver_id = ?1 ORDER BY rowid LIMIT ?2)",
         )
         .and_then(|mut update| update.execute(params![id, MAX_SLICE_ROWS]))
-        .doing(DOING)?;
+        .context(CONTEXT)?;
     if calls.len().max(dispatches) == MAX_SLICE_ROWS {
         return Ok(Ok(Written::Begun));
     }
     transaction
         .prepare_cached("DELETE FROM drivers WHERE id = ?1")
         .and_then(|mut delete| delete.execute([id]))
-        .doing(DOING)
-        .map(found)
+        .context(CONTEXT)
+        .map(outcome_of_change)
 }
 
 pub(super) fn get_dispatch(connection: &Connection, id: &ConversationId) -> Result<Option<Dispatch>> {
     connection
         .prepare_cached("SELECT * FROM call_dispatches WHERE conversation_id = ?1")
         .and_then(|mut select| select.query_row([id], row::dispatch).optional())
-        .doing("reading a dispatch")
+        .context("reading a dispatch")
 }
 
 pub(super) fn put_dispatches(
@@ -169,13 +169,13 @@ pub(super) fn put_dispatches(
     now: Timestamp,
     dispatches: &[NewDispatch],
 ) -> Result<Outcome> {
-    const DOING: &str = "storing dispatches";
+    const CONTEXT: &str = "storing dispatches";
     let mut unknown = Vec::new();
     for (index, dispatch) in dispatches.iter().enumerate() {
         let known = transaction
             .prepare_cached("SELECT 1 FROM drivers WHERE id = ?1")
             .and_then(|mut select| select.exists([dispatch.driver_id]))
-            .doing(DOING)?;
+            .context(CONTEXT)?;
         if !known {
             unknown.push(BadElement { index, why: BadLink::UnknownDriver(dispatch.driver_id) });
         }
@@ -215,9 +215,9 @@ pub(super) fn put_dispatches(
                         new.dispatched_at
                     ])
                 })
-                .doing(DOING)?;
+                .context(CONTEXT)?;
         }
-        driver_match::identify(transaction, now, &dispatch.conversation_id)?;
+        driver_match::match_driver(transaction, now, &dispatch.conversation_id)?;
     }
     Ok(Ok(Written::Dispatches(counts)))
 }
@@ -226,6 +226,6 @@ pub(super) fn delete_dispatch(transaction: &Transaction<'_>, id: &ConversationId
     transaction
         .prepare_cached("DELETE FROM call_dispatches WHERE conversation_id = ?1")
         .and_then(|mut delete| delete.execute([id]))
-        .doing("deleting a dispatch")
-        .map(found)
+        .context("deleting a dispatch")
+        .map(outcome_of_change)
 }

@@ -6,10 +6,10 @@ use crate::domain::reconcile::Base;
 use crate::store::{Due, Result};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-const DOING: &str = "marking a call as due";
+const CONTEXT: &str = "marking a call as due";
 
 /// Marks a call as due. `facts` is true if a record arrived, so that the call's facts must be written again.
-pub(super) fn note(connection: &Connection, call_id: i64, facts: bool) -> Result<()> {
+pub(super) fn mark_due(connection: &Connection, call_id: i64, facts: bool) -> Result<()> {
     connection
         .prepare_cached(
             "INSERT OR REPLACE INTO due_reconciliations (call_id, since, slices, facts) \
@@ -18,11 +18,11 @@ pub(super) fn note(connection: &Connection, call_id: i64, facts: bool) -> Result
         )
         .and_then(|mut insert| insert.execute(params![call_id, facts]))
         .map(drop)
-        .doing(DOING)
+        .context(CONTEXT)
 }
 
 /// Returns the state of a due call according to its note, and whether its facts must be written.
-pub(super) fn of(connection: &Connection, call_id: i64) -> Result<Option<(Base, bool)>> {
+pub(super) fn get(connection: &Connection, call_id: i64) -> Result<Option<(Base, bool)>> {
     connection
         .prepare_cached(
             "SELECT d.version, coalesce(d.since, d.version), d.slices, d.facts, c.turn_count \
@@ -35,7 +35,7 @@ pub(super) fn of(connection: &Connection, call_id: i64) -> Result<Option<(Base, 
             };
             select.query_row([call_id], base).optional()
         })
-        .doing("reading whether a call is due")
+        .context("reading whether a call is due")
 }
 
 /// Counts a slice that was stored while the call stays due.
@@ -44,36 +44,36 @@ pub(super) fn count_slice(transaction: &Transaction<'_>, call_id: i64) -> Result
         .prepare_cached("UPDATE due_reconciliations SET slices = slices + 1 WHERE call_id = ?1")
         .and_then(|mut update| update.execute([call_id]))
         .map(drop)
-        .doing(DOING)
+        .context(CONTEXT)
 }
 
 /// Moves a call behind all other due calls, because more arrived while it was reconciled.
 pub(super) fn put_last(transaction: &Transaction<'_>, call_id: i64) -> Result<()> {
     // A call that is due only because of turns may have no new note.
-    note(transaction, call_id, false)?;
+    mark_due(transaction, call_id, false)?;
     transaction
         .prepare_cached("UPDATE due_reconciliations SET since = NULL, slices = slices + 1 WHERE call_id = ?1")
         .and_then(|mut update| update.execute([call_id]))
         .map(drop)
-        .doing(DOING)
+        .context(CONTEXT)
 }
 
 /// Deletes a call's note, because the call is reconciled.
-pub(super) fn clear(transaction: &Transaction<'_>, call_id: i64) -> Result<()> {
+pub(super) fn unmark(transaction: &Transaction<'_>, call_id: i64) -> Result<()> {
     transaction
         .prepare_cached("DELETE FROM due_reconciliations WHERE call_id = ?1")
         .and_then(|mut delete| delete.execute([call_id]))
         .map(drop)
-        .doing(DOING)
+        .context(CONTEXT)
 }
 
 /// Returns some due calls and the number of all. Leaves out calls that are being erased or restored in slices.
 pub(super) fn list(connection: &Connection, noted_after: i64, noted_until: i64, limit: usize) -> Result<Due> {
-    const DOING: &str = "listing due calls";
+    const CONTEXT: &str = "listing due calls";
     let (count, last) = connection
         .prepare_cached("SELECT count(*), ifnull(max(version), 0) FROM due_reconciliations")
         .and_then(|mut select| select.query_row([], |row| Ok((row.get(0)?, row.get(1)?))))
-        .doing(DOING)?;
+        .context(CONTEXT)?;
     // The call that has been due for longest comes first. For calls left from before a restart that is the order of the
     // notes, which need not be sorted.
     let order = if noted_after > 0 { "coalesce(d.since, d.version)" } else { "d.version" };
@@ -88,6 +88,6 @@ pub(super) fn list(connection: &Connection, noted_after: i64, noted_until: i64, 
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
             select.query_map(params![noted_after, noted_until, limit], |row| row.get(0))?.collect()
         })
-        .doing(DOING)?;
+        .context(CONTEXT)?;
     Ok(Due { calls, count, last })
 }

@@ -13,10 +13,12 @@
 //! The bytes of a deleted row can survive in three places:
 //!
 //! - In its page. SQLite overwrites them with zeros (`secure_delete`).
-//! - In the unused part of pages that were split. The VFS of the writing connection zeroes it ([`super::connection::page_scrub`]).
+//! - In the unused part of pages that were split. The VFS of the writing connection zeroes it
+//!   ([`super::connection::page_scrub`]).
 //! - In older versions of the pages in the WAL and in memory. The writer purges them a second after an erasure, even
-//!   under load ([`super::connection::checkpoint::forget`]). Readers never wait for this; if readers are always active, the writer
-//!   waits for them for up to 25 ms per second. A command beside the service does this on its own connection.
+//!   under load ([`super::connection::checkpoint::purge_erased`]). Readers never wait for this; if readers are always
+//!   active, the writer waits for them for up to 25 ms per second. A command beside the service does this on its own
+//!   connection.
 //!
 //! The search index and its WAL are treated alike, after the index has processed the erasure. If it cannot, its file is
 //! deleted.
@@ -28,14 +30,14 @@
 //! nothing.
 
 use super::error::Context as _;
-use super::expired::LAST_SIGN;
-use super::row::found;
+use super::expired::LAST_ACTIVITY;
+use super::row::outcome_of_change;
 use crate::domain::{ConversationId, Timestamp};
 use crate::store::{ErasedSlice, Outcome, Rejection, Result, Unfinished, Written};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use sha2::{Digest as _, Sha256};
 
-const DOING: &str = "erasing a call";
+const CONTEXT: &str = "erasing a call";
 
 /// Maximum number of turns and events that one transaction erases. A limit by time would make copies of the data
 /// differ.
@@ -56,7 +58,7 @@ impl Budget {
     }
 
     /// Subtracts a row of this length and returns whether it fits. The first row always fits.
-    fn take(&mut self, bytes: usize) -> bool {
+    fn fits(&mut self, bytes: usize) -> bool {
         let first = self.rows == MAX_SLICE_ROWS;
         if !first && (self.rows == 0 || self.bytes < bytes) {
             return false;
@@ -78,17 +80,21 @@ pub(super) fn call(transaction: &Transaction<'_>, now: Timestamp, id: &Conversat
              ON CONFLICT (digest) DO UPDATE SET erased_at = excluded.erased_at",
         )
         .and_then(|mut insert| insert.execute(params![digest(id), now]))
-        .doing(DOING)?;
+        .context(CONTEXT)?;
     begin(transaction, id)
 }
 
 /// Erases a call if nothing of it has arrived since `before`.
-pub(super) fn old_call(transaction: &Transaction<'_>, id: &ConversationId, before: Timestamp) -> Result<Outcome> {
+pub(super) fn erase_expired_call(
+    transaction: &Transaction<'_>,
+    id: &ConversationId,
+    before: Timestamp,
+) -> Result<Outcome> {
     let is_old = is_unfinished(transaction, id)?
         || transaction
-            .prepare_cached(&format!("SELECT 1 FROM calls c WHERE conversation_id = ?1 AND {LAST_SIGN} < ?2"))
+            .prepare_cached(&format!("SELECT 1 FROM calls c WHERE conversation_id = ?1 AND {LAST_ACTIVITY} < ?2"))
             .and_then(|mut select| select.exists(params![id, before]))
-            .doing(DOING)?;
+            .context(CONTEXT)?;
     if is_old { begin(transaction, id) } else { Ok(Err(Rejection::NotFound)) }
 }
 
@@ -100,17 +106,18 @@ fn exists(transaction: &Transaction<'_>, id: &ConversationId) -> Result<bool> {
              SELECT 1 FROM webhook_events WHERE conversation_id = ?1",
         )
         .and_then(|mut select| select.exists([id]))
-        .doing(DOING)
+        .context(CONTEXT)
 }
 
-/// Erases the first slice of a call. If something is left, the call is noted for [`go_on`] and the next start.
+/// Erases the first slice of a call. If something is left, the call is noted for [`erase_next_slice`] and the next
+/// start.
 fn begin(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Outcome> {
     // Deletes the dispatch first, because a dispatch that arrives during the erasure must not be lost.
     delete(transaction, "DELETE FROM call_dispatches WHERE conversation_id = ?1", id)?;
     if slice(transaction, id, Kind::Erase)? {
         return Ok(Ok(Written::Done));
     }
-    note(transaction, id, Kind::Erase)?;
+    record_unfinished(transaction, id, Kind::Erase)?;
     Ok(Ok(Written::Begun))
 }
 
@@ -134,7 +141,7 @@ impl Kind {
 }
 
 /// Notes that a call is unfinished.
-pub(super) fn note(transaction: &Transaction<'_>, id: &ConversationId, kind: Kind) -> Result<()> {
+pub(super) fn record_unfinished(transaction: &Transaction<'_>, id: &ConversationId, kind: Kind) -> Result<()> {
     transaction
         .prepare_cached(
             "INSERT INTO unfinished_calls (conversation_id, kind) VALUES (?1, ?2) \
@@ -142,11 +149,11 @@ pub(super) fn note(transaction: &Transaction<'_>, id: &ConversationId, kind: Kin
         )
         .and_then(|mut insert| insert.execute(params![id, kind.as_str()]))
         .map(drop)
-        .doing(DOING)
+        .context(CONTEXT)
 }
 
 /// Erases the next slice of an unfinished call: of this call, or of the one that was noted first.
-pub(super) fn go_on(transaction: &Transaction<'_>, which: Unfinished<'_>) -> Result<Option<ErasedSlice>> {
+pub(super) fn erase_next_slice(transaction: &Transaction<'_>, which: Unfinished<'_>) -> Result<Option<ErasedSlice>> {
     let (only, kind) = match which {
         Unfinished::Call(id) => (Some(id), None),
         Unfinished::Erasures => (None, Some(Kind::Erase.as_str())),
@@ -158,7 +165,7 @@ pub(super) fn go_on(transaction: &Transaction<'_>, which: Unfinished<'_>) -> Res
              AND kind = ifnull(?2, kind) ORDER BY rowid LIMIT 1",
         )
         .and_then(|mut select| select.query_row(params![only, kind], |row| Ok((row.get(0)?, row.get(1)?))).optional())
-        .doing(DOING)?;
+        .context(CONTEXT)?;
     let Some((conversation_id, kind)) = found else { return Ok(None) };
     let kind = if kind == Kind::Restore.as_str() { Kind::Restore } else { Kind::Erase };
     let finished = slice(transaction, &conversation_id, kind)?;
@@ -176,7 +183,7 @@ fn slice(transaction: &Transaction<'_>, id: &ConversationId, kind: Kind) -> Resu
         transaction
             .prepare_cached("UPDATE calls SET turn_count = ?2 WHERE conversation_id = ?1")
             .and_then(|mut update| update.execute(params![id, left]))
-            .doing(DOING)?;
+            .context(CONTEXT)?;
         return Ok(false);
     }
     // Deleting the row also deletes the call's last turns and its history.
@@ -195,15 +202,15 @@ fn slice_of_events(transaction: &Transaction<'_>, id: &ConversationId, budget: &
         .and_then(|mut select| {
             select.query_map(params![id, MAX_SLICE_ROWS + 1], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
         })
-        .doing(DOING)?;
+        .context(CONTEXT)?;
     for (event, bytes) in events {
-        if !budget.take(bytes) {
+        if !budget.fits(bytes) {
             return Ok(false);
         }
         transaction
             .prepare_cached("DELETE FROM webhook_events WHERE id = ?1")
             .and_then(|mut delete| delete.execute([event]))
-            .doing(DOING)?;
+            .context(CONTEXT)?;
     }
     Ok(true)
 }
@@ -216,7 +223,7 @@ fn slice_of_turns(transaction: &Transaction<'_>, id: &ConversationId, budget: &m
         transaction
             .prepare_cached("DELETE FROM call_transcriptions WHERE conversation_id = ?1 AND sequence_number > ?2")
             .and_then(|mut delete| delete.execute(params![id, left]))
-            .doing(DOING)?;
+            .context(CONTEXT)?;
     }
     Ok(left)
 }
@@ -228,18 +235,18 @@ fn last_that_stays(transaction: &Transaction<'_>, id: &ConversationId, budget: &
             "SELECT sequence_number, octet_length(message_text) + ifnull(octet_length(final_text), 0) \
              FROM call_transcriptions WHERE conversation_id = ?1 ORDER BY sequence_number DESC",
         )
-        .doing(DOING)?;
-    let mut turns = select.query([id]).doing(DOING)?;
-    while let Some(turn) = turns.next().doing(DOING)? {
-        if !budget.take(turn.get(1).doing(DOING)?) {
-            return turn.get(0).map(Some).doing(DOING);
+        .context(CONTEXT)?;
+    let mut turns = select.query([id]).context(CONTEXT)?;
+    while let Some(turn) = turns.next().context(CONTEXT)? {
+        if !budget.fits(turn.get(1).context(CONTEXT)?) {
+            return turn.get(0).map(Some).context(CONTEXT);
         }
     }
     Ok(None)
 }
 
 fn delete(transaction: &Transaction<'_>, sql: &str, id: &ConversationId) -> Result<usize> {
-    transaction.prepare_cached(sql).and_then(|mut delete| delete.execute([id])).doing(DOING)
+    transaction.prepare_cached(sql).and_then(|mut delete| delete.execute([id])).context(CONTEXT)
 }
 
 /// Returns whether a call is being erased or restored in slices, so that nothing new may be stored for it.
@@ -247,7 +254,7 @@ pub(super) fn is_unfinished(connection: &Connection, id: &ConversationId) -> Res
     connection
         .prepare_cached("SELECT 1 FROM unfinished_calls WHERE conversation_id = ?1")
         .and_then(|mut select| select.exists([id]))
-        .doing("reading whether a call is unfinished")
+        .context("reading whether a call is unfinished")
 }
 
 fn digest(id: &ConversationId) -> [u8; 32] {
@@ -259,7 +266,7 @@ pub(super) fn is_erased(connection: &Connection, id: &ConversationId) -> Result<
     connection
         .prepare_cached("SELECT 1 FROM erased_calls WHERE digest = ?1")
         .and_then(|mut select| select.exists([digest(id)]))
-        .doing("reading whether a call was erased")
+        .context("reading whether a call was erased")
 }
 
 /// Erases the events with these ids that belong to no call.
@@ -271,7 +278,7 @@ pub(super) fn events(transaction: &Transaction<'_>, ids: &[i64]) -> Result<Outco
                  (SELECT 1 FROM calls c WHERE c.conversation_id = webhook_events.conversation_id)",
             )
             .and_then(|mut delete| delete.execute([id]))
-            .doing("erasing events")?;
+            .context("erasing events")?;
     }
     Ok(Ok(Written::Done))
 }
@@ -285,8 +292,8 @@ pub(super) fn dispatches(transaction: &Transaction<'_>, ids: &[ConversationId]) 
                  AND NOT EXISTS (SELECT 1 FROM calls c WHERE c.conversation_id = ?1)",
             )
             .and_then(|mut delete| delete.execute([id]))
-            .map(found)
-            .doing("erasing dispatches")?
+            .map(outcome_of_change)
+            .context("erasing dispatches")?
             .ok();
     }
     Ok(Ok(Written::Done))

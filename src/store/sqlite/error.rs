@@ -5,11 +5,11 @@ use rusqlite::{ErrorCode, ffi};
 
 /// Adds the current operation to a SQLite error.
 pub(super) trait Context<T> {
-    fn doing(self, doing: &'static str) -> Result<T, Error>;
+    fn context(self, doing: &'static str) -> Result<T, Error>;
 }
 
 impl<T> Context<T> for rusqlite::Result<T> {
-    fn doing(self, doing: &'static str) -> Result<T, Error> {
+    fn context(self, doing: &'static str) -> Result<T, Error> {
         self.map_err(|error| Error::new(kind(&error), doing, error))
     }
 }

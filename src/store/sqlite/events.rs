@@ -7,21 +7,21 @@
 //! received body would reveal a removed number of nine digits to anyone who tries all of them. A delivery that is
 //! repeated after the redaction flags changed may therefore be stored twice.
 
-use super::batch::change_log::Changes;
+use super::batch::change_log::ChangeLog;
 use super::batch::turns;
 use super::error::Context as _;
 use super::json_column::json;
-use super::records::{history, said_by_tools};
+use super::records::{claims_by_tools, history};
 use super::{erase, quarantine};
 use crate::domain::{HistoryReport, NewEvent, StoredEvent, Timestamp};
 use crate::store::{Kept, Outcome, Rejection, Result, UnreadEvents, Written};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-const KEEPING: &str = "storing an event";
+const CONTEXT: &str = "storing an event";
 
 /// Stores an event, once, and marks its call as due.
-pub(super) fn keep(
+pub(super) fn store_event(
     transaction: &Transaction<'_>,
     turns: &mut turns::Batch<'_>,
     now: Timestamp,
@@ -30,7 +30,7 @@ pub(super) fn keep(
     let known: Option<i64> = transaction
         .prepare_cached("SELECT id FROM webhook_events WHERE digest = ?1")
         .and_then(|mut select| select.query_row([event.digest], |row| row.get(0)).optional())
-        .doing(KEEPING)?;
+        .context(CONTEXT)?;
     if let Some(id) = known {
         let kept = Kept { event_id: Some(id), replayed: true, due: false };
         return Ok(Ok(Written::Kept(kept)));
@@ -67,18 +67,18 @@ pub(super) fn keep(
                 ToSqlOutput::Borrowed(body),
             ])
         })
-        .doing(KEEPING)?;
+        .context(CONTEXT)?;
     let id = transaction.last_insert_rowid();
-    let due = recorded(transaction, turns, now, event)?;
+    let due = mark_due(transaction, turns, now, event)?;
     // A recording does not change the call's row, but live streams of the call must show it.
     if let (Some(id), Some("post_call_audio")) = (&event.conversation_id, event.event_type.as_deref()) {
-        Changes::tell(transaction, id)?;
+        ChangeLog::record_call(transaction, id)?;
     }
     Ok(Ok(Written::Kept(Kept { event_id: Some(id), replayed: false, due })))
 }
 
 /// Replaces the parsed form of a stored event.
-pub(super) fn replay(
+pub(super) fn replace_parsed(
     transaction: &Transaction<'_>,
     turns: &mut turns::Batch<'_>,
     now: Timestamp,
@@ -107,17 +107,17 @@ pub(super) fn replay(
                 event.record.as_ref().map(|record| &record.json),
             ])
         })
-        .doing(KEEPING)?;
+        .context(CONTEXT)?;
     if changed == 0 {
         return Ok(Err(Rejection::NotFound));
     }
-    let due = recorded(transaction, turns, now, event)?;
+    let due = mark_due(transaction, turns, now, event)?;
     Ok(Ok(Written::Kept(Kept { event_id: Some(id), replayed: false, due })))
 }
 
 /// Marks the call of an event's record as due. Returns false if the event has no record or the call is unfinished;
 /// otherwise the call exists afterwards.
-fn recorded(
+fn mark_due(
     transaction: &Transaction<'_>,
     turns: &mut turns::Batch<'_>,
     now: Timestamp,
@@ -126,25 +126,25 @@ fn recorded(
     let Some(record) = &event.record else { return Ok(false) };
     let start = record.start.unwrap_or(now);
     // Unfinished calls were refused before, so this only guards against them.
-    let Some(call) = turns.known(transaction, &record.conversation_id, start)? else { return Ok(false) };
-    turns.due(transaction, &record.conversation_id, call, true)?;
+    let Some(call) = turns.get_or_create(transaction, &record.conversation_id, start)? else { return Ok(false) };
+    turns.mark_due(transaction, &record.conversation_id, call, true)?;
     Ok(true)
 }
 
 /// Stores the history of a running call.
-pub(super) fn keep_history(
+pub(super) fn store_history(
     transaction: &Transaction<'_>,
     turns: &mut turns::Batch<'_>,
     report: &HistoryReport,
 ) -> Result<Outcome> {
-    const DOING: &str = "storing a history";
+    const CONTEXT: &str = "storing a history";
     let id = &report.conversation_id;
     if erase::is_erased(transaction, id)? {
         return Ok(Err(Rejection::Erased));
     }
     let start = report.history.0.values().map(|entry| entry.first_shown).min().unwrap_or(report.timestamp);
-    let Some(call) = turns.known(transaction, id, start)? else { return Ok(Err(Rejection::Unfinished)) };
-    let (mut claims, mut agent_id) = said_by_tools(transaction, id)?;
+    let Some(call) = turns.get_or_create(transaction, id, start)? else { return Ok(Err(Rejection::Unfinished)) };
+    let (mut claims, mut agent_id) = claims_by_tools(transaction, id)?;
     claims.update(&report.claims);
     agent_id = report.agent_id.clone().or(agent_id);
     let mut history = history(transaction, id)?;
@@ -156,8 +156,8 @@ pub(super) fn keep_history(
              entries = excluded.entries",
         )
         .and_then(|mut upsert| upsert.execute(params![id, agent_id, json(&claims), json(&history)]))
-        .doing(DOING)?;
-    turns.due(transaction, id, call, false)?;
+        .context(CONTEXT)?;
+    turns.mark_due(transaction, id, call, false)?;
     let due = true;
     Ok(Ok(Written::Kept(Kept { event_id: None, replayed: false, due })))
 }
@@ -175,7 +175,7 @@ pub(super) fn get(connection: &Connection, id: i64) -> Result<Option<StoredEvent
             };
             select.query_row([id], event).optional()
         })
-        .doing("reading an event")
+        .context("reading an event")
 }
 
 pub(super) fn ids(connection: &Connection, after: i64, only_unreadable: bool, limit: usize) -> Result<Vec<i64>> {
@@ -185,18 +185,18 @@ pub(super) fn ids(connection: &Connection, after: i64, only_unreadable: bool, li
             "SELECT id FROM webhook_events WHERE id > ?1 AND (NOT ?2 OR outcome = 'unreadable') ORDER BY id LIMIT ?3",
         )
         .and_then(|mut select| select.query_map(params![after, only_unreadable, limit], |row| row.get(0))?.collect())
-        .doing("listing events")
+        .context("listing events")
 }
 
 pub(super) fn unread(connection: &Connection) -> Result<UnreadEvents> {
-    const DOING: &str = "counting unreadable events";
+    const CONTEXT: &str = "counting unreadable events";
     const IDS: usize = 100;
     let mut ids: Vec<i64> = connection
         .prepare_cached(
             "SELECT id FROM webhook_events WHERE error IS NOT NULL AND outcome = 'unreadable' ORDER BY id LIMIT ?1",
         )
-        .and_then(|mut select| select.query_map([UnreadEvents::MOST], |row| row.get(0))?.collect())
-        .doing(DOING)?;
+        .and_then(|mut select| select.query_map([UnreadEvents::MAX_LISTED], |row| row.get(0))?.collect())
+        .context(CONTEXT)?;
     let unreadable = ids.len() as u64;
     ids.truncate(IDS);
     let remarked = connection
@@ -204,7 +204,7 @@ pub(super) fn unread(connection: &Connection) -> Result<UnreadEvents> {
             "SELECT count(*) FROM (SELECT 1 FROM webhook_events WHERE error IS NOT NULL \
              AND outcome IN ('applied', 'ignored') LIMIT ?1)",
         )
-        .and_then(|mut select| select.query_row([UnreadEvents::MOST], |row| row.get(0)))
-        .doing(DOING)?;
+        .and_then(|mut select| select.query_row([UnreadEvents::MAX_LISTED], |row| row.get(0)))
+        .context(CONTEXT)?;
     Ok(UnreadEvents { unreadable, ids, remarked })
 }

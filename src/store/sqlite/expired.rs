@@ -2,46 +2,46 @@
 
 use super::error::Context as _;
 use crate::domain::{ConversationId, DriverId, PhoneNumber, Timestamp};
-use crate::store::{CallKey, OldCall, OldCalls, OldEvent, Result};
+use crate::store::{CallKey, ExpiredCall, ExpiredCallQuery, ExpiredEvent, Result};
 use rusqlite::{Connection, params};
 
 /// Time of the last activity of call `c`: its end, else its last turn, but never later than `updated_at`, and never
 /// earlier than the arrival of a live turn. Senders' clocks are not trusted, because language models invent dates: a
 /// live turn dated 2020 does not expire today. Calls that are fetched later keep their own dates.
-pub(super) const LAST_SIGN: &str = "max(min(coalesce(c.call_end_time, c.last_turn_time, c.call_start_time), c.updated_at), ifnull( \
+pub(super) const LAST_ACTIVITY: &str = "max(min(coalesce(c.call_end_time, c.last_turn_time, c.call_start_time), c.updated_at), ifnull( \
     (SELECT t.created_at FROM call_transcriptions t WHERE t.conversation_id = c.conversation_id \
      AND (c.status = 'in_progress' OR t.source IN ('live', 'history')) ORDER BY t.sequence_number DESC LIMIT 1), \
     iif(c.status = 'in_progress', c.created_at, '')))";
 
-pub(super) fn old_calls(connection: &Connection, query: &OldCalls) -> Result<Vec<OldCall>> {
+pub(super) fn expired_calls(connection: &Connection, query: &ExpiredCallQuery) -> Result<Vec<ExpiredCall>> {
     let (after_start, after_id) = query.after.map_or((String::new(), 0), |key| (key.start.to_string(), key.id));
     let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
     connection
         .prepare_cached(&format!(
             "SELECT call_start_time, id, conversation_id, turn_count FROM calls c \
-             WHERE (call_start_time, id) > (?1, ?2) AND call_start_time < ?3 AND {LAST_SIGN} < ?4 \
+             WHERE (call_start_time, id) > (?1, ?2) AND call_start_time < ?3 AND {LAST_ACTIVITY} < ?4 \
              ORDER BY call_start_time, id LIMIT ?5"
         ))
         .and_then(|mut select| {
             let call = |row: &rusqlite::Row<'_>| {
                 let key = CallKey { start: row.get(0)?, id: row.get(1)? };
-                Ok(OldCall { key, conversation_id: row.get(2)?, turns: row.get(3)? })
+                Ok(ExpiredCall { key, conversation_id: row.get(2)?, turns: row.get(3)? })
             };
             let below = query.started_before.map_or_else(|| "A".to_owned(), |time| time.to_string());
             select.query_map(params![after_start, after_id, below, query.before, limit], call)?.collect()
         })
-        .doing("listing expired calls")
+        .context("listing expired calls")
 }
 
 /// Scans up to `limit` events with ids above `after` and returns those that arrived before `before` and belong to no
 /// call. The second value is the id to continue after, or `None` at the end.
-pub(super) fn old_events(
+pub(super) fn expired_events(
     connection: &Connection,
     before: Timestamp,
     after: i64,
     limit: usize,
-) -> Result<(Vec<OldEvent>, Option<i64>)> {
-    let read: Vec<(OldEvent, Timestamp, bool)> = connection
+) -> Result<(Vec<ExpiredEvent>, Option<i64>)> {
+    let read: Vec<(ExpiredEvent, Timestamp, bool)> = connection
         .prepare_cached(
             "SELECT id, octet_length(body) + ifnull(octet_length(record), 0), received_at, \
              NOT EXISTS (SELECT 1 FROM calls c WHERE c.conversation_id = e.conversation_id) \
@@ -49,11 +49,11 @@ pub(super) fn old_events(
         )
         .and_then(|mut select| {
             let event = |row: &rusqlite::Row<'_>| {
-                Ok((OldEvent { id: row.get(0)?, bytes: row.get(1)? }, row.get(2)?, row.get(3)?))
+                Ok((ExpiredEvent { id: row.get(0)?, bytes: row.get(1)? }, row.get(2)?, row.get(3)?))
             };
             select.query_map(params![after, i64::try_from(limit).unwrap_or(i64::MAX)], event)?.collect()
         })
-        .doing("listing expired events")?;
+        .context("listing expired events")?;
     let next = read.last().filter(|_| read.len() == limit).filter(|(_, at, _)| *at < before).map(|(old, ..)| old.id);
     let old = read.into_iter().filter(|(_, at, orphaned)| *at < before && *orphaned).map(|(old, ..)| old);
     Ok((old.collect(), next))
@@ -61,7 +61,7 @@ pub(super) fn old_events(
 
 /// Returns up to `limit` dispatches from before `before` that never became a call, ordered by conversation id after
 /// `after`.
-pub(super) fn old_dispatches(
+pub(super) fn expired_dispatches(
     connection: &Connection,
     before: Timestamp,
     after: Option<&ConversationId>,
@@ -78,7 +78,7 @@ pub(super) fn old_dispatches(
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
             select.query_map(params![after, before, limit], |row| row.get(0))?.collect()
         })
-        .doing("listing expired dispatches")
+        .context("listing expired dispatches")
 }
 
 /// Returns up to `limit` dispatches of a driver, and dispatches to this number that no longer name a driver.
@@ -97,7 +97,7 @@ pub(super) fn dispatches_of(
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
             select.query_map(params![id, number, limit], |row| row.get(0))?.collect()
         })
-        .doing("listing a driver's dispatches")
+        .context("listing a driver's dispatches")
 }
 
 /// Returns the latest arrival among the last turns and events whose sender's clock agrees with it within a day.
@@ -112,5 +112,5 @@ pub(super) fn newest_arrival(connection: &Connection) -> Result<Option<Timestamp
              WHERE abs(julianday(arrived) - julianday(sent)) <= 1",
         )
         .and_then(|mut select| select.query_row([], |row| row.get(0)))
-        .doing("reading the latest arrival")
+        .context("reading the latest arrival")
 }

@@ -3,26 +3,26 @@
 use super::error::Context as _;
 use super::{due, erase};
 use crate::domain::ConversationId;
-use crate::domain::reconcile::{Material, Standing, Stored};
+use crate::domain::reconcile::{Material, TurnPlacement, TurnRow};
 use crate::store::Result;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
-const DOING: &str = "reading a due call";
+const CONTEXT: &str = "reading a due call";
 
 /// Reads a call. Returns `None` if it is not due, or is being erased or restored in slices.
 pub(super) fn read(connection: &mut Connection, id: &ConversationId) -> Result<Option<Material>> {
-    let snapshot = connection.transaction().doing(DOING)?;
+    let snapshot = connection.transaction().context(CONTEXT)?;
     if erase::is_unfinished(&snapshot, id)? {
         return Ok(None);
     }
     let call_id: Option<i64> = snapshot
         .prepare_cached("SELECT id FROM calls WHERE conversation_id = ?1")
         .and_then(|mut select| select.query_row([id], |row| row.get(0)).optional())
-        .doing(DOING)?;
-    let Some((base, facts)) = call_id.map(|call_id| due::of(&snapshot, call_id)).transpose()?.flatten() else {
+        .context(CONTEXT)?;
+    let Some((base, facts)) = call_id.map(|call_id| due::get(&snapshot, call_id)).transpose()?.flatten() else {
         return Ok(None);
     };
-    let (tool_claims, tool_agent) = super::records::said_by_tools(&snapshot, id)?;
+    let (tool_claims, tool_agent) = super::records::claims_by_tools(&snapshot, id)?;
     let turns = snapshot
         .prepare_cached(
             "SELECT sequence_number, timestamp, record_index, source, speaker_type, message_text, place, superseded_by, \
@@ -30,7 +30,7 @@ pub(super) fn read(connection: &mut Connection, id: &ConversationId) -> Result<O
              FROM call_transcriptions WHERE conversation_id = ?1 ORDER BY sequence_number",
         )
         .and_then(|mut select| select.query_map([id], turn)?.collect())
-        .doing(DOING)?;
+        .context(CONTEXT)?;
     Ok(Some(Material {
         conversation_id: id.clone(),
         base,
@@ -44,16 +44,16 @@ pub(super) fn read(connection: &mut Connection, id: &ConversationId) -> Result<O
 }
 
 /// Reads a turn with its current placement.
-fn turn(row: &Row<'_>) -> rusqlite::Result<(Stored, Standing)> {
+fn turn(row: &Row<'_>) -> rusqlite::Result<(TurnRow, TurnPlacement)> {
     let (sequence_number, timestamp) = (row.get(0)?, row.get(1)?);
-    let stored = Stored {
+    let stored = TurnRow {
         sequence_number,
         speaker: row.get(4)?,
         text: row.get(5)?,
         timestamp,
-        origin: Stored::origin_of(row.get(3)?, row.get(2)?),
+        origin: TurnRow::origin_of(row.get(3)?, row.get(2)?),
     };
-    let standing = Standing {
+    let standing = TurnPlacement {
         sequence_number,
         place: row.get(6)?,
         superseded_by: row.get(7)?,

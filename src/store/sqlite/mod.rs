@@ -1,12 +1,13 @@
 //! The SQLite store: one database file, one writing connection, and a pool of reading connections.
 //!
 //! - **Durability.** The writing connection uses WAL mode with `synchronous=FULL`, so a commit that returned is on
-//!   disk. Only this connection runs checkpoints ([`connection::checkpoint`]). `cp` of a database in use is no valid copy; `backup`
-//!   makes one.
+//!   disk. Only this connection runs checkpoints ([`connection::checkpoint`]). `cp` of a database in use is no valid
+//!   copy; `backup` makes one.
 //! - **Reads.** Readers open the file read-only. Each read is one short snapshot with a time limit, because an open
 //!   snapshot prevents a checkpoint from finishing.
 //! - **Ownership.** A lock file beside the database and a lock on the database itself keep a second service away
-//!   ([`connection::lock`]). A commit is acknowledged only if the files are still at their path ([`connection::place`]).
+//!   ([`connection::lock`]). A commit is acknowledged only if the files are still at their path
+//!   ([`connection::place`]).
 //! - **Search.** The search index is a separate file beside the database ([`search`]).
 
 mod archive;
@@ -39,24 +40,24 @@ pub use archive::read::ReadOnly;
 pub use connection::open_error::OpenError;
 pub use connection::options::Options;
 pub use database::SqliteStore;
-use held::Writing;
+use held::WriterState;
 pub use maintenance::backup::{backup, expect_no_wal};
-pub use maintenance::check::{check, each_call};
-pub use maintenance::replace::{Replaced, Replacement};
+pub use maintenance::check::{check, for_each_call};
+pub use maintenance::replace::{Replacement, ReplacementReport};
 pub use search::search_file;
 
 use super::{
-    Archive, Backlog, CallFilter, CallPageRequest, Commands, Copier, Due, ErasedSlice, Feed, Forgotten, Found,
-    Maintenance, NamingEvent, OldCall, OldCalls, OldEvent, Outcome, Page, Position, Reads, Result, Scope, SearchQuery,
-    Since, Sizes, Touched, TurnQuery, Unfinished, UnreadEvents, Write,
+    Archive, Backlog, BackupSource, CallFilter, CallPageRequest, ChangeBatch, ChangedCalls, Commands, DatabaseSizes,
+    Due, ErasedSlice, ExpiredCall, ExpiredCallQuery, ExpiredEvent, Feed, FeedPosition, Forgotten, HitPage, Maintenance,
+    NamingEvent, Outcome, Page, Reads, Result, Scope, SearchQuery, TurnQuery, Unfinished, UnreadEvents, Write,
 };
 use crate::domain::reconcile::Material;
 use crate::domain::{
-    Call, CallFigures, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
+    Call, CallStats, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
 };
 use crate::telemetry::metrics::METRICS;
-use batch::change_log::Changes;
-use connection::checkpoint::Of;
+use batch::change_log::ChangeLog;
+use connection::checkpoint::WalOwner;
 use error::Context as _;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use search::Reach;
@@ -68,9 +69,9 @@ use std::time::{Duration, Instant};
 impl Commands for SqliteStore {
     fn apply(&self, now: Timestamp, batch: &[Write]) -> Result<Vec<Outcome>> {
         let mut writing = self.writer()?;
-        let Writing { connection, live, .. } = &mut *writing;
+        let WriterState { connection, live, .. } = &mut *writing;
         self.place.check_if_lost()?;
-        let mut settled = archive::look_at_long_calls(connection, batch)?;
+        let mut settled = archive::check_long_calls(connection, batch)?;
         let transaction = begin(connection)?;
         let mut turns = batch::turns::Batch::begin(&transaction, live, now)?;
         let mut outcomes = Vec::with_capacity(batch.len());
@@ -91,29 +92,29 @@ impl Commands for SqliteStore {
                 Write::DeleteDispatch(id) => drivers::delete_dispatch(&transaction, id)?,
                 Write::ChangeCall(id, change) => calls::change(&transaction, now, id, change)?,
                 Write::EraseCall(id) => {
-                    turns.forget(id);
+                    turns.remove(id);
                     erase::call(&transaction, now, id)?
                 }
                 Write::PruneCall(id, before) => {
-                    turns.forget(id);
-                    erase::old_call(&transaction, id, *before)?
+                    turns.remove(id);
+                    erase::erase_expired_call(&transaction, id, *before)?
                 }
                 Write::PruneEvents(ids) => erase::events(&transaction, ids)?,
                 Write::PruneDispatches(ids) => erase::dispatches(&transaction, ids)?,
-                Write::KeepEvent(event) => events::keep(&transaction, &mut turns, now, event)?,
-                Write::ReplayEvent(id, event) => events::replay(&transaction, &mut turns, now, *id, event)?,
-                Write::KeepHistory(report) => events::keep_history(&transaction, &mut turns, report)?,
+                Write::KeepEvent(event) => events::store_event(&transaction, &mut turns, now, event)?,
+                Write::ReplayEvent(id, event) => events::replace_parsed(&transaction, &mut turns, now, *id, event)?,
+                Write::KeepHistory(report) => events::store_history(&transaction, &mut turns, report)?,
                 Write::Reconcile(reconciliation) => turns.settle(&transaction, now, reconciliation)?,
                 Write::EndStaleCalls(before) => calls::end_stale(&transaction, now, *before)?,
                 Write::Restore(archived) => archive::restore(&transaction, archived)?,
-                Write::GoOnRestoring(call, restored) => archive::go_on(&transaction, call, *restored)?,
-                Write::Probe => connection::probe::probe(&transaction)?,
+                Write::GoOnRestoring(call, restored) => archive::restore_next_slice(&transaction, call, *restored)?,
+                Write::Probe => connection::probe::check_writable(&transaction)?,
             });
         }
         turns.flush(&transaction)?;
-        turns.changes.settle(&transaction)?;
+        turns.changes.compact(&transaction)?;
         let started = Instant::now();
-        transaction.commit().doing("committing")?;
+        transaction.commit().context("committing")?;
         METRICS.commit_duration_seconds.observe(started.elapsed().as_secs_f64());
         turns.committed();
         // A commit into files that are no longer at their path does not count as stored.
@@ -123,17 +124,17 @@ impl Commands for SqliteStore {
 
     fn go_on_erasing(&self, which: Unfinished<'_>) -> Result<Option<ErasedSlice>> {
         let mut writing = self.writer()?;
-        let Writing { connection, live, .. } = &mut *writing;
+        let WriterState { connection, live, .. } = &mut *writing;
         self.place.check_if_lost()?;
         let transaction = begin(connection)?;
-        let mut changes = Changes::default();
+        let mut changes = ChangeLog::default();
         changes.begin(&transaction)?;
-        let erased = erase::go_on(&transaction, which)?;
+        let erased = erase::erase_next_slice(&transaction, which)?;
         if let Some(slice) = &erased {
-            live.forget(&slice.conversation_id);
+            live.remove(&slice.conversation_id);
         }
-        changes.settle(&transaction)?;
-        transaction.commit().doing("committing")?;
+        changes.compact(&transaction)?;
+        transaction.commit().context("committing")?;
         self.check_place()?;
         Ok(erased)
     }
@@ -152,7 +153,7 @@ impl Reads for SqliteStore {
         batch::turns::list(&mut *self.readers.get()?, query)
     }
 
-    fn search(&self, query: &SearchQuery) -> Result<Found> {
+    fn search(&self, query: &SearchQuery) -> Result<HitPage> {
         let (found, is_broken) = search::find(&mut *self.readers.get()?, &self.options.path, query, Reach::Indexed)?;
         if is_broken {
             self.index_is_broken.store(true, Ordering::Relaxed);
@@ -196,8 +197,8 @@ impl Reads for SqliteStore {
         drivers::get_dispatch(&*self.readers.get()?, id)
     }
 
-    fn figures(&self, filter: &CallFilter, each: &mut dyn FnMut(&CallFigures)) -> Result<()> {
-        call_stats::each(&mut *self.readers.get()?, filter, each)
+    fn figures(&self, filter: &CallFilter, each: &mut dyn FnMut(&CallStats)) -> Result<()> {
+        call_stats::for_each_call(&mut *self.readers.get()?, filter, each)
     }
 
     fn is_erased(&self, id: &ConversationId) -> Result<bool> {
@@ -208,16 +209,16 @@ impl Reads for SqliteStore {
         expired::newest_arrival(&*self.readers.get()?)
     }
 
-    fn old_calls(&self, query: &OldCalls) -> Result<Vec<OldCall>> {
-        expired::old_calls(&*self.readers.get()?, query)
+    fn old_calls(&self, query: &ExpiredCallQuery) -> Result<Vec<ExpiredCall>> {
+        expired::expired_calls(&*self.readers.get()?, query)
     }
 
-    fn old_events(&self, before: Timestamp, after: i64, limit: usize) -> Result<(Vec<OldEvent>, Option<i64>)> {
-        expired::old_events(&*self.readers.get()?, before, after, limit)
+    fn old_events(&self, before: Timestamp, after: i64, limit: usize) -> Result<(Vec<ExpiredEvent>, Option<i64>)> {
+        expired::expired_events(&*self.readers.get()?, before, after, limit)
     }
 
     fn events_naming(&self, calls: &HashSet<ConversationId>, after: i64) -> Result<(Vec<NamingEvent>, Option<i64>)> {
-        quarantine::naming(&*self.readers.get()?, calls, after)
+        quarantine::events_naming(&*self.readers.get()?, calls, after)
     }
 
     fn old_dispatches(
@@ -226,7 +227,7 @@ impl Reads for SqliteStore {
         after: Option<&ConversationId>,
         limit: usize,
     ) -> Result<Vec<ConversationId>> {
-        expired::old_dispatches(&*self.readers.get()?, before, after, limit)
+        expired::expired_dispatches(&*self.readers.get()?, before, after, limit)
     }
 
     fn dispatches_of(&self, id: DriverId, number: Option<&PhoneNumber>, limit: usize) -> Result<Vec<ConversationId>> {
@@ -234,21 +235,21 @@ impl Reads for SqliteStore {
     }
 
     fn open_calls(&self, at_most: u32) -> Result<u64> {
-        calls::open(&*self.readers.get()?, at_most)
+        calls::count_open(&*self.readers.get()?, at_most)
     }
 }
 
 impl Feed for SqliteStore {
-    fn head(&self) -> Result<Position> {
-        change_feed::head(&*self.readers.get()?)
+    fn head(&self) -> Result<FeedPosition> {
+        change_feed::current_position(&*self.readers.get()?)
     }
 
-    fn since(&self, scope: &Scope, after: Position, until: Position) -> Result<Since> {
-        change_feed::since(&mut *self.readers.get()?, scope, after, until)
+    fn since(&self, scope: &Scope, after: FeedPosition, until: FeedPosition) -> Result<ChangeBatch> {
+        change_feed::changes_since(&mut *self.readers.get()?, scope, after, until)
     }
 
-    fn touched(&self, after: Position, until: Position) -> Result<Touched> {
-        change_feed::touched(&mut *self.readers.get()?, after, until)
+    fn touched(&self, after: FeedPosition, until: FeedPosition) -> Result<ChangedCalls> {
+        change_feed::calls_changed_between(&mut *self.readers.get()?, after, until)
     }
 }
 
@@ -265,42 +266,47 @@ impl Maintenance for SqliteStore {
     fn rest(&self) -> Result<bool> {
         self.check_place()?;
         let writing = self.writer()?;
-        let index = writing.index.rest();
+        let index = writing.index.idle();
         let database = if self.folds {
-            connection::checkpoint::fold_log_in(&writing.connection, Of::Database, self.options.busy_timeout)
+            connection::checkpoint::checkpoint_truncate(
+                &writing.connection,
+                WalOwner::Database,
+                self.options.busy_timeout,
+            )
         } else {
-            connection::checkpoint::warn_of_length(&self.options.path);
+            connection::checkpoint::warn_if_wal_large(&self.options.path);
             Ok(true)
         };
         Ok(database? & index?)
     }
 
     fn forget(&self, wait: Duration) -> Result<Forgotten> {
-        const DOING: &str = "purging erased words from the search index";
+        const CONTEXT: &str = "purging erased words from the search index";
         self.check_place()?;
-        let Writing { index, connection, .. } = &mut *self.writer()?;
-        connection.busy_timeout(Duration::ZERO).doing(DOING)?;
+        let WriterState { index, connection, .. } = &mut *self.writer()?;
+        connection.busy_timeout(Duration::ZERO).context(CONTEXT)?;
         let index = index.forget(connection, wait);
-        connection.busy_timeout(self.options.busy_timeout).doing(DOING)?;
+        connection.busy_timeout(self.options.busy_timeout).context(CONTEXT)?;
         // The database is purged even if the search index could not be.
-        let database = connection::checkpoint::forget(connection, Of::Database, wait, self.options.busy_timeout)?;
+        let database =
+            connection::checkpoint::purge_erased(connection, WalOwner::Database, wait, self.options.busy_timeout)?;
         Ok(if database { index? } else { index.and(Ok(Forgotten::Held))? })
     }
 
     fn catch_up(&self) -> Result<Backlog> {
         self.check_place()?;
-        let Writing { index, connection, .. } = &mut *self.writer()?;
+        let WriterState { index, connection, .. } = &mut *self.writer()?;
         if self.index_is_broken.swap(false, Ordering::Relaxed) {
             index.discard();
         }
         // Does not wait for the write lock, because new turns would wait as well.
-        connection.busy_timeout(Duration::ZERO).doing("indexing turns for search")?;
+        connection.busy_timeout(Duration::ZERO).context("indexing turns for search")?;
         let left = index.catch_up(connection);
-        connection.busy_timeout(self.options.busy_timeout).doing("indexing turns for search")?;
+        connection.busy_timeout(self.options.busy_timeout).context("indexing turns for search")?;
         left
     }
 
-    fn copier(&self) -> Copier {
+    fn copier(&self) -> BackupSource {
         self.copier.clone()
     }
 
@@ -309,7 +315,7 @@ impl Maintenance for SqliteStore {
         Ok(Some(Box::new(ReadOnly::open(&self.options.path)?)))
     }
 
-    fn sizes(&self) -> io::Result<Sizes> {
+    fn sizes(&self) -> io::Result<DatabaseSizes> {
         connection::checkpoint::sizes(&self.options.path)
     }
 }
@@ -317,9 +323,11 @@ impl Maintenance for SqliteStore {
 /// Begins a write transaction.
 fn begin(connection: &mut Connection) -> Result<Transaction<'_>> {
     if !connection.is_autocommit() {
-        connection.execute_batch("ROLLBACK").doing("rolling back an abandoned transaction")?;
+        connection.execute_batch("ROLLBACK").context("rolling back an abandoned transaction")?;
     }
     // Dropping an uncommitted transaction rolls it back. SQLite may already have done that itself after a full disk or
     // an I/O error.
-    connection.transaction_with_behavior(TransactionBehavior::Immediate).doing("waiting for the database's write lock")
+    connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .context("waiting for the database's write lock")
 }

@@ -7,7 +7,7 @@ use super::erase;
 use super::error::Context as _;
 use crate::domain::ConversationId;
 use crate::domain::repair;
-use crate::store::{NamingEvent, OldEvent, Result};
+use crate::store::{ExpiredEvent, NamingEvent, Result};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
@@ -24,26 +24,26 @@ const KEY: &str = "conversation_id";
 
 /// Searches the next events after `after` that belong to no call, and returns those that name one of these calls. The
 /// second value is the id to continue after, or `None` at the end.
-pub(super) fn naming(
+pub(super) fn events_naming(
     connection: &Connection,
     calls: &HashSet<ConversationId>,
     after: i64,
 ) -> Result<(Vec<NamingEvent>, Option<i64>)> {
-    const DOING: &str = "searching unreadable events";
+    const CONTEXT: &str = "searching unreadable events";
     let mut select = connection
         .prepare_cached("SELECT id, body FROM webhook_events WHERE conversation_id IS NULL AND id > ?1 ORDER BY id")
-        .doing(DOING)?;
-    let mut rows = select.query([after]).doing(DOING)?;
+        .context(CONTEXT)?;
+    let mut rows = select.query([after]).context(CONTEXT)?;
     let (mut found, mut bytes, mut events) = (Vec::new(), 0, 0);
-    while let Some(row) = rows.next().doing(DOING)? {
-        let id = row.get(0).doing(DOING)?;
-        let (ValueRef::Text(body) | ValueRef::Blob(body)) = row.get_ref(1).doing(DOING)? else { continue };
+    while let Some(row) = rows.next().context(CONTEXT)? {
+        let id = row.get(0).context(CONTEXT)?;
+        let (ValueRef::Text(body) | ValueRef::Blob(body)) = row.get_ref(1).context(CONTEXT)? else { continue };
         let mut named = HashSet::new();
         each_conversation_id(body, &mut |id| {
             named.extend(ConversationId::new(id).ok().and_then(|id| calls.get(&id)).cloned());
         });
         if !named.is_empty() {
-            let event = OldEvent { id, bytes: body.len() };
+            let event = ExpiredEvent { id, bytes: body.len() };
             found.push(NamingEvent { event, calls: named.into_iter().collect() });
         }
         bytes += body.len();

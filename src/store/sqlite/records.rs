@@ -8,18 +8,18 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 /// Returns the signed records of a call, with the ids of their events.
 pub(super) fn records(connection: &Connection, id: &ConversationId) -> Result<Vec<(i64, Record)>> {
-    const DOING: &str = "reading a call's records";
+    const CONTEXT: &str = "reading a call's records";
     let mut select = connection
         .prepare_cached(
             "SELECT id, record FROM webhook_events WHERE conversation_id = ?1 AND record IS NOT NULL ORDER BY id",
         )
-        .doing(DOING)?;
-    let mut rows = select.query([id]).doing(DOING)?;
+        .context(CONTEXT)?;
+    let mut rows = select.query([id]).context(CONTEXT)?;
     let mut records = Vec::new();
-    while let Some(row) = rows.next().doing(DOING)? {
-        let event_id = row.get(0).doing(DOING)?;
-        let text = row.get_ref(1).and_then(|text| Ok(text.as_str()?)).doing(DOING)?;
-        match parsed::<Record>(text, DOING) {
+    while let Some(row) = rows.next().context(CONTEXT)? {
+        let event_id = row.get(0).context(CONTEXT)?;
+        let text = row.get_ref(1).and_then(|text| Ok(text.as_str()?)).context(CONTEXT)?;
+        match parsed::<Record>(text, CONTEXT) {
             Ok(record) => records.push((event_id, record)),
             // The call's other records must still be reconciled. `replay` parses the event again.
             Err(error) => tracing::error!(%error, event_id, "stored event record has an unknown format; run `replay`"),
@@ -30,20 +30,20 @@ pub(super) fn records(connection: &Connection, id: &ConversationId) -> Result<Ve
 
 /// Returns the stored history of a call.
 pub(super) fn history(connection: &Connection, id: &ConversationId) -> Result<History> {
-    const DOING: &str = "reading a call's history";
+    const CONTEXT: &str = "reading a call's history";
     let text: Option<String> = connection
         .prepare_cached("SELECT entries FROM call_histories WHERE conversation_id = ?1")
         .and_then(|mut select| select.query_row([id], |row| row.get(0)).optional())
-        .doing(DOING)?;
-    text.map_or(Ok(History::default()), |text| parsed(&text, DOING))
+        .context(CONTEXT)?;
+    text.map_or(Ok(History::default()), |text| parsed(&text, CONTEXT))
 }
 
 /// Returns who was called and which agent spoke, according to tools.
-pub(super) fn said_by_tools(connection: &Connection, id: &ConversationId) -> Result<(DriverClaims, Option<String>)> {
-    const DOING: &str = "reading tools' claims";
+pub(super) fn claims_by_tools(connection: &Connection, id: &ConversationId) -> Result<(DriverClaims, Option<String>)> {
+    const CONTEXT: &str = "reading tools' claims";
     let row: Option<(String, Option<String>)> = connection
         .prepare_cached("SELECT claims, agent_id FROM call_histories WHERE conversation_id = ?1")
         .and_then(|mut select| select.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional())
-        .doing(DOING)?;
-    row.map_or(Ok(Default::default()), |(claims, agent_id)| Ok((parsed(&claims, DOING)?, agent_id)))
+        .context(CONTEXT)?;
+    row.map_or(Ok(Default::default()), |(claims, agent_id)| Ok((parsed(&claims, CONTEXT)?, agent_id)))
 }

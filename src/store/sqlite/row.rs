@@ -93,7 +93,7 @@ pub(super) struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    pub(super) fn of(row: &'a Row<'a>) -> Self {
+    pub(super) fn new(row: &'a Row<'a>) -> Self {
         Self { row, next: 0 }
     }
 
@@ -114,7 +114,7 @@ pub(super) const CALL: &str = "c.id, c.conversation_id, c.driver_id, c.call_star
     c.repeated, c.created_at, c.updated_at";
 
 pub(super) fn call(row: &Row<'_>) -> rusqlite::Result<Call> {
-    let mut columns = Columns::of(row);
+    let mut columns = Columns::new(row);
     Ok(Call {
         id: columns.take("id")?,
         conversation_id: columns.take("conversation_id")?,
@@ -177,7 +177,7 @@ pub(super) const TURN: &str = "t.id, t.conversation_id, t.speaker_type, t.messag
 pub(super) const UNPLACED: i64 = i64::MAX;
 
 pub(super) fn turn(row: &Row<'_>) -> rusqlite::Result<Turn> {
-    turn_of(&mut Columns::of(row))
+    turn_of(&mut Columns::new(row))
 }
 
 pub(super) fn turn_of(columns: &mut Columns<'_>) -> rusqlite::Result<Turn> {
@@ -220,7 +220,7 @@ pub(super) fn dispatch(row: &Row<'_>) -> rusqlite::Result<Dispatch> {
 }
 
 /// Returns the outcome of a change, which is `NotFound` if no row changed.
-pub(super) fn found(rows: usize) -> Outcome {
+pub(super) fn outcome_of_change(rows: usize) -> Outcome {
     if rows == 0 { Err(Rejection::NotFound) } else { Ok(Written::Done) }
 }
 

@@ -21,42 +21,42 @@ pub(super) fn text(registry: &Registry) -> String {
 }
 
 /// A metric without labels or buckets.
-pub(super) struct Plain;
+pub(super) struct Unlabelled;
 
 /// A metric with labels whose values are all known.
-pub(super) struct By {
+pub(super) struct Labels {
     labels: &'static [&'static str],
     values: &'static [&'static [&'static str]],
 }
 
 /// A histogram with buckets, and optionally labels.
-pub(super) struct Spread {
+pub(super) struct Buckets {
     buckets: &'static [f64],
     labels: &'static [&'static str],
 }
 
-pub(super) const fn plain() -> Plain {
-    Plain
+pub(super) const fn unlabelled() -> Unlabelled {
+    Unlabelled
 }
 
 /// Describes a metric with all combinations of `values`, which has a list for each of `labels`.
-pub(super) const fn by(labels: &'static [&'static str], values: &'static [&'static [&'static str]]) -> By {
-    By { labels, values }
+pub(super) const fn labelled(labels: &'static [&'static str], values: &'static [&'static [&'static str]]) -> Labels {
+    Labels { labels, values }
 }
 
 /// Describes a histogram with these upper bounds.
-pub(super) const fn spread(buckets: &'static [f64], labels: &'static [&'static str]) -> Spread {
-    Spread { buckets, labels }
+pub(super) const fn histogram(buckets: &'static [f64], labels: &'static [&'static str]) -> Buckets {
+    Buckets { buckets, labels }
 }
 
-impl Plain {
+impl Unlabelled {
     #[expect(clippy::unused_self, reason = "as of the others")]
     pub(super) fn labels(&self) -> Vec<&'static str> {
         Vec::new()
     }
 }
 
-impl By {
+impl Labels {
     pub(super) fn labels(&self) -> Vec<&'static str> {
         self.labels.to_vec()
     }
@@ -72,7 +72,7 @@ impl By {
     }
 }
 
-impl Spread {
+impl Buckets {
     pub(super) fn labels(&self) -> Vec<&'static str> {
         self.labels.to_vec()
     }
@@ -83,9 +83,9 @@ impl Spread {
 }
 
 /// A type of metric that can be built and registered.
-pub(super) trait Make<Said>: Sized {
+pub(super) trait Build<Said>: Sized {
     const KIND: &'static str;
-    fn make(registry: &Registry, name: &str, help: &str, said: Said) -> Self;
+    fn build(registry: &Registry, name: &str, help: &str, said: Said) -> Self;
 }
 
 /// Panic message for an invalid description. Descriptions are constant, so the first start of the program detects it.
@@ -97,28 +97,28 @@ pub(super) fn registered<M: Collector + Clone + 'static>(registry: &Registry, me
     metric
 }
 
-macro_rules! plainly_made {
+macro_rules! build_unlabelled {
     ($($kind:ident $word:literal;)+) => { $(
-        impl Make<Plain> for $kind {
+        impl Build<Unlabelled> for $kind {
             const KIND: &'static str = $word;
-            fn make(registry: &Registry, name: &str, help: &str, _: Plain) -> Self {
+            fn build(registry: &Registry, name: &str, help: &str, _: Unlabelled) -> Self {
                 registered(registry, $kind::new(name, help))
             }
         }
     )+ };
 }
 
-plainly_made! {
+build_unlabelled! {
     IntCounter "counter";
     IntGauge "gauge";
     Gauge "gauge";
 }
 
-macro_rules! made_by_labels {
+macro_rules! build_labelled {
     ($($kind:ident $word:literal;)+) => { $(
-        impl Make<By> for $kind {
+        impl Build<Labels> for $kind {
             const KIND: &'static str = $word;
-            fn make(registry: &Registry, name: &str, help: &str, by: By) -> Self {
+            fn build(registry: &Registry, name: &str, help: &str, by: Labels) -> Self {
                 let metric = registered(registry, $kind::new(Opts::new(name, help), by.labels));
                 for values in by.combinations() {
                     metric.with_label_values(&values);
@@ -129,21 +129,21 @@ macro_rules! made_by_labels {
     )+ };
 }
 
-made_by_labels! {
+build_labelled! {
     IntCounterVec "counter";
     IntGaugeVec "gauge";
 }
 
-impl Make<Spread> for Histogram {
+impl Build<Buckets> for Histogram {
     const KIND: &'static str = "histogram";
-    fn make(registry: &Registry, name: &str, help: &str, spread: Spread) -> Self {
+    fn build(registry: &Registry, name: &str, help: &str, spread: Buckets) -> Self {
         registered(registry, Self::with_opts(spread.opts(name, help)))
     }
 }
 
-impl Make<Spread> for HistogramVec {
+impl Build<Buckets> for HistogramVec {
     const KIND: &'static str = "histogram";
-    fn make(registry: &Registry, name: &str, help: &str, spread: Spread) -> Self {
+    fn build(registry: &Registry, name: &str, help: &str, spread: Buckets) -> Self {
         registered(registry, Self::new(spread.opts(name, help), spread.labels))
     }
 }

@@ -22,7 +22,7 @@
 mod builder;
 mod process;
 
-use builder::{Make as _, by, plain, spread};
+use builder::{Build as _, histogram, labelled, unlabelled};
 pub use prometheus::local::LocalHistogram;
 use prometheus::{Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 use std::sync::LazyLock;
@@ -65,7 +65,7 @@ macro_rules! metrics {
         impl Metrics {
             fn new() -> Self {
                 let registry = builder::registry();
-                $(let $name = $kind::make(&registry, stringify!($name), concat!($($help),+).trim(), $make);)+
+                $(let $name = $kind::build(&registry, stringify!($name), concat!($($help),+).trim(), $make);)+
                 Self { registry, $($name,)+ }
             }
         }
@@ -79,82 +79,82 @@ macro_rules! metrics {
 
 metrics! {
     /// Always 1; the label is the running version.
-    build_info: IntGaugeVec = by(&["version"], &[&[env!("CARGO_PKG_VERSION")]]);
+    build_info: IntGaugeVec = labelled(&["version"], &[&[env!("CARGO_PKG_VERSION")]]);
 
     /// Time from a request's header to its response's header, in seconds. A route is a template, never a path; 499 is a
     /// client that disconnected.
-    http_request_duration_seconds: HistogramVec = spread(SECONDS, &["method", "route", "status"]);
+    http_request_duration_seconds: HistogramVec = histogram(SECONDS, &["method", "route", "status"]);
     /// Webhook requests of ElevenLabs by outcome.
-    webhook_requests_total: IntCounterVec = by(
+    webhook_requests_total: IntCounterVec = labelled(
         &["endpoint", "outcome"],
         &[&["transcription", "post-call", "history"], OUTCOMES],
     );
 
     /// Committed turns, without duplicates.
-    turns_stored_total: IntCounterVec = by(&["speaker"], &[&["agent", "driver"]]);
+    turns_stored_total: IntCounterVec = labelled(&["speaker"], &[&["agent", "driver"]]);
     /// Delay from a turn's own timestamp until it is stored, in seconds.
-    ingest_lag_seconds: Histogram = spread(LAG, &[]);
+    ingest_lag_seconds: Histogram = histogram(LAG, &[]);
     /// Writes waiting for the writer.
-    write_queue_depth: IntGauge = plain();
+    write_queue_depth: IntGauge = unlabelled();
     /// Writes per commit.
-    write_batch_size: Histogram = spread(BATCH, &[]);
+    write_batch_size: Histogram = histogram(BATCH, &[]);
     /// Duration of a commit, including fsync, in seconds.
-    commit_duration_seconds: Histogram = spread(SECONDS, &[]);
+    commit_duration_seconds: Histogram = histogram(SECONDS, &[]);
     /// Duration of a WAL checkpoint, in seconds.
-    checkpoint_duration_seconds: Histogram = spread(SECONDS, &[]);
+    checkpoint_duration_seconds: Histogram = histogram(SECONDS, &[]);
     /// Failed WAL checkpoints, as on a full disk.
-    checkpoint_failures_total: IntCounter = plain();
+    checkpoint_failures_total: IntCounter = unlabelled();
     /// Upper bound of the turns that are not in the search index yet, as of the last indexing.
-    search_unindexed_turns: IntGauge = plain();
+    search_unindexed_turns: IntGauge = unlabelled();
 
     /// Calls that wait for reconciliation, as of the last check.
-    reconciliations_due: IntGauge = plain();
+    reconciliations_due: IntGauge = unlabelled();
     /// Duration of reconciling a call, from reading to storing, in seconds.
-    reconciliation_duration_seconds: Histogram = spread(SECONDS, &[]);
+    reconciliation_duration_seconds: Histogram = histogram(SECONDS, &[]);
     /// Stored post-call events by outcome. A remarked event was applied, but parts of it could not be read.
-    events_total: IntCounterVec = by(&["outcome"], &[EVENTS]);
+    events_total: IntCounterVec = labelled(&["outcome"], &[EVENTS]);
     /// Unreadable parts of events and histories by kind: words, numbers that JSON cannot represent, damaged text,
     /// fields.
-    remarks_total: IntCounterVec = by(&["kind"], &[&["words", "number", "text", "field"]]);
+    remarks_total: IntCounterVec = labelled(&["kind"], &[&["words", "number", "text", "field"]]);
     /// Stored post-call events that cannot be read, counted up to 1,000; `replay` reprocesses them.
-    events_unreadable: IntGauge = plain();
+    events_unreadable: IntGauge = unlabelled();
 
     /// Calls in progress, counted up to 100,000.
-    calls_open: IntGauge = plain();
+    calls_open: IntGauge = unlabelled();
     /// Size of the database file, in bytes.
-    db_size_bytes: IntGauge = plain();
+    db_size_bytes: IntGauge = unlabelled();
     /// Size of the WAL file, in bytes.
-    wal_size_bytes: IntGauge = plain();
+    wal_size_bytes: IntGauge = unlabelled();
     /// Free space on the database's file system that this process may use, in bytes.
-    disk_free_bytes: IntGauge = plain();
+    disk_free_bytes: IntGauge = unlabelled();
 
     /// Open live streams.
-    sse_subscribers: IntGauge = plain();
+    sse_subscribers: IntGauge = unlabelled();
     /// Time of the last successful automatic backup, in seconds since 1970; 0 if unknown.
-    backup_last_success_timestamp_seconds: Gauge = plain();
+    backup_last_success_timestamp_seconds: Gauge = unlabelled();
     /// Failed automatic backups.
-    backup_failures_total: IntCounter = plain();
+    backup_failures_total: IntCounter = unlabelled();
     /// Turns erased because their retention time has expired.
-    pruned_turns_total: IntCounter = plain();
+    pruned_turns_total: IntCounter = unlabelled();
     /// 1 while retention erases nothing because the clock is far ahead of the last arrival.
-    retention_held: IntGauge = plain();
+    retention_held: IntGauge = unlabelled();
     /// Redacted values by kind.
-    redactions_total: IntCounterVec = by(&["kind"], &[&["card", "email", "phone", "ssn"]]);
+    redactions_total: IntCounterVec = labelled(&["kind"], &[&["card", "email", "phone", "ssn"]]);
     /// Request bodies that were refused to free memory for faster or authenticated ones.
-    displaced_bodies_total: IntCounter = plain();
+    displaced_bodies_total: IntCounter = unlabelled();
     /// Recordings with a valid signature by outcome.
-    recordings_total: IntCounterVec = by(&["outcome"], &[&["kept", "dropped"]]);
+    recordings_total: IntCounterVec = labelled(&["outcome"], &[&["kept", "dropped"]]);
 }
 
 impl Metrics {
     /// Records the start of the process. Also initializes the metrics, so the first turn does not have to.
-    pub fn start(&self) {
-        process::start();
+    pub fn init(&self) {
+        process::init();
     }
 
     /// Refreshes the metrics of the process.
-    pub fn ask(&self) {
-        process::ask();
+    pub fn refresh(&self) {
+        process::refresh();
     }
 
     /// Returns all metrics in Prometheus' text format.

@@ -31,12 +31,12 @@ static PROCESS: LazyLock<Process> = LazyLock::new(|| {
 });
 
 /// Records the start time of the process, so it must be called at the start.
-pub(super) fn start() {
+pub(super) fn init() {
     LazyLock::force(&PROCESS);
 }
 
 /// Refreshes the metrics. Values that the system does not provide remain unchanged.
-pub(super) fn ask() {
+pub(super) fn refresh() {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     let nanoseconds = u32::try_from(time.tv_nsec).unwrap_or(0);
     let taken = Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), nanoseconds).as_secs_f64();

@@ -6,7 +6,7 @@ use poem::{Endpoint, Route, Server};
 use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use transcribe_hook::server::Edge;
+use transcribe_hook::server::RequestLayer;
 
 /// Sends bytes as they are and reads the answer until the service closes the connection.
 fn raw(address: SocketAddr, request: &str) -> String {
@@ -106,7 +106,7 @@ fn a_panic_is_500_in_the_one_shape_and_the_service_lives_on() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
-    let app = Edge::around(Route::new().at("/panics", Panics), r#"{"paths": {"/panics": {"get": {}}}}"#);
+    let app = RequestLayer::new_routed(Route::new().at("/panics", Panics), r#"{"paths": {"/panics": {"get": {}}}}"#);
     runtime.spawn(async move {
         let acceptor = TcpAcceptor::from_std(listener).unwrap();
         Server::new_with_acceptor(acceptor).run(app).await

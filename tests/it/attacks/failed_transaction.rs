@@ -13,11 +13,11 @@ use transcribe_hook::domain::reconcile::settle;
 use transcribe_hook::domain::{
     CallChange, CallStatus, ConversationId, DriverId, NewDispatch, NewDriver, NewEvent, Timestamp,
 };
-use transcribe_hook::elevenlabs::turn::read_turn;
-use transcribe_hook::elevenlabs::{read_history, sample_call};
+use transcribe_hook::elevenlabs::turn::parse_turn;
+use transcribe_hook::elevenlabs::{parse_history, sample_call};
 use transcribe_hook::ingest::event;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
-use transcribe_hook::store::{Archived, Commands as _, Maintenance as _, Reads as _, StoredTurn, Write, Written};
+use transcribe_hook::store::{ArchiveRecord, Commands as _, Maintenance as _, Reads as _, StoredTurn, Write, Written};
 
 const KINDS: usize = 17;
 
@@ -63,7 +63,7 @@ fn conversation(id: &str) -> ConversationId {
 fn said(id: &str, n: usize, message: &str) -> Write {
     let mut turn = turn(id, n);
     turn["message"] = json!(message);
-    Write::AppendTurn(read_turn(turn.to_string().as_bytes(), None).unwrap())
+    Write::AppendTurn(parse_turn(turn.to_string().as_bytes(), None).unwrap())
 }
 
 fn driver(id: i64) -> NewDriver {
@@ -81,7 +81,7 @@ fn dispatch(id: &str) -> NewDispatch {
 }
 
 fn event(body: &str) -> NewEvent {
-    event::of_body(body.to_owned().into_bytes().into())
+    event::parse_body(body.to_owned().into_bytes().into())
 }
 
 fn unreadable() -> NewEvent {
@@ -95,7 +95,7 @@ fn record(id: &str) -> NewEvent {
 fn history(id: &str) -> Write {
     let entries = json!([{"role": "user", "message": "I am parked."}]);
     let body = json!({"conversation_id": id, "timestamp": "2026-09-28T12:00:10Z", "history": {"entries": entries}});
-    Write::KeepHistory(Box::new(read_history(body.to_string().as_bytes()).unwrap()))
+    Write::KeepHistory(Box::new(parse_history(body.to_string().as_bytes()).unwrap()))
 }
 
 /// What is there before, and makes each write of [`of_each_kind`] do something.
@@ -139,7 +139,7 @@ fn of_each_kind() -> Vec<Write> {
         Write::ReplayEvent(2, Box::new(record("conv_event"))),
         history("conv_changed"),
         Write::EndStaleCalls(at("2027-01-01T00:00:00Z")),
-        Write::Restore(Box::new(Archived::Driver(archived.as_object().unwrap().clone()))),
+        Write::Restore(Box::new(ArchiveRecord::Driver(archived.as_object().unwrap().clone()))),
         Write::Probe,
         reconciliation(),
     ];

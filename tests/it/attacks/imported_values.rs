@@ -221,7 +221,7 @@ fn a_value_that_the_service_would_not_store_is_refused_by_its_field_and_nothing_
     greatest["transcriptions"][8]["id"] = json!(GREATEST);
     assert_eq!(restore(&greatest), Ok(Written::Restored(true)));
     let next = turn("conv_next", 1).to_string();
-    let next = Write::AppendTurn(transcribe_hook::elevenlabs::turn::read_turn(next.as_bytes(), None).unwrap());
+    let next = Write::AppendTurn(transcribe_hook::elevenlabs::turn::parse_turn(next.as_bytes(), None).unwrap());
     let outcome = other.apply(Timestamp::now(), &[next]).unwrap().remove(0);
     assert!(matches!(outcome, Ok(Written::Turn(turn)) if turn.transcription_id == GREATEST + 1), "{outcome:?}");
     drop(other);

@@ -6,7 +6,7 @@ use serde_json::json;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use transcribe_hook::elevenlabs::turn::read_turn;
+use transcribe_hook::elevenlabs::turn::parse_turn;
 use transcribe_hook::store::Write;
 
 const WORDS: &str =
@@ -45,7 +45,7 @@ fn with_words(folder: &Path) -> PathBuf {
     let body = json!({"conversation_id": ID, "speaker": "user", "message": WORDS, "timestamp": "2026-09-28T12:00:00Z"});
     crate::support::whole_call::apply(
         &store,
-        &Write::AppendTurn(read_turn(body.to_string().as_bytes(), None).unwrap()),
+        &Write::AppendTurn(parse_turn(body.to_string().as_bytes(), None).unwrap()),
     );
     database
 }

@@ -4,7 +4,7 @@
 use crate::support::random::for_any;
 use proptest::prelude::any;
 use std::time::{Duration, Instant};
-use transcribe_hook::domain::reconcile::{Known, Origin, Plan, Stored, plan};
+use transcribe_hook::domain::reconcile::{Origin, Plan, Records, TurnRow, plan};
 use transcribe_hook::domain::{Entry, Message, Speaker, Timestamp};
 
 /// Numbers in no visible order, the same for the same seed.
@@ -60,18 +60,18 @@ fn speaker(n: usize) -> Speaker {
 }
 
 /// A call of so many turns of so many words out of so many, of which all were heard in other words, so many seconds late.
-fn call(turns: usize, words: usize, of: usize, late: i64) -> (Vec<Stored>, Vec<Entry>) {
+fn call(turns: usize, words: usize, of: usize, late: i64) -> (Vec<TurnRow>, Vec<Entry>) {
     let mut numbers = Numbers(7);
     let (mut heard, mut said) = (Vec::new(), Vec::new());
     for n in 0..turns {
         let sentence = sentence(&mut numbers, words, of);
         let second = i64::try_from(n).unwrap() * 4;
-        heard.push(Stored {
+        heard.push(TurnRow {
             sequence_number: i64::try_from(n + 1).unwrap(),
             speaker: speaker(n),
             text: reworded(&mut numbers, &sentence, of).join(" "),
             timestamp: at(second + late),
-            origin: Origin::Heard,
+            origin: Origin::Live,
         });
         said.push(entry(n, &sentence, second));
     }
@@ -90,8 +90,8 @@ fn entry(n: usize, sentence: &[String], second: i64) -> Entry {
     }
 }
 
-fn planned(heard: &[Stored], said: Vec<Entry>) -> Plan {
-    plan(heard, &Known { history: Vec::new(), post_call: Some(said) })
+fn planned(heard: &[TurnRow], said: Vec<Entry>) -> Plan {
+    plan(heard, &Records { history: Vec::new(), post_call: Some(said) })
 }
 
 /// Each turn stands at its own place.
@@ -129,9 +129,9 @@ fn turns_that_were_lost_repeated_invented_or_came_in_another_order_do_not_mislea
         let (heard, mut said) = call(turns, 25, 4000, if shifted { 600 } else { 3 });
         let mut stored = Vec::new();
         let mut wanted = Vec::new();
-        let mut add = |stored: &mut Vec<Stored>, turn: Stored, of: Option<i64>| {
+        let mut add = |stored: &mut Vec<TurnRow>, turn: TurnRow, of: Option<i64>| {
             wanted.push(of);
-            stored.push(Stored { sequence_number: i64::try_from(wanted.len()).unwrap(), ..turn });
+            stored.push(TurnRow { sequence_number: i64::try_from(wanted.len()).unwrap(), ..turn });
         };
         for turn in &heard {
             let number = turn.sequence_number;
@@ -141,7 +141,7 @@ fn turns_that_were_lost_repeated_invented_or_came_in_another_order_do_not_mislea
                 // Not in the record.
                 1 => {
                     let text = sentence(&mut numbers, 25, 4000).join(" ");
-                    add(&mut stored, Stored { text, ..turn.clone() }, None);
+                    add(&mut stored, TurnRow { text, ..turn.clone() }, None);
                     add(&mut stored, turn.clone(), Some(number));
                 }
                 // Twice, in other words again.
@@ -153,7 +153,7 @@ fn turns_that_were_lost_repeated_invented_or_came_in_another_order_do_not_mislea
                     stored.last_mut().unwrap().text = turn.text.clone();
                     add(
                         &mut stored,
-                        Stored { text, timestamp: turn.timestamp.plus_seconds(1).unwrap(), ..turn.clone() },
+                        TurnRow { text, timestamp: turn.timestamp.plus_seconds(1).unwrap(), ..turn.clone() },
                         Some(number),
                     );
                 }

@@ -4,7 +4,9 @@
 use crate::support::random::for_any;
 use Speaker::{Agent, Driver};
 use proptest::prelude::{Just, Strategy as _, any};
-use transcribe_hook::domain::reconcile::{Candidate, Counts, Known, Origin, Plan, Stored, fold, identify, plan};
+use transcribe_hook::domain::reconcile::{
+    Candidate, Counts, Origin, Plan, Records, TurnRow, match_driver, normalize, plan,
+};
 use transcribe_hook::domain::{DriverId, DriverSource, Entry, Message, Source, Speaker, Timestamp};
 
 /// This many seconds into the call.
@@ -12,8 +14,8 @@ fn at(second: i64) -> Timestamp {
     Timestamp::parse("2026-09-28T12:00:00Z").unwrap().plus_seconds(second).unwrap()
 }
 
-fn heard(sequence_number: i64, speaker: Speaker, text: &str, second: i64) -> Stored {
-    Stored { sequence_number, speaker, text: text.to_owned(), timestamp: at(second), origin: Origin::Heard }
+fn heard(sequence_number: i64, speaker: Speaker, text: &str, second: i64) -> TurnRow {
+    TurnRow { sequence_number, speaker, text: text.to_owned(), timestamp: at(second), origin: Origin::Live }
 }
 
 fn entry(index: u32, speaker: Speaker, text: &str, second: i64) -> Entry {
@@ -28,8 +30,8 @@ fn entry(index: u32, speaker: Speaker, text: &str, second: i64) -> Entry {
     }
 }
 
-fn after_the_call(entries: Vec<Entry>) -> Known {
-    Known { history: Vec::new(), post_call: Some(entries) }
+fn after_the_call(entries: Vec<Entry>) -> Records {
+    Records { history: Vec::new(), post_call: Some(entries) }
 }
 
 /// Live turns only, matched, added, corrected, repeated.
@@ -46,11 +48,11 @@ fn letters_case_white_space_and_punctuation_do_not_count() {
         ("  GRÜSSE, Maria ", "grüsse maria"),
         ("東京、です。", "東京 です"),
     ] {
-        assert_eq!(fold(one), fold(other), "{one:?} and {other:?}");
+        assert_eq!(normalize(one), normalize(other), "{one:?} and {other:?}");
     }
-    assert_ne!(fold("forty five"), fold("forty-six"));
+    assert_ne!(normalize("forty five"), normalize("forty-six"));
     // A text of nothing but punctuation is still one.
-    assert_eq!(fold(" ?! "), "?!");
+    assert_eq!(normalize(" ?! "), "?!");
 
     let plan =
         plan(&[heard(1, Driver, "yeah im parked", 9)], &after_the_call(vec![entry(0, Driver, "Yeah, I'm parked!", 8)]));
@@ -135,7 +137,7 @@ fn a_repeat_steps_back_only_where_the_record_is_complete() {
     let complete = plan(&stored, &after_the_call(said.clone()));
     assert_eq!(numbers(&complete), [0, 1, 0, 0, 1]);
     assert_eq!(complete.standings[1].superseded_by, Some(1));
-    let history = plan(&stored, &Known { history: said, post_call: None });
+    let history = plan(&stored, &Records { history: said, post_call: None });
     assert_eq!((history.counts.repeated, history.standings[1].superseded_by), (0, None));
     assert_eq!(history.standings[1].place, Some(2));
 }
@@ -143,7 +145,7 @@ fn a_repeat_steps_back_only_where_the_record_is_complete() {
 #[test]
 fn a_live_turn_that_comes_after_the_record_takes_the_place_of_what_was_made_for_it() {
     let known = after_the_call(vec![entry(0, Agent, "Hello.", 0), entry(1, Driver, "Yes?", 3)]);
-    let made = |number, speaker, text: &str, index| Stored {
+    let made = |number, speaker, text: &str, index| TurnRow {
         origin: Origin::PostCall(index),
         ..heard(number, speaker, text, 0)
     };
@@ -160,7 +162,7 @@ fn words_that_a_report_cuts_off_do_not_shorten_those_that_were_heard() {
     let whole = format!("{}the end", "I walked around the trailer and looked at it. ".repeat(120));
     let mut beginning = entry(0, Driver, &whole[..4096], 5);
     beginning.cut_off = true;
-    let known = |history: Vec<Entry>| Known { history, post_call: Some(vec![beginning.clone()]) };
+    let known = |history: Vec<Entry>| Records { history, post_call: Some(vec![beginning.clone()]) };
     let heard_whole = plan(&[heard(1, Driver, &whole, 6)], &known(vec![]));
     assert_eq!(numbers(&heard_whole), [0, 1, 0, 0, 0]);
     assert_eq!(heard_whole.standings[0].final_text, None);
@@ -175,14 +177,14 @@ fn words_that_a_report_cuts_off_do_not_shorten_those_that_were_heard() {
 
 #[test]
 fn without_turns_or_records_there_is_nothing_to_do() {
-    assert_eq!(plan(&[], &Known::default()), Plan::default());
+    assert_eq!(plan(&[], &Records::default()), Plan::default());
     let alone = plan(&[heard(1, Agent, "Hello.", 0)], &after_the_call(vec![]));
     assert_eq!(numbers(&alone), [1, 0, 0, 0, 0]);
     assert_eq!((alone.standings[0].place, alone.additions.len()), (Some(1), 0));
 }
 
 /// The call once the plan is carried out.
-fn carried_out(stored: &[Stored], plan: &Plan) -> Vec<Stored> {
+fn carried_out(stored: &[TurnRow], plan: &Plan) -> Vec<TurnRow> {
     let mut all = stored.to_vec();
     for turn in &mut all {
         let standing = plan.standings.iter().find(|s| s.sequence_number == turn.sequence_number).unwrap();
@@ -193,7 +195,7 @@ fn carried_out(stored: &[Stored], plan: &Plan) -> Vec<Stored> {
         last = all.iter().map(|turn| turn.sequence_number).max().unwrap_or(last) + 1;
         let index = addition.entry.index;
         let origin = if addition.source == Source::PostCall { Origin::PostCall(index) } else { Origin::History(index) };
-        all.push(Stored {
+        all.push(TurnRow {
             sequence_number: last,
             speaker: addition.entry.speaker,
             text: addition.entry.message.as_str().to_owned(),
@@ -205,7 +207,7 @@ fn carried_out(stored: &[Stored], plan: &Plan) -> Vec<Stored> {
 }
 
 /// The conversation in its order, by the words that count.
-fn transcript(stored: &[Stored], plan: &Plan) -> Vec<(i64, Speaker, String)> {
+fn transcript(stored: &[TurnRow], plan: &Plan) -> Vec<(i64, Speaker, String)> {
     let mut lines: Vec<_> = plan
         .standings
         .iter()
@@ -252,7 +254,7 @@ fn whatever_was_heard_and_said_each_turn_stands_once_and_doing_it_again_changes_
             }
             entries
         };
-        let known = Known { history: entries(&shown), post_call: complete.then(|| entries(&said)) };
+        let known = Records { history: entries(&shown), post_call: complete.then(|| entries(&said)) };
         let stored: Vec<_> = (1..).zip(&lines).map(|(n, (who, text, second))| heard(n, *who, text, *second)).collect();
         let first = plan(&stored, &known);
         let lines = transcript(&stored, &first);
@@ -274,7 +276,7 @@ fn whatever_was_heard_and_said_each_turn_stands_once_and_doing_it_again_changes_
 
         // The same turns, come in another order, and so with other numbers.
         let other: Vec<_> =
-            (1..).zip(&order).map(|(n, at)| Stored { sequence_number: n, ..stored[*at].clone() }).collect();
+            (1..).zip(&order).map(|(n, at)| TurnRow { sequence_number: n, ..stored[*at].clone() }).collect();
         let reordered = plan(&other, &known);
         assert_eq!(reordered.counts, first.counts);
         assert_eq!(transcript(&other, &reordered), lines);
@@ -297,18 +299,18 @@ fn the_driver_is_who_is_known_by_the_surest_source_and_all_others_are_the_confli
         // Whatever the order in which they are named.
         let mut left = candidates[n..].to_vec();
         left.reverse();
-        let found = identify(&left);
+        let found = match_driver(&left);
         assert_eq!(found.driver, Some((candidates[n].driver_id, source)));
         assert_eq!(found.conflict.is_none(), left.len() == 1, "{found:?}");
     }
-    let all = identify(&candidates);
+    let all = match_driver(&candidates);
     assert_eq!(all.conflict.as_deref(), Some("dynamic_variable: 2, user_id: 3, batch_recipient: 4, phone_number: 5"));
     let mut first_unknown = candidates.clone();
     first_unknown[0].known = false;
-    let second = identify(&first_unknown);
+    let second = match_driver(&first_unknown);
     assert_eq!(second.driver, Some((id(2), DriverSource::DynamicVariable)));
     assert!(second.conflict.unwrap().starts_with("dispatch: 1, user_id: 3"));
     let same: Vec<_> = candidates.iter().map(|c| Candidate { driver_id: id(9), ..*c }).collect();
-    assert_eq!(identify(&same).conflict, None);
-    assert_eq!(identify(&[]).driver, None);
+    assert_eq!(match_driver(&same).conflict, None);
+    assert_eq!(match_driver(&[]).driver, None);
 }

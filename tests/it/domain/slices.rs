@@ -128,7 +128,7 @@ fn a_call_under_constant_fire_has_its_turn_and_lets_others_have_theirs() {
     let of = |call: &str, n: usize| {
         let body = json!({"conversation_id": call, "speaker": "user", "message": format!("Words {n}"),
             "timestamp": format!("2026-09-28T12:00:{:02}Z", n % 60)});
-        Write::AppendTurn(transcribe_hook::elevenlabs::turn::read_turn(body.to_string().as_bytes(), None).unwrap())
+        Write::AppendTurn(transcribe_hook::elevenlabs::turn::parse_turn(body.to_string().as_bytes(), None).unwrap())
     };
     let calls: Vec<_> = (0..5).map(|n| format!("conv_{n}")).collect();
     for call in &calls {
@@ -151,6 +151,6 @@ fn a_call_under_constant_fire_has_its_turn_and_lets_others_have_theirs() {
     for call in &calls {
         assert_eq!(stored.iter().filter(|stored| *stored == call).count(), 4, "{stored:?}");
     }
-    reconciler::work_off_store(&*store).unwrap();
+    reconciler::reconcile_all_due_in(&*store).unwrap();
     assert_eq!(store.due(0, i64::MAX, 1).unwrap().count, 0);
 }

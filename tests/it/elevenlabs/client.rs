@@ -4,10 +4,11 @@ use crate::support::fake_elevenlabs::{Fault, KEY, Platform};
 use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
-use transcribe_hook::elevenlabs::client::{Client, ClientError, Patience};
+use transcribe_hook::elevenlabs::client::{Client, ClientError, RetryPolicy};
 use transcribe_hook::secret::Secret;
 
-const QUICK: Patience = Patience { retries: 3, pause: Duration::from_millis(1), timeout: Duration::from_secs(20) };
+const QUICK: RetryPolicy =
+    RetryPolicy { retries: 3, pause: Duration::from_millis(1), timeout: Duration::from_secs(20) };
 
 fn client(platform: &Platform) -> Client {
     Client::new(&platform.url(), Secret::new(KEY).unwrap(), QUICK).unwrap()
@@ -71,7 +72,7 @@ fn the_pause_that_the_platform_asks_for_is_made() {
     client(&platform).conversation("conv_1").unwrap();
     assert!(start.elapsed() >= Duration::from_secs(1), "{:?}", start.elapsed());
     platform.fail("conv_1", [Fault::Status(429, Some("86400"))]);
-    assert_eq!(client(&platform).conversation("conv_1"), Err(ClientError::AsksToWait(86_400)));
+    assert_eq!(client(&platform).conversation("conv_1"), Err(ClientError::RateLimited(86_400)));
 }
 
 #[test]
@@ -92,7 +93,7 @@ fn what_does_not_pass_is_told_and_not_tried_for_ever() {
 
     let key = Secret::new("xi-another-key-altogether").unwrap();
     let refused = Client::new(&platform.url(), key, QUICK).unwrap().list(None, None).unwrap_err();
-    assert_eq!(refused, ClientError::KeyRefused(401));
+    assert_eq!(refused, ClientError::Unauthorized(401));
     assert!(!refused.to_string().contains("xi-"), "{refused}");
 
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

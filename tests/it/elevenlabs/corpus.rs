@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 use transcribe_hook::elevenlabs::signature::verify;
-use transcribe_hook::elevenlabs::{Reading, read_event, read_history};
+use transcribe_hook::elevenlabs::{ParsedEvent, parse_event, parse_history};
 use transcribe_hook::secret::Secret;
 
 /// Words that mean something more often than by chance.
@@ -121,11 +121,11 @@ fn in_short(text: &str) -> String {
 #[test]
 fn no_change_of_an_event_makes_its_reader_panic() {
     try_all("events", |input| {
-        let event = read_event(input);
+        let event = parse_event(input);
         let reading = match &event.reading {
-            Reading::Record(record) => format!("{:?} {:?}", record.kind, record.facts.status),
-            Reading::Other => "another type".to_owned(),
-            Reading::Unreadable(why) => in_short(why.split(" at line").next().unwrap_or_default()),
+            ParsedEvent::Record(record) => format!("{:?} {:?}", record.kind, record.facts.status),
+            ParsedEvent::Other => "another type".to_owned(),
+            ParsedEvent::Unreadable(why) => in_short(why.split(" at line").next().unwrap_or_default()),
         };
         let rule = event.remarks.first().and_then(|remark| Some(remark.text.split_once(": ")?.1));
         format!("{reading} {} {}", event.remarks.len().min(3), in_short(rule.unwrap_or_default()))
@@ -134,7 +134,7 @@ fn no_change_of_an_event_makes_its_reader_panic() {
 
 #[test]
 fn no_change_of_a_history_makes_its_reader_panic() {
-    try_all("histories", |input| match read_history(input) {
+    try_all("histories", |input| match parse_history(input) {
         Ok(report) => format!("{} {:?}", report.history.0.len().min(3), report.agent_id.is_some()),
         Err(error) => in_short(&format!("{error:?}")),
     });

@@ -3,17 +3,17 @@
 use crate::support::samples::{SAMPLES, other_types, places, sample, with, without};
 use serde_json::{Value, json};
 use transcribe_hook::domain::{CallOutcome, CallStatus, Direction, Record, RecordKind, Speaker};
-use transcribe_hook::elevenlabs::{Event, Reading, read_event, read_history};
+use transcribe_hook::elevenlabs::{Event, ParsedEvent, parse_event, parse_history};
 
 fn record(event: &Event) -> &Record {
     match &event.reading {
-        Reading::Record(record) => record,
+        ParsedEvent::Record(record) => record,
         other => panic!("no record: {other:?}"),
     }
 }
 
 fn read(value: &Value) -> Event {
-    read_event(value.to_string().as_bytes())
+    parse_event(value.to_string().as_bytes())
 }
 
 #[test]
@@ -101,8 +101,8 @@ fn a_sample_that_lacks_anything_is_read_but_for_what_it_lacks() {
 
 #[test]
 fn a_body_that_is_no_event_says_what_is_wrong_and_another_type_is_let_be() {
-    let unreadable = |body: &str| match read_event(body.as_bytes()).reading {
-        Reading::Unreadable(why) => why,
+    let unreadable = |body: &str| match parse_event(body.as_bytes()).reading {
+        ParsedEvent::Unreadable(why) => why,
         other => panic!("{body}: {other:?}"),
     };
     assert!(unreadable("").starts_with("body: "));
@@ -112,7 +112,7 @@ fn a_body_that_is_no_event_says_what_is_wrong_and_another_type_is_let_be() {
     let unnamed = json!({"type": "call_initiation_failure", "data": {"conversation_id": "x".repeat(300)}});
     assert_eq!(unreadable(&unnamed.to_string()), "data.conversation_id: must be at most 256 characters long");
     let other = read(&json!({"type": "voice_removed", "event_timestamp": "1739537297.5", "data": [1]}));
-    assert_eq!((other.reading, other.event_type.as_deref()), (Reading::Other, Some("voice_removed")));
+    assert_eq!((other.reading, other.event_type.as_deref()), (ParsedEvent::Other, Some("voice_removed")));
     assert_eq!(other.event_time.unwrap().to_string(), "2025-02-14T12:48:17.500000Z");
 }
 
@@ -126,7 +126,7 @@ fn a_history_is_read_as_text_and_as_an_object_and_named_fields_are_required() {
             "driver_id": "driver_7", "user_id": 9
         });
         for body in [body.clone(), json!({"tool_call_id": "x", "parameters": body})] {
-            let report = read_history(body.to_string().as_bytes()).unwrap();
+            let report = parse_history(body.to_string().as_bytes()).unwrap();
             let said: Vec<_> = report.history.0.iter().map(|(i, e)| (*i, e.speaker, e.message.as_str())).collect();
             assert_eq!(said, [(0, Speaker::Driver, "Hello"), (1, Speaker::Agent, "Hi, how can I help?")]);
             assert_eq!(report.claims.dynamic_variable.unwrap().get(), 7);
@@ -134,7 +134,7 @@ fn a_history_is_read_as_text_and_as_an_object_and_named_fields_are_required() {
         }
     }
     let problems = |body: Value| {
-        let problems = read_history(body.to_string().as_bytes()).unwrap_err();
+        let problems = parse_history(body.to_string().as_bytes()).unwrap_err();
         problems.iter().map(|problem| problem.field.clone()).collect::<Vec<_>>()
     };
     assert_eq!(problems(json!({})), ["conversation_id", "timestamp", "history"]);

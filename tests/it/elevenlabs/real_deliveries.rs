@@ -7,7 +7,7 @@ use crate::support::whole_call::{SECRET, post_signed_bytes};
 use proptest::prelude::{Strategy as _, any};
 use serde_json::{Value, json};
 use transcribe_hook::domain::{CallStatus, Direction, Record, RecordKind, RemarkKind, Speaker};
-use transcribe_hook::elevenlabs::{Event, Reading, read_event, read_history};
+use transcribe_hook::elevenlabs::{Event, ParsedEvent, parse_event, parse_history};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 const HISTORY: &str = "/webhooks/elevenlabs/history";
@@ -29,7 +29,7 @@ fn record_with(id: &str, transcript: &Value) -> Value {
 
 fn record_of(event: &Event) -> &Record {
     match &event.reading {
-        Reading::Record(record) => record,
+        ParsedEvent::Record(record) => record,
         other => panic!("no record: {other:?}"),
     }
 }
@@ -45,7 +45,7 @@ fn kinds(event: &Event) -> Vec<RemarkKind> {
 }
 
 fn read(value: &Value) -> Event {
-    read_event(value.to_string().as_bytes())
+    parse_event(value.to_string().as_bytes())
 }
 
 fn words(service: &Service, id: &str) -> Vec<String> {
@@ -61,7 +61,7 @@ fn metric(service: &Service, name: &str) -> u64 {
 
 #[test]
 fn the_words_of_a_multi_voice_agent_are_read() {
-    let event = read_event(MULTI_VOICE.as_bytes());
+    let event = parse_event(MULTI_VOICE.as_bytes());
     let wanted = [(Speaker::Agent, "Hello, this is dispatch."), (Speaker::Driver, "I am at dock four.")];
     assert_eq!(said(&event), wanted.map(|(speaker, words)| (speaker, words.to_owned())));
     assert_eq!(event.remarks, []);
@@ -91,7 +91,7 @@ fn words_are_read_in_every_form_in_which_they_stand() {
         assert_eq!(event.remarks, [], "{element}");
         // The same in a history.
         let history = json!({"conversation_id": "c", "timestamp": "2026-09-28T12:00:00Z", "history": [element]});
-        let history = read_history(history.to_string().as_bytes()).unwrap();
+        let history = parse_history(history.to_string().as_bytes()).unwrap();
         assert_eq!(history.history.0[&0].message.as_str(), "Where are you?", "{element}");
     }
     for role in ["user", "User", "human", "customer", "caller", "driver"] {
@@ -529,7 +529,7 @@ fn whatever_python_writes_of_a_conversation_is_understood() {
         let hex = case["body"].as_str().unwrap();
         let body: Vec<u8> =
             (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
-        let event = read_event(&body);
+        let event = parse_event(&body);
         let shown = || String::from_utf8_lossy(&body).into_owned();
         let said: Vec<_> = said(&event)
             .into_iter()
@@ -591,7 +591,7 @@ fn no_damage_to_the_text_of_any_conversation_costs_its_words() {
                 (if *agent { Speaker::Agent } else { Speaker::Driver }, words)
             })
             .collect();
-        assert_eq!(said(&read_event(&body)), wanted);
+        assert_eq!(said(&parse_event(&body)), wanted);
     });
 }
 

@@ -5,7 +5,7 @@ use crate::support::service::Service;
 use crate::support::whole_call::{SECRET, post_signed};
 use serde_json::{Value, json};
 use std::collections::HashSet;
-use transcribe_hook::elevenlabs::read_batch;
+use transcribe_hook::elevenlabs::parse_batch;
 
 /// A value with each place missing, null, and of another type, which changes from place to place.
 fn changes(whole: &Value) -> Vec<Value> {
@@ -61,7 +61,7 @@ fn whatever_a_recordings_event_lacks_it_is_answered_200() {
 #[test]
 fn whatever_a_batch_lacks_the_recipients_that_can_be_read_are() {
     let whole: Value = serde_json::from_str(include_str!("../../fixtures/elevenlabs/batch_call.json")).unwrap();
-    let dispatched = |batch: &Value| read_batch("btcal_1", batch).dispatches.len();
+    let dispatched = |batch: &Value| parse_batch("btcal_1", batch).dispatches.len();
     assert_eq!(dispatched(&whole), 1);
     for place in places(&whole) {
         for other in other_types() {

@@ -5,7 +5,7 @@ use crate::support::service::sdk_python;
 use proptest::prelude::{Just, any, prop_oneof};
 use serde_json::{Value, json};
 use std::time::Duration;
-use transcribe_hook::elevenlabs::signature::{Refusal, Verification, sign, verify};
+use transcribe_hook::elevenlabs::signature::{SignatureError, Verifier, sign, verify};
 use transcribe_hook::secret::Secret;
 
 const BODY: &[u8] = br#"{"type":"post_call_transcription","event_timestamp":1739537297,"data":{}}"#;
@@ -18,7 +18,7 @@ fn secret(text: &str) -> Secret {
 }
 
 /// Verifies [`BODY`] at [`AT`] with the secret that was published with it.
-fn judge(header: &str) -> Result<(), Refusal> {
+fn judge(header: &str) -> Result<(), SignatureError> {
     verify(Some(header.as_bytes()), BODY, &[secret("wsec_test_secret")], AT, TOLERANCE)
 }
 
@@ -68,18 +68,21 @@ fn what_is_not_of_the_form_is_refused_and_why_is_said() {
         (format!("t={AT},v0={V0}{}", ",x=1".repeat(1000)), "longer than 2048"),
     ] {
         let refusal = judge(&header).unwrap_err();
-        assert!(matches!(refusal, Refusal::Malformed(_)) && refusal.to_string().contains(why), "{header}: {refusal}");
+        assert!(
+            matches!(refusal, SignatureError::Malformed(_)) && refusal.to_string().contains(why),
+            "{header}: {refusal}"
+        );
     }
-    let none: Result<(), Refusal> = verify(None, BODY, &[secret("wsec_test_secret")], AT, TOLERANCE);
-    assert_eq!(none, Err(Refusal::Missing));
+    let none: Result<(), SignatureError> = verify(None, BODY, &[secret("wsec_test_secret")], AT, TOLERANCE);
+    assert_eq!(none, Err(SignatureError::Missing));
     let no_text = verify(Some(b"t=1,v0=\xff"), BODY, &[secret("wsec_test_secret")], AT, TOLERANCE);
-    assert!(matches!(no_text, Err(Refusal::Malformed(_))));
+    assert!(matches!(no_text, Err(SignatureError::Malformed(_))));
 }
 
 #[test]
 fn without_a_secret_nothing_is_verified() {
     let refusal = verify(Some(format!("t={AT},v0={V0}").as_bytes()), BODY, &[], AT, TOLERANCE).unwrap_err();
-    assert_eq!(refusal, Refusal::NoSecret);
+    assert_eq!(refusal, SignatureError::NoSecret);
     assert!(refusal.to_string().contains("--elevenlabs-secret"), "{refusal}");
 }
 
@@ -90,7 +93,7 @@ fn any_of_several_secrets_will_do_while_one_replaces_another() {
     for secrets in [vec![old.clone(), new.clone()], vec![new.clone(), old]] {
         assert_eq!(verify(Some(header.as_bytes()), BODY, &secrets, AT, TOLERANCE), Ok(()));
     }
-    assert_eq!(verify(Some(header.as_bytes()), BODY, &[new], AT, TOLERANCE), Err(Refusal::Mismatch));
+    assert_eq!(verify(Some(header.as_bytes()), BODY, &[new], AT, TOLERANCE), Err(SignatureError::Mismatch));
 }
 
 #[test]
@@ -99,13 +102,13 @@ fn the_time_may_lie_as_far_off_as_is_tolerated_and_no_second_further() {
     for (now, result) in [
         (AT, Ok(())),
         (AT + 1800, Ok(())),
-        (AT + 1801, Err(Refusal::Stale { age: 1801, tolerance: 1800 })),
-        (AT + 86_400, Err(Refusal::Stale { age: 86_400, tolerance: 1800 })),
+        (AT + 1801, Err(SignatureError::Stale { age: 1801, tolerance: 1800 })),
+        (AT + 86_400, Err(SignatureError::Stale { age: 86_400, tolerance: 1800 })),
         (AT - 300, Ok(())),
         (AT - 1800, Ok(())),
-        (AT - 1801, Err(Refusal::Stale { age: -1801, tolerance: 1800 })),
-        (i64::MAX, Err(Refusal::Stale { age: i64::MAX - AT, tolerance: 1800 })),
-        (i64::MIN, Err(Refusal::Stale { age: i64::MIN, tolerance: 1800 })),
+        (AT - 1801, Err(SignatureError::Stale { age: -1801, tolerance: 1800 })),
+        (i64::MAX, Err(SignatureError::Stale { age: i64::MAX - AT, tolerance: 1800 })),
+        (i64::MIN, Err(SignatureError::Stale { age: i64::MIN, tolerance: 1800 })),
     ] {
         let judged = verify(Some(header.as_bytes()), BODY, &[secret("wsec_test_secret")], now, TOLERANCE);
         assert_eq!(judged, result, "at {now}");
@@ -137,7 +140,7 @@ fn any_change_of_body_time_or_secret_is_refused() {
         };
         // The same time is no change.
         let same = how == 2 && later % 300 == 0;
-        assert_eq!(judged, if same { Ok(()) } else { Err(Refusal::Mismatch) });
+        assert_eq!(judged, if same { Ok(()) } else { Err(SignatureError::Mismatch) });
     });
 }
 
@@ -148,7 +151,7 @@ fn a_body_in_pieces_is_the_same_body() {
         let key = secret("wsec_test_secret");
         let header = sign(&key, AT, &body);
         let mut verification =
-            Verification::begin(Some(header.as_bytes()), std::slice::from_ref(&key), AT, TOLERANCE).unwrap();
+            Verifier::begin(Some(header.as_bytes()), std::slice::from_ref(&key), AT, TOLERANCE).unwrap();
         let mut rest = &*body;
         for size in sizes.iter().cycle() {
             let (piece, more) = rest.split_at((*size).min(rest.len()));

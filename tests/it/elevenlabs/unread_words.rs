@@ -4,7 +4,7 @@ use crate::support::service::{Service, run};
 use crate::support::whole_call::{SECRET, post_signed_bytes};
 use serde_json::{Value, json};
 use transcribe_hook::domain::{CallStatus, RemarkKind, Speaker};
-use transcribe_hook::elevenlabs::{Event, Reading, read_event};
+use transcribe_hook::elevenlabs::{Event, ParsedEvent, parse_event};
 
 const WORDS: &str = "Where are you now?";
 
@@ -18,11 +18,11 @@ fn record_of(elements: &Value) -> Value {
 }
 
 fn read(event: &Value) -> Event {
-    read_event(event.to_string().as_bytes())
+    parse_event(event.to_string().as_bytes())
 }
 
 fn said(event: &Event) -> Vec<(Speaker, &str)> {
-    let Reading::Record(record) = &event.reading else { panic!("no record: {event:?}") };
+    let ParsedEvent::Record(record) = &event.reading else { panic!("no record: {event:?}") };
     record.entries.iter().flatten().map(|entry| (entry.speaker, entry.message.as_str())).collect()
 }
 
@@ -172,7 +172,7 @@ fn a_span_of_words_that_cannot_be_read_is_remarked_and_every_form_of_a_value_is_
     // A call that failed may have words all the same.
     let failed = json!([{"key": "elevenlabs.status", "value": {"arrayValue": null, "stringValue": "failed"}}]);
     let event = read(&traces(&failed, &[("elevenlabs.recv.agent_response", json!([]))]));
-    let Reading::Record(record) = &event.reading else { panic!("{event:?}") };
+    let ParsedEvent::Record(record) = &event.reading else { panic!("{event:?}") };
     assert_eq!((record.facts.status, remarks_on_words(&event)), (Some(CallStatus::Failed), 1));
 }
 

@@ -71,7 +71,7 @@ fn events_that_an_older_schema_left_unreadable_are_counted_and_healed() {
     let database = folder.path().join("calls.db");
     let older = of_schema(9, folder.path(), &database);
     let body = format!("\u{feff}{}", sample(0));
-    let digest: [u8; 32] = event::of_body(body.clone().into()).digest;
+    let digest: [u8; 32] = event::parse_body(body.clone().into()).digest;
     older
         .execute(
             "INSERT INTO webhook_events (digest, received_at, outcome, error, body) \

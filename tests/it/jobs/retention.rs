@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
-use transcribe_hook::domain::driver_form::{read_dispatch, read_driver};
-use transcribe_hook::domain::validation::Fields;
+use transcribe_hook::domain::driver_form::{parse_dispatch, parse_driver};
+use transcribe_hook::domain::validation::FieldReader;
 use transcribe_hook::domain::{CallChange, CallEnd, CallStatus, ConversationId, DriverId, Timestamp};
-use transcribe_hook::elevenlabs::turn::read_turn;
-use transcribe_hook::elevenlabs::{read_history, sample_call};
+use transcribe_hook::elevenlabs::turn::parse_turn;
+use transcribe_hook::elevenlabs::{parse_history, sample_call};
 use transcribe_hook::ingest::executor::reconcile_in;
 use transcribe_hook::ingest::{event, reconciler};
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
@@ -34,7 +34,7 @@ impl Past {
     fn turn(&self, id: &str, said: Timestamp, arrived: Timestamp) {
         let mut turn = turn(id, 1);
         turn["timestamp"] = json!(said.to_string());
-        self.arrived(arrived, Write::AppendTurn(read_turn(turn.to_string().as_bytes(), None).unwrap()));
+        self.arrived(arrived, Write::AppendTurn(parse_turn(turn.to_string().as_bytes(), None).unwrap()));
     }
 
     fn over(&self, id: &str, end: Timestamp) {
@@ -44,25 +44,25 @@ impl Past {
 
     fn record(&self, id: &str, began: Timestamp, arrived: Timestamp) {
         let event = sample_call::post_call(id, began.unix_micros().div_euclid(1_000_000));
-        self.arrived(arrived, Write::KeepEvent(Box::new(event::of_body(event.to_string().into()))));
-        reconciler::work_off(&self.0, |slices| reconcile_in(&self.0, arrived, slices)).unwrap();
+        self.arrived(arrived, Write::KeepEvent(Box::new(event::parse_body(event.to_string().into()))));
+        reconciler::reconcile_all_due(&self.0, |slices| reconcile_in(&self.0, arrived, slices)).unwrap();
     }
 
     fn unreadable(&self, arrived: Timestamp) {
-        let event = event::of_body(format!("{{\"of\": \"{arrived}\", cut").into());
+        let event = event::parse_body(format!("{{\"of\": \"{arrived}\", cut").into());
         self.arrived(arrived, Write::KeepEvent(Box::new(event)));
     }
 
     fn dispatch(&self, id: &str, at: Timestamp) {
-        let fields = Fields::from_json(
+        let fields = FieldReader::from_json(
             json!({"conversation_id": id, "driver_id": 1042, "dispatched_at": at.to_string()}).to_string().as_bytes(),
         );
-        self.arrived(at, Write::PutDispatches(vec![read_dispatch(fields.unwrap(), None).unwrap()]));
+        self.arrived(at, Write::PutDispatches(vec![parse_dispatch(fields.unwrap(), None).unwrap()]));
     }
 
     fn driver(&self) {
-        let fields = Fields::from_json(br#"{"name": "Maria Kowalski"}"#).unwrap();
-        let driver = read_driver(fields, Some(DriverId::new(1042).unwrap())).unwrap();
+        let fields = FieldReader::from_json(br#"{"name": "Maria Kowalski"}"#).unwrap();
+        let driver = parse_driver(fields, Some(DriverId::new(1042).unwrap())).unwrap();
         self.arrived(Timestamp::now(), Write::PutDrivers(vec![driver]));
     }
 }
@@ -198,7 +198,7 @@ fn killed_while_it_prunes_it_leaves_each_call_whole_or_gone() {
             past.turn(&id, ago(100), ago(100));
             let body = json!({"conversation_id": id, "timestamp": ago(100).to_string(),
                 "history": {"entries": [{"role": "user", "message": "Yeah, I'm parked."}]}});
-            let history = read_history(body.to_string().as_bytes()).unwrap();
+            let history = parse_history(body.to_string().as_bytes()).unwrap();
             past.arrived(ago(100), Write::KeepHistory(Box::new(history)));
             past.record(&id, ago(100), ago(100));
         }

@@ -11,7 +11,9 @@ use std::io;
 use std::io::{Read, Write};
 use std::path::Path;
 use tempfile::TempDir;
-use transcribe_hook::recordings::{AudioEvent, Intake, Kept, Recordings, Unreadable, begins_in, read};
+use transcribe_hook::recordings::{
+    AudioEvent, RecordingError, RecordingUpload, Recordings, StoredRecording, audio_starts_in, read,
+};
 
 const LIMIT: u64 = 1 << 20;
 const CALL: &str = "conv_1901kaj4pr1penza6bbkscg6hgkc";
@@ -34,7 +36,7 @@ impl Read for Pieces<'_> {
     }
 }
 
-fn decode(body: &[u8]) -> (Result<AudioEvent, Unreadable>, Vec<u8>) {
+fn decode(body: &[u8]) -> (Result<AudioEvent, RecordingError>, Vec<u8>) {
     let mut audio = Vec::new();
     let result = read(body, &mut audio, LIMIT);
     (result, audio)
@@ -97,7 +99,7 @@ fn what_is_cut_off_is_never_taken_for_whole() {
     let body = body(&STANDARD.encode([7; 300]), &order);
     for length in 0..body.len() {
         let (result, _) = decode(&body.as_bytes()[..length]);
-        assert!(matches!(result, Err(Unreadable::Malformed(_))), "{length}: {result:?}");
+        assert!(matches!(result, Err(RecordingError::Malformed(_))), "{length}: {result:?}");
     }
     let trailing = format!("{body} x");
     assert!(decode(trailing.as_bytes()).0.is_err());
@@ -126,7 +128,7 @@ fn no_bytes_make_it_panic() {
         if let Ok(event) = result {
             assert_eq!(event.audio_bytes, audio.len() as u64);
         }
-        begins_in(&body);
+        audio_starts_in(&body);
     });
 }
 
@@ -158,7 +160,7 @@ fn what_is_not_as_described_is_refused_and_why_is_said() {
         let error = decode(body.as_bytes()).0.unwrap_err();
         let text = error.to_string();
         let told = text.to_lowercase().contains(&why.to_lowercase()) || body.is_empty() || body == "[]";
-        assert!(matches!(error, Unreadable::Malformed(_)) && told, "{body}: {text}");
+        assert!(matches!(error, RecordingError::Malformed(_)) && told, "{body}: {text}");
     }
 }
 
@@ -169,7 +171,7 @@ fn nothing_is_taken_beyond_its_bound() {
     let whole = body(&text, &order);
     let length = whole.len() as u64;
     assert!(read(whole.as_bytes(), &mut io::sink(), length).is_ok());
-    assert!(matches!(read(whole.as_bytes(), &mut io::sink(), length - 1), Err(Unreadable::TooLong)));
+    assert!(matches!(read(whole.as_bytes(), &mut io::sink(), length - 1), Err(RecordingError::TooLong)));
     // However long the audio may be, a name, a number or another text may not.
     let much = "1".repeat(3 << 20);
     for body in [
@@ -180,7 +182,7 @@ fn nothing_is_taken_beyond_its_bound() {
         " ".repeat(3 << 20),
     ] {
         let result = read(body.as_bytes(), &mut io::sink(), u64::MAX);
-        assert!(matches!(result, Err(Unreadable::TooLong)), "{result:?}");
+        assert!(matches!(result, Err(RecordingError::TooLong)), "{result:?}");
     }
 }
 
@@ -204,29 +206,29 @@ fn what_hinders_reading_or_writing_is_told_apart_from_a_bad_body() {
     let body = body(&STANDARD.encode([7; 300]), &[0; 8]);
     for place in [0, 10, body.len() / 2, body.len()] {
         let result = read(body.as_bytes()[..place].chain(Broken), &mut io::sink(), LIMIT);
-        assert!(matches!(result, Err(Unreadable::BrokenOff(_))), "{place}: {result:?}");
+        assert!(matches!(result, Err(RecordingError::BrokenOff(_))), "{place}: {result:?}");
     }
-    assert!(matches!(read(body.as_bytes(), &mut Full, LIMIT), Err(Unreadable::Write(_))));
+    assert!(matches!(read(body.as_bytes(), &mut Full, LIMIT), Err(RecordingError::Write(_))));
 }
 
 #[test]
 fn whether_a_body_is_audio_shows_when_its_audio_begins() {
     let body = body(&STANDARD.encode([7; 300]), &[0; 8]);
     let wanted = body.find(r#""full_audio": ""#).unwrap();
-    assert!(!begins_in(&body.as_bytes()[..wanted]));
-    assert!(begins_in(&body.as_bytes()[..wanted + 20]));
-    assert!(begins_in(body.as_bytes()));
-    assert!(!begins_in(br#"{"type":"post_call_transcription","data":{"full_audio":"AAAA"}}"#));
-    assert!(begins_in(br#"{"data":{"full_audio":"AAAA"},"type":"unredacted_audio"}"#));
-    assert!(!begins_in(br#"{"type":"post_call_transcription","data":{"transcript":[{"full_audio":"AAAA"}]}}"#));
+    assert!(!audio_starts_in(&body.as_bytes()[..wanted]));
+    assert!(audio_starts_in(&body.as_bytes()[..wanted + 20]));
+    assert!(audio_starts_in(body.as_bytes()));
+    assert!(!audio_starts_in(br#"{"type":"post_call_transcription","data":{"full_audio":"AAAA"}}"#));
+    assert!(audio_starts_in(br#"{"data":{"full_audio":"AAAA"},"type":"unredacted_audio"}"#));
+    assert!(!audio_starts_in(br#"{"type":"post_call_transcription","data":{"transcript":[{"full_audio":"AAAA"}]}}"#));
 }
 
 /// Sends a body through an intake in pieces of 100 bytes.
-async fn send(folder: Option<&Path>, body: &str, finish: bool) -> Option<Result<Kept, Unreadable>> {
+async fn send(folder: Option<&Path>, body: &str, finish: bool) -> Option<Result<StoredRecording, RecordingError>> {
     let recordings = folder.map(|folder| Recordings::open(folder).unwrap());
-    let intake = Intake::start(recordings, None, LIMIT, ()).unwrap();
+    let intake = RecordingUpload::start(recordings, None, LIMIT, ()).unwrap();
     for piece in body.as_bytes().chunks(100) {
-        intake.feed(Bytes::copy_from_slice(piece)).await;
+        intake.push(Bytes::copy_from_slice(piece)).await;
     }
     if finish { Some(intake.finish().await) } else { None }
 }
@@ -261,9 +263,9 @@ async fn what_is_broken_off_or_unreadable_leaves_nothing() {
     // Complete as it is, but nobody said that its sender is the platform.
     assert!(send(Some(folder.path()), &event, false).await.is_none());
     let cut = send(Some(folder.path()), &event[..2000], true).await.unwrap();
-    assert!(matches!(cut, Err(Unreadable::Malformed(_))), "{cut:?}");
+    assert!(matches!(cut, Err(RecordingError::Malformed(_))), "{cut:?}");
     let other = send(Some(folder.path()), "{\"data\":{}}", true).await.unwrap();
-    assert!(matches!(other, Err(Unreadable::Malformed(_))), "{other:?}");
+    assert!(matches!(other, Err(RecordingError::Malformed(_))), "{other:?}");
     crate::support::service::wait_for("the files aside to go", || names(&folder).is_empty().then_some(()));
 }
 

@@ -10,17 +10,17 @@ use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 use transcribe_hook::elevenlabs::sample_call;
-use transcribe_hook::redaction::{Found, Kind, Redactor};
+use transcribe_hook::redaction::{PiiKind, RedactionCounts, Redactor};
 
 const TAKEN: &str = include_str!("../../fixtures/redaction/taken.txt");
 const LEFT: &str = include_str!("../../fixtures/redaction/left.txt");
 
 fn all() -> Redactor {
-    Redactor::new(&Kind::ALL)
+    Redactor::new(&PiiKind::ALL)
 }
 
 fn redacted(text: &str) -> String {
-    all().text(text, &mut Found::default()).into_owned()
+    all().text(text, &mut RedactionCounts::default()).into_owned()
 }
 
 #[test]
@@ -45,14 +45,14 @@ fn loads_mileages_times_and_the_like_are_left_as_they_are() {
 #[test]
 fn only_what_is_asked_for_is_replaced_and_it_is_counted() {
     let text = "Card 4111 1111 1111 1111, phone 312-555-0142 or 312-555-0143, jo@example.org, 123-45-6789.";
-    let mut found = Found::default();
-    let phones = Redactor::new(&[Kind::Phone]).text(text, &mut found).into_owned();
+    let mut found = RedactionCounts::default();
+    let phones = Redactor::new(&[PiiKind::Phone]).text(text, &mut found).into_owned();
     assert_eq!(phones, "Card 4111 1111 1111 1111, phone [phone] or [phone], jo@example.org, 123-45-6789.");
-    assert_eq!(Kind::ALL.map(|kind| found.of(kind)), [0, 0, 2, 0]);
-    let mut found = Found::default();
+    assert_eq!(PiiKind::ALL.map(|kind| found.count(kind)), [0, 0, 2, 0]);
+    let mut found = RedactionCounts::default();
     assert!(matches!(Redactor::new(&[]).text(text, &mut found), Cow::Borrowed(_)));
     all().text(text, &mut found);
-    assert_eq!(Kind::ALL.map(|kind| found.of(kind)), [1, 1, 2, 1]);
+    assert_eq!(PiiKind::ALL.map(|kind| found.count(kind)), [1, 1, 2, 1]);
 }
 
 /// Texts of what numbers, contexts and addresses are made of, in any order.
@@ -106,19 +106,20 @@ fn texts() -> impl Strategy<Value = String> {
 
 #[test]
 fn whatever_the_text_it_is_the_same_the_second_time_and_untouched_where_nothing_is_found() {
-    let kinds = vec(prop_oneof![Just(Kind::Card), Just(Kind::Email), Just(Kind::Phone), Just(Kind::Ssn)], 0..4);
+    let kinds =
+        vec(prop_oneof![Just(PiiKind::Card), Just(PiiKind::Email), Just(PiiKind::Phone), Just(PiiKind::Ssn)], 0..4);
     TestRunner::new(ProptestConfig::with_cases(1500))
         .run(&(texts(), kinds), |(text, kinds)| {
             let redactor = Redactor::new(&kinds);
-            let mut found = Found::default();
+            let mut found = RedactionCounts::default();
             let once = redactor.text(&text, &mut found);
-            let count: u64 = Kind::ALL.map(|kind| found.of(kind)).iter().sum();
+            let count: u64 = PiiKind::ALL.map(|kind| found.count(kind)).iter().sum();
             assert_eq!(count == 0, matches!(once, Cow::Borrowed(_)));
             if count == 0 {
                 assert_eq!(once, text);
             }
-            assert!(Kind::ALL.iter().all(|kind| found.of(*kind) == 0 || kinds.contains(kind)));
-            let twice = redactor.text(&once, &mut Found::default());
+            assert!(PiiKind::ALL.iter().all(|kind| found.count(*kind) == 0 || kinds.contains(kind)));
+            let twice = redactor.text(&once, &mut RedactionCounts::default());
             assert_eq!(twice, once, "of {text:?}");
             Ok(())
         })
@@ -134,7 +135,7 @@ fn json_stays_json_of_the_same_form_with_every_other_byte_as_it_was() {
                 "params_as_json": json!({"inner": two, "card": 4_111_111_111_111_111_u64}).to_string(),
             });
             let text = format!(" {whole:#}\n");
-            let mut found = Found::default();
+            let mut found = RedactionCounts::default();
             let out = all().json(&text, &mut found).expect("it is JSON").into_owned();
             let back: Value = serde_json::from_str(&out).expect("it is JSON still");
             assert_eq!(back["a"], redacted(&one));
@@ -142,14 +143,14 @@ fn json_stays_json_of_the_same_form_with_every_other_byte_as_it_was() {
             let inner: Value = serde_json::from_str(back["params_as_json"].as_str().unwrap()).expect("JSON within");
             assert_eq!((&inner["inner"], &inner["card"]), (&json!(redacted(&two)), &json!("[card]")));
             // A text that is itself JSON is read as such, so that only these two may differ.
-            assert_eq!(all().json(&out, &mut Found::default()).unwrap(), out);
+            assert_eq!(all().json(&out, &mut RedactionCounts::default()).unwrap(), out);
             Ok(())
         })
         .unwrap();
     let text = "{\"n\": 1.10, \"e\":\"\\u0041 4111 1111 1111 1111\\n\", \"k\" : 1e400}";
-    let out = all().json(text, &mut Found::default()).unwrap();
+    let out = all().json(text, &mut RedactionCounts::default()).unwrap();
     assert_eq!(out, "{\"n\": 1.10, \"e\":\"A [card]\\n\", \"k\" : 1e400}");
-    assert_eq!(all().json("{\"cut\": \"4111 1111 1111 1111", &mut Found::default()), None);
+    assert_eq!(all().json("{\"cut\": \"4111 1111 1111 1111", &mut RedactionCounts::default()), None);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use poem_openapi::OpenApiService;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
-use transcribe_hook::sys::gzip::{Effort, pack};
+use transcribe_hook::sys::gzip::{CompressionLevel, compress};
 
 #[test]
 fn the_docs_try_operations_which_a_token_given_under_authorize_opens() {
@@ -52,7 +52,7 @@ fn the_page_is_that_of_the_framework_in_use() {
     let served = Service::start().get("/docs").expect(200);
     if served.text != page {
         let new = Path::new(env!("CARGO_TARGET_TMPDIR")).join("swagger-ui.html.gz");
-        fs::write(&new, pack(page.as_bytes(), Effort::Best)).unwrap();
+        fs::write(&new, compress(page.as_bytes(), CompressionLevel::Best)).unwrap();
         panic!("the page is outdated: cp {} src/server/swagger-ui.html.gz", new.display());
     }
 }

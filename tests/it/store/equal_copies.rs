@@ -15,12 +15,12 @@ use transcribe_hook::domain::{
     CallChange, CallEnd, CallStatus, ConversationId, DeliveryKey, DriverId, Message, NewDispatch, NewDriver, NewEvent,
     NewTurn, PhoneNumber, Source, Speaker, Timestamp,
 };
-use transcribe_hook::elevenlabs::read_history;
-use transcribe_hook::export::{Format, archived, export};
-use transcribe_hook::ingest::event::of_body;
+use transcribe_hook::elevenlabs::parse_history;
+use transcribe_hook::export::{ExportFormat, archived, export};
+use transcribe_hook::ingest::event::parse_body;
 use transcribe_hook::store::sqlite::{Options, ReadOnly, SqliteStore};
 use transcribe_hook::store::{
-    Archived, ArchivedCall, CallFilter, Commands as _, Maintenance as _, Outcome, Reads as _, Unfinished, Write,
+    ArchiveRecord, ArchivedCall, CallFilter, Commands as _, Maintenance as _, Outcome, Reads as _, Unfinished, Write,
     Written,
 };
 
@@ -116,7 +116,7 @@ fn record(n: u8, m: u8) -> NewEvent {
     let mut body = sample(usize::from(m % 3));
     body["data"]["conversation_id"] = json!(call(n).as_str());
     match m % 5 {
-        0 => return of_body(format!("{{\"conversation_id\": \"{}\", \"cut", call(n)).into_bytes().into()),
+        0 => return parse_body(format!("{{\"conversation_id\": \"{}\", \"cut", call(n)).into_bytes().into()),
         1 => body["data"]["transcript"] = json!([]),
         2 => body["event_timestamp"] = json!(1_790_599_000 + i64::from(m)),
         _ => {}
@@ -125,7 +125,7 @@ fn record(n: u8, m: u8) -> NewEvent {
 }
 
 /// What is restored: a driver, a dispatch, an event, a call and a long one, all with ids of their own.
-fn exported() -> (Vec<Archived>, Arc<ArchivedCall>) {
+fn exported() -> (Vec<ArchiveRecord>, Arc<ArchivedCall>) {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("source.db");
     let store = open(&database);
@@ -155,7 +155,7 @@ fn exported() -> (Vec<Archived>, Arc<ArchivedCall>) {
     store.apply(at(0), &batch).unwrap();
     let mut lines = Vec::new();
     let source = ReadOnly::open(&database).unwrap();
-    export(&source, &CallFilter::default(), Format::JsonLines, &mut lines, &mut |_| {}).unwrap();
+    export(&source, &CallFilter::default(), ExportFormat::JsonLines, &mut lines, &mut |_| {}).unwrap();
     let mut all: Vec<_> = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
     let mut long = None;
     let moved = |row: &mut transcribe_hook::store::Row| {
@@ -168,11 +168,11 @@ fn exported() -> (Vec<Archived>, Arc<ArchivedCall>) {
         }
     };
     let things = all.drain(..).map(|line| match archived(line).unwrap() {
-        Archived::Event(mut row) => {
+        ArchiveRecord::Event(mut row) => {
             moved(&mut row);
-            Archived::Event(row)
+            ArchiveRecord::Event(row)
         }
-        Archived::Call(call) => {
+        ArchiveRecord::Call(call) => {
             let mut call = ArchivedCall::clone(&call);
             moved(&mut call.row);
             call.turns.iter_mut().for_each(moved);
@@ -180,7 +180,7 @@ fn exported() -> (Vec<Archived>, Arc<ArchivedCall>) {
             if call.turns.len() == LONG {
                 long = Some(call.clone());
             }
-            Archived::Call(call)
+            ArchiveRecord::Call(call)
         }
         other => other,
     });
@@ -223,14 +223,14 @@ struct Copies {
     first: SqliteStore,
     second: Option<SqliteStore>,
     events: Vec<NewEvent>,
-    restorable: (Vec<Archived>, Arc<ArchivedCall>),
+    restorable: (Vec<ArchiveRecord>, Arc<ArchivedCall>),
     restored: usize,
     /// Number of writes of each kind that took effect.
     effects: [usize; 18],
 }
 
 impl Copies {
-    fn new(restorable: (Vec<Archived>, Arc<ArchivedCall>)) -> Self {
+    fn new(restorable: (Vec<ArchiveRecord>, Arc<ArchivedCall>)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let first = open(&folder.path().join("first.db"));
         let second = Some(open(&folder.path().join("second.db")));
@@ -299,7 +299,7 @@ impl Copies {
                     (0..m % 4).map(|k| json!({"role": "user", "message": format!("Words {k}")})).collect();
                 let body = json!({"conversation_id": call(n).as_str(), "timestamp": at(i64::from(m)).to_string(),
                     "history": {"entries": entries}});
-                Write::KeepHistory(Box::new(read_history(body.to_string().as_bytes()).unwrap()))
+                Write::KeepHistory(Box::new(parse_history(body.to_string().as_bytes()).unwrap()))
             }
             Kind::Reconcile(n) => {
                 let due = self.first.due(0, i64::MAX, 20).unwrap().calls;
@@ -312,7 +312,7 @@ impl Copies {
                 Write::Restore(Box::new(thing.clone()))
             }
             Kind::GoOnRestoring if self.restored == 0 => {
-                Write::Restore(Box::new(Archived::Call(self.restorable.1.clone())))
+                Write::Restore(Box::new(ArchiveRecord::Call(self.restorable.1.clone())))
             }
             Kind::GoOnRestoring => Write::GoOnRestoring(self.restorable.1.clone(), self.restored),
             Kind::Probe => Write::Probe,

@@ -10,7 +10,7 @@ use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
 use transcribe_hook::domain::Timestamp;
-use transcribe_hook::elevenlabs::turn::read_turn;
+use transcribe_hook::elevenlabs::turn::parse_turn;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
 use transcribe_hook::store::{Commands as _, Maintenance as _, Write};
 
@@ -23,7 +23,7 @@ fn fill(database: &Path, turns: usize) {
         let body = json!({"conversation_id": format!("conv_{:05}", n / 40), "speaker": "user",
             "message": format!("The reefer of load {n} stands at dock{} with oldquartz{:05}.", n % 97, n / 40),
             "timestamp": format!("2026-01-01T12:{:02}:{:02}Z", n % 40, n % 60)});
-        Write::AppendTurn(read_turn(body.to_string().as_bytes(), None).unwrap())
+        Write::AppendTurn(parse_turn(body.to_string().as_bytes(), None).unwrap())
     };
     for begin in (0..turns).step_by(1000) {
         let batch: Vec<_> = (begin..turns.min(begin + 1000)).map(of).collect();

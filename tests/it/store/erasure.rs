@@ -12,8 +12,8 @@ use std::process::Output;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use transcribe_hook::domain::{ConversationId, Timestamp};
-use transcribe_hook::elevenlabs::read_history;
-use transcribe_hook::elevenlabs::turn::read_turn;
+use transcribe_hook::elevenlabs::parse_history;
+use transcribe_hook::elevenlabs::turn::parse_turn;
 use transcribe_hook::ingest::event;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
 use transcribe_hook::store::{Commands as _, Forgotten, Maintenance as _, Write};
@@ -133,19 +133,19 @@ fn rows_that_moved_between_pages_leave_nothing_behind_when_they_are_erased() {
                 live.push(n);
                 let body = json!({"conversation_id": format!("conv_{n:04}"), "speaker": "user",
                     "message": many(&mut dice, n), "timestamp": "2026-09-28T12:00:05Z"});
-                apply(&[Write::AppendTurn(read_turn(body.to_string().as_bytes(), None).unwrap())]);
+                apply(&[Write::AppendTurn(parse_turn(body.to_string().as_bytes(), None).unwrap())]);
             }
             4 | 5 if !live.is_empty() => {
                 let of = live[dice.below(live.len())];
                 let body = json!({"conversation_id": format!("conv_{of:04}"), "timestamp": "2026-09-28T12:00:10Z",
                     "history": {"entries": [{"role": "agent", "message": many(&mut dice, of)}]}});
-                apply(&[Write::KeepHistory(Box::new(read_history(body.to_string().as_bytes()).unwrap()))]);
+                apply(&[Write::KeepHistory(Box::new(parse_history(body.to_string().as_bytes()).unwrap()))]);
             }
             6 | 7 if !live.is_empty() => {
                 let of = live[dice.below(live.len())];
                 let mut event = record(&format!("conv_{of:04}"), &many(&mut dice, of));
                 event["event_timestamp"] = json!(RECORD_START + i64::try_from(n).unwrap());
-                apply(&[Write::KeepEvent(Box::new(event::of_body(event.to_string().into())))]);
+                apply(&[Write::KeepEvent(Box::new(event::parse_body(event.to_string().into())))]);
             }
             8 | 9 if live.len() > 20 => {
                 let of = live.swap_remove(dice.below(live.len()));

@@ -44,7 +44,7 @@ pub fn rich(database: &Path) {
     apply(&store, &history(&[("agent", FIRST), ("user", PARKED)], "2026-09-28T12:00:09Z"));
     apply(&store, &post(&sample(0)));
     apply(&store, &live("user", LAST, "2026-09-28T12:00:21Z"));
-    apply(&store, &Write::KeepEvent(Box::new(event::of_body(b"\xff\xfe no JSON"[..].into()))));
+    apply(&store, &Write::KeepEvent(Box::new(event::parse_body(b"\xff\xfe no JSON"[..].into()))));
     apply(&store, &Write::KeepEvent(Box::new(event(&json!({"type": "workspace_news", "data": {}})))));
     for (n, text) in SIGNS.iter().enumerate() {
         let speaker = if n % 2 == 0 { "agent" } else { "user" };
@@ -53,7 +53,7 @@ pub fn rich(database: &Path) {
             // Two at one time, and one before the one before it.
             "timestamp": format!("2026-09-28T13:00:{:02}Z", [0, 4, 4, 9, 8, 20, 30, 40, 50][n]),
         });
-        let new = transcribe_hook::elevenlabs::turn::read_turn(body.to_string().as_bytes(), None).unwrap();
+        let new = transcribe_hook::elevenlabs::turn::parse_turn(body.to_string().as_bytes(), None).unwrap();
         apply(&store, &Write::AppendTurn(new));
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use transcribe_hook::domain::{ConversationId, NewEvent, Timestamp, Turn};
 use transcribe_hook::elevenlabs::signature::sign;
-use transcribe_hook::elevenlabs::turn::read_turn;
-use transcribe_hook::elevenlabs::{read_history, sample_call};
+use transcribe_hook::elevenlabs::turn::parse_turn;
+use transcribe_hook::elevenlabs::{parse_history, sample_call};
 use transcribe_hook::ingest::executor::reconcile_in;
 use transcribe_hook::ingest::{event, reconciler};
 use transcribe_hook::secret::Secret;
@@ -68,18 +68,18 @@ pub fn now() -> Timestamp {
 }
 
 pub fn event(value: &Value) -> NewEvent {
-    event::of_body(value.to_string().into_bytes().into())
+    event::parse_body(value.to_string().into_bytes().into())
 }
 
 pub fn live(speaker: &str, message: &str, time: &str) -> Write {
     let body = json!({"conversation_id": CALL, "speaker": speaker, "message": message, "timestamp": time});
-    Write::AppendTurn(read_turn(body.to_string().as_bytes(), None).unwrap())
+    Write::AppendTurn(parse_turn(body.to_string().as_bytes(), None).unwrap())
 }
 
 pub fn history(entries: &[(&str, &str)], time: &str) -> Write {
     let entries: Vec<_> = entries.iter().map(|(role, message)| json!({"role": role, "message": message})).collect();
     let body = json!({"conversation_id": CALL, "timestamp": time, "history": {"entries": entries}});
-    Write::KeepHistory(Box::new(read_history(body.to_string().as_bytes()).unwrap()))
+    Write::KeepHistory(Box::new(parse_history(body.to_string().as_bytes()).unwrap()))
 }
 
 pub fn post(value: &Value) -> Write {
@@ -88,7 +88,7 @@ pub fn post(value: &Value) -> Write {
 
 /// Reconciles all calls that are due, at the time of the tests.
 pub fn reconcile(store: &dyn Store) {
-    reconciler::work_off(store, |slices| reconcile_in(store, now(), slices)).unwrap();
+    reconciler::reconcile_all_due(store, |slices| reconcile_in(store, now(), slices)).unwrap();
 }
 
 /// Does a write, and then what the service does in the background.

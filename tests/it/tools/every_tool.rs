@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 use transcribe_hook::domain::Timestamp;
-use transcribe_hook::elevenlabs::turn::read_turn;
+use transcribe_hook::elevenlabs::turn::parse_turn;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
 use transcribe_hook::store::{Commands as _, Write};
 
@@ -36,7 +36,7 @@ fn old_turn(database: &Path) {
     let long_ago = Timestamp::from_unix_micros(Timestamp::now().unix_micros() - 200 * 86_400 * 1_000_000).unwrap();
     let body = json!({"conversation_id": "conv_old", "speaker": "user", "message": "Long ago.",
         "timestamp": long_ago.to_string()});
-    let turn = read_turn(body.to_string().as_bytes(), None).unwrap();
+    let turn = parse_turn(body.to_string().as_bytes(), None).unwrap();
     assert!(store.apply(long_ago, &[Write::AppendTurn(turn)]).unwrap()[0].is_ok());
 }
 

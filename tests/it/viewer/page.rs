@@ -13,7 +13,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::process::Command;
 use transcribe_hook::domain::Timestamp;
-use transcribe_hook::elevenlabs::agent_tool::{Kind, Settings, configuration};
+use transcribe_hook::elevenlabs::agent_tool::{ToolKind, ToolOptions, configuration};
 
 const PARKED: &str = "Yeah, I'm parked at the Pilot in Gary.";
 const CUT_OFF: &str = "Great. Your reefer is reading forty five degrees. Could you check the set...";
@@ -310,8 +310,8 @@ fn the_first_run_shows_a_command_that_works_and_the_tool_that_is_generated() {
     let service = Service::start();
     let page = Page::open(&service.url("/"), json!({}));
     let shown = page.step("firstRun", json!({}));
-    let settings = Settings { base_url: &service.url(""), secret_id: None, driver_variable: None };
-    assert_eq!(shown["tool"], configuration(Kind::History, settings));
+    let settings = ToolOptions { base_url: &service.url(""), secret_id: None, driver_variable: None };
+    assert_eq!(shown["tool"], configuration(ToolKind::History, settings));
     let command = shown["command"].as_str().unwrap();
     assert!(command.contains(&service.url(TURNS)), "{command}");
     let out = Command::new("sh").args(["-euc", command]).output().unwrap();

@@ -5,4 +5,4 @@ mod restore;
 mod rows;
 pub(super) mod rules;
 
-pub(super) use restore::{go_on, look_at_long_calls, restore};
+pub(super) use restore::{check_long_calls, restore, restore_next_slice};

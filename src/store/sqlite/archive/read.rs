@@ -6,7 +6,9 @@ use crate::store::sqlite::connection::read_only;
 use crate::store::sqlite::error::Context as _;
 use crate::store::sqlite::row::{self, TURN, UNPLACED};
 use crate::store::sqlite::{calls, drivers, erase};
-use crate::store::{Archive, CallFilter, Error, ErrorKind, Loose, Part, Result, Row as Archived, Spoken, TurnOrder};
+use crate::store::{
+    Archive, ArchivePart, CallFilter, Error, ErrorKind, OrphanRows, Result, Row as Archived, TranscriptItem, TurnOrder,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rusqlite::types::{Value as SqlValue, ValueRef};
@@ -15,7 +17,7 @@ use serde_json::{Value, json};
 use std::io;
 use std::path::Path;
 
-const DOING: &str = "reading calls";
+const CONTEXT: &str = "reading calls";
 
 /// Number of orphan rows that are read at once. An event may be megabytes long.
 const LOOSE: u32 = 8;
@@ -36,14 +38,14 @@ impl ReadOnly {
         connection.set_prepared_statement_cache_capacity(32);
         connection
             .execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -1000; PRAGMA mmap_size = 0")
-            .doing(OPENING)?;
+            .context(OPENING)?;
         crate::store::sqlite::connection::schema::expect_newest(&connection)?;
         Ok(Self { connection })
     }
 
     /// Runs `read` in one snapshot.
     fn snapshot<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        let snapshot = self.connection.unchecked_transaction().doing(DOING)?;
+        let snapshot = self.connection.unchecked_transaction().context(CONTEXT)?;
         read(&snapshot)
     }
 }
@@ -60,14 +62,14 @@ impl Archive for ReadOnly {
             .and_then(|mut select| {
                 select.query_map(params_from_iter(conditions.values()), |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
             })
-            .doing(DOING)
+            .context(CONTEXT)
     }
 
     fn transcript(
         &self,
         id: &ConversationId,
         order: TurnOrder,
-        take: &mut dyn FnMut(Spoken) -> io::Result<()>,
+        take: &mut dyn FnMut(TranscriptItem) -> io::Result<()>,
     ) -> Result<bool> {
         let sql = match order {
             TurnOrder::Sequence => {
@@ -86,70 +88,70 @@ impl Archive for ReadOnly {
                 return Ok(false);
             }
             let driver = call.driver_id.map(|id| drivers::get(connection, id)).transpose()?.flatten();
-            take(Spoken::Call(Box::new(call), driver)).map_err(taking)?;
-            each(
+            take(TranscriptItem::Call(Box::new(call), driver)).map_err(query_into)?;
+            for_each_row(
                 connection,
                 &sql,
                 [id],
                 |row| Ok(row::turn(row)),
-                |turn| take(Spoken::Turn(Box::new(turn.doing(DOING)?))).map_err(taking),
+                |turn| take(TranscriptItem::Turn(Box::new(turn.context(CONTEXT)?))).map_err(query_into),
             )?;
             Ok(true)
         })
     }
 
-    fn parts(&self, id: &ConversationId, take: &mut dyn FnMut(Part) -> io::Result<()>) -> Result<bool> {
+    fn parts(&self, id: &ConversationId, take: &mut dyn FnMut(ArchivePart) -> io::Result<()>) -> Result<bool> {
         self.snapshot(|connection| {
-            let Some(call) = one(connection, "SELECT * FROM calls WHERE conversation_id = ?1", id)? else {
+            let Some(call) = query_one(connection, "SELECT * FROM calls WHERE conversation_id = ?1", id)? else {
                 return Ok(false);
             };
             if erase::is_unfinished(connection, id)? {
                 return Ok(false);
             }
-            let dispatch = one(connection, "SELECT * FROM call_dispatches WHERE conversation_id = ?1", id)?;
+            let dispatch = query_one(connection, "SELECT * FROM call_dispatches WHERE conversation_id = ?1", id)?;
             let of_dispatch = dispatch.as_ref().and_then(|dispatch| dispatch.get("driver_id")?.as_i64());
             let of_call = call.get("driver_id").and_then(Value::as_i64);
-            let mut rows = |sql: &str, values: &dyn rusqlite::ToSql, part: fn(Archived) -> Part| {
-                each(
+            let mut rows = |sql: &str, values: &dyn rusqlite::ToSql, part: fn(Archived) -> ArchivePart| {
+                for_each_row(
                     connection,
                     sql,
                     [values],
                     |row| Ok(columns(row)),
-                    |row| take(part(row.doing(DOING)?)).map_err(taking),
+                    |row| take(part(row.context(CONTEXT)?)).map_err(query_into),
                 )
             };
             for driver in [of_call, of_dispatch.filter(|other| of_call != Some(*other))].into_iter().flatten() {
-                rows("SELECT * FROM drivers WHERE id = ?1", &driver, Part::Driver)?;
+                rows("SELECT * FROM drivers WHERE id = ?1", &driver, ArchivePart::Driver)?;
             }
             if dispatch.is_some() {
-                rows("SELECT * FROM call_dispatches WHERE conversation_id = ?1", id, Part::Dispatch)?;
+                rows("SELECT * FROM call_dispatches WHERE conversation_id = ?1", id, ArchivePart::Dispatch)?;
             }
-            rows("SELECT * FROM webhook_events WHERE conversation_id = ?1 ORDER BY id", id, Part::Event)?;
-            let history = one(connection, "SELECT * FROM call_histories WHERE conversation_id = ?1", id)?;
-            take(Part::Call(call, history)).map_err(taking)?;
+            rows("SELECT * FROM webhook_events WHERE conversation_id = ?1 ORDER BY id", id, ArchivePart::Event)?;
+            let history = query_one(connection, "SELECT * FROM call_histories WHERE conversation_id = ?1", id)?;
+            take(ArchivePart::Call(call, history)).map_err(query_into)?;
             let turns = "SELECT * FROM call_transcriptions WHERE conversation_id = ?1 ORDER BY sequence_number";
-            each(
+            for_each_row(
                 connection,
                 turns,
                 [id],
                 |row| Ok(columns(row)),
                 |row| {
-                    let mut turn = row.doing(DOING)?;
+                    let mut turn = row.context(CONTEXT)?;
                     turn.shift_remove("conversation_id");
-                    take(Part::Turn(turn)).map_err(taking)
+                    take(ArchivePart::Turn(turn)).map_err(query_into)
                 },
             )?;
             Ok(true)
         })
     }
 
-    fn loose(&self, kind: Loose, after: i64) -> Result<Vec<(i64, Archived)>> {
+    fn orphans(&self, kind: OrphanRows, after: i64) -> Result<Vec<(i64, Archived)>> {
         let (table, which) = match kind {
-            Loose::Drivers => ("drivers", "TRUE"),
-            Loose::Dispatches => {
+            OrphanRows::Drivers => ("drivers", "TRUE"),
+            OrphanRows::Dispatches => {
                 ("call_dispatches", "NOT EXISTS (SELECT 1 FROM calls c WHERE c.conversation_id = t.conversation_id)")
             }
-            Loose::Events => (
+            OrphanRows::Events => (
                 "webhook_events",
                 "(t.conversation_id IS NULL OR \
                   NOT EXISTS (SELECT 1 FROM calls c WHERE c.conversation_id = t.conversation_id))",
@@ -168,46 +170,46 @@ impl Archive for ReadOnly {
                 };
                 select.query_map(params![after, LOOSE], row)?.collect()
             })
-            .doing(DOING)
+            .context(CONTEXT)
     }
 }
 
-fn taking(error: io::Error) -> Error {
+fn query_into(error: io::Error) -> Error {
     Error::new(ErrorKind::Other, "writing a call to a temporary file", error)
 }
 
 /// Passes each row to `take`.
-fn each<T>(
+fn for_each_row<T>(
     connection: &Connection,
     sql: &str,
     values: impl Params,
     read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
     mut take: impl FnMut(T) -> Result<()>,
 ) -> Result<()> {
-    let mut select = connection.prepare_cached(sql).doing(DOING)?;
-    let mut rows = select.query(values).doing(DOING)?;
-    while let Some(row) = rows.next().doing(DOING)? {
-        take(read(row).doing(DOING)?)?;
+    let mut select = connection.prepare_cached(sql).context(CONTEXT)?;
+    let mut rows = select.query(values).context(CONTEXT)?;
+    while let Some(row) = rows.next().context(CONTEXT)? {
+        take(read(row).context(CONTEXT)?)?;
     }
     Ok(())
 }
 
 /// Returns the row that a statement finds for a conversation.
-pub(in crate::store::sqlite) fn one(
+pub(in crate::store::sqlite) fn query_one(
     connection: &Connection,
     sql: &str,
     value: impl rusqlite::ToSql,
 ) -> Result<Option<Archived>> {
-    connection.prepare_cached(sql).and_then(|mut select| select.query_row([value], columns).optional()).doing(DOING)
+    connection.prepare_cached(sql).and_then(|mut select| select.query_row([value], columns).optional()).context(CONTEXT)
 }
 
 /// Returns the rows that a statement finds for a conversation.
-pub(in crate::store::sqlite) fn all(
+pub(in crate::store::sqlite) fn query_all(
     connection: &Connection,
     sql: &str,
     value: impl rusqlite::ToSql,
 ) -> Result<Vec<Archived>> {
-    connection.prepare_cached(sql).and_then(|mut select| select.query_map([value], columns)?.collect()).doing(DOING)
+    connection.prepare_cached(sql).and_then(|mut select| select.query_map([value], columns)?.collect()).context(CONTEXT)
 }
 
 /// Converts a row to its exported form.

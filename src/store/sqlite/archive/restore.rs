@@ -1,19 +1,20 @@
 //! Restores exported rows unchanged, each item completely or not at all.
 //!
 //! An existing equal row stays untouched, and a different one is never overwritten. A row must keep the rules of the
-//! domain ([`super::rules`]) and of its table, and must read back as a domain value, so that the service can return everything
-//! that it stores. Derived data (search index, changes, statistics) is rebuilt.
+//! domain ([`super::rules`]) and of its table, and must read back as a domain value, so that the service can return
+//! everything that it stores. Derived data (search index, changes, statistics) is rebuilt.
 //!
 //! A call with up to some hundred turns is restored in one transaction. A longer one is checked before a transaction
-//! begins, noted as unfinished, and restored in slices ([`go_on`]). If a crash interrupts this, the call is erased.
+//! begins, noted as unfinished, and restored in slices ([`restore_next_slice`]). If a crash interrupts this, the call
+//! is erased.
 
 use super::read;
-use super::rows::{DOING, Failed, insert, read_back, readable, unfit, value};
+use super::rows::{CONTEXT, RestoreError, check_readable, conversion_error, insert, read_back, value};
 use crate::domain::ConversationId;
-use crate::domain::validation::Problem;
+use crate::domain::validation::FieldError;
 use crate::store::sqlite::error::Context as _;
 use crate::store::sqlite::{due, erase, row};
-use crate::store::{Archived, ArchivedCall, Outcome, Rejection, Result, Row as Columns, Write, Written};
+use crate::store::{ArchiveRecord, ArchivedCall, Outcome, Rejection, Result, Row as Columns, Write, Written};
 use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, Row, Transaction, params};
 use serde_json::Value;
@@ -27,28 +28,28 @@ const MAX_SLICE_TURNS: usize = 500;
 const MADE_LATER: [&str; 3] = ["record_time", "in_record", "uncompared"];
 
 /// Converts a broken rule to an outcome. Returns a database failure as the error.
-fn settled(done: Result<Written, Failed>) -> Result<Outcome> {
+fn settled(done: Result<Written, RestoreError>) -> Result<Outcome> {
     match done {
         Ok(written) => Ok(Ok(written)),
-        Err(Failed::Unfit(problem)) => Ok(Err(Rejection::Unfit(problem))),
-        Err(Failed::Database(error)) => Err(error),
+        Err(RestoreError::InvalidRow(problem)) => Ok(Err(Rejection::Unfit(problem))),
+        Err(RestoreError::Database(error)) => Err(error),
     }
 }
 
 /// Checks the long calls of a batch before its transaction begins, because that takes longer than other writes may
 /// wait. Returns the outcomes of calls that break a rule or already exist, by index.
-pub(in crate::store::sqlite) fn look_at_long_calls(
+pub(in crate::store::sqlite) fn check_long_calls(
     connection: &Connection,
     batch: &[Write],
 ) -> Result<BTreeMap<usize, Outcome>> {
     let mut outcomes = BTreeMap::new();
     for (n, write) in batch.iter().enumerate() {
         let Write::Restore(archived) = write else { continue };
-        let Archived::Call(call) = &**archived else { continue };
+        let ArchiveRecord::Call(call) = &**archived else { continue };
         if call.turns.len() <= MAX_SLICE_TURNS {
             continue;
         }
-        match look_at(connection, call) {
+        match check_long_call(connection, call) {
             Ok(false) => {}
             Ok(true) => drop(outcomes.insert(n, Ok(Written::Restored(false)))),
             Err(failed) => drop(outcomes.insert(n, settled(Err(failed))?)),
@@ -58,25 +59,28 @@ pub(in crate::store::sqlite) fn look_at_long_calls(
 }
 
 /// Restores an item, unless it exists.
-pub(in crate::store::sqlite) fn restore(transaction: &Transaction<'_>, archived: &Archived) -> Result<Outcome> {
+pub(in crate::store::sqlite) fn restore(transaction: &Transaction<'_>, archived: &ArchiveRecord) -> Result<Outcome> {
     in_savepoint(transaction, || match archived {
-        Archived::Driver(driver) => restore_driver(transaction, driver),
-        Archived::Dispatch(dispatch) => restore_dispatch(transaction, dispatch),
-        Archived::Event(event) => restore_event(transaction, event),
-        Archived::Call(call) => restore_call(transaction, call),
+        ArchiveRecord::Driver(driver) => restore_driver(transaction, driver),
+        ArchiveRecord::Dispatch(dispatch) => restore_dispatch(transaction, dispatch),
+        ArchiveRecord::Event(event) => restore_event(transaction, event),
+        ArchiveRecord::Call(call) => restore_call(transaction, call),
     })
 }
 
 /// Runs `restore` in a savepoint, so that it takes effect completely or not at all.
-fn in_savepoint(transaction: &Transaction<'_>, restore: impl FnOnce() -> Result<Written, Failed>) -> Result<Outcome> {
-    transaction.execute_batch("SAVEPOINT restore").doing(DOING)?;
+fn in_savepoint(
+    transaction: &Transaction<'_>,
+    restore: impl FnOnce() -> Result<Written, RestoreError>,
+) -> Result<Outcome> {
+    transaction.execute_batch("SAVEPOINT restore").context(CONTEXT)?;
     let outcome = settled(restore())?;
     let end = if outcome.is_ok() { "RELEASE restore" } else { "ROLLBACK TO restore; RELEASE restore" };
-    transaction.execute_batch(end).doing(DOING)?;
+    transaction.execute_batch(end).context(CONTEXT)?;
     Ok(outcome)
 }
 
-fn restore_driver(connection: &Connection, driver: &Columns) -> Result<Written, Failed> {
+fn restore_driver(connection: &Connection, driver: &Columns) -> Result<Written, RestoreError> {
     super::rules::driver(&super::rules::Table::read(connection, "drivers")?, driver)?;
     let id = value(driver, "id")?;
     if exists_identical(connection, "SELECT * FROM drivers WHERE id = ?1", &id, driver)? {
@@ -87,7 +91,7 @@ fn restore_driver(connection: &Connection, driver: &Columns) -> Result<Written, 
     Ok(Written::Restored(true))
 }
 
-fn restore_dispatch(connection: &Connection, dispatch: &Columns) -> Result<Written, Failed> {
+fn restore_dispatch(connection: &Connection, dispatch: &Columns) -> Result<Written, RestoreError> {
     super::rules::dispatch(&super::rules::Table::read(connection, "call_dispatches")?, dispatch)?;
     let id = value(dispatch, "conversation_id")?;
     if exists_identical(connection, "SELECT * FROM call_dispatches WHERE conversation_id = ?1", &id, dispatch)? {
@@ -99,7 +103,7 @@ fn restore_dispatch(connection: &Connection, dispatch: &Columns) -> Result<Writt
     Ok(Written::Restored(true))
 }
 
-fn restore_event(connection: &Connection, event: &Columns) -> Result<Written, Failed> {
+fn restore_event(connection: &Connection, event: &Columns) -> Result<Written, RestoreError> {
     super::rules::event(&super::rules::Table::read(connection, "webhook_events")?, event)?;
     let id = value(event, "id")?;
     if exists_identical(connection, "SELECT * FROM webhook_events WHERE id = ?1", &id, event)? {
@@ -120,10 +124,10 @@ const CALL: &str = "SELECT * FROM calls WHERE conversation_id = ?1";
 const HISTORY: &str = "SELECT * FROM call_histories WHERE conversation_id = ?1";
 const TURNS: &str = "SELECT * FROM call_transcriptions WHERE conversation_id = ?1 ORDER BY sequence_number";
 
-fn restore_call(connection: &Transaction<'_>, call: &ArchivedCall) -> Result<Written, Failed> {
+fn restore_call(connection: &Transaction<'_>, call: &ArchivedCall) -> Result<Written, RestoreError> {
     let ArchivedCall { row: columns, history, turns } = call;
     let is_long = turns.len() > MAX_SLICE_TURNS;
-    if !is_long && look_at(connection, call)? {
+    if !is_long && check_long_call(connection, call)? {
         return Ok(Written::Restored(false));
     }
     not_erased(connection, columns)?;
@@ -132,14 +136,14 @@ fn restore_call(connection: &Transaction<'_>, call: &ArchivedCall) -> Result<Wri
     columns.insert("turn_count".to_owned(), slice.end.into());
     insert(connection, "calls", &columns)?;
     if let Some(history) = history {
-        at("history", insert(connection, "call_histories", history))?;
+        prefix_line_field("history", insert(connection, "call_histories", history))?;
     }
     let of_the_domain = format!("SELECT {} FROM calls c WHERE conversation_id = ?1", row::CALL);
     let id = value(&columns, "conversation_id")?;
     let read = read_back(connection, &of_the_domain, &id, row::call)?;
     insert_turns(connection, call, slice)?;
     if is_long {
-        erase::note(connection, &read.conversation_id, erase::Kind::Restore)?;
+        erase::record_unfinished(connection, &read.conversation_id, erase::Kind::Restore)?;
         reserve_ids(connection, turns)?;
         return Ok(Written::Begun);
     }
@@ -147,11 +151,11 @@ fn restore_call(connection: &Transaction<'_>, call: &ArchivedCall) -> Result<Wri
 }
 
 /// Marks a completely restored call as due if necessary.
-fn finish_call(connection: &Connection, call: &ArchivedCall) -> Result<Written, Failed> {
+fn finish_call(connection: &Connection, call: &ArchivedCall) -> Result<Written, RestoreError> {
     let row_id = call.row.get("id").and_then(Value::as_i64).expect("checked by the rules");
     // An older export lacks columns that are computed from records, and does not say whether the call was due.
     if call.history.is_some() || call.row.get("record_event_id").is_some_and(|event| !event.is_null()) {
-        due::note(connection, row_id, false)?;
+        due::mark_due(connection, row_id, false)?;
     }
     Ok(Written::Restored(true))
 }
@@ -164,11 +168,11 @@ fn reserve_ids(connection: &Connection, turns: &[Columns]) -> Result<()> {
         .prepare_cached("UPDATE sqlite_sequence SET seq = max(seq, ?1) WHERE name = 'call_transcriptions'")
         .and_then(|mut update| update.execute([last]))
         .map(drop)
-        .doing(DOING)
+        .context(CONTEXT)
 }
 
 /// Restores the next slice of a long call. `restored` is the number of turns that are already restored.
-pub(in crate::store::sqlite) fn go_on(
+pub(in crate::store::sqlite) fn restore_next_slice(
     transaction: &Transaction<'_>,
     call: &ArchivedCall,
     restored: usize,
@@ -181,9 +185,9 @@ pub(in crate::store::sqlite) fn go_on(
                  WHERE conversation_id = ?1 AND kind = 'restore' AND turn_count = ?2",
             )
             .and_then(|mut select| select.exists(params![id, restored]))
-            .doing(DOING)?;
+            .context(CONTEXT)?;
         if !as_left {
-            return unfit(
+            return conversion_error(
                 "conversation_id",
                 "belongs to a call that a service erased during its restore; import it again",
             );
@@ -193,7 +197,7 @@ pub(in crate::store::sqlite) fn go_on(
         transaction
             .prepare_cached("UPDATE calls SET turn_count = ?2 WHERE conversation_id = ?1")
             .and_then(|mut update| update.execute(params![id, slice.end]))
-            .doing(DOING)?;
+            .context(CONTEXT)?;
         insert_turns(transaction, call, slice)?;
         if !is_last {
             return Ok(Written::Begun);
@@ -201,13 +205,13 @@ pub(in crate::store::sqlite) fn go_on(
         transaction
             .prepare_cached("DELETE FROM unfinished_calls WHERE conversation_id = ?1")
             .and_then(|mut delete| delete.execute([&id]))
-            .doing(DOING)?;
+            .context(CONTEXT)?;
         finish_call(transaction, call)
     })
 }
 
 /// Checks a call by the rules, and returns whether an equal call exists.
-fn look_at(connection: &Connection, call: &ArchivedCall) -> Result<bool, Failed> {
+fn check_long_call(connection: &Connection, call: &ArchivedCall) -> Result<bool, RestoreError> {
     let ArchivedCall { row: columns, history, turns } = call;
     super::rules::call(&super::rules::CallTables::read(connection)?, call)?;
     let id = value(columns, "conversation_id")?;
@@ -215,10 +219,10 @@ fn look_at(connection: &Connection, call: &ArchivedCall) -> Result<bool, Failed>
     if !exists_identical(connection, CALL, &id, columns)? {
         return Ok(false);
     }
-    ensure_equal("history", read::one(connection, HISTORY, &id)?.as_ref(), history.as_ref())?;
-    let stored = read::all(connection, TURNS, &id)?;
+    ensure_equal("history", read::query_one(connection, HISTORY, &id)?.as_ref(), history.as_ref())?;
+    let stored = read::query_all(connection, TURNS, &id)?;
     if stored.len() != turns.len() {
-        return unfit("transcriptions", format!("the existing call has {} of them", stored.len()));
+        return conversion_error("transcriptions", format!("the existing call has {} of them", stored.len()));
     }
     for (n, (stored, turn)) in stored.iter().zip(turns).enumerate() {
         ensure_equal(&format!("transcriptions[{n}]"), Some(stored), Some(&turn_of(call, turn)))?;
@@ -233,27 +237,27 @@ fn turn_of(call: &ArchivedCall, turn: &Columns) -> Columns {
     turn
 }
 
-fn insert_turns(connection: &Connection, call: &ArchivedCall, slice: Range<usize>) -> Result<(), Failed> {
+fn insert_turns(connection: &Connection, call: &ArchivedCall, slice: Range<usize>) -> Result<(), RestoreError> {
     for n in slice.clone() {
         let turn = turn_of(call, &call.turns[n]);
-        at(&format!("transcriptions[{n}]"), insert(connection, "call_transcriptions", &turn))?;
+        prefix_line_field(&format!("transcriptions[{n}]"), insert(connection, "call_transcriptions", &turn))?;
     }
     let id = value(&call.row, "conversation_id")?;
     turns_read_back(connection, &id, &slice)?;
     Ok(index(connection, &id, &slice)?)
 }
 
-fn turns_read_back(connection: &Connection, id: &SqlValue, slice: &Range<usize>) -> Result<(), Failed> {
+fn turns_read_back(connection: &Connection, id: &SqlValue, slice: &Range<usize>) -> Result<(), RestoreError> {
     let sql = format!(
         "SELECT {} FROM call_transcriptions t WHERE conversation_id = ?1 AND sequence_number > ?2 \
          ORDER BY sequence_number",
         row::TURN
     );
-    let mut select = connection.prepare_cached(&sql).doing(DOING)?;
-    let mut rows = select.query(params![id, slice.start]).doing(DOING)?;
+    let mut select = connection.prepare_cached(&sql).context(CONTEXT)?;
+    let mut rows = select.query(params![id, slice.start]).context(CONTEXT)?;
     for n in slice.clone() {
-        let Some(row) = rows.next().doing(DOING)? else { break };
-        at(&format!("transcriptions[{n}]"), row::turn(row).map_err(|error| readable(row, error)))?;
+        let Some(row) = rows.next().context(CONTEXT)? else { break };
+        prefix_line_field(&format!("transcriptions[{n}]"), row::turn(row).map_err(|error| check_readable(row, error)))?;
     }
     Ok(())
 }
@@ -267,43 +271,49 @@ fn index(connection: &Connection, id: &SqlValue, slice: &Range<usize>) -> Result
         )
         .and_then(|mut insert| insert.execute(params![id, slice.start, slice.end]))
         .map(drop)
-        .doing(DOING)
+        .context(CONTEXT)
 }
 
 /// Refuses rows of a call that was erased here, because an old export must not undo an erasure.
-fn not_erased(connection: &Connection, columns: &Columns) -> Result<(), Failed> {
+fn not_erased(connection: &Connection, columns: &Columns) -> Result<(), RestoreError> {
     let id = columns.get("conversation_id").and_then(Value::as_str).and_then(|id| ConversationId::new(id).ok());
     match id {
         Some(id) if erase::is_erased(connection, &id)? => {
-            unfit("conversation_id", "belongs to a call that was erased here")
+            conversion_error("conversation_id", "belongs to a call that was erased here")
         }
         _ => Ok(()),
     }
 }
 
 /// Refuses rows of a call that is unfinished here.
-fn finished(connection: &Connection, columns: &Columns) -> Result<(), Failed> {
+fn finished(connection: &Connection, columns: &Columns) -> Result<(), RestoreError> {
     let id = columns.get("conversation_id").and_then(Value::as_str).and_then(|id| ConversationId::new(id).ok());
     match id {
-        Some(id) if erase::is_unfinished(connection, &id)? => {
-            unfit("conversation_id", "belongs to a call that is being erased or restored; import it again later")
-        }
+        Some(id) if erase::is_unfinished(connection, &id)? => conversion_error(
+            "conversation_id",
+            "belongs to a call that is being erased or restored; import it again later",
+        ),
         _ => Ok(()),
     }
 }
 
 /// Returns whether an equal row exists.
-fn exists_identical(connection: &Connection, sql: &str, key: &SqlValue, columns: &Columns) -> Result<bool, Failed> {
-    let Some(stored) = read::one(connection, sql, key)? else { return Ok(false) };
+fn exists_identical(
+    connection: &Connection,
+    sql: &str,
+    key: &SqlValue,
+    columns: &Columns,
+) -> Result<bool, RestoreError> {
+    let Some(stored) = read::query_one(connection, sql, key)? else { return Ok(false) };
     ensure_equal("", Some(&stored), Some(columns)).map(|()| true)
 }
 
 /// Refuses a row that differs from the existing one, naming the first different column.
-fn ensure_equal(within: &str, stored: Option<&Columns>, wanted: Option<&Columns>) -> Result<(), Failed> {
+fn ensure_equal(within: &str, stored: Option<&Columns>, wanted: Option<&Columns>) -> Result<(), RestoreError> {
     let (stored, wanted) = match (stored, wanted) {
         (None, None) => return Ok(()),
         (Some(stored), Some(wanted)) => (stored, wanted),
-        _ => return unfit(within, "differs from the existing row"),
+        _ => return conversion_error(within, "differs from the existing row"),
     };
     let made_later = |name: &str| MADE_LATER.contains(&name) && !wanted.contains_key(name);
     let differs =
@@ -311,15 +321,17 @@ fn ensure_equal(within: &str, stored: Option<&Columns>, wanted: Option<&Columns>
     let unknown = wanted.keys().find(|name| !stored.contains_key(*name));
     match differs.map(|(name, _)| name).or(unknown) {
         None => Ok(()),
-        Some(name) if within.is_empty() => unfit(name, "differs from the existing row"),
-        Some(name) => unfit(&format!("{within}.{name}"), "differs from the existing row"),
+        Some(name) if within.is_empty() => conversion_error(name, "differs from the existing row"),
+        Some(name) => conversion_error(&format!("{within}.{name}"), "differs from the existing row"),
     }
 }
 
 /// Prefixes the failed field with its position in the exported line.
-fn at<T>(place: &str, done: Result<T, Failed>) -> Result<T, Failed> {
+fn prefix_line_field<T>(place: &str, done: Result<T, RestoreError>) -> Result<T, RestoreError> {
     done.map_err(|failed| match failed {
-        Failed::Unfit(Problem { field, rule }) => Failed::Unfit(Problem { field: format!("{place}.{field}"), rule }),
-        database @ Failed::Database(_) => database,
+        RestoreError::InvalidRow(FieldError { field, rule }) => {
+            RestoreError::InvalidRow(FieldError { field: format!("{place}.{field}"), rule })
+        }
+        database @ RestoreError::Database(_) => database,
     })
 }

@@ -3,7 +3,7 @@
 //! The tables' own constraints are wider. SQLite accepts any integer, text of any length, and any JSON.
 
 use super::super::error::Context as _;
-use crate::domain::validation::Problem;
+use crate::domain::validation::FieldError;
 use crate::domain::{
     CallOutcome, CallStatus, ConversationId, DeliveryKey, Direction, DriverClaims, DriverId, DriverSource,
     EventOutcome, History, Invalid, MAX_MESSAGE_BYTES, Message, NewDispatch, NewDriver, PhoneNumber, Record, Source,
@@ -21,15 +21,15 @@ use sha2::{Digest as _, Sha256};
 use std::collections::{HashMap, HashSet};
 
 /// Result of a check.
-pub(super) type Checked<T = ()> = std::result::Result<T, Problem>;
+pub(super) type Checked<T = ()> = std::result::Result<T, FieldError>;
 
-pub(super) fn problem<T>(field: &str, rule: impl Into<String>) -> Checked<T> {
-    Err(Problem { field: field.to_owned(), rule: rule.into() })
+pub(super) fn invalid_field<T>(field: &str, rule: impl Into<String>) -> Checked<T> {
+    Err(FieldError { field: field.to_owned(), rule: rule.into() })
 }
 
 /// Prefixes the failed field with its position in the exported line.
-pub(super) fn within<T>(place: &str, checked: Checked<T>) -> Checked<T> {
-    checked.map_err(|Problem { field, rule }| Problem { field: format!("{place}.{field}"), rule })
+pub(super) fn prefix_field<T>(place: &str, checked: Checked<T>) -> Checked<T> {
+    checked.map_err(|FieldError { field, rule }| FieldError { field: format!("{place}.{field}"), rule })
 }
 
 /// The columns of a table with their types.
@@ -43,7 +43,7 @@ impl Table {
         let types = connection
             .prepare_cached("SELECT name, type FROM pragma_table_info(?1)")
             .and_then(|mut select| select.query_map([name], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
-            .doing("reading the columns of a table")?;
+            .context("reading the columns of a table")?;
         Ok(Self { name, types })
     }
 
@@ -51,7 +51,7 @@ impl Table {
     fn check(&self, row: &Columns) -> Checked {
         for (name, value) in row {
             let Some(kind) = self.types.get(name) else {
-                return problem(name, format!("is not a column of {}", self.name));
+                return invalid_field(name, format!("is not a column of {}", self.name));
             };
             let value = sql_value(name, value)?;
             let kinds: &[&str] = match &value {
@@ -62,7 +62,7 @@ impl Table {
                 SqlValue::Blob(_) => &["BLOB", "ANY"],
             };
             if !kinds.contains(&kind.as_str()) {
-                return problem(name, format!("must have the type {}", kind.to_ascii_lowercase()));
+                return invalid_field(name, format!("must have the type {}", kind.to_ascii_lowercase()));
             }
             if let SqlValue::Text(text) = value {
                 check_text(name, &text)?;
@@ -79,18 +79,18 @@ fn check_text(name: &str, text: &str) -> Checked {
     if name.ends_with("_time") || name.ends_with("_at") || name == "timestamp" {
         return match Timestamp::parse(text) {
             Ok(time) if time.to_string() == text => Ok(()),
-            Ok(time) => problem(name, format!("must be written as {time}")),
-            Err(rule) => problem(name, rule.to_string()),
+            Ok(time) => invalid_field(name, format!("must be written as {time}")),
+            Err(rule) => invalid_field(name, rule.to_string()),
         };
     }
     if UNLIMITED_TEXT_COLUMNS.contains(&name) {
         return Ok(());
     }
     if text.len() > MAX_MESSAGE_BYTES {
-        return problem(name, "must be at most 65536 bytes of UTF-8");
+        return invalid_field(name, "must be at most 65536 bytes of UTF-8");
     }
     if text.contains('\0') {
-        return problem(name, "must not contain U+0000");
+        return invalid_field(name, "must not contain U+0000");
     }
     Ok(())
 }
@@ -102,7 +102,7 @@ fn text<'a>(row: &'a Columns, name: &str) -> Option<&'a str> {
 /// Checks a text, unless it is missing or null.
 fn checked<T>(row: &Columns, name: &str, rule: impl Fn(&str) -> std::result::Result<T, Invalid>) -> Checked {
     match text(row, name).map(rule) {
-        Some(Err(invalid)) => problem(name, invalid.to_string()),
+        Some(Err(invalid)) => invalid_field(name, invalid.to_string()),
         _ => Ok(()),
     }
 }
@@ -110,7 +110,7 @@ fn checked<T>(row: &Columns, name: &str, rule: impl Fn(&str) -> std::result::Res
 /// Checks a value of an enumeration, unless it is missing or null.
 fn word<T>(row: &Columns, name: &str, known: impl Fn(&str) -> Option<T>, words: &str) -> Checked {
     match text(row, name).map(known) {
-        Some(None) => problem(name, format!("must be one of {words}")),
+        Some(None) => invalid_field(name, format!("must be one of {words}")),
         _ => Ok(()),
     }
 }
@@ -119,7 +119,7 @@ fn word<T>(row: &Columns, name: &str, known: impl Fn(&str) -> Option<T>, words: 
 fn whole(row: &Columns, name: &str, from: i64, to: i64) -> Checked {
     match row.get(name).and_then(Value::as_i64) {
         Some(number) if !(from..=to).contains(&number) => {
-            problem(name, format!("must be a whole number from {from} to {to}, got {number}"))
+            invalid_field(name, format!("must be a whole number from {from} to {to}, got {number}"))
         }
         _ => Ok(()),
     }
@@ -127,7 +127,7 @@ fn whole(row: &Columns, name: &str, from: i64, to: i64) -> Checked {
 
 fn required(row: &Columns, names: &[&str]) -> Checked {
     match names.iter().find(|name| row.get(**name).is_none_or(Value::is_null)) {
-        Some(missing) => problem(missing, "is required"),
+        Some(missing) => invalid_field(missing, "is required"),
         None => Ok(()),
     }
 }
@@ -144,7 +144,7 @@ fn json<T: serde::de::DeserializeOwned>(row: &Columns, name: &str) -> Checked<Op
         crate::store::sqlite::json_column::parsed::<T>(text, "").ok().filter(|_| text.starts_with('{')).ok_or(())
     };
     match text(row, name).map(object) {
-        Some(Err(())) => problem(name, "is not valid JSON of this column"),
+        Some(Err(())) => invalid_field(name, "is not valid JSON of this column"),
         Some(Ok(value)) => Ok(Some(value)),
         None => Ok(None),
     }
@@ -177,17 +177,17 @@ pub(super) fn event(table: &Table, row: &Columns) -> Checked {
     let body = match sql_value("body", &row["body"])? {
         SqlValue::Text(text) => text.into_bytes(),
         SqlValue::Blob(bytes) => bytes,
-        _ => return problem("body", "must be a string or {\"base64\": …}"),
+        _ => return invalid_field("body", "must be a string or {\"base64\": …}"),
     };
     if sql_value("digest", &row["digest"])? != SqlValue::Blob(Sha256::digest(&body).to_vec()) {
-        return problem("digest", "must be the SHA-256 of the body");
+        return invalid_field("digest", "must be the SHA-256 of the body");
     }
     match json::<Record>(row, "record")? {
         Some(record) if Some(record.conversation_id.as_str()) != text(row, "conversation_id") => {
-            problem("record", "must have the event's conversation_id")
+            invalid_field("record", "must have the event's conversation_id")
         }
         None if text(row, "outcome") == Some("applied") => {
-            problem("record", "is required because the outcome is `applied`")
+            invalid_field("record", "is required because the outcome is `applied`")
         }
         _ => Ok(()),
     }
@@ -221,7 +221,7 @@ pub(super) fn call(tables: &CallTables, call: &ArchivedCall) -> Checked {
     let sources = "dispatch, dynamic_variable, user_id, batch_recipient, phone_number";
     word(row, "driver_source", DriverSource::from_stored, sources)?;
     if text(row, "call_end_time") < text(row, "call_start_time") && text(row, "call_end_time").is_some() {
-        return problem("call_end_time", "must not be before call_start_time");
+        return invalid_field("call_end_time", "must not be before call_start_time");
     }
     whole(row, "duration_seconds", 0, i64::MAX)?;
     whole(row, "record_event_id", 1, MAX_ROW_ID)?;
@@ -229,14 +229,14 @@ pub(super) fn call(tables: &CallTables, call: &ArchivedCall) -> Checked {
     for name in counts {
         whole(row, name, 0, MAX_ROW_ID)?;
         if row.get(name).is_none_or(Value::is_null) != row.get("matched").is_none_or(Value::is_null) {
-            return problem(name, format!("must be null exactly if {} is", counts[0]));
+            return invalid_field(name, format!("must be null exactly if {} is", counts[0]));
         }
     }
     whole(row, "uncompared", 0, MAX_ROW_ID)?;
     json::<serde_json::Map<String, Value>>(row, "analysis")?;
     json::<DriverClaims>(row, "driver_claims")?;
     if let Some(history) = history {
-        within("history", self::history(&tables.histories, history, row))?;
+        prefix_field("history", self::history(&tables.histories, history, row))?;
     }
     all_turns(&tables.turns, row, turns)
 }
@@ -245,7 +245,7 @@ fn history(table: &Table, history: &Columns, call: &Columns) -> Checked {
     table.check(history)?;
     required(history, &["conversation_id", "claims", "entries"])?;
     if history.get("conversation_id") != call.get("conversation_id") {
-        return problem("conversation_id", "must be that of the call");
+        return invalid_field("conversation_id", "must be that of the call");
     }
     json::<DriverClaims>(history, "claims")?;
     json::<History>(history, "entries").map(drop)
@@ -256,32 +256,32 @@ fn all_turns(table: &Table, call: &Columns, turns: &[Columns]) -> Checked {
     let (mut ids, mut keys, mut places) = (HashSet::new(), HashSet::new(), HashSet::new());
     for (at, row) in turns.iter().enumerate() {
         let place = format!("transcriptions[{at}]");
-        within(&place, turn(table, row, call_id, at + 1))?;
+        prefix_field(&place, turn(table, row, call_id, at + 1))?;
         let number = |name: &str| row.get(name).and_then(Value::as_i64);
         if !number("id").is_none_or(|id| ids.insert(id)) {
-            return problem(&format!("{place}.id"), "is already used by another turn");
+            return invalid_field(&format!("{place}.id"), "is already used by another turn");
         }
         if !text(row, "delivery_key").is_none_or(|key| keys.insert(key)) {
-            return problem(&format!("{place}.delivery_key"), "is already used by another turn");
+            return invalid_field(&format!("{place}.delivery_key"), "is already used by another turn");
         }
         if !number("place").is_none_or(|place| places.insert(place)) {
-            return problem(&format!("{place}.place"), "is already used by another turn");
+            return invalid_field(&format!("{place}.place"), "is already used by another turn");
         }
         // A superseding turn must not be superseded itself, so there are no cycles.
         let Some(by) = number("superseded_by") else { continue };
         let other = by.checked_sub(1).and_then(|by| turns.get(usize::try_from(by).ok()?));
         if other.is_none_or(|other| other.get("superseded_by").is_some_and(|by| !by.is_null())) {
             let rule = "must be the sequence_number of a turn of the call that is not superseded";
-            return problem(&format!("{place}.superseded_by"), rule);
+            return invalid_field(&format!("{place}.superseded_by"), rule);
         }
     }
     if call.get("turn_count").and_then(Value::as_u64) != u64::try_from(turns.len()).ok() {
-        return problem("turn_count", format!("must be the number of transcriptions, {}", turns.len()));
+        return invalid_field("turn_count", format!("must be the number of transcriptions, {}", turns.len()));
     }
     let times = || turns.iter().filter_map(|turn| text(turn, "timestamp"));
     for (name, time) in [("first_turn_time", times().min()), ("last_turn_time", times().max())] {
         if text(call, name) != time {
-            return problem(name, format!("must be {}", time.unwrap_or("null")));
+            return invalid_field(name, format!("must be {}", time.unwrap_or("null")));
         }
     }
     Ok(())
@@ -291,7 +291,7 @@ fn turn(table: &Table, row: &Columns, call_id: i64, number: usize) -> Checked {
     table.check(row)?;
     required(row, &["id", "speaker_type", "message_text", "timestamp", "created_at", "repeat_key"])?;
     if row.get("sequence_number").and_then(Value::as_u64) != u64::try_from(number).ok() {
-        return problem("sequence_number", format!("must be {number}, because sequence numbers have no gaps"));
+        return invalid_field("sequence_number", format!("must be {number}, because sequence numbers have no gaps"));
     }
     whole(row, "id", 1, MAX_ROW_ID)?;
     whole(row, "place", 1, MAX_ROW_ID)?;
@@ -306,14 +306,14 @@ fn turn(table: &Table, row: &Columns, call_id: i64, number: usize) -> Checked {
     let key = row.get("repeat_key").and_then(Value::as_i64).unwrap_or_default();
     let digest = u32::try_from(key & i64::from(u32::MAX)).unwrap_or_default();
     if key != repeat_key(call_id, digest) {
-        return problem("repeat_key", "must begin with the call's id");
+        return invalid_field("repeat_key", "must begin with the call's id");
     }
     Ok(())
 }
 
 /// Converts a column's JSON value to its SQL value.
 pub(super) fn sql_value(name: &str, value: &Value) -> Checked<SqlValue> {
-    let unfit = |name: &str, rule: &str| problem(name, rule);
+    let unfit = |name: &str, rule: &str| invalid_field(name, rule);
     match value {
         Value::Null => Ok(SqlValue::Null),
         Value::String(text) => Ok(SqlValue::Text(text.clone())),
@@ -325,7 +325,7 @@ pub(super) fn sql_value(name: &str, value: &Value) -> Checked<SqlValue> {
         Value::Object(bytes) if bytes.len() == 1 => match bytes.get("base64").and_then(Value::as_str) {
             Some(text) => match STANDARD.decode(text) {
                 Ok(bytes) => Ok(SqlValue::Blob(bytes)),
-                Err(error) => problem(name, format!("is not valid base64: {error}")),
+                Err(error) => invalid_field(name, format!("is not valid base64: {error}")),
             },
             None => unfit(name, "must be null, a number, a string, or {\"base64\": …}"),
         },

@@ -4,7 +4,7 @@
 //! nothing wrong behind, because its calls are read from the database again. The whole cache is dropped when another
 //! process has written to the database.
 
-use super::dedup::{self, Repeats};
+use super::dedup::{self, DedupCache};
 use crate::domain::{ConversationId, DriverId, Speaker, Timestamp};
 use crate::store::sqlite::error::Context as _;
 use crate::store::{NewCall, Result};
@@ -18,9 +18,9 @@ const MAX_CALLS: usize = 4096;
 const MAX_DIGESTS: usize = 200_000;
 
 /// The cache of calls.
-pub(in crate::store::sqlite) struct LiveCalls {
+pub(in crate::store::sqlite) struct CallCache {
     /// The calls, with the most recently used one last.
-    calls: LinkedHashMap<ConversationId, LiveCall>,
+    calls: LinkedHashMap<ConversationId, CallState>,
     /// Number of cached digests.
     turns: usize,
     /// SQLite's `data_version`, which changes when another connection commits.
@@ -28,13 +28,13 @@ pub(in crate::store::sqlite) struct LiveCalls {
 }
 
 /// The state of a call that receives turns.
-pub(in crate::store::sqlite) struct LiveCall {
+pub(in crate::store::sqlite) struct CallState {
     pub(in crate::store::sqlite) id: i64,
     pub(in crate::store::sqlite) turn_count: i64,
     first_turn_time: Option<Timestamp>,
     last_turn_time: Option<Timestamp>,
     /// Digests of the call's first turns; `None` until they are read.
-    repeats: Option<Repeats>,
+    repeats: Option<DedupCache>,
     /// True if the row in the database is outdated.
     changed: bool,
     /// True if a record or a history of the call is stored, so that each turn makes the call due.
@@ -42,17 +42,17 @@ pub(in crate::store::sqlite) struct LiveCall {
     /// Set in the transaction that creates the call, until its first turn is answered.
     pub(in crate::store::sqlite) new_call: Option<NewCall>,
     /// Numbers of turns that are not committed yet.
-    pub(in crate::store::sqlite) fresh: Fresh,
+    pub(in crate::store::sqlite) fresh: UncommittedTurns,
 }
 
 /// Numbers of turns in the running transaction, by speaker.
 #[derive(Debug, Clone, Copy, Default)]
-pub(in crate::store::sqlite) struct Fresh {
+pub(in crate::store::sqlite) struct UncommittedTurns {
     pub(in crate::store::sqlite) agent: u64,
     pub(in crate::store::sqlite) driver: u64,
 }
 
-impl LiveCalls {
+impl CallCache {
     pub(in crate::store::sqlite) fn new() -> Self {
         Self { calls: LinkedHashMap::new(), turns: 0, data_version: None }
     }
@@ -62,7 +62,7 @@ impl LiveCalls {
         let version = transaction
             .prepare_cached("PRAGMA data_version")
             .and_then(|mut select| select.query_row([], |row| row.get(0)))
-            .doing("reading the data version")?;
+            .context("reading the data version")?;
         if self.data_version.replace(version) != Some(version) {
             self.calls.clear();
             self.turns = 0;
@@ -71,19 +71,19 @@ impl LiveCalls {
     }
 
     /// Adds a call after the commit of its turns.
-    pub(in crate::store::sqlite) fn put(&mut self, id: ConversationId, call: LiveCall) {
-        self.turns += call.remembered();
+    pub(in crate::store::sqlite) fn put(&mut self, id: ConversationId, call: CallState) {
+        self.turns += call.digest_count();
         self.calls.insert(id, call);
         while self.calls.len() > MAX_CALLS || (self.turns > MAX_DIGESTS && self.calls.len() > 1) {
             let Some((_, oldest)) = self.calls.pop_front() else { break };
-            self.turns -= oldest.remembered();
+            self.turns -= oldest.digest_count();
         }
     }
 
     /// Removes a call from the cache.
-    pub(in crate::store::sqlite) fn forget(&mut self, id: &ConversationId) -> Option<LiveCall> {
+    pub(in crate::store::sqlite) fn remove(&mut self, id: &ConversationId) -> Option<CallState> {
         let call = self.calls.remove(id)?;
-        self.turns -= call.remembered();
+        self.turns -= call.digest_count();
         Some(call)
     }
 }
@@ -96,13 +96,13 @@ macro_rules! recorded {
     };
 }
 
-impl LiveCall {
-    /// Returns the value of [`LiveCall::recorded`] that a call has when it is read from the database.
+impl CallState {
+    /// Returns the value of [`CallState::recorded`] that a call has when it is read from the database.
     pub(in crate::store::sqlite) fn is_recorded(transaction: &Transaction<'_>, call_id: i64) -> Result<bool> {
         transaction
             .prepare_cached(concat!("SELECT ", recorded!(), " FROM calls WHERE id = ?1"))
             .and_then(|mut select| select.query_row([call_id], |row| row.get(0)))
-            .doing("looking up a call")
+            .context("looking up a call")
     }
 
     /// Reads a call from the database, or returns `None` if it does not exist.
@@ -125,12 +125,12 @@ impl LiveCall {
                             changed: false,
                             recorded: row.get(4)?,
                             new_call: None,
-                            fresh: Fresh::default(),
+                            fresh: UncommittedTurns::default(),
                         })
                     })
                     .optional()
             })
-            .doing("looking up a call")
+            .context("looking up a call")
     }
 
     /// Creates a call whose first turn was said at `start`, with the driver of its dispatch.
@@ -143,7 +143,7 @@ impl LiveCall {
         let driver_id: Option<DriverId> = transaction
             .prepare_cached("SELECT driver_id FROM call_dispatches WHERE conversation_id = ?1")
             .and_then(|mut select| select.query_row([id], |row| row.get(0)).optional())
-            .doing("looking up a call's driver")?
+            .context("looking up a call's driver")?
             .flatten();
         transaction
             .prepare_cached(
@@ -151,17 +151,17 @@ impl LiveCall {
                  VALUES (?1, ?2, ?3, ?4, ?4, iif(?2 IS NULL, NULL, 'dispatch'))",
             )
             .and_then(|mut insert| insert.execute(params![id, driver_id, start, now]))
-            .doing("creating a call")?;
+            .context("creating a call")?;
         Ok(Self {
             id: transaction.last_insert_rowid(),
             turn_count: 0,
             first_turn_time: None,
             last_turn_time: None,
-            repeats: Some(Repeats::default()),
+            repeats: Some(DedupCache::default()),
             changed: false,
             recorded: false,
             new_call: Some(NewCall { driver_id }),
-            fresh: Fresh::default(),
+            fresh: UncommittedTurns::default(),
         })
     }
 
@@ -173,23 +173,23 @@ impl LiveCall {
         digest: u32,
     ) -> Result<Vec<i64>> {
         if self.repeats.is_none() {
-            self.repeats = Some(Repeats::read(transaction, id)?);
+            self.repeats = Some(DedupCache::read(transaction, id)?);
         }
-        let early = self.repeats.as_ref().expect("set above").of(digest);
+        let early = self.repeats.as_ref().expect("set above").find(digest);
         if self.turn_count <= dedup::MAX_CACHED_TURNS {
             return Ok(early.collect());
         }
-        let late = dedup::late(transaction, id, self.id, digest)?;
+        let late = dedup::find_late(transaction, id, self.id, digest)?;
         Ok(early.chain(late).collect())
     }
 
     /// Returns the number of digests in memory.
-    fn remembered(&self) -> usize {
-        self.repeats.as_ref().map_or(0, Repeats::len)
+    fn digest_count(&self) -> usize {
+        self.repeats.as_ref().map_or(0, DedupCache::len)
     }
 
     /// Counts a turn that was stored.
-    pub(in crate::store::sqlite) fn count(&mut self, speaker: Speaker, timestamp: Timestamp, digest: u32) {
+    pub(in crate::store::sqlite) fn count_turn(&mut self, speaker: Speaker, timestamp: Timestamp, digest: u32) {
         self.turn_count += 1;
         match speaker {
             Speaker::Agent => self.fresh.agent += 1,
@@ -204,11 +204,15 @@ impl LiveCall {
     }
 
     /// Updates the times of the first and last turn, because turns have other times now.
-    pub(in crate::store::sqlite) fn span(&mut self, transaction: &Transaction<'_>, id: &ConversationId) -> Result<()> {
+    pub(in crate::store::sqlite) fn refresh_times(
+        &mut self,
+        transaction: &Transaction<'_>,
+        id: &ConversationId,
+    ) -> Result<()> {
         let span = transaction
             .prepare_cached("SELECT min(timestamp), max(timestamp) FROM call_transcriptions WHERE conversation_id = ?1")
             .and_then(|mut select| select.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))))
-            .doing("reading the times of a call's turns")?;
+            .context("reading the times of a call's turns")?;
         if span != (self.first_turn_time, self.last_turn_time) {
             (self.first_turn_time, self.last_turn_time) = span;
             self.changed = true;
@@ -228,7 +232,7 @@ impl LiveCall {
                 .and_then(|mut update| {
                     update.execute(params![self.id, self.turn_count, self.first_turn_time, self.last_turn_time, now])
                 })
-                .doing("counting a call's turns")?;
+                .context("counting a call's turns")?;
         }
         Ok(changed)
     }

@@ -11,7 +11,7 @@ use crate::store::sqlite::call_stats;
 use crate::store::sqlite::error::Context as _;
 use rusqlite::{Transaction, params};
 
-const DOING: &str = "recording changes of calls";
+const CONTEXT: &str = "recording changes of calls";
 
 /// Number of newest changes that are never deleted. An older change is deleted if its call has a later one, and always
 /// if it says that a call was erased.
@@ -19,12 +19,12 @@ const MIN_KEPT_CHANGES: i64 = 100_000;
 
 /// The changes of one transaction.
 #[derive(Default)]
-pub(in crate::store::sqlite) struct Changes {
+pub(in crate::store::sqlite) struct ChangeLog {
     /// Id of the last change before those of this transaction; `None` while there can be none.
     before: Option<i64>,
 }
 
-impl Changes {
+impl ChangeLog {
     /// Must be called before anything that can change a call in more than one step.
     pub(in crate::store::sqlite) fn begin(&mut self, transaction: &Transaction<'_>) -> Result<()> {
         if self.before.is_none() {
@@ -32,14 +32,14 @@ impl Changes {
                 transaction
                     .prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'call_changes'")
                     .and_then(|mut select| select.query_row([], |row| row.get(0)))
-                    .doing(DOING)?,
+                    .context(CONTEXT)?,
             );
         }
         Ok(())
     }
 
     /// Records a change of a call whose row did not change. Does nothing if the call does not exist.
-    pub(in crate::store::sqlite) fn tell(transaction: &Transaction<'_>, id: &ConversationId) -> Result<()> {
+    pub(in crate::store::sqlite) fn record_call(transaction: &Transaction<'_>, id: &ConversationId) -> Result<()> {
         transaction
             .prepare_cached(
                 "INSERT INTO call_changes (call_id, kind, turn_id) \
@@ -48,28 +48,28 @@ impl Changes {
             )
             .and_then(|mut insert| insert.execute([id]))
             .map(drop)
-            .doing(DOING)
+            .context(CONTEXT)
     }
 
     /// Records that the call's turns were reordered or superseded.
-    pub(in crate::store::sqlite) fn note(transaction: &Transaction<'_>, call_id: i64) -> Result<()> {
+    pub(in crate::store::sqlite) fn record_turns(transaction: &Transaction<'_>, call_id: i64) -> Result<()> {
         transaction
             .prepare_cached(
                 "INSERT INTO call_changes (call_id, kind, turn_id) \
                  SELECT ?1, 'updated', ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'call_transcriptions'), 0)",
             )
             .and_then(|mut insert| insert.execute([call_id]))
-            .doing(DOING)?;
-        call_stats::forget(transaction, call_id)
+            .context(CONTEXT)?;
+        call_stats::invalidate(transaction, call_id)
     }
 
     /// Merges the changes; must be called before the commit.
-    pub(in crate::store::sqlite) fn settle(&self, transaction: &Transaction<'_>) -> Result<()> {
+    pub(in crate::store::sqlite) fn compact(&self, transaction: &Transaction<'_>) -> Result<()> {
         let Some(before) = self.before else { return Ok(()) };
         let any = transaction
             .prepare_cached("SELECT 1 FROM call_changes WHERE id > ?1")
             .and_then(|mut select| select.exists([before]))
-            .doing(DOING)?;
+            .context(CONTEXT)?;
         if !any {
             return Ok(());
         }
@@ -84,9 +84,9 @@ impl Changes {
              AND EXISTS (SELECT 1 FROM call_changes l WHERE l.call_id = call_changes.call_id \
                 AND l.id > call_changes.id AND l.kind IN ('updated', 'ended'))",
         ] {
-            transaction.prepare_cached(sql).and_then(|mut change| change.execute([before])).doing(DOING)?;
+            transaction.prepare_cached(sql).and_then(|mut change| change.execute([before])).context(CONTEXT)?;
         }
-        call_stats::renew(transaction, before)?;
+        call_stats::refresh(transaction, before)?;
         if before > MIN_KEPT_CHANGES {
             for sql in [
                 "DELETE FROM call_changes WHERE id <= ?2 \
@@ -94,7 +94,7 @@ impl Changes {
                 "DELETE FROM call_changes WHERE kind = 'erased' AND id <= min(?1, ?2)",
             ] {
                 let numbers = params![before, before - MIN_KEPT_CHANGES];
-                transaction.prepare_cached(sql).and_then(|mut delete| delete.execute(numbers)).doing(DOING)?;
+                transaction.prepare_cached(sql).and_then(|mut delete| delete.execute(numbers)).context(CONTEXT)?;
             }
         }
         Ok(())

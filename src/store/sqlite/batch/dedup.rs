@@ -25,28 +25,28 @@ pub(in crate::store::sqlite) const MAX_CACHED_TURNS: i64 = 1000;
 
 /// The digests of a call's first turns.
 #[derive(Default)]
-pub(in crate::store::sqlite) struct Repeats {
+pub(in crate::store::sqlite) struct DedupCache {
     by_digest: HashMap<u32, i64>,
     /// Turns with the digest of an earlier turn, which is rare: one in millions.
     more: Vec<(u32, i64)>,
 }
 
-impl Repeats {
+impl DedupCache {
     /// Reads the digests of a call from its rows.
     pub(in crate::store::sqlite) fn read(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Self> {
-        const DOING: &str = "reading the digests of a call";
+        const CONTEXT: &str = "reading the digests of a call";
         let mut select = transaction
             .prepare_cached(
                 "SELECT repeat_key, sequence_number FROM call_transcriptions \
                  WHERE conversation_id = ?1 AND sequence_number <= ?2",
             )
-            .doing(DOING)?;
-        let mut rows = select.query(params![id, MAX_CACHED_TURNS]).doing(DOING)?;
+            .context(CONTEXT)?;
+        let mut rows = select.query(params![id, MAX_CACHED_TURNS]).context(CONTEXT)?;
         let mut repeats = Self::default();
-        while let Some(row) = rows.next().doing(DOING)? {
-            let key: i64 = row.get(0).doing(DOING)?;
+        while let Some(row) = rows.next().context(CONTEXT)? {
+            let key: i64 = row.get(0).context(CONTEXT)?;
             let digest = u32::try_from(key & i64::from(u32::MAX)).expect("32 bits");
-            repeats.add(digest, row.get(1).doing(DOING)?);
+            repeats.add(digest, row.get(1).context(CONTEXT)?);
         }
         Ok(repeats)
     }
@@ -63,7 +63,7 @@ impl Repeats {
     }
 
     /// Returns the sequence numbers of the turns with this digest. The caller must compare the turns in full.
-    pub(in crate::store::sqlite) fn of(&self, digest: u32) -> impl Iterator<Item = i64> {
+    pub(in crate::store::sqlite) fn find(&self, digest: u32) -> impl Iterator<Item = i64> {
         let more = self.more.iter().filter(move |(other, _)| *other == digest).map(|(_, number)| *number);
         self.by_digest.get(&digest).copied().into_iter().chain(more)
     }
@@ -75,7 +75,7 @@ impl Repeats {
 }
 
 /// Returns the sequence numbers of a call's later turns with this digest.
-pub(in crate::store::sqlite) fn late(
+pub(in crate::store::sqlite) fn find_late(
     transaction: &Transaction<'_>,
     id: &ConversationId,
     call_id: i64,
@@ -88,7 +88,7 @@ pub(in crate::store::sqlite) fn late(
              WHERE repeat_key = ?1 AND conversation_id = ?2 AND sequence_number > 1000",
         )
         .and_then(|mut select| select.query_map(params![repeat_key(call_id, digest), id], |row| row.get(0))?.collect())
-        .doing("looking up a repeat")
+        .context("looking up a repeat")
 }
 
 /// Returns the stored form of a digest, which is the call's row id followed by the digest's 32 bits.
@@ -111,17 +111,17 @@ pub(in crate::store::sqlite) fn digest(turn: &NewTurn, timestamp: &str) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::Repeats;
+    use super::DedupCache;
 
     #[test]
     fn turns_of_one_digest_are_all_found_once() {
-        let mut repeats = Repeats::default();
+        let mut repeats = DedupCache::default();
         for (digest, number) in [(7, 1), (8, 2), (7, 3), (7, 4)] {
             repeats.add(digest, number);
         }
-        assert_eq!(repeats.of(7).collect::<Vec<_>>(), [1, 3, 4]);
-        assert_eq!(repeats.of(8).collect::<Vec<_>>(), [2]);
-        assert_eq!(repeats.of(9).count(), 0);
+        assert_eq!(repeats.find(7).collect::<Vec<_>>(), [1, 3, 4]);
+        assert_eq!(repeats.find(8).collect::<Vec<_>>(), [2]);
+        assert_eq!(repeats.find(9).count(), 0);
         assert_eq!(repeats.len(), 4);
     }
 }

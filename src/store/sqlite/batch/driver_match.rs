@@ -2,23 +2,23 @@
 //!
 //! The driver is looked up when the first turn creates the call, and again when a dispatch, an event or a driver is
 //! stored. The surest source decides: the dispatch with the same `conversation_id`, then what ElevenLabs' events say
-//! ([`crate::domain::reconcile::identify_closed`]). Other sources that name someone else are shown as the conflict. A call with
-//! an unknown driver is stored with NULL and a warning, because a dialler's own record often arrives after the first
-//! words.
+//! ([`crate::domain::reconcile::match_driver_of_closed_call`]). Other sources that name someone else are shown as the
+//! conflict. A call with an unknown driver is stored with NULL and a warning, because a dialler's own record often
+//! arrives after the first words.
 
-use crate::domain::reconcile::{Candidate, Identity};
+use crate::domain::reconcile::{Candidate, DriverMatch};
 use crate::domain::{ConversationId, DriverClaims, DriverId, DriverSource, Timestamp};
 use crate::store::Result;
 use crate::store::sqlite::error::Context as _;
 use crate::store::sqlite::json_column::parsed;
-use crate::store::sqlite::records::said_by_tools;
+use crate::store::sqlite::records::claims_by_tools;
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
-const DOING: &str = "identifying a call's driver";
+const CONTEXT: &str = "identifying a call's driver";
 
 /// Sets the call's driver from all available sources. After a signed record, unsigned claims decide nothing. If no
 /// source is left, the call keeps its driver.
-pub(in crate::store::sqlite) fn identify(
+pub(in crate::store::sqlite) fn match_driver(
     transaction: &Transaction<'_>,
     now: Timestamp,
     id: &ConversationId,
@@ -30,16 +30,16 @@ pub(in crate::store::sqlite) fn identify(
         )
         .and_then(|mut select| {
             let columns = |row: &Row<'_>| {
-                let before: Before = (row.get(0)?, row.get(1)?, row.get(2)?);
+                let before: CurrentMatch = (row.get(0)?, row.get(1)?, row.get(2)?);
                 Ok((before, row.get::<_, Option<String>>(3)?, row.get::<_, bool>(4)?))
             };
             select.query_row([id], columns).optional()
         })
-        .doing(DOING)?;
+        .context(CONTEXT)?;
     let Some((before, claims, signed)) = call else { return Ok(()) };
-    let claims: DriverClaims = claims.map_or(Ok(DriverClaims::default()), |claims| parsed(&claims, DOING))?;
-    let shown = if signed { said_by_tools(transaction, id)?.0 } else { DriverClaims::default() };
-    let Identity { driver, conflict } = crate::domain::reconcile::identify_closed(
+    let claims: DriverClaims = claims.map_or(Ok(DriverClaims::default()), |claims| parsed(&claims, CONTEXT))?;
+    let shown = if signed { claims_by_tools(transaction, id)?.0 } else { DriverClaims::default() };
+    let DriverMatch { driver, conflict } = crate::domain::reconcile::match_driver_of_closed_call(
         &candidates(transaction, dispatched(transaction, id)?, &claims)?,
         &candidates(transaction, None, &shown)?,
     );
@@ -58,30 +58,30 @@ pub(in crate::store::sqlite) fn identify(
         )
         .and_then(|mut update| update.execute(params![id, after.0, after.1, after.2, now]))
         .map(drop)
-        .doing(DOING)
+        .context(CONTEXT)
 }
 
 /// The call's driver, its source, and the conflicting claims.
-type Before = (Option<DriverId>, Option<DriverSource>, Option<String>);
+type CurrentMatch = (Option<DriverId>, Option<DriverSource>, Option<String>);
 
 /// Returns the driver that a call's dispatch names.
 fn dispatched(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Option<DriverId>> {
     let driver_id: Option<Option<DriverId>> = transaction
         .prepare_cached("SELECT driver_id FROM call_dispatches WHERE conversation_id = ?1")
         .and_then(|mut select| select.query_row([id], |row| row.get(0)).optional())
-        .doing(DOING)?;
+        .context(CONTEXT)?;
     Ok(driver_id.flatten())
 }
 
 /// Identifies the drivers of all calls that name an unknown driver, after drivers were added.
-pub(in crate::store::sqlite) fn identify_unknown(transaction: &Transaction<'_>, now: Timestamp) -> Result<()> {
+pub(in crate::store::sqlite) fn match_unknown_drivers(transaction: &Transaction<'_>, now: Timestamp) -> Result<()> {
     let ids: Vec<ConversationId> = transaction
         .prepare_cached(
             "SELECT conversation_id FROM calls WHERE driver_id IS NULL AND driver_claims IS NOT NULL ORDER BY id",
         )
         .and_then(|mut select| select.query_map([], |row| row.get(0))?.collect())
-        .doing(DOING)?;
-    ids.iter().try_for_each(|id| identify(transaction, now, id))
+        .context(CONTEXT)?;
+    ids.iter().try_for_each(|id| match_driver(transaction, now, id))
 }
 
 fn candidates(
@@ -94,7 +94,7 @@ fn candidates(
         Some(number) => transaction
             .prepare_cached("SELECT id FROM drivers WHERE phone_number = ?1")
             .and_then(|mut select| select.query_row([number], |row| row.get(0)).optional())
-            .doing(DOING)?,
+            .context(CONTEXT)?,
     };
     let named = [
         (DriverSource::Dispatch, dispatched),
@@ -109,7 +109,7 @@ fn candidates(
         let known = transaction
             .prepare_cached("SELECT 1 FROM drivers WHERE id = ?1")
             .and_then(|mut select| select.exists([driver_id]))
-            .doing(DOING)?;
+            .context(CONTEXT)?;
         candidates.push(Candidate { source, driver_id, known });
     }
     Ok(candidates)

@@ -1,9 +1,9 @@
 //! Stores a reconciled call, one slice per transaction, unless another plan was stored meanwhile.
 
-use super::call_cache::LiveCall;
-use super::change_log::Changes;
+use super::call_cache::CallState;
+use super::change_log::ChangeLog;
 use super::{dedup, driver_match};
-use crate::domain::reconcile::{Added, Counts, FactsWrite, Reconciliation, Standing, Whole};
+use crate::domain::reconcile::{Counts, CreatedTurn, FactsWrite, Reconciliation, TurnPlacement, WholeCall};
 use crate::domain::{ConversationId, Message, Source, Timestamp};
 use crate::store::Result;
 use crate::store::sqlite::error::Context as _;
@@ -11,18 +11,18 @@ use crate::store::sqlite::{call_stats, due};
 use rusqlite::{Transaction, params};
 use sha2::{Digest as _, Sha256};
 
-const DOING: &str = "storing a reconciled call";
+const CONTEXT: &str = "storing a reconciled call";
 
 /// Stores a slice. Returns false if another plan of the call was stored after this one was made. Turns and records that
 /// arrived meanwhile do not matter, because they keep the call due.
 pub(in crate::store::sqlite) fn settle(
     transaction: &Transaction<'_>,
-    call: &mut LiveCall,
+    call: &mut CallState,
     now: Timestamp,
     reconciliation: &Reconciliation,
 ) -> Result<bool> {
     let Reconciliation { conversation_id: id, base, additions, standings, whole } = reconciliation;
-    let Some((state, _)) = due::of(transaction, base.call_id)?.filter(|_| call.id == base.call_id) else {
+    let Some((state, _)) = due::get(transaction, base.call_id)?.filter(|_| call.id == base.call_id) else {
         return Ok(false);
     };
     if (state.since, state.slices) != (base.since, base.slices) || call.turn_count < base.turn_count {
@@ -41,20 +41,20 @@ pub(in crate::store::sqlite) fn settle(
     }
     let Some(whole) = whole else {
         call.write(transaction, &now_text)?;
-        call_stats::forget(transaction, call.id)?;
+        call_stats::invalidate(transaction, call.id)?;
         return due::count_slice(transaction, call.id).map(|()| true);
     };
     if whole.restood || base.slices > 0 {
-        Changes::note(transaction, call.id)?;
+        ChangeLog::record_turns(transaction, call.id)?;
     }
     if whole.retimed {
-        call.span(transaction, id)?;
+        call.refresh_times(transaction, id)?;
     }
     call.write(transaction, &now_text)?;
     write_whole(transaction, call, now, id, whole)?;
     if unchanged {
-        due::clear(transaction, call.id)?;
-        call.recorded = LiveCall::is_recorded(transaction, call.id)?;
+        due::unmark(transaction, call.id)?;
+        call.recorded = CallState::is_recorded(transaction, call.id)?;
     } else {
         due::put_last(transaction, call.id)?;
     }
@@ -64,7 +64,7 @@ pub(in crate::store::sqlite) fn settle(
 fn change(
     transaction: &Transaction<'_>,
     id: &ConversationId,
-    standing: &Standing,
+    standing: &TurnPlacement,
     superseded_by: Option<i64>,
 ) -> Result<()> {
     transaction
@@ -86,17 +86,17 @@ fn change(
             ])
         })
         .map(drop)
-        .doing(DOING)
+        .context(CONTEXT)
 }
 
 fn add(
     transaction: &Transaction<'_>,
     id: &ConversationId,
-    call: &mut LiveCall,
-    addition: &Added,
+    call: &mut CallState,
+    addition: &CreatedTurn,
     now: &str,
 ) -> Result<()> {
-    let Added { entry, source, place, timestamp } = addition;
+    let CreatedTurn { entry, source, place, timestamp } = addition;
     // This is not a delivery's digest, so that a later delivery does not look like a repeat of a turn that was created
     // here.
     let digest = Sha256::digest(format!("{} {}", source.as_str(), entry.index));
@@ -125,17 +125,17 @@ fn add(
                 signed.then_some(true),
             ])
         })
-        .doing(DOING)?;
-    call.count(entry.speaker, *timestamp, digest);
+        .context(CONTEXT)?;
+    call.count_turn(entry.speaker, *timestamp, digest);
     Ok(())
 }
 
 fn write_whole(
     transaction: &Transaction<'_>,
-    call: &LiveCall,
+    call: &CallState,
     now: Timestamp,
     id: &ConversationId,
-    whole: &Whole,
+    whole: &WholeCall,
 ) -> Result<()> {
     if let Some(Counts { live_only, matched, added, corrected, repeated }) = whole.counts {
         transaction
@@ -146,7 +146,7 @@ fn write_whole(
             .and_then(|mut update| {
                 update.execute(params![call.id, live_only, matched, added, corrected, repeated, whole.uncompared])
             })
-            .doing(DOING)?;
+            .context(CONTEXT)?;
     }
     if let Some(facts) = &whole.facts {
         write_facts(transaction, now, id, facts)?;
@@ -155,14 +155,14 @@ fn write_whole(
         transaction
             .prepare_cached("UPDATE calls SET agent_id = ?2 WHERE id = ?1 AND agent_id IS NOT ?2")
             .and_then(|mut update| update.execute(params![call.id, agent_id]))
-            .doing(DOING)?;
+            .context(CONTEXT)?;
     }
     let claims = (!whole.claims.is_empty()).then(|| crate::store::sqlite::json_column::json(&whole.claims));
     transaction
         .prepare_cached("UPDATE calls SET driver_claims = ?2 WHERE id = ?1 AND driver_claims IS NOT ?2")
         .and_then(|mut update| update.execute(params![call.id, claims]))
-        .doing(DOING)?;
-    driver_match::identify(transaction, now, id)
+        .context(CONTEXT)?;
+    driver_match::match_driver(transaction, now, id)
 }
 
 fn write_facts(transaction: &Transaction<'_>, now: Timestamp, id: &ConversationId, write: &FactsWrite) -> Result<()> {
@@ -196,5 +196,5 @@ fn write_facts(transaction: &Transaction<'_>, now: Timestamp, id: &ConversationI
             })
         })
         .map(drop)
-        .doing(DOING)
+        .context(CONTEXT)
 }

@@ -4,8 +4,8 @@
 //! each call that it changes, or takes it from the cache, and writes it back once. Counting rows would take longer the
 //! longer a call is.
 
-use super::call_cache::{Fresh, LiveCall, LiveCalls};
-use super::change_log::Changes;
+use super::call_cache::{CallCache, CallState, UncommittedTurns};
+use super::change_log::ChangeLog;
 use super::{dedup, reconcile};
 use crate::domain::reconcile::Reconciliation;
 use crate::domain::{ConversationId, DeliveryKey, NewTurn, Speaker, Timestamp, Turn};
@@ -22,20 +22,20 @@ use std::collections::BTreeMap;
 /// The calls are ordered by id, because the order in which their rows are written decides the numbers of changes, which
 /// must be the same in every copy of the data.
 pub(in crate::store::sqlite) struct Batch<'a> {
-    live: &'a mut LiveCalls,
-    calls: BTreeMap<ConversationId, LiveCall>,
+    live: &'a mut CallCache,
+    calls: BTreeMap<ConversationId, CallState>,
     now: String,
-    pub(in crate::store::sqlite) changes: Changes,
+    pub(in crate::store::sqlite) changes: ChangeLog,
 }
 
 impl<'a> Batch<'a> {
     pub(in crate::store::sqlite) fn begin(
         transaction: &Transaction<'_>,
-        live: &'a mut LiveCalls,
+        live: &'a mut CallCache,
         now: Timestamp,
     ) -> Result<Self> {
         live.begin(transaction)?;
-        Ok(Self { live, calls: BTreeMap::new(), now: now.to_string(), changes: Changes::default() })
+        Ok(Self { live, calls: BTreeMap::new(), now: now.to_string(), changes: ChangeLog::default() })
     }
 
     /// Stores a turn, unless it is a repeat.
@@ -76,9 +76,9 @@ impl<'a> Batch<'a> {
                     dedup::repeat_key(call.id, digest),
                 ])
             })
-            .doing("storing a turn")?;
+            .context("storing a turn")?;
         expect_stored(stored)?;
-        call.count(turn.speaker, turn.timestamp, digest);
+        call.count_turn(turn.speaker, turn.timestamp, digest);
         Ok(Ok(Written::Turn(StoredTurn {
             transcription_id: transaction.last_insert_rowid(),
             sequence_number: call.turn_count,
@@ -90,21 +90,21 @@ impl<'a> Batch<'a> {
 
     /// Returns the call, creating it if necessary, or `None` while it is erased or restored in slices.
     fn call<'b>(
-        calls: &'b mut BTreeMap<ConversationId, LiveCall>,
-        live: &mut LiveCalls,
+        calls: &'b mut BTreeMap<ConversationId, CallState>,
+        live: &mut CallCache,
         transaction: &Transaction<'_>,
         id: &ConversationId,
         start: &str,
         now: &str,
-    ) -> Result<Option<&'b mut LiveCall>> {
+    ) -> Result<Option<&'b mut CallState>> {
         // Looks up twice on a miss, because the entry API would copy the key for each turn.
         if !calls.contains_key(id) {
-            let call = match live.forget(id) {
+            let call = match live.remove(id) {
                 Some(call) => call,
                 None if erase::is_unfinished(transaction, id)? => return Ok(None),
-                None => match LiveCall::read(transaction, id)? {
+                None => match CallState::read(transaction, id)? {
                     Some(call) => call,
-                    None => LiveCall::create(transaction, id, start, now)?,
+                    None => CallState::create(transaction, id, start, now)?,
                 },
             };
             calls.insert(id.clone(), call);
@@ -114,7 +114,7 @@ impl<'a> Batch<'a> {
 
     /// Returns the row id of a call, creating it with this `start` if necessary, or `None` while it is erased or
     /// restored in slices.
-    pub(in crate::store::sqlite) fn known(
+    pub(in crate::store::sqlite) fn get_or_create(
         &mut self,
         transaction: &Transaction<'_>,
         id: &ConversationId,
@@ -125,7 +125,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Records that a record or a history of a call arrived. From now on each turn makes the call due.
-    pub(in crate::store::sqlite) fn due(
+    pub(in crate::store::sqlite) fn mark_due(
         &mut self,
         transaction: &Transaction<'_>,
         id: &ConversationId,
@@ -135,7 +135,7 @@ impl<'a> Batch<'a> {
         if let Some(call) = self.calls.get_mut(id) {
             call.recorded = true;
         }
-        due::note(transaction, call_id, facts)
+        due::mark_due(transaction, call_id, facts)
     }
 
     /// Stores a slice of a reconciled call, unless another plan was stored after this one was made.
@@ -147,9 +147,9 @@ impl<'a> Batch<'a> {
     ) -> Result<Outcome> {
         let id = &reconciliation.conversation_id;
         if !self.calls.contains_key(id) {
-            let known = match self.live.forget(id) {
+            let known = match self.live.remove(id) {
                 None if erase::is_unfinished(transaction, id)? => None,
-                None => LiveCall::read(transaction, id)?,
+                None => CallState::read(transaction, id)?,
                 known => known,
             };
             let Some(call) = known else { return Ok(Err(Rejection::NotFound)) };
@@ -167,23 +167,23 @@ impl<'a> Batch<'a> {
     pub(in crate::store::sqlite) fn flush(&mut self, transaction: &Transaction<'_>) -> Result<()> {
         for call in self.calls.values_mut() {
             if call.write(transaction, &self.now)? && call.recorded {
-                due::note(transaction, call.id, false)?;
+                due::mark_due(transaction, call.id, false)?;
             }
         }
         Ok(())
     }
 
     /// Removes an erased call from the batch and the cache.
-    pub(in crate::store::sqlite) fn forget(&mut self, id: &ConversationId) {
+    pub(in crate::store::sqlite) fn remove(&mut self, id: &ConversationId) {
         self.calls.remove(id);
-        self.live.forget(id);
+        self.live.remove(id);
     }
 
     /// Must be called after the commit.
     pub(in crate::store::sqlite) fn committed(self) {
-        let mut stored = Fresh::default();
+        let mut stored = UncommittedTurns::default();
         for (id, mut call) in self.calls {
-            let Fresh { agent, driver } = std::mem::take(&mut call.fresh);
+            let UncommittedTurns { agent, driver } = std::mem::take(&mut call.fresh);
             // A call that is read from the database again is not new either.
             call.new_call = None;
             stored.agent += agent;
@@ -197,11 +197,11 @@ impl<'a> Batch<'a> {
 
 const FIND: &str = "looking up a repeat";
 
-/// Columns that [`compared`] reads.
+/// Columns that [`compare_row`] reads.
 const COMPARED: &str = "id, sequence_number, speaker_type, timestamp, message_text";
 
 /// Reads a stored turn, and whether it equals the delivered one.
-fn compared(row: &Row<'_>, turn: &NewTurn, timestamp: &str) -> rusqlite::Result<(StoredTurn, bool)> {
+fn compare_row(row: &Row<'_>, turn: &NewTurn, timestamp: &str) -> rusqlite::Result<(StoredTurn, bool)> {
     let same = row.get_ref(2)?.as_str()? == turn.speaker.as_str()
         && row.get_ref(3)?.as_str()? == timestamp
         && row.get_ref(4)?.as_str()? == turn.message.as_str();
@@ -227,10 +227,10 @@ fn find_by_key(
             "SELECT {COMPARED} FROM call_transcriptions WHERE conversation_id = ?1 AND delivery_key = ?2"
         ))
         .and_then(|mut select| {
-            let row = |row: &Row<'_>| compared(row, turn, timestamp);
+            let row = |row: &Row<'_>| compare_row(row, turn, timestamp);
             select.query_row(params![turn.conversation_id, key.as_str()], row).optional()
         })
-        .doing(FIND)?;
+        .context(FIND)?;
     Ok(found.map(|(stored, same)| if same { Ok(Written::Turn(stored)) } else { Err(Rejection::KeyReused) }))
 }
 
@@ -247,10 +247,10 @@ fn find_repeat(
                 "SELECT {COMPARED} FROM call_transcriptions WHERE conversation_id = ?1 AND sequence_number = ?2"
             ))
             .and_then(|mut select| {
-                let row = |row: &Row<'_>| compared(row, turn, timestamp);
+                let row = |row: &Row<'_>| compare_row(row, turn, timestamp);
                 select.query_row(params![turn.conversation_id, sequence_number], row)
             })
-            .doing(FIND)?;
+            .context(FIND)?;
         if same {
             return Ok(Some(stored));
         }
@@ -259,12 +259,12 @@ fn find_repeat(
 }
 
 pub(in crate::store::sqlite) fn list(connection: &mut Connection, query: &TurnQuery) -> Result<Option<Page<Turn>>> {
-    const DOING: &str = "listing a call's turns";
-    let snapshot = connection.transaction().doing(DOING)?;
+    const CONTEXT: &str = "listing a call's turns";
+    let snapshot = connection.transaction().context(CONTEXT)?;
     let turn_count: Option<u64> = snapshot
         .prepare_cached("SELECT turn_count FROM calls WHERE conversation_id = ?1")
         .and_then(|mut select| select.query_row([&query.conversation_id], |row| row.get(0)).optional())
-        .doing(DOING)?;
+        .context(CONTEXT)?;
     let Some(turn_count) = turn_count else { return Ok(None) };
     let limit = i64::try_from(query.limit + 1).unwrap_or(i64::MAX);
     let page = match query.order {
@@ -278,20 +278,20 @@ pub(in crate::store::sqlite) fn list(connection: &mut Connection, query: &TurnQu
                 .and_then(|mut select| {
                     let values =
                         named_params! {":conversation": query.conversation_id, ":after": after, ":limit": limit};
-                    Page::of_rows(select.query_map(values, row::turn)?, query.limit, text_of)
+                    Page::from_overfetch(select.query_map(values, row::turn)?, query.limit, text_of)
                 })
         }
         TurnOrder::Time => {
-            let ids = ids_by_time(&snapshot, query, limit).doing(DOING)?;
+            let ids = ids_by_time(&snapshot, query, limit).context(CONTEXT)?;
             snapshot.prepare_cached(&format!("SELECT {TURN} FROM call_transcriptions t WHERE id = ?1")).and_then(
                 |mut select| {
                     let rows = ids.into_iter().map(|id| select.query_row([id], row::turn));
-                    Page::of_rows(rows, query.limit, text_of)
+                    Page::from_overfetch(rows, query.limit, text_of)
                 },
             )
         }
     }
-    .doing(DOING)?;
+    .context(CONTEXT)?;
     // Sequence numbers have no gaps, so the turns up to `after_sequence` need no counting.
     let past = u64::try_from(query.after_sequence).unwrap_or(0);
     let total = query.with_total.then(|| turn_count.saturating_sub(past));

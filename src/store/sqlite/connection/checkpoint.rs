@@ -8,7 +8,7 @@
 //! writes pages unchanged, so copies of erased words may remain in unused parts of pages.
 
 use crate::store::sqlite::error::Context as _;
-use crate::store::{Result, Sizes};
+use crate::store::{DatabaseSizes, Result};
 use crate::sys::paths::with_suffix;
 use crate::telemetry::metrics::METRICS;
 use rusqlite::config::DbConfig;
@@ -26,23 +26,23 @@ const CHECKPOINT_PAGES: c_int = 2000;
 
 /// Owner of a WAL. Only the database's WAL is measured and logged, because a search index can be rebuilt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store::sqlite) enum Of {
+pub(in crate::store::sqlite) enum WalOwner {
     Database,
     SearchIndex,
 }
 
 /// Installs a checkpoint on growth, like `PRAGMA wal_autocheckpoint`, but measured.
-pub(in crate::store::sqlite) fn whenever_grown(connection: &Connection, of: Of) {
+pub(in crate::store::sqlite) fn checkpoint_on_growth(connection: &Connection, of: WalOwner) {
     // An error returned here would make a durable commit look failed.
     connection.wal_hook(Some(match of {
-        Of::Database => |log: &Wal, pages| {
+        WalOwner::Database => |log: &Wal, pages| {
             if pages >= CHECKPOINT_PAGES {
                 let started = Instant::now();
-                note(started, log.checkpoint().err().as_ref());
+                record_result(started, log.checkpoint().err().as_ref());
             }
             Ok(())
         },
-        Of::SearchIndex => |log: &Wal, pages| {
+        WalOwner::SearchIndex => |log: &Wal, pages| {
             if pages >= CHECKPOINT_PAGES {
                 let _ = log.checkpoint();
             }
@@ -53,39 +53,43 @@ pub(in crate::store::sqlite) fn whenever_grown(connection: &Connection, of: Of) 
 
 /// Checkpoints the whole WAL and truncates it. Returns false if a reader or another process prevents it, and does not
 /// wait for them, because new turns would wait as well.
-pub(in crate::store::sqlite) fn fold_log_in(connection: &Connection, of: Of, busy_timeout: Duration) -> Result<bool> {
-    fold(connection, of, Duration::ZERO, busy_timeout)
+pub(in crate::store::sqlite) fn checkpoint_truncate(
+    connection: &Connection,
+    of: WalOwner,
+    busy_timeout: Duration,
+) -> Result<bool> {
+    run_checkpoint(connection, of, Duration::ZERO, busy_timeout)
 }
 
 /// Purges erased bytes: moves older versions of pages out of the WAL and out of the memory that SQLite reuses for
 /// pages. Returns whether it could, and waits for readers for at most `wait`.
-pub(in crate::store::sqlite) fn forget(
+pub(in crate::store::sqlite) fn purge_erased(
     connection: &Connection,
-    of: Of,
+    of: WalOwner,
     wait: Duration,
     busy_timeout: Duration,
 ) -> Result<bool> {
-    const DOING: &str = "purging erased bytes from the WAL";
+    const CONTEXT: &str = "purging erased bytes from the WAL";
     // Does most of the work while other processes may write.
-    connection.query_row("PRAGMA main.wal_checkpoint(PASSIVE)", [], |_| Ok(())).doing(DOING)?;
-    let done = fold(connection, of, wait, busy_timeout)?;
+    connection.query_row("PRAGMA main.wal_checkpoint(PASSIVE)", [], |_| Ok(())).context(CONTEXT)?;
+    let done = run_checkpoint(connection, of, wait, busy_timeout)?;
     if done {
-        connection.execute_batch("PRAGMA shrink_memory").doing(DOING)?;
+        connection.execute_batch("PRAGMA shrink_memory").context(CONTEXT)?;
     }
     Ok(done)
 }
 
-fn fold(connection: &Connection, of: Of, wait: Duration, busy_timeout: Duration) -> Result<bool> {
-    const DOING: &str = "checkpointing the WAL";
-    connection.busy_timeout(wait).doing(DOING)?;
+fn run_checkpoint(connection: &Connection, of: WalOwner, wait: Duration, busy_timeout: Duration) -> Result<bool> {
+    const CONTEXT: &str = "checkpointing the WAL";
+    connection.busy_timeout(wait).context(CONTEXT)?;
     let started = Instant::now();
     let busy: rusqlite::Result<bool> =
         connection.query_row("PRAGMA main.wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
-    if of == Of::Database {
-        note(started, busy.as_ref().err());
+    if of == WalOwner::Database {
+        record_result(started, busy.as_ref().err());
     }
-    connection.busy_timeout(busy_timeout).doing(DOING)?;
-    busy.map(|busy| !busy).doing(DOING)
+    connection.busy_timeout(busy_timeout).context(CONTEXT)?;
+    busy.map(|busy| !busy).context(CONTEXT)
 }
 
 /// Checkpoints an open WAL whose name is gone.
@@ -102,7 +106,7 @@ pub(in crate::store::sqlite) fn rescue(connection: &Connection) {
 }
 
 /// Prevents closing the connection from removing the WAL.
-pub(in crate::store::sqlite) fn leave_log(connection: &Connection) {
+pub(in crate::store::sqlite) fn keep_wal(connection: &Connection) {
     if let Err(error) = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
         tracing::error!(%error, "could not protect the WAL from removal");
     }
@@ -112,7 +116,7 @@ pub(in crate::store::sqlite) fn leave_log(connection: &Connection) {
 const LONG_WAL_BYTES: u64 = 1 << 30;
 
 /// Warns if a WAL that Litestream should checkpoint keeps growing.
-pub(in crate::store::sqlite) fn warn_of_length(path: &Path) {
+pub(in crate::store::sqlite) fn warn_if_wal_large(path: &Path) {
     /// Suppresses repeated warnings until the WAL has been short again.
     static WAS_LONG: AtomicBool = AtomicBool::new(false);
     let Ok(sizes) = sizes(path) else { return };
@@ -125,7 +129,7 @@ pub(in crate::store::sqlite) fn warn_of_length(path: &Path) {
     }
 }
 
-fn note(started: Instant, error: Option<&rusqlite::Error>) {
+fn record_result(started: Instant, error: Option<&rusqlite::Error>) {
     /// Suppresses repeated log messages, because each commit may fail.
     static FAILING: AtomicBool = AtomicBool::new(false);
     let busy = error.is_some_and(|error| error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy));
@@ -144,7 +148,7 @@ fn note(started: Instant, error: Option<&rusqlite::Error>) {
 }
 
 /// Implements [`crate::store::Maintenance::sizes`].
-pub(in crate::store::sqlite) fn sizes(path: &Path) -> io::Result<Sizes> {
+pub(in crate::store::sqlite) fn sizes(path: &Path) -> io::Result<DatabaseSizes> {
     let log = match fs::metadata(with_suffix(path, "-wal")) {
         Ok(log) => log.len(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
@@ -152,5 +156,5 @@ pub(in crate::store::sqlite) fn sizes(path: &Path) -> io::Result<Sizes> {
     };
     let system = rustix::fs::statvfs(path)?;
     let free = system.f_bavail.saturating_mul(system.f_frsize);
-    Ok(Sizes { database: fs::metadata(path)?.len(), log, free })
+    Ok(DatabaseSizes { database: fs::metadata(path)?.len(), log, free })
 }

@@ -80,7 +80,7 @@ pub(in crate::store::sqlite) fn open(path: &Path) -> Result<File, OpenError> {
     // Both numbers are 0 if the process died while it created the file.
     check_identity(path, header.application_id(), header.user_version())?;
     match leftover(path, &header).map_err(unusable)? {
-        Some(log) => Err(OpenError::ForeignLog { log, database: path.to_owned() }),
+        Some(log) => Err(OpenError::ForeignWal { log, database: path.to_owned() }),
         None => Ok(file),
     }
 }
@@ -94,7 +94,7 @@ fn read(file: &File, path: &Path) -> io::Result<Result<Option<Header>, OpenError
     }
     match <[u8; HEADER_BYTES]>::try_from(bytes) {
         Ok(bytes) if bytes.starts_with(b"SQLite format 3\0") => Ok(Ok(Some(Header(bytes)))),
-        _ => Ok(Err(OpenError::Foreign { path: path.to_owned(), what: NO_DATABASE })),
+        _ => Ok(Err(OpenError::NotOurs { path: path.to_owned(), what: NO_DATABASE })),
     }
 }
 
@@ -104,11 +104,11 @@ pub(in crate::store::sqlite) fn check_identity(
     user_version: u32,
 ) -> Result<(), OpenError> {
     if application_id != 0 && application_id != APPLICATION_ID {
-        return Err(OpenError::Foreign { path: path.to_owned(), what: "another program's database" });
+        return Err(OpenError::NotOurs { path: path.to_owned(), what: "another program's database" });
     }
     let known = known_schema();
     if application_id == APPLICATION_ID && user_version > known {
-        return Err(OpenError::Newer { path: path.to_owned(), found: user_version, known });
+        return Err(OpenError::SchemaTooNew { path: path.to_owned(), found: user_version, known });
     }
     Ok(())
 }

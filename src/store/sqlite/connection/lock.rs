@@ -45,13 +45,13 @@ pub(in crate::store::sqlite) enum Attempt {
     HeldBy(Option<u32>),
 }
 
-pub(in crate::store::sqlite) fn path_beside(database: &Path) -> PathBuf {
+pub(in crate::store::sqlite) fn lock_path(database: &Path) -> PathBuf {
     with_suffix(database, ".lock")
 }
 
 pub(in crate::store::sqlite) fn try_lock(database: &Path) -> io::Result<Attempt> {
-    let heir = place::heir(database)?;
-    let (mut file, is_new) = files::open_or_create(&path_beside(database), Some(heir.uid()))?;
+    let heir = place::owner_metadata(database)?;
+    let (mut file, is_new) = files::open_or_create(&lock_path(database), Some(heir.uid()))?;
     if is_new {
         files::give_to_owner_of(&file, &heir)?;
     }
@@ -84,7 +84,7 @@ impl Lock {
                 Err(TryLockError::Error(error)) => return Err(error),
             }
         }
-        let id = FileId::of(&database.metadata()?);
+        let id = FileId::from_metadata(&database.metadata()?);
         self.database = Some((database, id));
         Ok(true)
     }

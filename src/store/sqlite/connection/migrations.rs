@@ -23,7 +23,7 @@ pub(in crate::store::sqlite) fn known_schema() -> u32 {
 pub(in crate::store::sqlite) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
     let defend = |connection: &Connection, on| {
         let set = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, on).map(drop);
-        set.doing("migrating the schema").map_err(|source| OpenError::Database { path: path.to_owned(), source })
+        set.context("migrating the schema").map_err(|source| OpenError::Database { path: path.to_owned(), source })
     };
     defend(connection, false)?;
     embedded::migrations::runner()

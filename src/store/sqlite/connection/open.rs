@@ -3,23 +3,23 @@
 //! Nothing is written to a file before it is known to be a database of this program with a supported schema. A new
 //! database is created under another name and renamed when complete.
 
-use super::checkpoint::{self, Of};
+use super::checkpoint::{self, WalOwner};
 use super::header::{self, check_identity};
 use super::lock::{self, Attempt, Lock};
 use super::migrations::{known_schema, migrate};
 use super::open_error::OpenError;
 use super::options::Options;
-use super::place::{self, Place};
-use super::pool::{Readers, Way};
+use super::place::{self, OpenFiles};
+use super::pool::{AccessMode, Readers};
 use super::probe;
 use super::vfs;
-use crate::store::sqlite::batch::call_cache::LiveCalls;
+use crate::store::sqlite::batch::call_cache::CallCache;
 use crate::store::sqlite::database::SqliteStore;
 use crate::store::sqlite::error::Context as _;
-use crate::store::sqlite::held::Writing;
+use crate::store::sqlite::held::WriterState;
 use crate::store::sqlite::maintenance::backup::{backup, examine};
 use crate::store::sqlite::search::SearchIndex;
-use crate::store::{Copier, Error, ErrorKind, Result};
+use crate::store::{BackupSource, Error, ErrorKind, Result};
 use crate::sys::files;
 use crate::sys::paths::{sync_parent_dir, with_suffix};
 use parking_lot::Mutex;
@@ -86,7 +86,7 @@ impl SqliteStore {
     ///
     /// # Errors
     /// Like [`Self::open`], but never [`OpenError::InUse`].
-    pub fn open_beside_service(options: &Options) -> Result<Self, OpenError> {
+    pub fn open_for_command(options: &Options) -> Result<Self, OpenError> {
         let (path, attempt) = lock_path(options)?;
         match attempt {
             Attempt::Locked(lock) => Self::open_locked(&path, Some(lock), options, true),
@@ -99,7 +99,7 @@ impl SqliteStore {
         let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
         if let Some(lock) = &mut lock {
             if !path.exists() {
-                make(path, options.busy_timeout)?;
+                create_database(path, options.busy_timeout)?;
             }
             let file = header::open(path)?;
             warn_of_readers(path, &file).map_err(unusable)?;
@@ -108,14 +108,14 @@ impl SqliteStore {
             }
         }
         let owner = lock.is_some();
-        let place = Arc::new(Place::default());
+        let place = Arc::new(OpenFiles::default());
         let begun = begin(path, &place, options, lock.as_ref(), folds);
         let (writing, way) = match begun {
             Err(OpenError::Database { source, .. }) if owner && source.kind() == ErrorKind::Full => {
                 tracing::error!(error = %source, "disk is full; calls can be read, turns are refused");
-                (None, Way::Alone)
+                (None, AccessMode::Alone)
             }
-            begun => (Some(begun?), Way::Beside(place.clone())),
+            begun => (Some(begun?), AccessMode::Beside(place.clone())),
         };
         let readers = Readers::open(path, options.readers, way).map_err(database)?;
         if writing.is_none() {
@@ -136,17 +136,17 @@ impl SqliteStore {
     }
 
     /// Opens the database for writing, if the disk has space for it now.
-    pub(in crate::store::sqlite) fn begin_writing(&self) -> Result<Writing> {
-        const DOING: &str = "opening the database for writing";
+    pub(in crate::store::sqlite) fn begin_writing(&self) -> Result<WriterState> {
+        const CONTEXT: &str = "opening the database for writing";
         let Options { path, readers, .. } = &self.options;
-        let unready = |error: String| Error::new(ErrorKind::Unready, DOING, error);
+        let unready = |error: String| Error::new(ErrorKind::Unready, CONTEXT, error);
         let free = checkpoint::sizes(path).map_err(|error| unready(error.to_string()))?.free;
         if free < MIN_FREE_BYTES {
             return Err(unready(format!("the disk has only {free} bytes free")));
         }
         self.readers.close();
         let begun = begin(path, &self.place, &self.options, self.lock.as_ref(), self.folds);
-        let way = if begun.is_ok() { Way::Beside(self.place.clone()) } else { Way::Alone };
+        let way = if begun.is_ok() { AccessMode::Beside(self.place.clone()) } else { AccessMode::Alone };
         self.readers.reopen(path, *readers, way)?;
         let writing = begun.map_err(|error| {
             unready(format!("{error}: {}", error.source().map_or(String::new(), ToString::to_string)))
@@ -162,17 +162,17 @@ const MIN_FREE_BYTES: u64 = 1 << 20;
 /// Opens the writing connection, migrates the database and checkpoints its WAL.
 fn begin(
     path: &Path,
-    place: &Place,
+    place: &OpenFiles,
     options: &Options,
     lock: Option<&Lock>,
     folds: bool,
-) -> Result<Writing, OpenError> {
+) -> Result<WriterState, OpenError> {
     let database = |source| OpenError::Database { path: path.to_owned(), source };
     let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
     let mut connection = connect(path, options.busy_timeout).map_err(database)?;
     let schema = check_contents(&connection, path)?;
     if lock.is_none() && schema != known_schema() {
-        return Err(OpenError::Older { path: path.to_owned() });
+        return Err(OpenError::SchemaTooOld { path: path.to_owned() });
     }
     if lock.is_some() {
         sync_leftover_log(path).map_err(unusable)?;
@@ -183,7 +183,7 @@ fn begin(
         probe::set_numbers_back(&mut connection).map_err(database)?;
     }
     if folds {
-        match checkpoint::fold_log_in(&connection, Of::Database, options.busy_timeout) {
+        match checkpoint::checkpoint_truncate(&connection, WalOwner::Database, options.busy_timeout) {
             // The WAL's content is on disk; a later checkpoint moves it.
             Err(error) if error.kind() == ErrorKind::Full => {}
             folded => drop(folded.map_err(database)?),
@@ -193,13 +193,13 @@ fn begin(
     if lock.is_some_and(|lock| !lock.holds(opened)) {
         return Err(unusable(io::Error::other("the file was replaced while it was opened")));
     }
-    Ok(Writing { index: SearchIndex::of(path, lock.is_some()), connection, live: LiveCalls::new() })
+    Ok(WriterState { index: SearchIndex::new(path, lock.is_some()), connection, live: CallCache::new() })
 }
 
 /// Resolves the path of a database, checks that no other path leads to the file, and tries to lock it.
 pub(in crate::store::sqlite) fn lock_path(options: &Options) -> Result<(PathBuf, Attempt), OpenError> {
     let path = &options.path;
-    let path = place::resolve(path).map_err(|source| OpenError::Unusable { path: path.clone(), source })?;
+    let path = place::canonical_path(path).map_err(|source| OpenError::Unusable { path: path.clone(), source })?;
     match place::alias(&path) {
         Ok(None) => {}
         Ok(Some(alias)) => return Err(OpenError::Aliased { path, why: alias.to_string() }),
@@ -208,13 +208,13 @@ pub(in crate::store::sqlite) fn lock_path(options: &Options) -> Result<(PathBuf,
     }
     match lock::try_lock(&path) {
         Ok(attempt) => Ok((path, attempt)),
-        Err(source) => Err(OpenError::Lock { path: lock::path_beside(&path), source }),
+        Err(source) => Err(OpenError::Lock { path: lock::lock_path(&path), source }),
     }
 }
 
 /// Creates the backup source, which copies the database only while it is at its path.
-fn copier(path: &Path, place: Arc<Place>) -> Copier {
-    Copier::new(path, examine, move |path, aside, watch| {
+fn copier(path: &Path, place: Arc<OpenFiles>) -> BackupSource {
+    BackupSource::new(path, examine, move |path, aside, watch| {
         place.check()?;
         let report = backup(path, aside, watch)?;
         place.check()?;
@@ -234,14 +234,14 @@ fn warn_of_readers(path: &Path, file: &File) -> io::Result<()> {
 
 /// Creates a new database under another name and renames it when it is complete and on disk. A power cut while the
 /// first page is written could otherwise leave a broken file that no later start would touch.
-fn make(path: &Path, busy_timeout: Duration) -> Result<(), OpenError> {
+fn create_database(path: &Path, busy_timeout: Duration) -> Result<(), OpenError> {
     let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
     let database = |source| OpenError::Database { path: path.to_owned(), source };
     let beside = |ending: &str| with_suffix(path, ending);
     // SQLite would take such a WAL for the new file's own and write the old database's pages into it.
     for ending in ["-wal", "-journal"] {
         if header::not_empty(&beside(ending)).map_err(unusable)?.is_some() {
-            return Err(OpenError::OrphanedLog { log: beside(ending) });
+            return Err(OpenError::OrphanedWal { log: beside(ending) });
         }
     }
     let aside = beside(".new");
@@ -253,12 +253,12 @@ fn make(path: &Path, busy_timeout: Duration) -> Result<(), OpenError> {
         }
     }
     // SQLite gives the files beside a database its mode and owner.
-    let heir = place::heir(path).map_err(unusable)?;
+    let heir = place::owner_metadata(path).map_err(unusable)?;
     files::create(&aside).and_then(|file| files::give_to_owner_of(&file, &heir)).map_err(unusable)?;
     let mut connection = connect(&aside, busy_timeout).map_err(database)?;
     configure(&connection, true).map_err(database)?;
     migrate_in_little_memory(&mut connection, path)?;
-    connection.close().map_err(|(_, error)| error).doing("closing the new file").map_err(database)?;
+    connection.close().map_err(|(_, error)| error).context("closing the new file").map_err(database)?;
     File::open(&aside).and_then(|file| file.sync_all()).map_err(unusable)?;
     // The lock prevents another process from creating the database meanwhile.
     std::fs::rename(&aside, path).and_then(|()| sync_parent_dir(path)).map_err(unusable)
@@ -270,8 +270,8 @@ pub(in crate::store::sqlite) fn connect(path: &Path, busy_timeout: Duration) -> 
         return Err(Error::new(ErrorKind::Other, "checking SQLite's version", found));
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags_and_vfs(path, flags, vfs::name()).doing("opening the file")?;
-    connection.busy_timeout(busy_timeout).doing("setting the lock timeout")?;
+    let connection = Connection::open_with_flags_and_vfs(path, flags, vfs::name()).context("opening the file")?;
+    connection.busy_timeout(busy_timeout).context("setting the lock timeout")?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }
@@ -289,10 +289,10 @@ fn check_contents(connection: &Connection, path: &Path) -> Result<u32, OpenError
         Ok((pragma("application_id")?, pragma("user_version")?, foreign_tables))
     };
     let (application_id, user_version, has_tables) = read()
-        .doing("checking the file's identity")
+        .context("checking the file's identity")
         .map_err(|source| OpenError::Database { path: path.to_owned(), source })?;
     if application_id == 0 && has_tables {
-        return Err(OpenError::Foreign { path: path.to_owned(), what: "another program's database" });
+        return Err(OpenError::NotOurs { path: path.to_owned(), what: "another program's database" });
     }
     check_identity(path, application_id, user_version).map(|()| user_version)
 }
@@ -308,18 +308,18 @@ fn sync_leftover_log(path: &Path) -> io::Result<()> {
 
 /// Runs the migrations with a limit on the pages in memory.
 fn migrate_in_little_memory(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
-    const DOING: &str = "limiting the memory of a migration";
+    const CONTEXT: &str = "limiting the memory of a migration";
     let database = |source| OpenError::Database { path: path.to_owned(), source };
-    connection.pragma_update(None, "cache_spill", MAX_MIGRATION_PAGES).doing(DOING).map_err(database)?;
+    connection.pragma_update(None, "cache_spill", MAX_MIGRATION_PAGES).context(CONTEXT).map_err(database)?;
     migrate(connection, path)?;
-    connection.pragma_update(None, "cache_spill", false).doing(DOING).map_err(database)
+    connection.pragma_update(None, "cache_spill", false).context(CONTEXT).map_err(database)
 }
 
 /// Configures the writing connection, and reads back the settings that the promises depend on.
 fn configure(connection: &Connection, folds: bool) -> Result<()> {
-    const DOING: &str = "configuring the writing connection";
+    const CONTEXT: &str = "configuring the writing connection";
     let mode: String =
-        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).doing(DOING)?;
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).context(CONTEXT)?;
     let synchronous = wanted_synchronous();
     connection
         .execute_batch(&format!(
@@ -327,19 +327,19 @@ fn configure(connection: &Connection, folds: bool) -> Result<()> {
              PRAGMA cache_spill = OFF; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA mmap_size = 0; \
              PRAGMA journal_size_limit = 67108864; PRAGMA secure_delete = ON;"
         ))
-        .doing(DOING)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).doing(DOING)?;
+        .context(CONTEXT)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).context(CONTEXT)?;
     // At most one connection runs checkpoints at any time.
-    connection.pragma_update(None, "wal_autocheckpoint", 0).doing(DOING)?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0).context(CONTEXT)?;
     if folds {
-        checkpoint::whenever_grown(connection, Of::Database);
+        checkpoint::checkpoint_on_growth(connection, WalOwner::Database);
     }
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !folds).doing(DOING)?;
-    let in_force: u8 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).doing(DOING)?;
-    let spill: u32 = connection.pragma_query_value(None, "cache_spill", |row| row.get(0)).doing(DOING)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !folds).context(CONTEXT)?;
+    let in_force: u8 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).context(CONTEXT)?;
+    let spill: u32 = connection.pragma_query_value(None, "cache_spill", |row| row.get(0)).context(CONTEXT)?;
     if mode != "wal" || in_force != synchronous || spill != 0 {
         let found = format!("journal_mode is {mode}, synchronous is {in_force}, cache_spill is {spill}");
-        return Err(Error::new(ErrorKind::Other, DOING, found));
+        return Err(Error::new(ErrorKind::Other, CONTEXT, found));
     }
     Ok(())
 }

@@ -29,7 +29,7 @@ pub enum OpenError {
     },
     /// The file is not a database of this program.
     #[error("{} is {what}; it was left untouched", path.display())]
-    Foreign {
+    NotOurs {
         /// The file.
         path: PathBuf,
         /// Description of the file.
@@ -41,7 +41,7 @@ pub enum OpenError {
          left untouched",
         path.display()
     )]
-    Newer {
+    SchemaTooNew {
         /// The database.
         path: PathBuf,
         /// Version of its schema.
@@ -71,7 +71,7 @@ pub enum OpenError {
          back beside it, or replace it by a copy with `transcribe-hook restore`",
         log.display()
     )]
-    OrphanedLog {
+    OrphanedWal {
         /// The WAL or journal.
         log: PathBuf,
     },
@@ -81,7 +81,7 @@ pub enum OpenError {
          replace a database by a copy, because it moves the old database's files away",
         log.display(), database.display()
     )]
-    ForeignLog {
+    ForeignWal {
         /// The WAL or journal.
         log: PathBuf,
         /// The database.
@@ -92,7 +92,7 @@ pub enum OpenError {
         "the database {} is in use by an older transcribe-hook; stop it, or use its own version",
         path.display()
     )]
-    Older {
+    SchemaTooOld {
         /// The database.
         path: PathBuf,
     },

@@ -53,7 +53,7 @@ const MAX_POINTER_TYPE: u8 = 5;
 ///
 /// `at` is the position of the page in the file. `file_bytes` returns the size of the file and is called only if the
 /// size matters.
-pub(in crate::store::sqlite) fn remains(
+pub(in crate::store::sqlite) fn unused_range(
     page: &[u8],
     at: u64,
     file_bytes: impl FnOnce() -> Option<u64>,
@@ -118,7 +118,7 @@ fn may_be_pointer_map(page: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{LOCK_BYTE, MAX_RESERVED_BYTES, may_be_pointer_map, remains, unused_part};
+    use super::{LOCK_BYTE, MAX_RESERVED_BYTES, may_be_pointer_map, unused_part, unused_range};
     use proptest::prelude::{ProptestConfig, Strategy, any};
     use proptest::test_runner::TestRunner;
     use rusqlite::Connection;
@@ -156,14 +156,14 @@ mod tests {
             for cells in [0, 1, 3, 200] {
                 let unused = pointers + 2 * cells..4096 - 8 * cells;
                 let mut page = page(0, kind, cells);
-                assert_eq!(remains(&page, PAGE_BYTES, small), Some(unused.clone()), "{kind} {cells}");
+                assert_eq!(unused_range(&page, PAGE_BYTES, small), Some(unused.clone()), "{kind} {cells}");
                 page[unused].fill(0);
-                assert_eq!(remains(&page, PAGE_BYTES, || panic!("it does not matter")), None);
+                assert_eq!(unused_range(&page, PAGE_BYTES, || panic!("it does not matter")), None);
             }
         }
         // The first page's header follows the file's.
-        assert_eq!(remains(&page(100, 13, 2), 0, || panic!("it does not matter")), Some(112..4080));
-        assert_eq!(remains(&page(100, 13, 2), PAGE_BYTES, small), None);
+        assert_eq!(unused_range(&page(100, 13, 2), 0, || panic!("it does not matter")), Some(112..4080));
+        assert_eq!(unused_range(&page(100, 13, 2), PAGE_BYTES, small), None);
     }
 
     #[test]
@@ -184,21 +184,21 @@ mod tests {
         for (what, at, byte) in broken {
             let mut page = good.clone();
             page[at] = byte;
-            assert_eq!(remains(&page, PAGE_BYTES, small), None, "{what}");
+            assert_eq!(unused_range(&page, PAGE_BYTES, small), None, "{what}");
         }
         // A free block that follows itself.
         let mut page = good.clone();
         let block = 4096_usize - 8;
         page[1..3].copy_from_slice(&u16::try_from(block).unwrap().to_be_bytes());
         page[block..].copy_from_slice(&[15, 248, 0, 8, 0, 0, 0, 0]);
-        assert_eq!(remains(&page, PAGE_BYTES, small), None);
+        assert_eq!(unused_range(&page, PAGE_BYTES, small), None);
         page[block..block + 2].fill(0);
-        assert!(remains(&page, PAGE_BYTES, small).is_some());
+        assert!(unused_range(&page, PAGE_BYTES, small).is_some());
         for length in [0, 1, 7, 8, 100, 512, 4095] {
-            assert_eq!(remains(&good[..length], PAGE_BYTES, small), None, "{length}");
+            assert_eq!(unused_range(&good[..length], PAGE_BYTES, small), None, "{length}");
         }
-        assert_eq!(remains(&good, 100, small), None, "a part of a page");
-        assert_eq!(remains(&good, PAGE_BYTES, || None), None, "the file's size is not known");
+        assert_eq!(unused_range(&good, 100, small), None, "a part of a page");
+        assert_eq!(unused_range(&good, PAGE_BYTES, || None), None, "the file's size is not known");
     }
 
     #[test]
@@ -207,8 +207,8 @@ mod tests {
             let mut page = page(0, 13, 3);
             page.resize(usize::try_from(page_bytes.max(4096)).unwrap(), 0);
             let at = LOCK_BYTE / (page.len() as u64) * page.len() as u64;
-            assert_eq!(remains(&page, at, small), None);
-            assert!(remains(&page, at + page.len() as u64, small).is_some());
+            assert_eq!(unused_range(&page, at, small), None);
+            assert!(unused_range(&page, at + page.len() as u64, small).is_some());
         }
     }
 
@@ -231,10 +231,10 @@ mod tests {
             let named = u64::from(u32::from_be_bytes(*page.first_chunk().unwrap()));
             assert!(named >= 2 << 24, "{named}");
             let file_pages = file_pages % (named + 10);
-            let found = remains(&page, 3 * PAGE_BYTES, || Some(file_pages * PAGE_BYTES));
+            let found = unused_range(&page, 3 * PAGE_BYTES, || Some(file_pages * PAGE_BYTES));
             assert_eq!(found.is_some(), file_pages < named / 2, "{file_pages} {named}");
             // The file is so small that the page cannot exist, even with a WAL as long as the file.
-            assert!(remains(&page, 3 * PAGE_BYTES, || Some(((1 << 24) - 1) * PAGE_BYTES)).is_some());
+            assert!(unused_range(&page, 3 * PAGE_BYTES, || Some(((1 << 24) - 1) * PAGE_BYTES)).is_some());
         });
     }
 
@@ -259,7 +259,7 @@ mod tests {
                 entry[1..].copy_from_slice(&u32::try_from((dice >> 32) % pages).unwrap().to_be_bytes());
             }
             let at = (u64::from(place) + 1) * length as u64;
-            assert_eq!(remains(&page, at, small), None);
+            assert_eq!(unused_range(&page, at, small), None);
         });
     }
 
@@ -272,7 +272,7 @@ mod tests {
         assert_eq!(unused_part(&map, 0), Some(14..1280));
         map[20..25].copy_from_slice(&[5, 0, 0, 4, 3]);
         assert!(may_be_pointer_map(&map));
-        assert_eq!(remains(&map, PAGE_BYTES, small), None);
+        assert_eq!(unused_range(&map, PAGE_BYTES, small), None);
     }
 
     #[test]
@@ -308,14 +308,14 @@ mod tests {
                             let unused = unused_part(&page, header).expect("a sound page");
                             if unused.len() >= 10 {
                                 page[unused.clone()].fill(b'w');
-                                assert_eq!(remains(&page, at, || Some(bytes.len() as u64)), Some(unused));
+                                assert_eq!(unused_range(&page, at, || Some(bytes.len() as u64)), Some(unused));
                             }
                         }
                         // A freelist leaf may give any result. The leaves here are zero or were b-tree pages.
                         None if unused_part(&page, 0).is_some() && !may_be_pointer_map(&page) => {}
                         _ => {
                             others += 1;
-                            assert_eq!(remains(&page, at, || Some(bytes.len() as u64)), None, "{number}");
+                            assert_eq!(unused_range(&page, at, || Some(bytes.len() as u64)), None, "{number}");
                         }
                     }
                 }

@@ -20,13 +20,13 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Operation in the errors of reads and writes while the files are not at their path.
-const DOING: &str = "checking the database's files";
+const CONTEXT: &str = "checking the database's files";
 
 /// Resolves the path of a database to one without links. The file need not exist.
 ///
 /// # Errors
 /// The folder does not exist, or a link has no target.
-pub(in crate::store::sqlite) fn resolve(path: &Path) -> io::Result<PathBuf> {
+pub(in crate::store::sqlite) fn canonical_path(path: &Path) -> io::Result<PathBuf> {
     match path.canonicalize() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         resolved => return resolved,
@@ -86,7 +86,7 @@ pub(in crate::store::sqlite) fn alias(path: &Path) -> io::Result<Option<Alias>> 
 
 /// The identities of the open files and their path.
 #[derive(Debug, Default)]
-pub(in crate::store::sqlite) struct Place {
+pub(in crate::store::sqlite) struct OpenFiles {
     /// The database, its WAL and the WAL index; empty until the database is open for writing.
     files: OnceLock<Files>,
     lost: AtomicBool,
@@ -135,7 +135,7 @@ impl Wal {
 
 /// Result of comparing a file with the one at its path.
 #[derive(Debug, PartialEq, Eq)]
-enum Found {
+enum FileMatch {
     Own,
     Nothing,
     Another,
@@ -145,7 +145,7 @@ enum Found {
     Unknown(io::ErrorKind),
 }
 
-impl Place {
+impl OpenFiles {
     /// Records the files at a database's path after it was opened for writing. Returns the identity of the database.
     ///
     /// # Errors
@@ -153,7 +153,7 @@ impl Place {
     pub(in crate::store::sqlite) fn note(&self, database: &Path) -> io::Result<FileId> {
         let file = |ending: &str| -> io::Result<_> {
             let path = with_suffix(database, ending);
-            let id = FileId::of(&fs::symlink_metadata(&path)?);
+            let id = FileId::from_metadata(&fs::symlink_metadata(&path)?);
             Ok((path, id))
         };
         let files = [file("")?, file("-wal")?, file("-shm")?];
@@ -171,16 +171,17 @@ impl Place {
         let Some(files) = self.files.get() else {
             return Err(Error::new(
                 ErrorKind::Unready,
-                DOING,
+                CONTEXT,
                 "the disk has no space to open the database for writing",
             ));
         };
-        let overwritten = self.overwritten.load(Ordering::Relaxed).then_some((&files[0].0, Found::Overwritten));
-        let cut = || self.cut.load(Ordering::Relaxed).then_some((&files[0].0, Found::Cut));
-        let displaced =
-            || files.iter().map(|(path, id)| (path, found(path, *id))).find(|(_, found)| *found != Found::Own);
+        let overwritten = self.overwritten.load(Ordering::Relaxed).then_some((&files[0].0, FileMatch::Overwritten));
+        let cut = || self.cut.load(Ordering::Relaxed).then_some((&files[0].0, FileMatch::Cut));
+        let displaced = || {
+            files.iter().map(|(path, id)| (path, compare_file(path, *id))).find(|(_, found)| *found != FileMatch::Own)
+        };
         // Displaced files come first, because another file's content is no evidence about this one.
-        let damaged = || (!self.wal_is_whole()).then_some((&files[1].0, Found::Cut));
+        let damaged = || (!self.wal_is_whole()).then_some((&files[1].0, FileMatch::Cut));
         let wrong = overwritten.or_else(displaced).or_else(cut).or_else(damaged);
         let Some((path, found)) = wrong else {
             if self.lost.load(Ordering::Relaxed) && self.lost.swap(false, Ordering::Relaxed) {
@@ -189,13 +190,13 @@ impl Place {
             return Ok(());
         };
         let what = match found {
-            Found::Nothing => format!("{} no longer exists", path.display()),
-            Found::Another => format!("{} is not the file that was opened", path.display()),
-            Found::Linked => format!("{} has a second name (hard link)", path.display()),
-            Found::Overwritten => format!("another file was written over {}", path.display()),
-            Found::Cut => format!("{} was truncated or overwritten", path.display()),
-            Found::Unknown(kind) => format!("{} cannot be checked: {kind}", path.display()),
-            Found::Own => unreachable!("the file was found not to be its own"),
+            FileMatch::Nothing => format!("{} no longer exists", path.display()),
+            FileMatch::Another => format!("{} is not the file that was opened", path.display()),
+            FileMatch::Linked => format!("{} has a second name (hard link)", path.display()),
+            FileMatch::Overwritten => format!("another file was written over {}", path.display()),
+            FileMatch::Cut => format!("{} was truncated or overwritten", path.display()),
+            FileMatch::Unknown(kind) => format!("{} cannot be checked: {kind}", path.display()),
+            FileMatch::Own => unreachable!("the file was found not to be its own"),
         };
         if !self.lost.swap(true, Ordering::Relaxed) {
             tracing::error!(
@@ -203,7 +204,7 @@ impl Place {
                 "database files are not at their path; refusing writes until they are back (restart to use new files)"
             );
         }
-        Err(Error::new(ErrorKind::Unready, DOING, what))
+        Err(Error::new(ErrorKind::Unready, CONTEXT, what))
     }
 
     /// Records that another file was written over the database. Only a restart recovers from it.
@@ -220,11 +221,11 @@ impl Place {
         self.wal.get().is_none_or(Wal::is_whole)
     }
 
-    /// Returns the result of the last check without a new one, unless that check failed or the WAL is damaged, which the
-    /// next commit would hide.
+    /// Returns the result of the last check without a new one, unless that check failed or the WAL is damaged, which
+    /// the next commit would hide.
     ///
     /// # Errors
-    /// Like [`Place::check`].
+    /// Like [`OpenFiles::check`].
     pub(in crate::store::sqlite) fn check_if_lost(&self) -> Result<()> {
         let in_place = self.files.get().is_some() && !self.lost.load(Ordering::Relaxed);
         if in_place && self.wal_is_whole() { Ok(()) } else { self.check() }
@@ -234,30 +235,32 @@ impl Place {
     /// WAL's content should then be moved into the database, because no later start will find it.
     pub(in crate::store::sqlite) fn only_log_is_gone(&self) -> bool {
         let Some(files) = self.files.get() else { return false };
-        let [database, wal, shm] = files.each_ref().map(|(path, id)| found(path, *id));
+        let [database, wal, shm] = files.each_ref().map(|(path, id)| compare_file(path, *id));
         let empty = || fs::symlink_metadata(&files[1].0).is_ok_and(|wal| wal.len() == 0);
-        let wal_is_free = matches!(wal, Found::Own | Found::Nothing) || empty();
-        database == Found::Own
+        let wal_is_free = matches!(wal, FileMatch::Own | FileMatch::Nothing) || empty();
+        database == FileMatch::Own
             && !self.overwritten.load(Ordering::Relaxed)
             && !self.cut.load(Ordering::Relaxed)
             && self.wal_is_whole()
             && wal_is_free
-            && matches!(shm, Found::Own | Found::Nothing)
-            && (wal != Found::Own || shm != Found::Own)
+            && matches!(shm, FileMatch::Own | FileMatch::Nothing)
+            && (wal != FileMatch::Own || shm != FileMatch::Own)
     }
 }
 
-fn found(path: &Path, id: FileId) -> Found {
+fn compare_file(path: &Path, id: FileId) -> FileMatch {
     match fs::symlink_metadata(path) {
-        Ok(metadata) if FileId::of(&metadata) != id => Found::Another,
-        Ok(metadata) if metadata.nlink() > 1 => Found::Linked,
-        Ok(_) => Found::Own,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Found::Nothing,
-        Err(error) => Found::Unknown(error.kind()),
+        Ok(metadata) if FileId::from_metadata(&metadata) != id => FileMatch::Another,
+        Ok(metadata) if metadata.nlink() > 1 => FileMatch::Linked,
+        Ok(_) => FileMatch::Own,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            FileMatch::Nothing
+        }
+        Err(error) => FileMatch::Unknown(error.kind()),
     }
 }
 
 /// Returns the metadata of the owner for files beside a database: that of the database, or else of its folder.
-pub(in crate::store::sqlite) fn heir(database: &Path) -> io::Result<Metadata> {
+pub(in crate::store::sqlite) fn owner_metadata(database: &Path) -> io::Result<Metadata> {
     fs::symlink_metadata(database).or_else(|_| fs::metadata(parent_dir(database)))
 }

@@ -3,7 +3,7 @@
 //! The WAL index is a file that needs disk space. If a start finds none, one connection reads with the index in its
 //! memory (`locking_mode=EXCLUSIVE`), and turns are answered 503 until there is space.
 
-use super::place::Place;
+use super::place::OpenFiles;
 use crate::store::deadline::deadline;
 use crate::store::sqlite::error::Context as _;
 use crate::store::{Error, ErrorKind, Result};
@@ -35,16 +35,16 @@ pub(in crate::store::sqlite) struct Readers {
 
 /// The access mode of a pool's connections.
 #[derive(Debug, Clone)]
-pub(in crate::store::sqlite) enum Way {
+pub(in crate::store::sqlite) enum AccessMode {
     /// Several connections that read while others write, as long as the files are at their path.
-    Beside(Arc<Place>),
+    Beside(Arc<OpenFiles>),
     /// One connection that excludes everybody else and needs no disk space, because the WAL index is in its memory.
     Alone,
 }
 
 impl Readers {
     /// Opens the first connection now and the others on demand.
-    pub(in crate::store::sqlite) fn open(path: &Path, size: u32, way: Way) -> Result<Self> {
+    pub(in crate::store::sqlite) fn open(path: &Path, size: u32, way: AccessMode) -> Result<Self> {
         let open = Arc::new(());
         let pool = pool(path, size, way, open.clone())?;
         Ok(Self { pool: RwLock::new(Some(pool)), open })
@@ -61,12 +61,12 @@ impl Readers {
         connection
             .0
             .progress_handler(INSTRUCTIONS_PER_CHECK, Some(move || Instant::now() > end))
-            .doing("setting the time limit of a read")?;
+            .context("setting the time limit of a read")?;
         Ok(Reader(connection))
     }
 
     /// Opens connections in another mode, after [`Readers::close`] has closed the current ones.
-    pub(in crate::store::sqlite) fn reopen(&self, path: &Path, size: u32, way: Way) -> Result<()> {
+    pub(in crate::store::sqlite) fn reopen(&self, path: &Path, size: u32, way: AccessMode) -> Result<()> {
         let pool = pool(path, size, way, self.open.clone())?;
         *self.pool.write() = Some(pool);
         Ok(())
@@ -82,11 +82,11 @@ impl Readers {
     }
 }
 
-fn pool(path: &Path, size: u32, way: Way, open: Arc<()>) -> Result<r2d2::Pool<Manager>> {
+fn pool(path: &Path, size: u32, way: AccessMode, open: Arc<()>) -> Result<r2d2::Pool<Manager>> {
     let (access, locking, size) = match way {
-        Way::Beside(_) => (OpenFlags::SQLITE_OPEN_READ_ONLY, "NORMAL", size),
+        AccessMode::Beside(_) => (OpenFlags::SQLITE_OPEN_READ_ONLY, "NORMAL", size),
         // Read-only connections take no exclusive lock.
-        Way::Alone => (OpenFlags::SQLITE_OPEN_READ_WRITE, "EXCLUSIVE", 1),
+        AccessMode::Alone => (OpenFlags::SQLITE_OPEN_READ_WRITE, "EXCLUSIVE", 1),
     };
     let manager = SqliteConnectionManager::file(path)
         .with_flags(access | OpenFlags::SQLITE_OPEN_NO_MUTEX)
@@ -118,10 +118,10 @@ fn set_up(connection: &rusqlite::Connection, locking: &str) -> rusqlite::Result<
 
 /// Opens a reading connection outside the pool, without a time limit.
 pub(in crate::store::sqlite) fn reader(path: &Path) -> Result<rusqlite::Connection> {
-    const DOING: &str = "opening a read connection";
+    const CONTEXT: &str = "opening a read connection";
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = rusqlite::Connection::open_with_flags(path, flags).doing(DOING)?;
-    set_up(&connection, "NORMAL").doing(DOING)?;
+    let connection = rusqlite::Connection::open_with_flags(path, flags).context(CONTEXT)?;
+    set_up(&connection, "NORMAL").context(CONTEXT)?;
     Ok(connection)
 }
 
@@ -135,7 +135,7 @@ impl Drop for Readers {
 /// A connection manager that counts open connections.
 struct Manager {
     connections: SqliteConnectionManager,
-    way: Way,
+    way: AccessMode,
     open: Arc<()>,
 }
 
@@ -146,15 +146,15 @@ impl ManageConnection for Manager {
 
     fn connect(&self) -> Result<Self::Connection> {
         // SQLite would open any file that is at the path now, and create files beside it.
-        if let Way::Beside(place) = &self.way {
+        if let AccessMode::Beside(place) = &self.way {
             place.check()?;
         }
-        let connection = self.connections.connect().doing("opening a read connection")?;
+        let connection = self.connections.connect().context("opening a read connection")?;
         Ok((connection, self.open.clone()))
     }
 
     fn is_valid(&self, (connection, _): &mut Self::Connection) -> Result<()> {
-        self.connections.is_valid(connection).doing("testing a read connection")
+        self.connections.is_valid(connection).context("testing a read connection")
     }
 
     fn has_broken(&self, (connection, _): &mut Self::Connection) -> bool {

@@ -12,8 +12,8 @@ const NUMBERED: [&str; 3] = ["calls", "call_transcriptions", "webhook_events"];
 /// Inserts a turn of a new call and rolls both back, so that anything that refuses turns shows: exhausted ids, a
 /// trigger, a constraint. Then overwrites the schema version with itself, which is a real write with a sync that
 /// changes nothing.
-pub(in crate::store::sqlite) fn probe(transaction: &Transaction<'_>) -> Result<Outcome> {
-    const DOING: &str = "inserting a trial turn";
+pub(in crate::store::sqlite) fn check_writable(transaction: &Transaction<'_>) -> Result<Outcome> {
+    const CONTEXT: &str = "inserting a trial turn";
     // No conversation id contains U+0000.
     transaction
         .execute_batch(
@@ -26,38 +26,38 @@ pub(in crate::store::sqlite) fn probe(transaction: &Transaction<'_>) -> Result<O
              SELECT conversation_id, 'agent', 'probe', created_at, 1, created_at, 0 FROM calls \
              WHERE conversation_id = 'probe' || char(0)",
         )
-        .doing(DOING)?;
+        .context(CONTEXT)?;
     let stored = "SELECT count(*) FROM call_transcriptions WHERE conversation_id = 'probe' || char(0)";
-    expect_stored(transaction.query_row(stored, [], |row| row.get(0)).doing(DOING)?)?;
-    transaction.execute_batch("ROLLBACK TO probe; RELEASE probe").doing(DOING)?;
+    expect_stored(transaction.query_row(stored, [], |row| row.get(0)).context(CONTEXT)?)?;
+    transaction.execute_batch("ROLLBACK TO probe; RELEASE probe").context(CONTEXT)?;
     transaction
         .pragma_update(None, "user_version", known_schema())
-        .doing("writing to the disk as a trial")
+        .context("writing to the disk as a trial")
         .map(|()| Ok(Written::Done))
 }
 
 /// Lowers the next ids of tables whose counter an import has set too high, if no row has such an id any more. Otherwise
 /// no turn could be stored. Imports refuse such ids today.
 pub(in crate::store::sqlite) fn set_numbers_back(connection: &mut Connection) -> Result<()> {
-    const DOING: &str = "lowering the next row ids";
-    let transaction = connection.transaction().doing(DOING)?;
+    const CONTEXT: &str = "lowering the next row ids";
+    let transaction = connection.transaction().context(CONTEXT)?;
     for table in NUMBERED {
         let number: Option<i64> = transaction
             .query_row("SELECT seq FROM sqlite_sequence WHERE name = ?1", [table], |row| row.get(0))
             .optional()
-            .doing(DOING)?;
+            .context(CONTEXT)?;
         let Some(number) = number.filter(|number| *number > MAX_LAST_ROW_ID) else { continue };
         let last: i64 = transaction
             .query_row(&format!("SELECT ifnull(max(id), 0) FROM {table}"), [], |row| row.get(0))
-            .doing(DOING)?;
+            .context(CONTEXT)?;
         if last > MAX_LAST_ROW_ID {
             tracing::error!(table, last, "a row id leaves too few ids for new rows; run `check` for a remedy");
             continue;
         }
         transaction
             .execute("UPDATE sqlite_sequence SET seq = ?1 WHERE name = ?2", rusqlite::params![last, table])
-            .doing(DOING)?;
+            .context(CONTEXT)?;
         tracing::warn!(table, number, last, "lowered the next row id, which an import had set too high");
     }
-    transaction.commit().doing(DOING)
+    transaction.commit().context(CONTEXT)
 }

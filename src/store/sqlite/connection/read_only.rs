@@ -14,28 +14,28 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-const DOING: &str = "opening the database";
+const CONTEXT: &str = "opening the database";
 
 /// Opens a file as a read-only database. It need not be one of this program.
 ///
 /// # Errors
 /// The file does not exist, is no regular file, has several paths, or has a WAL that this user cannot read.
 pub(in crate::store::sqlite) fn open(path: &Path) -> Result<Connection> {
-    let of_file = |error: io::Error| Error::new(ErrorKind::Other, DOING, error);
-    let path = place::resolve(path).map_err(of_file)?;
+    let of_file = |error: io::Error| Error::new(ErrorKind::Other, CONTEXT, error);
+    let path = place::canonical_path(path).map_err(of_file)?;
     if let Some(alias) = place::alias(&path).map_err(of_file)? {
-        return Err(Error::new(ErrorKind::Other, DOING, format!("{} {alias}", path.display())));
+        return Err(Error::new(ErrorKind::Other, CONTEXT, format!("{} {alias}", path.display())));
     }
     // The URI flag is needed for `immutable`. An absolute path is never taken for a URI.
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-    let connection = Connection::open_with_flags(&path, flags).doing(DOING)?;
-    connection.busy_timeout(Duration::from_secs(10)).doing(DOING)?;
+    let connection = Connection::open_with_flags(&path, flags).context(CONTEXT)?;
+    connection.busy_timeout(Duration::from_secs(10)).context(CONTEXT)?;
     let refused = match first_read(&connection) {
         Ok(()) => return Ok(connection),
         Err(error) => error,
     };
     if !matches!(refused.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly)) {
-        return Err(refused).doing(DOING);
+        return Err(refused).context(CONTEXT);
     }
     drop(connection);
     for ending in ["-wal", "-journal"] {
@@ -46,11 +46,11 @@ pub(in crate::store::sqlite) fn open(path: &Path) -> Result<Connection> {
                  of both files",
                 log.display()
             );
-            return Err(Error::new(ErrorKind::Other, DOING, what));
+            return Err(Error::new(ErrorKind::Other, CONTEXT, what));
         }
     }
-    let connection = Connection::open_with_flags(immutable(&path), flags).doing(DOING)?;
-    first_read(&connection).doing(DOING)?;
+    let connection = Connection::open_with_flags(immutable(&path), flags).context(CONTEXT)?;
+    first_read(&connection).context(CONTEXT)?;
     Ok(connection)
 }
 
@@ -61,10 +61,10 @@ pub(in crate::store::sqlite) fn open(path: &Path) -> Result<Connection> {
 /// The file does not exist, or is no database.
 pub(in crate::store::sqlite) fn open_copy(path: &Path) -> Result<Connection> {
     let metadata = std::fs::symlink_metadata(path).and_then(|file| files::expect_regular(path, &file));
-    metadata.map_err(|error| Error::new(ErrorKind::Other, DOING, error))?;
+    metadata.map_err(|error| Error::new(ErrorKind::Other, CONTEXT, error))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-    let connection = Connection::open_with_flags(immutable(path), flags).doing(DOING)?;
-    first_read(&connection).doing(DOING)?;
+    let connection = Connection::open_with_flags(immutable(path), flags).context(CONTEXT)?;
+    first_read(&connection).context(CONTEXT)?;
     Ok(connection)
 }
 

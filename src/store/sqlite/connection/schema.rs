@@ -10,10 +10,10 @@ pub(in crate::store::sqlite) const APPLICATION_ID: u32 = u32::from_be_bytes(*b"T
 
 /// Checks that the database is ours and not newer than this program. Returns its schema version.
 pub(in crate::store::sqlite) fn expect_own(connection: &Connection) -> Result<u32> {
-    const DOING: &str = "checking the file's identity";
-    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0)).doing(DOING);
+    const CONTEXT: &str = "checking the file's identity";
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0)).context(CONTEXT);
     let (application_id, version, known) = (pragma("application_id")?, pragma("user_version")?, known_schema());
-    let wrong = |what: String| Err(Error::new(ErrorKind::Other, DOING, what));
+    let wrong = |what: String| Err(Error::new(ErrorKind::Other, CONTEXT, what));
     if application_id != APPLICATION_ID {
         return wrong("it is not a database of transcribe-hook".to_owned());
     }

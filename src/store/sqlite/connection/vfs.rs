@@ -85,7 +85,7 @@ unsafe extern "C" fn write(file: *mut sqlite3_file, data: *const c_void, length:
     };
     // SAFETY: SQLite passes `bytes` bytes.
     let page = unsafe { std::slice::from_raw_parts(data.cast::<u8>(), bytes) };
-    let Some(remains) = page_scrub::remains(page, place, file_bytes) else {
+    let Some(remains) = page_scrub::unused_range(page, place, file_bytes) else {
         // SAFETY: the arguments are SQLite's own.
         return unsafe { write(file, data, length, at) };
     };

@@ -16,7 +16,7 @@ use super::check;
 use crate::store::sqlite::connection::header;
 use crate::store::sqlite::connection::read_only;
 use crate::store::sqlite::error::Context as _;
-use crate::store::{BackupReport, BackupStep, BackupWatch, Error, ErrorKind, Result};
+use crate::store::{BackupReport, BackupStep, Error, ErrorKind, ProgressFn, Result};
 use crate::sys::atomic_file::Aside;
 use crate::sys::low_priority::Background;
 use crate::sys::paths::{parent_dir, with_suffix};
@@ -37,7 +37,7 @@ const MIN_FREE_BYTES: u64 = 32 << 20;
 /// Number of SQLite's virtual machine instructions in a check between two pauses.
 const INSTRUCTIONS_PER_PAUSE: i32 = 20_000;
 
-const COPYING: &str = "copying";
+const CONTEXT: &str = "copying";
 
 /// Copies `source` to a partial file and checks the copy: its integrity, and that no call has a gap.
 ///
@@ -46,7 +46,7 @@ const COPYING: &str = "copying";
 ///
 /// # Errors
 /// The content of the file is not a usable copy then.
-pub fn backup(source: &Path, aside: &Aside, mut watch: BackupWatch) -> Result<BackupReport> {
+pub fn backup(source: &Path, aside: &Aside, mut watch: ProgressFn) -> Result<BackupReport> {
     // Uses a thread of its own, because a thread cannot raise its priority again.
     std::thread::scope(|scope| {
         let work = scope.spawn(|| {
@@ -57,76 +57,77 @@ pub fn backup(source: &Path, aside: &Aside, mut watch: BackupWatch) -> Result<Ba
     })
 }
 
-/// Checks that no WAL or journal of another database is beside the path of a new copy. SQLite would apply it to the copy.
+/// Checks that no WAL or journal of another database is beside the path of a new copy. SQLite would apply it to the
+/// copy.
 ///
 /// # Errors
 /// There is such a file, or the operating system refused the check.
 pub fn expect_no_wal(target: &Path) -> Result<()> {
     for ending in ["-wal", "-journal"] {
         let wal = with_suffix(target, ending);
-        if header::not_empty(&wal).map_err(of_file)?.is_some() {
+        if header::not_empty(&wal).map_err(file_error)?.is_some() {
             let what = format!("{} belongs to another database and would damage the copy; move it away", wal.display());
-            return Err(of_file(what));
+            return Err(file_error(what));
         }
     }
     Ok(())
 }
 
-fn of_file(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::new(ErrorKind::Other, COPYING, error)
+fn file_error(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::new(ErrorKind::Other, CONTEXT, error)
 }
 
-fn copy(source: &Path, aside: &Aside, watch: &mut BackupWatch) -> Result<()> {
+fn copy(source: &Path, aside: &Aside, watch: &mut ProgressFn) -> Result<()> {
     const READING: &str = "reading the database";
     // The WAL grows until the copy is read.
     let mut background = Background::that_ends();
     let from = read_only::open(source)?;
-    from.execute_batch("PRAGMA cache_size = -1000; PRAGMA mmap_size = 0; BEGIN").doing(READING)?;
+    from.execute_batch("PRAGMA cache_size = -1000; PRAGMA mmap_size = 0; BEGIN").context(READING)?;
     // The first read opens the snapshot.
-    from.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).doing(READING)?;
-    let page_size: u64 = from.pragma_query_value(None, "page_size", |row| row.get(0)).doing(READING)?;
+    from.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).context(READING)?;
+    let page_size: u64 = from.pragma_query_value(None, "page_size", |row| row.get(0)).context(READING)?;
     let bytes = |pages: i32| u64::try_from(pages).unwrap_or(0) * page_size;
-    aside.permit_as(source).map_err(of_file)?;
+    aside.permit_as(source).map_err(file_error)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut to = Connection::open_with_flags(aside.path(), flags).doing(COPYING)?;
+    let mut to = Connection::open_with_flags(aside.path(), flags).context(CONTEXT)?;
     // An unfinished copy is useless, so no journal protects it.
     to.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -2000")
-        .doing(COPYING)?;
+        .context(CONTEXT)?;
     {
-        let backup = Backup::new(&from, &mut to).doing(COPYING)?;
+        let backup = Backup::new(&from, &mut to).context(CONTEXT)?;
         for step in 0_u32.. {
             // The first step only finds the number of pages.
-            let state = backup.step(if step == 0 { 1 } else { PAGES_PER_STEP }).doing(COPYING)?;
+            let state = backup.step(if step == 0 { 1 } else { PAGES_PER_STEP }).context(CONTEXT)?;
             let progress = backup.progress();
             let (done, of) = (bytes(progress.pagecount - progress.remaining), bytes(progress.pagecount));
             if step == 0 {
                 refuse_to_fill_the_disk(aside, of)?;
             }
             if watch(BackupStep::Copied { done, of }).is_break() {
-                return Err(of_file("it was stopped"));
+                return Err(file_error("it was stopped"));
             }
             match state {
                 StepResult::Done => break,
                 StepResult::More => {}
                 // Nobody else knows the copy, and the source's snapshot is open.
-                _ => return Err(Error::new(ErrorKind::Busy, COPYING, "the database is locked")),
+                _ => return Err(Error::new(ErrorKind::Busy, CONTEXT, "the database is locked")),
             }
             if step % STEPS_PER_SYNC == STEPS_PER_SYNC - 1 {
-                aside.file().sync_data().map_err(of_file)?;
+                aside.file().sync_data().map_err(file_error)?;
             }
             background.pause();
         }
     }
-    to.close().map_err(|(_, error)| error).doing(COPYING)?;
+    to.close().map_err(|(_, error)| error).context(CONTEXT)?;
     drop(from);
     // The write and read versions of the file format: 1 is rollback mode (<https://www.sqlite.org/fileformat.html>).
-    aside.file().write_all_at(&[1, 1], 18).map_err(of_file)?;
-    aside.file().sync_all().map_err(of_file)
+    aside.file().write_all_at(&[1, 1], 18).map_err(file_error)?;
+    aside.file().sync_all().map_err(file_error)
 }
 
 /// Refuses a copy that would leave too little space, because a full disk prevents the service from storing turns.
 fn refuse_to_fill_the_disk(aside: &Aside, wanted: u64) -> Result<()> {
-    let space = rustix::fs::fstatvfs(aside.file()).map_err(of_file)?;
+    let space = rustix::fs::fstatvfs(aside.file()).map_err(file_error)?;
     let free = space.f_bavail.saturating_mul(space.f_frsize);
     if wanted.saturating_add(MIN_FREE_BYTES) <= free {
         return Ok(());
@@ -136,30 +137,30 @@ fn refuse_to_fill_the_disk(aside: &Aside, wanted: u64) -> Result<()> {
         "the disk of {} has {free} bytes free; the copy needs {wanted}, and {MIN_FREE_BYTES} must stay free",
         folder.display()
     );
-    Err(Error::new(ErrorKind::Full, COPYING, what))
+    Err(Error::new(ErrorKind::Full, CONTEXT, what))
 }
 
 /// Checks that a finished copy opens, is ours and has its full length. A thorough check reads all of it.
 ///
 /// # Errors
 /// The copy is unusable, or `watch` stopped the work.
-pub(in crate::store::sqlite) fn examine(copy: &Path, thorough: bool, watch: BackupWatch) -> Result<()> {
-    const DOING: &str = "verifying a copy";
+pub(in crate::store::sqlite) fn examine(copy: &Path, thorough: bool, watch: ProgressFn) -> Result<()> {
+    const CONTEXT: &str = "verifying a copy";
     let connection = read_only::open_copy(copy)?;
     crate::store::sqlite::connection::schema::expect_own(&connection)?;
-    let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u64>(0)).doing(DOING);
-    let (wanted, bytes) = (number("page_size")? * number("page_count")?, copy.metadata().map_err(of_file)?.len());
+    let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u64>(0)).context(CONTEXT);
+    let (wanted, bytes) = (number("page_size")? * number("page_count")?, copy.metadata().map_err(file_error)?.len());
     if wanted != bytes {
-        return Err(Error::new(ErrorKind::Other, DOING, format!("it has {bytes} bytes of {wanted}")));
+        return Err(Error::new(ErrorKind::Other, CONTEXT, format!("it has {bytes} bytes of {wanted}")));
     }
     if thorough { verify(&connection, watch) } else { Ok(()) }
 }
 
 /// Checks that a copy is intact, with pauses and at idle priority.
-fn verify(connection: &Connection, mut watch: BackupWatch) -> Result<()> {
-    const DOING: &str = "checking the copy";
+fn verify(connection: &Connection, mut watch: ProgressFn) -> Result<()> {
+    const CONTEXT: &str = "checking the copy";
     let mut background = Background::begin();
-    connection.execute_batch("PRAGMA cache_size = -2000; PRAGMA mmap_size = 0").doing(DOING)?;
+    connection.execute_batch("PRAGMA cache_size = -2000; PRAGMA mmap_size = 0").context(CONTEXT)?;
     connection
         .progress_handler(
             INSTRUCTIONS_PER_PAUSE,
@@ -168,23 +169,23 @@ fn verify(connection: &Connection, mut watch: BackupWatch) -> Result<()> {
                 watch(BackupStep::Checking).is_break()
             }),
         )
-        .doing(DOING)?;
+        .context(CONTEXT)?;
     let problems = [check::integrity(connection)?, check::counts(connection)?].concat();
     match problems.first() {
         None => Ok(()),
         Some(first) => {
             let what = format!("{} problems, the first: {}", problems.len(), first.what);
-            Err(Error::new(ErrorKind::Other, DOING, what))
+            Err(Error::new(ErrorKind::Other, CONTEXT, what))
         }
     }
 }
 
 /// Counts the calls and turns of a new copy, after checking that it is intact.
-fn count(aside: &Aside, watch: BackupWatch) -> Result<BackupReport> {
+fn count(aside: &Aside, watch: ProgressFn) -> Result<BackupReport> {
     let connection = read_only::open_copy(aside.path())?;
     verify(&connection, watch)?;
-    let bytes = aside.file().metadata().map_err(of_file)?.len();
+    let bytes = aside.file().metadata().map_err(file_error)?.len();
     let counts = "SELECT (SELECT count(*) FROM calls), (SELECT count(*) FROM call_transcriptions)";
     let report = |row: &Row<'_>| Ok(BackupReport { calls: row.get(0)?, turns: row.get(1)?, bytes });
-    connection.query_row(counts, [], report).doing("checking the copy")
+    connection.query_row(counts, [], report).context("checking the copy")
 }

@@ -10,12 +10,12 @@ use crate::store::sqlite::connection::schema::expect_own;
 use crate::store::sqlite::error::Context as _;
 use crate::store::sqlite::row::MAX_LAST_ROW_ID;
 use crate::store::sqlite::{events, search};
-use crate::store::{CheckReport, Finding, Result, UnreadEvents};
+use crate::store::{CheckReport, IntegrityIssue, Result, UnreadEvents};
 use crate::sys::low_priority::Background;
 use rusqlite::{Connection, Row};
 use std::path::Path;
 
-const DOING: &str = "checking the database";
+const CONTEXT: &str = "checking the database";
 
 /// Number of SQLite's virtual machine instructions between two pauses.
 const INSTRUCTIONS_PER_PAUSE: i32 = 20_000;
@@ -31,7 +31,7 @@ pub fn check(path: &Path) -> Result<CheckReport> {
     std::thread::scope(|scope| {
         let work = scope.spawn(|| {
             let mut connection = read_only::open(path)?;
-            connection.execute_batch("PRAGMA cache_size = -2000; PRAGMA mmap_size = 0").doing(DOING)?;
+            connection.execute_batch("PRAGMA cache_size = -2000; PRAGMA mmap_size = 0").context(CONTEXT)?;
             let version = expect_own(&connection)?;
             // The WAL of a database in use grows until a check of it ends.
             let mut background = Background::that_ends();
@@ -43,7 +43,7 @@ pub fn check(path: &Path) -> Result<CheckReport> {
                         false
                     }),
                 )
-                .doing(DOING)?;
+                .context(CONTEXT)?;
             let mut report = run_all(&connection, version)?;
             if report.problems.is_empty() && version == known_schema() {
                 report.problems = search::check(&mut connection, path)?;
@@ -58,12 +58,12 @@ pub fn check(path: &Path) -> Result<CheckReport> {
 ///
 /// # Errors
 /// The database cannot be read.
-pub fn each_call(path: &Path, tell: &mut dyn FnMut(&ConversationId)) -> Result<()> {
+pub fn for_each_call(path: &Path, tell: &mut dyn FnMut(&ConversationId)) -> Result<()> {
     let connection = read_only::open(path)?;
-    let mut select = connection.prepare("SELECT conversation_id FROM calls").doing(DOING)?;
-    let mut rows = select.query([]).doing(DOING)?;
-    while let Some(row) = rows.next().doing(DOING)? {
-        tell(&row.get(0).doing(DOING)?);
+    let mut select = connection.prepare("SELECT conversation_id FROM calls").context(CONTEXT)?;
+    let mut rows = select.query([]).context(CONTEXT)?;
+    while let Some(row) = rows.next().context(CONTEXT)? {
+        tell(&row.get(0).context(CONTEXT)?);
     }
     Ok(())
 }
@@ -83,7 +83,7 @@ fn run_all(connection: &Connection, version: u32) -> Result<CheckReport> {
     }
     let rows = |table: &str| {
         let count = format!("SELECT count(*) FROM {table}");
-        connection.query_row(&count, [], |row| row.get(0)).doing(DOING)
+        connection.query_row(&count, [], |row| row.get(0)).context(CONTEXT)
     };
     let (calls, turns) = if problems.is_empty() {
         (Some(rows("calls")?), Some(rows("call_transcriptions")?))
@@ -95,13 +95,13 @@ fn run_all(connection: &Connection, version: u32) -> Result<CheckReport> {
 }
 
 /// Checks pages, rows, constraints and indexes.
-pub(in crate::store::sqlite) fn integrity(connection: &Connection) -> Result<Vec<Finding>> {
+pub(in crate::store::sqlite) fn integrity(connection: &Connection) -> Result<Vec<IntegrityIssue>> {
     let texts: rusqlite::Result<Vec<String>> = connection
         .prepare(&format!("PRAGMA integrity_check({MAX_FINDINGS})"))
         .and_then(|mut check| check.query_map([], |row| row.get(0))?.collect());
     match texts {
         Ok(texts) if texts == ["ok"] => Ok(Vec::new()),
-        Ok(texts) => Ok(texts.into_iter().map(|what| Finding { check: "integrity", what }).collect()),
+        Ok(texts) => Ok(texts.into_iter().map(|what| IntegrityIssue { check: "integrity", what }).collect()),
         // The database is too damaged for this check.
         Err(error)
             if matches!(
@@ -109,14 +109,14 @@ pub(in crate::store::sqlite) fn integrity(connection: &Connection) -> Result<Vec
                 Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
             ) =>
         {
-            Ok(vec![Finding { check: "integrity", what: error.to_string() }])
+            Ok(vec![IntegrityIssue { check: "integrity", what: error.to_string() }])
         }
-        Err(error) => Err(error).doing(DOING),
+        Err(error) => Err(error).context(CONTEXT),
     }
 }
 
 /// Finds rows that refer to missing rows.
-fn check_references(connection: &Connection) -> Result<Vec<Finding>> {
+fn check_references(connection: &Connection) -> Result<Vec<IntegrityIssue>> {
     let what = |row: &Row<'_>| {
         let (table, id, parent): (String, Option<i64>, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let id = id.map_or(String::new(), |id| format!(" {id}"));
@@ -126,7 +126,7 @@ fn check_references(connection: &Connection) -> Result<Vec<Finding>> {
 }
 
 /// Checks that a call's turns are numbered from 1 to the count in its row.
-pub(in crate::store::sqlite) fn counts(connection: &Connection) -> Result<Vec<Finding>> {
+pub(in crate::store::sqlite) fn counts(connection: &Connection) -> Result<Vec<IntegrityIssue>> {
     // The table's constraints make numbers unique within a call and at least 1, so these three conditions exclude gaps.
     findings(
         connection,
@@ -147,7 +147,7 @@ pub(in crate::store::sqlite) fn counts(connection: &Connection) -> Result<Vec<Fi
 }
 
 /// Checks that `sqlite_sequence` is not below the largest id in use.
-fn check_sequences(connection: &Connection) -> Result<Vec<Finding>> {
+fn check_sequences(connection: &Connection) -> Result<Vec<IntegrityIssue>> {
     findings(
         connection,
         "numbers",
@@ -163,7 +163,7 @@ fn check_sequences(connection: &Connection) -> Result<Vec<Finding>> {
 }
 
 /// Checks that new ids stay exact in every JSON reader. Older versions could import larger ones.
-fn check_exhausted_ids(connection: &Connection) -> Result<Vec<Finding>> {
+fn check_exhausted_ids(connection: &Connection) -> Result<Vec<IntegrityIssue>> {
     findings(
         connection,
         "numbers",
@@ -185,7 +185,7 @@ fn check_exhausted_ids(connection: &Connection) -> Result<Vec<Finding>> {
 }
 
 /// Checks that a call's row has the times of its first and last turn.
-fn check_turn_times(connection: &Connection, unfinished: &str) -> Result<Vec<Finding>> {
+fn check_turn_times(connection: &Connection, unfinished: &str) -> Result<Vec<IntegrityIssue>> {
     findings(
         connection,
         "times",
@@ -203,7 +203,7 @@ fn check_turn_times(connection: &Connection, unfinished: &str) -> Result<Vec<Fin
 }
 
 /// Checks that a superseded turn names a turn that exists and is not superseded itself.
-fn check_superseded_turns(connection: &Connection, unfinished: &str) -> Result<Vec<Finding>> {
+fn check_superseded_turns(connection: &Connection, unfinished: &str) -> Result<Vec<IntegrityIssue>> {
     findings(
         connection,
         "stand_ins",
@@ -226,10 +226,10 @@ fn findings(
     check: &'static str,
     sql: &str,
     mut what: impl FnMut(&Row<'_>) -> rusqlite::Result<String>,
-) -> Result<Vec<Finding>> {
-    let finding = |row: &Row<'_>| Ok(Finding { check, what: what(row)? });
+) -> Result<Vec<IntegrityIssue>> {
+    let finding = |row: &Row<'_>| Ok(IntegrityIssue { check, what: what(row)? });
     connection
         .prepare(&format!("{sql} LIMIT {MAX_FINDINGS}"))
         .and_then(|mut select| select.query_map([], finding)?.collect())
-        .doing(DOING)
+        .context(CONTEXT)
 }

@@ -15,7 +15,7 @@ use crate::store::sqlite::connection::open_error::OpenError;
 use crate::store::sqlite::connection::options::Options;
 use crate::store::sqlite::connection::{checkpoint, header, place, read_only};
 use crate::store::sqlite::error::Context as _;
-use crate::store::{BackupReport, BackupWatch, Error, ErrorKind, Result};
+use crate::store::{BackupReport, Error, ErrorKind, ProgressFn, Result};
 use crate::sys::atomic_file::Aside;
 use crate::sys::files::{self, FileId};
 use crate::sys::paths::{parent_dir, sync_parent_dir, with_suffix};
@@ -25,7 +25,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-const DOING: &str = "restoring";
+const CONTEXT: &str = "restoring";
 
 /// Maximum time to wait for another process that holds the old database.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -43,7 +43,7 @@ pub struct Replacement {
 
 /// Result of a replacement.
 #[derive(Debug)]
-pub struct Replaced {
+pub struct ReplacementReport {
     /// Numbers of calls, turns and bytes.
     pub report: BackupReport,
     /// New path of the old database.
@@ -82,9 +82,9 @@ impl Replacement {
             }
         }
         let of_copy = |source| OpenError::Database { path: copy.to_owned(), source };
-        let id = |file: io::Result<Metadata>| file.map(|file| FileId::of(&file)).ok();
+        let id = |file: io::Result<Metadata>| file.map(|file| FileId::from_metadata(&file)).ok();
         if old.is_some() && id(fs::metadata(copy)) == id(fs::metadata(&path)) {
-            return Err(of_copy(Error::new(ErrorKind::Other, DOING, "it is the database itself")));
+            return Err(of_copy(Error::new(ErrorKind::Other, CONTEXT, "it is the database itself")));
         }
         let newest = check_copy(copy).map_err(of_copy)?;
         Ok(Self { copy: copy.to_owned(), database: path, old, lock, newest })
@@ -109,14 +109,14 @@ impl Replacement {
     ///
     /// # Errors
     /// The old database is still in place.
-    pub fn run(self, now: Timestamp, watch: BackupWatch) -> Result<Replaced> {
+    pub fn run(self, now: Timestamp, watch: ProgressFn) -> Result<ReplacementReport> {
         let path = &*self.database;
-        let aside = Aside::over(path).map_err(|error| Error::new(ErrorKind::Other, DOING, error))?;
+        let aside = Aside::over(path).map_err(|error| Error::new(ErrorKind::Other, CONTEXT, error))?;
         let report = backup(&self.copy, &aside, watch)?;
         self.inherit(aside.file()).map_err(failed)?;
         aside.file().sync_all().map_err(failed)?;
         if self.old.is_some() {
-            fold(path);
+            checkpoint(path);
         }
         let suffix = suffix(path, now);
         remove_derived(path).map_err(failed)?;
@@ -125,31 +125,31 @@ impl Replacement {
         let kept = self.old.is_some().then(|| with_suffix(path, &suffix));
         match &kept {
             Some(kept) => exchange(aside.path(), path, kept).map_err(failed)?,
-            None => aside.publish().map_err(|error| Error::new(ErrorKind::Other, DOING, error))?,
+            None => aside.publish().map_err(|error| Error::new(ErrorKind::Other, CONTEXT, error))?,
         }
         drop(self.lock);
-        Ok(Replaced { report, kept, moved })
+        Ok(ReplacementReport { report, kept, moved })
     }
 
     /// Gives a file the mode and owner of the old database, or those of a new one.
     fn inherit(&self, file: &File) -> io::Result<()> {
         let mode = self.old.as_ref().map_or(files::MODE, |old| old.permissions().mode() & 0o777);
         file.set_permissions(Permissions::from_mode(mode))?;
-        files::give_to_owner_of(file, &place::heir(&self.database)?)
+        files::give_to_owner_of(file, &place::owner_metadata(&self.database)?)
     }
 }
 
 fn failed(error: io::Error) -> Error {
-    Error::new(ErrorKind::Other, DOING, error)
+    Error::new(ErrorKind::Other, CONTEXT, error)
 }
 
 /// Refuses another program's database, which must have been named by mistake. A file that is no database may be a
 /// broken one of ours.
 fn expect_ours_or_broken(path: &Path) -> Result<(), OpenError> {
     match header::open(path) {
-        Err(OpenError::Foreign { path, what: header::NO_DATABASE }) => drop(path),
+        Err(OpenError::NotOurs { path, what: header::NO_DATABASE }) => drop(path),
         // A service of a newer version may have used it last.
-        Err(OpenError::ForeignLog { .. } | OpenError::Newer { .. }) | Ok(_) => {}
+        Err(OpenError::ForeignWal { .. } | OpenError::SchemaTooNew { .. }) | Ok(_) => {}
         Err(error) => return Err(error),
     }
     Ok(())
@@ -176,16 +176,17 @@ fn check_copy(copy: &Path) -> Result<Option<Timestamp>> {
             [],
             |row| row.get(0),
         )
-        .doing("checking the copy")?;
+        .context("checking the copy")?;
     Ok(newest.and_then(|at| Timestamp::parse(&at).ok()))
 }
 
 /// Checkpoints a database's own WAL. Leaves it alone if it cannot be read.
-fn fold(path: &Path) {
+fn checkpoint(path: &Path) {
     if header::belongs_together(path)
         && let Ok(connection) = connect(path, LOCK_TIMEOUT)
         && crate::store::sqlite::connection::schema::expect_own(&connection).is_ok()
-        && checkpoint::fold_log_in(&connection, checkpoint::Of::Database, LOCK_TIMEOUT).is_ok_and(|whole| whole)
+        && checkpoint::checkpoint_truncate(&connection, checkpoint::WalOwner::Database, LOCK_TIMEOUT)
+            .is_ok_and(|whole| whole)
     {
         // Closing the last connection removes the WAL.
         let _ = connection.close();

@@ -29,8 +29,8 @@ pub(super) const MAX_WORDS: usize = 512;
 
 /// Returns all variants of a text of one or more words, and reduces `left` by their number of words. If `left` is too
 /// small, returns the text as it is and without accents.
-pub(super) fn of(text: &str, left: &mut usize) -> Vec<String> {
-    let words: Vec<Vec<String>> = text.split_whitespace().map(of_word).collect();
+pub(super) fn variants(text: &str, left: &mut usize) -> Vec<String> {
+    let words: Vec<Vec<String>> = text.split_whitespace().map(word_variants).collect();
     let number =
         words.iter().try_fold(1_usize, |number, of_word| number.checked_mul(of_word.len())).unwrap_or(usize::MAX);
     if number <= 1 {
@@ -51,9 +51,9 @@ pub(super) fn of(text: &str, left: &mut usize) -> Vec<String> {
 }
 
 /// Returns the variants of a word, the one without accents first.
-fn of_word(word: &str) -> Vec<String> {
+fn word_variants(word: &str) -> Vec<String> {
     let word = word.to_lowercase();
-    let bare: Vec<char> = word.replace('ß', "ss").chars().map(bare).collect();
+    let bare: Vec<char> = word.replace('ß', "ss").chars().map(without_accent).collect();
     let mut parted = vec![bare.clone()];
     for (at, pair) in (1..).zip(bare.windows(2)) {
         if let (true, Some((_, other))) = (VOWELS.contains(&pair[0]), DIAERESES.iter().find(|(of, _)| *of == pair[1])) {
@@ -83,7 +83,7 @@ fn of_word(word: &str) -> Vec<String> {
     ways
 }
 
-fn bare(letter: char) -> char {
+fn without_accent(letter: char) -> char {
     let letter = ACCENTS.iter().find(|(_, others)| others.contains(letter)).map_or(letter, |(bare, _)| *bare);
     DIAERESES.iter().find(|(_, other)| *other == letter).map_or(letter, |(of, _)| *of)
 }
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     fn ways(text: &str) -> Vec<String> {
-        of(text, &mut MAX_WORDS.clone())
+        variants(text, &mut MAX_WORDS.clone())
     }
 
     #[test]
@@ -111,11 +111,11 @@ mod tests {
     fn what_would_be_too_many_is_looked_for_as_it_stands_and_bare() {
         let mut left = MAX_WORDS;
         let long = "όλα ".repeat(20);
-        assert_eq!(of(long.trim(), &mut left), [long.trim().to_owned(), "ολα ".repeat(20).trim().to_owned()]);
+        assert_eq!(variants(long.trim(), &mut left), [long.trim().to_owned(), "ολα ".repeat(20).trim().to_owned()]);
         assert_eq!(left, MAX_WORDS);
         let mut all = 0;
         loop {
-            let ways = of("υιυιυιυιυιυι", &mut left);
+            let ways = variants("υιυιυιυιυιυι", &mut left);
             if ways.len() <= 2 {
                 break;
             }

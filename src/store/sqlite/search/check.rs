@@ -1,14 +1,14 @@
 //! Checks that the search index is intact and in step with the database.
 
 use super::super::error::Context as _;
-use super::state::State;
-use super::{TRIES, attach};
-use crate::store::{Finding, Result};
+use super::state::IndexState;
+use super::{MAX_ATTEMPTS, attach};
+use crate::store::{IntegrityIssue, Result};
 use rusqlite::{Connection, Row};
 use std::path::Path;
 use std::time::Duration;
 
-const DOING: &str = "checking the search index";
+const CONTEXT: &str = "checking the search index";
 
 /// Time to wait before the next attempt.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
@@ -17,8 +17,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 const MAX_FINDINGS: usize = 100;
 
 /// Checks the index beside a database, if there is one, on a connection that reads the database.
-pub(in super::super) fn check(connection: &mut Connection, database: &Path) -> Result<Vec<Finding>> {
-    let finding = |what: String| Ok(vec![Finding { check: "search", what }]);
+pub(in super::super) fn check(connection: &mut Connection, database: &Path) -> Result<Vec<IntegrityIssue>> {
+    let finding = |what: String| Ok(vec![IntegrityIssue { check: "search", what }]);
     // The index is beside the file itself, whatever links lead to it.
     let database = &database.canonicalize().unwrap_or_else(|_| database.to_owned());
     match attach(connection, database) {
@@ -26,9 +26,9 @@ pub(in super::super) fn check(connection: &mut Connection, database: &Path) -> R
         Ok(false) => return Ok(Vec::new()),
         Err(error) => return finding(format!("the search index cannot be opened: {error}")),
     }
-    for _ in 0..TRIES {
-        let snapshot = connection.transaction().doing(DOING)?;
-        match State::in_step(&snapshot) {
+    for _ in 0..MAX_ATTEMPTS {
+        let snapshot = connection.transaction().context(CONTEXT)?;
+        match IndexState::in_step(&snapshot) {
             Ok(Some(state)) => {
                 let problems = pages(&snapshot);
                 return if problems.is_empty() { words(&snapshot, state) } else { Ok(problems) };
@@ -42,7 +42,7 @@ pub(in super::super) fn check(connection: &mut Connection, database: &Path) -> R
 }
 
 /// Checks pages and rows, and runs FTS5's own check.
-fn pages(connection: &Connection) -> Vec<Finding> {
+fn pages(connection: &Connection) -> Vec<IntegrityIssue> {
     let texts: rusqlite::Result<Vec<String>> = connection
         .prepare(&format!("PRAGMA search.integrity_check({MAX_FINDINGS})"))
         .and_then(|mut check| check.query_map([], |row| row.get(0))?.collect());
@@ -50,11 +50,11 @@ fn pages(connection: &Connection) -> Vec<Finding> {
         Ok(texts) => texts,
         Err(error) => vec![error.to_string()],
     };
-    texts.into_iter().filter(|text| text != "ok").map(|what| Finding { check: "search", what }).collect()
+    texts.into_iter().filter(|text| text != "ok").map(|what| IntegrityIssue { check: "search", what }).collect()
 }
 
 /// Finds turns whose words differ between index and database, and turns that only one of them contains.
-fn words(connection: &Connection, State { after, to, changes_to }: State) -> Result<Vec<Finding>> {
+fn words(connection: &Connection, IndexState { after, to, changes_to }: IndexState) -> Result<Vec<IntegrityIssue>> {
     let sql = format!(
         "SELECT turn.id FROM (
             SELECT t.id FROM call_transcriptions t LEFT JOIN search.turn_search_content f ON f.id = t.id
@@ -66,7 +66,7 @@ fn words(connection: &Connection, State { after, to, changes_to }: State) -> Res
     );
     let finding = |row: &Row<'_>| {
         let id: i64 = row.get(0)?;
-        Ok(Finding {
+        Ok(IntegrityIssue {
             check: "search",
             what: format!("turn {id}: the words in the search index differ from the database"),
         })
@@ -74,5 +74,5 @@ fn words(connection: &Connection, State { after, to, changes_to }: State) -> Res
     connection
         .prepare(&sql)
         .and_then(|mut select| select.query_map([after, to, changes_to], finding)?.collect())
-        .doing(DOING)
+        .context(CONTEXT)
 }

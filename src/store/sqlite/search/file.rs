@@ -11,9 +11,9 @@
 //! - No failure here prevents a turn from being stored.
 
 use super::super::error::Context as _;
-use super::state::{LAST_CHANGE, State};
+use super::state::{IndexState, LAST_CHANGE};
 use super::{indexer, purge};
-use crate::store::sqlite::connection::checkpoint::{self, Of};
+use crate::store::sqlite::connection::checkpoint::{self, WalOwner};
 use crate::store::sqlite::connection::vfs;
 use crate::store::{Backlog, Error, ErrorKind, Forgotten, Result};
 use crate::sys::paths::with_suffix;
@@ -25,7 +25,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-const DOING: &str = "opening the search index";
+const CONTEXT: &str = "opening the search index";
 
 /// Value of `PRAGMA application_id` in the index's header.
 const APPLICATION_ID: u32 = u32::from_be_bytes(*b"TRHS");
@@ -71,7 +71,7 @@ const SUFFIXES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 const PURGE_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// Returns the path of the index of a database.
-pub(super) fn path_beside(database: &Path) -> PathBuf {
+pub(super) fn index_path(database: &Path) -> PathBuf {
     with_suffix(database, ".search")
 }
 
@@ -81,18 +81,18 @@ pub(in super::super) struct SearchIndex {
     path: PathBuf,
     /// True if this process is the database's service. Only the service rebuilds the index and checkpoints its WAL.
     is_owner: bool,
-    open: Option<Open>,
+    open: Option<OpenIndex>,
 }
 
-struct Open {
+struct OpenIndex {
     connection: Connection,
     /// Device and inode of the file, to detect a replaced file.
     file: (u64, u64),
 }
 
 impl SearchIndex {
-    pub(in super::super) fn of(database: &Path, is_owner: bool) -> Self {
-        Self { database: database.to_owned(), path: path_beside(database), is_owner, open: None }
+    pub(in super::super) fn new(database: &Path, is_owner: bool) -> Self {
+        Self { database: database.to_owned(), path: index_path(database), is_owner, open: None }
     }
 
     /// Indexes a slice of changes and turns, and purges a slice of erased words. Returns the remaining work. `database`
@@ -131,7 +131,7 @@ impl SearchIndex {
 
     fn forget_changes(&mut self, database: &Connection, wait: Duration) -> Result<Forgotten> {
         self.open_existing()?;
-        let Some(Open { connection, .. }) = &mut self.open else {
+        let Some(OpenIndex { connection, .. }) = &mut self.open else {
             // An index that does not belong to the database may contain erased words.
             return if self.is_owner { self.remove().map(|()| Forgotten::All) } else { Ok(Forgotten::All) };
         };
@@ -146,16 +146,16 @@ impl SearchIndex {
         if purge::is_owed(connection)? {
             return Ok(Forgotten::ButIndex);
         }
-        let done = checkpoint::forget(connection, Of::SearchIndex, wait, Duration::ZERO)?;
+        let done = checkpoint::purge_erased(connection, WalOwner::SearchIndex, wait, Duration::ZERO)?;
         Ok(if done { Forgotten::All } else { Forgotten::Held })
     }
 
     /// Checkpoints the index's WAL and frees memory. Returns whether it could.
-    pub(in super::super) fn rest(&self) -> Result<bool> {
+    pub(in super::super) fn idle(&self) -> Result<bool> {
         match &self.open {
-            Some(Open { connection, .. }) if self.is_owner => {
-                connection.execute_batch("PRAGMA shrink_memory").doing("resting")?;
-                checkpoint::fold_log_in(connection, Of::SearchIndex, Duration::ZERO)
+            Some(OpenIndex { connection, .. }) if self.is_owner => {
+                connection.execute_batch("PRAGMA shrink_memory").context("resting")?;
+                checkpoint::checkpoint_truncate(connection, WalOwner::SearchIndex, Duration::ZERO)
             }
             _ => Ok(true),
         }
@@ -191,7 +191,7 @@ impl SearchIndex {
 
     /// Opens an existing index if it belongs to the database. Closes an index whose file is gone.
     fn open_existing(&mut self) -> Result<()> {
-        let there = identity(&self.path).map_err(of_file)?;
+        let there = identity(&self.path).map_err(file_error)?;
         if self.open.as_ref().is_some_and(|open| Some(open.file) == there) {
             return Ok(());
         }
@@ -208,7 +208,7 @@ impl SearchIndex {
     }
 
     /// Opens the existing index if it belongs to the database.
-    fn existing(&self) -> Result<Option<Open>> {
+    fn existing(&self) -> Result<Option<OpenIndex>> {
         let connection = self.connect()?;
         if !has_form(&connection, "main")? {
             return Ok(None);
@@ -221,31 +221,31 @@ impl SearchIndex {
                 [],
                 |row| row.get(0),
             )
-            .doing(DOING)?;
+            .context(CONTEXT)?;
         if foreign {
             return Ok(None);
         }
         self.attach_database(&connection)?;
-        match State::in_step(&connection)? {
+        match IndexState::in_step(&connection)? {
             Some(_) => self.opened(connection).map(Some),
             None => Ok(None),
         }
     }
 
     /// Creates an empty index with a new name that begins after all stored turns.
-    fn make(&self, database: &Connection) -> Result<Open> {
-        let of_database = fs::metadata(&self.database).map_err(of_file)?;
+    fn make(&self, database: &Connection) -> Result<OpenIndex> {
+        let of_database = fs::metadata(&self.database).map_err(file_error)?;
         let mode = of_database.mode() & 0o666;
-        let file = File::options().write(true).create_new(true).mode(0o600).open(&self.path).map_err(of_file)?;
+        let file = File::options().write(true).create_new(true).mode(0o600).open(&self.path).map_err(file_error)?;
         // The file gets the database's mode, whoever runs this command.
-        file.set_permissions(Permissions::from_mode(mode)).map_err(of_file)?;
-        if file.metadata().map_err(of_file)?.uid() != of_database.uid() {
-            std::os::unix::fs::fchown(&file, Some(of_database.uid()), Some(of_database.gid())).map_err(of_file)?;
+        file.set_permissions(Permissions::from_mode(mode)).map_err(file_error)?;
+        if file.metadata().map_err(file_error)?.uid() != of_database.uid() {
+            std::os::unix::fs::fchown(&file, Some(of_database.uid()), Some(of_database.gid())).map_err(file_error)?;
         }
         drop(file);
         database
             .execute("REPLACE INTO search_index (only, index_id) VALUES (1, lower(hex(randomblob(16))))", [])
-            .doing("naming the search index")?;
+            .context("naming the search index")?;
         let connection = self.connect()?;
         self.attach_database(&connection)?;
         connection
@@ -257,17 +257,17 @@ impl SearchIndex {
                  FROM search_index LEFT JOIN (SELECT id, created_at FROM call_transcriptions ORDER BY id DESC LIMIT 1) t; \
                  COMMIT;"
             ))
-            .doing("creating the search index")?;
+            .context("creating the search index")?;
         self.opened(connection)
     }
 
-    fn opened(&self, connection: Connection) -> Result<Open> {
+    fn opened(&self, connection: Connection) -> Result<OpenIndex> {
         if self.is_owner {
-            checkpoint::whenever_grown(&connection, Of::SearchIndex);
+            checkpoint::checkpoint_on_growth(&connection, WalOwner::SearchIndex);
         }
-        let file = identity(&self.path).map_err(of_file)?;
-        let file = file.ok_or_else(|| of_file(io::Error::from(io::ErrorKind::NotFound)))?;
-        Ok(Open { connection, file })
+        let file = identity(&self.path).map_err(file_error)?;
+        let file = file.ok_or_else(|| file_error(io::Error::from(io::ErrorKind::NotFound)))?;
+        Ok(OpenIndex { connection, file })
     }
 
     fn connect(&self) -> Result<Connection> {
@@ -275,9 +275,10 @@ impl SearchIndex {
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_NOFOLLOW
             | OpenFlags::SQLITE_OPEN_URI;
-        let connection = Connection::open_with_flags_and_vfs(uri(&self.path, "rw"), flags, vfs::name()).doing(DOING)?;
+        let connection =
+            Connection::open_with_flags_and_vfs(uri(&self.path, "rw"), flags, vfs::name()).context(CONTEXT)?;
         // Does not wait for the lock, because new turns would wait as well.
-        connection.busy_timeout(Duration::ZERO).doing(DOING)?;
+        connection.busy_timeout(Duration::ZERO).context(CONTEXT)?;
         connection.set_prepared_statement_cache_capacity(32);
         // A commit must be on disk before the database deletes the changes that it contains, hence `synchronous =
         // FULL`.
@@ -287,23 +288,23 @@ impl SearchIndex {
                  PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA mmap_size = 0; \
                  PRAGMA journal_size_limit = 67108864; PRAGMA secure_delete = ON; PRAGMA wal_autocheckpoint = 0;",
             )
-            .doing(DOING)?;
-        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).doing(DOING)?;
-        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !self.is_owner).doing(DOING)?;
+            .context(CONTEXT)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).context(CONTEXT)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !self.is_owner).context(CONTEXT)?;
         Ok(connection)
     }
 
     /// Attaches the database for reading. A transaction that begins with the index's lock takes no lock on the
     /// database.
     fn attach_database(&self, connection: &Connection) -> Result<()> {
-        connection.execute("ATTACH ?1 AS database", [uri(&self.database, "ro")]).doing(DOING)?;
-        connection.execute_batch("PRAGMA database.cache_size = -200").doing(DOING)
+        connection.execute("ATTACH ?1 AS database", [uri(&self.database, "ro")]).context(CONTEXT)?;
+        connection.execute_batch("PRAGMA database.cache_size = -200").context(CONTEXT)
     }
 
     fn remove(&self) -> Result<()> {
         for ending in SUFFIXES {
             match fs::remove_file(with_suffix(&self.path, ending)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(of_file(error)),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(file_error(error)),
                 _ => {}
             }
         }
@@ -313,7 +314,7 @@ impl SearchIndex {
 
 /// Returns whether an attached file is an index of this format.
 pub(super) fn has_form(connection: &Connection, file: &str) -> Result<bool> {
-    let number = |name| connection.pragma_query_value(Some(file), name, |row| row.get::<_, u32>(0)).doing(DOING);
+    let number = |name| connection.pragma_query_value(Some(file), name, |row| row.get::<_, u32>(0)).context(CONTEXT);
     Ok((number("application_id")?, number("user_version")?) == (APPLICATION_ID, FORMAT_VERSION))
 }
 
@@ -332,12 +333,12 @@ fn code(error: &Error) -> Option<ErrorCode> {
     source.and_then(rusqlite::Error::sqlite_error_code)
 }
 
-fn of_file(error: io::Error) -> Error {
+fn file_error(error: io::Error) -> Error {
     let kind = match error.kind() {
         io::ErrorKind::StorageFull => ErrorKind::Full,
         _ => ErrorKind::Other,
     };
-    Error::new(kind, DOING, error)
+    Error::new(kind, CONTEXT, error)
 }
 
 /// Returns device and inode of the file at this path, if there is one. Does not follow links.

@@ -2,7 +2,7 @@
 
 use super::super::call_filter::Conditions;
 use super::super::error::Context as _;
-use super::reach::DOING;
+use super::reach::CONTEXT;
 use crate::store::{Result, SearchQuery};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
@@ -10,7 +10,7 @@ use std::collections::HashSet;
 
 /// Maximum number of turns of selected calls that are listed before the search (some hundred calls). With more calls,
 /// matches are found soon anyway.
-const MAX_NOTED: usize = 20_000;
+const MAX_CANDIDATE_CALLS: usize = 20_000;
 
 /// SQL conditions and the values of their parameters.
 pub(super) struct Filter {
@@ -21,7 +21,7 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    pub(super) fn of(query: &SearchQuery) -> Self {
+    pub(super) fn from_query(query: &SearchQuery) -> Self {
         let mut turns = Conditions::default();
         if let Some(speaker) = query.speaker {
             turns.and("t.speaker_type = ?", [speaker.as_str().to_owned().into()]);
@@ -46,7 +46,7 @@ impl Filter {
 
     /// Returns the turns of the selected calls if they are few, such as those of a driver or of running calls. Few
     /// turns are hard to find among many matches.
-    pub(super) fn noted(&self, connection: &Connection) -> Result<Option<HashSet<i64>>> {
+    pub(super) fn candidate_ids(&self, connection: &Connection) -> Result<Option<HashSet<i64>>> {
         if !self.notes {
             return Ok(None);
         }
@@ -54,14 +54,14 @@ impl Filter {
             "SELECT t.id FROM calls c CROSS JOIN call_transcriptions t ON t.conversation_id = c.conversation_id \
              WHERE TRUE{} LIMIT {}",
             self.of_calls.sql(),
-            MAX_NOTED + 1
+            MAX_CANDIDATE_CALLS + 1
         );
         let ids: HashSet<i64> = connection
             .prepare_cached(&sql)
             .and_then(|mut select| {
                 select.query_map(params_from_iter(self.of_calls.values()), |row| row.get(0))?.collect()
             })
-            .doing(DOING)?;
-        Ok(Some(ids).filter(|ids| ids.len() <= MAX_NOTED))
+            .context(CONTEXT)?;
+        Ok(Some(ids).filter(|ids| ids.len() <= MAX_CANDIDATE_CALLS))
     }
 }

@@ -2,9 +2,9 @@
 //! that changed. They are usually few, and are searched in an index in memory.
 
 use super::super::error::Context as _;
-use super::memory_index::Scratch;
-use super::reach::DOING;
-use super::state::State;
+use super::memory_index::MemoryIndex;
+use super::reach::CONTEXT;
+use super::state::IndexState;
 use super::time_blocks::MAX_CHANGES;
 use crate::store::Result;
 use rusqlite::{Params, Transaction, params};
@@ -18,7 +18,7 @@ const MAX_TEXT_BYTES: usize = 1024 * 1024;
 
 /// Search results among turns that are not indexed.
 #[derive(Default)]
-pub(super) struct Fresh {
+pub(super) struct UnindexedHits {
     /// Matching turns, newest first.
     pub(super) matching: Vec<i64>,
     /// Lowest row id that was searched. If nothing was searched, it is above all row ids.
@@ -32,7 +32,7 @@ pub(super) struct Fresh {
 }
 
 /// Searches the tail.
-pub(super) fn tail(snapshot: &Transaction<'_>, indexed_to: i64, expression: &str) -> Result<Fresh> {
+pub(super) fn search_unindexed(snapshot: &Transaction<'_>, indexed_to: i64, expression: &str) -> Result<UnindexedHits> {
     let limit = i64::try_from(MAX_TURNS).expect("small");
     search(
         snapshot,
@@ -43,7 +43,12 @@ pub(super) fn tail(snapshot: &Transaction<'_>, indexed_to: i64, expression: &str
 }
 
 /// Searches indexed turns that changed since. `changes` is the number of changes.
-pub(super) fn changed(snapshot: &Transaction<'_>, index: State, changes: u64, expression: &str) -> Result<Fresh> {
+pub(super) fn search_changed(
+    snapshot: &Transaction<'_>,
+    index: IndexState,
+    changes: u64,
+    expression: &str,
+) -> Result<UnindexedHits> {
     let last = index.changes_to.saturating_add_unsigned(MAX_CHANGES);
     let limit = i64::try_from(MAX_TURNS).expect("small");
     let fresh = search(
@@ -56,16 +61,16 @@ pub(super) fn changed(snapshot: &Transaction<'_>, index: State, changes: u64, ex
     )?;
     let unsearched =
         if fresh.is_cut { changes.saturating_sub(fresh.searched) } else { changes.saturating_sub(MAX_CHANGES) };
-    Ok(Fresh { unsearched, ..fresh })
+    Ok(UnindexedHits { unsearched, ..fresh })
 }
 
-fn search(snapshot: &Transaction<'_>, sql: &str, values: impl Params, expression: &str) -> Result<Fresh> {
-    let mut select = snapshot.prepare_cached(sql).doing(DOING)?;
-    let mut rows = select.query(values).doing(DOING)?;
+fn search(snapshot: &Transaction<'_>, sql: &str, values: impl Params, expression: &str) -> Result<UnindexedHits> {
+    let mut select = snapshot.prepare_cached(sql).context(CONTEXT)?;
+    let mut rows = select.query(values).context(CONTEXT)?;
     let (mut turns, mut text): (Vec<(i64, Option<String>, String)>, _) = (Vec::new(), 0);
     let mut is_cut = false;
-    while let Some(row) = rows.next().doing(DOING)? {
-        let turn: (i64, Option<String>, String) = row.try_into().doing(DOING)?;
+    while let Some(row) = rows.next().context(CONTEXT)? {
+        let turn: (i64, Option<String>, String) = row.try_into().context(CONTEXT)?;
         text += turn.2.len() + turn.1.as_ref().map_or(0, String::len);
         is_cut = turns.len() == MAX_TURNS || text > MAX_TEXT_BYTES && !turns.is_empty();
         if is_cut {
@@ -73,9 +78,11 @@ fn search(snapshot: &Transaction<'_>, sql: &str, values: impl Params, expression
         }
         turns.push(turn);
     }
-    let Some((from, ..)) = turns.last() else { return Ok(Fresh { from: i64::MAX, ..Fresh::default() }) };
+    let Some((from, ..)) = turns.last() else {
+        return Ok(UnindexedHits { from: i64::MAX, ..UnindexedHits::default() });
+    };
     // Ascending order, as the index in memory needs it.
-    let scratch = Scratch::of(turns.iter().rev().map(|(id, last, heard)| (*id, last.as_deref(), heard.as_str())))?;
+    let scratch = MemoryIndex::new(turns.iter().rev().map(|(id, last, heard)| (*id, last.as_deref(), heard.as_str())))?;
     let searched = u64::try_from(turns.len()).unwrap_or(u64::MAX);
-    Ok(Fresh { matching: scratch.matching(expression)?, from: *from, searched, is_cut, unsearched: 0 })
+    Ok(UnindexedHits { matching: scratch.matching(expression)?, from: *from, searched, is_cut, unsearched: 0 })
 }

@@ -2,7 +2,7 @@
 //! operator.
 
 use super::accents;
-use crate::domain::Wanted;
+use crate::domain::SearchExpr;
 use rusqlite::Connection;
 use std::collections::HashMap;
 
@@ -11,20 +11,20 @@ use std::collections::HashMap;
 const MAX_PREFIX_WORDS: usize = 64;
 
 /// Returns the expression without expanding prefixes.
-pub(in crate::store::sqlite) fn plain(wanted: &Wanted) -> String {
-    written(wanted, &Prefixes::new())
+pub(in crate::store::sqlite) fn render_literal(wanted: &SearchExpr) -> String {
+    render(wanted, &PrefixLookup::new())
 }
 
 /// Queries for the index.
-pub(super) struct ForIndex {
+pub(super) struct FtsQuery {
     /// Query for exactly the matching turns. Prefixes are expanded to words if these are few.
     pub(super) exact: String,
     /// Set if the exact query may take the index long.
-    pub(super) wide: Option<Wide>,
+    pub(super) broad: Option<BroadMatch>,
 }
 
 /// A query for candidates. The index returns them one by one, while it would have to merge all exact matches first.
-pub(super) enum Wide {
+pub(super) enum BroadMatch {
     /// All turns are candidates.
     All,
     /// Turns that match this query are candidates.
@@ -32,114 +32,119 @@ pub(super) enum Wide {
 }
 
 /// The indexed words that begin with a prefix.
-enum Beginnings {
+enum PrefixTerms {
     Few(Vec<String>),
     Many,
     /// No such words, or the prefix is no word of the index.
     Unknown,
 }
 
-type Prefixes<'a> = HashMap<&'a str, Beginnings>;
+type PrefixLookup<'a> = HashMap<&'a str, PrefixTerms>;
 
-impl ForIndex {
+impl FtsQuery {
     /// Builds the queries, looking up prefixes in the index if there is one.
-    pub(super) fn of(wanted: &Wanted, index: Option<&Connection>) -> rusqlite::Result<Self> {
-        let mut prefixes = Prefixes::new();
+    pub(super) fn new(wanted: &SearchExpr, index: Option<&Connection>) -> rusqlite::Result<Self> {
+        let mut prefixes = PrefixLookup::new();
         if let Some(connection) = index {
-            look_up(wanted, connection, &mut prefixes)?;
+            lookup_prefixes(wanted, connection, &mut prefixes)?;
         }
-        let is_wide = prefixes.values().any(|beginnings| matches!(beginnings, Beginnings::Many));
-        let wide = || relaxed(wanted, &prefixes).map_or(Wide::All, Wide::Of);
-        Ok(Self { exact: written(wanted, &prefixes), wide: is_wide.then(wide) })
+        let is_wide = prefixes.values().any(|beginnings| matches!(beginnings, PrefixTerms::Many));
+        let wide = || without_broad_prefixes(wanted, &prefixes).map_or(BroadMatch::All, BroadMatch::Of);
+        Ok(Self { exact: render(wanted, &prefixes), broad: is_wide.then(wide) })
     }
 }
 
-fn look_up<'a>(wanted: &'a Wanted, connection: &Connection, prefixes: &mut Prefixes<'a>) -> rusqlite::Result<()> {
+fn lookup_prefixes<'a>(
+    wanted: &'a SearchExpr,
+    connection: &Connection,
+    prefixes: &mut PrefixLookup<'a>,
+) -> rusqlite::Result<()> {
     match wanted {
-        Wanted::Words { text, prefix } => {
+        SearchExpr::Words { text, prefix } => {
             if *prefix && !prefixes.contains_key(text.as_str()) {
-                prefixes.insert(text, beginning_with(text, connection)?);
+                prefixes.insert(text, lookup_prefix(text, connection)?);
             }
         }
-        Wanted::All(parts) | Wanted::Any(parts) => {
+        SearchExpr::All(parts) | SearchExpr::Any(parts) => {
             for part in parts {
-                look_up(part, connection, prefixes)?;
+                lookup_prefixes(part, connection, prefixes)?;
             }
         }
-        Wanted::But(some, others) => {
-            look_up(some, connection, prefixes)?;
-            look_up(others, connection, prefixes)?;
+        SearchExpr::AndNot(some, others) => {
+            lookup_prefixes(some, connection, prefixes)?;
+            lookup_prefixes(others, connection, prefixes)?;
         }
     }
     Ok(())
 }
 
 /// Returns the expression without prefixes that have too many words, or `None` if nothing is left.
-fn relaxed(wanted: &Wanted, prefixes: &Prefixes<'_>) -> Option<String> {
-    let parts_of = |parts: &[Wanted]| parts.iter().map(|part| relaxed(part, prefixes)).collect::<Vec<_>>();
+fn without_broad_prefixes(wanted: &SearchExpr, prefixes: &PrefixLookup<'_>) -> Option<String> {
+    let parts_of =
+        |parts: &[SearchExpr]| parts.iter().map(|part| without_broad_prefixes(part, prefixes)).collect::<Vec<_>>();
     match wanted {
-        Wanted::Words { .. } => (!is_wide(wanted, prefixes)).then(|| written(wanted, prefixes)),
-        Wanted::All(parts) => {
+        SearchExpr::Words { .. } => (!is_broad(wanted, prefixes)).then(|| render(wanted, prefixes)),
+        SearchExpr::All(parts) => {
             let parts: Vec<_> = parts_of(parts).into_iter().flatten().collect();
             (!parts.is_empty()).then(|| format!("({})", parts.join(" AND ")))
         }
-        Wanted::Any(parts) => {
+        SearchExpr::Any(parts) => {
             let parts: Option<Vec<_>> = parts_of(parts).into_iter().collect();
             parts.map(|parts| format!("({})", parts.join(" OR ")))
         }
         // An excluded part must be complete, because excluding a wider one would lose matches.
-        Wanted::But(some, others) => {
-            let some = relaxed(some, prefixes)?;
-            Some(if is_wide(others, prefixes) { some } else { format!("({some} NOT {})", written(others, prefixes)) })
+        SearchExpr::AndNot(some, others) => {
+            let some = without_broad_prefixes(some, prefixes)?;
+            Some(if is_broad(others, prefixes) { some } else { format!("({some} NOT {})", render(others, prefixes)) })
         }
     }
 }
 
-fn is_wide(wanted: &Wanted, prefixes: &Prefixes<'_>) -> bool {
+fn is_broad(wanted: &SearchExpr, prefixes: &PrefixLookup<'_>) -> bool {
     match wanted {
-        Wanted::Words { text, prefix } => *prefix && matches!(prefixes.get(text.as_str()), Some(Beginnings::Many)),
-        Wanted::All(parts) | Wanted::Any(parts) => parts.iter().any(|part| is_wide(part, prefixes)),
-        Wanted::But(some, others) => is_wide(some, prefixes) || is_wide(others, prefixes),
+        SearchExpr::Words { text, prefix } => *prefix && matches!(prefixes.get(text.as_str()), Some(PrefixTerms::Many)),
+        SearchExpr::All(parts) | SearchExpr::Any(parts) => parts.iter().any(|part| is_broad(part, prefixes)),
+        SearchExpr::AndNot(some, others) => is_broad(some, prefixes) || is_broad(others, prefixes),
     }
 }
 
-fn written(wanted: &Wanted, prefixes: &Prefixes<'_>) -> String {
-    writing(wanted, prefixes, &mut accents::MAX_WORDS.clone())
+fn render(wanted: &SearchExpr, prefixes: &PrefixLookup<'_>) -> String {
+    render_into(wanted, prefixes, &mut accents::MAX_WORDS.clone())
 }
 
 /// Renders the expression and expands up to `words` variants with other accents.
-fn writing(wanted: &Wanted, prefixes: &Prefixes<'_>, words: &mut usize) -> String {
-    let mut joined = |parts: &[Wanted], by: &str| {
-        let parts: Vec<_> = parts.iter().map(|part| writing(part, prefixes, words)).collect();
+fn render_into(wanted: &SearchExpr, prefixes: &PrefixLookup<'_>, words: &mut usize) -> String {
+    let mut joined = |parts: &[SearchExpr], by: &str| {
+        let parts: Vec<_> = parts.iter().map(|part| render_into(part, prefixes, words)).collect();
         format!("({})", parts.join(by))
     };
     let one_of = |texts: &[String], end: &str| {
-        let texts: Vec<_> = texts.iter().map(|text| format!("{}{end}", quoted(text))).collect();
+        let texts: Vec<_> = texts.iter().map(|text| format!("{}{end}", quote(text))).collect();
         format!("({})", texts.join(" OR "))
     };
     match wanted {
-        Wanted::Words { text, prefix: false } => one_of(&accents::of(text, words), ""),
-        Wanted::Words { text, prefix: true } => match prefixes.get(text.as_str()) {
-            Some(Beginnings::Few(words)) => one_of(words, ""),
+        SearchExpr::Words { text, prefix: false } => one_of(&accents::variants(text, words), ""),
+        SearchExpr::Words { text, prefix: true } => match prefixes.get(text.as_str()) {
+            Some(PrefixTerms::Few(words)) => one_of(words, ""),
             _ if text.is_ascii() => one_of(std::slice::from_ref(text), " *"),
-            _ => one_of(&accents::of(text, words), " *"),
+            _ => one_of(&accents::variants(text, words), " *"),
         },
-        Wanted::All(parts) => joined(parts, " AND "),
-        Wanted::Any(parts) => joined(parts, " OR "),
-        Wanted::But(some, others) => {
-            let some = writing(some, prefixes, words);
-            format!("({some} NOT {})", writing(others, prefixes, words))
+        SearchExpr::All(parts) => joined(parts, " AND "),
+        SearchExpr::Any(parts) => joined(parts, " OR "),
+        SearchExpr::AndNot(some, others) => {
+            let some = render_into(some, prefixes, words);
+            format!("({some} NOT {})", render_into(others, prefixes, words))
         }
     }
 }
 
-fn quoted(text: &str) -> String {
+fn quote(text: &str) -> String {
     format!("\"{}\"", text.replace('"', "\"\""))
 }
 
-fn beginning_with(prefix: &str, connection: &Connection) -> rusqlite::Result<Beginnings> {
+fn lookup_prefix(prefix: &str, connection: &Connection) -> rusqlite::Result<PrefixTerms> {
     if !prefix.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        return Ok(Beginnings::Unknown);
+        return Ok(PrefixTerms::Unknown);
     }
     let prefix = prefix.to_ascii_lowercase();
     let past = format!("{prefix}\u{10FFFF}");
@@ -153,12 +158,12 @@ fn beginning_with(prefix: &str, connection: &Connection) -> rusqlite::Result<Beg
         let Some(row) = rows.next()? else { break };
         let word: String = row.get(0)?;
         if words.len() == MAX_PREFIX_WORDS {
-            return Ok(Beginnings::Many);
+            return Ok(PrefixTerms::Many);
         }
         from = format!("{word}\u{1}");
         words.push(word);
     }
-    Ok(if words.is_empty() { Beginnings::Unknown } else { Beginnings::Few(words) })
+    Ok(if words.is_empty() { PrefixTerms::Unknown } else { PrefixTerms::Few(words) })
 }
 
 #[cfg(test)]
@@ -176,19 +181,22 @@ mod tests {
             ("col:x", r#"("col:x")"#),
             ("\"dock do\"*", r#"("dock do" *)"#),
         ] {
-            assert_eq!(plain(&Wanted::parse(text).unwrap()), query, "{text}");
+            assert_eq!(render_literal(&SearchExpr::parse(text).unwrap()), query, "{text}");
         }
         // No expression has a quotation mark in its words; one is still no end of them.
-        assert_eq!(plain(&Wanted::Words { text: "a\" OR \"b".to_owned(), prefix: false }), r#"("a"" OR ""b")"#);
+        assert_eq!(
+            render_literal(&SearchExpr::Words { text: "a\" OR \"b".to_owned(), prefix: false }),
+            r#"("a"" OR ""b")"#
+        );
     }
 
     #[test]
     fn a_prefix_of_few_words_is_expanded_and_one_of_many_is_relaxed() {
-        let wanted = Wanted::parse("alarm re*").unwrap();
-        let with = |beginnings| Prefixes::from([("re", beginnings)]);
-        let few = with(Beginnings::Few(vec!["reefer".to_owned(), "rear".to_owned()]));
-        assert_eq!(written(&wanted, &few), r#"(("alarm") AND ("reefer" OR "rear"))"#);
-        assert_eq!(relaxed(&wanted, &with(Beginnings::Many)).as_deref(), Some(r#"(("alarm"))"#));
-        assert_eq!(relaxed(&Wanted::parse("re*").unwrap(), &with(Beginnings::Many)), None);
+        let wanted = SearchExpr::parse("alarm re*").unwrap();
+        let with = |beginnings| PrefixLookup::from([("re", beginnings)]);
+        let few = with(PrefixTerms::Few(vec!["reefer".to_owned(), "rear".to_owned()]));
+        assert_eq!(render(&wanted, &few), r#"(("alarm") AND ("reefer" OR "rear"))"#);
+        assert_eq!(without_broad_prefixes(&wanted, &with(PrefixTerms::Many)).as_deref(), Some(r#"(("alarm"))"#));
+        assert_eq!(without_broad_prefixes(&SearchExpr::parse("re*").unwrap(), &with(PrefixTerms::Many)), None);
     }
 }

@@ -9,7 +9,7 @@
 
 use super::super::error::Context as _;
 use super::segments::merge;
-use super::state::State;
+use super::state::IndexState;
 use super::{purge, time_blocks};
 use crate::store::{Backlog, Error, ErrorKind, Result};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
@@ -29,12 +29,12 @@ const MAX_DELETED_CHANGES: i64 = 4 * MAX_TURNS;
 /// merging would, without its long pauses.
 const MAX_MERGED_PAGES: i64 = 64;
 
-const DOING: &str = "indexing turns for search";
+const CONTEXT: &str = "indexing turns for search";
 
 /// Result of indexing a slice.
 pub(super) struct Slice {
     /// New state of the index.
-    pub(super) state: State,
+    pub(super) state: IndexState,
     /// The remaining work.
     pub(super) left: Backlog,
 }
@@ -42,7 +42,7 @@ pub(super) struct Slice {
 /// Indexes the next slice.
 pub(super) fn catch_up(connection: &mut Connection) -> Result<Slice> {
     let state = in_step(connection)?;
-    let left = |state: State, connection: &Connection| -> Result<Backlog> {
+    let left = |state: IndexState, connection: &Connection| -> Result<Backlog> {
         let turns = state.changes(connection)? + state.newer(connection)? + state.older(connection)?;
         Ok(Backlog { turns, erased_words: purge::is_owed(connection)? })
     };
@@ -50,7 +50,7 @@ pub(super) fn catch_up(connection: &mut Connection) -> Result<Slice> {
         return Ok(Slice { state, left: Backlog::default() });
     }
     // Takes the index's lock first and then the database's snapshot, so the snapshot is not older than the state.
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).doing(DOING)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).context(CONTEXT)?;
     let mut state = in_step(&transaction)?;
     if state.changes(&transaction)? > 0 {
         take_some_changes_in(&transaction, &mut state)?;
@@ -82,55 +82,55 @@ pub(super) fn catch_up(connection: &mut Connection) -> Result<Slice> {
     }
     note(&transaction, state)?;
     let left = left(state, &transaction)?;
-    transaction.commit().doing(DOING)?;
+    transaction.commit().context(CONTEXT)?;
     Ok(Slice { state, left })
 }
 
 /// Processes some changes and returns the new state of the index, or `None` if there are no changes.
-pub(super) fn take_changes_in(connection: &mut Connection) -> Result<Option<State>> {
+pub(super) fn take_changes_in(connection: &mut Connection) -> Result<Option<IndexState>> {
     if in_step(connection)?.changes(connection)? == 0 {
         return Ok(None);
     }
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).doing(DOING)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).context(CONTEXT)?;
     let mut state = in_step(&transaction)?;
     take_some_changes_in(&transaction, &mut state)?;
     note(&transaction, state)?;
-    transaction.commit().doing(DOING)?;
+    transaction.commit().context(CONTEXT)?;
     Ok(Some(state))
 }
 
 /// Deletes changes from the database after the index has processed them and is on disk. Does not wait for another
 /// process's lock, because a later slice deletes them as well.
-pub(super) fn delete_changes(database: &Connection, state: State) -> Result<()> {
-    const DOING: &str = "deleting changes that are indexed";
+pub(super) fn delete_changes(database: &Connection, state: IndexState) -> Result<()> {
+    const CONTEXT: &str = "deleting changes that are indexed";
     let first: Option<i64> = database
         .prepare_cached("SELECT id FROM search_changes ORDER BY id LIMIT 1")
         .and_then(|mut select| select.query_row([], |row| row.get(0)).optional())
-        .doing(DOING)?;
+        .context(CONTEXT)?;
     let Some(first) = first.filter(|first| *first <= state.changes_to) else { return Ok(()) };
     let deleted = database
         .prepare_cached("DELETE FROM search_changes WHERE id <= ?1")
         .and_then(|mut delete| delete.execute([state.changes_to.min(first + MAX_DELETED_CHANGES)]))
         .map(drop)
-        .doing(DOING);
+        .context(CONTEXT);
     match deleted {
         Err(error) if error.kind() == ErrorKind::Busy => Ok(()),
         deleted => deleted,
     }
 }
 
-fn in_step(connection: &Connection) -> Result<State> {
-    State::in_step(connection)?.ok_or_else(|| {
+fn in_step(connection: &Connection) -> Result<IndexState> {
+    IndexState::in_step(connection)?.ok_or_else(|| {
         let what = "it no longer belongs to the database";
-        Error::new(ErrorKind::Other, DOING, rusqlite::Error::SqliteFailure(NOT_IN_STEP, Some(what.to_owned())))
+        Error::new(ErrorKind::Other, CONTEXT, rusqlite::Error::SqliteFailure(OUT_OF_STEP, Some(what.to_owned())))
     })
 }
 
 /// The error of an index that is out of step. It looks like a damaged one, so the index is rebuilt.
-const NOT_IN_STEP: rusqlite::ffi::Error =
+const OUT_OF_STEP: rusqlite::ffi::Error =
     rusqlite::ffi::Error { code: rusqlite::ErrorCode::DatabaseCorrupt, extended_code: rusqlite::ffi::SQLITE_CORRUPT };
 
-fn note(transaction: &Transaction<'_>, state: State) -> Result<()> {
+fn note(transaction: &Transaction<'_>, state: IndexState) -> Result<()> {
     transaction
         .prepare_cached(
             "UPDATE turn_search_state SET after_id = ?1, to_id = ?2, changes_to = ?3, \
@@ -138,11 +138,11 @@ fn note(transaction: &Transaction<'_>, state: State) -> Result<()> {
         )
         .and_then(|mut update| update.execute([state.after, state.to, state.changes_to]))
         .map(drop)
-        .doing(DOING)
+        .context(CONTEXT)
 }
 
 /// Updates the index for some changed turns.
-fn take_some_changes_in(transaction: &Transaction<'_>, state: &mut State) -> Result<()> {
+fn take_some_changes_in(transaction: &Transaction<'_>, state: &mut IndexState) -> Result<()> {
     type Change = (i64, Option<i64>, Option<i64>, usize);
     let changes: Vec<Change> = transaction
         .prepare_cached(
@@ -157,7 +157,7 @@ fn take_some_changes_in(transaction: &Transaction<'_>, state: &mut State) -> Res
             let change = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
             select.query_map([state.changes_to, MAX_TURNS], change)?.collect()
         })
-        .doing(DOING)?;
+        .context(CONTEXT)?;
     // Ascending order, because FTS5 flushes its buffer when it gets a lower row id.
     let (mut turns, mut bytes) = (BTreeSet::new(), 0);
     for (n, (id, turn, call, length)) in changes.into_iter().enumerate() {
@@ -168,7 +168,7 @@ fn take_some_changes_in(transaction: &Transaction<'_>, state: &mut State) -> Res
         state.changes_to = id;
         turns.extend(turn.filter(|turn| *turn > state.after && *turn <= state.to));
         if let Some(call) = call {
-            time_blocks::note_call(transaction, call)?;
+            time_blocks::extend_blocks(transaction, call)?;
         }
     }
     let mut deleted = BTreeSet::new();
@@ -188,7 +188,7 @@ fn index_again(transaction: &Transaction<'_>, turn: i64) -> Result<bool> {
         transaction
             .prepare_cached(sql)
             .and_then(|mut select| select.query_row([turn], |row| Ok((row.get(0)?, row.get(1)?))).optional())
-            .doing(DOING)
+            .context(CONTEXT)
     };
     let indexed = texts("SELECT final_text, message_text FROM turn_search WHERE rowid = ?1")?;
     let stored = texts("SELECT final_text, message_text FROM call_transcriptions WHERE id = ?1")?;
@@ -202,32 +202,32 @@ fn index_again(transaction: &Transaction<'_>, turn: i64) -> Result<bool> {
             transaction
                 .prepare_cached("DELETE FROM turn_search WHERE rowid = ?1")
                 .and_then(|mut delete| delete.execute([turn]))
-                .doing(DOING)?;
+                .context(CONTEXT)?;
         }
         if let Some((final_text, message_text)) = &stored {
             transaction
                 .prepare_cached("INSERT INTO turn_search (rowid, final_text, message_text) VALUES (?1, ?2, ?3)")
                 .and_then(|mut insert| insert.execute(params![turn, final_text, message_text]))
-                .doing(DOING)?;
+                .context(CONTEXT)?;
         }
     }
     if stored.is_some() {
-        time_blocks::note(transaction, turn - 1, turn)?;
+        time_blocks::record_block(transaction, turn - 1, turn)?;
     }
     Ok(stored.is_some())
 }
 
 /// Returns the last turn of the slice, among those that `select` returns after `from`.
 fn slice_end(transaction: &Transaction<'_>, select: &str, from: i64) -> Result<Option<i64>> {
-    let mut select = transaction.prepare_cached(select).doing(DOING)?;
-    let mut rows = select.query([from, MAX_TURNS]).doing(DOING)?;
+    let mut select = transaction.prepare_cached(select).context(CONTEXT)?;
+    let mut rows = select.query([from, MAX_TURNS]).context(CONTEXT)?;
     let (mut last, mut bytes) = (None, 0);
-    while let Some(row) = rows.next().doing(DOING)? {
-        bytes += row.get::<_, usize>(1).doing(DOING)?;
+    while let Some(row) = rows.next().context(CONTEXT)? {
+        bytes += row.get::<_, usize>(1).context(CONTEXT)?;
         if bytes > MAX_TEXT_BYTES && last.is_some() {
             break;
         }
-        last = Some(row.get(0).doing(DOING)?);
+        last = Some(row.get(0).context(CONTEXT)?);
     }
     Ok(last)
 }
@@ -239,7 +239,7 @@ fn insert(transaction: &Transaction<'_>, after: i64, to: i64) -> Result<()> {
              FROM call_transcriptions WHERE id > ?1 AND id <= ?2 ORDER BY id",
         )
         .and_then(|mut insert| insert.execute(params![after, to]))
-        .doing(DOING)?;
-    time_blocks::note(transaction, after, to)?;
+        .context(CONTEXT)?;
+    time_blocks::record_block(transaction, after, to)?;
     merge(transaction, MAX_MERGED_PAGES)
 }

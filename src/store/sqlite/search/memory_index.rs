@@ -2,8 +2,8 @@
 //! get snippets.
 
 use super::super::error::Context as _;
-use super::reach::DOING;
-use crate::domain::{Piece, Snippet};
+use super::reach::CONTEXT;
+use crate::domain::{Snippet, SnippetPart};
 use crate::store::Result;
 use rusqlite::{Connection, OpenFlags, params};
 use std::collections::HashMap;
@@ -12,28 +12,28 @@ use std::collections::HashMap;
 const MATCH_START: char = '\u{1}';
 const MATCH_END: char = '\u{2}';
 
-pub(super) struct Scratch(Connection);
+pub(super) struct MemoryIndex(Connection);
 
-impl Scratch {
+impl MemoryIndex {
     /// Builds an index of turns from their row id, final text and live text.
-    pub(super) fn of<'a>(turns: impl IntoIterator<Item = (i64, Option<&'a str>, &'a str)>) -> Result<Self> {
+    pub(super) fn new<'a>(turns: impl IntoIterator<Item = (i64, Option<&'a str>, &'a str)>) -> Result<Self> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_MEMORY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(":memory:", flags).doing(DOING)?;
+        let connection = Connection::open_with_flags(":memory:", flags).context(CONTEXT)?;
         // The tokenizer must be that of the index.
         connection
             .execute_batch(
                 "PRAGMA journal_mode = OFF; BEGIN; CREATE VIRTUAL TABLE turns USING fts5 (final_text, message_text, \
                  tokenize = \"unicode61 remove_diacritics 2 categories 'L* N* Co M*'\")",
             )
-            .doing(DOING)?;
+            .context(CONTEXT)?;
         let mut insert = connection
             .prepare("INSERT INTO turns (rowid, final_text, message_text) VALUES (?1, ?2, ?3)")
-            .doing(DOING)?;
+            .context(CONTEXT)?;
         for (id, final_text, message_text) in turns {
-            insert.execute(params![id, final_text.map(strip_marks), strip_marks(message_text)]).doing(DOING)?;
+            insert.execute(params![id, final_text.map(strip_marks), strip_marks(message_text)]).context(CONTEXT)?;
         }
         drop(insert);
-        connection.execute_batch("COMMIT").doing(DOING)?;
+        connection.execute_batch("COMMIT").context(CONTEXT)?;
         Ok(Self(connection))
     }
 
@@ -42,7 +42,7 @@ impl Scratch {
         self.0
             .prepare("SELECT rowid FROM turns WHERE turns MATCH ?1 ORDER BY rowid DESC")
             .and_then(|mut select| select.query_map([expression], |row| row.get(0))?.collect())
-            .doing(DOING)
+            .context(CONTEXT)
     }
 
     /// Returns the rank of each matching turn. Lower ranks are better.
@@ -50,7 +50,7 @@ impl Scratch {
         self.0
             .prepare("SELECT rowid, bm25(turns) FROM turns WHERE turns MATCH ?1")
             .and_then(|mut select| select.query_map([expression], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
-            .doing(DOING)
+            .context(CONTEXT)
     }
 
     /// Returns the snippet of each matching turn.
@@ -61,7 +61,7 @@ impl Scratch {
                 let snippet = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, split_snippet(row.get_ref(1)?.as_str()?)));
                 select.query_map([expression], snippet)?.collect()
             })
-            .doing(DOING)
+            .context(CONTEXT)
     }
 }
 
@@ -75,7 +75,7 @@ fn split_snippet(marked: &str) -> Snippet {
         let (matched, rest) = if n == 0 { ("", part) } else { part.split_once(MATCH_END).unwrap_or((part, "")) };
         for (text, matched) in [(matched, true), (rest, false)] {
             if !text.is_empty() {
-                pieces.push(Piece { text: text.to_owned(), matched });
+                pieces.push(SnippetPart { text: text.to_owned(), matched });
             }
         }
     }

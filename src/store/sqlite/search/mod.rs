@@ -8,8 +8,8 @@
 //!
 //! Indexing within the transaction that stores a turn would cost a third to a half of the throughput. The writer
 //! therefore indexes turns afterwards, in slices with a bounded size and share of its time ([`indexer`],
-//! [`crate::ingest::index_schedule`]). [`State`] says how far the index is. Turns that were stored since (the tail) and turns that
-//! changed are searched in an index in memory ([`fresh`]), so no stored turn is missed.
+//! [`crate::ingest::index_schedule`]). [`IndexState`] says how far the index is. Turns that were stored since (the
+//! tail) and turns that changed are searched in an index in memory ([`fresh`]), so no stored turn is missed.
 //!
 //! # Queries
 //!
@@ -44,32 +44,32 @@ mod time_blocks;
 
 pub(super) use check::check;
 pub(super) use file::SearchIndex;
-use reach::DOING;
+use reach::CONTEXT;
 pub(super) use reach::Reach;
 
 use super::connection::read_only;
 use super::error::Context as _;
-use crate::store::{Error, ErrorKind, Found, Result, SearchQuery};
+use crate::store::{Error, ErrorKind, HitPage, Result, SearchQuery};
 use crate::sys::paths::with_suffix;
-use page_search::Search;
+use page_search::PageSearch;
 use rusqlite::{Connection, ErrorCode};
-use state::State;
+use state::IndexState;
 use std::path::Path;
 
 /// Searches a database without changing it. Works while a service is running.
 ///
 /// # Errors
 /// The file does not exist, is not ours, or is older than search.
-pub fn search_file(path: &Path, query: &SearchQuery) -> Result<Found> {
+pub fn search_file(path: &Path, query: &SearchQuery) -> Result<HitPage> {
     const OPENING: &str = "opening the database";
     let path = path.canonicalize().map_err(|error| Error::new(ErrorKind::Other, OPENING, error))?;
     let mut connection = read_only::open(&path)?;
     let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
     let wrong = |what| Err(Error::new(ErrorKind::Other, OPENING, what));
-    if number("application_id").doing(OPENING)? != super::connection::schema::APPLICATION_ID {
+    if number("application_id").context(OPENING)? != super::connection::schema::APPLICATION_ID {
         return wrong("it is not a database of transcribe-hook");
     }
-    if number("user_version").doing(OPENING)? < SEPARATE_FILE_SCHEMA {
+    if number("user_version").context(OPENING)? < SEPARATE_FILE_SCHEMA {
         return wrong("it has an older schema without search; run `transcribe-hook migrate`");
     }
     find(&mut connection, &path, query, Reach::All).map(|(found, _)| found)
@@ -79,7 +79,7 @@ pub fn search_file(path: &Path, query: &SearchQuery) -> Result<Found> {
 const SEPARATE_FILE_SCHEMA: u32 = 12;
 
 /// Maximum number of attempts to get a snapshot in which database and index are in step.
-const TRIES: usize = 3;
+const MAX_ATTEMPTS: usize = 3;
 
 /// Searches on a connection that reads the database. Also returns whether the index is damaged.
 pub(super) fn find(
@@ -87,7 +87,7 @@ pub(super) fn find(
     database: &Path,
     query: &SearchQuery,
     reach: Reach,
-) -> Result<(Found, bool)> {
+) -> Result<(HitPage, bool)> {
     match with_index(connection, database, query, reach) {
         Ok(Some(found)) => Ok((found, false)),
         Err(error) if error.kind() == ErrorKind::TooSlow => Err(error),
@@ -95,8 +95,8 @@ pub(super) fn find(
             let broken = without.as_ref().is_err_and(file::is_broken);
             // Do not keep a useless file open.
             let _ = connection.execute_batch("DETACH search");
-            let snapshot = connection.transaction().doing(DOING)?;
-            let found = Search::begin(&snapshot, query, None, reach)?.page()?;
+            let snapshot = connection.transaction().context(CONTEXT)?;
+            let found = PageSearch::begin(&snapshot, query, None, reach)?.page()?;
             Ok((found, broken))
         }
     }
@@ -108,21 +108,21 @@ fn with_index(
     database: &Path,
     query: &SearchQuery,
     reach: Reach,
-) -> Result<Option<Found>> {
-    for attempt in 1..=TRIES {
+) -> Result<Option<HitPage>> {
+    for attempt in 1..=MAX_ATTEMPTS {
         // A reused connection may still have an index open that was replaced.
-        if attempt == TRIES {
+        if attempt == MAX_ATTEMPTS {
             let _ = connection.execute_batch("DETACH search");
         }
         if !attach(connection, database)? {
             return Ok(None);
         }
-        let snapshot = connection.transaction().doing(DOING)?;
-        let Some(state) = State::in_step(&snapshot)? else { continue };
+        let snapshot = connection.transaction().context(CONTEXT)?;
+        let Some(state) = IndexState::in_step(&snapshot)? else { continue };
         if reach == Reach::All && state.changes(&snapshot)? > time_blocks::MAX_CHANGES {
             return Ok(None);
         }
-        return Search::begin(&snapshot, query, Some(state), reach)?.page().map(Some);
+        return PageSearch::begin(&snapshot, query, Some(state), reach)?.page().map(Some);
     }
     Ok(None)
 }
@@ -137,11 +137,11 @@ fn attach(connection: &Connection, database: &Path) -> Result<bool> {
     let is_attached: bool = connection
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM pragma_database_list WHERE name = 'search')")
         .and_then(|mut select| select.query_row([], |row| row.get(0)))
-        .doing(DOING)?;
+        .context(CONTEXT)?;
     if is_attached {
         return Ok(true);
     }
-    let path = file::path_beside(database);
+    let path = file::index_path(database);
     if !path.symlink_metadata().is_ok_and(|file| file.is_file()) {
         return Ok(false);
     }
@@ -149,7 +149,7 @@ fn attach(connection: &Connection, database: &Path) -> Result<bool> {
     if rustix::fs::access(&path, rustix::fs::Access::READ_OK).is_err() {
         return Ok(false);
     }
-    let path = path.to_str().ok_or_else(|| Error::new(ErrorKind::Other, DOING, "the file's name is not UTF-8"))?;
+    let path = path.to_str().ok_or_else(|| Error::new(ErrorKind::Other, CONTEXT, "the file's name is not UTF-8"))?;
     match attach_file(connection, path) {
         // If this user may not write, a file that nobody changes is read as immutable, like the database itself.
         Err(error) if matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly)) => {
@@ -158,14 +158,14 @@ fn attach(connection: &Connection, database: &Path) -> Result<bool> {
             if wal.symlink_metadata().is_ok_and(|wal| wal.len() > 0) {
                 return Ok(false);
             }
-            attach_file(connection, &read_only::immutable(Path::new(path))).doing(DOING)?;
+            attach_file(connection, &read_only::immutable(Path::new(path))).context(CONTEXT)?;
         }
-        attached => attached.doing(DOING)?,
+        attached => attached.context(CONTEXT)?,
     }
-    connection.execute_batch("PRAGMA search.cache_size = -200").doing(DOING)?;
+    connection.execute_batch("PRAGMA search.cache_size = -200").context(CONTEXT)?;
     if file::has_form(connection, "search")? {
         return Ok(true);
     }
-    connection.execute_batch("DETACH search").doing(DOING)?;
+    connection.execute_batch("DETACH search").context(CONTEXT)?;
     Ok(false)
 }

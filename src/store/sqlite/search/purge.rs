@@ -15,7 +15,7 @@ use crate::store::Result;
 use rusqlite::{Connection, Transaction};
 use std::time::{Duration, Instant};
 
-const DOING: &str = "purging erased words from the search index";
+const CONTEXT: &str = "purging erased words from the search index";
 
 /// Duration of a slice. New turns wait meanwhile.
 const SLICE: Duration = Duration::from_millis(8);
@@ -31,7 +31,7 @@ const DEFAULT_MIN_MERGED: i64 = 4;
 
 /// Records that words were deleted that the index's file must not retain.
 pub(super) fn owe(transaction: &Transaction<'_>) -> Result<()> {
-    transaction.execute("UPDATE turn_search_state SET owes_rewrite = 1", []).map(drop).doing(DOING)
+    transaction.execute("UPDATE turn_search_state SET owes_rewrite = 1", []).map(drop).context(CONTEXT)
 }
 
 /// Returns whether the index's file may still contain erased words.
@@ -39,14 +39,15 @@ pub(super) fn is_owed(connection: &Connection) -> Result<bool> {
     connection
         .prepare_cached("SELECT owes_rewrite = 1 OR rewritten_level IS NOT NULL FROM turn_search_state")
         .and_then(|mut select| select.query_row([], |row| row.get(0)))
-        .doing(DOING)
+        .context(CONTEXT)
 }
 
 /// Continues the rewrite by a slice, or begins it.
 pub(super) fn go_on(transaction: &Transaction<'_>) -> Result<()> {
     let end = Instant::now() + SLICE;
-    let level: Option<usize> =
-        transaction.query_row("SELECT rewritten_level FROM turn_search_state", [], |row| row.get(0)).doing(DOING)?;
+    let level: Option<usize> = transaction
+        .query_row("SELECT rewritten_level FROM turn_search_state", [], |row| row.get(0))
+        .context(CONTEXT)?;
     let mut level = if level.is_some() { level } else { begin(transaction)? };
     while level.is_some() && Instant::now() < end {
         merge(transaction, PAGES)?;
@@ -56,12 +57,12 @@ pub(super) fn go_on(transaction: &Transaction<'_>) -> Result<()> {
     if level.is_none() {
         set_min_merged(transaction, DEFAULT_MIN_MERGED)?;
     }
-    transaction.execute("UPDATE turn_search_state SET rewritten_level = ?1", [level]).map(drop).doing(DOING)
+    transaction.execute("UPDATE turn_search_state SET rewritten_level = ?1", [level]).map(drop).context(CONTEXT)
 }
 
 /// Begins a merge of all segments. Returns the level of the merged segments, or `None` if the rewrite is done already.
 fn begin(transaction: &Transaction<'_>) -> Result<Option<usize>> {
-    transaction.execute("UPDATE turn_search_state SET owes_rewrite = 0", []).doing(DOING)?;
+    transaction.execute("UPDATE turn_search_state SET owes_rewrite = 0", []).context(CONTEXT)?;
     // FTS5 drops deleted words only when it merges into the highest level. It moves all segments below that level,
     // unless all but one are being merged, or all are on one level. A new segment rules out the former. The latter then
     // means that no segment is larger than a slice of turns, so all words can be indexed again at once.
@@ -72,9 +73,9 @@ fn begin(transaction: &Transaction<'_>) -> Result<Option<usize>> {
              DELETE FROM turn_search WHERE rowid = 0; {}",
             command("flush")
         ))
-        .doing(DOING)?;
+        .context(CONTEXT)?;
     if levels(transaction)?.iter().filter(|level| level.segments > 0).count() <= 1 {
-        transaction.execute_batch(&command("rebuild")).doing(DOING)?;
+        transaction.execute_batch(&command("rebuild")).context(CONTEXT)?;
         return Ok(None);
     }
     // Otherwise FTS5 would postpone the merge once few segments of it are left.

@@ -1,6 +1,6 @@
 //! The range of turns that a search looks at.
 
-pub(super) const DOING: &str = "searching";
+pub(super) const CONTEXT: &str = "searching";
 
 /// The turns that a search covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,10 +3,10 @@
 //! soon; otherwise the index has few to merge.
 
 use super::super::error::Context as _;
-use super::fts_query::Wide;
-use super::memory_index::Scratch;
-use super::page_search::Search;
-use super::reach::DOING;
+use super::fts_query::BroadMatch;
+use super::memory_index::MemoryIndex;
+use super::page_search::PageSearch;
+use super::reach::CONTEXT;
 use crate::store::Result;
 use std::ops::RangeInclusive;
 
@@ -32,18 +32,18 @@ pub(super) struct Step {
     pub(super) rest: Option<i64>,
 }
 
-impl Search<'_> {
+impl PageSearch<'_> {
     /// Reads up to `size` requested turns of these ranges of the index.
-    pub(super) fn walk(
+    pub(super) fn scan_indexed(
         &self,
-        wide: &Wide,
+        wide: &BroadMatch,
         ranges: &[RangeInclusive<i64>],
         size: usize,
         wanted: &dyn Fn(i64) -> bool,
     ) -> Result<Step> {
         let sql = match wide {
-            Wide::All => format!("{ALL}{} ORDER BY id DESC", self.unchanged("call_transcriptions.id")),
-            Wide::Of(_) => format!(
+            BroadMatch::All => format!("{ALL}{} ORDER BY id DESC", self.unchanged("call_transcriptions.id")),
+            BroadMatch::Of(_) => format!(
                 "SELECT t.id, t.final_text, t.message_text FROM turn_search s \
                  CROSS JOIN call_transcriptions t ON t.id = s.rowid \
                  WHERE turn_search MATCH ?3 AND s.rowid BETWEEN ?1 AND ?2{} ORDER BY s.rowid DESC",
@@ -54,29 +54,29 @@ impl Search<'_> {
     }
 
     /// Reads turns that are not indexed.
-    pub(super) fn walk_unindexed(&self, range: RangeInclusive<i64>, wanted: &dyn Fn(i64) -> bool) -> Result<Step> {
-        self.step(&format!("{ALL} ORDER BY id DESC"), &Wide::All, &[range], MAX_UNINDEXED_TURNS, wanted)
+    pub(super) fn scan_unindexed(&self, range: RangeInclusive<i64>, wanted: &dyn Fn(i64) -> bool) -> Result<Step> {
+        self.step(&format!("{ALL} ORDER BY id DESC"), &BroadMatch::All, &[range], MAX_UNINDEXED_TURNS, wanted)
     }
 
     fn step(
         &self,
         sql: &str,
-        wide: &Wide,
+        wide: &BroadMatch,
         ranges: &[RangeInclusive<i64>],
         size: usize,
         wanted: &dyn Fn(i64) -> bool,
     ) -> Result<Step> {
         let (mut turns, mut text, mut passed): (Vec<(i64, Option<String>, String)>, _, _) = (Vec::new(), 0, 0);
         let mut rest = None;
-        let mut select = self.snapshot.prepare_cached(sql).doing(DOING)?;
+        let mut select = self.snapshot.prepare_cached(sql).context(CONTEXT)?;
         'all: for range in ranges {
             let mut rows = match wide {
-                Wide::All => select.query((range.start(), range.end())),
-                Wide::Of(expression) => select.query((range.start(), range.end(), expression)),
+                BroadMatch::All => select.query((range.start(), range.end())),
+                BroadMatch::Of(expression) => select.query((range.start(), range.end(), expression)),
             }
-            .doing(DOING)?;
-            while let Some(row) = rows.next().doing(DOING)? {
-                let id = row.get(0).doing(DOING)?;
+            .context(CONTEXT)?;
+            while let Some(row) = rows.next().context(CONTEXT)? {
+                let id = row.get(0).context(CONTEXT)?;
                 if turns.len() == size || text > MAX_TEXT_BYTES || passed == MAX_SKIPPED_TURNS {
                     rest = Some(id);
                     break 'all;
@@ -85,13 +85,13 @@ impl Search<'_> {
                     passed += 1;
                     continue;
                 }
-                let turn: (i64, Option<String>, String) = row.try_into().doing(DOING)?;
+                let turn: (i64, Option<String>, String) = row.try_into().context(CONTEXT)?;
                 text += turn.2.len() + turn.1.as_ref().map_or(0, String::len);
                 turns.push(turn);
             }
         }
         // Ascending order, as the index in memory needs it.
         let turns = turns.iter().rev().map(|(id, last, heard)| (*id, last.as_deref(), heard.as_str()));
-        Ok(Step { matching: Scratch::of(turns)?.matching(&self.plain)?, rest })
+        Ok(Step { matching: MemoryIndex::new(turns)?.matching(&self.plain)?, rest })
     }
 }

@@ -4,7 +4,7 @@ use super::super::error::Context as _;
 use crate::store::{Error, ErrorKind, Result};
 use rusqlite::{Connection, Transaction};
 
-const DOING: &str = "merging segments of the search index";
+const CONTEXT: &str = "merging segments of the search index";
 
 /// Id of the row of `turn_search_data` that lists the segments.
 const STRUCTURE: i64 = 10;
@@ -15,7 +15,7 @@ pub(super) fn merge(transaction: &Transaction<'_>, pages: i64) -> Result<()> {
         .prepare_cached("INSERT INTO turn_search (turn_search, rank) VALUES ('merge', ?1)")
         .and_then(|mut merge| merge.execute([pages]))
         .map(drop)
-        .doing(DOING)
+        .context(CONTEXT)
 }
 
 /// Sets the minimum number of segments that FTS5 merges.
@@ -23,7 +23,7 @@ pub(super) fn set_min_merged(transaction: &Transaction<'_>, segments: i64) -> Re
     transaction
         .execute("INSERT INTO turn_search (turn_search, rank) VALUES ('usermerge', ?1)", [segments])
         .map(drop)
-        .doing(DOING)
+        .context(CONTEXT)
 }
 
 /// Numbers of segments on a level, which are of similar size.
@@ -38,7 +38,7 @@ pub(super) fn levels(connection: &Connection) -> Result<Vec<Level>> {
     let record: Vec<u8> = connection
         .prepare_cached("SELECT block FROM turn_search_data WHERE id = ?1")
         .and_then(|mut select| select.query_row([STRUCTURE], |row| row.get(0)))
-        .doing(DOING)?;
+        .context(CONTEXT)?;
     // The first four bytes are the configuration's number.
     let mut bytes = record.into_iter().skip(4);
     let mut number = || {
@@ -65,5 +65,5 @@ pub(super) fn levels(connection: &Connection) -> Result<Vec<Level>> {
             })
             .collect()
     };
-    read().ok_or_else(|| Error::new(ErrorKind::Other, DOING, "FTS5's list of segments cannot be read"))
+    read().ok_or_else(|| Error::new(ErrorKind::Other, CONTEXT, "FTS5's list of segments cannot be read"))
 }

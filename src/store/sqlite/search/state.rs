@@ -17,13 +17,13 @@ const LAST_TURN: &str = "max(ifnull((SELECT seq FROM sqlite_sequence WHERE name 
 
 /// State of an index: it contains the turns with `after < id <= to`, as of the change with the id `changes_to`.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct State {
+pub(super) struct IndexState {
     pub(super) after: i64,
     pub(super) to: i64,
     pub(super) changes_to: i64,
 }
 
-impl State {
+impl IndexState {
     /// Reads the state of an index, or returns `None` if the index does not belong to the database or cannot be
     /// advanced.
     ///
@@ -45,7 +45,7 @@ impl State {
                 let state = |row: &Row<'_>| Ok(Self { after: row.get(0)?, to: row.get(1)?, changes_to: row.get(2)? });
                 select.query_row([], state).optional()
             })
-            .doing("reading the state of the search index")
+            .context("reading the state of the search index")
     }
 
     /// Returns an upper bound of the turns that are older than the indexed ones.
@@ -53,7 +53,7 @@ impl State {
         let oldest: Option<i64> = connection
             .prepare_cached("SELECT id FROM call_transcriptions ORDER BY id LIMIT 1")
             .and_then(|mut select| select.query_row([], |row| row.get(0)).optional())
-            .doing("looking for turns that are not indexed")?;
+            .context("looking for turns that are not indexed")?;
         Ok(oldest.map_or(0, |oldest| count(oldest, self.after)))
     }
 
@@ -62,7 +62,7 @@ impl State {
         let newest: Option<i64> = connection
             .prepare_cached("SELECT id FROM call_transcriptions ORDER BY id DESC LIMIT 1")
             .and_then(|mut select| select.query_row([], |row| row.get(0)).optional())
-            .doing("looking for turns that are not indexed")?;
+            .context("looking for turns that are not indexed")?;
         Ok(newest.map_or(0, |newest| count(self.to + 1, newest)))
     }
 
@@ -71,7 +71,7 @@ impl State {
         let last: Option<i64> = connection
             .prepare_cached("SELECT id FROM search_changes ORDER BY id DESC LIMIT 1")
             .and_then(|mut select| select.query_row([], |row| row.get(0)).optional())
-            .doing("looking for changes that are not indexed")?;
+            .context("looking for changes that are not indexed")?;
         Ok(last.map_or(0, |last| count(self.changes_to + 1, last)))
     }
 }

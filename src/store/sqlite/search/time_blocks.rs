@@ -5,8 +5,8 @@
 //! Ranges are conservative: updates only widen them, so a block may be scanned needlessly but is never skipped wrongly.
 
 use super::super::error::Context as _;
-use super::reach::DOING;
-use super::state::State;
+use super::reach::CONTEXT;
+use super::state::IndexState;
 use crate::store::{CallFilter, Result, SearchQuery};
 use rusqlite::{Connection, Transaction, params};
 use std::collections::BTreeSet;
@@ -25,7 +25,7 @@ pub(super) const MAX_CHANGES: u64 = 5000;
 const NOTING: &str = "recording the time ranges of turns";
 
 /// Widens the ranges by the turns with `after < id <= to`.
-pub(super) fn note(transaction: &Transaction<'_>, after: i64, to: i64) -> Result<()> {
+pub(super) fn record_block(transaction: &Transaction<'_>, after: i64, to: i64) -> Result<()> {
     transaction
         .prepare_cached(&format!(
             "INSERT INTO turn_search_spans (block, said_from, said_to, started_from, started_to) \
@@ -38,11 +38,11 @@ pub(super) fn note(transaction: &Transaction<'_>, after: i64, to: i64) -> Result
         ))
         .and_then(|mut insert| insert.execute([after, to]))
         .map(drop)
-        .doing(NOTING)
+        .context(NOTING)
 }
 
 /// Widens the ranges of a call's turns by the start of the call.
-pub(super) fn note_call(transaction: &Transaction<'_>, call_id: i64) -> Result<()> {
+pub(super) fn extend_blocks(transaction: &Transaction<'_>, call_id: i64) -> Result<()> {
     transaction
         .prepare_cached(&format!(
             "UPDATE turn_search_spans SET started_from = min(started_from, c.call_start_time), \
@@ -52,7 +52,7 @@ pub(super) fn note_call(transaction: &Transaction<'_>, call_id: i64) -> Result<(
         ))
         .and_then(|mut update| update.execute([call_id]))
         .map(drop)
-        .doing(NOTING)
+        .context(NOTING)
 }
 
 /// Deletes the ranges of blocks that became empty when these turns were deleted.
@@ -65,13 +65,17 @@ pub(super) fn forget(transaction: &Transaction<'_>, deleted: &BTreeSet<i64>) -> 
                  AND NOT EXISTS (SELECT 1 FROM call_transcriptions WHERE id BETWEEN ?2 AND ?3)",
             )
             .and_then(|mut delete| delete.execute([block, block << BLOCK_BITS, ((block + 1) << BLOCK_BITS) - 1]))
-            .doing(NOTING)?;
+            .context(NOTING)?;
     }
     Ok(())
 }
 
 /// Returns the ranges of the index that may contain requested turns, the last first.
-pub(super) fn ranges(connection: &Connection, query: &SearchQuery, state: State) -> Result<Vec<RangeInclusive<i64>>> {
+pub(super) fn blocks_matching(
+    connection: &Connection,
+    query: &SearchQuery,
+    state: IndexState,
+) -> Result<Vec<RangeInclusive<i64>>> {
     let SearchQuery { said_after, said_before, calls: CallFilter { started_after, started_before, .. }, .. } = query;
     let any_time = [said_after, said_before, started_after, started_before].iter().all(|time| time.is_none());
     if any_time || state.changes(connection)? > MAX_CHANGES {
@@ -94,12 +98,12 @@ pub(super) fn ranges(connection: &Connection, query: &SearchQuery, state: State)
              CROSS JOIN call_transcriptions t ON t.conversation_id = c.conversation_id WHERE s.id > ?5 AND t.id <= ?6 \
              ORDER BY 1 DESC"
         ))
-        .doing(DOING)?;
+        .context(CONTEXT)?;
     let values =
         params![from(said_after), to(said_before), from(started_after), to(started_before), state.changes_to, state.to];
-    let mut rows = select.query(values).doing(DOING)?;
-    while let Some(row) = rows.next().doing(DOING)? {
-        let block: i64 = row.get(0).doing(DOING)?;
+    let mut rows = select.query(values).context(CONTEXT)?;
+    while let Some(row) = rows.next().context(CONTEXT)? {
+        let block: i64 = row.get(0).context(CONTEXT)?;
         add(block << BLOCK_BITS, ((block + 1) << BLOCK_BITS) - 1);
     }
     Ok(ranges)

@@ -10,7 +10,7 @@ use transcribe_hook::domain::{
 };
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
 use transcribe_hook::store::{
-    BadLink, CallFilter, CallPageRequest, Counts, Order, Rejection, Store, StoredTurn, TurnOrder, TurnQuery, Write,
+    BadLink, CallFilter, CallPageRequest, Counts, Rejection, SortOrder, Store, StoredTurn, TurnOrder, TurnQuery, Write,
     Written,
 };
 
@@ -260,7 +260,8 @@ fn lists_are_pages_of_one_order() {
         let batch: Vec<_> = (0..5).map(|n| turn(&format!("conv_{n}"), "x", None)).collect();
         store.apply(now(), &batch).unwrap();
         let filter = CallFilter::default();
-        let mut query = CallPageRequest { filter, order: Order::Descending, after: None, limit: 2, with_total: true };
+        let mut query =
+            CallPageRequest { filter, order: SortOrder::Descending, after: None, limit: 2, with_total: true };
         let mut seen = Vec::new();
         loop {
             let page = store.calls(&query).unwrap();

@@ -6,10 +6,10 @@ use crate::support::whole_call::{CALL, PARKED, apply, event, live, post, reconci
 use serde_json::json;
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
-use transcribe_hook::domain::{ConversationId, DriverId, EventOutcome, Speaker, Timestamp, Wanted};
+use transcribe_hook::domain::{ConversationId, DriverId, EventOutcome, SearchExpr, Speaker, Timestamp};
 use transcribe_hook::store::{
-    Archive, CallFilter, Change, Forgotten, Loose, OldCalls, Part, Position, Scope, SearchOrder, SearchQuery, Since,
-    Spoken, Store, TurnOrder, Unfinished, Write, Written,
+    Archive, ArchivePart, CallFilter, Change, ChangeBatch, ExpiredCallQuery, FeedPosition, Forgotten, OrphanRows,
+    Scope, SearchOrder, SearchQuery, Store, TranscriptItem, TurnOrder, Unfinished, Write, Written,
 };
 
 /// Long after everything that a test stores.
@@ -19,7 +19,7 @@ fn later() -> Timestamp {
 
 fn search_for(text: &str) -> SearchQuery {
     SearchQuery {
-        wanted: Wanted::parse(text).unwrap(),
+        wanted: SearchExpr::parse(text).unwrap(),
         speaker: None,
         calls: CallFilter::default(),
         said_after: None,
@@ -45,11 +45,11 @@ fn found(store: &dyn Store, mut query: SearchQuery) -> Vec<String> {
 }
 
 /// Everything after a position that is committed now.
-fn since(store: &dyn Store, scope: &Scope, mut after: Position) -> Vec<Change> {
+fn since(store: &dyn Store, scope: &Scope, mut after: FeedPosition) -> Vec<Change> {
     let head = store.head().unwrap();
     let mut changes = Vec::new();
     loop {
-        let Since { changes: more, end, has_more, .. } = store.since(scope, after, head).unwrap();
+        let ChangeBatch { changes: more, end, has_more, .. } = store.since(scope, after, head).unwrap();
         changes.extend(more.into_iter().map(|(_, change)| change));
         if !has_more {
             return changes;
@@ -64,7 +64,7 @@ fn row_id(store: &dyn Store, id: &str) -> i64 {
 }
 
 fn unreadable() -> Write {
-    Write::KeepEvent(Box::new(transcribe_hook::ingest::event::of_body(b"no JSON"[..].into())))
+    Write::KeepEvent(Box::new(transcribe_hook::ingest::event::parse_body(b"no JSON"[..].into())))
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn what_is_old_is_found_and_what_is_not_is_left() {
         ];
         store.apply(now(), &batch).unwrap();
         let old = |before, after, limit| {
-            let calls = store.old_calls(&OldCalls { before, started_before: None, after, limit }).unwrap();
+            let calls = store.old_calls(&ExpiredCallQuery { before, started_before: None, after, limit }).unwrap();
             calls
                 .iter()
                 .map(|call| (call.conversation_id.as_str().to_owned(), call.turns, call.key))
@@ -356,11 +356,11 @@ fn parts_of(archive: &dyn Archive, id: &str) -> (bool, BTreeSet<&'static str>, u
     let (mut kinds, mut turns) = (BTreeSet::new(), 0);
     let exists = archive.parts(&conversation(id), &mut |part| {
         kinds.insert(match part {
-            Part::Driver(_) => "driver",
-            Part::Dispatch(_) => "dispatch",
-            Part::Event(_) => "event",
-            Part::Call(..) => "call",
-            Part::Turn(_) => {
+            ArchivePart::Driver(_) => "driver",
+            ArchivePart::Dispatch(_) => "dispatch",
+            ArchivePart::Event(_) => "event",
+            ArchivePart::Call(..) => "call",
+            ArchivePart::Turn(_) => {
                 turns += 1;
                 "turn"
             }
@@ -396,7 +396,7 @@ fn an_archive_reads_whole_calls_and_what_belongs_to_none() {
         assert_eq!(parts_of(&*archive, "none"), (false, BTreeSet::new(), 0));
         let mut words = Vec::new();
         let mut take = |spoken| {
-            if let Spoken::Turn(turn) = spoken {
+            if let TranscriptItem::Turn(turn) = spoken {
                 words.push(turn.message.as_str().to_owned());
             }
             Ok(())
@@ -404,10 +404,10 @@ fn an_archive_reads_whole_calls_and_what_belongs_to_none() {
         assert!(archive.transcript(&conversation(CALL), TurnOrder::Time, &mut take).unwrap());
         assert!(!archive.transcript(&conversation("none"), TurnOrder::Time, &mut take).unwrap());
         assert_eq!((words.len(), words.contains(&PARKED.to_owned())), (turns, true));
-        for (kind, count) in [(Loose::Drivers, 2), (Loose::Dispatches, 1), (Loose::Events, 1)] {
+        for (kind, count) in [(OrphanRows::Drivers, 2), (OrphanRows::Dispatches, 1), (OrphanRows::Events, 1)] {
             let (mut rows, mut after) = (0, 0);
             loop {
-                let more = archive.loose(kind, after).unwrap();
+                let more = archive.orphans(kind, after).unwrap();
                 let Some((last, _)) = more.last() else { break };
                 (rows, after) = (rows + more.len(), *last);
             }
