@@ -5,7 +5,7 @@
 //! process that writes the file reuses the leftover. A complete file that is on disk gets its name in one step, so the
 //! file never has both names.
 //!
-//! Small files do not need the lock. [`write`] and [`write_new`] write them to a file with a random name first.
+//! Small files do not need the lock. [`write()`] and [`write_new`] write them to a file with a random name first.
 
 use super::files::{self, FileId};
 use super::paths::{parent_dir, sync_parent_dir, with_suffix};
@@ -26,7 +26,7 @@ pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     persist(temporary(path, content)?, path)
 }
 
-/// Creates a small file with a name that must not be taken. Otherwise like [`write`].
+/// Creates a small file with a name that must not be taken. Otherwise like [`write()`].
 ///
 /// # Errors
 /// The name is taken, or the operating system refused.
