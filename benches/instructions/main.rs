@@ -1,4 +1,4 @@
-//! How many instructions the service's own work takes, against what it took: `cargo bench --bench instructions`.
+//! Instruction counts of the service's own work, compared with a baseline: `cargo bench --bench instructions`.
 //!
 //! Time on a shared machine says little; instructions, counted by valgrind's callgrind, are the same from run to run to
 //! within a percent. Each kind of work is done N times in one process and 2 N times in another; the difference is the
@@ -20,7 +20,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use work::Work;
 
-/// How much more than the baseline is a failure.
+/// Ratio to the baseline above which the benchmark fails.
 const TOLERANCE: f64 = 1.25;
 
 const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions/baseline.json");
@@ -32,7 +32,7 @@ struct Args {
     /// Make what is found the baseline
     #[arg(long)]
     renew: bool,
-    /// What this program runs itself as, below valgrind
+    /// Work that this program does when it runs itself below valgrind
     #[arg(long, hide = true, requires = "times")]
     work: Option<Work>,
     #[arg(long, hide = true)]

@@ -32,7 +32,7 @@ impl Work {
         self.to_possible_value().expect("no value is hidden").get_name().to_owned()
     }
 
-    /// How often it is done, in the shorter of the two processes.
+    /// Returns the number of repetitions in the shorter of the two processes.
     pub(crate) fn times(self) -> usize {
         match self {
             Self::Turn => 200 * BATCH,

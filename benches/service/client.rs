@@ -20,7 +20,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Whether the turn was stored. The service answers 201 to that; of its peers, one answers 200.
+    /// Returns whether the turn was stored. The service returns 201 then; one of its peers returns 200.
     pub(crate) fn is_stored(&self) -> bool {
         (200..300).contains(&self.status)
     }
@@ -29,7 +29,7 @@ impl Answer {
 struct Connection {
     stream: TcpStream,
     sent_at: Instant,
-    /// What of a request the system did not take yet.
+    /// The part of a request that the system has not accepted yet.
     unsent: Vec<u8>,
     /// An answer's first part.
     unread: Vec<u8>,
@@ -64,7 +64,7 @@ impl Client {
         Ok(())
     }
 
-    /// How many answers are waited for.
+    /// Returns the number of outstanding responses.
     pub(crate) fn waiting(&self) -> usize {
         self.connections.iter().filter(|connection| connection.waiting).count()
     }

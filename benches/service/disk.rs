@@ -59,7 +59,7 @@ pub(crate) fn bare_store(place: &Path, batch: usize, measured: Duration) -> Resu
 /// The sync that grows a file, as a commit does.
 pub(crate) const APPENDED: &str = "4 KiB appended";
 
-/// What a sync costs.
+/// The durations of a sync.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Sync {
     pub(crate) round: usize,

@@ -30,7 +30,7 @@ pub(crate) struct Filled {
     pub(crate) turns: u64,
     pub(crate) calls: u64,
     pub(crate) bytes: u64,
-    /// How long storing took, in this run of the benchmark or an earlier one.
+    /// Duration of storing the turns, in this run of the benchmark or an earlier one.
     pub(crate) seconds: f64,
 }
 

@@ -1,4 +1,4 @@
-//! What the service is to reach, beside what it reached: ratios of what one run of the benchmark measured side by side.
+//! Goals of the service beside the results: ratios of values that one run of the benchmark measured side by side.
 
 use crate::load::{Load, Run};
 use crate::measurements::Measurements;
@@ -32,7 +32,7 @@ enum Bound {
 enum Unit {
     Ratio,
     Milliseconds,
-    /// Of a million bytes.
+    /// Units of a million bytes.
     Megabytes,
 }
 
@@ -142,7 +142,7 @@ fn of_large(measurements: &Measurements) -> Vec<Goal> {
     goals
 }
 
-/// How many turns were stored before, in words.
+/// Describes the number of turns that were stored before the load.
 fn stored(measurements: &Measurements) -> String {
     match &measurements.large {
         Some(large) => format!("{} turns stored", large.large.turns),

@@ -1,4 +1,4 @@
-//! What many stored turns cost: storing more, reading, and starting, beside the same over few.
+//! Benchmarks of a large database: storing more turns, reading and starting, compared with a small database.
 
 use crate::fill::{self, Filled};
 use crate::load::{self, Load, Run};
@@ -13,16 +13,16 @@ use serde::Serialize;
 use std::path::Path;
 use std::time::Duration;
 
-/// What the large database is compared with.
+/// Size of the small database for the comparison, in turns.
 pub(crate) const SMALL_TURNS: u64 = 10_000;
 
-/// How many turns are in flight.
+/// Number of turns in flight.
 pub(crate) const IN_FLIGHT: usize = 64;
 
-/// What is read.
+/// Names of the read requests.
 pub(crate) const READS: [&str; 3] = ["first page of a call's turns", "list of calls", "list of calls in progress"];
 
-/// What was measured over a large database and a small one.
+/// Measurements over a large database and a small one.
 #[derive(Debug, Serialize)]
 pub(crate) struct Large {
     pub(crate) large: Filled,

@@ -11,10 +11,10 @@ use serde::Serialize;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How long answers may still take when no more requests are sent.
+/// Maximum duration of responses after the last request was sent.
 const DRAIN: Duration = Duration::from_secs(30);
 
-/// How turns come.
+/// The arrival pattern of turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Load {
     /// Connections, each of which sends one turn and waits for the answer.

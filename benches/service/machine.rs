@@ -1,11 +1,11 @@
-//! What the system tells of itself and of processes, by `/proc`.
+//! Facts about the system and its processes, from `/proc`.
 
 use serde::Serialize;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// What a number depends on beside the program.
+/// The machine's properties that the results depend on.
 #[derive(Debug, Serialize)]
 pub(crate) struct Machine {
     pub(crate) cpu: String,
@@ -100,7 +100,7 @@ pub(crate) struct CpuShare {
 }
 
 impl Clock {
-    /// Of the server's process and of this one.
+    /// Reads the usage of the server's process and of this one.
     pub(crate) fn read(server: u32) -> Self {
         Self {
             at: Instant::now(),

@@ -1,4 +1,4 @@
-//! What the service can take, beside what the same machine could take without it: `cargo bench --bench service`.
+//! Benchmarks of the service, compared with the same machine without it: `cargo bench --bench service`.
 //!
 //! Arguments come after `--`; `-- --help` lists them. Every comparison runs side by side, round by round, because the
 //! machine's other work changes from minute to minute. Databases lie below the target folder, on a real disk.
@@ -46,10 +46,10 @@ use target::Target;
 #[derive(Debug, Parser)]
 #[command(name = "cargo bench --bench service --")]
 struct Args {
-    /// How long each run is measured, in seconds
+    /// Seconds to measure each run
     #[arg(long, default_value_t = 4.0)]
     seconds: f64,
-    /// How often everything is run
+    /// Number of rounds
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Only these parts
@@ -73,10 +73,10 @@ struct Args {
     /// Also write all measurements to this file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// What this program runs itself as
+    /// Variant of the service to run as
     #[arg(long, hide = true)]
     serve_without: Option<target::Without>,
-    /// What it then keeps turns in, if it does
+    /// Database of that variant, if it has one
     #[arg(long, hide = true, default_value = "unused.db")]
     database: PathBuf,
     /// Given by cargo

@@ -1,4 +1,4 @@
-//! What one run of the benchmark measured.
+//! The measurements of one run of the benchmark.
 
 use crate::contention::Beside;
 use crate::disk::{BareStore, Sync};

@@ -1,4 +1,4 @@
-//! What one run of the benchmark found, as Markdown and as JSON.
+//! The report of one run of the benchmark, as Markdown and as JSON.
 
 use crate::contention::{BETWEEN_SEARCHES, Beside};
 use crate::goals::{self, Goal};

@@ -1,5 +1,5 @@
-//! What the search costs and what it gives: filling the index, its size, first pages over very many turns, and the rate
-//! of turns beside the same service that fills none.
+//! Benchmarks of the search: filling the index, its size, first pages over very many turns, and the rate of turns
+//! compared with the same service without an index.
 
 use crate::load::{self, Load, Run};
 use crate::reads::{Latency, Reader};
@@ -27,7 +27,7 @@ use transcribe_hook::store::{
     Write,
 };
 
-/// How many turns are in flight while the index is filled, or not.
+/// Numbers of turns in flight, with and without indexing.
 const IN_FLIGHT: [usize; 3] = [1, 64, 500];
 
 /// Different words that are said; the n-th is about n times rarer than the first.

@@ -13,7 +13,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// How long a process may take to listen, and to end.
+/// Timeout until a process listens, and until it ends.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Where a process keeps turns, and how many it kept before.
@@ -25,12 +25,12 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// Of a table that is not there yet.
+    /// Returns the rows of a table that does not exist yet.
     pub(crate) fn empty(database: PathBuf, table: &'static str) -> Self {
         Self { database, table, last: 0 }
     }
 
-    /// Of the service's database, which may not be there yet.
+    /// Returns the rows of the service's database, which may not exist yet.
     fn of_service(database: PathBuf) -> Result<Self> {
         let mut rows = Self::empty(database, "call_transcriptions");
         if rows.database.exists() {
@@ -51,7 +51,7 @@ impl Rows {
     }
 }
 
-/// How it is known where a process listens.
+/// The source of a process's listening address.
 pub(crate) enum Listening {
     /// Its log says so.
     Logged,

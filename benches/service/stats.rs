@@ -30,7 +30,7 @@ pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     Some(if values.len().is_multiple_of(2) { f64::midpoint(values[middle - 1], upper) } else { upper })
 }
 
-/// Of durations in ascending order, in microseconds: the least one that `part` of all do not exceed.
+/// Returns the smallest of these durations (ascending, in µs) that at least `part` of all do not exceed.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -1,4 +1,4 @@
-//! What live streams cost those who store turns meanwhile.
+//! Benchmark of writes beside live streams.
 
 use crate::load::{self, Load, Run};
 use crate::server::Server;
@@ -15,13 +15,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// How many streams are open.
+/// Number of open streams.
 pub(crate) const STREAMS: usize = 1000;
 
-/// How many turns are in flight.
+/// Number of turns in flight.
 pub(crate) const IN_FLIGHT: usize = 64;
 
-/// What was measured with streams open, and without.
+/// Measurements with open streams, and without.
 #[derive(Debug, Serialize)]
 pub(crate) struct Streams {
     pub(crate) streams: usize,

@@ -16,7 +16,7 @@ pub(crate) fn ratio(runs: &[Run], load: Load, target: Target, to: Target, value:
     median(pairs.collect())
 }
 
-/// Of turns a second.
+/// Returns a ratio of turns per second.
 pub(crate) fn rate_ratio(runs: &[Run], load: Load, target: Target, to: Target) -> Option<f64> {
     ratio(runs, load, target, to, |run| run.turns_per_second)
 }

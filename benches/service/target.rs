@@ -1,4 +1,4 @@
-//! What is put under load: the service, the service with parts left out, and what else people would use.
+//! Targets of the load: the service, the service with parts left out, and its alternatives.
 
 use anyhow::Result;
 use clap::ValueEnum as _;
@@ -17,7 +17,7 @@ pub(crate) enum Without {
     Queue,
 }
 
-/// What is put under load, and under which circumstances.
+/// A target of the load, and its circumstances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Target {
@@ -68,12 +68,12 @@ impl Target {
         }
     }
 
-    /// Whether its database must hold exactly as many turns as it answered.
+    /// Returns whether the target's database must contain exactly as many turns as it acknowledged.
     pub(crate) fn keeps_promises(self) -> bool {
         !matches!(self, Self::PocketBase | Self::FastApi)
     }
 
-    /// How to run it, for what is of this project.
+    /// Returns the command that runs it, for targets of this project.
     pub(crate) fn command(self, database: &Path) -> Result<Command> {
         let mut command = match self {
             Self::NoStore | Self::NoQueue | Self::NoIndex => {

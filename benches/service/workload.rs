@@ -1,4 +1,4 @@
-//! What is said: calls as the platform delivers them, turn by turn, as ready-made requests.
+//! The workload: calls as ElevenLabs delivers them, turn by turn, as ready-made requests.
 //!
 //! A request is rendered once for each place in a call; sending one means copying a conversation's id and an instant
 //! into it. A script of one seed always says the same.
@@ -10,13 +10,13 @@ use transcribe_hook::elevenlabs::turn;
 /// Where turns are delivered to the service.
 pub(crate) const PATH: &str = "/webhooks/elevenlabs/transcription";
 
-/// How many turns a call has.
+/// Number of turns in a call.
 pub(crate) const TURNS_PER_CALL: u32 = 40;
 
 /// Between two turns of a call.
 const STEP_MILLISECONDS: u32 = 250;
 
-/// What agents say; with the other side's words about 120 bytes a message.
+/// Messages of agents. With the drivers' messages, the average is about 120 bytes.
 const AGENT: [&str; 5] = [
     "Hi, this is dispatch calling about load 48213 out of Joliet. Do you have a minute to go over where you are and how \
      the trip is going?",
@@ -29,7 +29,7 @@ const AGENT: [&str; 5] = [
      pay.",
 ];
 
-/// What drivers say: escapes and other alphabets too.
+/// Messages of drivers, with escapes and other alphabets.
 const DRIVER: [&str; 5] = [
     "Yeah, I'm parked at the Joliet terminal, door fourteen. They said another hour or so until somebody gets to the \
      trailer.",
