@@ -29,7 +29,7 @@ const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instruction
 #[derive(Debug, Parser)]
 #[command(name = "cargo bench --bench instructions --")]
 struct Args {
-    /// Make what is found the baseline
+    /// Save the results as the baseline
     #[arg(long)]
     renew: bool,
     /// Work that this program does when it runs itself below valgrind
@@ -50,7 +50,7 @@ fn main() -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if !args.bench {
-        // `cargo test --all-targets` comes here: that the benchmark builds is all it can check.
+        // `cargo test --all-targets` runs this: it can only check that the benchmark builds.
         println!("this is a benchmark: cargo bench --bench instructions");
         return Ok(ExitCode::SUCCESS);
     }
@@ -67,7 +67,7 @@ fn main() -> Result<ExitCode> {
     compare(&found)
 }
 
-/// The instructions of a process that does the work so many times.
+/// Returns the instructions of a process that does the work so many times.
 fn count(work: Work, times: usize, folder: &Path) -> Result<u64> {
     let counts = folder.join("counts");
     let mut out = std::ffi::OsString::from("--callgrind-out-file=");

@@ -24,10 +24,10 @@ const TURNS: u64 = 200_000;
 /// Number of turns in flight.
 pub(crate) const IN_FLIGHT: usize = 64;
 
-/// From the beginning of one search to that of the next.
+/// Time from the start of one search to that of the next.
 pub(crate) const BETWEEN_SEARCHES: Duration = Duration::from_millis(50);
 
-/// Searched for in turn: words that many turns have, and such that few have.
+/// Queries in rotation: frequent words and rare ones.
 const SEARCHES: [&str; 4] = ["joliet", "reefer%20degrees", "%22forty%20five%22", "lumper%20NOT%20columbus"];
 
 /// Measurements with other work beside the service, and without.
@@ -114,7 +114,7 @@ fn a_copy(filled: &Filled, folder: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Goes on until the work is told to stop.
+/// A kind of work, which runs until it is stopped.
 type Kind = fn(&Work) -> Result<Done>;
 
 /// Work beside the service.
@@ -177,7 +177,7 @@ impl Work {
         Ok(Done { searches, ..Done::default() })
     }
 
-    /// Erases what was there before, which takes longer than any run.
+    /// Erases the calls from before the load, which takes longer than any run.
     fn prune(&self) -> Result<Done> {
         let mut prune = target::service();
         prune.args(["prune", "--older-than", "1d", "--yes", "--trust-clock", "--database"]).arg(&self.database);

