@@ -1,4 +1,4 @@
-//! How many instructions the service's own work takes, against what it took: `cargo bench --bench instructions`.
+//! Instruction counts of the service's own work, compared with a baseline: `cargo bench --bench instructions`.
 //!
 //! Time on a shared machine says little; instructions, counted by valgrind's callgrind, are the same from run to run to
 //! within a percent. Each kind of work is done N times in one process and 2 N times in another; the difference is the
@@ -20,7 +20,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use work::Work;
 
-/// How much more than the baseline is a failure.
+/// Ratio to the baseline above which the benchmark fails.
 const TOLERANCE: f64 = 1.25;
 
 const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions/baseline.json");
@@ -29,10 +29,10 @@ const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instruction
 #[derive(Debug, Parser)]
 #[command(name = "cargo bench --bench instructions --")]
 struct Args {
-    /// Make what is found the baseline
+    /// Save the results as the baseline
     #[arg(long)]
     renew: bool,
-    /// What this program runs itself as, below valgrind
+    /// Work that this program does when it runs itself below valgrind
     #[arg(long, hide = true, requires = "times")]
     work: Option<Work>,
     #[arg(long, hide = true)]
@@ -50,7 +50,7 @@ fn main() -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if !args.bench {
-        // `cargo test --all-targets` comes here: that the benchmark builds is all it can check.
+        // `cargo test --all-targets` runs this: it can only check that the benchmark builds.
         println!("this is a benchmark: cargo bench --bench instructions");
         return Ok(ExitCode::SUCCESS);
     }
@@ -67,7 +67,7 @@ fn main() -> Result<ExitCode> {
     compare(&found)
 }
 
-/// The instructions of a process that does the work so many times.
+/// Returns the instructions of a process that does the work so many times.
 fn count(work: Work, times: usize, folder: &Path) -> Result<u64> {
     let counts = folder.join("counts");
     let mut out = std::ffi::OsString::from("--callgrind-out-file=");

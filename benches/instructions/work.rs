@@ -11,7 +11,7 @@ use transcribe_hook::store::{
     CallFilter, CallPageRequest, Commands as _, Reads as _, SortOrder, TurnOrder, TurnQuery, Write, Written,
 };
 
-/// Turns in a transaction, about as many as 64 clients bring at once.
+/// Turns per transaction, about as many as 64 clients send at once.
 const BATCH: usize = 32;
 
 /// Rows of a page, of calls as of turns.
@@ -32,7 +32,7 @@ impl Work {
         self.to_possible_value().expect("no value is hidden").get_name().to_owned()
     }
 
-    /// How often it is done, in the shorter of the two processes.
+    /// Returns the number of repetitions in the shorter of the two processes.
     pub(crate) fn times(self) -> usize {
         match self {
             Self::Turn => 200 * BATCH,
@@ -40,7 +40,7 @@ impl Work {
         }
     }
 
-    /// Does it so many times, over a new database in `folder`.
+    /// Does the work so many times, over a new database in `folder`.
     pub(crate) fn run(self, times: usize, folder: &Path) -> Result<()> {
         let path = folder.join("calls.db");
         let store = SqliteStore::open(&Options { path, busy_timeout: Duration::from_secs(10), readers: 1 })
@@ -60,7 +60,7 @@ impl Work {
     }
 }
 
-/// Appends turns as deliveries bring them, and returns conversations that are whole.
+/// Appends turns as deliveries do, and returns complete conversations.
 fn append(store: &SqliteStore, turns: usize) -> Result<Vec<ConversationId>> {
     let mut script = Script::new(workload::PATH, BATCH, Some(TURNS_PER_CALL), 0);
     let mut whole = Vec::new();

@@ -85,7 +85,7 @@ async fn serve(without: Without, database: &Path) -> Result<()> {
 
 const MAX_BODY: usize = 512 * 1024;
 
-/// Reads a delivery and answers it as the service does, and that is all.
+/// A handler that parses a delivery and responds as the service does, without storing it.
 #[derive(Default)]
 struct AtOnce {
     turns: AtomicI64,
@@ -119,7 +119,7 @@ impl Endpoint for AtOnce {
     }
 }
 
-/// Numbers turns and forgets them.
+/// A store that numbers turns and discards them.
 #[derive(Default)]
 struct NullStore {
     turns: AtomicI64,

@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 pub(crate) struct Answer {
     /// 0 when the connection broke.
     pub(crate) status: u16,
-    /// From before the request was written until after the answer was read.
+    /// Time from before the request was written until after the response was read.
     pub(crate) took: Duration,
     pub(crate) at: Instant,
 }
 
 impl Answer {
-    /// Whether the turn was stored. The service answers 201 to that; of its peers, one answers 200.
+    /// Returns whether the turn was stored. The service returns 201 then; one of its peers returns 200.
     pub(crate) fn is_stored(&self) -> bool {
         (200..300).contains(&self.status)
     }
@@ -29,9 +29,9 @@ impl Answer {
 struct Connection {
     stream: TcpStream,
     sent_at: Instant,
-    /// What of a request the system did not take yet.
+    /// The part of a request that the system has not accepted yet.
     unsent: Vec<u8>,
-    /// An answer's first part.
+    /// First part of a response.
     unread: Vec<u8>,
     waiting: bool,
 }
@@ -54,7 +54,7 @@ impl Client {
         Ok(Self { address, poll, events: Events::with_capacity(1024), connections, script, buffer: vec![0; 16 * 1024] })
     }
 
-    /// Sends the next request on each connection that waits for none.
+    /// Sends the next request on each idle connection.
     pub(crate) fn start(&mut self) -> io::Result<()> {
         for n in 0..self.connections.len() {
             if !self.connections[n].waiting {
@@ -64,13 +64,13 @@ impl Client {
         Ok(())
     }
 
-    /// How many answers are waited for.
+    /// Returns the number of outstanding responses.
     pub(crate) fn waiting(&self) -> usize {
         self.connections.iter().filter(|connection| connection.waiting).count()
     }
 
-    /// Takes the answers that come within `patience`, at least one if there is one, and on each connection sends the
-    /// next request if `on_answer` says so.
+    /// Receives the responses that arrive within `patience`, at least one if there is one. Sends the next request on
+    /// each such connection if `on_answer` says so.
     pub(crate) fn turn(&mut self, patience: Duration, mut on_answer: impl FnMut(&Answer) -> bool) -> io::Result<()> {
         match self.poll.poll(&mut self.events, Some(patience)) {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
@@ -137,7 +137,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The answer's status once all of it is there; 0 when the connection broke.
+    /// Returns the status once the response is complete, or 0 if the connection broke.
     ///
     /// Events tell of changes only, so this reads until the answer is whole or nothing is left. Nothing follows a whole
     /// answer before the next request is sent, so that needs no read of its own.
@@ -168,7 +168,7 @@ fn is_broken(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
 }
 
-/// The status of an answer that is whole.
+/// Returns the status of a complete response.
 pub(crate) fn parse(answer: &[u8]) -> Option<u16> {
     const LENGTH: &[u8] = b"content-length:";
     let head = answer.windows(4).position(|four| four == b"\r\n\r\n")? + 4;

@@ -1,4 +1,4 @@
-//! What a service's other work costs those who store turns meanwhile: backups, exports, searches, and erasing old calls.
+//! Benchmarks of writes beside the service's other work: backups, exports, searches, and erasing old calls.
 
 use crate::fill::{self, Filled};
 use crate::load::{self, Load, Run};
@@ -21,16 +21,16 @@ use tempfile::TempDir;
 /// Turns in the database.
 const TURNS: u64 = 200_000;
 
-/// How many turns are in flight.
+/// Number of turns in flight.
 pub(crate) const IN_FLIGHT: usize = 64;
 
-/// From the beginning of one search to that of the next.
+/// Time from the start of one search to that of the next.
 pub(crate) const BETWEEN_SEARCHES: Duration = Duration::from_millis(50);
 
-/// Searched for in turn: words that many turns have, and such that few have.
+/// Queries in rotation: frequent words and rare ones.
 const SEARCHES: [&str; 4] = ["joliet", "reefer%20degrees", "%22forty%20five%22", "lumper%20NOT%20columbus"];
 
-/// What was measured with other work beside the service, and without.
+/// Measurements with other work beside the service, and without.
 #[derive(Debug, Serialize)]
 pub(crate) struct Beside {
     pub(crate) turns: u64,
@@ -42,7 +42,7 @@ pub(crate) struct Beside {
     pub(crate) runs: Vec<Run>,
 }
 
-/// How much of the other work came to its end.
+/// Counts of other work that was completed.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(crate) struct Done {
     pub(crate) backups: u64,
@@ -114,14 +114,14 @@ fn a_copy(filled: &Filled, folder: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Goes on until the work is told to stop.
+/// A kind of work, which runs until it is stopped.
 type Kind = fn(&Work) -> Result<Done>;
 
-/// What goes on beside the service.
+/// Work beside the service.
 struct Work {
     address: SocketAddr,
     database: PathBuf,
-    /// How many there were before the load.
+    /// Number of calls before the load.
     calls: u64,
     stop: AtomicBool,
 }
@@ -177,7 +177,7 @@ impl Work {
         Ok(Done { searches, ..Done::default() })
     }
 
-    /// Erases what was there before, which takes longer than any run.
+    /// Erases the calls from before the load, which takes longer than any run.
     fn prune(&self) -> Result<Done> {
         let mut prune = target::service();
         prune.args(["prune", "--older-than", "1d", "--yes", "--trust-clock", "--database"]).arg(&self.database);

@@ -59,7 +59,7 @@ pub(crate) fn bare_store(place: &Path, batch: usize, measured: Duration) -> Resu
 /// The sync that grows a file, as a commit does.
 pub(crate) const APPENDED: &str = "4 KiB appended";
 
-/// What a sync costs.
+/// The durations of a sync.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Sync {
     pub(crate) round: usize,
@@ -70,8 +70,8 @@ pub(crate) struct Sync {
     pub(crate) per_second: f64,
 }
 
-/// 4 KiB and `fdatasync`, again and again: at the end of a file, and over a file that is there already, as SQLite's log
-/// is from its second time around.
+/// Measures writes of 4 KiB with `fdatasync`: at the end of a growing file, and over an existing file, as SQLite's WAL
+/// is after its first checkpoint.
 pub(crate) fn syncs(place: &Path, round: usize, measured: Duration) -> Result<Vec<Sync>> {
     const BLOCK: [u8; 4096] = [0x5A; 4096];
     const BLOCKS: u64 = 1024;

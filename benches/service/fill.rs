@@ -15,8 +15,8 @@ use transcribe_hook::domain::{CallChange, CallStatus, ConversationId, Timestamp}
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
 use transcribe_hook::store::{Commands as _, Maintenance as _, Write};
 
-/// Calls that go on at the same time, so that the turns of one lie between those of others, as in life. The last so
-/// many stay in progress.
+/// Number of calls at the same time, because real calls interleave too. The last calls of this number remain in
+/// progress.
 const CALLS_AT_ONCE: usize = 100;
 
 /// Turns in a transaction.
@@ -30,12 +30,12 @@ pub(crate) struct Filled {
     pub(crate) turns: u64,
     pub(crate) calls: u64,
     pub(crate) bytes: u64,
-    /// How long storing took, in this run of the benchmark or an earlier one.
+    /// Duration of storing the turns, in this run of the benchmark or an earlier one.
     pub(crate) seconds: f64,
 }
 
-/// Makes sure that the database at `path` holds `turns` turns, a quarter more at most. One that is there is used if it
-/// is as this version of the service makes it, and filled up if it holds fewer.
+/// Ensures that the database at `path` contains `turns` turns, and at most a quarter more. An existing database is used
+/// if it has the schema of this version of the service, and filled up if it has fewer turns.
 pub(crate) fn fill(path: &Path, turns: u64) -> Result<Filled> {
     let (seconds_file, schema) = (path.with_extension("seconds"), newest_schema(path)?);
     let usable = path.exists() && look(path).is_ok_and(|(had, count, _)| had == schema && count <= turns + turns / 4);
@@ -54,7 +54,7 @@ pub(crate) fn fill(path: &Path, turns: u64) -> Result<Filled> {
     Ok(Filled { path: path.to_owned(), turns, calls, bytes: fs::metadata(path)?.len(), seconds })
 }
 
-/// Stores turns until there are `turns`, and says how long that took until all of it was in the one file and on disk.
+/// Stores turns until there are `turns`, and returns the time until all of them were in the database file and on disk.
 fn append(path: &Path, had: u64, turns: u64) -> Result<Duration> {
     let begun = Instant::now();
     let store = open(path)?;
@@ -102,7 +102,7 @@ pub(crate) fn open(path: &Path) -> Result<SqliteStore> {
     SqliteStore::open(&options).map_err(|error| anyhow::anyhow!("{error}"))
 }
 
-/// The schema that this version of the service makes.
+/// Returns the schema that this version of the service creates.
 fn newest_schema(beside: &Path) -> Result<String> {
     let folder = tempfile::TempDir::new_in(beside.parent().context("a file in a folder")?)?;
     let path = folder.path().join("empty.db");
@@ -110,7 +110,7 @@ fn newest_schema(beside: &Path) -> Result<String> {
     Ok(look(&path)?.0)
 }
 
-/// The schema, and how many turns and calls there are; none is ever deleted here.
+/// Returns the schema, and the numbers of turns and calls. None is ever deleted here.
 fn look(path: &Path) -> Result<(String, u64, u64)> {
     // Not read-only, since the last connection should leave no log behind.
     let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -129,7 +129,7 @@ pub(crate) fn conversations(filled: &Filled, numbers: impl Iterator<Item = u64>)
     numbers.map(|number| Ok(find.query_row([1 + number % filled.calls], |row| row.get(0))?)).collect()
 }
 
-/// A database, with what SQLite and the service keep beside it.
+/// Deletes a database with the files of SQLite and the service beside it.
 fn remove(path: &Path) -> Result<()> {
     for ending in ["", "-wal", "-shm", ".lock", ".search", ".search-wal", ".search-shm"] {
         let mut name = path.as_os_str().to_owned();

@@ -1,4 +1,4 @@
-//! What the service is to reach, beside what it reached: ratios of what one run of the benchmark measured side by side.
+//! Goals of the service beside the results: ratios of values that one run of the benchmark measured side by side.
 
 use crate::load::{Load, Run};
 use crate::measurements::Measurements;
@@ -9,7 +9,7 @@ use crate::{contention, large, peers, streams};
 use serde::{Serialize, Serializer};
 use std::fmt::{self, Display, Formatter, Write};
 
-/// One goal, and whether it is met; neither is known of a part that did not run.
+/// A goal and its result, which is unknown if its part did not run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Goal {
     what: String,
@@ -32,7 +32,7 @@ enum Bound {
 enum Unit {
     Ratio,
     Milliseconds,
-    /// Of a million bytes.
+    /// Units of a million bytes.
     Megabytes,
 }
 
@@ -71,7 +71,7 @@ impl Display for Unit {
     }
 }
 
-/// All goals, in the order in which they were set.
+/// Returns all goals, in the order in which they were set.
 pub(crate) fn of(measurements: &Measurements) -> Vec<Goal> {
     use Bound::{AtLeast, AtMost, Below};
     use Unit::{Megabytes, Milliseconds, Ratio};
@@ -142,7 +142,7 @@ fn of_large(measurements: &Measurements) -> Vec<Goal> {
     goals
 }
 
-/// How many turns were stored before, in words.
+/// Describes the number of turns that were stored before the load.
 fn stored(measurements: &Measurements) -> String {
     match &measurements.large {
         Some(large) => format!("{} turns stored", large.large.turns),
@@ -169,7 +169,7 @@ fn of_target(measurements: &Measurements, target: Target, in_flight: usize) -> i
     measurements.runs.iter().filter(move |run| run.target == target && run.load == load(in_flight))
 }
 
-/// As a table.
+/// Returns the goals as a table.
 pub(crate) fn write(out: &mut impl Write, goals: &[Goal]) -> fmt::Result {
     writeln!(out, "\n## Goals\n\n| what | goal | measured | met |\n|---|---:|---:|---|")?;
     for Goal { what, goal, unit, measured, met } in goals {

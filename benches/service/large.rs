@@ -1,4 +1,4 @@
-//! What many stored turns cost: storing more, reading, and starting, beside the same over few.
+//! Benchmarks of a large database: storing more turns, reading and starting, compared with a small database.
 
 use crate::fill::{self, Filled};
 use crate::load::{self, Load, Run};
@@ -13,24 +13,24 @@ use serde::Serialize;
 use std::path::Path;
 use std::time::Duration;
 
-/// What the large database is compared with.
+/// Size of the small database for the comparison, in turns.
 pub(crate) const SMALL_TURNS: u64 = 10_000;
 
-/// How many turns are in flight.
+/// Number of turns in flight.
 pub(crate) const IN_FLIGHT: usize = 64;
 
-/// What is read.
+/// Names of the read requests.
 pub(crate) const READS: [&str; 3] = ["first page of a call's turns", "list of calls", "list of calls in progress"];
 
-/// What was measured over a large database and a small one.
+/// Measurements over a large database and a small one.
 #[derive(Debug, Serialize)]
 pub(crate) struct Large {
     pub(crate) large: Filled,
     pub(crate) small: Filled,
-    /// Turns in a transaction when they were made.
+    /// Turns per transaction when the database was filled.
     pub(crate) batch: usize,
     pub(crate) reads: Vec<Read>,
-    /// From exec until the service said that it is ready.
+    /// Time from exec until the service logged that it is ready.
     pub(crate) large_ready_ms: f64,
     pub(crate) small_ready_ms: f64,
     pub(crate) summary: Vec<Summary>,
@@ -45,8 +45,8 @@ pub(crate) struct Read {
     pub(crate) small: Latency,
 }
 
-/// Fills the databases where they are not yet, reads from both, starts over both, and stores more turns in the large
-/// one, beside an empty one.
+/// Fills missing databases, reads from both, starts over both, and stores more turns in the large one, compared with an
+/// empty one.
 pub(crate) fn measure(place: &Path, turns: u64, rounds: usize, measured: Duration) -> Result<Large> {
     let large = fill::fill(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("large.db"), turns)?;
     let small = fill::fill(&place.join("small.db"), SMALL_TURNS)?;
@@ -74,7 +74,7 @@ pub(crate) fn measure(place: &Path, turns: u64, rounds: usize, measured: Duratio
     Ok(Large { large, small, batch: fill::BATCH, reads, large_ready_ms, small_ready_ms, summary, runs })
 }
 
-/// Asks both services in turn, some requests at a time, so that both see the same machine.
+/// Measures reads of both services in turn, some requests at a time, so that both see the same machine.
 fn reads(place: &Path, large: &Filled, small: &Filled) -> Result<Vec<Read>> {
     const REQUESTS: usize = 3000;
     const AT_A_TIME: usize = 100;
@@ -119,7 +119,7 @@ fn reads(place: &Path, large: &Filled, small: &Filled) -> Result<Vec<Read>> {
     Ok(reads)
 }
 
-/// Medians of the times until the service is ready, in milliseconds.
+/// Returns medians of the times until the service is ready, in milliseconds.
 fn starts(place: &Path, databases: [&Filled; 2]) -> Result<[f64; 2]> {
     const STARTS: usize = 7;
     let mut took = [Vec::new(), Vec::new()];

@@ -1,4 +1,4 @@
-//! Load on a server, and what was seen of it.
+//! Load on a server, and its measurements.
 
 use crate::client::{Answer, Client};
 use crate::machine::{self, Clock, CpuShare};
@@ -11,10 +11,10 @@ use serde::Serialize;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How long answers may still take when no more requests are sent.
+/// Maximum duration of responses after the last request was sent.
 const DRAIN: Duration = Duration::from_secs(30);
 
-/// How turns come.
+/// The arrival pattern of turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Load {
     /// Connections, each of which sends one turn and waits for the answer.
@@ -71,8 +71,8 @@ impl Run {
     }
 }
 
-/// Puts what `start` starts under load; again, a few times, when others took the cores meanwhile, and then the run counts
-/// that they took least from.
+/// Measures the server that `start` starts under load. If other processes used the cores meanwhile, it repeats the run
+/// a few times and returns the least disturbed one.
 pub(crate) fn run(start: &dyn Fn() -> Result<Server>, load: Load, round: usize, measured: Duration) -> Result<Run> {
     const TRIES: usize = 3;
     const TOO_MUCH: f64 = 0.3;
@@ -90,12 +90,12 @@ pub(crate) fn run(start: &dyn Fn() -> Result<Server>, load: Load, round: usize, 
     Ok(best.expect("ran at least once"))
 }
 
-/// Puts a server under load whatever else the cores do, and stops it.
+/// Measures a server under load, whatever else the cores do, and stops it.
 pub(crate) fn run_once(server: Server, load: Load, round: usize, measured: Duration) -> Result<Run> {
     run_beside(server, load, round, measured, || ())
 }
 
-/// The same, and calls `over` when the load is over, before the server is stopped.
+/// Measures a server under load, and calls `over` after the load and before it stops the server.
 pub(crate) fn run_beside(
     server: Server,
     load: Load,
@@ -230,7 +230,7 @@ fn go_on_until(client: &mut Client, end: Instant, mut on_answer: impl FnMut(&Ans
     }
 }
 
-/// Takes the answers that are still to come.
+/// Receives the outstanding responses.
 fn drain(client: &mut Client, mut on_answer: impl FnMut(&Answer)) -> Result<()> {
     let end = Instant::now() + DRAIN;
     while client.waiting() > 0 {

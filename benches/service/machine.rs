@@ -1,11 +1,11 @@
-//! What the system tells of itself and of processes, by `/proc`.
+//! Facts about the system and its processes, from `/proc`.
 
 use serde::Serialize;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// What a number depends on beside the program.
+/// The machine's properties that the results depend on.
 #[derive(Debug, Serialize)]
 pub(crate) struct Machine {
     pub(crate) cpu: String,
@@ -40,7 +40,7 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
 }
 
-/// The first `name: value` of a file.
+/// Returns the first `name: value` of a file.
 fn field(path: &str, name: &str) -> Option<String> {
     read(path).lines().find_map(|line| {
         let (key, value) = line.split_once(':')?;
@@ -52,7 +52,7 @@ fn kibibytes(path: &str, name: &str) -> u64 {
     field(path, name).and_then(|value| value.split(' ').next()?.parse().ok()).unwrap_or(0)
 }
 
-/// Type and options of what is mounted where the folder is.
+/// Returns type and mount options of the folder's file system.
 fn file_system(folder: &Path) -> Option<String> {
     let folder = folder.canonicalize().ok()?;
     let mounts = read("/proc/self/mounts");
@@ -65,7 +65,7 @@ fn file_system(folder: &Path) -> Option<String> {
     Some(format!("{kind} ({options})"))
 }
 
-/// The commit of the sources, with `+` when files were changed since.
+/// Returns the commit of the sources, with `+` if files were changed since.
 fn commit() -> Option<String> {
     let git = |args: &[&str]| {
         let output = Command::new("git").args(args).current_dir(env!("CARGO_MANIFEST_DIR")).output().ok()?;
@@ -76,7 +76,7 @@ fn commit() -> Option<String> {
     Some(if changed { commit + "+" } else { commit })
 }
 
-/// The memory of a process, in KiB: now, and at its greatest.
+/// Returns the memory of a process, in KiB: current and peak.
 pub(crate) fn memory(pid: u32) -> (u64, u64) {
     let status = format!("/proc/{pid}/status");
     (kibibytes(&status, "VmRSS"), kibibytes(&status, "VmHWM"))
@@ -90,17 +90,17 @@ pub(crate) struct Clock {
     all: u64,
 }
 
-/// Processor time over a while, in cores: 1 is one core all the while.
+/// Processor time over a period, in cores: 1 is one core all the time.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(crate) struct CpuShare {
     pub(crate) server: f64,
     pub(crate) client: f64,
-    /// Other processes, and what the system does for nobody in particular.
+    /// Other processes and the system itself.
     pub(crate) others: f64,
 }
 
 impl Clock {
-    /// Of the server's process and of this one.
+    /// Reads the usage of the server's process and of this one.
     pub(crate) fn read(server: u32) -> Self {
         Self {
             at: Instant::now(),
@@ -110,7 +110,7 @@ impl Clock {
         }
     }
 
-    /// From `earlier` to this one.
+    /// Returns the usage from `earlier` to this instant.
     pub(crate) fn since(&self, earlier: &Self) -> CpuShare {
         // USER_HZ, which is part of the kernel's interface.
         const TICKS_A_SECOND: f64 = 100.0;
@@ -123,7 +123,7 @@ impl Clock {
     }
 }
 
-/// Waits, but not for ever, until nobody else uses the cores to speak of: on a machine with other work a number says
+/// Waits for a limited time until other processes hardly use the cores, because measurements beside other work say
 /// little.
 pub(crate) fn wait_for_quiet(patience: Duration) {
     const LOOK: Duration = Duration::from_millis(300);
@@ -137,7 +137,7 @@ pub(crate) fn wait_for_quiet(patience: Duration) {
     }
 }
 
-/// User's and system's time of a process.
+/// Returns the user and system time of a process.
 fn process_ticks(pid: &str) -> u64 {
     let stat = read(&format!("/proc/{pid}/stat"));
     // The name in parentheses may hold blanks.
@@ -145,7 +145,7 @@ fn process_ticks(pid: &str) -> u64 {
     after_name.split_ascii_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
 }
 
-/// All that is not idle, over all cores; another guest's time on this core included.
+/// Returns the busy time over all cores, including time stolen by other guests.
 fn busy_ticks() -> u64 {
     let stat = read("/proc/stat");
     let fields = stat.lines().next().unwrap_or_default().split_ascii_whitespace().skip(1).take(8);

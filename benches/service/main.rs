@@ -1,4 +1,4 @@
-//! What the service can take, beside what the same machine could take without it: `cargo bench --bench service`.
+//! Benchmarks of the service, compared with the same machine without it: `cargo bench --bench service`.
 //!
 //! Arguments come after `--`; `-- --help` lists them. Every comparison runs side by side, round by round, because the
 //! machine's other work changes from minute to minute. Databases lie below the target folder, on a real disk.
@@ -42,14 +42,14 @@ use std::time::Duration;
 use summary::Summary;
 use target::Target;
 
-/// Measures the service, its parts, and what it would be without them.
+/// Measures the service, its parts, and the service without them.
 #[derive(Debug, Parser)]
 #[command(name = "cargo bench --bench service --")]
 struct Args {
-    /// How long each run is measured, in seconds
+    /// Seconds to measure each run
     #[arg(long, default_value_t = 4.0)]
     seconds: f64,
-    /// How often everything is run
+    /// Number of rounds
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Only these parts
@@ -61,10 +61,10 @@ struct Args {
     /// Turns of the one very long call
     #[arg(long, default_value_t = 100_000)]
     long_call_turns: usize,
-    /// Turns in the large database, which is kept for the next time
+    /// Turns in the large database, which the next run reuses
     #[arg(long, default_value_t = 10_000_000)]
     large_turns: u64,
-    /// Turns in the database that is searched
+    /// Turns in the database for searches
     #[arg(long, default_value_t = 1_000_000)]
     search_turns: u64,
     /// Also write the report to this file, as Markdown
@@ -73,10 +73,10 @@ struct Args {
     /// Also write all measurements to this file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// What this program runs itself as
+    /// Variant of the service to run as
     #[arg(long, hide = true)]
     serve_without: Option<target::Without>,
-    /// What it then keeps turns in, if it does
+    /// Database of that variant, if it has one
     #[arg(long, hide = true, default_value = "unused.db")]
     database: PathBuf,
     /// Given by cargo
@@ -100,7 +100,7 @@ enum Part {
     Store,
     /// The disk by itself
     Disk,
-    /// The service beside what else people would use
+    /// The service beside its alternatives
     Peers,
     /// The service over a database of very many turns
     Large,
@@ -124,7 +124,7 @@ fn main() -> Result<()> {
         return baseline_servers::run(without, &args.database);
     }
     if !args.bench {
-        // `cargo test --all-targets` comes here: that the benchmark builds is all it can check.
+        // `cargo test --all-targets` runs this: it can only check that the benchmark builds.
         println!("this is a benchmark: cargo bench --bench service");
         return Ok(());
     }
@@ -191,8 +191,8 @@ fn measure(args: &Args, place: &Path) -> Result<Report> {
     Ok(Report { goals: goals::of(&measurements), measurements })
 }
 
-/// All targets under all loads, those that are compared one right after the other; the disk too, since how fast it is
-/// changes from minute to minute.
+/// Measures all targets under all loads. Targets that are compared run one right after the other, and so does the disk,
+/// because its speed changes from minute to minute.
 fn under_load(args: &Args, place: &Path, measured: Duration) -> Result<(Vec<load::Run>, Vec<disk::Sync>)> {
     const LONG_CALLS: usize = 8;
     let mut targets = Vec::new();
@@ -223,7 +223,7 @@ fn under_load(args: &Args, place: &Path, measured: Duration) -> Result<(Vec<load
                 progress(&run.line());
                 runs.push(run);
             }
-            // The other way around next time, so that none always comes after the same one.
+            // In reverse order next time, so no target always runs after the same one.
             targets.reverse();
         }
     }
@@ -251,7 +251,7 @@ fn idle_process(place: &Path) -> Result<Process> {
     })
 }
 
-/// Tells who waits what goes on.
+/// Prints progress.
 pub(crate) fn progress(what: &str) {
     eprintln!("{what}");
 }

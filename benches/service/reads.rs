@@ -8,7 +8,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// How long answers took.
+/// The latency of responses.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Latency {
     pub(crate) p50_us: f64,
@@ -36,7 +36,7 @@ impl Reader {
         Ok(Self { connection, answer: Vec::new(), buffer: vec![0; 256 * 1024] })
     }
 
-    /// Asks for `path`, which must be answered 200, and says how long that took.
+    /// Requests `path`, which must return 200, and returns the latency.
     pub(crate) fn get(&mut self, path: &str) -> Result<Duration> {
         let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n\r\n");
         self.answer.clear();

@@ -1,4 +1,4 @@
-//! What one run of the benchmark found, as Markdown and as JSON.
+//! The report of one run of the benchmark, as Markdown and as JSON.
 
 use crate::contention::{BETWEEN_SEARCHES, Beside};
 use crate::goals::{self, Goal};
@@ -14,7 +14,7 @@ use crate::target::Target;
 use serde::Serialize;
 use std::fmt::{self, Display, Formatter};
 
-/// The measurements of one run, and the goals that they are held against.
+/// The measurements of one run, and the goals.
 #[derive(Serialize)]
 pub(crate) struct Report {
     pub(crate) goals: Vec<Goal>,
@@ -22,7 +22,7 @@ pub(crate) struct Report {
     pub(crate) measurements: Measurements,
 }
 
-/// As Markdown.
+/// Formats the report as Markdown.
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Machine { cpu, cores, memory_mib, kernel, file_system, sqlite, journal, commit } =

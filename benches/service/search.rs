@@ -1,5 +1,5 @@
-//! What the search costs and what it gives: filling the index, its size, first pages over very many turns, and the rate
-//! of turns beside the same service that fills none.
+//! Benchmarks of the search: filling the index, its size, first pages over very many turns, and the rate of turns
+//! compared with the same service without an index.
 
 use crate::load::{self, Load, Run};
 use crate::reads::{Latency, Reader};
@@ -27,7 +27,7 @@ use transcribe_hook::store::{
     Write,
 };
 
-/// How many turns are in flight while the index is filled, or not.
+/// Numbers of turns in flight, with and without indexing.
 const IN_FLIGHT: [usize; 3] = [1, 64, 500];
 
 /// Different words that are said; the n-th is about n times rarer than the first.
@@ -179,7 +179,7 @@ fn say(store: &dyn Store, turns: u64) -> Result<()> {
         random ^= random << 17;
         random
     };
-    // Each with the share of all words up to it: the n-th comes about 1/n times as often as the first.
+    // Each with the cumulative share of the words: the n-th is about 1/n times as frequent as the first.
     let share = |n: u64| float(n + 2).ln() / float(WORDS + 1).ln();
     let words: Vec<_> = (0..WORDS).map(|n| (word(n), share(n))).collect();
     for begin in (0..turns).step_by(usize::try_from(BATCH)?) {
@@ -244,10 +244,10 @@ impl Display for Search {
     }
 }
 
-/// The store as it is, but that turns never come into the index.
+/// A store that never indexes turns.
 pub(crate) struct NoIndex(pub(crate) SqliteStore);
 
-/// Methods that are passed on.
+/// Delegates methods to the inner store.
 macro_rules! pass_on {
     ($($name:ident($($argument:ident: $kind:ty),*) -> $answer:ty;)+) => {$(
         fn $name(&self, $($argument: $kind),*) -> $answer {

@@ -13,24 +13,24 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// How long a process may take to listen, and to end.
+/// Timeout until a process listens, and until it ends.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Where a process keeps turns, and how many it kept before.
+/// The table in which a process stores turns, and its rows before the run.
 pub(crate) struct Rows {
     database: PathBuf,
     table: &'static str,
-    /// The greatest row number before; the next ones are greater.
+    /// Largest row id before the run; new ones are larger.
     last: i64,
 }
 
 impl Rows {
-    /// Of a table that is not there yet.
+    /// Returns the rows of a table that does not exist yet.
     pub(crate) fn empty(database: PathBuf, table: &'static str) -> Self {
         Self { database, table, last: 0 }
     }
 
-    /// Of the service's database, which may not be there yet.
+    /// Returns the rows of the service's database, which may not exist yet.
     fn of_service(database: PathBuf) -> Result<Self> {
         let mut rows = Self::empty(database, "call_transcriptions");
         if rows.database.exists() {
@@ -45,13 +45,13 @@ impl Rows {
     }
 
     fn one(&self, sql: &str) -> Result<i64> {
-        // Not read-only, since the last connection should leave no log behind.
+        // Not read-only, because the last connection should leave no WAL behind.
         let database = Connection::open_with_flags(&self.database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         Ok(database.query_row(sql, [], |row| row.get(0))?)
     }
 }
 
-/// How it is known where a process listens.
+/// The source of a process's listening address.
 pub(crate) enum Listening {
     /// Its log says so.
     Logged,
@@ -59,29 +59,29 @@ pub(crate) enum Listening {
     At(SocketAddr),
 }
 
-/// A process that listens. Killed when it goes out of scope, its folder removed.
+/// A process that listens. On drop, it is killed and its folder is deleted.
 pub(crate) struct Server {
     pub(crate) target: Target,
     child: Child,
     address: SocketAddr,
     started: Instant,
-    /// From before the process was made until it was seen to listen.
+    /// Time from before the process was started until it listened.
     pub(crate) until_listening: Duration,
-    /// Where it takes turns.
+    /// Path to which turns are sent.
     pub(crate) path: &'static str,
     rows: Option<Rows>,
     _folder: TempDir,
 }
 
 impl Server {
-    /// Starts one over an empty database in a new folder below `place`.
+    /// Starts a process over an empty database in a new folder below `place`.
     pub(crate) fn start(target: Target, place: &Path) -> Result<Self> {
         let folder = TempDir::new_in(place)?;
         let database = folder.path().join("calls.db");
         Self::over_in(target, database, folder)
     }
 
-    /// Starts the service over a database that is there.
+    /// Starts the service over an existing database.
     pub(crate) fn over(target: Target, database: &Path, place: &Path) -> Result<Self> {
         Self::over_in(target, database.to_owned(), TempDir::new_in(place)?)
     }
@@ -138,17 +138,17 @@ impl Server {
         self.child.id()
     }
 
-    /// A script's seed that was not used for this database before.
+    /// Returns a seed that was not used for this database before.
     pub(crate) fn seed(&self) -> u64 {
         self.rows.as_ref().map_or(0, |rows| rows.last.unsigned_abs())
     }
 
-    /// The memory, in KiB: now, and at its greatest.
+    /// Returns the memory in KiB: current and peak.
     pub(crate) fn memory(&self) -> (u64, u64) {
         machine::memory(self.pid())
     }
 
-    /// From before the process was made until it said that it is ready.
+    /// Returns the time from before the process was started until it logged that it is ready.
     pub(crate) fn until_ready(&self) -> Result<Duration> {
         loop {
             let mut connection = TcpStream::connect(self.address)?;
@@ -161,8 +161,8 @@ impl Server {
         }
     }
 
-    /// Stops the process in order. Where there is a database, it must hold as many more turns as were answered; a peer's
-    /// at least those, since one may store a turn and then fail to say so.
+    /// Stops the process gracefully. The service's database must then contain exactly the turns that were acknowledged.
+    /// A peer's database must contain at least those, because a peer may store a turn and fail to acknowledge it.
     pub(crate) fn stop(mut self, answered: u64) -> Result<()> {
         let name = self.target.name();
         let sent = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status()?;
@@ -197,7 +197,7 @@ impl Drop for Server {
     }
 }
 
-/// Where the process listens, once its log says so.
+/// Returns the address at which the process listens, once its log says so.
 fn address(log: &str) -> Option<SocketAddr> {
     let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     lines.into_iter().find_map(|line| line["address"].as_str()?.parse().ok())

@@ -1,9 +1,9 @@
-//! Numbers: middles and percentiles of many, and how they are written.
+//! Medians, percentiles and number formats.
 
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
-/// Microseconds in the unit that reads best.
+/// A duration in microseconds, printed in the most readable unit.
 pub(crate) struct Time(pub(crate) f64);
 
 impl Display for Time {
@@ -22,7 +22,7 @@ pub(crate) fn float(number: u64) -> f64 {
     number as f64
 }
 
-/// The middle one, or the mean of the two in the middle.
+/// Returns the median: the middle value, or the mean of the two middle values.
 pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_unstable_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -30,7 +30,7 @@ pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     Some(if values.len().is_multiple_of(2) { f64::midpoint(values[middle - 1], upper) } else { upper })
 }
 
-/// Of durations in ascending order, in microseconds: the least one that `part` of all do not exceed.
+/// Returns the smallest of these durations (ascending, in µs) that at least `part` of all do not exceed.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

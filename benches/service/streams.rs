@@ -1,4 +1,4 @@
-//! What live streams cost those who store turns meanwhile.
+//! Benchmark of writes beside live streams.
 
 use crate::load::{self, Load, Run};
 use crate::server::Server;
@@ -15,24 +15,24 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// How many streams are open.
+/// Number of open streams.
 pub(crate) const STREAMS: usize = 1000;
 
-/// How many turns are in flight.
+/// Number of turns in flight.
 pub(crate) const IN_FLIGHT: usize = 64;
 
-/// What was measured with streams open, and without.
+/// Measurements with open streams, and without.
 #[derive(Debug, Serialize)]
 pub(crate) struct Streams {
     pub(crate) streams: usize,
-    /// Bytes a second that all of them were sent.
+    /// Bytes per second that all streams received.
     pub(crate) bytes_per_second: f64,
     pub(crate) summary: Vec<Summary>,
     pub(crate) runs: Vec<Run>,
 }
 
-/// Each round without streams and with them, the other way around the next time. All streams are of everything, which is
-/// the most that there can be to send.
+/// Measures each round without streams and with them, in alternating order. All streams are of all calls, which is the
+/// maximum that the service can have to send.
 pub(crate) fn measure(place: &Path, rounds: usize, measured: Duration) -> Result<Streams> {
     let load = Load { in_flight: IN_FLIGHT, long_calls: None };
     let mut targets = [Target::Service, Target::BesideStreams];
@@ -95,7 +95,7 @@ impl Readers {
         Ok(Self { poll, connections })
     }
 
-    /// Says how many bytes came.
+    /// Returns the number of received bytes.
     fn read_until(&mut self, stop: &AtomicBool) -> Result<u64> {
         let (mut bytes, mut buffer) = (0, vec![0; 64 * 1024]);
         let mut events = Events::with_capacity(STREAMS);

@@ -6,7 +6,7 @@ use crate::target::Target;
 use serde::Serialize;
 use std::fmt::{self, Write};
 
-/// The median over the rounds of a ratio within each round.
+/// Returns the median of the rounds' ratios.
 pub(crate) fn ratio(runs: &[Run], load: Load, target: Target, to: Target, value: impl Fn(&Run) -> f64) -> Option<f64> {
     let of = |target| runs.iter().filter(move |run| run.load == load && run.target == target);
     let pairs = of(target).filter_map(|run| {
@@ -16,7 +16,7 @@ pub(crate) fn ratio(runs: &[Run], load: Load, target: Target, to: Target, value:
     median(pairs.collect())
 }
 
-/// Of turns a second.
+/// Returns a ratio of turns per second.
 pub(crate) fn rate_ratio(runs: &[Run], load: Load, target: Target, to: Target) -> Option<f64> {
     ratio(runs, load, target, to, |run| run.turns_per_second)
 }
@@ -32,7 +32,7 @@ pub(crate) struct Summary {
     pub(crate) ratio_to_no_queue: Option<f64>,
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
-    /// The greatest of all rounds.
+    /// Maximum of all rounds.
     pub(crate) max_us: f64,
     pub(crate) failed: u64,
     pub(crate) cpu_server: f64,
@@ -79,7 +79,7 @@ impl Summary {
     }
 }
 
-/// A short table: rates of what ran side by side, and the rates of `first` to theirs.
+/// Writes a short table: rates of targets that ran side by side, and their ratios to `first`.
 pub(crate) fn write_comparison(out: &mut impl Write, summary: &[Summary], runs: &[Run], first: Target) -> fmt::Result {
     writeln!(out, "| in flight | target | turns/s | {} to it | p50 | p99 | failed | peak memory |", first.name())?;
     writeln!(out, "|---:|---|---:|---:|---:|---:|---:|---:|")?;

@@ -1,4 +1,4 @@
-//! What is put under load: the service, the service with parts left out, and what else people would use.
+//! Targets of the load: the service, the service with parts left out, and its alternatives.
 
 use anyhow::Result;
 use clap::ValueEnum as _;
@@ -9,41 +9,41 @@ use std::process::Command;
 /// Parts that a server of the benchmark leaves out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Without {
-    /// The database: turns go to the writer's thread, which answers each without keeping it.
+    /// The database: the writer's thread acknowledges each turn without storing it.
     Store,
-    /// The search's index.
+    /// The search index.
     Index,
-    /// The writer's thread and the generated operation too: the handler answers at once.
+    /// The writer's thread and the generated operation too: the handler responds at once.
     Queue,
 }
 
-/// What is put under load, and under which circumstances.
+/// A target of the load, and its circumstances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Target {
     /// The real binary over an empty database.
     Service,
-    /// The same, told to log no line a request.
+    /// The real binary over an empty database, without a log line per request.
     Quiet,
-    /// The same HTTP stack and the writer's thread, but no database.
+    /// The HTTP stack and the writer's thread, without a database.
     NoStore,
-    /// The same program as the service, but turns never come into the search's index.
+    /// The service without indexing of turns.
     NoIndex,
-    /// The HTTP stack alone, which answers by itself.
+    /// The HTTP stack alone.
     NoQueue,
     /// The real binary over a database of very many turns.
     Large,
-    /// The real binary over a database of some turns.
+    /// The real binary over a filled database.
     Filled,
-    /// The same, while the database is copied again and again.
+    /// The real binary over a filled database that is copied repeatedly.
     DuringBackups,
-    /// The same, while the database is copied and exported again and again, and searched.
+    /// The real binary over a filled database that is copied, exported and searched repeatedly.
     BesideOtherWork,
-    /// The same, while its calls are erased one by one.
+    /// The real binary over a filled database, while its calls are erased one by one.
     DuringPrune,
     /// The real binary over an empty database, with many live streams open.
     BesideStreams,
-    /// `PocketBase`, a service in Go over SQLite, as it is set by default.
+    /// `PocketBase`, a service in Go over SQLite, with its default settings.
     PocketBase,
     /// The webhook as one would first write it in Python.
     FastApi,
@@ -68,12 +68,12 @@ impl Target {
         }
     }
 
-    /// Whether its database must hold exactly as many turns as it answered.
+    /// Returns whether the target's database must contain exactly as many turns as it acknowledged.
     pub(crate) fn keeps_promises(self) -> bool {
         !matches!(self, Self::PocketBase | Self::FastApi)
     }
 
-    /// How to run it, for what is of this project.
+    /// Returns the command that runs it, for targets of this project.
     pub(crate) fn command(self, database: &Path) -> Result<Command> {
         let mut command = match self {
             Self::NoStore | Self::NoQueue | Self::NoIndex => {

@@ -1,4 +1,4 @@
-//! What is said: calls as the platform delivers them, turn by turn, as ready-made requests.
+//! The workload: calls as ElevenLabs delivers them, turn by turn, as ready-made requests.
 //!
 //! A request is rendered once for each place in a call; sending one means copying a conversation's id and an instant
 //! into it. A script of one seed always says the same.
@@ -7,16 +7,16 @@ use std::io::Write as _;
 use transcribe_hook::domain::NewTurn;
 use transcribe_hook::elevenlabs::turn;
 
-/// Where turns are delivered to the service.
+/// Path of the webhook for turns.
 pub(crate) const PATH: &str = "/webhooks/elevenlabs/transcription";
 
-/// How many turns a call has.
+/// Number of turns in a call.
 pub(crate) const TURNS_PER_CALL: u32 = 40;
 
-/// Between two turns of a call.
+/// Time between two turns of a call.
 const STEP_MILLISECONDS: u32 = 250;
 
-/// What agents say; with the other side's words about 120 bytes a message.
+/// Messages of agents. With the drivers' messages, the average is about 120 bytes.
 const AGENT: [&str; 5] = [
     "Hi, this is dispatch calling about load 48213 out of Joliet. Do you have a minute to go over where you are and how \
      the trip is going?",
@@ -29,7 +29,7 @@ const AGENT: [&str; 5] = [
      pay.",
 ];
 
-/// What drivers say: escapes and other alphabets too.
+/// Messages of drivers, with escapes and other alphabets.
 const DRIVER: [&str; 5] = [
     "Yeah, I'm parked at the Joliet terminal, door fourteen. They said another hour or so until somebody gets to the \
      trailer.",
@@ -46,7 +46,7 @@ const DRIVER: [&str; 5] = [
 const ID_LENGTH: usize = 33;
 const TIME_LENGTH: usize = 23;
 
-/// A request but for the conversation and the instant.
+/// A request without its conversation and instant.
 struct Template {
     request: Vec<u8>,
     body_at: usize,
@@ -79,19 +79,20 @@ struct Call {
     turn: u32,
 }
 
-/// Calls that go on at the same time.
+/// Calls that run at the same time.
 pub(crate) struct Script {
     templates: Vec<Template>,
     calls: Vec<Call>,
     turns_per_call: u32,
     random: u64,
-    /// When the next call begins, in milliseconds since 1970.
+    /// Start of the next call, in milliseconds since 1970.
     began: u64,
 }
 
 impl Script {
-    /// Posts to `path`. `calls` at once; where one ends, which those of `None` turns never do, the next begins. Scripts for one database
-    /// need different seeds, or else the second one's turns are repeats.
+    /// Returns a script that posts to `path`, with `calls` calls at the same time. When a call ends, the next begins;
+    /// calls of `None` turns never end. Scripts for one database need different seeds, or else the second script's
+    /// turns are repeats.
     pub(crate) fn new(path: &str, calls: usize, turns_per_call: Option<u32>, seed: u64) -> Self {
         let templates = (0..TURNS_PER_CALL).map(|place| Template::new(path, place)).collect();
         let mut script = Self {
@@ -110,12 +111,12 @@ impl Script {
         script
     }
 
-    /// The next request of a call, or of the one that follows it.
+    /// Returns the next request of a call, or of the call that follows it.
     pub(crate) fn next(&mut self, call: usize) -> &[u8] {
         &self.render(call).request
     }
 
-    /// The next turn of a call as the service reads it.
+    /// Returns the next turn of a call as the service parses it.
     pub(crate) fn next_turn(&mut self, call: usize) -> NewTurn {
         let template = self.render(call);
         turn::parse_turn(&template.request[template.body_at..], None).expect("a valid delivery")
@@ -135,10 +136,10 @@ impl Script {
         template
     }
 
-    /// In the platform's form: two digits, and a UUID of version 7 in the alphabet of a `TypeID`
-    /// (<https://github.com/jetify-com/typeid/blob/main/spec/README.md>), which is not documented, but so are the ids in its
-    /// examples: each has the version in its place, and a time of 2025. So the calls of one time lie in a hundred places of
-    /// an index.
+    /// Returns an id in the format of ElevenLabs: two digits, and a UUID of version 7 in the alphabet of a `TypeID`
+    /// (<https://github.com/jetify-com/typeid/blob/main/spec/README.md>). ElevenLabs does not document the format, but
+    /// the ids in its examples have it: the version is in its place, and the time is in 2025. Calls of the same time
+    /// are therefore in a hundred places of an index.
     fn new_id(&mut self) -> [u8; ID_LENGTH] {
         const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
         let random = (u128::from(self.random()) << 64) | u128::from(self.random());
@@ -165,7 +166,7 @@ impl Script {
     }
 }
 
-/// When the call's turn of this number was said, as `2026-09-01T00:00:00.000`.
+/// Returns the time of the call's turn with this number, as `2026-09-01T00:00:00.000`.
 fn write_instant(mut into: &mut [u8], turn: u32) {
     const DAY: u32 = 24 * 60 * 60 * 1000;
     let steps_a_day = DAY / STEP_MILLISECONDS;

@@ -138,7 +138,7 @@ fn bracketed(text: &str, open: char, close: char) -> Option<(&str, &str)> {
     text.strip_suffix(close)?.rsplit_once(open)
 }
 
-/// Whether a word is a zone's name such as `America/Chicago`.
+/// Returns whether a word is a zone name such as `America/Chicago`.
 fn is_place(word: &str) -> bool {
     let in_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_' | b'-' | b'+');
     word.contains('/') && word.starts_with(|c: char| c.is_ascii_alphabetic()) && word.bytes().all(in_name)

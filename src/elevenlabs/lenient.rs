@@ -30,7 +30,7 @@ impl Remarks {
         }
     }
 
-    /// Whether words may have been lost.
+    /// Returns whether words may have been lost.
     pub(super) fn has_words(&self) -> bool {
         self.0.iter().any(|remark| remark.kind == RemarkKind::Words)
     }
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// What a reader makes of a value, and whether it remarks on it.
+    /// Returns the result of a reader, and whether it made a remark.
     fn read<'a, T>(value: &'a Value, reader: impl Fn(&JsonField<'a>, &mut Remarks) -> Option<T>) -> (Option<T>, bool) {
         let mut remarks = Remarks::default();
         let read = reader(&JsonField::new("x", value), &mut remarks);

@@ -189,7 +189,7 @@ fn find_unread<'a>(value: &'a Value, depth: usize, unread: &mut Vec<&'a String>)
     }
 }
 
-/// Whether a text of several words stands in a value.
+/// Returns whether a value contains a text of several words.
 fn holds_phrase(value: &Value, depth: usize) -> bool {
     let Some(depth) = depth.checked_sub(1) else { return false };
     match value {
@@ -314,7 +314,7 @@ pub(super) fn place_of_conversation(at: &JsonField<'_>) -> Option<String> {
     place_in(at.value()?, at.place().to_owned(), MAX_PLACES)
 }
 
-/// How deep a conversation is looked for in a report.
+/// Maximum depth at which a conversation is searched for in a report.
 const MAX_PLACES: usize = 8;
 
 /// Fields that look like a conversation and are none: prompts, examples, what tools were given.
