@@ -37,7 +37,7 @@ const PERMIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Format of an export.
 #[derive(Debug, Clone, Copy, Enum)]
-#[oai(rename_all = "snake_case")]
+#[oai(rename = "ExportFormat", rename_all = "snake_case")]
 enum FormatParameter {
     /// JSON lines with all rows; `import calls` reads them.
     Jsonl,
