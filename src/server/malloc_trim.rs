@@ -47,7 +47,7 @@ mod system {
     /// Fixes both thresholds. Otherwise they grow with the freed blocks, up to 64 and 32 MiB.
     pub(super) fn keep_little() {
         mallopt(TRIM_THRESHOLD, 1 << 20);
-        mallopt(MMAP_THRESHOLD, 1 << 20);
+        mallopt(MMAP_THRESHOLD, 1 << 18);
     }
 
     pub(super) fn trim() {
