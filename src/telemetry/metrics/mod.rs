@@ -9,7 +9,7 @@
 //! Add a line to `metrics!` below. Its doc comment becomes the help text and a row of the README's table, and its name
 //! gets the prefix `transcribe_hook_`. Record the value after the event has happened: after a commit, not before.
 //! ```
-//! use transcribe_hook::metrics::METRICS;
+//! use transcribe_hook::telemetry::metrics::METRICS;
 //! METRICS.pruned_turns_total.inc_by(200);
 //! METRICS.redactions_total.with_label_values(&["card"]).inc();
 //! ```
