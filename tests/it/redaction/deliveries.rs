@@ -193,11 +193,27 @@ fn hostile_texts_of_the_greatest_length_take_no_time() {
 /// The digits and the address that must be nowhere, in any way of writing them.
 const NOWHERE: [&str; 5] = ["4111", "1111 1111", "four one one one", "maria.k@", "312-555-0142"];
 
+/// Drops the fractions of seconds of times, which may be any digits.
+fn without_fractions(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut in_fraction = false;
+    for c in text.chars() {
+        in_fraction = (in_fraction && c.is_ascii_digit())
+            || (c == '.'
+                && kept.len() >= 3
+                && matches!(kept.as_bytes()[kept.len() - 3..], [b':', b'0'..=b'9', b'0'..=b'9']));
+        if !in_fraction {
+            kept.push(c);
+        }
+    }
+    kept
+}
+
 fn assert_nowhere(folder: &std::path::Path) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let bytes = std::fs::read(&path).unwrap();
-        let text = String::from_utf8_lossy(&bytes);
+        let text = without_fractions(&String::from_utf8_lossy(&bytes));
         for secret in NOWHERE {
             assert!(!text.contains(secret), "{secret:?} is in {}", path.display());
         }
