@@ -1,8 +1,8 @@
 //! Checks that the search index is intact and in step with the database.
 
 use super::super::error::Context as _;
+use super::attach::{MAX_ATTEMPTS, attach};
 use super::state::IndexState;
-use super::{MAX_ATTEMPTS, attach};
 use crate::store::{IntegrityIssue, Result};
 use rusqlite::{Connection, Row};
 use std::path::Path;
