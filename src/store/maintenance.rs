@@ -146,3 +146,14 @@ pub struct IntegrityIssue {
     /// Description for the operator.
     pub what: String,
 }
+
+/// Disk space, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DatabaseSizes {
+    /// Size of the database.
+    pub database: u64,
+    /// Size of its WAL.
+    pub log: u64,
+    /// Space that this process can still use on the database's file system.
+    pub free: u64,
+}

@@ -216,6 +216,17 @@ pub struct TurnQuery {
     pub with_total: bool,
 }
 
+/// Calls that are due for reconciliation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Due {
+    /// The requested calls, ordered by how long they have been due, longest first.
+    pub calls: Vec<ConversationId>,
+    /// Number of all calls that are due.
+    pub count: u64,
+    /// The latest due note. Notes are numbered in the order in which calls became due.
+    pub last: i64,
+}
+
 /// A page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
