@@ -1,0 +1,114 @@
+//! Reads, each in a snapshot of a pooled connection.
+
+use super::database::SqliteStore;
+use super::search::{self, Reach};
+use super::{batch, call_stats, calls, drivers, due, erase, events, expired, material, quarantine};
+use crate::domain::reconcile::Material;
+use crate::domain::{
+    Call, CallStats, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
+};
+use crate::store::{
+    CallFilter, CallPageRequest, Due, ExpiredCall, ExpiredCallQuery, ExpiredEvent, HitPage, NamingEvent, Page, Reads,
+    Result, SearchQuery, TurnQuery, UnreadEvents,
+};
+use std::collections::{BTreeSet, HashSet};
+use std::sync::atomic::Ordering;
+
+impl Reads for SqliteStore {
+    fn call(&self, id: &ConversationId) -> Result<Option<Call>> {
+        calls::get(&*self.readers.get()?, id)
+    }
+
+    fn calls(&self, request: &CallPageRequest) -> Result<Page<Call>> {
+        calls::list(&mut *self.readers.get()?, request)
+    }
+
+    fn turns(&self, query: &TurnQuery) -> Result<Option<Page<Turn>>> {
+        batch::turns::list(&mut *self.readers.get()?, query)
+    }
+
+    fn search(&self, query: &SearchQuery) -> Result<HitPage> {
+        let (found, is_broken) = search::find(&mut *self.readers.get()?, &self.options.path, query, Reach::Indexed)?;
+        if is_broken {
+            self.index_is_broken.store(true, Ordering::Relaxed);
+        }
+        Ok(found)
+    }
+
+    fn due(&self, noted_after: i64, noted_until: i64, limit: usize) -> Result<Due> {
+        self.read_due(|connection| due::list(connection, noted_after, noted_until, limit))
+    }
+
+    fn material(&self, id: &ConversationId) -> Result<Option<Material>> {
+        self.read_due(|connection| material::read(connection, id))
+    }
+
+    fn driver(&self, id: DriverId) -> Result<Option<Driver>> {
+        drivers::get(&*self.readers.get()?, id)
+    }
+
+    fn drivers_by_ids(&self, ids: &BTreeSet<DriverId>) -> Result<Vec<Driver>> {
+        drivers::by_ids(&*self.readers.get()?, ids)
+    }
+
+    fn drivers(&self, after: Option<DriverId>, limit: usize, with_total: bool) -> Result<Page<Driver>> {
+        drivers::list(&mut *self.readers.get()?, after, limit, with_total)
+    }
+
+    fn event(&self, id: i64) -> Result<Option<StoredEvent>> {
+        events::get(&*self.readers.get()?, id)
+    }
+
+    fn event_ids(&self, after: i64, only_unreadable: bool, limit: usize) -> Result<Vec<i64>> {
+        events::ids(&*self.readers.get()?, after, only_unreadable, limit)
+    }
+
+    fn unread_events(&self) -> Result<UnreadEvents> {
+        events::unread(&*self.readers.get()?)
+    }
+
+    fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>> {
+        drivers::get_dispatch(&*self.readers.get()?, id)
+    }
+
+    fn figures(&self, filter: &CallFilter, each: &mut dyn FnMut(&CallStats)) -> Result<()> {
+        call_stats::for_each_call(&mut *self.readers.get()?, filter, each)
+    }
+
+    fn is_erased(&self, id: &ConversationId) -> Result<bool> {
+        erase::is_erased(&*self.readers.get()?, id)
+    }
+
+    fn newest_arrival(&self) -> Result<Option<Timestamp>> {
+        expired::newest_arrival(&*self.readers.get()?)
+    }
+
+    fn old_calls(&self, query: &ExpiredCallQuery) -> Result<Vec<ExpiredCall>> {
+        expired::expired_calls(&*self.readers.get()?, query)
+    }
+
+    fn old_events(&self, before: Timestamp, after: i64, limit: usize) -> Result<(Vec<ExpiredEvent>, Option<i64>)> {
+        expired::expired_events(&*self.readers.get()?, before, after, limit)
+    }
+
+    fn events_naming(&self, calls: &HashSet<ConversationId>, after: i64) -> Result<(Vec<NamingEvent>, Option<i64>)> {
+        quarantine::events_naming(&*self.readers.get()?, calls, after)
+    }
+
+    fn old_dispatches(
+        &self,
+        before: Timestamp,
+        after: Option<&ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<ConversationId>> {
+        expired::expired_dispatches(&*self.readers.get()?, before, after, limit)
+    }
+
+    fn dispatches_of(&self, id: DriverId, number: Option<&PhoneNumber>, limit: usize) -> Result<Vec<ConversationId>> {
+        expired::dispatches_of(&*self.readers.get()?, id, number, limit)
+    }
+
+    fn open_calls(&self, at_most: u32) -> Result<u64> {
+        calls::count_open(&*self.readers.get()?, at_most)
+    }
+}
