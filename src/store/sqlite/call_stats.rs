@@ -7,6 +7,7 @@
 
 use super::call_filter::Conditions;
 use super::error::Context as _;
+use super::statement::Statements as _;
 use crate::domain::{CallStats, ReconcileCounts, SpeakerStats, TalkTime};
 use crate::store::{CallFilter, Result};
 use rusqlite::types::ValueRef;
@@ -47,21 +48,24 @@ macro_rules! talk {
 /// Computes the missing or outdated statistics of ended calls that changed after this change id.
 pub(super) fn refresh(transaction: &Transaction<'_>, after: i64) -> Result<()> {
     let calls: Vec<String> = transaction
-        .prepare_cached(
+        .fetch_all(
             "SELECT DISTINCT c.conversation_id FROM call_changes n JOIN calls c ON c.id = n.call_id \
              LEFT JOIN call_figures f ON f.call_id = c.id \
              WHERE n.id > ?1 AND c.status <> 'in_progress' AND f.turn_count IS NOT c.turn_count AND c.turn_count <= ?2",
+            [after, MAX_TURNS],
+            |row| row.get(0),
         )
-        .and_then(|mut select| select.query_map([after, MAX_TURNS], |row| row.get(0))?.collect())
         .context(CONTEXT)?;
     for conversation_id in calls {
         transaction
-            .prepare_cached(concat!(
-                "INSERT OR REPLACE INTO call_figures SELECT c.id, c.turn_count, t.* FROM calls c, (",
-                talk!(),
-                ") t WHERE c.conversation_id = ?1"
-            ))
-            .and_then(|mut insert| insert.execute([conversation_id]))
+            .execute_cached(
+                concat!(
+                    "INSERT OR REPLACE INTO call_figures SELECT c.id, c.turn_count, t.* FROM calls c, (",
+                    talk!(),
+                    ") t WHERE c.conversation_id = ?1"
+                ),
+                [conversation_id],
+            )
             .context(CONTEXT)?;
     }
     Ok(())
@@ -69,11 +73,7 @@ pub(super) fn refresh(transaction: &Transaction<'_>, after: i64) -> Result<()> {
 
 /// Deletes the statistics of a call whose turns were reordered, so that [`refresh`] computes them again.
 pub(super) fn invalidate(transaction: &Transaction<'_>, call_id: i64) -> Result<()> {
-    transaction
-        .prepare_cached("DELETE FROM call_figures WHERE call_id = ?1")
-        .and_then(|mut delete| delete.execute([call_id]))
-        .map(drop)
-        .context(CONTEXT)
+    transaction.execute_cached("DELETE FROM call_figures WHERE call_id = ?1", [call_id]).map(drop).context(CONTEXT)
 }
 
 /// Passes the statistics of each selected call to `each`. Computes those that are not stored.

@@ -4,14 +4,14 @@ use super::call_filter::Conditions;
 use super::erase;
 use super::error::Context as _;
 use super::row::{self, CALL};
+use super::statement::Statements as _;
 use crate::domain::{Call, CallChange, CallEnd, ConversationId, Timestamp};
 use crate::store::{CallPageRequest, Outcome, Page, Rejection, Result, SortOrder, Written, json_length};
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params, params_from_iter};
+use rusqlite::{Connection, Transaction, params, params_from_iter};
 
 pub(super) fn get(connection: &Connection, id: &ConversationId) -> Result<Option<Call>> {
     connection
-        .prepare_cached(&format!("SELECT {CALL} FROM calls c WHERE conversation_id = ?1"))
-        .and_then(|mut select| select.query_row([id], row::call).optional())
+        .fetch_optional(&format!("SELECT {CALL} FROM calls c WHERE conversation_id = ?1"), [id], row::call)
         .context("reading a call")
 }
 
@@ -39,10 +39,10 @@ pub(super) fn change(
     if (call.status, call.call_end_time) != before {
         call.updated_at = now;
         transaction
-            .prepare_cached(
+            .execute_cached(
                 "UPDATE calls SET status = ?2, call_end_time = ?3, updated_at = ?4 WHERE conversation_id = ?1",
+                params![id, call.status, call.call_end_time, now],
             )
-            .and_then(|mut update| update.execute(params![id, call.status, call.call_end_time, now]))
             .context(CONTEXT)?;
     }
     Ok(Ok(Written::Call(Box::new(call))))
@@ -54,21 +54,22 @@ pub(super) fn end_stale(transaction: &Transaction<'_>, now: Timestamp, before: T
     const CONTEXT: &str = "ending stale calls";
     // One by one, because the order of the updates decides the numbers of the changes.
     let stale: Vec<(i64, ConversationId)> = transaction
-        .prepare_cached(
+        .fetch_all(
             "SELECT id, conversation_id FROM calls c WHERE status = 'in_progress' AND ifnull( \
                 (SELECT t.created_at FROM call_transcriptions t WHERE t.conversation_id = c.conversation_id \
                  ORDER BY t.sequence_number DESC LIMIT 1), c.created_at) < ?1 ORDER BY id LIMIT 200",
+            [before],
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )
-        .and_then(|mut select| select.query_map([before], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
         .context(CONTEXT)?;
     let mut ended = Vec::with_capacity(stale.len());
     for (id, conversation_id) in stale {
         transaction
-            .prepare_cached(
+            .execute_cached(
                 "UPDATE calls SET status = 'completed', termination_reason = 'inactivity', updated_at = ?2, \
                  call_end_time = max(call_start_time, ifnull(last_turn_time, call_start_time)) WHERE id = ?1",
+                params![id, now],
             )
-            .and_then(|mut update| update.execute(params![id, now]))
             .context(CONTEXT)?;
         ended.push(conversation_id);
     }
@@ -78,8 +79,11 @@ pub(super) fn end_stale(transaction: &Transaction<'_>, now: Timestamp, before: T
 /// Counts the calls in progress, up to `at_most`.
 pub(super) fn count_open(connection: &Connection, at_most: u32) -> Result<u64> {
     connection
-        .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM calls WHERE status = 'in_progress' LIMIT ?1)")
-        .and_then(|mut select| select.query_row([at_most], |row| row.get(0)))
+        .fetch_one(
+            "SELECT count(*) FROM (SELECT 1 FROM calls WHERE status = 'in_progress' LIMIT ?1)",
+            [at_most],
+            |row| row.get(0),
+        )
         .context("counting calls in progress")
 }
 
@@ -90,8 +94,7 @@ pub(super) fn list(connection: &mut Connection, request: &CallPageRequest) -> Re
     let total = if request.with_total {
         let sql = format!("SELECT count(*) FROM calls c {}", conditions.clause());
         let count = snapshot
-            .prepare_cached(&sql)
-            .and_then(|mut select| select.query_row(params_from_iter(conditions.values()), |row| row.get(0)))
+            .fetch_one(&sql, params_from_iter(conditions.values()), |row| row.get(0))
             .context("counting calls")?;
         Some(count)
     } else {

@@ -7,6 +7,7 @@
 use super::calls;
 use super::error::Context as _;
 use super::row::{self, CALL, TURN};
+use super::statement::Statements as _;
 use crate::domain::{Call, CallStatus, Turn};
 use crate::store::{Change, ChangeBatch, ChangedCalls, FeedPosition, Result, Scope};
 use rusqlite::{Connection, OptionalExtension as _, Params, Row, Transaction, params};
@@ -25,13 +26,12 @@ const MAX_SCANNED_TURNS: i64 = 10_000;
 /// Returns the position after everything that is committed.
 pub(super) fn current_position(connection: &Connection) -> Result<FeedPosition> {
     connection
-        .prepare_cached(
+        .fetch_one(
             "SELECT ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'call_transcriptions'), 0), \
              (SELECT seq FROM sqlite_sequence WHERE name = 'call_changes')",
+            [],
+            |row| Ok(FeedPosition { turn: row.get(0)?, change: row.get(1)?, call: None }),
         )
-        .and_then(|mut select| {
-            select.query_row([], |row| Ok(FeedPosition { turn: row.get(0)?, change: row.get(1)?, call: None }))
-        })
         .context(CONTEXT)
 }
 
@@ -67,14 +67,11 @@ pub(super) fn calls_changed_between(
     let snapshot = connection.transaction().context(CONTEXT)?;
     let mut touched = ChangedCalls { end: until, ..ChangedCalls::default() };
     let turns: Vec<(i64, crate::domain::ConversationId)> = snapshot
-        .prepare_cached(
+        .fetch_all(
             "SELECT id, conversation_id FROM call_transcriptions WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
+            params![after.turn, until.turn, MAX_SCANNED_TURNS],
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )
-        .and_then(|mut select| {
-            select
-                .query_map(params![after.turn, until.turn, MAX_SCANNED_TURNS], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect()
-        })
         .context(CONTEXT)?;
     if i64::try_from(turns.len()) == Ok(MAX_SCANNED_TURNS) {
         touched.end.turn = turns.last().map_or(until.turn, |(id, _)| *id);
@@ -82,14 +79,12 @@ pub(super) fn calls_changed_between(
     touched.calls.extend(turns.into_iter().map(|(_, id)| id));
     touched.calls.dedup();
     let changed: Vec<(i64, i64, Option<_>)> = snapshot
-        .prepare_cached(
+        .fetch_all(
             "SELECT n.id, n.call_id, c.conversation_id FROM call_changes n LEFT JOIN calls c ON c.id = n.call_id \
              WHERE n.id > ?1 AND n.id <= ?2 ORDER BY n.id LIMIT ?3",
+            params![after.change, until.change, MAX_SCANNED_TURNS],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
         )
-        .and_then(|mut select| {
-            let columns = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-            select.query_map(params![after.change, until.change, MAX_SCANNED_TURNS], columns)?.collect()
-        })
         .context(CONTEXT)?;
     if i64::try_from(changed.len()) == Ok(MAX_SCANNED_TURNS) {
         touched.end.change = changed.last().map_or(until.change, |(id, ..)| *id);
@@ -185,8 +180,11 @@ fn changes_of_all(snapshot: &Transaction<'_>, after: FeedPosition, until: FeedPo
 fn changes_of_call(snapshot: &Transaction<'_>, call: &Call, after: FeedPosition) -> Result<ChangeBatch> {
     // Finds the last sent turn's sequence number, if that turn belongs to this call.
     let told: i64 = snapshot
-        .prepare_cached("SELECT sequence_number FROM call_transcriptions WHERE id = ?1 AND conversation_id = ?2")
-        .and_then(|mut select| select.query_row(params![after.turn, call.conversation_id], |row| row.get(0)).optional())
+        .fetch_optional(
+            "SELECT sequence_number FROM call_transcriptions WHERE id = ?1 AND conversation_id = ?2",
+            params![after.turn, call.conversation_id],
+            |row| row.get(0),
+        )
         .context(CONTEXT)?
         .unwrap_or(0);
     let turns = read(
@@ -220,8 +218,11 @@ fn changes_of_call(snapshot: &Transaction<'_>, call: &Call, after: FeedPosition)
 
 fn erased(snapshot: &Transaction<'_>, call_id: i64, after: FeedPosition) -> Result<ChangeBatch> {
     let change: Option<i64> = snapshot
-        .prepare_cached("SELECT id FROM call_changes WHERE call_id = ?1 AND kind = 'erased' AND id > ?2")
-        .and_then(|mut select| select.query_row([call_id, after.change], |row| row.get(0)).optional())
+        .fetch_optional(
+            "SELECT id FROM call_changes WHERE call_id = ?1 AND kind = 'erased' AND id > ?2",
+            [call_id, after.change],
+            |row| row.get(0),
+        )
         .context(CONTEXT)?;
     let end = FeedPosition { change: change.unwrap_or(after.change), ..after };
     let changes = change.map(|_| (end, Change::Erased(call_id))).into_iter().collect();

@@ -9,19 +9,17 @@ use super::batch::driver_match;
 use super::error::Context as _;
 use super::json_column::json;
 use super::row::{self, outcome_of_change};
+use super::statement::Statements as _;
 use crate::domain::{ConversationId, Dispatch, Driver, DriverId, NewDispatch, NewDriver, Timestamp};
 use crate::store::{BadElement, BadLink, Counts, Outcome, Page, Rejection, Result, Written, json_length};
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, Transaction, params};
 use std::collections::{BTreeSet, HashMap};
 
 /// Maximum number of calls, and of dispatches, that lose their driver in one transaction.
 const MAX_SLICE_ROWS: usize = 500;
 
 pub(super) fn get(connection: &Connection, id: DriverId) -> Result<Option<Driver>> {
-    connection
-        .prepare_cached("SELECT * FROM drivers WHERE id = ?1")
-        .and_then(|mut select| select.query_row([id], row::driver).optional())
-        .context("reading a driver")
+    connection.fetch_optional("SELECT * FROM drivers WHERE id = ?1", [id], row::driver).context("reading a driver")
 }
 
 /// Returns those drivers with these ids that exist, in one statement.
@@ -29,8 +27,11 @@ pub(super) fn by_ids(connection: &Connection, ids: &BTreeSet<DriverId>) -> Resul
     const CONTEXT: &str = "reading drivers";
     let ids = json(&ids.iter().map(|id| id.get()).collect::<Vec<_>>());
     connection
-        .prepare_cached("SELECT * FROM drivers WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id")
-        .and_then(|mut select| select.query_map([ids], row::driver)?.collect())
+        .fetch_all(
+            "SELECT * FROM drivers WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id",
+            [ids],
+            row::driver,
+        )
         .context(CONTEXT)
 }
 
@@ -81,18 +82,20 @@ pub(super) fn put(transaction: &Transaction<'_>, now: Timestamp, drivers: &[NewD
     // collide.
     for driver in &changed {
         transaction
-            .prepare_cached("UPDATE drivers SET phone_number = NULL WHERE id = ?1 AND phone_number IS NOT NULL")
-            .and_then(|mut update| update.execute([driver.id]))
+            .execute_cached(
+                "UPDATE drivers SET phone_number = NULL WHERE id = ?1 AND phone_number IS NOT NULL",
+                [driver.id],
+            )
             .context(CONTEXT)?;
     }
     for driver in &changed {
         transaction
-            .prepare_cached(
+            .execute_cached(
                 "INSERT INTO drivers (id, name, phone_number, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?4) \
                  ON CONFLICT (id) DO UPDATE SET name = excluded.name, phone_number = excluded.phone_number, \
                  updated_at = excluded.updated_at",
+                params![driver.id, driver.name, driver.phone_number, now],
             )
-            .and_then(|mut upsert| upsert.execute(params![driver.id, driver.name, driver.phone_number, now]))
             .context(CONTEXT)?;
     }
     if !changed.is_empty() {
@@ -110,8 +113,7 @@ fn taken_numbers(transaction: &Transaction<'_>, drivers: &[NewDriver]) -> Result
         let Some(phone) = &driver.phone_number else { continue };
         let within = *owners.entry(phone).or_insert(driver.id);
         let stored: Option<DriverId> = transaction
-            .prepare_cached("SELECT id FROM drivers WHERE phone_number = ?1")
-            .and_then(|mut select| select.query_row([phone], |row| row.get(0)).optional())
+            .fetch_optional("SELECT id FROM drivers WHERE phone_number = ?1", [phone], |row| row.get(0))
             .context("looking up a phone number")?
             // The change itself may give the present owner another number.
             .filter(|by| new_numbers.get(by).is_none_or(|number| number.as_ref() == Some(phone)));
@@ -126,41 +128,39 @@ fn taken_numbers(transaction: &Transaction<'_>, drivers: &[NewDriver]) -> Result
 pub(super) fn delete(transaction: &Transaction<'_>, now: Timestamp, id: DriverId) -> Result<Outcome> {
     const CONTEXT: &str = "deleting a driver";
     let calls: Vec<i64> = transaction
-        .prepare_cached("SELECT id FROM calls WHERE driver_id = ?1 ORDER BY id LIMIT ?2")
-        .and_then(|mut select| select.query_map(params![id, MAX_SLICE_ROWS], |row| row.get(0))?.collect())
+        .fetch_all(
+            "SELECT id FROM calls WHERE driver_id = ?1 ORDER BY id LIMIT ?2",
+            params![id, MAX_SLICE_ROWS],
+            |row| row.get(0),
+        )
         .context(CONTEXT)?;
     // The foreign keys would clear the references as well, but not update the time of the change. One by one, because
     // the order of the updates decides the numbers of the changes.
     for call in &calls {
         transaction
-            .prepare_cached(
+            .execute_cached(
                 "UPDATE calls SET driver_id = NULL, driver_source = NULL, driver_conflict = NULL, updated_at = ?2 \
                  WHERE id = ?1",
+                params![call, now],
             )
-            .and_then(|mut update| update.execute(params![call, now]))
             .context(CONTEXT)?;
     }
     let dispatches = transaction
-        .prepare_cached(
+        .execute_cached(
             "UPDATE call_dispatches SET driver_id = NULL \
              WHERE rowid IN (SELECT rowid FROM call_dispatches WHERE driver_id = ?1 ORDER BY rowid LIMIT ?2)",
+            params![id, MAX_SLICE_ROWS],
         )
-        .and_then(|mut update| update.execute(params![id, MAX_SLICE_ROWS]))
         .context(CONTEXT)?;
     if calls.len().max(dispatches) == MAX_SLICE_ROWS {
         return Ok(Ok(Written::Begun));
     }
-    transaction
-        .prepare_cached("DELETE FROM drivers WHERE id = ?1")
-        .and_then(|mut delete| delete.execute([id]))
-        .context(CONTEXT)
-        .map(outcome_of_change)
+    transaction.execute_cached("DELETE FROM drivers WHERE id = ?1", [id]).context(CONTEXT).map(outcome_of_change)
 }
 
 pub(super) fn get_dispatch(connection: &Connection, id: &ConversationId) -> Result<Option<Dispatch>> {
     connection
-        .prepare_cached("SELECT * FROM call_dispatches WHERE conversation_id = ?1")
-        .and_then(|mut select| select.query_row([id], row::dispatch).optional())
+        .fetch_optional("SELECT * FROM call_dispatches WHERE conversation_id = ?1", [id], row::dispatch)
         .context("reading a dispatch")
 }
 
@@ -172,10 +172,8 @@ pub(super) fn put_dispatches(
     const CONTEXT: &str = "storing dispatches";
     let mut unknown = Vec::new();
     for (index, dispatch) in dispatches.iter().enumerate() {
-        let known = transaction
-            .prepare_cached("SELECT 1 FROM drivers WHERE id = ?1")
-            .and_then(|mut select| select.exists([dispatch.driver_id]))
-            .context(CONTEXT)?;
+        let known =
+            transaction.has_row("SELECT 1 FROM drivers WHERE id = ?1", [dispatch.driver_id]).context(CONTEXT)?;
         if !known {
             unknown.push(BadElement { index, why: BadLink::UnknownDriver(dispatch.driver_id) });
         }
@@ -202,19 +200,11 @@ pub(super) fn put_dispatches(
                 counts.created += 1;
             }
             transaction
-                .prepare_cached(
+                .execute_cached(
                     "INSERT OR REPLACE INTO call_dispatches \
                      (conversation_id, driver_id, phone_number, batch_id, dispatched_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    params![new.conversation_id, new.driver_id, new.phone_number, new.batch_id, new.dispatched_at],
                 )
-                .and_then(|mut upsert| {
-                    upsert.execute(params![
-                        new.conversation_id,
-                        new.driver_id,
-                        new.phone_number,
-                        new.batch_id,
-                        new.dispatched_at
-                    ])
-                })
                 .context(CONTEXT)?;
         }
         driver_match::match_driver(transaction, now, &dispatch.conversation_id)?;
@@ -224,8 +214,7 @@ pub(super) fn put_dispatches(
 
 pub(super) fn delete_dispatch(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Outcome> {
     transaction
-        .prepare_cached("DELETE FROM call_dispatches WHERE conversation_id = ?1")
-        .and_then(|mut delete| delete.execute([id]))
+        .execute_cached("DELETE FROM call_dispatches WHERE conversation_id = ?1", [id])
         .context("deleting a dispatch")
         .map(outcome_of_change)
 }

@@ -1,22 +1,23 @@
 //! Notes of calls that are due for reconciliation. A note is written in the transaction that makes the call due.
 
 use super::error::Context as _;
+use super::statement::Statements as _;
 use crate::domain::ConversationId;
 use crate::domain::reconcile::Base;
 use crate::store::{Due, Result};
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, Transaction, params};
 
 const CONTEXT: &str = "marking a call as due";
 
 /// Marks a call as due. `facts` is true if a record arrived, so that the call's facts must be written again.
 pub(super) fn mark_due(connection: &Connection, call_id: i64, facts: bool) -> Result<()> {
     connection
-        .prepare_cached(
+        .execute_cached(
             "INSERT OR REPLACE INTO due_reconciliations (call_id, since, slices, facts) \
              SELECT ?1, coalesce(d.since, d.version), ifnull(d.slices, 0), max(?2, ifnull(d.facts, 0)) \
              FROM (SELECT 1) LEFT JOIN due_reconciliations d ON d.call_id = ?1",
+            params![call_id, facts],
         )
-        .and_then(|mut insert| insert.execute(params![call_id, facts]))
         .map(drop)
         .context(CONTEXT)
 }
@@ -24,25 +25,22 @@ pub(super) fn mark_due(connection: &Connection, call_id: i64, facts: bool) -> Re
 /// Returns the state of a due call according to its note, and whether its facts must be written.
 pub(super) fn get(connection: &Connection, call_id: i64) -> Result<Option<(Base, bool)>> {
     connection
-        .prepare_cached(
+        .fetch_optional(
             "SELECT d.version, coalesce(d.since, d.version), d.slices, d.facts, c.turn_count \
              FROM due_reconciliations d JOIN calls c ON c.id = d.call_id WHERE d.call_id = ?1",
-        )
-        .and_then(|mut select| {
-            let base = |row: &rusqlite::Row<'_>| {
+            [call_id],
+            |row| {
                 let (version, since, slices) = (row.get(0)?, row.get(1)?, row.get(2)?);
                 Ok((Base { call_id, version, since, slices, turn_count: row.get(4)? }, row.get(3)?))
-            };
-            select.query_row([call_id], base).optional()
-        })
+            },
+        )
         .context("reading whether a call is due")
 }
 
 /// Counts a slice that was stored while the call stays due.
 pub(super) fn count_slice(transaction: &Transaction<'_>, call_id: i64) -> Result<()> {
     transaction
-        .prepare_cached("UPDATE due_reconciliations SET slices = slices + 1 WHERE call_id = ?1")
-        .and_then(|mut update| update.execute([call_id]))
+        .execute_cached("UPDATE due_reconciliations SET slices = slices + 1 WHERE call_id = ?1", [call_id])
         .map(drop)
         .context(CONTEXT)
 }
@@ -52,8 +50,10 @@ pub(super) fn put_last(transaction: &Transaction<'_>, call_id: i64) -> Result<()
     // A call that is due only because of turns may have no new note.
     mark_due(transaction, call_id, false)?;
     transaction
-        .prepare_cached("UPDATE due_reconciliations SET since = NULL, slices = slices + 1 WHERE call_id = ?1")
-        .and_then(|mut update| update.execute([call_id]))
+        .execute_cached(
+            "UPDATE due_reconciliations SET since = NULL, slices = slices + 1 WHERE call_id = ?1",
+            [call_id],
+        )
         .map(drop)
         .context(CONTEXT)
 }
@@ -61,8 +61,7 @@ pub(super) fn put_last(transaction: &Transaction<'_>, call_id: i64) -> Result<()
 /// Deletes a call's note, because the call is reconciled.
 pub(super) fn unmark(transaction: &Transaction<'_>, call_id: i64) -> Result<()> {
     transaction
-        .prepare_cached("DELETE FROM due_reconciliations WHERE call_id = ?1")
-        .and_then(|mut delete| delete.execute([call_id]))
+        .execute_cached("DELETE FROM due_reconciliations WHERE call_id = ?1", [call_id])
         .map(drop)
         .context(CONTEXT)
 }
@@ -71,23 +70,24 @@ pub(super) fn unmark(transaction: &Transaction<'_>, call_id: i64) -> Result<()> 
 pub(super) fn list(connection: &Connection, noted_after: i64, noted_until: i64, limit: usize) -> Result<Due> {
     const CONTEXT: &str = "listing due calls";
     let (count, last) = connection
-        .prepare_cached("SELECT count(*), ifnull(max(version), 0) FROM due_reconciliations")
-        .and_then(|mut select| select.query_row([], |row| Ok((row.get(0)?, row.get(1)?))))
+        .fetch_one("SELECT count(*), ifnull(max(version), 0) FROM due_reconciliations", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .context(CONTEXT)?;
     // The call that has been due for longest comes first. For calls left from before a restart that is the order of the
     // notes, which need not be sorted.
     let order = if noted_after > 0 { "coalesce(d.since, d.version)" } else { "d.version" };
     let calls: Vec<ConversationId> = connection
-        .prepare_cached(&format!(
-            "SELECT c.conversation_id FROM due_reconciliations d JOIN calls c ON c.id = d.call_id \
+        .fetch_all(
+            &format!(
+                "SELECT c.conversation_id FROM due_reconciliations d JOIN calls c ON c.id = d.call_id \
              WHERE d.version > ?1 AND d.version <= ?2 AND NOT EXISTS \
                 (SELECT 1 FROM unfinished_calls u WHERE u.conversation_id = c.conversation_id) \
              ORDER BY {order} LIMIT ?3"
-        ))
-        .and_then(|mut select| {
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            select.query_map(params![noted_after, noted_until, limit], |row| row.get(0))?.collect()
-        })
+            ),
+            params![noted_after, noted_until, i64::try_from(limit).unwrap_or(i64::MAX)],
+            |row| row.get(0),
+        )
         .context(CONTEXT)?;
     Ok(Due { calls, count, last })
 }

@@ -32,9 +32,10 @@
 use super::error::Context as _;
 use super::expired::LAST_ACTIVITY;
 use super::row::outcome_of_change;
+use super::statement::Statements as _;
 use crate::domain::{ConversationId, Timestamp};
 use crate::store::{ErasedSlice, Outcome, Rejection, Result, Unfinished, Written};
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, Transaction, params};
 use sha2::{Digest as _, Sha256};
 
 const CONTEXT: &str = "erasing a call";
@@ -75,11 +76,11 @@ pub(super) fn call(transaction: &Transaction<'_>, now: Timestamp, id: &Conversat
         return Ok(Err(Rejection::NotFound));
     }
     transaction
-        .prepare_cached(
+        .execute_cached(
             "INSERT INTO erased_calls (digest, erased_at) VALUES (?1, ?2) \
              ON CONFLICT (digest) DO UPDATE SET erased_at = excluded.erased_at",
+            params![digest(id), now],
         )
-        .and_then(|mut insert| insert.execute(params![digest(id), now]))
         .context(CONTEXT)?;
     begin(transaction, id)
 }
@@ -92,8 +93,10 @@ pub(super) fn erase_expired_call(
 ) -> Result<Outcome> {
     let is_old = is_unfinished(transaction, id)?
         || transaction
-            .prepare_cached(&format!("SELECT 1 FROM calls c WHERE conversation_id = ?1 AND {LAST_ACTIVITY} < ?2"))
-            .and_then(|mut select| select.exists(params![id, before]))
+            .has_row(
+                &format!("SELECT 1 FROM calls c WHERE conversation_id = ?1 AND {LAST_ACTIVITY} < ?2"),
+                params![id, before],
+            )
             .context(CONTEXT)?;
     if is_old { begin(transaction, id) } else { Ok(Err(Rejection::NotFound)) }
 }
@@ -101,11 +104,11 @@ pub(super) fn erase_expired_call(
 /// Returns whether a call or an event of this conversation is stored.
 fn exists(transaction: &Transaction<'_>, id: &ConversationId) -> Result<bool> {
     transaction
-        .prepare_cached(
+        .has_row(
             "SELECT 1 FROM calls WHERE conversation_id = ?1 UNION ALL \
              SELECT 1 FROM webhook_events WHERE conversation_id = ?1",
+            [id],
         )
-        .and_then(|mut select| select.exists([id]))
         .context(CONTEXT)
 }
 
@@ -143,11 +146,11 @@ impl Kind {
 /// Notes that a call is unfinished.
 pub(super) fn record_unfinished(transaction: &Transaction<'_>, id: &ConversationId, kind: Kind) -> Result<()> {
     transaction
-        .prepare_cached(
+        .execute_cached(
             "INSERT INTO unfinished_calls (conversation_id, kind) VALUES (?1, ?2) \
              ON CONFLICT (conversation_id) DO UPDATE SET kind = excluded.kind",
+            params![id, kind.as_str()],
         )
-        .and_then(|mut insert| insert.execute(params![id, kind.as_str()]))
         .map(drop)
         .context(CONTEXT)
 }
@@ -160,11 +163,12 @@ pub(super) fn erase_next_slice(transaction: &Transaction<'_>, which: Unfinished<
         Unfinished::All => (None, None),
     };
     let found: Option<(ConversationId, String)> = transaction
-        .prepare_cached(
+        .fetch_optional(
             "SELECT conversation_id, kind FROM unfinished_calls WHERE conversation_id = ifnull(?1, conversation_id) \
              AND kind = ifnull(?2, kind) ORDER BY rowid LIMIT 1",
+            params![only, kind],
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )
-        .and_then(|mut select| select.query_row(params![only, kind], |row| Ok((row.get(0)?, row.get(1)?))).optional())
         .context(CONTEXT)?;
     let Some((conversation_id, kind)) = found else { return Ok(None) };
     let kind = if kind == Kind::Restore.as_str() { Kind::Restore } else { Kind::Erase };
@@ -181,8 +185,7 @@ fn slice(transaction: &Transaction<'_>, id: &ConversationId, kind: Kind) -> Resu
     }
     if let Some(left) = slice_of_turns(transaction, id, &mut budget)? {
         transaction
-            .prepare_cached("UPDATE calls SET turn_count = ?2 WHERE conversation_id = ?1")
-            .and_then(|mut update| update.execute(params![id, left]))
+            .execute_cached("UPDATE calls SET turn_count = ?2 WHERE conversation_id = ?1", params![id, left])
             .context(CONTEXT)?;
         return Ok(false);
     }
@@ -195,22 +198,18 @@ fn slice(transaction: &Transaction<'_>, id: &ConversationId, kind: Kind) -> Resu
 /// Erases events of a call. Returns whether none is left.
 fn slice_of_events(transaction: &Transaction<'_>, id: &ConversationId, budget: &mut Budget) -> Result<bool> {
     let events: Vec<(i64, usize)> = transaction
-        .prepare_cached(
+        .fetch_all(
             "SELECT id, octet_length(body) + ifnull(octet_length(record), 0) FROM webhook_events \
              WHERE conversation_id = ?1 ORDER BY id LIMIT ?2",
+            params![id, MAX_SLICE_ROWS + 1],
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )
-        .and_then(|mut select| {
-            select.query_map(params![id, MAX_SLICE_ROWS + 1], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
-        })
         .context(CONTEXT)?;
     for (event, bytes) in events {
         if !budget.fits(bytes) {
             return Ok(false);
         }
-        transaction
-            .prepare_cached("DELETE FROM webhook_events WHERE id = ?1")
-            .and_then(|mut delete| delete.execute([event]))
-            .context(CONTEXT)?;
+        transaction.execute_cached("DELETE FROM webhook_events WHERE id = ?1", [event]).context(CONTEXT)?;
     }
     Ok(true)
 }
@@ -221,8 +220,10 @@ fn slice_of_turns(transaction: &Transaction<'_>, id: &ConversationId, budget: &m
     let left = last_that_stays(transaction, id, budget)?;
     if left.is_some() {
         transaction
-            .prepare_cached("DELETE FROM call_transcriptions WHERE conversation_id = ?1 AND sequence_number > ?2")
-            .and_then(|mut delete| delete.execute(params![id, left]))
+            .execute_cached(
+                "DELETE FROM call_transcriptions WHERE conversation_id = ?1 AND sequence_number > ?2",
+                params![id, left],
+            )
             .context(CONTEXT)?;
     }
     Ok(left)
@@ -246,14 +247,13 @@ fn last_that_stays(transaction: &Transaction<'_>, id: &ConversationId, budget: &
 }
 
 fn delete(transaction: &Transaction<'_>, sql: &str, id: &ConversationId) -> Result<usize> {
-    transaction.prepare_cached(sql).and_then(|mut delete| delete.execute([id])).context(CONTEXT)
+    transaction.execute_cached(sql, [id]).context(CONTEXT)
 }
 
 /// Returns whether a call is being erased or restored in slices, so that nothing new may be stored for it.
 pub(super) fn is_unfinished(connection: &Connection, id: &ConversationId) -> Result<bool> {
     connection
-        .prepare_cached("SELECT 1 FROM unfinished_calls WHERE conversation_id = ?1")
-        .and_then(|mut select| select.exists([id]))
+        .has_row("SELECT 1 FROM unfinished_calls WHERE conversation_id = ?1", [id])
         .context("reading whether a call is unfinished")
 }
 
@@ -264,8 +264,7 @@ fn digest(id: &ConversationId) -> [u8; 32] {
 /// Returns whether a call was erased for good.
 pub(super) fn is_erased(connection: &Connection, id: &ConversationId) -> Result<bool> {
     connection
-        .prepare_cached("SELECT 1 FROM erased_calls WHERE digest = ?1")
-        .and_then(|mut select| select.exists([digest(id)]))
+        .has_row("SELECT 1 FROM erased_calls WHERE digest = ?1", [digest(id)])
         .context("reading whether a call was erased")
 }
 
@@ -273,11 +272,11 @@ pub(super) fn is_erased(connection: &Connection, id: &ConversationId) -> Result<
 pub(super) fn events(transaction: &Transaction<'_>, ids: &[i64]) -> Result<Outcome> {
     for id in ids {
         transaction
-            .prepare_cached(
+            .execute_cached(
                 "DELETE FROM webhook_events WHERE id = ?1 AND NOT EXISTS \
                  (SELECT 1 FROM calls c WHERE c.conversation_id = webhook_events.conversation_id)",
+                [id],
             )
-            .and_then(|mut delete| delete.execute([id]))
             .context("erasing events")?;
     }
     Ok(Ok(Written::Done))
@@ -287,11 +286,11 @@ pub(super) fn events(transaction: &Transaction<'_>, ids: &[i64]) -> Result<Outco
 pub(super) fn dispatches(transaction: &Transaction<'_>, ids: &[ConversationId]) -> Result<Outcome> {
     for id in ids {
         transaction
-            .prepare_cached(
+            .execute_cached(
                 "DELETE FROM call_dispatches WHERE conversation_id = ?1 \
                  AND NOT EXISTS (SELECT 1 FROM calls c WHERE c.conversation_id = ?1)",
+                [id],
             )
-            .and_then(|mut delete| delete.execute([id]))
             .map(outcome_of_change)
             .context("erasing dispatches")?
             .ok();

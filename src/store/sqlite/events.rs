@@ -12,11 +12,12 @@ use super::batch::turns;
 use super::error::Context as _;
 use super::json_column::json;
 use super::records::{claims_by_tools, history};
+use super::statement::Statements as _;
 use super::{erase, quarantine};
 use crate::domain::{HistoryReport, NewEvent, StoredEvent, Timestamp};
 use crate::store::{Kept, Outcome, Rejection, Result, UnreadEvents, Written};
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, Transaction, params};
 
 const CONTEXT: &str = "storing an event";
 
@@ -28,8 +29,7 @@ pub(super) fn store_event(
     event: &NewEvent,
 ) -> Result<Outcome> {
     let known: Option<i64> = transaction
-        .prepare_cached("SELECT id FROM webhook_events WHERE digest = ?1")
-        .and_then(|mut select| select.query_row([event.digest], |row| row.get(0)).optional())
+        .fetch_optional("SELECT id FROM webhook_events WHERE digest = ?1", [event.digest], |row| row.get(0))
         .context(CONTEXT)?;
     if let Some(id) = known {
         let kept = Kept { event_id: Some(id), replayed: true, due: false };
@@ -50,12 +50,10 @@ pub(super) fn store_event(
         Err(_) => ValueRef::Blob(&event.body),
     };
     transaction
-        .prepare_cached(
+        .execute_cached(
             "INSERT INTO webhook_events (digest, event_type, conversation_id, event_time, received_at, outcome, error, \
              record, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-        )
-        .and_then(|mut insert| {
-            insert.execute(params![
+            params![
                 event.digest,
                 event.event_type,
                 event.conversation_id,
@@ -65,8 +63,8 @@ pub(super) fn store_event(
                 event.error,
                 event.record.as_ref().map(|record| &record.json),
                 ToSqlOutput::Borrowed(body),
-            ])
-        })
+            ],
+        )
         .context(CONTEXT)?;
     let id = transaction.last_insert_rowid();
     let due = mark_due(transaction, turns, now, event)?;
@@ -91,12 +89,10 @@ pub(super) fn replace_parsed(
         }
     }
     let changed = transaction
-        .prepare_cached(
-            "UPDATE webhook_events SET event_type = ?3, conversation_id = ?4, event_time = ?5, outcome = ?6, error = ?7, \
-             record = ?8, attempts = attempts + 1 WHERE id = ?1 AND digest = ?2",
-        )
-        .and_then(|mut update| {
-            update.execute(params![
+        .execute_cached(
+            "UPDATE webhook_events SET event_type = ?3, conversation_id = ?4, event_time = ?5, outcome = ?6, \
+             error = ?7, record = ?8, attempts = attempts + 1 WHERE id = ?1 AND digest = ?2",
+            params![
                 id,
                 event.digest,
                 event.event_type,
@@ -105,8 +101,8 @@ pub(super) fn replace_parsed(
                 event.outcome,
                 event.error,
                 event.record.as_ref().map(|record| &record.json),
-            ])
-        })
+            ],
+        )
         .context(CONTEXT)?;
     if changed == 0 {
         return Ok(Err(Rejection::NotFound));
@@ -150,12 +146,12 @@ pub(super) fn store_history(
     let mut history = history(transaction, id)?;
     history.merge(&report.history);
     transaction
-        .prepare_cached(
+        .execute_cached(
             "INSERT INTO call_histories (conversation_id, agent_id, claims, entries) VALUES (?1, ?2, ?3, ?4) \
              ON CONFLICT (conversation_id) DO UPDATE SET agent_id = excluded.agent_id, claims = excluded.claims, \
              entries = excluded.entries",
+            params![id, agent_id, json(&claims), json(&history)],
         )
-        .and_then(|mut upsert| upsert.execute(params![id, agent_id, json(&claims), json(&history)]))
         .context(CONTEXT)?;
     turns.mark_due(transaction, id, call, false)?;
     let due = true;
@@ -164,16 +160,12 @@ pub(super) fn store_history(
 
 pub(super) fn get(connection: &Connection, id: i64) -> Result<Option<StoredEvent>> {
     connection
-        .prepare_cached("SELECT id, outcome, body FROM webhook_events WHERE id = ?1")
-        .and_then(|mut select| {
-            let event = |row: &rusqlite::Row<'_>| {
-                let body = match row.get_ref("body")? {
-                    ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.to_vec(),
-                    _ => Vec::new(),
-                };
-                Ok(StoredEvent { id: row.get("id")?, outcome: row.get("outcome")?, body })
+        .fetch_optional("SELECT id, outcome, body FROM webhook_events WHERE id = ?1", [id], |row| {
+            let body = match row.get_ref("body")? {
+                ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.to_vec(),
+                _ => Vec::new(),
             };
-            select.query_row([id], event).optional()
+            Ok(StoredEvent { id: row.get("id")?, outcome: row.get("outcome")?, body })
         })
         .context("reading an event")
 }
@@ -181,10 +173,11 @@ pub(super) fn get(connection: &Connection, id: i64) -> Result<Option<StoredEvent
 pub(super) fn ids(connection: &Connection, after: i64, only_unreadable: bool, limit: usize) -> Result<Vec<i64>> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     connection
-        .prepare_cached(
+        .fetch_all(
             "SELECT id FROM webhook_events WHERE id > ?1 AND (NOT ?2 OR outcome = 'unreadable') ORDER BY id LIMIT ?3",
+            params![after, only_unreadable, limit],
+            |row| row.get(0),
         )
-        .and_then(|mut select| select.query_map(params![after, only_unreadable, limit], |row| row.get(0))?.collect())
         .context("listing events")
 }
 
@@ -192,19 +185,21 @@ pub(super) fn unread(connection: &Connection) -> Result<UnreadEvents> {
     const CONTEXT: &str = "counting unreadable events";
     const IDS: usize = 100;
     let mut ids: Vec<i64> = connection
-        .prepare_cached(
+        .fetch_all(
             "SELECT id FROM webhook_events WHERE error IS NOT NULL AND outcome = 'unreadable' ORDER BY id LIMIT ?1",
+            [UnreadEvents::MAX_LISTED],
+            |row| row.get(0),
         )
-        .and_then(|mut select| select.query_map([UnreadEvents::MAX_LISTED], |row| row.get(0))?.collect())
         .context(CONTEXT)?;
     let unreadable = ids.len() as u64;
     ids.truncate(IDS);
     let remarked = connection
-        .prepare_cached(
+        .fetch_one(
             "SELECT count(*) FROM (SELECT 1 FROM webhook_events WHERE error IS NOT NULL \
              AND outcome IN ('applied', 'ignored') LIMIT ?1)",
+            [UnreadEvents::MAX_LISTED],
+            |row| row.get(0),
         )
-        .and_then(|mut select| select.query_row([UnreadEvents::MAX_LISTED], |row| row.get(0)))
         .context(CONTEXT)?;
     Ok(UnreadEvents { unreadable, ids, remarked })
 }

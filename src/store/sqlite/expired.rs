@@ -1,6 +1,7 @@
 //! Queries for expired calls, events and dispatches, and for the latest arrival.
 
 use super::error::Context as _;
+use super::statement::Statements as _;
 use crate::domain::{ConversationId, DriverId, PhoneNumber, Timestamp};
 use crate::store::{CallKey, ExpiredCall, ExpiredCallQuery, ExpiredEvent, Result};
 use rusqlite::{Connection, params};
@@ -17,19 +18,24 @@ pub(super) fn expired_calls(connection: &Connection, query: &ExpiredCallQuery) -
     let (after_start, after_id) = query.after.map_or((String::new(), 0), |key| (key.start.to_string(), key.id));
     let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
     connection
-        .prepare_cached(&format!(
-            "SELECT call_start_time, id, conversation_id, turn_count FROM calls c \
+        .fetch_all(
+            &format!(
+                "SELECT call_start_time, id, conversation_id, turn_count FROM calls c \
              WHERE (call_start_time, id) > (?1, ?2) AND call_start_time < ?3 AND {LAST_ACTIVITY} < ?4 \
              ORDER BY call_start_time, id LIMIT ?5"
-        ))
-        .and_then(|mut select| {
-            let call = |row: &rusqlite::Row<'_>| {
+            ),
+            params![
+                after_start,
+                after_id,
+                query.started_before.map_or_else(|| "A".to_owned(), |time| time.to_string()),
+                query.before,
+                limit
+            ],
+            |row| {
                 let key = CallKey { start: row.get(0)?, id: row.get(1)? };
                 Ok(ExpiredCall { key, conversation_id: row.get(2)?, turns: row.get(3)? })
-            };
-            let below = query.started_before.map_or_else(|| "A".to_owned(), |time| time.to_string());
-            select.query_map(params![after_start, after_id, below, query.before, limit], call)?.collect()
-        })
+            },
+        )
         .context("listing expired calls")
 }
 
@@ -42,17 +48,13 @@ pub(super) fn expired_events(
     limit: usize,
 ) -> Result<(Vec<ExpiredEvent>, Option<i64>)> {
     let read: Vec<(ExpiredEvent, Timestamp, bool)> = connection
-        .prepare_cached(
+        .fetch_all(
             "SELECT id, octet_length(body) + ifnull(octet_length(record), 0), received_at, \
              NOT EXISTS (SELECT 1 FROM calls c WHERE c.conversation_id = e.conversation_id) \
              FROM webhook_events e WHERE id > ?1 ORDER BY id LIMIT ?2",
+            params![after, i64::try_from(limit).unwrap_or(i64::MAX)],
+            |row| Ok((ExpiredEvent { id: row.get(0)?, bytes: row.get(1)? }, row.get(2)?, row.get(3)?)),
         )
-        .and_then(|mut select| {
-            let event = |row: &rusqlite::Row<'_>| {
-                Ok((ExpiredEvent { id: row.get(0)?, bytes: row.get(1)? }, row.get(2)?, row.get(3)?))
-            };
-            select.query_map(params![after, i64::try_from(limit).unwrap_or(i64::MAX)], event)?.collect()
-        })
         .context("listing expired events")?;
     let next = read.last().filter(|_| read.len() == limit).filter(|(_, at, _)| *at < before).map(|(old, ..)| old.id);
     let old = read.into_iter().filter(|(_, at, orphaned)| *at < before && *orphaned).map(|(old, ..)| old);
@@ -68,16 +70,13 @@ pub(super) fn expired_dispatches(
     limit: usize,
 ) -> Result<Vec<ConversationId>> {
     connection
-        .prepare_cached(
+        .fetch_all(
             "SELECT conversation_id FROM call_dispatches d WHERE conversation_id > ?1 AND dispatched_at < ?2 \
              AND NOT EXISTS (SELECT 1 FROM calls c WHERE c.conversation_id = d.conversation_id) \
              ORDER BY conversation_id LIMIT ?3",
+            params![after.map_or("", ConversationId::as_str), before, i64::try_from(limit).unwrap_or(i64::MAX)],
+            |row| row.get(0),
         )
-        .and_then(|mut select| {
-            let after = after.map_or("", ConversationId::as_str);
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            select.query_map(params![after, before, limit], |row| row.get(0))?.collect()
-        })
         .context("listing expired dispatches")
 }
 
@@ -89,28 +88,27 @@ pub(super) fn dispatches_of(
     limit: usize,
 ) -> Result<Vec<ConversationId>> {
     connection
-        .prepare_cached(
-            "SELECT conversation_id FROM call_dispatches WHERE driver_id = ?1 OR (driver_id IS NULL AND phone_number = ?2) \
-             ORDER BY rowid LIMIT ?3",
+        .fetch_all(
+            "SELECT conversation_id FROM call_dispatches WHERE driver_id = ?1 OR (driver_id IS NULL \
+             AND phone_number = ?2) ORDER BY rowid LIMIT ?3",
+            params![id, number, i64::try_from(limit).unwrap_or(i64::MAX)],
+            |row| row.get(0),
         )
-        .and_then(|mut select| {
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            select.query_map(params![id, number, limit], |row| row.get(0))?.collect()
-        })
         .context("listing a driver's dispatches")
 }
 
 /// Returns the latest arrival among the last turns and events whose sender's clock agrees with it within a day.
 pub(super) fn newest_arrival(connection: &Connection) -> Result<Option<Timestamp>> {
     connection
-        .prepare_cached(
+        .fetch_one(
             "SELECT max(arrived) FROM ( \
                 SELECT * FROM (SELECT created_at AS arrived, timestamp AS sent FROM call_transcriptions \
                     ORDER BY id DESC LIMIT 10000) \
                 UNION ALL \
                 SELECT * FROM (SELECT received_at, event_time FROM webhook_events ORDER BY id DESC LIMIT 1000)) \
              WHERE abs(julianday(arrived) - julianday(sent)) <= 1",
+            [],
+            |row| row.get(0),
         )
-        .and_then(|mut select| select.query_row([], |row| row.get(0)))
         .context("reading the latest arrival")
 }

@@ -1,11 +1,12 @@
 //! Reads all stored data of a due call in one snapshot.
 
 use super::error::Context as _;
+use super::statement::Statements as _;
 use super::{due, erase};
 use crate::domain::ConversationId;
 use crate::domain::reconcile::{Material, TurnPlacement, TurnRow};
 use crate::store::Result;
-use rusqlite::{Connection, OptionalExtension as _, Row};
+use rusqlite::{Connection, Row};
 
 const CONTEXT: &str = "reading a due call";
 
@@ -16,20 +17,20 @@ pub(super) fn read(connection: &mut Connection, id: &ConversationId) -> Result<O
         return Ok(None);
     }
     let call_id: Option<i64> = snapshot
-        .prepare_cached("SELECT id FROM calls WHERE conversation_id = ?1")
-        .and_then(|mut select| select.query_row([id], |row| row.get(0)).optional())
+        .fetch_optional("SELECT id FROM calls WHERE conversation_id = ?1", [id], |row| row.get(0))
         .context(CONTEXT)?;
     let Some((base, facts)) = call_id.map(|call_id| due::get(&snapshot, call_id)).transpose()?.flatten() else {
         return Ok(None);
     };
     let (tool_claims, tool_agent) = super::records::claims_by_tools(&snapshot, id)?;
     let turns = snapshot
-        .prepare_cached(
-            "SELECT sequence_number, timestamp, record_index, source, speaker_type, message_text, place, superseded_by, \
-             final_text, interrupted, record_time, in_record \
+        .fetch_all(
+            "SELECT sequence_number, timestamp, record_index, source, speaker_type, message_text, place, \
+             superseded_by, final_text, interrupted, record_time, in_record \
              FROM call_transcriptions WHERE conversation_id = ?1 ORDER BY sequence_number",
+            [id],
+            turn,
         )
-        .and_then(|mut select| select.query_map([id], turn)?.collect())
         .context(CONTEXT)?;
     Ok(Some(Material {
         conversation_id: id.clone(),

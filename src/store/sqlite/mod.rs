@@ -38,6 +38,7 @@ mod reads;
 mod records;
 mod row;
 mod search;
+mod statement;
 
 pub use archive::read::ReadOnly;
 pub use connection::open_error::OpenError;

@@ -2,9 +2,10 @@
 
 use super::error::Context as _;
 use super::json_column::parsed;
+use super::statement::Statements as _;
 use crate::domain::{ConversationId, DriverClaims, History, Record};
 use crate::store::Result;
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::Connection;
 
 /// Returns the signed records of a call, with the ids of their events.
 pub(super) fn records(connection: &Connection, id: &ConversationId) -> Result<Vec<(i64, Record)>> {
@@ -32,8 +33,7 @@ pub(super) fn records(connection: &Connection, id: &ConversationId) -> Result<Ve
 pub(super) fn history(connection: &Connection, id: &ConversationId) -> Result<History> {
     const CONTEXT: &str = "reading a call's history";
     let text: Option<String> = connection
-        .prepare_cached("SELECT entries FROM call_histories WHERE conversation_id = ?1")
-        .and_then(|mut select| select.query_row([id], |row| row.get(0)).optional())
+        .fetch_optional("SELECT entries FROM call_histories WHERE conversation_id = ?1", [id], |row| row.get(0))
         .context(CONTEXT)?;
     text.map_or(Ok(History::default()), |text| parsed(&text, CONTEXT))
 }
@@ -42,8 +42,9 @@ pub(super) fn history(connection: &Connection, id: &ConversationId) -> Result<Hi
 pub(super) fn claims_by_tools(connection: &Connection, id: &ConversationId) -> Result<(DriverClaims, Option<String>)> {
     const CONTEXT: &str = "reading tools' claims";
     let row: Option<(String, Option<String>)> = connection
-        .prepare_cached("SELECT claims, agent_id FROM call_histories WHERE conversation_id = ?1")
-        .and_then(|mut select| select.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional())
+        .fetch_optional("SELECT claims, agent_id FROM call_histories WHERE conversation_id = ?1", [id], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .context(CONTEXT)?;
     row.map_or(Ok(Default::default()), |(claims, agent_id)| Ok((parsed(&claims, CONTEXT)?, agent_id)))
 }

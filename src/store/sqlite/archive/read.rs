@@ -5,6 +5,7 @@ use crate::store::sqlite::call_filter::Conditions;
 use crate::store::sqlite::connection::read_only;
 use crate::store::sqlite::error::Context as _;
 use crate::store::sqlite::row::{self, TURN, UNPLACED};
+use crate::store::sqlite::statement::Statements as _;
 use crate::store::sqlite::{calls, drivers, erase};
 use crate::store::{
     Archive, ArchivePart, CallFilter, Error, ErrorKind, OrphanRows, Result, Row as Archived, TranscriptItem, TurnOrder,
@@ -12,7 +13,7 @@ use crate::store::{
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rusqlite::types::{Value as SqlValue, ValueRef};
-use rusqlite::{Connection, OptionalExtension as _, Params, Row, params, params_from_iter};
+use rusqlite::{Connection, Params, Row, params, params_from_iter};
 use serde_json::{Value, json};
 use std::io;
 use std::path::Path;
@@ -58,10 +59,7 @@ impl Archive for ReadOnly {
         let sql =
             format!("SELECT c.id, c.conversation_id FROM calls c {} ORDER BY c.id LIMIT {limit}", conditions.clause());
         self.connection
-            .prepare_cached(&sql)
-            .and_then(|mut select| {
-                select.query_map(params_from_iter(conditions.values()), |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
-            })
+            .fetch_all(&sql, params_from_iter(conditions.values()), |row| Ok((row.get(0)?, row.get(1)?)))
             .context(CONTEXT)
     }
 
@@ -161,14 +159,10 @@ impl Archive for ReadOnly {
             "SELECT t.rowid AS _number, t.* FROM {table} t WHERE t.rowid > ?1 AND {which} ORDER BY t.rowid LIMIT ?2"
         );
         self.connection
-            .prepare_cached(&sql)
-            .and_then(|mut select| {
-                let row = |row: &Row<'_>| {
-                    let mut columns = columns(row)?;
-                    columns.shift_remove("_number");
-                    Ok((row.get("_number")?, columns))
-                };
-                select.query_map(params![after, LOOSE], row)?.collect()
+            .fetch_all(&sql, params![after, LOOSE], |row| {
+                let mut columns = columns(row)?;
+                columns.shift_remove("_number");
+                Ok((row.get("_number")?, columns))
             })
             .context(CONTEXT)
     }
@@ -200,7 +194,7 @@ pub(in crate::store::sqlite) fn query_one(
     sql: &str,
     value: impl rusqlite::ToSql,
 ) -> Result<Option<Archived>> {
-    connection.prepare_cached(sql).and_then(|mut select| select.query_row([value], columns).optional()).context(CONTEXT)
+    connection.fetch_optional(sql, [value], columns).context(CONTEXT)
 }
 
 /// Returns the rows that a statement finds for a conversation.
@@ -209,7 +203,7 @@ pub(in crate::store::sqlite) fn query_all(
     sql: &str,
     value: impl rusqlite::ToSql,
 ) -> Result<Vec<Archived>> {
-    connection.prepare_cached(sql).and_then(|mut select| select.query_map([value], columns)?.collect()).context(CONTEXT)
+    connection.fetch_all(sql, [value], columns).context(CONTEXT)
 }
 
 /// Converts a row to its exported form.

@@ -13,6 +13,7 @@ use super::rows::{CONTEXT, RestoreError, check_readable, conversion_error, inser
 use crate::domain::ConversationId;
 use crate::domain::validation::FieldError;
 use crate::store::sqlite::error::Context as _;
+use crate::store::sqlite::statement::Statements as _;
 use crate::store::sqlite::{due, erase, row};
 use crate::store::{ArchiveRecord, ArchivedCall, Outcome, Rejection, Result, Row as Columns, Write, Written};
 use rusqlite::types::Value as SqlValue;
@@ -165,8 +166,7 @@ fn finish_call(connection: &Connection, call: &ArchivedCall) -> Result<Written, 
 fn reserve_ids(connection: &Connection, turns: &[Columns]) -> Result<()> {
     let last = turns.iter().filter_map(|turn| turn.get("id")?.as_i64()).max();
     connection
-        .prepare_cached("UPDATE sqlite_sequence SET seq = max(seq, ?1) WHERE name = 'call_transcriptions'")
-        .and_then(|mut update| update.execute([last]))
+        .execute_cached("UPDATE sqlite_sequence SET seq = max(seq, ?1) WHERE name = 'call_transcriptions'", [last])
         .map(drop)
         .context(CONTEXT)
 }
@@ -180,11 +180,11 @@ pub(in crate::store::sqlite) fn restore_next_slice(
     in_savepoint(transaction, || {
         let id = value(&call.row, "conversation_id")?;
         let as_left: bool = transaction
-            .prepare_cached(
+            .has_row(
                 "SELECT 1 FROM unfinished_calls JOIN calls USING (conversation_id) \
                  WHERE conversation_id = ?1 AND kind = 'restore' AND turn_count = ?2",
+                params![id, restored],
             )
-            .and_then(|mut select| select.exists(params![id, restored]))
             .context(CONTEXT)?;
         if !as_left {
             return conversion_error(
@@ -195,16 +195,14 @@ pub(in crate::store::sqlite) fn restore_next_slice(
         let slice = restored..call.turns.len().min(restored + MAX_SLICE_TURNS);
         let is_last = slice.end == call.turns.len();
         transaction
-            .prepare_cached("UPDATE calls SET turn_count = ?2 WHERE conversation_id = ?1")
-            .and_then(|mut update| update.execute(params![id, slice.end]))
+            .execute_cached("UPDATE calls SET turn_count = ?2 WHERE conversation_id = ?1", params![id, slice.end])
             .context(CONTEXT)?;
         insert_turns(transaction, call, slice)?;
         if !is_last {
             return Ok(Written::Begun);
         }
         transaction
-            .prepare_cached("DELETE FROM unfinished_calls WHERE conversation_id = ?1")
-            .and_then(|mut delete| delete.execute([&id]))
+            .execute_cached("DELETE FROM unfinished_calls WHERE conversation_id = ?1", [&id])
             .context(CONTEXT)?;
         finish_call(transaction, call)
     })
@@ -265,11 +263,11 @@ fn turns_read_back(connection: &Connection, id: &SqlValue, slice: &Range<usize>)
 /// Indexes restored turns whose ids are below the indexer's position, which it would otherwise skip.
 fn index(connection: &Connection, id: &SqlValue, slice: &Range<usize>) -> Result<()> {
     connection
-        .prepare_cached(
+        .execute_cached(
             "INSERT INTO search_changes (turn_id) SELECT id FROM call_transcriptions \
              WHERE conversation_id = ?1 AND sequence_number BETWEEN ?2 + 1 AND ?3 ORDER BY id",
+            params![id, slice.start, slice.end],
         )
-        .and_then(|mut insert| insert.execute(params![id, slice.start, slice.end]))
         .map(drop)
         .context(CONTEXT)
 }

@@ -1,6 +1,7 @@
 //! Inserting rows and reading them back, with each failure attributed to its column.
 
 use super::super::error::Context as _;
+use super::super::statement::Statements as _;
 use super::rules::sql_value;
 use super::rules::{Checked, invalid_field};
 use crate::domain::validation::FieldError;
@@ -23,7 +24,7 @@ pub(super) fn insert(connection: &Connection, table: &str, columns: &Columns) ->
     let names = columns.keys().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
     let places = vec!["?"; values.len()].join(", ");
     let sql = format!("INSERT INTO {table} ({names}) VALUES ({places})");
-    let inserted = connection.prepare_cached(&sql).and_then(|mut insert| insert.execute(params_from_iter(values)));
+    let inserted = connection.execute_cached(&sql, params_from_iter(values));
     match inserted {
         Ok(_) => Ok(()),
         Err(error) => constraint_error(table, error),

@@ -3,6 +3,7 @@
 //! The tables' own constraints are wider. SQLite accepts any integer, text of any length, and any JSON.
 
 use super::super::error::Context as _;
+use super::super::statement::Statements as _;
 use crate::domain::validation::FieldError;
 use crate::domain::{
     CallOutcome, CallStatus, ConversationId, DeliveryKey, Direction, DriverClaims, DriverId, DriverSource,
@@ -41,8 +42,7 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn read(connection: &Connection, name: &'static str) -> Result<Self> {
         let types = connection
-            .prepare_cached("SELECT name, type FROM pragma_table_info(?1)")
-            .and_then(|mut select| select.query_map([name], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
+            .fetch_all("SELECT name, type FROM pragma_table_info(?1)", [name], |row| Ok((row.get(0)?, row.get(1)?)))
             .context("reading the columns of a table")?;
         Ok(Self { name, types })
     }

@@ -7,9 +7,10 @@
 use super::dedup::{self, DedupCache};
 use crate::domain::{ConversationId, DriverId, Speaker, Timestamp};
 use crate::store::sqlite::error::Context as _;
+use crate::store::sqlite::statement::Statements as _;
 use crate::store::{NewCall, Result};
 use hashlink::LinkedHashMap;
-use rusqlite::{OptionalExtension as _, Transaction, params};
+use rusqlite::{Transaction, params};
 
 /// Maximum number of cached calls, at some hundred bytes each. More than run at once.
 const MAX_CALLS: usize = 4096;
@@ -59,10 +60,8 @@ impl CallCache {
 
     /// Clears the cache if another connection has written to the file since the last call.
     pub(in crate::store::sqlite) fn begin(&mut self, transaction: &Transaction<'_>) -> Result<()> {
-        let version = transaction
-            .prepare_cached("PRAGMA data_version")
-            .and_then(|mut select| select.query_row([], |row| row.get(0)))
-            .context("reading the data version")?;
+        let version =
+            transaction.fetch_one("PRAGMA data_version", [], |row| row.get(0)).context("reading the data version")?;
         if self.data_version.replace(version) != Some(version) {
             self.calls.clear();
             self.turns = 0;
@@ -100,36 +99,34 @@ impl CallState {
     /// Returns the value of [`CallState::recorded`] that a call has when it is read from the database.
     pub(in crate::store::sqlite) fn is_recorded(transaction: &Transaction<'_>, call_id: i64) -> Result<bool> {
         transaction
-            .prepare_cached(concat!("SELECT ", recorded!(), " FROM calls WHERE id = ?1"))
-            .and_then(|mut select| select.query_row([call_id], |row| row.get(0)))
+            .fetch_one(concat!("SELECT ", recorded!(), " FROM calls WHERE id = ?1"), [call_id], |row| row.get(0))
             .context("looking up a call")
     }
 
     /// Reads a call from the database, or returns `None` if it does not exist.
     pub(in crate::store::sqlite) fn read(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Option<Self>> {
         transaction
-            .prepare_cached(concat!(
-                "SELECT id, turn_count, first_turn_time, last_turn_time, ",
-                recorded!(),
-                " FROM calls WHERE conversation_id = ?1"
-            ))
-            .and_then(|mut select| {
-                select
-                    .query_row([id], |row| {
-                        Ok(Self {
-                            id: row.get(0)?,
-                            turn_count: row.get(1)?,
-                            first_turn_time: row.get(2)?,
-                            last_turn_time: row.get(3)?,
-                            repeats: None,
-                            changed: false,
-                            recorded: row.get(4)?,
-                            new_call: None,
-                            fresh: UncommittedTurns::default(),
-                        })
+            .fetch_optional(
+                concat!(
+                    "SELECT id, turn_count, first_turn_time, last_turn_time, ",
+                    recorded!(),
+                    " FROM calls WHERE conversation_id = ?1"
+                ),
+                [id],
+                |row| {
+                    Ok(Self {
+                        id: row.get(0)?,
+                        turn_count: row.get(1)?,
+                        first_turn_time: row.get(2)?,
+                        last_turn_time: row.get(3)?,
+                        repeats: None,
+                        changed: false,
+                        recorded: row.get(4)?,
+                        new_call: None,
+                        fresh: UncommittedTurns::default(),
                     })
-                    .optional()
-            })
+                },
+            )
             .context("looking up a call")
     }
 
@@ -141,16 +138,15 @@ impl CallState {
         now: &str,
     ) -> Result<Self> {
         let driver_id: Option<DriverId> = transaction
-            .prepare_cached("SELECT driver_id FROM call_dispatches WHERE conversation_id = ?1")
-            .and_then(|mut select| select.query_row([id], |row| row.get(0)).optional())
+            .fetch_optional("SELECT driver_id FROM call_dispatches WHERE conversation_id = ?1", [id], |row| row.get(0))
             .context("looking up a call's driver")?
             .flatten();
         transaction
-            .prepare_cached(
-                "INSERT INTO calls (conversation_id, driver_id, call_start_time, created_at, updated_at, driver_source) \
-                 VALUES (?1, ?2, ?3, ?4, ?4, iif(?2 IS NULL, NULL, 'dispatch'))",
+            .execute_cached(
+                "INSERT INTO calls (conversation_id, driver_id, call_start_time, created_at, updated_at, \
+                 driver_source) VALUES (?1, ?2, ?3, ?4, ?4, iif(?2 IS NULL, NULL, 'dispatch'))",
+                params![id, driver_id, start, now],
             )
-            .and_then(|mut insert| insert.execute(params![id, driver_id, start, now]))
             .context("creating a call")?;
         Ok(Self {
             id: transaction.last_insert_rowid(),
@@ -210,8 +206,11 @@ impl CallState {
         id: &ConversationId,
     ) -> Result<()> {
         let span = transaction
-            .prepare_cached("SELECT min(timestamp), max(timestamp) FROM call_transcriptions WHERE conversation_id = ?1")
-            .and_then(|mut select| select.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))))
+            .fetch_one(
+                "SELECT min(timestamp), max(timestamp) FROM call_transcriptions WHERE conversation_id = ?1",
+                [id],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
             .context("reading the times of a call's turns")?;
         if span != (self.first_turn_time, self.last_turn_time) {
             (self.first_turn_time, self.last_turn_time) = span;
@@ -225,13 +224,11 @@ impl CallState {
         let changed = std::mem::take(&mut self.changed);
         if changed {
             transaction
-                .prepare_cached(
+                .execute_cached(
                     "UPDATE calls SET turn_count = ?2, first_turn_time = ?3, last_turn_time = ?4, updated_at = ?5 \
                      WHERE id = ?1",
+                    params![self.id, self.turn_count, self.first_turn_time, self.last_turn_time, now],
                 )
-                .and_then(|mut update| {
-                    update.execute(params![self.id, self.turn_count, self.first_turn_time, self.last_turn_time, now])
-                })
                 .context("counting a call's turns")?;
         }
         Ok(changed)

@@ -9,6 +9,7 @@ use crate::domain::ConversationId;
 use crate::store::Result;
 use crate::store::sqlite::call_stats;
 use crate::store::sqlite::error::Context as _;
+use crate::store::sqlite::statement::Statements as _;
 use rusqlite::{Transaction, params};
 
 const CONTEXT: &str = "recording changes of calls";
@@ -30,8 +31,7 @@ impl ChangeLog {
         if self.before.is_none() {
             self.before = Some(
                 transaction
-                    .prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'call_changes'")
-                    .and_then(|mut select| select.query_row([], |row| row.get(0)))
+                    .fetch_one("SELECT seq FROM sqlite_sequence WHERE name = 'call_changes'", [], |row| row.get(0))
                     .context(CONTEXT)?,
             );
         }
@@ -41,12 +41,12 @@ impl ChangeLog {
     /// Records a change of a call whose row did not change. Does nothing if the call does not exist.
     pub(in crate::store::sqlite) fn record_call(transaction: &Transaction<'_>, id: &ConversationId) -> Result<()> {
         transaction
-            .prepare_cached(
+            .execute_cached(
                 "INSERT INTO call_changes (call_id, kind, turn_id) \
                  SELECT id, 'updated', ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'call_transcriptions'), 0) \
                  FROM calls WHERE conversation_id = ?1",
+                [id],
             )
-            .and_then(|mut insert| insert.execute([id]))
             .map(drop)
             .context(CONTEXT)
     }
@@ -54,11 +54,11 @@ impl ChangeLog {
     /// Records that the call's turns were reordered or superseded.
     pub(in crate::store::sqlite) fn record_turns(transaction: &Transaction<'_>, call_id: i64) -> Result<()> {
         transaction
-            .prepare_cached(
+            .execute_cached(
                 "INSERT INTO call_changes (call_id, kind, turn_id) \
                  SELECT ?1, 'updated', ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'call_transcriptions'), 0)",
+                [call_id],
             )
-            .and_then(|mut insert| insert.execute([call_id]))
             .context(CONTEXT)?;
         call_stats::invalidate(transaction, call_id)
     }
@@ -66,10 +66,7 @@ impl ChangeLog {
     /// Merges the changes; must be called before the commit.
     pub(in crate::store::sqlite) fn compact(&self, transaction: &Transaction<'_>) -> Result<()> {
         let Some(before) = self.before else { return Ok(()) };
-        let any = transaction
-            .prepare_cached("SELECT 1 FROM call_changes WHERE id > ?1")
-            .and_then(|mut select| select.exists([before]))
-            .context(CONTEXT)?;
+        let any = transaction.has_row("SELECT 1 FROM call_changes WHERE id > ?1", [before]).context(CONTEXT)?;
         if !any {
             return Ok(());
         }
@@ -84,7 +81,7 @@ impl ChangeLog {
              AND EXISTS (SELECT 1 FROM call_changes l WHERE l.call_id = call_changes.call_id \
                 AND l.id > call_changes.id AND l.kind IN ('updated', 'ended'))",
         ] {
-            transaction.prepare_cached(sql).and_then(|mut change| change.execute([before])).context(CONTEXT)?;
+            transaction.execute_cached(sql, [before]).context(CONTEXT)?;
         }
         call_stats::refresh(transaction, before)?;
         if before > MIN_KEPT_CHANGES {
@@ -94,7 +91,7 @@ impl ChangeLog {
                 "DELETE FROM call_changes WHERE kind = 'erased' AND id <= min(?1, ?2)",
             ] {
                 let numbers = params![before, before - MIN_KEPT_CHANGES];
-                transaction.prepare_cached(sql).and_then(|mut delete| delete.execute(numbers)).context(CONTEXT)?;
+                transaction.execute_cached(sql, numbers).context(CONTEXT)?;
             }
         }
         Ok(())

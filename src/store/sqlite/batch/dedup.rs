@@ -15,6 +15,7 @@
 use crate::domain::{ConversationId, NewTurn};
 use crate::store::Result;
 use crate::store::sqlite::error::Context as _;
+use crate::store::sqlite::statement::Statements as _;
 use rusqlite::{Transaction, params};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
@@ -83,11 +84,12 @@ pub(in crate::store::sqlite) fn find_late(
 ) -> Result<Vec<i64>> {
     // The number is a literal because SQLite uses a partial index only if it sees that the index contains every row.
     transaction
-        .prepare_cached(
+        .fetch_all(
             "SELECT sequence_number FROM call_transcriptions INDEXED BY call_transcriptions_late_repeat \
              WHERE repeat_key = ?1 AND conversation_id = ?2 AND sequence_number > 1000",
+            params![repeat_key(call_id, digest), id],
+            |row| row.get(0),
         )
-        .and_then(|mut select| select.query_map(params![repeat_key(call_id, digest), id], |row| row.get(0))?.collect())
         .context("looking up a repeat")
 }
 

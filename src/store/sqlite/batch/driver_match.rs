@@ -12,7 +12,8 @@ use crate::store::Result;
 use crate::store::sqlite::error::Context as _;
 use crate::store::sqlite::json_column::parsed;
 use crate::store::sqlite::records::claims_by_tools;
-use rusqlite::{OptionalExtension as _, Row, Transaction, params};
+use crate::store::sqlite::statement::Statements as _;
+use rusqlite::{Transaction, params};
 
 const CONTEXT: &str = "identifying a call's driver";
 
@@ -24,17 +25,15 @@ pub(in crate::store::sqlite) fn match_driver(
     id: &ConversationId,
 ) -> Result<()> {
     let call = transaction
-        .prepare_cached(
+        .fetch_optional(
             "SELECT driver_id, driver_source, driver_conflict, driver_claims, record_event_id IS NOT NULL FROM calls \
              WHERE conversation_id = ?1",
-        )
-        .and_then(|mut select| {
-            let columns = |row: &Row<'_>| {
+            [id],
+            |row| {
                 let before: CurrentMatch = (row.get(0)?, row.get(1)?, row.get(2)?);
                 Ok((before, row.get::<_, Option<String>>(3)?, row.get::<_, bool>(4)?))
-            };
-            select.query_row([id], columns).optional()
-        })
+            },
+        )
         .context(CONTEXT)?;
     let Some((before, claims, signed)) = call else { return Ok(()) };
     let claims: DriverClaims = claims.map_or(Ok(DriverClaims::default()), |claims| parsed(&claims, CONTEXT))?;
@@ -52,11 +51,11 @@ pub(in crate::store::sqlite) fn match_driver(
         return Ok(());
     }
     transaction
-        .prepare_cached(
+        .execute_cached(
             "UPDATE calls SET driver_id = ?2, driver_source = ?3, driver_conflict = ?4, updated_at = ?5 \
              WHERE conversation_id = ?1",
+            params![id, after.0, after.1, after.2, now],
         )
-        .and_then(|mut update| update.execute(params![id, after.0, after.1, after.2, now]))
         .map(drop)
         .context(CONTEXT)
 }
@@ -67,8 +66,7 @@ type CurrentMatch = (Option<DriverId>, Option<DriverSource>, Option<String>);
 /// Returns the driver that a call's dispatch names.
 fn dispatched(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Option<DriverId>> {
     let driver_id: Option<Option<DriverId>> = transaction
-        .prepare_cached("SELECT driver_id FROM call_dispatches WHERE conversation_id = ?1")
-        .and_then(|mut select| select.query_row([id], |row| row.get(0)).optional())
+        .fetch_optional("SELECT driver_id FROM call_dispatches WHERE conversation_id = ?1", [id], |row| row.get(0))
         .context(CONTEXT)?;
     Ok(driver_id.flatten())
 }
@@ -76,10 +74,11 @@ fn dispatched(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Opti
 /// Identifies the drivers of all calls that name an unknown driver, after drivers were added.
 pub(in crate::store::sqlite) fn match_unknown_drivers(transaction: &Transaction<'_>, now: Timestamp) -> Result<()> {
     let ids: Vec<ConversationId> = transaction
-        .prepare_cached(
+        .fetch_all(
             "SELECT conversation_id FROM calls WHERE driver_id IS NULL AND driver_claims IS NOT NULL ORDER BY id",
+            [],
+            |row| row.get(0),
         )
-        .and_then(|mut select| select.query_map([], |row| row.get(0))?.collect())
         .context(CONTEXT)?;
     ids.iter().try_for_each(|id| match_driver(transaction, now, id))
 }
@@ -92,8 +91,7 @@ fn candidates(
     let by_phone: Option<DriverId> = match &claims.phone_number {
         None => None,
         Some(number) => transaction
-            .prepare_cached("SELECT id FROM drivers WHERE phone_number = ?1")
-            .and_then(|mut select| select.query_row([number], |row| row.get(0)).optional())
+            .fetch_optional("SELECT id FROM drivers WHERE phone_number = ?1", [number], |row| row.get(0))
             .context(CONTEXT)?,
     };
     let named = [
@@ -106,10 +104,7 @@ fn candidates(
     let mut candidates = Vec::new();
     for (source, driver_id) in named {
         let Some(driver_id) = driver_id else { continue };
-        let known = transaction
-            .prepare_cached("SELECT 1 FROM drivers WHERE id = ?1")
-            .and_then(|mut select| select.exists([driver_id]))
-            .context(CONTEXT)?;
+        let known = transaction.has_row("SELECT 1 FROM drivers WHERE id = ?1", [driver_id]).context(CONTEXT)?;
         candidates.push(Candidate { source, driver_id, known });
     }
     Ok(candidates)

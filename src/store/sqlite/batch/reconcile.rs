@@ -7,6 +7,7 @@ use crate::domain::reconcile::{Counts, CreatedTurn, FactsWrite, Reconciliation, 
 use crate::domain::{ConversationId, Message, Source, Timestamp};
 use crate::store::Result;
 use crate::store::sqlite::error::Context as _;
+use crate::store::sqlite::statement::Statements as _;
 use crate::store::sqlite::{call_stats, due};
 use rusqlite::{Transaction, params};
 use sha2::{Digest as _, Sha256};
@@ -68,12 +69,10 @@ fn change(
     superseded_by: Option<i64>,
 ) -> Result<()> {
     transaction
-        .prepare_cached(
+        .execute_cached(
             "UPDATE call_transcriptions SET place = ?3, superseded_by = ?4, final_text = ?5, interrupted = ?6, \
              timestamp = ?7, record_time = ?8, in_record = ?9 WHERE conversation_id = ?1 AND sequence_number = ?2",
-        )
-        .and_then(|mut update| {
-            update.execute(params![
+            params![
                 id,
                 standing.sequence_number,
                 standing.place,
@@ -83,8 +82,8 @@ fn change(
                 standing.timestamp,
                 standing.record_time,
                 standing.in_record,
-            ])
-        })
+            ],
+        )
         .map(drop)
         .context(CONTEXT)
 }
@@ -103,13 +102,11 @@ fn add(
     let digest = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
     let signed = *source == Source::PostCall;
     transaction
-        .prepare_cached(
+        .execute_cached(
             "INSERT INTO call_transcriptions (conversation_id, speaker_type, message_text, timestamp, sequence_number, \
              created_at, source, repeat_key, interrupted, place, record_index, record_time, in_record) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-        )
-        .and_then(|mut insert| {
-            insert.execute(params![
+            params![
                 id,
                 entry.speaker,
                 entry.message.as_str(),
@@ -123,8 +120,8 @@ fn add(
                 entry.index,
                 entry.time.filter(|_| signed),
                 signed.then_some(true),
-            ])
-        })
+            ],
+        )
         .context(CONTEXT)?;
     call.count_turn(entry.speaker, *timestamp, digest);
     Ok(())
@@ -139,13 +136,11 @@ fn write_whole(
 ) -> Result<()> {
     if let Some(Counts { live_only, matched, added, corrected, repeated }) = whole.counts {
         transaction
-            .prepare_cached(
+            .execute_cached(
                 "UPDATE calls SET live_only = ?2, matched = ?3, added = ?4, corrected = ?5, repeated = ?6, \
                  uncompared = ?7 WHERE id = ?1",
+                params![call.id, live_only, matched, added, corrected, repeated, whole.uncompared],
             )
-            .and_then(|mut update| {
-                update.execute(params![call.id, live_only, matched, added, corrected, repeated, whole.uncompared])
-            })
             .context(CONTEXT)?;
     }
     if let Some(facts) = &whole.facts {
@@ -153,14 +148,18 @@ fn write_whole(
     }
     if let Some(agent_id) = &whole.tool_agent {
         transaction
-            .prepare_cached("UPDATE calls SET agent_id = ?2 WHERE id = ?1 AND agent_id IS NOT ?2")
-            .and_then(|mut update| update.execute(params![call.id, agent_id]))
+            .execute_cached(
+                "UPDATE calls SET agent_id = ?2 WHERE id = ?1 AND agent_id IS NOT ?2",
+                params![call.id, agent_id],
+            )
             .context(CONTEXT)?;
     }
     let claims = (!whole.claims.is_empty()).then(|| crate::store::sqlite::json_column::json(&whole.claims));
     transaction
-        .prepare_cached("UPDATE calls SET driver_claims = ?2 WHERE id = ?1 AND driver_claims IS NOT ?2")
-        .and_then(|mut update| update.execute(params![call.id, claims]))
+        .execute_cached(
+            "UPDATE calls SET driver_claims = ?2 WHERE id = ?1 AND driver_claims IS NOT ?2",
+            params![call.id, claims],
+        )
         .context(CONTEXT)?;
     driver_match::match_driver(transaction, now, id)
 }
@@ -170,31 +169,30 @@ fn write_facts(transaction: &Transaction<'_>, now: Timestamp, id: &ConversationI
     // The first signed record clears a driver that only unsigned claims named. A call that no record ends keeps its
     // status. An ended call never ends before its start.
     transaction
-        .prepare_cached(
+        .execute_cached(
             "UPDATE calls SET status = ifnull(:status, status), call_start_time = began.at, \
-             call_end_time = iif(:status IS NULL, max(call_end_time, began.at), \
-                max(coalesce(:end, call_end_time, began.at), began.at)), \
-             duration_seconds = :duration, agent_id = :agent, user_id = ifnull(:user, user_id), direction = :direction, \
-             termination_reason = iif(:status IS NULL, ifnull(:reason, termination_reason), :reason), \
-             outcome = :outcome, summary = :summary, title = :title, main_language = :language, cost = :cost, \
-             external_number = :number, batch_id = :batch, analysis = :analysis, record_event_id = :event, \
-             driver_id = iif(record_event_id IS NULL AND driver_source <> 'dispatch', NULL, driver_id), \
-             driver_source = iif(record_event_id IS NULL AND driver_source <> 'dispatch', NULL, driver_source), \
-             updated_at = :now \
+                call_end_time = iif(:status IS NULL, max(call_end_time, began.at), \
+                    max(coalesce(:end, call_end_time, began.at), began.at)), \
+                duration_seconds = :duration, agent_id = :agent, user_id = ifnull(:user, user_id), \
+                direction = :direction, \
+                termination_reason = iif(:status IS NULL, ifnull(:reason, termination_reason), :reason), \
+                outcome = :outcome, summary = :summary, title = :title, main_language = :language, cost = :cost, \
+                external_number = :number, batch_id = :batch, analysis = :analysis, record_event_id = :event, \
+                driver_id = iif(record_event_id IS NULL AND driver_source <> 'dispatch', NULL, driver_id), \
+                driver_source = iif(record_event_id IS NULL AND driver_source <> 'dispatch', NULL, driver_source), \
+                updated_at = :now \
              FROM (SELECT coalesce(:start, first_turn_time, :reported, call_start_time) AS at FROM calls \
                    WHERE conversation_id = :id) began \
              WHERE conversation_id = :id AND (NOT :only_a_new_start OR call_start_time <> began.at)",
-        )
-        .and_then(|mut update| {
-            update.execute(rusqlite::named_params! {
+            rusqlite::named_params! {
                 ":status": facts.status, ":start": facts.start, ":reported": reported, ":end": end,
                 ":duration": facts.duration_seconds, ":agent": facts.agent_id, ":user": facts.user_id,
                 ":direction": facts.direction, ":reason": facts.termination_reason, ":outcome": facts.outcome,
                 ":summary": facts.summary, ":title": facts.title, ":language": facts.main_language, ":cost": facts.cost,
                 ":number": facts.external_number, ":batch": facts.batch_id, ":analysis": facts.analysis,
                 ":event": event_id, ":now": now, ":id": id, ":only_a_new_start": only_a_new_start,
-            })
-        })
+            },
+        )
         .map(drop)
         .context(CONTEXT)
 }

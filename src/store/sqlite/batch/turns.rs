@@ -11,10 +11,11 @@ use crate::domain::reconcile::Reconciliation;
 use crate::domain::{ConversationId, DeliveryKey, NewTurn, Speaker, Timestamp, Turn};
 use crate::store::sqlite::error::Context as _;
 use crate::store::sqlite::row::{self, TURN, UNPLACED, expect_stored};
+use crate::store::sqlite::statement::Statements as _;
 use crate::store::sqlite::{due, erase};
 use crate::store::{Outcome, Page, Rejection, Result, StoredTurn, TurnOrder, TurnQuery, Written, json_length};
 use crate::telemetry::metrics::METRICS;
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, named_params, params};
+use rusqlite::{Connection, Row, Transaction, named_params, params};
 use std::collections::BTreeMap;
 
 /// The turns of one transaction. Each call's row is read and written once, however many turns it receives.
@@ -59,12 +60,11 @@ impl<'a> Batch<'a> {
             }
         }
         let stored = transaction
-            .prepare_cached(
+            .execute_cached(
                 "INSERT INTO call_transcriptions (conversation_id, speaker_type, message_text, timestamp, \
-                 sequence_number, created_at, source, delivery_key, repeat_key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            )
-            .and_then(|mut insert| {
-                insert.execute(params![
+                 sequence_number, created_at, source, delivery_key, repeat_key) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                params![
                     turn.conversation_id,
                     turn.speaker,
                     turn.message.as_str(),
@@ -74,8 +74,8 @@ impl<'a> Batch<'a> {
                     turn.source,
                     turn.delivery_key.as_ref().map(DeliveryKey::as_str),
                     dedup::repeat_key(call.id, digest),
-                ])
-            })
+                ],
+            )
             .context("storing a turn")?;
         expect_stored(stored)?;
         call.count_turn(turn.speaker, turn.timestamp, digest);
@@ -223,13 +223,11 @@ fn find_by_key(
     timestamp: &str,
 ) -> Result<Option<Outcome>> {
     let found = transaction
-        .prepare_cached(&format!(
-            "SELECT {COMPARED} FROM call_transcriptions WHERE conversation_id = ?1 AND delivery_key = ?2"
-        ))
-        .and_then(|mut select| {
-            let row = |row: &Row<'_>| compare_row(row, turn, timestamp);
-            select.query_row(params![turn.conversation_id, key.as_str()], row).optional()
-        })
+        .fetch_optional(
+            &format!("SELECT {COMPARED} FROM call_transcriptions WHERE conversation_id = ?1 AND delivery_key = ?2"),
+            params![turn.conversation_id, key.as_str()],
+            |row| compare_row(row, turn, timestamp),
+        )
         .context(FIND)?;
     Ok(found.map(|(stored, same)| if same { Ok(Written::Turn(stored)) } else { Err(Rejection::KeyReused) }))
 }
@@ -243,13 +241,13 @@ fn find_repeat(
 ) -> Result<Option<StoredTurn>> {
     for sequence_number in candidates {
         let (stored, same) = transaction
-            .prepare_cached(&format!(
-                "SELECT {COMPARED} FROM call_transcriptions WHERE conversation_id = ?1 AND sequence_number = ?2"
-            ))
-            .and_then(|mut select| {
-                let row = |row: &Row<'_>| compare_row(row, turn, timestamp);
-                select.query_row(params![turn.conversation_id, sequence_number], row)
-            })
+            .fetch_one(
+                &format!(
+                    "SELECT {COMPARED} FROM call_transcriptions WHERE conversation_id = ?1 AND sequence_number = ?2"
+                ),
+                params![turn.conversation_id, sequence_number],
+                |row| compare_row(row, turn, timestamp),
+            )
             .context(FIND)?;
         if same {
             return Ok(Some(stored));
@@ -262,8 +260,9 @@ pub(in crate::store::sqlite) fn list(connection: &mut Connection, query: &TurnQu
     const CONTEXT: &str = "listing a call's turns";
     let snapshot = connection.transaction().context(CONTEXT)?;
     let turn_count: Option<u64> = snapshot
-        .prepare_cached("SELECT turn_count FROM calls WHERE conversation_id = ?1")
-        .and_then(|mut select| select.query_row([&query.conversation_id], |row| row.get(0)).optional())
+        .fetch_optional("SELECT turn_count FROM calls WHERE conversation_id = ?1", [&query.conversation_id], |row| {
+            row.get(0)
+        })
         .context(CONTEXT)?;
     let Some(turn_count) = turn_count else { return Ok(None) };
     let limit = i64::try_from(query.limit + 1).unwrap_or(i64::MAX);

@@ -4,6 +4,7 @@ use super::file;
 use super::reach::CONTEXT;
 use crate::store::sqlite::connection::read_only;
 use crate::store::sqlite::error::Context as _;
+use crate::store::sqlite::statement::Statements as _;
 use crate::store::{Error, ErrorKind, Result};
 use crate::sys::paths::with_suffix;
 use rusqlite::{Connection, ErrorCode};
@@ -15,8 +16,7 @@ pub(super) const MAX_ATTEMPTS: usize = 3;
 /// Attaches the index to a connection that reads the database. Returns false if there is no index.
 pub(super) fn attach(connection: &Connection, database: &Path) -> Result<bool> {
     let is_attached: bool = connection
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM pragma_database_list WHERE name = 'search')")
-        .and_then(|mut select| select.query_row([], |row| row.get(0)))
+        .fetch_one("SELECT EXISTS (SELECT 1 FROM pragma_database_list WHERE name = 'search')", [], |row| row.get(0))
         .context(CONTEXT)?;
     if is_attached {
         return Ok(true);

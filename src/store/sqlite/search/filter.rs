@@ -2,6 +2,7 @@
 
 use super::super::call_filter::Conditions;
 use super::super::error::Context as _;
+use super::super::statement::Statements as _;
 use super::reach::CONTEXT;
 use crate::store::{Result, SearchQuery};
 use rusqlite::types::Value;
@@ -56,12 +57,8 @@ impl Filter {
             self.of_calls.sql(),
             MAX_CANDIDATE_CALLS + 1
         );
-        let ids: HashSet<i64> = connection
-            .prepare_cached(&sql)
-            .and_then(|mut select| {
-                select.query_map(params_from_iter(self.of_calls.values()), |row| row.get(0))?.collect()
-            })
-            .context(CONTEXT)?;
+        let ids: HashSet<i64> =
+            connection.fetch_all(&sql, params_from_iter(self.of_calls.values()), |row| row.get(0)).context(CONTEXT)?;
         Ok(Some(ids).filter(|ids| ids.len() <= MAX_CANDIDATE_CALLS))
     }
 }

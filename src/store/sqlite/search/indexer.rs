@@ -8,11 +8,12 @@
 //! harmless, because the changes are processed again.
 
 use super::super::error::Context as _;
+use super::super::statement::Statements as _;
 use super::segments::merge;
 use super::state::IndexState;
 use super::{purge, time_blocks};
 use crate::store::{Backlog, Error, ErrorKind, Result};
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use std::collections::BTreeSet;
 
 /// Maximum number of turns in a slice.
@@ -104,13 +105,14 @@ pub(super) fn take_changes_in(connection: &mut Connection) -> Result<Option<Inde
 pub(super) fn delete_changes(database: &Connection, state: IndexState) -> Result<()> {
     const CONTEXT: &str = "deleting changes that are indexed";
     let first: Option<i64> = database
-        .prepare_cached("SELECT id FROM search_changes ORDER BY id LIMIT 1")
-        .and_then(|mut select| select.query_row([], |row| row.get(0)).optional())
+        .fetch_optional("SELECT id FROM search_changes ORDER BY id LIMIT 1", [], |row| row.get(0))
         .context(CONTEXT)?;
     let Some(first) = first.filter(|first| *first <= state.changes_to) else { return Ok(()) };
     let deleted = database
-        .prepare_cached("DELETE FROM search_changes WHERE id <= ?1")
-        .and_then(|mut delete| delete.execute([state.changes_to.min(first + MAX_DELETED_CHANGES)]))
+        .execute_cached(
+            "DELETE FROM search_changes WHERE id <= ?1",
+            [state.changes_to.min(first + MAX_DELETED_CHANGES)],
+        )
         .map(drop)
         .context(CONTEXT);
     match deleted {
@@ -132,11 +134,11 @@ const OUT_OF_STEP: rusqlite::ffi::Error =
 
 fn note(transaction: &Transaction<'_>, state: IndexState) -> Result<()> {
     transaction
-        .prepare_cached(
+        .execute_cached(
             "UPDATE turn_search_state SET after_id = ?1, to_id = ?2, changes_to = ?3, \
              to_created_at = ifnull((SELECT created_at FROM call_transcriptions WHERE id = ?2), to_created_at)",
+            [state.after, state.to, state.changes_to],
         )
-        .and_then(|mut update| update.execute([state.after, state.to, state.changes_to]))
         .map(drop)
         .context(CONTEXT)
 }
@@ -145,18 +147,16 @@ fn note(transaction: &Transaction<'_>, state: IndexState) -> Result<()> {
 fn take_some_changes_in(transaction: &Transaction<'_>, state: &mut IndexState) -> Result<()> {
     type Change = (i64, Option<i64>, Option<i64>, usize);
     let changes: Vec<Change> = transaction
-        .prepare_cached(
+        .fetch_all(
             "SELECT s.id, s.turn_id, s.call_id, \
                 ifnull((SELECT octet_length(message_text) + ifnull(octet_length(final_text), 0) \
                     FROM call_transcriptions t WHERE t.id = s.turn_id), 0) \
                 + ifnull((SELECT octet_length(c1) + ifnull(octet_length(c0), 0) \
                     FROM turn_search_content f WHERE f.id = s.turn_id), 0) \
              FROM search_changes s WHERE s.id > ?1 ORDER BY s.id LIMIT ?2",
+            [state.changes_to, MAX_TURNS],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
         )
-        .and_then(|mut select| {
-            let change = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
-            select.query_map([state.changes_to, MAX_TURNS], change)?.collect()
-        })
         .context(CONTEXT)?;
     // Ascending order, because FTS5 flushes its buffer when it gets a lower row id.
     let (mut turns, mut bytes) = (BTreeSet::new(), 0);
@@ -185,10 +185,7 @@ fn take_some_changes_in(transaction: &Transaction<'_>, state: &mut IndexState) -
 fn index_again(transaction: &Transaction<'_>, turn: i64) -> Result<bool> {
     type Texts = (Option<String>, Option<String>);
     let texts = |sql| -> Result<Option<Texts>> {
-        transaction
-            .prepare_cached(sql)
-            .and_then(|mut select| select.query_row([turn], |row| Ok((row.get(0)?, row.get(1)?))).optional())
-            .context(CONTEXT)
+        transaction.fetch_optional(sql, [turn], |row| Ok((row.get(0)?, row.get(1)?))).context(CONTEXT)
     };
     let indexed = texts("SELECT final_text, message_text FROM turn_search WHERE rowid = ?1")?;
     let stored = texts("SELECT final_text, message_text FROM call_transcriptions WHERE id = ?1")?;
@@ -199,15 +196,14 @@ fn index_again(transaction: &Transaction<'_>, turn: i64) -> Result<bool> {
             {
                 purge::owe(transaction)?;
             }
-            transaction
-                .prepare_cached("DELETE FROM turn_search WHERE rowid = ?1")
-                .and_then(|mut delete| delete.execute([turn]))
-                .context(CONTEXT)?;
+            transaction.execute_cached("DELETE FROM turn_search WHERE rowid = ?1", [turn]).context(CONTEXT)?;
         }
         if let Some((final_text, message_text)) = &stored {
             transaction
-                .prepare_cached("INSERT INTO turn_search (rowid, final_text, message_text) VALUES (?1, ?2, ?3)")
-                .and_then(|mut insert| insert.execute(params![turn, final_text, message_text]))
+                .execute_cached(
+                    "INSERT INTO turn_search (rowid, final_text, message_text) VALUES (?1, ?2, ?3)",
+                    params![turn, final_text, message_text],
+                )
                 .context(CONTEXT)?;
         }
     }
@@ -234,11 +230,11 @@ fn slice_end(transaction: &Transaction<'_>, select: &str, from: i64) -> Result<O
 
 fn insert(transaction: &Transaction<'_>, after: i64, to: i64) -> Result<()> {
     transaction
-        .prepare_cached(
+        .execute_cached(
             "INSERT INTO turn_search (rowid, final_text, message_text) SELECT id, final_text, message_text \
              FROM call_transcriptions WHERE id > ?1 AND id <= ?2 ORDER BY id",
+            params![after, to],
         )
-        .and_then(|mut insert| insert.execute(params![after, to]))
         .context(CONTEXT)?;
     time_blocks::record_block(transaction, after, to)?;
     merge(transaction, MAX_MERGED_PAGES)

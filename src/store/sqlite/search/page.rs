@@ -9,6 +9,7 @@
 //! before the next group is collected.
 
 use super::super::error::Context as _;
+use super::super::statement::Statements as _;
 use super::collector::{CollectedHits, HitCollector, HitLookup};
 use super::memory_index::MemoryIndex;
 use super::page_search::PageSearch;
@@ -232,10 +233,8 @@ impl PageSearch<'_> {
         );
         let expression = Value::from(self.for_index.exact.clone());
         self.snapshot
-            .prepare_cached(&sql)
-            .and_then(|mut select| {
-                let values = std::iter::once(&expression).chain(self.filter.values());
-                select.query_row(params_from_iter(values), |row| row.get(0))
+            .fetch_one(&sql, params_from_iter(std::iter::once(&expression).chain(self.filter.values())), |row| {
+                row.get(0)
             })
             .context("counting what was searched for")
     }

@@ -10,6 +10,7 @@
 //! pages.
 
 use super::super::error::Context as _;
+use super::super::statement::Statements as _;
 use super::segments::{levels, merge, set_min_merged};
 use crate::store::Result;
 use rusqlite::{Connection, Transaction};
@@ -37,8 +38,9 @@ pub(super) fn owe(transaction: &Transaction<'_>) -> Result<()> {
 /// Returns whether the index's file may still contain erased words.
 pub(super) fn is_owed(connection: &Connection) -> Result<bool> {
     connection
-        .prepare_cached("SELECT owes_rewrite = 1 OR rewritten_level IS NOT NULL FROM turn_search_state")
-        .and_then(|mut select| select.query_row([], |row| row.get(0)))
+        .fetch_one("SELECT owes_rewrite = 1 OR rewritten_level IS NOT NULL FROM turn_search_state", [], |row| {
+            row.get(0)
+        })
         .context(CONTEXT)
 }
 

@@ -1,6 +1,7 @@
 //! The segments of the index, which FTS5 merges into larger ones.
 
 use super::super::error::Context as _;
+use super::super::statement::Statements as _;
 use crate::store::{Error, ErrorKind, Result};
 use rusqlite::{Connection, Transaction};
 
@@ -12,8 +13,7 @@ const STRUCTURE: i64 = 10;
 /// Merges segments until about `pages` pages are written. If it is negative, FTS5 first begins a merge of all segments.
 pub(super) fn merge(transaction: &Transaction<'_>, pages: i64) -> Result<()> {
     transaction
-        .prepare_cached("INSERT INTO turn_search (turn_search, rank) VALUES ('merge', ?1)")
-        .and_then(|mut merge| merge.execute([pages]))
+        .execute_cached("INSERT INTO turn_search (turn_search, rank) VALUES ('merge', ?1)", [pages])
         .map(drop)
         .context(CONTEXT)
 }
@@ -36,8 +36,7 @@ pub(super) struct Level {
 /// Reads the list of segments, the "structure record" described in SQLite's `fts5_index.c`.
 pub(super) fn levels(connection: &Connection) -> Result<Vec<Level>> {
     let record: Vec<u8> = connection
-        .prepare_cached("SELECT block FROM turn_search_data WHERE id = ?1")
-        .and_then(|mut select| select.query_row([STRUCTURE], |row| row.get(0)))
+        .fetch_one("SELECT block FROM turn_search_data WHERE id = ?1", [STRUCTURE], |row| row.get(0))
         .context(CONTEXT)?;
     // The first four bytes are the configuration's number.
     let mut bytes = record.into_iter().skip(4);

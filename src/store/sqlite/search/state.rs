@@ -4,8 +4,9 @@
 //! reads the database and has the index attached. No table name occurs in both files.
 
 use super::super::error::Context as _;
+use super::super::statement::Statements as _;
 use crate::store::Result;
-use rusqlite::{Connection, OptionalExtension as _, Row};
+use rusqlite::Connection;
 
 /// Highest id that a change ever had. A tool that copied the rows may have left the table's own counter behind.
 pub(super) const LAST_CHANGE: &str = "max(ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'search_changes'), 0), \
@@ -34,25 +35,24 @@ impl IndexState {
         // SQLite opens the snapshots in the order of the files. A reader's snapshot of the index may therefore be newer
         // than that of the database, so that the index looks ahead. A retry finds them in step.
         connection
-            .prepare_cached(&format!(
-                "SELECT s.after_id, s.to_id, s.changes_to FROM search_index i CROSS JOIN turn_search_state s \
+            .fetch_optional(
+                &format!(
+                    "SELECT s.after_id, s.to_id, s.changes_to FROM search_index i CROSS JOIN turn_search_state s \
                  WHERE i.index_id = s.index_id AND s.to_id <= {LAST_TURN} AND s.changes_to <= {LAST_CHANGE} \
                  AND s.changes_to + 1 >= ifnull((SELECT min(id) FROM search_changes), 1 + {LAST_CHANGE}) \
                  AND ifnull((SELECT created_at FROM call_transcriptions WHERE id = s.to_id), s.to_created_at) \
                     IS s.to_created_at"
-            ))
-            .and_then(|mut select| {
-                let state = |row: &Row<'_>| Ok(Self { after: row.get(0)?, to: row.get(1)?, changes_to: row.get(2)? });
-                select.query_row([], state).optional()
-            })
+                ),
+                [],
+                |row| Ok(Self { after: row.get(0)?, to: row.get(1)?, changes_to: row.get(2)? }),
+            )
             .context("reading the state of the search index")
     }
 
     /// Returns an upper bound of the turns that are older than the indexed ones.
     pub(super) fn older(self, connection: &Connection) -> Result<u64> {
         let oldest: Option<i64> = connection
-            .prepare_cached("SELECT id FROM call_transcriptions ORDER BY id LIMIT 1")
-            .and_then(|mut select| select.query_row([], |row| row.get(0)).optional())
+            .fetch_optional("SELECT id FROM call_transcriptions ORDER BY id LIMIT 1", [], |row| row.get(0))
             .context("looking for turns that are not indexed")?;
         Ok(oldest.map_or(0, |oldest| count(oldest, self.after)))
     }
@@ -60,8 +60,7 @@ impl IndexState {
     /// Returns an upper bound of the turns that were stored after the indexed ones.
     pub(super) fn newer(self, connection: &Connection) -> Result<u64> {
         let newest: Option<i64> = connection
-            .prepare_cached("SELECT id FROM call_transcriptions ORDER BY id DESC LIMIT 1")
-            .and_then(|mut select| select.query_row([], |row| row.get(0)).optional())
+            .fetch_optional("SELECT id FROM call_transcriptions ORDER BY id DESC LIMIT 1", [], |row| row.get(0))
             .context("looking for turns that are not indexed")?;
         Ok(newest.map_or(0, |newest| count(self.to + 1, newest)))
     }
@@ -69,8 +68,7 @@ impl IndexState {
     /// Returns an upper bound of the changes that the index does not know.
     pub(super) fn changes(self, connection: &Connection) -> Result<u64> {
         let last: Option<i64> = connection
-            .prepare_cached("SELECT id FROM search_changes ORDER BY id DESC LIMIT 1")
-            .and_then(|mut select| select.query_row([], |row| row.get(0)).optional())
+            .fetch_optional("SELECT id FROM search_changes ORDER BY id DESC LIMIT 1", [], |row| row.get(0))
             .context("looking for changes that are not indexed")?;
         Ok(last.map_or(0, |last| count(self.changes_to + 1, last)))
     }

@@ -5,6 +5,7 @@
 //! Ranges are conservative: updates only widen them, so a block may be scanned needlessly but is never skipped wrongly.
 
 use super::super::error::Context as _;
+use super::super::statement::Statements as _;
 use super::reach::CONTEXT;
 use super::state::IndexState;
 use crate::store::{CallFilter, Result, SearchQuery};
@@ -27,7 +28,8 @@ const NOTING: &str = "recording the time ranges of turns";
 /// Widens the ranges by the turns with `after < id <= to`.
 pub(super) fn record_block(transaction: &Transaction<'_>, after: i64, to: i64) -> Result<()> {
     transaction
-        .prepare_cached(&format!(
+        .execute_cached(
+&format!(
             "INSERT INTO turn_search_spans (block, said_from, said_to, started_from, started_to) \
              SELECT t.id >> {BLOCK_BITS}, min(t.timestamp), max(t.timestamp), min(c.call_start_time), max(c.call_start_time) \
              FROM call_transcriptions t CROSS JOIN calls c ON c.conversation_id = t.conversation_id \
@@ -35,8 +37,9 @@ pub(super) fn record_block(transaction: &Transaction<'_>, after: i64, to: i64) -
              ON CONFLICT (block) DO UPDATE SET \
                 said_from = min(said_from, excluded.said_from), said_to = max(said_to, excluded.said_to), \
                 started_from = min(started_from, excluded.started_from), started_to = max(started_to, excluded.started_to)"
-        ))
-        .and_then(|mut insert| insert.execute([after, to]))
+        ),
+[after, to],
+)
         .map(drop)
         .context(NOTING)
 }
@@ -44,13 +47,15 @@ pub(super) fn record_block(transaction: &Transaction<'_>, after: i64, to: i64) -
 /// Widens the ranges of a call's turns by the start of the call.
 pub(super) fn extend_blocks(transaction: &Transaction<'_>, call_id: i64) -> Result<()> {
     transaction
-        .prepare_cached(&format!(
+        .execute_cached(
+&format!(
             "UPDATE turn_search_spans SET started_from = min(started_from, c.call_start_time), \
                 started_to = max(started_to, c.call_start_time) \
              FROM (SELECT conversation_id, call_start_time FROM calls WHERE id = ?1) c \
              WHERE block IN (SELECT id >> {BLOCK_BITS} FROM call_transcriptions t WHERE t.conversation_id = c.conversation_id)"
-        ))
-        .and_then(|mut update| update.execute([call_id]))
+        ),
+[call_id],
+)
         .map(drop)
         .context(NOTING)
 }
@@ -60,11 +65,11 @@ pub(super) fn forget(transaction: &Transaction<'_>, deleted: &BTreeSet<i64>) -> 
     let blocks: BTreeSet<i64> = deleted.iter().map(|turn| turn >> BLOCK_BITS).collect();
     for block in blocks {
         transaction
-            .prepare_cached(
+            .execute_cached(
                 "DELETE FROM turn_search_spans WHERE block = ?1 \
                  AND NOT EXISTS (SELECT 1 FROM call_transcriptions WHERE id BETWEEN ?2 AND ?3)",
+                [block, block << BLOCK_BITS, ((block + 1) << BLOCK_BITS) - 1],
             )
-            .and_then(|mut delete| delete.execute([block, block << BLOCK_BITS, ((block + 1) << BLOCK_BITS) - 1]))
             .context(NOTING)?;
     }
     Ok(())
