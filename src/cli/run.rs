@@ -72,26 +72,27 @@ pub fn configuration_table() -> String {
 /// Parses the command line and runs the command. The log is flushed before the error of a failed command is printed.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    let done = telemetry::start(cli.logs.log_format, cli.logs.log_level).context("cannot log").and_then(|_flush| {
-        match cli.command {
-            Command::Serve(args) => serve::run(&args),
-            Command::Migrate(args) => migrate::run(&args),
-            Command::Search(args) => search::run(&args),
-            Command::Backup(args) => backup::run(&args),
-            Command::Restore(args) => restore::run(&args),
-            Command::Check(args) => check::run(&args),
-            Command::Export(args) => export::run(&args),
-            Command::Import(args) => import::command::run(&args),
-            Command::Backfill(args) => backfill::run(&args),
-            Command::Simulate(args) => simulate::run(&args),
-            Command::Replay(args) => replay::run(&args),
-            Command::Erase(args) => erase::run(&args),
-            Command::Prune(args) => prune::run(&args),
-            Command::Healthcheck(args) => healthcheck::run(&args),
-            Command::Token(args) => token::run(&args),
-            Command::Generate(args) => generate::command::run(&args, Cli::command()),
-        }
-    });
+    let done =
+        telemetry::start(cli.logs.log_format.into(), cli.logs.log_level).context("cannot log").and_then(|_flush| {
+            match cli.command {
+                Command::Serve(args) => serve::run(&args),
+                Command::Migrate(args) => migrate::run(&args),
+                Command::Search(args) => search::run(&args),
+                Command::Backup(args) => backup::run(&args),
+                Command::Restore(args) => restore::run(&args),
+                Command::Check(args) => check::run(&args),
+                Command::Export(args) => export::run(&args),
+                Command::Import(args) => import::command::run(&args),
+                Command::Backfill(args) => backfill::run(&args),
+                Command::Simulate(args) => simulate::run(&args),
+                Command::Replay(args) => replay::run(&args),
+                Command::Erase(args) => erase::run(&args),
+                Command::Prune(args) => prune::run(&args),
+                Command::Healthcheck(args) => healthcheck::run(&args),
+                Command::Token(args) => token::run(&args),
+                Command::Generate(args) => generate::command::run(&args, Cli::command()),
+            }
+        });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -2,8 +2,10 @@
 
 use super::{man_pages, systemd_unit};
 use crate::api;
+use crate::cli::args::values::ValueError;
 use crate::cli::output::print_line;
-use crate::elevenlabs::{agent_tool, client};
+use crate::elevenlabs::agent_tool::{self, ToolKind, ToolOptions};
+use crate::elevenlabs::client::{PlainHttp, parse_base_url};
 use anyhow::Result;
 use clap::{Args, Command, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -46,7 +48,7 @@ struct ToolArgs {
     url: String,
     /// Choose the tool: conversation so far, or single turns
     #[arg(long, env = "TRANSCRIBE_HOOK_KIND", value_name = "KIND", default_value = "history")]
-    kind: KindName,
+    kind: ToolKindArg,
     /// Send the ingest token in this ElevenLabs workspace secret
     ///
     /// Without the id of a secret the tool sends no token.
@@ -60,16 +62,25 @@ struct ToolArgs {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum KindName {
+enum ToolKindArg {
     /// The conversation so far, as recorded by ElevenLabs
     History,
     /// One turn, in the words of the agent's language model
     Turn,
 }
 
+impl From<ToolKindArg> for ToolKind {
+    fn from(kind: ToolKindArg) -> Self {
+        match kind {
+            ToolKindArg::History => Self::History,
+            ToolKindArg::Turn => Self::Turn,
+        }
+    }
+}
+
 /// Parses a URL that ElevenLabs accepts: it must be https.
-fn public_url(text: &str) -> Result<String, String> {
-    client::parse_base_url(text, false).map_err(|rule| rule.to_string())
+fn public_url(text: &str) -> Result<String, ValueError> {
+    Ok(parse_base_url(text, PlainHttp::Never)?)
 }
 
 pub(in crate::cli) fn run(args: &GenerateArgs, command: Command) -> Result<()> {
@@ -85,16 +96,13 @@ pub(in crate::cli) fn run(args: &GenerateArgs, command: Command) -> Result<()> {
 }
 
 fn tool(args: &ToolArgs) -> String {
-    let kind = match args.kind {
-        KindName::History => agent_tool::ToolKind::History,
-        KindName::Turn => agent_tool::ToolKind::Turn,
-    };
-    let settings = agent_tool::ToolOptions {
+    let settings = ToolOptions {
         base_url: &args.url,
         secret_id: args.secret_id.as_deref(),
         driver_variable: args.driver_variable.as_deref(),
     };
-    serde_json::to_string_pretty(&agent_tool::configuration(kind, settings)).expect("a JSON value can be serialized")
+    serde_json::to_string_pretty(&agent_tool::configuration(args.kind.into(), settings))
+        .expect("a JSON value can be serialized")
 }
 
 fn completions(shell: Shell, mut command: Command) -> String {
