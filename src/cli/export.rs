@@ -9,7 +9,7 @@ use crate::store::sqlite::ReadOnly;
 use crate::sys::atomic_file::Aside;
 use crate::sys::low_priority::Background;
 use anyhow::{Context as _, Result, bail};
-use clap::{Args, ValueEnum, builder::PossibleValue};
+use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ pub(super) struct ExportArgs {
     database: DatabaseArgs,
     /// Set the format; default: by the file's extension
     #[arg(long, env = "TRANSCRIBE_HOOK_FORMAT", value_name = "FORMAT")]
-    format: Option<FormatName>,
+    format: Option<ExportFormatArg>,
     /// Start a CSV file with a byte order mark
     ///
     /// Excel on Windows needs it for letters beyond ASCII.
@@ -38,24 +38,29 @@ pub(super) struct ExportArgs {
     q: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct FormatName(ExportFormat);
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ExportFormatArg {
+    #[value(name = "jsonl")]
+    JsonLines,
+    Csv,
+    Text,
+    Markdown,
+    #[value(name = "vtt")]
+    WebVtt,
+    #[value(name = "srt")]
+    SubRip,
+}
 
-impl ValueEnum for FormatName {
-    fn value_variants<'a>() -> &'a [Self] {
-        const ALL: [FormatName; 6] = [
-            FormatName(ExportFormat::JsonLines),
-            FormatName(ExportFormat::Csv),
-            FormatName(ExportFormat::Text),
-            FormatName(ExportFormat::Markdown),
-            FormatName(ExportFormat::WebVtt),
-            FormatName(ExportFormat::SubRip),
-        ];
-        &ALL
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(PossibleValue::new(self.0.name()))
+impl From<ExportFormatArg> for ExportFormat {
+    fn from(format: ExportFormatArg) -> Self {
+        match format {
+            ExportFormatArg::JsonLines => Self::JsonLines,
+            ExportFormatArg::Csv => Self::Csv,
+            ExportFormatArg::Text => Self::Text,
+            ExportFormatArg::Markdown => Self::Markdown,
+            ExportFormatArg::WebVtt => Self::WebVtt,
+            ExportFormatArg::SubRip => Self::SubRip,
+        }
     }
 }
 
@@ -121,8 +126,8 @@ fn into_file(
 }
 
 fn format(args: &ExportArgs) -> Result<ExportFormat> {
-    if let Some(FormatName(format)) = args.format {
-        return Ok(format);
+    if let Some(format) = args.format {
+        return Ok(format.into());
     }
     let ending = args.out.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
     let by_ending = ExportFormat::ALL.into_iter().find(|format| ending.as_deref() == Some(format.ending()));
@@ -130,4 +135,19 @@ fn format(args: &ExportArgs) -> Result<ExportFormat> {
         let names: Vec<_> = ExportFormat::ALL.into_iter().map(ExportFormat::name).collect();
         format!("the extension of {} is no format; pass --format: {}", args.out.display(), names.join(", "))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flag_accepts_every_format_by_its_name() {
+        let by_flag = ExportFormatArg::value_variants().iter().map(|format| {
+            let name = format.to_possible_value().unwrap().get_name().to_owned();
+            (name, ExportFormat::from(*format))
+        });
+        let by_name = ExportFormat::ALL.map(|format| (format.name().to_owned(), format));
+        assert_eq!(by_flag.collect::<Vec<_>>(), by_name);
+    }
 }

@@ -7,7 +7,7 @@ use super::args::token_file;
 use super::args::values::service_url;
 use super::output::print_line;
 use crate::domain::Timestamp;
-use crate::elevenlabs::client::parse_base_url;
+use crate::elevenlabs::client::{PlainHttp, parse_base_url};
 use crate::elevenlabs::sample_call::{self, EXPECTED, ExpectedCall};
 use crate::elevenlabs::signature::{HEADER, sign};
 use crate::secret::Secret;
@@ -163,7 +163,7 @@ fn api_token(args: &SimulateArgs) -> Result<Option<String>> {
         return bearer(&args.api_tokens);
     }
     // The token of the token file is only sent where no other host can read it.
-    if parse_base_url(&args.url, true).is_err() {
+    if parse_base_url(&args.url, PlainHttp::OnLoopback).is_err() {
         return Ok(None);
     }
     let path = token_file::path(&args.database.database);

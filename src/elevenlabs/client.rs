@@ -126,7 +126,7 @@ impl Client {
             .user_agent(concat!("transcribe-hook/", env!("CARGO_PKG_VERSION")))
             .build()
             .into();
-        Ok(Self { agent, base_url: parse_base_url(base_url, true)?, key, patience })
+        Ok(Self { agent, base_url: parse_base_url(base_url, PlainHttp::OnLoopback)?, key, patience })
     }
 
     /// Returns a page of the conversations that started at `since` or later, in seconds since 1970.
@@ -285,12 +285,21 @@ fn parse_retry_after(text: &str) -> Option<Duration> {
     Some(until.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
+/// Permission of a base URL with `http://`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlainHttp {
+    /// Only for this machine's own addresses.
+    OnLoopback,
+    /// For no address.
+    Never,
+}
+
 /// Validates the base URL of an API, and removes trailing slashes.
 ///
 /// # Errors
-/// The URL is not `https://` and a host, optionally with a port and a path. `http://` is accepted for this machine's
-/// own addresses if `loopback_too`.
-pub fn parse_base_url(text: &str, loopback_too: bool) -> Result<String, Invalid> {
+/// The URL is not `https://` and a host, optionally with a port and a path, and is not permitted by `plain_http`.
+pub fn parse_base_url(text: &str, plain_http: PlainHttp) -> Result<String, Invalid> {
+    let loopback_too = plain_http == PlainHttp::OnLoopback;
     let rule = || {
         let more = if loopback_too { "; http:// only for 127.0.0.1, [::1] and localhost" } else { "" };
         Invalid(format!("must be https:// and a host, such as https://calls.example.com{more}").into())
@@ -313,7 +322,7 @@ mod tests {
 
     #[test]
     fn a_base_url_is_https_or_this_machine() {
-        let checked = |text| parse_base_url(text, true).ok();
+        let checked = |text| parse_base_url(text, PlainHttp::OnLoopback).ok();
         assert_eq!(checked("https://api.elevenlabs.io/").as_deref(), Some("https://api.elevenlabs.io"));
         assert_eq!(checked(" https://h:444/below/ ").as_deref(), Some("https://h:444/below"));
         assert_eq!(checked("http://127.0.0.1:9").as_deref(), Some("http://127.0.0.1:9"));
@@ -323,7 +332,7 @@ mod tests {
         {
             assert_eq!(checked(bad), None, "{bad}");
         }
-        assert!(parse_base_url("http://127.0.0.1:9", false).is_err());
+        assert!(parse_base_url("http://127.0.0.1:9", PlainHttp::Never).is_err());
     }
 
     #[test]

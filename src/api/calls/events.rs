@@ -64,7 +64,7 @@ impl ApiResponse for EventStream {
 }
 
 /// Encodes a change as a server-sent event.
-pub(in crate::api) fn encode_event(out: &mut Vec<u8>, position: FeedPosition, change: Change) {
+pub fn encode_event(out: &mut Vec<u8>, position: FeedPosition, change: Change) {
     let (event, data) = match change {
         Change::Turn(turn) => ("transcription", Transcription::from(turn).to_json_string()),
         Change::Started(call) => ("call_started", Call::from(*call).to_json_string()),

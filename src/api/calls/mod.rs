@@ -9,3 +9,5 @@ pub(super) mod schema;
 pub(super) mod search;
 pub(super) mod stats;
 pub(super) mod transcriptions;
+
+pub use events::encode_event;

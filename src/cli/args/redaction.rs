@@ -10,11 +10,11 @@ pub(in crate::cli) struct RedactArgs {
     ///
     /// Each finding is replaced with its kind in brackets, as in `[card]`.
     #[arg(long, env = "TRANSCRIBE_HOOK_REDACT", value_name = "KINDS", value_delimiter = ',')]
-    redact: Vec<KindName>,
+    redact: Vec<PiiKindArg>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum KindName {
+enum PiiKindArg {
     /// Payment card numbers
     Card,
     /// E-mail addresses
@@ -25,16 +25,21 @@ enum KindName {
     Ssn,
 }
 
+impl From<PiiKindArg> for PiiKind {
+    fn from(kind: PiiKindArg) -> Self {
+        match kind {
+            PiiKindArg::Card => Self::Card,
+            PiiKindArg::Email => Self::Email,
+            PiiKindArg::Phone => Self::Phone,
+            PiiKindArg::Ssn => Self::Ssn,
+        }
+    }
+}
+
 impl RedactArgs {
     /// Returns the redactor, if any kind is configured.
     pub(in crate::cli) fn redactor(&self) -> Option<Redactor> {
-        let kind = |name: &KindName| match name {
-            KindName::Card => PiiKind::Card,
-            KindName::Email => PiiKind::Email,
-            KindName::Phone => PiiKind::Phone,
-            KindName::Ssn => PiiKind::Ssn,
-        };
-        let kinds: Vec<_> = self.redact.iter().map(kind).collect();
+        let kinds: Vec<PiiKind> = self.redact.iter().copied().map(PiiKind::from).collect();
         (!kinds.is_empty()).then(|| Redactor::new(&kinds))
     }
 }

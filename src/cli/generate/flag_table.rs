@@ -30,7 +30,7 @@ fn row(flag: &Arg) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::cli::Cli;
+    use crate::cli::run::Cli;
     use clap::CommandFactory as _;
 
     /// Returns all commands, at any depth.

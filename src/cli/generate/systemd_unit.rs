@@ -3,6 +3,7 @@
 //! The configuration is read from an environment file. Secrets are systemd credentials, files that only the service can
 //! read. Each secret flag of `serve` has commented-out lines in the unit.
 
+use crate::cli::args::values::ValueError;
 use clap::{Args, Command};
 use std::path::PathBuf;
 
@@ -20,9 +21,13 @@ pub(super) struct SystemdArgs {
 }
 
 /// Parses a plain absolute path: systemd accepts no other, and would require quotes around special characters.
-fn absolute(text: &str) -> Result<PathBuf, String> {
+fn absolute(text: &str) -> Result<PathBuf, ValueError> {
     let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+".contains(c));
-    if text.starts_with('/') && plain { Ok(text.into()) } else { Err("must be a plain absolute path".to_owned()) }
+    if text.starts_with('/') && plain {
+        Ok(text.into())
+    } else {
+        Err(ValueError::Rule("must be a plain absolute path"))
+    }
 }
 
 pub(super) fn unit(args: &SystemdArgs, command: Command) -> String {

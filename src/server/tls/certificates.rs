@@ -3,6 +3,7 @@
 use parking_lot::RwLock;
 use std::collections::HashMap;
 use std::sync::Arc;
+use tokio_rustls::rustls::ServerConnection;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -64,4 +65,9 @@ pub(super) fn parse_certified_key(chain: &[u8], key: &[u8]) -> Result<CertifiedK
     }
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| bad("key", &error))?;
     CertifiedKey::from_der(chain, key, &provider()).map_err(|error| bad("certificate with its key", &error))
+}
+
+/// Returns true if a connection was opened only to verify the domain; it is complete after its handshake.
+pub(in crate::server) fn is_challenge(connection: &ServerConnection) -> bool {
+    connection.alpn_protocol() == Some(CHALLENGE)
 }

@@ -1,0 +1,79 @@
+//! The operations together, and their OpenAPI document.
+
+use super::auth::openapi::Described;
+use super::auth::{self, Access, AccessSettings};
+use super::reader::Reader;
+use super::webhooks::signed_body::PostCallReceiver;
+use super::{backup, calls, dispatches, drivers, elevenlabs_compat, health, openapi, webhooks};
+use crate::ingest::Writer;
+use crate::live::LiveHub;
+use crate::store::{self, Store};
+use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// Returns all operations over a store and its writer. `deep_reads` is the maximum number of concurrent deep reads.
+pub fn service(
+    store: Arc<dyn Store>,
+    writer: Writer,
+    gate: PostCallReceiver,
+    access: Access,
+    tail: LiveHub,
+    deep_reads: usize,
+) -> OpenApiService<impl OpenApi, ()> {
+    let backup = backup::BackupApi::new(store.copier());
+    let export = calls::export::ExportApi::new(store.clone());
+    let reader = Reader::new(store, deep_reads);
+    let recordings = gate.recordings();
+    let operations = (
+        webhooks::turn::WebhooksApi { writer: writer.clone() },
+        webhooks::history::HistoryApi { writer: writer.clone() },
+        calls::operations::CallsApi { reader: reader.clone(), writer: writer.clone(), recordings: recordings.clone() },
+        calls::audio::AudioApi { recordings: recordings.clone() },
+        elevenlabs_compat::operations::ElevenLabsApi { reader: reader.clone(), recordings: recordings.clone() },
+        webhooks::post_call::PostCallApi { gate, writer: writer.clone() },
+        calls::transcriptions::TranscriptionsApi { reader: reader.clone() },
+        calls::events::EventsApi { tail },
+        calls::stats::StatsApi { reader: reader.clone() },
+        calls::search::SearchApi { reader: reader.clone() },
+        drivers::DriversApi {
+            reader: reader.clone(),
+            writer: writer.clone(),
+            recordings,
+            erasing: Arc::new(Semaphore::new(1)),
+        },
+        dispatches::DispatchesApi { reader: reader.clone(), writer: writer.clone() },
+        auth::sign_in::SessionApi { access },
+        health::HealthApi { reader, writer },
+        backup,
+        export,
+    );
+    OpenApiService::new(Described(operations), "transcribe-hook", env!("CARGO_PKG_VERSION"))
+        .description(
+            "Receives the dialogue turns of ElevenLabs voice-agent phone calls by webhook, stores them in one SQLite \
+             file, and returns them. A turn is answered with 201 once it is on disk. A duplicate delivery gets the \
+             same response and is stored once. Turns of a call are numbered 1, 2, 3 … without gaps.",
+        )
+        .license(LicenseObject::new("MIT OR Apache-2.0").url("https://spdx.org/licenses/"))
+}
+
+/// Returns the endpoint that serves [`TURN_WEBHOOK_PATH`].
+pub fn turn_webhook(writer: Writer) -> webhooks::turn::TurnEndpoint {
+    webhooks::turn::TurnEndpoint { writer }
+}
+
+/// Returns the OpenAPI document of all operations. It does not depend on the store.
+pub fn openapi_document() -> String {
+    document_of(&describe_only())
+}
+
+/// Returns the OpenAPI document of these operations.
+pub fn document_of(service: &OpenApiService<impl OpenApi, ()>) -> String {
+    openapi::complete(&service.spec())
+}
+
+/// Returns the operations over an empty store; they are described, never called.
+fn describe_only() -> OpenApiService<impl OpenApi, ()> {
+    let access = Access::new(&AccessSettings::default());
+    service(Arc::new(store::NullStore), Writer::stopped(), PostCallReceiver::disabled(), access, LiveHub::disabled(), 1)
+}

@@ -1,0 +1,103 @@
+//! The commands together: parses the command line, and runs its command.
+
+use super::args::database::DatabaseArgs;
+use super::args::logging::LogArgs;
+use super::output::eprint_line;
+use super::{
+    backfill, backup, check, erase, export, generate, healthcheck, import, migrate, prune, replay, restore, search,
+    serve, simulate, token,
+};
+use crate::telemetry;
+use anyhow::Context as _;
+use clap::{CommandFactory as _, Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Receives dialogue turns of voice-agent phone calls and stores them in one SQLite file.
+#[derive(Debug, Parser)]
+#[command(name = "transcribe-hook", version, arg_required_else_help = true)]
+pub(in crate::cli) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    logs: LogArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service
+    Serve(Box<serve::ServeArgs>),
+    /// Migrate a database to the newest schema without serving it
+    Migrate(DatabaseArgs),
+    /// Search the transcripts in a database
+    ///
+    /// Works while the service runs.
+    Search(search::SearchArgs),
+    /// Back up a database to one consistent file
+    ///
+    /// Works while the service runs. The backup is checked before it gets its name.
+    Backup(backup::BackupArgs),
+    /// Replace a database with a backup while no service runs
+    Restore(restore::RestoreArgs),
+    /// Check a database for damage and missing data
+    ///
+    /// Works while the service runs.
+    Check(check::CheckArgs),
+    /// Export calls with their turns, as data or as transcripts
+    Export(export::ExportArgs),
+    /// Import calls, drivers or dispatches from a file
+    Import(import::command::ImportArgs),
+    /// Fetch missing calls from the ElevenLabs API
+    Backfill(backfill::BackfillArgs),
+    /// Play a sample call against a service and check it
+    Simulate(simulate::SimulateArgs),
+    /// Reprocess stored ElevenLabs events
+    Replay(replay::ReplayArgs),
+    /// Permanently erase a call, or everything about a driver
+    Erase(erase::EraseArgs),
+    /// Erase calls older than a given age
+    Prune(prune::PruneArgs),
+    /// Check that a service is ready; exit 1 if not
+    Healthcheck(healthcheck::HealthcheckArgs),
+    /// Print the generated API token, or the sign-in URL
+    Token(token::TokenArgs),
+    /// Print files that are generated from the program itself
+    Generate(generate::command::GenerateArgs),
+}
+
+/// The flags of `serve`, with their variables, defaults and meanings, as a Markdown table.
+pub fn configuration_table() -> String {
+    generate::configuration_table(Cli::command())
+}
+
+/// Parses the command line and runs the command. The log is flushed before the error of a failed command is printed.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let done =
+        telemetry::start(cli.logs.log_format.into(), cli.logs.log_level).context("cannot log").and_then(|_flush| {
+            match cli.command {
+                Command::Serve(args) => serve::run(&args),
+                Command::Migrate(args) => migrate::run(&args),
+                Command::Search(args) => search::run(&args),
+                Command::Backup(args) => backup::run(&args),
+                Command::Restore(args) => restore::run(&args),
+                Command::Check(args) => check::run(&args),
+                Command::Export(args) => export::run(&args),
+                Command::Import(args) => import::command::run(&args),
+                Command::Backfill(args) => backfill::run(&args),
+                Command::Simulate(args) => simulate::run(&args),
+                Command::Replay(args) => replay::run(&args),
+                Command::Erase(args) => erase::run(&args),
+                Command::Prune(args) => prune::run(&args),
+                Command::Healthcheck(args) => healthcheck::run(&args),
+                Command::Token(args) => token::run(&args),
+                Command::Generate(args) => generate::command::run(&args, Cli::command()),
+            }
+        });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprint_line(format_args!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Settings of the service.
+
+use super::connections::ConnectionLimits;
+use super::cors::Origins;
+use super::tls::Tls;
+use crate::api::auth::AccessSettings;
+use crate::api::auth::client::Proxies;
+use crate::api::webhooks::signed_body::PostCallSettings;
+use crate::elevenlabs::client::Client;
+use crate::ingest::WriterLimits;
+use crate::jobs::backup::BackupSchedule;
+use crate::live::StreamLimits;
+use crate::redaction::Redactor;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// Settings of the service.
+#[derive(Debug)]
+pub struct Settings {
+    /// Limits of the write queue.
+    pub writing: WriterLimits,
+    /// Maximum size of a request body, in bytes.
+    pub max_body: usize,
+    /// Maximum number of concurrent deep reads.
+    pub deep_reads: usize,
+    /// HTTPS settings; without them, plain HTTP is served.
+    pub tls: Option<Tls>,
+    /// Limits of connections.
+    pub connections: ConnectionLimits,
+    /// Time without activity after which a call in progress is ended; `None` disables this.
+    pub stale_after: Option<Duration>,
+    /// Access control: tokens and the rate limit.
+    pub access: AccessSettings,
+    /// Proxies that are trusted to report a client's address.
+    pub proxies: Proxies,
+    /// Origins of other pages that may read.
+    pub origins: Origins,
+    /// Settings of the post-call webhook.
+    pub post_call: PostCallSettings,
+    /// Redaction of text before it is stored.
+    pub redactor: Option<Redactor>,
+    /// Age at which ended calls are erased; `None` keeps them forever.
+    pub retention: Option<Duration>,
+    /// Limits of live streams.
+    pub streams: StreamLimits,
+    /// Client and interval for fetching missing ends of calls from ElevenLabs.
+    pub backfill: Option<(Client, Duration)>,
+    /// Schedule of automatic backups.
+    pub copies: BackupSchedule,
+    /// Listener that serves `/metrics` without authentication, in addition to the main port.
+    pub metrics: Option<TcpListener>,
+}

@@ -1,0 +1,162 @@
+//! All metrics, with their help texts and labels.
+//!
+//! # Adding a metric
+//!
+//! Add a line to `metrics!` below. Its doc comment becomes the help text and a row of the README's table, and its name
+//! gets the prefix `transcribe_hook_`. Record the value after the event has happened: after a commit, not before.
+//! ```
+//! use transcribe_hook::telemetry::metrics::METRICS;
+//! METRICS.pruned_turns_total.inc_by(200);
+//! METRICS.redactions_total.with_label_values(&["card"]).inc();
+//! ```
+//!
+//! - Use base units, and name the unit: `_seconds`, `_bytes`. Only counters end in `_total`.
+//! - Label values are few and known in advance. List them in the definition, so each starts at 0. Never use an
+//!   identifier, a name, an address or words of a call.
+//! - A metric of every turn costs time for every turn: count in the batch, and add once.
+
+use super::builder::{Build as _, histogram, labelled, unlabelled};
+use super::{builder, process};
+use prometheus::{Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
+use std::sync::LazyLock;
+
+/// All metrics. A process is one service, so they are global.
+pub static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
+    let metrics = Metrics::new();
+    metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+    metrics
+});
+
+/// Media type of [`Metrics::text`].
+pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Buckets of durations: from half a millisecond, because storing a turn takes less than one, to the write timeout.
+const SECONDS: &[f64] =
+    &[0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Buckets of the ingest lag: from a tenth of a second to hours, as after an outage.
+const LAG: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0, 21_600.0];
+
+/// Buckets of the number of writes per commit.
+const BATCH: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+
+/// Outcomes of webhook requests.
+const OUTCOMES: &[&str] =
+    &["stored", "duplicate", "rejected", "unauthorized", "quarantined", "dropped", "overloaded", "failed", "abandoned"];
+
+/// Outcomes of events.
+const EVENTS: &[&str] = &["applied", "remarked", "ignored", "unreadable"];
+
+macro_rules! metrics {
+    ($($(#[doc = $help:literal])+ $name:ident: $kind:ident = $make:expr;)+) => {
+        /// All metrics of the service, named as exposed, but without the prefix.
+        pub struct Metrics {
+            registry: Registry,
+            $($(#[doc = $help])+ pub $name: $kind,)+
+        }
+
+        impl Metrics {
+            fn new() -> Self {
+                let registry = builder::registry();
+                $(let $name = $kind::build(&registry, stringify!($name), concat!($($help),+).trim(), $make);)+
+                Self { registry, $($name,)+ }
+            }
+        }
+
+        /// Returns name, kind, labels and help text of each metric, in the order of the source.
+        fn described() -> Vec<(&'static str, &'static str, Vec<&'static str>, &'static str)> {
+            vec![$((stringify!($name), $kind::KIND, $make.labels(), concat!($($help),+).trim()),)+]
+        }
+    };
+}
+
+metrics! {
+    /// Always 1; the label is the running version.
+    build_info: IntGaugeVec = labelled(&["version"], &[&[env!("CARGO_PKG_VERSION")]]);
+
+    /// Time from a request's header to its response's header, in seconds. A route is a template, never a path; 499 is a
+    /// client that disconnected.
+    http_request_duration_seconds: HistogramVec = histogram(SECONDS, &["method", "route", "status"]);
+    /// Webhook requests of ElevenLabs by outcome.
+    webhook_requests_total: IntCounterVec = labelled(
+        &["endpoint", "outcome"],
+        &[&["transcription", "post-call", "history"], OUTCOMES],
+    );
+
+    /// Committed turns, without duplicates.
+    turns_stored_total: IntCounterVec = labelled(&["speaker"], &[&["agent", "driver"]]);
+    /// Delay from a turn's own timestamp until it is stored, in seconds.
+    ingest_lag_seconds: Histogram = histogram(LAG, &[]);
+    /// Writes waiting for the writer.
+    write_queue_depth: IntGauge = unlabelled();
+    /// Writes per commit.
+    write_batch_size: Histogram = histogram(BATCH, &[]);
+    /// Duration of a commit, including fsync, in seconds.
+    commit_duration_seconds: Histogram = histogram(SECONDS, &[]);
+    /// Duration of a WAL checkpoint, in seconds.
+    checkpoint_duration_seconds: Histogram = histogram(SECONDS, &[]);
+    /// Failed WAL checkpoints, as on a full disk.
+    checkpoint_failures_total: IntCounter = unlabelled();
+    /// Upper bound of the turns that are not in the search index yet, as of the last indexing.
+    search_unindexed_turns: IntGauge = unlabelled();
+
+    /// Calls that wait for reconciliation, as of the last check.
+    reconciliations_due: IntGauge = unlabelled();
+    /// Duration of reconciling a call, from reading to storing, in seconds.
+    reconciliation_duration_seconds: Histogram = histogram(SECONDS, &[]);
+    /// Stored post-call events by outcome. A remarked event was applied, but parts of it could not be read.
+    events_total: IntCounterVec = labelled(&["outcome"], &[EVENTS]);
+    /// Unreadable parts of events and histories by kind: words, numbers that JSON cannot represent, damaged text,
+    /// fields.
+    remarks_total: IntCounterVec = labelled(&["kind"], &[&["words", "number", "text", "field"]]);
+    /// Stored post-call events that cannot be read, counted up to 1,000; `replay` reprocesses them.
+    events_unreadable: IntGauge = unlabelled();
+
+    /// Calls in progress, counted up to 100,000.
+    calls_open: IntGauge = unlabelled();
+    /// Size of the database file, in bytes.
+    db_size_bytes: IntGauge = unlabelled();
+    /// Size of the WAL file, in bytes.
+    wal_size_bytes: IntGauge = unlabelled();
+    /// Free space on the database's file system that this process may use, in bytes.
+    disk_free_bytes: IntGauge = unlabelled();
+
+    /// Open live streams.
+    sse_subscribers: IntGauge = unlabelled();
+    /// Time of the last successful automatic backup, in seconds since 1970; 0 if unknown.
+    backup_last_success_timestamp_seconds: Gauge = unlabelled();
+    /// Failed automatic backups.
+    backup_failures_total: IntCounter = unlabelled();
+    /// Turns erased because their retention time has expired.
+    pruned_turns_total: IntCounter = unlabelled();
+    /// 1 while retention erases nothing because the clock is far ahead of the last arrival.
+    retention_held: IntGauge = unlabelled();
+    /// Redacted values by kind.
+    redactions_total: IntCounterVec = labelled(&["kind"], &[&["card", "email", "phone", "ssn"]]);
+    /// Request bodies that were refused to free memory for faster or authenticated ones.
+    displaced_bodies_total: IntCounter = unlabelled();
+    /// Recordings with a valid signature by outcome.
+    recordings_total: IntCounterVec = labelled(&["outcome"], &[&["kept", "dropped"]]);
+}
+
+impl Metrics {
+    /// Records the start of the process. Also initializes the metrics, so the first turn does not have to.
+    pub fn init(&self) {
+        process::init();
+    }
+
+    /// Refreshes the metrics of the process.
+    pub fn refresh(&self) {
+        process::refresh();
+    }
+
+    /// Returns all metrics in Prometheus' text format.
+    pub fn text(&self) -> String {
+        builder::text(&self.registry) + &process::text()
+    }
+}
+
+/// Returns the metrics as a Markdown table.
+pub fn table() -> String {
+    builder::table(&described())
+}
