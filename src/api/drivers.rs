@@ -11,9 +11,7 @@ use crate::domain::driver_form::parse_driver;
 use crate::domain::validation::FieldReader;
 use crate::domain::{self, DriverId, PhoneNumber};
 use crate::ingest::Writer;
-use crate::ingest::blocking::BlockingWriter;
-use crate::jobs::retention::{EraseCounts, Eraser, OtherWriters};
-use crate::recordings::Recordings;
+use crate::jobs::retention::{DriverErasure, DriverErasureError, EraseCounts};
 use crate::store::command::{Completion, DeleteDriver, PutDrivers};
 use crate::store::{self, Page, Reads};
 use poem::Request;
@@ -22,15 +20,11 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use tokio::sync::{Semaphore, oneshot};
 
 pub(super) struct DriversApi {
-    pub(super) recordings: Option<Recordings>,
     pub(super) reader: Reader,
     pub(super) writer: Writer,
-    /// Has one permit, because erasing a driver reads and writes for a long time.
-    pub(super) erasing: Arc<Semaphore>,
+    pub(super) erasure: DriverErasure,
 }
 
 /// A driver.
@@ -221,7 +215,8 @@ impl DriversApi {
         parse_query_params(request, &["erase_calls"])?;
         let id = driver_id(&id.0)?;
         if erase_calls.0 {
-            return self.erase(id).await;
+            let erased = self.erasure.erase(id).await.map_err(ApiError::from)?;
+            return if erased.is_empty() { Err(driver_not_found(id).into()) } else { Ok(DriverDeleted::Deleted) };
         }
         // Each write detaches a limited number of calls.
         let failed = |error| ApiError::from_write(error, || driver_not_found(id));
@@ -231,52 +226,23 @@ impl DriversApi {
 }
 
 impl DriversApi {
-    /// Erases a driver with calls and dispatches on a separate thread. The erasure completes even if the client
-    /// disconnects.
-    async fn erase(&self, id: DriverId) -> Result<DriverDeleted, Errors<ReadErrors>> {
-        let Ok(permit) = self.erasing.clone().try_acquire_owned() else {
-            return Err(ApiError::Unavailable("another driver is being erased; try again shortly", None).into());
-        };
-        let executor = Box::new(BlockingWriter::new(self.writer.clone()));
-        let work = Eraser::new(&self.reader.store, self.recordings.clone(), executor, OtherWriters::Some);
-        let (sender, receiver) = oneshot::channel();
-        let erase = move || {
-            let mut erased = EraseCounts::default();
-            let ended = work.driver(id, &mut erased, |_| ());
-            let EraseCounts { calls, dispatches, events, unproven, .. } = erased;
-            if erased != EraseCounts::default() {
-                tracing::info!(
-                    driver_id = id.get(),
-                    calls,
-                    dispatches,
-                    events,
-                    unproven,
-                    whole = ended.is_ok(),
-                    "erased driver"
-                );
-            }
-            drop(permit);
-            // The client may have disconnected.
-            let _ = sender.send((ended, erased));
-        };
-        let thread = std::thread::Builder::new().name("erase-driver".to_owned()).spawn(erase);
-        thread.map_err(|error| ApiError::Internal(error.to_string()))?;
-        let panicked = |_| ApiError::Internal("the thread that erases a driver panicked".to_owned());
-        match receiver.await.map_err(panicked)? {
-            (Ok(()), erased) if erased == EraseCounts::default() => Err(driver_not_found(id).into()),
-            (Ok(()), _) => Ok(DriverDeleted::Deleted),
-            (Err(error), erased) if error.is_temporary() => {
-                let EraseCounts { calls, dispatches, .. } = erased;
-                let done = format!("erased {calls} calls and {dispatches} dispatches of driver {id} so far");
-                Err(ApiError::Unfinished(format!("{done}; {error}")).into())
-            }
-            (Err(error), _) => Err(ApiError::Internal(error.to_string()).into()),
-        }
-    }
-
     async fn stored(&self, id: DriverId) -> Result<domain::Driver, ApiError> {
         let driver = self.reader.read(move |store| store.driver(id)).await?;
         driver.ok_or_else(|| driver_not_found(id))
+    }
+}
+
+impl From<DriverErasureError> for ApiError {
+    fn from(error: DriverErasureError) -> Self {
+        match error {
+            DriverErasureError::Busy => Self::Unavailable("another driver is being erased; try again shortly", None),
+            DriverErasureError::Failed { driver, erased, error } if error.is_temporary() => {
+                let EraseCounts { calls, dispatches, .. } = erased;
+                let done = format!("erased {calls} calls and {dispatches} dispatches of driver {driver} so far");
+                Self::Unfinished(format!("{done}; {error}"))
+            }
+            error => Self::Internal(error.to_string()),
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 //! request, and the outcome of a delivery if the status does not show it.
 
 use crate::domain::ConversationId;
-use crate::domain::reconcile::Counts;
 use std::cell::RefCell;
 
 tokio::task_local! {
@@ -36,14 +35,4 @@ pub(super) fn set_outcome(outcome: &'static str) {
 /// Returns the facts recorded since the last call, and clears them.
 pub fn take_current() -> RequestContext {
     CONTEXT.try_with(RefCell::take).unwrap_or_default()
-}
-
-/// Logs the reconciliation of a call with its record.
-pub(super) fn log_reconciliation(conversation_id: Option<&str>, by: &str, counts: Option<Counts>) {
-    let Some(counts) = counts else {
-        tracing::info!(conversation_id, by, "stored record without transcript");
-        return;
-    };
-    let Counts { live_only, matched, added, corrected, repeated } = counts;
-    tracing::info!(conversation_id, by, live_only, matched, added, corrected, repeated, "reconciled call");
 }

@@ -6,11 +6,12 @@ use super::reader::Reader;
 use super::webhooks::signed_body::PostCallReceiver;
 use super::{backup, calls, dispatches, drivers, elevenlabs_compat, health, openapi, webhooks};
 use crate::ingest::Writer;
+use crate::ingest::post_call::PostCallService;
+use crate::jobs::retention::DriverErasure;
 use crate::live::LiveHub;
 use crate::store::{self, Store};
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 use std::sync::Arc;
-use tokio::sync::Semaphore;
 
 /// Returns all operations over a store and its writer. `deep_reads` is the maximum number of concurrent deep reads.
 pub fn service(
@@ -23,25 +24,21 @@ pub fn service(
 ) -> OpenApiService<impl OpenApi, ()> {
     let backup = backup::BackupApi::new(store.copier());
     let export = calls::export::ExportApi::new(store.clone());
-    let reader = Reader::new(store, deep_reads);
+    let reader = Reader::new(store.clone(), deep_reads);
     let recordings = gate.recordings();
+    let erasure = DriverErasure::new(store, recordings.clone(), writer.clone());
     let operations = (
         webhooks::turn::WebhooksApi { writer: writer.clone() },
         webhooks::history::HistoryApi { writer: writer.clone() },
         calls::operations::CallsApi { reader: reader.clone(), writer: writer.clone(), recordings: recordings.clone() },
         calls::audio::AudioApi { recordings: recordings.clone() },
         elevenlabs_compat::operations::ElevenLabsApi { reader: reader.clone(), recordings: recordings.clone() },
-        webhooks::post_call::PostCallApi { gate, writer: writer.clone() },
+        webhooks::post_call::PostCallApi { gate, service: PostCallService::new(writer.clone(), recordings.clone()) },
         calls::transcriptions::TranscriptionsApi { reader: reader.clone() },
         calls::events::EventsApi { tail },
         calls::stats::StatsApi { reader: reader.clone() },
         calls::search::SearchApi { reader: reader.clone() },
-        drivers::DriversApi {
-            reader: reader.clone(),
-            writer: writer.clone(),
-            recordings,
-            erasing: Arc::new(Semaphore::new(1)),
-        },
+        drivers::DriversApi { reader: reader.clone(), writer: writer.clone(), erasure },
         dispatches::DispatchesApi { reader: reader.clone(), writer: writer.clone() },
         auth::sign_in::SessionApi { access },
         health::HealthApi { reader, writer },

@@ -6,6 +6,7 @@ pub mod executor;
 pub mod file_watch;
 pub mod index_schedule;
 mod job;
+pub mod post_call;
 pub mod purge_schedule;
 pub mod reconciler;
 pub mod slices;

@@ -21,6 +21,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
+/// Maximum time that the response to an event or a history waits for the reconciliation of its call. The event is
+/// already stored then.
+pub const MAX_RESPONSE_WAIT: Duration = Duration::from_secs(1);
+
 /// Interval of checks for calls that another process made due.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 

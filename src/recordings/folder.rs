@@ -89,6 +89,14 @@ impl Recordings {
         }
     }
 
+    /// Deletes a recording on a blocking thread, and returns whether it existed.
+    ///
+    /// # Errors
+    /// The recording exists but cannot be deleted.
+    pub async fn remove_async(self, conversation_id: ConversationId) -> io::Result<bool> {
+        tokio::task::spawn_blocking(move || self.remove(&conversation_id)).await?
+    }
+
     /// Creates a temporary file, which is deleted when dropped unless it is persisted.
     pub(super) fn temporary_file(&self) -> io::Result<NamedTempFile> {
         tempfile::Builder::new().prefix(TEMPORARY_PREFIX).suffix(TEMPORARY_SUFFIX).make_in(&self.folder, files::create)

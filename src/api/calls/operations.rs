@@ -213,7 +213,10 @@ impl CallsApi {
         reject_query_params(request)?;
         let id = self::conversation_id(&conversation_id.0)?;
         // First, because a retry then still finds the call if the rest fails.
-        erase_recording(self.recordings.clone(), id.clone()).await?;
+        if let Some(recordings) = self.recordings.clone() {
+            let undeleted = |error| ApiError::Internal(format!("the recording cannot be deleted: {error}"));
+            recordings.remove_async(id.clone()).await.map_err(undeleted)?;
+        }
         let naming = self.erase_events_naming(&id).await?;
         match self.writer.execute(EraseCall(id)).await {
             Err(WriteError::Rejected(Rejection::NotFound)) if naming => Ok(Erased::Erased),
@@ -237,18 +240,6 @@ impl CallsApi {
             let Some(next) = next else { return Ok(any) };
             after = next;
         }
-    }
-}
-
-pub(in crate::api) async fn erase_recording(
-    recordings: Option<Recordings>,
-    id: ConversationId,
-) -> Result<(), ApiError> {
-    let Some(recordings) = recordings else { return Ok(()) };
-    match tokio::task::spawn_blocking(move || recordings.remove(&id)).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(ApiError::Internal(format!("the recording cannot be deleted: {error}"))),
-        Err(error) => Err(ApiError::Internal(error.to_string())),
     }
 }
 

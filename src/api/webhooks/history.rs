@@ -1,6 +1,5 @@
 //! The history webhook: a running call's server tool sends the conversation so far.
 
-use super::wait::RECONCILED_HEADER;
 use crate::api::body::{JsonBody, JsonOk};
 use crate::api::error::{ApiError, Errors, RecordErrors};
 use crate::api::request_context;
@@ -8,6 +7,7 @@ use crate::api::tag::Tag;
 use crate::domain::describe_remarks;
 use crate::elevenlabs::parse_history;
 use crate::ingest::event;
+use crate::ingest::reconciler::MAX_RESPONSE_WAIT;
 use crate::ingest::{WriteError, Writer};
 use crate::store::Rejection;
 use crate::store::command::KeepHistory;
@@ -88,7 +88,7 @@ impl HistoryApi {
             Err(error) => return Err(error.into()),
             Ok(_) => {
                 // The history is stored even if this fails; the call shows the result later.
-                let counts = self.writer.requests().reconciled(&conversation_id, RECONCILED_HEADER).await;
+                let counts = self.writer.requests().reconciled(&conversation_id, MAX_RESPONSE_WAIT).await;
                 tracing::debug!(
                     conversation_id = conversation_id.as_str(),
                     added = counts.ok().flatten().map(|counts| counts.added),

@@ -4,4 +4,3 @@ pub(super) mod history;
 pub(super) mod post_call;
 pub mod signed_body;
 pub(super) mod turn;
-mod wait;

@@ -6,10 +6,9 @@
 
 use crate::domain::{ConversationId, NewDispatch};
 use crate::elevenlabs::client::{Client, ClientError, ConversationSummary};
-use crate::elevenlabs::parse_batch;
+use crate::elevenlabs::{fetched_event, parse_batch};
 use crate::ingest::WriteError;
 use crate::store;
-use serde_json::{Value, json};
 use std::fmt;
 
 /// The store that a backfill writes to.
@@ -249,20 +248,10 @@ impl<K: BackfillTarget + ?Sized> FetchOptions<'_, K> {
             report.failed.push(format!("{id}: ElevenLabs returned another conversation"));
             return Ok(());
         }
-        self.keeper.store(event(&data))?;
+        self.keeper.store(fetched_event(&data).into_bytes())?;
         report.fetched += 1;
         Ok(())
     }
-}
-
-/// Returns the event that ElevenLabs would have posted at the end of the call. It does not depend on the time of the
-/// request, so a repeated one is a duplicate.
-fn event(data: &Value) -> Vec<u8> {
-    let seconds = |field: &str| data["metadata"][field].as_i64().unwrap_or_default();
-    let end = seconds("start_time_unix_secs").saturating_add(seconds("call_duration_secs"));
-    json!({"type": "post_call_transcription", "event_timestamp": end, "origin": "backfill", "data": data})
-        .to_string()
-        .into_bytes()
 }
 
 /// Counts of a batch's recipients.

@@ -58,6 +58,13 @@ pub struct EraseCounts {
     pub unproven: u64,
 }
 
+impl EraseCounts {
+    /// Returns whether nothing was found.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Erases items in a store.
 pub struct Eraser {
     /// Upgraded only during a step, so that an erasure does not delay closing the store.

@@ -138,7 +138,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
     ("live", &["store", "telemetry", "domain"]),
     ("export", &["store", "domain"]),
     ("import", &["store", "domain"]),
-    ("ingest", &["redaction", "store", "elevenlabs", "telemetry", "domain", "sys"]),
+    ("ingest", &["redaction", "recordings", "store", "elevenlabs", "telemetry", "domain", "sys"]),
     ("redaction", &["telemetry", "domain"]),
     ("recordings", &["domain", "sys"]),
     ("store", &["telemetry", "domain", "sys"]),

@@ -1,0 +1,81 @@
+//! Erasure of a driver by a running service.
+
+use super::eraser::{EraseCounts, Eraser, OtherWriters};
+use super::error::EraseError;
+use crate::domain::DriverId;
+use crate::ingest::Writer;
+use crate::ingest::blocking::BlockingWriter;
+use crate::recordings::Recordings;
+use crate::store::Store;
+use std::io;
+use std::sync::Arc;
+use tokio::sync::{Semaphore, oneshot};
+
+/// Erasure of drivers, one at a time, because it reads and writes for a long time.
+pub struct DriverErasure {
+    store: Arc<dyn Store>,
+    recordings: Option<Recordings>,
+    writer: Writer,
+    permit: Arc<Semaphore>,
+}
+
+/// Reason why a driver was not erased completely.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverErasureError {
+    /// Another driver is being erased.
+    #[error("another driver is being erased")]
+    Busy,
+    /// No thread could be started.
+    #[error("{0}")]
+    Thread(io::Error),
+    /// The thread panicked.
+    #[error("the thread that erases a driver panicked")]
+    Panicked,
+    /// Something could not be erased; repeating the erasure continues it.
+    #[error("{error}")]
+    Failed {
+        /// The driver.
+        driver: DriverId,
+        /// Items that were erased before the failure.
+        erased: EraseCounts,
+        /// The failure.
+        error: EraseError,
+    },
+}
+
+impl DriverErasure {
+    /// Creates the erasure in a store.
+    pub fn new(store: Arc<dyn Store>, recordings: Option<Recordings>, writer: Writer) -> Self {
+        Self { store, recordings, writer, permit: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// Erases a driver with calls and dispatches on a separate thread. Dropping the future does not cancel it. Returns
+    /// what was erased; nothing if there is no such driver.
+    ///
+    /// # Errors
+    /// See [`DriverErasureError`].
+    pub async fn erase(&self, driver: DriverId) -> Result<EraseCounts, DriverErasureError> {
+        let permit = self.permit.clone().try_acquire_owned().map_err(|_| DriverErasureError::Busy)?;
+        let executor = Box::new(BlockingWriter::new(self.writer.clone()));
+        let work = Eraser::new(&self.store, self.recordings.clone(), executor, OtherWriters::Some);
+        let (sender, receiver) = oneshot::channel();
+        let erase = move || {
+            let mut erased = EraseCounts::default();
+            let ended = work.driver(driver, &mut erased, |_| ());
+            let EraseCounts { calls, dispatches, events, unproven, .. } = erased;
+            if !erased.is_empty() {
+                let whole = ended.is_ok();
+                tracing::info!(driver_id = driver.get(), calls, dispatches, events, unproven, whole, "erased driver");
+            }
+            drop(permit);
+            // Nobody may wait any more.
+            let _ = sender.send((ended, erased));
+        };
+        std::thread::Builder::new().name("erase-driver".to_owned()).spawn(erase).map_err(DriverErasureError::Thread)?;
+        let (ended, erased) = receiver.await.map_err(|_| DriverErasureError::Panicked)?;
+        match ended {
+            Ok(()) => Ok(erased),
+            Err(error) => Err(DriverErasureError::Failed { driver, erased, error }),
+        }
+    }
+}
