@@ -178,7 +178,7 @@ impl Reads for NullStore {
         Ok(Vec::new())
     }
 
-    fn drivers(&self, _: Option<DriverId>, _: usize, _: bool) -> store::Result<Page<Driver>> {
+    fn drivers(&self, _: store::DriverPageRequest) -> store::Result<Page<Driver>> {
         Ok(Page { rows: Vec::new(), has_more: false, total: None })
     }
 
@@ -186,7 +186,7 @@ impl Reads for NullStore {
         Ok(None)
     }
 
-    fn event_ids(&self, _: i64, _: bool, _: usize) -> store::Result<Vec<i64>> {
+    fn event_ids(&self, _: store::EventSelection, _: i64, _: usize) -> store::Result<Vec<i64>> {
         Ok(Vec::new())
     }
 
@@ -210,12 +210,12 @@ impl Reads for NullStore {
         Ok(Vec::new())
     }
 
-    fn old_events(&self, _: Timestamp, _: i64, _: usize) -> store::Result<(Vec<ExpiredEvent>, Option<i64>)> {
-        Ok((Vec::new(), None))
+    fn old_events(&self, _: Timestamp, _: i64, _: usize) -> store::Result<store::ScanPage<ExpiredEvent>> {
+        Ok(store::ScanPage { rows: Vec::new(), next: None })
     }
 
-    fn events_naming(&self, _: &HashSet<ConversationId>, _: i64) -> store::Result<(Vec<NamingEvent>, Option<i64>)> {
-        Ok((Vec::new(), None))
+    fn events_naming(&self, _: &HashSet<ConversationId>, _: i64) -> store::Result<store::ScanPage<NamingEvent>> {
+        Ok(store::ScanPage { rows: Vec::new(), next: None })
     }
 
     fn newest_arrival(&self) -> store::Result<Option<Timestamp>> {

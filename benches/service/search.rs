@@ -267,8 +267,8 @@ impl Reads for NoIndex {
     pass_on! {
         is_erased(id: &ConversationId) -> store::Result<bool>;
         old_calls(query: &ExpiredCallQuery) -> store::Result<Vec<ExpiredCall>>;
-        old_events(before: Timestamp, after: i64, limit: usize) -> store::Result<(Vec<store::ExpiredEvent>, Option<i64>)>;
-        events_naming(calls: &HashSet<ConversationId>, after: i64) -> store::Result<(Vec<store::NamingEvent>, Option<i64>)>;
+        old_events(before: Timestamp, after: i64, limit: usize) -> store::Result<store::ScanPage<store::ExpiredEvent>>;
+        events_naming(calls: &HashSet<ConversationId>, after: i64) -> store::Result<store::ScanPage<store::NamingEvent>>;
         newest_arrival() -> store::Result<Option<Timestamp>>;
         old_dispatches(before: Timestamp, after: Option<&ConversationId>, limit: usize) -> store::Result<Vec<ConversationId>>;
         dispatches_of(id: DriverId, number: Option<&PhoneNumber>, limit: usize) -> store::Result<Vec<ConversationId>>;
@@ -278,9 +278,9 @@ impl Reads for NoIndex {
         turns(query: &TurnQuery) -> store::Result<Option<store::Page<Turn>>>;
         search(query: &SearchQuery) -> store::Result<HitPage>;
         driver(id: DriverId) -> store::Result<Option<Driver>>;
-        drivers(after: Option<DriverId>, limit: usize, with_total: bool) -> store::Result<store::Page<Driver>>;
+        drivers(request: store::DriverPageRequest) -> store::Result<store::Page<Driver>>;
         event(id: i64) -> store::Result<Option<StoredEvent>>;
-        event_ids(after: i64, only_unreadable: bool, limit: usize) -> store::Result<Vec<i64>>;
+        event_ids(selection: store::EventSelection, after: i64, limit: usize) -> store::Result<Vec<i64>>;
         unread_events() -> store::Result<store::UnreadEvents>;
         dispatch(id: &ConversationId) -> store::Result<Option<Dispatch>>;
         open_calls(limit: u32) -> store::Result<u64>;

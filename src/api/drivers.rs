@@ -13,7 +13,7 @@ use crate::domain::{self, DriverId, PhoneNumber};
 use crate::ingest::Writer;
 use crate::jobs::retention::{DriverErasure, DriverErasureError, EraseCounts};
 use crate::store::command::{Completion, DeleteDriver, PutDrivers};
-use crate::store::{self, Page, Reads};
+use crate::store::{self, DriverPageRequest, Page, Reads};
 use poem::Request;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
@@ -148,11 +148,11 @@ impl DriversApi {
         let ids = ids.0.as_deref().map(driver_ids).transpose()?;
         let after = list.decode_cursor(cursor.0.as_deref(), |key| DriverId::new(key.parse().ok()?).ok())?;
         let depth = Depth::for_page(after.is_none(), limit.0, include_total.0);
-        let (limit, with_total) = (limit.0.into(), include_total.0);
+        let page = DriverPageRequest { after, limit: limit.0.into(), with_total: include_total.0 };
         let make = move |store: &dyn Reads| {
             let page = match ids {
-                None => store.drivers(after, limit, with_total)?,
-                Some(ids) => get_many(store, &ids, after, limit, with_total)?,
+                None => store.drivers(page)?,
+                Some(ids) => get_many(store, &ids, page)?,
             };
             let next_cursor = page.rows.last().filter(|_| page.has_more).map(|driver| list.encode_cursor(driver.id));
             Ok(DriverPage {
@@ -254,10 +254,9 @@ fn driver_not_found(id: DriverId) -> ApiError {
 fn get_many(
     store: &dyn Reads,
     ids: &BTreeSet<DriverId>,
-    after: Option<DriverId>,
-    limit: usize,
-    with_total: bool,
+    request: DriverPageRequest,
 ) -> store::Result<Page<domain::Driver>> {
+    let DriverPageRequest { after, limit, with_total } = request;
     let mut rows = store.drivers_by_ids(ids)?;
     let total = with_total.then_some(rows.len() as u64);
     rows.retain(|driver| Some(driver.id) > after);

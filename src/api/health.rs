@@ -5,6 +5,7 @@ use super::error::{ApiError, Errors, ReadinessErrors};
 use super::reader::Reader;
 use super::tag::Tag;
 use crate::ingest::{WriteError, Writer};
+use crate::store::DriverPageRequest;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 
@@ -58,7 +59,7 @@ impl HealthApi {
             })
         })?;
         self.reader
-            .read(|store| store.drivers(None, 1, false))
+            .read(|store| store.drivers(DriverPageRequest { after: None, limit: 1, with_total: false }))
             .await
             .map_err(|error| not_ready(error.cause().map(str::to_owned)))?;
         Ok(ok())

@@ -10,7 +10,7 @@ use crate::domain::Timestamp;
 use crate::elevenlabs::client::Client;
 use crate::ingest::executor::StoreWriter;
 use crate::ingest::reconciler::reconcile_all_due_in;
-use crate::jobs::backfill::{self, BackfillReport, BackfillTarget, EmptyTarget, Progress, StoreTarget};
+use crate::jobs::backfill::{self, BackfillMode, BackfillReport, BackfillTarget, EmptyTarget, Progress, StoreTarget};
 use crate::store::Store;
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
@@ -59,8 +59,9 @@ pub(super) fn run(args: &BackfillArgs) -> Result<()> {
 }
 
 fn fetch(args: &BackfillArgs, client: &Client, keeper: &impl BackfillTarget) -> Result<()> {
+    let mode = if args.dry_run { BackfillMode::DryRun } else { BackfillMode::Store };
     if let Some(id) = &args.batch {
-        let report = backfill::batch(client, keeper, id, args.dry_run)?;
+        let report = backfill::batch(client, keeper, id, mode)?;
         let numbers =
             [("recipients", report.recipients), ("not_called", report.not_called), ("dispatched", report.dispatched)];
         return finish(args, &numbers, &report.failed);
@@ -71,7 +72,7 @@ fn fetch(args: &BackfillArgs, client: &Client, keeper: &impl BackfillTarget) -> 
     bar.set_style(listing);
     let mut fetches = false;
     let since = args.since.unix_micros().div_euclid(1_000_000);
-    let run = backfill::conversations(client, keeper, Some(since), args.dry_run, |progress| match progress {
+    let run = backfill::conversations(client, keeper, Some(since), mode, |progress| match progress {
         Progress::Listed(count) => {
             bar.set_message(count.to_string());
             bar.tick();

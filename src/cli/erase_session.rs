@@ -2,11 +2,10 @@
 
 use super::args::database::DatabaseArgs;
 use super::output::eprint_line;
-use crate::ingest::WriteError;
-use crate::ingest::executor::{Executor, StoreWriter};
-use crate::jobs::retention::{EraseCounts, EraseError, Eraser, OtherWriters};
+use crate::ingest::direct_erasure::SliceEraser;
+use crate::jobs::retention::{EraseCounts, EraseError, Eraser};
 use crate::recordings::Recordings;
-use crate::store::{self, ErrorKind, Forgotten, Store, Unfinished, Write, Written};
+use crate::store::{ErrorKind, Forgotten, OtherWriters, Store};
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -39,24 +38,23 @@ const PURGE_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct EraseSession {
     store: Arc<dyn Store>,
     recordings: Option<Recordings>,
-    shared: bool,
+    others: OtherWriters,
 }
 
 impl EraseSession {
     pub(super) fn open(database: &DatabaseArgs, audio_dir: Option<&Path>) -> Result<Self> {
         let store = database.open_existing()?;
-        let shared = store.is_shared();
+        let others = store.other_writers();
         let recordings = audio_dir.map(|folder| {
             Recordings::open_shared(folder)
                 .with_context(|| format!("cannot use the recordings in {}", folder.display()))
         });
-        Ok(Self { store: Arc::new(store), recordings: recordings.transpose()?, shared })
+        Ok(Self { store: Arc::new(store), recordings: recordings.transpose()?, others })
     }
 
     pub(super) fn eraser(&self) -> Eraser {
-        let executor = SliceEraser { writer: StoreWriter(self.store.clone()), shared: self.shared };
-        let others = if self.shared { OtherWriters::Some } else { OtherWriters::None };
-        Eraser::new(&self.store, self.recordings.clone(), Box::new(executor), others)
+        let executor = SliceEraser::new(self.store.clone(), self.others);
+        Eraser::new(&self.store, self.recordings.clone(), Box::new(executor), self.others)
     }
 
     /// Shows the number of erased calls on a terminal while `work` runs.
@@ -76,11 +74,11 @@ impl EraseSession {
             match self.store.forget(Duration::from_millis(25)) {
                 Ok(Forgotten::All) => return Ok(()),
                 // The service rewrites the index in the background.
-                Ok(Forgotten::ButIndex) if self.shared && Instant::now() > end => {
+                Ok(Forgotten::ButIndex) if self.others == OtherWriters::Some && Instant::now() > end => {
                     eprint_line("the service is still purging erased words from the search index");
                     return Ok(());
                 }
-                Ok(Forgotten::ButIndex) if self.shared => {}
+                Ok(Forgotten::ButIndex) if self.others == OtherWriters::Some => {}
                 Ok(Forgotten::ButIndex) => {
                     while self.store.catch_up()?.erased_words {}
                     end = Instant::now() + PURGE_TIMEOUT;
@@ -114,50 +112,10 @@ impl EraseSession {
     }
 }
 
-/// An executor that erases a long call to its end, as a service's writer does.
-struct SliceEraser {
-    writer: StoreWriter,
-    shared: bool,
-}
-
-impl Executor for SliceEraser {
-    fn execute_write(&self, write: Write) -> Result<Written, WriteError> {
-        let call = match &write {
-            Write::EraseCall(id) | Write::PruneCall(id, _) => Some(id.clone()),
-            _ => None,
-        };
-        let written = self.writer.execute_write(write)?;
-        if let (Written::Begun, Some(id)) = (&written, call) {
-            erase_slices(&*self.writer.0, Unfinished::Call(&id), self.shared)?;
-        }
-        Ok(written)
-    }
-}
-
 /// Runs an erasure, and returns its counts unless it failed.
 pub(super) fn counted(
     erase: impl FnOnce(&mut EraseCounts) -> Result<(), EraseError>,
 ) -> Result<EraseCounts, EraseError> {
     let mut erased = EraseCounts::default();
     erase(&mut erased).map(|()| erased)
-}
-
-/// Pause after each slice while a service also writes, as a multiple of the slice's duration.
-const PAUSE_FACTOR: u32 = 4;
-
-/// Maximum pause after a slice.
-const MAX_PAUSE: Duration = Duration::from_millis(500);
-
-/// Erases the remaining rows of unfinished calls in slices, with pauses if a service also writes.
-pub(super) fn erase_slices(store: &dyn Store, which: Unfinished<'_>, shared: bool) -> Result<(), store::Error> {
-    loop {
-        let start = Instant::now();
-        // The service may have erased the last slice.
-        if store.go_on_erasing(which)?.is_none() {
-            return Ok(());
-        }
-        if shared {
-            std::thread::sleep((start.elapsed() * PAUSE_FACTOR).min(MAX_PAUSE));
-        }
-    }
 }

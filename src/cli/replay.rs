@@ -6,7 +6,7 @@ use crate::domain::{EventOutcome, Timestamp};
 use crate::ingest::event;
 use crate::ingest::reconciler::reconcile_all_due_in;
 use crate::store::command::{self, ReplayEvent};
-use crate::store::{Reads as _, Rejection};
+use crate::store::{EventSelection, Reads as _, Rejection};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
@@ -53,9 +53,10 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     if let Some(id) = args.event {
         replay(id)?;
     } else {
+        let selection = if args.failed { EventSelection::Unreadable } else { EventSelection::All };
         let mut after = 0;
         loop {
-            let ids = store.event_ids(after, args.failed, PAGE_SIZE)?;
+            let ids = store.event_ids(selection, after, PAGE_SIZE)?;
             let Some(last) = ids.last() else { break };
             after = *last;
             for id in ids {

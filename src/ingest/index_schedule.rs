@@ -3,6 +3,7 @@
 //!
 //! Pure logic: the current time is an argument.
 
+use crate::store::Backlog;
 use std::time::{Duration, Instant};
 
 /// Backlog below which indexing waits for an idle moment, because each slice costs a commit. Until then these turns are
@@ -58,13 +59,14 @@ impl IndexSchedule {
         (self.left + self.writes >= MIN_BACKLOG_TURNS).then_some(self.earliest)
     }
 
-    /// Records a slice and its remaining backlog. If `more` work is left, the next slice does not wait for an
-    /// idle moment. Returns the backlog when it is time to log progress.
-    pub fn slice_done(&mut self, began: Instant, now: Instant, left: u64, more: bool) -> Option<u64> {
+    /// Records a slice and its remaining backlog. If erased words are left, the next slice does not wait for an idle
+    /// moment. Returns the backlog when it is time to log progress.
+    pub fn slice_done(&mut self, began: Instant, now: Instant, backlog: Backlog) -> Option<u64> {
+        let left = backlog.turns;
         let pause = if self.writes > 0 { BUSY_PAUSE_FACTOR } else { IDLE_PAUSE_FACTOR };
         self.earliest = now + (now - began) * pause;
         self.is_failing = false;
-        (self.left, self.writes) = (if more { left.max(MIN_BACKLOG_TURNS) } else { left }, 0);
+        (self.left, self.writes) = (if backlog.erased_words { left.max(MIN_BACKLOG_TURNS) } else { left }, 0);
         match self.told {
             Some(_) if left < MIN_BACKLOG_TURNS => {
                 self.told = None;

@@ -1,6 +1,7 @@
 //! The write path: the queue, the writer, and what becomes of events.
 
 pub mod blocking;
+pub mod direct_erasure;
 pub mod event;
 pub mod executor;
 pub mod file_watch;

@@ -49,8 +49,11 @@ const REQUESTED_ROUNDS: u32 = 4;
 /// Maximum number of calls that requests wait for. Further calls are reconciled without a waiting request.
 const MAX_REQUESTED: usize = 10_000;
 
-/// Minimum work before a pause, and maximum length of a pause.
-const PAUSE_LIMITS: (Duration, Duration) = (Duration::from_millis(4), Duration::from_secs(1));
+/// Minimum work before a pause.
+const MIN_WORK_TIME: Duration = Duration::from_millis(4);
+
+/// Maximum length of a pause.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// Maximum number of void plans in a row before a call is postponed.
 const MAX_PLANS: usize = 5;
@@ -290,9 +293,8 @@ impl<W: Fn(Vec<Reconciliation>) -> Vec<Result<i64, WriteError>>> ReconcilerLoop<
         }
         self.requests.put_back(calls.collect());
         let requests = self.requests.clone();
-        let rest = |worked: Duration| {
-            worked < PAUSE_LIMITS.0 || requests.sleep(Instant::now() + worked.min(PAUSE_LIMITS.1), false)
-        };
+        let rest =
+            |worked: Duration| worked < MIN_WORK_TIME || requests.sleep(Instant::now() + worked.min(MAX_PAUSE), false);
         let done = store_all(&*self.store, &self.write, running, &rest);
         for (id, result) in done {
             match result {

@@ -1,7 +1,7 @@
 //! Erases long calls slice by slice, between other writes.
 
 use crate::domain::ConversationId;
-use crate::store::{Commands, Error, Unfinished};
+use crate::store::{Commands, Error, OtherWriters, Unfinished};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -58,11 +58,14 @@ impl<R> Slices<R> {
     }
 
     /// Erases the next slice.
-    pub fn erase_next(&mut self, store: &dyn Commands, others_write: bool) -> Progress<R> {
+    pub fn erase_next(&mut self, store: &dyn Commands, others: OtherWriters) -> Progress<R> {
         let start = Instant::now();
         let done = store.go_on_erasing(self.which);
         let now = Instant::now();
-        let pause = if others_write { BUSY_PAUSE_FACTOR } else { IDLE_PAUSE_FACTOR };
+        let pause = match others {
+            OtherWriters::Some => BUSY_PAUSE_FACTOR,
+            OtherWriters::None => IDLE_PAUSE_FACTOR,
+        };
         self.next = Some(now + (now - start) * pause);
         match done {
             Ok(Some(slice)) if slice.finished => {

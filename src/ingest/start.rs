@@ -8,7 +8,7 @@ use super::slices::Slices;
 use super::writer::{Shared, Writer, WriterLoop};
 use super::writer_thread::WriterThread;
 use crate::redaction::Redactor;
-use crate::store::Store;
+use crate::store::{OtherWriters, Store};
 use crate::telemetry::metrics::METRICS;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -40,7 +40,7 @@ impl Writer {
                 forgetting: PurgeSchedule::default(),
                 file_watch: FileMonitor::new(),
                 slices: Slices::new(),
-                others_wrote: false,
+                others: OtherWriters::None,
             }
             .run(&orders);
         })?;

@@ -26,7 +26,7 @@ use super::slices::Slices;
 use crate::domain::Timestamp;
 use crate::redaction::Redactor;
 use crate::store::command::{Command, Probe, output_of};
-use crate::store::{Error, ErrorKind, Outcome, Rejection, Store, StoredTurn, Write, Written};
+use crate::store::{Error, ErrorKind, OtherWriters, Outcome, Rejection, Store, StoredTurn, Write, Written};
 use crate::telemetry::metrics::{LocalHistogram, METRICS};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -161,8 +161,8 @@ pub(super) struct WriterLoop {
     pub(super) forgetting: PurgeSchedule,
     pub(super) file_watch: FileMonitor,
     pub(super) slices: Slices<Reply>,
-    /// True if anything was written since the last slice of an erasure.
-    pub(super) others_wrote: bool,
+    /// Others, if anything was written since the last slice of an erasure.
+    pub(super) others: OtherWriters,
     /// Collected per batch, so that a turn costs no more than an addition.
     pub(super) lag: LocalHistogram,
 }
@@ -251,7 +251,8 @@ impl WriterLoop {
 
     /// Erases the next slice of a long call.
     fn go_on_erasing(&mut self) {
-        let progress = self.slices.erase_next(&*self.store, std::mem::take(&mut self.others_wrote));
+        let others = std::mem::replace(&mut self.others, OtherWriters::None);
+        let progress = self.slices.erase_next(&*self.store, others);
         if progress.erased {
             self.forgetting.erased();
             self.shared.committed.send_replace(());
@@ -268,7 +269,7 @@ impl WriterLoop {
             Ok(left) => {
                 METRICS.search_unindexed_turns.set(i64::try_from(left.turns).unwrap_or(i64::MAX));
                 self.forgetting.note_index(left.erased_words);
-                if let Some(left) = pace.slice_done(began, Instant::now(), left.turns, left.erased_words) {
+                if let Some(left) = pace.slice_done(began, Instant::now(), left) {
                     tracing::info!(left, "indexing turns for search");
                 }
             }
@@ -308,7 +309,7 @@ impl WriterLoop {
         if writes.is_empty() {
             return;
         }
-        self.others_wrote = true;
+        self.others = OtherWriters::Some;
         match self.apply(&writes) {
             Ok(outcomes) => {
                 for ((reply, outcome), write) in replies.into_iter().zip(outcomes).zip(&writes) {

@@ -1,9 +1,10 @@
 //! The traits of a store, by who uses them.
 
 use super::{
-    Archive, Backlog, BackupSource, CallFilter, CallPageRequest, ChangeBatch, ChangedCalls, DatabaseSizes, Due,
-    ErasedSlice, ExpiredCall, ExpiredCallQuery, ExpiredEvent, FeedPosition, Forgotten, HitPage, NamingEvent, Outcome,
-    Page, Result, Scope, SearchQuery, TurnQuery, Unfinished, UnreadEvents, Write,
+    Archive, Backlog, BackupSource, CallFilter, CallPageRequest, ChangeBatch, ChangedCalls, DatabaseSizes,
+    DriverPageRequest, Due, ErasedSlice, EventSelection, ExpiredCall, ExpiredCallQuery, ExpiredEvent, FeedPosition,
+    Forgotten, HitPage, NamingEvent, Outcome, Page, Result, ScanPage, Scope, SearchQuery, TurnQuery, Unfinished,
+    UnreadEvents, Write,
 };
 use crate::domain::reconcile::Material;
 use crate::domain::{
@@ -74,15 +75,14 @@ pub trait Reads: Send + Sync + 'static {
     /// Returns those drivers with these ids that exist, ordered by id.
     fn drivers_by_ids(&self, ids: &BTreeSet<DriverId>) -> Result<Vec<Driver>>;
 
-    /// Returns up to `limit` drivers with ids above `after`, ordered by id.
-    fn drivers(&self, after: Option<DriverId>, limit: usize, with_total: bool) -> Result<Page<Driver>>;
+    /// Returns a page of drivers, ordered by id.
+    fn drivers(&self, request: DriverPageRequest) -> Result<Page<Driver>>;
 
     /// Returns an event.
     fn event(&self, id: i64) -> Result<Option<StoredEvent>>;
 
-    /// Returns the ids of up to `limit` events above `after`, in order; on request only of events that could not be
-    /// parsed.
-    fn event_ids(&self, after: i64, only_unreadable: bool, limit: usize) -> Result<Vec<i64>>;
+    /// Returns the ids of up to `limit` events above `after`, in order.
+    fn event_ids(&self, selection: EventSelection, after: i64, limit: usize) -> Result<Vec<i64>>;
 
     /// Counts the events that could not be parsed, or only in part.
     fn unread_events(&self) -> Result<UnreadEvents>;
@@ -105,12 +105,12 @@ pub trait Reads: Send + Sync + 'static {
     fn old_calls(&self, query: &ExpiredCallQuery) -> Result<Vec<ExpiredCall>>;
 
     /// Scans up to `limit` events with ids above `after` and returns those that arrived before `before` and belong to
-    /// no call. The second value is the id to continue after, or `None` at the end.
-    fn old_events(&self, before: Timestamp, after: i64, limit: usize) -> Result<(Vec<ExpiredEvent>, Option<i64>)>;
+    /// no call.
+    fn old_events(&self, before: Timestamp, after: i64, limit: usize) -> Result<ScanPage<ExpiredEvent>>;
 
     /// Scans events with ids above `after` that belong to no call, and returns those whose bodies have one of these
-    /// calls at a `conversation_id` key. The second value is the id to continue after, or `None` at the end.
-    fn events_naming(&self, calls: &HashSet<ConversationId>, after: i64) -> Result<(Vec<NamingEvent>, Option<i64>)>;
+    /// calls at a `conversation_id` key.
+    fn events_naming(&self, calls: &HashSet<ConversationId>, after: i64) -> Result<ScanPage<NamingEvent>>;
 
     /// Returns up to `limit` dispatches from before `before` that never became a call, ordered by conversation id after
     /// `after`.

@@ -47,8 +47,17 @@ pub struct BackupSource {
 /// A function that copies a database file into a partial file.
 type BackupCopy = Arc<dyn Fn(&Path, &Aside, ProgressFn) -> Result<BackupReport> + Send + Sync>;
 
-/// A function that verifies a finished copy; the flag asks for a thorough check.
-type Examine = fn(&Path, bool, ProgressFn) -> Result<()>;
+/// Depth of the check of a finished copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyCheck {
+    /// That it opens and has its full length.
+    Length,
+    /// In addition that all of it is intact.
+    Content,
+}
+
+/// A function that verifies a finished copy.
+type Examine = fn(&Path, CopyCheck, ProgressFn) -> Result<()>;
 
 impl BackupSource {
     pub(super) fn new(
@@ -90,13 +99,13 @@ impl BackupSource {
         self.do_copy(to, watch)
     }
 
-    /// Checks that a finished copy opens and has its full length. A thorough check reads all of it.
+    /// Checks that a finished copy is usable.
     ///
     /// # Errors
     /// The copy is unusable, or `watch` stopped the work.
-    pub fn examine(&self, copy: &Path, thorough: bool, watch: ProgressFn) -> Result<()> {
+    pub fn examine(&self, copy: &Path, depth: CopyCheck, watch: ProgressFn) -> Result<()> {
         match &self.of {
-            Some((.., examine)) => examine(copy, thorough, watch),
+            Some((.., examine)) => examine(copy, depth, watch),
             None => Err(Error::new(ErrorKind::Other, "verifying a copy", "the database is not one file")),
         }
     }

@@ -15,6 +15,7 @@ mod deadline;
 mod error;
 mod maintenance;
 mod null;
+mod other_writers;
 mod outcome;
 mod query;
 mod search;
@@ -27,13 +28,16 @@ pub use contract::{Commands, Feed, Maintenance, Reads, Store};
 pub use deadline::reading_until;
 pub use error::{Error, ErrorKind, Result};
 pub use maintenance::{
-    BackupReport, BackupSource, BackupStep, CheckReport, DatabaseSizes, IntegrityIssue, ProgressFn, UnreadEvents,
+    BackupReport, BackupSource, BackupStep, CheckReport, CopyCheck, DatabaseSizes, IntegrityIssue, ProgressFn,
+    UnreadEvents,
 };
 pub use null::NullStore;
+pub use other_writers::OtherWriters;
 pub use outcome::{BadElement, BadLink, Counts, Kept, NewCall, Rejection, StoredTurn};
 pub use query::{
-    Backlog, CallFilter, CallKey, CallPageRequest, Due, ErasedSlice, ExpiredCall, ExpiredCallQuery, ExpiredEvent,
-    Forgotten, NamingEvent, Page, RecordFilter, SortOrder, TurnKey, TurnOrder, TurnQuery, Unfinished, json_length,
+    Backlog, CallFilter, CallKey, CallPageRequest, DriverPageRequest, Due, ErasedSlice, EventSelection, ExpiredCall,
+    ExpiredCallQuery, ExpiredEvent, Forgotten, NamingEvent, Page, RecordFilter, ScanPage, SortOrder, TurnKey,
+    TurnOrder, TurnQuery, Unfinished, json_length,
 };
 pub use search::{Hit, HitPage, RankPosition, SearchKey, SearchOrder, SearchQuery};
 pub use write::{Outcome, Write, Written};

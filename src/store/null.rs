@@ -1,9 +1,10 @@
 //! A store without a database, for describing the service without opening one.
 
 use super::{
-    Backlog, CallFilter, CallPageRequest, ChangeBatch, ChangedCalls, Commands, DatabaseSizes, ErasedSlice, Error,
-    ErrorKind, ExpiredCall, ExpiredCallQuery, ExpiredEvent, Feed, FeedPosition, Forgotten, HitPage, Maintenance,
-    NamingEvent, Outcome, Page, Reads, Result, Scope, SearchQuery, TurnQuery, Unfinished, UnreadEvents, Write,
+    Backlog, CallFilter, CallPageRequest, ChangeBatch, ChangedCalls, Commands, DatabaseSizes, DriverPageRequest,
+    ErasedSlice, Error, ErrorKind, EventSelection, ExpiredCall, ExpiredCallQuery, ExpiredEvent, Feed, FeedPosition,
+    Forgotten, HitPage, Maintenance, NamingEvent, Outcome, Page, Reads, Result, ScanPage, Scope, SearchQuery,
+    TurnQuery, Unfinished, UnreadEvents, Write,
 };
 use crate::domain::{
     Call, CallStats, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
@@ -15,127 +16,60 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NullStore;
 
-fn absent<T>() -> Result<T> {
-    Err(Error::new(ErrorKind::Other, "asking the database", "no database is open"))
+/// Implements methods that fail.
+macro_rules! failing {
+    ($($name:ident($($of:ty),*) -> $output:ty;)+) => {$(
+        fn $name(&self, $(_: $of),*) -> Result<$output> {
+            Err(Error::new(ErrorKind::Other, "asking the database", "no database is open"))
+        }
+    )+};
 }
 
 impl Commands for NullStore {
-    fn apply(&self, _: Timestamp, _: &[Write]) -> Result<Vec<Outcome>> {
-        absent()
-    }
-
-    fn go_on_erasing(&self, _: Unfinished<'_>) -> Result<Option<ErasedSlice>> {
-        absent()
+    failing! {
+        apply(Timestamp, &[Write]) -> Vec<Outcome>;
+        go_on_erasing(Unfinished<'_>) -> Option<ErasedSlice>;
     }
 }
 
 impl Reads for NullStore {
-    fn call(&self, _: &ConversationId) -> Result<Option<Call>> {
-        absent()
-    }
-
-    fn calls(&self, _: &CallPageRequest) -> Result<Page<Call>> {
-        absent()
-    }
-
-    fn turns(&self, _: &TurnQuery) -> Result<Option<Page<Turn>>> {
-        absent()
-    }
-
-    fn search(&self, _: &SearchQuery) -> Result<HitPage> {
-        absent()
-    }
-
-    fn driver(&self, _: DriverId) -> Result<Option<Driver>> {
-        absent()
-    }
-
-    fn drivers_by_ids(&self, _: &BTreeSet<DriverId>) -> Result<Vec<Driver>> {
-        absent()
-    }
-
-    fn drivers(&self, _: Option<DriverId>, _: usize, _: bool) -> Result<Page<Driver>> {
-        absent()
-    }
-
-    fn event(&self, _: i64) -> Result<Option<StoredEvent>> {
-        absent()
-    }
-
-    fn event_ids(&self, _: i64, _: bool, _: usize) -> Result<Vec<i64>> {
-        absent()
-    }
-
-    fn unread_events(&self) -> Result<UnreadEvents> {
-        absent()
-    }
-
-    fn dispatch(&self, _: &ConversationId) -> Result<Option<Dispatch>> {
-        absent()
-    }
-
-    fn figures(&self, _: &CallFilter, _: &mut dyn FnMut(&CallStats)) -> Result<()> {
-        absent()
-    }
-
-    fn is_erased(&self, _: &ConversationId) -> Result<bool> {
-        absent()
-    }
-
-    fn newest_arrival(&self) -> Result<Option<Timestamp>> {
-        absent()
-    }
-
-    fn old_calls(&self, _: &ExpiredCallQuery) -> Result<Vec<ExpiredCall>> {
-        absent()
-    }
-
-    fn old_events(&self, _: Timestamp, _: i64, _: usize) -> Result<(Vec<ExpiredEvent>, Option<i64>)> {
-        absent()
-    }
-
-    fn events_naming(&self, _: &HashSet<ConversationId>, _: i64) -> Result<(Vec<NamingEvent>, Option<i64>)> {
-        absent()
-    }
-
-    fn old_dispatches(&self, _: Timestamp, _: Option<&ConversationId>, _: usize) -> Result<Vec<ConversationId>> {
-        absent()
-    }
-
-    fn dispatches_of(&self, _: DriverId, _: Option<&PhoneNumber>, _: usize) -> Result<Vec<ConversationId>> {
-        absent()
-    }
-
-    fn open_calls(&self, _: u32) -> Result<u64> {
-        absent()
+    failing! {
+        call(&ConversationId) -> Option<Call>;
+        calls(&CallPageRequest) -> Page<Call>;
+        turns(&TurnQuery) -> Option<Page<Turn>>;
+        search(&SearchQuery) -> HitPage;
+        driver(DriverId) -> Option<Driver>;
+        drivers_by_ids(&BTreeSet<DriverId>) -> Vec<Driver>;
+        drivers(DriverPageRequest) -> Page<Driver>;
+        event(i64) -> Option<StoredEvent>;
+        event_ids(EventSelection, i64, usize) -> Vec<i64>;
+        unread_events() -> UnreadEvents;
+        dispatch(&ConversationId) -> Option<Dispatch>;
+        figures(&CallFilter, &mut dyn FnMut(&CallStats)) -> ();
+        is_erased(&ConversationId) -> bool;
+        newest_arrival() -> Option<Timestamp>;
+        old_calls(&ExpiredCallQuery) -> Vec<ExpiredCall>;
+        old_events(Timestamp, i64, usize) -> ScanPage<ExpiredEvent>;
+        events_naming(&HashSet<ConversationId>, i64) -> ScanPage<NamingEvent>;
+        old_dispatches(Timestamp, Option<&ConversationId>, usize) -> Vec<ConversationId>;
+        dispatches_of(DriverId, Option<&PhoneNumber>, usize) -> Vec<ConversationId>;
+        open_calls(u32) -> u64;
     }
 }
 
 impl Feed for NullStore {
-    fn head(&self) -> Result<FeedPosition> {
-        absent()
-    }
-
-    fn since(&self, _: &Scope, _: FeedPosition, _: FeedPosition) -> Result<ChangeBatch> {
-        absent()
-    }
-
-    fn touched(&self, _: FeedPosition, _: FeedPosition) -> Result<ChangedCalls> {
-        absent()
+    failing! {
+        head() -> FeedPosition;
+        since(&Scope, FeedPosition, FeedPosition) -> ChangeBatch;
+        touched(FeedPosition, FeedPosition) -> ChangedCalls;
     }
 }
 
 impl Maintenance for NullStore {
-    fn rest(&self) -> Result<bool> {
-        absent()
-    }
-
-    fn forget(&self, _: Duration) -> Result<Forgotten> {
-        absent()
-    }
-
-    fn catch_up(&self) -> Result<Backlog> {
-        absent()
+    failing! {
+        rest() -> bool;
+        forget(Duration) -> Forgotten;
+        catch_up() -> Backlog;
     }
 
     fn sizes(&self) -> std::io::Result<DatabaseSizes> {

@@ -227,6 +227,35 @@ pub struct Due {
     pub last: i64,
 }
 
+/// Query for a page of drivers, ordered by id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DriverPageRequest {
+    /// Only drivers with ids above this one.
+    pub after: Option<DriverId>,
+    /// Maximum number of drivers.
+    pub limit: usize,
+    /// True to count all drivers.
+    pub with_total: bool,
+}
+
+/// Events to list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventSelection {
+    /// All events.
+    All,
+    /// Only events that could not be parsed.
+    Unreadable,
+}
+
+/// Rows found by a part of a scan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScanPage<T> {
+    /// The rows.
+    pub rows: Vec<T>,
+    /// Id to continue after, or `None` at the end.
+    pub next: Option<i64>,
+}
+
 /// A page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {

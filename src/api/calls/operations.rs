@@ -15,7 +15,7 @@ use crate::ingest::{WriteError, Writer};
 use crate::jobs::retention::chunks;
 use crate::recordings::Recordings;
 use crate::store::command::{ChangeCall, EraseCall, PruneEvents};
-use crate::store::{CallKey, CallPageRequest, Reads, Rejection, SortOrder};
+use crate::store::{CallKey, CallPageRequest, Reads, Rejection, ScanPage, SortOrder};
 use poem::Request;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::types::Example;
@@ -231,8 +231,8 @@ impl CallsApi {
         let (mut after, mut any) = (0, false);
         loop {
             let calls = [id.clone()].into();
-            let (found, next) = self.reader.read(move |store| store.events_naming(&calls, after)).await?;
-            let events: Vec<_> = found.iter().map(|naming| naming.event).collect();
+            let ScanPage { rows, next } = self.reader.read(move |store| store.events_naming(&calls, after)).await?;
+            let events: Vec<_> = rows.iter().map(|naming| naming.event).collect();
             any |= !events.is_empty();
             for chunk in chunks(&events) {
                 self.writer.execute(PruneEvents(chunk.iter().map(|event| event.id).collect())).await?;

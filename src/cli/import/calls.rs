@@ -3,16 +3,16 @@
 //! Lines are stored in batches, and each line completely or not at all. Importing a file twice changes nothing.
 
 use crate::cli::args::database::DatabaseArgs;
-use crate::cli::erase_session::erase_slices;
 use crate::cli::output::{eprint_line, print_line};
 use crate::domain::validation::join_errors;
 use crate::domain::{ConversationId, Timestamp};
 use crate::export::{MAX_LINE, archived};
 use crate::import::JsonLines;
+use crate::ingest::direct_erasure::erase_slices;
 use crate::ingest::reconciler::reconcile_all_due_in;
 use crate::store::command::{self, Completion, GoOnRestoring, Restore};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{ArchiveRecord, ArchivedCall, Reads as _, Rejection, Unfinished};
+use crate::store::{ArchiveRecord, ArchivedCall, OtherWriters, Reads as _, Rejection, Unfinished};
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -61,7 +61,7 @@ pub(in crate::cli) fn run(args: &CallsArgs) -> Result<()> {
     let input = crate::cli::args::input::open(&args.file)?;
     let store = args.database.open_beside_service()?;
     // A call that a cancelled import left unfinished could not be imported again.
-    erase_slices(&store, Unfinished::All, store.is_shared())?;
+    erase_slices(&store, Unfinished::All, store.other_writers())?;
     let bar = ProgressBar::new_spinner();
     bar.set_style(ProgressStyle::with_template("{spinner} {msg}").context("a template")?);
     let mut counts = Counts::default();
@@ -161,11 +161,13 @@ fn restore_slices(store: &SqliteStore, call: &Arc<ArchivedCall>) -> Result<Resul
         let start = Instant::now();
         let restored = store.call(&id)?.and_then(|call| usize::try_from(call.turn_count).ok()).unwrap_or(0);
         match command::execute(store, Timestamp::now(), GoOnRestoring(call.clone(), restored))? {
-            Ok(Completion::Begun) if store.is_shared() => std::thread::sleep(start.elapsed().min(MAX_PAUSE)),
+            Ok(Completion::Begun) if store.other_writers() == OtherWriters::Some => {
+                std::thread::sleep(start.elapsed().min(MAX_PAUSE))
+            }
             Ok(Completion::Begun) => {}
             Ok(Completion::Done(is_new)) => return Ok(Ok(is_new)),
             Err(rejection) => {
-                erase_slices(store, Unfinished::Call(&id), store.is_shared())?;
+                erase_slices(store, Unfinished::Call(&id), store.other_writers())?;
                 return Ok(Err(rejection));
             }
         }

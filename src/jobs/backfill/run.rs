@@ -142,8 +142,16 @@ pub enum Progress {
     },
 }
 
-/// Fetches missing and unfinished calls that started at `since` or later, in seconds since 1970. A dry run only counts
-/// them.
+/// Extent of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackfillMode {
+    /// Fetches and stores.
+    Store,
+    /// Only counts what would be stored.
+    DryRun,
+}
+
+/// Fetches missing and unfinished calls that started at `since` or later, in seconds since 1970.
 ///
 /// # Errors
 /// See [`BackfillError`].
@@ -151,7 +159,7 @@ pub fn conversations(
     client: &Client,
     keeper: &(impl BackfillTarget + ?Sized),
     since: Option<i64>,
-    dry_run: bool,
+    mode: BackfillMode,
     mut progress: impl FnMut(Progress),
 ) -> Result<BackfillReport, BackfillError> {
     let mut report = BackfillReport::default();
@@ -174,7 +182,7 @@ pub fn conversations(
             break;
         }
     }
-    if dry_run {
+    if mode == BackfillMode::DryRun {
         report.fetched = wanted.len();
         return Ok(report);
     }
@@ -267,7 +275,7 @@ pub struct BatchCallReport {
     pub failed: Vec<String>,
 }
 
-/// Stores the recipients of a batch as dispatches. A dry run only counts them.
+/// Stores the recipients of a batch as dispatches.
 ///
 /// # Errors
 /// See [`BackfillError`].
@@ -275,7 +283,7 @@ pub fn batch(
     client: &Client,
     keeper: &(impl BackfillTarget + ?Sized),
     id: &str,
-    dry_run: bool,
+    mode: BackfillMode,
 ) -> Result<BatchCallReport, BackfillError> {
     let read = parse_batch(id, &client.batch(id)?);
     let mut report = BatchCallReport {
@@ -284,7 +292,7 @@ pub fn batch(
         dispatched: read.dispatches.len(),
         failed: read.remarks,
     };
-    if !dry_run && !read.dispatches.is_empty() {
+    if mode == BackfillMode::Store && !read.dispatches.is_empty() {
         let Dispatched { stored, refused } = keeper.find_dispatch(read.dispatches)?;
         report.dispatched = stored;
         report.failed.extend(refused);

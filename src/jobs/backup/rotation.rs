@@ -8,7 +8,7 @@
 
 use crate::domain::Timestamp;
 use crate::jobs::interval_thread::IntervalThread;
-use crate::store::{BackupReport, BackupSource, ProgressFn};
+use crate::store::{BackupReport, BackupSource, CopyCheck, ProgressFn};
 use crate::sys::atomic_file::{Aside, AsideError};
 use crate::sys::files;
 use crate::sys::paths::{parent_dir, with_suffix};
@@ -142,7 +142,7 @@ impl BackupWorker {
         if let Some(every) = snapshot_every {
             let latest = latest(&self.database);
             let made = || fs::metadata(&latest).and_then(|file| file.modified()).ok().and_then(timestamp);
-            let last = self.copier.examine(&latest, false, self.watch()).ok().and_then(|()| made());
+            let last = self.copier.examine(&latest, CopyCheck::Length, self.watch()).ok().and_then(|()| made());
             tasks.push(BackupTask::new(BackupKind::Snapshot, every, last));
         }
         if let Some(backups) = &self.backups {
@@ -166,11 +166,11 @@ impl BackupWorker {
     /// Returns the time of the last usable backup. Unusable ones are logged.
     fn last_whole(&self, backups: &RotatingBackups) -> Option<Timestamp> {
         let made = super::file_name::list(&backups.folder, &self.database).unwrap_or_default();
-        made.into_iter().rev().find(|(_, file)| self.can_be_used(file, true)).map(|(time, _)| time)
+        made.into_iter().rev().find(|(_, file)| self.can_be_used(file, CopyCheck::Content)).map(|(time, _)| time)
     }
 
-    fn can_be_used(&self, file: &Path, thorough: bool) -> bool {
-        let examined = self.copier.examine(file, thorough, self.watch());
+    fn can_be_used(&self, file: &Path, depth: CopyCheck) -> bool {
+        let examined = self.copier.examine(file, depth, self.watch());
         if let Err(error) = &examined
             && !self.ending.load(Ordering::Acquire)
         {
@@ -229,7 +229,7 @@ impl BackupWorker {
             if whole >= backups.keep {
                 fs::remove_file(&file)?;
             } else {
-                whole += usize::from(self.can_be_used(&file, false));
+                whole += usize::from(self.can_be_used(&file, CopyCheck::Length));
             }
         }
         Ok((target, report))

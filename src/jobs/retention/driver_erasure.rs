@@ -1,12 +1,12 @@
 //! Erasure of a driver by a running service.
 
-use super::eraser::{EraseCounts, Eraser, OtherWriters};
+use super::eraser::{EraseCounts, Eraser};
 use super::error::EraseError;
 use crate::domain::DriverId;
 use crate::ingest::Writer;
 use crate::ingest::blocking::BlockingWriter;
 use crate::recordings::Recordings;
-use crate::store::Store;
+use crate::store::{OtherWriters, Store};
 use std::io;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, oneshot};

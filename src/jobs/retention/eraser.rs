@@ -17,7 +17,9 @@ use crate::recordings::Recordings;
 use crate::store::command::{
     Command, Completion, DeleteDispatch, DeleteDriver, EraseCall, PruneCall, PruneDispatches, PruneEvents,
 };
-use crate::store::{CallKey, ExpiredCall, ExpiredCallQuery, ExpiredEvent, NamingEvent, Rejection, Store};
+use crate::store::{
+    CallKey, ExpiredCall, ExpiredCallQuery, ExpiredEvent, NamingEvent, OtherWriters, Rejection, ScanPage, Store,
+};
 use crate::telemetry::metrics::METRICS;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
@@ -72,15 +74,6 @@ pub struct Eraser {
     recordings: Option<Recordings>,
     executor: Box<dyn Executor>,
     others: OtherWriters,
-}
-
-/// Presence of other writers, for whom an erasure pauses after each write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OtherWriters {
-    /// Nobody else writes.
-    None,
-    /// Others may write.
-    Some,
 }
 
 impl Eraser {
@@ -199,8 +192,8 @@ impl Eraser {
     fn events_naming(&self, calls: &HashSet<ConversationId>) -> Result<NamingEvents, EraseError> {
         let (mut naming, mut after) = (NamingEvents::default(), 0);
         loop {
-            let (found, next) = self.store()?.events_naming(calls, after)?;
-            naming.add(found);
+            let ScanPage { rows, next } = self.store()?.events_naming(calls, after)?;
+            naming.add(rows);
             let Some(next) = next else { return Ok(naming) };
             after = next;
         }
@@ -335,8 +328,8 @@ impl Eraser {
     ) -> Result<(), EraseError> {
         let mut after = 0;
         loop {
-            let (events, next) = self.store()?.old_events(before, after, PAGE_ROWS)?;
-            each(&events)?;
+            let ScanPage { rows, next } = self.store()?.old_events(before, after, PAGE_ROWS)?;
+            each(&rows)?;
             let Some(next) = next else { return Ok(()) };
             after = next;
         }

@@ -9,6 +9,6 @@ mod schedule;
 
 pub use clock::{ClockAhead, WatchedClock, check_arrival};
 pub use driver_erasure::{DriverErasure, DriverErasureError};
-pub use eraser::{EraseCounts, Eraser, MIN_AGE, OtherWriters, chunks, cutoff};
+pub use eraser::{EraseCounts, Eraser, MIN_AGE, chunks, cutoff};
 pub use error::EraseError;
 pub use schedule::{check_interval, start};

@@ -1,12 +1,13 @@
 //! A database that is open: its connections, and what they share.
 
+use super::connection::checkpoint::Checkpoints;
 use super::connection::lock::Content;
 use super::connection::options::Options;
 use super::connection::place::OpenFiles;
 use super::connection::pool::Readers;
 use super::connection::{checkpoint, lock, pool};
 use super::held::{WriterGuard, WriterState};
-use crate::store::{BackupSource, Result};
+use crate::store::{BackupSource, OtherWriters, Result};
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use std::sync::Arc;
@@ -24,8 +25,7 @@ pub struct SqliteStore {
     pub(super) writer: Mutex<Option<WriterState>>,
     pub(super) copier: BackupSource,
     pub(super) place: Arc<OpenFiles>,
-    /// True if this service runs the checkpoints, false if Litestream does.
-    pub(super) folds: bool,
+    pub(super) checkpoints: Checkpoints,
     pub(super) options: Options,
     /// Set by a search that finds the search index damaged; the writer then rebuilds the index.
     pub(super) index_is_broken: AtomicBool,
@@ -33,9 +33,9 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Returns whether a running service has the database open as well.
-    pub fn is_shared(&self) -> bool {
-        self.lock.is_none()
+    /// Returns the other writers: the service, if it has the database open as well.
+    pub fn other_writers(&self) -> OtherWriters {
+        if self.lock.is_none() { OtherWriters::Some } else { OtherWriters::None }
     }
 
     pub(super) fn check_place(&self) -> Result<()> {

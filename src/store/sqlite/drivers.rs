@@ -11,7 +11,9 @@ use super::json_column::json;
 use super::row::{self, outcome_of_change};
 use super::statement::Statements as _;
 use crate::domain::{ConversationId, Dispatch, Driver, DriverId, NewDispatch, NewDriver, Timestamp};
-use crate::store::{BadElement, BadLink, Counts, Outcome, Page, Rejection, Result, Written, json_length};
+use crate::store::{
+    BadElement, BadLink, Counts, DriverPageRequest, Outcome, Page, Rejection, Result, Written, json_length,
+};
 use rusqlite::{Connection, Transaction, params};
 use std::collections::{BTreeSet, HashMap};
 
@@ -35,13 +37,9 @@ pub(super) fn by_ids(connection: &Connection, ids: &BTreeSet<DriverId>) -> Resul
         .context(CONTEXT)
 }
 
-pub(super) fn list(
-    connection: &mut Connection,
-    after: Option<DriverId>,
-    limit: usize,
-    with_total: bool,
-) -> Result<Page<Driver>> {
+pub(super) fn list(connection: &mut Connection, request: DriverPageRequest) -> Result<Page<Driver>> {
     const CONTEXT: &str = "listing drivers";
+    let DriverPageRequest { after, limit, with_total } = request;
     let snapshot = connection.transaction().context(CONTEXT)?;
     let overread = i64::try_from(limit + 1).unwrap_or(i64::MAX);
     let mut page = snapshot

@@ -9,21 +9,37 @@ use rusqlite::{Connection, Transaction, params};
 
 const CONTEXT: &str = "marking a call as due";
 
-/// Marks a call as due. `facts` is true if a record arrived, so that the call's facts must be written again.
-pub(super) fn mark_due(connection: &Connection, call_id: i64, facts: bool) -> Result<()> {
+/// Reason why a call becomes due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DueReason {
+    /// A record arrived, so the call's facts must be written again.
+    Record,
+    /// Turns or a history arrived.
+    Turns,
+}
+
+/// A due call according to its note.
+pub(super) struct DueCall {
+    pub(super) base: Base,
+    /// True if the call's facts must be written.
+    pub(super) facts: bool,
+}
+
+/// Marks a call as due.
+pub(super) fn mark_due(connection: &Connection, call_id: i64, reason: DueReason) -> Result<()> {
     connection
         .execute_cached(
             "INSERT OR REPLACE INTO due_reconciliations (call_id, since, slices, facts) \
              SELECT ?1, coalesce(d.since, d.version), ifnull(d.slices, 0), max(?2, ifnull(d.facts, 0)) \
              FROM (SELECT 1) LEFT JOIN due_reconciliations d ON d.call_id = ?1",
-            params![call_id, facts],
+            params![call_id, reason == DueReason::Record],
         )
         .map(drop)
         .context(CONTEXT)
 }
 
-/// Returns the state of a due call according to its note, and whether its facts must be written.
-pub(super) fn get(connection: &Connection, call_id: i64) -> Result<Option<(Base, bool)>> {
+/// Returns a due call according to its note.
+pub(super) fn get(connection: &Connection, call_id: i64) -> Result<Option<DueCall>> {
     connection
         .fetch_optional(
             "SELECT d.version, coalesce(d.since, d.version), d.slices, d.facts, c.turn_count \
@@ -31,7 +47,8 @@ pub(super) fn get(connection: &Connection, call_id: i64) -> Result<Option<(Base,
             [call_id],
             |row| {
                 let (version, since, slices) = (row.get(0)?, row.get(1)?, row.get(2)?);
-                Ok((Base { call_id, version, since, slices, turn_count: row.get(4)? }, row.get(3)?))
+                let base = Base { call_id, version, since, slices, turn_count: row.get(4)? };
+                Ok(DueCall { base, facts: row.get(3)? })
             },
         )
         .context("reading whether a call is due")
@@ -48,7 +65,7 @@ pub(super) fn count_slice(transaction: &Transaction<'_>, call_id: i64) -> Result
 /// Moves a call behind all other due calls, because more arrived while it was reconciled.
 pub(super) fn put_last(transaction: &Transaction<'_>, call_id: i64) -> Result<()> {
     // A call that is due only because of turns may have no new note.
-    mark_due(transaction, call_id, false)?;
+    mark_due(transaction, call_id, DueReason::Turns)?;
     transaction
         .execute_cached(
             "UPDATE due_reconciliations SET since = NULL, slices = slices + 1 WHERE call_id = ?1",

@@ -9,13 +9,14 @@
 
 use super::batch::change_log::ChangeLog;
 use super::batch::turns;
+use super::due::DueReason;
 use super::error::Context as _;
 use super::json_column::json;
-use super::records::{claims_by_tools, history};
+use super::records::{ToolClaims, claims_by_tools, history};
 use super::statement::Statements as _;
 use super::{erase, quarantine};
 use crate::domain::{HistoryReport, NewEvent, StoredEvent, Timestamp};
-use crate::store::{Kept, Outcome, Rejection, Result, UnreadEvents, Written};
+use crate::store::{EventSelection, Kept, Outcome, Rejection, Result, UnreadEvents, Written};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Transaction, params};
 
@@ -123,7 +124,7 @@ fn mark_due(
     let start = record.start.unwrap_or(now);
     // Unfinished calls were refused before, so this only guards against them.
     let Some(call) = turns.get_or_create(transaction, &record.conversation_id, start)? else { return Ok(false) };
-    turns.mark_due(transaction, &record.conversation_id, call, true)?;
+    turns.mark_due(transaction, &record.conversation_id, call, DueReason::Record)?;
     Ok(true)
 }
 
@@ -140,7 +141,7 @@ pub(super) fn store_history(
     }
     let start = report.history.0.values().map(|entry| entry.first_shown).min().unwrap_or(report.timestamp);
     let Some(call) = turns.get_or_create(transaction, id, start)? else { return Ok(Err(Rejection::Unfinished)) };
-    let (mut claims, mut agent_id) = claims_by_tools(transaction, id)?;
+    let ToolClaims { mut claims, mut agent_id } = claims_by_tools(transaction, id)?;
     claims.update(&report.claims);
     agent_id = report.agent_id.clone().or(agent_id);
     let mut history = history(transaction, id)?;
@@ -153,7 +154,7 @@ pub(super) fn store_history(
             params![id, agent_id, json(&claims), json(&history)],
         )
         .context(CONTEXT)?;
-    turns.mark_due(transaction, id, call, false)?;
+    turns.mark_due(transaction, id, call, DueReason::Turns)?;
     let due = true;
     Ok(Ok(Written::Kept(Kept { event_id: None, replayed: false, due })))
 }
@@ -170,12 +171,12 @@ pub(super) fn get(connection: &Connection, id: i64) -> Result<Option<StoredEvent
         .context("reading an event")
 }
 
-pub(super) fn ids(connection: &Connection, after: i64, only_unreadable: bool, limit: usize) -> Result<Vec<i64>> {
+pub(super) fn ids(connection: &Connection, selection: EventSelection, after: i64, limit: usize) -> Result<Vec<i64>> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     connection
         .fetch_all(
             "SELECT id FROM webhook_events WHERE id > ?1 AND (NOT ?2 OR outcome = 'unreadable') ORDER BY id LIMIT ?3",
-            params![after, only_unreadable, limit],
+            params![after, selection == EventSelection::Unreadable, limit],
             |row| row.get(0),
         )
         .context("listing events")

@@ -3,7 +3,7 @@
 use super::error::Context as _;
 use super::statement::Statements as _;
 use crate::domain::{ConversationId, DriverId, PhoneNumber, Timestamp};
-use crate::store::{CallKey, ExpiredCall, ExpiredCallQuery, ExpiredEvent, Result};
+use crate::store::{CallKey, ExpiredCall, ExpiredCallQuery, ExpiredEvent, Result, ScanPage};
 use rusqlite::{Connection, params};
 
 /// Time of the last activity of call `c`: its end, else its last turn, but never later than `updated_at`, and never
@@ -40,13 +40,13 @@ pub(super) fn expired_calls(connection: &Connection, query: &ExpiredCallQuery) -
 }
 
 /// Scans up to `limit` events with ids above `after` and returns those that arrived before `before` and belong to no
-/// call. The second value is the id to continue after, or `None` at the end.
+/// call.
 pub(super) fn expired_events(
     connection: &Connection,
     before: Timestamp,
     after: i64,
     limit: usize,
-) -> Result<(Vec<ExpiredEvent>, Option<i64>)> {
+) -> Result<ScanPage<ExpiredEvent>> {
     let read: Vec<(ExpiredEvent, Timestamp, bool)> = connection
         .fetch_all(
             "SELECT id, octet_length(body) + ifnull(octet_length(record), 0), received_at, \
@@ -58,7 +58,7 @@ pub(super) fn expired_events(
         .context("listing expired events")?;
     let next = read.last().filter(|_| read.len() == limit).filter(|(_, at, _)| *at < before).map(|(old, ..)| old.id);
     let old = read.into_iter().filter(|(_, at, orphaned)| *at < before && *orphaned).map(|(old, ..)| old);
-    Ok((old.collect(), next))
+    Ok(ScanPage { rows: old.collect(), next })
 }
 
 /// Returns up to `limit` dispatches from before `before` that never became a call, ordered by conversation id after

@@ -1,8 +1,10 @@
 //! Reads all stored data of a due call in one snapshot.
 
+use super::due::{self, DueCall};
+use super::erase;
 use super::error::Context as _;
+use super::records::{ToolClaims, claims_by_tools, history, records};
 use super::statement::Statements as _;
-use super::{due, erase};
 use crate::domain::ConversationId;
 use crate::domain::reconcile::{Material, TurnPlacement, TurnRow};
 use crate::store::Result;
@@ -19,10 +21,11 @@ pub(super) fn read(connection: &mut Connection, id: &ConversationId) -> Result<O
     let call_id: Option<i64> = snapshot
         .fetch_optional("SELECT id FROM calls WHERE conversation_id = ?1", [id], |row| row.get(0))
         .context(CONTEXT)?;
-    let Some((base, facts)) = call_id.map(|call_id| due::get(&snapshot, call_id)).transpose()?.flatten() else {
+    let Some(DueCall { base, facts }) = call_id.map(|call_id| due::get(&snapshot, call_id)).transpose()?.flatten()
+    else {
         return Ok(None);
     };
-    let (tool_claims, tool_agent) = super::records::claims_by_tools(&snapshot, id)?;
+    let ToolClaims { claims, agent_id } = claims_by_tools(&snapshot, id)?;
     let turns = snapshot
         .fetch_all(
             "SELECT sequence_number, timestamp, record_index, source, speaker_type, message_text, place, \
@@ -37,10 +40,10 @@ pub(super) fn read(connection: &mut Connection, id: &ConversationId) -> Result<O
         base,
         facts,
         turns,
-        records: super::records::records(&snapshot, id)?,
-        history: super::records::history(&snapshot, id)?,
-        tool_claims,
-        tool_agent,
+        records: records(&snapshot, id)?,
+        history: history(&snapshot, id)?,
+        tool_claims: claims,
+        tool_agent: agent_id,
     }))
 }
 

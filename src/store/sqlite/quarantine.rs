@@ -7,7 +7,7 @@ use super::erase;
 use super::error::Context as _;
 use crate::domain::ConversationId;
 use crate::domain::repair;
-use crate::store::{ExpiredEvent, NamingEvent, Result};
+use crate::store::{ExpiredEvent, NamingEvent, Result, ScanPage};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
@@ -22,13 +22,12 @@ const MAX_READ_EVENTS: usize = 200;
 
 const KEY: &str = "conversation_id";
 
-/// Searches the next events after `after` that belong to no call, and returns those that name one of these calls. The
-/// second value is the id to continue after, or `None` at the end.
+/// Searches the next events after `after` that belong to no call, and returns those that name one of these calls.
 pub(super) fn events_naming(
     connection: &Connection,
     calls: &HashSet<ConversationId>,
     after: i64,
-) -> Result<(Vec<NamingEvent>, Option<i64>)> {
+) -> Result<ScanPage<NamingEvent>> {
     const CONTEXT: &str = "searching unreadable events";
     let mut select = connection
         .prepare_cached("SELECT id, body FROM webhook_events WHERE conversation_id IS NULL AND id > ?1 ORDER BY id")
@@ -49,10 +48,10 @@ pub(super) fn events_naming(
         bytes += body.len();
         events += 1;
         if bytes >= MAX_READ_BYTES || events >= MAX_READ_EVENTS {
-            return Ok((found, Some(id)));
+            return Ok(ScanPage { rows: found, next: Some(id) });
         }
     }
-    Ok((found, None))
+    Ok(ScanPage { rows: found, next: None })
 }
 
 /// Returns whether a body names an erased call.

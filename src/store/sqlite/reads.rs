@@ -8,8 +8,8 @@ use crate::domain::{
     Call, CallStats, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
 };
 use crate::store::{
-    CallFilter, CallPageRequest, Due, ExpiredCall, ExpiredCallQuery, ExpiredEvent, HitPage, NamingEvent, Page, Reads,
-    Result, SearchQuery, TurnQuery, UnreadEvents,
+    CallFilter, CallPageRequest, DriverPageRequest, Due, EventSelection, ExpiredCall, ExpiredCallQuery, ExpiredEvent,
+    HitPage, NamingEvent, Page, Reads, Result, ScanPage, SearchQuery, TurnQuery, UnreadEvents,
 };
 use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::Ordering;
@@ -28,11 +28,11 @@ impl Reads for SqliteStore {
     }
 
     fn search(&self, query: &SearchQuery) -> Result<HitPage> {
-        let (found, is_broken) = search::find(&mut *self.readers.get()?, &self.options.path, query, Reach::Indexed)?;
-        if is_broken {
+        let found = search::find(&mut *self.readers.get()?, &self.options.path, query, Reach::Indexed)?;
+        if found.index_is_broken {
             self.index_is_broken.store(true, Ordering::Relaxed);
         }
-        Ok(found)
+        Ok(found.page)
     }
 
     fn due(&self, noted_after: i64, noted_until: i64, limit: usize) -> Result<Due> {
@@ -51,16 +51,16 @@ impl Reads for SqliteStore {
         drivers::by_ids(&*self.readers.get()?, ids)
     }
 
-    fn drivers(&self, after: Option<DriverId>, limit: usize, with_total: bool) -> Result<Page<Driver>> {
-        drivers::list(&mut *self.readers.get()?, after, limit, with_total)
+    fn drivers(&self, request: DriverPageRequest) -> Result<Page<Driver>> {
+        drivers::list(&mut *self.readers.get()?, request)
     }
 
     fn event(&self, id: i64) -> Result<Option<StoredEvent>> {
         events::get(&*self.readers.get()?, id)
     }
 
-    fn event_ids(&self, after: i64, only_unreadable: bool, limit: usize) -> Result<Vec<i64>> {
-        events::ids(&*self.readers.get()?, after, only_unreadable, limit)
+    fn event_ids(&self, selection: EventSelection, after: i64, limit: usize) -> Result<Vec<i64>> {
+        events::ids(&*self.readers.get()?, selection, after, limit)
     }
 
     fn unread_events(&self) -> Result<UnreadEvents> {
@@ -87,11 +87,11 @@ impl Reads for SqliteStore {
         expired::expired_calls(&*self.readers.get()?, query)
     }
 
-    fn old_events(&self, before: Timestamp, after: i64, limit: usize) -> Result<(Vec<ExpiredEvent>, Option<i64>)> {
+    fn old_events(&self, before: Timestamp, after: i64, limit: usize) -> Result<ScanPage<ExpiredEvent>> {
         expired::expired_events(&*self.readers.get()?, before, after, limit)
     }
 
-    fn events_naming(&self, calls: &HashSet<ConversationId>, after: i64) -> Result<(Vec<NamingEvent>, Option<i64>)> {
+    fn events_naming(&self, calls: &HashSet<ConversationId>, after: i64) -> Result<ScanPage<NamingEvent>> {
         quarantine::events_naming(&*self.readers.get()?, calls, after)
     }
 

@@ -38,13 +38,24 @@ pub(super) fn history(connection: &Connection, id: &ConversationId) -> Result<Hi
     text.map_or(Ok(History::default()), |text| parsed(&text, CONTEXT))
 }
 
-/// Returns who was called and which agent spoke, according to tools.
-pub(super) fn claims_by_tools(connection: &Connection, id: &ConversationId) -> Result<(DriverClaims, Option<String>)> {
+/// What tools say about a call.
+#[derive(Default)]
+pub(super) struct ToolClaims {
+    /// Who was called.
+    pub(super) claims: DriverClaims,
+    /// Agent that spoke.
+    pub(super) agent_id: Option<String>,
+}
+
+/// Returns what tools say about a call.
+pub(super) fn claims_by_tools(connection: &Connection, id: &ConversationId) -> Result<ToolClaims> {
     const CONTEXT: &str = "reading tools' claims";
     let row: Option<(String, Option<String>)> = connection
         .fetch_optional("SELECT claims, agent_id FROM call_histories WHERE conversation_id = ?1", [id], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })
         .context(CONTEXT)?;
-    row.map_or(Ok(Default::default()), |(claims, agent_id)| Ok((parsed(&claims, CONTEXT)?, agent_id)))
+    row.map_or(Ok(ToolClaims::default()), |(claims, agent_id)| {
+        Ok(ToolClaims { claims: parsed(&claims, CONTEXT)?, agent_id })
+    })
 }

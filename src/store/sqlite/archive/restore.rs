@@ -12,9 +12,10 @@ use super::read;
 use super::rows::{CONTEXT, RestoreError, check_readable, conversion_error, insert, read_back, value};
 use crate::domain::ConversationId;
 use crate::domain::validation::FieldError;
+use crate::store::sqlite::due::{self, DueReason};
 use crate::store::sqlite::error::Context as _;
 use crate::store::sqlite::statement::Statements as _;
-use crate::store::sqlite::{due, erase, row};
+use crate::store::sqlite::{erase, row};
 use crate::store::{ArchiveRecord, ArchivedCall, Outcome, Rejection, Result, Row as Columns, Write, Written};
 use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, Row, Transaction, params};
@@ -156,7 +157,7 @@ fn finish_call(connection: &Connection, call: &ArchivedCall) -> Result<Written, 
     let row_id = call.row.get("id").and_then(Value::as_i64).expect("checked by the rules");
     // An older export lacks columns that are computed from records, and does not say whether the call was due.
     if call.history.is_some() || call.row.get("record_event_id").is_some_and(|event| !event.is_null()) {
-        due::mark_due(connection, row_id, false)?;
+        due::mark_due(connection, row_id, DueReason::Turns)?;
     }
     Ok(Written::Restored(true))
 }

@@ -37,7 +37,7 @@ pub(in crate::store::sqlite) fn match_driver(
         .context(CONTEXT)?;
     let Some((before, claims, signed)) = call else { return Ok(()) };
     let claims: DriverClaims = claims.map_or(Ok(DriverClaims::default()), |claims| parsed(&claims, CONTEXT))?;
-    let shown = if signed { claims_by_tools(transaction, id)?.0 } else { DriverClaims::default() };
+    let shown = if signed { claims_by_tools(transaction, id)?.claims } else { DriverClaims::default() };
     let DriverMatch { driver, conflict } = crate::domain::reconcile::match_driver_of_closed_call(
         &candidates(transaction, dispatched(transaction, id)?, &claims)?,
         &candidates(transaction, None, &shown)?,

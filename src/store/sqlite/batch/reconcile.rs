@@ -6,9 +6,10 @@ use super::{dedup, driver_match};
 use crate::domain::reconcile::{Counts, CreatedTurn, FactsWrite, Reconciliation, TurnPlacement, WholeCall};
 use crate::domain::{ConversationId, Message, Source, Timestamp};
 use crate::store::Result;
+use crate::store::sqlite::call_stats;
+use crate::store::sqlite::due::{self, DueCall};
 use crate::store::sqlite::error::Context as _;
 use crate::store::sqlite::statement::Statements as _;
-use crate::store::sqlite::{call_stats, due};
 use rusqlite::{Transaction, params};
 use sha2::{Digest as _, Sha256};
 
@@ -23,7 +24,8 @@ pub(in crate::store::sqlite) fn settle(
     reconciliation: &Reconciliation,
 ) -> Result<bool> {
     let Reconciliation { conversation_id: id, base, additions, standings, whole } = reconciliation;
-    let Some((state, _)) = due::get(transaction, base.call_id)?.filter(|_| call.id == base.call_id) else {
+    let Some(DueCall { base: state, .. }) = due::get(transaction, base.call_id)?.filter(|_| call.id == base.call_id)
+    else {
         return Ok(false);
     };
     if (state.since, state.slices) != (base.since, base.slices) || call.turn_count < base.turn_count {

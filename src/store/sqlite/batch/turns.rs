@@ -9,10 +9,11 @@ use super::change_log::ChangeLog;
 use super::{dedup, reconcile};
 use crate::domain::reconcile::Reconciliation;
 use crate::domain::{ConversationId, DeliveryKey, NewTurn, Speaker, Timestamp, Turn};
+use crate::store::sqlite::due::{self, DueReason};
+use crate::store::sqlite::erase;
 use crate::store::sqlite::error::Context as _;
 use crate::store::sqlite::row::{self, TURN, UNPLACED, expect_stored};
 use crate::store::sqlite::statement::Statements as _;
-use crate::store::sqlite::{due, erase};
 use crate::store::{Outcome, Page, Rejection, Result, StoredTurn, TurnOrder, TurnQuery, Written, json_length};
 use crate::telemetry::metrics::METRICS;
 use rusqlite::{Connection, Row, Transaction, named_params, params};
@@ -130,12 +131,12 @@ impl<'a> Batch<'a> {
         transaction: &Transaction<'_>,
         id: &ConversationId,
         call_id: i64,
-        facts: bool,
+        reason: DueReason,
     ) -> Result<()> {
         if let Some(call) = self.calls.get_mut(id) {
             call.recorded = true;
         }
-        due::mark_due(transaction, call_id, facts)
+        due::mark_due(transaction, call_id, reason)
     }
 
     /// Stores a slice of a reconciled call, unless another plan was stored after this one was made.
@@ -167,7 +168,7 @@ impl<'a> Batch<'a> {
     pub(in crate::store::sqlite) fn flush(&mut self, transaction: &Transaction<'_>) -> Result<()> {
         for call in self.calls.values_mut() {
             if call.write(transaction, &self.now)? && call.recorded {
-                due::mark_due(transaction, call.id, false)?;
+                due::mark_due(transaction, call.id, DueReason::Turns)?;
             }
         }
         Ok(())

@@ -31,6 +31,15 @@ pub(in crate::store::sqlite) enum WalOwner {
     SearchIndex,
 }
 
+/// Who runs the checkpoints of a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store::sqlite) enum Checkpoints {
+    /// This store.
+    Own,
+    /// Litestream, or the service beside a command.
+    Foreign,
+}
+
 /// Installs a checkpoint on growth, like `PRAGMA wal_autocheckpoint`, but measured.
 pub(in crate::store::sqlite) fn checkpoint_on_growth(connection: &Connection, of: WalOwner) {
     // An error returned here would make a durable commit look failed.

@@ -3,7 +3,7 @@
 //! Nothing is written to a file before it is known to be a database of this program with a supported schema. A new
 //! database is created under another name and renamed when complete.
 
-use super::checkpoint::{self, WalOwner};
+use super::checkpoint::{self, Checkpoints, WalOwner};
 use super::header::{self, check_identity};
 use super::lock::{self, Attempt, Lock};
 use super::migrations::{known_schema, migrate};
@@ -61,7 +61,7 @@ impl SqliteStore {
     /// # Errors
     /// See [`OpenError`]. A file that is not ours, or is newer, stays unchanged.
     pub fn open(options: &Options) -> Result<Self, OpenError> {
-        Self::open_as_owner(options, true)
+        Self::open_as_owner(options, Checkpoints::Own)
     }
 
     /// Opens the database as [`Self::open`] does, but leaves checkpoints to Litestream, which copies the WAL first.
@@ -69,13 +69,13 @@ impl SqliteStore {
     /// # Errors
     /// Like [`Self::open`].
     pub fn open_for_litestream(options: &Options) -> Result<Self, OpenError> {
-        Self::open_as_owner(options, false)
+        Self::open_as_owner(options, Checkpoints::Foreign)
     }
 
-    fn open_as_owner(options: &Options, folds: bool) -> Result<Self, OpenError> {
+    fn open_as_owner(options: &Options, checkpoints: Checkpoints) -> Result<Self, OpenError> {
         let (path, attempt) = lock_path(options)?;
         match attempt {
-            Attempt::Locked(lock) => Self::open_locked(&path, Some(lock), options, folds),
+            Attempt::Locked(lock) => Self::open_locked(&path, Some(lock), options, checkpoints),
             Attempt::HeldBy(by) => Err(OpenError::InUse { path, by }),
         }
     }
@@ -89,12 +89,17 @@ impl SqliteStore {
     pub fn open_for_command(options: &Options) -> Result<Self, OpenError> {
         let (path, attempt) = lock_path(options)?;
         match attempt {
-            Attempt::Locked(lock) => Self::open_locked(&path, Some(lock), options, true),
-            Attempt::HeldBy(_) => Self::open_locked(&path, None, options, false),
+            Attempt::Locked(lock) => Self::open_locked(&path, Some(lock), options, Checkpoints::Own),
+            Attempt::HeldBy(_) => Self::open_locked(&path, None, options, Checkpoints::Foreign),
         }
     }
 
-    fn open_locked(path: &Path, mut lock: Option<Lock>, options: &Options, folds: bool) -> Result<Self, OpenError> {
+    fn open_locked(
+        path: &Path,
+        mut lock: Option<Lock>,
+        options: &Options,
+        checkpoints: Checkpoints,
+    ) -> Result<Self, OpenError> {
         let database = |source| OpenError::Database { path: path.to_owned(), source };
         let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
         if let Some(lock) = &mut lock {
@@ -109,7 +114,7 @@ impl SqliteStore {
         }
         let owner = lock.is_some();
         let place = Arc::new(OpenFiles::default());
-        let begun = begin(path, &place, options, lock.as_ref(), folds);
+        let begun = begin(path, &place, options, lock.as_ref(), checkpoints);
         let (writing, way) = match begun {
             Err(OpenError::Database { source, .. }) if owner && source.kind() == ErrorKind::Full => {
                 tracing::error!(error = %source, "disk is full; calls can be read, turns are refused");
@@ -129,7 +134,7 @@ impl SqliteStore {
             index_is_broken: AtomicBool::new(false),
             copier: copier(path, place.clone()),
             place,
-            folds,
+            checkpoints,
             options,
             lock,
         })
@@ -145,7 +150,7 @@ impl SqliteStore {
             return Err(unready(format!("the disk has only {free} bytes free")));
         }
         self.readers.close();
-        let begun = begin(path, &self.place, &self.options, self.lock.as_ref(), self.folds);
+        let begun = begin(path, &self.place, &self.options, self.lock.as_ref(), self.checkpoints);
         let way = if begun.is_ok() { AccessMode::Beside(self.place.clone()) } else { AccessMode::Alone };
         self.readers.reopen(path, *readers, way)?;
         let writing = begun.map_err(|error| {
@@ -165,7 +170,7 @@ fn begin(
     place: &OpenFiles,
     options: &Options,
     lock: Option<&Lock>,
-    folds: bool,
+    checkpoints: Checkpoints,
 ) -> Result<WriterState, OpenError> {
     let database = |source| OpenError::Database { path: path.to_owned(), source };
     let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
@@ -177,12 +182,12 @@ fn begin(
     if lock.is_some() {
         sync_leftover_log(path).map_err(unusable)?;
     }
-    configure(&connection, folds).map_err(database)?;
+    configure(&connection, checkpoints).map_err(database)?;
     if lock.is_some() {
         migrate_in_little_memory(&mut connection, path)?;
         probe::set_numbers_back(&mut connection).map_err(database)?;
     }
-    if folds {
+    if checkpoints == Checkpoints::Own {
         match checkpoint::checkpoint_truncate(&connection, WalOwner::Database, options.busy_timeout) {
             // The WAL's content is on disk; a later checkpoint moves it.
             Err(error) if error.kind() == ErrorKind::Full => {}
@@ -193,7 +198,8 @@ fn begin(
     if lock.is_some_and(|lock| !lock.holds(opened)) {
         return Err(unusable(io::Error::other("the file was replaced while it was opened")));
     }
-    Ok(WriterState { index: SearchIndex::new(path, lock.is_some()), connection, live: CallCache::new() })
+    let index = if lock.is_some() { SearchIndex::of_service(path) } else { SearchIndex::beside_service(path) };
+    Ok(WriterState { index, connection, live: CallCache::new() })
 }
 
 /// Resolves the path of a database, checks that no other path leads to the file, and tries to lock it.
@@ -256,7 +262,7 @@ fn create_database(path: &Path, busy_timeout: Duration) -> Result<(), OpenError>
     let heir = place::owner_metadata(path).map_err(unusable)?;
     files::create(&aside).and_then(|file| files::give_to_owner_of(&file, &heir)).map_err(unusable)?;
     let mut connection = connect(&aside, busy_timeout).map_err(database)?;
-    configure(&connection, true).map_err(database)?;
+    configure(&connection, Checkpoints::Own).map_err(database)?;
     migrate_in_little_memory(&mut connection, path)?;
     connection.close().map_err(|(_, error)| error).context("closing the new file").map_err(database)?;
     File::open(&aside).and_then(|file| file.sync_all()).map_err(unusable)?;
@@ -316,7 +322,7 @@ fn migrate_in_little_memory(connection: &mut Connection, path: &Path) -> Result<
 }
 
 /// Configures the writing connection, and reads back the settings that the promises depend on.
-fn configure(connection: &Connection, folds: bool) -> Result<()> {
+fn configure(connection: &Connection, checkpoints: Checkpoints) -> Result<()> {
     const CONTEXT: &str = "configuring the writing connection";
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).context(CONTEXT)?;
@@ -331,10 +337,12 @@ fn configure(connection: &Connection, folds: bool) -> Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).context(CONTEXT)?;
     // At most one connection runs checkpoints at any time.
     connection.pragma_update(None, "wal_autocheckpoint", 0).context(CONTEXT)?;
-    if folds {
+    if checkpoints == Checkpoints::Own {
         checkpoint::checkpoint_on_growth(connection, WalOwner::Database);
     }
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !folds).context(CONTEXT)?;
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, checkpoints == Checkpoints::Foreign)
+        .context(CONTEXT)?;
     let in_force: u8 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).context(CONTEXT)?;
     let spill: u32 = connection.pragma_query_value(None, "cache_spill", |row| row.get(0)).context(CONTEXT)?;
     if mode != "wal" || in_force != synchronous || spill != 0 {

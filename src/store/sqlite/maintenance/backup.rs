@@ -16,7 +16,7 @@ use super::check;
 use crate::store::sqlite::connection::header;
 use crate::store::sqlite::connection::read_only;
 use crate::store::sqlite::error::Context as _;
-use crate::store::{BackupReport, BackupStep, Error, ErrorKind, ProgressFn, Result};
+use crate::store::{BackupReport, BackupStep, CopyCheck, Error, ErrorKind, ProgressFn, Result};
 use crate::sys::atomic_file::Aside;
 use crate::sys::low_priority::Background;
 use crate::sys::paths::{parent_dir, with_suffix};
@@ -140,11 +140,11 @@ fn refuse_to_fill_the_disk(aside: &Aside, wanted: u64) -> Result<()> {
     Err(Error::new(ErrorKind::Full, CONTEXT, what))
 }
 
-/// Checks that a finished copy opens, is ours and has its full length. A thorough check reads all of it.
+/// Checks that a finished copy is usable and ours.
 ///
 /// # Errors
 /// The copy is unusable, or `watch` stopped the work.
-pub(in crate::store::sqlite) fn examine(copy: &Path, thorough: bool, watch: ProgressFn) -> Result<()> {
+pub(in crate::store::sqlite) fn examine(copy: &Path, depth: CopyCheck, watch: ProgressFn) -> Result<()> {
     const CONTEXT: &str = "verifying a copy";
     let connection = read_only::open_copy(copy)?;
     crate::store::sqlite::connection::schema::expect_own(&connection)?;
@@ -153,7 +153,10 @@ pub(in crate::store::sqlite) fn examine(copy: &Path, thorough: bool, watch: Prog
     if wanted != bytes {
         return Err(Error::new(ErrorKind::Other, CONTEXT, format!("it has {bytes} bytes of {wanted}")));
     }
-    if thorough { verify(&connection, watch) } else { Ok(()) }
+    match depth {
+        CopyCheck::Length => Ok(()),
+        CopyCheck::Content => verify(&connection, watch),
+    }
 }
 
 /// Checks that a copy is intact, with pauses and at idle priority.

@@ -1,7 +1,7 @@
 //! Care for the files of an open database.
 
 use crate::store::sqlite::archive::read::ReadOnly;
-use crate::store::sqlite::connection::checkpoint::{self, WalOwner};
+use crate::store::sqlite::connection::checkpoint::{self, Checkpoints, WalOwner};
 use crate::store::sqlite::database::SqliteStore;
 use crate::store::sqlite::error::Context as _;
 use crate::store::sqlite::held::WriterState;
@@ -24,7 +24,7 @@ impl Maintenance for SqliteStore {
         self.check_place()?;
         let writing = self.writer()?;
         let index = writing.index.idle();
-        let database = if self.folds {
+        let database = if self.checkpoints == Checkpoints::Own {
             checkpoint::checkpoint_truncate(&writing.connection, WalOwner::Database, self.options.busy_timeout)
         } else {
             checkpoint::warn_if_wal_large(&self.options.path);

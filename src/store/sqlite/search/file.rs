@@ -91,7 +91,17 @@ struct OpenIndex {
 }
 
 impl SearchIndex {
-    pub(in super::super) fn new(database: &Path, is_owner: bool) -> Self {
+    /// Creates the index of a database that this process serves.
+    pub(in super::super) fn of_service(database: &Path) -> Self {
+        Self::new(database, true)
+    }
+
+    /// Creates the index of a database that another process serves.
+    pub(in super::super) fn beside_service(database: &Path) -> Self {
+        Self::new(database, false)
+    }
+
+    fn new(database: &Path, is_owner: bool) -> Self {
         Self { database: database.to_owned(), path: index_path(database), is_owner, open: None }
     }
 

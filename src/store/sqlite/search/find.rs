@@ -30,26 +30,33 @@ pub fn search_file(path: &Path, query: &SearchQuery) -> Result<HitPage> {
     if number("user_version").context(OPENING)? < SEPARATE_FILE_SCHEMA {
         return wrong("it has an older schema without search; run `transcribe-hook migrate`");
     }
-    find(&mut connection, &path, query, Reach::All).map(|(found, _)| found)
+    find(&mut connection, &path, query, Reach::All).map(|found| found.page)
 }
 
-/// Searches on a connection that reads the database. Also returns whether the index is damaged.
+/// A page of a search, and the state of the index that it used.
+pub(in crate::store::sqlite) struct Found {
+    pub(in crate::store::sqlite) page: HitPage,
+    /// True if the index is damaged.
+    pub(in crate::store::sqlite) index_is_broken: bool,
+}
+
+/// Searches on a connection that reads the database.
 pub(in crate::store::sqlite) fn find(
     connection: &mut Connection,
     database: &Path,
     query: &SearchQuery,
     reach: Reach,
-) -> Result<(HitPage, bool)> {
+) -> Result<Found> {
     match with_index(connection, database, query, reach) {
-        Ok(Some(found)) => Ok((found, false)),
+        Ok(Some(page)) => Ok(Found { page, index_is_broken: false }),
         Err(error) if error.kind() == ErrorKind::TooSlow => Err(error),
         without => {
-            let broken = without.as_ref().is_err_and(file::is_broken);
+            let index_is_broken = without.as_ref().is_err_and(file::is_broken);
             // Do not keep a useless file open.
             let _ = connection.execute_batch("DETACH search");
             let snapshot = connection.transaction().context(CONTEXT)?;
-            let found = PageSearch::begin(&snapshot, query, None, reach)?.page()?;
-            Ok((found, broken))
+            let page = PageSearch::begin(&snapshot, query, None, reach)?.page()?;
+            Ok(Found { page, index_is_broken })
         }
     }
 }

@@ -10,8 +10,8 @@ use transcribe_hook::domain::{
 };
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
 use transcribe_hook::store::{
-    BadLink, CallFilter, CallPageRequest, Counts, Rejection, SortOrder, Store, StoredTurn, TurnOrder, TurnQuery, Write,
-    Written,
+    BadLink, CallFilter, CallPageRequest, Counts, DriverPageRequest, Rejection, SortOrder, Store, StoredTurn,
+    TurnOrder, TurnQuery, Write, Written,
 };
 
 /// A new, empty store of each engine; what it needs lives as long as the store.
@@ -198,7 +198,10 @@ fn a_bulk_change_is_done_wholly_or_not_at_all_and_names_every_bad_element() {
             bad.iter().map(|b| (b.index, b.why)).collect::<Vec<_>>(),
             [(2, BadLink::PhoneTaken(DriverId::new(1).unwrap()))]
         );
-        assert_eq!(store.drivers(None, 10, true).unwrap().total, Some(0));
+        assert_eq!(
+            store.drivers(DriverPageRequest { after: None, limit: 10, with_total: true }).unwrap().total,
+            Some(0)
+        );
         let good = vec![driver(1, Some("+15550100001")), driver(2, None)];
         for expected in
             [Counts { created: 2, updated: 0, unchanged: 0 }, Counts { created: 0, updated: 0, unchanged: 2 }]

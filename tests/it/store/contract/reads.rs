@@ -8,8 +8,9 @@ use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 use transcribe_hook::domain::{ConversationId, DriverId, EventOutcome, SearchExpr, Speaker, Timestamp};
 use transcribe_hook::store::{
-    Archive, ArchivePart, CallFilter, Change, ChangeBatch, ExpiredCallQuery, FeedPosition, Forgotten, OrphanRows,
-    Scope, SearchOrder, SearchQuery, Store, TranscriptItem, TurnOrder, Unfinished, Write, Written,
+    Archive, ArchivePart, CallFilter, Change, ChangeBatch, DriverPageRequest, EventSelection, ExpiredCallQuery,
+    FeedPosition, Forgotten, OrphanRows, ScanPage, Scope, SearchOrder, SearchQuery, Store, TranscriptItem, TurnOrder,
+    Unfinished, Write, Written,
 };
 
 /// Long after everything that a test stores.
@@ -107,7 +108,7 @@ fn drivers_are_pages_by_their_number() {
         store.apply(now(), &[Write::PutDrivers((1..=5).map(|id| driver(id, None)).collect())]).unwrap();
         let (mut after, mut seen) = (None, Vec::new());
         loop {
-            let page = store.drivers(after, 2, true).unwrap();
+            let page = store.drivers(DriverPageRequest { after, limit: 2, with_total: true }).unwrap();
             assert_eq!(page.total, Some(5));
             seen.extend(page.rows.iter().map(|driver| driver.id.get()));
             after = page.rows.last().map(|driver| driver.id);
@@ -140,10 +141,10 @@ fn events_are_kept_as_they_came_and_those_that_cannot_be_read_are_counted() {
         assert_eq!((stored.outcome, stored.body), (EventOutcome::Applied, record.to_string().into_bytes()));
         assert_eq!(store.event(ids[1].0).unwrap().unwrap().outcome, EventOutcome::Unreadable);
         assert!(store.event(ids[1].0 + 1).unwrap().is_none());
-        assert_eq!(store.event_ids(0, false, 10).unwrap(), [ids[0].0, ids[1].0]);
-        assert_eq!(store.event_ids(ids[0].0, false, 10).unwrap(), [ids[1].0]);
-        assert_eq!(store.event_ids(0, false, 1).unwrap(), [ids[0].0]);
-        assert_eq!(store.event_ids(0, true, 10).unwrap(), [ids[1].0]);
+        assert_eq!(store.event_ids(EventSelection::All, 0, 10).unwrap(), [ids[0].0, ids[1].0]);
+        assert_eq!(store.event_ids(EventSelection::All, ids[0].0, 10).unwrap(), [ids[1].0]);
+        assert_eq!(store.event_ids(EventSelection::All, 0, 1).unwrap(), [ids[0].0]);
+        assert_eq!(store.event_ids(EventSelection::Unreadable, 0, 10).unwrap(), [ids[1].0]);
         let unread = store.unread_events().unwrap();
         assert_eq!((unread.unreadable, unread.ids, unread.remarked), (1, vec![ids[1].0], 0));
     });
@@ -264,15 +265,15 @@ fn what_is_old_is_found_and_what_is_not_is_left() {
         let events = |before| {
             let (mut ids, mut after) = (Vec::new(), 0);
             loop {
-                let (events, next) = store.old_events(before, after, 1).unwrap();
-                ids.extend(events.iter().map(|event| event.id));
+                let ScanPage { rows, next } = store.old_events(before, after, 1).unwrap();
+                ids.extend(rows.iter().map(|event| event.id));
                 match next {
                     Some(next) => after = next,
                     None => return ids,
                 }
             }
         };
-        let unreadable = store.event_ids(0, true, 10).unwrap();
+        let unreadable = store.event_ids(EventSelection::Unreadable, 0, 10).unwrap();
         assert!(events(later()).contains(&unreadable[0]));
         assert_eq!(events(at("2026-09-28T11:00:00Z")), [0_i64; 0]);
         store.apply(now(), &[Write::PruneEvents(unreadable.clone())]).unwrap();
@@ -287,12 +288,12 @@ fn events_of_no_call_that_name_one_are_found() {
         // Its own call cannot be read of it.
         let naming = json!({"type": "post_call_transcription", "data": {"x": {"conversation_id": "c"}}});
         store.apply(now(), &[post(&naming), unreadable()]).unwrap();
-        let ids = store.event_ids(0, false, 10).unwrap();
+        let ids = store.event_ids(EventSelection::All, 0, 10).unwrap();
         let named = |id: &str| {
             let (mut found, mut after) = (Vec::new(), 0);
             loop {
-                let (events, next) = store.events_naming(&HashSet::from([conversation(id)]), after).unwrap();
-                found.extend(events.into_iter().map(|naming| (naming.event.id, naming.calls)));
+                let ScanPage { rows, next } = store.events_naming(&HashSet::from([conversation(id)]), after).unwrap();
+                found.extend(rows.into_iter().map(|naming| (naming.event.id, naming.calls)));
                 match next {
                     Some(next) => after = next,
                     None => return found,
