@@ -6,7 +6,8 @@ use super::{
     NamingEvent, Outcome, Page, Reads, Result, Scope, SearchQuery, TurnQuery, Unfinished, UnreadEvents, Write,
 };
 use crate::domain::{
-    Call, CallStats, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
+    Call, CallStats, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, PlacedToolCall, StoredEvent, Timestamp,
+    Turn,
 };
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -43,6 +44,10 @@ impl Reads for NullStore {
     }
 
     fn search(&self, _: &SearchQuery) -> Result<HitPage> {
+        absent()
+    }
+
+    fn tool_calls(&self, _: &ConversationId) -> Result<Vec<PlacedToolCall>> {
         absent()
     }
 

@@ -35,6 +35,7 @@ mod quarantine;
 mod records;
 mod row;
 mod search;
+mod tool_calls;
 
 pub use archive::read::ReadOnly;
 pub use connection::open_error::OpenError;
@@ -53,7 +54,8 @@ use super::{
 };
 use crate::domain::reconcile::Material;
 use crate::domain::{
-    Call, CallStats, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
+    Call, CallStats, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, PlacedToolCall, StoredEvent, Timestamp,
+    Turn,
 };
 use crate::telemetry::metrics::METRICS;
 use batch::change_log::ChangeLog;
@@ -151,6 +153,10 @@ impl Reads for SqliteStore {
 
     fn turns(&self, query: &TurnQuery) -> Result<Option<Page<Turn>>> {
         batch::turns::list(&mut *self.readers.get()?, query)
+    }
+
+    fn tool_calls(&self, id: &ConversationId) -> Result<Vec<PlacedToolCall>> {
+        tool_calls::list(&*self.readers.get()?, id)
     }
 
     fn search(&self, query: &SearchQuery) -> Result<HitPage> {
