@@ -1,7 +1,7 @@
 //! Phone calls. A call is one conversation of the voice agent with a driver.
 
 use super::stored_text::stored_as;
-use super::{ConversationId, DriverId, DriverSource, Timestamp, Turn};
+use super::{AnsweredBy, AnsweredBySource, Channel, ConversationId, DriverId, DriverSource, Finite, Timestamp, Turn};
 use serde::{Deserialize, Serialize};
 
 /// The status of a call. Stored and returned as `in_progress`, `completed` or `failed`.
@@ -111,6 +111,46 @@ pub struct CallReport {
     pub record_event_id: Option<i64>,
     /// Results of reconciliation, if there is a record.
     pub reconciled: Option<ReconcileCounts>,
+    /// The one who answered, as far as known.
+    pub answered_by: Option<AnsweredBy>,
+    /// Source of [`Self::answered_by`].
+    pub answered_by_source: Option<AnsweredBySource>,
+    /// Sources that name another one who answered, as text.
+    pub answered_by_conflict: Option<String>,
+    /// Channel of the conversation.
+    pub channel: Option<Channel>,
+    /// Conversation that started this one as a sub-agent's.
+    pub parent_conversation_id: Option<ConversationId>,
+    /// Environment of the agent.
+    pub environment: Option<String>,
+    /// Branch of the agent.
+    pub branch_id: Option<String>,
+    /// Version of the agent.
+    pub version_id: Option<String>,
+    /// Id of the call at the telephone provider.
+    pub call_sid: Option<String>,
+    /// Number at the agent's end.
+    pub agent_number: Option<String>,
+    /// Name of the agent.
+    pub agent_name: Option<String>,
+    /// Cost, in US dollars.
+    pub cost_usd: Option<Finite>,
+    /// Time in the queue before the talk, in seconds.
+    pub queue_wait_seconds: Option<Finite>,
+    /// Time at which the call was accepted.
+    pub accepted_time: Option<Timestamp>,
+    /// Campaign of the batch of calls.
+    pub campaign: Option<String>,
+    /// Ids of ElevenLabs' tags.
+    pub tags: Vec<String>,
+    /// Product of ElevenLabs, such as `agents`.
+    pub conversation_product: Option<String>,
+    /// ElevenLabs' sentiment of the call.
+    pub sentiment: Option<String>,
+    /// True if the transcript has as many turns as ElevenLabs counted, false if it has fewer.
+    pub record_complete: Option<bool>,
+    /// Source of the conversation in ElevenLabs' words, such as `twilio`.
+    pub initiation_source: Option<String>,
 }
 
 /// The results of reconciling a call's turns with its records.

@@ -3,10 +3,13 @@
 //! Values are valid by construction: the holder of a [`ConversationId`] or a [`PhoneNumber`] need not check it again.
 //! This module does not depend on HTTP, SQL or the clock.
 
+mod answered;
 mod call;
 mod call_stats;
+mod channel;
 mod driver;
 pub mod driver_form;
+mod finite;
 mod ids;
 mod invalid;
 mod iso8601;
@@ -23,12 +26,16 @@ mod spelling;
 pub mod stats;
 mod stored_text;
 mod timestamp;
+mod tool_call;
 mod turn;
 pub mod validation;
 
+pub use answered::{Answer, AnswerClaims, AnsweredBy, AnsweredBySource, CallResult};
 pub use call::{Call, CallChange, CallEnd, CallOutcome, CallReport, CallStatus, Direction, ReconcileCounts};
 pub use call_stats::{CallStats, SpeakerStats, TalkTime};
+pub use channel::Channel;
 pub use driver::{Dispatch, Driver, DriverSource, NewDispatch, NewDriver};
+pub use finite::Finite;
 pub use ids::{ConversationId, DriverId};
 pub use invalid::Invalid;
 pub use phone::PhoneNumber;
@@ -40,4 +47,5 @@ pub use record::{
 pub use remark::{Remark, RemarkKind, describe_remarks};
 pub use search_expr::{SearchExpr, Snippet, SnippetPart};
 pub use timestamp::Timestamp;
-pub use turn::{DeliveryKey, MAX_MESSAGE_BYTES, Message, NewTurn, Source, Speaker, Turn};
+pub use tool_call::{MAX_TOOL_CALLS, PlacedToolCall, ToolCall, ToolPurpose};
+pub use turn::{DeliveryKey, MAX_MESSAGE_BYTES, Message, NewTurn, Source, Speaker, Turn, TurnKind};

@@ -4,8 +4,8 @@
 
 use super::stored_text::stored_as;
 use super::{
-    CallOutcome, CallStatus, ConversationId, Direction, DriverId, Message, PhoneNumber, Remark, RemarkKind, Speaker,
-    Timestamp,
+    AnswerClaims, CallOutcome, CallStatus, Channel, ConversationId, Direction, DriverId, Finite, Message, PhoneNumber,
+    Remark, RemarkKind, Speaker, Timestamp, ToolCall, TurnKind,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -23,6 +23,12 @@ pub struct Record {
     pub facts: Facts,
     /// Transcript, in order. `None` means that the event has none, not that nothing was spoken.
     pub entries: Option<Vec<Entry>>,
+    /// Calls of tools and triggered guardrails, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<ToolCall>,
+    /// True if the service was configured to prefer an unredacted copy when it received this one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unredacted: bool,
 }
 
 /// A [`Record`] in its stored form, with the fields that are needed to store it.
@@ -53,6 +59,8 @@ impl From<&Record> for StoredRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RecordKind {
+    /// The verdict of an answering machine detection. It never creates a call.
+    Detection,
     /// A call that could not be established.
     Failure,
     /// The conversation as traces, whose texts may be truncated.
@@ -97,6 +105,60 @@ pub struct Facts {
     pub analysis: Option<String>,
     /// Claims about the driver.
     pub claims: DriverClaims,
+    /// Claims about who answered.
+    #[serde(skip_serializing_if = "AnswerClaims::is_empty")]
+    pub answer: AnswerClaims,
+    /// Channel of the conversation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<Channel>,
+    /// Conversation that started this one as a sub-agent's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent_conversation_id: Option<ConversationId>,
+    /// Environment of the agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
+    /// Branch of the agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub branch_id: Option<String>,
+    /// Version of the agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version_id: Option<String>,
+    /// Id of the call at the telephone provider.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call_sid: Option<String>,
+    /// Number at the agent's end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_number: Option<String>,
+    /// Name of the agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_name: Option<String>,
+    /// Cost, in US dollars.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost_usd: Option<Finite>,
+    /// Time in the queue before the talk, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_wait_seconds: Option<Finite>,
+    /// Time at which the call was accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accepted_time: Option<Timestamp>,
+    /// Campaign of the batch of calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub campaign: Option<String>,
+    /// Ids of ElevenLabs' tags.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+    /// Product of ElevenLabs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conversation_product: Option<String>,
+    /// ElevenLabs' sentiment of the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sentiment: Option<String>,
+    /// Source of the conversation in ElevenLabs' words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initiation_source: Option<String>,
+    /// Number of turns with words that ElevenLabs counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counted_turns: Option<u64>,
 }
 
 /// Claims of a payload about the driver of a call, by source. The driver need not exist.
@@ -150,6 +212,17 @@ pub struct Entry {
     /// True if the message has the maximum length of this kind of record, so its end may be missing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cut_off: bool,
+    /// Kind of the turn.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub kind: TurnKind,
+    /// ElevenLabs' measurements of the turn, in seconds by name, as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<String>,
+}
+
+/// Returns whether a value need not be stored because it is the default.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// The conversation so far, as sent by a tool during the call.
@@ -216,6 +289,8 @@ impl History {
                 interrupted: None,
                 time: Some(entry.first_shown),
                 cut_off: false,
+                kind: TurnKind::of_words(entry.message.as_str()),
+                metrics: None,
             })
             .collect()
     }
@@ -278,7 +353,11 @@ impl Facts {
         }
         take!(status, start, duration_seconds, agent_id, direction, termination_reason, outcome, summary, title);
         take!(main_language, cost, external_number, batch_id, analysis, user_id);
+        take!(channel, parent_conversation_id, environment, branch_id, version_id, call_sid, agent_number, agent_name);
+        take!(cost_usd, queue_wait_seconds, accepted_time, campaign, tags, conversation_product, sentiment);
+        take!(initiation_source, counted_turns);
         self.claims.update(&newer.claims);
+        self.answer.update(&newer.answer);
     }
 }
 

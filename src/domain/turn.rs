@@ -115,6 +115,53 @@ pub enum Source {
 
 stored_as!(Source { Live => "live", History => "history", PostCall => "post_call", Import => "import" });
 
+/// The kind of a turn. Stored and returned as text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TurnKind {
+    /// Spoken words.
+    #[default]
+    Speech,
+    /// Nobody spoke. The words, such as `...`, only tell the agent so.
+    Silence,
+    /// A short sound of a listener that did not interrupt the agent.
+    Backchannel,
+    /// Pressed telephone keys.
+    Keypad,
+    /// Typed words.
+    Text,
+    /// Information for the agent from a program. Nobody said it.
+    Context,
+}
+
+stored_as!(TurnKind {
+    Speech => "speech",
+    Silence => "silence",
+    Backchannel => "backchannel",
+    Keypad => "keypad",
+    Text => "text",
+    Context => "context",
+});
+
+impl TurnKind {
+    /// Returns the kind of a turn of which only the words are known.
+    pub fn of_words(words: &str) -> Self {
+        // Almost always decided by the first character.
+        let is_silent = |c: char| matches!(c, '.' | '…' | '-' | '–' | '—') || c.is_whitespace();
+        if words.chars().all(is_silent) { Self::Silence } else { Self::Speech }
+    }
+
+    /// Returns whether the turn is words that somebody said or wrote. Only these count in talk shares.
+    pub const fn is_words(self) -> bool {
+        matches!(self, Self::Speech | Self::Text)
+    }
+
+    /// Returns whether a person caused the turn.
+    pub const fn is_human(self) -> bool {
+        !matches!(self, Self::Silence | Self::Context)
+    }
+}
+
 /// A turn to be stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewTurn {
@@ -164,6 +211,10 @@ pub struct Turn {
     pub record_time: Option<Timestamp>,
     /// True if ElevenLabs' record contains the turn; `None` if there is no record, or another turn replaces this one.
     pub in_record: Option<bool>,
+    /// Kind of the turn.
+    pub kind: TurnKind,
+    /// ElevenLabs' measurements of the turn, in seconds by name, as JSON.
+    pub metrics: Option<String>,
 }
 
 impl Turn {

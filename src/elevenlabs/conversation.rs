@@ -8,7 +8,7 @@ use super::utterance::{elements, shown_by_variable, utterance};
 use crate::domain::validation::FieldError;
 use crate::domain::{
     CallOutcome, CallStatus, ConversationId, Direction, DriverClaims, Entry, Facts, PhoneNumber, Record, RecordKind,
-    Timestamp,
+    Timestamp, TurnKind,
 };
 use serde_json::Value;
 
@@ -45,7 +45,15 @@ pub(super) fn conversation(
         // An empty list is no statement about the call.
         if shown.is_empty() { found.first().map(|_| Vec::new()) } else { Some(shown) }
     };
-    Ok(Record { conversation_id, kind: RecordKind::Conversation, event_time, facts, entries })
+    Ok(Record {
+        conversation_id,
+        kind: RecordKind::Conversation,
+        event_time,
+        facts,
+        entries,
+        tools: Vec::new(),
+        unredacted: false,
+    })
 }
 
 fn facts(data: &JsonField<'_>, remarks: &mut Remarks) -> Facts {
@@ -79,6 +87,7 @@ fn facts(data: &JsonField<'_>, remarks: &mut Remarks) -> Facts {
             batch_recipient: batch.get("batch_call_recipient_id").driver(remarks),
             phone_number: line.number,
         },
+        ..Facts::default()
     }
 }
 
@@ -175,6 +184,8 @@ fn transcript(elements: &[Value], start: Option<Timestamp>, remarks: &mut Remark
             interrupted: at.get("interrupted").boolean(remarks),
             time: time.or_else(|| start?.plus_seconds(offset?)),
             cut_off: false,
+            kind: TurnKind::Speech,
+            metrics: None,
         });
     }
     entries

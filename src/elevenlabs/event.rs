@@ -140,7 +140,8 @@ fn failure(data: &JsonField<'_>, event_time: Option<Timestamp>, remarks: &mut Re
         claims: DriverClaims { phone_number: called.number, ..DriverClaims::default() },
         ..Facts::default()
     };
-    Ok(Record { conversation_id, kind: RecordKind::Failure, event_time, facts, entries: None })
+    let (tools, unredacted) = (Vec::new(), false);
+    Ok(Record { conversation_id, kind: RecordKind::Failure, event_time, facts, entries: None, tools, unredacted })
 }
 
 #[cfg(test)]

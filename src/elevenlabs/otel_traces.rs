@@ -9,7 +9,7 @@ use super::conversation::{DURATIONS, OtherEnd, conversation_id, direction, outco
 use super::lenient::{JsonField, Remarks};
 use super::utterance::{MAX_DEPTH, shown_by_variable, words};
 use crate::domain::validation::FieldError;
-use crate::domain::{CallStatus, DriverClaims, Entry, Facts, Record, RecordKind, Speaker, Timestamp};
+use crate::domain::{CallStatus, DriverClaims, Entry, Facts, Record, RecordKind, Speaker, Timestamp, TurnKind};
 use serde_json::{Map, Value};
 
 /// Maximum number of spans that are read of one event.
@@ -46,8 +46,9 @@ pub(super) fn traces(
             said_nothing |= said.trim().is_empty();
             if let Some(message) = at.words(&said, remarks) {
                 let cut_off = message.as_str().len() >= MIN_TRUNCATED_BYTES;
-                let (original, interrupted, time) = (None, None, span.start);
-                entries.push(Entry { index, speaker, message, original, interrupted, time, cut_off });
+                let kind = TurnKind::of_words(message.as_str());
+                let (original, interrupted, metrics, time) = (None, None, None, span.start);
+                entries.push(Entry { index, speaker, message, original, interrupted, time, cut_off, kind, metrics });
             }
         }
         if entries.len() == read && !said_nothing && SPOKEN.iter().any(|name| span.name.ends_with(name)) {
@@ -68,7 +69,8 @@ pub(super) fn traces(
         remarks.add_lost_words("data.otlp_traces", "no span with readable words");
     }
     let entries = (!entries.is_empty()).then_some(entries);
-    Ok(Record { conversation_id, kind: RecordKind::Traces, event_time, facts, entries })
+    let (tools, unredacted) = (Vec::new(), false);
+    Ok(Record { conversation_id, kind: RecordKind::Traces, event_time, facts, entries, tools, unredacted })
 }
 
 /// Returns the facts about the call from the conversation's span. They have the fields of a record.
@@ -108,6 +110,7 @@ fn facts(root: &Span, remarks: &mut Remarks) -> Facts {
             batch_recipient: root.attribute(&["batch_call_recipient_id"]).driver(remarks),
             phone_number: line.number,
         },
+        ..Facts::default()
     }
 }
 

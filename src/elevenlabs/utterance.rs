@@ -7,7 +7,7 @@
 
 use super::lenient::{JsonField, Remarks};
 use crate::domain::repair;
-use crate::domain::{Entry, Message, Speaker};
+use crate::domain::{Entry, Message, Speaker, TurnKind};
 use serde_json::Value;
 use std::borrow::Cow;
 
@@ -243,7 +243,17 @@ pub(super) fn shown_by_variable(variables: &JsonField<'_>, remarks: &mut Remarks
     let elements = elements.unwrap_or_default();
     let entries = (0..).zip(&*elements).filter_map(|(index, element)| {
         let (speaker, message) = utterance(&JsonField::new(&format!("{place}[{index}]"), element), remarks)?;
-        Some(Entry { index, speaker, message, original: None, interrupted: None, time: None, cut_off: false })
+        Some(Entry {
+            index,
+            speaker,
+            kind: TurnKind::of_words(message.as_str()),
+            message,
+            original: None,
+            interrupted: None,
+            time: None,
+            cut_off: false,
+            metrics: None,
+        })
     });
     entries.collect()
 }

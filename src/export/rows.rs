@@ -1,8 +1,8 @@
 //! Writes row formats: JSON Lines, which can be imported, and CSV.
 //!
 //! A line of JSON is an object whose `type` is `driver`, `dispatch`, `event` or `call`. Its other fields are the
-//! columns of the row. A call also has its turns in `transcriptions`, and the histories of its tools in `history`. A
-//! row is written once, before the rows that refer to it.
+//! columns of the row. A call also has its turns in `transcriptions`, the histories of its tools in `history` and the
+//! calls of its tools in `tool_calls`. A row is written once, before the rows that refer to it.
 
 use super::error::ExportError;
 use super::form::{CallContext, Formatter};
@@ -37,10 +37,12 @@ impl ArchiveWriter {
             ArchivePart::Driver(row) => self.driver(&row, out),
             ArchivePart::Dispatch(row) => line("dispatch", &row, out),
             ArchivePart::Event(row) => line("event", &row, out),
-            ArchivePart::Call(row, history) => {
+            ArchivePart::Call(row, history, tools) => {
                 open("call", &row, out)?;
                 out.write_all(b",\"history\":")?;
                 serde_json::to_writer(&mut *out, &history)?;
+                out.write_all(b",\"tool_calls\":")?;
+                serde_json::to_writer(&mut *out, &tools)?;
                 out.write_all(b",\"transcriptions\":[")
             }
             ArchivePart::Turn(row) => {
@@ -124,18 +126,24 @@ pub fn archived(line: &[u8]) -> Result<ArchiveRecord, Invalid> {
                 Some(Value::Object(history)) => Some(history),
                 Some(_) => return Err(Invalid("history: must be a JSON object or null".into())),
             };
-            let Some(Value::Array(turns)) = row.shift_remove("transcriptions") else {
-                return Err(Invalid("transcriptions: must be an array".into()));
-            };
-            let turn = |(at, turn)| match turn {
-                Value::Object(turn) => Ok(turn),
-                _ => Err(Invalid(format!("transcriptions[{at}]: must be a JSON object").into())),
-            };
-            let turns = turns.into_iter().enumerate().map(turn).collect::<Result<_, _>>()?;
-            Ok(ArchiveRecord::Call(Arc::new(ArchivedCall { row, history, turns })))
+            // Exports of older versions lack the tool calls.
+            let tools = row.shift_remove("tool_calls").filter(|tools| !tools.is_null());
+            let tools = tools.map(|tools| rows("tool_calls", Some(tools))).transpose()?;
+            let turns = rows("transcriptions", row.shift_remove("transcriptions"))?;
+            Ok(ArchiveRecord::Call(Arc::new(ArchivedCall { row, history, turns, tools })))
         }
         _ => Err(Invalid("type: must be one of driver, dispatch, event, call".into())),
     }
+}
+
+/// Returns the rows of an array of objects.
+fn rows(name: &str, value: Option<Value>) -> Result<Vec<Row>, Invalid> {
+    let Some(Value::Array(items)) = value else { return Err(Invalid(format!("{name}: must be an array").into())) };
+    let row = |(at, item)| match item {
+        Value::Object(row) => Ok(row),
+        _ => Err(Invalid(format!("{name}[{at}]: must be a JSON object").into())),
+    };
+    items.into_iter().enumerate().map(row).collect()
 }
 
 /// Header of the CSV table.

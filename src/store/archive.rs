@@ -36,6 +36,9 @@ pub struct ArchivedCall {
     pub history: Option<Row>,
     /// The rows of `call_transcriptions`, without the conversation id.
     pub turns: Vec<Row>,
+    /// The rows of `tool_calls`, without the conversation id; `None` in exports of versions that had none.
+    #[serde(default)]
+    pub tools: Option<Vec<Row>>,
 }
 
 /// JSON of shared values.
@@ -82,8 +85,8 @@ pub enum ArchivePart {
     Dispatch(Row),
     /// An ElevenLabs event about the call.
     Event(Row),
-    /// The call's own row and its tool history. Its turns follow.
-    Call(Row, Option<Row>),
+    /// The call's own row, its tool history and its tool calls. Its turns follow.
+    Call(Row, Option<Row>, Vec<Row>),
     /// A turn, ordered by sequence number.
     Turn(Row),
 }

@@ -8,7 +8,8 @@ use super::{
 };
 use crate::domain::reconcile::Material;
 use crate::domain::{
-    Call, CallStats, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
+    Call, CallStats, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, PlacedToolCall, StoredEvent, Timestamp,
+    Turn,
 };
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -67,6 +68,11 @@ pub trait Reads: Send + Sync + 'static {
     /// reads.
     fn material(&self, _id: &ConversationId) -> Result<Option<Material>> {
         Ok(None)
+    }
+
+    /// Returns the tool calls of a call, in order; empty if the call does not exist, or the store has no tool calls.
+    fn tool_calls(&self, _id: &ConversationId) -> Result<Vec<PlacedToolCall>> {
+        Ok(Vec::new())
     }
 
     /// Returns a driver.

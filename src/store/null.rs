@@ -7,7 +7,8 @@ use super::{
     TurnQuery, Unfinished, UnreadEvents, Write,
 };
 use crate::domain::{
-    Call, CallStats, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
+    Call, CallStats, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, PlacedToolCall, StoredEvent, Timestamp,
+    Turn,
 };
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -38,6 +39,7 @@ impl Reads for NullStore {
         calls(&CallPageRequest) -> Page<Call>;
         turns(&TurnQuery) -> Option<Page<Turn>>;
         search(&SearchQuery) -> HitPage;
+        tool_calls(&ConversationId) -> Vec<PlacedToolCall>;
         driver(DriverId) -> Option<Driver>;
         drivers_by_ids(&BTreeSet<DriverId>) -> Vec<Driver>;
         drivers(DriverPageRequest) -> Page<Driver>;

@@ -337,6 +337,7 @@ fn diff_counts(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::TurnKind;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::parse("2026-09-28T12:00:00Z").unwrap().plus_seconds(second).unwrap()
@@ -361,6 +362,8 @@ mod tests {
             interrupted: None,
             time: Some(at(10 * i64::from(index))),
             cut_off: false,
+            kind: TurnKind::Speech,
+            metrics: None,
         };
         (0..).zip(said).map(entry).collect()
     }

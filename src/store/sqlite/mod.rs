@@ -39,6 +39,7 @@ mod records;
 mod row;
 mod search;
 mod statement;
+mod tool_calls;
 
 pub use archive::read::ReadOnly;
 pub use connection::open_error::OpenError;

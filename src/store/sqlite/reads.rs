@@ -2,10 +2,11 @@
 
 use super::database::SqliteStore;
 use super::search::{self, Reach};
-use super::{batch, call_stats, calls, drivers, due, erase, events, expired, material, quarantine};
+use super::{batch, call_stats, calls, drivers, due, erase, events, expired, material, quarantine, tool_calls};
 use crate::domain::reconcile::Material;
 use crate::domain::{
-    Call, CallStats, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
+    Call, CallStats, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, PlacedToolCall, StoredEvent, Timestamp,
+    Turn,
 };
 use crate::store::{
     CallFilter, CallPageRequest, DriverPageRequest, Due, EventSelection, ExpiredCall, ExpiredCallQuery, ExpiredEvent,
@@ -25,6 +26,10 @@ impl Reads for SqliteStore {
 
     fn turns(&self, query: &TurnQuery) -> Result<Option<Page<Turn>>> {
         batch::turns::list(&mut *self.readers.get()?, query)
+    }
+
+    fn tool_calls(&self, id: &ConversationId) -> Result<Vec<PlacedToolCall>> {
+        tool_calls::list(&*self.readers.get()?, id)
     }
 
     fn search(&self, query: &SearchQuery) -> Result<HitPage> {

@@ -2,8 +2,9 @@
 
 use crate::domain::reconcile::Counts;
 use crate::domain::{
-    Call, CallOutcome, CallReport, CallStatus, ConversationId, Direction, Dispatch, Driver, DriverId, DriverSource,
-    EventOutcome, Message, PhoneNumber, Source, Speaker, Timestamp, Turn,
+    AnsweredBy, AnsweredBySource, Call, CallOutcome, CallReport, CallStatus, Channel, ConversationId, Direction,
+    Dispatch, Driver, DriverId, DriverSource, EventOutcome, Finite, Message, PhoneNumber, PlacedToolCall, Source,
+    Speaker, Timestamp, ToolCall, ToolPurpose, Turn, TurnKind,
 };
 use crate::store::{Error, ErrorKind, Outcome, Rejection, Written};
 use rusqlite::Row;
@@ -84,6 +85,31 @@ macro_rules! stored_as_text {
     )+};
 }
 stored_as_text!(CallStatus, Speaker, Source, Direction, CallOutcome, DriverSource, EventOutcome);
+stored_as_text!(AnsweredBy, AnsweredBySource, Channel, TurnKind, ToolPurpose);
+
+impl FromSql for Finite {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Self::new(f64::column_result(value)?).ok_or(FromSqlError::InvalidType)
+    }
+}
+
+impl ToSql for Finite {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.get().into())
+    }
+}
+
+/// The tags of a call, stored as a JSON array of texts, or as NULL without any.
+pub(super) struct Tags(pub(super) Vec<String>);
+
+impl FromSql for Tags {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match value.as_str_or_null()? {
+            None => Ok(Self(Vec::new())),
+            Some(text) => serde_json::from_str(text).map(Self).map_err(unreadable),
+        }
+    }
+}
 
 /// Reads the columns of a row one after another, in the order of the `SELECT`. Looking up each column by name would
 /// take longer than everything else that a page of calls needs.
@@ -111,7 +137,10 @@ pub(super) const CALL: &str = "c.id, c.conversation_id, c.driver_id, c.call_star
     c.turn_count, c.first_turn_time, c.last_turn_time, c.driver_source, c.driver_conflict, c.duration_seconds, c.agent_id, \
     c.user_id, c.direction, c.termination_reason, c.outcome, c.title, c.summary, c.main_language, c.cost, \
     c.external_number, c.batch_id, c.analysis, c.record_event_id, c.matched, c.live_only, c.added, c.corrected, \
-    c.repeated, c.created_at, c.updated_at";
+    c.repeated, c.answered_by, c.answered_by_source, c.answered_by_conflict, c.channel, c.parent_conversation_id, \
+    c.environment, c.branch_id, c.version_id, c.call_sid, c.agent_number, c.agent_name, c.cost_usd, \
+    c.queue_wait_seconds, c.accepted_time, c.campaign, c.tags, c.conversation_product, c.sentiment, c.record_complete, \
+    c.initiation_source, c.created_at, c.updated_at";
 
 pub(super) fn call(row: &Row<'_>) -> rusqlite::Result<Call> {
     let mut columns = Columns::new(row);
@@ -150,6 +179,26 @@ fn report(columns: &mut Columns<'_>) -> rusqlite::Result<CallReport> {
         analysis: columns.take("analysis")?,
         record_event_id: columns.take("record_event_id")?,
         reconciled: counts(columns)?,
+        answered_by: columns.take("answered_by")?,
+        answered_by_source: columns.take("answered_by_source")?,
+        answered_by_conflict: columns.take("answered_by_conflict")?,
+        channel: columns.take("channel")?,
+        parent_conversation_id: columns.take("parent_conversation_id")?,
+        environment: columns.take("environment")?,
+        branch_id: columns.take("branch_id")?,
+        version_id: columns.take("version_id")?,
+        call_sid: columns.take("call_sid")?,
+        agent_number: columns.take("agent_number")?,
+        agent_name: columns.take("agent_name")?,
+        cost_usd: columns.take("cost_usd")?,
+        queue_wait_seconds: columns.take("queue_wait_seconds")?,
+        accepted_time: columns.take("accepted_time")?,
+        campaign: columns.take("campaign")?,
+        tags: columns.take::<Tags>("tags")?.0,
+        conversation_product: columns.take("conversation_product")?,
+        sentiment: columns.take("sentiment")?,
+        record_complete: columns.take("record_complete")?,
+        initiation_source: columns.take("initiation_source")?,
     })
 }
 
@@ -170,7 +219,8 @@ pub(super) fn counts(columns: &mut Columns<'_>) -> rusqlite::Result<Option<Count
 
 /// Columns of `call_transcriptions t` that [`turn`] reads.
 pub(super) const TURN: &str = "t.id, t.conversation_id, t.speaker_type, t.message_text, t.timestamp, t.sequence_number, \
-    t.source, t.created_at, t.final_text, t.interrupted, t.place, t.superseded_by, t.record_time, t.in_record";
+    t.source, t.created_at, t.final_text, t.interrupted, t.place, t.superseded_by, t.record_time, t.in_record, \
+    t.kind, t.metrics";
 
 /// Position of a turn that has none yet. It sorts last, so a call that is reconciled in slices is in order meanwhile.
 /// Without a record, no turn has a position.
@@ -196,6 +246,33 @@ pub(super) fn turn_of(columns: &mut Columns<'_>) -> rusqlite::Result<Turn> {
         superseded_by: columns.take("superseded_by")?,
         record_time: columns.take("record_time")?,
         in_record: columns.take("in_record")?,
+        kind: columns.take("kind")?,
+        metrics: columns.take("metrics")?,
+    })
+}
+
+/// Columns of `tool_calls` that [`tool_call`] reads.
+pub(super) const TOOL_CALL: &str =
+    "position, after_place, request_id, name, type, purpose, arguments, result, is_error, latency_ms, at";
+
+pub(super) fn tool_call(row: &Row<'_>) -> rusqlite::Result<PlacedToolCall> {
+    let mut columns = Columns::new(row);
+    Ok(PlacedToolCall {
+        position: columns.take("position")?,
+        after_place: columns.take("after_place")?,
+        call: ToolCall {
+            // Only records know the index.
+            index: 0,
+            request_id: columns.take("request_id")?,
+            name: columns.take("name")?,
+            tool_type: columns.take("type")?,
+            purpose: columns.take("purpose")?,
+            arguments: columns.take("arguments")?,
+            result: columns.take("result")?,
+            is_error: columns.take("is_error")?,
+            latency_ms: columns.take("latency_ms")?,
+            at: columns.take("at")?,
+        },
     })
 }
 

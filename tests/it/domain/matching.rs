@@ -5,7 +5,7 @@ use crate::support::random::for_any;
 use proptest::prelude::any;
 use std::time::{Duration, Instant};
 use transcribe_hook::domain::reconcile::{Origin, Plan, Records, TurnRow, plan};
-use transcribe_hook::domain::{Entry, Message, Speaker, Timestamp};
+use transcribe_hook::domain::{Entry, Message, Speaker, Timestamp, TurnKind};
 
 /// Numbers in no visible order, the same for the same seed.
 struct Numbers(u64);
@@ -87,6 +87,8 @@ fn entry(n: usize, sentence: &[String], second: i64) -> Entry {
         interrupted: None,
         time: Some(at(second)),
         cut_off: false,
+        kind: TurnKind::Speech,
+        metrics: None,
     }
 }
 

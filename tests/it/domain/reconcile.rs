@@ -7,7 +7,7 @@ use proptest::prelude::{Just, Strategy as _, any};
 use transcribe_hook::domain::reconcile::{
     Candidate, Counts, Origin, Plan, Records, TurnRow, match_driver, normalize, plan,
 };
-use transcribe_hook::domain::{DriverId, DriverSource, Entry, Message, Source, Speaker, Timestamp};
+use transcribe_hook::domain::{DriverId, DriverSource, Entry, Message, Source, Speaker, Timestamp, TurnKind};
 
 /// This many seconds into the call.
 fn at(second: i64) -> Timestamp {
@@ -27,6 +27,8 @@ fn entry(index: u32, speaker: Speaker, text: &str, second: i64) -> Entry {
         interrupted: None,
         time: Some(at(second)),
         cut_off: false,
+        kind: TurnKind::Speech,
+        metrics: None,
     }
 }
 

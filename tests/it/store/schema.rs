@@ -1,7 +1,7 @@
 //! The file as an analyst meets it: its tables, rules, indexes and views.
 
-use crate::support::database::of_schema;
-use crate::support::service::Service;
+use crate::support::database::{assert_sound, of_schema};
+use crate::support::service::{Service, binary, open};
 use crate::support::turns::turn;
 use rusqlite::Connection;
 use serde_json::json;
@@ -193,11 +193,47 @@ fn a_database_with_data_is_opened_again_with_all_of_it() {
     let next = turn("conv_1901kaj4pr1penza6bbkscg6hgkc", 1);
     assert_eq!(service.deliver(&next).expect(201).json()["sequence_number"], 4);
     drop(service);
-    let version: i64 =
-        crate::support::service::open(&database).pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    let version: i64 = open(&database).pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
     let migrations = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite")).unwrap();
     let newest = migrations.map(|file| file.unwrap().file_name().into_string().unwrap()).max_by_key(|name| {
         name.strip_prefix('V').and_then(|name| name.split_once("__")?.0.parse::<i64>().ok()).unwrap()
     });
     assert!(newest.unwrap().starts_with(&format!("V{version}__")), "{version}");
+}
+
+#[test]
+fn calls_of_the_schema_before_tools_are_migrated_and_their_events_wait_to_be_parsed_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    let connection = of_schema(13, folder.path(), &database);
+    connection.execute_batch(include_str!("../../fixtures/schema/V13.sql")).unwrap();
+    drop(connection);
+    assert!(binary().args(["migrate", "--database"]).arg(&database).status().unwrap().success());
+    assert_sound(&database, "migrated");
+    let connection = open(&database);
+    let numbers = |sql: &str| -> Vec<i64> {
+        let mut select = connection.prepare(sql).unwrap();
+        select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    assert_eq!(numbers("SELECT event_id FROM event_rereads ORDER BY event_id"), [1, 2, 3]);
+    assert_eq!(numbers("SELECT count(*) FROM call_transcriptions WHERE kind = 'speech' AND metrics IS NULL"), [5]);
+    assert_eq!(numbers("SELECT count(*) FROM calls WHERE answered_by IS NULL AND tags IS NULL"), [3]);
+    assert_eq!(numbers("SELECT tool_calls FROM call_overview"), [0, 0, 0]);
+    assert_eq!(numbers("SELECT count(*) FROM transcript WHERE kind = 'speech' AND answered_by IS NULL"), [5]);
+    drop(connection);
+    // A migrated file has the columns of a new one.
+    let new = folder.path().join("new.db");
+    assert!(binary().args(["migrate", "--database"]).arg(&new).status().unwrap().success());
+    let shape = |database| {
+        let connection = open(database);
+        ["calls", "call_transcriptions", "tool_calls", "call_overview", "transcript"].map(|of| columns(&connection, of))
+    };
+    assert_eq!(shape(&database), shape(&new));
+    let service = Service::start_on(&database, &[]);
+    service.deliver(&turn("conv_running", 1)).expect(201);
+    let kinds = "SELECT kind FROM call_transcriptions WHERE conversation_id = 'conv_running' ORDER BY sequence_number";
+    let connection = service.sqlite();
+    let mut select = connection.prepare(kinds).unwrap();
+    let kinds: Vec<String> = select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    assert_eq!(kinds, ["speech"; 3]);
 }

@@ -126,7 +126,12 @@ impl Archive for ReadOnly {
             }
             rows("SELECT * FROM webhook_events WHERE conversation_id = ?1 ORDER BY id", id, ArchivePart::Event)?;
             let history = query_one(connection, "SELECT * FROM call_histories WHERE conversation_id = ?1", id)?;
-            take(ArchivePart::Call(call, history)).map_err(query_into)?;
+            let mut tools =
+                query_all(connection, "SELECT * FROM tool_calls WHERE conversation_id = ?1 ORDER BY position", id)?;
+            for tool in &mut tools {
+                tool.shift_remove("conversation_id");
+            }
+            take(ArchivePart::Call(call, history, tools)).map_err(query_into)?;
             let turns = "SELECT * FROM call_transcriptions WHERE conversation_id = ?1 ORDER BY sequence_number";
             for_each_row(
                 connection,

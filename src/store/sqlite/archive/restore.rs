@@ -27,7 +27,33 @@ use std::ops::Range;
 const MAX_SLICE_TURNS: usize = 500;
 
 /// Columns that exports of older versions lack. They are computed from the records.
-const MADE_LATER: [&str; 3] = ["record_time", "in_record", "uncompared"];
+const MADE_LATER: [&str; 25] = [
+    "record_time",
+    "in_record",
+    "uncompared",
+    "answered_by",
+    "answered_by_source",
+    "answered_by_conflict",
+    "channel",
+    "parent_conversation_id",
+    "environment",
+    "branch_id",
+    "version_id",
+    "call_sid",
+    "agent_number",
+    "agent_name",
+    "cost_usd",
+    "queue_wait_seconds",
+    "accepted_time",
+    "campaign",
+    "tags",
+    "conversation_product",
+    "sentiment",
+    "record_complete",
+    "initiation_source",
+    "kind",
+    "metrics",
+];
 
 /// Converts a broken rule to an outcome. Returns a database failure as the error.
 fn settled(done: Result<Written, RestoreError>) -> Result<Outcome> {
@@ -124,10 +150,11 @@ fn restore_event(connection: &Connection, event: &Columns) -> Result<Written, Re
 
 const CALL: &str = "SELECT * FROM calls WHERE conversation_id = ?1";
 const HISTORY: &str = "SELECT * FROM call_histories WHERE conversation_id = ?1";
+const TOOL_CALLS: &str = "SELECT * FROM tool_calls WHERE conversation_id = ?1 ORDER BY position";
 const TURNS: &str = "SELECT * FROM call_transcriptions WHERE conversation_id = ?1 ORDER BY sequence_number";
 
 fn restore_call(connection: &Transaction<'_>, call: &ArchivedCall) -> Result<Written, RestoreError> {
-    let ArchivedCall { row: columns, history, turns } = call;
+    let ArchivedCall { row: columns, history, turns, tools } = call;
     let is_long = turns.len() > MAX_SLICE_TURNS;
     if !is_long && check_long_call(connection, call)? {
         return Ok(Written::Restored(false));
@@ -139,6 +166,9 @@ fn restore_call(connection: &Transaction<'_>, call: &ArchivedCall) -> Result<Wri
     insert(connection, "calls", &columns)?;
     if let Some(history) = history {
         prefix_line_field("history", insert(connection, "call_histories", history))?;
+    }
+    for (n, tool) in tools.iter().flatten().enumerate() {
+        prefix_line_field(&format!("tool_calls[{n}]"), insert(connection, "tool_calls", &row_of(call, tool)))?;
     }
     let of_the_domain = format!("SELECT {} FROM calls c WHERE conversation_id = ?1", row::CALL);
     let id = value(&columns, "conversation_id")?;
@@ -211,7 +241,7 @@ pub(in crate::store::sqlite) fn restore_next_slice(
 
 /// Checks a call by the rules, and returns whether an equal call exists.
 fn check_long_call(connection: &Connection, call: &ArchivedCall) -> Result<bool, RestoreError> {
-    let ArchivedCall { row: columns, history, turns } = call;
+    let ArchivedCall { row: columns, history, turns, tools } = call;
     super::rules::call(&super::rules::CallTables::read(connection)?, call)?;
     let id = value(columns, "conversation_id")?;
     finished(connection, columns)?;
@@ -219,26 +249,35 @@ fn check_long_call(connection: &Connection, call: &ArchivedCall) -> Result<bool,
         return Ok(false);
     }
     ensure_equal("history", read::query_one(connection, HISTORY, &id)?.as_ref(), history.as_ref())?;
+    if let Some(tools) = tools {
+        let stored = read::query_all(connection, TOOL_CALLS, &id)?;
+        if stored.len() != tools.len() {
+            return conversion_error("tool_calls", format!("the existing call has {} of them", stored.len()));
+        }
+        for (n, (stored, tool)) in stored.iter().zip(tools).enumerate() {
+            ensure_equal(&format!("tool_calls[{n}]"), Some(stored), Some(&row_of(call, tool)))?;
+        }
+    }
     let stored = read::query_all(connection, TURNS, &id)?;
     if stored.len() != turns.len() {
         return conversion_error("transcriptions", format!("the existing call has {} of them", stored.len()));
     }
     for (n, (stored, turn)) in stored.iter().zip(turns).enumerate() {
-        ensure_equal(&format!("transcriptions[{n}]"), Some(stored), Some(&turn_of(call, turn)))?;
+        ensure_equal(&format!("transcriptions[{n}]"), Some(stored), Some(&row_of(call, turn)))?;
     }
     Ok(true)
 }
 
-/// Returns a turn's row with the conversation id, which the export leaves out.
-fn turn_of(call: &ArchivedCall, turn: &Columns) -> Columns {
-    let mut turn = turn.clone();
-    turn.insert("conversation_id".to_owned(), call.row["conversation_id"].clone());
-    turn
+/// Returns the row of a turn or a tool call with the conversation id, which the export leaves out.
+fn row_of(call: &ArchivedCall, row: &Columns) -> Columns {
+    let mut row = row.clone();
+    row.insert("conversation_id".to_owned(), call.row["conversation_id"].clone());
+    row
 }
 
 fn insert_turns(connection: &Connection, call: &ArchivedCall, slice: Range<usize>) -> Result<(), RestoreError> {
     for n in slice.clone() {
-        let turn = turn_of(call, &call.turns[n]);
+        let turn = row_of(call, &call.turns[n]);
         prefix_line_field(&format!("transcriptions[{n}]"), insert(connection, "call_transcriptions", &turn))?;
     }
     let id = value(&call.row, "conversation_id")?;

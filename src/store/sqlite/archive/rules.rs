@@ -6,9 +6,9 @@ use super::super::error::Context as _;
 use super::super::statement::Statements as _;
 use crate::domain::validation::FieldError;
 use crate::domain::{
-    CallOutcome, CallStatus, ConversationId, DeliveryKey, Direction, DriverClaims, DriverId, DriverSource,
-    EventOutcome, History, Invalid, MAX_MESSAGE_BYTES, Message, NewDispatch, NewDriver, PhoneNumber, Record, Source,
-    Speaker, Timestamp,
+    AnsweredBy, AnsweredBySource, CallOutcome, CallStatus, Channel, ConversationId, DeliveryKey, Direction,
+    DriverClaims, DriverId, DriverSource, EventOutcome, History, Invalid, MAX_MESSAGE_BYTES, MAX_TOOL_CALLS, Message,
+    NewDispatch, NewDriver, PhoneNumber, Record, Source, Speaker, Timestamp, ToolPurpose, TurnKind,
 };
 use crate::store::sqlite::batch::dedup::repeat_key;
 use crate::store::sqlite::row::MAX_ROW_ID;
@@ -198,18 +198,20 @@ pub(super) struct CallTables {
     calls: Table,
     histories: Table,
     turns: Table,
+    tools: Table,
 }
 
 impl CallTables {
     pub(super) fn read(connection: &Connection) -> Result<Self> {
         let table = |name| Table::read(connection, name);
-        Ok(Self { calls: table("calls")?, histories: table("call_histories")?, turns: table("call_transcriptions")? })
+        let (calls, histories) = (table("calls")?, table("call_histories")?);
+        Ok(Self { calls, histories, turns: table("call_transcriptions")?, tools: table("tool_calls")? })
     }
 }
 
 /// Checks a call with its turns and its history.
 pub(super) fn call(tables: &CallTables, call: &ArchivedCall) -> Checked {
-    let ArchivedCall { row, history, turns } = call;
+    let ArchivedCall { row, history, turns, tools } = call;
     tables.calls.check(row)?;
     conversation(row)?;
     required(row, &["id", "call_start_time", "status", "created_at", "updated_at"])?;
@@ -238,7 +240,41 @@ pub(super) fn call(tables: &CallTables, call: &ArchivedCall) -> Checked {
     if let Some(history) = history {
         prefix_field("history", self::history(&tables.histories, history, row))?;
     }
+    word(row, "answered_by", AnsweredBy::from_stored, "human, voicemail, fax, busy, no_answer, failed, unknown")?;
+    let sources = "call_result, tool, amd, initiation_failure";
+    word(row, "answered_by_source", AnsweredBySource::from_stored, sources)?;
+    word(row, "channel", Channel::from_stored, "phone, web, sms, whatsapp, text, unknown")?;
+    checked(row, "parent_conversation_id", ConversationId::new)?;
+    whole(row, "record_complete", 0, 1)?;
+    json_array_of_texts(row, "tags")?;
+    for (at, tool) in tools.iter().flatten().enumerate() {
+        prefix_field(&format!("tool_calls[{at}]"), tool_call(&tables.tools, tool, at + 1))?;
+    }
     all_turns(&tables.turns, row, turns)
+}
+
+fn tool_call(table: &Table, row: &Columns, number: usize) -> Checked {
+    table.check(row)?;
+    required(row, &["name", "purpose", "after_place"])?;
+    if number > MAX_TOOL_CALLS {
+        return invalid_field("position", format!("must be at most {MAX_TOOL_CALLS}"));
+    }
+    if row.get("position").and_then(Value::as_u64) != u64::try_from(number).ok() {
+        return invalid_field("position", format!("must be {number}, because positions have no gaps"));
+    }
+    whole(row, "after_place", 0, MAX_ROW_ID)?;
+    whole(row, "is_error", 0, 1)?;
+    whole(row, "latency_ms", 0, i64::MAX)?;
+    let purposes = "tool, end_call, transfer_to_number, transfer_to_agent, voicemail_detection, guardrail";
+    word(row, "purpose", ToolPurpose::from_stored, purposes)
+}
+
+/// Checks a JSON array of texts, unless it is missing or null.
+fn json_array_of_texts(row: &Columns, name: &str) -> Checked {
+    match text(row, name).map(serde_json::from_str::<Vec<String>>) {
+        Some(Err(_)) => invalid_field(name, "must be a JSON array of strings"),
+        _ => Ok(()),
+    }
 }
 
 fn history(table: &Table, history: &Columns, call: &Columns) -> Checked {
@@ -300,6 +336,8 @@ fn turn(table: &Table, row: &Columns, call_id: i64, number: usize) -> Checked {
     whole(row, "record_index", 0, u32::MAX.into())?;
     word(row, "speaker_type", Speaker::from_stored, "agent, driver")?;
     word(row, "source", Source::from_stored, "live, history, post_call, import")?;
+    word(row, "kind", TurnKind::from_stored, "speech, silence, backchannel, keypad, text, context")?;
+    json::<serde_json::Map<String, Value>>(row, "metrics")?;
     checked(row, "message_text", Message::new)?;
     checked(row, "final_text", Message::new)?;
     checked(row, "delivery_key", DeliveryKey::new)?;
