@@ -11,9 +11,22 @@ use std::sync::LazyLock;
 pub(super) struct Asset {
     name: &'static str,
     pub(super) content_type: &'static str,
-    pub(super) plain: Bytes,
-    pub(super) packed: Bytes,
-    tags: [String; 2],
+    plain: AssetBody,
+    packed: AssetBody,
+}
+
+/// The content of a file in one encoding.
+pub(super) struct AssetBody {
+    pub(super) bytes: Bytes,
+    /// Value of the `ETag` header.
+    pub(super) tag: String,
+}
+
+/// The encoding of a file in a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encoding {
+    Identity,
+    Gzip,
 }
 
 impl Asset {
@@ -25,14 +38,21 @@ impl Asset {
             Some("svg") => "image/svg+xml",
             _ => "application/json",
         };
-        let packed = compress(&plain, CompressionLevel::Best).into();
         let digest = digest([&*plain]);
-        Self { name, content_type, plain, packed, tags: [format!("\"{digest}\""), format!("\"{digest}-gz\"")] }
+        let packed = compress(&plain, CompressionLevel::Best).into();
+        Self {
+            name,
+            content_type,
+            plain: AssetBody { bytes: plain, tag: format!("\"{digest}\"") },
+            packed: AssetBody { bytes: packed, tag: format!("\"{digest}-gz\"") },
+        }
     }
 
-    /// Returns the `ETag` of the file, in the compressed or the uncompressed form.
-    pub(super) fn tag(&self, packed: bool) -> &str {
-        &self.tags[usize::from(packed)]
+    pub(super) fn body(&self, encoding: Encoding) -> &AssetBody {
+        match encoding {
+            Encoding::Identity => &self.plain,
+            Encoding::Gzip => &self.packed,
+        }
     }
 }
 
@@ -56,10 +76,11 @@ impl AssetBundle {
         files.push(Asset::new("setup.json", agent_setup::document().into()));
         // One digest for all files, because modules import one another by relative path, within a folder that has the
         // digest.
-        let version = digest(files.iter().flat_map(|file| [file.name.as_bytes(), &file.plain]));
+        let version = digest(files.iter().flat_map(|file| [file.name.as_bytes(), &file.plain.bytes]));
         // Modules are preloaded at once, instead of each when another one imports it.
-        let modules =
-            files.iter().filter(|file| file.content_type == SCRIPT && !["arrive.js", "theme.js"].contains(&file.name));
+        let modules = files
+            .iter()
+            .filter(|file| file.content_type == SCRIPT && !["url_token.js", "theme.js"].contains(&file.name));
         let preload = modules.fold(String::new(), |mut links, file| {
             let _ = writeln!(links, "<link rel=\"modulepreload\" href=\"assets/{version}/{}\">", file.name);
             links
@@ -97,19 +118,18 @@ macro_rules! files {
 
 const FILES: [(&str, &str); 32] = files![
     "api.js",
-    "arrive.js",
     "base.css",
     "call.css",
     "call.js",
+    "call_details.js",
     "chart.js",
     "combo.js",
     "dom.js",
     "drivers.js",
-    "facts.js",
     "filters.js",
-    "found.js",
     "help.js",
     "icon.svg",
+    "labels.js",
     "list.css",
     "list.js",
     "live.js",
@@ -118,6 +138,7 @@ const FILES: [(&str, &str); 32] = files![
     "player.js",
     "print.css",
     "route.js",
+    "search_results.js",
     "share.js",
     "signin.js",
     "snippet.js",
@@ -126,6 +147,6 @@ const FILES: [(&str, &str); 32] = files![
     "theme.js",
     "time.js",
     "turns.js",
+    "url_token.js",
     "welcome.js",
-    "words.js",
 ];

@@ -1,6 +1,6 @@
 //! The layer that serves the page's files.
 
-use super::assets::{Asset, AssetBundle};
+use super::assets::{Asset, AssetBundle, Encoding};
 use crate::sys::gzip::accepts_gzip;
 use poem::endpoint::make_sync;
 use poem::error::NotFoundError;
@@ -68,21 +68,22 @@ fn files() -> impl Endpoint<Output = Response> {
 
 fn respond(request: &Request, asset: &Asset, caching: &str) -> Response {
     let accepted = request.headers().get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    let packed = accepts_gzip(accepted);
+    let encoding = if accepts_gzip(accepted) { Encoding::Gzip } else { Encoding::Identity };
+    let body = asset.body(encoding);
     let response = Response::builder()
-        .header(header::ETAG, asset.tag(packed))
+        .header(header::ETAG, &body.tag)
         .header(header::CACHE_CONTROL, caching)
         .header(header::VARY, "Accept-Encoding")
         .header("cross-origin-resource-policy", "same-origin");
-    if is_cached(request.headers(), asset.tag(packed)) {
+    if is_cached(request.headers(), &body.tag) {
         return response.status(StatusCode::NOT_MODIFIED).finish();
     }
     let response = response.content_type(asset.content_type);
-    if packed {
-        response.header(header::CONTENT_ENCODING, "gzip").body(asset.packed.clone())
-    } else {
-        response.body(asset.plain.clone())
-    }
+    let response = match encoding {
+        Encoding::Identity => response,
+        Encoding::Gzip => response.header(header::CONTENT_ENCODING, "gzip"),
+    };
+    response.body(body.bytes.clone())
 }
 
 /// Returns true if the client's cache has the version with this tag.

@@ -1,4 +1,4 @@
-//! Builds metrics from one-line descriptions.
+//! Builds and registers metrics, and describes them.
 //!
 //! Names receive the prefix. Label values that are known are initialized to 0, so a rate includes the first event.
 
@@ -12,80 +12,110 @@ use std::fmt::Write as _;
 /// Prefix of all names.
 const PREFIX: &str = "transcribe_hook";
 
-pub(super) fn registry() -> Registry {
-    Registry::new_custom(Some(PREFIX.to_owned()), None).expect("the prefix is a valid name")
+/// A label with all its values.
+pub(super) type Label = (&'static str, &'static [&'static str]);
+
+/// A metric in the table.
+struct Description {
+    name: &'static str,
+    kind: &'static str,
+    labels: Vec<&'static str>,
+    help: &'static str,
 }
 
-pub(super) fn text(registry: &Registry) -> String {
-    TextEncoder::new().encode_to_string(&registry.gather()).expect("a string takes everything")
+/// The registered metrics, in the order of their registration.
+pub(super) struct MetricSet {
+    registry: Registry,
+    described: Vec<Description>,
 }
 
-/// A metric without labels or buckets.
-pub(super) struct Unlabelled;
+impl MetricSet {
+    pub(super) fn new() -> Self {
+        let registry = Registry::new_custom(Some(PREFIX.to_owned()), None).expect("the prefix is a valid name");
+        Self { registry, described: Vec::new() }
+    }
 
-/// A metric with labels whose values are all known.
-pub(super) struct Labels {
-    labels: &'static [&'static str],
-    values: &'static [&'static [&'static str]],
-}
+    fn add<M: Collector + Clone + 'static>(&mut self, metric: prometheus::Result<M>, described: Description) -> M {
+        self.described.push(described);
+        registered(&self.registry, metric)
+    }
 
-/// A histogram with buckets, and optionally labels.
-pub(super) struct Buckets {
-    buckets: &'static [f64],
-    labels: &'static [&'static str],
-}
+    pub(super) fn counter(&mut self, name: &'static str, help: &'static str) -> IntCounter {
+        self.add(IntCounter::new(name, help), Description { name, kind: "counter", labels: Vec::new(), help })
+    }
 
-pub(super) const fn unlabelled() -> Unlabelled {
-    Unlabelled
-}
+    pub(super) fn gauge(&mut self, name: &'static str, help: &'static str) -> IntGauge {
+        self.add(IntGauge::new(name, help), Description { name, kind: "gauge", labels: Vec::new(), help })
+    }
 
-/// Describes a metric with all combinations of `values`, which has a list for each of `labels`.
-pub(super) const fn labelled(labels: &'static [&'static str], values: &'static [&'static [&'static str]]) -> Labels {
-    Labels { labels, values }
-}
+    pub(super) fn float_gauge(&mut self, name: &'static str, help: &'static str) -> Gauge {
+        self.add(Gauge::new(name, help), Description { name, kind: "gauge", labels: Vec::new(), help })
+    }
 
-/// Describes a histogram with these upper bounds.
-pub(super) const fn histogram(buckets: &'static [f64], labels: &'static [&'static str]) -> Buckets {
-    Buckets { buckets, labels }
-}
+    /// Adds a counter of all combinations of the labels' values.
+    pub(super) fn counter_by(&mut self, name: &'static str, help: &'static str, by: &[Label]) -> IntCounterVec {
+        let labels = names(by);
+        let metric = IntCounterVec::new(Opts::new(name, help), &labels);
+        let metric = self.add(metric, Description { name, kind: "counter", labels, help });
+        combinations(by).iter().for_each(|values| drop(metric.with_label_values(values)));
+        metric
+    }
 
-impl Unlabelled {
-    #[expect(clippy::unused_self, reason = "as of the others")]
-    pub(super) fn labels(&self) -> Vec<&'static str> {
-        Vec::new()
+    /// Adds a gauge of all combinations of the labels' values.
+    pub(super) fn gauge_by(&mut self, name: &'static str, help: &'static str, by: &[Label]) -> IntGaugeVec {
+        let labels = names(by);
+        let metric = IntGaugeVec::new(Opts::new(name, help), &labels);
+        let metric = self.add(metric, Description { name, kind: "gauge", labels, help });
+        combinations(by).iter().for_each(|values| drop(metric.with_label_values(values)));
+        metric
+    }
+
+    /// Adds a histogram with these upper bounds.
+    pub(super) fn histogram(&mut self, name: &'static str, help: &'static str, bounds: &[f64]) -> Histogram {
+        let metric = Histogram::with_opts(HistogramOpts::new(name, help).buckets(bounds.to_vec()));
+        self.add(metric, Description { name, kind: "histogram", labels: Vec::new(), help })
+    }
+
+    /// Adds a histogram with these upper bounds, and labels with values that are not known yet.
+    pub(super) fn histogram_by(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        bounds: &[f64],
+        labels: &[&'static str],
+    ) -> HistogramVec {
+        let metric = HistogramVec::new(HistogramOpts::new(name, help).buckets(bounds.to_vec()), labels);
+        self.add(metric, Description { name, kind: "histogram", labels: labels.to_vec(), help })
+    }
+
+    pub(super) fn text(&self) -> String {
+        text(&self.registry)
+    }
+
+    /// Returns the metrics as a Markdown table.
+    pub(super) fn table(&self) -> String {
+        let mut table = String::from("| metric | kind | labels | meaning |\n| --- | --- | --- | --- |\n");
+        for Description { name, kind, labels, help } in &self.described {
+            let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+            let labels = labels.join(", ");
+            writeln!(table, "| `{PREFIX}_{name}` | {kind} | {labels} | {help} |").expect("a string takes everything");
+        }
+        table
     }
 }
 
-impl Labels {
-    pub(super) fn labels(&self) -> Vec<&'static str> {
-        self.labels.to_vec()
-    }
-
-    fn combinations(&self) -> Vec<Vec<&'static str>> {
-        self.values.iter().fold(vec![vec![]], |begun, values| {
-            let longer = |begun: &Vec<&'static str>| {
-                let begun = begun.clone();
-                values.iter().map(move |value| begun.iter().copied().chain([*value]).collect())
-            };
-            begun.iter().flat_map(longer).collect()
-        })
-    }
+fn names(by: &[Label]) -> Vec<&'static str> {
+    by.iter().map(|(name, _)| *name).collect()
 }
 
-impl Buckets {
-    pub(super) fn labels(&self) -> Vec<&'static str> {
-        self.labels.to_vec()
-    }
-
-    fn opts(&self, name: &str, help: &str) -> HistogramOpts {
-        HistogramOpts::new(name, help).buckets(self.buckets.to_vec())
-    }
-}
-
-/// A type of metric that can be built and registered.
-pub(super) trait Build<Said>: Sized {
-    const KIND: &'static str;
-    fn build(registry: &Registry, name: &str, help: &str, said: Said) -> Self;
+fn combinations(by: &[Label]) -> Vec<Vec<&'static str>> {
+    by.iter().fold(vec![vec![]], |begun, (_, values)| {
+        let longer = |begun: &Vec<&'static str>| {
+            let begun = begun.clone();
+            values.iter().map(move |value| begun.iter().copied().chain([*value]).collect())
+        };
+        begun.iter().flat_map(longer).collect()
+    })
 }
 
 /// Panic message for an invalid description. Descriptions are constant, so the first start of the program detects it.
@@ -97,64 +127,6 @@ pub(super) fn registered<M: Collector + Clone + 'static>(registry: &Registry, me
     metric
 }
 
-macro_rules! build_unlabelled {
-    ($($kind:ident $word:literal;)+) => { $(
-        impl Build<Unlabelled> for $kind {
-            const KIND: &'static str = $word;
-            fn build(registry: &Registry, name: &str, help: &str, _: Unlabelled) -> Self {
-                registered(registry, $kind::new(name, help))
-            }
-        }
-    )+ };
-}
-
-build_unlabelled! {
-    IntCounter "counter";
-    IntGauge "gauge";
-    Gauge "gauge";
-}
-
-macro_rules! build_labelled {
-    ($($kind:ident $word:literal;)+) => { $(
-        impl Build<Labels> for $kind {
-            const KIND: &'static str = $word;
-            fn build(registry: &Registry, name: &str, help: &str, by: Labels) -> Self {
-                let metric = registered(registry, $kind::new(Opts::new(name, help), by.labels));
-                for values in by.combinations() {
-                    metric.with_label_values(&values);
-                }
-                metric
-            }
-        }
-    )+ };
-}
-
-build_labelled! {
-    IntCounterVec "counter";
-    IntGaugeVec "gauge";
-}
-
-impl Build<Buckets> for Histogram {
-    const KIND: &'static str = "histogram";
-    fn build(registry: &Registry, name: &str, help: &str, spread: Buckets) -> Self {
-        registered(registry, Self::with_opts(spread.opts(name, help)))
-    }
-}
-
-impl Build<Buckets> for HistogramVec {
-    const KIND: &'static str = "histogram";
-    fn build(registry: &Registry, name: &str, help: &str, spread: Buckets) -> Self {
-        registered(registry, Self::new(spread.opts(name, help), spread.labels))
-    }
-}
-
-/// Returns a Markdown table with a row per (name, kind, labels, meaning).
-pub(super) fn table(described: &[(&str, &str, Vec<&str>, &str)]) -> String {
-    let mut table = String::from("| metric | kind | labels | meaning |\n| --- | --- | --- | --- |\n");
-    for (name, kind, labels, meaning) in described {
-        let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
-        let labels = labels.join(", ");
-        writeln!(table, "| `{PREFIX}_{name}` | {kind} | {labels} | {meaning} |").expect("a string takes everything");
-    }
-    table
+pub(super) fn text(registry: &Registry) -> String {
+    TextEncoder::new().encode_to_string(&registry.gather()).expect("a string takes everything")
 }

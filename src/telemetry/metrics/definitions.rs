@@ -15,9 +15,9 @@
 //!   identifier, a name, an address or words of a call.
 //! - A metric of every turn costs time for every turn: count in the batch, and add once.
 
-use super::builder::{Build as _, histogram, labelled, unlabelled};
-use super::{builder, process};
-use prometheus::{Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
+use super::builder::MetricSet;
+use super::process;
+use prometheus::{Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use std::sync::LazyLock;
 
 /// All metrics. A process is one service, so they are global.
@@ -48,95 +48,90 @@ const OUTCOMES: &[&str] =
 const EVENTS: &[&str] = &["applied", "remarked", "ignored", "unreadable"];
 
 macro_rules! metrics {
-    ($($(#[doc = $help:literal])+ $name:ident: $kind:ident = $make:expr;)+) => {
+    ($($(#[doc = $help:literal])+ $name:ident: $type:ident = $kind:ident($($argument:expr),* $(,)?);)+) => {
         /// All metrics of the service, named as exposed, but without the prefix.
         pub struct Metrics {
-            registry: Registry,
-            $($(#[doc = $help])+ pub $name: $kind,)+
+            set: MetricSet,
+            $($(#[doc = $help])+ pub $name: $type,)+
         }
 
         impl Metrics {
             fn new() -> Self {
-                let registry = builder::registry();
-                $(let $name = $kind::build(&registry, stringify!($name), concat!($($help),+).trim(), $make);)+
-                Self { registry, $($name,)+ }
+                let mut set = MetricSet::new();
+                $(let $name = set.$kind(stringify!($name), concat!($($help),+).trim() $(, $argument)*);)+
+                Self { set, $($name,)+ }
             }
-        }
-
-        /// Returns name, kind, labels and help text of each metric, in the order of the source.
-        fn described() -> Vec<(&'static str, &'static str, Vec<&'static str>, &'static str)> {
-            vec![$((stringify!($name), $kind::KIND, $make.labels(), concat!($($help),+).trim()),)+]
         }
     };
 }
 
 metrics! {
     /// Always 1; the label is the running version.
-    build_info: IntGaugeVec = labelled(&["version"], &[&[env!("CARGO_PKG_VERSION")]]);
+    build_info: IntGaugeVec = gauge_by(&[("version", &[env!("CARGO_PKG_VERSION")])]);
 
     /// Time from a request's header to its response's header, in seconds. A route is a template, never a path; 499 is a
     /// client that disconnected.
-    http_request_duration_seconds: HistogramVec = histogram(SECONDS, &["method", "route", "status"]);
+    http_request_duration_seconds: HistogramVec = histogram_by(SECONDS, &["method", "route", "status"]);
     /// Webhook requests of ElevenLabs by outcome.
-    webhook_requests_total: IntCounterVec = labelled(
-        &["endpoint", "outcome"],
-        &[&["transcription", "post-call", "history"], OUTCOMES],
-    );
+    webhook_requests_total: IntCounterVec = counter_by(&[
+        ("endpoint", &["transcription", "post-call", "history"]),
+        ("outcome", OUTCOMES),
+    ]);
 
     /// Committed turns, without duplicates.
-    turns_stored_total: IntCounterVec = labelled(&["speaker"], &[&["agent", "driver"]]);
+    turns_stored_total: IntCounterVec = counter_by(&[("speaker", &["agent", "driver"])]);
     /// Delay from a turn's own timestamp until it is stored, in seconds.
-    ingest_lag_seconds: Histogram = histogram(LAG, &[]);
+    ingest_lag_seconds: Histogram = histogram(LAG);
     /// Writes waiting for the writer.
-    write_queue_depth: IntGauge = unlabelled();
+    write_queue_depth: IntGauge = gauge();
     /// Writes per commit.
-    write_batch_size: Histogram = histogram(BATCH, &[]);
+    write_batch_size: Histogram = histogram(BATCH);
     /// Duration of a commit, including fsync, in seconds.
-    commit_duration_seconds: Histogram = histogram(SECONDS, &[]);
+    commit_duration_seconds: Histogram = histogram(SECONDS);
     /// Duration of a WAL checkpoint, in seconds.
-    checkpoint_duration_seconds: Histogram = histogram(SECONDS, &[]);
+    checkpoint_duration_seconds: Histogram = histogram(SECONDS);
     /// Failed WAL checkpoints, as on a full disk.
-    checkpoint_failures_total: IntCounter = unlabelled();
+    checkpoint_failures_total: IntCounter = counter();
     /// Upper bound of the turns that are not in the search index yet, as of the last indexing.
-    search_unindexed_turns: IntGauge = unlabelled();
+    search_unindexed_turns: IntGauge = gauge();
 
     /// Calls that wait for reconciliation, as of the last check.
-    reconciliations_due: IntGauge = unlabelled();
+    reconciliations_due: IntGauge = gauge();
     /// Duration of reconciling a call, from reading to storing, in seconds.
-    reconciliation_duration_seconds: Histogram = histogram(SECONDS, &[]);
+    reconciliation_duration_seconds: Histogram = histogram(SECONDS);
     /// Stored post-call events by outcome. A remarked event was applied, but parts of it could not be read.
-    events_total: IntCounterVec = labelled(&["outcome"], &[EVENTS]);
+    events_total: IntCounterVec = counter_by(&[("outcome", EVENTS)]);
     /// Unreadable parts of events and histories by kind: words, numbers that JSON cannot represent, damaged text,
     /// fields.
-    remarks_total: IntCounterVec = labelled(&["kind"], &[&["words", "number", "text", "field"]]);
+    remarks_total: IntCounterVec = counter_by(&[("kind", &["words", "number", "text", "field"])]);
     /// Stored post-call events that cannot be read, counted up to 1,000; `replay` reprocesses them.
-    events_unreadable: IntGauge = unlabelled();
+    events_unreadable: IntGauge = gauge();
 
     /// Calls in progress, counted up to 100,000.
-    calls_open: IntGauge = unlabelled();
+    calls_open: IntGauge = gauge();
     /// Size of the database file, in bytes.
-    db_size_bytes: IntGauge = unlabelled();
+    db_size_bytes: IntGauge = gauge();
     /// Size of the WAL file, in bytes.
-    wal_size_bytes: IntGauge = unlabelled();
+    wal_size_bytes: IntGauge = gauge();
     /// Free space on the database's file system that this process may use, in bytes.
-    disk_free_bytes: IntGauge = unlabelled();
+    disk_free_bytes: IntGauge = gauge();
 
     /// Open live streams.
-    sse_subscribers: IntGauge = unlabelled();
+    sse_subscribers: IntGauge = gauge();
     /// Time of the last successful automatic backup, in seconds since 1970; 0 if unknown.
-    backup_last_success_timestamp_seconds: Gauge = unlabelled();
+    backup_last_success_timestamp_seconds: Gauge = float_gauge();
     /// Failed automatic backups.
-    backup_failures_total: IntCounter = unlabelled();
+    backup_failures_total: IntCounter = counter();
     /// Turns erased because their retention time has expired.
-    pruned_turns_total: IntCounter = unlabelled();
+    pruned_turns_total: IntCounter = counter();
     /// 1 while retention erases nothing because the clock is far ahead of the last arrival.
-    retention_held: IntGauge = unlabelled();
+    retention_held: IntGauge = gauge();
     /// Redacted values by kind.
-    redactions_total: IntCounterVec = labelled(&["kind"], &[&["card", "email", "phone", "ssn"]]);
+    redactions_total: IntCounterVec = counter_by(&[("kind", &["card", "email", "phone", "ssn"])]);
     /// Request bodies that were refused to free memory for faster or authenticated ones.
-    displaced_bodies_total: IntCounter = unlabelled();
+    displaced_bodies_total: IntCounter = counter();
     /// Recordings with a valid signature by outcome.
-    recordings_total: IntCounterVec = labelled(&["outcome"], &[&["kept", "dropped"]]);
+    recordings_total: IntCounterVec = counter_by(&[("outcome", &["kept", "dropped"])]);
 }
 
 impl Metrics {
@@ -152,11 +147,11 @@ impl Metrics {
 
     /// Returns all metrics in Prometheus' text format.
     pub fn text(&self) -> String {
-        builder::text(&self.registry) + &process::text()
+        self.set.text() + &process::text()
     }
 }
 
 /// Returns the metrics as a Markdown table.
 pub fn table() -> String {
-    builder::table(&described())
+    METRICS.set.table()
 }

@@ -3,14 +3,14 @@
 import { Failure, callPath, isAbort, read } from "./api.js";
 import { el, show } from "./dom.js";
 import { learn, nameOf } from "./drivers.js";
-import { facts } from "./facts.js";
+import { callDetails } from "./call_details.js";
 import { Player } from "./player.js";
 import { addressOf, current, go } from "./route.js";
 import { actions } from "./share.js";
 import { failed, nothing, waiting } from "./states.js";
 import { counting, dayAndTime, duration, lengthOf } from "./time.js";
 import { Turns } from "./turns.js";
-import { count, statusChip } from "./words.js";
+import { count, statusChip } from "./labels.js";
 
 /** @typedef {import("./api.js").Call} Call */
 /** @typedef {import("./api.js").Turn} Turn */
@@ -215,7 +215,7 @@ export class CallView {
           el("span", null, live ? counting(call.call_start_time) : duration(lengthOf(call)), el("span", { class: "unseen" }, " long")),
           el("span", null, count(call.turn_count, "turn")))),
       el("div", { class: "actions" }, toggle, actions(call, () => this.turns?.inOrder() ?? [])));
-    show(this.facts, facts(call));
+    show(this.facts, callDetails(call));
     if (call.has_audio && !this.player) {
       this.player = new Player(call, (seconds) => this.turns?.playing(seconds));
       show(this.playerPlace, this.player.element);

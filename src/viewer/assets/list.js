@@ -7,7 +7,7 @@ import { isNarrowed } from "./filters.js";
 import { BASE, addressOf, current, go } from "./route.js";
 import { failed, nothing, waitingRows } from "./states.js";
 import { counting, dayKey, dayName, duration, lengthOf, startOfDay, time } from "./time.js";
-import { count, statusChip } from "./words.js";
+import { count, statusChip } from "./labels.js";
 
 /** @typedef {import("./api.js").Call} Call */
 

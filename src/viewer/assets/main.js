@@ -1,13 +1,13 @@
 // The page's entry point: sign-in, routing, the choice of views, and keyboard shortcuts.
 //
-// The URL determines what is shown (route.js). The list (list.js) or the search results (found.js) are on one side, a
+// The URL determines what is shown (route.js). The list (list.js) or the search results (search_results.js) are on one side, a
 // call (call.js) on the other. One event stream (live.js) updates both. All data comes from the public API.
 
 import { Failure, address, onUnauthorized } from "./api.js";
 import { CallView, leave } from "./call.js";
 import { byId, el, isTyping, show } from "./dom.js";
 import { filters } from "./filters.js";
-import { Found } from "./found.js";
+import { SearchResults } from "./search_results.js";
 import { help } from "./help.js";
 import { CallList } from "./list.js";
 import { follow, onConnection, tryNow } from "./live.js";
@@ -45,7 +45,7 @@ const list = new CallList(listed, {
     else render();
   },
 });
-const found = new Found(searched);
+const found = new SearchResults(searched);
 const call = new CallView(main, (id) => list.remove(id));
 
 /** Shows the view in the URL. */

@@ -5,7 +5,7 @@ import { announce, el } from "./dom.js";
 import { nameOf } from "./drivers.js";
 import { addressOf } from "./route.js";
 import { duration, lengthOf, plainTime, secondsIn } from "./time.js";
-import { SPEAKER, STATUS } from "./words.js";
+import { SPEAKER, STATUS } from "./labels.js";
 
 /** @typedef {import("./api.js").Call} Call */
 /** @typedef {import("./api.js").Turn} Turn */

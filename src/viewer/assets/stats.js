@@ -7,7 +7,7 @@ import { el, show } from "./dom.js";
 import { addressOf, current, go } from "./route.js";
 import { failed, nothing, waiting } from "./states.js";
 import { dayKey, duration, shortDay, startOfDay, zone } from "./time.js";
-import { STATUS, count } from "./words.js";
+import { STATUS, count } from "./labels.js";
 
 /** Selectable periods, in days. */
 const SPANS = [7, 30, 90];

@@ -5,7 +5,7 @@ import { arrange, el } from "./dom.js";
 import { addressOf } from "./route.js";
 import { markFound } from "./snippet.js";
 import { dayKey, dayName, duration, saidAt, secondsIn, time } from "./time.js";
-import { SPEAKER, count } from "./words.js";
+import { SPEAKER, count } from "./labels.js";
 
 /** @typedef {import("./api.js").Turn} Turn */
 /** @typedef {import("./api.js").Call} Call */

@@ -1,7 +1,7 @@
 //! A caller: holds one call after the other, as an agent and the platform would report it, and reads it back.
 
 use super::ledger::Turn;
-use super::script::{Chance, DRIVERS, history, record, turn, words};
+use super::workload::{Chance, DRIVERS, history, record, turn, words};
 use super::{Run, SECRET};
 use crate::support::service::TURNS;
 use serde_json::json;

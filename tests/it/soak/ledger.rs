@@ -1,6 +1,6 @@
 //! What was acknowledged, by whom, and its comparison with what is in the file.
 
-use super::script::words;
+use super::workload::words;
 use crate::support::service::open;
 use std::collections::HashMap;
 use std::path::Path;

@@ -3,13 +3,13 @@
 //!
 //! It takes some seconds, so that every change passes it. `SOAK_MINUTES=30` makes it a real one; see `tests/README.md`.
 
-mod beside;
+mod background_load;
 mod caller;
 mod exports;
 mod ledger;
 mod memory;
-mod script;
 mod watcher;
+mod workload;
 
 use crate::support::metrics::Scrape;
 use crate::support::service::{Answer, Service, binary, wait_for};
@@ -164,7 +164,7 @@ fn under_everything_at_once_nothing_fails_is_lost_or_grows() {
     let database = folder.path().join("calls.db");
     let length = length();
     let mut ledger = Ledger::default();
-    beside::hold_old_calls(&database, &mut ledger);
+    background_load::hold_old_calls(&database, &mut ledger);
     let mut command = binary();
     command.args(["--log-level", "info,http=warn"]);
     let own = folder.path().join("own-backups");
@@ -180,7 +180,7 @@ fn under_everything_at_once_nothing_fails_is_lost_or_grows() {
     ]
     .concat();
     let service = Service::start_command(command, &database, &flags);
-    script::put_drivers(&service);
+    workload::put_drivers(&service);
     let run = Run {
         service,
         folder,
@@ -209,10 +209,10 @@ fn under_everything_at_once_nothing_fails_is_lost_or_grows() {
             })
         };
         let mut others: Vec<_> = (0..CALLERS).map(|n| watched(caller::hold_calls, n)).collect();
-        others.extend((0..2).map(|n| watched(beside::read, n)));
-        others.push(watched(beside::burst, 0));
-        others.push(watched(beside::prune, 0));
-        others.push(watched(beside::back_up, 0));
+        others.extend((0..2).map(|n| watched(background_load::read, n)));
+        others.push(watched(background_load::burst, 0));
+        others.push(watched(background_load::prune, 0));
+        others.push(watched(background_load::back_up, 0));
         others.push(watched(exports::export, 0));
         let memory = Memory::watch(&run);
         for other in others {

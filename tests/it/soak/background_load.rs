@@ -2,7 +2,7 @@
 
 use super::caller::deliver;
 use super::ledger::{Ledger, Turn};
-use super::script::{Chance, DRIVERS, turn};
+use super::workload::{Chance, DRIVERS, turn};
 use super::{BURST, Run};
 use crate::support::service::{Service, open, run as run_command};
 use std::path::Path;

@@ -8,12 +8,12 @@ import { BASE, addressOf, current, go } from "./route.js";
 import { snippet } from "./snippet.js";
 import { failed, nothing, waitingRows } from "./states.js";
 import { dayKey, dayName, saidAt, time } from "./time.js";
-import { SPEAKER, count } from "./words.js";
+import { SPEAKER, count } from "./labels.js";
 
 /** Maximum number of turns per page. */
 const PAGE = 30;
 
-export class Found {
+export class SearchResults {
   /** @param {HTMLElement} scroller */
   constructor(scroller) {
     this.scroller = scroller;

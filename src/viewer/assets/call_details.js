@@ -4,12 +4,12 @@ import { el } from "./dom.js";
 import { driver, nameOf } from "./drivers.js";
 import { addressOf } from "./route.js";
 import { duration, time } from "./time.js";
-import { DRIVER_SOURCE, OUTCOME, STATUS, count, language, spaced } from "./words.js";
+import { DRIVER_SOURCE, OUTCOME, STATUS, count, language, spaced } from "./labels.js";
 
 /** @typedef {import("./api.js").Call} Call */
 
 /** @param {Call} call */
-export function facts(call) {
+export function callDetails(call) {
   return [summary(call), person(call), course(call), findings(call), record(call)].filter(Boolean);
 }
 
