@@ -40,6 +40,15 @@ impl fmt::Display for RowError {
     }
 }
 
+/// The rows of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParsedRows<T> {
+    /// The valid rows.
+    pub rows: Vec<Row<T>>,
+    /// The errors of the invalid rows.
+    pub errors: Vec<RowError>,
+}
+
 /// Maximum length of a line of JSON, in bytes. A file of another kind fails early instead of filling the memory.
 const MAX_LINE_BYTES: u64 = 1024 * 1024;
 
@@ -94,19 +103,19 @@ pub fn read_rows<T>(
     format: ImportFormat,
     columns: Columns,
     read: impl Fn(FieldReader) -> Result<T, Vec<FieldError>>,
-) -> Result<(Vec<Row<T>>, Vec<RowError>), ReadError> {
+) -> Result<ParsedRows<T>, ReadError> {
     let mut rows = Vec::new();
-    let mut bad = Vec::new();
+    let mut errors = Vec::new();
     let mut take = |line, fields: Result<FieldReader, Invalid>| match fields.map(&read) {
         Ok(Ok(value)) => rows.push(Row { line, value }),
-        Ok(Err(problems)) => bad.push(RowError { line, reason: crate::domain::validation::join_errors(&problems) }),
-        Err(rule) => bad.push(RowError { line, reason: rule.to_string() }),
+        Ok(Err(problems)) => errors.push(RowError { line, reason: crate::domain::validation::join_errors(&problems) }),
+        Err(rule) => errors.push(RowError { line, reason: rule.to_string() }),
     };
     match format {
         ImportFormat::Csv => for_each_csv_row(input, columns, &mut take)?,
         ImportFormat::JsonLines => for_each_json_line(input, &mut take)?,
     }
-    Ok((rows, bad))
+    Ok(ParsedRows { rows, errors })
 }
 
 /// Returns the separator of the cells: the candidate that is most frequent in the header.
@@ -295,30 +304,23 @@ impl<R: Read> JsonLines<R> {
     }
 }
 
-/// Rejects every row that repeats the key of an earlier line, because the intended one cannot be known.
-pub fn without_doubles<T, K: std::hash::Hash + Eq>(
-    rows: Vec<Row<T>>,
-    key_field: &str,
-    key: impl Fn(&T) -> K,
-) -> (Vec<Row<T>>, Vec<RowError>) {
-    let mut lines = std::collections::HashMap::new();
-    let mut bad = Vec::new();
-    let mut kept = Vec::with_capacity(rows.len());
-    for row in rows {
-        match lines.entry(key(&row.value)) {
-            Entry::Occupied(first) => {
-                bad.push(RowError {
-                    line: row.line,
-                    reason: format!("{key_field}: duplicate of line {}", first.get()),
-                });
-            }
-            Entry::Vacant(entry) => {
-                entry.insert(row.line);
-                kept.push(row);
+impl<T> ParsedRows<T> {
+    /// Rejects every row that repeats the key of an earlier line, because the intended one cannot be known.
+    pub fn reject_repeated<K: std::hash::Hash + Eq>(&mut self, key_field: &str, key: impl Fn(&T) -> K) {
+        let mut lines = std::collections::HashMap::new();
+        for row in std::mem::take(&mut self.rows) {
+            match lines.entry(key(&row.value)) {
+                Entry::Occupied(first) => {
+                    let reason = format!("{key_field}: duplicate of line {}", first.get());
+                    self.errors.push(RowError { line: row.line, reason });
+                }
+                Entry::Vacant(entry) => {
+                    entry.insert(row.line);
+                    self.rows.push(row);
+                }
             }
         }
     }
-    (kept, bad)
 }
 
 #[cfg(test)]

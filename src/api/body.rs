@@ -103,7 +103,7 @@ impl<T: Type, const MAX: usize> ParsePayload for JsonBody<T, MAX> {
         while let Some(piece) = next_piece(&mut pieces, gathering.hold()).await? {
             gathering.add(piece, || Sender::from_request(request)).await?;
         }
-        let (mut bytes, mut memory) = gathering.end();
+        let BufferedBody { mut bytes, hold: mut memory } = gathering.end();
         if let Some(coding) = coding {
             bytes = unpacked(coding, &bytes, limit)?.into();
             if bytes.len() > ALWAYS_ACCEPTED_BYTES {
@@ -144,6 +144,12 @@ pub(super) struct BodyBuffer<'a> {
     /// All bytes, once there is more than one chunk.
     whole: Vec<u8>,
     hold: Option<Hold>,
+}
+
+/// The bytes of a body, with their share of the memory budget if it is long.
+pub(super) struct BufferedBody {
+    pub(super) bytes: Bytes,
+    pub(super) hold: Option<Hold>,
 }
 
 impl<'a> BodyBuffer<'a> {
@@ -196,7 +202,7 @@ impl<'a> BodyBuffer<'a> {
     }
 
     /// Returns the complete body. It can no longer be displaced, because it is complete.
-    pub(super) fn end(self) -> (Bytes, Option<Hold>) {
+    pub(super) fn end(self) -> BufferedBody {
         if let Some(hold) = &self.hold {
             hold.settle();
         }
@@ -204,9 +210,9 @@ impl<'a> BodyBuffer<'a> {
     }
 
     /// Returns the bytes received so far and their share of the memory budget.
-    pub(super) fn so_far(self) -> (Bytes, Option<Hold>) {
+    pub(super) fn so_far(self) -> BufferedBody {
         let bytes = if self.whole.is_empty() { self.first } else { self.whole.into() };
-        (bytes, self.hold)
+        BufferedBody { bytes, hold: self.hold }
     }
 }
 

@@ -5,7 +5,7 @@ use super::calls::schema::example_instant;
 use super::date_time::DateTime;
 use super::error::{ApiError, Errors, ListErrors, PutErrors, ReadErrors};
 use super::pagination::{ListQuery, default_limit, parse_query_params, reject_query_params};
-use super::reader::{Answer, Depth, Reader};
+use super::reader::{Answer, Depth, PageRead, Reader};
 use super::tag::Tag;
 use crate::domain::driver_form::parse_driver;
 use crate::domain::validation::FieldReader;
@@ -147,7 +147,11 @@ impl DriversApi {
         let list = ListQuery::strict(request, &["ids"])?;
         let ids = ids.0.as_deref().map(driver_ids).transpose()?;
         let after = list.decode_cursor(cursor.0.as_deref(), |key| DriverId::new(key.parse().ok()?).ok())?;
-        let depth = Depth::for_page(after.is_none(), limit.0, include_total.0);
+        let depth = Depth::for_page(PageRead {
+            is_first: after.is_none(),
+            limit: limit.0,
+            searches_or_counts: include_total.0,
+        });
         let page = DriverPageRequest { after, limit: limit.0.into(), with_total: include_total.0 };
         let make = move |store: &dyn Reads| {
             let page = match ids {

@@ -58,10 +58,19 @@ pub(super) enum Depth {
     Deep,
 }
 
+/// The properties of a page that decide how deep it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PageRead {
+    pub(super) is_first: bool,
+    pub(super) limit: u16,
+    pub(super) searches_or_counts: bool,
+}
+
 impl Depth {
-    /// Returns the depth of a page of a list. A page is deep if it searches, counts, or is not the first one.
-    pub(super) fn for_page(is_first: bool, limit: u16, searches: bool) -> Self {
-        if is_first && !searches && limit <= MAX_QUICK_ROWS { Self::Quick } else { Self::Deep }
+    /// Returns the depth of a page of a list. A page is deep if it is long, searches, counts, or is not the first one.
+    pub(super) fn for_page(page: PageRead) -> Self {
+        let is_quick = page.is_first && !page.searches_or_counts && page.limit <= MAX_QUICK_ROWS;
+        if is_quick { Self::Quick } else { Self::Deep }
     }
 }
 

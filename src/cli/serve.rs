@@ -1,6 +1,6 @@
 //! The `serve` command. Its flags are the configuration of the service.
 
-use super::args::access::AccessArgs;
+use super::args::access::{AccessArgs, Senders};
 use super::args::backup_schedule::CopyArgs;
 use super::args::connections::LimitArgs;
 use super::args::database::DatabaseArgs;
@@ -15,6 +15,7 @@ use super::args::values::{interval, size};
 use super::output::print_line;
 use super::token;
 use crate::api::auth::AccessSettings;
+use crate::api::auth::client::Scheme;
 use crate::ingest::WriterLimits;
 use crate::server::{self, Settings};
 use crate::store::sqlite::{Options, SqliteStore};
@@ -102,7 +103,9 @@ const BLOCKING_THREADS: usize = 64;
 const OTHER_READERS: u32 = 12;
 
 pub(super) fn run(args: &ServeArgs) -> Result<()> {
-    let access = args.access.settings(args.listen, args.post_call.are_events_taken())?;
+    let is_local = args.listen.ip().to_canonical().is_loopback() && !args.post_call.accepts_events();
+    let senders = if is_local { Senders::ThisMachine } else { Senders::Others };
+    let access = args.access.settings(senders)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
@@ -147,15 +150,16 @@ async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
         }
     };
     let address = listener.local_addr().context("cannot read the listener's address")?;
-    let scheme = if tls.is_some() { "https" } else { "http" };
+    let scheme = if tls.is_some() { Scheme::Https } else { Scheme::Http };
+    let name = scheme.as_str();
     tracing::info!(
         %address,
         database = %args.database.database.display(),
         version = env!("CARGO_PKG_VERSION"),
-        "listening on {scheme}://{address}, API at {scheme}://{address}/docs"
+        "listening on {name}://{address}, API at {name}://{address}/docs"
     );
     if let Some((file, token)) = own_token {
-        let url = token::url(address, tls.is_some(), args.tls.domain());
+        let url = token::url(address, scheme, args.tls.domain());
         if io::stdout().is_terminal() {
             print_line(format_args!("open {}", token::link(&url, token.expose())))?;
         } else {

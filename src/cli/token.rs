@@ -4,6 +4,7 @@ use super::args::database::DatabaseArgs;
 use super::args::token_file;
 use super::args::values::service_url;
 use super::output::print_line;
+use crate::api::auth::client::Scheme;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -32,8 +33,11 @@ pub(super) fn link(url: &str, token: &str) -> String {
 }
 
 /// Returns the URL at which a browser on this machine reaches the service.
-pub(super) fn url(listen: SocketAddr, by_https: bool, domain: Option<&str>) -> String {
-    let (scheme, usual_port) = if by_https { ("https", 443) } else { ("http", 80) };
+pub(super) fn url(listen: SocketAddr, scheme: Scheme, domain: Option<&str>) -> String {
+    let usual_port = match scheme {
+        Scheme::Http => 80,
+        Scheme::Https => 443,
+    };
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         // A listener on all IPv6 addresses commonly accepts IPv4 too.
@@ -43,11 +47,12 @@ pub(super) fn url(listen: SocketAddr, by_https: bool, domain: Option<&str>) -> S
     let host = match (domain, ip) {
         (Some(domain), _) => domain.to_owned(),
         // No certificate is issued for a loopback address.
-        (None, ip) if by_https && ip.is_loopback() => "localhost".to_owned(),
+        (None, ip) if scheme == Scheme::Https && ip.is_loopback() => "localhost".to_owned(),
         (None, IpAddr::V4(ip)) => ip.to_string(),
         (None, IpAddr::V6(ip)) => format!("[{ip}]"),
     };
     let port = listen.port();
+    let scheme = scheme.as_str();
     if port == usual_port { format!("{scheme}://{host}") } else { format!("{scheme}://{host}:{port}") }
 }
 
@@ -66,17 +71,17 @@ mod tests {
 
     #[test]
     fn the_address_to_open_is_one_that_a_browser_on_this_machine_reaches() {
-        for (listen, by_https, domain, wanted) in [
-            ("127.0.0.1:8080", false, None, "http://127.0.0.1:8080"),
-            ("0.0.0.0:80", false, None, "http://127.0.0.1"),
-            ("[::]:8080", false, None, "http://127.0.0.1:8080"),
-            ("[::1]:8080", false, None, "http://[::1]:8080"),
-            ("10.0.0.5:9000", false, None, "http://10.0.0.5:9000"),
-            ("0.0.0.0:443", true, None, "https://localhost"),
-            ("10.0.0.5:8443", true, None, "https://10.0.0.5:8443"),
-            ("0.0.0.0:443", true, Some("calls.example.com"), "https://calls.example.com"),
+        for (listen, scheme, domain, wanted) in [
+            ("127.0.0.1:8080", Scheme::Http, None, "http://127.0.0.1:8080"),
+            ("0.0.0.0:80", Scheme::Http, None, "http://127.0.0.1"),
+            ("[::]:8080", Scheme::Http, None, "http://127.0.0.1:8080"),
+            ("[::1]:8080", Scheme::Http, None, "http://[::1]:8080"),
+            ("10.0.0.5:9000", Scheme::Http, None, "http://10.0.0.5:9000"),
+            ("0.0.0.0:443", Scheme::Https, None, "https://localhost"),
+            ("10.0.0.5:8443", Scheme::Https, None, "https://10.0.0.5:8443"),
+            ("0.0.0.0:443", Scheme::Https, Some("calls.example.com"), "https://calls.example.com"),
         ] {
-            assert_eq!(url(listen.parse().unwrap(), by_https, domain), wanted, "{listen}");
+            assert_eq!(url(listen.parse().unwrap(), scheme, domain), wanted, "{listen}");
         }
         assert_eq!(link("https://h/below/", "th_A-z+/"), "https://h/below/#token=th_A-z%2B%2F");
     }

@@ -1,7 +1,7 @@
 //! Exports calls one by one.
 
 use super::error::ExportError;
-use super::form::{CallContext, Formatter};
+use super::form::{CallContext, CallPosition, Formatter};
 use super::format::ExportFormat;
 use super::{rows, subtitles, transcript};
 use crate::domain::ConversationId;
@@ -51,9 +51,10 @@ pub fn export(
             // Spool the call first, so no read transaction is open while the client reads slowly.
             let mut aside = SpooledTempFile::new(MAX_SPOOLED_BYTES);
             let mut buffered = BufWriter::new(&mut aside);
+            let position = if done.calls == 0 { CallPosition::First } else { CallPosition::Later };
             let turns = match format {
                 ExportFormat::JsonLines => lines.call(archive, id, &mut buffered)?,
-                other => transcript(archive, id, other, done.calls == 0, &mut buffered)?,
+                other => transcript(archive, id, other, position, &mut buffered)?,
             };
             buffered.flush()?;
             drop(buffered);
@@ -79,14 +80,14 @@ fn transcript(
     archive: &dyn Archive,
     id: &ConversationId,
     format: ExportFormat,
-    first: bool,
+    position: CallPosition,
     mut out: &mut dyn Write,
 ) -> Result<Option<u64>, ExportError> {
     let order = if format == ExportFormat::Csv { TurnOrder::Sequence } else { TurnOrder::Time };
     let (mut turns, mut form) = (0, None::<Box<dyn Formatter>>);
     let there = archive.transcript(id, order, &mut |part| match part {
         TranscriptItem::Call(call, driver) => {
-            let begun = begin(format, CallContext { call: *call, driver }, first, &mut out)?;
+            let begun = begin(format, CallContext { call: *call, driver }, position, &mut out)?;
             form = Some(begun);
             Ok(())
         }
@@ -101,12 +102,17 @@ fn transcript(
     Ok(there.then_some(turns))
 }
 
-fn begin(format: ExportFormat, of: CallContext, first: bool, out: &mut dyn Write) -> io::Result<Box<dyn Formatter>> {
+fn begin(
+    format: ExportFormat,
+    of: CallContext,
+    position: CallPosition,
+    out: &mut dyn Write,
+) -> io::Result<Box<dyn Formatter>> {
     Ok(match format {
         ExportFormat::JsonLines => unreachable!("JSON Lines are not transcripts"),
         ExportFormat::Csv => Box::new(rows::Table::new(of)),
-        ExportFormat::Text => Box::new(transcript::Text::begin(of, first, out)?),
-        ExportFormat::Markdown => Box::new(transcript::Markdown::begin(of, first, out)?),
+        ExportFormat::Text => Box::new(transcript::Text::begin(of, position, out)?),
+        ExportFormat::Markdown => Box::new(transcript::Markdown::begin(of, position, out)?),
         ExportFormat::WebVtt => Box::new(subtitles::SubtitleWriter::new(of, subtitles::Kind::WebVtt)),
         ExportFormat::SubRip => Box::new(subtitles::SubtitleWriter::new(of, subtitles::Kind::SubRip)),
     })

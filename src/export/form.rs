@@ -16,6 +16,13 @@ impl CallContext {
     }
 }
 
+/// Position of a call in its file. A separator precedes all calls but the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CallPosition {
+    First,
+    Later,
+}
+
 /// A writer of a call's transcript, turn by turn.
 pub(super) trait Formatter {
     fn turn(&mut self, turn: Turn, out: &mut dyn Write) -> io::Result<()>;

@@ -3,7 +3,7 @@
 //! Words of a call are never mistaken for layout. In plain text all lines of a turn after the first are indented, in
 //! Markdown all special characters are escaped.
 
-use super::form::{CallContext, Formatter, clock, lines_of, name_of, words};
+use super::form::{CallContext, CallPosition, Formatter, clock, lines_of, name_of, words};
 use crate::domain::Turn;
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -30,8 +30,8 @@ fn one_line(text: &str) -> String {
 pub(super) struct Text(CallContext);
 
 impl Text {
-    pub(super) fn begin(of: CallContext, first: bool, out: &mut dyn Write) -> io::Result<Self> {
-        if !first {
+    pub(super) fn begin(of: CallContext, position: CallPosition, out: &mut dyn Write) -> io::Result<Self> {
+        if position == CallPosition::Later {
             out.write_all(b"\n\n")?;
         }
         writeln!(out, "Call {}", one_line(of.call.conversation_id.as_str()))?;
@@ -55,8 +55,8 @@ impl Formatter for Text {
 pub(super) struct Markdown(CallContext);
 
 impl Markdown {
-    pub(super) fn begin(of: CallContext, first: bool, out: &mut dyn Write) -> io::Result<Self> {
-        if !first {
+    pub(super) fn begin(of: CallContext, position: CallPosition, out: &mut dyn Write) -> io::Result<Self> {
+        if position == CallPosition::Later {
             out.write_all(b"\n")?;
         }
         writeln!(out, "## {}\n", escaped(&one_line(of.call.conversation_id.as_str())))?;

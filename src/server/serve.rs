@@ -3,32 +3,34 @@
 //! Shutdown: the listener is closed, idle connections and live streams are closed, running requests get some seconds to
 //! end, the writer processes its queue, and finally the WAL is checkpointed into the database file.
 
+use super::metrics_endpoint::{MetricsEndpoint, MetricsServer};
 use super::request_layer::RequestLayer;
+use super::routes::Routes;
 use super::settings::Settings;
 use super::tls::Tls;
-use super::{connections, malloc_trim, metrics_endpoint, routes, swagger_ui, systemd};
+use super::{connections, malloc_trim, metrics_endpoint, swagger_ui, systemd};
 use crate::api;
 use crate::api::auth::Access;
 use crate::api::body::{BodyLimits, memory_for};
 use crate::api::webhooks::signed_body::PostCallReceiver;
-use crate::elevenlabs::client::Client;
-use crate::ingest::Writer;
 use crate::ingest::blocking::BlockingWriter;
 use crate::ingest::reconciler::Reconciler;
+use crate::ingest::{Writer, WriterThread};
 use crate::jobs::backfill::{self, StoreTarget};
 use crate::jobs::interval_thread::IntervalThread;
 use crate::jobs::retention::{self, Eraser};
 use crate::jobs::{backup, stale_calls};
 use crate::live::LiveHub;
-use crate::recordings::Recordings;
 use crate::store::{OtherWriters, Store};
 use crate::viewer;
 use poem::middleware::AddData;
-use poem::{EndpointExt as _, Route};
+use poem::{Endpoint, EndpointExt as _, Route};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 /// Maximum time for running requests to end after a stop. Together with the writer's own timeouts, shutdown takes less
 /// than the ten seconds that supervisors commonly allow.
@@ -48,28 +50,108 @@ pub enum ServeError {
     WriterDied,
 }
 
-/// Fetches missing ends of calls periodically, until the returned job is dropped.
-fn start_backfill(
-    client: Client,
-    every: Duration,
-    store: &Arc<dyn Store>,
-    writer: &Writer,
-) -> Result<IntervalThread, ServeError> {
-    let executor = Box::new(BlockingWriter::new(writer.clone()));
-    let keeper = StoreTarget::new(store, writer.redactor(), executor);
-    backfill::start(every, client, keeper).map_err(ServeError::Io)
+/// Work that runs on threads of its own, until it is dropped.
+struct Jobs {
+    copies: Option<backup::Periodic>,
+    reconciler: Reconciler,
+    stale: Option<IntervalThread>,
+    memory_trim: IntervalThread,
+    _backfill: Option<IntervalThread>,
+    _retention: Option<IntervalThread>,
 }
 
-/// Erases expired calls periodically, until the returned job is dropped.
-fn start_retention(
-    older_than: Duration,
-    recordings: Option<Recordings>,
+impl Jobs {
+    fn start(
+        settings: &mut Settings,
+        copies: Option<backup::Periodic>,
+        store: &Arc<dyn Store>,
+        writer: &Writer,
+    ) -> io::Result<Self> {
+        let blocking = || BlockingWriter::new(writer.clone());
+        let reconciling = blocking();
+        let reconciler =
+            Reconciler::start(store.clone(), writer.requests().clone(), move |slices| reconciling.reconcile(slices))?;
+        let backfill = settings.backfill.take().map(|(client, every)| {
+            backfill::start(every, client, StoreTarget::new(store, writer.redactor(), Box::new(blocking())))
+        });
+        let recordings = settings.post_call.recordings.clone();
+        let retention = settings.retention.map(|older_than| {
+            let eraser = Eraser::new(store, recordings, Box::new(blocking()), OtherWriters::Some);
+            retention::start(older_than, eraser)
+        });
+        let stale = settings.stale_after.map(|after| stale_calls::start(after, Box::new(blocking())));
+        Ok(Self {
+            copies,
+            reconciler,
+            stale: stale.transpose()?,
+            memory_trim: malloc_trim::trim_regularly()?,
+            _backfill: backfill.transpose()?,
+            _retention: retention.transpose()?,
+        })
+    }
+
+    /// Stops the jobs and the writer, which processes its queue first, and closes the store. Returns true if the writer
+    /// ended as it should.
+    async fn stop(self, writer_thread: WriterThread, store: Arc<dyn Store>) -> bool {
+        drop(self.memory_trim);
+        drop(self.stale);
+        let (copies, reconciler) = (self.copies, self.reconciler);
+        let ended_well = tokio::task::spawn_blocking(move || {
+            drop(copies);
+            drop(reconciler);
+            let ended_well = writer_thread.stop();
+            drop(store);
+            ended_well
+        });
+        ended_well.await.unwrap_or(false)
+    }
+}
+
+/// Tasks beside the connections.
+struct Tasks {
+    follow: JoinHandle<()>,
+    watchdog: JoinHandle<()>,
+    certificates: Option<JoinHandle<()>>,
+    metrics: Option<MetricsServer>,
+}
+
+impl Tasks {
+    async fn stop(self) {
+        if let Some(certificates) = self.certificates {
+            certificates.abort();
+        }
+        self.watchdog.abort();
+        // The task ends with the streams, but not if the server has failed.
+        self.follow.abort();
+        if let Some(metrics) = self.metrics {
+            metrics.stop().await;
+        }
+    }
+}
+
+/// Returns the endpoint of all requests: the routes and the layers around them.
+fn app(
     store: &Arc<dyn Store>,
     writer: &Writer,
-) -> Result<IntervalThread, ServeError> {
-    let executor = Box::new(BlockingWriter::new(writer.clone()));
-    let eraser = Eraser::new(store, recordings, executor, OtherWriters::Some);
-    retention::start(older_than, eraser).map_err(ServeError::Io)
+    live: &LiveHub,
+    scrape: MetricsEndpoint,
+    settings: Settings,
+) -> RequestLayer<impl Endpoint + 'static> {
+    let access = Access::new(&settings.access);
+    let memory = memory_for(settings.post_call.max_body.max(settings.max_body));
+    let gate = PostCallReceiver::new(settings.post_call, memory.clone());
+    let service = api::service(store.clone(), writer.clone(), gate, access.clone(), live.clone(), settings.deep_reads);
+    let document = api::document_of(&service);
+    let others: Vec<_> = ["/docs", "/openapi.json", metrics_endpoint::PATH].into_iter().chain(viewer::PATHS).collect();
+    let routes = Routes::from_document(&document, &others);
+    let route = Route::new()
+        .at("/docs", poem::get(swagger_ui::page()))
+        .at("/openapi.json", poem::get(swagger_ui::document(document)))
+        .at(metrics_endpoint::PATH, poem::get(scrape))
+        .at(api::TURN_WEBHOOK_PATH, poem::post(api::turn_webhook(writer.clone())))
+        .nest("/", viewer::layer(service))
+        .with(AddData::new(BodyLimits::new(settings.max_body, memory)));
+    RequestLayer::new(access.guard(route), routes, settings.proxies).with_origins(settings.origins)
 }
 
 /// Serves on `listener` until `stop` is ready, then shuts down in order. The store is dropped before this returns.
@@ -79,7 +161,7 @@ fn start_retention(
 pub async fn serve(
     listener: TcpListener,
     store: Arc<dyn Store>,
-    settings: Settings,
+    mut settings: Settings,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     if let Some(database) = store.copier().database() {
@@ -87,80 +169,34 @@ pub async fn serve(
     }
     let copies = backup::Periodic::start(&settings.copies, store.copier()).map_err(ServeError::Copies)?;
     let (writer, mut writer_thread) =
-        Writer::start(store.clone(), settings.writing, settings.redactor).map_err(ServeError::Io)?;
-    let blocking = BlockingWriter::new(writer.clone());
-    let reconciler =
-        Reconciler::start(store.clone(), writer.requests().clone(), move |slices| blocking.reconcile(slices));
-    let reconciler = reconciler.map_err(ServeError::Io)?;
-    let _backfill =
-        settings.backfill.map(|(client, every)| start_backfill(client, every, &store, &writer)).transpose()?;
-    let recordings = settings.post_call.recordings.clone();
-    let _retention =
-        settings.retention.map(|older_than| start_retention(older_than, recordings, &store, &writer)).transpose()?;
-    let stale =
-        settings.stale_after.map(|after| stale_calls::start(after, Box::new(BlockingWriter::new(writer.clone()))));
-    let stale = stale.transpose().map_err(ServeError::Io)?;
-    let access = Access::new(&settings.access);
-    let tail = LiveHub::new(store.clone(), settings.streams, api::encode_event);
-    let follow = tokio::spawn(tail.clone().follow(writer.committed()));
-    let memory = memory_for(settings.post_call.max_body.max(settings.max_body));
-    let gate = PostCallReceiver::new(settings.post_call, memory.clone());
-    let service = api::service(store.clone(), writer.clone(), gate, access.clone(), tail.clone(), settings.deep_reads);
-    let document = api::document_of(&service);
-    let others: Vec<_> = ["/docs", "/openapi.json", metrics_endpoint::PATH].into_iter().chain(viewer::PATHS).collect();
-    let routes = routes::Routes::from_document(&document, &others);
-    let scrape = metrics_endpoint::MetricsEndpoint::new(store.clone(), writer.clone());
-    let route = Route::new()
-        .at("/docs", poem::get(swagger_ui::page()))
-        .at("/openapi.json", poem::get(swagger_ui::document(document)))
-        .at(metrics_endpoint::PATH, poem::get(scrape.clone()))
-        .at(api::TURN_WEBHOOK_PATH, poem::post(api::turn_webhook(writer.clone())))
-        .nest("/", viewer::layer(service))
-        .with(AddData::new(BodyLimits::new(settings.max_body, memory)));
-    let app = RequestLayer::new(access.guard(route), routes, settings.proxies).with_origins(settings.origins);
-
-    let metrics = settings.metrics.map(|listener| metrics_endpoint::serve(listener, scrape));
-    let watchdog = tokio::spawn(systemd::watchdog(writer.clone()));
-    let memory_trim = malloc_trim::trim_regularly().map_err(ServeError::Io)?;
-    let (died_tx, died_rx) = tokio::sync::oneshot::channel();
+        Writer::start(store.clone(), settings.writing, settings.redactor.take()).map_err(ServeError::Io)?;
+    let jobs = Jobs::start(&mut settings, copies, &store, &writer).map_err(ServeError::Io)?;
+    let live = LiveHub::new(store.clone(), settings.streams, api::encode_event);
+    let scrape = MetricsEndpoint::new(store.clone(), writer.clone());
+    let (tls, limits) = (settings.tls.take(), settings.connections.clone());
+    let acceptor = tls.as_ref().map(Tls::acceptor);
+    let tasks = Tasks {
+        follow: tokio::spawn(live.clone().follow(writer.committed())),
+        watchdog: tokio::spawn(systemd::watchdog(writer.clone())),
+        certificates: tls.map(|tls| tokio::spawn(tls.run())),
+        metrics: settings.metrics.take().map(|listener| metrics_endpoint::serve(listener, scrape.clone())),
+    };
+    let app = app(&store, &writer, &live, scrape, settings);
+    let (died_tx, died_rx) = oneshot::channel();
     let stop_or_death = async move {
         tokio::select! {
             () = stop => tracing::info!("stopping: no longer accepting connections"),
             () = writer_thread.died() => tracing::error!("writer thread ended unexpectedly"),
         }
         // Live streams are running requests that would not end by themselves.
-        tail.close();
+        live.close();
         systemd::stopping();
         // The receiver is gone only if the server has already failed.
         let _ = died_tx.send(writer_thread);
     };
-    let acceptor = settings.tls.as_ref().map(Tls::acceptor);
-    let certificates = settings.tls.map(|tls| tokio::spawn(tls.run()));
     systemd::ready();
-    let served = connections::serve(listener, app, acceptor, settings.connections, stop_or_death, DRAIN_TIMEOUT)
-        .await
-        .map_err(ServeError::Io);
-    if let Some(certificates) = certificates {
-        certificates.abort();
-    }
-    watchdog.abort();
-    drop(memory_trim);
-    drop(stale);
-    // The task ends with the streams, but not if the server has failed.
-    follow.abort();
-    if let Some(metrics) = metrics {
-        metrics.stop().await;
-    }
+    let served = connections::serve(listener, app, acceptor, limits, stop_or_death, DRAIN_TIMEOUT).await;
+    tasks.stop().await;
     let writer_thread = died_rx.await.map_err(|_| ServeError::WriterDied)?;
-    let ended_well = tokio::task::spawn_blocking(move || {
-        drop(copies);
-        drop(reconciler);
-        let ended_well = writer_thread.stop();
-        drop(store);
-        ended_well
-    });
-    match ended_well.await {
-        Ok(true) => served,
-        _ => Err(ServeError::WriterDied),
-    }
+    if jobs.stop(writer_thread, store).await { served.map_err(ServeError::Io) } else { Err(ServeError::WriterDied) }
 }

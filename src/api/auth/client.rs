@@ -3,7 +3,7 @@
 //! `X-Forwarded-For` counts only as far as trusted proxies added it.
 
 use ipnet::IpNet;
-use poem::http::{HeaderMap, HeaderValue, header, uri::Scheme};
+use poem::http::{HeaderMap, HeaderValue, header, uri};
 use poem::{Addr, Request};
 use std::net::{IpAddr, SocketAddr};
 
@@ -66,11 +66,32 @@ fn peer(request: &Request) -> Option<IpAddr> {
     }
 }
 
-/// Returns true if the client uses HTTPS, with this service or with a proxy in front of it.
-pub(super) fn is_by_https(request: &Request) -> bool {
+/// The scheme of a service's URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// Plain HTTP.
+    Http,
+    /// HTTPS.
+    Https,
+}
+
+impl Scheme {
+    /// Returns the scheme as it is in a URL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// Returns the scheme that the client uses, with this service or with a proxy in front of it.
+pub(super) fn scheme_of(request: &Request) -> Scheme {
     // With several proxies, the first value is that of the client. A false value only costs its sender the cookie.
     let forwarded = request.header("x-forwarded-proto").and_then(|schemes| schemes.split(',').next());
-    request.scheme() == &Scheme::HTTPS || forwarded.is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"))
+    let by_https = request.scheme() == &uri::Scheme::HTTPS
+        || forwarded.is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"));
+    if by_https { Scheme::Https } else { Scheme::Http }
 }
 
 /// The origin of the page that sent a request, as browsers report it.

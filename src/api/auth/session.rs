@@ -6,7 +6,7 @@
 //! HTTPS has another name and another code than one that was set over plain HTTP, where others can read or set it.
 //! Neither is accepted in place of the other.
 
-use super::client::is_by_https;
+use super::client::{Scheme, scheme_of};
 use crate::api::date_time::DateTime;
 use crate::domain::Timestamp;
 use crate::secret::Tokens;
@@ -37,8 +37,8 @@ pub(super) struct Session {
 
 impl Session {
     /// Returns the text that the code covers. It names its purpose, so the code is valid for nothing else.
-    pub(super) fn sign_cookie(&self, by_https: bool) -> String {
-        let scheme = if by_https { "https" } else { "http" };
+    pub(super) fn sign_cookie(&self, scheme: Scheme) -> String {
+        let scheme = scheme.as_str();
         format!("transcribe-hook session {} by {scheme} until {}", URL_SAFE_NO_PAD.encode(self.id), self.expires)
     }
 
@@ -47,13 +47,13 @@ impl Session {
     }
 
     /// Parses a cookie. Returns its session if one of the tokens produced it.
-    fn from_cookie(cookie: &str, tokens: &Tokens, by_https: bool) -> Option<Self> {
+    fn from_cookie(cookie: &str, tokens: &Tokens, scheme: Scheme) -> Option<Self> {
         let (expires, rest) = cookie.split_once('.')?;
         let (id, code) = rest.split_once('.')?;
         let id = URL_SAFE_NO_PAD.decode(id).ok()?.try_into().ok()?;
         let session = Self { id, expires: expires.parse().ok()? };
         let code = URL_SAFE_NO_PAD.decode(code).ok()?;
-        tokens.verify(session.sign_cookie(by_https).as_bytes(), &code).then_some(session)
+        tokens.verify(session.sign_cookie(scheme).as_bytes(), &code).then_some(session)
     }
 
     pub(super) fn expires_at(&self) -> Option<DateTime> {
@@ -66,20 +66,23 @@ pub(super) fn seconds(at: Timestamp) -> i64 {
     at.unix_micros().div_euclid(1_000_000)
 }
 
-pub(super) fn cookie_name(by_https: bool) -> &'static str {
-    if by_https { SECURE_COOKIE } else { COOKIE }
+pub(super) fn cookie_name(scheme: Scheme) -> &'static str {
+    match scheme {
+        Scheme::Http => COOKIE,
+        Scheme::Https => SECURE_COOKIE,
+    }
 }
 
 /// Returns the session of a request's cookie, if it has not expired.
 pub(super) fn find(request: &Request, tokens: &Tokens, now: Timestamp) -> Option<Session> {
-    let by_https = is_by_https(request);
+    let scheme = scheme_of(request);
     let cookies = request.headers().get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut sessions = cookies.flat_map(|line| line.split(';')).filter_map(|cookie| {
         let (name, value) = cookie.trim().split_once('=')?;
-        (name == cookie_name(by_https)).then_some(value)
+        (name == cookie_name(scheme)).then_some(value)
     });
     sessions.find_map(|cookie| {
-        Session::from_cookie(cookie, tokens, by_https).filter(|session| session.expires > seconds(now))
+        Session::from_cookie(cookie, tokens, scheme).filter(|session| session.expires > seconds(now))
     })
 }
 
@@ -95,11 +98,11 @@ mod tests {
         let tokens = Tokens::new(&[other.clone(), token.clone()]);
         let at = |seconds: i64| Timestamp::from_unix_micros(seconds * 1_000_000).unwrap();
         let session = Session { id: [7; 16], expires: 1000 };
-        let cookie_by = |by_https| {
-            let code = tokens.sign(token.expose().as_bytes(), session.sign_cookie(by_https).as_bytes()).unwrap();
+        let cookie_by = |scheme| {
+            let code = tokens.sign(token.expose().as_bytes(), session.sign_cookie(scheme).as_bytes()).unwrap();
             session.cookie(&code)
         };
-        let (http, https) = (cookie_by(false), cookie_by(true));
+        let (http, https) = (cookie_by(Scheme::Http), cookie_by(Scheme::Https));
         let end_of = |cookie: &str, forwarded: &str, tokens: &Tokens, now| {
             let request = Request::builder().header("cookie", cookie).header("x-forwarded-proto", forwarded).finish();
             find(&request, tokens, at(now)).map(|session| session.expires)

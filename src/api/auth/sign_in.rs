@@ -1,7 +1,7 @@
 //! Operations by which a browser signs in and out.
 
 use super::access::Access;
-use super::client::is_by_https;
+use super::client::{Scheme, scheme_of};
 use super::session::{SESSION_SECONDS, Session, cookie_name, seconds};
 use crate::api::body::{FormBody, JsonBody, JsonOk};
 use crate::api::date_time::DateTime;
@@ -103,7 +103,7 @@ impl SessionApi {
         };
         let id = random_bytes().map_err(|error| ApiError::Internal(format!("no random bytes: {error}")))?;
         let session = Session { id, expires: seconds(Timestamp::now()) + SESSION_SECONDS };
-        let signed = session.sign_cookie(is_by_https(request));
+        let signed = session.sign_cookie(scheme_of(request));
         let Some(code) = self.access.0.api.sign(token.trim().as_bytes(), signed.as_bytes()) else {
             return Err(ApiError::wrong_token("invalid API token").into());
         };
@@ -130,7 +130,7 @@ impl SessionApi {
 
 /// Returns the `Set-Cookie` header that sets or deletes the cookie.
 fn set_cookie(request: &Request, value: &str, seconds: i64) -> String {
-    let by_https = is_by_https(request);
-    let (name, secure) = (cookie_name(by_https), if by_https { "; Secure" } else { "" });
+    let scheme = scheme_of(request);
+    let (name, secure) = (cookie_name(scheme), if scheme == Scheme::Https { "; Secure" } else { "" });
     format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}")
 }

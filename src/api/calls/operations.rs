@@ -7,7 +7,7 @@ use crate::api::date_time::DateTime;
 use crate::api::error::{ApiError, ChangeErrors, Errors, ListErrors, ReadErrors};
 use crate::api::pagination::{ListQuery, default_limit, reject_query_params};
 use crate::api::path_params::conversation_id;
-use crate::api::reader::{Answer, Depth, Reader};
+use crate::api::reader::{Answer, Depth, PageRead, Reader};
 use crate::api::tag::Tag;
 use crate::domain::validation::FieldReader;
 use crate::domain::{self, CallChange, CallEnd, ConversationId, Timestamp};
@@ -138,7 +138,8 @@ impl CallsApi {
             with_total: include_total.0,
         };
         let searches = query.filter.text.is_some() || query.with_total;
-        let depth = Depth::for_page(query.after.is_none(), limit.0, searches);
+        let depth =
+            Depth::for_page(PageRead { is_first: query.after.is_none(), limit: limit.0, searches_or_counts: searches });
         let make = move |store: &dyn Reads| {
             let page = store.calls(&query)?;
             let cut_at = page.rows.last().filter(|_| page.has_more);

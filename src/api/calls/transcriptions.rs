@@ -5,7 +5,7 @@ use super::schema::example_instant;
 use crate::api::date_time::DateTime;
 use crate::api::error::{Errors, ReadErrors};
 use crate::api::pagination::{ListQuery, default_limit};
-use crate::api::reader::{Answer, Depth, Reader};
+use crate::api::reader::{Answer, Depth, PageRead, Reader};
 use crate::api::tag::Tag;
 use crate::domain::{self, Timestamp};
 use crate::store::{Reads, TurnKey, TurnOrder, TurnQuery};
@@ -229,7 +229,8 @@ impl TranscriptionsApi {
             with_total: include_total.0,
         };
         // A count of turns is quick, because the call's row contains it.
-        let depth = Depth::for_page(query.after.is_none(), limit.0, false);
+        let depth =
+            Depth::for_page(PageRead { is_first: query.after.is_none(), limit: limit.0, searches_or_counts: false });
         let make = move |store: &dyn Reads| {
             let page = store.turns(&query)?.ok_or_else(|| call_not_found(query.conversation_id.as_str()))?;
             let cut_at = page.rows.last().filter(|_| page.has_more);

@@ -12,7 +12,7 @@ use crate::api::calls::operations::call_not_found;
 use crate::api::calls::schema::{CallOutcome, Direction};
 use crate::api::error::{ApiError, AudioErrors, Errors, ListErrors, ReadErrors};
 use crate::api::pagination::ListQuery;
-use crate::api::reader::{Answer, Depth, Reader};
+use crate::api::reader::{Answer, Depth, PageRead, Reader};
 use crate::api::tag::Tag;
 use crate::domain::{self, Timestamp};
 use crate::recordings::Recordings;
@@ -238,7 +238,11 @@ impl ElevenLabsApi {
             limit: page_size.0.into(),
             with_total: false,
         };
-        let depth = Depth::for_page(query.after.is_none(), page_size.0, is_slow);
+        let depth = Depth::for_page(PageRead {
+            is_first: query.after.is_none(),
+            limit: page_size.0,
+            searches_or_counts: is_slow,
+        });
         let make = move |store: &dyn Reads| {
             let page = store.calls(&query)?;
             let cut_at = page.rows.last().filter(|_| page.has_more);

@@ -5,7 +5,7 @@
 //! Events are small, and are held in memory until then. A recording may have hundreds of megabytes: once its audio
 //! begins, the body is streamed into a temporary file, and the file is kept only if the signature is valid.
 
-use crate::api::body::{BodyBuffer, memory_for, next_piece};
+use crate::api::body::{BodyBuffer, BufferedBody, memory_for, next_piece};
 use crate::api::content_encoding::{coding_of, unpacked};
 use crate::api::error::ApiError;
 use crate::api::memory_budget::{Budget, Hold, Sender};
@@ -166,7 +166,7 @@ impl PostCallReceiver {
             }
             if gathering.bytes().len() >= sniff_at {
                 if is_recording(coding, gathering.bytes()) {
-                    let (beginning, memory) = gathering.so_far();
+                    let BufferedBody { bytes: beginning, hold: memory } = gathering.so_far();
                     let arriving = IncomingRecording { beginning, memory, coding, sender, begun };
                     return self.stream(verification, arriving, pieces).await;
                 }
@@ -177,7 +177,7 @@ impl PostCallReceiver {
             }
         }
         verification.finish().map_err(unauthorized)?;
-        let (body, memory) = gathering.end();
+        let BufferedBody { bytes: body, hold: memory } = gathering.end();
         if !is_recording(coding, &body) {
             return Ok(SignedDelivery::Event(ReceivedEvent { body, coding, _memory: memory }));
         }

@@ -117,7 +117,7 @@ impl WebhooksApi {
         _idempotency_key: Header<Option<String>>,
         body: JsonBody<TurnDelivery>,
     ) -> Result<TurnAnswer, Errors<DeliveryErrors>> {
-        Ok(store(&self.writer, read(request, &body.bytes)?).await?.into())
+        Ok(receive(&self.writer, request, body).await?)
     }
 }
 
@@ -136,6 +136,18 @@ impl From<StoredTurn> for TurnAnswer {
         };
         Self::Stored(Json(body), duplicate)
     }
+}
+
+/// Parses a delivery, and returns the future that stores its turn. The future holds neither the request nor its body,
+/// because hundreds of turns may wait for the disk.
+fn receive<'w>(
+    writer: &'w Writer,
+    request: &Request,
+    body: JsonBody<TurnDelivery>,
+) -> impl Future<Output = Result<TurnAnswer, ApiError>> + use<'w> {
+    let turn = read(request, &body.bytes);
+    drop(body);
+    async move { Ok(store(writer, turn?).await?.into()) }
 }
 
 /// Parses the turn in a delivery.
@@ -172,7 +184,7 @@ async fn store(writer: &Writer, turn: NewTurn) -> Result<StoredTurn, ApiError> {
 }
 
 /// The endpoint of [`WebhooksApi::store_turn`], called without the framework's dispatch because that is expensive for
-/// an operation that is called once per turn. `store_turn` only provides the documentation.
+/// an operation that is called once per turn. Both only extract the body for the function that they share.
 pub struct TurnEndpoint {
     pub(in crate::api) writer: Writer,
 }
@@ -181,13 +193,12 @@ impl Endpoint for TurnEndpoint {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
-        // Frees the request's memory while the turn waits for the disk, because hundreds of turns may wait.
-        let turn = {
+        let storing = {
             let (request, mut body) = request.split();
-            let body = JsonBody::<TurnDelivery>::checked(&request, &mut body).await?;
-            read(&request, &body.bytes)?
+            let body = JsonBody::checked(&request, &mut body).await?;
+            receive(&self.writer, &request, body)
         };
-        Ok(TurnAnswer::from(store(&self.writer, turn).await?).into_response())
+        Ok(storing.await?.into_response())
     }
 }
 

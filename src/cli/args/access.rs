@@ -11,7 +11,6 @@ use crate::sys::paths::with_suffix;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use ipnet::IpNet;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
@@ -43,12 +42,21 @@ pub(in crate::cli) struct AccessArgs {
     allow_origin: Vec<Origin>,
 }
 
+/// The senders that the webhooks expect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) enum Senders {
+    /// Programs on this machine only.
+    ThisMachine,
+    /// Also ElevenLabs or other machines.
+    Others,
+}
+
 impl AccessArgs {
-    /// Reads the configured tokens. `signed` is true if the service receives signed events of ElevenLabs.
+    /// Reads the configured tokens.
     ///
     /// # Errors
     /// A token is invalid, or contradicts `--no-token`.
-    pub(in crate::cli) fn settings(&self, listen: SocketAddr, signed: bool) -> Result<AccessSettings> {
+    pub(in crate::cli) fn settings(&self, senders: Senders) -> Result<AccessSettings> {
         let settings = AccessSettings {
             ingest_tokens: tokens(&self.ingest_tokens)?,
             api_tokens: tokens(&self.api_tokens)?,
@@ -65,7 +73,7 @@ impl AccessArgs {
                 "reading, erasing and downloading need no token (--no-token); anybody with network access can do it"
             );
         }
-        if settings.ingest_tokens.is_empty() && (signed || !listen.ip().to_canonical().is_loopback()) {
+        if settings.ingest_tokens.is_empty() && senders == Senders::Others {
             tracing::warn!("storing turns and histories needs no token; set --ingest-token");
         }
         Ok(settings)

@@ -42,7 +42,7 @@ pub(in crate::cli) struct PostCallArgs {
 
 impl PostCallArgs {
     /// Returns whether a secret is configured. Without one, no event is accepted.
-    pub(in crate::cli) fn are_events_taken(&self) -> bool {
+    pub(in crate::cli) fn accepts_events(&self) -> bool {
         !self.secrets.is_empty()
     }
 

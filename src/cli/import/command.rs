@@ -5,7 +5,7 @@ use crate::cli::args::input::open;
 use crate::cli::output::{eprint_line, print_line};
 use crate::domain::Timestamp;
 use crate::domain::driver_form::{parse_dispatch, parse_driver};
-use crate::import::{Columns, ImportFormat, ReadError, Row, RowError, read_rows, without_doubles};
+use crate::import::{Columns, ImportFormat, ParsedRows, ReadError, RowError, read_rows};
 use crate::store::command::{Command, PutDispatches, PutDrivers, execute};
 use crate::store::{Counts, Rejection};
 use anyhow::{Context as _, Result, bail};
@@ -41,7 +41,7 @@ struct FileArgs {
     database: DatabaseArgs,
     /// Set the format; default: by the file's extension
     #[arg(long, env = "TRANSCRIBE_HOOK_FORMAT", value_name = "FORMAT")]
-    format: Option<FormatName>,
+    format: Option<ImportFormatArg>,
     /// Store the valid rows even if others are invalid
     #[arg(long, env = "TRANSCRIBE_HOOK_SKIP_BAD")]
     skip_bad: bool,
@@ -51,11 +51,20 @@ struct FileArgs {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum FormatName {
+enum ImportFormatArg {
     /// Comma-separated values with a header
     Csv,
     /// One JSON object per line
     Jsonl,
+}
+
+impl From<ImportFormatArg> for ImportFormat {
+    fn from(format: ImportFormatArg) -> Self {
+        match format {
+            ImportFormatArg::Csv => Self::Csv,
+            ImportFormatArg::Jsonl => Self::JsonLines,
+        }
+    }
 }
 
 pub(in crate::cli) fn run(args: &ImportArgs) -> Result<()> {
@@ -83,8 +92,9 @@ const DISPATCH_COLUMNS: Columns =
 fn format(args: &FileArgs) -> Result<ImportFormat> {
     let ending = args.file.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
     match (args.format, ending.as_deref()) {
-        (Some(FormatName::Csv), _) | (None, Some("csv" | "tsv" | "tab")) => Ok(ImportFormat::Csv),
-        (Some(FormatName::Jsonl), _) | (None, Some("jsonl" | "ndjson" | "json")) => Ok(ImportFormat::JsonLines),
+        (Some(format), _) => Ok(format.into()),
+        (None, Some("csv" | "tsv" | "tab")) => Ok(ImportFormat::Csv),
+        (None, Some("jsonl" | "ndjson" | "json")) => Ok(ImportFormat::JsonLines),
         _ => {
             bail!("the extension of {} is no format; pass --format csv or --format jsonl", args.file.display())
         }
@@ -94,14 +104,14 @@ fn format(args: &FileArgs) -> Result<ImportFormat> {
 /// Stores the rows in one transaction, and prints the counts.
 fn store<T: Clone, K: std::hash::Hash + Eq, C: Command<Output = Counts>>(
     args: &FileArgs,
-    rows: Result<(Vec<Row<T>>, Vec<RowError>), ReadError>,
+    rows: Result<ParsedRows<T>, ReadError>,
     key_field: &str,
     key: impl Fn(&T) -> K,
     command: impl Fn(Vec<T>) -> C,
 ) -> Result<()> {
-    let (rows, mut bad) = rows.with_context(|| args.file.display().to_string())?;
-    let (mut rows, doubles) = without_doubles(rows, key_field, key);
-    bad.extend(doubles);
+    let mut parsed = rows.with_context(|| args.file.display().to_string())?;
+    parsed.reject_repeated(key_field, key);
+    let ParsedRows { mut rows, errors: mut bad } = parsed;
     let database = args.database.open_beside_service()?;
     let counts = loop {
         if !bad.is_empty() && !args.skip_bad {

@@ -82,14 +82,23 @@ fn has_known_length<B: hyper::body::Body>(answer: &hyper::Response<B>) -> bool {
     answer.body().size_hint().exact().is_some() || answer.headers().contains_key(header::CONTENT_LENGTH)
 }
 
-/// Serves a connection to its end. Without `accepted`, the first request gets 503.
+/// The decision about a new connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// Its requests are answered.
+    Accepted,
+    /// Its first request gets 503.
+    Rejected,
+}
+
+/// Serves a connection to its end.
 pub(super) async fn serve_connection<E: Endpoint + 'static>(
     server: &Arc<Server<E>>,
     slot: &ConnectionSlot,
     stream: TcpStream,
     peer: SocketAddr,
     stopping: &mut channel::Receiver<bool>,
-    accepted: bool,
+    admission: Admission,
 ) {
     let watch = slot.watch();
     let stream = TrackedStream::new(stream, watch.clone());
@@ -123,8 +132,10 @@ pub(super) async fn serve_connection<E: Endpoint + 'static>(
                 let body = RequestBody::new(request.take_body().into(), watch.clone());
                 request.set_body(Body::from(body.boxed()));
             }
-            let answer =
-                if accepted { server.app.answer(request).await } else { server.app.refuse(request, OVERLOADED).await };
+            let answer = match admission {
+                Admission::Accepted => server.app.answer(request).await,
+                Admission::Rejected => server.app.refuse(request, OVERLOADED).await,
+            };
             let mut answer = hyper::Response::from(answer);
             let rest = watch.take_unread();
             let is_read = watch.phase() != Phase::Body || (!expects && read_rest(rest, &watch).await);
@@ -143,7 +154,7 @@ pub(super) async fn serve_connection<E: Endpoint + 'static>(
         http1::Builder::new()
             .max_header_size(MAX_HEAD_BYTES)
             .max_buf_size(READ_BUFFER_BYTES)
-            .keep_alive(accepted)
+            .keep_alive(admission == Admission::Accepted)
             .serve_connection(TokioIo::new(stream), service)
     );
     tokio::select! {

@@ -1,6 +1,6 @@
 //! Accepts connections, and closes them at their limits and at the stop.
 
-use super::connection::{SHUTDOWN_HEAD_TIMEOUT, Server, serve_connection};
+use super::connection::{Admission, SHUTDOWN_HEAD_TIMEOUT, Server, serve_connection};
 use super::limits::ConnectionLimits;
 use super::table::ConnectionTable;
 use crate::server::request_layer::RequestLayer;
@@ -116,7 +116,7 @@ fn accept_connection<E: Endpoint + 'static>(server: &Arc<Server<E>>, stream: Tcp
         tokio::spawn(async move {
             // The receiver is dropped last, because its drop signals that the endpoint is no longer in use.
             let (mut stopping, server, slot) = (stopping, server, slot);
-            serve_connection(&server, &slot, stream, peer, &mut stopping, true).await;
+            serve_connection(&server, &slot, stream, peer, &mut stopping, Admission::Accepted).await;
             drop((slot, server));
         });
     } else if let Ok(permit) = server.rejections.try_acquire() {
@@ -125,7 +125,7 @@ fn accept_connection<E: Endpoint + 'static>(server: &Arc<Server<E>>, stream: Tcp
         tokio::spawn(async move {
             let (mut stopping, server) = (stopping, server);
             let slot = server.table.enter_uncounted();
-            let rejection = serve_connection(&server, &slot, stream, peer, &mut stopping, false);
+            let rejection = serve_connection(&server, &slot, stream, peer, &mut stopping, Admission::Rejected);
             let _ = tokio::time::timeout(server.limits.head.min(Duration::from_secs(5)), rejection).await;
             server.rejections.add_permits(1);
             drop((slot, server));

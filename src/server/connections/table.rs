@@ -98,7 +98,7 @@ impl ConnectionState {
     }
 
     /// Sets whether the client currently does not read its response.
-    pub(super) fn stall(&self, waits: bool) {
+    pub(super) fn set_stalled(&self, waits: bool) {
         let stalled = self.stalled.load(Ordering::Relaxed) != 0;
         if waits != stalled {
             self.stalled.store(if waits { self.now() } else { 0 }, Ordering::Relaxed);
@@ -147,11 +147,18 @@ impl ConnectionState {
     }
 }
 
+#[derive(Default)]
+struct OpenConnections {
+    last_number: u64,
+    /// States by the number of their connection.
+    states: HashMap<u64, Arc<ConnectionState>>,
+}
+
 /// The table of open connections.
 pub(super) struct ConnectionTable {
     begun: Instant,
     max: usize,
-    open: Mutex<(u64, HashMap<u64, Arc<ConnectionState>>)>,
+    open: Mutex<OpenConnections>,
 }
 
 impl ConnectionTable {
@@ -159,7 +166,7 @@ impl ConnectionTable {
         Arc::new(Self { begun: Instant::now(), max, open: Mutex::default() })
     }
 
-    fn open(&self) -> MutexGuard<'_, (u64, HashMap<u64, Arc<ConnectionState>>)> {
+    fn open(&self) -> MutexGuard<'_, OpenConnections> {
         self.open.lock()
     }
 
@@ -167,19 +174,20 @@ impl ConnectionTable {
     /// busy.
     pub(super) fn enter(self: &Arc<Self>) -> Option<ConnectionSlot> {
         let mut open = self.open();
-        if open.1.len() >= self.max {
-            let streams = open.1.values().filter(|watch| watch.phase() == Phase::Stream).count();
+        if open.states.len() >= self.max {
+            let streams = open.states.values().filter(|watch| watch.phase() == Phase::Stream).count();
             let streams_evictable = streams > self.reserved_streams();
-            let ranked = open.1.iter().filter_map(|(number, watch)| Some((watch.rank(streams_evictable)?, *number)));
+            let ranked =
+                open.states.iter().filter_map(|(number, watch)| Some((watch.rank(streams_evictable)?, *number)));
             let (_, number) = ranked.min()?;
-            if let Some(watch) = open.1.remove(&number) {
+            if let Some(watch) = open.states.remove(&number) {
                 watch.close.notify_one();
             }
         }
-        open.0 += 1;
-        let number = open.0;
+        open.last_number += 1;
+        let number = open.last_number;
         let watch = ConnectionState::new(self.begun);
-        open.1.insert(number, watch.clone());
+        open.states.insert(number, watch.clone());
         Some(ConnectionSlot { table: self.clone(), number, watch })
     }
 
@@ -196,11 +204,11 @@ impl ConnectionTable {
     /// Closes connections that exceed their timeout, and returns their number.
     pub(super) fn close_overdue(&self, limits: &ConnectionLimits) -> usize {
         let open = self.open();
-        open.1.values().filter(|watch| watch.is_overdue(limits)).map(|watch| watch.close.notify_one()).count()
+        open.states.values().filter(|watch| watch.is_overdue(limits)).map(|watch| watch.close.notify_one()).count()
     }
 
     pub(super) fn close_all(&self) {
-        self.open().1.values().for_each(|watch| watch.close.notify_one());
+        self.open().states.values().for_each(|watch| watch.close.notify_one());
     }
 }
 
@@ -219,7 +227,7 @@ impl ConnectionSlot {
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        self.table.open().1.remove(&self.number);
+        self.table.open().states.remove(&self.number);
     }
 }
 

@@ -19,7 +19,7 @@ impl<S> TrackedStream<S> {
     }
 
     fn written<T>(&self, written: Poll<T>) -> Poll<T> {
-        self.watch.stall(written.is_pending());
+        self.watch.set_stalled(written.is_pending());
         written
     }
 }
