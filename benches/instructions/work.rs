@@ -12,7 +12,7 @@ use transcribe_hook::store::{
 };
 
 /// Turns per transaction, about as many as 64 clients send at once.
-const BATCH: usize = 32;
+const BATCH_TURNS: usize = 32;
 
 /// Rows of a page, of calls as of turns.
 const PAGE: usize = 50;
@@ -35,7 +35,7 @@ impl Work {
     /// Returns the number of repetitions in the shorter of the two processes.
     pub(crate) fn times(self) -> usize {
         match self {
-            Self::Turn => 200 * BATCH,
+            Self::Turn => 200 * BATCH_TURNS,
             Self::PageOfTurns | Self::ListOfCalls => 500,
         }
     }
@@ -46,7 +46,7 @@ impl Work {
         let store = SqliteStore::open(&Options { path, busy_timeout: Duration::from_secs(10), readers: 1 })
             .map_err(|error| anyhow::anyhow!("{error}"))?;
         // Before reads: some calls whole, some under way.
-        let turns = if matches!(self, Self::Turn) { times } else { 6 * BATCH * usize::try_from(TURNS_PER_CALL)? };
+        let turns = if matches!(self, Self::Turn) { times } else { 6 * BATCH_TURNS * usize::try_from(TURNS_PER_CALL)? };
         let calls = append(&store, turns)?;
         for n in 0..times {
             let rows = match self {
@@ -62,11 +62,11 @@ impl Work {
 
 /// Appends turns as deliveries do, and returns complete conversations.
 fn append(store: &SqliteStore, turns: usize) -> Result<Vec<ConversationId>> {
-    let mut script = Script::new(workload::PATH, BATCH, Some(TURNS_PER_CALL), 0);
+    let mut script = Script::new(workload::TURN_WEBHOOK_PATH, BATCH_TURNS, Some(TURNS_PER_CALL), 0);
     let mut whole = Vec::new();
     let now = Timestamp::now();
-    for _ in 0..turns / BATCH {
-        let batch: Vec<_> = (0..BATCH).map(|call| Write::AppendTurn(script.next_turn(call))).collect();
+    for _ in 0..turns / BATCH_TURNS {
+        let batch: Vec<_> = (0..BATCH_TURNS).map(|call| Write::AppendTurn(script.next_turn(call))).collect();
         let outcomes = store.apply(now, &batch)?;
         for (write, outcome) in batch.into_iter().zip(outcomes) {
             let outcome = outcome.map_err(|rejection| anyhow::anyhow!("the store refused a turn: {rejection:?}"))?;

@@ -65,7 +65,7 @@ async fn serve(without: Without, database: &Path) -> Result<()> {
                 retention: None,
                 streams: live::StreamLimits { streams: 0, heartbeat: Duration::from_secs(15) },
                 backfill: None,
-                copies: transcribe_hook::jobs::backup::BackupSchedule::default(),
+                backups: transcribe_hook::jobs::backup::BackupSchedule::default(),
                 metrics: None,
             };
             let store: Arc<dyn Store> = match without {

@@ -78,7 +78,7 @@ pub(crate) fn measure(place: &Path, rounds: usize, measured: Duration) -> Result
             machine::wait_for_quiet(Duration::from_secs(20));
             let folder = TempDir::new_in(place)?;
             let database = a_copy(&filled, folder.path())?;
-            let server = Server::over(target, &database, place)?;
+            let server = Server::start_over(target, &database, place)?;
             let work = Work { address: server.address(), database, calls: filled.calls, stop: AtomicBool::new(false) };
             let (kinds, done): (&[Kind], _) = match target {
                 Target::DuringBackups => (&[Work::back_up], &mut beside.during_backups),
@@ -102,7 +102,7 @@ pub(crate) fn measure(place: &Path, rounds: usize, measured: Duration) -> Result
         }
         targets.reverse();
     }
-    beside.summary = Summary::of(&beside.runs);
+    beside.summary = Summary::from_runs(&beside.runs);
     Ok(beside)
 }
 

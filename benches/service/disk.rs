@@ -31,7 +31,7 @@ pub(crate) fn bare_store(place: &Path, batch: usize, measured: Duration) -> Resu
     let folder = TempDir::new_in(place)?;
     let path = folder.path().join("calls.db");
     let store = SqliteStore::open(&Options { path, busy_timeout: Duration::from_secs(10), readers: 4 })?;
-    let mut script = Script::new(workload::PATH, batch, Some(TURNS_PER_CALL), 0);
+    let mut script = Script::new(workload::TURN_WEBHOOK_PATH, batch, Some(TURNS_PER_CALL), 0);
     let mut commits = Vec::new();
     let mut inside = Duration::ZERO;
     let (start, clock) = (Instant::now(), Clock::read(std::process::id()));

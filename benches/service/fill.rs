@@ -20,7 +20,7 @@ use transcribe_hook::store::{Commands as _, Maintenance as _, Write};
 const CALLS_AT_ONCE: usize = 100;
 
 /// Turns in a transaction.
-pub(crate) const BATCH: usize = CALLS_AT_ONCE * TURNS_PER_CALL as usize;
+pub(crate) const BATCH_TURNS: usize = CALLS_AT_ONCE * TURNS_PER_CALL as usize;
 
 /// A database that was filled.
 #[derive(Debug, Clone, Serialize)]
@@ -58,12 +58,12 @@ pub(crate) fn fill(path: &Path, turns: u64) -> Result<Filled> {
 fn append(path: &Path, had: u64, turns: u64) -> Result<Duration> {
     let begun = Instant::now();
     let store = open(path)?;
-    let mut script = Script::new(workload::PATH, CALLS_AT_ONCE, Some(TURNS_PER_CALL), had);
+    let mut script = Script::new(workload::TURN_WEBHOOK_PATH, CALLS_AT_ONCE, Some(TURNS_PER_CALL), had);
     let mut running: Vec<Option<ConversationId>> = vec![None; CALLS_AT_ONCE];
     let mut stored = had;
     while stored < turns {
-        let (mut batch, mut over) = (Vec::with_capacity(BATCH), Vec::new());
-        for _ in 0..BATCH.min(usize::try_from(turns - stored)?) {
+        let (mut batch, mut over) = (Vec::with_capacity(BATCH_TURNS), Vec::new());
+        for _ in 0..BATCH_TURNS.min(usize::try_from(turns - stored)?) {
             let call = batch.len() % CALLS_AT_ONCE;
             let mut turn = script.next_turn(call);
             turn.timestamp = said_at(stored)?;
@@ -78,7 +78,7 @@ fn append(path: &Path, had: u64, turns: u64) -> Result<Duration> {
         // They arrived when they were said: some weeks ago, as most of what a service keeps.
         let outcomes = store.apply(said_at(stored - 1)?, &batch)?;
         ensure!(outcomes.iter().all(Result::is_ok), "the store refused a turn");
-        if stored % 1_000_000 < BATCH as u64 {
+        if stored % 1_000_000 < BATCH_TURNS as u64 {
             progress(&format!("{stored} turns, {:.0}/s", float(stored - had) / begun.elapsed().as_secs_f64()));
         }
     }

@@ -71,8 +71,8 @@ impl Display for Unit {
     }
 }
 
-/// Returns all goals, in the order in which they were set.
-pub(crate) fn of(measurements: &Measurements) -> Vec<Goal> {
+/// Derives all goals from the measurements of a run.
+pub(crate) fn derive(measurements: &Measurements) -> Vec<Goal> {
     use Bound::{AtLeast, AtMost, Below};
     use Unit::{Megabytes, Milliseconds, Ratio};
     let mut goals = Vec::new();
@@ -121,12 +121,17 @@ pub(crate) fn of(measurements: &Measurements) -> Vec<Goal> {
     let binary = process.map(|process| float(process.binary_bytes) / 1e6);
     goals.push(Goal::new("binary, stripped", Below(12.0), Megabytes, binary));
     let ready = measurements.large.as_ref().map(|large| large.large_ready_ms);
-    goals.push(Goal::new(format!("from exec to ready, {}", stored(measurements)), Below(60.0), Milliseconds, ready));
+    goals.push(Goal::new(
+        format!("from exec to ready, {}", describe_stored_turns(measurements)),
+        Below(60.0),
+        Milliseconds,
+        ready,
+    ));
     goals
 }
 
 fn of_large(measurements: &Measurements) -> Vec<Goal> {
-    let many = stored(measurements);
+    let many = describe_stored_turns(measurements);
     let runs = measurements.large.as_ref().map_or(&[][..], |large| &large.runs);
     let measured = rate_ratio(runs, load(large::IN_FLIGHT), Target::Large, Target::Service);
     let what = format!("turns/s, {many}, to an empty database");
@@ -143,7 +148,7 @@ fn of_large(measurements: &Measurements) -> Vec<Goal> {
 }
 
 /// Describes the number of turns that were stored before the load.
-fn stored(measurements: &Measurements) -> String {
+fn describe_stored_turns(measurements: &Measurements) -> String {
     match &measurements.large {
         Some(large) => format!("{} turns stored", large.large.turns),
         None => "10 million turns stored".to_owned(),

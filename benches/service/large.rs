@@ -61,7 +61,7 @@ pub(crate) fn measure(place: &Path, turns: u64, rounds: usize, measured: Duratio
     for round in 0..rounds {
         for target in targets {
             let start = || match target {
-                Target::Large => Server::over(target, &large.path, place),
+                Target::Large => Server::start_over(target, &large.path, place),
                 _ => Server::start(target, place),
             };
             let run = load::run(&start, load, round, measured)?;
@@ -70,15 +70,18 @@ pub(crate) fn measure(place: &Path, turns: u64, rounds: usize, measured: Duratio
         }
         targets.reverse();
     }
-    let summary = Summary::of(&runs);
-    Ok(Large { large, small, batch: fill::BATCH, reads, large_ready_ms, small_ready_ms, summary, runs })
+    let summary = Summary::from_runs(&runs);
+    Ok(Large { large, small, batch: fill::BATCH_TURNS, reads, large_ready_ms, small_ready_ms, summary, runs })
 }
 
 /// Measures reads of both services in turn, some requests at a time, so that both see the same machine.
 fn reads(place: &Path, large: &Filled, small: &Filled) -> Result<Vec<Read>> {
     const REQUESTS: usize = 3000;
     const AT_A_TIME: usize = 100;
-    let servers = [Server::over(Target::Large, &large.path, place)?, Server::over(Target::Large, &small.path, place)?];
+    let servers = [
+        Server::start_over(Target::Large, &large.path, place)?,
+        Server::start_over(Target::Large, &small.path, place)?,
+    ];
     let mut readers = [Reader::connect(servers[0].address())?, Reader::connect(servers[1].address())?];
     let mut random = 0x9E37_79B9_7F4A_7C15_u64;
     let mut of_turns = Vec::new();
@@ -109,7 +112,7 @@ fn reads(place: &Path, large: &Filled, small: &Filled) -> Result<Vec<Read>> {
                 }
             }
         }
-        let [large, small] = took.map(Latency::of);
+        let [large, small] = took.map(Latency::from_durations);
         reads.push(Read { what, large, small });
     }
     drop(readers);
@@ -126,7 +129,7 @@ fn starts(place: &Path, databases: [&Filled; 2]) -> Result<[f64; 2]> {
     for _ in 0..STARTS {
         for (filled, took) in databases.into_iter().zip(&mut took) {
             machine::wait_for_quiet(Duration::from_secs(5));
-            let server = Server::over(Target::Large, &filled.path, place)?;
+            let server = Server::start_over(Target::Large, &filled.path, place)?;
             took.push(server.until_ready()?.as_secs_f64() * 1000.0);
             server.stop(0)?;
         }

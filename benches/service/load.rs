@@ -17,7 +17,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 /// The arrival pattern of turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Load {
-    /// Connections, each of which sends one turn and waits for the answer.
+    /// Number of connections. Each sends one turn and waits for the answer.
     pub(crate) in_flight: usize,
     /// All turns go to this many conversations that never end; without it, each connection plays its own calls.
     pub(crate) long_calls: Option<usize>,
@@ -169,13 +169,17 @@ pub(crate) fn one_call(place: &Path, turns: usize) -> Result<OneCall> {
     let mut tally = Tally::default();
 
     // The process warms up on other calls.
-    let mut others =
-        Client::connect(server.address(), IN_FLIGHT, Script::new(workload::PATH, IN_FLIGHT, Some(TURNS_PER_CALL), 0))?;
+    let mut others = Client::connect(
+        server.address(),
+        IN_FLIGHT,
+        Script::new(workload::TURN_WEBHOOK_PATH, IN_FLIGHT, Some(TURNS_PER_CALL), 0),
+    )?;
     others.start()?;
     go_on_until(&mut others, Instant::now() + Duration::from_secs(1), |answer| tally.count(answer))?;
     drain(&mut others, |answer| tally.count(answer))?;
 
-    let mut client = Client::connect(server.address(), IN_FLIGHT, Script::new(workload::PATH, 1, None, 1))?;
+    let mut client =
+        Client::connect(server.address(), IN_FLIGHT, Script::new(workload::TURN_WEBHOOK_PATH, 1, None, 1))?;
     let mut marks = vec![(Instant::now(), Clock::read(server.pid()))];
     let mut answers = 0;
     client.start()?;

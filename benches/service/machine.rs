@@ -126,11 +126,11 @@ impl Clock {
 /// Waits for a limited time until other processes hardly use the cores, because measurements beside other work say
 /// little.
 pub(crate) fn wait_for_quiet(patience: Duration) {
-    const LOOK: Duration = Duration::from_millis(300);
+    const SAMPLING_TIME: Duration = Duration::from_millis(300);
     let end = Instant::now() + patience;
     while Instant::now() < end {
         let before = Clock::read(std::process::id());
-        std::thread::sleep(LOOK);
+        std::thread::sleep(SAMPLING_TIME);
         if Clock::read(std::process::id()).since(&before).others < 0.15 {
             break;
         }

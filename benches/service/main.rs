@@ -177,7 +177,7 @@ fn measure(args: &Args, place: &Path) -> Result<Report> {
         seconds: args.seconds,
         rounds: args.rounds,
         process,
-        summary: Summary::of(&runs),
+        summary: Summary::from_runs(&runs),
         runs,
         one_call,
         bare_store,
@@ -188,7 +188,7 @@ fn measure(args: &Args, place: &Path) -> Result<Report> {
         streams,
         search,
     };
-    Ok(Report { goals: goals::of(&measurements), measurements })
+    Ok(Report { goals: goals::derive(&measurements), measurements })
 }
 
 /// Measures all targets under all loads. Targets that are compared run one right after the other, and so does the disk,

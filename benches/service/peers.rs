@@ -63,7 +63,7 @@ pub(crate) fn measure(place: &Path, rounds: usize, measured: Duration) -> Result
             targets.reverse();
         }
     }
-    Ok(Peers { missing, summary: Summary::of(&runs), runs })
+    Ok(Peers { missing, summary: Summary::from_runs(&runs), runs })
 }
 
 /// The virtual environment. It outlives a run of the benchmark.
@@ -116,7 +116,7 @@ fn fastapi(place: &Path) -> Result<Server> {
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("PEER_DATABASE", &database);
     let rows = Rows::empty(database, "call_transcriptions");
-    Server::spawn(Target::FastApi, command, &Listening::At(address), workload::PATH, Some(rows), folder)
+    Server::spawn(Target::FastApi, command, &Listening::At(address), workload::TURN_WEBHOOK_PATH, Some(rows), folder)
 }
 
 /// Starts `PocketBase` with its default settings, which include `synchronous=NORMAL`: a power failure may lose the

@@ -16,7 +16,7 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
-    pub(crate) fn of(mut took: Vec<Duration>) -> Self {
+    pub(crate) fn from_durations(mut took: Vec<Duration>) -> Self {
         took.sort_unstable();
         Self { p50_us: percentile(&took, 0.5), p99_us: percentile(&took, 0.99) }
     }

@@ -107,8 +107,8 @@ impl Report {
              - *no store*: the same HTTP stack, writer's thread and log, over a store that keeps nothing.\n\
              - *no queue*: the same server, outermost layer, log and reading of the body, answered by the handler \
              itself: no writer's thread, no generated operation.\n\n\
-             CPU is in cores: 1.00 is one core all the while. *Others* are other processes and the system; a run that they \
-             took much from was repeated, up to twice.\n"
+             CPU is in cores: 1.00 is one core all the while. *Others* are other processes and the system; a run that \
+             they took much from was repeated, up to twice.\n"
         )?;
         writeln!(
             f,
@@ -228,8 +228,8 @@ impl Display for Streams {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "\n## Beside live streams\n\nWith {} streams of all calls open, whose reader shares the cores too, and without. They \
-             were sent {:.1} MB a second in all; what they lack they are sent later.\n",
+            "\n## Beside live streams\n\nWith {} streams of all calls open, whose reader shares the cores too, and \
+             without. They were sent {:.1} MB a second in all; what they lack they are sent later.\n",
             self.streams,
             self.bytes_per_second / 1e6
         )?;
@@ -242,9 +242,9 @@ impl Display for Beside {
         let Self { turns, during_backups, beside_other_work, during_prune, .. } = self;
         writeln!(
             f,
-            "\n## Beside other work\n\nA database of {turns} turns, with nothing beside the service; with `transcribe-hook backup` run \
-             again and again ({} copies in all); with backups ({}), `export` to JSON lines ({}) and {} searches a second \
-             ({}) at once; and with `prune`, which erased {} calls meanwhile.\n",
+            "\n## Beside other work\n\nA database of {turns} turns, with nothing beside the service; with \
+             `transcribe-hook backup` run again and again ({} copies in all); with backups ({}), `export` to JSON \
+             lines ({}) and {} searches a second ({}) at once; and with `prune`, which erased {} calls meanwhile.\n",
             during_backups.backups,
             beside_other_work.backups,
             beside_other_work.exports,

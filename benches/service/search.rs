@@ -105,12 +105,12 @@ pub(crate) fn measure(place: &Path, turns: u64, rounds: usize, measured: Duratio
     Ok(Search {
         turns,
         index_seconds,
-        slice: Latency::of(slices),
+        slice: Latency::from_durations(slices),
         slice_max_us: slice_max.as_secs_f64() * 1e6,
         index_bytes,
         turns_bytes,
         pages,
-        summary: Summary::of(&runs),
+        summary: Summary::from_runs(&runs),
         runs,
     })
 }
@@ -119,7 +119,7 @@ pub(crate) fn measure(place: &Path, turns: u64, rounds: usize, measured: Duratio
 fn pages(path: &Path, place: &Path) -> Result<Vec<Page>> {
     progress("searching them");
     machine::wait_for_quiet(Duration::from_mins(1));
-    let server = Server::over(Target::Large, path, place)?;
+    let server = Server::start_over(Target::Large, path, place)?;
     let mut reader = Reader::connect(server.address())?;
     let mut of = |what, q: String, more: &str| -> Result<Page> {
         let q = q.replace(' ', "%20").replace('"', "%22").replace('*', "%2A");
@@ -132,7 +132,7 @@ fn pages(path: &Path, place: &Path) -> Result<Vec<Page>> {
                 }
             }
         }
-        let [best, newest] = took.map(Latency::of);
+        let [best, newest] = took.map(Latency::from_durations);
         Ok(Page { what, best, newest })
     };
     let (common, second, rare) = (word(0), word(1), word(WORDS - 1));
@@ -171,7 +171,7 @@ fn word(n: u64) -> String {
 }
 
 fn say(store: &dyn Store, turns: u64) -> Result<()> {
-    const BATCH: u64 = 4000;
+    const BATCH_TURNS: u64 = 4000;
     let mut random = 0x9E37_79B9_7F4A_7C15_u64;
     let mut next = || {
         random ^= random << 13;
@@ -182,9 +182,9 @@ fn say(store: &dyn Store, turns: u64) -> Result<()> {
     // Each with the cumulative share of the words: the n-th is about 1/n times as frequent as the first.
     let share = |n: u64| float(n + 2).ln() / float(WORDS + 1).ln();
     let words: Vec<_> = (0..WORDS).map(|n| (word(n), share(n))).collect();
-    for begin in (0..turns).step_by(usize::try_from(BATCH)?) {
+    for begin in (0..turns).step_by(usize::try_from(BATCH_TURNS)?) {
         let mut batch = Vec::new();
-        for n in begin..turns.min(begin + BATCH) {
+        for n in begin..turns.min(begin + BATCH_TURNS) {
             let mut message = String::new();
             for _ in 0..5 + next() % 31 {
                 let uniform = float(next() >> 11) / float(1 << 53);
@@ -221,9 +221,9 @@ impl Display for Search {
         let turns = float(self.turns);
         writeln!(
             f,
-            "\n## Search\n\n{} turns of 20 words on average, of {WORDS} different ones. Indexing them took {:.1} s, {:.1} µs a \
-             turn; a slice p50 {}, p99 {}, at most {}. The index takes {:.0} bytes a turn, beside {:.0} of the turn and its \
-             other indexes.\n",
+            "\n## Search\n\n{} turns of 20 words on average, of {WORDS} different ones. Indexing them took {:.1} s, \
+             {:.1} µs a turn; a slice p50 {}, p99 {}, at most {}. The index takes {:.0} bytes a turn, beside {:.0} of \
+             the turn and its other indexes.\n",
             self.turns,
             self.index_seconds,
             self.index_seconds * 1e6 / turns,

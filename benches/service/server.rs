@@ -16,7 +16,7 @@ use tempfile::TempDir;
 /// Timeout until a process listens, and until it ends.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The table in which a process stores turns, and its rows before the run.
+/// The table where a process stores turns, and its rows before the run.
 pub(crate) struct Rows {
     database: PathBuf,
     table: &'static str,
@@ -34,17 +34,17 @@ impl Rows {
     fn of_service(database: PathBuf) -> Result<Self> {
         let mut rows = Self::empty(database, "call_transcriptions");
         if rows.database.exists() {
-            rows.last = rows.one("SELECT coalesce(max(rowid), 0) FROM call_transcriptions")?;
+            rows.last = rows.query_number("SELECT coalesce(max(rowid), 0) FROM call_transcriptions")?;
         }
         Ok(rows)
     }
 
     fn since(&self) -> Result<u64> {
-        let rows = self.one(&format!("SELECT count(*) FROM {} WHERE rowid > {}", self.table, self.last))?;
+        let rows = self.query_number(&format!("SELECT count(*) FROM {} WHERE rowid > {}", self.table, self.last))?;
         Ok(u64::try_from(rows)?)
     }
 
-    fn one(&self, sql: &str) -> Result<i64> {
+    fn query_number(&self, sql: &str) -> Result<i64> {
         // Not read-only, because the last connection should leave no WAL behind.
         let database = Connection::open_with_flags(&self.database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         Ok(database.query_row(sql, [], |row| row.get(0))?)
@@ -78,21 +78,21 @@ impl Server {
     pub(crate) fn start(target: Target, place: &Path) -> Result<Self> {
         let folder = TempDir::new_in(place)?;
         let database = folder.path().join("calls.db");
-        Self::over_in(target, database, folder)
+        Self::start_in(target, database, folder)
     }
 
     /// Starts the service over an existing database.
-    pub(crate) fn over(target: Target, database: &Path, place: &Path) -> Result<Self> {
-        Self::over_in(target, database.to_owned(), TempDir::new_in(place)?)
+    pub(crate) fn start_over(target: Target, database: &Path, place: &Path) -> Result<Self> {
+        Self::start_in(target, database.to_owned(), TempDir::new_in(place)?)
     }
 
-    fn over_in(target: Target, database: PathBuf, folder: TempDir) -> Result<Self> {
+    fn start_in(target: Target, database: PathBuf, folder: TempDir) -> Result<Self> {
         let command = target.command(&database)?;
         let rows = match target {
             Target::NoStore | Target::NoQueue => None,
             _ => Some(Rows::of_service(database)?),
         };
-        Self::spawn(target, command, &Listening::Logged, workload::PATH, rows, folder)
+        Self::spawn(target, command, &Listening::Logged, workload::TURN_WEBHOOK_PATH, rows, folder)
     }
 
     /// Runs `command`. Its log goes to a file in `folder`, as it would in production go to something that keeps it.

@@ -55,7 +55,7 @@ pub(crate) fn measure(place: &Path, rounds: usize, measured: Duration) -> Result
         targets.reverse();
     }
     let bytes_per_second = crate::stats::float(bytes) / seconds.max(f64::EPSILON);
-    Ok(Streams { streams: STREAMS, bytes_per_second, summary: Summary::of(&runs), runs })
+    Ok(Streams { streams: STREAMS, bytes_per_second, summary: Summary::from_runs(&runs), runs })
 }
 
 fn beside_streams(server: Server, load: Load, round: usize, measured: Duration) -> Result<(Run, u64, Duration)> {

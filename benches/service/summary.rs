@@ -44,7 +44,7 @@ pub(crate) struct Summary {
 
 impl Summary {
     /// One for each load and target among the runs, in their order.
-    pub(crate) fn of(runs: &[Run]) -> Vec<Self> {
+    pub(crate) fn from_runs(runs: &[Run]) -> Vec<Self> {
         let mut groups: Vec<(Load, Target)> = Vec::new();
         for run in runs {
             if !groups.contains(&(run.load, run.target)) {

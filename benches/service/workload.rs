@@ -8,7 +8,7 @@ use transcribe_hook::domain::NewTurn;
 use transcribe_hook::elevenlabs::turn;
 
 /// Path of the webhook for turns.
-pub(crate) const PATH: &str = "/webhooks/elevenlabs/transcription";
+pub(crate) const TURN_WEBHOOK_PATH: &str = "/webhooks/elevenlabs/transcription";
 
 /// Number of turns in a call.
 pub(crate) const TURNS_PER_CALL: u32 = 40;
@@ -18,29 +18,30 @@ const STEP_MILLISECONDS: u32 = 250;
 
 /// Messages of agents. With the drivers' messages, the average is about 120 bytes.
 const AGENT: [&str; 5] = [
-    "Hi, this is dispatch calling about load 48213 out of Joliet. Do you have a minute to go over where you are and how \
-     the trip is going?",
-    "Thanks. And what is your estimated time of arrival at the receiver in Columbus, given the traffic you see right now?",
+    "Hi, this is dispatch calling about load 48213 out of Joliet. Do you have a minute to go over where you are and \
+     how the trip is going?",
+    "Thanks. And what is your estimated time of arrival at the receiver in Columbus, given the traffic you see right \
+     now?",
     "Got it, I noted forty five degrees on the reefer. The rate confirmation asks for thirty eight, is the unit set to \
      continuous?",
-    "Okay. Please send a photo of the seal and of the bill of lading through the app as soon as you are loaded and signed \
-     out.",
-    "Understood, I will let the broker know about the two hour delay, and someone will call you back about the detention \
-     pay.",
+    "Okay. Please send a photo of the seal and of the bill of lading through the app as soon as you are loaded and \
+     signed out.",
+    "Understood, I will let the broker know about the two hour delay, and someone will call you back about the \
+     detention pay.",
 ];
 
 /// Messages of drivers, with escapes and other alphabets.
 const DRIVER: [&str; 5] = [
     "Yeah, I'm parked at the Joliet terminal, door fourteen. They said another hour or so until somebody gets to the \
      trailer.",
-    "The reefer reads forty five degrees, and the guard said \\\"that is what the paper says\\\", so I don't know, you tell \
-     me please.",
+    "The reefer reads forty five degrees, and the guard said \\\"that is what the paper says\\\", so I don't know, you \
+     tell me please.",
     "I'm about a hundred and twenty miles out, so call it two and a half hours, three with the construction on seventy \
      east.",
     "No, no lumper here, they unload themselves. But the receiver wants the appointment number again, do you have it \
      handy?",
-    "Sí, está bien, I will take the photo when I have the seal, the yard is full — right now I can't even get to the back \
-     doors.",
+    "Sí, está bien, I will take the photo when I have the seal, the yard is full — right now I can't even get to the \
+     back doors.",
 ];
 
 const ID_LENGTH: usize = 33;

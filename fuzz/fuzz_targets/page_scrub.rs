@@ -7,7 +7,7 @@ use transcribe_hook::store::sqlite::fuzz::page_remains;
 
 fuzz_target!(|input: &[u8]| {
     let Some((&[size, number, many], given)) = input.split_first_chunk() else { return };
-    // Pages of 512 bytes to 64 KiB, of which the input gives the beginning and the end.
+    // Pages have 512 bytes to 64 KiB; the input supplies their beginning and their end.
     let page_bytes = 512_usize << (size % 8);
     let mut page = vec![if size & 128 == 0 { 0 } else { b'w' }; page_bytes];
     let half = given.len().min(page_bytes) / 2;

@@ -2,8 +2,8 @@
 //! runs.
 
 use super::args::database::DatabaseArgs;
-use super::args::elevenlabs::PlatformArgs;
-use super::args::redaction::RedactArgs;
+use super::args::elevenlabs::ElevenLabsArgs;
+use super::args::redaction::RedactionArgs;
 use super::args::values::since;
 use super::output::{eprint_line, print_line};
 use crate::domain::Timestamp;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 #[derive(Debug, Args)]
 pub(super) struct BackfillArgs {
     #[command(flatten)]
-    platform: PlatformArgs,
+    platform: ElevenLabsArgs,
     #[command(flatten)]
     database: DatabaseArgs,
     /// Fetch only calls that started since this time
@@ -32,7 +32,7 @@ pub(super) struct BackfillArgs {
     #[arg(long, env = "TRANSCRIBE_HOOK_BATCH", value_name = "ID")]
     batch: Option<String>,
     #[command(flatten)]
-    redact: RedactArgs,
+    redact: RedactionArgs,
     /// Print what would be fetched, and change nothing
     #[arg(long, env = "TRANSCRIBE_HOOK_DRY_RUN")]
     dry_run: bool,

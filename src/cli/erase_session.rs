@@ -1,4 +1,4 @@
-//! A database in which things are erased.
+//! A database that items are erased from, and its purge.
 
 use super::args::database::DatabaseArgs;
 use super::output::eprint_line;

@@ -1,14 +1,14 @@
 //! The `serve` command. Its flags are the configuration of the service.
 
 use super::args::access::{AccessArgs, Senders};
-use super::args::backup_schedule::CopyArgs;
-use super::args::connections::LimitArgs;
+use super::args::backup_schedule::BackupScheduleArgs;
+use super::args::connections::ConnectionArgs;
 use super::args::database::DatabaseArgs;
-use super::args::elevenlabs::PlatformArgs;
-use super::args::live::StreamArgs;
+use super::args::elevenlabs::ElevenLabsArgs;
+use super::args::live::LiveArgs;
 use super::args::metrics::MetricsArgs;
 use super::args::post_call::PostCallArgs;
-use super::args::redaction::RedactArgs;
+use super::args::redaction::RedactionArgs;
 use super::args::retention::RetentionArgs;
 use super::args::tls::TlsArgs;
 use super::args::values::{interval, size};
@@ -36,7 +36,7 @@ pub(super) struct ServeArgs {
     #[command(flatten)]
     access: AccessArgs,
     #[command(flatten)]
-    limits: LimitArgs,
+    limits: ConnectionArgs,
     #[command(flatten)]
     tls: TlsArgs,
     #[command(flatten)]
@@ -74,17 +74,17 @@ pub(super) struct ServeArgs {
     )]
     stale_after: Duration,
     #[command(flatten)]
-    redact: RedactArgs,
+    redact: RedactionArgs,
     #[command(flatten)]
     retention: RetentionArgs,
     #[command(flatten)]
-    streams: StreamArgs,
+    streams: LiveArgs,
     #[command(flatten)]
     metrics: MetricsArgs,
     #[command(flatten)]
     post_call: PostCallArgs,
     #[command(flatten)]
-    platform: PlatformArgs,
+    platform: ElevenLabsArgs,
     /// Poll the ElevenLabs API at this interval for missing calls
     ///
     /// Fetches calls that never ended here because their post-call events were not received.
@@ -93,7 +93,7 @@ pub(super) struct ServeArgs {
     )]
     backfill_every: Option<Duration>,
     #[command(flatten)]
-    copies: CopyArgs,
+    backups: BackupScheduleArgs,
 }
 
 /// Maximum number of threads for short blocking work: quick reads, parsing of events, files.
@@ -135,7 +135,7 @@ async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
         }
         None => None,
     };
-    let store = Arc::new(if args.copies.litestream() {
+    let store = Arc::new(if args.backups.litestream() {
         SqliteStore::open_for_litestream(&options)?
     } else {
         SqliteStore::open(&options)?
@@ -187,12 +187,12 @@ async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
         retention,
         streams: args.streams.limits(),
         backfill,
-        copies: args.copies.plan(),
+        backups: args.backups.plan(),
         metrics,
     };
     server::serve(listener, store, settings, stop).await?;
     let database = args.database.database.display();
-    if args.copies.litestream() {
+    if args.backups.litestream() {
         tracing::info!(%database, "stopped");
     } else {
         tracing::info!(%database, "stopped; the WAL is merged into the database file");

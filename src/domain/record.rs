@@ -296,7 +296,7 @@ impl History {
     }
 }
 
-/// The merged records of one call. Does not depend on the order in which they were received.
+/// The merged records of one call. Does not depend on their order of arrival.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MergedRecord {
     /// Merged facts.

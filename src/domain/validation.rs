@@ -128,7 +128,7 @@ impl FieldReader {
     /// Returns `value` if no field is invalid. It must then be present.
     ///
     /// # Errors
-    /// The invalid fields, in the order in which they were found.
+    /// The invalid fields, in the order of the checks.
     pub fn finish<T>(self, value: Option<T>) -> Result<T, Vec<FieldError>> {
         match value {
             Some(value) if self.problems.is_empty() => Ok(value),

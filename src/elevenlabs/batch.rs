@@ -65,7 +65,10 @@ mod tests {
         for (recipient, driver, remarks, not_called) in [
             (json!({"conversation_id": "c", "id": "7"}), Some(7), 0, 0),
             (
-                json!({"conversation_id": "c", "id": "x", "conversation_initiation_client_data": {"user_id": "driver_8"}}),
+                json!({
+                    "conversation_id": "c", "id": "x",
+                    "conversation_initiation_client_data": {"user_id": "driver_8"},
+                }),
                 Some(8),
                 0,
                 0,

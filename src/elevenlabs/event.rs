@@ -177,7 +177,8 @@ mod tests {
     #[test]
     fn a_failed_call_has_the_number_that_was_called_from_any_provider() {
         for field in ["To", "to_number", "Called", "called_number"] {
-            let data = json!({"conversation_id": "c", "failure_reason": "busy", "metadata": {"body": {field: "+15550100042"}}});
+            let metadata = json!({"body": {field: "+15550100042"}});
+            let data = json!({"conversation_id": "c", "failure_reason": "busy", "metadata": metadata});
             let event = parse_event(json!({"type": "call_initiation_failure", "data": data}).to_string().as_bytes());
             let ParsedEvent::Record(record) = event.reading else { panic!("{field}: {:?}", event.reading) };
             assert_eq!(record.facts.external_number.as_deref(), Some("+15550100042"), "{field}");

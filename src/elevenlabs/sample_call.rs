@@ -19,7 +19,7 @@ struct Utterance {
     live: LiveTurn,
 }
 
-/// The way in which the agent's tool call reports an utterance during the call.
+/// Report of an utterance by the agent's tool call during the call.
 #[derive(Clone, Copy)]
 enum LiveTurn {
     AsSpoken,
@@ -53,7 +53,8 @@ const CALL: [Utterance; 8] = [
         at: 9,
         spoken: "Great. Your reefer is reading forty five degrees. Could you check the set...",
         meant: Some(
-            "Great. Your reefer is reading forty five degrees. Could you check the set point and tell me what it shows?",
+            "Great. Your reefer is reading forty five degrees. Could you check the set point and tell me what it \
+             shows?",
         ),
         live: LiveTurn::AsMeant,
     },

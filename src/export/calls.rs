@@ -110,10 +110,10 @@ fn begin(
 ) -> io::Result<Box<dyn Formatter>> {
     Ok(match format {
         ExportFormat::JsonLines => unreachable!("JSON Lines are not transcripts"),
-        ExportFormat::Csv => Box::new(rows::Table::new(of)),
+        ExportFormat::Csv => Box::new(rows::CsvWriter::new(of)),
         ExportFormat::Text => Box::new(transcript::Text::begin(of, position, out)?),
         ExportFormat::Markdown => Box::new(transcript::Markdown::begin(of, position, out)?),
-        ExportFormat::WebVtt => Box::new(subtitles::SubtitleWriter::new(of, subtitles::Kind::WebVtt)),
-        ExportFormat::SubRip => Box::new(subtitles::SubtitleWriter::new(of, subtitles::Kind::SubRip)),
+        ExportFormat::WebVtt => Box::new(subtitles::SubtitleWriter::new(of, subtitles::SubtitleKind::WebVtt)),
+        ExportFormat::SubRip => Box::new(subtitles::SubtitleWriter::new(of, subtitles::SubtitleKind::SubRip)),
     })
 }

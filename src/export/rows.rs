@@ -148,19 +148,19 @@ fn rows(name: &str, value: Option<Value>) -> Result<Vec<Row>, Invalid> {
 
 /// Header of the CSV table.
 pub(super) const CSV_HEADER: &str = "conversation_id,call_start_time,call_end_time,status,driver_id,driver_name,\
-                                     sequence_number,position,timestamp,speaker_type,message_text,final_text,interrupted,\
-                                     superseded_by,source,transcription_id,record_time\r\n";
+                                     sequence_number,position,timestamp,speaker_type,message_text,final_text,\
+                                     interrupted,superseded_by,source,transcription_id,record_time\r\n";
 
 /// A writer of CSV rows, one per turn.
-pub(super) struct Table(CallContext);
+pub(super) struct CsvWriter(CallContext);
 
-impl Table {
+impl CsvWriter {
     pub(super) fn new(of: CallContext) -> Self {
         Self(of)
     }
 }
 
-impl Formatter for Table {
+impl Formatter for CsvWriter {
     fn turn(&mut self, turn: Turn, out: &mut dyn Write) -> io::Result<()> {
         let CallContext { call, driver } = &self.0;
         let text = |value: Option<String>| value.unwrap_or_default();

@@ -12,7 +12,7 @@ use std::io::{self, Write};
 pub(super) const VTT_HEADER: &str = "WEBVTT\n";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum SubtitleKind {
     WebVtt,
     SubRip,
 }
@@ -33,7 +33,7 @@ const MAX_PENDING: usize = 1000;
 /// A writer of subtitles.
 pub(super) struct SubtitleWriter {
     of: CallContext,
-    kind: Kind,
+    kind: SubtitleKind,
     written: u64,
     /// Start of the buffered turns. Their ends depend on the start of the next turn.
     start: u64,
@@ -41,7 +41,7 @@ pub(super) struct SubtitleWriter {
 }
 
 impl SubtitleWriter {
-    pub(super) fn new(of: CallContext, kind: Kind) -> Self {
+    pub(super) fn new(of: CallContext, kind: SubtitleKind) -> Self {
         Self { of, kind, written: 0, start: 0, pending: Vec::new() }
     }
 
@@ -65,12 +65,12 @@ impl SubtitleWriter {
         self.written += 1;
         let (start, end) = (self.time(start), self.time(end));
         match self.kind {
-            Kind::WebVtt => {
+            SubtitleKind::WebVtt => {
                 let text: Vec<_> = lines_of(words(turn)).map(escaped).collect();
                 writeln!(out, "\n{}\n{start} --> {end}", self.written)?;
                 writeln!(out, "<v {}>{}", name_of(turn.speaker), text.join("\n"))
             }
-            Kind::SubRip => {
+            SubtitleKind::SubRip => {
                 // SubRip has no escapes, and a line of the words could be mistaken for one with times.
                 let text = lines_of(words(turn)).collect::<Vec<_>>().join(" ").replace("-->", "→");
                 writeln!(out, "{}\n{start} --> {end}\n{}: {text}\n", self.written, name_of(turn.speaker))
@@ -79,7 +79,7 @@ impl SubtitleWriter {
     }
 
     fn time(&self, milliseconds: u64) -> String {
-        let point = if self.kind == Kind::WebVtt { '.' } else { ',' };
+        let point = if self.kind == SubtitleKind::WebVtt { '.' } else { ',' };
         format!("{}{point}{:03}", super::form::clock(milliseconds), milliseconds % 1000)
     }
 }

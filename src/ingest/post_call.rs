@@ -1,5 +1,4 @@
-//! What becomes of post-call deliveries whose signature was verified: events are stored and reconciled, recordings are
-//! noted.
+//! Processes post-call deliveries with a verified signature: events are stored and reconciled, recordings are noted.
 
 use super::event::{count_event, parse_body};
 use super::job::WriteError;

@@ -44,7 +44,7 @@ pub enum ServeError {
     Io(#[source] io::Error),
     /// Backups cannot be made as configured.
     #[error("cannot make backups of the database")]
-    Copies(#[source] io::Error),
+    Backups(#[source] io::Error),
     /// The writer's thread ended unexpectedly, because of a bug.
     #[error("the writer thread ended unexpectedly; nothing more can be stored")]
     WriterDied,
@@ -52,7 +52,7 @@ pub enum ServeError {
 
 /// Work that runs on threads of its own, until it is dropped.
 struct Jobs {
-    copies: Option<backup::Periodic>,
+    backups: Option<backup::Periodic>,
     reconciler: Reconciler,
     stale: Option<IntervalThread>,
     memory_trim: IntervalThread,
@@ -63,7 +63,7 @@ struct Jobs {
 impl Jobs {
     fn start(
         settings: &mut Settings,
-        copies: Option<backup::Periodic>,
+        backups: Option<backup::Periodic>,
         store: &Arc<dyn Store>,
         writer: &Writer,
     ) -> io::Result<Self> {
@@ -81,7 +81,7 @@ impl Jobs {
         });
         let stale = settings.stale_after.map(|after| stale_calls::start(after, Box::new(blocking())));
         Ok(Self {
-            copies,
+            backups,
             reconciler,
             stale: stale.transpose()?,
             memory_trim: malloc_trim::trim_regularly()?,
@@ -95,9 +95,9 @@ impl Jobs {
     async fn stop(self, writer_thread: WriterThread, store: Arc<dyn Store>) -> bool {
         drop(self.memory_trim);
         drop(self.stale);
-        let (copies, reconciler) = (self.copies, self.reconciler);
+        let (backups, reconciler) = (self.backups, self.reconciler);
         let ended_well = tokio::task::spawn_blocking(move || {
-            drop(copies);
+            drop(backups);
             drop(reconciler);
             let ended_well = writer_thread.stop();
             drop(store);
@@ -165,12 +165,12 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     if let Some(database) = store.copier().database() {
-        backup::remove_leftovers(database, &settings.copies);
+        backup::remove_leftovers(database, &settings.backups);
     }
-    let copies = backup::Periodic::start(&settings.copies, store.copier()).map_err(ServeError::Copies)?;
+    let backups = backup::Periodic::start(&settings.backups, store.copier()).map_err(ServeError::Backups)?;
     let (writer, mut writer_thread) =
         Writer::start(store.clone(), settings.writing, settings.redactor.take()).map_err(ServeError::Io)?;
-    let jobs = Jobs::start(&mut settings, copies, &store, &writer).map_err(ServeError::Io)?;
+    let jobs = Jobs::start(&mut settings, backups, &store, &writer).map_err(ServeError::Io)?;
     let live = LiveHub::new(store.clone(), settings.streams, api::encode_event);
     let scrape = MetricsEndpoint::new(store.clone(), writer.clone());
     let (tls, limits) = (settings.tls.take(), settings.connections.clone());

@@ -46,7 +46,7 @@ pub struct Settings {
     /// Client and interval for fetching missing ends of calls from ElevenLabs.
     pub backfill: Option<(Client, Duration)>,
     /// Schedule of automatic backups.
-    pub copies: BackupSchedule,
+    pub backups: BackupSchedule,
     /// Listener that serves `/metrics` without authentication, in addition to the main port.
     pub metrics: Option<TcpListener>,
 }

@@ -9,7 +9,7 @@ use poem::{Endpoint, Request, Response};
 use std::sync::LazyLock;
 
 /// Content security policy: inline scripts and styles, requests to this service only.
-const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' data:; \
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Swagger UI, compressed with gzip to a quarter of its size. The page loads the OpenAPI document from the service.
@@ -48,7 +48,7 @@ pub(super) fn document(json: String) -> impl Endpoint<Output = Response> {
 fn answer(content_type: &str, content: Bytes) -> Response {
     Response::builder()
         .content_type(content_type)
-        .header(header::CONTENT_SECURITY_POLICY, POLICY)
+        .header(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY)
         .header(header::CACHE_CONTROL, "no-cache")
         .body(content)
 }

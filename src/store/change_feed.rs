@@ -8,7 +8,7 @@ use crate::domain::{Call, ConversationId, Turn};
 use std::fmt;
 use std::str::FromStr;
 
-/// A position in the order in which turns and changes of calls were committed.
+/// A position in the order of the commits of turns and changes.
 ///
 /// Its text form, which is the event id of a stream, is `TURN-CHANGE` or `TURN-CHANGE-CALL`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

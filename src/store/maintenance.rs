@@ -50,9 +50,9 @@ type BackupCopy = Arc<dyn Fn(&Path, &Aside, ProgressFn) -> Result<BackupReport> 
 /// Depth of the check of a finished copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CopyCheck {
-    /// That it opens and has its full length.
+    /// It must open and have its full length.
     Length,
-    /// In addition that all of it is intact.
+    /// In addition, all of it must be intact.
     Content,
 }
 

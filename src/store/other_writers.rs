@@ -1,6 +1,6 @@
 //! Presence of other writers.
 
-/// Presence of other writers of a database, for whom long changes pause.
+/// Presence of other writers of a database. Long changes pause for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OtherWriters {
     /// Nobody else writes.

@@ -1,4 +1,4 @@
-//! What writes return, and the reasons why one is refused.
+//! Results of writes, and the reasons why one is refused.
 
 use crate::domain::validation::FieldError;
 use crate::domain::{DriverId, Timestamp};

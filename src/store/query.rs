@@ -223,7 +223,7 @@ pub struct Due {
     pub calls: Vec<ConversationId>,
     /// Number of all calls that are due.
     pub count: u64,
-    /// The latest due note. Notes are numbered in the order in which calls became due.
+    /// The latest due note. Notes are numbered as calls become due.
     pub last: i64,
 }
 

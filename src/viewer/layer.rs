@@ -11,7 +11,7 @@ use poem::{Endpoint, IntoEndpoint, IntoResponse, Request, Response, Route, Route
 pub const PATHS: [&str; 2] = ["/", "/assets/{version}/{file}"];
 
 /// Content security policy: only files of this service, no inline script or style, and no text parsed as HTML.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       media-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; \
                       require-trusted-types-for 'script'; trusted-types 'none'";
 
@@ -46,7 +46,7 @@ fn index_html() -> impl Endpoint<Output = Response> {
     make_sync(|request: Request| {
         let mut answer = respond(&request, &AssetBundle::get().shell, "no-cache");
         for (name, value) in [
-            (header::CONTENT_SECURITY_POLICY, POLICY),
+            (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
             (header::REFERRER_POLICY, "same-origin"),
             (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         ] {

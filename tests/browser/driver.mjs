@@ -2,7 +2,8 @@
 // {"id", "page", "step", "args"}; each line of standard output answers one: {"id", "value"} or {"id", "error"}.
 // Ends, and the browser with it, when standard input does.
 //
-// Whatever a step does, it fails when the page has written an error to its console, asked anything of another host, or thrown.
+// Whatever a step does, it fails when the page has written an error to its console, asked anything of another host, or
+// thrown.
 
 import { createInterface } from "node:readline";
 import { createRequire } from "node:module";

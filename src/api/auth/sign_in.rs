@@ -1,4 +1,4 @@
-//! Operations by which a browser signs in and out.
+//! Operations that sign a browser in and out.
 
 use super::access::Access;
 use super::client::{Scheme, scheme_of};

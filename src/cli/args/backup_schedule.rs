@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 #[derive(Debug, Args)]
-pub(in crate::cli) struct CopyArgs {
+pub(in crate::cli) struct BackupScheduleArgs {
     /// Make a backup at this interval
     #[arg(
         long, env = "TRANSCRIBE_HOOK_BACKUP_EVERY", value_name = "DURATION", value_parser = interval,
@@ -33,7 +33,7 @@ pub(in crate::cli) struct CopyArgs {
     litestream: bool,
 }
 
-impl CopyArgs {
+impl BackupScheduleArgs {
     pub(in crate::cli) fn litestream(&self) -> bool {
         self.litestream
     }

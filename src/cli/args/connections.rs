@@ -6,7 +6,7 @@ use clap::Args;
 use std::time::Duration;
 
 #[derive(Debug, Args)]
-pub(in crate::cli) struct LimitArgs {
+pub(in crate::cli) struct ConnectionArgs {
     /// Limit open connections; a new one evicts an idle one
     #[arg(
         long, env = "TRANSCRIBE_HOOK_MAX_CONNECTIONS", value_name = "NUMBER", default_value = "2048",
@@ -35,7 +35,7 @@ pub(in crate::cli) struct LimitArgs {
     idle_timeout: Duration,
 }
 
-impl LimitArgs {
+impl ConnectionArgs {
     pub(in crate::cli) fn connections(&self) -> ConnectionLimits {
         ConnectionLimits {
             number: self.max_connections as usize,

@@ -8,7 +8,7 @@ use clap::Args;
 
 /// Flags of access to the ElevenLabs API.
 #[derive(Debug, Args)]
-pub(in crate::cli) struct PlatformArgs {
+pub(in crate::cli) struct ElevenLabsArgs {
     #[command(flatten)]
     key: Secrets<ApiKey>,
     /// Use the ElevenLabs API at this URL
@@ -21,7 +21,7 @@ pub(in crate::cli) struct PlatformArgs {
     elevenlabs_base_url: String,
 }
 
-impl PlatformArgs {
+impl ElevenLabsArgs {
     /// Returns a client, if a key is configured.
     pub(in crate::cli) fn client(&self) -> Result<Option<Client>> {
         let Some(key) = self.key.read_one()? else { return Ok(None) };

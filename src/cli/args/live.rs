@@ -6,7 +6,7 @@ use clap::Args;
 use std::time::Duration;
 
 #[derive(Debug, Args)]
-pub(in crate::cli) struct StreamArgs {
+pub(in crate::cli) struct LiveArgs {
     /// Limit open live streams; more are answered 503
     ///
     /// Each live stream holds one connection.
@@ -23,7 +23,7 @@ pub(in crate::cli) struct StreamArgs {
     stream_heartbeat: Duration,
 }
 
-impl StreamArgs {
+impl LiveArgs {
     pub(in crate::cli) fn limits(&self) -> StreamLimits {
         StreamLimits { streams: self.max_streams as usize, heartbeat: self.stream_heartbeat }
     }

@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 
 /// The kinds of personal data that are replaced before words are stored.
 #[derive(Debug, Args)]
-pub(in crate::cli) struct RedactArgs {
+pub(in crate::cli) struct RedactionArgs {
     /// Redact these kinds before storing: card, email, phone, ssn
     ///
     /// Each finding is replaced with its kind in brackets, as in `[card]`.
@@ -36,7 +36,7 @@ impl From<PiiKindArg> for PiiKind {
     }
 }
 
-impl RedactArgs {
+impl RedactionArgs {
     /// Returns the redactor, if any kind is configured.
     pub(in crate::cli) fn redactor(&self) -> Option<Redactor> {
         let kinds: Vec<PiiKind> = self.redact.iter().copied().map(PiiKind::from).collect();

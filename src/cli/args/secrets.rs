@@ -50,7 +50,8 @@ impl SecretKind for WebhookSecret {
         let key = text.starts_with("sk_") || text.starts_with("xi-");
         if key {
             return Some(
-                "is an API key of ElevenLabs; a signing secret begins with wsec_, and is shown when the webhook is created",
+                "is an API key of ElevenLabs; a signing secret begins with wsec_, and is shown when the webhook is \
+                 created",
             );
         }
         if text.eq_ignore_ascii_case("bearer") {

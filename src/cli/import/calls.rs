@@ -162,7 +162,7 @@ fn restore_slices(store: &SqliteStore, call: &Arc<ArchivedCall>) -> Result<Resul
         let restored = store.call(&id)?.and_then(|call| usize::try_from(call.turn_count).ok()).unwrap_or(0);
         match command::execute(store, Timestamp::now(), GoOnRestoring(call.clone(), restored))? {
             Ok(Completion::Begun) if store.other_writers() == OtherWriters::Some => {
-                std::thread::sleep(start.elapsed().min(MAX_PAUSE))
+                std::thread::sleep(start.elapsed().min(MAX_PAUSE));
             }
             Ok(Completion::Begun) => {}
             Ok(Completion::Done(is_new)) => return Ok(Ok(is_new)),

@@ -95,13 +95,13 @@ impl AcmeRenewer {
             .timeout_global(Some(Duration::from_secs(30)))
             .build()
             .into();
-        let mut keeper = Self { settings, agent, until: None };
-        match keeper.cached() {
-            Ok(Some(kept)) => keeper.install(&kept, certificates)?,
+        let mut renewer = Self { settings, agent, until: None };
+        match renewer.cached() {
+            Ok(Some(kept)) => renewer.install(&kept, certificates)?,
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "stored certificate unusable; requesting another one"),
         }
-        Ok(keeper)
+        Ok(renewer)
     }
 
     /// Returns the stored certificate, if it has the configured directory and domains.

@@ -20,7 +20,7 @@ pub enum TlsSettings {
 #[derive(Debug)]
 pub struct Tls {
     certificates: Arc<Certificates>,
-    keeper: CertificateSource,
+    source: CertificateSource,
 }
 
 #[derive(Debug)]
@@ -36,13 +36,13 @@ impl Tls {
     /// The files contain no certificate with its key, or the folder for certificates is unusable.
     pub fn open(settings: TlsSettings) -> Result<Self, BadCertificate> {
         let certificates = Arc::new(Certificates::default());
-        let keeper = match settings {
+        let source = match settings {
             TlsSettings::Files(files) => CertificateSource::Files(FileReloader::open(files, &certificates)?),
             TlsSettings::Acme(settings) => {
                 CertificateSource::Acme(Box::new(AcmeRenewer::open(settings, &certificates)?))
             }
         };
-        Ok(Self { certificates, keeper })
+        Ok(Self { certificates, source })
     }
 
     pub(in crate::server) fn acceptor(&self) -> TlsAcceptor {
@@ -52,7 +52,7 @@ impl Tls {
             .with_no_client_auth()
             .with_cert_resolver(self.certificates.clone());
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        if matches!(self.keeper, CertificateSource::Acme(_)) {
+        if matches!(self.source, CertificateSource::Acme(_)) {
             config.alpn_protocols.push(CHALLENGE.to_vec());
         }
         TlsAcceptor::from(Arc::new(config))
@@ -60,9 +60,9 @@ impl Tls {
 
     /// Reloads or renews the certificate, for as long as this is polled.
     pub(in crate::server) async fn run(self) {
-        match self.keeper {
+        match self.source {
             CertificateSource::Files(files) => files.run(&self.certificates).await,
-            CertificateSource::Acme(keeper) => keeper.run(&self.certificates).await,
+            CertificateSource::Acme(renewer) => renewer.run(&self.certificates).await,
         }
     }
 }

@@ -38,7 +38,7 @@ pub(super) fn history(connection: &Connection, id: &ConversationId) -> Result<Hi
     text.map_or(Ok(History::default()), |text| parsed(&text, CONTEXT))
 }
 
-/// What tools say about a call.
+/// Claims of tools about a call.
 #[derive(Default)]
 pub(super) struct ToolClaims {
     /// Who was called.

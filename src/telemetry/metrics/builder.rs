@@ -57,7 +57,9 @@ impl MetricSet {
         let labels = names(by);
         let metric = IntCounterVec::new(Opts::new(name, help), &labels);
         let metric = self.add(metric, Description { name, kind: "counter", labels, help });
-        combinations(by).iter().for_each(|values| drop(metric.with_label_values(values)));
+        for values in combinations(by) {
+            metric.with_label_values(&values);
+        }
         metric
     }
 
@@ -66,7 +68,9 @@ impl MetricSet {
         let labels = names(by);
         let metric = IntGaugeVec::new(Opts::new(name, help), &labels);
         let metric = self.add(metric, Description { name, kind: "gauge", labels, help });
-        combinations(by).iter().for_each(|values| drop(metric.with_label_values(values)));
+        for values in combinations(by) {
+            metric.with_label_values(&values);
+        }
         metric
     }
 

@@ -31,21 +31,21 @@ pub static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
 pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Buckets of durations: from half a millisecond, because storing a turn takes less than one, to the write timeout.
-const SECONDS: &[f64] =
+const DURATION_BUCKETS: &[f64] =
     &[0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// Buckets of the ingest lag: from a tenth of a second to hours, as after an outage.
-const LAG: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0, 21_600.0];
+const LAG_BUCKETS: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0, 21_600.0];
 
 /// Buckets of the number of writes per commit.
-const BATCH: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+const BATCH_BUCKETS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
 /// Outcomes of webhook requests.
-const OUTCOMES: &[&str] =
+const WEBHOOK_OUTCOMES: &[&str] =
     &["stored", "duplicate", "rejected", "unauthorized", "quarantined", "dropped", "overloaded", "failed", "abandoned"];
 
 /// Outcomes of events.
-const EVENTS: &[&str] = &["applied", "remarked", "ignored", "unreadable"];
+const EVENT_OUTCOMES: &[&str] = &["applied", "remarked", "ignored", "unreadable"];
 
 macro_rules! metrics {
     ($($(#[doc = $help:literal])+ $name:ident: $type:ident = $kind:ident($($argument:expr),* $(,)?);)+) => {
@@ -71,25 +71,25 @@ metrics! {
 
     /// Time from a request's header to its response's header, in seconds. A route is a template, never a path; 499 is a
     /// client that disconnected.
-    http_request_duration_seconds: HistogramVec = histogram_by(SECONDS, &["method", "route", "status"]);
+    http_request_duration_seconds: HistogramVec = histogram_by(DURATION_BUCKETS, &["method", "route", "status"]);
     /// Webhook requests of ElevenLabs by outcome.
     webhook_requests_total: IntCounterVec = counter_by(&[
         ("endpoint", &["transcription", "post-call", "history"]),
-        ("outcome", OUTCOMES),
+        ("outcome", WEBHOOK_OUTCOMES),
     ]);
 
     /// Committed turns, without duplicates.
     turns_stored_total: IntCounterVec = counter_by(&[("speaker", &["agent", "driver"])]);
     /// Delay from a turn's own timestamp until it is stored, in seconds.
-    ingest_lag_seconds: Histogram = histogram(LAG);
+    ingest_lag_seconds: Histogram = histogram(LAG_BUCKETS);
     /// Writes waiting for the writer.
     write_queue_depth: IntGauge = gauge();
     /// Writes per commit.
-    write_batch_size: Histogram = histogram(BATCH);
+    write_batch_size: Histogram = histogram(BATCH_BUCKETS);
     /// Duration of a commit, including fsync, in seconds.
-    commit_duration_seconds: Histogram = histogram(SECONDS);
+    commit_duration_seconds: Histogram = histogram(DURATION_BUCKETS);
     /// Duration of a WAL checkpoint, in seconds.
-    checkpoint_duration_seconds: Histogram = histogram(SECONDS);
+    checkpoint_duration_seconds: Histogram = histogram(DURATION_BUCKETS);
     /// Failed WAL checkpoints, as on a full disk.
     checkpoint_failures_total: IntCounter = counter();
     /// Upper bound of the turns that are not in the search index yet, as of the last indexing.
@@ -98,9 +98,9 @@ metrics! {
     /// Calls that wait for reconciliation, as of the last check.
     reconciliations_due: IntGauge = gauge();
     /// Duration of reconciling a call, from reading to storing, in seconds.
-    reconciliation_duration_seconds: Histogram = histogram(SECONDS);
+    reconciliation_duration_seconds: Histogram = histogram(DURATION_BUCKETS);
     /// Stored post-call events by outcome. A remarked event was applied, but parts of it could not be read.
-    events_total: IntCounterVec = counter_by(&[("outcome", EVENTS)]);
+    events_total: IntCounterVec = counter_by(&[("outcome", EVENT_OUTCOMES)]);
     /// Unreadable parts of events and histories by kind: words, numbers that JSON cannot represent, damaged text,
     /// fields.
     remarks_total: IntCounterVec = counter_by(&[("kind", &["words", "number", "text", "field"])]);

@@ -1,7 +1,7 @@
 // The page's entry point: sign-in, routing, the choice of views, and keyboard shortcuts.
 //
-// The URL determines what is shown (route.js). The list (list.js) or the search results (search_results.js) are on one side, a
-// call (call.js) on the other. One event stream (live.js) updates both. All data comes from the public API.
+// The URL determines what is shown (route.js). The list (list.js) or the search results (search_results.js) are on one
+// side, a call (call.js) on the other. One event stream (live.js) updates both. All data comes from the public API.
 
 import { Failure, address, onUnauthorized } from "./api.js";
 import { CallView, leave } from "./call.js";

@@ -18,7 +18,7 @@ const PUBLIC: [&str; 5] = ["/docs", "/healthz", "/openapi.json", "/readyz", "/se
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 
-/// What the error body says of a 401, once its headers are right.
+/// Returns the message of a 401, after a check of its headers.
 #[track_caller]
 fn refused(sent: &Sent) -> String {
     assert_eq!(sent.status, 401, "{}", sent.text);
@@ -188,7 +188,7 @@ fn an_address_that_others_reach_needs_a_token_and_then_refuses_them_without_it()
     assert_eq!(answer.status(), 401, "a token is needed from this machine too");
 }
 
-/// What `serve` says that ends with these flags.
+/// Returns the error of a `serve` that ends with these flags.
 fn why(flags: &[&str]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("calls.db");

@@ -28,7 +28,7 @@ fn begin(service: &Service) -> (TcpStream, String) {
     (connection, String::from_utf8(head).unwrap())
 }
 
-/// What is beside the database that is not its own.
+/// Returns the names of the files beside the database that are not its own.
 fn beside(service: &Service) -> Vec<String> {
     let names = names_in(service.database().parent().unwrap());
     names.into_iter().filter(|name| name.contains("download")).collect()

@@ -1,4 +1,4 @@
-//! How bodies are sent: packed, and with what content type.
+//! Encodings and content types of request bodies.
 
 use crate::support::service::{Answer, Service, TURNS, peak, wait_for};
 use crate::support::turns::turn;

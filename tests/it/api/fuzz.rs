@@ -43,7 +43,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// A valid turn in which one place was changed, be it within a character.
+/// A valid turn with one changed place, even within a character.
 fn any_damaged_turn() -> impl Strategy<Value = Vec<u8>> {
     (any::<proptest::sample::Index>(), any::<u8>(), 0..3).prop_map(|(place, byte, how)| {
         let mut body = turn("conv_a", 1).to_string().into_bytes();

@@ -1,5 +1,5 @@
-//! Nobody reads or manages without a token, from wherever the request comes: the token that the service makes, where it stands,
-//! who finds it, and that no private answer stays in a cache.
+//! Nobody reads or manages without a token, from wherever the request comes: the token that the service makes, where it
+//! stands, who finds it, and that no private answer stays in a cache.
 
 use crate::support::openapi::{Sent, filled, operations, send};
 use crate::support::service::{Answer, Service, TURNS, binary, run, wait_for};
@@ -142,7 +142,7 @@ fn a_token_file_that_somebody_else_may_have_put_there_is_refused_and_left_alone(
     }
 }
 
-/// What `token` prints.
+/// Runs `token`.
 fn token(flags: &[&str], database: &Path) -> Output {
     binary().args(["token", "--database"]).arg(database).args(flags).output().unwrap()
 }
@@ -304,7 +304,8 @@ fn nothing_below_the_webhooks_asks_for_the_api_token_and_addresses_work_as_peopl
     assert!(!log.contains("post-call/") && !log.contains("%20"), "{log}");
 }
 
-/// Every operation of the document with a token and without: the private ones must not be stored by whoever passes them on.
+/// Every operation of the document with a token and without: the private ones must not be stored by whoever passes them
+/// on.
 #[test]
 fn no_answer_that_is_not_public_may_be_cached() {
     let audio = tempfile::tempdir().unwrap();

@@ -17,7 +17,7 @@ fn unfinished(database: &Path) -> Vec<String> {
     select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
 }
 
-/// How many rows of any table are about a call.
+/// Counts the rows of all tables about a call.
 fn rows_about(database: &Path, id: &str) -> i64 {
     let connection = open(database);
     let tables =
@@ -67,8 +67,8 @@ fn turns_of_other_calls_do_not_wait_for_the_erasure_of_a_call_of_a_hundred_thous
     waits.sort();
     let (count, longest, median) = (waits.len(), waits[waits.len() - 1], waits[waits.len() / 2]);
     println!("{count} turns beside the erasure, which took {took:?}; the slowest {longest:?}, the median {median:?}");
-    // The promise is 100 ms for each. A machine that many tests share may take the processor away for longer, but not from
-    // most turns; and an erasure in one piece would make one turn wait for nearly all of its time.
+    // The promise is 100 ms for each. A machine that many tests share may take the processor away for longer, but not
+    // from most turns; and an erasure in one piece would make one turn wait for nearly all of its time.
     assert!(count > 20 && longest * 4 < took, "{count} turns, the slowest {longest:?} of {took:?}");
     assert!(median < Duration::from_millis(100), "{median:?}");
     assert_eq!(rows_about(&database, "conv_long"), 0);

@@ -98,7 +98,7 @@ fn history(id: &str) -> Write {
     Write::KeepHistory(Box::new(parse_history(body.to_string().as_bytes()).unwrap()))
 }
 
-/// What is there before, and makes each write of [`of_each_kind`] do something.
+/// Returns the writes before the test, which make each write of [`of_each_kind`] do something.
 fn before() -> Vec<Write> {
     let mut writes = vec![
         Write::PutDrivers(vec![driver(1), driver(2)]),
@@ -112,7 +112,7 @@ fn before() -> Vec<Write> {
     writes
 }
 
-/// What reconciling `conv_event` comes to, which is the same over every store that [`before`] was written to.
+/// Returns the reconciliation of `conv_event`, which is the same over every store that [`before`] was written to.
 fn reconciliation() -> Write {
     let attacked = Attacked::new();
     let material = attacked.store.material(&conversation("conv_event")).unwrap().expect("a record came");

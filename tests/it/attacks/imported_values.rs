@@ -1,4 +1,4 @@
-//! What is imported keeps the rules of what arrives, and what could not be stored shows before a turn is lost.
+//! Imported values obey the rules of received ones, and unstorable ones are reported before a turn is lost.
 
 use crate::support::database::with_long_call;
 use crate::support::export::{exported, rich, store};
@@ -68,7 +68,7 @@ fn numbers() -> Vec<Case> {
     cases
 }
 
-/// What turns hold.
+/// Cases for the values of turns.
 fn of_turns() -> Vec<Case> {
     [
         ("message_text", long(65_537)),
@@ -103,7 +103,7 @@ fn of_turns() -> Vec<Case> {
     .collect()
 }
 
-/// What calls, histories, drivers, dispatches and events hold.
+/// Cases for the values of calls, histories, drivers, dispatches and events.
 fn of_other_rows() -> Vec<Case> {
     [
         ("signs", "/turn_count", json!(8)),

@@ -1,4 +1,5 @@
-//! Repeats within calls of any length: once, also behind what the service remembers, after restarts, and at a bounded cost.
+//! Repeats within calls of any length: once, also behind what the service remembers, after restarts, and at a bounded
+//! cost.
 
 use crate::support::database::with_long_call;
 use crate::support::service::{Service, binary, open};

@@ -1,5 +1,5 @@
-//! What somebody tried who wanted to break the service, each as a test of its kind: ways in which turns could be lost, doubled,
-//! misordered or damaged, kept out, or read by others.
+//! Attempts to break the service, each as a test of its kind: turns lost, doubled, misordered or damaged, senders kept
+//! out, calls read by others.
 
 mod access;
 mod disk_faults;

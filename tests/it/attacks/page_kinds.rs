@@ -1,5 +1,5 @@
-//! Databases with other kinds of pages than the service makes itself: an operator may switch `auto_vacuum` on or off, also
-//! while the service runs. Erased words must leave the bytes all the same, and no page may be damaged.
+//! Databases with other kinds of pages than the service makes itself: an operator may switch `auto_vacuum` on or off,
+//! also while the service runs. Erased words must leave the bytes all the same, and no page may be damaged.
 
 use crate::support::database::{assert_sound, stored};
 use crate::support::files::with_any;

@@ -1,5 +1,5 @@
-//! Real proxies before the service: whatever they add or leave out, nobody reads or manages through them without a token, and
-//! with the configuration of the documents everything works through them.
+//! Real proxies before the service: whatever they add or leave out, nobody reads or manages through them without a
+//! token, and with the configuration of the documents everything works through them.
 
 use crate::support::browser::Page;
 use crate::support::documents::block;

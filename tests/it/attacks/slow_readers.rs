@@ -8,8 +8,8 @@ use std::net::TcpStream;
 
 const READERS: usize = 60;
 
-/// How much more memory these readers may take, in KiB.
-const MOST_MORE: u64 = 224 * 1024;
+/// Maximum additional memory for these readers, in KiB.
+const MAX_ADDITIONAL_KIB: u64 = 224 * 1024;
 
 /// A service with a call of 65 MB.
 fn with_a_long_call() -> Service {
@@ -72,7 +72,7 @@ fn readers_that_do_not_read_take_a_bounded_memory_and_small_answers_do_not_wait_
     service.get("/api/v1/calls").expect(200);
     let grown = peak(service.pid()).saturating_sub(before);
     println!("{grown} KiB more; {} answered, {} told 503", answered("\"status\":200"), answered("\"status\":503"));
-    assert!(grown < MOST_MORE, "{grown} KiB more for {READERS} readers");
+    assert!(grown < MAX_ADDITIONAL_KIB, "{grown} KiB more for {READERS} readers");
     drop(readers);
     wait_for("long pages to be answered again", || {
         (service.get("/api/v1/calls/conv_long/transcriptions?limit=1000").status == 200).then_some(())

@@ -1,5 +1,5 @@
-//! Fifty strangers that each hold a body open at the least rate that the time-outs allow, beside ElevenLabs and clients with a
-//! token.
+//! Fifty strangers that each hold a body open at the least rate that the time-outs allow, beside ElevenLabs and clients
+//! with a token.
 
 use crate::support::service::{Service, TURNS, peak, wait_for};
 use crate::support::turns::turn;
@@ -18,27 +18,27 @@ use transcribe_hook::secret::Secret;
 
 const STRANGERS: usize = 50;
 
-/// How often each stranger sends a little before the others come.
+/// Number of small pieces that each stranger sends before the others connect.
 const ROUNDS: usize = 24;
 
 const TOKEN: &str = "api_0123456789abcdef0123456789abcdef";
 
-/// How long an honest request may take. A machine that does other things is slow; without what is tested here it takes a
-/// minute, or is refused.
-const REASONABLE: Duration = Duration::from_secs(30);
+/// Maximum duration of an honest request. A busy machine is slow; without the tested limits, the request takes a minute
+/// or is refused.
+const MAX_HONEST_TIME: Duration = Duration::from_secs(30);
 
-/// How much memory the process may have had, in KiB.
-const MOST_MEMORY: u64 = 160 * 1024;
+/// Maximum memory of the process, in KiB.
+const MAX_MEMORY_KIB: u64 = 160 * 1024;
 
-/// What strangers hold open.
+/// A request that strangers hold open.
 #[derive(Clone, Copy)]
 struct Held {
     path: &'static str,
     /// Length that the head announces.
     announced: usize,
-    /// What the body begins with.
+    /// The first bytes of the body.
     beginning: &'static str,
-    /// How much comes at once before the least rate, the first time.
+    /// Size of the first piece, before the minimum rate, in bytes.
     burst: usize,
 }
 
@@ -134,7 +134,7 @@ fn within_reason(service: &Service, path: &str, headers: &[(&str, &str)], body: 
     let headers = [&[("content-type", "application/json")], headers].concat();
     service.post_raw(path, &headers, body).expect(status);
     let took = started.elapsed();
-    assert!(took < REASONABLE, "{path} took {took:?} for {} bytes", body.len());
+    assert!(took < MAX_HONEST_TIME, "{path} took {took:?} for {} bytes", body.len());
     took
 }
 
@@ -202,7 +202,7 @@ fn all_comes_through(held: Held) {
         assert_eq!(std::fs::metadata(recordings.join("conv_heard.mp3")).unwrap().len(), 40 << 20);
         let peak = peak(service.pid());
         println!("{} from {}: peak memory {peak} KiB", held.path, if from_many { "many" } else { "one" });
-        assert!(peak < MOST_MEMORY, "{peak} KiB");
+        assert!(peak < MAX_MEMORY_KIB, "{peak} KiB");
         // What was displaced is not half kept.
         wait_for("the strangers' files to go", || (std::fs::read_dir(&recordings).unwrap().count() == 1).then_some(()));
     }

@@ -1,4 +1,4 @@
-//! What callers say does nothing to a terminal, and reaches files and pipes as it is.
+//! Words of callers do nothing to a terminal, and reach files and pipes unchanged.
 
 use crate::support::service::run;
 use crate::support::turns::turn;

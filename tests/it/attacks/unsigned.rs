@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 const HISTORY: &str = "/webhooks/elevenlabs/history";
 
-/// What a person without a secret may send of a call.
+/// Returns deliveries that a person without a secret may send about a call.
 fn forged() -> Vec<Value> {
     let history = |entries: Value, more: Value| {
         let mut body = json!({"conversation_id": CALL, "timestamp": "2026-09-28T12:00:50Z",
@@ -38,7 +38,8 @@ fn service() -> Service {
     service
 }
 
-/// The call and its transcript, but for what says by which rows and when, and for the statistics of what was heard.
+/// Returns the call and its transcript, without the sources and times of its rows and without the statistics of live
+/// turns.
 fn seen(service: &Service) -> (Value, Vec<(Value, Value, Value)>) {
     let mut call = service.get(&format!("/api/v1/calls/{CALL}")).expect(200).json();
     let fields = call.as_object_mut().unwrap();
@@ -103,7 +104,8 @@ fn a_record_without_words_closes_who_was_called_but_not_the_transcript() {
     service.post(HISTORY, &forged()[1]).expect(200);
     let call = || service.get(&format!("/api/v1/calls/{CALL}")).expect(200).json();
     assert_eq!(call()["driver_id"], 7, "until there is a record, the history is all that is known");
-    // As ElevenLabs sends it where transcripts are excluded: what was shown during the call is all there is of its words.
+    // As ElevenLabs sends it where transcripts are excluded: what was shown during the call is all there is of its
+    // words.
     post_signed(&service, &with(&sample(0), "/data/transcript", Value::Null).to_string()).expect(200);
     assert_eq!((&call()["driver_id"], &call()["status"]), (&json!(1042), &json!("completed")));
     let words: Vec<_> = seen(&service).1.into_iter().map(|(_, words, _)| words).collect();

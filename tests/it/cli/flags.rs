@@ -180,7 +180,7 @@ fn a_read_only_file_or_folder_is_said_and_left_untouched() {
     assert_eq!(std::fs::read(&database).unwrap(), before);
 }
 
-/// Whether this process may write what its mode forbids.
+/// Returns true if this process may write regardless of the file mode, as root may.
 fn nobody_is_needed() -> bool {
     let probe = tempfile::NamedTempFile::new().unwrap();
     std::fs::set_permissions(probe.path(), std::fs::Permissions::from_mode(0o444)).unwrap();

@@ -1,4 +1,4 @@
-//! What `generate` prints is taken by what it is made for: systemd, Grafana's queries, shells, readers of manuals.
+//! Output of `generate` is accepted by its consumers: systemd, Grafana's queries, shells, readers of manuals.
 
 use crate::support::service::{binary, run};
 use serde_json::Value;
@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-/// What the program prints when it is asked to generate this.
+/// Returns the output of `generate` with these arguments.
 fn generated(args: &[&str]) -> String {
     let out = run(&[&["generate"], args].concat());
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));

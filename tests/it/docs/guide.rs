@@ -10,19 +10,19 @@ use transcribe_hook::secret::Secret;
 
 const GUIDE: &str = include_str!("../../../openapi/README.md");
 
-/// What stands for the cursor of the answer before.
+/// Placeholder of the cursor in the previous response.
 const CURSOR: &str = "{next_cursor}";
 
-/// What stands for the signature of the request's body at the present time.
+/// Placeholder of the signature of the request's body at the present time.
 const SIGNATURE: &str = "t={now},v0={signature}";
 
 /// The secret that the guide's service is started with.
 const SECRET: &str = "wsec_0123456789abcdef0123456789abcdef";
 
-/// What stands for the token that the service made, which requests show that show nothing else.
+/// Placeholder of the token that the service generated. Requests without another token send it.
 const TOKEN: &str = "th_0123456789";
 
-/// What stands for a body that is too long to be shown.
+/// Placeholder of a body that is too long to be shown.
 const ELIDED: &str = "…";
 
 /// A request of the guide and the answer below it.
@@ -40,7 +40,7 @@ struct Example {
 }
 
 impl Example {
-    /// Whether it is a request of this operation.
+    /// Returns true if it is a request of this operation.
     fn fits(&self, method: &str, template: &str) -> bool {
         let path = self.target.split('?').next().unwrap_or_default();
         let (wanted, given): (Vec<_>, Vec<_>) = (template.split('/').collect(), path.split('/').collect());
@@ -262,7 +262,8 @@ fn the_guide_shows_success_and_error_of_every_operation() {
         if !operation.path.ends_with("/audio") && !operation.path.ends_with("/backup") {
             assert!(statuses.iter().any(|status| (200..300).contains(status)), "{name} has no example of success");
         }
-        // Only a broken disk or a stopping service makes the first two fail, which no reader can try; the last has its own.
+        // Only a broken disk or a stopping service makes the first two fail, which no reader can try; the last has its
+        // own.
         if !["/healthz", "/readyz", "/session"].contains(&operation.path.as_str()) {
             assert!(statuses.iter().any(|status| *status >= 400), "{name} has no example of an error");
         }

@@ -41,7 +41,7 @@ fn generating_the_document_makes_no_file() {
     assert!(files.is_empty(), "{files:?}");
 }
 
-/// A JSON value in which no object has two entries of one name.
+/// A JSON value whose objects have no duplicate names.
 struct NoDuplicates;
 
 impl<'de> Deserialize<'de> for NoDuplicates {
@@ -301,7 +301,7 @@ fn cut_out(page: &str, tag: &str) -> (String, Vec<String>) {
     (outside, inside)
 }
 
-/// What follows each occurrence of `before`, without blanks and quotes.
+/// Returns the texts that follow each occurrence of `before`, without blanks and quotes.
 fn addresses<'a>(text: &'a str, before: &'a str) -> impl Iterator<Item = &'a str> {
     text.match_indices(before).map(move |(at, _)| {
         let rest = &text[at + before.len()..];
@@ -314,7 +314,7 @@ fn is_elsewhere(address: &str) -> bool {
     ["http:", "https:", "//"].iter().any(|start| address.starts_with(start))
 }
 
-/// What of the page a browser would load from another place as it opens it.
+/// Returns the addresses of other hosts that a browser would load with the page.
 fn loaded_from_elsewhere(page: &str) -> Vec<String> {
     let (page, _) = cut_out(page, "script");
     let (page, styles) = cut_out(&page, "style");

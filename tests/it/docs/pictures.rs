@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use transcribe_hook::domain::Timestamp;
 
-/// Maximum share of squares in which a picture may differ. Four badges in the list make 0.004.
+/// Maximum share of squares that differ between two pictures. Four badges in the list make 0.004.
 const MAX_DIFFERENCE: f64 = 0.003;
 
 /// Maximum size of a picture, in bytes.

@@ -1,5 +1,5 @@
-//! The README and the reference are true: their commands are run, their links followed, and what is generated in them is
-//! compared with the code.
+//! The README and the reference are true: their commands are run, their links followed, and what is generated in them
+//! is compared with the code.
 //!
 //! `RENEW=1 cargo test --test it renews` rewrites the generated parts.
 
@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The documents that a user reads, in the order in which their commands are run.
+/// The documents that a user reads. Their commands are run in this order.
 const DOCUMENTS: [&str; 8] = [
     "README.md",
     "migrations/README.md",
@@ -237,12 +237,26 @@ fn anchors(text: &str) -> BTreeSet<String> {
     found
 }
 
-/// What a document links to, in text and in pictures.
+/// Returns the targets of a document's links, in text and in pictures.
 fn links(text: &str) -> Vec<String> {
     let inline = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     let pictures =
         text.split("src=\"").skip(1).chain(text.split("srcset=\"").skip(1)).filter_map(|rest| rest.split('"').next());
     inline.chain(pictures).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_source_file_that_the_readme_of_the_tests_names_exists() {
+    let text = document("tests/README.md");
+    let is_source = |name: &&str| {
+        name.contains('/') && Path::new(name).extension().is_some_and(|ending| ending == "rs" || ending == "js")
+    };
+    let names: Vec<_> = text.split('`').filter(is_source).collect();
+    assert!(names.len() > 20, "the names are found");
+    for name in names {
+        let exists = ["", "tests"].iter().any(|folder| root().join(folder).join(name).is_file());
+        assert!(exists, "tests/README.md names {name}");
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Turns and entries in other words: each is found however the turns were reworded, repeated, lost or late, also in calls of
-//! thousands, and what could not be compared is told.
+//! Turns and entries in other words: each is found however the turns were reworded, repeated, lost or late, also in
+//! calls of thousands, and what could not be compared is told.
 
 use crate::support::random::for_any;
 use proptest::prelude::any;
@@ -59,7 +59,7 @@ fn speaker(n: usize) -> Speaker {
     if n.is_multiple_of(2) { Speaker::Agent } else { Speaker::Driver }
 }
 
-/// A call of so many turns of so many words out of so many, of which all were heard in other words, so many seconds late.
+/// A call of `turns` turns, each with `words` words out of `of`. All were heard in other words, `late` seconds late.
 fn call(turns: usize, words: usize, of: usize, late: i64) -> (Vec<TurnRow>, Vec<Entry>) {
     let mut numbers = Numbers(7);
     let (mut heard, mut said) = (Vec::new(), Vec::new());
@@ -180,7 +180,7 @@ fn turns_that_were_lost_repeated_invented_or_came_in_another_order_do_not_mislea
             let standing = plan.standings.iter().find(|s| s.sequence_number == turn.sequence_number).unwrap();
             let entry = wanted.and_then(place_of).map(|at| &said[at]);
             match (entry, standing.in_record) {
-                // It stands for what it is, or is one of two of which the other one does.
+                // The entry is the turn's own, or belongs to one of two turns whose other one has it.
                 (Some(entry), Some(true)) => {
                     assert_eq!(words_at(standing.place.unwrap()).as_deref(), Some(entry.message.as_str()));
                 }

@@ -1,5 +1,5 @@
-//! One call in every order: live turns, histories, the platform's reports and all else that touches a call, as often as they
-//! may come, end in the same call.
+//! One call in every order: live turns, histories, the platform's reports and all else that touches a call, as often as
+//! they may come, end in the same call.
 
 use crate::support::samples::sample;
 use crate::support::whole_call::{

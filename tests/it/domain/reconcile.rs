@@ -1,5 +1,5 @@
-//! Bringing turns and records together, as the pure function that it is: which are the same, in which order they stand,
-//! and that neither the order of arrival nor doing it again matters.
+//! Reconciliation of turns and records as a pure function: matching, order of the transcript, and independence of the
+//! order of arrival and of repetition.
 
 use crate::support::random::for_any;
 use Speaker::{Agent, Driver};
@@ -298,7 +298,7 @@ fn the_driver_is_who_is_known_by_the_surest_source_and_all_others_are_the_confli
     let candidates: Vec<_> =
         (1..).zip(sources).map(|(n, source)| Candidate { source, driver_id: id(n), known: true }).collect();
     for (n, source) in sources.into_iter().enumerate() {
-        // Whatever the order in which they are named.
+        // Whatever their order is.
         let mut left = candidates[n..].to_vec();
         left.reverse();
         let found = match_driver(&left);

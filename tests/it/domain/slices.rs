@@ -1,5 +1,5 @@
-//! A long call is stored in slices: what comes between two of them, or another process that does the same, neither doubles
-//! nor loses a turn, and no call keeps others waiting.
+//! A long call is stored in slices: what comes between two of them, or another process that does the same, neither
+//! doubles nor loses a turn, and no call keeps others waiting.
 
 use crate::support::samples::with;
 use crate::support::whole_call::{CALL, live, now, open, post, reconcile, transcript, turns};

@@ -1,4 +1,4 @@
-//! A turn has two times: its sender's, and that of ElevenLabs' record, by which everything is placed in the call.
+//! A turn has two times: its sender's, and that of ElevenLabs' record, which decides its position in the call.
 
 use crate::support::database::of_schema;
 use crate::support::export::exported;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::fmt::Write as _;
 use transcribe_hook::domain::Timestamp;
 
-/// A call of which each turn came late, and one with a date that its sender's model invented.
+/// A call whose turns all arrived late. One has a date that its sender's model invented.
 fn late_call() -> Service {
     let service = Service::start_with(&["--elevenlabs-secret", SECRET]);
     deliver(&service, "agent", FIRST, "2026-09-28T12:00:09Z");

@@ -40,11 +40,11 @@ const WORDS: [&str; 26] = [
     "ü",
 ];
 
-/// Greatest number of inputs for a reader.
-const MOST: usize = 80;
+/// Maximum number of inputs for a reader.
+const MAX_INPUTS: usize = 80;
 
-/// Longest input that is kept, in bytes.
-const LONGEST: usize = 2000;
+/// Maximum size of an input that is kept, in bytes.
+const MAX_INPUT_BYTES: usize = 2000;
 
 /// Numbers that are the same in each run (Marsaglia's xorshift).
 struct Numbers(u64);
@@ -89,7 +89,7 @@ fn value_for_value(input: &mut Vec<u8>, at: usize, word: &str) {
     input.splice(colon..end, word.bytes());
 }
 
-/// Reads every input of a folder of the corpus, and changes of them, of which none may make the reader panic.
+/// Reads every input of a folder of the corpus, and changes of them. None may make the reader panic.
 fn try_all(folder: &str, read: impl Fn(&[u8]) -> String) {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/corpus").join(folder);
     let mut files: Vec<_> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -104,9 +104,9 @@ fn try_all(folder: &str, read: impl Fn(&[u8]) -> String) {
     for _ in 0..20_000u32 * factor {
         let mut input = inputs[numbers.below(inputs.len())].clone();
         change(&mut numbers, &inputs, &mut input);
-        input.truncate(LONGEST);
+        input.truncate(MAX_INPUT_BYTES);
         let about = read(&input);
-        if keep && inputs.len() < MOST && said.insert(about) {
+        if keep && inputs.len() < MAX_INPUTS && said.insert(about) {
             std::fs::write(folder.join(format!("grown-{:03}", inputs.len())), &input).unwrap();
             inputs.push(input);
         }

@@ -1,5 +1,5 @@
-//! Bodies as senders really write them: damaged text, numbers that JSON cannot hold, other names for the same things. Nothing
-//! that a person could read in them is lost, and what is not understood is remarked where an operator sees it.
+//! Bodies as senders really write them: damaged text, numbers that JSON cannot hold, other names for the same things.
+//! Nothing that a person could read in them is lost, and what is not understood is remarked where an operator sees it.
 
 use crate::support::random::for_any;
 use crate::support::service::{Service, TURNS, binary, run, wait_for};
@@ -136,7 +136,7 @@ fn an_element_in_which_nothing_is_understood_is_remarked_without_its_words() {
     assert_eq!(kinds(&read(&record_with("c", &json!("no list")))), [RemarkKind::Words]);
 }
 
-/// A record in which `MESSAGE` is a driver's words, and `NUMBER` a number.
+/// A record with the placeholders `MESSAGE`, a driver's words, and `NUMBER`, a number.
 const TEMPLATE: &str = r#"{"type": "post_call_transcription", "event_timestamp": NUMBER, "data": {"conversation_id": "CALL",
     "status": "done", "metadata": {"start_time_unix_secs": 1795752000, "cost": NUMBER}, "analysis": {"score": NUMBER},
     "transcript": [{"role": "user", "message": "MESSAGE", "time_in_call_secs": NUMBER}]}}"#;

@@ -42,7 +42,7 @@ fn deliveries() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// What answers a delivery, and whether it says that it was stored before; nothing when the service is gone.
+/// Returns whether the response says that the delivery was stored before; `None` if the service is gone.
 fn send(service: &Service, (path, body): &(&str, String)) -> Option<bool> {
     let at = Timestamp::now().unix_micros().div_euclid(1_000_000);
     let signature = sign(&Secret::new(SECRET).unwrap(), at, body.as_bytes());
@@ -126,8 +126,8 @@ fn assert_nothing_is_there_by_half(folder: &Path, case: &str) {
     assert!(file.as_ref().map_or(!recorded, |audio| audio == AUDIO), "{case}: {recorded}, {file:?}");
 }
 
-/// All that a reader sees of the calls once they are reconciled, but for the times at which rows were written, and the order
-/// in which they were: a turn that came between a record and its reconciliation has a smaller number.
+/// Returns everything that a reader sees of the calls once they are reconciled, except the times and order of the rows'
+/// writes: a turn that arrived between a record and its reconciliation has a smaller number.
 fn seen(service: &Service) -> Vec<Value> {
     wait_for("all calls to be reconciled", || {
         let due = "SELECT count(*) FROM due_reconciliations";

@@ -1,5 +1,5 @@
-//! Many events of the greatest length at once: those that come are taken, those that stand still are asked to come again, in
-//! memory that is bounded.
+//! Many events of the greatest length at once: those that come are taken, those that stand still are asked to come
+//! again, in memory that is bounded.
 
 use crate::support::service::{Service, peak, resident, wait_for};
 use crate::support::whole_call::{POST_CALL, SECRET, post_signed};
@@ -10,8 +10,8 @@ use transcribe_hook::domain::Timestamp;
 use transcribe_hook::elevenlabs::signature::sign;
 use transcribe_hook::secret::Secret;
 
-/// How much more memory may be held afterwards, in KiB: half of what would be if none were given back.
-const KEPT: u64 = 64 * 1024;
+/// Maximum additional memory afterwards, in KiB: half of what would be held if none were freed.
+const MAX_ADDITIONAL_KIB: u64 = 64 * 1024;
 
 /// An event of 15 MiB: a call of some ten thousand turns.
 fn long_event() -> String {
@@ -77,5 +77,7 @@ fn long_events_at_once_are_bounded_in_memory_and_those_that_stand_still_give_way
         let call = service.get("/api/v1/calls/conv_long").expect(200).json();
         (call["turn_count"] == 9800).then_some(())
     });
-    wait_for("the memory to be given back", || (resident(service.pid()) < resident_before + KEPT).then_some(()));
+    wait_for("the memory to be given back", || {
+        (resident(service.pid()) < resident_before + MAX_ADDITIONAL_KIB).then_some(())
+    });
 }

@@ -30,7 +30,7 @@ fn signed(secret: &str, at: i64, body: &str) -> String {
     sign(&Secret::new(secret).unwrap(), at, body.as_bytes())
 }
 
-/// Whether there is a call.
+/// Returns true if the call exists.
 fn stored(service: &Service, id: &str) -> bool {
     service.get(&format!("/api/v1/calls/{id}")).status == 200
 }

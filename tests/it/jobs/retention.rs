@@ -1,4 +1,4 @@
-//! What is old goes: by the command and by the service, wholly or not at all, and nothing else goes with it.
+//! Expired calls are erased: by the command and by the service, wholly or not at all, and nothing else with them.
 
 use crate::support::service::{Service, binary, open, wait_for};
 use crate::support::turns::turn;
@@ -18,7 +18,7 @@ use transcribe_hook::store::{Commands as _, Write};
 
 const DAY: i64 = 24 * 3600;
 
-/// Makes a database in which things arrived at other times than now.
+/// A database whose items arrived at other times than now.
 struct Past(SqliteStore);
 
 impl Past {
@@ -210,7 +210,8 @@ fn killed_while_it_prunes_it_leaves_each_call_whole_or_gone() {
     // By which it is seen that the clock is right.
     past.turn("today", ago(0), ago(0));
     drop(past);
-    // Four times in its midst; on a busy machine it may be through before it is killed. Every second time the service does it.
+    // Four times in its midst; on a busy machine it may be through before it is killed. Every second time the service
+    // does it.
     let (mut midst, mut round) = (0, 0);
     while midst < 4 {
         let mut command = Command::new(env!("CARGO_BIN_EXE_transcribe-hook"));

@@ -20,7 +20,7 @@ const CALLS: usize = 3;
 /// The place before everything, in a database that is empty.
 const BEGINNING: &str = "0-1";
 
-/// What is done to the service while streams are read.
+/// Writes to the service while streams are read.
 fn write(service: &Service, client: usize, stop: &AtomicBool) {
     for n in 0.. {
         if stop.load(Ordering::Relaxed) {
@@ -78,7 +78,7 @@ fn read(
     told
 }
 
-/// What is in the file, of all calls or of one: turns, and the numbers of changes.
+/// Returns the turns and the numbers of changes in the file, of all calls or of one.
 fn committed(database: &Path, conversation: Option<&str>) -> (Vec<i64>, Vec<i64>) {
     let connection = crate::support::service::open(database);
     let numbers = |sql: &str| -> Vec<i64> {

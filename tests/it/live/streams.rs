@@ -1,4 +1,4 @@
-//! Live streams: what they tell, in which order, how they resume, and what they may cost.
+//! Live streams: their events, order, resumption and cost.
 
 use crate::support::service::{Service, binary, peak, wait_for};
 use crate::support::sse::{Event, Events, names};

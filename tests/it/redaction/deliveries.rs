@@ -223,7 +223,7 @@ fn assert_nowhere(folder: &std::path::Path) {
 const CARD: &str = "Sure, it's 4111 1111 1111 1111.";
 const SPOKEN: &str = "Sure, it's four one one one, one one one one, one one one one, one one one one.";
 
-/// A record in which the number stands wherever it can.
+/// A record that has the number wherever it can.
 fn record(id: &str) -> Value {
     let mut event = sample_call::post_call(id, 1_790_000_000);
     let data = &mut event["data"];

@@ -1,4 +1,4 @@
-//! Which answers keep their connection, and what they say of it.
+//! Responses that keep their connection, and the headers that say so.
 
 use crate::support::service::{Service, TURNS};
 use crate::support::turns::turn;

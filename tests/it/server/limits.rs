@@ -1,5 +1,5 @@
-//! What connections may take: those who hold them open, send slowly or read nothing keep nobody out, and what is too much is
-//! told so.
+//! Limits of connections: clients that hold them open, send slowly or read nothing keep nobody out, and excess is
+//! refused clearly.
 
 use crate::support::service::{Service, TURNS, peak, wait_for};
 use crate::support::turns::turn;
@@ -15,7 +15,7 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// What comes until the service closes the connection.
+/// Reads until the service closes the connection.
 fn rest(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
@@ -37,7 +37,8 @@ fn deliver(address: SocketAddr, n: usize) -> String {
     rest(&mut stream)
 }
 
-/// Keeps a thousand connections open that each say `beginning` and then, ever so slowly, `more`; meanwhile others deliver.
+/// Keeps a thousand connections open that each say `beginning` and then, ever so slowly, `more`; meanwhile others
+/// deliver.
 fn hold_open(service: &Service, beginning: &str, more: &[u8]) {
     const ATTACKERS: usize = 1000;
     let address = service.address();

@@ -1,5 +1,5 @@
-//! Swagger UI as a reader uses it, in a real browser: it asks nobody but the service, and its Authorize opens what a token
-//! opens.
+//! Swagger UI as a reader uses it, in a real browser: it asks nobody but the service, and its Authorize opens what a
+//! token opens.
 
 use crate::support::browser::Page;
 use crate::support::service::Service;

@@ -90,7 +90,8 @@ fn healthcheck(url: &str, more: &[&str]) -> (Option<i32>, String) {
 
 #[test]
 fn healthcheck_exits_0_when_the_service_can_do_its_work_and_1_when_it_cannot() {
-    // Patience is short, so a slow machine may be refused once more after the lock is gone: it is ready when it says so.
+    // Patience is short, so a slow machine may be refused once more after the lock is gone: it is ready when it says
+    // so.
     let service = Service::start_with(&["--write-timeout", "50ms"]);
     let other = rusqlite::Connection::open(service.database()).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();

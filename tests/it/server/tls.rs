@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 const NAME: &str = "calls.example.com";
 
-/// What curl gets, trusting this certificate only; nothing if it does not get that far.
+/// Returns curl's output, trusting only this certificate; `None` if curl fails.
 fn curl(trusted: &Path, args: &[&str]) -> Option<String> {
     let out = Command::new("curl").args(["-sS", "-i", "--max-time", "20", "--cacert"]).arg(trusted).args(args).output();
     let out = out.expect("curl runs");
@@ -120,7 +120,7 @@ fn a_changed_certificate_is_taken_over_and_one_that_is_none_is_not() {
     assert!(!log.contains("PRIVATE KEY") && !log.contains("no key"), "{log}");
 }
 
-/// What `serve` says that ends with these flags.
+/// Returns the error of a `serve` that ends with these flags.
 fn why(flags: &[&str]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("calls.db");
@@ -154,7 +154,7 @@ fn a_certificate_that_cannot_be_used_is_said_at_the_start() {
     }
 }
 
-/// Let's Encrypt's test server, with a DNS server by which every name leads to this machine.
+/// Let's Encrypt's test server, with a DNS server that resolves every name to this machine.
 struct Authority {
     folder: TempDir,
     directory: String,

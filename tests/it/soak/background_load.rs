@@ -1,4 +1,4 @@
-//! What goes on beside the calls: readers, bursts, and housekeeping.
+//! Load beside the calls: readers, bursts, and housekeeping.
 
 use super::caller::deliver;
 use super::ledger::{Ledger, Turn};
@@ -80,10 +80,10 @@ pub fn back_up(run: &Run, _: usize) {
     }
 }
 
-/// How many calls are old when a run begins, the first of them the oldest.
+/// Number of calls that are old when a run begins, the first of them the oldest.
 pub const OLD_CALLS: u32 = 40;
 
-/// How old the call of this number is, in days.
+/// Returns the age of the call of this number, in days.
 fn age(n: u32) -> u32 {
     100 + OLD_CALLS - n
 }

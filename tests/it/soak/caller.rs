@@ -14,14 +14,14 @@ const HISTORY: &str = "/webhooks/elevenlabs/history";
 const POST_CALL: &str = "/webhooks/elevenlabs/post-call";
 const JSON: (&str, &str) = ("content-type", "application/json");
 
-/// Longest time between two turns of a call, in milliseconds. Eight callers then bring some hundred turns a second.
-const LONGEST_PAUSE: u64 = 40;
+/// Maximum time between two turns of a call, in milliseconds. Eight callers then bring some hundred turns a second.
+const MAX_PAUSE_MS: u64 = 40;
 
 struct Caller<'a> {
     run: &'a Run,
     number: usize,
     chance: Chance,
-    /// How many turns it has said in calls that all callers are in.
+    /// Number of its turns in calls that all callers share.
     shared: usize,
 }
 
@@ -98,7 +98,7 @@ impl Caller<'_> {
         self.read_back(call, &(0..turns).collect::<Vec<_>>());
     }
 
-    /// Says a turn in a call in which all callers are at once.
+    /// Says a turn in a call that all callers share.
     fn speak_with_all(&mut self) {
         let call = format!("conv_shared_{}", self.run.bursts.load(SeqCst) / 4);
         let said = self.shared * super::CALLERS + self.number;
@@ -124,7 +124,7 @@ impl Caller<'_> {
         self.run.ledger.lock().unwrap().complete(call, u32::try_from(turns).unwrap());
     }
 
-    /// The call has these turns, in the order in which they were said.
+    /// Checks that the call has these turns, in this order.
     fn read_back(&self, call: &str, held: &[usize]) {
         let path = format!("/api/v1/calls/{call}/transcriptions?order=time&limit=1000");
         let page = self.run.ask(|| self.run.service.get(&path)).expect(200).json();
@@ -135,7 +135,7 @@ impl Caller<'_> {
     }
 
     fn pause(&mut self) {
-        let time = Duration::from_millis(self.chance.below(LONGEST_PAUSE));
+        let time = Duration::from_millis(self.chance.below(MAX_PAUSE_MS));
         self.run.pause(time);
     }
 }

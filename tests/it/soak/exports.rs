@@ -51,7 +51,7 @@ pub fn export(run: &Run, _: usize) {
     }
 }
 
-/// What an export holds.
+/// The content of an export.
 #[derive(Default)]
 struct Seen {
     turns: u64,
@@ -97,7 +97,7 @@ impl Seen {
     }
 }
 
-/// Of a row of the table, what says which turn it is.
+/// The columns of a row that identify its turn.
 #[derive(serde::Deserialize)]
 struct Row {
     conversation_id: String,

@@ -1,4 +1,4 @@
-//! What was acknowledged, by whom, and its comparison with what is in the file.
+//! A ledger of acknowledged writes and their senders, and its comparison with the file.
 
 use super::workload::words;
 use crate::support::service::open;
@@ -21,7 +21,7 @@ type Row = (i64, i64, String);
 pub struct Call {
     /// Turns that were acknowledged one by one.
     pub acknowledged: Vec<Turn>,
-    /// Turns that came by a history or a record, of which no number is known: how many the call has with them.
+    /// Number of the call's turns including those of a history or a record, whose numbers are unknown.
     pub whole: Option<u32>,
 }
 
@@ -32,7 +32,7 @@ pub struct Ledger {
     old: HashMap<String, Call>,
     /// The greatest id that was acknowledged.
     pub newest: i64,
-    /// How many turns of the run were acknowledged one by one.
+    /// Number of the run's turns that were acknowledged one by one.
     pub acknowledged: u64,
 }
 
@@ -61,7 +61,7 @@ impl Ledger {
         self.calls.entry(call.to_owned()).or_default().whole = Some(turns);
     }
 
-    /// How many turns the run must have stored.
+    /// Returns the number of turns that the run must have stored.
     pub fn turns(&self) -> u64 {
         self.calls.values().map(|call| call.whole.map_or(call.acknowledged.len() as u64, u64::from)).sum()
     }

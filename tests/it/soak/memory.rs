@@ -4,7 +4,7 @@ use super::Run;
 use crate::support::service::resident;
 use std::time::Duration;
 
-/// What was seen while a run went on.
+/// Measurements of a run.
 pub struct Memory {
     /// Resident memory, in KiB, at even distances.
     samples: Vec<u64>,

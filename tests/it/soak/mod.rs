@@ -1,5 +1,6 @@
-//! A long run under everything at once: calls that are held, repeated and reported, readers, bursts, and the housekeeping
-//! beside them. Nothing may fail, nothing may be lost, doubled or out of order, and memory must stay as it is.
+//! A long run under everything at once: calls that are held, repeated and reported, readers, bursts, and the
+//! housekeeping beside them. Nothing may fail, nothing may be lost, doubled or out of order, and memory must stay as it
+//! is.
 //!
 //! It takes some seconds, so that every change passes it. `SOAK_MINUTES=30` makes it a real one; see `tests/README.md`.
 
@@ -32,17 +33,17 @@ const QUEUE: &str = "64";
 /// Clients of a burst: more than the queue has room for.
 const BURST: usize = 160;
 
-/// How much more memory the last third of a run may take than the one before it, in KiB. What is remembered of calls
-/// is bounded, but a short run does not reach the bound.
+/// Maximum additional memory of a run's last third over the one before it, in KiB. The service's caches are bounded,
+/// but a short run does not fill them.
 const GROWTH: u64 = 8 * 1024;
 
 /// The most memory that any run may take, in KiB.
 const MEMORY: u64 = 200 * 1024;
 
-/// How large the log may grow, in bytes: what a checkpoint starts at, and as much again while a copy is read.
+/// Maximum size of the WAL, in bytes: the size that starts a checkpoint, and as much again while a backup is read.
 const LOG: u64 = 64 << 20;
 
-/// What all threads of a run share.
+/// State that all threads of a run share.
 struct Run {
     service: Service,
     folder: TempDir,
@@ -50,10 +51,10 @@ struct Run {
     length: Duration,
     /// Set when one of them has failed, so that the others need not run to the end.
     failed: AtomicBool,
-    /// How many bursts are under way: only then may a request be answered 503.
+    /// Number of running bursts. Only during one may a request be answered 503.
     bursting: AtomicUsize,
     bursts: AtomicUsize,
-    /// How often the live viewer came.
+    /// Number of connections of the live viewer.
     viewings: AtomicU64,
     /// Once all callers are done, the number of the last turn.
     last_turn: OnceLock<i64>,
@@ -61,7 +62,7 @@ struct Run {
     tally: Tally,
 }
 
-/// What was done, to be told at the end.
+/// Counts of a run, for its report.
 #[derive(Default)]
 struct Tally {
     turns: AtomicU64,
@@ -108,7 +109,7 @@ impl Run {
         self.service.sqlite().query_row("SELECT max(id) FROM call_transcriptions", [], |row| row.get(0)).unwrap()
     }
 
-    /// Whether there is time for more.
+    /// Returns true if there is time for more.
     fn goes_on(&self) -> bool {
         self.started.elapsed() < self.length && !self.failed.load(SeqCst)
     }
@@ -266,9 +267,9 @@ fn report(run: &Run, scrape: &Scrape, memory: &Memory) {
     let Tally { turns, repeats, events, histories, reads, refused, backups, exports, .. } = &run.tally;
     let [first, middle, last] = memory.thirds();
     println!(
-        "in {:?}: {} turns and {} repeats (half within {:?}, 99 of 100 within {:?}), {} events, {} histories, {} reads, \
-         {} bursts with {} refusals, {} backups, {} exports, {} prunes, {} viewings; {} commits; memory {first}, {middle}, {last} KiB in each third, \
-         at most {} KiB; the log at most {} bytes",
+        "in {:?}: {} turns and {} repeats (half within {:?}, 99 of 100 within {:?}), {} events, {} histories, {} \
+         reads, {} bursts with {} refusals, {} backups, {} exports, {} prunes, {} viewings; {} commits; memory \
+         {first}, {middle}, {last} KiB in each third, at most {} KiB; the log at most {} bytes",
         run.started.elapsed(),
         turns.load(SeqCst),
         repeats.load(SeqCst),

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::SeqCst;
 /// After so many turns it goes away and comes back.
 const STAYS: u64 = 500;
 
-/// What it has seen.
+/// The observations of a viewer.
 #[derive(Default)]
 struct Seen {
     turns: u64,
@@ -52,7 +52,7 @@ pub fn watch(run: &Run) -> u64 {
 }
 
 impl Seen {
-    /// Whether nothing more will come.
+    /// Returns true if nothing more is expected.
     fn all(&self, run: &Run) -> bool {
         run.failed.load(SeqCst) || run.last_turn.get().is_some_and(|last| self.newest >= *last)
     }

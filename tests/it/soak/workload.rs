@@ -1,5 +1,5 @@
-//! What is said in the calls of a run: made from the call's name and the turn's place, so that what is stored can be
-//! compared without having been kept.
+//! Words of the calls of a run. They are computed from the call's name and the turn's number, so the stored words can
+//! be compared without a copy.
 
 use crate::support::service::Service;
 use serde_json::{Value, json};
@@ -32,7 +32,7 @@ pub fn speaker(n: usize) -> &'static str {
     if n.is_multiple_of(2) { "agent" } else { "user" }
 }
 
-/// What is said as turn `n` of a call: no two turns of a call are alike.
+/// Returns the words of turn `n` of a call. No two turns of a call are alike.
 pub fn words(call: &str, n: usize) -> String {
     const MORE: [&str; 4] = [
         "the reefer reads forty five degrees, and it should read thirty four.",
@@ -63,7 +63,7 @@ pub fn history(call: &str, turns: usize) -> Value {
     })
 }
 
-/// What the platform posts after a call of so many turns.
+/// Returns ElevenLabs' event after a call of so many turns.
 pub fn record(call: &str, turns: usize) -> String {
     let transcript: Vec<_> = (0..turns)
         .map(|n| json!({"role": speaker(n), "message": words(call, n), "time_in_call_secs": 2 * n}))

@@ -15,9 +15,9 @@ pub(crate) struct Tree {
 struct File {
     /// Everything but comments, literals, tests and `use`.
     tokens: Vec<String>,
-    /// What `use` names, by the name that it has in the file.
+    /// Paths that `use` names, by their names in the file.
     imports: BTreeMap<String, Vec<String>>,
-    /// Those of them that other files may use by this file's name.
+    /// Imported paths that other files may use by this file's name.
     exports: BTreeMap<String, Vec<String>>,
 }
 
@@ -83,7 +83,7 @@ impl Tree {
         }
     }
 
-    /// The file in which the thing behind a path is defined, and what is left of the path there.
+    /// Returns the file that defines the thing behind a path, and the rest of the path there.
     fn home(&self, path: &[String], seen: &mut BTreeSet<Vec<String>>) -> (Module, Vec<String>) {
         let length = (0..=path.len()).rev().find(|length| self.files.contains_key(&path[..*length])).unwrap_or(0);
         let (module, rest) = path.split_at(length);
@@ -98,7 +98,7 @@ impl Tree {
 }
 
 impl File {
-    /// Whether the name stands anywhere but in the declaration of a module.
+    /// Returns true if the name occurs anywhere but in the declaration of a module.
     fn names(&self, name: &str) -> bool {
         let mut before = "";
         self.tokens.iter().any(|token| std::mem::replace(&mut before, token) != "mod" && token == name)
@@ -229,7 +229,7 @@ fn without_tests(tokens: Vec<String>) -> Vec<String> {
     kept
 }
 
-/// What `use` names: whether by `pub`, the path, and the name that it gets.
+/// A path that `use` names: whether it is `pub`, the path, and its new name.
 type Import = (bool, Vec<String>, String);
 
 /// Splits off what `use` names.

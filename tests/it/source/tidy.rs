@@ -43,7 +43,7 @@ fn code(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(|line| !line.trim_start().starts_with("//"))
 }
 
-/// Whether a line names a crate or module `name` as the head of a path.
+/// Returns true if a line names a crate or module `name` at the start of a path.
 fn names(line: &str, name: &str) -> bool {
     line.match_indices(&format!("{name}::")).any(|(at, _)| {
         !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':') || line[..at].ends_with("crate::")

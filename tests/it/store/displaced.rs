@@ -1,5 +1,5 @@
-//! One database has one path: what is reached by another one is refused, and what is moved, replaced or linked under the
-//! running service takes no turn until it is back.
+//! One database has one path: what is reached by another one is refused, and what is moved, replaced or linked under
+//! the running service takes no turn until it is back.
 
 use crate::support::database::{expected, names_in, stored};
 use crate::support::process::said;
@@ -160,7 +160,7 @@ fn a_copy_that_is_written_over_the_running_services_file_takes_no_turn_and_is_no
     service.deliver(&turn("conv_a", case.next)).expect(201);
 }
 
-/// What somebody does to a file.
+/// A change of a file by somebody else.
 type Change<'a> = &'a dyn Fn(&Path);
 
 #[test]
@@ -223,7 +223,7 @@ fn a_wal_that_other_programs_fold_in_and_empty_is_no_reason_to_refuse_turns() {
     case.goes_on("all");
 }
 
-/// What a statement without rows returns.
+/// Returns 0 if a statement had no rows, and any other error.
 fn none(error: rusqlite::Error) -> rusqlite::Result<i64> {
     if error == rusqlite::Error::QueryReturnedNoRows { Ok(0) } else { Err(error) }
 }
@@ -267,7 +267,7 @@ fn a_file_system_that_is_unmounted_or_covered_under_the_service_takes_no_turn() 
     holder.wait().unwrap();
 }
 
-/// Tries to serve, migrate, import into and back up a database, each of which must be refused.
+/// Tries to serve, migrate, import into and back up a database. Each must be refused.
 fn refused(by: &mut dyn FnMut() -> Command, database: &Path, words: &[&str]) {
     for args in [&["serve", "--listen", "127.0.0.1:0"][..], &["migrate"], &["prune", "--older-than", "9d", "--yes"]] {
         let mut command = by();

@@ -124,7 +124,7 @@ fn record(n: u8, m: u8) -> NewEvent {
     event(&body)
 }
 
-/// What is restored: a driver, a dispatch, an event, a call and a long one, all with ids of their own.
+/// Returns the records to restore: a driver, a dispatch, an event, a call and a long one, all with their own ids.
 fn exported() -> (Vec<ArchiveRecord>, Arc<ArchivedCall>) {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("source.db");

@@ -1,6 +1,6 @@
-//! Disks that are really full: while turns come, while the log is moved into the database, while copies are made, and while
-//! calls leave. Nothing that was acknowledged is lost, nothing half done has the name of something whole, and with room again
-//! everything goes on.
+//! Disks that are really full: while turns come, while the log is moved into the database, while copies are made, and
+//! while calls leave. Nothing that was acknowledged is lost, nothing half done has the name of something whole, and
+//! with room again everything goes on.
 
 use crate::support::database::{expected, fill, lengthen, names_in, stored, whole};
 use crate::support::metrics::Scrape;
@@ -77,8 +77,8 @@ impl SmallDisk {
         std::fs::remove_file(self.seen_from_here("ballast")).unwrap();
     }
 
-    /// A copy, outside, of a database that nobody writes to. SQLite would resolve the way in to a path that means another
-    /// folder here.
+    /// A copy, outside, of a database that nobody writes to. SQLite would resolve the way in to a path that means
+    /// another folder here.
     fn take_out(&self, name: &str) -> (TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let copy = folder.path().join("calls.db");
@@ -135,7 +135,8 @@ fn a_full_disk_is_500_loses_nothing_and_is_recovered_from_when_space_is_back() {
     assert_eq!(stored(&copy), acknowledged);
 }
 
-/// Four clients deliver turns at once, each until one is refused or it is told enough; adds those that were acknowledged.
+/// Four clients deliver turns at once, each until one is refused or it is told enough; adds those that were
+/// acknowledged.
 fn deliver(
     service: &Service,
     acknowledged: &Mutex<Vec<(String, i64, i64)>>,

@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
 
-/// A folder with a database of 20 turns whose service was killed, so that they are in its WAL, and a copy of its first 10.
+/// A folder with a database of 20 turns whose service was killed, so that they are in its WAL, and a copy of its first
+/// 10.
 fn killed() -> (TempDir, PathBuf, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let (database, copy) = (folder.path().join("calls.db"), folder.path().join("copy.db"));

@@ -309,7 +309,8 @@ fn no_query_makes_the_search_fail() {
 fn a_prefix_of_very_many_words_finds_each_turn_once_whatever_stands_beside_it() {
     const TURNS: usize = 700;
     let service = Service::start_with(&["--log-level", "info,http=off"]);
-    // Each tenth turn has a word of its own that begins with `q`; each thirtieth of these the word `rare`, as turn 5 has.
+    // Each tenth turn has a word of its own that begins with `q`; each thirtieth of these the word `rare`, as turn 5
+    // has.
     let message = |n: usize| {
         let wide = if n.is_multiple_of(10) { format!("Qx{n}") } else { "other".to_owned() };
         let rare = if n.is_multiple_of(30) || n == 5 { " rare" } else { "" };

@@ -1,4 +1,5 @@
-//! The search index's own file beside the database: whatever becomes of it, turns are stored and found, and it is made anew.
+//! The search index's own file beside the database: whatever becomes of it, turns are stored and found, and it is made
+//! anew.
 
 use crate::support::search::{compare, found, index_state, indexed, search};
 use crate::support::service::{Service, binary, run, wait_for};
@@ -56,7 +57,7 @@ fn assert_found(service: &Service, database: &Path, turns: usize) {
     assert!(checked.status.success(), "{checked:?}");
 }
 
-/// What is done to an index, given another database's.
+/// A damage to an index, given another database's.
 type Damage = (&'static str, fn(&Path, &Path));
 
 #[test]

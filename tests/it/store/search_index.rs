@@ -13,7 +13,7 @@ use transcribe_hook::domain::Timestamp;
 use transcribe_hook::elevenlabs::signature::sign;
 use transcribe_hook::secret::Secret;
 
-/// How far the index is.
+/// Returns the progress of the index.
 fn state(service: &Service) -> (i64, i64) {
     index_state(service.database()).map_or((0, 0), |(after, to, _)| (after, to))
 }

@@ -29,7 +29,7 @@ pub fn names_in(folder: &Path) -> Vec<String> {
     names
 }
 
-/// How many turns a file holds, after making sure that it is whole.
+/// Returns the number of turns in a file, after a check that it is whole.
 pub fn whole(database: &Path) -> usize {
     let connection = open(database);
     let integrity: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
@@ -55,7 +55,7 @@ pub fn stored(database: &Path) -> Vec<(String, i64, i64)> {
     select.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap().map(Result::unwrap).collect()
 }
 
-/// What an acknowledged delivery of `turn` must have left in the file.
+/// Returns the row that an acknowledged delivery of `turn` must have left in the file.
 pub fn expected(turn: &Value, answer: &Answer) -> (String, i64, i64) {
     let body = answer.json();
     let number = |field: &str| body[field].as_i64().unwrap();
@@ -110,7 +110,7 @@ pub fn assert_sound(database: &Path, case: &str) {
     assert!(problems.is_empty(), "{case}: {problems:?}");
 }
 
-/// Makes a database with a call of so many turns, each of which has these words.
+/// Creates a database with a call of so many turns, which all have these words.
 pub fn with_long_call(database: &Path, id: &str, turns: u32, words: &str) {
     assert!(binary().args(["migrate", "--database"]).arg(database).status().unwrap().success());
     let connection = Connection::open(database).unwrap();

@@ -16,8 +16,9 @@ pub fn store(database: &Path) -> SqliteStore {
     SqliteStore::open(&options).unwrap()
 }
 
-/// A database with all that there can be: a call with turns as they came, what tools showed and the platform's record, one
-/// whose words are full of signs, drivers and dispatches with and without calls, and an event that nobody could read.
+/// A database with all that there can be: a call with turns as they came, what tools showed and the platform's record,
+/// one whose words are full of signs, drivers and dispatches with and without calls, and an event that nobody could
+/// read.
 pub fn rich(database: &Path) {
     let store = store(database);
     let driver = |id: i64, name: &str, phone: Option<&str>| NewDriver {
@@ -75,7 +76,7 @@ pub fn export(database: &Path, args: &[&str]) -> Output {
     binary().args(["export", "--database"]).arg(database).args(args).output().unwrap()
 }
 
-/// What is exported to standard output.
+/// Returns an export to standard output.
 pub fn exported(database: &Path, args: &[&str]) -> String {
     let out = export(database, args);
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));

@@ -1,4 +1,4 @@
-//! A stand-in of the platform's API on loopback: a real HTTP server that pages, refuses, fails and cuts off as it is told.
+//! A fake of ElevenLabs' API on loopback: a real HTTP server that pages, refuses, fails and cuts off as it is told.
 
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 pub const KEY: &str = "xi-key-0123456789abcdef";
 
-/// What happens to a request instead of its answer.
+/// A failure of a request in place of its response.
 #[derive(Debug, Clone, Copy)]
 pub enum Fault {
     /// This status, with `Retry-After` if there is a text for it.
@@ -86,7 +86,7 @@ impl Platform {
         std::mem::take(&mut self.state.lock().unwrap().requests)
     }
 
-    /// How often a path was asked for.
+    /// Returns the number of requests of a path.
     pub fn seen(&self, path: &str) -> usize {
         self.state.lock().unwrap().requests.iter().filter(|asked| *asked == path).count()
     }

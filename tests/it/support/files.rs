@@ -11,7 +11,7 @@ pub fn files_below(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The files below a folder in which any of these texts stands, each with the first of them.
+/// Returns the files below a folder that contain any of these texts, each with the first such text.
 pub fn with_any(folder: &Path, texts: &[String]) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     for path in files_below(folder) {

@@ -34,7 +34,7 @@ impl Scrape {
         self.get(series)
     }
 
-    /// How often a webhook was answered so.
+    /// Returns the number of a webhook's requests with this outcome.
     #[track_caller]
     pub fn webhook(&self, endpoint: &str, outcome: &str) -> u64 {
         self.whole(&format!("webhook_requests_total{{endpoint=\"{endpoint}\",outcome=\"{outcome}\"}}"))

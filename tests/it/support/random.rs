@@ -3,8 +3,8 @@
 use proptest::prelude::{ProptestConfig, Strategy};
 use proptest::test_runner::TestRunner;
 
-/// Checks a number of values, or with `FUZZ_FACTOR` in the environment that many times as many; a failure is told by the
-/// smallest value that fails.
+/// Checks a number of values, or with `FUZZ_FACTOR` in the environment that many times as many; a failure is told by
+/// the smallest value that fails.
 pub fn for_any<S: Strategy>(cases: u32, values: &S, check: impl Fn(S::Value)) {
     let factor = std::env::var("FUZZ_FACTOR").map_or(1, |factor| factor.parse().expect("FUZZ_FACTOR is a number"));
     let config = ProptestConfig { cases: cases * factor, failure_persistence: None, ..ProptestConfig::default() };

@@ -19,7 +19,7 @@ pub(crate) enum Moment {
     AfterSync,
 }
 
-/// What the process did. Names are those of files in the database's folder.
+/// An operation of the process. Names are those of files in the database's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
     Created(String),

@@ -53,7 +53,7 @@ pub fn with(value: &Value, place: &str, other: Value) -> Value {
     changed
 }
 
-/// What may stand where something else is expected.
+/// Returns values of other types than the expected one.
 pub fn other_types() -> Vec<Value> {
     vec![
         Value::Null,

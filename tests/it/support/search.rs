@@ -33,7 +33,8 @@ pub fn with_index(database: &Path) -> rusqlite::Connection {
     connection
 }
 
-/// How far the index is, if it belongs to the database: after which turn, up to which, and up to which change.
+/// Returns the progress of the index if it belongs to the database: after which turn, up to which, and up to which
+/// change.
 pub fn index_state(database: &Path) -> Option<(i64, i64, i64)> {
     if !Path::new(&format!("{}.search", database.display())).is_file() {
         return None;
@@ -60,7 +61,8 @@ pub fn indexed(service: &Service) {
     });
 }
 
-/// Makes sure that the index is whole, and has each turn with the words that the database has. All of it must be indexed.
+/// Makes sure that the index is whole, and has each turn with the words that the database has. All of it must be
+/// indexed.
 pub fn compare(database: &Path) {
     let connection = with_index(database);
     for file in ["main", "search"] {

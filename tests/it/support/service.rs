@@ -42,8 +42,8 @@ pub fn sdk_python(program: &str, input: &Value) -> Value {
     serde_json::from_slice(&out.stdout).expect("it prints JSON")
 }
 
-/// How long whatever must happen may take. Long, since it is only waited for in full by a test that fails: a busy machine
-/// is slow, and no fault of the service.
+/// Maximum wait for anything that must happen. Long, because only a failing test waits for all of it, and a busy
+/// machine is no fault of the service.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Waits until `condition` gives a value.
@@ -71,8 +71,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// A service over a new database. Nobody needs a token of it, as of all that are started here without `--api-token`, but
-    /// for [`Service::start_guarded`].
+    /// A service over a new database. Nobody needs a token of it, as of all that are started here without
+    /// `--api-token`, but for [`Service::start_guarded`].
     pub fn start() -> Self {
         Self::start_with(&[])
     }
@@ -240,7 +240,7 @@ impl Service {
         self.agent.patch(self.url(path)).send_json(body).map(|response| Answer::of(Ok(response)))
     }
 
-    /// Does `work` while four clients deliver turns one after the other, each of which has to be stored.
+    /// Does `work` while four clients deliver turns one after the other. Each turn must be stored.
     pub fn while_turns_come<T>(&self, work: impl FnOnce() -> T) -> T {
         /// Ends the load also when the work fails.
         struct End<'a>(&'a AtomicBool);
@@ -267,7 +267,7 @@ impl Service {
         })
     }
 
-    /// How many turns are in the file.
+    /// Returns the number of turns in the file.
     pub fn turns_stored(&self) -> usize {
         self.sqlite().query_row("SELECT count(*) FROM call_transcriptions", [], |row| row.get(0)).unwrap()
     }

@@ -21,7 +21,7 @@ impl Event {
     }
 }
 
-/// What comes next on a stream.
+/// The next item of a stream.
 #[derive(Debug)]
 pub enum Step {
     Event(Event),
@@ -35,7 +35,7 @@ pub enum Step {
 pub struct Events {
     lines: std::io::Lines<BufReader<ureq::BodyReader<'static>>>,
     pub headers: ureq::http::HeaderMap,
-    /// How many comments have come.
+    /// Number of received comments.
     pub comments: usize,
 }
 
@@ -107,7 +107,7 @@ impl Events {
     }
 }
 
-/// What some events are, in short.
+/// Returns short names of some events.
 pub fn names(events: &[Event]) -> Vec<&str> {
     events.iter().map(|event| event.event.as_str()).collect()
 }

@@ -4,7 +4,7 @@ use crate::support::documents::blocks_in_chapter;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The library by which `faketime` moves a process's clock, which `tests/run` installs.
+/// Returns the path of `faketime`'s library, which moves a process's clock and which `tests/run` installs.
 pub fn faketime() -> PathBuf {
     let folders = std::fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
     let found = folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1")).find(|library| library.exists());

@@ -20,7 +20,7 @@ pub const SECRET: &str = "wsec_of_the_whole_call";
 /// When the calls of [`record`] began.
 pub const RECORD_START: i64 = 1_790_000_000;
 
-/// What the platform posts after a call in which this was said.
+/// Returns ElevenLabs' event after a call with these words.
 pub fn record(id: &str, words: &str) -> Value {
     let mut event = sample_call::post_call(id, RECORD_START);
     event["data"]["transcript"][0]["message"] = json!(format!("{words} in the record"));

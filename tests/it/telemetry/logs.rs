@@ -76,7 +76,7 @@ fn a_client_that_hangs_up_is_logged_and_its_turn_is_stored_all_the_same() {
     drop(stream);
     lock.execute_batch("ROLLBACK").unwrap();
     wait_for("the turn", || (service.get("/api/v1/calls/conv_a").json()["turn_count"] == 2).then_some(()));
-    // Whether the service notices that the client is gone (499) or only that its answer was not wanted (201), it says so.
+    // The line has either status: 499 if the service noticed that the client is gone, else 201.
     wait_for("the request in the log", || {
         let deliveries = events(&service).into_iter().filter(|event| event["route"] == TURNS).count();
         (deliveries == 2).then_some(())

@@ -267,7 +267,7 @@ fn who_may_not_read_calls_may_not_read_metrics_either() {
     assert_eq!(answer.status(), 200);
 }
 
-/// A turn of much text, of which some hundred fill the log.
+/// A turn of much text; some hundred of them fill the WAL.
 fn long(n: usize) -> serde_json::Value {
     let mut turn = turn("conv_a", n);
     turn["message"] = json!(format!("{n} {}", "the reefer reads forty five degrees ".repeat(1700)));

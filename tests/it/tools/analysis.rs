@@ -1,4 +1,5 @@
-//! The chapter on analysis of `migrations/README.md`: its queries, run by the real tools on a file that is being written to.
+//! The chapter on analysis of `migrations/README.md`: its queries, run by the real tools on a file that is being
+//! written to.
 
 use crate::support::service::{Service, binary, open, wait_for};
 use crate::support::tools::{blocks, output, tool};
@@ -78,7 +79,7 @@ fn the_queries_answer_in_the_real_tools_while_turns_arrive() {
     });
 }
 
-/// How many turns a file holds, if it is whole.
+/// Returns the number of turns in a file, if it is whole.
 fn turns(database: &Path) -> usize {
     let connection = open(database);
     let integrity: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();

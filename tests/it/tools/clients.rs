@@ -42,7 +42,7 @@ fn document() -> PathBuf {
     root().join("openapi/transcribe-hook.json")
 }
 
-/// What each client's program does and prints.
+/// Runs a client's program, and checks its output.
 #[track_caller]
 fn does_its_work(name: &str, program: &mut Command) {
     let service = Service::start_with(&["--api-token", TOKEN]);

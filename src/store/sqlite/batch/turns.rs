@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 
 /// The turns of one transaction. Each call's row is read and written once, however many turns it receives.
 ///
-/// The calls are ordered by id, because the order in which their rows are written decides the numbers of changes, which
+/// The calls are ordered by id, because the order of their writes decides the numbers of changes, which
 /// must be the same in every copy of the data.
 pub(in crate::store::sqlite) struct Batch<'a> {
     live: &'a mut CallCache,

@@ -1,4 +1,4 @@
-//! The marks by which a file is recognised as a database of this program.
+//! The marks of a database of this program, which tell it from other files.
 
 use super::migrations::known_schema;
 use crate::store::sqlite::error::Context as _;

@@ -10,7 +10,7 @@ use crate::sys::paths::with_suffix;
 use rusqlite::{Connection, ErrorCode};
 use std::path::Path;
 
-/// Maximum number of attempts to get a snapshot in which database and index are in step.
+/// Maximum number of attempts to get a snapshot with the database and the index in step.
 pub(super) const MAX_ATTEMPTS: usize = 3;
 
 /// Attaches the index to a connection that reads the database. Returns false if there is no index.

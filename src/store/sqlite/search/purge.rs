@@ -1,8 +1,8 @@
 //! Purges erased words from the index's file by a rewrite of all segments.
 //!
 //! FTS5 records a deletion in a new segment. The words of the row remain in older segments until these are merged with
-//! the new one. FTS5's option `secure-delete` would overwrite them, but SQLite before 3.42 refuses a file in which it
-//! was ever used. Instead, the transaction that indexes an erasure records that a rewrite is owed, and all segments are
+//! the new one. FTS5's option `secure-delete` would overwrite them, but SQLite before 3.42 refuses a file once it
+//! was used there. Instead, the transaction that indexes an erasure records that a rewrite is owed, and all segments are
 //! then merged into one, in slices. SQLite overwrites the freed pages (`secure_delete`).
 //!
 //! For a million turns (an index of 280 MB) a rewrite takes one second of CPU time, in about 150 slices of 5 ms. The

@@ -1,5 +1,5 @@
 //! Time ranges of blocks of the index. For each block of neighbouring turns they store the range of turn times and of
-//! call start times. Turns are stored roughly in the order in which they were spoken, so a time filter skips most
+//! call start times. Turns are stored roughly in the order of the conversation, so a time filter skips most
 //! blocks.
 //!
 //! Ranges are conservative: updates only widen them, so a block may be scanned needlessly but is never skipped wrongly.

@@ -1,4 +1,4 @@
-//! What was sent and what was acknowledged of it, and whether a database holds exactly that.
+//! A ledger of what was sent and what was acknowledged, and the check that a database holds exactly that.
 
 use crate::support::service::{Answer, open};
 use crate::support::turns::turn;
@@ -18,13 +18,13 @@ pub(super) struct Ledger {
     pub(super) acknowledged: usize,
 }
 
-/// Among so many turns there is a long one.
-pub(super) const LONG_EVERY: usize = 8;
+/// Number of turns per long one.
+pub(super) const TURNS_PER_LONG_ONE: usize = 8;
 
 /// The turn of this number.
 pub(super) fn body(id: &str, n: usize) -> Value {
     let mut turn = turn(id, n);
-    let words = if n.is_multiple_of(LONG_EVERY) { 10_000 } else { n % 8 };
+    let words = if n.is_multiple_of(TURNS_PER_LONG_ONE) { 10_000 } else { n % 8 };
     turn["message"] = format!("{n} {}", "words ".repeat(words)).into();
     turn
 }

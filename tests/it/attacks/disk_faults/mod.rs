@@ -1,6 +1,6 @@
-//! A disk that fails in all ways at once: errors in any operation on any file of the database, full disks, processes that
-//! are killed between and within operations, and other processes that commit in between. After each round everything
-//! that was acknowledged must be there exactly once, without a gap, and `check` must find nothing.
+//! A disk that fails in all ways at once: errors in any operation on any file of the database, full disks, processes
+//! that are killed between and within operations, and other processes that commit in between. After each round
+//! everything that was acknowledged must be there exactly once, without a gap, and `check` must find nothing.
 //!
 //! It takes some seconds, so that every change passes it; `FAULT_MINUTES=10` makes it a long one. What is sent and what
 //! fails is drawn from a seed, which is printed; `FAULT_SEED` sets it.
@@ -11,7 +11,7 @@ mod shim;
 use crate::support::database::assert_sound;
 use crate::support::random::Random;
 use crate::support::service::{Answer, Service, wait_for};
-use ledger::{LONG_EVERY, Ledger, body};
+use ledger::{Ledger, TURNS_PER_LONG_ONE, body};
 use rusqlite::Connection;
 use shim::{DATABASE, Fault, MAP, OPEN, Plan, READ, SHM, SYNC, Shim, TRUNCATE, WAL, WRITE};
 use std::os::unix::process::ExitStatusExt as _;
@@ -37,7 +37,7 @@ struct Run {
     kills: usize,
 }
 
-/// What became of a request; nothing when the process was killed.
+/// The response to a request; `None` if the process was killed.
 type Reply = Option<Answer>;
 
 impl Run {
@@ -93,7 +93,7 @@ impl Run {
     fn send(&mut self) {
         // Now and then so much that the WAL is soon moved into the database.
         let (count, step) =
-            if self.random.below(15) == 0 { (50, LONG_EVERY) } else { (self.pick(&[1, 1, 2, 4, 8]), 1) };
+            if self.random.below(15) == 0 { (50, TURNS_PER_LONG_ONE) } else { (self.pick(&[1, 1, 2, 4, 8]), 1) };
         let mut turns = Vec::new();
         for _ in 0..count {
             self.turns = self.turns / step * step + step;
@@ -277,8 +277,8 @@ fn whatever_fails_below_what_was_acknowledged_is_there_once_and_without_a_gap() 
     }
     let hits = run.shim.hits();
     println!(
-        "in {:?}: {batches} batches, {} turns, {} kills, {} commits beside; failed writes, syncs, truncations, openings, \
-         mappings and reads of the database {:?}, its WAL {:?} and its shared memory {:?}",
+        "in {:?}: {batches} batches, {} turns, {} kills, {} commits beside; failed writes, syncs, truncations, \
+         openings, mappings and reads of the database {:?}, its WAL {:?} and its shared memory {:?}",
         started.elapsed(),
         run.ledger.acknowledged,
         run.kills,

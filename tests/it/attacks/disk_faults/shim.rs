@@ -31,7 +31,7 @@ pub(super) enum Fault {
     KillWithin,
 }
 
-/// Which operations fail next.
+/// The operations that fail next.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Plan {
     pub(super) files: u32,
@@ -83,7 +83,7 @@ impl Shim {
         self.plan.write_all_at(&[0; 4], 0).unwrap();
     }
 
-    /// How many operations of each kind have failed, on the database, its WAL and its shared memory.
+    /// Returns the numbers of failed operations by kind, on the database, its WAL and its shared memory.
     pub(super) fn hits(&self) -> [[u32; OPERATIONS]; 3] {
         let mut numbers = [0; 3 * OPERATIONS * 4];
         self.plan.read_exact_at(&mut numbers, 20).unwrap();

@@ -1,4 +1,4 @@
-//! What every store promises. The suite knows only `dyn Store`; a second engine joins it by one line in [`engines`].
+//! Promises of every store. The suite knows only `dyn Store`; a second engine joins it with one line in [`engines`].
 
 mod reads;
 

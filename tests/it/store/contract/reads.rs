@@ -1,4 +1,4 @@
-//! What every store promises of its reads, its change feed and its maintenance.
+//! Promises of every store about its reads, its change feed and its maintenance.
 
 use super::{at, conversation, dispatch, driver, now, on_each_engine, stored, turn};
 use crate::support::samples::sample;

@@ -1,7 +1,7 @@
 //! A disk that loses what was not synced: built from recorded events, it tells what a power cut may leave.
 //!
-//! What POSIX promises is taken at its word, and nothing more: a sync of a file keeps its content and size, a sync of
-//! the folder keeps names. All else may have reached the disk or not, content by sectors of 512 bytes, in any order but
+//! The disk keeps the promises of POSIX, and nothing more: a sync of a file keeps its content and size, a sync of the
+//! folder keeps names. All else may have reached the disk or not, content by sectors of 512 bytes, in any order but
 //! that a sector holds one of the states it went through. Names change in order, as in a journalling file system.
 
 use crate::support::random::Random;
@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 
 const SECTOR: usize = 512;
 
-/// How much of what was not synced has reached the disk all the same.
+/// The unsynced part that has reached the disk all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Luck {
     Nothing,

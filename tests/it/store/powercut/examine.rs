@@ -1,4 +1,4 @@
-//! What must hold of a database that was found after a power cut.
+//! Checks of a database after a power cut.
 
 use crate::support::recorder::Event;
 use crate::support::turns::turn;
@@ -13,7 +13,7 @@ pub(super) struct Promise {
     pub(super) n: usize,
     pub(super) transcription_id: i64,
     pub(super) sequence_number: i64,
-    /// Whether it answered a repeat.
+    /// True if it answered a repeat.
     pub(super) replayed: bool,
 }
 
@@ -23,7 +23,7 @@ pub(super) struct Report {
     pub(super) n: usize,
 }
 
-/// What is wrong with a database.
+/// A fault of a database.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Harm {
     /// A promise was broken.
@@ -51,7 +51,7 @@ fn header<'a>(head: &'a str, wanted: &str) -> Option<&'a str> {
 }
 
 impl Report {
-    /// How many turns an event brings.
+    /// Number of turns of an event.
     const TURNS: usize = 3;
 
     pub(super) fn request_id(n: usize) -> String {
@@ -148,7 +148,8 @@ const CONTRADICTIONS: [(&str, &str); 4] = [
          OR (c.turn_count = 0 AND c.id NOT IN (SELECT call_id FROM due_reconciliations))",
     ),
     (
-        "events that are neither in their calls with all that they say nor noted as due, and such calls without their event",
+        "events that are neither in their calls with all that they say nor noted as due, and such calls without their \
+         event",
         "SELECT e.conversation_id FROM webhook_events e LEFT JOIN calls c USING (conversation_id) \
          LEFT JOIN due_reconciliations d ON d.call_id = c.id WHERE d.call_id IS NULL \
          AND (c.record_event_id IS NOT e.id OR c.status <> 'completed' OR c.turn_count <> 3 OR c.added <> 3) \

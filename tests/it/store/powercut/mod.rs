@@ -44,7 +44,7 @@ fn no_power_cut_loses_an_acknowledged_turn_or_event() {
     let database = folder.path().join(DATABASE);
     let recording = || recorder.recording(binary(), folder.path());
 
-    // A day like any other: load, a rest in which the log is folded in, load, and an orderly end.
+    // A day like any other: load, an idle time with a checkpoint, load, and an orderly end.
     let service = Service::start_command(recording(), &database, &FLAGS);
     let mut next = deliver_by_all(&service, [0; CLIENTS], 30);
     let log = folder.path().join(format!("{DATABASE}-wal"));
@@ -158,7 +158,7 @@ fn deliver_by_all(service: &Service, from: [usize; CLIENTS], count: usize) -> [u
     })
 }
 
-/// Whether the service answered; if it did, it must have stored what it was sent.
+/// Returns true if the service answered. It must have stored the delivery then.
 fn deliver(agent: &ureq::Agent, service: &Service, client: usize, i: usize) -> bool {
     // Three clients speak in each conversation.
     let conversation = format!("conv_{}", client / 3);
@@ -190,7 +190,7 @@ fn answered(answer: Result<Response<Body>, ureq::Error>, status: u16) -> bool {
     }
 }
 
-/// How many events belong to the file's making.
+/// Number of recorded events of the file's creation.
 const FIRST_MOMENTS: usize = 12;
 
 /// Power cuts in one recorded history, at ever later points.
@@ -204,7 +204,7 @@ struct Cuts<'a> {
     reports: Vec<Report>,
 }
 
-/// What one power cut left.
+/// The state after one power cut.
 struct State {
     name: String,
     folder: tempfile::TempDir,
@@ -277,8 +277,8 @@ impl State {
         examine(&copy.path().join(DATABASE), &self.promises, &self.reports)
     }
 
-    /// The service starts on it, answers a repeat of the last acknowledged turn as it did the first time, and has an index
-    /// in step with what is stored.
+    /// The service starts on it, answers a repeat of the last acknowledged turn as it did the first time, and has an
+    /// index in step with what is stored.
     fn serve(&self) {
         let database = self.folder.path().join(DATABASE);
         let service = Service::start_on(&database, &FLAGS);
