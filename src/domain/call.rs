@@ -190,8 +190,7 @@ pub enum CallEnd {
 }
 
 /// The direction of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// The driver called the agent.
     Inbound,
@@ -202,8 +201,7 @@ pub enum Direction {
 stored_as!(Direction { Inbound => "inbound", Outbound => "outbound" });
 
 /// The outcome of a call's goal, according to ElevenLabs' analysis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallOutcome {
     /// The goal was reached.
     Success,

@@ -1,6 +1,6 @@
 //! Values that are text within JSON.
 
-use super::{CallStatus, ConversationId, DeliveryKey, DriverId, Message, PhoneNumber, Speaker, Timestamp};
+use super::{ConversationId, DeliveryKey, DriverId, Message, PhoneNumber, Timestamp};
 
 /// Implements serde for types that are stored as text in JSON, in their usual text form.
 macro_rules! text_in_json {
@@ -27,8 +27,6 @@ text_in_json! {
     DeliveryKey: |key| key.as_str().into(), |text| DeliveryKey::new(text).ok();
     Message: |message| message.as_str().into(), |text| Message::new(text).ok();
     Timestamp: |time| time.to_string().into(), |text| Timestamp::parse(text).ok();
-    CallStatus: |status| status.as_str().into(), CallStatus::from_stored;
-    Speaker: |speaker| speaker.as_str().into(), Speaker::from_stored;
     DriverId: |id| id.to_string().into(), |text| text.parse().ok().and_then(|number| DriverId::new(number).ok());
 }
 

@@ -395,8 +395,7 @@ impl std::fmt::Debug for NewEvent {
 }
 
 /// The outcome of parsing an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventOutcome {
     /// The event's record was applied to its call.
     Applied,

@@ -1,5 +1,6 @@
 //! Remarks: warnings about the parts of an event that could not be read.
 
+use super::stored_text::stored_as;
 use serde::{Deserialize, Serialize};
 
 /// A part of an event that could not be read.
@@ -12,8 +13,7 @@ pub struct Remark {
 }
 
 /// Kinds of values that can be lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RemarkKind {
     /// Words, or possible words.
     Words,
@@ -25,17 +25,7 @@ pub enum RemarkKind {
     Field,
 }
 
-impl RemarkKind {
-    /// Returns the name, as a label of a metric.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Words => "words",
-            Self::Number => "number",
-            Self::Text => "text",
-            Self::Field => "field",
-        }
-    }
-}
+stored_as!(RemarkKind { Words => "words", Number => "number", Text => "text", Field => "field" });
 
 /// Returns the remarks on one line, or `None` if there are none.
 pub fn describe_remarks(remarks: &[Remark]) -> Option<String> {

@@ -1,6 +1,6 @@
-//! The stored form of enums: a text for each variant.
+//! The stored form of enums: a text for each variant, in columns and in JSON.
 
-/// Implements `as_str` and `from_stored` for an enum.
+/// Implements `as_str` and `from_stored` for an enum, and serde's traits with the same texts.
 macro_rules! stored_as {
     ($name:ident { $($variant:ident => $text:literal),+ $(,)? }) => {
         impl $name {
@@ -17,6 +17,19 @@ macro_rules! stored_as {
                     $($text => Some(Self::$variant),)+
                     _ => None,
                 }
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(deserializer)?;
+                Self::from_stored(&text).ok_or_else(|| serde::de::Error::unknown_variant(&text, &[$($text),+]))
             }
         }
     };

@@ -100,8 +100,7 @@ impl DeliveryKey {
 }
 
 /// The source of a turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Source {
     /// The turn webhook, during the call.
     Live,

@@ -213,6 +213,69 @@ fn every_file_says_what_it_is_for_and_stays_short() {
     }
 }
 
+/// The items at the top of a file, each in one line: without comments, and with what spans lines drawn together.
+fn items(text: &str) -> Vec<String> {
+    let mut items = vec![String::new()];
+    let mut depth = 0;
+    for line in code(text).map(str::trim).filter(|line| !line.is_empty()) {
+        let item = items.last_mut().unwrap();
+        item.push_str(line);
+        for c in line.chars() {
+            match c {
+                '{' | '(' | '[' => depth += 1,
+                '}' | ')' | ']' => depth -= 1,
+                _ => {}
+            }
+        }
+        if depth == 0 && line.ends_with([';', '}', ']']) {
+            items.push(String::new());
+        }
+    }
+    items.retain(|item| !item.is_empty());
+    items
+}
+
+/// Whether an item declares or re-exports: an attribute, a module without a body, or a `use`.
+fn only_declares(item: &str) -> bool {
+    let bare = item.strip_prefix("pub").map_or(item, |rest| match rest.strip_prefix('(') {
+        Some(path) => path.split_once(')').map_or("", |(_, rest)| rest).trim_start(),
+        None => rest.trim_start(),
+    });
+    let declares = bare.starts_with("mod ") || bare.starts_with("use ");
+    item.starts_with('#') || (declares && item.ends_with(';'))
+}
+
+#[test]
+fn a_mod_rs_only_declares_and_re_exports() {
+    for item in ["mod a;", "pub mod a;", "pub(super) use a::{B, C};", "pub(in crate::api) use a::B;", "#[cfg(x)]"] {
+        assert!(only_declares(item), "{item}");
+    }
+    for item in ["fn a() {}", "pub fn a() {}", "mod a { }", "const A: u8 = 1;", "impl A for B {}", "pub struct A;"] {
+        assert!(!only_declares(item), "{item}");
+    }
+    let mut count = 0;
+    for (path, text) in sources().into_iter().filter(|(path, _)| path.ends_with("/mod.rs")) {
+        count += 1;
+        for item in items(&text) {
+            assert!(only_declares(&item), "src/{path} holds more than declarations: {item}");
+        }
+    }
+    assert!(count > 10, "the files are found");
+}
+
+/// Batches of writes and their effects belong to the store and to the writer; others execute typed commands.
+#[test]
+fn writes_are_made_by_store_and_ingest_only() {
+    for (path, text) in sources() {
+        if path.starts_with("store/") || path.starts_with("ingest/") {
+            continue;
+        }
+        for line in code(&text) {
+            assert!(!line.contains("Write::") && !line.contains("Written::"), "src/{path} makes writes: {line}");
+        }
+    }
+}
+
 #[test]
 fn a_migration_says_its_number() {
     let mut count = 0;

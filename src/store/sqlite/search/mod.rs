@@ -21,6 +21,21 @@
 //! turns themselves are read first ([`scan`]). FTS5's prefix indexes would make the index up to three times as large.
 //! Accents that FTS5 does not fold are expanded in the query ([`accents`]).
 //!
+//! A prefix is broad if more than 64 indexed words begin with it. What is read depends on the turns and the query:
+//!
+//! | turns | query | strategy | bound |
+//! | --- | --- | --- | --- |
+//! | newer than the index | any | index in memory ([`fresh`]) | newest 512 turns, 1 MiB of text |
+//! | changed since indexed | any | index in memory ([`fresh`]) | newest 512 turns, 1 MiB of text |
+//! | indexed | no broad prefix | FTS5, newest first ([`mod@page`]) | 32 ranges of blocks |
+//! | indexed | broad prefix that other words must accompany | FTS5 for the other words, [`scan`] | 128 + 384 turns |
+//! | indexed | broad prefix otherwise | [`scan`] of all turns | 128 + 384 turns |
+//! | not indexed, for the command line | any | [`scan`] of all turns | 4096 turns per step |
+//!
+//! If the two steps of a scan leave the page unfilled, FTS5 merges the matches of the exact query. With times, only
+//! blocks that may contain them are read ([`time_blocks`]). A page looks up at most 10,000 turns and holds at most
+//! 1 MiB of text; then it ends early, and the next page continues. The order by rank ranks 300 turns at a time.
+//!
 //! Without an index that belongs to the database, the service searches the newest turns and returns how many it did not
 //! search. The command line then reads all turns.
 

@@ -29,17 +29,19 @@ const NOTING: &str = "recording the time ranges of turns";
 pub(super) fn record_block(transaction: &Transaction<'_>, after: i64, to: i64) -> Result<()> {
     transaction
         .execute_cached(
-&format!(
-            "INSERT INTO turn_search_spans (block, said_from, said_to, started_from, started_to) \
-             SELECT t.id >> {BLOCK_BITS}, min(t.timestamp), max(t.timestamp), min(c.call_start_time), max(c.call_start_time) \
+            &format!(
+                "INSERT INTO turn_search_spans (block, said_from, said_to, started_from, started_to) \
+             SELECT t.id >> {BLOCK_BITS}, min(t.timestamp), max(t.timestamp), min(c.call_start_time), \
+                max(c.call_start_time) \
              FROM call_transcriptions t CROSS JOIN calls c ON c.conversation_id = t.conversation_id \
              WHERE t.id > ?1 AND t.id <= ?2 GROUP BY t.id >> {BLOCK_BITS} \
              ON CONFLICT (block) DO UPDATE SET \
                 said_from = min(said_from, excluded.said_from), said_to = max(said_to, excluded.said_to), \
-                started_from = min(started_from, excluded.started_from), started_to = max(started_to, excluded.started_to)"
-        ),
-[after, to],
-)
+                started_from = min(started_from, excluded.started_from), \
+                started_to = max(started_to, excluded.started_to)"
+            ),
+            [after, to],
+        )
         .map(drop)
         .context(NOTING)
 }
@@ -48,14 +50,15 @@ pub(super) fn record_block(transaction: &Transaction<'_>, after: i64, to: i64) -
 pub(super) fn extend_blocks(transaction: &Transaction<'_>, call_id: i64) -> Result<()> {
     transaction
         .execute_cached(
-&format!(
-            "UPDATE turn_search_spans SET started_from = min(started_from, c.call_start_time), \
+            &format!(
+                "UPDATE turn_search_spans SET started_from = min(started_from, c.call_start_time), \
                 started_to = max(started_to, c.call_start_time) \
              FROM (SELECT conversation_id, call_start_time FROM calls WHERE id = ?1) c \
-             WHERE block IN (SELECT id >> {BLOCK_BITS} FROM call_transcriptions t WHERE t.conversation_id = c.conversation_id)"
-        ),
-[call_id],
-)
+             WHERE block IN (SELECT id >> {BLOCK_BITS} FROM call_transcriptions t \
+                WHERE t.conversation_id = c.conversation_id)"
+            ),
+            [call_id],
+        )
         .map(drop)
         .context(NOTING)
 }
