@@ -11,6 +11,7 @@ pub mod openapi;
 pub mod process;
 pub mod random;
 pub mod recorder;
+pub mod sample_calls;
 pub mod samples;
 pub mod search;
 pub mod service;

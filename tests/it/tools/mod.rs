@@ -4,3 +4,4 @@ mod analysis;
 mod clients;
 mod every_tool;
 mod litestream;
+mod sample_calls;
