@@ -4,8 +4,7 @@ use super::stored_text::stored_as;
 use serde::{Deserialize, Serialize};
 
 /// The one who answered a call. Stored and returned as text, such as `no_answer`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AnsweredBy {
     /// A person.
     Human,
@@ -41,8 +40,7 @@ impl AnsweredBy {
 }
 
 /// The source of [`AnsweredBy`], the strongest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AnsweredBySource {
     /// ElevenLabs' result of the telephone call.
     CallResult,
@@ -62,8 +60,7 @@ stored_as!(AnsweredBySource {
 });
 
 /// ElevenLabs' result of a telephone call (`call_result`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallResult {
     /// Somebody or something picked up.
     Answered,

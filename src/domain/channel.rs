@@ -1,11 +1,9 @@
 //! The channel of a conversation.
 
 use super::stored_text::stored_as;
-use serde::{Deserialize, Serialize};
 
 /// The channel of a conversation. Stored and returned as text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Channel {
     /// A telephone call.
     Phone,

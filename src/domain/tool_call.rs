@@ -40,8 +40,7 @@ pub struct ToolCall {
 }
 
 /// The purpose of a tool call. Stored and returned as text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ToolPurpose {
     /// Anything that the customer's tools do.
     Tool,

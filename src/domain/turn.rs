@@ -115,8 +115,7 @@ pub enum Source {
 stored_as!(Source { Live => "live", History => "history", PostCall => "post_call", Import => "import" });
 
 /// The kind of a turn. Stored and returned as text.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum TurnKind {
     /// Spoken words.
     #[default]
