@@ -410,7 +410,8 @@ class Call:
             "environment": self.environment if known else None,
             "parent_conversation_id": self.parent,
             "language": self.language if known else None,
-            "agent_id": self.agent_id,
+            # Live turns do not name their agent.
+            "agent_id": self.agent_id if self.status != "in_progress" else None,
             "batch_id": self.batch_call["batch_call_id"] if self.batch_call else None,
             "tags": self.tags,
             "cost": self.cost if known else None,
