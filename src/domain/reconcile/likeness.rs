@@ -55,6 +55,8 @@ pub(super) struct Comparisons<'a> {
     heard: &'a [NormalizedUtterance],
     said: &'a [NormalizedUtterance],
     gaps: Vec<Gap>,
+    /// True for each turn with the exact words of an entry that another turn has taken.
+    repeats: Vec<bool>,
     heard_shapes: HashMap<usize, Bigrams<'a>>,
     /// Shapes of an entry's words, and of the full words of an interrupted utterance.
     said_shapes: HashMap<usize, Vec<Bigrams<'a>>>,
@@ -69,6 +71,7 @@ impl<'a> Comparisons<'a> {
         heard: &'a [NormalizedUtterance],
         said: &'a [NormalizedUtterance],
         gaps: Vec<Gap>,
+        repeats: Vec<bool>,
         left_heard: &[usize],
         left_said: &[usize],
         steps: usize,
@@ -79,7 +82,7 @@ impl<'a> Comparisons<'a> {
             [Some(&words.text), words.original.as_ref()].into_iter().flatten().map(|t| Bigrams::new(t, chars)).collect()
         };
         let said_shapes = left_said.iter().map(|at| (*at, shapes_of(&said[*at], &mut chars))).collect();
-        Self { heard, said, gaps, heard_shapes, said_shapes, found: Vec::new(), steps }
+        Self { heard, said, gaps, repeats, heard_shapes, said_shapes, found: Vec::new(), steps }
     }
 
     /// Compares each turn with likely entries.
@@ -156,7 +159,8 @@ impl<'a> Comparisons<'a> {
         let (after, before) = self.gaps[n];
         let between = after.is_none_or(|after| at > after) && before.is_none_or(|before| at < before);
         let apart = self.heard[n].micros_from(&self.said[at]);
-        let least = if between || apart <= MAX_NEAR_MICROS { MIN_SIMILARITY_IN_PLACE } else { MIN_SIMILARITY_ANYWHERE };
+        let is_in_place = (between || apart <= MAX_NEAR_MICROS) && !self.repeats[n];
+        let least = if is_in_place { MIN_SIMILARITY_IN_PLACE } else { MIN_SIMILARITY_ANYWHERE };
         let mut alike: f64 = 0.0;
         for other in shapes {
             let Some(likeness) = shape.similarity(other, least, &mut self.steps) else { return false };

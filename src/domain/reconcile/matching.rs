@@ -3,7 +3,8 @@
 //! Only utterances of the same speaker are compared, ignoring case, white space and punctuation. Equal words match
 //! first, including the full words of an interrupted utterance. Several equal ones match in order, nearest in time.
 //! Then the rest is matched by similarity ([`super::likeness`]), the most similar first. The required similarity is
-//! lower if the position fits: between the same neighbours, or at about the same time.
+//! lower if the position fits: between the same neighbours, or at about the same time. It is never lower for a turn
+//! whose exact words are those of an entry that another turn has taken, because the turn is a repeat of that one.
 
 use super::likeness::{Comparisons, Gap, MAX_STEPS};
 use super::words::NormalizedUtterance;
@@ -104,8 +105,9 @@ impl PartialMatching {
         if left_heard.is_empty() || left_said.is_empty() {
             return 0;
         }
-        let mut likeness =
-            Comparisons::new(heard, said, self.unmatched_ranges(said.len()), &left_heard, &left_said, steps);
+        let repeats = repeats(heard, said, &self.of_heard).iter().map(Option::is_some).collect();
+        let gaps = self.unmatched_ranges(said.len());
+        let mut likeness = Comparisons::new(heard, said, gaps, repeats, &left_heard, &left_said, steps);
         likeness.compare_likely(&left_heard, &left_said);
         self.join_all(likeness.candidates());
         let (left_heard, left_said) = (left(&self.of_heard), left(&self.of_said));
@@ -217,6 +219,18 @@ mod tests {
                 &[Some(1)],
             ),
             ("other words", &[("The brakes squeak!", 0)], &[("Could you check the set point?", 1)], &[None]),
+            (
+                "a repeat, and one that is missing beside it",
+                &[("Drop and hook at the shipper, please.", 20), ("Drop and hook at the shipper, please.", 22)],
+                &[("It picks up at the shipper in Joliet, please.", 14), ("Drop and hook at the shipper, please.", 20)],
+                &[Some(1), None],
+            ),
+            (
+                "a repeat that is nearly the same as another one",
+                &[("Drop and hook at the shipper, please.", 20), ("Drop and hook at the shipper, please.", 40)],
+                &[("Drop and hook at the shipper, please.", 20), ("Drop and hook at this shipper please!", 41)],
+                &[Some(0), Some(1)],
+            ),
             (
                 "the beginning of it",
                 &[("Could you check the", 2)],
