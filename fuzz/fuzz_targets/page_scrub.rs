@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use transcribe_hook::store::sqlite::fuzz::page_remains;
+use transcribe_hook::store::sqlite::fuzz::unused_range;
 
 fuzz_target!(|input: &[u8]| {
     let Some((&[size, number, many], given)) = input.split_first_chunk() else { return };
@@ -15,7 +15,7 @@ fuzz_target!(|input: &[u8]| {
     page[page_bytes - half..].copy_from_slice(&given[given.len() - half..]);
     let at = u64::from(number) * page_bytes as u64;
     let file_bytes = (many != 255).then(|| (page_bytes as u64) << (many % 40));
-    let Some(range) = page_remains(&page, at, file_bytes) else { return };
+    let Some(range) = unused_range(&page, at, file_bytes) else { return };
     assert!(range.start < range.end && range.end <= page_bytes, "{range:?}");
     assert!(page[range.clone()].iter().any(|byte| *byte != 0));
     let header = if at == 0 { 100 } else { 0 };
@@ -27,5 +27,5 @@ fuzz_target!(|input: &[u8]| {
         assert!(cell >= range.end, "{range:?} touches the cell at {cell}");
     }
     page[range].fill(0);
-    assert_eq!(page_remains(&page, at, file_bytes), None);
+    assert_eq!(unused_range(&page, at, file_bytes), None);
 });

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use std::io::Read;
-use transcribe_hook::recordings::{AudioEvent, begins_in, read};
+use transcribe_hook::recordings::{AudioEvent, audio_starts_in, read};
 
 const LIMIT: u64 = 1 << 16;
 
@@ -36,7 +36,7 @@ fuzz_target!(|input: &[u8]| {
     if let Some(event) = whole {
         assert_eq!(audio, audio_in_pieces);
         assert_eq!(event.audio_bytes, audio.len() as u64);
-        assert!(begins_in(body), "a body with audio has its beginning");
+        assert!(audio_starts_in(body), "a body with audio has its beginning");
         assert!(body.len() as u64 <= LIMIT);
     }
 });

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use rusqlite::Connection;
-use transcribe_hook::domain::Wanted;
+use transcribe_hook::domain::SearchExpr;
 use transcribe_hook::store::sqlite::fuzz::fts_query;
 
 thread_local! {
@@ -17,23 +17,23 @@ thread_local! {
 }
 
 /// Returns the number of words and quotations, after checking each part.
-fn units(wanted: &Wanted) -> usize {
+fn units(wanted: &SearchExpr) -> usize {
     match wanted {
-        Wanted::Words { text, .. } => {
+        SearchExpr::Words { text, .. } => {
             assert!(text.contains(char::is_alphanumeric), "{text:?} is a word");
             assert!(!text.contains(['"', '\0']), "{text:?} can be quoted");
             1
         }
-        Wanted::All(parts) | Wanted::Any(parts) => {
+        SearchExpr::All(parts) | SearchExpr::Any(parts) => {
             assert!(parts.len() >= 2, "{parts:?}");
             parts.iter().map(units).sum()
         }
-        Wanted::But(some, others) => units(some) + units(others),
+        SearchExpr::AndNot(some, others) => units(some) + units(others),
     }
 }
 
 fuzz_target!(|text: &str| {
-    let Ok(wanted) = Wanted::parse(text) else { return };
+    let Ok(wanted) = SearchExpr::parse(text) else { return };
     assert!((1..=32).contains(&units(&wanted)));
     TURNS.with(|turns| {
         let count = turns.query_row("SELECT count(*) FROM t WHERE t MATCH ?1", [fts_query(&wanted)], |row| row.get(0));
