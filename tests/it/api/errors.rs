@@ -89,6 +89,9 @@ fn a_chunked_body_without_a_length_is_taken_and_still_limited() {
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
 }
 
+/// Words that no response may contain.
+const WORDS: &str = "words of a call";
+
 /// An endpoint that panics with words of a call in its message.
 struct Panics;
 
@@ -96,7 +99,7 @@ impl Endpoint for Panics {
     type Output = poem::Response;
 
     async fn call(&self, request: poem::Request) -> poem::Result<poem::Response> {
-        panic!("on {} with words of a call", request.uri())
+        panic!("on {} with {WORDS}", request.uri())
     }
 }
 
@@ -117,6 +120,6 @@ fn a_panic_is_500_in_the_one_shape_and_the_service_lives_on() {
         let body: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
         assert_eq!(body["status"], "error");
         assert_eq!(body["details"], Value::Null);
-        assert!(!answer.contains("words of a call"), "{answer}");
+        assert!(!answer.contains(WORDS), "{answer}");
     }
 }

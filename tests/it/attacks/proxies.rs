@@ -226,9 +226,10 @@ fn everything_works_through(base: &str, service: &Service, recordings: &Path) {
     let mut lines = BufReader::new(stream.into_body().into_reader()).lines();
     for n in 0..3 {
         let mut said = turn("conv_proxied", n);
-        said["message"] = format!("said through a proxy {n}").into();
+        let words = format!("said through a proxy {n}");
+        said["message"] = words.as_str().into();
         assert_eq!(send_to(base, "POST", TURNS, &[JSON], said.to_string().as_bytes()).status, 201);
-        let heard = lines.find(|line| line.as_ref().unwrap().contains(&format!("said through a proxy {n}")));
+        let heard = lines.find(|line| line.as_ref().unwrap().contains(&words));
         assert!(heard.is_some(), "the stream ended");
     }
 

@@ -2,6 +2,8 @@
 
 use crate::support::service::{Service, binary};
 use crate::support::turns::turn;
+use crate::support::wording::Wording;
+use insta::assert_snapshot;
 use serde_json::{Value, json};
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -43,13 +45,16 @@ fn a_good_database_passes_also_while_it_is_written_to() {
     assert_eq!((code, &report["ok"], &report["calls"]), (Some(0), &json!(true), &json!(1)), "{report}");
     assert!(report["transcriptions"].as_u64().is_some_and(|turns| turns >= 20), "{report}");
     let out = binary().args(["check", "--database"]).arg(service.database()).output().unwrap();
-    let text = String::from_utf8(out.stdout).unwrap();
-    assert!(text.ends_with("turns, 0 problems\n"), "{text}");
+    let mut shown = Wording::default();
+    shown.hide(service.database().display(), "[database]");
+    shown.add_without_numbers("check", &String::from_utf8(out.stdout).unwrap());
+    assert_snapshot!("report", shown);
 }
 
 #[test]
 fn each_kind_of_damage_is_found_and_named() {
     let (folder, database) = made();
+    let mut problems_found = Wording::default();
     for (kind, sql, named) in [
         ("sequence", "DELETE FROM call_transcriptions WHERE sequence_number = 4", "conv_a"),
         ("sequence", "UPDATE call_transcriptions SET sequence_number = 90 WHERE sequence_number = 40", "conv_b"),
@@ -59,7 +64,7 @@ fn each_kind_of_damage_is_found_and_named() {
         ("times", "UPDATE calls SET last_turn_time = '2030-01-01T00:00:00.000000Z' WHERE id = 1", "conv_a"),
         ("times", "UPDATE calls SET first_turn_time = NULL WHERE id = 2", "conv_b"),
         ("numbers", "UPDATE sqlite_sequence SET seq = 3 WHERE name = 'call_transcriptions'", "call_transcriptions"),
-        ("stand_ins", "UPDATE call_transcriptions SET superseded_by = 99 WHERE id = 7", "turn 99"),
+        ("stand_ins", "UPDATE call_transcriptions SET superseded_by = 99 WHERE id = 7", "99"),
     ] {
         let damaged = folder.path().join("damaged.db");
         std::fs::copy(&database, &damaged).unwrap();
@@ -75,9 +80,12 @@ fn each_kind_of_damage_is_found_and_named() {
         );
         let out = binary().args(["check", "--database"]).arg(&damaged).output().unwrap();
         assert_eq!(out.status.code(), Some(1));
-        assert!(String::from_utf8_lossy(&out.stdout).contains(&format!("{kind}: ")), "{out:?}");
+        let shown = String::from_utf8_lossy(&out.stdout).into_owned();
+        assert!(shown.contains(&format!("{kind}: ")), "{shown}");
+        problems_found.add(sql, &shown);
         assert!(String::from_utf8_lossy(&out.stderr).contains("damaged.db: "), "{out:?}");
     }
+    assert_snapshot!("problems", problems_found);
 }
 
 #[test]

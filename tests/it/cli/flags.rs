@@ -1,6 +1,8 @@
 //! The command line: defaults, variables, and what is said when something is wrong.
 
 use crate::support::service::{Service, binary, run};
+use crate::support::wording::Wording;
+use insta::assert_snapshot;
 use serde_json::json;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
@@ -65,7 +67,7 @@ fn a_taken_port_is_said_and_the_database_is_not_made() {
     let address = taken.local_addr().unwrap().to_string();
     let out = binary().args(["serve", "--listen", &address, "--database"]).arg(&database).output().unwrap();
     let why = why(&out);
-    assert!(why.contains(&address) && why.contains("in use"), "{why}");
+    assert!(why.contains(&address), "{why}");
     assert!(!database.exists());
 }
 
@@ -83,7 +85,7 @@ fn a_file_that_is_no_database_is_left_untouched() {
     for content in [b"short".to_vec(), b"not a database ".repeat(400), vec![0; 8192]] {
         std::fs::write(&database, &content).unwrap();
         let why = why(&serve(&[], &database));
-        assert!(why.contains("notes.db") && why.contains("no SQLite database"), "{why}");
+        assert!(why.contains("notes.db"), "{why}");
         assert_eq!(std::fs::read(&database).unwrap(), content);
     }
 }
@@ -100,7 +102,7 @@ fn another_programs_database_is_left_untouched() {
         rusqlite::Connection::open(&database).unwrap().execute_batch(sql).unwrap();
         let before = std::fs::read(&database).unwrap();
         let why = why(&serve(&[], &database));
-        assert!(why.contains(name) && why.contains("another program's database"), "{why}");
+        assert!(why.contains(name), "{why}");
         assert_eq!(std::fs::read(&database).unwrap(), before);
         assert!(!database.with_extension("db-wal").exists());
     }
@@ -120,7 +122,7 @@ fn a_log_without_its_database_is_not_taken_for_a_new_ones() {
     let before = std::fs::read(&log).unwrap();
     assert!(!before.is_empty());
     let why = why(&serve(&[], &database));
-    assert!(why.contains("calls.db-wal") && why.contains("put the database back"), "{why}");
+    assert!(why.contains("calls.db-wal"), "{why}");
     assert!(!database.exists());
     assert_eq!(std::fs::read(&log).unwrap(), before);
     // Put back, it is whole.
@@ -141,7 +143,7 @@ fn a_database_newer_than_the_program_is_left_untouched() {
         .unwrap();
     let before = std::fs::read(&database).unwrap();
     let why = why(&serve(&[], &database));
-    assert!(why.contains("newer transcribe-hook") && why.contains("999"), "{why}");
+    assert!(why.contains("calls.db") && why.contains("999"), "{why}");
     assert_eq!(std::fs::read(&database).unwrap(), before);
 }
 
@@ -170,12 +172,12 @@ fn a_read_only_file_or_folder_is_said_and_left_untouched() {
     std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
     std::fs::set_permissions(&database, std::fs::Permissions::from_mode(0o444)).unwrap();
     let said = why(&serve_as_nobody());
-    assert!(said.contains("calls.db") && said.contains("Permission denied"), "{said}");
+    assert!(said.contains("calls.db"), "{said}");
     // Nothing in the folder may be written.
     std::fs::remove_file(folder.path().join("calls.db.lock")).unwrap();
     std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o555)).unwrap();
     let said = why(&serve_as_nobody());
-    assert!(said.contains("calls.db") && said.contains("Permission denied"), "{said}");
+    assert!(said.contains("calls.db"), "{said}");
     std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
     assert_eq!(std::fs::read(&database).unwrap(), before);
 }
@@ -195,10 +197,58 @@ fn a_second_service_on_the_same_file_is_refused_by_any_of_its_names() {
     std::os::unix::fs::symlink(service.database(), &link).unwrap();
     for name in [service.database(), &link] {
         let why = why(&serve(&[], name));
-        assert!(why.contains("in use by another transcribe-hook"), "{why}");
         assert!(why.contains(&service.pid().to_string()), "{why}");
     }
     service.deliver(&crate::support::turns::turn("conv_a", 2)).expect(201);
+}
+
+#[test]
+fn each_reason_not_to_start_names_the_file_and_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let service = Service::start_on(&at("calls.db"), &[]);
+    std::fs::write(at("notes.db"), "short").unwrap();
+    rusqlite::Connection::open(at("recipes.db")).unwrap().execute_batch("CREATE TABLE recipes (id)").unwrap();
+    std::fs::write(at("lost.db-wal"), "turns").unwrap();
+    assert!(binary().args(["migrate", "--database"]).arg(at("newer.db")).status().unwrap().success());
+    let newer = "PRAGMA user_version = 999; PRAGMA wal_checkpoint(TRUNCATE)";
+    rusqlite::Connection::open(at("newer.db")).unwrap().execute_batch(newer).unwrap();
+    std::fs::create_dir(at("folder.db")).unwrap();
+    let mut reasons = Wording::default();
+    reasons.hide(folder.path().display(), "[folder]");
+    for name in ["nowhere/calls.db", "notes.db", "recipes.db", "lost.db", "newer.db", "folder.db", "calls.db"] {
+        reasons.add_without_numbers(name, &why(&serve(&[], &at(name))));
+    }
+    let address = service.address().to_string();
+    reasons.hide(&address, "[address]");
+    let taken = binary().args(["serve", "--listen", &address, "--database"]).arg(at("new.db")).output().unwrap();
+    reasons.add_without_numbers("an address that is taken", &why(&taken));
+    assert_snapshot!("reasons", reasons);
+}
+
+/// Returns the commands that a command's help lists.
+fn commands_below(path: &[String]) -> Vec<Vec<String>> {
+    let args: Vec<_> = path.iter().map(String::as_str).chain(["--help"]).collect();
+    let help = String::from_utf8(run(&args).stdout).unwrap();
+    let listed = help.split("\nCommands:\n").nth(1).unwrap_or_default().split("\n\n").next().unwrap_or_default();
+    let names = listed.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    let below = names.filter(|name| !name.is_empty() && *name != "help");
+    below.map(|name| [path, &[name.to_owned()]].concat()).collect()
+}
+
+#[test]
+fn the_help_of_each_command_is_as_recorded() {
+    let mut help = Wording::default();
+    let mut commands = vec![vec![]];
+    while let Some(path) = commands.pop() {
+        commands.extend(commands_below(&path));
+        // What `serve -h` says of flags is in the reference, where another test compares it.
+        if path != ["serve"] {
+            let args: Vec<_> = path.iter().map(String::as_str).chain(["-h"]).collect();
+            help.add(args.join(" "), &String::from_utf8(run(&args).stdout).unwrap());
+        }
+    }
+    assert_snapshot!("help", help);
 }
 
 #[test]

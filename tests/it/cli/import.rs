@@ -2,6 +2,8 @@
 
 use crate::support::service::{Service, binary, open};
 use crate::support::turns::turn;
+use crate::support::wording::Wording;
+use insta::assert_snapshot;
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::path::Path;
@@ -40,6 +42,10 @@ impl Folder {
 const DRIVERS_CSV: &str =
     "\u{FEFF}id,name,phone_number,depot\r\n1042,\"Kowalski, Maria\",+15550100042,Joliet\r\n7, Jo ,,\r\n";
 
+fn counts(out: &Output) -> Value {
+    serde_json::from_slice(&out.stdout).unwrap()
+}
+
 #[test]
 fn csv_and_json_lines_give_the_same_drivers_and_again_nothing_changes() {
     let csv = Folder::new();
@@ -47,10 +53,9 @@ fn csv_and_json_lines_give_the_same_drivers_and_again_nothing_changes() {
     let file = csv.file("drivers.csv", DRIVERS_CSV);
     let out = import("drivers", &csv.database(), &file, &[]);
     assert!(out.status.success(), "{}", text(&out.stderr));
-    assert_eq!(text(&out.stdout), "2 created, 0 updated, 0 unchanged, 0 bad\n");
+    assert_snapshot!("counts", text(&out.stdout));
     let again = import("drivers", &csv.database(), &file, &["--json"]);
-    let counts: Value = serde_json::from_slice(&again.stdout).unwrap();
-    assert_eq!(counts, json!({"created": 0, "updated": 0, "unchanged": 2, "bad": 0}));
+    assert_eq!(counts(&again), json!({"created": 0, "updated": 0, "unchanged": 2, "bad": 0}));
 
     let lines = "{\"id\":1042,\"name\":\"Kowalski, Maria\",\"phone_number\":\"+15550100042\"}\n\n{\"id\":\"7\",\"name\":\"Jo\"}";
     let file = json_lines.file("drivers.jsonl", lines);
@@ -86,8 +91,8 @@ fn tables_are_read_as_spreadsheets_of_all_countries_save_them() {
         let folder = Folder::new();
         let file = folder.0.path().join(name);
         std::fs::write(&file, content).unwrap();
-        let out = import("drivers", &folder.database(), &file, &["--skip-bad"]);
-        assert!(text(&out.stdout).starts_with("1 created"), "{name}: {out:?}");
+        let out = import("drivers", &folder.database(), &file, &["--skip-bad", "--json"]);
+        assert_eq!(counts(&out)["created"], 1, "{name}: {out:?}");
         assert!(text(&out.stderr).contains(&format!("line {bad_line}:")), "{name}: {}", text(&out.stderr));
         let stored: String =
             open(&folder.database()).query_row("SELECT name FROM drivers", [], |row| row.get(0)).unwrap();
@@ -109,22 +114,19 @@ fn a_bad_row_is_reported_with_line_and_field_and_nothing_is_stored() {
     );
     let out = import("drivers", &folder.database(), &file, &[]);
     assert_eq!(out.status.code(), Some(1));
-    let errors = text(&out.stderr);
-    for line in [
-        "line 4: id: must be a whole number",
-        "line 5: name: is required",
-        "line 7: id: duplicate of line 2",
-        "line 9: got 4 cells for 3 columns",
-        "nothing was stored",
-    ] {
-        assert!(errors.contains(line), "{line:?} is not in {errors}");
+    let mut errors = Wording::default();
+    errors.add("all or none", text(&out.stderr));
+    for line in ["line 4: id: ", "line 5: name: ", "line 7: id: ", "line 9: "] {
+        assert!(text(&out.stderr).lines().any(|error| error.starts_with(line)), "{line:?}: {out:?}");
     }
     assert_eq!(folder.count("drivers"), 0);
     // With the good rows stored, the row whose number is another's is found too.
-    let out = import("drivers", &folder.database(), &file, &["--skip-bad"]);
+    let out = import("drivers", &folder.database(), &file, &["--skip-bad", "--json"]);
     assert!(out.status.success());
-    assert!(text(&out.stderr).contains("line 8: phone_number: driver 1 has this number"), "{}", text(&out.stderr));
-    assert_eq!(text(&out.stdout), "1 created, 0 updated, 0 unchanged, 5 bad\n");
+    assert!(text(&out.stderr).lines().any(|error| error.starts_with("line 8: phone_number: ")), "{out:?}");
+    errors.add("--skip-bad", text(&out.stderr));
+    assert_snapshot!("bad_rows", errors);
+    assert_eq!(counts(&out), json!({"created": 1, "updated": 0, "unchanged": 0, "bad": 5}));
     assert_eq!(folder.count("drivers"), 1);
 }
 
@@ -139,15 +141,10 @@ fn bad_lines_of_json_are_reported_with_their_line() {
     let out = import("drivers", &folder.database(), &file, &[]);
     assert_eq!(out.status.code(), Some(1));
     let errors = text(&out.stderr);
-    for line in [
-        "line 2: not valid JSON",
-        "line 3: must be a JSON object, not an array",
-        "line 4: id: must be a whole number",
-        "line 5: not valid JSON",
-        "line 6: name: is required",
-    ] {
-        assert!(errors.contains(line), "{line:?} is not in {errors}");
+    for line in ["line 2: ", "line 3: ", "line 4: id: ", "line 5: ", "line 6: name: "] {
+        assert!(errors.lines().any(|error| error.starts_with(line)), "{line:?} is not in {errors}");
     }
+    assert_snapshot!("bad_lines_of_json", errors);
     assert_eq!(folder.count("drivers"), 0);
 }
 
@@ -163,10 +160,10 @@ fn dispatches_need_their_drivers_and_are_stored_all_or_none() {
     assert!(import("drivers", &folder.database(), &drivers, &[]).status.success());
     let out = import("dispatches", &folder.database(), &dispatches, &[]);
     assert_eq!(out.status.code(), Some(1));
-    assert!(text(&out.stderr).contains("line 3: driver_id: there is no driver 1043"), "{}", text(&out.stderr));
+    assert!(text(&out.stderr).lines().any(|error| error.starts_with("line 3: driver_id: ")), "{out:?}");
     assert_eq!(folder.count("call_dispatches"), 0);
-    let out = import("dispatches", &folder.database(), &dispatches, &["--skip-bad"]);
-    assert_eq!(text(&out.stdout), "2 created, 0 updated, 0 unchanged, 1 bad\n");
+    let out = import("dispatches", &folder.database(), &dispatches, &["--skip-bad", "--json"]);
+    assert_eq!(counts(&out), json!({"created": 2, "updated": 0, "unchanged": 0, "bad": 1}));
     let service = Service::start_on(&folder.database(), &[]);
     service.deliver(&turn("conv_a", 1)).expect(201);
     assert_eq!(service.get("/api/v1/calls/conv_a").expect(200).json()["driver_id"], 1042);
@@ -195,8 +192,8 @@ fn numbers_may_change_hands_within_one_file() {
     let before = folder.file("a.csv", "id,name,phone_number\n1,Ann,+15550100001\n2,Ben,+15550100002\n");
     let after = folder.file("b.csv", "id,name,phone_number\n1,Ann,+15550100002\n2,Ben,+15550100001\n");
     assert!(import("drivers", &folder.database(), &before, &[]).status.success());
-    let out = import("drivers", &folder.database(), &after, &[]);
-    assert_eq!(text(&out.stdout), "0 created, 2 updated, 0 unchanged, 0 bad\n", "{}", text(&out.stderr));
+    let out = import("drivers", &folder.database(), &after, &["--json"]);
+    assert_eq!(counts(&out), json!({"created": 0, "updated": 2, "unchanged": 0, "bad": 0}), "{out:?}");
 }
 
 #[test]
@@ -219,7 +216,8 @@ fn standard_input_needs_a_format_and_a_missing_file_is_named() {
     let out = stdin(&[]);
     assert_eq!(out.status.code(), Some(1));
     assert!(text(&out.stderr).contains("--format"), "{}", text(&out.stderr));
-    assert_eq!(text(&stdin(&["--format", "csv"]).stdout), "1 created, 0 updated, 0 unchanged, 0 bad\n");
+    let read = counts(&stdin(&["--format", "csv", "--json"]));
+    assert_eq!(read, json!({"created": 1, "updated": 0, "unchanged": 0, "bad": 0}));
     let out = import("drivers", &folder.database(), Path::new("/nowhere/drivers.csv"), &[]);
     assert_eq!(out.status.code(), Some(1));
     assert!(text(&out.stderr).contains("/nowhere/drivers.csv"), "{}", text(&out.stderr));

@@ -1,6 +1,8 @@
 //! `simulate`: a whole call against a running service, which must come out whole; and that it sees what is wrong.
 
 use crate::support::service::{Service, binary, sdk_python};
+use crate::support::wording::Wording;
+use insta::assert_snapshot;
 use serde_json::{Value, json};
 use std::process::{Output, Stdio};
 use transcribe_hook::elevenlabs::sample_call;
@@ -33,12 +35,12 @@ fn a_simulated_call_comes_out_whole() {
     let out = simulate(&service, SECRET, &[]);
     let said = String::from_utf8_lossy(&out.stdout).into_owned();
     assert!(out.status.success(), "{said}\n{}", String::from_utf8_lossy(&out.stderr));
-    for part in
-        ["conv_simulated_", "(repeated)", "(paraphrased)", "lost", "final text: ", "post_call", "the call is whole"]
-    {
-        assert!(said.contains(part), "{part:?} is not in {said}");
-    }
-    assert!(said.contains("7 matched (2 corrected), 1 added, 0 live only"), "{said}");
+    let id = said.split_whitespace().find(|word| word.starts_with("conv_simulated_")).unwrap();
+    let mut shown = Wording::default();
+    shown.hide(id.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()), "[conversation]");
+    shown.hide(service.url(""), "[url]");
+    shown.add_without_numbers("simulate", &said);
+    assert_snapshot!("simulate", shown);
     let again = simulate(&service, SECRET, &["--json"]);
     let report: Value = serde_json::from_slice(&again.stdout).unwrap();
     assert_eq!(report["problems"], json!([]), "{report}");
@@ -76,7 +78,7 @@ fn what_is_wrong_with_an_installation_is_said() {
     let other = simulate(&service, "wsec_quite_another_secret", &[]);
     assert_eq!(other.status.code(), Some(1));
     let said = String::from_utf8_lossy(&other.stderr).into_owned();
-    assert!(said.contains("401") && said.contains("signature"), "{said}");
+    assert!(said.contains("401"), "{said}");
     let none = binary().args(["simulate", "--url", &service.url("")]).output().unwrap();
     assert!(String::from_utf8_lossy(&none.stderr).contains("--elevenlabs-secret"), "{none:?}");
     let open = Service::start();

@@ -125,7 +125,7 @@ fn no_change_of_an_event_makes_its_reader_panic() {
         let reading = match &event.reading {
             ParsedEvent::Record(record) => format!("{:?} {:?}", record.kind, record.facts.status),
             ParsedEvent::Other => "another type".to_owned(),
-            ParsedEvent::Unreadable(why) => in_short(why.split(" at line").next().unwrap_or_default()),
+            ParsedEvent::Unreadable(why) => in_short(why),
         };
         let rule = event.remarks.first().and_then(|remark| Some(remark.text.split_once(": ")?.1));
         format!("{reading} {} {}", event.remarks.len().min(3), in_short(rule.unwrap_or_default()))

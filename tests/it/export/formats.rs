@@ -6,10 +6,15 @@ use crate::support::search::indexed;
 use crate::support::service::{Service, peak};
 use crate::support::turns::turn;
 use crate::support::whole_call::{CALL, CUT_OFF, FIRST, IN_FULL, LAST, PARKED};
+use crate::support::wording::Wording;
+use insta::assert_snapshot;
 use serde_json::Value;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+/// Words of a live turn that the record corrects.
+const HEARD: &str = "Yeah I am parked in Gary";
 
 /// A database of this, for one test.
 fn made() -> (tempfile::TempDir, PathBuf) {
@@ -49,7 +54,7 @@ fn transcripts_have_the_order_and_the_words_of_the_record() {
         "{text}"
     );
     assert!(at(FIRST) < at(PARKED) && at(PARKED) < at(LAST), "{text}");
-    assert!(!text.contains("Yeah I am parked in Gary"), "the record's words count: {text}");
+    assert!(!text.contains(HEARD), "the record's words count: {text}");
     assert!(text.contains(CUT_OFF) || text.contains(IN_FULL), "{text}");
     assert_eq!(text.matches(LAST).count(), 1, "what another one stands for is left out: {text}");
     let all = exported(&database, &["--format", "text"]);
@@ -195,15 +200,19 @@ fn filters_are_those_of_the_list_of_calls_and_the_api_exports_the_same() {
     assert_eq!(answer.header("content-type"), Some("text/vtt; charset=utf-8"));
     assert_eq!(answer.header("content-disposition"), Some(&*format!("attachment; filename=\"{CALL}.vtt\"")));
     service.get("/api/v1/export?format=srt&conversation_id=conv_9").expect_error(404);
-    for (query, named) in [
-        ("format=vtt", "conversation_id: is required for vtt"),
-        ("format=pdf", "format: must be one of jsonl, csv, text, markdown, vtt, srt"),
-        ("format=csv&limit=5", "limit: "),
-        ("format=csv&driver_id=0", "driver_id: must be"),
+    let mut errors = Wording::default();
+    for (query, field) in [
+        ("format=vtt", "conversation_id"),
+        ("format=pdf", "format"),
+        ("format=csv&limit=5", "limit"),
+        ("format=csv&driver_id=0", "driver_id"),
     ] {
         let error = service.get(&format!("/api/v1/export?{query}")).expect_error(400);
-        assert!(error["details"].as_str().unwrap().contains(named), "{query}: {error}");
+        let details = error["details"].as_str().unwrap();
+        assert!(details.starts_with(&format!("{field}: ")), "{query}: {error}");
+        errors.add(query, details);
     }
+    assert_snapshot!("errors", errors);
 }
 
 #[test]
@@ -215,12 +224,16 @@ fn a_file_is_whole_or_not_there_and_none_is_overwritten() {
     let name = file.to_str().unwrap();
     let done = export(&database, &[name]);
     assert!(done.status.success(), "{done:?}");
-    assert!(String::from_utf8_lossy(&done.stdout).starts_with("exported 2 calls with "), "{done:?}");
+    let mut said = Wording::default();
+    said.hide(out.display(), "[folder]");
+    said.hide(database.display(), "[database]");
+    said.add_without_numbers("whole", &String::from_utf8_lossy(&done.stdout));
     assert_eq!(std::fs::read_to_string(&file).unwrap(), exported(&database, &["--format", "jsonl"]));
     assert_eq!(names_in(&out), ["calls.jsonl"]);
     let again = export(&database, &[name]);
     assert_eq!(again.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&again.stderr).contains("calls.jsonl exists"), "{again:?}");
+    said.add("its file exists", &String::from_utf8_lossy(&again.stderr));
+    assert_snapshot!("command", said);
     let full = Command::new("bash")
         .args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$@\"", "bash", env!("CARGO_BIN_EXE_transcribe-hook"), "export"])
         .arg(out.join("other.csv"))

@@ -1,6 +1,8 @@
 //! The post-call webhook takes what the platform signed, and nothing else, before it reads anything.
 
 use crate::support::service::{Answer, Service, binary};
+use crate::support::wording::Wording;
+use insta::assert_snapshot;
 use serde_json::json;
 use std::time::{SystemTime, UNIX_EPOCH};
 use transcribe_hook::elevenlabs::signature::sign;
@@ -40,18 +42,20 @@ fn an_event_is_taken_by_its_signature_only() {
     let service = Service::start_with(&["--elevenlabs-secret", SECRET, "--signature-tolerance", "1m"]);
     let body = event("conv_1");
     let good = signed(SECRET, now(), &body);
-    for (signature, why) in [
-        (String::new(), "t is missing"),
-        ("t=1,v0=zz".to_owned(), "64 hexadecimal digits"),
-        (signed(OTHER, now(), &body), "does not match"),
-        (signed(SECRET, now(), &format!("{body} ")), "does not match"),
-        (good.replace("v0", "v1"), "v0 is missing"),
-        (signed(SECRET, now() - 90, &body), "behind this machine's clock"),
-        (signed(SECRET, now() + 400, &body), "ahead of this machine's clock"),
+    let mut refusals = Wording::default();
+    for (case, signature) in [
+        ("an empty one", String::new()),
+        ("one of too few digits", "t=1,v0=zz".to_owned()),
+        ("by another secret", signed(OTHER, now(), &body)),
+        ("of another body", signed(SECRET, now(), &format!("{body} "))),
+        ("by another scheme", good.replace("v0", "v1")),
+        ("too old", signed(SECRET, now() - 90, &body)),
+        ("ahead", signed(SECRET, now() + 400, &body)),
     ] {
         let error = post(&service, &body, &signature).expect_error(401);
-        assert!(error["details"].as_str().unwrap().contains(why), "{error}");
+        refusals.add_without_numbers(case, error["details"].as_str().unwrap());
     }
+    assert_snapshot!("refusals", refusals);
     service.post_raw(PATH, &[("content-type", "application/json")], body.as_bytes()).expect_error(401);
     // What cannot be read is refused for its signature all the same.
     post(&service, "no JSON", &good).expect_error(401);
@@ -62,6 +66,29 @@ fn an_event_is_taken_by_its_signature_only() {
     assert!(stored(&service, "conv_1"));
     let log = service.log().join("\n");
     assert!(!log.contains(SECRET) && !log.contains(&good), "{log}");
+}
+
+#[test]
+fn each_answer_says_what_became_of_the_event() {
+    let service = Service::start_with(&["--elevenlabs-secret", SECRET]);
+    let mut answers = Wording::default();
+    let mut send = |case: &str, body: &str| {
+        let answer = post(&service, body, &signed(SECRET, now(), body)).expect(200).json();
+        assert_eq!(answer["status"], "success", "{case}");
+        answers.add(case, answer["message"].as_str().unwrap());
+    };
+    let recording = r#"{"type": "post_call_audio", "data": {"conversation_id": "conv_1", "full_audio": "SUQz"}}"#;
+    let record = event("conv_1");
+    send("a record", &record);
+    send("the same again", &record);
+    send("another type", r#"{"type": "voice_removed", "data": {}}"#);
+    send("no JSON", "{no JSON");
+    send("a recording without --audio-dir", recording);
+    service.delete("/api/v1/calls/conv_1").expect(204);
+    send("a record of an erased call", &event("conv_1"));
+    send("a recording of an erased call", recording);
+    assert_snapshot!("answers", answers);
+    assert_eq!(service.events_stored(), 2, "those of no call");
 }
 
 #[test]

@@ -174,9 +174,7 @@ fn a_service_with_a_retention_erases_by_itself_with_recordings_while_turns_arriv
     for n in 0..20 {
         service.deliver(&turn("new_that_still_runs", n * 1000)).expect(201);
     }
-    let told =
-        wait_for("a line about it", || service.log().into_iter().find(|line| line.contains("erased expired items")));
-    let told: Value = serde_json::from_str(&told).unwrap();
+    let told = service.wait_logged("info", "retention::schedule");
     assert_eq!((&told["calls"], &told["events"], &told["dispatches"]), (&json!(4), &json!(1), &json!(1)), "{told}");
     assert_pruned(&database);
     let recordings: Vec<_> = std::fs::read_dir(&audio).unwrap().map(|entry| entry.unwrap().file_name()).collect();

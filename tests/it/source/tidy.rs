@@ -1,6 +1,7 @@
 //! House rules that no compiler keeps: which layer may know what, and how files are written.
 
 use super::imports::{Tree, circles};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 fn files_below(folder: &Path, ending: &str) -> Vec<PathBuf> {
@@ -289,12 +290,102 @@ fn a_migration_says_its_number() {
     assert!(count > 0);
 }
 
+/// `tests/fuzz` does not build with a lock file that is out of date.
+#[test]
+fn the_lock_file_of_the_fuzz_targets_names_each_dependency() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    let manifest = read("Cargo.toml");
+    let part = manifest.split("\n[dependencies]\n").nth(1).unwrap().split("\n[").next().unwrap().to_owned();
+    let named = part.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split(" = ").next());
+    let named: BTreeSet<_> = named.filter(|name| !name.is_empty()).collect();
+    let lock = read("fuzz/Cargo.lock");
+    let package = lock.split("[[package]]\n").find(|part| part.starts_with("name = \"transcribe-hook\"\n")).unwrap();
+    let locked = package.lines().filter_map(|line| line.trim().strip_prefix('"')?.split(['"', ' ']).next());
+    assert_eq!(locked.collect::<BTreeSet<_>>(), named, "`cargo metadata --manifest-path fuzz/Cargo.toml` renews it");
+}
+
 #[test]
 fn unsafe_code_stands_where_c_is_called() {
     const CALLS_C: [&str; 2] = ["server/malloc_trim.rs", "store/sqlite/connection/vfs.rs"];
     for (path, text) in sources() {
         let is_unsafe = code(&text).any(|line| line.contains("unsafe ") || line.contains("allow(unsafe"));
         assert_eq!(is_unsafe, CALLS_C.contains(&&*path), "src/{path}");
+    }
+}
+
+/// Methods that search a text for another one.
+const SEARCHES: [&str; 10] = [
+    ".contains(",
+    ".starts_with(",
+    ".ends_with(",
+    ".find(",
+    ".split(",
+    ".split_once(",
+    ".matches(",
+    ".strip_prefix(",
+    ".strip_suffix(",
+    ".trim_start_matches(",
+];
+
+/// Texts of several words that tests search for and that are no messages of this program, by file.
+const NOT_OURS: [(&str, &str); 2] = [
+    ("docs/readme.rs", "| table or view |"),   // the head of a table in a document
+    ("store/contract/reads.rs", "pub trait "), // Rust
+];
+
+/// Returns the string literals of a line, each with the code before it.
+fn literals(line: &str) -> Vec<(&str, &str)> {
+    let (mut found, mut at) = (Vec::new(), 0);
+    while let Some(begin) = line[at..].find('"').map(|quote| at + quote + 1) {
+        // A quote as a character is no literal.
+        if line[..begin - 1].ends_with('\'') {
+            at = begin;
+            continue;
+        }
+        let mut escaped = false;
+        let end = line[begin..].find(|c| {
+            let ends = c == '"' && !escaped;
+            escaped = c == '\\' && !escaped;
+            ends
+        });
+        let end = end.map_or(line.len(), |length| begin + length);
+        found.push((&line[..begin - 1], &line[begin..end]));
+        at = (end + 1).min(line.len());
+    }
+    found
+}
+
+/// Returns true if a text has two words in a row that are not both names.
+fn is_prose(text: &str) -> bool {
+    let is_small = |word: &str| word.len() > 1 && word.chars().all(|c| c.is_ascii_lowercase());
+    let is_word =
+        |word: &str| is_small(word) || word.strip_prefix(|c: char| c.is_ascii_uppercase()).is_some_and(is_small);
+    let words: Vec<_> = text.split(' ').map(|word| word.trim_matches(|c| "()[]\"'`,.;!?".contains(c))).collect();
+    words.windows(2).any(|pair| pair.iter().all(|word| is_word(word)) && pair.iter().any(|word| is_small(word)))
+}
+
+/// Texts of the program that a test compares, each with what follows it.
+const MESSAGES: [&str; 5] = ["[\"message\"], ", "[\"details\"], ", "[\"error\"], ", ".stdout), ", ".stderr), "];
+
+/// Fails if a test searches for the words of a message, which only snapshots assert. A test asserts statuses, fields,
+/// flags and values. Data of a test that looks like a message, such as the words of a call, is a constant.
+#[test]
+fn wording_is_asserted_only_by_snapshots() {
+    let folder = root().join("tests/it");
+    for path in files_below(&folder, "rs") {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let path = path.strip_prefix(&folder).unwrap().to_str().unwrap().to_owned();
+        let mut line_before = "";
+        for line in code(&text) {
+            for (before, literal) in literals(line) {
+                let before = if before.trim().is_empty() { line_before } else { before };
+                let before = before.trim_end_matches("format!(").trim_end_matches('&');
+                let is_asserted = [&SEARCHES[..], &MESSAGES].concat().iter().any(|how| before.ends_with(how));
+                let is_allowed = NOT_OURS.contains(&(&*path, literal)) || !is_prose(literal);
+                assert!(!is_asserted || is_allowed, "tests/it/{path} asserts words: {literal:?}");
+            }
+            line_before = line;
+        }
     }
 }
 

@@ -5,6 +5,8 @@ use crate::support::database::{expected, names_in, stored};
 use crate::support::process::said;
 use crate::support::service::{Service, binary, wait_for};
 use crate::support::turns::turn;
+use crate::support::wording::Wording;
+use insta::assert_snapshot;
 use std::fs;
 use std::os::unix::fs::{FileExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -54,10 +56,7 @@ impl Case {
             assert!(answer.header("retry-after").is_some(), "{what}: {answer:?}");
             answer.expect_error(503);
         }
-        let errors = || {
-            self.service.log().into_iter().filter(|line| line.contains("database files are not at their path")).count()
-        };
-        assert_eq!(errors(), 1, "{what}: {:?}", self.service.log());
+        assert_eq!(self.service.logged("error", "place").len(), 1, "{what}: {:?}", self.service.log());
         self.service.get("/healthz").expect(200);
     }
 
@@ -267,15 +266,19 @@ fn a_file_system_that_is_unmounted_or_covered_under_the_service_takes_no_turn() 
     holder.wait().unwrap();
 }
 
-/// Tries to serve, migrate, import into and back up a database. Each must be refused.
-fn refused(by: &mut dyn FnMut() -> Command, database: &Path, words: &[&str]) {
+/// Tries to serve, to migrate and to prune a database. Each must be refused; returns the reason.
+fn refused(by: &mut dyn FnMut() -> Command, database: &Path) -> String {
+    let mut reasons = Vec::new();
     for args in [&["serve", "--listen", "127.0.0.1:0"][..], &["migrate"], &["prune", "--older-than", "9d", "--yes"]] {
         let mut command = by();
         command.args(args).arg("--database").arg(database).stdin(Stdio::null());
         let out = command.output().unwrap();
         assert_eq!(out.status.code(), Some(1), "{args:?}: {}", said(&out));
-        assert!(words.iter().any(|word| said(&out).contains(word)), "{args:?}: {}", said(&out));
+        let said = said(&out);
+        reasons.push(said.lines().find(|line| line.starts_with("error: ")).expect("a reason").to_owned());
     }
+    assert!(reasons.iter().all(|reason| *reason == reasons[0]), "{reasons:#?}");
+    reasons.remove(0)
 }
 
 #[test]
@@ -285,8 +288,10 @@ fn a_second_service_by_a_hard_link_is_refused() {
     assert!(binary().args(["migrate", "--database"]).arg(&database).output().unwrap().status.success());
     let twin = folder.path().join("twin.db");
     fs::hard_link(&database, &twin).unwrap();
+    let mut why = Wording::default();
+    why.hide(folder.path().display(), "[folder]");
     for name in [&database, &twin] {
-        refused(&mut binary, name, &["hard links"]);
+        why.add(name.file_name().unwrap().display(), &refused(&mut binary, name));
         let out =
             binary().arg("backup").arg(folder.path().join("copy.db")).arg("--database").arg(name).output().unwrap();
         assert_eq!(out.status.code(), Some(1), "its other name may have a WAL: {}", said(&out));
@@ -301,12 +306,15 @@ fn a_second_service_by_a_hard_link_is_refused() {
         let mut command = binary();
         command.args(["serve", "--listen", "127.0.0.1:0", "--database"]).arg(folder.path().join(name));
         let out = command.output().unwrap();
-        assert!(said(&out).contains("in use by another"), "{name}: {}", said(&out));
+        assert_eq!(out.status.code(), Some(1), "{name}: {}", said(&out));
+        assert!(said(&out).contains(&service.pid().to_string()), "{name}: {}", said(&out));
     }
     service.deliver(&turn("conv_a", 1)).expect(201);
     let renamed = folder.path().join("renamed.db");
     fs::rename(&database, &renamed).unwrap();
-    refused(&mut binary, &renamed, &["in use by another"]);
+    why.hide(service.pid(), "[pid]");
+    why.add("renamed while it is in use", &refused(&mut binary, &renamed));
+    assert_snapshot!("hard_link", why);
 }
 
 #[test]
@@ -328,12 +336,16 @@ fn a_second_service_by_a_bind_mount_of_the_file_is_refused_and_one_of_the_folder
         command.arg(env!("CARGO_BIN_EXE_transcribe-hook"));
         command
     };
-    refused(&mut inside, &at("alias.db"), &["mounted apart"]);
+    let mut why = Wording::default();
+    why.hide(folder.path().display(), "[folder]");
+    why.add("a mount of the file", &refused(&mut inside, &at("alias.db")));
+    assert_snapshot!("bind_mount", why);
     let mut command = inside();
     let out = command.args(["serve", "--listen", "127.0.0.1:0", "--database"]).arg(at("mounted/calls.db")).output();
-    assert!(said(&out.unwrap()).contains("in use by another"));
+    let out = out.unwrap();
+    assert!(!out.status.success() && said(&out).contains(&service.pid().to_string()), "{}", said(&out));
     service.stop();
     // Also when nobody else has it open.
-    refused(&mut inside, &at("alias.db"), &["mounted apart"]);
+    refused(&mut inside, &at("alias.db"));
     assert!(!at("alias.db-wal").exists() && !at("alias.db.lock").exists());
 }

@@ -185,8 +185,8 @@ fn without_any_place_for_the_index_turns_are_stored_and_found_and_what_is_not_se
     assert_eq!(found(&service, "\"turn 599\"", "").len(), 1);
     service.get("/readyz").expect(200);
     service.delete("/api/v1/calls/conv_1").expect(204);
-    let told = |line: &String| line.contains("indexing turns for search failed");
-    wait_for("the warning", || service.log().iter().any(told).then_some(()));
+    let told = service.wait_logged("warn", "writer");
+    assert!(told["error"].is_string(), "{told}");
     // The command line looks at all turns.
     let out = run(&["search", "\"turn 0\"", "--json", "--database", database.to_str().unwrap()]);
     let page: Value = serde_json::from_slice(&out.stdout).unwrap();
@@ -196,7 +196,7 @@ fn without_any_place_for_the_index_turns_are_stored_and_found_and_what_is_not_se
     indexed(&service);
     compare(&database);
     assert_eq!(found(&service, "reefer", "&order=newest&limit=1000").len(), left);
-    assert_eq!(service.log().iter().filter(|line| told(line)).count(), 1, "it is told once");
+    assert_eq!(service.logged("warn", "writer").len(), 1, "it is told once");
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn kill_9_between_the_two_files_leaves_the_index_in_step() {
     let service = Service::start_on(&database, &[]);
     indexed(&service);
     compare(&database);
-    assert!(!service.log().iter().any(|line| line.contains("rebuilding it")), "{:?}", service.log());
+    assert_eq!(service.logged("warn", "search::file"), [] as [Value; 0]);
 }
 
 #[test]

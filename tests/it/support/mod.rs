@@ -20,3 +20,4 @@ pub mod tls;
 pub mod tools;
 pub mod turns;
 pub mod whole_call;
+pub mod wording;

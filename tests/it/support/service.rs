@@ -173,6 +173,23 @@ impl Service {
         self.log.lock().unwrap().clone()
     }
 
+    /// Returns all log lines so far, parsed.
+    pub fn events(&self) -> Vec<Value> {
+        self.log().iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Returns the log lines of a level from the module whose path ends in `module`.
+    pub fn logged(&self, level: &str, module: &str) -> Vec<Value> {
+        let ending = format!("::{module}");
+        let is_from = |line: &Value| line["target"].as_str().is_some_and(|target| target.ends_with(&ending));
+        self.events().into_iter().filter(|line| line["level"] == level && is_from(line)).collect()
+    }
+
+    /// Waits for a log line of a level from a module, and returns the first.
+    pub fn wait_logged(&self, level: &str, module: &str) -> Value {
+        wait_for("a line in the log", || self.logged(level, module).into_iter().next())
+    }
+
     /// A connection of its own to the file, as an analyst would open it.
     pub fn sqlite(&self) -> rusqlite::Connection {
         open(&self.database)
@@ -270,6 +287,11 @@ impl Service {
     /// Returns the number of turns in the file.
     pub fn turns_stored(&self) -> usize {
         self.sqlite().query_row("SELECT count(*) FROM call_transcriptions", [], |row| row.get(0)).unwrap()
+    }
+
+    /// Returns the number of events of ElevenLabs in the file.
+    pub fn events_stored(&self) -> usize {
+        self.sqlite().query_row("SELECT count(*) FROM webhook_events", [], |row| row.get(0)).unwrap()
     }
 
     /// Sends a signal, such as `TERM` or `KILL`, to the process.

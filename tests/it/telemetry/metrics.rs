@@ -212,11 +212,7 @@ fn the_sizes_are_those_of_the_files_and_the_log_that_is_folded_in_is_measured() 
 fn metrics_can_be_had_on_an_address_of_their_own_that_gives_nothing_else() {
     let service = Service::start_with(&["--metrics-listen", "127.0.0.1:0"]);
     service.deliver(&turn("conv_a", 1)).expect(201);
-    let address = wait_for("the address to be logged", || {
-        let log = service.log().join("\n");
-        let (_, rest) = log.split_once("metrics at http://")?;
-        Some(rest.split('/').next()?.to_owned())
-    });
+    let address = service.wait_logged("info", "args::metrics")["metrics_address"].as_str().unwrap().to_owned();
     let get = |path: &str| {
         let answer = ureq::get(format!("http://{address}{path}")).config().http_status_as_error(false).build().call();
         let mut answer = answer.unwrap();
@@ -309,7 +305,7 @@ fn a_log_that_cannot_be_moved_into_the_file_is_counted_and_told_once() {
     (40..60).for_each(|n| drop(service.deliver(&long(n)).expect(201)));
     let failures = || Scrape::take(&service).whole("checkpoint_failures_total");
     wait_for("two failures", || (failures() >= 2).then_some(()));
-    let told = || service.log().iter().filter(|line| line.contains("WAL checkpoint failed")).count();
+    let told = || service.logged("error", "checkpoint").len();
     assert_eq!(wait_for("the failure to be told", || Some(told()).filter(|told| *told > 0)), 1);
     limit("unlimited");
     wait_for("the log to be moved in the end", || (size() > 3_500_000).then_some(()));

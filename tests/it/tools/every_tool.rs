@@ -74,8 +74,8 @@ fn states(folder: &Path) -> Vec<PathBuf> {
     service.delete("/api/v1/calls/conv_1").expect(204);
     indexed(&service);
     let erased = copy("erased.db");
-    let out = run(&["prune", "--older-than", "90d", "--yes", "--database", &name(&database)]);
-    assert!(String::from_utf8_lossy(&out.stdout).contains("1 calls"), "{out:?}");
+    let out = run(&["prune", "--older-than", "90d", "--yes", "--json", "--database", &name(&database)]);
+    assert_eq!(serde_json::from_slice::<Value>(&out.stdout).unwrap()["calls"], 1, "{out:?}");
     let pruned = copy("pruned.db");
     service.stop();
     // The service's own file, which is in WAL mode.
@@ -186,9 +186,9 @@ fn the_query_of_the_documents_finds_turns_in_the_index_by_every_sqlite_in_every_
     service.delete("/api/v1/calls/conv_0").expect(204);
     wait_for("the words to be rewritten", || is_gone("spoken").then_some(()));
     assert_eq!(ask(), [said(2)], "rewritten");
-    let prune = ["prune", "--older-than", "90d", "--trust-clock", "--yes", "--database", database.to_str().unwrap()];
-    let out = run(&prune);
-    assert!(String::from_utf8_lossy(&out.stdout).contains("1 calls"), "{out:?}");
+    let prune = ["prune", "--older-than", "90d", "--trust-clock", "--yes", "--json", "--database"];
+    let out = run(&[&prune[..], &[database.to_str().unwrap()]].concat());
+    assert_eq!(serde_json::from_slice::<Value>(&out.stdout).unwrap()["calls"], 1, "{out:?}");
     indexed(&service);
     assert_eq!(ask(), [said(2)], "pruned");
     service.stop();
