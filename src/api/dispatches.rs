@@ -4,6 +4,7 @@ use super::body::{JsonBody, JsonOk};
 use super::calls::schema::example_instant;
 use super::date_time::DateTime;
 use super::error::{ApiError, Errors, ReadErrors, RecordErrors};
+use super::error_code::ErrorCode;
 use super::pagination::reject_query_params;
 use super::path_params::conversation_id;
 use super::reader::Reader;
@@ -215,7 +216,7 @@ impl DispatchesApi {
         let id = ConversationId::from_sender(&conversation_id.0);
         let id = id.map_err(|rule| ApiError::field("conversation_id", rule))?;
         super::request_context::set_conversation(&id);
-        let fields = FieldReader::from_json(&body.bytes).map_err(|rule| ApiError::field("body", rule))?;
+        let fields = FieldReader::from_json(&body.bytes).map_err(|rule| ApiError::body_rule(rule))?;
         let dispatch = parse_dispatch(fields, Some(id.clone())).map_err(|problems| ApiError::fields(&problems))?;
         let counts = self.writer.execute(PutDispatches(vec![dispatch])).await?;
         let dispatch = Json(self.stored(id).await.map_err(ApiError::if_deleted_meanwhile)?.into());
@@ -271,7 +272,7 @@ impl DispatchesApi {
 }
 
 fn dispatch_not_found(id: &ConversationId) -> ApiError {
-    ApiError::NotFound(format!("dispatch {id} does not exist"))
+    ApiError::NotFound(ErrorCode::DispatchNotFound, format!("dispatch {id} does not exist"))
 }
 
 const BULK_FIELD: &str = "dispatches";
@@ -282,7 +283,7 @@ fn prefix_index(index: usize, problem: FieldError) -> FieldError {
 }
 
 fn read_bulk(body: &[u8]) -> Result<Vec<NewDispatch>, ApiError> {
-    let mut body = FieldReader::from_json(body).map_err(|rule| ApiError::field("body", rule))?;
+    let mut body = FieldReader::from_json(body).map_err(|rule| ApiError::body_rule(rule))?;
     let items = match body.remove(BULK_FIELD) {
         None => return Err(ApiError::field(BULK_FIELD, "is required")),
         Some(Value::Array(items)) if (1..=MAX_BULK).contains(&items.len()) => items,

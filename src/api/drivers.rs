@@ -4,6 +4,7 @@ use super::body::{JsonBody, JsonOk};
 use super::calls::schema::example_instant;
 use super::date_time::DateTime;
 use super::error::{ApiError, Errors, ListErrors, PutErrors, ReadErrors};
+use super::error_code::ErrorCode;
 use super::pagination::{ListQuery, default_limit, parse_query_params, reject_query_params};
 use super::reader::{Answer, Depth, PageRead, Reader};
 use super::tag::Tag;
@@ -193,7 +194,7 @@ impl DriversApi {
     ) -> Result<DriverStored, Errors<PutErrors>> {
         reject_query_params(request)?;
         let id = driver_id(&id.0)?;
-        let fields = FieldReader::from_json(&body.bytes).map_err(|rule| ApiError::field("body", rule))?;
+        let fields = FieldReader::from_json(&body.bytes).map_err(|rule| ApiError::body_rule(rule))?;
         let driver = parse_driver(fields, Some(id)).map_err(|problems| ApiError::fields(&problems))?;
         let counts = self.writer.execute(PutDrivers(vec![driver])).await?;
         let driver = Json(self.stored(id).await.map_err(ApiError::if_deleted_meanwhile)?.into());
@@ -239,7 +240,10 @@ impl DriversApi {
 impl From<DriverErasureError> for ApiError {
     fn from(error: DriverErasureError) -> Self {
         match error {
-            DriverErasureError::Busy => Self::Unavailable("another driver is being erased; try again shortly", None),
+            DriverErasureError::Busy => {
+                let message = "another driver is being erased; try again shortly";
+                Self::Unavailable(ErrorCode::Overloaded, message, None)
+            }
             DriverErasureError::Failed { driver, erased, error } if error.is_temporary() => {
                 let EraseCounts { calls, dispatches, .. } = erased;
                 let done = format!("erased {calls} calls and {dispatches} dispatches of driver {driver} so far");
@@ -251,7 +255,7 @@ impl From<DriverErasureError> for ApiError {
 }
 
 fn driver_not_found(id: DriverId) -> ApiError {
-    ApiError::NotFound(format!("driver {id} does not exist"))
+    ApiError::NotFound(ErrorCode::DriverNotFound, format!("driver {id} does not exist"))
 }
 
 /// Returns a page of the drivers with these ids, in ascending order.

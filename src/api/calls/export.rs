@@ -4,6 +4,7 @@ use super::filter::CallFilterParams;
 use super::schema::CallStatus;
 use crate::api::date_time::DateTime;
 use crate::api::error::{ApiError, Errors, ReadErrors};
+use crate::api::error_code::ErrorCode;
 use crate::api::pagination::parse_query_params;
 use crate::api::streamed_body;
 use crate::api::tag::Tag;
@@ -119,7 +120,13 @@ impl ExportApi {
             return Err(ApiError::field("conversation_id", rule).into());
         }
         let name = file_name(filter.conversation_id.as_ref(), format);
-        let busy = || ApiError::Unavailable("other exports are running; try again when they are done", None);
+        let busy = || {
+            ApiError::Unavailable(
+                ErrorCode::Overloaded,
+                "other exports are running; try again when they are done",
+                None,
+            )
+        };
         let permit = tokio::time::timeout(PERMIT_TIMEOUT, self.permits.clone().acquire_owned()).await;
         let permit = permit.map_err(|_| busy())?.map_err(|_| busy())?;
         let store = self.store.clone();

@@ -5,6 +5,7 @@ use super::schema::{Call, CallStatus, example_instant};
 use crate::api::body::{JsonBody, JsonOk};
 use crate::api::date_time::DateTime;
 use crate::api::error::{ApiError, ChangeErrors, Errors, ListErrors, ReadErrors};
+use crate::api::error_code::ErrorCode;
 use crate::api::pagination::{ListQuery, default_limit, reject_query_params};
 use crate::api::path_params::conversation_id;
 use crate::api::reader::{Answer, Depth, PageRead, Reader};
@@ -245,7 +246,7 @@ impl CallsApi {
 }
 
 pub(in crate::api) fn call_not_found(conversation_id: &str) -> ApiError {
-    ApiError::NotFound(format!("call {conversation_id} does not exist"))
+    ApiError::NotFound(ErrorCode::CallNotFound, format!("call {conversation_id} does not exist"))
 }
 
 fn write_error(error: WriteError, conversation_id: &str) -> ApiError {
@@ -253,7 +254,7 @@ fn write_error(error: WriteError, conversation_id: &str) -> ApiError {
 }
 
 fn parse_patch(body: &[u8]) -> Result<CallChange, ApiError> {
-    let mut fields = FieldReader::from_json(body).map_err(|rule| ApiError::field("body", rule))?;
+    let mut fields = FieldReader::from_json(body).map_err(|rule| ApiError::body_rule(rule))?;
     let end_given = fields.has("call_end_time");
     let end = fields.text("call_end_time");
     let end = fields.validate("call_end_time", end, |text| Timestamp::parse(&text));
