@@ -60,7 +60,7 @@ impl HealthApi {
             })
         })?;
         self.reader
-            .read(|store| store.drivers(DriverPageRequest { after: None, limit: 1, with_total: false }))
+            .read(|store| store.drivers(&DriverPageRequest { limit: 1, ..DriverPageRequest::default() }))
             .await
             .map_err(|error| not_ready(error.cause().map(str::to_owned)))?;
         Ok(ok())
