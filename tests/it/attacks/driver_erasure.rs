@@ -47,7 +47,9 @@ fn overload_in_its_midst_is_503_that_says_what_was_done_and_asking_again_goes_on
                 break;
             }
             assert!(answer.header("retry-after").is_some(), "{answer:?}");
-            let details = answer.expect_error(503)["details"].clone();
+            let error = answer.expect_error(503);
+            assert_eq!(error["code"], "partly_done");
+            let details = error["details"].clone();
             let details = details.as_str().unwrap();
             assert!(details.contains("erased") && details.contains("of driver 7"), "{details}");
             unfinished += 1;
