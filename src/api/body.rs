@@ -226,7 +226,7 @@ pub struct FormBody<T, const MAX: usize> {
 impl<T: Type + DeserializeOwned, const MAX: usize> FormBody<T, MAX> {
     /// Parses the form.
     pub(super) fn read(&self) -> Result<T, ApiError> {
-        serde_urlencoded::from_bytes(&self.body.bytes).map_err(|error| ApiError::body_rule(error))
+        serde_urlencoded::from_bytes(&self.body.bytes).map_err(ApiError::body_rule)
     }
 }
 

@@ -217,7 +217,6 @@ impl DispatchesApi {
     ///
     /// Returns dispatches by conversation id, in pages. Several filters are combined with AND.
     #[oai(path = "/dispatches", method = "get", operation_id = "list_dispatches")]
-    #[expect(clippy::too_many_arguments, reason = "the framework takes each query parameter as an argument")]
     async fn list_dispatches(
         &self,
         request: &Request,
