@@ -184,7 +184,7 @@ fn each_kind_of_error_has_its_code() {
     };
     assert_eq!(keyed(2).status, 201);
     let get = |path: &str| send(&service, "GET", path, &[bearer], b"");
-    let stream = Events::open_with(service.address(), "/api/v1/events", &[bearer]).ok().expect("a stream");
+    let stream = Events::open_with(service.address(), "/api/v1/events", &[bearer]).expect("a stream");
     let mut seen = BTreeSet::new();
     let mut check = |wanted: &str, sent: crate::support::openapi::Sent| {
         let body: Value = serde_json::from_str(&sent.text).unwrap_or_else(|error| panic!("{error}: {}", sent.text));
