@@ -178,7 +178,7 @@ impl Reads for NullStore {
         Ok(Vec::new())
     }
 
-    fn drivers(&self, _: store::DriverPageRequest) -> store::Result<Page<Driver>> {
+    fn drivers(&self, _: &store::DriverPageRequest) -> store::Result<Page<Driver>> {
         Ok(Page { rows: Vec::new(), has_more: false, total: None })
     }
 
@@ -196,6 +196,10 @@ impl Reads for NullStore {
 
     fn dispatch(&self, _: &ConversationId) -> store::Result<Option<Dispatch>> {
         Ok(None)
+    }
+
+    fn dispatches(&self, _: &store::DispatchPageRequest) -> store::Result<Page<Dispatch>> {
+        Ok(Page { rows: Vec::new(), has_more: false, total: None })
     }
 
     fn figures(&self, _: &CallFilter, _: &mut dyn FnMut(&CallStats)) -> store::Result<()> {

@@ -278,11 +278,12 @@ impl Reads for NoIndex {
         turns(query: &TurnQuery) -> store::Result<Option<store::Page<Turn>>>;
         search(query: &SearchQuery) -> store::Result<HitPage>;
         driver(id: DriverId) -> store::Result<Option<Driver>>;
-        drivers(request: store::DriverPageRequest) -> store::Result<store::Page<Driver>>;
+        drivers(request: &store::DriverPageRequest) -> store::Result<store::Page<Driver>>;
         event(id: i64) -> store::Result<Option<StoredEvent>>;
         event_ids(selection: store::EventSelection, after: i64, limit: usize) -> store::Result<Vec<i64>>;
         unread_events() -> store::Result<store::UnreadEvents>;
         dispatch(id: &ConversationId) -> store::Result<Option<Dispatch>>;
+        dispatches(request: &store::DispatchPageRequest) -> store::Result<store::Page<Dispatch>>;
         open_calls(limit: u32) -> store::Result<u64>;
         drivers_by_ids(ids: &BTreeSet<DriverId>) -> store::Result<Vec<Driver>>;
     }

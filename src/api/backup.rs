@@ -1,6 +1,7 @@
 //! A backup of the database as a download.
 
 use super::error::{ApiError, Errors, ListErrors};
+use super::error_code::ErrorCode;
 use super::pagination::reject_query_params;
 use super::streamed_body;
 use super::tag::Tag;
@@ -64,7 +65,9 @@ impl BackupApi {
     #[oai(path = "/backup", method = "get", operation_id = "download_backup")]
     async fn download_backup(&self, request: &Request) -> Result<Download, Errors<ListErrors>> {
         reject_query_params(request)?;
-        let busy = || ApiError::Unavailable("another backup is running; try again when it is done", None);
+        let busy = || {
+            ApiError::Unavailable(ErrorCode::Overloaded, "another backup is running; try again when it is done", None)
+        };
         let permit = tokio::time::timeout(PERMIT_TIMEOUT, self.permit.clone().acquire_owned()).await;
         let permit = permit.map_err(|_| busy())?.map_err(|_| busy())?;
         let copier = self.copier.clone();
@@ -109,8 +112,14 @@ fn copy(copier: &BackupSource, ended: Arc<AtomicBool>) -> Result<(std::fs::File,
     let aside = Aside::over(&path_for(database)).map_err(|error| internal(&error))?;
     let watch = move |_| if ended.load(Ordering::Acquire) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
     let report = copier.try_copy(&aside, Box::new(watch)).map_err(|error| match error.kind() {
-        ErrorKind::Busy => ApiError::Unavailable("another copy is running; try again when it is done", None),
-        ErrorKind::Full => ApiError::Unavailable("not enough disk space for the backup", Some(error.to_string())),
+        ErrorKind::Busy => {
+            ApiError::Unavailable(ErrorCode::Overloaded, "another copy is running; try again when it is done", None)
+        }
+        ErrorKind::Full => ApiError::Unavailable(
+            ErrorCode::StorageUnavailable,
+            "not enough disk space for the backup",
+            Some(error.to_string()),
+        ),
         _ => internal(&error),
     })?;
     Ok((aside.nameless().map_err(|error| internal(&error))?, report.bytes))

@@ -131,7 +131,7 @@ pub(super) async fn next_piece(
             piece = pieces.next() => piece,
         },
     };
-    piece.transpose().map_err(|error| ApiError::field("body", format_args!("incomplete: {error}")))
+    piece.transpose().map_err(|error| ApiError::body_rule(format_args!("incomplete: {error}")))
 }
 
 /// A body in memory, as far as it was received. A body of one chunk, as most turns are, is not copied. The framework's
@@ -226,7 +226,7 @@ pub struct FormBody<T, const MAX: usize> {
 impl<T: Type + DeserializeOwned, const MAX: usize> FormBody<T, MAX> {
     /// Parses the form.
     pub(super) fn read(&self) -> Result<T, ApiError> {
-        serde_urlencoded::from_bytes(&self.body.bytes).map_err(|error| ApiError::field("body", error))
+        serde_urlencoded::from_bytes(&self.body.bytes).map_err(ApiError::body_rule)
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) fn unpacked(coding: Coding, body: &[u8], limit: usize) -> Result<Vec<
         DecompressError::TooLong => ApiError::TooLarge(limit),
         DecompressError::Broken => {
             let name = coding.name();
-            ApiError::field("body", format_args!("must be complete {name} data, as Content-Encoding says"))
+            ApiError::body_rule(format_args!("must be complete {name} data, as Content-Encoding says"))
         }
     })
 }

@@ -6,7 +6,7 @@ use poem_openapi::types::{ParseError, ParseFromJSON, ParseFromParameter, ParseRe
 use serde_json::Value;
 use std::borrow::Cow;
 
-/// A [`Timestamp`] in the OpenAPI document. Parameters accept every form that [`Timestamp::parse`] reads.
+/// A [`Timestamp`] in the OpenAPI document. Parameters accept every form that [`Timestamp::parse_query_bound`] reads.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct DateTime(pub(super) Timestamp);
 
@@ -42,7 +42,7 @@ impl ToJSON for DateTime {
 impl ParseFromJSON for DateTime {
     fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
         match value.unwrap_or_default() {
-            Value::String(text) => Self::parse_from_parameter(&text),
+            Value::String(text) => Timestamp::parse(&text).map(Self).map_err(ParseError::custom),
             other => Err(ParseError::expected_type(other)),
         }
     }
@@ -50,6 +50,6 @@ impl ParseFromJSON for DateTime {
 
 impl ParseFromParameter for DateTime {
     fn parse_from_parameter(text: &str) -> ParseResult<Self> {
-        Timestamp::parse(text).map(Self).map_err(ParseError::custom)
+        Timestamp::parse_query_bound(text).map(Self).map_err(ParseError::custom)
     }
 }

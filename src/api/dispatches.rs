@@ -3,19 +3,20 @@
 use super::body::{JsonBody, JsonOk};
 use super::calls::schema::example_instant;
 use super::date_time::DateTime;
-use super::error::{ApiError, Errors, ReadErrors, RecordErrors};
-use super::pagination::reject_query_params;
+use super::error::{ApiError, Errors, ListErrors, ReadErrors, RecordErrors};
+use super::error_code::ErrorCode;
+use super::pagination::{ListQuery, default_limit, reject_query_params};
 use super::path_params::conversation_id;
-use super::reader::Reader;
+use super::reader::{Answer, Depth, PageRead, Reader};
 use super::tag::Tag;
 use crate::domain::driver_form::parse_dispatch;
 use crate::domain::validation::{FieldError, FieldReader};
 use crate::domain::{self, ConversationId, DriverId, NewDispatch, PhoneNumber};
 use crate::ingest::{WriteError, Writer};
 use crate::store::command::{DeleteDispatch, PutDispatches};
-use crate::store::{Counts, Rejection};
+use crate::store::{Counts, DispatchPageRequest, Reads, Rejection};
 use poem::Request;
-use poem_openapi::param::Path;
+use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
@@ -24,6 +25,9 @@ use std::collections::HashMap;
 
 /// Maximum number of dispatches in one bulk request.
 const MAX_BULK: usize = 1000;
+
+/// Number of errors in a bulk request after which no more are looked for.
+const MAX_PROBLEMS: usize = 100;
 
 pub(super) struct DispatchesApi {
     pub(super) reader: Reader,
@@ -144,6 +148,28 @@ impl Example for DispatchBulk {
     }
 }
 
+/// A page of dispatches.
+#[derive(Debug, Object)]
+#[oai(example)]
+struct DispatchPage {
+    /// Dispatches of this page, by conversation id.
+    data: Vec<Dispatch>,
+    /// The `cursor` of the next page; null on the last page.
+    #[oai(nullable)]
+    next_cursor: Option<String>,
+    /// True if another page follows.
+    has_more: bool,
+    /// Number of all dispatches that match; only with `include_total=true`.
+    #[oai(skip_serializing_if_is_none)]
+    total: Option<u64>,
+}
+
+impl Example for DispatchPage {
+    fn example() -> Self {
+        Self { data: vec![Dispatch::example()], next_cursor: None, has_more: false, total: None }
+    }
+}
+
 /// Result of a bulk request.
 #[derive(Debug, Object)]
 #[oai(example)]
@@ -187,6 +213,57 @@ enum DispatchDeleted {
 
 #[OpenApi(prefix_path = "/api/v1", tag = "Tag::Dispatches")]
 impl DispatchesApi {
+    /// List dispatches
+    ///
+    /// Returns dispatches by conversation id, in pages. Several filters are combined with AND.
+    #[oai(path = "/dispatches", method = "get", operation_id = "list_dispatches")]
+    async fn list_dispatches(
+        &self,
+        request: &Request,
+        /// Only dispatches to this driver.
+        driver_id: Query<Option<i64>>,
+        /// Only dispatches of this batch of calls.
+        #[oai(validator(min_length = 1, max_length = 256))]
+        batch_id: Query<Option<String>>,
+        /// The `next_cursor` of the previous page.
+        cursor: Query<Option<String>>,
+        /// Maximum number of dispatches per page.
+        #[oai(default = "default_limit", validator(minimum(value = "1"), maximum(value = "1000")))]
+        limit: Query<u16>,
+        /// Return the number of all dispatches that match.
+        #[oai(default)]
+        include_total: Query<bool>,
+    ) -> Result<Answer<DispatchPage>, Errors<ListErrors>> {
+        let list = ListQuery::strict(request, &["driver_id", "batch_id"])?;
+        let driver_id = driver_id.0.map(DriverId::new).transpose();
+        let batch_id = batch_id.0.map(|text| NewDispatch::check_batch_id(&text)).transpose();
+        let query = DispatchPageRequest {
+            driver_id: driver_id.map_err(|rule| ApiError::field("driver_id", rule))?,
+            batch_id: batch_id.map_err(|rule| ApiError::field("batch_id", rule))?,
+            after: list.decode_cursor(cursor.0.as_deref(), |key| ConversationId::new(key).ok())?,
+            limit: limit.0.into(),
+            with_total: include_total.0,
+        };
+        // A filter may look at all dispatches.
+        let depth = Depth::for_page(PageRead {
+            is_first: query.after.is_none(),
+            limit: limit.0,
+            searches_or_counts: query.with_total || query.driver_id.is_some() || query.batch_id.is_some(),
+        });
+        let make = move |store: &dyn Reads| {
+            let page = store.dispatches(&query)?;
+            let cut_at = page.rows.last().filter(|_| page.has_more);
+            let next_cursor = cut_at.map(|dispatch| list.encode_cursor(&dispatch.conversation_id));
+            Ok(DispatchPage {
+                data: page.rows.into_iter().map(Into::into).collect(),
+                next_cursor,
+                has_more: page.has_more,
+                total: page.total,
+            })
+        };
+        Ok(self.reader.answer(request, depth, make).await?)
+    }
+
     /// Get a dispatch
     #[oai(path = "/dispatches/:conversation_id", method = "get", operation_id = "get_dispatch")]
     async fn get_dispatch(
@@ -215,8 +292,9 @@ impl DispatchesApi {
         let id = ConversationId::from_sender(&conversation_id.0);
         let id = id.map_err(|rule| ApiError::field("conversation_id", rule))?;
         super::request_context::set_conversation(&id);
-        let fields = FieldReader::from_json(&body.bytes).map_err(|rule| ApiError::field("body", rule))?;
-        let dispatch = parse_dispatch(fields, Some(id.clone())).map_err(|problems| ApiError::fields(&problems))?;
+        let fields = FieldReader::from_json(&body.bytes).map_err(ApiError::body_rule)?;
+        let dispatch =
+            parse_dispatch(fields.strict(), Some(id.clone())).map_err(|problems| ApiError::fields(&problems))?;
         let counts = self.writer.execute(PutDispatches(vec![dispatch])).await?;
         let dispatch = Json(self.stored(id).await.map_err(ApiError::if_deleted_meanwhile)?.into());
         Ok(if counts.created > 0 { DispatchStored::Created(dispatch) } else { DispatchStored::Replaced(dispatch) })
@@ -271,7 +349,7 @@ impl DispatchesApi {
 }
 
 fn dispatch_not_found(id: &ConversationId) -> ApiError {
-    ApiError::NotFound(format!("dispatch {id} does not exist"))
+    ApiError::NotFound(ErrorCode::DispatchNotFound, format!("dispatch {id} does not exist"))
 }
 
 const BULK_FIELD: &str = "dispatches";
@@ -282,8 +360,10 @@ fn prefix_index(index: usize, problem: FieldError) -> FieldError {
 }
 
 fn read_bulk(body: &[u8]) -> Result<Vec<NewDispatch>, ApiError> {
-    let mut body = FieldReader::from_json(body).map_err(|rule| ApiError::field("body", rule))?;
-    let items = match body.remove(BULK_FIELD) {
+    let mut body = FieldReader::from_json(body).map_err(ApiError::body_rule)?.strict();
+    let items = body.remove(BULK_FIELD);
+    body.finish(Some(())).map_err(|problems| ApiError::fields(&problems))?;
+    let items = match items {
         None => return Err(ApiError::field(BULK_FIELD, "is required")),
         Some(Value::Array(items)) if (1..=MAX_BULK).contains(&items.len()) => items,
         Some(Value::Array(_)) => {
@@ -295,7 +375,10 @@ fn read_bulk(body: &[u8]) -> Result<Vec<NewDispatch>, ApiError> {
     let mut problems = Vec::new();
     let mut seen = HashMap::new();
     for (index, item) in items.into_iter().enumerate() {
-        match FieldReader::from_value(item).map(|fields| parse_dispatch(fields, None)) {
+        if problems.len() >= MAX_PROBLEMS {
+            break;
+        }
+        match FieldReader::from_value(item).map(|fields| parse_dispatch(fields.strict(), None)) {
             Ok(Ok(dispatch)) => {
                 if let Some(earlier) = seen.insert(dispatch.conversation_id.clone(), index) {
                     let rule = format!("duplicate of {BULK_FIELD}[{earlier}]");

@@ -4,6 +4,7 @@ use super::body::{JsonBody, JsonOk};
 use super::calls::schema::example_instant;
 use super::date_time::DateTime;
 use super::error::{ApiError, Errors, ListErrors, PutErrors, ReadErrors};
+use super::error_code::ErrorCode;
 use super::pagination::{ListQuery, default_limit, parse_query_params, reject_query_params};
 use super::reader::{Answer, Depth, PageRead, Reader};
 use super::tag::Tag;
@@ -13,7 +14,7 @@ use crate::domain::{self, DriverId, PhoneNumber};
 use crate::ingest::Writer;
 use crate::jobs::retention::{DriverErasure, DriverErasureError, EraseCounts};
 use crate::store::command::{Completion, DeleteDriver, PutDrivers};
-use crate::store::{self, DriverPageRequest, Page, Reads};
+use crate::store::{DriverPageRequest, Reads};
 use poem::Request;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
@@ -135,6 +136,9 @@ impl DriversApi {
         request: &Request,
         /// Only drivers with these ids: 1 to 100 numbers, separated by commas.
         ids: Query<Option<String>>,
+        /// Only drivers with this text in the name, with its digits in the phone number, or with this id.
+        #[oai(validator(min_length = 1, max_length = 200))]
+        q: Query<Option<String>>,
         /// The `next_cursor` of the previous page.
         cursor: Query<Option<String>>,
         /// Maximum number of drivers per page.
@@ -144,20 +148,25 @@ impl DriversApi {
         #[oai(default)]
         include_total: Query<bool>,
     ) -> Result<Answer<DriverPage>, Errors<ListErrors>> {
-        let list = ListQuery::strict(request, &["ids"])?;
+        let list = ListQuery::strict(request, &["ids", "q"])?;
         let ids = ids.0.as_deref().map(driver_ids).transpose()?;
-        let after = list.decode_cursor(cursor.0.as_deref(), |key| DriverId::new(key.parse().ok()?).ok())?;
+        if q.0.as_ref().is_some_and(|text| text.contains('\0')) {
+            return Err(ApiError::field("q", "must not contain U+0000").into());
+        }
+        let query = DriverPageRequest {
+            ids,
+            text: q.0,
+            after: list.decode_cursor(cursor.0.as_deref(), |key| DriverId::new(key.parse().ok()?).ok())?,
+            limit: limit.0.into(),
+            with_total: include_total.0,
+        };
         let depth = Depth::for_page(PageRead {
-            is_first: after.is_none(),
+            is_first: query.after.is_none(),
             limit: limit.0,
-            searches_or_counts: include_total.0,
+            searches_or_counts: query.with_total || query.text.is_some(),
         });
-        let page = DriverPageRequest { after, limit: limit.0.into(), with_total: include_total.0 };
         let make = move |store: &dyn Reads| {
-            let page = match ids {
-                None => store.drivers(page)?,
-                Some(ids) => get_many(store, &ids, page)?,
-            };
+            let page = store.drivers(&query)?;
             let next_cursor = page.rows.last().filter(|_| page.has_more).map(|driver| list.encode_cursor(driver.id));
             Ok(DriverPage {
                 data: page.rows.into_iter().map(Into::into).collect(),
@@ -193,8 +202,8 @@ impl DriversApi {
     ) -> Result<DriverStored, Errors<PutErrors>> {
         reject_query_params(request)?;
         let id = driver_id(&id.0)?;
-        let fields = FieldReader::from_json(&body.bytes).map_err(|rule| ApiError::field("body", rule))?;
-        let driver = parse_driver(fields, Some(id)).map_err(|problems| ApiError::fields(&problems))?;
+        let fields = FieldReader::from_json(&body.bytes).map_err(ApiError::body_rule)?;
+        let driver = parse_driver(fields.strict(), Some(id)).map_err(|problems| ApiError::fields(&problems))?;
         let counts = self.writer.execute(PutDrivers(vec![driver])).await?;
         let driver = Json(self.stored(id).await.map_err(ApiError::if_deleted_meanwhile)?.into());
         Ok(if counts.created > 0 { DriverStored::Created(driver) } else { DriverStored::Replaced(driver) })
@@ -239,7 +248,10 @@ impl DriversApi {
 impl From<DriverErasureError> for ApiError {
     fn from(error: DriverErasureError) -> Self {
         match error {
-            DriverErasureError::Busy => Self::Unavailable("another driver is being erased; try again shortly", None),
+            DriverErasureError::Busy => {
+                let message = "another driver is being erased; try again shortly";
+                Self::Unavailable(ErrorCode::Overloaded, message, None)
+            }
             DriverErasureError::Failed { driver, erased, error } if error.is_temporary() => {
                 let EraseCounts { calls, dispatches, .. } = erased;
                 let done = format!("erased {calls} calls and {dispatches} dispatches of driver {driver} so far");
@@ -251,22 +263,7 @@ impl From<DriverErasureError> for ApiError {
 }
 
 fn driver_not_found(id: DriverId) -> ApiError {
-    ApiError::NotFound(format!("driver {id} does not exist"))
-}
-
-/// Returns a page of the drivers with these ids, in ascending order.
-fn get_many(
-    store: &dyn Reads,
-    ids: &BTreeSet<DriverId>,
-    request: DriverPageRequest,
-) -> store::Result<Page<domain::Driver>> {
-    let DriverPageRequest { after, limit, with_total } = request;
-    let mut rows = store.drivers_by_ids(ids)?;
-    let total = with_total.then_some(rows.len() as u64);
-    rows.retain(|driver| Some(driver.id) > after);
-    let has_more = rows.len() > limit;
-    rows.truncate(limit);
-    Ok(Page { rows, has_more, total })
+    ApiError::NotFound(ErrorCode::DriverNotFound, format!("driver {id} does not exist"))
 }
 
 /// Maximum number of ids in one request.

@@ -4,6 +4,7 @@
 //! outermost layer builds the body in one place, because it knows the request's id. It also gives the framework's own
 //! errors (unknown path, wrong method, invalid parameter) this form.
 
+use super::error_code::ErrorCode;
 use crate::domain::validation::{FieldError, join_errors};
 use crate::ingest::WriteError;
 use crate::store::{self, BadElement, BadLink, ErrorKind, Rejection};
@@ -20,6 +21,8 @@ use std::marker::PhantomData;
 pub struct ErrorBody {
     /// Always `error`.
     pub status: String,
+    /// The error, for programs.
+    pub code: ErrorCode,
     /// The error, in words.
     pub message: String,
     /// Details, if there are any. For a bad request: each invalid field and its rule.
@@ -33,6 +36,7 @@ impl Example for ErrorBody {
     fn example() -> Self {
         Self {
             status: "error".to_owned(),
+            code: ErrorCode::InvalidField,
             message: "invalid request".to_owned(),
             details: Some("speaker: must be exactly \"agent\" or \"user\"".to_owned()),
             request_id: "5f0c6e4d9b3a1c72".to_owned(),
@@ -45,16 +49,18 @@ impl Example for ErrorBody {
 #[error("{}", self.status())]
 pub enum ApiError {
     /// 400: the request breaks a rule; the text names the field and the rule.
-    BadRequest(String),
+    BadRequest(ErrorCode, String),
     /// 401: the credentials or the signature are missing or invalid.
     Unauthorized {
+        /// Whether a token or a signature is required.
+        code: ErrorCode,
         /// The credential or signature that is missing or invalid.
         details: String,
         /// Value of the `WWW-Authenticate` header: the accepted authentication scheme.
         challenge: &'static str,
     },
     /// 404: the resource does not exist; the text names it.
-    NotFound(String),
+    NotFound(ErrorCode, String),
     /// 405: the path supports other methods; the text lists them.
     MethodNotAllowed(String),
     /// 409: the request conflicts with stored data; the text describes the conflict.
@@ -75,10 +81,13 @@ pub enum ApiError {
     Internal(String),
     /// 503: the service is overloaded or stopping. The first text is for the client, the second is the cause for the
     /// log.
-    Unavailable(&'static str, Option<String>),
+    Unavailable(ErrorCode, &'static str, Option<String>),
     /// 503: a part of the work is done, and the text describes it; a retry continues.
     Unfinished(String),
 }
+
+/// Name of the whole body in errors.
+const BODY: &str = "body";
 
 /// Value of `Retry-After` when the service is overloaded, in seconds: the time of a few commits.
 const RETRY_AFTER_SECONDS: u32 = 1;
@@ -87,9 +96,9 @@ impl ApiError {
     /// Returns the status of the response.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::BadRequest(..) => StatusCode::BAD_REQUEST,
             Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
-            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::NotFound(..) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -102,11 +111,31 @@ impl ApiError {
         }
     }
 
+    /// Returns the code for programs.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::BadRequest(code, _)
+            | Self::Unauthorized { code, .. }
+            | Self::NotFound(code, _)
+            | Self::Unavailable(code, ..) => *code,
+            Self::MethodNotAllowed(_) => ErrorCode::MethodNotAllowed,
+            Self::Conflict(_) => ErrorCode::PhoneNumberTaken,
+            Self::TooLarge(_) => ErrorCode::BodyTooLarge,
+            Self::NotJson(_) => ErrorCode::UnsupportedMediaType,
+            Self::UnknownCoding(_) => ErrorCode::UnsupportedEncoding,
+            Self::NoSuchPart(_) => ErrorCode::RangeNotSatisfiable,
+            Self::KeyReused => ErrorCode::DeliveryKeyReused,
+            Self::TooManyRefused(_) => ErrorCode::RateLimited,
+            Self::Internal(_) => ErrorCode::InternalError,
+            Self::Unfinished(_) => ErrorCode::PartlyDone,
+        }
+    }
+
     /// Returns the cause for the log. It is not sent to the client.
     pub fn cause(&self) -> Option<&str> {
         match self {
             Self::Internal(cause) => Some(cause),
-            Self::Unavailable(_, cause) => cause.as_deref(),
+            Self::Unavailable(.., cause) => cause.as_deref(),
             _ => None,
         }
     }
@@ -130,21 +159,22 @@ impl ApiError {
 
     /// Returns the error of a request without a token.
     pub(super) fn no_token(details: &str) -> Self {
-        Self::Unauthorized { details: details.to_owned(), challenge: "Bearer realm=\"transcribe-hook\"" }
+        let challenge = "Bearer realm=\"transcribe-hook\"";
+        Self::Unauthorized { code: ErrorCode::Unauthorized, details: details.to_owned(), challenge }
     }
 
     /// Returns the error of a request with an invalid token.
     pub(super) fn wrong_token(details: &str) -> Self {
         let challenge = "Bearer realm=\"transcribe-hook\", error=\"invalid_token\"";
-        Self::Unauthorized { details: details.to_owned(), challenge }
+        Self::Unauthorized { code: ErrorCode::Unauthorized, details: details.to_owned(), challenge }
     }
 
     /// Returns the body of the error response.
     pub fn body(&self, request_id: &str) -> ErrorBody {
         let (message, details) = match self {
-            Self::BadRequest(details) => ("invalid request", Some(details.clone())),
+            Self::BadRequest(_, details) => ("invalid request", Some(details.clone())),
             Self::Unauthorized { details, .. } => ("not authorized", Some(details.clone())),
-            Self::NotFound(details) => ("not found", Some(details.clone())),
+            Self::NotFound(_, details) => ("not found", Some(details.clone())),
             Self::MethodNotAllowed(details) => ("method not allowed", Some(details.clone())),
             Self::Conflict(details) => ("conflict with stored data", Some(details.clone())),
             Self::TooLarge(limit) => ("body too large", Some(format!("the body must be at most {limit} bytes"))),
@@ -165,11 +195,12 @@ impl ApiError {
                 Some("too many failed attempts from your address; try again in a few seconds".to_owned()),
             ),
             Self::Internal(_) => ("internal error; nothing was stored", None),
-            Self::Unavailable(message, _) => (*message, None),
+            Self::Unavailable(_, message, _) => (*message, None),
             Self::Unfinished(details) => ("partly done; try again to continue", Some(details.clone())),
         };
         ErrorBody {
             status: "error".to_owned(),
+            code: self.code(),
             message: message.to_owned(),
             details,
             request_id: request_id.to_owned(),
@@ -184,27 +215,43 @@ impl ApiError {
         }
     }
 
+    /// Returns the error of a service that is stopping.
+    pub(super) const fn stopping() -> Self {
+        Self::Unavailable(ErrorCode::ShuttingDown, "the service is stopping; try again shortly", None)
+    }
+
+    /// Returns the error for a body that cannot be read.
+    pub fn body_rule(rule: impl std::fmt::Display) -> Self {
+        Self::BadRequest(ErrorCode::InvalidBody, format!("{BODY}: {rule}"))
+    }
+
     /// Returns the error for a database that cannot be written. The store logs the cause once.
     fn unready() -> Self {
-        Self::Unavailable("the database is not writable; try again later", None)
+        Self::Unavailable(ErrorCode::StorageUnavailable, "the database is not writable; try again later", None)
     }
 
     /// Converts "not found" right after a write into 503: another request deleted the resource in between.
     pub(super) fn if_deleted_meanwhile(self) -> Self {
         match self {
-            Self::NotFound(_) => Self::Unavailable("deleted while it was being stored; try again", None),
+            Self::NotFound(..) => {
+                let message = "deleted while it was being stored; try again";
+                Self::Unavailable(ErrorCode::DeletedMeanwhile, message, None)
+            }
             other => other,
         }
     }
 
     /// Returns the error for a field that breaks a rule.
     pub fn field(field: &str, rule: impl std::fmt::Display) -> Self {
-        Self::BadRequest(format!("{field}: {rule}"))
+        Self::BadRequest(ErrorCode::InvalidField, format!("{field}: {rule}"))
     }
 
     /// Returns the error for fields that break rules.
     pub fn fields(problems: &[FieldError]) -> Self {
-        Self::BadRequest(join_errors(problems))
+        // A body without readable fields is reported under this name.
+        let whole = problems.iter().any(|problem| problem.field == BODY);
+        let code = if whole { ErrorCode::InvalidBody } else { ErrorCode::InvalidField };
+        Self::BadRequest(code, join_errors(problems))
     }
 }
 
@@ -220,10 +267,12 @@ impl From<store::Error> for ApiError {
     fn from(error: store::Error) -> Self {
         match error.kind() {
             ErrorKind::TooSlow => {
-                Self::Unavailable("the query took too long; narrow it, for example by time", Some(error.to_string()))
+                let message = "the query took too long; narrow it, for example by time";
+                Self::Unavailable(ErrorCode::QueryTooSlow, message, Some(error.to_string()))
             }
             ErrorKind::Busy => {
-                Self::Unavailable("too many concurrent reads; try again shortly", Some(error.to_string()))
+                let message = "too many concurrent reads; try again shortly";
+                Self::Unavailable(ErrorCode::Overloaded, message, Some(error.to_string()))
             }
             ErrorKind::Unready => Self::unready(),
             ErrorKind::Full | ErrorKind::Constraint | ErrorKind::Other => Self::Internal(error.to_string()),
@@ -234,10 +283,13 @@ impl From<store::Error> for ApiError {
 impl From<Rejection> for ApiError {
     fn from(rejection: Rejection) -> Self {
         match rejection {
-            Rejection::NotFound => Self::NotFound("the resource does not exist".to_owned()),
+            Rejection::NotFound => Self::NotFound(ErrorCode::NotFound, "the resource does not exist".to_owned()),
             Rejection::KeyReused => Self::KeyReused,
-            Rejection::Erased => Self::NotFound("the call was erased".to_owned()),
-            Rejection::Unfinished => Self::Unavailable("the call is being erased or restored; try again shortly", None),
+            Rejection::Erased => Self::NotFound(ErrorCode::CallNotFound, "the call was erased".to_owned()),
+            Rejection::Unfinished => {
+                let message = "the call is being erased or restored; try again shortly";
+                Self::Unavailable(ErrorCode::CallLocked, message, None)
+            }
             Rejection::Elements(bad) => {
                 let problems: Vec<_> = bad.iter().map(BadElement::problem).collect();
                 // Another driver's phone number is a conflict that may end; a driver that does not exist is an invalid
@@ -260,8 +312,10 @@ impl From<Rejection> for ApiError {
 impl From<WriteError> for ApiError {
     fn from(error: WriteError) -> Self {
         match error {
-            WriteError::Overloaded => Self::Unavailable("too many writes are queued; try again shortly", None),
-            WriteError::Stopping => Self::Unavailable("the service is stopping; try again shortly", None),
+            WriteError::Overloaded => {
+                Self::Unavailable(ErrorCode::QueueFull, "too many writes are queued; try again shortly", None)
+            }
+            WriteError::Stopping => Self::stopping(),
             WriteError::Rejected(rejection) => rejection.into(),
             WriteError::Failed(error) if error.kind() == ErrorKind::Unready => Self::unready(),
             // A sender may always retry, no matter who holds the lock.

@@ -2,6 +2,7 @@
 
 use super::body::JsonOk;
 use super::error::{ApiError, Errors, ReadinessErrors};
+use super::error_code::ErrorCode;
 use super::reader::Reader;
 use super::tag::Tag;
 use crate::ingest::{WriteError, Writer};
@@ -49,7 +50,7 @@ impl HealthApi {
     /// seconds, or a test insert is rolled back and a harmless write is synced to disk.
     #[oai(path = "/readyz", method = "get", operation_id = "readyz")]
     async fn readyz(&self) -> Result<JsonOk<Health>, Errors<ReadinessErrors>> {
-        let not_ready = |cause| ApiError::Unavailable("the service is not ready", cause);
+        let not_ready = |cause| ApiError::Unavailable(ErrorCode::NotReady, "the service is not ready", cause);
         self.writer.probe().await.map_err(|error| {
             not_ready(match error {
                 WriteError::Failed(error) => Some(error.to_string()),
@@ -59,7 +60,7 @@ impl HealthApi {
             })
         })?;
         self.reader
-            .read(|store| store.drivers(DriverPageRequest { after: None, limit: 1, with_total: false }))
+            .read(|store| store.drivers(&DriverPageRequest { limit: 1, ..DriverPageRequest::default() }))
             .await
             .map_err(|error| not_ready(error.cause().map(str::to_owned)))?;
         Ok(ok())

@@ -17,6 +17,7 @@ mod dispatches;
 mod drivers;
 mod elevenlabs_compat;
 pub mod error;
+pub mod error_code;
 mod health;
 pub mod memory_budget;
 mod openapi;

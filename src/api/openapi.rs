@@ -24,7 +24,7 @@ pub(super) fn complete(framework: &str) -> String {
     simplify(&mut document);
     constrain_schemas(&mut document["components"]["schemas"]);
     require_sent_fields(&mut document);
-    name_nullable_enumerations(&mut document);
+    name_nullable_schemas(&mut document);
     for operation in operations(&mut document) {
         complete_operation(operation);
     }
@@ -98,6 +98,9 @@ fn constrain_schemas(schemas: &mut Value) {
         assert!(property.is_object(), "{schema} has the property {property}");
         extend(property, rule);
     }
+    for request in ["CallPatch", "DispatchBulk", "DispatchItem", "DispatchPut", "DriverPut"] {
+        schemas[request]["additionalProperties"] = false.into();
+    }
     // ElevenLabs' variables may have any type, and its events any fields; all of them are stored.
     for property in ["agent_id", "driver_id", "user_id", "history"] {
         let property = &mut schemas["HistoryDelivery"]["properties"][property];
@@ -161,8 +164,9 @@ fn collect_schemas(value: &Value, document: &Value, found: &mut BTreeSet<String>
     }
 }
 
-/// Refers to a separate schema for each nullable enumeration, because `nullable` has no effect beside a reference.
-fn name_nullable_enumerations(document: &mut Value) {
+/// Refers to a separate schema for each nullable enumeration or object, because `nullable` has no effect beside a
+/// reference.
+fn name_nullable_schemas(document: &mut Value) {
     let schemas = document["components"]["schemas"].as_object_mut().expect("schemas");
     let mut nullable = Map::new();
     for (_, schema) in schemas.iter_mut() {
@@ -177,7 +181,9 @@ fn name_nullable_enumerations(document: &mut Value) {
     for name in nullable.keys() {
         let mut schema = schemas[name].clone();
         schema["nullable"] = true.into();
-        schema["enum"].as_array_mut().expect("a nullable reference is an enumeration").push(Value::Null);
+        if let Some(values) = schema.get_mut("enum").and_then(Value::as_array_mut) {
+            values.push(Value::Null);
+        }
         schemas.insert(format!("Nullable{name}"), schema);
     }
     // Remove the schemas that nothing refers to any more.
@@ -227,6 +233,7 @@ fn rule_of(location: &str, name: &str) -> Option<Value> {
         ("query", "cursor") => json!({ "minLength": 1, "format": "cursor" }),
         ("query", "last_event_id") => json!({ "pattern": "^[0-9]{1,18}-[0-9]{1,18}(-[0-9]{1,18})?$" }),
         ("query", "q") => json!({ "format": "search-expression" }),
+        ("query", "batch_id") => json!({ "pattern": NOT_BLANK }),
         ("query", "after_sequence") => json!({ "minimum": 0 }),
         ("query", "zone") => json!({ "minLength": 1, "format": "iana-time-zone" }),
         ("query", "call_start_after_unix" | "call_start_before_unix") => {

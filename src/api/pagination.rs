@@ -5,6 +5,7 @@
 //! so another query rejects it.
 
 use super::error::ApiError;
+use super::error_code::ErrorCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use poem::Request;
@@ -60,7 +61,10 @@ impl ListQuery {
                 let (digest, key) = text.split_once(' ')?;
                 if digest == self.digest() { read_key(key) } else { None }
             });
-        key.map(Some).ok_or_else(|| ApiError::field("cursor", "must be a next_cursor that the same query returned"))
+        key.map(Some).ok_or_else(|| {
+            let details = "cursor: must be a next_cursor that the same query returned".to_owned();
+            ApiError::BadRequest(ErrorCode::InvalidCursor, details)
+        })
     }
 
     /// Returns the cursor that continues after the row with this key.

@@ -7,6 +7,7 @@
 
 use super::body::JsonOk;
 use super::error::ApiError;
+use super::error_code::ErrorCode;
 use crate::store::{self, Reads, Store, reading_until};
 use crate::sys::gzip::{CompressionLevel, accepts_gzip, compress};
 use crate::sys::low_priority::step_back;
@@ -97,7 +98,8 @@ struct Permit {
     _queue: OwnedSemaphorePermit,
 }
 
-const OVERLOADED: ApiError = ApiError::Unavailable("too many concurrent reads; try again shortly", None);
+const OVERLOADED: ApiError =
+    ApiError::Unavailable(ErrorCode::Overloaded, "too many concurrent reads; try again shortly", None);
 
 impl Lane {
     fn new(reads: usize, memory: usize) -> Self {
@@ -123,10 +125,11 @@ impl Lane {
         // A response that is larger than the whole budget takes the whole budget.
         let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX).min(self.total_memory);
         let memory = timeout_at(end, self.memory.clone().acquire_many_owned(permits)).await;
-        memory
-            .ok()
-            .and_then(Result::ok)
-            .ok_or(ApiError::Unavailable("too many long responses wait for their clients; try again shortly", None))
+        memory.ok().and_then(Result::ok).ok_or(ApiError::Unavailable(
+            ErrorCode::Overloaded,
+            "too many long responses wait for their clients; try again shortly",
+            None,
+        ))
     }
 }
 
@@ -196,7 +199,7 @@ impl Reader {
         let store = self.store.clone();
         // The work holds the permit, because it continues after its request is dropped.
         let work = move || (reading_until(end.into_std(), || work(&*store)), permit);
-        let stopping = || ApiError::Unavailable("the service is stopping; try again shortly", None);
+        let stopping = || ApiError::stopping();
         let (result, permit) = match depth {
             Depth::Quick => match tokio::task::spawn_blocking(work).await {
                 Ok(done) => done,
@@ -211,7 +214,9 @@ impl Reader {
                     // The receiver is dropped with the request.
                     let _ = sender.send(work());
                 });
-                thread.map_err(|error| ApiError::Unavailable("no thread for the read", Some(error.to_string())))?;
+                thread.map_err(|error| {
+                    ApiError::Unavailable(ErrorCode::Overloaded, "no thread for the read", Some(error.to_string()))
+                })?;
                 done.await.map_err(|_| ApiError::Internal("the read panicked".to_owned()))?
             }
         };

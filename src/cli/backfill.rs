@@ -29,8 +29,8 @@ pub(super) struct BackfillArgs {
     #[arg(long, env = "TRANSCRIBE_HOOK_SINCE", value_name = "TIME", default_value = "30d", value_parser = since)]
     since: Timestamp,
     /// Store only this batch's recipients, as dispatches
-    #[arg(long, env = "TRANSCRIBE_HOOK_BATCH", value_name = "ID")]
-    batch: Option<String>,
+    #[arg(long, alias = "batch", env = "TRANSCRIBE_HOOK_BATCH_ID", value_name = "ID")]
+    batch_id: Option<String>,
     #[command(flatten)]
     redact: RedactionArgs,
     /// Print what would be fetched, and change nothing
@@ -60,7 +60,7 @@ pub(super) fn run(args: &BackfillArgs) -> Result<()> {
 
 fn fetch(args: &BackfillArgs, client: &Client, keeper: &impl BackfillTarget) -> Result<()> {
     let mode = if args.dry_run { BackfillMode::DryRun } else { BackfillMode::Store };
-    if let Some(id) = &args.batch {
+    if let Some(id) = &args.batch_id {
         let report = backfill::batch(client, keeper, id, mode)?;
         let numbers =
             [("recipients", report.recipients), ("not_called", report.not_called), ("dispatched", report.dispatched)];

@@ -32,17 +32,22 @@ pub(super) struct EraseArgs {
 #[group(required = true, multiple = false)]
 struct EraseTarget {
     /// Erase this call, with everything about it
-    #[arg(long, env = "TRANSCRIBE_HOOK_CONVERSATION", value_name = "ID", value_parser = conversation_id)]
-    conversation: Option<ConversationId>,
+    #[arg(
+        long, alias = "conversation", env = "TRANSCRIBE_HOOK_CONVERSATION_ID", value_name = "ID",
+        value_parser = conversation_id,
+    )]
+    conversation_id: Option<ConversationId>,
     /// Erase this driver, with all calls and dispatches
-    #[arg(long, env = "TRANSCRIBE_HOOK_DRIVER", value_name = "NUMBER", value_parser = driver_id)]
-    driver: Option<DriverId>,
+    #[arg(
+        long, alias = "driver", env = "TRANSCRIBE_HOOK_DRIVER_ID", value_name = "NUMBER", value_parser = driver_id,
+    )]
+    driver_id: Option<DriverId>,
 }
 
 pub(super) fn run(args: &EraseArgs) -> Result<()> {
     let work = EraseSession::open(&args.database, args.audio_dir.as_deref())?;
     let dry_run = args.confirmation.dry_run;
-    let erased = match (&args.what.conversation, args.what.driver) {
+    let erased = match (&args.what.conversation_id, args.what.driver_id) {
         (Some(id), _) if dry_run => work.eraser().count_call(id),
         (None, Some(id)) if dry_run => work.eraser().count_driver(id),
         (Some(id), _) => counted(|erased| work.eraser().call(id, erased)),

@@ -10,6 +10,7 @@ mod check;
 mod erase;
 mod erase_session;
 mod export;
+mod former_variables;
 mod generate;
 mod healthcheck;
 mod import;

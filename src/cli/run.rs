@@ -4,12 +4,12 @@ use super::args::database::DatabaseArgs;
 use super::args::logging::LogArgs;
 use super::output::eprint_line;
 use super::{
-    backfill, backup, check, erase, export, generate, healthcheck, import, migrate, prune, replay, restore, search,
-    serve, simulate, token,
+    backfill, backup, check, erase, export, former_variables, generate, healthcheck, import, migrate, prune, replay,
+    restore, search, serve, simulate, token,
 };
 use crate::telemetry;
 use anyhow::Context as _;
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// Receives dialogue turns of voice-agent phone calls and stores them in one SQLite file.
@@ -71,7 +71,10 @@ pub fn configuration_table() -> String {
 
 /// Parses the command line and runs the command. The log is flushed before the error of a failed command is printed.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::from_arg_matches(&former_variables::accept(Cli::command()).get_matches()) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
     let done =
         telemetry::start(cli.logs.log_format.into(), cli.logs.log_level).context("cannot log").and_then(|_flush| {
             match cli.command {

@@ -24,8 +24,10 @@ pub(super) struct SearchArgs {
     #[command(flatten)]
     database: DatabaseArgs,
     /// Find only turns of this speaker: agent or driver
-    #[arg(long, env = "TRANSCRIBE_HOOK_SPEAKER", value_name = "SPEAKER", value_parser = speaker)]
-    speaker: Option<Speaker>,
+    #[arg(
+        long, alias = "speaker", env = "TRANSCRIBE_HOOK_SPEAKER_TYPE", value_name = "SPEAKER", value_parser = speaker,
+    )]
+    speaker_type: Option<Speaker>,
     #[command(flatten)]
     calls: CallFilterArgs,
     /// Find only turns spoken at this time or later
@@ -53,7 +55,8 @@ enum Order {
     /// Best matches first, among the turns that were stored last
     Best,
     /// Last stored turns first
-    Newest,
+    #[value(alias = "newest")]
+    Desc,
 }
 
 /// Maximum number of turns that are read at once.
@@ -64,13 +67,13 @@ pub(super) fn run(args: &SearchArgs) -> Result<()> {
     let limit = args.limit as usize;
     let mut query = SearchQuery {
         wanted,
-        speaker: args.speaker,
+        speaker: args.speaker_type,
         calls: args.calls.filter(),
         said_after: args.said_after,
         said_before: args.said_before,
         order: match args.order {
             Order::Best => SearchOrder::Best,
-            Order::Newest => SearchOrder::Newest,
+            Order::Desc => SearchOrder::Newest,
         },
         after: None,
         limit: limit.min(PAGE_SIZE),

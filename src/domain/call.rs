@@ -1,7 +1,10 @@
 //! Phone calls. A call is one conversation of the voice agent with a driver.
 
 use super::stored_text::stored_as;
-use super::{AnsweredBy, AnsweredBySource, Channel, ConversationId, DriverId, DriverSource, Finite, Timestamp, Turn};
+use super::{
+    AnsweredBy, AnsweredBySource, Channel, ConversationId, DriverId, DriverSource, Finite, Message, Speaker, Timestamp,
+    Turn,
+};
 use serde::{Deserialize, Serialize};
 
 /// The status of a call. Stored and returned as `in_progress`, `completed` or `failed`.
@@ -26,6 +29,8 @@ pub struct Call {
     pub conversation_id: ConversationId,
     /// Driver of the call, if known.
     pub driver_id: Option<DriverId>,
+    /// Name of the driver.
+    pub driver_name: Option<String>,
     /// Start of the call: from ElevenLabs' record, or until there is one, the first turn's timestamp.
     pub call_start_time: Timestamp,
     /// End of the call, if known.
@@ -38,12 +43,29 @@ pub struct Call {
     pub first_turn_time: Option<Timestamp>,
     /// Latest timestamp of the turns.
     pub last_turn_time: Option<Timestamp>,
+    /// The last turn in spoken order.
+    pub last_message: Option<LastMessage>,
     /// Facts of ElevenLabs' records, and the results of reconciliation.
     pub report: CallReport,
     /// Time at which the row was created.
     pub created_at: Timestamp,
     /// Time at which the row, or the call's set of turns, last changed.
     pub updated_at: Timestamp,
+}
+
+/// The last words of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastMessage {
+    /// Speaker of the turn.
+    pub speaker: Speaker,
+    /// Text as received.
+    pub message: Message,
+    /// Text of ElevenLabs' record, if it differs.
+    pub final_text: Option<Message>,
+    /// Time of the turn.
+    pub timestamp: Timestamp,
+    /// Number of the turn by arrival.
+    pub sequence_number: i64,
 }
 
 /// Maximum plausible duration of a call, in microseconds. A larger span of the senders' times means that they are

@@ -31,7 +31,9 @@ mod turn;
 pub mod validation;
 
 pub use answered::{Answer, AnswerClaims, AnsweredBy, AnsweredBySource, CallResult};
-pub use call::{Call, CallChange, CallEnd, CallOutcome, CallReport, CallStatus, Direction, ReconcileCounts};
+pub use call::{
+    Call, CallChange, CallEnd, CallOutcome, CallReport, CallStatus, Direction, LastMessage, ReconcileCounts,
+};
 pub use call_stats::{CallStats, SpeakerStats, TalkTime};
 pub use channel::Channel;
 pub use driver::{Dispatch, Driver, DriverSource, NewDispatch, NewDriver};

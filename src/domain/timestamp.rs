@@ -58,6 +58,34 @@ impl Timestamp {
         utc.map(Self::truncated).ok_or_else(|| refused("outside of the years 0000 to 9999"))
     }
 
+    /// Parses an ISO 8601 date and time, or a date, which stands for the start of that day in UTC.
+    ///
+    /// # Errors
+    /// See [`Timestamp::parse`].
+    pub fn parse_bound(text: &str) -> Result<Self, Invalid> {
+        let digits = |at: std::ops::Range<usize>| text.as_bytes()[at].iter().all(u8::is_ascii_digit);
+        let is_date = text.len() == 10
+            && text.bytes().enumerate().all(|(at, byte)| (at == 4 || at == 7) == (byte == b'-'))
+            && digits(0..4)
+            && digits(5..7)
+            && digits(8..10);
+        if is_date { Self::parse(&format!("{text}T00:00:00Z")) } else { Self::parse(text) }
+    }
+
+    /// Parses a bound from a query, in which a `+` that was not written as `%2B` has become a blank.
+    ///
+    /// # Errors
+    /// See [`Timestamp::parse_bound`].
+    pub fn parse_query_bound(text: &str) -> Result<Self, Invalid> {
+        match text.rsplit_once(' ') {
+            // A blank between date and time is followed by a time, but there is no time before it.
+            Some((time, offset)) if time.contains(':') && is_offset(offset) => {
+                Self::parse(&format!("{}+{offset}", time.trim_end()))
+            }
+            _ => Self::parse_bound(text),
+        }
+    }
+
     /// Parses the text form of the database.
     ///
     /// # Errors
@@ -92,6 +120,13 @@ impl Timestamp {
 
 /// Maximum length of a refused text in an error, in characters.
 const MAX_SHOWN_CHARS: usize = 40;
+
+/// Returns whether a text is an offset without its sign: `02:00`, `0200` or `02`.
+fn is_offset(text: &str) -> bool {
+    let digits = text.replacen(':', "", 1);
+    let colon_fits = text.len() == digits.len() || (text.len() == 5 && text.as_bytes()[2] == b':');
+    colon_fits && matches!(digits.len(), 2 | 4) && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
 
 /// Parses ISO 8601 only.
 fn strict(text: &str) -> Option<Timestamp> {
@@ -168,6 +203,30 @@ mod tests {
         assert_eq!(text("2026-09-28T12:00:08.123456789Z"), "2026-09-28T12:00:08.123456Z");
         assert_eq!(text("2026-09-28T12:00:08.99999999999999999999+00:00"), "2026-09-28T12:00:08.999999Z");
         assert_eq!(text("2026-09-28T12:00:08.1"), "2026-09-28T12:00:08.100000Z");
+    }
+
+    #[test]
+    fn a_bound_may_be_a_date_and_have_lost_its_plus() {
+        let bound = |input: &str| Timestamp::parse_query_bound(input).map_or_else(|e| e.to_string(), |t| t.to_string());
+        for (input, instant) in [
+            ("2026-09-28", "2026-09-28T00:00:00.000000Z"),
+            ("2026-09-28T12:00:00 02:00", "2026-09-28T10:00:00.000000Z"),
+            ("2026-09-28T12:00:00+02:00", "2026-09-28T10:00:00.000000Z"),
+            ("2026-09-28T12:00:00.5 0530", "2026-09-28T06:30:00.500000Z"),
+            ("2026-09-28T12:00 02", "2026-09-28T10:00:00.000000Z"),
+            ("2026-09-28 12:00:00 02:00", "2026-09-28T10:00:00.000000Z"),
+            ("2026-09-28 12:00", "2026-09-28T12:00:00.000000Z"),
+            ("2026-09-28 12:00:05", "2026-09-28T12:00:05.000000Z"),
+            ("2026-09-28T12:00:00-05:00", "2026-09-28T17:00:00.000000Z"),
+        ] {
+            assert_eq!(bound(input), instant, "{input}");
+        }
+        for bad in
+            ["2026-02-30", "2026-9-28", "20260928", "2026-09", "2026-09-28T12:00:00 2:00", "today", "", "٢٠٢٦-09-28"]
+        {
+            assert!(Timestamp::parse_query_bound(bad).is_err(), "{bad:?} was read as {}", bound(bad));
+        }
+        assert!(Timestamp::parse("2026-09-28").is_err(), "elsewhere a date without a time is refused");
     }
 
     #[test]

@@ -11,7 +11,17 @@ use std::fmt;
 pub struct FieldReader {
     values: Map<String, Value>,
     problems: Vec<FieldError>,
+    /// Names of the fields that were asked for.
+    known: Vec<&'static str>,
+    /// True if fields that nobody asks for are errors.
+    strict: bool,
 }
+
+/// Maximum number of unknown fields that are reported.
+const MAX_UNKNOWN_FIELDS: usize = 10;
+
+/// Maximum length of an unknown field's name in an error, in characters.
+const MAX_SHOWN_CHARS: usize = 64;
 
 /// An invalid field, with the rule that it breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +61,7 @@ impl FieldReader {
     /// The value has another type.
     pub fn from_value(value: Value) -> Result<Self, Invalid> {
         match value {
-            Value::Object(values) => Ok(Self { values, problems: Vec::new() }),
+            Value::Object(values) => Ok(Self { values, ..Self::default() }),
             other => Err(Invalid(format!("must be a JSON object, not {}", kind(&other)).into())),
         }
     }
@@ -62,7 +72,15 @@ impl FieldReader {
             .filter(|(_, cell)| !cell.is_empty())
             .map(|(name, cell)| (name.to_owned(), Value::String(cell.to_owned())))
             .collect();
-        Self { values, problems: Vec::new() }
+        Self { values, ..Self::default() }
+    }
+
+    /// Makes fields that exist in the record but are never read errors of [`FieldReader::finish`].
+    ///
+    /// A misspelled optional field would otherwise be ignored, and its stored value replaced by nothing.
+    #[must_use]
+    pub fn strict(self) -> Self {
+        Self { strict: true, ..self }
     }
 
     /// Returns whether the field is present, even if null.
@@ -71,13 +89,16 @@ impl FieldReader {
     }
 
     /// Removes and returns the value of a field, of any type.
-    pub fn remove(&mut self, field: &str) -> Option<Value> {
+    pub fn remove(&mut self, field: &'static str) -> Option<Value> {
+        if !self.known.contains(&field) {
+            self.known.push(field);
+        }
         self.values.remove(field)
     }
 
     /// Removes and returns a string, or `None` if the field is missing or null.
-    pub fn text(&mut self, field: &str) -> Option<String> {
-        match self.values.remove(field)? {
+    pub fn text(&mut self, field: &'static str) -> Option<String> {
+        match self.remove(field)? {
             Value::Null => None,
             Value::String(text) => Some(text),
             other => self.problem(field, format!("must be a string, not {}", kind(&other))),
@@ -85,8 +106,8 @@ impl FieldReader {
     }
 
     /// Removes and returns a whole number, given as a number or as digits. `None` if the field is missing or null.
-    pub fn number(&mut self, field: &str) -> Option<i64> {
-        let value = self.values.remove(field)?;
+    pub fn number(&mut self, field: &'static str) -> Option<i64> {
+        let value = self.remove(field)?;
         let number = match &value {
             Value::Null => return None,
             Value::Number(number) => number.as_i64(),
@@ -125,11 +146,24 @@ impl FieldReader {
         None
     }
 
+    fn report_unknown_fields(&mut self) {
+        let rule = format!("unknown field; known fields: {}", self.known.join(", "));
+        let unknown = self.values.keys().take(MAX_UNKNOWN_FIELDS).map(|name| {
+            let shown: String = name.chars().take(MAX_SHOWN_CHARS).collect();
+            let more = if shown.len() < name.len() { "…" } else { "" };
+            FieldError { field: format!("{shown}{more}"), rule: rule.clone() }
+        });
+        self.problems.extend(unknown);
+    }
+
     /// Returns `value` if no field is invalid. It must then be present.
     ///
     /// # Errors
     /// The invalid fields, in the order of the checks.
-    pub fn finish<T>(self, value: Option<T>) -> Result<T, Vec<FieldError>> {
+    pub fn finish<T>(mut self, value: Option<T>) -> Result<T, Vec<FieldError>> {
+        if self.strict {
+            self.report_unknown_fields();
+        }
         match value {
             Some(value) if self.problems.is_empty() => Ok(value),
             _ => Err(self.problems),
@@ -145,5 +179,33 @@ fn kind(value: &Value) -> &'static str {
         Value::String(_) => "a string",
         Value::Array(_) => "an array",
         Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_strict_reader_names_unknown_fields_and_those_that_exist() {
+        let read = |fields: FieldReader| {
+            let mut fields = fields;
+            let name = fields.text("name");
+            fields.text("phone_number");
+            fields.finish(name).map_err(|problems| join_errors(&problems))
+        };
+        let record = || FieldReader::from_json(br#"{"name": "Maria", "phone": "+15550100042"}"#).unwrap();
+        assert_eq!(read(record()), Ok("Maria".to_owned()));
+        let error = read(record().strict()).unwrap_err();
+        assert_eq!(error, "phone: unknown field; known fields: name, phone_number");
+    }
+
+    #[test]
+    fn the_report_of_unknown_fields_is_bounded() {
+        let many: Map<String, Value> = (0..10_000).map(|n| (format!("{n}{}", "é".repeat(500)), Value::Null)).collect();
+        let mut fields = FieldReader::from_value(Value::Object(many)).unwrap().strict();
+        let name = fields.text("name");
+        let error = join_errors(&fields.finish(name).unwrap_err());
+        assert!(error.len() < 4096, "{} bytes", error.len());
     }
 }

@@ -8,6 +8,7 @@ use super::routes::{KnownRoute, Routes};
 use crate::api::auth;
 use crate::api::auth::client::{Client, Proxies};
 use crate::api::error::ApiError;
+use crate::api::error_code::ErrorCode;
 use crate::api::request_context::{self, RequestContext};
 use crate::domain::ConversationId;
 use crate::telemetry::metrics::METRICS;
@@ -146,7 +147,7 @@ fn api_error(error: &poem::Error, route: Option<&KnownRoute>) -> ApiError {
     if let Some(error) = error.downcast_ref::<ApiError>() {
         error.clone()
     } else if error.is::<NotFoundError>() {
-        ApiError::NotFound("unknown path; /docs lists the paths".to_owned())
+        ApiError::NotFound(ErrorCode::NotFound, "unknown path; /docs lists the paths".to_owned())
     } else if error.is::<MethodNotAllowedError>() {
         let methods = route.map_or(String::new(), |known| known.methods.replace(", ", " or "));
         ApiError::MethodNotAllowed(format!("use {methods}"))
@@ -158,7 +159,7 @@ fn api_error(error: &poem::Error, route: Option<&KnownRoute>) -> ApiError {
     } else if error.is::<poem::error::ParsePathError>() {
         ApiError::field("path", "must be UTF-8 after percent-decoding")
     } else if error.status().is_client_error() {
-        ApiError::BadRequest(error.to_string())
+        ApiError::BadRequest(ErrorCode::InvalidRequest, error.to_string())
     } else {
         ApiError::Internal(error.to_string())
     }

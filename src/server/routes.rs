@@ -92,7 +92,9 @@ fn rule(document: &Value, parameter: &Value) -> String {
             (Some(min), None) => format!("must be an integer, {min} or greater"),
             _ => "must be an integer".to_owned(),
         },
-        (_, Some("date-time")) => "must be an ISO 8601 date and time, for example 2026-09-28T12:00:05.25Z".to_owned(),
+        (_, Some("date-time")) => "must be an ISO 8601 date and time, for example 2026-09-28T12:00:05.25Z, or a date, \
+                                   for example 2026-09-28; write + as %2B"
+            .to_owned(),
         _ => match (number("minLength"), number("maxLength")) {
             (Some(min), Some(max)) => format!("must be {min} to {max} characters long"),
             _ => "is invalid".to_owned(),

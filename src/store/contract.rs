@@ -2,9 +2,9 @@
 
 use super::{
     Archive, Backlog, BackupSource, CallFilter, CallPageRequest, ChangeBatch, ChangedCalls, DatabaseSizes,
-    DriverPageRequest, Due, ErasedSlice, EventSelection, ExpiredCall, ExpiredCallQuery, ExpiredEvent, FeedPosition,
-    Forgotten, HitPage, NamingEvent, Outcome, Page, Result, ScanPage, Scope, SearchQuery, TurnQuery, Unfinished,
-    UnreadEvents, Write,
+    DispatchPageRequest, DriverPageRequest, Due, ErasedSlice, EventSelection, ExpiredCall, ExpiredCallQuery,
+    ExpiredEvent, FeedPosition, Forgotten, HitPage, NamingEvent, Outcome, Page, Result, ScanPage, Scope, SearchQuery,
+    TurnQuery, Unfinished, UnreadEvents, Write,
 };
 use crate::domain::reconcile::Material;
 use crate::domain::{
@@ -82,7 +82,7 @@ pub trait Reads: Send + Sync + 'static {
     fn drivers_by_ids(&self, ids: &BTreeSet<DriverId>) -> Result<Vec<Driver>>;
 
     /// Returns a page of drivers, ordered by id.
-    fn drivers(&self, request: DriverPageRequest) -> Result<Page<Driver>>;
+    fn drivers(&self, query: &DriverPageRequest) -> Result<Page<Driver>>;
 
     /// Returns an event.
     fn event(&self, id: i64) -> Result<Option<StoredEvent>>;
@@ -95,6 +95,9 @@ pub trait Reads: Send + Sync + 'static {
 
     /// Returns a dispatch.
     fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>>;
+
+    /// Returns a page of dispatches, ordered by conversation id.
+    fn dispatches(&self, query: &DispatchPageRequest) -> Result<Page<Dispatch>>;
 
     /// Passes the statistics of each selected call to `each`, in no particular order.
     fn figures(&self, filter: &CallFilter, each: &mut dyn FnMut(&CallStats)) -> Result<()>;

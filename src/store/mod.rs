@@ -35,9 +35,9 @@ pub use null::NullStore;
 pub use other_writers::OtherWriters;
 pub use outcome::{BadElement, BadLink, Counts, Kept, NewCall, Rejection, StoredTurn};
 pub use query::{
-    Backlog, CallFilter, CallKey, CallPageRequest, DriverPageRequest, Due, ErasedSlice, EventSelection, ExpiredCall,
-    ExpiredCallQuery, ExpiredEvent, Forgotten, NamingEvent, Page, RecordFilter, ScanPage, SortOrder, TurnKey,
-    TurnOrder, TurnQuery, Unfinished, json_length,
+    Backlog, CallFilter, CallKey, CallPageRequest, DispatchPageRequest, DriverPageRequest, Due, ErasedSlice,
+    EventSelection, ExpiredCall, ExpiredCallQuery, ExpiredEvent, Forgotten, NamingEvent, Page, RecordFilter, ScanPage,
+    SortOrder, TurnKey, TurnOrder, TurnQuery, Unfinished, json_length,
 };
 pub use search::{Hit, HitPage, RankPosition, SearchKey, SearchOrder, SearchQuery};
 pub use write::{Outcome, Write, Written};

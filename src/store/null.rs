@@ -1,10 +1,10 @@
 //! A store without a database, for describing the service without opening one.
 
 use super::{
-    Backlog, CallFilter, CallPageRequest, ChangeBatch, ChangedCalls, Commands, DatabaseSizes, DriverPageRequest,
-    ErasedSlice, Error, ErrorKind, EventSelection, ExpiredCall, ExpiredCallQuery, ExpiredEvent, Feed, FeedPosition,
-    Forgotten, HitPage, Maintenance, NamingEvent, Outcome, Page, Reads, Result, ScanPage, Scope, SearchQuery,
-    TurnQuery, Unfinished, UnreadEvents, Write,
+    Backlog, CallFilter, CallPageRequest, ChangeBatch, ChangedCalls, Commands, DatabaseSizes, DispatchPageRequest,
+    DriverPageRequest, ErasedSlice, Error, ErrorKind, EventSelection, ExpiredCall, ExpiredCallQuery, ExpiredEvent,
+    Feed, FeedPosition, Forgotten, HitPage, Maintenance, NamingEvent, Outcome, Page, Reads, Result, ScanPage, Scope,
+    SearchQuery, TurnQuery, Unfinished, UnreadEvents, Write,
 };
 use crate::domain::{
     Call, CallStats, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, PlacedToolCall, StoredEvent, Timestamp,
@@ -42,11 +42,12 @@ impl Reads for NullStore {
         tool_calls(&ConversationId) -> Vec<PlacedToolCall>;
         driver(DriverId) -> Option<Driver>;
         drivers_by_ids(&BTreeSet<DriverId>) -> Vec<Driver>;
-        drivers(DriverPageRequest) -> Page<Driver>;
+        drivers(&DriverPageRequest) -> Page<Driver>;
         event(i64) -> Option<StoredEvent>;
         event_ids(EventSelection, i64, usize) -> Vec<i64>;
         unread_events() -> UnreadEvents;
         dispatch(&ConversationId) -> Option<Dispatch>;
+        dispatches(&DispatchPageRequest) -> Page<Dispatch>;
         figures(&CallFilter, &mut dyn FnMut(&CallStats)) -> ();
         is_erased(&ConversationId) -> bool;
         newest_arrival() -> Option<Timestamp>;

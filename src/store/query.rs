@@ -4,6 +4,7 @@
 //! meanwhile neither shift nor repeat other rows.
 
 use crate::domain::{CallOutcome, CallStatus, ConversationId, DriverId, Timestamp};
+use std::collections::BTreeSet;
 
 /// A sort order by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub struct CallFilter {
     pub status: Option<CallStatus>,
     /// Only calls with this driver.
     pub driver_id: Option<DriverId>,
+    /// Only calls whose driver is known, or only those whose driver is not.
+    pub has_driver: Option<bool>,
     /// Only calls of this ElevenLabs user. A call whose record names no user matches if the id is that of its driver.
     pub user_id: Option<String>,
     /// Only calls of this ElevenLabs agent.
@@ -90,6 +93,37 @@ pub struct CallPageRequest {
     pub order: SortOrder,
     /// Only calls after this one in the sort order.
     pub after: Option<CallKey>,
+    /// Maximum number of rows.
+    pub limit: usize,
+    /// If true, counts all matches.
+    pub with_total: bool,
+}
+
+/// A query for drivers, ordered by id. All conditions that are set must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DriverPageRequest {
+    /// Only drivers with one of these ids.
+    pub ids: Option<BTreeSet<DriverId>>,
+    /// Only drivers with this text in the name, ignoring the case of ASCII letters, with its digits in the phone
+    /// number, or with this id.
+    pub text: Option<String>,
+    /// Only drivers with a greater id.
+    pub after: Option<DriverId>,
+    /// Maximum number of rows.
+    pub limit: usize,
+    /// If true, counts all matches.
+    pub with_total: bool,
+}
+
+/// A query for dispatches, ordered by conversation id. All conditions that are set must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DispatchPageRequest {
+    /// Only dispatches to this driver.
+    pub driver_id: Option<DriverId>,
+    /// Only dispatches of this batch.
+    pub batch_id: Option<String>,
+    /// Only dispatches with a greater conversation id.
+    pub after: Option<ConversationId>,
     /// Maximum number of rows.
     pub limit: usize,
     /// If true, counts all matches.
@@ -186,6 +220,8 @@ pub enum TurnOrder {
     /// In spoken order: by position in the ElevenLabs record if there is one, else by time, then by arrival. Leaves out
     /// superseded turns.
     Time,
+    /// The reverse of [`TurnOrder::Time`].
+    TimeDescending,
 }
 
 /// Position of a turn in its call.
@@ -225,17 +261,6 @@ pub struct Due {
     pub count: u64,
     /// The latest due note. Notes are numbered as calls become due.
     pub last: i64,
-}
-
-/// Query for a page of drivers, ordered by id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DriverPageRequest {
-    /// Only drivers with ids above this one.
-    pub after: Option<DriverId>,
-    /// Maximum number of drivers.
-    pub limit: usize,
-    /// True to count all drivers.
-    pub with_total: bool,
 }
 
 /// Events to list.

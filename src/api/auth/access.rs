@@ -15,6 +15,7 @@ use super::rate_limit::RateLimiter;
 use super::session::Session;
 use super::signed_out::SignedOut;
 use crate::api::error::ApiError;
+use crate::api::error_code::ErrorCode;
 use crate::api::memory_budget::Proved;
 use crate::domain::{Invalid, Timestamp};
 use crate::secret::{Secret, Tokens};
@@ -164,7 +165,9 @@ impl Access {
     fn check(&self, request: &Request) -> Result<Option<Grant>, ApiError> {
         match RouteAccess::from_path(request.uri().path()) {
             RouteAccess::Public | RouteAccess::Signed => Ok(None),
-            RouteAccess::NoWebhook => Err(ApiError::NotFound("unknown webhook path; /docs lists the webhooks".into())),
+            RouteAccess::NoWebhook => {
+                Err(ApiError::NotFound(ErrorCode::NotFound, "unknown webhook path; /docs lists the webhooks".into()))
+            }
             RouteAccess::Ingest if self.0.ingest.is_empty() => Ok(None),
             RouteAccess::Ingest => {
                 let headers = request.headers();

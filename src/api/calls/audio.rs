@@ -1,6 +1,7 @@
 //! A call's recording, whole or as a byte range, so that a player can seek.
 
 use crate::api::error::{ApiError, AudioErrors, Errors};
+use crate::api::error_code::ErrorCode;
 use crate::api::pagination::reject_query_params;
 use crate::api::tag::Tag;
 use crate::recordings::Recordings;
@@ -76,7 +77,7 @@ pub(in crate::api) async fn recording(
     conversation_id: &str,
 ) -> Result<Recording, Errors<AudioErrors>> {
     let id = crate::api::path_params::conversation_id(conversation_id)?;
-    let none = || ApiError::NotFound(format!("call {conversation_id} has no recording"));
+    let none = || ApiError::NotFound(ErrorCode::RecordingNotFound, format!("call {conversation_id} has no recording"));
     let recordings = recordings.cloned().ok_or_else(none)?;
     let opened = tokio::task::spawn_blocking(move || recordings.open_recording(&id)).await;
     let file = opened.map_err(|error| ApiError::Internal(error.to_string()))?.map_err(|_| none())?;

@@ -4,6 +4,7 @@ use super::operations::call_not_found;
 use super::schema::Call;
 use super::transcriptions::Transcription;
 use crate::api::error::{ApiError, Errors, ListErrors, ReadErrors};
+use crate::api::error_code::ErrorCode;
 use crate::api::pagination::parse_query_params;
 use crate::api::path_params::conversation_id;
 use crate::api::tag::Tag;
@@ -90,8 +91,10 @@ fn since(header: Option<String>, query: Option<String>) -> Result<Option<FeedPos
 
 fn subscribe_error(refusal: SubscribeError, conversation_id: &str) -> ApiError {
     match refusal {
-        SubscribeError::TooMany => ApiError::Unavailable("too many live streams; try again later", None),
-        SubscribeError::Stopping => ApiError::Unavailable("the service is stopping; try again shortly", None),
+        SubscribeError::TooMany => {
+            ApiError::Unavailable(ErrorCode::Overloaded, "too many live streams; try again later", None)
+        }
+        SubscribeError::Stopping => ApiError::stopping(),
         SubscribeError::NoSuchCall => call_not_found(conversation_id),
         SubscribeError::Failed(error) => error.into(),
     }

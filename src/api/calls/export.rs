@@ -4,6 +4,7 @@ use super::filter::CallFilterParams;
 use super::schema::CallStatus;
 use crate::api::date_time::DateTime;
 use crate::api::error::{ApiError, Errors, ReadErrors};
+use crate::api::error_code::ErrorCode;
 use crate::api::pagination::parse_query_params;
 use crate::api::streamed_body;
 use crate::api::tag::Tag;
@@ -93,6 +94,8 @@ impl ExportApi {
         status: Query<Option<CallStatus>>,
         /// Only calls with this driver.
         driver_id: Query<Option<i64>>,
+        /// `true`: only calls with a known driver. `false`: only calls without one.
+        has_driver: Query<Option<bool>>,
         /// Only calls that started at or after this time.
         started_after: Query<Option<DateTime>>,
         /// Only calls that started before this time.
@@ -101,14 +104,15 @@ impl ExportApi {
         #[oai(validator(min_length = 1, max_length = 200))]
         q: Query<Option<String>>,
     ) -> Result<Export, Errors<ReadErrors>> {
-        const PARAMETERS: [&str; 7] =
-            ["format", "conversation_id", "status", "driver_id", "started_after", "started_before", "q"];
+        const PARAMETERS: [&str; 8] =
+            ["format", "conversation_id", "status", "driver_id", "has_driver", "started_after", "started_before", "q"];
         parse_query_params(request, &PARAMETERS)?;
         let format = ExportFormat::from(format.0.unwrap_or(FormatParameter::Jsonl));
         let params = CallFilterParams {
             conversation_id: conversation_id.0,
             status: status.0,
             driver_id: driver_id.0,
+            has_driver: has_driver.0,
             started_after: started_after.0,
             started_before: started_before.0,
             q: q.0,
@@ -119,7 +123,13 @@ impl ExportApi {
             return Err(ApiError::field("conversation_id", rule).into());
         }
         let name = file_name(filter.conversation_id.as_ref(), format);
-        let busy = || ApiError::Unavailable("other exports are running; try again when they are done", None);
+        let busy = || {
+            ApiError::Unavailable(
+                ErrorCode::Overloaded,
+                "other exports are running; try again when they are done",
+                None,
+            )
+        };
         let permit = tokio::time::timeout(PERMIT_TIMEOUT, self.permits.clone().acquire_owned()).await;
         let permit = permit.map_err(|_| busy())?.map_err(|_| busy())?;
         let store = self.store.clone();

@@ -7,6 +7,7 @@ mod filter;
 pub(super) mod operations;
 pub(super) mod schema;
 pub(super) mod search;
+mod speaker;
 pub(super) mod stats;
 pub(super) mod transcriptions;
 

@@ -5,6 +5,7 @@ use super::schema::{Call, CallStatus, example_instant};
 use crate::api::body::{JsonBody, JsonOk};
 use crate::api::date_time::DateTime;
 use crate::api::error::{ApiError, ChangeErrors, Errors, ListErrors, ReadErrors};
+use crate::api::error_code::ErrorCode;
 use crate::api::pagination::{ListQuery, default_limit, reject_query_params};
 use crate::api::path_params::conversation_id;
 use crate::api::reader::{Answer, Depth, PageRead, Reader};
@@ -96,6 +97,8 @@ impl CallsApi {
         status: Query<Option<CallStatus>>,
         /// Only calls with this driver.
         driver_id: Query<Option<i64>>,
+        /// `true`: only calls with a known driver. `false`: only calls without one.
+        has_driver: Query<Option<bool>>,
         /// Only calls that started at or after this time.
         started_after: Query<Option<DateTime>>,
         /// Only calls that started before this time.
@@ -114,12 +117,13 @@ impl CallsApi {
         #[oai(default)]
         include_total: Query<bool>,
     ) -> Result<Answer<CallPage>, Errors<ListErrors>> {
-        let list =
-            ListQuery::strict(request, &["status", "driver_id", "started_after", "started_before", "q", "order"])?;
+        let filters = ["status", "driver_id", "has_driver", "started_after", "started_before", "q", "order"];
+        let list = ListQuery::strict(request, &filters)?;
         let params = CallFilterParams {
             conversation_id: None,
             status: status.0,
             driver_id: driver_id.0,
+            has_driver: has_driver.0,
             started_after: started_after.0,
             started_before: started_before.0,
             q: q.0,
@@ -245,7 +249,7 @@ impl CallsApi {
 }
 
 pub(in crate::api) fn call_not_found(conversation_id: &str) -> ApiError {
-    ApiError::NotFound(format!("call {conversation_id} does not exist"))
+    ApiError::NotFound(ErrorCode::CallNotFound, format!("call {conversation_id} does not exist"))
 }
 
 fn write_error(error: WriteError, conversation_id: &str) -> ApiError {
@@ -253,7 +257,7 @@ fn write_error(error: WriteError, conversation_id: &str) -> ApiError {
 }
 
 fn parse_patch(body: &[u8]) -> Result<CallChange, ApiError> {
-    let mut fields = FieldReader::from_json(body).map_err(|rule| ApiError::field("body", rule))?;
+    let mut fields = FieldReader::from_json(body).map_err(ApiError::body_rule)?.strict();
     let end_given = fields.has("call_end_time");
     let end = fields.text("call_end_time");
     let end = fields.validate("call_end_time", end, |text| Timestamp::parse(&text));

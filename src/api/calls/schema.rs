@@ -1,5 +1,6 @@
 //! The API's representation of a call.
 
+use super::speaker::Speaker;
 use crate::api::date_time::DateTime;
 use crate::domain::{self, DriverId, Timestamp};
 use poem_openapi::types::{Any, Example};
@@ -117,6 +118,46 @@ impl From<domain::CallOutcome> for CallOutcome {
     }
 }
 
+/// The last turn of a call in spoken order.
+#[derive(Debug, Object)]
+#[oai(example)]
+pub(in crate::api) struct LastMessage {
+    speaker_type: Speaker,
+    /// Text of the turn, as it was received.
+    message_text: String,
+    /// Text of the turn in ElevenLabs' record, if it differs from the received text.
+    #[oai(nullable)]
+    final_text: Option<String>,
+    /// Time of the turn, from its sender.
+    timestamp: DateTime,
+    /// Number of the turn within its call, in order of arrival.
+    sequence_number: i64,
+}
+
+impl From<domain::LastMessage> for LastMessage {
+    fn from(last: domain::LastMessage) -> Self {
+        Self {
+            speaker_type: last.speaker.into(),
+            message_text: last.message.into_string(),
+            final_text: last.final_text.map(domain::Message::into_string),
+            timestamp: DateTime(last.timestamp),
+            sequence_number: last.sequence_number,
+        }
+    }
+}
+
+impl Example for LastMessage {
+    fn example() -> Self {
+        Self {
+            speaker_type: Speaker::Driver,
+            message_text: "All right, I'll set it to thirty four.".to_owned(),
+            final_text: None,
+            timestamp: example_instant("2026-09-28T12:02:38Z"),
+            sequence_number: 14,
+        }
+    }
+}
+
 // Fields that are enumerations have no description of their own: the framework would give them a schema that combines
 // two, which common client generators cannot read. The enumeration's description is used.
 /// A phone call, without its turns.
@@ -130,6 +171,9 @@ pub(in crate::api) struct Call {
     /// The driver; null if not known.
     #[oai(nullable)]
     driver_id: Option<i64>,
+    /// Name of the driver; null if the driver is not known.
+    #[oai(nullable)]
+    driver_name: Option<String>,
     /// Start of the call: from ElevenLabs' record, or, without a record, the timestamp of the first turn.
     call_start_time: DateTime,
     /// End of the call; null if not known.
@@ -144,6 +188,8 @@ pub(in crate::api) struct Call {
     /// Latest timestamp of the call's turns.
     #[oai(nullable)]
     last_turn_time: Option<DateTime>,
+    #[oai(nullable)]
+    last_message: Option<LastMessage>,
     #[oai(nullable)]
     driver_source: Option<DriverSource>,
     /// Evidence for a driver other than `driver_id`, in words; null without a conflict.
@@ -217,12 +263,14 @@ impl From<domain::Call> for Call {
             id: call.id,
             conversation_id: call.conversation_id.as_str().to_owned(),
             driver_id: call.driver_id.map(DriverId::get),
+            driver_name: call.driver_name,
             call_start_time: DateTime(call.call_start_time),
             call_end_time: call.call_end_time.map(DateTime),
             status: call.status.into(),
             turn_count: call.turn_count,
             first_turn_time: call.first_turn_time.map(DateTime),
             last_turn_time: call.last_turn_time.map(DateTime),
+            last_message: call.last_message.map(Into::into),
             driver_source: report.driver_source.map(Into::into),
             driver_conflict: report.driver_conflict,
             duration_seconds: report.duration_seconds,
@@ -272,12 +320,14 @@ impl Example for Call {
             id: 7,
             conversation_id: "conv_1901kaj4pr1penza6bbkscg6hgkc".to_owned(),
             driver_id: Some(1042),
+            driver_name: Some("Maria Kowalski".to_owned()),
             call_start_time: example_instant("2026-09-28T12:00:01.5Z"),
             call_end_time: Some(example_instant("2026-09-28T12:02:41Z")),
             status: CallStatus::Completed,
             turn_count: 14,
             first_turn_time: Some(example_instant("2026-09-28T12:00:01.5Z")),
             last_turn_time: Some(example_instant("2026-09-28T12:02:38Z")),
+            last_message: Some(LastMessage::example()),
             driver_source: Some(DriverSource::Dispatch),
             driver_conflict: None,
             duration_seconds: Some(160),

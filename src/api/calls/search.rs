@@ -2,7 +2,8 @@
 
 use super::filter::CallFilterParams;
 use super::schema::{CallStatus, example_instant};
-use super::transcriptions::{Speaker, Transcription};
+use super::speaker::Speaker;
+use super::transcriptions::Transcription;
 use crate::api::date_time::DateTime;
 use crate::api::error::{ApiError, Errors, ListErrors};
 use crate::api::pagination::{ListQuery, default_limit};
@@ -26,6 +27,8 @@ enum SearchOrder {
     /// Best match first.
     Best,
     /// Most recently stored turn first.
+    Desc,
+    /// Former name of `desc`.
     Newest,
 }
 
@@ -101,11 +104,12 @@ impl Example for SearchPage {
     }
 }
 
-const FILTER_PARAMETERS: [&str; 10] = [
+const FILTER_PARAMETERS: [&str; 11] = [
     "q",
     "speaker_type",
     "conversation_id",
     "driver_id",
+    "has_driver",
     "status",
     "started_after",
     "started_before",
@@ -139,6 +143,8 @@ impl SearchApi {
         conversation_id: Query<Option<String>>,
         /// Only turns of calls with this driver.
         driver_id: Query<Option<i64>>,
+        /// `true`: only turns of calls with a known driver. `false`: only turns of calls without one.
+        has_driver: Query<Option<bool>>,
         /// Only turns of calls with this status.
         status: Query<Option<CallStatus>>,
         /// Only turns of calls that started at or after this time.
@@ -150,7 +156,7 @@ impl SearchApi {
         /// Only turns with a time before this one.
         said_before: Query<Option<DateTime>>,
         /// `best` (default): the 300 most recently stored matches first, sorted by rank, then the 300 before them, and
-        /// so on. `newest`: the most recently stored matches first.
+        /// so on. `desc`: the most recently stored matches first; `newest` is its former name.
         order: Query<Option<SearchOrder>>,
         /// The `next_cursor` of the previous page.
         cursor: Query<Option<String>>,
@@ -166,6 +172,7 @@ impl SearchApi {
             conversation_id: conversation_id.0,
             status: status.0,
             driver_id: driver_id.0,
+            has_driver: has_driver.0,
             started_after: started_after.0,
             started_before: started_before.0,
             q: None,
@@ -178,7 +185,7 @@ impl SearchApi {
             said_before: said_before.0.map(|time| time.0),
             order: match order.0.unwrap_or(SearchOrder::Best) {
                 SearchOrder::Best => store::SearchOrder::Best,
-                SearchOrder::Newest => store::SearchOrder::Newest,
+                SearchOrder::Desc | SearchOrder::Newest => store::SearchOrder::Newest,
             },
             after: list.decode_cursor(cursor.0.as_deref(), decode_key)?,
             limit: limit.0.into(),

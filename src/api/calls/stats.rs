@@ -156,6 +156,9 @@ struct OfDriver {
     driver_id: Option<i64>,
     /// Name of the driver.
     #[oai(nullable)]
+    driver_name: Option<String>,
+    /// Former name of `driver_name`.
+    #[oai(nullable)]
     name: Option<String>,
     #[oai(flatten)]
     sums: CallSums,
@@ -254,7 +257,8 @@ impl Example for Day {
 
 impl Example for OfDriver {
     fn example() -> Self {
-        Self { driver_id: Some(1042), name: Some("Maria Kowalski".to_owned()), sums: CallSums::example() }
+        let name = Some("Maria Kowalski".to_owned());
+        Self { driver_id: Some(1042), driver_name: name.clone(), name, sums: CallSums::example() }
     }
 }
 
@@ -290,14 +294,17 @@ impl StatsApi {
         started_before: Query<Option<DateTime>>,
         /// Only calls with this driver.
         driver_id: Query<Option<i64>>,
+        /// `true`: only calls with a known driver. `false`: only calls without one.
+        has_driver: Query<Option<bool>>,
         /// Time zone of the days, as an IANA name such as `America/Chicago`; `UTC` by default.
         zone: Query<Option<String>>,
     ) -> Result<Answer<Stats>, Errors<ListErrors>> {
-        parse_query_params(request, &["started_after", "started_before", "driver_id", "zone"])?;
+        parse_query_params(request, &["started_after", "started_before", "driver_id", "has_driver", "zone"])?;
         let zone = NamedTimeZone::named(zone.0.as_deref().unwrap_or("UTC"))
             .ok_or_else(|| ApiError::field("zone", "must be an IANA time zone, such as America/Chicago or UTC"))?;
         let params = CallFilterParams {
             driver_id: driver_id.0,
+            has_driver: has_driver.0,
             started_after: started_after.0,
             started_before: started_before.0,
             ..CallFilterParams::default()
@@ -310,10 +317,9 @@ impl StatsApi {
             let ids = drivers.iter().filter_map(|(driver, _)| *driver).collect();
             let known = store.drivers_by_ids(&ids)?.into_iter().map(|driver| (driver.id, driver.name));
             let mut by_id: BTreeMap<_, _> = known.collect();
-            let of_driver = |(driver, sums): (Option<DriverId>, CallTotals)| OfDriver {
-                driver_id: driver.map(DriverId::get),
-                name: driver.and_then(|id| by_id.remove(&id)),
-                sums: sums.into(),
+            let of_driver = |(driver, sums): (Option<DriverId>, CallTotals)| {
+                let name = driver.and_then(|id| by_id.remove(&id));
+                OfDriver { driver_id: driver.map(DriverId::get), driver_name: name.clone(), name, sums: sums.into() }
             };
             let named = drivers.into_iter().map(of_driver).collect();
             Ok(Stats {

@@ -2,6 +2,7 @@
 
 use super::operations::call_not_found;
 use super::schema::example_instant;
+use super::speaker::Speaker;
 use crate::api::date_time::DateTime;
 use crate::api::error::{Errors, ReadErrors};
 use crate::api::pagination::{ListQuery, default_limit};
@@ -22,38 +23,14 @@ pub(in crate::api) struct TranscriptionsApi {
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
 enum TurnOrdering {
-    /// By order of arrival.
+    /// In the order of the conversation.
+    Asc,
+    /// In the reverse order of the conversation.
+    Desc,
+    /// In order of arrival.
     Sequence,
-    /// By time, as in the conversation.
+    /// Former name of `asc`.
     Time,
-}
-
-/// Speaker of a turn.
-#[derive(Debug, Clone, Copy, Enum)]
-#[oai(rename_all = "snake_case")]
-pub(in crate::api) enum Speaker {
-    /// The voice agent.
-    Agent,
-    /// The person on the phone.
-    Driver,
-}
-
-impl From<domain::Speaker> for Speaker {
-    fn from(speaker: domain::Speaker) -> Self {
-        match speaker {
-            domain::Speaker::Agent => Self::Agent,
-            domain::Speaker::Driver => Self::Driver,
-        }
-    }
-}
-
-impl From<Speaker> for domain::Speaker {
-    fn from(speaker: Speaker) -> Self {
-        match speaker {
-            Speaker::Agent => Self::Agent,
-            Speaker::Driver => Self::Driver,
-        }
-    }
 }
 
 /// Source of a turn.
@@ -194,11 +171,13 @@ impl TranscriptionsApi {
         request: &Request,
         /// ElevenLabs' id of the call.
         conversation_id: Path<String>,
-        /// Only turns with a higher sequence number.
-        #[oai(default, validator(minimum(value = "0")))]
-        after_sequence: Query<i64>,
-        /// `sequence` (default): by arrival. `time`: the transcript, in the order of ElevenLabs' record, or by time
-        /// without a record; superseded turns are left out.
+        /// Only turns with a higher sequence number, by default in order of arrival. To follow a call, begin with 0 and
+        /// then send the highest sequence number received.
+        #[oai(validator(minimum(value = "0")))]
+        after_sequence: Query<Option<i64>>,
+        /// `asc` (default): the transcript, in the order of ElevenLabs' record, or by time without a record; superseded
+        /// turns are left out. `desc`: the reverse. `sequence` (default with `after_sequence`): all turns in order of
+        /// arrival. `time` is a former name of `asc`.
         order: Query<Option<TurnOrdering>>,
         /// The `next_cursor` of the previous page.
         cursor: Query<Option<String>>,
@@ -212,10 +191,13 @@ impl TranscriptionsApi {
         let list = ListQuery::strict(request, &["after_sequence", "order"])?;
         let query = TurnQuery {
             conversation_id: crate::api::path_params::conversation_id(&conversation_id.0)?,
-            after_sequence: after_sequence.0,
-            order: match order.0.unwrap_or(TurnOrdering::Sequence) {
-                TurnOrdering::Sequence => TurnOrder::Sequence,
-                TurnOrdering::Time => TurnOrder::Time,
+            after_sequence: after_sequence.0.unwrap_or(0),
+            order: match order.0 {
+                // Who continues after a sequence number reads by arrival; another order would leave turns out.
+                None if after_sequence.0.is_some() => TurnOrder::Sequence,
+                None | Some(TurnOrdering::Asc | TurnOrdering::Time) => TurnOrder::Time,
+                Some(TurnOrdering::Desc) => TurnOrder::TimeDescending,
+                Some(TurnOrdering::Sequence) => TurnOrder::Sequence,
             },
             after: list.decode_cursor(cursor.0.as_deref(), |key| {
                 let [position, time, number] = key.split(' ').collect::<Vec<_>>().try_into().ok()?;
@@ -228,7 +210,7 @@ impl TranscriptionsApi {
             limit: limit.0.into(),
             with_total: include_total.0,
         };
-        // A count of turns is quick, because the call's row contains it.
+        // A count of a call's turns is quick.
         let depth =
             Depth::for_page(PageRead { is_first: query.after.is_none(), limit: limit.0, searches_or_counts: false });
         let make = move |store: &dyn Reads| {

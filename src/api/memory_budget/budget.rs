@@ -12,6 +12,7 @@
 use super::rate::Rate;
 use crate::api::auth::client::Client;
 use crate::api::error::ApiError;
+use crate::api::error_code::ErrorCode;
 use crate::telemetry::metrics::METRICS;
 use parking_lot::{Mutex, MutexGuard};
 use poem::Request;
@@ -250,7 +251,11 @@ impl Hold {
                 return Ok(());
             }
             if now >= end {
-                return Err(ApiError::Unavailable("too many long bodies are being received; try again shortly", None));
+                return Err(ApiError::Unavailable(
+                    ErrorCode::Overloaded,
+                    "too many long bodies are being received; try again shortly",
+                    None,
+                ));
             }
             let pause = RETRY_INTERVAL + INTERVAL_PER_BODY.saturating_mul(u32::try_from(bodies).unwrap_or(u32::MAX));
             let _ = timeout(pause.min(end.saturating_duration_since(now)), released).await;
@@ -292,7 +297,11 @@ impl Drop for Hold {
 }
 
 fn displaced_error() -> ApiError {
-    ApiError::Unavailable("the body was too slow and was displaced by others; try again shortly", None)
+    ApiError::Unavailable(
+        ErrorCode::Overloaded,
+        "the body was too slow and was displaced by others; try again shortly",
+        None,
+    )
 }
 
 #[cfg(test)]

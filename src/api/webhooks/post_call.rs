@@ -3,6 +3,7 @@
 use super::signed_body::{PostCallReceiver, SignedDelivery, stopping};
 use crate::api::body::{JsonOk, StreamedJson};
 use crate::api::error::{ApiError, Errors, PostCallErrors};
+use crate::api::error_code::ErrorCode;
 use crate::api::request_context;
 use crate::api::tag::Tag;
 use crate::ingest::WriteError;
@@ -103,11 +104,12 @@ impl From<PostCallError> for ApiError {
         match error {
             // Only this status makes ElevenLabs send the event again.
             PostCallError::Write(WriteError::Failed(error)) => {
-                Self::Unavailable("the event could not be stored; try again later", Some(error.to_string()))
+                let message = "the event could not be stored; try again later";
+                Self::Unavailable(ErrorCode::StorageUnavailable, message, Some(error.to_string()))
             }
             PostCallError::Write(error) => error.into(),
             PostCallError::Recording(error) => Self::Internal(format!("the recording cannot be deleted: {error}")),
-            PostCallError::TooLong => Self::BadRequest("body: has more than 1 MiB besides the audio".to_owned()),
+            PostCallError::TooLong => Self::body_rule("has more than 1 MiB besides the audio"),
             PostCallError::Stopping => stopping(),
         }
     }

@@ -8,6 +8,7 @@
 use crate::api::body::{BodyBuffer, BufferedBody, memory_for, next_piece};
 use crate::api::content_encoding::{coding_of, unpacked};
 use crate::api::error::ApiError;
+use crate::api::error_code::ErrorCode;
 use crate::api::memory_budget::{Budget, Hold, Sender};
 use crate::domain::Timestamp;
 use crate::elevenlabs::signature::{self, Verifier};
@@ -261,7 +262,8 @@ impl PostCallReceiver {
                 error = memory.displaced() => return Err(error),
             },
         }
-        let unavailable = |cause| ApiError::Unavailable("recordings cannot be stored now", cause);
+        let unavailable =
+            |cause| ApiError::Unavailable(ErrorCode::StorageUnavailable, "recordings cannot be stored now", cause);
         let file = self.files.clone().try_acquire_owned().map_err(|_| unavailable(None))?;
         let packed = coding.map(|coding| (coding, beginning.clone()));
         let intake = RecordingUpload::start(self.settings.recordings.clone(), packed, limit as u64, file)
@@ -274,6 +276,7 @@ impl PostCallReceiver {
     async fn finish(&self, intake: RecordingUpload) -> Result<SignedDelivery, ApiError> {
         match intake.finish().await {
             Err(RecordingError::Write(error)) => Err(ApiError::Unavailable(
+                ErrorCode::StorageUnavailable,
                 "the recording could not be stored; try again later",
                 Some(error.to_string()),
             )),
@@ -293,7 +296,7 @@ struct IncomingRecording {
 }
 
 pub(in crate::api) fn stopping() -> ApiError {
-    ApiError::Unavailable("the service is stopping; try again shortly", None)
+    ApiError::stopping()
 }
 
 fn unauthorized(refusal: signature::SignatureError) -> ApiError {
@@ -301,7 +304,11 @@ fn unauthorized(refusal: signature::SignatureError) -> ApiError {
     if let signature::SignatureError::Stale { age, tolerance } = refusal {
         tracing::warn!(age_seconds = age, tolerance_seconds = tolerance, "refused a signature: {refusal}");
     }
-    ApiError::Unauthorized { details: refusal.to_string(), challenge: signature::HEADER }
+    ApiError::Unauthorized {
+        code: ErrorCode::InvalidSignature,
+        details: refusal.to_string(),
+        challenge: signature::HEADER,
+    }
 }
 
 /// Receives the rest of a rejected body, up to `longest` bytes and for a short time, because the sender then receives
@@ -324,7 +331,7 @@ async fn next(
     hold: Option<&Hold>,
 ) -> Result<Option<Bytes>, ApiError> {
     let end = end.min(Instant::now() + STALL_TIMEOUT);
-    let slow = |_| ApiError::field("body", "incomplete: received too slowly");
+    let slow = |_| ApiError::body_rule("incomplete: received too slowly");
     timeout_at(end, next_piece(pieces, hold)).await.map_err(slow)?
 }
 

@@ -159,7 +159,7 @@ fn read(request: &Request, body: &[u8]) -> Result<NewTurn, ApiError> {
         None => None,
     };
     turn::parse_turn(body, key).map_err(|unreadable| match unreadable {
-        TurnError::Json(error) => ApiError::field("body", format_args!("must be a JSON object: {error}")),
+        TurnError::Json(error) => ApiError::body_rule(format_args!("must be a JSON object: {error}")),
         TurnError::Fields(problems) => ApiError::fields(&problems),
     })
 }

@@ -17,6 +17,9 @@ pub(in crate::cli) struct CallFilterArgs {
     /// Select only calls with this driver
     #[arg(long, env = "TRANSCRIBE_HOOK_DRIVER_ID", value_name = "NUMBER", value_parser = driver_id)]
     driver_id: Option<DriverId>,
+    /// Select only calls with a known driver, or only those without
+    #[arg(long, env = "TRANSCRIBE_HOOK_HAS_DRIVER", value_name = "BOOL")]
+    has_driver: Option<bool>,
     /// Select only calls that started at this time or later
     #[arg(long, env = "TRANSCRIBE_HOOK_STARTED_AFTER", value_name = "TIME", value_parser = time)]
     started_after: Option<Timestamp>,
@@ -32,6 +35,7 @@ impl CallFilterArgs {
             conversation_id: self.conversation_id.clone(),
             status: self.status,
             driver_id: self.driver_id,
+            has_driver: self.has_driver,
             started_after: self.started_after,
             started_before: self.started_before,
             ..CallFilter::default()

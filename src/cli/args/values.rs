@@ -80,10 +80,11 @@ pub(in crate::cli) fn age(text: &str) -> Result<Duration, ValueError> {
 }
 
 pub(in crate::cli) fn since(text: &str) -> Result<Timestamp, ValueError> {
-    if let Ok(instant) = Timestamp::parse(text) {
+    if let Ok(instant) = Timestamp::parse_bound(text) {
         return Ok(instant);
     }
-    let rule = "must be a date and time, such as 2026-09-28T12:00:00Z, or a duration, such as 7d";
+    let rule = "must be a date, such as 2026-09-28, a date and time, such as 2026-09-28T12:00:00Z, or a duration, \
+                such as 7d";
     let ago = humantime::parse_duration(text).map_err(|_| ValueError::Rule(rule))?;
     let start = i64::try_from(ago.as_secs()).ok().and_then(|seconds| Timestamp::now().plus_seconds(-seconds));
     start.ok_or(ValueError::Rule("too long ago"))
@@ -121,5 +122,5 @@ pub(in crate::cli) fn driver_id(text: &str) -> Result<DriverId, ValueError> {
 }
 
 pub(in crate::cli) fn time(text: &str) -> Result<Timestamp, ValueError> {
-    Ok(Timestamp::parse(text)?)
+    Ok(Timestamp::parse_bound(text)?)
 }

@@ -5,6 +5,7 @@ use super::limits::ConnectionLimits;
 use super::table::{ConnectionSlot, ConnectionState, ConnectionTable, Inner, Phase};
 use super::tracked_stream::TrackedStream;
 use crate::api::error::ApiError;
+use crate::api::error_code::ErrorCode;
 use crate::server::request_layer::RequestLayer;
 use crate::server::tls::is_challenge;
 use bytes::Bytes;
@@ -42,7 +43,8 @@ const REST_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) const SHUTDOWN_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The response if all connections are busy.
-const OVERLOADED: ApiError = ApiError::Unavailable("all connections are busy; try again shortly", None);
+const OVERLOADED: ApiError =
+    ApiError::Unavailable(ErrorCode::Overloaded, "all connections are busy; try again shortly", None);
 
 pub(super) struct Server<E> {
     pub(super) app: RequestLayer<E>,

@@ -25,6 +25,11 @@ impl Conditions {
         if let Some(driver_id) = filter.driver_id {
             sql.and("c.driver_id = ?", [driver_id.get().into()]);
         }
+        match filter.has_driver {
+            Some(true) => sql.and("c.driver_id IS NOT NULL", []),
+            Some(false) => sql.and("c.driver_id IS NULL", []),
+            None => {}
+        }
         if let Some(user_id) = &filter.user_id {
             let driver_id = DriverId::from_platform(user_id).map_or(Value::Null, |id| id.get().into());
             sql.and("(c.user_id = ? OR (c.user_id IS NULL AND c.driver_id = ?))", [user_id.clone().into(), driver_id]);
@@ -105,7 +110,7 @@ impl Conditions {
 }
 
 /// Returns the `LIKE` pattern, escaped by `\`, of texts that contain `text`.
-fn containing(text: &str) -> String {
+pub(super) fn containing(text: &str) -> String {
     let mut pattern = String::from("%");
     for c in text.chars() {
         if matches!(c, '%' | '_' | '\\') {

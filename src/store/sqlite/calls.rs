@@ -3,7 +3,7 @@
 use super::call_filter::Conditions;
 use super::erase;
 use super::error::Context as _;
-use super::row::{self, CALL};
+use super::row::{self, CALL, CALLS};
 use super::statement::Statements as _;
 use crate::domain::{Call, CallChange, CallEnd, ConversationId, Timestamp};
 use crate::store::{CallPageRequest, Outcome, Page, Rejection, Result, SortOrder, Written, json_length};
@@ -11,7 +11,7 @@ use rusqlite::{Connection, Transaction, params, params_from_iter};
 
 pub(super) fn get(connection: &Connection, id: &ConversationId) -> Result<Option<Call>> {
     connection
-        .fetch_optional(&format!("SELECT {CALL} FROM calls c WHERE conversation_id = ?1"), [id], row::call)
+        .fetch_optional(&format!("SELECT {CALL} FROM {CALLS} WHERE c.conversation_id = ?1"), [id], row::call)
         .context("reading a call")
 }
 
@@ -110,7 +110,7 @@ pub(super) fn list(connection: &mut Connection, request: &CallPageRequest) -> Re
     }
     let limit = i64::try_from(request.limit + 1).unwrap_or(i64::MAX);
     let sql = format!(
-        "SELECT {CALL} FROM calls c {} ORDER BY c.call_start_time {direction}, c.id {direction} LIMIT {limit}",
+        "SELECT {CALL} FROM {CALLS} {} ORDER BY c.call_start_time {direction}, c.id {direction} LIMIT {limit}",
         conditions.clause()
     );
     let page = snapshot
@@ -129,9 +129,14 @@ pub(super) fn list(connection: &mut Connection, request: &CallPageRequest) -> Re
 /// Returns the size of a call's potentially long texts, in bytes of JSON.
 fn text_of(call: &Call) -> usize {
     let report = &call.report;
-    [&report.analysis, &report.summary, &report.title, &report.termination_reason, &report.user_id]
+    let last = call.last_message.as_ref();
+    let last = last.map_or(0, |last| {
+        json_length(last.message.as_str()) + last.final_text.as_ref().map_or(0, |text| json_length(text.as_str()))
+    });
+    let facts: usize = [&report.analysis, &report.summary, &report.title, &report.termination_reason, &report.user_id]
         .into_iter()
         .flatten()
         .map(|text| json_length(text))
-        .sum()
+        .sum();
+    facts + last
 }

@@ -6,7 +6,7 @@
 
 use super::calls;
 use super::error::Context as _;
-use super::row::{self, CALL, TURN};
+use super::row::{self, CALL, CALLS, TURN};
 use super::statement::Statements as _;
 use crate::domain::{Call, CallStatus, Turn};
 use crate::store::{Change, ChangeBatch, ChangedCalls, FeedPosition, Result, Scope};
@@ -104,9 +104,9 @@ fn changes_of_running_calls(snapshot: &Transaction<'_>, at: FeedPosition, told: 
         snapshot,
         // The plus sign keeps the planner from scanning all calls by id.
         &format!(
-            "SELECT {CALL} FROM calls c WHERE status = ?1 AND +id > ?2 AND NOT EXISTS \
+            "SELECT {CALL} FROM {CALLS} WHERE c.status = ?1 AND +c.id > ?2 AND NOT EXISTS \
             (SELECT 1 FROM call_changes n WHERE n.call_id = c.id AND n.kind = 'started' AND n.id > ?3) \
-         ORDER BY +id LIMIT ?4"
+         ORDER BY +c.id LIMIT ?4"
         ),
         params![CallStatus::InProgress, told, at.change, row_limit()],
         row::call,
@@ -150,7 +150,8 @@ fn changes_of_all(snapshot: &Transaction<'_>, after: FeedPosition, until: FeedPo
         change_row,
         |_| 0,
     )?;
-    let mut select = snapshot.prepare_cached(&format!("SELECT {CALL} FROM calls c WHERE id = ?1")).context(CONTEXT)?;
+    let mut select =
+        snapshot.prepare_cached(&format!("SELECT {CALL} FROM {CALLS} WHERE c.id = ?1")).context(CONTEXT)?;
     let mut bytes = 0;
     let mut change = |note: &ChangeRow| {
         if note.kind == "erased" {
@@ -317,5 +318,9 @@ fn turn_bytes(turn: &Turn) -> usize {
 /// Returns the approximate length of a call's texts, in bytes.
 fn call_bytes(call: &Call) -> usize {
     let long = [&call.report.analysis, &call.report.summary, &call.report.termination_reason];
-    1000 + long.into_iter().flatten().map(String::len).sum::<usize>()
+    let words = call
+        .last_message
+        .as_ref()
+        .map_or(0, |last| last.message.as_str().len() + last.final_text.as_ref().map_or(0, |text| text.as_str().len()));
+    1000 + words + long.into_iter().flatten().map(String::len).sum::<usize>()
 }

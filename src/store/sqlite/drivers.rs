@@ -6,16 +6,22 @@
 //! Deleting a driver keeps the calls and dispatches, without a driver.
 
 use super::batch::driver_match;
+use super::call_filter::{Conditions, containing};
 use super::error::Context as _;
 use super::json_column::json;
 use super::row::{self, outcome_of_change};
 use super::statement::Statements as _;
 use crate::domain::{ConversationId, Dispatch, Driver, DriverId, NewDispatch, NewDriver, Timestamp};
 use crate::store::{
-    BadElement, BadLink, Counts, DriverPageRequest, Outcome, Page, Rejection, Result, Written, json_length,
+    BadElement, BadLink, Counts, DispatchPageRequest, DriverPageRequest, Outcome, Page, Rejection, Result, Written,
+    json_length,
 };
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, Transaction, params, params_from_iter};
 use std::collections::{BTreeSet, HashMap};
+
+/// Minimum number of digits that are looked for in phone numbers.
+const MIN_NUMBER_DIGITS: usize = 3;
 
 /// Maximum number of calls, and of dispatches, that lose their driver in one transaction.
 const MAX_SLICE_ROWS: usize = 500;
@@ -37,22 +43,77 @@ pub(super) fn by_ids(connection: &Connection, ids: &BTreeSet<DriverId>) -> Resul
         .context(CONTEXT)
 }
 
-pub(super) fn list(connection: &mut Connection, request: DriverPageRequest) -> Result<Page<Driver>> {
-    const CONTEXT: &str = "listing drivers";
-    let DriverPageRequest { after, limit, with_total } = request;
-    let snapshot = connection.transaction().context(CONTEXT)?;
-    let overread = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-    let mut page = snapshot
-        .prepare_cached("SELECT * FROM drivers WHERE id > ?1 ORDER BY id LIMIT ?2")
-        .and_then(|mut select| {
-            let rows = select.query_map(params![after.map_or(0, DriverId::get), overread], row::driver)?;
-            Page::from_overfetch(rows, limit, |driver: &Driver| json_length(&driver.name))
-        })
-        .context(CONTEXT)?;
-    if with_total {
-        page.total = Some(snapshot.query_row("SELECT count(*) FROM drivers", [], |row| row.get(0)).context(CONTEXT)?);
+pub(super) fn list(connection: &mut Connection, query: &DriverPageRequest) -> Result<Page<Driver>> {
+    let mut conditions = Conditions::default();
+    if let Some(ids) = &query.ids {
+        let ids = json(&ids.iter().map(|id| id.get()).collect::<Vec<_>>());
+        conditions.and("id IN (SELECT value FROM json_each(?))", [ids.into()]);
     }
-    Ok(page)
+    if let Some(text) = &query.text {
+        let phone = number_in(text).map_or(Value::Null, |digits| containing(&digits).into());
+        let id = text.trim().parse::<i64>().map_or(Value::Null, Value::from);
+        conditions.and(
+            "(name LIKE ? ESCAPE '\\' OR phone_number LIKE ? ESCAPE '\\' OR id = ?)",
+            [containing(text).into(), phone, id],
+        );
+    }
+    let after = query.after.map(|id| id.get().into());
+    let weight = |driver: &Driver| json_length(&driver.name);
+    let page = Listing { table: "drivers", key: "id", conditions, after, limit: query.limit };
+    page.read(connection, query.with_total, row::driver, weight)
+}
+
+/// Returns the digits of a text that may be a part of a phone number, in any spelling.
+fn number_in(text: &str) -> Option<String> {
+    let is_spelling = |c: char| c.is_ascii_digit() || c.is_whitespace() || "+-()./".contains(c);
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    (digits.len() >= MIN_NUMBER_DIGITS && text.chars().all(is_spelling)).then_some(digits)
+}
+
+/// A list of a table's rows in the order of a unique key.
+struct Listing {
+    table: &'static str,
+    key: &'static str,
+    conditions: Conditions,
+    /// Key of the last row of the page before.
+    after: Option<Value>,
+    limit: usize,
+}
+
+impl Listing {
+    fn read<T>(
+        self,
+        connection: &mut Connection,
+        with_total: bool,
+        from_row: fn(&Row<'_>) -> rusqlite::Result<T>,
+        weight: impl Fn(&T) -> usize,
+    ) -> Result<Page<T>> {
+        const CONTEXT: &str = "listing";
+        let Self { table, key, mut conditions, after, limit } = self;
+        let snapshot = connection.transaction().context(CONTEXT)?;
+        let total = if with_total {
+            let sql = format!("SELECT count(*) FROM {table} {}", conditions.clause());
+            let count = snapshot
+                .prepare_cached(&sql)
+                .and_then(|mut select| select.query_row(params_from_iter(conditions.values()), |row| row.get(0)));
+            Some(count.context(CONTEXT)?)
+        } else {
+            None
+        };
+        if let Some(after) = after {
+            conditions.and(&format!("{key} > ?"), [after]);
+        }
+        let overread = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+        let sql = format!("SELECT * FROM {table} {} ORDER BY {key} LIMIT {overread}", conditions.clause());
+        let page = snapshot
+            .prepare_cached(&sql)
+            .and_then(|mut select| {
+                let rows = select.query_map(params_from_iter(conditions.values()), from_row)?;
+                Page::from_overfetch(rows, limit, weight)
+            })
+            .context(CONTEXT)?;
+        Ok(Page { total, ..page })
+    }
 }
 
 pub(super) fn put(transaction: &Transaction<'_>, now: Timestamp, drivers: &[NewDriver]) -> Result<Outcome> {
@@ -160,6 +221,19 @@ pub(super) fn get_dispatch(connection: &Connection, id: &ConversationId) -> Resu
     connection
         .fetch_optional("SELECT * FROM call_dispatches WHERE conversation_id = ?1", [id], row::dispatch)
         .context("reading a dispatch")
+}
+
+pub(super) fn list_dispatches(connection: &mut Connection, query: &DispatchPageRequest) -> Result<Page<Dispatch>> {
+    let mut conditions = Conditions::default();
+    if let Some(driver_id) = query.driver_id {
+        conditions.and("driver_id = ?", [driver_id.get().into()]);
+    }
+    if let Some(batch_id) = &query.batch_id {
+        conditions.and("batch_id = ?", [batch_id.clone().into()]);
+    }
+    let after = query.after.as_ref().map(|id| id.as_str().to_owned().into());
+    let page = Listing { table: "call_dispatches", key: "conversation_id", conditions, after, limit: query.limit };
+    page.read(connection, query.with_total, row::dispatch, |_| 0)
 }
 
 pub(super) fn put_dispatches(

@@ -9,8 +9,9 @@ use crate::domain::{
     Turn,
 };
 use crate::store::{
-    CallFilter, CallPageRequest, DriverPageRequest, Due, EventSelection, ExpiredCall, ExpiredCallQuery, ExpiredEvent,
-    HitPage, NamingEvent, Page, Reads, Result, ScanPage, SearchQuery, TurnQuery, UnreadEvents,
+    CallFilter, CallPageRequest, DispatchPageRequest, DriverPageRequest, Due, EventSelection, ExpiredCall,
+    ExpiredCallQuery, ExpiredEvent, HitPage, NamingEvent, Page, Reads, Result, ScanPage, SearchQuery, TurnQuery,
+    UnreadEvents,
 };
 use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::Ordering;
@@ -56,7 +57,7 @@ impl Reads for SqliteStore {
         drivers::by_ids(&*self.readers.get()?, ids)
     }
 
-    fn drivers(&self, request: DriverPageRequest) -> Result<Page<Driver>> {
+    fn drivers(&self, request: &DriverPageRequest) -> Result<Page<Driver>> {
         drivers::list(&mut *self.readers.get()?, request)
     }
 
@@ -74,6 +75,10 @@ impl Reads for SqliteStore {
 
     fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>> {
         drivers::get_dispatch(&*self.readers.get()?, id)
+    }
+
+    fn dispatches(&self, request: &DispatchPageRequest) -> Result<Page<Dispatch>> {
+        drivers::list_dispatches(&mut *self.readers.get()?, request)
     }
 
     fn figures(&self, filter: &CallFilter, each: &mut dyn FnMut(&CallStats)) -> Result<()> {

@@ -3,8 +3,8 @@
 use crate::domain::reconcile::Counts;
 use crate::domain::{
     AnsweredBy, AnsweredBySource, Call, CallOutcome, CallReport, CallStatus, Channel, ConversationId, Direction,
-    Dispatch, Driver, DriverId, DriverSource, EventOutcome, Finite, Message, PhoneNumber, PlacedToolCall, Source,
-    Speaker, Timestamp, ToolCall, ToolPurpose, Turn, TurnKind,
+    Dispatch, Driver, DriverId, DriverSource, EventOutcome, Finite, LastMessage, Message, PhoneNumber, PlacedToolCall,
+    Source, Speaker, Timestamp, ToolCall, ToolPurpose, Turn, TurnKind,
 };
 use crate::store::{Error, ErrorKind, Outcome, Rejection, Written};
 use rusqlite::Row;
@@ -140,24 +140,49 @@ pub(super) const CALL: &str = "c.id, c.conversation_id, c.driver_id, c.call_star
     c.repeated, c.answered_by, c.answered_by_source, c.answered_by_conflict, c.channel, c.parent_conversation_id, \
     c.environment, c.branch_id, c.version_id, c.call_sid, c.agent_number, c.agent_name, c.cost_usd, \
     c.queue_wait_seconds, c.accepted_time, c.campaign, c.tags, c.conversation_product, c.sentiment, c.record_complete, \
-    c.initiation_source, c.created_at, c.updated_at";
+    c.initiation_source, c.created_at, c.updated_at, d.name AS driver_name, l.speaker_type, l.message_text, \
+    l.final_text, l.timestamp, l.sequence_number";
+
+/// Calls `c` with their driver `d` and their last turn `l`, for the columns of [`CALL`].
+///
+/// The last turn is searched among those that arrived last, because no index has the spoken order. Turns that only
+/// ElevenLabs' record contains arrive last wherever they were spoken, so they widen the search, up to a limit.
+pub(super) const CALLS: &str = "calls c LEFT JOIN drivers d ON d.id = c.driver_id \
+    LEFT JOIN call_transcriptions l ON l.id = (SELECT t.id FROM call_transcriptions t \
+        WHERE t.conversation_id = c.conversation_id AND t.superseded_by IS NULL AND t.kind IN ('speech', 'text') \
+        AND t.sequence_number > c.turn_count - 8 - min(ifnull(c.added, 0), 24) \
+        ORDER BY ifnull(t.place, 9223372036854775807) DESC, t.timestamp DESC, t.sequence_number DESC LIMIT 1)";
 
 pub(super) fn call(row: &Row<'_>) -> rusqlite::Result<Call> {
     let mut columns = Columns::new(row);
-    Ok(Call {
+    let call = Call {
         id: columns.take("id")?,
         conversation_id: columns.take("conversation_id")?,
         driver_id: columns.take("driver_id")?,
+        driver_name: None,
         call_start_time: columns.take("call_start_time")?,
         call_end_time: columns.take("call_end_time")?,
         status: columns.take("status")?,
         turn_count: columns.take("turn_count")?,
         first_turn_time: columns.take("first_turn_time")?,
         last_turn_time: columns.take("last_turn_time")?,
+        last_message: None,
         report: report(&mut columns)?,
         created_at: columns.take("created_at")?,
         updated_at: columns.take("updated_at")?,
-    })
+    };
+    Ok(Call { driver_name: columns.take("driver_name")?, last_message: last_message(&mut columns)?, ..call })
+}
+
+fn last_message(columns: &mut Columns<'_>) -> rusqlite::Result<Option<LastMessage>> {
+    let Some(speaker) = columns.take("speaker_type")? else { return Ok(None) };
+    Ok(Some(LastMessage {
+        speaker,
+        message: columns.take("message_text")?,
+        final_text: columns.take("final_text")?,
+        timestamp: columns.take("timestamp")?,
+        sequence_number: columns.take("sequence_number")?,
+    }))
 }
 
 fn report(columns: &mut Columns<'_>) -> rusqlite::Result<CallReport> {

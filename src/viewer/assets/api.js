@@ -7,12 +7,14 @@ import { BASE } from "./route.js";
  * @property {number} id
  * @property {string} conversation_id
  * @property {number | null} driver_id
+ * @property {string | null} driver_name
  * @property {string} call_start_time
  * @property {string | null} call_end_time
  * @property {"in_progress" | "completed" | "failed"} status
  * @property {number} turn_count
  * @property {string | null} first_turn_time
  * @property {string | null} last_turn_time
+ * @property {LastMessage | null} last_message
  * @property {string | null} driver_source
  * @property {string | null} driver_conflict
  * @property {number | null} duration_seconds
@@ -37,6 +39,8 @@ import { BASE } from "./route.js";
  * @property {string} created_at
  * @property {string} updated_at
  */
+
+/** @typedef {Pick<Turn, "speaker_type" | "message_text" | "final_text" | "timestamp" | "sequence_number">} LastMessage */
 
 /**
  * @typedef {object} Turn

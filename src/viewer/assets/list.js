@@ -1,6 +1,6 @@
 // The list of calls: running calls first, then the others by day, newest first. More are loaded on scrolling.
 
-import { callPath, isAbort, read } from "./api.js";
+import { isAbort, read } from "./api.js";
 import { announce, arrange, el, show } from "./dom.js";
 import { learn, nameOf } from "./drivers.js";
 import { isNarrowed } from "./filters.js";
@@ -16,9 +16,6 @@ const PAGE = 50;
 
 /** Maximum number of running calls in the list. */
 const MAX_LIVE = 200;
-
-/** Maximum number of running calls with initially loaded last words. */
-const MAX_LISTENED = 10;
 
 /** Returns the API parameters for the filters in the URL. */
 export function parameters() {
@@ -41,8 +38,6 @@ export class CallList {
     this.then = then;
     /** @type {Map<string, Call>} */
     this.calls = new Map();
-    /** Last words of running calls. @type {Map<string, string>} */
-    this.lastWords = new Map();
     /** @type {Map<string, { node: HTMLElement, shown: string }>} */
     this.rows = new Map();
     /** @type {string | null} */
@@ -104,7 +99,6 @@ export class CallList {
       for (const call of this.late) this.take(call);
       this.draw();
       if (another) this.scroller.querySelector("a[aria-current]")?.scrollIntoView({ block: "center" });
-      this.listen();
       if (another && isNarrowed()) announce(`${count(this.calls.size, "call")}${this.complete ? "" : " and more"}`);
     } catch (error) {
       if (isAbort(error)) return;
@@ -115,17 +109,6 @@ export class CallList {
     } finally {
       if (this.request === request) this.request = null;
     }
-  }
-
-  /** Loads the last words of running calls, unless they are known. The stream delivers later ones. */
-  async listen() {
-    const silent = [...this.calls.values()].filter((call) => call.status === "in_progress" && call.turn_count > 0 && !this.lastWords.has(call.conversation_id));
-    await Promise.all(silent.slice(0, MAX_LISTENED).map(async ({ conversation_id: id, turn_count }) => {
-      const page = await read(`${callPath(id)}/transcriptions`, { after_sequence: turn_count - 1, limit: 1 }).catch(() => null);
-      const [last] = page?.data ?? [];
-      if (last && !this.lastWords.has(id)) this.lastWords.set(id, last.message_text);
-    }));
-    if (silent.length > 0) this.drawSoon();
   }
 
   /** Makes the next `load` request the list again. */
@@ -174,14 +157,13 @@ export class CallList {
     if (known && known.updated_at > call.updated_at) return;
     if (this.belongs(call)) this.calls.set(call.conversation_id, call);
     else this.calls.delete(call.conversation_id);
-    if (call.status !== "in_progress") this.lastWords.delete(call.conversation_id);
   }
 
   /** Updates the last words of a running call. @param {import("./api.js").Turn} turn */
   heard(turn) {
     const call = this.calls.get(turn.conversation_id);
     if (!call || call.status !== "in_progress") return;
-    this.lastWords.set(turn.conversation_id, turn.message_text);
+    call.last_message = turn;
     call.turn_count = Math.max(call.turn_count, turn.sequence_number);
     this.drawSoon();
   }
@@ -298,7 +280,7 @@ export class CallList {
 
   /** Returns one line of text about a call. @param {Call} call */
   about(call) {
-    if (call.status === "in_progress") return this.lastWords.get(call.conversation_id) ?? (call.turn_count > 0 ? "Speaking…" : "Waiting for the first words…");
+    if (call.status === "in_progress") return call.last_message?.message_text ?? (call.turn_count > 0 ? "Speaking…" : "Waiting for the first words…");
     if (call.status === "failed" && call.termination_reason) return call.termination_reason;
     return call.title ?? call.summary ?? call.termination_reason ?? "No summary";
   }

@@ -25,7 +25,7 @@ fn refused(sent: &Sent) -> String {
     assert!(sent.header("www-authenticate").unwrap().starts_with("Bearer realm=\"transcribe-hook\""));
     let body: Value = serde_json::from_str(&sent.text).unwrap();
     let fields: Vec<_> = body.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(fields, ["status", "message", "details", "request_id"]);
+    assert_eq!(fields, ["status", "code", "message", "details", "request_id"]);
     body["details"].as_str().unwrap().to_owned()
 }
 

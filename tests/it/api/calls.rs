@@ -52,6 +52,9 @@ fn filters_narrow_the_list_together() {
     // Half-open: the one that starts at the lower bound is in, the one at the upper bound is not.
     let range = "started_after=2026-09-28T03:00:00Z&started_before=2026-09-28T07:00:00%2B02:00&order=asc";
     assert_eq!(listed(&service, range), ["conv_3", "conv_4"]);
+    assert_eq!(listed(&service, "has_driver=true&order=asc"), ["conv_0", "conv_3", "conv_6", "conv_9"]);
+    assert_eq!(listed(&service, "has_driver=false&status=completed&order=asc"), ["conv_2", "conv_4", "conv_8"]);
+    assert_eq!(listed(&service, "has_driver=false&driver_id=1"), [""; 0]);
     assert_eq!(listed(&service, "q=CONV_7"), ["conv_7"]);
     assert_eq!(listed(&service, "q=kowalski&order=asc"), ["conv_0", "conv_3", "conv_6", "conv_9"]);
     assert_eq!(listed(&service, "q=load%204"), ["conv_4"]);
@@ -129,7 +132,9 @@ fn a_query_that_breaks_a_rule_is_400_and_names_the_parameter() {
         ("driver_id=0".to_owned(), "driver_id"),
         ("driver_id=x".to_owned(), "driver_id"),
         ("started_after=today".to_owned(), "started_after"),
-        ("started_before=2026-09-28".to_owned(), "started_before"),
+        ("started_before=2026-09-31".to_owned(), "started_before"),
+        ("started_before=2026-09-28T12:00:00%202:00".to_owned(), "started_before"),
+        ("has_driver=perhaps".to_owned(), "has_driver"),
         ("order=up".to_owned(), "order"),
         ("include_total=yes".to_owned(), "include_total"),
         ("q=".to_owned(), "q"),
@@ -169,10 +174,16 @@ fn a_calls_turns_are_paged_by_sequence_and_by_time() {
         }
         seen
     };
-    assert_eq!(numbers(""), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
-    assert_eq!(numbers("limit=2"), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    assert_eq!(numbers(""), [7, 8, 9, 4, 5, 6, 1, 2, 3]);
+    assert_eq!(numbers("limit=2"), [7, 8, 9, 4, 5, 6, 1, 2, 3]);
+    assert_eq!(numbers("limit=2&order=asc"), [7, 8, 9, 4, 5, 6, 1, 2, 3]);
+    assert_eq!(numbers("limit=2&order=desc"), [3, 2, 1, 6, 5, 4, 9, 8, 7]);
+    assert_eq!(numbers("limit=2&order=desc&after_sequence=3"), [6, 5, 4, 9, 8, 7]);
+    assert_eq!(numbers("limit=2&order=sequence"), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    // The former name, and who continues after a number: by arrival, from the beginning on.
     assert_eq!(numbers("limit=4&order=time"), [7, 8, 9, 4, 5, 6, 1, 2, 3]);
     assert_eq!(numbers("limit=2&order=time&after_sequence=3"), [7, 8, 9, 4, 5, 6]);
+    assert_eq!(numbers("limit=2&after_sequence=0"), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
     assert_eq!(numbers("limit=2&after_sequence=7"), [8, 9]);
     let total = |query: &str| {
         let page = service.get(&format!("/api/v1/calls/conv_a/transcriptions?include_total=true&{query}"));
@@ -185,6 +196,85 @@ fn a_calls_turns_are_paged_by_sequence_and_by_time() {
         service.get(&format!("/api/v1/calls/conv_a/transcriptions?{query}")).expect_error(400);
     }
     service.get("/api/v1/calls/conv_b/transcriptions").expect_error(404);
+}
+
+#[test]
+fn a_bound_may_be_a_date_or_have_its_plus_as_it_is_typed() {
+    let service = ten_calls();
+    // A date is the start of its day in UTC, for both bounds.
+    assert_eq!(listed(&service, "started_after=2026-09-28").len(), 10);
+    assert_eq!(listed(&service, "started_before=2026-09-28").len(), 0);
+    assert_eq!(listed(&service, "started_after=2026-09-28&started_before=2026-09-29").len(), 10);
+    assert_eq!(listed(&service, "started_after=2026-09-29").len(), 0);
+    // A `+` that is not written as `%2B` is a blank for whoever decodes the query.
+    for offset in ["+02:00", "%2B02:00", "+0200", "+02", "%2002:00"] {
+        let query = format!("started_after=2026-09-28T10:00:00{offset}&order=asc");
+        assert_eq!(listed(&service, &query), ["conv_8", "conv_9"], "{query}");
+    }
+    for path in ["/api/v1/search?q=load&said_after=2026-09-28", "/api/v1/stats?started_after=2026-09-28"] {
+        service.get(path).expect(200);
+    }
+    let error = service.get("/api/v1/calls?started_after=2026-09-28T10:00:00+2:00").expect_error(400);
+    assert!(error["details"].as_str().unwrap().contains("%2B"), "{error}");
+    // In a body, a date alone is no time.
+    service.patch("/api/v1/calls/conv_0", &json!({"call_end_time": "2026-09-29"})).expect_error(400);
+}
+
+#[test]
+fn a_call_has_its_drivers_name_and_its_last_words() {
+    let service = ten_calls();
+    let call = |id: &str| service.get(&format!("/api/v1/calls/{id}")).expect(200).json();
+    assert_eq!(call("conv_3")["driver_name"], "Maria Kowalski");
+    assert_eq!(call("conv_4")["driver_name"], Value::Null);
+    let mut last = turn("conv_4", 11);
+    last["speaker"] = json!("user");
+    last["message"] = json!("All right, good night.");
+    last["timestamp"] = json!("2026-09-28T04:07:00Z");
+    service.deliver(&last).expect(201);
+    // One that was said before it and arrives after it is not the last.
+    last["message"] = json!("Then I wait.");
+    last["timestamp"] = json!("2026-09-28T04:06:00Z");
+    service.deliver(&last).expect(201);
+    let wanted = json!({
+        "speaker_type": "driver",
+        "message_text": "All right, good night.",
+        "final_text": null,
+        "timestamp": "2026-09-28T04:07:00.000000Z",
+        "sequence_number": 2,
+    });
+    assert_eq!(call("conv_4")["last_message"], wanted);
+    let page = service.get("/api/v1/calls?order=asc").expect(200).json();
+    assert_eq!(page["data"][4]["last_message"], wanted);
+    assert_eq!(page["data"][3]["driver_name"], "Maria Kowalski");
+    assert_eq!(page["data"][3]["last_message"]["message_text"], "Load 3 is at 100%_of\\weight.");
+    // A driver's new name is that of the calls.
+    service.put("/api/v1/drivers/1", &json!({"name": "Maria Reyes"})).expect(200);
+    assert_eq!(call("conv_3")["driver_name"], "Maria Reyes");
+}
+
+#[test]
+fn a_page_of_calls_with_long_last_words_is_bounded() {
+    let service = Service::start();
+    for n in 0..200 {
+        let mut long = turn(&format!("conv_{n}"), n);
+        long["message"] = json!("m".repeat(65_000));
+        service.deliver(&long).expect(201);
+    }
+    let page = service.get("/api/v1/calls?limit=1000").expect(200);
+    assert!(page.text.len() < 9 << 20, "{} bytes", page.text.len());
+    assert_eq!(page.json()["has_more"], true);
+}
+
+#[test]
+fn a_change_with_an_unknown_field_is_400_and_changes_nothing() {
+    let service = ten_calls();
+    let before = service.get("/api/v1/calls/conv_1").expect(200).json();
+    let error = service.patch("/api/v1/calls/conv_1", &json!({"stauts": "failed"})).expect_error(400);
+    let details = error["details"].as_str().unwrap();
+    assert!(["stauts", "status", "call_end_time"].iter().all(|name| details.contains(name)), "{error}");
+    let error = service.patch("/api/v1/calls/conv_1", &json!({"status": "failed", "turn_count": 5})).expect_error(400);
+    assert!(error["details"].as_str().unwrap().contains("turn_count"), "{error}");
+    assert_eq!(service.get("/api/v1/calls/conv_1").expect(200).json(), before);
 }
 
 #[test]

@@ -92,6 +92,118 @@ fn drivers_are_listed_page_by_page_in_the_order_of_their_numbers() {
 }
 
 #[test]
+fn a_body_with_an_unknown_field_is_400_and_changes_nothing() {
+    let service = Service::start();
+    let stored = service.put(DRIVER, &json!({"name": "Maria", "phone_number": "+15550100042"})).expect(201).json();
+    service.put("/api/v1/dispatches/conv_a", &json!({"driver_id": 1042, "batch_id": "btcal_1"})).expect(201);
+    let dispatch = service.get("/api/v1/dispatches/conv_a").expect(200).json();
+    let bulk = |item: Value| json!({"dispatches": [{"conversation_id": "conv_a", "driver_id": 1042}, item]});
+    let wrong = [
+        (service.put(DRIVER, &json!({"name": "Maria", "phone": "+15550100043"})), "phone", "phone_number"),
+        (service.put(DRIVER, &json!({"name": "Maria", "id": 1042})), "id", "phone_number"),
+        (service.put("/api/v1/dispatches/conv_a", &json!({"driver_id": 1042, "batch": "b"})), "batch", "batch_id"),
+        (
+            service.post("/api/v1/dispatches", &bulk(json!({"conversation_id": "c", "driver_id": 1042, "batch": "b"}))),
+            "dispatches[1].batch",
+            "batch_id",
+        ),
+        (service.post("/api/v1/dispatches", &json!({"dispatches": [], "dry_run": true})), "dry_run", "dispatches"),
+    ];
+    for (answer, unknown, known) in wrong {
+        let error = answer.expect_error(400);
+        let details = error["details"].as_str().unwrap();
+        assert!(details.starts_with(&format!("{unknown}: ")) && details.contains(known), "{error}");
+    }
+    assert_eq!(service.get(DRIVER).expect(200).json(), stored);
+    assert_eq!(service.get("/api/v1/dispatches/conv_a").expect(200).json(), dispatch);
+    service.get("/api/v1/dispatches/c").expect_error(404);
+    // A webhook takes what it does not know.
+    let mut turn = turn("conv_a", 1);
+    turn["stauts"] = json!("unknown");
+    service.deliver(&turn).expect(201);
+}
+
+#[test]
+fn the_errors_of_a_bulk_request_are_bounded() {
+    let service = Service::start();
+    let item = json!({"a": 1, "b": 1, "c": 1, "d": 1, "e": 1, "f": 1, "g": 1, "h": 1, "i": 1, "j": 1, "k": 1});
+    let answer = service.post("/api/v1/dispatches", &json!({"dispatches": vec![item; 1000]}));
+    assert!(answer.text.len() < 64 << 10, "{} bytes", answer.text.len());
+    answer.expect_error(400);
+}
+
+#[test]
+fn drivers_are_found_by_name_number_and_id() {
+    let service = Service::start();
+    for (id, name, number) in
+        [(7, "Jo 100%", "+15550100043"), (55, "Maria Kowalski", "+15550100042"), (1042, "María", "+4930123456")]
+    {
+        service.put(&format!("/api/v1/drivers/{id}"), &json!({"name": name, "phone_number": number})).expect(201);
+    }
+    let found = |query: &str| {
+        let page = service.get(&format!("/api/v1/drivers?include_total=true&{query}")).expect(200).json();
+        let ids: Vec<_> =
+            page["data"].as_array().unwrap().iter().map(|driver| driver["id"].as_i64().unwrap()).collect();
+        assert_eq!(page["total"], ids.len(), "{query}");
+        ids
+    };
+    assert_eq!(found("q=KOWAL"), [55]);
+    assert_eq!(found("q=mar"), [55, 1042]);
+    assert_eq!(found("q=%25"), [7]);
+    assert_eq!(found("q=555-0100"), [7, 55]);
+    assert_eq!(found("q=%2B1%20(555)%20010-0042"), [55]);
+    assert_eq!(found("q=7"), [7]);
+    assert_eq!(found("q=1042"), [1042]);
+    assert_eq!(found("q=mar&ids=55,7"), [55]);
+    assert_eq!(found("q=nobody"), [0; 0]);
+    let first = service.get("/api/v1/drivers?q=mar&limit=1").expect(200).json();
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let second = service.get(&format!("/api/v1/drivers?q=mar&limit=1&cursor={cursor}")).expect(200).json();
+    assert_eq!((&second["data"][0]["id"], &second["has_more"]), (&json!(1042), &json!(false)));
+    for query in ["q=", "q=a%00", &format!("q={}", "x".repeat(201)), &format!("q=x&cursor={cursor}")] {
+        service.get(&format!("/api/v1/drivers?{query}")).expect_error(400);
+    }
+}
+
+#[test]
+fn dispatches_are_listed_by_driver_and_batch_page_by_page() {
+    let service = Service::start();
+    for id in [1, 2] {
+        service.put(&format!("/api/v1/drivers/{id}"), &json!({"name": "M"})).expect(201);
+    }
+    let dispatches: Vec<_> = (0..20)
+        .map(|n| {
+            json!({
+                "conversation_id": format!("conv_{n:02}"), "driver_id": 1 + n % 2, "batch_id": format!("b{}", n % 3),
+            })
+        })
+        .collect();
+    service.post("/api/v1/dispatches", &json!({"dispatches": dispatches})).expect(200);
+    let listed = |query: &str| {
+        let mut seen = Vec::new();
+        let mut path = format!("/api/v1/dispatches?{query}");
+        loop {
+            let page = service.get(&path).expect(200).json();
+            let ids = page["data"].as_array().unwrap().iter().map(|row| row["conversation_id"].as_str().unwrap());
+            seen.extend(ids.map(|id| id.trim_start_matches("conv_").parse::<u32>().unwrap()));
+            let Some(cursor) = page["next_cursor"].as_str() else { break };
+            path = format!("/api/v1/dispatches?{query}&cursor={cursor}");
+        }
+        seen
+    };
+    assert_eq!(listed("limit=3"), (0..20).collect::<Vec<_>>());
+    assert_eq!(listed("limit=3&driver_id=2"), (0..20).filter(|n| n % 2 == 1).collect::<Vec<_>>());
+    assert_eq!(listed("limit=2&batch_id=b1"), (0..20).filter(|n| n % 3 == 1).collect::<Vec<_>>());
+    assert_eq!(listed("limit=1&driver_id=1&batch_id=b0"), [0, 6, 12, 18]);
+    let page = service.get("/api/v1/dispatches?driver_id=1&limit=1&include_total=true").expect(200).json();
+    assert_eq!(page["total"], 10);
+    assert_eq!(page["data"][0], service.get("/api/v1/dispatches/conv_00").expect(200).json());
+    for query in ["driver_id=0", "batch_id=", "batch_id=%20", "batch_id=a%00", "status=x", "cursor=x", "limit=0"] {
+        service.get(&format!("/api/v1/dispatches?{query}")).expect_error(400);
+    }
+}
+
+#[test]
 fn the_first_turn_finds_the_driver_by_the_dispatch() {
     let service = Service::start();
     service.put(DRIVER, &json!({"name": "Maria"})).expect(201);

@@ -1,9 +1,14 @@
 //! Every error of every endpoint has the one shape, whoever made it: a handler, the framework, a panic.
 
-use crate::support::service::{Service, TURNS};
+use crate::support::documents::document;
+use crate::support::openapi::{COMMITTED, send};
+use crate::support::service::{Service, TURNS, status_of_code};
+use crate::support::sse::Events;
+use crate::support::turns::turn;
 use poem::listener::TcpAcceptor;
 use poem::{Endpoint, Route, Server};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use transcribe_hook::server::RequestLayer;
@@ -83,7 +88,7 @@ fn a_chunked_body_without_a_length_is_taken_and_still_limited() {
             ),
         )
     };
-    let answer = post(&crate::support::turns::turn("conv_a", 1).to_string());
+    let answer = post(&turn("conv_a", 1).to_string());
     assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
     let answer = post(&format!("{{\"message\":\"{}\"}}", "m".repeat(2000)));
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
@@ -122,4 +127,101 @@ fn a_panic_is_500_in_the_one_shape_and_the_service_lives_on() {
         assert_eq!(body["details"], Value::Null);
         assert!(!answer.contains(WORDS), "{answer}");
     }
+}
+
+/// The codes that the document lists.
+fn documented_codes() -> BTreeSet<String> {
+    let document: Value = serde_json::from_str(COMMITTED).unwrap();
+    let codes = document["components"]["schemas"]["ErrorCode"]["enum"].as_array().unwrap();
+    codes.iter().map(|code| code.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_guides_table_of_codes_is_that_of_the_document() {
+    let guide = document("openapi/README.md");
+    let table = guide.split("\n| `code` | status | when |\n").nth(1).unwrap();
+    let rows = table.lines().skip(1).map_while(|line| line.strip_prefix("| `"));
+    let listed: BTreeSet<String> = rows.map(|row| row.split('`').next().unwrap().to_owned()).collect();
+    assert_eq!(listed, documented_codes());
+}
+
+/// Codes that need a fault, a load or a race. The tests of faults and of erasures check those of the first kinds.
+const OF_FAULTS: [&str; 10] = [
+    "call_locked",
+    "deleted_meanwhile",
+    "internal_error",
+    "invalid_request",
+    "not_ready",
+    "partly_done",
+    "query_too_slow",
+    "queue_full",
+    "shutting_down",
+    "storage_unavailable",
+];
+
+#[test]
+fn each_kind_of_error_has_its_code() {
+    let audio = tempfile::tempdir().unwrap();
+    let folder = audio.path().to_str().unwrap();
+    let service = Service::start_with(&[
+        "--api-token",
+        "api_0123456789abcdef0123456789abcdef",
+        "--audio-dir",
+        folder,
+        "--max-streams",
+        "1",
+        "--refusals-per-minute",
+        "2",
+        "--max-body",
+        "4KiB",
+    ]);
+    let bearer = ("Authorization", "Bearer api_0123456789abcdef0123456789abcdef");
+    let json = ("Content-Type", "application/json");
+    let put = |path: &str, body: Value| send(&service, "PUT", path, &[bearer, json], body.to_string().as_bytes());
+    service.deliver(&turn("conv_a", 1)).expect(201);
+    std::fs::write(audio.path().join("conv_a.mp3"), "0123").unwrap();
+    assert_eq!(put("/api/v1/drivers/1", json!({"name": "M", "phone_number": "+15550100042"})).status, 201);
+    let keyed = |n| {
+        let turn = turn("conv_a", n).to_string();
+        send(&service, "POST", TURNS, &[json, ("Idempotency-Key", "k")], turn.as_bytes())
+    };
+    assert_eq!(keyed(2).status, 201);
+    let get = |path: &str| send(&service, "GET", path, &[bearer], b"");
+    let stream = Events::open_with(service.address(), "/api/v1/events", &[bearer]).expect("a stream");
+    let mut seen = BTreeSet::new();
+    let mut check = |wanted: &str, sent: crate::support::openapi::Sent| {
+        let body: Value = serde_json::from_str(&sent.text).unwrap_or_else(|error| panic!("{error}: {}", sent.text));
+        assert_eq!(body["code"], wanted, "{}", sent.text);
+        assert_eq!(status_of_code(wanted), Some(sent.status), "{}", sent.text);
+        seen.insert(wanted.to_owned());
+    };
+    check("invalid_field", get("/api/v1/calls?limit=0"));
+    check("invalid_field", get("/api/v1/calls?limits=5"));
+    check("invalid_field", get("/api/v1/drivers/maria"));
+    check("invalid_field", put("/api/v1/drivers/1", json!({"name": "M", "phone": "+15550100043"})));
+    check("invalid_body", send(&service, "POST", TURNS, &[json], b"{"));
+    check("invalid_body", send(&service, "PUT", "/api/v1/drivers/1", &[bearer, json], b"[]"));
+    check("invalid_cursor", get("/api/v1/calls?cursor=x"));
+    check("not_found", get("/api/v1/trucks"));
+    check("call_not_found", get("/api/v1/calls/conv_b"));
+    check("call_not_found", get("/api/v1/calls/conv_b/transcriptions"));
+    check("driver_not_found", get("/api/v1/drivers/7"));
+    check("dispatch_not_found", get("/api/v1/dispatches/conv_a"));
+    check("recording_not_found", get("/api/v1/calls/conv_b/audio"));
+    check("method_not_allowed", send(&service, "PUT", "/api/v1/calls", &[bearer, json], b"{}"));
+    check("phone_number_taken", put("/api/v1/drivers/2", json!({"name": "J", "phone_number": "+15550100042"})));
+    check("body_too_large", send(&service, "POST", TURNS, &[json], &[b' '; 5 << 10]));
+    check("unsupported_media_type", send(&service, "POST", TURNS, &[("Content-Type", "text/plain")], b"{}"));
+    check("unsupported_encoding", send(&service, "POST", TURNS, &[json, ("Content-Encoding", "br")], b"{}"));
+    let beyond = [bearer, ("Range", "bytes=9-")];
+    check("range_not_satisfiable", send(&service, "GET", "/api/v1/calls/conv_a/audio", &beyond, b""));
+    check("delivery_key_reused", keyed(3));
+    check("overloaded", get("/api/v1/events"));
+    check("invalid_signature", send(&service, "POST", "/webhooks/elevenlabs/post-call", &[json], b"{}"));
+    check("unauthorized", send(&service, "GET", "/api/v1/calls", &[], b""));
+    let limited = (0..5).map(|_| send(&service, "GET", "/api/v1/calls", &[], b"")).find(|sent| sent.status == 429);
+    check("rate_limited", limited.expect("two failures are enough"));
+    drop(stream);
+    seen.extend(OF_FAULTS.map(str::to_owned));
+    assert_eq!(seen, documented_codes(), "each code is provoked");
 }

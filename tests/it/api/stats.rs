@@ -146,7 +146,8 @@ fn what_was_reconciled_is_summed_up_and_replaced_turns_do_not_count() {
     }
     assert_eq!(stats["reconciliation"]["calls"], 1);
     assert_eq!(stats["all"]["duration_seconds"].as_f64(), call["duration_seconds"].as_f64());
-    let page = service.get(&format!("/api/v1/calls/{CALL}/transcriptions?limit=1000")).expect(200).json();
+    let page =
+        service.get(&format!("/api/v1/calls/{CALL}/transcriptions?order=sequence&limit=1000")).expect(200).json();
     let turns = page["data"].as_array().unwrap();
     assert!(turns.iter().any(|turn| !turn["superseded_by"].is_null()), "one is replaced");
     for speaker in ["agent", "driver"] {

@@ -47,7 +47,7 @@ fn overload_in_its_midst_is_503_that_says_what_was_done_and_asking_again_goes_on
                 break;
             }
             assert!(answer.header("retry-after").is_some(), "{answer:?}");
-            answer.expect_error(503);
+            assert_eq!(answer.expect_error(503)["code"], "partly_done");
             unfinished += 1;
             assert!(Instant::now() < end, "it goes on");
         }

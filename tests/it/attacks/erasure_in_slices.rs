@@ -96,7 +96,7 @@ fn what_arrives_while_a_call_is_erased_is_neither_lost_nor_brings_it_back() {
         let refused = service.deliver(&turn("conv_long", 1));
         if refused.status != 201 {
             assert!(refused.header("retry-after").is_some());
-            refused.expect_error(503);
+            assert_eq!(refused.expect_error(503)["code"], "call_locked");
             post_signed(&service, &record("conv_long")).expect(200);
             assert_eq!(service.events_stored(), 0, "it is dropped");
             let exported =

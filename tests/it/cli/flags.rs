@@ -3,7 +3,7 @@
 use crate::support::service::{Service, binary, run};
 use crate::support::wording::Wording;
 use insta::assert_snapshot;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -56,6 +56,60 @@ fn wrong_usage_exits_with_2_and_names_the_flag() {
         let out = run(args);
         assert_eq!(out.status.code(), Some(2), "{args:?}");
         assert!(String::from_utf8_lossy(&out.stderr).contains(named), "{args:?}: {out:?}");
+    }
+}
+
+#[test]
+fn renamed_flags_values_and_variables_have_their_former_names_too() {
+    let service = Service::start();
+    service.put("/api/v1/drivers/7", &json!({"name": "Jo"})).expect(201);
+    service.put("/api/v1/dispatches/conv_a", &json!({"driver_id": 7})).expect(201);
+    for (speaker, n) in [("agent", 1), ("user", 2), ("user", 3)] {
+        let mut turn = crate::support::turns::turn("conv_a", n);
+        turn["speaker"] = json!(speaker);
+        turn["message"] = json!(format!("reefer {n}"));
+        service.deliver(&turn).expect(201);
+    }
+    let output = |args: &[&str], variable: Option<(&str, &str)>| -> Value {
+        let mut command = binary();
+        command.args(args).arg("--json").arg("--database").arg(service.database()).envs(variable);
+        let out = command.output().unwrap();
+        assert!(out.status.success(), "{args:?} {variable:?}: {out:?}");
+        serde_json::from_slice(&out.stdout).unwrap()
+    };
+    let search = |more: &[&str], variable| {
+        let found = output(&[&["search", "reefer"], more].concat(), variable);
+        let rows = found["data"].as_array().unwrap().iter();
+        rows.map(|row| row["sequence_number"].as_i64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(search(&["--order", "desc"], None), [3, 2, 1]);
+    assert_eq!(search(&["--order", "newest"], None), [3, 2, 1]);
+    assert_eq!(search(&["--order", "desc", "--speaker-type", "driver"], None), [3, 2]);
+    assert_eq!(search(&["--order", "desc", "--speaker", "driver"], None), [3, 2]);
+    for variable in ["TRANSCRIBE_HOOK_SPEAKER_TYPE", "TRANSCRIBE_HOOK_SPEAKER"] {
+        assert_eq!(search(&[], Some((variable, "agent"))), [1], "{variable}");
+    }
+    assert_eq!(search(&["--order", "desc", "--has-driver", "true"], None), [3, 2, 1]);
+    assert_eq!(search(&["--has-driver", "false"], None), [0; 0]);
+    // A date is a time of flags as of queries.
+    assert_eq!(search(&["--started-before", "2000-01-01"], None), [0; 0]);
+    for (name, value, calls, drivers) in [("CONVERSATION", "conv_a", 1, 0), ("DRIVER", "7", 1, 1)] {
+        let flag = format!("--{}", name.to_lowercase());
+        for flag in [flag.clone(), format!("{flag}-id")] {
+            let counts = output(&["erase", "--dry-run", &flag, value], None);
+            assert_eq!((&counts["calls"], &counts["drivers"]), (&json!(calls), &json!(drivers)), "{flag}");
+        }
+        for variable in [format!("TRANSCRIBE_HOOK_{name}"), format!("TRANSCRIBE_HOOK_{name}_ID")] {
+            let counts = output(&["erase", "--dry-run"], Some((&variable, value)));
+            assert_eq!((&counts["calls"], &counts["drivers"]), (&json!(calls), &json!(drivers)), "{variable}");
+        }
+    }
+    // The help shows one name.
+    for (command, name) in
+        [("erase", "--conversation "), ("erase", "--driver "), ("search", "--speaker "), ("backfill", "--batch ")]
+    {
+        let help = String::from_utf8(run(&[command, "--help"]).stdout).unwrap();
+        assert!(!help.contains(name), "{help}");
     }
 }
 

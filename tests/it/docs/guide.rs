@@ -238,7 +238,7 @@ fn every_example_of_the_guide_is_answered_as_shown() {
                 compare(&shown, &got, &sent, &mut times, &at);
                 if example.status >= 400 {
                     let fields: Vec<_> = got.as_object().expect("an object").keys().collect();
-                    assert_eq!(fields, ["status", "message", "details", "request_id"], "{at}");
+                    assert_eq!(fields, ["status", "code", "message", "details", "request_id"], "{at}");
                 }
                 if let Some(next) = got["next_cursor"].as_str() {
                     cursor = Some(next.to_owned());

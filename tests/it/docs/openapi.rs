@@ -271,7 +271,7 @@ fn a_wrong_method_is_answered_with_the_right_ones() {
             if method != "HEAD" {
                 let error: Value = serde_json::from_str(&sent.text).unwrap_or_else(|error| panic!("{at}: {error}"));
                 let fields: Vec<_> = error.as_object().expect("an object").keys().collect();
-                assert_eq!(fields, ["status", "message", "details", "request_id"], "{at}");
+                assert_eq!(fields, ["status", "code", "message", "details", "request_id"], "{at}");
             }
         }
         if right.contains("HEAD") {

@@ -172,7 +172,14 @@ fn a_call_is_made_whole_over_http_and_a_late_turn_is_no_second_one() {
         next = format!("{path}?order=time&limit=2&cursor={cursor}");
     }
     assert_eq!(said, [FIRST, PARKED, CUT_OFF, LAST]);
-    let by_number = service.get(&path).expect(200).json();
+    let by_default = service.get(&path).expect(200).json();
+    let words: Vec<_> =
+        by_default["data"].as_array().unwrap().iter().map(|turn| turn["message_text"].clone()).collect();
+    assert_eq!(words, said, "the conversation's order is the default");
+    let total = service.get(&format!("{path}?include_total=true")).expect(200).json()["total"].clone();
+    assert_eq!(total, 4, "the superseded turn is not counted");
+    assert_eq!(whole["last_message"]["message_text"], LAST);
+    let by_number = service.get(&format!("{path}?order=sequence")).expect(200).json();
     let replaced: Vec<_> = by_number["data"].as_array().unwrap().iter().map(|turn| &turn["superseded_by"]).collect();
     assert_eq!(replaced, [&Value::Null, &Value::Null, &Value::Null, &json!(5), &Value::Null]);
     service.put(&format!("/api/v1/dispatches/{CALL}"), &json!({"driver_id": 7})).expect(201);

@@ -23,7 +23,10 @@ fn turn_with(field: &str, value: Value) -> Value {
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 fn turns(service: &Service, conversation: &str) -> Vec<Value> {
-    let page = service.get(&format!("/api/v1/calls/{conversation}/transcriptions?limit=1000")).expect(200).json();
+    let page = service
+        .get(&format!("/api/v1/calls/{conversation}/transcriptions?order=sequence&limit=1000"))
+        .expect(200)
+        .json();
     page["data"].as_array().unwrap().clone()
 }
 

@@ -196,7 +196,7 @@ fn a_batchs_recipients_become_dispatches() {
     other["id"] = json!("btcal_other");
     other["recipients"][1]["conversation_id"] = json!("conv_2077");
     platform.put_batch(other);
-    let out = backfill(&platform, service.database(), &["--json", "--batch", "btcal_other"]);
+    let out = backfill(&platform, service.database(), &["--json", "--batch-id", "btcal_other"]);
     assert_eq!(out.status.code(), Some(1), "{out:?}");
     assert_eq!((&numbers(&out)["dispatched"], &numbers(&out)["failed"]), (&json!(1), &json!(1)));
     assert!(String::from_utf8_lossy(&out.stderr).contains("2077"), "{out:?}");

@@ -44,7 +44,7 @@ fn a_clock_that_is_set_back_changes_no_order_and_loses_nothing() {
     set("-86400");
     let service = start();
     (10..15).for_each(|n| deliver(&service, n));
-    let page = service.get("/api/v1/calls/conv_a/transcriptions?limit=1000").expect(200).json();
+    let page = service.get("/api/v1/calls/conv_a/transcriptions?order=sequence&limit=1000").expect(200).json();
     let turns = page["data"].as_array().unwrap();
     let numbers: Vec<_> = turns.iter().map(|turn| turn["sequence_number"].as_u64().unwrap()).collect();
     assert_eq!(numbers, (1..=15).collect::<Vec<_>>());

@@ -50,13 +50,17 @@ fn a_lock_that_is_held_for_good_is_500_and_the_service_recovers() {
     service.deliver(&turn("conv_a", 1)).expect(201);
     let lock = Lock::take(service.database());
     let error = service.deliver(&turn("conv_a", 2)).expect_error(500);
-    assert_eq!(error["details"], Value::Null, "the cause is for the log");
+    assert_eq!(
+        (&error["code"], &error["details"]),
+        (&json!("internal_error"), &Value::Null),
+        "the cause is for the log"
+    );
     wait_for("the cause in the log", || {
         service.events().into_iter().find(|line| line["status"] == 500 && line["error"].is_string())
     });
     let not_ready = service.get("/readyz");
     assert_eq!(not_ready.header("retry-after"), Some("1"));
-    not_ready.expect_error(503);
+    assert_eq!(not_ready.expect_error(503)["code"], "not_ready");
     service.get("/healthz").expect(200);
     // Reading goes on meanwhile.
     assert_eq!(service.get("/api/v1/calls/conv_a").expect(200).json()["turn_count"], 1);
@@ -103,7 +107,7 @@ fn a_full_queue_is_503_with_retry_after_and_what_was_taken_is_stored() {
                     return;
                 }
                 assert_eq!(answer.header("retry-after"), Some("1"));
-                answer.expect_error(503);
+                assert_eq!(answer.expect_error(503)["code"], "queue_full");
                 let mut refused = refused.lock().unwrap();
                 *refused += 1;
                 // One is at the writer with what it found waiting at first, eight wait: the others are refused at once.

@@ -228,6 +228,7 @@ fn a_backup_for_which_the_disk_has_no_room_is_refused_before_it_takes_any() {
     inside.deliver(&turn("conv_a", 1)).expect(201);
     std::fs::write(disk.seen_from_here("ballast"), vec![1; 10 << 20]).unwrap();
     let answer = inside.get("/api/v1/backup").expect_error(503);
+    assert_eq!(answer["code"], "storage_unavailable");
     errors.add("GET /api/v1/backup", answer["message"].as_str().unwrap());
     assert_snapshot!("no_room", errors);
     let names: Vec<_> = disk.names().into_iter().filter(|name| !name.starts_with("calls.db")).collect();

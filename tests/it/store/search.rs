@@ -116,7 +116,7 @@ fn a_query_that_is_none_is_refused_with_the_place_and_the_rule() {
         ("&driver_id=0", "driver_id"),
         ("&status=done", "status"),
         ("&started_after=yesterday", "started_after"),
-        ("&said_before=2026-09-28", "said_before"),
+        ("&said_before=2026-09-31", "said_before"),
         ("&order=oldest", "order"),
         ("&limit=1001", "limit"),
         ("&cursor=abc", "cursor"),
@@ -178,6 +178,8 @@ fn filters_narrow_what_is_found_and_each_hit_names_its_call() {
     let page = search(&service, "reefer", "&order=newest&limit=2");
     let ids: Vec<_> = hits(&page).iter().map(|hit| hit["id"].as_i64().unwrap()).collect();
     assert_eq!(ids, [5, 4]);
+    let present = search(&service, "reefer", "&order=desc&limit=2");
+    assert_eq!(present["data"], page["data"], "the present name of the same order");
     let of_turn = service.get("/api/v1/calls/conv_b/transcriptions").expect(200).json()["data"][1].clone();
     let hit = hits(&page)[1].as_object().unwrap();
     for (name, value) in of_turn.as_object().unwrap() {

@@ -355,6 +355,13 @@ pub fn open(database: &Path) -> rusqlite::Connection {
     connection
 }
 
+/// The status for which the guide's table lists a code of errors.
+pub fn status_of_code(code: &str) -> Option<u16> {
+    let guide = include_str!("../../../openapi/README.md");
+    let row = guide.lines().find_map(|line| line.strip_prefix(&format!("| `{code}` | ")))?;
+    row.split(' ').next()?.parse().ok()
+}
+
 /// An answer, read to its end.
 #[derive(Debug)]
 pub struct Answer {
@@ -391,7 +398,9 @@ impl Answer {
         let answer = self.expect(status);
         let body = answer.json();
         let keys: Vec<_> = body.as_object().expect("an object").keys().map(String::as_str).collect();
-        assert_eq!(keys, ["status", "message", "details", "request_id"], "{body}");
+        assert_eq!(keys, ["status", "code", "message", "details", "request_id"], "{body}");
+        let code = body["code"].as_str().expect("a text");
+        assert_eq!(status_of_code(code), Some(status), "{code} is documented for this status: {body}");
         assert_eq!(body["status"], "error");
         assert!(body["message"].as_str().is_some_and(|message| !message.is_empty()), "{body}");
         assert_eq!(body["request_id"].as_str(), answer.header("x-request-id"), "{body}");

@@ -47,14 +47,20 @@ impl Events {
 
     /// Opens a stream, or gives the status that is answered instead; none when nobody answers.
     pub fn try_open(address: SocketAddr, path: &str, last_event_id: Option<&str>) -> Result<Self, Option<u16>> {
+        let headers: Vec<_> = last_event_id.map(|id| ("Last-Event-ID", id)).into_iter().collect();
+        Self::open_with(address, path, &headers)
+    }
+
+    /// The same with headers.
+    pub fn open_with(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Result<Self, Option<u16>> {
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_mins(3)))
             .build()
             .into();
         let mut request = agent.get(format!("http://{address}{path}"));
-        if let Some(id) = last_event_id {
-            request = request.header("Last-Event-ID", id);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         let answer = request.call().map_err(|_| None)?;
         if answer.status().as_u16() != 200 {

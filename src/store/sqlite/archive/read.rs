@@ -73,10 +73,11 @@ impl Archive for ReadOnly {
             TurnOrder::Sequence => {
                 format!("SELECT {TURN} FROM call_transcriptions t WHERE conversation_id = ?1 ORDER BY sequence_number")
             }
-            TurnOrder::Time => {
+            TurnOrder::Time | TurnOrder::TimeDescending => {
+                let direction = if order == TurnOrder::Time { "ASC" } else { "DESC" };
                 format!(
                     "SELECT {TURN} FROM call_transcriptions t WHERE conversation_id = ?1 AND superseded_by IS NULL \
-                 ORDER BY ifnull(place, {UNPLACED}), timestamp, sequence_number"
+                     ORDER BY ifnull(place, {UNPLACED}) {direction}, timestamp {direction}, sequence_number {direction}"
                 )
             }
         };

@@ -170,7 +170,7 @@ fn restore_call(connection: &Transaction<'_>, call: &ArchivedCall) -> Result<Wri
     for (n, tool) in tools.iter().flatten().enumerate() {
         prefix_line_field(&format!("tool_calls[{n}]"), insert(connection, "tool_calls", &row_of(call, tool)))?;
     }
-    let of_the_domain = format!("SELECT {} FROM calls c WHERE conversation_id = ?1", row::CALL);
+    let of_the_domain = format!("SELECT {} FROM {} WHERE c.conversation_id = ?1", row::CALL, row::CALLS);
     let id = value(&columns, "conversation_id")?;
     let read = read_back(connection, &of_the_domain, &id, row::call)?;
     insert_turns(connection, call, slice)?;

@@ -281,7 +281,7 @@ pub(in crate::store::sqlite) fn list(connection: &mut Connection, query: &TurnQu
                     Page::from_overfetch(select.query_map(values, row::turn)?, query.limit, text_of)
                 })
         }
-        TurnOrder::Time => {
+        TurnOrder::Time | TurnOrder::TimeDescending => {
             let ids = ids_by_time(&snapshot, query, limit).context(CONTEXT)?;
             snapshot.prepare_cached(&format!("SELECT {TURN} FROM call_transcriptions t WHERE id = ?1")).and_then(
                 |mut select| {
@@ -292,9 +292,24 @@ pub(in crate::store::sqlite) fn list(connection: &mut Connection, query: &TurnQu
         }
     }
     .context(CONTEXT)?;
-    // Sequence numbers have no gaps, so the turns up to `after_sequence` need no counting.
-    let past = u64::try_from(query.after_sequence).unwrap_or(0);
-    let total = query.with_total.then(|| turn_count.saturating_sub(past));
+    let total = match query.order {
+        _ if !query.with_total => None,
+        TurnOrder::Sequence => {
+            // Sequence numbers have no gaps, so the turns up to `after_sequence` need no counting.
+            Some(turn_count.saturating_sub(u64::try_from(query.after_sequence).unwrap_or(0)))
+        }
+        TurnOrder::Time | TurnOrder::TimeDescending => Some(
+            snapshot
+                .prepare_cached(
+                    "SELECT count(*) FROM call_transcriptions WHERE conversation_id = ?1 AND sequence_number > ?2 \
+                     AND superseded_by IS NULL",
+                )
+                .and_then(|mut select| {
+                    select.query_row(params![query.conversation_id, query.after_sequence], |row| row.get(0))
+                })
+                .context(CONTEXT)?,
+        ),
+    };
     Ok(Some(Page { total, ..page }))
 }
 
@@ -303,12 +318,14 @@ pub(in crate::store::sqlite) fn list(connection: &mut Connection, query: &TurnQu
 fn ids_by_time(snapshot: &Transaction<'_>, query: &TurnQuery, limit: i64) -> rusqlite::Result<Vec<i64>> {
     let (after_time, after_number) = query.after.map_or((None, 0), |key| (Some(key.timestamp), key.sequence_number));
     let after_place = query.after.and_then(|key| key.place).unwrap_or(UNPLACED);
+    let (past, direction) = if query.order == TurnOrder::TimeDescending { ("<", "DESC") } else { (">", "ASC") };
     let mut select = snapshot.prepare_cached(&format!(
         "SELECT id FROM call_transcriptions WHERE conversation_id = :conversation \
          AND sequence_number > :after_sequence AND superseded_by IS NULL \
          AND (:after_time IS NULL OR (ifnull(place, {UNPLACED}), timestamp, sequence_number) \
-            > (:after_place, :after_time, :after_number)) \
-         ORDER BY ifnull(place, {UNPLACED}), timestamp, sequence_number LIMIT :limit",
+            {past} (:after_place, :after_time, :after_number)) \
+         ORDER BY ifnull(place, {UNPLACED}) {direction}, timestamp {direction}, sequence_number {direction} \
+         LIMIT :limit",
     ))?;
     let values = named_params! {
         ":conversation": query.conversation_id, ":after_sequence": query.after_sequence,

@@ -8,9 +8,9 @@ use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 use transcribe_hook::domain::{ConversationId, DriverId, EventOutcome, SearchExpr, Speaker, Timestamp};
 use transcribe_hook::store::{
-    Archive, ArchivePart, CallFilter, Change, ChangeBatch, DriverPageRequest, EventSelection, ExpiredCallQuery,
-    FeedPosition, Forgotten, OrphanRows, ScanPage, Scope, SearchOrder, SearchQuery, Store, TranscriptItem, TurnOrder,
-    Unfinished, Write, Written,
+    Archive, ArchivePart, CallFilter, Change, ChangeBatch, DispatchPageRequest, DriverPageRequest, EventSelection,
+    ExpiredCallQuery, FeedPosition, Forgotten, OrphanRows, ScanPage, Scope, SearchOrder, SearchQuery, Store,
+    TranscriptItem, TurnOrder, Unfinished, Write, Written,
 };
 
 /// Long after everything that a test stores.
@@ -108,7 +108,8 @@ fn drivers_are_pages_by_their_number() {
         store.apply(now(), &[Write::PutDrivers((1..=5).map(|id| driver(id, None)).collect())]).unwrap();
         let (mut after, mut seen) = (None, Vec::new());
         loop {
-            let page = store.drivers(DriverPageRequest { after, limit: 2, with_total: true }).unwrap();
+            let query = DriverPageRequest { after, limit: 2, with_total: true, ..DriverPageRequest::default() };
+            let page = store.drivers(&query).unwrap();
             assert_eq!(page.total, Some(5));
             seen.extend(page.rows.iter().map(|driver| driver.id.get()));
             after = page.rows.last().map(|driver| driver.id);
@@ -118,9 +119,45 @@ fn drivers_are_pages_by_their_number() {
         }
         assert_eq!(seen, [1, 2, 3, 4, 5]);
         assert_eq!(store.driver(DriverId::new(3).unwrap()).unwrap().unwrap().name, "Driver 3");
+        let text = |text: &str| {
+            let query = DriverPageRequest { text: Some(text.to_owned()), limit: 9, ..DriverPageRequest::default() };
+            let page = store.drivers(&query).unwrap();
+            page.rows.iter().map(|driver| driver.id.get()).collect::<Vec<_>>()
+        };
+        assert_eq!(text("driver 3"), [3]);
+        assert_eq!(text("_"), [0; 0]);
         let asked = [9, 4, 2].map(|id| DriverId::new(id).unwrap()).into();
         let found: Vec<_> = store.drivers_by_ids(&asked).unwrap().iter().map(|driver| driver.id.get()).collect();
         assert_eq!(found, [2, 4]);
+    });
+}
+
+#[test]
+fn dispatches_are_pages_by_their_conversation() {
+    on_each_engine(|store| {
+        let dispatches = ["d", "b", "a", "c"].map(|id| dispatch(id, if id == "b" { 2 } else { 1 })).to_vec();
+        let writes = [Write::PutDrivers(vec![driver(1, None), driver(2, None)]), Write::PutDispatches(dispatches)];
+        store.apply(now(), &writes).unwrap();
+        let pages = |driver_id: Option<DriverId>| {
+            let (mut after, mut seen) = (None, Vec::new());
+            loop {
+                let query = DispatchPageRequest {
+                    driver_id,
+                    after,
+                    limit: 2,
+                    with_total: true,
+                    ..DispatchPageRequest::default()
+                };
+                let page = store.dispatches(&query).unwrap();
+                seen.extend(page.rows.iter().map(|row| row.conversation_id.as_str().to_owned()));
+                after = page.rows.last().map(|row| row.conversation_id.clone());
+                if !page.has_more {
+                    return (seen, page.total.unwrap());
+                }
+            }
+        };
+        assert_eq!(pages(None), (["a", "b", "c", "d"].map(str::to_owned).to_vec(), 4));
+        assert_eq!(pages(DriverId::new(1).ok()), (["a", "c", "d"].map(str::to_owned).to_vec(), 3));
     });
 }
 
