@@ -217,7 +217,7 @@ fn standard_input_needs_a_format_and_a_missing_file_is_named() {
         child.wait_with_output().unwrap()
     };
     let out = stdin(&[]);
-    assert_eq!(out.status.code(), Some(1));
+    assert_eq!(out.status.code(), Some(2));
     assert!(text(&out.stderr).contains("--format"), "{}", text(&out.stderr));
     assert_eq!(text(&stdin(&["--format", "csv"]).stdout), "1 created, 0 updated, 0 unchanged, 0 bad\n");
     let out = import("drivers", &folder.database(), Path::new("/nowhere/drivers.csv"), &[]);
