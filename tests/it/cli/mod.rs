@@ -8,4 +8,5 @@ mod generate;
 mod import;
 mod import_calls;
 mod installation;
+mod package;
 mod simulate;
