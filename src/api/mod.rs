@@ -25,6 +25,7 @@ mod pagination;
 mod path_params;
 mod paths;
 pub mod reader;
+mod refusal_log;
 pub mod request_context;
 mod service;
 mod streamed_body;
@@ -32,5 +33,5 @@ mod tag;
 pub mod webhooks;
 
 pub use calls::encode_event;
-pub use paths::TURN_WEBHOOK_PATH;
+pub use paths::{HISTORY_WEBHOOK_PATH, POST_CALL_WEBHOOK_PATH, TURN_WEBHOOK_PATH};
 pub use service::{document_of, openapi_document, service, turn_webhook};

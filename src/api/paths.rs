@@ -2,3 +2,9 @@
 
 /// Path of the turn webhook, the only operation that is called once per turn.
 pub const TURN_WEBHOOK_PATH: &str = "/webhooks/elevenlabs/transcription";
+
+/// Path of the webhook for the conversation so far.
+pub const HISTORY_WEBHOOK_PATH: &str = "/webhooks/elevenlabs/history";
+
+/// Path of the webhook for ElevenLabs' signed events.
+pub const POST_CALL_WEBHOOK_PATH: &str = "/webhooks/elevenlabs/post-call";

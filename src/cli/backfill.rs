@@ -1,11 +1,12 @@
 //! The `backfill` command: fetches calls from the ElevenLabs API that no webhook delivered. Works while the service
 //! runs.
 
-use super::args::database::DatabaseArgs;
+use super::args::database::NewDatabaseArgs;
 use super::args::elevenlabs::ElevenLabsArgs;
 use super::args::redaction::RedactionArgs;
 use super::args::values::since;
 use super::output::{eprint_line, print_line};
+use super::usage_error::OrUsage as _;
 use crate::domain::Timestamp;
 use crate::elevenlabs::client::Client;
 use crate::ingest::executor::StoreWriter;
@@ -22,7 +23,7 @@ pub(super) struct BackfillArgs {
     #[command(flatten)]
     platform: ElevenLabsArgs,
     #[command(flatten)]
-    database: DatabaseArgs,
+    database: NewDatabaseArgs,
     /// Fetch only calls that started since this time
     ///
     /// A date and time, or an age such as 7d.
@@ -42,14 +43,17 @@ pub(super) struct BackfillArgs {
 }
 
 pub(super) fn run(args: &BackfillArgs) -> Result<()> {
-    let client =
-        args.platform.client()?.context("no API key; pass --elevenlabs-api-key or --elevenlabs-api-key-file")?;
+    let client = args
+        .platform
+        .client()?
+        .context("no API key; pass --elevenlabs-api-key or --elevenlabs-api-key-file")
+        .or_usage()?;
     let path = &args.database.database;
     if args.dry_run && !path.exists() {
         eprint_line(format_args!("there is no database {} yet", path.display()));
         return fetch(args, &client, &EmptyTarget);
     }
-    let store: Arc<dyn Store> = Arc::new(args.database.open_beside_service()?);
+    let store: Arc<dyn Store> = Arc::new(args.database.open()?);
     // Finishes what a killed run left half done.
     reconcile_all_due_in(&*store)?;
     let keeper = StoreTarget::new(&store, args.redact.redactor(), Box::new(StoreWriter(store.clone())));

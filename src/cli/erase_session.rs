@@ -43,7 +43,7 @@ pub(super) struct EraseSession {
 
 impl EraseSession {
     pub(super) fn open(database: &DatabaseArgs, audio_dir: Option<&Path>) -> Result<Self> {
-        let store = database.open_existing()?;
+        let store = database.open()?;
         let others = store.other_writers();
         let recordings = audio_dir.map(|folder| {
             Recordings::open_shared(folder)

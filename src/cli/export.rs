@@ -3,6 +3,7 @@
 use super::args::call_filter::CallFilterArgs;
 use super::args::database::DatabaseArgs;
 use super::output::{print_line, standard_output};
+use super::usage_error::{OrUsage as _, usage};
 use crate::export::{self, ExportCounts, ExportFormat};
 use crate::store::CallFilter;
 use crate::store::sqlite::ReadOnly;
@@ -68,10 +69,13 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
     let to_stdout = args.out == Path::new("-");
     let format = format(args)?;
     if format.holds_one_call() && args.calls.conversation_id.is_none() {
-        bail!("a {} file holds one call, because its times start with the call; pass --conversation-id", format.name());
+        let name = format.name();
+        return Err(usage(format_args!(
+            "a {name} file holds one call, because its times start with the call; pass --conversation-id"
+        )));
     }
     if args.bom && format != ExportFormat::Csv {
-        bail!("--bom requires --format csv");
+        return Err(usage("--bom requires --format csv"));
     }
     let mark = if args.bom { "\u{FEFF}" } else { "" };
     let database = &args.database.database;
@@ -131,10 +135,11 @@ fn format(args: &ExportArgs) -> Result<ExportFormat> {
     }
     let ending = args.out.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
     let by_ending = ExportFormat::ALL.into_iter().find(|format| ending.as_deref() == Some(format.ending()));
-    by_ending.with_context(|| {
+    let named = by_ending.with_context(|| {
         let names: Vec<_> = ExportFormat::ALL.into_iter().map(ExportFormat::name).collect();
         format!("the extension of {} is no format; pass --format: {}", args.out.display(), names.join(", "))
-    })
+    });
+    named.or_usage()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ pub(super) fn accept(command: Command) -> Command {
     RENAMED.into_iter().fold(command, |command, (name, flag, former)| {
         command.mut_subcommand(name, |command| {
             command.mut_arg(flag, |arg| {
-                let is_set = arg.get_env().is_some_and(|present| env::var_os(present).is_some());
+                let is_set = arg.get_env().and_then(env::var_os).is_some_and(|value| !value.is_empty());
                 if !is_set && env::var_os(former).is_some() { arg.env(former) } else { arg }
             })
         })

@@ -1,6 +1,6 @@
 //! The `healthcheck` command: checks that a running service is ready, for supervisors and load balancers.
 
-use super::args::values::service_url;
+use super::args::service_url::ServiceUrlArgs;
 use super::output::print_line;
 use anyhow::{Result, bail};
 use clap::Args;
@@ -8,25 +8,27 @@ use std::time::Duration;
 
 #[derive(Debug, Args)]
 pub(super) struct HealthcheckArgs {
-    /// Check the service at this URL
-    #[arg(
-        long, env = "TRANSCRIBE_HOOK_URL", value_name = "URL", default_value = "http://127.0.0.1:8080",
-        value_parser = service_url,
-    )]
-    url: String,
+    #[command(flatten)]
+    service: ServiceUrlArgs,
     /// Fail if the response takes longer than this
     #[arg(
         long, env = "TRANSCRIBE_HOOK_TIMEOUT", value_name = "DURATION", default_value = "5s",
         value_parser = humantime::parse_duration,
     )]
     timeout: Duration,
-    /// Accept any certificate, as for a check by localhost
+    /// Accept any certificate of --url, as for localhost
+    ///
+    /// Without --url, the service on this machine is checked by its address, which no certificate names.
     #[arg(long, env = "TRANSCRIBE_HOOK_INSECURE")]
     insecure: bool,
 }
 
 pub(super) fn run(args: &HealthcheckArgs) -> Result<()> {
-    let tls = ureq::tls::TlsConfig::builder().disable_verification(args.insecure).build();
+    let (url, any_certificate) = match args.service.own_url()? {
+        Some(own) => (own, true),
+        None => (args.service.url()?, args.insecure),
+    };
+    let tls = ureq::tls::TlsConfig::builder().disable_verification(any_certificate).build();
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
@@ -34,7 +36,7 @@ pub(super) fn run(args: &HealthcheckArgs) -> Result<()> {
         .tls_config(tls)
         .build()
         .into();
-    let url = format!("{}/readyz", args.url.trim_end_matches('/'));
+    let url = format!("{}/readyz", url.trim_end_matches('/'));
     let mut answer = agent.get(&url).call().map_err(|error| {
         let what = if error.to_string().contains("invalid peer certificate") {
             "has a certificate that is not trusted, or of another name; --insecure accepts any"

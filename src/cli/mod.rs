@@ -1,7 +1,7 @@
 //! The command line: one module per command, and flags that are also environment variables.
 //!
 //! Results are printed to standard output, logs and errors to standard error. Exit codes: 0 success, 1 failure, 2 wrong
-//! usage.
+//! usage or configuration.
 
 mod args;
 mod backfill;
@@ -23,6 +23,8 @@ mod run;
 mod search;
 mod serve;
 mod simulate;
+mod start_report;
 mod token;
+mod usage_error;
 
 pub use run::{configuration_table, run};

@@ -31,7 +31,7 @@ pub(super) struct ReplayArgs {
 const PAGE_SIZE: usize = 500;
 
 pub(super) fn run(args: &ReplayArgs) -> Result<()> {
-    let store = args.database.open_existing()?;
+    let store = args.database.open()?;
     let (mut applied, mut ignored, mut unreadable) = (0, 0, 0);
     let mut replay = |id: i64| -> Result<()> {
         let Some(stored) = store.event(id)? else { bail!("no event {id}") };

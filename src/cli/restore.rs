@@ -1,6 +1,6 @@
 //! The `restore` command: replaces a database with a backup while no service runs.
 
-use super::args::database::DatabaseArgs;
+use super::args::database::NewDatabaseArgs;
 use super::output::print_line;
 use crate::domain::Timestamp;
 use crate::store::sqlite::Replacement;
@@ -15,7 +15,7 @@ pub(super) struct RestoreArgs {
     #[arg(value_name = "COPY")]
     copy: PathBuf,
     #[command(flatten)]
-    database: DatabaseArgs,
+    database: NewDatabaseArgs,
     /// Replace an existing database; it is retained under another name
     #[arg(long, env = "TRANSCRIBE_HOOK_YES", conflicts_with = "dry_run")]
     yes: bool,
@@ -64,8 +64,9 @@ pub(super) fn run(args: &RestoreArgs) -> Result<()> {
     }
     let since = since.map_or(String::new(), |since| format!(" --since {since}"));
     print_line(format_args!(
-        "next: start the service, and fetch missing calls with `transcribe-hook backfill{since} \
-         --elevenlabs-api-key-file …`; backups contain no recordings"
+        "next: start the service, and fetch what came since with `transcribe-hook backfill --database {}{since} \
+         --elevenlabs-api-key-file …`; recordings are not in a backup",
+        args.database.database.display()
     ))?;
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! The commands together: parses the command line, and runs its command.
 
-use super::args::database::DatabaseArgs;
+use super::args::environment::{UnknownVariable, unknown_variables, with_lenient_variables};
 use super::args::logging::LogArgs;
 use super::output::eprint_line;
+use super::usage_error::{error_line, is_usage};
 use super::{
     backfill, backup, check, erase, export, former_variables, generate, healthcheck, import, migrate, prune, replay,
     restore, search, serve, simulate, token,
@@ -27,7 +28,7 @@ enum Command {
     /// Run the service
     Serve(Box<serve::ServeArgs>),
     /// Migrate a database to the newest schema without serving it
-    Migrate(DatabaseArgs),
+    Migrate(migrate::MigrateArgs),
     /// Search the transcripts in a database
     ///
     /// Works while the service runs.
@@ -71,12 +72,11 @@ pub fn configuration_table() -> String {
 
 /// Parses the command line and runs the command. The log is flushed before the error of a failed command is printed.
 pub fn run() -> ExitCode {
-    let cli = match Cli::from_arg_matches(&former_variables::accept(Cli::command()).get_matches()) {
-        Ok(cli) => cli,
-        Err(error) => error.exit(),
-    };
+    let matches = with_lenient_variables(former_variables::accept(Cli::command())).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let done =
         telemetry::start(cli.logs.log_format.into(), cli.logs.log_level).context("cannot log").and_then(|_flush| {
+            warn_of_unknown_variables();
             match cli.command {
                 Command::Serve(args) => serve::run(&args),
                 Command::Migrate(args) => migrate::run(&args),
@@ -99,8 +99,16 @@ pub fn run() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprint_line(format_args!("error: {error:#}"));
-            ExitCode::FAILURE
+            eprint_line(format_args!("error: {}", error_line(&error)));
+            if is_usage(&error) { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
+    }
+}
+
+/// Warns of variables that look like flags of this program but are none, such as misspelled ones.
+fn warn_of_unknown_variables() {
+    for UnknownVariable { name, suggestion } in unknown_variables(&former_variables::accept(Cli::command())) {
+        let hint = suggestion.as_ref().map_or(String::new(), |known| format!("; did you mean {known}?"));
+        tracing::warn!(variable = name, suggestion, "unknown variable {name} ignored{hint}");
     }
 }

@@ -1,10 +1,11 @@
 //! The `serve` command. Its flags are the configuration of the service.
 
-use super::args::access::{AccessArgs, Senders};
+use super::args::access::AccessArgs;
 use super::args::backup_schedule::BackupScheduleArgs;
 use super::args::connections::ConnectionArgs;
-use super::args::database::DatabaseArgs;
+use super::args::database::NewDatabaseArgs;
 use super::args::elevenlabs::ElevenLabsArgs;
+use super::args::listen::listen_address;
 use super::args::live::LiveArgs;
 use super::args::metrics::MetricsArgs;
 use super::args::post_call::PostCallArgs;
@@ -12,16 +13,16 @@ use super::args::redaction::RedactionArgs;
 use super::args::retention::RetentionArgs;
 use super::args::tls::TlsArgs;
 use super::args::values::{interval, size};
-use super::output::print_line;
-use super::token;
+use super::start_report::{Part, StartReport};
+use super::usage_error::OrUsage as _;
 use crate::api::auth::AccessSettings;
 use crate::api::auth::client::Scheme;
 use crate::ingest::WriterLimits;
 use crate::server::{self, Settings};
+use crate::store::Maintenance as _;
 use crate::store::sqlite::{Options, SqliteStore};
 use anyhow::{Context as _, Result};
 use clap::Args;
-use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +32,10 @@ use tokio::signal::unix::{SignalKind, signal};
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
     /// Listen on this address; port 0 picks a free port
-    #[arg(long, env = "TRANSCRIBE_HOOK_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    #[arg(
+        long, env = "TRANSCRIBE_HOOK_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080",
+        value_parser = listen_address,
+    )]
     listen: SocketAddr,
     #[command(flatten)]
     access: AccessArgs,
@@ -40,7 +44,7 @@ pub(super) struct ServeArgs {
     #[command(flatten)]
     tls: TlsArgs,
     #[command(flatten)]
-    database: DatabaseArgs,
+    database: NewDatabaseArgs,
     /// Refuse writes with 503 beyond this many waiting
     #[arg(
         long, env = "TRANSCRIBE_HOOK_QUEUE_CAPACITY", value_name = "NUMBER", default_value = "4096",
@@ -103,9 +107,7 @@ const BLOCKING_THREADS: usize = 64;
 const OTHER_READERS: u32 = 12;
 
 pub(super) fn run(args: &ServeArgs) -> Result<()> {
-    let is_local = args.listen.ip().to_canonical().is_loopback() && !args.post_call.accepts_events();
-    let senders = if is_local { Senders::ThisMachine } else { Senders::Others };
-    let access = args.access.settings(senders)?;
+    let access = args.access.settings()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
@@ -118,8 +120,6 @@ pub(super) fn run(args: &ServeArgs) -> Result<()> {
 }
 
 async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
-    let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
-    let metrics = args.metrics.metrics_listener().await?;
     let options = Options {
         path: args.database.database.clone(),
         busy_timeout: args.write_timeout,
@@ -131,15 +131,22 @@ async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
     let backfill = match args.backfill_every {
         Some(every) => {
             let client = args.platform.client()?;
-            Some((client.context("--backfill-every needs --elevenlabs-api-key or --elevenlabs-api-key-file")?, every))
+            let client = client.context("--backfill-every needs --elevenlabs-api-key or --elevenlabs-api-key-file");
+            Some((client.or_usage()?, every))
         }
         None => None,
     };
+    let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
+    let metrics = args.metrics.metrics_listener().await?;
     let store = Arc::new(if args.backups.litestream() {
         SqliteStore::open_for_litestream(&options)?
     } else {
         SqliteStore::open(&options)?
     });
+    let backups = args.backups.plan();
+    if let Some(database) = store.copier().database() {
+        backups.prepare(database).context("cannot make backups as --backup-dir or --snapshot-every says").or_usage()?;
+    }
     let own_token = args.access.add_files(&mut access, &args.database.database)?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
@@ -150,28 +157,21 @@ async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
         }
     };
     let address = listener.local_addr().context("cannot read the listener's address")?;
-    let scheme = if tls.is_some() { Scheme::Https } else { Scheme::Http };
-    let name = scheme.as_str();
-    tracing::info!(
-        %address,
-        database = %args.database.database.display(),
-        version = env!("CARGO_PKG_VERSION"),
-        "listening on {name}://{address}, API at {name}://{address}/docs"
-    );
-    if let Some((file, token)) = own_token {
-        let url = token::url(address, scheme, args.tls.domain());
-        if io::stdout().is_terminal() {
-            print_line(format_args!("open {}", token::link(&url, token.expose())))?;
-        } else {
-            // The token itself must not be in the log, which others may read.
-            let database = args.database.database.display();
-            tracing::info!(
-                token_file = %file.display(),
-                "reading calls requires an API token; `transcribe-hook token --database {database} --link --url {url}` \
-                 prints the sign-in URL"
-            );
-        }
-    }
+    let missing = [
+        (Part::SigningSecret, post_call.secrets.is_empty()),
+        (Part::IngestToken, access.ingest_tokens.is_empty()),
+        (Part::Backups, backups.backups.is_none() && !args.backups.litestream()),
+        (Part::Recordings, post_call.recordings.is_none()),
+    ];
+    let report = StartReport {
+        address,
+        scheme: if tls.is_some() { Scheme::Https } else { Scheme::Http },
+        domain: args.tls.domain(),
+        database: &args.database.database,
+        own_token,
+        missing: missing.into_iter().filter(|(_, is_missing)| *is_missing).map(|(part, _)| part).collect(),
+    };
+    report.log()?;
     let settings = Settings {
         writing: WriterLimits { queue_capacity: args.queue_capacity as usize, patience: args.write_timeout },
         max_body: args.max_body,
@@ -187,7 +187,7 @@ async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
         retention,
         streams: args.streams.limits(),
         backfill,
-        backups: args.backups.plan(),
+        backups,
         metrics,
     };
     server::serve(listener, store, settings, stop).await?;

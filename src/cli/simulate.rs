@@ -3,9 +3,10 @@
 
 use super::args::database::DatabaseArgs;
 use super::args::secrets::{ApiToken, IngestToken, SecretKind, Secrets, WebhookSecret};
+use super::args::service_url::ServiceUrlArgs;
 use super::args::token_file;
-use super::args::values::service_url;
 use super::output::print_line;
+use super::usage_error::OrUsage as _;
 use crate::domain::Timestamp;
 use crate::elevenlabs::client::{PlainHttp, parse_base_url};
 use crate::elevenlabs::sample_call::{self, EXPECTED, ExpectedCall};
@@ -14,16 +15,13 @@ use crate::secret::Secret;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
+use std::fmt::Display;
 use std::time::Duration;
 
 #[derive(Debug, Args)]
 pub(super) struct SimulateArgs {
-    /// Call the service at this URL
-    #[arg(
-        long, env = "TRANSCRIBE_HOOK_URL", value_name = "URL", default_value = "http://127.0.0.1:8080",
-        value_parser = service_url,
-    )]
-    url: String,
+    #[command(flatten)]
+    service: ServiceUrlArgs,
     #[command(flatten)]
     secrets: Secrets<WebhookSecret>,
     #[command(flatten)]
@@ -41,8 +39,10 @@ pub(super) fn run(args: &SimulateArgs) -> Result<()> {
     let secrets = args.secrets.read()?;
     let secret = secrets.first().context(
         "the post-call event must be signed; pass the service's --elevenlabs-secret or --elevenlabs-secret-file",
-    )?;
-    let service = ServiceClient::new(&args.url, api_token(args)?);
+    );
+    let secret = secret.or_usage()?;
+    let url = args.service.url()?;
+    let service = ServiceClient::new(&url, api_token(args, &url)?);
     // Checked before anything is stored.
     let session = service.get("/session")?;
     ensure!(
@@ -51,66 +51,94 @@ pub(super) fn run(args: &SimulateArgs) -> Result<()> {
         service.url
     );
     let ingest = bearer(&args.ingest_tokens)?;
-    let ingest: Vec<_> = ingest.iter().map(|value| ("authorization", value.as_str())).collect();
-    let say = |line: String| {
-        if !args.json {
+    let now = Timestamp::now().unix_micros();
+    let conversation_id = format!("conv_simulated_{now:x}");
+    let call = SimulatedCall { service: &service, conversation_id: &conversation_id, ingest, secret, json: args.json };
+    let played = call.play(now.div_euclid(1_000_000) - 60);
+    // What was stored of a failed call would be a live call until it is given up on.
+    match played.as_ref().err().and_then(|_| service.delete(&format!("/api/v1/calls/{conversation_id}")).err()) {
+        None => played,
+        Some(error) => {
+            let flags = format!("erase it with `transcribe-hook erase --conversation {conversation_id} --yes`");
+            played.with_context(|| format!("call {conversation_id} could not be erased ({error}); {flags}"))
+        }
+    }
+}
+
+/// A simulated call, and what is needed to deliver it.
+struct SimulatedCall<'a> {
+    service: &'a ServiceClient,
+    conversation_id: &'a str,
+    /// The header with the ingest token.
+    ingest: Option<String>,
+    secret: &'a Secret,
+    json: bool,
+}
+
+impl SimulatedCall<'_> {
+    fn say(&self, line: impl Display) {
+        if !self.json {
             // A closed pipe does not end the simulation.
             let _ = print_line(line);
         }
-    };
-    let now = Timestamp::now().unix_micros();
-    let conversation_id = format!("conv_simulated_{now:x}");
-    let start = now.div_euclid(1_000_000) - 60;
-    say(format!("call {conversation_id} at {}", service.url));
-
-    say("turns sent by the agent's tool during the call:".to_owned());
-    for delivery in sample_call::live_turns(&conversation_id, start) {
-        let answer = service
-            .post("/webhooks/elevenlabs/transcription", &ingest, &delivery.body.to_string(), 201)
-            .context("a turn was not stored (on 401 pass --ingest-token or --ingest-token-file)")?;
-        let text = |field: &str| delivery.body[field].as_str().unwrap_or_default().to_owned();
-        let note = if delivery.note.is_empty() { String::new() } else { format!("  ({})", delivery.note) };
-        say(format!("  turn {:>2}  {:5}  {}{note}", answer["sequence_number"], text("speaker"), text("message")));
     }
-    say("  (one turn is lost on purpose)".to_owned());
 
-    let event = sample_call::post_call(&conversation_id, start).to_string();
-    let signed_at = Timestamp::now().unix_micros().div_euclid(1_000_000);
-    let signature = sign(secret, signed_at, event.as_bytes());
-    service.post("/webhooks/elevenlabs/post-call", &[(HEADER, &signature)], &event, 200)?;
-    say("post-call event accepted".to_owned());
+    /// Plays the call, which began at `start`, in seconds since 1970, and checks the stored one.
+    fn play(&self, start: i64) -> Result<()> {
+        let Self { service, conversation_id, secret, .. } = *self;
+        let ingest: Vec<_> = self.ingest.iter().map(|value| ("authorization", value.as_str())).collect();
+        let say = |line: String| self.say(line);
+        say(format!("call {conversation_id} at {}", service.url));
 
-    let call = service.get(&format!("/api/v1/calls/{conversation_id}"))?;
-    let turns = service.get(&format!("/api/v1/calls/{conversation_id}/transcriptions?order=time&limit=1000"))?;
-    let turns = turns["data"].as_array().context("the response has no field data")?;
-    say("stored turns, in the order of the call:".to_owned());
-    for turn in turns {
-        let text = |field: &str| turn[field].as_str().unwrap_or_default();
-        say(format!(
-            "  turn {:>2}  {:9}  {:6}  {}",
-            turn["sequence_number"],
-            text("source"),
-            text("speaker_type"),
-            text("message_text")
-        ));
-        if let Some(spoken) = turn["final_text"].as_str() {
-            say(format!("{:28}final text: {spoken}", ""));
+        say("turns sent by the agent's tool during the call:".to_owned());
+        for delivery in sample_call::live_turns(conversation_id, start) {
+            let answer = service
+                .post("/webhooks/elevenlabs/transcription", &ingest, &delivery.body.to_string(), 201)
+                .context("a turn was not stored (on 401 pass --ingest-token or --ingest-token-file)")?;
+            let text = |field: &str| delivery.body[field].as_str().unwrap_or_default().to_owned();
+            let note = if delivery.note.is_empty() { String::new() } else { format!("  ({})", delivery.note) };
+            say(format!("  turn {:>2}  {:5}  {}{note}", answer["sequence_number"], text("speaker"), text("message")));
         }
+        say("  (one turn is lost on purpose)".to_owned());
+
+        let event = sample_call::post_call(conversation_id, start).to_string();
+        let signed_at = Timestamp::now().unix_micros().div_euclid(1_000_000);
+        let signature = sign(secret, signed_at, event.as_bytes());
+        service.post("/webhooks/elevenlabs/post-call", &[(HEADER, &signature)], &event, 200)?;
+        say("post-call event accepted".to_owned());
+
+        let call = service.get(&format!("/api/v1/calls/{conversation_id}"))?;
+        let turns = service.get(&format!("/api/v1/calls/{conversation_id}/transcriptions?order=time&limit=1000"))?;
+        let turns = turns["data"].as_array().context("the response has no field data")?;
+        say("stored turns, in the order of the call:".to_owned());
+        for turn in turns {
+            let text = |field: &str| turn[field].as_str().unwrap_or_default();
+            say(format!(
+                "  turn {:>2}  {:9}  {:6}  {}",
+                turn["sequence_number"],
+                text("source"),
+                text("speaker_type"),
+                text("message_text")
+            ));
+            if let Some(spoken) = turn["final_text"].as_str() {
+                say(format!("{:28}final text: {spoken}", ""));
+            }
+        }
+        let problems = problems(&call, turns);
+        if self.json {
+            print_line(json!({"call": call, "transcriptions": turns, "problems": problems}))?;
+        }
+        let counts = counts(&call);
+        say(format!(
+            "reconciled: {} matched ({} corrected), {} added, {} live only",
+            counts.matched, counts.corrected, counts.added, counts.live_only
+        ));
+        if !problems.is_empty() {
+            bail!("the stored call differs from the expected one: {}", problems.join("; "));
+        }
+        say("the call is whole".to_owned());
+        Ok(())
     }
-    let problems = problems(&call, turns);
-    if args.json {
-        print_line(json!({"call": call, "transcriptions": turns, "problems": problems}))?;
-    }
-    let counts = counts(&call);
-    say(format!(
-        "reconciled: {} matched ({} corrected), {} added, {} live only",
-        counts.matched, counts.corrected, counts.added, counts.live_only
-    ));
-    if !problems.is_empty() {
-        bail!("the stored call differs from the expected one: {}", problems.join("; "));
-    }
-    say("the call is whole".to_owned());
-    Ok(())
 }
 
 fn counts(call: &Value) -> ExpectedCall {
@@ -158,12 +186,12 @@ fn header(token: &Secret) -> String {
 }
 
 /// Returns the header with the API token: the configured one, or else the one in the token file beside the database.
-fn api_token(args: &SimulateArgs) -> Result<Option<String>> {
+fn api_token(args: &SimulateArgs, url: &str) -> Result<Option<String>> {
     if !args.api_tokens.is_empty() {
         return bearer(&args.api_tokens);
     }
     // The token of the token file is only sent where no other host can read it.
-    if parse_base_url(&args.url, PlainHttp::OnLoopback).is_err() {
+    if parse_base_url(url, PlainHttp::OnLoopback).is_err() {
         return Ok(None);
     }
     let path = token_file::path(&args.database.database);
@@ -200,6 +228,18 @@ impl ServiceClient {
             request = request.header("authorization", authorization);
         }
         check_response(request.call(), 200).with_context(|| format!("GET {}{path}", self.url))
+    }
+
+    /// Deletes a resource, which need not exist.
+    fn delete(&self, path: &str) -> Result<()> {
+        let mut request = self.agent.delete(format!("{}{path}", self.url));
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
+        }
+        let answer = request.call().with_context(|| format!("DELETE {}{path}", self.url))?;
+        let status = answer.status();
+        ensure!(status.is_success() || status == 404, "DELETE {}{path}: responded {status}", self.url);
+        Ok(())
     }
 
     fn post(&self, path: &str, headers: &[(&str, &str)], body: &str, status: u16) -> Result<Value> {

@@ -50,6 +50,19 @@ pub enum SignatureError {
     Mismatch,
 }
 
+impl SignatureError {
+    /// Returns the name of the cause, without details.
+    pub fn cause(&self) -> &'static str {
+        match self {
+            Self::NoSecret => "no_secret",
+            Self::Missing => "no_signature",
+            Self::Malformed(_) => "malformed_signature",
+            Self::Stale { .. } => "signature_time",
+            Self::Mismatch => "signature",
+        }
+    }
+}
+
 /// Verifies a complete body.
 ///
 /// `header` is the header's value, `now` the present in seconds since 1970. The signature's time may be up to

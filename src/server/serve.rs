@@ -42,9 +42,6 @@ pub enum ServeError {
     /// A system call failed.
     #[error("the server failed")]
     Io(#[source] io::Error),
-    /// Backups cannot be made as configured.
-    #[error("cannot make backups of the database")]
-    Backups(#[source] io::Error),
     /// The writer's thread ended unexpectedly, because of a bug.
     #[error("the writer thread ended unexpectedly; nothing more can be stored")]
     WriterDied,
@@ -167,7 +164,7 @@ pub async fn serve(
     if let Some(database) = store.copier().database() {
         backup::remove_leftovers(database, &settings.backups);
     }
-    let backups = backup::Periodic::start(&settings.backups, store.copier()).map_err(ServeError::Backups)?;
+    let backups = backup::Periodic::start(&settings.backups, store.copier()).map_err(ServeError::Io)?;
     let (writer, mut writer_thread) =
         Writer::start(store.clone(), settings.writing, settings.redactor.take()).map_err(ServeError::Io)?;
     let jobs = Jobs::start(&mut settings, backups, &store, &writer).map_err(ServeError::Io)?;

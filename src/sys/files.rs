@@ -4,6 +4,7 @@
 //! - An existing file is opened without following links and without blocking. It must be a regular file with one name
 //!   and belong to this user. A FIFO, device, socket or folder is an error at once.
 
+use super::paths::parent_dir;
 use rustix::fs::{OFlags, RenameFlags};
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io;
@@ -37,7 +38,7 @@ impl FileId {
 /// # Errors
 /// The name is taken, even by a broken link, or the operating system refused.
 pub fn create(path: &Path) -> io::Result<File> {
-    let file = options().create_new(true).mode(MODE).open(path)?;
+    let file = options().create_new(true).mode(MODE).open(path).map_err(|error| with_owner(error, parent_dir(path)))?;
     // The umask may have removed permissions that the owner needs.
     file.set_permissions(Permissions::from_mode(MODE))?;
     Ok(file)
@@ -86,7 +87,7 @@ pub fn open_or_create(path: &Path, other_owner: Option<u32>) -> io::Result<(File
 pub fn open_regular(path: &Path, writing: bool) -> io::Result<File> {
     // Checks before opening, because opening a device may have effects.
     expect_regular(path, &fs::symlink_metadata(path)?)?;
-    let file = options().write(writing).open(path)?;
+    let file = options().write(writing).open(path).map_err(|error| with_owner(error, path))?;
     expect_regular(path, &file.metadata()?)?;
     Ok(file)
 }
@@ -111,6 +112,18 @@ pub fn expect_regular(path: &Path, metadata: &Metadata) -> io::Result<()> {
         "is a device, not a regular file"
     };
     Err(refused(path, what))
+}
+
+/// Adds to a refusal who may use the path, because root may have created it in place of the service's user.
+fn with_owner(error: io::Error, path: &Path) -> io::Error {
+    let Ok(metadata) = fs::metadata(path) else { return error };
+    let user = rustix::process::geteuid().as_raw();
+    if error.kind() != io::ErrorKind::PermissionDenied || metadata.uid() == user {
+        return error;
+    }
+    let (owner, mode) = (metadata.uid(), metadata.mode() & 0o777);
+    let what = format!("{} belongs to uid {owner} with mode {mode:o}, and this process is uid {user}", path.display());
+    io::Error::new(error.kind(), format!("{error}: {what}; give it to this user with chown"))
 }
 
 fn refused(path: &Path, what: &str) -> io::Error {

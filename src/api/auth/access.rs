@@ -17,6 +17,8 @@ use super::signed_out::SignedOut;
 use crate::api::error::ApiError;
 use crate::api::error_code::ErrorCode;
 use crate::api::memory_budget::Proved;
+use crate::api::paths::{HISTORY_WEBHOOK_PATH, POST_CALL_WEBHOOK_PATH, TURN_WEBHOOK_PATH};
+use crate::api::refusal_log::log_refusal;
 use crate::domain::{Invalid, Timestamp};
 use crate::secret::{Secret, Tokens};
 use futures_util::StreamExt as _;
@@ -48,8 +50,8 @@ impl RouteAccess {
             "/" | "/docs" | "/healthz" | "/openapi.json" | "/readyz" | "/session" => Self::Public,
             // Files of the sign-in page, which contains no data of calls.
             _ if path.starts_with("/assets/") => Self::Public,
-            crate::api::paths::TURN_WEBHOOK_PATH | "/webhooks/elevenlabs/history" => Self::Ingest,
-            "/webhooks/elevenlabs/post-call" => Self::Signed,
+            TURN_WEBHOOK_PATH | HISTORY_WEBHOOK_PATH => Self::Ingest,
+            POST_CALL_WEBHOOK_PATH => Self::Signed,
             _ if path == WEBHOOK_PREFIX
                 || path.strip_prefix(WEBHOOK_PREFIX).is_some_and(|rest| rest.starts_with('/')) =>
             {
@@ -172,7 +174,7 @@ impl Access {
             RouteAccess::Ingest => {
                 let headers = request.headers();
                 let shown = bearer(headers).into_iter().chain(header_value(headers, "x-webhook-token"));
-                check_any(&self.0.ingest, shown, "send the ingest token as Authorization: Bearer or X-Webhook-Token")?;
+                check_ingest(&self.0.ingest, shown)?;
                 Ok(Some(Grant::ByToken))
             }
             RouteAccess::Admin => self.require_admin(request).map(Some),
@@ -242,8 +244,8 @@ impl Access {
     }
 }
 
-/// Checks that one of the values is a token.
-fn check_any<'a>(tokens: &Tokens, shown: impl Iterator<Item = &'a [u8]>, wanted: &str) -> Result<(), ApiError> {
+/// Checks that one of the values is an ingest token. Logs a refusal, because the agent does not notice it.
+fn check_ingest<'a>(tokens: &Tokens, shown: impl Iterator<Item = &'a [u8]>) -> Result<(), ApiError> {
     let mut any = false;
     for shown in shown {
         any = true;
@@ -251,7 +253,12 @@ fn check_any<'a>(tokens: &Tokens, shown: impl Iterator<Item = &'a [u8]>, wanted:
             return Ok(());
         }
     }
-    Err(if any { ApiError::wrong_token("invalid ingest token") } else { ApiError::no_token(wanted) })
+    if any {
+        log_refusal("ingest_token", "invalid ingest token");
+        return Err(ApiError::wrong_token("invalid ingest token"));
+    }
+    log_refusal("no_ingest_token", "a turn or history without the ingest token");
+    Err(ApiError::no_token("send the ingest token as Authorization: Bearer or X-Webhook-Token"))
 }
 
 fn header_value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
@@ -337,16 +344,8 @@ mod tests {
         ] {
             assert_eq!(webhook_path(saved).as_deref(), Some(signed), "{saved}");
         }
-        for other in [
-            signed,
-            crate::api::paths::TURN_WEBHOOK_PATH,
-            "/",
-            "",
-            "/api/v1/calls/",
-            "/webhooksx/",
-            "/x/webhooks/",
-            "/webhooks/",
-        ] {
+        for other in [signed, TURN_WEBHOOK_PATH, "/", "", "/api/v1/calls/", "/webhooksx/", "/x/webhooks/", "/webhooks/"]
+        {
             assert_eq!(webhook_path(other), None, "{other}");
         }
         // The result is still below the webhooks, so it is never asked for the API token.

@@ -10,6 +10,7 @@ use crate::api::content_encoding::{coding_of, unpacked};
 use crate::api::error::ApiError;
 use crate::api::error_code::ErrorCode;
 use crate::api::memory_budget::{Budget, Hold, Sender};
+use crate::api::refusal_log::log_refusal;
 use crate::domain::Timestamp;
 use crate::elevenlabs::signature::{self, Verifier};
 use crate::recordings::{RecordingError, RecordingUpload, Recordings, StoredRecording, audio_starts_in};
@@ -300,10 +301,7 @@ pub(in crate::api) fn stopping() -> ApiError {
 }
 
 fn unauthorized(refusal: signature::SignatureError) -> ApiError {
-    // A wrong clock makes every event fail, so the operator needs this warning.
-    if let signature::SignatureError::Stale { age, tolerance } = refusal {
-        tracing::warn!(age_seconds = age, tolerance_seconds = tolerance, "refused a signature: {refusal}");
-    }
+    log_refusal(refusal.cause(), &refusal.to_string());
     ApiError::Unauthorized {
         code: ErrorCode::InvalidSignature,
         details: refusal.to_string(),

@@ -5,6 +5,7 @@ use super::token_file;
 use super::values::network;
 use crate::api::auth::client::Proxies;
 use crate::api::auth::{AccessSettings, check_token};
+use crate::cli::usage_error::{OrUsage as _, usage};
 use crate::secret::Secret;
 use crate::server::cors::{Origin, Origins};
 use crate::sys::paths::with_suffix;
@@ -42,21 +43,12 @@ pub(in crate::cli) struct AccessArgs {
     allow_origin: Vec<Origin>,
 }
 
-/// The senders that the webhooks expect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::cli) enum Senders {
-    /// Programs on this machine only.
-    ThisMachine,
-    /// Also ElevenLabs or other machines.
-    Others,
-}
-
 impl AccessArgs {
     /// Reads the configured tokens.
     ///
     /// # Errors
     /// A token is invalid, or contradicts `--no-token`.
-    pub(in crate::cli) fn settings(&self, senders: Senders) -> Result<AccessSettings> {
+    pub(in crate::cli) fn settings(&self) -> Result<AccessSettings> {
         let settings = AccessSettings {
             ingest_tokens: tokens(&self.ingest_tokens)?,
             api_tokens: tokens(&self.api_tokens)?,
@@ -64,17 +56,13 @@ impl AccessArgs {
             signed_out: None,
             refusals_a_minute: self.refusals_per_minute,
         };
-        anyhow::ensure!(
-            !self.no_token || settings.api_tokens.is_empty(),
-            "--no-token and --api-token contradict each other; remove one of them"
-        );
+        if self.no_token && !settings.api_tokens.is_empty() {
+            return Err(usage("--no-token and --api-token contradict each other; remove one of them"));
+        }
         if self.no_token {
             tracing::warn!(
                 "reading, erasing and downloading need no token (--no-token); anybody with network access can do it"
             );
-        }
-        if settings.ingest_tokens.is_empty() && senders == Senders::Others {
-            tracing::warn!("storing turns and histories needs no token; set --ingest-token");
         }
         Ok(settings)
     }
@@ -112,6 +100,6 @@ impl AccessArgs {
 
 fn tokens<K: SecretKind>(secrets: &Secrets<K>) -> Result<Vec<Secret>> {
     let tokens = secrets.read()?;
-    tokens.iter().try_for_each(|token| check_token(token).with_context(|| format!("--{}", K::FLAG)))?;
+    tokens.iter().try_for_each(|token| check_token(token).with_context(|| format!("--{}", K::FLAG))).or_usage()?;
     Ok(tokens)
 }

@@ -2,6 +2,7 @@
 
 use super::secrets::{ApiKey, Secrets};
 use super::values::base_url;
+use crate::cli::usage_error::OrUsage as _;
 use crate::elevenlabs::client::{self, Client, RetryPolicy};
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -26,6 +27,6 @@ impl ElevenLabsArgs {
     pub(in crate::cli) fn client(&self) -> Result<Option<Client>> {
         let Some(key) = self.key.read_one()? else { return Ok(None) };
         let client = Client::new(&self.elevenlabs_base_url, key, RetryPolicy::default());
-        Ok(Some(client.context("--elevenlabs-base-url")?))
+        Ok(Some(client.context("--elevenlabs-base-url").or_usage()?))
     }
 }

@@ -1,5 +1,6 @@
 //! Flag of `serve` for a second address that serves metrics.
 
+use super::listen::listen_address;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use std::net::SocketAddr;
@@ -8,7 +9,7 @@ use tokio::net::TcpListener;
 #[derive(Debug, Args)]
 pub(in crate::cli) struct MetricsArgs {
     /// Serve /metrics also on this address, without a token
-    #[arg(long, env = "TRANSCRIBE_HOOK_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
+    #[arg(long, env = "TRANSCRIBE_HOOK_METRICS_LISTEN", value_name = "ADDRESS:PORT", value_parser = listen_address)]
     metrics_listen: Option<SocketAddr>,
 }
 

@@ -3,6 +3,7 @@
 use super::secrets::{Secrets, WebhookSecret};
 use super::values::size;
 use crate::api::webhooks::signed_body::PostCallSettings;
+use crate::cli::usage_error::OrUsage as _;
 use crate::recordings::Recordings;
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -41,15 +42,10 @@ pub(in crate::cli) struct PostCallArgs {
 }
 
 impl PostCallArgs {
-    /// Returns whether a secret is configured. Without one, no event is accepted.
-    pub(in crate::cli) fn accepts_events(&self) -> bool {
-        !self.secrets.is_empty()
-    }
-
     /// Reads the secrets and opens the recordings folder.
     pub(in crate::cli) fn settings(&self) -> Result<PostCallSettings> {
         let recordings = self.audio_dir.as_deref().map(|folder| {
-            Recordings::open(folder).with_context(|| format!("cannot store recordings in {}", folder.display()))
+            Recordings::open(folder).with_context(|| format!("--audio-dir {}", folder.display())).or_usage()
         });
         Ok(PostCallSettings {
             secrets: self.secrets.read()?,

@@ -1,7 +1,8 @@
 //! The flag that says how long calls are kept.
 
 use super::values::age;
-use anyhow::{Result, ensure};
+use crate::cli::usage_error::usage;
+use anyhow::Result;
 use clap::Args;
 use std::time::Duration;
 
@@ -21,8 +22,8 @@ impl RetentionArgs {
     /// # Errors
     /// Calls would be erased before they are considered over.
     pub(in crate::cli) fn retention(&self, stale_after: Duration) -> Result<Option<Duration>> {
-        if let Some(retention) = self.retention {
-            ensure!(retention >= stale_after, "--retention must not be shorter than --stale-after");
+        if self.retention.is_some_and(|retention| retention < stale_after) {
+            return Err(usage("--retention must not be shorter than --stale-after"));
         }
         Ok(self.retention)
     }

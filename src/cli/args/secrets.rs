@@ -3,6 +3,7 @@
 //! The secrets are validated after the command line is parsed, because errors of the parser would contain them. Neither
 //! help texts nor the table of flags show the value of a variable.
 
+use crate::cli::usage_error::{OrUsage as _, usage};
 use crate::domain::placeholder;
 use crate::secret::Secret;
 use anyhow::{Context as _, Result};
@@ -136,6 +137,10 @@ impl<K: SecretKind> Secrets<K> {
     /// # Errors
     /// A secret is invalid, or a file cannot be read or contains no secret. The error never contains a secret.
     pub(in crate::cli) fn read(&self) -> Result<Vec<Secret>> {
+        self.read_all().or_usage()
+    }
+
+    fn read_all(&self) -> Result<Vec<Secret>> {
         let mut secrets = Vec::new();
         for text in &self.given {
             secrets.push(secret::<K>(text).with_context(|| format!("--{} or {}", K::FLAG, K::VARIABLE))?);
@@ -159,7 +164,9 @@ impl<K: SecretKind> Secrets<K> {
     /// More than one was given, or one of the errors of [`Secrets::read`].
     pub(in crate::cli) fn read_one(&self) -> Result<Option<Secret>> {
         let mut secrets = self.read()?;
-        anyhow::ensure!(secrets.len() <= 1, "--{}: accepts only one secret", K::FLAG);
+        if secrets.len() > 1 {
+            return Err(usage(format_args!("--{}: accepts only one secret", K::FLAG)));
+        }
         Ok(secrets.pop())
     }
 }

@@ -1,6 +1,7 @@
 //! Flags of `serve` for HTTPS.
 
 use super::values::domain;
+use crate::cli::usage_error::OrUsage as _;
 use crate::server::tls::{AcmeSettings, CertificateFiles, Tls, TlsSettings};
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -68,11 +69,11 @@ impl TlsArgs {
                 cache: self.acme_cache.clone(),
                 directory: self.acme_directory.clone(),
                 contact: self.acme_contact.clone(),
-                roots: roots.transpose()?,
+                roots: roots.transpose().or_usage()?,
             })
         } else {
             return Ok(None);
         };
-        Ok(Some(Tls::open(settings).context("cannot serve HTTPS")?))
+        Ok(Some(Tls::open(settings).context("cannot serve HTTPS").or_usage()?))
     }
 }

@@ -6,13 +6,14 @@
 use crate::api::auth::check_token;
 use crate::secret::{Secret, random_bytes};
 use crate::sys::atomic_file;
-use crate::sys::paths::with_suffix;
+use crate::sys::files;
+use crate::sys::paths::{parent_dir, with_suffix};
 use anyhow::{Context as _, Result, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -39,10 +40,12 @@ pub(in crate::cli) fn read(path: &Path) -> Result<Option<Vec<Secret>>> {
 /// The file cannot be read or created, is not a list of tokens, or its token may have been chosen by another user:
 /// through a link, or as the file's owner.
 pub(in crate::cli) fn read_or_create(path: &Path) -> Result<Vec<Secret>> {
-    let Some(file) = open(path)? else { return Ok(vec![create(path)?]) };
+    let heir = heir(path).with_context(|| path.display().to_string())?;
+    let Some(file) = open(path)? else { return Ok(vec![create(path, &heir)?]) };
     let name = path.display();
     let metadata = file.metadata().with_context(|| name.to_string())?;
-    let own = [geteuid().as_raw(), 0];
+    let user = geteuid();
+    let own = [user.as_raw(), 0, if user.is_root() { heir.uid() } else { 0 }];
     ensure!(own.contains(&metadata.uid()), "{name}: belongs to user {}; delete it to get a new token", metadata.uid());
     ensure!(metadata.nlink() == 1, "{name}: has {} names (hard links); delete it to get a new token", metadata.nlink());
     if metadata.mode() & 0o077 != 0 {
@@ -52,7 +55,13 @@ pub(in crate::cli) fn read_or_create(path: &Path) -> Result<Vec<Secret>> {
             file = %name, mode, "token file was readable by others, so its mode is now 600; delete it for a new token"
         );
     }
+    files::give_to_owner_of(&file, &heir).with_context(|| name.to_string())?;
     tokens(file, path)
+}
+
+/// Returns the metadata of the owner of a token file: that of its database, or else of the folder.
+fn heir(path: &Path) -> io::Result<Metadata> {
+    fs::symlink_metadata(path.with_extension("")).or_else(|_| fs::metadata(parent_dir(path)))
 }
 
 /// Opens a regular file without following a symbolic link. Returns `None` if it does not exist.
@@ -87,12 +96,16 @@ fn tokens(file: File, path: &Path) -> Result<Vec<Secret>> {
     Ok(tokens)
 }
 
-/// Creates the file. It gets its name once it is complete and on disk.
-fn create(path: &Path) -> Result<Secret> {
+/// Creates the file. It gets its name once it is complete and on disk. If root creates it, it belongs to the owner of the
+/// database, whose service must read it.
+fn create(path: &Path, heir: &Metadata) -> Result<Secret> {
     let name = || format!("cannot create {}", path.display());
     let bytes = random_bytes::<32>().with_context(name)?;
     let token = Secret::new(&format!("th_{}", URL_SAFE_NO_PAD.encode(bytes))).with_context(name)?;
     atomic_file::write_new(path, format!("{}\n", token.expose()).as_bytes()).with_context(name)?;
+    if let Some(file) = open(path)? {
+        files::give_to_owner_of(&file, heir).with_context(name)?;
+    }
     Ok(token)
 }
 
@@ -108,25 +121,25 @@ mod tests {
         assert!(read(&path).unwrap().is_none());
         let made = read_or_create(&path).unwrap();
         assert_eq!(made[0].expose().len(), "th_".len() + 43);
-        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         for again in [read_or_create(&path).unwrap(), read(&path).unwrap().unwrap()] {
             assert_eq!(again[0].expose(), made[0].expose());
         }
-        std::fs::remove_file(&path).unwrap();
+        fs::remove_file(&path).unwrap();
         assert_ne!(read_or_create(&path).unwrap()[0].expose(), made[0].expose());
-        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "nothing else is left");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "nothing else is left");
     }
 
     #[test]
     fn several_lines_are_several_tokens_and_what_others_can_read_is_closed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("calls.db.token");
-        std::fs::write(&path, "a_token_that_is_long_enough\n\n another_token_after_it \n").unwrap();
-        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        fs::write(&path, "a_token_that_is_long_enough\n\n another_token_after_it \n").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
         let tokens = read_or_create(&path).unwrap();
         let tokens: Vec<_> = tokens.iter().map(Secret::expose).collect();
         assert_eq!(tokens, ["a_token_that_is_long_enough", "another_token_after_it"]);
-        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
     }
 
     #[test]
@@ -138,27 +151,27 @@ mod tests {
             let said = format!("{:#}", read_or_create(&path).unwrap_err());
             assert!(said.contains(why) && said.contains("calls.db.token") && !said.contains("short\u{e9}"), "{said}");
             if path.is_dir() {
-                std::fs::remove_dir(&path).unwrap();
+                fs::remove_dir(&path).unwrap();
             } else {
-                std::fs::remove_file(&path).unwrap();
+                fs::remove_file(&path).unwrap();
             }
         };
         symlink(&elsewhere, &path).unwrap();
         refused("symbolic link");
         assert!(!elsewhere.exists());
-        std::fs::write(&elsewhere, "a_token_that_is_long_enough\n").unwrap();
+        fs::write(&elsewhere, "a_token_that_is_long_enough\n").unwrap();
         symlink(&elsewhere, &path).unwrap();
         refused("symbolic link");
-        std::fs::hard_link(&elsewhere, &path).unwrap();
+        fs::hard_link(&elsewhere, &path).unwrap();
         refused("hard links");
-        std::fs::create_dir(&path).unwrap();
+        fs::create_dir(&path).unwrap();
         refused("regular file");
         assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
         refused("regular file");
         for (text, why) in
             [("", "no token"), ("\n \n", "no token"), ("short\u{e9}\n", "line 1"), ("fifteen_letters", "16")]
         {
-            std::fs::write(&path, text).unwrap();
+            fs::write(&path, text).unwrap();
             refused(why);
         }
     }

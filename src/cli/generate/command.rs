@@ -4,6 +4,7 @@ use super::{man_pages, systemd_unit};
 use crate::api;
 use crate::cli::args::values::ValueError;
 use crate::cli::output::print_line;
+use crate::cli::usage_error::usage;
 use crate::elevenlabs::agent_tool::{self, ToolKind, ToolOptions};
 use crate::elevenlabs::client::{PlainHttp, parse_base_url};
 use anyhow::Result;
@@ -15,6 +16,9 @@ use clap_complete::Shell;
 /// Each row of graphs answers one question: traffic, latency, saturation, space, housekeeping. A variable selects the
 /// instances. A test checks that every queried metric and every named flag exists.
 const DASHBOARD: &str = include_str!("grafana-dashboard.json");
+
+/// Alert rules of the metrics, for Prometheus. Tests check that every metric exists, and when each alert fires.
+const ALERT_RULES: &str = include_str!("prometheus-rules.yml");
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct GenerateArgs {
@@ -32,6 +36,8 @@ enum Artifact {
     Systemd(systemd_unit::SystemdArgs),
     /// Print a Grafana dashboard of the service's metrics
     GrafanaDashboard,
+    /// Print alert rules for Prometheus
+    PrometheusRules,
     /// Print shell completions
     Completions {
         /// Complete for this shell
@@ -51,12 +57,13 @@ struct ToolArgs {
     kind: ToolKindArg,
     /// Send the ingest token in this ElevenLabs workspace secret
     ///
-    /// Without the id of a secret the tool sends no token.
+    /// Create it with the ingest token in ElevenLabs' agent settings, under workspace secrets, or by POST
+    /// /v1/convai/secrets. Without the id of a secret the tool sends no token.
     #[arg(long, env = "TRANSCRIBE_HOOK_SECRET_ID", value_name = "ID")]
     secret_id: Option<String>,
     /// Send the driver's number from this dynamic variable
     ///
-    /// Every call of the agent must then define the variable.
+    /// Every call of the agent must then define the variable. Only histories carry it.
     #[arg(long, env = "TRANSCRIBE_HOOK_DRIVER_VARIABLE", value_name = "NAME")]
     driver_variable: Option<String>,
 }
@@ -86,23 +93,26 @@ fn public_url(text: &str) -> Result<String, ValueError> {
 pub(in crate::cli) fn run(args: &GenerateArgs, command: Command) -> Result<()> {
     let text = match &args.what {
         Artifact::Openapi => api::openapi_document(),
-        Artifact::ElevenlabsTool(args) => tool(args),
+        Artifact::ElevenlabsTool(args) => tool(args)?,
         Artifact::Systemd(args) => systemd_unit::unit(args, command),
         Artifact::GrafanaDashboard => DASHBOARD.trim_end().to_owned(),
+        Artifact::PrometheusRules => ALERT_RULES.trim_end().to_owned(),
         Artifact::Completions { shell } => completions(*shell, command),
         Artifact::Man(args) => return man_pages::run(args, command),
     };
     print_line(text)
 }
 
-fn tool(args: &ToolArgs) -> String {
+fn tool(args: &ToolArgs) -> Result<String> {
+    if args.driver_variable.is_some() && matches!(args.kind, ToolKindArg::Turn) {
+        return Err(usage("--driver-variable requires --kind history, because a turn names no driver"));
+    }
     let settings = ToolOptions {
         base_url: &args.url,
         secret_id: args.secret_id.as_deref(),
         driver_variable: args.driver_variable.as_deref(),
     };
-    serde_json::to_string_pretty(&agent_tool::configuration(args.kind.into(), settings))
-        .expect("a JSON value can be serialized")
+    Ok(serde_json::to_string_pretty(&agent_tool::configuration(args.kind.into(), settings))?)
 }
 
 fn completions(shell: Shell, mut command: Command) -> String {

@@ -2,7 +2,7 @@
 //!
 //! Lines are stored in batches, and each line completely or not at all. Importing a file twice changes nothing.
 
-use crate::cli::args::database::DatabaseArgs;
+use crate::cli::args::database::NewDatabaseArgs;
 use crate::cli::output::{eprint_line, print_line};
 use crate::domain::validation::join_errors;
 use crate::domain::{ConversationId, Timestamp};
@@ -27,7 +27,7 @@ pub(in crate::cli) struct CallsArgs {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
-    database: DatabaseArgs,
+    database: NewDatabaseArgs,
     /// Continue after invalid lines
     #[arg(long, env = "TRANSCRIBE_HOOK_SKIP_BAD")]
     skip_bad: bool,
@@ -59,7 +59,7 @@ struct Counts {
 
 pub(in crate::cli) fn run(args: &CallsArgs) -> Result<()> {
     let input = crate::cli::args::input::open(&args.file)?;
-    let store = args.database.open_beside_service()?;
+    let store = args.database.open()?;
     // A call that a cancelled import left unfinished could not be imported again.
     erase_slices(&store, Unfinished::All, store.other_writers())?;
     let bar = ProgressBar::new_spinner();

@@ -1,8 +1,9 @@
 //! The `import` command: reads drivers and dispatches from a file, all or nothing. Works while the service runs.
 
-use crate::cli::args::database::DatabaseArgs;
+use crate::cli::args::database::NewDatabaseArgs;
 use crate::cli::args::input::open;
 use crate::cli::output::{eprint_line, print_line};
+use crate::cli::usage_error::usage;
 use crate::domain::Timestamp;
 use crate::domain::driver_form::{parse_dispatch, parse_driver};
 use crate::import::{Columns, ImportFormat, ParsedRows, ReadError, RowError, read_rows};
@@ -38,7 +39,7 @@ struct FileArgs {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
-    database: DatabaseArgs,
+    database: NewDatabaseArgs,
     /// Set the format; default: by the file's extension
     #[arg(long, env = "TRANSCRIBE_HOOK_FORMAT", value_name = "FORMAT")]
     format: Option<ImportFormatArg>,
@@ -96,7 +97,8 @@ fn format(args: &FileArgs) -> Result<ImportFormat> {
         (None, Some("csv" | "tsv" | "tab")) => Ok(ImportFormat::Csv),
         (None, Some("jsonl" | "ndjson" | "json")) => Ok(ImportFormat::JsonLines),
         _ => {
-            bail!("the extension of {} is no format; pass --format csv or --format jsonl", args.file.display())
+            let file = args.file.display();
+            Err(usage(format_args!("the extension of {file} is no format; pass --format csv or --format jsonl")))
         }
     }
 }
@@ -112,7 +114,7 @@ fn store<T: Clone, K: std::hash::Hash + Eq, C: Command<Output = Counts>>(
     let mut parsed = rows.with_context(|| args.file.display().to_string())?;
     parsed.reject_repeated(key_field, key);
     let ParsedRows { mut rows, errors: mut bad } = parsed;
-    let database = args.database.open_beside_service()?;
+    let database = args.database.open()?;
     let counts = loop {
         if !bad.is_empty() && !args.skip_bad {
             report(&mut bad);

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
+use thiserror::Error;
 
 /// Name of the snapshot, which is beside the database.
 pub const LATEST: &str = "latest.db";
@@ -41,6 +42,41 @@ pub struct BackupSchedule {
     pub snapshot_every: Option<Duration>,
     /// Another folder that may contain unfinished backups.
     pub folder: Option<PathBuf>,
+}
+
+/// A reason why backups cannot be made as configured.
+#[derive(Debug, Error)]
+pub enum ScheduleError {
+    /// The folder cannot be created.
+    #[error("cannot create the folder {}", .0.display())]
+    Folder(PathBuf, #[source] io::Error),
+    /// No backup can be created in the folder.
+    #[error(transparent)]
+    File(AsideError),
+    /// The database has the name of the snapshot.
+    #[error("the database must not be named {LATEST}, the name of the snapshot")]
+    Named,
+}
+
+impl BackupSchedule {
+    /// Creates the backup folder, and checks that backups of `database` can be written. So a mistake shows at the start
+    /// instead of at the first backup.
+    ///
+    /// # Errors
+    /// See [`ScheduleError`]. A full disk is none, because it may be freed in time.
+    pub fn prepare(&self, database: &Path) -> Result<(), ScheduleError> {
+        if let Some(RotatingBackups { folder, .. }) = &self.backups {
+            files::create_folder(folder).map_err(|error| ScheduleError::Folder(folder.clone(), error))?;
+            match Aside::over(&folder.join(name(database, Timestamp::now()))) {
+                Err(AsideError::Io(_, error)) if error.kind() == io::ErrorKind::StorageFull => {}
+                tried => drop(tried.map_err(ScheduleError::File)?),
+            }
+        }
+        if self.snapshot_every.is_some() && latest(database) == database {
+            return Err(ScheduleError::Named);
+        }
+        Ok(())
+    }
 }
 
 /// Schedule of retained backups.
@@ -71,24 +107,12 @@ impl Periodic {
     /// Starts to make backups, immediately if one is due. Returns `None` if none are configured.
     ///
     /// # Errors
-    /// The backup folder cannot be created or written, the database has the name [`LATEST`], or no thread could be
-    /// started.
+    /// The database is not one file, or no thread could be started.
     pub fn start(plan: &BackupSchedule, copier: BackupSource) -> io::Result<Option<Self>> {
         if plan.backups.is_none() && plan.snapshot_every.is_none() {
             return Ok(None);
         }
         let database = copier.database().ok_or_else(|| io::Error::other("the database is not one file"))?.to_owned();
-        if let Some(backups) = &plan.backups {
-            files::create_folder(&backups.folder)?;
-            // Fails at the start instead of at the first backup. A full disk may be freed in time.
-            match Aside::over(&backups.folder.join(super::file_name::file_name(&database, Timestamp::now()))) {
-                Err(AsideError::Io(_, error)) if error.kind() == io::ErrorKind::StorageFull => {}
-                tried => drop(tried.map_err(io::Error::other)?),
-            }
-        }
-        if plan.snapshot_every.is_some() && latest(&database) == database {
-            return Err(io::Error::other(format!("the database must not be named {LATEST}, the name of the snapshot")));
-        }
         let ending = Arc::new(AtomicBool::new(false));
         let maker = BackupWorker { copier, database, backups: plan.backups.clone(), ending: ending.clone() };
         let snapshot_every = plan.snapshot_every;

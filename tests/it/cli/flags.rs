@@ -42,7 +42,9 @@ fn a_variable_sets_what_a_flag_does_not() {
 
 #[test]
 fn wrong_usage_exits_with_2_and_names_the_flag() {
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 10] = [
+        (&["serve", "--listen", "9090"], "127.0.0.1:9090"),
+        (&["serve", "--metrics-listen", "localhost:9100"], "127.0.0.1:9100"),
         (&["serve", "--listen", "x"], "--listen"),
         (&["serve", "--listen", "localhost"], "--listen"),
         (&["serve", "--queue-capacity", "0"], "--queue-capacity"),
@@ -190,7 +192,7 @@ fn a_log_without_its_database_is_not_taken_for_a_new_ones() {
 fn a_database_newer_than_the_program_is_left_untouched() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("calls.db");
-    assert!(binary().args(["migrate", "--database"]).arg(&database).status().unwrap().success());
+    assert!(binary().args(["migrate", "--create", "--database"]).arg(&database).status().unwrap().success());
     rusqlite::Connection::open(&database)
         .unwrap()
         .execute_batch("PRAGMA user_version = 999; PRAGMA wal_checkpoint(TRUNCATE)")
@@ -208,7 +210,7 @@ const NOBODY: u32 = 65_534;
 fn a_read_only_file_or_folder_is_said_and_left_untouched() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("calls.db");
-    assert!(binary().args(["migrate", "--database"]).arg(&database).status().unwrap().success());
+    assert!(binary().args(["migrate", "--create", "--database"]).arg(&database).status().unwrap().success());
     let before = std::fs::read(&database).unwrap();
     let serve_as_nobody = || {
         let mut command = binary();
@@ -310,8 +312,37 @@ fn migrate_makes_a_database_and_again_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("calls.db");
     for _ in 0..2 {
-        let out = binary().args(["migrate", "--database"]).arg(&database).output().unwrap();
+        let out = binary().args(["migrate", "--create", "--database"]).arg(&database).output().unwrap();
         assert!(out.status.success(), "{out:?}");
     }
     assert!(database.exists() && !database.with_extension("db-wal").exists());
+}
+
+#[test]
+fn a_misspelled_path_makes_no_database_unless_a_command_says_that_it_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("misspelled.db");
+    let commands: [&[&str]; 9] = [
+        &["migrate"],
+        &["search", "words"],
+        &["check"],
+        &["replay"],
+        &["backup", "copy.db"],
+        &["export", "--format", "csv"],
+        &["erase", "--driver", "7", "--yes"],
+        &["prune", "--older-than", "9d", "--yes"],
+        &["restore", "copy.db", "--yes"],
+    ];
+    for args in commands {
+        let out = binary().args(args).arg("--database").arg(&missing).current_dir(&folder).output().unwrap();
+        assert_eq!(out.status.code(), Some(1), "{args:?}: {out:?}");
+        assert!(!missing.exists(), "{args:?}");
+    }
+    let csv = folder.path().join("drivers.csv");
+    std::fs::write(&csv, "id,name\n7,Jo Brandt\n").unwrap();
+    let import = || binary().args(["import", "drivers"]).arg(&csv).arg("--database").arg(&missing).output().unwrap();
+    let said = |out: &Output| String::from_utf8_lossy(&out.stderr).contains("misspelled.db");
+    let (first, second) = (import(), import());
+    assert!(first.status.success() && said(&first), "{first:?}");
+    assert!(second.status.success() && !said(&second), "{second:?}");
 }

@@ -37,6 +37,16 @@ fn systemd_takes_the_unit_and_finds_it_well_locked_up() {
     let text = generated(&["systemd", "--program", env!("CARGO_BIN_EXE_transcribe-hook")]);
     // As it stands, and with all that is prepared in it uncommented.
     let with_secrets = text.replace("#LoadCredential=", "LoadCredential=").replace("#Environment=", "Environment=");
+    let uncommented = |line: &str| {
+        let rest = line.strip_prefix('#').unwrap_or(line);
+        let is_setting = rest.split_once('=').is_some_and(|(name, _)| name.chars().all(char::is_alphanumeric));
+        if is_setting { rest.to_owned() } else { line.to_owned() }
+    };
+    let everything: Vec<_> = text.lines().map(uncommented).collect();
+    assert!(everything.len() > 80 && everything.iter().any(|line| line == "DynamicUser=no"), "{everything:?}");
+    let (_folder, path) = unit(&everything.join("\n"));
+    let remarks = systemd_analyze(&["verify", "--man=no"], &path);
+    assert!(remarks.is_empty(), "{remarks}");
     assert!(
         with_secrets.contains("\nLoadCredential=elevenlabs-secret:/etc/transcribe-hook/elevenlabs-secret\n"),
         "{text}"
@@ -59,10 +69,13 @@ fn the_unit_hands_over_each_secret_by_a_variable_that_serve_knows() {
     let help = String::from_utf8(run(&["serve", "--help"]).stdout).unwrap();
     let variables: Vec<_> =
         unit.lines().filter_map(|line| line.strip_prefix("#Environment=")?.split_once('=')).collect();
+    let (certificates, variables): (Vec<_>, Vec<_>) =
+        variables.into_iter().partition(|(variable, _)| variable.starts_with("TRANSCRIBE_HOOK_TLS_"));
+    assert_eq!(certificates.len(), 2, "{certificates:?}");
     let files = help.matches("_FILE=").count();
     assert!(files >= 2, "{help}");
     assert_eq!(variables.len(), files);
-    for (variable, file) in variables {
+    for (variable, file) in variables.into_iter().chain(certificates) {
         assert!(help.contains(&format!("[env: {variable}=")), "{variable}");
         assert!(file.starts_with("%d/"), "{file}");
     }
@@ -130,6 +143,69 @@ fn the_dashboard_asks_only_for_metrics_that_there_are_in_queries_that_prometheus
     let out = crate::support::metrics::promtool().args(["check", "rules"]).arg(&path).output().unwrap();
     assert!(out.status.success(), "{}", said(&out));
     assert!(said(&out).contains(&queries.len().to_string()), "{}", said(&out));
+}
+
+/// Runs Prometheus' own test of rules over the generated ones, with these series and expected alerts.
+fn alerts(series: &[(&str, &str)], at: &str, expected: &[&str]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("rules.yml"), generated(&["prometheus-rules"])).unwrap();
+    let mut test = String::from("rule_files: [rules.yml]\ntests:\n- interval: 1m\n  input_series:\n");
+    for (name, values) in series {
+        writeln!(test, "  - series: '{name}'\n    values: '{values}'").unwrap();
+    }
+    test.push_str("  alert_rule_test:\n");
+    for name in ["NoEventForADay", "BackupTooOld", "BackupFails", "RefusesDeliveries", "DiskFull"] {
+        writeln!(test, "  - alertname: TranscribeHook{name}\n    eval_time: {at}").unwrap();
+        if expected.contains(&name) {
+            test.push_str("    exp_alerts: [{exp_labels: {severity: any}}]\n");
+        }
+    }
+    let path = folder.path().join("test.yml");
+    std::fs::write(&path, test).unwrap();
+    crate::support::metrics::promtool().args(["test", "rules"]).arg(&path).output().unwrap()
+}
+
+/// The alerts that fire, as promtool names those that the test did not expect.
+fn fire(series: &[(&str, &str)], at: &str) -> BTreeSet<String> {
+    let out = alerts(series, at, &[]);
+    let text = said(&out);
+    assert_eq!(out.status.success(), !text.contains("alertname"), "{text}");
+    let names = text.lines().filter_map(|line| line.trim().strip_prefix("alertname: ")?.split(',').next());
+    names.map(|name| name.strip_prefix("TranscribeHook").unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_alert_rules_ask_only_for_metrics_that_there_are_and_prometheus_takes_them() {
+    let rules = generated(&["prometheus-rules"]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rules.yml");
+    std::fs::write(&path, &rules).unwrap();
+    let out = crate::support::metrics::promtool().args(["check", "rules"]).arg(&path).output().unwrap();
+    assert!(out.status.success() && said(&out).contains("SUCCESS"), "{}", said(&out));
+    let scraped = crate::support::service::Service::start().get("/metrics").expect(200).text;
+    let names: BTreeSet<_> = scraped.lines().filter_map(|line| line.split(['{', ' ']).next()).collect();
+    let words = rules.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let asked: BTreeSet<_> = words.filter(|word| word.starts_with("transcribe_hook_")).collect();
+    assert!(asked.len() >= 8, "{asked:?}");
+    assert!(asked.iter().all(|word| names.contains(word)), "{asked:?}");
+}
+
+#[test]
+fn an_alert_fires_for_an_old_backup_and_for_a_day_without_events_and_not_before() {
+    const EVENTS: &str = "transcribe_hook_webhook_requests_total{endpoint=\"post-call\",outcome=\"stored\"}";
+    const BUILD: &str = "transcribe_hook_build_info{version=\"1\"}";
+    const BACKUP: &str = "transcribe_hook_backup_last_success_timestamp_seconds";
+    let up = (BUILD, "1x6000");
+    let no_events = fire(&[up, (EVENTS, "7x6000")], "30h");
+    assert_eq!(no_events, ["NoEventForADay".to_owned()].into());
+    assert_eq!(fire(&[up, (EVENTS, "0+1x6000")], "30h"), BTreeSet::new());
+    assert_eq!(fire(&[up, (EVENTS, "7x6000")], "20h"), BTreeSet::new(), "it was not there a day ago");
+    // The test's clock begins at 0, so a backup at second 1 is as old as the clock says.
+    assert_eq!(fire(&[(BACKUP, "1x6000")], "47h"), BTreeSet::new());
+    assert_eq!(fire(&[(BACKUP, "1x6000")], "50h"), ["BackupTooOld".to_owned()].into());
+    assert_eq!(fire(&[(BACKUP, "0x6000")], "50h"), BTreeSet::new(), "none is known");
+    let failed = "transcribe_hook_webhook_requests_total{endpoint=\"transcription\",outcome=\"failed\"}";
+    assert_eq!(fire(&[(failed, "0x20 3x20")], "23m"), ["RefusesDeliveries".to_owned()].into());
 }
 
 #[test]

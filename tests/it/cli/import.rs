@@ -214,7 +214,7 @@ fn standard_input_needs_a_format_and_a_missing_file_is_named() {
         child.wait_with_output().unwrap()
     };
     let out = stdin(&[]);
-    assert_eq!(out.status.code(), Some(1));
+    assert_eq!(out.status.code(), Some(2));
     assert!(text(&out.stderr).contains("--format"), "{}", text(&out.stderr));
     let read = counts(&stdin(&["--format", "csv", "--json"]));
     assert_eq!(read, json!({"created": 1, "updated": 0, "unchanged": 0, "bad": 0}));

@@ -2,8 +2,11 @@
 
 mod backup;
 mod check;
+mod configuration;
 mod flags;
 mod generate;
 mod import;
 mod import_calls;
+mod installation;
+mod package;
 mod simulate;

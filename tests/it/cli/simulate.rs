@@ -79,6 +79,9 @@ fn what_is_wrong_with_an_installation_is_said() {
     assert_eq!(other.status.code(), Some(1));
     let said = String::from_utf8_lossy(&other.stderr).into_owned();
     assert!(said.contains("401"), "{said}");
+    // What a failed run stored would be a live call for hours.
+    let calls = service.get("/api/v1/calls").expect(200).json();
+    assert_eq!(calls["data"], json!([]), "{calls}");
     let none = binary().args(["simulate", "--url", &service.url("")]).output().unwrap();
     assert!(String::from_utf8_lossy(&none.stderr).contains("--elevenlabs-secret"), "{none:?}");
     let open = Service::start();

@@ -203,7 +203,7 @@ fn calls_that_an_older_version_stored_get_their_times_in_the_background() {
         )
         .unwrap();
     drop(connection);
-    assert!(binary().args(["migrate", "--database"]).arg(&database).status().unwrap().success());
+    assert!(binary().args(["migrate", "--create", "--database"]).arg(&database).status().unwrap().success());
     let service = Service::start_on(&database, &[]);
     let first = wait_for("the turn's second time", || {
         turns(&service).into_iter().find(|turn| turn["sequence_number"] == 1 && !turn["record_time"].is_null())

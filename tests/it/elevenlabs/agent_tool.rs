@@ -31,6 +31,14 @@ print(json.dumps([judge(tool) for tool in json.load(sys.stdin)]))
 ";
 
 #[test]
+fn a_driver_variable_is_refused_for_a_tool_that_would_not_send_it() {
+    let flags = ["generate", "elevenlabs-tool", "--url", "https://h.example", "--driver-variable", "driver_id"];
+    let out = binary().args(flags).args(["--kind", "turn"]).output().unwrap();
+    assert_eq!(out.status.code(), Some(2), "{out:?}");
+    assert!(out.stdout.is_empty() && String::from_utf8_lossy(&out.stderr).contains("--driver-variable"), "{out:?}");
+}
+
+#[test]
 fn the_tools_are_as_the_platforms_schema_wants_them() {
     let url = "https://calls.example.com";
     let tools = [

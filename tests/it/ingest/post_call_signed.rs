@@ -143,6 +143,32 @@ fn without_a_secret_nothing_is_taken_and_the_answer_says_why() {
 }
 
 #[test]
+fn a_refused_delivery_is_a_warning_with_its_reason_once_a_minute_for_each_cause() {
+    let flags = ["--elevenlabs-secret", SECRET, "--ingest-token", "ingest_0123456789abcdef"];
+    let service = Service::start_with(&flags);
+    let body = event("conv_1");
+    let stale = signed(SECRET, now() - 90_000, &body);
+    for _ in 0..3 {
+        post(&service, &body, &signed(OTHER, now(), &body)).expect_error(401);
+        post(&service, &body, &stale).expect_error(401);
+        service.deliver(&crate::support::turns::turn("conv_1", 1)).expect_error(401);
+    }
+    let warned = || -> Vec<String> {
+        let lines = service.log().into_iter().filter_map(|line| serde_json::from_str::<serde_json::Value>(&line).ok());
+        let warnings = lines.filter(|line| line["level"] == "warn");
+        warnings.filter_map(|line| line["cause"].as_str().map(str::to_owned)).collect()
+    };
+    // The last line of the log comes after all of these.
+    service.get("/healthz").expect(200);
+    crate::support::service::wait_for("the requests in the log", || {
+        (service.log().iter().filter(|line| line.contains("\"status\":401")).count() == 9).then_some(())
+    });
+    assert_eq!(warned(), ["signature", "signature_time", "no_ingest_token"]);
+    let log = service.log().join("\n");
+    assert!(!log.contains(SECRET) && !log.contains("ingest_0123"), "{log}");
+}
+
+#[test]
 fn a_secret_that_is_none_is_refused_at_the_start_and_not_shown() {
     let folder = tempfile::tempdir().unwrap();
     for (flag, value) in
@@ -154,7 +180,7 @@ fn a_secret_that_is_none_is_refused_at_the_start_and_not_shown() {
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&out.stderr).into_owned();
-        assert_eq!(out.status.code(), Some(1), "{said}");
+        assert_eq!(out.status.code(), Some(2), "{said}");
         assert!(said.contains(flag) && !said.contains("no_s\u{e9}cret"), "{said}");
     }
     let help = binary().args(["serve", "--help"]).env("TRANSCRIBE_HOOK_ELEVENLABS_SECRET", SECRET).output().unwrap();

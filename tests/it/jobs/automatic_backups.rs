@@ -92,7 +92,7 @@ fn a_restart_neither_repeats_a_backup_nor_puts_it_off() {
     let (database, dir) = (folder.path().join("calls.db"), folder.path().join("backups"));
     std::fs::create_dir_all(&dir).unwrap();
     let young = name_of(1800);
-    assert!(binary().args(["migrate", "--database"]).arg(&database).output().unwrap().status.success());
+    assert!(binary().args(["migrate", "--create", "--database"]).arg(&database).output().unwrap().status.success());
     let made = binary().arg("backup").arg(dir.join(&young)).arg("--database").arg(&database).output().unwrap();
     assert!(made.status.success(), "{made:?}");
     let flags = |every: &'static str| {
@@ -138,7 +138,7 @@ fn a_plain_cp_of_latest_db_is_whole_at_any_time_under_load() {
 fn a_stop_does_not_wait_for_a_backup_and_leaves_nothing_of_it() {
     let folder = tempfile::tempdir().unwrap();
     let (database, dir) = (folder.path().join("calls.db"), folder.path().join("backups"));
-    assert!(binary().args(["migrate", "--database"]).arg(&database).output().unwrap().status.success());
+    assert!(binary().args(["migrate", "--create", "--database"]).arg(&database).output().unwrap().status.success());
     lengthen(&database, 60);
     let flags = ["--backup-every", "1h", "--backup-dir", dir.to_str().unwrap()];
     let service = Service::start_on(&database, &flags);
@@ -165,10 +165,11 @@ fn what_cannot_be_done_is_said_at_the_start() {
     assert_eq!(code, Some(2), "{text}");
     std::fs::write(folder.path().join("taken"), "").unwrap();
     let (code, text) = serve(&["--backup-every", "24h", "--backup-dir", "taken/b"]);
-    assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("taken/b"), "{text}");
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("--backup-dir") && text.contains("taken/b"), "{text}");
+    assert!(!text.contains("listening"), "it does not say that it serves: {text}");
     let (code, text) = serve(&["--snapshot-every", "15m", "--database", "latest.db"]);
-    assert_eq!(code, Some(1), "{text}");
+    assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("latest.db"), "{text}");
 }
 

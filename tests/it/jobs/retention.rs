@@ -180,7 +180,7 @@ fn a_service_with_a_retention_erases_by_itself_with_recordings_while_turns_arriv
     let recordings: Vec<_> = std::fs::read_dir(&audio).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(recordings, ["new_that_still_runs.mp3"]);
     let shorter = binary().args(["serve", "--retention", "1d", "--stale-after", "2d"]).output().unwrap();
-    assert_eq!(shorter.status.code(), Some(1), "{shorter:?}");
+    assert_eq!(shorter.status.code(), Some(2), "{shorter:?}");
     assert!(String::from_utf8_lossy(&shorter.stderr).contains("--stale-after"), "{shorter:?}");
 }
 

@@ -112,6 +112,23 @@ fn healthcheck_exits_0_when_the_service_can_do_its_work_and_1_when_it_cannot() {
 }
 
 #[test]
+fn healthcheck_and_token_find_the_service_by_the_variables_that_it_was_started_with() {
+    let service = Service::start_guarded(&[]);
+    let listen = service.address().to_string();
+    let by_variable = |args: &[&str]| binary().args(args).env("TRANSCRIBE_HOOK_LISTEN", &listen).output().unwrap();
+    let out = by_variable(&["healthcheck"]);
+    assert!(out.status.success(), "{out:?}");
+    let out = by_variable(&["token", "--link", "--database", service.database().to_str().unwrap()]);
+    let link = String::from_utf8(out.stdout).unwrap();
+    assert!(link.starts_with(&service.url("/#token=")), "{link}");
+    drop(service);
+    assert_eq!(by_variable(&["healthcheck"]).status.code(), Some(1));
+    // A port that the service picked itself is not known.
+    let out = run(&["healthcheck", "--listen", "127.0.0.1:0"]);
+    assert_eq!(out.status.code(), Some(2), "{out:?}");
+}
+
+#[test]
 fn healthcheck_waits_no_longer_than_it_is_told_to() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());

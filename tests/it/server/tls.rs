@@ -71,6 +71,11 @@ fn healthcheck_asks_by_https_and_takes_a_certificate_of_ones_own_when_it_is_told
     assert!(said.contains("--insecure"), "{said}");
     let (code, said) = healthcheck(&url, &["--insecure", "--timeout", "1m"]);
     assert_eq!((code, &*said), (Some(0), "ready\n"));
+    // Without a URL it asks the service on this machine, by the flags of `serve`, whatever name its certificate has.
+    let certificate = pair.certificate.to_str().unwrap();
+    let own = ["healthcheck", "--listen", &service.address().to_string(), "--tls-cert", certificate, "--timeout", "1m"];
+    let out = run(&own);
+    assert!(out.status.success(), "{out:?}");
     // It takes any certificate, and not any answer.
     let plain = Service::start();
     let (code, said) = healthcheck(&format!("https://{}", plain.address()), &["--insecure", "--timeout", "1m"]);

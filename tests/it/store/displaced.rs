@@ -285,7 +285,7 @@ fn refused(by: &mut dyn FnMut() -> Command, database: &Path) -> String {
 fn a_second_service_by_a_hard_link_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("calls.db");
-    assert!(binary().args(["migrate", "--database"]).arg(&database).output().unwrap().status.success());
+    assert!(binary().args(["migrate", "--create", "--database"]).arg(&database).output().unwrap().status.success());
     let twin = folder.path().join("twin.db");
     fs::hard_link(&database, &twin).unwrap();
     let mut why = Wording::default();

@@ -102,7 +102,7 @@ fn what_is_no_regular_file_is_refused_at_once_by_every_command_and_never_followe
     let at = |name: &str| folder.path().join(name);
     let precious = at("precious");
     let good = at("good.db");
-    assert!(binary().args(["migrate", "--database"]).arg(&good).output().unwrap().status.success());
+    assert!(binary().args(["migrate", "--create", "--database"]).arg(&good).output().unwrap().status.success());
     let plant = |path: &Path, kind: &str| {
         let _ = fs::remove_file(path);
         let _ = fs::remove_dir(path);
@@ -234,7 +234,7 @@ fn what_root_does_to_a_stopped_service_leaves_no_file_that_keeps_its_user_out() 
         assert!(owners().iter().all(|(_, owner)| *owner == NOBODY), "{args:?}: {:?}", owners());
     };
     // A database that root makes in the folder of the service's user is that user's.
-    root(&["migrate"]);
+    root(&["migrate", "--create"]);
     let service = Service::start_command(as_nobody(), &database, &[]);
     service.deliver(&turn("conv_a", 1)).expect(201);
     service.signal("KILL");
@@ -250,10 +250,27 @@ fn what_root_does_to_a_stopped_service_leaves_no_file_that_keeps_its_user_out() 
     let service = Service::start_command(as_nobody(), &database, &[]);
     service.deliver(&turn("conv_a", 2)).expect(201);
     service.stop();
-    // A lock file that does keep the service out is named.
-    fs::write(folder.path().join("calls.db.lock"), "").unwrap();
-    fs::set_permissions(folder.path().join("calls.db.lock"), fs::Permissions::from_mode(0o600)).unwrap();
-    chown(folder.path().join("calls.db.lock"), Some(0), Some(0)).unwrap();
-    let out = as_nobody().args(["migrate", "--database"]).arg(&database).output().unwrap();
-    assert!(!out.status.success() && said(&out).contains("calls.db.lock"), "{}", said(&out));
+    // As root, a service makes files for that user too, such as its token.
+    fs::remove_file(folder.path().join("calls.db.token")).unwrap_or_default();
+    let service = Service::start_guarded_on(&database, &[]);
+    let token = [("authorization", &*format!("Bearer {}", service.token()))];
+    wait_for("the search index", || {
+        let index = folder.path().join("calls.db.search");
+        service.get_with("/api/v1/search?q=reefer", &token).expect(200);
+        index.exists().then_some(())
+    });
+    service.stop();
+    assert!(owners().iter().all(|(_, owner)| *owner == NOBODY), "{:?}", owners());
+    // A lock file that does keep the service out is named, with its owner.
+    let lock = folder.path().join("calls.db.lock");
+    fs::write(&lock, "").unwrap();
+    fs::set_permissions(&lock, fs::Permissions::from_mode(0o600)).unwrap();
+    chown(&lock, Some(0), Some(0)).unwrap();
+    let out = as_nobody().args(["migrate", "--create", "--database"]).arg(&database).output().unwrap();
+    assert_eq!(out.status.code(), Some(1), "{}", said(&out));
+    assert!(said(&out).contains("calls.db.lock belongs to uid 0"), "{}", said(&out));
+    // The next command of root's gives it away.
+    root(&["migrate"]);
+    let service = Service::start_command(as_nobody(), &database, &[]);
+    service.deliver(&turn("conv_a", 3)).expect(201);
 }

@@ -91,7 +91,7 @@ fn kill_at_each_sync(prepare: impl Fn(&Path), check: impl Fn(&Path)) -> usize {
 
 fn migrate(database: &Path) -> Command {
     let mut command = binary();
-    command.args(["migrate", "--database"]).arg(database);
+    command.args(["migrate", "--create", "--database"]).arg(database);
     command
 }
 

@@ -194,7 +194,7 @@ fn a_file_without_an_index_is_searched_turn_by_turn() {
     let name = database.to_str().unwrap();
     let refused = run(&["search", "word", "--database", name]);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
-    assert!(run(&["migrate", "--database", name]).status.success());
+    assert!(run(&["migrate", "--create", "--database", name]).status.success());
     let out = run(&["search", "word", "--database", name, "--json"]);
     let found: Value = serde_json::from_slice(&out.stdout).unwrap();
     assert_eq!((found["data"].as_array().unwrap().len(), &found["unindexed"]), (20, &json!(0)));
@@ -347,7 +347,7 @@ fn a_search_within_some_days_finds_what_is_of_them_wherever_it_stands() {
     assert_eq!(asked(&connection, "c.call_start_time < '2026-09-01T04'").len(), 4 * SECONDS as usize);
     drop(connection);
     let name = database.to_str().unwrap();
-    assert!(run(&["migrate", "--database", name]).status.success());
+    assert!(run(&["migrate", "--create", "--database", name]).status.success());
     let out = run(&[
         "search",
         "reefer",

@@ -80,7 +80,7 @@ pub fn fill(service: &Service, from: usize, acknowledged: &mut Vec<(String, i64,
 /// A database as the schema of this number left it.
 pub fn of_schema(number: u32, folder: &Path, database: &Path) -> Connection {
     let newest = folder.join("newest.db");
-    assert!(binary().args(["migrate", "--database"]).arg(&newest).status().unwrap().success());
+    assert!(binary().args(["migrate", "--create", "--database"]).arg(&newest).status().unwrap().success());
     let connection = Connection::open(database).unwrap();
     connection.pragma_update(None, "journal_mode", "WAL").unwrap();
     let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/sqlite");
@@ -112,7 +112,7 @@ pub fn assert_sound(database: &Path, case: &str) {
 
 /// Creates a database with a call of so many turns, which all have these words.
 pub fn with_long_call(database: &Path, id: &str, turns: u32, words: &str) {
-    assert!(binary().args(["migrate", "--database"]).arg(database).status().unwrap().success());
+    assert!(binary().args(["migrate", "--create", "--database"]).arg(database).status().unwrap().success());
     let connection = Connection::open(database).unwrap();
     let time = "2026-09-28T12:00:00.000000Z";
     let call = "INSERT INTO calls (conversation_id, call_start_time, turn_count, first_turn_time, last_turn_time, created_at, \

@@ -45,10 +45,10 @@ fn states(folder: &Path) -> Vec<PathBuf> {
     let file = |name: &str| folder.join(name);
     let name = |path: &Path| path.to_str().unwrap().to_owned();
     let fresh = file("fresh.db");
-    assert!(run(&["migrate", "--database", &name(&fresh)]).status.success());
+    assert!(run(&["migrate", "--create", "--database", &name(&fresh)]).status.success());
     let migrated = file("migrated.db");
     of_schema_9(folder, &migrated);
-    assert!(run(&["migrate", "--database", &name(&migrated)]).status.success());
+    assert!(run(&["migrate", "--create", "--database", &name(&migrated)]).status.success());
 
     let database = file("calls.db");
     old_turn(&database);
@@ -241,7 +241,7 @@ fn names(connection: &Connection, kind: &str) -> Vec<String> {
 fn a_migrated_file_has_the_schema_of_a_new_one_and_the_columns_that_it_had() {
     let folder = tempfile::tempdir().unwrap();
     let new = folder.path().join("new.db");
-    assert!(run(&["migrate", "--database", new.to_str().unwrap()]).status.success());
+    assert!(run(&["migrate", "--create", "--database", new.to_str().unwrap()]).status.success());
     for (from, data) in [(1, include_str!("../../fixtures/schema/V1.sql")), (9, V9)] {
         let database = folder.path().join(format!("from_{from}.db"));
         let connection = of_schema(from, folder.path(), &database);
@@ -251,7 +251,7 @@ fn a_migrated_file_has_the_schema_of_a_new_one_and_the_columns_that_it_had() {
             .map(|table| (table.clone(), columns(&connection, &table)))
             .collect();
         drop(connection);
-        assert!(run(&["migrate", "--database", database.to_str().unwrap()]).status.success());
+        assert!(run(&["migrate", "--create", "--database", database.to_str().unwrap()]).status.success());
         assert_eq!(schema(&database), schema(&new), "from {from}");
         let connection = open(&database);
         for (table, columns_before) in before.iter().filter(|(table, _)| !table.starts_with("turn_search")) {

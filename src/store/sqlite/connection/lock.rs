@@ -51,10 +51,9 @@ pub(in crate::store::sqlite) fn lock_path(database: &Path) -> PathBuf {
 
 pub(in crate::store::sqlite) fn try_lock(database: &Path) -> io::Result<Attempt> {
     let heir = place::owner_metadata(database)?;
-    let (mut file, is_new) = files::open_or_create(&lock_path(database), Some(heir.uid()))?;
-    if is_new {
-        files::give_to_owner_of(&file, &heir)?;
-    }
+    // Root also gives away an old lock file of its own, which would keep the service's user out.
+    let (mut file, _) = files::open_or_create(&lock_path(database), Some(heir.uid()))?;
+    files::give_to_owner_of(&file, &heir)?;
     match file.try_lock() {
         Ok(()) => {
             // The process id is only informative, so a full disk must not prevent the lock.

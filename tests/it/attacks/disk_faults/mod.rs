@@ -165,7 +165,12 @@ impl Run {
                 self.commit_beside();
             }
             self.arm();
-            let _ = self.shim.binary(&self.database).arg("migrate").arg("--database").arg(&self.database).output();
+            let _ = self
+                .shim
+                .binary(&self.database)
+                .args(["migrate", "--create", "--database"])
+                .arg(&self.database)
+                .output();
         }
         self.start();
     }

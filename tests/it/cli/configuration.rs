@@ -1,0 +1,139 @@
+//! The configuration: which mistakes end the program for good, how variables are read, and what a start says.
+
+use crate::support::process::said;
+use crate::support::service::{Service, binary, wait_for};
+use serde_json::Value;
+use std::process::Command;
+
+const SECRET: &str = "wsec_0123456789abcdef0123456789abcdef";
+
+/// `serve` in a folder of its own, which must end by itself.
+fn serve(folder: &tempfile::TempDir) -> Command {
+    let mut command = binary();
+    command.args(["serve", "--listen", "127.0.0.1:0"]).current_dir(folder);
+    command
+}
+
+#[test]
+fn a_mistake_of_configuration_exits_with_2_so_that_the_unit_does_not_restart_it_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("taken"), "").unwrap();
+    let cases: [(&[&str], &str); 11] = [
+        (&["--elevenlabs-secret", "sk_0123456789abcdef"], "--elevenlabs-secret"),
+        (&["--elevenlabs-secret-file", "nowhere.txt"], "nowhere.txt"),
+        (&["--ingest-token", "short"], "--ingest-token"),
+        (&["--api-token-file", "taken"], "--api-token-file"),
+        (&["--no-token", "--api-token", "api_0123456789abcdef"], "--no-token"),
+        (&["--retention", "1d", "--stale-after", "2d"], "--stale-after"),
+        (&["--backfill-every", "15m"], "--elevenlabs-api-key"),
+        (&["--tls-cert", "nowhere.pem", "--tls-key", "nowhere.key"], "nowhere.pem"),
+        (&["--audio-dir", "taken/recordings"], "--audio-dir"),
+        (&["--backup-every", "24h", "--backup-dir", "taken/backups"], "taken/backups"),
+        (&["--metrics-listen", "9100"], "--metrics-listen"),
+    ];
+    for (flags, named) in cases {
+        let out = serve(&folder).args(flags).output().unwrap();
+        assert_eq!(out.status.code(), Some(2), "{flags:?}: {}", said(&out));
+        assert!(said(&out).contains(named), "{flags:?}: {}", said(&out));
+        assert!(!said(&out).contains("listening on"), "{flags:?}: {}", said(&out));
+    }
+    let unit = binary().args(["generate", "systemd"]).output().unwrap();
+    assert!(said(&unit).contains("\nRestartPreventExitStatus=2\n"));
+    // What may pass by itself is tried again.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut again = binary();
+    again.args(["serve", "--listen", &taken.local_addr().unwrap().to_string()]).current_dir(&folder);
+    assert_eq!(again.output().unwrap().status.code(), Some(1));
+}
+
+#[test]
+fn an_empty_variable_is_not_set_whatever_its_flag() {
+    let folder = tempfile::tempdir().unwrap();
+    let help = said(&binary().args(["serve", "--help"]).output().unwrap());
+    let variables: Vec<_> = help.split("[env: ").skip(1).map(|rest| rest.split('=').next().unwrap()).collect();
+    assert!(variables.len() > 40, "{variables:?}");
+    let mut command = binary();
+    command.envs(variables.iter().map(|name| (name, "")));
+    let service = Service::start_command(command, &folder.path().join("calls.db"), &[]);
+    service.get("/readyz").expect(200);
+}
+
+#[test]
+fn a_switch_takes_the_common_words_for_yes_and_no() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    let count = |variable: &str, value: &str, flags: &[&str]| {
+        let mut command = binary();
+        command.args(["prune", "--older-than", "9d", "--database"]).arg(&database).args(flags).env(variable, value);
+        command.output().unwrap()
+    };
+    assert!(binary().args(["migrate", "--create", "--database"]).arg(&database).status().unwrap().success());
+    for yes in ["1", "true", "yes", "ON"] {
+        let out = count("TRANSCRIBE_HOOK_DRY_RUN", yes, &[]);
+        assert!(out.status.success(), "{yes}: {}", said(&out));
+        assert!(said(&out).contains("would erase"), "{yes}: {}", said(&out));
+    }
+    // A confirmation that says no is none, and contradicts no other flag.
+    for no in ["0", "false", "no", "Off", ""] {
+        let out = count("TRANSCRIBE_HOOK_YES", no, &[]);
+        assert_eq!(out.status.code(), Some(2), "{no:?}: {}", said(&out));
+        let out = count("TRANSCRIBE_HOOK_YES", no, &["--dry-run"]);
+        assert!(out.status.success(), "{no:?}: {}", said(&out));
+    }
+    assert_eq!(count("TRANSCRIBE_HOOK_DRY_RUN", "perhaps", &[]).status.code(), Some(2));
+}
+
+#[test]
+fn a_misspelled_variable_is_a_warning_that_names_the_right_one_and_not_its_value() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = binary();
+    command.env("TRANSCRIBE_HOOK_BACKUPDIR", "/a/value").env("TRANSCRIBE_HOOK_PORT_8080_TCP", "tcp://10.0.0.1:8080");
+    command.env("TRANSCRIBE_HOOK_JSON", "1");
+    let service = Service::start_command(command, &folder.path().join("calls.db"), &[]);
+    let log = service.log();
+    let warnings: Vec<_> = log.iter().filter(|line| line.contains("\"variable\"")).collect();
+    assert_eq!(warnings.len(), 1, "{log:?}");
+    let warning: Value = serde_json::from_str(warnings[0]).unwrap();
+    assert_eq!(warning["level"], "warn");
+    assert_eq!(warning["variable"], "TRANSCRIBE_HOOK_BACKUPDIR");
+    assert_eq!(warning["suggestion"], "TRANSCRIBE_HOOK_BACKUP_DIR");
+    assert!(!log.join("").contains("/a/value"));
+}
+
+/// The flags that the lines of a start name as not set.
+fn missing(service: &Service) -> Vec<String> {
+    let lines = || service.log().into_iter().filter_map(|line| serde_json::from_str::<Value>(&line).ok());
+    wait_for("the addresses", || lines().find(|line| line["post_call"].is_string()));
+    // They were logged before the first request is.
+    service.get("/healthz").expect(200);
+    wait_for("the request", || lines().find(|line| line["route"] == "/healthz"));
+    lines().filter_map(|line| line["flag"].as_str().map(str::to_owned)).collect()
+}
+
+#[test]
+fn a_start_tells_the_addresses_and_what_is_not_set_up() {
+    let service = Service::start();
+    let all = ["--elevenlabs-secret-file", "--ingest-token-file", "--backup-every", "--audio-dir"];
+    assert_eq!(missing(&service), all);
+    let lines = service.log().into_iter().filter_map(|line| serde_json::from_str::<Value>(&line).ok());
+    let lines: Vec<_> = lines.collect();
+    let field = |name: &str| lines.iter().find_map(|line| line[name].as_str().map(str::to_owned)).unwrap();
+    assert_eq!(field("page"), service.url(""));
+    for name in ["history", "turn", "post_call"] {
+        let url = field(name);
+        let path = url.strip_prefix(&service.url("")).unwrap();
+        // Each is a webhook, which takes POST only.
+        assert_eq!(service.get(path).status, 405, "{url}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (backups, recordings) = (at("backups"), at("recordings"));
+    let complete = Service::start_with(
+        &[
+            &["--elevenlabs-secret", SECRET, "--ingest-token", "ingest_0123456789abcdef", "--backup-every", "24h"][..],
+            &["--backup-dir", &backups, "--audio-dir", &recordings],
+        ]
+        .concat(),
+    );
+    assert_eq!(missing(&complete), [""; 0]);
+}
