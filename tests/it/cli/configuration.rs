@@ -64,14 +64,19 @@ fn a_switch_takes_the_common_words_for_yes_and_no() {
     let database = folder.path().join("calls.db");
     let count = |variable: &str, value: &str, flags: &[&str]| {
         let mut command = binary();
-        command.args(["prune", "--older-than", "9d", "--database"]).arg(&database).args(flags).env(variable, value);
+        command
+            .args(["prune", "--older-than", "9d", "--json", "--database"])
+            .arg(&database)
+            .args(flags)
+            .env(variable, value);
         command.output().unwrap()
     };
     assert!(binary().args(["migrate", "--create", "--database"]).arg(&database).status().unwrap().success());
     for yes in ["1", "true", "yes", "ON"] {
         let out = count("TRANSCRIBE_HOOK_DRY_RUN", yes, &[]);
         assert!(out.status.success(), "{yes}: {}", said(&out));
-        assert!(said(&out).contains("would erase"), "{yes}: {}", said(&out));
+        let report: Value = serde_json::from_slice(&out.stdout).unwrap();
+        assert_eq!(report["dry_run"], true, "{yes}: {report}");
     }
     // A confirmation that says no is none, and contradicts no other flag.
     for no in ["0", "false", "no", "Off", ""] {

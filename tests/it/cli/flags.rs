@@ -266,7 +266,7 @@ fn each_reason_not_to_start_names_the_file_and_what_to_do() {
     std::fs::write(at("notes.db"), "short").unwrap();
     rusqlite::Connection::open(at("recipes.db")).unwrap().execute_batch("CREATE TABLE recipes (id)").unwrap();
     std::fs::write(at("lost.db-wal"), "turns").unwrap();
-    assert!(binary().args(["migrate", "--database"]).arg(at("newer.db")).status().unwrap().success());
+    assert!(binary().args(["migrate", "--create", "--database"]).arg(at("newer.db")).status().unwrap().success());
     let newer = "PRAGMA user_version = 999; PRAGMA wal_checkpoint(TRUNCATE)";
     rusqlite::Connection::open(at("newer.db")).unwrap().execute_batch(newer).unwrap();
     std::fs::create_dir(at("folder.db")).unwrap();

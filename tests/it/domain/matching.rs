@@ -22,6 +22,13 @@ const COMMON: [&str; 24] = [
     "truck", "load", "dock", "driver", "there", "please", "okay",
 ];
 
+/// Two alphabets, because invented sentences in one of them are alike by chance, once in some hundred calls.
+const ALPHABET: [char; 58] = [
+    'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p', 'q', 'r', 's', 't', 'u', 'v', 'w',
+    'x', 'y', 'z', 'а', 'б', 'в', 'г', 'д', 'е', 'ж', 'з', 'и', 'й', 'к', 'л', 'м', 'н', 'о', 'п', 'р', 'с', 'т', 'у',
+    'ф', 'х', 'ц', 'ч', 'ш', 'щ', 'ъ', 'ы', 'ь', 'э', 'ю', 'я',
+];
+
 /// A word: of six, one that is said all the time.
 fn word(numbers: &mut Numbers, of: usize) -> String {
     if numbers.below(6) == 0 {
@@ -30,7 +37,7 @@ fn word(numbers: &mut Numbers, of: usize) -> String {
     // The same letters for the same word.
     let mut letters = Numbers(numbers.below(of) as u64 * 7919);
     letters.below(1);
-    (0..4 + letters.below(5)).map(|_| char::from(b'a' + u8::try_from(letters.below(26)).unwrap())).collect()
+    (0..4 + letters.below(5)).map(|_| ALPHABET[letters.below(ALPHABET.len())]).collect()
 }
 
 fn sentence(numbers: &mut Numbers, words: usize, of: usize) -> Vec<String> {

@@ -625,23 +625,20 @@ fn a_secret_that_cannot_be_what_is_meant_is_refused_at_the_start_and_never_shown
         (secret, "Bearer wsec_0123456789abcdef"),
         (secret, "wsec_"),
         (secret, "sk_0123456789abcdef0123456789abcdef"),
-        (secret, ""),
         (secret, "${WSEC_0123456789abcdef}"),
         (token, "\"0123456789abcdef0123456789abcdef\""),
-        (token, ""),
         (token, "0123456789abcdef0123456789abcdef,fedcba9876543210fedcba9876543210"),
         (key, "'0123456789abcdef0123456789abcdef'"),
-        (key, ""),
     ] {
         let (code, said) = start(variable, value);
-        assert_eq!(code, Some(1), "{variable}={value}: {said}");
+        assert_eq!(code, Some(2), "{variable}={value}: {said}");
         assert!(said.contains(variable), "{variable}={value}: {said}");
         assert!(!said.contains("0123456789abcdef"), "{variable}={value}: {said}");
         // The same from a file; a file may end in a line break and have blanks around its lines.
-        if !value.is_empty() && value.trim() == value {
+        if value.trim() == value {
             std::fs::write(&file, format!("{value}\n")).unwrap();
             let (code, said) = start(&format!("{variable}_FILE"), file.to_str().unwrap());
-            assert!(code == Some(1) && !said.contains("0123456789abcdef"), "{variable}={value}: {said}");
+            assert!(code == Some(2) && !said.contains("0123456789abcdef"), "{variable}={value}: {said}");
         }
     }
 }
