@@ -259,9 +259,7 @@ fn a_record_with_fewer_turns_than_were_counted_is_incomplete() {
     post(&service, &excerpt);
     reconciled(&service);
     assert_eq!(of_call(&service, "record_complete", "conv_phone_human"), ["0"]);
-    wait_for("the log", || {
-        service.log().iter().any(|line| line.contains("fewer turns than ElevenLabs counted")).then_some(())
-    });
+    service.wait_logged("warn", "reconciler");
     post(&service, &fixture("phone_human"));
     reconciled(&service);
     assert_eq!(of_call(&service, "record_complete", "conv_phone_human"), ["1"]);

@@ -223,7 +223,7 @@ fn calls_of_the_schema_before_tools_are_migrated_and_their_events_wait_to_be_par
     drop(connection);
     // A migrated file has the columns of a new one.
     let new = folder.path().join("new.db");
-    assert!(binary().args(["migrate", "--database"]).arg(&new).status().unwrap().success());
+    assert!(binary().args(["migrate", "--create", "--database"]).arg(&new).status().unwrap().success());
     let shape = |database| {
         let connection = open(database);
         ["calls", "call_transcriptions", "tool_calls", "call_overview", "transcript"].map(|of| columns(&connection, of))
