@@ -69,11 +69,11 @@ fn turn(id: &str, speaker: &str, message: &str, second: u32) -> Value {
 
 #[test]
 fn the_samples_of_each_channel_are_conversations_by_the_models_of_the_sdk() {
-    let program = r#"
+    let program = r"
 import json, sys
 from elevenlabs.types.get_conversation_response_model import GetConversationResponseModel as Model
 print(json.dumps([Model.model_validate(data).conversation_id for data in json.load(sys.stdin)]))
-"#;
+";
     let data: Vec<Value> = FIXTURES.iter().map(|(name, _)| fixture(name)["data"].clone()).collect();
     let ids: Vec<Value> = data.iter().map(|data| data["conversation_id"].clone()).collect();
     assert_eq!(sdk_python(program, &json!(data)), json!(ids));
