@@ -3,12 +3,14 @@
 
 use super::args::database::NewDatabaseArgs;
 use super::args::elevenlabs::ElevenLabsArgs;
+use super::args::event_options::EventArgs;
 use super::args::redaction::RedactionArgs;
 use super::args::values::since;
 use super::output::{eprint_line, print_line};
 use super::usage_error::OrUsage as _;
 use crate::domain::Timestamp;
 use crate::elevenlabs::client::Client;
+use crate::ingest::event::EventParser;
 use crate::ingest::executor::StoreWriter;
 use crate::ingest::reconciler::reconcile_all_due_in;
 use crate::jobs::backfill::{self, BackfillMode, BackfillReport, BackfillTarget, EmptyTarget, Progress, StoreTarget};
@@ -34,6 +36,8 @@ pub(super) struct BackfillArgs {
     batch_id: Option<String>,
     #[command(flatten)]
     redact: RedactionArgs,
+    #[command(flatten)]
+    events: EventArgs,
     /// Print what would be fetched, and change nothing
     #[arg(long, env = "TRANSCRIBE_HOOK_DRY_RUN")]
     dry_run: bool,
@@ -56,7 +60,8 @@ pub(super) fn run(args: &BackfillArgs) -> Result<()> {
     let store: Arc<dyn Store> = Arc::new(args.database.open()?);
     // Finishes what a killed run left half done.
     reconcile_all_due_in(&*store)?;
-    let keeper = StoreTarget::new(&store, args.redact.redactor(), Box::new(StoreWriter(store.clone())));
+    let parser = EventParser { redactor: args.redact.redactor(), options: args.events.options() };
+    let keeper = StoreTarget::new(&store, parser, Box::new(StoreWriter(store.clone())));
     let fetched = fetch(args, &client, &keeper);
     reconcile_all_due_in(&*store)?;
     fetched

@@ -1,9 +1,10 @@
 //! The `replay` command: reprocesses stored ElevenLabs events, for example after an upgrade that reads more of them.
 
 use super::args::database::DatabaseArgs;
+use super::args::event_options::EventArgs;
 use super::output::{eprint_line, print_line};
 use crate::domain::{EventOutcome, Timestamp};
-use crate::ingest::event;
+use crate::ingest::event::EventParser;
 use crate::ingest::reconciler::reconcile_all_due_in;
 use crate::store::command::{self, ReplayEvent};
 use crate::store::{EventSelection, Reads as _, Rejection};
@@ -14,6 +15,8 @@ use clap::Args;
 pub(super) struct ReplayArgs {
     #[command(flatten)]
     database: DatabaseArgs,
+    #[command(flatten)]
+    events: EventArgs,
     /// Reprocess only the event of this number
     ///
     /// The number is in the log, and in the table `webhook_events`.
@@ -32,10 +35,12 @@ const PAGE_SIZE: usize = 500;
 
 pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     let store = args.database.open()?;
+    // Stored bodies are redacted already.
+    let parser = EventParser { redactor: None, options: args.events.options() };
     let (mut applied, mut ignored, mut unreadable) = (0, 0, 0);
     let mut replay = |id: i64| -> Result<()> {
         let Some(stored) = store.event(id)? else { bail!("no event {id}") };
-        let event = event::parse_body(stored.body.into());
+        let event = parser.parse(stored.body.into());
         match event.outcome {
             EventOutcome::Applied => applied += 1,
             EventOutcome::Ignored => ignored += 1,

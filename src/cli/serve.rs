@@ -5,6 +5,7 @@ use super::args::backup_schedule::BackupScheduleArgs;
 use super::args::connections::ConnectionArgs;
 use super::args::database::NewDatabaseArgs;
 use super::args::elevenlabs::ElevenLabsArgs;
+use super::args::event_options::EventArgs;
 use super::args::listen::listen_address;
 use super::args::live::LiveArgs;
 use super::args::metrics::MetricsArgs;
@@ -18,6 +19,8 @@ use super::usage_error::OrUsage as _;
 use crate::api::auth::AccessSettings;
 use crate::api::auth::client::Scheme;
 use crate::ingest::WriterLimits;
+use crate::ingest::event::EventParser;
+use crate::jobs::stale_calls::StaleAfter;
 use crate::server::{self, Settings};
 use crate::store::Maintenance as _;
 use crate::store::sqlite::{Options, SqliteStore};
@@ -77,8 +80,16 @@ pub(super) struct ServeArgs {
         value_parser = humantime::parse_duration,
     )]
     stale_after: Duration,
+    /// End typed conversations without activity for this long; 0 never does
+    #[arg(
+        long, env = "TRANSCRIBE_HOOK_STALE_TEXT_AFTER", value_name = "DURATION", default_value = "3d",
+        value_parser = humantime::parse_duration,
+    )]
+    stale_text_after: Duration,
     #[command(flatten)]
     redact: RedactionArgs,
+    #[command(flatten)]
+    events: EventArgs,
     #[command(flatten)]
     retention: RetentionArgs,
     #[command(flatten)]
@@ -126,7 +137,7 @@ async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
         readers: args.readers + OTHER_READERS,
     };
     let tls = args.tls.open()?;
-    let post_call = args.post_call.settings()?;
+    let post_call = args.post_call.settings(args.events.options())?;
     let retention = args.retention.retention(args.stale_after)?;
     let backfill = match args.backfill_every {
         Some(every) => {
@@ -176,14 +187,17 @@ async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
         writing: WriterLimits { queue_capacity: args.queue_capacity as usize, patience: args.write_timeout },
         max_body: args.max_body,
         deep_reads: args.readers as usize,
-        stale_after: Some(args.stale_after).filter(|after| !after.is_zero()),
+        stale_after: StaleAfter {
+            voice: Some(args.stale_after).filter(|after| !after.is_zero()),
+            text: Some(args.stale_text_after).filter(|after| !after.is_zero()),
+        },
         tls,
         connections: args.limits.connections(),
         access,
         proxies: args.access.proxies(),
         origins: args.access.origins(),
         post_call,
-        redactor: args.redact.redactor(),
+        parser: EventParser { redactor: args.redact.redactor(), options: args.events.options() },
         retention,
         streams: args.streams.limits(),
         backfill,

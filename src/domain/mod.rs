@@ -14,11 +14,13 @@ mod ids;
 mod invalid;
 mod iso8601;
 mod json_text;
+mod merged_record;
 mod month;
 mod phone;
 mod placeholder;
 pub mod reconcile;
 mod record;
+mod redacted;
 mod remark;
 pub mod repair;
 mod search_expr;
@@ -40,11 +42,12 @@ pub use driver::{Dispatch, Driver, DriverSource, NewDispatch, NewDriver};
 pub use finite::Finite;
 pub use ids::{ConversationId, DriverId};
 pub use invalid::Invalid;
+pub use merged_record::MergedRecord;
 pub use phone::PhoneNumber;
 pub use placeholder::{placeholder, unfilled};
 pub use record::{
-    DriverClaims, Entry, EventOutcome, Facts, History, HistoryEntry, HistoryReport, MergedRecord, NewEvent, Record,
-    RecordKind, StoredEvent, StoredRecord,
+    CallDetails, DriverClaims, Entry, EventOutcome, Facts, History, HistoryEntry, HistoryReport, NewEvent,
+    READER_VERSION, Record, RecordKind, StoredEvent, StoredRecord,
 };
 pub use remark::{Remark, RemarkKind, describe_remarks};
 pub use search_expr::{SearchExpr, Snippet, SnippetPart};

@@ -29,7 +29,13 @@ pub struct Record {
     /// True if the service was configured to prefer an unredacted copy when it received this one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unredacted: bool,
+    /// Version of the reader that made this record; see [`READER_VERSION`].
+    #[serde(default)]
+    pub reader: u32,
 }
+
+/// Version of the reader of events. A record with an older version lacks facts that its event may have.
+pub const READER_VERSION: u32 = 1;
 
 /// A [`Record`] in its stored form, with the fields that are needed to store it.
 ///
@@ -39,6 +45,8 @@ pub struct Record {
 pub struct StoredRecord {
     /// Conversation.
     pub conversation_id: ConversationId,
+    /// Kind of record.
+    pub kind: RecordKind,
     /// Start of the call, or else the time of the event.
     pub start: Option<Timestamp>,
     /// Record as JSON.
@@ -49,6 +57,7 @@ impl From<&Record> for StoredRecord {
     fn from(record: &Record) -> Self {
         Self {
             conversation_id: record.conversation_id.clone(),
+            kind: record.kind,
             start: record.facts.start.or(record.event_time),
             json: serde_json::to_string(record).expect("all keys of a record are strings"),
         }
@@ -108,6 +117,18 @@ pub struct Facts {
     /// Claims about who answered.
     #[serde(skip_serializing_if = "AnswerClaims::is_empty")]
     pub answer: AnswerClaims,
+    /// Facts about the kind and the circumstances of the conversation.
+    #[serde(skip_serializing_if = "is_default")]
+    pub details: CallDetails,
+    /// Number of turns with words that ElevenLabs counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counted_turns: Option<u64>,
+}
+
+/// Facts about the kind and the circumstances of a conversation. Nobody changes them by hand.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CallDetails {
     /// Channel of the conversation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channel: Option<Channel>,
@@ -156,9 +177,25 @@ pub struct Facts {
     /// Source of the conversation in ElevenLabs' words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub initiation_source: Option<String>,
-    /// Number of turns with words that ElevenLabs counted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub counted_turns: Option<u64>,
+}
+
+impl CallDetails {
+    /// Replaces facts with those of `newer`. Facts that `newer` lacks are retained.
+    fn update(&mut self, newer: &Self) {
+        macro_rules! take {
+            ($($field:ident),+) => {$(
+                if newer.$field.is_some() {
+                    self.$field.clone_from(&newer.$field);
+                }
+            )+};
+        }
+        // An unknown channel says less than any other.
+        let channel = newer.channel.filter(|channel| *channel != Channel::Unknown).or(self.channel).or(newer.channel);
+        take!(parent_conversation_id, environment, branch_id, version_id, call_sid, agent_number, agent_name);
+        take!(cost_usd, queue_wait_seconds, accepted_time, campaign, tags, conversation_product, sentiment);
+        take!(initiation_source);
+        self.channel = channel;
+    }
 }
 
 /// Claims of a payload about the driver of a call, by source. The driver need not exist.
@@ -238,6 +275,9 @@ pub struct HistoryReport {
     pub agent_id: Option<String>,
     /// Claims of the tool about the driver.
     pub claims: DriverClaims,
+    /// True if the conversation is typed, by ElevenLabs' system variable.
+    #[serde(default)]
+    pub is_text: bool,
     /// Warnings about fields that could not be read.
     pub remarks: Vec<Remark>,
 }
@@ -296,54 +336,9 @@ impl History {
     }
 }
 
-/// The merged records of one call. Does not depend on their order of arrival.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct MergedRecord {
-    /// Merged facts.
-    pub facts: Facts,
-    /// Most complete transcript.
-    pub transcript: Option<Vec<Entry>>,
-    /// Index of the most authoritative record: the one with the transcript, or else the one with the highest rank.
-    pub best: Option<usize>,
-    /// Event time of the highest-ranked record.
-    pub event_time: Option<Timestamp>,
-}
-
-impl MergedRecord {
-    /// Merges records, independently of their order.
-    ///
-    /// Each fact is from the highest-ranked record that has it: a conversation ranks above traces, traces above a
-    /// failure, then the later one above the earlier one. A transcript never loses to one with fewer entries, whatever
-    /// the kinds of the records.
-    pub fn merge(mut records: Vec<Record>) -> Self {
-        let mut order: Vec<usize> = (0..records.len()).collect();
-        let rank = |record: &Record| {
-            // The JSON only orders different records with equal rank, so the result is deterministic.
-            let text = serde_json::to_string(record).unwrap_or_default();
-            (record.kind, record.event_time, record.entries.as_ref().map_or(0, Vec::len), text)
-        };
-        // The JSON of long records takes much memory. It is not needed for a single record, the usual case.
-        if order.len() > 1 {
-            order.sort_by_cached_key(|&at| rank(&records[at]));
-        }
-        let mut combined = Self::default();
-        for &at in &order {
-            combined.facts.update(&records[at].facts);
-        }
-        let with_words = order.iter().filter_map(|&at| Some((at, records[at].entries.as_ref()?)));
-        // `max_by_key` returns the last maximum, which has the highest rank.
-        let fullest = with_words.filter(|(_, e)| !e.is_empty()).max_by_key(|&(at, e)| (e.len(), records[at].kind));
-        let fullest = fullest.map(|(at, _)| at);
-        combined.best = fullest.or(order.last().copied());
-        combined.event_time = order.last().and_then(|&at| records[at].event_time);
-        combined.transcript = fullest.and_then(|at| records.swap_remove(at).entries);
-        combined
-    }
-}
-
 impl Facts {
     /// Replaces facts with those of `newer`. Facts that `newer` lacks are retained.
-    fn update(&mut self, newer: &Self) {
+    pub(super) fn update(&mut self, newer: &Self) {
         macro_rules! take {
             ($($field:ident),+) => {$(
                 if newer.$field.is_some() {
@@ -353,9 +348,8 @@ impl Facts {
         }
         take!(status, start, duration_seconds, agent_id, direction, termination_reason, outcome, summary, title);
         take!(main_language, cost, external_number, batch_id, analysis, user_id);
-        take!(channel, parent_conversation_id, environment, branch_id, version_id, call_sid, agent_number, agent_name);
-        take!(cost_usd, queue_wait_seconds, accepted_time, campaign, tags, conversation_product, sentiment);
-        take!(initiation_source, counted_turns);
+        take!(counted_turns);
+        self.details.update(&newer.details);
         self.claims.update(&newer.claims);
         self.answer.update(&newer.answer);
     }
@@ -380,7 +374,7 @@ pub struct NewEvent {
     pub remarks: Vec<RemarkKind>,
     /// Record of the call, if the event contains one.
     pub record: Option<StoredRecord>,
-    /// Result of an answering machine detection, if the event is one. Only for the log, because the body is stored.
+    /// Verdict of an answering machine detection, if the event is one. Only for the log.
     pub answered_by: Option<String>,
     /// Body as received.
     #[serde(with = "super::json_text::base64")]

@@ -2,11 +2,15 @@
 
 use super::conversation::{OtherEnd, conversation, conversation_id};
 use super::lenient::{JsonField, Remarks};
+use super::options::EventOptions;
 use super::otel_traces::traces;
 use super::utterance::place_of_conversation;
 use crate::domain::repair;
 use crate::domain::validation::FieldError;
-use crate::domain::{CallStatus, ConversationId, DriverClaims, Facts, Record, RecordKind, Remark, Timestamp};
+use crate::domain::{
+    AnswerClaims, AnsweredBy, CallDetails, CallStatus, Channel, ConversationId, DriverClaims, Facts, READER_VERSION,
+    Record, RecordKind, Remark, Timestamp,
+};
 use serde_json::Value;
 
 /// A parsed post-call event.
@@ -40,8 +44,13 @@ pub enum ParsedEvent {
 /// Maximum length of a stored event type, in characters.
 const MAX_TYPE_CHARS: usize = 200;
 
-/// Parses the body of an event. Never fails.
+/// Parses the body of an event with the default options. Never fails.
 pub fn parse_event(body: &[u8]) -> Event {
+    parse_event_with(body, EventOptions::default())
+}
+
+/// Parses the body of an event. Never fails.
+pub fn parse_event_with(body: &[u8], options: EventOptions) -> Event {
     let mut event = Event {
         event_type: None,
         conversation_id: None,
@@ -65,12 +74,26 @@ pub fn parse_event(body: &[u8]) -> Event {
     event.event_time = at.get("event_timestamp").unix_seconds(&mut remarks);
     event.conversation_id = conversation_id(&data).ok();
     let read = match event.event_type.as_deref().map(str::to_ascii_lowercase).as_deref() {
-        Some("post_call_transcription") => conversation(&data, event.event_time, &mut remarks),
+        Some("post_call_transcription") => conversation(&data, event.event_time, options, &mut remarks),
         Some("post_call_transcription_otel") => traces(&data, event.event_time, &mut remarks),
         Some("call_initiation_failure") => failure(&data, event.event_time, &mut remarks),
         Some(other) => {
             if other.contains("answering_machine_detection") {
                 event.answered_by = answered_by(data.value(), MAX_SEARCH_DEPTH);
+                let verdict = event.answered_by.as_deref().and_then(verdict);
+                if let Some(record) = event.conversation_id.clone().zip(verdict) {
+                    event.reading = ParsedEvent::Record(Box::new(detection(record, event.event_time)));
+                }
+            }
+            // ElevenLabs sends an unredacted copy beside the redacted record. Its form is not documented.
+            let has_words = data.get("transcript").value().is_some_and(Value::is_array);
+            if options.keep_unredacted && other.contains("unredacted") && has_words {
+                if let Ok(mut record) = conversation(&data, event.event_time, options, &mut remarks) {
+                    record.unredacted = true;
+                    event.reading = ParsedEvent::Record(Box::new(record));
+                    event.remarks = remarks.into_vec();
+                    return event;
+                }
             }
             // What stands here of a recording that was received says whether it is kept.
             if other.contains("audio") && data.get("kept").value().is_none() {
@@ -120,6 +143,32 @@ fn answered_by(data: Option<&Value>, depth: usize) -> Option<String> {
     })
 }
 
+/// Returns who answered, from a verdict of the telephone provider; `None` for an unknown word.
+fn verdict(answered_by: &str) -> Option<AnsweredBy> {
+    match answered_by {
+        "human" => Some(AnsweredBy::Human),
+        "fax" => Some(AnsweredBy::Fax),
+        "unknown" => Some(AnsweredBy::Unknown),
+        machine if machine.starts_with("machine") => Some(AnsweredBy::Voicemail),
+        _ => None,
+    }
+}
+
+/// Returns the record of a verdict.
+fn detection((conversation_id, verdict): (ConversationId, AnsweredBy), event_time: Option<Timestamp>) -> Record {
+    let answer = AnswerClaims { amd: Some(verdict), ..AnswerClaims::default() };
+    Record {
+        conversation_id,
+        kind: RecordKind::Detection,
+        event_time,
+        facts: Facts { answer, ..Facts::default() },
+        entries: None,
+        tools: Vec::new(),
+        unredacted: false,
+        reader: READER_VERSION,
+    }
+}
+
 /// Parses an outbound call that was not established. `metadata.body` is the unchanged message of the telephone
 /// provider.
 fn failure(data: &JsonField<'_>, event_time: Option<Timestamp>, remarks: &mut Remarks) -> Result<Record, FieldError> {
@@ -130,18 +179,32 @@ fn failure(data: &JsonField<'_>, event_time: Option<Timestamp>, remarks: &mut Re
         let at = provider.get(name);
         called.take(at.text(remarks), at.phone(remarks));
     }
+    let reason = data.get("failure_reason").text(remarks);
+    let answered_by = match reason.as_deref().map(|reason| reason.to_ascii_lowercase().replace('-', "_")).as_deref() {
+        Some("busy") => AnsweredBy::Busy,
+        Some("no_answer") => AnsweredBy::NoAnswer,
+        _ => AnsweredBy::Failed,
+    };
     let facts = Facts {
         status: Some(CallStatus::Failed),
         agent_id: data.get("agent_id").text(remarks),
-        termination_reason: data.get("failure_reason").text(remarks),
+        termination_reason: reason,
+        answer: AnswerClaims { initiation_failure: Some(answered_by), ..AnswerClaims::default() },
+        details: CallDetails {
+            channel: Some(Channel::Phone),
+            call_sid: provider.get_any(&["CallSid", "call_sid"]).text(remarks),
+            agent_number: provider.get_any(&["From", "from_number", "Caller"]).text(remarks),
+            ..CallDetails::default()
+        },
         // Only outbound calls can fail to be established.
         direction: Some(crate::domain::Direction::Outbound),
         external_number: called.text,
         claims: DriverClaims { phone_number: called.number, ..DriverClaims::default() },
         ..Facts::default()
     };
-    let (tools, unredacted) = (Vec::new(), false);
-    Ok(Record { conversation_id, kind: RecordKind::Failure, event_time, facts, entries: None, tools, unredacted })
+    let (kind, tools, unredacted) = (RecordKind::Failure, Vec::new(), false);
+    let (entries, reader) = (None, READER_VERSION);
+    Ok(Record { conversation_id, kind, event_time, facts, entries, tools, unredacted, reader })
 }
 
 #[cfg(test)]

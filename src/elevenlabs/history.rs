@@ -1,6 +1,6 @@
 //! Parses the conversation so far, as a webhook tool of a running call sends it from ElevenLabs' system variables.
 //!
-//! The body is `{conversation_id, timestamp, history, agent_id?, driver_id?, user_id?}`. `history` is the value of
+//! The body is `{conversation_id, timestamp, history, agent_id?, driver_id?, user_id?, is_text_only?}`. `history` is the value of
 //! `system__conversation_history`: `{"entries": [{"role", "message"}, …]}`, as an object or as its JSON in a string.
 
 use super::lenient::{JsonField, Remarks};
@@ -52,12 +52,17 @@ pub fn parse_history(body: &[u8]) -> Result<HistoryReport, Vec<FieldError>> {
         user_id: at.get("user_id").driver(&mut remarks),
         ..DriverClaims::default()
     };
+    let typed = at.get_any(&["is_text_only", "text_only", "system__is_text_only"]);
+    let is_text = match typed.value() {
+        Some(Value::String(text)) => text.trim().eq_ignore_ascii_case("true"),
+        value => value == Some(&Value::Bool(true)),
+    };
     let remarks = remarks.into_vec();
     // An error makes the tool's mistake visible; a success response would hide it.
     if history.0.is_empty() && remarks.iter().any(|remark| remark.kind == crate::domain::RemarkKind::Words) {
         return Err(vec![problem("history", "must have entries with `role` and `message`; none can be read")]);
     }
-    Ok(HistoryReport { conversation_id, timestamp, history, agent_id, claims, remarks })
+    Ok(HistoryReport { conversation_id, timestamp, history, agent_id, claims, is_text, remarks })
 }
 
 /// Returns the entries of the variable's value.

@@ -1,6 +1,6 @@
 //! Lenient reading of JSON fields: a field that cannot be read is a warning, not an error.
 
-use crate::domain::{DriverId, Message, PhoneNumber, Remark, RemarkKind, Timestamp, placeholder};
+use crate::domain::{DriverId, Finite, Message, PhoneNumber, Remark, RemarkKind, Timestamp, placeholder};
 use serde_json::Value;
 
 /// Maximum number of remarks per event.
@@ -16,6 +16,13 @@ pub(super) struct Remarks(Vec<Remark>);
 impl Remarks {
     pub(super) fn add(&mut self, place: &str, rule: &str) {
         self.push(Remark { kind: RemarkKind::Field, text: format!("{place}: {rule}") });
+    }
+
+    /// Adds a warning unless there is one with this rule.
+    pub(super) fn add_once(&mut self, place: &str, rule: &str) {
+        if !self.0.iter().any(|remark| remark.text.ends_with(rule)) {
+            self.add(place, rule);
+        }
     }
 
     /// Adds a warning that words may be lost.
@@ -117,6 +124,17 @@ impl<'a> JsonField<'a> {
             _ => None,
         };
         number.or_else(|| self.unread("must be a number", remarks))
+    }
+
+    /// Returns a finite number, given as a number or as text.
+    pub(super) fn number(&self, remarks: &mut Remarks) -> Option<Finite> {
+        let number = match self.value? {
+            Value::Number(number) => number.as_f64(),
+            Value::String(text) if text.trim().is_empty() => return None,
+            Value::String(text) => text.trim().parse().ok(),
+            _ => None,
+        };
+        number.and_then(Finite::new).or_else(|| self.unread("must be a number", remarks))
     }
 
     pub(super) fn boolean(&self, remarks: &mut Remarks) -> Option<bool> {

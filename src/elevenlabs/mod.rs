@@ -14,13 +14,17 @@ mod event;
 mod history;
 mod lenient;
 mod made_event;
+mod options;
 mod otel_traces;
 pub mod sample_call;
 pub mod signature;
+mod tools;
 pub mod turn;
+mod turn_details;
 mod utterance;
 
 pub use batch::{ParsedBatch, parse_batch};
-pub use event::{Event, ParsedEvent, parse_event};
+pub use event::{Event, ParsedEvent, parse_event, parse_event_with};
 pub use history::parse_history;
 pub use made_event::{RecordingNote, fetched_event, unreadable_recording_note};
+pub use options::{EventOptions, ToolDetails};

@@ -5,11 +5,14 @@
 //! other attributes were seen in captured payloads, so attributes are found by their suffix. ElevenLabs truncates
 //! attributes to 4 KB, so words of that length are marked as possibly incomplete.
 
-use super::conversation::{DURATIONS, OtherEnd, conversation_id, direction, outcome, status};
+use super::conversation::{DURATIONS, OtherEnd, call_result, conversation_id, direction, outcome, status};
 use super::lenient::{JsonField, Remarks};
 use super::utterance::{MAX_DEPTH, shown_by_variable, words};
 use crate::domain::validation::FieldError;
-use crate::domain::{CallStatus, DriverClaims, Entry, Facts, Record, RecordKind, Speaker, Timestamp, TurnKind};
+use crate::domain::{
+    AnswerClaims, CallDetails, CallStatus, Channel, DriverClaims, Entry, Facts, READER_VERSION, Record, RecordKind,
+    Speaker, Timestamp, TurnKind,
+};
 use serde_json::{Map, Value};
 
 /// Maximum number of spans that are read of one event.
@@ -69,8 +72,8 @@ pub(super) fn traces(
         remarks.add_lost_words("data.otlp_traces", "no span with readable words");
     }
     let entries = (!entries.is_empty()).then_some(entries);
-    let (tools, unredacted) = (Vec::new(), false);
-    Ok(Record { conversation_id, kind: RecordKind::Traces, event_time, facts, entries, tools, unredacted })
+    let (kind, tools, unredacted, reader) = (RecordKind::Traces, Vec::new(), false, READER_VERSION);
+    Ok(Record { conversation_id, kind, event_time, facts, entries, tools, unredacted, reader })
 }
 
 /// Returns the facts about the call from the conversation's span. They have the fields of a record.
@@ -110,7 +113,33 @@ fn facts(root: &Span, remarks: &mut Remarks) -> Facts {
             batch_recipient: root.attribute(&["batch_call_recipient_id"]).driver(remarks),
             phone_number: line.number,
         },
-        ..Facts::default()
+        answer: AnswerClaims {
+            call_result: call_result(&root.attribute(&["call_result"]), remarks),
+            ..AnswerClaims::default()
+        },
+        details: details(root, remarks),
+        counted_turns: None,
+    }
+}
+
+fn details(root: &Span, remarks: &mut Remarks) -> CallDetails {
+    let mut text = |endings: &[&str]| root.attribute(endings).text(remarks);
+    let is_telephone =
+        !root.beneath("elevenlabs.telephony.").is_empty() || !root.beneath("elevenlabs.phone_call.").is_empty();
+    CallDetails {
+        channel: is_telephone.then_some(Channel::Phone),
+        environment: text(&["environment"]),
+        branch_id: text(&["branch_id"]),
+        version_id: text(&["version_id"]),
+        call_sid: text(&["call_sid"]),
+        agent_number: text(&["agent_number"]),
+        agent_name: text(&["agent_name", "agent.name"]),
+        conversation_product: text(&["conversation_product"]),
+        initiation_source: text(&["conversation_initiation_source", "initiation_source"]),
+        cost_usd: root.attribute(&["cost_fiat"]).number(remarks),
+        queue_wait_seconds: root.attribute(&["queue_wait_secs"]).number(remarks),
+        accepted_time: root.attribute(&["accepted_time_unix_secs"]).unix_seconds(remarks),
+        ..CallDetails::default()
     }
 }
 

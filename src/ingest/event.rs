@@ -1,7 +1,8 @@
 //! Parses the body of a post-call event into the row that is stored for it.
 
 use crate::domain::{EventOutcome, NewEvent, RemarkKind, StoredRecord, describe_remarks};
-use crate::elevenlabs::{ParsedEvent, parse_event};
+use crate::elevenlabs::{EventOptions, ParsedEvent, parse_event_with};
+use crate::redaction::{Redactor, redact_body};
 use crate::telemetry::metrics::METRICS;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
@@ -24,13 +25,33 @@ pub fn count_remarks(remarks: &[RemarkKind]) {
     }
 }
 
-/// Parses an event. Never fails: a body that cannot be read is stored unchanged, so a later version can read it.
-///
-/// Takes some milliseconds per megabyte.
+/// A parser of events' bodies, as configured.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EventParser {
+    /// Redaction of the body before it is parsed and stored.
+    pub redactor: Option<Redactor>,
+    /// Options of parsing.
+    pub options: EventOptions,
+}
+
+/// Parses an event with the default options; see [`EventParser::parse`].
 pub fn parse_body(body: Bytes) -> NewEvent {
+    EventParser::default().parse(body)
+}
+
+impl EventParser {
+    /// Parses an event. Never fails: a body that cannot be read is stored unchanged, so a later version can read it.
+    ///
+    /// Takes some milliseconds per megabyte.
+    pub fn parse(&self, body: Bytes) -> NewEvent {
+        parse_redacted(redact_body(self.redactor, body), self.options)
+    }
+}
+
+fn parse_redacted(body: Bytes, options: EventOptions) -> NewEvent {
     let digest = Sha256::digest(&body).into();
     // A panic in a parser must not lose the event.
-    let Ok(event) = catch_unwind(|| parse_event(&body)) else {
+    let Ok(event) = catch_unwind(|| parse_event_with(&body, options)) else {
         return NewEvent {
             digest,
             event_type: None,

@@ -8,7 +8,6 @@ use crate::domain::reconcile::Counts;
 use crate::domain::{ConversationId, EventOutcome, NewEvent};
 use crate::elevenlabs::{RecordingNote, unreadable_recording_note};
 use crate::recordings::{AudioEvent, RecordingError, Recordings, StoredRecording};
-use crate::redaction::redact_body;
 use crate::store::command::KeepEvent;
 use crate::store::{Kept, Rejection};
 use crate::telemetry::metrics::METRICS;
@@ -45,6 +44,8 @@ pub enum Accepted {
     RecordedCallErased,
     /// The recording was dropped, because this service stores none.
     RecordingsDisabled,
+    /// The recording was dropped, because its type does not replace another one, or is that of an unredacted copy.
+    RecordingTypeUnused,
     /// The recording was dropped, because it could not be parsed.
     RecordingUnreadable,
 }
@@ -79,8 +80,8 @@ impl PostCallService {
     /// # Errors
     /// [`PostCallError::Stopping`].
     pub async fn parse(&self, body: Bytes) -> Result<NewEvent, PostCallError> {
-        let redactor = self.writer.redactor();
-        let parsed = tokio::task::spawn_blocking(move || parse_body(redact_body(redactor, body))).await;
+        let parser = self.writer.event_parser();
+        let parsed = tokio::task::spawn_blocking(move || parser.parse(body)).await;
         parsed.map_err(|_| PostCallError::Stopping)
     }
 
@@ -106,6 +107,15 @@ impl PostCallService {
         count_event(outcome, &kinds);
         match outcome {
             EventOutcome::Applied => {
+                if let Some(answered_by) = answered_by {
+                    tracing::info!(
+                        conversation_id,
+                        event_id,
+                        event_type,
+                        answered_by,
+                        "stored answering machine detection"
+                    );
+                }
                 let due = conversation.as_ref().filter(|_| kept.due);
                 self.await_reconciliation(due, conversation_id, event_type, hold).await;
             }
@@ -169,10 +179,15 @@ impl PostCallService {
             count_recording("kept");
             tracing::info!(conversation_id, bytes, "stored recording");
             Ok(Accepted::RecordingStored)
-        } else {
+        } else if self.recordings.is_none() {
             count_recording("dropped");
             tracing::warn!(conversation_id, bytes, "recording dropped: --audio-dir is not set");
             Ok(Accepted::RecordingsDisabled)
+        } else {
+            count_recording("dropped");
+            let event_type = event.event_type.as_deref();
+            tracing::warn!(conversation_id, bytes, event_type, "recording dropped: only post_call_audio replaces one");
+            Ok(Accepted::RecordingTypeUnused)
         }
     }
 

@@ -358,6 +358,10 @@ impl ReconcilingCall {
                     "call is too long to compare all turns with its record; some may be shown twice"
                 );
             }
+            if settlement.is_incomplete() {
+                let conversation_id = self.id.as_str();
+                tracing::warn!(conversation_id, "record has fewer turns than ElevenLabs counted");
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Start of the writer's thread.
 
+use super::event::EventParser;
 use super::file_watch::FileMonitor;
 use super::job::WriterLimits;
 use super::purge_schedule::PurgeSchedule;
@@ -7,7 +8,6 @@ use super::reconciler::Requests;
 use super::slices::Slices;
 use super::writer::{Shared, Writer, WriterLoop};
 use super::writer_thread::WriterThread;
-use crate::redaction::Redactor;
 use crate::store::{OtherWriters, Store};
 use crate::telemetry::metrics::METRICS;
 use std::sync::Arc;
@@ -22,11 +22,11 @@ impl Writer {
     pub fn start(
         store: Arc<dyn Store>,
         limits: WriterLimits,
-        redactor: Option<Redactor>,
+        parser: EventParser,
     ) -> std::io::Result<(Self, WriterThread)> {
         let (queue, orders) = sync_channel(limits.queue_capacity);
         let shared = Arc::new(Shared::default());
-        let writer = Self { queue, shared: shared.clone(), redactor, requests: Requests::default() };
+        let writer = Self { queue, shared: shared.clone(), parser, requests: Requests::default() };
         let (alive, ended) = oneshot::channel();
         let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
             // Dropped when the thread ends, even by a panic.

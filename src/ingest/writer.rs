@@ -17,6 +17,7 @@
 //!   after the last slice.
 //! - **Erasure.** Erased bytes are purged from the disk soon after, even under load ([`PurgeSchedule`]).
 
+use super::event::EventParser;
 use super::file_watch::FileMonitor;
 use super::index_schedule::IndexSchedule;
 use super::job::{Job, Reply, WriteError, WriterMessage, answer};
@@ -24,7 +25,6 @@ use super::purge_schedule::PurgeSchedule;
 use super::reconciler::Requests;
 use super::slices::Slices;
 use crate::domain::Timestamp;
-use crate::redaction::Redactor;
 use crate::store::command::{Command, Probe, output_of};
 use crate::store::{Error, ErrorKind, OtherWriters, Outcome, Rejection, Store, StoredTurn, Write, Written};
 use crate::telemetry::metrics::{LocalHistogram, METRICS};
@@ -55,7 +55,7 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 pub struct Writer {
     pub(super) queue: SyncSender<WriterMessage>,
     pub(super) shared: Arc<Shared>,
-    pub(super) redactor: Option<Redactor>,
+    pub(super) parser: EventParser,
     pub(super) requests: Requests,
 }
 
@@ -73,7 +73,8 @@ pub(super) struct Shared {
 impl Writer {
     /// Creates a writer without a thread: every write returns [`WriteError::Stopping`].
     pub fn stopped() -> Self {
-        Self { queue: sync_channel(0).0, shared: Arc::default(), redactor: None, requests: Requests::default() }
+        let (shared, parser, requests) = (Arc::default(), EventParser::default(), Requests::default());
+        Self { queue: sync_channel(0).0, shared, parser, requests }
     }
 
     /// Returns a receiver that is notified after each attempted batch, for readers of changes.
@@ -81,9 +82,9 @@ impl Writer {
         self.shared.committed.subscribe()
     }
 
-    /// Returns the redactor of turns and histories. An event must be parsed from its redacted body.
-    pub fn redactor(&self) -> Option<Redactor> {
-        self.redactor
+    /// Returns the parser of events. Turns and histories are redacted as they are written.
+    pub fn event_parser(&self) -> EventParser {
+        self.parser
     }
 
     /// Executes a command and waits until it is on disk. Redacts turns and histories first.
@@ -98,7 +99,7 @@ impl Writer {
 
     /// Executes a write as [`Writer::execute`] does.
     pub(super) async fn write(&self, mut write: Write) -> Result<Written, WriteError> {
-        if let Some(redactor) = &self.redactor {
+        if let Some(redactor) = &self.parser.redactor {
             match &mut write {
                 Write::AppendTurn(turn) => redactor.turn(turn),
                 Write::KeepHistory(report) => redactor.history(report),

@@ -9,6 +9,7 @@
 //!
 //! This module does not deal with HTTP, signatures or the database.
 
+use super::audio_event::AudioEvent;
 use crate::domain::ConversationId;
 use crate::sys::paths::sync_dir;
 use crate::sys::{atomic_file, files};
@@ -28,6 +29,8 @@ const TEMPORARY_SUFFIX: &str = ".part";
 #[derive(Debug, Clone)]
 pub struct Recordings {
     folder: PathBuf,
+    /// True if unredacted recordings are stored.
+    keep_unredacted: bool,
 }
 
 impl Recordings {
@@ -45,7 +48,7 @@ impl Recordings {
                 fs::remove_file(entry.path())?;
             }
         }
-        let recordings = Self { folder: folder.to_owned() };
+        let recordings = Self { folder: folder.to_owned(), keep_unredacted: false };
         // Fails at the start instead of at the first recording, which ElevenLabs sends only once. A full disk may be
         // freed in time.
         match recordings.temporary_file() {
@@ -61,7 +64,14 @@ impl Recordings {
     /// The folder does not exist.
     pub fn open_shared(folder: &Path) -> io::Result<Self> {
         fs::read_dir(folder)?;
-        Ok(Self { folder: folder.to_owned() })
+        Ok(Self { folder: folder.to_owned(), keep_unredacted: false })
+    }
+
+    /// Returns the folder with another rule for unredacted recordings, which are dropped by default.
+    #[must_use]
+    pub fn keeping_unredacted(mut self, keep: bool) -> Self {
+        self.keep_unredacted = keep;
+        self
     }
 
     /// Returns the path of a call's recording, which may not exist; see [`file_name`].
@@ -102,11 +112,26 @@ impl Recordings {
         tempfile::Builder::new().prefix(TEMPORARY_PREFIX).suffix(TEMPORARY_SUFFIX).make_in(&self.folder, files::create)
     }
 
-    /// Persists a complete file as the recording of a call, replacing an earlier one. It is on disk when this returns.
-    pub(super) fn persist(&self, file: NamedTempFile, conversation_id: &ConversationId) -> io::Result<PathBuf> {
-        let path = self.path(conversation_id);
+    /// Persists a complete file as the recording of a call. It is on disk when this returns.
+    ///
+    /// Only a recording of the type `post_call_audio` replaces an earlier one, because others are not documented.
+    /// Returns `None` if the recording was dropped.
+    pub(super) fn persist(&self, file: NamedTempFile, event: &AudioEvent) -> io::Result<Option<PathBuf>> {
+        let path = self.path(&event.conversation_id);
+        let named = event.event_type.as_deref().unwrap_or_default().to_ascii_lowercase();
+        let replaces = if named.contains("unredacted") {
+            if !self.keep_unredacted {
+                return Ok(None);
+            }
+            true
+        } else {
+            named == "post_call_audio"
+        };
+        if !replaces && path.try_exists()? {
+            return Ok(None);
+        }
         atomic_file::persist(file, &path)?;
-        Ok(path)
+        Ok(Some(path))
     }
 }
 

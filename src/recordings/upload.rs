@@ -20,7 +20,7 @@ const MAX_WAITING_PIECES: usize = 4;
 pub struct StoredRecording {
     /// Content of the event.
     pub event: AudioEvent,
-    /// Path of the stored file; `None` if recordings are not stored.
+    /// Path of the stored file; `None` if recordings are not stored, or this one was dropped.
     pub path: Option<PathBuf>,
 }
 
@@ -94,8 +94,8 @@ fn receive(
     let mut out = BufWriter::with_capacity(128 * 1024, recordings.temporary_file().map_err(RecordingError::Write)?);
     let event = audio_event::read(arriving, &mut out, limit)?;
     let file = out.into_inner().map_err(|failed| RecordingError::Write(failed.into_error()))?;
-    let path = recordings.persist(file, &event.conversation_id).map_err(RecordingError::Write)?;
-    Ok(StoredRecording { event, path: Some(path) })
+    let path = recordings.persist(file, &event).map_err(RecordingError::Write)?;
+    Ok(StoredRecording { event, path })
 }
 
 /// The pieces as one byte stream. It fails unless its end was confirmed.

@@ -69,18 +69,18 @@ impl Jobs {
         let reconciler =
             Reconciler::start(store.clone(), writer.requests().clone(), move |slices| reconciling.reconcile(slices))?;
         let backfill = settings.backfill.take().map(|(client, every)| {
-            backfill::start(every, client, StoreTarget::new(store, writer.redactor(), Box::new(blocking())))
+            backfill::start(every, client, StoreTarget::new(store, writer.event_parser(), Box::new(blocking())))
         });
         let recordings = settings.post_call.recordings.clone();
         let retention = settings.retention.map(|older_than| {
             let eraser = Eraser::new(store, recordings, Box::new(blocking()), OtherWriters::Some);
             retention::start(older_than, eraser)
         });
-        let stale = settings.stale_after.map(|after| stale_calls::start(after, Box::new(blocking())));
+        let stale = stale_calls::start(settings.stale_after, Box::new(blocking()))?;
         Ok(Self {
             backups,
             reconciler,
-            stale: stale.transpose()?,
+            stale,
             memory_trim: malloc_trim::trim_regularly()?,
             _backfill: backfill.transpose()?,
             _retention: retention.transpose()?,
@@ -166,7 +166,7 @@ pub async fn serve(
     }
     let backups = backup::Periodic::start(&settings.backups, store.copier()).map_err(ServeError::Io)?;
     let (writer, mut writer_thread) =
-        Writer::start(store.clone(), settings.writing, settings.redactor.take()).map_err(ServeError::Io)?;
+        Writer::start(store.clone(), settings.writing, settings.parser).map_err(ServeError::Io)?;
     let jobs = Jobs::start(&mut settings, backups, &store, &writer).map_err(ServeError::Io)?;
     let live = LiveHub::new(store.clone(), settings.streams, api::encode_event);
     let scrape = MetricsEndpoint::new(store.clone(), writer.clone());

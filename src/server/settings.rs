@@ -8,9 +8,10 @@ use crate::api::auth::client::Proxies;
 use crate::api::webhooks::signed_body::PostCallSettings;
 use crate::elevenlabs::client::Client;
 use crate::ingest::WriterLimits;
+use crate::ingest::event::EventParser;
 use crate::jobs::backup::BackupSchedule;
+use crate::jobs::stale_calls::StaleAfter;
 use crate::live::StreamLimits;
-use crate::redaction::Redactor;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
@@ -27,8 +28,8 @@ pub struct Settings {
     pub tls: Option<Tls>,
     /// Limits of connections.
     pub connections: ConnectionLimits,
-    /// Time without activity after which a call in progress is ended; `None` disables this.
-    pub stale_after: Option<Duration>,
+    /// Time without activity after which a call in progress is ended.
+    pub stale_after: StaleAfter,
     /// Access control: tokens and the rate limit.
     pub access: AccessSettings,
     /// Proxies that are trusted to report a client's address.
@@ -37,8 +38,8 @@ pub struct Settings {
     pub origins: Origins,
     /// Settings of the post-call webhook.
     pub post_call: PostCallSettings,
-    /// Redaction of text before it is stored.
-    pub redactor: Option<Redactor>,
+    /// Redaction of text before it is stored, and options of parsing events.
+    pub parser: EventParser,
     /// Age at which ended calls are erased; `None` keeps them forever.
     pub retention: Option<Duration>,
     /// Limits of live streams.

@@ -46,8 +46,9 @@ pub enum Write {
     KeepHistory(Box<HistoryReport>),
     /// Stores a reconciled call, or one slice of it, as computed from the stored data.
     Reconcile(Box<Reconciliation>),
-    /// Ends calls that are in progress and unchanged since before this time, some hundred at most.
-    EndStaleCalls(Timestamp),
+    /// Ends calls that are in progress and unchanged since before the first time, or before the second one if they are
+    /// typed; some hundred at most.
+    EndStaleCalls(Timestamp, Timestamp),
     /// Restores exported rows unchanged. A long call only gets its first slice: see [`Written::Begun`].
     Restore(Box<ArchiveRecord>),
     /// Restores the next slice of a long call. The number counts the turns that are already restored.

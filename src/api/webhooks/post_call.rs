@@ -83,6 +83,7 @@ impl From<Accepted> for EventTaken {
             Accepted::RecordingStored => "recording stored",
             Accepted::RecordedCallErased => "recording dropped: its call was erased",
             Accepted::RecordingsDisabled => "recording dropped: this service does not store recordings",
+            Accepted::RecordingTypeUnused => "recording dropped: its type does not replace a recording",
             Accepted::RecordingUnreadable => "recording dropped: it could not be parsed",
         };
         Self { status: "success".to_owned(), message: message.to_owned() }
@@ -95,7 +96,10 @@ fn outcome_of(accepted: Accepted) -> Option<&'static str> {
         Accepted::Applied | Accepted::Unused | Accepted::CallErased | Accepted::RecordingStored => None,
         Accepted::Unreadable => Some("quarantined"),
         Accepted::Duplicate => Some("duplicate"),
-        Accepted::RecordedCallErased | Accepted::RecordingsDisabled | Accepted::RecordingUnreadable => Some("dropped"),
+        Accepted::RecordedCallErased
+        | Accepted::RecordingsDisabled
+        | Accepted::RecordingTypeUnused
+        | Accepted::RecordingUnreadable => Some("dropped"),
     }
 }
 

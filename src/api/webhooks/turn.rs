@@ -236,7 +236,12 @@ mod tests {
         let opened = ["documented", "fast"].map(|name| {
             let options = Options { path: folder.path().join(name), busy_timeout: Duration::from_secs(1), readers: 1 };
             let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&options).unwrap());
-            Writer::start(store, WriterLimits { queue_capacity: 10, patience: Duration::from_secs(5) }, None).unwrap()
+            Writer::start(
+                store,
+                WriterLimits { queue_capacity: 10, patience: Duration::from_secs(5) },
+                EventParser::default(),
+            )
+            .unwrap()
         });
         let [writer, fast_writer] = [&opened[0].0, &opened[1].0].map(Clone::clone);
         let limits = BodyLimits::new(1000, memory_for(1000));

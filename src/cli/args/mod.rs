@@ -7,6 +7,7 @@ pub(super) mod connections;
 pub(super) mod database;
 pub(super) mod elevenlabs;
 pub(super) mod environment;
+pub(super) mod event_options;
 pub(super) mod input;
 pub(super) mod listen;
 pub(super) mod live;

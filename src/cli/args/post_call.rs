@@ -4,6 +4,7 @@ use super::secrets::{Secrets, WebhookSecret};
 use super::values::size;
 use crate::api::webhooks::signed_body::PostCallSettings;
 use crate::cli::usage_error::OrUsage as _;
+use crate::elevenlabs::EventOptions;
 use crate::recordings::Recordings;
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -43,9 +44,11 @@ pub(in crate::cli) struct PostCallArgs {
 
 impl PostCallArgs {
     /// Reads the secrets and opens the recordings folder.
-    pub(in crate::cli) fn settings(&self) -> Result<PostCallSettings> {
+    pub(in crate::cli) fn settings(&self, options: EventOptions) -> Result<PostCallSettings> {
         let recordings = self.audio_dir.as_deref().map(|folder| {
-            Recordings::open(folder).with_context(|| format!("--audio-dir {}", folder.display())).or_usage()
+            let opened = Recordings::open(folder);
+            let opened = opened.map(|recordings| recordings.keeping_unredacted(options.keep_unredacted));
+            opened.with_context(|| format!("--audio-dir {}", folder.display())).or_usage()
         });
         Ok(PostCallSettings {
             secrets: self.secrets.read()?,

@@ -21,7 +21,8 @@
 //! `driver_conflict`.
 //!
 //! A turn's row never changes its number, its live words or its sender's time. Reconciliation sets `final_text`,
-//! `record_time`, `interrupted`, `in_record`, `place` and `superseded_by`. A call without a record has none of these.
+//! `record_time`, `interrupted`, `in_record`, `place`, `superseded_by`, `kind` and `metrics`. A call without a record has
+//! none of these but the kind.
 //!
 //! [`super::settle`] turns a plan into data to store, in slices that fit into one transaction ([`super::settlement`]).
 
@@ -30,7 +31,7 @@ use serde::{Deserialize, Serialize};
 
 use super::matching::{Matching, match_utterances, repeats};
 use super::words::{NormalizedUtterance, begins_with};
-use crate::domain::{Entry, Message, Source, Speaker, Timestamp};
+use crate::domain::{Entry, Message, Source, Speaker, Timestamp, TurnKind};
 use std::collections::HashMap;
 
 /// A stored turn.
@@ -75,6 +76,8 @@ pub struct Plan {
     pub standings: Vec<TurnPlacement>,
     /// Turns to store, in the order of their numbers, which follow the stored ones.
     pub additions: Vec<MissingTurn>,
+    /// Position of each entry of the record after the call, or else of the histories, in their order.
+    pub entry_places: Vec<i64>,
     /// Numbers that describe the result.
     pub counts: Counts,
     /// Number of turns without an entry that were not compared with all entries, because that would have taken too
@@ -101,6 +104,10 @@ pub struct TurnPlacement {
     pub record_time: Option<Timestamp>,
     /// True if the record after the call contains the turn. `None` without such a record, or if the turn is superseded.
     pub in_record: Option<bool>,
+    /// Kind of the turn.
+    pub kind: TurnKind,
+    /// ElevenLabs' measurements of the turn, as JSON.
+    pub metrics: Option<String>,
 }
 
 /// A turn to create for an entry without a turn.
@@ -193,6 +200,7 @@ pub fn plan(stored: &[TurnRow], known: &Records) -> Plan {
         });
     }
     plan.standings.sort_by_key(|standing| standing.sequence_number);
+    plan.entry_places = places;
     plan
 }
 
@@ -277,6 +285,8 @@ fn matched(turn: &TurnRow, said: &Utterance<'_>, place: i64) -> TurnPlacement {
         timestamp: said.entry.time.filter(|_| made).unwrap_or(turn.timestamp),
         record_time: said.entry.time.filter(|_| said.post_call.is_some()),
         in_record: said.post_call.map(|_| true),
+        kind: said.entry.kind,
+        metrics: said.entry.metrics.clone(),
     }
 }
 
@@ -297,6 +307,8 @@ fn unmatched(turn: &TurnRow, place: i64, complete: bool) -> TurnPlacement {
         timestamp: turn.timestamp,
         record_time: None,
         in_record: complete.then_some(false),
+        kind: TurnKind::of_words(&turn.text),
+        metrics: None,
     }
 }
 
@@ -337,7 +349,6 @@ fn diff_counts(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::TurnKind;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::parse("2026-09-28T12:00:00Z").unwrap().plus_seconds(second).unwrap()

@@ -7,7 +7,8 @@
 use super::Counts;
 use super::plan::{Origin, Plan, Records, TurnPlacement, TurnRow, plan};
 use crate::domain::{
-    ConversationId, DriverClaims, Entry, Facts, History, MergedRecord, Message, Record, Source, Timestamp,
+    Answer, CallDetails, CallResult, CallStatus, ConversationId, DriverClaims, Entry, Facts, History, MergedRecord,
+    Message, PlacedToolCall, Record, Source, Speaker, Timestamp, ToolCall, TurnKind,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -95,6 +96,14 @@ pub struct WholeCall {
     pub tool_agent: Option<String>,
     /// Facts from signed records, if they must be written.
     pub facts: Option<Box<FactsWrite>>,
+    /// The one who answered.
+    pub answer: Answer,
+    /// Facts from signed records that nobody changes by hand.
+    pub details: Box<CallDetails>,
+    /// True if the transcript has as many turns as ElevenLabs counted, false if it has fewer.
+    pub record_complete: Option<bool>,
+    /// Calls of tools, in order.
+    pub tools: Vec<PlacedToolCall>,
     /// True if the placement of any turn changed.
     pub restood: bool,
     /// True if the time of any turn changed.
@@ -141,6 +150,8 @@ pub fn settle(material: Material, now: Timestamp) -> Settlement {
     let (stored, before): (Vec<TurnRow>, Vec<TurnPlacement>) = turns.into_iter().unzip();
     let recorded = known.post_call.is_some() || !known.history.is_empty();
     let plan = if recorded { plan(&stored, &known) } else { Plan::default() };
+    let driver_spoke = driver_spoke(&stored, &plan, &known);
+    let tools = placed(&combined, known.post_call.as_deref(), &plan.entry_places);
     let last_said = plan.standings.iter().map(|standing| standing.timestamp).max().unwrap_or(now);
     let additions = timed(plan.additions, last_said);
     let changed = |(standing, before): (TurnPlacement, &TurnPlacement)| (standing != *before).then_some(standing);
@@ -148,12 +159,29 @@ pub fn settle(material: Material, now: Timestamp) -> Settlement {
     let mut standings: Vec<TurnPlacement> = plan.standings.into_iter().zip(&before).filter_map(changed).collect();
     standings.sort_by_key(|standing| (standing.place.is_some(), standing.place));
     let claims = if signed { combined.facts.claims.clone() } else { material.tool_claims };
+    let taken = known.post_call.as_ref().map_or(0, Vec::len);
+    let record_complete =
+        combined.facts.counted_turns.map(|counted| usize::try_from(counted).is_ok_and(|counted| counted <= taken));
+    let answer = combined.facts.answer.resolve(driver_spoke);
+    let details = Box::new(std::mem::take(&mut combined.facts.details));
     let whole = WholeCall {
         counts: recorded.then_some(plan.counts),
         uncompared: i64::try_from(plan.uncompared).unwrap_or(i64::MAX),
         claims,
         tool_agent: material.tool_agent.filter(|_| !signed),
-        facts: facts(combined, known.post_call.as_deref(), &event_ids, material.facts).map(Box::new),
+        facts: facts(
+            combined,
+            known.post_call.as_deref(),
+            &event_ids,
+            material.facts,
+            driver_spoke,
+            details.queue_wait_seconds.is_some(),
+        )
+        .map(Box::new),
+        answer,
+        details,
+        record_complete,
+        tools,
         restood: !standings.is_empty(),
         retimed,
     };
@@ -178,17 +206,61 @@ fn timed(additions: Vec<super::plan::MissingTurn>, mut last: Timestamp) -> VecDe
     additions.into_iter().map(timed).collect()
 }
 
-/// Returns the facts to write: all after a new record; otherwise only a new start, if it depends on the turns because
-/// no record gives it.
+/// Returns whether the call has anything from the driver: words, a nod or pressed keys.
+fn driver_spoke(stored: &[TurnRow], plan: &Plan, known: &Records) -> bool {
+    let said = |entry: &Entry| entry.speaker == Speaker::Driver && entry.kind.is_human();
+    let heard = |turn: &TurnRow| {
+        let at = plan.standings.binary_search_by_key(&turn.sequence_number, |standing| standing.sequence_number);
+        // Without any record there is no plan.
+        at.map_or_else(
+            |_| TurnKind::of_words(&turn.text).is_human(),
+            |at| plan.standings[at].place.is_some() && plan.standings[at].kind.is_human(),
+        )
+    };
+    known.post_call.as_ref().unwrap_or(&known.history).iter().any(said)
+        || stored.iter().any(|turn| turn.origin == Origin::Live && turn.speaker == Speaker::Driver && heard(turn))
+}
+
+/// Returns the tool calls with their positions between the turns.
+fn placed(combined: &MergedRecord, transcript: Option<&[Entry]>, places: &[i64]) -> Vec<PlacedToolCall> {
+    let entries: Vec<_> = transcript.unwrap_or_default().iter().zip(places).collect();
+    let after = |call: &ToolCall| {
+        let before = if combined.tools_of_transcript {
+            entries.partition_point(|(entry, _)| entry.index <= call.index)
+        } else {
+            // Indexes of different records cannot be compared. Times increase, but for entries without one.
+            let is_later = |(entry, _): &&(&Entry, &i64)| entry.time.zip(call.at).is_some_and(|(time, at)| time > at);
+            entries.iter().position(|pair| is_later(&pair)).unwrap_or(entries.len())
+        };
+        before.checked_sub(1).map_or(0, |last| *entries[last].1)
+    };
+    let place =
+        |(position, call): (i64, &ToolCall)| PlacedToolCall { position, after_place: after(call), call: call.clone() };
+    (1..).zip(&combined.tools).map(place).collect()
+}
+
+/// Returns the facts to write: all after a new record; otherwise only a new start, which may depend on the turns.
+///
+/// ElevenLabs also calls a conversation done that nobody answered. It failed, unless there are words of the driver.
 fn facts(
     combined: MergedRecord,
     transcript: Option<&[Entry]>,
     event_ids: &[i64],
     record_came: bool,
+    driver_spoke: bool,
+    was_queued: bool,
 ) -> Option<FactsWrite> {
     let event_id = event_ids[combined.best?];
-    let facts = combined.facts;
-    if !record_came && facts.start.is_some() {
+    let mut facts = combined.facts;
+    let unanswered = facts.answer.call_result.filter(|result| CallResult::is_unanswered(*result));
+    // Each turn of the driver may change the status of such a call.
+    let record_came = record_came || unanswered.is_some();
+    if let Some(result) = unanswered.filter(|_| !driver_spoke && facts.status == Some(CallStatus::Completed)) {
+        facts.status = Some(CallStatus::Failed);
+        facts.termination_reason = Some(result.as_str().to_owned());
+    }
+    // A record that is parsed again may know that the call was queued, and so when the talk began.
+    if !record_came && facts.start.is_some() && !was_queued {
         return None;
     }
     let last_words = transcript.and_then(|entries| entries.iter().filter_map(|entry| entry.time).max());
@@ -206,6 +278,11 @@ impl Settlement {
     /// Returns the number of turns that could not be compared with the whole record.
     pub fn uncompared(&self) -> i64 {
         self.whole.as_ref().map_or(0, |whole| whole.uncompared)
+    }
+
+    /// Returns whether a new record has fewer turns than ElevenLabs counted.
+    pub fn is_incomplete(&self) -> bool {
+        self.whole.as_ref().is_some_and(|whole| whole.facts.is_some() && whole.record_complete == Some(false))
     }
 
     /// Returns the next slice, or `None` if all are stored. [`Self::stored`] must be called before the next call.
@@ -261,11 +338,14 @@ impl Settlement {
 }
 
 impl Reconciliation {
-    /// Returns the length of the slice's words, in bytes.
+    /// Returns the length of the slice's words and tool calls, in bytes.
     pub fn len_bytes(&self) -> usize {
         let added = self.additions.iter().map(|added| added.entry.message.as_str().len());
         let corrected = self.standings.iter().filter_map(|standing| standing.final_text.as_ref());
-        added.chain(corrected.map(|text| text.as_str().len())).sum()
+        let tools =
+            self.whole.iter().flat_map(|whole| &whole.tools).flat_map(|tool| [&tool.call.arguments, &tool.call.result]);
+        let tools = tools.flatten().map(String::len);
+        added.chain(corrected.map(|text| text.as_str().len())).chain(tools).sum()
     }
 }
 

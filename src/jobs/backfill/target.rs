@@ -3,9 +3,9 @@
 use super::run::{BackfillTarget, Dispatched, KeeperError};
 use super::schedule::UnfinishedCalls;
 use crate::domain::{Call, CallStatus, ConversationId, NewDispatch, Timestamp};
+use crate::ingest::WriteError;
+use crate::ingest::event::{self, EventParser};
 use crate::ingest::executor::Executor;
-use crate::ingest::{WriteError, event};
-use crate::redaction::{Redactor, redact_body};
 use crate::store::command::{KeepEvent, PutDispatches};
 use crate::store::{CallFilter, CallKey, CallPageRequest, Counts, Rejection, SortOrder, Store};
 use bytes::Bytes;
@@ -36,14 +36,14 @@ impl BackfillTarget for EmptyTarget {
 pub struct StoreTarget {
     /// Upgraded only for a single read, so a long fetch does not prevent that the store is closed.
     store: Weak<dyn Store>,
-    redactor: Option<Redactor>,
+    parser: EventParser,
     executor: Box<dyn Executor>,
 }
 
 impl StoreTarget {
-    /// Creates an access that reads from the store, writes by the executor, and redacts what it stores.
-    pub fn new(store: &Arc<dyn Store>, redactor: Option<Redactor>, executor: Box<dyn Executor>) -> Self {
-        Self { store: Arc::downgrade(store), redactor, executor }
+    /// Creates an access that reads from the store, and writes by the executor what the parser reads.
+    pub fn new(store: &Arc<dyn Store>, parser: EventParser, executor: Box<dyn Executor>) -> Self {
+        Self { store: Arc::downgrade(store), parser, executor }
     }
 
     fn store(&self) -> Result<Arc<dyn Store>, KeeperError> {
@@ -65,7 +65,7 @@ impl BackfillTarget for StoreTarget {
     }
 
     fn store(&self, body: Vec<u8>) -> Result<(), KeeperError> {
-        let event = event::parse_body(redact_body(self.redactor, Bytes::from(body)));
+        let event = self.parser.parse(Bytes::from(body));
         let (outcome, remarks, error) = (event.outcome, event.remarks.clone(), event.error.clone());
         let conversation_id = event.conversation_id.clone();
         match self.executor.execute(KeepEvent(Box::new(event))) {

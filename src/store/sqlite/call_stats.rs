@@ -19,28 +19,30 @@ const CONTEXT: &str = "computing a call's statistics";
 const MAX_TURNS: i64 = 10_000;
 
 /// Selects the columns of `call_figures` from `agent_turns` on for one conversation, from the times that
-/// [`crate::domain::Call`] shows.
+/// [`crate::domain::Call`] shows. Only words count. Those of a machine that answered count as nobody's, but are no
+/// silence.
 macro_rules! talk {
     () => {
-        "SELECT count(*) FILTER (WHERE speaker_type = 'agent') AS agent_turns, \
-            count(*) FILTER (WHERE speaker_type = 'driver') AS driver_turns, \
-            ifnull(sum(characters) FILTER (WHERE speaker_type = 'agent'), 0) AS agent_characters, \
-            ifnull(sum(characters) FILTER (WHERE speaker_type = 'driver'), 0) AS driver_characters, \
+        "SELECT count(*) FILTER (WHERE speaker = 'agent') AS agent_turns, \
+            count(*) FILTER (WHERE speaker = 'driver') AS driver_turns, \
+            ifnull(sum(characters) FILTER (WHERE speaker = 'agent'), 0) AS agent_characters, \
+            ifnull(sum(characters) FILTER (WHERE speaker = 'driver'), 0) AS driver_characters, \
             round(ifnull(sum(ifnull(min(characters / 15.0, gap), characters / 15.0)) \
-                FILTER (WHERE speaker_type = 'agent'), 0.0), 3) AS agent_seconds, \
+                FILTER (WHERE speaker = 'agent'), 0.0), 3) AS agent_seconds, \
             round(ifnull(sum(ifnull(min(characters / 15.0, gap), characters / 15.0)) \
-                FILTER (WHERE speaker_type = 'driver'), 0.0), 3) AS driver_seconds, \
+                FILTER (WHERE speaker = 'driver'), 0.0), 3) AS driver_seconds, \
             round(ifnull(sum(max(gap - characters / 15.0, 0.0)), 0.0), 3) AS silence_seconds \
-         FROM (SELECT speaker_type, characters, \
+         FROM (SELECT speaker, characters, \
                 max((julianday(lead(said_at) OVER said) - julianday(said_at)) * 86400.0, 0.0) AS gap \
-               FROM (SELECT t.speaker_type, length(coalesce(t.final_text, t.message_text)) AS characters, t.place, \
+               FROM (SELECT iif(t.speaker_type = 'driver' AND c.answered_by IN ('voicemail', 'fax'), 'machine', \
+                       t.speaker_type) AS speaker, length(coalesce(t.final_text, t.message_text)) AS characters, t.place, \
                        t.timestamp, t.sequence_number, \
                        iif(c.record_event_id IS NULL AND julianday(c.last_turn_time) - julianday(c.first_turn_time) > 1, \
                          t.created_at, \
                          min(max(coalesce(t.record_time, t.timestamp), c.call_start_time), \
                            iif(c.status = 'in_progress', '~', ifnull(c.call_end_time, '~')))) AS said_at \
                      FROM calls c JOIN call_transcriptions t ON t.conversation_id = c.conversation_id \
-                     WHERE c.conversation_id = ?1 AND t.superseded_by IS NULL) \
+                     WHERE c.conversation_id = ?1 AND t.superseded_by IS NULL AND t.kind IN ('speech', 'text')) \
                WINDOW said AS (ORDER BY ifnull(place, 9223372036854775807), timestamp, sequence_number))"
     };
 }

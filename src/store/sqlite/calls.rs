@@ -48,17 +48,23 @@ pub(super) fn change(
     Ok(Ok(Written::Call(Box::new(call))))
 }
 
-/// Ends calls that are in progress and received no turn since `before`. Other changes of a call do not show whether it
-/// still runs.
-pub(super) fn end_stale(transaction: &Transaction<'_>, now: Timestamp, before: Timestamp) -> Result<Outcome> {
+/// Ends calls that are in progress and received no turn since `before`, or since `text_before` if they are typed. Other
+/// changes of a call do not show whether it still runs.
+pub(super) fn end_stale(
+    transaction: &Transaction<'_>,
+    now: Timestamp,
+    before: Timestamp,
+    text_before: Timestamp,
+) -> Result<Outcome> {
     const CONTEXT: &str = "ending stale calls";
     // One by one, because the order of the updates decides the numbers of the changes.
     let stale: Vec<(i64, ConversationId)> = transaction
         .fetch_all(
             "SELECT id, conversation_id FROM calls c WHERE status = 'in_progress' AND ifnull( \
                 (SELECT t.created_at FROM call_transcriptions t WHERE t.conversation_id = c.conversation_id \
-                 ORDER BY t.sequence_number DESC LIMIT 1), c.created_at) < ?1 ORDER BY id LIMIT 200",
-            [before],
+                 ORDER BY t.sequence_number DESC LIMIT 1), c.created_at) \
+             < iif(c.channel IN ('sms', 'whatsapp', 'text'), ?2, ?1) ORDER BY id LIMIT 200",
+            [before, text_before],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )
         .context(CONTEXT)?;

@@ -52,7 +52,9 @@ impl Commands for SqliteStore {
                 Write::ReplayEvent(id, event) => events::replace_parsed(&transaction, &mut turns, now, *id, event)?,
                 Write::KeepHistory(report) => events::store_history(&transaction, &mut turns, report)?,
                 Write::Reconcile(reconciliation) => turns.settle(&transaction, now, reconciliation)?,
-                Write::EndStaleCalls(before) => calls::end_stale(&transaction, now, *before)?,
+                Write::EndStaleCalls(before, text_before) => {
+                    calls::end_stale(&transaction, now, *before, *text_before)?
+                }
                 Write::Restore(archived) => archive::restore(&transaction, archived)?,
                 Write::GoOnRestoring(call, restored) => archive::restore_next_slice(&transaction, call, *restored)?,
                 Write::Probe => probe::check_writable(&transaction)?,

@@ -15,7 +15,7 @@ use super::json_column::json;
 use super::records::{ToolClaims, claims_by_tools, history};
 use super::statement::Statements as _;
 use super::{erase, quarantine};
-use crate::domain::{HistoryReport, NewEvent, StoredEvent, Timestamp};
+use crate::domain::{Channel, HistoryReport, NewEvent, RecordKind, StoredEvent, Timestamp};
 use crate::store::{EventSelection, Kept, Outcome, Rejection, Result, UnreadEvents, Written};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Transaction, params};
@@ -70,7 +70,8 @@ pub(super) fn store_event(
     let id = transaction.last_insert_rowid();
     let due = mark_due(transaction, turns, now, event)?;
     // A recording does not change the call's row, but live streams of the call must show it.
-    if let (Some(id), Some("post_call_audio")) = (&event.conversation_id, event.event_type.as_deref()) {
+    let is_audio = event.event_type.as_deref().is_some_and(|named| named.contains("audio"));
+    if let Some(id) = event.conversation_id.as_ref().filter(|_| is_audio) {
         ChangeLog::record_call(transaction, id)?;
     }
     Ok(Ok(Written::Kept(Kept { event_id: Some(id), replayed: false, due })))
@@ -108,12 +109,16 @@ pub(super) fn replace_parsed(
     if changed == 0 {
         return Ok(Err(Rejection::NotFound));
     }
+    transaction
+        .prepare_cached("DELETE FROM event_rereads WHERE event_id = ?1")
+        .and_then(|mut delete| delete.execute([id]))
+        .context(CONTEXT)?;
     let due = mark_due(transaction, turns, now, event)?;
     Ok(Ok(Written::Kept(Kept { event_id: Some(id), replayed: false, due })))
 }
 
-/// Marks the call of an event's record as due. Returns false if the event has no record or the call is unfinished;
-/// otherwise the call exists afterwards.
+/// Marks the call of an event's record as due. Returns false if the event has no record, the call is unfinished, or the
+/// record is a detection and there is no call. Any other record creates its call.
 fn mark_due(
     transaction: &Transaction<'_>,
     turns: &mut turns::Batch<'_>,
@@ -121,6 +126,12 @@ fn mark_due(
     event: &NewEvent,
 ) -> Result<bool> {
     let Some(record) = &event.record else { return Ok(false) };
+    if record.kind == RecordKind::Detection {
+        // It waits for its call: see `CallState::create`.
+        let Some(call) = turns.find(transaction, &record.conversation_id)? else { return Ok(false) };
+        turns.mark_due(transaction, &record.conversation_id, call, DueReason::Turns)?;
+        return Ok(true);
+    }
     let start = record.start.unwrap_or(now);
     // Unfinished calls were refused before, so this only guards against them.
     let Some(call) = turns.get_or_create(transaction, &record.conversation_id, start)? else { return Ok(false) };
@@ -154,6 +165,14 @@ pub(super) fn store_history(
             params![id, agent_id, json(&claims), json(&history)],
         )
         .context(CONTEXT)?;
+    if report.is_text {
+        transaction
+            .execute_cached(
+                "UPDATE calls SET channel = ?2 WHERE id = ?1 AND channel IS NULL",
+                params![call, Channel::Text],
+            )
+            .context(CONTEXT)?;
+    }
     turns.mark_due(transaction, id, call, DueReason::Turns)?;
     let due = true;
     Ok(Ok(Written::Kept(Kept { event_id: None, replayed: false, due })))

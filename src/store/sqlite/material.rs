@@ -29,7 +29,7 @@ pub(super) fn read(connection: &mut Connection, id: &ConversationId) -> Result<O
     let turns = snapshot
         .fetch_all(
             "SELECT sequence_number, timestamp, record_index, source, speaker_type, message_text, place, \
-             superseded_by, final_text, interrupted, record_time, in_record \
+             superseded_by, final_text, interrupted, record_time, in_record, kind, metrics \
              FROM call_transcriptions WHERE conversation_id = ?1 ORDER BY sequence_number",
             [id],
             turn,
@@ -66,6 +66,8 @@ fn turn(row: &Row<'_>) -> rusqlite::Result<(TurnRow, TurnPlacement)> {
         timestamp,
         record_time: row.get(10)?,
         in_record: row.get(11)?,
+        kind: row.get(12)?,
+        metrics: row.get(13)?,
     };
     Ok((stored, standing))
 }

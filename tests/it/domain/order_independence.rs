@@ -9,7 +9,7 @@ use proptest::prelude::{Just, ProptestConfig, Strategy as _};
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 use transcribe_hook::domain::{ConversationId, DriverId, NewDispatch, NewDriver, PhoneNumber, Timestamp};
-use transcribe_hook::store::{Commands as _, Store, TurnOrder, Write};
+use transcribe_hook::store::{Commands as _, Reads as _, Store, TurnOrder, Write};
 
 /// All that must be the same in whatever order things came: the call but for its row's own numbers and times, and the
 /// transcript.
@@ -17,14 +17,16 @@ fn state(store: &dyn Store) -> String {
     let mut call = store.call(&ConversationId::new(CALL).unwrap()).unwrap().unwrap();
     // A row's number, which goes by the order of arrival.
     call.report.record_event_id = None;
+    let kinds: Vec<_> = turns(store, TurnOrder::Time).into_iter().map(|turn| (turn.kind, turn.metrics)).collect();
     format!(
-        "{:?} {:?} {} {:?} {:#?} {:#?}",
+        "{:?} {:?} {} {:?} {:#?} {:#?} {kinds:?} {:#?}",
         call.status,
         call.driver_id,
         call.call_start_time,
         call.call_end_time,
         call.report,
-        transcript(store)
+        transcript(store),
+        store.tool_calls(&ConversationId::new(CALL).unwrap()).unwrap(),
     )
 }
 
@@ -61,6 +63,11 @@ fn deliveries() -> Vec<Write> {
     };
     let verdict = json!({"type": "answering_machine_detection", "event_timestamp": 1_790_596_805,
         "data": {"conversation_id": CALL, "result": {"answered_by": "human"}}});
+    let other_verdict = json!({"type": "answering_machine_detection", "event_timestamp": 1_790_596_808,
+        "data": {"conversation_id": CALL, "answered_by": "machine_start"}});
+    let mut unredacted = sample(0);
+    unredacted["type"] = json!("unredacted_transcript");
+    unredacted["data"]["transcript"][1]["message"] = json!("The name is Maria Kowalski.");
     let dispatch = NewDispatch {
         conversation_id: ConversationId::new(CALL).unwrap(),
         driver_id: DriverId::new(7).unwrap(),
@@ -84,8 +91,14 @@ fn deliveries() -> Vec<Write> {
         post(&about_it(2)),
         post(&about_it(3)),
         post(&verdict),
+        post(&other_verdict),
+        post(&unredacted),
+        live("user", "...", "2026-09-28T12:00:41Z"),
         Write::PutDispatches(vec![dispatch]),
-        Write::EndStaleCalls(Timestamp::parse("2030-01-01T00:00:00Z").unwrap()),
+        Write::EndStaleCalls(
+            Timestamp::parse("2030-01-01T00:00:00Z").unwrap(),
+            Timestamp::parse("2030-01-01T00:00:00Z").unwrap(),
+        ),
     ]
 }
 
@@ -110,8 +123,9 @@ fn any_order_and_repetition_of_what_comes_ends_in_the_same_call() {
     }
     let wanted = state(&*store);
     let said: Vec<_> = transcript(&*store).into_iter().map(|(_, words, _)| words).collect();
-    assert_eq!(said.len(), 5, "{said:#?}");
+    assert_eq!(said.len(), 6, "{said:#?}");
     assert_eq!(said[..4], [FIRST, PARKED, CUT_OFF, LAST]);
+    assert!(wanted.contains("Silence") && wanted.contains("log_turn"), "{wanted}");
     // What was told last of the call, and who was dispatched, is what counts.
     let facts = ["Title of 1790599999", "Call ended by remote party"];
     assert!(facts.iter().all(|fact| wanted.contains(fact)), "{wanted}");
@@ -160,6 +174,58 @@ fn a_call_without_a_start_of_its_own_begins_the_same_in_whatever_order_things_co
             let state = state(&*store);
             assert!(state.contains(start), "{order:?}: {state}");
             assert_eq!(&state, wanted.get_or_init(|| state.clone()), "{order:?}");
+            Ok(())
+        });
+        checked.unwrap_or_else(|failure| panic!("{failure}"));
+    }
+}
+
+#[test]
+fn who_answered_is_the_same_in_whatever_order_things_come() {
+    let record = |at: i64, result: &str, said: bool| {
+        let mut record = sample(0);
+        record["event_timestamp"] = json!(at);
+        record["data"]["metadata"]["phone_call"]["call_result"] = json!(result);
+        let words = json!([{"role": "user", "message": "Mhm", "ignored_as_backchannel": true, "time_in_call_secs": 1}]);
+        record["data"]["transcript"] = if said { words } else { json!([]) };
+        post(&record)
+    };
+    let mut failure = sample(2);
+    failure["data"]["conversation_id"] = json!(CALL);
+    let verdict = |at: i64, verdict: &str| {
+        post(&json!({"type": "answering_machine_detection", "event_timestamp": at,
+            "data": {"conversation_id": CALL, "answered_by": verdict}}))
+    };
+    let silence = live("user", "...", "2026-09-28T12:00:03Z");
+    let hello = live("user", "Hello?", "2026-09-28T12:00:05Z");
+    let (early, late) = (verdict(1_790_596_801, "human"), verdict(1_790_596_809, "machine_end_beep"));
+    for (all, wanted) in [
+        (vec![early.clone(), silence.clone(), late.clone()], ["InProgress", "Voicemail"]),
+        (vec![early.clone(), post(&failure), late.clone()], ["Failed", "Voicemail"]),
+        (vec![post(&failure), record(1_790_596_900, "busy", false), silence.clone()], ["Failed", "Busy"]),
+        (vec![record(1_790_596_900, "busy", false), silence.clone(), hello], ["Completed", "Busy"]),
+        (vec![early, record(1_790_596_900, "answered", false), silence.clone()], ["Completed", "Human"]),
+        (
+            vec![late, record(1_790_596_900, "busy", false), record(1_790_596_901, "answered", true)],
+            ["Completed", "Human"],
+        ),
+    ] {
+        let order = Just((0..all.len()).chain(0..all.len()).collect::<Vec<_>>()).prop_shuffle();
+        let config = ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() };
+        let first = std::cell::OnceCell::new();
+        let checked = TestRunner::new(config).run(&order, |order| {
+            let (store, _folder) = open();
+            for n in &order {
+                apply(&*store, &all[*n]);
+            }
+            let call = store.call(&ConversationId::new(CALL).unwrap()).unwrap().unwrap();
+            assert_eq!(
+                [format!("{:?}", call.status), format!("{:?}", call.report.answered_by.unwrap())],
+                wanted,
+                "{order:?}"
+            );
+            let state = state(&*store);
+            assert_eq!(&state, first.get_or_init(|| state.clone()), "{order:?}");
             Ok(())
         });
         checked.unwrap_or_else(|failure| panic!("{failure}"));

@@ -233,7 +233,7 @@ fn a_link_to_a_driver_does_not_put_the_end_of_a_stale_call_off() {
         dispatched_at: None,
     };
     apply_at("2026-09-28T13:00:00Z", &Write::PutDispatches(vec![dispatch])).unwrap();
-    let ended = |before: &str| match apply_at("2026-09-28T14:00:00Z", &Write::EndStaleCalls(at(before))) {
+    let ended = |before: &str| match apply_at("2026-09-28T14:00:00Z", &Write::EndStaleCalls(at(before), at(before))) {
         Ok(Written::Ended(ended)) => ended.len(),
         other => panic!("{other:?}"),
     };

@@ -7,4 +7,5 @@ mod events;
 mod real_deliveries;
 mod samples;
 mod signature;
+mod understood;
 mod unread_words;

@@ -126,9 +126,11 @@ fn a_verdict_on_who_answered_is_kept_with_its_call_and_told_in_the_log() {
     let told = wait_for("the log", || Some(verdicts()).filter(|told| told.len() == 5));
     assert_eq!(told, [json!("human"), json!("machine_end_beep"), Value::Null, Value::Null, Value::Null]);
     assert!(!service.log().join("\n").contains("Gary"));
-    let of_the_call = "SELECT count(*) FROM webhook_events WHERE conversation_id = ?1 AND outcome = 'ignored'";
-    let kept: i64 = service.sqlite().query_row(of_the_call, [CALL], |row| row.get(0)).unwrap();
-    assert_eq!(kept, 4);
+    let of_the_call = "SELECT count(*) FILTER (WHERE outcome = 'applied'), count(*) FILTER (WHERE outcome = 'ignored') \
+                       FROM webhook_events WHERE conversation_id = ?1";
+    let kept: (i64, i64) =
+        service.sqlite().query_row(of_the_call, [CALL], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    assert_eq!(kept, (2, 2));
     service.get(&format!("/api/v1/calls/{CALL}")).expect_error(404);
 }
 

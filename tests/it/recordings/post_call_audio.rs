@@ -65,6 +65,43 @@ fn a_recording_is_kept_whole_and_costs_no_memory_of_its_size() {
 }
 
 #[test]
+fn a_recording_is_replaced_only_by_one_of_the_documented_type() {
+    let of_type = |named: &str, audio: &str| {
+        let body = String::from_utf8(event("conv_1", audio.as_bytes())).unwrap();
+        body.replace("post_call_audio", named).into_bytes()
+    };
+    for (case, flags, deliveries, wanted) in [
+        ("another type", &[][..], &[("post_call_audio", "one"), ("post_call_audio_v2", "two")][..], Some("one")),
+        (
+            "another type that came first",
+            &[],
+            &[("post_call_audio_v2", "two"), ("post_call_audio", "one")],
+            Some("one"),
+        ),
+        ("only another type", &[], &[("post_call_audio_v2", "two")], Some("two")),
+        ("a later one", &[], &[("post_call_audio", "one"), ("post_call_audio", "two")], Some("two")),
+        ("an unredacted one", &[], &[("post_call_audio", "one"), ("unredacted_audio", "two")], Some("one")),
+        ("only an unredacted one", &[], &[("unredacted_audio", "two")], None),
+        (
+            "a wanted one",
+            &["--keep-unredacted"],
+            &[("post_call_audio", "one"), ("unredacted_audio", "two")],
+            Some("two"),
+        ),
+    ] {
+        let (service, folder) = keeping(flags);
+        for (named, audio) in deliveries {
+            let body = of_type(named, audio);
+            let signature = signature(&body);
+            service.post_raw(PATH, &[JSON, ("ElevenLabs-Signature", &signature)], &body).expect(200);
+        }
+        let kept = std::fs::read_to_string(folder.path().join("recordings/conv_1.mp3")).ok();
+        assert_eq!(kept.as_deref(), wanted, "{case}");
+        assert_eq!(names(&folder).len(), usize::from(wanted.is_some()), "{case}");
+    }
+}
+
+#[test]
 fn small_recordings_with_any_identifier_are_kept_too_and_again_change_nothing() {
     let (service, folder) = keeping(&[]);
     for id in ["conv_1", "../../conv_1", "CONV_1"] {

@@ -115,7 +115,16 @@ fn driver(n: u8) -> DriverId {
 fn record(n: u8, m: u8) -> NewEvent {
     let mut body = sample(usize::from(m % 3));
     body["data"]["conversation_id"] = json!(call(n).as_str());
-    match m % 5 {
+    match m % 7 {
+        5 => {
+            let verdict = ["human", "machine_start", "fax", "unknown"][usize::from(m / 7) % 4];
+            return event(&json!({"type": "answering_machine_detection", "event_timestamp": 1_790_599_000,
+                "data": {"conversation_id": call(n).as_str(), "answered_by": verdict}}));
+        }
+        6 => {
+            body["data"]["metadata"]["phone_call"]["call_result"] = json!(["busy", "answered"][usize::from(m / 7) % 2]);
+            body["data"]["tag_ids"] = json!([format!("tag_{m}"), "tag"]);
+        }
         0 => return parse_body(format!("{{\"conversation_id\": \"{}\", \"cut", call(n)).into_bytes().into()),
         1 => body["data"]["transcript"] = json!([]),
         2 => body["event_timestamp"] = json!(1_790_599_000 + i64::from(m)),
@@ -250,7 +259,7 @@ impl Copies {
             Kind::AppendTurn(n, m, key) => Write::AppendTurn(NewTurn {
                 conversation_id: call(n),
                 speaker: if m % 2 == 0 { Speaker::Agent } else { Speaker::Driver },
-                message: Message::new(&format!("Words {}", m % 7)).unwrap(),
+                message: Message::new(&if m % 7 == 6 { "...".to_owned() } else { format!("Words {}", m % 7) }).unwrap(),
                 timestamp: at(i64::from(m % 7)),
                 delivery_key: key.map(|key| DeliveryKey::new(&format!("key {key}")).unwrap()),
                 source: Source::Live,
@@ -306,7 +315,7 @@ impl Copies {
                 let id = due.get(usize::from(n) % due.len().max(1))?;
                 Write::Reconcile(Box::new(settle(self.first.material(id).unwrap()?, at(5000)).next_slice()?))
             }
-            Kind::EndStaleCalls(n) => Write::EndStaleCalls(at(i64::from(n) * 30)),
+            Kind::EndStaleCalls(n) => Write::EndStaleCalls(at(i64::from(n) * 30), at(i64::from(n) * 30)),
             Kind::Restore(n) => {
                 let thing = &self.restorable.0[usize::from(n) % self.restorable.0.len()];
                 Write::Restore(Box::new(thing.clone()))
@@ -377,7 +386,7 @@ fn kind(write: &Write) -> usize {
         Write::ReplayEvent(..) => 11,
         Write::KeepHistory(_) => 12,
         Write::Reconcile(_) => 13,
-        Write::EndStaleCalls(_) => 14,
+        Write::EndStaleCalls(..) => 14,
         Write::Restore(_) => 15,
         Write::GoOnRestoring(..) => 16,
         Write::Probe => 17,

@@ -10,8 +10,8 @@
 
 use super::read;
 use super::rows::{CONTEXT, RestoreError, check_readable, conversion_error, insert, read_back, value};
-use crate::domain::ConversationId;
 use crate::domain::validation::FieldError;
+use crate::domain::{ConversationId, READER_VERSION, Record};
 use crate::store::sqlite::due::{self, DueReason};
 use crate::store::sqlite::error::Context as _;
 use crate::store::sqlite::statement::Statements as _;
@@ -145,6 +145,14 @@ fn restore_event(connection: &Connection, event: &Columns) -> Result<Written, Re
         row.get::<_, crate::domain::EventOutcome>("outcome").map(drop)
     };
     read_back(connection, "SELECT * FROM webhook_events WHERE id = ?1", &id, outcome)?;
+    // The event was parsed by an older version, which read less of it.
+    let record = event.get("record").and_then(Value::as_str).and_then(|text| serde_json::from_str::<Record>(text).ok());
+    if record.is_none_or(|record| record.reader < READER_VERSION) {
+        connection
+            .prepare_cached("INSERT OR IGNORE INTO event_rereads (event_id) VALUES (?1)")
+            .and_then(|mut insert| insert.execute([&id]))
+            .context(CONTEXT)?;
+    }
     Ok(Written::Restored(true))
 }
 

@@ -6,6 +6,7 @@
 
 use super::dedup::{self, DedupCache};
 use crate::domain::{ConversationId, DriverId, Speaker, Timestamp};
+use crate::store::sqlite::due::{self, DueReason};
 use crate::store::sqlite::error::Context as _;
 use crate::store::sqlite::statement::Statements as _;
 use crate::store::{NewCall, Result};
@@ -148,14 +149,23 @@ impl CallState {
                 params![id, driver_id, start, now],
             )
             .context("creating a call")?;
+        let call_id = transaction.last_insert_rowid();
+        // The verdict of an answering machine detection may have come before the call was known.
+        let has_record = transaction
+            .prepare_cached("SELECT 1 FROM webhook_events WHERE conversation_id = ?1 AND record IS NOT NULL")
+            .and_then(|mut select| select.exists([id]))
+            .context("looking up a call's events")?;
+        if has_record {
+            due::mark_due(transaction, call_id, DueReason::Turns)?;
+        }
         Ok(Self {
-            id: transaction.last_insert_rowid(),
+            id: call_id,
             turn_count: 0,
             first_turn_time: None,
             last_turn_time: None,
             repeats: Some(DedupCache::default()),
             changed: false,
-            recorded: false,
+            recorded: has_record,
             new_call: Some(NewCall { driver_id }),
             fresh: UncommittedTurns::default(),
         })

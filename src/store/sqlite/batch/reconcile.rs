@@ -10,6 +10,7 @@ use crate::store::sqlite::call_stats;
 use crate::store::sqlite::due::{self, DueCall};
 use crate::store::sqlite::error::Context as _;
 use crate::store::sqlite::statement::Statements as _;
+use crate::store::sqlite::tool_calls;
 use rusqlite::{Transaction, params};
 use sha2::{Digest as _, Sha256};
 
@@ -73,7 +74,8 @@ fn change(
     transaction
         .execute_cached(
             "UPDATE call_transcriptions SET place = ?3, superseded_by = ?4, final_text = ?5, interrupted = ?6, \
-             timestamp = ?7, record_time = ?8, in_record = ?9 WHERE conversation_id = ?1 AND sequence_number = ?2",
+             timestamp = ?7, record_time = ?8, in_record = ?9, kind = ?10, metrics = ?11 \
+             WHERE conversation_id = ?1 AND sequence_number = ?2",
             params![
                 id,
                 standing.sequence_number,
@@ -84,6 +86,8 @@ fn change(
                 standing.timestamp,
                 standing.record_time,
                 standing.in_record,
+                standing.kind,
+                standing.metrics,
             ],
         )
         .map(drop)
@@ -106,8 +110,8 @@ fn add(
     transaction
         .execute_cached(
             "INSERT INTO call_transcriptions (conversation_id, speaker_type, message_text, timestamp, sequence_number, \
-             created_at, source, repeat_key, interrupted, place, record_index, record_time, in_record) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+             created_at, source, repeat_key, interrupted, place, record_index, record_time, in_record, kind, metrics) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
             params![
                 id,
                 entry.speaker,
@@ -122,6 +126,8 @@ fn add(
                 entry.index,
                 entry.time.filter(|_| signed),
                 signed.then_some(true),
+                entry.kind,
+                entry.metrics,
             ],
         )
         .context(CONTEXT)?;
@@ -163,7 +169,55 @@ fn write_whole(
             params![call.id, claims],
         )
         .context(CONTEXT)?;
+    write_details(transaction, call.id, now, whole)?;
+    if tool_calls::replace(transaction, id, &whole.tools)? {
+        ChangeLog::record_call(transaction, id)?;
+    }
     driver_match::match_driver(transaction, now, id)
+}
+
+/// Writes who answered, and what nobody changes by hand.
+fn write_details(transaction: &Transaction<'_>, call_id: i64, now: Timestamp, whole: &WholeCall) -> Result<()> {
+    let WholeCall { answer, details, record_complete, .. } = whole;
+    let tags = details.tags.as_ref().map(crate::store::sqlite::json_column::json);
+    let changed = transaction
+        .prepare_cached(
+            "UPDATE calls SET answered_by = ?2, answered_by_source = ?3, answered_by_conflict = ?4, updated_at = ?5 \
+             WHERE id = ?1 AND (answered_by, answered_by_source, answered_by_conflict) IS NOT (?2, ?3, ?4)",
+        )
+        .and_then(|mut update| update.execute(params![call_id, answer.by, answer.source, answer.conflict, now]))
+        .context(CONTEXT)?;
+    // Whether a machine answered decides whose words count in the statistics.
+    if changed > 0 {
+        call_stats::invalidate(transaction, call_id)?;
+    }
+    // A history may have told the channel before.
+    transaction
+        .prepare_cached(
+            "UPDATE calls SET channel = ifnull(:channel, channel), parent_conversation_id = :parent, \
+             environment = :environment, branch_id = :branch, version_id = :version, call_sid = :sid, \
+             agent_number = :agent_number, agent_name = :agent_name, cost_usd = :cost, queue_wait_seconds = :queue, \
+             accepted_time = :accepted, campaign = :campaign, tags = :tags, conversation_product = :product, \
+             sentiment = :sentiment, record_complete = :complete, initiation_source = :source, updated_at = :now \
+             WHERE id = :id AND (channel, parent_conversation_id, environment, branch_id, version_id, call_sid, \
+                agent_number, agent_name, cost_usd, queue_wait_seconds, accepted_time, campaign, tags, \
+                conversation_product, sentiment, record_complete, initiation_source) \
+             IS NOT (ifnull(:channel, channel), :parent, :environment, :branch, :version, :sid, :agent_number, \
+                :agent_name, :cost, :queue, :accepted, :campaign, :tags, :product, :sentiment, :complete, :source)",
+        )
+        .and_then(|mut update| {
+            update.execute(rusqlite::named_params! {
+                ":channel": details.channel, ":parent": details.parent_conversation_id,
+                ":environment": details.environment, ":branch": details.branch_id, ":version": details.version_id,
+                ":sid": details.call_sid, ":agent_number": details.agent_number, ":agent_name": details.agent_name,
+                ":cost": details.cost_usd, ":queue": details.queue_wait_seconds, ":accepted": details.accepted_time,
+                ":campaign": details.campaign, ":tags": tags, ":product": details.conversation_product,
+                ":sentiment": details.sentiment, ":complete": record_complete, ":source": details.initiation_source,
+                ":now": now, ":id": call_id,
+            })
+        })
+        .map(drop)
+        .context(CONTEXT)
 }
 
 fn write_facts(transaction: &Transaction<'_>, now: Timestamp, id: &ConversationId, write: &FactsWrite) -> Result<()> {

@@ -8,7 +8,7 @@ use super::call_cache::{CallCache, CallState, UncommittedTurns};
 use super::change_log::ChangeLog;
 use super::{dedup, reconcile};
 use crate::domain::reconcile::Reconciliation;
-use crate::domain::{ConversationId, DeliveryKey, NewTurn, Speaker, Timestamp, Turn};
+use crate::domain::{ConversationId, DeliveryKey, NewTurn, Speaker, Timestamp, Turn, TurnKind};
 use crate::store::sqlite::due::{self, DueReason};
 use crate::store::sqlite::erase;
 use crate::store::sqlite::error::Context as _;
@@ -18,6 +18,21 @@ use crate::store::{Outcome, Page, Rejection, Result, StoredTurn, TurnOrder, Turn
 use crate::telemetry::metrics::METRICS;
 use rusqlite::{Connection, Row, Transaction, named_params, params};
 use std::collections::BTreeMap;
+
+/// Parts of the statement that stores a turn: the columns and those named by the literal, and the values.
+macro_rules! insert_turn {
+    (values) => {
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9"
+    };
+    ($more:literal) => {
+        concat!(
+            "INSERT INTO call_transcriptions (conversation_id, speaker_type, message_text, timestamp, sequence_number, \
+             created_at, source, delivery_key, repeat_key",
+            $more,
+            ")"
+        )
+    };
+}
 
 /// The turns of one transaction. Each call's row is read and written once, however many turns it receives.
 ///
@@ -60,11 +75,14 @@ impl<'a> Batch<'a> {
                 return Ok(Ok(Written::Turn(stored)));
             }
         }
+        // The default kind is not written, so that almost every turn has one value less.
+        let insert = match TurnKind::of_words(turn.message.as_str()) {
+            TurnKind::Silence => concat!(insert_turn!(", kind"), insert_turn!(values), ", 'silence')"),
+            _ => concat!(insert_turn!(""), insert_turn!(values), ")"),
+        };
         let stored = transaction
             .execute_cached(
-                "INSERT INTO call_transcriptions (conversation_id, speaker_type, message_text, timestamp, \
-                 sequence_number, created_at, source, delivery_key, repeat_key) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                insert,
                 params![
                     turn.conversation_id,
                     turn.speaker,
@@ -125,6 +143,24 @@ impl<'a> Batch<'a> {
         Ok(call.map(|call| call.id))
     }
 
+    /// Returns the row id of a call, or `None` if it does not exist, or is being erased or restored in slices.
+    pub(in crate::store::sqlite) fn find(
+        &mut self,
+        transaction: &Transaction<'_>,
+        id: &ConversationId,
+    ) -> Result<Option<i64>> {
+        if !self.calls.contains_key(id) {
+            let known = match self.live.remove(id) {
+                None if erase::is_unfinished(transaction, id)? => None,
+                None => CallState::read(transaction, id)?,
+                known => known,
+            };
+            let Some(call) = known else { return Ok(None) };
+            self.calls.insert(id.clone(), call);
+        }
+        Ok(self.calls.get(id).map(|call| call.id))
+    }
+
     /// Records that a record or a history of a call arrived. From now on each turn makes the call due.
     pub(in crate::store::sqlite) fn mark_due(
         &mut self,
@@ -147,16 +183,10 @@ impl<'a> Batch<'a> {
         reconciliation: &Reconciliation,
     ) -> Result<Outcome> {
         let id = &reconciliation.conversation_id;
-        if !self.calls.contains_key(id) {
-            let known = match self.live.remove(id) {
-                None if erase::is_unfinished(transaction, id)? => None,
-                None => CallState::read(transaction, id)?,
-                known => known,
-            };
-            let Some(call) = known else { return Ok(Err(Rejection::NotFound)) };
-            self.calls.insert(id.clone(), call);
+        if self.find(transaction, id)?.is_none() {
+            return Ok(Err(Rejection::NotFound));
         }
-        let call = self.calls.get_mut(id).expect("inserted above");
+        let call = self.calls.get_mut(id).expect("it was found");
         if reconcile::settle(transaction, call, now, reconciliation)? {
             Ok(Ok(Written::Reconciled { turn_count: call.turn_count }))
         } else {

@@ -349,7 +349,7 @@ fn a_store_without_anything_has_no_arrival_and_nothing_open() {
         assert_eq!(store.open_calls(10).unwrap(), 0);
         store.apply(now(), &[turn("a", "x", None), turn("b", "x", None)]).unwrap();
         assert_eq!((store.open_calls(10).unwrap(), store.open_calls(1).unwrap()), (2, 1));
-        store.apply(now(), &[Write::EndStaleCalls(later())]).unwrap();
+        store.apply(now(), &[Write::EndStaleCalls(later(), later())]).unwrap();
         assert_eq!(store.open_calls(10).unwrap(), 0);
     });
 }
@@ -468,6 +468,21 @@ fn a_store_knows_its_place_and_sizes_and_can_be_copied() {
             assert!(database.is_file());
         }
         assert_eq!(stored(&store.apply(now(), &[turn("a", "y", None)]).unwrap()[0]).sequence_number, 2);
+    });
+}
+
+#[test]
+fn the_tool_calls_of_a_call_are_listed_between_its_turns() {
+    on_each_engine(|store| {
+        let id = conversation(CALL);
+        assert!(store.tool_calls(&id).unwrap().is_empty());
+        apply(store, &post(&sample(0)));
+        let tools = store.tool_calls(&id).unwrap();
+        let shown: Vec<_> =
+            tools.iter().map(|tool| (tool.position, tool.after_place, &*tool.call.name, tool.call.is_error)).collect();
+        assert_eq!(shown, [(1, 2, "log_turn", Some(false))]);
+        store.apply(now(), &[Write::EraseCall(id.clone())]).unwrap();
+        assert!(store.tool_calls(&id).unwrap().is_empty());
     });
 }
 
