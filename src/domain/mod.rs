@@ -15,6 +15,7 @@ mod invalid;
 mod iso8601;
 mod json_text;
 mod month;
+mod number_end;
 mod phone;
 mod placeholder;
 pub mod reconcile;
@@ -40,6 +41,7 @@ pub use driver::{Dispatch, Driver, DriverSource, NewDispatch, NewDriver};
 pub use finite::Finite;
 pub use ids::{ConversationId, DriverId};
 pub use invalid::Invalid;
+pub use number_end::NumberEnd;
 pub use phone::PhoneNumber;
 pub use placeholder::{placeholder, unfilled};
 pub use record::{
