@@ -227,7 +227,7 @@ fn lists_exports_searches_and_statistics_select_the_calls_of_the_model() {
     let mut random = Random::new(20);
     let mut calls: Vec<_> = (0..CALLS).map(|n| draw(&mut random, n)).collect();
     fill(&database, &mut calls, &mut random);
-    let service = Service::start_on(&database, &[]);
+    let service = Service::start_on(&database, &["--stale-after", "0s"]);
     wait_for("the turns to be indexed", || {
         let page = service.get("/api/v1/search?q=zebra&limit=1").expect(200).json();
         (page["unindexed"] == 0).then_some(())
