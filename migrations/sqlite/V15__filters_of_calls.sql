@@ -31,7 +31,7 @@ CREATE INDEX calls_facets ON calls (
 
 -- The combinations of facets that calls have or had.
 CREATE TABLE call_facets (
-    id            INTEGER PRIMARY KEY,
+    id            INTEGER PRIMARY KEY, -- number of the combination
     status        TEXT NOT NULL, -- as in calls
     answered_by   TEXT, -- as in calls
     outcome       TEXT, -- as in calls
@@ -44,26 +44,40 @@ CREATE TABLE call_facets (
     tool_error    INTEGER NOT NULL, -- as in calls
     has_driver    INTEGER NOT NULL, -- 1 if the driver is known
     reconciled    INTEGER NOT NULL, -- 1 if the call was reconciled with a record
-    is_child      INTEGER NOT NULL -- 1 if a sub-agent held the conversation for another one
+    is_child      INTEGER NOT NULL, -- 1 if a sub-agent held the conversation for another one
+    first_start   TEXT NOT NULL, -- no call with this combination started earlier
+    last_start    TEXT NOT NULL -- no call with this combination started later
 ) STRICT;
 
 INSERT INTO call_facets (status, answered_by, outcome, direction, channel, agent_id, main_language, environment,
-    has_audio, tool_error, has_driver, reconciled, is_child)
-SELECT DISTINCT status, answered_by, outcome, direction, channel, agent_id, main_language, environment, has_audio,
-    tool_error, driver_id IS NOT NULL, matched IS NOT NULL,
-    parent_conversation_id IS NOT NULL OR ifnull(initiation_source, '') = 'subagent_tool'
-FROM calls INDEXED BY calls_facets;
+    has_audio, tool_error, has_driver, reconciled, is_child, first_start, last_start)
+SELECT status, answered_by, outcome, direction, channel, agent_id, main_language, environment, has_audio, tool_error,
+    driver_id IS NOT NULL, matched IS NOT NULL,
+    parent_conversation_id IS NOT NULL OR ifnull(initiation_source, '') = 'subagent_tool',
+    min(call_start_time), max(call_start_time)
+FROM calls INDEXED BY calls_facets GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13;
 
 CREATE INDEX call_facets_all ON call_facets (status, answered_by, outcome, direction, channel, agent_id, main_language,
     environment, has_audio, tool_error, has_driver, reconciled, is_child);
 
 CREATE TRIGGER call_facets_first AFTER INSERT ON calls
 BEGIN
+    UPDATE call_facets
+    SET first_start = min(first_start, new.call_start_time), last_start = max(last_start, new.call_start_time)
+    WHERE call_facets.status = new.status AND call_facets.answered_by IS new.answered_by
+        AND call_facets.outcome IS new.outcome AND call_facets.direction IS new.direction AND call_facets.channel IS new.channel
+        AND call_facets.agent_id IS new.agent_id AND call_facets.main_language IS new.main_language
+        AND call_facets.environment IS new.environment AND call_facets.has_audio = new.has_audio AND call_facets.tool_error = new.tool_error
+        AND call_facets.has_driver = (new.driver_id IS NOT NULL) AND call_facets.reconciled = (new.matched IS NOT NULL)
+        AND call_facets.is_child = (new.parent_conversation_id IS NOT NULL
+            OR ifnull(new.initiation_source, '') = 'subagent_tool')
+        AND new.call_start_time NOT BETWEEN first_start AND last_start;
     INSERT INTO call_facets (status, answered_by, outcome, direction, channel, agent_id, main_language, environment,
-        has_audio, tool_error, has_driver, reconciled, is_child)
+        has_audio, tool_error, has_driver, reconciled, is_child, first_start, last_start)
     SELECT new.status, new.answered_by, new.outcome, new.direction, new.channel, new.agent_id, new.main_language,
         new.environment, new.has_audio, new.tool_error, new.driver_id IS NOT NULL, new.matched IS NOT NULL,
-        new.parent_conversation_id IS NOT NULL OR ifnull(new.initiation_source, '') = 'subagent_tool'
+        new.parent_conversation_id IS NOT NULL OR ifnull(new.initiation_source, '') = 'subagent_tool',
+        new.call_start_time, new.call_start_time
     WHERE NOT EXISTS (SELECT 1 FROM call_facets f WHERE f.status = new.status AND f.answered_by IS new.answered_by
         AND f.outcome IS new.outcome AND f.direction IS new.direction AND f.channel IS new.channel
         AND f.agent_id IS new.agent_id AND f.main_language IS new.main_language
@@ -74,14 +88,25 @@ BEGIN
 END;
 
 CREATE TRIGGER call_facets_changed AFTER UPDATE OF status, answered_by, outcome, direction, channel, agent_id,
-    main_language, environment, has_audio, tool_error, driver_id, matched, parent_conversation_id, initiation_source
-ON calls
+    main_language, environment, has_audio, tool_error, driver_id, matched, parent_conversation_id, initiation_source,
+    call_start_time ON calls
 BEGIN
+    UPDATE call_facets
+    SET first_start = min(first_start, new.call_start_time), last_start = max(last_start, new.call_start_time)
+    WHERE call_facets.status = new.status AND call_facets.answered_by IS new.answered_by
+        AND call_facets.outcome IS new.outcome AND call_facets.direction IS new.direction AND call_facets.channel IS new.channel
+        AND call_facets.agent_id IS new.agent_id AND call_facets.main_language IS new.main_language
+        AND call_facets.environment IS new.environment AND call_facets.has_audio = new.has_audio AND call_facets.tool_error = new.tool_error
+        AND call_facets.has_driver = (new.driver_id IS NOT NULL) AND call_facets.reconciled = (new.matched IS NOT NULL)
+        AND call_facets.is_child = (new.parent_conversation_id IS NOT NULL
+            OR ifnull(new.initiation_source, '') = 'subagent_tool')
+        AND new.call_start_time NOT BETWEEN first_start AND last_start;
     INSERT INTO call_facets (status, answered_by, outcome, direction, channel, agent_id, main_language, environment,
-        has_audio, tool_error, has_driver, reconciled, is_child)
+        has_audio, tool_error, has_driver, reconciled, is_child, first_start, last_start)
     SELECT new.status, new.answered_by, new.outcome, new.direction, new.channel, new.agent_id, new.main_language,
         new.environment, new.has_audio, new.tool_error, new.driver_id IS NOT NULL, new.matched IS NOT NULL,
-        new.parent_conversation_id IS NOT NULL OR ifnull(new.initiation_source, '') = 'subagent_tool'
+        new.parent_conversation_id IS NOT NULL OR ifnull(new.initiation_source, '') = 'subagent_tool',
+        new.call_start_time, new.call_start_time
     WHERE NOT EXISTS (SELECT 1 FROM call_facets f WHERE f.status = new.status AND f.answered_by IS new.answered_by
         AND f.outcome IS new.outcome AND f.direction IS new.direction AND f.channel IS new.channel
         AND f.agent_id IS new.agent_id AND f.main_language IS new.main_language
@@ -221,7 +246,7 @@ END;
 -- Conversations with a recording whose call is not stored yet. Their rows are deleted when it is.
 CREATE TABLE waiting_recordings (
     conversation_id TEXT PRIMARY KEY -- id of the conversation
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 CREATE TRIGGER recording_waited AFTER INSERT ON calls
 WHEN EXISTS (SELECT 1 FROM waiting_recordings WHERE conversation_id = new.conversation_id)

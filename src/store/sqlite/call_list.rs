@@ -19,7 +19,7 @@ use std::ops::ControlFlow;
 const CONTEXT: &str = "listing calls";
 
 /// Number of calls that are checked one by one before an index of values is read.
-const WINDOW: usize = 300;
+const WINDOW: usize = 1000;
 
 /// Duration in seconds from which calls are one group in the index `calls_seconds`.
 const LONG_SECONDS: i64 = 600;
@@ -123,11 +123,13 @@ struct Lane {
     ahead: VecDeque<Position>,
     /// Number of rows to read next, or 0 at the end.
     batch: usize,
+    /// No row of the lane comes before this start in the order, if that is known.
+    bound: Option<String>,
 }
 
 impl Lane {
     const fn new(values: Vec<Value>) -> Self {
-        Self { values, ahead: VecDeque::new(), batch: 2 }
+        Self { values, ahead: VecDeque::new(), batch: 2, bound: None }
     }
 
     /// Reads the rows that follow `position`.
@@ -200,15 +202,17 @@ impl Lanes {
             return Ok(None);
         }
         let columns = FACETS.map(|(name, _)| format!("f.{name}")).join(", ");
-        let stored = format!("SELECT {columns} FROM call_facets f {}", conditions.clause());
-        let combinations: Vec<Vec<Value>> = connection
+        let bound = if span.ascending { "f.first_start" } else { "f.last_start" };
+        let stored = format!("SELECT {columns}, {bound} FROM call_facets f {}", conditions.clause());
+        let lanes = connection
             .fetch_all(&stored, params_from_iter(conditions.values()), |row| {
-                (0..FACETS.len()).map(|column| row.get(column)).collect()
+                let values = (0..FACETS.len()).map(|column| row.get(column)).collect::<Result<_, _>>()?;
+                Ok(Lane { bound: row.get(FACETS.len())?, ..Lane::new(values) })
             })
             .context(CONTEXT)?;
         let condition = FACETS.map(|(_, of_call)| format!("({of_call}) IS ?")).join(" AND ");
         let sql = span.sql("calls c INDEXED BY calls_facets", "c.call_start_time, c.id", &condition);
-        Ok(Some(Self { sql, span, lanes: combinations.into_iter().map(Lane::new).collect() }))
+        Ok(Some(Self { sql, span, lanes }))
     }
 
     /// Passes at most `max` rows to `take`, in order. Returns true if no row is left or `take` broke.
@@ -224,12 +228,22 @@ impl Lanes {
         if let [only] = &mut self.lanes[..] {
             only.batch = max.min(64);
         }
-        for (lane, reader) in self.lanes.iter_mut().enumerate() {
-            reader.read(&mut statement, &self.span, &self.span.from)?;
-            heads.extend(reader.ahead.pop_front().map(|position| Head { position, lane, ascending }));
-        }
+        // The lane to begin next stands last. One that cannot contain the next row is not read at all.
+        let mut waiting: Vec<usize> = (0..self.lanes.len()).collect();
+        waiting.sort_unstable_by(|a, b| {
+            let [a, b] = [a, b].map(|lane| &self.lanes[*lane].bound);
+            // A lane without a bound comes first.
+            let unbounded = a.is_none().cmp(&b.is_none());
+            unbounded.then_with(|| if ascending { b.cmp(a) } else { a.cmp(b) })
+        });
         let (mut count, mut last) = (0, None);
-        while let Some(Head { position, lane, .. }) = heads.pop() {
+        loop {
+            while let Some(lane) = waiting.pop_if(|lane| may_precede(self.lanes[*lane].bound.as_ref(), heads.peek())) {
+                let reader = &mut self.lanes[lane];
+                reader.read(&mut statement, &self.span, &self.span.from)?;
+                heads.extend(reader.ahead.pop_front().map(|position| Head { position, lane, ascending }));
+            }
+            let Some(Head { position, lane, .. }) = heads.pop() else { return Ok(true) };
             let reader = &mut self.lanes[lane];
             if reader.ahead.is_empty() && reader.batch > 0 {
                 reader.read(&mut statement, &self.span, &position)?;
@@ -244,10 +258,18 @@ impl Lanes {
             }
             count += 1;
             if count == max {
-                return Ok(heads.is_empty());
+                return Ok(heads.is_empty() && waiting.is_empty());
             }
         }
-        Ok(true)
+    }
+}
+
+/// Returns whether a lane with this bound may contain a row that comes before `head`.
+fn may_precede(bound: Option<&String>, head: Option<&Head>) -> bool {
+    match (bound, head) {
+        (Some(bound), Some(Head { position, ascending: true, .. })) => bound <= &position.0,
+        (Some(bound), Some(Head { position, .. })) => bound >= &position.0,
+        _ => true,
     }
 }
 
