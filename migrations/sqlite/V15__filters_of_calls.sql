@@ -65,9 +65,11 @@ BEGIN
     UPDATE call_facets
     SET first_start = min(first_start, new.call_start_time), last_start = max(last_start, new.call_start_time)
     WHERE call_facets.status = new.status AND call_facets.answered_by IS new.answered_by
-        AND call_facets.outcome IS new.outcome AND call_facets.direction IS new.direction AND call_facets.channel IS new.channel
+        AND call_facets.outcome IS new.outcome AND call_facets.direction IS new.direction
+        AND call_facets.channel IS new.channel
         AND call_facets.agent_id IS new.agent_id AND call_facets.main_language IS new.main_language
-        AND call_facets.environment IS new.environment AND call_facets.has_audio = new.has_audio AND call_facets.tool_error = new.tool_error
+        AND call_facets.environment IS new.environment AND call_facets.has_audio = new.has_audio
+        AND call_facets.tool_error = new.tool_error
         AND call_facets.has_driver = (new.driver_id IS NOT NULL) AND call_facets.reconciled = (new.matched IS NOT NULL)
         AND call_facets.is_child = (new.parent_conversation_id IS NOT NULL
             OR ifnull(new.initiation_source, '') = 'subagent_tool')
@@ -94,9 +96,11 @@ BEGIN
     UPDATE call_facets
     SET first_start = min(first_start, new.call_start_time), last_start = max(last_start, new.call_start_time)
     WHERE call_facets.status = new.status AND call_facets.answered_by IS new.answered_by
-        AND call_facets.outcome IS new.outcome AND call_facets.direction IS new.direction AND call_facets.channel IS new.channel
+        AND call_facets.outcome IS new.outcome AND call_facets.direction IS new.direction
+        AND call_facets.channel IS new.channel
         AND call_facets.agent_id IS new.agent_id AND call_facets.main_language IS new.main_language
-        AND call_facets.environment IS new.environment AND call_facets.has_audio = new.has_audio AND call_facets.tool_error = new.tool_error
+        AND call_facets.environment IS new.environment AND call_facets.has_audio = new.has_audio
+        AND call_facets.tool_error = new.tool_error
         AND call_facets.has_driver = (new.driver_id IS NOT NULL) AND call_facets.reconciled = (new.matched IS NOT NULL)
         AND call_facets.is_child = (new.parent_conversation_id IS NOT NULL
             OR ifnull(new.initiation_source, '') = 'subagent_tool')
@@ -119,8 +123,8 @@ END;
 -- The calls of a driver, with everything by which a page of them is filtered.
 DROP INDEX calls_driver_start;
 CREATE INDEX calls_driver_start ON calls (
-    driver_id, call_start_time, id, status, answered_by, outcome, direction, channel, agent_id, main_language, environment,
-    has_audio, tool_error, matched, parent_conversation_id, initiation_source
+    driver_id, call_start_time, id, status, answered_by, outcome, direction, channel, agent_id, main_language,
+    environment, has_audio, tool_error, matched, parent_conversation_id, initiation_source
 );
 
 -- The calls by the last four digits of the other end's number.
