@@ -144,6 +144,12 @@ fn of_large(measurements: &Measurements) -> Vec<Goal> {
         let what = format!("p99 of {what}, to the same at {} turns", large::SMALL_TURNS);
         goals.push(Goal::new(what, Bound::AtMost(1.5), Unit::Ratio, ratio));
     }
+    let slowest = measurements
+        .large
+        .as_ref()
+        .and_then(|large| large.filters.iter().map(|filter| filter.latency.p99_us / 1000.0).reduce(f64::max));
+    let what = format!("p99 of the first page by each filter and pair, the slowest, {many}");
+    goals.push(Goal::new(what, Bound::Below(5.0), Unit::Milliseconds, slowest));
     goals
 }
 

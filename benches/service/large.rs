@@ -1,6 +1,7 @@
 //! Benchmarks of a large database: storing more turns, reading and starting, compared with a small database.
 
 use crate::fill::{self, Filled};
+use crate::filters::{self, Filtered};
 use crate::load::{self, Load, Run};
 use crate::reads::{Latency, Reader};
 use crate::server::Server;
@@ -30,6 +31,7 @@ pub(crate) struct Large {
     /// Turns per transaction when the database was filled.
     pub(crate) batch: usize,
     pub(crate) reads: Vec<Read>,
+    pub(crate) filters: Vec<Filtered>,
     /// Time from exec until the service logged that it is ready.
     pub(crate) large_ready_ms: f64,
     pub(crate) small_ready_ms: f64,
@@ -50,9 +52,16 @@ pub(crate) struct Read {
 pub(crate) fn measure(place: &Path, turns: u64, rounds: usize, measured: Duration) -> Result<Large> {
     let large = fill::fill(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("large.db"), turns)?;
     let small = fill::fill(&place.join("small.db"), SMALL_TURNS)?;
+    for filled in [&large, &small] {
+        filters::set_facts(filled)?;
+    }
     progress("reading from a large database and a small one");
     machine::wait_for_quiet(Duration::from_mins(1));
     let reads = reads(place, &large, &small)?;
+    progress("listing calls by each filter");
+    let server = Server::start_over(Target::Large, &large.path, place)?;
+    let filters = filters::measure(&mut Reader::connect(server.address())?)?;
+    server.stop(0)?;
     progress("starting over both");
     let [large_ready_ms, small_ready_ms] = starts(place, [&large, &small])?;
     let mut runs = Vec::new();
@@ -71,7 +80,7 @@ pub(crate) fn measure(place: &Path, turns: u64, rounds: usize, measured: Duratio
         targets.reverse();
     }
     let summary = Summary::from_runs(&runs);
-    Ok(Large { large, small, batch: fill::BATCH_TURNS, reads, large_ready_ms, small_ready_ms, summary, runs })
+    Ok(Large { large, small, batch: fill::BATCH_TURNS, reads, filters, large_ready_ms, small_ready_ms, summary, runs })
 }
 
 /// Measures reads of both services in turn, some requests at a time, so that both see the same machine.

@@ -13,6 +13,7 @@ mod client;
 mod contention;
 mod disk;
 mod fill;
+mod filters;
 mod goals;
 mod large;
 mod load;

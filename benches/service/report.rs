@@ -220,6 +220,13 @@ impl Display for Large {
         }
         let (small, large) = (self.small_ready_ms, self.large_ready_ms);
         writeln!(f, "| from exec to 200 on `/readyz` | {small:.1} ms | {large:.1} ms | | |\n")?;
+        writeln!(f, "First page of the list of calls of the large database, by each filter and pair:\n")?;
+        writeln!(f, "| filter | p50 | p99 |\n|---|---:|---:|")?;
+        for filter in &self.filters {
+            let [p50, p99] = [Time(filter.latency.p50_us), Time(filter.latency.p99_us)];
+            writeln!(f, "| `{}` | {p50} | {p99} |", filter.query)?;
+        }
+        writeln!(f)?;
         write_comparison(f, &self.summary, &self.runs, Target::Large)
     }
 }

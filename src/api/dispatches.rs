@@ -234,7 +234,7 @@ impl DispatchesApi {
         #[oai(default)]
         include_total: Query<bool>,
     ) -> Result<Answer<DispatchPage>, Errors<ListErrors>> {
-        let list = ListQuery::strict(request, &["driver_id", "batch_id"])?;
+        let list = ListQuery::strict(request, &["driver_id", "batch_id"], &[])?;
         let driver_id = driver_id.0.map(DriverId::new).transpose();
         let batch_id = batch_id.0.map(|text| NewDispatch::check_batch_id(&text)).transpose();
         let query = DispatchPageRequest {

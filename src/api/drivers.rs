@@ -148,7 +148,7 @@ impl DriversApi {
         #[oai(default)]
         include_total: Query<bool>,
     ) -> Result<Answer<DriverPage>, Errors<ListErrors>> {
-        let list = ListQuery::strict(request, &["ids", "q"])?;
+        let list = ListQuery::strict(request, &["ids", "q"], &[])?;
         let ids = ids.0.as_deref().map(driver_ids).transpose()?;
         if q.0.as_ref().is_some_and(|text| text.contains('\0')) {
             return Err(ApiError::field("q", "must not contain U+0000").into());
@@ -225,7 +225,7 @@ impl DriversApi {
         #[oai(default)]
         erase_calls: Query<bool>,
     ) -> Result<DriverDeleted, Errors<ReadErrors>> {
-        parse_query_params(request, &["erase_calls"])?;
+        parse_query_params(request, &["erase_calls"], &[])?;
         let id = driver_id(&id.0)?;
         if erase_calls.0 {
             let erased = self.erasure.erase(id).await.map_err(ApiError::from)?;

@@ -4,6 +4,7 @@
 //! nullable enumeration lists `null` as a value, a refined schema is not an `allOf` of two members, fields that are
 //! always sent are required, and operations without credentials say so.
 
+use super::calls::filter::{MAX_TEXT_CHARS, MAX_VALUES};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
@@ -221,6 +222,11 @@ fn complete_operation(operation: &mut Value) {
     }
 }
 
+/// Returns the rule for a text that is compared with an identifier or name of ElevenLabs.
+fn one_name() -> Value {
+    json!({ "minLength": 1, "maxLength": MAX_TEXT_CHARS, "pattern": NO_NUL })
+}
+
 /// Returns the rule for the values of a parameter, in addition to its type.
 fn rule_of(location: &str, name: &str) -> Option<Value> {
     Some(match (location, name) {
@@ -239,7 +245,18 @@ fn rule_of(location: &str, name: &str) -> Option<Value> {
         ("query", "call_start_after_unix" | "call_start_before_unix") => {
             json!({ "minimum": -62_167_219_200_i64, "maximum": 253_402_300_799_i64 })
         }
-        ("query", "search" | "user_id" | "agent_id") => json!({ "pattern": NO_NUL }),
+        ("query", "search") => json!({ "pattern": NO_NUL }),
+        ("query", "user_id" | "agent_id" | "branch_id" | "environment") => one_name(),
+        (
+            "query",
+            "language" | "tag" | "tool" | "main_languages" | "tool_names" | "tag_ids" | "termination_reasons",
+        ) => {
+            let mut name = one_name();
+            name["type"] = "string".into();
+            json!({ "maxItems": MAX_VALUES, "items": name })
+        }
+        ("query", "number") => json!({ "minLength": 4, "format": "telephone-number" }),
+        ("query", "min_seconds" | "max_seconds") => json!({ "minimum": 0 }),
         ("header", "Idempotency-Key") => json!({ "minLength": 1, "maxLength": 256, "pattern": "^[!-~][ -~]*$" }),
         ("header", "ElevenLabs-Signature") => json!({ "minLength": 1 }),
         _ => return None,

@@ -24,13 +24,14 @@ pub(super) struct ListQuery(Vec<(String, String)>);
 const PAGING_PARAMETERS: [&str; 4] = ["cursor", "limit", "page_size", "include_total"];
 
 impl ListQuery {
-    /// Parses the query of an operation that accepts `filters`, a cursor, a limit and `include_total`.
+    /// Parses the query of an operation that accepts `filters`, a cursor, a limit and `include_total`. Those in
+    /// `repeatable` may be repeated.
     ///
     /// # Errors
     /// See [`parse_query_params`].
-    pub(super) fn strict(request: &Request, filters: &[&str]) -> Result<Self, ApiError> {
+    pub(super) fn strict(request: &Request, filters: &[&str], repeatable: &[&str]) -> Result<Self, ApiError> {
         let known: Vec<&str> = filters.iter().chain(&["cursor", "limit", "include_total"]).copied().collect();
-        parse_query_params(request, &known).map(Self)
+        parse_query_params(request, &known, repeatable).map(Self)
     }
 
     /// Parses the query of an operation that accepts `filters`, a cursor, a page size, and `lists`, which may be
@@ -40,10 +41,7 @@ impl ListQuery {
     /// See [`parse_query_params`].
     pub(super) fn with_lists(request: &Request, filters: &[&str], lists: &[&str]) -> Result<Self, ApiError> {
         let known: Vec<&str> = filters.iter().chain(lists).chain(&["cursor", "page_size"]).copied().collect();
-        let pairs = query_pairs(request)?;
-        reject_unknown(&pairs, &known)?;
-        reject_repeated(pairs.iter().filter(|(name, _)| !lists.contains(&name.as_str())))?;
-        Ok(Self(pairs))
+        parse_query_params(request, &known, lists).map(Self)
     }
 
     /// Returns the key in a cursor that [`ListQuery::encode_cursor`] made.
@@ -93,17 +91,21 @@ impl ListQuery {
 /// # Errors
 /// The query has a parameter.
 pub(super) fn reject_query_params(request: &Request) -> Result<(), ApiError> {
-    parse_query_params(request, &[]).map(drop)
+    parse_query_params(request, &[], &[]).map(drop)
 }
 
 /// Parses the query of an operation that accepts the parameters in `known`.
 ///
 /// # Errors
-/// A parameter is not in `known`, or is repeated.
-pub(super) fn parse_query_params(request: &Request, known: &[&str]) -> Result<Vec<(String, String)>, ApiError> {
+/// A parameter is not in `known`, or is repeated and not in `repeatable`.
+pub(super) fn parse_query_params(
+    request: &Request,
+    known: &[&str],
+    repeatable: &[&str],
+) -> Result<Vec<(String, String)>, ApiError> {
     let pairs = query_pairs(request)?;
     reject_unknown(&pairs, known)?;
-    reject_repeated(pairs.iter())?;
+    reject_repeated(pairs.iter().filter(|(name, _)| !repeatable.contains(&name.as_str())))?;
     Ok(pairs)
 }
 

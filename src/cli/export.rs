@@ -80,7 +80,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
     let mark = if args.bom { "\u{FEFF}" } else { "" };
     let database = &args.database.database;
     let archive = ReadOnly::open(database).with_context(|| format!("cannot read {}", database.display()))?;
-    let filter = CallFilter { text: args.q.clone(), ..args.calls.filter() };
+    let filter = CallFilter { text: args.q.clone(), ..args.calls.filter(true) };
     // The spinner is only drawn on a terminal.
     let bar = ProgressBar::new_spinner();
     bar.set_style(ProgressStyle::with_template("{spinner} {msg}").context("a template")?);

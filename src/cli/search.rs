@@ -2,9 +2,9 @@
 
 use super::args::call_filter::CallFilterArgs;
 use super::args::database::DatabaseArgs;
-use super::args::values::{speaker, time};
+use super::args::values::{speaker, time, turn_kind};
 use super::output::{eprint_line, standard_output};
-use crate::domain::{DriverId, SearchExpr, Speaker, Timestamp};
+use crate::domain::{DriverId, SearchExpr, Speaker, Timestamp, TurnKind};
 use crate::store::sqlite::search_file;
 use crate::store::{Hit, HitPage, SearchOrder, SearchQuery};
 use crate::sys::terminal::sanitize_for_terminal;
@@ -28,6 +28,9 @@ pub(super) struct SearchArgs {
         long, alias = "speaker", env = "TRANSCRIBE_HOOK_SPEAKER_TYPE", value_name = "SPEAKER", value_parser = speaker,
     )]
     speaker_type: Option<Speaker>,
+    /// Find only turns of this kind, such as speech; repeatable
+    #[arg(long, env = "TRANSCRIBE_HOOK_KIND", value_name = "KIND", value_parser = turn_kind)]
+    kind: Vec<TurnKind>,
     #[command(flatten)]
     calls: CallFilterArgs,
     /// Find only turns spoken at this time or later
@@ -68,7 +71,8 @@ pub(super) fn run(args: &SearchArgs) -> Result<()> {
     let mut query = SearchQuery {
         wanted,
         speaker: args.speaker_type,
-        calls: args.calls.filter(),
+        kinds: args.kind.clone(),
+        calls: args.calls.filter(false),
         said_after: args.said_after,
         said_before: args.said_before,
         order: match args.order {

@@ -16,6 +16,7 @@ mod iso8601;
 mod json_text;
 mod merged_record;
 mod month;
+mod number_end;
 mod phone;
 mod placeholder;
 pub mod reconcile;
@@ -43,6 +44,7 @@ pub use finite::Finite;
 pub use ids::{ConversationId, DriverId};
 pub use invalid::Invalid;
 pub use merged_record::MergedRecord;
+pub use number_end::NumberEnd;
 pub use phone::PhoneNumber;
 pub use placeholder::{placeholder, unfilled};
 pub use record::{

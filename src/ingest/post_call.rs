@@ -8,7 +8,7 @@ use crate::domain::reconcile::Counts;
 use crate::domain::{ConversationId, EventOutcome, NewEvent};
 use crate::elevenlabs::{RecordingNote, unreadable_recording_note};
 use crate::recordings::{AudioEvent, RecordingError, Recordings, StoredRecording};
-use crate::store::command::KeepEvent;
+use crate::store::command::{KeepEvent, NoteRecordings};
 use crate::store::{Kept, Rejection};
 use crate::telemetry::metrics::METRICS;
 use bytes::Bytes;
@@ -176,6 +176,7 @@ impl PostCallService {
             return Ok(Accepted::RecordedCallErased);
         }
         if kept {
+            self.writer.execute(NoteRecordings(vec![event.conversation_id.clone()], true)).await?;
             count_recording("kept");
             tracing::info!(conversation_id, bytes, "stored recording");
             Ok(Accepted::RecordingStored)

@@ -19,7 +19,7 @@ use crate::ingest::{Writer, WriterThread};
 use crate::jobs::backfill::{self, StoreTarget};
 use crate::jobs::interval_thread::IntervalThread;
 use crate::jobs::retention::{self, Eraser};
-use crate::jobs::{backup, stale_calls};
+use crate::jobs::{backup, recording_notes, stale_calls};
 use crate::live::LiveHub;
 use crate::store::{OtherWriters, Store};
 use crate::viewer;
@@ -54,6 +54,7 @@ struct Jobs {
     stale: Option<IntervalThread>,
     memory_trim: IntervalThread,
     _backfill: Option<IntervalThread>,
+    _recording_notes: Option<IntervalThread>,
     _retention: Option<IntervalThread>,
 }
 
@@ -72,6 +73,8 @@ impl Jobs {
             backfill::start(every, client, StoreTarget::new(store, writer.event_parser(), Box::new(blocking())))
         });
         let recordings = settings.post_call.recordings.clone();
+        let recording_notes =
+            recordings.clone().map(|folder| recording_notes::start(folder, store, Box::new(blocking())));
         let retention = settings.retention.map(|older_than| {
             let eraser = Eraser::new(store, recordings, Box::new(blocking()), OtherWriters::Some);
             retention::start(older_than, eraser)
@@ -83,6 +86,7 @@ impl Jobs {
             stale,
             memory_trim: malloc_trim::trim_regularly()?,
             _backfill: backfill.transpose()?,
+            _recording_notes: recording_notes.transpose()?,
             _retention: retention.transpose()?,
         })
     }

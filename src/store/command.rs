@@ -68,6 +68,7 @@ commands! {
     ReplayEvent(id: i64, event: Box<NewEvent>) -> Kept { Written::Kept(kept) => kept, }
     KeepHistory(report: Box<HistoryReport>) -> Kept { Written::Kept(kept) => kept, }
     Reconcile(reconciliation: Box<Reconciliation>) -> i64 { Written::Reconciled { turn_count } => turn_count, }
+    NoteRecordings(ids: Vec<ConversationId>, has_audio: bool) -> () { Written::Done => (), }
     EndStaleCalls(before: Timestamp, text_before: Timestamp) -> Vec<ConversationId> { Written::Ended(ended) => ended, }
     Restore(archived: Box<ArchiveRecord>) -> Completion<bool> {
         Written::Restored(new) => Completion::Done(new),

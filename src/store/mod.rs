@@ -36,8 +36,8 @@ pub use other_writers::OtherWriters;
 pub use outcome::{BadElement, BadLink, Counts, Kept, NewCall, Rejection, StoredTurn};
 pub use query::{
     Backlog, CallFilter, CallKey, CallPageRequest, DispatchPageRequest, DriverPageRequest, Due, ErasedSlice,
-    EventSelection, ExpiredCall, ExpiredCallQuery, ExpiredEvent, Forgotten, NamingEvent, Page, RecordFilter, ScanPage,
-    SortOrder, TurnKey, TurnOrder, TurnQuery, Unfinished, json_length,
+    EventSelection, ExpiredCall, ExpiredCallQuery, ExpiredEvent, Forgotten, MAX_PAGE_TEXT_BYTES, NamingEvent, Page,
+    ScanPage, SortOrder, TurnKey, TurnOrder, TurnQuery, Unfinished, json_length,
 };
 pub use search::{Hit, HitPage, RankPosition, SearchKey, SearchOrder, SearchQuery};
 pub use write::{Outcome, Write, Written};

@@ -3,7 +3,9 @@
 //! Paging is by keyset: the key of the last row of a page says where the next page begins. Rows that are added
 //! meanwhile neither shift nor repeat other rows.
 
-use crate::domain::{CallOutcome, CallStatus, ConversationId, DriverId, Timestamp};
+use crate::domain::{
+    AnsweredBy, CallOutcome, CallStatus, Channel, ConversationId, Direction, DriverId, NumberEnd, Timestamp,
+};
 use std::collections::BTreeSet;
 
 /// A sort order by time.
@@ -24,39 +26,60 @@ pub struct CallKey {
     pub id: i64,
 }
 
-/// A filter by the facts of a call's record. All conditions that are set must hold.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RecordFilter {
-    /// Result of the analysis. A call without an analysis counts as unknown.
-    pub outcome: Option<CallOutcome>,
-    /// Minimum duration, in seconds.
-    pub min_seconds: Option<i64>,
-    /// Maximum duration, in seconds.
-    pub max_seconds: Option<i64>,
-    /// Accepted main languages; empty for any.
-    pub languages: Vec<String>,
-    /// Statuses to leave out.
-    pub excluded_statuses: Vec<CallStatus>,
-}
-
 /// A filter of calls, for lists, exports, searches and statistics. All conditions that are set must hold; the default
-/// selects all calls.
+/// selects all calls. A list of values accepts each of them, and an empty list accepts any.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CallFilter {
     /// Only this call.
     pub conversation_id: Option<ConversationId>,
     /// Only calls with this status.
     pub status: Option<CallStatus>,
+    /// Only calls without these statuses.
+    pub excluded_statuses: Vec<CallStatus>,
     /// Only calls with this driver.
     pub driver_id: Option<DriverId>,
     /// Only calls whose driver is known, or only those whose driver is not.
     pub has_driver: Option<bool>,
     /// Only calls of this ElevenLabs user. A call whose record names no user matches if the id is that of its driver.
     pub user_id: Option<String>,
+    /// Only calls that this one answered. A call without any information counts as unknown.
+    pub answered_by: Option<AnsweredBy>,
+    /// Only calls with this result of the analysis. A call without an analysis counts as unknown.
+    pub outcome: Option<CallOutcome>,
+    /// Only calls in this direction.
+    pub direction: Option<Direction>,
+    /// Only calls of this channel. A call without a record counts as unknown.
+    pub channel: Option<Channel>,
     /// Only calls of this ElevenLabs agent.
     pub agent_id: Option<String>,
-    /// Only calls whose record matches.
-    pub record: RecordFilter,
+    /// Only calls of this branch of an agent.
+    pub branch_id: Option<String>,
+    /// Only calls with this number at the other end.
+    pub number: Option<NumberEnd>,
+    /// Accepted main languages.
+    pub languages: Vec<String>,
+    /// Only calls of this environment.
+    pub environment: Option<String>,
+    /// If true, only calls of the environment `production` and calls without an environment.
+    pub production_only: bool,
+    /// Accepted tags. A call needs one of them.
+    pub tags: Vec<String>,
+    /// Accepted names of called tools. A call needs one of them.
+    pub tools: Vec<String>,
+    /// Only calls in which a tool failed, or only those in which none did.
+    pub tool_error: Option<bool>,
+    /// Minimum duration, in seconds. A call without a duration in its record lasts until its end or its last turn.
+    pub min_seconds: Option<i64>,
+    /// Maximum duration, in seconds.
+    pub max_seconds: Option<i64>,
+    /// Only calls with a recording, or only those without one.
+    pub has_audio: Option<bool>,
+    /// Only calls that were reconciled with a record, or only those that were not.
+    pub reconciled: Option<bool>,
+    /// Accepted reasons for the end.
+    pub termination_reasons: Vec<String>,
+    /// If true, conversations that a sub-agent held for another conversation are left out.
+    pub exclude_children: bool,
     /// Only calls that started at this instant or later.
     pub started_after: Option<Timestamp>,
     /// Only calls that started before this instant.
@@ -77,10 +100,16 @@ impl CallFilter {
         *self == Self::default()
     }
 
-    /// Returns whether the filter has a condition other than the time of the calls' start.
-    pub fn has_more_than_times(&self) -> bool {
-        let Self { started_after, started_before, .. } = *self;
-        *self != Self { started_after, started_before, ..Self::default() }
+    /// Returns whether the filter selects one call, or the calls of one person.
+    pub fn has_few_calls(&self) -> bool {
+        self.conversation_id.is_some() || self.driver_id.is_some() || self.user_id.is_some() || self.number.is_some()
+    }
+
+    /// Returns whether the filter has a condition that few calls may meet: any other than the time of the calls' start,
+    /// their environment, or that they are no sub-agents'.
+    pub fn is_selective(&self) -> bool {
+        let Self { started_after, started_before, exclude_children, production_only, .. } = *self;
+        *self != Self { started_after, started_before, exclude_children, production_only, ..Self::default() }
     }
 }
 
@@ -293,7 +322,7 @@ pub struct Page<T> {
 }
 
 /// Maximum size of the text of a page, in bytes of JSON. A page has at least one row.
-const MAX_PAGE_TEXT_BYTES: usize = 8 << 20;
+pub const MAX_PAGE_TEXT_BYTES: usize = 8 << 20;
 
 impl<T> Page<T> {
     /// Creates a page from rows, up to `limit` of them and up to [`MAX_PAGE_TEXT_BYTES`] of text; `text` returns the

@@ -1,7 +1,7 @@
 //! Search queries and their results.
 
 use super::CallFilter;
-use crate::domain::{CallStatus, DriverId, SearchExpr, Snippet, Speaker, Timestamp, Turn};
+use crate::domain::{CallStatus, DriverId, SearchExpr, Snippet, Speaker, Timestamp, Turn, TurnKind};
 
 /// The order of search results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,8 +17,10 @@ pub enum SearchOrder {
 pub struct SearchQuery {
     /// The search expression.
     pub wanted: SearchExpr,
-    /// Only turns of this speaker.
+    /// Only turns of this speaker. The words of a voicemail or fax are not the driver's.
     pub speaker: Option<Speaker>,
+    /// Only turns of one of these kinds; empty for any.
+    pub kinds: Vec<TurnKind>,
     /// Only turns of these calls.
     pub calls: CallFilter,
     /// Only turns said at this instant or later.

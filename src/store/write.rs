@@ -46,6 +46,8 @@ pub enum Write {
     KeepHistory(Box<HistoryReport>),
     /// Stores a reconciled call, or one slice of it, as computed from the stored data.
     Reconcile(Box<Reconciliation>),
+    /// Notes whether there is a recording of each of these conversations.
+    NoteRecordings(Vec<ConversationId>, bool),
     /// Ends calls that are in progress and unchanged since before the first time, or before the second one if they are
     /// typed; some hundred at most.
     EndStaleCalls(Timestamp, Timestamp),
@@ -80,7 +82,7 @@ impl Write {
             Self::PutDispatches(dispatches) => dispatches.len() * OVERHEAD,
             Self::KeepEvent(event) | Self::ReplayEvent(_, event) => event.body.len(),
             Self::KeepHistory(report) => report.history.0.values().map(|e| OVERHEAD + e.message.as_str().len()).sum(),
-            Self::PruneDispatches(ids) => ids.len() * OVERHEAD,
+            Self::PruneDispatches(ids) | Self::NoteRecordings(ids, _) => ids.len() * OVERHEAD,
             Self::Reconcile(slice) => (slice.additions.len() + slice.standings.len()) * OVERHEAD + slice.len_bytes(),
             _ => 0,
         };

@@ -15,6 +15,7 @@ entry = st.fixed_dictionaries({"role": st.sampled_from(["user", "agent"]), "mess
 histories = st.lists(entry, max_size=5).map(lambda entries: json.dumps({"entries": entries}))
 schemathesis.openapi.format("conversation-history", histories)
 schemathesis.openapi.format("iana-time-zone", st.sampled_from(["UTC", "America/Chicago", "Europe/Berlin"]))
+schemathesis.openapi.format("telephone-number", st.integers(1000, 10**14).map(str))
 # A quotation holds a letter or a digit, and ends at the next quotation mark: there is no escape for one.
 quoted = words.map(lambda text: text.replace('"', "")).filter(lambda text: any(map(str.isalnum, text)))
 schemathesis.openapi.format("search-expression", quoted.map(lambda text: f'"{text}"'))

@@ -1,6 +1,7 @@
 //! Security requirements in the OpenAPI document. They are derived from each path's [`RouteAccess`], so they always
 //! match the access checks.
 
+use super::super::calls::filter::expand_placeholders;
 use super::super::error::access_responses;
 use super::access::{ELEVENLABS_PREFIX, RouteAccess};
 use super::session;
@@ -32,6 +33,7 @@ impl<T: OpenApi> OpenApi for Described<T> {
                 RouteAccess::Admin => &[API_TOKEN, SESSION],
             };
             for operation in &mut path.operations {
+                expand_placeholders(&mut operation.params);
                 operation.security = ways
                     .iter()
                     .map(|way| {

@@ -126,7 +126,7 @@ impl EventsApi {
         #[oai(default = "yes")]
         follow: Query<bool>,
     ) -> Result<EventStream, Errors<ListErrors>> {
-        parse_query_params(request, &["last_event_id", "follow"])?;
+        parse_query_params(request, &["last_event_id", "follow"], &[])?;
         let since = since(last_event_id_header.0, last_event_id.0)?;
         let stream = self.tail.subscribe_all(since, follow.0).await.map_err(|refusal| subscribe_error(refusal, ""))?;
         Ok(EventStream(stream))
@@ -152,7 +152,7 @@ impl EventsApi {
         #[oai(default = "yes")]
         follow: Query<bool>,
     ) -> Result<EventStream, Errors<ReadErrors>> {
-        parse_query_params(request, &["last_event_id", "follow"])?;
+        parse_query_params(request, &["last_event_id", "follow"], &[])?;
         let id = self::conversation_id(&conversation_id.0)?;
         let since = since(last_event_id_header.0, last_event_id.0)?;
         let stream = self.tail.subscribe_call(id, since, follow.0).await;

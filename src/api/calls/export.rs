@@ -1,8 +1,6 @@
 //! Export of calls with their turns as a download, in several formats.
 
-use super::filter::CallFilterParams;
-use super::schema::CallStatus;
-use crate::api::date_time::DateTime;
+use super::filter::{self, CallFilterParams};
 use crate::api::error::{ApiError, Errors, ReadErrors};
 use crate::api::error_code::ErrorCode;
 use crate::api::pagination::parse_query_params;
@@ -11,7 +9,7 @@ use crate::api::tag::Tag;
 use crate::domain::ConversationId;
 use crate::export::ExportError;
 use crate::export::{self, ExportFormat};
-use crate::store::{Archive, Store};
+use crate::store::{Archive, CallFilter, Store};
 use crate::sys::low_priority::Background;
 use poem::http::header;
 use poem::{Body, IntoResponse, Request, Response};
@@ -82,7 +80,6 @@ impl ExportApi {
     /// Several filters are combined with AND. At most two exports run at a time; further requests are answered with
     /// 503.
     #[oai(path = "/export", method = "get", operation_id = "export_calls")]
-    #[expect(clippy::too_many_arguments, reason = "the framework takes each query parameter as an argument")]
     async fn export_calls(
         &self,
         request: &Request,
@@ -90,34 +87,20 @@ impl ExportApi {
         format: Query<Option<FormatParameter>>,
         /// Only this call; 404 if it does not exist.
         conversation_id: Query<Option<String>>,
-        /// Only calls with this status.
-        status: Query<Option<CallStatus>>,
-        /// Only calls with this driver.
-        driver_id: Query<Option<i64>>,
-        /// `true`: only calls with a known driver. `false`: only calls without one.
-        has_driver: Query<Option<bool>>,
-        /// Only calls that started at or after this time.
-        started_after: Query<Option<DateTime>>,
-        /// Only calls that started before this time.
-        started_before: Query<Option<DateTime>>,
+        calls: CallFilterParams,
         /// Only calls with this text in the conversation id, the driver's name or a message.
         #[oai(validator(min_length = 1, max_length = 200))]
         q: Query<Option<String>>,
     ) -> Result<Export, Errors<ReadErrors>> {
-        const PARAMETERS: [&str; 8] =
-            ["format", "conversation_id", "status", "driver_id", "has_driver", "started_after", "started_before", "q"];
-        parse_query_params(request, &PARAMETERS)?;
+        let names = CallFilterParams::names_with(&["format", "conversation_id", "q"]);
+        parse_query_params(request, &names, &CallFilterParams::REPEATABLE)?;
         let format = ExportFormat::from(format.0.unwrap_or(FormatParameter::Jsonl));
-        let params = CallFilterParams {
-            conversation_id: conversation_id.0,
-            status: status.0,
-            driver_id: driver_id.0,
-            has_driver: has_driver.0,
-            started_after: started_after.0,
-            started_before: started_before.0,
-            q: q.0,
+        // An export may be the only copy, so it leaves out nothing by default.
+        let filter = CallFilter {
+            conversation_id: filter::conversation_id(conversation_id.0.as_deref())?,
+            text: filter::text(q.0)?,
+            ..calls.parse(true)?
         };
-        let filter = params.parse()?;
         if format.holds_one_call() && filter.conversation_id.is_none() {
             let rule = format!("is required for {}, because its times are relative to a call's start", format.name());
             return Err(ApiError::field("conversation_id", rule).into());

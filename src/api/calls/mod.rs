@@ -3,7 +3,7 @@
 pub(super) mod audio;
 pub(super) mod events;
 pub(super) mod export;
-mod filter;
+pub(super) mod filter;
 pub(super) mod operations;
 pub(super) mod schema;
 pub(super) mod search;

@@ -1,6 +1,6 @@
 //! Calls: list, read, change and erase.
 
-use super::filter::CallFilterParams;
+use super::filter::{self, CallFilterParams};
 use super::schema::{Call, CallStatus, example_instant};
 use crate::api::body::{JsonBody, JsonOk};
 use crate::api::date_time::DateTime;
@@ -16,7 +16,7 @@ use crate::ingest::{WriteError, Writer};
 use crate::jobs::retention::chunks;
 use crate::recordings::Recordings;
 use crate::store::command::{ChangeCall, EraseCall, PruneEvents};
-use crate::store::{CallKey, CallPageRequest, Reads, Rejection, ScanPage, SortOrder};
+use crate::store::{CallFilter, CallKey, CallPageRequest, Reads, Rejection, ScanPage, SortOrder};
 use poem::Request;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::types::Example;
@@ -87,22 +87,14 @@ enum Erased {
 impl CallsApi {
     /// List calls
     ///
-    /// Returns calls by start time, newest first by default, in pages. Several filters are combined with AND.
+    /// Returns calls by start time, newest first by default, in pages. Several filters are combined with AND. A filter
+    /// that is repeated accepts each of its values.
     #[oai(path = "/calls", method = "get", operation_id = "list_calls")]
     #[expect(clippy::too_many_arguments, reason = "the framework takes each query parameter as an argument")]
     async fn list_calls(
         &self,
         request: &Request,
-        /// Only calls with this status.
-        status: Query<Option<CallStatus>>,
-        /// Only calls with this driver.
-        driver_id: Query<Option<i64>>,
-        /// `true`: only calls with a known driver. `false`: only calls without one.
-        has_driver: Query<Option<bool>>,
-        /// Only calls that started at or after this time.
-        started_after: Query<Option<DateTime>>,
-        /// Only calls that started before this time.
-        started_before: Query<Option<DateTime>>,
+        calls: CallFilterParams,
         /// Only calls with this text in the conversation id, the driver's name or a message.
         #[oai(validator(min_length = 1, max_length = 200))]
         q: Query<Option<String>>,
@@ -117,19 +109,10 @@ impl CallsApi {
         #[oai(default)]
         include_total: Query<bool>,
     ) -> Result<Answer<CallPage>, Errors<ListErrors>> {
-        let filters = ["status", "driver_id", "has_driver", "started_after", "started_before", "q", "order"];
-        let list = ListQuery::strict(request, &filters)?;
-        let params = CallFilterParams {
-            conversation_id: None,
-            status: status.0,
-            driver_id: driver_id.0,
-            has_driver: has_driver.0,
-            started_after: started_after.0,
-            started_before: started_before.0,
-            q: q.0,
-        };
+        let names = CallFilterParams::names_with(&["q", "order"]);
+        let list = ListQuery::strict(request, &names, &CallFilterParams::REPEATABLE)?;
         let query = CallPageRequest {
-            filter: params.parse()?,
+            filter: CallFilter { text: filter::text(q.0)?, ..calls.parse(false)? },
             order: match order.0.unwrap_or(CallOrder::Desc) {
                 CallOrder::Desc => SortOrder::Descending,
                 CallOrder::Asc => SortOrder::Ascending,

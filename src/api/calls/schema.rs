@@ -86,6 +86,15 @@ impl From<domain::Direction> for Direction {
     }
 }
 
+impl From<Direction> for domain::Direction {
+    fn from(value: Direction) -> Self {
+        match value {
+            Direction::Inbound => Self::Inbound,
+            Direction::Outbound => Self::Outbound,
+        }
+    }
+}
+
 /// ElevenLabs' verdict on the goal of the call. A call that took place may still be a `failure`.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
@@ -114,6 +123,71 @@ impl From<domain::CallOutcome> for CallOutcome {
             domain::CallOutcome::Success => Self::Success,
             domain::CallOutcome::Failure => Self::Failure,
             domain::CallOutcome::Unknown => Self::Unknown,
+        }
+    }
+}
+
+/// The one who answered a call.
+#[derive(Debug, Clone, Copy, Enum)]
+#[oai(rename_all = "snake_case")]
+pub(in crate::api) enum AnsweredBy {
+    /// A person.
+    Human,
+    /// A voicemail or another answering machine.
+    Voicemail,
+    /// A fax machine.
+    Fax,
+    /// Nobody: the line was busy.
+    Busy,
+    /// Nobody picked up.
+    NoAnswer,
+    /// Nobody: the call could not be established.
+    Failed,
+    /// Somebody or something that no source could tell.
+    Unknown,
+}
+
+impl From<AnsweredBy> for domain::AnsweredBy {
+    fn from(value: AnsweredBy) -> Self {
+        match value {
+            AnsweredBy::Human => Self::Human,
+            AnsweredBy::Voicemail => Self::Voicemail,
+            AnsweredBy::Fax => Self::Fax,
+            AnsweredBy::Busy => Self::Busy,
+            AnsweredBy::NoAnswer => Self::NoAnswer,
+            AnsweredBy::Failed => Self::Failed,
+            AnsweredBy::Unknown => Self::Unknown,
+        }
+    }
+}
+
+/// Channel of a conversation.
+#[derive(Debug, Clone, Copy, Enum)]
+#[oai(rename_all = "snake_case")]
+pub(in crate::api) enum Channel {
+    /// A telephone call.
+    Phone,
+    /// A voice conversation in a web page or app.
+    Web,
+    /// Text messages of the telephone network.
+    Sms,
+    /// `WhatsApp`, by text or voice.
+    Whatsapp,
+    /// Typed text in a web page, an app or a messenger.
+    Text,
+    /// A channel that the record does not tell.
+    Unknown,
+}
+
+impl From<Channel> for domain::Channel {
+    fn from(value: Channel) -> Self {
+        match value {
+            Channel::Phone => Self::Phone,
+            Channel::Web => Self::Web,
+            Channel::Sms => Self::Sms,
+            Channel::Whatsapp => Self::Whatsapp,
+            Channel::Text => Self::Text,
+            Channel::Unknown => Self::Unknown,
         }
     }
 }

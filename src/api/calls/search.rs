@@ -1,16 +1,16 @@
 //! Full-text search over all turns.
 
-use super::filter::CallFilterParams;
+use super::filter::{self, CallFilterParams};
 use super::schema::{CallStatus, example_instant};
 use super::speaker::Speaker;
-use super::transcriptions::Transcription;
+use super::transcriptions::{Transcription, TurnKind};
 use crate::api::date_time::DateTime;
 use crate::api::error::{ApiError, Errors, ListErrors};
 use crate::api::pagination::{ListQuery, default_limit};
 use crate::api::reader::{Answer, Depth, Reader};
 use crate::api::tag::Tag;
 use crate::domain::{DriverId, SearchExpr};
-use crate::store::{self, RankPosition, Reads, SearchKey, SearchQuery};
+use crate::store::{self, CallFilter, RankPosition, Reads, SearchKey, SearchQuery};
 use poem::Request;
 use poem_openapi::param::Query;
 use poem_openapi::types::Example;
@@ -104,20 +104,6 @@ impl Example for SearchPage {
     }
 }
 
-const FILTER_PARAMETERS: [&str; 11] = [
-    "q",
-    "speaker_type",
-    "conversation_id",
-    "driver_id",
-    "has_driver",
-    "status",
-    "started_after",
-    "started_before",
-    "said_after",
-    "said_before",
-    "order",
-];
-
 #[OpenApi(prefix_path = "/api/v1", tag = "Tag::Calls")]
 impl SearchApi {
     /// Search the text of turns
@@ -137,20 +123,13 @@ impl SearchApi {
         /// The search expression.
         #[oai(validator(min_length = 1, max_length = 400))]
         q: Query<String>,
-        /// Only turns of this speaker.
+        /// Only turns of this speaker. The words of a voicemail or fax are not the driver's.
         speaker_type: Query<Option<Speaker>>,
+        /// Only turns of one of these kinds.
+        kind: Query<Vec<TurnKind>>,
         /// Only turns of this call.
         conversation_id: Query<Option<String>>,
-        /// Only turns of calls with this driver.
-        driver_id: Query<Option<i64>>,
-        /// `true`: only turns of calls with a known driver. `false`: only turns of calls without one.
-        has_driver: Query<Option<bool>>,
-        /// Only turns of calls with this status.
-        status: Query<Option<CallStatus>>,
-        /// Only turns of calls that started at or after this time.
-        started_after: Query<Option<DateTime>>,
-        /// Only turns of calls that started before this time.
-        started_before: Query<Option<DateTime>>,
+        calls: CallFilterParams,
         /// Only turns with a time at or after this one.
         said_after: Query<Option<DateTime>>,
         /// Only turns with a time before this one.
@@ -167,20 +146,18 @@ impl SearchApi {
         #[oai(default)]
         include_total: Query<bool>,
     ) -> Result<Answer<SearchPage>, Errors<ListErrors>> {
-        let list = ListQuery::strict(request, &FILTER_PARAMETERS)?;
-        let calls = CallFilterParams {
-            conversation_id: conversation_id.0,
-            status: status.0,
-            driver_id: driver_id.0,
-            has_driver: has_driver.0,
-            started_after: started_after.0,
-            started_before: started_before.0,
-            q: None,
+        let own = ["q", "speaker_type", "kind", "conversation_id", "said_after", "said_before", "order"];
+        let [language, tag, tool] = CallFilterParams::REPEATABLE;
+        let list = ListQuery::strict(request, &CallFilterParams::names_with(&own), &[language, tag, tool, "kind"])?;
+        let calls = CallFilter {
+            conversation_id: filter::conversation_id(conversation_id.0.as_deref())?,
+            ..calls.parse(false)?
         };
         let query = SearchQuery {
             wanted: SearchExpr::parse(&q.0).map_err(|rule| ApiError::field("q", rule))?,
             speaker: speaker_type.0.map(Into::into),
-            calls: calls.parse()?,
+            kinds: kind.0.into_iter().map(Into::into).collect(),
+            calls,
             said_after: said_after.0.map(|time| time.0),
             said_before: said_before.0.map(|time| time.0),
             order: match order.0.unwrap_or(SearchOrder::Best) {

@@ -1,7 +1,6 @@
 //! Statistics over many calls.
 
 use super::filter::CallFilterParams;
-use crate::api::date_time::DateTime;
 use crate::api::error::{ApiError, Errors, ListErrors};
 use crate::api::pagination::parse_query_params;
 use crate::api::reader::{Answer, Depth, Reader};
@@ -283,33 +282,21 @@ impl StatsApi {
     /// Get statistics
     ///
     /// Returns numbers of calls by status, durations, speaking shares and reconciliation results: in total, by day and
-    /// by driver.
+    /// by driver. Without the filter `environment`, calls of other environments than `production` are left out.
     #[oai(path = "/stats", method = "get", operation_id = "get_stats")]
     async fn get_stats(
         &self,
         request: &Request,
-        /// Only calls that started at or after this time.
-        started_after: Query<Option<DateTime>>,
-        /// Only calls that started before this time.
-        started_before: Query<Option<DateTime>>,
-        /// Only calls with this driver.
-        driver_id: Query<Option<i64>>,
-        /// `true`: only calls with a known driver. `false`: only calls without one.
-        has_driver: Query<Option<bool>>,
+        calls: CallFilterParams,
         /// Time zone of the days, as an IANA name such as `America/Chicago`; `UTC` by default.
         zone: Query<Option<String>>,
     ) -> Result<Answer<Stats>, Errors<ListErrors>> {
-        parse_query_params(request, &["started_after", "started_before", "driver_id", "has_driver", "zone"])?;
+        let names = CallFilterParams::names_with(&["zone"]);
+        parse_query_params(request, &names, &CallFilterParams::REPEATABLE)?;
         let zone = NamedTimeZone::named(zone.0.as_deref().unwrap_or("UTC"))
             .ok_or_else(|| ApiError::field("zone", "must be an IANA time zone, such as America/Chicago or UTC"))?;
-        let params = CallFilterParams {
-            driver_id: driver_id.0,
-            has_driver: has_driver.0,
-            started_after: started_after.0,
-            started_before: started_before.0,
-            ..CallFilterParams::default()
-        };
-        let filter = params.parse()?;
+        let mut filter = calls.parse(false)?;
+        filter.production_only = filter.environment.is_none();
         let make = move |store: &dyn Reads| {
             let mut tally = StatsBuilder::new(zone);
             store.figures(&filter, &mut |call| tally.count(call))?;

@@ -33,6 +33,37 @@ enum TurnOrdering {
     Time,
 }
 
+/// Kind of a turn.
+#[derive(Debug, Clone, Copy, Enum)]
+#[oai(rename_all = "snake_case")]
+pub(in crate::api) enum TurnKind {
+    /// Spoken words.
+    Speech,
+    /// Nobody spoke, which ElevenLabs notes as a turn.
+    Silence,
+    /// A short sign of listening, which did not interrupt the agent.
+    Backchannel,
+    /// Keys that were pressed.
+    Keypad,
+    /// Typed text.
+    Text,
+    /// Information for the agent that nobody said.
+    Context,
+}
+
+impl From<TurnKind> for domain::TurnKind {
+    fn from(kind: TurnKind) -> Self {
+        match kind {
+            TurnKind::Speech => Self::Speech,
+            TurnKind::Silence => Self::Silence,
+            TurnKind::Backchannel => Self::Backchannel,
+            TurnKind::Keypad => Self::Keypad,
+            TurnKind::Text => Self::Text,
+            TurnKind::Context => Self::Context,
+        }
+    }
+}
+
 /// Source of a turn.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
@@ -188,7 +219,7 @@ impl TranscriptionsApi {
         #[oai(default)]
         include_total: Query<bool>,
     ) -> Result<Answer<TranscriptionPage>, Errors<ReadErrors>> {
-        let list = ListQuery::strict(request, &["after_sequence", "order"])?;
+        let list = ListQuery::strict(request, &["after_sequence", "order"], &[])?;
         let query = TurnQuery {
             conversation_id: crate::api::path_params::conversation_id(&conversation_id.0)?,
             after_sequence: after_sequence.0.unwrap_or(0),

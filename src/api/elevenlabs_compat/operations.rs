@@ -8,6 +8,7 @@ use super::conversation::{
     ConversationStatus, conversation_in, duration, fill_in, has_known_turns, partial_conversation, seconds,
 };
 use crate::api::calls::audio::{self, Recording};
+use crate::api::calls::filter::{one_text, texts};
 use crate::api::calls::operations::call_not_found;
 use crate::api::calls::schema::{CallOutcome, Direction};
 use crate::api::error::{ApiError, AudioErrors, Errors, ListErrors, ReadErrors};
@@ -16,7 +17,7 @@ use crate::api::reader::{Answer, Depth, PageRead, Reader};
 use crate::api::tag::Tag;
 use crate::domain::{self, Timestamp};
 use crate::recordings::Recordings;
-use crate::store::{CallFilter, CallKey, CallPageRequest, Reads, RecordFilter, SortOrder, TurnOrder, TurnQuery};
+use crate::store::{CallFilter, CallKey, CallPageRequest, Reads, SortOrder, TurnOrder, TurnQuery};
 use poem::Request;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::types::{Any, Example};
@@ -178,6 +179,14 @@ impl ElevenLabsApi {
         call_duration_max_secs: Query<Option<i64>>,
         /// Only calls in one of these languages.
         main_languages: Query<Vec<String>>,
+        /// Only calls in which one of these tools was called.
+        tool_names: Query<Vec<String>>,
+        /// Only calls with one of these tags.
+        tag_ids: Query<Vec<String>>,
+        /// Only calls of this branch of an agent.
+        branch_id: Query<Option<String>>,
+        /// Only calls that ended for one of these reasons.
+        termination_reasons: Query<Vec<String>>,
         /// Exclude calls with one of these statuses.
         exclude_statuses: Query<Vec<ConversationStatus>>,
         /// Inclusion of summaries; `include` by default.
@@ -200,31 +209,30 @@ impl ElevenLabsApi {
                 micros => Ok(micros.flatten()),
             }
         };
-        for (name, text) in [("search", &search.0), ("user_id", &user_id.0), ("agent_id", &agent_id.0)] {
-            if text.as_ref().is_some_and(|text| text.contains('\0')) {
-                return Err(ApiError::field(name, "must not contain U+0000").into());
-            }
+        if search.0.as_ref().is_some_and(|text| text.contains('\0')) {
+            return Err(ApiError::field("search", "must not contain U+0000").into());
         }
         let filter = CallFilter {
-            user_id: user_id.0,
-            agent_id: agent_id.0,
-            record: RecordFilter {
-                outcome: call_successful.0.map(Into::into),
-                min_seconds: call_duration_min_secs.0,
-                max_seconds: call_duration_max_secs.0,
-                languages: main_languages.0,
-                excluded_statuses: exclude_statuses
-                    .0
-                    .into_iter()
-                    .filter_map(ConversationStatus::to_call_status)
-                    .collect(),
-            },
+            user_id: one_text("user_id", user_id.0)?,
+            agent_id: one_text("agent_id", agent_id.0)?,
+            branch_id: one_text("branch_id", branch_id.0)?,
+            outcome: call_successful.0.map(Into::into),
+            min_seconds: call_duration_min_secs.0,
+            max_seconds: call_duration_max_secs.0,
+            languages: texts("main_languages", main_languages.0)?,
+            tools: texts("tool_names", tool_names.0)?,
+            tags: texts("tag_ids", tag_ids.0)?,
+            termination_reasons: texts("termination_reasons", termination_reasons.0)?,
+            excluded_statuses: exclude_statuses.0.into_iter().filter_map(ConversationStatus::to_call_status).collect(),
+            // ElevenLabs lists them too.
+            exclude_children: false,
             started_after: time("call_start_after_unix", call_start_after_unix.0)?,
             started_before: time("call_start_before_unix", call_start_before_unix.0)?,
             text: search.0,
             ..CallFilter::default()
         };
-        let is_slow = filter.text.is_some() || filter.agent_id.is_some() || filter.record != RecordFilter::default();
+        // No index has these.
+        let is_slow = filter.text.is_some() || filter.branch_id.is_some() || !filter.termination_reasons.is_empty();
         let query = CallPageRequest {
             filter,
             order: match sort_direction.0.unwrap_or(SortDirection::Desc) {
@@ -329,9 +337,10 @@ impl ElevenLabsApi {
 }
 
 /// Parameters of the list that may be given once.
-const FILTER_PARAMETERS: [&str; 10] = [
+const FILTER_PARAMETERS: [&str; 11] = [
     "user_id",
     "agent_id",
+    "branch_id",
     "call_successful",
     "call_duration_min_secs",
     "call_duration_max_secs",
@@ -343,7 +352,8 @@ const FILTER_PARAMETERS: [&str; 10] = [
 ];
 
 /// Parameters of the list that may be repeated.
-const REPEATABLE_PARAMETERS: [&str; 2] = ["main_languages", "exclude_statuses"];
+const REPEATABLE_PARAMETERS: [&str; 5] =
+    ["main_languages", "tool_names", "tag_ids", "termination_reasons", "exclude_statuses"];
 
 /// Maximum number of turns in a conversation that is built from stored turns.
 const MAX_TURNS: usize = 100_000;

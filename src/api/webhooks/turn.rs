@@ -207,6 +207,7 @@ mod tests {
     use super::*;
     use crate::api::body::{BodyLimits, memory_for};
     use crate::ingest::WriterLimits;
+    use crate::ingest::event::EventParser;
     use crate::store::Store;
     use crate::store::sqlite::{Options, SqliteStore};
     use poem::http::{Method, StatusCode};

@@ -1,6 +1,9 @@
 //! Values of flags.
 
-use crate::domain::{CallStatus, ConversationId, DriverId, Invalid, Speaker, Timestamp};
+use crate::domain::{
+    AnsweredBy, CallOutcome, CallStatus, Channel, ConversationId, Direction, DriverId, Invalid, NumberEnd, Speaker,
+    Timestamp, TurnKind,
+};
 use crate::elevenlabs::client::{self, PlainHttp};
 use crate::jobs::retention::MIN_AGE;
 use ipnet::IpNet;
@@ -110,6 +113,45 @@ pub(in crate::cli) fn speaker(text: &str) -> Result<Speaker, ValueError> {
 
 pub(in crate::cli) fn status(text: &str) -> Result<CallStatus, ValueError> {
     CallStatus::from_stored(text).ok_or(ValueError::Rule("must be in_progress, completed or failed"))
+}
+
+pub(in crate::cli) fn answered_by(text: &str) -> Result<AnsweredBy, ValueError> {
+    const RULE: &str = "must be human, voicemail, fax, busy, no_answer, failed or unknown";
+    AnsweredBy::from_stored(text).ok_or(ValueError::Rule(RULE))
+}
+
+pub(in crate::cli) fn outcome(text: &str) -> Result<CallOutcome, ValueError> {
+    CallOutcome::from_stored(text).ok_or(ValueError::Rule("must be success, failure or unknown"))
+}
+
+pub(in crate::cli) fn direction(text: &str) -> Result<Direction, ValueError> {
+    Direction::from_stored(text).ok_or(ValueError::Rule("must be inbound or outbound"))
+}
+
+pub(in crate::cli) fn channel(text: &str) -> Result<Channel, ValueError> {
+    Channel::from_stored(text).ok_or(ValueError::Rule("must be phone, web, sms, whatsapp, text or unknown"))
+}
+
+pub(in crate::cli) fn turn_kind(text: &str) -> Result<TurnKind, ValueError> {
+    const RULE: &str = "must be speech, silence, backchannel, keypad, text or context";
+    TurnKind::from_stored(text).ok_or(ValueError::Rule(RULE))
+}
+
+pub(in crate::cli) fn number(text: &str) -> Result<NumberEnd, ValueError> {
+    Ok(NumberEnd::parse(text)?)
+}
+
+/// Parses an identifier or name of ElevenLabs.
+pub(in crate::cli) fn name(text: &str) -> Result<String, ValueError> {
+    if (1..=256).contains(&text.chars().count()) {
+        Ok(text.to_owned())
+    } else {
+        Err(ValueError::Rule("must be 1 to 256 characters"))
+    }
+}
+
+pub(in crate::cli) fn seconds(text: &str) -> Result<i64, ValueError> {
+    text.parse().ok().filter(|seconds| *seconds >= 0).ok_or(ValueError::Rule("must be a number of seconds"))
 }
 
 pub(in crate::cli) fn conversation_id(text: &str) -> Result<ConversationId, ValueError> {

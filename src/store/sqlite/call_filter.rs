@@ -1,8 +1,25 @@
 //! SQL of a filter of calls.
 
-use crate::domain::DriverId;
-use crate::store::{CallFilter, RecordFilter};
+use crate::domain::{AnsweredBy, CallOutcome, CallStatus, Channel, Direction, DriverId};
+use crate::store::CallFilter;
 use rusqlite::types::Value;
+
+/// True for a conversation that a sub-agent held for another one, as in the indexes of V15.
+pub(super) const IS_CHILD: &str =
+    "c.parent_conversation_id IS NOT NULL OR ifnull(c.initiation_source, '') = 'subagent_tool'";
+
+/// Digits of the number at the other end, as in the index `calls_number`.
+const DIGITS: &str = "replace(replace(replace(replace(replace(replace(c.external_number, ' ', ''), '-', ''), '(', ''), \
+    ')', ''), '.', ''), '+', '')";
+
+/// Duration of a call that is known, in seconds, as in the index `calls_seconds`.
+pub(super) const KNOWN_SECONDS: &str =
+    "coalesce(c.duration_seconds, strftime('%s', c.call_end_time) - strftime('%s', c.call_start_time))";
+
+/// Duration of a call in seconds. Without one in the record, it lasts until its end, or until its last turn.
+const SECONDS: &str = "coalesce(c.duration_seconds, max(0, \
+     strftime('%s', coalesce(c.call_end_time, c.last_turn_time, c.call_start_time)) \
+     - strftime('%s', c.call_start_time)))";
 
 /// Conditions of a `WHERE` clause with the values of their parameters.
 #[derive(Default)]
@@ -19,9 +36,7 @@ impl Conditions {
         if let Some(id) = &filter.conversation_id {
             sql.and("c.conversation_id = ?", [id.as_str().to_owned().into()]);
         }
-        if let Some(status) = filter.status {
-            sql.and("c.status = ?", [status.as_str().to_owned().into()]);
-        }
+        sql.and_facets(filter, "c", "(c.driver_id IS NOT NULL)", "(c.matched IS NOT NULL)", &format!("({IS_CHILD})"));
         if let Some(driver_id) = filter.driver_id {
             sql.and("c.driver_id = ?", [driver_id.get().into()]);
         }
@@ -34,10 +49,30 @@ impl Conditions {
             let driver_id = DriverId::from_platform(user_id).map_or(Value::Null, |id| id.get().into());
             sql.and("(c.user_id = ? OR (c.user_id IS NULL AND c.driver_id = ?))", [user_id.clone().into(), driver_id]);
         }
-        if let Some(agent_id) = &filter.agent_id {
-            sql.and("c.agent_id = ?", [agent_id.clone().into()]);
+        if let Some(branch_id) = &filter.branch_id {
+            sql.and("c.branch_id = ?", [branch_id.clone().into()]);
         }
-        sql.and_record(&filter.record);
+        if let Some(number) = &filter.number {
+            let digits = number.digits();
+            let last = digits[digits.len() - 4..].to_owned();
+            sql.and(&format!("c.external_number IS NOT NULL AND substr({DIGITS}, -4) = ?"), [last.into()]);
+            sql.and(&format!("substr({DIGITS}, -{}) = ?", digits.len()), [digits.to_owned().into()]);
+        }
+        if !filter.tags.is_empty() {
+            sql.exists("call_tags k WHERE k.call_id = c.id AND k.tag IN", &filter.tags);
+        }
+        if !filter.tools.is_empty() {
+            sql.exists("call_tools k WHERE k.call_id = c.id AND k.tool IN", &filter.tools);
+        }
+        if let Some(seconds) = filter.min_seconds {
+            sql.and(&format!("{SECONDS} >= ?"), [seconds.into()]);
+        }
+        if let Some(seconds) = filter.max_seconds {
+            sql.and(&format!("{SECONDS} <= ?"), [seconds.into()]);
+        }
+        if !filter.termination_reasons.is_empty() {
+            sql.among("c.termination_reason IN", filter.termination_reasons.iter().cloned());
+        }
         if let Some(start) = filter.started_after {
             sql.and("c.call_start_time >= ?", [start.to_string().into()]);
         }
@@ -57,26 +92,60 @@ impl Conditions {
         sql
     }
 
-    fn and_record(&mut self, record: &RecordFilter) {
-        /// Duration of a call in seconds. Without one in the record, it lasts until its end, or until its last turn.
-        const SECONDS: &str = "coalesce(c.duration_seconds, max(0, \
-             strftime('%s', coalesce(c.call_end_time, c.last_turn_time, c.call_start_time)) \
-             - strftime('%s', c.call_start_time)))";
-        if let Some(outcome) = record.outcome {
-            self.and("ifnull(c.outcome, 'unknown') = ?", [outcome.as_str().to_owned().into()]);
+    /// Returns the conditions that a filter has on facets, for rows of `call_facets` with the alias `f`.
+    pub(super) fn of_facets(filter: &CallFilter) -> Self {
+        let mut sql = Self::default();
+        sql.and_facets(filter, "f", "f.has_driver", "f.reconciled", "f.is_child");
+        sql
+    }
+
+    /// Adds the conditions on facets: columns with few values each. The rows have the alias `row`.
+    fn and_facets(&mut self, filter: &CallFilter, row: &str, has_driver: &str, reconciled: &str, is_child: &str) {
+        let mut equal = |column: &str, text: Option<&str>| {
+            if let Some(text) = text {
+                self.and(&format!("{row}.{column} = ?"), [text.to_owned().into()]);
+            }
+        };
+        equal("status", filter.status.map(CallStatus::as_str));
+        equal("direction", filter.direction.map(Direction::as_str));
+        equal("agent_id", filter.agent_id.as_deref());
+        equal("environment", filter.environment.as_deref());
+        for (column, text) in [
+            ("answered_by", filter.answered_by.map(AnsweredBy::as_str)),
+            ("outcome", filter.outcome.map(CallOutcome::as_str)),
+            ("channel", filter.channel.map(Channel::as_str)),
+        ] {
+            if let Some(text) = text {
+                self.and(&format!("ifnull({row}.{column}, 'unknown') = ?"), [text.to_owned().into()]);
+            }
         }
-        if let Some(seconds) = record.min_seconds {
-            self.and(&format!("{SECONDS} >= ?"), [seconds.into()]);
+        if filter.production_only {
+            self.and(&format!("ifnull({row}.environment, 'production') = 'production'"), []);
         }
-        if let Some(seconds) = record.max_seconds {
-            self.and(&format!("{SECONDS} <= ?"), [seconds.into()]);
+        if !filter.languages.is_empty() {
+            self.among(&format!("{row}.main_language IN"), filter.languages.iter().cloned());
         }
-        if !record.languages.is_empty() {
-            self.among("c.main_language IN", record.languages.iter().cloned());
+        if !filter.excluded_statuses.is_empty() {
+            let statuses = filter.excluded_statuses.iter().map(|status| status.as_str().to_owned());
+            self.among(&format!("{row}.status NOT IN"), statuses);
         }
-        if !record.excluded_statuses.is_empty() {
-            self.among("c.status NOT IN", record.excluded_statuses.iter().map(|status| status.as_str().to_owned()));
+        for (column, wanted) in [
+            (has_driver, filter.has_driver),
+            (&*format!("{row}.has_audio"), filter.has_audio),
+            (&*format!("{row}.tool_error"), filter.tool_error),
+            (reconciled, filter.reconciled),
+            (is_child, Some(false).filter(|_| filter.exclude_children)),
+        ] {
+            if let Some(wanted) = wanted {
+                self.and(&format!("{column} = {}", i64::from(wanted)), []);
+            }
         }
+    }
+
+    fn exists(&mut self, rows: &str, values: &[String]) {
+        let marks = vec!["?"; values.len()].join(", ");
+        self.and(&format!("EXISTS (SELECT 1 FROM {rows} ({marks}))"), []);
+        self.values.extend(values.iter().cloned().map(Value::from));
     }
 
     /// Adds a condition with a `?` for each value.
@@ -87,7 +156,7 @@ impl Conditions {
     }
 
     /// Adds a condition on a list, such as `c.status IN`.
-    fn among(&mut self, condition: &str, values: impl ExactSizeIterator<Item = String>) {
+    pub(super) fn among(&mut self, condition: &str, values: impl ExactSizeIterator<Item = String>) {
         let marks = vec!["?"; values.len()].join(", ");
         self.and(&format!("{condition} ({marks})"), []);
         self.values.extend(values.map(Value::from));

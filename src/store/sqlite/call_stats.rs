@@ -95,7 +95,7 @@ pub(super) fn for_each_call(
     let wanted = Conditions::of_calls(filter);
     let conditions = wanted.sql();
     // The index covers all columns of a call that are read. The calls of one driver are found by another index.
-    let index = if filter.has_more_than_times() { "" } else { "INDEXED BY calls_over" };
+    let index = if filter.is_selective() { "" } else { "INDEXED BY calls_over" };
     let over = format!("{COLUMNS} FROM calls c {index} {FIGURES} WHERE c.status <> 'in_progress'{conditions}");
     let running = format!("{COLUMNS} FROM calls c {FIGURES} WHERE c.status = 'in_progress'{conditions}");
     let mut make = snapshot.prepare_cached(talk!()).context(CONTEXT)?;

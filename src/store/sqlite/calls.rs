@@ -1,13 +1,21 @@
 //! Calls: reading, listing, changing by hand, ending stale ones.
 
 use super::call_filter::Conditions;
+use super::call_list;
 use super::erase;
 use super::error::Context as _;
 use super::row::{self, CALL, CALLS};
 use super::statement::Statements as _;
 use crate::domain::{Call, CallChange, CallEnd, ConversationId, Timestamp};
-use crate::store::{CallPageRequest, Outcome, Page, Rejection, Result, SortOrder, Written, json_length};
+use crate::store::{
+    CallFilter, CallPageRequest, Error, MAX_PAGE_TEXT_BYTES, Outcome, Page, Rejection, Result, SortOrder, Written,
+    json_length,
+};
+use rusqlite::types::Value;
 use rusqlite::{Connection, Transaction, params, params_from_iter};
+use std::ops::ControlFlow;
+
+const LISTING: &str = "listing calls";
 
 pub(super) fn get(connection: &Connection, id: &ConversationId) -> Result<Option<Call>> {
     connection
@@ -94,9 +102,8 @@ pub(super) fn count_open(connection: &Connection, at_most: u32) -> Result<u64> {
 }
 
 pub(super) fn list(connection: &mut Connection, request: &CallPageRequest) -> Result<Page<Call>> {
-    const CONTEXT: &str = "listing calls";
-    let snapshot = connection.transaction().context(CONTEXT)?;
-    let mut conditions = Conditions::of_calls(&request.filter);
+    let snapshot = connection.transaction().context(LISTING)?;
+    let conditions = Conditions::of_calls(&request.filter);
     let total = if request.with_total {
         let sql = format!("SELECT count(*) FROM calls c {}", conditions.clause());
         let count = snapshot
@@ -105,6 +112,24 @@ pub(super) fn list(connection: &mut Connection, request: &CallPageRequest) -> Re
         Some(count)
     } else {
         None
+    };
+    let page = if request.filter.has_few_calls() {
+        list_few(&snapshot, request, conditions)?
+    } else {
+        list_by_start(&snapshot, request, &conditions)?
+    };
+    Ok(Page { total, ..page })
+}
+
+/// Returns a page of calls that an index of one person's calls contains.
+fn list_few(snapshot: &Connection, request: &CallPageRequest, mut conditions: Conditions) -> Result<Page<Call>> {
+    let filter = &request.filter;
+    // Named, because the planner may choose the index of a condition that most calls meet.
+    let index = match filter {
+        CallFilter { conversation_id: Some(_), .. } => "",
+        CallFilter { driver_id: Some(_), .. } => "INDEXED BY calls_driver_start",
+        CallFilter { user_id: Some(_), .. } => "",
+        _ => "INDEXED BY calls_number",
     };
     let (past, direction) = match request.order {
         SortOrder::Ascending => (">", "ASC"),
@@ -115,11 +140,12 @@ pub(super) fn list(connection: &mut Connection, request: &CallPageRequest) -> Re
             .and(&format!("(c.call_start_time, c.id) {past} (?, ?)"), [key.start.to_string().into(), key.id.into()]);
     }
     let limit = i64::try_from(request.limit + 1).unwrap_or(i64::MAX);
+    let calls = CALLS.replacen("calls c", &format!("calls c {index}"), 1);
     let sql = format!(
-        "SELECT {CALL} FROM {CALLS} {} ORDER BY c.call_start_time {direction}, c.id {direction} LIMIT {limit}",
+        "SELECT {CALL} FROM {calls} {} ORDER BY c.call_start_time {direction}, c.id {direction} LIMIT {limit}",
         conditions.clause()
     );
-    let page = snapshot
+    snapshot
         .prepare_cached(&sql)
         .and_then(|mut select| {
             Page::from_overfetch(
@@ -128,8 +154,27 @@ pub(super) fn list(connection: &mut Connection, request: &CallPageRequest) -> Re
                 text_of,
             )
         })
-        .context(CONTEXT)?;
-    Ok(Page { total, ..page })
+        .context(LISTING)
+}
+
+/// Returns a page of calls from the indexes by start.
+fn list_by_start(snapshot: &Connection, request: &CallPageRequest, conditions: &Conditions) -> Result<Page<Call>> {
+    let sql = format!("SELECT {CALL} FROM {CALLS} WHERE c.id = ?{}", conditions.sql());
+    let mut select = snapshot.prepare_cached(&sql).context(LISTING)?;
+    let mut calls = Vec::with_capacity(request.limit.min(1000) + 1);
+    let (mut text, filter) = (0, &request.filter);
+    call_list::for_each_candidate(snapshot, filter, request.order, request.after, &mut |id| {
+        let values = std::iter::once(Value::from(id)).chain(conditions.values().iter().cloned());
+        let mut rows = select.query(params_from_iter(values)).context(LISTING)?;
+        if let Some(row) = rows.next().context(LISTING)? {
+            let call = row::call(row).context(LISTING)?;
+            text += text_of(&call);
+            calls.push(Ok::<_, Error>(call));
+        }
+        let is_full = calls.len() > request.limit || text > MAX_PAGE_TEXT_BYTES;
+        Ok(if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    Page::from_overfetch(calls, request.limit, text_of)
 }
 
 /// Returns the size of a call's potentially long texts, in bytes of JSON.

@@ -117,6 +117,7 @@ fn exists(transaction: &Transaction<'_>, id: &ConversationId) -> Result<bool> {
 fn begin(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Outcome> {
     // Deletes the dispatch first, because a dispatch that arrives during the erasure must not be lost.
     delete(transaction, "DELETE FROM call_dispatches WHERE conversation_id = ?1", id)?;
+    delete(transaction, "DELETE FROM waiting_recordings WHERE conversation_id = ?1", id)?;
     if slice(transaction, id, Kind::Erase)? {
         return Ok(Ok(Written::Done));
     }

@@ -13,6 +13,7 @@
 mod archive;
 mod batch;
 mod call_filter;
+mod call_list;
 mod call_stats;
 mod calls;
 mod change_feed;
@@ -35,6 +36,7 @@ mod maintenance;
 mod material;
 mod quarantine;
 mod reads;
+mod recordings;
 mod records;
 mod row;
 mod search;

@@ -157,7 +157,7 @@ fn filters_that_cannot_be_answered_are_refused_and_the_others_must_be_right() {
         (format!("{list}?cursor=bm8"), "cursor"),
         (format!("{list}?call_successful=perhaps"), "call_successful"),
         (format!("{list}?exclude_statuses=over"), "exclude_statuses"),
-        (format!("{list}?tool_names=lookup_load"), "tool_names"),
+        (format!("{list}?phone_number_ids=phnum_1"), "phone_number_ids"),
         (format!("{list}?rating_min=4"), "rating_min"),
         (format!("{list}?text_only=false"), "text_only"),
         (format!("{list}?limit=10"), "limit"),

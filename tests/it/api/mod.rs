@@ -3,6 +3,7 @@
 mod auth;
 mod backup_download;
 mod body_encodings;
+mod call_filters;
 mod calls;
 mod drivers;
 mod elevenlabs_compat;

@@ -19,7 +19,7 @@ use transcribe_hook::ingest::event;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
 use transcribe_hook::store::{ArchiveRecord, Commands as _, Maintenance as _, Reads as _, StoredTurn, Write, Written};
 
-const KINDS: usize = 17;
+const KINDS: usize = 18;
 
 /// Drivers that the other process imports. They take more pages than the failed transaction leaves in the WAL.
 const IMPORTED: i64 = 4000;
@@ -44,6 +44,7 @@ fn kind(write: &Write) -> usize {
         Write::Restore(_) => 14,
         Write::Probe => 15,
         Write::Reconcile(_) => 16,
+        Write::NoteRecordings(..) => 17,
         Write::GoOnRestoring(..) => unreachable!("it goes on with a call that another write has begun"),
     }
 }
@@ -142,6 +143,7 @@ fn of_each_kind() -> Vec<Write> {
         Write::Restore(Box::new(ArchiveRecord::Driver(archived.as_object().unwrap().clone()))),
         Write::Probe,
         reconciliation(),
+        Write::NoteRecordings(vec![conversation("conv_kept"), conversation("conv_to_come")], true),
     ];
     assert!(writes.iter().map(kind).eq(0..KINDS), "each kind is there once");
     writes

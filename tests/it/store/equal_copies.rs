@@ -63,6 +63,7 @@ enum Kind {
     Restore(u8),
     GoOnRestoring,
     Probe,
+    NoteRecordings(u8, bool),
 }
 
 fn kinds() -> impl Strategy<Value = Kind> {
@@ -86,6 +87,7 @@ fn kinds() -> impl Strategy<Value = Kind> {
         2 => n().prop_map(Kind::Restore),
         2 => Just(Kind::GoOnRestoring),
         1 => Just(Kind::Probe),
+        1 => (n(), any::<bool>()).prop_map(|(n, has_audio)| Kind::NoteRecordings(n, has_audio)),
     ]
 }
 
@@ -235,7 +237,7 @@ struct Copies {
     restorable: (Vec<ArchiveRecord>, Arc<ArchivedCall>),
     restored: usize,
     /// Number of writes of each kind that took effect.
-    effects: [usize; 18],
+    effects: [usize; 19],
 }
 
 impl Copies {
@@ -243,7 +245,7 @@ impl Copies {
         let folder = tempfile::tempdir().unwrap();
         let first = open(&folder.path().join("first.db"));
         let second = Some(open(&folder.path().join("second.db")));
-        Self { folder, first, second, events: Vec::new(), restorable, restored: 0, effects: [0; 18] }
+        Self { folder, first, second, events: Vec::new(), restorable, restored: 0, effects: [0; 19] }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -325,6 +327,9 @@ impl Copies {
             }
             Kind::GoOnRestoring => Write::GoOnRestoring(self.restorable.1.clone(), self.restored),
             Kind::Probe => Write::Probe,
+            Kind::NoteRecordings(n, has_audio) => {
+                Write::NoteRecordings(vec![call(n), call(n.wrapping_add(1))], has_audio)
+            }
         })
     }
 
@@ -390,13 +395,14 @@ fn kind(write: &Write) -> usize {
         Write::Restore(_) => 15,
         Write::GoOnRestoring(..) => 16,
         Write::Probe => 17,
+        Write::NoteRecordings(..) => 18,
     }
 }
 
 #[test]
 fn stores_that_execute_the_same_batches_hold_the_same_rows() {
     let restorable = exported();
-    let mut effects = [0; 18];
+    let mut effects = [0; 19];
     let config = ProptestConfig { cases: 48, ..ProptestConfig::default() };
     let total = std::cell::RefCell::new(&mut effects);
     TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::default()))

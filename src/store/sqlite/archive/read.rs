@@ -54,10 +54,14 @@ impl ReadOnly {
 impl Archive for ReadOnly {
     fn call_ids(&self, filter: &CallFilter, after: i64, limit: usize) -> Result<Vec<(i64, ConversationId)>> {
         let mut conditions = Conditions::of_calls(filter);
+        // Without these, an index would have to be sorted anew for each page.
+        let order = if filter.has_few_calls() { "" } else { "NOT INDEXED" };
         conditions.and("c.id > ?", [SqlValue::from(after)]);
         conditions.and("c.conversation_id NOT IN (SELECT conversation_id FROM unfinished_calls)", []);
-        let sql =
-            format!("SELECT c.id, c.conversation_id FROM calls c {} ORDER BY c.id LIMIT {limit}", conditions.clause());
+        let sql = format!(
+            "SELECT c.id, c.conversation_id FROM calls c {order} {} ORDER BY c.id LIMIT {limit}",
+            conditions.clause()
+        );
         self.connection
             .fetch_all(&sql, params_from_iter(conditions.values()), |row| Ok((row.get(0)?, row.get(1)?)))
             .context(CONTEXT)
@@ -101,9 +105,13 @@ impl Archive for ReadOnly {
 
     fn parts(&self, id: &ConversationId, take: &mut dyn FnMut(ArchivePart) -> io::Result<()>) -> Result<bool> {
         self.snapshot(|connection| {
-            let Some(call) = query_one(connection, "SELECT * FROM calls WHERE conversation_id = ?1", id)? else {
+            let Some(mut call) = query_one(connection, "SELECT * FROM calls WHERE conversation_id = ?1", id)? else {
                 return Ok(false);
             };
+            // Both follow from other data, which another place may lack: the recording and the calls of tools.
+            for column in ["has_audio", "tool_error"] {
+                call.shift_remove(column);
+            }
             if erase::is_unfinished(connection, id)? {
                 return Ok(false);
             }

@@ -27,7 +27,9 @@ use std::ops::Range;
 const MAX_SLICE_TURNS: usize = 500;
 
 /// Columns that exports of older versions lack. They are computed from the records.
-const MADE_LATER: [&str; 25] = [
+const MADE_LATER: [&str; 27] = [
+    "has_audio",
+    "tool_error",
     "record_time",
     "in_record",
     "uncompared",

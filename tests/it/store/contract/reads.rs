@@ -22,6 +22,7 @@ fn search_for(text: &str) -> SearchQuery {
     SearchQuery {
         wanted: SearchExpr::parse(text).unwrap(),
         speaker: None,
+        kinds: Vec::new(),
         calls: CallFilter::default(),
         said_after: None,
         said_before: None,
