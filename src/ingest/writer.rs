@@ -141,6 +141,12 @@ impl Writer {
         self.shared.waiting.load(Ordering::Relaxed)
     }
 
+    /// Returns whether writes wait, or turns were stored within this time.
+    pub(super) fn is_busy(&self, within: Duration) -> bool {
+        let last = *self.shared.last_commit.lock();
+        self.waiting() > 0 || last.is_some_and(|at| at.elapsed() < within)
+    }
+
     /// Checks that writes reach the disk, by a recent commit or by a trial write.
     ///
     /// # Errors

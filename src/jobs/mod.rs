@@ -3,5 +3,6 @@
 pub mod backfill;
 pub mod backup;
 pub mod interval_thread;
+pub mod rereads;
 pub mod retention;
 pub mod stale_calls;

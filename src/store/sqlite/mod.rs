@@ -36,6 +36,8 @@ mod material;
 mod quarantine;
 mod reads;
 mod records;
+mod reread_list;
+mod rereads;
 mod row;
 mod search;
 mod statement;

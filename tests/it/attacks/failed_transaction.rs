@@ -19,7 +19,7 @@ use transcribe_hook::ingest::event;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
 use transcribe_hook::store::{ArchiveRecord, Commands as _, Maintenance as _, Reads as _, StoredTurn, Write, Written};
 
-const KINDS: usize = 17;
+const KINDS: usize = 18;
 
 /// Drivers that the other process imports. They take more pages than the failed transaction leaves in the WAL.
 const IMPORTED: i64 = 4000;
@@ -44,6 +44,7 @@ fn kind(write: &Write) -> usize {
         Write::Restore(_) => 14,
         Write::Probe => 15,
         Write::Reconcile(_) => 16,
+        Write::RereadEvent(..) => 17,
         Write::GoOnRestoring(..) => unreachable!("it goes on with a call that another write has begun"),
     }
 }
@@ -142,6 +143,7 @@ fn of_each_kind() -> Vec<Write> {
         Write::Restore(Box::new(ArchiveRecord::Driver(archived.as_object().unwrap().clone()))),
         Write::Probe,
         reconciliation(),
+        Write::RereadEvent(2, Box::new(record("conv_event_of_an_older_version"))),
     ];
     assert!(writes.iter().map(kind).eq(0..KINDS), "each kind is there once");
     writes
@@ -173,6 +175,8 @@ impl Attacked {
         let mut attacked = Self { folder, store, acknowledged: Vec::new(), imported: 0 };
         attacked.acknowledge(&before());
         rusqlite::Connection::open(attacked.database()).unwrap().execute_batch(POISON).unwrap();
+        let listed = "INSERT INTO event_rereads VALUES (2)";
+        rusqlite::Connection::open(attacked.database()).unwrap().execute_batch(listed).unwrap();
         attacked
     }
 

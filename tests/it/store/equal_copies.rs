@@ -57,6 +57,7 @@ enum Kind {
     PruneDispatches(u8),
     KeepEvent(u8, u8),
     ReplayEvent(u8),
+    RereadEvent(u8),
     KeepHistory(u8, u8),
     Reconcile(u8),
     EndStaleCalls(u8),
@@ -80,6 +81,7 @@ fn kinds() -> impl Strategy<Value = Kind> {
         1 => n().prop_map(Kind::PruneDispatches),
         4 => (n(), m()).prop_map(|(a, b)| Kind::KeepEvent(a, b)),
         2 => n().prop_map(Kind::ReplayEvent),
+        2 => n().prop_map(Kind::RereadEvent),
         2 => (n(), m()).prop_map(|(a, b)| Kind::KeepHistory(a, b)),
         6 => n().prop_map(Kind::Reconcile),
         1 => n().prop_map(Kind::EndStaleCalls),
@@ -235,7 +237,7 @@ struct Copies {
     restorable: (Vec<ArchiveRecord>, Arc<ArchivedCall>),
     restored: usize,
     /// Number of writes of each kind that took effect.
-    effects: [usize; 18],
+    effects: [usize; 19],
 }
 
 impl Copies {
@@ -243,7 +245,7 @@ impl Copies {
         let folder = tempfile::tempdir().unwrap();
         let first = open(&folder.path().join("first.db"));
         let second = Some(open(&folder.path().join("second.db")));
-        Self { folder, first, second, events: Vec::new(), restorable, restored: 0, effects: [0; 18] }
+        Self { folder, first, second, events: Vec::new(), restorable, restored: 0, effects: [0; 19] }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -302,6 +304,17 @@ impl Copies {
             Kind::ReplayEvent(n) => {
                 let which = usize::from(n) % self.events.len().max(1);
                 Write::ReplayEvent(i64::from(n % 6) + 1, Box::new(self.events.get(which)?.clone()))
+            }
+            Kind::RereadEvent(n) => {
+                // As a migration to a version that reads more of events.
+                for name in ["first.db", "second.db"] {
+                    rusqlite::Connection::open(self.path(name))
+                        .unwrap()
+                        .execute_batch("INSERT OR IGNORE INTO event_rereads SELECT id FROM webhook_events ORDER BY id")
+                        .unwrap();
+                }
+                let which = usize::from(n) % self.events.len().max(1);
+                Write::RereadEvent(i64::from(n % 6) + 1, Box::new(self.events.get(which)?.clone()))
             }
             Kind::KeepHistory(n, m) => {
                 let entries: Vec<_> =
@@ -390,13 +403,14 @@ fn kind(write: &Write) -> usize {
         Write::Restore(_) => 15,
         Write::GoOnRestoring(..) => 16,
         Write::Probe => 17,
+        Write::RereadEvent(..) => 18,
     }
 }
 
 #[test]
 fn stores_that_execute_the_same_batches_hold_the_same_rows() {
     let restorable = exported();
-    let mut effects = [0; 18];
+    let mut effects = [0; 19];
     let config = ProptestConfig { cases: 48, ..ProptestConfig::default() };
     let total = std::cell::RefCell::new(&mut effects);
     TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::default()))
