@@ -48,7 +48,7 @@ impl BlockingWriter {
         self.writer.requests().wake();
     }
 
-    /// Returns whether turns wait to be stored, or were stored within this time.
+    /// Returns whether a turn was stored within this time.
     pub fn is_busy(&self, within: Duration) -> bool {
         self.writer.is_busy(within)
     }

@@ -37,7 +37,7 @@ const BUSY_PAUSE_FACTOR: u32 = 200;
 const IDLE_PAUSE_FACTOR: u32 = 1;
 
 /// Maximum pause after a batch.
-const MAX_PAUSE: Duration = Duration::from_mins(1);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// Number of due calls from which the thread waits for the reconciler.
 const MAX_DUE: usize = 128;
@@ -50,6 +50,9 @@ const MAX_DUE_TIME: Duration = Duration::from_secs(5);
 
 /// First pause after a failure. Each further one is twice as long.
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Maximum pause after a failure.
+const MAX_FAILURE_PAUSE: Duration = Duration::from_mins(1);
 
 /// Number of failures in a row after which the newest event is left out until the others are done.
 const MAX_FAILURES: u32 = 4;
@@ -204,7 +207,7 @@ impl Rereader {
     fn pause_after_failure(&mut self, error: &dyn std::error::Error, event: Option<i64>) -> Duration {
         self.failures += 1;
         tracing::warn!(event_id = event, %error, failures = self.failures, "cannot parse stored events again; retrying");
-        let pause = (FAILURE_PAUSE * 2_u32.saturating_pow(self.failures.min(16) - 1)).min(MAX_PAUSE);
+        let pause = (FAILURE_PAUSE * 2_u32.saturating_pow(self.failures.min(16) - 1)).min(MAX_FAILURE_PAUSE);
         if let Some(id) = event.filter(|_| self.failures >= MAX_FAILURES) {
             (self.below, self.left_out) = (id, true);
         }
