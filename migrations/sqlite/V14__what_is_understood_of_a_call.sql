@@ -45,6 +45,13 @@ UPDATE sqlite_schema SET sql = replace(sql, ' NULL without such a record
     UNIQUE (conversation_id, sequence_number)')
   WHERE type = 'table' AND name = 'call_transcriptions';
 
+UPDATE sqlite_schema SET sql = replace(sql, ' facts are written again
+)', ' facts are written again
+,
+    quiet   INTEGER NOT NULL DEFAULT 0 CHECK (quiet IN (0, 1)) -- 1 if stored events were only parsed again, which live streams do not show
+)')
+  WHERE type = 'table' AND name = 'due_reconciliations';
+
 PRAGMA writable_schema = RESET;
 
 CREATE INDEX calls_answered_start ON calls (answered_by, call_start_time) WHERE answered_by IS NOT NULL;
@@ -94,12 +101,13 @@ BEGIN
 END;
 
 -- Events whose stored record is from an older version of the reader. They are parsed again in the background, newest
--- first. A row is deleted in the transaction that stores the new record.
+-- first. A row is deleted in the transaction that stores the new record. A later version of the reader only needs the
+-- INSERT below in its migration, with OR IGNORE, because rows may be left. `+id` reads an index instead of all bodies.
 CREATE TABLE event_rereads (
     event_id INTEGER PRIMARY KEY REFERENCES webhook_events (id) ON DELETE CASCADE -- the event
 ) STRICT;
 
-INSERT INTO event_rereads (event_id) SELECT id FROM webhook_events ORDER BY id;
+INSERT INTO event_rereads (event_id) SELECT id FROM webhook_events ORDER BY +id;
 
 -- The same trigger as before, with the new columns.
 DROP TRIGGER call_changed;

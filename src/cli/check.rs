@@ -61,7 +61,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<()> {
 /// Prints the events that could not be read.
 fn print_unread(unread: &UnreadEvents) -> Result<()> {
     let events = |count: u64| if count == 1 { "1 event".to_owned() } else { format!("{count} events") };
-    let UnreadEvents { unreadable, ids, remarked } = unread;
+    let UnreadEvents { unreadable, ids, remarked, rereading: _ } = unread;
     if *unreadable > 0 {
         let more = if ids.len() as u64 == *unreadable { "" } else { ", …" };
         let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();

@@ -6,10 +6,13 @@ use super::output::{eprint_line, print_line};
 use crate::domain::{EventOutcome, Timestamp};
 use crate::ingest::event::EventParser;
 use crate::ingest::reconciler::reconcile_all_due_in;
+use crate::ingest::reread;
 use crate::store::command::{self, ReplayEvent};
+use crate::store::sqlite::SqliteStore;
 use crate::store::{EventSelection, Reads as _, Rejection};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
 
 #[derive(Debug, Args)]
 pub(super) struct ReplayArgs {
@@ -35,41 +38,28 @@ const PAGE_SIZE: usize = 500;
 
 pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     let store = args.database.open()?;
-    // Stored bodies are redacted already.
+    let bar = ProgressBar::new_spinner();
+    bar.set_style(ProgressStyle::with_template("{spinner} {human_pos} {msg}").context("a template")?);
+    bar.set_message("events reprocessed");
     let parser = EventParser { redactor: None, options: args.events.options() };
-    let (mut applied, mut ignored, mut unreadable) = (0, 0, 0);
-    let mut replay = |id: i64| -> Result<()> {
-        let Some(stored) = store.event(id)? else { bail!("no event {id}") };
-        let event = parser.parse(stored.body.into());
-        match event.outcome {
-            EventOutcome::Applied => applied += 1,
-            EventOutcome::Ignored => ignored += 1,
-            EventOutcome::Unreadable => {
-                unreadable += 1;
-                eprint_line(format_args!("event {id}: {}", event.error.as_deref().unwrap_or("cannot be read")));
-            }
-        }
-        match command::execute(&store, Timestamp::now(), ReplayEvent(id, Box::new(event)))? {
-            Ok(_) => Ok(()),
-            Err(Rejection::Unfinished) => bail!("event {id} belongs to a call that is being erased or restored"),
-            Err(_) => bail!("event {id} was erased in the meantime"),
-        }
-    };
+    let mut replay = Replay { store, parser, bar, counts: Counts::default() };
     if let Some(id) = args.event {
-        replay(id)?;
+        match replay.run(vec![id])?.pop() {
+            None => {}
+            Some((_, Rejection::Unfinished)) => {
+                bail!("event {id} belongs to a call that is being erased or restored")
+            }
+            Some(_) => bail!("no event {id}"),
+        }
     } else {
         let selection = if args.failed { EventSelection::Unreadable } else { EventSelection::All };
-        let mut after = 0;
-        loop {
-            let ids = store.event_ids(selection, after, PAGE_SIZE)?;
-            let Some(last) = ids.last() else { break };
-            after = *last;
-            for id in ids {
-                replay(id).context("events reprocessed before the error are stored")?;
-            }
-        }
+        replay.run_all(selection).context("events reprocessed before the error are stored")?;
     }
+    let Replay { store, bar, counts, .. } = replay;
+    bar.set_message("events reprocessed, reconciling their calls");
     reconcile_all_due_in(&store)?;
+    bar.finish_and_clear();
+    let Counts { applied, ignored, unreadable } = counts;
     if args.json {
         let report = serde_json::json!({ "applied": applied, "ignored": ignored, "unreadable": unreadable });
         print_line(format_args!("{report}"))?;
@@ -77,4 +67,81 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
         print_line(format_args!("{applied} applied, {ignored} of other types, {unreadable} unreadable"))?;
     }
     Ok(())
+}
+
+/// Numbers of events by outcome.
+#[derive(Default)]
+struct Counts {
+    applied: u64,
+    ignored: u64,
+    unreadable: u64,
+}
+
+struct Replay {
+    store: SqliteStore,
+    parser: EventParser,
+    bar: ProgressBar,
+    counts: Counts,
+}
+
+impl Replay {
+    /// Reprocesses all selected events. Leaves out those of calls that are being erased or restored.
+    fn run_all(&mut self, selection: EventSelection) -> Result<()> {
+        let mut after = 0;
+        loop {
+            let ids = self.store.event_ids(selection, after, PAGE_SIZE)?;
+            let Some(last) = ids.last() else { return Ok(()) };
+            after = *last;
+            for (id, why) in self.run(ids)? {
+                if why == Rejection::Unfinished {
+                    eprint_line(format_args!("event {id} belongs to a call that is being erased or restored"));
+                }
+            }
+        }
+    }
+
+    /// Reprocesses events in small transactions, between which a running service can write. Returns those that were
+    /// refused or do not exist.
+    fn run(&mut self, ids: Vec<i64>) -> Result<Vec<(i64, Rejection)>> {
+        let mut refused = Vec::new();
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        for id in ids {
+            let Some(stored) = self.store.event(id)? else {
+                refused.push((id, Rejection::NotFound));
+                continue;
+            };
+            bytes += stored.body.len();
+            batch.push(reread::replay(self.parser, stored));
+            if batch.len() >= reread::MAX_EVENTS || bytes >= reread::MAX_BYTES {
+                refused.extend(self.store(std::mem::take(&mut batch))?);
+                bytes = 0;
+            }
+        }
+        refused.extend(self.store(batch)?);
+        Ok(refused)
+    }
+
+    fn store(&mut self, batch: Vec<ReplayEvent>) -> Result<Vec<(i64, Rejection)>> {
+        let mut refused = Vec::new();
+        let parsed: Vec<_> =
+            batch.iter().map(|ReplayEvent(id, event)| (*id, event.outcome, event.error.clone())).collect();
+        let results = command::execute_all(&self.store, Timestamp::now(), batch)?;
+        for ((id, outcome, error), result) in parsed.into_iter().zip(results) {
+            if let Err(why) = result {
+                refused.push((id, why));
+                continue;
+            }
+            match outcome {
+                EventOutcome::Applied => self.counts.applied += 1,
+                EventOutcome::Ignored => self.counts.ignored += 1,
+                EventOutcome::Unreadable => {
+                    self.counts.unreadable += 1;
+                    let error = error.as_deref().unwrap_or("cannot be read");
+                    self.bar.suspend(|| eprint_line(format_args!("event {id}: {error}")));
+                }
+            }
+            self.bar.inc(1);
+        }
+        Ok(refused)
+    }
 }

@@ -337,6 +337,31 @@ impl History {
 }
 
 impl Facts {
+    /// Returns whether all facts are equal that are stored together, at each new record: those that versions before
+    /// schema 14 read. Users may change some of them by hand.
+    pub fn has_same_columns(&self, other: &Self) -> bool {
+        macro_rules! equal {
+            ($($field:ident),+) => { $(self.$field == other.$field)&&+ };
+        }
+        equal!(
+            status,
+            start,
+            duration_seconds,
+            agent_id,
+            user_id,
+            direction,
+            termination_reason,
+            outcome,
+            summary,
+            title,
+            main_language,
+            cost,
+            external_number,
+            batch_id,
+            analysis
+        )
+    }
+
     /// Replaces facts with those of `newer`. Facts that `newer` lacks are retained.
     pub(super) fn update(&mut self, newer: &Self) {
         macro_rules! take {

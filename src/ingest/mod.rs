@@ -10,6 +10,7 @@ mod job;
 pub mod post_call;
 pub mod purge_schedule;
 pub mod reconciler;
+pub mod reread;
 pub mod slices;
 mod start;
 mod writer;

@@ -112,6 +112,8 @@ struct State {
     /// Ordered by the first request for each call.
     calls: VecDeque<ConversationId>,
     waiting: HashMap<ConversationId, Waiters>,
+    /// True if calls became due for which no request waits.
+    has_more_due: bool,
     stopping: bool,
 }
 
@@ -140,6 +142,12 @@ impl Requests {
         tokio::time::timeout(at_most, answer).await.ok().and_then(Result::ok).ok_or(TooLate)
     }
 
+    /// Tells the thread that calls became due for which no request waits.
+    pub fn wake(&self) {
+        self.state().has_more_due = true;
+        self.0.changed.notify_all();
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock()
     }
@@ -165,12 +173,17 @@ impl Requests {
         }
     }
 
-    /// Sleeps until `until`, or until a request if `for_requests`. Returns false if the thread must end.
+    /// Returns whether [`Self::wake`] was called since the last call.
+    fn take_wake(&self) -> bool {
+        std::mem::take(&mut self.state().has_more_due)
+    }
+
+    /// Sleeps until `until`, or until a request or [`Self::wake`] if `for_requests`. Returns false if the thread must end.
     fn sleep(&self, until: Instant, for_requests: bool) -> bool {
         let mut state = self.state();
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            if state.stopping || left.is_zero() || (for_requests && !state.calls.is_empty()) {
+            if state.stopping || left.is_zero() || (for_requests && (state.has_more_due || !state.calls.is_empty())) {
                 return !state.stopping;
             }
             self.0.changed.wait_for(&mut state, left);
@@ -234,14 +247,15 @@ impl<W: Fn(Vec<Reconciliation>) -> Vec<Result<i64, WriteError>>> ReconcilerLoop<
             if requested.is_empty() || rounds == REQUESTED_ROUNDS {
                 rounds = 0;
                 self.requests.put_back(requested);
-                if page.is_empty() && look_at <= Instant::now() {
+                if page.is_empty() && (self.requests.take_wake() || look_at <= Instant::now()) {
                     page = self.find_due(left).into();
                     if page.is_empty() {
                         look_at = Instant::now() + LOOK_INTERVAL;
                     }
                 }
-                if let Some(id) = page.pop_front() {
-                    if !self.round(vec![(id, Vec::new())]) {
+                if !page.is_empty() {
+                    let calls = page.drain(..page.len().min(MAX_ROUND_CALLS));
+                    if !self.round(calls.map(|id| (id, Vec::new())).collect()) {
                         return;
                     }
                 } else if !self.requests.sleep(look_at, true) {

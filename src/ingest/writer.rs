@@ -66,6 +66,8 @@ pub(super) struct Shared {
     waiting_bytes: AtomicUsize,
     /// Time of the last commit with a turn or a probe; `None` if a batch has failed since.
     last_commit: Mutex<Option<Instant>>,
+    /// Time of the last commit with a turn.
+    last_turn: Mutex<Option<Instant>>,
     /// Notified after each batch, once it is answered.
     committed: watch::Sender<()>,
 }
@@ -139,6 +141,11 @@ impl Writer {
     /// Returns the number of writes that wait for the thread.
     pub fn waiting(&self) -> usize {
         self.shared.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether a turn was stored within this time.
+    pub(super) fn is_busy(&self, within: Duration) -> bool {
+        self.shared.last_turn.lock().is_some_and(|at| at.elapsed() < within)
     }
 
     /// Checks that writes reach the disk, by a recent commit or by a trial write.
@@ -358,6 +365,9 @@ impl WriterLoop {
             self.note_commit(result.is_ok().then(Instant::now));
         }
         if let Ok(outcomes) = &result {
+            if outcomes.iter().any(turn) {
+                *self.shared.last_turn.lock() = Some(Instant::now());
+            }
             assert_eq!(outcomes.len(), writes.len(), "a store returns an outcome for each write");
             self.measure(now, writes, outcomes);
             if writes.iter().any(Write::erases) {

@@ -4,5 +4,6 @@ pub mod backfill;
 pub mod backup;
 pub mod interval_thread;
 pub mod recording_notes;
+pub mod rereads;
 pub mod retention;
 pub mod stale_calls;

@@ -83,7 +83,10 @@ fn refresh_gauges(store: &dyn Store) {
         Err(error) => tracing::warn!(%error, "cannot count open calls for metrics"),
     }
     match store.unread_events() {
-        Ok(unread) => METRICS.events_unreadable.set(to_i64(unread.unreadable)),
+        Ok(unread) => {
+            METRICS.events_unreadable.set(to_i64(unread.unreadable));
+            METRICS.events_rereading.set(to_i64(unread.rereading));
+        }
         Err(error) => tracing::warn!(%error, "cannot count unreadable events for metrics"),
     }
 }

@@ -19,7 +19,7 @@ use crate::ingest::{Writer, WriterThread};
 use crate::jobs::backfill::{self, StoreTarget};
 use crate::jobs::interval_thread::IntervalThread;
 use crate::jobs::retention::{self, Eraser};
-use crate::jobs::{backup, recording_notes, stale_calls};
+use crate::jobs::{backup, recording_notes, rereads, stale_calls};
 use crate::live::LiveHub;
 use crate::store::{OtherWriters, Store};
 use crate::viewer;
@@ -51,6 +51,7 @@ pub enum ServeError {
 struct Jobs {
     backups: Option<backup::Periodic>,
     reconciler: Reconciler,
+    rereads: IntervalThread,
     stale: Option<IntervalThread>,
     memory_trim: IntervalThread,
     _backfill: Option<IntervalThread>,
@@ -83,6 +84,7 @@ impl Jobs {
         Ok(Self {
             backups,
             reconciler,
+            rereads: rereads::start(store.clone(), blocking())?,
             stale,
             memory_trim: malloc_trim::trim_regularly()?,
             _backfill: backfill.transpose()?,
@@ -96,9 +98,10 @@ impl Jobs {
     async fn stop(self, writer_thread: WriterThread, store: Arc<dyn Store>) -> bool {
         drop(self.memory_trim);
         drop(self.stale);
-        let (backups, reconciler) = (self.backups, self.reconciler);
+        let (backups, reconciler, rereads) = (self.backups, self.reconciler, self.rereads);
         let ended_well = tokio::task::spawn_blocking(move || {
             drop(backups);
+            rereads.join();
             drop(reconciler);
             let ended_well = writer_thread.stop();
             drop(store);

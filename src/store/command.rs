@@ -66,6 +66,7 @@ commands! {
     PruneDispatches(ids: Vec<ConversationId>) -> () { Written::Done => (), }
     KeepEvent(event: Box<NewEvent>) -> Kept { Written::Kept(kept) => kept, }
     ReplayEvent(id: i64, event: Box<NewEvent>) -> Kept { Written::Kept(kept) => kept, }
+    RereadEvent(id: i64, event: Box<NewEvent>) -> Kept { Written::Kept(kept) => kept, }
     KeepHistory(report: Box<HistoryReport>) -> Kept { Written::Kept(kept) => kept, }
     Reconcile(reconciliation: Box<Reconciliation>) -> i64 { Written::Reconciled { turn_count } => turn_count, }
     NoteRecordings(ids: Vec<ConversationId>, has_audio: bool) -> () { Written::Done => (), }

@@ -90,7 +90,13 @@ pub trait Reads: Send + Sync + 'static {
     /// Returns the ids of up to `limit` events above `after`, in order.
     fn event_ids(&self, selection: EventSelection, after: i64, limit: usize) -> Result<Vec<i64>>;
 
-    /// Counts the events that could not be parsed, or only in part.
+    /// Returns the newest events below `before` that are listed to be parsed again, newest first: up to `limit` of them
+    /// and up to `max_bytes` of bodies, but at least one.
+    fn rereads(&self, _before: i64, _limit: usize, _max_bytes: usize) -> Result<Vec<StoredEvent>> {
+        Ok(Vec::new())
+    }
+
+    /// Counts the events that could not be parsed, or only in part, and those that are parsed again.
     fn unread_events(&self) -> Result<UnreadEvents>;
 
     /// Returns a dispatch.

@@ -127,6 +127,8 @@ pub struct UnreadEvents {
     pub ids: Vec<i64>,
     /// Number of events that were parsed in part, counted up to [`UnreadEvents::MAX_LISTED`].
     pub remarked: u64,
+    /// Number of events that an older version parsed, and that are parsed again in the background.
+    pub rereading: u64,
 }
 
 impl UnreadEvents {

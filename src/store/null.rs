@@ -45,6 +45,7 @@ impl Reads for NullStore {
         drivers(&DriverPageRequest) -> Page<Driver>;
         event(i64) -> Option<StoredEvent>;
         event_ids(EventSelection, i64, usize) -> Vec<i64>;
+        rereads(i64, usize, usize) -> Vec<StoredEvent>;
         unread_events() -> UnreadEvents;
         dispatch(&ConversationId) -> Option<Dispatch>;
         dispatches(&DispatchPageRequest) -> Page<Dispatch>;

@@ -42,6 +42,9 @@ pub enum Write {
     KeepEvent(Box<NewEvent>),
     /// Replaces the parsed form of the stored event with this id, and marks its call as due.
     ReplayEvent(i64, Box<NewEvent>),
+    /// Stores what the present reader parses of a stored event that is listed to be parsed again, removes it from the
+    /// list, and marks its call as due if anything changed. The body is not needed, and may be left out.
+    RereadEvent(i64, Box<NewEvent>),
     /// Stores the part of a running call's history, sent by a tool, that is not stored yet.
     KeepHistory(Box<HistoryReport>),
     /// Stores a reconciled call, or one slice of it, as computed from the stored data.
@@ -80,7 +83,9 @@ impl Write {
             Self::AppendTurn(turn) => turn.message.as_str().len(),
             Self::PutDrivers(drivers) => drivers.len() * OVERHEAD,
             Self::PutDispatches(dispatches) => dispatches.len() * OVERHEAD,
-            Self::KeepEvent(event) | Self::ReplayEvent(_, event) => event.body.len(),
+            Self::KeepEvent(event) | Self::ReplayEvent(_, event) | Self::RereadEvent(_, event) => {
+                event.body.len() + event.record.as_ref().map_or(0, |record| record.json.len())
+            }
             Self::KeepHistory(report) => report.history.0.values().map(|e| OVERHEAD + e.message.as_str().len()).sum(),
             Self::PruneDispatches(ids) | Self::NoteRecordings(ids, _) => ids.len() * OVERHEAD,
             Self::Reconcile(slice) => (slice.additions.len() + slice.standings.len()) * OVERHEAD + slice.len_bytes(),
@@ -101,7 +106,7 @@ pub enum Written {
     Dispatches(Counts),
     /// Result of [`Write::ChangeCall`]: the changed call.
     Call(Box<Call>),
-    /// Result of [`Write::KeepEvent`], [`Write::ReplayEvent`] and [`Write::KeepHistory`].
+    /// Result of [`Write::KeepEvent`], [`Write::ReplayEvent`], [`Write::RereadEvent`] and [`Write::KeepHistory`].
     Kept(Kept),
     /// Result of [`Write::Reconcile`].
     Reconciled {

@@ -57,18 +57,21 @@ struct UnreadEvents {
     ids: Vec<i64>,
     /// Number of events with parts that could not be parsed, counted up to 1000.
     remarked: u64,
+    /// Number of events from before an upgrade that are still to be parsed again, which goes on in the background. Until
+    /// it is 0, older calls may lack facts.
+    rereading: u64,
 }
 
 impl From<store::UnreadEvents> for UnreadEvents {
     fn from(unread: store::UnreadEvents) -> Self {
-        let store::UnreadEvents { unreadable, ids, remarked } = unread;
-        Self { unreadable, ids, remarked }
+        let store::UnreadEvents { unreadable, ids, remarked, rereading } = unread;
+        Self { unreadable, ids, remarked, rereading }
     }
 }
 
 impl Example for UnreadEvents {
     fn example() -> Self {
-        Self { unreadable: 1, ids: vec![17], remarked: 0 }
+        Self { unreadable: 1, ids: vec![17], remarked: 0, rereading: 0 }
     }
 }
 

@@ -6,7 +6,7 @@ use super::connection::probe;
 use super::database::SqliteStore;
 use super::error::Context as _;
 use super::held::WriterState;
-use super::{archive, calls, drivers, erase, events, recordings};
+use super::{archive, calls, drivers, erase, events, recordings, rereads};
 use crate::domain::Timestamp;
 use crate::store::{Commands, ErasedSlice, Outcome, Result, Unfinished, Write};
 use crate::telemetry::metrics::METRICS;
@@ -50,6 +50,7 @@ impl Commands for SqliteStore {
                 Write::PruneDispatches(ids) => erase::dispatches(&transaction, ids)?,
                 Write::KeepEvent(event) => events::store_event(&transaction, &mut turns, now, event)?,
                 Write::ReplayEvent(id, event) => events::replace_parsed(&transaction, &mut turns, now, *id, event)?,
+                Write::RereadEvent(id, event) => rereads::store_reread(&transaction, &mut turns, now, *id, event)?,
                 Write::KeepHistory(report) => events::store_history(&transaction, &mut turns, report)?,
                 Write::Reconcile(reconciliation) => turns.settle(&transaction, now, reconciliation)?,
                 Write::NoteRecordings(ids, has_audio) => recordings::note(&transaction, ids, *has_audio)?,

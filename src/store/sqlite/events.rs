@@ -14,7 +14,7 @@ use super::error::Context as _;
 use super::json_column::json;
 use super::records::{ToolClaims, claims_by_tools, history};
 use super::statement::Statements as _;
-use super::{erase, quarantine};
+use super::{erase, quarantine, reread_list};
 use crate::domain::{Channel, HistoryReport, NewEvent, RecordKind, StoredEvent, Timestamp};
 use crate::store::{EventSelection, Kept, Outcome, Rejection, Result, UnreadEvents, Written};
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -68,7 +68,7 @@ pub(super) fn store_event(
         )
         .context(CONTEXT)?;
     let id = transaction.last_insert_rowid();
-    let due = mark_due(transaction, turns, now, event)?;
+    let due = mark_due(transaction, turns, now, event, DueReason::Record)?;
     // A recording does not change the call's row, but live streams of the call must show it.
     let is_audio = event.event_type.as_deref().is_some_and(|named| named.contains("audio"));
     if let Some(id) = event.conversation_id.as_ref().filter(|_| is_audio) {
@@ -90,13 +90,29 @@ pub(super) fn replace_parsed(
             return Ok(Err(Rejection::Unfinished));
         }
     }
-    let changed = transaction
+    reread_list::delete(transaction, id)?;
+    let had_record: Option<bool> = transaction
+        .fetch_optional(
+            "SELECT record IS NOT NULL FROM webhook_events WHERE id = ?1 AND digest = ?2",
+            params![id, event.digest],
+            |row| row.get(0),
+        )
+        .context(CONTEXT)?;
+    let Some(had_record) = had_record else { return Ok(Err(Rejection::NotFound)) };
+    update_parsed(transaction, id, event)?;
+    let reason = if had_record { DueReason::RereadFacts } else { DueReason::Record };
+    let due = mark_due(transaction, turns, now, event, reason)?;
+    Ok(Ok(Written::Kept(Kept { event_id: Some(id), replayed: false, due })))
+}
+
+/// Writes the parsed form of a stored event.
+pub(super) fn update_parsed(transaction: &Transaction<'_>, id: i64, event: &NewEvent) -> Result<()> {
+    transaction
         .execute_cached(
-            "UPDATE webhook_events SET event_type = ?3, conversation_id = ?4, event_time = ?5, outcome = ?6, \
-             error = ?7, record = ?8, attempts = attempts + 1 WHERE id = ?1 AND digest = ?2",
+            "UPDATE webhook_events SET event_type = ?2, conversation_id = ?3, event_time = ?4, outcome = ?5, \
+             error = ?6, record = ?7, attempts = attempts + 1 WHERE id = ?1",
             params![
                 id,
-                event.digest,
                 event.event_type,
                 event.conversation_id,
                 event.event_time,
@@ -105,37 +121,30 @@ pub(super) fn replace_parsed(
                 event.record.as_ref().map(|record| &record.json),
             ],
         )
-        .context(CONTEXT)?;
-    if changed == 0 {
-        return Ok(Err(Rejection::NotFound));
-    }
-    transaction
-        .prepare_cached("DELETE FROM event_rereads WHERE event_id = ?1")
-        .and_then(|mut delete| delete.execute([id]))
-        .context(CONTEXT)?;
-    let due = mark_due(transaction, turns, now, event)?;
-    Ok(Ok(Written::Kept(Kept { event_id: Some(id), replayed: false, due })))
+        .map(drop)
+        .context(CONTEXT)
 }
 
 /// Marks the call of an event's record as due. Returns false if the event has no record, the call is unfinished, or the
 /// record is a detection and there is no call. Any other record creates its call.
-fn mark_due(
+pub(super) fn mark_due(
     transaction: &Transaction<'_>,
     turns: &mut turns::Batch<'_>,
     now: Timestamp,
     event: &NewEvent,
+    reason: DueReason,
 ) -> Result<bool> {
     let Some(record) = &event.record else { return Ok(false) };
     if record.kind == RecordKind::Detection {
         // It waits for its call: see `CallState::create`.
         let Some(call) = turns.find(transaction, &record.conversation_id)? else { return Ok(false) };
-        turns.mark_due(transaction, &record.conversation_id, call, DueReason::Turns)?;
+        turns.mark_due(transaction, &record.conversation_id, call, reason.without_facts())?;
         return Ok(true);
     }
     let start = record.start.unwrap_or(now);
     // Unfinished calls were refused before, so this only guards against them.
     let Some(call) = turns.get_or_create(transaction, &record.conversation_id, start)? else { return Ok(false) };
-    turns.mark_due(transaction, &record.conversation_id, call, DueReason::Record)?;
+    turns.mark_due(transaction, &record.conversation_id, call, reason)?;
     Ok(true)
 }
 
@@ -221,5 +230,5 @@ pub(super) fn unread(connection: &Connection) -> Result<UnreadEvents> {
             |row| row.get(0),
         )
         .context(CONTEXT)?;
-    Ok(UnreadEvents { unreadable, ids, remarked })
+    Ok(UnreadEvents { unreadable, ids, remarked, rereading: reread_list::count(connection)? })
 }

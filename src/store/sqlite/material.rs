@@ -21,7 +21,7 @@ pub(super) fn read(connection: &mut Connection, id: &ConversationId) -> Result<O
     let call_id: Option<i64> = snapshot
         .fetch_optional("SELECT id FROM calls WHERE conversation_id = ?1", [id], |row| row.get(0))
         .context(CONTEXT)?;
-    let Some(DueCall { base, facts }) = call_id.map(|call_id| due::get(&snapshot, call_id)).transpose()?.flatten()
+    let Some(DueCall { base, facts, .. }) = call_id.map(|call_id| due::get(&snapshot, call_id)).transpose()?.flatten()
     else {
         return Ok(None);
     };

@@ -38,6 +38,8 @@ mod quarantine;
 mod reads;
 mod recordings;
 mod records;
+mod reread_list;
+mod rereads;
 mod row;
 mod search;
 mod statement;

@@ -2,7 +2,9 @@
 
 use super::database::SqliteStore;
 use super::search::{self, Reach};
-use super::{batch, call_stats, calls, drivers, due, erase, events, expired, material, quarantine, tool_calls};
+use super::{
+    batch, call_stats, calls, drivers, due, erase, events, expired, material, quarantine, reread_list, tool_calls,
+};
 use crate::domain::reconcile::Material;
 use crate::domain::{
     Call, CallStats, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, PlacedToolCall, StoredEvent, Timestamp,
@@ -67,6 +69,10 @@ impl Reads for SqliteStore {
 
     fn event_ids(&self, selection: EventSelection, after: i64, limit: usize) -> Result<Vec<i64>> {
         events::ids(&*self.readers.get()?, selection, after, limit)
+    }
+
+    fn rereads(&self, before: i64, limit: usize, max_bytes: usize) -> Result<Vec<StoredEvent>> {
+        reread_list::list(&*self.readers.get()?, before, limit, max_bytes)
     }
 
     fn unread_events(&self) -> Result<UnreadEvents> {

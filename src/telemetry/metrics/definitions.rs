@@ -106,6 +106,8 @@ metrics! {
     remarks_total: IntCounterVec = counter_by(&[("kind", &["words", "number", "text", "field"])]);
     /// Stored post-call events that cannot be read, counted up to 1,000; `replay` reprocesses them.
     events_unreadable: IntGauge = gauge();
+    /// Stored events from before an upgrade that are still to be parsed again in the background.
+    events_rereading: IntGauge = gauge();
 
     /// Calls in progress, counted up to 100,000.
     calls_open: IntGauge = gauge();

@@ -19,7 +19,7 @@ use transcribe_hook::ingest::event;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
 use transcribe_hook::store::{ArchiveRecord, Commands as _, Maintenance as _, Reads as _, StoredTurn, Write, Written};
 
-const KINDS: usize = 18;
+const KINDS: usize = 19;
 
 /// Drivers that the other process imports. They take more pages than the failed transaction leaves in the WAL.
 const IMPORTED: i64 = 4000;
@@ -45,6 +45,7 @@ fn kind(write: &Write) -> usize {
         Write::Probe => 15,
         Write::Reconcile(_) => 16,
         Write::NoteRecordings(..) => 17,
+        Write::RereadEvent(..) => 18,
         Write::GoOnRestoring(..) => unreachable!("it goes on with a call that another write has begun"),
     }
 }
@@ -144,6 +145,7 @@ fn of_each_kind() -> Vec<Write> {
         Write::Probe,
         reconciliation(),
         Write::NoteRecordings(vec![conversation("conv_kept"), conversation("conv_to_come")], true),
+        Write::RereadEvent(2, Box::new(record("conv_event_of_an_older_version"))),
     ];
     assert!(writes.iter().map(kind).eq(0..KINDS), "each kind is there once");
     writes
@@ -175,6 +177,8 @@ impl Attacked {
         let mut attacked = Self { folder, store, acknowledged: Vec::new(), imported: 0 };
         attacked.acknowledge(&before());
         rusqlite::Connection::open(attacked.database()).unwrap().execute_batch(POISON).unwrap();
+        let listed = "INSERT INTO event_rereads VALUES (2)";
+        rusqlite::Connection::open(attacked.database()).unwrap().execute_batch(listed).unwrap();
         attacked
     }
 

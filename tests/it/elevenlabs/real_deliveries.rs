@@ -479,7 +479,7 @@ fn what_cannot_be_read_is_seen_in_metrics_check_statistics_and_log_and_healed_by
     let text = String::from_utf8(run(&["check", "--database", &database]).stdout).unwrap();
     assert_snapshot!("check", text);
     let stats = || service.get("/api/v1/stats").expect(200).json()["events"].clone();
-    assert_eq!(stats(), json!({"unreadable": 4, "ids": [1, 3, 4, 5], "remarked": 1}));
+    assert_eq!(stats(), json!({"unreadable": 4, "ids": [1, 3, 4, 5], "remarked": 1, "rereading": 0}));
     assert_eq!(metric(&service, "events_unreadable"), 4);
     assert_eq!(metric(&service, "events_total{outcome=\"unreadable\"}"), 1);
     assert_eq!(metric(&service, "events_total{outcome=\"remarked\"}"), 1);

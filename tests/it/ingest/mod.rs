@@ -6,4 +6,5 @@ mod event_crash;
 mod event_flood;
 mod post_call_signed;
 mod replay;
+mod rereads;
 mod turns;

@@ -83,7 +83,7 @@ fn events_that_an_older_schema_left_unreadable_are_counted_and_healed() {
     drop(older);
     let service = Service::start_on(&database, &["--elevenlabs-secret", SECRET]);
     let unread = || service.get("/api/v1/stats").expect(200).json()["events"]["unreadable"].clone();
-    assert_eq!(unread(), 1);
+    // The service does it by itself in the background, and a replay at once.
     let out = run(&["replay", "--json", "--database", database.to_str().unwrap()]);
     assert_eq!(String::from_utf8_lossy(&out.stdout), "{\"applied\":1,\"ignored\":0,\"unreadable\":0}\n", "{out:?}");
     assert_eq!(unread(), 0);

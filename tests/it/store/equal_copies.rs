@@ -57,6 +57,7 @@ enum Kind {
     PruneDispatches(u8),
     KeepEvent(u8, u8),
     ReplayEvent(u8),
+    RereadEvent(u8),
     KeepHistory(u8, u8),
     Reconcile(u8),
     EndStaleCalls(u8),
@@ -81,6 +82,7 @@ fn kinds() -> impl Strategy<Value = Kind> {
         1 => n().prop_map(Kind::PruneDispatches),
         4 => (n(), m()).prop_map(|(a, b)| Kind::KeepEvent(a, b)),
         2 => n().prop_map(Kind::ReplayEvent),
+        2 => n().prop_map(Kind::RereadEvent),
         2 => (n(), m()).prop_map(|(a, b)| Kind::KeepHistory(a, b)),
         6 => n().prop_map(Kind::Reconcile),
         1 => n().prop_map(Kind::EndStaleCalls),
@@ -305,6 +307,17 @@ impl Copies {
                 let which = usize::from(n) % self.events.len().max(1);
                 Write::ReplayEvent(i64::from(n % 6) + 1, Box::new(self.events.get(which)?.clone()))
             }
+            Kind::RereadEvent(n) => {
+                // As a migration to a version that reads more of events.
+                for name in ["first.db", "second.db"] {
+                    rusqlite::Connection::open(self.path(name))
+                        .unwrap()
+                        .execute_batch("INSERT OR IGNORE INTO event_rereads SELECT id FROM webhook_events ORDER BY id")
+                        .unwrap();
+                }
+                let which = usize::from(n) % self.events.len().max(1);
+                Write::RereadEvent(i64::from(n % 6) + 1, Box::new(self.events.get(which)?.clone()))
+            }
             Kind::KeepHistory(n, m) => {
                 let entries: Vec<_> =
                     (0..m % 4).map(|k| json!({"role": "user", "message": format!("Words {k}")})).collect();
@@ -396,6 +409,7 @@ fn kind(write: &Write) -> usize {
         Write::GoOnRestoring(..) => 16,
         Write::Probe => 17,
         Write::NoteRecordings(..) => 18,
+        Write::RereadEvent(..) => 19,
     }
 }
 

@@ -29,11 +29,7 @@ impl ChangeLog {
     /// Must be called before anything that can change a call in more than one step.
     pub(in crate::store::sqlite) fn begin(&mut self, transaction: &Transaction<'_>) -> Result<()> {
         if self.before.is_none() {
-            self.before = Some(
-                transaction
-                    .fetch_one("SELECT seq FROM sqlite_sequence WHERE name = 'call_changes'", [], |row| row.get(0))
-                    .context(CONTEXT)?,
-            );
+            self.before = Some(Self::last(transaction)?);
         }
         Ok(())
     }
@@ -61,6 +57,28 @@ impl ChangeLog {
             )
             .context(CONTEXT)?;
         call_stats::invalidate(transaction, call_id)
+    }
+
+    /// Returns the id of the last change.
+    pub(in crate::store::sqlite) fn last(transaction: &Transaction<'_>) -> Result<i64> {
+        transaction
+            .fetch_one("SELECT seq FROM sqlite_sequence WHERE name = 'call_changes'", [], |row| row.get(0))
+            .context(CONTEXT)
+    }
+
+    /// Removes what was recorded of a call after this change, unless the call ended by it or still runs. Live streams
+    /// therefore do not show what an ended call gains when stored events are parsed again.
+    pub(in crate::store::sqlite) fn silence(transaction: &Transaction<'_>, call_id: i64, after: i64) -> Result<()> {
+        // The statistics follow the recorded changes.
+        call_stats::refresh(transaction, after)?;
+        transaction
+            .execute_cached(
+                "DELETE FROM call_changes WHERE id > ?2 AND call_id = ?1 AND kind = 'updated' \
+                 AND NOT EXISTS (SELECT 1 FROM calls c WHERE c.id = ?1 AND c.status = 'in_progress')",
+                [call_id, after],
+            )
+            .map(drop)
+            .context(CONTEXT)
     }
 
     /// Merges the changes; must be called before the commit.

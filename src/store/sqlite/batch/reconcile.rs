@@ -25,7 +25,8 @@ pub(in crate::store::sqlite) fn settle(
     reconciliation: &Reconciliation,
 ) -> Result<bool> {
     let Reconciliation { conversation_id: id, base, additions, standings, whole } = reconciliation;
-    let Some(DueCall { base: state, .. }) = due::get(transaction, base.call_id)?.filter(|_| call.id == base.call_id)
+    let Some(DueCall { base: state, quiet, .. }) =
+        due::get(transaction, base.call_id)?.filter(|_| call.id == base.call_id)
     else {
         return Ok(false);
     };
@@ -33,6 +34,7 @@ pub(in crate::store::sqlite) fn settle(
         return Ok(false);
     }
     // Turns that arrived meanwhile took the sequence numbers that the additions would have had.
+    let silenced = if quiet { Some(ChangeLog::last(transaction)?) } else { None };
     let shift = call.turn_count - base.turn_count;
     let unchanged = shift == 0 && state.version == base.version;
     let now_text = now.to_string();
@@ -56,6 +58,9 @@ pub(in crate::store::sqlite) fn settle(
     }
     call.write(transaction, &now_text)?;
     write_whole(transaction, call, now, id, whole)?;
+    if let Some(before) = silenced {
+        ChangeLog::silence(transaction, call.id, before)?;
+    }
     if unchanged {
         due::unmark(transaction, call.id)?;
         call.recorded = CallState::is_recorded(transaction, call.id)?;
@@ -223,23 +228,30 @@ fn write_details(transaction: &Transaction<'_>, call_id: i64, now: Timestamp, wh
 fn write_facts(transaction: &Transaction<'_>, now: Timestamp, id: &ConversationId, write: &FactsWrite) -> Result<()> {
     let FactsWrite { facts, end, reported, event_id, only_a_new_start } = write;
     // The first signed record clears a driver that only unsigned claims named. A call that no record ends keeps its
-    // status. An ended call never ends before its start.
+    // status. An ended call never ends before its start. A row that has all this already stays as it is.
     transaction
         .execute_cached(
-            "UPDATE calls SET status = ifnull(:status, status), call_start_time = began.at, \
-                call_end_time = iif(:status IS NULL, max(call_end_time, began.at), \
-                    max(coalesce(:end, call_end_time, began.at), began.at)), \
-                duration_seconds = :duration, agent_id = :agent, user_id = ifnull(:user, user_id), \
-                direction = :direction, \
-                termination_reason = iif(:status IS NULL, ifnull(:reason, termination_reason), :reason), \
+            "UPDATE calls SET status = new.status, call_start_time = new.start, call_end_time = new.end, \
+                duration_seconds = :duration, agent_id = :agent, user_id = new.user, direction = :direction, \
+                termination_reason = new.reason, \
                 outcome = :outcome, summary = :summary, title = :title, main_language = :language, cost = :cost, \
                 external_number = :number, batch_id = :batch, analysis = :analysis, record_event_id = :event, \
                 driver_id = iif(record_event_id IS NULL AND driver_source <> 'dispatch', NULL, driver_id), \
                 driver_source = iif(record_event_id IS NULL AND driver_source <> 'dispatch', NULL, driver_source), \
                 updated_at = :now \
-             FROM (SELECT coalesce(:start, first_turn_time, :reported, call_start_time) AS at FROM calls \
-                   WHERE conversation_id = :id) began \
-             WHERE conversation_id = :id AND (NOT :only_a_new_start OR call_start_time <> began.at)",
+             FROM (SELECT ifnull(:status, c.status) AS status, began.at AS start, \
+                    iif(:status IS NULL, max(c.call_end_time, began.at), \
+                        max(coalesce(:end, c.call_end_time, began.at), began.at)) AS end, \
+                    ifnull(:user, c.user_id) AS user, \
+                    iif(:status IS NULL, ifnull(:reason, c.termination_reason), :reason) AS reason \
+                   FROM calls c, (SELECT coalesce(:start, first_turn_time, :reported, call_start_time) AS at FROM calls \
+                       WHERE conversation_id = :id) began WHERE c.conversation_id = :id) new \
+             WHERE conversation_id = :id AND (NOT :only_a_new_start OR call_start_time <> new.start) \
+                AND (calls.status, call_start_time, call_end_time, duration_seconds, agent_id, user_id, direction, \
+                    termination_reason, outcome, summary, title, main_language, cost, external_number, batch_id, \
+                    analysis, record_event_id) \
+                IS NOT (new.status, new.start, new.end, :duration, :agent, new.user, :direction, new.reason, :outcome, \
+                    :summary, :title, :language, :cost, :number, :batch, :analysis, :event)",
             rusqlite::named_params! {
                 ":status": facts.status, ":start": facts.start, ":reported": reported, ":end": end,
                 ":duration": facts.duration_seconds, ":agent": facts.agent_id, ":user": facts.user_id,
