@@ -2,8 +2,8 @@
 
 use super::stored_text::stored_as;
 use super::{
-    AnsweredBy, AnsweredBySource, Channel, ConversationId, DriverId, DriverSource, Finite, Message, Speaker, Timestamp,
-    Turn,
+    AnsweredBy, AnsweredBySource, Channel, ConversationId, DriverId, DriverSource, EndFacts, EndReason, Finite,
+    Message, Speaker, Timestamp, Turn,
 };
 use serde::{Deserialize, Serialize};
 
@@ -87,6 +87,23 @@ impl Call {
         let end = self.call_end_time.filter(|_| self.status != CallStatus::InProgress);
         let said = turn.said_at();
         after(end.map_or(said, |end| said.min(end)), self.call_start_time)
+    }
+
+    /// Returns the reason why the call ended, if it ended and the reason is known.
+    pub fn end_reason(&self) -> Option<EndReason> {
+        EndReason::of(EndFacts {
+            status: self.status,
+            termination_reason: self.report.termination_reason.as_deref(),
+            answered_by: self.report.answered_by,
+            agent_ended: self.report.agent_ended,
+        })
+    }
+
+    /// Returns the duration in whole seconds: by ElevenLabs, else from start to end, if the end is known.
+    pub fn duration_seconds(&self) -> Option<i64> {
+        let micros = |end: Timestamp| end.unix_micros().saturating_sub(self.call_start_time.unix_micros());
+        let measured = || self.call_end_time.map(|end| (micros(end) + 500_000).div_euclid(1_000_000));
+        self.report.duration_seconds.or_else(measured)
     }
 
     fn has_invented_times(&self) -> bool {
@@ -173,6 +190,8 @@ pub struct CallReport {
     pub record_complete: Option<bool>,
     /// Source of the conversation in ElevenLabs' words, such as `twilio`.
     pub initiation_source: Option<String>,
+    /// True if the agent's tool `end_call` was called and did not fail.
+    pub agent_ended: bool,
 }
 
 /// The results of reconciling a call's turns with its records.

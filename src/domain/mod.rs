@@ -9,6 +9,7 @@ mod call_stats;
 mod channel;
 mod driver;
 pub mod driver_form;
+mod end_reason;
 mod finite;
 mod ids;
 mod invalid;
@@ -23,6 +24,7 @@ mod record;
 mod redacted;
 mod remark;
 pub mod repair;
+mod said_by;
 mod search_expr;
 mod spelling;
 pub mod stats;
@@ -39,6 +41,7 @@ pub use call::{
 pub use call_stats::{CallStats, SpeakerStats, TalkTime};
 pub use channel::Channel;
 pub use driver::{Dispatch, Driver, DriverSource, NewDispatch, NewDriver};
+pub use end_reason::{EndFacts, EndReason};
 pub use finite::Finite;
 pub use ids::{ConversationId, DriverId};
 pub use invalid::Invalid;
@@ -50,6 +53,7 @@ pub use record::{
     READER_VERSION, Record, RecordKind, StoredEvent, StoredRecord,
 };
 pub use remark::{Remark, RemarkKind, describe_remarks};
+pub use said_by::SaidBy;
 pub use search_expr::{SearchExpr, Snippet, SnippetPart};
 pub use timestamp::Timestamp;
 pub use tool_call::{MAX_TOOL_CALLS, PlacedToolCall, ToolCall, ToolPurpose};

@@ -75,6 +75,11 @@ pub trait Reads: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
+    /// Returns up to `limit` conversations that this one started as sub-agents', ordered by start.
+    fn child_calls(&self, _id: &ConversationId, _limit: usize) -> Result<Vec<Call>> {
+        Ok(Vec::new())
+    }
+
     /// Returns a driver.
     fn driver(&self, id: DriverId) -> Result<Option<Driver>>;
 

@@ -40,6 +40,7 @@ impl Reads for NullStore {
         turns(&TurnQuery) -> Option<Page<Turn>>;
         search(&SearchQuery) -> HitPage;
         tool_calls(&ConversationId) -> Vec<PlacedToolCall>;
+        child_calls(&ConversationId, usize) -> Vec<Call>;
         driver(DriverId) -> Option<Driver>;
         drivers_by_ids(&BTreeSet<DriverId>) -> Vec<Driver>;
         drivers(&DriverPageRequest) -> Page<Driver>;

@@ -1,6 +1,7 @@
 //! Operations on calls: lists, transcripts, audio, live events, search, statistics, export.
 
 pub(super) mod audio;
+mod children;
 pub(super) mod events;
 pub(super) mod export;
 mod filter;
@@ -9,6 +10,8 @@ pub(super) mod schema;
 pub(super) mod search;
 mod speaker;
 pub(super) mod stats;
+pub(super) mod tool_calls;
 pub(super) mod transcriptions;
+mod understood;
 
 pub use events::encode_event;

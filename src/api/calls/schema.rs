@@ -1,6 +1,8 @@
 //! The API's representation of a call.
 
 use super::speaker::Speaker;
+use super::children::ChildConversation;
+use super::understood::{AnsweredBySource, EndReason};
 use crate::api::date_time::DateTime;
 use crate::domain::{self, DriverId, Timestamp};
 use poem_openapi::types::{Any, Example};
@@ -158,6 +160,71 @@ impl Example for LastMessage {
     }
 }
 
+/// The one who answered a call.
+#[derive(Debug, Clone, Copy, Enum)]
+#[oai(rename_all = "snake_case")]
+pub(in crate::api) enum AnsweredBy {
+    /// A person.
+    Human,
+    /// A voicemail or another answering machine.
+    Voicemail,
+    /// A fax machine.
+    Fax,
+    /// Nobody: the line was busy.
+    Busy,
+    /// Nobody picked up.
+    NoAnswer,
+    /// Nobody: the call could not be established.
+    Failed,
+    /// Somebody or something that no source could tell.
+    Unknown,
+}
+
+impl From<AnsweredBy> for domain::AnsweredBy {
+    fn from(value: AnsweredBy) -> Self {
+        match value {
+            AnsweredBy::Human => Self::Human,
+            AnsweredBy::Voicemail => Self::Voicemail,
+            AnsweredBy::Fax => Self::Fax,
+            AnsweredBy::Busy => Self::Busy,
+            AnsweredBy::NoAnswer => Self::NoAnswer,
+            AnsweredBy::Failed => Self::Failed,
+            AnsweredBy::Unknown => Self::Unknown,
+        }
+    }
+}
+
+/// Channel of a conversation.
+#[derive(Debug, Clone, Copy, Enum)]
+#[oai(rename_all = "snake_case")]
+pub(in crate::api) enum Channel {
+    /// A telephone call.
+    Phone,
+    /// A voice conversation in a web page or app.
+    Web,
+    /// Text messages of the telephone network.
+    Sms,
+    /// `WhatsApp`, by text or voice.
+    Whatsapp,
+    /// Typed text in a web page, an app or a messenger.
+    Text,
+    /// A channel that the record does not tell.
+    Unknown,
+}
+
+impl From<Channel> for domain::Channel {
+    fn from(value: Channel) -> Self {
+        match value {
+            Channel::Phone => Self::Phone,
+            Channel::Web => Self::Web,
+            Channel::Sms => Self::Sms,
+            Channel::Whatsapp => Self::Whatsapp,
+            Channel::Text => Self::Text,
+            Channel::Unknown => Self::Unknown,
+        }
+    }
+}
+
 // Fields that are enumerations have no description of their own: the framework would give them a schema that combines
 // two, which common client generators cannot read. The enumeration's description is used.
 /// A phone call, without its turns.
@@ -195,7 +262,7 @@ pub(in crate::api) struct Call {
     /// Evidence for a driver other than `driver_id`, in words; null without a conflict.
     #[oai(nullable)]
     driver_conflict: Option<String>,
-    /// Duration of the call, from ElevenLabs.
+    /// Duration of the call, in whole seconds: from ElevenLabs, else from start to end; null if not known.
     #[oai(nullable)]
     duration_seconds: Option<i64>,
     /// ElevenLabs' id of the agent.
@@ -254,10 +321,73 @@ pub(in crate::api) struct Call {
     created_at: DateTime,
     /// Time of the last change of the call or of its set of turns.
     updated_at: DateTime,
+    #[oai(nullable)]
+    answered_by: Option<AnsweredBy>,
+    #[oai(nullable)]
+    answered_by_source: Option<AnsweredBySource>,
+    /// Sources that name another one who answered, such as `amd: voicemail`; null without a conflict.
+    #[oai(nullable)]
+    answered_by_conflict: Option<String>,
+    #[oai(nullable)]
+    channel: Option<Channel>,
+    /// Conversation that started this one as a sub-agent's.
+    #[oai(nullable)]
+    parent_conversation_id: Option<String>,
+    /// Environment of the agent, such as `production`.
+    #[oai(nullable)]
+    environment: Option<String>,
+    /// ElevenLabs' id of the agent's branch.
+    #[oai(nullable)]
+    branch_id: Option<String>,
+    /// ElevenLabs' id of the agent's version.
+    #[oai(nullable)]
+    version_id: Option<String>,
+    /// Id of the call at the telephone provider.
+    #[oai(nullable)]
+    call_sid: Option<String>,
+    /// Phone number of the agent.
+    #[oai(nullable)]
+    agent_number: Option<String>,
+    /// Name of the agent.
+    #[oai(nullable)]
+    agent_name: Option<String>,
+    /// Cost, in US dollars.
+    #[oai(nullable)]
+    cost_usd: Option<f64>,
+    /// Time in the queue before the talk, in seconds; not part of the duration.
+    #[oai(nullable)]
+    queue_wait_seconds: Option<f64>,
+    /// Time at which the call was accepted, after ringing and queueing.
+    #[oai(nullable)]
+    accepted_time: Option<DateTime>,
+    /// Campaign of the batch of calls.
+    #[oai(nullable)]
+    campaign: Option<String>,
+    /// Ids of ElevenLabs' tags; empty without any.
+    tags: Vec<String>,
+    /// Product of ElevenLabs, such as `agents`.
+    #[oai(nullable)]
+    conversation_product: Option<String>,
+    /// ElevenLabs' sentiment of the call.
+    #[oai(nullable)]
+    sentiment: Option<String>,
+    /// True if the transcript has as many turns as ElevenLabs counted, false if it has fewer; null if not known.
+    #[oai(nullable)]
+    record_complete: Option<bool>,
+    /// Source of the conversation, in ElevenLabs' words, such as `twilio`.
+    #[oai(nullable)]
+    initiation_source: Option<String>,
+    #[oai(nullable)]
+    end_reason: Option<EndReason>,
+    /// Conversations that this one started as sub-agents', the first 100 by start. Only if a single call is requested.
+    #[oai(skip_serializing_if_is_none)]
+    child_conversations: Option<Vec<ChildConversation>>,
 }
 
 impl From<domain::Call> for Call {
     fn from(call: domain::Call) -> Self {
+        let end_reason = call.end_reason();
+        let duration_seconds = call.duration_seconds();
         let report = call.report;
         Self {
             id: call.id,
@@ -273,7 +403,7 @@ impl From<domain::Call> for Call {
             last_message: call.last_message.map(Into::into),
             driver_source: report.driver_source.map(Into::into),
             driver_conflict: report.driver_conflict,
-            duration_seconds: report.duration_seconds,
+            duration_seconds,
             agent_id: report.agent_id,
             user_id: report.user_id,
             direction: report.direction.map(Into::into),
@@ -294,11 +424,39 @@ impl From<domain::Call> for Call {
             has_audio: None,
             created_at: DateTime(call.created_at),
             updated_at: DateTime(call.updated_at),
+            answered_by: report.answered_by.map(Into::into),
+            answered_by_source: report.answered_by_source.map(Into::into),
+            answered_by_conflict: report.answered_by_conflict,
+            channel: report.channel.map(Into::into),
+            parent_conversation_id: report.parent_conversation_id.map(|id| id.as_str().to_owned()),
+            environment: report.environment,
+            branch_id: report.branch_id,
+            version_id: report.version_id,
+            call_sid: report.call_sid,
+            agent_number: report.agent_number,
+            agent_name: report.agent_name,
+            cost_usd: report.cost_usd.map(domain::Finite::get),
+            queue_wait_seconds: report.queue_wait_seconds.map(domain::Finite::get),
+            accepted_time: report.accepted_time.map(DateTime),
+            campaign: report.campaign,
+            tags: report.tags,
+            conversation_product: report.conversation_product,
+            sentiment: report.sentiment,
+            record_complete: report.record_complete,
+            initiation_source: report.initiation_source,
+            end_reason: end_reason.map(Into::into),
+            child_conversations: None,
         }
     }
 }
 
 impl Call {
+    /// Returns a single call, with the conversations that it started.
+    pub(in crate::api) fn single(call: domain::Call, has_audio: bool, children: Vec<domain::Call>) -> Self {
+        let children = children.into_iter().map(Into::into).collect();
+        Self { child_conversations: Some(children), ..Self::with_audio(call, has_audio) }
+    }
+
     /// Returns the call with `has_audio`.
     pub(in crate::api) fn with_audio(call: domain::Call, has_audio: bool) -> Self {
         Self { has_audio: Some(has_audio), ..call.into() }
@@ -351,6 +509,28 @@ impl Example for Call {
             has_audio: None,
             created_at: example_instant("2026-09-28T12:00:02.114207Z"),
             updated_at: example_instant("2026-09-28T12:02:41.903518Z"),
+            answered_by: Some(AnsweredBy::Human),
+            answered_by_source: Some(AnsweredBySource::CallResult),
+            answered_by_conflict: None,
+            channel: Some(Channel::Phone),
+            parent_conversation_id: None,
+            environment: Some("production".to_owned()),
+            branch_id: None,
+            version_id: None,
+            call_sid: Some("CA5d1f0a6d9be74c4f8c1d2e3f4a5b6c7d".to_owned()),
+            agent_number: Some("+15550100001".to_owned()),
+            agent_name: Some("Reefer checks".to_owned()),
+            cost_usd: Some(0.094),
+            queue_wait_seconds: None,
+            accepted_time: Some(example_instant("2026-09-28T12:00:01Z")),
+            campaign: None,
+            tags: vec!["tag_reefer".to_owned()],
+            conversation_product: Some("agents".to_owned()),
+            sentiment: None,
+            record_complete: Some(true),
+            initiation_source: Some("twilio".to_owned()),
+            end_reason: Some(EndReason::HungUp),
+            child_conversations: None,
         }
     }
 }

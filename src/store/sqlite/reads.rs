@@ -33,6 +33,10 @@ impl Reads for SqliteStore {
         tool_calls::list(&*self.readers.get()?, id)
     }
 
+    fn child_calls(&self, id: &ConversationId, limit: usize) -> Result<Vec<Call>> {
+        calls::children(&*self.readers.get()?, id, limit)
+    }
+
     fn search(&self, query: &SearchQuery) -> Result<HitPage> {
         let found = search::find(&mut *self.readers.get()?, &self.options.path, query, Reach::Indexed)?;
         if found.index_is_broken {

@@ -10,3 +10,4 @@ mod errors;
 mod fuzz;
 mod session;
 mod stats;
+mod understood;
