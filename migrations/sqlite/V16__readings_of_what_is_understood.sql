@@ -140,3 +140,102 @@ FROM call_transcriptions t
 JOIN calls c ON c.conversation_id = t.conversation_id
 LEFT JOIN drivers d ON d.id = c.driver_id
 WHERE t.superseded_by IS NULL;
+
+-- The same index as before, with the columns by which statistics group calls.
+DROP INDEX calls_over;
+CREATE INDEX calls_over ON calls (
+    call_start_time, status, driver_id, call_end_time, duration_seconds, turn_count,
+    live_only, matched, added, corrected, repeated, parent_conversation_id, initiation_source, environment,
+    answered_by, outcome, channel, direction, agent_id, termination_reason = 'inactivity'
+) WHERE status <> 'in_progress';
+
+-- Results of ElevenLabs' analysis, from calls.analysis: at most 50 of each kind for a call.
+CREATE TABLE call_results (
+    call_id INTEGER NOT NULL REFERENCES calls (id) ON DELETE CASCADE, -- its call
+    kind    TEXT NOT NULL CHECK (kind IN ('criterion', 'data')), -- criterion: an evaluation; data: a collected value
+    name    TEXT NOT NULL, -- id of the criterion or value
+    value   TEXT, -- success, failure or unknown; true, false or a short text; NULL if missing or a number
+    number  REAL, -- the collected number; NULL if missing or no number
+    PRIMARY KEY (call_id, kind, name)
+) STRICT, WITHOUT ROWID;
+
+INSERT OR IGNORE INTO call_results (call_id, kind, name, value)
+SELECT c.id, 'criterion', e.key,
+    iif(json_extract(e.value, '$.result') IN ('success', 'failure'), json_extract(e.value, '$.result'), 'unknown')
+FROM calls c, json_each(iif(json_valid(c.analysis), c.analysis, '{}'), '$.evaluation_criteria_results') e
+WHERE c.analysis IS NOT NULL AND e.type = 'object' AND typeof(e.key) = 'text' AND length(e.key) BETWEEN 1 AND 128;
+
+INSERT OR IGNORE INTO call_results (call_id, kind, name, value, number)
+SELECT c.id, 'data', e.key,
+    CASE json_type(e.value, '$.value')
+        WHEN 'true' THEN 'true'
+        WHEN 'false' THEN 'false'
+        WHEN 'text' THEN substr(json_extract(e.value, '$.value'), 1, 64)
+    END,
+    CASE WHEN json_type(e.value, '$.value') IN ('integer', 'real')
+        THEN CAST(json_extract(e.value, '$.value') AS REAL) END
+FROM calls c, json_each(iif(json_valid(c.analysis), c.analysis, '{}'), '$.data_collection_results') e
+WHERE c.analysis IS NOT NULL AND e.type = 'object' AND typeof(e.key) = 'text' AND length(e.key) BETWEEN 1 AND 128;
+
+CREATE TRIGGER call_analysed_first AFTER INSERT ON calls
+WHEN new.analysis IS NOT NULL
+BEGIN
+    INSERT OR IGNORE INTO call_results (call_id, kind, name, value)
+    SELECT new.id, 'criterion', key, result
+    FROM (
+        SELECT e.key,
+            iif(json_extract(e.value, '$.result') IN ('success', 'failure'), json_extract(e.value, '$.result'),
+                'unknown') AS result
+        FROM json_each(iif(json_valid(new.analysis), new.analysis, '{}'), '$.evaluation_criteria_results') e
+        WHERE e.type = 'object' AND typeof(e.key) = 'text' AND length(e.key) BETWEEN 1 AND 128 LIMIT 50
+    );
+    INSERT OR IGNORE INTO call_results (call_id, kind, name, value, number)
+    SELECT new.id, 'data', key, text, number
+    FROM (
+        SELECT e.key,
+            CASE json_type(e.value, '$.value')
+                WHEN 'true' THEN 'true'
+                WHEN 'false' THEN 'false'
+                WHEN 'text' THEN substr(json_extract(e.value, '$.value'), 1, 64)
+            END AS text,
+            CASE WHEN json_type(e.value, '$.value') IN ('integer', 'real')
+                THEN CAST(json_extract(e.value, '$.value') AS REAL) END AS number
+        FROM json_each(iif(json_valid(new.analysis), new.analysis, '{}'), '$.data_collection_results') e
+        WHERE e.type = 'object' AND typeof(e.key) = 'text' AND length(e.key) BETWEEN 1 AND 128 LIMIT 50
+    );
+END;
+
+CREATE TRIGGER call_analysed AFTER UPDATE OF analysis ON calls
+WHEN old.analysis IS NOT new.analysis
+BEGIN
+    DELETE FROM call_results WHERE call_id = new.id;
+    INSERT OR IGNORE INTO call_results (call_id, kind, name, value)
+    SELECT new.id, 'criterion', key, result
+    FROM (
+        SELECT e.key,
+            iif(json_extract(e.value, '$.result') IN ('success', 'failure'), json_extract(e.value, '$.result'),
+                'unknown') AS result
+        FROM json_each(iif(json_valid(new.analysis), new.analysis, '{}'), '$.evaluation_criteria_results') e
+        WHERE e.type = 'object' AND typeof(e.key) = 'text' AND length(e.key) BETWEEN 1 AND 128 LIMIT 50
+    );
+    INSERT OR IGNORE INTO call_results (call_id, kind, name, value, number)
+    SELECT new.id, 'data', key, text, number
+    FROM (
+        SELECT e.key,
+            CASE json_type(e.value, '$.value')
+                WHEN 'true' THEN 'true'
+                WHEN 'false' THEN 'false'
+                WHEN 'text' THEN substr(json_extract(e.value, '$.value'), 1, 64)
+            END AS text,
+            CASE WHEN json_type(e.value, '$.value') IN ('integer', 'real')
+                THEN CAST(json_extract(e.value, '$.value') AS REAL) END AS number
+        FROM json_each(iif(json_valid(new.analysis), new.analysis, '{}'), '$.data_collection_results') e
+        WHERE e.type = 'object' AND typeof(e.key) = 'text' AND length(e.key) BETWEEN 1 AND 128 LIMIT 50
+    );
+END;
+
+-- ElevenLabs' measurements of an ended call's turns, at most 20 names. Computed and deleted with call_figures.
+CREATE TABLE call_metrics (
+    call_id      INTEGER PRIMARY KEY REFERENCES calls (id) ON DELETE CASCADE, -- its call
+    milliseconds TEXT NOT NULL -- by name, such as convai_llm_service_ttfb:250,310;convai_tts_service_ttfb:90
+) STRICT;

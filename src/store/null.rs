@@ -49,7 +49,7 @@ impl Reads for NullStore {
         unread_events() -> UnreadEvents;
         dispatch(&ConversationId) -> Option<Dispatch>;
         dispatches(&DispatchPageRequest) -> Page<Dispatch>;
-        figures(&CallFilter, &mut dyn FnMut(&CallStats)) -> ();
+        figures(&CallFilter, &mut dyn FnMut(&CallStats<'_>)) -> ();
         is_erased(&ConversationId) -> bool;
         newest_arrival() -> Option<Timestamp>;
         old_calls(&ExpiredCallQuery) -> Vec<ExpiredCall>;

@@ -10,6 +10,7 @@ pub(super) mod schema;
 pub(super) mod search;
 mod speaker;
 pub(super) mod stats;
+mod stats_details;
 pub(super) mod tool_calls;
 pub(super) mod transcriptions;
 mod understood;

@@ -1,7 +1,7 @@
 //! The API's representation of a call.
 
-use super::speaker::Speaker;
 use super::children::ChildConversation;
+use super::speaker::Speaker;
 use super::understood::{AnsweredBySource, EndReason};
 use crate::api::date_time::DateTime;
 use crate::domain::{self, DriverId, Timestamp};

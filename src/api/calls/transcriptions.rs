@@ -208,7 +208,7 @@ struct TranscriptionPage {
 /// More to return with a call's turns.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
-enum TurnInclude {
+pub(super) enum TurnInclude {
     /// Tool calls between the turns.
     Tools,
 }

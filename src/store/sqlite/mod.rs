@@ -13,6 +13,7 @@
 mod archive;
 mod batch;
 mod call_filter;
+mod call_results;
 mod call_stats;
 mod calls;
 mod change_feed;
