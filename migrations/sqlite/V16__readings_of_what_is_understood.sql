@@ -162,7 +162,7 @@ CREATE TABLE call_results (
 INSERT OR IGNORE INTO call_results (call_id, kind, name, value)
 SELECT c.id, 'criterion', e.key,
     iif(json_extract(e.value, '$.result') IN ('success', 'failure'), json_extract(e.value, '$.result'), 'unknown')
-FROM calls c, json_each(iif(json_valid(c.analysis), c.analysis, '{}'), '$.evaluation_criteria_results') e
+FROM calls c, json_each(c.analysis, '$.evaluation_criteria_results') e
 WHERE c.analysis IS NOT NULL AND e.type = 'object' AND typeof(e.key) = 'text' AND length(e.key) BETWEEN 1 AND 128;
 
 INSERT OR IGNORE INTO call_results (call_id, kind, name, value, number)
@@ -174,7 +174,7 @@ SELECT c.id, 'data', e.key,
     END,
     CASE WHEN json_type(e.value, '$.value') IN ('integer', 'real')
         THEN CAST(json_extract(e.value, '$.value') AS REAL) END
-FROM calls c, json_each(iif(json_valid(c.analysis), c.analysis, '{}'), '$.data_collection_results') e
+FROM calls c, json_each(c.analysis, '$.data_collection_results') e
 WHERE c.analysis IS NOT NULL AND e.type = 'object' AND typeof(e.key) = 'text' AND length(e.key) BETWEEN 1 AND 128;
 
 CREATE TRIGGER call_analysed_first AFTER INSERT ON calls
@@ -186,7 +186,7 @@ BEGIN
         SELECT e.key,
             iif(json_extract(e.value, '$.result') IN ('success', 'failure'), json_extract(e.value, '$.result'),
                 'unknown') AS result
-        FROM json_each(iif(json_valid(new.analysis), new.analysis, '{}'), '$.evaluation_criteria_results') e
+        FROM json_each(new.analysis, '$.evaluation_criteria_results') e
         WHERE e.type = 'object' AND typeof(e.key) = 'text' AND length(e.key) BETWEEN 1 AND 128 LIMIT 50
     );
     INSERT OR IGNORE INTO call_results (call_id, kind, name, value, number)
@@ -200,7 +200,7 @@ BEGIN
             END AS text,
             CASE WHEN json_type(e.value, '$.value') IN ('integer', 'real')
                 THEN CAST(json_extract(e.value, '$.value') AS REAL) END AS number
-        FROM json_each(iif(json_valid(new.analysis), new.analysis, '{}'), '$.data_collection_results') e
+        FROM json_each(new.analysis, '$.data_collection_results') e
         WHERE e.type = 'object' AND typeof(e.key) = 'text' AND length(e.key) BETWEEN 1 AND 128 LIMIT 50
     );
 END;
@@ -215,7 +215,7 @@ BEGIN
         SELECT e.key,
             iif(json_extract(e.value, '$.result') IN ('success', 'failure'), json_extract(e.value, '$.result'),
                 'unknown') AS result
-        FROM json_each(iif(json_valid(new.analysis), new.analysis, '{}'), '$.evaluation_criteria_results') e
+        FROM json_each(new.analysis, '$.evaluation_criteria_results') e
         WHERE e.type = 'object' AND typeof(e.key) = 'text' AND length(e.key) BETWEEN 1 AND 128 LIMIT 50
     );
     INSERT OR IGNORE INTO call_results (call_id, kind, name, value, number)
@@ -229,7 +229,7 @@ BEGIN
             END AS text,
             CASE WHEN json_type(e.value, '$.value') IN ('integer', 'real')
                 THEN CAST(json_extract(e.value, '$.value') AS REAL) END AS number
-        FROM json_each(iif(json_valid(new.analysis), new.analysis, '{}'), '$.data_collection_results') e
+        FROM json_each(new.analysis, '$.data_collection_results') e
         WHERE e.type = 'object' AND typeof(e.key) = 'text' AND length(e.key) BETWEEN 1 AND 128 LIMIT 50
     );
 END;

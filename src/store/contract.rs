@@ -77,6 +77,11 @@ pub trait Reads: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
+    /// Returns the names of the called tools of each call, each name once, in the order of their first calls.
+    fn tool_names(&self, ids: &[ConversationId]) -> Result<Vec<Vec<String>>> {
+        Ok(vec![Vec::new(); ids.len()])
+    }
+
     /// Returns up to `limit` conversations that this one started as sub-agents', ordered by start.
     fn child_calls(&self, _id: &ConversationId, _limit: usize) -> Result<Vec<Call>> {
         Ok(Vec::new())

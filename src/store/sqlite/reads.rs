@@ -37,6 +37,10 @@ impl Reads for SqliteStore {
         tool_calls::list(&*self.readers.get()?, id)
     }
 
+    fn tool_names(&self, ids: &[ConversationId]) -> Result<Vec<Vec<String>>> {
+        tool_calls::names(&*self.readers.get()?, ids)
+    }
+
     fn child_calls(&self, id: &ConversationId, limit: usize) -> Result<Vec<Call>> {
         calls::children(&*self.readers.get()?, id, limit)
     }
