@@ -56,6 +56,7 @@ pub(super) fn replace(transaction: &Transaction<'_>, id: &ConversationId, calls:
             .context(CONTEXT)?;
     }
     Ok(true)
+}
 
 /// Returns the names of the called tools of each call, without guardrails, in the order of their first calls.
 pub(super) fn names(connection: &Connection, ids: &[ConversationId]) -> Result<Vec<Vec<String>>> {

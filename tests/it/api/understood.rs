@@ -239,3 +239,36 @@ fn the_reason_of_an_end_is_the_same_in_the_api_and_in_the_view() {
         assert_eq!(viewed[n].as_deref(), case.4, "the view on {case:?}");
     }
 }
+
+#[test]
+fn a_record_of_a_voicemail_is_understood_from_event_to_answer() {
+    use crate::support::whole_call::{SECRET, post_signed, record};
+    let service = Service::start_with(&["--elevenlabs-secret", SECRET]);
+    let mut event = record("conv_v", "Hello");
+    event["data"]["metadata"]["phone_call"]["call_result"] = json!("voicemail");
+    event["data"]["metadata"]["termination_reason"] = json!("voicemail_detection tool was called.");
+    event["data"]["transcript"] = json!([
+        {"role": "user", "message": "You have reached Maria. Leave a message.", "time_in_call_secs": 0},
+        {"role": "agent", "message": "Please call dispatch.", "time_in_call_secs": 4, "tool_calls": [{
+            "request_id": "r1", "tool_name": "voicemail_detection", "params_as_json": "{\"reason\":\"greeting\"}",
+            "tool_has_been_called": true, "type": "system"}]},
+        {"role": "user", "message": "...", "time_in_call_secs": 9},
+    ]);
+    post_signed(&service, &event.to_string()).expect(200);
+    crate::support::service::wait_for("the record to be understood", || {
+        (call(&service, "conv_v")["answered_by"] == "voicemail").then_some(())
+    });
+    let call = call(&service, "conv_v");
+    assert_eq!((&call["channel"], &call["end_reason"]), (&json!("phone"), &json!("agent_ended")));
+    let page = service.get("/api/v1/calls/conv_v/transcriptions?include=tools").expect(200).json();
+    let said: Vec<_> = page["data"].as_array().unwrap().iter().map(|turn| (&turn["kind"], &turn["said_by"])).collect();
+    let row = |kind, by| (kind, by);
+    let (speech, silence) = (&json!("speech"), &json!("silence"));
+    let (mailbox, agent, nobody) = (&json!("mailbox"), &json!("agent"), &json!("nobody"));
+    assert_eq!(said, [row(speech, mailbox), row(speech, agent), row(silence, nobody)]);
+    assert_eq!(page["tool_calls"][0]["purpose"], "voicemail_detection");
+    assert_eq!(page["tool_calls"][0]["after_place"], 2);
+    let all = service.get("/api/v1/stats?by=answered_by").expect(200).json();
+    assert_eq!((&all["all"]["driver"]["turns"], &all["all"]["agent"]["turns"]), (&json!(0), &json!(1)));
+    assert_eq!((&all["all"]["reached"], &all["groups"][0]["value"]), (&json!(0), &json!("voicemail")));
+}
