@@ -2,8 +2,8 @@
 
 use super::stored_text::stored_as;
 use super::{
-    AnsweredBy, AnsweredBySource, Channel, ConversationId, DriverId, DriverSource, EndFacts, EndReason, Finite,
-    Message, Speaker, Timestamp, Turn,
+    AnsweredBy, AnsweredBySource, Channel, ConversationId, DriverId, DriverSource, Finite, Message, Speaker, Timestamp,
+    Turn,
 };
 use serde::{Deserialize, Serialize};
 
@@ -87,16 +87,6 @@ impl Call {
         let end = self.call_end_time.filter(|_| self.status != CallStatus::InProgress);
         let said = turn.said_at();
         after(end.map_or(said, |end| said.min(end)), self.call_start_time)
-    }
-
-    /// Returns the reason why the call ended, if it ended and the reason is known.
-    pub fn end_reason(&self) -> Option<EndReason> {
-        EndReason::of(EndFacts {
-            status: self.status,
-            termination_reason: self.report.termination_reason.as_deref(),
-            answered_by: self.report.answered_by,
-            agent_ended: self.report.agent_ended,
-        })
     }
 
     /// Returns the duration in whole seconds: by ElevenLabs, else from start to end, if the end is known.

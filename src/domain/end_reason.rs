@@ -1,7 +1,7 @@
 //! The normalised reason why a call ended.
 
 use super::stored_text::stored_as;
-use super::{AnsweredBy, CallStatus};
+use super::{AnsweredBy, Call, CallStatus};
 
 /// The reason why a call ended. Computed for every reader, here and by the view `call_overview`, and not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -72,6 +72,18 @@ impl EndReason {
             () if failed || has(&["error", "fail"]) => Self::Error,
             () if reason.is_empty() => return None,
             () => Self::Other,
+        })
+    }
+}
+
+impl Call {
+    /// Returns the reason why the call ended, if it ended and the reason is known.
+    pub fn end_reason(&self) -> Option<EndReason> {
+        EndReason::of(EndFacts {
+            status: self.status,
+            termination_reason: self.report.termination_reason.as_deref(),
+            answered_by: self.report.answered_by,
+            agent_ended: self.report.agent_ended,
         })
     }
 }

@@ -1,7 +1,6 @@
 //! Operations on calls: lists, transcripts, audio, live events, search, statistics, export.
 
 pub(super) mod audio;
-mod children;
 pub(super) mod events;
 pub(super) mod export;
 mod filter;

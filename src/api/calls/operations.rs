@@ -1,8 +1,7 @@
 //! Calls: list, read, change and erase.
 
-use super::children::MAX_CHILDREN;
 use super::filter::CallFilterParams;
-use super::schema::{Call, CallStatus, example_instant};
+use super::schema::{Call, CallStatus, MAX_CHILDREN, example_instant};
 use crate::api::body::{JsonBody, JsonOk};
 use crate::api::date_time::DateTime;
 use crate::api::error::{ApiError, ChangeErrors, Errors, ListErrors, ReadErrors};

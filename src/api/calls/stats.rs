@@ -1,7 +1,7 @@
 //! Statistics over many calls.
 
 use super::filter::CallFilterParams;
-use super::stats_details::{CriterionResults, DataResults, MetricPercentiles, percentiles, result_lists};
+use super::stats_details::{CriterionResults, DataResults, MetricPercentiles, percentiles, result_lists, rounded};
 use crate::api::date_time::DateTime;
 use crate::api::error::{ApiError, Errors, ListErrors};
 use crate::api::pagination::parse_query_params;
@@ -253,11 +253,6 @@ struct OfDriver {
     name: Option<String>,
     #[oai(flatten)]
     sums: CallSums,
-}
-
-/// Rounds to milliseconds. More digits would be noise of floating-point sums.
-pub(super) fn rounded(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
 }
 
 fn share(part: f64, other: f64) -> Option<f64> {

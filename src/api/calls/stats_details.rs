@@ -1,10 +1,14 @@
 //! Statistics over what ElevenLabs found and measured: criteria, collected data, measurements of turns.
 
-use super::stats::rounded;
 use crate::domain::result_sums::{NumberSums, ResultSums};
 use crate::domain::turn_metrics::NamedPercentiles;
 use poem_openapi::Object;
 use poem_openapi::types::Example;
+
+/// Rounds to milliseconds. More digits would be noise of floating-point sums.
+pub(super) fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
 
 /// Percentiles of one of ElevenLabs' measurements of turns, to within 1 %.
 #[derive(Debug, Object)]

@@ -4,7 +4,7 @@ use super::operations::call_not_found;
 use super::schema::example_instant;
 use super::speaker::Speaker;
 use super::tool_calls::{ToolCallObject, tool_calls_of_page};
-use super::understood::SaidBy;
+use super::understood::{SaidBy, from_domain};
 use crate::api::date_time::DateTime;
 use crate::api::error::{Errors, ReadErrors};
 use crate::api::pagination::{ListQuery, default_limit};
@@ -298,4 +298,8 @@ impl TranscriptionsApi {
         };
         Ok(self.reader.answer(request, depth, make).await?)
     }
+}
+
+from_domain! {
+    TurnKind { Speech, Silence, Backchannel, Keypad, Text, Context }
 }

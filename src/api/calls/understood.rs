@@ -1,22 +1,20 @@
 //! Enumerations of what is understood of calls and turns.
 
-use super::schema::{AnsweredBy, Channel};
-use super::transcriptions::TurnKind;
-use crate::domain;
 use poem_openapi::Enum;
 
 /// Implements the conversion from a domain enumeration with the same variants.
 macro_rules! from_domain {
     ($($name:ident { $($variant:ident),+ })+) => {$(
-        impl From<domain::$name> for $name {
-            fn from(value: domain::$name) -> Self {
+        impl From<crate::domain::$name> for $name {
+            fn from(value: crate::domain::$name) -> Self {
                 match value {
-                    $(domain::$name::$variant => Self::$variant,)+
+                    $(crate::domain::$name::$variant => Self::$variant,)+
                 }
             }
         }
     )+};
 }
+pub(super) use from_domain;
 
 /// Source of the information who answered a call.
 #[derive(Debug, Clone, Copy, Enum)]
@@ -87,11 +85,8 @@ pub(in crate::api) enum ToolPurpose {
 }
 
 from_domain! {
-    AnsweredBy { Human, Voicemail, Fax, Busy, NoAnswer, Failed, Unknown }
     AnsweredBySource { CallResult, Tool, Amd, InitiationFailure }
-    Channel { Phone, Web, Sms, Whatsapp, Text, Unknown }
     EndReason { HungUp, AgentEnded, Silence, Inactivity, Busy, NoAnswer, Error, Other }
     SaidBy { Agent, Driver, Mailbox, Nobody }
     ToolPurpose { Tool, EndCall, TransferToNumber, TransferToAgent, VoicemailDetection, Guardrail }
-    TurnKind { Speech, Silence, Backchannel, Keypad, Text, Context }
 }
