@@ -254,7 +254,7 @@ impl Formatter for CsvWriter {
         ];
         if let Some(tools) = &self.tools {
             let after = turn.place.and_then(|place| tools.get(&place));
-            row.push(text(after.map(|calls| Value::from_iter(calls.iter().map(tool_json)).to_string())));
+            row.push(text(after.map(|calls| calls.iter().map(tool_json).collect::<Value>().to_string())));
         }
         write_row(&row, out)
     }

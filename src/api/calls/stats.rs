@@ -382,6 +382,7 @@ impl StatsApi {
     /// Returns numbers of calls by status, durations, speaking shares and reconciliation results: in total, by day and
     /// by driver.
     #[oai(path = "/stats", method = "get", operation_id = "get_stats")]
+    #[expect(clippy::too_many_arguments, reason = "the framework takes each query parameter as an argument")]
     async fn get_stats(
         &self,
         request: &Request,
