@@ -202,7 +202,7 @@ impl Reads for NullStore {
         Ok(Page { rows: Vec::new(), has_more: false, total: None })
     }
 
-    fn figures(&self, _: &CallFilter, _: &mut dyn FnMut(&CallStats)) -> store::Result<()> {
+    fn figures(&self, _: &CallFilter, _: &mut dyn FnMut(&CallStats<'_>)) -> store::Result<()> {
         Ok(())
     }
 

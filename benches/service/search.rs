@@ -272,7 +272,7 @@ impl Reads for NoIndex {
         newest_arrival() -> store::Result<Option<Timestamp>>;
         old_dispatches(before: Timestamp, after: Option<&ConversationId>, limit: usize) -> store::Result<Vec<ConversationId>>;
         dispatches_of(id: DriverId, number: Option<&PhoneNumber>, limit: usize) -> store::Result<Vec<ConversationId>>;
-        figures(filter: &CallFilter, each: &mut dyn FnMut(&CallStats)) -> store::Result<()>;
+        figures(filter: &CallFilter, each: &mut dyn FnMut(&CallStats<'_>)) -> store::Result<()>;
         call(id: &ConversationId) -> store::Result<Option<Call>>;
         calls(request: &CallPageRequest) -> store::Result<store::Page<Call>>;
         turns(query: &TurnQuery) -> store::Result<Option<store::Page<Turn>>>;

@@ -34,7 +34,11 @@ pub fn service(
         calls::audio::AudioApi { recordings: recordings.clone() },
         elevenlabs_compat::operations::ElevenLabsApi { reader: reader.clone(), recordings: recordings.clone() },
         webhooks::post_call::PostCallApi { gate, service: PostCallService::new(writer.clone(), recordings.clone()) },
-        calls::transcriptions::TranscriptionsApi { reader: reader.clone() },
+        // The framework takes at most 16 groups side by side.
+        (
+            calls::transcriptions::TranscriptionsApi { reader: reader.clone() },
+            calls::tool_calls::ToolCallsApi { reader: reader.clone() },
+        ),
         calls::events::EventsApi { tail },
         calls::stats::StatsApi { reader: reader.clone() },
         calls::search::SearchApi { reader: reader.clone() },

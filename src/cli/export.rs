@@ -4,12 +4,14 @@ use super::args::call_filter::CallFilterArgs;
 use super::args::database::DatabaseArgs;
 use super::output::{print_line, standard_output};
 use super::usage_error::{OrUsage as _, usage};
-use crate::export::{self, ExportCounts, ExportFormat};
+use crate::domain::TurnKind;
+use crate::export::{self, ExportCounts, ExportForm, ExportFormat};
 use crate::store::CallFilter;
 use crate::store::sqlite::ReadOnly;
 use crate::sys::atomic_file::Aside;
 use crate::sys::low_priority::Background;
 use anyhow::{Context as _, Result, bail};
+use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{BufWriter, Write};
@@ -37,6 +39,39 @@ pub(super) struct ExportArgs {
     /// Searches the conversation id, the driver's name and the messages.
     #[arg(long, env = "TRANSCRIBE_HOOK_Q", value_name = "TEXT")]
     q: Option<String>,
+    /// Export only turns of this kind; repeat for several
+    #[arg(long, env = "TRANSCRIBE_HOOK_KIND", value_name = "KIND", value_delimiter = ',')]
+    kind: Vec<KindArg>,
+    /// Include tool calls between the turns
+    #[arg(long, env = "TRANSCRIBE_HOOK_INCLUDE", value_name = "PART")]
+    include: Option<IncludeArg>,
+}
+
+/// A kind of turns.
+#[derive(Debug, Clone, Copy)]
+struct KindArg(TurnKind);
+
+impl ValueEnum for KindArg {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[
+            Self(TurnKind::Speech),
+            Self(TurnKind::Silence),
+            Self(TurnKind::Backchannel),
+            Self(TurnKind::Keypad),
+            Self(TurnKind::Text),
+            Self(TurnKind::Context),
+        ]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.0.as_str()))
+    }
+}
+
+/// A part of calls that is left out otherwise.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum IncludeArg {
+    Tools,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -44,6 +79,7 @@ enum ExportFormatArg {
     #[value(name = "jsonl")]
     JsonLines,
     Csv,
+    CallsCsv,
     Text,
     Markdown,
     #[value(name = "vtt")]
@@ -57,6 +93,7 @@ impl From<ExportFormatArg> for ExportFormat {
         match format {
             ExportFormatArg::JsonLines => Self::JsonLines,
             ExportFormatArg::Csv => Self::Csv,
+            ExportFormatArg::CallsCsv => Self::CallsCsv,
             ExportFormatArg::Text => Self::Text,
             ExportFormatArg::Markdown => Self::Markdown,
             ExportFormatArg::WebVtt => Self::WebVtt,
@@ -74,8 +111,16 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
             "a {name} file holds one call, because its times start with the call; pass --conversation-id"
         )));
     }
-    if args.bom && format != ExportFormat::Csv {
-        return Err(usage("--bom requires --format csv"));
+    if args.bom && !matches!(format, ExportFormat::Csv | ExportFormat::CallsCsv) {
+        return Err(usage("--bom requires --format csv or calls-csv"));
+    }
+    let form =
+        ExportForm { format, kinds: args.kind.iter().map(|kind| kind.0).collect(), with_tools: args.include.is_some() };
+    if !form.kinds.is_empty() && !format.has_kinds() {
+        return Err(usage(format_args!("--kind cannot be combined with --format {}", format.name())));
+    }
+    if form.with_tools && !format.has_tools() {
+        return Err(usage(format_args!("--include cannot be combined with --format {}", format.name())));
     }
     let mark = if args.bom { "\u{FEFF}" } else { "" };
     let database = &args.database.database;
@@ -95,11 +140,11 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
     let exported = if to_stdout {
         let mut out = BufWriter::new(standard_output());
         let marked = out.write_all(mark.as_bytes()).map_err(anyhow::Error::from);
-        marked.and_then(|()| Ok(export::export(&archive, &filter, format, &mut out, &mut watch)?))
+        marked.and_then(|()| Ok(export::export(&archive, &filter, &form, &mut out, &mut watch)?))
     } else {
         into_file(&args.out, |out| {
             out.write_all(mark.as_bytes()).map_err(export::ExportError::from)?;
-            export::export(&archive, &filter, format, out, &mut watch)
+            export::export(&archive, &filter, &form, out, &mut watch)
         })
     };
     bar.finish_and_clear();

@@ -89,6 +89,13 @@ impl Call {
         after(end.map_or(said, |end| said.min(end)), self.call_start_time)
     }
 
+    /// Returns the duration in whole seconds: by ElevenLabs, else from start to end, if the end is known.
+    pub fn duration_seconds(&self) -> Option<i64> {
+        let micros = |end: Timestamp| end.unix_micros().saturating_sub(self.call_start_time.unix_micros());
+        let measured = || self.call_end_time.map(|end| (micros(end) + 500_000).div_euclid(1_000_000));
+        self.report.duration_seconds.or_else(measured)
+    }
+
     fn has_invented_times(&self) -> bool {
         let span = |(first, last): (Timestamp, Timestamp)| last.unix_micros().saturating_sub(first.unix_micros());
         self.report.record_event_id.is_none()
@@ -173,6 +180,8 @@ pub struct CallReport {
     pub record_complete: Option<bool>,
     /// Source of the conversation in ElevenLabs' words, such as `twilio`.
     pub initiation_source: Option<String>,
+    /// True if the agent's tool `end_call` was called and did not fail.
+    pub agent_ended: bool,
 }
 
 /// The results of reconciling a call's turns with its records.

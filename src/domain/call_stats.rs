@@ -1,6 +1,6 @@
 //! Statistics of a call, computed from its turns.
 
-use super::{CallStatus, DriverId, ReconcileCounts};
+use super::{AnsweredBy, CallOutcome, CallStatus, Channel, Direction, DriverId, ReconcileCounts};
 
 /// One speaker's share of a call.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -37,17 +37,29 @@ impl std::ops::AddAssign for TalkTime {
 
 /// The statistics of a call that are aggregated.
 #[derive(Debug, Clone, PartialEq)]
-pub struct CallStats {
+pub struct CallStats<'a> {
     /// Start of the call, in whole seconds since 1970.
     pub start_unix_seconds: i64,
     /// Status of the call.
     pub status: CallStatus,
     /// Driver of the call, if known.
     pub driver_id: Option<DriverId>,
-    /// Duration according to ElevenLabs, else from start to end, if known.
-    pub duration_seconds: Option<f64>,
+    /// Duration in whole seconds: by ElevenLabs, else from start to end, if known.
+    pub duration_seconds: Option<i64>,
     /// Talk time.
     pub talk: TalkTime,
     /// Results of reconciliation, if there is a record.
     pub reconciled: Option<ReconcileCounts>,
+    /// The one who answered, if known.
+    pub answered_by: Option<AnsweredBy>,
+    /// Outcome of the call's goal, if known.
+    pub outcome: Option<CallOutcome>,
+    /// Channel, if known.
+    pub channel: Option<Channel>,
+    /// Direction, if known.
+    pub direction: Option<Direction>,
+    /// Agent, if known.
+    pub agent_id: Option<&'a str>,
+    /// True if this service ended the call because no more turns arrived.
+    pub given_up: bool,
 }

@@ -9,6 +9,7 @@ mod call_stats;
 mod channel;
 mod driver;
 pub mod driver_form;
+mod end_reason;
 mod finite;
 mod ids;
 mod invalid;
@@ -17,6 +18,7 @@ mod json_text;
 mod merged_record;
 mod month;
 mod number_end;
+mod percentiles;
 mod phone;
 mod placeholder;
 pub mod reconcile;
@@ -24,6 +26,8 @@ mod record;
 mod redacted;
 mod remark;
 pub mod repair;
+pub mod result_sums;
+mod said_by;
 mod search_expr;
 mod spelling;
 pub mod stats;
@@ -31,6 +35,7 @@ mod stored_text;
 mod timestamp;
 mod tool_call;
 mod turn;
+pub mod turn_metrics;
 pub mod validation;
 
 pub use answered::{Answer, AnswerClaims, AnsweredBy, AnsweredBySource, CallResult};
@@ -40,6 +45,7 @@ pub use call::{
 pub use call_stats::{CallStats, SpeakerStats, TalkTime};
 pub use channel::Channel;
 pub use driver::{Dispatch, Driver, DriverSource, NewDispatch, NewDriver};
+pub use end_reason::{EndFacts, EndReason};
 pub use finite::Finite;
 pub use ids::{ConversationId, DriverId};
 pub use invalid::Invalid;
@@ -52,6 +58,7 @@ pub use record::{
     READER_VERSION, Record, RecordKind, StoredEvent, StoredRecord,
 };
 pub use remark::{Remark, RemarkKind, describe_remarks};
+pub use said_by::SaidBy;
 pub use search_expr::{SearchExpr, Snippet, SnippetPart};
 pub use timestamp::Timestamp;
 pub use tool_call::{MAX_TOOL_CALLS, PlacedToolCall, ToolCall, ToolPurpose};

@@ -3,7 +3,7 @@
 //! Calls are added one by one and only sums are stored, so memory does not grow with their words. Days are those of a
 //! time zone, whose rules are read from the system, or else from this binary.
 
-use super::{CallStats, CallStatus, DriverId, ReconcileCounts, TalkTime};
+use super::{AnsweredBy, CallOutcome, CallStats, CallStatus, Channel, Direction, DriverId, ReconcileCounts, TalkTime};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, HashMap};
@@ -23,7 +23,8 @@ impl NamedTimeZone {
         self.0.iana_name().unwrap_or("UTC")
     }
 
-    fn date(&self, unix_seconds: i64) -> Option<Date> {
+    /// Returns the date of an instant in the zone.
+    pub(super) fn date(&self, unix_seconds: i64) -> Option<Date> {
         let instant = jiff::Timestamp::from_second(unix_seconds).ok()?;
         Some(self.0.to_datetime(instant).date())
     }
@@ -61,11 +62,11 @@ pub struct Durations {
     /// Number of calls with a known duration.
     pub calls: u64,
     /// Total duration, in seconds.
-    pub seconds: f64,
+    pub seconds: i64,
 }
 
 impl Durations {
-    fn count(&mut self, seconds: Option<f64>) {
+    fn count(&mut self, seconds: Option<i64>) {
         if let Some(seconds) = seconds {
             self.calls += 1;
             self.seconds += seconds;
@@ -82,12 +83,23 @@ pub struct CallTotals {
     pub durations: Durations,
     /// Talk time by speaker.
     pub talk: TalkTime,
+    /// Calls that a person answered.
+    pub reached: u64,
+    /// Calls that this service ended because no more turns arrived.
+    pub given_up: u64,
+}
+
+/// Returns the duration of a call that counts in averages. A call that failed at once has none.
+fn counted_duration(call: &CallStats<'_>) -> Option<i64> {
+    call.duration_seconds.filter(|seconds| *seconds > 0 || call.status != CallStatus::Failed)
 }
 
 impl CallTotals {
-    fn count(&mut self, call: &CallStats) {
+    fn count(&mut self, call: &CallStats<'_>) {
         self.calls.count(call.status);
-        self.durations.count(call.duration_seconds);
+        self.durations.count(counted_duration(call));
+        self.reached += u64::from(call.answered_by == Some(AnsweredBy::Human));
+        self.given_up += u64::from(call.given_up);
         self.talk += call.talk;
     }
 }
@@ -101,6 +113,68 @@ pub struct Reconciliation {
     pub counts: ReconcileCounts,
 }
 
+/// A property of calls by which statistics are grouped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grouping {
+    /// The agent.
+    Agent,
+    /// The outcome of the call's goal.
+    Outcome,
+    /// The one who answered.
+    AnsweredBy,
+    /// The channel.
+    Channel,
+    /// The direction.
+    Direction,
+}
+
+impl Grouping {
+    /// Returns the value of a call; `None` if it is not known.
+    fn value<'a>(self, call: &CallStats<'a>) -> Option<&'a str> {
+        match self {
+            Self::Agent => call.agent_id,
+            Self::Outcome => call.outcome.map(CallOutcome::as_str),
+            Self::AnsweredBy => call.answered_by.map(AnsweredBy::as_str),
+            Self::Channel => call.channel.map(Channel::as_str),
+            Self::Direction => call.direction.map(Direction::as_str),
+        }
+    }
+}
+
+/// Totals by the value of a [`Grouping`].
+#[derive(Debug, Default)]
+struct Groups {
+    by_value: HashMap<Box<str>, CallTotals>,
+    /// Totals of the calls without a known value.
+    unknown: Option<CallTotals>,
+    /// True if there were more values than [`MAX_GROUPS`].
+    has_more: bool,
+}
+
+/// Maximum number of groups that are counted. Agents are the only property without a fixed number of values.
+const MAX_GROUPS: usize = 1000;
+
+impl Groups {
+    fn count(&mut self, value: Option<&str>, call: &CallStats<'_>) {
+        let totals = match value {
+            None => self.unknown.get_or_insert_default(),
+            Some(value) => {
+                // Almost always there is an entry, so no key is allocated.
+                if !self.by_value.contains_key(value) {
+                    if self.by_value.len() == MAX_GROUPS {
+                        self.has_more = true;
+                        return;
+                    }
+                    self.by_value.insert(value.into(), CallTotals::default());
+                }
+                let Some(totals) = self.by_value.get_mut(value) else { return };
+                totals
+            }
+        };
+        totals.count(call);
+    }
+}
+
 /// Accumulator of the statistics of all calls.
 pub struct StatsBuilder {
     zone: NamedTimeZone,
@@ -110,32 +184,39 @@ pub struct StatsBuilder {
     pub reconciliation: Reconciliation,
     /// Known durations, in seconds; reordered by `percentile`.
     seconds: Vec<f32>,
+    by: Option<Grouping>,
+    groups: Groups,
     days: BTreeMap<Date, CallTotals>,
     drivers: HashMap<Option<DriverId>, CallTotals>,
 }
 
 impl StatsBuilder {
     /// Creates an accumulator without calls.
-    pub fn new(zone: NamedTimeZone) -> Self {
+    pub fn new(zone: NamedTimeZone, by: Option<Grouping>) -> Self {
         Self {
             zone,
             all: CallTotals::default(),
             reconciliation: Reconciliation::default(),
             seconds: Vec::new(),
+            by,
+            groups: Groups::default(),
             days: BTreeMap::new(),
             drivers: HashMap::new(),
         }
     }
 
     /// Adds a call.
-    pub fn count(&mut self, call: &CallStats) {
+    pub fn count(&mut self, call: &CallStats<'_>) {
         self.all.count(call);
+        if let Some(by) = self.by {
+            self.groups.count(by.value(call), call);
+        }
         self.drivers.entry(call.driver_id).or_default().count(call);
         if let Some(date) = self.zone.date(call.start_unix_seconds) {
             self.days.entry(date).or_default().count(call);
         }
-        #[expect(clippy::cast_possible_truncation, reason = "to a hundredth of a second for calls of a day")]
-        self.seconds.extend(call.duration_seconds.map(|seconds| seconds as f32));
+        #[expect(clippy::cast_precision_loss, reason = "no call comes near 2^24 seconds")]
+        self.seconds.extend(counted_duration(call).map(|seconds| seconds as f32));
         if let Some(counts) = call.reconciled {
             self.reconciliation.calls += 1;
             let sum = &mut self.reconciliation.counts;
@@ -164,6 +245,17 @@ impl StatsBuilder {
         self.days.iter().map(|(date, sums)| (date.to_string(), *sums))
     }
 
+    /// Returns up to `most` groups with the most calls, and whether there are more. `None` stands for all calls whose
+    /// value is not known.
+    pub fn groups(&self, most: usize) -> (Vec<(Option<&str>, CallTotals)>, bool) {
+        let known = self.groups.by_value.iter().map(|(value, sums)| (Some(&**value), *sums));
+        let mut groups: Vec<_> = known.chain(self.groups.unknown.map(|sums| (None, sums))).collect();
+        groups.sort_unstable_by_key(|(value, sums)| (std::cmp::Reverse(sums.calls.total()), *value));
+        let more = self.groups.has_more || groups.len() > most;
+        groups.truncate(most);
+        (groups, more)
+    }
+
     /// Returns up to `most` drivers with the most calls, and whether there are more. `None` stands for all calls
     /// without a known driver.
     pub fn drivers(&self, most: usize) -> (Vec<(Option<DriverId>, CallTotals)>, bool) {
@@ -182,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_percentile_is_one_of_the_durations() {
-        let mut tally = StatsBuilder::new(NamedTimeZone::named("UTC").expect("a zone"));
+        let mut tally = StatsBuilder::new(NamedTimeZone::named("UTC").expect("a zone"), None);
         assert_eq!(tally.percentile(50), None);
         tally.seconds = vec![9.0, 1.0, 5.0, 3.0];
         assert_eq!([1, 25, 50, 75, 90, 100].map(|p| tally.percentile(p)), [1.0, 1.0, 3.0, 5.0, 9.0, 9.0].map(Some));

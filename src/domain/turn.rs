@@ -213,6 +213,8 @@ pub struct Turn {
     pub kind: TurnKind,
     /// ElevenLabs' measurements of the turn, in seconds by name, as JSON.
     pub metrics: Option<String>,
+    /// True if a voicemail or fax answered the call.
+    pub by_machine: bool,
 }
 
 impl Turn {

@@ -7,10 +7,10 @@
 use super::error::ExportError;
 use super::form::{CallContext, Formatter};
 use crate::domain::repair;
-use crate::domain::{ConversationId, DriverId, Invalid, Message, Turn};
+use crate::domain::{ConversationId, DriverId, Invalid, Message, PlacedToolCall, Turn};
 use crate::store::{Archive, ArchivePart, ArchiveRecord, ArchivedCall, OrphanRows, Row};
-use serde_json::Value;
-use std::collections::HashSet;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -146,25 +146,89 @@ fn rows(name: &str, value: Option<Value>) -> Result<Vec<Row>, Invalid> {
     items.into_iter().enumerate().map(row).collect()
 }
 
-/// Header of the CSV table.
-pub(super) const CSV_HEADER: &str = "conversation_id,call_start_time,call_end_time,status,driver_id,driver_name,\
-                                     sequence_number,position,timestamp,speaker_type,message_text,final_text,\
-                                     interrupted,superseded_by,source,transcription_id,record_time\r\n";
+/// Columns of the CSV table.
+const CSV_COLUMNS: [&str; 22] = [
+    "conversation_id",
+    "call_start_time",
+    "call_end_time",
+    "status",
+    "driver_id",
+    "driver_name",
+    "sequence_number",
+    "position",
+    "timestamp",
+    "speaker_type",
+    "message_text",
+    "final_text",
+    "interrupted",
+    "superseded_by",
+    "source",
+    "transcription_id",
+    "record_time",
+    "kind",
+    "said_by",
+    "metrics",
+    "answered_by",
+    "channel",
+];
+
+/// Writes the header of the CSV table.
+pub(super) fn write_header(with_tools: bool, out: &mut dyn Write) -> io::Result<()> {
+    let tools = with_tools.then_some("tool_calls");
+    write_row(&CSV_COLUMNS.into_iter().chain(tools).collect::<Vec<_>>(), out)
+}
+
+/// Writes a row of a CSV table.
+pub(super) fn write_row(cells: &[impl AsRef<[u8]>], out: &mut dyn Write) -> io::Result<()> {
+    let mut rows = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
+    rows.write_record(cells)?;
+    rows.flush()
+}
+
+/// Returns a tool call with the fields that the API gives it.
+fn tool_json(placed: &PlacedToolCall) -> Value {
+    let call = &placed.call;
+    json!({
+        "position": placed.position,
+        "after_place": placed.after_place,
+        "request_id": call.request_id,
+        "name": call.name,
+        "type": call.tool_type,
+        "purpose": call.purpose,
+        "arguments": call.arguments,
+        "result": call.result,
+        "is_error": call.is_error,
+        "latency_ms": call.latency_ms,
+        "at": call.at,
+    })
+}
 
 /// A writer of CSV rows, one per turn.
-pub(super) struct CsvWriter(CallContext);
+pub(super) struct CsvWriter {
+    of: CallContext,
+    /// Tool calls by the place of the turn before them, if they are included.
+    tools: Option<BTreeMap<i64, Vec<PlacedToolCall>>>,
+}
 
 impl CsvWriter {
-    pub(super) fn new(of: CallContext) -> Self {
-        Self(of)
+    /// Tool calls before all turns are in the row of the first turn.
+    pub(super) fn new(of: CallContext, tools: Option<Vec<PlacedToolCall>>) -> Self {
+        let tools = tools.map(|tools| {
+            let mut by_place = BTreeMap::<_, Vec<_>>::new();
+            for tool in tools {
+                by_place.entry(tool.after_place.max(1)).or_default().push(tool);
+            }
+            by_place
+        });
+        Self { of, tools }
     }
 }
 
 impl Formatter for CsvWriter {
     fn turn(&mut self, turn: Turn, out: &mut dyn Write) -> io::Result<()> {
-        let CallContext { call, driver } = &self.0;
+        let CallContext { call, driver } = &self.of;
         let text = |value: Option<String>| value.unwrap_or_default();
-        let row = [
+        let mut row = vec![
             call.conversation_id.as_str().to_owned(),
             call.call_start_time.to_string(),
             text(call.call_end_time.map(|time| time.to_string())),
@@ -182,9 +246,16 @@ impl Formatter for CsvWriter {
             turn.source.as_str().to_owned(),
             turn.id.to_string(),
             text(turn.record_time.map(|time| time.to_string())),
+            turn.kind.as_str().to_owned(),
+            turn.said_by().as_str().to_owned(),
+            text(turn.metrics.clone()),
+            text(call.report.answered_by.map(|by| by.as_str().to_owned())),
+            text(call.report.channel.map(|channel| channel.as_str().to_owned())),
         ];
-        let mut rows = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
-        rows.write_record(&row)?;
-        rows.flush()
+        if let Some(tools) = &self.tools {
+            let after = turn.place.and_then(|place| tools.get(&place));
+            row.push(text(after.map(|calls| calls.iter().map(tool_json).collect::<Value>().to_string())));
+        }
+        write_row(&row, out)
     }
 }

@@ -4,8 +4,8 @@
 //! takes precedence over its times: a cue never starts before the previous one. Records contain whole seconds, so
 //! several turns may start at one time; they share the time until the next start, in proportion to their length.
 
-use super::form::{CallContext, Formatter, lines_of, name_of, words};
-use crate::domain::Turn;
+use super::form::{CallContext, Formatter, heading, kind_label, lines_of, name_of, tool_heading, words};
+use crate::domain::{PlacedToolCall, Turn};
 use std::io::{self, Write};
 
 /// Header of a `WebVTT` file.
@@ -37,7 +37,18 @@ pub(super) struct SubtitleWriter {
     written: u64,
     /// Start of the buffered turns. Their ends depend on the start of the next turn.
     start: u64,
-    pending: Vec<Turn>,
+    pending: Vec<Cue>,
+}
+
+/// The text of a cue.
+struct Cue {
+    /// The one who speaks; `None` for a note.
+    voice: Option<&'static str>,
+    /// Label of words that are not speech.
+    label: Option<&'static str>,
+    /// Name and label on one line.
+    heading: String,
+    text: String,
 }
 
 impl SubtitleWriter {
@@ -52,28 +63,34 @@ impl SubtitleWriter {
         let total: u64 = lengths.iter().sum();
         let room = next.map_or(total, |next| total.min(next - self.start));
         let (mut read, mut end) = (0, self.start);
-        for (turn, length) in pending.iter().zip(lengths) {
+        for (cue, length) in pending.iter().zip(lengths) {
             let begin = end;
             read += length;
             end = self.start + room * read / total;
-            self.write(begin, end, turn, out)?;
+            self.write(begin, end, cue, out)?;
         }
         Ok(end)
     }
 
-    fn write(&mut self, start: u64, end: u64, turn: &Turn, out: &mut dyn Write) -> io::Result<()> {
+    fn write(&mut self, start: u64, end: u64, cue: &Cue, out: &mut dyn Write) -> io::Result<()> {
         self.written += 1;
         let (start, end) = (self.time(start), self.time(end));
         match self.kind {
             SubtitleKind::WebVtt => {
-                let text: Vec<_> = lines_of(words(turn)).map(escaped).collect();
+                let text = lines_of(&cue.text).map(escaped).collect::<Vec<_>>().join("\n");
                 writeln!(out, "\n{}\n{start} --> {end}", self.written)?;
-                writeln!(out, "<v {}>{}", name_of(turn.speaker), text.join("\n"))
+                let voice = cue.voice.map(|voice| format!("<v {voice}>")).unwrap_or_default();
+                match (cue.label, cue.voice) {
+                    (None, Some(_)) => writeln!(out, "{voice}{text}"),
+                    (None, None) => writeln!(out, "<i>{text}</i>"),
+                    (Some(label), _) => writeln!(out, "{voice}<i>{label} {text}</i>"),
+                }
             }
             SubtitleKind::SubRip => {
                 // SubRip has no escapes, and a line of the words could be mistaken for one with times.
-                let text = lines_of(words(turn)).collect::<Vec<_>>().join(" ").replace("-->", "→");
-                writeln!(out, "{}\n{start} --> {end}\n{}: {text}\n", self.written, name_of(turn.speaker))
+                let text = lines_of(&cue.text).collect::<Vec<_>>().join(" ").replace("-->", "→");
+                let heading = if cue.heading.is_empty() { String::new() } else { format!("{}: ", cue.heading) };
+                writeln!(out, "{}\n{start} --> {end}\n{heading}{text}\n", self.written)
             }
         }
     }
@@ -84,15 +101,39 @@ impl SubtitleWriter {
     }
 }
 
-/// Returns the time that the words of a turn take to read, in milliseconds.
-fn length(turn: &Turn) -> u64 {
-    let letters: usize = lines_of(words(turn)).map(|line| line.chars().count()).sum();
+/// Returns the time that a cue takes to read, in milliseconds.
+fn length(cue: &Cue) -> u64 {
+    let letters: usize = lines_of(&cue.text).map(|line| line.chars().count()).sum();
     MIN_CUE_MS + MS_PER_LETTER * letters as u64
 }
 
 impl Formatter for SubtitleWriter {
     fn turn(&mut self, turn: Turn, out: &mut dyn Write) -> io::Result<()> {
         let start = self.of.offset(&turn);
+        let cue = Cue {
+            voice: name_of(&turn),
+            label: kind_label(&turn),
+            heading: heading(&turn),
+            text: words(&turn).to_owned(),
+        };
+        self.push(start, cue, out)
+    }
+
+    fn tool(&mut self, call: &PlacedToolCall, out: &mut dyn Write) -> io::Result<()> {
+        // Arguments and results are too long to read while the call is heard.
+        let text = format!("({})", tool_heading(call).replace("-->", "→"));
+        let start = self.of.tool_offset(call).unwrap_or(self.start).max(self.start);
+        self.push(start, Cue { voice: None, label: None, heading: String::new(), text }, out)
+    }
+
+    fn end(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        self.write_pending(None, out).map(drop)
+    }
+}
+
+impl SubtitleWriter {
+    /// Adds a cue, and writes those before it if their ends are known.
+    fn push(&mut self, start: u64, cue: Cue, out: &mut dyn Write) -> io::Result<()> {
         if self.pending.is_empty() {
             self.start = start.max(self.start);
         } else if start >= self.start + MIN_SHARE_MS * self.pending.len() as u64 {
@@ -101,12 +142,8 @@ impl Formatter for SubtitleWriter {
         } else if self.pending.len() == MAX_PENDING {
             self.start = self.write_pending(None, out)?;
         }
-        self.pending.push(turn);
+        self.pending.push(cue);
         Ok(())
-    }
-
-    fn end(&mut self, out: &mut dyn Write) -> io::Result<()> {
-        self.write_pending(None, out).map(drop)
     }
 }
 

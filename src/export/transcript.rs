@@ -3,8 +3,11 @@
 //! Words of a call are never mistaken for layout. In plain text all lines of a turn after the first are indented, in
 //! Markdown all special characters are escaped.
 
-use super::form::{CallContext, CallPosition, Formatter, clock, lines_of, name_of, words};
-use crate::domain::Turn;
+use super::form::{
+    CallContext, CallPosition, Formatter, clock, heading, kind_label, lines_of, name_of, tool_details, tool_heading,
+    words,
+};
+use crate::domain::{PlacedToolCall, Turn};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
@@ -27,7 +30,11 @@ fn one_line(text: &str) -> String {
 }
 
 /// A writer of plain text.
-pub(super) struct Text(CallContext);
+pub(super) struct Text {
+    of: CallContext,
+    /// Time of the last turn, for tool calls without a time, in milliseconds.
+    last: u64,
+}
 
 impl Text {
     pub(super) fn begin(of: CallContext, position: CallPosition, out: &mut dyn Write) -> io::Result<Self> {
@@ -40,19 +47,30 @@ impl Text {
         writeln!(out, "End: {}", end(&of))?;
         writeln!(out, "Status: {}", of.call.status.as_str())?;
         out.write_all(b"\n")?;
-        Ok(Self(of))
+        Ok(Self { of, last: 0 })
     }
 }
 
 impl Formatter for Text {
     fn turn(&mut self, turn: Turn, out: &mut dyn Write) -> io::Result<()> {
         let text = lines_of(words(&turn)).collect::<Vec<_>>().join("\n    ");
-        writeln!(out, "[{}] {}: {text}", clock(self.0.offset(&turn)), name_of(turn.speaker))
+        self.last = self.of.offset(&turn);
+        writeln!(out, "[{}] {}: {text}", clock(self.last), heading(&turn))
+    }
+
+    fn tool(&mut self, call: &PlacedToolCall, out: &mut dyn Write) -> io::Result<()> {
+        let at = self.of.tool_offset(call).unwrap_or(self.last);
+        let text = format!("[{}] {}: {}", clock(at), tool_heading(call), tool_details(call));
+        writeln!(out, "{}", text.trim_end())
     }
 }
 
 /// A writer of Markdown.
-pub(super) struct Markdown(CallContext);
+pub(super) struct Markdown {
+    of: CallContext,
+    /// Time of the last turn, for tool calls without a time, in milliseconds.
+    last: u64,
+}
 
 impl Markdown {
     pub(super) fn begin(of: CallContext, position: CallPosition, out: &mut dyn Write) -> io::Result<Self> {
@@ -64,7 +82,7 @@ impl Markdown {
         writeln!(out, "- Start: {}", of.call.call_start_time)?;
         writeln!(out, "- End: {}", end(&of))?;
         writeln!(out, "- Status: {}", escaped(of.call.status.as_str()))?;
-        Ok(Self(of))
+        Ok(Self { of, last: 0 })
     }
 }
 
@@ -72,7 +90,16 @@ impl Formatter for Markdown {
     fn turn(&mut self, turn: Turn, out: &mut dyn Write) -> io::Result<()> {
         // A backslash at the end of a line is a line break within the paragraph.
         let text = lines_of(words(&turn)).map(escaped).collect::<Vec<_>>().join("\\\n");
-        writeln!(out, "\n**{}** {} {text}", name_of(turn.speaker), clock(self.0.offset(&turn)))
+        self.last = self.of.offset(&turn);
+        let name = name_of(&turn).map(|name| format!("**{name}** ")).unwrap_or_default();
+        let kind = kind_label(&turn).map(|label| format!("*{label}* ")).unwrap_or_default();
+        writeln!(out, "\n{name}{kind}{} {text}", clock(self.last))
+    }
+
+    fn tool(&mut self, call: &PlacedToolCall, out: &mut dyn Write) -> io::Result<()> {
+        let at = self.of.tool_offset(call).unwrap_or(self.last);
+        let text = format!("\n*{}* {} {}", escaped(&tool_heading(call)), clock(at), escaped(&tool_details(call)));
+        writeln!(out, "{}", text.trim_end())
     }
 }
 

@@ -9,7 +9,7 @@
 use super::executor::reconcile_in;
 use super::job::WriteError;
 use crate::domain::reconcile::{Counts, Reconciliation, Settlement, settle};
-use crate::domain::{ConversationId, Timestamp};
+use crate::domain::{AnsweredBy, Channel, ConversationId, Timestamp};
 use crate::store::{self, Reads, Rejection, Store};
 use crate::sys::low_priority::Background;
 use crate::telemetry::metrics::METRICS;
@@ -340,29 +340,37 @@ struct ReconcilingCall {
     /// The changes to store; `None` if the call is not due, or an error.
     settlement: Result<Option<Settlement>, ReconcileError>,
     counts: Option<Counts>,
+    /// Who answered and the channel, if a new record says so.
+    reported: Option<(Option<AnsweredBy>, Option<Channel>)>,
 }
 
 impl ReconcilingCall {
     fn plan(store: &dyn Reads, id: ConversationId) -> Self {
-        let mut running = Self { id, began: Instant::now(), plans: 0, settlement: Ok(None), counts: None };
+        let mut running =
+            Self { id, began: Instant::now(), plans: 0, settlement: Ok(None), counts: None, reported: None };
         running.plan_again(store);
         running
     }
 
     fn plan_again(&mut self, store: &dyn Reads) {
         self.plans += 1;
+        let mut has_new_record = false;
         self.settlement = match store.material(&self.id) {
             Ok(None) => {
                 // The call was reconciled before the request.
                 self.counts = store.call(&self.id).ok().flatten().and_then(|call| call.report.reconciled);
                 Ok(None)
             }
-            Ok(Some(material)) => catch_unwind(AssertUnwindSafe(|| Some(settle(material, Timestamp::now()))))
-                .map_err(|_| ReconcileError::Bug),
+            Ok(Some(material)) => {
+                has_new_record = material.facts;
+                catch_unwind(AssertUnwindSafe(|| Some(settle(material, Timestamp::now()))))
+                    .map_err(|_| ReconcileError::Bug)
+            }
             Err(error) => Err(ReconcileError::Read(error)),
         };
         if let Ok(Some(settlement)) = &self.settlement {
             self.counts = settlement.counts();
+            self.reported = has_new_record.then(|| settlement.reached());
             let uncompared = settlement.uncompared();
             if uncompared > 0 {
                 let conversation_id = self.id.as_str();
@@ -377,6 +385,16 @@ impl ReconcilingCall {
                 tracing::warn!(conversation_id, "record has fewer turns than ElevenLabs counted");
             }
         }
+    }
+}
+
+impl ReconcilingCall {
+    /// Counts the new record, if there is one.
+    fn count_record(&self) {
+        let Some((answered_by, channel)) = self.reported else { return };
+        let answered_by = answered_by.unwrap_or(AnsweredBy::Unknown).as_str();
+        let channel = channel.unwrap_or(Channel::Unknown).as_str();
+        METRICS.records_reconciled_total.with_label_values(&[answered_by, channel]).inc();
     }
 }
 
@@ -407,6 +425,7 @@ fn store_all(
                         of.push((call, additions));
                     } else {
                         METRICS.reconciliation_duration_seconds.observe(call.began.elapsed().as_secs_f64());
+                        call.count_record();
                         done.push((call.id, Ok(call.counts)));
                     }
                 }

@@ -5,7 +5,7 @@
 //! "…"}`.
 
 use super::{CallFilter, Result};
-use crate::domain::{Call, ConversationId, Driver, Turn};
+use crate::domain::{Call, ConversationId, Driver, PlacedToolCall, Turn};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::io;
@@ -94,8 +94,8 @@ pub enum ArchivePart {
 /// A part of an exported transcript.
 #[derive(Debug)]
 pub enum TranscriptItem {
-    /// The call and its driver.
-    Call(Box<Call>, Option<Driver>),
+    /// The call, its driver and its tool calls in order.
+    Call(Box<Call>, Option<Driver>, Vec<PlacedToolCall>),
     /// The next turn.
     Turn(Box<Turn>),
 }
@@ -131,6 +131,12 @@ pub trait Archive: Send {
         order: super::TurnOrder,
         take: &mut dyn FnMut(TranscriptItem) -> io::Result<()>,
     ) -> Result<bool>;
+
+    /// Returns a call with its driver, or `None` if the call does not exist.
+    ///
+    /// # Errors
+    /// The database failed.
+    fn call(&self, id: &ConversationId) -> Result<Option<(Call, Option<Driver>)>>;
 
     /// Passes all stored rows of a call to `take`. Returns false if the call does not exist.
     ///

@@ -7,6 +7,8 @@ use super::{
     TurnQuery, Unfinished, UnreadEvents, Write,
 };
 use crate::domain::reconcile::Material;
+use crate::domain::result_sums::CallResultRow;
+use crate::domain::turn_metrics::CallMetrics;
 use crate::domain::{
     Call, CallStats, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, PlacedToolCall, StoredEvent, Timestamp,
     Turn,
@@ -75,6 +77,16 @@ pub trait Reads: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
+    /// Returns the names of the called tools of each call, each name once, in the order of their first calls.
+    fn tool_names(&self, ids: &[ConversationId]) -> Result<Vec<Vec<String>>> {
+        Ok(vec![Vec::new(); ids.len()])
+    }
+
+    /// Returns up to `limit` conversations that this one started as sub-agents', ordered by start.
+    fn child_calls(&self, _id: &ConversationId, _limit: usize) -> Result<Vec<Call>> {
+        Ok(Vec::new())
+    }
+
     /// Returns a driver.
     fn driver(&self, id: DriverId) -> Result<Option<Driver>>;
 
@@ -106,7 +118,17 @@ pub trait Reads: Send + Sync + 'static {
     fn dispatches(&self, query: &DispatchPageRequest) -> Result<Page<Dispatch>>;
 
     /// Passes the statistics of each selected call to `each`, in no particular order.
-    fn figures(&self, filter: &CallFilter, each: &mut dyn FnMut(&CallStats)) -> Result<()>;
+    fn figures(&self, filter: &CallFilter, each: &mut dyn FnMut(&CallStats<'_>)) -> Result<()>;
+
+    /// Passes the results of the analysis of each selected call to `each`, in no particular order.
+    fn results(&self, _filter: &CallFilter, _each: &mut dyn FnMut(CallResultRow<'_>)) -> Result<()> {
+        Ok(())
+    }
+
+    /// Passes the measurements of the turns of each selected call that has some to `each`, in no particular order.
+    fn turn_metrics(&self, _filter: &CallFilter, _each: &mut dyn FnMut(CallMetrics<'_>)) -> Result<()> {
+        Ok(())
+    }
 
     /// Returns whether a call was erased by [`Write::EraseCall`].
     fn is_erased(&self, id: &ConversationId) -> Result<bool>;

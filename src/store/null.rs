@@ -40,6 +40,7 @@ impl Reads for NullStore {
         turns(&TurnQuery) -> Option<Page<Turn>>;
         search(&SearchQuery) -> HitPage;
         tool_calls(&ConversationId) -> Vec<PlacedToolCall>;
+        child_calls(&ConversationId, usize) -> Vec<Call>;
         driver(DriverId) -> Option<Driver>;
         drivers_by_ids(&BTreeSet<DriverId>) -> Vec<Driver>;
         drivers(&DriverPageRequest) -> Page<Driver>;
@@ -49,7 +50,7 @@ impl Reads for NullStore {
         unread_events() -> UnreadEvents;
         dispatch(&ConversationId) -> Option<Dispatch>;
         dispatches(&DispatchPageRequest) -> Page<Dispatch>;
-        figures(&CallFilter, &mut dyn FnMut(&CallStats)) -> ();
+        figures(&CallFilter, &mut dyn FnMut(&CallStats<'_>)) -> ();
         is_erased(&ConversationId) -> bool;
         newest_arrival() -> Option<Timestamp>;
         old_calls(&ExpiredCallQuery) -> Vec<ExpiredCall>;

@@ -1,7 +1,9 @@
 //! Search queries and their results.
 
 use super::CallFilter;
-use crate::domain::{CallStatus, DriverId, SearchExpr, Snippet, Speaker, Timestamp, Turn, TurnKind};
+use crate::domain::{
+    AnsweredBy, CallStatus, Channel, DriverId, SearchExpr, Snippet, Speaker, Timestamp, Turn, TurnKind,
+};
 
 /// The order of search results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +72,10 @@ pub struct Hit {
     pub status: CallStatus,
     /// Start of the call.
     pub call_start_time: Timestamp,
+    /// The one who answered, if known.
+    pub answered_by: Option<AnsweredBy>,
+    /// Channel of the conversation, if known.
+    pub channel: Option<Channel>,
     /// The matching words with some context.
     pub snippet: Snippet,
 }

@@ -7,7 +7,7 @@ import tempfile
 
 import duckdb
 
-NUMBERS = {"driver_id": "BIGINT", "turn_count": "BIGINT", "duration_seconds": "DOUBLE", "agent_turns": "INTEGER",
+NUMBERS = {"driver_id": "BIGINT", "turn_count": "BIGINT", "duration_seconds": "BIGINT", "agent_turns": "INTEGER",
            "driver_turns": "INTEGER"}
 
 for path in sys.argv[1:]:
@@ -37,7 +37,7 @@ for path in sys.argv[1:]:
             rows(f'SELECT * FROM "{name}"')
         for durations in rows("SELECT duration_seconds, epoch(CAST(call_end_time AS TIMESTAMPTZ) "
                               "- CAST(call_start_time AS TIMESTAMPTZ)) FROM call_overview"):
-            assert durations[0] is None or abs(durations[0] - durations[1]) < 0.001, durations
+            assert durations[0] is None or abs(durations[0] - durations[1]) <= 0.5, durations
         for (version,) in rows("SELECT * FROM sqlite_query('hook', 'SELECT sqlite_version()')"):
             print(version)
         whole("read")

@@ -1,6 +1,7 @@
 //! Export of calls with their turns as a download, in several formats.
 
 use super::filter::{self, CallFilterParams};
+use super::transcriptions::{TurnInclude, TurnKind};
 use crate::api::error::{ApiError, Errors, ReadErrors};
 use crate::api::error_code::ErrorCode;
 use crate::api::pagination::parse_query_params;
@@ -8,7 +9,7 @@ use crate::api::streamed_body;
 use crate::api::tag::Tag;
 use crate::domain::ConversationId;
 use crate::export::ExportError;
-use crate::export::{self, ExportFormat};
+use crate::export::{self, ExportForm, ExportFormat};
 use crate::store::{Archive, CallFilter, Store};
 use crate::sys::low_priority::Background;
 use poem::http::header;
@@ -42,6 +43,9 @@ enum FormatParameter {
     Jsonl,
     /// A table with one row per turn.
     Csv,
+    /// A table with one row per call, also for calls without turns.
+    #[oai(rename = "calls-csv")]
+    CallsCsv,
     /// Plain text transcripts.
     Text,
     /// Markdown transcripts.
@@ -57,6 +61,7 @@ impl From<FormatParameter> for ExportFormat {
         match format {
             FormatParameter::Jsonl => Self::JsonLines,
             FormatParameter::Csv => Self::Csv,
+            FormatParameter::CallsCsv => Self::CallsCsv,
             FormatParameter::Text => Self::Text,
             FormatParameter::Markdown => Self::Markdown,
             FormatParameter::Vtt => Self::WebVtt,
@@ -83,7 +88,8 @@ impl ExportApi {
     async fn export_calls(
         &self,
         request: &Request,
-        /// `jsonl` (default), `csv`, `text`, `markdown`, `vtt` or `srt`; the last two require a conversation id.
+        /// `jsonl` (default), `csv`, `calls-csv`, `text`, `markdown`, `vtt` or `srt`; the last two require a
+        /// conversation id.
         format: Query<Option<FormatParameter>>,
         /// Only this call; 404 if it does not exist.
         conversation_id: Query<Option<String>>,
@@ -91,9 +97,13 @@ impl ExportApi {
         /// Only calls with this text in the conversation id, the driver's name or a message.
         #[oai(validator(min_length = 1, max_length = 200))]
         q: Query<Option<String>>,
+        /// Only turns of one of these kinds; not for `jsonl` and `calls-csv`.
+        kind: Query<Vec<TurnKind>>,
+        /// `tools`: include tool calls between the turns. `jsonl` always has them, `calls-csv` has none.
+        include: Query<Option<TurnInclude>>,
     ) -> Result<Export, Errors<ReadErrors>> {
-        let names = CallFilterParams::names_with(&["format", "conversation_id", "q"]);
-        parse_query_params(request, &names, &CallFilterParams::REPEATABLE)?;
+        let names = CallFilterParams::names_with(&["format", "conversation_id", "q", "kind", "include"]);
+        parse_query_params(request, &names, &CallFilterParams::repeatable_with(&["kind"]))?;
         let format = ExportFormat::from(format.0.unwrap_or(FormatParameter::Jsonl));
         // An export may be the only copy, so it leaves out nothing by default.
         let filter = CallFilter {
@@ -105,6 +115,9 @@ impl ExportApi {
             let rule = format!("is required for {}, because its times are relative to a call's start", format.name());
             return Err(ApiError::field("conversation_id", rule).into());
         }
+        let form =
+            ExportForm { format, kinds: kind.0.into_iter().map(Into::into).collect(), with_tools: include.0.is_some() };
+        check_parts(&form)?;
         let name = file_name(filter.conversation_id.as_ref(), format);
         let busy = || {
             ApiError::Unavailable(
@@ -129,7 +142,7 @@ impl ExportApi {
         let (archive, filter) = opened.await.map_err(|error| ApiError::Internal(error.to_string()))??;
         let body = streamed_body::body("export", permit, move |outlet| {
             let mut throttle = Background::begin();
-            match export::export(&*archive, &filter, format, outlet, &mut |_| throttle.pause()) {
+            match export::export(&*archive, &filter, &form, outlet, &mut |_| throttle.pause()) {
                 Ok(_) => Ok(()),
                 Err(ExportError::Write(error)) => Err(error),
                 Err(ExportError::Store(error)) => Err(io::Error::other(error)),
@@ -141,6 +154,18 @@ impl ExportApi {
 
 fn open(store: &dyn Store) -> Result<Box<dyn Archive>, ApiError> {
     store.archive()?.ok_or_else(|| ApiError::Internal("the store has no archive to export".to_owned()))
+}
+
+/// Checks that the format can leave out or include what was asked for.
+fn check_parts(form: &ExportForm) -> Result<(), ApiError> {
+    let name = form.format.name();
+    if !form.kinds.is_empty() && !form.format.has_kinds() {
+        return Err(ApiError::field("kind", format!("cannot be combined with format={name}")));
+    }
+    if form.with_tools && !form.format.has_tools() {
+        return Err(ApiError::field("include", format!("cannot be combined with format={name}")));
+    }
+    Ok(())
 }
 
 fn file_name(id: Option<&ConversationId>, format: ExportFormat) -> String {
@@ -175,13 +200,16 @@ impl ApiResponse for Export {
             deprecated: false,
             schema: String::schema_ref(),
         };
-        let content = ExportFormat::ALL
-            .map(|format| MetaMediaType { content_type: format.media_type(), schema: Binary::<Vec<u8>>::schema_ref() });
+        let mut types = ExportFormat::ALL.map(ExportFormat::media_type).to_vec();
+        types.dedup();
+        let content = types
+            .into_iter()
+            .map(|content_type| MetaMediaType { content_type, schema: Binary::<Vec<u8>>::schema_ref() });
         let calls = MetaResponse {
             description: "Exported calls.",
             status: Some(200),
             status_range: None,
-            content: content.into(),
+            content: content.collect(),
             headers: vec![name],
         };
         MetaResponses { responses: vec![calls] }

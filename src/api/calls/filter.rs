@@ -125,6 +125,11 @@ impl CallFilterParams {
         [NAMES, own].concat()
     }
 
+    /// Returns the names of the parameters, of these and of an operation's own, that may be repeated.
+    pub(in crate::api) fn repeatable_with(own: &[&'static str]) -> Vec<&'static str> {
+        [&Self::REPEATABLE, own].concat()
+    }
+
     /// Validates the values. `include_children` is the default of the parameter with that name.
     ///
     /// # Errors

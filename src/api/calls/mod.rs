@@ -9,6 +9,9 @@ pub(super) mod schema;
 pub(super) mod search;
 mod speaker;
 pub(super) mod stats;
+mod stats_details;
+pub(super) mod tool_calls;
 pub(super) mod transcriptions;
+mod understood;
 
 pub use events::encode_event;

@@ -1,7 +1,7 @@
 //! Calls: list, read, change and erase.
 
 use super::filter::{self, CallFilterParams};
-use super::schema::{Call, CallStatus, example_instant};
+use super::schema::{Call, CallStatus, MAX_CHILDREN, example_instant};
 use crate::api::body::{JsonBody, JsonOk};
 use crate::api::date_time::DateTime;
 use crate::api::error::{ApiError, ChangeErrors, Errors, ListErrors, ReadErrors};
@@ -156,7 +156,7 @@ impl CallsApi {
         let make = move |store: &dyn Reads| {
             let has_audio = recording.is_some_and(|file| file.is_file());
             let call = store.call(&id)?.ok_or_else(|| call_not_found(id.as_str()))?;
-            Ok(Call::with_audio(call, has_audio))
+            Ok(Call::single(call, has_audio, store.child_calls(&id, MAX_CHILDREN)?))
         };
         Ok(self.reader.answer(request, Depth::Quick, make).await?)
     }

@@ -1,6 +1,7 @@
 //! The API's representation of a call.
 
 use super::speaker::Speaker;
+use super::understood::{AnsweredBySource, EndReason, from_domain};
 use crate::api::date_time::DateTime;
 use crate::domain::{self, DriverId, Timestamp};
 use poem_openapi::types::{Any, Example};
@@ -269,7 +270,7 @@ pub(in crate::api) struct Call {
     /// Evidence for a driver other than `driver_id`, in words; null without a conflict.
     #[oai(nullable)]
     driver_conflict: Option<String>,
-    /// Duration of the call, from ElevenLabs.
+    /// Duration of the call, in whole seconds: from ElevenLabs, else from start to end; null if not known.
     #[oai(nullable)]
     duration_seconds: Option<i64>,
     /// ElevenLabs' id of the agent.
@@ -328,10 +329,73 @@ pub(in crate::api) struct Call {
     created_at: DateTime,
     /// Time of the last change of the call or of its set of turns.
     updated_at: DateTime,
+    #[oai(nullable)]
+    answered_by: Option<AnsweredBy>,
+    #[oai(nullable)]
+    answered_by_source: Option<AnsweredBySource>,
+    /// Sources that name another one who answered, such as `amd: voicemail`; null without a conflict.
+    #[oai(nullable)]
+    answered_by_conflict: Option<String>,
+    #[oai(nullable)]
+    channel: Option<Channel>,
+    /// Conversation that started this one as a sub-agent's.
+    #[oai(nullable)]
+    parent_conversation_id: Option<String>,
+    /// Environment of the agent, such as `production`.
+    #[oai(nullable)]
+    environment: Option<String>,
+    /// ElevenLabs' id of the agent's branch.
+    #[oai(nullable)]
+    branch_id: Option<String>,
+    /// ElevenLabs' id of the agent's version.
+    #[oai(nullable)]
+    version_id: Option<String>,
+    /// Id of the call at the telephone provider.
+    #[oai(nullable)]
+    call_sid: Option<String>,
+    /// Phone number of the agent.
+    #[oai(nullable)]
+    agent_number: Option<String>,
+    /// Name of the agent.
+    #[oai(nullable)]
+    agent_name: Option<String>,
+    /// Cost, in US dollars.
+    #[oai(nullable)]
+    cost_usd: Option<f64>,
+    /// Time in the queue before the talk, in seconds; not part of the duration.
+    #[oai(nullable)]
+    queue_wait_seconds: Option<f64>,
+    /// Time at which the call was accepted, after ringing and queueing.
+    #[oai(nullable)]
+    accepted_time: Option<DateTime>,
+    /// Campaign of the batch of calls.
+    #[oai(nullable)]
+    campaign: Option<String>,
+    /// Ids of ElevenLabs' tags; empty without any.
+    tags: Vec<String>,
+    /// Product of ElevenLabs, such as `agents`.
+    #[oai(nullable)]
+    conversation_product: Option<String>,
+    /// ElevenLabs' sentiment of the call.
+    #[oai(nullable)]
+    sentiment: Option<String>,
+    /// True if the transcript has as many turns as ElevenLabs counted, false if it has fewer; null if not known.
+    #[oai(nullable)]
+    record_complete: Option<bool>,
+    /// Source of the conversation, in ElevenLabs' words, such as `twilio`.
+    #[oai(nullable)]
+    initiation_source: Option<String>,
+    #[oai(nullable)]
+    end_reason: Option<EndReason>,
+    /// Conversations that this one started as sub-agents', the first 100 by start. Only if a single call is requested.
+    #[oai(skip_serializing_if_is_none)]
+    child_conversations: Option<Vec<ChildConversation>>,
 }
 
 impl From<domain::Call> for Call {
     fn from(call: domain::Call) -> Self {
+        let end_reason = call.end_reason();
+        let duration_seconds = call.duration_seconds();
         let report = call.report;
         Self {
             id: call.id,
@@ -347,7 +411,7 @@ impl From<domain::Call> for Call {
             last_message: call.last_message.map(Into::into),
             driver_source: report.driver_source.map(Into::into),
             driver_conflict: report.driver_conflict,
-            duration_seconds: report.duration_seconds,
+            duration_seconds,
             agent_id: report.agent_id,
             user_id: report.user_id,
             direction: report.direction.map(Into::into),
@@ -368,11 +432,39 @@ impl From<domain::Call> for Call {
             has_audio: None,
             created_at: DateTime(call.created_at),
             updated_at: DateTime(call.updated_at),
+            answered_by: report.answered_by.map(Into::into),
+            answered_by_source: report.answered_by_source.map(Into::into),
+            answered_by_conflict: report.answered_by_conflict,
+            channel: report.channel.map(Into::into),
+            parent_conversation_id: report.parent_conversation_id.map(|id| id.as_str().to_owned()),
+            environment: report.environment,
+            branch_id: report.branch_id,
+            version_id: report.version_id,
+            call_sid: report.call_sid,
+            agent_number: report.agent_number,
+            agent_name: report.agent_name,
+            cost_usd: report.cost_usd.map(domain::Finite::get),
+            queue_wait_seconds: report.queue_wait_seconds.map(domain::Finite::get),
+            accepted_time: report.accepted_time.map(DateTime),
+            campaign: report.campaign,
+            tags: report.tags,
+            conversation_product: report.conversation_product,
+            sentiment: report.sentiment,
+            record_complete: report.record_complete,
+            initiation_source: report.initiation_source,
+            end_reason: end_reason.map(Into::into),
+            child_conversations: None,
         }
     }
 }
 
 impl Call {
+    /// Returns a single call, with the conversations that it started.
+    pub(in crate::api) fn single(call: domain::Call, has_audio: bool, children: Vec<domain::Call>) -> Self {
+        let children = children.into_iter().map(Into::into).collect();
+        Self { child_conversations: Some(children), ..Self::with_audio(call, has_audio) }
+    }
+
     /// Returns the call with `has_audio`.
     pub(in crate::api) fn with_audio(call: domain::Call, has_audio: bool) -> Self {
         Self { has_audio: Some(has_audio), ..call.into() }
@@ -425,6 +517,96 @@ impl Example for Call {
             has_audio: None,
             created_at: example_instant("2026-09-28T12:00:02.114207Z"),
             updated_at: example_instant("2026-09-28T12:02:41.903518Z"),
+            answered_by: Some(AnsweredBy::Human),
+            answered_by_source: Some(AnsweredBySource::CallResult),
+            answered_by_conflict: None,
+            channel: Some(Channel::Phone),
+            parent_conversation_id: None,
+            environment: Some("production".to_owned()),
+            branch_id: None,
+            version_id: None,
+            call_sid: Some("CA5d1f0a6d9be74c4f8c1d2e3f4a5b6c7d".to_owned()),
+            agent_number: Some("+15550100001".to_owned()),
+            agent_name: Some("Reefer checks".to_owned()),
+            cost_usd: Some(0.094),
+            queue_wait_seconds: None,
+            accepted_time: Some(example_instant("2026-09-28T12:00:01Z")),
+            campaign: None,
+            tags: vec!["tag_reefer".to_owned()],
+            conversation_product: Some("agents".to_owned()),
+            sentiment: None,
+            record_complete: Some(true),
+            initiation_source: Some("twilio".to_owned()),
+            end_reason: Some(EndReason::HungUp),
+            child_conversations: None,
         }
     }
+}
+
+/// Maximum number of conversations in a call's response.
+pub(in crate::api) const MAX_CHILDREN: usize = 100;
+
+/// A conversation that a sub-agent held for another one.
+#[derive(Debug, Object)]
+#[oai(example)]
+pub(in crate::api) struct ChildConversation {
+    /// ElevenLabs' id of the conversation.
+    conversation_id: String,
+    status: CallStatus,
+    /// Start of the conversation.
+    call_start_time: DateTime,
+    /// End of the conversation; null if not known.
+    #[oai(nullable)]
+    call_end_time: Option<DateTime>,
+    /// Duration, in whole seconds: from ElevenLabs, else from start to end; null if not known.
+    #[oai(nullable)]
+    duration_seconds: Option<i64>,
+    /// Number of stored turns.
+    turn_count: i64,
+    /// ElevenLabs' id of the agent.
+    #[oai(nullable)]
+    agent_id: Option<String>,
+    /// Name of the agent.
+    #[oai(nullable)]
+    agent_name: Option<String>,
+    /// Title, from ElevenLabs.
+    #[oai(nullable)]
+    title: Option<String>,
+}
+
+impl From<domain::Call> for ChildConversation {
+    fn from(call: domain::Call) -> Self {
+        Self {
+            duration_seconds: call.duration_seconds(),
+            conversation_id: call.conversation_id.as_str().to_owned(),
+            status: call.status.into(),
+            call_start_time: DateTime(call.call_start_time),
+            call_end_time: call.call_end_time.map(DateTime),
+            turn_count: call.turn_count,
+            agent_id: call.report.agent_id,
+            agent_name: call.report.agent_name,
+            title: call.report.title,
+        }
+    }
+}
+
+impl Example for ChildConversation {
+    fn example() -> Self {
+        Self {
+            conversation_id: "conv_5501kaj5a2w8f0m7c3d9h1t6q4xz".to_owned(),
+            status: CallStatus::Completed,
+            call_start_time: example_instant("2026-09-28T12:01:10Z"),
+            call_end_time: Some(example_instant("2026-09-28T12:01:41Z")),
+            duration_seconds: Some(31),
+            turn_count: 4,
+            agent_id: Some("agent_7701k9d2m4x0q8w6e5r3t1y9u7io".to_owned()),
+            agent_name: Some("Dock appointments".to_owned()),
+            title: Some("Looks up a dock time".to_owned()),
+        }
+    }
+}
+
+from_domain! {
+    AnsweredBy { Human, Voicemail, Fax, Busy, NoAnswer, Failed, Unknown }
+    Channel { Phone, Web, Sms, Whatsapp, Text, Unknown }
 }

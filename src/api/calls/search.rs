@@ -1,7 +1,7 @@
 //! Full-text search over all turns.
 
 use super::filter::{self, CallFilterParams};
-use super::schema::{CallStatus, example_instant};
+use super::schema::{AnsweredBy, CallStatus, Channel, example_instant};
 use super::speaker::Speaker;
 use super::transcriptions::{Transcription, TurnKind};
 use crate::api::date_time::DateTime;
@@ -50,6 +50,10 @@ struct SearchHit {
     call_start_time: DateTime,
     /// HTML: an excerpt with the found words between `<mark>` and `</mark>`; everything else is escaped.
     snippet: String,
+    #[oai(nullable)]
+    answered_by: Option<AnsweredBy>,
+    #[oai(nullable)]
+    channel: Option<Channel>,
 }
 
 impl From<store::Hit> for SearchHit {
@@ -61,6 +65,8 @@ impl From<store::Hit> for SearchHit {
             status: hit.status.into(),
             call_start_time: DateTime(hit.call_start_time),
             snippet: hit.snippet.html(),
+            answered_by: hit.answered_by.map(Into::into),
+            channel: hit.channel.map(Into::into),
         }
     }
 }
@@ -75,6 +81,8 @@ impl Example for SearchHit {
             call_start_time: example_instant("2026-09-28T12:00:00Z"),
             snippet: "Yeah, I&#39;m parked at the Joliet terminal. The <mark>reefer</mark> reads forty five degrees."
                 .to_owned(),
+            answered_by: Some(AnsweredBy::Human),
+            channel: Some(Channel::Phone),
         }
     }
 }

@@ -3,6 +3,8 @@
 use super::operations::call_not_found;
 use super::schema::example_instant;
 use super::speaker::Speaker;
+use super::tool_calls::{ToolCallObject, tool_calls_of_page};
+use super::understood::{SaidBy, from_domain};
 use crate::api::date_time::DateTime;
 use crate::api::error::{Errors, ReadErrors};
 use crate::api::pagination::{ListQuery, default_limit};
@@ -12,8 +14,9 @@ use crate::domain::{self, Timestamp};
 use crate::store::{Reads, TurnKey, TurnOrder, TurnQuery};
 use poem::Request;
 use poem_openapi::param::{Path, Query};
-use poem_openapi::types::Example;
+use poem_openapi::types::{Any, Example};
 use poem_openapi::{Enum, Object, OpenApi};
+use serde_json::Value;
 
 pub(in crate::api) struct TranscriptionsApi {
     pub(in crate::api) reader: Reader,
@@ -126,10 +129,16 @@ pub(in crate::api) struct Transcription {
     /// turn.
     #[oai(nullable)]
     in_record: Option<bool>,
+    kind: TurnKind,
+    /// ElevenLabs' measurements of the agent's turn, in seconds by name; null if there are none.
+    #[oai(nullable)]
+    metrics: Option<Any<Value>>,
+    said_by: SaidBy,
 }
 
 impl From<domain::Turn> for Transcription {
     fn from(turn: domain::Turn) -> Self {
+        let said_by = turn.said_by().into();
         Self {
             id: turn.id,
             conversation_id: turn.conversation_id.as_str().to_owned(),
@@ -145,6 +154,9 @@ impl From<domain::Turn> for Transcription {
             superseded_by: turn.superseded_by,
             record_time: turn.record_time.map(DateTime),
             in_record: turn.in_record,
+            kind: turn.kind.into(),
+            metrics: turn.metrics.and_then(|text| serde_json::from_str(&text).ok()).map(Any),
+            said_by,
         }
     }
 }
@@ -166,6 +178,9 @@ impl Example for Transcription {
             superseded_by: None,
             record_time: Some(example_instant("2026-09-28T12:00:04Z")),
             in_record: Some(true),
+            kind: TurnKind::Speech,
+            metrics: None,
+            said_by: SaidBy::Driver,
         }
     }
 }
@@ -184,11 +199,23 @@ struct TranscriptionPage {
     /// Number of all turns that match; only with `include_total=true`.
     #[oai(skip_serializing_if_is_none)]
     total: Option<u64>,
+    /// Tool calls after this page's turns, and those before the first turn of the transcript; only with
+    /// `include=tools`.
+    #[oai(skip_serializing_if_is_none)]
+    tool_calls: Option<Vec<ToolCallObject>>,
+}
+
+/// More to return with a call's turns.
+#[derive(Debug, Clone, Copy, Enum)]
+#[oai(rename_all = "snake_case")]
+pub(super) enum TurnInclude {
+    /// Tool calls between the turns.
+    Tools,
 }
 
 impl Example for TranscriptionPage {
     fn example() -> Self {
-        Self { data: vec![Transcription::example()], next_cursor: None, has_more: false, total: None }
+        Self { data: vec![Transcription::example()], next_cursor: None, has_more: false, total: None, tool_calls: None }
     }
 }
 
@@ -218,8 +245,10 @@ impl TranscriptionsApi {
         /// Return the number of all turns that match.
         #[oai(default)]
         include_total: Query<bool>,
+        /// `tools`: also return the tool calls between this page's turns.
+        include: Query<Option<TurnInclude>>,
     ) -> Result<Answer<TranscriptionPage>, Errors<ReadErrors>> {
-        let list = ListQuery::strict(request, &["after_sequence", "order"], &[])?;
+        let list = ListQuery::strict(request, &["after_sequence", "order", "include"], &[])?;
         let query = TurnQuery {
             conversation_id: crate::api::path_params::conversation_id(&conversation_id.0)?,
             after_sequence: after_sequence.0.unwrap_or(0),
@@ -251,13 +280,26 @@ impl TranscriptionsApi {
                 let position = turn.place.map_or(String::new(), |position| position.to_string());
                 list.encode_cursor(format_args!("{position} {} {}", turn.timestamp, turn.sequence_number))
             });
+            let tool_calls = match include.0 {
+                None => None,
+                Some(TurnInclude::Tools) => {
+                    let is_only_page = query.after.is_none() && query.after_sequence == 0 && !page.has_more;
+                    let calls = store.tool_calls(&query.conversation_id)?;
+                    Some(tool_calls_of_page(calls, &page.rows, is_only_page))
+                }
+            };
             Ok(TranscriptionPage {
                 data: page.rows.into_iter().map(Into::into).collect(),
                 next_cursor,
                 has_more: page.has_more,
                 total: page.total,
+                tool_calls,
             })
         };
         Ok(self.reader.answer(request, depth, make).await?)
     }
+}
+
+from_domain! {
+    TurnKind { Speech, Silence, Backchannel, Keypad, Text, Context }
 }

@@ -1,7 +1,7 @@
 //! A conversation in ElevenLabs' form, from its record or from the stored turns.
 
 use crate::domain::repair;
-use crate::domain::{self, Speaker, Timestamp, Turn};
+use crate::domain::{self, PlacedToolCall, Speaker, Timestamp, ToolPurpose, Turn, TurnKind};
 use poem_openapi::Enum;
 use poem_openapi::types::{ParseFromJSON as _, ToJSON as _};
 use serde_json::{Value, json};
@@ -168,7 +168,12 @@ pub(in crate::api) fn has_known_turns(data: &Value) -> bool {
 }
 
 /// Returns a conversation that is built from the stored turns.
-pub(in crate::api) fn partial_conversation(call: &domain::Call, turns: &[Turn], has_audio: bool) -> Value {
+pub(in crate::api) fn partial_conversation(
+    call: &domain::Call,
+    turns: &[Turn],
+    tools: &[PlacedToolCall],
+    has_audio: bool,
+) -> Value {
     let transcript: Vec<_> = turns
         .iter()
         .map(|turn| {
@@ -181,6 +186,11 @@ pub(in crate::api) fn partial_conversation(call: &domain::Call, turns: &[Turn], 
                 "message": turn.final_text.as_ref().unwrap_or(&turn.message).as_str(),
                 "time_in_call_secs": call.offset_micros(turn) / 1_000_000,
                 "interrupted": turn.interrupted.unwrap_or(false),
+                "ignored_as_backchannel": turn.kind == TurnKind::Backchannel,
+                "source_medium": source_medium(turn),
+                "conversation_turn_metrics": turn_metrics(turn),
+                "tool_calls": tools_after(tools, turn).map(tool_call).collect::<Vec<_>>(),
+                "tool_results": tools_after(tools, turn).filter_map(tool_result).collect::<Vec<_>>(),
             })
         })
         .collect();
@@ -192,15 +202,85 @@ pub(in crate::api) fn partial_conversation(call: &domain::Call, turns: &[Turn], 
         "transcript": transcript,
         "metadata": {
             "start_time_unix_secs": seconds(call.call_start_time),
+            "accepted_time_unix_secs": call.report.accepted_time.map(seconds),
             "call_duration_secs": duration(call),
+            "cost": call.report.cost,
+            "cost_fiat": call.report.cost_usd,
+            "main_language": call.report.main_language,
             "termination_reason": call.report.termination_reason,
+            "conversation_initiation_source": call.report.initiation_source,
         },
+        "agent_name": call.report.agent_name,
+        "branch_id": call.report.branch_id,
+        "version_id": call.report.version_id,
+        "environment": call.report.environment,
+        "conversation_product": call.report.conversation_product,
+        "tag_ids": call.report.tags,
         "analysis": null,
         "has_audio": has_audio,
         "has_user_audio": false,
         "has_response_audio": false,
         "has_auxiliary_audio": false,
     })
+}
+
+/// Returns the medium of a turn of the driver, in ElevenLabs' words.
+fn source_medium(turn: &Turn) -> Option<&'static str> {
+    match (turn.speaker, turn.kind) {
+        (Speaker::Agent, _) => None,
+        (Speaker::Driver, TurnKind::Keypad) => Some("dtmf"),
+        (Speaker::Driver, TurnKind::Text) => Some("text"),
+        (Speaker::Driver, _) => Some("audio"),
+    }
+}
+
+/// Returns the measurements of a turn in ElevenLabs' form.
+fn turn_metrics(turn: &Turn) -> Option<Value> {
+    let by_name: serde_json::Map<String, Value> = serde_json::from_str(turn.metrics.as_ref()?).ok()?;
+    let metrics = by_name
+        .into_iter()
+        .filter(|(_, seconds)| seconds.is_number())
+        .map(|(name, seconds)| (name, json!({ "elapsed_time": seconds })));
+    Some(json!({ "metrics": metrics.collect::<serde_json::Map<_, _>>() }))
+}
+
+/// Returns the tool calls that belong to a turn: those after it, and those before all turns to the first one.
+fn tools_after<'a>(tools: &'a [PlacedToolCall], turn: &Turn) -> impl Iterator<Item = &'a PlacedToolCall> {
+    let place = turn.place;
+    tools
+        .iter()
+        .filter(|tool| tool.call.purpose != ToolPurpose::Guardrail)
+        .filter(move |tool| place == Some(tool.after_place.max(1)))
+}
+
+fn tool_call(placed: &PlacedToolCall) -> Value {
+    let call = &placed.call;
+    json!({
+        "type": call.tool_type,
+        "request_id": call.request_id.as_deref().unwrap_or_default(),
+        "tool_name": call.name,
+        "params_as_json": call.arguments.as_deref().unwrap_or_default(),
+        "tool_has_been_called": true,
+    })
+}
+
+/// Returns the result of a tool call, if there is one.
+fn tool_result(placed: &PlacedToolCall) -> Option<Value> {
+    let call = &placed.call;
+    let is_error = call.is_error?;
+    #[expect(clippy::cast_precision_loss, reason = "no tool takes 2^52 ms")]
+    let latency = call.latency_ms.map(|milliseconds| milliseconds as f64 / 1000.0);
+    // The SDKs have other models for the results of system tools and workflows, with required fields of their own.
+    let tool_type = call.tool_type.as_deref().filter(|name| matches!(*name, "client" | "webhook" | "mcp"));
+    Some(json!({
+        "type": tool_type,
+        "request_id": call.request_id.as_deref().unwrap_or_default(),
+        "tool_name": call.name,
+        "result_value": call.result.as_deref().unwrap_or_default(),
+        "is_error": is_error,
+        "tool_has_been_called": true,
+        "tool_latency_secs": latency,
+    }))
 }
 
 fn status(call: &domain::Call) -> Value {

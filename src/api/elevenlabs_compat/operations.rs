@@ -69,6 +69,28 @@ struct ConversationListed {
     main_language: Option<String>,
     #[oai(nullable)]
     direction: Option<Direction>,
+    /// Name of the agent.
+    #[oai(nullable)]
+    agent_name: Option<String>,
+    /// ElevenLabs' id of the agent's branch.
+    #[oai(nullable)]
+    branch_id: Option<String>,
+    /// ElevenLabs' id of the agent's version.
+    #[oai(nullable)]
+    version_id: Option<String>,
+    /// Cost, in ElevenLabs credits.
+    #[oai(nullable)]
+    cost: Option<i64>,
+    /// Cost, in US dollars.
+    #[oai(nullable)]
+    cost_fiat: Option<f64>,
+    /// Source of the conversation, such as `twilio`.
+    #[oai(nullable)]
+    conversation_initiation_source: Option<String>,
+    /// Names of the tools that were called, each once, in the order of their first calls.
+    tool_names: Vec<String>,
+    /// Ids of ElevenLabs' tags.
+    tag_ids: Vec<String>,
 }
 
 impl From<domain::Call> for ConversationListed {
@@ -86,6 +108,14 @@ impl From<domain::Call> for ConversationListed {
             termination_reason: call.report.termination_reason,
             main_language: call.report.main_language,
             direction: call.report.direction.map(Into::into),
+            agent_name: call.report.agent_name,
+            branch_id: call.report.branch_id,
+            version_id: call.report.version_id,
+            cost: call.report.cost,
+            cost_fiat: call.report.cost_usd.map(domain::Finite::get),
+            conversation_initiation_source: call.report.initiation_source,
+            tool_names: Vec::new(),
+            tag_ids: call.report.tags,
         }
     }
 }
@@ -105,6 +135,14 @@ impl Example for ConversationListed {
             termination_reason: Some("Call ended by remote party".to_owned()),
             main_language: Some("en".to_owned()),
             direction: Some(Direction::Outbound),
+            agent_name: Some("Reefer checks".to_owned()),
+            branch_id: None,
+            version_id: None,
+            cost: Some(296),
+            cost_fiat: Some(0.094),
+            conversation_initiation_source: Some("twilio".to_owned()),
+            tool_names: vec!["reefer_set_point".to_owned()],
+            tag_ids: Vec::new(),
         }
     }
 }
@@ -256,8 +294,11 @@ impl ElevenLabsApi {
             let cut_at = page.rows.last().filter(|_| page.has_more);
             let next_cursor =
                 cut_at.map(|call| list.encode_cursor(format_args!("{} {}", call.call_start_time, call.id)));
+            let ids: Vec<_> = page.rows.iter().map(|call| call.conversation_id.clone()).collect();
+            let mut tool_names = store.tool_names(&ids)?.into_iter();
             let listed = |call: domain::Call| {
                 let mut listed = ConversationListed::from(call);
+                listed.tool_names = tool_names.next().unwrap_or_default();
                 listed.transcript_summary.take_if(|_| summary_mode.0 == Some(SummaryMode::Exclude));
                 listed
             };
@@ -312,7 +353,9 @@ impl ElevenLabsApi {
                 let rule = "has too many turns for one response; use /api/v1/calls/{conversation_id}/transcriptions";
                 return Err(ApiError::field("conversation_id", rule));
             }
-            let mut known = partial_conversation(&call, &turns.map_or(Vec::new(), |page| page.rows), has_audio);
+            let turns = turns.map_or(Vec::new(), |page| page.rows);
+            let tools = store.tool_calls(&call.conversation_id)?;
+            let mut known = partial_conversation(&call, &turns, &tools, has_audio);
             if let Some(mut data) = recorded {
                 data["transcript"] = known["transcript"].take();
                 known = data;

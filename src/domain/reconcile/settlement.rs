@@ -7,8 +7,8 @@
 use super::Counts;
 use super::plan::{Origin, Plan, Records, TurnPlacement, TurnRow, plan};
 use crate::domain::{
-    Answer, CallDetails, CallResult, CallStatus, ConversationId, DriverClaims, Entry, Facts, History, MergedRecord,
-    Message, PlacedToolCall, Record, Source, Speaker, Timestamp, ToolCall, TurnKind,
+    Answer, AnsweredBy, CallDetails, CallResult, CallStatus, Channel, ConversationId, DriverClaims, Entry, Facts,
+    History, MergedRecord, Message, PlacedToolCall, Record, Source, Speaker, Timestamp, ToolCall, TurnKind,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -278,6 +278,11 @@ impl Settlement {
     /// Returns the number of turns that could not be compared with the whole record.
     pub fn uncompared(&self) -> i64 {
         self.whole.as_ref().map_or(0, |whole| whole.uncompared)
+    }
+
+    /// Returns who answered and by which channel, as far as known.
+    pub fn reached(&self) -> (Option<AnsweredBy>, Option<Channel>) {
+        self.whole.as_ref().map_or((None, None), |whole| (whole.answer.by, whole.details.channel))
     }
 
     /// Returns whether a new record has fewer turns than ElevenLabs counted.

@@ -6,11 +6,12 @@
 //! over many calls then read one short row per call instead of its turns.
 
 use super::call_filter::Conditions;
+use super::call_results::{self, text};
 use super::error::Context as _;
 use super::statement::Statements as _;
-use crate::domain::{CallStats, ReconcileCounts, SpeakerStats, TalkTime};
+use crate::domain::{AnsweredBy, CallOutcome, CallStats, Channel, Direction, ReconcileCounts, SpeakerStats, TalkTime};
 use crate::store::{CallFilter, Result};
-use rusqlite::types::ValueRef;
+use rusqlite::types::{FromSqlError, ValueRef};
 use rusqlite::{Connection, Row, Transaction, params_from_iter};
 
 const CONTEXT: &str = "computing a call's statistics";
@@ -66,15 +67,17 @@ pub(super) fn refresh(transaction: &Transaction<'_>, after: i64) -> Result<()> {
                     talk!(),
                     ") t WHERE c.conversation_id = ?1"
                 ),
-                [conversation_id],
+                [&conversation_id],
             )
             .context(CONTEXT)?;
+        call_results::refresh_metrics(transaction, &conversation_id)?;
     }
     Ok(())
 }
 
 /// Deletes the statistics of a call whose turns were reordered, so that [`refresh`] computes them again.
 pub(super) fn invalidate(transaction: &Transaction<'_>, call_id: i64) -> Result<()> {
+    call_results::invalidate_metrics(transaction, call_id)?;
     transaction.execute_cached("DELETE FROM call_figures WHERE call_id = ?1", [call_id]).map(drop).context(CONTEXT)
 }
 
@@ -82,14 +85,18 @@ pub(super) fn invalidate(transaction: &Transaction<'_>, call_id: i64) -> Result<
 pub(super) fn for_each_call(
     connection: &mut Connection,
     filter: &CallFilter,
-    each: &mut dyn FnMut(&CallStats),
+    each: &mut dyn FnMut(&CallStats<'_>),
 ) -> Result<()> {
     const CONTEXT: &str = "reading call statistics";
     const COLUMNS: &str = "SELECT unixepoch(c.call_start_time), c.status, c.driver_id, \
-            ifnull(c.duration_seconds, (julianday(c.call_end_time) - julianday(c.call_start_time)) * 86400.0), \
+            ifnull(c.duration_seconds, CAST(round(unixepoch(substr(c.call_end_time, 1, 19)) \
+                - unixepoch(substr(c.call_start_time, 1, 19)) \
+                + (CAST(substr(c.call_end_time, 21, 6) AS INTEGER) - CAST(substr(c.call_start_time, 21, 6) AS INTEGER)) \
+                    / 1e6) AS INTEGER)), \
             c.turn_count, c.id, f.agent_turns, f.driver_turns, f.agent_characters, f.driver_characters, \
             f.agent_seconds, f.driver_seconds, f.silence_seconds, \
-            c.live_only, c.matched, c.added, c.corrected, c.repeated";
+            c.live_only, c.matched, c.added, c.corrected, c.repeated, \
+            c.answered_by, c.outcome, c.channel, c.direction, c.agent_id, c.termination_reason = 'inactivity'";
     const FIGURES: &str = "LEFT JOIN call_figures f ON f.call_id = c.id AND f.turn_count = c.turn_count";
     let snapshot = connection.transaction().context(CONTEXT)?;
     let wanted = Conditions::of_calls(filter);
@@ -116,7 +123,7 @@ pub(super) fn for_each_call(
     Ok(())
 }
 
-fn call_stats(row: &Row<'_>) -> rusqlite::Result<CallStats> {
+fn call_stats<'a>(row: &'a Row<'_>) -> rusqlite::Result<CallStats<'a>> {
     let kept = row.get_ref(6)? != ValueRef::Null;
     let recorded = row.get_ref(14)? != ValueRef::Null;
     let counts = || {
@@ -135,7 +142,18 @@ fn call_stats(row: &Row<'_>) -> rusqlite::Result<CallStats> {
         duration_seconds: row.get(3)?,
         talk: if kept { talk(row, 6)? } else { TalkTime::default() },
         reconciled: if recorded { Some(counts()?) } else { None },
+        answered_by: known(row, 18, AnsweredBy::from_stored)?,
+        outcome: known(row, 19, CallOutcome::from_stored)?,
+        channel: known(row, 20, Channel::from_stored)?,
+        direction: known(row, 21, Direction::from_stored)?,
+        agent_id: text(row, 22)?,
+        given_up: row.get::<_, Option<bool>>(23)?.unwrap_or(false),
     })
+}
+
+/// Reads an enumeration, which is NULL if it is not known.
+fn known<T>(row: &Row<'_>, column: usize, parse: fn(&str) -> Option<T>) -> rusqlite::Result<Option<T>> {
+    text(row, column)?.map(|text| parse(text).ok_or(FromSqlError::InvalidType.into())).transpose()
 }
 
 /// Reads the columns of [`talk!`], starting at `from`.

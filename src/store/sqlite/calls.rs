@@ -23,6 +23,20 @@ pub(super) fn get(connection: &Connection, id: &ConversationId) -> Result<Option
         .context("reading a call")
 }
 
+/// Returns up to `limit` conversations that this one started, ordered by start.
+pub(super) fn children(connection: &Connection, id: &ConversationId, limit: usize) -> Result<Vec<Call>> {
+    connection
+        .fetch_all(
+            &format!(
+                "SELECT {CALL} FROM {CALLS} WHERE c.parent_conversation_id = ?1 \
+                 ORDER BY c.call_start_time, c.id LIMIT ?2"
+            ),
+            params![id, i64::try_from(limit).unwrap_or(i64::MAX)],
+            row::call,
+        )
+        .context("reading the conversations that a call started")
+}
+
 pub(super) fn change(
     transaction: &Transaction<'_>,
     now: Timestamp,

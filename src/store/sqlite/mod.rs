@@ -14,6 +14,7 @@ mod archive;
 mod batch;
 mod call_filter;
 mod call_list;
+mod call_results;
 mod call_stats;
 mod calls;
 mod change_feed;

@@ -3,9 +3,12 @@
 use super::database::SqliteStore;
 use super::search::{self, Reach};
 use super::{
-    batch, call_stats, calls, drivers, due, erase, events, expired, material, quarantine, reread_list, tool_calls,
+    batch, call_results, call_stats, calls, drivers, due, erase, events, expired, material, quarantine, reread_list,
+    tool_calls,
 };
 use crate::domain::reconcile::Material;
+use crate::domain::result_sums::CallResultRow;
+use crate::domain::turn_metrics::CallMetrics;
 use crate::domain::{
     Call, CallStats, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, PlacedToolCall, StoredEvent, Timestamp,
     Turn,
@@ -33,6 +36,14 @@ impl Reads for SqliteStore {
 
     fn tool_calls(&self, id: &ConversationId) -> Result<Vec<PlacedToolCall>> {
         tool_calls::list(&*self.readers.get()?, id)
+    }
+
+    fn tool_names(&self, ids: &[ConversationId]) -> Result<Vec<Vec<String>>> {
+        tool_calls::names(&*self.readers.get()?, ids)
+    }
+
+    fn child_calls(&self, id: &ConversationId, limit: usize) -> Result<Vec<Call>> {
+        calls::children(&*self.readers.get()?, id, limit)
     }
 
     fn search(&self, query: &SearchQuery) -> Result<HitPage> {
@@ -87,8 +98,16 @@ impl Reads for SqliteStore {
         drivers::list_dispatches(&mut *self.readers.get()?, request)
     }
 
-    fn figures(&self, filter: &CallFilter, each: &mut dyn FnMut(&CallStats)) -> Result<()> {
+    fn figures(&self, filter: &CallFilter, each: &mut dyn FnMut(&CallStats<'_>)) -> Result<()> {
         call_stats::for_each_call(&mut *self.readers.get()?, filter, each)
+    }
+
+    fn results(&self, filter: &CallFilter, each: &mut dyn FnMut(CallResultRow<'_>)) -> Result<()> {
+        call_results::for_each_result(&*self.readers.get()?, filter, each)
+    }
+
+    fn turn_metrics(&self, filter: &CallFilter, each: &mut dyn FnMut(CallMetrics<'_>)) -> Result<()> {
+        call_results::for_each_metrics(&*self.readers.get()?, filter, each)
     }
 
     fn is_erased(&self, id: &ConversationId) -> Result<bool> {

@@ -140,7 +140,10 @@ pub(super) const CALL: &str = "c.id, c.conversation_id, c.driver_id, c.call_star
     c.repeated, c.answered_by, c.answered_by_source, c.answered_by_conflict, c.channel, c.parent_conversation_id, \
     c.environment, c.branch_id, c.version_id, c.call_sid, c.agent_number, c.agent_name, c.cost_usd, \
     c.queue_wait_seconds, c.accepted_time, c.campaign, c.tags, c.conversation_product, c.sentiment, c.record_complete, \
-    c.initiation_source, c.created_at, c.updated_at, d.name AS driver_name, l.speaker_type, l.message_text, \
+    c.initiation_source, \
+    EXISTS (SELECT 1 FROM tool_calls k WHERE k.conversation_id = c.conversation_id AND k.purpose = 'end_call' \
+        AND k.is_error IS NOT 1) AS agent_ended, \
+    c.created_at, c.updated_at, d.name AS driver_name, l.speaker_type, l.message_text, \
     l.final_text, l.timestamp, l.sequence_number";
 
 /// Calls `c` with their driver `d` and their last turn `l`, for the columns of [`CALL`].
@@ -224,6 +227,7 @@ fn report(columns: &mut Columns<'_>) -> rusqlite::Result<CallReport> {
         sentiment: columns.take("sentiment")?,
         record_complete: columns.take("record_complete")?,
         initiation_source: columns.take("initiation_source")?,
+        agent_ended: columns.take("agent_ended")?,
     })
 }
 
@@ -245,7 +249,9 @@ pub(super) fn counts(columns: &mut Columns<'_>) -> rusqlite::Result<Option<Count
 /// Columns of `call_transcriptions t` that [`turn`] reads.
 pub(super) const TURN: &str = "t.id, t.conversation_id, t.speaker_type, t.message_text, t.timestamp, t.sequence_number, \
     t.source, t.created_at, t.final_text, t.interrupted, t.place, t.superseded_by, t.record_time, t.in_record, \
-    t.kind, t.metrics";
+    t.kind, t.metrics, \
+    EXISTS (SELECT 1 FROM calls m WHERE m.conversation_id = t.conversation_id \
+        AND m.answered_by IN ('voicemail', 'fax')) AS by_machine";
 
 /// Position of a turn that has none yet. It sorts last, so a call that is reconciled in slices is in order meanwhile.
 /// Without a record, no turn has a position.
@@ -273,6 +279,7 @@ pub(super) fn turn_of(columns: &mut Columns<'_>) -> rusqlite::Result<Turn> {
         in_record: columns.take("in_record")?,
         kind: columns.take("kind")?,
         metrics: columns.take("metrics")?,
+        by_machine: columns.take("by_machine")?,
     })
 }
 

@@ -57,3 +57,18 @@ pub(super) fn replace(transaction: &Transaction<'_>, id: &ConversationId, calls:
     }
     Ok(true)
 }
+
+/// Returns the names of the called tools of each call, without guardrails, in the order of their first calls.
+pub(super) fn names(connection: &Connection, ids: &[ConversationId]) -> Result<Vec<Vec<String>>> {
+    const CONTEXT: &str = "reading the names of called tools";
+    let mut select = connection
+        .prepare_cached(
+            "SELECT name FROM tool_calls WHERE conversation_id = ?1 AND purpose <> 'guardrail' \
+             GROUP BY name ORDER BY min(position)",
+        )
+        .context(CONTEXT)?;
+    ids.iter()
+        .map(|id| select.query_map([id], |row| row.get(0))?.collect())
+        .collect::<rusqlite::Result<_>>()
+        .context(CONTEXT)
+}

@@ -99,6 +99,11 @@ metrics! {
     reconciliations_due: IntGauge = gauge();
     /// Duration of reconciling a call, from reading to storing, in seconds.
     reconciliation_duration_seconds: Histogram = histogram(DURATION_BUCKETS);
+    /// Records of calls that were reconciled, by who answered and the channel. A second record of a call counts again.
+    records_reconciled_total: IntCounterVec = counter_by(&[
+        ("answered_by", &["human", "voicemail", "fax", "busy", "no_answer", "failed", "unknown"]),
+        ("channel", &["phone", "web", "sms", "whatsapp", "text", "unknown"]),
+    ]);
     /// Stored post-call events by outcome. A remarked event was applied, but parts of it could not be read.
     events_total: IntCounterVec = counter_by(&[("outcome", EVENT_OUTCOMES)]);
     /// Unreadable parts of events and histories by kind: words, numbers that JSON cannot represent, damaged text,

@@ -341,3 +341,46 @@ fn words_that_are_known_are_given_although_the_record_has_them_in_another_form_o
         assert_eq!(given["transcript"][0]["message"], FIRST, "{id}: {given}");
     }
 }
+
+/// Validates the answers by the SDK's models, and prints what they have of tools and turns.
+const UNDERSTOOD: &str = r#"
+import json, sys, httpx
+from elevenlabs import ElevenLabs
+from elevenlabs.types.get_conversation_response_model import GetConversationResponseModel
+from elevenlabs.types.get_conversations_page_response_model import GetConversationsPageResponseModel
+
+asked = json.load(sys.stdin)
+listed = httpx.get(asked["url"] + "/v1/convai/conversations").json()
+row = GetConversationsPageResponseModel.model_validate(listed).conversations[0]
+raw = httpx.get(asked["url"] + "/v1/convai/conversations/conv_a").json()
+GetConversationResponseModel.model_validate(raw)
+whole = ElevenLabs(api_key="no key", base_url=asked["url"]).conversational_ai.conversations.get("conv_a")
+print(json.dumps({
+    "listed": [row.tool_names, row.agent_name, row.cost_fiat, row.conversation_initiation_source, row.call_successful],
+    "tags": whole.tag_ids, "agent_name": whole.agent_name, "environment": whole.environment,
+    "media": [turn.source_medium for turn in whole.transcript],
+    "called": [[call.tool_name for call in turn.tool_calls] for turn in whole.transcript],
+    "results": [[[of.tool_name, of.result_value, of.is_error] for of in turn.tool_results] for turn in whole.transcript],
+    "ttfb": whole.transcript[1].conversation_turn_metrics.metrics["convai_llm_service_ttfb"].elapsed_time,
+}))
+"#;
+
+#[test]
+fn what_is_understood_has_the_fields_of_the_official_sdk() {
+    let service = crate::support::understood::whole();
+    let read = sdk_python(UNDERSTOOD, &json!({"url": service.url("")}));
+    assert_eq!(
+        read["listed"],
+        json!([["greeting", "set_point", "end_call"], "Reefer checks", 0.25, "twilio", "unknown"])
+    );
+    assert_eq!(
+        (&read["tags"], &read["agent_name"], &read["environment"], &read["ttfb"]),
+        (&json!(["late", "reefer"]), &json!("Reefer checks"), &json!("production"), &json!(0.25))
+    );
+    assert_eq!(read["media"], json!(["audio", null, "dtmf", null, "audio", null]));
+    assert_eq!(read["called"], json!([["greeting"], ["set_point"], [], [], [], ["end_call"]]));
+    assert_eq!(
+        read["results"],
+        json!([[], [["set_point", "{\"ok\":true}", false]], [], [], [], [["end_call", "failed", true]]])
+    );
+}

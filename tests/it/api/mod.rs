@@ -11,3 +11,5 @@ mod errors;
 mod fuzz;
 mod session;
 mod stats;
+mod stats_understood;
+mod understood;

@@ -41,7 +41,7 @@ fn who_talked_how_much_is_made_of_characters_and_times() {
         "driver": {
             "turns": 1, "characters": 15, "seconds": 0.4, "share_of_characters": 0.25, "share_of_seconds": 0.1176,
         },
-        "silence_seconds": 3.0,
+        "silence_seconds": 3.0, "reached": 0, "given_up": 0,
     });
     assert_eq!(all, expected);
     // The same once it is over and kept, and when what was kept is gone.
@@ -51,8 +51,8 @@ fn who_talked_how_much_is_made_of_characters_and_times() {
     for part in ["agent", "driver", "silence_seconds"] {
         assert_eq!(over["all"][part], expected[part], "{part}");
     }
-    assert_eq!(over["all"]["duration_seconds"], 90.5);
-    assert_eq!((&over["median_seconds"], &over["p90_seconds"]), (&json!(90.5), &json!(90.5)));
+    assert_eq!(over["all"]["duration_seconds"], 91.0);
+    assert_eq!((&over["median_seconds"], &over["p90_seconds"]), (&json!(91.0), &json!(91.0)));
     assert_eq!(forget(&service), 1);
     assert_eq!(stats(&service, ""), over);
     // A turn that comes late counts, although the call was over.

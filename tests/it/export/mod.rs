@@ -1,3 +1,4 @@
 //! Tests of what leaves as a file.
 
 mod formats;
+mod understood;

@@ -168,7 +168,7 @@ fn exported() -> (Vec<ArchiveRecord>, Arc<ArchivedCall>) {
     store.apply(at(0), &batch).unwrap();
     let mut lines = Vec::new();
     let source = ReadOnly::open(&database).unwrap();
-    export(&source, &CallFilter::default(), ExportFormat::JsonLines, &mut lines, &mut |_| {}).unwrap();
+    export(&source, &CallFilter::default(), &ExportFormat::JsonLines.into(), &mut lines, &mut |_| {}).unwrap();
     let mut all: Vec<_> = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
     let mut long = None;
     let moved = |row: &mut transcribe_hook::store::Row| {

@@ -142,7 +142,7 @@ fn the_views_show_a_call_in_one_row_and_a_transcript_in_order() {
     let end = json!({"status": "completed", "call_end_time": "2026-09-28T12:02:30.5Z"});
     service.patch("/api/v1/calls/conv_a", &end).expect(200);
     let connection = service.sqlite();
-    let overview: (String, f64, i64, i64, String, String) = connection
+    let overview: (String, i64, i64, i64, String, String) = connection
         .query_row(
             "SELECT driver_name, duration_seconds, agent_turns, driver_turns, first_turn_time, last_turn_time \
              FROM call_overview WHERE conversation_id = 'conv_a'",
@@ -151,8 +151,8 @@ fn the_views_show_a_call_in_one_row_and_a_transcript_in_order() {
         )
         .unwrap();
     let (first, last) = ("2026-09-28T12:00:00.000000Z".to_owned(), "2026-09-28T12:00:04.000000Z".to_owned());
-    assert_eq!(overview, ("Maria Kowalski".to_owned(), 150.5, 0, 5, first, last));
-    let without_driver: (Option<String>, Option<f64>, i64) = connection
+    assert_eq!(overview, ("Maria Kowalski".to_owned(), 151, 0, 5, first, last));
+    let without_driver: (Option<String>, Option<i64>, i64) = connection
         .query_row(
             "SELECT driver_name, duration_seconds, agent_turns FROM call_overview WHERE conversation_id = 'conv_b'",
             [],

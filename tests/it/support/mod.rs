@@ -19,5 +19,6 @@ pub mod sse;
 pub mod tls;
 pub mod tools;
 pub mod turns;
+pub mod understood;
 pub mod whole_call;
 pub mod wording;

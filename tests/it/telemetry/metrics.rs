@@ -312,3 +312,29 @@ fn a_log_that_cannot_be_moved_into_the_file_is_counted_and_told_once() {
     let turns = service.get("/api/v1/calls/conv_a").expect(200).json()["turn_count"].clone();
     assert_eq!(turns, 60);
 }
+
+#[test]
+fn records_are_counted_by_who_answered_and_the_channel() {
+    use crate::support::whole_call::{SECRET as WHOLE_CALL_SECRET, post_signed, record};
+    let service = Service::start_with(&["--elevenlabs-secret", WHOLE_CALL_SECRET]);
+    let counted = |answered_by: &str, channel: &str| {
+        let series = format!("records_reconciled_total{{answered_by=\"{answered_by}\",channel=\"{channel}\"}}");
+        Scrape::take(&service).whole(&series)
+    };
+    assert_eq!((counted("voicemail", "phone"), counted("unknown", "unknown")), (0, 0), "each is there at the start");
+    let mut event = record("conv_a", "Hello");
+    event["data"]["metadata"]["phone_call"]["call_result"] = json!("voicemail");
+    post_signed(&service, &event.to_string()).expect(200);
+    wait_for("the record to be counted", || (counted("voicemail", "phone") == 1).then_some(()));
+    // A turn that comes later is no record.
+    service.deliver(&turn("conv_a", 3)).expect(201);
+    post_signed(&service, &record("conv_b", "Hello").to_string()).expect(200);
+    wait_for("the other record to be counted", || {
+        let all = Scrape::take(&service);
+        let series = |name: &&String| name.starts_with("transcribe_hook_records_reconciled_total");
+        let sum: u64 =
+            all.0.iter().filter(|(name, _)| series(name)).map(|(_, value)| value.parse::<u64>().unwrap()).sum();
+        (sum == 2).then_some(())
+    });
+    assert_eq!(counted("voicemail", "phone"), 1);
+}

@@ -1,12 +1,12 @@
 //! Reads whole calls for exports: see [`Archive`].
 
-use crate::domain::ConversationId;
+use crate::domain::{Call, ConversationId, Driver};
 use crate::store::sqlite::call_filter::Conditions;
 use crate::store::sqlite::connection::read_only;
 use crate::store::sqlite::error::Context as _;
 use crate::store::sqlite::row::{self, TURN, UNPLACED};
 use crate::store::sqlite::statement::Statements as _;
-use crate::store::sqlite::{calls, drivers, erase};
+use crate::store::sqlite::{calls, drivers, erase, tool_calls};
 use crate::store::{
     Archive, ArchivePart, CallFilter, Error, ErrorKind, OrphanRows, Result, Row as Archived, TranscriptItem, TurnOrder,
 };
@@ -91,7 +91,8 @@ impl Archive for ReadOnly {
                 return Ok(false);
             }
             let driver = call.driver_id.map(|id| drivers::get(connection, id)).transpose()?.flatten();
-            take(TranscriptItem::Call(Box::new(call), driver)).map_err(query_into)?;
+            let tools = tool_calls::list(connection, id)?;
+            take(TranscriptItem::Call(Box::new(call), driver, tools)).map_err(query_into)?;
             for_each_row(
                 connection,
                 &sql,
@@ -100,6 +101,17 @@ impl Archive for ReadOnly {
                 |turn| take(TranscriptItem::Turn(Box::new(turn.context(CONTEXT)?))).map_err(query_into),
             )?;
             Ok(true)
+        })
+    }
+
+    fn call(&self, id: &ConversationId) -> Result<Option<(Call, Option<Driver>)>> {
+        self.snapshot(|connection| {
+            if erase::is_unfinished(connection, id)? {
+                return Ok(None);
+            }
+            let Some(call) = calls::get(connection, id)? else { return Ok(None) };
+            let driver = call.driver_id.map(|id| drivers::get(connection, id)).transpose()?.flatten();
+            Ok(Some((call, driver)))
         })
     }
 

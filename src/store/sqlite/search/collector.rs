@@ -114,7 +114,8 @@ impl<'a> HitLookup<'a> {
 
     fn prepare(search: &PageSearch<'a>, more: &str) -> Result<Self> {
         let sql = format!(
-            "SELECT {TURN}, c.driver_id, d.name, c.status, c.call_start_time FROM call_transcriptions t \
+            "SELECT {TURN}, c.driver_id, d.name, c.status, c.call_start_time, c.answered_by, c.channel \
+             FROM call_transcriptions t \
              CROSS JOIN calls c ON c.conversation_id = t.conversation_id LEFT JOIN drivers d ON d.id = c.driver_id \
              WHERE t.id = ? AND {}{more}",
             search.filter.conditions()
@@ -138,6 +139,8 @@ fn hit(row: &Row<'_>) -> rusqlite::Result<Hit> {
         driver_name: columns.take("name")?,
         status: columns.take("status")?,
         call_start_time: columns.take("call_start_time")?,
+        answered_by: columns.take("answered_by")?,
+        channel: columns.take("channel")?,
         snippet: Snippet(Vec::new()),
     })
 }

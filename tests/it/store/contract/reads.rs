@@ -218,16 +218,16 @@ fn statistics_are_of_the_selected_calls() {
             apply(store, &write);
         }
         let count = |filter: CallFilter| {
-            let (mut calls, mut seconds) = (0, 0.0);
+            let (mut calls, mut seconds) = (0, 0);
             store
                 .figures(&filter, &mut |figures| {
                     calls += 1;
-                    seconds += figures.duration_seconds.unwrap_or(0.0);
+                    seconds += figures.duration_seconds.unwrap_or(0);
                 })
                 .unwrap();
             (calls, seconds)
         };
-        assert_eq!(count(CallFilter::default()), (3, 47.0));
+        assert_eq!(count(CallFilter::default()), (3, 47));
         assert_eq!(count(CallFilter::of_driver(DriverId::new(7).unwrap())).0, 1);
         assert_eq!(count(CallFilter { started_after: Some(later()), ..CallFilter::default() }).0, 0);
         assert_eq!(count(CallFilter { started_before: Some(later()), ..CallFilter::default() }).0, 3);

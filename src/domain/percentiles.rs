@@ -1,0 +1,82 @@
+//! Percentiles of many durations in little memory.
+
+use std::collections::BTreeMap;
+
+/// Counts of durations by size, from which percentiles are read to within 1 %.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Percentiles {
+    counts: BTreeMap<u16, u32>,
+    total: u64,
+}
+
+/// Number of milliseconds up to which a duration is counted exactly.
+const EXACT_MS: u32 = 50;
+
+/// Ratio of the durations of two neighbouring buckets.
+const RATIO: f64 = 1.02;
+
+impl Percentiles {
+    /// Adds a duration.
+    pub fn add(&mut self, milliseconds: u32) {
+        let count = self.counts.entry(bucket(milliseconds)).or_default();
+        *count = count.saturating_add(1);
+        self.total += 1;
+    }
+
+    /// Returns the number of durations.
+    pub const fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Returns a percentile in seconds (nearest rank), or `None` without any duration.
+    pub fn seconds(&self, percent: u64) -> Option<f64> {
+        let rank = (self.total * percent).div_ceil(100).max(1);
+        let mut seen = 0;
+        for (bucket, count) in &self.counts {
+            seen += u64::from(*count);
+            if seen >= rank {
+                return Some(duration(*bucket) / 1000.0);
+            }
+        }
+        None
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the logarithm of a u32 is small")]
+fn bucket(milliseconds: u32) -> u16 {
+    let above = f64::from(milliseconds) / f64::from(EXACT_MS);
+    if milliseconds <= EXACT_MS {
+        milliseconds as u16
+    } else {
+        EXACT_MS as u16 + (above.ln() / RATIO.ln()).round() as u16
+    }
+}
+
+/// Returns the duration in the middle of a bucket, in milliseconds.
+fn duration(bucket: u16) -> f64 {
+    let exact = f64::from(EXACT_MS);
+    let above = f64::from(bucket) - exact;
+    if above <= 0.0 { f64::from(bucket) } else { (exact * RATIO.powf(above)).round() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percentile_is_one_of_the_durations_to_within_a_hundredth() {
+        assert_eq!(Percentiles::default().seconds(50), None);
+        let mut few = Percentiles::default();
+        [7, 3, 50, 0].into_iter().for_each(|ms| few.add(ms));
+        assert_eq!([1, 25, 50, 75, 95].map(|p| few.seconds(p).unwrap()), [0.0, 0.0, 0.003, 0.007, 0.05]);
+        let mut many = Percentiles::default();
+        (1..=10_000).for_each(|n| many.add(n * 7));
+        for percent in 1..=100 {
+            let exact = percent as f64 * 0.7;
+            let read = many.seconds(percent).unwrap();
+            assert!((read / exact - 1.0).abs() <= 0.011, "{percent}: {read} for {exact}");
+        }
+        many.add(u32::MAX);
+        assert!(many.counts.len() < 1000, "{} buckets", many.counts.len());
+    }
+}
