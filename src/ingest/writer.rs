@@ -365,7 +365,7 @@ impl WriterLoop {
             self.note_commit(result.is_ok().then(Instant::now));
         }
         if let Ok(outcomes) = &result {
-            if outcomes.iter().any(turn) {
+            if writes.iter().any(|write| matches!(write, Write::AppendTurn(_))) {
                 *self.shared.last_turn.lock() = Some(Instant::now());
             }
             assert_eq!(outcomes.len(), writes.len(), "a store returns an outcome for each write");

@@ -53,11 +53,10 @@ pub(super) fn store_reread(
             },
         )
         .context(CONTEXT)?;
-    for call in [event.conversation_id.as_ref(), stored.as_ref().and_then(|stored| stored.conversation_id.as_ref())] {
-        if let Some(call) = call {
-            if erase::is_unfinished(transaction, call)? {
-                return Ok(Err(Rejection::Unfinished));
-            }
+    let named_before = stored.as_ref().and_then(|stored| stored.conversation_id.as_ref());
+    for call in [event.conversation_id.as_ref(), named_before].into_iter().flatten() {
+        if erase::is_unfinished(transaction, call)? {
+            return Ok(Err(Rejection::Unfinished));
         }
     }
     if !reread_list::delete(transaction, id)? {
