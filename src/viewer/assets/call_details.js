@@ -10,7 +10,7 @@ import { ANSWERED_BY, ANSWERED_BY_SOURCE, CHANNEL, DIRECTION, DRIVER_SOURCE, END
 
 /** @param {Call} call */
 export function callDetails(call) {
-  return [summary(call), person(call), course(call), subAgents(call), findings(call), record(call)].filter(Boolean);
+  return [summary(call), person(call), subAgents(call), course(call), findings(call), record(call)].filter(Boolean);
 }
 
 /** @param {string} title @param {...import("./dom.js").Child} children */

@@ -20,6 +20,9 @@ const MAX_OFFERS = 5;
 /** Minimum number of digits of a number that is looked for; the API demands as many. */
 const MIN_DIGITS = 4;
 
+/** Maximum number of digits of a number. */
+const MAX_DIGITS = 15;
+
 /** A group of hits of one call. @typedef {{ list: HTMLElement, number: HTMLElement, hits: number }} Group */
 
 export class SearchResults {
@@ -92,7 +95,7 @@ export class SearchResults {
     const [drivers, call, byNumber] = await Promise.all([
       findDrivers(q, MAX_OFFERS).catch(() => []),
       isId ? this.callById(q, signal) : null,
-      digits.length >= MIN_DIGITS ? read("/calls", { number: q.trim(), limit: 1 }, signal).catch(() => null) : null,
+      digits.length >= MIN_DIGITS && digits.length <= MAX_DIGITS ? read("/calls", { number: q.trim(), limit: 1 }, signal).catch(() => null) : null,
     ]);
     const offer = (/** @type {string} */ what, /** @type {string} */ name, /** @type {string} */ more, /** @type {string} */ href, /** @type {string | null} */ id) =>
       el("li", { class: "row offer" }, el("a", { href, "data-call": id }, el("span", { class: "name" }, el("span", { class: "soft" }, what), el("bdi", null, name)), el("span", { class: "when" }, more)));

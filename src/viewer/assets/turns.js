@@ -211,7 +211,7 @@ export class Turns {
     const text = turn.final_text ?? turn.message_text;
     const corrected = turn.final_text !== null && turn.final_text.trim() !== turn.message_text.trim();
     // Without any live turn, all are from the record, which the details say once.
-    const added = turn.source === "post_call" && this.hasLive;
+    const added = turn.source === "post_call" && this.hasLive && (turn.kind ?? "speech") === "speech";
     const [kind, explained] = TURN_KIND[turn.kind ?? ""] ?? [];
     const faint = kind !== undefined && turn.kind !== "text";
     const who = whoOf(turn);
