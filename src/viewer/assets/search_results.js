@@ -204,9 +204,9 @@ export class SearchResults {
   }
 }
 
-/** Returns the first letters of a query's first word. @param {string} q */
+/** Returns the first letters of a query's first word, or an empty text if it has no letters. @param {string} q */
 function beginning(q) {
-  const word = q.match(/[\p{L}\p{N}]+/u)?.[0] ?? "";
+  const word = q.match(/\p{L}[\p{L}\p{N}]*/u)?.[0] ?? "";
   return word.slice(0, Math.max(3, Math.ceil(word.length * 0.6)));
 }
 
