@@ -3,8 +3,8 @@
 use super::{
     Archive, Backlog, BackupSource, CallFilter, CallPageRequest, ChangeBatch, ChangedCalls, DatabaseSizes,
     DispatchPageRequest, DriverPageRequest, Due, ErasedSlice, EventSelection, ExpiredCall, ExpiredCallQuery,
-    ExpiredEvent, FeedPosition, Forgotten, HitPage, NamingEvent, Outcome, Page, RankedCall, RankedCallRequest, Result, ScanPage, Scope, SearchQuery,
-    TurnQuery, Unfinished, UnreadEvents, Write,
+    ExpiredEvent, FeedPosition, Forgotten, HitPage, NamingEvent, Outcome, Page, RankedCall, RankedCallRequest, Result,
+    ScanPage, Scope, SearchQuery, TurnQuery, Unfinished, UnreadEvents, Write,
 };
 use crate::domain::reconcile::Material;
 use crate::domain::result_sums::CallResultRow;

@@ -3,8 +3,8 @@
 use super::{
     Backlog, CallFilter, CallPageRequest, ChangeBatch, ChangedCalls, Commands, DatabaseSizes, DispatchPageRequest,
     DriverPageRequest, ErasedSlice, Error, ErrorKind, EventSelection, ExpiredCall, ExpiredCallQuery, ExpiredEvent,
-    Feed, FeedPosition, Forgotten, HitPage, Maintenance, NamingEvent, Outcome, Page, RankedCall, RankedCallRequest, Reads, Result, ScanPage, Scope,
-    SearchQuery, TurnQuery, Unfinished, UnreadEvents, Write,
+    Feed, FeedPosition, Forgotten, HitPage, Maintenance, NamingEvent, Outcome, Page, RankedCall, RankedCallRequest,
+    Reads, Result, ScanPage, Scope, SearchQuery, TurnQuery, Unfinished, UnreadEvents, Write,
 };
 use crate::domain::{
     Call, CallStats, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, PlacedToolCall, StoredEvent, Timestamp,

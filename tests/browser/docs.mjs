@@ -40,7 +40,7 @@ export const steps = {
 
   /** The link above the operations leads to the calls. */
   async backToCalls({ page }) {
-    await page.getByRole("link", { name: "Calls" }).click();
+    await page.locator("a.back").click();
     await page.locator(".row").first().waitFor();
   },
 

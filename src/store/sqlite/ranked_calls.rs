@@ -6,7 +6,7 @@
 use super::call_filter::{Conditions, KNOWN_SECONDS};
 use super::calls::text_of;
 use super::error::Context as _;
-use super::row::{self, CALL};
+use super::row::{self, CALL, CALLS};
 use super::statement::Statements as _;
 use crate::store::{CallRank, Page, RankKey, RankedCall, RankedCallRequest, Result};
 use rusqlite::types::Value;
@@ -90,7 +90,7 @@ fn list_from_index(
         "SELECT c.id FROM calls c INDEXED BY {index} {} ORDER BY {value} DESC, c.id DESC LIMIT {window}",
         range.clause()
     );
-    let check = format!("SELECT {CALL}, {value} AS rank_value FROM calls c WHERE c.id = ?{}", conditions.sql());
+    let check = format!("SELECT {CALL}, {value} AS rank_value FROM {CALLS} WHERE c.id = ?{}", conditions.sql());
     let mut check = snapshot.prepare_cached(&check).context(CONTEXT)?;
     let mut select = snapshot.prepare_cached(&candidates).context(CONTEXT)?;
     let mut ids = select.query(params_from_iter(range.values())).context(CONTEXT)?;
@@ -121,16 +121,19 @@ fn sort(
     mut conditions: Conditions,
 ) -> Result<Page<RankedCall>> {
     ranking.add_past(&mut conditions, request.after);
+    let value = &ranking.value;
     // Without the sign, the planner may read the whole index of the rank.
-    let sql = format!(
-        "SELECT {CALL}, {value} AS rank_value FROM calls c {} ORDER BY +({value}) DESC, c.id DESC LIMIT {}",
+    let sorted = format!(
+        "SELECT c.id FROM calls c {} ORDER BY +({value}) DESC, c.id DESC LIMIT {}",
         conditions.clause(),
-        request.limit + 1,
-        value = ranking.value,
+        request.limit + 1
     );
+    let ids: Vec<i64> =
+        snapshot.fetch_all(&sorted, params_from_iter(conditions.values()), |row| row.get(0)).context(CONTEXT)?;
+    let sql = format!("SELECT {CALL}, {value} AS rank_value FROM {CALLS} WHERE c.id = ?");
     let mut select = snapshot.prepare_cached(&sql).context(CONTEXT)?;
-    let rows = select.query_map(params_from_iter(conditions.values()), ranked).context(CONTEXT)?;
-    Page::from_overfetch(rows, request.limit, |ranked| text_of(&ranked.call)).context(CONTEXT)
+    let calls = ids.into_iter().map(|id| select.query_row([id], ranked));
+    Page::from_overfetch(calls, request.limit, |ranked| text_of(&ranked.call)).context(CONTEXT)
 }
 
 fn ranked(row: &Row<'_>) -> rusqlite::Result<RankedCall> {

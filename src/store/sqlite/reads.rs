@@ -15,8 +15,8 @@ use crate::domain::{
 };
 use crate::store::{
     CallFilter, CallPageRequest, DispatchPageRequest, DriverPageRequest, Due, EventSelection, ExpiredCall,
-    ExpiredCallQuery, ExpiredEvent, HitPage, NamingEvent, Page, RankedCall, RankedCallRequest, Reads, Result, ScanPage, SearchQuery, TurnQuery,
-    UnreadEvents,
+    ExpiredCallQuery, ExpiredEvent, HitPage, NamingEvent, Page, RankedCall, RankedCallRequest, Reads, Result, ScanPage,
+    SearchQuery, TurnQuery, UnreadEvents,
 };
 use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::Ordering;

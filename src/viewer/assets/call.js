@@ -74,7 +74,7 @@ export class CallView {
       clearTimeout(slow);
       this.build(call, first.data);
       document.title = `${nameOf(call)} · transcribe-hook`;
-      await Promise.all([this.rest(id, first.next_cursor, request.signal), this.readTools()]);
+      await Promise.all([this.rest(id, first.next_cursor, request.signal), this.readTools().catch(() => {})]);
       this.turns?.mark(q);
       const pointed = current().turn;
       if (pointed !== null) this.turns?.point(pointed);
@@ -131,10 +131,11 @@ export class CallView {
     }
   }
 
-  /** Loads the tool calls, which ElevenLabs' record has. */
+  /** Loads the tool calls, which ElevenLabs' record has. The call is shown without them if that fails. */
   async readTools() {
     const { id, request } = this;
-    if (!id || !request || this.call?.matched === null) return;
+    // A service that does not give out what is understood of a call has no tool calls either.
+    if (!id || !request || this.call?.matched === null || this.call?.child_conversations === undefined) return;
     /** @type {import("./api.js").ToolCall[]} */
     const tools = [];
     let cursor = null;
@@ -163,7 +164,7 @@ export class CallView {
       cursor = page.next_cursor;
     } while (cursor);
     if (this.id === id) this.turns?.replace(turns);
-    await this.readTools();
+    await this.readTools().catch(() => {});
   }
 
   /** Adds a turn if it belongs to this call. @param {Turn} turn */

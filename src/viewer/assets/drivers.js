@@ -55,13 +55,11 @@ export function shortId(id) {
  * Returns drivers with this text in the name, these digits in the phone number, or this id.
  * @param {string} text
  * @param {number} limit
+ * @param {AbortSignal} signal
+ * @returns {Promise<Driver[]>}
  */
-export async function findDrivers(text, limit) {
-  const wanted = text.trim().toLowerCase();
-  const digits = digitsOf(text);
-  const fits = (/** @type {Driver} */ one) => one.name.toLowerCase().includes(wanted) || String(one.id) === wanted
-    || digits.length >= 4 && (one.phone_number ?? "").includes(digits);
-  return wanted === "" ? [] : (await everyone()).filter(fits).slice(0, limit);
+export async function findDrivers(text, limit, signal) {
+  return (await read("/drivers", { q: text, limit }, signal)).data;
 }
 
 /** Returns the digits of a text that is written like a phone number, or an empty text. @param {string} text */

@@ -93,7 +93,7 @@ export class SearchResults {
     const digits = digitsOf(q);
     const isId = /^[\w-]{6,}$/.test(q) && /[A-Za-z]/.test(q) && /[\d_]/.test(q);
     const [drivers, call, byNumber] = await Promise.all([
-      findDrivers(q, MAX_OFFERS).catch(() => []),
+      findDrivers(q, MAX_OFFERS, signal).catch(() => []),
       isId ? this.callById(q, signal) : null,
       digits.length >= MIN_DIGITS && digits.length <= MAX_DIGITS ? read("/calls", { number: q.trim(), limit: 1 }, signal).catch(() => null) : null,
     ]);
@@ -125,7 +125,7 @@ export class SearchResults {
     let page;
     do {
       // A page may be empty although more pages follow.
-      page = await read("/search", { ...rest, order: sort, limit: PAGE, cursor }, signal);
+      page = await read("/search", { ...rest, order: sort === "newest" ? "desc" : sort, limit: PAGE, cursor }, signal);
       cursor = page.next_cursor;
     } while (page.data.length === 0 && cursor);
     return page;
@@ -178,7 +178,7 @@ export class SearchResults {
         group = { list: el("ul"), number: el("span", { class: "length" }), hits: 0 };
         groups.set(hit.conversation_id, group);
         const start = new Date(hit.call_start_time);
-        list.append(el("li", { class: "found-call" }, el("h3", null,
+        list.append(el("li", { class: "found-call" }, el("h2", null,
           el("bdi", { class: hit.driver_id === null ? "name unknown" : "name" }, hit.driver_name ?? nameOf(hit)),
           el("span", { class: "when" }, `${dayName(start)}, `, time(hit.call_start_time, "seconds")), group.number), group.list));
       }
