@@ -284,7 +284,7 @@ fn ranked_lists_are_pages_of_calls_that_are_over() {
         store.apply(now(), &batch).unwrap();
         let change = CallChange { status: Some(CallStatus::Completed), call_end_time: None };
         for id in ["conv_a", "conv_b", "conv_c"] {
-            store.apply(now(), &[Write::ChangeCall(conversation(id), change)]).unwrap().remove(0).unwrap();
+            store.apply(now(), &[Write::ChangeCall(conversation(id), change.clone())]).unwrap().remove(0).unwrap();
         }
         let filter = CallFilter::default();
         let mut request =
