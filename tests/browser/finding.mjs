@@ -59,7 +59,7 @@ export const steps = {
   async moreFilters(opened, { label, value, chip, rows, sum }) {
     const { page } = opened;
     if (!(await page.locator("#more-filters").isVisible())) await page.getByRole("button", { name: "More filters" }).click();
-    const field = page.locator("#more-filters").getByLabel(label, { exact: true });
+    const field = page.locator("#more-filters label", { has: page.getByText(label, { exact: true }) }).locator("select, input");
     if (await field.evaluate((field) => field.matches("select"))) await field.selectOption(value);
     else {
       await field.fill(value);
