@@ -265,8 +265,8 @@ impl SetupApi {
 impl SetupApi {
     /// Show the setup
     ///
-    /// Returns each webhook with its last accepted and last refused delivery since the service started, and the parts of
-    /// the service that are not set up. Contains no secrets.
+    /// Returns each webhook with its last accepted and last refused delivery since the service started, and the parts
+    /// of the service that are not set up. Contains no secrets.
     #[oai(path = "/setup", method = "get", operation_id = "get_setup")]
     async fn get_setup(&self, request: &Request) -> Result<JsonOk<Setup>, Errors<ListErrors>> {
         reject_query_params(request)?;

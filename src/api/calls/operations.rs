@@ -149,8 +149,8 @@ enum Erased {
 impl CallsApi {
     /// List calls
     ///
-    /// Returns calls in pages, by start time, newest first, unless another `order` is requested. Several filters are combined with AND. A filter
-    /// that is repeated accepts each of its values.
+    /// Returns calls in pages, by start time, newest first, unless another `order` is requested. Several filters are
+    /// combined with AND. A filter that is repeated accepts each of its values.
     #[oai(path = "/calls", method = "get", operation_id = "list_calls")]
     #[expect(clippy::too_many_arguments, reason = "the framework takes each query parameter as an argument")]
     async fn list_calls(
@@ -160,8 +160,8 @@ impl CallsApi {
         /// Only calls with this text in the conversation id, the driver's name or a message.
         #[oai(validator(min_length = 1, max_length = 200))]
         q: Query<Option<String>>,
-        /// `desc` (default): newest first. `asc`: oldest first. `longest`, `most_turns` and `costliest` return calls that
-        /// are over; with a filter that few calls match, they read all that match.
+        /// `desc` (default): newest first. `asc`: oldest first. `longest`, `most_turns` and `costliest` return calls
+        /// that are over; with a filter that few calls match, they read all that match.
         order: Query<Option<CallOrder>>,
         /// The `next_cursor` of the previous page.
         cursor: Query<Option<String>>,

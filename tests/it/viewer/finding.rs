@@ -48,7 +48,8 @@ fn the_list_is_ordered_filtered_and_counted() {
     page.step("ordered", json!({"order": "asc", "names": ["يوسف حداد", "Maria Kowalski", "Jo Brandt"]}));
     page.step("ordered", json!({"order": "", "names": ["Jo Brandt", "Maria Kowalski", "يوسف حداد"]}));
     page.step("chip", json!({"name": "Goal not met", "rows": []}));
-    let met = json!({"label": "Goal", "value": "success", "chip": "Goal met", "rows": ["Maria Kowalski"], "sum": "Goal met: 1 call"});
+    let met = json!({"label": "Goal", "value": "success", "chip": "Goal met",
+        "rows": ["Maria Kowalski"], "sum": "Goal met: 1 call"});
     page.step("moreFilters", met);
     let short = json!({"label": "At most, minutes", "value": "0.5", "chip": "At most 0.5 min",
         "rows": ["يوسف حداد"], "sum": "Failed, At most 0.5 min: 1 call"});
@@ -97,7 +98,8 @@ fn what_is_understood_of_a_call_is_shown_where_it_happened() {
     let turns = json!({"3": {"said_by": "mailbox"}, "4": {"metrics": metrics},
         "5": {"kind": "keypad", "said_by": "driver"}});
     let tool = |position: i64, after: i64, purpose: &str, name: &str, failed: bool| {
-        json!({"position": position, "after_place": after, "name": name, "purpose": purpose, "arguments": "{\"load\":88123}",
+        json!({"position": position, "after_place": after, "name": name, "purpose": purpose,
+            "arguments": "{\"load\":88123}",
             "result": "503 from the load service", "is_error": failed, "latency_ms": 1240})
     };
     let places: Vec<i64> = service.get(&format!("/api/v1/calls/{CALL}/transcriptions")).json()["data"]
@@ -117,10 +119,14 @@ fn what_is_understood_of_a_call_is_shown_where_it_happened() {
     ];
     let url = service.url(&format!("/?call={CALL}"));
     page.step("understood", json!({"call": call, "turns": turns, "tools": tools, "url": url}));
-    page.step("between", json!({"items": [
-        "Agent", "Mailbox", "Toollookup_loaderror1.2 s", "Transfer to a phone number1.2 s", "2.7 s until the agent spoke", "Agent",
-        "Driver: keypad", "Guardrailno_promisestriggered1.2 s", "The agent ended the call1.2 s",
-    ]}));
+    page.step(
+        "between",
+        json!({"items": [
+            "Agent", "Mailbox", "Toollookup_loaderror1.2 s", "Transfer to a phone number1.2 s",
+            "2.7 s until the agent spoke", "Agent",
+            "Driver: keypad", "Guardrailno_promisestriggered1.2 s", "The agent ended the call1.2 s",
+        ]}),
+    );
     page.step("unfolded", json!({"number": 1, "texts": ["{\n  \"load\": 88123\n}", "503 from the load service"]}));
     let row = ["Voicemail", "Web", "staging", "Incomplete record"];
     let head = [&row[..], &["Transferred", "1 tool error", "1 guardrail"]].concat();
@@ -138,7 +144,8 @@ fn the_set_up_page_tells_what_arrived_what_was_refused_and_what_is_missing() {
     say(&service, "conv_1", "agent", "Hello.", &ago(1));
     service.post(POST_CALL, &json!({"type": "post_call_transcription"})).expect_error(401);
     let refused = service.get("/api/v1/setup").expect(200).json()["webhooks"][2]["last_refused"]["reason"].clone();
-    let hooks = json!({"Single turns": "Works", "Conversation so far": "Nothing received yet", "Post-call events": "Last one refused"});
+    let hooks = json!({"Single turns": "Works", "Conversation so far": "Nothing received yet",
+        "Post-call events": "Last one refused"});
     let missing = ["--backup-every", "--ingest-token-file", "--audio-dir", TURNS];
     for phone in [false, true] {
         let page = Page::open(&service.url("/"), json!({"phone": phone, "dark": phone}));
