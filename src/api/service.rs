@@ -3,6 +3,7 @@
 use super::auth::openapi::Described;
 use super::auth::{self, Access, AccessSettings};
 use super::reader::Reader;
+use super::setup::{SetupApi, SetupFacts};
 use super::webhooks::signed_body::PostCallReceiver;
 use super::{backup, calls, dispatches, drivers, elevenlabs_compat, health, openapi, webhooks};
 use crate::ingest::Writer;
@@ -14,6 +15,7 @@ use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 use std::sync::Arc;
 
 /// Returns all operations over a store and its writer. `deep_reads` is the maximum number of concurrent deep reads.
+#[expect(clippy::too_many_arguments, reason = "called once, with each part of the service")]
 pub fn service(
     store: Arc<dyn Store>,
     writer: Writer,
@@ -21,10 +23,12 @@ pub fn service(
     access: Access,
     tail: LiveHub,
     deep_reads: usize,
+    facts: SetupFacts,
 ) -> OpenApiService<impl OpenApi, ()> {
     let backup = backup::BackupApi::new(store.copier());
     let export = calls::export::ExportApi::new(store.clone());
     let reader = Reader::new(store.clone(), deep_reads);
+    let setup = SetupApi::new(facts, &access, &gate);
     let recordings = gate.recordings();
     let erasure = DriverErasure::new(store, recordings.clone(), writer.clone());
     let operations = (
@@ -45,7 +49,7 @@ pub fn service(
         drivers::DriversApi { reader: reader.clone(), writer: writer.clone(), erasure },
         dispatches::DispatchesApi { reader: reader.clone(), writer: writer.clone() },
         auth::sign_in::SessionApi { access },
-        health::HealthApi { reader, writer },
+        (health::HealthApi { reader, writer }, setup),
         backup,
         export,
     );
@@ -76,5 +80,13 @@ pub fn document_of(service: &OpenApiService<impl OpenApi, ()>) -> String {
 /// Returns the operations over an empty store; they are described, never called.
 fn describe_only() -> OpenApiService<impl OpenApi, ()> {
     let access = Access::new(&AccessSettings::default());
-    service(Arc::new(store::NullStore), Writer::stopped(), PostCallReceiver::disabled(), access, LiveHub::disabled(), 1)
+    service(
+        Arc::new(store::NullStore),
+        Writer::stopped(),
+        PostCallReceiver::disabled(),
+        access,
+        LiveHub::disabled(),
+        1,
+        SetupFacts::default(),
+    )
 }

@@ -10,7 +10,8 @@ use crate::api::auth::client::{Client, Proxies};
 use crate::api::error::ApiError;
 use crate::api::error_code::ErrorCode;
 use crate::api::request_context::{self, RequestContext};
-use crate::domain::ConversationId;
+use crate::domain::{ConversationId, Timestamp};
+use crate::telemetry::deliveries::{DELIVERIES, Webhook};
 use crate::telemetry::metrics::METRICS;
 use futures_util::FutureExt as _;
 use futures_util::future::Either;
@@ -93,6 +94,7 @@ impl<E: Endpoint> RequestLayer<E> {
             client,
             noted: RequestContext::default(),
             cause: None,
+            refusal: None,
             status: None,
         };
         let answered = request_context::with_context(async {
@@ -174,6 +176,8 @@ struct RequestLog<'a> {
     client: Option<Client>,
     noted: RequestContext,
     cause: Option<String>,
+    /// Reason of a refused delivery, as in the response.
+    refusal: Option<String>,
     status: Option<StatusCode>,
 }
 
@@ -181,7 +185,11 @@ impl RequestLog<'_> {
     /// Returns the response for an error.
     fn refuse(&mut self, error: &ApiError, route: Option<&KnownRoute>) -> Response {
         self.cause = error.cause().map(str::to_owned);
-        let body = error.body(self.request_id.to_str().unwrap_or_default()).to_json_string();
+        let body = error.body(self.request_id.to_str().unwrap_or_default());
+        if self.route.starts_with(WEBHOOKS) {
+            self.refusal = Some(body.details.clone().unwrap_or_else(|| body.message.clone()));
+        }
+        let body = body.to_json_string();
         let mut response =
             Response::builder().status(error.status()).content_type("application/json; charset=utf-8").body(body);
         let headers = response.headers_mut();
@@ -234,6 +242,14 @@ impl RequestLog<'_> {
             };
             let outcome = self.noted.outcome.unwrap_or(by_status);
             METRICS.webhook_requests_total.with_label_values(&[endpoint, outcome]).inc();
+            if let (Some(webhook), Some(status)) = (Webhook::from_segment(endpoint), self.status) {
+                let (log, now) = (DELIVERIES.of(webhook), Timestamp::now().unix_micros());
+                if status.is_success() {
+                    log.accept(now);
+                } else {
+                    log.refuse(now, status.as_u16(), self.refusal.as_deref().unwrap_or_default());
+                }
+            }
         }
     }
 }

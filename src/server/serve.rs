@@ -10,6 +10,7 @@ use super::settings::Settings;
 use super::tls::Tls;
 use super::{connections, malloc_trim, metrics_endpoint, swagger_ui, systemd};
 use crate::api;
+use crate::api::SetupFacts;
 use crate::api::auth::Access;
 use crate::api::body::{BodyLimits, memory_for};
 use crate::api::webhooks::signed_body::PostCallReceiver;
@@ -139,12 +140,14 @@ fn app(
     writer: &Writer,
     live: &LiveHub,
     scrape: MetricsEndpoint,
+    facts: SetupFacts,
     settings: Settings,
 ) -> RequestLayer<impl Endpoint + 'static> {
     let access = Access::new(&settings.access);
     let memory = memory_for(settings.post_call.max_body.max(settings.max_body));
     let gate = PostCallReceiver::new(settings.post_call, memory.clone());
-    let service = api::service(store.clone(), writer.clone(), gate, access.clone(), live.clone(), settings.deep_reads);
+    let (live, reads) = (live.clone(), settings.deep_reads);
+    let service = api::service(store.clone(), writer.clone(), gate, access.clone(), live, reads, facts);
     let document = api::document_of(&service);
     let others: Vec<_> = ["/docs", "/openapi.json", metrics_endpoint::PATH].into_iter().chain(viewer::PATHS).collect();
     let routes = Routes::from_document(&document, &others);
@@ -174,6 +177,11 @@ pub async fn serve(
     let backups = backup::Periodic::start(&settings.backups, store.copier()).map_err(ServeError::Io)?;
     let (writer, mut writer_thread) =
         Writer::start(store.clone(), settings.writing, settings.parser).map_err(ServeError::Io)?;
+    let facts = SetupFacts {
+        backup_every: settings.backups.backups.as_ref().map(|backups| backups.every),
+        retention: settings.retention,
+        backfill: settings.backfill.is_some(),
+    };
     let jobs = Jobs::start(&mut settings, backups, &store, &writer).map_err(ServeError::Io)?;
     let live = LiveHub::new(store.clone(), settings.streams, api::encode_event);
     let scrape = MetricsEndpoint::new(store.clone(), writer.clone());
@@ -185,7 +193,7 @@ pub async fn serve(
         certificates: tls.map(|tls| tokio::spawn(tls.run())),
         metrics: settings.metrics.take().map(|listener| metrics_endpoint::serve(listener, scrape.clone())),
     };
-    let app = app(&store, &writer, &live, scrape, settings);
+    let app = app(&store, &writer, &live, scrape, facts, settings);
     let (died_tx, died_rx) = oneshot::channel();
     let stop_or_death = async move {
         tokio::select! {

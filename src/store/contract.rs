@@ -3,8 +3,8 @@
 use super::{
     Archive, Backlog, BackupSource, CallFilter, CallPageRequest, ChangeBatch, ChangedCalls, DatabaseSizes,
     DispatchPageRequest, DriverPageRequest, Due, ErasedSlice, EventSelection, ExpiredCall, ExpiredCallQuery,
-    ExpiredEvent, FeedPosition, Forgotten, HitPage, NamingEvent, Outcome, Page, Result, ScanPage, Scope, SearchQuery,
-    TurnQuery, Unfinished, UnreadEvents, Write,
+    ExpiredEvent, FeedPosition, Forgotten, HitPage, NamingEvent, Outcome, Page, RankedCall, RankedCallRequest, Result,
+    ScanPage, Scope, SearchQuery, TurnQuery, Unfinished, UnreadEvents, Write,
 };
 use crate::domain::reconcile::Material;
 use crate::domain::result_sums::CallResultRow;
@@ -53,6 +53,9 @@ pub trait Reads: Send + Sync + 'static {
 
     /// Returns a page of calls, ordered by their start.
     fn calls(&self, request: &CallPageRequest) -> Result<Page<Call>>;
+
+    /// Returns a page of calls that are over, ordered by a rank.
+    fn ranked_calls(&self, request: &RankedCallRequest) -> Result<Page<RankedCall>>;
 
     /// Returns a page of a call's turns, or `None` if the call does not exist.
     fn turns(&self, query: &TurnQuery) -> Result<Option<Page<Turn>>>;

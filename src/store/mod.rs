@@ -18,6 +18,7 @@ mod null;
 mod other_writers;
 mod outcome;
 mod query;
+mod ranked;
 mod search;
 pub mod sqlite;
 mod write;
@@ -39,5 +40,6 @@ pub use query::{
     EventSelection, ExpiredCall, ExpiredCallQuery, ExpiredEvent, Forgotten, MAX_PAGE_TEXT_BYTES, NamingEvent, Page,
     ScanPage, SortOrder, TurnKey, TurnOrder, TurnQuery, Unfinished, json_length,
 };
+pub use ranked::{CallRank, RankKey, RankedCall, RankedCallRequest};
 pub use search::{Hit, HitPage, RankPosition, SearchKey, SearchOrder, SearchQuery};
 pub use write::{Outcome, Write, Written};

@@ -3,8 +3,8 @@
 use super::{
     Backlog, CallFilter, CallPageRequest, ChangeBatch, ChangedCalls, Commands, DatabaseSizes, DispatchPageRequest,
     DriverPageRequest, ErasedSlice, Error, ErrorKind, EventSelection, ExpiredCall, ExpiredCallQuery, ExpiredEvent,
-    Feed, FeedPosition, Forgotten, HitPage, Maintenance, NamingEvent, Outcome, Page, Reads, Result, ScanPage, Scope,
-    SearchQuery, TurnQuery, Unfinished, UnreadEvents, Write,
+    Feed, FeedPosition, Forgotten, HitPage, Maintenance, NamingEvent, Outcome, Page, RankedCall, RankedCallRequest,
+    Reads, Result, ScanPage, Scope, SearchQuery, TurnQuery, Unfinished, UnreadEvents, Write,
 };
 use crate::domain::{
     Call, CallStats, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, PlacedToolCall, StoredEvent, Timestamp,
@@ -37,6 +37,7 @@ impl Reads for NullStore {
     failing! {
         call(&ConversationId) -> Option<Call>;
         calls(&CallPageRequest) -> Page<Call>;
+        ranked_calls(&RankedCallRequest) -> Page<RankedCall>;
         turns(&TurnQuery) -> Option<Page<Turn>>;
         search(&SearchQuery) -> HitPage;
         tool_calls(&ConversationId) -> Vec<PlacedToolCall>;

@@ -4,6 +4,7 @@
 //! unit. No event of any level contains words of a call.
 
 mod cloud_logging;
+pub mod deliveries;
 mod json;
 mod log_writer;
 pub mod metrics;

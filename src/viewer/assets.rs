@@ -116,7 +116,7 @@ macro_rules! files {
     ($($name:literal),+ $(,)?) => { [$(($name, include_str!(concat!("assets/", $name)))),+] };
 }
 
-const FILES: [(&str, &str); 32] = files![
+const FILES: [(&str, &str); 37] = files![
     "api.js",
     "base.css",
     "call.css",
@@ -126,6 +126,7 @@ const FILES: [(&str, &str); 32] = files![
     "combo.js",
     "dom.js",
     "drivers.js",
+    "end_call.js",
     "filters.js",
     "help.js",
     "icon.svg",
@@ -134,11 +135,14 @@ const FILES: [(&str, &str); 32] = files![
     "list.js",
     "live.js",
     "main.js",
+    "more_filters.js",
     "pages.css",
     "player.js",
     "print.css",
     "route.js",
     "search_results.js",
+    "service_address.js",
+    "setup.js",
     "share.js",
     "signin.js",
     "snippet.js",
@@ -146,6 +150,7 @@ const FILES: [(&str, &str); 32] = files![
     "stats.js",
     "theme.js",
     "time.js",
+    "tools.js",
     "turns.js",
     "url_token.js",
     "welcome.js",

@@ -30,6 +30,20 @@ export const steps = {
     return body;
   },
 
+  /** The page is dark, and what it shows is light on it. */
+  async darkDocs({ page }) {
+    await page.locator(".opblock").first().waitFor();
+    const [background, filter] = await page.evaluate(() => [getComputedStyle(document.documentElement).backgroundColor, getComputedStyle(document.getElementById("ui")).filter]);
+    assert.ok(background.match(/\d+/g).slice(0, 3).every((part) => Number(part) < 64), background);
+    assert.ok(filter.includes("invert"), filter);
+  },
+
+  /** The link above the operations leads to the calls. */
+  async backToCalls({ page }) {
+    await page.locator("a.back").click();
+    await page.locator(".row").first().waitFor();
+  },
+
   /** Gives the token under Authorize, as the scheme of this name. */
   async authorize({ page }, { scheme, token }) {
     await page.getByRole("button", { name: "Authorize", exact: true }).click();

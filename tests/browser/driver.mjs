@@ -8,6 +8,7 @@
 import { createInterface } from "node:readline";
 import { createRequire } from "node:module";
 import { steps as reading } from "./reading.mjs";
+import { steps as finding } from "./finding.mjs";
 import { steps as following } from "./following.mjs";
 import { steps as states } from "./states.mjs";
 import { steps as docs } from "./docs.mjs";
@@ -16,7 +17,7 @@ import { steps as pictures } from "./pictures.mjs";
 const [, , modules, executablePath] = process.argv;
 const { chromium } = createRequire(`${modules}/`)("playwright-core");
 
-const steps = { ...reading, ...following, ...states, ...docs, ...pictures };
+const steps = { ...reading, ...finding, ...following, ...states, ...docs, ...pictures };
 
 const browser = await chromium.launch({
   executablePath,

@@ -108,7 +108,7 @@ export const steps = {
   },
 
   async nothingFound(opened, { words, says }) {
-    await opened.page.getByLabel("Search what was said").fill(words);
+    await opened.page.getByRole("searchbox").fill(words);
     await opened.page.locator(".scroll").getByText(says).waitFor();
     await accessible(opened);
   },
@@ -116,7 +116,7 @@ export const steps = {
   /** A search that cannot be read is answered with its rule. */
   async refused(opened, { words, says }) {
     opened.tolerated = /status of 400/;
-    await opened.page.getByLabel("Search what was said").fill(words);
+    await opened.page.getByRole("searchbox").fill(words);
     await opened.page.getByText(says).waitFor();
     await accessible(opened);
     opened.tolerated = null;

@@ -115,7 +115,7 @@ export const steps = {
 
   /** What is found within such words is marked, and the words' own marks are words. */
   async foundHostile(opened, { words, marked, within }) {
-    await opened.page.getByLabel("Search what was said").fill(words);
+    await opened.page.getByRole("searchbox").fill(words);
     await until(opened, (n) => document.querySelectorAll(".snippet mark").length === n, marked.length);
     assert.deepEqual(await opened.page.locator(".snippet mark").allInnerTexts(), marked);
     assert.equal(await opened.page.locator(".snippet", { hasText: within }).count() > 0, true);

@@ -158,6 +158,16 @@ impl Access {
         }))
     }
 
+    /// Returns true if turns and histories require a token.
+    pub(in crate::api) fn requires_ingest_token(&self) -> bool {
+        !self.0.ingest.is_empty()
+    }
+
+    /// Returns true if reading requires a token.
+    pub(in crate::api) fn requires_api_token(&self) -> bool {
+        !self.0.no_token
+    }
+
     /// Wraps an endpoint with access checks.
     pub fn guard<E>(&self, inner: E) -> AuthLayer<E> {
         AuthLayer { access: self.clone(), inner }

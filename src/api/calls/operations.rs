@@ -16,7 +16,9 @@ use crate::ingest::{WriteError, Writer};
 use crate::jobs::retention::chunks;
 use crate::recordings::Recordings;
 use crate::store::command::{ChangeCall, EraseCall, PruneEvents};
-use crate::store::{CallFilter, CallKey, CallPageRequest, Reads, Rejection, ScanPage, SortOrder};
+use crate::store::{
+    CallFilter, CallKey, CallPageRequest, CallRank, RankKey, RankedCallRequest, Reads, Rejection, ScanPage, SortOrder,
+};
 use poem::Request;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::types::Example;
@@ -28,7 +30,7 @@ pub(in crate::api) struct CallsApi {
     pub(in crate::api) writer: Writer,
 }
 
-/// Sort order of calls, by start time.
+/// Sort order of calls.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
 enum CallOrder {
@@ -36,6 +38,24 @@ enum CallOrder {
     Desc,
     /// Oldest first.
     Asc,
+    /// Longest first; only calls that are over.
+    Longest,
+    /// Most turns first; only calls that are over.
+    MostTurns,
+    /// Highest cost in credits first; only calls that are over and whose cost is known.
+    Costliest,
+}
+
+impl CallOrder {
+    /// Returns the rank, if the order is not by start.
+    fn rank(self) -> Option<CallRank> {
+        match self {
+            Self::Desc | Self::Asc => None,
+            Self::Longest => Some(CallRank::Longest),
+            Self::MostTurns => Some(CallRank::MostTurns),
+            Self::Costliest => Some(CallRank::Costliest),
+        }
+    }
 }
 
 /// A page of calls.
@@ -76,6 +96,48 @@ impl Example for CallPatch {
     }
 }
 
+/// Parameters of a page of a list.
+struct PageOptions<'a> {
+    cursor: Option<&'a str>,
+    limit: u16,
+    with_total: bool,
+}
+
+impl CallsApi {
+    /// Returns a page of calls by rank.
+    async fn list_ranked(
+        &self,
+        request: &Request,
+        list: ListQuery,
+        filter: CallFilter,
+        rank: CallRank,
+        page: PageOptions<'_>,
+    ) -> Result<Answer<CallPage>, Errors<ListErrors>> {
+        let after = list.decode_cursor(page.cursor, |key| {
+            let (value, id) = key.split_once(' ')?;
+            Some(RankKey { value: value.parse().ok()?, id: id.parse().ok()? })
+        })?;
+        let depth = Depth::for_page(PageRead {
+            is_first: after.is_none(),
+            limit: page.limit,
+            searches_or_counts: filter.is_selective() || page.with_total,
+        });
+        let query = RankedCallRequest { filter, rank, after, limit: page.limit.into(), with_total: page.with_total };
+        let make = move |store: &dyn Reads| {
+            let page = store.ranked_calls(&query)?;
+            let cut_at = page.rows.last().filter(|_| page.has_more);
+            let next_cursor = cut_at.map(|last| list.encode_cursor(format_args!("{} {}", last.key.value, last.key.id)));
+            Ok(CallPage {
+                data: page.rows.into_iter().map(|ranked| Call::summary(ranked.call)).collect(),
+                next_cursor,
+                has_more: page.has_more,
+                total: page.total,
+            })
+        };
+        Ok(self.reader.answer(request, depth, make).await?)
+    }
+}
+
 #[derive(ApiResponse)]
 enum Erased {
     /// The call and everything stored about it are deleted.
@@ -87,8 +149,8 @@ enum Erased {
 impl CallsApi {
     /// List calls
     ///
-    /// Returns calls by start time, newest first by default, in pages. Several filters are combined with AND. A filter
-    /// that is repeated accepts each of its values.
+    /// Returns calls in pages, by start time, newest first, unless another `order` is requested. Several filters are
+    /// combined with AND. A filter that is repeated accepts each of its values.
     #[oai(path = "/calls", method = "get", operation_id = "list_calls")]
     #[expect(clippy::too_many_arguments, reason = "the framework takes each query parameter as an argument")]
     async fn list_calls(
@@ -98,7 +160,8 @@ impl CallsApi {
         /// Only calls with this text in the conversation id, the driver's name or a message.
         #[oai(validator(min_length = 1, max_length = 200))]
         q: Query<Option<String>>,
-        /// `desc` (default): newest first. `asc`: oldest first.
+        /// `desc` (default): newest first. `asc`: oldest first. `longest`, `most_turns` and `costliest` return calls
+        /// that are over; with a filter that few calls match, they read all that match.
         order: Query<Option<CallOrder>>,
         /// The `next_cursor` of the previous page.
         cursor: Query<Option<String>>,
@@ -111,11 +174,17 @@ impl CallsApi {
     ) -> Result<Answer<CallPage>, Errors<ListErrors>> {
         let names = CallFilterParams::names_with(&["q", "order"]);
         let list = ListQuery::strict(request, &names, &CallFilterParams::REPEATABLE)?;
+        let filter = CallFilter { text: filter::text(q.0)?, ..calls.parse(false)? };
+        let order = order.0.unwrap_or(CallOrder::Desc);
+        if let Some(rank) = order.rank() {
+            let page = PageOptions { cursor: cursor.0.as_deref(), limit: limit.0, with_total: include_total.0 };
+            return self.list_ranked(request, list, filter, rank, page).await;
+        }
         let query = CallPageRequest {
-            filter: CallFilter { text: filter::text(q.0)?, ..calls.parse(false)? },
-            order: match order.0.unwrap_or(CallOrder::Desc) {
-                CallOrder::Desc => SortOrder::Descending,
+            filter,
+            order: match order {
                 CallOrder::Asc => SortOrder::Ascending,
+                _ => SortOrder::Descending,
             },
             after: list.decode_cursor(cursor.0.as_deref(), |key| {
                 let (start, id) = key.split_once(' ')?;

@@ -124,6 +124,11 @@ impl PostCallReceiver {
         Self::new(PostCallSettings::disabled(), memory_for(0))
     }
 
+    /// Returns true if a signing secret is set. Without one, all deliveries are rejected.
+    pub(in crate::api) fn has_secret(&self) -> bool {
+        !self.settings.secrets.is_empty()
+    }
+
     /// Returns the storage of recordings, if there is one.
     pub fn recordings(&self) -> Option<Recordings> {
         self.settings.recordings.clone()

@@ -192,7 +192,7 @@ fn list_by_start(snapshot: &Connection, request: &CallPageRequest, conditions: &
 }
 
 /// Returns the size of a call's potentially long texts, in bytes of JSON.
-fn text_of(call: &Call) -> usize {
+pub(super) fn text_of(call: &Call) -> usize {
     let report = &call.report;
     let last = call.last_message.as_ref();
     let last = last.map_or(0, |last| {

@@ -36,6 +36,7 @@ mod json_column;
 mod maintenance;
 mod material;
 mod quarantine;
+mod ranked_calls;
 mod reads;
 mod recordings;
 mod records;

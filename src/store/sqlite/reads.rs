@@ -3,8 +3,8 @@
 use super::database::SqliteStore;
 use super::search::{self, Reach};
 use super::{
-    batch, call_results, call_stats, calls, drivers, due, erase, events, expired, material, quarantine, reread_list,
-    tool_calls,
+    batch, call_results, call_stats, calls, drivers, due, erase, events, expired, material, quarantine, ranked_calls,
+    reread_list, tool_calls,
 };
 use crate::domain::reconcile::Material;
 use crate::domain::result_sums::CallResultRow;
@@ -15,8 +15,8 @@ use crate::domain::{
 };
 use crate::store::{
     CallFilter, CallPageRequest, DispatchPageRequest, DriverPageRequest, Due, EventSelection, ExpiredCall,
-    ExpiredCallQuery, ExpiredEvent, HitPage, NamingEvent, Page, Reads, Result, ScanPage, SearchQuery, TurnQuery,
-    UnreadEvents,
+    ExpiredCallQuery, ExpiredEvent, HitPage, NamingEvent, Page, RankedCall, RankedCallRequest, Reads, Result, ScanPage,
+    SearchQuery, TurnQuery, UnreadEvents,
 };
 use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::Ordering;
@@ -28,6 +28,10 @@ impl Reads for SqliteStore {
 
     fn calls(&self, request: &CallPageRequest) -> Result<Page<Call>> {
         calls::list(&mut *self.readers.get()?, request)
+    }
+
+    fn ranked_calls(&self, request: &RankedCallRequest) -> Result<Page<RankedCall>> {
+        ranked_calls::list(&mut *self.readers.get()?, request)
     }
 
     fn turns(&self, query: &TurnQuery) -> Result<Option<Page<Turn>>> {

@@ -34,6 +34,22 @@ import { BASE } from "./route.js";
  * @property {number | null} added
  * @property {number | null} corrected
  * @property {number | null} repeated
+ * @property {"human" | "voicemail" | "fax" | "busy" | "no_answer" | "failed" | "unknown" | null} [answered_by]
+ * @property {string | null} [answered_by_source]
+ * @property {string | null} [answered_by_conflict]
+ * @property {"phone" | "web" | "sms" | "whatsapp" | "text" | "unknown" | null} [channel]
+ * @property {string | null} [parent_conversation_id]
+ * @property {string | null} [environment]
+ * @property {string | null} [agent_number]
+ * @property {string | null} [agent_name]
+ * @property {number | null} [cost_usd]
+ * @property {number | null} [queue_wait_seconds]
+ * @property {string | null} [campaign]
+ * @property {string[]} [tags]
+ * @property {string | null} [sentiment]
+ * @property {boolean | null} [record_complete]
+ * @property {string | null} [end_reason]
+ * @property {ChildConversation[]} [child_conversations] only if a single call is requested
   * @property {any} [analysis] only if a single call is requested
   * @property {boolean} [has_audio] only if a single call is requested
  * @property {string} created_at
@@ -41,6 +57,28 @@ import { BASE } from "./route.js";
  */
 
 /** @typedef {Pick<Turn, "speaker_type" | "message_text" | "final_text" | "timestamp" | "sequence_number">} LastMessage */
+
+/**
+ * @typedef {object} ChildConversation a conversation that a sub-agent held for a call
+ * @property {string} conversation_id
+ * @property {number | null} duration_seconds
+ * @property {number} turn_count
+ * @property {string | null} agent_id
+ * @property {string | null} agent_name
+ * @property {string | null} title
+ */
+
+/**
+ * @typedef {object} ToolCall
+ * @property {number} position
+ * @property {number} after_place position of the turn before it, 0 before all turns
+ * @property {string} name
+ * @property {"tool" | "end_call" | "transfer_to_number" | "transfer_to_agent" | "voicemail_detection" | "guardrail"} purpose
+ * @property {string | null} arguments
+ * @property {string | null} result
+ * @property {boolean | null} is_error
+ * @property {number | null} latency_ms
+ */
 
 /**
  * @typedef {object} Turn
@@ -57,6 +95,9 @@ import { BASE } from "./route.js";
  * @property {number | null} superseded_by
  * @property {string | null} record_time
  * @property {boolean | null} in_record
+ * @property {"speech" | "silence" | "backchannel" | "keypad" | "text" | "context"} [kind]
+ * @property {Record<string, number> | null} [metrics]
+ * @property {"agent" | "driver" | "mailbox" | "nobody"} [said_by]
  * @property {string} created_at
  */
 

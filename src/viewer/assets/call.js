@@ -2,15 +2,16 @@
 
 import { Failure, callPath, isAbort, read } from "./api.js";
 import { el, show } from "./dom.js";
-import { learn, nameOf } from "./drivers.js";
+import { driver, learn, nameOf } from "./drivers.js";
 import { callDetails } from "./call_details.js";
 import { Player } from "./player.js";
 import { addressOf, current, go } from "./route.js";
 import { actions } from "./share.js";
 import { failed, nothing, waiting } from "./states.js";
-import { counting, dayAndTime, duration, lengthOf } from "./time.js";
+import { absolute, counting, dayAndTime, duration, lengthOf } from "./time.js";
 import { Turns } from "./turns.js";
-import { count, statusChip } from "./labels.js";
+import { STATUS, badges, chip, count, neverBegan, toolBadges } from "./labels.js";
+import { endCall } from "./end_call.js";
 
 /** @typedef {import("./api.js").Call} Call */
 /** @typedef {import("./api.js").Turn} Turn */
@@ -36,6 +37,8 @@ export class CallView {
     this.call = null;
     /** @type {Turns | null} */
     this.turns = null;
+    /** @type {import("./api.js").ToolCall[]} */
+    this.tools = [];
     /** @type {Player | null} */
     this.player = null;
     /** @type {AbortController | null} */
@@ -71,7 +74,7 @@ export class CallView {
       clearTimeout(slow);
       this.build(call, first.data);
       document.title = `${nameOf(call)} · transcribe-hook`;
-      await this.rest(id, first.next_cursor, request.signal);
+      await Promise.all([this.rest(id, first.next_cursor, request.signal), this.readTools().catch(() => {})]);
       this.turns?.mark(q);
       const pointed = current().turn;
       if (pointed !== null) this.turns?.point(pointed);
@@ -96,6 +99,7 @@ export class CallView {
     this.request?.abort();
     this.turns?.close();
     this.player = this.turns = this.call = this.id = null;
+    this.tools = [];
     this.early = [];
     document.title = "Calls · transcribe-hook";
   }
@@ -127,6 +131,26 @@ export class CallView {
     }
   }
 
+  /** Loads the tool calls, which ElevenLabs' record has. The call is shown without them if that fails. */
+  async readTools() {
+    const { id, request } = this;
+    // A service that does not give out what is understood of a call has no tool calls either.
+    if (!id || !request || this.call?.matched === null || this.call?.child_conversations === undefined) return;
+    /** @type {import("./api.js").ToolCall[]} */
+    const tools = [];
+    let cursor = null;
+    do {
+      /** @type {import("./api.js").Page<import("./api.js").ToolCall>} */
+      const page = await read(`${callPath(id)}/tool_calls`, { limit: PAGE, cursor }, request.signal);
+      tools.push(...page.data);
+      cursor = page.next_cursor;
+    } while (cursor);
+    if (this.id !== id) return;
+    this.tools = tools;
+    this.turns?.putTools(tools);
+    this.drawHead();
+  }
+
   async rereadTurns() {
     const { id, request } = this;
     if (!id || !request) return;
@@ -140,6 +164,7 @@ export class CallView {
       cursor = page.next_cursor;
     } while (cursor);
     if (this.id === id) this.turns?.replace(turns);
+    await this.readTools().catch(() => {});
   }
 
   /** Adds a turn if it belongs to this call. @param {Turn} turn */
@@ -211,10 +236,13 @@ export class CallView {
       el("a", { class: "back button", href: addressOf({ call: null, turn: null }), "aria-label": "Back to the calls" }, "‹"),
       el("div", { class: "title" },
         el("h1", { id: "call-name" }, el("bdi", null, nameOf(call))),
-        el("p", { class: "line" }, statusChip(call), dayAndTime(call.call_start_time),
-          el("span", null, live ? counting(call.call_start_time) : duration(lengthOf(call)), el("span", { class: "unseen" }, " long")),
-          el("span", null, count(call.turn_count, "turn")))),
-      el("div", { class: "actions" }, toggle, actions(call, () => this.turns?.inOrder() ?? [])));
+        el("p", { class: "line" }, [...badges(call), ...toolBadges(this.tools)].map(chip), dayAndTime(call.call_start_time),
+          !neverBegan(call) && el("span", null, live ? counting(call.call_start_time) : duration(lengthOf(call)), el("span", { class: "unseen" }, " long")),
+          el("span", null, count(call.turn_count, "turn"))),
+        el("p", { class: "on-paper" }, [absolute(call.call_start_time), driver(call.driver_id)?.phone_number ?? call.external_number,
+          STATUS[call.status], call.conversation_id].filter(Boolean).join(" · "))),
+      el("div", { class: "actions" }, toggle, live && el("button", { type: "button", onclick: () => endCall(call, (ended) => this.changed(ended)) }, "End call…"),
+        actions(call, () => this.turns?.inOrder() ?? [])));
     show(this.facts, callDetails(call));
     if (call.has_audio && !this.player) {
       this.player = new Player(call, (seconds) => this.turns?.playing(seconds));

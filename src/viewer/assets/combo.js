@@ -34,7 +34,7 @@ export function driverField(chosen, name) {
       const fits = (/** @type {import("./api.js").Driver} */ d) =>
         d.name.toLowerCase().includes(text) || String(d.id).startsWith(text) || (d.phone_number ?? "").includes(text);
       offered = (pristine || !text ? all : all.filter(fits)).slice(0, MAX_OPTIONS);
-      at = text && !pristine && offered.length > 0 ? 0 : -1;
+      at = -1;
       draw(all.length === 0 ? "No drivers are stored yet." : "No matching driver.");
     } catch {
       offered = [];
@@ -71,7 +71,7 @@ export function driverField(chosen, name) {
       point();
     } else if (event.key === "Enter") {
       if (input.value.trim() === "") choose(null);
-      else if (at >= 0 && offered[at]) choose(offered[at].id);
+      else if (offered[Math.max(at, 0)] && !list.hidden) choose(offered[Math.max(at, 0)].id);
     } else if (event.key === "Escape" && !list.hidden) {
       event.stopPropagation();
       close(true);

@@ -39,11 +39,32 @@ export function driver(id) {
 
 /**
  * Returns the display name of a call's driver.
- * @param {{ driver_id: number | null, external_number?: string | null }} call
+ * @param {{ conversation_id: string, driver_id: number | null, driver_name?: string | null, external_number?: string | null }} call
  */
 export function nameOf(call) {
-  if (call.driver_id !== null) return driver(call.driver_id)?.name ?? `Driver ${call.driver_id}`;
-  return call.external_number ?? "Unknown driver";
+  if (call.driver_id !== null) return driver(call.driver_id)?.name ?? call.driver_name ?? `Driver ${call.driver_id}`;
+  return call.external_number ?? `Unknown driver ${shortId(call.conversation_id)}`;
+}
+
+/** Returns the end of a long id, which tells calls apart. @param {string} id */
+export function shortId(id) {
+  return id.length <= 12 ? id : `…${id.slice(-6)}`;
+}
+
+/**
+ * Returns drivers with this text in the name, these digits in the phone number, or this id.
+ * @param {string} text
+ * @param {number} limit
+ * @param {AbortSignal} signal
+ * @returns {Promise<Driver[]>}
+ */
+export async function findDrivers(text, limit, signal) {
+  return (await read("/drivers", { q: text, limit }, signal)).data;
+}
+
+/** Returns the digits of a text that is written like a phone number, or an empty text. @param {string} text */
+export function digitsOf(text) {
+  return /^\+?[\d\s().\/-]+$/.test(text.trim()) ? text.replace(/\D/g, "").replace(/^0+/, "") : "";
 }
 
 /** @type {Promise<Driver[]> | null} */

@@ -1,15 +1,27 @@
-// The filters of the list: words, status, driver, days. The URL has the chosen values; the controls show and change
-// them.
+// The controls above the list: the search box, filters and order. The URL has the chosen values; the controls show and
+// change them. more_filters.js has the filters that few readers need.
 
 import { driverField } from "./combo.js";
 import { el, show, svg } from "./dom.js";
-import { current, go } from "./route.js";
-import { dayKey } from "./time.js";
+import { driver } from "./drivers.js";
+import { STATUS } from "./labels.js";
+import { MoreFilters, nameOfFilter } from "./more_filters.js";
+import { UNFILTERED, current, go } from "./route.js";
+import { dayKey, shortDay } from "./time.js";
 
 /** Delay between the last key press and the search, in milliseconds. */
 const SEARCH_DELAY_MS = 200;
 
 const STATUSES = [["", "All"], ["in_progress", "Live"], ["completed", "Completed"], ["failed", "Failed"]];
+
+/** Orders of the list. @type {Record<string, { name: string, ranked: boolean }>} */
+export const ORDERS = {
+  "": { name: "Newest first", ranked: false },
+  asc: { name: "Oldest first", ranked: false },
+  longest: { name: "Longest first", ranked: true },
+  most_turns: { name: "Most turns first", ranked: true },
+  costliest: { name: "Costliest first", ranked: true },
+};
 
 /** Returns the day this many days ago, in the reader's time zone. @param {number} days */
 function daysAgo(days) {
@@ -35,7 +47,7 @@ export function filters() {
   /** @type {number | undefined} */
   let timer;
   const search = el("input", {
-    type: "search", id: "search", placeholder: "Search what was said", "aria-label": "Search what was said",
+    type: "search", id: "search", placeholder: "Name, number, call id or words", "aria-label": "Search calls: name, number, call id or words",
     autocomplete: "off", enterkeyhint: "search", maxlength: "200",
     oninput: () => {
       clearTimeout(timer);
@@ -93,20 +105,24 @@ export function filters() {
     between.hidden = true;
   }
 
-  const sort = el("select", { "aria-label": "Sort order of results", onchange: () => go({ sort: sort.value === "newest" ? "newest" : "best" }) },
-    el("option", { value: "best" }, "Best match first"), el("option", { value: "newest" }, "Newest first"));
+  const more = new MoreFilters();
+  const order = el("select", { "aria-label": "Order", onchange: () => go({ order: /** @type {any} */ (order.value) }) },
+    Object.entries(ORDERS).map(([value, { name }]) => el("option", { value }, name)));
+  const sort = el("select", { "aria-label": "Sort order of results", onchange: () => go({ sort: sort.value === "best" ? "best" : "newest" }) },
+    el("option", { value: "newest" }, "Newest first"), el("option", { value: "best" }, "Best match first"));
   const reset = el("button", { type: "button", class: "link", onclick: () => {
     ownDays = false;
-    go({ q: "", status: "", driver: null, from: "", to: "" });
+    const { call, turn, view, order } = current();
+    go({ ...UNFILTERED, call, turn, view, order });
   } }, "Clear filters");
-  const below = el("div", { class: "filtered" }, sort, reset);
+  const below = el("div", { class: "filtered" }, order, sort, more.button, reset);
 
   const element = el("form", { class: "filters", role: "search", "aria-label": "Calls", onsubmit: (/** @type {Event} */ event) => event.preventDefault() },
     el("div", { class: "search" }, magnifier(), search, hint, clearButton),
     el("div", { class: "segments", role: "radiogroup", "aria-label": "Status" }, radios.map(({ label }) => label)),
     el("div", { class: "two" }, who.element, when),
     between,
-    below);
+    more.chips, below, more.panel);
 
   function sync() {
     const route = current();
@@ -124,8 +140,10 @@ export function filters() {
     if (document.activeElement !== to) to.value = route.to;
     sort.value = route.sort;
     sort.hidden = route.q === "";
+    order.value = route.order;
+    order.hidden = route.q !== "";
+    more.sync();
     reset.hidden = !isNarrowed();
-    below.hidden = sort.hidden && reset.hidden;
   }
 
   return { element, sync, focus: () => search.select() };
@@ -133,8 +151,21 @@ export function filters() {
 
 /** Returns true if any filter is set. */
 export function isNarrowed() {
-  const { q, status, driver, from, to } = current();
-  return q !== "" || status !== "" || driver !== null || from !== "" || to !== "";
+  const { q, status, driver, from, to, more } = current();
+  return q !== "" || status !== "" || driver !== null || from !== "" || to !== "" || Object.keys(more).length > 0;
+}
+
+/** Returns the filters of the URL in words, such as `Failed`, `Last 7 days`. */
+export function namesOfFilters() {
+  const { status, driver: id, from, to, more } = current();
+  const span = spans().find((one) => one.from === from && one.to === to);
+  const days = span ? span.name : `${from ? shortDay(from) : "…"} to ${to ? shortDay(to) : "today"}`;
+  return [
+    status && STATUS[status],
+    id !== null && (driver(id)?.name ?? `Driver ${id}`),
+    ...Object.entries(more).map(([name, value]) => nameOfFilter(name, value)),
+    (from || to) && days,
+  ].filter((name) => name !== false && name !== "");
 }
 
 function magnifier() {

@@ -20,7 +20,7 @@ export function help() {
     el("h2", { id: "help-title" }, "Keys"),
     el("dl", { class: "keys" }, KEYS.flatMap(([keys, what]) => [
       el("dt", null, /** @type {string[]} */ (keys).map((key) => el("kbd", null, key))), el("dd", null, what)])),
-    el("p", null, "A search accepts words, \"phrases in quotes\", AND, OR, NOT, and prefixes*. Times are in your time zone; hover over one to see UTC."),
+    el("p", null, "The search finds drivers by name and number, calls by id, and words. It accepts words, \"phrases in quotes\", AND, OR, NOT, and prefixes*. Times are in your time zone; hover over one to see UTC."),
     el("form", { method: "dialog" }, el("button", { class: "primary", autofocus: true }, "Close"))));
   if (!dialog.open) dialog.showModal();
 }

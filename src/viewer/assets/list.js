@@ -1,13 +1,14 @@
-// The list of calls: running calls first, then the others by day, newest first. More are loaded on scrolling.
+// The list of calls: running calls first, then quiet ones, then the others by day, newest first; or all that are over
+// by length, turns or cost. More are loaded on scrolling.
 
 import { isAbort, read } from "./api.js";
 import { announce, arrange, el, show } from "./dom.js";
 import { learn, nameOf } from "./drivers.js";
-import { isNarrowed } from "./filters.js";
-import { BASE, addressOf, current, go } from "./route.js";
+import { ORDERS, isNarrowed, namesOfFilters } from "./filters.js";
+import { BASE, UNFILTERED, addressOf, current, go } from "./route.js";
 import { failed, nothing, waitingRows } from "./states.js";
-import { counting, dayKey, dayName, duration, lengthOf, startOfDay, time } from "./time.js";
-import { count, statusChip } from "./labels.js";
+import { counting, dayKey, dayName, duration, lengthOf, roughly, startOfDay, time } from "./time.js";
+import { badges, chip, count, ending, neverBegan } from "./labels.js";
 
 /** @typedef {import("./api.js").Call} Call */
 
@@ -17,10 +18,17 @@ const PAGE = 50;
 /** Maximum number of running calls in the list. */
 const MAX_LIVE = 200;
 
+/** Time without a turn after which a running call is quiet, in milliseconds. */
+const QUIET_AFTER_MS = 5 * 60_000;
+
+/** Interval at which the list is redrawn, because calls become quiet, in milliseconds. */
+const REDRAW_INTERVAL_MS = 15_000;
+
 /** Returns the API parameters for the filters in the URL. */
 export function parameters() {
-  const { status, driver, from, to } = current();
+  const { status, driver, from, to, more } = current();
   return {
+    ...more,
     status,
     driver_id: driver,
     started_after: from && startOfDay(from),
@@ -38,6 +46,10 @@ export class CallList {
     this.then = then;
     /** @type {Map<string, Call>} */
     this.calls = new Map();
+    /** Times at which turns of running calls arrived. @type {Map<string, number>} */
+    this.lastHeard = new Map();
+    /** Number of all calls that match the filters; null if not counted. @type {number | null} */
+    this.total = null;
     /** @type {Map<string, { node: HTMLElement, shown: string }>} */
     this.rows = new Map();
     /** @type {string | null} */
@@ -53,14 +65,17 @@ export class CallList {
     this.late = [];
     /** Groups by key. @type {Map<string, { node: HTMLElement, title: HTMLElement, list: HTMLElement }>} */
     this.groups = new Map();
+    this.sum = el("p", { class: "sum", role: "status" });
     this.end = el("div", { class: "more" });
+    setInterval(() => document.hidden || this.drawSoon(), REDRAW_INTERVAL_MS);
     new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && this.more(),
       { root: scroller, rootMargin: "600px" }).observe(this.end);
   }
 
   /** Loads the list for the URL, if the filters changed or if `anew`. @param {boolean} [anew] */
   async load(anew = false) {
-    const wanted = JSON.stringify(parameters());
+    const { order } = current();
+    const wanted = JSON.stringify([parameters(), order]);
     if (wanted === this.shownFor && !anew) return this.select();
     const another = wanted !== this.shownFor;
     this.shownFor = wanted;
@@ -70,15 +85,16 @@ export class CallList {
     this.late = [];
     if (another) {
       this.calls.clear();
+      this.total = null;
       show(this.scroller, waitingRows(8));
     }
     try {
       const filter = parameters();
-      const live = filter.status === "" ? read("/calls", { ...filter, status: "in_progress", limit: MAX_LIVE }, request.signal) : null;
+      const live = filter.status === "" && order === "" ? read("/calls", { ...filter, status: "in_progress", limit: MAX_LIVE }, request.signal) : null;
       // If the other request fails first, nobody awaits this one, and its error would be unhandled.
       live?.catch(() => {});
       /** @type {import("./api.js").Page<Call>} */
-      const page = await read("/calls", { ...filter, limit: PAGE }, request.signal);
+      const page = await read("/calls", { ...filter, order, limit: PAGE }, request.signal);
       /** @type {import("./api.js").Page<Call> | null} */
       const running = await live;
       await learn([...page.data, ...(running?.data ?? [])].map((call) => call.driver_id)).catch(() => {});
@@ -86,7 +102,7 @@ export class CallList {
       const fresh = new Map([...page.data, ...(running?.data ?? [])].map((call) => [call.conversation_id, call]));
       const oldest = page.data.at(-1);
       // Calls further down stay, which preserves the reader's scroll position.
-      const below = another || !page.has_more || !oldest ? [] : [...this.calls.values()].filter((call) =>
+      const below = another || order !== "" || !page.has_more || !oldest ? [] : [...this.calls.values()].filter((call) =>
         call.status !== "in_progress" && call.call_start_time < oldest.call_start_time);
       for (const call of below) fresh.set(call.conversation_id, call);
       this.calls = fresh;
@@ -98,6 +114,7 @@ export class CallList {
       this.request = null;
       for (const call of this.late) this.take(call);
       this.draw();
+      this.countAll(request.signal);
       if (another) this.scroller.querySelector("a[aria-current]")?.scrollIntoView({ block: "center" });
       if (another && isNarrowed()) announce(`${count(this.calls.size, "call")}${this.complete ? "" : " and more"}`);
     } catch (error) {
@@ -125,7 +142,7 @@ export class CallList {
     show(this.end, el("span", { class: "spinner", role: "status", "aria-label": "Loading more calls" }));
     try {
       /** @type {import("./api.js").Page<Call>} */
-      const page = await read("/calls", { ...parameters(), limit: PAGE, cursor: this.cursor }, request.signal);
+      const page = await read("/calls", { ...parameters(), order: current().order, limit: PAGE, cursor: this.cursor }, request.signal);
       await learn(page.data.map((call) => call.driver_id)).catch(() => {});
       if (request.signal.aborted) return;
       for (const call of page.data) this.calls.set(call.conversation_id, call);
@@ -164,6 +181,7 @@ export class CallList {
     const call = this.calls.get(turn.conversation_id);
     if (!call || call.status !== "in_progress") return;
     call.last_message = turn;
+    this.lastHeard.set(turn.conversation_id, Date.now());
     call.turn_count = Math.max(call.turn_count, turn.sequence_number);
     this.drawSoon();
   }
@@ -182,6 +200,9 @@ export class CallList {
   belongs(call) {
     const filter = parameters();
     const start = Date.parse(call.call_start_time);
+    if (call.parent_conversation_id) return false;
+    // Only the service knows whether a call matches the other filters, and its rank.
+    if (Object.keys(current().more).length > 0 || current().order !== "") return this.calls.has(call.conversation_id);
     if (filter.status && call.status !== filter.status) return false;
     if (filter.driver_id !== null && call.driver_id !== filter.driver_id) return false;
     if (filter.started_after && start < Date.parse(filter.started_after)) return false;
@@ -201,10 +222,10 @@ export class CallList {
 
   draw() {
     if (this.calls.size === 0) {
-      if (isNarrowed()) {
+      if (isNarrowed() || current().order !== "") {
         this.then.whenSome();
         show(this.scroller, nothing("No matching calls", "No call matches these filters.",
-          el("button", { type: "button", onclick: () => go({ status: "", driver: null, from: "", to: "" }) }, "Clear filters")));
+          el("button", { type: "button", onclick: () => go({ ...UNFILTERED, call: current().call }) }, "Clear filters")));
       } else {
         this.then.whenEmpty();
         show(this.scroller, nothing("No calls yet", "The first turn that arrives creates the first call, which appears here at once."));
@@ -212,13 +233,20 @@ export class CallList {
       return;
     }
     this.then.whenSome();
+    const { order } = current();
     const newestFirst = (/** @type {Call} */ a, /** @type {Call} */ b) =>
       b.call_start_time.localeCompare(a.call_start_time) || b.id - a.id;
-    const calls = [...this.calls.values()].sort(newestFirst);
-    const live = calls.filter((call) => call.status === "in_progress");
+    // Calls by rank are in the order of the responses, which a map keeps.
+    const calls = [...this.calls.values()];
+    if (order === "" || order === "asc") calls.sort(newestFirst);
+    if (order === "asc") calls.reverse();
+    const running = order === "" ? calls.filter((call) => call.status === "in_progress") : [];
+    const live = running.filter((call) => this.silence(call) < QUIET_AFTER_MS);
+    const quiet = running.filter((call) => this.silence(call) >= QUIET_AFTER_MS);
     const groups = new Map();
-    for (const call of calls) {
-      if (call.status === "in_progress") continue;
+    if (ORDERS[order]?.ranked) groups.set("ranked", calls);
+    else for (const call of calls) {
+      if (order === "" && call.status === "in_progress") continue;
       const day = dayKey(new Date(call.call_start_time));
       if (!groups.has(day)) groups.set(day, []);
       groups.get(day).push(call);
@@ -228,12 +256,18 @@ export class CallList {
       const title = `${live.length.toLocaleString()}${this.moreLive ? " or more" : ""}`;
       nodes.push(this.group("live", "Live now", title, live));
     }
-    for (const [day, ofDay] of groups) nodes.push(this.group(day, dayName(new Date(ofDay[0].call_start_time)), null, ofDay));
+    if (quiet.length > 0) nodes.push(this.group("quiet", "Quiet for 5 minutes or more", quiet.length.toLocaleString(), quiet));
+    for (const [day, ofDay] of groups) {
+      nodes.push(this.group(day, day === "ranked" ? ORDERS[order].name : dayName(new Date(ofDay[0].call_start_time)), null, ofDay));
+    }
     for (const id of this.rows.keys()) if (!this.calls.has(id)) this.rows.delete(id);
-    for (const id of this.groups.keys()) if (id !== "live" && !groups.has(id)) this.groups.delete(id);
+    for (const id of this.groups.keys()) if (!["live", "quiet"].includes(id) && !groups.has(id)) this.groups.delete(id);
     if (this.complete) show(this.end);
     else if (!this.end.querySelector("button")) show(this.end, el("button", { type: "button", onclick: () => this.more() }, "Show more"));
-    arrange(this.scroller, [...nodes, this.end]);
+    this.sum.hidden = !isNarrowed();
+    const sum = `${namesOfFilters().join(", ")}: ${this.total === null ? (this.complete ? count(calls.length, "call") : "…") : count(this.total, "call")}`;
+    if (this.sum.textContent !== sum) this.sum.textContent = sum;
+    arrange(this.scroller, [this.sum, ...nodes, this.end]);
     this.select();
   }
 
@@ -251,21 +285,45 @@ export class CallList {
     return group.node;
   }
 
+  /** Returns the time since a running call was last heard, in milliseconds. @param {Call} call */
+  silence(call) {
+    return Date.now() - Math.max(this.lastHeard.get(call.conversation_id) ?? 0, Date.parse(call.last_turn_time ?? call.call_start_time));
+  }
+
+  /** Counts the calls that match the filters. @param {AbortSignal} signal */
+  async countAll(signal) {
+    if (this.complete || !isNarrowed()) return;
+    try {
+      /** @type {import("./api.js").Page<Call>} */
+      const page = await read("/calls", { ...parameters(), limit: 1, include_total: "true" }, signal);
+      this.total = page.total ?? null;
+      this.drawSoon();
+    } catch {
+      // The list is shown without its total.
+    }
+  }
+
   /** Returns the row of a call, and updates it only if it looks different. @param {Call} call */
   row(call) {
     const about = this.about(call);
-    const shown = JSON.stringify([nameOf(call), about, call.status, call.outcome, call.driver_conflict !== null, call.call_start_time, call.turn_count, call.duration_seconds, call.call_end_time]);
+    const marks = badges(call);
+    const live = call.status === "in_progress";
+    const quiet = live && this.silence(call) >= QUIET_AFTER_MS;
+    const { order } = current();
+    const shown = JSON.stringify([nameOf(call), about, marks, quiet, order, call.call_start_time, call.turn_count, call.duration_seconds, call.call_end_time, dayKey(new Date())]);
     const row = this.rows.get(call.conversation_id);
     if (row?.shown === shown) return row.node;
     const known = call.driver_id !== null || call.external_number !== null;
-    const live = call.status === "in_progress";
+    const start = new Date(call.call_start_time);
+    // Days are headings, but not of running calls and of calls by rank.
+    const dated = (live || ORDERS[order]?.ranked) && dayKey(start) !== dayKey(new Date());
+    const length = live ? !quiet && counting(call.call_start_time) : neverBegan(call) ? null : duration(lengthOf(call));
     const inside = [
-      el("span", { class: known ? "name" : "name unknown" }, live && el("span", { class: "dot" }), el("bdi", null, nameOf(call)),
-        !live && statusChip(call), call.driver_conflict !== null && el("span", { class: "chip warn", title: call.driver_conflict }, "Driver?")),
-      el("span", { class: "when" }, live && el("span", { class: "unseen" }, "Live, since "), time(call.call_start_time, "clock")),
+      el("span", { class: known ? "name" : "name unknown" }, live && !quiet && el("span", { class: "dot" }), el("bdi", null, nameOf(call))),
+      el("span", { class: "when" }, live && el("span", { class: "unseen" }, "Live, since "), dated && `${dayName(start)}, `, time(call.call_start_time, "seconds")),
       el("span", { class: "about", dir: "auto" }, about),
-      el("span", { class: "length" }, live ? counting(call.call_start_time) : duration(lengthOf(call)), el("span", { class: "unseen" }, " long"),
-        ` · ${call.turn_count}`, el("span", { class: "unseen" }, call.turn_count === 1 ? " turn" : " turns")),
+      el("span", { class: "length" }, length, length && " · ", count(call.turn_count, "turn"), order === "costliest" && call.cost !== null && ` · ${count(call.cost, "credit")}`),
+      marks.some(({ kind }) => kind !== "live") && el("span", { class: "badges" }, marks.filter(({ kind }) => kind !== "live").map(chip)),
     ];
     if (row) {
       // The link is reused, because it may have the reader's focus.
@@ -280,8 +338,12 @@ export class CallList {
 
   /** Returns one line of text about a call. @param {Call} call */
   about(call) {
-    if (call.status === "in_progress") return call.last_message?.message_text ?? (call.turn_count > 0 ? "Speaking…" : "Waiting for the first words…");
-    if (call.status === "failed" && call.termination_reason) return call.termination_reason;
+    if (call.status === "in_progress") {
+      const silence = this.silence(call);
+      if (silence >= QUIET_AFTER_MS) return `Silent for ${roughly(silence / 1000)}`;
+      return call.last_message?.message_text ?? (call.turn_count > 0 ? "In conversation" : "Waiting for the first words…");
+    }
+    if (call.status === "failed") return ending(call).replace(/^The call failed: (.)/, (_, first) => first.toUpperCase());
     return call.title ?? call.summary ?? call.termination_reason ?? "No summary";
   }
 

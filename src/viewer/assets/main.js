@@ -14,6 +14,7 @@ import { follow, onConnection, tryNow } from "./live.js";
 import { current, followLinks, go, onRoute } from "./route.js";
 import { session, signIn, signInWith, signOut } from "./signin.js";
 import { failed, nothing } from "./states.js";
+import { setup } from "./setup.js";
 import { statistics } from "./stats.js";
 import { welcome } from "./welcome.js";
 
@@ -52,15 +53,16 @@ const call = new CallView(main, (id) => list.remove(id));
 function render() {
   if (!allowed) return;
   const route = current();
-  const stats = route.view === "stats";
-  byId("to-calls").toggleAttribute("aria-current", false);
-  byId("to-stats").toggleAttribute("aria-current", false);
-  byId(stats ? "to-stats" : "to-calls").setAttribute("aria-current", "page");
-  if (stats) {
+  for (const view of ["calls", "stats", "setup"]) {
+    if (view === route.view) byId(`to-${view}`).setAttribute("aria-current", "page");
+    else byId(`to-${view}`).removeAttribute("aria-current");
+  }
+  if (route.view !== "calls") {
     call.close();
     panes.dataset.view = "page";
-    document.title = "Statistics · transcribe-hook";
-    statistics(main);
+    document.title = `${route.view === "stats" ? "Statistics" : "Set-up"} · transcribe-hook`;
+    if (route.view === "stats") statistics(main);
+    else setup(main);
     return;
   }
   narrow.sync();
@@ -83,7 +85,7 @@ function render() {
   list.select();
   found.select();
   if (welcoming) welcome(main);
-  else show(main, nothing("No call is open", "Choose one in the list, or press / to search the transcripts."));
+  else show(main, nothing("No call is open", "Choose one in the list, or press / to search by name, number, call id or words."));
 }
 
 /**
@@ -144,7 +146,7 @@ function begin() {
   const unfollow = follow(address("/events"), {
     opened: () => {
       if (showOnce()) return;
-      if (current().view === "calls") list.load(true);
+      if (current().view === "calls" && current().q === "") list.load(true);
       call.again();
     },
     event: (name, resource) => {
@@ -184,7 +186,7 @@ followLinks();
 let losing;
 onConnection((state) => {
   const connection = byId("connection");
-  const words = { live: "Live", lost: "Reconnecting…", waiting: "", none: "" };
+  const words = { live: "Connected", lost: "Reconnecting…", waiting: "", none: "" };
   connection.dataset.state = state;
   if (connection.textContent !== words[state]) connection.textContent = words[state];
   clearTimeout(losing);
@@ -220,7 +222,7 @@ byId("sign-out").addEventListener("click", async () => {
 
 /** Moves the focus in the list. @param {number} step */
 function step(step) {
-  const links = [...(searched.hidden ? listed : searched).querySelectorAll("a[data-call]")];
+  const links = [...(searched.hidden ? listed : searched).querySelectorAll(".row a")];
   if (links.length === 0) return;
   const at = links.indexOf(/** @type {Element} */ (document.activeElement));
   const open = links.findIndex((link) => link.hasAttribute("aria-current"));
@@ -251,7 +253,7 @@ document.addEventListener("keydown", (event) => {
   else if (event.key === "n") call.toEnd();
   else if (event.key === "?") help();
   else if (event.key === "/") {
-    if (current().view === "stats" || listPane.offsetParent === null) go({ view: "calls", call: null, turn: null });
+    if (current().view !== "calls" || listPane.offsetParent === null) go({ view: "calls", call: null, turn: null });
     narrow.focus();
   } else return;
   event.preventDefault();

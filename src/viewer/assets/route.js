@@ -1,9 +1,10 @@
 // The URL of the current view, which can be bookmarked and shared. The state is in the query:
-// `?call=…&turn=12&q=reefer&status=failed&driver=7&from=2026-09-01&to=2026-09-30&sort=newest`, or `?view=stats`.
+// `?call=…&turn=12&q=reefer&status=failed&driver=7&from=2026-09-01&to=2026-09-30&answered_by=voicemail&order=longest`,
+// or `?view=stats`.
 
 /**
  * @typedef {object} Route
- * @property {"calls" | "stats"} view
+ * @property {"calls" | "stats" | "setup"} view
  * @property {string | null} call conversation id
  * @property {number | null} turn sequence number
  * @property {string} q
@@ -11,8 +12,14 @@
  * @property {number | null} driver
  * @property {string} from first day, as `2026-09-01`
  * @property {string} to last day
- * @property {"best" | "newest"} sort
+ * @property {"newest" | "best"} sort order of search results
+ * @property {"" | "asc" | "longest" | "most_turns" | "costliest"} order order of the list
+ * @property {Record<string, string>} more the other filters of the API, by parameter
  */
+
+/** Filters of the API that the URL has by their own names. */
+export const FILTERS = /** @type {const} */ (["answered_by", "outcome", "direction", "channel", "agent_id", "number", "language",
+  "environment", "tag", "tool", "tool_error", "min_seconds", "max_seconds", "has_audio", "reconciled", "has_driver"]);
 
 /** Base path of the service: `/`, or the prefix that a proxy adds. This file is `assets/…/route.js` below it. */
 export const BASE = new URL("../../", import.meta.url).pathname;
@@ -28,7 +35,7 @@ export function current() {
     return form.test(value) ? value : "";
   };
   return {
-    view: query.get("view") === "stats" ? "stats" : "calls",
+    view: /** @type {Route["view"]} */ (fit("view", /^(stats|setup)$/) || "calls"),
     call: query.get("call") || null,
     turn: Number(fit("turn", /^[1-9]\d{0,8}$/)) || null,
     q: (query.get("q") ?? "").slice(0, 200),
@@ -36,19 +43,25 @@ export function current() {
     driver: Number(fit("driver", /^[1-9]\d{0,15}$/)) || null,
     from: fit("from", DAY),
     to: fit("to", DAY),
-    sort: query.get("sort") === "newest" ? "newest" : "best",
+    sort: query.get("sort") === "best" ? "best" : "newest",
+    order: /** @type {Route["order"]} */ (fit("order", /^(asc|longest|most_turns|costliest)$/)),
+    more: Object.fromEntries(FILTERS.map((name) => [name, (query.get(name) ?? "").trim().slice(0, 200)]).filter(([, value]) => value)),
   };
 }
+
+/** A route without any filter, and without a call. @type {Omit<Route, "view">} */
+export const UNFILTERED = { call: null, turn: null, q: "", status: "", driver: null, from: "", to: "", sort: "newest", order: "", more: {} };
 
 /** Returns the URL of the current route with changes. @param {Partial<Route>} changes */
 export function addressOf(changes) {
   const route = { ...current(), ...changes };
   const query = new URLSearchParams();
-  if (route.view === "stats") query.set("view", "stats");
-  for (const name of /** @type {const} */ (["q", "status", "driver", "from", "to", "call", "turn"])) {
+  if (route.view !== "calls") query.set("view", route.view);
+  for (const name of /** @type {const} */ (["q", "status", "driver", "from", "to", "order", "call", "turn"])) {
     if (route[name]) query.set(name, String(route[name]));
   }
-  if (route.sort === "newest") query.set("sort", "newest");
+  for (const [name, value] of Object.entries(route.more)) if (value) query.set(name, value);
+  if (route.sort === "best") query.set("sort", "best");
   const text = query.toString();
   return text ? `${BASE}?${text}` : BASE;
 }
@@ -84,7 +97,7 @@ export function followLinks() {
   document.addEventListener("click", (event) => {
     if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     const link = event.target instanceof Element ? event.target.closest("a") : null;
-    if (!link || link.target || link.hasAttribute("download") || link.origin !== location.origin || link.pathname !== BASE) return;
+    if (!link || link.target || link.hasAttribute("download") || link.origin !== location.origin || link.pathname !== BASE || link.hash) return;
     event.preventDefault();
     if (link.href !== location.href) history.pushState(null, "", link.href);
     changed();

@@ -1,17 +1,29 @@
-// Search results: turns with marked words, best match or newest first. More are loaded on scrolling.
+// Search results: first drivers, calls and numbers that the text names, then turns with marked words, grouped by call,
+// newest or best match first. More are loaded on scrolling.
 
-import { isAbort, read } from "./api.js";
+import { Failure, callPath, isAbort, read } from "./api.js";
 import { announce, el, show } from "./dom.js";
-import { nameOf } from "./drivers.js";
+import { digitsOf, findDrivers, learn, nameOf, shortId } from "./drivers.js";
 import { parameters } from "./list.js";
-import { BASE, addressOf, current, go } from "./route.js";
+import { BASE, UNFILTERED, addressOf, current, go } from "./route.js";
 import { snippet } from "./snippet.js";
 import { failed, nothing, waitingRows } from "./states.js";
-import { dayKey, dayName, saidAt, time } from "./time.js";
+import { dayName, duration, saidAt, time } from "./time.js";
 import { SPEAKER, count } from "./labels.js";
 
 /** Maximum number of turns per page. */
-const PAGE = 30;
+const PAGE = 50;
+
+/** Maximum number of drivers and of calls that are offered. */
+const MAX_OFFERS = 5;
+
+/** Minimum number of digits of a number that is looked for; the API demands as many. */
+const MIN_DIGITS = 4;
+
+/** Maximum number of digits of a number. */
+const MAX_DIGITS = 15;
+
+/** A group of hits of one call. @typedef {{ list: HTMLElement, number: HTMLElement, hits: number }} Group */
 
 export class SearchResults {
   /** @param {HTMLElement} scroller */
@@ -36,25 +48,71 @@ export class SearchResults {
     if (!this.scroller.querySelector("[data-found]")) show(this.scroller, waitingRows(8));
     const list = el("ul", { "data-found": true, "aria-label": "Results" });
     try {
-      const page = await this.page(filter, null, request.signal);
+      const [offers, page] = await Promise.all([
+        this.offers(q, request.signal),
+        this.page(filter, null, request.signal).catch((error) => {
+          if (error instanceof Failure && error.status === 400) return error;
+          throw error;
+        }),
+      ]);
+      if (request.signal.aborted) return;
+      if (page instanceof Failure) {
+        show(this.scroller, offers, unreadable(q, page));
+        return this.select();
+      }
       const notYet = page.unindexed > 0 && el("p", { class: "state" }, `Up to ${count(page.unindexed, "turn")} are not indexed yet and cannot be found.`);
       if (page.data.length === 0) {
-        show(this.scroller, nothing("Nothing found", `No turn has ${q.includes(" ") ? "these words" : "this word"}. A prefix finds more: ${beginning(q)}*`,
-          el("button", { type: "button", onclick: () => go({ q: `${beginning(q)}*` }) }, "Search by prefix"),
+        const prefix = beginning(q);
+        show(this.scroller, offers, nothing(offers ? "No words found" : "Nothing found", `No turn has ${q.includes(" ") ? "these words" : "this word"}.${prefix ? ` A prefix finds more: ${prefix}*` : ""}`,
+          prefix ? el("button", { type: "button", onclick: () => go({ q: `${prefix}*` }) }, "Search by prefix") : "",
           el("button", { type: "button", onclick: () => go({ q: "" }) }, "Clear the search")));
-        announce("Nothing found");
-        return;
+        announce(offers ? `${offers.querySelectorAll("a").length} suggestions, no words found` : "Nothing found");
+        return this.select();
       }
-      list.append(...page.data.map((/** @type {any} */ hit) => this.row(hit)));
-      show(this.scroller, notYet, list, this.rest(list, filter, page.next_cursor, request.signal));
+      /** @type {Map<string, Group>} */
+      const groups = new Map();
+      this.add(list, groups, page.data);
+      show(this.scroller, offers, notYet, list, this.rest(list, groups, filter, page.next_cursor, request.signal));
       this.scroller.scrollTop = 0;
-      announce(page.has_more ? `${count(page.data.length, "turn")} found, and more` : `${count(page.data.length, "turn")} found`);
+      const found = `${count(page.data.length, "turn")} in ${count(groups.size, "call")} found`;
+      announce(page.has_more ? `${found}, and more` : found);
       this.select();
     } catch (error) {
       if (isAbort(error)) return;
       this.shownFor = "";
       show(this.scroller, failed(error, () => this.load(true)));
     }
+  }
+
+  /**
+   * Returns links to the drivers, calls and numbers that a text names, or null if it names none.
+   * @param {string} q
+   * @param {AbortSignal} signal
+   */
+  async offers(q, signal) {
+    const digits = digitsOf(q);
+    const isId = /^[\w-]{6,}$/.test(q) && /[A-Za-z]/.test(q) && /[\d_]/.test(q);
+    const [drivers, call, byNumber] = await Promise.all([
+      findDrivers(q, MAX_OFFERS, signal).catch(() => []),
+      isId ? this.callById(q, signal) : null,
+      digits.length >= MIN_DIGITS && digits.length <= MAX_DIGITS ? read("/calls", { number: q.trim(), limit: 1 }, signal).catch(() => null) : null,
+    ]);
+    const offer = (/** @type {string} */ what, /** @type {string} */ name, /** @type {string} */ more, /** @type {string} */ href, /** @type {string | null} */ id) =>
+      el("li", { class: "row offer" }, el("a", { href, "data-call": id }, el("span", { class: "name" }, el("span", { class: "soft" }, what), el("bdi", null, name)), el("span", { class: "when" }, more)));
+    const items = [
+      ...drivers.map((one) => offer("Driver", one.name, one.phone_number ?? `number ${one.id}`, addressOf({ ...UNFILTERED, driver: one.id }), null)),
+      call && offer("Call", `${nameOf(call)} ${shortId(call.conversation_id)}`, dayName(new Date(call.call_start_time)), addressOf({ call: call.conversation_id, turn: null }), call.conversation_id),
+      byNumber?.data.length > 0 && offer("Number", byNumber.data[0].external_number ?? q, "calls with it", addressOf({ ...UNFILTERED, more: { number: q.trim() } }), null),
+    ].filter(Boolean);
+    return items.length === 0 ? null : el("section", { class: "group offers" }, el("h2", { id: "offers" }, "Go to"), el("ul", { "aria-labelledby": "offers" }, items));
+  }
+
+  /** Returns a call by its id or a part of it. @param {string} q @param {AbortSignal} signal @returns {Promise<import("./api.js").Call | null>} */
+  async callById(q, signal) {
+    const exact = q.length > 20 ? await read(callPath(q), {}, signal).catch(() => null) : null;
+    const call = exact ?? (await read("/calls", { q, limit: 1 }, signal).catch(() => null))?.data.find((/** @type {import("./api.js").Call} */ one) => one.conversation_id.includes(q)) ?? null;
+    if (call) await learn([call.driver_id]).catch(() => {});
+    return call;
   }
 
   /**
@@ -67,7 +125,7 @@ export class SearchResults {
     let page;
     do {
       // A page may be empty although more pages follow.
-      page = await read("/search", { ...rest, order: sort, limit: PAGE, cursor }, signal);
+      page = await read("/search", { ...rest, order: sort === "newest" ? "desc" : sort, limit: PAGE, cursor }, signal);
       cursor = page.next_cursor;
     } while (page.data.length === 0 && cursor);
     return page;
@@ -75,11 +133,12 @@ export class SearchResults {
 
   /**
    * @param {HTMLElement} list
+   * @param {Map<string, Group>} groups
    * @param {Record<string, string | number | null>} filter
    * @param {string | null} cursor
    * @param {AbortSignal} signal
    */
-  rest(list, filter, cursor, signal) {
+  rest(list, groups, filter, cursor, signal) {
     if (!cursor) return null;
     const end = el("div", { class: "more" }, el("button", { type: "button", onclick: more }, "Show more"));
     const self = this;
@@ -89,7 +148,7 @@ export class SearchResults {
       loading = true;
       try {
         const page = await self.page(filter, cursor, signal);
-        list.append(...page.data.map((/** @type {any} */ hit) => self.row(hit)));
+        self.add(list, groups, page.data);
         cursor = page.next_cursor;
         if (!cursor) end.remove();
         self.select();
@@ -103,13 +162,34 @@ export class SearchResults {
     return end;
   }
 
-  /** @param {any} hit a turn with `snippet` and fields of its call */
-  row(hit) {
-    const said = new Date(saidAt(hit));
-    return el("li", { class: "row" }, el("a", { href: BASE, "data-call": hit.conversation_id, "data-turn": hit.sequence_number },
-      el("span", { class: hit.driver_id === null ? "name unknown" : "name" }, el("bdi", null, hit.driver_name ?? nameOf(hit))),
-      el("span", { class: "when" }, dayKey(said) === dayKey(new Date()) ? null : `${dayName(said)}, `, time(saidAt(hit), "clock")),
-      el("span", { class: "snippet", dir: "auto" }, el("span", { class: "by" }, `${SPEAKER[hit.speaker_type]}: `), snippet(hit.snippet))));
+  /**
+   * Adds hits to the groups of their calls.
+   * @param {HTMLElement} list
+   * @param {Map<string, Group>} groups
+   * @param {any[]} hits turns with `snippet` and fields of their calls
+   */
+  add(list, groups, hits) {
+    // The newest stored turns are not always those of the newest call.
+    const ofCall = (/** @type {any} */ a, /** @type {any} */ b) => b.call_start_time.localeCompare(a.call_start_time) || saidAt(a).localeCompare(saidAt(b));
+    const sorted = current().sort === "newest" ? [...hits].sort(ofCall) : hits;
+    for (const hit of sorted) {
+      let group = groups.get(hit.conversation_id);
+      if (!group) {
+        group = { list: el("ul"), number: el("span", { class: "length" }), hits: 0 };
+        groups.set(hit.conversation_id, group);
+        const start = new Date(hit.call_start_time);
+        list.append(el("li", { class: "found-call" }, el("h2", null,
+          el("bdi", { class: hit.driver_id === null ? "name unknown" : "name" }, hit.driver_name ?? nameOf(hit)),
+          el("span", { class: "when" }, `${dayName(start)}, `, time(hit.call_start_time, "seconds")), group.number), group.list));
+      }
+      group.hits += 1;
+      group.number.textContent = count(group.hits, "hit");
+      const offset = Math.max(0, (Date.parse(saidAt(hit)) - Date.parse(hit.call_start_time)) / 1000);
+      const who = hit.said_by ?? hit.speaker_type;
+      group.list.append(el("li", { class: "row" }, el("a", { href: BASE, "data-call": hit.conversation_id, "data-turn": hit.sequence_number },
+        el("span", { class: "snippet", dir: "auto" }, el("span", { class: "by" }, `${SPEAKER[who]}: `), snippet(hit.snippet)),
+        el("span", { class: "at", title: "Time from the start of the call" }, duration(offset)))));
+    }
   }
 
   /** Marks the open turn, and updates the links with the current filters. */
@@ -124,8 +204,17 @@ export class SearchResults {
   }
 }
 
-/** Returns the first letters of a query's first word. @param {string} q */
+/** Returns the first letters of a query's first word, or an empty text if it has no letters. @param {string} q */
 function beginning(q) {
-  const word = q.match(/[\p{L}\p{N}]+/u)?.[0] ?? "";
+  const word = q.match(/\p{L}[\p{L}\p{N}]*/u)?.[0] ?? "";
   return word.slice(0, Math.max(3, Math.ceil(word.length * 0.6)));
+}
+
+/** Says what to change in a search that cannot be read. @param {string} q @param {Failure} failure */
+function unreadable(q, failure) {
+  const words = q.match(/[\p{L}\p{N}]+/gu) ?? [];
+  const plain = words.filter((word) => !["AND", "OR", "NOT"].includes(word)).join(" ");
+  return nothing("The search cannot be read", `${(failure.details ?? failure.message).replace(/^q: /, "").replace(/^./, (first) => first.toUpperCase())}.`,
+    plain ? el("button", { type: "button", onclick: () => go({ q: plain }) }, `Search for ${plain}`) : "",
+    el("button", { type: "button", onclick: () => go({ q: "" }) }, "Clear the search"));
 }

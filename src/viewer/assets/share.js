@@ -3,7 +3,7 @@
 import { address } from "./api.js";
 import { announce, el } from "./dom.js";
 import { nameOf } from "./drivers.js";
-import { addressOf } from "./route.js";
+import { UNFILTERED, addressOf } from "./route.js";
 import { duration, lengthOf, plainTime, secondsIn } from "./time.js";
 import { SPEAKER, STATUS } from "./labels.js";
 
@@ -38,7 +38,7 @@ export function actions(call, turns) {
   });
   return [
     copyButton("Copy", () => asText(call, turns())),
-    copyButton("Copy link", () => location.origin + addressOf({ call: call.conversation_id, turn: null, q: "", status: "", driver: null, from: "", to: "" })),
+    copyButton("Copy link", () => location.origin + addressOf({ ...UNFILTERED, call: call.conversation_id })),
     menu,
     el("button", { type: "button", onclick: () => print() }, "Print"),
   ];
@@ -84,7 +84,7 @@ function asText(call, turns) {
   ].filter(Boolean);
   const said = turns.map((turn) => {
     const offset = duration(secondsIn(call, turn));
-    return `[${offset}] ${SPEAKER[turn.speaker_type]}: ${turn.final_text ?? turn.message_text}${turn.interrupted ? " —" : ""}`;
+    return `[${offset}] ${SPEAKER[turn.said_by ?? turn.speaker_type]}: ${turn.final_text ?? turn.message_text}${turn.interrupted ? " —" : ""}`;
   });
   return `${head.join("\n")}\n\n${said.join("\n")}\n`;
 }

@@ -17,7 +17,7 @@ export function waiting(what) {
 /**
  * @param {string} title
  * @param {string} text
- * @param {...Node} buttons
+ * @param {...import("./dom.js").Leaf} buttons
  */
 export function nothing(title, text, ...buttons) {
   return el("div", { class: "state" }, el("h2", null, title), el("p", null, text), el("div", { class: "buttons" }, buttons));

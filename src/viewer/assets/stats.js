@@ -7,7 +7,7 @@ import { el, show } from "./dom.js";
 import { addressOf, current, go } from "./route.js";
 import { failed, nothing, waiting } from "./states.js";
 import { dayKey, duration, shortDay, startOfDay, zone } from "./time.js";
-import { STATUS, count } from "./labels.js";
+import { STATUS, count, percentages } from "./labels.js";
 
 /** Selectable periods, in days. */
 const SPANS = [7, 30, 90];
@@ -70,6 +70,12 @@ function percent(share) {
   return share === null ? "–" : share.toLocaleString(undefined, { style: "percent", maximumFractionDigits: 0 });
 }
 
+/** Returns the shares of agent and driver in the speaking time, which add up to 100 %. @param {any} sums */
+function talk({ agent, driver }) {
+  if (agent.share_of_seconds === null) return ["–", "–"];
+  return percentages([agent.seconds, driver.seconds]).map((share) => percent(share / 100));
+}
+
 /** @param {any} stats */
 function tiles({ all, median_seconds: median, p90_seconds: p90 }) {
   const tile = (/** @type {string} */ name, /** @type {string} */ value, /** @type {string | false} */ more) =>
@@ -80,7 +86,7 @@ function tiles({ all, median_seconds: median, p90_seconds: p90 }) {
     tile("Failed", all.failed.toLocaleString(), percent(rate)),
     tile("Median length", median === null ? "–" : duration(median), p90 !== null && `90 % below ${duration(p90)}`),
     tile("Turns", (all.agent.turns + all.driver.turns).toLocaleString(), `${Math.round((all.agent.turns + all.driver.turns) / all.calls).toLocaleString()} per call`),
-    tile("Driver talks", percent(all.driver.share_of_seconds), "of the speaking time"));
+    tile("Driver talks", talk(all)[1], "of the speaking time"));
 }
 
 /** @param {any} stats @param {string} from @param {string} to */
@@ -109,12 +115,15 @@ function byDay(stats, from, to) {
 /** @param {any} stats */
 function byVoice(stats) {
   const values = (/** @type {any} */ sums) => ({ agent: sums.agent.seconds, driver: sums.driver.seconds, silence: sums.silence_seconds });
-  const row = (/** @type {string} */ name, /** @type {any} */ sums) =>
-    ({ name, values: values(sums), says: `${percent(sums.agent.share_of_seconds)} agent, ${percent(sums.driver.share_of_seconds)} driver` });
-  const named = (/** @type {any} */ one) => one.name ?? (one.driver_id === null ? "Unknown driver" : `Driver ${one.driver_id}`);
+  const row = (/** @type {string} */ name, /** @type {any} */ sums) => {
+    const [agent, driver] = talk(sums);
+    return { name, values: values(sums), says: `${agent} agent, ${driver} driver` };
+  };
+  const named = (/** @type {any} */ one) => one.driver_name ?? one.name ?? (one.driver_id === null ? "Unknown driver" : `Driver ${one.driver_id}`);
   const talked = stats.drivers.filter((/** @type {any} */ one) => one.agent.seconds + one.driver.seconds > 0);
   const rows = [row("All calls", stats.all), ...(talked.length > 1 ? talked.slice(0, MAX_DRAWN).map((/** @type {any} */ one) => row(named(one), one)) : [])];
-  const says = `Speaking time: agent ${percent(stats.all.agent.share_of_seconds)}, drivers ${percent(stats.all.driver.share_of_seconds)}.`;
+  const [agent, driver] = talk(stats.all);
+  const says = `Speaking time: agent ${agent}, drivers ${driver}.`;
   return el("figure", { class: "figure" }, el("h2", null, "Speaking time"),
     el("p", { class: "soft" }, "Estimated from the length of the text and the times of the turns."),
     legend(BY_VOICE), shares(rows, BY_VOICE, says),
@@ -139,8 +148,10 @@ function recorded({ all, reconciliation: sums }) {
 
 /** Shows the number of ElevenLabs' events that could not be parsed, if there are any. @param {any} stats */
 function unread({ events }) {
-  const all = events.unreadable + events.remarked;
-  if (all === 0) return null;
+  const rereading = events.rereading ?? 0;
+  if (events.unreadable + events.remarked === 0) {
+    return rereading > 0 && el("p", { class: "soft", id: "rereading" }, `${count(rereading, "event")} from before the upgrade are still read again. Until then, figures of older calls may be incomplete.`);
+  }
   const parts = [
     events.unreadable > 0 && `${count(events.unreadable, "event")} could not be parsed (${events.ids.slice(0, 5).join(", ")}${events.ids.length > 5 ? ", …" : ""})`,
     events.remarked > 0 && `parts of ${count(events.remarked, "event")} could not be parsed`,

@@ -107,6 +107,22 @@ export function secondsIn(call, turn) {
   return call.status === "in_progress" || !call.call_end_time ? said : Math.min(said, after(call.call_end_time, call.call_start_time));
 }
 
+/** Returns a long time in words: `12 min`, `3 h`, `2 days`. @param {number} seconds */
+export function roughly(seconds) {
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min`;
+  return minutes < 48 * 60 ? `${Math.floor(minutes / 60)} h` : `${Math.floor(minutes / 1440)} days`;
+}
+
+const paper = new Intl.DateTimeFormat(undefined, {
+  weekday: "long", day: "numeric", month: "long", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short",
+});
+
+/** Returns a time with date and zone, for paper. @param {string} instant */
+export function absolute(instant) {
+  return `${paper.format(new Date(instant))} (${zone})`;
+}
+
 /** Elements that show the duration of a running call, with its start. @type {Map<Element, number>} */
 const running = new Map();
 

@@ -5,13 +5,19 @@ import { arrange, el } from "./dom.js";
 import { addressOf } from "./route.js";
 import { markFound } from "./snippet.js";
 import { dayKey, dayName, duration, saidAt, secondsIn, time } from "./time.js";
-import { SPEAKER, count } from "./labels.js";
+import { SPEAKER, TURN_KIND, count, ending } from "./labels.js";
+import { longWait, toolItem, waitItem } from "./tools.js";
 
 /** @typedef {import("./api.js").Turn} Turn */
 /** @typedef {import("./api.js").Call} Call */
 
 /** Maximum distance from the end that counts as the end, in pixels. */
 const END_DISTANCE_PX = 60;
+
+/** Returns who said a turn. @param {Turn} turn */
+function whoOf(turn) {
+  return turn.said_by ?? turn.speaker_type;
+}
 
 export class Turns {
   /**
@@ -27,7 +33,12 @@ export class Turns {
     this.nodes = new Map();
     /** @type {Map<string, HTMLElement>} */
     this.days = new Map();
+    /** Tool calls, in order. @type {import("./api.js").ToolCall[]} */
+    this.tools = [];
+    /** Items of tool calls and waits. @type {Map<string, { node: HTMLElement, shown: string }>} */
+    this.between = new Map();
     this.hasAudio = false;
+    this.hasLive = false;
     this.following = call.status === "in_progress";
     this.unread = 0;
     this.begun = false;
@@ -81,6 +92,12 @@ export class Turns {
     this.put(turns);
   }
 
+  /** Shows these tool calls between the turns. @param {import("./api.js").ToolCall[]} tools */
+  putTools(tools) {
+    this.tools = tools;
+    this.drawSoon();
+  }
+
   /** Returns the turns in the order of the transcript, without superseded ones. */
   inOrder() {
     const order = (/** @type {Turn} */ a, /** @type {Turn} */ b) =>
@@ -102,7 +119,14 @@ export class Turns {
     let breaks = 0;
     /** @type {Turn | null} */
     let before = null;
-    for (const turn of this.inOrder()) {
+    const turns = this.inOrder();
+    this.hasLive = turns.some((turn) => turn.source !== "post_call");
+    const tools = Map.groupBy(this.tools, (tool) => tool.after_place);
+    const first = turns.length > 0 ? new Date(saidAt(turns[0])) : null;
+    if (first && tools.has(0)) nodes.push(this.day(`${day = dayKey(first)} ${breaks++}`, first));
+    nodes.push(...this.toolNodes(tools.get(0)));
+    tools.delete(0);
+    for (const [n, turn] of turns.entries()) {
       const said = new Date(saidAt(turn));
       const key = dayKey(said);
       if (key !== day) {
@@ -111,15 +135,46 @@ export class Turns {
         // In the record's order, a day may occur more than once.
         nodes.push(this.day(`${key} ${breaks++}`, said));
       }
-      nodes.push(this.node(turn, before?.speaker_type === turn.speaker_type));
+      const wait = longWait(turn);
+      if (wait) nodes.push(this.item(`wait ${turn.sequence_number}`, wait, waitItem));
+      nodes.push(this.node(turn, n + 1, !wait && before !== null && whoOf(before) === whoOf(turn)));
       before = turn;
+      const after = turn.position === null ? undefined : tools.get(turn.position);
+      if (after && turn.position !== null) {
+        nodes.push(...this.toolNodes(after));
+        tools.delete(turn.position);
+        before = null;
+      }
     }
+    // Tool calls after a turn that is not shown.
+    for (const rest of tools.values()) nodes.push(...this.toolNodes(rest));
     for (const number of this.nodes.keys()) if (!this.turns.has(number)) this.nodes.delete(number);
-    this.sayEnd(nodes.length);
+    this.sayEnd(turns.length);
     arrange(this.list, [...nodes, this.end]);
     if (this.following) this.bottom();
     this.sayNewer();
     if (this.query) this.mark(this.query);
+  }
+
+  /** @param {import("./api.js").ToolCall[]} [tools] */
+  toolNodes(tools = []) {
+    return tools.map((tool) => this.item(`tool ${tool.position}`, tool, toolItem));
+  }
+
+  /**
+   * Returns the item of something between the turns. It stays as it is, open or closed, until its content changes.
+   * @template T
+   * @param {string} key
+   * @param {T} of
+   * @param {(of: T) => HTMLElement} make
+   */
+  item(key, of, make) {
+    const shown = JSON.stringify(of);
+    const known = this.between.get(key);
+    if (known?.shown === shown) return known.node;
+    const node = make(of);
+    this.between.set(key, { node, shown });
+    return node;
   }
 
   /** @param {string} key @param {Date} date */
@@ -137,7 +192,7 @@ export class Turns {
     const live = this.call.status === "in_progress";
     const text = live
       ? (shown === 0 ? "The call has begun; its first words will appear here." : "The call is running. New turns appear here.")
-      : shown === 0 ? "No turns of this call were received." : `The call ${this.call.status === "failed" ? "failed" : "ended"}.`;
+      : shown === 0 && this.call.status === "completed" ? "No turns of this call were received." : ending(this.call);
     if (this.end.textContent === text) return;
     this.end.className = live ? "typing" : "ended";
     this.end.replaceChildren(...(live ? [el("span", { class: "dot" })] : []), text);
@@ -146,25 +201,31 @@ export class Turns {
   /**
    * Returns the bubble of a turn, redrawn only if it looks different.
    * @param {Turn} turn
+   * @param {number} number number in the transcript
    * @param {boolean} same same speaker
    */
-  node(turn, same) {
-    const shown = JSON.stringify([turn, same, this.hasAudio]);
+  node(turn, number, same) {
+    const shown = JSON.stringify([turn, number, same, this.hasAudio, this.hasLive]);
     const known = this.nodes.get(turn.sequence_number);
     if (known?.shown === shown) return known.node;
     const text = turn.final_text ?? turn.message_text;
     const corrected = turn.final_text !== null && turn.final_text.trim() !== turn.message_text.trim();
-    const added = turn.source === "post_call";
+    // Without any live turn, all are from the record, which the details say once.
+    const added = turn.source === "post_call" && this.hasLive && (turn.kind ?? "speech") === "speech";
+    const [kind, explained] = TURN_KIND[turn.kind ?? ""] ?? [];
+    const faint = kind !== undefined && turn.kind !== "text";
+    const who = whoOf(turn);
     const node = el("li", { id: `turn-${turn.sequence_number}`, tabindex: "-1",
-      class: ["turn", turn.speaker_type, same && "same", added && "added", turn.interrupted && "interrupted"].filter(Boolean).join(" ") },
+      class: ["turn", who === "nobody" ? "nobody" : turn.speaker_type, same && "same", faint && "faint", added && "added", turn.interrupted && "interrupted"].filter(Boolean).join(" ") },
     el("div", { class: "meta" },
-      el("span", { class: "who" }, SPEAKER[turn.speaker_type]),
+      el("span", { class: "who" }, SPEAKER[who]),
       this.when(turn),
+      kind && el("span", { class: "kind", title: explained }, kind),
       turn.in_record === false && el("span", { class: "note", title: "Received during the call, but not in ElevenLabs’ record" }, "only live"),
       added && el("span", { class: "note", title: "From ElevenLabs’ record; not received during the call" }, "added after the call"),
       corrected && el("span", { class: "note", title: "ElevenLabs’ record has different text" }, "corrected"),
       turn.interrupted && el("span", { class: "note" }, "interrupted"),
-      el("a", { class: "number", href: addressOf({ call: turn.conversation_id, turn: turn.sequence_number }), "aria-label": `Link to turn ${turn.sequence_number}` }, `#${turn.sequence_number}`)),
+      el("a", { class: "number", href: addressOf({ call: turn.conversation_id, turn: turn.sequence_number }), "aria-label": `Link to turn ${number}` }, `#${number}`)),
     el("div", { class: "bubble" },
       el("p", { class: "words", dir: "auto" }, text),
       corrected && el("details", null, el("summary", null, "As received"), el("p", { class: "as-heard", dir: "auto" }, turn.message_text))));

@@ -1,18 +1,13 @@
 // The page for the first run, while no call is stored yet.
 
 import { el } from "./dom.js";
-import { BASE } from "./route.js";
+import { addressOf } from "./route.js";
+import { IS_LOCAL, PUBLIC_SERVICE, SERVICE } from "./service_address.js";
 import { copyButton } from "./share.js";
-
-/** The service's URL, as the browser sees it. */
-const SERVICE = location.origin + BASE.replace(/\/$/, "");
-
-/** Hosts that ElevenLabs cannot reach. */
-const LOCAL = /^(localhost|127\.|\[::1\]|10\.|192\.168\.)/;
 
 /** @param {string} text @param {string} label */
 function code(text, label) {
-  return el("div", { class: "code" }, copyButton("Copy", () => text), el("pre", { tabindex: "0", "aria-label": label }, text));
+  return el("div", { class: "code" }, copyButton("Copy", () => text), el("pre", { tabindex: "0", role: "region", "aria-label": label }, text));
 }
 
 /** @param {HTMLElement} pane */
@@ -25,7 +20,7 @@ export async function welcome(pane) {
   const tool = el("div", null, el("p", { class: "soft", role: "status" }, "Loading the tool…"));
   pane.replaceChildren(el("div", { class: "page", tabindex: "0", role: "region", "aria-label": "First steps" },
     el("h1", null, "No calls yet"),
-    el("p", { class: "lead" }, "This page shows each call while it is running, from its first turn. Two ways to see one:"),
+    el("p", { class: "lead" }, "This page shows each call while it is running, from its first turn. Three steps:"),
     el("ol", { class: "steps" },
       el("li", null,
         el("h2", null, "1. Send a first turn by hand"),
@@ -35,13 +30,18 @@ export async function welcome(pane) {
         el("h2", null, "2. Connect your agent"),
         el("p", null, "In ElevenLabs, add a tool to the agent and paste this into its JSON view. It sends the conversation so far after each reply. In the agent’s prompt, tell it to call the tool after every reply."),
         tool,
-        LOCAL.test(location.host) && el("p", { class: "soft" }, "ElevenLabs reaches only public addresses: replace ", el("code", null, SERVICE), " with the service’s public URL. This command prints the same: ", el("code", null, "transcribe-hook generate elevenlabs-tool --url https://…"), "."))),
+        IS_LOCAL && el("p", { class: "conflict" }, "ElevenLabs cannot reach ", el("code", null, SERVICE), ", where you read this page. Replace ", el("code", null, PUBLIC_SERVICE), " with the service’s name on the internet. This command prints the same: ", el("code", null, "transcribe-hook generate elevenlabs-tool --url https://…"), ".")),
+      el("li", null,
+        el("h2", null, "3. Receive the record after each call"),
+        el("p", null, "In ElevenLabs’ workspace settings, add a post-call webhook with this address, and start the service with the secret that ElevenLabs shows, as ", el("code", null, "--elevenlabs-secret-file"), ":"),
+        code(`${PUBLIC_SERVICE}/webhooks/elevenlabs/post-call`, "Address of the post-call webhook"),
+        el("p", null, el("a", { href: addressOf({ view: "setup" }) }, "The page Set-up"), " shows whether deliveries arrive, and what is missing."))),
     el("p", { class: "waiting" }, el("span", { class: "dot" }), "Waiting for the first turn.")));
   try {
     const text = await (await fetch(new URL("./setup.json", import.meta.url))).text();
-    const json = JSON.stringify(JSON.parse(text).tool, null, 2).replaceAll("{origin}", SERVICE);
+    const json = JSON.stringify(JSON.parse(text).tool, null, 2).replaceAll("{origin}", PUBLIC_SERVICE);
     tool.replaceChildren(code(json, "The tool’s configuration"));
   } catch {
-    tool.replaceChildren(el("p", { class: "soft" }, "It could not be loaded; ", el("code", null, `transcribe-hook generate elevenlabs-tool --url ${SERVICE}`), " prints it."));
+    tool.replaceChildren(el("p", { class: "soft" }, "It could not be loaded; ", el("code", null, `transcribe-hook generate elevenlabs-tool --url ${PUBLIC_SERVICE}`), " prints it."));
   }
 }

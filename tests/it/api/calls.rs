@@ -2,6 +2,7 @@
 
 use crate::support::service::Service;
 use crate::support::turns::turn;
+use crate::support::whole_call::{SECRET, post_signed, record};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -40,6 +41,59 @@ fn calls_are_listed_newest_first_and_the_other_way_round_when_asked() {
     assert_eq!(listed(&service, ""), newest_first);
     let oldest_first: Vec<_> = (0..10).map(|n| format!("conv_{n}")).collect();
     assert_eq!(listed(&service, "order=asc"), oldest_first);
+}
+
+/// All ids of a list, read in pages of this size.
+fn paged(service: &Service, query: &str, limit: usize) -> Vec<String> {
+    let (mut all, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = service.get(&format!("/api/v1/calls?{query}&limit={limit}{cursor}")).expect(200).json();
+        all.extend(ids(&page));
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return all,
+        }
+    }
+}
+
+#[test]
+fn calls_that_are_over_are_listed_by_length_turns_and_cost() {
+    let service = Service::start_with(&["--elevenlabs-secret", SECRET]);
+    // Lengths, costs and numbers of turns in different orders, with equal ones.
+    for (n, seconds, cost, turns) in [(0, 60, 5, 3), (1, 300, 2, 1), (2, 60, 9, 2), (3, 900, 2, 3)] {
+        let mut event = record(&format!("conv_{n}"), "words");
+        let data = &mut event["data"];
+        data["metadata"]["call_duration_secs"] = json!(seconds);
+        data["metadata"]["cost"] = json!(cost);
+        data["transcript"] = (0..turns)
+            .map(|t| json!({"role": "agent", "message": format!("Turn {t}."), "time_in_call_secs": t}))
+            .collect();
+        post_signed(&service, &event.to_string()).expect(200);
+    }
+    service.deliver(&turn("conv_running", 1)).expect(201);
+    for (order, wanted) in [
+        ("longest", ["conv_3", "conv_1", "conv_2", "conv_0"]),
+        ("most_turns", ["conv_3", "conv_0", "conv_2", "conv_1"]),
+        ("costliest", ["conv_2", "conv_0", "conv_3", "conv_1"]),
+    ] {
+        let query = format!("order={order}");
+        assert_eq!(listed(&service, &query), wanted, "{order}");
+        for limit in [1, 2, 3] {
+            assert_eq!(paged(&service, &query, limit), wanted, "{order} in pages of {limit}");
+        }
+        let counted = service.get(&format!("/api/v1/calls?{query}&include_total=true&limit=1")).expect(200).json();
+        assert_eq!(counted["total"], 4, "{order}");
+        assert_eq!(listed(&service, &format!("{query}&status=in_progress")), [""; 0], "{order}");
+        assert_eq!(listed(&service, &format!("{query}&max_seconds=60")).len(), 2, "{order}");
+    }
+    // A call without a record has no cost.
+    service.deliver(&turn("conv_5", 1)).expect(201);
+    service.patch("/api/v1/calls/conv_5", &json!({"status": "completed"})).expect(200);
+    assert!(!listed(&service, "order=costliest").contains(&"conv_5".to_owned()));
+    assert_eq!(listed(&service, "order=longest").len(), 5);
+    let page = service.get("/api/v1/calls?order=longest&limit=1").expect(200).json();
+    let cursor = page["next_cursor"].as_str().unwrap();
+    service.get(&format!("/api/v1/calls?order=costliest&limit=1&cursor={cursor}")).expect_error(400);
 }
 
 #[test]

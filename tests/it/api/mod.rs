@@ -10,6 +10,7 @@ mod elevenlabs_compat;
 mod errors;
 mod fuzz;
 mod session;
+mod setup;
 mod stats;
 mod stats_understood;
 mod understood;

@@ -122,7 +122,9 @@ fn compare(shown: &Value, got: &Value, sent: &Sent, times: &mut Times, at: &str)
             for (name, shown) in shown {
                 let (got, at) = (&got[name], format!("{at}.{name}"));
                 match name.as_str() {
-                    "created_at" | "updated_at" | "expires_at" if !shown.is_null() => {
+                    "created_at" | "updated_at" | "expires_at" | "started_at" | "last_accepted_at" | "at"
+                        if !shown.is_null() =>
+                    {
                         let (shown, got) = (instant(shown, &at), instant(got, &at));
                         let before = times.entry(shown).or_insert_with(|| got.clone());
                         assert_eq!(*before, got, "{at}: the same time as before");

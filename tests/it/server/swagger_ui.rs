@@ -29,6 +29,28 @@ fn the_docs_try_operations_which_a_token_given_under_authorize_opens() {
     assert_eq!(list(401)["status"], "error");
 }
 
+/// Colours of the page where the system is dark, which the framework lacks.
+const STYLE: &str = "<style>
+      :root { color-scheme: light dark; }
+      .back { display: inline-block; margin: 10px 20px; padding: 4px 0; font: 500 14px/1.5 system-ui, sans-serif; color: #1f4f8f; }
+      @media (prefers-color-scheme: dark) {
+        html { background: #121316; }
+        .back { color: #93bdf3; }
+        #ui { filter: invert(0.92) hue-rotate(180deg); }
+        #ui .microlight, #ui .highlight-code { filter: invert(1) hue-rotate(180deg); }
+      }
+    </style>";
+
+#[test]
+fn the_docs_are_dark_where_the_system_is_and_lead_back_to_the_calls() {
+    let service = Service::start();
+    service.deliver(&turn("conv_docs", 1)).expect(201);
+    let page = Page::open(&service.url("/docs"), json!({"dark": true}));
+    page.step("darkDocs", json!({}));
+    let light = Page::open(&service.url("/docs"), json!({}));
+    light.step("backToCalls", json!({}));
+}
+
 #[test]
 fn the_page_is_that_of_the_framework_in_use() {
     let framework = OpenApiService::new((), "", "");
@@ -40,14 +62,15 @@ fn the_page_is_that_of_the_framework_in_use() {
         (
             "<title>Swagger UI</title>",
             "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n    \
-             <link rel=\"icon\" href=\"data:,\">\n    <title>transcribe-hook API</title>",
+             <link rel=\"icon\" href=\"data:,\">\n    <title>transcribe-hook API</title>\n    {STYLE}",
         ),
+        ("<div id=\"ui\"></div>", "<a class=\"back\" href=\"./\">‹ Calls</a>\n<div id=\"ui\"></div>"),
         // The service's document is loaded when the page is opened, so the page is the same for every version of it.
         (&spec, ""),
         ("spec: spec,", "url: \"openapi.json\","),
     ] {
         assert_eq!(page.matches(found).count(), 1, "the framework's page has {found}");
-        page = page.replacen(found, wanted, 1);
+        page = page.replacen(found, &wanted.replace("{STYLE}", STYLE), 1);
     }
     let served = Service::start().get("/docs").expect(200);
     if served.text != page {

@@ -1,3 +1,4 @@
 //! Tests of the web page.
 
+mod finding;
 mod page;

@@ -19,18 +19,18 @@ const PARKED: &str = "Yeah, I'm parked at the Pilot in Gary.";
 const CUT_OFF: &str = "Great. Your reefer is reading forty five degrees. Could you check the set...";
 const LAST: &str = "It says thirty four. I'll bump the set point.";
 
-fn say(service: &Service, call: &str, speaker: &str, message: &str, time: &str) {
+pub fn say(service: &Service, call: &str, speaker: &str, message: &str, time: &str) {
     let turn = json!({"conversation_id": call, "speaker": speaker, "message": message, "timestamp": time});
     service.deliver(&turn).expect(201);
 }
 
 /// Some minutes before now, as the API takes it.
-fn ago(minutes: i64) -> String {
+pub fn ago(minutes: i64) -> String {
     Timestamp::from_unix_micros(Timestamp::now().unix_micros() - minutes * 60_000_000).unwrap().to_string()
 }
 
 /// A service with drivers, a call that runs, a whole one with record, and one that failed.
-fn some_calls(flags: &[&str]) -> Service {
+pub fn some_calls(flags: &[&str]) -> Service {
     let service = Service::start_with(&[&["--elevenlabs-secret", SECRET], flags].concat());
     for (id, name) in [(1042, "Maria Kowalski"), (7, "Jo Brandt"), (8, "يوسف حداد")] {
         service.put(&format!("/api/v1/drivers/{id}"), &json!({"name": name})).expect(201);
@@ -173,7 +173,7 @@ fn after_a_killed_service_is_back_no_turn_is_missing_and_none_is_twice() {
     page.step("heard", json!({"words": ["One.", "Two.", "Three.", "Four."]}));
     say(&service, "conv_1", "agent", "Five.", &ago(5));
     page.step("heard", json!({"words": ["One.", "Two.", "Three.", "Four.", "Five."]}));
-    page.step("list", json!({"groups": {"Live now": ["Unknown driver", "Unknown driver"]}}));
+    page.step("list", json!({"groups": {"Live now": ["Unknown driver conv_2", "Unknown driver conv_1"]}}));
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn whoever_has_the_token_signs_in_and_out() {
     page.step("signIn", json!({"token": TOKEN, "wrong": "not_the_token_but_long_enough"}));
     page.step("heard", json!({"words": ["Hello."]}));
     page.step("live", json!({}));
-    page.step("sessionEnds", json!({"token": TOKEN, "name": "Unknown driver"}));
+    page.step("sessionEnds", json!({"token": TOKEN, "name": "Unknown driver conv_1"}));
     page.step("signOut", json!({}));
 }
 
@@ -310,7 +310,7 @@ fn the_first_run_shows_a_command_that_works_and_the_tool_that_is_generated() {
     let service = Service::start();
     let page = Page::open(&service.url("/"), json!({}));
     let shown = page.step("firstRun", json!({}));
-    let settings = ToolOptions { base_url: &service.url(""), secret_id: None, driver_variable: None };
+    let settings = ToolOptions { base_url: "https://YOUR-PUBLIC-ADDRESS", secret_id: None, driver_variable: None };
     assert_eq!(shown["tool"], configuration(ToolKind::History, settings));
     let command = shown["command"].as_str().unwrap();
     assert!(command.contains(&service.url(TURNS)), "{command}");

@@ -10,8 +10,8 @@ use transcribe_hook::domain::{
 };
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
 use transcribe_hook::store::{
-    BadLink, CallFilter, CallPageRequest, Counts, DriverPageRequest, Rejection, SortOrder, Store, StoredTurn,
-    TurnOrder, TurnQuery, Write, Written,
+    BadLink, CallFilter, CallPageRequest, CallRank, Counts, DriverPageRequest, RankedCallRequest, Rejection, SortOrder,
+    Store, StoredTurn, TurnOrder, TurnQuery, Write, Written,
 };
 
 /// A new, empty store of each engine; what it needs lives as long as the store.
@@ -273,6 +273,34 @@ fn lists_are_pages_of_one_order() {
             query.after = Some(transcribe_hook::store::CallKey { start: last.call_start_time, id: last.id });
         }
         assert_eq!(seen, ["conv_4", "conv_3", "conv_2", "conv_1", "conv_0"]);
+    });
+}
+
+#[test]
+fn ranked_lists_are_pages_of_calls_that_are_over() {
+    on_each_engine(|store| {
+        let turns = |id: &str, n: usize| (0..n).map(|i| turn(id, &format!("{i}"), None)).collect::<Vec<_>>();
+        let batch = [turns("conv_a", 1), turns("conv_b", 3), turns("conv_c", 1), turns("conv_d", 9)].concat();
+        store.apply(now(), &batch).unwrap();
+        let change = CallChange { status: Some(CallStatus::Completed), call_end_time: None };
+        for id in ["conv_a", "conv_b", "conv_c"] {
+            store.apply(now(), &[Write::ChangeCall(conversation(id), change.clone())]).unwrap().remove(0).unwrap();
+        }
+        let filter = CallFilter::default();
+        let mut request =
+            RankedCallRequest { filter, rank: CallRank::MostTurns, after: None, limit: 1, with_total: true };
+        let mut seen = Vec::new();
+        loop {
+            let page = store.ranked_calls(&request).unwrap();
+            assert_eq!(page.total, Some(3));
+            let last = page.rows.last().unwrap().key;
+            seen.extend(page.rows.into_iter().map(|ranked| ranked.call.conversation_id.as_str().to_owned()));
+            if !page.has_more {
+                break;
+            }
+            request.after = Some(last);
+        }
+        assert_eq!(seen, ["conv_b", "conv_c", "conv_a"], "the call that runs is left out");
     });
 }
 

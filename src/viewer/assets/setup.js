@@ -1,0 +1,126 @@
+// The page "Set-up": each webhook with its address and its last deliveries, and what is missing, with the command for it.
+
+import { isAbort, read } from "./api.js";
+import { el, show } from "./dom.js";
+import { count } from "./labels.js";
+import { IS_LOCAL, PUBLIC_SERVICE, SERVICE } from "./service_address.js";
+import { copyButton } from "./share.js";
+import { failed, waiting } from "./states.js";
+import { dayAndTime, roughly } from "./time.js";
+
+/** Interval at which the page is updated while it is open, in milliseconds. */
+const UPDATE_INTERVAL_MS = 5_000;
+
+/** @type {Record<string, { name: string, when: string }>} */
+const WEBHOOKS = {
+  history: { name: "Conversation so far", when: "Called by the agent’s tool after each reply." },
+  transcription: { name: "Single turns", when: "Called by the agent’s tool for each turn, instead of the conversation so far." },
+  "post-call": { name: "Post-call events", when: "Called by ElevenLabs after each call. Set it in ElevenLabs’ workspace settings, under webhooks." },
+};
+
+/** @type {Record<string, string>} */
+const AUTHENTICATION = {
+  none: "Anybody who reaches this address may send turns.",
+  ingest_token: "Needs the header Authorization: Bearer with an ingest token.",
+  signature: "Needs ElevenLabs’ signature.",
+};
+
+/** @type {Record<string, { name: string, why: string }>} */
+const PARTS = {
+  signing_secret: { name: "Signing secret", why: "Without it, every post-call event is refused. ElevenLabs shows the secret when the webhook is created." },
+  ingest_token: { name: "Ingest token", why: "Without it, anybody who reaches the service may store turns." },
+  api_token: { name: "API token", why: "Without it, anybody who reaches the service may read and erase calls." },
+  backups: { name: "Backups", why: "Without them, a lost disk loses all calls." },
+  recordings: { name: "Recordings", why: "Without a folder for them, recordings of calls are dropped." },
+};
+
+/** @type {AbortController | null} */
+let request = null;
+
+/** Shows the page, and updates it while it is open. @param {HTMLElement} pane */
+export async function setup(pane) {
+  request?.abort();
+  request = new AbortController();
+  const { signal } = request;
+  const body = el("div", null, waiting("Loading…"));
+  const page = el("div", { class: "page", tabindex: "0", role: "region", "aria-label": "Set-up" }, el("h1", null, "Set-up"), body);
+  show(pane, page);
+  let shown = "";
+  do {
+    try {
+      const [state, stats] = await Promise.all([read("/setup", {}, signal), read("/stats", { started_after: new Date().toISOString() }, signal)]);
+      const text = JSON.stringify([state, stats.events]);
+      // An unchanged page keeps the reader's selection and focus.
+      if (text !== shown) show(body, notReached(), missing(state), ...state.webhooks.map(webhook), facts(state, stats.events));
+      shown = text;
+    } catch (error) {
+      if (isAbort(error)) return;
+      if (shown === "") show(body, failed(error, () => setup(pane)));
+    }
+    await new Promise((then) => setTimeout(then, UPDATE_INTERVAL_MS));
+  } while (page.isConnected && !signal.aborted);
+}
+
+/** @param {string} instant */
+function ago(instant) {
+  const seconds = (Date.now() - Date.parse(instant)) / 1000;
+  return [dayAndTime(instant), seconds < 60 ? " (just now)" : ` (${roughly(seconds)} ago)`];
+}
+
+/** @param {any} state */
+function missing(state) {
+  if (state.missing.length === 0) return el("p", { class: "lead" }, "Nothing is missing.");
+  const command = `transcribe-hook serve ${state.missing.map((/** @type {any} */ part) => part.flag).join(" \\\n    ")}`;
+  return el("section", { class: "figure", "aria-labelledby": "missing-title" }, el("h2", { id: "missing-title" }, "What is missing"),
+    el("dl", { class: "parts" }, state.missing.flatMap((/** @type {any} */ { part }) => [el("dt", null, PARTS[part]?.name ?? part), el("dd", null, PARTS[part]?.why)])),
+    el("p", null, "Add these flags to those of the running service, with your own paths, and start it again:"),
+    code(command, "Command with the missing flags"));
+}
+
+/** Says that ElevenLabs cannot reach the address at which the page is read. */
+function notReached() {
+  return IS_LOCAL && el("p", { class: "conflict" }, "ElevenLabs cannot reach ", el("code", null, SERVICE),
+    ", where you read this page. In the addresses below, replace ", el("code", null, new URL(PUBLIC_SERVICE).host.toUpperCase()), " with the service’s name on the internet; it needs HTTPS.");
+}
+
+/** @param {any} hook */
+function webhook(hook) {
+  const key = hook.path.split("/").at(-1);
+  const { name, when } = WEBHOOKS[key] ?? { name: key, when: "" };
+  const refused = hook.last_refused;
+  const newest = refused && (!hook.last_accepted_at || Date.parse(refused.at) > Date.parse(hook.last_accepted_at));
+  const state = !hook.enabled ? ["bad", "Refuses everything"] : newest ? ["bad", "Last one refused"] : hook.last_accepted_at ? ["live", "Works"] : ["", "Nothing received yet"];
+  return el("section", { class: "figure webhook", "aria-labelledby": `hook-${key}` },
+    el("h2", { id: `hook-${key}` }, name, el("span", { class: `chip ${state[0]}` }, state[1])),
+    el("p", { class: "soft" }, when),
+    code(PUBLIC_SERVICE + hook.path, `Address of ${name}`),
+    el("dl", { class: "parts" },
+      el("dt", null, "Access"), el("dd", null, AUTHENTICATION[hook.authentication] ?? hook.authentication),
+      el("dt", null, "Last accepted"), el("dd", null, hook.last_accepted_at ? ago(hook.last_accepted_at) : "None", hook.accepted > 0 && `, ${count(hook.accepted, "delivery", "deliveries")} in all`),
+      el("dt", null, "Last refused"), el("dd", null, refused ? [...ago(refused.at), `, ${count(hook.refused, "delivery", "deliveries")} in all`] : "None"),
+      refused && [el("dt", null, "Reason"), el("dd", null, `${refused.status}: ${refused.reason}`)]));
+}
+
+/** @param {any} state @param {any} events */
+function facts(state, events) {
+  const yes = (/** @type {boolean} */ is, /** @type {string} */ on, /** @type {string} */ off) => (is ? on : off);
+  const days = (/** @type {number} */ seconds) => (seconds % 86400 === 0 ? count(seconds / 86400, "day") : roughly(seconds));
+  /** @type {[string, import("./dom.js").Child][]} */
+  const rows = [
+    ["Version", `${state.version}, running for ${roughly((Date.now() - Date.parse(state.started_at)) / 1000)}; deliveries are counted from then on`],
+    ["Reading", yes(state.api_token, "Needs a token", "Open to everybody")],
+    ["Backups", state.backup_every_seconds ? [`Every ${days(state.backup_every_seconds)}; last one: `, state.last_backup_at ? ago(state.last_backup_at) : "none yet"].flat() : "Not set up"],
+    ["Recordings", yes(state.recordings, "Stored", "Not stored")],
+    ["Erased after", state.retention_seconds ? days(state.retention_seconds) : "Never"],
+    ["Missing ends of calls", yes(state.backfill, "Fetched from ElevenLabs", "Not fetched")],
+    ["Events read again", events?.rereading > 0 ? `${count(events.rereading, "event")} from before the upgrade still to be read again; until then, older calls may lack facts` : null],
+    ["Events not understood", events?.unreadable > 0 ? count(events.unreadable, "event") : null],
+  ];
+  return el("section", { class: "figure", "aria-labelledby": "service-title" }, el("h2", { id: "service-title" }, "Service"),
+    el("dl", { class: "parts" }, rows.filter(([, value]) => value !== null).flatMap(([name, value]) => [el("dt", null, name), el("dd", null, value)])));
+}
+
+/** @param {string} text @param {string} label */
+function code(text, label) {
+  return el("div", { class: "code" }, copyButton("Copy", () => text), el("pre", { tabindex: "0", role: "region", "aria-label": label }, text));
+}

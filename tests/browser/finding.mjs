@@ -1,0 +1,200 @@
+// Steps of finding calls: one search box, filters, orders; and of what is understood of a call.
+
+import { strict as assert } from "node:assert";
+import { accessible, fits, see, texts, until } from "./look.mjs";
+
+/** Minimum width and height of what can be clicked, in pixels. */
+const MIN_TARGET_PX = 24;
+
+export const steps = {
+  /** What the search box offers besides words, and where the first offer leads. */
+  async offered(opened, { words, offers, rows }) {
+    const { page } = opened;
+    await page.getByRole("searchbox").fill(words);
+    await see(opened, ".offer .name", offers);
+    await accessible(opened);
+    await fits(opened);
+    if (!rows) return;
+    await page.locator(".offer a").first().click();
+    await see(opened, ".scroll .row .name bdi", rows);
+  },
+
+  /** Hits of one call stand together, with their number and their seconds. */
+  async grouped(opened, { words, groups }) {
+    await opened.page.getByRole("searchbox").fill(words);
+    await until(opened, (n) => document.querySelectorAll(".found-call").length === n, groups.length);
+    const shown = await opened.page.locator(".found-call").evaluateAll((groups) => groups.map((group) => ({
+      name: group.querySelector(".name").textContent,
+      number: group.querySelector(".length").textContent,
+      seconds: [...group.querySelectorAll(".at")].map((at) => at.textContent),
+    })));
+    assert.deepEqual(shown, groups);
+    await accessible(opened);
+  },
+
+  /** Orders the list; names in that order, and what stands beside them. */
+  async ordered(opened, { order, names, lengths }) {
+    await opened.page.getByRole("combobox", { name: "Order" }).selectOption(order);
+    await see(opened, ".scroll .row .name bdi", names);
+    if (lengths) assert.deepEqual(await texts(opened, ".scroll .row .length"), lengths);
+    await accessible(opened);
+    await fits(opened);
+  },
+
+  /** A chip that is pressed filters the list, and says how many calls there are. */
+  async chip(opened, { name, rows, sum }) {
+    const { page } = opened;
+    const chip = page.getByRole("button", { name, exact: true });
+    await chip.click();
+    await until(opened, (name) => [...document.querySelectorAll(".filter-chip")].some((chip) => chip.firstChild.textContent === name && chip.ariaPressed === "true"), name);
+    if (rows.length > 0) await see(opened, ".scroll .row .name bdi", rows);
+    else await page.getByText("No matching calls").waitFor();
+    if (sum) await see(opened, ".sum", [sum]);
+    assert.equal(await page.evaluate(() => document.activeElement?.className), "filter-chip", "the chip keeps the focus");
+    await accessible(opened);
+    await page.locator(".filter-chip[aria-pressed=true]", { hasText: name }).click();
+  },
+
+  /** Filters in the panel, which the URL has and a chip shows. */
+  async moreFilters(opened, { label, value, chip, rows, sum }) {
+    const { page } = opened;
+    if (!(await page.locator("#more-filters").isVisible())) await page.getByRole("button", { name: "More filters" }).click();
+    const field = page.locator("#more-filters label", { has: page.getByText(label, { exact: true }) }).locator("select, input");
+    if (await field.evaluate((field) => field.matches("select"))) await field.selectOption(value);
+    else {
+      await field.fill(value);
+      await field.press("Enter");
+    }
+    await page.locator(".filter-chip[aria-pressed=true]", { hasText: chip }).waitFor();
+    await see(opened, ".scroll .row .name bdi", rows);
+    await see(opened, ".sum", [sum]);
+    await accessible(opened);
+    await fits(opened);
+    await page.reload();
+    await see(opened, ".scroll .row .name bdi", rows);
+    await page.locator(".filter-chip[aria-pressed=true]", { hasText: chip }).click();
+  },
+
+  /** The first arrow down in the driver's field takes the first driver. */
+  async firstOption(opened, { typed, name }) {
+    const field = opened.page.getByRole("combobox", { name: "Driver" });
+    await field.click();
+    await field.pressSequentially(typed);
+    await opened.page.getByRole("option", { name }).waitFor();
+    await field.press("ArrowDown");
+    const active = await field.getAttribute("aria-activedescendant");
+    assert.ok((await opened.page.locator(`#${active}`).textContent()).includes(name));
+    await field.press("Escape");
+  },
+
+  /** The links for the keyboard lead to the list and to the conversation. */
+  async skipLinks(opened) {
+    const { page } = opened;
+    for (const [name, id] of [["Skip to the list of calls", "list-pane"], ["Skip to the conversation", "main"]]) {
+      await page.getByRole("link", { name }).focus();
+      await page.keyboard.press("Enter");
+      await until(opened, (id) => document.activeElement?.id === id, id);
+    }
+  },
+
+  /** Whatever can be clicked is large enough for a finger. */
+  async targets(opened) {
+    const small = await opened.page.evaluate((min) => [...document.querySelectorAll("a[href], button, input, select, summary")]
+      .filter((e) => e.checkVisibility() && !e.closest("p, .unseen, .skip, .segments"))
+      .map((e) => ({ e, box: e.getBoundingClientRect() }))
+      .filter(({ box }) => box.width > 0 && (box.width < min - 0.5 || box.height < min - 0.5))
+      .map(({ e, box }) => `${e.outerHTML.slice(0, 120)} ${Math.round(box.width)} x ${Math.round(box.height)}`), MIN_TARGET_PX);
+    assert.deepEqual(small, []);
+  },
+
+  /** A call that is silent stands apart, with its date, and can be ended on the page. */
+  async quiet(opened, { name, about, dated }) {
+    const { page } = opened;
+    const group = page.locator("section.group", { has: page.locator("h2", { hasText: "Quiet" }) });
+    const row = group.locator(".row", { hasText: name });
+    await row.waitFor();
+    assert.ok((await row.locator(".about").innerText()).startsWith(about));
+    assert.ok((await row.locator(".when").innerText()).includes(dated), await row.locator(".when").innerText());
+    await row.locator("a").click();
+    await page.getByRole("button", { name: "End call" }).click();
+    await page.getByRole("dialog").waitFor();
+    await accessible(opened);
+    await page.getByRole("button", { name: "Mark as failed" }).click();
+    await page.getByRole("dialog").waitFor({ state: "detached" });
+    await page.locator(".ended", { hasText: "The call failed" }).waitFor();
+    await until(opened, () => ![...document.querySelectorAll(".group h2")].some((title) => title.textContent.startsWith("Quiet")));
+  },
+
+  /** On paper, the header has the date, the zone, the number and the id. */
+  async paper(opened, { parts }) {
+    const { page } = opened;
+    const line = page.locator(".on-paper");
+    assert.equal(await line.isVisible(), false);
+    await page.emulateMedia({ media: "print" });
+    const text = await line.innerText();
+    for (const part of parts) assert.ok(text.includes(part), `${part} is not in ${text}`);
+    await page.emulateMedia({ media: "screen" });
+  },
+
+  /** What the page says of each webhook and of what is missing. */
+  async setUp(opened, { hooks, missing, reason }) {
+    const { page } = opened;
+    await page.getByRole("link", { name: "Set-up" }).click();
+    for (const [name, state] of Object.entries(hooks)) {
+      await page.locator(".webhook h2", { hasText: name }).locator(".chip", { hasText: state }).waitFor();
+    }
+    const body = await page.locator(".page").innerText();
+    for (const part of missing) assert.ok(body.includes(part), `${part} is not in ${body}`);
+    assert.ok(body.includes(reason), `${reason} is not in ${body}`);
+    assert.ok(body.includes("ElevenLabs cannot reach"), "an address of this machine is not given out as reachable");
+    assert.ok(!(await page.locator(".webhook pre").allInnerTexts()).some((text) => text.includes("127.0.0.1")));
+    await accessible(opened);
+    await fits(opened);
+  },
+
+  /** Adds fields to responses of the API, and answers tool calls: what the record of this test does not have. */
+  async understood(opened, { call, turns, tools, url }) {
+    const { page } = opened;
+    await page.route(/\/api\/v1\/calls[/?]/, async (route) => {
+      const path = new URL(route.request().url()).pathname;
+      if (path.endsWith("/tool_calls")) return route.fulfill({ json: { data: tools, next_cursor: null, has_more: false } });
+      const response = await route.fetch();
+      const body = await response.json();
+      if (path.endsWith("/transcriptions")) for (const turn of body.data) Object.assign(turn, turns[turn.sequence_number]);
+      else for (const one of body.data ?? [body]) if (one.conversation_id === call.conversation_id) Object.assign(one, call);
+      return route.fulfill({ response, json: body });
+    });
+    await page.goto(url);
+  },
+
+  /** The badges of a call, in the list and in its header. */
+  async badges(opened, { name, row, head }) {
+    const { page } = opened;
+    await see(opened, ".call-head .chip", head);
+    const shown = await page.locator(".row", { hasText: name }).locator(".chip").allInnerTexts();
+    assert.deepEqual(shown, row);
+    await accessible(opened);
+    await fits(opened);
+  },
+
+  /** Everything between the turns, in order: speakers, kinds, waits and tools. */
+  async between(opened, { items }) {
+    await until(opened, (n) => document.querySelectorAll(".turns .turn, .turns .tool, .turns .wait").length === n, items.length);
+    const shown = await opened.page.locator(".turns").locator(".turn, .tool, .wait").evaluateAll((items) => items.map((item) => {
+      if (item.matches(".wait")) return item.firstChild.textContent;
+      if (item.matches(".tool")) return item.querySelector("summary").textContent.trim();
+      return [item.querySelector(".who").textContent, item.querySelector(".kind")?.textContent].filter(Boolean).join(": ");
+    }));
+    assert.deepEqual(shown, items);
+  },
+
+  /** A tool call is unfolded to its arguments and its result. */
+  async unfolded(opened, { number, texts: wanted }) {
+    const tool = opened.page.locator(`#tool-${number}`);
+    assert.equal(await tool.locator("pre").first().isVisible(), false);
+    await tool.locator("summary").click();
+    assert.deepEqual(await tool.locator("pre").allInnerTexts(), wanted);
+    await accessible(opened);
+    await fits(opened);
+  },
+};
