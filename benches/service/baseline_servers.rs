@@ -166,6 +166,10 @@ impl Reads for NullStore {
         Ok(Page { rows: Vec::new(), has_more: false, total: None })
     }
 
+    fn ranked_calls(&self, _: &store::RankedCallRequest) -> store::Result<Page<store::RankedCall>> {
+        Ok(Page { rows: Vec::new(), has_more: false, total: None })
+    }
+
     fn turns(&self, _: &TurnQuery) -> store::Result<Option<Page<Turn>>> {
         Ok(None)
     }

@@ -275,6 +275,7 @@ impl Reads for NoIndex {
         figures(filter: &CallFilter, each: &mut dyn FnMut(&CallStats<'_>)) -> store::Result<()>;
         call(id: &ConversationId) -> store::Result<Option<Call>>;
         calls(request: &CallPageRequest) -> store::Result<store::Page<Call>>;
+        ranked_calls(request: &store::RankedCallRequest) -> store::Result<store::Page<store::RankedCall>>;
         turns(query: &TurnQuery) -> store::Result<Option<store::Page<Turn>>>;
         search(query: &SearchQuery) -> store::Result<HitPage>;
         driver(id: DriverId) -> store::Result<Option<Driver>>;
