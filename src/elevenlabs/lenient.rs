@@ -1,6 +1,8 @@
 //! Lenient reading of JSON fields: a field that cannot be read is a warning, not an error.
 
-use crate::domain::{DriverId, Finite, MAX_MESSAGE_BYTES, Message, PhoneNumber, Remark, RemarkKind, Timestamp, placeholder};
+use crate::domain::{
+    DriverId, Finite, MAX_MESSAGE_BYTES, Message, PhoneNumber, Remark, RemarkKind, Timestamp, placeholder,
+};
 use serde_json::Value;
 
 /// Maximum number of remarks per event.

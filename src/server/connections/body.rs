@@ -1,6 +1,6 @@
 //! Request and response bodies that update the phase of their connection's [`ConnectionState`].
 
-use super::table::{ConnectionState, BoxedBody, Phase};
+use super::table::{BoxedBody, ConnectionState, Phase};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use std::io;

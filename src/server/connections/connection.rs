@@ -2,7 +2,7 @@
 
 use super::body::{RequestBody, ResponseBody};
 use super::limits::ConnectionLimits;
-use super::table::{ConnectionSlot, ConnectionState, ConnectionTable, BoxedBody, Phase};
+use super::table::{BoxedBody, ConnectionSlot, ConnectionState, ConnectionTable, Phase};
 use super::tracked_stream::TrackedStream;
 use crate::api::error::ApiError;
 use crate::api::error_code::ErrorCode;

@@ -103,7 +103,8 @@ impl MetricSet {
         for Description { name, kind, labels, help } in &self.described {
             let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
             let labels = labels.join(", ");
-            writeln!(table, "| `{PREFIX}_{name}` | {kind} | {labels} | {help} |").expect("writing to a String cannot fail");
+            writeln!(table, "| `{PREFIX}_{name}` | {kind} | {labels} | {help} |")
+                .expect("writing to a String cannot fail");
         }
         table
     }
