@@ -29,7 +29,7 @@ impl NewDriver {
             return Err(Invalid::rule("must not be blank"));
         }
         if name.chars().count() > MAX_NAME_CHARS {
-            return Err(Invalid::rule(format!("must be at most {MAX_NAME_CHARS} characters long")));
+            return Err(Invalid(format!("must be at most {MAX_NAME_CHARS} characters long").into()));
         }
         if name.contains('\0') {
             return Err(Invalid::rule("must not contain U+0000"));

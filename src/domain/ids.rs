@@ -36,7 +36,7 @@ impl ConversationId {
             return Err(Invalid::rule("must not be blank"));
         }
         if text.len() > Self::MAX_CHARS && text.chars().count() > Self::MAX_CHARS {
-            return Err(Invalid::rule(format!("must be at most {} characters long", Self::MAX_CHARS)));
+            return Err(Invalid(format!("must be at most {} characters long", Self::MAX_CHARS).into()));
         }
         if text.contains('\0') {
             return Err(Invalid::rule("must not contain U+0000"));
@@ -72,7 +72,7 @@ impl DriverId {
         if (1..=Self::MAX).contains(&number) {
             Ok(Self(number))
         } else {
-            Err(Invalid::rule(format!("must be a whole number from 1 to {}", Self::MAX)))
+            Err(Invalid(format!("must be a whole number from 1 to {}", Self::MAX).into()))
         }
     }
 

@@ -8,7 +8,7 @@
 pub struct Invalid(pub std::borrow::Cow<'static, str>);
 
 impl Invalid {
-    pub(super) fn rule(rule: impl Into<std::borrow::Cow<'static, str>>) -> Self {
-        Self(rule.into())
+    pub(super) const fn rule(rule: &'static str) -> Self {
+        Self(std::borrow::Cow::Borrowed(rule))
     }
 }

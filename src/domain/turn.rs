@@ -55,7 +55,7 @@ impl Message {
 
     /// Returns the error for a text that is longer than [`MAX_MESSAGE_BYTES`].
     pub fn too_long() -> Invalid {
-        Invalid::rule(format!("must be at most {MAX_MESSAGE_BYTES} bytes of UTF-8"))
+        Invalid(format!("must be at most {MAX_MESSAGE_BYTES} bytes of UTF-8").into())
     }
 
     /// Returns the words.
@@ -93,7 +93,7 @@ impl DeliveryKey {
             return Err(Invalid::rule("must not be blank"));
         }
         if text.chars().count() > Self::MAX_CHARS {
-            return Err(Invalid::rule(format!("must be at most {} characters long", Self::MAX_CHARS)));
+            return Err(Invalid(format!("must be at most {} characters long", Self::MAX_CHARS).into()));
         }
         if text.contains(char::is_control) {
             return Err(Invalid::rule("must not contain control characters"));
