@@ -205,7 +205,7 @@ fn a_batchs_recipients_become_dispatches() {
 #[test]
 fn without_a_key_nothing_is_asked_and_the_flag_is_named() {
     let out = binary().args(["backfill", "--database", "/nowhere/calls.db"]).output().unwrap();
-    assert_eq!(out.status.code(), Some(1), "{out:?}");
+    assert_eq!(out.status.code(), Some(2), "{out:?}");
     assert!(String::from_utf8_lossy(&out.stderr).contains("--elevenlabs-api-key"), "{out:?}");
     for (flag, value) in [("--since", "yesterday"), ("--elevenlabs-base-url", "http://api.example.com")] {
         let out = binary().args(["backfill", flag, value]).output().unwrap();
@@ -253,6 +253,6 @@ fn a_service_that_is_to_fetch_needs_a_key() {
         .arg(folder.path().join("calls.db"))
         .output()
         .unwrap();
-    assert_eq!(out.status.code(), Some(1), "{out:?}");
+    assert_eq!(out.status.code(), Some(2), "{out:?}");
     assert!(String::from_utf8_lossy(&out.stderr).contains("--elevenlabs-api-key"), "{out:?}");
 }
