@@ -3,7 +3,8 @@
 //!
 //! This page describes the architecture. The reasons for a design stand in the documentation of its module. `README.md`
 //! explains how to run the service, `openapi/README.md` how to call it, `openapi/implementation-notes.md` what it
-//! assumes of its clients and of ElevenLabs, and `benches/README.md` how fast it is.
+//! assumes of its clients and of ElevenLabs, and `benches/README.md` how fast it is. `tests/README.md` says where
+//! typical changes go, `migrations/README.md` describes the file.
 //!
 //! ## Map
 //!
@@ -34,7 +35,7 @@
 //!
 //! ## The way of a turn
 //!
-//! 1. [`server::RequestLayer`] assigns the request id and starts the request's log line.
+//! 1. [`server::RequestLayer`] assigns the request id, adds the headers of every response, and logs the request.
 //! 2. `api::webhooks` reads the bounded body. [`elevenlabs::turn::parse_turn`] parses a [`domain::NewTurn`] or names
 //!    every invalid field (400).
 //! 3. [`ingest::Writer::write`] redacts the turn, puts it into the bounded queue (503 if it is full) and waits.

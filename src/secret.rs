@@ -17,14 +17,17 @@ use subtle::{Choice, ConstantTimeEq as _};
 pub struct Secret(Box<str>);
 
 impl Secret {
+    /// Maximum length, in characters.
+    const MAX_CHARS: usize = 1024;
+
     /// Creates a secret, without surrounding whitespace such as a file's trailing newline.
     ///
     /// # Errors
     /// The secret is empty, too long, or not visible ASCII. The error never contains the secret.
     pub fn new(text: &str) -> Result<Self, Invalid> {
         let text = text.trim();
-        if !(1..=1024).contains(&text.len()) {
-            return Err(Invalid("must be 1 to 1024 characters".into()));
+        if !(1..=Self::MAX_CHARS).contains(&text.len()) {
+            return Err(Invalid(format!("must be 1 to {} characters", Self::MAX_CHARS).into()));
         }
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Invalid("must be visible ASCII without blanks".into()));

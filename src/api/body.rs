@@ -29,8 +29,7 @@ pub struct BodyLimits {
     memory: Budget,
 }
 
-/// Maximum size of a body that does not count against the budget, in bytes, because every connection may be sending
-/// one.
+/// Maximum size of a body that does not count against the budget, in bytes. Every connection may send one at once.
 const ALWAYS_ACCEPTED_BYTES: usize = 16 * 1024;
 
 /// Memory budget of all longer bodies, in bytes. It is larger if a single body may be larger.

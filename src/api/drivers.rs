@@ -252,10 +252,14 @@ impl From<DriverErasureError> for ApiError {
                 let message = "another driver is being erased; try again shortly";
                 Self::Unavailable(ErrorCode::Overloaded, message, None)
             }
-            DriverErasureError::Failed { driver, erased, error } if error.is_temporary() => {
+            DriverErasureError::Failed { driver, erased, error } if error.is_temporary() || !erased.is_empty() => {
                 let EraseCounts { calls, dispatches, .. } = erased;
                 let done = format!("erased {calls} calls and {dispatches} dispatches of driver {driver} so far");
-                Self::Unfinished(format!("{done}; {error}"))
+                if error.is_temporary() {
+                    Self::Unfinished(format!("{done}; {error}"))
+                } else {
+                    Self::Interrupted(done, error.to_string())
+                }
             }
             error => Self::Internal(error.to_string()),
         }
@@ -271,7 +275,7 @@ const MAX_IDS: usize = 100;
 
 fn driver_ids(text: &str) -> Result<BTreeSet<DriverId>, ApiError> {
     let ids: Option<BTreeSet<_>> = text.split(',').map(|id| driver_id(id).ok()).collect();
-    let rule = || ApiError::field("ids", "must be 1 to 100 driver ids, separated by commas");
+    let rule = || ApiError::field("ids", format_args!("must be 1 to {MAX_IDS} driver ids, separated by commas"));
     ids.filter(|ids| ids.len() <= MAX_IDS).ok_or_else(rule)
 }
 

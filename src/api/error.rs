@@ -79,6 +79,9 @@ pub enum ApiError {
     TooManyRefused(u32),
     /// 500: the text is the cause, for the log only.
     Internal(String),
+    /// 500: an error after a part of the work was done. The first text describes that part, the second is the cause,
+    /// for the log only.
+    Interrupted(String, String),
     /// 503: the service is overloaded or stopping. The first text is for the client, the second is the cause for the
     /// log.
     Unavailable(ErrorCode, &'static str, Option<String>),
@@ -106,7 +109,7 @@ impl ApiError {
             Self::NoSuchPart(_) => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooManyRefused(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Internal(_) | Self::Interrupted(..) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable(..) | Self::Unfinished(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -126,7 +129,7 @@ impl ApiError {
             Self::NoSuchPart(_) => ErrorCode::RangeNotSatisfiable,
             Self::KeyReused => ErrorCode::DeliveryKeyReused,
             Self::TooManyRefused(_) => ErrorCode::RateLimited,
-            Self::Internal(_) => ErrorCode::InternalError,
+            Self::Internal(_) | Self::Interrupted(..) => ErrorCode::InternalError,
             Self::Unfinished(_) => ErrorCode::PartlyDone,
         }
     }
@@ -134,7 +137,7 @@ impl ApiError {
     /// Returns the cause for the log. It is not sent to the client.
     pub fn cause(&self) -> Option<&str> {
         match self {
-            Self::Internal(cause) => Some(cause),
+            Self::Internal(cause) | Self::Interrupted(_, cause) => Some(cause),
             Self::Unavailable(.., cause) => cause.as_deref(),
             _ => None,
         }
@@ -195,6 +198,7 @@ impl ApiError {
                 Some("too many failed attempts from your address; try again in a few seconds".to_owned()),
             ),
             Self::Internal(_) => ("internal error; nothing was stored", None),
+            Self::Interrupted(done, _) => ("internal error; a part of the work is done", Some(done.clone())),
             Self::Unavailable(_, message, _) => (*message, None),
             Self::Unfinished(details) => ("partly done; try again to continue", Some(details.clone())),
         };

@@ -5,6 +5,7 @@
 //! always sent are required, and operations without credentials say so.
 
 use super::calls::filter::{MAX_TEXT_CHARS, MAX_VALUES};
+use crate::domain::MAX_MESSAGE_BYTES;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
@@ -71,7 +72,7 @@ fn constrain_schemas(schemas: &mut Value) {
     let whole = json!({ "minimum": 1, "maximum": MAX_DRIVER_ID });
     let rules = [
         ("TurnDelivery", "conversation_id", json!({ "pattern": NOT_BLANK })),
-        ("TurnDelivery", "message", json!({ "pattern": "\\S", "maxLength": 65_536 })),
+        ("TurnDelivery", "message", json!({ "pattern": "\\S", "maxLength": MAX_MESSAGE_BYTES })),
         ("TurnDelivery", "timestamp", json!({ "format": "date-time" })),
         ("HistoryDelivery", "conversation_id", json!({ "pattern": NOT_BLANK })),
         ("HistoryDelivery", "timestamp", json!({ "format": "date-time" })),

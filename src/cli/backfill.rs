@@ -23,7 +23,7 @@ use std::sync::Arc;
 #[derive(Debug, Args)]
 pub(super) struct BackfillArgs {
     #[command(flatten)]
-    platform: ElevenLabsArgs,
+    elevenlabs: ElevenLabsArgs,
     #[command(flatten)]
     database: NewDatabaseArgs,
     /// Fetch only calls that started since this time
@@ -48,7 +48,7 @@ pub(super) struct BackfillArgs {
 
 pub(super) fn run(args: &BackfillArgs) -> Result<()> {
     let client = args
-        .platform
+        .elevenlabs
         .client()?
         .context("no API key; pass --elevenlabs-api-key or --elevenlabs-api-key-file")
         .or_usage()?;

@@ -91,8 +91,8 @@ impl EraseSession {
             }
             if Instant::now() > end {
                 bail!(
-                    "erased, but its bytes are still in the WAL because another process holds a read transaction \
-                     open; the service purges them once that ends"
+                    "erased bytes are still in the WAL because another process holds a read transaction open; the \
+                     service purges them once that ends"
                 );
             }
             std::thread::sleep(Duration::from_millis(100));
@@ -105,10 +105,16 @@ impl EraseSession {
         erased: Result<EraseCounts, EraseError>,
         confirmation: &Confirmation,
     ) -> Result<EraseCounts> {
-        if !confirmation.dry_run {
-            self.forget()?;
+        if confirmation.dry_run {
+            return erased.map_err(Into::into);
         }
-        erased.map_err(|error| anyhow!(error).context("calls erased before the error remain erased"))
+        match (erased, self.forget()) {
+            (Ok(erased), purged) => purged.map(|()| erased),
+            (Err(error), purged) => {
+                let left = purged.err().map(|why| format!("; {why:#}")).unwrap_or_default();
+                Err(anyhow!(error).context(format!("calls erased before the error remain erased{left}")))
+            }
+        }
     }
 }
 

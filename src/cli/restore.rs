@@ -16,7 +16,7 @@ pub(super) struct RestoreArgs {
     copy: PathBuf,
     #[command(flatten)]
     database: NewDatabaseArgs,
-    /// Replace an existing database; it is retained under another name
+    /// Replace an existing database; the old one is renamed
     #[arg(long, env = "TRANSCRIBE_HOOK_YES", conflicts_with = "dry_run")]
     yes: bool,
     /// Check the backup and print what would be done
@@ -36,13 +36,13 @@ pub(super) fn run(args: &RestoreArgs) -> Result<()> {
             let report = serde_json::json!({ "dry_run": true, "replaces": replacement.replaces(), "newest": since });
             print_line(format_args!("{report}"))?;
         } else {
-            let what = if replacement.replaces() { "replace" } else { "become" };
+            let what = if replacement.replaces() { "replace" } else { "be restored to" };
             print_line(format_args!("{} is complete and would {what} {}", args.copy.display(), database.display()))?;
         }
         return Ok(());
     }
     if replacement.replaces() && !args.yes {
-        bail!("the database {} exists; --yes replaces it, and retains it under another name", database.display());
+        bail!("the database {} already exists; --yes replaces it and renames the old one", database.display());
     }
     let done = replacement.run(Timestamp::now(), Box::new(|_| ControlFlow::Continue(())))?;
     let text = |path: &PathBuf| path.display().to_string();
@@ -64,7 +64,7 @@ pub(super) fn run(args: &RestoreArgs) -> Result<()> {
     }
     let since = since.map_or(String::new(), |since| format!(" --since {since}"));
     print_line(format_args!(
-        "next: start the service, and fetch what came since with `transcribe-hook backfill --database {}{since} \
+        "next: start the service, and fetch later calls with `transcribe-hook backfill --database {}{since} \
          --elevenlabs-api-key-file …`; recordings are not in a backup",
         args.database.database.display()
     ))?;

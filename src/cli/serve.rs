@@ -99,7 +99,7 @@ pub(super) struct ServeArgs {
     #[command(flatten)]
     post_call: PostCallArgs,
     #[command(flatten)]
-    platform: ElevenLabsArgs,
+    elevenlabs: ElevenLabsArgs,
     /// Poll the ElevenLabs API at this interval for missing calls
     ///
     /// Fetches calls that never ended here because their post-call events were not received.
@@ -141,7 +141,7 @@ async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
     let retention = args.retention.retention(args.stale_after)?;
     let backfill = match args.backfill_every {
         Some(every) => {
-            let client = args.platform.client()?;
+            let client = args.elevenlabs.client()?;
             let client = client.context("--backfill-every needs --elevenlabs-api-key or --elevenlabs-api-key-file");
             Some((client.or_usage()?, every))
         }

@@ -4,6 +4,9 @@ use super::stored_text::stored_as;
 use super::{ConversationId, DriverId, Invalid, PhoneNumber, Timestamp};
 use serde::{Deserialize, Serialize};
 
+/// Maximum length of a driver's name, in characters.
+const MAX_NAME_CHARS: usize = 200;
+
 /// A driver to be stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewDriver {
@@ -19,14 +22,14 @@ impl NewDriver {
     /// Validates a driver's name, and trims it.
     ///
     /// # Errors
-    /// The name is blank, longer than 200 characters, or contains U+0000.
+    /// The name is blank, too long, or contains U+0000.
     pub fn check_name(text: &str) -> Result<String, Invalid> {
         let name = text.trim();
         if name.is_empty() {
             return Err(Invalid::rule("must not be blank"));
         }
-        if name.chars().count() > 200 {
-            return Err(Invalid::rule("must be at most 200 characters long"));
+        if name.chars().count() > MAX_NAME_CHARS {
+            return Err(Invalid(format!("must be at most {MAX_NAME_CHARS} characters long").into()));
         }
         if name.contains('\0') {
             return Err(Invalid::rule("must not contain U+0000"));

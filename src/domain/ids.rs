@@ -36,7 +36,7 @@ impl ConversationId {
             return Err(Invalid::rule("must not be blank"));
         }
         if text.len() > Self::MAX_CHARS && text.chars().count() > Self::MAX_CHARS {
-            return Err(Invalid::rule("must be at most 256 characters long"));
+            return Err(Invalid(format!("must be at most {} characters long", Self::MAX_CHARS).into()));
         }
         if text.contains('\0') {
             return Err(Invalid::rule("must not contain U+0000"));
@@ -72,12 +72,12 @@ impl DriverId {
         if (1..=Self::MAX).contains(&number) {
             Ok(Self(number))
         } else {
-            Err(Invalid::rule("must be a whole number from 1 to 9007199254740991"))
+            Err(Invalid(format!("must be a whole number from 1 to {}", Self::MAX).into()))
         }
     }
 
     /// Parses an identifier that ElevenLabs delivers: digits, also in the form `driver_1042`.
-    pub fn from_platform(text: &str) -> Option<Self> {
+    pub fn from_elevenlabs(text: &str) -> Option<Self> {
         let text = text.trim();
         let digits = text.strip_prefix("driver_").unwrap_or(text);
         Some(digits).filter(|d| d.bytes().all(|b| b.is_ascii_digit()))?.parse().ok().and_then(|n| Self::new(n).ok())

@@ -21,20 +21,23 @@ impl NumberEnd {
     /// # Errors
     /// The text is not a number, or has too few or too many digits.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        const RULE: Invalid = Invalid::rule("must be a telephone number or its last digits, 4 to 15 of them");
+        let invalid = || {
+            let rule = format!("must be a telephone number or its last digits, {MIN_DIGITS} to {MAX_DIGITS} of them");
+            Invalid(rule.into())
+        };
         let digits = match PhoneNumber::from_payload(text) {
             Some(number) => number.as_str().trim_start_matches('+').to_owned(),
             None => {
                 let national = text.replace("(0)", "");
                 if !national.chars().all(|c| c.is_ascii_digit() || c.is_whitespace() || "+-./()[]".contains(c)) {
-                    return Err(RULE);
+                    return Err(invalid());
                 }
                 national.chars().filter(char::is_ascii_digit).collect()
             }
         };
         // A leading zero stands for the country code.
         let end = if digits.len() > MIN_DIGITS { digits.trim_start_matches('0') } else { &digits };
-        if (MIN_DIGITS..=MAX_DIGITS).contains(&end.len()) { Ok(Self(end.into())) } else { Err(RULE) }
+        if (MIN_DIGITS..=MAX_DIGITS).contains(&end.len()) { Ok(Self(end.into())) } else { Err(invalid()) }
     }
 
     /// Returns the digits.

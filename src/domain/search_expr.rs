@@ -52,7 +52,7 @@ impl SearchExpr {
         }
         let units = tokens.iter().filter(|(_, token)| matches!(token, Token::Unit(_))).count();
         if units > MAX_UNITS {
-            return Err(Invalid::rule("must be at most 32 words and quotations"));
+            return Err(Invalid(format!("must be at most {MAX_UNITS} words and quotations").into()));
         }
         let mut tokens = tokens.into_iter().peekable();
         let wanted = any(&mut tokens)?;

@@ -24,7 +24,7 @@ impl Speaker {
     ///
     /// # Errors
     /// Any other text.
-    pub fn from_platform(text: &str) -> Result<Self, Invalid> {
+    pub fn from_elevenlabs(text: &str) -> Result<Self, Invalid> {
         match text {
             "agent" => Ok(Self::Agent),
             "user" => Ok(Self::Driver),
@@ -48,9 +48,14 @@ impl Message {
             return Err(Invalid::rule("must not be empty or only white space"));
         }
         if text.len() > MAX_MESSAGE_BYTES {
-            return Err(Invalid::rule("must be at most 65536 bytes of UTF-8"));
+            return Err(Self::too_long());
         }
         Ok(Self(if text.contains('\0') { text.replace('\0', "\u{FFFD}").into() } else { text.into() }))
+    }
+
+    /// Returns the error for a text that is longer than [`MAX_MESSAGE_BYTES`].
+    pub fn too_long() -> Invalid {
+        Invalid(format!("must be at most {MAX_MESSAGE_BYTES} bytes of UTF-8").into())
     }
 
     /// Returns the words.
@@ -76,16 +81,19 @@ impl std::fmt::Debug for Message {
 pub struct DeliveryKey(Box<str>);
 
 impl DeliveryKey {
+    /// Maximum length, in characters.
+    pub const MAX_CHARS: usize = 256;
+
     /// Validates a key.
     ///
     /// # Errors
-    /// The key is blank, longer than 256 characters, or contains a control character.
+    /// The key is blank, too long, or contains a control character.
     pub fn new(text: &str) -> Result<Self, Invalid> {
         if text.trim().is_empty() {
             return Err(Invalid::rule("must not be blank"));
         }
-        if text.chars().count() > 256 {
-            return Err(Invalid::rule("must be at most 256 characters long"));
+        if text.chars().count() > Self::MAX_CHARS {
+            return Err(Invalid(format!("must be at most {} characters long", Self::MAX_CHARS).into()));
         }
         if text.contains(char::is_control) {
             return Err(Invalid::rule("must not contain control characters"));

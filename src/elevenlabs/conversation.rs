@@ -51,7 +51,7 @@ pub(super) fn conversation(
         }
         let variables = data.get("conversation_initiation_client_data").get("dynamic_variables");
         let shown = shown_by_variable(&variables, remarks);
-        // An empty list is no statement about the call.
+        // An empty transcript says nothing about the call, so the history in a variable is preferred.
         if shown.is_empty() { found.first().map(|_| Vec::new()) } else { Some(shown) }
     };
     let (kind, unredacted, reader) = (RecordKind::Conversation, false, READER_VERSION);
@@ -151,18 +151,20 @@ fn details(data: &JsonField<'_>, remarks: &mut Remarks) -> CallDetails {
     }
 }
 
-/// Maximum number of tags that are read of a conversation.
+/// Maximum number of tags of a conversation.
 const MAX_TAGS: usize = 100;
 
 /// Maximum length of a tag, in bytes.
 const MAX_TAG_BYTES: usize = 256;
 
-/// Returns the tags in order, each once. Without any, `None`, so that a record without tags removes none.
+/// Returns the tags in order, without duplicates. `None` if there are none, so that a record without tags removes no
+/// stored ones.
 fn tags(at: &JsonField<'_>, remarks: &mut Remarks) -> Option<Vec<String>> {
     let mut tags = Vec::new();
     for tag in at.elements(remarks)?.iter().filter_map(Value::as_str) {
         if tags.len() == MAX_TAGS || tag.len() > MAX_TAG_BYTES {
-            remarks.add_once(at.place(), "more than 100 tags, or a tag is longer than 256 bytes");
+            let rule = format!("more than {MAX_TAGS} tags, or a tag is longer than {MAX_TAG_BYTES} bytes");
+            remarks.add_once(at.place(), &rule);
         } else if !tag.trim().is_empty() && !tag.contains('\0') && !tags.iter().any(|known| known == tag) {
             tags.push(tag.to_owned());
         }
@@ -243,7 +245,7 @@ impl OtherEnd {
     }
 }
 
-/// Returns the status of a posted call. It is always over; a status of failure only tells how.
+/// Returns the status of a posted call: failed, or else completed, because ElevenLabs posts calls when they are over.
 pub(super) fn status(status: &JsonField<'_>, remarks: &mut Remarks) -> CallStatus {
     let text = status.text(remarks).unwrap_or_default().to_ascii_lowercase();
     match &*text {
@@ -267,7 +269,7 @@ fn termination_reason(metadata: &JsonField<'_>, remarks: &mut Remarks) -> Option
     metadata.get("termination_reason").text(remarks).or_else(|| metadata.get("error").get("reason").text(remarks))
 }
 
-/// Returns whether nobody speaks in a conversation.
+/// Returns whether a conversation is typed, not spoken.
 fn is_typed(data: &JsonField<'_>, facts: &Facts) -> bool {
     data.get("metadata").get("text_only").value() == Some(&Value::Bool(true))
         || matches!(facts.details.channel, Some(Channel::Sms | Channel::Text))

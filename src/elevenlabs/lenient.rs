@@ -1,13 +1,15 @@
 //! Lenient reading of JSON fields: a field that cannot be read is a warning, not an error.
 
-use crate::domain::{DriverId, Finite, Message, PhoneNumber, Remark, RemarkKind, Timestamp, placeholder};
+use crate::domain::{
+    DriverId, Finite, MAX_MESSAGE_BYTES, Message, PhoneNumber, Remark, RemarkKind, Timestamp, placeholder,
+};
 use serde_json::Value;
 
 /// Maximum number of remarks per event.
 const MAX_REMARKS: usize = 20;
 
-/// Maximum length of a name or description, in bytes. Longer ones are truncated.
-const MAX_TEXT_BYTES: usize = 64 * 1024;
+/// Maximum length of a text, in bytes: that of a turn's words. Longer ones are truncated.
+const MAX_TEXT_BYTES: usize = MAX_MESSAGE_BYTES;
 
 /// Warnings about the fields of an event that could not be read, each with its path.
 #[derive(Debug, Default)]
@@ -185,7 +187,8 @@ impl<'a> JsonField<'a> {
     /// Returns the words of `text`, which was found at this path.
     pub(super) fn words(&self, text: &str, remarks: &mut Remarks) -> Option<Message> {
         if text.len() > MAX_TEXT_BYTES {
-            remarks.add_lost_words(&self.place, "truncated to 65536 bytes; the stored event contains all of it");
+            let rule = format!("truncated to {MAX_TEXT_BYTES} bytes; the stored event contains all of it");
+            remarks.add_lost_words(&self.place, &rule);
         }
         Message::new(truncated(text)).ok()
     }
@@ -194,7 +197,7 @@ impl<'a> JsonField<'a> {
     pub(super) fn driver(&self, remarks: &mut Remarks) -> Option<DriverId> {
         let text = self.text(remarks)?;
         // Another text is no error: a user id of ElevenLabs may be anything.
-        DriverId::from_platform(&text)
+        DriverId::from_elevenlabs(&text)
     }
 
     /// Returns a telephone number, in any form.

@@ -139,7 +139,8 @@ impl ToolReader {
             return None;
         }
         if self.calls.len() == MAX_TOOL_CALLS {
-            remarks.add_once("data.transcript[].tool_calls", "more than 1000 tool calls; the others are ignored");
+            let rule = format!("more than {MAX_TOOL_CALLS} tool calls; the others are ignored");
+            remarks.add_once("data.transcript[].tool_calls", &rule);
             return None;
         }
         self.calls.push(call);

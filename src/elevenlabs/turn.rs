@@ -49,7 +49,7 @@ fn read_json(body: &[u8], header_key: Option<&str>) -> Result<NewTurn, TurnError
     let turn = body.unwrapped();
     let mut problems = Vec::new();
     let conversation_id = turn.conversation_id.required("conversation_id", ConversationId::from_sender, &mut problems);
-    let speaker = turn.speaker.required("speaker", Speaker::from_platform, &mut problems);
+    let speaker = turn.speaker.required("speaker", Speaker::from_elevenlabs, &mut problems);
     let message = turn.message.required("message", Message::new, &mut problems);
     let timestamp = turn.timestamp.required("timestamp", Timestamp::parse, &mut problems);
     let delivery_key = header_key.and_then(|key| {

@@ -357,6 +357,8 @@ fn place_in(value: &Value, place: String, depth: usize) -> Option<String> {
 }
 
 /// Returns the speaker of a role, by the role names of common agent frameworks.
+///
+/// For events and histories only. The turn webhook accepts just `agent` and `user`.
 fn speaker_named(role: &str) -> Option<Speaker> {
     let role = role.trim().to_ascii_lowercase().replace([' ', '-'], "_");
     let role = role.strip_prefix("role_").unwrap_or(&role);

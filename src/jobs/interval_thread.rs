@@ -5,7 +5,8 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// A thread that repeats some work. Dropping it ends the thread when the current run is done, without waiting for it.
+/// A thread that repeats some work. Dropping the handle stops the thread after its current run, without waiting for
+/// that run.
 #[derive(Debug)]
 pub struct IntervalThread {
     end: Sender<()>,
@@ -13,7 +14,7 @@ pub struct IntervalThread {
 }
 
 impl IntervalThread {
-    /// Starts a thread that works for the first time after `pause`. `work` returns the pause until it is called again.
+    /// Starts a thread that calls `work` after `pause`, and again after each pause that `work` returns.
     ///
     /// # Errors
     /// The operating system could not create the thread.
@@ -31,7 +32,7 @@ impl IntervalThread {
         Ok(Self { end, thread })
     }
 
-    /// Ends the thread, and waits for the current run.
+    /// Stops the thread after its current run, and waits for that run.
     pub fn join(self) {
         drop(self.end);
         // A panic of the thread was already logged.

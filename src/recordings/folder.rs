@@ -4,8 +4,8 @@
 //! decoded into a temporary file while it is being received, so memory is bounded. Once the body is complete and its
 //! sender is verified, the file is synced and renamed. So a file with a recording's name is always complete.
 //!
-//! - `body` parses the JSON: bytes in, audio out, without files and threads.
-//! - `intake` passes the pieces from a connection to the thread that parses and writes.
+//! - `audio_event` parses the JSON: bytes in, audio out, without files and threads.
+//! - `upload` passes the pieces from a connection to the thread that parses and writes.
 //!
 //! This module does not deal with HTTP, signatures or the database.
 
@@ -49,8 +49,8 @@ impl Recordings {
             }
         }
         let recordings = Self { folder: folder.to_owned(), keep_unredacted: false };
-        // Fails at the start instead of at the first recording, which ElevenLabs sends only once. A full disk may be
-        // freed in time.
+        // Detects an unwritable folder at the start, because ElevenLabs sends a recording only once. A full disk is no
+        // error here: space may be freed before the first recording.
         match recordings.temporary_file() {
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
             tried => drop(tried?),
@@ -67,7 +67,7 @@ impl Recordings {
         Ok(Self { folder: folder.to_owned(), keep_unredacted: false })
     }
 
-    /// Returns the folder with another rule for unredacted recordings, which are dropped by default.
+    /// Sets whether unredacted recordings are stored. By default they are dropped.
     #[must_use]
     pub fn keeping_unredacted(mut self, keep: bool) -> Self {
         self.keep_unredacted = keep;
@@ -114,8 +114,8 @@ impl Recordings {
 
     /// Persists a complete file as the recording of a call. It is on disk when this returns.
     ///
-    /// Only a recording of the type `post_call_audio` replaces an earlier one, because others are not documented.
-    /// Returns `None` if the recording was dropped.
+    /// A recording of the type `post_call_audio` replaces an earlier one, and so does an unredacted one if these are
+    /// stored. Other types do not, because they are not documented. Returns `None` if the recording was dropped.
     pub(super) fn persist(&self, file: NamedTempFile, event: &AudioEvent) -> io::Result<Option<PathBuf>> {
         let path = self.path(&event.conversation_id);
         let named = event.event_type.as_deref().unwrap_or_default().to_ascii_lowercase();
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_platforms_identifiers_stand_for_themselves() {
+    fn elevenlabs_identifiers_are_used_unchanged() {
         assert_eq!(name("conv_1901kaj4pr1penza6bbkscg6hgkc"), "conv_1901kaj4pr1penza6bbkscg6hgkc.mp3");
         assert_eq!(name("7"), "7.mp3");
     }

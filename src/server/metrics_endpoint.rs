@@ -116,7 +116,7 @@ pub(super) fn serve(listener: TcpListener, scrape: MetricsEndpoint) -> MetricsSe
 }
 
 impl MetricsServer {
-    /// Stops the server, which then no longer holds the store.
+    /// Stops the server, and releases its reference to the store.
     pub(super) async fn stop(self) {
         let _ = self.stop.send(());
         let _ = self.server.await;

@@ -39,7 +39,7 @@ impl<E> RequestLayer<E> {
         Self { inner, routes, proxies, origins: Origins::default(), ids: RequestIds::default() }
     }
 
-    /// Allows pages of these origins to read.
+    /// Allows pages of these origins to read responses (CORS).
     pub(super) fn with_origins(self, origins: Origins) -> Self {
         Self { origins, ..self }
     }
@@ -280,7 +280,7 @@ impl Drop for RequestLog<'_> {
         match status {
             500.. if self.status == Some(StatusCode::SERVICE_UNAVAILABLE) => write_event!(warn),
             500.. => write_event!(error),
-            // A rate-limited client usually sends many requests.
+            // Logged at debug, because a rate-limited client usually sends many requests.
             429 => write_event!(debug),
             _ => write_event!(info),
         }

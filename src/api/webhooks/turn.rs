@@ -26,7 +26,7 @@ pub(in crate::api) struct WebhooksApi {
 /// Speaker of a turn, in ElevenLabs' words. `user` is the driver, and is stored as `driver`.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
-enum PlatformSpeaker {
+enum DeliveredSpeaker {
     /// The voice agent.
     Agent,
     /// The driver; stored as `driver`.
@@ -45,7 +45,7 @@ struct TurnDelivery {
     /// placeholder.
     #[oai(validator(min_length = 1, max_length = 256))]
     conversation_id: String,
-    speaker: PlatformSpeaker,
+    speaker: DeliveredSpeaker,
     /// Text of the turn; not blank, at most 64 KiB of UTF-8.
     #[oai(validator(min_length = 1))]
     message: String,
@@ -57,7 +57,7 @@ impl Example for TurnDelivery {
     fn example() -> Self {
         Self {
             conversation_id: "conv_1901kaj4pr1penza6bbkscg6hgkc".to_owned(),
-            speaker: PlatformSpeaker::User,
+            speaker: DeliveredSpeaker::User,
             message: "Yeah, I'm parked at the Joliet terminal. The reefer reads forty five degrees.".to_owned(),
             timestamp: "2026-09-28T12:00:05.250Z".to_owned(),
         }

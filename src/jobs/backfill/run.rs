@@ -83,7 +83,7 @@ impl From<WriteError> for KeeperError {
 #[derive(Debug)]
 pub enum BackfillError {
     /// A request to ElevenLabs failed.
-    Platform(ClientError),
+    Api(ClientError),
     /// Reading or writing the database failed.
     Store(KeeperError),
 }
@@ -91,7 +91,7 @@ pub enum BackfillError {
 impl fmt::Display for BackfillError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Platform(error) => error.fmt(f),
+            Self::Api(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
         }
     }
@@ -107,7 +107,7 @@ impl From<KeeperError> for BackfillError {
 
 impl From<ClientError> for BackfillError {
     fn from(error: ClientError) -> Self {
-        Self::Platform(error)
+        Self::Api(error)
     }
 }
 

@@ -9,7 +9,7 @@
 use crate::domain::Timestamp;
 use std::time::{Duration, Instant};
 
-/// Maximum time from the latest arrival to the present. No retention period is shorter.
+/// Maximum age of the latest arrival for the clock to be trusted. It equals the minimum retention period.
 const MAX_CLOCK_SKEW: Duration = super::eraser::MIN_AGE;
 
 /// Time that a clock must run evenly to be trusted on its own.
@@ -18,11 +18,14 @@ const EVEN_RUN: Duration = Duration::from_hours(24);
 /// Maximum difference between a clock that runs evenly and the monotonic clock after [`EVEN_RUN`].
 const MAX_DRIFT: Duration = Duration::from_mins(10);
 
-/// The clock is far ahead of the latest arrival, so nothing counts as expired.
+/// Error: the clock is not trusted, so nothing counts as expired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the clock says {now}, more than a day after anything arrived that agreed with it{}",
-    newest.map(|newest| format!(" ({newest})")).unwrap_or_default()
+    "the clock says {now}, {}",
+    newest.map_or_else(
+        || "but nothing has arrived that agrees with it".to_owned(),
+        |newest| format!("more than a day after the latest arrival that agreed with it ({newest})"),
+    )
 )]
 pub struct ClockAhead {
     /// Time of the machine's clock.
@@ -34,7 +37,7 @@ pub struct ClockAhead {
 /// Checks the clock by the latest arrival alone.
 ///
 /// # Errors
-/// The clock is far ahead of it.
+/// The clock is far ahead of the latest arrival, or nothing has arrived.
 pub fn check_arrival(now: Timestamp, newest: Option<Timestamp>) -> Result<(), ClockAhead> {
     let ahead = |newest: Timestamp| now.unix_micros().saturating_sub(newest.unix_micros());
     if newest.is_some_and(|newest| ahead(newest) <= micros(MAX_CLOCK_SKEW)) {
@@ -60,7 +63,7 @@ impl WatchedClock {
     /// Checks the clock. `now` is its time at the instant `at`.
     ///
     /// # Errors
-    /// The clock is far ahead of the latest arrival, and has not run evenly for a day.
+    /// The clock is far ahead of the latest arrival, or nothing has arrived, and the clock has not run evenly for a day.
     pub fn check(&mut self, at: Instant, now: Timestamp, newest: Option<Timestamp>) -> Result<(), ClockAhead> {
         let run = at.saturating_duration_since(self.since.0);
         let by_itself = now.unix_micros().saturating_sub(self.since.1.unix_micros());

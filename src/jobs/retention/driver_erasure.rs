@@ -50,7 +50,7 @@ impl DriverErasure {
     }
 
     /// Erases a driver with calls and dispatches on a separate thread. Dropping the future does not cancel it. Returns
-    /// what was erased; nothing if there is no such driver.
+    /// the numbers of erased items, all 0 if the driver does not exist.
     ///
     /// # Errors
     /// See [`DriverErasureError`].
@@ -63,12 +63,17 @@ impl DriverErasure {
             let mut erased = EraseCounts::default();
             let ended = work.driver(driver, &mut erased, |_| ());
             let EraseCounts { calls, dispatches, events, unproven, .. } = erased;
-            if !erased.is_empty() {
-                let whole = ended.is_ok();
-                tracing::info!(driver_id = driver.get(), calls, dispatches, events, unproven, whole, "erased driver");
+            let driver_id = driver.get();
+            match &ended {
+                _ if erased.is_empty() => {}
+                Ok(()) => tracing::info!(driver_id, calls, dispatches, events, unproven, "erased driver"),
+                Err(error) => tracing::warn!(
+                    driver_id, calls, dispatches, events, unproven, %error,
+                    "erased a part of the driver's data; repeating the erasure continues it"
+                ),
             }
             drop(permit);
-            // Nobody may wait any more.
+            // Fails if the request was dropped meanwhile.
             let _ = sender.send((ended, erased));
         };
         std::thread::Builder::new().name("erase-driver".to_owned()).spawn(erase).map_err(DriverErasureError::Thread)?;

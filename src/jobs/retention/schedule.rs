@@ -46,7 +46,7 @@ impl Retention {
                 if !std::mem::replace(&mut self.held, true) {
                     tracing::warn!(
                         reason = %ahead,
-                        "clock is not trusted; retention waits until a turn agrees with it or it has run for a day"
+                        "clock is not trusted; retention waits until a turn agrees with it or it has run evenly for a day"
                     );
                 }
                 return false;
@@ -67,7 +67,7 @@ impl Retention {
             Ok(EraseCounts { calls, turns, events, dispatches, .. }) => {
                 tracing::info!(calls, turns, events, dispatches, %before, "erased expired items");
             }
-            Err(error) => tracing::warn!(%error, "could not erase expired items; retrying"),
+            Err(error) => tracing::warn!(%error, "could not erase all expired items; retrying"),
         }
         true
     }

@@ -1,6 +1,6 @@
 //! Request and response bodies that update the phase of their connection's [`ConnectionState`].
 
-use super::table::{ConnectionState, Inner, Phase};
+use super::table::{BoxedBody, ConnectionState, Phase};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use std::io;
@@ -10,21 +10,21 @@ use std::task::{Context, Poll, ready};
 
 /// The body of a request. Its unread rest stays with the connection.
 pub(super) struct RequestBody {
-    inner: Inner,
+    inner: BoxedBody,
     is_read: bool,
-    watch: Arc<ConnectionState>,
+    state: Arc<ConnectionState>,
 }
 
 impl RequestBody {
-    pub(super) fn new(inner: Inner, watch: Arc<ConnectionState>) -> Self {
-        Self { inner, is_read: false, watch }
+    pub(super) fn new(inner: BoxedBody, state: Arc<ConnectionState>) -> Self {
+        Self { inner, is_read: false, state }
     }
 }
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
         if !self.is_read {
-            self.watch.leave_unread(std::mem::take(&mut self.inner));
+            self.state.leave_unread(std::mem::take(&mut self.inner));
         }
     }
 }
@@ -36,11 +36,11 @@ impl Body for RequestBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
         if let Some(Ok(frame)) = &frame {
-            self.watch.receive(frame.data_ref().map_or(0, Bytes::len));
+            self.state.receive(frame.data_ref().map_or(0, Bytes::len));
         }
         if !self.is_read && (frame.is_none() || self.inner.is_end_stream()) {
             self.is_read = true;
-            self.watch.transition(Phase::Work);
+            self.state.transition(Phase::Work);
         }
         Poll::Ready(frame)
     }
@@ -56,19 +56,19 @@ impl Body for RequestBody {
 
 /// The body of a response. Its drop, sent or not, means that the next request may arrive.
 pub(super) struct ResponseBody {
-    inner: Inner,
-    watch: Arc<ConnectionState>,
+    inner: BoxedBody,
+    state: Arc<ConnectionState>,
 }
 
 impl ResponseBody {
-    pub(super) fn new(inner: Inner, watch: Arc<ConnectionState>) -> Self {
-        Self { inner, watch }
+    pub(super) fn new(inner: BoxedBody, state: Arc<ConnectionState>) -> Self {
+        Self { inner, state }
     }
 }
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        self.watch.transition(Phase::Idle);
+        self.state.transition(Phase::Idle);
     }
 }
 

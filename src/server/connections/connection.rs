@@ -2,7 +2,7 @@
 
 use super::body::{RequestBody, ResponseBody};
 use super::limits::ConnectionLimits;
-use super::table::{ConnectionSlot, ConnectionState, ConnectionTable, Inner, Phase};
+use super::table::{BoxedBody, ConnectionSlot, ConnectionState, ConnectionTable, Phase};
 use super::tracked_stream::TrackedStream;
 use crate::api::error::ApiError;
 use crate::api::error_code::ErrorCode;
@@ -59,7 +59,7 @@ pub(super) struct Server<E> {
 
 /// Reads the rest of a request's body if it is short, so the connection can be reused. Returns true if all of it was
 /// read.
-async fn read_rest(rest: Option<Inner>, watch: &ConnectionState) -> bool {
+async fn read_rest(rest: Option<BoxedBody>, state: &ConnectionState) -> bool {
     let Some(mut body) = rest else { return false };
     if body.size_hint().lower() > MAX_REST_BYTES {
         return false;
@@ -74,7 +74,7 @@ async fn read_rest(rest: Option<Inner>, watch: &ConnectionState) -> bool {
     };
     let is_read = matches!(tokio::time::timeout(REST_TIMEOUT, reading).await, Ok(Some(())));
     if is_read {
-        watch.transition(Phase::Work);
+        state.transition(Phase::Work);
     }
     is_read
 }
@@ -102,14 +102,14 @@ pub(super) async fn serve_connection<E: Endpoint + 'static>(
     stopping: &mut channel::Receiver<bool>,
     admission: Admission,
 ) {
-    let watch = slot.watch();
-    let stream = TrackedStream::new(stream, watch.clone());
+    let state = slot.state();
+    let stream = TrackedStream::new(stream, state.clone());
     let (stream, scheme) = match &server.tls {
         None => (Either::Left(stream), Scheme::HTTP),
         Some(acceptor) => {
             let handshake_result = tokio::select! {
                 handshake_result = acceptor.accept(stream) => handshake_result,
-                () = watch.close_requested() => return,
+                () = state.close_requested() => return,
                 _ = stopping.wait_for(|stopping| *stopping) => return,
             };
             match handshake_result {
@@ -124,14 +124,14 @@ pub(super) async fn serve_connection<E: Endpoint + 'static>(
     };
     let remote = RemoteAddr(Addr::from(peer));
     let service = service_fn(|request: poem::http::Request<Incoming>| {
-        let (server, remote, scheme, watch) = (server.clone(), remote.clone(), scheme.clone(), watch.clone());
+        let (server, remote, scheme, state) = (server.clone(), remote.clone(), scheme.clone(), state.clone());
         async move {
             let has_body = !request.body().is_end_stream();
             let (version, expects) = (request.version(), request.headers().contains_key(header::EXPECT));
-            watch.transition(if has_body { Phase::Body } else { Phase::Work });
+            state.transition(if has_body { Phase::Body } else { Phase::Work });
             let mut request = Request::from((request, server.local.clone(), remote, scheme));
             if has_body {
-                let body = RequestBody::new(request.take_body().into(), watch.clone());
+                let body = RequestBody::new(request.take_body().into(), state.clone());
                 request.set_body(Body::from(body.boxed()));
             }
             let answer = match admission {
@@ -139,17 +139,17 @@ pub(super) async fn serve_connection<E: Endpoint + 'static>(
                 Admission::Rejected => server.app.refuse(request, OVERLOADED).await,
             };
             let mut answer = hyper::Response::from(answer);
-            let rest = watch.take_unread();
-            let is_read = watch.phase() != Phase::Body || (!expects && read_rest(rest, &watch).await);
+            let rest = state.take_unread();
+            let is_read = state.phase() != Phase::Body || (!expects && read_rest(rest, &state).await);
             if !is_read || (version == Version::HTTP_10 && !has_known_length(&answer)) {
                 answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 // hyper would otherwise answer an HTTP/1.0 client's keep-alive with keep-alive.
                 *answer.version_mut() = version;
             }
             if answer.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream") {
-                watch.transition(Phase::Stream);
+                state.transition(Phase::Stream);
             }
-            Ok::<_, Infallible>(answer.map(|body| ResponseBody::new(body, watch)))
+            Ok::<_, Infallible>(answer.map(|body| ResponseBody::new(body, state)))
         }
     });
     let mut connection = std::pin::pin!(
@@ -161,12 +161,12 @@ pub(super) async fn serve_connection<E: Endpoint + 'static>(
     );
     tokio::select! {
         _ = connection.as_mut() => return,
-        () = watch.close_requested() => return,
+        () = state.close_requested() => return,
         _ = stopping.wait_for(|stopping| *stopping) => {}
     }
     connection.as_mut().graceful_shutdown();
     let rest = async {
-        if watch.phase() == Phase::Head {
+        if state.phase() == Phase::Head {
             let _ = tokio::time::timeout(SHUTDOWN_HEAD_TIMEOUT, connection).await;
         } else {
             let _ = connection.await;
@@ -174,6 +174,6 @@ pub(super) async fn serve_connection<E: Endpoint + 'static>(
     };
     tokio::select! {
         () = rest => {}
-        () = watch.close_requested() => {}
+        () = state.close_requested() => {}
     }
 }

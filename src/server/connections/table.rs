@@ -30,32 +30,38 @@ pub(super) enum Phase {
 /// Number of bits that a phase needs.
 const PHASE_BITS: u32 = 3;
 
+/// Age from which a request head counts as slow, in milliseconds. A well-behaved client has sent it by then.
+const SLOW_HEAD_MILLIS: u64 = 500;
+
+/// Age from which a request body counts as slow, in milliseconds.
+const SLOW_BODY_MILLIS: u64 = 1000;
+
 /// The state of one connection, shared by its task and the table.
 pub(super) struct ConnectionState {
     begun: Instant,
-    /// The phase in the lowest bits; above them its start, in milliseconds.
-    state: AtomicU64,
+    /// The phase in the lowest bits; above them its start, in milliseconds since `begun`.
+    phase: AtomicU64,
     /// Received size of the current body, in bytes.
     received: AtomicU64,
-    /// Time since when the client does not read its response, in milliseconds; 0 if it reads.
+    /// Time at which the client stopped reading its response, in milliseconds since `begun`; 0 while it reads.
     stalled: AtomicU64,
     /// Unread rest of the current body.
-    unread: Mutex<Option<Inner>>,
+    unread: Mutex<Option<BoxedBody>>,
     close: Notify,
 }
 
 impl ConnectionState {
     fn new(begun: Instant) -> Arc<Self> {
-        let watch = Self {
+        let state = Self {
             begun,
-            state: AtomicU64::new(0),
+            phase: AtomicU64::new(0),
             received: AtomicU64::new(0),
             stalled: AtomicU64::new(0),
             unread: Mutex::new(None),
             close: Notify::new(),
         };
-        watch.transition(Phase::Head);
-        Arc::new(watch)
+        state.transition(Phase::Head);
+        Arc::new(state)
     }
 
     fn now(&self) -> u64 {
@@ -68,27 +74,27 @@ impl ConnectionState {
         if phase == Phase::Body {
             self.received.store(0, Ordering::Relaxed);
         }
-        self.state.store(self.now() << PHASE_BITS | phase as u64, Ordering::Relaxed);
+        self.phase.store(self.now() << PHASE_BITS | phase as u64, Ordering::Relaxed);
     }
 
     pub(super) fn phase(&self) -> Phase {
-        self.state().0
+        self.phase_and_start().0
     }
 
-    fn state(&self) -> (Phase, u64) {
+    fn phase_and_start(&self) -> (Phase, u64) {
         const PHASES: [Phase; 5] = [Phase::Head, Phase::Idle, Phase::Body, Phase::Work, Phase::Stream];
-        let state = self.state.load(Ordering::Relaxed);
-        let number = usize::try_from(state & ((1 << PHASE_BITS) - 1)).unwrap_or(0);
-        (PHASES[number], state >> PHASE_BITS)
+        let bits = self.phase.load(Ordering::Relaxed);
+        let number = usize::try_from(bits & ((1 << PHASE_BITS) - 1)).unwrap_or(0);
+        (PHASES[number], bits >> PHASE_BITS)
     }
 
     /// Stores the unread rest of a body.
-    pub(super) fn leave_unread(&self, body: Inner) {
+    pub(super) fn leave_unread(&self, body: BoxedBody) {
         *self.unread.lock() = Some(body);
     }
 
     /// Returns the unread rest of a body.
-    pub(super) fn take_unread(&self) -> Option<Inner> {
+    pub(super) fn take_unread(&self) -> Option<BoxedBody> {
         self.unread.lock().take()
     }
 
@@ -117,7 +123,7 @@ impl ConnectionState {
         if stalled != 0 && now.saturating_sub(stalled) > millis(limits.body) {
             return true;
         }
-        let (phase, since) = self.state();
+        let (phase, since) = self.phase_and_start();
         let limit = match phase {
             Phase::Head => millis(limits.head),
             Phase::Idle => millis(limits.idle),
@@ -133,13 +139,12 @@ impl ConnectionState {
     /// Returns the eviction order of this connection; the lowest is evicted first. `None` means that it is not evicted.
     /// Live streams are evicted only if `streams_evictable`.
     fn rank(&self, streams_evictable: bool) -> Option<(u8, u64)> {
-        let (phase, since) = self.state();
+        let (phase, since) = self.phase_and_start();
         let age = self.now().saturating_sub(since);
         match phase {
-            // A well-behaved client has sent its request by then.
-            Phase::Head if age > 500 => Some((0, since)),
+            Phase::Head if age > SLOW_HEAD_MILLIS => Some((0, since)),
             Phase::Idle => Some((1, since)),
-            Phase::Body if age > 1000 => Some((2, since)),
+            Phase::Body if age > SLOW_BODY_MILLIS => Some((2, since)),
             Phase::Stream if streams_evictable => Some((3, since)),
             Phase::Head => Some((4, since)),
             Phase::Body | Phase::Work | Phase::Stream => None,
@@ -175,20 +180,20 @@ impl ConnectionTable {
     pub(super) fn enter(self: &Arc<Self>) -> Option<ConnectionSlot> {
         let mut open = self.open();
         if open.states.len() >= self.max {
-            let streams = open.states.values().filter(|watch| watch.phase() == Phase::Stream).count();
+            let streams = open.states.values().filter(|state| state.phase() == Phase::Stream).count();
             let streams_evictable = streams > self.reserved_streams();
             let ranked =
-                open.states.iter().filter_map(|(number, watch)| Some((watch.rank(streams_evictable)?, *number)));
+                open.states.iter().filter_map(|(number, state)| Some((state.rank(streams_evictable)?, *number)));
             let (_, number) = ranked.min()?;
-            if let Some(watch) = open.states.remove(&number) {
-                watch.close.notify_one();
+            if let Some(state) = open.states.remove(&number) {
+                state.close.notify_one();
             }
         }
         open.last_number += 1;
         let number = open.last_number;
-        let watch = ConnectionState::new(self.begun);
-        open.states.insert(number, watch.clone());
-        Some(ConnectionSlot { table: self.clone(), number, watch })
+        let state = ConnectionState::new(self.begun);
+        open.states.insert(number, state.clone());
+        Some(ConnectionSlot { table: self.clone(), number, state })
     }
 
     /// Returns the number of live streams that are never evicted.
@@ -198,17 +203,17 @@ impl ConnectionTable {
 
     /// Returns a slot that does not count against the limit.
     pub(super) fn enter_uncounted(self: &Arc<Self>) -> ConnectionSlot {
-        ConnectionSlot { table: self.clone(), number: 0, watch: ConnectionState::new(self.begun) }
+        ConnectionSlot { table: self.clone(), number: 0, state: ConnectionState::new(self.begun) }
     }
 
     /// Closes connections that exceed their timeout, and returns their number.
     pub(super) fn close_overdue(&self, limits: &ConnectionLimits) -> usize {
         let open = self.open();
-        open.states.values().filter(|watch| watch.is_overdue(limits)).map(|watch| watch.close.notify_one()).count()
+        open.states.values().filter(|state| state.is_overdue(limits)).map(|state| state.close.notify_one()).count()
     }
 
     pub(super) fn close_all(&self) {
-        self.open().states.values().for_each(|watch| watch.close.notify_one());
+        self.open().states.values().for_each(|state| state.close.notify_one());
     }
 }
 
@@ -216,12 +221,12 @@ impl ConnectionTable {
 pub(super) struct ConnectionSlot {
     table: Arc<ConnectionTable>,
     number: u64,
-    watch: Arc<ConnectionState>,
+    state: Arc<ConnectionState>,
 }
 
 impl ConnectionSlot {
-    pub(super) fn watch(&self) -> &Arc<ConnectionState> {
-        &self.watch
+    pub(super) fn state(&self) -> &Arc<ConnectionState> {
+        &self.state
     }
 }
 
@@ -231,4 +236,5 @@ impl Drop for ConnectionSlot {
     }
 }
 
-pub(super) type Inner = BoxBody<Bytes, io::Error>;
+/// A body of any type.
+pub(super) type BoxedBody = BoxBody<Bytes, io::Error>;

@@ -10,16 +10,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 pub(super) struct TrackedStream<S> {
     inner: S,
-    watch: Arc<ConnectionState>,
+    state: Arc<ConnectionState>,
 }
 
 impl<S> TrackedStream<S> {
-    pub(super) fn new(inner: S, watch: Arc<ConnectionState>) -> Self {
-        Self { inner, watch }
+    pub(super) fn new(inner: S, state: Arc<ConnectionState>) -> Self {
+        Self { inner, state }
     }
 
     fn written<T>(&self, written: Poll<T>) -> Poll<T> {
-        self.watch.set_stalled(written.is_pending());
+        self.state.set_stalled(written.is_pending());
         written
     }
 }
@@ -28,8 +28,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for TrackedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.inner).poll_read(cx, buf);
-        if buf.filled().len() > before && self.watch.phase() == Phase::Idle {
-            self.watch.transition(Phase::Head);
+        if buf.filled().len() > before && self.state.phase() == Phase::Idle {
+            self.state.transition(Phase::Head);
         }
         read
     }

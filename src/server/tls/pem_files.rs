@@ -28,9 +28,9 @@ pub(super) struct FileReloader {
 
 impl FileReloader {
     pub(super) fn open(files: CertificateFiles, certificates: &Certificates) -> Result<Self, BadCertificate> {
-        let watch = Self { seen: fingerprints(&files), files };
-        watch.load(certificates)?;
-        Ok(watch)
+        let reloader = Self { seen: fingerprints(&files), files };
+        reloader.load(certificates)?;
+        Ok(reloader)
     }
 
     fn load(&self, certificates: &Certificates) -> Result<(), BadCertificate> {

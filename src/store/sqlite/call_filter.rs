@@ -46,7 +46,7 @@ impl Conditions {
             None => {}
         }
         if let Some(user_id) = &filter.user_id {
-            let driver_id = DriverId::from_platform(user_id).map_or(Value::Null, |id| id.get().into());
+            let driver_id = DriverId::from_elevenlabs(user_id).map_or(Value::Null, |id| id.get().into());
             sql.and("(c.user_id = ? OR (c.user_id IS NULL AND c.driver_id = ?))", [user_id.clone().into(), driver_id]);
         }
         if let Some(branch_id) = &filter.branch_id {

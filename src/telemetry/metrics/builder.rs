@@ -1,6 +1,7 @@
 //! Builds and registers metrics, and describes them.
 //!
-//! Names receive the prefix. Label values that are known are initialized to 0, so a rate includes the first event.
+//! Adds the prefix to names. Initializes each known combination of label values to 0, so that a rate includes the first
+//! event.
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -52,7 +53,7 @@ impl MetricSet {
         self.add(Gauge::new(name, help), Description { name, kind: "gauge", labels: Vec::new(), help })
     }
 
-    /// Adds a counter of all combinations of the labels' values.
+    /// Adds a counter with labels, and initializes all combinations of their values.
     pub(super) fn counter_by(&mut self, name: &'static str, help: &'static str, by: &[Label]) -> IntCounterVec {
         let labels = names(by);
         let metric = IntCounterVec::new(Opts::new(name, help), &labels);
@@ -63,7 +64,7 @@ impl MetricSet {
         metric
     }
 
-    /// Adds a gauge of all combinations of the labels' values.
+    /// Adds a gauge with labels, and initializes all combinations of their values.
     pub(super) fn gauge_by(&mut self, name: &'static str, help: &'static str, by: &[Label]) -> IntGaugeVec {
         let labels = names(by);
         let metric = IntGaugeVec::new(Opts::new(name, help), &labels);
@@ -102,7 +103,8 @@ impl MetricSet {
         for Description { name, kind, labels, help } in &self.described {
             let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
             let labels = labels.join(", ");
-            writeln!(table, "| `{PREFIX}_{name}` | {kind} | {labels} | {help} |").expect("a string takes everything");
+            writeln!(table, "| `{PREFIX}_{name}` | {kind} | {labels} | {help} |")
+                .expect("writing to a String cannot fail");
         }
         table
     }
@@ -132,5 +134,5 @@ pub(super) fn registered<M: Collector + Clone + 'static>(registry: &Registry, me
 }
 
 pub(super) fn text(registry: &Registry) -> String {
-    TextEncoder::new().encode_to_string(&registry.gather()).expect("a string takes everything")
+    TextEncoder::new().encode_to_string(&registry.gather()).expect("writing to a String cannot fail")
 }

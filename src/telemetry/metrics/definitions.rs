@@ -2,8 +2,9 @@
 //!
 //! # Adding a metric
 //!
-//! Add a line to `metrics!` below. Its doc comment becomes the help text and a row of the README's table, and its name
-//! gets the prefix `transcribe_hook_`. Record the value after the event has happened: after a commit, not before.
+//! Add a line to `metrics!` below. Its doc comment becomes the help text, and its name gets the prefix
+//! `transcribe_hook_`. `RENEW=1 cargo test --test it renews` writes its row in `openapi/metrics.md`. Record the value
+//! after the event has happened: after a commit, not before.
 //! ```
 //! use transcribe_hook::telemetry::metrics::METRICS;
 //! METRICS.pruned_turns_total.inc_by(200);
@@ -30,7 +31,8 @@ pub static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
 /// Media type of [`Metrics::text`].
 pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Buckets of durations: from half a millisecond, because storing a turn takes less than one, to the write timeout.
+/// Buckets of durations: from half a millisecond, because storing a turn takes less than a millisecond, to the write
+/// timeout.
 const DURATION_BUCKETS: &[f64] =
     &[0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from transcribe_hook_client import AuthenticatedClient
 from transcribe_hook_client.api.calls import get_call, list_calls, list_transcriptions, search_transcriptions
 from transcribe_hook_client.api.webhooks import store_turn
-from transcribe_hook_client.models import PlatformSpeaker, TurnDelivery
+from transcribe_hook_client.models import DeliveredSpeaker, TurnDelivery
 
 url, token = sys.argv[1:]
 client = AuthenticatedClient(base_url=url, token=token)
@@ -16,7 +16,7 @@ client = AuthenticatedClient(base_url=url, token=token)
 def turn(call: str, second: int) -> TurnDelivery:
     return TurnDelivery(
         conversation_id=call,
-        speaker=PlatformSpeaker.USER,
+        speaker=DeliveredSpeaker.USER,
         message=f"The reefer reads {second} degrees.",
         timestamp=datetime(2026, 9, 28, 12, 0, second, tzinfo=timezone.utc),
     )

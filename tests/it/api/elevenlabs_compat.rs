@@ -1,4 +1,4 @@
-//! The platform's own read operations, asked by its official SDK, which `tests/run` installs, and by hand.
+//! ElevenLabs' own read operations, asked by its official SDK, which `tests/run` installs, and by hand.
 
 use crate::support::samples::{SAMPLES, sample, with};
 use crate::support::service::{Service, sdk_python};
@@ -170,7 +170,7 @@ fn filters_that_cannot_be_answered_are_refused_and_the_others_must_be_right() {
 }
 
 #[test]
-fn a_conversation_is_given_back_as_the_platform_sent_it_and_before_that_as_far_as_it_is_known() {
+fn a_conversation_is_given_back_as_elevenlabs_sent_it_and_before_that_as_far_as_it_is_known() {
     let audio = tempfile::tempdir().unwrap();
     let service = Service::start_with(&["--elevenlabs-secret", SECRET, "--audio-dir", audio.path().to_str().unwrap()]);
     let path = format!("/v1/convai/conversations/{CALL}");

@@ -96,7 +96,7 @@ fn what_is_wrong_with_an_installation_is_said() {
     assert_eq!(gone.status.code(), Some(1), "{gone:?}");
 }
 
-/// Says what the platform's model of a conversation does not take or know.
+/// Says what ElevenLabs' model of a conversation does not take or know.
 const MODEL: &str = r"
 import json, sys
 from elevenlabs.types.get_conversation_response_model import GetConversationResponseModel
@@ -108,7 +108,7 @@ except Exception as error:
 ";
 
 #[test]
-fn the_simulated_record_is_as_the_platforms_model_wants_it() {
+fn the_simulated_record_is_as_elevenlabs_model_wants_it() {
     let data = sample_call::post_call("conv_1", 1_790_000_000)["data"].take();
     assert_eq!(sdk_python(MODEL, &data), json!([]));
     assert_ne!(sdk_python(MODEL, &json!({"conversation_id": "conv_1"})), json!([]), "what is wrong is found");

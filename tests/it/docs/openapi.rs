@@ -240,7 +240,7 @@ fn check_type(schema: &Value, value: &Value, document: &Value, at: &str) {
 fn reading_with_a_parameter_that_there_is_not_is_refused() {
     let service = Service::start();
     for Operation { path, .. } in operations().iter().filter(|operation| operation.method == "GET") {
-        // The platform's own operations are asked by SDKs, which add parameters at will.
+        // ElevenLabs' own operations are asked by SDKs, which add parameters at will.
         if ["/healthz", "/readyz", "/session"].contains(&path.as_str()) || path.starts_with("/v1/convai/") {
             continue;
         }

@@ -60,7 +60,7 @@ fn code_and_comment(line: &str) -> (&str, &str) {
 fn allowed_values(sql: &str, column: &str) -> String {
     let rule = sql.split(&format!("({column} IN (")).nth(1).and_then(|rest| rest.split(')').next()).unwrap_or_default();
     let words: Vec<_> = rule.split(", ").filter_map(|word| word.strip_prefix('\'')?.strip_suffix('\'')).collect();
-    if words.is_empty() { String::new() } else { format!(": `{}`", words.join("`, `")) }
+    if words.is_empty() { String::new() } else { format!("; one of `{}`", words.join("`, `")) }
 }
 
 /// The tables and views of a new file, with the comment of each column, as Markdown.

@@ -1,4 +1,4 @@
-//! One call in every order: live turns, histories, the platform's reports and all else that touches a call, as often as
+//! One call in every order: live turns, histories, ElevenLabs' reports and all else that touches a call, as often as
 //! they may come, end in the same call.
 
 use crate::support::samples::sample;

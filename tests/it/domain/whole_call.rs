@@ -1,4 +1,4 @@
-//! A call made whole: what came live, what tools showed and what the platform posted afterwards, in any order.
+//! A call made whole: what came live, what tools showed and what ElevenLabs posted afterwards, in any order.
 
 use crate::support::samples::{SAMPLES, sample, with};
 use crate::support::service::{Service, wait_for};
@@ -54,7 +54,7 @@ fn a_later_event_without_words_takes_none_away() {
     }
 }
 
-/// The platform's traces of the call with these spans in them, `user` or `agent` and the words.
+/// ElevenLabs' traces of the call with these spans in them, `user` or `agent` and the words.
 fn traces(said: &[(&str, &str)]) -> Value {
     let spans: Vec<_> = (0i64..)
         .zip(said)

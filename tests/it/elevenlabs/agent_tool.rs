@@ -1,4 +1,4 @@
-//! `generate elevenlabs-tool`: judged by the platform's own schema, and by sending what the tool would send.
+//! `generate elevenlabs-tool`: judged by ElevenLabs' own schema, and by sending what the tool would send.
 
 use crate::support::service::{Service, TURNS, binary, run, sdk_python};
 use serde_json::{Map, Value, json};
@@ -9,7 +9,7 @@ fn generate(flags: &[&str]) -> Value {
     serde_json::from_slice(&out.stdout).unwrap()
 }
 
-/// Says of each tool what the platform's model does not know or not take; nothing, if it is as the platform wants it.
+/// Says of each tool what ElevenLabs' model does not know or not take; nothing, if it is as ElevenLabs wants it.
 const SCHEMA: &str = r"
 import json, sys
 from elevenlabs.types.tool_request_model import ToolRequestModel
@@ -39,7 +39,7 @@ fn a_driver_variable_is_refused_for_a_tool_that_would_not_send_it() {
 }
 
 #[test]
-fn the_tools_are_as_the_platforms_schema_wants_them() {
+fn the_tools_are_as_elevenlabs_schema_wants_them() {
     let url = "https://calls.example.com";
     let tools = [
         generate(&["--url", url]),
@@ -55,7 +55,7 @@ fn the_tools_are_as_the_platforms_schema_wants_them() {
 }
 
 #[test]
-fn a_tool_posts_to_the_service_with_the_platforms_variables_and_its_secret() {
+fn a_tool_posts_to_the_service_with_elevenlabs_variables_and_its_secret() {
     let tool =
         generate(&["--url", "https://calls.example.com/", "--secret-id", "sec_abc", "--driver-variable", "truck"]);
     let schema = &tool["api_schema"];
@@ -104,7 +104,7 @@ fn the_service_takes_what_the_turn_tool_sends() {
 }
 
 #[test]
-fn a_url_that_the_platform_cannot_call_is_refused() {
+fn a_url_that_elevenlabs_cannot_call_is_refused() {
     for url in ["http://calls.example.com", "calls.example.com", "", "https://", "http://127.0.0.1:8080"] {
         let out = run(&["generate", "elevenlabs-tool", "--url", url]);
         assert_eq!(out.status.code(), Some(2), "{url}");

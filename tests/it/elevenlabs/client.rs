@@ -1,6 +1,6 @@
-//! The client of the platform's API against a stand-in that does what networks and services do.
+//! The client of ElevenLabs' API against a stand-in that does what networks and services do.
 
-use crate::support::fake_elevenlabs::{Fault, KEY, Platform};
+use crate::support::fake_elevenlabs::{FakeElevenLabs, Fault, KEY};
 use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -10,8 +10,8 @@ use transcribe_hook::secret::Secret;
 const QUICK: RetryPolicy =
     RetryPolicy { retries: 3, pause: Duration::from_millis(1), timeout: Duration::from_secs(20) };
 
-fn client(platform: &Platform) -> Client {
-    Client::new(&platform.url(), Secret::new(KEY).unwrap(), QUICK).unwrap()
+fn client(elevenlabs: &FakeElevenLabs) -> Client {
+    Client::new(&elevenlabs.url(), Secret::new(KEY).unwrap(), QUICK).unwrap()
 }
 
 fn conversation(number: i64) -> Value {
@@ -39,60 +39,60 @@ fn all(client: &Client, since: Option<i64>) -> Vec<String> {
 
 #[test]
 fn the_list_is_followed_page_by_page_to_its_end() {
-    let platform = Platform::start((0..7).rev().map(conversation).collect(), 3);
-    let client = client(&platform);
+    let elevenlabs = FakeElevenLabs::start((0..7).rev().map(conversation).collect(), 3);
+    let client = client(&elevenlabs);
     let newest_first: Vec<_> = (0..7).rev().map(|number| format!("conv_{number}")).collect();
     assert_eq!(all(&client, None), newest_first);
-    assert_eq!(platform.requests().len(), 3);
+    assert_eq!(elevenlabs.requests().len(), 3);
     assert_eq!(all(&client, Some(1_790_000_004)), newest_first[..3]);
     assert_eq!(all(&client, Some(1_800_000_000)), [""; 0]);
 }
 
 #[test]
 fn what_hinders_a_request_for_a_while_is_tried_again() {
-    let platform = Platform::start(vec![conversation(1)], 3);
-    let client = client(&platform);
+    let elevenlabs = FakeElevenLabs::start(vec![conversation(1)], 3);
+    let client = client(&elevenlabs);
     for faults in [
         vec![Fault::Status(500, None), Fault::Status(503, None), Fault::Status(429, None)],
         vec![Fault::Close, Fault::Cut, Fault::Close],
         vec![Fault::Status(408, None), Fault::Cut],
     ] {
         let count = faults.len();
-        platform.fail("/conversations/conv_1", faults);
+        elevenlabs.fail("/conversations/conv_1", faults);
         assert_eq!(client.conversation("conv_1").unwrap(), conversation(1));
-        assert_eq!(platform.requests().len(), count + 1);
+        assert_eq!(elevenlabs.requests().len(), count + 1);
     }
 }
 
 #[test]
-fn the_pause_that_the_platform_asks_for_is_made() {
-    let platform = Platform::start(vec![conversation(1)], 3);
-    platform.fail("conv_1", [Fault::Status(429, Some("1"))]);
+fn the_pause_that_elevenlabs_asks_for_is_made() {
+    let elevenlabs = FakeElevenLabs::start(vec![conversation(1)], 3);
+    elevenlabs.fail("conv_1", [Fault::Status(429, Some("1"))]);
     let start = Instant::now();
-    client(&platform).conversation("conv_1").unwrap();
+    client(&elevenlabs).conversation("conv_1").unwrap();
     assert!(start.elapsed() >= Duration::from_secs(1), "{:?}", start.elapsed());
-    platform.fail("conv_1", [Fault::Status(429, Some("86400"))]);
-    assert_eq!(client(&platform).conversation("conv_1"), Err(ClientError::RateLimited(86_400)));
+    elevenlabs.fail("conv_1", [Fault::Status(429, Some("86400"))]);
+    assert_eq!(client(&elevenlabs).conversation("conv_1"), Err(ClientError::RateLimited(86_400)));
 }
 
 #[test]
 fn what_does_not_pass_is_told_and_not_tried_for_ever() {
-    let platform = Platform::start(vec![conversation(1)], 3);
-    let client = client(&platform);
+    let elevenlabs = FakeElevenLabs::start(vec![conversation(1)], 3);
+    let client = client(&elevenlabs);
     assert_eq!(client.conversation("conv_2"), Err(ClientError::NotFound));
-    platform.fail("conv_1", [Fault::Status(422, None)]);
+    elevenlabs.fail("conv_1", [Fault::Status(422, None)]);
     assert_eq!(client.conversation("conv_1"), Err(ClientError::Status(422)));
-    platform.fail("conv_1", [Fault::Status(302, None)]);
+    elevenlabs.fail("conv_1", [Fault::Status(302, None)]);
     assert_eq!(client.conversation("conv_1"), Err(ClientError::Status(302)));
-    platform.fail("conv_1", [Fault::Garbage]);
+    elevenlabs.fail("conv_1", [Fault::Garbage]);
     assert!(matches!(client.conversation("conv_1"), Err(ClientError::Malformed(_))));
-    assert_eq!(platform.requests().len(), 4);
-    platform.fail("conv_1", [Fault::Status(500, None); 9]);
+    assert_eq!(elevenlabs.requests().len(), 4);
+    elevenlabs.fail("conv_1", [Fault::Status(500, None); 9]);
     assert_eq!(client.conversation("conv_1"), Err(ClientError::Status(500)));
-    assert_eq!(platform.requests().len(), 4, "three retries");
+    assert_eq!(elevenlabs.requests().len(), 4, "three retries");
 
     let key = Secret::new("xi-another-key-altogether").unwrap();
-    let refused = Client::new(&platform.url(), key, QUICK).unwrap().list(None, None).unwrap_err();
+    let refused = Client::new(&elevenlabs.url(), key, QUICK).unwrap().list(None, None).unwrap_err();
     assert_eq!(refused, ClientError::Unauthorized(401));
     assert!(!refused.to_string().contains("xi-"), "{refused}");
 
@@ -103,12 +103,12 @@ fn what_does_not_pass_is_told_and_not_tried_for_ever() {
 
 #[test]
 fn an_identifier_is_one_part_of_the_path_whatever_is_in_it() {
-    let platform = Platform::start(vec![], 3);
-    let client = client(&platform);
+    let elevenlabs = FakeElevenLabs::start(vec![], 3);
+    let client = client(&elevenlabs);
     for id in ["a/b?c#d", "..", "ü %2F"] {
         assert_eq!(client.conversation(id), Err(ClientError::NotFound), "{id}");
     }
-    let asked = platform.requests();
+    let asked = elevenlabs.requests();
     assert_eq!(asked[0], "/v1/convai/conversations/a%2Fb%3Fc%23d");
     assert_eq!(asked[2], "/v1/convai/conversations/%C3%BC%20%252F");
     assert_eq!(asked.len(), 3);
@@ -116,8 +116,8 @@ fn an_identifier_is_one_part_of_the_path_whatever_is_in_it() {
 
 #[test]
 fn a_batch_is_read_with_its_recipients() {
-    let platform = Platform::start(vec![], 3);
-    platform.put_batch(json!({"id": "btcal_1", "recipients": [{"id": "driver_7"}]}));
-    assert_eq!(client(&platform).batch("btcal_1").unwrap()["recipients"][0]["id"], "driver_7");
-    assert_eq!(client(&platform).batch("btcal_2"), Err(ClientError::NotFound));
+    let elevenlabs = FakeElevenLabs::start(vec![], 3);
+    elevenlabs.put_batch(json!({"id": "btcal_1", "recipients": [{"id": "driver_7"}]}));
+    assert_eq!(client(&elevenlabs).batch("btcal_1").unwrap()["recipients"][0]["id"], "driver_7");
+    assert_eq!(client(&elevenlabs).batch("btcal_2"), Err(ClientError::NotFound));
 }

@@ -1,4 +1,4 @@
-//! The platform's reports, read: the samples, and the samples with anything missing, null or of another type.
+//! ElevenLabs' reports, read: the samples, and the samples with anything missing, null or of another type.
 
 use crate::support::samples::{SAMPLES, other_types, places, sample, with, without};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The platform's samples, with each field missing, null or of another type, sent to the real endpoints.
+//! ElevenLabs' samples, with each field missing, null or of another type, sent to the real endpoints.
 
 use crate::support::samples::{SAMPLES, other_types, places, sample, with, without};
 use crate::support::service::Service;

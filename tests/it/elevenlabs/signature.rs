@@ -1,4 +1,4 @@
-//! Signatures of post-call webhooks: the published vector, every change refused, and the platform's own SDK as judge.
+//! Signatures of post-call webhooks: the published vector, every change refused, and ElevenLabs' own SDK as judge.
 
 use crate::support::random::for_any;
 use crate::support::service::sdk_python;
@@ -189,7 +189,7 @@ fn no_header_makes_it_panic_or_is_taken_by_chance() {
     });
 }
 
-/// Judges `[{"body", "header", "secret"}…]` by the platform's own verifier; it looks at the present time.
+/// Judges `[{"body", "header", "secret"}…]` by ElevenLabs' own verifier; it looks at the present time.
 const SDK_VERIFIER: &str = r"
 import json, sys
 from elevenlabs.webhooks_custom import WebhooksClient
@@ -206,7 +206,7 @@ print(json.dumps([judge(case) for case in json.load(sys.stdin)]))
 ";
 
 #[test]
-fn the_platforms_own_sdk_takes_what_this_signs_and_refuses_what_this_refuses() {
+fn elevenlabs_own_sdk_takes_what_this_signs_and_refuses_what_this_refuses() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs().cast_signed();
     let body = r#"{"type":"post_call_transcription","event_timestamp":1739537297,"data":{"words":"Grüße, 東京 🚚"}}"#;
     let word = "wsec_0123456789abcdef";

@@ -1,4 +1,4 @@
-//! The post-call webhook takes what the platform signed, and nothing else, before it reads anything.
+//! The post-call webhook takes what ElevenLabs signed, and nothing else, before it reads anything.
 
 use crate::support::service::{Answer, Service, binary};
 use crate::support::wording::Wording;

@@ -1,4 +1,4 @@
-//! The platform's events as they are kept: whatever they are, once, for a later version that understands more of them.
+//! ElevenLabs' events as they are kept: whatever they are, once, for a later version that understands more of them.
 
 use crate::support::database::of_schema;
 use crate::support::samples::{SAMPLES, other_types, places, sample, with, without};

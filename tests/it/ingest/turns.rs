@@ -44,7 +44,7 @@ fn a_turn_is_stored_and_answered_with_its_numbers() {
 }
 
 #[test]
-fn a_turn_reads_back_as_it_was_sent_with_the_platforms_user_as_driver() {
+fn a_turn_reads_back_as_it_was_sent_with_elevenlabs_user_as_driver() {
     let service = Service::start();
     service.deliver(&turn("conv_a", 1)).expect(201);
     service.deliver(&turn("conv_a", 2)).expect(201);
@@ -216,7 +216,7 @@ fn a_body_over_the_limit_is_413() {
 }
 
 #[test]
-fn the_platforms_envelope_is_taken_with_the_conversation_inside_or_outside() {
+fn elevenlabs_envelope_is_taken_with_the_conversation_inside_or_outside() {
     let service = Service::start();
     let inside = json!({"tool_call_id": "toolu_1", "tool_name": "log_dialogue", "parameters": turn("conv_a", 1)});
     assert_eq!(service.deliver(&inside).expect(201).json()["sequence_number"], 1);

@@ -133,7 +133,7 @@ fn all_calls_are_told_from_those_that_run_on() {
 }
 
 #[test]
-fn a_report_of_the_platform_is_one_change_behind_the_turns_that_it_brings() {
+fn a_report_of_elevenlabs_is_one_change_behind_the_turns_that_it_brings() {
     let service = Service::start_with(&["--elevenlabs-secret", SECRET]);
     deliver(&service, "agent", FIRST, "2026-09-28T12:00:02Z");
     deliver(&service, "user", "Something that the record lacks.", "2026-09-28T12:00:03Z");

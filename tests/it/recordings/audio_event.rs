@@ -260,7 +260,7 @@ async fn a_recording_is_kept_once_its_sender_is_verified() {
 async fn what_is_broken_off_or_unreadable_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let event = body(&STANDARD.encode([7; 3000]), &[0; 8]);
-    // Complete as it is, but nobody said that its sender is the platform.
+    // Complete as it is, but nobody said that its sender is ElevenLabs.
     assert!(send(Some(folder.path()), &event, false).await.is_none());
     let cut = send(Some(folder.path()), &event[..2000], true).await.unwrap();
     assert!(matches!(cut, Err(RecordingError::Malformed(_))), "{cut:?}");

@@ -1,6 +1,6 @@
 //! Redaction: what must not be kept is in no file, and everything else is as it was.
 
-use crate::support::fake_elevenlabs::{KEY, Platform};
+use crate::support::fake_elevenlabs::{FakeElevenLabs, KEY};
 use crate::support::service::{Service, binary};
 use crate::support::whole_call::{SECRET, post_signed, post_signed_bytes};
 use proptest::collection::vec;
@@ -341,14 +341,14 @@ fn what_is_fetched_is_redacted_too_and_without_the_flag_nothing_is() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("calls.db");
     let backfill = |flags: &[&str], id: &str| {
-        let platform = Platform::start(vec![record(id)["data"].clone()], 10);
+        let elevenlabs = FakeElevenLabs::start(vec![record(id)["data"].clone()], 10);
         let out = binary()
             .args([
                 "backfill",
                 "--since",
                 "2026-01-01T00:00:00Z",
                 "--elevenlabs-base-url",
-                &platform.url(),
+                &elevenlabs.url(),
                 "--database",
             ])
             .arg(&database)

@@ -1,4 +1,4 @@
-//! A caller: holds one call after the other, as an agent and the platform would report it, and reads it back.
+//! A caller: holds one call after the other, as an agent and ElevenLabs would report it, and reads it back.
 
 use super::ledger::Turn;
 use super::workload::{Chance, DRIVERS, history, record, turn, words};
@@ -111,7 +111,7 @@ impl Caller<'_> {
         deliver(self.run, call, n, key, again)
     }
 
-    /// Posts the platform's record of a call, sometimes twice.
+    /// Posts ElevenLabs' record of a call, sometimes twice.
     fn report(&mut self, call: &str, turns: usize) {
         let body = record(call, turns);
         for _ in 0..if self.chance.once_in(10) { 2 } else { 1 } {

@@ -27,7 +27,7 @@ impl Chance {
     }
 }
 
-/// In the platform's words.
+/// In ElevenLabs' words.
 pub fn speaker(n: usize) -> &'static str {
     if n.is_multiple_of(2) { "agent" } else { "user" }
 }
@@ -54,7 +54,7 @@ pub fn turn(call: &str, n: usize) -> Value {
     })
 }
 
-/// The first turns of a call, as the platform's tool shows them.
+/// The first turns of a call, as ElevenLabs' tool shows them.
 pub fn history(call: &str, turns: usize) -> Value {
     let entries: Vec<_> = (0..turns).map(|n| json!({"role": speaker(n), "message": words(call, n)})).collect();
     json!({

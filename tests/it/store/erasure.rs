@@ -1,6 +1,6 @@
 //! Erasing a call or a driver: nothing of it is left in any byte of any file, and it does not come back by itself.
 
-use crate::support::fake_elevenlabs::{KEY, Platform};
+use crate::support::fake_elevenlabs::{FakeElevenLabs, KEY};
 use crate::support::files::{files_below, memmem, with_any};
 use crate::support::search::{index_state, with_index};
 use crate::support::service::{Service, binary, wait_for};
@@ -169,7 +169,7 @@ fn rows_that_moved_between_pages_leave_nothing_behind_when_they_are_erased() {
 }
 
 #[test]
-fn what_the_platform_reports_of_an_erased_call_later_is_not_kept_but_a_new_turn_is() {
+fn what_elevenlabs_reports_of_an_erased_call_later_is_not_kept_but_a_new_turn_is() {
     let folder = tempfile::tempdir().unwrap();
     let service = with_recordings(folder.path());
     make_known(&service, "conv_a", "zanzibar");
@@ -186,16 +186,16 @@ fn what_the_platform_reports_of_an_erased_call_later_is_not_kept_but_a_new_turn_
     service.get("/api/v1/calls/conv_a").expect(404);
     assert_eq!(std::fs::read_dir(folder.path().join("recordings")).unwrap().count(), 0);
     // Nor does a later backfill ask for it.
-    let platform = Platform::start(vec![record("conv_a", "zanzibar")["data"].clone()], 10);
+    let elevenlabs = FakeElevenLabs::start(vec![record("conv_a", "zanzibar")["data"].clone()], 10);
     let out = binary()
-        .args(["backfill", "--since", "2026-01-01T00:00:00Z", "--elevenlabs-base-url", &platform.url(), "--json"])
+        .args(["backfill", "--since", "2026-01-01T00:00:00Z", "--elevenlabs-base-url", &elevenlabs.url(), "--json"])
         .arg("--database")
         .arg(service.database())
         .env("TRANSCRIBE_HOOK_ELEVENLABS_API_KEY", KEY)
         .output()
         .unwrap();
     assert!(out.status.success(), "{out:?}");
-    assert!(!platform.requests().iter().any(|path| path.contains("conv_a")), "{:?}", platform.requests());
+    assert!(!elevenlabs.requests().iter().any(|path| path.contains("conv_a")), "{:?}", elevenlabs.requests());
 
     // The same turn once more is a new one: nothing remembers the one before.
     let mut said = turn("conv_a", 1);
@@ -270,6 +270,26 @@ fn all_of_a_driver_is_erased_by_one_request() {
     // Without it, calls stay.
     service.delete("/api/v1/drivers/7?erase_calls=false").expect(204);
     assert_eq!(service.get("/api/v1/calls/conv_4").expect(200).json()["driver_id"], Value::Null);
+}
+
+#[test]
+fn an_erasure_that_fails_half_way_says_what_it_did_and_continues_when_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = two_drivers(folder.path());
+    // A folder in the place of a recording cannot be deleted as a file.
+    let recording = folder.path().join("recordings/conv_2.mp3");
+    std::fs::remove_file(&recording).unwrap();
+    std::fs::create_dir(&recording).unwrap();
+    let error = service.delete("/api/v1/drivers/1042?erase_calls=true").expect_error(500);
+    assert!(error["details"].as_str().is_some_and(|done| done.contains("1 calls")), "{error}");
+    service.get("/api/v1/calls/conv_1").expect(404);
+    service.get("/api/v1/calls/conv_2").expect(200);
+    let logged = service.wait_logged("warn", "driver_erasure");
+    assert_eq!((&logged["driver_id"], &logged["calls"]), (&json!(1042), &json!(1)), "{logged}");
+    assert!(service.logged("info", "driver_erasure").is_empty());
+    std::fs::remove_dir(&recording).unwrap();
+    service.delete("/api/v1/drivers/1042?erase_calls=true").expect(204);
+    assert_only_the_second_driver_is_left(&service, folder.path());
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn a_lock_that_is_held_for_good_is_500_and_the_service_recovers() {
 }
 
 #[test]
-fn an_event_that_cannot_be_stored_is_503_and_taken_when_the_platform_sends_it_again() {
+fn an_event_that_cannot_be_stored_is_503_and_taken_when_elevenlabs_sends_it_again() {
     let service = Service::start_with(&["--write-timeout", "1s", "--elevenlabs-secret", SECRET]);
     let lock = Lock::take(service.database());
     for body in [SAMPLES[0].1, "{no JSON"] {

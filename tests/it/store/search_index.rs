@@ -139,7 +139,7 @@ fn corrected_words_are_found_as_heard_and_as_spoken_once_each() {
         assert_eq!(found(&service, "pint", ""), BTreeSet::from([heard]), "{state}");
         assert_eq!(found(&service, "\"set point\"", ""), BTreeSet::new(), "{state}");
     }
-    // The platform's record has other words for the turn, and more turns.
+    // ElevenLabs' record has other words for the turn, and more turns.
     let record = sample(0).to_string();
     let now = Timestamp::now().unix_micros() / 1_000_000;
     let signature = sign(&Secret::new(SECRET).unwrap(), now, record.as_bytes());

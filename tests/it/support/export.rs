@@ -16,7 +16,7 @@ pub fn store(database: &Path) -> SqliteStore {
     SqliteStore::open(&options).unwrap()
 }
 
-/// A database with all that there can be: a call with turns as they came, what tools showed and the platform's record,
+/// A database with all that there can be: a call with turns as they came, what tools showed and ElevenLabs' record,
 /// one whose words are full of signs, drivers and dispatches with and without calls, and an event that nobody could
 /// read.
 pub fn rich(database: &Path) {

@@ -36,26 +36,26 @@ struct State {
 
 /// The running stand-in; it stops serving when the test ends.
 #[derive(Clone)]
-pub struct Platform {
+pub struct FakeElevenLabs {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
 }
 
-impl Platform {
+impl FakeElevenLabs {
     /// Serves these conversations, the newest first, in pages of `page_size`.
     pub fn start(conversations: Vec<Value>, page_size: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(Mutex::new(State { conversations, page_size, ..State::default() }));
-        let platform = Self { address, state };
-        let serving = platform.clone();
+        let elevenlabs = Self { address, state };
+        let serving = elevenlabs.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let platform = serving.clone();
-                std::thread::spawn(move || platform.serve(&stream.unwrap()));
+                let elevenlabs = serving.clone();
+                std::thread::spawn(move || elevenlabs.serve(&stream.unwrap()));
             }
         });
-        platform
+        elevenlabs
     }
 
     pub fn url(&self) -> String {

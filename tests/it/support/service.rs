@@ -27,7 +27,7 @@ pub fn run(args: &[&str]) -> Output {
     binary().args(args).output().expect("the binary starts")
 }
 
-/// Runs a Python program that may use the platform's SDK, which `tests/run` installs, and gives what it prints.
+/// Runs a Python program that may use ElevenLabs' SDK, which `tests/run` installs, and gives what it prints.
 pub fn sdk_python(program: &str, input: &Value) -> Value {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/elevenlabs-sdk/bin/python");
     let mut child = Command::new(python)

@@ -30,7 +30,7 @@ pub fn record(id: &str, words: &str) -> Value {
     event
 }
 
-/// Posts an event as the platform does.
+/// Posts an event as ElevenLabs does.
 pub fn post_signed(service: &Service, body: &str) -> Answer {
     post_signed_bytes(service, body.as_bytes())
 }

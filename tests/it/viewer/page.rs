@@ -78,7 +78,7 @@ fn a_call_is_read_as_a_conversation_with_what_the_record_made_of_it() {
     let words = [FIRST, PARKED, CUT_OFF, LAST];
 
     let page = Page::open(&service.url(&format!("/?call={CALL}&turn=5")), json!({}));
-    // The repeat is not shown; what the platform has in other words is shown in its words.
+    // The repeat is not shown; what ElevenLabs has in other words is shown in its words.
     page.step("conversation", json!({"words": words, "days": ["Mon 28 Sept"]}));
     page.step("pointed", json!({"number": 5}));
     page.step("turn", json!({"number": 1, "notes": []}));

@@ -87,7 +87,7 @@ fn check_text(name: &str, text: &str) -> Checked {
         return Ok(());
     }
     if text.len() > MAX_MESSAGE_BYTES {
-        return invalid_field(name, "must be at most 65536 bytes of UTF-8");
+        return invalid_field(name, Message::too_long().to_string());
     }
     if text.contains('\0') {
         return invalid_field(name, "must not contain U+0000");

@@ -13,7 +13,7 @@ use crate::store::{NewCall, Result};
 use hashlink::LinkedHashMap;
 use rusqlite::{Transaction, params};
 
-/// Maximum number of cached calls, at some hundred bytes each. More than run at once.
+/// Maximum number of cached calls, at some hundred bytes each. It exceeds the number of calls that run at once.
 const MAX_CALLS: usize = 4096;
 
 /// Maximum number of cached turn digests, at about 20 bytes each, not counting the call that was added last.
@@ -209,7 +209,7 @@ impl CallState {
         self.changed = true;
     }
 
-    /// Updates the times of the first and last turn, because turns have other times now.
+    /// Updates the times of the first and last turn after the times of turns have changed.
     pub(in crate::store::sqlite) fn refresh_times(
         &mut self,
         transaction: &Transaction<'_>,

@@ -9,9 +9,10 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction};
 /// Tables with `AUTOINCREMENT` ids that an import may set.
 const NUMBERED: [&str; 3] = ["calls", "call_transcriptions", "webhook_events"];
 
-/// Inserts a turn of a new call and rolls both back, so that anything that refuses turns shows: exhausted ids, a
-/// trigger, a constraint. Then overwrites the schema version with itself, which is a real write with a sync that
-/// changes nothing.
+/// Checks by a trial that a turn can be stored.
+///
+/// Inserts a turn of a new call and rolls both back, which detects exhausted ids, and triggers and constraints that
+/// refuse turns. Then writes the present schema version again: a real write with a sync, which changes nothing.
 pub(in crate::store::sqlite) fn check_writable(transaction: &Transaction<'_>) -> Result<Outcome> {
     const CONTEXT: &str = "inserting a trial turn";
     // No conversation id contains U+0000.
@@ -36,8 +37,9 @@ pub(in crate::store::sqlite) fn check_writable(transaction: &Transaction<'_>) ->
         .map(|()| Ok(Written::Done))
 }
 
-/// Lowers the next ids of tables whose counter an import has set too high, if no row has such an id any more. Otherwise
-/// no turn could be stored. Imports refuse such ids today.
+/// Lowers a table's next id if an import has set it so high that no room for new rows is left.
+///
+/// Does nothing while a row has such an id. Imports refuse such ids today.
 pub(in crate::store::sqlite) fn set_numbers_back(connection: &mut Connection) -> Result<()> {
     const CONTEXT: &str = "lowering the next row ids";
     let transaction = connection.transaction().context(CONTEXT)?;

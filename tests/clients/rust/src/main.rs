@@ -17,7 +17,7 @@ async fn main() {
     for n in 0..6 {
         let turn = types::TurnDelivery::builder()
             .conversation_id(format!("conv_rust_{}", n % 3))
-            .speaker(types::PlatformSpeaker::User)
+            .speaker(types::DeliveredSpeaker::User)
             .message(format!("The reefer reads {n} degrees."))
             .timestamp(format!("2026-09-28T12:00:0{n}Z").parse::<chrono::DateTime<chrono::Utc>>().expect("a time"));
         stored.push(client.store_turn().body(turn).send().await.expect("a turn").sequence_number);

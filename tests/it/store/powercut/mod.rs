@@ -170,7 +170,7 @@ fn deliver(agent: &ureq::Agent, service: &Service, client: usize, i: usize) -> b
     answered(request.send_json(turn(&conversation, n)), 201)
 }
 
-/// Posts an event as the platform does.
+/// Posts an event as ElevenLabs does.
 fn report(agent: &ureq::Agent, service: &Service, n: usize) -> Result<Response<Body>, ureq::Error> {
     let body = Report::body(n);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock past 1970").as_secs();
