@@ -301,8 +301,7 @@ impl Settlement {
         }
         let mut standings = Vec::new();
         if self.additions.is_empty() {
-            let length =
-                |standing: &TurnPlacement| standing.final_text.as_ref().map_or(0, |text: &Message| text.as_str().len());
+            let length = TurnPlacement::len_bytes;
             while let Some(standing) = self.standings.pop_front_if(|standing| has_room(length(standing))) {
                 let superseded_by = standing.superseded_by.map(|number| self.number(number));
                 standings.push(TurnPlacement { superseded_by, ..standing });
@@ -341,11 +340,24 @@ impl Reconciliation {
     /// Returns the length of the slice's words and tool calls, in bytes.
     pub fn len_bytes(&self) -> usize {
         let added = self.additions.iter().map(|added| added.entry.message.as_str().len());
-        let corrected = self.standings.iter().filter_map(|standing| standing.final_text.as_ref());
+        let corrected = self.standings.iter().map(TurnPlacement::len_bytes);
         let tools =
             self.whole.iter().flat_map(|whole| &whole.tools).flat_map(|tool| [&tool.call.arguments, &tool.call.result]);
         let tools = tools.flatten().map(String::len);
-        added.chain(corrected.map(|text| text.as_str().len())).chain(tools).sum()
+        added.chain(corrected).chain(tools).sum()
+    }
+
+    /// Returns whether the slice replaces stored words, so that the old ones must leave the disk.
+    pub fn replaces_words(&self) -> bool {
+        self.standings.iter().any(|standing| standing.rewritten.is_some())
+    }
+}
+
+impl TurnPlacement {
+    /// Returns the length of the words to store, in bytes.
+    fn len_bytes(&self) -> usize {
+        let rewritten = self.rewritten.as_ref().map(|(_, words)| words);
+        self.final_text.iter().chain(rewritten).map(|words: &Message| words.as_str().len()).sum()
     }
 }
 

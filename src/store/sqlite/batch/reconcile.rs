@@ -95,6 +95,14 @@ fn change(
                 standing.metrics,
             ],
         )
+        .context(CONTEXT)?;
+    let Some((speaker, words)) = &standing.rewritten else { return Ok(()) };
+    transaction
+        .execute_cached(
+            "UPDATE call_transcriptions SET speaker_type = ?3, message_text = ?4 \
+             WHERE conversation_id = ?1 AND sequence_number = ?2 AND source IN ('history', 'post_call')",
+            params![id, standing.sequence_number, speaker, words.as_str()],
+        )
         .map(drop)
         .context(CONTEXT)
 }
