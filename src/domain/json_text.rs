@@ -25,7 +25,7 @@ text_in_json! {
     ConversationId: |id| id.as_str().into(), |text| ConversationId::new(text).ok();
     PhoneNumber: |number| number.as_str().into(), |text| PhoneNumber::new(text).ok();
     DeliveryKey: |key| key.as_str().into(), |text| DeliveryKey::new(text).ok();
-    Message: |message| message.as_str().into(), |text| Message::new(text).ok();
+    Message: |message| message.as_str().into(), |text| Message::from_stored(text).ok();
     Timestamp: |time| time.to_string().into(), |text| Timestamp::parse(text).ok();
     DriverId: |id| id.to_string().into(), |text| text.parse().ok().and_then(|number| DriverId::new(number).ok());
 }

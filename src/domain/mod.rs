@@ -62,4 +62,7 @@ pub use said_by::SaidBy;
 pub use search_expr::{SearchExpr, Snippet, SnippetPart};
 pub use timestamp::Timestamp;
 pub use tool_call::{MAX_TOOL_CALLS, PlacedToolCall, ToolCall, ToolPurpose};
-pub use turn::{DeliveryKey, MAX_MESSAGE_BYTES, Message, NewTurn, Source, Speaker, Turn, TurnKind};
+pub use turn::{
+    DeliveryKey, MAX_MESSAGE_BYTES, MAX_STORED_MESSAGE_BYTES, Message, NewTurn, Source, Speaker, Turn, TurnKind,
+    without_nul,
+};

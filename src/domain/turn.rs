@@ -4,9 +4,19 @@ use super::placeholder::{not_filled_in, placeholder};
 use super::stored_text::stored_as;
 use super::{ConversationId, Invalid, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// Maximum length of a message, in bytes of UTF-8.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+
+/// Maximum length of a stored message, in bytes of UTF-8. Earlier versions measured a text before they replaced U+0000,
+/// which takes one byte, by U+FFFD, which takes three.
+pub const MAX_STORED_MESSAGE_BYTES: usize = 3 * MAX_MESSAGE_BYTES;
+
+/// Returns the text with U+FFFD in the place of each U+0000, which neither PostgreSQL nor most analysis tools can store.
+pub fn without_nul(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { text.replace('\0', "\u{FFFD}").into() } else { text.into() }
+}
 
 /// The speaker of a turn. Stored and returned as `agent` or `driver`; ElevenLabs calls the driver `user`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,10 +57,23 @@ impl Message {
         if text.trim().is_empty() {
             return Err(Invalid::rule("must not be empty or only white space"));
         }
-        if text.len() > MAX_MESSAGE_BYTES {
+        let message = Self(without_nul(text).into());
+        if message.0.len() > MAX_MESSAGE_BYTES {
             return Err(Self::too_long());
         }
-        Ok(Self(if text.contains('\0') { text.replace('\0', "\u{FFFD}").into() } else { text.into() }))
+        Ok(message)
+    }
+
+    /// Returns a stored message, which may be longer than [`MAX_MESSAGE_BYTES`], because earlier versions stored longer
+    /// ones, up to [`MAX_STORED_MESSAGE_BYTES`]. No stored text may block its call.
+    ///
+    /// # Errors
+    /// The text is blank.
+    pub fn from_stored(text: &str) -> Result<Self, Invalid> {
+        if text.trim().is_empty() {
+            return Err(Invalid::rule("must not be empty or only white space"));
+        }
+        Ok(Self(text.into()))
     }
 
     /// Returns the error for a text that is longer than [`MAX_MESSAGE_BYTES`].

@@ -1,7 +1,7 @@
 //! Lenient reading of JSON fields: a field that cannot be read is a warning, not an error.
 
 use crate::domain::{
-    DriverId, Finite, MAX_MESSAGE_BYTES, Message, PhoneNumber, Remark, RemarkKind, Timestamp, placeholder,
+    DriverId, Finite, MAX_MESSAGE_BYTES, Message, PhoneNumber, Remark, RemarkKind, Timestamp, placeholder, without_nul,
 };
 use serde_json::Value;
 
@@ -186,11 +186,12 @@ impl<'a> JsonField<'a> {
 
     /// Returns the words of `text`, which was found at this path.
     pub(super) fn words(&self, text: &str, remarks: &mut Remarks) -> Option<Message> {
+        let text = without_nul(text);
         if text.len() > MAX_TEXT_BYTES {
             let rule = format!("truncated to {MAX_TEXT_BYTES} bytes; the stored event contains all of it");
             remarks.add_lost_words(&self.place, &rule);
         }
-        Message::new(truncated(text)).ok()
+        Message::new(truncated(&text)).ok()
     }
 
     /// Returns a driver's number, given as a whole number, as digits, or in the form `driver_1042`.
@@ -229,10 +230,9 @@ fn truncated(text: &str) -> &str {
     &text[..text.floor_char_boundary(MAX_TEXT_BYTES)]
 }
 
-/// Removes U+0000, which is removed everywhere, and truncates the text to the maximum length.
+/// Replaces U+0000, which is replaced everywhere, and truncates the result to the maximum length.
 fn sanitized(text: &str) -> String {
-    let text = truncated(text.trim());
-    if text.contains('\0') { text.replace('\0', "\u{FFFD}") } else { text.to_owned() }
+    truncated(&without_nul(text.trim())).to_owned()
 }
 
 #[cfg(test)]
@@ -308,6 +308,10 @@ mod tests {
         let long = "é".repeat(MAX_TEXT_BYTES);
         let (message, remarked) = read(&json!(format!("a{long}")), JsonField::message);
         assert_eq!((message.unwrap().as_str().len(), remarked), (MAX_TEXT_BYTES - 1, true));
+        let nul = read(&json!(format!("{}\0", "a".repeat(MAX_TEXT_BYTES - 2))), JsonField::message);
+        assert_eq!((nul.0.unwrap().as_str().len(), nul.1), (MAX_TEXT_BYTES - 2, true), "U+FFFD takes three bytes");
+        let (name, _) = read(&json!(format!("a{}", "\0".repeat(MAX_TEXT_BYTES))), JsonField::text);
+        assert_eq!(name.map(|name| name.len()), Some(MAX_TEXT_BYTES));
         assert_eq!(read(&json!(5), JsonField::message), (None, true));
         assert_eq!(read(&json!(" "), JsonField::message), (None, false));
     }

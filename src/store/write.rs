@@ -64,16 +64,17 @@ pub enum Write {
 
 impl Write {
     /// Returns whether the write removes data whose bytes must also disappear from the disk.
-    pub const fn erases(&self) -> bool {
-        matches!(
-            self,
+    pub fn erases(&self) -> bool {
+        match self {
             Self::EraseCall(_)
-                | Self::PruneCall(..)
-                | Self::PruneEvents(_)
-                | Self::PruneDispatches(_)
-                | Self::DeleteDriver(_)
-                | Self::DeleteDispatch(_)
-        )
+            | Self::PruneCall(..)
+            | Self::PruneEvents(_)
+            | Self::PruneDispatches(_)
+            | Self::DeleteDriver(_)
+            | Self::DeleteDispatch(_) => true,
+            Self::Reconcile(slice) => slice.replaces_words(),
+            _ => false,
+        }
     }
 
     /// Returns the approximate memory of the write, in bytes.

@@ -24,10 +24,16 @@ pub(super) fn match_utterances(heard: &[NormalizedUtterance], said: &[Normalized
     match_utterances_within(MAX_STEPS, heard, said)
 }
 
+/// Matches live turns with utterances of equal words. Returns the index of the utterance for each turn.
+pub(super) fn match_equal_utterances(
+    heard: &[NormalizedUtterance],
+    said: &[NormalizedUtterance],
+) -> Vec<Option<usize>> {
+    PartialMatching::of_equal_words(heard, said).of_heard
+}
+
 fn match_utterances_within(steps: usize, heard: &[NormalizedUtterance], said: &[NormalizedUtterance]) -> Matching {
-    let mut pairs = PartialMatching { of_heard: vec![None; heard.len()], of_said: vec![None; said.len()] };
-    pairs.match_equal_words(heard, said, |words| Some(&words.text));
-    pairs.match_equal_words(heard, said, |words| words.original.as_ref());
+    let mut pairs = PartialMatching::of_equal_words(heard, said);
     let uncompared = pairs.match_by_similarity(heard, said, steps);
     Matching { of_heard: pairs.of_heard, uncompared }
 }
@@ -57,6 +63,13 @@ struct PartialMatching {
 }
 
 impl PartialMatching {
+    fn of_equal_words(heard: &[NormalizedUtterance], said: &[NormalizedUtterance]) -> Self {
+        let mut pairs = Self { of_heard: vec![None; heard.len()], of_said: vec![None; said.len()] };
+        pairs.match_equal_words(heard, said, |words| Some(&words.text));
+        pairs.match_equal_words(heard, said, |words| words.original.as_ref());
+        pairs
+    }
+
     fn join(&mut self, heard: usize, said: usize) {
         self.of_heard[heard] = Some(said);
         self.of_said[said] = Some(heard);

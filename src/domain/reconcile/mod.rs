@@ -1,5 +1,6 @@
 //! Reconciliation of the turns of a call with its records.
 
+mod created;
 mod driver_match;
 mod likeness;
 mod matching;

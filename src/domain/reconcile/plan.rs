@@ -13,6 +13,8 @@
 //!   complete record has its words and another turn has taken that entry.
 //! - After a signed transcript, histories add nothing, because anybody may have sent them.
 //! - A turn is never deleted. A superseded turn names its successor and is left out of the transcript.
+//! - A turn that was created for an entry stays that entry's turn while speaker and words agree, wherever the entry is
+//!   in later records. Otherwise the entry gets a new turn, which supersedes the old one ([`super::created`]).
 //! - If the record truncates long words, a turn with the whole words is not corrected by it.
 //!
 //! If there are several transcripts, the one with most entries counts, whatever event it is from. A later event never
@@ -22,17 +24,18 @@
 //!
 //! A turn's row never changes its number, its live words or its sender's time. Reconciliation sets `final_text`,
 //! `record_time`, `interrupted`, `in_record`, `place`, `superseded_by`, `kind` and `metrics`. A call without a record has
-//! none of these but the kind.
+//! none of these but the kind. Only a created turn changes its words: under a signed transcript its row has that
+//! transcript's words, so that a redacted record also redacts what an earlier one left in the table.
 //!
 //! [`super::settle`] turns a plan into data to store, in slices that fit into one transaction ([`super::settlement`]).
 
 use super::Counts;
 use serde::{Deserialize, Serialize};
 
+use super::created::{Assignment, assign_created};
 use super::matching::{Matching, match_utterances, repeats};
 use super::words::{NormalizedUtterance, begins_with};
 use crate::domain::{Entry, Message, Source, Speaker, Timestamp, TurnKind};
-use std::collections::HashMap;
 
 /// A stored turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +50,8 @@ pub struct TurnRow {
     pub timestamp: Timestamp,
     /// Origin of the turn.
     pub origin: Origin,
+    /// True if another turn supersedes it at present.
+    pub superseded: bool,
 }
 
 /// The origin of a stored turn.
@@ -108,6 +113,9 @@ pub struct TurnPlacement {
     pub kind: TurnKind,
     /// ElevenLabs' measurements of the turn, as JSON.
     pub metrics: Option<String>,
+    /// New speaker and words of a turn that was created for an entry of a record. `None` if they stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewritten: Option<(Speaker, Message)>,
 }
 
 /// A turn to create for an entry without a turn.
@@ -122,12 +130,12 @@ pub struct MissingTurn {
 }
 
 /// An utterance, merged from all records that contain it.
-struct Utterance<'a> {
-    entry: &'a Entry,
+pub(super) struct Utterance<'a> {
+    pub(super) entry: &'a Entry,
     /// Index in the record after the call.
-    post_call: Option<u32>,
+    pub(super) post_call: Option<u32>,
     /// Index in the histories, and the words there.
-    history: Option<(u32, &'a str)>,
+    pub(super) history: Option<(u32, &'a str)>,
 }
 
 /// Plans the transcript of a call.
@@ -157,10 +165,10 @@ pub fn plan(stored: &[TurnRow], known: &Records) -> Plan {
         }
     }
     let mut made: Vec<&TurnRow> = stored.iter().filter(|turn| turn.origin != Origin::Live).collect();
-    made.sort_by_key(|turn| turn.sequence_number);
-    let made_for = positions_of(&made, &said);
-    for (turn, at) in made.iter().zip(&made_for) {
-        if let Some(at) = at {
+    made.sort_by_key(|turn| (turn.superseded, turn.sequence_number));
+    let made_for = assign_created(&made, &said, |at| standing_for[at].is_some());
+    for (turn, assignment) in made.iter().zip(&made_for) {
+        if let Assignment::Of(at) = assignment {
             standing_for[*at].get_or_insert(turn.sequence_number);
         }
     }
@@ -192,11 +200,17 @@ pub fn plan(stored: &[TurnRow], known: &Records) -> Plan {
             (None, None) => unmatched(turn, lone_places[n], complete),
         });
     }
-    for (turn, at) in made.iter().zip(made_for) {
-        plan.standings.push(match at {
-            Some(at) if standing_for[at] == Some(turn.sequence_number) => matched(turn, &said[at], places[at]),
-            // A turn that is no longer in any record is superseded by the last recorded turn.
-            _ => superseded(turn, at.and_then(|at| standing_for[at]).or(standing_for.last().copied().flatten())),
+    for (turn, assignment) in made.iter().zip(made_for) {
+        plan.standings.push(match assignment {
+            Assignment::Of(at) if standing_for[at] == Some(turn.sequence_number) => {
+                let standing = matched(turn, &said[at], places[at]);
+                if complete { with_words_of(standing, turn, said[at].entry) } else { standing }
+            }
+            Assignment::Of(at) | Assignment::Gone(Some(at)) => {
+                let standing = superseded(turn, standing_for[at]);
+                if complete { with_words_of(standing, turn, said[at].entry) } else { standing }
+            }
+            Assignment::Gone(None) => superseded(turn, None),
         });
     }
     plan.standings.sort_by_key(|standing| standing.sequence_number);
@@ -204,7 +218,7 @@ pub fn plan(stored: &[TurnRow], known: &Records) -> Plan {
     plan
 }
 
-fn normalized(entry: &Entry) -> NormalizedUtterance {
+pub(super) fn normalized(entry: &Entry) -> NormalizedUtterance {
     let original = entry.original.as_ref().map(Message::as_str);
     NormalizedUtterance::new(entry.speaker, entry.message.as_str(), original, entry.time)
 }
@@ -233,16 +247,6 @@ fn merged_utterances(known: &Records) -> Vec<Utterance<'_>> {
     pairs
         .map(|(entry, history)| Utterance { entry, post_call: Some(entry.index), history: history.map(of_history) })
         .collect()
-}
-
-/// Returns the index of the utterance that each turn was created for, if any.
-fn positions_of(made: &[&TurnRow], said: &[Utterance<'_>]) -> Vec<Option<usize>> {
-    let mut by_origin = HashMap::new();
-    for (at, said) in said.iter().enumerate() {
-        by_origin.extend(said.post_call.map(|index| (Origin::PostCall(index), at)));
-        by_origin.extend(said.history.as_ref().map(|(index, _)| (Origin::History(*index), at)));
-    }
-    made.iter().map(|turn| by_origin.get(&turn.origin).copied()).collect()
 }
 
 /// An item of the transcript.
@@ -287,7 +291,22 @@ fn matched(turn: &TurnRow, said: &Utterance<'_>, place: i64) -> TurnPlacement {
         in_record: said.post_call.map(|_| true),
         kind: said.entry.kind,
         metrics: said.entry.metrics.clone(),
+        rewritten: None,
     }
+}
+
+/// Gives a created turn the speaker and the words of an entry of the signed transcript, except that a truncated entry
+/// leaves the whole words.
+fn with_words_of(mut standing: TurnPlacement, turn: &TurnRow, entry: &Entry) -> TurnPlacement {
+    standing.final_text = None;
+    let has_whole_words = entry.cut_off && begins_with(&turn.text, entry.message.as_str());
+    if turn.speaker != entry.speaker || (turn.text != entry.message.as_str() && !has_whole_words) {
+        standing.rewritten = Some((entry.speaker, entry.message.clone()));
+        if standing.place.is_none() {
+            standing.kind = TurnKind::of_words(entry.message.as_str());
+        }
+    }
+    standing
 }
 
 /// Returns whether the entry's words differ from the turn's words.
@@ -309,6 +328,7 @@ fn unmatched(turn: &TurnRow, place: i64, complete: bool) -> TurnPlacement {
         in_record: complete.then_some(false),
         kind: TurnKind::of_words(&turn.text),
         metrics: None,
+        rewritten: None,
     }
 }
 
@@ -361,6 +381,7 @@ mod tests {
             text: text.to_owned(),
             timestamp: at(second),
             origin: Origin::Live,
+            superseded: false,
         }
     }
 

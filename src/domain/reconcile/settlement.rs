@@ -92,12 +92,14 @@ pub struct WholeCall {
     pub uncompared: i64,
     /// Claims about the driver by signed records, or by senders of histories if there are none.
     pub claims: DriverClaims,
+    /// True if there is a signed record that is readable. Otherwise what an earlier one said of the call stays.
+    pub signed: bool,
     /// The agent, if there is no signed record.
     pub tool_agent: Option<String>,
     /// Facts from signed records, if they must be written.
     pub facts: Option<Box<FactsWrite>>,
-    /// The one who answered.
-    pub answer: Answer,
+    /// The one who answered, if any readable record exists.
+    pub answer: Option<Answer>,
     /// Facts from signed records that nobody changes by hand.
     pub details: Box<CallDetails>,
     /// True if the transcript has as many turns as ElevenLabs counted, false if it has fewer.
@@ -144,6 +146,7 @@ pub struct Settlement {
 pub fn settle(material: Material, now: Timestamp) -> Settlement {
     let Material { conversation_id, base, turns, records, history, .. } = material;
     let (event_ids, records): (Vec<i64>, Vec<Record>) = records.into_iter().unzip();
+    let has_records = !records.is_empty();
     let mut combined = MergedRecord::merge(records);
     let signed = combined.best.is_some();
     let known = Records { history: history.entries(), post_call: combined.transcript.take() };
@@ -162,12 +165,13 @@ pub fn settle(material: Material, now: Timestamp) -> Settlement {
     let taken = known.post_call.as_ref().map_or(0, Vec::len);
     let record_complete =
         combined.facts.counted_turns.map(|counted| usize::try_from(counted).is_ok_and(|counted| counted <= taken));
-    let answer = combined.facts.answer.resolve(driver_spoke);
+    let answer = has_records.then(|| combined.facts.answer.resolve(driver_spoke));
     let details = Box::new(std::mem::take(&mut combined.facts.details));
     let whole = WholeCall {
         counts: recorded.then_some(plan.counts),
         uncompared: i64::try_from(plan.uncompared).unwrap_or(i64::MAX),
         claims,
+        signed,
         tool_agent: material.tool_agent.filter(|_| !signed),
         facts: facts(
             combined,
@@ -306,8 +310,7 @@ impl Settlement {
         }
         let mut standings = Vec::new();
         if self.additions.is_empty() {
-            let length =
-                |standing: &TurnPlacement| standing.final_text.as_ref().map_or(0, |text: &Message| text.as_str().len());
+            let length = TurnPlacement::len_bytes;
             while let Some(standing) = self.standings.pop_front_if(|standing| has_room(length(standing))) {
                 let superseded_by = standing.superseded_by.map(|number| self.number(number));
                 standings.push(TurnPlacement { superseded_by, ..standing });
@@ -346,11 +349,24 @@ impl Reconciliation {
     /// Returns the length of the slice's words and tool calls, in bytes.
     pub fn len_bytes(&self) -> usize {
         let added = self.additions.iter().map(|added| added.entry.message.as_str().len());
-        let corrected = self.standings.iter().filter_map(|standing| standing.final_text.as_ref());
+        let corrected = self.standings.iter().map(TurnPlacement::len_bytes);
         let tools =
             self.whole.iter().flat_map(|whole| &whole.tools).flat_map(|tool| [&tool.call.arguments, &tool.call.result]);
         let tools = tools.flatten().map(String::len);
-        added.chain(corrected.map(|text| text.as_str().len())).chain(tools).sum()
+        added.chain(corrected).chain(tools).sum()
+    }
+
+    /// Returns whether the slice replaces stored words, so that the old ones must leave the disk.
+    pub fn replaces_words(&self) -> bool {
+        self.standings.iter().any(|standing| standing.rewritten.is_some())
+    }
+}
+
+impl TurnPlacement {
+    /// Returns the length of the words to store, in bytes.
+    fn len_bytes(&self) -> usize {
+        let rewritten = self.rewritten.as_ref().map(|(_, words)| words);
+        self.final_text.iter().chain(rewritten).map(|words: &Message| words.as_str().len()).sum()
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::domain::{Speaker, Timestamp};
 
 /// The normalized words of an utterance.
+#[derive(Clone)]
 pub(super) struct NormalizedUtterance {
     pub(super) speaker: Speaker,
     pub(super) text: String,

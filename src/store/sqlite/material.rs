@@ -50,17 +50,19 @@ pub(super) fn read(connection: &mut Connection, id: &ConversationId) -> Result<O
 /// Reads a turn with its current placement.
 fn turn(row: &Row<'_>) -> rusqlite::Result<(TurnRow, TurnPlacement)> {
     let (sequence_number, timestamp) = (row.get(0)?, row.get(1)?);
+    let superseded_by: Option<i64> = row.get(7)?;
     let stored = TurnRow {
         sequence_number,
         speaker: row.get(4)?,
         text: row.get(5)?,
         timestamp,
         origin: TurnRow::origin_of(row.get(3)?, row.get(2)?),
+        superseded: superseded_by.is_some(),
     };
     let standing = TurnPlacement {
         sequence_number,
         place: row.get(6)?,
-        superseded_by: row.get(7)?,
+        superseded_by,
         final_text: row.get(8)?,
         interrupted: row.get(9)?,
         timestamp,
@@ -68,6 +70,7 @@ fn turn(row: &Row<'_>) -> rusqlite::Result<(TurnRow, TurnPlacement)> {
         in_record: row.get(11)?,
         kind: row.get(12)?,
         metrics: row.get(13)?,
+        rewritten: None,
     };
     Ok((stored, standing))
 }

@@ -64,7 +64,7 @@ impl ToSql for PhoneNumber {
 
 impl FromSql for Message {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        Self::new(value.as_str()?).map_err(unreadable)
+        Self::from_stored(value.as_str()?).map_err(unreadable)
     }
 }
 

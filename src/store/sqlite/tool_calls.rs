@@ -17,14 +17,14 @@ pub(super) fn list(connection: &Connection, id: &ConversationId) -> Result<Vec<P
 /// Replaces a call's tool calls, unless they are stored already. Returns whether anything changed.
 pub(super) fn replace(transaction: &Transaction<'_>, id: &ConversationId, calls: &[PlacedToolCall]) -> Result<bool> {
     const CONTEXT: &str = "storing a call's tool calls";
-    let stored = list(transaction, id)?;
     // The index is not stored.
     let same = |(old, new): (&PlacedToolCall, &PlacedToolCall)| {
         let mut new = new.clone();
         new.call.index = old.call.index;
         *old == new
     };
-    if stored.len() == calls.len() && stored.iter().zip(calls).all(same) {
+    // Stored ones that cannot be read are replaced.
+    if list(transaction, id).is_ok_and(|stored| stored.len() == calls.len() && stored.iter().zip(calls).all(same)) {
         return Ok(false);
     }
     transaction

@@ -79,6 +79,7 @@ fn call(turns: usize, words: usize, of: usize, late: i64) -> (Vec<TurnRow>, Vec<
             text: reworded(&mut numbers, &sentence, of).join(" "),
             timestamp: at(second + late),
             origin: Origin::Live,
+            superseded: false,
         });
         said.push(entry(n, &sentence, second));
     }

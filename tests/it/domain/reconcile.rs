@@ -15,7 +15,14 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn heard(sequence_number: i64, speaker: Speaker, text: &str, second: i64) -> TurnRow {
-    TurnRow { sequence_number, speaker, text: text.to_owned(), timestamp: at(second), origin: Origin::Live }
+    TurnRow {
+        sequence_number,
+        speaker,
+        text: text.to_owned(),
+        timestamp: at(second),
+        origin: Origin::Live,
+        superseded: false,
+    }
 }
 
 fn entry(index: u32, speaker: Speaker, text: &str, second: i64) -> Entry {
@@ -191,6 +198,12 @@ fn carried_out(stored: &[TurnRow], plan: &Plan) -> Vec<TurnRow> {
     for turn in &mut all {
         let standing = plan.standings.iter().find(|s| s.sequence_number == turn.sequence_number).unwrap();
         turn.timestamp = standing.timestamp;
+        turn.superseded = standing.place.is_none();
+        if let Some((speaker, words)) = &standing.rewritten {
+            assert_ne!(turn.origin, Origin::Live, "a turn that was delivered keeps its words");
+            turn.speaker = *speaker;
+            turn.text = words.as_str().to_owned();
+        }
     }
     let mut last = 0;
     for addition in &plan.additions {
@@ -203,6 +216,7 @@ fn carried_out(stored: &[TurnRow], plan: &Plan) -> Vec<TurnRow> {
             text: addition.entry.message.as_str().to_owned(),
             timestamp: addition.entry.time.unwrap_or(at(0)),
             origin,
+            superseded: false,
         });
     }
     all
@@ -215,8 +229,12 @@ fn transcript(stored: &[TurnRow], plan: &Plan) -> Vec<(i64, Speaker, String)> {
         .iter()
         .filter_map(|standing| {
             let turn = stored.iter().find(|turn| turn.sequence_number == standing.sequence_number)?;
-            let words = standing.final_text.as_ref().map_or(turn.text.clone(), |text| text.as_str().to_owned());
-            Some((standing.place?, turn.speaker, words))
+            let (speaker, words) = match (&standing.final_text, &standing.rewritten) {
+                (Some(text), _) => (turn.speaker, text.as_str().to_owned()),
+                (None, Some((speaker, text))) => (*speaker, text.as_str().to_owned()),
+                (None, None) => (turn.speaker, turn.text.clone()),
+            };
+            Some((standing.place?, speaker, words))
         })
         .chain(plan.additions.iter().map(|a| (a.place, a.entry.speaker, a.entry.message.as_str().to_owned())))
         .collect();
@@ -282,6 +300,118 @@ fn whatever_was_heard_and_said_each_turn_stands_once_and_doing_it_again_changes_
         let reordered = plan(&other, &known);
         assert_eq!(reordered.counts, first.counts);
         assert_eq!(transcript(&other, &reordered), lines);
+    });
+}
+
+/// A record of this kind with these lines, one every ten seconds.
+fn lines(said: &[(Speaker, &str)]) -> Vec<Entry> {
+    (0..).zip(said).map(|(n, (who, text))| entry(n, *who, text, 10 * i64::from(n))).collect()
+}
+
+#[test]
+fn a_record_that_grows_at_any_place_gives_no_words_to_another_speaker_or_turn() {
+    let short = lines(&[(Driver, "Yes I am parked")]);
+    let grown = [
+        lines(&[(Agent, "Hello this is dispatch"), (Driver, "Yes I am parked")]),
+        lines(&[(Driver, "Yes I am parked"), (Agent, "Hello this is dispatch")]),
+        lines(&[(Driver, "Hello?"), (Agent, "Hello this is dispatch"), (Driver, "Yes, I'm parked"), (Driver, "Bye")]),
+        lines(&[(Driver, "Who is there"), (Agent, "Dispatch"), (Agent, "Where are you")]),
+    ];
+    for grown in &grown {
+        for signed in [[true, true], [false, true], [false, false]] {
+            let known = |said: &[Entry], signed: bool| match signed {
+                true => after_the_call(said.to_vec()),
+                false => Records { history: said.to_vec(), post_call: None },
+            };
+            let (before, after) = (known(&short, signed[0]), known(grown, signed[1]));
+            let stored = carried_out(&[], &plan(&[], &before));
+            let first = plan(&stored, &after);
+            let wanted: Vec<_> = (1..).zip(grown).map(|(n, e)| (n, e.speaker, e.message.as_str().to_owned())).collect();
+            assert_eq!(transcript(&stored, &first), wanted);
+            let all = carried_out(&stored, &first);
+            let again = plan(&all, &after);
+            assert!(again.additions.is_empty());
+            assert_eq!(transcript(&all, &again), wanted);
+            assert_eq!(plan(&carried_out(&all, &again), &after), again);
+            for turn in all.iter().filter(|turn| signed[1] && !turn.superseded) {
+                let standing = again.standings.iter().find(|s| s.sequence_number == turn.sequence_number).unwrap();
+                assert_eq!(standing.final_text, None, "a created turn has the record's words themselves");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_turn_that_was_given_to_another_entry_by_its_index_alone_is_mended_by_the_next_plan() {
+    let known = after_the_call(lines(&[(Agent, "Hello this is dispatch"), (Driver, "Yes I am parked")]));
+    let stored: Vec<_> = (1..)
+        .zip([0, 1])
+        .map(|(n, index)| TurnRow { origin: Origin::PostCall(index), ..heard(n, Driver, "Yes I am parked", 0) })
+        .collect();
+    let first = plan(&stored, &known);
+    assert_eq!((first.additions.len(), first.additions[0].entry.speaker), (1, Agent));
+    assert_eq!(first.standings.iter().map(|s| s.place).collect::<Vec<_>>(), [None, Some(2)]);
+    assert!(plan(&carried_out(&stored, &first), &known).additions.is_empty());
+}
+
+#[test]
+fn a_redacted_record_leaves_the_words_that_it_redacts_in_no_created_turn() {
+    for (before, after) in [
+        (lines(&[(Driver, "I am Zebediah ok")]), lines(&[(Driver, "I am [NAME] ok")])),
+        (lines(&[(Driver, "I am Zebediah ok")]), lines(&[(Agent, "Hello"), (Driver, "I am [NAME] ok")])),
+        (lines(&[(Driver, "Zebediah")]), lines(&[(Agent, "Who is there"), (Driver, "[NAME]"), (Agent, "Thanks")])),
+        (lines(&[(Driver, "Zebediah"), (Agent, "Zebediah!")]), lines(&[(Driver, "[NAME]"), (Agent, "[NAME]!")])),
+    ] {
+        for known in [after_the_call(before.clone()), Records { history: before.clone(), post_call: None }] {
+            let stored = carried_out(&[], &plan(&[], &known));
+            let redacted = Records { post_call: Some(after.clone()), ..known };
+            let planned = plan(&stored, &redacted);
+            let all = carried_out(&stored, &planned);
+            assert!(all.iter().all(|turn| !turn.text.contains("Zebediah")), "{all:?}");
+            assert!(planned.standings.iter().all(|standing| standing.final_text.is_none()));
+            let again = plan(&all, &redacted);
+            assert!(again.additions.is_empty());
+            assert!(again.standings.iter().all(|standing| standing.rewritten.is_none()));
+        }
+    }
+    // What was delivered is stored as received.
+    let live = plan(&[heard(1, Driver, "I am Zebediah ok", 0)], &after_the_call(lines(&[(Driver, "I am [NAME] ok")])));
+    assert_eq!(live.standings[0].rewritten, None);
+    assert_eq!(live.standings[0].final_text.as_ref().map(Message::as_str), Some("I am [NAME] ok"));
+}
+
+#[test]
+fn records_one_after_another_end_in_the_transcript_of_the_last_and_add_no_turn_twice() {
+    const WORDS: [&str; 7] =
+        ["Yes.", "yes", "I am Zebediah ok", "I am [NAME] ok", "Could you check the set point?", "?!", "So long"];
+    let line = (any::<bool>(), 0..WORDS.len()).prop_map(|(agent, n)| (if agent { Agent } else { Driver }, WORDS[n]));
+    let said = || proptest::collection::vec(line.clone(), 0..6);
+    let records = proptest::collection::vec((said(), any::<bool>()), 1..5);
+    for_any(600, &(records, said()), |(records, live)| {
+        let mut stored: Vec<_> = (1..).zip(&live).map(|(n, (who, text))| heard(n, *who, text, 7 * n)).collect();
+        let mut known = Records::default();
+        for (said, signed) in &records {
+            match signed {
+                true => known.post_call = Some(lines(said)),
+                false => known.history = lines(said),
+            }
+            let wanted = {
+                let live: Vec<_> = stored.iter().filter(|turn| turn.origin == Origin::Live).cloned().collect();
+                transcript(&live, &plan(&live, &known))
+            };
+            let first = plan(&stored, &known);
+            assert_eq!(transcript(&stored, &first), wanted, "what was created before does not matter");
+            let all = carried_out(&stored, &first);
+            for (turn, (who, text)) in all.iter().zip(&live) {
+                assert_eq!((turn.speaker, &*turn.text), (*who, *text));
+            }
+            let again = plan(&all, &known);
+            assert!(again.additions.is_empty());
+            assert_eq!(transcript(&all, &again), wanted);
+            let all = carried_out(&all, &again);
+            assert_eq!(plan(&all, &known), again);
+            stored = all;
+        }
     });
 }
 

@@ -73,10 +73,11 @@ impl Table {
 }
 
 /// Columns with texts of any length: ElevenLabs' bodies and what was parsed from them.
-const UNLIMITED_TEXT_COLUMNS: [&str; 6] = ["body", "record", "entries", "analysis", "claims", "error"];
+const UNLIMITED_TEXT_COLUMNS: [&str; 8] =
+    ["body", "record", "entries", "analysis", "claims", "driver_claims", "error", "tags"];
 
 fn check_text(name: &str, text: &str) -> Checked {
-    if name.ends_with("_time") || name.ends_with("_at") || name == "timestamp" {
+    if name.ends_with("_time") || name.ends_with("_at") || matches!(name, "timestamp" | "at") {
         return match Timestamp::parse(text) {
             Ok(time) if time.to_string() == text => Ok(()),
             Ok(time) => invalid_field(name, format!("must be written as {time}")),
@@ -86,7 +87,10 @@ fn check_text(name: &str, text: &str) -> Checked {
     if UNLIMITED_TEXT_COLUMNS.contains(&name) {
         return Ok(());
     }
-    if text.len() > MAX_MESSAGE_BYTES {
+    // Texts of earlier versions are longer than what is taken today where U+FFFD replaces U+0000. Nothing else makes
+    // them longer.
+    let replaced = || text.matches(char::REPLACEMENT_CHARACTER).count();
+    if text.len() > MAX_MESSAGE_BYTES && text.len() - 2 * replaced() > MAX_MESSAGE_BYTES {
         return invalid_field(name, Message::too_long().to_string());
     }
     if text.contains('\0') {
@@ -338,8 +342,8 @@ fn turn(table: &Table, row: &Columns, call_id: i64, number: usize) -> Checked {
     word(row, "source", Source::from_stored, "live, history, post_call, import")?;
     word(row, "kind", TurnKind::from_stored, "speech, silence, backchannel, keypad, text, context")?;
     json::<serde_json::Map<String, Value>>(row, "metrics")?;
-    checked(row, "message_text", Message::new)?;
-    checked(row, "final_text", Message::new)?;
+    checked(row, "message_text", Message::from_stored)?;
+    checked(row, "final_text", Message::from_stored)?;
     checked(row, "delivery_key", DeliveryKey::new)?;
     let key = row.get("repeat_key").and_then(Value::as_i64).unwrap_or_default();
     let digest = u32::try_from(key & i64::from(u32::MAX)).unwrap_or_default();

@@ -4,7 +4,7 @@ use super::call_cache::CallState;
 use super::change_log::ChangeLog;
 use super::{dedup, driver_match};
 use crate::domain::reconcile::{Counts, CreatedTurn, FactsWrite, Reconciliation, TurnPlacement, WholeCall};
-use crate::domain::{ConversationId, Message, Source, Timestamp};
+use crate::domain::{Answer, ConversationId, Message, Source, Timestamp};
 use crate::store::Result;
 use crate::store::sqlite::call_stats;
 use crate::store::sqlite::due::{self, DueCall};
@@ -95,6 +95,14 @@ fn change(
                 standing.metrics,
             ],
         )
+        .context(CONTEXT)?;
+    let Some((speaker, words)) = &standing.rewritten else { return Ok(()) };
+    transaction
+        .execute_cached(
+            "UPDATE call_transcriptions SET speaker_type = ?3, message_text = ?4 \
+             WHERE conversation_id = ?1 AND sequence_number = ?2 AND source IN ('history', 'post_call')",
+            params![id, standing.sequence_number, speaker, words.as_str()],
+        )
         .map(drop)
         .context(CONTEXT)
 }
@@ -170,21 +178,25 @@ fn write_whole(
     let claims = (!whole.claims.is_empty()).then(|| crate::store::sqlite::json_column::json(&whole.claims));
     transaction
         .execute_cached(
-            "UPDATE calls SET driver_claims = ?2 WHERE id = ?1 AND driver_claims IS NOT ?2",
-            params![call.id, claims],
+            "UPDATE calls SET driver_claims = ?2 WHERE id = ?1 AND driver_claims IS NOT ?2 \
+             AND (?3 OR record_event_id IS NULL)",
+            params![call.id, claims, whole.signed],
         )
         .context(CONTEXT)?;
-    write_details(transaction, call.id, now, whole)?;
-    if tool_calls::replace(transaction, id, &whole.tools)? {
-        ChangeLog::record_call(transaction, id)?;
+    if let Some(answer) = &whole.answer {
+        write_answer(transaction, call.id, now, answer)?;
+    }
+    if whole.signed {
+        write_details(transaction, call.id, now, whole)?;
+        if tool_calls::replace(transaction, id, &whole.tools)? {
+            ChangeLog::record_call(transaction, id)?;
+        }
     }
     driver_match::match_driver(transaction, now, id)
 }
 
-/// Writes who answered, and what nobody changes by hand.
-fn write_details(transaction: &Transaction<'_>, call_id: i64, now: Timestamp, whole: &WholeCall) -> Result<()> {
-    let WholeCall { answer, details, record_complete, .. } = whole;
-    let tags = details.tags.as_ref().map(crate::store::sqlite::json_column::json);
+/// Writes who answered.
+fn write_answer(transaction: &Transaction<'_>, call_id: i64, now: Timestamp, answer: &Answer) -> Result<()> {
     let changed = transaction
         .prepare_cached(
             "UPDATE calls SET answered_by = ?2, answered_by_source = ?3, answered_by_conflict = ?4, updated_at = ?5 \
@@ -196,6 +208,13 @@ fn write_details(transaction: &Transaction<'_>, call_id: i64, now: Timestamp, wh
     if changed > 0 {
         call_stats::invalidate(transaction, call_id)?;
     }
+    Ok(())
+}
+
+/// Writes what nobody changes by hand.
+fn write_details(transaction: &Transaction<'_>, call_id: i64, now: Timestamp, whole: &WholeCall) -> Result<()> {
+    let WholeCall { details, record_complete, .. } = whole;
+    let tags = details.tags.as_ref().map(crate::store::sqlite::json_column::json);
     // A history may have told the channel before.
     transaction
         .prepare_cached(
