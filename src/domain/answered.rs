@@ -130,11 +130,16 @@ impl AnswerClaims {
         let Self { call_result, tool, amd, initiation_failure } = *newer;
         self.call_result = call_result.or(self.call_result);
         self.tool = tool.or(self.tool);
-        self.amd = amd.or(self.amd);
+        // A later detection that could not tell says less than any other.
+        self.amd = amd.filter(|by| *by != AnsweredBy::Unknown).or(self.amd).or(amd);
         self.initiation_failure = initiation_failure.or(self.initiation_failure);
     }
 
     /// Returns who answered: the claim of the strongest source that could tell. Other claims become the conflict.
+    ///
+    /// A call that was picked up was answered by a machine if a weaker source says so. The telephone provider cannot
+    /// tell them apart, and the words of a voicemail are transcribed like a driver's. If there are words, the call was
+    /// established in the end, so an earlier failure decides nothing.
     ///
     /// `driver_spoke` is true if the call has words of the driver.
     pub fn resolve(&self, driver_spoke: bool) -> Answer {
@@ -146,11 +151,16 @@ impl AnswerClaims {
         ];
         let claims = || claims.iter().filter_map(|(source, by)| Some((*source, (*by)?)));
         let told = || claims().filter(|(_, by)| *by != AnsweredBy::Unknown);
-        let Some((source, by)) = told().next().or_else(|| claims().next()) else { return Answer::default() };
-        let others = told().filter(|(_, other)| *other != by);
+        let is_picked_up = self.call_result == Some(CallResult::Answered);
+        let machine = told().find(|(_, by)| is_picked_up && by.is_machine());
+        let decides =
+            |(source, _): &(AnsweredBySource, _)| !driver_spoke || *source != AnsweredBySource::InitiationFailure;
+        let decided = machine.or_else(|| told().find(decides)).or_else(|| claims().find(decides));
+        let (source, by) = decided.unzip();
+        let others = told().filter(|(_, other)| Some(*other) != by);
         let others: Vec<_> = others.map(|(source, by)| format!("{}: {}", source.as_str(), by.as_str())).collect();
         let conflict = (!others.is_empty()).then(|| others.join(", "));
-        Answer { by: Some(by), source: Some(source), conflict }
+        Answer { by, source, conflict }
     }
 }
 
@@ -195,6 +205,36 @@ mod tests {
                 (Some(By::Voicemail), Some(Source::Amd), None),
             ),
             (
+                "picked up with words, and a machine",
+                claims(Some(CallResult::Answered), None, Some(By::Voicemail), None),
+                true,
+                (Some(By::Voicemail), Some(Source::Amd), Some("call_result: human")),
+            ),
+            (
+                "picked up with words, and a machine by the tool",
+                claims(Some(CallResult::Answered), Some(By::Voicemail), Some(By::Human), None),
+                true,
+                (Some(By::Voicemail), Some(Source::Tool), Some("call_result: human, amd: human")),
+            ),
+            (
+                "a failure, and words",
+                claims(None, None, None, Some(By::Busy)),
+                true,
+                (None, None, Some("initiation_failure: busy")),
+            ),
+            (
+                "a failure without words",
+                claims(None, None, None, Some(By::Busy)),
+                false,
+                (Some(By::Busy), Some(Source::InitiationFailure), None),
+            ),
+            (
+                "a failure, and picked up later",
+                claims(Some(CallResult::Answered), None, None, Some(By::Busy)),
+                true,
+                (Some(By::Human), Some(Source::CallResult), Some("initiation_failure: busy")),
+            ),
+            (
                 "sources disagree",
                 claims(Some(CallResult::Voicemail), Some(By::Voicemail), Some(By::Human), Some(By::Busy)),
                 true,
@@ -215,6 +255,22 @@ mod tests {
         ] {
             let Answer { by, source, conflict } = claims.resolve(spoke);
             assert_eq!((by, source, conflict.as_deref()), wanted, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_detection_that_could_not_tell_replaces_no_verdict() {
+        use AnsweredBy::{Human, Unknown, Voicemail};
+        for (before, newer, wanted) in [
+            (None, Some(Unknown), Some(Unknown)),
+            (Some(Unknown), Some(Human), Some(Human)),
+            (Some(Human), Some(Unknown), Some(Human)),
+            (Some(Human), Some(Voicemail), Some(Voicemail)),
+            (Some(Human), None, Some(Human)),
+        ] {
+            let mut claims = AnswerClaims { amd: before, ..AnswerClaims::default() };
+            claims.update(&AnswerClaims { amd: newer, ..AnswerClaims::default() });
+            assert_eq!(claims.amd, wanted, "{before:?} {newer:?}");
         }
     }
 }

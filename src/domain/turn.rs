@@ -176,7 +176,28 @@ impl TurnKind {
     /// Returns the kind of a turn of which only the words are known.
     pub fn of_words(words: &str) -> Self {
         // Almost always decided by the first character.
-        let is_silent = |c: char| matches!(c, '.' | '…' | '-' | '–' | '—') || c.is_whitespace();
+        let is_silent = |c: char| {
+            // Full stops and ellipses of other scripts and widths, dashes, and characters without width.
+            matches!(
+                c,
+                '.' | '…'
+                    | '-'
+                    | '–'
+                    | '—'
+                    | '‐'
+                    | '‑'
+                    | '‒'
+                    | '―'
+                    | '．'
+                    | '。'
+                    | '｡'
+                    | '‥'
+                    | '․'
+                    | '⋯'
+                    | '·'
+            ) || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2060}' | '\u{FEFF}' | '\u{AD}')
+                || c.is_whitespace()
+        };
         if words.chars().all(is_silent) { Self::Silence } else { Self::Speech }
     }
 

@@ -271,7 +271,8 @@ fn termination_reason(metadata: &JsonField<'_>, remarks: &mut Remarks) -> Option
 
 /// Returns whether a conversation is typed, not spoken.
 fn is_typed(data: &JsonField<'_>, facts: &Facts) -> bool {
-    data.get("metadata").get("text_only").value() == Some(&Value::Bool(true))
+    // Its remark is made when the channel is read.
+    data.get("metadata").get("text_only").boolean(&mut Remarks::default()) == Some(true)
         || matches!(facts.details.channel, Some(Channel::Sms | Channel::Text))
 }
 
@@ -334,6 +335,9 @@ mod tests {
             (json!({"whatsapp": {"whatsapp_user_id": "15550100042"}}), Channel::Whatsapp),
             (json!({"conversation_initiation_source": "subagent_tool"}), Channel::Unknown),
             (json!({"phone_call": 5, "text_only": "yes"}), Channel::Unknown),
+            (json!({"text_only": "true"}), Channel::Text),
+            (json!({"text_only": 1}), Channel::Text),
+            (json!({"text_only": "false"}), Channel::Unknown),
             (json!({}), Channel::Unknown),
         ] {
             let record = read(&json!({"metadata": metadata}));

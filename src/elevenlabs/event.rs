@@ -134,13 +134,31 @@ const MAX_SEARCH_DEPTH: usize = 4;
 ///
 /// Only a short identifier is accepted, because the value is logged and words of calls must not be.
 fn answered_by(data: Option<&Value>, depth: usize) -> Option<String> {
-    let fields = data?.as_object()?;
-    let word = |text: &str| text.len() <= 40 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-    let here = ["answered_by", "AnsweredBy"].iter().find_map(|name| fields.get(*name)?.as_str());
-    here.filter(|text| !text.is_empty() && word(text)).map(str::to_owned).or_else(|| {
-        let depth = depth.checked_sub(1)?;
-        fields.values().find_map(|below| answered_by(Some(below), depth))
-    })
+    let deeper = |below: &Value| answered_by(Some(below), depth.checked_sub(1)?);
+    let fields = match data? {
+        Value::Array(elements) => return elements.iter().find_map(deeper),
+        Value::Object(fields) => fields,
+        _ => return None,
+    };
+    let is_named = |name: &str| name.replace('_', "").eq_ignore_ascii_case("answeredby");
+    let here = fields.iter().filter(|(name, _)| is_named(name)).filter_map(|(_, value)| verdict_word(value));
+    here.chain(fields.values().filter_map(deeper)).next()
+}
+
+/// Returns the first verdict of a value, which may be a list.
+fn verdict_word(value: &Value) -> Option<String> {
+    match value {
+        Value::Array(elements) => elements.iter().find_map(|element| short_word(element.as_str()?)),
+        value => short_word(value.as_str()?),
+    }
+}
+
+/// Returns a short identifier in lower case, such as `machine_start`.
+fn short_word(text: &str) -> Option<String> {
+    let text = text.trim();
+    let is_word = (1..=40).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-'));
+    is_word.then(|| text.to_ascii_lowercase().replace('-', "_"))
 }
 
 /// Returns who answered, from a verdict of the telephone provider; `None` for an unknown word.
@@ -262,6 +280,14 @@ mod tests {
             (json!({"answered_by": ""}), None),
             (json!({"answered_by": 1}), None),
             (json!([]), None),
+            (json!({"AnsweredBy": "MACHINE_START"}), Some("machine_start")),
+            (json!({"answeredBy": " Human "}), Some("human")),
+            (json!({"answered_by": "", "AnsweredBy": "fax"}), Some("fax")),
+            (json!({"answered_by": 1, "body": {"AnsweredBy": "human"}}), Some("human")),
+            (json!({"results": [{"x": 1}, {"answered_by": "human"}]}), Some("human")),
+            (json!([{"answered_by": "machine-end-beep"}]), Some("machine_end_beep")),
+            (json!({"answered_by": ["human"]}), Some("human")),
+            (json!({"answered_by": ["Words of a call"]}), None),
         ] {
             assert_eq!(answered_by(Some(&data), MAX_SEARCH_DEPTH).as_deref(), answered, "{data}");
         }

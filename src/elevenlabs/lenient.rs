@@ -139,11 +139,24 @@ impl<'a> JsonField<'a> {
         number.and_then(Finite::new).or_else(|| self.unread("must be a number", remarks))
     }
 
+    /// Returns true or false, given as such, as text in any case, or as 1 or 0.
     pub(super) fn boolean(&self, remarks: &mut Remarks) -> Option<bool> {
-        match self.value? {
+        let value = match self.value? {
             Value::Bool(value) => Some(*value),
-            _ => self.unread("must be true or false", remarks),
-        }
+            Value::String(text) if text.trim().is_empty() => return None,
+            Value::String(text) => match &*text.trim().to_ascii_lowercase() {
+                "true" | "1" => Some(true),
+                "false" | "0" => Some(false),
+                _ => None,
+            },
+            Value::Number(number) => match number.as_f64() {
+                Some(1.0) => Some(true),
+                Some(0.0) => Some(false),
+                _ => None,
+            },
+            _ => None,
+        };
+        value.or_else(|| self.unread("must be true or false", remarks))
     }
 
     /// Returns a time, given as seconds since 1970 or as a date and time.
@@ -281,6 +294,25 @@ mod tests {
             (json!([47]), None, true),
         ] {
             assert_eq!(read(&value, JsonField::whole), (number, remarked), "{value}");
+        }
+    }
+
+    #[test]
+    fn truth_is_read_from_any_usual_form() {
+        for (value, truth, remarked) in [
+            (json!(true), Some(true), false),
+            (json!("True"), Some(true), false),
+            (json!(1), Some(true), false),
+            (json!("1"), Some(true), false),
+            (json!(false), Some(false), false),
+            (json!(" false "), Some(false), false),
+            (json!(0.0), Some(false), false),
+            (json!(" "), None, false),
+            (json!("yes"), None, true),
+            (json!(2), None, true),
+            (json!([true]), None, true),
+        ] {
+            assert_eq!(read(&value, JsonField::boolean), (truth, remarked), "{value}");
         }
     }
 

@@ -24,7 +24,7 @@ impl RecordingNote<'_> {
     pub fn body(&self) -> String {
         let id = self.conversation_id.as_str();
         let data = json!({"conversation_id": id, "audio_bytes": self.audio_bytes, "kept": self.kept});
-        let named = self.event_type.filter(|named| named.contains("audio"));
+        let named = self.event_type.filter(|named| named.to_ascii_lowercase().contains("audio"));
         json!({"type": named.unwrap_or(RECORDING), "data": data}).to_string()
     }
 }

@@ -1,7 +1,8 @@
 //! Parses the calls of tools and the triggered guardrails of a conversation.
 //!
 //! `tool_calls` and `tool_results` stand in elements of the transcript, often in different ones, and are joined by
-//! `request_id`. An id can be repeated or empty, so a result belongs to the first call with its id that has none yet.
+//! `request_id`. An id can be repeated or empty, so a result belongs to the first call with its id and name that has
+//! none yet. If one of both has no name, the id suffices.
 
 use super::lenient::{JsonField, Remarks};
 use super::options::ToolDetails;
@@ -18,6 +19,12 @@ const MAX_ALL_TEXTS_BYTES: usize = 1024 * 1024;
 /// Maximum length of a name or an id, in bytes.
 const MAX_NAME_BYTES: usize = 256;
 
+/// Maximum number of tool calls, results and guardrails of a record that are looked at.
+const MAX_ITEMS: usize = 10 * MAX_TOOL_CALLS;
+
+/// Name of a tool call without a name.
+const UNNAMED: &str = "(unnamed)";
+
 /// Name of the tool by which an agent reports a voicemail.
 const VOICEMAIL_TOOL: &str = "voicemail_detection";
 
@@ -25,35 +32,65 @@ const VOICEMAIL_TOOL: &str = "voicemail_detection";
 pub(super) struct ToolReader {
     details: ToolDetails,
     calls: Vec<ToolCall>,
-    /// Indexes of calls without a result, by request id and name.
+    /// Calls without a result, by request id and name.
     open: HashMap<(String, String), VecDeque<usize>>,
+    /// Calls by request id, unless it is blank. Some may have a result.
+    by_id: HashMap<String, VecDeque<usize>>,
+    /// All calls that were read, whether they are stored or not.
+    seen: Vec<SeenCall>,
+    /// Number of tool calls, results and guardrails that were read.
+    items: usize,
     /// Length of all texts, in bytes.
     bytes: usize,
-    /// True if the agent reported a voicemail.
+    /// True if a result alone reports a voicemail.
     voicemail: bool,
+}
+
+/// A tool call that was read.
+struct SeenCall {
+    name: String,
+    purpose: ToolPurpose,
+    /// Index of the stored call, if it is stored.
+    stored: Option<usize>,
+    has_result: bool,
+    /// True if the call reports a voicemail.
+    is_voicemail: bool,
 }
 
 impl ToolReader {
     pub(super) fn new(details: ToolDetails) -> Self {
-        Self { details, calls: Vec::new(), open: HashMap::new(), bytes: 0, voicemail: false }
+        let (calls, seen, open, by_id) = (Vec::new(), Vec::new(), HashMap::new(), HashMap::new());
+        Self { details, calls, open, by_id, seen, items: 0, bytes: 0, voicemail: false }
     }
 
     /// Reads the tool calls, results and guardrails of an element of the transcript.
     pub(super) fn read(&mut self, at: &JsonField<'_>, index: u32, time: Option<Timestamp>, remarks: &mut Remarks) {
-        for call in items(&at.get("tool_calls"), remarks) {
+        for call in self.items(&at.get("tool_calls"), remarks) {
             self.call(&JsonField::new("tool_calls[]", call), index, time, remarks);
         }
-        for result in items(&at.get("tool_results"), remarks) {
+        for result in self.items(&at.get("tool_results"), remarks) {
             self.result(&JsonField::new("tool_results[]", result), index, time, remarks);
         }
-        for guardrail in items(&at.get("triggered_guardrails"), remarks) {
+        for guardrail in self.items(&at.get("triggered_guardrails"), remarks) {
             self.guardrail(&JsonField::new("triggered_guardrails[]", guardrail), index, time, remarks);
         }
     }
 
     /// Returns the calls, and whether the agent reported a voicemail.
     pub(super) fn finish(self) -> (Vec<ToolCall>, bool) {
-        (self.calls, self.voicemail)
+        let voicemail = self.voicemail || self.seen.iter().any(|call| call.is_voicemail);
+        (self.calls, voicemail)
+    }
+
+    /// Returns the objects of a list, or none if there is no list, up to the maximum of all lists.
+    fn items<'a>(&mut self, at: &JsonField<'a>, remarks: &mut Remarks) -> impl Iterator<Item = &'a Value> + use<'a> {
+        let elements = at.elements(remarks).unwrap_or_default();
+        let read = elements.len().min(MAX_ITEMS - self.items);
+        if read < elements.len() {
+            remarks.add_once("data.transcript[].tool_calls", "more than 10000 tool calls; the others are ignored");
+        }
+        self.items += read;
+        elements[..read].iter().filter(|item| item.is_object())
     }
 
     fn call(&mut self, at: &JsonField<'_>, index: u32, time: Option<Timestamp>, remarks: &mut Remarks) {
@@ -61,14 +98,13 @@ impl ToolReader {
         let was_called = at.get("tool_has_been_called").boolean(remarks);
         let tool_type = at.get("type").text(remarks).map(shortened);
         let purpose = purpose(&name, tool_type.as_deref(), at, remarks);
-        self.voicemail |= purpose == ToolPurpose::VoicemailDetection && was_called == Some(true);
+        let is_voicemail = purpose == ToolPurpose::VoicemailDetection && was_called == Some(true);
         let arguments = at.get_any(&["params_as_json", "parameters", "arguments"]);
         let arguments = self.text(&arguments, remarks);
-        let key = (id.clone(), name.clone());
         let call = ToolCall {
             index,
-            request_id: Some(shortened(id)).filter(|id| !id.is_empty()),
-            name,
+            request_id: Some(shortened(id.clone())).filter(|id| !id.is_empty()),
+            name: name.clone(),
             tool_type,
             purpose,
             arguments,
@@ -77,9 +113,28 @@ impl ToolReader {
             latency_ms: None,
             at: time,
         };
-        if let Some(number) = self.add(call, remarks) {
-            self.open.entry(key).or_default().push_back(number);
+        let stored = self.add(call, remarks);
+        let number = self.seen.len();
+        self.seen.push(SeenCall { name: name.clone(), purpose, stored, has_result: false, is_voicemail });
+        if !id.is_empty() {
+            self.by_id.entry(id.clone()).or_default().push_back(number);
         }
+        self.open.entry((id, name)).or_default().push_back(number);
+    }
+
+    /// Returns the first call without a result that a result belongs to.
+    fn take_open(&mut self, id: &str, name: &str) -> Option<usize> {
+        let seen = &self.seen;
+        let take = |calls: Option<&mut VecDeque<usize>>| {
+            calls.and_then(|calls| {
+                while calls.pop_front_if(|call| seen[*call].has_result).is_some() {}
+                calls.pop_front()
+            })
+        };
+        let of_name = |name: &str| (id.to_owned(), name.to_owned());
+        take(self.open.get_mut(&of_name(name)))
+            .or_else(|| if id.is_empty() { None } else { take(self.open.get_mut(&of_name(UNNAMED))) })
+            .or_else(|| if name == UNNAMED { take(self.by_id.get_mut(id)) } else { None })
     }
 
     fn result(&mut self, at: &JsonField<'_>, index: u32, time: Option<Timestamp>, remarks: &mut Remarks) {
@@ -87,31 +142,44 @@ impl ToolReader {
         let tool_type = at.get("type").text(remarks).map(shortened);
         let purpose = purpose(&name, tool_type.as_deref(), at, remarks);
         let was_called = at.get("tool_has_been_called").boolean(remarks);
-        let is_error = at.get("is_error").boolean(remarks).or_else(|| at.get("is_blocked").boolean(remarks));
+        let [is_error, is_blocked] = ["is_error", "is_blocked"].map(|name| at.get(name).boolean(remarks));
+        // A blocked call is no success, whatever else is said of it.
+        let is_error = is_error.max(is_blocked);
         let failed = is_error == Some(true);
-        self.voicemail |= purpose == ToolPurpose::VoicemailDetection && was_called == Some(true) && !failed;
+        let is_blank = |value: &Value| value.as_str().is_some_and(|text| text.trim().is_empty());
         let mut value = at.get_any(&["result_value", "result"]);
-        if failed && value.value().and_then(Value::as_str).is_some_and(|text| text.trim().is_empty()) {
+        if value.value().is_none_or(is_blank) {
             value = at.get("raw_error_message");
         }
         let result = self.text(&value, remarks);
         let latency_ms = at.get("tool_latency_secs").number(remarks).and_then(|seconds| millis(seconds.get()));
-        let waiting = self.open.get_mut(&(id.clone(), name.clone())).and_then(VecDeque::pop_front);
-        if let Some(call) = waiting.and_then(|number| self.calls.get_mut(number)) {
+        let reports = |purpose| purpose == ToolPurpose::VoicemailDetection && was_called == Some(true) && !failed;
+        let Some(number) = self.take_open(&id, &name) else {
+            self.voicemail |= reports(purpose);
+            let request_id = Some(shortened(id)).filter(|id| !id.is_empty());
+            let (arguments, at) = (None, time);
+            let call =
+                ToolCall { index, request_id, name, tool_type, purpose, arguments, result, is_error, latency_ms, at };
+            self.add(call, remarks);
+            return;
+        };
+        let seen = &mut self.seen[number];
+        seen.has_result = true;
+        if seen.purpose == ToolPurpose::Tool {
+            seen.purpose = purpose;
+        }
+        seen.is_voicemail = !failed && (seen.is_voicemail || reports(seen.purpose));
+        if seen.name == UNNAMED {
+            seen.name = name;
+        }
+        if let Some(call) = seen.stored.and_then(|stored| self.calls.get_mut(stored)) {
             (call.result, call.is_error, call.latency_ms) = (result, is_error, latency_ms);
             if call.tool_type.is_none() {
                 call.tool_type = tool_type;
             }
-            if call.purpose == ToolPurpose::Tool {
-                call.purpose = purpose;
-            }
-            return;
+            call.purpose = seen.purpose;
+            call.name.clone_from(&seen.name);
         }
-        let request_id = Some(shortened(id)).filter(|id| !id.is_empty());
-        let (arguments, at) = (None, time);
-        let call =
-            ToolCall { index, request_id, name, tool_type, purpose, arguments, result, is_error, latency_ms, at };
-        self.add(call, remarks);
     }
 
     fn guardrail(&mut self, at: &JsonField<'_>, index: u32, time: Option<Timestamp>, remarks: &mut Remarks) {
@@ -169,22 +237,17 @@ impl ToolReader {
     }
 }
 
-/// Returns the elements of a list, or none if there is no list.
-fn items<'a>(at: &JsonField<'a>, remarks: &mut Remarks) -> impl Iterator<Item = &'a Value> + use<'a> {
-    at.elements(remarks).unwrap_or_default().iter().filter(|item| item.is_object())
-}
-
 fn id_of(at: &JsonField<'_>, remarks: &mut Remarks) -> String {
     at.get_any(&["request_id", "tool_call_id"]).text(remarks).unwrap_or_default()
 }
 
 fn name_of(at: &JsonField<'_>, remarks: &mut Remarks) -> String {
-    at.get_any(&["tool_name", "name"]).text(remarks).map_or_else(|| "(unnamed)".to_owned(), shortened)
+    at.get_any(&["tool_name", "name"]).text(remarks).map_or_else(|| UNNAMED.to_owned(), shortened)
 }
 
 /// Returns the purpose of a tool. ElevenLabs' own tools have the type `system`; a customer's tool may have any name.
 fn purpose(name: &str, tool_type: Option<&str>, at: &JsonField<'_>, remarks: &mut Remarks) -> ToolPurpose {
-    if tool_type.is_some_and(|named| named != "system") {
+    if tool_type.is_some_and(|named| !named.eq_ignore_ascii_case("system")) {
         return ToolPurpose::Tool;
     }
     let outcome = at.get("result").get("result_type").text(remarks).unwrap_or_default();
@@ -272,6 +335,33 @@ mod tests {
                 ],
                 vec!["0 x 1>", "0 y 2>two."],
             ),
+            (
+                "a result without a name",
+                vec![
+                    json!({"tool_calls": [call("a", "x", "1"), call("b", "y", "2")]}),
+                    json!({"tool_results": [{"request_id": "b", "result_value": "two"}]}),
+                    json!({"tool_results": [result("a", "x", "one", false), {"request_id": "b", "result_value": "3"}]}),
+                ],
+                vec!["0 x 1>one.", "0 y 2>two", "2 (unnamed) >3"],
+            ),
+            (
+                "a call without a name",
+                vec![json!({"tool_calls": [{"request_id": "a"}], "tool_results": [result("a", "x", "one", false)]})],
+                vec!["0 x >one."],
+            ),
+            (
+                "a blocked call",
+                vec![json!({"tool_results": [{"tool_name": "x", "is_error": false, "is_blocked": true}]})],
+                vec!["0 x >!"],
+            ),
+            (
+                "an error beside a result",
+                vec![json!({"tool_results": [
+                    {"tool_name": "x", "is_error": true, "raw_error_message": "timed out"},
+                    {"tool_name": "y", "is_error": "true", "result_value": " ", "raw_error_message": "refused"},
+                    {"tool_name": "z", "is_error": true, "result_value": "bad", "raw_error_message": "refused"}]})],
+                vec!["0 x >timed out!", "0 y >refused!", "0 z >bad!"],
+            ),
             ("a result alone", vec![json!({"tool_results": [result("a", "x", "ok", false)]})], vec!["0 x >ok."]),
             ("other types", vec![json!({"tool_calls": 5, "tool_results": [null, 7, {}]})], vec!["0 (unnamed) >"]),
             (
@@ -299,6 +389,7 @@ mod tests {
             (call("transfer_to_number", json!("system")), ToolPurpose::TransferToNumber),
             (call("transfer_to_agent", json!("system")), ToolPurpose::TransferToAgent),
             (call("voicemail_detection", json!("system")), ToolPurpose::VoicemailDetection),
+            (call("voicemail_detection", json!("SYSTEM")), ToolPurpose::VoicemailDetection),
             (call("look_up_load", json!("webhook")), ToolPurpose::Tool),
             (
                 json!({"tool_results": [{"tool_name": "hand_over", "type": "system",
@@ -315,11 +406,65 @@ mod tests {
     #[test]
     fn only_a_tool_that_was_really_called_reports_a_voicemail() {
         let call = |called: Value| json!({"tool_calls": [{"tool_name": "voicemail_detection", "tool_has_been_called": called}]});
-        for (called, wanted) in [(json!(true), true), (json!(false), false), (json!(null), false)] {
+        for (called, wanted) in
+            [(json!(true), true), (json!("true"), true), (json!(false), false), (json!(null), false)]
+        {
             for details in [ToolDetails::Full, ToolDetails::Names, ToolDetails::Off] {
                 assert_eq!(read(details, &[call(called.clone())]).1, wanted, "{called} {details:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_voicemail_detection_that_failed_reports_nothing() {
+        let call = |id: &str| json!({"tool_name": VOICEMAIL_TOOL, "request_id": id, "tool_has_been_called": true});
+        let with = |id: &str, field: &str, value: Value| {
+            let mut result = call(id);
+            result[field] = value;
+            result
+        };
+        for (case, elements, wanted) in [
+            ("no result", vec![json!({"tool_calls": [call("a")]})], true),
+            ("a result", vec![json!({"tool_calls": [call("a")], "tool_results": [call("a")]})], true),
+            (
+                "an error",
+                vec![json!({"tool_calls": [call("a")], "tool_results": [with("a", "is_error", json!(true))]})],
+                false,
+            ),
+            (
+                "blocked",
+                vec![
+                    json!({"tool_calls": [call("a")]}),
+                    json!({"tool_results": [with("a", "is_blocked", json!(true))]}),
+                ],
+                false,
+            ),
+            (
+                "an error without a name",
+                vec![json!({"tool_calls": [call("a")], "tool_results": [{"request_id": "a", "is_error": true}]})],
+                false,
+            ),
+            ("an error alone", vec![json!({"tool_results": [with("a", "is_error", json!(true))]})], false),
+            (
+                "an error, and a success later",
+                vec![
+                    json!({"tool_calls": [call("a")], "tool_results": [with("a", "is_error", json!(true))]}),
+                    json!({"tool_calls": [call("b")], "tool_results": [call("b")]}),
+                ],
+                true,
+            ),
+        ] {
+            for details in [ToolDetails::Full, ToolDetails::Names, ToolDetails::Off] {
+                assert_eq!(read(details, &elements).1, wanted, "{case} {details:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_number_of_tool_calls_is_looked_at() {
+        let elements = [json!({"tool_calls": vec![json!({}); MAX_ITEMS]}), json!({"tool_results": vec![json!({}); 9]})];
+        let (calls, _, remarks) = read(ToolDetails::Full, &elements);
+        assert_eq!((calls.len(), remarks), (MAX_TOOL_CALLS, 2));
     }
 
     #[test]

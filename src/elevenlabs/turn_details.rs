@@ -22,7 +22,13 @@ pub(super) fn turn_kind(
     is_typed: bool,
     remarks: &mut Remarks,
 ) -> TurnKind {
-    if at.get("contextual_update_info").value().is_some() {
+    // False, zero or a blank text is no information.
+    if at.get("contextual_update_info").value().is_some_and(|info| match info {
+        Value::Bool(is_context) => *is_context,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !matches!(&*text.trim().to_ascii_lowercase(), "" | "false" | "null" | "0"),
+        _ => true,
+    }) {
         return TurnKind::Context;
     }
     let event = at.get("platform_event").text(remarks);
@@ -70,6 +76,12 @@ mod tests {
             (json!({"source_medium": "audio"}), Driver, "Hello", false, TurnKind::Speech),
             (json!({"source_medium": "audio"}), Driver, "...", false, TurnKind::Silence),
             (json!({}), Driver, " … ", false, TurnKind::Silence),
+            (json!({}), Driver, "．．．", false, TurnKind::Silence),
+            (json!({}), Driver, "‥", false, TurnKind::Silence),
+            (json!({}), Driver, "⋯ ⋯", false, TurnKind::Silence),
+            (json!({}), Driver, "\u{200B}\u{FEFF}", false, TurnKind::Silence),
+            (json!({}), Driver, "\u{200B}No", false, TurnKind::Speech),
+            (json!({}), Driver, "?", false, TurnKind::Speech),
             (json!({"platform_event": "user_turn_timeout"}), Driver, "...", false, TurnKind::Silence),
             (json!({"platform_event": "skip_turn_wait_elapsed"}), Driver, "(waited)", false, TurnKind::Silence),
             (json!({"platform_event": "user_turn_timeout"}), Agent, "Still there?", false, TurnKind::Speech),
@@ -81,6 +93,10 @@ mod tests {
             (json!({"source_medium": "text"}), Driver, "Hi", false, TurnKind::Text),
             (json!({"source_medium": null}), Agent, "Hi", true, TurnKind::Text),
             (json!({"contextual_update_info": {"context_id": "x"}}), Driver, "On page 3", false, TurnKind::Context),
+            (json!({"contextual_update_info": false}), Driver, "Hello", false, TurnKind::Speech),
+            (json!({"contextual_update_info": null}), Driver, "Hello", false, TurnKind::Speech),
+            (json!({"contextual_update_info": ""}), Driver, "Hello", false, TurnKind::Speech),
+            (json!({"contextual_update_info": true}), Driver, "On page 3", false, TurnKind::Context),
             (json!({"contextual_update_info": {}, "source_medium": "text"}), Driver, "x", true, TurnKind::Context),
         ] {
             let at = JsonField::new("x", &element);

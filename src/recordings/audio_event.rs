@@ -161,7 +161,7 @@ impl<R: Read> AudioEventReader<R> {
         let Self { json, state, conversation_id, event_type, audio_bytes } = self;
         json.consume_trailing_whitespace().map_err(|error| unreadable(&state, &error))?;
         let malformed = |what: &str| RecordingError::Malformed(what.to_owned());
-        if event_type.as_deref().is_some_and(|named| !named.contains("audio")) {
+        if event_type.as_deref().is_some_and(|named| !is_audio(named)) {
             return Err(malformed("type: must be the type of an audio event"));
         }
         let conversation_id = conversation_id.ok_or_else(|| malformed("data.conversation_id: is required"))?;
@@ -209,7 +209,7 @@ impl<R: Read> AudioEventReader<R> {
         {
             let mut state = self.state.borrow_mut();
             // A type that names something else takes precedence over a field `full_audio`.
-            state.audio_began |= self.event_type.as_deref().is_none_or(|named| named.contains("audio"));
+            state.audio_began |= self.event_type.as_deref().is_none_or(is_audio);
             set(&mut state, true);
         }
         let text = self.json.next_string_reader().map_err(|error| unreadable(&self.state, &error))?;
@@ -247,6 +247,11 @@ impl<R: Read> AudioEventReader<R> {
     ) -> Result<T, RecordingError> {
         step(&mut self.json).map_err(|error| unreadable(&self.state, &error))
     }
+}
+
+/// Returns whether an event type, in any case, is that of a recording.
+fn is_audio(named: &str) -> bool {
+    named.to_ascii_lowercase().contains("audio")
 }
 
 /// Returns the cause of an error: a failure of the body takes precedence over the resulting parse error.

@@ -7,16 +7,21 @@
 //! - `audio_event` parses the JSON: bytes in, audio out, without files and threads.
 //! - `upload` passes the pieces from a connection to the thread that parses and writes.
 //!
+//! If unredacted recordings are stored, an empty hidden file beside a recording marks it as unredacted, because a
+//! redacted one that is received later must not replace it.
+//!
 //! This module does not deal with HTTP, signatures or the database.
 
 use super::audio_event::AudioEvent;
 use crate::domain::ConversationId;
 use crate::sys::paths::sync_dir;
 use crate::sys::{atomic_file, files};
+use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tempfile::NamedTempFile;
 
 /// Prefix of a temporary file's name. No recording's name begins with a full stop.
@@ -25,12 +30,17 @@ const TEMPORARY_PREFIX: &str = ".incoming-";
 /// Suffix of a temporary file's name.
 const TEMPORARY_SUFFIX: &str = ".part";
 
+/// Suffix of the name of a file that marks a recording as unredacted. The prefix is a full stop.
+const UNREDACTED_SUFFIX: &str = ".unredacted";
+
 /// A folder of recordings, which only one service may use.
 #[derive(Debug, Clone)]
 pub struct Recordings {
     folder: PathBuf,
     /// True if unredacted recordings are stored.
     keep_unredacted: bool,
+    /// Held while a recording and its mark are stored or deleted.
+    lock: Arc<Mutex<()>>,
 }
 
 impl Recordings {
@@ -48,7 +58,7 @@ impl Recordings {
                 fs::remove_file(entry.path())?;
             }
         }
-        let recordings = Self { folder: folder.to_owned(), keep_unredacted: false };
+        let recordings = Self { folder: folder.to_owned(), keep_unredacted: false, lock: Arc::default() };
         // Detects an unwritable folder at the start, because ElevenLabs sends a recording only once. A full disk is no
         // error here: space may be freed before the first recording.
         match recordings.temporary_file() {
@@ -64,7 +74,7 @@ impl Recordings {
     /// The folder does not exist.
     pub fn open_shared(folder: &Path) -> io::Result<Self> {
         fs::read_dir(folder)?;
-        Ok(Self { folder: folder.to_owned(), keep_unredacted: false })
+        Ok(Self { folder: folder.to_owned(), keep_unredacted: false, lock: Arc::default() })
     }
 
     /// Sets whether unredacted recordings are stored. By default they are dropped.
@@ -92,11 +102,18 @@ impl Recordings {
     /// # Errors
     /// The recording exists but cannot be deleted.
     pub fn remove(&self, conversation_id: &ConversationId) -> io::Result<bool> {
-        match fs::remove_file(self.path(conversation_id)) {
-            Ok(()) => sync_dir(&self.folder).map(|()| true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
+        let _lock = self.lock.lock();
+        let existed = remove_file(&self.path(conversation_id))?;
+        let was_marked = remove_file(&self.unredacted_mark(conversation_id))?;
+        if existed || was_marked {
+            sync_dir(&self.folder)?;
         }
+        Ok(existed)
+    }
+
+    /// Returns the path of the file that marks a call's recording as unredacted.
+    fn unredacted_mark(&self, conversation_id: &ConversationId) -> PathBuf {
+        self.folder.join(format!(".{}{UNREDACTED_SUFFIX}", file_name(conversation_id)))
     }
 
     /// Deletes a recording on a blocking thread, and returns whether it existed.
@@ -114,24 +131,44 @@ impl Recordings {
 
     /// Persists a complete file as the recording of a call. It is on disk when this returns.
     ///
-    /// A recording of the type `post_call_audio` replaces an earlier one, and so does an unredacted one if these are
-    /// stored. Other types do not, because they are not documented. Returns `None` if the recording was dropped.
+    /// A recording of the type `post_call_audio` replaces an earlier one. An unredacted one, if these are stored, replaces
+    /// any other, and only another unredacted one replaces it. Other types replace nothing, because they are not
+    /// documented. The result does not depend on the order. Returns `None` if the recording was dropped.
     pub(super) fn persist(&self, file: NamedTempFile, event: &AudioEvent) -> io::Result<Option<PathBuf>> {
         let path = self.path(&event.conversation_id);
         let named = event.event_type.as_deref().unwrap_or_default().to_ascii_lowercase();
-        let replaces = if named.contains("unredacted") {
+        let mark = self.unredacted_mark(&event.conversation_id);
+        let _lock = self.lock.lock();
+        if named.contains("unredacted") {
             if !self.keep_unredacted {
                 return Ok(None);
             }
-            true
-        } else {
-            named == "post_call_audio"
-        };
-        if !replaces && path.try_exists()? {
+            // Marked first. After a crash in between, the sender repeats the delivery, which was not acknowledged.
+            files::create(&mark).map(drop).or_else(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => Ok(()),
+                _ => Err(error),
+            })?;
+            atomic_file::persist(file, &path)?;
+            return Ok(Some(path));
+        }
+        let prefers_unredacted = self.keep_unredacted && mark.try_exists()?;
+        if (named != "post_call_audio" || prefers_unredacted) && path.try_exists()? {
             return Ok(None);
         }
         atomic_file::persist(file, &path)?;
+        if remove_file(&mark)? {
+            sync_dir(&self.folder)?;
+        }
         Ok(Some(path))
+    }
+}
+
+/// Deletes a file, and returns whether it existed.
+fn remove_file(path: &Path) -> io::Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

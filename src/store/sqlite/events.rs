@@ -70,7 +70,7 @@ pub(super) fn store_event(
     let id = transaction.last_insert_rowid();
     let due = mark_due(transaction, turns, now, event, DueReason::Record)?;
     // A recording does not change the call's row, but live streams of the call must show it.
-    let is_audio = event.event_type.as_deref().is_some_and(|named| named.contains("audio"));
+    let is_audio = event.event_type.as_deref().is_some_and(|named| named.to_ascii_lowercase().contains("audio"));
     if let Some(id) = event.conversation_id.as_ref().filter(|_| is_audio) {
         ChangeLog::record_call(transaction, id)?;
     }

@@ -40,7 +40,9 @@ fn keeping(flags: &[&str]) -> (Service, tempfile::TempDir) {
 
 fn names(folder: &tempfile::TempDir) -> Vec<String> {
     let entries = std::fs::read_dir(folder.path().join("recordings")).unwrap();
-    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    // The mark of an unredacted recording is no recording.
+    names.filter(|name| !name.ends_with(".unredacted")).collect()
 }
 
 fn noise(length: usize) -> Vec<u8> {
@@ -88,6 +90,19 @@ fn a_recording_is_replaced_only_by_one_of_the_documented_type() {
             &[("post_call_audio", "one"), ("unredacted_audio", "two")],
             Some("two"),
         ),
+        (
+            "a wanted one that came first",
+            &["--keep-unredacted"],
+            &[("unredacted_audio", "two"), ("post_call_audio", "one"), ("post_call_audio_v2", "three")],
+            Some("two"),
+        ),
+        (
+            "a wanted one that came in between",
+            &["--keep-unredacted"],
+            &[("post_call_audio", "one"), ("unredacted_audio", "two"), ("POST_CALL_AUDIO", "three")],
+            Some("two"),
+        ),
+        ("a type in capitals", &[], &[("post_call_audio", "one"), ("POST_CALL_AUDIO", "two")], Some("two")),
     ] {
         let (service, folder) = keeping(flags);
         for (named, audio) in deliveries {
