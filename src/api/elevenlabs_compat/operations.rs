@@ -142,7 +142,7 @@ impl Example for ConversationListed {
             cost_fiat: Some(0.094),
             conversation_initiation_source: Some("twilio".to_owned()),
             tool_names: vec!["reefer_set_point".to_owned()],
-            tag_ids: Vec::new(),
+            tag_ids: vec!["tag_reefer".to_owned()],
         }
     }
 }

@@ -286,7 +286,9 @@ impl Settlement {
 
     /// Returns who answered and by which channel, as far as known.
     pub fn reached(&self) -> (Option<AnsweredBy>, Option<Channel>) {
-        self.whole.as_ref().map_or((None, None), |whole| (whole.answer.by, whole.details.channel))
+        let Some(whole) = &self.whole else { return (None, None) };
+        let answered_by = whole.answer.as_ref().and_then(|answer| answer.by);
+        (answered_by, whole.details.channel)
     }
 
     /// Returns whether a new record has fewer turns than ElevenLabs counted.
