@@ -275,3 +275,20 @@ impl Turn {
         self.record_time.unwrap_or(self.timestamp)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_measured_as_it_is_stored_and_a_longer_stored_one_is_read() {
+        let a = "a".repeat(MAX_MESSAGE_BYTES - 3);
+        assert_eq!(Message::new(&format!("{a}\0")).unwrap().as_str().len(), MAX_MESSAGE_BYTES);
+        assert!(Message::new(&format!("{a}\0a")).is_err());
+        let stored = "\u{FFFD}".repeat(MAX_MESSAGE_BYTES);
+        assert_eq!(stored.len(), MAX_STORED_MESSAGE_BYTES);
+        let json = serde_json::to_string(&Message::from_stored(&stored).unwrap()).unwrap();
+        assert_eq!(serde_json::from_str::<Message>(&json).unwrap().as_str(), stored);
+        assert!(Message::from_stored(" ").is_err());
+    }
+}

@@ -11,7 +11,7 @@ use super::utterance::{elements, shown_by_variable, utterance};
 use crate::domain::validation::FieldError;
 use crate::domain::{
     AnswerClaims, AnsweredBy, CallDetails, CallOutcome, CallResult, CallStatus, Channel, ConversationId, Direction,
-    DriverClaims, Entry, Facts, PhoneNumber, READER_VERSION, Record, RecordKind, Timestamp,
+    DriverClaims, Entry, Facts, Finite, PhoneNumber, READER_VERSION, Record, RecordKind, Timestamp,
 };
 use serde_json::Value;
 
@@ -71,7 +71,15 @@ fn facts(data: &JsonField<'_>, remarks: &mut Remarks) -> Facts {
     let call_result = [phone.get("call_result"), whatsapp.get("call_result")];
     let start = metadata.get("start_time_unix_secs").unix_seconds(remarks);
     // A call that waited in the queue began when it was accepted; the duration leaves out the queue.
-    let accepted = details.accepted_time.filter(|_| start.is_some() && details.queue_wait_seconds.is_some());
+    let accepted = details.accepted_time.zip(start).filter(|_| details.queue_wait_seconds.is_some());
+    // A time outside the call, such as one of another unit, is no start.
+    let waited = details.queue_wait_seconds.map_or(0.0, Finite::get).clamp(0.0, 1e9);
+    #[expect(clippy::cast_possible_truncation, reason = "a whole number up to a billion")]
+    let longest = (waited.ceil() as i64).saturating_add(duration.unwrap_or(DURATIONS.end));
+    let is_within = |(accepted, start): &(Timestamp, Timestamp)| {
+        accepted >= start && start.plus_seconds(longest).is_none_or(|end| *accepted <= end)
+    };
+    let accepted = accepted.filter(is_within).map(|(accepted, _)| accepted);
     Facts {
         status: Some(status(&data.get("status"), remarks)),
         start: accepted.or(start),
@@ -353,6 +361,17 @@ mod tests {
             (json!({"start_time_unix_secs": 1000, "queue_wait_secs": 30.5}), 1000),
             (json!({"start_time_unix_secs": 1000, "accepted_time_unix_secs": 1031, "queue_wait_secs": 30.5}), 1031),
             (json!({"start_time_unix_secs": 1000, "accepted_time_unix_secs": "?", "queue_wait_secs": 30.5}), 1000),
+            (json!({"start_time_unix_secs": 1000, "accepted_time_unix_secs": 999, "queue_wait_secs": 30.5}), 1000),
+            (
+                json!({"start_time_unix_secs": 1000, "accepted_time_unix_secs": 1_000_000, "queue_wait_secs": 30.5,
+                    "call_duration_secs": 60}),
+                1000,
+            ),
+            (
+                json!({"start_time_unix_secs": 1000, "accepted_time_unix_secs": 1031, "queue_wait_secs": 30.5,
+                    "call_duration_secs": 60}),
+                1031,
+            ),
         ] {
             let transcript = json!([{"role": "user", "message": "Hello", "time_in_call_secs": 2}]);
             let record = read(&json!({"metadata": metadata, "transcript": transcript}));
@@ -383,7 +402,7 @@ mod tests {
             ["CA1", "15550100001", "c1", "negative"]
         );
         assert_eq!(details.tags, Some(vec!["a".to_owned(), "b".to_owned()]));
-        assert_eq!(details.cost_usd.map(crate::domain::Finite::get), Some(0.25));
+        assert_eq!(details.cost_usd.map(Finite::get), Some(0.25));
         assert_eq!(details.queue_wait_seconds, None);
         assert_eq!(details.parent_conversation_id.unwrap().as_str(), "conv_parent");
         assert_eq!((answer.call_result, counted_turns), (Some(CallResult::NoAnswer), Some(3)));

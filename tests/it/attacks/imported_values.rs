@@ -65,6 +65,11 @@ fn numbers() -> Vec<Case> {
         line["transcriptions"][4]["delivery_key"] = json!("k");
     };
     cases.push(("signs", Box::new(keys), "transcriptions[4].delivery_key"));
+    let tool_time = |line: &mut Value| {
+        line["tool_calls"] =
+            json!([{"position": 1, "after_place": 0, "name": "a", "purpose": "tool", "at": "x".repeat(27)}]);
+    };
+    cases.push(("signs", Box::new(tool_time), "tool_calls[0].at"));
     cases
 }
 

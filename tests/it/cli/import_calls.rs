@@ -73,6 +73,42 @@ fn a_database_that_was_exported_and_imported_is_equal_and_goes_on_as_the_first_o
 }
 
 #[test]
+fn tags_of_control_characters_and_costs_of_many_digits_come_back_equal() {
+    let folder = tempfile::tempdir().unwrap();
+    let (database, file) = (folder.path().join("calls.db"), folder.path().join("calls.jsonl"));
+    let mut event = crate::support::samples::sample(0);
+    event["data"]["tag_ids"] = (0..100).map(|n| format!("{n:03}{}", "\u{1}".repeat(253))).collect();
+    event["data"]["metadata"]["cost_fiat"] = json!("122.416294033786585".parse::<f64>().unwrap());
+    apply(&store(&database), &post(&event));
+    std::fs::write(&file, exported(&database, &["--format", "jsonl"])).unwrap();
+    let other = folder.path().join("other.db");
+    assert_eq!(counts(&import(&other, &file, &["--json"])), [2, 0, 0]);
+    assert_eq!(rows(&other), rows(&database));
+    assert_eq!(counts(&import(&other, &file, &["--json"])), [0, 2, 0]);
+}
+
+#[test]
+fn a_call_that_is_imported_without_its_event_keeps_what_the_event_said_when_a_turn_comes() {
+    let (folder, database, file) = made();
+    let lines = std::fs::read_to_string(&file).unwrap();
+    let is_event = |line: &&str| serde_json::from_str::<Value>(line).unwrap().get("digest").is_some();
+    let without: String = lines.lines().filter(|line| !is_event(line)).map(|line| format!("{line}\n")).collect();
+    assert_ne!(without, lines);
+    std::fs::write(&file, without).unwrap();
+    let other = folder.path().join("other.db");
+    counts(&import(&other, &file, &["--json"]));
+    apply(&store(&other), &live("user", "One more thing: the brakes squeak.", "2026-09-28T12:01:40Z"));
+    let known = |database: &Path| {
+        let sql = "SELECT json_array(driver_id, driver_claims, answered_by, answered_by_source, channel, call_sid, \
+            agent_number, record_complete, title, (SELECT json_group_array(json_array(position, name, purpose, result)) \
+            FROM tool_calls t WHERE t.conversation_id = c.conversation_id)) FROM calls c WHERE conversation_id = ?1";
+        open(database).query_row(sql, [CALL], |row| row.get::<_, String>(0)).unwrap()
+    };
+    assert_eq!(known(&other), known(&database));
+    assert!(known(&other).contains("log_turn"), "{}", known(&other));
+}
+
+#[test]
 fn what_is_imported_is_found_and_shown_by_a_running_service() {
     let (folder, _, file) = made();
     let service = Service::start_on(&folder.path().join("other.db"), &[]);

@@ -145,6 +145,65 @@ fn any_order_and_repetition_of_what_comes_ends_in_the_same_call() {
     checked.unwrap_or_else(|failure| panic!("{failure}"));
 }
 
+/// Records of one call of different lengths and kinds, with and without a redacted name. The longest is redacted.
+fn growing_records() -> Vec<Write> {
+    const HELLO: (&str, &str) = ("agent", "Hello this is dispatch");
+    const NAMED: (&str, &str) = ("user", "I am Zebediah ok");
+    const REDACTED: (&str, &str) = ("user", "I am [NAME] ok");
+    let record = |at: i64, said: &[(&str, &str)]| {
+        let line = |(n, (role, message)): (i64, &(&str, &str))| json!({"role": role, "message": message, "time_in_call_secs": 5 * n});
+        let mut record = sample(0);
+        record["event_timestamp"] = json!(at);
+        record["data"]["transcript"] = (0..).zip(said).map(line).collect();
+        post(&record)
+    };
+    let mut traces = sample(1);
+    traces["data"]["conversation_id"] = json!(CALL);
+    let spans = &mut traces["data"]["otlp_traces"]["resourceSpans"][0]["scopeSpans"][0]["spans"];
+    spans[1]["attributes"][1]["value"]["stringValue"] = json!(NAMED.1);
+    vec![
+        post(&traces),
+        record(1_790_596_900, &[NAMED]),
+        record(1_790_596_901, &[HELLO, NAMED]),
+        record(1_790_596_899, &[HELLO, REDACTED]),
+        record(1_790_596_898, &[HELLO, ("agent", "Are you parked?"), REDACTED, ("user", "Bye")]),
+        history(&[NAMED], "2026-09-28T12:00:10Z"),
+        history(&[HELLO, NAMED], "2026-09-28T12:00:13Z"),
+        live("agent", "hello, this is dispatch", "2026-09-28T12:00:03Z"),
+    ]
+}
+
+#[test]
+fn records_that_grow_at_any_place_give_words_to_their_speakers_in_any_order() {
+    let all = growing_records();
+    let order = Just((0..all.len()).chain(0..all.len()).collect::<Vec<_>>()).prop_shuffle();
+    let config = ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() };
+    let wanted = std::cell::OnceCell::new();
+    let checked = TestRunner::new(config).run(&order, |order| {
+        let (store, _folder) = open();
+        for n in &order {
+            apply(&*store, &all[*n]);
+            assert_sound(&*store);
+        }
+        let said: Vec<_> = transcript(&*store).into_iter().map(|(who, words, _)| (who, words)).collect();
+        let said: Vec<_> = said.iter().map(|(who, words)| (*who, words.as_str())).collect();
+        let lines = [
+            ("agent", "Hello this is dispatch"),
+            ("agent", "Are you parked?"),
+            ("driver", "I am [NAME] ok"),
+            ("driver", "Bye"),
+        ];
+        assert_eq!(said, lines, "{order:?}");
+        for turn in turns(&*store, TurnOrder::Sequence) {
+            assert!(!turn.message.as_str().contains("Zebediah"), "{order:?}");
+        }
+        let state = state(&*store);
+        assert_eq!(&state, wanted.get_or_init(|| state.clone()), "{order:?}");
+        Ok(())
+    });
+    checked.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
 #[test]
 fn a_call_without_a_start_of_its_own_begins_the_same_in_whatever_order_things_come() {
     let failure = |n: usize, at: i64| {

@@ -187,7 +187,7 @@ fn write_whole(
         write_answer(transaction, call.id, now, answer)?;
     }
     if whole.signed {
-        write_details(transaction, call.id, now, whole)?;
+        write_details(transaction, call.id, now, id, whole)?;
         if tool_calls::replace(transaction, id, &whole.tools)? {
             ChangeLog::record_call(transaction, id)?;
         }
@@ -211,9 +211,48 @@ fn write_answer(transaction: &Transaction<'_>, call_id: i64, now: Timestamp, ans
     Ok(())
 }
 
+/// Returns the parent of a call, unless that would make the call its own ancestor. Of a circle of calls, the one with the
+/// least id has no parent, because otherwise lists would show none of them.
+fn acyclic_parent<'a>(
+    transaction: &Transaction<'_>,
+    id: &ConversationId,
+    parent: &'a ConversationId,
+) -> Result<Option<&'a ConversationId>> {
+    const MAX_DEPTH: i64 = 100;
+    let ancestors: Vec<String> = transaction
+        .fetch_all(
+            "WITH RECURSIVE ancestor (id, depth) AS (SELECT ?2, 1 UNION ALL \
+                SELECT c.parent_conversation_id, a.depth + 1 FROM ancestor a JOIN calls c ON c.conversation_id = a.id \
+                WHERE c.parent_conversation_id IS NOT NULL AND a.id <> ?1 AND a.depth < ?3) \
+             SELECT id FROM ancestor",
+            params![id, parent, MAX_DEPTH],
+            |row| row.get(0),
+        )
+        .context(CONTEXT)?;
+    if ancestors.last().map(String::as_str) != Some(id.as_str()) {
+        return Ok(Some(parent));
+    }
+    let root = ancestors.iter().min().expect("a circle has a call");
+    if root == id.as_str() {
+        return Ok(None);
+    }
+    transaction
+        .execute_cached("UPDATE calls SET parent_conversation_id = NULL WHERE conversation_id = ?1", [root])
+        .context(CONTEXT)?;
+    Ok(Some(parent))
+}
+
 /// Writes what nobody changes by hand.
-fn write_details(transaction: &Transaction<'_>, call_id: i64, now: Timestamp, whole: &WholeCall) -> Result<()> {
+fn write_details(
+    transaction: &Transaction<'_>,
+    call_id: i64,
+    now: Timestamp,
+    id: &ConversationId,
+    whole: &WholeCall,
+) -> Result<()> {
     let WholeCall { details, record_complete, .. } = whole;
+    let parent = details.parent_conversation_id.as_ref();
+    let parent = parent.map(|parent| acyclic_parent(transaction, id, parent)).transpose()?.flatten();
     let tags = details.tags.as_ref().map(crate::store::sqlite::json_column::json);
     // A history may have told the channel before.
     transaction
@@ -231,7 +270,7 @@ fn write_details(transaction: &Transaction<'_>, call_id: i64, now: Timestamp, wh
         )
         .and_then(|mut update| {
             update.execute(rusqlite::named_params! {
-                ":channel": details.channel, ":parent": details.parent_conversation_id,
+                ":channel": details.channel, ":parent": parent,
                 ":environment": details.environment, ":branch": details.branch_id, ":version": details.version_id,
                 ":sid": details.call_sid, ":agent_number": details.agent_number, ":agent_name": details.agent_name,
                 ":cost": details.cost_usd, ":queue": details.queue_wait_seconds, ":accepted": details.accepted_time,
