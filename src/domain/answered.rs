@@ -153,9 +153,9 @@ impl AnswerClaims {
         let told = || claims().filter(|(_, by)| *by != AnsweredBy::Unknown);
         let is_picked_up = self.call_result == Some(CallResult::Answered);
         let machine = told().find(|(_, by)| is_picked_up && by.is_machine());
-        let decides =
+        let may_decide =
             |(source, _): &(AnsweredBySource, _)| !driver_spoke || *source != AnsweredBySource::InitiationFailure;
-        let decided = machine.or_else(|| told().find(decides)).or_else(|| claims().find(decides));
+        let decided = machine.or_else(|| told().find(may_decide)).or_else(|| claims().find(may_decide));
         let (source, by) = decided.unzip();
         let others = told().filter(|(_, other)| Some(*other) != by);
         let others: Vec<_> = others.map(|(source, by)| format!("{}: {}", source.as_str(), by.as_str())).collect();

@@ -266,7 +266,7 @@ fn who_answered_is_the_same_in_whatever_order_things_come() {
         (vec![early, record(1_790_596_900, "answered", false), silence.clone()], ["Completed", "Human"]),
         (
             vec![late, record(1_790_596_900, "busy", false), record(1_790_596_901, "answered", true)],
-            ["Completed", "Human"],
+            ["Completed", "Voicemail"],
         ),
     ] {
         let order = Just((0..all.len()).chain(0..all.len()).collect::<Vec<_>>()).prop_shuffle();

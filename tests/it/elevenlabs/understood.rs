@@ -231,7 +231,7 @@ fn a_detection_creates_no_call_and_is_joined_when_its_call_comes() {
     post(&service, &fixture("phone_human"));
     reconciled(&service);
     let columns = "answered_by, answered_by_source, answered_by_conflict";
-    assert_eq!(of_call(&service, columns, "conv_phone_human"), ["human call_result amd: fax"]);
+    assert_eq!(of_call(&service, columns, "conv_phone_human"), ["fax amd call_result: human"]);
 }
 
 #[test]
@@ -291,6 +291,99 @@ fn an_unredacted_copy_changes_nothing_unless_it_is_wanted() {
         if !case.ends_with("first") {
             let found = service.get("/api/v1/search?q=Kowalski").expect(200).json();
             assert_eq!(found["data"].as_array().map(Vec::len), Some(usize::from(wanted == open)), "{case}");
+        }
+    }
+}
+
+/// A later copy of a record, by one second.
+fn later(event: &Value, text: &str, replaced: &str) -> Value {
+    let mut later: Value = serde_json::from_str(&event.to_string().replace(text, replaced)).unwrap();
+    later["event_timestamp"] = json!(event["event_timestamp"].as_i64().unwrap() + 1);
+    later
+}
+
+#[test]
+fn words_that_one_record_has_redacted_outside_the_transcript_stay_redacted_in_any_order() {
+    let mut redacted = fixture("phone_human");
+    let data = &mut redacted["data"];
+    data["analysis"]["transcript_summary"] = json!("[NAME] is parked.");
+    data["analysis"]["call_summary_title"] = json!("[NAME]'s stop");
+    data["analysis"]["data_collection_results"] = json!({"who": {"value": "[NAME]"}});
+    let tool = |more: Value| {
+        let mut tool = json!({"request_id": "r1", "tool_name": "look_up", "type": "webhook"});
+        tool.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        tool
+    };
+    data["transcript"][0]["tool_calls"] = json!([tool(json!({"params_as_json": "{\"driver\": \"[NAME]\"}"}))]);
+    data["transcript"][0]["tool_results"] = json!([tool(json!({"result_value": "[NAME] is known"}))]);
+    let open_again = later(&redacted, "[NAME]", "Zebediah");
+    let text = "title || summary || analysis || (SELECT group_concat(arguments || result) FROM tool_calls)";
+    let mut all = Vec::new();
+    for events in [[redacted.clone(), open_again.clone()], [open_again, redacted]] {
+        let service = service(&[]);
+        for event in events {
+            post(&service, &event);
+        }
+        reconciled(&service);
+        let texts = of_call(&service, text, "conv_phone_human");
+        assert_eq!((texts[0].matches("[NAME]").count(), texts[0].contains("Zebediah")), (7, false), "{texts:?}");
+        all.push(texts);
+    }
+    assert_eq!(all[0], all[1]);
+}
+
+#[test]
+fn facts_of_a_record_whose_words_look_unredacted_are_used_in_any_order() {
+    let mut first = fixture("phone_human");
+    let index = first["data"]["transcript"].as_array().unwrap().len() - 1;
+    first["data"]["transcript"][index]["message"] = json!("[laughs] sure");
+    let mut second = later(&first, "[laughs] sure", "Haha sure");
+    second["data"]["status"] = json!("failed");
+    second["data"]["analysis"]["call_successful"] = json!("failure");
+    second["data"]["metadata"]["phone_call"]["call_result"] = json!("voicemail");
+    second["data"]["tag_ids"] = json!(["urgent"]);
+    for events in [[first.clone(), second.clone()], [second, first]] {
+        let service = service(&[]);
+        for event in events {
+            post(&service, &event);
+        }
+        reconciled(&service);
+        let columns = "status, outcome, answered_by, tags";
+        assert_eq!(of_call(&service, columns, "conv_phone_human"), ["failed failure voicemail [\"urgent\"]"]);
+        let words = "SELECT ifnull(final_text, message_text) FROM call_transcriptions WHERE superseded_by IS NULL \
+                     ORDER BY place DESC LIMIT 1";
+        assert_eq!(rows(service.database(), words), ["[laughs] sure"]);
+    }
+}
+
+#[test]
+fn a_machine_outranks_a_call_that_was_only_picked_up() {
+    let columns = "answered_by, answered_by_source, answered_by_conflict";
+    let detection = |verdict: &str, time: i64| {
+        let mut event = detection("conv_phone_human", verdict);
+        event["event_timestamp"] = json!(time);
+        event
+    };
+    let with_tool = || {
+        let mut event = fixture("phone_human");
+        event["data"]["transcript"][0]["tool_calls"] = json!([{"request_id": "r1", "tool_name": "voicemail_detection",
+            "type": "System", "tool_has_been_called": "true"}]);
+        event
+    };
+    for (case, events, wanted) in [
+        ("a detection", [fixture("phone_human"), detection("MACHINE_START", 1)], "voicemail amd call_result: human"),
+        ("a person", [fixture("phone_human"), detection("Human", 1)], "human call_result -"),
+        ("the tool", [with_tool(), detection("human", 1)], "voicemail tool call_result: human, amd: human"),
+        ("an undecided one", [fixture("phone_human"), detection("unknown", 1)], "human call_result -"),
+    ] {
+        let [first, second] = events.clone();
+        for events in [events, [second, first]] {
+            let service = service(&[]);
+            for event in events {
+                post(&service, &event);
+            }
+            reconciled(&service);
+            assert_eq!(of_call(&service, columns, "conv_phone_human"), [wanted], "{case}");
         }
     }
 }
