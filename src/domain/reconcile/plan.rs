@@ -36,6 +36,7 @@ use super::created::{Assignment, assign_created};
 use super::matching::{Matching, match_utterances, repeats};
 use super::words::{NormalizedUtterance, begins_with};
 use crate::domain::{Entry, Message, Source, Speaker, Timestamp, TurnKind};
+use std::collections::HashSet;
 
 /// A stored turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,6 +201,8 @@ pub fn plan(stored: &[TurnRow], known: &Records) -> Plan {
             (None, None) => unmatched(turn, lone_places[n], complete),
         });
     }
+    let texts = said.iter().map(|said| (said.entry.speaker, said.entry.message.as_str()));
+    let said_texts: HashSet<_> = if made.is_empty() { HashSet::new() } else { texts.collect() };
     for (turn, assignment) in made.iter().zip(made_for) {
         plan.standings.push(match assignment {
             Assignment::Of(at) if standing_for[at] == Some(turn.sequence_number) => {
@@ -208,7 +211,9 @@ pub fn plan(stored: &[TurnRow], known: &Records) -> Plan {
             }
             Assignment::Of(at) | Assignment::Gone(Some(at)) => {
                 let standing = superseded(turn, standing_for[at]);
-                if complete { with_words_of(standing, turn, said[at].entry) } else { standing }
+                // Words that the transcript has anywhere may stay, so that a second plan changes nothing.
+                let is_unsaid = complete && !said_texts.contains(&(turn.speaker, turn.text.as_str()));
+                if is_unsaid { with_words_of(standing, turn, said[at].entry) } else { standing }
             }
             Assignment::Gone(None) => superseded(turn, None),
         });

@@ -319,9 +319,9 @@ fn a_record_that_grows_at_any_place_gives_no_words_to_another_speaker_or_turn() 
     ];
     for grown in &grown {
         for signed in [[true, true], [false, true], [false, false]] {
-            let known = |said: &[Entry], signed: bool| match signed {
-                true => after_the_call(said.to_vec()),
-                false => Records { history: said.to_vec(), post_call: None },
+            let known = |said: &[Entry], signed: bool| {
+                let said = said.to_vec();
+                if signed { after_the_call(said) } else { Records { history: said, post_call: None } }
             };
             let (before, after) = (known(&short, signed[0]), known(grown, signed[1]));
             let stored = carried_out(&[], &plan(&[], &before));
@@ -391,9 +391,10 @@ fn records_one_after_another_end_in_the_transcript_of_the_last_and_add_no_turn_t
         let mut stored: Vec<_> = (1..).zip(&live).map(|(n, (who, text))| heard(n, *who, text, 7 * n)).collect();
         let mut known = Records::default();
         for (said, signed) in &records {
-            match signed {
-                true => known.post_call = Some(lines(said)),
-                false => known.history = lines(said),
+            if *signed {
+                known.post_call = Some(lines(said));
+            } else {
+                known.history = lines(said);
             }
             let wanted = {
                 let live: Vec<_> = stored.iter().filter(|turn| turn.origin == Origin::Live).cloned().collect();
