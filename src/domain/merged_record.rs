@@ -53,10 +53,9 @@ impl MergedRecord {
         let length = |at: &usize| records[*at].entries.as_ref().map_or(0, Vec::len);
         // `max_by_key` returns the last maximum, which has the highest rank.
         let fullest = preferred().filter(with_words).max_by_key(|at| (length(at), records[*at].kind));
-        let highest = preferred().filter(|at| records[*at].kind != RecordKind::Detection).next_back();
-        combined.best = fullest.or(highest);
         let is_record = |at: &usize| records[*at].kind != RecordKind::Detection;
-        combined.event_time = order.iter().copied().filter(is_record).next_back().and_then(|at| records[at].event_time);
+        combined.best = fullest.or_else(|| preferred().rfind(is_record));
+        combined.event_time = order.iter().copied().rfind(is_record).and_then(|at| records[at].event_time);
         let has_tools = |at: &usize| !records[*at].tools.is_empty();
         let of_transcript = fullest.filter(has_tools);
         let with_tools = of_transcript
@@ -73,9 +72,8 @@ impl MergedRecord {
         let spoken = |at: usize| records[at].entries.iter().flatten().any(is_of_driver);
         if fullest.is_some_and(spoken) && combined.facts.status == Some(CallStatus::Completed) {
             // An earlier failure is not how the call ended.
-            let of_talk = order.iter().rev().filter(|at| records[**at].kind > RecordKind::Failure);
-            combined.facts.termination_reason =
-                of_talk.filter_map(|at| records[*at].facts.termination_reason.clone()).next();
+            let mut of_talk = order.iter().rev().filter(|at| records[**at].kind > RecordKind::Failure);
+            combined.facts.termination_reason = of_talk.find_map(|at| records[*at].facts.termination_reason.clone());
         }
         if let Some(selected) = fullest {
             let mut entries = records[selected].entries.take().unwrap_or_default();
@@ -120,8 +118,8 @@ impl SelectedWords {
     fn select(records: &mut [Record], order: &[usize], uses: &[WordsUse]) -> Self {
         let selected = |text: fn(&Facts) -> &Option<String>| {
             let of_use = |wanted: WordsUse| {
-                let ranked = order.iter().rev().filter(move |at| uses[**at] == wanted);
-                ranked.filter_map(|at| text(&records[*at].facts).as_ref()).next()
+                let mut ranked = order.iter().rev().filter(|at| uses[**at] == wanted);
+                ranked.find_map(|at| text(&records[*at].facts).as_ref())
             };
             let mut selected = of_use(WordsUse::Full).or_else(|| of_use(WordsUse::Fallback)).cloned();
             if records.len() > 1 {

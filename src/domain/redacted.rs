@@ -158,10 +158,10 @@ pub(super) fn redact_entries(selected: &mut [Entry], marked: &[Entry]) -> bool {
         if redacts(entry.message.as_str(), other.message.as_str()) {
             other.message = entry.message.clone();
             // What was planned has the words that are redacted.
-            other.original = entry.original.clone();
+            other.original.clone_from(&entry.original);
             changed = true;
         } else if original(entry).zip(original(other)).is_some_and(|(marked, text)| redacts(marked, text)) {
-            other.original = entry.original.clone();
+            other.original.clone_from(&entry.original);
             changed = true;
         }
     }

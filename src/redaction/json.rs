@@ -47,6 +47,7 @@ const INVENTED_FIELDS: [&str; 2] = ["request_id", "tool_call_id"];
 const MAX_DEPTH: usize = 4;
 
 /// One nesting level of the current position.
+#[expect(clippy::struct_excessive_bools, reason = "each is another fact about the position")]
 struct Level {
     is_object: bool,
     /// True if the next string is a field name.
