@@ -241,7 +241,7 @@ fn rule_of(location: &str, name: &str) -> Option<Value> {
         ("query", "last_event_id") => json!({ "pattern": "^[0-9]{1,18}-[0-9]{1,18}(-[0-9]{1,18})?$" }),
         ("query", "q") => json!({ "format": "search-expression" }),
         ("query", "batch_id") => json!({ "pattern": NOT_BLANK }),
-        ("query", "after_sequence") => json!({ "minimum": 0 }),
+        ("query", "after_sequence" | "min_seconds" | "max_seconds") => json!({ "minimum": 0 }),
         ("query", "zone") => json!({ "minLength": 1, "format": "iana-time-zone" }),
         ("query", "call_start_after_unix" | "call_start_before_unix") => {
             json!({ "minimum": -62_167_219_200_i64, "maximum": 253_402_300_799_i64 })
@@ -257,7 +257,6 @@ fn rule_of(location: &str, name: &str) -> Option<Value> {
             json!({ "maxItems": MAX_VALUES, "items": name })
         }
         ("query", "number") => json!({ "minLength": 4, "format": "telephone-number" }),
-        ("query", "min_seconds" | "max_seconds") => json!({ "minimum": 0 }),
         ("header", "Idempotency-Key") => json!({ "minLength": 1, "maxLength": 256, "pattern": "^[!-~][ -~]*$" }),
         ("header", "ElevenLabs-Signature") => json!({ "minLength": 1 }),
         _ => return None,

@@ -25,15 +25,14 @@ impl NumberEnd {
             let rule = format!("must be a telephone number or its last digits, {MIN_DIGITS} to {MAX_DIGITS} of them");
             Invalid(rule.into())
         };
-        let digits = match PhoneNumber::from_payload(text) {
-            Some(number) => number.as_str().trim_start_matches('+').to_owned(),
-            None => {
-                let national = text.replace("(0)", "");
-                if !national.chars().all(|c| c.is_ascii_digit() || c.is_whitespace() || "+-./()[]".contains(c)) {
-                    return Err(invalid());
-                }
-                national.chars().filter(char::is_ascii_digit).collect()
+        let digits = if let Some(number) = PhoneNumber::from_payload(text) {
+            number.as_str().trim_start_matches('+').to_owned()
+        } else {
+            let national = text.replace("(0)", "");
+            if !national.chars().all(|c| c.is_ascii_digit() || c.is_whitespace() || "+-./()[]".contains(c)) {
+                return Err(invalid());
             }
+            national.chars().filter(char::is_ascii_digit).collect()
         };
         // A leading zero stands for the country code.
         let end = if digits.len() > MIN_DIGITS { digits.trim_start_matches('0') } else { &digits };

@@ -108,8 +108,8 @@ impl CallFilter {
     /// Returns whether the filter has a condition that few calls may meet: any other than the time of the calls' start,
     /// their environment, or that they are no sub-agents'.
     pub fn is_selective(&self) -> bool {
-        let Self { started_after, started_before, exclude_children, production_only, .. } = *self;
-        *self != Self { started_after, started_before, exclude_children, production_only, ..Self::default() }
+        let Self { production_only, exclude_children, started_after, started_before, .. } = *self;
+        *self != Self { production_only, exclude_children, started_after, started_before, ..Self::default() }
     }
 }
 

@@ -397,8 +397,8 @@ impl StatsApi {
         /// of its measurements of turns, by day and, with `by=agent`, by agent.
         include: Query<Vec<StatsInclude>>,
     ) -> Result<Answer<Stats>, Errors<ListErrors>> {
-        let names = CallFilterParams::names_with(&["zone", "by", "include"]);
-        parse_query_params(request, &names, &CallFilterParams::repeatable_with(&["include"]))?;
+        let known = CallFilterParams::names_with(&["zone", "by", "include"]);
+        parse_query_params(request, &known, &CallFilterParams::repeatable_with(&["include"]))?;
         let zone = NamedTimeZone::named(zone.0.as_deref().unwrap_or("UTC"))
             .ok_or_else(|| ApiError::field("zone", "must be an IANA time zone, such as America/Chicago or UTC"))?;
         let mut filter = calls.parse(false)?;

@@ -119,6 +119,8 @@ impl Span {
 /// A lane of an index: rows with the same values, in the order of their start.
 struct Lane {
     values: Vec<Value>,
+    /// Row of `call_facets` with the values, if they are not read yet.
+    facets: Option<i64>,
     /// Rows that were read and not yet passed on.
     ahead: VecDeque<Position>,
     /// Number of rows to read next, or 0 at the end.
@@ -129,7 +131,7 @@ struct Lane {
 
 impl Lane {
     const fn new(values: Vec<Value>) -> Self {
-        Self { values, ahead: VecDeque::new(), batch: 2, bound: None }
+        Self { values, facets: None, ahead: VecDeque::new(), batch: 2, bound: None }
     }
 
     /// Reads the rows that follow `position`.
@@ -183,36 +185,33 @@ impl Lanes {
             if !names.is_empty() {
                 let condition = format!("{column} = ? AND status = ? AND is_child = ?");
                 let sql = span.sql(table, "call_start_time, call_id", &condition);
-                return Ok(Some(Self { sql, span, lanes: of_names(filter, names) }));
+                return Ok(Some(Self { span, sql, lanes: of_names(filter, names) }));
             }
         }
         let seconds = filter.min_seconds.is_some() || filter.max_seconds.is_some();
         if seconds && !has_other_facets(filter) {
             let group = format!("min({KNOWN_SECONDS}, {LONG_SECONDS})");
-            let mut condition = format!("c.status = ? AND {group} IS ? AND ({KNOWN_SECONDS} BETWEEN ? AND ?");
-            condition.push_str(&format!(" OR {KNOWN_SECONDS} IS NULL)"));
-            if filter.exclude_children {
-                condition.push_str(&format!(" AND ({IS_CHILD}) = 0"));
-            }
+            let of_calls = if filter.exclude_children { format!(" AND ({IS_CHILD}) = 0") } else { String::new() };
+            let condition = format!(
+                "c.status = ? AND {group} IS ? AND ({KNOWN_SECONDS} BETWEEN ? AND ? OR {KNOWN_SECONDS} IS NULL){of_calls}"
+            );
             let sql = span.sql("calls c INDEXED BY calls_seconds", "c.call_start_time, c.id", &condition);
-            return Ok(Some(Self { sql, span, lanes: of_seconds(filter) }));
+            return Ok(Some(Self { span, sql, lanes: of_seconds(filter) }));
         }
         let conditions = Conditions::of_facets(filter);
         if conditions.sql().is_empty() {
             return Ok(None);
         }
-        let columns = FACETS.map(|(name, _)| format!("f.{name}")).join(", ");
         let bound = if span.ascending { "f.first_start" } else { "f.last_start" };
-        let stored = format!("SELECT {columns}, {bound} FROM call_facets f {}", conditions.clause());
+        let stored = format!("SELECT f.id, {bound} FROM call_facets f {}", conditions.clause());
         let lanes = connection
             .fetch_all(&stored, params_from_iter(conditions.values()), |row| {
-                let values = (0..FACETS.len()).map(|column| row.get(column)).collect::<Result<_, _>>()?;
-                Ok(Lane { bound: row.get(FACETS.len())?, ..Lane::new(values) })
+                Ok(Lane { facets: row.get(0)?, bound: row.get(1)?, ..Lane::new(Vec::new()) })
             })
             .context(CONTEXT)?;
         let condition = FACETS.map(|(_, of_call)| format!("({of_call}) IS ?")).join(" AND ");
         let sql = span.sql("calls c INDEXED BY calls_facets", "c.call_start_time, c.id", &condition);
-        Ok(Some(Self { sql, span, lanes }))
+        Ok(Some(Self { span, sql, lanes }))
     }
 
     /// Passes at most `max` rows to `take`, in order. Returns true if no row is left or `take` broke.
@@ -240,6 +239,9 @@ impl Lanes {
         loop {
             while let Some(lane) = waiting.pop_if(|lane| may_precede(self.lanes[*lane].bound.as_ref(), heads.peek())) {
                 let reader = &mut self.lanes[lane];
+                if let Some(id) = reader.facets {
+                    reader.values = facets(connection, id)?;
+                }
                 reader.read(&mut statement, &self.span, &self.span.from)?;
                 heads.extend(reader.ahead.pop_front().map(|position| Head { position, lane, ascending }));
             }
@@ -262,6 +264,12 @@ impl Lanes {
             }
         }
     }
+}
+
+/// Returns the values of a combination of facets.
+fn facets(connection: &Connection, id: i64) -> Result<Vec<Value>> {
+    let sql = format!("SELECT {} FROM call_facets WHERE id = ?1", FACETS.map(|(name, _)| name).join(", "));
+    connection.fetch_one(&sql, [id], |row| (0..FACETS.len()).map(|column| row.get(column)).collect()).context(CONTEXT)
 }
 
 /// Returns whether a lane with this bound may contain a row that comes before `head`.
