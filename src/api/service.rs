@@ -15,7 +15,6 @@ use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 use std::sync::Arc;
 
 /// Returns all operations over a store and its writer. `deep_reads` is the maximum number of concurrent deep reads.
-#[expect(clippy::too_many_arguments, reason = "called once, with each part of the service")]
 pub fn service(
     store: Arc<dyn Store>,
     writer: Writer,

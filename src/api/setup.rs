@@ -26,6 +26,7 @@ pub struct SetupFacts {
     pub backfill: bool,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each says whether an independent part is set up")]
 pub(super) struct SetupApi {
     facts: SetupFacts,
     started: Timestamp,
@@ -172,6 +173,7 @@ impl Example for MissingPart {
 /// The setup of the service. It contains no secrets.
 #[derive(Debug, Object)]
 #[oai(example)]
+#[expect(clippy::struct_excessive_bools, reason = "each says whether an independent part is set up")]
 struct Setup {
     /// Version of the service.
     version: String,

@@ -85,6 +85,7 @@ impl ExportApi {
     /// Several filters are combined with AND. At most two exports run at a time; further requests are answered with
     /// 503.
     #[oai(path = "/export", method = "get", operation_id = "export_calls")]
+    #[expect(clippy::too_many_arguments, reason = "the framework takes each query parameter as an argument")]
     async fn export_calls(
         &self,
         request: &Request,

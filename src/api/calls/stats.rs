@@ -384,7 +384,6 @@ impl StatsApi {
     /// Returns numbers of calls by status, durations, speaking shares and reconciliation results: in total, by day and
     /// by driver. Without the filter `environment`, calls of other environments than `production` are left out.
     #[oai(path = "/stats", method = "get", operation_id = "get_stats")]
-    #[expect(clippy::too_many_arguments, reason = "the framework takes each query parameter as an argument")]
     async fn get_stats(
         &self,
         request: &Request,

@@ -168,7 +168,7 @@ fn matches(call: &Facts, query: &[Param], include_children: bool) -> bool {
     let one = |(name, value): &Param| match *name {
         "status" | "direction" | "agent_id" | "environment" => call[*name] == **value,
         "driver_id" => call["driver_id"] == json!(value.parse::<i64>().unwrap()),
-        "has_driver" => !call["driver_id"].is_null() == (value == "true"),
+        "has_driver" => call["driver_id"].is_null() != (value == "true"),
         "answered_by" | "outcome" | "channel" => or_unknown(name) == *value,
         "number" => {
             let wanted = digits(value).trim_start_matches(if value.len() > 4 { '0' } else { 'x' }).to_owned();
@@ -178,7 +178,7 @@ fn matches(call: &Facts, query: &[Param], include_children: bool) -> bool {
         "tag" => values(name).iter().any(|tag| call["tags"].as_str().unwrap_or_default().contains(tag)),
         "tool" => values(name).iter().any(|tool| call["tools"].as_array().unwrap().contains(&json!(tool))),
         "tool_error" | "has_audio" => (call[*name] == 1) == (value == "true"),
-        "reconciled" => !call["matched"].is_null() == (value == "true"),
+        "reconciled" => call["matched"].is_null() != (value == "true"),
         "min_seconds" => seconds(call) >= value.parse().unwrap(),
         "max_seconds" => seconds(call) <= value.parse().unwrap(),
         "include_children" => true,
@@ -199,7 +199,7 @@ fn expected(calls: &[Facts], query: &[Param], include_children: bool) -> Vec<Str
 fn encoded(query: &[Param]) -> String {
     let escape =
         |value: &str| percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC).to_string();
-    query.iter().map(|(name, value)| format!("&{name}={}", escape(value))).collect()
+    query.iter().flat_map(|(name, value)| ["&".to_owned(), (*name).to_owned(), "=".to_owned(), escape(value)]).collect()
 }
 
 fn ids(page: &Value) -> Vec<String> {

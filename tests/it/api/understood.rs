@@ -77,7 +77,7 @@ fn a_turn_tells_its_kind_and_who_said_it() {
         assert_eq!(hits.len(), 6);
         for hit in hits {
             assert_eq!((&hit["answered_by"], &hit["channel"]), (&json!(machine), &json!("phone")));
-            let by = said(&service)[hit["sequence_number"].as_u64().unwrap() as usize - 1].1.clone();
+            let by = said(&service)[usize::try_from(hit["sequence_number"].as_u64().unwrap()).unwrap() - 1].1.clone();
             assert_eq!(hit["said_by"], by);
         }
         let connection = service.sqlite();

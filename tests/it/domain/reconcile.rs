@@ -397,8 +397,8 @@ fn records_one_after_another_end_in_the_transcript_of_the_last_and_add_no_turn_t
                 known.history = lines(said);
             }
             let wanted = {
-                let live: Vec<_> = stored.iter().filter(|turn| turn.origin == Origin::Live).cloned().collect();
-                transcript(&live, &plan(&live, &known))
+                let delivered: Vec<_> = stored.iter().filter(|turn| turn.origin == Origin::Live).cloned().collect();
+                transcript(&delivered, &plan(&delivered, &known))
             };
             let first = plan(&stored, &known);
             assert_eq!(transcript(&stored, &first), wanted, "what was created before does not matter");
