@@ -61,7 +61,7 @@ pub fn service(
         .license(LicenseObject::new("MIT OR Apache-2.0").url("https://spdx.org/licenses/"))
 }
 
-/// Returns the endpoint that serves [`TURN_WEBHOOK_PATH`].
+/// Returns the endpoint that serves [`super::TURN_WEBHOOK_PATH`].
 pub fn turn_webhook(writer: Writer) -> webhooks::turn::TurnEndpoint {
     webhooks::turn::TurnEndpoint { writer }
 }

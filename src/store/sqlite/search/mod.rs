@@ -8,8 +8,8 @@
 //!
 //! Indexing within the transaction that stores a turn would cost a third to a half of the throughput. The writer
 //! therefore indexes turns afterwards, in slices with a bounded size and share of its time ([`indexer`],
-//! [`crate::ingest::index_schedule`]). [`IndexState`] says how far the index is. Turns that were stored since (the
-//! tail) and turns that changed are searched in an index in memory ([`fresh`]), so no stored turn is missed.
+//! [`crate::ingest::index_schedule`]). [`state::IndexState`] says how far the index is. Turns that were stored since
+//! (the tail) and turns that changed are searched in an index in memory ([`fresh`]), so no stored turn is missed.
 //!
 //! # Queries
 //!
