@@ -245,13 +245,13 @@ impl CallsApi {
         let id = self::conversation_id(&conversation_id.0)?;
         let change = parse_patch(&body.bytes)?;
         let recording = self.recordings.as_ref().map(|recordings| recordings.path(&id));
-        let call = self.writer.execute(ChangeCall(id, change)).await;
+        let call = self.writer.execute(ChangeCall(id.clone(), change)).await;
         let call = call.map_err(|error| write_error(error, &conversation_id.0))?;
-        let has_audio = match recording {
-            Some(file) => tokio::fs::try_exists(file).await.unwrap_or(false),
-            None => false,
+        let make = move |store: &dyn Reads| {
+            let has_audio = recording.is_some_and(|file| file.is_file());
+            Ok(Call::single(call, has_audio, store.child_calls(&id, MAX_CHILDREN)?))
         };
-        Ok(JsonOk(Call::with_audio(call, has_audio)))
+        Ok(JsonOk(self.reader.read(make).await?))
     }
 
     /// Erase a call

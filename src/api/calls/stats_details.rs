@@ -120,7 +120,7 @@ impl Example for DataResults {
         Self {
             name: "reefer_temperature".to_owned(),
             missing: 1,
-            values: Vec::new(),
+            values: vec![ValueCount::example()],
             other_values: 0,
             numbers: Some(NumberResults::example()),
         }

@@ -6,7 +6,7 @@
 //! in the transcript are preferred to those that are superseded already, so that a second plan changes nothing.
 
 use super::matching::{match_equal_utterances, match_utterances, repeats};
-use super::plan::{Origin, TurnRow, Utterance, normalized};
+use super::utterance::{Origin, TurnRow, Utterance, normalized};
 use super::words::NormalizedUtterance;
 use std::collections::HashMap;
 

@@ -34,37 +34,10 @@ use serde::{Deserialize, Serialize};
 
 use super::created::{Assignment, assign_created};
 use super::matching::{Matching, match_utterances, repeats};
+use super::utterance::{Origin, TurnRow, Utterance, normalized};
 use super::words::{NormalizedUtterance, begins_with};
 use crate::domain::{Entry, Message, Source, Speaker, Timestamp, TurnKind};
 use std::collections::HashSet;
-
-/// A stored turn.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TurnRow {
-    /// Number of the turn in its call.
-    pub sequence_number: i64,
-    /// Who spoke.
-    pub speaker: Speaker,
-    /// Stored words.
-    pub text: String,
-    /// Time of the turn, according to its sender.
-    pub timestamp: Timestamp,
-    /// Origin of the turn.
-    pub origin: Origin,
-    /// True if another turn supersedes it at present.
-    pub superseded: bool,
-}
-
-/// The origin of a stored turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Origin {
-    /// A webhook delivered the turn.
-    Live,
-    /// Reconciliation created the turn for the history entry with this index.
-    History(u32),
-    /// Reconciliation created the turn for the entry with this index of the record after the call.
-    PostCall(u32),
-}
 
 /// The records of a call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -128,15 +101,6 @@ pub struct MissingTurn {
     pub source: Source,
     /// Position in the transcript, from 1.
     pub place: i64,
-}
-
-/// An utterance, merged from all records that contain it.
-pub(super) struct Utterance<'a> {
-    pub(super) entry: &'a Entry,
-    /// Index in the record after the call.
-    pub(super) post_call: Option<u32>,
-    /// Index in the histories, and the words there.
-    pub(super) history: Option<(u32, &'a str)>,
 }
 
 /// Plans the transcript of a call.
@@ -221,11 +185,6 @@ pub fn plan(stored: &[TurnRow], known: &Records) -> Plan {
     plan.standings.sort_by_key(|standing| standing.sequence_number);
     plan.entry_places = places;
     plan
-}
-
-pub(super) fn normalized(entry: &Entry) -> NormalizedUtterance {
-    let original = entry.original.as_ref().map(Message::as_str);
-    NormalizedUtterance::new(entry.speaker, entry.message.as_str(), original, entry.time)
 }
 
 /// Returns the utterances: those of the record after the call, or of the histories if there is none.

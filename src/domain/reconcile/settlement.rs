@@ -5,7 +5,8 @@
 //! therefore shows words twice that were not shown twice before.
 
 use super::Counts;
-use super::plan::{Origin, Plan, Records, TurnPlacement, TurnRow, plan};
+use super::plan::{Plan, Records, TurnPlacement, plan};
+use super::utterance::{Origin, TurnRow};
 use crate::domain::{
     Answer, AnsweredBy, CallDetails, CallResult, CallStatus, Channel, ConversationId, DriverClaims, Entry, Facts,
     History, MergedRecord, Message, PlacedToolCall, Record, Source, Speaker, Timestamp, ToolCall, TurnKind,

@@ -93,7 +93,11 @@ fn log_lines_in_a_terminal_are_harmless() {
     let args = ["serve", "--listen", "127.0.0.1:0", "--log-level", "debug", "--database", database.to_str().unwrap()];
     let mut child = pty(&args).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let url = lines.find_map(|line| Some(line[line.find("http://")?..].split(',').next()?.to_owned())).unwrap();
+    let address = |line: String| {
+        let at = line.find("http://")? + "http://".len();
+        line[at..].split(['/', ',', ' ', '"']).next().map(|address| format!("http://{address}"))
+    };
+    let url = lines.find_map(address).unwrap();
     let mut said = turn(ID, 1);
     said["message"] = json!(WORDS);
     ureq::post(format!("{url}/webhooks/elevenlabs/transcription")).send_json(&said).unwrap();

@@ -239,7 +239,7 @@ struct Copies {
     restorable: (Vec<ArchiveRecord>, Arc<ArchivedCall>),
     restored: usize,
     /// Number of writes of each kind that took effect.
-    effects: [usize; 19],
+    effects: [usize; 20],
 }
 
 impl Copies {
@@ -247,7 +247,7 @@ impl Copies {
         let folder = tempfile::tempdir().unwrap();
         let first = open(&folder.path().join("first.db"));
         let second = Some(open(&folder.path().join("second.db")));
-        Self { folder, first, second, events: Vec::new(), restorable, restored: 0, effects: [0; 19] }
+        Self { folder, first, second, events: Vec::new(), restorable, restored: 0, effects: [0; 20] }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -416,7 +416,7 @@ fn kind(write: &Write) -> usize {
 #[test]
 fn stores_that_execute_the_same_batches_hold_the_same_rows() {
     let restorable = exported();
-    let mut effects = [0; 19];
+    let mut effects = [0; 20];
     let config = ProptestConfig { cases: 48, ..ProptestConfig::default() };
     let total = std::cell::RefCell::new(&mut effects);
     TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::default()))
