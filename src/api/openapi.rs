@@ -217,6 +217,10 @@ fn complete_operation(operation: &mut Value) {
         if parameter["name"] == "ElevenLabs-Signature" {
             parameter["required"] = true.into();
         }
+        // A repeatable parameter may also be absent.
+        if parameter["schema"]["type"] == "array" {
+            parameter["required"] = false.into();
+        }
         if let Some(rule) = rule {
             extend(&mut parameter["schema"], rule);
         }

@@ -177,10 +177,15 @@ fn as_json(hit: &Hit) -> Value {
         "superseded_by": turn.superseded_by,
         "record_time": turn.record_time,
         "in_record": turn.in_record,
+        "kind": turn.kind,
+        "metrics": turn.metrics.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok()),
+        "said_by": turn.said_by(),
         "driver_id": hit.driver_id.map(DriverId::get),
         "driver_name": hit.driver_name,
         "status": hit.status,
         "call_start_time": hit.call_start_time,
         "snippet": hit.snippet.html(),
+        "answered_by": hit.answered_by,
+        "channel": hit.channel,
     })
 }

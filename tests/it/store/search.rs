@@ -189,7 +189,7 @@ fn filters_narrow_what_is_found_and_each_hit_names_its_call() {
     assert_eq!((&hit["status"], &hit["call_start_time"]), (&json!("completed"), &json!("2026-09-02T10:00:00.000000Z")));
     assert_eq!(hit["snippet"], "The <mark>reefer</mark>.");
     let fields: Vec<_> = hit.keys().skip(of_turn.as_object().unwrap().len()).collect();
-    assert_eq!(fields, ["driver_id", "driver_name", "status", "call_start_time", "snippet"]);
+    assert_eq!(fields, ["driver_id", "driver_name", "status", "call_start_time", "snippet", "answered_by", "channel"]);
 }
 
 #[test]

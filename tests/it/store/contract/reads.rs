@@ -488,6 +488,35 @@ fn the_tool_calls_of_a_call_are_listed_between_its_turns() {
 }
 
 #[test]
+fn what_a_record_says_is_read_by_call_and_by_filter() {
+    on_each_engine(|store| {
+        let (parent, child) = (conversation(CALL), conversation("conv_child"));
+        let mut of_child = sample(0);
+        of_child["data"]["conversation_id"] = json!("conv_child");
+        of_child["data"]["parent_conversation_id"] = json!(CALL);
+        apply(store, &post(&sample(0)));
+        apply(store, &post(&of_child));
+        assert_eq!(store.tool_names(&[parent.clone(), conversation("none")]).unwrap(), [vec!["log_turn"], vec![]]);
+        let children = |id: &ConversationId| -> Vec<_> {
+            store.child_calls(id, 10).unwrap().into_iter().map(|call| call.conversation_id).collect()
+        };
+        assert_eq!((children(&parent), children(&child)), (vec![child.clone()], vec![]));
+        let only = CallFilter { conversation_id: Some(parent), ..CallFilter::default() };
+        let mut results = BTreeSet::new();
+        store.results(&only, &mut |result| drop(results.insert(result.name.to_owned()))).unwrap();
+        assert!(
+            results.is_superset(&["reached_driver", "reefer_set_point_f"].map(str::to_owned).into()),
+            "{results:?}"
+        );
+        let mut measured = Vec::new();
+        store.turn_metrics(&only, &mut |call| measured.push(call.milliseconds.to_owned())).unwrap();
+        assert_eq!(measured.len(), 1);
+        assert!(measured[0].contains("convai_tts_service_ttfb:"), "{measured:?}");
+        assert!(store.rereads(i64::MAX, 10, 1 << 20).unwrap().is_empty(), "only older versions leave events to parse");
+    });
+}
+
+#[test]
 fn the_suite_calls_every_method_of_a_store() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let of = |folder: &str| -> String {
