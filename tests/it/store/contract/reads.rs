@@ -503,7 +503,7 @@ fn what_a_record_says_is_read_by_call_and_by_filter() {
         assert_eq!((children(&parent), children(&child)), (vec![child.clone()], vec![]));
         let only = CallFilter { conversation_id: Some(parent), ..CallFilter::default() };
         let mut results = BTreeSet::new();
-        store.results(&only, &mut |result| drop(results.insert(result.name.to_owned()))).unwrap();
+        store.results(&only, &mut |result| results.extend([result.name.to_owned()])).unwrap();
         assert!(
             results.is_superset(&["reached_driver", "reefer_set_point_f"].map(str::to_owned).into()),
             "{results:?}"
