@@ -103,6 +103,8 @@ fn constrain_schemas(schemas: &mut Value) {
     for request in ["CallPatch", "DispatchBulk", "DispatchItem", "DispatchPut", "DriverPut"] {
         schemas[request]["additionalProperties"] = false.into();
     }
+    // A measurement may be any number, under any name.
+    schemas["Transcription"]["properties"]["metrics"]["type"] = "object".into();
     // ElevenLabs' variables may have any type, and its events any fields; all of them are stored.
     for property in ["agent_id", "driver_id", "user_id", "history"] {
         let property = &mut schemas["HistoryDelivery"]["properties"][property];

@@ -34,6 +34,11 @@ def before_call(context, case, kwargs):
     # Subtitles are those of one call.
     if query.get("format") in ("srt", "vtt"):
         query.setdefault("conversation_id", "conv_1901kaj4pr1penza6bbkscg6hgkc")
+    # Formats without turns, or with all of them, have no choice of kinds.
+    if query.get("format", "jsonl") in ("jsonl", "calls-csv") and case.operation.path.endswith("/export"):
+        query.pop("kind", None)
+        if query.get("format") == "calls-csv":
+            query.pop("include", None)
     if case.query:
         case.query = query
     # What another answer has as null is no driver's number.
