@@ -104,7 +104,9 @@ fn constrain_schemas(schemas: &mut Value) {
         schemas[request]["additionalProperties"] = false.into();
     }
     // A measurement may be any number, under any name.
-    schemas["Transcription"]["properties"]["metrics"]["type"] = "object".into();
+    for schema in ["Transcription", "SearchHit"] {
+        schemas[schema]["properties"]["metrics"]["type"] = "object".into();
+    }
     // ElevenLabs' variables may have any type, and its events any fields; all of them are stored.
     for property in ["agent_id", "driver_id", "user_id", "history"] {
         let property = &mut schemas["HistoryDelivery"]["properties"][property];
