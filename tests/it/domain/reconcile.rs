@@ -410,9 +410,7 @@ fn records_one_after_another_end_in_the_transcript_of_the_last_and_add_no_turn_t
             assert!(again.additions.is_empty());
             assert_eq!(transcript(&all, &again), wanted);
             let all = carried_out(&all, &again);
-            let mut settled = again;
-            settled.standings.iter_mut().for_each(|standing| standing.rewritten = None);
-            assert_eq!(plan(&all, &known), settled, "nothing moves, and nothing is left to rewrite");
+            assert_eq!(plan(&all, &known), again);
             stored = all;
         }
     });
