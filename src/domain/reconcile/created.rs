@@ -9,6 +9,7 @@ use super::matching::{match_equal_utterances, match_utterances, repeats};
 use super::utterance::{Origin, TurnRow, Utterance, normalized};
 use super::words::NormalizedUtterance;
 use std::collections::HashMap;
+use std::ops::Range;
 
 /// The assignment of a created turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,13 +49,21 @@ pub(super) fn assign_created(
         .map(|turn| NormalizedUtterance::new(turn.speaker, &turn.text, None, Some(turn.timestamp)))
         .collect();
     let said_words: Vec<_> = said.iter().map(|said| normalized(said.entry)).collect();
+    // Turns whose words were stored from one of these entries have exactly its words. These are compared first, so that
+    // a second plan neither exchanges nor rewrites turns whose words differ in punctuation only.
+    let made_exactly: Vec<_> =
+        made.iter().map(|turn| NormalizedUtterance::verbatim(turn.speaker, &turn.text, Some(turn.timestamp))).collect();
+    let said_exactly: Vec<_> = said
+        .iter()
+        .map(|said| NormalizedUtterance::verbatim(said.entry.speaker, said.entry.message.as_str(), said.entry.time))
+        .collect();
     let appearing = made.partition_point(|turn| !turn.superseded);
     for with_live_turns in [false, true] {
         for turns in [0..appearing, appearing..made.len()] {
-            let turns: Vec<_> = turns.filter(|n| pairs.of_made[*n].is_none()).collect();
-            let is_free = |at: &usize| !pairs.is_taken[*at] && (with_live_turns || !has_live_turn(*at));
-            let entries: Vec<_> = (0..said.len()).filter(is_free).collect();
-            pairs.match_words(&made_words, &turns, &said_words, &entries, with_live_turns);
+            let is_open = |at: usize| with_live_turns || !has_live_turn(at);
+            pairs.match_words(turns.clone(), &made_exactly, &said_exactly, is_open, match_equal_utterances);
+            let by_words = if with_live_turns { match_alike } else { match_equal_utterances };
+            pairs.match_words(turns, &made_words, &said_words, is_open, by_words);
         }
     }
     let repeats = repeats(&made_words, &said_words, &pairs.of_made);
@@ -64,6 +73,10 @@ pub(super) fn assign_created(
     let successors = made.iter().zip(repeats).map(successor);
     let of_made = pairs.of_made.into_iter().zip(successors);
     of_made.map(|(at, successor)| at.map_or(Assignment::Gone(successor), Assignment::Of)).collect()
+}
+
+fn match_alike(heard: &[NormalizedUtterance], said: &[NormalizedUtterance]) -> Vec<Option<usize>> {
+    match_utterances(heard, said).of_heard
 }
 
 /// Returns the index of the utterance with each origin.
@@ -89,26 +102,23 @@ impl Pairs {
         self.is_taken[at] = true;
     }
 
-    /// Matches some turns with some utterances: those with equal words and, if `by_similarity`, then the similar ones.
+    /// Matches free turns among `turns` with free utterances that `is_open` accepts, by `match_all`.
     fn match_words(
         &mut self,
+        turns: Range<usize>,
         made: &[NormalizedUtterance],
-        turns: &[usize],
         said: &[NormalizedUtterance],
-        entries: &[usize],
-        by_similarity: bool,
+        is_open: impl Fn(usize) -> bool,
+        match_all: impl Fn(&[NormalizedUtterance], &[NormalizedUtterance]) -> Vec<Option<usize>>,
     ) {
+        let turns: Vec<_> = turns.filter(|n| self.of_made[*n].is_none()).collect();
+        let entries: Vec<_> = (0..said.len()).filter(|at| !self.is_taken[*at] && is_open(*at)).collect();
         if turns.is_empty() || entries.is_empty() {
             return;
         }
         let turn_words: Vec<_> = turns.iter().map(|n| made[*n].clone()).collect();
         let entry_words: Vec<_> = entries.iter().map(|at| said[*at].clone()).collect();
-        let found = if by_similarity {
-            match_utterances(&turn_words, &entry_words).of_heard
-        } else {
-            match_equal_utterances(&turn_words, &entry_words)
-        };
-        for (n, at) in turns.iter().zip(found) {
+        for (n, at) in turns.iter().zip(match_all(&turn_words, &entry_words)) {
             if let Some(at) = at {
                 self.join(*n, entries[at]);
             }

@@ -2,7 +2,7 @@
 
 use crate::domain::{Speaker, Timestamp};
 
-/// The normalized words of an utterance.
+/// The words of an utterance, normalized but for [`Self::verbatim`].
 #[derive(Clone)]
 pub(super) struct NormalizedUtterance {
     pub(super) speaker: Speaker,
@@ -14,6 +14,11 @@ pub(super) struct NormalizedUtterance {
 impl NormalizedUtterance {
     pub(super) fn new(speaker: Speaker, text: &str, original: Option<&str>, time: Option<Timestamp>) -> Self {
         Self { speaker, text: normalize(text), original: original.map(normalize), time }
+    }
+
+    /// Returns the utterance with its words as they are, which match equal ones only.
+    pub(super) fn verbatim(speaker: Speaker, text: &str, time: Option<Timestamp>) -> Self {
+        Self { speaker, text: text.to_owned(), original: None, time }
     }
 
     pub(super) fn micros_from(&self, other: &Self) -> u64 {

@@ -146,15 +146,28 @@ pub(super) const CALL: &str = "c.id, c.conversation_id, c.driver_id, c.call_star
     c.created_at, c.updated_at, d.name AS driver_name, l.speaker_type, l.message_text, \
     l.final_text, l.timestamp, l.sequence_number";
 
-/// Calls `c` with their driver `d` and their last turn `l`, for the columns of [`CALL`].
+/// Joins the last message `l` to calls `c`.
 ///
-/// The last turn is searched among those that arrived last, because no index has the spoken order. Turns that only
-/// ElevenLabs' record contains arrive last wherever they were spoken, so they widen the search, up to a limit.
-pub(super) const CALLS: &str = "calls c LEFT JOIN drivers d ON d.id = c.driver_id \
-    LEFT JOIN call_transcriptions l ON l.id = (SELECT t.id FROM call_transcriptions t \
-        WHERE t.conversation_id = c.conversation_id AND t.superseded_by IS NULL AND t.kind IN ('speech', 'text') \
-        AND t.sequence_number > c.turn_count - 8 - min(ifnull(c.added, 0), 24) \
-        ORDER BY ifnull(t.place, 9223372036854775807) DESC, t.timestamp DESC, t.sequence_number DESC LIMIT 1)";
+/// Calls that were stored before `last_message_id` existed lack it. Their message is searched among the turns that
+/// arrived last, because no index has the spoken order. Turns that only ElevenLabs' record contains arrive last wherever
+/// they were spoken, so they widen the search, up to a limit.
+macro_rules! join_last_message {
+    () => {
+        "LEFT JOIN call_transcriptions l ON l.id = ifnull(c.last_message_id, (SELECT t.id FROM call_transcriptions t \
+            WHERE t.conversation_id = c.conversation_id AND t.superseded_by IS NULL AND t.kind IN ('speech', 'text') \
+            AND t.sequence_number > c.turn_count - 8 - min(ifnull(c.added, 0), 24) \
+            ORDER BY ifnull(t.place, 9223372036854775807) DESC, t.timestamp DESC, t.sequence_number DESC LIMIT 1))"
+    };
+}
+pub(super) use join_last_message;
+
+/// The last message of the call with the id `?1`.
+pub(super) const LAST_MESSAGE: &str = "call_transcriptions WHERE conversation_id = ?1 AND superseded_by IS NULL \
+    AND kind IN ('speech', 'text') \
+    ORDER BY ifnull(place, 9223372036854775807) DESC, timestamp DESC, sequence_number DESC LIMIT 1";
+
+/// Calls `c` with their driver `d` and their last message `l`, for the columns of [`CALL`].
+pub(super) const CALLS: &str = concat!("calls c LEFT JOIN drivers d ON d.id = c.driver_id ", join_last_message!());
 
 pub(super) fn call(row: &Row<'_>) -> rusqlite::Result<Call> {
     let mut columns = Columns::new(row);

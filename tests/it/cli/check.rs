@@ -64,6 +64,7 @@ fn each_kind_of_damage_is_found_and_named() {
         ("times", "UPDATE calls SET last_turn_time = '2030-01-01T00:00:00.000000Z' WHERE id = 1", "conv_a"),
         ("times", "UPDATE calls SET first_turn_time = NULL WHERE id = 2", "conv_b"),
         ("numbers", "UPDATE sqlite_sequence SET seq = 3 WHERE name = 'call_transcriptions'", "call_transcriptions"),
+        ("last_messages", "UPDATE calls SET last_message_id = 1 WHERE conversation_id = 'conv_b'", "conv_b"),
         ("stand_ins", "UPDATE call_transcriptions SET superseded_by = 99 WHERE id = 7", "99"),
     ] {
         let damaged = folder.path().join("damaged.db");
@@ -91,8 +92,10 @@ fn each_kind_of_damage_is_found_and_named() {
 #[test]
 fn broken_pages_are_found_and_what_is_no_database_is_an_error() {
     let (folder, database) = made();
+    let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'call_transcriptions_repeat'";
+    let page: u64 = rusqlite::Connection::open(&database).unwrap().query_row(root, [], |row| row.get(0)).unwrap();
     let mut file = std::fs::OpenOptions::new().write(true).open(&database).unwrap();
-    file.seek(SeekFrom::End(-4096 * 2)).unwrap();
+    file.seek(SeekFrom::Start(4096 * (page - 1))).unwrap();
     file.write_all(&[0x55; 4096]).unwrap();
     let (code, report) = check(&database, &[]);
     assert_eq!((code, &report["problems"][0]["check"]), (Some(1), &json!("integrity")), "{report}");

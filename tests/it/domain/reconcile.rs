@@ -331,6 +331,7 @@ fn a_record_that_grows_at_any_place_gives_no_words_to_another_speaker_or_turn() 
             let all = carried_out(&stored, &first);
             let again = plan(&all, &after);
             assert!(again.additions.is_empty());
+            assert!(again.standings.iter().all(|standing| standing.rewritten.is_none()), "{again:?}");
             assert_eq!(transcript(&all, &again), wanted);
             assert_eq!(plan(&carried_out(&all, &again), &after), again);
             for turn in all.iter().filter(|turn| signed[1] && !turn.superseded) {
@@ -408,6 +409,7 @@ fn records_one_after_another_end_in_the_transcript_of_the_last_and_add_no_turn_t
             }
             let again = plan(&all, &known);
             assert!(again.additions.is_empty());
+            assert!(again.standings.iter().all(|standing| standing.rewritten.is_none()), "{again:?}");
             assert_eq!(transcript(&all, &again), wanted);
             let all = carried_out(&all, &again);
             assert_eq!(plan(&all, &known), again);

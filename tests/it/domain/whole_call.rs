@@ -3,12 +3,12 @@
 use crate::support::samples::{SAMPLES, sample, with};
 use crate::support::service::{Service, wait_for};
 use crate::support::whole_call::{
-    CALL, CUT_OFF, FIRST, IN_FULL, LAST, PARKED, SECRET, apply, deliver, live, open, post, post_signed, transcript,
-    turns,
+    CALL, CUT_OFF, FIRST, IN_FULL, LAST, PARKED, SECRET, apply, deliver, live, open, post, post_signed, reconcile,
+    transcript, turns,
 };
 use serde_json::{Value, json};
 use transcribe_hook::domain::{ConversationId, DriverId, Message, NewDispatch, NewDriver, Timestamp};
-use transcribe_hook::store::{Commands as _, Kept, Reads as _, TurnOrder, Write, Written};
+use transcribe_hook::store::{Commands as _, Kept, Reads as _, Store, TurnOrder, Write, Written};
 
 #[test]
 fn a_turn_keeps_its_words_as_heard_and_gains_the_records() {
@@ -38,6 +38,36 @@ fn a_turn_keeps_its_words_as_heard_and_gains_the_records() {
     let again = apply(&*store, &post(&sample(0)));
     assert!(matches!(again, Written::Kept(Kept { replayed: true, .. })));
     assert_eq!(turns(&*store, TurnOrder::Sequence), stored);
+}
+
+#[test]
+fn the_last_message_is_the_one_that_was_said_last_however_much_the_record_adds_before_it() {
+    let (store, _folder) = open();
+    let last = |store: &dyn Store| {
+        let call = store.call(&ConversationId::new(CALL).unwrap()).unwrap().unwrap();
+        call.last_message.map(|last| (last.sequence_number, last.message.as_str().to_owned()))
+    };
+    let said = |number: i64, words: &str| Some((number, words.to_owned()));
+    apply(&*store, &live("agent", "Good bye, Maria.", "2026-09-28T13:00:12Z"));
+    apply(&*store, &live("user", "...", "2026-09-28T13:00:14Z"));
+    assert_eq!(last(&*store), said(1, "Good bye, Maria."), "silence is no message");
+    apply(&*store, &live("user", "One moment.", "2026-09-28T13:00:09Z"));
+    assert_eq!(last(&*store), said(1, "Good bye, Maria."), "it arrived last and was said before");
+    let mut event = sample(0);
+    let mut entries: Vec<_> = (0..60)
+        .map(|n| json!({"role": "user", "message": format!("Stop {n} is done."), "time_in_call_secs": 10 * n}))
+        .collect();
+    entries.push(json!({"role": "user", "message": "One moment.", "time_in_call_secs": 700}));
+    entries.push(json!({"role": "agent", "message": "Good bye, Maria.", "time_in_call_secs": 702}));
+    event["data"]["transcript"] = json!(entries);
+    apply(&*store, &post(&event));
+    assert_eq!(last(&*store), said(1, "Good bye, Maria."), "60 turns of the record arrived after it");
+    // A turn that comes later and that the record lacks is the last until it is reconciled with the record.
+    let late = live("user", "Wait, which dock?", "2026-09-28T13:40:00Z");
+    store.apply(Timestamp::now(), std::slice::from_ref(&late)).unwrap().remove(0).unwrap();
+    assert_eq!(last(&*store), said(64, "Wait, which dock?"));
+    reconcile(&*store);
+    assert_eq!(last(&*store), said(64, "Wait, which dock?"));
 }
 
 #[test]

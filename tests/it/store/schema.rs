@@ -4,7 +4,7 @@ use crate::support::database::{assert_sound, of_schema};
 use crate::support::service::{Service, binary, open};
 use crate::support::turns::turn;
 use rusqlite::Connection;
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn columns(connection: &Connection, table: &str) -> Vec<String> {
     let mut select = connection.prepare(&format!("SELECT name FROM pragma_table_info('{table}')")).unwrap();
@@ -199,6 +199,33 @@ fn a_database_with_data_is_opened_again_with_all_of_it() {
         name.strip_prefix('V').and_then(|name| name.split_once("__")?.0.parse::<i64>().ok()).unwrap()
     });
     assert!(newest.unwrap().starts_with(&format!("V{version}__")), "{version}");
+}
+
+#[test]
+fn calls_of_the_schema_before_last_messages_have_one_and_keep_it_with_their_next_turn() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    let connection = of_schema(17, folder.path(), &database);
+    connection.execute_batch(include_str!("../../fixtures/schema/V13.sql")).unwrap();
+    drop(connection);
+    let service = Service::start_on(&database, &[]);
+    let last = |id: &str| service.get(&format!("/api/v1/calls/{id}")).expect(200).json()["last_message"].clone();
+    assert_eq!(last("conv_voicemail")["message_text"], "Please leave a message after the tone.");
+    assert_eq!(last("conv_running")["message_text"], "...", "the version that stored it knew no silence");
+    assert_eq!(last("conv_busy"), Value::Null);
+    let stored = || -> Option<i64> {
+        let id = "SELECT last_message_id FROM calls WHERE conversation_id = 'conv_running'";
+        service.sqlite().query_row(id, [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(stored(), None);
+    // One that was said earlier than the last is not the last.
+    let mut next = turn("conv_running", 1);
+    next["timestamp"] = json!("2026-09-28T12:59:00Z");
+    service.deliver(&next).expect(201);
+    assert_eq!(stored(), Some(5));
+    assert_eq!(last("conv_running")["message_text"], "...");
+    drop(service);
+    assert_sound(&database, "migrated");
 }
 
 #[test]

@@ -120,8 +120,8 @@ impl Archive for ReadOnly {
             let Some(mut call) = query_one(connection, "SELECT * FROM calls WHERE conversation_id = ?1", id)? else {
                 return Ok(false);
             };
-            // Both follow from other data, which another place may lack: the recording and the calls of tools.
-            for column in ["has_audio", "tool_error"] {
+            // These follow from other data, which another place may lack: the recording, the calls of tools, the turns.
+            for column in ["has_audio", "tool_error", "last_message_id"] {
                 call.shift_remove(column);
             }
             if erase::is_unfinished(connection, id)? {

@@ -27,9 +27,10 @@ use std::ops::Range;
 const MAX_SLICE_TURNS: usize = 500;
 
 /// Columns that exports of older versions lack. They are computed from the records.
-const MADE_LATER: [&str; 27] = [
+const MADE_LATER: [&str; 28] = [
     "has_audio",
     "tool_error",
+    "last_message_id",
     "record_time",
     "in_record",
     "uncompared",
@@ -195,6 +196,15 @@ fn restore_call(connection: &Transaction<'_>, call: &ArchivedCall) -> Result<Wri
 /// Marks a completely restored call as due if necessary.
 fn finish_call(connection: &Connection, call: &ArchivedCall) -> Result<Written, RestoreError> {
     let row_id = call.row.get("id").and_then(Value::as_i64).expect("checked by the rules");
+    connection
+        .execute_cached(
+            &format!(
+                "UPDATE calls SET last_message_id = (SELECT id FROM {}) WHERE conversation_id = ?1",
+                row::LAST_MESSAGE
+            ),
+            [value(&call.row, "conversation_id")?],
+        )
+        .context(CONTEXT)?;
     // An older export lacks columns that are computed from records, and does not say whether the call was due.
     if call.history.is_some() || call.row.get("record_event_id").is_some_and(|event| !event.is_null()) {
         due::mark_due(connection, row_id, DueReason::Turns)?;

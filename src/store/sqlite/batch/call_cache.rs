@@ -8,6 +8,7 @@ use super::dedup::{self, DedupCache};
 use crate::domain::{ConversationId, DriverId, Speaker, Timestamp};
 use crate::store::sqlite::due::{self, DueReason};
 use crate::store::sqlite::error::Context as _;
+use crate::store::sqlite::row::{LAST_MESSAGE, join_last_message};
 use crate::store::sqlite::statement::Statements as _;
 use crate::store::{NewCall, Result};
 use hashlink::LinkedHashMap;
@@ -35,6 +36,7 @@ pub(in crate::store::sqlite) struct CallState {
     pub(in crate::store::sqlite) turn_count: i64,
     first_turn_time: Option<Timestamp>,
     last_turn_time: Option<Timestamp>,
+    last_message: Option<LastMessage>,
     /// Digests of the call's first turns; `None` until they are read.
     repeats: Option<DedupCache>,
     /// True if the row in the database is outdated.
@@ -45,6 +47,15 @@ pub(in crate::store::sqlite) struct CallState {
     pub(in crate::store::sqlite) new_call: Option<NewCall>,
     /// Numbers of turns that are not committed yet.
     pub(in crate::store::sqlite) fresh: UncommittedTurns,
+}
+
+/// The message of a call that was spoken or typed last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct LastMessage {
+    id: i64,
+    timestamp: Timestamp,
+    /// True if a record contains it, so that every turn without a position follows it.
+    is_placed: bool,
 }
 
 /// Numbers of turns in the running transaction, by speaker.
@@ -92,7 +103,7 @@ impl CallCache {
 macro_rules! recorded {
     () => {
         "matched IS NOT NULL OR record_event_id IS NOT NULL \
-         OR EXISTS (SELECT 1 FROM due_reconciliations d WHERE d.call_id = calls.id)"
+         OR EXISTS (SELECT 1 FROM due_reconciliations d WHERE d.call_id = c.id)"
     };
 }
 
@@ -100,7 +111,7 @@ impl CallState {
     /// Returns the value of [`CallState::recorded`] that a call has when it is read from the database.
     pub(in crate::store::sqlite) fn is_recorded(transaction: &Transaction<'_>, call_id: i64) -> Result<bool> {
         transaction
-            .fetch_one(concat!("SELECT ", recorded!(), " FROM calls WHERE id = ?1"), [call_id], |row| row.get(0))
+            .fetch_one(concat!("SELECT ", recorded!(), " FROM calls c WHERE id = ?1"), [call_id], |row| row.get(0))
             .context("looking up a call")
     }
 
@@ -109,9 +120,11 @@ impl CallState {
         transaction
             .fetch_optional(
                 concat!(
-                    "SELECT id, turn_count, first_turn_time, last_turn_time, ",
+                    "SELECT c.id, c.turn_count, c.first_turn_time, c.last_turn_time, ",
                     recorded!(),
-                    " FROM calls WHERE conversation_id = ?1"
+                    ", l.id, l.timestamp, l.place IS NOT NULL FROM calls c ",
+                    join_last_message!(),
+                    " WHERE c.conversation_id = ?1"
                 ),
                 [id],
                 |row| {
@@ -120,6 +133,10 @@ impl CallState {
                         turn_count: row.get(1)?,
                         first_turn_time: row.get(2)?,
                         last_turn_time: row.get(3)?,
+                        last_message: match row.get(5)? {
+                            Some(id) => Some(LastMessage { id, timestamp: row.get(6)?, is_placed: row.get(7)? }),
+                            None => None,
+                        },
                         repeats: None,
                         changed: false,
                         recorded: row.get(4)?,
@@ -163,6 +180,7 @@ impl CallState {
             turn_count: 0,
             first_turn_time: None,
             last_turn_time: None,
+            last_message: None,
             repeats: Some(DedupCache::default()),
             changed: false,
             recorded: has_record,
@@ -192,6 +210,14 @@ impl CallState {
     /// Returns the number of digests in memory.
     fn digest_count(&self) -> usize {
         self.repeats.as_ref().map_or(0, DedupCache::len)
+    }
+
+    /// Notes the id of a message that was stored and that no record contains yet.
+    pub(in crate::store::sqlite) fn note_message(&mut self, id: i64, timestamp: Timestamp) {
+        if self.last_message.is_none_or(|last| last.is_placed || last.timestamp <= timestamp) {
+            self.last_message = Some(LastMessage { id, timestamp, is_placed: false });
+            self.changed = true;
+        }
     }
 
     /// Counts a turn that was stored.
@@ -229,15 +255,38 @@ impl CallState {
         Ok(())
     }
 
+    /// Updates the last message after the positions of turns have changed.
+    pub(in crate::store::sqlite) fn refresh_last_message(
+        &mut self,
+        transaction: &Transaction<'_>,
+        id: &ConversationId,
+    ) -> Result<()> {
+        let last = transaction
+            .fetch_optional(&format!("SELECT id, timestamp, place IS NOT NULL FROM {LAST_MESSAGE}"), [id], |row| {
+                Ok(LastMessage { id: row.get(0)?, timestamp: row.get(1)?, is_placed: row.get(2)? })
+            })
+            .context("reading the last message of a call")?;
+        self.changed |= last != self.last_message;
+        self.last_message = last;
+        Ok(())
+    }
+
     /// Updates the row in the database. Returns whether it was outdated.
     pub(in crate::store::sqlite) fn write(&mut self, transaction: &Transaction<'_>, now: &str) -> Result<bool> {
         let changed = std::mem::take(&mut self.changed);
         if changed {
             transaction
                 .execute_cached(
-                    "UPDATE calls SET turn_count = ?2, first_turn_time = ?3, last_turn_time = ?4, updated_at = ?5 \
-                     WHERE id = ?1",
-                    params![self.id, self.turn_count, self.first_turn_time, self.last_turn_time, now],
+                    "UPDATE calls SET turn_count = ?2, first_turn_time = ?3, last_turn_time = ?4, updated_at = ?5, \
+                     last_message_id = ?6 WHERE id = ?1",
+                    params![
+                        self.id,
+                        self.turn_count,
+                        self.first_turn_time,
+                        self.last_turn_time,
+                        now,
+                        self.last_message.map(|last| last.id),
+                    ],
                 )
                 .context("counting a call's turns")?;
         }

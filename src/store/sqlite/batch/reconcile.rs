@@ -56,6 +56,9 @@ pub(in crate::store::sqlite) fn settle(
     if whole.retimed {
         call.refresh_times(transaction, id)?;
     }
+    if whole.restood || !additions.is_empty() || base.slices > 0 {
+        call.refresh_last_message(transaction, id)?;
+    }
     call.write(transaction, &now_text)?;
     write_whole(transaction, call, now, id, whole)?;
     if let Some(before) = silenced {

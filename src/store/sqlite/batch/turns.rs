@@ -76,7 +76,8 @@ impl<'a> Batch<'a> {
             }
         }
         // The default kind is not written, so that almost every turn has one value less.
-        let insert = match TurnKind::of_words(turn.message.as_str()) {
+        let kind = TurnKind::of_words(turn.message.as_str());
+        let insert = match kind {
             TurnKind::Silence => concat!(insert_turn!(", kind"), insert_turn!(values), ", 'silence')"),
             _ => concat!(insert_turn!(""), insert_turn!(values), ")"),
         };
@@ -97,9 +98,13 @@ impl<'a> Batch<'a> {
             )
             .context("storing a turn")?;
         expect_stored(stored)?;
+        let transcription_id = transaction.last_insert_rowid();
         call.count_turn(turn.speaker, turn.timestamp, digest);
+        if kind != TurnKind::Silence {
+            call.note_message(transcription_id, turn.timestamp);
+        }
         Ok(Ok(Written::Turn(StoredTurn {
-            transcription_id: transaction.last_insert_rowid(),
+            transcription_id,
             sequence_number: call.turn_count,
             replayed: false,
             due: call.recorded,
@@ -301,9 +306,11 @@ pub(in crate::store::sqlite) fn list(connection: &mut Connection, query: &TurnQu
         TurnOrder::Sequence => {
             let after = query.after.map_or(query.after_sequence, |key| key.sequence_number.max(query.after_sequence));
             snapshot
+                // A bare parameter beside `sequence_number >` would be compared with the condition of the index
+                // call_transcriptions_late_repeat, and SQLite would compile the statement anew for each value.
                 .prepare_cached(&format!(
                     "SELECT {TURN} FROM call_transcriptions t WHERE conversation_id = :conversation \
-                     AND sequence_number > :after ORDER BY sequence_number LIMIT :limit"
+                     AND sequence_number > +:after ORDER BY sequence_number LIMIT :limit"
                 ))
                 .and_then(|mut select| {
                     let values =

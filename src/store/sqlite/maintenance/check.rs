@@ -80,6 +80,9 @@ fn run_all(connection: &Connection, version: u32) -> Result<CheckReport> {
         problems.extend(check_exhausted_ids(connection)?);
         problems.extend(check_turn_times(connection, unfinished)?);
         problems.extend(check_superseded_turns(connection, unfinished)?);
+        if version >= 18 {
+            problems.extend(check_last_messages(connection, unfinished)?);
+        }
     }
     let rows = |table: &str| {
         let count = format!("SELECT count(*) FROM {table}");
@@ -198,6 +201,24 @@ fn check_turn_times(connection: &Connection, unfinished: &str) -> Result<Vec<Int
         |row| {
             let call: String = row.get(0)?;
             Ok(format!("call {call}: first_turn_time or last_turn_time does not match its turns"))
+        },
+    )
+}
+
+/// Checks that the last message of a call is one of its turns.
+fn check_last_messages(connection: &Connection, unfinished: &str) -> Result<Vec<IntegrityIssue>> {
+    findings(
+        connection,
+        "last_messages",
+        &format!(
+            "SELECT conversation_id FROM calls c WHERE last_message_id IS NOT NULL AND NOT EXISTS ( \
+            SELECT 1 FROM call_transcriptions t WHERE t.id = c.last_message_id \
+            AND t.conversation_id = c.conversation_id) \
+         AND conversation_id NOT IN ({unfinished})"
+        ),
+        |row| {
+            let call: String = row.get(0)?;
+            Ok(format!("call {call}: last_message_id is not the id of one of its turns"))
         },
     )
 }
