@@ -92,7 +92,7 @@ fn each_kind_of_damage_is_found_and_named() {
 #[test]
 fn broken_pages_are_found_and_what_is_no_database_is_an_error() {
     let (folder, database) = made();
-    let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'call_transcriptions_repeat'";
+    let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'sqlite_autoindex_call_transcriptions_1'";
     let page: u64 = rusqlite::Connection::open(&database).unwrap().query_row(root, [], |row| row.get(0)).unwrap();
     let mut file = std::fs::OpenOptions::new().write(true).open(&database).unwrap();
     file.seek(SeekFrom::Start(4096 * (page - 1))).unwrap();
