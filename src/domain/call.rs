@@ -182,6 +182,8 @@ pub struct CallReport {
     pub initiation_source: Option<String>,
     /// True if the agent's tool `end_call` was called and did not fail.
     pub agent_ended: bool,
+    /// True if a tool failed.
+    pub tool_error: bool,
 }
 
 /// The results of reconciling a call's turns with its records.

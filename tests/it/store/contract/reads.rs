@@ -497,6 +497,7 @@ fn what_a_record_says_is_read_by_call_and_by_filter() {
         apply(store, &post(&sample(0)));
         apply(store, &post(&of_child));
         assert_eq!(store.tool_names(&[parent.clone(), conversation("none")]).unwrap(), [vec!["log_turn"], vec![]]);
+        assert_eq!(store.transferred(&[parent.clone(), conversation("none")]).unwrap(), [false, false]);
         let children = |id: &ConversationId| -> Vec<_> {
             store.child_calls(id, 10).unwrap().into_iter().map(|call| call.conversation_id).collect()
         };
