@@ -223,7 +223,7 @@ pub enum CallEnd {
 }
 
 /// The direction of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// The driver called the agent.
     Inbound,
@@ -234,7 +234,7 @@ pub enum Direction {
 stored_as!(Direction { Inbound => "inbound", Outbound => "outbound" });
 
 /// The outcome of a call's goal, according to ElevenLabs' analysis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CallOutcome {
     /// The goal was reached.
     Success,

@@ -48,6 +48,7 @@ import { BASE } from "./route.js";
  * @property {string[]} [tags]
  * @property {string | null} [sentiment]
  * @property {boolean | null} [record_complete]
+ * @property {string | null} [initiation_source]
  * @property {string | null} [end_reason]
  * @property {boolean} [tool_error]
  * @property {boolean} [transferred] only if it is asked for, or a single call is requested

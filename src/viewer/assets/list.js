@@ -207,7 +207,7 @@ export class CallList {
   belongs(call) {
     const filter = parameters();
     const start = Date.parse(call.call_start_time);
-    if (call.parent_conversation_id) return false;
+    if (call.parent_conversation_id || call.initiation_source === "subagent_tool") return false;
     // Only the service knows whether a call matches the other filters, and its rank.
     if (Object.keys(current().more).length > 0 || current().order !== "") return this.calls.has(call.conversation_id);
     if (filter.status && call.status !== filter.status) return false;
