@@ -213,6 +213,25 @@ export const steps = {
     await fits(opened);
   },
 
+  /** The values of tiles, with what stands below them. */
+  async figures(opened, { tiles }) {
+    const { page } = opened;
+    await page.getByRole("heading", { name: "Calls by day" }).waitFor();
+    const shown = await page.locator(".tile").evaluateAll((tiles) => Object.fromEntries(tiles.map(({ children: [name, value] }) =>
+      [name.textContent, [...value.childNodes].map((node) => node.textContent.trim()).join(" ")])));
+    for (const [name, value] of Object.entries(tiles)) assert.ok(`${shown[name]} `.startsWith(`${value} `), `${name}: ${shown[name]}, not ${value}`);
+  },
+
+  /** Number of calls and mean length of each driver in a week, from the page's table. */
+  async driversOfWeek(opened, { path, drivers }) {
+    const { page } = opened;
+    await page.goto(opened.base + path);
+    const table = page.locator("figure", { has: page.getByRole("heading", { name: "Speaking time" }) }).locator("table");
+    await table.waitFor({ state: "attached" });
+    const rows = await table.locator("tbody tr").evaluateAll((rows) => rows.map((row) => [...row.children].map((cell) => cell.textContent)));
+    assert.deepEqual(Object.fromEntries(rows.map((row) => [row[0], [row[1], row.at(-1)]])), drivers);
+  },
+
   async noStatistics(opened) {
     await opened.page.getByText("No calls in this period").waitFor();
     await accessible(opened);
