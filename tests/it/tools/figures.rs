@@ -60,7 +60,9 @@ fn figures(text: &str) -> Figures {
         mean: format!("{:.3}", read["mean"].as_f64().unwrap()),
         spoken_turns: read["spoken_turns"].as_u64(),
         stored_turns: read["stored_turns"].as_u64(),
-        weeks: weeks.map(|row| ((row["driver"].as_u64(), row["week"].as_str().unwrap().to_owned()), sum(row))).collect(),
+        weeks: weeks
+            .map(|row| ((row["driver"].as_u64(), row["week"].as_str().unwrap().to_owned()), sum(row)))
+            .collect(),
     }
 }
 
@@ -226,7 +228,12 @@ fn every_program_and_the_page_compute_the_same_figures() {
     let rows = |list: &Value, driver: &str| -> BTreeSet<(u64, String, u64, u64)> {
         let number = |row: &Value, name: &str| row[name].as_f64().unwrap() as u64;
         let row = |row: &Value| {
-            (number(row, driver), row["week"].as_str().unwrap().to_owned(), number(row, "calls"), number(row, "seconds"))
+            (
+                number(row, driver),
+                row["week"].as_str().unwrap().to_owned(),
+                number(row, "calls"),
+                number(row, "seconds"),
+            )
         };
         list.as_array().unwrap().iter().map(row).collect()
     };
@@ -269,7 +276,10 @@ fn every_program_and_the_page_compute_the_same_figures() {
             .collect();
         let monday: jiff::civil::Date = week.parse().unwrap();
         let sunday = monday + jiff::Span::new().days(6);
-        page.step("driversOfWeek", json!({"path": format!("/?view=stats&from={monday}&to={sunday}"), "drivers": drivers}));
+        page.step(
+            "driversOfWeek",
+            json!({"path": format!("/?view=stats&from={monday}&to={sunday}"), "drivers": drivers}),
+        );
     }
 }
 
