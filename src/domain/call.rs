@@ -182,6 +182,8 @@ pub struct CallReport {
     pub initiation_source: Option<String>,
     /// True if the agent's tool `end_call` was called and did not fail.
     pub agent_ended: bool,
+    /// True if a tool failed.
+    pub tool_error: bool,
 }
 
 /// The results of reconciling a call's turns with its records.
@@ -221,7 +223,7 @@ pub enum CallEnd {
 }
 
 /// The direction of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// The driver called the agent.
     Inbound,
@@ -232,7 +234,7 @@ pub enum Direction {
 stored_as!(Direction { Inbound => "inbound", Outbound => "outbound" });
 
 /// The outcome of a call's goal, according to ElevenLabs' analysis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CallOutcome {
     /// The goal was reached.
     Success,

@@ -5,7 +5,7 @@ use super::{Invalid, PhoneNumber};
 /// The last digits of a telephone number, or all of them.
 ///
 /// Numbers are compared from their end, so a national number finds the international one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct NumberEnd(Box<str>);
 
 /// Minimum number of digits. Fewer would match too many numbers.

@@ -2,7 +2,7 @@
 
 use super::hub::{LiveHub, Shared};
 use crate::domain::ConversationId;
-use crate::store::{Error, Feed, FeedPosition, Scope};
+use crate::store::{CallFilter, Error, Feed, FeedPosition, Scope};
 use crate::telemetry::metrics::METRICS;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -89,12 +89,14 @@ impl Drop for StreamPermit {
 }
 
 impl LiveHub {
-    /// Opens a stream of everything: the running calls or all changes since a position, followed by new changes.
+    /// Opens a stream of the calls that match a filter: those that are running or all changes since a position, followed
+    /// by new changes.
     ///
     /// # Errors
     /// See [`SubscribeError`].
-    pub async fn subscribe_all(
+    pub async fn subscribe_matching(
         &self,
+        filter: CallFilter,
         since: Option<FeedPosition>,
         follow: bool,
     ) -> Result<Subscription, SubscribeError> {
@@ -110,7 +112,7 @@ impl LiveHub {
             Some(since) => self.validate_position(since).await?.unwrap_or(fresh),
             None => fresh,
         };
-        let mut stream = self.subscription(place, Scope::Everything, at, follow, None);
+        let mut stream = self.subscription(place, Scope::Matching(Arc::new(filter)), at, follow, None);
         stream.until = until;
         Ok(stream)
     }

@@ -4,9 +4,11 @@
 //! stores the last turn before it. A pair of ids is therefore a position in the common order of both. It keeps its
 //! meaning after a restart and is valid for every stream, whatever the stream shows.
 
+use super::query::CallFilter;
 use crate::domain::{Call, ConversationId, Turn};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// A position in the order of the commits of turns and changes.
 ///
@@ -54,8 +56,8 @@ impl FromStr for FeedPosition {
 /// The calls that a stream shows.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Scope {
-    /// All calls.
-    Everything,
+    /// The calls that match a filter when they are read. A call that was erased matches every filter.
+    Matching(Arc<CallFilter>),
     /// One call.
     Call {
         /// ElevenLabs' id of the conversation.
@@ -63,6 +65,13 @@ pub enum Scope {
         /// Row id of the call, because an erased call can be created again.
         call_id: i64,
     },
+}
+
+impl Scope {
+    /// Returns the scope of all calls.
+    pub fn everything() -> Self {
+        Self::Matching(Arc::default())
+    }
 }
 
 /// A committed change. Turns and calls are read later, so they may be newer than the change.

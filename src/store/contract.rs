@@ -85,6 +85,11 @@ pub trait Reads: Send + Sync + 'static {
         Ok(vec![Vec::new(); ids.len()])
     }
 
+    /// Returns for each call whether a tool transferred it to a telephone number or to another agent.
+    fn transferred(&self, ids: &[ConversationId]) -> Result<Vec<bool>> {
+        Ok(vec![false; ids.len()])
+    }
+
     /// Returns up to `limit` conversations that this one started as sub-agents', ordered by start.
     fn child_calls(&self, _id: &ConversationId, _limit: usize) -> Result<Vec<Call>> {
         Ok(Vec::new())

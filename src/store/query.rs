@@ -28,7 +28,7 @@ pub struct CallKey {
 
 /// A filter of calls, for lists, exports, searches and statistics. All conditions that are set must hold; the default
 /// selects all calls. A list of values accepts each of them, and an empty list accepts any.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct CallFilter {
     /// Only this call.
     pub conversation_id: Option<ConversationId>,

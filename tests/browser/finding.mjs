@@ -1,6 +1,7 @@
 // Steps of finding calls: one search box, filters, orders; and of what is understood of a call.
 
 import { strict as assert } from "node:assert";
+import { readFile } from "node:fs/promises";
 import { accessible, fits, see, texts, until } from "./look.mjs";
 
 /** Minimum width and height of what can be clicked, in pixels. */
@@ -73,6 +74,17 @@ export const steps = {
     await page.reload();
     await see(opened, ".scroll .row .name bdi", rows);
     await page.locator(".filter-chip[aria-pressed=true]", { hasText: chip }).click();
+  },
+
+  /** The table of the calls that the list shows. */
+  async exportedList(opened, { rows }) {
+    const { page } = opened;
+    const download = page.waitForEvent("download");
+    await page.getByRole("link", { name: "Export", exact: true }).click();
+    const text = await readFile(await (await download).path(), "utf8");
+    const [head, ...lines] = text.trimEnd().split("\r\n");
+    assert.ok(head.startsWith("conversation_id,call_start_time,"), head);
+    assert.deepEqual(lines.map((line) => line.split(",")[0]).sort(), rows);
   },
 
   /** The first arrow down in the driver's field takes the first driver. */

@@ -184,7 +184,7 @@ export const steps = {
   async statistics(opened, { tiles, drawings, tables }) {
     const { page } = opened;
     await page.getByRole("heading", { name: "Calls by day" }).waitFor();
-    await until(opened, () => document.querySelectorAll(".drawing svg").length === 2);
+    await until(opened, (n) => document.querySelectorAll(".drawing svg").length === n, drawings.length);
     const shown = await page.locator(".tile").evaluateAll((tiles) => Object.fromEntries(tiles.map((tile) => [tile.children[0].textContent, tile.children[1].firstChild.textContent])));
     for (const [name, value] of Object.entries(tiles)) assert.equal(shown[name], value, name);
     const says = await page.locator(".drawing svg").evaluateAll((drawings) => drawings.map((svg) => svg.getAttribute("aria-label")));
@@ -196,6 +196,40 @@ export const steps = {
     }
     await accessible(opened);
     await fits(opened);
+  },
+
+  /** Groups the calls by a property. The shares add up, and the control keeps the focus. */
+  async byProperty(opened, { name, by, values, calls }) {
+    const { page } = opened;
+    await page.getByRole("radio", { name, exact: true }).check();
+    await until(opened, (name) => document.querySelector("#by-property th")?.textContent === name, name);
+    assert.equal(new URL(page.url()).searchParams.get("by") ?? "", by);
+    const rows = await page.locator("#by-property tbody tr").evaluateAll((rows) => rows.map((row) => [...row.children].map((cell) => cell.textContent)));
+    assert.deepEqual(rows.map(([value]) => value), values);
+    const sum = (n) => rows.reduce((sum, row) => sum + Number.parseInt(row[n].replaceAll(",", ""), 10), 0);
+    assert.deepEqual([sum(1), sum(2)], [calls, 100]);
+    await until(opened, (name) => document.activeElement?.closest("label")?.textContent === name, name);
+    await accessible(opened);
+    await fits(opened);
+  },
+
+  /** The values of tiles, with what stands below them. */
+  async figures(opened, { tiles }) {
+    const { page } = opened;
+    await page.getByRole("heading", { name: "Calls by day" }).waitFor();
+    const shown = await page.locator(".tile").evaluateAll((tiles) => Object.fromEntries(tiles.map(({ children: [name, value] }) =>
+      [name.textContent, [...value.childNodes].map((node) => node.textContent.trim()).join(" ")])));
+    for (const [name, value] of Object.entries(tiles)) assert.ok(`${shown[name]} `.startsWith(`${value} `), `${name}: ${shown[name]}, not ${value}`);
+  },
+
+  /** Number of calls and mean length of each driver in a week, from the page's table. */
+  async driversOfWeek(opened, { path, drivers }) {
+    const { page } = opened;
+    await page.goto(opened.base + path);
+    const table = page.locator("figure", { has: page.getByRole("heading", { name: "Speaking time" }) }).locator("table");
+    await table.waitFor({ state: "attached" });
+    const rows = await table.locator("tbody tr").evaluateAll((rows) => rows.map((row) => [...row.children].map((cell) => cell.textContent)));
+    assert.deepEqual(Object.fromEntries(rows.map((row) => [row[0], [row[1], row.at(-1)]])), drivers);
   },
 
   async noStatistics(opened) {

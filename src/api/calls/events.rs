@@ -1,5 +1,6 @@
 //! Live streams, as server-sent events: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
 
+use super::filter::CallFilterParams;
 use super::operations::call_not_found;
 use super::schema::Call;
 use super::transcriptions::Transcription;
@@ -112,11 +113,13 @@ impl EventsApi {
     /// Server-sent events. The stream begins with `call_started` for each call in progress; then it sends every change
     /// in the order of commits: `transcription` with the turn's JSON, `call_started`, `call_updated` and `call_ended`
     /// with the call's JSON, `call_erased` with its `id`. After a disconnect, the id of the last event resumes the
-    /// stream.
+    /// stream. With filters, only changes of calls that match at the time of sending are sent; `call_erased` is sent for
+    /// every call.
     #[oai(path = "/events", method = "get", operation_id = "watch_calls")]
     async fn watch_calls(
         &self,
         request: &Request,
+        calls: CallFilterParams,
         /// Id of the last received event; browsers send it when they reconnect.
         #[oai(name = "Last-Event-ID")]
         last_event_id_header: Header<Option<String>>,
@@ -126,10 +129,11 @@ impl EventsApi {
         #[oai(default = "yes")]
         follow: Query<bool>,
     ) -> Result<EventStream, Errors<ListErrors>> {
-        parse_query_params(request, &["last_event_id", "follow"], &[])?;
+        let names = CallFilterParams::names_with(&["last_event_id", "follow"]);
+        parse_query_params(request, &names, &CallFilterParams::REPEATABLE)?;
         let since = since(last_event_id_header.0, last_event_id.0)?;
-        let stream = self.tail.subscribe_all(since, follow.0).await.map_err(|refusal| subscribe_error(refusal, ""))?;
-        Ok(EventStream(stream))
+        let stream = self.tail.subscribe_matching(calls.parse(false)?, since, follow.0).await;
+        Ok(EventStream(stream.map_err(|refusal| subscribe_error(refusal, ""))?))
     }
 
     /// Stream a call

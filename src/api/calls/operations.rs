@@ -1,7 +1,7 @@
 //! Calls: list, read, change and erase.
 
 use super::filter::{self, CallFilterParams};
-use super::schema::{Call, CallStatus, MAX_CHILDREN, example_instant};
+use super::schema::{Call, CallStatus, example_instant};
 use crate::api::body::{JsonBody, JsonOk};
 use crate::api::date_time::DateTime;
 use crate::api::error::{ApiError, ChangeErrors, Errors, ListErrors, ReadErrors};
@@ -96,11 +96,20 @@ impl Example for CallPatch {
     }
 }
 
+/// More fields of the calls of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename_all = "snake_case")]
+enum CallInclude {
+    /// The field `transferred`.
+    Transfers,
+}
+
 /// Parameters of a page of a list.
 struct PageOptions<'a> {
     cursor: Option<&'a str>,
     limit: u16,
     with_total: bool,
+    transfers: bool,
 }
 
 impl CallsApi {
@@ -122,13 +131,14 @@ impl CallsApi {
             limit: page.limit,
             searches_or_counts: filter.is_selective() || page.with_total,
         });
+        let transfers = page.transfers;
         let query = RankedCallRequest { filter, rank, after, limit: page.limit.into(), with_total: page.with_total };
         let make = move |store: &dyn Reads| {
             let page = store.ranked_calls(&query)?;
             let cut_at = page.rows.last().filter(|_| page.has_more);
             let next_cursor = cut_at.map(|last| list.encode_cursor(format_args!("{} {}", last.key.value, last.key.id)));
             Ok(CallPage {
-                data: page.rows.into_iter().map(|ranked| Call::summary(ranked.call)).collect(),
+                data: Call::summaries(page.rows.into_iter().map(|ranked| ranked.call).collect(), transfers, store)?,
                 next_cursor,
                 has_more: page.has_more,
                 total: page.total,
@@ -171,13 +181,17 @@ impl CallsApi {
         /// Return the number of all calls that match. This is slow for large results.
         #[oai(default)]
         include_total: Query<bool>,
+        /// `transfers`: also return whether a tool transferred each call.
+        include: Query<Vec<CallInclude>>,
     ) -> Result<Answer<CallPage>, Errors<ListErrors>> {
-        let names = CallFilterParams::names_with(&["q", "order"]);
-        let list = ListQuery::strict(request, &names, &CallFilterParams::REPEATABLE)?;
+        let names = CallFilterParams::names_with(&["q", "order", "include"]);
+        let list = ListQuery::strict(request, &names, &CallFilterParams::repeatable_with(&["include"]))?;
+        let transfers = include.0.contains(&CallInclude::Transfers);
         let filter = CallFilter { text: filter::text(q.0)?, ..calls.parse(false)? };
         let order = order.0.unwrap_or(CallOrder::Desc);
         if let Some(rank) = order.rank() {
-            let page = PageOptions { cursor: cursor.0.as_deref(), limit: limit.0, with_total: include_total.0 };
+            let page =
+                PageOptions { cursor: cursor.0.as_deref(), limit: limit.0, with_total: include_total.0, transfers };
             return self.list_ranked(request, list, filter, rank, page).await;
         }
         let query = CallPageRequest {
@@ -202,7 +216,7 @@ impl CallsApi {
             let next_cursor =
                 cut_at.map(|call| list.encode_cursor(format_args!("{} {}", call.call_start_time, call.id)));
             Ok(CallPage {
-                data: page.rows.into_iter().map(Call::summary).collect(),
+                data: Call::summaries(page.rows, transfers, store)?,
                 next_cursor,
                 has_more: page.has_more,
                 total: page.total,
@@ -225,7 +239,7 @@ impl CallsApi {
         let make = move |store: &dyn Reads| {
             let has_audio = recording.is_some_and(|file| file.is_file());
             let call = store.call(&id)?.ok_or_else(|| call_not_found(id.as_str()))?;
-            Ok(Call::single(call, has_audio, store.child_calls(&id, MAX_CHILDREN)?))
+            Ok(Call::single(call, has_audio, store)?)
         };
         Ok(self.reader.answer(request, Depth::Quick, make).await?)
     }
@@ -249,7 +263,7 @@ impl CallsApi {
         let call = call.map_err(|error| write_error(error, &conversation_id.0))?;
         let make = move |store: &dyn Reads| {
             let has_audio = recording.is_some_and(|file| file.is_file());
-            Ok(Call::single(call, has_audio, store.child_calls(&id, MAX_CHILDREN)?))
+            Ok(Call::single(call, has_audio, store)?)
         };
         Ok(JsonOk(self.reader.read(make).await?))
     }

@@ -4,6 +4,7 @@ use super::speaker::Speaker;
 use super::understood::{AnsweredBySource, EndReason, from_domain};
 use crate::api::date_time::DateTime;
 use crate::domain::{self, DriverId, Timestamp};
+use crate::store::{self, Reads};
 use poem_openapi::types::{Any, Example};
 use poem_openapi::{Enum, Object};
 use serde_json::Value;
@@ -387,6 +388,12 @@ pub(in crate::api) struct Call {
     initiation_source: Option<String>,
     #[oai(nullable)]
     end_reason: Option<EndReason>,
+    /// True if a tool failed in the call.
+    tool_error: bool,
+    /// True if a tool transferred the call to a telephone number or to another agent. Only if a single call is requested,
+    /// or with `include=transfers`.
+    #[oai(skip_serializing_if_is_none)]
+    transferred: Option<bool>,
     /// Conversations that this one started as sub-agents', the first 100 by start. Only if a single call is requested.
     #[oai(skip_serializing_if_is_none)]
     child_conversations: Option<Vec<ChildConversation>>,
@@ -453,6 +460,8 @@ impl From<domain::Call> for Call {
             record_complete: report.record_complete,
             initiation_source: report.initiation_source,
             end_reason: end_reason.map(Into::into),
+            tool_error: report.tool_error,
+            transferred: None,
             child_conversations: None,
         }
     }
@@ -460,9 +469,17 @@ impl From<domain::Call> for Call {
 
 impl Call {
     /// Returns a single call, with the conversations that it started.
-    pub(in crate::api) fn single(call: domain::Call, has_audio: bool, children: Vec<domain::Call>) -> Self {
-        let children = children.into_iter().map(Into::into).collect();
-        Self { child_conversations: Some(children), ..Self::with_audio(call, has_audio) }
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(in crate::api) fn single(call: domain::Call, has_audio: bool, store: &dyn Reads) -> store::Result<Self> {
+        let children = store.child_calls(&call.conversation_id, MAX_CHILDREN)?;
+        let transferred = store.transferred(std::slice::from_ref(&call.conversation_id))?;
+        Ok(Self {
+            child_conversations: Some(children.into_iter().map(Into::into).collect()),
+            transferred: transferred.first().copied(),
+            ..Self::with_audio(call, has_audio)
+        })
     }
 
     /// Returns the call with `has_audio`.
@@ -473,6 +490,24 @@ impl Call {
     /// Returns the call as an element of a list, without the long fields.
     pub(in crate::api) fn summary(call: domain::Call) -> Self {
         Self { analysis: None, ..call.into() }
+    }
+
+    /// Returns the calls as elements of a list. `transfers` also sets `transferred`.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(in crate::api) fn summaries(
+        calls: Vec<domain::Call>,
+        transfers: bool,
+        store: &dyn Reads,
+    ) -> store::Result<Vec<Self>> {
+        if !transfers {
+            return Ok(calls.into_iter().map(Self::summary).collect());
+        }
+        let ids: Vec<_> = calls.iter().map(|call| call.conversation_id.clone()).collect();
+        let transferred = store.transferred(&ids)?;
+        let rows = calls.into_iter().zip(transferred);
+        Ok(rows.map(|(call, transferred)| Self { transferred: Some(transferred), ..Self::summary(call) }).collect())
     }
 }
 
@@ -538,13 +573,15 @@ impl Example for Call {
             record_complete: Some(true),
             initiation_source: Some("twilio".to_owned()),
             end_reason: Some(EndReason::HungUp),
+            tool_error: false,
+            transferred: None,
             child_conversations: None,
         }
     }
 }
 
 /// Maximum number of conversations in a call's response.
-pub(in crate::api) const MAX_CHILDREN: usize = 100;
+const MAX_CHILDREN: usize = 100;
 
 /// A conversation that a sub-agent held for another one.
 #[derive(Debug, Object)]

@@ -4,13 +4,16 @@
 //! which allows merging the two sequences. Nothing is stored for a stream, and a position keeps its meaning after a
 //! restart. Each read is limited in rows and bytes.
 
+use super::call_filter::Conditions;
 use super::calls;
 use super::error::Context as _;
 use super::row::{self, CALL, CALLS, TURN};
 use super::statement::Statements as _;
-use crate::domain::{Call, CallStatus, Turn};
-use crate::store::{Change, ChangeBatch, ChangedCalls, FeedPosition, Result, Scope};
-use rusqlite::{Connection, OptionalExtension as _, Params, Row, Transaction, params};
+use crate::domain::{Call, CallStatus, ConversationId, Turn};
+use crate::store::{CallFilter, Change, ChangeBatch, ChangedCalls, FeedPosition, Result, Scope};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension as _, Params, Row, Transaction, params, params_from_iter};
+use std::collections::HashMap;
 
 const CONTEXT: &str = "reading changes";
 
@@ -44,9 +47,9 @@ pub(super) fn changes_since(
 ) -> Result<ChangeBatch> {
     let snapshot = connection.transaction().context(CONTEXT)?;
     match scope {
-        Scope::Everything => match after.call {
-            Some(told) => changes_of_running_calls(&snapshot, after, told),
-            None => changes_of_all(&snapshot, after, until),
+        Scope::Matching(filter) => match after.call {
+            Some(told) => changes_of_running_calls(&snapshot, filter, after, told),
+            None => changes_of_matching(&snapshot, filter, after, until),
         },
         Scope::Call { conversation_id, call_id } => {
             let call = calls::get(&snapshot, conversation_id)?.filter(|call| call.id == *call_id);
@@ -66,7 +69,7 @@ pub(super) fn calls_changed_between(
 ) -> Result<ChangedCalls> {
     let snapshot = connection.transaction().context(CONTEXT)?;
     let mut touched = ChangedCalls { end: until, ..ChangedCalls::default() };
-    let turns: Vec<(i64, crate::domain::ConversationId)> = snapshot
+    let turns: Vec<(i64, ConversationId)> = snapshot
         .fetch_all(
             "SELECT id, conversation_id FROM call_transcriptions WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
             params![after.turn, until.turn, MAX_SCANNED_TURNS],
@@ -99,19 +102,25 @@ pub(super) fn calls_changed_between(
 }
 
 /// Returns the calls that were running at a position, by row id. Calls that started later appear as changes.
-fn changes_of_running_calls(snapshot: &Transaction<'_>, at: FeedPosition, told: i64) -> Result<ChangeBatch> {
-    let (calls, has_more) = read(
-        snapshot,
-        // The plus sign keeps the planner from scanning all calls by id.
-        &format!(
-            "SELECT {CALL} FROM {CALLS} WHERE c.status = ?1 AND +c.id > ?2 AND NOT EXISTS \
-            (SELECT 1 FROM call_changes n WHERE n.call_id = c.id AND n.kind = 'started' AND n.id > ?3) \
-         ORDER BY +c.id LIMIT ?4"
-        ),
-        params![CallStatus::InProgress, told, at.change, row_limit()],
-        row::call,
-        call_bytes,
-    )?;
+fn changes_of_running_calls(
+    snapshot: &Transaction<'_>,
+    filter: &CallFilter,
+    at: FeedPosition,
+    told: i64,
+) -> Result<ChangeBatch> {
+    let conditions = Conditions::of_calls(filter);
+    // Named, because the planner may choose the index of a condition that most calls meet.
+    let calls = CALLS.replacen("calls c", "calls c INDEXED BY calls_status_start", 1);
+    let sql = format!(
+        "SELECT {CALL} FROM {calls} WHERE c.status = ? AND +c.id > ? AND NOT EXISTS \
+            (SELECT 1 FROM call_changes n WHERE n.call_id = c.id AND n.kind = 'started' AND n.id > ?){} \
+         ORDER BY +c.id LIMIT {}",
+        conditions.sql(),
+        row_limit()
+    );
+    let first = [CallStatus::InProgress.as_str().to_owned().into(), told.into(), at.change.into()];
+    let (calls, has_more) =
+        read(snapshot, &sql, params_from_iter(first.iter().chain(conditions.values())), row::call, call_bytes)?;
     let place = |call: Option<i64>| FeedPosition { call, ..at };
     let end = if has_more { place(calls.last().map(|call| call.id)) } else { place(None) };
     let changes = calls.into_iter().map(|call| (place(Some(call.id)), Change::Started(Box::new(call)))).collect();
@@ -135,7 +144,39 @@ fn change_row(row: &Row<'_>) -> rusqlite::Result<ChangeRow> {
     })
 }
 
-fn changes_of_all(snapshot: &Transaction<'_>, after: FeedPosition, until: FeedPosition) -> Result<ChangeBatch> {
+/// Tells which calls match a filter. Each is looked up once.
+struct Matching<'a> {
+    snapshot: &'a Transaction<'a>,
+    conditions: Conditions,
+    known: HashMap<ConversationId, bool>,
+}
+
+impl Matching<'_> {
+    fn contains(&mut self, id: &ConversationId) -> Result<bool> {
+        if self.conditions.sql().is_empty() {
+            return Ok(true);
+        }
+        if let Some(matches) = self.known.get(id) {
+            return Ok(*matches);
+        }
+        let sql = format!("SELECT EXISTS (SELECT 1 FROM calls c WHERE c.conversation_id = ?{})", self.conditions.sql());
+        let id_value = Value::from(id.as_str().to_owned());
+        let values = params_from_iter(std::iter::once(&id_value).chain(self.conditions.values()));
+        let mut select = self.snapshot.prepare_cached(&sql).context(CONTEXT)?;
+        let matches = select.query_row(values, |row| row.get(0)).context(CONTEXT)?;
+        self.known.insert(id.clone(), matches);
+        Ok(matches)
+    }
+}
+
+/// Returns the changes of the calls that match a filter. Everything is read, because no index has the turns of such
+/// calls by id.
+fn changes_of_matching(
+    snapshot: &Transaction<'_>,
+    filter: &CallFilter,
+    after: FeedPosition,
+    until: FeedPosition,
+) -> Result<ChangeBatch> {
     let turns = read(
         snapshot,
         &format!("SELECT {TURN} FROM call_transcriptions t WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3"),
@@ -150,8 +191,10 @@ fn changes_of_all(snapshot: &Transaction<'_>, after: FeedPosition, until: FeedPo
         change_row,
         |_| 0,
     )?;
-    let mut select =
-        snapshot.prepare_cached(&format!("SELECT {CALL} FROM {CALLS} WHERE c.id = ?1")).context(CONTEXT)?;
+    let mut matching = Matching { snapshot, conditions: Conditions::of_calls(filter), known: HashMap::new() };
+    let conditions = Conditions::of_calls(filter);
+    let sql = format!("SELECT {CALL} FROM {CALLS} WHERE c.id = ?{}", conditions.sql());
+    let mut select = snapshot.prepare_cached(&sql).context(CONTEXT)?;
     let mut bytes = 0;
     let mut change = |note: &ChangeRow| {
         if note.kind == "erased" {
@@ -160,14 +203,17 @@ fn changes_of_all(snapshot: &Transaction<'_>, after: FeedPosition, until: FeedPo
         if bytes > MAX_TEXT_BYTES {
             return Ok(Reported::Later);
         }
-        // If the call was erased since, a later change says so.
-        let Some(call) = select.query_row([note.call_id], row::call).optional().context(CONTEXT)? else {
+        // The call does not match, or it was erased since, which a later change says.
+        let id = Value::from(note.call_id);
+        let values = params_from_iter(std::iter::once(&id).chain(conditions.values()));
+        let Some(call) = select.query_row(values, row::call).optional().context(CONTEXT)? else {
             return Ok(Reported::Nothing);
         };
         bytes += call_bytes(&call);
         Ok(Reported::Change(change_of_kind(&note.kind, call)))
     };
-    let mut since = merge(after, turns, (notes, more), &mut change)?;
+    let mut since =
+        merge(after, turns, (notes, more), &mut |turn| matching.contains(&turn.conversation_id), &mut change)?;
     if !since.has_more {
         since.end = FeedPosition {
             turn: until.turn.max(since.end.turn),
@@ -200,7 +246,7 @@ fn changes_of_call(snapshot: &Transaction<'_>, call: &Call, after: FeedPosition)
         turn_bytes,
     )?;
     if after.change == 0 {
-        let mut since = merge(after, turns, (Vec::new(), false), &mut |_| Ok(Reported::Nothing))?;
+        let mut since = merge(after, turns, (Vec::new(), false), &mut |_| Ok(true), &mut |_| Ok(Reported::Nothing))?;
         if !since.has_more {
             since.end.change = current_position(snapshot)?.change;
             let kind = if call.status == CallStatus::InProgress { "started" } else { "ended" };
@@ -215,7 +261,9 @@ fn changes_of_call(snapshot: &Transaction<'_>, call: &Call, after: FeedPosition)
         change_row,
         |_| call_bytes(call),
     )?;
-    merge(after, turns, notes, &mut |note| Ok(Reported::Change(change_of_kind(&note.kind, call.clone()))))
+    merge(after, turns, notes, &mut |_| Ok(true), &mut |note| {
+        Ok(Reported::Change(change_of_kind(&note.kind, call.clone())))
+    })
 }
 
 fn erased(snapshot: &Transaction<'_>, call_id: i64, after: FeedPosition) -> Result<ChangeBatch> {
@@ -240,11 +288,13 @@ enum Reported {
     Later,
 }
 
-/// Merges turns and changes in the order of commits. Both lists are sorted and may be truncated.
+/// Merges turns and changes in the order of commits. Both lists are sorted and may be truncated. Only turns that `shows`
+/// accepts are returned.
 fn merge(
     after: FeedPosition,
     (turns, more_turns): (Vec<Turn>, bool),
     (notes, more_notes): (Vec<ChangeRow>, bool),
+    shows: &mut dyn FnMut(&Turn) -> Result<bool>,
     change: &mut dyn FnMut(&ChangeRow) -> Result<Reported>,
 ) -> Result<ChangeBatch> {
     let (mut turns, mut notes) = (turns.into_iter().peekable(), notes.into_iter().peekable());
@@ -260,7 +310,9 @@ fn merge(
         if turn_next {
             let Some(turn) = turns.next() else { break };
             since.end.turn = turn.id;
-            since.changes.push((since.end, Change::Turn(turn)));
+            if shows(&turn)? {
+                since.changes.push((since.end, Change::Turn(turn)));
+            }
         } else {
             let Some(note) = notes.next() else { break };
             let told = change(&note)?;

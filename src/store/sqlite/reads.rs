@@ -42,6 +42,10 @@ impl Reads for SqliteStore {
         tool_calls::list(&*self.readers.get()?, id)
     }
 
+    fn transferred(&self, ids: &[ConversationId]) -> Result<Vec<bool>> {
+        tool_calls::transferred(&*self.readers.get()?, ids)
+    }
+
     fn tool_names(&self, ids: &[ConversationId]) -> Result<Vec<Vec<String>>> {
         tool_calls::names(&*self.readers.get()?, ids)
     }

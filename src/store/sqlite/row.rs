@@ -142,7 +142,7 @@ pub(super) const CALL: &str = "c.id, c.conversation_id, c.driver_id, c.call_star
     c.queue_wait_seconds, c.accepted_time, c.campaign, c.tags, c.conversation_product, c.sentiment, c.record_complete, \
     c.initiation_source, \
     EXISTS (SELECT 1 FROM tool_calls k WHERE k.conversation_id = c.conversation_id AND k.purpose = 'end_call' \
-        AND k.is_error IS NOT 1) AS agent_ended, \
+        AND k.is_error IS NOT 1) AS agent_ended, c.tool_error, \
     c.created_at, c.updated_at, d.name AS driver_name, l.speaker_type, l.message_text, \
     l.final_text, l.timestamp, l.sequence_number";
 
@@ -241,6 +241,7 @@ fn report(columns: &mut Columns<'_>) -> rusqlite::Result<CallReport> {
         record_complete: columns.take("record_complete")?,
         initiation_source: columns.take("initiation_source")?,
         agent_ended: columns.take("agent_ended")?,
+        tool_error: columns.take("tool_error")?,
     })
 }
 

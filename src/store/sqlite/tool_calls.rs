@@ -72,3 +72,15 @@ pub(super) fn names(connection: &Connection, ids: &[ConversationId]) -> Result<V
         .collect::<rusqlite::Result<_>>()
         .context(CONTEXT)
 }
+
+/// Returns for each call whether a tool transferred it.
+pub(super) fn transferred(connection: &Connection, ids: &[ConversationId]) -> Result<Vec<bool>> {
+    const CONTEXT: &str = "reading which calls were transferred";
+    let mut select = connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM tool_calls WHERE conversation_id = ?1 \
+             AND purpose IN ('transfer_to_number', 'transfer_to_agent') AND is_error IS NOT 1)",
+        )
+        .context(CONTEXT)?;
+    ids.iter().map(|id| select.query_row([id], |row| row.get(0))).collect::<rusqlite::Result<_>>().context(CONTEXT)
+}

@@ -48,7 +48,10 @@ import { BASE } from "./route.js";
  * @property {string[]} [tags]
  * @property {string | null} [sentiment]
  * @property {boolean | null} [record_complete]
+ * @property {string | null} [initiation_source]
  * @property {string | null} [end_reason]
+ * @property {boolean} [tool_error]
+ * @property {boolean} [transferred] only if it is asked for, or a single call is requested
  * @property {ChildConversation[]} [child_conversations] only if a single call is requested
   * @property {any} [analysis] only if a single call is requested
   * @property {boolean} [has_audio] only if a single call is requested

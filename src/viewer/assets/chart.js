@@ -86,6 +86,27 @@ export function shares(rows, series, says) {
     })));
 }
 
+/**
+ * @param {{ name: string, says: string, value: number }[]} rows
+  * @param {number} whole value of a bar over the full width
+  * @param {string} says description of the chart
+ */
+export function bars(rows, whole, says) {
+  const [line, bar] = [40, 12];
+  return drawing((width) => svg("svg", { width, height: line * rows.length, viewBox: `0 0 ${width} ${line * rows.length}`, role: "img", "aria-label": says },
+    rows.map(({ name, says, value }, n) => svg("g", null, svg("title", null, `${name}: ${says}`),
+      svg("text", { class: "name", x: 0, y: line * n + 13 }, fitting(name, width - 120)),
+      svg("text", { x: width, y: line * n + 13, "text-anchor": "end" }, says),
+      svg("rect", { class: "rail", x: 0, y: line * n + 19, width, height: bar, rx: 2 }),
+      svg("rect", { class: "completed", x: 0, y: line * n + 19, width: whole > 0 ? (value / whole) * width : 0, height: bar, rx: 2 })))));
+}
+
+/** Shortens a text to about this width, in pixels. @param {string} text @param {number} width */
+function fitting(text, width) {
+  const most = Math.max(8, Math.floor(width / 7));
+  return text.length <= most ? text : `${text.slice(0, most - 1)}…`;
+}
+
 /** Returns the legend of a chart. @param {Series[]} series */
 export function legend(series) {
   return el("ul", { class: "legend" }, series.map(({ key, name }) => el("li", null,
@@ -95,11 +116,11 @@ export function legend(series) {
 /**
   * Returns a chart's numbers as a table, also for readers who cannot see the chart.
  * @param {string[]} head
- * @param {(string | number)[][]} rows
+ * @param {(string | number | Node)[][]} rows
  */
 export function table(head, rows) {
   return el("details", null, el("summary", null, "Show as a table"),
-    el("div", { class: "table", tabindex: "0", role: "region", "aria-label": "Table" }, el("table", null,
+    el("div", { class: "table", tabindex: "0", role: "region", "aria-label": `Table by ${head[0].toLowerCase()}` }, el("table", null,
       el("thead", null, el("tr", null, head.map((name) => el("th", { scope: "col" }, name)))),
       el("tbody", null, rows.map(([first, ...rest]) => el("tr", null, el("th", { scope: "row", dir: "auto" }, first), rest.map((cell) => el("td", null, cell))))))));
 }

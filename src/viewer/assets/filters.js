@@ -1,13 +1,14 @@
 // The controls above the list: the search box, filters and order. The URL has the chosen values; the controls show and
 // change them. more_filters.js has the filters that few readers need.
 
+import { address } from "./api.js";
 import { driverField } from "./combo.js";
 import { el, show, svg } from "./dom.js";
 import { driver } from "./drivers.js";
 import { STATUS } from "./labels.js";
 import { MoreFilters, nameOfFilter } from "./more_filters.js";
 import { UNFILTERED, current, go } from "./route.js";
-import { dayKey, shortDay } from "./time.js";
+import { dayKey, shortDay, startOfDay } from "./time.js";
 
 /** Delay between the last key press and the search, in milliseconds. */
 const SEARCH_DELAY_MS = 200;
@@ -115,7 +116,8 @@ export function filters() {
     const { call, turn, view, order } = current();
     go({ ...UNFILTERED, call, turn, view, order });
   } }, "Clear filters");
-  const below = el("div", { class: "filtered" }, order, sort, more.button, reset);
+  const table = el("a", { download: true, title: "The calls of this list as a table, one row a call (CSV)" }, "Export");
+  const below = el("div", { class: "filtered" }, order, sort, more.button, table, reset);
 
   const element = el("form", { class: "filters", role: "search", "aria-label": "Calls", onsubmit: (/** @type {Event} */ event) => event.preventDefault() },
     el("div", { class: "search" }, magnifier(), search, hint, clearButton),
@@ -143,10 +145,25 @@ export function filters() {
     order.value = route.order;
     order.hidden = route.q !== "";
     more.sync();
+    // Exports have the conversations of sub-agents by default, the list has not.
+    table.setAttribute("href", address("/export", { format: "calls-csv", include_children: "false", ...parameters() }));
+    table.hidden = route.q !== "";
     reset.hidden = !isNarrowed();
   }
 
   return { element, sync, focus: () => search.select() };
+}
+
+/** Returns the API parameters for the filters in the URL. */
+export function parameters() {
+  const { status, driver, from, to, more } = current();
+  return {
+    ...more,
+    status,
+    driver_id: driver,
+    started_after: from && startOfDay(from),
+    started_before: to && startOfDay(to, 1),
+  };
 }
 
 /** Returns true if any filter is set. */

@@ -88,6 +88,15 @@ export function badges(call) {
   return /** @type {Badge[]} */ (all.filter(Boolean));
 }
 
+/** Returns what a reader should see of a call in a list. @param {import("./api.js").Call} call @returns {Badge[]} */
+export function rowBadges(call) {
+  return [
+    ...badges(call),
+    ...(call.transferred ? [{ text: "Transferred", kind: /** @type {const} */ ("") }] : []),
+    ...(call.tool_error ? [{ text: "Tool error", kind: /** @type {const} */ ("bad") }] : []),
+  ];
+}
+
 /** Returns what the tools of a call did, for its header. @param {import("./api.js").ToolCall[]} tools @returns {Badge[]} */
 export function toolBadges(tools) {
   const transferred = tools.some(({ purpose, is_error: failed }) => purpose.startsWith("transfer_") && failed !== true);

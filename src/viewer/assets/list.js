@@ -4,11 +4,11 @@
 import { isAbort, read } from "./api.js";
 import { announce, arrange, el, show } from "./dom.js";
 import { learn, nameOf } from "./drivers.js";
-import { ORDERS, isNarrowed, namesOfFilters } from "./filters.js";
+import { ORDERS, isNarrowed, namesOfFilters, parameters } from "./filters.js";
 import { BASE, UNFILTERED, addressOf, current, go } from "./route.js";
 import { failed, nothing, waitingRows } from "./states.js";
-import { counting, dayKey, dayName, duration, lengthOf, roughly, startOfDay, time } from "./time.js";
-import { badges, chip, count, ending, neverBegan } from "./labels.js";
+import { counting, dayKey, dayName, duration, lengthOf, roughly, time } from "./time.js";
+import { chip, count, ending, neverBegan, rowBadges } from "./labels.js";
 
 /** @typedef {import("./api.js").Call} Call */
 
@@ -21,20 +21,11 @@ const MAX_LIVE = 200;
 /** Time without a turn after which a running call is quiet, in milliseconds. */
 const QUIET_AFTER_MS = 5 * 60_000;
 
+/** Delay until the first page is requested again after records arrived, in milliseconds. */
+const RELOAD_DELAY_MS = 4000;
+
 /** Interval at which the list is redrawn, because calls become quiet, in milliseconds. */
 const REDRAW_INTERVAL_MS = 15_000;
-
-/** Returns the API parameters for the filters in the URL. */
-export function parameters() {
-  const { status, driver, from, to, more } = current();
-  return {
-    ...more,
-    status,
-    driver_id: driver,
-    started_after: from && startOfDay(from),
-    started_before: to && startOfDay(to, 1),
-  };
-}
 
 export class CallList {
   /**
@@ -61,6 +52,8 @@ export class CallList {
     /** @type {AbortController | null} */
     this.request = null;
     this.drawing = 0;
+    /** Timer of the next request of the first page. @type {ReturnType<typeof setTimeout> | undefined} */
+    this.reloading = undefined;
     /** Calls that changed while the list was being loaded. @type {Call[]} */
     this.late = [];
     /** Groups by key. @type {Map<string, { node: HTMLElement, title: HTMLElement, list: HTMLElement }>} */
@@ -94,7 +87,7 @@ export class CallList {
       // If the other request fails first, nobody awaits this one, and its error would be unhandled.
       live?.catch(() => {});
       /** @type {import("./api.js").Page<Call>} */
-      const page = await read("/calls", { ...filter, order, limit: PAGE }, request.signal);
+      const page = await read("/calls", { ...filter, order, limit: PAGE, include: "transfers" }, request.signal);
       /** @type {import("./api.js").Page<Call> | null} */
       const running = await live;
       await learn([...page.data, ...(running?.data ?? [])].map((call) => call.driver_id)).catch(() => {});
@@ -142,7 +135,7 @@ export class CallList {
     show(this.end, el("span", { class: "spinner", role: "status", "aria-label": "Loading more calls" }));
     try {
       /** @type {import("./api.js").Page<Call>} */
-      const page = await read("/calls", { ...parameters(), order: current().order, limit: PAGE, cursor: this.cursor }, request.signal);
+      const page = await read("/calls", { ...parameters(), order: current().order, limit: PAGE, include: "transfers", cursor: this.cursor }, request.signal);
       await learn(page.data.map((call) => call.driver_id)).catch(() => {});
       if (request.signal.aborted) return;
       for (const call of page.data) this.calls.set(call.conversation_id, call);
@@ -172,8 +165,22 @@ export class CallList {
   take(call) {
     const known = this.calls.get(call.conversation_id);
     if (known && known.updated_at > call.updated_at) return;
+    // A stream does not tell whether a call was transferred.
+    if (call.transferred === undefined && call.matched !== null) {
+      call.transferred = known?.transferred;
+      if (current().order === "") this.reloadSoon();
+    }
     if (this.belongs(call)) this.calls.set(call.conversation_id, call);
     else this.calls.delete(call.conversation_id);
+  }
+
+  /** Requests the first page again soon, once for all calls whose records arrive meanwhile. */
+  reloadSoon() {
+    this.reloading ??= setTimeout(() => {
+      this.reloading = undefined;
+      if (this.request) this.reloadSoon();
+      else if (this.shownFor !== "" && current().view === "calls" && current().q === "" && current().order === "") this.load(true);
+    }, RELOAD_DELAY_MS);
   }
 
   /** Updates the last words of a running call. @param {import("./api.js").Turn} turn */
@@ -200,7 +207,7 @@ export class CallList {
   belongs(call) {
     const filter = parameters();
     const start = Date.parse(call.call_start_time);
-    if (call.parent_conversation_id) return false;
+    if (call.parent_conversation_id || call.initiation_source === "subagent_tool") return false;
     // Only the service knows whether a call matches the other filters, and its rank.
     if (Object.keys(current().more).length > 0 || current().order !== "") return this.calls.has(call.conversation_id);
     if (filter.status && call.status !== filter.status) return false;
@@ -306,7 +313,7 @@ export class CallList {
   /** Returns the row of a call, and updates it only if it looks different. @param {Call} call */
   row(call) {
     const about = this.about(call);
-    const marks = badges(call);
+    const marks = rowBadges(call);
     const live = call.status === "in_progress";
     const quiet = live && this.silence(call) >= QUIET_AFTER_MS;
     const { order } = current();

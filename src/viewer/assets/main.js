@@ -143,7 +143,7 @@ function begin() {
   // The page does not wait longer, because a proxy may buffer the stream.
   const timeout = setTimeout(showOnce, 1000);
   stop();
-  const unfollow = follow(address("/events"), {
+  const unfollow = follow(address("/events", { include_children: "true" }), {
     opened: () => {
       if (showOnce()) return;
       if (current().view === "calls" && current().q === "") list.load(true);

@@ -15,6 +15,7 @@
  * @property {"newest" | "best"} sort order of search results
  * @property {"" | "asc" | "longest" | "most_turns" | "costliest"} order order of the list
  * @property {Record<string, string>} more the other filters of the API, by parameter
+ * @property {string} by property by which statistics are grouped, or empty
  */
 
 /** Filters of the API that the URL has by their own names. */
@@ -46,11 +47,12 @@ export function current() {
     sort: query.get("sort") === "best" ? "best" : "newest",
     order: /** @type {Route["order"]} */ (fit("order", /^(asc|longest|most_turns|costliest)$/)),
     more: Object.fromEntries(FILTERS.map((name) => [name, (query.get(name) ?? "").trim().slice(0, 200)]).filter(([, value]) => value)),
+    by: fit("by", /^(agent|outcome|answered_by|channel|direction)$/),
   };
 }
 
 /** A route without any filter, and without a call. @type {Omit<Route, "view">} */
-export const UNFILTERED = { call: null, turn: null, q: "", status: "", driver: null, from: "", to: "", sort: "newest", order: "", more: {} };
+export const UNFILTERED = { call: null, turn: null, q: "", status: "", driver: null, from: "", to: "", sort: "newest", order: "", more: {}, by: "" };
 
 /** Returns the URL of the current route with changes. @param {Partial<Route>} changes */
 export function addressOf(changes) {
@@ -62,6 +64,7 @@ export function addressOf(changes) {
   }
   for (const [name, value] of Object.entries(route.more)) if (value) query.set(name, value);
   if (route.sort === "best") query.set("sort", "best");
+  if (route.view === "stats" && route.by) query.set("by", route.by);
   const text = query.toString();
   return text ? `${BASE}?${text}` : BASE;
 }

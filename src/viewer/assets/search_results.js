@@ -4,7 +4,7 @@
 import { Failure, callPath, isAbort, read } from "./api.js";
 import { announce, el, show } from "./dom.js";
 import { digitsOf, findDrivers, learn, nameOf, shortId } from "./drivers.js";
-import { parameters } from "./list.js";
+import { parameters } from "./filters.js";
 import { BASE, UNFILTERED, addressOf, current, go } from "./route.js";
 import { snippet } from "./snippet.js";
 import { failed, nothing, waitingRows } from "./states.js";

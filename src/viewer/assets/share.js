@@ -12,7 +12,8 @@ import { SPEAKER, STATUS } from "./labels.js";
 
 /** Export formats of the API. */
 const FORMATS = [
-  ["text", "Text", ".txt"], ["markdown", "Markdown", ".md"], ["csv", "Table", ".csv"], ["jsonl", "JSON lines", ".jsonl"],
+  ["text", "Text", ".txt"], ["markdown", "Markdown", ".md"], ["csv", "Turns as a table", ".csv"], ["calls-csv", "Call as a row", ".csv"],
+  ["jsonl", "JSON lines", ".jsonl"],
   ["vtt", "Captions", ".vtt"], ["srt", "Subtitles", ".srt"],
 ];
 

@@ -1,13 +1,15 @@
-// Statistics: calls by day, durations, speaking shares, and the reconciliation of live turns and records.
+// Statistics: calls by day and by a property, durations, speaking shares, and the reconciliation of live turns and
+// records.
 
 import { isAbort, read } from "./api.js";
-import { columns, legend, shares, table } from "./chart.js";
+import { bars, columns, legend, shares, table } from "./chart.js";
 import { driverField } from "./combo.js";
 import { el, show } from "./dom.js";
 import { addressOf, current, go } from "./route.js";
 import { failed, nothing, waiting } from "./states.js";
 import { dayKey, duration, shortDay, startOfDay, zone } from "./time.js";
-import { STATUS, count, percentages } from "./labels.js";
+import { ANSWERED_BY, CHANNEL, DIRECTION, OUTCOME, STATUS, count, percentages } from "./labels.js";
+import { shortId } from "./drivers.js";
 
 /** Selectable periods, in days. */
 const SPANS = [7, 30, 90];
@@ -15,8 +17,26 @@ const SPANS = [7, 30, 90];
 const BY_STATUS = ["completed", "failed", "in_progress"].map((key) => ({ key, name: STATUS[key] }));
 const BY_VOICE = [{ key: "agent", name: "Agent" }, { key: "driver", name: "Driver" }, { key: "silence", name: "Silence" }];
 
-/** Maximum number of drivers in the chart. */
+/** Maximum number of drivers, and of values of a property, in a chart. */
 const MAX_DRAWN = 8;
+
+/** Maximum number of agents whose names are requested. */
+const MAX_NAMED = 20;
+
+/**
+  * Properties by which calls are grouped, with the names of their values. `none` stands for calls without a value.
+ * @type {Record<string, { name: string, values: Record<string, string>, none: string }>}
+ */
+const GROUPINGS = {
+  answered_by: { name: "Who answered", values: ANSWERED_BY, none: "No information" },
+  outcome: { name: "Goal", values: { ...OUTCOME, unknown: "Not decided" }, none: "No analysis" },
+  agent: { name: "Agent", values: {}, none: "No information" },
+  channel: { name: "Channel", values: CHANNEL, none: "No information" },
+  direction: { name: "Direction", values: DIRECTION, none: "No information" },
+};
+
+/** Names of agents by id; empty if an agent has none. @type {Map<string, string>} */
+const agents = new Map();
 
 /** @type {AbortController | null} */
 let request = null;
@@ -30,6 +50,7 @@ function since(days) {
 /** @param {HTMLElement} pane */
 export async function statistics(pane) {
   const { driver } = current();
+  const by = current().by || "answered_by";
   const from = current().from || since(30);
   const to = current().to || dayKey(new Date());
   request?.abort();
@@ -45,6 +66,8 @@ export async function statistics(pane) {
   });
   const day = (/** @type {"from" | "to"} */ name, /** @type {string} */ label, /** @type {string} */ value) =>
     el("label", null, el("span", { class: "soft" }, label), el("input", { type: "date", value, onchange: (/** @type {Event} */ event) => go({ [name]: /** @type {HTMLInputElement} */ (event.target).value }) }));
+  // The controls are built again, so the focus returns to the one that had it.
+  const focused = pane.contains(document.activeElement) ? document.activeElement?.getAttribute("name") : null;
   const body = el("div", null, waiting("Loading…"));
   show(pane, el("div", { class: "page", tabindex: "0", role: "region", "aria-label": "Statistics" },
     el("h1", null, "Statistics"),
@@ -53,13 +76,16 @@ export async function statistics(pane) {
       day("from", "From", from), day("to", "To", to), who.element),
     body));
   try {
-    const stats = await read("/stats", { started_after: startOfDay(from), started_before: startOfDay(to, 1), driver_id: driver, zone }, signal);
+    const stats = await read("/stats", { started_after: startOfDay(from), started_before: startOfDay(to, 1), driver_id: driver, zone, by }, signal);
+    if (by === "agent") await nameAgents(stats.groups, signal);
     if (stats.all.calls === 0) {
       show(body, nothing("No calls in this period", "Choose a longer period, or another driver.",
         el("a", { class: "button", href: addressOf({ from: since(90), to: "", driver: null }) }, "Last 90 days")), unread(stats));
       return;
     }
-    show(body, tiles(stats), byDay(stats, from, to), byVoice(stats), recorded(stats), unread(stats));
+    show(body, tiles(stats), byDay(stats, from, to), byProperty(stats, by), byVoice(stats), recorded(stats), unread(stats),
+      el("p", { class: "soft" }, "Conversations of sub-agents and of test environments are left out. Failed calls of 0:00 count in no length."));
+    if (focused) /** @type {HTMLElement | null} */ (pane.querySelector(`[name="${CSS.escape(focused)}"]:checked`))?.focus();
   } catch (error) {
     if (!isAbort(error)) show(body, failed(error, () => statistics(pane)));
   }
@@ -80,13 +106,16 @@ function talk({ agent, driver }) {
 function tiles({ all, median_seconds: median, p90_seconds: p90 }) {
   const tile = (/** @type {string} */ name, /** @type {string} */ value, /** @type {string | false} */ more) =>
     el("div", { class: "tile" }, el("dt", null, name), el("dd", null, value, more && el("small", null, ` ${more}`)));
-  const rate = all.calls > 0 ? all.failed / all.calls : null;
+  const rate = (/** @type {number} */ some) => `${percent(all.calls > 0 ? some / all.calls : null)} of calls`;
   return el("dl", { class: "tiles" },
     tile("Calls", all.calls.toLocaleString(), all.in_progress > 0 && `${all.in_progress.toLocaleString()} live`),
-    tile("Failed", all.failed.toLocaleString(), percent(rate)),
+    tile("Reached", all.reached.toLocaleString(), rate(all.reached)),
+    tile("Failed", all.failed.toLocaleString(), rate(all.failed)),
+    all.given_up > 0 && tile("Given up", all.given_up.toLocaleString(), "no more turns arrived"),
+    tile("Mean length", all.mean_seconds === null ? "–" : duration(all.mean_seconds), all.with_duration > 0 && `${duration(all.duration_seconds)} in total`),
     tile("Median length", median === null ? "–" : duration(median), p90 !== null && `90 % below ${duration(p90)}`),
     tile("Turns", (all.agent.turns + all.driver.turns).toLocaleString(), `${Math.round((all.agent.turns + all.driver.turns) / all.calls).toLocaleString()} per call`),
-    tile("Driver talks", talk(all)[1], "of the speaking time"));
+    tile("Driver talks", talk(all)[1], "of the talk"));
 }
 
 /** @param {any} stats @param {string} from @param {string} to */
@@ -110,6 +139,49 @@ function byDay(stats, from, to) {
   return el("figure", { class: "figure" }, el("h2", null, "Calls by day"), legend(BY_STATUS), columns(rows, BY_STATUS, says),
     table(["Day", "Calls", ...BY_STATUS.map(({ name }) => name), "Total length"],
       stats.days.map((/** @type {any} */ day) => [shortDay(day.date), day.calls, ...BY_STATUS.map(({ key }) => day[key]), duration(day.duration_seconds)])));
+}
+
+/** Requests the names of the first agents. The statistics are shown without a name if that fails. @param {any[]} groups @param {AbortSignal} signal */
+async function nameAgents(groups, signal) {
+  const ids = groups.map(({ value }) => value).filter((id) => id !== null && !agents.has(id)).slice(0, MAX_NAMED);
+  await Promise.all(ids.map(async (id) => {
+    const page = await read("/calls", { agent_id: id, limit: 1 }, signal);
+    agents.set(id, page.data[0]?.agent_name ?? "");
+  })).catch((error) => {
+    if (isAbort(error)) throw error;
+  });
+}
+
+/** @param {{ all: any, groups: any[], more_groups: boolean }} stats @param {string} by */
+function byProperty({ all, groups: unsorted, more_groups: more }, by) {
+  // Calls without a value come last.
+  const groups = [...unsorted].sort((a, b) => Number(a.value === null) - Number(b.value === null));
+  const { name, values, none } = GROUPINGS[by];
+  const choices = Object.entries(GROUPINGS).map(([key, { name }]) => {
+    const radio = el("input", { type: "radio", name: "by", value: key, onchange: () => go({ by: key === "answered_by" ? "" : key }) });
+    radio.checked = key === by;
+    return el("label", null, radio, name);
+  });
+  const named = (/** @type {string | null} */ value) => {
+    if (value === null) return none;
+    if (by !== "agent") return values[value] ?? value;
+    const agent = agents.get(value);
+    return agent ? `${agent} (${shortId(value)})` : value;
+  };
+  // Calls of further groups are not in the list, but in the whole.
+  const others = all.calls - groups.reduce((sum, group) => sum + group.calls, 0);
+  const parts = percentages([...groups.map((group) => group.calls), others]);
+  const rows = groups.map((group, n) => ({
+    name: named(group.value), value: group.calls, says: `${count(group.calls, "call")} · ${percent(parts[n] / 100)}`,
+  }));
+  const says = `${name}: ${rows.slice(0, MAX_DRAWN).map((row) => `${row.name} ${row.says.replace(" · ", ", ")}`).join("; ")}.`;
+  return el("figure", { class: "figure", id: "by-property" }, el("h2", null, "Calls by property"),
+    el("div", { class: "segments", role: "radiogroup", "aria-label": "Property" }, choices),
+    bars(rows.slice(0, MAX_DRAWN), all.calls, says),
+    rows.length > MAX_DRAWN && el("p", { class: "soft" }, `The chart has the first ${MAX_DRAWN} of ${rows.length.toLocaleString()}${more ? " or more" : ""}.`),
+    table([name, "Calls", "Share", "Reached", "Failed", "Turns", "Mean length", "Total length"], groups.map((group, n) => [
+      rows[n].name, group.calls, percent(parts[n] / 100), group.reached, group.failed, group.agent.turns + group.driver.turns,
+      group.mean_seconds === null ? "–" : duration(group.mean_seconds), duration(group.duration_seconds)])));
 }
 
 /** @param {any} stats */

@@ -49,6 +49,41 @@ fn a_call_has_what_is_understood_of_it_wherever_it_is_given_out() {
 }
 
 #[test]
+fn a_call_tells_whether_a_tool_failed_and_whether_a_tool_transferred_it() {
+    let service = whole();
+    service.deliver(&turn("conv_b", 1)).expect(201);
+    let listed = |query: &str| {
+        let page = service.get(&format!("/api/v1/calls?{query}")).expect(200).json();
+        let calls = page["data"].as_array().unwrap().clone();
+        ["conv_a", "conv_b"].map(|id| {
+            let call = calls.iter().find(|call| call["conversation_id"] == id);
+            call.map(|call| (call["tool_error"].as_bool().unwrap(), call.get("transferred").and_then(Value::as_bool)))
+        })
+    };
+    assert_eq!(listed(""), [Some((true, None)), Some((false, None))]);
+    let transfer = "INSERT INTO tool_calls (conversation_id, position, after_place, name, purpose, is_error) \
+        VALUES ('conv_a', 4, 6, 'transfer_to_number', 'transfer_to_number', 1)";
+    for (sql, transferred) in [
+        ("", false),
+        // A transfer that failed is none.
+        (transfer, false),
+        ("UPDATE tool_calls SET is_error = 0 WHERE position = 4", true),
+        ("UPDATE tool_calls SET is_error = NULL, purpose = 'transfer_to_agent' WHERE position = 4", true),
+        ("UPDATE tool_calls SET purpose = 'tool' WHERE position = 4", false),
+    ] {
+        change(&service, sql);
+        let expected = [Some((true, Some(transferred))), Some((false, Some(false)))];
+        assert_eq!(listed("include=transfers"), expected, "{sql}");
+        assert_eq!(listed("include=transfers&order=asc"), expected, "{sql}");
+        assert_eq!(listed("include=transfers&order=longest"), [expected[0], None], "{sql}");
+        assert_eq!(call(&service, "conv_a")["transferred"], transferred, "{sql}");
+    }
+    change(&service, "DELETE FROM tool_calls WHERE is_error = 1");
+    assert_eq!(call(&service, "conv_a")["tool_error"], false);
+    service.get("/api/v1/calls?include=turns").expect_error(400);
+}
+
+#[test]
 fn a_turn_tells_its_kind_and_who_said_it() {
     let service = whole();
     let said = |service: &Service| -> Vec<(String, String, Value)> {

@@ -3,10 +3,11 @@
 //!
 //! `RENEW=1 cargo test --test it renews` rewrites the generated parts.
 
+use super::dictionary::{VIEWS, header_of_calls_csv, unit_and_null};
 use crate::support::documents::{block, blocks, document, root};
 use crate::support::metrics::promtool;
 use crate::support::service::{Service, binary};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -78,8 +79,15 @@ fn column_dictionary(service: &Service) -> String {
         select.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap().map(Result::unwrap).collect();
     all.sort_by_key(|(name, ..)| FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len()));
     let mut text = String::new();
+    let mut meanings = BTreeMap::new();
     for (name, kind, sql) in all {
-        writeln!(text, "### `{name}`\n\n| column | type | meaning |\n| --- | --- | --- |").unwrap();
+        let described = VIEWS.contains(&&*name);
+        let head = if described {
+            "| column | type | unit | meaning | NULL |\n| --- | --- | --- | --- | --- |"
+        } else {
+            "| column | type | meaning |\n| --- | --- | --- |"
+        };
+        writeln!(text, "### `{name}`\n\n{head}").unwrap();
         let mut columns = connection.prepare(&format!("SELECT name, type FROM pragma_table_info('{name}')")).unwrap();
         let columns = columns.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
         for (column, of) in columns.map(|column: rusqlite::Result<(String, String)>| column.unwrap()) {
@@ -90,11 +98,43 @@ fn column_dictionary(service: &Service) -> String {
             });
             let comment = comment.unwrap_or_else(|| panic!("{name}.{column} has no line of its own: {sql}"));
             assert_ne!(comment, "", "{name}.{column} has no comment");
-            let values = allowed_values(&sql, &column);
-            writeln!(text, "| `{column}` | {of} | {}{values} |", comment.replace('|', "\\|")).unwrap();
+            let meaning = format!("{}{}", comment.replace('|', "\\|"), allowed_values(&sql, &column));
+            if described {
+                let (unit, null) = unit_and_null(&column);
+                writeln!(text, "| `{column}` | {of} | {unit} | {meaning} | {null} |").unwrap();
+            } else {
+                writeln!(text, "| `{column}` | {of} | {meaning} |").unwrap();
+            }
+            // The view's words count before the table's.
+            meanings.insert((name != "call_overview", name == "calls", column), meaning);
         }
         text.push('\n');
+        if name == "transcript" {
+            text += &dictionary_of_calls_csv(service, &meanings);
+        }
     }
+    text
+}
+
+/// The columns of the table of calls, with the meanings of the view's columns, or else of the table's.
+fn dictionary_of_calls_csv(service: &Service, meanings: &BTreeMap<(bool, bool, String), String>) -> String {
+    let mut text = "### `calls-csv`\n\nThe columns of `export --format calls-csv`; an empty field stands for NULL.\n\n\
+        | column | unit | meaning | empty |\n| --- | --- | --- | --- |\n"
+        .to_owned();
+    for column in header_of_calls_csv(service) {
+        let meaning = [(false, false), (true, true)]
+            .into_iter()
+            .find_map(|(view, table)| meanings.get(&(view, table, column.clone())))
+            .unwrap_or_else(|| panic!("{column} is a column of neither call_overview nor calls"));
+        let (unit, null) = unit_and_null(&column);
+        // A spreadsheet gets words for 0 and 1.
+        let (unit, meaning) = match unit {
+            "0 or 1" => ("true or false", meaning.replace("1 if", "true if").replace("0 if", "false if")),
+            unit => (unit, meaning.clone()),
+        };
+        writeln!(text, "| `{column}` | {unit} | {meaning} | {null} |").unwrap();
+    }
+    text.push('\n');
     text
 }
 

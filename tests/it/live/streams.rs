@@ -1,10 +1,12 @@
 //! Live streams: their events, order, resumption and cost.
 
+use crate::support::sample_calls::load_sample_calls;
 use crate::support::service::{Service, binary, peak, wait_for};
 use crate::support::sse::{Event, Events, names};
 use crate::support::turns::turn;
 use crate::support::whole_call::{CALL, FIRST, SECRET, deliver, post_signed};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -20,9 +22,10 @@ fn call(service: &Service, conversation: &str) -> Value {
     without_audio(call)
 }
 
-/// A stream says neither whether there is a recording nor which conversations belong to a call: they come on their own.
+/// A stream does not tell what is read of other tables for a single call: its recording, its conversations, transfers.
 fn without_audio(mut call: Value) -> Value {
     call.as_object_mut().unwrap().remove("child_conversations");
+    call.as_object_mut().unwrap().remove("transferred");
     assert_eq!(call.as_object_mut().unwrap().remove("has_audio"), Some(json!(false)));
     call
 }
@@ -131,6 +134,111 @@ fn all_calls_are_told_from_those_that_run_on() {
     let last = &all.last().unwrap().id;
     let none = Events::open(service.address(), &format!("{ALL}?follow=false&last_event_id=0-0"), Some(last)).rest();
     assert_eq!(none, []);
+}
+
+/// The conversations that a stream tells of from the beginning, without those that were erased.
+fn told(service: &Service, filter: &str) -> BTreeSet<String> {
+    let path = format!("{ALL}?follow=false&last_event_id=0-0&{filter}");
+    let events = Events::open(service.address(), &path, None).rest();
+    let id = |event: Event| event.data["conversation_id"].as_str().unwrap().to_owned();
+    events.into_iter().filter(|event| event.event != "call_erased").map(id).collect()
+}
+
+#[test]
+fn a_stream_takes_the_filters_of_the_list_and_leaves_out_sub_agents_by_default() {
+    let service = Service::start_with(&["--elevenlabs-secret", SECRET]);
+    let expected = load_sample_calls(&service, 60);
+    let call = |kind: &str| {
+        let call = expected["calls"].as_array().unwrap().iter().find(|call| call["kind"] == kind).unwrap();
+        call["conversation_id"].as_str().unwrap().to_owned()
+    };
+    let child = call("subagent_child");
+    assert!(!told(&service, "").contains(&child));
+    assert!(told(&service, "include_children=true").contains(&child));
+    let mut sizes = BTreeSet::new();
+    for filter in [
+        "",
+        "include_children=true",
+        "status=in_progress",
+        "status=failed",
+        "driver_id=1001",
+        "has_driver=false",
+        "answered_by=voicemail",
+        "answered_by=unknown",
+        "outcome=failure",
+        "direction=inbound",
+        "channel=sms",
+        "environment=staging",
+        "language=es&language=ar",
+        "tool=end_call",
+        "tool_error=true",
+        "min_seconds=60&max_seconds=120",
+        "has_audio=true",
+        "reconciled=false",
+        "started_after=2026-09-20",
+        "started_before=2026-09-20&answered_by=human",
+        "tag=no_such_tag",
+    ] {
+        let list = service.get(&format!("/api/v1/calls?limit=1000&{filter}")).expect(200).json();
+        let listed: BTreeSet<_> = list["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|call| call["conversation_id"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(told(&service, filter), listed, "{filter}");
+        sizes.insert(listed.len());
+    }
+    assert!(sizes.len() > 8, "the filters select different calls: {sizes:?}");
+    // Without a position, a stream begins with the running calls that match.
+    let running = |filter: &str| Events::open(service.address(), &format!("{ALL}?follow=false&{filter}"), None).rest();
+    assert_eq!(running("").len(), 3);
+    let driver = running("")[0].data["driver_id"].clone();
+    let of_driver = running(&format!("driver_id={driver}"));
+    assert!(!of_driver.is_empty() && of_driver.iter().all(|event| event.data["driver_id"] == driver), "{of_driver:?}");
+    assert_eq!(running("status=completed"), []);
+    // A stream that is cut goes on behind any event, also behind those that it left out.
+    let path = format!("{ALL}?follow=false&answered_by=voicemail");
+    let all = Events::open(service.address(), &format!("{path}&last_event_id=0-0"), None).rest();
+    for (n, event) in all.iter().enumerate() {
+        let rest = Events::open(service.address(), &path, Some(&event.id)).rest();
+        assert!(rest == all[n + 1..], "behind event {n}");
+    }
+    // Erasures are told to everybody, because nothing is left that could match.
+    service.delete(&format!("/api/v1/calls/{child}")).expect(204);
+    let erased =
+        Events::open(service.address(), &format!("{path}&last_event_id={}", all.last().unwrap().id), None).rest();
+    assert_eq!(names(&erased).last(), Some(&"call_erased"));
+    assert_eq!(Events::try_open(service.address(), &format!("{ALL}?chanel=sms"), None).err(), Some(Some(400)));
+    assert_eq!(Events::try_open(service.address(), &format!("{ALL}?channel=fax"), None).err(), Some(Some(400)));
+}
+
+#[test]
+fn a_stream_with_a_filter_follows_calls_that_begin_and_cease_to_match() {
+    let service = Service::start();
+    let drive = |driver: i64, name: &str| {
+        service.put(&format!("/api/v1/drivers/{driver}"), &json!({ "name": name })).expect(201);
+    };
+    drive(7, "Jo Brandt");
+    drive(8, "Ana Ruiz");
+    let mut stream = Events::open(service.address(), &format!("{ALL}?driver_id=7"), None);
+    let mut everything = Events::open(service.address(), ALL, None);
+    service.deliver(&turn("conv_other", 1)).expect(201);
+    service.deliver(&turn("conv_a", 1)).expect(201);
+    assert_eq!(names(&everything.take(4)), ["call_started", "transcription", "call_started", "transcription"]);
+    service.put("/api/v1/dispatches/conv_a", &json!({"driver_id": 7})).expect(201);
+    service.deliver(&turn("conv_a", 2)).expect(201);
+    service.deliver(&turn("conv_other", 2)).expect(201);
+    assert_eq!(names(&everything.take(3)), ["call_updated", "transcription", "transcription"]);
+    let seen = stream.take(2);
+    assert_eq!(names(&seen), ["call_updated", "transcription"]);
+    assert_eq!(seen.iter().map(|event| &event.data["conversation_id"]).collect::<Vec<_>>(), ["conv_a", "conv_a"]);
+    // The dispatch of another driver takes the call out of the stream.
+    service.put("/api/v1/dispatches/conv_a", &json!({"driver_id": 8})).expect(200);
+    service.deliver(&turn("conv_a", 3)).expect(201);
+    assert_eq!(names(&everything.take(2)), ["call_updated", "transcription"]);
+    service.delete("/api/v1/calls/conv_a").expect(204);
+    assert_eq!(names(&stream.take(1)), ["call_erased"]);
 }
 
 #[test]

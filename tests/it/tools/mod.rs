@@ -3,5 +3,6 @@
 mod analysis;
 mod clients;
 mod every_tool;
+mod figures;
 mod litestream;
 mod sample_calls;

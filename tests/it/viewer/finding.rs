@@ -55,7 +55,9 @@ fn the_list_is_ordered_filtered_and_counted() {
         "rows": ["يوسف حداد"], "sum": "Failed, At most 0.5 min: 1 call"});
     page.step("status", json!({"name": "Failed", "rows": ["يوسف حداد"]}));
     page.step("moreFilters", short);
+    page.step("exportedList", json!({"rows": ["conv_failed"]}));
     page.step("status", json!({"name": "All", "rows": ["Jo Brandt", "Maria Kowalski", "يوسف حداد"]}));
+    page.step("exportedList", json!({"rows": [CALL, "conv_failed", "conv_live"]}));
     page.step("firstOption", json!({"typed": "mar", "name": "Maria Kowalski"}));
     page.step("skipLinks", json!({}));
     page.step("targets", json!({}));
@@ -91,7 +93,7 @@ fn what_is_understood_of_a_call_is_shown_where_it_happened() {
     let page = Page::open(&service.url("/"), json!({}));
     page.step("live", json!({}));
     let call = json!({"conversation_id": CALL, "answered_by": "voicemail", "answered_by_source": "call_result",
-        "channel": "web", "record_complete": false, "environment": "staging", "end_reason": "agent_ended",
+        "channel": "web", "tool_error": true, "transferred": true, "record_complete": false, "environment": "staging", "end_reason": "agent_ended",
         "child_conversations": [{"conversation_id": "conv_child", "title": "Looks up a dock", "agent_name": "Docks",
             "agent_id": null, "duration_seconds": 31, "turn_count": 4}]});
     let metrics = json!({"convai_llm_service_ttf_sentence": 2.4, "convai_tts_service_ttfb": 0.3});
@@ -128,8 +130,9 @@ fn what_is_understood_of_a_call_is_shown_where_it_happened() {
         ]}),
     );
     page.step("unfolded", json!({"number": 1, "texts": ["{\n  \"load\": 88123\n}", "503 from the load service"]}));
-    let row = ["Voicemail", "Web", "staging", "Incomplete record"];
-    let head = [&row[..], &["Transferred", "1 tool error", "1 guardrail"]].concat();
+    let both = ["Voicemail", "Web", "staging", "Incomplete record"];
+    let row = [&both[..], &["Transferred", "Tool error"]].concat();
+    let head = [&both[..], &["Transferred", "1 tool error", "1 guardrail"]].concat();
     page.step("badges", json!({"name": "Maria Kowalski", "row": row, "head": head}));
     page.step(
         "facts",

@@ -96,7 +96,7 @@ fn a_call_is_read_as_a_conversation_with_what_the_record_made_of_it() {
     for (name, ending, begins) in [
         ("Text", "txt", "Call "),
         ("Markdown", "md", "## "),
-        ("Table", "csv", "conversation_id,"),
+        ("Turns as a table", "csv", "conversation_id,"),
         ("JSON lines", "jsonl", "{\""),
         ("Captions", "vtt", "WEBVTT\n"),
         ("Subtitles", "srt", "1\n00:00:"),
@@ -104,6 +104,9 @@ fn a_call_is_read_as_a_conversation_with_what_the_record_made_of_it() {
         let file = format!("{CALL}.{ending}");
         page.step("exported", json!({"name": name, "file": file, "begins": begins, "holds": ["Pilot", "bump"]}));
     }
+    let row = json!({"name": "Call as a row", "file": format!("{CALL}.csv"), "begins": "conversation_id,call_start_time,",
+        "holds": [format!("\n{CALL},2026-09-28T12:00:00.000000Z,"), ",Reefer temperature check,".to_owned()]});
+    page.step("exported", row);
     // A recording that comes after the record is there without opening the call again.
     page.step("noRecording", json!({}));
     post_signed(&service, &recording.to_string()).expect(200);
@@ -199,15 +202,30 @@ fn statistics_are_drawn_and_stand_in_tables() {
     let time = "started_after=2026-09-19T05:00:00Z&started_before=2026-10-01T05:00:00Z&zone=America/Chicago";
     let stats = service.get(&format!("/api/v1/stats?{time}")).expect(200).json();
     let share = |side: &str| format!("{:.0}%", stats["all"][side]["share_of_seconds"].as_f64().unwrap() * 100.0);
+    let answered = "Who answered: A person 1 call, 50%; No information 1 call, 50%.";
     let talked = format!("Speaking time: agent {}, drivers {}.", share("agent"), share("driver"));
     let page = Page::open(&service.url("/?view=stats&from=2026-09-19&to=2026-09-30"), json!({}));
     let shown = json!({
-        "tiles": {"Calls": "2", "Failed": "1", "Median length": "0:47", "Driver talks": share("driver"),
+        "tiles": {"Calls": "2", "Reached": "1", "Failed": "1", "Mean length": "0:47", "Median length": "0:47", "Driver talks": share("driver"),
             "Only in the record": "1", "With different text": "1", "Repeated": "1"},
-        "drawings": ["Calls by day: 2 calls on 2 days, maximum 1 on 20 Sept.", talked],
-        "tables": [[["20 Sept", "1", "0", "1", "0", "0:00"], ["28 Sept", "1", "1", "0", "0", "0:47"]]],
+        "drawings": ["Calls by day: 2 calls on 2 days, maximum 1 on 20 Sept.", answered, talked],
+        "tables": [
+            [["20 Sept", "1", "0", "1", "0", "0:00"], ["28 Sept", "1", "1", "0", "0", "0:47"]],
+            [
+                ["A person", "1", "50%", "1", "0", "4", "0:47", "0:47"],
+                ["No information", "1", "50%", "0", "1", "1", "–", "0:00"],
+            ],
+        ],
     });
     page.step("statistics", shown.clone());
+    for (name, by, values) in [
+        ("Goal", "outcome", ["Goal met", "No analysis"]),
+        ("Channel", "channel", ["Phone", "No information"]),
+        ("Direction", "direction", ["Outbound", "No information"]),
+        ("Who answered", "", ["A person", "No information"]),
+    ] {
+        page.step("byProperty", json!({"name": name, "by": by, "values": values, "calls": 2}));
+    }
     let phone =
         Page::open(&service.url("/?view=stats&from=2026-09-19&to=2026-09-30"), json!({"phone": true, "dark": true}));
     phone.step("statistics", shown);

@@ -371,7 +371,7 @@ fn the_feed_tells_each_change_in_the_order_of_commits() {
             };
             changes.iter().map(one).collect::<Vec<_>>()
         };
-        let all = shown(&since(store, &Scope::Everything, start));
+        let all = shown(&since(store, &Scope::everything(), start));
         let turns: Vec<_> = all.iter().filter(|change| change.ends_with("one") || change.ends_with("two")).collect();
         assert_eq!(turns, ["a one", "b one", "a two"], "{all:?}");
         assert!(all.contains(&"a started".to_owned()) && all.contains(&"b started".to_owned()), "{all:?}");
@@ -385,10 +385,10 @@ fn the_feed_tells_each_change_in_the_order_of_commits() {
         store.apply(now(), &[Write::EraseCall(conversation("a")), turn("b", "two", None)]).unwrap();
         let touched = store.touched(before, store.head().unwrap()).unwrap();
         assert_eq!((touched.erased, touched.calls.contains(&b)), (vec![a], true));
-        assert!(since(store, &Scope::Everything, before).contains(&Change::Erased(a)));
+        assert!(since(store, &Scope::everything(), before).contains(&Change::Erased(a)));
         assert!(store.since(&only, before, store.head().unwrap()).unwrap().over);
         let head = store.head().unwrap();
-        let quiet = store.since(&Scope::Everything, head, head).unwrap();
+        let quiet = store.since(&Scope::everything(), head, head).unwrap();
         assert_eq!((quiet.changes.len(), quiet.has_more), (0, false));
     });
 }
@@ -497,6 +497,7 @@ fn what_a_record_says_is_read_by_call_and_by_filter() {
         apply(store, &post(&sample(0)));
         apply(store, &post(&of_child));
         assert_eq!(store.tool_names(&[parent.clone(), conversation("none")]).unwrap(), [vec!["log_turn"], vec![]]);
+        assert_eq!(store.transferred(&[parent.clone(), conversation("none")]).unwrap(), [false, false]);
         let children = |id: &ConversationId| -> Vec<_> {
             store.child_calls(id, 10).unwrap().into_iter().map(|call| call.conversation_id).collect()
         };
