@@ -349,12 +349,9 @@ impl<T> Page<T> {
 
 /// Returns the length of a text in JSON, in bytes.
 pub fn json_length(text: &str) -> usize {
-    let escaped = |byte: u8| match byte {
-        b'"' | b'\\' => 2,
-        ..0x20 => 6,
-        _ => 1,
-    };
-    text.bytes().map(escaped).sum()
+    // Without branches, because this passes over all words of a page.
+    let more = |byte: u8| 5 * usize::from(byte < 0x20) + usize::from(byte == b'"') + usize::from(byte == b'\\');
+    text.len() + text.bytes().map(more).sum::<usize>()
 }
 
 #[cfg(test)]
