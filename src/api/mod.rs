@@ -19,6 +19,7 @@ mod elevenlabs_compat;
 pub mod error;
 pub mod error_code;
 mod health;
+pub mod mcp;
 pub mod memory_budget;
 mod openapi;
 mod pagination;
@@ -34,6 +35,6 @@ mod tag;
 pub mod webhooks;
 
 pub use calls::encode_event;
-pub use paths::{HISTORY_WEBHOOK_PATH, POST_CALL_WEBHOOK_PATH, TURN_WEBHOOK_PATH};
+pub use paths::{HISTORY_WEBHOOK_PATH, MCP_PATH, POST_CALL_WEBHOOK_PATH, TURN_WEBHOOK_PATH};
 pub use service::{document_of, openapi_document, service, turn_webhook};
 pub use setup::SetupFacts;
