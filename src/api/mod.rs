@@ -1,4 +1,5 @@
-//! The HTTP API: operations, request and response types, and the OpenAPI document.
+//! The HTTP API: operations, request and response types, the OpenAPI document, and the MCP server, whose tools call the
+//! operations.
 //!
 //! Conventions: plural nouns, `snake_case` JSON, times in RFC 3339 UTC. Fields of a resource have the names of their
 //! columns. A single resource is returned bare, a list as `{"data", "next_cursor", "has_more"}`. Null means "not

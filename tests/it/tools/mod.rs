@@ -4,4 +4,5 @@ mod analysis;
 mod clients;
 mod every_tool;
 mod litestream;
+mod mcp_clients;
 mod sample_calls;
