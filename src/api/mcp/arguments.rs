@@ -19,7 +19,7 @@ impl Arguments {
     ///
     /// # Errors
     /// Arguments are unknown, missing or break a rule; the error names each.
-    pub(super) fn check(arguments: Map<String, Value>, schema: &Value) -> Result<Self, ApiError> {
+    pub(super) fn check(arguments: &Map<String, Value>, schema: &Value) -> Result<Self, ApiError> {
         let (properties, required) = (&schema["properties"], &schema["required"]);
         let mut problems = Vec::new();
         let mut pairs = Vec::new();
@@ -173,7 +173,7 @@ mod tests {
             "required": ["q"],
         });
         let Value::Object(arguments) = arguments else { panic!("an object") };
-        Arguments::check(arguments, &schema).map(|checked| checked.pairs)
+        Arguments::check(&arguments, &schema).map(|checked| checked.pairs)
     }
 
     fn details(arguments: Value) -> String {

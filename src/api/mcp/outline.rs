@@ -138,7 +138,7 @@ fn output(document: &Document<'_>, tool: Tool) -> Value {
         Tool::DriverHistory => &["notice", "has_more"],
         Tool::Stats => &["notice", "zone", "all", "days", "drivers"],
     };
-    schemas.object(properties, required)
+    schemas.object(&properties, required)
 }
 
 #[cfg(test)]

@@ -112,7 +112,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn call(meta: Value) -> Request {
+    fn call(meta: &Value) -> Request {
         let params = json!({ "name": "get_call", "_meta": meta });
         Request { id: 1.into(), method: "tools/call".to_owned(), params: params.as_object().unwrap().clone() }
     }
@@ -127,9 +127,9 @@ mod tests {
         let meta = json!({ VERSION_KEY: CURRENT, CAPABILITIES_KEY: {} });
         let good = [Some(CURRENT), Some("tools/call"), Some("get_call")];
         let encoded = [Some(CURRENT), Some("tools/call"), Some("=?base64?Z2V0X2NhbGw=?=")];
-        assert_eq!(era(&call(meta.clone()), None), Ok(Era::Stateless));
+        assert_eq!(era(&call(&meta), None), Ok(Era::Stateless));
         for values in [good, encoded] {
-            assert_eq!(era(&call(meta.clone()), Some(headers(values))), Ok(Era::Stateless), "{values:?}");
+            assert_eq!(era(&call(&meta), Some(headers(values))), Ok(Era::Stateless), "{values:?}");
         }
         for values in [
             [None, good[1], good[2]],
@@ -140,28 +140,28 @@ mod tests {
             [good[0], good[1], Some("stats")],
             [good[0], good[1], Some("=?base64?!?=")],
         ] {
-            let found = era(&call(meta.clone()), Some(headers(values)));
+            let found = era(&call(&meta), Some(headers(values)));
             assert!(matches!(found, Err(RpcError::HeaderMismatch(_))), "{values:?}: {found:?}");
         }
         for meta in [json!({ VERSION_KEY: CURRENT }), json!({ VERSION_KEY: 7, CAPABILITIES_KEY: {} })] {
-            assert!(matches!(era(&call(meta.clone()), None), Err(RpcError::Params(_))), "{meta}");
+            assert!(matches!(era(&call(&meta), None), Err(RpcError::Params(_))), "{meta}");
         }
     }
 
     #[test]
     fn a_request_of_an_older_revision_has_the_version_in_a_header_or_nowhere() {
         for version in [None, Some("2025-11-25"), Some("2025-06-18")] {
-            let found = era(&call(json!({})), Some(headers([version, None, None])));
+            let found = era(&call(&json!({})), Some(headers([version, None, None])));
             assert_eq!(found, Ok(Era::Handshake), "{version:?}");
         }
-        assert_eq!(era(&call(Value::Null), None), Ok(Era::Handshake));
+        assert_eq!(era(&call(&Value::Null), None), Ok(Era::Handshake));
         for version in ["2024-11-05", "2099-01-01", "", "x"] {
-            let found = era(&call(json!({})), Some(headers([Some(version), None, None])));
+            let found = era(&call(&json!({})), Some(headers([Some(version), None, None])));
             assert!(matches!(found, Err(RpcError::UnsupportedVersion { .. })), "{version:?}: {found:?}");
-            let found = era(&call(json!({ VERSION_KEY: version })), None);
+            let found = era(&call(&json!({ VERSION_KEY: version })), None);
             assert!(matches!(found, Err(RpcError::UnsupportedVersion { .. })), "{version:?}: {found:?}");
         }
-        let found = era(&call(json!({})), Some(headers([Some(CURRENT), None, None])));
+        let found = era(&call(&json!({})), Some(headers([Some(CURRENT), None, None])));
         assert!(matches!(found, Err(RpcError::Params(_))), "{found:?}");
     }
 }

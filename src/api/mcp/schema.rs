@@ -105,7 +105,7 @@ impl<'a> Definitions<'a> {
     }
 
     /// Returns the schema of an object with these fields; `required` are always there.
-    pub(super) fn object(self, properties: Map<String, Value>, required: &[&str]) -> Value {
+    pub(super) fn object(self, properties: &Map<String, Value>, required: &[&str]) -> Value {
         json!({ "type": "object", "properties": properties, "required": required, "$defs": self.defined })
     }
 }
@@ -184,7 +184,7 @@ mod tests {
         let document = Document(&document);
         let mut definitions = Definitions::new(&document);
         let a = definitions.refer("A", Some(&["id", "kind", "name", "b"]));
-        let schema = definitions.object([("a".to_owned(), a)].into_iter().collect(), &["a"]);
+        let schema = definitions.object(&[("a".to_owned(), a)].into_iter().collect(), &["a"]);
         let wanted = json!({
             "type": "object",
             "properties": { "a": { "$ref": "#/$defs/A" } },

@@ -151,7 +151,7 @@ impl McpServer {
 
     async fn run(&self, tool: Tool, arguments: Map<String, Value>) -> Result<Value, ApiError> {
         let outline = self.tools.iter().find(|outline| outline.tool == tool).expect("all tools are described");
-        let mut arguments = Arguments::check(arguments, outline.input())?;
+        let mut arguments = Arguments::check(&arguments, outline.input())?;
         let busy = || ApiError::Unavailable(ErrorCode::Overloaded, "too many tools run; try again shortly", None);
         let _running = timeout(WAIT_TIMEOUT, self.running.acquire()).await.map_err(|_| busy())?.map_err(|_| busy())?;
         let (result, was_cut) = match tool {
@@ -294,11 +294,10 @@ fn finish(mut result: Value, mut was_cut: bool) -> Value {
 
 fn reply(id: Option<Value>, outcome: Result<Value, RpcError>, era: Era) -> Reply {
     let status = match (&outcome, era) {
-        (Ok(_), _) => 200,
-        (Err(RpcError::TooLong(_)), _) => 413,
         (Err(RpcError::UnknownMethod(_)), Era::Stateless) => 404,
-        // Clients of the older revisions expect these in a successful response.
-        (Err(RpcError::UnknownMethod(_) | RpcError::Params(_)), Era::Handshake) => 200,
+        // Clients of the older revisions expect these errors in a successful response.
+        (Ok(_), _) | (Err(RpcError::UnknownMethod(_) | RpcError::Params(_)), Era::Handshake) => 200,
+        (Err(RpcError::TooLong(_)), _) => 413,
         (Err(_), _) => 400,
     };
     let body = serde_json::to_vec(&Response::new(id, outcome)).expect("JSON is written");

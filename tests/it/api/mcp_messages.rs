@@ -147,12 +147,12 @@ fn what_is_no_single_message_of_json_is_refused() {
         (&json!({ "jsonrpc": "2.0", "id": 1, "method": "ping", "params": [] }).to_string(), -32600),
         (&"[".repeat(60_000), -32700),
     ] {
-        assert_eq!(code(raw("application/json", body.as_bytes()), 400), wanted, "{:.60}", body);
+        assert_eq!(code(raw("application/json", body.as_bytes()), 400), wanted, "{body:.60}");
     }
     assert_eq!(code(raw("application/json", b"\xff\xfe"), 400), -32700);
     raw("text/plain", ping.to_string().as_bytes()).expect_error(415);
     let long = format!("{ping}{}", " ".repeat(MAX_MESSAGE_BYTES));
-    raw("application/json; charset=utf-8", long[..MAX_MESSAGE_BYTES].as_bytes()).expect(200);
+    raw("application/json; charset=utf-8", &long.as_bytes()[..MAX_MESSAGE_BYTES]).expect(200);
     raw("application/json", long.as_bytes()).expect_error(413);
     service.post_chunked("/mcp", &[JSON], std::io::Cursor::new(long.into_bytes())).expect_error(413);
     for answer in [service.get("/mcp"), service.delete("/mcp"), service.put("/mcp", &ping)] {

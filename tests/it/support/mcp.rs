@@ -16,12 +16,16 @@ pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
 /// A request in the form of the revisions with a handshake.
 pub fn request(method: &str, params: Value) -> Value {
-    json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params })
+    let mut message = json!({ "jsonrpc": "2.0", "id": 1, "method": method });
+    message["params"] = params;
+    message
 }
 
 /// A call of a tool.
 pub fn tool_call(tool: &str, arguments: Value) -> Value {
-    request("tools/call", json!({ "name": tool, "arguments": arguments }))
+    let mut message = request("tools/call", json!({ "name": tool }));
+    message["params"]["arguments"] = arguments;
+    message
 }
 
 /// Sends a message over HTTP.
