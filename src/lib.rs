@@ -14,7 +14,7 @@
 //! | --- | --- |
 //! | [`cli`] | commands and flags; the only place that prints and exits |
 //! | [`server`] | transport, TLS, middleware, wiring, shutdown |
-//! | [`api`] | HTTP operations, wire types, OpenAPI |
+//! | [`api`] | HTTP operations, wire types, OpenAPI, the MCP server |
 //! | [`viewer`] | the web page, a client of the public API |
 //! | [`jobs`] | work that runs on a schedule or over many calls: backfill, backup, retention, stale calls |
 //! | [`live`] | fan-out of committed changes to SSE subscribers |

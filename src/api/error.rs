@@ -59,6 +59,8 @@ pub enum ApiError {
         /// Value of the `WWW-Authenticate` header: the accepted authentication scheme.
         challenge: &'static str,
     },
+    /// 403: a page of another origin sent the request.
+    ForeignOrigin,
     /// 404: the resource does not exist; the text names it.
     NotFound(ErrorCode, String),
     /// 405: the path supports other methods; the text lists them.
@@ -101,6 +103,7 @@ impl ApiError {
         match self {
             Self::BadRequest(..) => StatusCode::BAD_REQUEST,
             Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
+            Self::ForeignOrigin => StatusCode::FORBIDDEN,
             Self::NotFound(..) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict(_) => StatusCode::CONFLICT,
@@ -121,6 +124,7 @@ impl ApiError {
             | Self::Unauthorized { code, .. }
             | Self::NotFound(code, _)
             | Self::Unavailable(code, ..) => *code,
+            Self::ForeignOrigin => ErrorCode::ForeignOrigin,
             Self::MethodNotAllowed(_) => ErrorCode::MethodNotAllowed,
             Self::Conflict(_) => ErrorCode::PhoneNumberTaken,
             Self::TooLarge(_) => ErrorCode::BodyTooLarge,
@@ -177,6 +181,7 @@ impl ApiError {
         let (message, details) = match self {
             Self::BadRequest(_, details) => ("invalid request", Some(details.clone())),
             Self::Unauthorized { details, .. } => ("not authorized", Some(details.clone())),
+            Self::ForeignOrigin => ("not allowed", Some("Origin: pages of other origins may not call this".to_owned())),
             Self::NotFound(_, details) => ("not found", Some(details.clone())),
             Self::MethodNotAllowed(details) => ("method not allowed", Some(details.clone())),
             Self::Conflict(details) => ("conflict with stored data", Some(details.clone())),

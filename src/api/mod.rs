@@ -1,4 +1,5 @@
-//! The HTTP API: operations, request and response types, and the OpenAPI document.
+//! The HTTP API: operations, request and response types, the OpenAPI document, and the MCP server, whose tools call the
+//! operations.
 //!
 //! Conventions: plural nouns, `snake_case` JSON, times in RFC 3339 UTC. Fields of a resource have the names of their
 //! columns. A single resource is returned bare, a list as `{"data", "next_cursor", "has_more"}`. Null means "not
@@ -19,6 +20,7 @@ mod elevenlabs_compat;
 pub mod error;
 pub mod error_code;
 mod health;
+pub mod mcp;
 pub mod memory_budget;
 mod openapi;
 mod pagination;
@@ -34,6 +36,6 @@ mod tag;
 pub mod webhooks;
 
 pub use calls::encode_event;
-pub use paths::{HISTORY_WEBHOOK_PATH, POST_CALL_WEBHOOK_PATH, TURN_WEBHOOK_PATH};
+pub use paths::{HISTORY_WEBHOOK_PATH, MCP_PATH, POST_CALL_WEBHOOK_PATH, TURN_WEBHOOK_PATH};
 pub use service::{document_of, openapi_document, service, turn_webhook};
 pub use setup::SetupFacts;

@@ -8,3 +8,6 @@ pub const HISTORY_WEBHOOK_PATH: &str = "/webhooks/elevenlabs/history";
 
 /// Path of the webhook for ElevenLabs' signed events.
 pub const POST_CALL_WEBHOOK_PATH: &str = "/webhooks/elevenlabs/post-call";
+
+/// Path of the MCP server.
+pub const MCP_PATH: &str = "/mcp";

@@ -8,7 +8,7 @@
 use super::body::JsonOk;
 use super::error::ApiError;
 use super::error_code::ErrorCode;
-use crate::store::{self, Reads, Store, reading_until};
+use crate::store::{self, Reads, reading_until};
 use crate::sys::gzip::{CompressionLevel, accepts_gzip, compress};
 use crate::sys::low_priority::step_back;
 use bytes::Bytes;
@@ -77,8 +77,8 @@ impl Depth {
 
 /// A handle for reading the store; cheap to clone.
 #[derive(Clone)]
-pub(super) struct Reader {
-    pub(super) store: Arc<dyn Store>,
+pub struct Reader {
+    store: Arc<dyn Reads>,
     quick: Lane,
     deep: Lane,
 }
@@ -135,7 +135,7 @@ impl Lane {
 
 impl Reader {
     /// Creates a reader of a store. `deep_reads` is the maximum number of concurrent deep reads.
-    pub(super) fn new(store: Arc<dyn Store>, deep_reads: usize) -> Self {
+    pub fn new(store: Arc<dyn Reads>, deep_reads: usize) -> Self {
         Self {
             store,
             quick: Lane::new(QUICK_READS, QUICK_BUDGET_BYTES),

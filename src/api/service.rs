@@ -14,19 +14,18 @@ use crate::store::{self, Store};
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 use std::sync::Arc;
 
-/// Returns all operations over a store and its writer. `deep_reads` is the maximum number of concurrent deep reads.
+/// Returns all operations over a store, its reader and its writer.
 pub fn service(
     store: Arc<dyn Store>,
+    reader: Reader,
     writer: Writer,
     gate: PostCallReceiver,
     access: Access,
     tail: LiveHub,
-    deep_reads: usize,
     facts: SetupFacts,
 ) -> OpenApiService<impl OpenApi, ()> {
     let backup = backup::BackupApi::new(store.copier());
     let export = calls::export::ExportApi::new(store.clone());
-    let reader = Reader::new(store.clone(), deep_reads);
     let setup = SetupApi::new(facts, &access, &gate);
     let recordings = gate.recordings();
     let erasure = DriverErasure::new(store, recordings.clone(), writer.clone());
@@ -81,11 +80,11 @@ fn describe_only() -> OpenApiService<impl OpenApi, ()> {
     let access = Access::new(&AccessSettings::default());
     service(
         Arc::new(store::NullStore),
+        Reader::new(Arc::new(store::NullStore), 1),
         Writer::stopped(),
         PostCallReceiver::disabled(),
         access,
         LiveHub::disabled(),
-        1,
         SetupFacts::default(),
     )
 }

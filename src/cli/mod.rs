@@ -14,6 +14,7 @@ mod former_variables;
 mod generate;
 mod healthcheck;
 mod import;
+mod mcp;
 mod migrate;
 mod output;
 mod prune;

@@ -5,8 +5,8 @@ use super::args::logging::LogArgs;
 use super::output::eprint_line;
 use super::usage_error::{error_line, is_usage};
 use super::{
-    backfill, backup, check, erase, export, former_variables, generate, healthcheck, import, migrate, prune, replay,
-    restore, search, serve, simulate, token,
+    backfill, backup, check, erase, export, former_variables, generate, healthcheck, import, mcp, migrate, prune,
+    replay, restore, search, serve, simulate, token,
 };
 use crate::telemetry;
 use anyhow::Context as _;
@@ -43,6 +43,11 @@ enum Command {
     ///
     /// Works while the service runs.
     Check(check::CheckArgs),
+    /// Serve a database to AI assistants over standard input (MCP)
+    ///
+    /// Works while the service runs. A client of the Model Context Protocol starts this command; the calls can only be
+    /// read.
+    Mcp(mcp::McpArgs),
     /// Export calls with their turns, as data or as transcripts
     Export(export::ExportArgs),
     /// Import calls, drivers or dispatches from a file
@@ -84,6 +89,7 @@ pub fn run() -> ExitCode {
                 Command::Backup(args) => backup::run(&args),
                 Command::Restore(args) => restore::run(&args),
                 Command::Check(args) => check::run(&args),
+                Command::Mcp(args) => mcp::run(&args),
                 Command::Export(args) => export::run(&args),
                 Command::Import(args) => import::command::run(&args),
                 Command::Backfill(args) => backfill::run(&args),

@@ -52,6 +52,12 @@ impl Routes {
         Self(paths.iter().map(known).collect())
     }
 
+    /// Adds a path that supports only POST and is not in the document.
+    pub(super) fn with_post(mut self, path: &str) -> Self {
+        self.0.push(KnownRoute { template: path.to_owned(), methods: "POST".to_owned(), rules: HashMap::new() });
+        self
+    }
+
     /// Returns the known path that matches a request's path.
     pub(super) fn find(&self, path: &str) -> Option<&KnownRoute> {
         self.0.iter().find(|known| fits(&known.template, path))

@@ -13,6 +13,8 @@ use crate::api;
 use crate::api::SetupFacts;
 use crate::api::auth::Access;
 use crate::api::body::{BodyLimits, memory_for};
+use crate::api::mcp::{McpEndpoint, McpServer};
+use crate::api::reader::Reader;
 use crate::api::webhooks::signed_body::PostCallReceiver;
 use crate::ingest::blocking::BlockingWriter;
 use crate::ingest::reconciler::Reconciler;
@@ -146,15 +148,18 @@ fn app(
     let access = Access::new(&settings.access);
     let memory = memory_for(settings.post_call.max_body.max(settings.max_body));
     let gate = PostCallReceiver::new(settings.post_call, memory.clone());
-    let (live, reads) = (live.clone(), settings.deep_reads);
-    let service = api::service(store.clone(), writer.clone(), gate, access.clone(), live, reads, facts);
+    let reader = Reader::new(store.clone(), settings.deep_reads);
+    let service =
+        api::service(store.clone(), reader.clone(), writer.clone(), gate, access.clone(), live.clone(), facts);
     let document = api::document_of(&service);
     let others: Vec<_> = ["/docs", "/openapi.json", metrics_endpoint::PATH].into_iter().chain(viewer::PATHS).collect();
-    let routes = Routes::from_document(&document, &others);
+    let routes = Routes::from_document(&document, &others).with_post(api::MCP_PATH);
+    let mcp = McpEndpoint(McpServer::new(&reader, &document));
     let route = Route::new()
         .at("/docs", poem::get(swagger_ui::page()))
         .at("/openapi.json", poem::get(swagger_ui::document(document)))
         .at(metrics_endpoint::PATH, poem::get(scrape))
+        .at(api::MCP_PATH, poem::post(mcp))
         .at(api::TURN_WEBHOOK_PATH, poem::post(api::turn_webhook(writer.clone())))
         .nest("/", viewer::layer(service))
         .with(AddData::new(BodyLimits::new(settings.max_body, memory)));

@@ -47,7 +47,7 @@ impl SqliteStore {
     }
 
     /// Reads with the connection that is reserved for due calls.
-    pub(super) fn read_due<T>(&self, read: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
+    pub(super) fn read_reserved<T>(&self, read: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         self.check_place()?;
         let mut reconciler = self.reconciler.lock();
         let connection = match &mut *reconciler {

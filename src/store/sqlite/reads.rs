@@ -1,6 +1,6 @@
-//! Reads, each in a snapshot of a pooled connection.
+//! Reads, each in a snapshot of a connection that is made for reading.
 
-use super::database::SqliteStore;
+use super::read_source::ReadSource;
 use super::search::{self, Reach};
 use super::{
     batch, call_results, call_stats, calls, drivers, due, erase, events, expired, material, quarantine, ranked_calls,
@@ -19,27 +19,26 @@ use crate::store::{
     SearchQuery, TurnQuery, UnreadEvents,
 };
 use std::collections::{BTreeSet, HashSet};
-use std::sync::atomic::Ordering;
 
-impl Reads for SqliteStore {
+impl<S: ReadSource> Reads for S {
     fn call(&self, id: &ConversationId) -> Result<Option<Call>> {
-        calls::get(&*self.readers.get()?, id)
+        calls::get(&*self.connection()?, id)
     }
 
     fn calls(&self, request: &CallPageRequest) -> Result<Page<Call>> {
-        calls::list(&mut *self.readers.get()?, request)
+        calls::list(&mut *self.connection()?, request)
     }
 
     fn ranked_calls(&self, request: &RankedCallRequest) -> Result<Page<RankedCall>> {
-        ranked_calls::list(&mut *self.readers.get()?, request)
+        ranked_calls::list(&mut *self.connection()?, request)
     }
 
     fn turns(&self, query: &TurnQuery) -> Result<Option<Page<Turn>>> {
-        batch::turns::list(&mut *self.readers.get()?, query)
+        batch::turns::list(&mut *self.connection()?, query)
     }
 
     fn tool_calls(&self, id: &ConversationId) -> Result<Vec<PlacedToolCall>> {
-        tool_calls::list(&*self.readers.get()?, id)
+        tool_calls::list(&*self.connection()?, id)
     }
 
     fn transferred(&self, ids: &[ConversationId]) -> Result<Vec<bool>> {
@@ -47,17 +46,17 @@ impl Reads for SqliteStore {
     }
 
     fn tool_names(&self, ids: &[ConversationId]) -> Result<Vec<Vec<String>>> {
-        tool_calls::names(&*self.readers.get()?, ids)
+        tool_calls::names(&*self.connection()?, ids)
     }
 
     fn child_calls(&self, id: &ConversationId, limit: usize) -> Result<Vec<Call>> {
-        calls::children(&*self.readers.get()?, id, limit)
+        calls::children(&*self.connection()?, id, limit)
     }
 
     fn search(&self, query: &SearchQuery) -> Result<HitPage> {
-        let found = search::find(&mut *self.readers.get()?, &self.options.path, query, Reach::Indexed)?;
+        let found = search::find(&mut *self.connection()?, self.path(), query, Reach::Indexed)?;
         if found.index_is_broken {
-            self.index_is_broken.store(true, Ordering::Relaxed);
+            self.note_broken_index();
         }
         Ok(found.page)
     }
@@ -71,71 +70,71 @@ impl Reads for SqliteStore {
     }
 
     fn driver(&self, id: DriverId) -> Result<Option<Driver>> {
-        drivers::get(&*self.readers.get()?, id)
+        drivers::get(&*self.connection()?, id)
     }
 
     fn drivers_by_ids(&self, ids: &BTreeSet<DriverId>) -> Result<Vec<Driver>> {
-        drivers::by_ids(&*self.readers.get()?, ids)
+        drivers::by_ids(&*self.connection()?, ids)
     }
 
     fn drivers(&self, request: &DriverPageRequest) -> Result<Page<Driver>> {
-        drivers::list(&mut *self.readers.get()?, request)
+        drivers::list(&mut *self.connection()?, request)
     }
 
     fn event(&self, id: i64) -> Result<Option<StoredEvent>> {
-        events::get(&*self.readers.get()?, id)
+        events::get(&*self.connection()?, id)
     }
 
     fn event_ids(&self, selection: EventSelection, after: i64, limit: usize) -> Result<Vec<i64>> {
-        events::ids(&*self.readers.get()?, selection, after, limit)
+        events::ids(&*self.connection()?, selection, after, limit)
     }
 
     fn rereads(&self, before: i64, limit: usize, max_bytes: usize) -> Result<Vec<StoredEvent>> {
-        reread_list::list(&*self.readers.get()?, before, limit, max_bytes)
+        reread_list::list(&*self.connection()?, before, limit, max_bytes)
     }
 
     fn unread_events(&self) -> Result<UnreadEvents> {
-        events::unread(&*self.readers.get()?)
+        events::unread(&*self.connection()?)
     }
 
     fn dispatch(&self, id: &ConversationId) -> Result<Option<Dispatch>> {
-        drivers::get_dispatch(&*self.readers.get()?, id)
+        drivers::get_dispatch(&*self.connection()?, id)
     }
 
     fn dispatches(&self, request: &DispatchPageRequest) -> Result<Page<Dispatch>> {
-        drivers::list_dispatches(&mut *self.readers.get()?, request)
+        drivers::list_dispatches(&mut *self.connection()?, request)
     }
 
     fn figures(&self, filter: &CallFilter, each: &mut dyn FnMut(&CallStats<'_>)) -> Result<()> {
-        call_stats::for_each_call(&mut *self.readers.get()?, filter, each)
+        call_stats::for_each_call(&mut *self.connection()?, filter, each)
     }
 
     fn results(&self, filter: &CallFilter, each: &mut dyn FnMut(CallResultRow<'_>)) -> Result<()> {
-        call_results::for_each_result(&*self.readers.get()?, filter, each)
+        call_results::for_each_result(&*self.connection()?, filter, each)
     }
 
     fn turn_metrics(&self, filter: &CallFilter, each: &mut dyn FnMut(CallMetrics<'_>)) -> Result<()> {
-        call_results::for_each_metrics(&*self.readers.get()?, filter, each)
+        call_results::for_each_metrics(&*self.connection()?, filter, each)
     }
 
     fn is_erased(&self, id: &ConversationId) -> Result<bool> {
-        erase::is_erased(&*self.readers.get()?, id)
+        erase::is_erased(&*self.connection()?, id)
     }
 
     fn newest_arrival(&self) -> Result<Option<Timestamp>> {
-        expired::newest_arrival(&*self.readers.get()?)
+        expired::newest_arrival(&*self.connection()?)
     }
 
     fn old_calls(&self, query: &ExpiredCallQuery) -> Result<Vec<ExpiredCall>> {
-        expired::expired_calls(&*self.readers.get()?, query)
+        expired::expired_calls(&*self.connection()?, query)
     }
 
     fn old_events(&self, before: Timestamp, after: i64, limit: usize) -> Result<ScanPage<ExpiredEvent>> {
-        expired::expired_events(&*self.readers.get()?, before, after, limit)
+        expired::expired_events(&*self.connection()?, before, after, limit)
     }
 
     fn events_naming(&self, calls: &HashSet<ConversationId>, after: i64) -> Result<ScanPage<NamingEvent>> {
-        quarantine::events_naming(&*self.readers.get()?, calls, after)
+        quarantine::events_naming(&*self.connection()?, calls, after)
     }
 
     fn old_dispatches(
@@ -144,14 +143,14 @@ impl Reads for SqliteStore {
         after: Option<&ConversationId>,
         limit: usize,
     ) -> Result<Vec<ConversationId>> {
-        expired::expired_dispatches(&*self.readers.get()?, before, after, limit)
+        expired::expired_dispatches(&*self.connection()?, before, after, limit)
     }
 
     fn dispatches_of(&self, id: DriverId, number: Option<&PhoneNumber>, limit: usize) -> Result<Vec<ConversationId>> {
-        expired::dispatches_of(&*self.readers.get()?, id, number, limit)
+        expired::dispatches_of(&*self.connection()?, id, number, limit)
     }
 
     fn open_calls(&self, at_most: u32) -> Result<u64> {
-        calls::count_open(&*self.readers.get()?, at_most)
+        calls::count_open(&*self.connection()?, at_most)
     }
 }

@@ -80,6 +80,12 @@ metrics! {
         ("outcome", WEBHOOK_OUTCOMES),
     ]);
 
+    /// Tools that MCP clients called, by outcome.
+    mcp_tool_calls_total: IntCounterVec = counter_by(&[
+        ("tool", &["search_turns", "list_calls", "get_call", "driver_history", "stats"]),
+        ("outcome", &["ok", "error"]),
+    ]);
+
     /// Committed turns, without duplicates.
     turns_stored_total: IntCounterVec = counter_by(&[("speaker", &["agent", "driver"])]);
     /// Delay from a turn's own timestamp until it is stored, in seconds.

@@ -9,6 +9,8 @@ mod drivers;
 mod elevenlabs_compat;
 mod errors;
 mod fuzz;
+mod mcp;
+mod mcp_messages;
 mod session;
 mod setup;
 mod stats;

@@ -8,5 +8,6 @@ mod generate;
 mod import;
 mod import_calls;
 mod installation;
+mod mcp;
 mod package;
 mod simulate;

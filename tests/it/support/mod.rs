@@ -6,6 +6,7 @@ pub mod documents;
 pub mod export;
 pub mod fake_elevenlabs;
 pub mod files;
+pub mod mcp;
 pub mod metrics;
 pub mod openapi;
 pub mod process;

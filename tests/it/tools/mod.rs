@@ -5,4 +5,5 @@ mod clients;
 mod every_tool;
 mod figures;
 mod litestream;
+mod mcp_clients;
 mod sample_calls;

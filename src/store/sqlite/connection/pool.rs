@@ -22,7 +22,7 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Maximum duration of a read without a deadline of its own. A longer snapshot would prevent checkpoints from
 /// finishing.
-const READ_TIMEOUT: Duration = Duration::from_secs(5);
+pub(in crate::store::sqlite) const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Number of SQLite's virtual machine instructions between two checks of the time limit.
 const INSTRUCTIONS_PER_CHECK: i32 = 10_000;
@@ -58,10 +58,7 @@ impl Readers {
         let wait = deadline().map_or(CONNECTION_TIMEOUT, |end| end.saturating_duration_since(Instant::now()));
         let connection = pool.get_timeout(wait).map_err(|error| busy(&error.to_string()))?;
         let end = deadline().unwrap_or_else(|| Instant::now() + READ_TIMEOUT);
-        connection
-            .0
-            .progress_handler(INSTRUCTIONS_PER_CHECK, Some(move || Instant::now() > end))
-            .context("setting the time limit of a read")?;
+        limit_reading(&connection.0, end)?;
         Ok(Reader(connection))
     }
 
@@ -80,6 +77,13 @@ impl Readers {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
+}
+
+/// Interrupts reads of a connection after `end`.
+pub(in crate::store::sqlite) fn limit_reading(connection: &rusqlite::Connection, end: Instant) -> Result<()> {
+    connection
+        .progress_handler(INSTRUCTIONS_PER_CHECK, Some(move || Instant::now() > end))
+        .context("setting the time limit of a read")
 }
 
 fn pool(path: &Path, size: u32, way: AccessMode, open: Arc<()>) -> Result<r2d2::Pool<Manager>> {
