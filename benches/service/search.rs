@@ -208,6 +208,7 @@ fn say(store: &dyn Store, turns: u64) -> Result<()> {
                 timestamp: Timestamp::parse(&time).map_err(rule)?,
                 delivery_key: None,
                 source: Source::Live,
+                call_sid: None,
             }));
         }
         let outcomes = store.apply(Timestamp::now(), &batch)?;

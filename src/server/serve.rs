@@ -147,7 +147,8 @@ fn app(
     let memory = memory_for(settings.post_call.max_body.max(settings.max_body));
     let gate = PostCallReceiver::new(settings.post_call, memory.clone());
     let (live, reads) = (live.clone(), settings.deep_reads);
-    let service = api::service(store.clone(), writer.clone(), gate, access.clone(), live, reads, facts);
+    let variables = Arc::new(settings.initiation_variables);
+    let service = api::service(store.clone(), writer.clone(), gate, access.clone(), live, reads, facts, variables);
     let document = api::document_of(&service);
     let others: Vec<_> = ["/docs", "/openapi.json", metrics_endpoint::PATH].into_iter().chain(viewer::PATHS).collect();
     let routes = Routes::from_document(&document, &others);

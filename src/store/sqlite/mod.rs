@@ -32,6 +32,7 @@ mod feed;
 #[doc(hidden)]
 pub mod fuzz;
 mod held;
+mod initiations;
 mod json_column;
 mod maintenance;
 mod material;

@@ -150,6 +150,7 @@ fn exported() -> (Vec<ArchiveRecord>, Arc<ArchivedCall>) {
             timestamp: at(i64::try_from(n).unwrap()),
             delivery_key: None,
             source: Source::Live,
+            call_sid: None,
         })
     };
     let mut batch = vec![
@@ -267,6 +268,7 @@ impl Copies {
                 timestamp: at(i64::from(m % 7)),
                 delivery_key: key.map(|key| DeliveryKey::new(&format!("key {key}")).unwrap()),
                 source: Source::Live,
+                call_sid: None,
             }),
             Kind::PutDrivers(n, m) => Write::PutDrivers(
                 [driver(n), driver(m)]
