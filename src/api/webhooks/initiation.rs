@@ -15,6 +15,8 @@ use crate::ingest::Writer;
 use crate::store::command::StoreInitiation;
 use crate::store::{self, ErrorKind, Store, reading_until};
 use crate::telemetry::metrics::METRICS;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
 use poem::{Body, Request};
 use poem_openapi::types::{Any, Example};
 use poem_openapi::{Object, OpenApi};
@@ -28,7 +30,7 @@ use tokio::time::{Instant, timeout_at};
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// Maximum time from the request's header to the end of its body.
-const BODY_TIMEOUT: Duration = Duration::from_millis(400);
+const BODY_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// Maximum time of a look-up, including its wait for a thread and for other look-ups.
 const LOOK_UP_TIMEOUT: Duration = Duration::from_millis(400);
@@ -172,11 +174,31 @@ fn outcome_of(error: &store::Error) -> Outcome {
 
 /// Reads the question in a body, or returns `None` if it cannot be read in time.
 async fn question_in(request: &Request, body: Body) -> Option<InitiationQuestion> {
-    let bytes = timeout_at(Instant::now() + BODY_TIMEOUT, body.into_bytes_limit(MAX_BODY_BYTES)).await.ok()?.ok()?;
+    let mut pieces = Box::pin(body.into_bytes_stream());
+    let received = timeout_at(Instant::now() + BODY_TIMEOUT, receive(&mut pieces)).await;
+    if received.is_err() {
+        // The response would wait for the rest of a body that is dropped now.
+        tokio::spawn(timeout_at(Instant::now() + BODY_TIMEOUT, async move { while pieces.next().await.is_some() {} }));
+    }
+    let bytes = received.ok()??;
     match coding_of(request.headers()).ok()? {
         None => parse_initiation(&bytes),
         Some(coding) => parse_initiation(&unpacked(coding, &bytes, MAX_BODY_BYTES).ok()?),
     }
+}
+
+/// Returns the bytes of a body, or `None` if it is broken or too long. A body that is too long is received to its end all
+/// the same, because many clients read no response before.
+async fn receive(pieces: &mut (impl Stream<Item = std::io::Result<Bytes>> + Unpin)) -> Option<Vec<u8>> {
+    let (mut bytes, mut is_short) = (Vec::new(), true);
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.ok()?;
+        is_short = is_short && bytes.len() + piece.len() <= MAX_BODY_BYTES;
+        if is_short {
+            bytes.extend_from_slice(&piece);
+        }
+    }
+    is_short.then_some(bytes)
 }
 
 #[OpenApi(tag = "Tag::Webhooks")]
