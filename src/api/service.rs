@@ -16,6 +16,7 @@ use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 use std::sync::Arc;
 
 /// Returns all operations over a store and its writer. `deep_reads` is the maximum number of concurrent deep reads.
+#[expect(clippy::too_many_arguments, reason = "each is what a group of operations needs")]
 pub fn service(
     store: Arc<dyn Store>,
     writer: Writer,
