@@ -68,7 +68,7 @@ impl Example for InitiationDelivery {
             agent_id: Some("agent_5501k9czkv3qepy815bm59nt04qk".to_owned()),
             called_number: Some("+15550100001".to_owned()),
             call_sid: Some("CA5d1f0a6d9be74c4f8c1d2e3f4a5b6c7d".to_owned()),
-            conversation_id: None,
+            conversation_id: Some("conv_1901kaj4pr1penza6bbkscg6hgkc".to_owned()),
         }
     }
 }

@@ -62,7 +62,7 @@ impl Example for TurnDelivery {
             speaker: DeliveredSpeaker::User,
             message: "Yeah, I'm parked at the Joliet terminal. The reefer reads forty five degrees.".to_owned(),
             timestamp: "2026-09-28T12:00:05.250Z".to_owned(),
-            call_sid: None,
+            call_sid: Some("CA5d1f0a6d9be74c4f8c1d2e3f4a5b6c7d".to_owned()),
         }
     }
 }

@@ -36,6 +36,7 @@ mod initiations;
 mod json_column;
 mod maintenance;
 mod material;
+mod new_initiations;
 mod quarantine;
 mod ranked_calls;
 mod reads;
