@@ -15,7 +15,7 @@ use transcribe_hook::api::auth::AccessSettings;
 use transcribe_hook::api::auth::client::Proxies;
 use transcribe_hook::api::webhooks::signed_body::PostCallSettings;
 use transcribe_hook::domain::{
-    Call, CallStats, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
+    Call, CallStats, Caller, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
 };
 use transcribe_hook::elevenlabs::turn;
 use transcribe_hook::ingest::WriterLimits;
@@ -66,6 +66,7 @@ async fn serve(without: Without, database: &Path) -> Result<()> {
                 streams: live::StreamLimits { streams: 0, heartbeat: Duration::from_secs(15) },
                 backfill: None,
                 backups: transcribe_hook::jobs::backup::BackupSchedule::default(),
+                initiation_variables: Default::default(),
                 metrics: None,
             };
             let store: Arc<dyn Store> = match without {
@@ -175,6 +176,10 @@ impl Reads for NullStore {
     }
 
     fn driver(&self, _: DriverId) -> store::Result<Option<Driver>> {
+        Ok(None)
+    }
+
+    fn caller(&self, _: &PhoneNumber) -> store::Result<Option<Caller>> {
         Ok(None)
     }
 

@@ -17,8 +17,8 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use transcribe_hook::domain::{
-    Call, CallStats, ConversationId, Dispatch, Driver, DriverId, Message, NewTurn, PhoneNumber, Source, Speaker,
-    StoredEvent, Timestamp, Turn,
+    Call, CallStats, Caller, ConversationId, Dispatch, Driver, DriverId, Message, NewTurn, PhoneNumber, Source,
+    Speaker, StoredEvent, Timestamp, Turn,
 };
 use transcribe_hook::store::sqlite::SqliteStore;
 use transcribe_hook::store::{
@@ -208,6 +208,7 @@ fn say(store: &dyn Store, turns: u64) -> Result<()> {
                 timestamp: Timestamp::parse(&time).map_err(rule)?,
                 delivery_key: None,
                 source: Source::Live,
+                call_sid: None,
             }));
         }
         let outcomes = store.apply(Timestamp::now(), &batch)?;
@@ -279,6 +280,7 @@ impl Reads for NoIndex {
         turns(query: &TurnQuery) -> store::Result<Option<store::Page<Turn>>>;
         search(query: &SearchQuery) -> store::Result<HitPage>;
         driver(id: DriverId) -> store::Result<Option<Driver>>;
+        caller(number: &PhoneNumber) -> store::Result<Option<Caller>>;
         drivers(request: &store::DriverPageRequest) -> store::Result<store::Page<Driver>>;
         event(id: i64) -> store::Result<Option<StoredEvent>>;
         event_ids(selection: store::EventSelection, after: i64, limit: usize) -> store::Result<Vec<i64>>;

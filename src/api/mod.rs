@@ -36,6 +36,6 @@ mod tag;
 pub mod webhooks;
 
 pub use calls::encode_event;
-pub use paths::{HISTORY_WEBHOOK_PATH, MCP_PATH, POST_CALL_WEBHOOK_PATH, TURN_WEBHOOK_PATH};
+pub use paths::{HISTORY_WEBHOOK_PATH, INITIATION_WEBHOOK_PATH, MCP_PATH, POST_CALL_WEBHOOK_PATH, TURN_WEBHOOK_PATH};
 pub use service::{document_of, openapi_document, service, turn_webhook};
 pub use setup::SetupFacts;

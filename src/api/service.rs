@@ -6,6 +6,7 @@ use super::reader::Reader;
 use super::setup::{SetupApi, SetupFacts};
 use super::webhooks::signed_body::PostCallReceiver;
 use super::{backup, calls, dispatches, drivers, elevenlabs_compat, health, openapi, webhooks};
+use crate::elevenlabs::initiation::InitiationVariables;
 use crate::ingest::Writer;
 use crate::ingest::post_call::PostCallService;
 use crate::jobs::retention::DriverErasure;
@@ -15,6 +16,7 @@ use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 use std::sync::Arc;
 
 /// Returns all operations over a store, its reader and its writer.
+#[expect(clippy::too_many_arguments, reason = "each is what a group of operations needs")]
 pub fn service(
     store: Arc<dyn Store>,
     reader: Reader,
@@ -23,15 +25,17 @@ pub fn service(
     access: Access,
     tail: LiveHub,
     facts: SetupFacts,
+    variables: Arc<InitiationVariables>,
 ) -> OpenApiService<impl OpenApi, ()> {
     let backup = backup::BackupApi::new(store.copier());
     let export = calls::export::ExportApi::new(store.clone());
     let setup = SetupApi::new(facts, &access, &gate);
     let recordings = gate.recordings();
+    let initiation = webhooks::initiation::InitiationApi::new(store.clone(), writer.clone(), variables);
     let erasure = DriverErasure::new(store, recordings.clone(), writer.clone());
     let operations = (
         webhooks::turn::WebhooksApi { writer: writer.clone() },
-        webhooks::history::HistoryApi { writer: writer.clone() },
+        (webhooks::history::HistoryApi { writer: writer.clone() }, initiation),
         calls::operations::CallsApi { reader: reader.clone(), writer: writer.clone(), recordings: recordings.clone() },
         calls::audio::AudioApi { recordings: recordings.clone() },
         elevenlabs_compat::operations::ElevenLabsApi { reader: reader.clone(), recordings: recordings.clone() },
@@ -86,5 +90,6 @@ fn describe_only() -> OpenApiService<impl OpenApi, ()> {
         access,
         LiveHub::disabled(),
         SetupFacts::default(),
+        Arc::default(),
     )
 }

@@ -230,8 +230,10 @@ impl SetupApi {
         let (refused, last_refused) = log.refused();
         let authentication = match webhook {
             Webhook::PostCall => Authentication::Signature,
-            Webhook::Transcription | Webhook::History if self.has_ingest_token => Authentication::IngestToken,
-            Webhook::Transcription | Webhook::History => Authentication::None,
+            Webhook::Transcription | Webhook::History | Webhook::Initiation if self.has_ingest_token => {
+                Authentication::IngestToken
+            }
+            Webhook::Transcription | Webhook::History | Webhook::Initiation => Authentication::None,
         };
         WebhookObject {
             path: format!("/webhooks/elevenlabs/{}", webhook.segment()),

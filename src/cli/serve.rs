@@ -18,6 +18,7 @@ use super::start_report::{Part, StartReport};
 use super::usage_error::OrUsage as _;
 use crate::api::auth::AccessSettings;
 use crate::api::auth::client::Scheme;
+use crate::elevenlabs::initiation::InitiationVariables;
 use crate::ingest::WriterLimits;
 use crate::ingest::event::EventParser;
 use crate::jobs::stale_calls::StaleAfter;
@@ -26,7 +27,9 @@ use crate::store::Maintenance as _;
 use crate::store::sqlite::{Options, SqliteStore};
 use anyhow::{Context as _, Result};
 use clap::Args;
+use std::io::Read as _;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -100,6 +103,11 @@ pub(super) struct ServeArgs {
     post_call: PostCallArgs,
     #[command(flatten)]
     elevenlabs: ElevenLabsArgs,
+    /// Answer who is calling with the dynamic variables in this file
+    ///
+    /// A JSON object with a value for each name. Without it, driver_id and driver_name are sent.
+    #[arg(long, env = "TRANSCRIBE_HOOK_INITIATION_VARIABLES", value_name = "FILE")]
+    initiation_variables: Option<PathBuf>,
     /// Poll the ElevenLabs API at this interval for missing calls
     ///
     /// Fetches calls that never ended here because their post-call events were not received.
@@ -130,6 +138,20 @@ pub(super) fn run(args: &ServeArgs) -> Result<()> {
     served
 }
 
+/// Maximum size of a file of dynamic variables, in bytes.
+const MAX_VARIABLES_BYTES: u64 = 1 << 20;
+
+/// Reads a file of dynamic variables. A file that would let calls fail is refused.
+fn read_variables(path: &Path) -> Result<InitiationVariables> {
+    let mut file = Vec::new();
+    let refused = || format!("--initiation-variables {}", path.display());
+    std::fs::File::open(path)
+        .and_then(|opened| opened.take(MAX_VARIABLES_BYTES).read_to_end(&mut file))
+        .with_context(refused)
+        .or_usage()?;
+    InitiationVariables::parse(&file).with_context(refused).or_usage()
+}
+
 async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
     let options = Options {
         path: args.database.database.clone(),
@@ -139,6 +161,7 @@ async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
     let tls = args.tls.open()?;
     let post_call = args.post_call.settings(args.events.options())?;
     let retention = args.retention.retention(args.stale_after)?;
+    let initiation_variables = args.initiation_variables.as_deref().map(read_variables).transpose()?;
     let backfill = match args.backfill_every {
         Some(every) => {
             let client = args.elevenlabs.client()?;
@@ -202,6 +225,7 @@ async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
         streams: args.streams.limits(),
         backfill,
         backups,
+        initiation_variables: initiation_variables.unwrap_or_default(),
         metrics,
     };
     server::serve(listener, store, settings, stop).await?;

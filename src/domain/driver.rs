@@ -105,6 +105,8 @@ pub enum DriverSource {
     UserId,
     /// The id of the recipient in a batch of calls.
     BatchRecipient,
+    /// The number that called, when ElevenLabs asked who is calling.
+    Initiation,
     /// The external telephone number, if it is a driver's.
     PhoneNumber,
 }
@@ -114,5 +116,6 @@ stored_as!(DriverSource {
     DynamicVariable => "dynamic_variable",
     UserId => "user_id",
     BatchRecipient => "batch_recipient",
+    Initiation => "initiation",
     PhoneNumber => "phone_number",
 });

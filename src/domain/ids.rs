@@ -56,6 +56,25 @@ impl fmt::Display for ConversationId {
     }
 }
 
+/// The telephone provider's id of a call: 1 to 256 characters, opaque, compared byte by byte.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallSid(Box<str>);
+
+impl CallSid {
+    /// Parses an identifier from a sender by the rules of [`ConversationId::from_sender`].
+    ///
+    /// # Errors
+    /// The errors of [`ConversationId::from_sender`].
+    pub fn from_sender(text: &str) -> Result<Self, Invalid> {
+        Ok(Self(ConversationId::from_sender(text)?.as_str().into()))
+    }
+
+    /// Returns the identifier as it was received.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// The fleet's number for a driver, from 1 to 2^53 - 1. Every JSON parser reads whole numbers of this range exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DriverId(i64);

@@ -6,6 +6,7 @@
 mod answered;
 mod call;
 mod call_stats;
+mod caller;
 mod channel;
 mod driver;
 pub mod driver_form;
@@ -43,11 +44,12 @@ pub use call::{
     Call, CallChange, CallEnd, CallOutcome, CallReport, CallStatus, Direction, LastMessage, ReconcileCounts,
 };
 pub use call_stats::{CallStats, SpeakerStats, TalkTime};
+pub use caller::{Caller, LastCall, NewInitiation};
 pub use channel::Channel;
 pub use driver::{Dispatch, Driver, DriverSource, NewDispatch, NewDriver};
 pub use end_reason::{EndFacts, EndReason};
 pub use finite::Finite;
-pub use ids::{ConversationId, DriverId};
+pub use ids::{CallSid, ConversationId, DriverId};
 pub use invalid::Invalid;
 pub use merged_record::MergedRecord;
 pub use number_end::NumberEnd;

@@ -4,8 +4,8 @@
 
 use super::stored_text::stored_as;
 use super::{
-    AnswerClaims, CallOutcome, CallStatus, Channel, ConversationId, Direction, DriverId, Finite, Message, PhoneNumber,
-    Remark, RemarkKind, Speaker, Timestamp, ToolCall, TurnKind,
+    AnswerClaims, CallOutcome, CallSid, CallStatus, Channel, ConversationId, Direction, DriverId, Finite, Message,
+    PhoneNumber, Remark, RemarkKind, Speaker, Timestamp, ToolCall, TurnKind,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -278,6 +278,9 @@ pub struct HistoryReport {
     /// True if the conversation is typed, by ElevenLabs' system variable.
     #[serde(default)]
     pub is_text: bool,
+    /// Id of the call at the telephone provider, if the tool sends it.
+    #[serde(default)]
+    pub call_sid: Option<CallSid>,
     /// Warnings about fields that could not be read.
     pub remarks: Vec<Remark>,
 }

@@ -2,7 +2,7 @@
 
 use super::placeholder::{not_filled_in, placeholder};
 use super::stored_text::stored_as;
-use super::{ConversationId, Invalid, Timestamp};
+use super::{CallSid, ConversationId, Invalid, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -228,6 +228,9 @@ pub struct NewTurn {
     pub delivery_key: Option<DeliveryKey>,
     /// Source of the turn.
     pub source: Source,
+    /// Id of the call at the telephone provider, if the sender knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call_sid: Option<CallSid>,
 }
 
 /// A stored turn.

@@ -25,6 +25,8 @@ pub struct ToolOptions<'a> {
     /// Dynamic variable with the driver's number. Every call must define it, because ElevenLabs does not start a call
     /// that lacks a variable.
     pub driver_variable: Option<&'a str>,
+    /// True if the tool sends the telephone provider's id of the call. Only calls by telephone have one.
+    pub call_sid: bool,
 }
 
 /// Timeout of the tool's request, in seconds: the minimum that ElevenLabs accepts.
@@ -83,14 +85,14 @@ pub fn configuration(kind: ToolKind, settings: ToolOptions<'_>) -> Value {
             json!(["conversation_id", "timestamp", "history"])
         }
     };
+    if settings.call_sid {
+        properties["call_sid"] = variable("system__call_sid");
+    }
     properties["timestamp"] = variable("system__time_utc");
     if kind == ToolKind::History {
         properties["history"] = variable("system__conversation_history");
     }
-    let headers = match settings.secret_id {
-        Some(id) => json!({"X-Webhook-Token": {"secret_id": id}}),
-        None => json!({}),
-    };
+    let headers = headers(settings.secret_id);
     json!({
         "type": "webhook",
         "name": kind.tool_name(),
@@ -106,6 +108,25 @@ pub fn configuration(kind: ToolKind, settings: ToolOptions<'_>) -> Value {
             "content_type": "application/json",
             "request_headers": headers,
             "request_body_schema": {"type": "object", "required": required, "properties": properties},
+        },
+    })
+}
+
+/// Returns the headers that carry the ingest token, which is in this workspace secret.
+fn headers(secret_id: Option<&str>) -> Value {
+    match secret_id {
+        Some(id) => json!({"X-Webhook-Token": {"secret_id": id}}),
+        None => json!({}),
+    }
+}
+
+/// Returns the workspace setting of the initiation webhook, in the form of `PATCH /v1/convai/settings`. Each agent must
+/// also permit it, in `platform_settings.overrides.enable_conversation_initiation_client_data_from_webhook`.
+pub fn initiation_settings(base_url: &str, secret_id: Option<&str>) -> Value {
+    json!({
+        "conversation_initiation_client_data_webhook": {
+            "url": format!("{base_url}/webhooks/elevenlabs/initiation"),
+            "request_headers": headers(secret_id),
         },
     })
 }

@@ -1,14 +1,14 @@
 //! Parses the conversation so far, as a webhook tool of a running call sends it from ElevenLabs' system variables.
 //!
-//! The body is `{conversation_id, timestamp, history, agent_id?, driver_id?, user_id?, is_text_only?}`. `history` is the value of
-//! `system__conversation_history`: `{"entries": [{"role", "message"}, …]}`, as an object or as its JSON in a string.
+//! The body is `{conversation_id, timestamp, history, agent_id?, driver_id?, user_id?, call_sid?, is_text_only?}`. `history` is
+//! the value of `system__conversation_history`: `{"entries": [{"role", "message"}, …]}`, as an object or as its JSON in a string.
 
 use super::lenient::{JsonField, Remarks};
 use super::utterance::{elements, utterance};
 use crate::domain::repair;
 use crate::domain::validation::FieldError;
 use crate::domain::{
-    ConversationId, DriverClaims, History, HistoryEntry, HistoryReport, Invalid, Timestamp, placeholder,
+    CallSid, ConversationId, DriverClaims, History, HistoryEntry, HistoryReport, Invalid, Timestamp, placeholder,
 };
 use serde_json::Value;
 use std::borrow::Cow;
@@ -52,6 +52,8 @@ pub fn parse_history(body: &[u8]) -> Result<HistoryReport, Vec<FieldError>> {
         user_id: at.get("user_id").driver(&mut remarks),
         ..DriverClaims::default()
     };
+    let call_sid = at.get_any(&["call_sid", "system__call_sid"]).text(&mut remarks);
+    let call_sid = call_sid.and_then(|id| CallSid::from_sender(&id).ok());
     let typed = at.get_any(&["is_text_only", "text_only", "system__is_text_only"]);
     let is_text = match typed.value() {
         Some(Value::String(text)) => text.trim().eq_ignore_ascii_case("true"),
@@ -62,7 +64,7 @@ pub fn parse_history(body: &[u8]) -> Result<HistoryReport, Vec<FieldError>> {
     if history.0.is_empty() && remarks.iter().any(|remark| remark.kind == crate::domain::RemarkKind::Words) {
         return Err(vec![problem("history", "must have entries with `role` and `message`; none can be read")]);
     }
-    Ok(HistoryReport { conversation_id, timestamp, history, agent_id, claims, is_text, remarks })
+    Ok(HistoryReport { conversation_id, timestamp, history, agent_id, claims, is_text, call_sid, remarks })
 }
 
 /// Returns the entries of the variable's value.

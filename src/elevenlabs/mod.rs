@@ -12,6 +12,7 @@ pub mod client;
 mod conversation;
 mod event;
 mod history;
+pub mod initiation;
 mod lenient;
 mod made_event;
 mod options;

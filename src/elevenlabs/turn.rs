@@ -6,7 +6,7 @@
 
 use crate::domain::repair;
 use crate::domain::validation::FieldError;
-use crate::domain::{ConversationId, DeliveryKey, Invalid, Message, NewTurn, Source, Speaker, Timestamp};
+use crate::domain::{CallSid, ConversationId, DeliveryKey, Invalid, Message, NewTurn, Source, Speaker, Timestamp};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -58,7 +58,10 @@ fn read_json(body: &[u8], header_key: Option<&str>) -> Result<NewTurn, TurnError
     });
     match (conversation_id, speaker, message, timestamp) {
         (Some(conversation_id), Some(speaker), Some(message), Some(timestamp)) if problems.is_empty() => {
-            Ok(NewTurn { conversation_id, speaker, message, timestamp, delivery_key, source: Source::Live })
+            // A turn is never refused because of the telephone provider's id.
+            let call_sid = turn.call_sid.text().and_then(|id| CallSid::from_sender(id).ok());
+            let source = Source::Live;
+            Ok(NewTurn { conversation_id, speaker, message, timestamp, delivery_key, source, call_sid })
         }
         _ => Err(TurnError::Fields(problems)),
     }
@@ -76,10 +79,12 @@ struct TurnBody<'a> {
     #[serde(borrow, default)]
     timestamp: Field<'a>,
     #[serde(borrow, default)]
+    call_sid: Field<'a>,
+    #[serde(borrow, default)]
     parameters: Parameters<'a>,
 }
 
-/// The four fields of a turn, from either form of the body.
+/// The fields of a turn, from either form of the body.
 #[derive(Deserialize)]
 struct TurnFields<'a> {
     #[serde(borrow, default)]
@@ -90,6 +95,8 @@ struct TurnFields<'a> {
     message: Field<'a>,
     #[serde(borrow, default)]
     timestamp: Field<'a>,
+    #[serde(borrow, default)]
+    call_sid: Field<'a>,
 }
 
 impl<'a> TurnBody<'a> {
@@ -105,11 +112,14 @@ impl<'a> TurnBody<'a> {
                 if inner.conversation_id.is_missing() {
                     inner.conversation_id = self.conversation_id;
                 }
+                if inner.call_sid.is_missing() {
+                    inner.call_sid = self.call_sid;
+                }
                 inner
             }
             _ => {
-                let Self { conversation_id, speaker, message, timestamp, .. } = self;
-                TurnFields { conversation_id, speaker, message, timestamp }
+                let Self { conversation_id, speaker, message, timestamp, call_sid, .. } = self;
+                TurnFields { conversation_id, speaker, message, timestamp, call_sid }
             }
         }
     }
@@ -128,6 +138,10 @@ enum Field<'a> {
 impl Field<'_> {
     fn is_missing(&self) -> bool {
         matches!(self, Self::Missing)
+    }
+
+    fn text(&self) -> Option<&str> {
+        if let Self::Text(text) = self { Some(text) } else { None }
     }
 
     fn required<T>(

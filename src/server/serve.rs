@@ -149,8 +149,17 @@ fn app(
     let memory = memory_for(settings.post_call.max_body.max(settings.max_body));
     let gate = PostCallReceiver::new(settings.post_call, memory.clone());
     let reader = Reader::new(store.clone(), settings.deep_reads);
-    let service =
-        api::service(store.clone(), reader.clone(), writer.clone(), gate, access.clone(), live.clone(), facts);
+    let variables = Arc::new(settings.initiation_variables);
+    let service = api::service(
+        store.clone(),
+        reader.clone(),
+        writer.clone(),
+        gate,
+        access.clone(),
+        live.clone(),
+        facts,
+        variables,
+    );
     let document = api::document_of(&service);
     let others: Vec<_> = ["/docs", "/openapi.json", metrics_endpoint::PATH].into_iter().chain(viewer::PATHS).collect();
     let routes = Routes::from_document(&document, &others).with_post(api::MCP_PATH);

@@ -7,6 +7,7 @@ use crate::api::auth::AccessSettings;
 use crate::api::auth::client::Proxies;
 use crate::api::webhooks::signed_body::PostCallSettings;
 use crate::elevenlabs::client::Client;
+use crate::elevenlabs::initiation::InitiationVariables;
 use crate::ingest::WriterLimits;
 use crate::ingest::event::EventParser;
 use crate::jobs::backup::BackupSchedule;
@@ -48,6 +49,8 @@ pub struct Settings {
     pub backfill: Option<(Client, Duration)>,
     /// Schedule of automatic backups.
     pub backups: BackupSchedule,
+    /// Dynamic variables of inbound calls.
+    pub initiation_variables: InitiationVariables,
     /// Listener that serves `/metrics` without authentication, in addition to the main port.
     pub metrics: Option<TcpListener>,
 }

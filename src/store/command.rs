@@ -3,7 +3,8 @@
 use super::{ArchiveRecord, ArchivedCall, Commands, Counts, Kept, Rejection, Result, StoredTurn, Write, Written};
 use crate::domain::reconcile::Reconciliation;
 use crate::domain::{
-    Call, CallChange, ConversationId, DriverId, HistoryReport, NewDispatch, NewDriver, NewEvent, NewTurn, Timestamp,
+    Call, CallChange, ConversationId, DriverId, HistoryReport, NewDispatch, NewDriver, NewEvent, NewInitiation,
+    NewTurn, Timestamp,
 };
 use std::sync::Arc;
 
@@ -68,6 +69,7 @@ commands! {
     ReplayEvent(id: i64, event: Box<NewEvent>) -> Kept { Written::Kept(kept) => kept, }
     RereadEvent(id: i64, event: Box<NewEvent>) -> Kept { Written::Kept(kept) => kept, }
     KeepHistory(report: Box<HistoryReport>) -> Kept { Written::Kept(kept) => kept, }
+    StoreInitiation(initiation: NewInitiation) -> () { Written::Done => (), }
     Reconcile(reconciliation: Box<Reconciliation>) -> i64 { Written::Reconciled { turn_count } => turn_count, }
     NoteRecordings(ids: Vec<ConversationId>, has_audio: bool) -> () { Written::Done => (), }
     EndStaleCalls(before: Timestamp, text_before: Timestamp) -> Vec<ConversationId> { Written::Ended(ended) => ended, }

@@ -10,8 +10,8 @@ use crate::domain::reconcile::Material;
 use crate::domain::result_sums::CallResultRow;
 use crate::domain::turn_metrics::CallMetrics;
 use crate::domain::{
-    Call, CallStats, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, PlacedToolCall, StoredEvent, Timestamp,
-    Turn,
+    Call, CallStats, Caller, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, PlacedToolCall, StoredEvent,
+    Timestamp, Turn,
 };
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -97,6 +97,9 @@ pub trait Reads: Send + Sync + 'static {
 
     /// Returns a driver.
     fn driver(&self, id: DriverId) -> Result<Option<Driver>>;
+
+    /// Returns the driver with a number, and the driver's last call. Does not wait for other reads.
+    fn caller(&self, number: &PhoneNumber) -> Result<Option<Caller>>;
 
     /// Returns those drivers with these ids that exist, ordered by id.
     fn drivers_by_ids(&self, ids: &BTreeSet<DriverId>) -> Result<Vec<Driver>>;

@@ -7,8 +7,8 @@ use super::{
     Reads, Result, ScanPage, Scope, SearchQuery, TurnQuery, Unfinished, UnreadEvents, Write,
 };
 use crate::domain::{
-    Call, CallStats, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, PlacedToolCall, StoredEvent, Timestamp,
-    Turn,
+    Call, CallStats, Caller, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, PlacedToolCall, StoredEvent,
+    Timestamp, Turn,
 };
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -43,6 +43,7 @@ impl Reads for NullStore {
         tool_calls(&ConversationId) -> Vec<PlacedToolCall>;
         child_calls(&ConversationId, usize) -> Vec<Call>;
         driver(DriverId) -> Option<Driver>;
+        caller(&PhoneNumber) -> Option<Caller>;
         drivers_by_ids(&BTreeSet<DriverId>) -> Vec<Driver>;
         drivers(&DriverPageRequest) -> Page<Driver>;
         event(i64) -> Option<StoredEvent>;

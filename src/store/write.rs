@@ -4,7 +4,8 @@ use super::archive::{self, ArchiveRecord, ArchivedCall};
 use super::outcome::{Counts, Kept, Rejection, StoredTurn};
 use crate::domain::reconcile::Reconciliation;
 use crate::domain::{
-    Call, CallChange, ConversationId, DriverId, HistoryReport, NewDispatch, NewDriver, NewEvent, NewTurn, Timestamp,
+    Call, CallChange, ConversationId, DriverId, HistoryReport, NewDispatch, NewDriver, NewEvent, NewInitiation,
+    NewTurn, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -49,6 +50,8 @@ pub enum Write {
     KeepHistory(Box<HistoryReport>),
     /// Stores a reconciled call, or one slice of it, as computed from the stored data.
     Reconcile(Box<Reconciliation>),
+    /// Stores who called, as it was answered to ElevenLabs before the first word. A repeat changes nothing.
+    StoreInitiation(NewInitiation),
     /// Notes whether there is a recording of each of these conversations.
     NoteRecordings(Vec<ConversationId>, bool),
     /// Ends calls that are in progress and unchanged since before the first time, or before the second one if they are

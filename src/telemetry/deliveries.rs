@@ -14,11 +14,13 @@ pub enum Webhook {
     History,
     /// Events after the call.
     PostCall,
+    /// The question who is calling.
+    Initiation,
 }
 
 impl Webhook {
     /// All webhooks.
-    pub const ALL: [Self; 3] = [Self::Transcription, Self::History, Self::PostCall];
+    pub const ALL: [Self; 4] = [Self::Transcription, Self::History, Self::PostCall, Self::Initiation];
 
     /// Returns the webhook whose path below `/webhooks/elevenlabs/` this is.
     pub fn from_segment(segment: &str) -> Option<Self> {
@@ -31,6 +33,7 @@ impl Webhook {
             Self::Transcription => "transcription",
             Self::History => "history",
             Self::PostCall => "post-call",
+            Self::Initiation => "initiation",
         }
     }
 }
@@ -96,7 +99,7 @@ impl DeliveryLog {
 
 /// The deliveries to all webhooks.
 #[derive(Debug)]
-pub struct Deliveries([DeliveryLog; 3]);
+pub struct Deliveries([DeliveryLog; 4]);
 
 impl Deliveries {
     /// Returns the deliveries to a webhook.
@@ -106,7 +109,7 @@ impl Deliveries {
 }
 
 /// The deliveries to this process.
-pub static DELIVERIES: Deliveries = Deliveries([DeliveryLog::new(), DeliveryLog::new(), DeliveryLog::new()]);
+pub static DELIVERIES: Deliveries = Deliveries([const { DeliveryLog::new() }; 4]);
 
 #[cfg(test)]
 mod tests {
@@ -131,6 +134,6 @@ mod tests {
         for webhook in Webhook::ALL {
             assert_eq!(Webhook::from_segment(webhook.segment()), Some(webhook));
         }
-        assert_eq!(Webhook::from_segment("initiation"), None);
+        assert_eq!(Webhook::from_segment("other"), None);
     }
 }

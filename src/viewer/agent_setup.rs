@@ -8,6 +8,6 @@ const BASE_URL: &str = "{origin}";
 
 /// Returns the configuration of the history tool, as JSON.
 pub(super) fn document() -> String {
-    let settings = ToolOptions { base_url: BASE_URL, secret_id: None, driver_variable: None };
+    let settings = ToolOptions { base_url: BASE_URL, secret_id: None, driver_variable: None, call_sid: false };
     json!({ "tool": configuration(ToolKind::History, settings) }).to_string()
 }

@@ -17,7 +17,9 @@ use super::signed_out::SignedOut;
 use crate::api::error::ApiError;
 use crate::api::error_code::ErrorCode;
 use crate::api::memory_budget::Proved;
-use crate::api::paths::{HISTORY_WEBHOOK_PATH, MCP_PATH, POST_CALL_WEBHOOK_PATH, TURN_WEBHOOK_PATH};
+use crate::api::paths::{
+    HISTORY_WEBHOOK_PATH, INITIATION_WEBHOOK_PATH, MCP_PATH, POST_CALL_WEBHOOK_PATH, TURN_WEBHOOK_PATH,
+};
 use crate::api::refusal_log::log_refusal;
 use crate::domain::{Invalid, Timestamp};
 use crate::secret::{Secret, Tokens};
@@ -34,7 +36,7 @@ use std::sync::Arc;
 pub(in crate::api) enum RouteAccess {
     /// Contains no data of calls; open to everybody.
     Public,
-    /// Receives turns; requires the ingest token, if there is one.
+    /// Receives turns, or says who is calling; requires the ingest token, if there is one.
     Ingest,
     /// Receives signed deliveries of ElevenLabs.
     Signed,
@@ -52,7 +54,7 @@ impl RouteAccess {
             "/" | "/docs" | "/healthz" | "/openapi.json" | "/readyz" | "/session" => Self::Public,
             // Files of the sign-in page, which contains no data of calls.
             _ if path.starts_with("/assets/") => Self::Public,
-            TURN_WEBHOOK_PATH | HISTORY_WEBHOOK_PATH => Self::Ingest,
+            TURN_WEBHOOK_PATH | HISTORY_WEBHOOK_PATH | INITIATION_WEBHOOK_PATH => Self::Ingest,
             POST_CALL_WEBHOOK_PATH => Self::Signed,
             _ if path == WEBHOOK_PREFIX
                 || path.strip_prefix(WEBHOOK_PREFIX).is_some_and(|rest| rest.starts_with('/')) =>
@@ -292,7 +294,7 @@ fn check_ingest<'a>(tokens: &Tokens, shown: impl Iterator<Item = &'a [u8]>) -> R
         log_refusal("ingest_token", "invalid ingest token");
         return Err(ApiError::wrong_token("invalid ingest token"));
     }
-    log_refusal("no_ingest_token", "a turn or history without the ingest token");
+    log_refusal("no_ingest_token", "a turn, history or initiation without the ingest token");
     Err(ApiError::no_token("send the ingest token as Authorization: Bearer or X-Webhook-Token"))
 }
 

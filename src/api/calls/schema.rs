@@ -53,6 +53,8 @@ pub(in crate::api) enum DriverSource {
     UserId,
     /// The recipient's id in a batch of calls.
     BatchRecipient,
+    /// The number that called, when ElevenLabs asked who is calling.
+    Initiation,
     /// The phone number of the other party.
     PhoneNumber,
 }
@@ -64,6 +66,7 @@ impl From<domain::DriverSource> for DriverSource {
             domain::DriverSource::DynamicVariable => Self::DynamicVariable,
             domain::DriverSource::UserId => Self::UserId,
             domain::DriverSource::BatchRecipient => Self::BatchRecipient,
+            domain::DriverSource::Initiation => Self::Initiation,
             domain::DriverSource::PhoneNumber => Self::PhoneNumber,
         }
     }

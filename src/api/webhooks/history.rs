@@ -36,6 +36,8 @@ struct HistoryDelivery {
     driver_id: Option<String>,
     /// ElevenLabs' user id: a driver's number, also in the form `driver_1042`.
     user_id: Option<String>,
+    /// The telephone provider's id of the call: `system__call_sid`. It links an inbound call with its driver.
+    call_sid: Option<String>,
 }
 
 impl Example for HistoryDelivery {
@@ -47,6 +49,7 @@ impl Example for HistoryDelivery {
             agent_id: Some("agent_5501k9czkv3qepy815bm59nt04qk".to_owned()),
             driver_id: Some("1042".to_owned()),
             user_id: Some("driver_1042".to_owned()),
+            call_sid: Some("CA5d1f0a6d9be74c4f8c1d2e3f4a5b6c7d".to_owned()),
         }
     }
 }

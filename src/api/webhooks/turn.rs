@@ -51,6 +51,8 @@ struct TurnDelivery {
     message: String,
     /// Time of the turn: an ISO 8601 date and time, in UTC if it has no offset.
     timestamp: String,
+    /// The telephone provider's id of the call, which links an inbound call with its driver.
+    call_sid: Option<String>,
 }
 
 impl Example for TurnDelivery {
@@ -60,6 +62,7 @@ impl Example for TurnDelivery {
             speaker: DeliveredSpeaker::User,
             message: "Yeah, I'm parked at the Joliet terminal. The reefer reads forty five degrees.".to_owned(),
             timestamp: "2026-09-28T12:00:05.250Z".to_owned(),
+            call_sid: Some("CA5d1f0a6d9be74c4f8c1d2e3f4a5b6c7d".to_owned()),
         }
     }
 }

@@ -52,7 +52,7 @@ struct ToolArgs {
     /// Set the public URL of the service, as `https://calls.example.com`
     #[arg(long, env = "TRANSCRIBE_HOOK_URL", value_name = "URL", value_parser = public_url)]
     url: String,
-    /// Choose the tool: conversation so far, or single turns
+    /// Choose the tool, or the webhook that says who is calling
     #[arg(long, env = "TRANSCRIBE_HOOK_KIND", value_name = "KIND", default_value = "history")]
     kind: ToolKindArg,
     /// Send the ingest token in this ElevenLabs workspace secret
@@ -66,6 +66,11 @@ struct ToolArgs {
     /// Every call of the agent must then define the variable. Only histories carry it.
     #[arg(long, env = "TRANSCRIBE_HOOK_DRIVER_VARIABLE", value_name = "NAME")]
     driver_variable: Option<String>,
+    /// Send the telephone provider's id of the call
+    ///
+    /// It links an inbound call with its driver before the record arrives. Only calls by telephone define it.
+    #[arg(long, env = "TRANSCRIBE_HOOK_CALL_SID")]
+    call_sid: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -74,15 +79,8 @@ enum ToolKindArg {
     History,
     /// One turn, in the words of the agent's language model
     Turn,
-}
-
-impl From<ToolKindArg> for ToolKind {
-    fn from(kind: ToolKindArg) -> Self {
-        match kind {
-            ToolKindArg::History => Self::History,
-            ToolKindArg::Turn => Self::Turn,
-        }
-    }
+    /// Who is calling, as settings for `PATCH /v1/convai/settings`
+    Initiation,
 }
 
 /// Parses a URL that ElevenLabs accepts: it must be https.
@@ -104,15 +102,27 @@ pub(in crate::cli) fn run(args: &GenerateArgs, command: Command) -> Result<()> {
 }
 
 fn tool(args: &ToolArgs) -> Result<String> {
-    if args.driver_variable.is_some() && matches!(args.kind, ToolKindArg::Turn) {
-        return Err(usage("--driver-variable requires --kind history, because a turn names no driver"));
+    if args.driver_variable.is_some() && !matches!(args.kind, ToolKindArg::History) {
+        return Err(usage("--driver-variable requires --kind history, because only histories name a driver"));
     }
+    let kind = match args.kind {
+        ToolKindArg::History => ToolKind::History,
+        ToolKindArg::Turn => ToolKind::Turn,
+        ToolKindArg::Initiation if args.call_sid => {
+            return Err(usage("--call-sid requires --kind history or turn, because ElevenLabs always sends it here"));
+        }
+        ToolKindArg::Initiation => {
+            let settings = agent_tool::initiation_settings(&args.url, args.secret_id.as_deref());
+            return Ok(serde_json::to_string_pretty(&settings)?);
+        }
+    };
     let settings = ToolOptions {
         base_url: &args.url,
         secret_id: args.secret_id.as_deref(),
         driver_variable: args.driver_variable.as_deref(),
+        call_sid: args.call_sid,
     };
-    Ok(serde_json::to_string_pretty(&agent_tool::configuration(args.kind.into(), settings))?)
+    Ok(serde_json::to_string_pretty(&agent_tool::configuration(kind, settings))?)
 }
 
 fn completions(shell: Shell, mut command: Command) -> String {

@@ -4,14 +4,20 @@ use super::connection::checkpoint::Checkpoints;
 use super::connection::lock::Content;
 use super::connection::options::Options;
 use super::connection::place::OpenFiles;
-use super::connection::pool::Readers;
+use super::connection::pool::{INSTRUCTIONS_PER_CHECK, Readers};
 use super::connection::{checkpoint, lock, pool};
+use super::error::Context as _;
 use super::held::{WriterGuard, WriterState};
-use crate::store::{BackupSource, OtherWriters, Result};
+use crate::store::deadline::deadline;
+use crate::store::{BackupSource, Error, ErrorKind, OtherWriters, Result};
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+/// Maximum time of a look-up of a caller without a deadline, and of its waiting for a lock of the file.
+const CALLER_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// An open database file.
 pub struct SqliteStore {
@@ -21,6 +27,8 @@ pub struct SqliteStore {
     /// Connection that reads due calls, so that reconciliation and other reads do not delay each other. Opened on first
     /// use.
     pub(super) reconciler: Mutex<Option<Connection>>,
+    /// Connection that reads who is calling, because a telephone call waits for it. Opened on first use.
+    pub(super) caller: Mutex<Option<Connection>>,
     /// `None` while the disk has no space to open the database for writing.
     pub(super) writer: Mutex<Option<WriterState>>,
     pub(super) copier: BackupSource,
@@ -54,6 +62,27 @@ impl SqliteStore {
             Some(connection) => connection,
             none => none.insert(pool::reader(&self.options.path)?),
         };
+        read(connection)
+    }
+
+    /// Reads with the connection that is reserved for callers, until the deadline of the thread's reads.
+    pub(super) fn read_caller<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        const CONTEXT: &str = "waiting for the connection that reads callers";
+        self.check_place()?;
+        let end = deadline().unwrap_or_else(|| Instant::now() + CALLER_TIMEOUT);
+        let busy = || Error::new(ErrorKind::Busy, CONTEXT, "other look-ups take too long");
+        let mut caller = self.caller.try_lock_until(end).ok_or_else(busy)?;
+        let connection = match &mut *caller {
+            Some(connection) => connection,
+            none => {
+                let connection = pool::reader(&self.options.path)?;
+                connection.busy_timeout(CALLER_TIMEOUT).context(CONTEXT)?;
+                none.insert(connection)
+            }
+        };
+        connection
+            .progress_handler(INSTRUCTIONS_PER_CHECK, Some(move || Instant::now() > end))
+            .context("setting the time limit of a read")?;
         read(connection)
     }
 

@@ -31,6 +31,7 @@
 
 use super::error::Context as _;
 use super::expired::LAST_ACTIVITY;
+use super::initiations;
 use super::row::outcome_of_change;
 use super::statement::Statements as _;
 use crate::domain::{ConversationId, Timestamp};
@@ -118,6 +119,7 @@ fn begin(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Outcome> 
     // Deletes the dispatch first, because a dispatch that arrives during the erasure must not be lost.
     delete(transaction, "DELETE FROM call_dispatches WHERE conversation_id = ?1", id)?;
     delete(transaction, "DELETE FROM waiting_recordings WHERE conversation_id = ?1", id)?;
+    initiations::delete_of(transaction, id)?;
     if slice(transaction, id, Kind::Erase)? {
         return Ok(Ok(Written::Done));
     }

@@ -14,7 +14,7 @@ use super::error::Context as _;
 use super::json_column::json;
 use super::records::{ToolClaims, claims_by_tools, history};
 use super::statement::Statements as _;
-use super::{erase, quarantine, reread_list};
+use super::{erase, initiations, quarantine, reread_list};
 use crate::domain::{Channel, HistoryReport, NewEvent, RecordKind, StoredEvent, Timestamp};
 use crate::store::{EventSelection, Kept, Outcome, Rejection, Result, UnreadEvents, Written};
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -158,6 +158,9 @@ pub(super) fn store_history(
     let id = &report.conversation_id;
     if erase::is_erased(transaction, id)? {
         return Ok(Err(Rejection::Erased));
+    }
+    if let Some(call_sid) = &report.call_sid {
+        initiations::bind(transaction, call_sid, id)?;
     }
     let start = report.history.0.values().map(|entry| entry.first_shown).min().unwrap_or(report.timestamp);
     let Some(call) = turns.get_or_create(transaction, id, start)? else { return Ok(Err(Rejection::Unfinished)) };

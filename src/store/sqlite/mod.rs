@@ -32,9 +32,11 @@ mod feed;
 #[doc(hidden)]
 pub mod fuzz;
 mod held;
+mod initiations;
 mod json_column;
 mod maintenance;
 mod material;
+mod new_initiations;
 mod quarantine;
 mod ranked_calls;
 mod read_source;

@@ -3,15 +3,15 @@
 use super::read_source::ReadSource;
 use super::search::{self, Reach};
 use super::{
-    batch, call_results, call_stats, calls, drivers, due, erase, events, expired, material, quarantine, ranked_calls,
-    reread_list, tool_calls,
+    batch, call_results, call_stats, calls, drivers, due, erase, events, expired, initiations, material, quarantine,
+    ranked_calls, reread_list, tool_calls,
 };
 use crate::domain::reconcile::Material;
 use crate::domain::result_sums::CallResultRow;
 use crate::domain::turn_metrics::CallMetrics;
 use crate::domain::{
-    Call, CallStats, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, PlacedToolCall, StoredEvent, Timestamp,
-    Turn,
+    Call, CallStats, Caller, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, PlacedToolCall, StoredEvent,
+    Timestamp, Turn,
 };
 use crate::store::{
     CallFilter, CallPageRequest, DispatchPageRequest, DriverPageRequest, Due, EventSelection, ExpiredCall,
@@ -71,6 +71,10 @@ impl<S: ReadSource> Reads for S {
 
     fn driver(&self, id: DriverId) -> Result<Option<Driver>> {
         drivers::get(&*self.connection()?, id)
+    }
+
+    fn caller(&self, number: &PhoneNumber) -> Result<Option<Caller>> {
+        self.read_caller(|connection| initiations::caller(connection, number))
     }
 
     fn drivers_by_ids(&self, ids: &BTreeSet<DriverId>) -> Result<Vec<Driver>> {

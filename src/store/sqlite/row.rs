@@ -2,9 +2,9 @@
 
 use crate::domain::reconcile::Counts;
 use crate::domain::{
-    AnsweredBy, AnsweredBySource, Call, CallOutcome, CallReport, CallStatus, Channel, ConversationId, Direction,
-    Dispatch, Driver, DriverId, DriverSource, EventOutcome, Finite, LastMessage, Message, PhoneNumber, PlacedToolCall,
-    Source, Speaker, Timestamp, ToolCall, ToolPurpose, Turn, TurnKind,
+    AnsweredBy, AnsweredBySource, Call, CallOutcome, CallReport, CallSid, CallStatus, Channel, ConversationId,
+    Direction, Dispatch, Driver, DriverId, DriverSource, EventOutcome, Finite, LastMessage, Message, PhoneNumber,
+    PlacedToolCall, Source, Speaker, Timestamp, ToolCall, ToolPurpose, Turn, TurnKind,
 };
 use crate::store::{Error, ErrorKind, Outcome, Rejection, Written};
 use rusqlite::Row;
@@ -33,6 +33,12 @@ impl FromSql for ConversationId {
 }
 
 impl ToSql for ConversationId {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.as_str().into())
+    }
+}
+
+impl ToSql for CallSid {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(self.as_str().into())
     }

@@ -43,8 +43,18 @@ const LAG_BUCKETS: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60
 const BATCH_BUCKETS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
 /// Outcomes of webhook requests.
-const WEBHOOK_OUTCOMES: &[&str] =
-    &["stored", "duplicate", "rejected", "unauthorized", "quarantined", "dropped", "overloaded", "failed", "abandoned"];
+const WEBHOOK_OUTCOMES: &[&str] = &[
+    "stored",
+    "duplicate",
+    "rejected",
+    "unauthorized",
+    "quarantined",
+    "dropped",
+    "overloaded",
+    "failed",
+    "abandoned",
+    "answered",
+];
 
 /// Outcomes of events.
 const EVENT_OUTCOMES: &[&str] = &["applied", "remarked", "ignored", "unreadable"];
@@ -76,7 +86,7 @@ metrics! {
     http_request_duration_seconds: HistogramVec = histogram_by(DURATION_BUCKETS, &["method", "route", "status"]);
     /// Webhook requests of ElevenLabs by outcome.
     webhook_requests_total: IntCounterVec = counter_by(&[
-        ("endpoint", &["transcription", "post-call", "history"]),
+        ("endpoint", &["transcription", "post-call", "history", "initiation"]),
         ("outcome", WEBHOOK_OUTCOMES),
     ]);
 
@@ -85,6 +95,13 @@ metrics! {
         ("tool", &["search_turns", "list_calls", "get_call", "driver_history", "stats"]),
         ("outcome", &["ok", "error"]),
     ]);
+    /// Answers to ElevenLabs' question who is calling, by outcome. A late or failed look-up, and an unreadable request,
+    /// get the default of each variable.
+    initiations_total: IntCounterVec = counter_by(&[
+        ("outcome", &["known", "unknown", "unreadable", "late", "failed"]),
+    ]);
+    /// Links of inbound calls with their driver that could not be stored, as on overload.
+    initiation_links_lost_total: IntCounter = counter();
 
     /// Committed turns, without duplicates.
     turns_stored_total: IntCounterVec = counter_by(&[("speaker", &["agent", "driver"])]);

@@ -44,6 +44,7 @@ export const DRIVER_SOURCE = {
   dynamic_variable: "the call’s variable driver_id",
   user_id: "ElevenLabs’ user id",
   batch_recipient: "the batch of calls",
+  initiation: "the number that called",
   phone_number: "the phone number",
 };
 

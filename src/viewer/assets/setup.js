@@ -15,6 +15,7 @@ const UPDATE_INTERVAL_MS = 5_000;
 const WEBHOOKS = {
   history: { name: "Conversation so far", when: "Called by the agent’s tool after each reply." },
   transcription: { name: "Single turns", when: "Called by the agent’s tool for each turn, instead of the conversation so far." },
+  initiation: { name: "Who is calling", when: "Called by ElevenLabs before the first word of an inbound call. Set it in ElevenLabs’ agent settings, under conversation initiation." },
   "post-call": { name: "Post-call events", when: "Called by ElevenLabs after each call. Set it in ElevenLabs’ workspace settings, under webhooks." },
 };
 

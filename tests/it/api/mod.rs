@@ -9,6 +9,7 @@ mod drivers;
 mod elevenlabs_compat;
 mod errors;
 mod fuzz;
+mod initiation;
 mod mcp;
 mod mcp_messages;
 mod session;

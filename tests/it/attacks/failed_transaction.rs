@@ -11,7 +11,8 @@ use std::process::Command;
 use std::time::Duration;
 use transcribe_hook::domain::reconcile::settle;
 use transcribe_hook::domain::{
-    CallChange, CallStatus, ConversationId, DriverId, NewDispatch, NewDriver, NewEvent, Timestamp,
+    CallChange, CallSid, CallStatus, ConversationId, DriverId, NewDispatch, NewDriver, NewEvent, NewInitiation,
+    Timestamp,
 };
 use transcribe_hook::elevenlabs::turn::parse_turn;
 use transcribe_hook::elevenlabs::{parse_history, sample_call};
@@ -19,7 +20,7 @@ use transcribe_hook::ingest::event;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
 use transcribe_hook::store::{ArchiveRecord, Commands as _, Maintenance as _, Reads as _, StoredTurn, Write, Written};
 
-const KINDS: usize = 19;
+const KINDS: usize = 20;
 
 /// Drivers that the other process imports. They take more pages than the failed transaction leaves in the WAL.
 const IMPORTED: i64 = 4000;
@@ -46,6 +47,7 @@ fn kind(write: &Write) -> usize {
         Write::Reconcile(_) => 16,
         Write::NoteRecordings(..) => 17,
         Write::RereadEvent(..) => 18,
+        Write::StoreInitiation(_) => 19,
         Write::GoOnRestoring(..) => unreachable!("it goes on with a call that another write has begun"),
     }
 }
@@ -146,6 +148,11 @@ fn of_each_kind() -> Vec<Write> {
         reconciliation(),
         Write::NoteRecordings(vec![conversation("conv_kept"), conversation("conv_to_come")], true),
         Write::RereadEvent(2, Box::new(record("conv_event_of_an_older_version"))),
+        Write::StoreInitiation(NewInitiation {
+            call_sid: CallSid::from_sender("CA1").unwrap(),
+            conversation_id: Some(conversation("conv_kept")),
+            driver_id: DriverId::new(1).unwrap(),
+        }),
     ];
     assert!(writes.iter().map(kind).eq(0..KINDS), "each kind is there once");
     writes

@@ -32,10 +32,15 @@ print(json.dumps([judge(tool) for tool in json.load(sys.stdin)]))
 
 #[test]
 fn a_driver_variable_is_refused_for_a_tool_that_would_not_send_it() {
-    let flags = ["generate", "elevenlabs-tool", "--url", "https://h.example", "--driver-variable", "driver_id"];
-    let out = binary().args(flags).args(["--kind", "turn"]).output().unwrap();
-    assert_eq!(out.status.code(), Some(2), "{out:?}");
-    assert!(out.stdout.is_empty() && String::from_utf8_lossy(&out.stderr).contains("--driver-variable"), "{out:?}");
+    let refused = |kind: &str, flags: &[&str]| {
+        let generate = ["generate", "elevenlabs-tool", "--url", "https://h.example", "--kind", kind];
+        let out = binary().args(generate).args(flags).output().unwrap();
+        assert_eq!(out.status.code(), Some(2), "{out:?}");
+        assert!(out.stdout.is_empty() && String::from_utf8_lossy(&out.stderr).contains(flags[0]), "{out:?}");
+    };
+    refused("turn", &["--driver-variable", "driver_id"]);
+    refused("initiation", &["--driver-variable", "driver_id"]);
+    refused("initiation", &["--call-sid"]);
 }
 
 #[test]
@@ -45,13 +50,16 @@ fn the_tools_are_as_elevenlabs_schema_wants_them() {
         generate(&["--url", url]),
         generate(&["--url", url, "--kind", "turn"]),
         generate(&["--url", url, "--kind", "history", "--secret-id", "sec_1", "--driver-variable", "driver_id"]),
+        generate(&["--url", url, "--call-sid"]),
         // What is wrong is found.
         json!({"type": "webhook", "name": "x", "description": "y", "api_schema": {"url": "https://x", "verb": "GET"}}),
         json!({"type": "webhook", "name": "x", "description": "y"}),
     ];
     let judged: Vec<Vec<String>> = serde_json::from_value(sdk_python(SCHEMA, &json!(tools))).unwrap();
-    assert_eq!(judged[..3], [vec![], vec![], vec![""; 0]], "{judged:?}");
-    assert!(judged[3].iter().any(|place| place.contains("verb")) && !judged[4].is_empty(), "{judged:?}");
+    assert_eq!(judged[..4], [vec![], vec![], vec![], vec![""; 0]], "{judged:?}");
+    assert!(judged[4].iter().any(|place| place.contains("verb")) && !judged[5].is_empty(), "{judged:?}");
+    let properties = &tools[3]["api_schema"]["request_body_schema"]["properties"];
+    assert_eq!(properties["call_sid"]["dynamic_variable"], "system__call_sid");
 }
 
 #[test]

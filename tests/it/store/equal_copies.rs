@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use transcribe_hook::domain::reconcile::settle;
 use transcribe_hook::domain::{
-    CallChange, CallEnd, CallStatus, ConversationId, DeliveryKey, DriverId, Message, NewDispatch, NewDriver, NewEvent,
-    NewTurn, PhoneNumber, Source, Speaker, Timestamp,
+    CallChange, CallEnd, CallSid, CallStatus, ConversationId, DeliveryKey, DriverId, Message, NewDispatch, NewDriver,
+    NewEvent, NewInitiation, NewTurn, PhoneNumber, Source, Speaker, Timestamp,
 };
 use transcribe_hook::elevenlabs::parse_history;
 use transcribe_hook::export::{ExportFormat, archived, export};
@@ -65,6 +65,7 @@ enum Kind {
     GoOnRestoring,
     Probe,
     NoteRecordings(u8, bool),
+    StoreInitiation(u8, u8),
 }
 
 fn kinds() -> impl Strategy<Value = Kind> {
@@ -90,6 +91,7 @@ fn kinds() -> impl Strategy<Value = Kind> {
         2 => Just(Kind::GoOnRestoring),
         1 => Just(Kind::Probe),
         1 => (n(), any::<bool>()).prop_map(|(n, has_audio)| Kind::NoteRecordings(n, has_audio)),
+        2 => (n(), m()).prop_map(|(a, b)| Kind::StoreInitiation(a, b)),
     ]
 }
 
@@ -150,6 +152,7 @@ fn exported() -> (Vec<ArchiveRecord>, Arc<ArchivedCall>) {
             timestamp: at(i64::try_from(n).unwrap()),
             delivery_key: None,
             source: Source::Live,
+            call_sid: None,
         })
     };
     let mut batch = vec![
@@ -239,7 +242,7 @@ struct Copies {
     restorable: (Vec<ArchiveRecord>, Arc<ArchivedCall>),
     restored: usize,
     /// Number of writes of each kind that took effect.
-    effects: [usize; 20],
+    effects: [usize; 21],
 }
 
 impl Copies {
@@ -247,7 +250,7 @@ impl Copies {
         let folder = tempfile::tempdir().unwrap();
         let first = open(&folder.path().join("first.db"));
         let second = Some(open(&folder.path().join("second.db")));
-        Self { folder, first, second, events: Vec::new(), restorable, restored: 0, effects: [0; 20] }
+        Self { folder, first, second, events: Vec::new(), restorable, restored: 0, effects: [0; 21] }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -267,6 +270,7 @@ impl Copies {
                 timestamp: at(i64::from(m % 7)),
                 delivery_key: key.map(|key| DeliveryKey::new(&format!("key {key}")).unwrap()),
                 source: Source::Live,
+                call_sid: (m % 3 == 0).then(|| CallSid::from_sender(&format!("CA{}", n % 5)).unwrap()),
             }),
             Kind::PutDrivers(n, m) => Write::PutDrivers(
                 [driver(n), driver(m)]
@@ -340,6 +344,11 @@ impl Copies {
             }
             Kind::GoOnRestoring => Write::GoOnRestoring(self.restorable.1.clone(), self.restored),
             Kind::Probe => Write::Probe,
+            Kind::StoreInitiation(n, m) => Write::StoreInitiation(NewInitiation {
+                call_sid: CallSid::from_sender(&format!("CA{}", n % 5)).unwrap(),
+                conversation_id: (m % 2 == 0).then(|| call(m)),
+                driver_id: driver(m),
+            }),
             Kind::NoteRecordings(n, has_audio) => {
                 Write::NoteRecordings(vec![call(n), call(n.wrapping_add(1))], has_audio)
             }
@@ -410,13 +419,14 @@ fn kind(write: &Write) -> usize {
         Write::Probe => 17,
         Write::NoteRecordings(..) => 18,
         Write::RereadEvent(..) => 19,
+        Write::StoreInitiation(_) => 20,
     }
 }
 
 #[test]
 fn stores_that_execute_the_same_batches_hold_the_same_rows() {
     let restorable = exported();
-    let mut effects = [0; 20];
+    let mut effects = [0; 21];
     let config = ProptestConfig { cases: 48, ..ProptestConfig::default() };
     let total = std::cell::RefCell::new(&mut effects);
     TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::default()))

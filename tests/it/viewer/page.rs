@@ -328,7 +328,12 @@ fn the_first_run_shows_a_command_that_works_and_the_tool_that_is_generated() {
     let service = Service::start();
     let page = Page::open(&service.url("/"), json!({}));
     let shown = page.step("firstRun", json!({}));
-    let settings = ToolOptions { base_url: "https://YOUR-PUBLIC-ADDRESS", secret_id: None, driver_variable: None };
+    let settings = ToolOptions {
+        base_url: "https://YOUR-PUBLIC-ADDRESS",
+        secret_id: None,
+        driver_variable: None,
+        call_sid: false,
+    };
     assert_eq!(shown["tool"], configuration(ToolKind::History, settings));
     let command = shown["command"].as_str().unwrap();
     assert!(command.contains(&service.url(TURNS)), "{command}");

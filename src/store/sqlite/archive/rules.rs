@@ -224,7 +224,7 @@ pub(super) fn call(tables: &CallTables, call: &ArchivedCall) -> Checked {
     word(row, "status", CallStatus::from_stored, "in_progress, completed, failed")?;
     word(row, "direction", Direction::from_stored, "inbound, outbound")?;
     word(row, "outcome", CallOutcome::from_stored, "success, failure, unknown")?;
-    let sources = "dispatch, dynamic_variable, user_id, batch_recipient, phone_number";
+    let sources = "dispatch, dynamic_variable, user_id, batch_recipient, initiation, phone_number";
     word(row, "driver_source", DriverSource::from_stored, sources)?;
     if text(row, "call_end_time") < text(row, "call_start_time") && text(row, "call_end_time").is_some() {
         return invalid_field("call_end_time", "must not be before call_start_time");

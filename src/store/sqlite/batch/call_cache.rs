@@ -5,9 +5,10 @@
 //! process has written to the database.
 
 use super::dedup::{self, DedupCache};
-use crate::domain::{ConversationId, DriverId, Speaker, Timestamp};
+use crate::domain::{CallSid, ConversationId, DriverId, DriverSource, Speaker, Timestamp};
 use crate::store::sqlite::due::{self, DueReason};
 use crate::store::sqlite::error::Context as _;
+use crate::store::sqlite::initiations;
 use crate::store::sqlite::row::{LAST_MESSAGE, join_last_message};
 use crate::store::sqlite::statement::Statements as _;
 use crate::store::{NewCall, Result};
@@ -148,22 +149,33 @@ impl CallState {
             .context("looking up a call")
     }
 
-    /// Creates a call whose first turn was said at `start`, with the driver of its dispatch.
+    /// Creates a call whose first turn was said at `start`, with the driver of its dispatch or its initiation.
     pub(in crate::store::sqlite) fn create(
         transaction: &Transaction<'_>,
         id: &ConversationId,
+        call_sid: Option<&CallSid>,
         start: &str,
         now: &str,
     ) -> Result<Self> {
-        let driver_id: Option<DriverId> = transaction
+        if let Some(call_sid) = call_sid {
+            initiations::bind(transaction, call_sid, id)?;
+        }
+        let dispatched: Option<DriverId> = transaction
             .fetch_optional("SELECT driver_id FROM call_dispatches WHERE conversation_id = ?1", [id], |row| row.get(0))
             .context("looking up a call's driver")?
             .flatten();
+        let (driver_id, source) = match dispatched {
+            Some(driver_id) => (Some(driver_id), Some(DriverSource::Dispatch)),
+            None => {
+                let driver_id = initiations::driver_of(transaction, id)?;
+                (driver_id, driver_id.map(|_| DriverSource::Initiation))
+            }
+        };
         transaction
             .execute_cached(
                 "INSERT INTO calls (conversation_id, driver_id, call_start_time, created_at, updated_at, \
-                 driver_source) VALUES (?1, ?2, ?3, ?4, ?4, iif(?2 IS NULL, NULL, 'dispatch'))",
-                params![id, driver_id, start, now],
+                 driver_source) VALUES (?1, ?2, ?3, ?4, ?4, ?5)",
+                params![id, driver_id, start, now, source],
             )
             .context("creating a call")?;
         let call_id = transaction.last_insert_rowid();

@@ -10,6 +10,7 @@ use crate::domain::reconcile::{Candidate, DriverMatch};
 use crate::domain::{ConversationId, DriverClaims, DriverId, DriverSource, Timestamp};
 use crate::store::Result;
 use crate::store::sqlite::error::Context as _;
+use crate::store::sqlite::initiations;
 use crate::store::sqlite::json_column::parsed;
 use crate::store::sqlite::records::claims_by_tools;
 use crate::store::sqlite::statement::Statements as _;
@@ -26,21 +27,28 @@ pub(in crate::store::sqlite) fn match_driver(
 ) -> Result<()> {
     let call = transaction
         .fetch_optional(
-            "SELECT driver_id, driver_source, driver_conflict, driver_claims, record_event_id IS NOT NULL FROM calls \
+            "SELECT driver_id, driver_source, driver_conflict, driver_claims, record_event_id IS NOT NULL, call_sid \
+             FROM calls \
              WHERE conversation_id = ?1",
             [id],
             |row| {
                 let before: CurrentMatch = (row.get(0)?, row.get(1)?, row.get(2)?);
-                Ok((before, row.get::<_, Option<String>>(3)?, row.get::<_, bool>(4)?))
+                Ok((before, row.get::<_, Option<String>>(3)?, row.get::<_, bool>(4)?, row.get::<_, Option<String>>(5)?))
             },
         )
         .context(CONTEXT)?;
-    let Some((before, claims, signed)) = call else { return Ok(()) };
+    let Some((before, claims, signed, call_sid)) = call else { return Ok(()) };
     let claims: DriverClaims = claims.map_or(Ok(DriverClaims::default()), |claims| parsed(&claims, CONTEXT))?;
     let shown = if signed { claims_by_tools(transaction, id)?.claims } else { DriverClaims::default() };
+    let initiated = match (signed, &call_sid) {
+        (false, _) => initiations::driver_of(transaction, id)?,
+        // The record's id decides alone, because anybody who may send turns can claim one.
+        (true, Some(call_sid)) => initiations::driver_of_signed(transaction, call_sid)?,
+        (true, None) => None,
+    };
     let DriverMatch { driver, conflict } = crate::domain::reconcile::match_driver_of_closed_call(
-        &candidates(transaction, dispatched(transaction, id)?, &claims)?,
-        &candidates(transaction, None, &shown)?,
+        &candidates(transaction, dispatched(transaction, id)?, initiated, &claims)?,
+        &candidates(transaction, None, None, &shown)?,
     );
     let after = match driver {
         Some((id, source)) => (Some(id), Some(source), conflict),
@@ -86,6 +94,7 @@ pub(in crate::store::sqlite) fn match_unknown_drivers(transaction: &Transaction<
 fn candidates(
     transaction: &Transaction<'_>,
     dispatched: Option<DriverId>,
+    initiated: Option<DriverId>,
     claims: &DriverClaims,
 ) -> Result<Vec<Candidate>> {
     let by_phone: Option<DriverId> = match &claims.phone_number {
@@ -99,6 +108,7 @@ fn candidates(
         (DriverSource::DynamicVariable, claims.dynamic_variable),
         (DriverSource::UserId, claims.user_id),
         (DriverSource::BatchRecipient, claims.batch_recipient),
+        (DriverSource::Initiation, initiated),
         (DriverSource::PhoneNumber, by_phone),
     ];
     let mut candidates = Vec::new();

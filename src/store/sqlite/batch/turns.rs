@@ -8,7 +8,7 @@ use super::call_cache::{CallCache, CallState, UncommittedTurns};
 use super::change_log::ChangeLog;
 use super::{dedup, reconcile};
 use crate::domain::reconcile::Reconciliation;
-use crate::domain::{ConversationId, DeliveryKey, NewTurn, Speaker, Timestamp, Turn, TurnKind};
+use crate::domain::{CallSid, ConversationId, DeliveryKey, NewTurn, Speaker, Timestamp, Turn, TurnKind};
 use crate::store::sqlite::due::{self, DueReason};
 use crate::store::sqlite::erase;
 use crate::store::sqlite::error::Context as _;
@@ -62,7 +62,8 @@ impl<'a> Batch<'a> {
         turn: &NewTurn,
     ) -> Result<Outcome> {
         let timestamp = turn.timestamp.to_string();
-        let found = Self::call(&mut self.calls, self.live, transaction, &turn.conversation_id, &timestamp, &self.now)?;
+        let (id, call_sid) = (&turn.conversation_id, turn.call_sid.as_ref());
+        let found = Self::call(&mut self.calls, self.live, transaction, id, call_sid, &timestamp, &self.now)?;
         let Some(call) = found else { return Ok(Err(Rejection::Unfinished)) };
         let digest = dedup::digest(turn, &timestamp);
         if let Some(key) = &turn.delivery_key {
@@ -118,6 +119,7 @@ impl<'a> Batch<'a> {
         live: &mut CallCache,
         transaction: &Transaction<'_>,
         id: &ConversationId,
+        call_sid: Option<&CallSid>,
         start: &str,
         now: &str,
     ) -> Result<Option<&'b mut CallState>> {
@@ -128,7 +130,7 @@ impl<'a> Batch<'a> {
                 None if erase::is_unfinished(transaction, id)? => return Ok(None),
                 None => match CallState::read(transaction, id)? {
                     Some(call) => call,
-                    None => CallState::create(transaction, id, start, now)?,
+                    None => CallState::create(transaction, id, call_sid, start, now)?,
                 },
             };
             calls.insert(id.clone(), call);
@@ -144,7 +146,7 @@ impl<'a> Batch<'a> {
         id: &ConversationId,
         start: Timestamp,
     ) -> Result<Option<i64>> {
-        let call = Self::call(&mut self.calls, self.live, transaction, id, &start.to_string(), &self.now)?;
+        let call = Self::call(&mut self.calls, self.live, transaction, id, None, &start.to_string(), &self.now)?;
         Ok(call.map(|call| call.id))
     }
 

@@ -130,6 +130,7 @@ impl SqliteStore {
         Ok(Self {
             readers,
             reconciler: Mutex::new(None),
+            caller: Mutex::new(None),
             writer: Mutex::new(writing),
             index_is_broken: AtomicBool::new(false),
             copier: copier(path, place.clone()),

@@ -25,7 +25,7 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 pub(in crate::store::sqlite) const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Number of SQLite's virtual machine instructions between two checks of the time limit.
-const INSTRUCTIONS_PER_CHECK: i32 = 10_000;
+pub(in crate::store::sqlite) const INSTRUCTIONS_PER_CHECK: i32 = 10_000;
 
 pub(in crate::store::sqlite) struct Readers {
     pool: RwLock<Option<r2d2::Pool<Manager>>>,

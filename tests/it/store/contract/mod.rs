@@ -49,6 +49,7 @@ fn turn(id: &str, words: &str, key: Option<&str>) -> Write {
         timestamp: at("2026-09-28T12:00:00Z"),
         delivery_key: key.map(|key| DeliveryKey::new(key).unwrap()),
         source: Source::Live,
+        call_sid: None,
     })
 }
 

@@ -6,10 +6,13 @@ use crate::support::whole_call::{CALL, PARKED, apply, event, live, post, reconci
 use serde_json::json;
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
-use transcribe_hook::domain::{ConversationId, DriverId, EventOutcome, SearchExpr, Speaker, Timestamp};
+use transcribe_hook::domain::{
+    CallChange, CallSid, CallStatus, ConversationId, DriverId, EventOutcome, NewInitiation, PhoneNumber, SearchExpr,
+    Speaker, Timestamp,
+};
 use transcribe_hook::store::{
     Archive, ArchivePart, CallFilter, Change, ChangeBatch, DispatchPageRequest, DriverPageRequest, EventSelection,
-    ExpiredCallQuery, FeedPosition, Forgotten, OrphanRows, ScanPage, Scope, SearchOrder, SearchQuery, Store,
+    ExpiredCallQuery, FeedPosition, Forgotten, OrphanRows, Outcome, ScanPage, Scope, SearchOrder, SearchQuery, Store,
     TranscriptItem, TurnOrder, Unfinished, Write, Written,
 };
 
@@ -130,6 +133,55 @@ fn drivers_are_pages_by_their_number() {
         let asked = [9, 4, 2].map(|id| DriverId::new(id).unwrap()).into();
         let found: Vec<_> = store.drivers_by_ids(&asked).unwrap().iter().map(|driver| driver.id.get()).collect();
         assert_eq!(found, [2, 4]);
+    });
+}
+
+#[test]
+fn a_caller_is_known_by_number_with_the_last_call_that_is_over() {
+    on_each_engine(|store| {
+        let number = PhoneNumber::new("+15550100001").unwrap();
+        let drivers = vec![driver(1, Some("+15550100001")), driver(2, Some("+15550100002"))];
+        store.apply(now(), &[Write::PutDrivers(drivers)]).unwrap();
+        let caller = store.caller(&number).unwrap().unwrap();
+        assert_eq!((caller.driver_id.get(), &*caller.name, &caller.last_call), (1, "Driver 1", &None));
+        assert_eq!(store.caller(&PhoneNumber::new("+15550100003").unwrap()).unwrap(), None);
+        let is_over = CallChange { status: Some(CallStatus::Completed), call_end_time: None };
+        let batch = [
+            Write::PutDispatches(vec![dispatch("a", 1), dispatch("b", 1), dispatch("c", 2)]),
+            turn("a", "x", None),
+            Write::ChangeCall(conversation("a"), is_over.clone()),
+            turn("c", "x", None),
+            Write::ChangeCall(conversation("c"), is_over),
+            turn("b", "it still runs", None),
+        ];
+        store.apply(now(), &batch).unwrap();
+        let last = store.caller(&number).unwrap().unwrap().last_call.unwrap();
+        let call = store.call(&conversation("a")).unwrap().unwrap();
+        assert_eq!((last.at, last.summary, last.outcome), (call.call_start_time, None, None));
+    });
+}
+
+#[test]
+fn an_initiation_names_the_driver_until_it_is_a_month_old() {
+    on_each_engine(|store| {
+        store.apply(now(), &[Write::PutDrivers(vec![driver(1, None)])]).unwrap();
+        let initiation = |id: &str, driver: i64| {
+            Write::StoreInitiation(NewInitiation {
+                call_sid: CallSid::from_sender(id).unwrap(),
+                conversation_id: Some(conversation(id)),
+                driver_id: DriverId::new(driver).unwrap(),
+            })
+        };
+        // A driver who was deleted meanwhile is nobody's.
+        let outcomes = store.apply(now(), &[initiation("a", 1), initiation("b", 1), initiation("c", 9)]).unwrap();
+        assert!(outcomes.iter().all(|outcome| *outcome == Ok(Written::Done)), "{outcomes:?}");
+        let driver_of = |outcome: &Outcome| stored(outcome).new_call.unwrap().driver_id.map(DriverId::get);
+        let outcomes = store.apply(now(), &[turn("a", "x", None), turn("c", "x", None)]).unwrap();
+        assert_eq!(outcomes.iter().map(driver_of).collect::<Vec<_>>(), [Some(1), None]);
+        let outcomes = store.apply(later(), &[initiation("d", 1), turn("b", "x", None)]).unwrap();
+        assert_eq!(driver_of(&outcomes[1]), None);
+        let outcomes = store.apply(later(), &[turn("d", "x", None)]).unwrap();
+        assert_eq!(driver_of(&outcomes[0]), Some(1));
     });
 }
 
