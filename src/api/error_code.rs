@@ -19,6 +19,8 @@ pub enum ErrorCode {
     Unauthorized,
     /// 401: the signature of an event is missing or invalid.
     InvalidSignature,
+    /// 403: the role of the token or user does not allow the request.
+    RoleTooLow,
     /// 404: the path does not exist.
     NotFound,
     /// 404: the call does not exist.

@@ -11,9 +11,10 @@ use super::tls::Tls;
 use super::{connections, malloc_trim, metrics_endpoint, swagger_ui, systemd};
 use crate::api;
 use crate::api::SetupFacts;
-use crate::api::auth::Access;
+use crate::api::auth::{Access, RoleGuard};
 use crate::api::body::{BodyLimits, memory_for};
 use crate::api::webhooks::signed_body::PostCallReceiver;
+use crate::domain::Role;
 use crate::ingest::blocking::BlockingWriter;
 use crate::ingest::reconciler::Reconciler;
 use crate::ingest::{Writer, WriterThread};
@@ -154,7 +155,7 @@ fn app(
     let route = Route::new()
         .at("/docs", poem::get(swagger_ui::page()))
         .at("/openapi.json", poem::get(swagger_ui::document(document)))
-        .at(metrics_endpoint::PATH, poem::get(scrape))
+        .at(metrics_endpoint::PATH, poem::get(RoleGuard::new(Role::List, scrape)))
         .at(api::TURN_WEBHOOK_PATH, poem::post(api::turn_webhook(writer.clone())))
         .nest("/", viewer::layer(service))
         .with(AddData::new(BodyLimits::new(settings.max_body, memory)));

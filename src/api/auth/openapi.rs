@@ -2,9 +2,11 @@
 //! match the access checks.
 
 use super::super::calls::filter::expand_placeholders;
-use super::super::error::access_responses;
+use super::super::error::{access_responses, role_response};
 use super::access::{ELEVENLABS_PREFIX, RouteAccess};
+use super::roles::RoleGuard;
 use super::session;
+use poem::EndpointExt as _;
 use poem::endpoint::BoxEndpoint;
 use poem::http::Method;
 use poem_openapi::OpenApi;
@@ -43,7 +45,9 @@ impl<T: OpenApi> OpenApi for Described<T> {
                 let responses = &mut operation.responses.responses;
                 if purpose != RouteAccess::Public {
                     let documented: Vec<_> = responses.iter().map(|response| response.status).collect();
-                    responses.extend(access_responses().into_iter().filter(|more| !documented.contains(&more.status)));
+                    let role = (purpose == RouteAccess::Admin).then(role_response);
+                    let more = access_responses().into_iter().chain(role);
+                    responses.extend(more.filter(|more| !documented.contains(&more.status)));
                     responses.sort_by_key(|response| response.status);
                 }
             }
@@ -60,7 +64,10 @@ impl<T: OpenApi> OpenApi for Described<T> {
         );
         registry.create_security_scheme(
             API_TOKEN,
-            bearer("A token of --api-token, or the generated one, which `transcribe-hook token` prints."),
+            bearer(
+                "A token of --api-token, or the generated one, which `transcribe-hook token` prints. It has a role: \
+                 `list`, `read` or `manage`. `x-required-role` of an operation is the lowest role that may call it.",
+            ),
         );
         registry.create_security_scheme(
             API_KEY,
@@ -77,8 +84,36 @@ impl<T: OpenApi> OpenApi for Described<T> {
     }
 
     fn add_routes(self, routes: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {
-        self.0.add_routes(routes);
+        let mut own = HashMap::new();
+        self.0.add_routes(&mut own);
+        let mut names = operation_ids::<T>();
+        for (path, endpoints) in own {
+            let documented = documented_path(&path);
+            let guarded = endpoints.into_iter().map(|(method, endpoint)| {
+                if RouteAccess::from_path(&documented) != RouteAccess::Admin {
+                    return (method, endpoint);
+                }
+                // An operation without an id has no role in the table, so it requires the highest one.
+                let operation = names.remove(&(documented.clone(), method.clone())).unwrap_or_default();
+                (method, RoleGuard::of_operation(operation, endpoint).boxed())
+            });
+            routes.entry(path).or_default().extend(guarded);
+        }
     }
+}
+
+/// Returns the ids of operations by their documented paths and methods.
+fn operation_ids<T: OpenApi>() -> HashMap<(String, Method), &'static str> {
+    let paths = T::meta().into_iter().flat_map(|api| api.paths);
+    let operations =
+        paths.flat_map(|path| path.operations.into_iter().map(move |operation| (path.path.clone(), operation)));
+    operations.filter_map(|(path, operation)| Some(((path, operation.method), operation.operation_id?))).collect()
+}
+
+/// Returns a path of the router as the document writes it: `{name}` instead of `:name`.
+fn documented_path(path: &str) -> String {
+    let segment = |segment: &str| segment.strip_prefix(':').map_or(segment.to_owned(), |name| format!("{{{name}}}"));
+    path.split('/').map(segment).collect::<Vec<_>>().join("/")
 }
 
 fn bearer(description: &'static str) -> MetaSecurityScheme {

@@ -9,6 +9,7 @@ mod drivers;
 mod elevenlabs_compat;
 mod errors;
 mod fuzz;
+mod roles;
 mod session;
 mod setup;
 mod stats;
