@@ -88,13 +88,13 @@ impl<T: OpenApi> OpenApi for Described<T> {
         self.0.add_routes(&mut own);
         let mut names = operation_ids::<T>();
         for (path, endpoints) in own {
-            let documented = documented_path(&path);
+            let nameless = without_names(&path);
             let guarded = endpoints.into_iter().map(|(method, endpoint)| {
-                if RouteAccess::from_path(&documented) != RouteAccess::Admin {
+                if RouteAccess::from_path(&nameless) != RouteAccess::Admin {
                     return (method, endpoint);
                 }
                 // An operation without an id has no role in the table, so it requires the highest one.
-                let operation = names.remove(&(documented.clone(), method.clone())).unwrap_or_default();
+                let operation = names.remove(&(nameless.clone(), method.clone())).unwrap_or_default();
                 (method, RoleGuard::of_operation(operation, endpoint).boxed())
             });
             routes.entry(path).or_default().extend(guarded);
@@ -102,17 +102,19 @@ impl<T: OpenApi> OpenApi for Described<T> {
     }
 }
 
-/// Returns the ids of operations by their documented paths and methods.
+/// Returns the ids of operations by their nameless paths and methods.
 fn operation_ids<T: OpenApi>() -> HashMap<(String, Method), &'static str> {
     let paths = T::meta().into_iter().flat_map(|api| api.paths);
     let operations =
         paths.flat_map(|path| path.operations.into_iter().map(move |operation| (path.path.clone(), operation)));
-    operations.filter_map(|(path, operation)| Some(((path, operation.method), operation.operation_id?))).collect()
+    operations
+        .filter_map(|(path, operation)| Some(((without_names(&path), operation.method), operation.operation_id?)))
+        .collect()
 }
 
-/// Returns a path of the router as the document writes it: `{name}` instead of `:name`.
-fn documented_path(path: &str) -> String {
-    let segment = |segment: &str| segment.strip_prefix(':').map_or(segment.to_owned(), |name| format!("{{{name}}}"));
+/// Returns a path without the names of its parameters, which the router and the document write differently.
+fn without_names(path: &str) -> String {
+    let segment = |segment: &str| if segment.starts_with([':', '{']) { "{}".to_owned() } else { segment.to_owned() };
     path.split('/').map(segment).collect::<Vec<_>>().join("/")
 }
 
