@@ -1,6 +1,8 @@
-//! Roles and names of those who use the service.
+//! Roles and names of those who use the service, and what they did with calls.
 
-use super::Invalid;
+use super::stored_text::stored_as;
+use super::{ConversationId, Invalid, Timestamp};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,24 +19,11 @@ pub enum Role {
     Manage,
 }
 
+stored_as!(Role { Ingest => "ingest", List => "list", Read => "read", Manage => "manage" });
+
 impl Role {
     /// All roles, in ascending order.
     pub const ALL: [Self; 4] = [Self::Ingest, Self::List, Self::Read, Self::Manage];
-
-    /// Returns the name of the role.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ingest => "ingest",
-            Self::List => "list",
-            Self::Read => "read",
-            Self::Manage => "manage",
-        }
-    }
-
-    /// Returns the role with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.as_str() == name)
-    }
 }
 
 impl fmt::Display for Role {
@@ -42,6 +31,29 @@ impl fmt::Display for Role {
         f.write_str(self.as_str())
     }
 }
+
+/// The proof of an identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Credential {
+    /// A token, which a page of another origin cannot know.
+    Token,
+    /// A session cookie, which browsers send by themselves.
+    Session,
+    /// The user header of a trusted proxy, which adds it to all requests of a browser that it signed in.
+    Proxy,
+    /// Nothing, because the service requires no token.
+    None,
+    /// Access to the database file, by which commands of the service erase.
+    File,
+}
+
+stored_as!(Credential {
+    Token => "token",
+    Session => "session",
+    Proxy => "proxy",
+    None => "none",
+    File => "file",
+});
 
 /// The name of a token, or of a user whom a proxy signed in: 1 to 128 characters without control characters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,6 +82,63 @@ impl UserName {
     }
 }
 
+/// The one who sends a request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Identity {
+    /// Name of the token or user; `None` for a token without a name, and without a token.
+    pub name: Option<UserName>,
+    /// Role of the token or user.
+    pub role: Role,
+    /// Proof of the identity.
+    pub credential: Credential,
+}
+
+impl Identity {
+    /// Returns the identity of somebody without a name, with the highest role.
+    pub const fn anonymous(credential: Credential) -> Self {
+        Self { name: None, role: Role::Manage, credential }
+    }
+}
+
+/// What somebody did with calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AccessAction {
+    /// Read a call, or followed all calls live.
+    Read,
+    /// Listened to a recording, or downloaded it.
+    Listen,
+    /// Searched for words.
+    Search,
+    /// Exported calls.
+    Export,
+    /// Downloaded a backup of everything.
+    Backup,
+    /// Erased a call.
+    Erase,
+}
+
+stored_as!(AccessAction {
+    Read => "read",
+    Listen => "listen",
+    Search => "search",
+    Export => "export",
+    Backup => "backup",
+    Erase => "erase",
+});
+
+/// An access to calls.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    /// Time of the access.
+    pub at: Timestamp,
+    /// The one who accessed calls.
+    pub identity: Identity,
+    /// What was done.
+    pub action: AccessAction,
+    /// The call; `None` if the access was not to a single call.
+    pub conversation_id: Option<ConversationId>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,10 +147,10 @@ mod tests {
     fn roles_ascend_and_are_found_by_their_names() {
         assert!(Role::ALL.is_sorted());
         for role in Role::ALL {
-            assert_eq!(Role::from_name(role.as_str()), Some(role));
+            assert_eq!(Role::from_stored(role.as_str()), Some(role));
         }
         for other in ["", "Read", "reader", "read ", "admin"] {
-            assert_eq!(Role::from_name(other), None, "{other:?}");
+            assert_eq!(Role::from_stored(other), None, "{other:?}");
         }
     }
 

@@ -39,7 +39,7 @@ mod turn;
 pub mod turn_metrics;
 pub mod validation;
 
-pub use access::{Role, UserName};
+pub use access::{Access, AccessAction, Credential, Identity, Role, UserName};
 pub use answered::{Answer, AnswerClaims, AnsweredBy, AnsweredBySource, CallResult};
 pub use call::{
     Call, CallChange, CallEnd, CallOutcome, CallReport, CallStatus, Direction, LastMessage, ReconcileCounts,

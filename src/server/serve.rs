@@ -18,6 +18,7 @@ use crate::domain::Role;
 use crate::ingest::blocking::BlockingWriter;
 use crate::ingest::reconciler::Reconciler;
 use crate::ingest::{Writer, WriterThread};
+use crate::jobs::access_log::{self, AccessLog, AccessLogThread};
 use crate::jobs::backfill::{self, StoreTarget};
 use crate::jobs::interval_thread::IntervalThread;
 use crate::jobs::retention::{self, Eraser};
@@ -55,6 +56,7 @@ struct Jobs {
     reconciler: Reconciler,
     rereads: IntervalThread,
     stale: Option<IntervalThread>,
+    access_log: AccessLogThread,
     memory_trim: IntervalThread,
     _backfill: Option<IntervalThread>,
     _recording_notes: Option<IntervalThread>,
@@ -67,7 +69,7 @@ impl Jobs {
         backups: Option<backup::Periodic>,
         store: &Arc<dyn Store>,
         writer: &Writer,
-    ) -> io::Result<Self> {
+    ) -> io::Result<(Self, AccessLog)> {
         let blocking = || BlockingWriter::new(writer.clone());
         let reconciling = blocking();
         let reconciler =
@@ -82,17 +84,20 @@ impl Jobs {
             let eraser = Eraser::new(store, recordings, Box::new(blocking()), OtherWriters::Some);
             retention::start(older_than, eraser)
         });
+        let (log, access_log) = access_log::start(settings.access_log_keep, store, Box::new(blocking()))?;
         let stale = stale_calls::start(settings.stale_after, Box::new(blocking()))?;
-        Ok(Self {
+        let jobs = Self {
             backups,
             reconciler,
             rereads: rereads::start(store.clone(), blocking())?,
             stale,
+            access_log,
             memory_trim: malloc_trim::trim_regularly()?,
             _backfill: backfill.transpose()?,
             _recording_notes: recording_notes.transpose()?,
             _retention: retention.transpose()?,
-        })
+        };
+        Ok((jobs, log))
     }
 
     /// Stops the jobs and the writer, which processes its queue first, and closes the store. Returns true if the writer
@@ -100,9 +105,10 @@ impl Jobs {
     async fn stop(self, writer_thread: WriterThread, store: Arc<dyn Store>) -> bool {
         drop(self.memory_trim);
         drop(self.stale);
-        let (backups, reconciler, rereads) = (self.backups, self.reconciler, self.rereads);
+        let (backups, reconciler, rereads, access_log) = (self.backups, self.reconciler, self.rereads, self.access_log);
         let ended_well = tokio::task::spawn_blocking(move || {
             drop(backups);
+            access_log.join();
             rereads.join();
             drop(reconciler);
             let ended_well = writer_thread.stop();
@@ -141,10 +147,10 @@ fn app(
     writer: &Writer,
     live: &LiveHub,
     scrape: MetricsEndpoint,
-    facts: SetupFacts,
+    (facts, log): (SetupFacts, AccessLog),
     settings: Settings,
 ) -> RequestLayer<impl Endpoint + 'static> {
-    let access = Access::new(&settings.access);
+    let access = Access::new(&settings.access, log);
     let memory = memory_for(settings.post_call.max_body.max(settings.max_body));
     let gate = PostCallReceiver::new(settings.post_call, memory.clone());
     let (live, reads) = (live.clone(), settings.deep_reads);
@@ -181,9 +187,10 @@ pub async fn serve(
     let facts = SetupFacts {
         backup_every: settings.backups.backups.as_ref().map(|backups| backups.every),
         retention: settings.retention,
+        access_log_keep: settings.access_log_keep,
         backfill: settings.backfill.is_some(),
     };
-    let jobs = Jobs::start(&mut settings, backups, &store, &writer).map_err(ServeError::Io)?;
+    let (jobs, log) = Jobs::start(&mut settings, backups, &store, &writer).map_err(ServeError::Io)?;
     let live = LiveHub::new(store.clone(), settings.streams, api::encode_event);
     let scrape = MetricsEndpoint::new(store.clone(), writer.clone());
     let (tls, limits) = (settings.tls.take(), settings.connections.clone());
@@ -194,7 +201,7 @@ pub async fn serve(
         certificates: tls.map(|tls| tokio::spawn(tls.run())),
         metrics: settings.metrics.take().map(|listener| metrics_endpoint::serve(listener, scrape.clone())),
     };
-    let app = app(&store, &writer, &live, scrape, facts, settings);
+    let app = app(&store, &writer, &live, scrape, (facts, log), settings);
     let (died_tx, died_rx) = oneshot::channel();
     let stop_or_death = async move {
         tokio::select! {

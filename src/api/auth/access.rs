@@ -14,7 +14,6 @@
 
 use super::api_token::{ApiToken, ApiTokens};
 use super::client::{Client, RequestOrigin, UserHeader};
-use super::identity::{Credential, Identity};
 use super::rate_limit::RateLimiter;
 use super::session::Session;
 use super::signed_out::SignedOut;
@@ -23,7 +22,8 @@ use crate::api::error_code::ErrorCode;
 use crate::api::memory_budget::Proved;
 use crate::api::paths::{HISTORY_WEBHOOK_PATH, POST_CALL_WEBHOOK_PATH, TURN_WEBHOOK_PATH};
 use crate::api::refusal_log::log_refusal;
-use crate::domain::{Role, Timestamp};
+use crate::domain::{Credential, Identity, Role, Timestamp};
+use crate::jobs::access_log::AccessLog;
 use crate::secret::{Secret, Tokens};
 use futures_util::StreamExt as _;
 use poem::http::{HeaderMap, header};
@@ -120,7 +120,7 @@ pub struct AccessSettings {
 
 /// The access control; cheap to clone.
 #[derive(Clone)]
-pub struct Access(pub(super) Arc<Inner>);
+pub struct Access(pub(super) Arc<Inner>, pub(super) AccessLog);
 
 pub(super) struct Inner {
     ingest: Tokens,
@@ -146,9 +146,10 @@ impl Grant {
 }
 
 impl Access {
-    /// Creates an access control with these settings.
-    pub fn new(settings: &AccessSettings) -> Self {
-        Self(Arc::new(Inner {
+    /// Creates an access control with these settings. It notes accesses of known clients in the log.
+    pub fn new(settings: &AccessSettings, log: AccessLog) -> Self {
+        let log = if settings.no_token { AccessLog::disabled() } else { log };
+        let inner = Arc::new(Inner {
             ingest: Tokens::new(&ingest_tokens(settings)),
             api: ApiTokens::new(&settings.api_tokens),
             user_header: settings.user_header.clone(),
@@ -156,7 +157,13 @@ impl Access {
             no_token: settings.no_token,
             signed_out: SignedOut::open(settings.signed_out.clone(), Timestamp::now()),
             refusals: RateLimiter::new(settings.refusals_a_minute),
-        }))
+        });
+        Self(inner, log)
+    }
+
+    /// Returns the log in which accesses are noted.
+    pub(in crate::api) fn log(&self) -> AccessLog {
+        self.1.clone()
     }
 
     /// Returns true if turns and histories require a token.
@@ -204,7 +211,7 @@ impl Access {
             (Credential::Token, _) | (_, RequestOrigin::Own) | (Credential::None, RequestOrigin::Unknown) => {
                 Ok(granted)
             }
-            (Credential::Session | Credential::Proxy | Credential::None, _) => {
+            (Credential::Session | Credential::Proxy | Credential::None | Credential::File, _) => {
                 Err(ApiError::no_token("a change without a token must come from a page of this service"))
             }
         }
@@ -212,7 +219,7 @@ impl Access {
 
     fn grant(&self, request: &Request) -> Result<Grant, ApiError> {
         if self.0.no_token {
-            return Ok(Grant::without_session(Identity::anonymous()));
+            return Ok(Grant::without_session(Identity::anonymous(Credential::None)));
         }
         let headers = request.headers();
         let key =

@@ -1,7 +1,6 @@
 //! API tokens with the name and the role of their holder.
 
-use super::identity::{Credential, Identity};
-use crate::domain::{Invalid, Role, UserName};
+use crate::domain::{Credential, Identity, Invalid, Role, UserName};
 use crate::secret::{Secret, Tokens};
 
 /// Minimum length of a token, in bytes, which prevents guessing.
@@ -47,7 +46,7 @@ impl ApiToken {
                     );
                     Invalid(rule.into())
                 };
-                let role = Role::from_name(role)
+                let role = Role::from_stored(role)
                     .ok_or_else(|| invalid("the role", "must be one of ingest, list, read, manage"))?;
                 Self {
                     name: Some(UserName::new(name).map_err(|rule| invalid("the name", &rule.0))?),

@@ -6,6 +6,7 @@ use super::super::error::{access_responses, role_response};
 use super::access::{ELEVENLABS_PREFIX, RouteAccess};
 use super::roles::RoleGuard;
 use super::session;
+use crate::jobs::access_log::AccessLog;
 use poem::EndpointExt as _;
 use poem::endpoint::BoxEndpoint;
 use poem::http::Method;
@@ -19,8 +20,8 @@ const API_TOKEN: &str = "ApiToken";
 const API_KEY: &str = "ElevenLabsKey";
 const SESSION: &str = "Session";
 
-/// Operations with their security requirements and authentication errors.
-pub(in crate::api) struct Described<T>(pub(in crate::api) T);
+/// Operations with their security requirements and authentication errors. Accesses to calls are noted in the log.
+pub(in crate::api) struct Described<T>(pub(in crate::api) T, pub(in crate::api) AccessLog);
 
 impl<T: OpenApi> OpenApi for Described<T> {
     fn meta() -> Vec<MetaApi> {
@@ -93,9 +94,8 @@ impl<T: OpenApi> OpenApi for Described<T> {
                 if RouteAccess::from_path(&nameless) != RouteAccess::Admin {
                     return (method, endpoint);
                 }
-                // An operation without an id has no role in the table, so it requires the highest one.
-                let operation = names.remove(&(nameless.clone(), method.clone())).unwrap_or_default();
-                (method, RoleGuard::of_operation(operation, endpoint).boxed())
+                let operation = names.remove(&(nameless.clone(), method.clone()));
+                (method, RoleGuard::of_operation(operation, endpoint, self.1.clone()).boxed())
             });
             routes.entry(path).or_default().extend(guarded);
         }

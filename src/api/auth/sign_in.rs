@@ -1,18 +1,19 @@
 //! Operations that sign a browser in and out.
 
 use super::access::Access;
+use super::api_role::ApiRole;
 use super::client::{Scheme, scheme_of};
-use super::identity::Identity;
+use super::identity::require;
 use super::session::{SESSION_SECONDS, Session, cookie_name, seconds};
 use crate::api::body::{FormBody, JsonBody, JsonOk};
 use crate::api::date_time::DateTime;
 use crate::api::error::{ApiError, Errors, SignInErrors};
 use crate::api::tag::Tag;
-use crate::domain::{Role, Timestamp};
+use crate::domain::{Identity, Role, Timestamp};
 use crate::secret::random_bytes;
 use poem::Request;
 use poem_openapi::types::Example;
-use poem_openapi::{ApiRequest, ApiResponse, Enum, Object, OpenApi, payload::Json};
+use poem_openapi::{ApiRequest, ApiResponse, Object, OpenApi, payload::Json};
 use serde::Deserialize;
 
 /// Maximum size of a sign-in body, in bytes. It is small because the sender has no token yet.
@@ -61,31 +62,6 @@ struct Permission {
     /// Name of the token or user; null without one.
     #[oai(nullable)]
     user: Option<String>,
-}
-
-/// A role, which says what a client may do; each includes the ones before it. `ingest` only stores turns.
-#[derive(Debug, Clone, Copy, Enum)]
-#[oai(rename = "Role", rename_all = "snake_case")]
-enum ApiRole {
-    /// Stores turns and histories.
-    Ingest,
-    /// Reads lists and statistics, without what was said.
-    List,
-    /// Reads everything.
-    Read,
-    /// Reads, changes and erases everything.
-    Manage,
-}
-
-impl From<Role> for ApiRole {
-    fn from(role: Role) -> Self {
-        match role {
-            Role::Ingest => Self::Ingest,
-            Role::List => Self::List,
-            Role::Read => Self::Read,
-            Role::Manage => Self::Manage,
-        }
-    }
 }
 
 impl Permission {
@@ -152,7 +128,7 @@ impl SessionApi {
         };
         let identity = self.access.0.api.holder_of(token.trim().as_bytes());
         if let Some(identity) = &identity {
-            identity.require(Role::List, "sign-in")?;
+            require(identity, Role::List, "sign-in")?;
         }
         let permission = Permission::new(&self.access, identity, Some(session));
         Ok(SessionChanged::Done(Json(permission), set_cookie(request, &session.cookie(&code), SESSION_SECONDS)))

@@ -48,7 +48,7 @@ pub(in crate::cli) struct AccessArgs {
     #[arg(
         long, env = "TRANSCRIBE_HOOK_USER_ROLE", value_name = "ROLE", default_value = "read",
         value_parser = PossibleValuesParser::new(["list", "read", "manage"])
-            .try_map(|name| Role::from_name(&name).ok_or(ValueError::Rule("must be list, read or manage"))),
+            .try_map(|name| Role::from_stored(&name).ok_or(ValueError::Rule("must be list, read or manage"))),
     )]
     user_role: Role,
     /// Let pages of this origin read with a token (CORS)

@@ -6,7 +6,7 @@ use super::connection::probe;
 use super::database::SqliteStore;
 use super::error::Context as _;
 use super::held::WriterState;
-use super::{archive, calls, drivers, erase, events, recordings, rereads};
+use super::{access_log, archive, calls, drivers, erase, events, recordings, rereads};
 use crate::domain::Timestamp;
 use crate::store::{Commands, ErasedSlice, Outcome, Result, Unfinished, Write};
 use crate::telemetry::metrics::METRICS;
@@ -54,6 +54,8 @@ impl Commands for SqliteStore {
                 Write::KeepHistory(report) => events::store_history(&transaction, &mut turns, report)?,
                 Write::Reconcile(reconciliation) => turns.settle(&transaction, now, reconciliation)?,
                 Write::NoteRecordings(ids, has_audio) => recordings::note(&transaction, ids, *has_audio)?,
+                Write::NoteAccesses(accesses) => access_log::note(&transaction, accesses)?,
+                Write::PruneAccesses(before) => access_log::prune(&transaction, *before)?,
                 Write::EndStaleCalls(before, text_before) => {
                     calls::end_stale(&transaction, now, *before, *text_before)?
                 }

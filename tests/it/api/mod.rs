@@ -1,5 +1,6 @@
 //! Tests of the HTTP API: what each operation accepts, returns and refuses.
 
+mod access_log;
 mod auth;
 mod backup_download;
 mod body_encodings;
