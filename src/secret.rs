@@ -7,7 +7,7 @@ use hmac::{Hmac, Mac as _};
 use rustix::rand::GetRandomFlags;
 use sha2::{Digest as _, Sha256};
 use std::io;
-use subtle::{Choice, ConstantTimeEq as _};
+use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 
 /// A secret: 1 to 1024 visible ASCII characters.
 ///
@@ -81,10 +81,25 @@ impl Tokens {
         self.0.is_empty()
     }
 
-    /// Returns whether `presented` is in the set. The duration does not depend on which one matches, or how far.
+    /// Returns whether `presented` is in the set.
     pub fn contains(&self, presented: &[u8]) -> bool {
+        self.position(presented).is_some()
+    }
+
+    /// Returns the position of `presented` in the set, or the last one of several. All tokens are compared, so the
+    /// duration does not depend on which one matches, or how far.
+    pub fn position(&self, presented: &[u8]) -> Option<usize> {
         let presented = Sha256::digest(presented);
-        self.0.iter().fold(Choice::from(0), |any, digest| any | digest[..].ct_eq(&presented)).into()
+        self.last_match(|digest| digest[..].ct_eq(&presented))
+    }
+
+    /// Returns the position of the last digest that `matches`, after it was applied to all of them.
+    fn last_match(&self, matches: impl Fn(&[u8; 32]) -> Choice) -> Option<usize> {
+        let mut found = 0;
+        for (digest, number) in self.0.iter().zip(1_u64..) {
+            found.conditional_assign(&number, matches(digest));
+        }
+        usize::try_from(found).ok()?.checked_sub(1)
     }
 
     /// Returns a MAC of `message` keyed with `presented`, or `None` if `presented` is not in the set.
@@ -93,9 +108,9 @@ impl Tokens {
             .then(|| code(&Sha256::digest(presented).into(), message).finalize().into_bytes().into())
     }
 
-    /// Returns whether `presented` is a MAC of `message` made by [`Tokens::sign`] with a secret of the set.
-    pub fn verify(&self, message: &[u8], presented: &[u8]) -> bool {
-        self.0.iter().any(|digest| code(digest, message).verify_slice(presented).is_ok())
+    /// Returns the position of the secret in the set with which [`Tokens::sign`] made the MAC `presented` of `message`.
+    pub fn verify(&self, message: &[u8], presented: &[u8]) -> Option<usize> {
+        self.last_match(|digest| code(digest, message).finalize().into_bytes().ct_eq(presented))
     }
 }
 
@@ -143,9 +158,10 @@ mod tests {
         assert!(!Tokens::default().contains(b"") && Tokens::default().is_empty() && !tokens.is_empty());
         assert_eq!(format!("{tokens:?}"), "Tokens(2 hidden)");
         let code = tokens.sign(b"two", b"words").unwrap();
-        assert!(tokens.verify(b"words", &code) && !tokens.verify(b"word", &code));
-        assert!(!tokens.verify(b"words", &code[1..]));
-        assert!(!Tokens::new(&[Secret::new("one").unwrap()]).verify(b"words", &code));
+        assert_eq!((tokens.verify(b"words", &code), tokens.verify(b"word", &code)), (Some(1), None));
+        assert_eq!(tokens.verify(b"words", &code[1..]), None);
+        assert_eq!(Tokens::new(&[Secret::new("one").unwrap()]).verify(b"words", &code), None);
+        assert_eq!([b"one", b"two", b"six"].map(|token| tokens.position(token)), [Some(0), Some(1), None]);
         assert_eq!(tokens.sign(b"three", b"words"), None);
     }
 

@@ -64,6 +64,7 @@ async fn serve(without: Without, database: &Path) -> Result<()> {
                 parser: transcribe_hook::ingest::event::EventParser::default(),
                 retention: None,
                 streams: live::StreamLimits { streams: 0, heartbeat: Duration::from_secs(15) },
+                access_log_keep: Duration::ZERO,
                 backfill: None,
                 backups: transcribe_hook::jobs::backup::BackupSchedule::default(),
                 initiation_variables: Default::default(),

@@ -1,5 +1,6 @@
 //! Drivers: list, read, store and delete.
 
+use super::auth::noted_identity;
 use super::body::{JsonBody, JsonOk};
 use super::calls::schema::example_instant;
 use super::date_time::DateTime;
@@ -228,7 +229,7 @@ impl DriversApi {
         parse_query_params(request, &["erase_calls"], &[])?;
         let id = driver_id(&id.0)?;
         if erase_calls.0 {
-            let erased = self.erasure.erase(id).await.map_err(ApiError::from)?;
+            let erased = self.erasure.erase(id, noted_identity(request)).await.map_err(ApiError::from)?;
             return if erased.is_empty() { Err(driver_not_found(id).into()) } else { Ok(DriverDeleted::Deleted) };
         }
         // Each write detaches a limited number of calls.

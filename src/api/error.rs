@@ -59,8 +59,8 @@ pub enum ApiError {
         /// Value of the `WWW-Authenticate` header: the accepted authentication scheme.
         challenge: &'static str,
     },
-    /// 403: a page of another origin sent the request.
-    ForeignOrigin,
+    /// 403: the request is not allowed; the text says why.
+    Forbidden(ErrorCode, String),
     /// 404: the resource does not exist; the text names it.
     NotFound(ErrorCode, String),
     /// 405: the path supports other methods; the text lists them.
@@ -103,7 +103,7 @@ impl ApiError {
         match self {
             Self::BadRequest(..) => StatusCode::BAD_REQUEST,
             Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
-            Self::ForeignOrigin => StatusCode::FORBIDDEN,
+            Self::Forbidden(..) => StatusCode::FORBIDDEN,
             Self::NotFound(..) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict(_) => StatusCode::CONFLICT,
@@ -122,9 +122,9 @@ impl ApiError {
         match self {
             Self::BadRequest(code, _)
             | Self::Unauthorized { code, .. }
+            | Self::Forbidden(code, _)
             | Self::NotFound(code, _)
             | Self::Unavailable(code, ..) => *code,
-            Self::ForeignOrigin => ErrorCode::ForeignOrigin,
             Self::MethodNotAllowed(_) => ErrorCode::MethodNotAllowed,
             Self::Conflict(_) => ErrorCode::PhoneNumberTaken,
             Self::TooLarge(_) => ErrorCode::BodyTooLarge,
@@ -181,7 +181,7 @@ impl ApiError {
         let (message, details) = match self {
             Self::BadRequest(_, details) => ("invalid request", Some(details.clone())),
             Self::Unauthorized { details, .. } => ("not authorized", Some(details.clone())),
-            Self::ForeignOrigin => ("not allowed", Some("Origin: pages of other origins may not call this".to_owned())),
+            Self::Forbidden(_, details) => ("not allowed", Some(details.clone())),
             Self::NotFound(_, details) => ("not found", Some(details.clone())),
             Self::MethodNotAllowed(details) => ("method not allowed", Some(details.clone())),
             Self::Conflict(details) => ("conflict with stored data", Some(details.clone())),
@@ -371,9 +371,16 @@ impl<L: StatusSet> ApiResponse for Errors<L> {
     }
 }
 
-/// Returns the error responses that [`super::auth`] can send instead of an operation's response.
+/// Returns the error responses that [`super::auth`] can send instead of the response of an operation that requires a
+/// token.
 pub(super) fn access_responses() -> [MetaResponse; 2] {
     [response(401), response(429)]
+}
+
+/// Returns the error response that [`super::auth`] can send instead of the response of an operation that requires a
+/// role.
+pub(super) fn role_response() -> MetaResponse {
+    response(403)
 }
 
 fn response(status: u16) -> MetaResponse {
@@ -403,6 +410,7 @@ fn description(status: u16) -> &'static str {
     match status {
         400 => "Invalid request; `details` names the field and its rule.",
         401 => "The credentials or the signature are missing or invalid; `details` says which.",
+        403 => "The role of the token or user does not allow the request; `details` says which role does.",
         404 => "Not found.",
         409 => "Conflict with stored data; `details` describes it.",
         413 => "The body is too large.",
@@ -449,7 +457,7 @@ status_sets! {
     /// Error statuses of changing a resource.
     ChangeErrors = [400, 404, 413, 415, 500, 503];
     /// Error statuses of sign-in.
-    SignInErrors = [400, 401, 413, 415, 429, 500];
+    SignInErrors = [400, 401, 403, 413, 415, 429, 500];
     /// Error statuses of the readiness check.
     ReadinessErrors = [500, 503];
 }

@@ -21,6 +21,8 @@ pub enum ErrorCode {
     InvalidSignature,
     /// 403: a page of another origin sent the request.
     ForeignOrigin,
+    /// 403: the role of the token or user does not allow the request.
+    RoleTooLow,
     /// 404: the path does not exist.
     NotFound,
     /// 404: the call does not exist.

@@ -8,6 +8,7 @@
 //! The types of this module define the JSON; types of [`crate::domain`] are converted before they are sent. This layer
 //! parses requests and builds responses; the layers below it fulfil the promises of the operations.
 
+mod access_log;
 pub mod auth;
 mod backup;
 pub mod body;

@@ -4,6 +4,7 @@
 //! nullable enumeration lists `null` as a value, a refined schema is not an `allOf` of two members, fields that are
 //! always sent are required, and operations without credentials say so.
 
+use super::auth::required_role;
 use super::calls::filter::{MAX_TEXT_CHARS, MAX_VALUES};
 use crate::domain::MAX_MESSAGE_BYTES;
 use serde_json::{Map, Value, json};
@@ -29,6 +30,9 @@ pub(super) fn complete(framework: &str) -> String {
     name_nullable_schemas(&mut document);
     for operation in operations(&mut document) {
         complete_operation(operation);
+        if let Some(role) = operation["operationId"].as_str().and_then(required_role) {
+            operation["x-required-role"] = role.as_str().into();
+        }
     }
     serde_json::to_string_pretty(&document).expect("JSON is written")
 }

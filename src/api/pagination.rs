@@ -34,6 +34,15 @@ impl ListQuery {
         parse_query_params(request, &known, repeatable).map(Self)
     }
 
+    /// Parses the query of an operation that accepts `filters`, a cursor and a limit.
+    ///
+    /// # Errors
+    /// See [`parse_query_params`].
+    pub(super) fn without_total(request: &Request, filters: &[&str]) -> Result<Self, ApiError> {
+        let known: Vec<&str> = filters.iter().chain(&["cursor", "limit"]).copied().collect();
+        parse_query_params(request, &known, &[]).map(Self)
+    }
+
     /// Parses the query of an operation that accepts `filters`, a cursor, a page size, and `lists`, which may be
     /// repeated.
     ///

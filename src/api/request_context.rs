@@ -27,6 +27,11 @@ pub(super) fn set_conversation(id: &ConversationId) {
     let _ = CONTEXT.try_with(|noted| noted.borrow_mut().conversation = Some(id.clone()));
 }
 
+/// Returns the conversation id that was recorded for the current request.
+pub(super) fn current_conversation() -> Option<ConversationId> {
+    CONTEXT.try_with(|noted| noted.borrow().conversation.clone()).ok().flatten()
+}
+
 /// Records the outcome of a delivery that gets the response of a stored one.
 pub(super) fn set_outcome(outcome: &'static str) {
     let _ = CONTEXT.try_with(|noted| noted.borrow_mut().outcome = Some(outcome));

@@ -5,10 +5,11 @@ use super::auth::{self, Access, AccessSettings};
 use super::reader::Reader;
 use super::setup::{SetupApi, SetupFacts};
 use super::webhooks::signed_body::PostCallReceiver;
-use super::{backup, calls, dispatches, drivers, elevenlabs_compat, health, openapi, webhooks};
+use super::{access_log, backup, calls, dispatches, drivers, elevenlabs_compat, health, openapi, webhooks};
 use crate::elevenlabs::initiation::InitiationVariables;
 use crate::ingest::Writer;
 use crate::ingest::post_call::PostCallService;
+use crate::jobs::access_log::AccessLog;
 use crate::jobs::retention::DriverErasure;
 use crate::live::LiveHub;
 use crate::store::{self, Store};
@@ -32,7 +33,8 @@ pub fn service(
     let setup = SetupApi::new(facts, &access, &gate);
     let recordings = gate.recordings();
     let initiation = webhooks::initiation::InitiationApi::new(store.clone(), writer.clone(), variables);
-    let erasure = DriverErasure::new(store, recordings.clone(), writer.clone());
+    let erasure = DriverErasure::new(store, recordings.clone(), writer.clone(), access.log());
+    let log = access.log();
     let operations = (
         webhooks::turn::WebhooksApi { writer: writer.clone() },
         (webhooks::history::HistoryApi { writer: writer.clone() }, initiation),
@@ -51,11 +53,11 @@ pub fn service(
         drivers::DriversApi { reader: reader.clone(), writer: writer.clone(), erasure },
         dispatches::DispatchesApi { reader: reader.clone(), writer: writer.clone() },
         auth::sign_in::SessionApi { access },
-        (health::HealthApi { reader, writer }, setup),
+        (health::HealthApi { reader: reader.clone(), writer }, setup, access_log::AccessLogApi { reader }),
         backup,
         export,
     );
-    OpenApiService::new(Described(operations), "transcribe-hook", env!("CARGO_PKG_VERSION"))
+    OpenApiService::new(Described(operations, log), "transcribe-hook", env!("CARGO_PKG_VERSION"))
         .description(
             "Receives the dialogue turns of ElevenLabs voice-agent phone calls by webhook, stores them in one SQLite \
              file, and returns them. A turn is answered with 201 once it is on disk. A duplicate delivery gets the \
@@ -81,7 +83,7 @@ pub fn document_of(service: &OpenApiService<impl OpenApi, ()>) -> String {
 
 /// Returns the operations over an empty store; they are described, never called.
 fn describe_only() -> OpenApiService<impl OpenApi, ()> {
-    let access = Access::new(&AccessSettings::default());
+    let access = Access::new(&AccessSettings::default(), AccessLog::disabled());
     service(
         Arc::new(store::NullStore),
         Reader::new(Arc::new(store::NullStore), 1),

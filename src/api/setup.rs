@@ -22,6 +22,8 @@ pub struct SetupFacts {
     pub backup_every: Option<Duration>,
     /// Age at which ended calls are erased.
     pub retention: Option<Duration>,
+    /// Age at which entries of the access log are erased; zero logs nothing.
+    pub access_log_keep: Duration,
     /// True if missing ends of calls are fetched from ElevenLabs.
     pub backfill: bool,
 }
@@ -34,6 +36,7 @@ pub(super) struct SetupApi {
     has_api_token: bool,
     has_signing_secret: bool,
     has_recordings: bool,
+    has_access_log: bool,
 }
 
 impl SetupApi {
@@ -45,6 +48,7 @@ impl SetupApi {
             has_api_token: access.requires_api_token(),
             has_signing_secret: gate.has_secret(),
             has_recordings: gate.recordings().is_some(),
+            has_access_log: access.log().is_enabled(),
         }
     }
 }
@@ -198,6 +202,9 @@ struct Setup {
     /// Age at which ended calls are erased, in seconds; null if they are kept.
     #[oai(nullable)]
     retention_seconds: Option<u64>,
+    /// Age at which entries of the access log are erased, in seconds; null if nothing is logged.
+    #[oai(nullable)]
+    access_log_keep_seconds: Option<u64>,
     /// True if missing ends of calls are fetched from ElevenLabs.
     backfill: bool,
     /// Parts that are not set up.
@@ -217,6 +224,7 @@ impl Example for Setup {
             backup_every_seconds: None,
             last_backup_at: None,
             retention_seconds: None,
+            access_log_keep_seconds: Some(7_776_000),
             backfill: false,
             missing: vec![MissingPart::example()],
         }
@@ -288,6 +296,7 @@ impl SetupApi {
             backup_every_seconds: self.facts.backup_every.map(|every| every.as_secs()),
             last_backup_at: (last_backup > 0).then_some(last_backup * 1_000_000).and_then(instant),
             retention_seconds: self.facts.retention.map(|age| age.as_secs()),
+            access_log_keep_seconds: self.has_access_log.then_some(self.facts.access_log_keep.as_secs()),
             backfill: self.facts.backfill,
             missing: self.missing(),
         }))

@@ -222,6 +222,7 @@ async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
         post_call,
         parser: EventParser { redactor: args.redact.redactor(), options: args.events.options() },
         retention,
+        access_log_keep: args.retention.access_log_keep,
         streams: args.streams.limits(),
         backfill,
         backups,

@@ -1,8 +1,9 @@
 //! The `simulate` command: plays a sample call against a running service, as an agent and ElevenLabs would, and checks
 //! the result.
 
+use super::args::access::api_tokens;
 use super::args::database::DatabaseArgs;
-use super::args::secrets::{ApiToken, IngestToken, SecretKind, Secrets, WebhookSecret};
+use super::args::secrets::{ApiTokenSecret, IngestToken, SecretKind, Secrets, WebhookSecret};
 use super::args::service_url::ServiceUrlArgs;
 use super::args::token_file;
 use super::output::print_line;
@@ -27,7 +28,7 @@ pub(super) struct SimulateArgs {
     #[command(flatten)]
     ingest_tokens: Secrets<IngestToken>,
     #[command(flatten)]
-    api_tokens: Secrets<ApiToken>,
+    api_tokens: Secrets<ApiTokenSecret>,
     #[command(flatten)]
     database: DatabaseArgs,
     /// Print the result as JSON
@@ -188,7 +189,8 @@ fn header(token: &Secret) -> String {
 /// Returns the header with the API token: the configured one, or else the one in the token file beside the database.
 fn api_token(args: &SimulateArgs, url: &str) -> Result<Option<String>> {
     if !args.api_tokens.is_empty() {
-        return bearer(&args.api_tokens);
+        let tokens = api_tokens(&args.api_tokens)?;
+        return Ok(token_file::manager(&tokens).or(tokens.first()).map(|token| header(&token.secret)));
     }
     // The token of the token file is only sent where no other host can read it.
     if parse_base_url(url, PlainHttp::OnLoopback).is_err() {
@@ -196,7 +198,7 @@ fn api_token(args: &SimulateArgs, url: &str) -> Result<Option<String>> {
     }
     let path = token_file::path(&args.database.database);
     match token_file::read(&path) {
-        Ok(tokens) => Ok(tokens.and_then(|tokens| tokens.first().map(header))),
+        Ok(tokens) => Ok(tokens.and_then(|tokens| token_file::manager(&tokens).map(|token| header(&token.secret)))),
         Err(error) => {
             tracing::warn!(error = format!("{error:#}"), "cannot use the token file");
             Ok(None)

@@ -31,7 +31,8 @@ pub(super) fn run(args: &TokenArgs) -> Result<()> {
     let tokens = token_file::read(&path)?.with_context(|| {
         format!("there is no {}: `serve` creates it when started without --api-token", path.display())
     })?;
-    let token = tokens.first().context("the token file is empty")?.expose();
+    let token = token_file::manager(&tokens).context("the token file has no token with the role manage")?;
+    let token = token.secret.expose();
     if args.link { print_line(link(&args.service.url()?, token)) } else { print_line(token) }
 }
 

@@ -1,6 +1,6 @@
 //! Values that are text within JSON.
 
-use super::{CallSid, ConversationId, DeliveryKey, DriverId, Message, PhoneNumber, Timestamp};
+use super::{CallSid, ConversationId, DeliveryKey, DriverId, Message, PhoneNumber, Timestamp, UserName};
 
 /// Implements serde for types that are stored as text in JSON, in their usual text form.
 macro_rules! text_in_json {
@@ -24,6 +24,7 @@ macro_rules! text_in_json {
 text_in_json! {
     ConversationId: |id| id.as_str().into(), |text| ConversationId::new(text).ok();
     CallSid: |id| id.as_str().into(), |text| CallSid::from_sender(text).ok();
+    UserName: |name| name.as_str().into(), |text| UserName::new(text).ok();
     PhoneNumber: |number| number.as_str().into(), |text| PhoneNumber::new(text).ok();
     DeliveryKey: |key| key.as_str().into(), |text| DeliveryKey::new(text).ok();
     Message: |message| message.as_str().into(), |text| Message::from_stored(text).ok();

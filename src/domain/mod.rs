@@ -3,6 +3,7 @@
 //! Values are valid by construction: the holder of a [`ConversationId`] or a [`PhoneNumber`] need not check it again.
 //! This module does not depend on HTTP, SQL or the clock.
 
+mod access;
 mod answered;
 mod call;
 mod call_stats;
@@ -39,6 +40,7 @@ mod turn;
 pub mod turn_metrics;
 pub mod validation;
 
+pub use access::{Access, AccessAction, Credential, Identity, Role, UserName};
 pub use answered::{Answer, AnswerClaims, AnsweredBy, AnsweredBySource, CallResult};
 pub use call::{
     Call, CallChange, CallEnd, CallOutcome, CallReport, CallStatus, Direction, LastMessage, ReconcileCounts,

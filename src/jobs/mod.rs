@@ -1,5 +1,6 @@
 //! Work that runs on a schedule or over many calls.
 
+pub mod access_log;
 pub mod backfill;
 pub mod backup;
 pub mod interval_thread;

@@ -11,14 +11,16 @@ use super::tls::Tls;
 use super::{connections, malloc_trim, metrics_endpoint, swagger_ui, systemd};
 use crate::api;
 use crate::api::SetupFacts;
-use crate::api::auth::Access;
+use crate::api::auth::{Access, RoleGuard};
 use crate::api::body::{BodyLimits, memory_for};
 use crate::api::mcp::{McpEndpoint, McpServer};
 use crate::api::reader::Reader;
 use crate::api::webhooks::signed_body::PostCallReceiver;
+use crate::domain::Role;
 use crate::ingest::blocking::BlockingWriter;
 use crate::ingest::reconciler::Reconciler;
 use crate::ingest::{Writer, WriterThread};
+use crate::jobs::access_log::{self, AccessLog, AccessLogThread};
 use crate::jobs::backfill::{self, StoreTarget};
 use crate::jobs::interval_thread::IntervalThread;
 use crate::jobs::retention::{self, Eraser};
@@ -56,6 +58,7 @@ struct Jobs {
     reconciler: Reconciler,
     rereads: IntervalThread,
     stale: Option<IntervalThread>,
+    access_log: AccessLogThread,
     memory_trim: IntervalThread,
     _backfill: Option<IntervalThread>,
     _recording_notes: Option<IntervalThread>,
@@ -68,7 +71,7 @@ impl Jobs {
         backups: Option<backup::Periodic>,
         store: &Arc<dyn Store>,
         writer: &Writer,
-    ) -> io::Result<Self> {
+    ) -> io::Result<(Self, AccessLog)> {
         let blocking = || BlockingWriter::new(writer.clone());
         let reconciling = blocking();
         let reconciler =
@@ -83,17 +86,20 @@ impl Jobs {
             let eraser = Eraser::new(store, recordings, Box::new(blocking()), OtherWriters::Some);
             retention::start(older_than, eraser)
         });
+        let (log, access_log) = access_log::start(settings.access_log_keep, store, Box::new(blocking()))?;
         let stale = stale_calls::start(settings.stale_after, Box::new(blocking()))?;
-        Ok(Self {
+        let jobs = Self {
             backups,
             reconciler,
             rereads: rereads::start(store.clone(), blocking())?,
             stale,
+            access_log,
             memory_trim: malloc_trim::trim_regularly()?,
             _backfill: backfill.transpose()?,
             _recording_notes: recording_notes.transpose()?,
             _retention: retention.transpose()?,
-        })
+        };
+        Ok((jobs, log))
     }
 
     /// Stops the jobs and the writer, which processes its queue first, and closes the store. Returns true if the writer
@@ -101,9 +107,10 @@ impl Jobs {
     async fn stop(self, writer_thread: WriterThread, store: Arc<dyn Store>) -> bool {
         drop(self.memory_trim);
         drop(self.stale);
-        let (backups, reconciler, rereads) = (self.backups, self.reconciler, self.rereads);
+        let (backups, reconciler, rereads, access_log) = (self.backups, self.reconciler, self.rereads, self.access_log);
         let ended_well = tokio::task::spawn_blocking(move || {
             drop(backups);
+            access_log.join();
             rereads.join();
             drop(reconciler);
             let ended_well = writer_thread.stop();
@@ -142,10 +149,10 @@ fn app(
     writer: &Writer,
     live: &LiveHub,
     scrape: MetricsEndpoint,
-    facts: SetupFacts,
+    (facts, log): (SetupFacts, AccessLog),
     settings: Settings,
 ) -> RequestLayer<impl Endpoint + 'static> {
-    let access = Access::new(&settings.access);
+    let access = Access::new(&settings.access, log);
     let memory = memory_for(settings.post_call.max_body.max(settings.max_body));
     let gate = PostCallReceiver::new(settings.post_call, memory.clone());
     let reader = Reader::new(store.clone(), settings.deep_reads);
@@ -163,12 +170,12 @@ fn app(
     let document = api::document_of(&service);
     let others: Vec<_> = ["/docs", "/openapi.json", metrics_endpoint::PATH].into_iter().chain(viewer::PATHS).collect();
     let routes = Routes::from_document(&document, &others).with_post(api::MCP_PATH);
-    let mcp = McpEndpoint(McpServer::new(&reader, &document));
+    let mcp = McpEndpoint::new(McpServer::new(&reader, &document), &access);
     let route = Route::new()
         .at("/docs", poem::get(swagger_ui::page()))
         .at("/openapi.json", poem::get(swagger_ui::document(document)))
-        .at(metrics_endpoint::PATH, poem::get(scrape))
-        .at(api::MCP_PATH, poem::post(mcp))
+        .at(metrics_endpoint::PATH, poem::get(RoleGuard::new(Role::List, scrape)))
+        .at(api::MCP_PATH, poem::post(RoleGuard::new(Role::Read, mcp)))
         .at(api::TURN_WEBHOOK_PATH, poem::post(api::turn_webhook(writer.clone())))
         .nest("/", viewer::layer(service))
         .with(AddData::new(BodyLimits::new(settings.max_body, memory)));
@@ -194,9 +201,10 @@ pub async fn serve(
     let facts = SetupFacts {
         backup_every: settings.backups.backups.as_ref().map(|backups| backups.every),
         retention: settings.retention,
+        access_log_keep: settings.access_log_keep,
         backfill: settings.backfill.is_some(),
     };
-    let jobs = Jobs::start(&mut settings, backups, &store, &writer).map_err(ServeError::Io)?;
+    let (jobs, log) = Jobs::start(&mut settings, backups, &store, &writer).map_err(ServeError::Io)?;
     let live = LiveHub::new(store.clone(), settings.streams, api::encode_event);
     let scrape = MetricsEndpoint::new(store.clone(), writer.clone());
     let (tls, limits) = (settings.tls.take(), settings.connections.clone());
@@ -207,7 +215,7 @@ pub async fn serve(
         certificates: tls.map(|tls| tokio::spawn(tls.run())),
         metrics: settings.metrics.take().map(|listener| metrics_endpoint::serve(listener, scrape.clone())),
     };
-    let app = app(&store, &writer, &live, scrape, facts, settings);
+    let app = app(&store, &writer, &live, scrape, (facts, log), settings);
     let (died_tx, died_rx) = oneshot::channel();
     let stop_or_death = async move {
         tokio::select! {

@@ -43,6 +43,8 @@ pub struct Settings {
     pub parser: EventParser,
     /// Age at which ended calls are erased; `None` keeps them forever.
     pub retention: Option<Duration>,
+    /// Age at which entries of the access log are erased; zero logs nothing.
+    pub access_log_keep: Duration,
     /// Limits of live streams.
     pub streams: StreamLimits,
     /// Client and interval for fetching missing ends of calls from ElevenLabs.

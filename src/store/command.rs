@@ -3,7 +3,7 @@
 use super::{ArchiveRecord, ArchivedCall, Commands, Counts, Kept, Rejection, Result, StoredTurn, Write, Written};
 use crate::domain::reconcile::Reconciliation;
 use crate::domain::{
-    Call, CallChange, ConversationId, DriverId, HistoryReport, NewDispatch, NewDriver, NewEvent, NewInitiation,
+    Access, Call, CallChange, ConversationId, DriverId, HistoryReport, NewDispatch, NewDriver, NewEvent, NewInitiation,
     NewTurn, Timestamp,
 };
 use std::sync::Arc;
@@ -72,6 +72,8 @@ commands! {
     StoreInitiation(initiation: NewInitiation) -> () { Written::Done => (), }
     Reconcile(reconciliation: Box<Reconciliation>) -> i64 { Written::Reconciled { turn_count } => turn_count, }
     NoteRecordings(ids: Vec<ConversationId>, has_audio: bool) -> () { Written::Done => (), }
+    NoteAccesses(accesses: Vec<Access>) -> () { Written::Done => (), }
+    PruneAccesses(before: Timestamp) -> () { Written::Done => (), }
     EndStaleCalls(before: Timestamp, text_before: Timestamp) -> Vec<ConversationId> { Written::Ended(ended) => ended, }
     Restore(archived: Box<ArchiveRecord>) -> Completion<bool> {
         Written::Restored(new) => Completion::Done(new),

@@ -1,10 +1,10 @@
 //! The traits of a store, by who uses them.
 
 use super::{
-    Archive, Backlog, BackupSource, CallFilter, CallPageRequest, ChangeBatch, ChangedCalls, DatabaseSizes,
-    DispatchPageRequest, DriverPageRequest, Due, ErasedSlice, EventSelection, ExpiredCall, ExpiredCallQuery,
-    ExpiredEvent, FeedPosition, Forgotten, HitPage, NamingEvent, Outcome, Page, RankedCall, RankedCallRequest, Result,
-    ScanPage, Scope, SearchQuery, TurnQuery, Unfinished, UnreadEvents, Write,
+    AccessLogRequest, Archive, Backlog, BackupSource, CallFilter, CallPageRequest, ChangeBatch, ChangedCalls,
+    DatabaseSizes, DispatchPageRequest, DriverPageRequest, Due, ErasedSlice, EventSelection, ExpiredCall,
+    ExpiredCallQuery, ExpiredEvent, FeedPosition, Forgotten, HitPage, LoggedAccess, NamingEvent, Outcome, Page,
+    RankedCall, RankedCallRequest, Result, ScanPage, Scope, SearchQuery, TurnQuery, Unfinished, UnreadEvents, Write,
 };
 use crate::domain::reconcile::Material;
 use crate::domain::result_sums::CallResultRow;
@@ -171,6 +171,16 @@ pub trait Reads: Send + Sync + 'static {
 
     /// Returns up to `limit` dispatches of this driver, or to this number and without a driver.
     fn dispatches_of(&self, id: DriverId, number: Option<&PhoneNumber>, limit: usize) -> Result<Vec<ConversationId>>;
+
+    /// Returns a page of the access log, newest first.
+    fn access_log(&self, _request: &AccessLogRequest) -> Result<Page<LoggedAccess>> {
+        Ok(Page { rows: Vec::new(), has_more: false, total: None })
+    }
+
+    /// Returns the time of the oldest entry of the access log.
+    fn oldest_access(&self) -> Result<Option<Timestamp>> {
+        Ok(None)
+    }
 
     /// Counts the calls in progress, up to `at_most`.
     fn open_calls(&self, at_most: u32) -> Result<u64>;

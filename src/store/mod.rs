@@ -7,6 +7,7 @@
 //! A store promises order and exactness, not fairness or speed. [`crate::ingest`] does the queueing, batching and
 //! retries.
 
+mod access_log;
 mod archive;
 mod change_feed;
 pub mod command;
@@ -23,6 +24,7 @@ mod search;
 pub mod sqlite;
 mod write;
 
+pub use access_log::{AccessLogRequest, LoggedAccess};
 pub use archive::{Archive, ArchivePart, ArchiveRecord, ArchivedCall, OrphanRows, Row, TranscriptItem};
 pub use change_feed::{Change, ChangeBatch, ChangedCalls, FeedPosition, Scope};
 pub use contract::{Commands, Feed, Maintenance, Reads, Store};

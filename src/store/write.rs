@@ -4,7 +4,7 @@ use super::archive::{self, ArchiveRecord, ArchivedCall};
 use super::outcome::{Counts, Kept, Rejection, StoredTurn};
 use crate::domain::reconcile::Reconciliation;
 use crate::domain::{
-    Call, CallChange, ConversationId, DriverId, HistoryReport, NewDispatch, NewDriver, NewEvent, NewInitiation,
+    Access, Call, CallChange, ConversationId, DriverId, HistoryReport, NewDispatch, NewDriver, NewEvent, NewInitiation,
     NewTurn, Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,10 @@ pub enum Write {
     StoreInitiation(NewInitiation),
     /// Notes whether there is a recording of each of these conversations.
     NoteRecordings(Vec<ConversationId>, bool),
+    /// Adds entries to the access log.
+    NoteAccesses(Vec<Access>),
+    /// Erases the oldest entries of the access log, some hundred at most, if they are from before this time.
+    PruneAccesses(Timestamp),
     /// Ends calls that are in progress and unchanged since before the first time, or before the second one if they are
     /// typed; some hundred at most.
     EndStaleCalls(Timestamp, Timestamp),
@@ -73,6 +77,7 @@ impl Write {
             | Self::PruneCall(..)
             | Self::PruneEvents(_)
             | Self::PruneDispatches(_)
+            | Self::PruneAccesses(_)
             | Self::DeleteDriver(_)
             | Self::DeleteDispatch(_) => true,
             Self::Reconcile(slice) => slice.replaces_words(),
@@ -87,6 +92,7 @@ impl Write {
             Self::AppendTurn(turn) => turn.message.as_str().len(),
             Self::PutDrivers(drivers) => drivers.len() * OVERHEAD,
             Self::PutDispatches(dispatches) => dispatches.len() * OVERHEAD,
+            Self::NoteAccesses(accesses) => accesses.len() * OVERHEAD,
             Self::KeepEvent(event) | Self::ReplayEvent(_, event) | Self::RereadEvent(_, event) => {
                 event.body.len() + event.record.as_ref().map_or(0, |record| record.json.len())
             }

@@ -116,7 +116,7 @@ macro_rules! files {
     ($($name:literal),+ $(,)?) => { [$(($name, include_str!(concat!("assets/", $name)))),+] };
 }
 
-const FILES: [(&str, &str); 37] = files![
+const FILES: [(&str, &str); 38] = files![
     "api.js",
     "base.css",
     "call.css",
@@ -139,6 +139,7 @@ const FILES: [(&str, &str); 37] = files![
     "pages.css",
     "player.js",
     "print.css",
+    "rights.js",
     "route.js",
     "search_results.js",
     "service_address.js",

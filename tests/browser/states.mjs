@@ -36,6 +36,31 @@ export const steps = {
     assert.ok(!kept.includes(token), "the token is not kept");
   },
 
+  /** What the page shows a reader with a role: its name, and no more than the role allows. */
+  async role(opened, { user, role, call, words }) {
+    const { page } = opened;
+    const reads = role !== "list";
+    await page.locator(".row").first().waitFor();
+    await see(opened, "#who", [user]);
+    assert.equal(await page.locator("#to-setup").isVisible(), role === "manage");
+    await page.locator(`.row a[data-call="${call}"]`).click();
+    await page.locator("#call-name").waitFor();
+    if (reads) await page.locator("#turns", { hasText: words }).waitFor();
+    else await page.locator(".talk .state").waitFor();
+    assert.equal((await page.locator("body").innerText()).includes(words), reads);
+    assert.equal(await page.getByText("Export", { exact: true }).isVisible(), reads);
+    assert.equal(await page.getByRole("button", { name: "End call…" }).isVisible(), role === "manage");
+    await accessible(opened);
+    await fits(opened);
+    // A page that was opened by its address says so too.
+    await page.goto(`${opened.base}/?view=setup`);
+    await page.locator(role === "manage" ? "h1" : ".state", { hasText: role === "manage" ? "Set-up" : "No access" }).first().waitFor();
+    // Searching finds drivers for everybody, and words for readers.
+    await page.goto(`${opened.base}/?q=${encodeURIComponent(words.split(" ")[0])}`);
+    await page.locator(reads ? ".snippet" : "#list-pane .state").first().waitFor();
+    await accessible(opened);
+  },
+
   /** An address with a token has signed in, and the token is nowhere any more. */
   async arrived(opened, { token, path }) {
     const { page } = opened;

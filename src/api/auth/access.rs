@@ -4,13 +4,16 @@
 //! Anybody may send turns and histories until an ingest token is configured. Post-call deliveries are checked by their
 //! signature, in [`crate::api::webhooks::signed_body`]. Reading and changing data requires an API token, or the cookie
 //! that the page got for one ([`super::session`]), regardless of the client's address: a proxy, a tunnel or a foreign
-//! page in a local browser cannot be told from a local program. Only `--no-token` changes that.
+//! page in a local browser cannot be told from a local program. Only `--no-token` changes that, and `--user-header`,
+//! whose header is believed if a trusted proxy sent the request itself. The role that an operation requires is checked
+//! by [`super::roles`].
 //!
 //! Failed attempts are limited per address ([`super::rate_limit`]). The limit never delays a valid token, because the
 //! address may be a proxy's and anybody could then prevent turns from being stored. Tokens have a minimum length
 //! instead.
 
-use super::client::{Client, RequestOrigin};
+use super::api_token::{ApiToken, ApiTokens};
+use super::client::{Client, RequestOrigin, UserHeader};
 use super::rate_limit::RateLimiter;
 use super::session::Session;
 use super::signed_out::SignedOut;
@@ -21,7 +24,8 @@ use crate::api::paths::{
     HISTORY_WEBHOOK_PATH, INITIATION_WEBHOOK_PATH, MCP_PATH, POST_CALL_WEBHOOK_PATH, TURN_WEBHOOK_PATH,
 };
 use crate::api::refusal_log::log_refusal;
-use crate::domain::{Invalid, Timestamp};
+use crate::domain::{Credential, Identity, Role, Timestamp};
+use crate::jobs::access_log::AccessLog;
 use crate::secret::{Secret, Tokens};
 use futures_util::StreamExt as _;
 use poem::http::uri::Authority;
@@ -98,27 +102,17 @@ const ENCODED_WHITE_SPACE: [&str; 12] =
 /// Prefix of the operations for ElevenLabs' SDKs, which send the token in the header of their API key.
 pub(super) const ELEVENLABS_PREFIX: &str = "/v1/convai/";
 
-/// Minimum length of a token, in bytes, which prevents guessing.
-const MIN_TOKEN_BYTES: usize = 16;
-
-/// Checks that a secret is long enough to be a token.
-///
-/// # Errors
-/// The secret is too short. The error does not contain it.
-pub fn check_token(token: &Secret) -> Result<(), Invalid> {
-    if token.expose().len() < MIN_TOKEN_BYTES {
-        return Err(Invalid(format!("must be at least {MIN_TOKEN_BYTES} characters long").into()));
-    }
-    Ok(())
-}
-
 /// Settings of the access control.
 #[derive(Debug, Default)]
 pub struct AccessSettings {
     /// Tokens for sending turns. Without any, everybody may send turns.
     pub ingest_tokens: Vec<Secret>,
-    /// Tokens for reading and changing data. Without any, nobody may.
-    pub api_tokens: Vec<Secret>,
+    /// Tokens for reading and changing data, and named ones for sending turns. Without any, nobody may.
+    pub api_tokens: Vec<ApiToken>,
+    /// Header in which a trusted proxy names the user whom it signed in.
+    pub user_header: Option<UserHeader>,
+    /// Role of the users that the header names.
+    pub user_role: Option<Role>,
     /// Allows everybody to read and change data.
     pub no_token: bool,
     /// File that preserves the list of signed-out sessions over a restart.
@@ -130,36 +124,50 @@ pub struct AccessSettings {
 
 /// The access control; cheap to clone.
 #[derive(Clone)]
-pub struct Access(pub(super) Arc<Inner>);
+pub struct Access(pub(super) Arc<Inner>, pub(super) AccessLog);
 
 pub(super) struct Inner {
     ingest: Tokens,
-    pub(super) api: Tokens,
+    pub(super) api: ApiTokens,
+    user_header: Option<UserHeader>,
+    user_role: Role,
     pub(super) no_token: bool,
     pub(super) signed_out: SignedOut,
     refusals: RateLimiter,
 }
 
-/// Grounds that allow a request to read and change data.
-pub(super) enum Grant {
-    /// A valid token, which a page of another origin cannot know.
-    ByToken,
-    /// A session cookie, which browsers send by themselves.
-    ByCookie(Session),
-    /// No credentials are required.
-    Anonymous,
+/// Grounds that allow a request.
+pub(super) struct Grant {
+    pub(super) identity: Identity,
+    /// The session, if the credential is its cookie.
+    pub(super) session: Option<Session>,
+}
+
+impl Grant {
+    fn without_session(identity: Identity) -> Self {
+        Self { identity, session: None }
+    }
 }
 
 impl Access {
-    /// Creates an access control with these settings.
-    pub fn new(settings: &AccessSettings) -> Self {
-        Self(Arc::new(Inner {
-            ingest: Tokens::new(&settings.ingest_tokens),
-            api: Tokens::new(&settings.api_tokens),
+    /// Creates an access control with these settings. It notes accesses of known clients in the log.
+    pub fn new(settings: &AccessSettings, log: AccessLog) -> Self {
+        let log = if settings.no_token { AccessLog::disabled() } else { log };
+        let inner = Arc::new(Inner {
+            ingest: Tokens::new(&ingest_tokens(settings)),
+            api: ApiTokens::new(&settings.api_tokens),
+            user_header: settings.user_header.clone(),
+            user_role: settings.user_role.unwrap_or(Role::Read),
             no_token: settings.no_token,
             signed_out: SignedOut::open(settings.signed_out.clone(), Timestamp::now()),
             refusals: RateLimiter::new(settings.refusals_a_minute),
-        }))
+        });
+        Self(inner, log)
+    }
+
+    /// Returns the log in which accesses are noted.
+    pub(in crate::api) fn log(&self) -> AccessLog {
+        self.1.clone()
     }
 
     /// Returns true if turns and histories require a token.
@@ -189,13 +197,14 @@ impl Access {
                 let headers = request.headers();
                 let shown = bearer(headers).into_iter().chain(header_value(headers, "x-webhook-token"));
                 check_ingest(&self.0.ingest, shown)?;
-                Ok(Some(Grant::ByToken))
+                let identity = Identity { name: None, role: Role::Ingest, credential: Credential::Token };
+                Ok(Some(Grant::without_session(identity)))
             }
             RouteAccess::Admin => {
                 if request.uri().path() == MCP_PATH {
                     self.check_mcp_origin(request)?;
                 }
-                self.require_admin(request).map(Some)
+                self.identify(request).map(Some)
             }
         }
     }
@@ -215,19 +224,22 @@ impl Access {
         if is_own || host.is_some_and(is_loopback) {
             return Ok(());
         }
-        Err(ApiError::ForeignOrigin)
+        let details = "Origin: pages of other origins may not call this".to_owned();
+        Err(ApiError::Forbidden(ErrorCode::ForeignOrigin, details))
     }
 
-    /// Checks that a request may read and change data.
-    pub(super) fn require_admin(&self, request: &Request) -> Result<Grant, ApiError> {
+    /// Returns the one who sends a request for data, with any role.
+    pub(super) fn identify(&self, request: &Request) -> Result<Grant, ApiError> {
         let granted = self.grant(request)?;
         if request.method().is_safe() {
             return Ok(granted);
         }
         // A page of another origin must not change data through a user's browser.
-        match (&granted, RequestOrigin::from_request(request)) {
-            (Grant::ByToken, _) | (_, RequestOrigin::Own) | (Grant::Anonymous, RequestOrigin::Unknown) => Ok(granted),
-            (Grant::ByCookie(_) | Grant::Anonymous, _) => {
+        match (granted.identity.credential, RequestOrigin::from_request(request)) {
+            (Credential::Token, _) | (_, RequestOrigin::Own) | (Credential::None, RequestOrigin::Unknown) => {
+                Ok(granted)
+            }
+            (Credential::Session | Credential::Proxy | Credential::None | Credential::File, _) => {
                 Err(ApiError::no_token("a change without a token must come from a page of this service"))
             }
         }
@@ -235,17 +247,22 @@ impl Access {
 
     fn grant(&self, request: &Request) -> Result<Grant, ApiError> {
         if self.0.no_token {
-            return Ok(Grant::Anonymous);
+            return Ok(Grant::without_session(Identity::anonymous(Credential::None)));
         }
         let headers = request.headers();
         let key =
             request.uri().path().starts_with(ELEVENLABS_PREFIX).then(|| header_value(headers, "xi-api-key")).flatten();
         let shown: Vec<_> = bearer(headers).into_iter().chain(key).collect();
-        if shown.iter().any(|shown| self.0.api.contains(shown)) {
-            return Ok(Grant::ByToken);
+        if let Some(identity) = shown.iter().find_map(|shown| self.0.api.holder_of(shown)) {
+            return Ok(Grant::without_session(identity));
         }
-        if let Some(session) = self.session(request) {
-            return Ok(Grant::ByCookie(session));
+        if let Some((session, identity)) = self.session(request) {
+            return Ok(Grant { identity, session: Some(session) });
+        }
+        // Last, because a proxy adds the header to all requests, and a user may sign in with a token of another role.
+        if let Some(name) = self.0.user_header.as_ref().and_then(|header| header.user(request)) {
+            let identity = Identity { name: Some(name), role: self.0.user_role, credential: Credential::Proxy };
+            return Ok(Grant::without_session(identity));
         }
         Err(if shown.is_empty() {
             ApiError::no_token("send the API token as Authorization: Bearer, or sign in at /")
@@ -254,10 +271,11 @@ impl Access {
         })
     }
 
-    /// Returns the session of a request, unless it has ended.
-    pub(super) fn session(&self, request: &Request) -> Option<Session> {
-        let session = super::session::find(request, &self.0.api, Timestamp::now())?;
-        (!self.0.signed_out.has(&session)).then_some(session)
+    /// Returns the session of a request, unless it has ended, and whose it is.
+    pub(super) fn session(&self, request: &Request) -> Option<(Session, Identity)> {
+        let (session, position) = super::session::find(request, &self.0.api.digests, Timestamp::now())?;
+        let identity = self.0.api.holder_at(position, Credential::Session);
+        (!self.0.signed_out.has(&session)).then_some((session, identity))
     }
 
     /// Ends a live stream together with its session.
@@ -273,12 +291,18 @@ impl Access {
 
     /// Counts a failed attempt; returns 429 instead of the error if there were too many.
     fn count_failure(&self, error: ApiError, client: Option<Client>) -> ApiError {
-        let Some(Client { address }) = client else { return error };
+        let Some(Client { address, .. }) = client else { return error };
         match self.0.refusals.count(address) {
             Ok(()) => error,
             Err(seconds) => ApiError::TooManyRefused(seconds),
         }
     }
+}
+
+/// Returns the tokens for sending turns: those of the webhooks, and API tokens with that role.
+fn ingest_tokens(settings: &AccessSettings) -> Vec<Secret> {
+    let named = settings.api_tokens.iter().filter(|token| token.role == Role::Ingest);
+    settings.ingest_tokens.iter().chain(named.map(|token| &token.secret)).cloned().collect()
 }
 
 /// Checks that one of the values is an ingest token. Logs a refusal, because the agent does not notice it.
@@ -332,15 +356,18 @@ impl<E: Endpoint> Endpoint for AuthLayer<E> {
             Err(error @ ApiError::Unauthorized { .. }) => return Err(self.access.count_failure(error, client).into()),
             Err(error) => return Err(error.into()),
         };
-        if matches!(granted, Some(Grant::ByToken | Grant::ByCookie(_))) {
-            request.set_data(Proved);
+        if let Some(Grant { identity, .. }) = &granted {
+            if identity.credential != Credential::None {
+                request.set_data(Proved);
+            }
+            request.set_data(identity.clone());
         }
         match self.inner.call(request).await {
             Ok(answer) => {
                 let answer = answer.into_response();
-                Ok(match granted {
-                    Some(Grant::ByCookie(session)) => self.access.end_with_session(session, answer),
-                    _ => answer,
+                Ok(match granted.and_then(|granted| granted.session) {
+                    Some(session) => self.access.end_with_session(session, answer),
+                    None => answer,
                 })
             }
             // A failed signature or sign-in counts as a failed attempt.

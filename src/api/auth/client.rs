@@ -2,16 +2,43 @@
 //!
 //! `X-Forwarded-For` counts only as far as trusted proxies added it.
 
+use crate::domain::{Invalid, UserName};
 use ipnet::IpNet;
-use poem::http::{HeaderMap, HeaderValue, header, uri};
+use poem::http::{HeaderMap, HeaderName, HeaderValue, header, uri};
 use poem::{Addr, Request};
 use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 
 /// The client of a request; the server's outermost layer adds it to each request.
 #[derive(Debug, Clone, Copy)]
 pub struct Client {
     /// Address of the client; if it is behind trusted proxies, the address that they report.
     pub address: IpAddr,
+    /// True if a trusted proxy sent the request to this service.
+    pub by_proxy: bool,
+}
+
+/// The name of a header in which a proxy names the user whom it signed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserHeader(HeaderName);
+
+impl UserHeader {
+    /// Returns the user whom a trusted proxy names. The proxy may have added its header to one of the client, so nobody
+    /// is named if there are two.
+    pub(super) fn user(&self, request: &Request) -> Option<UserName> {
+        request.data::<Client>().filter(|client| client.by_proxy)?;
+        let mut values = request.headers().get_all(&self.0).iter();
+        let name = UserName::new(std::str::from_utf8(values.next()?.as_bytes()).ok()?).ok()?;
+        values.next().is_none().then_some(name)
+    }
+}
+
+impl FromStr for UserHeader {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        text.parse().map(Self).map_err(|_| Invalid("must be the name of a header, such as X-Forwarded-User".into()))
+    }
 }
 
 /// Proxies that are trusted to report a client's address.
@@ -27,8 +54,9 @@ impl Proxies {
     /// Returns the client of a request, or `None` if the connection has no IP address.
     pub fn client(&self, request: &Request) -> Option<Client> {
         let peer = peer(request)?;
-        let address = if self.trusts(peer) { self.forwarded_for(peer, request.headers()) } else { peer };
-        Some(Client { address })
+        let by_proxy = self.trusts(peer);
+        let address = if by_proxy { self.forwarded_for(peer, request.headers()) } else { peer };
+        Some(Client { address, by_proxy })
     }
 
     fn trusts(&self, address: IpAddr) -> bool {

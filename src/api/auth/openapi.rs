@@ -2,9 +2,12 @@
 //! match the access checks.
 
 use super::super::calls::filter::expand_placeholders;
-use super::super::error::access_responses;
+use super::super::error::{access_responses, role_response};
 use super::access::{ELEVENLABS_PREFIX, RouteAccess};
+use super::roles::RoleGuard;
 use super::session;
+use crate::jobs::access_log::AccessLog;
+use poem::EndpointExt as _;
 use poem::endpoint::BoxEndpoint;
 use poem::http::Method;
 use poem_openapi::OpenApi;
@@ -17,8 +20,8 @@ const API_TOKEN: &str = "ApiToken";
 const API_KEY: &str = "ElevenLabsKey";
 const SESSION: &str = "Session";
 
-/// Operations with their security requirements and authentication errors.
-pub(in crate::api) struct Described<T>(pub(in crate::api) T);
+/// Operations with their security requirements and authentication errors. Accesses to calls are noted in the log.
+pub(in crate::api) struct Described<T>(pub(in crate::api) T, pub(in crate::api) AccessLog);
 
 impl<T: OpenApi> OpenApi for Described<T> {
     fn meta() -> Vec<MetaApi> {
@@ -43,7 +46,9 @@ impl<T: OpenApi> OpenApi for Described<T> {
                 let responses = &mut operation.responses.responses;
                 if purpose != RouteAccess::Public {
                     let documented: Vec<_> = responses.iter().map(|response| response.status).collect();
-                    responses.extend(access_responses().into_iter().filter(|more| !documented.contains(&more.status)));
+                    let role = (purpose == RouteAccess::Admin).then(role_response);
+                    let more = access_responses().into_iter().chain(role);
+                    responses.extend(more.filter(|more| !documented.contains(&more.status)));
                     responses.sort_by_key(|response| response.status);
                 }
             }
@@ -60,7 +65,10 @@ impl<T: OpenApi> OpenApi for Described<T> {
         );
         registry.create_security_scheme(
             API_TOKEN,
-            bearer("A token of --api-token, or the generated one, which `transcribe-hook token` prints."),
+            bearer(
+                "A token of --api-token, or the generated one, which `transcribe-hook token` prints. It has a role: \
+                 `list`, `read` or `manage`. `x-required-role` of an operation is the lowest role that may call it.",
+            ),
         );
         registry.create_security_scheme(
             API_KEY,
@@ -77,8 +85,37 @@ impl<T: OpenApi> OpenApi for Described<T> {
     }
 
     fn add_routes(self, routes: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {
-        self.0.add_routes(routes);
+        let mut own = HashMap::new();
+        self.0.add_routes(&mut own);
+        let mut names = operation_ids::<T>();
+        for (path, endpoints) in own {
+            let nameless = without_names(&path);
+            let guarded = endpoints.into_iter().map(|(method, endpoint)| {
+                if RouteAccess::from_path(&nameless) != RouteAccess::Admin {
+                    return (method, endpoint);
+                }
+                let operation = names.remove(&(nameless.clone(), method.clone()));
+                (method, RoleGuard::of_operation(operation, endpoint, self.1.clone()).boxed())
+            });
+            routes.entry(path).or_default().extend(guarded);
+        }
     }
+}
+
+/// Returns the ids of operations by their nameless paths and methods.
+fn operation_ids<T: OpenApi>() -> HashMap<(String, Method), &'static str> {
+    let paths = T::meta().into_iter().flat_map(|api| api.paths);
+    let operations =
+        paths.flat_map(|path| path.operations.into_iter().map(move |operation| (path.path.clone(), operation)));
+    operations
+        .filter_map(|(path, operation)| Some(((without_names(&path), operation.method), operation.operation_id?)))
+        .collect()
+}
+
+/// Returns a path without the names of its parameters, which the router and the document write differently.
+fn without_names(path: &str) -> String {
+    let segment = |segment: &str| if segment.starts_with([':', '{']) { "{}".to_owned() } else { segment.to_owned() };
+    path.split('/').map(segment).collect::<Vec<_>>().join("/")
 }
 
 fn bearer(description: &'static str) -> MetaSecurityScheme {

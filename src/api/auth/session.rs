@@ -46,14 +46,15 @@ impl Session {
         format!("{}.{}.{}", self.expires, URL_SAFE_NO_PAD.encode(self.id), URL_SAFE_NO_PAD.encode(code))
     }
 
-    /// Parses a cookie. Returns its session if one of the tokens produced it.
-    fn from_cookie(cookie: &str, tokens: &Tokens, scheme: Scheme) -> Option<Self> {
+    /// Parses a cookie. Returns its session, and the position of the token that produced it, if there is one.
+    fn from_cookie(cookie: &str, tokens: &Tokens, scheme: Scheme) -> Option<(Self, usize)> {
         let (expires, rest) = cookie.split_once('.')?;
         let (id, code) = rest.split_once('.')?;
         let id = URL_SAFE_NO_PAD.decode(id).ok()?.try_into().ok()?;
         let session = Self { id, expires: expires.parse().ok()? };
         let code = URL_SAFE_NO_PAD.decode(code).ok()?;
-        tokens.verify(session.sign_cookie(scheme).as_bytes(), &code).then_some(session)
+        let position = tokens.verify(session.sign_cookie(scheme).as_bytes(), &code)?;
+        Some((session, position))
     }
 
     pub(super) fn expires_at(&self) -> Option<DateTime> {
@@ -73,8 +74,8 @@ pub(super) fn cookie_name(scheme: Scheme) -> &'static str {
     }
 }
 
-/// Returns the session of a request's cookie, if it has not expired.
-pub(super) fn find(request: &Request, tokens: &Tokens, now: Timestamp) -> Option<Session> {
+/// Returns the session of a request's cookie, if it has not expired, and the position of its token.
+pub(super) fn find(request: &Request, tokens: &Tokens, now: Timestamp) -> Option<(Session, usize)> {
     let scheme = scheme_of(request);
     let cookies = request.headers().get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut sessions = cookies.flat_map(|line| line.split(';')).filter_map(|cookie| {
@@ -82,7 +83,7 @@ pub(super) fn find(request: &Request, tokens: &Tokens, now: Timestamp) -> Option
         (name == cookie_name(scheme)).then_some(value)
     });
     sessions.find_map(|cookie| {
-        Session::from_cookie(cookie, tokens, scheme).filter(|session| session.expires > seconds(now))
+        Session::from_cookie(cookie, tokens, scheme).filter(|(session, _)| session.expires > seconds(now))
     })
 }
 
@@ -105,7 +106,7 @@ mod tests {
         let (http, https) = (cookie_by(Scheme::Http), cookie_by(Scheme::Https));
         let end_of = |cookie: &str, forwarded: &str, tokens: &Tokens, now| {
             let request = Request::builder().header("cookie", cookie).header("x-forwarded-proto", forwarded).finish();
-            find(&request, tokens, at(now)).map(|session| session.expires)
+            find(&request, tokens, at(now)).map(|(session, _)| session.expires)
         };
         let cookie = format!("other=1; {COOKIE}={http}");
         assert_eq!(end_of(&cookie, "http", &tokens, 999), Some(1000));

@@ -1,13 +1,15 @@
 //! Operations that sign a browser in and out.
 
 use super::access::Access;
+use super::api_role::ApiRole;
 use super::client::{Scheme, scheme_of};
+use super::identity::require;
 use super::session::{SESSION_SECONDS, Session, cookie_name, seconds};
 use crate::api::body::{FormBody, JsonBody, JsonOk};
 use crate::api::date_time::DateTime;
 use crate::api::error::{ApiError, Errors, SignInErrors};
 use crate::api::tag::Tag;
-use crate::domain::Timestamp;
+use crate::domain::{Identity, Role, Timestamp};
 use crate::secret::random_bytes;
 use poem::Request;
 use poem_openapi::types::Example;
@@ -48,19 +50,38 @@ enum SignIn {
 #[derive(Debug, Object)]
 #[oai(example, rename = "Session")]
 struct Permission {
-    /// True if the client may read, because of its session or token, or because none is required.
+    /// True if the client may read at least lists, because of its session, token or user, or because none is required.
     allowed: bool,
     /// True if sign-in is possible; false with `--no-token`.
     sign_in: bool,
     /// Expiry of this session; null without one.
     #[oai(nullable)]
     expires_at: Option<DateTime>,
+    #[oai(nullable)]
+    role: Option<ApiRole>,
+    /// Name of the token or user; null without one.
+    #[oai(nullable)]
+    user: Option<String>,
+}
+
+impl Permission {
+    /// Returns the permissions of a client that is this one, or nobody.
+    fn new(access: &Access, identity: Option<Identity>, session: Option<Session>) -> Self {
+        let role = identity.as_ref().map(|identity| identity.role);
+        Self {
+            allowed: role.is_some_and(|role| role >= Role::List),
+            sign_in: !access.0.no_token,
+            expires_at: session.and_then(|session| session.expires_at()),
+            role: role.map(Into::into),
+            user: identity.and_then(|identity| identity.name).map(|name| name.as_str().to_owned()),
+        }
+    }
 }
 
 impl Example for Permission {
     fn example() -> Self {
         let expires_at = Timestamp::parse("2026-10-05T12:00:00Z").ok().map(DateTime);
-        Self { allowed: true, sign_in: true, expires_at }
+        Self { allowed: true, sign_in: true, expires_at, role: Some(ApiRole::Read), user: Some("anna".to_owned()) }
     }
 }
 
@@ -82,11 +103,9 @@ impl SessionApi {
     /// Get the client's permissions
     #[oai(path = "/session", method = "get", operation_id = "get_session")]
     async fn get_session(&self, request: &Request) -> JsonOk<Permission> {
-        JsonOk(Permission {
-            allowed: self.access.require_admin(request).is_ok(),
-            sign_in: !self.access.0.no_token,
-            expires_at: self.access.session(request).and_then(|session| session.expires_at()),
-        })
+        let identity = self.access.identify(request).ok().map(|granted| granted.identity);
+        let session = self.access.session(request).map(|(session, _)| session);
+        JsonOk(Permission::new(&self.access, identity, session))
     }
 
     /// Sign in
@@ -104,10 +123,14 @@ impl SessionApi {
         let id = random_bytes().map_err(|error| ApiError::Internal(format!("no random bytes: {error}")))?;
         let session = Session { id, expires: seconds(Timestamp::now()) + SESSION_SECONDS };
         let signed = session.sign_cookie(scheme_of(request));
-        let Some(code) = self.access.0.api.sign(token.trim().as_bytes(), signed.as_bytes()) else {
+        let Some(code) = self.access.0.api.digests.sign(token.trim().as_bytes(), signed.as_bytes()) else {
             return Err(ApiError::wrong_token("invalid API token").into());
         };
-        let permission = Permission { allowed: true, sign_in: true, expires_at: session.expires_at() };
+        let identity = self.access.0.api.holder_of(token.trim().as_bytes());
+        if let Some(identity) = &identity {
+            require(identity, Role::List, "sign-in")?;
+        }
+        let permission = Permission::new(&self.access, identity, Some(session));
         Ok(SessionChanged::Done(Json(permission), set_cookie(request, &session.cookie(&code), SESSION_SECONDS)))
     }
 
@@ -116,14 +139,11 @@ impl SessionApi {
     /// Ends the session of the cookie: all copies of the cookie become invalid, and the session's live streams end.
     #[oai(path = "/session", method = "delete", operation_id = "sign_out")]
     async fn sign_out(&self, request: &Request) -> SessionChanged {
-        if let Some(session) = self.access.session(request) {
+        if let Some((session, _)) = self.access.session(request) {
             self.access.0.signed_out.add(session).await;
         }
-        let permission = Permission {
-            allowed: self.access.require_admin(request).is_ok(),
-            sign_in: !self.access.0.no_token,
-            expires_at: None,
-        };
+        let identity = self.access.identify(request).ok().map(|granted| granted.identity);
+        let permission = Permission::new(&self.access, identity, None);
         SessionChanged::Done(Json(permission), set_cookie(request, "", 0))
     }
 }

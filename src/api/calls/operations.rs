@@ -2,6 +2,7 @@
 
 use super::filter::{self, CallFilterParams};
 use super::schema::{Call, CallStatus, example_instant};
+use crate::api::auth::may_read_words;
 use crate::api::body::{JsonBody, JsonOk};
 use crate::api::date_time::DateTime;
 use crate::api::error::{ApiError, ChangeErrors, Errors, ListErrors, ReadErrors};
@@ -17,6 +18,7 @@ use crate::jobs::retention::chunks;
 use crate::recordings::Recordings;
 use crate::store::command::{ChangeCall, EraseCall, PruneEvents};
 use crate::store::{
+    self,
     CallFilter, CallKey, CallPageRequest, CallRank, RankKey, RankedCallRequest, Reads, Rejection, ScanPage, SortOrder,
 };
 use poem::Request;
@@ -133,12 +135,13 @@ impl CallsApi {
         });
         let transfers = page.transfers;
         let query = RankedCallRequest { filter, rank, after, limit: page.limit.into(), with_total: page.with_total };
+        let listed = listed_for(request, transfers);
         let make = move |store: &dyn Reads| {
             let page = store.ranked_calls(&query)?;
             let cut_at = page.rows.last().filter(|_| page.has_more);
             let next_cursor = cut_at.map(|last| list.encode_cursor(format_args!("{} {}", last.key.value, last.key.id)));
             Ok(CallPage {
-                data: Call::summaries(page.rows.into_iter().map(|ranked| ranked.call).collect(), transfers, store)?,
+                data: listed(page.rows.into_iter().map(|ranked| ranked.call).collect(), store)?,
                 next_cursor,
                 has_more: page.has_more,
                 total: page.total,
@@ -161,6 +164,9 @@ impl CallsApi {
     ///
     /// Returns calls in pages, by start time, newest first, unless another `order` is requested. Several filters are
     /// combined with AND. A filter that is repeated accepts each of its values.
+    ///
+    /// The role `list` gets calls without words: `last_message`, `termination_reason`, `title`, `summary` and
+    /// `sentiment` are null. It may not filter by `q`.
     #[oai(path = "/calls", method = "get", operation_id = "list_calls")]
     #[expect(clippy::too_many_arguments, reason = "the framework takes each query parameter as an argument")]
     async fn list_calls(
@@ -210,22 +216,21 @@ impl CallsApi {
         let searches = query.filter.text.is_some() || query.with_total;
         let depth =
             Depth::for_page(PageRead { is_first: query.after.is_none(), limit: limit.0, searches_or_counts: searches });
+        let listed = listed_for(request, transfers);
         let make = move |store: &dyn Reads| {
             let page = store.calls(&query)?;
             let cut_at = page.rows.last().filter(|_| page.has_more);
             let next_cursor =
                 cut_at.map(|call| list.encode_cursor(format_args!("{} {}", call.call_start_time, call.id)));
-            Ok(CallPage {
-                data: Call::summaries(page.rows, transfers, store)?,
-                next_cursor,
-                has_more: page.has_more,
-                total: page.total,
-            })
+            Ok(CallPage { data: listed(page.rows, store)?, next_cursor, has_more: page.has_more, total: page.total })
         };
         Ok(self.reader.answer(request, depth, make).await?)
     }
 
     /// Get a call
+    ///
+    /// The role `list` gets the call without words, as in the list of calls, without `analysis` and without the titles
+    /// of `child_conversations`.
     #[oai(path = "/calls/:conversation_id", method = "get", operation_id = "get_call")]
     async fn get_call(
         &self,
@@ -236,10 +241,12 @@ impl CallsApi {
         reject_query_params(request)?;
         let id = self::conversation_id(&conversation_id.0)?;
         let recording = self.recordings.as_ref().map(|recordings| recordings.path(&id));
+        let has_words = may_read_words(request);
         let make = move |store: &dyn Reads| {
             let has_audio = recording.is_some_and(|file| file.is_file());
             let call = store.call(&id)?.ok_or_else(|| call_not_found(id.as_str()))?;
-            Ok(Call::single(call, has_audio, store)?)
+            let call = Call::single(call, has_audio, store)?;
+            Ok(if has_words { call } else { call.without_words() })
         };
         Ok(self.reader.answer(request, Depth::Quick, make).await?)
     }
@@ -311,6 +318,19 @@ impl CallsApi {
             let Some(next) = next else { return Ok(any) };
             after = next;
         }
+    }
+}
+
+/// Returns the conversion of calls to elements of a list, without words for a role that may not read them. `transfers` also
+/// sets `transferred`.
+fn listed_for(
+    request: &Request,
+    transfers: bool,
+) -> impl Fn(Vec<domain::Call>, &dyn Reads) -> store::Result<Vec<Call>> + Send + use<> {
+    let has_words = may_read_words(request);
+    move |calls, store| {
+        let calls = Call::summaries(calls, transfers, store)?;
+        Ok(if has_words { calls } else { calls.into_iter().map(Call::without_words).collect() })
     }
 }
 

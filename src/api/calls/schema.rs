@@ -485,6 +485,23 @@ impl Call {
         })
     }
 
+    /// Leaves out everything that tells what was said: spoken words, and what ElevenLabs' language models wrote about
+    /// them.
+    #[must_use]
+    pub(in crate::api) fn without_words(self) -> Self {
+        let without_title = |child| ChildConversation { title: None, ..child };
+        Self {
+            last_message: None,
+            termination_reason: None,
+            title: None,
+            summary: None,
+            sentiment: None,
+            analysis: None,
+            child_conversations: self.child_conversations.map(|all| all.into_iter().map(without_title).collect()),
+            ..self
+        }
+    }
+
     /// Returns the call with `has_audio`.
     pub(in crate::api) fn with_audio(call: domain::Call, has_audio: bool) -> Self {
         Self { has_audio: Some(has_audio), ..call.into() }

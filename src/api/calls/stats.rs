@@ -383,6 +383,8 @@ impl StatsApi {
     ///
     /// Returns numbers of calls by status, durations, speaking shares and reconciliation results: in total, by day and
     /// by driver. Without the filter `environment`, calls of other environments than `production` are left out.
+    ///
+    /// `include=results` requires the role `read`, because collected values may be words of a call.
     #[oai(path = "/stats", method = "get", operation_id = "get_stats")]
     async fn get_stats(
         &self,

@@ -2,14 +2,28 @@
 
 use super::protocol::ProtocolHeaders;
 use super::server::{MAX_MESSAGE_BYTES, McpServer};
+use crate::api::auth::{Access, noted_identity};
 use crate::api::body::JsonBody;
+use crate::api::request_context;
+use crate::domain::{self, Timestamp};
+use crate::jobs::access_log::AccessLog;
 use poem::http::{HeaderValue, StatusCode};
 use poem::{Endpoint, Request, Response};
 use poem_openapi::types::Any;
 use serde_json::Value;
 
-/// The endpoint of the MCP server.
-pub struct McpEndpoint(pub McpServer);
+/// The endpoint of the MCP server. It must be behind a check of the role that reads everything.
+pub struct McpEndpoint {
+    server: McpServer,
+    log: AccessLog,
+}
+
+impl McpEndpoint {
+    /// Creates the endpoint. It notes what tools access in the access log.
+    pub fn new(server: McpServer, access: &Access) -> Self {
+        Self { server, log: access.log() }
+    }
+}
 
 impl Endpoint for McpEndpoint {
     type Output = Response;
@@ -23,9 +37,13 @@ impl Endpoint for McpEndpoint {
             method: header("mcp-method"),
             name: header("mcp-name"),
         };
-        let Some(reply) = self.0.execute(&message.bytes, Some(headers)).await else {
+        let Some(reply) = self.server.execute(&message.bytes, Some(headers)).await else {
             return Ok(StatusCode::ACCEPTED.into());
         };
+        if let Some((action, identity)) = reply.accessed.zip(noted_identity(&request)) {
+            let conversation_id = request_context::current_conversation();
+            self.log.note(domain::Access { at: Timestamp::now(), identity, action, conversation_id });
+        }
         let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         Ok(Response::builder().status(status).content_type("application/json").body(reply.body))
     }

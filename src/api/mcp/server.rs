@@ -13,6 +13,7 @@ use super::tool::{
 use crate::api::error::ApiError;
 use crate::api::error_code::ErrorCode;
 use crate::api::reader::Reader;
+use crate::domain::AccessAction;
 use crate::telemetry::metrics::METRICS;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
@@ -49,6 +50,8 @@ pub struct Reply {
     pub body: Vec<u8>,
     /// Status of the response over HTTP.
     pub status: u16,
+    /// What a tool did with calls, for the access log.
+    pub accessed: Option<AccessAction>,
 }
 
 impl McpServer {
@@ -83,7 +86,12 @@ impl McpServer {
         Some(match era(&request, headers) {
             // A version or header that is refused is so in any form.
             Err(error) => reply(id, Err(error), Era::Stateless),
-            Ok(era) => reply(id, self.answer(request, era).await, era),
+            Ok(era) => {
+                let accessed = accessed(&request);
+                let outcome = self.answer(request, era).await;
+                let is_done = outcome.as_ref().is_ok_and(|result| result["isError"] == false);
+                Reply { accessed: accessed.filter(|_| is_done), ..reply(id, outcome, era) }
+            }
         })
     }
 
@@ -292,6 +300,18 @@ fn finish(mut result: Value, mut was_cut: bool) -> Value {
     finished.into()
 }
 
+/// Returns what the tool of a request does with calls.
+fn accessed(request: &Request) -> Option<AccessAction> {
+    let params = &request.params;
+    let tool = Tool::from_name(params.get("name")?.as_str()?).filter(|_| request.method == "tools/call")?;
+    match tool {
+        Tool::SearchTurns => Some(AccessAction::Search),
+        Tool::ListCalls => params.get("arguments")?.get("q")?.as_str().map(|_| AccessAction::Search),
+        Tool::GetCall => Some(AccessAction::Read),
+        Tool::DriverHistory | Tool::Stats => None,
+    }
+}
+
 fn reply(id: Option<Value>, outcome: Result<Value, RpcError>, era: Era) -> Reply {
     let status = match (&outcome, era) {
         (Err(RpcError::UnknownMethod(_)), Era::Stateless) => 404,
@@ -301,7 +321,7 @@ fn reply(id: Option<Value>, outcome: Result<Value, RpcError>, era: Era) -> Reply
         (Err(_), _) => 400,
     };
     let body = serde_json::to_vec(&Response::new(id, outcome)).expect("JSON is written");
-    Reply { body, status }
+    Reply { body, status, accessed: None }
 }
 
 fn capabilities() -> Value {

@@ -1,16 +1,18 @@
 //! Flags of `serve` that control access.
 
-use super::secrets::{ApiToken, IngestToken, SecretKind, Secrets};
+use super::secrets::{ApiTokenSecret, IngestToken, SecretKind, Secrets};
 use super::token_file;
-use super::values::network;
-use crate::api::auth::client::Proxies;
-use crate::api::auth::{AccessSettings, check_token};
+use super::values::{ValueError, network};
+use crate::api::auth::client::{Proxies, UserHeader};
+use crate::api::auth::{AccessSettings, ApiToken, check_holders, check_token};
 use crate::cli::usage_error::{OrUsage as _, usage};
+use crate::domain::Role;
 use crate::secret::Secret;
 use crate::server::cors::{Origin, Origins};
 use crate::sys::paths::with_suffix;
 use anyhow::{Context as _, Result};
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use ipnet::IpNet;
 use std::path::{Path, PathBuf};
 
@@ -19,7 +21,7 @@ pub(in crate::cli) struct AccessArgs {
     #[command(flatten)]
     ingest_tokens: Secrets<IngestToken>,
     #[command(flatten)]
-    api_tokens: Secrets<ApiToken>,
+    api_tokens: Secrets<ApiTokenSecret>,
     /// Require no token; anybody may read, erase and download everything
     #[arg(long, env = "TRANSCRIBE_HOOK_NO_TOKEN")]
     no_token: bool,
@@ -36,6 +38,19 @@ pub(in crate::cli) struct AccessArgs {
         value_delimiter = ' ',
     )]
     trusted_proxy: Vec<IpNet>,
+    /// Believe this header of a trusted proxy to name a signed-in user
+    ///
+    /// For proxies that sign users in, such as oauth2-proxy and Authelia. The proxy must set or remove the header in
+    /// each request, and nobody but the proxy may use its address. Needs --trusted-proxy.
+    #[arg(long, env = "TRANSCRIBE_HOOK_USER_HEADER", value_name = "NAME")]
+    user_header: Option<UserHeader>,
+    /// Give the users of --user-header this role
+    #[arg(
+        long, env = "TRANSCRIBE_HOOK_USER_ROLE", value_name = "ROLE", default_value = "read",
+        value_parser = PossibleValuesParser::new(["list", "read", "manage"])
+            .try_map(|name| Role::from_stored(&name).ok_or(ValueError::Rule("must be list, read or manage"))),
+    )]
+    user_role: Role,
     /// Let pages of this origin read with a token (CORS)
     ///
     /// May be repeated.
@@ -51,11 +66,19 @@ impl AccessArgs {
     pub(in crate::cli) fn settings(&self) -> Result<AccessSettings> {
         let settings = AccessSettings {
             ingest_tokens: tokens(&self.ingest_tokens)?,
-            api_tokens: tokens(&self.api_tokens)?,
+            api_tokens: api_tokens(&self.api_tokens)?,
+            user_header: self.user_header.clone(),
+            user_role: Some(self.user_role),
             no_token: self.no_token,
             signed_out: None,
             refusals_a_minute: self.refusals_per_minute,
         };
+        if self.user_header.is_some() && self.trusted_proxy.is_empty() {
+            return Err(usage("--user-header needs --trusted-proxy, because only a trusted proxy is believed"));
+        }
+        if self.user_header.is_some() && self.no_token {
+            return Err(usage("--no-token and --user-header contradict each other; remove one of them"));
+        }
         if self.no_token && !settings.api_tokens.is_empty() {
             return Err(usage("--no-token and --api-token contradict each other; remove one of them"));
         }
@@ -70,7 +93,7 @@ impl AccessArgs {
     /// Adds the files beside the database, which must be locked by this process: the sign-out file, and the token file
     /// unless a token is configured.
     ///
-    /// Returns the token file's path and its first token if that file is used.
+    /// Returns the token file's path and a token for managing if that file is used.
     ///
     /// # Errors
     /// The token file cannot be created, or cannot be trusted.
@@ -85,8 +108,8 @@ impl AccessArgs {
         }
         let path = token_file::path(database);
         settings.api_tokens = token_file::read_or_create(&path)?;
-        let first = settings.api_tokens.first().cloned();
-        Ok(first.map(|token| (path, token)))
+        let manager = token_file::manager(&settings.api_tokens).map(|token| token.secret.clone());
+        Ok(manager.map(|token| (path, token)))
     }
 
     pub(in crate::cli) fn origins(&self) -> Origins {
@@ -96,6 +119,19 @@ impl AccessArgs {
     pub(in crate::cli) fn proxies(&self) -> Proxies {
         Proxies::new(self.trusted_proxy.clone())
     }
+}
+
+/// Reads the tokens of the API, with names and roles.
+///
+/// # Errors
+/// A token is invalid, or has two holders.
+pub(in crate::cli) fn api_tokens(secrets: &Secrets<ApiTokenSecret>) -> Result<Vec<ApiToken>> {
+    const FLAG: &str = <ApiTokenSecret as SecretKind>::FLAG;
+    let texts = secrets.read()?;
+    let token = |(n, text)| ApiToken::parse(text).with_context(|| format!("--{FLAG}: token {}", n + 1));
+    let tokens: Vec<_> = texts.iter().enumerate().map(token).collect::<Result<_>>().or_usage()?;
+    check_holders(&tokens).with_context(|| format!("--{FLAG}")).or_usage()?;
+    Ok(tokens)
 }
 
 fn tokens<K: SecretKind>(secrets: &Secrets<K>) -> Result<Vec<Secret>> {

@@ -1,4 +1,4 @@
-//! The flag that says how long calls are kept.
+//! The flags that say how long calls and the access log are kept.
 
 use super::values::age;
 use crate::cli::usage_error::usage;
@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use std::time::Duration;
 
-/// The flag of `serve` that sets the retention time.
+/// The flags of `serve` that set the retention times.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct RetentionArgs {
     /// Erase calls this long after their last activity; default: never
@@ -14,6 +14,14 @@ pub(in crate::cli) struct RetentionArgs {
     /// Erases everything that is stored about these calls.
     #[arg(long, env = "TRANSCRIBE_HOOK_RETENTION", value_name = "DURATION", value_parser = age)]
     retention: Option<Duration>,
+    /// Keep entries of the access log for this long; 0 logs nothing
+    ///
+    /// The log says who read, heard, searched, exported or erased which call. With --no-token nothing is logged.
+    #[arg(
+        long, env = "TRANSCRIBE_HOOK_ACCESS_LOG_KEEP", value_name = "DURATION", default_value = "90d",
+        value_parser = humantime::parse_duration,
+    )]
+    pub(in crate::cli) access_log_keep: Duration,
 }
 
 impl RetentionArgs {

@@ -99,16 +99,17 @@ impl SecretKind for IngestToken {
 
 /// The token that is required to read and manage calls.
 #[derive(Debug)]
-pub(in crate::cli) enum ApiToken {}
+pub(in crate::cli) enum ApiTokenSecret {}
 
-impl SecretKind for ApiToken {
+impl SecretKind for ApiTokenSecret {
     const FLAG: &'static str = "api-token";
     const VARIABLE: &'static str = "TRANSCRIBE_HOOK_API_TOKEN";
     const FILE_FLAG: &'static str = "api-token-file";
     const FILE_VARIABLE: &'static str = "TRANSCRIBE_HOOK_API_TOKEN_FILE";
     const HELP: &'static str = "Require this token for reading and managing calls";
-    const DETAILS: &'static str = "It must have 16 characters or more. Without one `serve` generates a token and \
-                                   stores it beside the database.";
+    const DETAILS: &'static str = "It must have 16 characters or more. NAME:ROLE:TOKEN names its holder and limits \
+                                   what it allows: the role is ingest, list, read or manage, the role of a plain token. \
+                                   Without one `serve` generates a token and stores it beside the database.";
     const REPEATABLE: bool = true;
 }
 

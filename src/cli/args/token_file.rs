@@ -1,9 +1,11 @@
 //! The token file `<database>.token`: the API token that `serve` generates if none is configured.
 //!
-//! Commands on the same machine read it. It has one token per line, so an operator can rotate the token without a gap.
+//! Commands on the same machine read it. It has one token per line, so an operator can rotate the token without a gap,
+//! and add tokens with names and roles.
 //! Only its owner may read it.
 
-use crate::api::auth::check_token;
+use crate::api::auth::{ApiToken, check_holders};
+use crate::domain::Role;
 use crate::secret::{Secret, random_bytes};
 use crate::sys::atomic_file;
 use crate::sys::files;
@@ -30,7 +32,7 @@ pub(in crate::cli) fn path(database: &Path) -> PathBuf {
 ///
 /// # Errors
 /// The file cannot be read, or is not a list of tokens.
-pub(in crate::cli) fn read(path: &Path) -> Result<Option<Vec<Secret>>> {
+pub(in crate::cli) fn read(path: &Path) -> Result<Option<Vec<ApiToken>>> {
     open(path)?.map(|file| tokens(file, path)).transpose()
 }
 
@@ -39,9 +41,9 @@ pub(in crate::cli) fn read(path: &Path) -> Result<Option<Vec<Secret>>> {
 /// # Errors
 /// The file cannot be read or created, is not a list of tokens, or its token may have been chosen by another user:
 /// through a link, or as the file's owner.
-pub(in crate::cli) fn read_or_create(path: &Path) -> Result<Vec<Secret>> {
+pub(in crate::cli) fn read_or_create(path: &Path) -> Result<Vec<ApiToken>> {
     let heir = heir(path).with_context(|| path.display().to_string())?;
-    let Some(file) = open(path)? else { return Ok(vec![create(path, &heir)?]) };
+    let Some(file) = open(path)? else { return Ok(vec![ApiToken::parse(&create(path, &heir)?)?]) };
     let name = path.display();
     let metadata = file.metadata().with_context(|| name.to_string())?;
     let user = geteuid();
@@ -57,6 +59,11 @@ pub(in crate::cli) fn read_or_create(path: &Path) -> Result<Vec<Secret>> {
     }
     files::give_to_owner_of(&file, &heir).with_context(|| name.to_string())?;
     tokens(file, path)
+}
+
+/// Returns the first token whose holder may manage everything.
+pub(in crate::cli) fn manager(tokens: &[ApiToken]) -> Option<&ApiToken> {
+    tokens.iter().find(|token| token.role == Role::Manage)
 }
 
 /// Returns the metadata of the owner of a token file: that of its database, or else of the folder.
@@ -81,18 +88,19 @@ fn open(path: &Path) -> Result<Option<File>> {
     Ok(Some(file))
 }
 
-fn tokens(file: File, path: &Path) -> Result<Vec<Secret>> {
+fn tokens(file: File, path: &Path) -> Result<Vec<ApiToken>> {
     let name = path.display();
     let mut text = String::new();
     file.take(MAX_FILE_BYTES).read_to_string(&mut text).with_context(|| name.to_string())?;
     let mut tokens = Vec::new();
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let token = Secret::new(line).and_then(|token| check_token(&token).map(|()| token));
+        let token = Secret::new(line).and_then(|text| ApiToken::parse(&text));
         tokens.push(token.with_context(|| format!("{name}: line {}", number + 1))?);
     }
     if tokens.is_empty() {
         bail!("{name}: contains no token; delete it, and `serve` creates a new one");
     }
+    check_holders(&tokens).with_context(|| name.to_string())?;
     Ok(tokens)
 }
 
@@ -120,13 +128,13 @@ mod tests {
         let path = path(&folder.path().join("calls.db"));
         assert!(read(&path).unwrap().is_none());
         let made = read_or_create(&path).unwrap();
-        assert_eq!(made[0].expose().len(), "th_".len() + 43);
+        assert_eq!(made[0].secret.expose().len(), "th_".len() + 43);
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         for again in [read_or_create(&path).unwrap(), read(&path).unwrap().unwrap()] {
-            assert_eq!(again[0].expose(), made[0].expose());
+            assert_eq!(again[0].secret.expose(), made[0].secret.expose());
         }
         fs::remove_file(&path).unwrap();
-        assert_ne!(read_or_create(&path).unwrap()[0].expose(), made[0].expose());
+        assert_ne!(read_or_create(&path).unwrap()[0].secret.expose(), made[0].secret.expose());
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "nothing else is left");
     }
 
@@ -137,7 +145,7 @@ mod tests {
         fs::write(&path, "a_token_that_is_long_enough\n\n another_token_after_it \n").unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
         let tokens = read_or_create(&path).unwrap();
-        let tokens: Vec<_> = tokens.iter().map(Secret::expose).collect();
+        let tokens: Vec<_> = tokens.iter().map(|token| token.secret.expose()).collect();
         assert_eq!(tokens, ["a_token_that_is_long_enough", "another_token_after_it"]);
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
     }

@@ -2,9 +2,10 @@
 
 use super::eraser::{EraseCounts, Eraser};
 use super::error::EraseError;
-use crate::domain::DriverId;
+use crate::domain::{DriverId, Identity};
 use crate::ingest::Writer;
 use crate::ingest::blocking::BlockingWriter;
+use crate::jobs::access_log::AccessLog;
 use crate::recordings::Recordings;
 use crate::store::{OtherWriters, Store};
 use std::io;
@@ -16,6 +17,7 @@ pub struct DriverErasure {
     store: Arc<dyn Store>,
     recordings: Option<Recordings>,
     writer: Writer,
+    log: AccessLog,
     permit: Arc<Semaphore>,
 }
 
@@ -45,19 +47,21 @@ pub enum DriverErasureError {
 
 impl DriverErasure {
     /// Creates the erasure in a store.
-    pub fn new(store: Arc<dyn Store>, recordings: Option<Recordings>, writer: Writer) -> Self {
-        Self { store, recordings, writer, permit: Arc::new(Semaphore::new(1)) }
+    pub fn new(store: Arc<dyn Store>, recordings: Option<Recordings>, writer: Writer, log: AccessLog) -> Self {
+        Self { store, recordings, writer, log, permit: Arc::new(Semaphore::new(1)) }
     }
 
-    /// Erases a driver with calls and dispatches on a separate thread. Dropping the future does not cancel it. Returns
-    /// the numbers of erased items, all 0 if the driver does not exist.
+    /// Erases a driver with calls and dispatches on a separate thread, and notes each erased call in the access log, if
+    /// it is on, as an access of `by`. Dropping the future does not cancel it. Returns the numbers of erased items, all 0
+    /// if the driver does not exist.
     ///
     /// # Errors
     /// See [`DriverErasureError`].
-    pub async fn erase(&self, driver: DriverId) -> Result<EraseCounts, DriverErasureError> {
+    pub async fn erase(&self, driver: DriverId, by: Option<Identity>) -> Result<EraseCounts, DriverErasureError> {
         let permit = self.permit.clone().try_acquire_owned().map_err(|_| DriverErasureError::Busy)?;
         let executor = Box::new(BlockingWriter::new(self.writer.clone()));
         let work = Eraser::new(&self.store, self.recordings.clone(), executor, OtherWriters::Some);
+        let work = work.noted_by(by.filter(|_| self.log.is_enabled()));
         let (sender, receiver) = oneshot::channel();
         let erase = move || {
             let mut erased = EraseCounts::default();

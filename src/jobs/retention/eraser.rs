@@ -10,12 +10,12 @@
 //! if nothing of it has arrived for that long.
 
 use super::error::EraseError;
-use crate::domain::{ConversationId, DriverId, Timestamp};
+use crate::domain::{Access, AccessAction, ConversationId, DriverId, Identity, Timestamp};
 use crate::ingest::WriteError;
 use crate::ingest::executor::Executor;
 use crate::recordings::Recordings;
 use crate::store::command::{
-    Command, Completion, DeleteDispatch, DeleteDriver, EraseCall, PruneCall, PruneDispatches, PruneEvents,
+    Command, Completion, DeleteDispatch, DeleteDriver, EraseCall, NoteAccesses, PruneCall, PruneDispatches, PruneEvents,
 };
 use crate::store::{
     CallKey, ExpiredCall, ExpiredCallQuery, ExpiredEvent, NamingEvent, OtherWriters, Rejection, ScanPage, Store,
@@ -74,6 +74,8 @@ pub struct Eraser {
     recordings: Option<Recordings>,
     executor: Box<dyn Executor>,
     others: OtherWriters,
+    /// The one whose erasures of calls are noted in the access log.
+    noted_by: Option<Identity>,
 }
 
 impl Eraser {
@@ -84,7 +86,13 @@ impl Eraser {
         executor: Box<dyn Executor>,
         others: OtherWriters,
     ) -> Self {
-        Self { store: Arc::downgrade(store), recordings, executor, others }
+        Self { store: Arc::downgrade(store), recordings, executor, others, noted_by: None }
+    }
+
+    /// Notes the erasure of each call in the access log, as an access of this one.
+    #[must_use]
+    pub fn noted_by(self, noted_by: Option<Identity>) -> Self {
+        Self { noted_by, ..self }
     }
 
     pub(super) fn store(&self) -> Result<Arc<dyn Store>, EraseError> {
@@ -149,7 +157,14 @@ impl Eraser {
         self.erase_recording(id)?;
         // Events first, so that repeating a failed erasure completes it.
         self.erase_events(naming.events_of_call(id), erased)?;
-        erased.calls += u64::from(self.change(EraseCall(id.clone()))?.is_some());
+        if self.change(EraseCall(id.clone()))?.is_none() {
+            return Ok(());
+        }
+        erased.calls += 1;
+        if let Some(identity) = self.noted_by.clone() {
+            let (at, conversation_id) = (Timestamp::now(), Some(id.clone()));
+            self.change(NoteAccesses(vec![Access { at, identity, action: AccessAction::Erase, conversation_id }]))?;
+        }
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use super::connection::probe;
 use super::database::SqliteStore;
 use super::error::Context as _;
 use super::held::WriterState;
-use super::{archive, calls, drivers, erase, events, new_initiations, recordings, rereads};
+use super::{access_log, archive, calls, drivers, erase, events, new_initiations, recordings, rereads};
 use crate::domain::Timestamp;
 use crate::store::{Commands, ErasedSlice, Outcome, Result, Unfinished, Write};
 use crate::telemetry::metrics::METRICS;
@@ -55,6 +55,8 @@ impl Commands for SqliteStore {
                 Write::Reconcile(reconciliation) => turns.settle(&transaction, now, reconciliation)?,
                 Write::StoreInitiation(initiation) => new_initiations::store(&transaction, now, initiation)?,
                 Write::NoteRecordings(ids, has_audio) => recordings::note(&transaction, ids, *has_audio)?,
+                Write::NoteAccesses(accesses) => access_log::note(&transaction, accesses)?,
+                Write::PruneAccesses(before) => access_log::prune(&transaction, *before)?,
                 Write::EndStaleCalls(before, text_before) => {
                     calls::end_stale(&transaction, now, *before, *text_before)?
                 }

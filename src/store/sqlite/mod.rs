@@ -10,6 +10,7 @@
 //!   ([`connection::place`]).
 //! - **Search.** The search index is a separate file beside the database ([`search`]).
 
+mod access_log;
 mod archive;
 mod batch;
 mod call_filter;

@@ -3,8 +3,8 @@
 use super::read_source::ReadSource;
 use super::search::{self, Reach};
 use super::{
-    batch, call_results, call_stats, calls, drivers, due, erase, events, expired, initiations, material, quarantine,
-    ranked_calls, reread_list, tool_calls,
+    access_log, batch, call_results, call_stats, calls, drivers, due, erase, events, expired, initiations, material,
+    quarantine, ranked_calls, reread_list, tool_calls,
 };
 use crate::domain::reconcile::Material;
 use crate::domain::result_sums::CallResultRow;
@@ -14,9 +14,9 @@ use crate::domain::{
     Timestamp, Turn,
 };
 use crate::store::{
-    CallFilter, CallPageRequest, DispatchPageRequest, DriverPageRequest, Due, EventSelection, ExpiredCall,
-    ExpiredCallQuery, ExpiredEvent, HitPage, NamingEvent, Page, RankedCall, RankedCallRequest, Reads, Result, ScanPage,
-    SearchQuery, TurnQuery, UnreadEvents,
+    AccessLogRequest, CallFilter, CallPageRequest, DispatchPageRequest, DriverPageRequest, Due, EventSelection,
+    ExpiredCall, ExpiredCallQuery, ExpiredEvent, HitPage, LoggedAccess, NamingEvent, Page, RankedCall,
+    RankedCallRequest, Reads, Result, ScanPage, SearchQuery, TurnQuery, UnreadEvents,
 };
 use std::collections::{BTreeSet, HashSet};
 
@@ -152,6 +152,14 @@ impl<S: ReadSource> Reads for S {
 
     fn dispatches_of(&self, id: DriverId, number: Option<&PhoneNumber>, limit: usize) -> Result<Vec<ConversationId>> {
         expired::dispatches_of(&*self.connection()?, id, number, limit)
+    }
+
+    fn access_log(&self, request: &AccessLogRequest) -> Result<Page<LoggedAccess>> {
+        access_log::list(&*self.readers.get()?, request)
+    }
+
+    fn oldest_access(&self) -> Result<Option<Timestamp>> {
+        access_log::oldest(&*self.readers.get()?)
     }
 
     fn open_calls(&self, at_most: u32) -> Result<u64> {

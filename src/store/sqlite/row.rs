@@ -2,9 +2,10 @@
 
 use crate::domain::reconcile::Counts;
 use crate::domain::{
-    AnsweredBy, AnsweredBySource, Call, CallOutcome, CallReport, CallSid, CallStatus, Channel, ConversationId,
-    Direction, Dispatch, Driver, DriverId, DriverSource, EventOutcome, Finite, LastMessage, Message, PhoneNumber,
-    PlacedToolCall, Source, Speaker, Timestamp, ToolCall, ToolPurpose, Turn, TurnKind,
+    AccessAction, AnsweredBy, AnsweredBySource, Call, CallOutcome, CallReport, CallSid, CallStatus, Channel,
+    ConversationId, Credential, Direction, Dispatch, Driver, DriverId, DriverSource, EventOutcome, Finite, LastMessage,
+    Message, PhoneNumber, PlacedToolCall, Role, Source, Speaker, Timestamp, ToolCall, ToolPurpose, Turn, TurnKind,
+    UserName,
 };
 use crate::store::{Error, ErrorKind, Outcome, Rejection, Written};
 use rusqlite::Row;
@@ -68,6 +69,12 @@ impl ToSql for PhoneNumber {
     }
 }
 
+impl FromSql for UserName {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Self::new(value.as_str()?).map_err(unreadable)
+    }
+}
+
 impl FromSql for Message {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         Self::from_stored(value.as_str()?).map_err(unreadable)
@@ -91,6 +98,7 @@ macro_rules! stored_as_text {
     )+};
 }
 stored_as_text!(CallStatus, Speaker, Source, Direction, CallOutcome, DriverSource, EventOutcome);
+stored_as_text!(AccessAction, Credential, Role);
 stored_as_text!(AnsweredBy, AnsweredBySource, Channel, TurnKind, ToolPurpose);
 
 impl FromSql for Finite {

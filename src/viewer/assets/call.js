@@ -5,6 +5,7 @@ import { el, show } from "./dom.js";
 import { driver, learn, nameOf } from "./drivers.js";
 import { callDetails } from "./call_details.js";
 import { Player } from "./player.js";
+import { may } from "./rights.js";
 import { addressOf, current, go } from "./route.js";
 import { actions } from "./share.js";
 import { failed, nothing, waiting } from "./states.js";
@@ -67,7 +68,7 @@ export class CallView {
     try {
       const [call, first] = await Promise.all([
         read(callPath(id), {}, request.signal),
-        read(`${callPath(id)}/transcriptions`, { order: "time", limit: PAGE }, request.signal),
+        may("read") ? read(`${callPath(id)}/transcriptions`, { order: "time", limit: PAGE }, request.signal) : { data: [], next_cursor: null },
       ]);
       await learn([call.driver_id]).catch(() => {});
       if (request.signal.aborted) return;
@@ -135,7 +136,7 @@ export class CallView {
   async readTools() {
     const { id, request } = this;
     // A service that does not give out what is understood of a call has no tool calls either.
-    if (!id || !request || this.call?.matched === null || this.call?.child_conversations === undefined) return;
+    if (!id || !request || !may("read") || this.call?.matched === null || this.call?.child_conversations === undefined) return;
     /** @type {import("./api.js").ToolCall[]} */
     const tools = [];
     let cursor = null;
@@ -153,7 +154,7 @@ export class CallView {
 
   async rereadTurns() {
     const { id, request } = this;
-    if (!id || !request) return;
+    if (!id || !request || !may("read")) return;
     /** @type {Turn[]} */
     const turns = [];
     let cursor = null;
@@ -218,7 +219,8 @@ export class CallView {
     this.facts = el("aside", { class: "facts", id: "facts", "aria-label": "About this call", tabindex: "0" });
     this.playerPlace = el("div", { class: "player", hidden: true });
     this.turns = new Turns(call, (seconds) => this.player?.seek(seconds));
-    this.frame = el("article", { class: "call", "aria-labelledby": "call-name" }, this.head, this.turns.element, this.facts, this.playerPlace);
+    this.frame = el("article", { class: "call", "aria-labelledby": "call-name" }, this.head,
+      may("read") ? this.turns.element : el("div", { class: "talk" }, nothing("Not shown", "Your role shows which calls there are, but not what was said.")), this.facts, this.playerPlace);
     this.turns.put([...turns, ...this.early]);
     this.early = [];
     this.drawHead();
@@ -241,10 +243,10 @@ export class CallView {
           el("span", null, count(call.turn_count, "turn"))),
         el("p", { class: "on-paper" }, [absolute(call.call_start_time), driver(call.driver_id)?.phone_number ?? call.external_number,
           STATUS[call.status], call.conversation_id].filter(Boolean).join(" · "))),
-      el("div", { class: "actions" }, toggle, live && el("button", { type: "button", onclick: () => endCall(call, (ended) => this.changed(ended)) }, "End call…"),
+      el("div", { class: "actions" }, toggle, live && may("manage") && el("button", { type: "button", onclick: () => endCall(call, (ended) => this.changed(ended)) }, "End call…"),
         actions(call, () => this.turns?.inOrder() ?? [])));
     show(this.facts, callDetails(call));
-    if (call.has_audio && !this.player) {
+    if (call.has_audio && may("read") && !this.player) {
       this.player = new Player(call, (seconds) => this.turns?.playing(seconds));
       show(this.playerPlace, this.player.element);
       this.playerPlace.hidden = false;

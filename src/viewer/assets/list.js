@@ -5,6 +5,7 @@ import { isAbort, read } from "./api.js";
 import { announce, arrange, el, show } from "./dom.js";
 import { learn, nameOf } from "./drivers.js";
 import { ORDERS, isNarrowed, namesOfFilters, parameters } from "./filters.js";
+import { may } from "./rights.js";
 import { BASE, UNFILTERED, addressOf, current, go } from "./route.js";
 import { failed, nothing, waitingRows } from "./states.js";
 import { counting, dayKey, dayName, duration, lengthOf, roughly, time } from "./time.js";
@@ -348,10 +349,10 @@ export class CallList {
     if (call.status === "in_progress") {
       const silence = this.silence(call);
       if (silence >= QUIET_AFTER_MS) return `Silent for ${roughly(silence / 1000)}`;
-      return call.last_message?.message_text ?? (call.turn_count > 0 ? "In conversation" : "Waiting for the first words…");
+      return call.last_message?.message_text ?? (call.turn_count > 0 || !may("read") ? "In conversation" : "Waiting for the first words…");
     }
     if (call.status === "failed") return ending(call).replace(/^The call failed: (.)/, (_, first) => first.toUpperCase());
-    return call.title ?? call.summary ?? call.termination_reason ?? "No summary";
+    return call.title ?? call.summary ?? call.termination_reason ?? (may("read") ? "No summary" : ending(call));
   }
 
   /** Marks the open call, and updates the links with the current filters. */

@@ -11,6 +11,7 @@ import { SearchResults } from "./search_results.js";
 import { help } from "./help.js";
 import { CallList } from "./list.js";
 import { follow, onConnection, tryNow } from "./live.js";
+import { may, setRole } from "./rights.js";
 import { current, followLinks, go, onRoute } from "./route.js";
 import { session, signIn, signInWith, signOut } from "./signin.js";
 import { failed, nothing } from "./states.js";
@@ -62,7 +63,8 @@ function render() {
     panes.dataset.view = "page";
     document.title = `${route.view === "stats" ? "Statistics" : "Set-up"} · transcribe-hook`;
     if (route.view === "stats") statistics(main);
-    else setup(main);
+    else if (may("manage")) setup(main);
+    else show(main, nothing("No access", "The set-up is shown to those who manage the service."));
     return;
   }
   narrow.sync();
@@ -71,7 +73,7 @@ function render() {
   searched.hidden = !searching;
   if (searching) found.load();
   else list.load();
-  const welcoming = firstRun && route.call === null && !searching;
+  const welcoming = firstRun && route.call === null && !searching && may("manage");
   panes.dataset.view = welcoming ? "page" : route.call === null ? "list" : "call";
   if (route.call !== null) {
     call.open();
@@ -97,18 +99,24 @@ async function enter(ended) {
   stop();
   call.close();
   panes.dataset.view = "page";
-  let may;
+  let known;
   let refused = false;
   try {
     const token = /** @type {any} */ (window).takeToken();
     if (token) refused = !(await isTaken(token));
-    may = await session();
+    known = await session();
   } catch (error) {
     show(main, failed(error, () => enter(ended)));
     return;
   }
-  byId("sign-out").hidden = may.expires_at === null;
-  if (!may.allowed) {
+  byId("sign-out").hidden = known.expires_at === null;
+  const who = byId("who");
+  who.textContent = known.user ?? "";
+  who.hidden = !known.user;
+  who.title = known.user ? `Signed in as ${known.user}, role ${known.role}` : "";
+  setRole(known.role);
+  byId("to-setup").hidden = known.allowed && !may("manage");
+  if (!known.allowed) {
     signIn(main, { ended, refused }, () => enter(false));
     return;
   }
@@ -122,12 +130,22 @@ async function isTaken(token) {
     await signInWith(token);
     return true;
   } catch (error) {
-    if (error instanceof Failure && [400, 401, 413].includes(error.status)) return false;
+    if (error instanceof Failure && [400, 401, 403, 413].includes(error.status)) return false;
     throw error;
   }
 }
 
 let stop = () => {};
+
+/** Interval at which the list and the open call are read again where no stream may be opened, in milliseconds. */
+const REREAD_INTERVAL_MS = 10_000;
+
+/** Reads the list and the open call again, because the stream has words that the reader may not read. */
+function reread() {
+  if (document.hidden) return;
+  if (current().view === "calls" && current().q === "") list.load(true);
+  call.again();
+}
 
 /** Opens the event stream, and shows the view in the URL once no change can be missed. */
 function begin() {
@@ -140,6 +158,13 @@ function begin() {
     render();
     return true;
   };
+  if (!may("read")) {
+    stop();
+    const interval = setInterval(reread, REREAD_INTERVAL_MS);
+    stop = () => clearInterval(interval);
+    showOnce();
+    return;
+  }
   // The page does not wait longer, because a proxy may buffer the stream.
   const timeout = setTimeout(showOnce, 1000);
   stop();
@@ -173,8 +198,8 @@ function begin() {
 
 /** Checks whether the session has ended, because a stream that ends does not tell. */
 async function checkAccess() {
-  const may = await session().catch(() => null);
-  if (may && !may.allowed && allowed) enter(true);
+  const known = await session().catch(() => null);
+  if (known && !known.allowed && allowed) enter(true);
 }
 
 onUnauthorized(() => allowed && enter(true));

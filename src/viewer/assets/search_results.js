@@ -5,6 +5,7 @@ import { Failure, callPath, isAbort, read } from "./api.js";
 import { announce, el, show } from "./dom.js";
 import { digitsOf, findDrivers, learn, nameOf, shortId } from "./drivers.js";
 import { parameters } from "./filters.js";
+import { may } from "./rights.js";
 import { BASE, UNFILTERED, addressOf, current, go } from "./route.js";
 import { snippet } from "./snippet.js";
 import { failed, nothing, waitingRows } from "./states.js";
@@ -50,12 +51,17 @@ export class SearchResults {
     try {
       const [offers, page] = await Promise.all([
         this.offers(q, request.signal),
-        this.page(filter, null, request.signal).catch((error) => {
+        may("read") && this.page(filter, null, request.signal).catch((error) => {
           if (error instanceof Failure && error.status === 400) return error;
           throw error;
         }),
       ]);
       if (request.signal.aborted) return;
+      if (page === false) {
+        show(this.scroller, offers, offers ? null : nothing("Nothing found", "Your role finds drivers, numbers and whole call ids, but no words."));
+        announce(offers ? `${offers.querySelectorAll("a").length} suggestions` : "Nothing found");
+        return this.select();
+      }
       if (page instanceof Failure) {
         show(this.scroller, offers, unreadable(q, page));
         return this.select();
@@ -109,7 +115,11 @@ export class SearchResults {
 
   /** Returns a call by its id or a part of it. @param {string} q @param {AbortSignal} signal @returns {Promise<import("./api.js").Call | null>} */
   async callById(q, signal) {
-    const exact = q.length > 20 ? await read(callPath(q), {}, signal).catch(() => null) : null;
+    const exact = q.length > 20 || !may("read") ? await read(callPath(q), {}, signal).catch(() => null) : null;
+    if (!may("read")) {
+      if (exact) await learn([exact.driver_id]).catch(() => {});
+      return exact;
+    }
     const call = exact ?? (await read("/calls", { q, limit: 1 }, signal).catch(() => null))?.data.find((/** @type {import("./api.js").Call} */ one) => one.conversation_id.includes(q)) ?? null;
     if (call) await learn([call.driver_id]).catch(() => {});
     return call;

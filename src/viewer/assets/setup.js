@@ -2,6 +2,7 @@
 
 import { isAbort, read } from "./api.js";
 import { el, show } from "./dom.js";
+import { addressOf } from "./route.js";
 import { count } from "./labels.js";
 import { IS_LOCAL, PUBLIC_SERVICE, SERVICE } from "./service_address.js";
 import { copyButton } from "./share.js";
@@ -10,6 +11,9 @@ import { dayAndTime, roughly } from "./time.js";
 
 /** Interval at which the page is updated while it is open, in milliseconds. */
 const UPDATE_INTERVAL_MS = 5_000;
+
+/** Maximum number of accesses that are shown. */
+const MAX_ACCESSES = 20;
 
 /** @type {Record<string, { name: string, when: string }>} */
 const WEBHOOKS = {
@@ -50,9 +54,10 @@ export async function setup(pane) {
   do {
     try {
       const [state, stats] = await Promise.all([read("/setup", {}, signal), read("/stats", { started_after: new Date().toISOString() }, signal)]);
-      const text = JSON.stringify([state, stats.events]);
+      const log = state.access_log_keep_seconds ? await read("/access-log", { limit: MAX_ACCESSES }, signal) : null;
+      const text = JSON.stringify([state, stats.events, log]);
       // An unchanged page keeps the reader's selection and focus.
-      if (text !== shown) show(body, notReached(), missing(state), ...state.webhooks.map(webhook), facts(state, stats.events));
+      if (text !== shown) show(body, notReached(), missing(state), ...state.webhooks.map(webhook), facts(state, stats.events), accesses(log));
       shown = text;
     } catch (error) {
       if (isAbort(error)) return;
@@ -113,12 +118,30 @@ function facts(state, events) {
     ["Backups", state.backup_every_seconds ? [`Every ${days(state.backup_every_seconds)}; last one: `, state.last_backup_at ? ago(state.last_backup_at) : "none yet"].flat() : "Not set up"],
     ["Recordings", yes(state.recordings, "Stored", "Not stored")],
     ["Erased after", state.retention_seconds ? days(state.retention_seconds) : "Never"],
+    ["Access log", state.access_log_keep_seconds ? `Kept for ${days(state.access_log_keep_seconds)}` : state.access_log_keep_seconds === null ? "Off" : null],
     ["Missing ends of calls", yes(state.backfill, "Fetched from ElevenLabs", "Not fetched")],
     ["Events read again", events?.rereading > 0 ? `${count(events.rereading, "event")} from before the upgrade still to be read again; until then, older calls may lack facts` : null],
     ["Events not understood", events?.unreadable > 0 ? count(events.unreadable, "event") : null],
   ];
   return el("section", { class: "figure", "aria-labelledby": "service-title" }, el("h2", { id: "service-title" }, "Service"),
     el("dl", { class: "parts" }, rows.filter(([, value]) => value !== null).flatMap(([name, value]) => [el("dt", null, name), el("dd", null, value)])));
+}
+
+/** @type {Record<string, string>} */
+const ACTIONS = { read: "Read", listen: "Listened", search: "Searched", export: "Exported", backup: "Downloaded a backup", erase: "Erased" };
+
+/** Shows who accessed calls last. @param {any} log */
+function accesses(log) {
+  if (!log) return null;
+  const by = (/** @type {any} */ access) => access.user ?? (access.credential === "file" ? "Command line" : "Token without a name");
+  const call = (/** @type {any} */ access) => access.conversation_id === null ? "Several calls"
+    : access.action === "erase" ? access.conversation_id : el("a", { href: addressOf({ view: "calls", call: access.conversation_id }) }, access.conversation_id);
+  const row = (/** @type {any} */ access) => el("tr", null, el("td", null, dayAndTime(access.at)), el("td", null, el("bdi", null, by(access))),
+    el("td", null, ACTIONS[access.action] ?? access.action), el("td", { class: "mono" }, call(access)));
+  return el("section", { class: "figure", "aria-labelledby": "accesses-title" }, el("h2", { id: "accesses-title" }, "Last accesses to calls"),
+    log.data.length === 0 ? el("p", { class: "soft" }, "None yet.") : el("div", { class: "table", tabindex: "0", role: "region", "aria-label": "Last accesses to calls" },
+      el("table", { id: "accesses" }, el("thead", null, el("tr", null, ["When", "Who", "What", "Call"].map((name) => el("th", { scope: "col" }, name)))),
+        el("tbody", null, log.data.map(row)))));
 }
 
 /** @param {string} text @param {string} label */

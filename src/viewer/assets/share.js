@@ -3,6 +3,7 @@
 import { address } from "./api.js";
 import { announce, el } from "./dom.js";
 import { nameOf } from "./drivers.js";
+import { may } from "./rights.js";
 import { UNFILTERED, addressOf } from "./route.js";
 import { duration, lengthOf, plainTime, secondsIn } from "./time.js";
 import { SPEAKER, STATUS } from "./labels.js";
@@ -23,6 +24,8 @@ const FORMATS = [
  * @param {() => Turn[]} turns
  */
 export function actions(call, turns) {
+  const link = copyButton("Copy link", () => location.origin + addressOf({ ...UNFILTERED, call: call.conversation_id }));
+  if (!may("read")) return [link];
   const menu = el("details", { class: "menu" },
     el("summary", { class: "button" }, "Export"),
     el("ul", null, FORMATS.map(([format, name, ending]) => el("li", null,
@@ -39,7 +42,7 @@ export function actions(call, turns) {
   });
   return [
     copyButton("Copy", () => asText(call, turns())),
-    copyButton("Copy link", () => location.origin + addressOf({ ...UNFILTERED, call: call.conversation_id })),
+    link,
     menu,
     el("button", { type: "button", onclick: () => print() }, "Print"),
   ];

@@ -7,7 +7,14 @@ import { explain } from "./states.js";
 
 const SESSION = `${BASE}session`;
 
-/** @typedef {{ allowed: boolean, sign_in: boolean, expires_at: string | null }} Session */
+/**
+ * @typedef {object} Session
+ * @property {boolean} allowed
+ * @property {boolean} sign_in
+ * @property {string | null} expires_at
+ * @property {"ingest" | "list" | "read" | "manage" | null} [role]
+ * @property {string | null} [user] name of the token or user
+ */
 
 /** @returns {Promise<Session>} permissions of the reader */
 export function session() {
@@ -53,7 +60,8 @@ export function signIn(pane, { ended, refused }, then) {
       then();
     } catch (error) {
       const refused = error instanceof Failure && (error.status === 401 || error.status === 400);
-      wrong.textContent = refused ? "Invalid API token." : explain(error).text;
+      const noReader = error instanceof Failure && error.status === 403;
+      wrong.textContent = refused ? "Invalid API token." : noReader ? "This token only stores turns; it reads nothing." : explain(error).text;
       token.select();
       token.focus();
     } finally {

@@ -166,6 +166,8 @@ fn each_kind_of_error_has_its_code() {
     let service = Service::start_with(&[
         "--api-token",
         "api_0123456789abcdef0123456789abcdef",
+        "--api-token",
+        "anna:list:0123456789abcdef",
         "--audio-dir",
         folder,
         "--max-streams",
@@ -202,6 +204,8 @@ fn each_kind_of_error_has_its_code() {
     check("invalid_body", send(&service, "POST", TURNS, &[json], b"{"));
     check("invalid_body", send(&service, "PUT", "/api/v1/drivers/1", &[bearer, json], b"[]"));
     check("invalid_cursor", get("/api/v1/calls?cursor=x"));
+    let low = [("Authorization", "Bearer 0123456789abcdef")];
+    check("role_too_low", send(&service, "GET", "/api/v1/search?q=a", &low, b""));
     check("not_found", get("/api/v1/trucks"));
     check("call_not_found", get("/api/v1/calls/conv_b"));
     check("call_not_found", get("/api/v1/calls/conv_b/transcriptions"));

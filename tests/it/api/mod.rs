@@ -1,5 +1,6 @@
 //! Tests of the HTTP API: what each operation accepts, returns and refuses.
 
+mod access_log;
 mod auth;
 mod backup_download;
 mod body_encodings;
@@ -12,6 +13,7 @@ mod fuzz;
 mod initiation;
 mod mcp;
 mod mcp_messages;
+mod roles;
 mod session;
 mod setup;
 mod stats;

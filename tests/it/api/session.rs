@@ -31,7 +31,10 @@ fn a_session_reads_until_the_token_goes_also_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("calls.db");
     let service = Service::start_on(&database, &["--api-token", "another_token_of_old", "--api-token", API]);
-    assert_eq!(session(&service, &[]), json!({"allowed": false, "sign_in": true, "expires_at": null}));
+    assert_eq!(
+        session(&service, &[]),
+        json!({"allowed": false, "sign_in": true, "expires_at": null, "role": null, "user": null})
+    );
     assert_eq!(sign_in(&service, "another_token_of_new", &[]).status, 401);
     let sent = sign_in(&service, API, &[]);
     let attributes = sent.header("set-cookie").unwrap();
@@ -177,6 +180,9 @@ fn a_sign_in_is_read_up_to_two_kibibytes_however_long_other_bodies_may_be() {
 #[test]
 fn where_no_token_is_needed_nobody_signs_in() {
     let service = Service::start_with(&["--no-token"]);
-    assert_eq!(session(&service, &[]), json!({"allowed": true, "sign_in": false, "expires_at": null}));
+    assert_eq!(
+        session(&service, &[]),
+        json!({"allowed": true, "sign_in": false, "expires_at": null, "role": "manage", "user": null})
+    );
     assert_eq!(sign_in(&service, API, &[]).status, 401);
 }

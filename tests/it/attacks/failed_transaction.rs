@@ -11,8 +11,8 @@ use std::process::Command;
 use std::time::Duration;
 use transcribe_hook::domain::reconcile::settle;
 use transcribe_hook::domain::{
-    CallChange, CallSid, CallStatus, ConversationId, DriverId, NewDispatch, NewDriver, NewEvent, NewInitiation,
-    Timestamp,
+    Access, AccessAction, CallChange, CallSid, CallStatus, ConversationId, Credential, DriverId, Identity, NewDispatch,
+    NewDriver, NewEvent, NewInitiation, Role, Timestamp, UserName,
 };
 use transcribe_hook::elevenlabs::turn::parse_turn;
 use transcribe_hook::elevenlabs::{parse_history, sample_call};
@@ -20,7 +20,7 @@ use transcribe_hook::ingest::event;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
 use transcribe_hook::store::{ArchiveRecord, Commands as _, Maintenance as _, Reads as _, StoredTurn, Write, Written};
 
-const KINDS: usize = 20;
+const KINDS: usize = 22;
 
 /// Drivers that the other process imports. They take more pages than the failed transaction leaves in the WAL.
 const IMPORTED: i64 = 4000;
@@ -48,6 +48,8 @@ fn kind(write: &Write) -> usize {
         Write::NoteRecordings(..) => 17,
         Write::RereadEvent(..) => 18,
         Write::StoreInitiation(_) => 19,
+        Write::NoteAccesses(_) => 20,
+        Write::PruneAccesses(_) => 21,
         Write::GoOnRestoring(..) => unreachable!("it goes on with a call that another write has begun"),
     }
 }
@@ -84,6 +86,11 @@ fn dispatch(id: &str) -> NewDispatch {
     }
 }
 
+fn access(time: &str) -> Access {
+    let identity = Identity { name: UserName::new("anna").ok(), role: Role::Read, credential: Credential::Token };
+    Access { at: at(time), identity, action: AccessAction::Read, conversation_id: Some(conversation("conv_kept")) }
+}
+
 fn event(body: &str) -> NewEvent {
     event::parse_body(body.to_owned().into_bytes().into())
 }
@@ -109,6 +116,7 @@ fn before() -> Vec<Write> {
         Write::PutDispatches(vec![dispatch("conv_dispatched"), dispatch("conv_never")]),
         Write::KeepEvent(Box::new(unreadable())),
         Write::KeepEvent(Box::new(record("conv_event"))),
+        Write::NoteAccesses(vec![access("2026-09-28T12:00:00Z")]),
     ];
     for id in ["conv_changed", "conv_erased", "conv_pruned", "conv_kept"] {
         writes.extend((0..5).map(|n| said(id, n, &format!("Words {n} of {id}"))));
@@ -153,6 +161,8 @@ fn of_each_kind() -> Vec<Write> {
             conversation_id: Some(conversation("conv_kept")),
             driver_id: DriverId::new(1).unwrap(),
         }),
+        Write::NoteAccesses(vec![access("2026-09-28T12:30:00Z")]),
+        Write::PruneAccesses(at("2026-09-28T12:15:00Z")),
     ];
     assert!(writes.iter().map(kind).eq(0..KINDS), "each kind is there once");
     writes

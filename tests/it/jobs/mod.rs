@@ -1,5 +1,6 @@
 //! Tests of scheduled work: backfill, backups, retention.
 
+mod access_log;
 mod automatic_backups;
 mod backfill;
 mod retention;

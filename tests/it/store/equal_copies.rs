@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use transcribe_hook::domain::reconcile::settle;
 use transcribe_hook::domain::{
-    CallChange, CallEnd, CallSid, CallStatus, ConversationId, DeliveryKey, DriverId, Message, NewDispatch, NewDriver,
-    NewEvent, NewInitiation, NewTurn, PhoneNumber, Source, Speaker, Timestamp,
+    Access, AccessAction, CallChange, CallEnd, CallSid, CallStatus, ConversationId, Credential, DeliveryKey, DriverId,
+    Identity, Message, NewDispatch, NewDriver, NewEvent, NewInitiation, NewTurn, PhoneNumber, Role, Source, Speaker,
+    Timestamp, UserName,
 };
 use transcribe_hook::elevenlabs::parse_history;
 use transcribe_hook::export::{ExportFormat, archived, export};
@@ -66,6 +67,8 @@ enum Kind {
     Probe,
     NoteRecordings(u8, bool),
     StoreInitiation(u8, u8),
+    NoteAccesses(u8, u8),
+    PruneAccesses(u8),
 }
 
 fn kinds() -> impl Strategy<Value = Kind> {
@@ -92,6 +95,8 @@ fn kinds() -> impl Strategy<Value = Kind> {
         1 => Just(Kind::Probe),
         1 => (n(), any::<bool>()).prop_map(|(n, has_audio)| Kind::NoteRecordings(n, has_audio)),
         2 => (n(), m()).prop_map(|(a, b)| Kind::StoreInitiation(a, b)),
+        2 => (n(), m()).prop_map(|(a, b)| Kind::NoteAccesses(a, b)),
+        1 => n().prop_map(Kind::PruneAccesses),
     ]
 }
 
@@ -116,6 +121,13 @@ fn call(n: u8) -> ConversationId {
 
 fn driver(n: u8) -> DriverId {
     DriverId::new(i64::from(n % 3) + 1).unwrap()
+}
+
+fn access(n: u8, m: u8) -> Access {
+    let name = UserName::new(["anna", "bea"][usize::from(n) % 2]).ok().filter(|_| m % 3 > 0);
+    let identity = Identity { name, role: Role::ALL[usize::from(m) % 4], credential: Credential::Session };
+    let action = [AccessAction::Read, AccessAction::Listen, AccessAction::Erase][usize::from(n) % 3];
+    Access { at: at(i64::from(m) * 20), identity, action, conversation_id: Some(call(n)).filter(|_| m % 5 > 0) }
 }
 
 fn record(n: u8, m: u8) -> NewEvent {
@@ -242,7 +254,7 @@ struct Copies {
     restorable: (Vec<ArchiveRecord>, Arc<ArchivedCall>),
     restored: usize,
     /// Number of writes of each kind that took effect.
-    effects: [usize; 21],
+    effects: [usize; 23],
 }
 
 impl Copies {
@@ -250,7 +262,7 @@ impl Copies {
         let folder = tempfile::tempdir().unwrap();
         let first = open(&folder.path().join("first.db"));
         let second = Some(open(&folder.path().join("second.db")));
-        Self { folder, first, second, events: Vec::new(), restorable, restored: 0, effects: [0; 21] }
+        Self { folder, first, second, events: Vec::new(), restorable, restored: 0, effects: [0; 23] }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -352,6 +364,8 @@ impl Copies {
             Kind::NoteRecordings(n, has_audio) => {
                 Write::NoteRecordings(vec![call(n), call(n.wrapping_add(1))], has_audio)
             }
+            Kind::NoteAccesses(n, m) => Write::NoteAccesses(vec![access(n, m), access(m, n)]),
+            Kind::PruneAccesses(n) => Write::PruneAccesses(at(i64::from(n) * 30)),
         })
     }
 
@@ -420,13 +434,15 @@ fn kind(write: &Write) -> usize {
         Write::NoteRecordings(..) => 18,
         Write::RereadEvent(..) => 19,
         Write::StoreInitiation(_) => 20,
+        Write::NoteAccesses(_) => 21,
+        Write::PruneAccesses(_) => 22,
     }
 }
 
 #[test]
 fn stores_that_execute_the_same_batches_hold_the_same_rows() {
     let restorable = exported();
-    let mut effects = [0; 21];
+    let mut effects = [0; 23];
     let config = ProptestConfig { cases: 48, ..ProptestConfig::default() };
     let total = std::cell::RefCell::new(&mut effects);
     TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::default()))

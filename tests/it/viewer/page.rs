@@ -448,3 +448,20 @@ fn a_recording_is_given_whole_or_in_part() {
     assert_eq!(beyond.header("content-range"), Some("bytes */10"));
     beyond.expect_error(416);
 }
+
+#[test]
+fn each_role_sees_on_the_page_what_it_may_do() {
+    let service = some_calls(&[]);
+    let database = service.database().to_owned();
+    let folder = service.stop().unwrap();
+    let tokens = folder.path().join("tokens");
+    let secret = "0123456789abcdef";
+    let lines = ["list", "read", "manage"].map(|role| format!("anna-{role}:{role}:{role}{secret}\n"));
+    std::fs::write(&tokens, lines.concat()).unwrap();
+    let service = Service::start_on(&database, &["--api-token-file", tokens.to_str().unwrap()]);
+    for role in ["list", "read", "manage"] {
+        let page = Page::open(&service.url(&format!("/#token={role}{secret}")), json!({}));
+        let words = "Ten miles, the reefer is fine.";
+        page.step("role", json!({"user": format!("anna-{role}"), "role": role, "call": "conv_live", "words": words}));
+    }
+}

@@ -1,0 +1,290 @@
+//! The access log: who read, heard, searched, exported or erased which call, and how long that is kept.
+
+use crate::support::files::memmem;
+use crate::support::metrics::Scrape;
+use crate::support::openapi::{Sent, send};
+use crate::support::service::{Service, TURNS, binary, open, wait_for};
+use crate::support::turns::turn;
+use serde_json::{Value, json};
+use std::path::Path;
+
+const LOG: &str = "/api/v1/access-log";
+const CALLS: &str = "/api/v1/calls";
+const JSON: (&str, &str) = ("Content-Type", "application/json");
+const READER: &str = "reader_0123456789abcdef";
+const MANAGER: &str = "manager_0123456789abcdef";
+const PLAIN: &str = "plain_token_0123456789abcdef";
+const USER: &str = "bea@example.com";
+
+/// Flags of a service with a named reader and manager, a token without a name, and users of a proxy.
+const FLAGS: [&str; 10] = [
+    "--api-token",
+    "anna:read:reader_0123456789abcdef",
+    "--api-token",
+    "boss:manage:manager_0123456789abcdef",
+    "--api-token",
+    PLAIN,
+    "--trusted-proxy",
+    "127.0.0.1",
+    "--user-header",
+    "X-User",
+];
+
+fn send_as(service: &Service, token: &str, method: &str, path: &str) -> Sent {
+    send(service, method, path, &[JSON, ("Authorization", &format!("Bearer {token}"))], b"")
+}
+
+#[track_caller]
+fn get_as(service: &Service, token: &str, path: &str) -> Sent {
+    let sent = send_as(service, token, "GET", path);
+    assert_eq!(sent.status, 200, "{path}: {}", sent.text);
+    sent
+}
+
+fn deliver(service: &Service, call: &str) {
+    service.post(TURNS, &turn(call, 1)).expect(201);
+}
+
+/// Returns a page of the log.
+#[track_caller]
+fn page(service: &Service, query: &str) -> Value {
+    serde_json::from_str(&get_as(service, MANAGER, &format!("{LOG}{query}")).text).unwrap()
+}
+
+/// Returns the newest entries as who, what and which call, the oldest first.
+fn entries(service: &Service, query: &str) -> Vec<String> {
+    let page = page(service, query);
+    let text = |entry: &Value, name: &str| entry[name].as_str().unwrap_or("-").to_owned();
+    let line =
+        |entry: &Value| ["user", "credential", "action", "conversation_id"].map(|name| text(entry, name)).join(" ");
+    page["data"].as_array().unwrap().iter().rev().map(line).collect()
+}
+
+#[track_caller]
+fn expect_entries(service: &Service, wanted: &[&str]) {
+    wait_for("the entries", || (entries(service, "").len() >= wanted.len()).then_some(()));
+    assert_eq!(entries(service, ""), wanted);
+}
+
+#[test]
+fn an_access_is_logged_with_who_and_what_and_which_call_and_without_the_query() {
+    const WORD: &str = "quizzaciously";
+    let audio = tempfile::tempdir().unwrap();
+    let service = Service::start_with(&[&FLAGS[..], &["--audio-dir", audio.path().to_str().unwrap()]].concat());
+    for call in ["conv_a", "conv_b"] {
+        deliver(&service, call);
+    }
+    std::fs::write(audio.path().join("conv_a.mp3"), "0123").unwrap();
+    get_as(&service, READER, "/api/v1/calls/conv_a/transcriptions");
+    get_as(&service, READER, "/api/v1/calls/conv_a/audio");
+    get_as(&service, PLAIN, "/api/v1/calls/conv_a");
+    get_as(&service, READER, "/v1/convai/conversations/conv_b");
+    get_as(&service, READER, "/api/v1/calls/conv_b/events?follow=false");
+    get_as(&service, MANAGER, "/v1/convai/conversations/conv_a/audio");
+    get_as(&service, MANAGER, "/api/v1/events?follow=false");
+    get_as(&service, READER, &format!("/api/v1/search?q={WORD}"));
+    get_as(&service, PLAIN, &format!("/api/v1/search?q={WORD}&conversation_id=conv_b"));
+    get_as(&service, MANAGER, &format!("{CALLS}?q={WORD}"));
+    get_as(&service, PLAIN, &format!("/v1/convai/conversations?search={WORD}"));
+    get_as(&service, READER, "/api/v1/export?format=csv");
+    get_as(&service, READER, "/api/v1/export?conversation_id=conv_b");
+    get_as(&service, PLAIN, "/api/v1/backup");
+    let by_proxy = send(&service, "GET", "/api/v1/calls/conv_b/tool_calls", &[("X-User", USER)], b"");
+    assert_eq!(by_proxy.status, 200, "{}", by_proxy.text);
+    let signed_in = send(&service, "POST", "/session", &[JSON], json!({"token": READER}).to_string().as_bytes());
+    let cookie = signed_in.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    assert_eq!(send(&service, "GET", "/api/v1/calls/conv_b", &[("Cookie", &cookie)], b"").status, 200);
+    assert_eq!(send_as(&service, MANAGER, "DELETE", "/api/v1/calls/conv_b").status, 204);
+    let by_proxy = format!("{USER} proxy read conv_b");
+    let wanted = [
+        "anna token read conv_a",
+        "anna token listen conv_a",
+        "- token read conv_a",
+        "anna token read conv_b",
+        "boss token listen conv_a",
+        "boss token read -",
+        "anna token search -",
+        "- token search conv_b",
+        "boss token search -",
+        "- token search -",
+        "anna token export -",
+        "anna token export conv_b",
+        "- token backup -",
+        &by_proxy,
+        "anna session read conv_b",
+        "boss token erase conv_b",
+    ];
+    expect_entries(&service, &wanted);
+    let entry = &page(&service, "?limit=1")["data"][0];
+    assert_eq!(entry["role"], "manage");
+    assert!(entry["at"].is_string() && entry["id"].is_i64(), "{entry}");
+    let stored = Scrape::of(&get_as(&service, MANAGER, "/metrics").text);
+    assert_eq!(stored.whole("access_log_entries_total{outcome=\"stored\"}"), wanted.len() as u64);
+    assert_eq!(stored.whole("access_log_entries_total{outcome=\"dropped\"}"), 0);
+    let database = service.database().to_owned();
+    let _folder = service.stop();
+    assert!(!memmem(&std::fs::read(database).unwrap(), WORD.as_bytes()), "the query is not stored");
+}
+
+#[test]
+fn what_tells_nothing_of_a_single_call_and_what_is_refused_is_not_logged() {
+    let service = Service::start_with(&FLAGS);
+    deliver(&service, "conv_a");
+    for path in [CALLS, "/api/v1/stats", "/api/v1/drivers", "/v1/convai/conversations", LOG, "/metrics", "/session"] {
+        get_as(&service, MANAGER, path);
+    }
+    assert_eq!(send_as(&service, MANAGER, "GET", "/api/v1/calls/conv_none").status, 404);
+    assert_eq!(send_as(&service, MANAGER, "DELETE", "/api/v1/calls/conv_none").status, 404);
+    assert_eq!(send_as(&service, MANAGER, "GET", "/api/v1/search?q=(").status, 400);
+    assert_eq!(send_as(&service, READER, "DELETE", "/api/v1/calls/conv_a").status, 403);
+    assert_eq!(send(&service, "GET", "/api/v1/calls/conv_a", &[], b"").status, 401);
+    assert_eq!(send_as(&service, READER, "HEAD", "/api/v1/calls/conv_a").status, 200);
+    // Entries are in order, so that one is the first.
+    get_as(&service, READER, "/api/v1/calls/conv_a");
+    expect_entries(&service, &["anna token read conv_a"]);
+}
+
+#[test]
+fn the_same_access_within_a_minute_is_one_entry_but_each_export_counts() {
+    let service = Service::start_with(&FLAGS);
+    deliver(&service, "conv_a");
+    for _ in 0..5 {
+        get_as(&service, READER, "/api/v1/calls/conv_a");
+        get_as(&service, READER, "/api/v1/calls/conv_a/transcriptions");
+    }
+    get_as(&service, MANAGER, "/api/v1/calls/conv_a");
+    for _ in 0..2 {
+        get_as(&service, READER, "/api/v1/export?conversation_id=conv_a");
+    }
+    let export = "anna token export conv_a";
+    expect_entries(&service, &["anna token read conv_a", "boss token read conv_a", export, export]);
+}
+
+#[test]
+fn the_log_is_read_in_pages_and_by_call_and_by_user() {
+    let service = Service::start_with(&FLAGS);
+    for n in 0..7 {
+        deliver(&service, &format!("conv_{n}"));
+        get_as(&service, if n % 2 == 0 { READER } else { MANAGER }, &format!("{CALLS}/conv_{n}"));
+    }
+    get_as(&service, MANAGER, &format!("{CALLS}/conv_2"));
+    wait_for("all entries", || (entries(&service, "").len() == 8).then_some(()));
+    assert_eq!(entries(&service, "?conversation_id=conv_2"), ["anna token read conv_2", "boss token read conv_2"]);
+    assert_eq!(entries(&service, "?conversation_id=conv_2&user=boss"), ["boss token read conv_2"]);
+    assert_eq!(entries(&service, "?user=anna").len(), 4);
+    assert!(entries(&service, "?user=nobody").is_empty() && entries(&service, "?conversation_id=conv_x").is_empty());
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = page(&service, &format!("?limit=3{cursor}"));
+        seen.extend(page["data"].as_array().unwrap().iter().map(|entry| entry["id"].as_i64().unwrap()));
+        assert_eq!(page["has_more"], page["next_cursor"].is_string());
+        let Some(next) = page["next_cursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(seen.len(), 8);
+    assert!(seen.is_sorted_by(|a, b| a > b), "the newest first: {seen:?}");
+    for bad in ["?limit=0", "?user=", "?cursor=x", "?query=a", "?include_total=true", "?conversation_id="] {
+        assert_eq!(send_as(&service, MANAGER, "GET", &format!("{LOG}{bad}")).status, 400, "{bad}");
+    }
+}
+
+#[test]
+fn an_erased_call_keeps_the_note_of_who_erased_it_also_with_its_driver_and_by_the_command() {
+    let service = Service::start_with(&FLAGS);
+    let driver = json!({"name": "Jo Brandt"}).to_string();
+    let manager = format!("Bearer {MANAGER}");
+    let headers = [JSON, ("Authorization", manager.as_str())];
+    assert_eq!(send(&service, "PUT", "/api/v1/drivers/7", &headers, driver.as_bytes()).status, 201);
+    for call in ["conv_a", "conv_b"] {
+        let dispatch = format!("/api/v1/dispatches/{call}");
+        assert_eq!(send(&service, "PUT", &dispatch, &headers, br#"{"driver_id": 7}"#).status, 201);
+    }
+    for call in ["conv_a", "conv_b", "conv_c", "conv_d"] {
+        deliver(&service, call);
+    }
+    get_as(&service, READER, "/api/v1/calls/conv_c");
+    wait_for("the entry", || (entries(&service, "").len() == 1).then_some(()));
+    assert_eq!(send_as(&service, MANAGER, "DELETE", "/api/v1/calls/conv_c").status, 204);
+    wait_for("the entry", || (entries(&service, "").len() == 2).then_some(()));
+    assert_eq!(send_as(&service, MANAGER, "DELETE", "/api/v1/drivers/7?erase_calls=true").status, 204);
+    wait_for("the entries", || (entries(&service, "").len() == 4).then_some(()));
+    let erase = |database: &Path| {
+        binary().args(["erase", "--conversation-id", "conv_d", "--yes", "--database"]).arg(database).output().unwrap()
+    };
+    assert!(erase(service.database()).status.success());
+    let wanted = [
+        "anna token read conv_c",
+        "boss token erase conv_c",
+        "boss token erase conv_a",
+        "boss token erase conv_b",
+        "- file erase conv_d",
+    ];
+    expect_entries(&service, &wanted);
+    assert_eq!(entries(&service, "?conversation_id=conv_c").len(), 2);
+    let stats: Value = serde_json::from_str(&get_as(&service, MANAGER, "/api/v1/stats").text).unwrap();
+    assert_eq!(stats["all"]["calls"], 0);
+}
+
+/// Returns the number of entries in a file.
+fn stored(database: &Path) -> i64 {
+    open(database).query_row("SELECT count(*) FROM access_log", [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn entries_are_stored_before_the_service_stops_and_erased_after_their_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    let service = Service::start_on(&database, &FLAGS);
+    for n in 0..300 {
+        let call = format!("conv_{n}");
+        deliver(&service, &call);
+        get_as(&service, READER, &format!("{CALLS}/{call}"));
+    }
+    service.stop();
+    assert_eq!(stored(&database), 300);
+    // Kept for a time that has not passed, and then for one that has.
+    let service = Service::start_on(&database, &[&FLAGS[..], &["--access-log-keep", "30d"]].concat());
+    get_as(&service, READER, &format!("{CALLS}/conv_0"));
+    wait_for("one more entry", || (stored(&database) == 301).then_some(()));
+    service.stop();
+    let service = Service::start_on(&database, &[&FLAGS[..], &["--access-log-keep", "1ms"]].concat());
+    wait_for("old entries to go", || (stored(&database) == 0).then_some(()));
+    service.stop();
+}
+
+#[test]
+fn nothing_is_logged_where_that_is_off_and_what_was_logged_before_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    let service = Service::start_on(&database, &FLAGS);
+    deliver(&service, "conv_a");
+    get_as(&service, READER, "/api/v1/calls/conv_a");
+    service.stop();
+    assert_eq!(stored(&database), 1);
+    let service = Service::start_on(&database, &["--no-token"]);
+    service.get("/api/v1/calls/conv_a").expect(200);
+    assert_eq!(service.get("/api/v1/setup").expect(200).json()["access_log_keep_seconds"], Value::Null);
+    service.stop();
+    assert_eq!(stored(&database), 1, "nobody is known, so nobody is noted");
+    let service = Service::start_on(&database, &[&FLAGS[..], &["--access-log-keep", "0"]].concat());
+    wait_for("the entry to go", || (stored(&database) == 0).then_some(()));
+    get_as(&service, READER, "/api/v1/calls/conv_a");
+    assert_eq!(send_as(&service, MANAGER, "DELETE", "/api/v1/calls/conv_a").status, 204);
+    assert_eq!(page(&service, "")["data"], json!([]));
+    service.stop();
+    assert_eq!(stored(&database), 0);
+}
+
+#[test]
+fn a_write_that_waits_delays_no_answer_and_is_stored_later() {
+    let service = Service::start_with(&[&FLAGS[..], &["--write-timeout", "200ms"]].concat());
+    deliver(&service, "conv_a");
+    // Another process holds the lock, so nothing can be stored.
+    let holder = rusqlite::Connection::open(service.database()).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    get_as(&service, READER, "/api/v1/calls/conv_a");
+    service.wait_logged("warn", "access_log");
+    get_as(&service, MANAGER, "/api/v1/calls/conv_a");
+    holder.execute_batch("ROLLBACK").unwrap();
+    expect_entries(&service, &["anna token read conv_a", "boss token read conv_a"]);
+}

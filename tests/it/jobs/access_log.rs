@@ -1,0 +1,57 @@
+//! The queue of the access log: it never waits for the writer, and counts what it drops.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use transcribe_hook::domain::{Access, AccessAction, ConversationId, Credential, Identity, Role, Timestamp, UserName};
+use transcribe_hook::ingest::WriteError;
+use transcribe_hook::ingest::executor::Executor;
+use transcribe_hook::jobs::access_log;
+use transcribe_hook::store::{NullStore, Store, Write, Written};
+use transcribe_hook::telemetry::metrics::METRICS;
+
+/// An executor that tells how many notes it is given, and works only when it is allowed to.
+struct Gate {
+    given: Sender<usize>,
+    allowed: Mutex<Receiver<()>>,
+}
+
+impl Executor for Gate {
+    fn execute_write(&self, write: Write) -> Result<Written, WriteError> {
+        let Write::NoteAccesses(accesses) = write else { panic!("{write:?} stores no notes") };
+        self.allowed.lock().unwrap().recv().map_err(|_| WriteError::Stopping)?;
+        self.given.send(accesses.len()).unwrap();
+        Ok(Written::Done)
+    }
+}
+
+fn access(n: usize) -> Access {
+    let identity = Identity { name: UserName::new("anna").ok(), role: Role::Read, credential: Credential::Token };
+    let conversation_id = ConversationId::new(&format!("conv_{n}")).ok();
+    Access { at: Timestamp::now(), identity, action: AccessAction::Read, conversation_id }
+}
+
+#[test]
+fn a_note_never_waits_for_the_writer_and_what_is_dropped_is_counted() {
+    const NOTES: usize = 20_000;
+    let (given, gifts) = channel();
+    let (allow, allowed) = channel();
+    let store: Arc<dyn Store> = Arc::new(NullStore);
+    let gate = Gate { given, allowed: Mutex::new(allowed) };
+    let count = |outcome| METRICS.access_log_entries_total.with_label_values(&[outcome]).get();
+    let before = [count("stored"), count("dropped")];
+    let (log, thread) = access_log::start(Duration::from_hours(24), &store, Box::new(gate)).unwrap();
+    // The writer stores nothing, so the queue fills, and the rest is dropped.
+    for n in 0..NOTES {
+        log.note(access(n));
+    }
+    let dropped = count("dropped") - before[1];
+    assert!((1..NOTES as u64).contains(&dropped), "{dropped}");
+    for _ in 0..NOTES {
+        allow.send(()).unwrap();
+    }
+    thread.join();
+    let stored: usize = gifts.try_iter().sum();
+    assert_eq!(stored as u64 + dropped, NOTES as u64, "what was not dropped is stored before the end");
+    assert_eq!([count("stored") - before[0], count("dropped") - before[1]], [stored as u64, dropped]);
+}
