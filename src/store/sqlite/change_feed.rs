@@ -236,9 +236,8 @@ fn changes_of_call(snapshot: &Transaction<'_>, call: &Call, after: FeedPosition)
         .unwrap_or(0);
     let turns = read(
         snapshot,
-        // As in `batch::turns`, no bare parameter stands beside `sequence_number >`.
         &format!(
-            "SELECT {TURN} FROM call_transcriptions t WHERE conversation_id = ?1 AND sequence_number > +?2 AND id > ?3 \
+            "SELECT {TURN} FROM call_transcriptions t WHERE conversation_id = ?1 AND sequence_number > ?2 AND id > ?3 \
          ORDER BY sequence_number LIMIT ?4"
         ),
         params![call.conversation_id, told, after.turn, row_limit()],

@@ -66,7 +66,7 @@ impl SqliteStore {
     }
 
     /// Reads with the connection that is reserved for callers, until the deadline of the thread's reads.
-    pub(super) fn read_caller<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+    pub(super) fn read_of_caller<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         const CONTEXT: &str = "waiting for the connection that reads callers";
         self.check_place()?;
         let end = deadline().unwrap_or_else(|| Instant::now() + CALLER_TIMEOUT);

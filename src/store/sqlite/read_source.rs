@@ -30,6 +30,11 @@ pub(in crate::store::sqlite) trait ReadSource: Send + Sync + 'static {
     fn read_due<T>(&self, read: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         read(&mut *self.connection()?)
     }
+
+    /// Reads who is calling without waiting for other reads.
+    fn read_caller<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        read(&*self.connection()?)
+    }
 }
 
 impl ReadSource for SqliteStore {
@@ -49,6 +54,10 @@ impl ReadSource for SqliteStore {
 
     fn read_due<T>(&self, read: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         self.read_reserved(read)
+    }
+
+    fn read_caller<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        self.read_of_caller(read)
     }
 }
 

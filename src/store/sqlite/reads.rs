@@ -42,7 +42,7 @@ impl<S: ReadSource> Reads for S {
     }
 
     fn transferred(&self, ids: &[ConversationId]) -> Result<Vec<bool>> {
-        tool_calls::transferred(&*self.readers.get()?, ids)
+        tool_calls::transferred(&*self.connection()?, ids)
     }
 
     fn tool_names(&self, ids: &[ConversationId]) -> Result<Vec<Vec<String>>> {
@@ -155,11 +155,11 @@ impl<S: ReadSource> Reads for S {
     }
 
     fn access_log(&self, request: &AccessLogRequest) -> Result<Page<LoggedAccess>> {
-        access_log::list(&*self.readers.get()?, request)
+        access_log::list(&*self.connection()?, request)
     }
 
     fn oldest_access(&self) -> Result<Option<Timestamp>> {
-        access_log::oldest(&*self.readers.get()?)
+        access_log::oldest(&*self.connection()?)
     }
 
     fn open_calls(&self, at_most: u32) -> Result<u64> {

@@ -274,12 +274,27 @@ pub(super) fn counts(columns: &mut Columns<'_>) -> rusqlite::Result<Option<Count
     }))
 }
 
+macro_rules! turn_columns {
+    ($by_machine:literal) => {
+        concat!(
+            "t.id, t.conversation_id, t.speaker_type, t.message_text, t.timestamp, t.sequence_number, t.source, \
+             t.created_at, t.final_text, t.interrupted, t.place, t.superseded_by, t.record_time, t.in_record, t.kind, \
+             t.metrics, ",
+            $by_machine,
+            " AS by_machine"
+        )
+    };
+}
+
 /// Columns of `call_transcriptions t` that [`turn`] reads.
-pub(super) const TURN: &str = "t.id, t.conversation_id, t.speaker_type, t.message_text, t.timestamp, t.sequence_number, \
-    t.source, t.created_at, t.final_text, t.interrupted, t.place, t.superseded_by, t.record_time, t.in_record, \
-    t.kind, t.metrics, \
-    EXISTS (SELECT 1 FROM calls m WHERE m.conversation_id = t.conversation_id \
-        AND m.answered_by IN ('voicemail', 'fax')) AS by_machine";
+pub(super) const TURN: &str = turn_columns!(
+    "EXISTS (SELECT 1 FROM calls m WHERE m.conversation_id = t.conversation_id \
+        AND m.answered_by IN ('voicemail', 'fax'))"
+);
+
+/// Like [`TURN`], for the turns of one call: the parameter says whether a machine answered it, which is not looked up for
+/// each turn.
+pub(super) const TURN_OF_CALL: &str = turn_columns!(":by_machine");
 
 /// Position of a turn that has none yet. It sorts last, so a call that is reconciled in slices is in order meanwhile.
 /// Without a record, no turn has a position.

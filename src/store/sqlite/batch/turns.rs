@@ -12,7 +12,7 @@ use crate::domain::{CallSid, ConversationId, DeliveryKey, NewTurn, Speaker, Time
 use crate::store::sqlite::due::{self, DueReason};
 use crate::store::sqlite::erase;
 use crate::store::sqlite::error::Context as _;
-use crate::store::sqlite::row::{self, TURN, UNPLACED, expect_stored};
+use crate::store::sqlite::row::{self, TURN_OF_CALL, UNPLACED, expect_stored};
 use crate::store::sqlite::statement::Statements as _;
 use crate::store::{Outcome, Page, Rejection, Result, StoredTurn, TurnOrder, TurnQuery, Written, json_length};
 use crate::telemetry::metrics::METRICS;
@@ -297,37 +297,43 @@ fn find_repeat(
 pub(in crate::store::sqlite) fn list(connection: &mut Connection, query: &TurnQuery) -> Result<Option<Page<Turn>>> {
     const CONTEXT: &str = "listing a call's turns";
     let snapshot = connection.transaction().context(CONTEXT)?;
-    let turn_count: Option<u64> = snapshot
-        .fetch_optional("SELECT turn_count FROM calls WHERE conversation_id = ?1", [&query.conversation_id], |row| {
-            row.get(0)
-        })
+    let call: Option<(u64, bool)> = snapshot
+        .fetch_optional(
+            "SELECT turn_count, answered_by IS NOT NULL AND answered_by IN ('voicemail', 'fax') FROM calls \
+             WHERE conversation_id = ?1",
+            [&query.conversation_id],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
         .context(CONTEXT)?;
-    let Some(turn_count) = turn_count else { return Ok(None) };
+    let Some((turn_count, by_machine)) = call else { return Ok(None) };
     let limit = i64::try_from(query.limit + 1).unwrap_or(i64::MAX);
     let page = match query.order {
         TurnOrder::Sequence => {
             let after = query.after.map_or(query.after_sequence, |key| key.sequence_number.max(query.after_sequence));
             snapshot
-                // A bare parameter beside `sequence_number >` would be compared with the condition of the index
-                // call_transcriptions_late_repeat, and SQLite would compile the statement anew for each value.
+                // The numbers have no gaps. With `>` instead, SQLite 3.53 would compile the statement anew for each value,
+                // because it compares the parameter with the condition of the index call_transcriptions_delivery.
                 .prepare_cached(&format!(
-                    "SELECT {TURN} FROM call_transcriptions t WHERE conversation_id = :conversation \
-                     AND sequence_number > +:after ORDER BY sequence_number LIMIT :limit"
+                    "SELECT {TURN_OF_CALL} FROM call_transcriptions t WHERE conversation_id = :conversation \
+                     AND sequence_number BETWEEN :first AND :last ORDER BY sequence_number"
                 ))
                 .and_then(|mut select| {
-                    let values =
-                        named_params! {":conversation": query.conversation_id, ":after": after, ":limit": limit};
+                    let values = named_params! {
+                        ":conversation": query.conversation_id, ":by_machine": by_machine,
+                        ":first": after.saturating_add(1), ":last": after.saturating_add(limit),
+                    };
                     Page::from_overfetch(select.query_map(values, row::turn)?, query.limit, text_of)
                 })
         }
         TurnOrder::Time | TurnOrder::TimeDescending => {
             let ids = ids_by_time(&snapshot, query, limit).context(CONTEXT)?;
-            snapshot.prepare_cached(&format!("SELECT {TURN} FROM call_transcriptions t WHERE id = ?1")).and_then(
-                |mut select| {
-                    let rows = ids.into_iter().map(|id| select.query_row([id], row::turn));
-                    Page::from_overfetch(rows, query.limit, text_of)
-                },
-            )
+            snapshot
+                .prepare_cached(&format!("SELECT {TURN_OF_CALL} FROM call_transcriptions t WHERE id = :id"))
+                .and_then(|mut select| {
+                    let mut turn =
+                        |id| select.query_row(named_params! {":id": id, ":by_machine": by_machine}, row::turn);
+                    Page::from_overfetch(ids.into_iter().map(&mut turn), query.limit, text_of)
+                })
         }
     }
     .context(CONTEXT)?;
