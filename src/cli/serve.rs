@@ -193,7 +193,7 @@ async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
     let address = listener.local_addr().context("cannot read the listener's address")?;
     let missing = [
         (Part::SigningSecret, post_call.secrets.is_empty()),
-        (Part::IngestToken, access.ingest_tokens.is_empty()),
+        (Part::IngestToken, access.ingest_secrets().is_empty()),
         (Part::Backups, backups.backups.is_none() && !args.backups.litestream()),
         (Part::Recordings, post_call.recordings.is_none()),
     ];

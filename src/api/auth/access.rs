@@ -122,6 +122,14 @@ pub struct AccessSettings {
     pub refusals_a_minute: u32,
 }
 
+impl AccessSettings {
+    /// Returns the tokens for sending turns: those of the webhooks, and API tokens with that role.
+    pub fn ingest_secrets(&self) -> Vec<Secret> {
+        let named = self.api_tokens.iter().filter(|token| token.role == Role::Ingest);
+        self.ingest_tokens.iter().chain(named.map(|token| &token.secret)).cloned().collect()
+    }
+}
+
 /// The access control; cheap to clone.
 #[derive(Clone)]
 pub struct Access(pub(super) Arc<Inner>, pub(super) AccessLog);
@@ -154,7 +162,7 @@ impl Access {
     pub fn new(settings: &AccessSettings, log: AccessLog) -> Self {
         let log = if settings.no_token { AccessLog::disabled() } else { log };
         let inner = Arc::new(Inner {
-            ingest: Tokens::new(&ingest_tokens(settings)),
+            ingest: Tokens::new(&settings.ingest_secrets()),
             api: ApiTokens::new(&settings.api_tokens),
             user_header: settings.user_header.clone(),
             user_role: settings.user_role.unwrap_or(Role::Read),
@@ -297,12 +305,6 @@ impl Access {
             Err(seconds) => ApiError::TooManyRefused(seconds),
         }
     }
-}
-
-/// Returns the tokens for sending turns: those of the webhooks, and API tokens with that role.
-fn ingest_tokens(settings: &AccessSettings) -> Vec<Secret> {
-    let named = settings.api_tokens.iter().filter(|token| token.role == Role::Ingest);
-    settings.ingest_tokens.iter().chain(named.map(|token| &token.secret)).cloned().collect()
 }
 
 /// Checks that one of the values is an ingest token. Logs a refusal, because the agent does not notice it.

@@ -40,11 +40,11 @@ impl ApiToken {
         let token = match text.expose().splitn(3, ':').collect::<Vec<_>>()[..] {
             [name, role, secret] => {
                 let invalid = |part: &str, rule: &str| {
-                    let rule = format!(
+                    let text = format!(
                         "has two colons, so it is read as NAME:ROLE:SECRET; {part} {rule} (a plain token with colons is \
                          written NAME:manage:TOKEN)"
                     );
-                    Invalid(rule.into())
+                    Invalid(text.into())
                 };
                 let role = Role::from_stored(role)
                     .ok_or_else(|| invalid("the role", "must be one of ingest, list, read, manage"))?;

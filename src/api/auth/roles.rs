@@ -103,8 +103,8 @@ impl<E> RoleGuard<E> {
     pub(super) fn of_operation(operation: Option<&'static str>, inner: E, log: AccessLog) -> Self {
         let rule = operation.and_then(rule_of);
         let parameters = PARAMETER_RULES.iter().filter(|rule| operation == Some(rule.operation)).collect();
-        let role = rule.map_or(Role::Manage, |rule| rule.role);
-        Self { inner, role, noted: rule.and_then(|rule| rule.noted), parameters, log }
+        let required = rule.map_or(Role::Manage, |rule| rule.role);
+        Self { inner, role: required, noted: rule.and_then(|rule| rule.noted), parameters, log }
     }
 
     /// Checks the role of a request. Returns what is noted if it succeeds.

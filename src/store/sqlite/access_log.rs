@@ -3,7 +3,7 @@
 use super::error::Context as _;
 use super::row::outcome_of_change;
 use super::statement::Statements as _;
-use crate::domain::{Access, Identity, Timestamp};
+use crate::domain::{Access, Identity, Timestamp, UserName};
 use crate::store::{AccessLogRequest, LoggedAccess, Outcome, Page, Result, Written};
 use rusqlite::{Connection, Row, Transaction, params};
 
@@ -15,7 +15,7 @@ const MAX_SLICE_ROWS: u32 = 500;
 /// Stores accesses.
 pub(super) fn note(transaction: &Transaction<'_>, accesses: &[Access]) -> Result<Outcome> {
     for Access { at, identity, action, conversation_id } in accesses {
-        let name = identity.name.as_ref().map(|name| name.as_str());
+        let name = identity.name.as_ref().map(UserName::as_str);
         transaction
             .execute_cached(
                 "INSERT INTO access_log (at, user_name, role, credential, action, conversation_id) \
@@ -58,7 +58,7 @@ pub(super) fn list(connection: &Connection, request: &AccessLogRequest) -> Resul
         "SELECT id, at, user_name, role, credential, action, conversation_id FROM access_log \
          WHERE {by} AND id < ?3 ORDER BY id DESC LIMIT ?4"
     );
-    let name = user.as_ref().map(|name| name.as_str());
+    let name = user.as_ref().map(UserName::as_str);
     let before = before.unwrap_or(i64::MAX);
     let one_more = i64::try_from(*limit).unwrap_or(i64::MAX).saturating_add(1);
     let rows: Vec<_> =

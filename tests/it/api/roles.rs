@@ -203,6 +203,10 @@ fn a_token_for_ingest_stores_turns_and_nothing_else_does_then() {
     }
     assert_eq!(send(&service, "POST", HISTORY, &[JSON], b"{}").status, 401);
     assert_eq!(body(&get_as(&service, "manage", "/api/v1/setup"))["ingest_token"], true);
+    // The token with a name is enough.
+    let (service, _folder) = with_roles(&[]);
+    assert_eq!(send(&service, "POST", HISTORY, &[JSON], b"{}").status, 401);
+    assert!(!service.log().join("\n").contains("--ingest-token"), "the log of the start does not ask for one");
 }
 
 #[test]

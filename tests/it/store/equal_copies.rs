@@ -124,10 +124,11 @@ fn driver(n: u8) -> DriverId {
 }
 
 fn access(n: u8, m: u8) -> Access {
-    let name = UserName::new(["anna", "bea"][usize::from(n) % 2]).ok().filter(|_| m % 3 > 0);
+    let name = UserName::new(["anna", "bea"][usize::from(n) % 2]).ok().filter(|_| !m.is_multiple_of(3));
     let identity = Identity { name, role: Role::ALL[usize::from(m) % 4], credential: Credential::Session };
     let action = [AccessAction::Read, AccessAction::Listen, AccessAction::Erase][usize::from(n) % 3];
-    Access { at: at(i64::from(m) * 20), identity, action, conversation_id: Some(call(n)).filter(|_| m % 5 > 0) }
+    let conversation_id = Some(call(n)).filter(|_| !m.is_multiple_of(5));
+    Access { at: at(i64::from(m) * 20), identity, action, conversation_id }
 }
 
 fn record(n: u8, m: u8) -> NewEvent {
