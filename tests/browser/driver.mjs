@@ -12,12 +12,13 @@ import { steps as finding } from "./finding.mjs";
 import { steps as following } from "./following.mjs";
 import { steps as states } from "./states.mjs";
 import { steps as docs } from "./docs.mjs";
+import { steps as many } from "./many.mjs";
 import { steps as pictures } from "./pictures.mjs";
 
 const [, , modules, executablePath] = process.argv;
 const { chromium } = createRequire(`${modules}/`)("playwright-core");
 
-const steps = { ...reading, ...finding, ...following, ...states, ...docs, ...pictures };
+const steps = { ...reading, ...finding, ...following, ...states, ...docs, ...many, ...pictures };
 
 const browser = await chromium.launch({
   executablePath,

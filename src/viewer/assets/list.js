@@ -6,15 +6,23 @@ import { announce, arrange, el, show } from "./dom.js";
 import { learn, nameOf } from "./drivers.js";
 import { ORDERS, isNarrowed, namesOfFilters, parameters } from "./filters.js";
 import { may } from "./rights.js";
-import { BASE, UNFILTERED, addressOf, current, go } from "./route.js";
+import { UNFILTERED, addressOf, current, go } from "./route.js";
 import { failed, nothing, waitingRows } from "./states.js";
 import { counting, dayKey, dayName, duration, lengthOf, roughly, time } from "./time.js";
 import { chip, count, ending, neverBegan, rowBadges } from "./labels.js";
 
 /** @typedef {import("./api.js").Call} Call */
 
-/** Maximum number of calls per page. */
+/** Maximum number of calls of the first page, and of a later one. */
 const PAGE = 50;
+const LATER_PAGE = 200;
+
+/** Usual height of a group's heading and of a row, in pixels, as in list.css. */
+const HEADING_PX = 27;
+const ROW_PX = 63;
+
+/** Distance from the end of the list at which more calls are loaded, in pixels. */
+const NEAR_END_PX = 1200;
 
 /** Maximum number of running calls in the list. */
 const MAX_LIVE = 200;
@@ -27,6 +35,8 @@ const RELOAD_DELAY_MS = 4000;
 
 /** Interval at which the list is redrawn, because calls become quiet, in milliseconds. */
 const REDRAW_INTERVAL_MS = 15_000;
+
+/** A row of the list, and what it was drawn from. @typedef {{ node: HTMLElement, shown: string, call: Call, name: string, drawnFor: string }} Row */
 
 export class CallList {
   /**
@@ -42,8 +52,16 @@ export class CallList {
     this.lastHeard = new Map();
     /** Number of all calls that match the filters; null if not counted. @type {number | null} */
     this.total = null;
-    /** @type {Map<string, { node: HTMLElement, shown: string }>} */
+    /** @type {Map<string, Row>} */
     this.rows = new Map();
+    /** What all rows depend on: order and day. */
+    this.drawnFor = "";
+    /** Order of the calls that are drawn. */
+    this.order = "";
+    /** URL of a call with the current filters, up to its id. */
+    this.address = "";
+    /** Link of the open call. @type {Element | null} */
+    this.open = null;
     /** @type {string | null} */
     this.cursor = null;
     this.complete = false;
@@ -57,13 +75,15 @@ export class CallList {
     this.reloading = undefined;
     /** Calls that changed while the list was being loaded. @type {Call[]} */
     this.late = [];
-    /** Groups by key. @type {Map<string, { node: HTMLElement, title: HTMLElement, list: HTMLElement }>} */
+    /** Groups by key. @type {Map<string, { node: HTMLElement, title: HTMLElement, list: HTMLElement, height: string }>} */
     this.groups = new Map();
     this.sum = el("p", { class: "sum", role: "status" });
     this.end = el("div", { class: "more" });
     setInterval(() => document.hidden || this.drawSoon(), REDRAW_INTERVAL_MS);
     new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && this.more(),
-      { root: scroller, rootMargin: "600px" }).observe(this.end);
+      { root: scroller, rootMargin: `${NEAR_END_PX}px` }).observe(this.end);
+    // The observer does not notice that the reader has scrolled to the new end before it was drawn.
+    scroller.addEventListener("scroll", () => this.isNearEnd() && this.more(), { passive: true });
   }
 
   /** Loads the list for the URL, if the filters changed or if `anew`. @param {boolean} [anew] */
@@ -136,7 +156,7 @@ export class CallList {
     show(this.end, el("span", { class: "spinner", role: "status", "aria-label": "Loading more calls" }));
     try {
       /** @type {import("./api.js").Page<Call>} */
-      const page = await read("/calls", { ...parameters(), order: current().order, limit: PAGE, include: "transfers", cursor: this.cursor }, request.signal);
+      const page = await read("/calls", { ...parameters(), order: current().order, limit: LATER_PAGE, include: "transfers", cursor: this.cursor }, request.signal);
       await learn(page.data.map((call) => call.driver_id)).catch(() => {});
       if (request.signal.aborted) return;
       for (const call of page.data) this.calls.set(call.conversation_id, call);
@@ -151,7 +171,13 @@ export class CallList {
       if (this.request === request) this.request = null;
     }
     // The end is still visible if the window is taller than a page of calls.
-    if (this.end.isConnected && this.end.getBoundingClientRect().top < this.scroller.getBoundingClientRect().bottom + 600) this.more();
+    if (this.isNearEnd()) this.more();
+  }
+
+  /** Returns true if the end of the list is in sight, or nearly. */
+  isNearEnd() {
+    const { scrollHeight, scrollTop, clientHeight } = this.scroller;
+    return this.end.isConnected && clientHeight > 0 && scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
   }
 
   /** Adds or updates a call. @param {Call} call */
@@ -242,8 +268,11 @@ export class CallList {
     }
     this.then.whenSome();
     const { order } = current();
+    this.order = order;
+    this.drawnFor = `${order} ${dayKey(new Date())}`;
+    this.updateLinks();
     const newestFirst = (/** @type {Call} */ a, /** @type {Call} */ b) =>
-      b.call_start_time.localeCompare(a.call_start_time) || b.id - a.id;
+      a.call_start_time === b.call_start_time ? b.id - a.id : a.call_start_time < b.call_start_time ? 1 : -1;
     // Calls by rank are in the order of the responses, which a map keeps.
     const calls = [...this.calls.values()];
     if (order === "" || order === "asc") calls.sort(newestFirst);
@@ -285,11 +314,14 @@ export class CallList {
     if (!group) {
       const title = el("h2", { id: `group-${key}` });
       const list = el("ul", { "aria-labelledby": `group-${key}` });
-      group = { node: el("section", { class: key === "live" ? "group live-group" : "group" }, title, list), title, list };
+      group = { node: el("section", { class: key === "live" ? "group live-group" : "group" }, title, list), title, list, height: "" };
       this.groups.set(key, group);
     }
     show(group.title, name, number && el("span", { class: "count" }, number));
     arrange(group.list, calls.map((call) => this.row(call)));
+    // The height that the browser assumes until it has drawn the group.
+    const height = `auto ${HEADING_PX + calls.length * ROW_PX}px`;
+    if (group.height !== height) group.node.style.containIntrinsicBlockSize = group.height = height;
     return group.node;
   }
 
@@ -313,13 +345,17 @@ export class CallList {
 
   /** Returns the row of a call, and updates it only if it looks different. @param {Call} call */
   row(call) {
+    const live = call.status === "in_progress";
+    const name = nameOf(call);
+    const { order, drawnFor } = this;
+    const row = this.rows.get(call.conversation_id);
+    // A call that is over looks different only if it changes. A list may have ten thousand of them.
+    if (row && !live && row.call === call && row.name === name && row.drawnFor === drawnFor) return row.node;
     const about = this.about(call);
     const marks = rowBadges(call);
-    const live = call.status === "in_progress";
     const quiet = live && this.silence(call) >= QUIET_AFTER_MS;
-    const { order } = current();
-    const shown = JSON.stringify([nameOf(call), about, marks, quiet, order, call.call_start_time, call.turn_count, call.duration_seconds, call.call_end_time, dayKey(new Date())]);
-    const row = this.rows.get(call.conversation_id);
+    const shown = JSON.stringify([name, about, marks, quiet, drawnFor, call.call_start_time, call.turn_count, call.duration_seconds, call.call_end_time]);
+    if (row) Object.assign(row, { call, name, drawnFor });
     if (row?.shown === shown) return row.node;
     const known = call.driver_id !== null || call.external_number !== null;
     const start = new Date(call.call_start_time);
@@ -327,7 +363,7 @@ export class CallList {
     const dated = (live || ORDERS[order]?.ranked) && dayKey(start) !== dayKey(new Date());
     const length = live ? !quiet && counting(call.call_start_time) : neverBegan(call) ? null : duration(lengthOf(call));
     const inside = [
-      el("span", { class: known ? "name" : "name unknown" }, live && !quiet && el("span", { class: "dot" }), el("bdi", null, nameOf(call))),
+      el("span", { class: known ? "name" : "name unknown" }, live && !quiet && el("span", { class: "dot" }), el("bdi", null, name)),
       el("span", { class: "when" }, live && el("span", { class: "unseen" }, "Live, since "), dated && `${dayName(start)}, `, time(call.call_start_time, "seconds")),
       el("span", { class: "about", dir: "auto" }, about),
       el("span", { class: "length" }, length, length && " · ", count(call.turn_count, "turn"), order === "costliest" && call.cost !== null && ` · ${count(call.cost, "credit")}`),
@@ -339,8 +375,8 @@ export class CallList {
       row.shown = shown;
       return row.node;
     }
-    const node = el("li", { class: "row" }, el("a", { href: BASE, "data-call": call.conversation_id }, inside));
-    this.rows.set(call.conversation_id, { node, shown });
+    const node = el("li", { class: "row" }, el("a", { href: this.addressOf(call.conversation_id), "data-call": call.conversation_id }, inside));
+    this.rows.set(call.conversation_id, { node, shown, call, name, drawnFor });
     return node;
   }
 
@@ -355,15 +391,26 @@ export class CallList {
     return call.title ?? call.summary ?? call.termination_reason ?? (may("read") ? "No summary" : ending(call));
   }
 
+  /** Updates the links of the rows if the filters changed. */
+  updateLinks() {
+    const list = addressOf({ call: null, turn: null });
+    const address = `${list}${list.includes("?") ? "&" : "?"}call=`;
+    if (address === this.address) return;
+    this.address = address;
+    for (const [id, { node }] of this.rows) node.firstElementChild?.setAttribute("href", this.addressOf(id));
+  }
+
+  /** @param {string} id */
+  addressOf(id) {
+    return this.address + encodeURIComponent(id);
+  }
+
   /** Marks the open call, and updates the links with the current filters. */
   select() {
-    const open = current().call;
-    for (const link of this.scroller.querySelectorAll("a[data-call]")) {
-      const id = /** @type {HTMLElement} */ (link).dataset.call ?? "";
-      const address = addressOf({ call: id, turn: null });
-      if (link.getAttribute("href") !== address) link.setAttribute("href", address);
-      if (id === open) link.setAttribute("aria-current", "true");
-      else link.removeAttribute("aria-current");
-    }
+    this.updateLinks();
+    const open = this.rows.get(current().call ?? "")?.node.firstElementChild ?? null;
+    if (open !== this.open) this.open?.removeAttribute("aria-current");
+    open?.setAttribute("aria-current", "true");
+    this.open = open;
   }
 }

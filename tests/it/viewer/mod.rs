@@ -1,4 +1,5 @@
 //! Tests of the web page.
 
 mod finding;
+mod many;
 mod page;
