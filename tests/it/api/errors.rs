@@ -145,7 +145,8 @@ fn the_guides_table_of_codes_is_that_of_the_document() {
     assert_eq!(listed, documented_codes());
 }
 
-/// Codes that need a fault, a load or a race. The tests of faults and of erasures check those of the first kinds.
+/// Codes that need a fault, a load or a race, which other tests provoke: those of faults, of erasures, and
+/// `rare_errors`. No request is known that gets `invalid_request`.
 const OF_FAULTS: [&str; 10] = [
     "call_locked",
     "deleted_meanwhile",
@@ -222,6 +223,7 @@ fn each_kind_of_error_has_its_code() {
     check("delivery_key_reused", keyed(3));
     check("overloaded", get("/api/v1/events"));
     check("invalid_signature", send(&service, "POST", "/webhooks/elevenlabs/post-call", &[json], b"{}"));
+    check("foreign_origin", send(&service, "POST", "/mcp", &[json, ("Origin", "https://a.example")], b"{}"));
     check("unauthorized", send(&service, "GET", "/api/v1/calls", &[], b""));
     let limited = (0..5).map(|_| send(&service, "GET", "/api/v1/calls", &[], b"")).find(|sent| sent.status == 429);
     check("rate_limited", limited.expect("two failures are enough"));

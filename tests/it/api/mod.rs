@@ -13,6 +13,7 @@ mod fuzz;
 mod initiation;
 mod mcp;
 mod mcp_messages;
+mod rare_errors;
 mod roles;
 mod session;
 mod setup;
