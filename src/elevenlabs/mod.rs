@@ -23,6 +23,7 @@ mod tools;
 pub mod turn;
 mod turn_details;
 mod utterance;
+pub mod workspace;
 
 pub use batch::{ParsedBatch, parse_batch};
 pub use event::{Event, ParsedEvent, parse_event, parse_event_with};
