@@ -5,8 +5,8 @@ use super::args::logging::LogArgs;
 use super::output::eprint_line;
 use super::usage_error::{error_line, is_usage};
 use super::{
-    backfill, backup, check, doctor, erase, export, former_variables, generate, healthcheck, import, mcp, migrate, prune,
-    replay, restore, search, serve, simulate, token,
+    backfill, backup, check, doctor, erase, export, former_variables, generate, healthcheck, import, mcp, migrate,
+    prune, replay, restore, search, serve, simulate, token,
 };
 use crate::telemetry;
 use anyhow::Context as _;

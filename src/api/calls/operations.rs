@@ -18,8 +18,8 @@ use crate::jobs::retention::chunks;
 use crate::recordings::Recordings;
 use crate::store::command::{ChangeCall, EraseCall, PruneEvents};
 use crate::store::{
-    self,
-    CallFilter, CallKey, CallPageRequest, CallRank, RankKey, RankedCallRequest, Reads, Rejection, ScanPage, SortOrder,
+    self, CallFilter, CallKey, CallPageRequest, CallRank, RankKey, RankedCallRequest, Reads, Rejection, ScanPage,
+    SortOrder,
 };
 use poem::Request;
 use poem_openapi::param::{Path, Query};

@@ -2,9 +2,10 @@
 
 use super::machine;
 use super::public::PublicService;
+use crate::cli::args::access::api_tokens;
 use crate::cli::args::database::DatabaseArgs;
 use crate::cli::args::elevenlabs::ElevenLabsArgs;
-use crate::cli::args::secrets::{ApiToken, IngestToken, Secrets, WebhookSecret};
+use crate::cli::args::secrets::{ApiTokenSecret, IngestToken, Secrets, WebhookSecret};
 use crate::cli::args::token_file;
 use crate::cli::args::values::base_url;
 use crate::cli::output::print_line;
@@ -37,7 +38,7 @@ pub(in crate::cli) struct DoctorArgs {
     #[command(flatten)]
     ingest_tokens: Secrets<IngestToken>,
     #[command(flatten)]
-    api_tokens: Secrets<ApiToken>,
+    api_tokens: Secrets<ApiTokenSecret>,
     #[command(flatten)]
     database: DatabaseArgs,
     /// Expect the event audio, as recordings are stored in this folder
@@ -159,14 +160,15 @@ fn apply(args: &DoctorArgs, client: &Client, repairs: &[Repair]) -> Result<()> {
 /// Returns the API token: a configured one, or the one beside the database for a service on this machine.
 fn api_token(args: &DoctorArgs, url: &str) -> Result<Option<Secret>> {
     if !args.api_tokens.is_empty() {
-        return Ok(args.api_tokens.read()?.into_iter().next());
+        let tokens = api_tokens(&args.api_tokens)?;
+        return Ok(token_file::manager(&tokens).or(tokens.first()).map(|token| token.secret.clone()));
     }
-    // The token of the token file is only sent where no other host can read it.
-    if url.starts_with("http://") || url.starts_with("https://127.0.0.1") || url.starts_with("https://localhost") {
-        let tokens = token_file::read(&token_file::path(&args.database.database))?;
-        return Ok(tokens.and_then(|tokens| tokens.into_iter().next()));
+    // The token of the token file is only sent where no other host can read it: plain HTTP is for this machine only.
+    if !url.starts_with("http://") {
+        return Ok(None);
     }
-    Ok(None)
+    let tokens = token_file::read(&token_file::path(&args.database.database))?.unwrap_or_default();
+    Ok(token_file::manager(&tokens).map(|token| token.secret.clone()))
 }
 
 fn report(args: &DoctorArgs, findings: &[Finding], planned: &[Repair], done: &[Repair]) -> Result<()> {
