@@ -66,6 +66,7 @@ async fn serve(without: Without, database: &Path) -> Result<()> {
                 streams: live::StreamLimits { streams: 0, heartbeat: Duration::from_secs(15) },
                 access_log_keep: Duration::ZERO,
                 backfill: None,
+                elevenlabs_check: None,
                 backups: transcribe_hook::jobs::backup::BackupSchedule::default(),
                 initiation_variables: Default::default(),
                 metrics: None,

@@ -9,6 +9,7 @@ use super::tag::Tag;
 use super::webhooks::signed_body::PostCallReceiver;
 use crate::domain::Timestamp;
 use crate::telemetry::deliveries::{DELIVERIES, Webhook};
+use crate::telemetry::findings::{CheckFindings, ELEVENLABS_CHECK, Finding, Severity};
 use crate::telemetry::metrics::METRICS;
 use poem::Request;
 use poem_openapi::types::Example;
@@ -174,6 +175,78 @@ impl Example for MissingPart {
     }
 }
 
+/// Severity of a finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename_all = "snake_case", rename = "FindingSeverity")]
+enum SeverityName {
+    /// Nothing is wrong.
+    Ok,
+    /// Something may get lost, or is not as it should be.
+    Warning,
+    /// Something does not work.
+    Problem,
+}
+
+impl From<Severity> for SeverityName {
+    fn from(severity: Severity) -> Self {
+        match severity {
+            Severity::Ok => Self::Ok,
+            Severity::Warning => Self::Warning,
+            Severity::Problem => Self::Problem,
+        }
+    }
+}
+
+/// A finding about ElevenLabs' settings.
+#[derive(Debug, Object)]
+#[oai(rename = "SetupFinding", example)]
+struct FindingObject {
+    /// Name of the check.
+    check: String,
+    /// Severity.
+    severity: SeverityName,
+    /// The fact.
+    text: String,
+    /// What to do about it; null if nothing is wrong.
+    #[oai(nullable)]
+    remedy: Option<String>,
+    /// ElevenLabs' id of the agent that it is about; null for the workspace.
+    #[oai(nullable)]
+    agent_id: Option<String>,
+}
+
+impl Example for FindingObject {
+    fn example() -> Self {
+        Finding::problem("webhook_disabled", "the webhook \"calls\" is switched off", "switch it on").into()
+    }
+}
+
+impl From<Finding> for FindingObject {
+    fn from(finding: Finding) -> Self {
+        let Finding { check, severity, text, remedy, agent_id } = finding;
+        Self { check: check.to_owned(), severity: severity.into(), text, remedy, agent_id }
+    }
+}
+
+/// The last check of ElevenLabs' settings.
+#[derive(Debug, Object)]
+#[oai(rename = "ElevenLabsCheck", example)]
+struct CheckObject {
+    /// Time of the check.
+    checked_at: DateTime,
+    /// Findings, as `doctor` prints them.
+    findings: Vec<FindingObject>,
+}
+
+impl Example for CheckObject {
+    fn example() -> Self {
+        Self {
+            checked_at: DateTime(Timestamp::parse("2026-09-28T12:00:00Z").expect("a valid time")),
+            findings: vec![FindingObject::example()],
+        }
+    }
+}
+
 /// The setup of the service. It contains no secrets.
 #[derive(Debug, Object)]
 #[oai(example)]
@@ -207,6 +280,9 @@ struct Setup {
     access_log_keep_seconds: Option<u64>,
     /// True if missing ends of calls are fetched from ElevenLabs.
     backfill: bool,
+    /// The last check of ElevenLabs' settings; null without an API key of ElevenLabs.
+    #[oai(nullable)]
+    elevenlabs_check: Option<CheckObject>,
     /// Parts that are not set up.
     missing: Vec<MissingPart>,
 }
@@ -226,6 +302,7 @@ impl Example for Setup {
             retention_seconds: None,
             access_log_keep_seconds: Some(7_776_000),
             backfill: false,
+            elevenlabs_check: Some(CheckObject::example()),
             missing: vec![MissingPart::example()],
         }
     }
@@ -298,9 +375,18 @@ impl SetupApi {
             retention_seconds: self.facts.retention.map(|age| age.as_secs()),
             access_log_keep_seconds: self.has_access_log.then_some(self.facts.access_log_keep.as_secs()),
             backfill: self.facts.backfill,
+            elevenlabs_check: elevenlabs_check(),
             missing: self.missing(),
         }))
     }
+}
+
+fn elevenlabs_check() -> Option<CheckObject> {
+    let CheckFindings { at_micros, findings } = ELEVENLABS_CHECK.lock().clone()?;
+    Some(CheckObject {
+        checked_at: instant(at_micros)?,
+        findings: findings.into_iter().map(FindingObject::from).collect(),
+    })
 }
 
 fn instant(micros: i64) -> Option<DateTime> {

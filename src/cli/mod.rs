@@ -7,6 +7,7 @@ mod args;
 mod backfill;
 mod backup;
 mod check;
+mod doctor;
 mod erase;
 mod erase_session;
 mod export;

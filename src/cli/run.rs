@@ -5,8 +5,8 @@ use super::args::logging::LogArgs;
 use super::output::eprint_line;
 use super::usage_error::{error_line, is_usage};
 use super::{
-    backfill, backup, check, erase, export, former_variables, generate, healthcheck, import, mcp, migrate, prune,
-    replay, restore, search, serve, simulate, token,
+    backfill, backup, check, doctor, erase, export, former_variables, generate, healthcheck, import, mcp, migrate,
+    prune, replay, restore, search, serve, simulate, token,
 };
 use crate::telemetry;
 use anyhow::Context as _;
@@ -56,6 +56,10 @@ enum Command {
     Backfill(backfill::BackfillArgs),
     /// Play a sample call against a service and check it
     Simulate(simulate::SimulateArgs),
+    /// Check whether what ElevenLabs sends arrives; exit 1 if not
+    ///
+    /// Reads the webhook settings of the workspace and its agents by the API.
+    Doctor(Box<doctor::command::DoctorArgs>),
     /// Reprocess stored ElevenLabs events
     Replay(replay::ReplayArgs),
     /// Permanently erase a call, or everything about a driver
@@ -94,6 +98,7 @@ pub fn run() -> ExitCode {
                 Command::Import(args) => import::command::run(&args),
                 Command::Backfill(args) => backfill::run(&args),
                 Command::Simulate(args) => simulate::run(&args),
+                Command::Doctor(args) => doctor::command::run(&args),
                 Command::Replay(args) => replay::run(&args),
                 Command::Erase(args) => erase::run(&args),
                 Command::Prune(args) => prune::run(&args),

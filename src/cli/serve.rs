@@ -170,6 +170,7 @@ async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
         }
         None => None,
     };
+    let elevenlabs_check = args.elevenlabs.client()?;
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     let metrics = args.metrics.metrics_listener().await?;
     let store = Arc::new(if args.backups.litestream() {
@@ -225,6 +226,7 @@ async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
         access_log_keep: args.retention.access_log_keep,
         streams: args.streams.limits(),
         backfill,
+        elevenlabs_check,
         backups,
         initiation_variables: initiation_variables.unwrap_or_default(),
         metrics,

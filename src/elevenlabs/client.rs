@@ -8,6 +8,7 @@ use crate::domain::Invalid;
 use crate::domain::repair;
 use crate::secret::Secret;
 use backon::{BlockingRetryable as _, ExponentialBuilder};
+use parking_lot::Mutex;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use std::cell::Cell;
@@ -104,6 +105,17 @@ pub struct Client {
     base_url: String,
     key: Secret,
     patience: RetryPolicy,
+    /// Seconds by which ElevenLabs' clock was ahead of this one at the last response.
+    clock_lead: Mutex<Option<i64>>,
+}
+
+/// A method that changes something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method {
+    /// Create.
+    Post,
+    /// Change.
+    Patch,
 }
 
 impl fmt::Debug for Client {
@@ -126,7 +138,13 @@ impl Client {
             .user_agent(concat!("transcribe-hook/", env!("CARGO_PKG_VERSION")))
             .build()
             .into();
-        Ok(Self { agent, base_url: parse_base_url(base_url, PlainHttp::OnLoopback)?, key, patience })
+        Ok(Self {
+            agent,
+            base_url: parse_base_url(base_url, PlainHttp::OnLoopback)?,
+            key,
+            patience,
+            clock_lead: Mutex::new(None),
+        })
     }
 
     /// Returns a page of the conversations that started at `since` or later, in seconds since 1970.
@@ -176,6 +194,43 @@ impl Client {
         parsed(&self.get(&format!("/v1/convai/batch-calling/{}", escaped(id)))?)
     }
 
+    /// Returns the seconds by which ElevenLabs' clock was ahead of this one at the last response, by its header `Date`.
+    pub fn clock_lead_seconds(&self) -> Option<i64> {
+        *self.clock_lead.lock()
+    }
+
+    /// Returns a resource, which is a JSON object.
+    pub(super) fn read(&self, path: &str) -> Result<Value, ClientError> {
+        parsed(&self.get(path)?)
+    }
+
+    /// Returns a page of a list.
+    pub(super) fn read_page(&self, path: &str, cursor: Option<&str>) -> Result<Value, ClientError> {
+        let cursor = cursor.map_or(String::new(), |cursor| format!("&cursor={}", escaped(cursor)));
+        self.read(&format!("{path}?page_size={PAGE_SIZE}{cursor}"))
+    }
+
+    /// Changes a resource and returns the response. Not retried, because a change may have had its effect.
+    pub(super) fn change(&self, method: Method, path: &str, body: &Value) -> Result<Value, ClientError> {
+        let url = format!("{}{path}", self.base_url);
+        let request = match method {
+            Method::Post => self.agent.post(url),
+            Method::Patch => self.agent.patch(url),
+        };
+        let request = request.header("xi-api-key", self.key.expose()).header("content-type", "application/json");
+        let answered = request.send(body.to_string().as_bytes());
+        let mut answer = answered.map_err(|error| AttemptError::from_transport(&error).error)?;
+        match answer.status().as_u16() {
+            200 | 201 => {
+                let body = answer.body_mut().with_config().limit(MAX_RESPONSE_BYTES).read_to_vec();
+                parsed(&body.map_err(|error| AttemptError::from_transport(&error).error)?)
+            }
+            404 => Err(ClientError::NotFound),
+            status @ (401 | 403) => Err(ClientError::Unauthorized(status)),
+            status => Err(ClientError::Status(status)),
+        }
+    }
+
     fn get(&self, path: &str) -> Result<Vec<u8>, ClientError> {
         let backoff = ExponentialBuilder::new()
             .with_min_delay(self.patience.pause)
@@ -207,6 +262,10 @@ impl Client {
             .header("accept", "application/json")
             .call();
         let mut answer = answered.map_err(|error| AttemptError::from_transport(&error))?;
+        let date = answer.headers().get("date").and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+        if let Some(date) = date {
+            *self.clock_lead.lock() = Some(lead_of(date, SystemTime::now()));
+        }
         match answer.status().as_u16() {
             200 => answer
                 .body_mut()
@@ -271,7 +330,16 @@ fn parsed(answer: &[u8]) -> Result<Value, ClientError> {
     if value.is_object() { Ok(value) } else { Err(ClientError::Malformed("not a JSON object")) }
 }
 
-fn escaped(text: &str) -> impl fmt::Display {
+/// Returns the seconds by which a clock is ahead of another one.
+fn lead_of(clock: SystemTime, other: SystemTime) -> i64 {
+    let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    match clock.duration_since(other) {
+        Ok(ahead) => seconds(ahead),
+        Err(behind) => -seconds(behind.duration()),
+    }
+}
+
+pub(super) fn escaped(text: &str) -> impl fmt::Display {
     utf8_percent_encode(text, PATH_ESCAPES)
 }
 

@@ -3,6 +3,9 @@
 use crate::domain::ConversationId;
 use serde_json::{Value, json};
 
+/// Type of an event that `doctor` sends to test the way of deliveries. It is verified, and not stored.
+pub const TEST_EVENT_TYPE: &str = "transcribe_hook_test";
+
 /// Type of an event about a recording.
 const RECORDING: &str = "post_call_audio";
 

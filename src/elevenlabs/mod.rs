@@ -23,9 +23,10 @@ mod tools;
 pub mod turn;
 mod turn_details;
 mod utterance;
+pub mod workspace;
 
 pub use batch::{ParsedBatch, parse_batch};
 pub use event::{Event, ParsedEvent, parse_event, parse_event_with};
 pub use history::parse_history;
-pub use made_event::{RecordingNote, fetched_event, unreadable_recording_note};
+pub use made_event::{RecordingNote, TEST_EVENT_TYPE, fetched_event, unreadable_recording_note};
 pub use options::{EventOptions, ToolDetails};

@@ -6,7 +6,7 @@ use super::reconciler::MAX_RESPONSE_WAIT;
 use super::writer::Writer;
 use crate::domain::reconcile::Counts;
 use crate::domain::{ConversationId, EventOutcome, NewEvent};
-use crate::elevenlabs::{RecordingNote, unreadable_recording_note};
+use crate::elevenlabs::{RecordingNote, TEST_EVENT_TYPE, unreadable_recording_note};
 use crate::recordings::{AudioEvent, RecordingError, Recordings, StoredRecording};
 use crate::store::command::{KeepEvent, NoteRecordings};
 use crate::store::{Kept, Rejection};
@@ -34,6 +34,8 @@ pub enum Accepted {
     Unused,
     /// The event is stored, but could not be parsed.
     Unreadable,
+    /// The event is a test of `doctor`, which is not stored.
+    Test,
     /// The event was stored before.
     Duplicate,
     /// The event was dropped, because its call was erased.
@@ -95,6 +97,10 @@ impl PostCallService {
         let (outcome, remarks, answered_by) = (event.outcome, event.error.clone(), event.answered_by.clone());
         let kinds = event.remarks.clone();
         let event_type = event_type.as_deref().unwrap_or("(unknown)");
+        if event_type == TEST_EVENT_TYPE {
+            tracing::info!("test delivery received");
+            return Ok(Accepted::Test);
+        }
         let conversation_id = conversation.as_ref().map(ConversationId::as_str);
         let Some(kept) = self.store_unless_erased(event).await? else {
             tracing::info!(conversation_id, event_type, "event dropped: call erased");

@@ -3,6 +3,7 @@
 pub mod access_log;
 pub mod backfill;
 pub mod backup;
+pub mod doctor;
 pub mod interval_thread;
 pub mod recording_notes;
 pub mod rereads;

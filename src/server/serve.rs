@@ -24,7 +24,7 @@ use crate::jobs::access_log::{self, AccessLog, AccessLogThread};
 use crate::jobs::backfill::{self, StoreTarget};
 use crate::jobs::interval_thread::IntervalThread;
 use crate::jobs::retention::{self, Eraser};
-use crate::jobs::{backup, recording_notes, rereads, stale_calls};
+use crate::jobs::{backup, doctor, recording_notes, rereads, stale_calls};
 use crate::live::LiveHub;
 use crate::store::{OtherWriters, Store};
 use crate::viewer;
@@ -61,6 +61,7 @@ struct Jobs {
     access_log: AccessLogThread,
     memory_trim: IntervalThread,
     _backfill: Option<IntervalThread>,
+    _elevenlabs_check: Option<IntervalThread>,
     _recording_notes: Option<IntervalThread>,
     _retention: Option<IntervalThread>,
 }
@@ -80,6 +81,8 @@ impl Jobs {
             backfill::start(every, client, StoreTarget::new(store, writer.event_parser(), Box::new(blocking())))
         });
         let recordings = settings.post_call.recordings.clone();
+        let elevenlabs_check =
+            settings.elevenlabs_check.take().map(|client| doctor::watch::start(client, store, recordings.is_some()));
         let recording_notes =
             recordings.clone().map(|folder| recording_notes::start(folder, store, Box::new(blocking())));
         let retention = settings.retention.map(|older_than| {
@@ -96,6 +99,7 @@ impl Jobs {
             access_log,
             memory_trim: malloc_trim::trim_regularly()?,
             _backfill: backfill.transpose()?,
+            _elevenlabs_check: elevenlabs_check.transpose()?,
             _recording_notes: recording_notes.transpose()?,
             _retention: retention.transpose()?,
         };

@@ -49,6 +49,8 @@ pub struct Settings {
     pub streams: StreamLimits,
     /// Client and interval for fetching missing ends of calls from ElevenLabs.
     pub backfill: Option<(Client, Duration)>,
+    /// Client for the hourly check of ElevenLabs' settings.
+    pub elevenlabs_check: Option<Client>,
     /// Schedule of automatic backups.
     pub backups: BackupSchedule,
     /// Dynamic variables of inbound calls.

@@ -5,6 +5,7 @@
 
 mod cloud_logging;
 pub mod deliveries;
+pub mod findings;
 mod json;
 mod log_writer;
 pub mod metrics;

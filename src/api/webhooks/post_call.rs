@@ -78,6 +78,7 @@ impl From<Accepted> for EventTaken {
             Accepted::Applied => "event stored",
             Accepted::Unused => "event stored; its type is not used",
             Accepted::Unreadable => "event stored; it could not be parsed",
+            Accepted::Test => "test delivery received; it is not stored",
             Accepted::Duplicate => "event was stored before",
             Accepted::CallErased => "event dropped: its call was erased",
             Accepted::RecordingStored => "recording stored",
@@ -93,7 +94,9 @@ impl From<Accepted> for EventTaken {
 /// Returns the outcome of a delivery for the metrics, if the status does not show it.
 fn outcome_of(accepted: Accepted) -> Option<&'static str> {
     match accepted {
-        Accepted::Applied | Accepted::Unused | Accepted::CallErased | Accepted::RecordingStored => None,
+        Accepted::Applied | Accepted::Unused | Accepted::CallErased | Accepted::RecordingStored | Accepted::Test => {
+            None
+        }
         Accepted::Unreadable => Some("quarantined"),
         Accepted::Duplicate => Some("duplicate"),
         Accepted::RecordedCallErased

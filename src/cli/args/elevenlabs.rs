@@ -25,8 +25,13 @@ pub(in crate::cli) struct ElevenLabsArgs {
 impl ElevenLabsArgs {
     /// Returns a client, if a key is configured.
     pub(in crate::cli) fn client(&self) -> Result<Option<Client>> {
+        self.client_with(RetryPolicy::default())
+    }
+
+    /// Returns a client with this retry policy, if a key is configured.
+    pub(in crate::cli) fn client_with(&self, patience: RetryPolicy) -> Result<Option<Client>> {
         let Some(key) = self.key.read_one()? else { return Ok(None) };
-        let client = Client::new(&self.elevenlabs_base_url, key, RetryPolicy::default());
+        let client = Client::new(&self.elevenlabs_base_url, key, patience);
         Ok(Some(client.context("--elevenlabs-base-url").or_usage()?))
     }
 }

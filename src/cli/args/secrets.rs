@@ -141,6 +141,17 @@ impl<K: SecretKind> Secrets<K> {
         self.read_all().or_usage()
     }
 
+    /// Reads all secrets as [`Secrets::read`] does, except for those of files that do not exist yet.
+    pub(in crate::cli) fn read_existing(&self) -> Result<Vec<Secret>> {
+        let files = self.files.iter().filter(|file| file.exists()).cloned().collect();
+        Self { given: self.given.clone(), files, kind: PhantomData }.read()
+    }
+
+    /// Returns the files of secrets.
+    pub(in crate::cli) fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
     fn read_all(&self) -> Result<Vec<Secret>> {
         let mut secrets = Vec::new();
         for text in &self.given {

@@ -103,6 +103,9 @@ metrics! {
     /// Links of inbound calls with their driver that could not be stored, as on overload.
     initiation_links_lost_total: IntCounter = counter();
 
+    /// Findings of the hourly check of ElevenLabs' settings, with an API key, by severity.
+    elevenlabs_findings: IntGaugeVec = gauge_by(&[("severity", &["warning", "problem"])]);
+
     /// Committed turns, without duplicates.
     turns_stored_total: IntCounterVec = counter_by(&[("speaker", &["agent", "driver"])]);
     /// Delay from a turn's own timestamp until it is stored, in seconds.

@@ -57,7 +57,7 @@ export async function setup(pane) {
       const log = state.access_log_keep_seconds ? await read("/access-log", { limit: MAX_ACCESSES }, signal) : null;
       const text = JSON.stringify([state, stats.events, log]);
       // An unchanged page keeps the reader's selection and focus.
-      if (text !== shown) show(body, notReached(), missing(state), ...state.webhooks.map(webhook), facts(state, stats.events), accesses(log));
+      if (text !== shown) show(body, notReached(), findings(state.elevenlabs_check), missing(state), ...state.webhooks.map(webhook), facts(state, stats.events), accesses(log));
       shown = text;
     } catch (error) {
       if (isAbort(error)) return;
@@ -81,6 +81,15 @@ function missing(state) {
     el("dl", { class: "parts" }, state.missing.flatMap((/** @type {any} */ { part }) => [el("dt", null, PARTS[part]?.name ?? part), el("dd", null, PARTS[part]?.why)])),
     el("p", null, "Add these flags to those of the running service, with your own paths, and start it again:"),
     code(command, "Command with the missing flags"));
+}
+
+/** Says what is wrong with ElevenLabs' settings. @param {any} check */
+function findings(check) {
+  const wrong = check?.findings.filter((/** @type {any} */ finding) => finding.severity !== "ok") ?? [];
+  return wrong.length > 0 && el("section", { class: "figure", role: "alert", "aria-labelledby": "findings-title" },
+    el("h2", { id: "findings-title" }, "ElevenLabs’ settings", el("span", { class: "chip bad" }, count(wrong.length, "finding"))),
+    el("p", { class: "soft" }, "Checked ", ...ago(check.checked_at), ". ", el("code", null, "transcribe-hook doctor"), " checks more, and mends it with ", el("code", null, "--fix"), "."),
+    el("dl", { class: "parts" }, wrong.flatMap((/** @type {any} */ { text, remedy }) => [el("dt", null, text), el("dd", null, remedy)])));
 }
 
 /** Says that ElevenLabs cannot reach the address at which the page is read. */

@@ -3,4 +3,5 @@
 mod access_log;
 mod automatic_backups;
 mod backfill;
+mod doctor;
 mod retention;

@@ -2,9 +2,12 @@
 
 use serde_json::{Value, json};
 use std::collections::VecDeque;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+
+/// Secret of each webhook that is created.
+pub const CREATED_SECRET: &str = "wsec_0123456789abcdef0123456789abcdef";
 
 pub const KEY: &str = "xi-key-0123456789abcdef";
 
@@ -32,6 +35,12 @@ struct State {
     /// For the requests whose path contains the text, the next ones first.
     faults: Vec<(String, VecDeque<Fault>)>,
     requests: Vec<String>,
+    /// Webhooks, settings and agents, as lists and objects of ElevenLabs.
+    workspace: Value,
+    /// Requests that change something: method, path and body.
+    changes: Vec<(String, String, Value)>,
+    /// The header `Date` of each response.
+    date: Option<String>,
 }
 
 /// The running stand-in; it stops serving when the test ends.
@@ -81,6 +90,26 @@ impl FakeElevenLabs {
         self.state.lock().unwrap().batches.push(batch);
     }
 
+    /// Serves these `webhooks`, `settings` and `agents`.
+    pub fn put_workspace(&self, workspace: Value) {
+        self.state.lock().unwrap().workspace = workspace;
+    }
+
+    /// Returns the webhooks, settings and agents as they are now.
+    pub fn workspace(&self) -> Value {
+        self.state.lock().unwrap().workspace.clone()
+    }
+
+    /// Returns the requests that changed something: method, path and body.
+    pub fn changes(&self) -> Vec<(String, String, Value)> {
+        self.state.lock().unwrap().changes.clone()
+    }
+
+    /// Sets the time of each response.
+    pub fn set_date(&self, date: &str) {
+        self.state.lock().unwrap().date = Some(date.to_owned());
+    }
+
     /// The paths that were asked for since this was last called.
     pub fn requests(&self) -> Vec<String> {
         std::mem::take(&mut self.state.lock().unwrap().requests)
@@ -92,18 +121,29 @@ impl FakeElevenLabs {
     }
 
     fn serve(&self, stream: &TcpStream) -> Option<()> {
-        let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+        let mut reader = BufReader::new(stream);
+        let mut lines = reader.by_ref().lines().map_while(Result::ok);
         let request = lines.next()?;
         let head: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
-        let path = request.strip_prefix("GET ")?.strip_suffix(" HTTP/1.1")?.to_owned();
+        let (method, path) = request.strip_suffix(" HTTP/1.1")?.split_once(' ')?;
+        let (method, path) = (method.to_owned(), path.to_owned());
+        let length = head.iter().find_map(|line| line.strip_prefix("content-length: "));
+        let mut sent = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+        reader.read_exact(&mut sent).ok()?;
         let key = head.iter().find_map(|line| line.strip_prefix("xi-api-key: "));
         let (fault, (status, body)) = {
             let mut state = self.state.lock().unwrap();
             state.requests.push(path.clone());
             let mut waiting = state.faults.iter_mut().filter(|(part, _)| path.contains(&**part));
             let fault = waiting.find_map(|(_, faults)| faults.pop_front());
-            (fault, if key == Some(KEY) { state.answer(&path) } else { (401, json!({"detail": "no"})) })
+            let answer = match &*method {
+                _ if key != Some(KEY) => (401, json!({"detail": "no"})),
+                "GET" => state.answer(&path),
+                _ => state.change(&method, &path, &serde_json::from_slice(&sent).unwrap()),
+            };
+            (fault, answer)
         };
+        let date = self.state.lock().unwrap().date.clone();
         let mut body = body.to_string();
         let (mut status, mut more) = (status, String::new());
         match fault {
@@ -123,6 +163,7 @@ impl FakeElevenLabs {
             Some(Fault::Cut) | None => {}
         }
         let length = body.len();
+        more.extend(date.map(|date| format!("Date: {date}\r\n")));
         let head = format!("HTTP/1.1 {status} x\r\nContent-Length: {length}\r\n{more}Connection: close\r\n\r\n");
         let sent = if matches!(fault, Some(Fault::Cut)) { &body[..length / 2] } else { &body };
         let mut out = stream;
@@ -132,6 +173,36 @@ impl FakeElevenLabs {
 }
 
 impl State {
+    /// Changes the workspace, as ElevenLabs' API does.
+    fn change(&mut self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        self.changes.push((method.to_owned(), path.to_owned(), body.clone()));
+        let webhooks = self.workspace["webhooks"].as_array_mut().unwrap();
+        match (method, path.strip_prefix("/v1/workspace/webhooks")) {
+            ("POST", Some("")) => {
+                let id = format!("wh_{}", webhooks.len() + 1);
+                let settings = &body["settings"];
+                webhooks.push(json!({
+                    "webhook_id": id, "name": settings["name"], "webhook_url": settings["webhook_url"],
+                    "is_disabled": false, "is_auto_disabled": false, "created_at_unix": 0, "auth_type": "hmac",
+                }));
+                (200, json!({"webhook_id": id, "webhook_secret": CREATED_SECRET}))
+            }
+            ("PATCH", Some(id)) => {
+                let found = webhooks.iter_mut().find(|webhook| webhook["webhook_id"] == id[1..]);
+                let Some(webhook) = found else { return (404, json!({})) };
+                webhook["is_disabled"] = body["is_disabled"].clone();
+                webhook["is_auto_disabled"] = json!(false);
+                webhook["retry_enabled"] = body["retry_enabled"].clone();
+                (200, json!({"status": "ok"}))
+            }
+            ("PATCH", None) if path == "/v1/convai/settings" => {
+                self.workspace["settings"]["webhooks"] = body["webhooks"].clone();
+                (200, self.workspace["settings"].clone())
+            }
+            _ => (404, json!({})),
+        }
+    }
+
     fn answer(&self, path: &str) -> (u16, Value) {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let parameter = |name: &str| {
@@ -158,6 +229,23 @@ impl State {
         }
         if let Some(id) = path.strip_prefix("/v1/convai/batch-calling/") {
             return found(self.batches.iter().find(|batch| batch["id"] == id));
+        }
+        let agents = self.workspace["agents"].as_array().map_or(&[][..], Vec::as_slice);
+        if path == "/v1/workspace/webhooks" {
+            return (200, json!({"webhooks": self.workspace["webhooks"]}));
+        }
+        if path == "/v1/convai/settings" {
+            return (200, self.workspace["settings"].clone());
+        }
+        if path == "/v1/convai/agents" {
+            let listed = |agent: &Value| json!({"agent_id": agent["agent_id"], "name": agent["name"], "archived": agent["archived"]});
+            let from: usize = parameter("cursor").map_or(0, |cursor| cursor.parse().unwrap());
+            let page: Vec<_> = agents.iter().skip(from).take(1).map(listed).collect();
+            let next = (from + 1 < agents.len()).then(|| (from + 1).to_string());
+            return (200, json!({"agents": page, "has_more": next.is_some(), "next_cursor": next}));
+        }
+        if let Some(id) = path.strip_prefix("/v1/convai/agents/") {
+            return found(agents.iter().find(|agent| agent["agent_id"] == id));
         }
         (404, json!({}))
     }

@@ -153,12 +153,12 @@ impl CallState {
     pub(in crate::store::sqlite) fn create(
         transaction: &Transaction<'_>,
         id: &ConversationId,
-        call_sid: Option<&CallSid>,
+        provider_id: Option<&CallSid>,
         start: &str,
         now: &str,
     ) -> Result<Self> {
-        if let Some(call_sid) = call_sid {
-            initiations::bind(transaction, call_sid, id)?;
+        if let Some(provider_id) = provider_id {
+            initiations::bind(transaction, provider_id, id)?;
         }
         let dispatched: Option<DriverId> = transaction
             .fetch_optional("SELECT driver_id FROM call_dispatches WHERE conversation_id = ?1", [id], |row| row.get(0))

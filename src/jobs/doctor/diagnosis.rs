@@ -1,0 +1,332 @@
+//! The diagnosis of a workspace: what its settings mean for the events that this service needs.
+
+use crate::elevenlabs::workspace::{PostCallSettings, Workspace, WorkspaceWebhook};
+use crate::telemetry::findings::{Finding, Severity};
+
+/// Path of the webhook for events, which ends the address of the right webhook.
+pub const POST_CALL_PATH: &str = "/webhooks/elevenlabs/post-call";
+
+/// Path of the initiation webhook.
+const INITIATION_PATH: &str = "/webhooks/elevenlabs/initiation";
+
+/// Age of the last failed delivery from which it is no longer mentioned, in seconds: a week.
+const OLD_FAILURE_SECONDS: i64 = 7 * 24 * 3600;
+
+/// Difference of the clocks from which it is mentioned, in seconds.
+const CLOCK_WARNING_SECONDS: i64 = 30;
+
+/// Difference of the clocks from which signatures are refused by default, in seconds.
+const CLOCK_PROBLEM_SECONDS: i64 = 30 * 60;
+
+/// The state that the settings should have.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wanted<'a> {
+    /// Public URL of this service, without a trailing slash; `None` if it is not known.
+    pub public_url: Option<&'a str>,
+    /// True if recordings are stored.
+    pub audio: bool,
+    /// The present, in seconds since 1970.
+    pub now: i64,
+}
+
+impl Wanted<'_> {
+    /// Returns whether a webhook has the address of this service, as far as that is known.
+    pub fn is_address(&self, url: &str) -> bool {
+        let url = url.trim().trim_end_matches('/');
+        match self.public_url {
+            Some(public) => url.eq_ignore_ascii_case(&format!("{public}{POST_CALL_PATH}")),
+            None => url.to_ascii_lowercase().ends_with(POST_CALL_PATH),
+        }
+    }
+}
+
+/// Returns the findings about a workspace, those of the workspace before those of its agents. Without anything wrong,
+/// there is one finding that says so.
+pub fn diagnose(workspace: &Workspace, wanted: Wanted<'_>) -> Vec<Finding> {
+    let mut findings = scope(workspace, &workspace.post_call, wanted);
+    for agent in &workspace.agents {
+        findings.extend(scope(workspace, &agent.post_call, wanted).into_iter().map(|finding| Finding {
+            text: format!("agent {:?}: {}", agent.name, finding.text),
+            agent_id: Some(agent.agent_id.clone()),
+            ..finding
+        }));
+    }
+    if workspace.has_more_agents {
+        let remedy = "look at the webhook settings of the other agents";
+        findings.push(Finding::warning("agents", "there are more agents than were checked", remedy));
+    }
+    if let Some(url) = &workspace.initiation_url {
+        findings.extend(initiation(url, wanted));
+    }
+    findings
+}
+
+/// Returns the findings about the post-call settings of the workspace or of an agent.
+fn scope(workspace: &Workspace, settings: &PostCallSettings, wanted: Wanted<'_>) -> Vec<Finding> {
+    let Some(id) = &settings.webhook_id else {
+        return vec![Finding::problem(
+            "webhook_missing",
+            "no webhook gets the post-call events",
+            "create a webhook and choose it as the post-call webhook; --fix does both",
+        )];
+    };
+    let Some(webhook) = workspace.webhook(id) else {
+        return vec![Finding::problem(
+            "webhook_missing",
+            format!("the post-call webhook {id} does not exist"),
+            "choose another post-call webhook; --fix does",
+        )];
+    };
+    let mut findings = of_webhook(webhook, wanted);
+    findings.extend(of_settings(settings, wanted));
+    if findings.iter().all(|finding| finding.severity == Severity::Ok) {
+        findings.insert(0, Finding::ok("webhook", format!("post-call events go to {}", webhook.url)));
+    }
+    findings
+}
+
+fn of_webhook(webhook: &WorkspaceWebhook, wanted: Wanted<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let name = &webhook.name;
+    if !wanted.is_address(&webhook.url) {
+        let address = wanted.public_url.unwrap_or("https://YOUR-ADDRESS");
+        findings.push(Finding::problem(
+            "webhook_address",
+            format!("the post-call webhook {name:?} has the address {:?}", webhook.url),
+            format!("create one with the address {address}{POST_CALL_PATH}, because addresses cannot be changed"),
+        ));
+    }
+    if webhook.is_auto_disabled {
+        findings.push(Finding::problem(
+            "webhook_auto_disabled",
+            format!("ElevenLabs switched the webhook {name:?} off, because its deliveries failed"),
+            "mend what the other findings name, then switch it on; --fix does. Fetch what was missed with backfill",
+        ));
+    } else if webhook.is_disabled {
+        findings.push(Finding::problem(
+            "webhook_disabled",
+            format!("the webhook {name:?} is switched off"),
+            "switch it on; --fix does. Fetch what was missed with backfill",
+        ));
+    }
+    let failure = webhook.last_failure_at.filter(|at| wanted.now.saturating_sub(*at) < OLD_FAILURE_SECONDS);
+    if let Some(at) = failure {
+        let status =
+            webhook.last_failure_status.map_or("without a status".to_owned(), |status| format!("with {status}"));
+        findings.push(Finding::warning(
+            "webhook_failed",
+            format!(
+                "a delivery to {name:?} failed {status}, {} minutes ago",
+                wanted.now.saturating_sub(at).max(0) / 60
+            ),
+            failure_remedy(webhook.last_failure_status),
+        ));
+    }
+    match webhook.retries {
+        Some(true) => {}
+        Some(false) => findings.push(Finding::problem(
+            "webhook_retries",
+            format!("the webhook {name:?} does not retry failed deliveries"),
+            "switch its retries on; --fix does",
+        )),
+        None => findings.push(Finding::ok(
+            "webhook_retries",
+            "ElevenLabs' API does not say whether failed deliveries are retried; --fix switches retries on",
+        )),
+    }
+    findings
+}
+
+/// Returns what to do about a failed delivery, by its status.
+fn failure_remedy(status: Option<i64>) -> &'static str {
+    match status {
+        Some(401 | 403) => "compare the signing secret of this service with that of the webhook, and the clock",
+        Some(404 | 405) => "compare the webhook's address with the public address of this service",
+        Some(413) => "raise the maximum size of a body in the proxy",
+        Some(300..=399) => "use the address to which the present one redirects",
+        Some(500..) => "look at the log of this service and of the proxy before it",
+        _ => "look whether this service is reachable from the internet, and answers within seconds",
+    }
+}
+
+fn of_settings(settings: &PostCallSettings, wanted: Wanted<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Some(events) = &settings.events {
+        let has = |name: &str| events.iter().any(|event| event == name);
+        if !has("transcript") {
+            let remedy = "choose the event transcript; --fix does";
+            findings.push(Finding::problem("webhook_events", "the event transcript is not sent", remedy));
+        }
+        if !has("call_initiation_failure") {
+            findings.push(Finding::warning(
+                "webhook_events",
+                "the event call_initiation_failure is not sent, so calls that nobody answers stay unknown",
+                "choose the event; --fix does",
+            ));
+        }
+        if wanted.audio && !has("audio") {
+            findings.push(Finding::warning(
+                "webhook_events",
+                "recordings are stored here, but the event audio is not sent",
+                "choose the event audio; --fix does",
+            ));
+        }
+    }
+    if settings.transcript_format.as_deref().is_some_and(|format| format != "json") {
+        findings.push(Finding::warning(
+            "webhook_format",
+            "transcripts are sent as OpenTelemetry traces, which have fewer facts, and are never retried",
+            "choose the format JSON; --fix does",
+        ));
+    }
+    if settings.excludes_transcript {
+        findings.push(Finding::problem(
+            "transcript_excluded",
+            "post-call events are sent without their transcript",
+            "let events include the transcript; --fix does",
+        ));
+    }
+    findings
+}
+
+/// Returns the finding about the initiation webhook, if it is that of this service.
+fn initiation(url: &str, wanted: Wanted<'_>) -> Option<Finding> {
+    let public = wanted.public_url?;
+    let url = url.trim_end_matches('/');
+    let is_here = url.get(..public.len()).is_some_and(|start| start.eq_ignore_ascii_case(public));
+    let is_right = url.eq_ignore_ascii_case(&format!("{public}{INITIATION_PATH}"));
+    (is_here && !is_right).then(|| {
+        Finding::problem(
+            "initiation_address",
+            format!("the initiation webhook has the address {url:?}, where nothing answers"),
+            format!("change it to {public}{INITIATION_PATH}"),
+        )
+    })
+}
+
+/// Returns the finding about the clocks, from the seconds by which ElevenLabs' clock is ahead.
+pub fn diagnose_clock(lead: Option<i64>) -> Finding {
+    let Some(lead) = lead else { return Finding::ok("clock", "ElevenLabs did not say its time") };
+    let text = format!(
+        "ElevenLabs' clock is {} s {} this one",
+        lead.saturating_abs(),
+        if lead < 0 { "behind" } else { "ahead of" }
+    );
+    let remedy = "synchronise this machine's clock, for example with chrony or systemd-timesyncd";
+    match lead.saturating_abs() {
+        CLOCK_PROBLEM_SECONDS.. => Finding::problem("clock", text, remedy),
+        CLOCK_WARNING_SECONDS.. => Finding::warning("clock", text, remedy),
+        _ => Finding::ok("clock", text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::elevenlabs::workspace::AgentSettings;
+
+    const NOW: i64 = 1_790_000_000;
+    const PUBLIC: &str = "https://calls.example.com";
+
+    fn good() -> Workspace {
+        Workspace {
+            webhooks: vec![WorkspaceWebhook {
+                id: "wh_1".to_owned(),
+                name: "calls".to_owned(),
+                url: format!("{PUBLIC}{POST_CALL_PATH}"),
+                is_disabled: false,
+                is_auto_disabled: false,
+                retries: Some(true),
+                last_failure_status: None,
+                last_failure_at: None,
+            }],
+            post_call: PostCallSettings {
+                webhook_id: Some("wh_1".to_owned()),
+                events: Some(["transcript", "audio", "call_initiation_failure"].map(str::to_owned).to_vec()),
+                transcript_format: Some("json".to_owned()),
+                excludes_transcript: false,
+            },
+            ..Workspace::default()
+        }
+    }
+
+    fn found(workspace: &Workspace) -> Vec<(&'static str, Severity)> {
+        let wanted = Wanted { public_url: Some(PUBLIC), audio: true, now: NOW };
+        diagnose(workspace, wanted).iter().map(|finding| (finding.check, finding.severity)).collect()
+    }
+
+    fn with(change: impl FnOnce(&mut Workspace)) -> Workspace {
+        let mut workspace = good();
+        change(&mut workspace);
+        workspace
+    }
+
+    #[test]
+    fn each_wrong_setting_is_found_and_right_ones_are_said_to_be_right() {
+        use Severity::{Ok, Problem, Warning};
+        assert_eq!(found(&good()), [("webhook", Ok)]);
+        let other = |url: &str| with(|w| w.webhooks[0].url = url.to_owned());
+        assert_eq!(found(&other("https://CALLS.example.com/webhooks/elevenlabs/post-call/")), [("webhook", Ok)]);
+        assert_eq!(
+            found(&other("https://other.example/webhooks/elevenlabs/post-call")),
+            [("webhook_address", Problem)]
+        );
+        type Change = fn(&mut Workspace);
+        let changes: [(Change, &str, Severity); 12] = [
+            (|w| w.post_call.webhook_id = None, "webhook_missing", Problem),
+            (|w| w.webhooks.clear(), "webhook_missing", Problem),
+            (|w| w.webhooks[0].is_disabled = true, "webhook_disabled", Problem),
+            (|w| w.webhooks[0].is_auto_disabled = true, "webhook_auto_disabled", Problem),
+            (|w| w.webhooks[0].last_failure_at = Some(NOW - 3600), "webhook_failed", Warning),
+            (|w| w.webhooks[0].retries = Some(false), "webhook_retries", Problem),
+            (
+                |w| w.post_call.events = Some(vec!["audio".into(), "call_initiation_failure".into()]),
+                "webhook_events",
+                Problem,
+            ),
+            (|w| w.post_call.events = Some(vec!["audio".into(), "transcript".into()]), "webhook_events", Warning),
+            (|w| w.post_call.transcript_format = Some("opentelemetry".to_owned()), "webhook_format", Warning),
+            (|w| w.post_call.excludes_transcript = true, "transcript_excluded", Problem),
+            (|w| w.has_more_agents = true, "agents", Warning),
+            (|w| w.initiation_url = Some(format!("{PUBLIC}/initiation")), "initiation_address", Problem),
+        ];
+        for (change, check, severity) in changes {
+            let found: Vec<_> = found(&with(change)).into_iter().filter(|(_, severity)| *severity != Ok).collect();
+            assert_eq!(found, [(check, severity)]);
+        }
+        for harmless in [
+            with(|w| w.webhooks[0].last_failure_at = Some(NOW - OLD_FAILURE_SECONDS)),
+            with(|w| w.post_call.events = None),
+            with(|w| w.post_call.transcript_format = None),
+            with(|w| w.initiation_url = Some("https://other.example/initiation".to_owned())),
+        ] {
+            assert_eq!(found(&harmless), [("webhook", Ok)]);
+        }
+    }
+
+    #[test]
+    fn an_agent_with_settings_of_its_own_is_judged_by_them() {
+        let workspace = with(|w| {
+            let post_call = PostCallSettings { webhook_id: Some("wh_2".to_owned()), ..w.post_call.clone() };
+            w.agents.push(AgentSettings { agent_id: "agent_1".to_owned(), name: "Dispatch".to_owned(), post_call });
+        });
+        let wanted = Wanted { public_url: Some(PUBLIC), audio: true, now: NOW };
+        let findings = diagnose(&workspace, wanted);
+        let of_agent: Vec<_> = findings.iter().filter(|finding| finding.agent_id.is_some()).collect();
+        assert_eq!(of_agent.len(), 1);
+        assert_eq!((of_agent[0].check, of_agent[0].severity), ("webhook_missing", Severity::Problem));
+    }
+
+    #[test]
+    fn clocks_that_differ_are_found() {
+        for (lead, severity) in [
+            (None, Severity::Ok),
+            (Some(-5), Severity::Ok),
+            (Some(40), Severity::Warning),
+            (Some(-1800), Severity::Problem),
+            (Some(i64::MAX), Severity::Problem),
+        ] {
+            assert_eq!(diagnose_clock(lead).severity, severity, "{lead:?}");
+        }
+    }
+}
