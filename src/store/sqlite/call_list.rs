@@ -21,6 +21,9 @@ const CONTEXT: &str = "listing calls";
 /// Number of calls that are checked one by one before an index of values is read.
 const WINDOW: usize = 1000;
 
+/// All calls by start.
+const BY_START: &str = "calls c INDEXED BY calls_start";
+
 /// Duration in seconds from which calls are one group in the index `calls_seconds`.
 const LONG_SECONDS: i64 = 600;
 
@@ -55,19 +58,45 @@ pub(super) fn for_each_candidate(
     take: &mut dyn FnMut(i64) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
     let mut span = Span::new(filter, order, after);
-    let by_start = span.sql("calls c INDEXED BY calls_start", "c.call_start_time, c.id", "TRUE");
-    let mut lanes = Lanes { span: span.clone(), sql: by_start, lanes: vec![Lane::new(Vec::new())] };
-    if lanes.for_each(connection, WINDOW, &mut |(start, id)| {
+    if Lanes::by_start(span.clone()).for_each(connection, WINDOW, &mut |(start, id)| {
         span.from = (start, id);
         take(id)
     })? {
         return Ok(());
     }
-    lanes = Lanes::of_values(connection, filter, &span)?.unwrap_or_else(|| Lanes {
-        span,
-        sql: lanes.sql,
-        lanes: vec![Lane::new(Vec::new())],
-    });
+    for_each_of_values(connection, filter, span, take)
+}
+
+/// Returns the statement that reads the start and the row id of the first calls in the order, and its parameters.
+/// [`for_each_later_candidate`] reads the others.
+pub(super) fn first_candidates(filter: &CallFilter, order: SortOrder, after: Option<CallKey>) -> (String, Vec<Value>) {
+    let span = Span::new(filter, order, after);
+    let sql = span.sql(BY_START, "c.call_start_time, c.id", "TRUE");
+    (format!("{sql} LIMIT {WINDOW}"), span.bounds(&span.from).collect())
+}
+
+/// Like [`for_each_candidate`], for calls that [`first_candidates`] may lack. `after` is the last match among these.
+pub(super) fn for_each_later_candidate(
+    connection: &Connection,
+    filter: &CallFilter,
+    order: SortOrder,
+    after: Option<CallKey>,
+    take: &mut dyn FnMut(i64) -> Result<ControlFlow<()>>,
+) -> Result<()> {
+    for_each_of_values(connection, filter, Span::new(filter, order, after), take)
+}
+
+/// Passes the row ids of the calls in a span to `take`, from an index of values if one serves the filter.
+fn for_each_of_values(
+    connection: &Connection,
+    filter: &CallFilter,
+    span: Span,
+    take: &mut dyn FnMut(i64) -> Result<ControlFlow<()>>,
+) -> Result<()> {
+    let mut lanes = match Lanes::of_values(connection, filter, &span)? {
+        Some(lanes) => lanes,
+        None => Lanes::by_start(span),
+    };
     lanes.for_each(connection, usize::MAX, &mut |(_, id)| take(id)).map(drop)
 }
 
@@ -98,15 +127,17 @@ impl Span {
         }
     }
 
-    /// Returns the statement that reads a lane. Its parameters are those of `condition`, then those of [`Self::bounds`],
-    /// then the maximum number of rows.
+    /// Returns the statement that reads a lane. Its parameters are those of `condition`, then those of [`Self::bounds`].
+    ///
+    /// It has no parameter for the number of rows, because SQLite 3.53 compiles a statement anew for each value of a
+    /// limit in an ordered query.
     fn sql(&self, table: &str, columns: &str, condition: &str) -> String {
         let (past, direction, to) = if self.ascending { (">", "ASC", "<") } else { ("<", "DESC", ">=") };
         let (start, id) = columns.split_once(", ").expect("two columns");
         let to = if self.to.is_some() { format!(" AND {start} {to} ?") } else { String::new() };
         format!(
             "SELECT {columns} FROM {table} WHERE {condition} AND ({columns}) {past} (?, ?){to} \
-             ORDER BY {start} {direction}, {id} {direction} LIMIT ?"
+             ORDER BY {start} {direction}, {id} {direction}"
         )
     }
 
@@ -136,11 +167,11 @@ impl Lane {
 
     /// Reads the rows that follow `position`.
     fn read(&mut self, statement: &mut CachedStatement<'_>, span: &Span, position: &Position) -> Result<()> {
-        let limit = Value::from(i64::try_from(self.batch).unwrap_or(i64::MAX));
-        let values = self.values.iter().cloned().chain(span.bounds(position)).chain([limit]);
+        let values = self.values.iter().cloned().chain(span.bounds(position));
         let mut rows = statement.query(params_from_iter(values)).context(CONTEXT)?;
         let mut count = 0;
-        while let Some(row) = rows.next().context(CONTEXT)? {
+        while count < self.batch {
+            let Some(row) = rows.next().context(CONTEXT)? else { break };
             self.ahead.push_back((row.get(0).context(CONTEXT)?, row.get(1).context(CONTEXT)?));
             count += 1;
         }
@@ -178,6 +209,12 @@ impl PartialOrd for Head {
 }
 
 impl Lanes {
+    /// Returns the lane of all calls.
+    fn by_start(span: Span) -> Self {
+        let sql = span.sql(BY_START, "c.call_start_time, c.id", "TRUE");
+        Self { span, sql, lanes: vec![Lane::new(Vec::new())] }
+    }
+
     /// Returns the lanes of the index that serves a filter best, or `None` if no index does.
     fn of_values(connection: &Connection, filter: &CallFilter, span: &Span) -> Result<Option<Self>> {
         let span = span.clone();

@@ -8,11 +8,11 @@ use super::row::{self, CALL, CALLS};
 use super::statement::Statements as _;
 use crate::domain::{Call, CallChange, CallEnd, ConversationId, Timestamp};
 use crate::store::{
-    CallFilter, CallPageRequest, Error, MAX_PAGE_TEXT_BYTES, Outcome, Page, Rejection, Result, SortOrder, Written,
+    CallFilter, CallKey, CallPageRequest, MAX_PAGE_TEXT_BYTES, Outcome, Page, Rejection, Result, SortOrder, Written,
     json_length,
 };
 use rusqlite::types::Value;
-use rusqlite::{Connection, Transaction, params, params_from_iter};
+use rusqlite::{Connection, Row, Transaction, params, params_from_iter};
 use std::ops::ControlFlow;
 
 const LISTING: &str = "listing calls";
@@ -29,9 +29,9 @@ pub(super) fn children(connection: &Connection, id: &ConversationId, limit: usiz
         .fetch_all(
             &format!(
                 "SELECT {CALL} FROM {CALLS} WHERE c.parent_conversation_id = ?1 \
-                 ORDER BY c.call_start_time, c.id LIMIT ?2"
+                 ORDER BY c.call_start_time, c.id LIMIT {limit}"
             ),
-            params![id, i64::try_from(limit).unwrap_or(i64::MAX)],
+            [id],
             row::call,
         )
         .context("reading the conversations that a call started")
@@ -173,21 +173,41 @@ fn list_few(snapshot: &Connection, request: &CallPageRequest, mut conditions: Co
 
 /// Returns a page of calls from the indexes by start.
 fn list_by_start(snapshot: &Connection, request: &CallPageRequest, conditions: &Conditions) -> Result<Page<Call>> {
-    let sql = format!("SELECT {CALL} FROM {CALLS} WHERE c.id = ?{}", conditions.sql());
-    let mut select = snapshot.prepare_cached(&sql).context(LISTING)?;
+    let filter = &request.filter;
     let mut calls = Vec::with_capacity(request.limit.min(1000) + 1);
-    let (mut text, filter) = (0, &request.filter);
-    call_list::for_each_candidate(snapshot, filter, request.order, request.after, &mut |id| {
-        let values = std::iter::once(Value::from(id)).chain(conditions.values().iter().cloned());
-        let mut rows = select.query(params_from_iter(values)).context(LISTING)?;
-        if let Some(row) = rows.next().context(LISTING)? {
-            let call = row::call(row).context(LISTING)?;
-            text += text_of(&call);
-            calls.push(Ok::<_, Error>(call));
-        }
+    let mut text = 0;
+    let mut add = |calls: &mut Vec<Result<Call>>, row: &Row<'_>| {
+        let call = row::call(row).context(LISTING)?;
+        text += text_of(&call);
+        calls.push(Ok(call));
         let is_full = calls.len() > request.limit || text > MAX_PAGE_TEXT_BYTES;
         Ok(if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-    })?;
+    };
+    // One statement for the calls that fill almost every page. SQLite keeps the order of the outer loop.
+    let (first, values) = call_list::first_candidates(filter, request.order, request.after);
+    let sql = format!("SELECT {CALL} FROM ({first}) w CROSS JOIN {CALLS} WHERE c.id = w.id{}", conditions.sql());
+    let mut select = snapshot.prepare_cached(&sql).context(LISTING)?;
+    let mut rows = select.query(params_from_iter(values.iter().chain(conditions.values()))).context(LISTING)?;
+    let mut is_full = false;
+    while !is_full {
+        let Some(row) = rows.next().context(LISTING)? else { break };
+        is_full = add(&mut calls, row)?.is_break();
+    }
+    drop(rows);
+    if !is_full {
+        let last = calls.last().and_then(|call: &Result<Call>| call.as_ref().ok());
+        let after = last.map(|call| CallKey { start: call.call_start_time, id: call.id }).or(request.after);
+        let sql = format!("SELECT {CALL} FROM {CALLS} WHERE c.id = ?{}", conditions.sql());
+        let mut select = snapshot.prepare_cached(&sql).context(LISTING)?;
+        call_list::for_each_later_candidate(snapshot, filter, request.order, after, &mut |id| {
+            let values = std::iter::once(Value::from(id)).chain(conditions.values().iter().cloned());
+            let mut rows = select.query(params_from_iter(values)).context(LISTING)?;
+            match rows.next().context(LISTING)? {
+                Some(row) => add(&mut calls, row),
+                None => Ok(ControlFlow::Continue(())),
+            }
+        })?;
+    }
     Page::from_overfetch(calls, request.limit, text_of)
 }
 

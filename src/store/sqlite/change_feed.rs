@@ -179,15 +179,18 @@ fn changes_of_matching(
 ) -> Result<ChangeBatch> {
     let turns = read(
         snapshot,
-        &format!("SELECT {TURN} FROM call_transcriptions t WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3"),
-        params![after.turn, until.turn, row_limit()],
+        &format!(
+            "SELECT {TURN} FROM call_transcriptions t WHERE id BETWEEN ?1 + 1 AND ?2 ORDER BY id LIMIT {}",
+            row_limit()
+        ),
+        params![after.turn, until.turn],
         row::turn,
         turn_bytes,
     )?;
     let (notes, more) = read(
         snapshot,
-        "SELECT * FROM call_changes WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
-        params![after.change, until.change, row_limit()],
+        &format!("SELECT * FROM call_changes WHERE id BETWEEN ?1 + 1 AND ?2 ORDER BY id LIMIT {}", row_limit()),
+        params![after.change, until.change],
         change_row,
         |_| 0,
     )?;
@@ -238,9 +241,10 @@ fn changes_of_call(snapshot: &Transaction<'_>, call: &Call, after: FeedPosition)
         snapshot,
         &format!(
             "SELECT {TURN} FROM call_transcriptions t WHERE conversation_id = ?1 AND sequence_number > ?2 AND id > ?3 \
-         ORDER BY sequence_number LIMIT ?4"
+         ORDER BY sequence_number LIMIT {}",
+            row_limit()
         ),
-        params![call.conversation_id, told, after.turn, row_limit()],
+        params![call.conversation_id, told, after.turn],
         row::turn,
         turn_bytes,
     )?;

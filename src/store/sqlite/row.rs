@@ -155,8 +155,8 @@ pub(super) const CALL: &str = "c.id, c.conversation_id, c.driver_id, c.call_star
     c.environment, c.branch_id, c.version_id, c.call_sid, c.agent_number, c.agent_name, c.cost_usd, \
     c.queue_wait_seconds, c.accepted_time, c.campaign, c.tags, c.conversation_product, c.sentiment, c.record_complete, \
     c.initiation_source, \
-    EXISTS (SELECT 1 FROM tool_calls k WHERE k.conversation_id = c.conversation_id AND k.purpose = 'end_call' \
-        AND k.is_error IS NOT 1) AS agent_ended, c.tool_error, \
+    c.status <> 'in_progress' AND EXISTS (SELECT 1 FROM tool_calls k WHERE k.conversation_id = c.conversation_id \
+        AND k.purpose = 'end_call' AND k.is_error IS NOT 1) AS agent_ended, c.tool_error, \
     c.created_at, c.updated_at, d.name AS driver_name, l.speaker_type, l.message_text, \
     l.final_text, l.timestamp, l.sequence_number";
 

@@ -370,11 +370,11 @@ fn ids_by_time(snapshot: &Transaction<'_>, query: &TurnQuery, limit: i64) -> rus
          AND (:after_time IS NULL OR (ifnull(place, {UNPLACED}), timestamp, sequence_number) \
             {past} (:after_place, :after_time, :after_number)) \
          ORDER BY ifnull(place, {UNPLACED}) {direction}, timestamp {direction}, sequence_number {direction} \
-         LIMIT :limit",
+         LIMIT {limit}",
     ))?;
     let values = named_params! {
         ":conversation": query.conversation_id, ":after_sequence": query.after_sequence,
-        ":after_place": after_place, ":after_time": after_time, ":after_number": after_number, ":limit": limit,
+        ":after_place": after_place, ":after_time": after_time, ":after_number": after_number,
     };
     select.query_map(values, |row| row.get(0))?.collect()
 }
