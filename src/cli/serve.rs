@@ -105,7 +105,7 @@ pub(super) struct ServeArgs {
     elevenlabs: ElevenLabsArgs,
     /// Answer who is calling with the dynamic variables in this file
     ///
-    /// A JSON object with a value for each name. Without it, driver_id and driver_name are sent.
+    /// A JSON object with a value for each name. Without it, the driver's number and name are sent.
     #[arg(long, env = "TRANSCRIBE_HOOK_INITIATION_VARIABLES", value_name = "FILE")]
     initiation_variables: Option<PathBuf>,
     /// Poll the ElevenLabs API at this interval for missing calls

@@ -63,10 +63,12 @@ fn disk(folder: &Path) -> Option<Finding> {
     let free = space.f_bavail.saturating_mul(space.f_frsize);
     let text = format!("{} MiB are free on the disk of {}", free >> 20, folder.display());
     let remedy = "free some space; without any, turns are refused";
-    Some(match free {
-        ..FULL_DISK_BYTES => Finding::problem("disk", text, remedy),
-        ..SHORT_DISK_BYTES => Finding::warning("disk", text, remedy),
-        _ => Finding::ok("disk", text),
+    Some(if free < FULL_DISK_BYTES {
+        Finding::problem("disk", text, remedy)
+    } else if free < SHORT_DISK_BYTES {
+        Finding::warning("disk", text, remedy)
+    } else {
+        Finding::ok("disk", text)
     })
 }
 

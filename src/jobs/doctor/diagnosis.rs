@@ -225,6 +225,8 @@ mod tests {
     use super::*;
     use crate::elevenlabs::workspace::AgentSettings;
 
+    type Change = fn(&mut Workspace);
+
     const NOW: i64 = 1_790_000_000;
     const PUBLIC: &str = "https://calls.example.com";
 
@@ -271,7 +273,6 @@ mod tests {
             found(&other("https://other.example/webhooks/elevenlabs/post-call")),
             [("webhook_address", Problem)]
         );
-        type Change = fn(&mut Workspace);
         let changes: [(Change, &str, Severity); 12] = [
             (|w| w.post_call.webhook_id = None, "webhook_missing", Problem),
             (|w| w.webhooks.clear(), "webhook_missing", Problem),

@@ -164,12 +164,11 @@ impl CallState {
             .fetch_optional("SELECT driver_id FROM call_dispatches WHERE conversation_id = ?1", [id], |row| row.get(0))
             .context("looking up a call's driver")?
             .flatten();
-        let (driver_id, source) = match dispatched {
-            Some(driver_id) => (Some(driver_id), Some(DriverSource::Dispatch)),
-            None => {
-                let driver_id = initiations::driver_of(transaction, id)?;
-                (driver_id, driver_id.map(|_| DriverSource::Initiation))
-            }
+        let (driver_id, source) = if dispatched.is_some() {
+            (dispatched, Some(DriverSource::Dispatch))
+        } else {
+            let initiated = initiations::driver_of(transaction, id)?;
+            (initiated, initiated.map(|_| DriverSource::Initiation))
         };
         transaction
             .execute_cached(
