@@ -60,8 +60,6 @@ enum Credential {
     Proxy,
     /// Nothing.
     None,
-    /// Access to the database file, by which the command `erase` works.
-    File,
 }
 
 impl From<domain::Credential> for Credential {
@@ -71,7 +69,6 @@ impl From<domain::Credential> for Credential {
             domain::Credential::Session => Self::Session,
             domain::Credential::Proxy => Self::Proxy,
             domain::Credential::None => Self::None,
-            domain::Credential::File => Self::File,
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use super::args::database::DatabaseArgs;
 use super::output::eprint_line;
-use crate::domain::{Credential, Identity};
 use crate::ingest::direct_erasure::SliceEraser;
 use crate::jobs::retention::{EraseCounts, EraseError, Eraser};
 use crate::recordings::Recordings;
@@ -55,8 +54,7 @@ impl EraseSession {
 
     pub(super) fn eraser(&self) -> Eraser {
         let executor = SliceEraser::new(self.store.clone(), self.others);
-        let eraser = Eraser::new(&self.store, self.recordings.clone(), Box::new(executor), self.others);
-        eraser.noted_by(Some(Identity::anonymous(Credential::File)))
+        Eraser::new(&self.store, self.recordings.clone(), Box::new(executor), self.others)
     }
 
     /// Shows the number of erased calls on a terminal while `work` runs.

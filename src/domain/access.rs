@@ -43,8 +43,6 @@ pub enum Credential {
     Proxy,
     /// Nothing, because the service requires no token.
     None,
-    /// Access to the database file, by which commands of the service erase.
-    File,
 }
 
 stored_as!(Credential {
@@ -52,7 +50,6 @@ stored_as!(Credential {
     Session => "session",
     Proxy => "proxy",
     None => "none",
-    File => "file",
 });
 
 /// The name of a token, or of a user whom a proxy signed in: 1 to 128 characters without control characters.
@@ -94,9 +91,9 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Returns the identity of somebody without a name, with the highest role.
-    pub const fn anonymous(credential: Credential) -> Self {
-        Self { name: None, role: Role::Manage, credential }
+    /// Returns the identity of those who need no token.
+    pub const fn anonymous() -> Self {
+        Self { name: None, role: Role::Manage, credential: Credential::None }
     }
 }
 

@@ -247,7 +247,7 @@ impl Access {
             (Credential::Token, _) | (_, RequestOrigin::Own) | (Credential::None, RequestOrigin::Unknown) => {
                 Ok(granted)
             }
-            (Credential::Session | Credential::Proxy | Credential::None | Credential::File, _) => {
+            (Credential::Session | Credential::Proxy | Credential::None, _) => {
                 Err(ApiError::no_token("a change without a token must come from a page of this service"))
             }
         }
@@ -255,7 +255,7 @@ impl Access {
 
     fn grant(&self, request: &Request) -> Result<Grant, ApiError> {
         if self.0.no_token {
-            return Ok(Grant::without_session(Identity::anonymous(Credential::None)));
+            return Ok(Grant::without_session(Identity::anonymous()));
         }
         let headers = request.headers();
         let key =

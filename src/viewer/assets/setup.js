@@ -142,7 +142,7 @@ const ACTIONS = { read: "Read", listen: "Listened", search: "Searched", export: 
 /** Shows who accessed calls last. @param {any} log */
 function accesses(log) {
   if (!log) return null;
-  const by = (/** @type {any} */ access) => access.user ?? (access.credential === "file" ? "Command line" : "Token without a name");
+  const by = (/** @type {any} */ access) => access.user ?? "Token without a name";
   const call = (/** @type {any} */ access) => access.conversation_id === null ? "Several calls"
     : access.action === "erase" ? access.conversation_id : el("a", { href: addressOf({ view: "calls", call: access.conversation_id }) }, access.conversation_id);
   const row = (/** @type {any} */ access) => el("tr", null, el("td", null, dayAndTime(access.at)), el("td", null, el("bdi", null, by(access))),

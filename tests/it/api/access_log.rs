@@ -3,7 +3,7 @@
 use crate::support::files::memmem;
 use crate::support::metrics::Scrape;
 use crate::support::openapi::{Sent, send};
-use crate::support::service::{Service, TURNS, binary, open, wait_for};
+use crate::support::service::{Service, TURNS, open, wait_for};
 use crate::support::turns::turn;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -189,7 +189,7 @@ fn the_log_is_read_in_pages_and_by_call_and_by_user() {
 }
 
 #[test]
-fn an_erased_call_keeps_the_note_of_who_erased_it_also_with_its_driver_and_by_the_command() {
+fn an_erased_call_keeps_the_note_of_who_erased_it_also_with_its_driver() {
     let service = Service::start_with(&FLAGS);
     let driver = json!({"name": "Jo Brandt"}).to_string();
     let manager = format!("Bearer {MANAGER}");
@@ -199,7 +199,7 @@ fn an_erased_call_keeps_the_note_of_who_erased_it_also_with_its_driver_and_by_th
         let dispatch = format!("/api/v1/dispatches/{call}");
         assert_eq!(send(&service, "PUT", &dispatch, &headers, br#"{"driver_id": 7}"#).status, 201);
     }
-    for call in ["conv_a", "conv_b", "conv_c", "conv_d"] {
+    for call in ["conv_a", "conv_b", "conv_c"] {
         deliver(&service, call);
     }
     get_as(&service, READER, "/api/v1/calls/conv_c");
@@ -208,17 +208,8 @@ fn an_erased_call_keeps_the_note_of_who_erased_it_also_with_its_driver_and_by_th
     wait_for("the entry", || (entries(&service, "").len() == 2).then_some(()));
     assert_eq!(send_as(&service, MANAGER, "DELETE", "/api/v1/drivers/7?erase_calls=true").status, 204);
     wait_for("the entries", || (entries(&service, "").len() == 4).then_some(()));
-    let erase = |database: &Path| {
-        binary().args(["erase", "--conversation-id", "conv_d", "--yes", "--database"]).arg(database).output().unwrap()
-    };
-    assert!(erase(service.database()).status.success());
-    let wanted = [
-        "anna token read conv_c",
-        "boss token erase conv_c",
-        "boss token erase conv_a",
-        "boss token erase conv_b",
-        "- file erase conv_d",
-    ];
+    let wanted =
+        ["anna token read conv_c", "boss token erase conv_c", "boss token erase conv_a", "boss token erase conv_b"];
     expect_entries(&service, &wanted);
     assert_eq!(entries(&service, "?conversation_id=conv_c").len(), 2);
     let stats: Value = serde_json::from_str(&get_as(&service, MANAGER, "/api/v1/stats").text).unwrap();
