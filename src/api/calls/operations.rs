@@ -270,7 +270,7 @@ impl CallsApi {
         let call = call.map_err(|error| write_error(error, &conversation_id.0))?;
         let make = move |store: &dyn Reads| {
             let has_audio = recording.is_some_and(|file| file.is_file());
-            Ok(Call::single(call, has_audio, store)?)
+            Call::single(call, has_audio, store)
         };
         Ok(JsonOk(self.reader.read(make).await?))
     }
