@@ -7,6 +7,7 @@ import { el, show, svg } from "./dom.js";
 import { driver } from "./drivers.js";
 import { STATUS } from "./labels.js";
 import { MoreFilters, nameOfFilter } from "./more_filters.js";
+import { may } from "./rights.js";
 import { UNFILTERED, current, go } from "./route.js";
 import { dayKey, shortDay, startOfDay } from "./time.js";
 
@@ -147,7 +148,7 @@ export function filters() {
     more.sync();
     // Exports have the conversations of sub-agents by default, the list has not.
     table.setAttribute("href", address("/export", { format: "calls-csv", include_children: "false", ...parameters() }));
-    table.hidden = route.q !== "";
+    table.hidden = route.q !== "" || !may("read");
     reset.hidden = !isNarrowed();
   }
 
