@@ -195,7 +195,9 @@ export class CallView {
     if (call.conversation_id !== this.id) return;
     // A call from a stream or a list has fewer fields than one that is requested alone.
     const short = call.has_audio === undefined;
-    this.call = short ? { ...before, ...call } : call;
+    // Turns may have arrived while the driver's name was requested.
+    const turns = Math.max(call.turn_count, this.call?.turn_count ?? 0);
+    this.call = { ...(short ? before : {}), ...call, turn_count: turns };
     this.drawHead();
     this.turns?.about(this.call);
     // ElevenLabs' record changes turns of an ended call, and the recording arrives with it or later.

@@ -50,6 +50,8 @@ export class CallList {
     this.calls = new Map();
     /** Times at which turns of running calls arrived. @type {Map<string, number>} */
     this.lastHeard = new Map();
+    /** The last turns of running calls that arrived. @type {Map<string, import("./api.js").Turn>} */
+    this.lastTurns = new Map();
     /** Number of all calls that match the filters; null if not counted. @type {number | null} */
     this.total = null;
     /** @type {Map<string, Row>} */
@@ -119,6 +121,7 @@ export class CallList {
       const below = another || order !== "" || !page.has_more || !oldest ? [] : [...this.calls.values()].filter((call) =>
         call.status !== "in_progress" && call.call_start_time < oldest.call_start_time);
       for (const call of below) fresh.set(call.conversation_id, call);
+      for (const call of fresh.values()) this.keepHeard(call);
       this.calls = fresh;
       if (below.length === 0) {
         this.cursor = page.next_cursor;
@@ -183,8 +186,9 @@ export class CallList {
   /** Adds or updates a call. @param {Call} call */
   async put(call) {
     if (this.request) this.late.push(call);
-    await learn([call.driver_id]).catch(() => {});
+    // At once, because turns may arrive while the driver's name is requested.
     this.take(call);
+    await learn([call.driver_id]).catch(() => {});
     this.drawSoon();
   }
 
@@ -192,6 +196,7 @@ export class CallList {
   take(call) {
     const known = this.calls.get(call.conversation_id);
     if (known && known.updated_at > call.updated_at) return;
+    this.keepHeard(call);
     // A stream does not tell whether a call was transferred.
     if (call.transferred === undefined && call.matched !== null) {
       call.transferred = known?.transferred;
@@ -212,12 +217,24 @@ export class CallList {
 
   /** Updates the last words of a running call. @param {import("./api.js").Turn} turn */
   heard(turn) {
+    this.lastTurns.set(turn.conversation_id, turn);
     const call = this.calls.get(turn.conversation_id);
     if (!call || call.status !== "in_progress") return;
     call.last_message = turn;
     this.lastHeard.set(turn.conversation_id, Date.now());
     call.turn_count = Math.max(call.turn_count, turn.sequence_number);
     this.drawSoon();
+  }
+
+  /** Keeps the words of a running call that arrived after it was read. @param {Call} call */
+  keepHeard(call) {
+    const turn = this.lastTurns.get(call.conversation_id);
+    if (!turn) return;
+    if (call.status !== "in_progress") this.lastTurns.delete(call.conversation_id);
+    else if (turn.sequence_number > call.turn_count && turn.created_at >= call.created_at) {
+      call.turn_count = turn.sequence_number;
+      call.last_message = turn;
+    }
   }
 
   /** Removes a call. @param {string} id */
