@@ -13,6 +13,7 @@ use crate::ingest::event::EventParser;
 use crate::jobs::backup::BackupSchedule;
 use crate::jobs::stale_calls::StaleAfter;
 use crate::live::StreamLimits;
+use crate::outgoing::OutgoingSettings;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
@@ -47,6 +48,8 @@ pub struct Settings {
     pub access_log_keep: Duration,
     /// Limits of live streams.
     pub streams: StreamLimits,
+    /// Outgoing webhooks.
+    pub outgoing: OutgoingSettings,
     /// Client and interval for fetching missing ends of calls from ElevenLabs.
     pub backfill: Option<(Client, Duration)>,
     /// Client for the hourly check of ElevenLabs' settings.

@@ -13,6 +13,7 @@ pub(super) mod listen;
 pub(super) mod live;
 pub(super) mod logging;
 pub(super) mod metrics;
+pub(super) mod outgoing;
 pub(super) mod post_call;
 pub(super) mod redaction;
 pub(super) mod retention;

@@ -1,0 +1,7 @@
+//! Tests of outgoing webhooks.
+
+mod commands;
+mod crash;
+mod libraries;
+mod notices;
+mod retries;
