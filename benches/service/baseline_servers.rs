@@ -65,6 +65,7 @@ async fn serve(without: Without, database: &Path) -> Result<()> {
                 retention: None,
                 streams: live::StreamLimits { streams: 0, heartbeat: Duration::from_secs(15) },
                 access_log_keep: Duration::ZERO,
+                alerts: Vec::new(),
                 outgoing: outgoing::OutgoingSettings::default(),
                 backfill: None,
                 elevenlabs_check: None,

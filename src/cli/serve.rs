@@ -1,6 +1,7 @@
 //! The `serve` command. Its flags are the configuration of the service.
 
 use super::args::access::AccessArgs;
+use super::args::alerts::AlertArgs;
 use super::args::backup_schedule::BackupScheduleArgs;
 use super::args::connections::ConnectionArgs;
 use super::args::database::NewDatabaseArgs;
@@ -119,6 +120,8 @@ pub(super) struct ServeArgs {
     #[command(flatten)]
     outgoing: OutgoingArgs,
     #[command(flatten)]
+    alerts: AlertArgs,
+    #[command(flatten)]
     backups: BackupScheduleArgs,
 }
 
@@ -164,6 +167,7 @@ async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
     let tls = args.tls.open()?;
     let post_call = args.post_call.settings(args.events.options())?;
     let outgoing = args.outgoing.settings()?;
+    let alerts = args.alerts.alerts()?;
     let retention = args.retention.retention(args.stale_after)?;
     let initiation_variables = args.initiation_variables.as_deref().map(read_variables).transpose()?;
     let backfill = match args.backfill_every {
@@ -230,6 +234,7 @@ async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
         access_log_keep: args.retention.access_log_keep,
         streams: args.streams.limits(),
         outgoing,
+        alerts,
         backfill,
         elevenlabs_check,
         backups,

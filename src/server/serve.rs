@@ -24,7 +24,7 @@ use crate::jobs::access_log::{self, AccessLog, AccessLogThread};
 use crate::jobs::backfill::{self, StoreTarget};
 use crate::jobs::interval_thread::IntervalThread;
 use crate::jobs::retention::{self, Eraser};
-use crate::jobs::{backup, doctor, recording_notes, rereads, stale_calls};
+use crate::jobs::{alerts, backup, doctor, recording_notes, rereads, stale_calls};
 use crate::live::LiveHub;
 use crate::outgoing::Webhooks;
 use crate::store::{OtherWriters, Store};
@@ -64,6 +64,7 @@ struct Jobs {
     stale: Option<IntervalThread>,
     access_log: AccessLogThread,
     memory_trim: IntervalThread,
+    _alerts: IntervalThread,
     webhooks: Webhooks,
     _backfill: Option<IntervalThread>,
     _elevenlabs_check: Option<IntervalThread>,
@@ -105,6 +106,7 @@ impl Jobs {
             stale,
             access_log,
             memory_trim: malloc_trim::trim_regularly()?,
+            _alerts: alerts::start(std::mem::take(&mut settings.alerts), store, Box::new(blocking()))?,
             webhooks,
             _backfill: backfill.transpose()?,
             _elevenlabs_check: elevenlabs_check.transpose()?,

@@ -1,6 +1,7 @@
 //! Groups of flags that commands share.
 
 pub(super) mod access;
+pub(super) mod alerts;
 pub(super) mod backup_schedule;
 pub(super) mod call_filter;
 pub(super) mod connections;

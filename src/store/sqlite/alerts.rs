@@ -61,7 +61,16 @@ pub(super) fn scan(connection: &Connection, alerts: &[Alert], after: i64) -> Res
         // Newest first.
         for id in index.matching(&fts_query::render_literal(&alert.wanted))?.into_iter().rev() {
             let Some(call) = calls.get(&id) else { continue };
-            if found.insert((call, &alert.name)) {
+            if !found.insert((call, &alert.name)) {
+                continue;
+            }
+            let is_noted = connection
+                .has_row(
+                    "SELECT 1 FROM call_alerts WHERE conversation_id = ?1 AND name = ?2",
+                    params![call, alert.name],
+                )
+                .context(CONTEXT)?;
+            if !is_noted {
                 let (conversation_id, name) = (call.clone(), alert.name.clone());
                 matches.push((id, AlertMatch { conversation_id, transcription_id: id, name }));
             }

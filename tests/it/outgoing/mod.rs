@@ -1,5 +1,6 @@
-//! Tests of outgoing webhooks.
+//! Tests of outgoing webhooks and alerts.
 
+mod alerts;
 mod commands;
 mod crash;
 mod libraries;

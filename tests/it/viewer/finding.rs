@@ -2,6 +2,7 @@
 
 use super::page::{ago, say, some_calls};
 use crate::support::browser::Page;
+use crate::support::receiver::{Receiver, Reply, WEBHOOK_SECRET};
 use crate::support::service::{Service, TURNS, wait_for};
 use crate::support::whole_call::{CALL, CUT_OFF, POST_CALL, SECRET};
 use serde_json::json;

@@ -137,7 +137,7 @@ fn alerts_match_whole_words_once_a_call_and_are_told() {
         assert_eq!(store.alert_position().unwrap(), Some(5));
         let matched: Vec<_> = next(store).fresh.into_iter().filter_map(|pending| pending.notice.alert).collect();
         assert_eq!(matched, ["fire", "crash"]);
-        let changes = store.since(&Scope::Everything, head, store.head().unwrap()).unwrap().changes;
+        let changes = store.since(&Scope::everything(), head, store.head().unwrap()).unwrap().changes;
         assert_eq!(changes.iter().filter(|(_, change)| matches!(change, Change::Alerted(_))).count(), 2);
         // A turn that is gone matches nothing.
         let gone = AlertMatch { conversation_id: conversation("conv_x"), transcription_id: 1, name: "fire".to_owned() };
