@@ -18,6 +18,7 @@
 //! | [`viewer`] | the web page, a client of the public API |
 //! | [`jobs`] | work that runs on a schedule or over many calls: backfill, backup, retention, stale calls |
 //! | [`live`] | fan-out of committed changes to SSE subscribers |
+//! | [`outgoing`] | webhooks that notify other programs of calls |
 //! | [`export`] | formats for other programs, and JSON lines that can be restored |
 //! | [`import`] | drivers, dispatches and calls from files |
 //! | [`ingest`] | the write path: queue, writer thread, post-call events, reconciliation of due calls |
@@ -80,6 +81,7 @@
 //! - **Due**: a call is due if records or turns arrived after it was last reconciled.
 //! - **Event**: a stored body that ElevenLabs posted, or that backfill fetched.
 //! - **History**: the transcript so far, sent by a tool during a call. It is unsigned.
+//! - **Notice**: what an outgoing webhook says about a call, such as `call.ended`. Its receivers are endpoints.
 //! - **Orphan**: an event or dispatch that belongs to no call.
 //! - **Outcome**: the result of one write: done, or rejected. Failures of the database are errors.
 //! - **Position**: a place in the order of commits, used as the event id of a live stream. (`place` is a turn's
@@ -102,6 +104,7 @@ pub mod import;
 pub mod ingest;
 pub mod jobs;
 pub mod live;
+pub mod outgoing;
 pub mod recordings;
 pub mod redaction;
 pub mod secret;

@@ -27,7 +27,7 @@ use transcribe_hook::store::{
     ExpiredCall, ExpiredCallQuery, ExpiredEvent, Feed, FeedPosition, HitPage, Maintenance, NamingEvent, NewCall,
     Outcome, Page, Reads, Scope, SearchQuery, Store, StoredTurn, TurnQuery, Unfinished, Write, Written,
 };
-use transcribe_hook::{api, live, telemetry};
+use transcribe_hook::{api, live, outgoing, telemetry};
 
 /// Serves until SIGTERM, with the service's own defaults.
 pub(crate) fn run(without: Without, database: &Path) -> Result<()> {
@@ -65,6 +65,8 @@ async fn serve(without: Without, database: &Path) -> Result<()> {
                 retention: None,
                 streams: live::StreamLimits { streams: 0, heartbeat: Duration::from_secs(15) },
                 access_log_keep: Duration::ZERO,
+                alerts: Vec::new(),
+                outgoing: outgoing::OutgoingSettings::default(),
                 backfill: None,
                 elevenlabs_check: None,
                 backups: transcribe_hook::jobs::backup::BackupSchedule::default(),
@@ -151,7 +153,7 @@ impl Commands for NullStore {
         Ok(batch.iter().map(|write| Ok(outcome(write))).collect())
     }
 
-    fn go_on_erasing(&self, _: Unfinished<'_>) -> store::Result<Option<ErasedSlice>> {
+    fn go_on_erasing(&self, _: Timestamp, _: Unfinished<'_>) -> store::Result<Option<ErasedSlice>> {
         Ok(None)
     }
 }

@@ -31,6 +31,8 @@ pub enum ErrorCode {
     DriverNotFound,
     /// 404: the dispatch does not exist.
     DispatchNotFound,
+    /// 404: the endpoint of outgoing webhooks is not configured.
+    EndpointNotFound,
     /// 404: the call has no recording.
     RecordingNotFound,
     /// 405: the path supports other methods.

@@ -24,6 +24,7 @@ mod health;
 pub mod mcp;
 pub mod memory_budget;
 mod openapi;
+mod outgoing_webhooks;
 mod pagination;
 mod path_params;
 mod paths;
@@ -38,5 +39,5 @@ pub mod webhooks;
 
 pub use calls::encode_event;
 pub use paths::{HISTORY_WEBHOOK_PATH, INITIATION_WEBHOOK_PATH, MCP_PATH, POST_CALL_WEBHOOK_PATH, TURN_WEBHOOK_PATH};
-pub use service::{document_of, openapi_document, service, turn_webhook};
+pub use service::{Outlets, document_of, openapi_document, service, turn_webhook};
 pub use setup::SetupFacts;

@@ -2,6 +2,7 @@
 
 use super::auth::openapi::Described;
 use super::auth::{self, Access, AccessSettings};
+use super::outgoing_webhooks::OutgoingWebhooksApi;
 use super::reader::Reader;
 use super::setup::{SetupApi, SetupFacts};
 use super::webhooks::signed_body::PostCallReceiver;
@@ -12,9 +13,19 @@ use crate::ingest::post_call::PostCallService;
 use crate::jobs::access_log::AccessLog;
 use crate::jobs::retention::DriverErasure;
 use crate::live::LiveHub;
+use crate::outgoing::{OutgoingSettings, Webhooks};
 use crate::store::{self, Store};
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 use std::sync::Arc;
+
+/// The ways in which the service notifies others.
+#[derive(Clone)]
+pub struct Outlets {
+    /// Live streams.
+    pub live: LiveHub,
+    /// Outgoing webhooks.
+    pub webhooks: Webhooks,
+}
 
 /// Returns all operations over a store, its reader and its writer.
 #[expect(clippy::too_many_arguments, reason = "each is what a group of operations needs")]
@@ -24,7 +35,7 @@ pub fn service(
     writer: Writer,
     gate: PostCallReceiver,
     access: Access,
-    tail: LiveHub,
+    outlets: Outlets,
     facts: SetupFacts,
     variables: Arc<InitiationVariables>,
 ) -> OpenApiService<impl OpenApi, ()> {
@@ -47,13 +58,18 @@ pub fn service(
             calls::transcriptions::TranscriptionsApi { reader: reader.clone() },
             calls::tool_calls::ToolCallsApi { reader: reader.clone() },
         ),
-        calls::events::EventsApi { tail },
+        calls::events::EventsApi { tail: outlets.live },
         calls::stats::StatsApi { reader: reader.clone() },
         calls::search::SearchApi { reader: reader.clone() },
         drivers::DriversApi { reader: reader.clone(), writer: writer.clone(), erasure },
         dispatches::DispatchesApi { reader: reader.clone(), writer: writer.clone() },
         auth::sign_in::SessionApi { access },
-        (health::HealthApi { reader: reader.clone(), writer }, setup, access_log::AccessLogApi { reader }),
+        (
+            OutgoingWebhooksApi::new(reader.clone(), writer.clone(), outlets.webhooks),
+            health::HealthApi { reader: reader.clone(), writer },
+            setup,
+            access_log::AccessLogApi { reader },
+        ),
         backup,
         export,
     );
@@ -90,7 +106,7 @@ fn describe_only() -> OpenApiService<impl OpenApi, ()> {
         Writer::stopped(),
         PostCallReceiver::disabled(),
         access,
-        LiveHub::disabled(),
+        Outlets { live: LiveHub::disabled(), webhooks: Webhooks::new(OutgoingSettings::default()) },
         SetupFacts::default(),
         Arc::default(),
     )

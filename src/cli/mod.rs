@@ -24,9 +24,11 @@ mod restore;
 mod run;
 mod search;
 mod serve;
+mod service_client;
 mod simulate;
 mod start_report;
 mod token;
 mod usage_error;
+mod webhook;
 
 pub use run::{configuration_table, run};

@@ -6,7 +6,7 @@ use super::output::eprint_line;
 use super::usage_error::{error_line, is_usage};
 use super::{
     backfill, backup, check, doctor, erase, export, former_variables, generate, healthcheck, import, mcp, migrate,
-    prune, replay, restore, search, serve, simulate, token,
+    prune, replay, restore, search, serve, simulate, token, webhook,
 };
 use crate::telemetry;
 use anyhow::Context as _;
@@ -60,6 +60,8 @@ enum Command {
     ///
     /// Reads the webhook settings of the workspace and its agents by the API.
     Doctor(Box<doctor::command::DoctorArgs>),
+    /// Show, test and retry outgoing webhooks of a running service
+    Webhook(webhook::WebhookArgs),
     /// Reprocess stored ElevenLabs events
     Replay(replay::ReplayArgs),
     /// Permanently erase a call, or everything about a driver
@@ -99,6 +101,7 @@ pub fn run() -> ExitCode {
                 Command::Backfill(args) => backfill::run(&args),
                 Command::Simulate(args) => simulate::run(&args),
                 Command::Doctor(args) => doctor::command::run(&args),
+                Command::Webhook(args) => webhook::run(&args),
                 Command::Replay(args) => replay::run(&args),
                 Command::Erase(args) => erase::run(&args),
                 Command::Prune(args) => prune::run(&args),

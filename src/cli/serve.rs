@@ -1,6 +1,7 @@
 //! The `serve` command. Its flags are the configuration of the service.
 
 use super::args::access::AccessArgs;
+use super::args::alerts::AlertArgs;
 use super::args::backup_schedule::BackupScheduleArgs;
 use super::args::connections::ConnectionArgs;
 use super::args::database::NewDatabaseArgs;
@@ -9,6 +10,7 @@ use super::args::event_options::EventArgs;
 use super::args::listen::listen_address;
 use super::args::live::LiveArgs;
 use super::args::metrics::MetricsArgs;
+use super::args::outgoing::OutgoingArgs;
 use super::args::post_call::PostCallArgs;
 use super::args::redaction::RedactionArgs;
 use super::args::retention::RetentionArgs;
@@ -116,6 +118,10 @@ pub(super) struct ServeArgs {
     )]
     backfill_every: Option<Duration>,
     #[command(flatten)]
+    outgoing: OutgoingArgs,
+    #[command(flatten)]
+    alerts: AlertArgs,
+    #[command(flatten)]
     backups: BackupScheduleArgs,
 }
 
@@ -160,6 +166,8 @@ async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
     };
     let tls = args.tls.open()?;
     let post_call = args.post_call.settings(args.events.options())?;
+    let outgoing = args.outgoing.settings()?;
+    let alerts = args.alerts.alerts()?;
     let retention = args.retention.retention(args.stale_after)?;
     let initiation_variables = args.initiation_variables.as_deref().map(read_variables).transpose()?;
     let backfill = match args.backfill_every {
@@ -225,6 +233,8 @@ async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
         retention,
         access_log_keep: args.retention.access_log_keep,
         streams: args.streams.limits(),
+        outgoing,
+        alerts,
         backfill,
         elevenlabs_check,
         backups,

@@ -1,15 +1,13 @@
 //! The `simulate` command: plays a sample call against a running service, as an agent and ElevenLabs would, and checks
 //! the result.
 
-use super::args::access::api_tokens;
 use super::args::database::DatabaseArgs;
-use super::args::secrets::{ApiTokenSecret, IngestToken, SecretKind, Secrets, WebhookSecret};
+use super::args::secrets::{ApiTokenSecret, IngestToken, Secrets, WebhookSecret};
 use super::args::service_url::ServiceUrlArgs;
-use super::args::token_file;
 use super::output::print_line;
+use super::service_client::{ServiceClient, api_token, bearer};
 use super::usage_error::OrUsage as _;
 use crate::domain::Timestamp;
-use crate::elevenlabs::client::{PlainHttp, parse_base_url};
 use crate::elevenlabs::sample_call::{self, EXPECTED, ExpectedCall};
 use crate::elevenlabs::signature::{HEADER, sign};
 use crate::secret::Secret;
@@ -17,7 +15,6 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 use std::fmt::Display;
-use std::time::Duration;
 
 #[derive(Debug, Args)]
 pub(super) struct SimulateArgs {
@@ -43,7 +40,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<()> {
     );
     let secret = secret.or_usage()?;
     let url = args.service.url()?;
-    let service = ServiceClient::new(&url, api_token(args, &url)?);
+    let service = ServiceClient::new(&url, api_token(&args.api_tokens, &args.database, &url)?);
     // Checked before anything is stored.
     let session = service.get("/session")?;
     ensure!(
@@ -175,91 +172,4 @@ fn problems(call: &Value, turns: &[Value]) -> Vec<String> {
         problems.push(format!("status is {}", call["status"]));
     }
     problems
-}
-
-/// Returns the header with the first of these tokens, if there is one.
-fn bearer<K: SecretKind>(tokens: &Secrets<K>) -> Result<Option<String>> {
-    Ok(tokens.read()?.first().map(header))
-}
-
-fn header(token: &Secret) -> String {
-    format!("Bearer {}", token.expose())
-}
-
-/// Returns the header with the API token: the configured one, or else the one in the token file beside the database.
-fn api_token(args: &SimulateArgs, url: &str) -> Result<Option<String>> {
-    if !args.api_tokens.is_empty() {
-        let tokens = api_tokens(&args.api_tokens)?;
-        return Ok(token_file::manager(&tokens).or(tokens.first()).map(|token| header(&token.secret)));
-    }
-    // The token of the token file is only sent where no other host can read it.
-    if parse_base_url(url, PlainHttp::OnLoopback).is_err() {
-        return Ok(None);
-    }
-    let path = token_file::path(&args.database.database);
-    match token_file::read(&path) {
-        Ok(tokens) => Ok(tokens.and_then(|tokens| token_file::manager(&tokens).map(|token| header(&token.secret)))),
-        Err(error) => {
-            tracing::warn!(error = format!("{error:#}"), "cannot use the token file");
-            Ok(None)
-        }
-    }
-}
-
-/// A running service.
-struct ServiceClient {
-    agent: ureq::Agent,
-    url: String,
-    /// The header that authorizes reading.
-    authorization: Option<String>,
-}
-
-impl ServiceClient {
-    fn new(url: &str, authorization: Option<String>) -> Self {
-        let agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(30)))
-            .build()
-            .into();
-        Self { agent, url: url.trim_end_matches('/').to_owned(), authorization }
-    }
-
-    fn get(&self, path: &str) -> Result<Value> {
-        let mut request = self.agent.get(format!("{}{path}", self.url));
-        if let Some(authorization) = &self.authorization {
-            request = request.header("authorization", authorization);
-        }
-        check_response(request.call(), 200).with_context(|| format!("GET {}{path}", self.url))
-    }
-
-    /// Deletes a resource, which need not exist.
-    fn delete(&self, path: &str) -> Result<()> {
-        let mut request = self.agent.delete(format!("{}{path}", self.url));
-        if let Some(authorization) = &self.authorization {
-            request = request.header("authorization", authorization);
-        }
-        let answer = request.call().with_context(|| format!("DELETE {}{path}", self.url))?;
-        let status = answer.status();
-        ensure!(status.is_success() || status == 404, "DELETE {}{path}: responded {status}", self.url);
-        Ok(())
-    }
-
-    fn post(&self, path: &str, headers: &[(&str, &str)], body: &str, status: u16) -> Result<Value> {
-        let mut request = self.agent.post(format!("{}{path}", self.url)).header("content-type", "application/json");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        check_response(request.send(body), status).with_context(|| format!("POST {}{path}", self.url))
-    }
-}
-
-/// Returns the body of a response with the expected status, or the error of the service.
-fn check_response(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>, status: u16) -> Result<Value> {
-    let mut answer = answer.context("the service does not answer")?;
-    let text = answer.body_mut().read_to_string()?;
-    let body: Value = serde_json::from_str(&text).unwrap_or_default();
-    let said = |field: &str| body[field].as_str().unwrap_or_default();
-    let given = answer.status();
-    ensure!(given == status, "responded {given}: {} ({})", said("message"), said("details"));
-    Ok(body)
 }

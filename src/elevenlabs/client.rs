@@ -344,7 +344,7 @@ pub(super) fn escaped(text: &str) -> impl fmt::Display {
 }
 
 /// Parses a `Retry-After`: seconds, or a date.
-fn parse_retry_after(text: &str) -> Option<Duration> {
+pub fn parse_retry_after(text: &str) -> Option<Duration> {
     let text = text.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));

@@ -2,6 +2,7 @@
 
 use super::executor::{Executor, StoreWriter};
 use super::job::WriteError;
+use crate::domain::Timestamp;
 use crate::store::{Commands, OtherWriters, Result, Store, Unfinished, Write, Written};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,7 +48,7 @@ pub fn erase_slices(store: &(impl Commands + ?Sized), which: Unfinished<'_>, oth
     loop {
         let start = Instant::now();
         // The service may have erased the last slice.
-        if store.go_on_erasing(which)?.is_none() {
+        if store.go_on_erasing(Timestamp::now(), which)?.is_none() {
             return Ok(());
         }
         if others == OtherWriters::Some {

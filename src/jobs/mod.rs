@@ -1,6 +1,7 @@
 //! Work that runs on a schedule or over many calls.
 
 pub mod access_log;
+pub mod alerts;
 pub mod backfill;
 pub mod backup;
 pub mod doctor;

@@ -10,12 +10,12 @@ use super::settings::Settings;
 use super::tls::Tls;
 use super::{connections, malloc_trim, metrics_endpoint, swagger_ui, systemd};
 use crate::api;
-use crate::api::SetupFacts;
 use crate::api::auth::{Access, RoleGuard};
 use crate::api::body::{BodyLimits, memory_for};
 use crate::api::mcp::{McpEndpoint, McpServer};
 use crate::api::reader::Reader;
 use crate::api::webhooks::signed_body::PostCallReceiver;
+use crate::api::{Outlets, SetupFacts};
 use crate::domain::Role;
 use crate::ingest::blocking::BlockingWriter;
 use crate::ingest::reconciler::Reconciler;
@@ -24,8 +24,9 @@ use crate::jobs::access_log::{self, AccessLog, AccessLogThread};
 use crate::jobs::backfill::{self, StoreTarget};
 use crate::jobs::interval_thread::IntervalThread;
 use crate::jobs::retention::{self, Eraser};
-use crate::jobs::{backup, doctor, recording_notes, rereads, stale_calls};
+use crate::jobs::{alerts, backup, doctor, recording_notes, rereads, stale_calls};
 use crate::live::LiveHub;
+use crate::outgoing::Webhooks;
 use crate::store::{OtherWriters, Store};
 use crate::viewer;
 use poem::middleware::AddData;
@@ -40,6 +41,9 @@ use tokio::task::JoinHandle;
 /// Maximum time for running requests to end after a stop. Together with the writer's own timeouts, shutdown takes less
 /// than the ten seconds that supervisors commonly allow.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Maximum time that a start waits until the endpoints of outgoing webhooks are stored.
+const CONFIGURE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A reason why the service ended without being stopped.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +64,8 @@ struct Jobs {
     stale: Option<IntervalThread>,
     access_log: AccessLogThread,
     memory_trim: IntervalThread,
+    _alerts: IntervalThread,
+    webhooks: Webhooks,
     _backfill: Option<IntervalThread>,
     _elevenlabs_check: Option<IntervalThread>,
     _recording_notes: Option<IntervalThread>,
@@ -72,6 +78,7 @@ impl Jobs {
         backups: Option<backup::Periodic>,
         store: &Arc<dyn Store>,
         writer: &Writer,
+        webhooks: Webhooks,
     ) -> io::Result<(Self, AccessLog)> {
         let blocking = || BlockingWriter::new(writer.clone());
         let reconciling = blocking();
@@ -91,6 +98,7 @@ impl Jobs {
         });
         let (log, access_log) = access_log::start(settings.access_log_keep, store, Box::new(blocking()))?;
         let stale = stale_calls::start(settings.stale_after, Box::new(blocking()))?;
+        webhooks.start(store, &blocking())?;
         let jobs = Self {
             backups,
             reconciler,
@@ -98,6 +106,8 @@ impl Jobs {
             stale,
             access_log,
             memory_trim: malloc_trim::trim_regularly()?,
+            _alerts: alerts::start(std::mem::take(&mut settings.alerts), store, Box::new(blocking()))?,
+            webhooks,
             _backfill: backfill.transpose()?,
             _elevenlabs_check: elevenlabs_check.transpose()?,
             _recording_notes: recording_notes.transpose()?,
@@ -109,6 +119,7 @@ impl Jobs {
     /// Stops the jobs and the writer, which processes its queue first, and closes the store. Returns true if the writer
     /// ended as it should.
     async fn stop(self, writer_thread: WriterThread, store: Arc<dyn Store>) -> bool {
+        self.webhooks.stop();
         drop(self.memory_trim);
         drop(self.stale);
         let (backups, reconciler, rereads, access_log) = (self.backups, self.reconciler, self.rereads, self.access_log);
@@ -128,6 +139,7 @@ impl Jobs {
 /// Tasks beside the connections.
 struct Tasks {
     follow: JoinHandle<()>,
+    webhooks: JoinHandle<()>,
     watchdog: JoinHandle<()>,
     certificates: Option<JoinHandle<()>>,
     metrics: Option<MetricsServer>,
@@ -141,6 +153,7 @@ impl Tasks {
         self.watchdog.abort();
         // The task ends with the streams, but not if the server has failed.
         self.follow.abort();
+        self.webhooks.abort();
         if let Some(metrics) = self.metrics {
             metrics.stop().await;
         }
@@ -151,7 +164,7 @@ impl Tasks {
 fn app(
     store: &Arc<dyn Store>,
     writer: &Writer,
-    live: &LiveHub,
+    outlets: Outlets,
     scrape: MetricsEndpoint,
     (facts, log): (SetupFacts, AccessLog),
     settings: Settings,
@@ -161,16 +174,8 @@ fn app(
     let gate = PostCallReceiver::new(settings.post_call, memory.clone());
     let reader = Reader::new(store.clone(), settings.deep_reads);
     let variables = Arc::new(settings.initiation_variables);
-    let service = api::service(
-        store.clone(),
-        reader.clone(),
-        writer.clone(),
-        gate,
-        access.clone(),
-        live.clone(),
-        facts,
-        variables,
-    );
+    let service =
+        api::service(store.clone(), reader.clone(), writer.clone(), gate, access.clone(), outlets, facts, variables);
     let document = api::document_of(&service);
     let others: Vec<_> = ["/docs", "/openapi.json", metrics_endpoint::PATH].into_iter().chain(viewer::PATHS).collect();
     let routes = Routes::from_document(&document, &others).with_post(api::MCP_PATH);
@@ -208,18 +213,25 @@ pub async fn serve(
         access_log_keep: settings.access_log_keep,
         backfill: settings.backfill.is_some(),
     };
-    let (jobs, log) = Jobs::start(&mut settings, backups, &store, &writer).map_err(ServeError::Io)?;
+    let webhooks = Webhooks::new(std::mem::take(&mut settings.outgoing));
+    let configured = tokio::spawn(webhooks.clone().configure(store.clone(), writer.clone()));
+    // If the database cannot be written now, the task goes on.
+    let _ = tokio::time::timeout(CONFIGURE_TIMEOUT, configured).await;
+    let started = Jobs::start(&mut settings, backups, &store, &writer, webhooks.clone());
+    let (jobs, log) = started.map_err(ServeError::Io)?;
     let live = LiveHub::new(store.clone(), settings.streams, api::encode_event);
     let scrape = MetricsEndpoint::new(store.clone(), writer.clone());
     let (tls, limits) = (settings.tls.take(), settings.connections.clone());
     let acceptor = tls.as_ref().map(Tls::acceptor);
     let tasks = Tasks {
         follow: tokio::spawn(live.clone().follow(writer.committed())),
+        webhooks: tokio::spawn(webhooks.clone().follow(writer.committed())),
         watchdog: tokio::spawn(systemd::watchdog(writer.clone())),
         certificates: tls.map(|tls| tokio::spawn(tls.run())),
         metrics: settings.metrics.take().map(|listener| metrics_endpoint::serve(listener, scrape.clone())),
     };
-    let app = app(&store, &writer, &live, scrape, (facts, log), settings);
+    let outlets = Outlets { live: live.clone(), webhooks };
+    let app = app(&store, &writer, outlets, scrape, (facts, log), settings);
     let (died_tx, died_rx) = oneshot::channel();
     let stop_or_death = async move {
         tokio::select! {

@@ -13,6 +13,8 @@ use crate::ingest::event::EventParser;
 use crate::jobs::backup::BackupSchedule;
 use crate::jobs::stale_calls::StaleAfter;
 use crate::live::StreamLimits;
+use crate::outgoing::OutgoingSettings;
+use crate::store::Alert;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
@@ -47,6 +49,10 @@ pub struct Settings {
     pub access_log_keep: Duration,
     /// Limits of live streams.
     pub streams: StreamLimits,
+    /// Searches that are compared with each new turn.
+    pub alerts: Vec<Alert>,
+    /// Outgoing webhooks.
+    pub outgoing: OutgoingSettings,
     /// Client and interval for fetching missing ends of calls from ElevenLabs.
     pub backfill: Option<(Client, Duration)>,
     /// Client for the hourly check of ElevenLabs' settings.

@@ -85,6 +85,8 @@ pub enum Change {
     Updated(Box<Call>),
     /// A call ended.
     Ended(Box<Call>),
+    /// A turn of a call matched an alert.
+    Alerted(Box<Call>),
     /// The call of this row number was erased.
     Erased(i64),
 }

@@ -1,6 +1,9 @@
 //! Writes with the types of their results.
 
-use super::{ArchiveRecord, ArchivedCall, Commands, Counts, Kept, Rejection, Result, StoredTurn, Write, Written};
+use super::{
+    AlertMatch, ArchiveRecord, ArchivedCall, Commands, Counts, EndpointId, Kept, Rejection, Result, Settlement,
+    StoredTurn, Write, Written,
+};
 use crate::domain::reconcile::Reconciliation;
 use crate::domain::{
     Access, Call, CallChange, ConversationId, DriverId, HistoryReport, NewDispatch, NewDriver, NewEvent, NewInitiation,
@@ -75,6 +78,10 @@ commands! {
     NoteAccesses(accesses: Vec<Access>) -> () { Written::Done => (), }
     PruneAccesses(before: Timestamp) -> () { Written::Done => (), }
     EndStaleCalls(before: Timestamp, text_before: Timestamp) -> Vec<ConversationId> { Written::Ended(ended) => ended, }
+    NoteAlerts(matches: Vec<AlertMatch>, until: Option<i64>) -> () { Written::Done => (), }
+    SetEndpoints(ids: Vec<EndpointId>) -> () { Written::Done => (), }
+    SettleDeliveries(settlement: Box<Settlement>) -> () { Written::Done => (), }
+    RetryDeliveries(endpoint: EndpointId, ids: Vec<i64>) -> () { Written::Done => (), }
     Restore(archived: Box<ArchiveRecord>) -> Completion<bool> {
         Written::Restored(new) => Completion::Done(new),
         Written::Begun => Completion::Begun,

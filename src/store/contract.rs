@@ -1,10 +1,11 @@
 //! The traits of a store, by who uses them.
 
 use super::{
-    AccessLogRequest, Archive, Backlog, BackupSource, CallFilter, CallPageRequest, ChangeBatch, ChangedCalls,
-    DatabaseSizes, DispatchPageRequest, DriverPageRequest, Due, ErasedSlice, EventSelection, ExpiredCall,
-    ExpiredCallQuery, ExpiredEvent, FeedPosition, Forgotten, HitPage, LoggedAccess, NamingEvent, Outcome, Page,
-    RankedCall, RankedCallRequest, Result, ScanPage, Scope, SearchQuery, TurnQuery, Unfinished, UnreadEvents, Write,
+    AccessLogRequest, Alert, AlertScan, Archive, Backlog, BackupSource, CallFilter, CallPageRequest, ChangeBatch,
+    ChangedCalls, DatabaseSizes, DispatchPageRequest, DriverPageRequest, Due, EndpointId, EndpointState, ErasedSlice,
+    EventSelection, ExpiredCall, ExpiredCallQuery, ExpiredEvent, FeedPosition, Forgotten, HitPage, LoggedAccess,
+    NamingEvent, Outcome, OutgoingBatch, Page, RankedCall, RankedCallRequest, Result, ScanPage, Scope, SearchQuery,
+    TurnQuery, Unfinished, UnreadEvents, Write,
 };
 use crate::domain::reconcile::Material;
 use crate::domain::result_sums::CallResultRow;
@@ -43,7 +44,7 @@ pub trait Commands: Send + Sync + 'static {
     ///
     /// # Errors
     /// Nothing of the slice was erased; retry.
-    fn go_on_erasing(&self, which: Unfinished<'_>) -> Result<Option<ErasedSlice>>;
+    fn go_on_erasing(&self, now: Timestamp, which: Unfinished<'_>) -> Result<Option<ErasedSlice>>;
 }
 
 /// Reads of the data, each from one snapshot.
@@ -184,6 +185,31 @@ pub trait Reads: Send + Sync + 'static {
 
     /// Counts the calls in progress, up to `at_most`.
     fn open_calls(&self, at_most: u32) -> Result<u64>;
+
+    /// Returns the id of the last turn that was compared with alerts, or `None` if alerts were not configured.
+    fn alert_position(&self) -> Result<Option<i64>> {
+        Ok(None)
+    }
+
+    /// Compares some of the turns after a turn with alerts.
+    fn scan_for_alerts(&self, _alerts: &[Alert], after: i64) -> Result<AlertScan> {
+        Ok(AlertScan { until: after, ..AlertScan::default() })
+    }
+
+    /// Returns the ids of the stored endpoints of outgoing webhooks, in order.
+    fn endpoints(&self) -> Result<Vec<EndpointId>> {
+        Ok(Vec::new())
+    }
+
+    /// Returns some of the notices that an endpoint is to receive next.
+    fn outgoing(&self, _endpoint: &EndpointId, _now: Timestamp) -> Result<OutgoingBatch> {
+        Ok(OutgoingBatch { is_off: true, ..OutgoingBatch::default() })
+    }
+
+    /// Returns the state of an endpoint, or `None` if it is unknown.
+    fn endpoint_state(&self, _endpoint: &EndpointId) -> Result<Option<EndpointState>> {
+        Ok(None)
+    }
 }
 
 /// The feed of changes, for readers that follow calls and read what has changed.

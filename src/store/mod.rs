@@ -8,6 +8,7 @@
 //! retries.
 
 mod access_log;
+mod alerts;
 mod archive;
 mod change_feed;
 pub mod command;
@@ -18,6 +19,7 @@ mod maintenance;
 mod null;
 mod other_writers;
 mod outcome;
+mod outgoing;
 mod query;
 mod ranked;
 mod search;
@@ -25,6 +27,7 @@ pub mod sqlite;
 mod write;
 
 pub use access_log::{AccessLogRequest, LoggedAccess};
+pub use alerts::{Alert, AlertMatch, AlertScan};
 pub use archive::{Archive, ArchivePart, ArchiveRecord, ArchivedCall, OrphanRows, Row, TranscriptItem};
 pub use change_feed::{Change, ChangeBatch, ChangedCalls, FeedPosition, Scope};
 pub use contract::{Commands, Feed, Maintenance, Reads, Store};
@@ -37,6 +40,9 @@ pub use maintenance::{
 pub use null::NullStore;
 pub use other_writers::OtherWriters;
 pub use outcome::{BadElement, BadLink, Counts, Kept, NewCall, Rejection, StoredTurn};
+pub use outgoing::{
+    DeliveryOutcome, EndpointId, EndpointState, FailedDelivery, Notice, OutgoingBatch, PendingNotice, Settlement,
+};
 pub use query::{
     Backlog, CallFilter, CallKey, CallPageRequest, DispatchPageRequest, DriverPageRequest, Due, ErasedSlice,
     EventSelection, ExpiredCall, ExpiredCallQuery, ExpiredEvent, Forgotten, MAX_PAGE_TEXT_BYTES, NamingEvent, Page,

@@ -1,10 +1,11 @@
 //! A store without a database, for describing the service without opening one.
 
 use super::{
-    Backlog, CallFilter, CallPageRequest, ChangeBatch, ChangedCalls, Commands, DatabaseSizes, DispatchPageRequest,
-    DriverPageRequest, ErasedSlice, Error, ErrorKind, EventSelection, ExpiredCall, ExpiredCallQuery, ExpiredEvent,
-    Feed, FeedPosition, Forgotten, HitPage, Maintenance, NamingEvent, Outcome, Page, RankedCall, RankedCallRequest,
-    Reads, Result, ScanPage, Scope, SearchQuery, TurnQuery, Unfinished, UnreadEvents, Write,
+    Alert, AlertScan, Backlog, CallFilter, CallPageRequest, ChangeBatch, ChangedCalls, Commands, DatabaseSizes,
+    DispatchPageRequest, DriverPageRequest, EndpointId, EndpointState, ErasedSlice, Error, ErrorKind, EventSelection,
+    ExpiredCall, ExpiredCallQuery, ExpiredEvent, Feed, FeedPosition, Forgotten, HitPage, Maintenance, NamingEvent,
+    Outcome, OutgoingBatch, Page, RankedCall, RankedCallRequest, Reads, Result, ScanPage, Scope, SearchQuery,
+    TurnQuery, Unfinished, UnreadEvents, Write,
 };
 use crate::domain::{
     Call, CallStats, Caller, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, PlacedToolCall, StoredEvent,
@@ -29,7 +30,7 @@ macro_rules! failing {
 impl Commands for NullStore {
     failing! {
         apply(Timestamp, &[Write]) -> Vec<Outcome>;
-        go_on_erasing(Unfinished<'_>) -> Option<ErasedSlice>;
+        go_on_erasing(Timestamp, Unfinished<'_>) -> Option<ErasedSlice>;
     }
 }
 
@@ -61,6 +62,11 @@ impl Reads for NullStore {
         old_dispatches(Timestamp, Option<&ConversationId>, usize) -> Vec<ConversationId>;
         dispatches_of(DriverId, Option<&PhoneNumber>, usize) -> Vec<ConversationId>;
         open_calls(u32) -> u64;
+        alert_position() -> Option<i64>;
+        scan_for_alerts(&[Alert], i64) -> AlertScan;
+        endpoints() -> Vec<EndpointId>;
+        outgoing(&EndpointId, Timestamp) -> OutgoingBatch;
+        endpoint_state(&EndpointId) -> Option<EndpointState>;
     }
 }
 

@@ -1,7 +1,9 @@
 //! The changes that a store executes, and their effects.
 
+use super::alerts::AlertMatch;
 use super::archive::{self, ArchiveRecord, ArchivedCall};
 use super::outcome::{Counts, Kept, Rejection, StoredTurn};
+use super::outgoing::{EndpointId, Settlement};
 use crate::domain::reconcile::Reconciliation;
 use crate::domain::{
     Access, Call, CallChange, ConversationId, DriverId, HistoryReport, NewDispatch, NewDriver, NewEvent, NewInitiation,
@@ -65,6 +67,17 @@ pub enum Write {
     Restore(Box<ArchiveRecord>),
     /// Restores the next slice of a long call. The number counts the turns that are already restored.
     GoOnRestoring(#[serde(with = "archive::shared")] Arc<ArchivedCall>, usize),
+    /// Notes turns that matched alerts, each alert once a call, and the last turn that was compared. Without a turn, alerts
+    /// are not configured.
+    NoteAlerts(Vec<AlertMatch>, Option<i64>),
+    /// Makes these the endpoints of outgoing webhooks. A new one receives what is committed from now on; the deliveries
+    /// to one that is left out are deleted.
+    SetEndpoints(Vec<EndpointId>),
+    /// Stores outcomes of deliveries to an endpoint.
+    SettleDeliveries(Box<Settlement>),
+    /// Makes failed deliveries to an endpoint due again: those of these notices, or all if there are none. Switches the
+    /// endpoint on.
+    RetryDeliveries(EndpointId, Vec<i64>),
     /// Writes without changing anything, to test whether the disk accepts writes.
     Probe,
 }
@@ -98,6 +111,8 @@ impl Write {
             }
             Self::KeepHistory(report) => report.history.0.values().map(|e| OVERHEAD + e.message.as_str().len()).sum(),
             Self::PruneDispatches(ids) | Self::NoteRecordings(ids, _) => ids.len() * OVERHEAD,
+            Self::NoteAlerts(matches, _) => matches.len() * OVERHEAD,
+            Self::SettleDeliveries(settlement) => settlement.outcomes.len() * OVERHEAD,
             Self::Reconcile(slice) => (slice.additions.len() + slice.standings.len()) * OVERHEAD + slice.len_bytes(),
             _ => 0,
         };
@@ -134,7 +149,7 @@ pub enum Written {
     /// [`Write::Restore`] and [`Write::GoOnRestoring`] the call is long, and the next slice must follow. An unfinished
     /// call accepts no other writes ([`Rejection::Unfinished`]).
     Begun,
-    /// Result of deletes and the probe.
+    /// Result of deletes, of writes about endpoints and alerts, and of the probe.
     Done,
 }
 

@@ -14,6 +14,7 @@ mod export;
 mod ingest;
 mod jobs;
 mod live;
+mod outgoing;
 mod recordings;
 mod redaction;
 mod server;

@@ -46,10 +46,13 @@ const RULES: &[Rule] = &[
     rule("list_drivers", Role::List, None),
     rule("list_tool_calls", Role::Read, Some(AccessAction::Read)),
     rule("list_transcriptions", Role::Read, Some(AccessAction::Read)),
+    rule("list_webhooks", Role::Manage, None),
     rule("put_dispatch", Role::Manage, None),
     rule("put_dispatches", Role::Manage, None),
     rule("put_driver", Role::Manage, None),
+    rule("retry_webhook", Role::Manage, None),
     rule("search_transcriptions", Role::Read, Some(AccessAction::Search)),
+    rule("test_webhook", Role::Manage, None),
     rule("watch_call", Role::Read, Some(AccessAction::Read)),
     rule("watch_calls", Role::Read, Some(AccessAction::Read)),
 ];

@@ -72,6 +72,7 @@ pub fn encode_event(out: &mut Vec<u8>, position: FeedPosition, change: Change) {
         Change::Started(call) => ("call_started", Call::from(*call).to_json_string()),
         Change::Updated(call) => ("call_updated", Call::from(*call).to_json_string()),
         Change::Ended(call) => ("call_ended", Call::from(*call).to_json_string()),
+        Change::Alerted(call) => ("call_alert", Call::from(*call).to_json_string()),
         Change::Erased(id) => ("call_erased", format!("{{\"id\":{id}}}")),
     };
     // JSON text contains no line breaks, so one `data` line is enough.
@@ -111,10 +112,10 @@ impl EventsApi {
     /// Stream all calls
     ///
     /// Server-sent events. The stream begins with `call_started` for each call in progress; then it sends every change
-    /// in the order of commits: `transcription` with the turn's JSON, `call_started`, `call_updated` and `call_ended`
-    /// with the call's JSON, `call_erased` with its `id`. After a disconnect, the id of the last event resumes the
-    /// stream. With filters, only changes of calls that match at the time of sending are sent; `call_erased` is sent for
-    /// every call.
+    /// in the order of commits: `transcription` with the turn's JSON, `call_started`, `call_updated`, `call_ended` and
+    /// `call_alert` with the call's JSON, `call_erased` with its `id`. After a disconnect, the id of the last event
+    /// resumes the stream. With filters, only changes of calls that match at the time of sending are sent;
+    /// `call_erased` is sent for every call.
     #[oai(path = "/events", method = "get", operation_id = "watch_calls")]
     async fn watch_calls(
         &self,

@@ -1,6 +1,7 @@
 //! Groups of flags that commands share.
 
 pub(super) mod access;
+pub(super) mod alerts;
 pub(super) mod backup_schedule;
 pub(super) mod call_filter;
 pub(super) mod connections;
@@ -13,6 +14,7 @@ pub(super) mod listen;
 pub(super) mod live;
 pub(super) mod logging;
 pub(super) mod metrics;
+pub(super) mod outgoing;
 pub(super) mod post_call;
 pub(super) mod redaction;
 pub(super) mod retention;

@@ -65,6 +65,24 @@ impl SecretKind for WebhookSecret {
     }
 }
 
+/// A secret that signs outgoing webhooks.
+#[derive(Debug)]
+pub(in crate::cli) enum OutgoingSecret {}
+
+impl SecretKind for OutgoingSecret {
+    const FLAG: &'static str = "webhook-secret";
+    const VARIABLE: &'static str = "TRANSCRIBE_HOOK_WEBHOOK_SECRET";
+    const FILE_FLAG: &'static str = "webhook-secret-file";
+    const FILE_VARIABLE: &'static str = "TRANSCRIBE_HOOK_WEBHOOK_SECRET_FILE";
+    const HELP: &'static str = "Sign outgoing webhooks with this secret";
+    const DETAILS: &'static str = "It is whsec_ and 24 to 64 bytes in base64. Each secret adds a signature.";
+    const REPEATABLE: bool = true;
+
+    fn confused(text: &str) -> Option<&'static str> {
+        text.starts_with("wsec_").then_some("is a signing secret of ElevenLabs; this one begins with whsec_")
+    }
+}
+
 /// A key of the ElevenLabs API.
 #[derive(Debug)]
 pub(in crate::cli) enum ApiKey {}

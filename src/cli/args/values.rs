@@ -1,11 +1,12 @@
 //! Values of flags.
 
 use crate::domain::{
-    AnsweredBy, CallOutcome, CallStatus, Channel, ConversationId, Direction, DriverId, Invalid, NumberEnd, Speaker,
-    Timestamp, TurnKind,
+    AnsweredBy, CallOutcome, CallStatus, Channel, ConversationId, Direction, DriverId, Invalid, NoticeType, NumberEnd,
+    Speaker, Timestamp, TurnKind,
 };
 use crate::elevenlabs::client::{self, PlainHttp};
 use crate::jobs::retention::MIN_AGE;
+use crate::outgoing::EndpointUrl;
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -105,6 +106,25 @@ pub(in crate::cli) fn service_url(text: &str) -> Result<String, ValueError> {
 
 pub(in crate::cli) fn base_url(text: &str) -> Result<String, ValueError> {
     Ok(client::parse_base_url(text, PlainHttp::OnLoopback)?)
+}
+
+/// Parses the URL of an endpoint of outgoing webhooks.
+pub(in crate::cli) fn endpoint_url(text: &str) -> Result<EndpointUrl, ValueError> {
+    Ok(EndpointUrl::new(text)?)
+}
+
+/// Parses a type of notices about calls.
+pub(in crate::cli) fn notice_type(text: &str) -> Result<NoticeType, ValueError> {
+    NoticeType::ABOUT_CALLS.into_iter().find(|kind| kind.as_str() == text.trim()).ok_or(ValueError::Rule(
+        "must be call.started, call.ended, call.reconciled, call.updated, call.erased, recording.stored or alert.matched",
+    ))
+}
+
+/// Parses the pause before the first retry.
+pub(in crate::cli) fn retry_pause(text: &str) -> Result<Duration, ValueError> {
+    let pause = humantime::parse_duration(text)?;
+    let range = Duration::from_micros(100)..=Duration::from_hours(1);
+    if range.contains(&pause) { Ok(pause) } else { Err(ValueError::Rule("must be from 100us to 1h")) }
 }
 
 pub(in crate::cli) fn speaker(text: &str) -> Result<Speaker, ValueError> {

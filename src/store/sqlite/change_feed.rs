@@ -337,6 +337,7 @@ fn change_of_kind(kind: &str, call: Call) -> Change {
     match kind {
         "started" => Change::Started(call),
         "ended" => Change::Ended(call),
+        "alert" => Change::Alerted(call),
         _ => Change::Updated(call),
     }
 }

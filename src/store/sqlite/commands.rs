@@ -6,7 +6,10 @@ use super::connection::probe;
 use super::database::SqliteStore;
 use super::error::Context as _;
 use super::held::WriterState;
-use super::{access_log, archive, calls, drivers, erase, events, new_initiations, recordings, rereads};
+use super::outgoing::Outbox;
+use super::{
+    access_log, alerts, archive, calls, drivers, erase, events, new_initiations, outgoing, recordings, rereads,
+};
 use crate::domain::Timestamp;
 use crate::store::{Commands, ErasedSlice, Outcome, Result, Unfinished, Write};
 use crate::telemetry::metrics::METRICS;
@@ -60,6 +63,10 @@ impl Commands for SqliteStore {
                 Write::EndStaleCalls(before, text_before) => {
                     calls::end_stale(&transaction, now, *before, *text_before)?
                 }
+                Write::SetEndpoints(ids) => outgoing::set_endpoints(&transaction, ids)?,
+                Write::SettleDeliveries(settlement) => outgoing::settle(&transaction, now, settlement)?,
+                Write::RetryDeliveries(endpoint, ids) => outgoing::retry(&transaction, endpoint, ids)?,
+                Write::NoteAlerts(matches, until) => alerts::note(&transaction, now, matches, *until)?,
                 Write::Restore(archived) => archive::restore(&transaction, archived)?,
                 Write::GoOnRestoring(call, restored) => archive::restore_next_slice(&transaction, call, *restored)?,
                 Write::Probe => probe::check_writable(&transaction)?,
@@ -67,6 +74,7 @@ impl Commands for SqliteStore {
         }
         turns.flush(&transaction)?;
         turns.changes.compact(&transaction)?;
+        turns.outbox.store(&transaction, now)?;
         let started = Instant::now();
         transaction.commit().context("committing")?;
         METRICS.commit_duration_seconds.observe(started.elapsed().as_secs_f64());
@@ -76,18 +84,20 @@ impl Commands for SqliteStore {
         Ok(outcomes)
     }
 
-    fn go_on_erasing(&self, which: Unfinished<'_>) -> Result<Option<ErasedSlice>> {
+    fn go_on_erasing(&self, now: Timestamp, which: Unfinished<'_>) -> Result<Option<ErasedSlice>> {
         let mut writing = self.writer()?;
         let WriterState { connection, live, .. } = &mut *writing;
         self.place.check_if_lost()?;
         let transaction = begin(connection)?;
         let mut changes = ChangeLog::default();
         changes.begin(&transaction)?;
+        let outbox = Outbox::begin(&transaction)?;
         let erased = erase::erase_next_slice(&transaction, which)?;
         if let Some(slice) = &erased {
             live.remove(&slice.conversation_id);
         }
         changes.compact(&transaction)?;
+        outbox.store(&transaction, now)?;
         transaction.commit().context("committing")?;
         self.check_place()?;
         Ok(erased)

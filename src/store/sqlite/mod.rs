@@ -11,6 +11,7 @@
 //! - **Search.** The search index is a separate file beside the database ([`search`]).
 
 mod access_log;
+mod alerts;
 mod archive;
 mod batch;
 mod call_filter;
@@ -38,6 +39,7 @@ mod json_column;
 mod maintenance;
 mod material;
 mod new_initiations;
+mod outgoing;
 mod quarantine;
 mod ranked_calls;
 mod read_source;

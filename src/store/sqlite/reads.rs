@@ -3,8 +3,8 @@
 use super::read_source::ReadSource;
 use super::search::{self, Reach};
 use super::{
-    access_log, batch, call_results, call_stats, calls, drivers, due, erase, events, expired, initiations, material,
-    quarantine, ranked_calls, reread_list, tool_calls,
+    access_log, alerts, batch, call_results, call_stats, calls, drivers, due, erase, events, expired, initiations,
+    material, outgoing, quarantine, ranked_calls, reread_list, tool_calls,
 };
 use crate::domain::reconcile::Material;
 use crate::domain::result_sums::CallResultRow;
@@ -14,9 +14,10 @@ use crate::domain::{
     Timestamp, Turn,
 };
 use crate::store::{
-    AccessLogRequest, CallFilter, CallPageRequest, DispatchPageRequest, DriverPageRequest, Due, EventSelection,
-    ExpiredCall, ExpiredCallQuery, ExpiredEvent, HitPage, LoggedAccess, NamingEvent, Page, RankedCall,
-    RankedCallRequest, Reads, Result, ScanPage, SearchQuery, TurnQuery, UnreadEvents,
+    AccessLogRequest, Alert, AlertScan, CallFilter, CallPageRequest, DispatchPageRequest, DriverPageRequest, Due,
+    EndpointId, EndpointState, EventSelection, ExpiredCall, ExpiredCallQuery, ExpiredEvent, HitPage, LoggedAccess,
+    NamingEvent, OutgoingBatch, Page, RankedCall, RankedCallRequest, Reads, Result, ScanPage, SearchQuery, TurnQuery,
+    UnreadEvents,
 };
 use std::collections::{BTreeSet, HashSet};
 
@@ -164,5 +165,25 @@ impl<S: ReadSource> Reads for S {
 
     fn open_calls(&self, at_most: u32) -> Result<u64> {
         calls::count_open(&*self.connection()?, at_most)
+    }
+
+    fn alert_position(&self) -> Result<Option<i64>> {
+        alerts::position(&*self.connection()?)
+    }
+
+    fn scan_for_alerts(&self, alerts: &[Alert], after: i64) -> Result<AlertScan> {
+        alerts::scan(&*self.connection()?, alerts, after)
+    }
+
+    fn endpoints(&self) -> Result<Vec<EndpointId>> {
+        outgoing::endpoints(&*self.connection()?)
+    }
+
+    fn outgoing(&self, endpoint: &EndpointId, now: Timestamp) -> Result<OutgoingBatch> {
+        outgoing::next(&mut *self.connection()?, endpoint, now)
+    }
+
+    fn endpoint_state(&self, endpoint: &EndpointId) -> Result<Option<EndpointState>> {
+        outgoing::state(&mut *self.connection()?, endpoint)
     }
 }

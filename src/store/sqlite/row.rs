@@ -4,8 +4,8 @@ use crate::domain::reconcile::Counts;
 use crate::domain::{
     AccessAction, AnsweredBy, AnsweredBySource, Call, CallOutcome, CallReport, CallSid, CallStatus, Channel,
     ConversationId, Credential, Direction, Dispatch, Driver, DriverId, DriverSource, EventOutcome, Finite, LastMessage,
-    Message, PhoneNumber, PlacedToolCall, Role, Source, Speaker, Timestamp, ToolCall, ToolPurpose, Turn, TurnKind,
-    UserName,
+    Message, NoticeType, PhoneNumber, PlacedToolCall, Role, Source, Speaker, Timestamp, ToolCall, ToolPurpose, Turn,
+    TurnKind, UserName,
 };
 use crate::store::{Error, ErrorKind, Outcome, Rejection, Written};
 use rusqlite::Row;
@@ -99,7 +99,7 @@ macro_rules! stored_as_text {
 }
 stored_as_text!(CallStatus, Speaker, Source, Direction, CallOutcome, DriverSource, EventOutcome);
 stored_as_text!(AccessAction, Credential, Role);
-stored_as_text!(AnsweredBy, AnsweredBySource, Channel, TurnKind, ToolPurpose);
+stored_as_text!(AnsweredBy, AnsweredBySource, Channel, NoticeType, TurnKind, ToolPurpose);
 
 impl FromSql for Finite {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {

@@ -142,6 +142,15 @@ metrics! {
     /// Stored events from before an upgrade that are still to be parsed again in the background.
     events_rereading: IntGauge = gauge();
 
+    /// Matches of alerts, each alert once a call.
+    alerts_matched_total: IntCounter = counter();
+    /// Deliveries of outgoing webhooks by outcome. A failed one was given up after its last try.
+    outgoing_deliveries_total: IntCounterVec = counter_by(&[("outcome", &["delivered", "retried", "failed"])]);
+    /// Age of the oldest notice that an endpoint has not received, of the endpoint that is furthest behind, in seconds.
+    outgoing_lag_seconds: IntGauge = gauge();
+    /// Endpoints of outgoing webhooks that are switched off because they answered 410.
+    outgoing_endpoints_off: IntGauge = gauge();
+
     /// Calls in progress, counted up to 100,000.
     calls_open: IntGauge = gauge();
     /// Size of the database file, in bytes.

@@ -53,11 +53,11 @@ export async function setup(pane) {
   let shown = "";
   do {
     try {
-      const [state, stats] = await Promise.all([read("/setup", {}, signal), read("/stats", { started_after: new Date().toISOString() }, signal)]);
+      const [state, stats, outgoing] = await Promise.all([read("/setup", {}, signal), read("/stats", { started_after: new Date().toISOString() }, signal), read("/webhooks", {}, signal)]);
       const log = state.access_log_keep_seconds ? await read("/access-log", { limit: MAX_ACCESSES }, signal) : null;
-      const text = JSON.stringify([state, stats.events, log]);
+      const text = JSON.stringify([state, stats.events, log, outgoing.data]);
       // An unchanged page keeps the reader's selection and focus.
-      if (text !== shown) show(body, notReached(), findings(state.elevenlabs_check), missing(state), ...state.webhooks.map(webhook), facts(state, stats.events), accesses(log));
+      if (text !== shown) show(body, notReached(), findings(state.elevenlabs_check), missing(state), ...state.webhooks.map(webhook), ...outgoing.data.map(endpoint), facts(state, stats.events), accesses(log));
       shown = text;
     } catch (error) {
       if (isAbort(error)) return;
@@ -114,6 +114,26 @@ function webhook(hook) {
       el("dt", null, "Last accepted"), el("dd", null, hook.last_accepted_at ? ago(hook.last_accepted_at) : "None", hook.accepted > 0 && `, ${count(hook.accepted, "delivery", "deliveries")} in all`),
       el("dt", null, "Last refused"), el("dd", null, refused ? [...ago(refused.at), `, ${count(hook.refused, "delivery", "deliveries")} in all`] : "None"),
       refused && [el("dt", null, "Reason"), el("dd", null, `${refused.status}: ${refused.reason}`)]));
+}
+
+/** Shows a receiver of outgoing webhooks. @param {any} to */
+function endpoint(to) {
+  /** @type {Record<string, [string, string]>} */
+  const states = { active: ["live", "Works"], failing: ["bad", "Last one failed"], switched_off: ["bad", "Switched off by the receiver"] };
+  const [kind, text] = to.status === "active" && !to.last_attempt_at ? ["", "Nothing sent yet"] : states[to.status] ?? ["", to.status];
+  const waits = to.unsent + to.waiting;
+  const answer = to.last_status ?? to.last_error ?? "None";
+  return el("section", { class: "figure webhook", "aria-labelledby": `endpoint-${to.id}` },
+    el("h2", { id: `endpoint-${to.id}` }, `Notices to ${to.url}`, el("span", { class: `chip ${kind}` }, text)),
+    el("p", { class: "soft" }, "Told when calls start, end, are complete, change or are erased."),
+    el("dl", { class: "parts" },
+      el("dt", null, "Last answer"), el("dd", null, to.last_attempt_at ? [`${answer}, `, ...ago(to.last_attempt_at)] : "None"),
+      el("dt", null, "Waiting"), el("dd", null, waits > 0 ? `${count(waits, "notice")}, the oldest for ${roughly(to.lag_seconds)}` : "Nothing"),
+      to.next_try_at && [el("dt", null, "Next try"), el("dd", null, dayAndTime(to.next_try_at))],
+      el("dt", null, "Given up"), el("dd", null, to.failed > 0 ? `${count(to.failed, "notice")}; transcribe-hook webhook retry sends them again` : "Nothing"),
+      to.dropped > 0 && [el("dt", null, "Dropped"), el("dd", null, count(to.dropped, "notice"))]),
+    to.failed_deliveries.length > 0 && el("ul", null, to.failed_deliveries.slice(0, 10).map((/** @type {any} */ failed) =>
+      el("li", null, `${failed.type} of ${failed.conversation_id}: ${failed.last_status ?? "no answer"} after ${count(failed.tries, "try", "tries")}`))));
 }
 
 /** @param {any} state @param {any} events */

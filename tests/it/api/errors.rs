@@ -212,6 +212,7 @@ fn each_kind_of_error_has_its_code() {
     check("call_not_found", get("/api/v1/calls/conv_b/transcriptions"));
     check("driver_not_found", get("/api/v1/drivers/7"));
     check("dispatch_not_found", get("/api/v1/dispatches/conv_a"));
+    check("endpoint_not_found", send(&service, "POST", "/api/v1/webhooks/0/test", &[bearer], b""));
     check("recording_not_found", get("/api/v1/calls/conv_b/audio"));
     check("method_not_allowed", send(&service, "PUT", "/api/v1/calls", &[bearer, json], b"{}"));
     check("phone_number_taken", put("/api/v1/drivers/2", json!({"name": "J", "phone_number": "+15550100042"})));

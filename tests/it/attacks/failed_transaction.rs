@@ -18,9 +18,12 @@ use transcribe_hook::elevenlabs::turn::parse_turn;
 use transcribe_hook::elevenlabs::{parse_history, sample_call};
 use transcribe_hook::ingest::event;
 use transcribe_hook::store::sqlite::{Options, SqliteStore};
-use transcribe_hook::store::{ArchiveRecord, Commands as _, Maintenance as _, Reads as _, StoredTurn, Write, Written};
+use transcribe_hook::store::{
+    AlertMatch, ArchiveRecord, Commands as _, DeliveryOutcome, EndpointId, Maintenance as _, Reads as _, Settlement,
+    StoredTurn, Write, Written,
+};
 
-const KINDS: usize = 22;
+const KINDS: usize = 26;
 
 /// Drivers that the other process imports. They take more pages than the failed transaction leaves in the WAL.
 const IMPORTED: i64 = 4000;
@@ -50,6 +53,10 @@ fn kind(write: &Write) -> usize {
         Write::StoreInitiation(_) => 19,
         Write::NoteAccesses(_) => 20,
         Write::PruneAccesses(_) => 21,
+        Write::NoteAlerts(..) => 22,
+        Write::SetEndpoints(_) => 23,
+        Write::SettleDeliveries(_) => 24,
+        Write::RetryDeliveries(..) => 25,
         Write::GoOnRestoring(..) => unreachable!("it goes on with a call that another write has begun"),
     }
 }
@@ -112,6 +119,7 @@ fn history(id: &str) -> Write {
 /// Returns the writes before the test, which make each write of [`of_each_kind`] do something.
 fn before() -> Vec<Write> {
     let mut writes = vec![
+        Write::SetEndpoints(vec![EndpointId::of_number(1)]),
         Write::PutDrivers(vec![driver(1), driver(2)]),
         Write::PutDispatches(vec![dispatch("conv_dispatched"), dispatch("conv_never")]),
         Write::KeepEvent(Box::new(unreadable())),
@@ -136,6 +144,11 @@ fn of_each_kind() -> Vec<Write> {
     let archived =
         json!({"id": 50, "name": "Restored", "created_at": now().to_string(), "updated_at": now().to_string()});
     let completed = CallChange { status: Some(CallStatus::Completed), call_end_time: None };
+    let alert =
+        AlertMatch { conversation_id: conversation("conv_kept"), transcription_id: 20, name: "fire".to_owned() };
+    let mut settlement = Settlement::new(EndpointId::of_number(1));
+    settlement.position = 1;
+    settlement.outcomes = vec![(1, DeliveryOutcome::Retry { at: now(), status: None })];
     let writes = vec![
         said("conv_new", 1, "Words of a new call"),
         Write::PutDrivers((10..40).map(driver).collect()),
@@ -163,6 +176,10 @@ fn of_each_kind() -> Vec<Write> {
         }),
         Write::NoteAccesses(vec![access("2026-09-28T12:30:00Z")]),
         Write::PruneAccesses(at("2026-09-28T12:15:00Z")),
+        Write::NoteAlerts(vec![alert], Some(1)),
+        Write::SetEndpoints(vec![EndpointId::of_number(1), EndpointId::of_number(2)]),
+        Write::SettleDeliveries(Box::new(settlement)),
+        Write::RetryDeliveries(EndpointId::of_number(1), Vec::new()),
     ];
     assert!(writes.iter().map(kind).eq(0..KINDS), "each kind is there once");
     writes

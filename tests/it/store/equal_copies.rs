@@ -21,8 +21,8 @@ use transcribe_hook::export::{ExportFormat, archived, export};
 use transcribe_hook::ingest::event::parse_body;
 use transcribe_hook::store::sqlite::{Options, ReadOnly, SqliteStore};
 use transcribe_hook::store::{
-    ArchiveRecord, ArchivedCall, CallFilter, Commands as _, Maintenance as _, Outcome, Reads as _, Unfinished, Write,
-    Written,
+    AlertMatch, ArchiveRecord, ArchivedCall, CallFilter, Commands as _, DeliveryOutcome, EndpointId, Maintenance as _,
+    Outcome, Reads as _, Settlement, Unfinished, Write, Written,
 };
 
 /// Turns of the long call, more than one transaction restores or erases.
@@ -69,6 +69,10 @@ enum Kind {
     StoreInitiation(u8, u8),
     NoteAccesses(u8, u8),
     PruneAccesses(u8),
+    NoteAlerts(u8, u8),
+    SetEndpoints(u8),
+    SettleDeliveries(u8, u8),
+    RetryDeliveries(u8),
 }
 
 fn kinds() -> impl Strategy<Value = Kind> {
@@ -97,6 +101,10 @@ fn kinds() -> impl Strategy<Value = Kind> {
         2 => (n(), m()).prop_map(|(a, b)| Kind::StoreInitiation(a, b)),
         2 => (n(), m()).prop_map(|(a, b)| Kind::NoteAccesses(a, b)),
         1 => n().prop_map(Kind::PruneAccesses),
+        2 => (n(), m()).prop_map(|(n, m)| Kind::NoteAlerts(n, m)),
+        2 => n().prop_map(Kind::SetEndpoints),
+        3 => (n(), m()).prop_map(|(n, m)| Kind::SettleDeliveries(n, m)),
+        1 => n().prop_map(Kind::RetryDeliveries),
     ]
 }
 
@@ -129,6 +137,10 @@ fn access(n: u8, m: u8) -> Access {
     let action = [AccessAction::Read, AccessAction::Listen, AccessAction::Erase][usize::from(n) % 3];
     let conversation_id = Some(call(n)).filter(|_| !m.is_multiple_of(5));
     Access { at: at(i64::from(m) * 20), identity, action, conversation_id }
+}
+
+fn endpoint(n: u8) -> EndpointId {
+    EndpointId::of_number(u64::from(n))
 }
 
 fn record(n: u8, m: u8) -> NewEvent {
@@ -255,7 +267,7 @@ struct Copies {
     restorable: (Vec<ArchiveRecord>, Arc<ArchivedCall>),
     restored: usize,
     /// Number of writes of each kind that took effect.
-    effects: [usize; 23],
+    effects: [usize; 27],
 }
 
 impl Copies {
@@ -263,7 +275,7 @@ impl Copies {
         let folder = tempfile::tempdir().unwrap();
         let first = open(&folder.path().join("first.db"));
         let second = Some(open(&folder.path().join("second.db")));
-        Self { folder, first, second, events: Vec::new(), restorable, restored: 0, effects: [0; 23] }
+        Self { folder, first, second, events: Vec::new(), restorable, restored: 0, effects: [0; 27] }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -362,6 +374,26 @@ impl Copies {
                 conversation_id: (m % 2 == 0).then(|| call(m)),
                 driver_id: driver(m),
             }),
+            Kind::NoteAlerts(n, m) => {
+                let (conversation_id, transcription_id) = (call(n), i64::from(m % 20) + 1);
+                let matched = AlertMatch { conversation_id, transcription_id, name: format!("alert {}", m % 2) };
+                Write::NoteAlerts(vec![matched], (m % 5 > 0).then_some(transcription_id))
+            }
+            Kind::SetEndpoints(n) => Write::SetEndpoints((0..n % 3).map(endpoint).collect()),
+            Kind::SettleDeliveries(n, m) => {
+                let id = i64::from(n % 16) + 1;
+                let outcomes = [
+                    DeliveryOutcome::Delivered,
+                    DeliveryOutcome::Retry { at: at(i64::from(m)), status: Some(500) },
+                    DeliveryOutcome::Failed { status: None },
+                    DeliveryOutcome::Blocked,
+                ];
+                let (switch_off, wake) = (m % 11 == 0, m % 7 == 0);
+                let outcomes = vec![(id, outcomes[usize::from(m) % 4]), (id + 1, outcomes[usize::from(n) % 4])];
+                let settlement = Settlement { endpoint: endpoint(m % 2), position: id, outcomes, switch_off, wake };
+                Write::SettleDeliveries(Box::new(settlement))
+            }
+            Kind::RetryDeliveries(n) => Write::RetryDeliveries(endpoint(n % 2), Vec::new()),
             Kind::NoteRecordings(n, has_audio) => {
                 Write::NoteRecordings(vec![call(n), call(n.wrapping_add(1))], has_audio)
             }
@@ -396,8 +428,9 @@ impl Copies {
                 }
             }
             Step::GoOnErasing => {
-                let erased = self.first.go_on_erasing(Unfinished::Erasures).unwrap();
-                assert_eq!(self.second().go_on_erasing(Unfinished::Erasures).unwrap(), erased);
+                let now = at(n * 60);
+                let erased = self.first.go_on_erasing(now, Unfinished::Erasures).unwrap();
+                assert_eq!(self.second().go_on_erasing(now, Unfinished::Erasures).unwrap(), erased);
             }
             Step::Reopen => {
                 self.second = None;
@@ -437,13 +470,17 @@ fn kind(write: &Write) -> usize {
         Write::StoreInitiation(_) => 20,
         Write::NoteAccesses(_) => 21,
         Write::PruneAccesses(_) => 22,
+        Write::NoteAlerts(..) => 23,
+        Write::SetEndpoints(_) => 24,
+        Write::SettleDeliveries(_) => 25,
+        Write::RetryDeliveries(..) => 26,
     }
 }
 
 #[test]
 fn stores_that_execute_the_same_batches_hold_the_same_rows() {
     let restorable = exported();
-    let mut effects = [0; 23];
+    let mut effects = [0; 27];
     let config = ProptestConfig { cases: 48, ..ProptestConfig::default() };
     let total = std::cell::RefCell::new(&mut effects);
     TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::default()))

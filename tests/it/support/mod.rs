@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod openapi;
 pub mod process;
 pub mod random;
+pub mod receiver;
 pub mod recorder;
 pub mod sample_calls;
 pub mod samples;

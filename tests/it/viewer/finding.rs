@@ -2,6 +2,7 @@
 
 use super::page::{ago, say, some_calls};
 use crate::support::browser::Page;
+use crate::support::receiver::{Receiver, Reply, WEBHOOK_SECRET};
 use crate::support::service::{Service, TURNS, wait_for};
 use crate::support::whole_call::{CALL, CUT_OFF, POST_CALL, SECRET};
 use serde_json::json;
@@ -143,12 +144,16 @@ fn what_is_understood_of_a_call_is_shown_where_it_happened() {
 
 #[test]
 fn the_set_up_page_tells_what_arrived_what_was_refused_and_what_is_missing() {
-    let service = Service::start_with(&["--elevenlabs-secret", SECRET]);
+    let receiver = Receiver::answering(|_, _| Reply::status(500));
+    let (url, pause) = (receiver.url(), "1h");
+    let outgoing = ["--webhook-url", &url, "--webhook-secret", WEBHOOK_SECRET, "--webhook-retry-pause", pause];
+    let service = Service::start_with(&[&["--elevenlabs-secret", SECRET], &outgoing[..]].concat());
     say(&service, "conv_1", "agent", "Hello.", &ago(1));
+    wait_for("a notice", || receiver.requests().pop());
     service.post(POST_CALL, &json!({"type": "post_call_transcription"})).expect_error(401);
     let refused = service.get("/api/v1/setup").expect(200).json()["webhooks"][2]["last_refused"]["reason"].clone();
     let hooks = json!({"Single turns": "Works", "Conversation so far": "Nothing received yet",
-        "Post-call events": "Last one refused"});
+        "Post-call events": "Last one refused", "Notices to http://127.0.0.1": "Last one failed"});
     let missing = ["--backup-every", "--ingest-token-file", "--audio-dir", TURNS];
     for phone in [false, true] {
         let page = Page::open(&service.url("/"), json!({"phone": phone, "dark": phone}));

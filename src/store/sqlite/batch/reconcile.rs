@@ -16,22 +16,33 @@ use sha2::{Digest as _, Sha256};
 
 const CONTEXT: &str = "storing a reconciled call";
 
-/// Stores a slice. Returns false if another plan of the call was stored after this one was made. Turns and records that
-/// arrived meanwhile do not matter, because they keep the call due.
+/// The result of storing a slice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store::sqlite) enum Settled {
+    /// Another plan of the call was stored after this one was made.
+    Outdated,
+    /// The slice is stored.
+    Stored,
+    /// The slice is stored. It was the last one, and merged a record that is news into the call.
+    Record,
+}
+
+/// Stores a slice, unless another plan of the call was stored after this one was made. Turns and records that arrived
+/// meanwhile do not matter, because they keep the call due.
 pub(in crate::store::sqlite) fn settle(
     transaction: &Transaction<'_>,
     call: &mut CallState,
     now: Timestamp,
     reconciliation: &Reconciliation,
-) -> Result<bool> {
+) -> Result<Settled> {
     let Reconciliation { conversation_id: id, base, additions, standings, whole } = reconciliation;
     let Some(DueCall { base: state, quiet, .. }) =
         due::get(transaction, base.call_id)?.filter(|_| call.id == base.call_id)
     else {
-        return Ok(false);
+        return Ok(Settled::Outdated);
     };
     if (state.since, state.slices) != (base.since, base.slices) || call.turn_count < base.turn_count {
-        return Ok(false);
+        return Ok(Settled::Outdated);
     }
     // Turns that arrived meanwhile took the sequence numbers that the additions would have had.
     let silenced = if quiet { Some(ChangeLog::last(transaction)?) } else { None };
@@ -48,7 +59,7 @@ pub(in crate::store::sqlite) fn settle(
     let Some(whole) = whole else {
         call.write(transaction, &now_text)?;
         call_stats::invalidate(transaction, call.id)?;
-        return due::count_slice(transaction, call.id).map(|()| true);
+        return due::count_slice(transaction, call.id).map(|()| Settled::Stored);
     };
     if whole.restood || base.slices > 0 {
         ChangeLog::record_turns(transaction, call.id)?;
@@ -70,7 +81,7 @@ pub(in crate::store::sqlite) fn settle(
     } else {
         due::put_last(transaction, call.id)?;
     }
-    Ok(true)
+    Ok(if whole.signed && !quiet { Settled::Record } else { Settled::Stored })
 }
 
 fn change(

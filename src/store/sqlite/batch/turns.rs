@@ -6,12 +6,14 @@
 
 use super::call_cache::{CallCache, CallState, UncommittedTurns};
 use super::change_log::ChangeLog;
+use super::reconcile::Settled;
 use super::{dedup, reconcile};
 use crate::domain::reconcile::Reconciliation;
 use crate::domain::{CallSid, ConversationId, DeliveryKey, NewTurn, Speaker, Timestamp, Turn, TurnKind};
 use crate::store::sqlite::due::{self, DueReason};
 use crate::store::sqlite::erase;
 use crate::store::sqlite::error::Context as _;
+use crate::store::sqlite::outgoing::Outbox;
 use crate::store::sqlite::row::{self, TURN_OF_CALL, UNPLACED, expect_stored};
 use crate::store::sqlite::statement::Statements as _;
 use crate::store::{Outcome, Page, Rejection, Result, StoredTurn, TurnOrder, TurnQuery, Written, json_length};
@@ -43,6 +45,7 @@ pub(in crate::store::sqlite) struct Batch<'a> {
     calls: BTreeMap<ConversationId, CallState>,
     now: String,
     pub(in crate::store::sqlite) changes: ChangeLog,
+    pub(in crate::store::sqlite) outbox: Outbox,
 }
 
 impl<'a> Batch<'a> {
@@ -52,7 +55,8 @@ impl<'a> Batch<'a> {
         now: Timestamp,
     ) -> Result<Self> {
         live.begin(transaction)?;
-        Ok(Self { live, calls: BTreeMap::new(), now: now.to_string(), changes: ChangeLog::default() })
+        let outbox = Outbox::begin(transaction)?;
+        Ok(Self { live, calls: BTreeMap::new(), now: now.to_string(), changes: ChangeLog::default(), outbox })
     }
 
     /// Stores a turn, unless it is a repeat.
@@ -194,11 +198,14 @@ impl<'a> Batch<'a> {
             return Ok(Err(Rejection::NotFound));
         }
         let call = self.calls.get_mut(id).expect("it was found");
-        if reconcile::settle(transaction, call, now, reconciliation)? {
-            Ok(Ok(Written::Reconciled { turn_count: call.turn_count }))
-        } else {
-            Ok(Err(Rejection::Outdated))
+        let settled = reconcile::settle(transaction, call, now, reconciliation)?;
+        if settled == Settled::Outdated {
+            return Ok(Err(Rejection::Outdated));
         }
+        if settled == Settled::Record {
+            self.outbox.note_reconciled(id);
+        }
+        Ok(Ok(Written::Reconciled { turn_count: call.turn_count }))
     }
 
     /// Writes the calls' rows. Must be called before anything else reads them, and before the commit.

@@ -1,5 +1,5 @@
-//! A temporary index in memory for a few turns: those that are not indexed yet, and those of a page that are ranked and
-//! get snippets.
+//! A temporary index in memory for a few turns: those that are not indexed yet, those of a page that are ranked and get
+//! snippets, and those that are compared with alerts.
 
 use super::super::error::Context as _;
 use super::reach::CONTEXT;
@@ -12,11 +12,13 @@ use std::collections::HashMap;
 const MATCH_START: char = '\u{1}';
 const MATCH_END: char = '\u{2}';
 
-pub(super) struct MemoryIndex(Connection);
+pub(in crate::store::sqlite) struct MemoryIndex(Connection);
 
 impl MemoryIndex {
     /// Builds an index of turns from their row id, final text and live text.
-    pub(super) fn new<'a>(turns: impl IntoIterator<Item = (i64, Option<&'a str>, &'a str)>) -> Result<Self> {
+    pub(in crate::store::sqlite) fn new<'a>(
+        turns: impl IntoIterator<Item = (i64, Option<&'a str>, &'a str)>,
+    ) -> Result<Self> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_MEMORY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(":memory:", flags).context(CONTEXT)?;
         // The tokenizer must be that of the index.
@@ -38,7 +40,7 @@ impl MemoryIndex {
     }
 
     /// Returns the row ids of matching turns in descending order.
-    pub(super) fn matching(&self, expression: &str) -> Result<Vec<i64>> {
+    pub(in crate::store::sqlite) fn matching(&self, expression: &str) -> Result<Vec<i64>> {
         self.0
             .prepare("SELECT rowid FROM turns WHERE turns MATCH ?1 ORDER BY rowid DESC")
             .and_then(|mut select| select.query_map([expression], |row| row.get(0))?.collect())

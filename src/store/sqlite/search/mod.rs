@@ -63,4 +63,5 @@ pub(super) use check::check;
 pub(super) use file::SearchIndex;
 pub(super) use find::find;
 pub use find::search_file;
+pub(super) use memory_index::MemoryIndex;
 pub(super) use reach::Reach;

@@ -1,5 +1,6 @@
 //! Promises of every store. The suite knows only `dyn Store`; a second engine joins it with one line in [`engines`].
 
+mod outgoing;
 mod reads;
 
 use std::sync::Arc;

@@ -297,7 +297,7 @@ fn an_erased_call_is_known_as_such_and_goes_slice_by_slice() {
         let mut slices = 0;
         while outcome == Written::Begun {
             let slice =
-                store.go_on_erasing(Unfinished::Call(&conversation("long"))).unwrap().expect("it is unfinished");
+                store.go_on_erasing(now(), Unfinished::Call(&conversation("long"))).unwrap().expect("it is unfinished");
             assert_eq!(slice.conversation_id, conversation("long"));
             slices += 1;
             if slice.finished {
@@ -307,7 +307,7 @@ fn an_erased_call_is_known_as_such_and_goes_slice_by_slice() {
         assert_eq!(outcome, Written::Done);
         assert!(slices > 0, "a call of 3,000 turns is no single slice");
         for which in [Unfinished::Erasures, Unfinished::All, Unfinished::Call(&conversation("other"))] {
-            assert_eq!(store.go_on_erasing(which).unwrap(), None);
+            assert_eq!(store.go_on_erasing(now(), which).unwrap(), None);
         }
         assert!(store.is_erased(&conversation("long")).unwrap());
         assert!(store.call(&conversation("long")).unwrap().is_none());
@@ -419,6 +419,7 @@ fn the_feed_tells_each_change_in_the_order_of_commits() {
                 Change::Started(call) => format!("{} started", call.conversation_id.as_str()),
                 Change::Updated(call) => format!("{} updated", call.conversation_id.as_str()),
                 Change::Ended(call) => format!("{} ended", call.conversation_id.as_str()),
+                Change::Alerted(call) => format!("{} alerted", call.conversation_id.as_str()),
                 Change::Erased(_) => "erased".to_owned(),
             };
             changes.iter().map(one).collect::<Vec<_>>()

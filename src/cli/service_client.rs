@@ -1,0 +1,108 @@
+//! A client of a running service, for commands.
+
+use super::args::access::api_tokens;
+use super::args::database::DatabaseArgs;
+use super::args::secrets::{ApiTokenSecret, SecretKind, Secrets};
+use super::args::token_file;
+use crate::elevenlabs::client::{PlainHttp, parse_base_url};
+use crate::secret::Secret;
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use std::time::Duration;
+
+/// Returns the header with the first of these tokens, if there is one.
+pub(super) fn bearer<K: SecretKind>(tokens: &Secrets<K>) -> Result<Option<String>> {
+    Ok(tokens.read()?.first().map(header))
+}
+
+fn header(token: &Secret) -> String {
+    format!("Bearer {}", token.expose())
+}
+
+/// Returns the header with the API token: the configured one, or else the one in the token file beside the database.
+pub(super) fn api_token(
+    secrets: &Secrets<ApiTokenSecret>,
+    database: &DatabaseArgs,
+    url: &str,
+) -> Result<Option<String>> {
+    if !secrets.is_empty() {
+        let tokens = api_tokens(secrets)?;
+        return Ok(token_file::manager(&tokens).or(tokens.first()).map(|token| header(&token.secret)));
+    }
+    // The token of the token file is only sent where no other host can read it.
+    if parse_base_url(url, PlainHttp::OnLoopback).is_err() {
+        return Ok(None);
+    }
+    let path = token_file::path(&database.database);
+    match token_file::read(&path) {
+        Ok(tokens) => Ok(tokens.and_then(|tokens| token_file::manager(&tokens).map(|token| header(&token.secret)))),
+        Err(error) => {
+            tracing::warn!(error = format!("{error:#}"), "cannot use the token file");
+            Ok(None)
+        }
+    }
+}
+
+/// A running service.
+pub(super) struct ServiceClient {
+    agent: ureq::Agent,
+    pub(super) url: String,
+    /// The header that authorizes reading.
+    authorization: Option<String>,
+}
+
+impl ServiceClient {
+    pub(super) fn new(url: &str, authorization: Option<String>) -> Self {
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(30)))
+            .build()
+            .into();
+        Self { agent, url: url.trim_end_matches('/').to_owned(), authorization }
+    }
+
+    pub(super) fn get(&self, path: &str) -> Result<Value> {
+        let mut request = self.agent.get(format!("{}{path}", self.url));
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
+        }
+        check_response(request.call(), 200).with_context(|| format!("GET {}{path}", self.url))
+    }
+
+    /// Posts an empty body to a path of the API, and returns the answer if its status is the expected one.
+    pub(super) fn request(&self, path: &str, status: u16) -> Result<Value> {
+        let headers: Vec<_> = self.authorization.iter().map(|value| ("authorization", value.as_str())).collect();
+        self.post(path, &headers, "", status)
+    }
+
+    /// Deletes a resource, which need not exist.
+    pub(super) fn delete(&self, path: &str) -> Result<()> {
+        let mut request = self.agent.delete(format!("{}{path}", self.url));
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
+        }
+        let answer = request.call().with_context(|| format!("DELETE {}{path}", self.url))?;
+        let status = answer.status();
+        ensure!(status.is_success() || status == 404, "DELETE {}{path}: responded {status}", self.url);
+        Ok(())
+    }
+
+    pub(super) fn post(&self, path: &str, headers: &[(&str, &str)], body: &str, status: u16) -> Result<Value> {
+        let mut request = self.agent.post(format!("{}{path}", self.url)).header("content-type", "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        check_response(request.send(body), status).with_context(|| format!("POST {}{path}", self.url))
+    }
+}
+
+/// Returns the body of a response with the expected status, or the error of the service.
+fn check_response(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>, status: u16) -> Result<Value> {
+    let mut answer = answer.context("the service does not answer")?;
+    let text = answer.body_mut().read_to_string()?;
+    let body: Value = serde_json::from_str(&text).unwrap_or_default();
+    let said = |field: &str| body[field].as_str().unwrap_or_default();
+    let given = answer.status();
+    ensure!(given == status, "responded {given}: {} ({})", said("message"), said("details"));
+    Ok(body)
+}

@@ -1,0 +1,229 @@
+//! Receivers that fail: retries, order, the end of retries, pauses, 410, redirects and answers without an end.
+
+use crate::support::metrics::Scrape;
+use crate::support::receiver::{Receiver, Reply, WEBHOOK_SECRET};
+use crate::support::service::{Service, wait_for};
+use crate::support::turns::turn;
+use serde_json::{Value, json};
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::Duration;
+
+fn flags<'a>(url: &'a str, pause: &'a str) -> [&'a str; 6] {
+    ["--webhook-url", url, "--webhook-secret", WEBHOOK_SECRET, "--webhook-retry-pause", pause]
+}
+
+fn notifying(receiver: &Receiver, pause: &str) -> Service {
+    Service::start_with(&flags(&receiver.url(), pause))
+}
+
+fn on(database: &Path, receiver: &Receiver) -> Service {
+    Service::start_on(database, &flags(&receiver.url(), "10ms"))
+}
+
+/// Starts and ends a call.
+fn play(service: &Service, call: &str) {
+    service.deliver(&turn(call, 1)).expect(201);
+    service.patch(&format!("/api/v1/calls/{call}"), &json!({"status": "completed"})).expect(200);
+}
+
+const BOTH: [&str; 2] = ["call.started", "call.ended"];
+
+fn endpoint(service: &Service) -> Value {
+    service.get("/api/v1/webhooks").expect(200).json()["data"][0].take()
+}
+
+#[test]
+fn a_refused_notice_is_sent_again_with_the_same_id_before_later_ones_of_its_call() {
+    for fault in [Reply::status(500), Reply::status(404), Reply::status(302), Reply::Close] {
+        let case = format!("{fault:?}");
+        let receiver = Receiver::answering(move |request, earlier| {
+            if request.kind() == "call.started" && request.call() == "conv_a" && earlier < 2 {
+                fault.clone()
+            } else {
+                Reply::status(200)
+            }
+        });
+        let service = notifying(&receiver, "20ms");
+        for call in ["conv_a", "conv_b"] {
+            play(&service, call);
+        }
+        for call in ["conv_a", "conv_b"] {
+            wait_for("both notices", || (receiver.kinds(call) == BOTH).then_some(()));
+        }
+        let tries: Vec<_> = receiver.requests().into_iter().filter(|r| r.call() == "conv_a").collect();
+        assert_eq!(
+            tries.iter().map(|r| r.kind()).collect::<Vec<_>>(),
+            ["call.started"; 3].iter().chain(&["call.ended"]).map(|kind| (*kind).to_owned()).collect::<Vec<_>>(),
+            "{case}"
+        );
+        assert!(tries[..3].iter().all(|r| r.id == tries[0].id) && tries[3].id != tries[0].id, "{case}");
+        let last = |call: &str| receiver.requests().iter().rposition(|r| r.call() == call);
+        assert!(last("conv_b") < last("conv_a"), "{case}: another call goes on");
+        let outcomes = || {
+            let scrape = Scrape::take(&service);
+            ["delivered", "retried", "failed"]
+                .map(|outcome| scrape.whole(&format!("outgoing_deliveries_total{{outcome=\"{outcome}\"}}")))
+        };
+        wait_for("the metric", || (outcomes() == [4, 2, 0]).then_some(()));
+    }
+}
+
+#[test]
+fn a_redirect_is_not_followed() {
+    let other = Receiver::start();
+    let location = format!("Location: {}\r\n", other.url());
+    let receiver =
+        Receiver::answering(
+            move |_, earlier| {
+                if earlier == 0 { Reply::Status(307, location.clone()) } else { Reply::status(200) }
+            },
+        );
+    let service = notifying(&receiver, "10ms");
+    service.deliver(&turn("conv_a", 1)).expect(201);
+    wait_for("the second try", || receiver.accepted().pop());
+    assert_eq!(other.requests().len(), 0);
+}
+
+#[test]
+fn an_answer_without_an_end_is_read_in_part_and_counts() {
+    let receiver = Receiver::answering(|_, _| Reply::Endless);
+    let service = notifying(&receiver, "10ms");
+    play(&service, "conv_a");
+    wait_for("both notices", || (receiver.kinds("conv_a") == BOTH).then_some(()));
+    wait_for("the outcome to be stored", || (endpoint(&service)["unsent"] == 0).then_some(()));
+    assert_eq!(receiver.requests().len(), 2);
+}
+
+#[test]
+fn after_ten_tries_a_notice_is_given_up_shown_and_can_be_retried() {
+    let receiver = Receiver::answering(|request, _| {
+        if request.call() == "conv_a" && request.kind() == "call.started" {
+            Reply::status(503)
+        } else {
+            Reply::status(200)
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    let service = Service::start_on(&database, &flags(&receiver.url(), "100us"));
+    play(&service, "conv_a");
+    // The later notice of the call goes out once the earlier one is given up.
+    wait_for("the later notice", || (receiver.kinds("conv_a") == ["call.ended"]).then_some(()));
+    let tries = |receiver: &Receiver| receiver.requests().iter().filter(|r| r.kind() == "call.started").count();
+    assert_eq!(tries(&receiver), 10);
+    let check = |service: &Service| {
+        let state = endpoint(service);
+        assert_eq!((&state["failed"], &state["waiting"], &state["unsent"]), (&json!(1), &json!(0), &json!(0)));
+        let failed = &state["failed_deliveries"][0];
+        assert_eq!(failed["type"], "call.started");
+        assert_eq!((&failed["conversation_id"], &failed["tries"]), (&json!("conv_a"), &json!(10)));
+        assert_eq!(failed["last_status"], 503);
+        state["id"].as_str().unwrap().to_owned()
+    };
+    wait_for("the outcome to be stored", || (endpoint(&service)["unsent"] == 0).then_some(()));
+    check(&service);
+    service.stop();
+    let service = Service::start_on(&database, &flags(&receiver.url(), "100us"));
+    let id = check(&service);
+    receiver.answer(|_, _| Reply::status(200));
+    service.post(&format!("/api/v1/webhooks/{id}/retry"), &json!({})).expect(204);
+    wait_for("the retry", || (receiver.kinds("conv_a").len() == 2).then_some(()));
+    wait_for("the failure to be gone", || (endpoint(&service)["failed"] == 0).then_some(()));
+}
+
+#[test]
+fn a_receiver_that_asks_for_a_pause_gets_it() {
+    let receiver = Receiver::answering(|_, earlier| {
+        if earlier == 0 { Reply::Status(429, "Retry-After: 2\r\n".to_owned()) } else { Reply::status(200) }
+    });
+    let service = notifying(&receiver, "1ms");
+    service.deliver(&turn("conv_a", 1)).expect(201);
+    wait_for("the second try", || receiver.accepted().pop());
+    let requests = receiver.requests();
+    assert!(requests[1].at - requests[0].at >= Duration::from_millis(1950), "{requests:?}");
+}
+
+#[test]
+fn a_receiver_that_is_gone_is_switched_off_until_a_retry_even_over_a_restart() {
+    let receiver = Receiver::answering(|_, _| Reply::status(410));
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    let service = on(&database, &receiver);
+    play(&service, "conv_a");
+    wait_for("the endpoint to be off", || (endpoint(&service)["status"] == "switched_off").then_some(()));
+    wait_for("the metric", || (Scrape::take(&service).whole("outgoing_endpoints_off") == 1).then_some(()));
+    service.stop();
+    assert_eq!(receiver.requests().len(), 1);
+    receiver.answer(|_, _| Reply::status(200));
+    let service = on(&database, &receiver);
+    play(&service, "conv_b");
+    wait_for("the metric", || (Scrape::take(&service).whole("outgoing_endpoints_off") == 1).then_some(()));
+    let state = endpoint(&service);
+    assert_eq!((&state["status"], &state["unsent"]), (&json!("switched_off"), &json!(4)));
+    assert_eq!(receiver.requests().len(), 1, "nothing was sent");
+    let id = state["id"].as_str().unwrap();
+    // A test is sent, but switches nothing on.
+    assert_eq!(service.post(&format!("/api/v1/webhooks/{id}/test"), &json!({})).expect(200).json()["delivered"], true);
+    assert_eq!(endpoint(&service)["status"], "switched_off");
+    service.post(&format!("/api/v1/webhooks/{id}/retry"), &json!({})).expect(204);
+    for call in ["conv_a", "conv_b"] {
+        wait_for("both notices", || (receiver.kinds(call) == BOTH).then_some(()));
+    }
+}
+
+#[test]
+fn a_silent_or_dead_receiver_delays_neither_another_one_nor_a_turn() {
+    let (good, silent) = (Receiver::start(), Receiver::answering(|_, _| Reply::Silence));
+    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (good_url, silent_url, dead_url) = (good.url(), silent.url(), format!("http://{dead}/"));
+    let more = ["--webhook-url", &silent_url, "--webhook-url", &dead_url];
+    let service = Service::start_with(&[&flags(&good_url, "1ms"), &more[..]].concat());
+    for n in 0..40 {
+        play(&service, &format!("conv_{n}"));
+    }
+    for n in 0..40 {
+        let call = format!("conv_{n}");
+        wait_for("both notices", || (good.kinds(&call) == BOTH).then_some(()));
+    }
+    // The silent one is still in its first request, whose time-out is far away.
+    assert_eq!(silent.requests().len(), 1);
+    let states = service.get("/api/v1/webhooks").expect(200).json();
+    let unsent = |n: usize| states["data"][n]["unsent"].as_u64().unwrap();
+    assert_eq!(unsent(1), 80);
+    assert!(unsent(2) > 0, "a dead receiver is not tried for each notice");
+}
+
+#[test]
+fn what_a_dead_receiver_missed_reaches_it_when_it_is_back() {
+    let receiver = Receiver::answering(|_, _| Reply::status(500));
+    let service = notifying(&receiver, "5ms");
+    for n in 0..30 {
+        play(&service, &format!("conv_{n}"));
+    }
+    // Several failures in a row pause the endpoint.
+    wait_for("some failures", || (receiver.requests().len() >= 8).then_some(()));
+    receiver.answer(|_, _| Reply::status(200));
+    for n in 0..30 {
+        let call = format!("conv_{n}");
+        wait_for("both notices", || (receiver.kinds(&call) == BOTH).then_some(()));
+    }
+    wait_for("the lag to be gone", || (Scrape::take(&service).whole("outgoing_lag_seconds") == 0).then_some(()));
+}
+
+#[test]
+fn what_waits_beyond_a_million_is_dropped_and_counted() {
+    let receiver = Receiver::answering(|_, _| Reply::status(410));
+    let service = notifying(&receiver, "10ms");
+    service.deliver(&turn("conv_a", 1)).expect(201);
+    wait_for("the endpoint to be off", || (endpoint(&service)["status"] == "switched_off").then_some(()));
+    let file = rusqlite::Connection::open(service.database()).unwrap();
+    file.busy_timeout(Duration::from_secs(10)).unwrap();
+    let jump = "UPDATE sqlite_sequence SET seq = 1000000 WHERE name = 'outgoing_events'";
+    file.execute(jump, []).unwrap();
+    for call in ["conv_b", "conv_c"] {
+        service.deliver(&turn(call, 1)).expect(201);
+    }
+    let state = endpoint(&service);
+    assert_eq!((&state["unsent"], &state["dropped"]), (&json!(2), &json!(2)));
+}

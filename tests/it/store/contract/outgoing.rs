@@ -1,0 +1,147 @@
+//! Promises of every store about outgoing webhooks and alerts.
+
+use super::{at, conversation, now, on_each_engine, turn};
+use transcribe_hook::domain::{CallChange, CallStatus, NoticeType, SearchExpr};
+use transcribe_hook::store::{
+    Alert, AlertMatch, Change, DeliveryOutcome, EndpointId, Notice, OutgoingBatch, Scope, Settlement, Store, Write,
+};
+
+fn apply(store: &dyn Store, writes: &[Write]) {
+    assert!(store.apply(now(), writes).unwrap().iter().all(Result::is_ok));
+}
+
+fn settle(store: &dyn Store, position: i64, outcomes: &[(i64, DeliveryOutcome)]) {
+    let settlement = Settlement { position, outcomes: outcomes.to_vec(), ..Settlement::new(EndpointId::of_number(1)) };
+    apply(store, &[Write::SettleDeliveries(Box::new(settlement))]);
+}
+
+fn next(store: &dyn Store) -> OutgoingBatch {
+    store.outgoing(&EndpointId::of_number(1), now()).unwrap()
+}
+
+fn fresh(store: &dyn Store) -> Vec<(NoticeType, String)> {
+    let told = |notice: &Notice| (notice.kind, notice.conversation_id.as_str().to_owned());
+    next(store).fresh.iter().map(|pending| told(&pending.notice)).collect()
+}
+
+fn end(id: &str) -> Write {
+    Write::ChangeCall(conversation(id), CallChange { status: Some(CallStatus::Completed), call_end_time: None })
+}
+
+#[test]
+fn an_endpoint_is_told_what_is_committed_after_it_is_set_in_order() {
+    on_each_engine(|store| {
+        apply(store, &[turn("conv_before", "Words", None)]);
+        assert_eq!(store.endpoints().unwrap(), []);
+        assert!(next(store).is_off);
+        apply(store, &[Write::SetEndpoints(vec![EndpointId::of_number(1)])]);
+        assert_eq!(store.endpoints().unwrap(), [EndpointId::of_number(1)]);
+        apply(store, &[turn("conv_a", "Words", None)]);
+        apply(store, &[turn("conv_a", "More words", None), turn("conv_b", "Words", None)]);
+        apply(store, &[end("conv_a")]);
+        apply(store, &[Write::NoteRecordings(vec![conversation("conv_b")], true)]);
+        let a = |kind| (kind, "conv_a".to_owned());
+        let b = |kind| (kind, "conv_b".to_owned());
+        let started = NoticeType::CallStarted;
+        let wanted = [a(started), b(started), a(NoticeType::CallEnded), b(NoticeType::RecordingStored)];
+        assert_eq!(fresh(store), wanted);
+        assert!(next(store).fresh.iter().all(|pending| pending.notice.at == now()));
+        // What is erased is told as that alone.
+        apply(store, &[Write::EraseCall(conversation("conv_a"))]);
+        assert_eq!(fresh(store), [b(started), b(NoticeType::RecordingStored), a(NoticeType::CallErased)]);
+        // Setting the same again changes nothing.
+        apply(store, &[Write::SetEndpoints(vec![EndpointId::of_number(1), EndpointId::of_number(2)])]);
+        assert_eq!(fresh(store).len(), 3);
+        assert_eq!(store.outgoing(&EndpointId::of_number(2), now()).unwrap().fresh, []);
+        apply(store, &[Write::SetEndpoints(Vec::new())]);
+        assert!(next(store).is_off && store.endpoint_state(&EndpointId::of_number(1)).unwrap().is_none());
+    });
+}
+
+#[test]
+fn a_delivery_that_waits_blocks_later_ones_of_its_call_only() {
+    on_each_engine(|store| {
+        apply(store, &[Write::SetEndpoints(vec![EndpointId::of_number(1)])]);
+        apply(store, &[turn("conv_a", "Words", None), turn("conv_b", "Words", None)]);
+        apply(store, &[end("conv_a")]);
+        let ids: Vec<i64> = next(store).fresh.iter().map(|pending| pending.notice.id).collect();
+        let [a_started, _, a_ended] = ids[..] else { panic!("{ids:?}") };
+        let later = at("2026-09-28T13:00:00Z");
+        settle(store, a_started, &[(a_started, DeliveryOutcome::Retry { at: later, status: Some(500) })]);
+        let batch = next(store);
+        assert_eq!((batch.due.len(), batch.next_try, batch.oldest), (0, Some(later), Some(now())));
+        let blocked: Vec<bool> = batch.fresh.iter().map(|pending| pending.is_blocked).collect();
+        assert_eq!(blocked, [false, true]);
+        settle(store, a_ended, &[(a_ended, DeliveryOutcome::Blocked)]);
+        let state = store.endpoint_state(&EndpointId::of_number(1)).unwrap().unwrap();
+        assert_eq!((state.unsent, state.waiting, state.failed), (0, 2, 0));
+        // Its time comes.
+        let due = store.outgoing(&EndpointId::of_number(1), later).unwrap().due;
+        assert_eq!(due.iter().map(|pending| (pending.notice.id, pending.tries)).collect::<Vec<_>>(), [(a_started, 1)]);
+        // After it was given up, the later one is due.
+        settle(store, 0, &[(a_started, DeliveryOutcome::Failed { status: None })]);
+        let due = next(store).due;
+        assert_eq!(due.iter().map(|pending| (pending.notice.id, pending.tries)).collect::<Vec<_>>(), [(a_ended, 0)]);
+        settle(store, 0, &[(a_ended, DeliveryOutcome::Delivered)]);
+        let state = store.endpoint_state(&EndpointId::of_number(1)).unwrap().unwrap();
+        assert_eq!((state.waiting, state.failed, state.oldest), (0, 1, None));
+        assert_eq!((state.failures[0].notice.id, state.failures[0].tries), (a_started, 2));
+        apply(store, &[Write::RetryDeliveries(EndpointId::of_number(1), Vec::new())]);
+        assert_eq!(next(store).due[0].notice.id, a_started);
+        // A notice that is blocked when the earlier one is delivered meanwhile is due at once.
+        apply(store, &[turn("conv_a", "Later words", None), Write::NoteRecordings(vec![conversation("conv_a")], true)]);
+        let later = next(store).fresh[0].notice.id;
+        settle(store, later, &[(a_started, DeliveryOutcome::Delivered), (later, DeliveryOutcome::Blocked)]);
+        assert_eq!(next(store).due[0].notice.id, later);
+    });
+}
+
+#[test]
+fn an_endpoint_that_is_switched_off_keeps_its_place_until_a_retry() {
+    on_each_engine(|store| {
+        apply(store, &[Write::SetEndpoints(vec![EndpointId::of_number(1)])]);
+        apply(store, &[turn("conv_a", "Words", None)]);
+        let gone = Settlement { switch_off: true, ..Settlement::new(EndpointId::of_number(1)) };
+        apply(store, &[Write::SettleDeliveries(Box::new(gone))]);
+        assert!(next(store).is_off);
+        let state = store.endpoint_state(&EndpointId::of_number(1)).unwrap().unwrap();
+        assert_eq!((state.switched_off_at, state.unsent), (Some(now()), 1));
+        apply(store, &[Write::RetryDeliveries(EndpointId::of_number(1), Vec::new())]);
+        assert_eq!(fresh(store), [(NoticeType::CallStarted, "conv_a".to_owned())]);
+        let unknown = store.apply(now(), &[Write::RetryDeliveries(EndpointId::of_number(2), Vec::new())]).unwrap();
+        assert!(unknown[0].is_err());
+    });
+}
+
+#[test]
+fn alerts_match_whole_words_once_a_call_and_are_told() {
+    on_each_engine(|store| {
+        apply(store, &[Write::SetEndpoints(vec![EndpointId::of_number(1)])]);
+        let words = ["A fire in the trailer", "The FIRE again", "A firewall", "An accident, no fire"];
+        let turns: Vec<_> = words.into_iter().map(|words| turn("conv_a", words, None)).collect();
+        apply(store, &turns);
+        apply(store, &[turn("conv_b", "Fire and smoke", None)]);
+        let alert =
+            |name: &str, query: &str| Alert { name: name.to_owned(), wanted: SearchExpr::parse(query).unwrap() };
+        let alerts = [alert("fire", "fire NOT smoke"), alert("crash", "accident OR crash*"), alert("none", "zebra")];
+        assert_eq!(store.alert_position().unwrap(), None);
+        let scan = store.scan_for_alerts(&alerts, 0).unwrap();
+        let found: Vec<_> =
+            scan.matches.iter().map(|m| (m.conversation_id.as_str(), &*m.name, m.transcription_id)).collect();
+        assert_eq!(found, [("conv_a", "fire", 1), ("conv_a", "crash", 4)]);
+        assert_eq!((scan.until, scan.has_more), (5, false));
+        let head = store.head().unwrap();
+        for _ in 0..2 {
+            apply(store, &[Write::NoteAlerts(scan.matches.clone(), Some(scan.until))]);
+        }
+        assert_eq!(store.alert_position().unwrap(), Some(5));
+        let matched: Vec<_> = next(store).fresh.into_iter().filter_map(|pending| pending.notice.alert).collect();
+        assert_eq!(matched, ["fire", "crash"]);
+        let changes = store.since(&Scope::everything(), head, store.head().unwrap()).unwrap().changes;
+        assert_eq!(changes.iter().filter(|(_, change)| matches!(change, Change::Alerted(_))).count(), 2);
+        // A turn that is gone matches nothing.
+        let gone = AlertMatch { conversation_id: conversation("conv_x"), transcription_id: 1, name: "fire".to_owned() };
+        apply(store, &[Write::NoteAlerts(vec![gone], None)]);
+        assert_eq!(store.alert_position().unwrap(), None);
+    });
+}
