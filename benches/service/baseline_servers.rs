@@ -17,6 +17,7 @@ use transcribe_hook::api::webhooks::signed_body::PostCallSettings;
 use transcribe_hook::domain::{
     Call, CallStats, Caller, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, StoredEvent, Timestamp, Turn,
 };
+use transcribe_hook::elevenlabs::initiation::InitiationVariables;
 use transcribe_hook::elevenlabs::turn;
 use transcribe_hook::ingest::WriterLimits;
 use transcribe_hook::server::connections::{self, ConnectionLimits};
@@ -70,7 +71,7 @@ async fn serve(without: Without, database: &Path) -> Result<()> {
                 backfill: None,
                 elevenlabs_check: None,
                 backups: transcribe_hook::jobs::backup::BackupSchedule::default(),
-                initiation_variables: Default::default(),
+                initiation_variables: InitiationVariables::default(),
                 metrics: None,
             };
             let store: Arc<dyn Store> = match without {

@@ -7,13 +7,13 @@ use serde_json::json;
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 use transcribe_hook::domain::{
-    CallChange, CallSid, CallStatus, ConversationId, DriverId, EventOutcome, NewInitiation, PhoneNumber, SearchExpr,
-    Speaker, Timestamp,
+    Access, AccessAction, CallChange, CallSid, CallStatus, ConversationId, Credential, DriverId, EventOutcome,
+    Identity, NewInitiation, PhoneNumber, Role, SearchExpr, Speaker, Timestamp, UserName,
 };
 use transcribe_hook::store::{
-    Archive, ArchivePart, CallFilter, Change, ChangeBatch, DispatchPageRequest, DriverPageRequest, EventSelection,
-    ExpiredCallQuery, FeedPosition, Forgotten, OrphanRows, Outcome, ScanPage, Scope, SearchOrder, SearchQuery, Store,
-    TranscriptItem, TurnOrder, Unfinished, Write, Written,
+    AccessLogRequest, Archive, ArchivePart, CallFilter, Change, ChangeBatch, DispatchPageRequest, DriverPageRequest,
+    EventSelection, ExpiredCallQuery, FeedPosition, Forgotten, OrphanRows, Outcome, ScanPage, Scope, SearchOrder,
+    SearchQuery, Store, TranscriptItem, TurnOrder, Unfinished, Write, Written,
 };
 
 /// Long after everything that a test stores.
@@ -567,6 +567,48 @@ fn what_a_record_says_is_read_by_call_and_by_filter() {
         assert_eq!(measured.len(), 1);
         assert!(measured[0].contains("convai_tts_service_ttfb:"), "{measured:?}");
         assert!(store.rereads(i64::MAX, 10, 1 << 20).unwrap().is_empty(), "only older versions leave events to parse");
+    });
+}
+
+#[test]
+fn the_access_log_is_read_by_call_and_user_newest_first() {
+    on_each_engine(|store| {
+        let anna = UserName::new("anna").unwrap();
+        let access = |name: Option<&UserName>, call: Option<&str>, time: &str| Access {
+            at: at(time),
+            identity: Identity { name: name.cloned(), role: Role::Read, credential: Credential::Token },
+            action: AccessAction::Read,
+            conversation_id: call.map(conversation),
+        };
+        let all = [
+            access(Some(&anna), Some("conv_a"), "2026-09-28T12:00:00Z"),
+            access(None, Some("conv_a"), "2026-09-28T12:01:00Z"),
+            access(Some(&anna), None, "2026-09-28T12:02:00Z"),
+        ];
+        assert_eq!(store.oldest_access().unwrap(), None);
+        store.apply(now(), &[Write::NoteAccesses(all.to_vec())]).unwrap().remove(0).unwrap();
+        let request = AccessLogRequest { conversation_id: None, user: None, before: None, limit: 2 };
+        let list = |request: &AccessLogRequest| {
+            let page = store.access_log(request).unwrap();
+            let rows: Vec<_> = page.rows.into_iter().map(|row| (row.id, row.access)).collect();
+            (rows, page.has_more)
+        };
+        let (first, has_more) = list(&request);
+        assert_eq!(first.iter().map(|(_, access)| access).collect::<Vec<_>>(), [&all[2], &all[1]]);
+        assert!(has_more);
+        let (second, has_more) = list(&AccessLogRequest { before: Some(first[1].0), ..request.clone() });
+        assert_eq!((&second[0].1, second.len(), has_more), (&all[0], 1, false));
+        let of_call = AccessLogRequest { conversation_id: Some(conversation("conv_a")), ..request.clone() };
+        assert_eq!(
+            list(&of_call).0.into_iter().map(|(_, access)| access).collect::<Vec<_>>(),
+            [all[1].clone(), all[0].clone()]
+        );
+        let of_user = AccessLogRequest { user: Some(anna.clone()), ..request };
+        assert_eq!(
+            list(&of_user).0.into_iter().map(|(_, access)| access).collect::<Vec<_>>(),
+            [all[2].clone(), all[0].clone()]
+        );
+        assert_eq!(store.oldest_access().unwrap(), Some(at("2026-09-28T12:00:00Z")));
     });
 }
 
