@@ -9,6 +9,9 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+/// Headers and body of a delivery.
+type Delivery<'a> = (&'a [(&'a str, &'a str)], Vec<u8>);
+
 const INITIATION: &str = "/webhooks/elevenlabs/initiation";
 const MARIA: &str = "+15550100042";
 const INGEST: &str = "ingest_0123456789abcdef";
@@ -109,7 +112,7 @@ fn whatever_is_asked_every_variable_is_answered() {
     let service = with_maria(&["--initiation-variables", file.to_str().unwrap(), "--elevenlabs-secret", SECRET]);
     let nobody = json!({"driver_id": 0, "greeting": "Hello!", "last_talk": "none", "number": "", "company": "Acme", "depots": 3});
     let json_type = ("content-type", "application/json");
-    let bodies: [(&[(&str, &str)], Vec<u8>); 11] = [
+    let bodies: [Delivery<'_>; 11] = [
         (&[json_type], question("+15550199999", "CA1").to_string().into_bytes()),
         (&[json_type], question("anonymous", "CA1").to_string().into_bytes()),
         (&[json_type], json!({"caller_id": null, "call_sid": 7}).to_string().into_bytes()),

@@ -94,7 +94,8 @@ const COLUMNS: &[(&str, &str, &str)] = &[
 #[track_caller]
 pub(super) fn unit_and_null(column: &str) -> (&'static str, &'static str) {
     let found = COLUMNS.iter().find(|(name, ..)| *name == column);
-    found.map(|(_, unit, null)| (*unit, *null)).unwrap_or_else(|| panic!("{column} has neither a unit nor a rule"))
+    let Some((_, unit, null)) = found else { panic!("{column} has neither a unit nor a rule") };
+    (unit, null)
 }
 
 /// Returns the columns of the table of calls.

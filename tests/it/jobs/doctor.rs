@@ -286,7 +286,7 @@ fn proxy(to: SocketAddr, max_body: usize) -> String {
 
 fn pass_on(mut client: TcpStream, to: SocketAddr, max_body: usize) -> std::io::Result<()> {
     let mut received = Vec::new();
-    let mut piece = [0; 65536];
+    let mut piece = vec![0; 65536];
     let end = loop {
         let length = client.read(&mut piece)?;
         received.extend_from_slice(&piece[..length]);

@@ -1,6 +1,6 @@
 //! What receivers are told about calls: the types, the content, the signature, and nothing that was not asked for.
 
-use crate::support::receiver::{Receiver, WEBHOOK_SECRET};
+use crate::support::receiver::{Receiver, Request, WEBHOOK_SECRET};
 use crate::support::service::{Service, wait_for};
 use crate::support::turns::turn;
 use crate::support::whole_call::{SECRET, post_signed, record};
@@ -147,7 +147,7 @@ fn an_endpoint_learns_what_is_committed_while_it_is_configured() {
         }
         service.stop();
     }
-    let calls: Vec<_> = receiver.accepted().iter().map(|request| request.call()).collect();
+    let calls: Vec<_> = receiver.accepted().iter().map(Request::call).collect();
     assert_eq!(calls, ["conv_1", "conv_3"]);
 }
 

@@ -1,7 +1,7 @@
 //! Receivers that fail: retries, order, the end of retries, pauses, 410, redirects and answers without an end.
 
 use crate::support::metrics::Scrape;
-use crate::support::receiver::{Receiver, Reply, WEBHOOK_SECRET};
+use crate::support::receiver::{Receiver, Reply, Request, WEBHOOK_SECRET};
 use crate::support::service::{Service, wait_for};
 use crate::support::turns::turn;
 use serde_json::{Value, json};
@@ -53,7 +53,7 @@ fn a_refused_notice_is_sent_again_with_the_same_id_before_later_ones_of_its_call
         }
         let tries: Vec<_> = receiver.requests().into_iter().filter(|r| r.call() == "conv_a").collect();
         assert_eq!(
-            tries.iter().map(|r| r.kind()).collect::<Vec<_>>(),
+            tries.iter().map(Request::kind).collect::<Vec<_>>(),
             ["call.started"; 3].iter().chain(&["call.ended"]).map(|kind| (*kind).to_owned()).collect::<Vec<_>>(),
             "{case}"
         );

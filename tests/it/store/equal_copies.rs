@@ -286,6 +286,7 @@ impl Copies {
         self.second.as_ref().expect("it is open")
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each kind")]
     fn write(&mut self, kind: &Kind) -> Option<Write> {
         Some(match *kind {
             Kind::AppendTurn(n, m, key) => Write::AppendTurn(NewTurn {

@@ -149,7 +149,8 @@ impl Receiver {
             }
             let mut request =
                 Request { id: String::new(), headers, body: Vec::new(), at: Instant::now(), accepted: false };
-            request.id = request.header("webhook-id").to_owned();
+            let id = request.header("webhook-id").to_owned();
+            request.id = id;
             request.body = vec![0; request.header("content-length").parse().ok()?];
             reader.read_exact(&mut request.body).ok()?;
             let earlier = self.requests().iter().filter(|earlier| earlier.id == request.id).count();

@@ -46,8 +46,18 @@ struct Figures {
     weeks: BTreeMap<(Option<u64>, String), Sum>,
 }
 
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "figures are small and not negative")]
+fn rounded(number: f64) -> u64 {
+    number.round() as u64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures are small")]
+fn float(number: u64) -> f64 {
+    number as f64
+}
+
 fn sum(row: &Value) -> Sum {
-    let number = |name: &str| row[name].as_f64().unwrap_or_default().round() as u64;
+    let number = |name: &str| rounded(row[name].as_f64().unwrap_or_default());
     Sum { calls: number("calls"), with_duration: number("with_duration"), seconds: number("seconds") }
 }
 
@@ -156,7 +166,7 @@ fn monday(day: &str) -> String {
 }
 
 fn sum_of_stats(stats: &Value) -> Sum {
-    let number = |name: &str| stats[name].as_f64().unwrap() as u64;
+    let number = |name: &str| rounded(stats[name].as_f64().unwrap());
     Sum { calls: number("calls"), with_duration: number("with_duration"), seconds: number("duration_seconds") }
 }
 
@@ -195,7 +205,7 @@ fn by_api(service: &Service) -> Figures {
 
 /// Formats a duration as the page does.
 fn shown(seconds: f64) -> String {
-    let whole = seconds.round() as u64;
+    let whole = rounded(seconds);
     let (hours, minutes, rest) = (whole / 3600, whole / 60 % 60, whole % 60);
     if hours > 0 { format!("{hours}:{minutes:02}:{rest:02}") } else { format!("{minutes}:{rest:02}") }
 }
@@ -226,7 +236,7 @@ fn every_program_and_the_page_compute_the_same_figures() {
     let answered = output(Command::new("sqlite3").args(["-readonly", "-json", "calls.db", &sql]), folder.path());
     let answered: Value = serde_json::from_str(&answered).unwrap();
     let rows = |list: &Value, driver: &str| -> BTreeSet<(u64, String, u64, u64)> {
-        let number = |row: &Value, name: &str| row[name].as_f64().unwrap() as u64;
+        let number = |row: &Value, name: &str| rounded(row[name].as_f64().unwrap());
         let row = |row: &Value| {
             (
                 number(row, driver),
@@ -257,7 +267,7 @@ fn every_program_and_the_page_compute_the_same_figures() {
         "figures",
         json!({"tiles": {
             "Calls": whole.all.calls.to_string(),
-            "Mean length": format!("{} {} in total", shown(mean), shown(whole.all.seconds as f64)),
+            "Mean length": format!("{} {} in total", shown(mean), shown(float(whole.all.seconds))),
             "Turns": grouped(whole.spoken_turns.unwrap()),
         }}),
     );
@@ -269,7 +279,7 @@ fn every_program_and_the_page_compute_the_same_figures() {
                 let mean = if sum.with_duration == 0 {
                     "–".to_owned()
                 } else {
-                    shown(sum.seconds as f64 / sum.with_duration as f64)
+                    shown(float(sum.seconds) / float(sum.with_duration))
                 };
                 (name, [sum.calls.to_string(), mean])
             })
