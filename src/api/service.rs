@@ -43,7 +43,7 @@ pub fn service(
     let export = calls::export::ExportApi::new(store.clone());
     let setup = SetupApi::new(facts, &access, &gate);
     let recordings = gate.recordings();
-    let initiation = webhooks::initiation::InitiationApi::new(store.clone(), writer.clone(), variables);
+    let initiation = webhooks::initiation::InitiationApi::new(store.clone(), writer.clone(), variables, access.clone());
     let erasure = DriverErasure::new(store, recordings.clone(), writer.clone(), access.log());
     let log = access.log();
     let operations = (

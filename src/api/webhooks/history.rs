@@ -11,8 +11,9 @@ use crate::ingest::reconciler::MAX_RESPONSE_WAIT;
 use crate::ingest::{WriteError, Writer};
 use crate::store::Rejection;
 use crate::store::command::KeepHistory;
-use poem_openapi::types::Example;
+use poem_openapi::types::{Any, Example};
 use poem_openapi::{Object, OpenApi};
+use serde_json::Value;
 
 pub(in crate::api) struct HistoryApi {
     pub(in crate::api) writer: Writer,
@@ -36,8 +37,9 @@ struct HistoryDelivery {
     driver_id: Option<String>,
     /// ElevenLabs' user id: a driver's number, also in the form `driver_1042`.
     user_id: Option<String>,
-    /// The telephone provider's id of the call: `system__call_sid`. It links an inbound call with its driver.
-    call_sid: Option<String>,
+    /// The telephone provider's id of the call, a text: `system__call_sid`. It links an inbound call with its driver.
+    /// Anything else is ignored.
+    call_sid: Option<Any<Value>>,
 }
 
 impl Example for HistoryDelivery {
@@ -49,7 +51,7 @@ impl Example for HistoryDelivery {
             agent_id: Some("agent_5501k9czkv3qepy815bm59nt04qk".to_owned()),
             driver_id: Some("1042".to_owned()),
             user_id: Some("driver_1042".to_owned()),
-            call_sid: Some("CA5d1f0a6d9be74c4f8c1d2e3f4a5b6c7d".to_owned()),
+            call_sid: Some(Any("CA5d1f0a6d9be74c4f8c1d2e3f4a5b6c7d".into())),
         }
     }
 }

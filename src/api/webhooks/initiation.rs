@@ -5,6 +5,7 @@
 //! The call is linked with its driver after the response, as soon as the writer has time. If that is lost, the record
 //! of the call still names the driver by the user id of the response.
 
+use crate::api::auth::Access;
 use crate::api::body::{JsonOk, StreamedJson};
 use crate::api::content_encoding::{coding_of, unpacked};
 use crate::api::request_context;
@@ -42,6 +43,7 @@ pub(in crate::api) struct InitiationApi {
     store: Arc<dyn Store>,
     writer: Writer,
     variables: Arc<InitiationVariables>,
+    access: Access,
     permits: Arc<Semaphore>,
 }
 
@@ -106,6 +108,7 @@ impl Example for InitiationData {
 enum Outcome {
     Known,
     Unknown,
+    NoToken,
     Unreadable,
     Late,
     Failed,
@@ -116,6 +119,7 @@ impl Outcome {
         match self {
             Self::Known => "known",
             Self::Unknown => "unknown",
+            Self::NoToken => "no_token",
             Self::Unreadable => "unreadable",
             Self::Late => "late",
             Self::Failed => "failed",
@@ -124,8 +128,13 @@ impl Outcome {
 }
 
 impl InitiationApi {
-    pub(in crate::api) fn new(store: Arc<dyn Store>, writer: Writer, variables: Arc<InitiationVariables>) -> Self {
-        Self { store, writer, variables, permits: Arc::new(Semaphore::new(MAX_LOOK_UPS)) }
+    pub(in crate::api) fn new(
+        store: Arc<dyn Store>,
+        writer: Writer,
+        variables: Arc<InitiationVariables>,
+        access: Access,
+    ) -> Self {
+        Self { store, writer, variables, access, permits: Arc::new(Semaphore::new(MAX_LOOK_UPS)) }
     }
 
     /// Looks up who calls, or says why that is not known.
@@ -209,11 +218,18 @@ impl InitiationApi {
     /// variables of `--initiation-variables`. An unknown caller gets their defaults, and so does a request that cannot be
     /// read or whose look-up takes too long: the response is there within a second. The call is linked with the driver
     /// by `call_sid` when its turns or its record arrive.
+    ///
+    /// Strangers learn nothing: unless the service has an ingest token or the request has an API token, every caller is
+    /// unknown.
     #[oai(path = "/webhooks/elevenlabs/initiation", method = "post", operation_id = "initiate_call")]
     async fn initiate_call(&self, request: &Request, body: StreamedJson<InitiationDelivery>) -> JsonOk<InitiationData> {
         let question = question_in(request, body.body).await;
         let found = match &question {
             None => Err(Outcome::Unreadable),
+            Some(_) if !self.access.may_be_told(request) => {
+                tracing::warn!("who is calling is told only if an ingest token is set: --ingest-token");
+                Err(Outcome::NoToken)
+            }
             Some(InitiationQuestion { caller: None, .. }) => Err(Outcome::Unknown),
             Some(InitiationQuestion { caller: Some(number), .. }) => self.find(number.clone()).await,
         };

@@ -12,8 +12,9 @@ use crate::store::command::AppendTurn;
 use poem::{Endpoint, IntoResponse as _, Request, Response};
 use poem_openapi::param::Header;
 use poem_openapi::payload::Json;
-use poem_openapi::types::Example;
+use poem_openapi::types::{Any, Example};
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
+use serde_json::Value;
 use std::time::Duration;
 
 /// Maximum time that the response to a late turn waits for the reconciliation of its call, if the call has a record.
@@ -51,8 +52,9 @@ struct TurnDelivery {
     message: String,
     /// Time of the turn: an ISO 8601 date and time, in UTC if it has no offset.
     timestamp: String,
-    /// The telephone provider's id of the call, which links an inbound call with its driver.
-    call_sid: Option<String>,
+    /// The telephone provider's id of the call, a text, which links an inbound call with its driver. Anything else is
+    /// ignored.
+    call_sid: Option<Any<Value>>,
 }
 
 impl Example for TurnDelivery {
@@ -62,7 +64,7 @@ impl Example for TurnDelivery {
             speaker: DeliveredSpeaker::User,
             message: "Yeah, I'm parked at the Joliet terminal. The reefer reads forty five degrees.".to_owned(),
             timestamp: "2026-09-28T12:00:05.250Z".to_owned(),
-            call_sid: Some("CA5d1f0a6d9be74c4f8c1d2e3f4a5b6c7d".to_owned()),
+            call_sid: Some(Any("CA5d1f0a6d9be74c4f8c1d2e3f4a5b6c7d".into())),
         }
     }
 }

@@ -356,7 +356,8 @@ fn of_names(filter: &CallFilter, names: &[String]) -> Vec<Lane> {
 /// Returns the lanes of durations: one for each second, for long calls, and for calls without a known duration.
 fn of_seconds(filter: &CallFilter) -> Vec<Lane> {
     let [min, max] = [filter.min_seconds.unwrap_or(0), filter.max_seconds.unwrap_or(i64::MAX)];
-    let groups = (min.min(LONG_SECONDS)..=max.min(LONG_SECONDS)).map(Value::from).chain([Value::Null]);
+    // No call has a negative duration.
+    let groups = (min.clamp(0, LONG_SECONDS)..=max.min(LONG_SECONDS)).map(Value::from).chain([Value::Null]);
     let groups: Vec<_> = groups.collect();
     let lane =
         |status: &str, group: &Value| Lane::new(vec![status.to_owned().into(), group.clone(), min.into(), max.into()]);

@@ -95,10 +95,10 @@ metrics! {
         ("tool", &["search_turns", "list_calls", "get_call", "driver_history", "stats"]),
         ("outcome", &["ok", "error"]),
     ]);
-    /// Answers to ElevenLabs' question who is calling, by outcome. A late or failed look-up, and an unreadable request,
-    /// get the default of each variable.
+    /// Answers to ElevenLabs' question who is calling, by outcome. A late or failed look-up, an unreadable request, and
+    /// one while no ingest token is set get the default of each variable.
     initiations_total: IntCounterVec = counter_by(&[
-        ("outcome", &["known", "unknown", "unreadable", "late", "failed"]),
+        ("outcome", &["known", "unknown", "no_token", "unreadable", "late", "failed"]),
     ]);
     /// Links of inbound calls with their driver that could not be stored, as on overload.
     initiation_links_lost_total: IntCounter = counter();

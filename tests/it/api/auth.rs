@@ -10,6 +10,7 @@ use std::process::Output;
 const API: &str = "api_0123456789abcdef0123456789abcdef";
 const INGEST: &str = "ingest_0123456789abcdef0123456789abcdef";
 const HISTORY: &str = "/webhooks/elevenlabs/history";
+const INITIATION: &str = "/webhooks/elevenlabs/initiation";
 const SIGNED: &str = "/webhooks/elevenlabs/post-call";
 const CALLS: &str = "/api/v1/calls";
 
@@ -274,7 +275,7 @@ fn the_document_says_which_operation_needs_which_credentials() {
         assert!(ways.iter().flatten().all(|way| schemes.contains_key(way)), "{at}: {ways:?}");
         let expected: &[&[&str]] = match operation.path.as_str() {
             path if PUBLIC.contains(&path) || path == SIGNED => &[],
-            TURNS | HISTORY => &[&[], &["IngestToken"], &["WebhookToken"]],
+            TURNS | HISTORY | INITIATION => &[&[], &["IngestToken"], &["WebhookToken"]],
             path if path.starts_with("/v1/convai/") => &[&["ApiToken"], &["ElevenLabsKey"], &["Session"]],
             _ => &[&["ApiToken"], &["Session"]],
         };

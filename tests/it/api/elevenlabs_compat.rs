@@ -91,6 +91,8 @@ fn the_official_sdk_reads_this_store_by_its_base_url() {
                 "call_duration_min_secs": 47, "call_duration_max_secs": 47, "page_size": 100}),
             json!({"call_successful": "failure"}),
             json!({"call_duration_min_secs": 48}),
+            json!({"call_duration_min_secs": i64::MIN, "call_duration_max_secs": i64::MAX, "page_size": 1}),
+            json!({"call_duration_max_secs": -1}),
             json!({"exclude_statuses": ["done", "failed"]}),
         ],
         &[CALL, "conv_1"],
@@ -108,7 +110,9 @@ fn the_official_sdk_reads_this_store_by_its_base_url() {
     assert_eq!(lists[7], json!({"ids": newest_first[1..], "pages": 1}));
     assert_eq!(lists[8], json!({"ids": [], "pages": 1}));
     assert_eq!(lists[9], json!({"ids": [], "pages": 1}));
-    assert_eq!(lists[10], json!({"ids": [CALL], "pages": 1}));
+    assert_eq!(lists[10], json!({"ids": newest_first[1..], "pages": 7}));
+    assert_eq!(lists[11], json!({"ids": [], "pages": 1}));
+    assert_eq!(lists[12], json!({"ids": [CALL], "pages": 1}));
     let so_far = json!({"status": "in-progress", "user_id": "7", "has_audio": false, "start": 1_790_596_803,
         "said": [["agent", FIRST]]});
     assert_eq!(before["got"][CALL], so_far);
