@@ -6,12 +6,15 @@
 
 use super::auth::required_role;
 use super::calls::filter::{MAX_TEXT_CHARS, MAX_VALUES};
-use crate::domain::MAX_MESSAGE_BYTES;
+use crate::domain::{MAX_MESSAGE_BYTES, UserName};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
 /// Maximum driver id: the largest integer that every JSON parser represents exactly.
 const MAX_DRIVER_ID: i64 = crate::domain::DriverId::MAX;
+
+/// Pattern of a name without control characters that is not blank.
+const NO_CONTROL: &str = r"^[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$";
 
 /// Pattern for text that does not contain U+0000.
 const NO_NUL: &str = "^[^\\u0000]*$";
@@ -267,6 +270,9 @@ fn rule_of(location: &str, name: &str) -> Option<Value> {
             let mut name = one_name();
             name["type"] = "string".into();
             json!({ "maxItems": MAX_VALUES, "items": name })
+        }
+        ("query", "user") => {
+            json!({ "minLength": 1, "maxLength": UserName::MAX_CHARS, "pattern": NO_CONTROL })
         }
         ("query", "number") => json!({ "minLength": 4, "format": "telephone-number" }),
         ("header", "Idempotency-Key") => json!({ "minLength": 1, "maxLength": 256, "pattern": "^[!-~][ -~]*$" }),

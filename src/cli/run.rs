@@ -72,7 +72,7 @@ enum Command {
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print the generated API token, or the sign-in URL
     Token(token::TokenArgs),
-    /// Print files that are generated from the program itself
+    /// Print the agent's tool, systemd unit, dashboard, alert rules, OpenAPI document, completions or manual pages
     Generate(generate::command::GenerateArgs),
 }
 

@@ -144,7 +144,7 @@ fn retry(args: &EndpointArgs) -> Result<()> {
         client.request(&format!("/api/v1/webhooks/{id}/retry"), 204)?;
         if !args.service.json {
             let due = ["unsent", "waiting", "failed"].iter().filter_map(|field| endpoint[field].as_u64()).sum::<u64>();
-            print_line(format_args!("{id}  {}  {due} notices are sent now", text(&endpoint, "url")))?;
+            print_line(format_args!("{id}  {}  {due} notices queued", text(&endpoint, "url")))?;
         }
     }
     Ok(())

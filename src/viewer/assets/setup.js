@@ -19,14 +19,14 @@ const MAX_ACCESSES = 20;
 const WEBHOOKS = {
   history: { name: "Conversation so far", when: "Called by the agent’s tool after each reply." },
   transcription: { name: "Single turns", when: "Called by the agent’s tool for each turn, instead of the conversation so far." },
-  initiation: { name: "Who is calling", when: "Called by ElevenLabs before the first word of an inbound call. Set it in ElevenLabs’ agent settings, under conversation initiation." },
+  initiation: { name: "Who is calling", when: "Called by ElevenLabs before the first word of an inbound call. Set it in ElevenLabs’ agent settings, under conversation initiation. Without an ingest token, every caller is unknown." },
   "post-call": { name: "Post-call events", when: "Called by ElevenLabs after each call. Set it in ElevenLabs’ workspace settings, under webhooks." },
 };
 
 /** @type {Record<string, string>} */
 const AUTHENTICATION = {
-  none: "Anybody who reaches this address may send turns.",
-  ingest_token: "Needs the header Authorization: Bearer with an ingest token.",
+  none: "Anybody who reaches this address may use it.",
+  ingest_token: "Needs an ingest token, in the header Authorization: Bearer or X-Webhook-Token.",
   signature: "Needs ElevenLabs’ signature.",
 };
 

@@ -228,5 +228,5 @@ function unread({ events }) {
     events.unreadable > 0 && `${count(events.unreadable, "event")} could not be parsed (${events.ids.slice(0, 5).join(", ")}${events.ids.length > 5 ? ", …" : ""})`,
     events.remarked > 0 && `parts of ${count(events.remarked, "event")} could not be parsed`,
   ].filter(Boolean).join("; ");
-  return el("p", { class: "soft", id: "unread" }, `${parts}. They are stored; the log has the reasons.`);
+  return el("p", { class: "soft", id: "unread" }, `${parts.charAt(0).toUpperCase()}${parts.slice(1)}. They are stored; the log has the reasons.`);
 }
