@@ -1,7 +1,7 @@
 //! The `backup` command: a consistent copy at any time. A copy by `cp` is not consistent.
 
 use super::args::database::DatabaseArgs;
-use super::output::print_line;
+use super::output::{count, print_line};
 use crate::store::BackupStep;
 use crate::store::sqlite;
 use crate::sys::atomic_file::Aside;
@@ -56,9 +56,9 @@ pub(super) fn run(args: &BackupArgs) -> Result<()> {
         print_line(format_args!("{report}"))?;
     } else {
         print_line(format_args!(
-            "copied {} calls with {} turns ({} bytes) to {}",
-            report.calls,
-            report.turns,
+            "copied {} with {} ({} bytes) to {}",
+            count(report.calls, "call"),
+            count(report.turns, "turn"),
             report.bytes,
             args.out.display()
         ))?;

@@ -1,7 +1,7 @@
 //! The `check` command: checks a database and its recordings. Works while the service runs.
 
 use super::args::database::DatabaseArgs;
-use super::output::print_line;
+use super::output::{count, print_line};
 use crate::domain::ConversationId;
 use crate::recordings;
 use crate::store::sqlite;
@@ -48,13 +48,14 @@ pub(super) fn run(args: &CheckArgs) -> Result<()> {
         }
         print_unread(&report.unread)?;
         if let (Some(calls), Some(turns)) = (report.calls, report.turns) {
-            print_line(format_args!("{calls} calls with {turns} turns, {} problems", report.problems.len()))?;
+            let problems = count(report.problems.len(), "problem");
+            print_line(format_args!("{} with {}, {problems}", count(calls, "call"), count(turns, "turn")))?;
         }
     }
     if report.problems.is_empty() {
         Ok(())
     } else {
-        bail!("{}: {} problems found", database.display(), report.problems.len())
+        bail!("{}: {} found", database.display(), count(report.problems.len(), "problem"))
     }
 }
 

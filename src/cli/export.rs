@@ -2,7 +2,7 @@
 
 use super::args::call_filter::CallFilterArgs;
 use super::args::database::DatabaseArgs;
-use super::output::{print_line, standard_output};
+use super::output::{count, print_line, standard_output};
 use super::usage_error::{OrUsage as _, usage};
 use crate::domain::TurnKind;
 use crate::export::{self, ExportCounts, ExportForm, ExportFormat};
@@ -133,7 +133,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
     let mut watch = |done: ExportCounts| {
         gently.pause();
         if done.calls.is_multiple_of(64) {
-            bar.set_message(format!("{} calls with {} turns", done.calls, done.turns));
+            bar.set_message(format!("{} with {}", count(done.calls, "call"), count(done.turns, "turn")));
             bar.tick();
         }
     };
@@ -155,7 +155,8 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
         bail!("no call {id} matches the filters");
     }
     if !to_stdout {
-        print_line(format_args!("exported {calls} calls with {turns} turns to {}", args.out.display()))?;
+        let (calls, turns) = (count(calls, "call"), count(turns, "turn"));
+        print_line(format_args!("exported {calls} with {turns} to {}", args.out.display()))?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use super::args::service_url::ServiceUrlArgs;
 use super::output::print_line;
+use crate::domain::is_loopback_url;
 use anyhow::{Result, bail};
 use clap::Args;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub(super) fn run(args: &HealthcheckArgs) -> Result<()> {
     };
     let tls = ureq::tls::TlsConfig::builder().disable_verification(any_certificate).build();
     let agent: ureq::Agent = ureq::Agent::config_builder()
+        // A proxy would answer for a service that does not.
+        .proxy(if is_loopback_url(&url) { None } else { ureq::Proxy::try_from_env() })
         .http_status_as_error(false)
         .max_redirects(0)
         .timeout_global(Some(args.timeout))

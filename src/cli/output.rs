@@ -13,6 +13,12 @@ pub(super) fn print_line(line: impl Display) -> anyhow::Result<()> {
     }
 }
 
+/// Returns a number with its noun: `1 call`, `2 calls`.
+pub(super) fn count(number: impl TryInto<u64>, noun: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
 /// Prints a line to standard error. Failures are ignored, because there is nowhere to report them.
 pub(super) fn eprint_line(line: impl Display) {
     let mut err = io::stderr().lock();

@@ -1,7 +1,7 @@
 //! The `restore` command: replaces a database with a backup while no service runs.
 
 use super::args::database::NewDatabaseArgs;
-use super::output::print_line;
+use super::output::{count, print_line};
 use crate::domain::Timestamp;
 use crate::store::sqlite::Replacement;
 use anyhow::{Result, bail};
@@ -55,7 +55,8 @@ pub(super) fn run(args: &RestoreArgs) -> Result<()> {
         return Ok(());
     }
     let (calls, turns) = (done.report.calls, done.report.turns);
-    print_line(format_args!("restored {calls} calls with {turns} turns to {}", database.display()))?;
+    let (calls, turns) = (count(calls, "call"), count(turns, "turn"));
+    print_line(format_args!("restored {calls} with {turns} to {}", database.display()))?;
     if let Some(kept) = &done.kept {
         print_line(format_args!("the replaced database is now {}", kept.display()))?;
     }

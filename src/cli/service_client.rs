@@ -4,6 +4,7 @@ use super::args::access::api_tokens;
 use super::args::database::DatabaseArgs;
 use super::args::secrets::{ApiTokenSecret, SecretKind, Secrets};
 use super::args::token_file;
+use crate::domain::is_loopback_url;
 use crate::elevenlabs::client::{PlainHttp, parse_base_url};
 use crate::secret::Secret;
 use anyhow::{Context as _, Result, ensure};
@@ -54,6 +55,8 @@ pub(super) struct ServiceClient {
 impl ServiceClient {
     pub(super) fn new(url: &str, authorization: Option<String>) -> Self {
         let agent = ureq::Agent::config_builder()
+            // A proxy must not see the token on its way to this machine.
+            .proxy(if is_loopback_url(url) { None } else { ureq::Proxy::try_from_env() })
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(30)))
             .build()

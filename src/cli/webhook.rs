@@ -3,7 +3,7 @@
 use super::args::database::DatabaseArgs;
 use super::args::secrets::{ApiTokenSecret, Secrets};
 use super::args::service_url::ServiceUrlArgs;
-use super::output::print_line;
+use super::output::{count, print_line};
 use super::service_client::{ServiceClient, api_token};
 use super::usage_error::usage;
 use anyhow::{Context as _, Result, bail, ensure};
@@ -144,7 +144,7 @@ fn retry(args: &EndpointArgs) -> Result<()> {
         client.request(&format!("/api/v1/webhooks/{id}/retry"), 204)?;
         if !args.service.json {
             let due = ["unsent", "waiting", "failed"].iter().filter_map(|field| endpoint[field].as_u64()).sum::<u64>();
-            print_line(format_args!("{id}  {}  {due} notices queued", text(&endpoint, "url")))?;
+            print_line(format_args!("{id}  {}  {} queued", text(&endpoint, "url"), count(due, "notice")))?;
         }
     }
     Ok(())

@@ -5,6 +5,7 @@
 //! not followed, because every request carries the key.
 
 use crate::domain::Invalid;
+use crate::domain::is_loopback_url;
 use crate::domain::repair;
 use crate::secret::Secret;
 use backon::{BlockingRetryable as _, ExponentialBuilder};
@@ -131,6 +132,8 @@ impl Client {
     /// The URL is not `https` with a host. `http` is only accepted for this machine, because it exposes the key.
     pub fn new(base_url: &str, key: Secret, patience: RetryPolicy) -> Result<Self, Invalid> {
         let agent = ureq::Agent::config_builder()
+            // A proxy must not see the key on its way to this machine.
+            .proxy(if is_loopback_url(base_url) { None } else { ureq::Proxy::try_from_env() })
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -346,12 +349,18 @@ pub(super) fn escaped(text: &str) -> impl fmt::Display {
 /// Parses a `Retry-After`: seconds, or a date.
 pub fn parse_retry_after(text: &str) -> Option<Duration> {
     let text = text.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // A number that is too large still means a long time, which the caller limits.
+        return Some(Duration::from_secs(
+            text.parse().map_or(LONGEST_SECONDS, |seconds: u64| seconds.min(LONGEST_SECONDS)),
+        ));
     }
     let until = httpdate::parse_http_date(text).ok()?;
     Some(until.duration_since(SystemTime::now()).unwrap_or_default())
 }
+
+/// Longest time that a server may ask to wait, in seconds.
+const LONGEST_SECONDS: u64 = u32::MAX as u64;
 
 /// Permission of a base URL with `http://`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -407,6 +416,7 @@ mod tests {
     fn a_pause_is_asked_for_in_seconds_or_until_a_date() {
         assert_eq!(parse_retry_after("7"), Some(Duration::from_secs(7)));
         assert_eq!(parse_retry_after(" 0 "), Some(Duration::ZERO));
+        assert!(parse_retry_after("99999999999999999999999").unwrap() > Duration::from_hours(24));
         let soon = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(100));
         assert!((95..=100).contains(&parse_retry_after(&soon).unwrap().as_secs()));
         assert_eq!(parse_retry_after("Fri, 01 Jan 1999 00:00:00 GMT"), Some(Duration::ZERO));

@@ -174,6 +174,9 @@ pub fn create_webhook(client: &Client, name: &str, url: &str) -> Result<CreatedW
     let created = client.change(Method::Post, "/v1/workspace/webhooks", &body)?;
     let field = |name: &str| text(&created[name]);
     match (field("webhook_id"), field("webhook_secret")) {
+        (Some(_), Some(secret)) if !secret.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            Err(ClientError::Malformed("webhook_secret is not one word of visible ASCII"))
+        }
         (Some(id), Some(secret)) => Ok(CreatedWebhook { id, secret }),
         _ => Err(ClientError::Malformed("no field webhook_id or webhook_secret")),
     }

@@ -3,6 +3,7 @@
 use super::endpoint_url::EndpointUrl;
 use super::signing_key::{SigningKey, signatures};
 use crate::domain::Timestamp;
+use crate::domain::is_loopback;
 use crate::elevenlabs::client::parse_retry_after;
 use std::io::Read as _;
 use std::time::{Duration, Instant};
@@ -67,9 +68,12 @@ impl Sender {
     pub(super) fn send(&self, url: &EndpointUrl, id: &str, body: &[u8]) -> Answer {
         let start = Instant::now();
         let timestamp = Timestamp::now().unix_micros().div_euclid(1_000_000);
-        let sent = self
-            .agent
-            .post(url.expose())
+        let mut post = self.agent.post(url.expose());
+        // A proxy is not asked for what is on this machine.
+        if is_loopback(url.expose().authority().map_or("", |authority| authority.as_str())) {
+            post = post.config().proxy(None).build();
+        }
+        let sent = post
             .header("content-type", "application/json")
             .header("webhook-id", id)
             .header("webhook-timestamp", timestamp.to_string())

@@ -24,14 +24,13 @@ use crate::api::paths::{
     HISTORY_WEBHOOK_PATH, INITIATION_WEBHOOK_PATH, MCP_PATH, POST_CALL_WEBHOOK_PATH, TURN_WEBHOOK_PATH,
 };
 use crate::api::refusal_log::log_refusal;
+use crate::domain::is_loopback;
 use crate::domain::{Credential, Identity, Role, Timestamp};
 use crate::jobs::access_log::AccessLog;
 use crate::secret::{Secret, Tokens};
 use futures_util::StreamExt as _;
-use poem::http::uri::Authority;
 use poem::http::{HeaderMap, header};
 use poem::{Body, Endpoint, IntoResponse as _, Request, Response};
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -230,7 +229,8 @@ impl Access {
     fn check_mcp_origin(&self, request: &Request) -> Result<(), ApiError> {
         let headers = request.headers();
         let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
-        let host = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
+        let origin = origin.to_str().unwrap_or_default();
+        let host = origin.strip_prefix("http://").or(origin.strip_prefix("https://"));
         let is_own = host.is_some_and(|host| {
             let own = header_value(headers, "host");
             self.requires_api_token() && own.is_some_and(|own| own.eq_ignore_ascii_case(host.as_bytes()))
@@ -330,13 +330,6 @@ fn check_ingest<'a>(tokens: &Tokens, shown: impl Iterator<Item = &'a [u8]>) -> R
     Err(ApiError::no_token("send the ingest token as Authorization: Bearer or X-Webhook-Token"))
 }
 
-/// Returns true if a host, with or without a port, is this machine.
-fn is_loopback(host: &str) -> bool {
-    let Ok(authority) = host.parse::<Authority>() else { return false };
-    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 fn header_value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     headers.get(name).map(poem::http::HeaderValue::as_bytes)
 }
@@ -429,18 +422,6 @@ mod tests {
         }
         // The result is still below the webhooks, so it is never asked for the API token.
         assert_eq!(webhook_path("/webhooks//../api/v1/calls/").as_deref(), Some("/webhooks/../api/v1/calls"));
-    }
-
-    #[test]
-    fn an_origin_of_this_machine_is_one_of_its_addresses_or_names() {
-        for host in ["localhost", "LOCALHOST:6274", "127.0.0.1:8080", "127.1.2.3", "[::1]:8080", "[::1]"] {
-            assert!(is_loopback(host), "{host}");
-        }
-        for host in
-            ["", "localhost.evil.example", "evil.example:127", "127.0.0.1.evil.example", "[::2]", "10.0.0.1", "x y"]
-        {
-            assert!(!is_loopback(host), "{host}");
-        }
     }
 
     #[test]

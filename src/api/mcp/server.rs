@@ -307,8 +307,8 @@ fn accessed(request: &Request) -> Option<AccessAction> {
     match tool {
         Tool::SearchTurns => Some(AccessAction::Search),
         Tool::ListCalls => params.get("arguments")?.get("q")?.as_str().map(|_| AccessAction::Search),
-        Tool::GetCall => Some(AccessAction::Read),
-        Tool::DriverHistory | Tool::Stats => None,
+        Tool::GetCall | Tool::DriverHistory => Some(AccessAction::Read),
+        Tool::Stats => None,
     }
 }
 

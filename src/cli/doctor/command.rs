@@ -8,7 +8,7 @@ use crate::cli::args::elevenlabs::ElevenLabsArgs;
 use crate::cli::args::secrets::{ApiTokenSecret, IngestToken, Secrets, WebhookSecret};
 use crate::cli::args::token_file;
 use crate::cli::args::values::base_url;
-use crate::cli::output::print_line;
+use crate::cli::output::{count as count_of, print_line};
 use crate::cli::usage_error::{OrUsage as _, usage};
 use crate::domain::Timestamp;
 use crate::elevenlabs::client::{Client, RetryPolicy};
@@ -44,13 +44,13 @@ pub(in crate::cli) struct DoctorArgs {
     /// Expect the event audio, as recordings are stored in this folder
     #[arg(long, env = "TRANSCRIBE_HOOK_AUDIO_DIR", value_name = "FOLDER")]
     audio_dir: Option<PathBuf>,
-    /// Print what would be changed at ElevenLabs to mend what is wrong
+    /// Show how ElevenLabs' settings can be mended; with --yes, mend them
     ///
     /// Creates the webhook, if there is none, and adds its secret to the file of --elevenlabs-secret-file; switches
-    /// retries on; chooses the events and their format. Needs --yes.
+    /// retries on; chooses the events and their format.
     #[arg(long, env = "TRANSCRIBE_HOOK_FIX")]
     fix: bool,
-    /// Change it
+    /// Make the changes that --fix shows
     #[arg(long, env = "TRANSCRIBE_HOOK_YES", requires = "fix")]
     yes: bool,
     /// Print the findings as JSON
@@ -202,7 +202,7 @@ fn report(args: &DoctorArgs, findings: &[Finding], planned: &[Repair], done: &[R
         for repair in planned {
             print_line(format_args!("would    {repair} (add --yes)"))?;
         }
-        print_line(format_args!("{problems} problems, {warnings} warnings"))?;
+        print_line(format_args!("{}, {}", count_of(problems, "problem"), count_of(warnings, "warning")))?;
     }
-    if problems == 0 { Ok(()) } else { bail!("{problems} problems found") }
+    if problems == 0 { Ok(()) } else { bail!("{} found", count_of(problems, "problem")) }
 }

@@ -2,6 +2,7 @@
 //! through what stands before it.
 
 use crate::domain::Timestamp;
+use crate::domain::is_loopback_url;
 use crate::elevenlabs::TEST_EVENT_TYPE;
 use crate::elevenlabs::signature::{HEADER, sign};
 use crate::jobs::doctor::diagnosis::POST_CALL_PATH;
@@ -67,7 +68,7 @@ impl PublicService {
 
     fn ready(&self) -> Finding {
         let url = format!("{}/readyz", self.url);
-        match response(agent(TIMEOUT).get(&url).call()) {
+        match response(agent(&self.url, TIMEOUT).get(&url).call()) {
             Ok(Response { status: 200, is_ours: true, .. }) => Finding::ok("public", format!("{url} answers")),
             Ok(Response { status, is_ours: true, details }) => Finding::problem(
                 "public",
@@ -93,7 +94,7 @@ impl PublicService {
         let mut body = json!({"type": TEST_EVENT_TYPE, "event_timestamp": now, "data": {}}).to_string();
         // White space is part of the signed body.
         body.push_str(&" ".repeat(length.saturating_sub(body.len())));
-        let request = agent(TIMEOUT).post(format!("{}{POST_CALL_PATH}", self.url));
+        let request = agent(&self.url, TIMEOUT).post(format!("{}{POST_CALL_PATH}", self.url));
         let request = request.header("content-type", "application/json");
         response(request.header(HEADER, sign(secret, now, body.as_bytes())).send(body.as_bytes()))
     }
@@ -142,7 +143,7 @@ impl PublicService {
 
     fn stream(&self, token: &Secret) -> Finding {
         let check = "stream";
-        let request = agent(STREAM_TIMEOUT).get(format!("{}/api/v1/events", self.url));
+        let request = agent(&self.url, STREAM_TIMEOUT).get(format!("{}/api/v1/events", self.url));
         let request = request.header("authorization", format!("Bearer {}", token.expose()));
         let remedy = "switch buffering of responses off in the proxy, in nginx by proxy_buffering off";
         match request.call() {
@@ -163,8 +164,10 @@ impl PublicService {
     }
 }
 
-fn agent(timeout: Duration) -> ureq::Agent {
+fn agent(url: &str, timeout: Duration) -> ureq::Agent {
     ureq::Agent::config_builder()
+        // A proxy must not see the token on its way to this machine.
+        .proxy(if is_loopback_url(url) { None } else { ureq::Proxy::try_from_env() })
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)

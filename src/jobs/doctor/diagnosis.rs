@@ -73,7 +73,7 @@ fn scope(workspace: &Workspace, settings: &PostCallSettings, wanted: Wanted<'_>)
     let Some(webhook) = workspace.webhook(id) else {
         return vec![Finding::problem(
             "webhook_missing",
-            format!("the post-call webhook {id} does not exist"),
+            format!("the post-call webhook {id:?} does not exist"),
             "choose another post-call webhook; --fix does",
         )];
     };
@@ -85,6 +85,13 @@ fn scope(workspace: &Workspace, settings: &PostCallSettings, wanted: Wanted<'_>)
     findings
 }
 
+/// Returns scheme, host and port of a URL, because the path of another system's address may be a secret.
+fn origin_of(url: &str) -> &str {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let end = url[start..].find(['/', '?', '#']).map_or(url.len(), |at| start + at);
+    &url[..end]
+}
+
 fn of_webhook(webhook: &WorkspaceWebhook, wanted: Wanted<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let name = &webhook.name;
@@ -92,7 +99,7 @@ fn of_webhook(webhook: &WorkspaceWebhook, wanted: Wanted<'_>) -> Vec<Finding> {
         let address = wanted.public_url.unwrap_or("https://YOUR-ADDRESS");
         findings.push(Finding::problem(
             "webhook_address",
-            format!("the post-call webhook {name:?} has the address {:?}", webhook.url),
+            format!("the post-call webhook {name:?} has an address at {:?}", origin_of(&webhook.url)),
             format!("create one with the address {address}{POST_CALL_PATH}, because addresses cannot be changed"),
         ));
     }
@@ -198,7 +205,7 @@ fn initiation(url: &str, wanted: Wanted<'_>) -> Option<Finding> {
     (is_here && !is_right).then(|| {
         Finding::problem(
             "initiation_address",
-            format!("the initiation webhook has the address {url:?}, where nothing answers"),
+            format!("the initiation webhook has an address at {:?}, where nothing answers", origin_of(url)),
             format!("change it to {public}{INITIATION_PATH}"),
         )
     })

@@ -28,8 +28,8 @@ impl std::fmt::Display for Repair {
             Self::Create { url } => write!(f, "create a webhook with the address {url}"),
             Self::Enable { name, .. } => write!(f, "switch the webhook {name:?} and its retries on"),
             Self::Set(settings) => {
-                let events = settings.events.clone().unwrap_or_default().join(", ");
-                write!(f, "send the events {events} of the workspace as JSON with their transcript to the webhook")
+                let events = settings.events.clone().unwrap_or_default();
+                write!(f, "send the events {events:?} of the workspace as JSON with their transcript to the webhook")
             }
         }
     }

@@ -34,13 +34,15 @@ impl Eraser {
         }
     }
 
-    /// Returns whether a call's driver is proven by its dispatch or a signed record. A record that is not reconciled
-    /// yet may name another driver.
+    /// Returns whether a call's driver is proven by its dispatch, by a signed record, or by the number that called
+    /// before the first word, which only a holder of the ingest token can link. A record that is not reconciled yet may
+    /// name another driver.
     fn is_proven(&self, call: &Call) -> Result<bool, EraseError> {
         if call.report.driver_source == Some(DriverSource::Dispatch) {
             return Ok(true);
         }
         let due = self.store()?.material(&call.conversation_id)?.is_some();
-        Ok(call.report.record_event_id.is_some() && !due)
+        let is_linked = call.report.driver_source == Some(DriverSource::Initiation);
+        Ok((call.report.record_event_id.is_some() || is_linked) && !due)
     }
 }

@@ -28,7 +28,8 @@ export function endCall(call, then) {
   /** @param {"completed" | "failed"} status */
   async function end(status) {
     try {
-      const body = JSON.stringify({ status });
+      // Without an end the call would have no duration.
+      const body = JSON.stringify({ status, call_end_time: call.last_turn_time ?? call.call_start_time });
       const ended = await send(`${BASE}api/v1${callPath(call.conversation_id)}`, { method: "PATCH", headers: { "Content-Type": "application/json" }, body });
       dialog.close();
       then(ended);

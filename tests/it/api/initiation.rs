@@ -269,6 +269,18 @@ fn a_repeated_question_is_one_link_which_goes_with_its_call_or_its_driver() {
 }
 
 #[test]
+fn a_call_that_only_the_initiation_links_is_erased_with_its_driver() {
+    let service = with_maria(&[]);
+    initiate(&service, "CA_1");
+    service.deliver(&turn_of("conv_1", "CA_1")).expect(201);
+    assert_eq!(driver(&service, "conv_1"), (json!(1042), json!("initiation")));
+    service.deliver(&turn("conv_2", 1)).expect(201);
+    service.delete("/api/v1/drivers/1042?erase_calls=true").expect(204);
+    service.get("/api/v1/calls/conv_1").expect_error(404);
+    service.get("/api/v1/calls/conv_2").expect(200);
+}
+
+#[test]
 fn a_caller_is_told_only_to_who_has_the_ingest_token() {
     let service = with_maria(&["--ingest-token", INGEST]);
     service.post(INITIATION, &question(MARIA, "CA1")).expect_error(401);

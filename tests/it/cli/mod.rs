@@ -10,4 +10,5 @@ mod import_calls;
 mod installation;
 mod mcp;
 mod package;
+mod proxy;
 mod simulate;
