@@ -1,7 +1,7 @@
 //! Flags of `serve` for outgoing webhooks.
 
 use super::secrets::{OutgoingSecret, Secrets};
-use super::values::{base_url, endpoint_url, notice_type, retry_pause};
+use super::values::{base_url, notice_type, retry_pause};
 use crate::cli::usage_error::{OrUsage as _, usage};
 use crate::domain::NoticeType;
 use crate::outgoing::{EndpointUrl, OutgoingSettings, SigningKey};
@@ -16,10 +16,14 @@ pub(in crate::cli) struct OutgoingArgs {
     /// https://, or http:// on this machine. May be repeated; a slow or dead receiver delays no other one. It needs
     /// --webhook-secret.
     #[arg(
-        long, env = "TRANSCRIBE_HOOK_WEBHOOK_URL", value_name = "URL", value_delimiter = ' ', hide_env_values = true,
-        value_parser = endpoint_url,
+        long,
+        env = "TRANSCRIBE_HOOK_WEBHOOK_URL",
+        value_name = "URL",
+        value_delimiter = ' ',
+        hide_env_values = true
     )]
-    webhook_url: Vec<EndpointUrl>,
+    // Validated later, because the error of a value parser shows the value, whose path may be a secret.
+    webhook_url: Vec<String>,
     #[command(flatten)]
     secrets: Secrets<OutgoingSecret>,
     /// Send only notices of these types; default: all
@@ -57,10 +61,13 @@ impl OutgoingArgs {
         if secrets.is_empty() && !self.webhook_url.is_empty() {
             return Err(usage("--webhook-url needs --webhook-secret or --webhook-secret-file, to sign notices"));
         }
+        let url = |(n, text): (usize, &String)| {
+            EndpointUrl::new(text).with_context(|| format!("--webhook-url, value {}", n + 1)).or_usage()
+        };
         let keys: Result<Vec<_>, _> = secrets.iter().map(SigningKey::new).collect();
         let all = NoticeType::ABOUT_CALLS.to_vec();
         Ok(OutgoingSettings {
-            urls: self.webhook_url.clone(),
+            urls: self.webhook_url.iter().enumerate().map(url).collect::<Result<_>>()?,
             keys: keys.context("--webhook-secret or --webhook-secret-file").or_usage()?,
             types: if self.webhook_events.is_empty() { all } else { self.webhook_events.clone() },
             words: self.webhook_words,

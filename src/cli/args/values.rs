@@ -6,7 +6,6 @@ use crate::domain::{
 };
 use crate::elevenlabs::client::{self, PlainHttp};
 use crate::jobs::retention::MIN_AGE;
-use crate::outgoing::EndpointUrl;
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -106,11 +105,6 @@ pub(in crate::cli) fn service_url(text: &str) -> Result<String, ValueError> {
 
 pub(in crate::cli) fn base_url(text: &str) -> Result<String, ValueError> {
     Ok(client::parse_base_url(text, PlainHttp::OnLoopback)?)
-}
-
-/// Parses the URL of an endpoint of outgoing webhooks.
-pub(in crate::cli) fn endpoint_url(text: &str) -> Result<EndpointUrl, ValueError> {
-    Ok(EndpointUrl::new(text)?)
 }
 
 /// Parses a type of notices about calls.
