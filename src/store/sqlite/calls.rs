@@ -176,10 +176,11 @@ fn list_by_start(snapshot: &Connection, request: &CallPageRequest, conditions: &
     let filter = &request.filter;
     let mut calls = Vec::with_capacity(request.limit.min(1000) + 1);
     let mut text = 0;
-    let mut add = |calls: &mut Vec<Result<Call>>, row: &Row<'_>| {
+    let mut add = |calls: &mut Vec<Result<(Call, usize)>>, row: &Row<'_>| {
         let call = row::call(row).context(LISTING)?;
-        text += text_of(&call);
-        calls.push(Ok(call));
+        let length = text_of(&call);
+        text += length;
+        calls.push(Ok((call, length)));
         let is_full = calls.len() > request.limit || text > MAX_PAGE_TEXT_BYTES;
         Ok(if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     };
@@ -195,8 +196,8 @@ fn list_by_start(snapshot: &Connection, request: &CallPageRequest, conditions: &
     }
     drop(rows);
     if !is_full {
-        let last = calls.last().and_then(|call: &Result<Call>| call.as_ref().ok());
-        let after = last.map(|call| CallKey { start: call.call_start_time, id: call.id }).or(request.after);
+        let last = calls.last().and_then(|listed| listed.as_ref().ok());
+        let after = last.map(|(call, _)| CallKey { start: call.call_start_time, id: call.id }).or(request.after);
         let sql = format!("SELECT {CALL} FROM {CALLS} WHERE c.id = ?{}", conditions.sql());
         let mut select = snapshot.prepare_cached(&sql).context(LISTING)?;
         call_list::for_each_later_candidate(snapshot, filter, request.order, after, &mut |id| {
@@ -208,7 +209,9 @@ fn list_by_start(snapshot: &Connection, request: &CallPageRequest, conditions: &
             }
         })?;
     }
-    Page::from_overfetch(calls, request.limit, text_of)
+    let page = Page::from_overfetch(calls, request.limit, |(_, length)| *length)?;
+    let rows = page.rows.into_iter().map(|(call, _)| call).collect();
+    Ok(Page { rows, has_more: page.has_more, total: page.total })
 }
 
 /// Returns the size of a call's potentially long texts, in bytes of JSON.
