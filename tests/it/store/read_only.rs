@@ -43,9 +43,9 @@ fn a_reader_who_may_not_write_exports_checks_searches_and_copies_a_stopped_servi
         let copy = out_folder.path().join(format!("copy{mounted}.db"));
         for (args, wanted) in [
             (&["export", "--format", "jsonl"][..], "conv_a"),
-            (&["check"], "1 calls with 10 turns, 0 problems"),
+            (&["check"], "1 call with 10 turns, 0 problems"),
             (&["search", "words"], ""),
-            (&["backup", copy.to_str().unwrap()], "copied 1 calls with 10 turns"),
+            (&["backup", copy.to_str().unwrap()], "copied 1 call with 10 turns"),
         ] {
             let out = as_reader(&data, mounted, &[&[program], args, &["--database", at]].concat());
             assert!(said(&out).contains(wanted), "{args:?}, {mounted}: {}", said(&out));
