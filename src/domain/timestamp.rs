@@ -5,6 +5,7 @@ use super::placeholder::{not_filled_in, placeholder};
 use super::{Invalid, spelling};
 use std::fmt;
 use std::ops::Range;
+use std::time::Duration;
 use time::format_description::well_known::Iso8601;
 use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
 
@@ -110,6 +111,12 @@ impl Timestamp {
     /// Returns the time this many seconds later, if it is in the years 0000 to 9999.
     pub fn plus_seconds(self, seconds: i64) -> Option<Self> {
         Self::from_unix_micros(self.unix_micros().checked_add(seconds.checked_mul(1_000_000)?)?)
+    }
+
+    /// Returns the time at the end of a pause that begins now, if it is in the years 0000 to 9999.
+    pub fn after(pause: Duration) -> Option<Self> {
+        let micros = i64::try_from(pause.as_micros()).ok()?;
+        Self::from_unix_micros(Self::now().unix_micros().checked_add(micros)?)
     }
 
     fn truncated(instant: OffsetDateTime) -> Self {

@@ -6,6 +6,7 @@ use crate::domain::Timestamp;
 use crate::store::{EndpointId, EndpointState};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::{Duration, Instant};
 
 /// The last request to an endpoint since the service started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +23,8 @@ pub(super) struct Endpoint {
     pub(super) id: EndpointId,
     pub(super) url: EndpointUrl,
     last: Mutex<Option<LastAttempt>>,
-    paused_until: Mutex<Option<Timestamp>>,
+    /// End of the pause of all deliveries. It counts by the monotonic clock, because the other one may be set.
+    paused_until: Mutex<Option<Instant>>,
     lag_seconds: AtomicI64,
     is_off: AtomicBool,
 }
@@ -43,13 +45,15 @@ impl Endpoint {
         *self.last.lock() = Some(LastAttempt { at: Timestamp::now(), answer: answer.clone() });
     }
 
-    pub(super) fn pause_until(&self, until: Option<Timestamp>) {
-        *self.paused_until.lock() = until;
+    /// Pauses all deliveries, or ends their pause.
+    pub(super) fn pause(&self, pause: Option<Duration>) {
+        *self.paused_until.lock() = pause.and_then(|pause| Instant::now().checked_add(pause));
     }
 
-    /// Returns the end of the pause of all deliveries, if there is one.
-    pub(super) fn paused_until(&self) -> Option<Timestamp> {
-        self.paused_until.lock().filter(|until| *until > Timestamp::now())
+    /// Returns the rest of the pause of all deliveries, if there is one.
+    pub(super) fn pause_left(&self) -> Option<Duration> {
+        let until = *self.paused_until.lock();
+        until.and_then(|until| until.checked_duration_since(Instant::now())).filter(|left| !left.is_zero())
     }
 
     pub(super) fn note_state(&self, oldest: Option<Timestamp>, is_off: bool) {
@@ -71,7 +75,7 @@ impl Endpoint {
             id: self.id.clone(),
             url: self.url.shown(),
             last: self.last.lock().clone(),
-            paused_until: self.paused_until(),
+            paused_until: self.pause_left().and_then(Timestamp::after),
             state,
         }
     }

@@ -10,7 +10,7 @@ use crate::domain::Timestamp;
 use crate::ingest::blocking::BlockingWriter;
 use crate::ingest::{WriteError, Writer};
 use crate::secret::random_bytes;
-use crate::store::command::{RetryDeliveries, SetEndpoints};
+use crate::store::command::{Completion, RetryDeliveries, SetEndpoints};
 use crate::store::{EndpointId, Error, Reads, Store};
 use parking_lot::Mutex;
 use std::io;
@@ -55,7 +55,7 @@ impl Webhooks {
         Self(Arc::new(Shared { settings, endpoints, sender, threads, stopping }))
     }
 
-    /// Stores the configured endpoints, if others are stored. Retries until that is done.
+    /// Stores the configured endpoints, and deletes what waits for others. Retries until that is done.
     pub async fn configure(self, store: Arc<dyn Store>, writer: Writer) {
         let mut ids: Vec<_> = self.0.endpoints.iter().map(|endpoint| endpoint.id.clone()).collect();
         ids.sort();
@@ -64,13 +64,14 @@ impl Webhooks {
                 let store = store.clone();
                 tokio::task::spawn_blocking(move || store.endpoints()).await
             };
-            if let Ok(Ok(known)) = &known {
-                if *known == ids {
-                    return;
-                }
+            // Equal ones are stored again, because a crash may have left something to be deleted.
+            if matches!(&known, Ok(Ok(known)) if known.is_empty() && ids.is_empty()) {
+                return;
             }
             match writer.execute(SetEndpoints(ids.clone())).await {
-                Ok(()) | Err(WriteError::Stopping) => return,
+                Ok(Completion::Done(())) | Err(WriteError::Stopping) => return,
+                // Turns that wait go first.
+                Ok(Completion::Begun) => continue,
                 Err(error) => tracing::warn!(%error, "cannot store the endpoints of webhooks; retrying"),
             }
             tokio::time::sleep(RETRY_INTERVAL).await;
@@ -152,7 +153,7 @@ impl Webhooks {
     pub async fn retry(&self, writer: &Writer, id: &EndpointId, notices: Vec<i64>) -> Result<(), WriteError> {
         writer.execute(RetryDeliveries(id.clone(), notices)).await?;
         if let Some(endpoint) = self.0.endpoints.iter().find(|endpoint| endpoint.id == *id) {
-            endpoint.pause_until(None);
+            endpoint.pause(None);
         }
         self.0.wake();
         Ok(())

@@ -2,7 +2,7 @@
 
 use super::endpoint::Endpoint;
 use super::notice_body;
-use super::retry_schedule::{MAX_FAILURES_IN_A_ROW, endpoint_pause, pause_after};
+use super::retry_schedule::{MAX_FAILURES_IN_A_ROW, endpoint_pause, longest_pause, pause_after};
 use super::sender::{Answer, Sender};
 use super::shared::Shared;
 use crate::domain::{ConversationId, NoticeType, Timestamp};
@@ -78,8 +78,13 @@ impl Worker {
         if batch.is_off {
             return Ok(POLL_INTERVAL);
         }
-        if let Some(until) = self.endpoint.paused_until() {
-            return Ok(until_then(until).min(POLL_INTERVAL));
+        if batch.last_try.is_some_and(|at| until_then(at) > longest_pause(self.shared.settings.retry_pause)) {
+            tracing::warn!(endpoint = self.endpoint.url.shown(), "clock was set back; retrying what waits");
+            self.settle(&Settlement { wake: true, ..Settlement::new(self.endpoint.id.clone()) })?;
+            return Ok(Duration::ZERO);
+        }
+        if let Some(left) = self.endpoint.pause_left() {
+            return Ok(left.min(POLL_INTERVAL));
         }
         let next_try = batch.next_try;
         let settlement = self.send(batch)?;
@@ -135,7 +140,7 @@ impl Worker {
             if !is_fresh || outcome != DeliveryOutcome::Delivered {
                 settlement.outcomes.push((notice.id, outcome));
             }
-            if self.endpoint.paused_until().is_some() {
+            if self.endpoint.pause_left().is_some() {
                 break;
             }
         }
@@ -175,10 +180,12 @@ impl Worker {
         self.failures = self.failures.saturating_add(1);
         let first = self.shared.settings.retry_pause;
         let pause = endpoint_pause(self.failures, first).max(answer.overload_pause().map(|pause| pause.min(MAX_PAUSE)));
-        self.endpoint.pause_until(pause.and_then(after));
+        self.endpoint.pause(pause);
+        let age = Timestamp::now().unix_micros().saturating_sub(notice.at.unix_micros());
+        let age = Duration::from_micros(u64::try_from(age).unwrap_or(0));
         let (endpoint, status, error) = (self.endpoint.url.shown(), answer.status, answer.error.as_deref());
         let (event, conversation_id) = (notice.kind.as_str(), notice.conversation_id.as_str());
-        if let Some(at) = pause_after(tries, first, answer.retry_after).and_then(after) {
+        if let Some(at) = pause_after(tries, age, first, answer.retry_after).and_then(Timestamp::after) {
             METRICS.outgoing_deliveries_total.with_label_values(&["retried"]).inc();
             tracing::info!(endpoint, status, error, event, conversation_id, tries, "delivery failed; retrying");
             return DeliveryOutcome::Retry { at, status };
@@ -217,11 +224,6 @@ const MAX_PAUSE: Duration = Duration::from_hours(1);
 enum Failure {
     Stopping,
     Read(Error),
-}
-
-fn after(pause: Duration) -> Option<Timestamp> {
-    let micros = i64::try_from(pause.as_micros()).ok()?;
-    Timestamp::from_unix_micros(Timestamp::now().unix_micros().checked_add(micros)?)
 }
 
 fn until_then(at: Timestamp) -> Duration {

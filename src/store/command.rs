@@ -79,7 +79,7 @@ commands! {
     PruneAccesses(before: Timestamp) -> () { Written::Done => (), }
     EndStaleCalls(before: Timestamp, text_before: Timestamp) -> Vec<ConversationId> { Written::Ended(ended) => ended, }
     NoteAlerts(matches: Vec<AlertMatch>, until: Option<i64>) -> () { Written::Done => (), }
-    SetEndpoints(ids: Vec<EndpointId>) -> () { Written::Done => (), }
+    SetEndpoints(ids: Vec<EndpointId>) -> Completion { Written::Done => Completion::Done(()), Written::Begun => Completion::Begun, }
     SettleDeliveries(settlement: Box<Settlement>) -> () { Written::Done => (), }
     RetryDeliveries(endpoint: EndpointId, ids: Vec<i64>) -> () { Written::Done => (), }
     Restore(archived: Box<ArchiveRecord>) -> Completion<bool> {

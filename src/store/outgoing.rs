@@ -62,6 +62,8 @@ pub struct OutgoingBatch {
     pub fresh: Vec<PendingNotice>,
     /// Earliest time of a later try.
     pub next_try: Option<Timestamp>,
+    /// Latest time of a later try.
+    pub last_try: Option<Timestamp>,
     /// Time of the oldest notice that the endpoint has not received, apart from failed ones.
     pub oldest: Option<Timestamp>,
 }

@@ -58,7 +58,7 @@ pub enum Write {
     NoteRecordings(Vec<ConversationId>, bool),
     /// Adds entries to the access log.
     NoteAccesses(Vec<Access>),
-    /// Erases the oldest entries of the access log, some hundred at most, if they are from before this time.
+    /// Erases entries of the access log from before this time, the oldest first, some hundred at most.
     PruneAccesses(Timestamp),
     /// Ends calls that are in progress and unchanged since before the first time, or before the second one if they are
     /// typed; some hundred at most.
@@ -71,7 +71,8 @@ pub enum Write {
     /// are not configured.
     NoteAlerts(Vec<AlertMatch>, Option<i64>),
     /// Makes these the endpoints of outgoing webhooks. A new one receives what is committed from now on; the deliveries
-    /// to one that is left out are deleted.
+    /// to one that is left out are deleted. If there are many, one write deletes only some of them ([`Written::Begun`])
+    /// and must be repeated.
     SetEndpoints(Vec<EndpointId>),
     /// Stores outcomes of deliveries to an endpoint.
     SettleDeliveries(Box<Settlement>),
@@ -146,6 +147,7 @@ pub enum Written {
     ///
     /// After [`Write::EraseCall`] and [`Write::PruneCall`] the call is long, and [`super::Commands::go_on_erasing`] erases the
     /// rest. After [`Write::DeleteDriver`] the driver still exists, with fewer calls: repeat the write. After
+    /// [`Write::SetEndpoints`] the new endpoints are set, and deliveries to others are left: repeat the write. After
     /// [`Write::Restore`] and [`Write::GoOnRestoring`] the call is long, and the next slice must follow. An unfinished
     /// call accepts no other writes ([`Rejection::Unfinished`]).
     Begun,

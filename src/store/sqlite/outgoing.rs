@@ -15,6 +15,7 @@ use crate::store::{
     Rejection, Result, Settlement, Written,
 };
 use rusqlite::{Connection, Row, Transaction, params};
+use std::collections::BTreeSet;
 
 const CONTEXT: &str = "storing notices";
 const READ: &str = "reading notices";
@@ -29,6 +30,12 @@ const MAX_FAILED: i64 = 1000;
 /// Maximum number of notices in one read.
 const MAX_ROWS: i64 = 64;
 
+/// Maximum number of rows of a kind that one transaction deletes when an endpoint is forgotten.
+const MAX_SLICE_ROWS: usize = 500;
+
+/// Position of an endpoint that is being forgotten: it holds no notice back.
+const FORGOTTEN: i64 = i64::MAX;
+
 /// Number up to which rows are counted.
 const MAX_COUNTED: i64 = 100_000;
 
@@ -36,6 +43,12 @@ const MAX_COUNTED: i64 = 100_000;
 const MAX_LISTED: i64 = 100;
 
 const NOTICE: &str = "o.id, o.type, o.conversation_id, o.alert, o.at";
+
+/// The deliveries, found by their call. Without this, SQLite reads all deliveries to the endpoint.
+const BY_CALL: &str = "outgoing_deliveries INDEXED BY outgoing_deliveries_call";
+
+/// The deliveries, found by their state. Without this, SQLite reads all deliveries to the endpoint.
+const BY_STATE: &str = "outgoing_deliveries d INDEXED BY outgoing_deliveries_due";
 
 /// The notices of one transaction.
 pub(super) struct Outbox {
@@ -153,23 +166,44 @@ pub(super) fn store_alert(
         .context(CONTEXT)
 }
 
-/// Makes these the endpoints. A new one begins after everything that is stored; one that is left out is forgotten.
+/// Makes these the endpoints. A new one begins after everything that is stored; one that is left out is forgotten, with
+/// what waited for it. That may be a million notices, so one transaction deletes some hundred of them.
 pub(super) fn set_endpoints(transaction: &Transaction<'_>, ids: &[EndpointId]) -> Result<Outcome> {
     let known: Vec<String> =
         transaction.fetch_all("SELECT id FROM outgoing_endpoints", [], |row| row.get(0)).context(SETTLE)?;
-    for gone in known.iter().filter(|known| !ids.iter().any(|id| id.as_str() == **known)) {
-        transaction.execute_cached("DELETE FROM outgoing_endpoints WHERE id = ?1", [gone]).context(SETTLE)?;
-    }
     for id in ids {
         transaction
             .execute_cached(
-                "INSERT OR IGNORE INTO outgoing_endpoints (id, position) \
-                 SELECT ?1, ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'outgoing_events'), 0)",
-                [id.as_str()],
+                "INSERT INTO outgoing_endpoints (id, position) \
+                 SELECT ?1, ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'outgoing_events'), 0) WHERE true \
+                 ON CONFLICT (id) DO UPDATE SET position = excluded.position WHERE position = ?2",
+                params![id.as_str(), FORGOTTEN],
             )
             .context(SETTLE)?;
     }
-    delete_received(transaction, 0)?;
+    let gone: Vec<_> = known.iter().filter(|known| !ids.iter().any(|id| id.as_str() == **known)).collect();
+    for id in &gone {
+        transaction
+            .execute_cached("UPDATE outgoing_endpoints SET position = ?2 WHERE id = ?1", params![id, FORGOTTEN])
+            .context(SETTLE)?;
+        let deleted = transaction
+            .execute_cached(
+                "DELETE FROM outgoing_deliveries WHERE endpoint = ?1 AND event_id IN \
+                 (SELECT event_id FROM outgoing_deliveries WHERE endpoint = ?1 ORDER BY event_id LIMIT ?2)",
+                params![id, MAX_SLICE_ROWS],
+            )
+            .context(SETTLE)?;
+        if deleted == MAX_SLICE_ROWS {
+            return Ok(Ok(Written::Begun));
+        }
+    }
+    if delete_received(transaction, 0)? == MAX_SLICE_ROWS {
+        return Ok(Ok(Written::Begun));
+    }
+    // Last, because a start finds by them that something is left to be deleted.
+    for id in gone {
+        transaction.execute_cached("DELETE FROM outgoing_endpoints WHERE id = ?1", [id]).context(SETTLE)?;
+    }
     Ok(Ok(Written::Done))
 }
 
@@ -182,15 +216,14 @@ fn common_position(transaction: &Transaction<'_>) -> Result<i64> {
         .context(SETTLE)
 }
 
-/// Deletes the notices after `after` that all endpoints have received.
-fn delete_received(transaction: &Transaction<'_>, after: i64) -> Result<()> {
+/// Deletes notices after `after` that all endpoints have received, some hundred at most. Returns their number.
+fn delete_received(transaction: &Transaction<'_>, after: i64) -> Result<usize> {
     transaction
         .execute_cached(
-            "DELETE FROM outgoing_events WHERE id > ?1 AND id <= ?2 \
-             AND NOT EXISTS (SELECT 1 FROM outgoing_deliveries d WHERE d.event_id = outgoing_events.id)",
-            params![after, common_position(transaction)?],
+            "DELETE FROM outgoing_events WHERE id IN (SELECT id FROM outgoing_events o WHERE id > ?1 AND id <= ?2 \
+             AND NOT EXISTS (SELECT 1 FROM outgoing_deliveries d WHERE d.event_id = o.id) ORDER BY id LIMIT ?3)",
+            params![after, common_position(transaction)?, MAX_SLICE_ROWS],
         )
-        .map(drop)
         .context(SETTLE)
 }
 
@@ -231,7 +264,7 @@ fn settle_one(
     id: i64,
     outcome: DeliveryOutcome,
 ) -> Result<()> {
-    let (state, next_try, status) = match outcome {
+    let (mut state, mut next_try, status) = match outcome {
         DeliveryOutcome::Delivered => {
             let call = call_of(transaction, endpoint, id)?;
             transaction
@@ -267,6 +300,10 @@ fn settle_one(
         DeliveryOutcome::Retry { at, status } => ("waiting", at.to_string(), status),
         DeliveryOutcome::Failed { status } => ("failed", String::new(), status),
     };
+    // An earlier one may have become due again while this one was sent.
+    if state == "waiting" && has_earlier(transaction, endpoint, id)? {
+        (state, next_try) = ("blocked", String::new());
+    }
     transaction
         .execute_cached(
             "INSERT INTO outgoing_deliveries \
@@ -287,6 +324,19 @@ fn settle_one(
     Ok(())
 }
 
+/// Returns whether an earlier delivery of the same call is not settled.
+fn has_earlier(transaction: &Transaction<'_>, endpoint: &str, id: i64) -> Result<bool> {
+    transaction
+        .has_row(
+            &format!(
+                "SELECT 1 FROM {BY_CALL} WHERE endpoint = ?1 AND event_id < ?2 AND state <> 'failed' \
+                 AND conversation_id = (SELECT conversation_id FROM outgoing_events WHERE id = ?2)"
+            ),
+            params![endpoint, id],
+        )
+        .context(SETTLE)
+}
+
 fn call_of(transaction: &Transaction<'_>, endpoint: &str, id: i64) -> Result<Option<String>> {
     transaction
         .fetch_optional(
@@ -301,9 +351,11 @@ fn call_of(transaction: &Transaction<'_>, endpoint: &str, id: i64) -> Result<Opt
 fn unblock(transaction: &Transaction<'_>, endpoint: &str, call: &str) -> Result<()> {
     transaction
         .execute_cached(
-            "UPDATE outgoing_deliveries SET state = 'waiting', next_try = '' WHERE endpoint = ?1 AND state = 'blocked' \
-             AND event_id = (SELECT min(event_id) FROM outgoing_deliveries \
-                WHERE endpoint = ?1 AND conversation_id = ?2 AND state <> 'failed')",
+            &format!(
+                "UPDATE outgoing_deliveries SET state = 'waiting', next_try = '' WHERE endpoint = ?1 \
+                 AND state = 'blocked' AND event_id = (SELECT min(event_id) FROM {BY_CALL} \
+                    WHERE endpoint = ?1 AND conversation_id = ?2 AND state <> 'failed')"
+            ),
             params![endpoint, call],
         )
         .map(drop)
@@ -314,8 +366,10 @@ fn unblock(transaction: &Transaction<'_>, endpoint: &str, call: &str) -> Result<
 fn prune_failed(transaction: &Transaction<'_>, endpoint: &str) -> Result<()> {
     let old: Vec<i64> = transaction
         .fetch_all(
-            "SELECT event_id FROM outgoing_deliveries WHERE endpoint = ?1 AND state = 'failed' \
-             ORDER BY event_id DESC LIMIT -1 OFFSET ?2",
+            &format!(
+                "SELECT event_id FROM {BY_STATE} WHERE endpoint = ?1 AND state = 'failed' \
+                 ORDER BY event_id DESC LIMIT -1 OFFSET ?2"
+            ),
             params![endpoint, MAX_FAILED],
             |row| row.get(0),
         )
@@ -346,16 +400,29 @@ pub(super) fn retry(transaction: &Transaction<'_>, endpoint: &EndpointId, ids: &
     } else {
         ids.to_vec()
     };
+    let mut calls = BTreeSet::new();
     for id in ids {
         transaction
             .execute_cached(
-                "UPDATE outgoing_deliveries SET state = iif(EXISTS (SELECT 1 FROM outgoing_deliveries e \
-                    WHERE e.endpoint = ?1 AND e.conversation_id = outgoing_deliveries.conversation_id \
-                    AND e.state <> 'failed'), 'blocked', 'waiting'), tries = 0, next_try = '' \
+                "UPDATE outgoing_deliveries SET state = 'blocked', tries = 0 \
                  WHERE endpoint = ?1 AND event_id = ?2 AND state = 'failed'",
                 params![endpoint, id],
             )
             .context(SETTLE)?;
+        calls.extend(call_of(transaction, endpoint, id)?);
+    }
+    for call in calls {
+        // The earliest one goes first, also before one that waits.
+        transaction
+            .execute_cached(
+                &format!(
+                    "UPDATE {BY_CALL} SET state = 'blocked', next_try = '' \
+                     WHERE endpoint = ?1 AND conversation_id = ?2 AND state = 'waiting'"
+                ),
+                params![endpoint, call],
+            )
+            .context(SETTLE)?;
+        unblock(transaction, endpoint, &call)?;
     }
     transaction
         .execute_cached(
@@ -402,8 +469,8 @@ pub(super) fn next(connection: &mut Connection, endpoint: &EndpointId, now: Time
     let fresh = snapshot
         .fetch_all(
             &format!(
-                "SELECT {NOTICE}, EXISTS (SELECT 1 FROM outgoing_deliveries d WHERE d.endpoint = ?1 \
-                    AND d.conversation_id = o.conversation_id AND d.state <> 'failed') AS is_blocked \
+                "SELECT {NOTICE}, EXISTS (SELECT 1 FROM {BY_CALL} WHERE endpoint = ?1 \
+                    AND conversation_id = o.conversation_id AND state <> 'failed') AS is_blocked \
                  FROM outgoing_events o WHERE o.id > ?2 ORDER BY o.id LIMIT ?3"
             ),
             params![endpoint, position, MAX_ROWS],
@@ -411,7 +478,15 @@ pub(super) fn next(connection: &mut Connection, endpoint: &EndpointId, now: Time
         )
         .context(READ)?;
     let (oldest, next_try) = times(&snapshot, endpoint, position, Some(now))?;
-    Ok(OutgoingBatch { is_off: false, due, fresh, next_try, oldest })
+    let last_try: Option<String> = snapshot
+        .fetch_one(
+            "SELECT max(next_try) FROM outgoing_deliveries WHERE endpoint = ?1 AND state = 'waiting'",
+            [endpoint],
+            |row| row.get(0),
+        )
+        .context(READ)?;
+    let last_try = last_try.and_then(|text| Timestamp::from_stored(&text).ok());
+    Ok(OutgoingBatch { is_off: false, due, fresh, next_try, last_try, oldest })
 }
 
 /// Returns the time of the oldest notice that an endpoint has not received, and the earliest next try after `after`.
@@ -465,7 +540,7 @@ pub(super) fn state(connection: &mut Connection, endpoint: &EndpointId) -> Resul
     let failures = snapshot
         .fetch_all(
             &format!(
-                "SELECT {NOTICE}, d.tries, d.last_try, d.last_status FROM outgoing_deliveries d \
+                "SELECT {NOTICE}, d.tries, d.last_try, d.last_status FROM {BY_STATE} \
                  JOIN outgoing_events o ON o.id = d.event_id WHERE d.endpoint = ?1 AND d.state = 'failed' \
                  ORDER BY d.event_id DESC LIMIT ?2"
             ),

@@ -7,7 +7,10 @@ use crate::support::turns::turn;
 use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use transcribe_hook::domain::Timestamp;
+use transcribe_hook::elevenlabs::turn::parse_turn;
+use transcribe_hook::store::{Commands as _, EndpointId, Reads as _, Write};
 
 fn flags<'a>(url: &'a str, pause: &'a str) -> [&'a str; 6] {
     ["--webhook-url", url, "--webhook-secret", WEBHOOK_SECRET, "--webhook-retry-pause", pause]
@@ -93,6 +96,98 @@ fn an_answer_without_an_end_is_read_in_part_and_counts() {
     wait_for("both notices", || (receiver.kinds("conv_a") == BOTH).then_some(()));
     wait_for("the outcome to be stored", || (endpoint(&service)["unsent"] == 0).then_some(()));
     assert_eq!(receiver.requests().len(), 2);
+}
+
+#[test]
+fn a_header_without_an_end_is_cut_off_and_is_no_answer() {
+    let receiver =
+        Receiver::answering(|_, earlier| if earlier == 0 { Reply::EndlessHeader } else { Reply::status(200) });
+    let service = notifying(&receiver, "10ms");
+    play(&service, "conv_a");
+    wait_for("both notices", || (receiver.kinds("conv_a") == BOTH).then_some(()));
+    let requests = receiver.requests();
+    assert_eq!(requests.iter().filter(|request| !request.accepted).count(), 2, "{requests:?}");
+    // It is not read until the time-out.
+    assert!(requests[1].at - requests[0].at < Duration::from_secs(10));
+}
+
+#[test]
+fn a_try_that_a_clock_planned_which_was_ahead_is_made_now() {
+    let receiver = Receiver::answering(|_, earlier| Reply::status(if earlier == 0 { 500 } else { 200 }));
+    let service = notifying(&receiver, "1h");
+    play(&service, "conv_a");
+    wait_for("the first failure to be stored", || (endpoint(&service)["waiting"] == 2).then_some(()));
+    let file = rusqlite::Connection::open(service.database()).unwrap();
+    file.busy_timeout(Duration::from_secs(10)).unwrap();
+    let set = "UPDATE outgoing_deliveries SET next_try = '2099-01-01T00:00:00.000000Z' WHERE state = 'waiting'";
+    assert_eq!(file.execute(set, []).unwrap(), 1);
+    wait_for("both notices", || (receiver.kinds("conv_a").len() == 1).then_some(()));
+    assert_eq!(receiver.kinds("conv_a"), ["call.started"]);
+}
+
+#[test]
+fn what_waits_for_a_receiver_that_is_no_longer_configured_is_deleted_in_slices() {
+    const WAITING: i64 = 1700;
+    let receiver = Receiver::answering(|_, _| Reply::status(410));
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    let service = on(&database, &receiver);
+    play(&service, "conv_a");
+    wait_for("the endpoint to be off", || (endpoint(&service)["status"] == "switched_off").then_some(()));
+    service.stop();
+    let file = rusqlite::Connection::open(&database).unwrap();
+    let many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1) \
+                INSERT INTO outgoing_events (type, conversation_id, at) \
+                SELECT 'call.ended', 'conv_a', '2026-09-28T12:00:00.000000Z' FROM n";
+    file.execute(many, [WAITING]).unwrap();
+    let some = "INSERT INTO outgoing_deliveries (endpoint, event_id, conversation_id, state) \
+                SELECT p.id, e.id, 'conv_a', 'blocked' FROM outgoing_events e, outgoing_endpoints p \
+                ORDER BY e.id LIMIT 800";
+    file.execute(some, []).unwrap();
+    drop(file);
+    let other = Receiver::start();
+    let service = on(&database, &other);
+    let count = |table: &str| -> i64 {
+        service.sqlite().query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+    };
+    let tables = ["outgoing_endpoints", "outgoing_deliveries", "outgoing_events"];
+    wait_for("the rows to go", || (tables.map(count) == [1, 0, 0]).then_some(()));
+    play(&service, "conv_b");
+    wait_for("both notices", || (other.kinds("conv_b") == BOTH).then_some(()));
+    assert!(other.kinds("conv_a").is_empty());
+}
+
+#[test]
+fn what_is_next_is_found_quickly_behind_many_deliveries_that_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    let store = crate::support::export::store(&database);
+    let endpoint = EndpointId::of_number(1);
+    let apply = |writes: &[Write]| assert!(store.apply(Timestamp::now(), writes).unwrap().iter().all(Result::is_ok));
+    apply(&[Write::SetEndpoints(vec![endpoint.clone()])]);
+    let file = rusqlite::Connection::open(&database).unwrap();
+    file.execute_batch(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) \
+         INSERT INTO outgoing_events (type, conversation_id, at) \
+         SELECT 'call.ended', 'conv_' || (i / 2), '2026-09-28T12:00:00.000000Z' FROM n;
+         INSERT INTO outgoing_deliveries (endpoint, event_id, conversation_id, state, next_try) \
+         SELECT p.id, e.id, e.conversation_id, iif(e.id % 2, 'blocked', 'waiting'), \
+            iif(e.id % 2, '', '2099-01-01T00:00:00.000000Z') FROM outgoing_events e, outgoing_endpoints p;
+         UPDATE outgoing_endpoints SET position = 100000;",
+    )
+    .unwrap();
+    let turns: Vec<_> = (0..64)
+        .map(|n| Write::AppendTurn(parse_turn(turn(&format!("fresh_{n}"), 1).to_string().as_bytes(), None).unwrap()))
+        .collect();
+    apply(&turns);
+    let start = Instant::now();
+    for _ in 0..20 {
+        let batch = store.outgoing(&endpoint, Timestamp::now()).unwrap();
+        assert_eq!((batch.fresh.len(), batch.due.len()), (64, 0));
+        assert!(batch.fresh.iter().all(|pending| !pending.is_blocked));
+    }
+    // Reading all that waits for each of them takes many times as long.
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
 }
 
 #[test]

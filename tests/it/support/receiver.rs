@@ -21,6 +21,8 @@ pub enum Reply {
     Silence,
     /// 200 with a body without an end.
     Endless,
+    /// 200 with a header without an end.
+    EndlessHeader,
 }
 
 impl Reply {
@@ -166,6 +168,11 @@ impl Receiver {
                 Reply::Close => return None,
                 Reply::Silence => {
                     std::io::copy(&mut reader, &mut std::io::sink()).ok()?;
+                    return None;
+                }
+                Reply::EndlessHeader => {
+                    out.write_all(b"HTTP/1.1 200 x\r\n").ok()?;
+                    while out.write_all(b"X-More: and more and more and more\r\n").is_ok() {}
                     return None;
                 }
                 Reply::Endless => {

@@ -4,6 +4,7 @@ use super::{at, conversation, now, on_each_engine, turn};
 use transcribe_hook::domain::{CallChange, CallStatus, NoticeType, SearchExpr};
 use transcribe_hook::store::{
     Alert, AlertMatch, Change, DeliveryOutcome, EndpointId, Notice, OutgoingBatch, Scope, Settlement, Store, Write,
+    Written,
 };
 
 fn apply(store: &dyn Store, writes: &[Write]) {
@@ -93,6 +94,78 @@ fn a_delivery_that_waits_blocks_later_ones_of_its_call_only() {
         let later = next(store).fresh[0].notice.id;
         settle(store, later, &[(a_started, DeliveryOutcome::Delivered), (later, DeliveryOutcome::Blocked)]);
         assert_eq!(next(store).due[0].notice.id, later);
+    });
+}
+
+#[test]
+fn a_retry_sends_given_up_deliveries_in_order_and_before_later_ones_that_wait() {
+    on_each_engine(|store| {
+        let endpoint = EndpointId::of_number(1);
+        apply(store, &[Write::SetEndpoints(vec![endpoint.clone()])]);
+        apply(store, &[turn("conv_a", "Words", None)]);
+        for has_audio in [true, false, true] {
+            apply(store, &[Write::NoteRecordings(vec![conversation("conv_a")], has_audio)]);
+        }
+        apply(store, &[end("conv_a")]);
+        let ids: Vec<i64> = next(store).fresh.iter().map(|pending| pending.notice.id).collect();
+        let [first, second, third, last] = ids[..] else { panic!("{ids:?}") };
+        let failed = DeliveryOutcome::Failed { status: Some(500) };
+        settle(store, third, &[(first, failed), (second, failed), (third, failed)]);
+        let later = at("2026-09-28T13:00:00Z");
+        let retry = DeliveryOutcome::Retry { at: later, status: Some(500) };
+        settle(store, last, &[(last, retry)]);
+        assert_eq!(next(store).last_try, Some(later));
+        let due = || next(store).due.iter().map(|pending| pending.notice.id).collect::<Vec<_>>();
+        apply(store, &[Write::RetryDeliveries(endpoint.clone(), vec![third, first])]);
+        assert_eq!((due(), next(store).last_try), (vec![first], None));
+        // The last one was being sent meanwhile, and fails: it waits for those before it.
+        settle(store, 0, &[(last, retry)]);
+        assert_eq!((due(), next(store).last_try), (vec![first], None));
+        for (id, then) in [(first, vec![third]), (third, vec![last]), (last, vec![])] {
+            settle(store, 0, &[(id, DeliveryOutcome::Delivered)]);
+            assert_eq!(due(), then);
+        }
+        let state = store.endpoint_state(&endpoint).unwrap().unwrap();
+        assert_eq!((state.waiting, state.failed, state.failures[0].notice.id), (0, 1, second));
+    });
+}
+
+#[test]
+fn an_endpoint_is_forgotten_in_slices_while_others_are_told() {
+    const CALLS: usize = 1300;
+    on_each_engine(|store| {
+        let [old, new] = [1, 2].map(EndpointId::of_number);
+        apply(store, &[Write::SetEndpoints(vec![old.clone()])]);
+        let turns: Vec<_> = (0..CALLS).map(|n| turn(&format!("conv_{n}"), "Words", None)).collect();
+        apply(store, &turns);
+        let batch = next(store);
+        let ids: Vec<i64> = batch.fresh.iter().map(|pending| pending.notice.id).collect();
+        let last = ids[0] + i64::try_from(CALLS).unwrap() - 1;
+        let retry = DeliveryOutcome::Retry { at: at("2026-09-28T13:00:00Z"), status: None };
+        settle(store, last, &(ids[0]..=last).map(|id| (id, retry)).collect::<Vec<_>>());
+        let set = |ids: &[&EndpointId]| {
+            let set = Write::SetEndpoints(ids.iter().map(|&id| id.clone()).collect());
+            store.apply(now(), &[set]).unwrap().remove(0).unwrap()
+        };
+        assert_eq!(set(&[&new]), Written::Begun);
+        assert_eq!(store.endpoints().unwrap(), [old.clone(), new.clone()], "so a start finds what is left");
+        apply(store, &[turn("conv_meanwhile", "Words", None)]);
+        // One that comes back in between begins anew.
+        assert_eq!(set(&[&new, &old]), Written::Begun);
+        assert!(next(store).fresh.is_empty() && !next(store).is_off);
+        apply(store, &[turn("conv_both", "Words", None)]);
+        assert_eq!(fresh(store), [(NoticeType::CallStarted, "conv_both".to_owned())]);
+        let mut slices = 0;
+        while set(&[&new]) == Written::Begun {
+            slices += 1;
+        }
+        assert!((1..10).contains(&slices), "{slices}");
+        assert_eq!(store.endpoints().unwrap(), [new.clone()]);
+        let told = store.outgoing(&new, now()).unwrap().fresh;
+        let told: Vec<_> = told.iter().map(|pending| pending.notice.conversation_id.as_str()).collect();
+        assert_eq!(told, ["conv_meanwhile", "conv_both"]);
+        assert_eq!(set(&[]), Written::Done);
+        assert_eq!(store.endpoints().unwrap(), []);
     });
 }
 
