@@ -21,6 +21,8 @@ pub(super) struct AccessLogApi {
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
 enum AccessAction {
+    /// Listed calls with their titles, summaries and last words.
+    List,
     /// Read a call, or followed all calls live.
     Read,
     /// Listened to a recording, or downloaded it.
@@ -38,6 +40,7 @@ enum AccessAction {
 impl From<domain::AccessAction> for AccessAction {
     fn from(action: domain::AccessAction) -> Self {
         match action {
+            domain::AccessAction::List => Self::List,
             domain::AccessAction::Read => Self::Read,
             domain::AccessAction::Listen => Self::Listen,
             domain::AccessAction::Search => Self::Search,
@@ -144,8 +147,9 @@ impl AccessLogApi {
     /// List accesses
     ///
     /// Returns who read, heard, searched, exported or erased calls, newest first. An access appears within about a
-    /// second. Repeated reads, searches and downloads of recordings within a minute are one access. Lists and statistics
-    /// are not logged, nor is anything with `--no-token`. The text of a search is never logged.
+    /// second. Repeated lists, reads, searches and downloads of recordings within a minute are one access. Not logged are
+    /// statistics, lists for the role `list`, which have no words, and anything with `--no-token`. The text of a search is
+    /// never logged.
     #[oai(path = "/access-log", method = "get", operation_id = "list_accesses")]
     async fn list_accesses(
         &self,

@@ -100,6 +100,8 @@ impl Identity {
 /// What somebody did with calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AccessAction {
+    /// Listed calls with their titles, summaries and last words.
+    List,
     /// Read a call, or followed all calls live.
     Read,
     /// Listened to a recording, or downloaded it.
@@ -115,6 +117,7 @@ pub enum AccessAction {
 }
 
 stored_as!(AccessAction {
+    List => "list",
     Read => "read",
     Listen => "listen",
     Search => "search",

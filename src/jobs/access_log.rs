@@ -2,9 +2,10 @@
 //!
 //! A request only puts its note into a bounded queue. A thread stores the notes in batches, each as one write, with
 //! pauses that leave the writer to turns. If the queue is full, the note is dropped and counted. A crash loses the notes
-//! of about the last second. The same thread erases old entries.
+//! of about the last second. The same thread erases old entries, while the clock is trusted as for retention of calls.
 
 use super::interval_thread::IntervalThread;
+use super::retention::WatchedClock;
 use crate::domain::{Access, AccessAction, ConversationId, Identity, Timestamp};
 use crate::ingest::WriteError;
 use crate::ingest::executor::Executor;
@@ -14,7 +15,7 @@ use crate::telemetry::metrics::METRICS;
 use hashlink::LruCache;
 use parking_lot::Mutex;
 use std::io;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -71,16 +72,23 @@ impl AccessLog {
         if inner.is_repeat(&access, Instant::now()) {
             return;
         }
-        if inner.queue.try_send(access).is_err() {
+        if let Err(TrySendError::Full(access) | TrySendError::Disconnected(access)) = inner.queue.try_send(access) {
+            inner.forget(access);
             METRICS.access_log_entries_total.with_label_values(&["dropped"]).inc();
         }
     }
 }
 
 impl Inner {
+    /// Forgets an access that was not noted, so that the next one is no repeat.
+    fn forget(&self, access: Access) {
+        self.recent.lock().remove(&(access.identity, access.action, access.conversation_id));
+    }
+
     /// Returns whether the same access was noted within the last minute. Erasures and downloads count each time.
     fn is_repeat(&self, access: &Access, now: Instant) -> bool {
-        if !matches!(access.action, AccessAction::Read | AccessAction::Listen | AccessAction::Search) {
+        use AccessAction::{List, Listen, Read, Search};
+        if !matches!(access.action, List | Read | Listen | Search) {
             return false;
         }
         let key = (access.identity.clone(), access.action, access.conversation_id.clone());
@@ -114,8 +122,17 @@ pub fn start(
 ) -> io::Result<(AccessLog, AccessLogThread)> {
     let (queue, notes) = sync_channel(QUEUE_NOTES);
     let store = Arc::downgrade(store);
-    let mut storage =
-        Storage { notes, store, executor, keep, unstored: Vec::new(), pruned_at: None, is_failing: false };
+    let mut storage = Storage {
+        notes,
+        store,
+        executor,
+        keep,
+        unstored: Vec::new(),
+        pruned_at: None,
+        clock: None,
+        is_held: false,
+        is_failing: false,
+    };
     let thread = IntervalThread::start("access-log", Duration::ZERO, move || storage.run())?;
     let inner = Inner { queue, recent: Mutex::new(LruCache::new(MAX_REMEMBERED)) };
     let log = if keep.is_zero() { AccessLog::disabled() } else { AccessLog(Some(Arc::new(inner))) };
@@ -132,6 +149,9 @@ struct Storage {
     unstored: Vec<Access>,
     /// Time of the last erasure of old entries.
     pruned_at: Option<Instant>,
+    clock: Option<WatchedClock>,
+    /// True if old entries stay because the clock is not trusted, which is logged once.
+    is_held: bool,
     /// True if the last write failed, which is logged once.
     is_failing: bool,
 }
@@ -192,17 +212,47 @@ impl Storage {
         oldest.is_some_and(|oldest| oldest < before)
     }
 
-    /// Erases entries that are too old.
-    fn prune(&mut self) {
+    /// Returns whether the clock may be trusted to erase by it. A clock that is years ahead would erase everything.
+    fn trusts_clock(&mut self, now: Timestamp) -> bool {
+        let at = Instant::now();
+        let clock = self.clock.get_or_insert_with(|| WatchedClock::new(at, now));
+        let newest = self.store.upgrade().map(|store| store.newest_arrival());
+        newest.is_some_and(|newest| newest.is_ok_and(|newest| clock.check(at, now, newest).is_ok()))
+    }
+
+    /// Returns the time before which entries are erased, or `None` if none is.
+    fn cutoff(&mut self) -> Option<Timestamp> {
+        if self.keep.is_zero() {
+            // All of them, whatever clock they are from.
+            return Timestamp::parse("9999-12-31T23:59:59Z").ok();
+        }
+        let now = Timestamp::now();
+        let trusted = self.trusts_clock(now);
         let micros = i64::try_from(self.keep.as_micros()).unwrap_or(i64::MAX);
-        let now = Timestamp::now().unix_micros();
         // Nothing is older than the earliest possible time.
-        let Some(before) = now.checked_sub(micros).and_then(Timestamp::from_unix_micros) else { return };
+        let before = now.unix_micros().checked_sub(micros).and_then(Timestamp::from_unix_micros)?;
+        let is_held = !trusted && self.has_older_than(before);
+        if is_held && !self.is_held {
+            tracing::warn!("clock is not trusted; the access log erases nothing until a turn agrees with it");
+        }
+        self.is_held = is_held;
+        trusted.then_some(before)
+    }
+
+    /// Erases entries that are too old, and stores what is noted meanwhile.
+    fn prune(&mut self) {
+        let Some(before) = self.cutoff() else {
+            self.pruned_at = Some(Instant::now());
+            return;
+        };
         while self.has_older_than(before) {
             let start = Instant::now();
             match self.executor.execute(PruneAccesses(before)) {
-                Ok(()) => std::thread::sleep((start.elapsed() * PAUSE_FACTOR).min(MAX_PAUSE)),
-                // The rest is from a time to which the clock was set back.
+                Ok(()) => {
+                    std::thread::sleep((start.elapsed() * PAUSE_FACTOR).min(MAX_PAUSE));
+                    self.store_all();
+                }
+                // Another process erased them.
                 Err(WriteError::Rejected(Rejection::NotFound)) => break,
                 Err(error) => {
                     tracing::warn!(%error, "could not erase old entries of the access log; retrying");
@@ -252,6 +302,8 @@ mod tests {
                 assert!(!inner.is_repeat(&Access { action, ..access(1) }, seconds(60)), "{action:?}");
             }
         }
+        inner.forget(access(1));
+        assert!(!inner.is_repeat(&access(1), seconds(60)), "the earlier one was dropped");
         for n in 0..5000 {
             inner.is_repeat(&access(n), seconds(61));
         }

@@ -178,7 +178,7 @@ pub trait Reads: Send + Sync + 'static {
         Ok(Page { rows: Vec::new(), has_more: false, total: None })
     }
 
-    /// Returns the time of the oldest entry of the access log.
+    /// Returns the earliest time of an entry of the access log.
     fn oldest_access(&self) -> Result<Option<Timestamp>> {
         Ok(None)
     }

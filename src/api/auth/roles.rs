@@ -40,8 +40,8 @@ const RULES: &[Rule] = &[
     rule("get_setup", Role::Manage, None),
     rule("get_stats", Role::List, None),
     rule("list_accesses", Role::Manage, None),
-    rule("list_calls", Role::List, None),
-    rule("list_conversations", Role::Read, None),
+    rule("list_calls", Role::List, Some(AccessAction::List)),
+    rule("list_conversations", Role::Read, Some(AccessAction::List)),
     rule("list_dispatches", Role::List, None),
     rule("list_drivers", Role::List, None),
     rule("list_tool_calls", Role::Read, Some(AccessAction::Read)),
@@ -128,7 +128,8 @@ impl<E> RoleGuard<E> {
                 }
             }
         }
-        Ok(noted.filter(|_| request.method() != Method::HEAD))
+        let has_words = noted != Some(AccessAction::List) || identity.role >= Role::Read;
+        Ok(noted.filter(|_| has_words && request.method() != Method::HEAD))
     }
 }
 

@@ -27,23 +27,21 @@ pub(super) fn note(transaction: &Transaction<'_>, accesses: &[Access]) -> Result
     Ok(Ok(Written::Done))
 }
 
-/// Deletes the oldest entries, up to some hundred, if they are from before a time. The order of entries is that of their
-/// times, unless the clock was set back.
+/// Deletes entries from before a time, the oldest first, some hundred at most. Their order is that of their times,
+/// because the clock may have been set meanwhile.
 pub(super) fn prune(transaction: &Transaction<'_>, before: Timestamp) -> Result<Outcome> {
     let deleted = transaction
         .execute_cached(
-            "DELETE FROM access_log WHERE at < ?1 AND id <= \
-             (SELECT max(id) FROM (SELECT id FROM access_log ORDER BY id LIMIT ?2))",
+            "DELETE FROM access_log WHERE id IN (SELECT id FROM access_log WHERE at < ?1 ORDER BY at, id LIMIT ?2)",
             params![before, MAX_SLICE_ROWS],
         )
         .context(CONTEXT)?;
     Ok(outcome_of_change(deleted))
 }
 
-/// Returns the time of the oldest entry.
+/// Returns the earliest time of an entry.
 pub(super) fn oldest(connection: &Connection) -> Result<Option<Timestamp>> {
-    let sql = "SELECT at FROM access_log ORDER BY id LIMIT 1";
-    connection.fetch_optional(sql, [], |row| row.get(0)).context(CONTEXT)
+    connection.fetch_one("SELECT min(at) FROM access_log", [], |row| row.get(0)).context(CONTEXT)
 }
 
 /// Returns a page of entries, newest first.

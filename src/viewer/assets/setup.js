@@ -157,7 +157,7 @@ function facts(state, events) {
 }
 
 /** @type {Record<string, string>} */
-const ACTIONS = { read: "Read", listen: "Listened", search: "Searched", export: "Exported", backup: "Downloaded a backup", erase: "Erased" };
+const ACTIONS = { list: "Listed", read: "Read", listen: "Listened", search: "Searched", export: "Exported", backup: "Downloaded a backup", erase: "Erased" };
 
 /** Shows who accessed calls last. @param {any} log */
 function accesses(log) {

@@ -1,12 +1,15 @@
 //! The access log: who read, heard, searched, exported or erased which call, and how long that is kept.
 
 use crate::support::files::memmem;
+use crate::support::mcp::tool_call;
 use crate::support::metrics::Scrape;
 use crate::support::openapi::{Sent, send};
-use crate::support::service::{Service, TURNS, open, wait_for};
+use crate::support::service::{Service, TURNS, binary, open, wait_for};
+use crate::support::tools::faketime;
 use crate::support::turns::turn;
 use serde_json::{Value, json};
 use std::path::Path;
+use transcribe_hook::domain::Timestamp;
 
 const LOG: &str = "/api/v1/access-log";
 const CALLS: &str = "/api/v1/calls";
@@ -43,6 +46,13 @@ fn get_as(service: &Service, token: &str, path: &str) -> Sent {
 
 fn deliver(service: &Service, call: &str) {
     service.post(TURNS, &turn(call, 1)).expect(201);
+}
+
+/// Delivers a turn whose sender's clock says this many days from now.
+fn deliver_at(service: &Service, call: &str, days: i64) {
+    let mut turn = turn(call, 1);
+    turn["timestamp"] = json!(Timestamp::now().plus_seconds(days * 86_400).unwrap().to_string());
+    service.post(TURNS, &turn).expect(201);
 }
 
 /// Returns a page of the log.
@@ -130,7 +140,7 @@ fn an_access_is_logged_with_who_and_what_and_which_call_and_without_the_query() 
 fn what_tells_nothing_of_a_single_call_and_what_is_refused_is_not_logged() {
     let service = Service::start_with(&FLAGS);
     deliver(&service, "conv_a");
-    for path in [CALLS, "/api/v1/stats", "/api/v1/drivers", "/v1/convai/conversations", LOG, "/metrics", "/session"] {
+    for path in ["/api/v1/stats", "/api/v1/drivers", LOG, "/metrics", "/session"] {
         get_as(&service, MANAGER, path);
     }
     assert_eq!(send_as(&service, MANAGER, "GET", "/api/v1/calls/conv_none").status, 404);
@@ -142,6 +152,60 @@ fn what_tells_nothing_of_a_single_call_and_what_is_refused_is_not_logged() {
     // Entries are in order, so that one is the first.
     get_as(&service, READER, "/api/v1/calls/conv_a");
     expect_entries(&service, &["anna token read conv_a"]);
+}
+
+#[test]
+fn a_list_with_words_of_calls_is_one_entry_and_a_list_without_words_is_none() {
+    const LISTER: &str = "lister_0123456789abcdef";
+    let lister = ["--api-token", "lena:list:lister_0123456789abcdef"];
+    let service = Service::start_with(&[&FLAGS[..], &lister].concat());
+    for call in ["conv_a", "conv_b"] {
+        deliver(&service, call);
+    }
+    assert!(!get_as(&service, LISTER, CALLS).text.contains("message_text"));
+    get_as(&service, LISTER, &format!("{CALLS}?order=longest"));
+    for path in [CALLS, "/api/v1/calls?limit=1", "/api/v1/calls?order=longest", "/v1/convai/conversations"] {
+        get_as(&service, READER, path);
+    }
+    assert_eq!(send_as(&service, MANAGER, "HEAD", CALLS).status, 200);
+    get_as(&service, MANAGER, "/v1/convai/conversations?page_size=1");
+    expect_entries(&service, &["anna token list -", "boss token list -"]);
+    get_as(&service, LISTER, &format!("{CALLS}/conv_a"));
+    expect_entries(&service, &["anna token list -", "boss token list -", "lena token read conv_a"]);
+}
+
+#[test]
+fn what_a_tool_of_an_assistant_finds_is_logged_by_call_where_it_is_one() {
+    let service = Service::start_with(&FLAGS);
+    let driver = json!({"name": "Jo Brandt"}).to_string();
+    let authorization = format!("Bearer {MANAGER}");
+    let headers = [JSON, ("Authorization", authorization.as_str())];
+    assert_eq!(send(&service, "PUT", "/api/v1/drivers/7", &headers, driver.as_bytes()).status, 201);
+    deliver(&service, "conv_a");
+    let tool = |token: &str, name: &str, arguments: Value| {
+        let headers = [JSON, ("Authorization", &format!("Bearer {token}"))];
+        let sent = send(&service, "POST", "/mcp", &headers, tool_call(name, arguments).to_string().as_bytes());
+        assert_eq!(sent.status, 200, "{}", sent.text);
+        serde_json::from_str::<Value>(&sent.text).unwrap()["result"]["isError"] == true
+    };
+    assert!(!tool(READER, "driver_history", json!({ "driver_id": 7 })));
+    assert!(tool(MANAGER, "driver_history", json!({ "driver_id": 8 })), "what fails is not logged");
+    assert!(tool(MANAGER, "get_call", json!({ "conversation_id": "conv_none" })));
+    assert!(!tool(READER, "get_call", json!({ "conversation_id": "conv_a" })));
+    assert!(!tool(READER, "stats", json!({})));
+    assert!(!tool(MANAGER, "list_calls", json!({})));
+    assert!(!tool(MANAGER, "list_calls", json!({ "q": "reefer" })));
+    assert!(!tool(READER, "search_turns", json!({ "q": "reefer" })));
+    expect_entries(
+        &service,
+        &[
+            "anna token read -",
+            "anna token read conv_a",
+            "boss token list -",
+            "boss token search -",
+            "anna token search -",
+        ],
+    );
 }
 
 #[test]
@@ -239,7 +303,38 @@ fn entries_are_stored_before_the_service_stops_and_erased_after_their_time() {
     wait_for("one more entry", || (stored(&database) == 301).then_some(()));
     service.stop();
     let service = Service::start_on(&database, &[&FLAGS[..], &["--access-log-keep", "1ms"]].concat());
+    // Something arrives that agrees with the clock.
+    deliver_at(&service, "conv_today", 0);
     wait_for("old entries to go", || (stored(&database) == 0).then_some(()));
+    service.stop();
+}
+
+#[test]
+fn a_clock_that_is_far_ahead_erases_no_entries_until_it_is_confirmed() {
+    const DAYS: i64 = 400;
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    let flags = [&FLAGS[..], &["--access-log-keep", "1h"]].concat();
+    let service = Service::start_on(&database, &flags);
+    deliver_at(&service, "conv_a", 0);
+    get_as(&service, READER, "/api/v1/calls/conv_a");
+    service.stop();
+    assert_eq!(stored(&database), 1);
+    let start = || {
+        let mut command = binary();
+        command.env("LD_PRELOAD", faketime()).env("FAKETIME", format!("+{DAYS}d"));
+        command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        Service::start_command(command, &database, &flags)
+    };
+    let service = start();
+    service.wait_logged("warn", "access_log");
+    get_as(&service, READER, "/api/v1/calls/conv_a");
+    wait_for("another entry", || (stored(&database) == 2).then_some(()));
+    // A sender whose clock is as far ahead.
+    deliver_at(&service, "conv_b", DAYS);
+    service.stop();
+    let service = start();
+    wait_for("the old entry to go", || (stored(&database) == 1).then_some(()));
     service.stop();
 }
 
