@@ -182,10 +182,10 @@ impl Access {
         !self.0.ingest.is_empty()
     }
 
-    /// Returns true if a delivery that was let through may be answered with data of drivers and calls: an ingest token
-    /// was required, or the sender may read.
+    /// Returns true if a delivery that was let through may be answered with data of drivers and calls, such as the summary
+    /// of the last one: an ingest token was required, or the sender may read.
     pub(in crate::api) fn may_be_told(&self, request: &Request) -> bool {
-        self.requires_ingest_token() || self.identify(request).is_ok_and(|granted| granted.identity.role >= Role::List)
+        self.requires_ingest_token() || self.identify(request).is_ok_and(|granted| granted.identity.role >= Role::Read)
     }
 
     /// Returns true if reading requires a token.

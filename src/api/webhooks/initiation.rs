@@ -219,8 +219,8 @@ impl InitiationApi {
     /// read or whose look-up takes too long: the response is there within a second. The call is linked with the driver
     /// by `call_sid` when its turns or its record arrive.
     ///
-    /// Strangers learn nothing: unless the service has an ingest token or the request has an API token, every caller is
-    /// unknown.
+    /// Strangers learn nothing: unless the service has an ingest token or the request has an API token that may read,
+    /// every caller is unknown.
     #[oai(path = "/webhooks/elevenlabs/initiation", method = "post", operation_id = "initiate_call")]
     async fn initiate_call(&self, request: &Request, body: StreamedJson<InitiationDelivery>) -> JsonOk<InitiationData> {
         let question = question_in(request, body.body).await;

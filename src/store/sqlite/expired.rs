@@ -99,16 +99,31 @@ pub(super) fn dispatches_of(
 
 /// Returns the latest arrival among the last turns and events whose sender's clock agrees with it within a day.
 pub(super) fn newest_arrival(connection: &Connection) -> Result<Option<Timestamp>> {
+    newest_arrival_among(connection, 10_000, 1000)
+}
+
+/// Returns the latest arrival among these numbers of turns and events whose sender's clock agrees with it within a day.
+fn newest_arrival_among(connection: &Connection, turns: i64, events: i64) -> Result<Option<Timestamp>> {
     connection
         .fetch_one(
             "SELECT max(arrived) FROM ( \
                 SELECT * FROM (SELECT created_at AS arrived, timestamp AS sent FROM call_transcriptions \
-                    ORDER BY id DESC LIMIT 10000) \
+                    ORDER BY id DESC LIMIT ?1) \
                 UNION ALL \
-                SELECT * FROM (SELECT received_at, event_time FROM webhook_events ORDER BY id DESC LIMIT 1000)) \
+                SELECT * FROM (SELECT received_at, event_time FROM webhook_events ORDER BY id DESC LIMIT ?2)) \
              WHERE abs(julianday(arrived) - julianday(sent)) <= 1",
-            [],
+            [turns, events],
             |row| row.get(0),
         )
         .context("reading the latest arrival")
+}
+
+/// Maximum age of the latest arrival that confirms a clock, in microseconds: a day, as for retention.
+const MAX_ARRIVAL_AGE_MICROS: i64 = 24 * 3_600_000_000;
+
+/// Returns whether something arrived within a day before `now` whose sender's clock agrees. Reads few rows, so that a
+/// write may ask.
+pub(super) fn is_clock_confirmed(connection: &Connection, now: Timestamp) -> Result<bool> {
+    let newest = newest_arrival_among(connection, 100, 10)?;
+    Ok(newest.is_some_and(|newest| now.unix_micros() - newest.unix_micros() <= MAX_ARRIVAL_AGE_MICROS))
 }

@@ -1,6 +1,7 @@
 //! The initiation webhook: who is calling, before the first word.
 
 use crate::support::metrics::Scrape;
+use crate::support::openapi::send;
 use crate::support::service::{Answer, Service, binary, sdk_python, wait_for};
 use crate::support::turns::turn;
 use crate::support::whole_call::{SECRET, post_signed, record};
@@ -294,6 +295,42 @@ fn a_caller_is_told_only_to_who_has_the_ingest_token() {
     let shown = webhooks.as_array().unwrap().iter().find(|hook| hook["path"] == INITIATION).unwrap().clone();
     assert_eq!((&shown["authentication"], &shown["accepted"]), (&json!("ingest_token"), &json!(2)));
     assert_eq!((&shown["refused"], &shown["last_refused"]["status"]), (&json!(2), &json!(401)));
+}
+
+#[test]
+fn without_an_ingest_token_a_caller_is_told_only_to_who_may_read_words() {
+    const JSON: (&str, &str) = ("Content-Type", "application/json");
+    let tokens = ["list", "read", "manage"].map(|role| format!("anna:{role}:{role}_0123456789abcdef"));
+    let flags: Vec<_> = tokens.iter().flat_map(|token| ["--api-token", token]).collect();
+    let service = Service::start_with(&flags);
+    let sent = |role: &str, method: &str, path: &str, body: &Value| {
+        let token = format!("Bearer {role}_0123456789abcdef");
+        send(&service, method, path, &[JSON, ("Authorization", &token)], body.to_string().as_bytes())
+    };
+    let maria = json!({"name": "Maria", "phone_number": MARIA});
+    assert_eq!(sent("manage", "PUT", "/api/v1/drivers/1042", &maria).status, 201);
+    // The answer may have the summary of the last call.
+    for (role, is_told) in [("list", false), ("read", true), ("manage", true)] {
+        let answer = sent(role, "POST", INITIATION, &question(MARIA, "CA1"));
+        assert_eq!(answer.status, 200, "{role}: {}", answer.text);
+        assert_eq!(answer.text.contains("driver_1042"), is_told, "{role}: {}", answer.text);
+    }
+    assert!(!service.post(INITIATION, &question(MARIA, "CA1")).expect(200).text.contains("driver_1042"));
+}
+
+#[test]
+fn many_questions_of_one_number_are_few_links_of_which_the_newest_stays() {
+    let service = with_maria(&[]);
+    for n in 0..130 {
+        assert_eq!(ask(&service, MARIA, &format!("CA_{n}"))["user_id"], "driver_1042");
+    }
+    wait_for("the last link", || {
+        let found = "SELECT count(*) FROM call_initiations WHERE call_sid = 'CA_129'";
+        let found: i64 = service.sqlite().query_row(found, [], |row| row.get(0)).unwrap();
+        (found == 1 && initiations(&service) == 100).then_some(())
+    });
+    service.deliver(&turn_of("conv_1", "CA_129")).expect(201);
+    assert_eq!(driver(&service, "conv_1"), (json!(1042), json!("initiation")));
 }
 
 #[test]

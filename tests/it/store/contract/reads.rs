@@ -12,8 +12,8 @@ use transcribe_hook::domain::{
 };
 use transcribe_hook::store::{
     AccessLogRequest, Archive, ArchivePart, CallFilter, Change, ChangeBatch, DispatchPageRequest, DriverPageRequest,
-    EventSelection, ExpiredCallQuery, FeedPosition, Forgotten, OrphanRows, Outcome, ScanPage, Scope, SearchOrder,
-    SearchQuery, Store, TranscriptItem, TurnOrder, Unfinished, Write, Written,
+    EventSelection, ExpiredCallQuery, FeedPosition, Forgotten, OrphanRows, Outcome, Rejection, ScanPage, Scope,
+    SearchOrder, SearchQuery, Store, TranscriptItem, TurnOrder, Unfinished, Write, Written,
 };
 
 /// Long after everything that a test stores.
@@ -178,10 +178,52 @@ fn an_initiation_names_the_driver_until_it_is_a_month_old() {
         let driver_of = |outcome: &Outcome| stored(outcome).new_call.unwrap().driver_id.map(DriverId::get);
         let outcomes = store.apply(now(), &[turn("a", "x", None), turn("c", "x", None)]).unwrap();
         assert_eq!(outcomes.iter().map(driver_of).collect::<Vec<_>>(), [Some(1), None]);
+        // A clock that nothing agrees with deletes none.
         let outcomes = store.apply(later(), &[initiation("d", 1), turn("b", "x", None)]).unwrap();
+        assert_eq!(driver_of(&outcomes[1]), Some(1));
+        store.apply(now(), &[initiation("e", 1)]).unwrap();
+        let Write::AppendTurn(mut said) = turn("today", "x", None) else { unreachable!("a turn") };
+        said.timestamp = later();
+        store.apply(later(), &[Write::AppendTurn(said)]).unwrap();
+        let outcomes = store.apply(later(), &[initiation("f", 1), turn("e", "x", None)]).unwrap();
         assert_eq!(driver_of(&outcomes[1]), None);
-        let outcomes = store.apply(later(), &[turn("d", "x", None)]).unwrap();
-        assert_eq!(driver_of(&outcomes[0]), Some(1));
+        let outcomes = store.apply(later(), &[turn("d", "x", None), turn("f", "x", None)]).unwrap();
+        assert_eq!(outcomes.iter().map(driver_of).collect::<Vec<_>>(), [Some(1), Some(1)]);
+    });
+}
+
+#[test]
+fn the_newest_initiations_of_a_driver_stay_and_linked_ones_do_not_count() {
+    const MAX_UNLINKED: u32 = 100;
+    on_each_engine(|store| {
+        store.apply(now(), &[Write::PutDrivers(vec![driver(1, None), driver(2, None)])]).unwrap();
+        let sid = |n: u32| CallSid::from_sender(&format!("CA{n:04}")).unwrap();
+        let ask = |n: u32, driver: i64, call: Option<&str>| {
+            let driver_id = DriverId::new(driver).unwrap();
+            let asked = NewInitiation { call_sid: sid(n), conversation_id: call.map(conversation), driver_id };
+            let at = now().plus_seconds(n.into()).unwrap();
+            store.apply(at, &[Write::StoreInitiation(asked)]).unwrap().remove(0).unwrap();
+        };
+        ask(0, 1, Some("conv_linked"));
+        ask(1, 2, None);
+        for n in 2..=MAX_UNLINKED + 3 {
+            ask(n, 1, None);
+        }
+        // A clock that was set back does not make the new one the oldest.
+        let last = NewInitiation { call_sid: sid(9999), conversation_id: None, driver_id: DriverId::new(1).unwrap() };
+        store.apply(at("2026-09-28T00:00:00Z"), &[Write::StoreInitiation(last)]).unwrap();
+        let linked = |call: &str, n: Option<u32>| {
+            let Write::AppendTurn(mut said) = turn(call, "x", None) else { unreachable!("a turn") };
+            said.call_sid = n.map(sid);
+            let outcomes = store.apply(now(), &[Write::AppendTurn(said)]).unwrap();
+            stored(&outcomes[0]).new_call.unwrap().driver_id.map(DriverId::get)
+        };
+        assert_eq!(linked("conv_linked", None), Some(1));
+        assert_eq!(linked("conv_other", Some(1)), Some(2));
+        for (n, driver) in [(2, None), (3, None), (4, None), (5, Some(1)), (MAX_UNLINKED + 3, Some(1)), (9999, Some(1))]
+        {
+            assert_eq!(linked(&format!("conv_{n}"), Some(n)), driver, "{n}");
+        }
     });
 }
 
@@ -609,6 +651,27 @@ fn the_access_log_is_read_by_call_and_user_newest_first() {
             [all[2].clone(), all[0].clone()]
         );
         assert_eq!(store.oldest_access().unwrap(), Some(at("2026-09-28T12:00:00Z")));
+    });
+}
+
+#[test]
+fn old_entries_of_the_access_log_go_although_the_clock_was_ahead_when_the_first_was_noted() {
+    on_each_engine(|store| {
+        let noted = |time: &str| Access {
+            at: at(time),
+            identity: Identity { name: None, role: Role::Read, credential: Credential::Token },
+            action: AccessAction::List,
+            conversation_id: None,
+        };
+        let times = ["2036-01-01T00:00:00Z", "2026-09-28T12:00:00Z", "2026-09-28T13:00:00Z"];
+        store.apply(now(), &[Write::NoteAccesses(times.map(noted).to_vec())]).unwrap().remove(0).unwrap();
+        assert_eq!(store.oldest_access().unwrap(), Some(at(times[1])));
+        let prune = || store.apply(now(), &[Write::PruneAccesses(now())]).unwrap().remove(0);
+        assert_eq!(prune(), Ok(Written::Done));
+        assert_eq!(prune(), Err(Rejection::NotFound));
+        let request = AccessLogRequest { limit: 9, ..AccessLogRequest::default() };
+        let left: Vec<_> = store.access_log(&request).unwrap().rows.into_iter().map(|row| row.access.at).collect();
+        assert_eq!(left, [at(times[2]), at(times[0])]);
     });
 }
 
