@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 /// Maximum number of agents whose settings are read. Each costs a request.
 const MAX_AGENTS: usize = 200;
 
+/// Maximum number of pages of agents that are read, archived ones included.
+const MAX_PAGES: usize = 50;
+
 /// A webhook of the workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkspaceWebhook {
@@ -91,7 +94,7 @@ impl Workspace {
     fn read_agents(&mut self, client: &Client) -> Result<(), ClientError> {
         let mut cursor: Option<String> = None;
         let mut read = 0;
-        loop {
+        for _ in 0..MAX_PAGES {
             let page = client.read_page("/v1/convai/agents", cursor.as_deref())?;
             let agents = page["agents"].as_array().ok_or(ClientError::Malformed("no field agents"))?;
             for listed in agents {
@@ -121,6 +124,8 @@ impl Workspace {
             }
             cursor = next;
         }
+        self.has_more_agents = true;
+        Ok(())
     }
 
     /// Returns a webhook by its id.

@@ -24,6 +24,9 @@ const LONG_BODY_BYTES: usize = 2 << 20;
 /// Maximum size of a response that is read, in bytes.
 const MAX_RESPONSE_BYTES: u64 = 64 << 10;
 
+/// Maximum length of an error's details that are shown, in characters.
+const MAX_DETAILS_CHARS: usize = 300;
+
 /// The service at its public address.
 pub(super) struct PublicService {
     url: String,
@@ -182,5 +185,7 @@ fn response(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Re
     let body: Value = serde_json::from_str(&text).unwrap_or_default();
     let is_ours = answer.headers().contains_key("x-request-id") && body["status"].is_string();
     let details = body["details"].as_str().or(body["message"].as_str()).unwrap_or_default();
-    Ok(Response { status: answer.status().as_u16(), is_ours, details: details.to_owned() })
+    // It may be from anything that answers there.
+    let details = details.chars().filter(|c| !c.is_control()).take(MAX_DETAILS_CHARS).collect();
+    Ok(Response { status: answer.status().as_u16(), is_ours, details })
 }

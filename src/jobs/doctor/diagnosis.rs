@@ -80,17 +80,25 @@ fn scope(workspace: &Workspace, settings: &PostCallSettings, wanted: Wanted<'_>)
     let mut findings = of_webhook(webhook, wanted);
     findings.extend(of_settings(settings, wanted));
     if findings.iter().all(|finding| finding.severity == Severity::Ok) {
-        findings.insert(0, Finding::ok("webhook", format!("post-call events go to {}", webhook.url)));
+        let origin = origin_of(&webhook.url);
+        findings.insert(0, Finding::ok("webhook", format!("post-call events go to {POST_CALL_PATH} at {origin:?}")));
     }
     findings
 }
 
-/// Returns scheme, host and port of a URL, because the path of another system's address may be a secret.
-fn origin_of(url: &str) -> &str {
-    let start = url.find("://").map_or(0, |at| at + 3);
-    let end = url[start..].find(['/', '?', '#']).map_or(url.len(), |at| start + at);
-    &url[..end]
+/// Returns scheme, host and port of a URL. The path of another system's address may be a secret, and so may a user in it.
+/// Of a text that is no URL, nothing is shown.
+fn origin_of(url: &str) -> String {
+    let Some((scheme, rest)) = url.trim().split_once("://") else { return "no URL".to_owned() };
+    let is_scheme = !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    let authority = rest.split(['/', '\\', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let host: String = host.chars().take(MAX_SHOWN_CHARS).collect();
+    if is_scheme { format!("{scheme}://{host}") } else { "no URL".to_owned() }
 }
+
+/// Maximum length of a host that is shown, in characters.
+const MAX_SHOWN_CHARS: usize = 100;
 
 fn of_webhook(webhook: &WorkspaceWebhook, wanted: Wanted<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -323,6 +331,55 @@ mod tests {
         let of_agent: Vec<_> = findings.iter().filter(|finding| finding.agent_id.is_some()).collect();
         assert_eq!(of_agent.len(), 1);
         assert_eq!((of_agent[0].check, of_agent[0].severity), ("webhook_missing", Severity::Problem));
+    }
+
+    #[test]
+    fn of_an_address_only_scheme_host_and_port_are_shown() {
+        for (url, shown) in [
+            ("https://h.example/secret?key=secret#secret", "https://h.example"),
+            (" HTTPS://h.example:8443 ", "HTTPS://h.example:8443"),
+            ("https://user:secret@h.example/x", "https://h.example"),
+            ("https://secret@secret@h.example", "https://h.example"),
+            ("https://h.example\\secret", "https://h.example"),
+            ("secret", "no URL"),
+            ("mailto:secret", "no URL"),
+            ("se cret://h.example", "no URL"),
+            ("://secret", "no URL"),
+            ("", "no URL"),
+        ] {
+            assert_eq!(origin_of(url), shown, "{url}");
+        }
+        assert!(origin_of(&format!("https://{}", "h".repeat(10_000))).len() < 200);
+    }
+
+    #[test]
+    fn no_finding_shows_a_secret_or_a_control_character_of_an_address_or_a_name() {
+        let hostile = "https://user:hidden_word@h.example\u{1b}]0;x\u{7}/hidden_word?hidden_word";
+        let own = format!("https://user:hidden_word@h.example{POST_CALL_PATH}");
+        for url in [hostile, &own] {
+            let workspace = with(|w| {
+                w.webhooks[0].url = url.to_owned();
+                w.webhooks[0].name = "bell\u{7}".to_owned();
+                w.webhooks[0].is_disabled = true;
+                let post_call = PostCallSettings { webhook_id: Some("wh\u{1b}".to_owned()), ..w.post_call.clone() };
+                w.agents.push(AgentSettings {
+                    agent_id: "agent_1".to_owned(),
+                    name: "\u{1b}[2J".to_owned(),
+                    post_call,
+                });
+                w.initiation_url = Some(format!("{PUBLIC}/\u{7}hidden_word"));
+            });
+            for public_url in [Some(PUBLIC), None] {
+                let findings = diagnose(&workspace, Wanted { public_url, audio: true, now: NOW });
+                assert!(findings.len() > 1, "{findings:?}");
+                for finding in &findings {
+                    let said = format!("{} {}", finding.text, finding.remedy.as_deref().unwrap_or_default());
+                    assert!(!said.contains("hidden_word") && !said.contains(char::is_control), "{said:?}");
+                }
+            }
+        }
+        let good = diagnose(&with(|w| w.webhooks[0].url = own.clone()), Wanted { now: NOW, ..Wanted::default() });
+        assert!(good[0].check == "webhook" && !good[0].text.contains("hidden_word"), "{good:?}");
     }
 
     #[test]

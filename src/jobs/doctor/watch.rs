@@ -39,9 +39,7 @@ pub fn start(client: Client, store: &Arc<dyn Store>, audio: bool) -> io::Result<
         // The store is gone when the service stops.
         if let Some(store) = store.upgrade() {
             let findings = check(&client, &*store, audio);
-            for finding in
-                findings.iter().filter(|finding| finding.severity != Severity::Ok && !known.contains(finding))
-            {
+            for finding in findings.iter().filter(|finding| is_news(finding, &known)) {
                 let Finding { check, severity, text, remedy, agent_id } = finding;
                 tracing::warn!(check, severity = severity.as_str(), agent_id, remedy, "ElevenLabs' settings: {text}");
             }
@@ -50,6 +48,13 @@ pub fn start(client: Client, store: &Arc<dyn Store>, audio: bool) -> io::Result<
         }
         INTERVAL
     })
+}
+
+/// Returns whether a finding is wrong and was not found by the check before. Its text may differ, because it has numbers
+/// and ages.
+fn is_news(finding: &Finding, known: &[Finding]) -> bool {
+    let key = |finding: &Finding| (finding.check, finding.severity, finding.remedy.clone(), finding.agent_id.clone());
+    finding.severity != Severity::Ok && !known.iter().any(|known| key(known) == key(finding))
 }
 
 fn publish(findings: &[Finding]) {
@@ -98,6 +103,8 @@ fn missing_records(store: &dyn Store, now: i64) -> store::Result<Option<Finding>
         reconciled: Some(false),
         excluded_statuses: vec![CallStatus::InProgress],
         started_after: Timestamp::from_unix_micros(now - WATCHED_MICROS),
+        // Later ones cannot have ended long enough ago, and there may be many.
+        started_before: Timestamp::from_unix_micros(now - RECORD_DELAY_MICROS),
         ..CallFilter::default()
     };
     let order = SortOrder::Descending;
@@ -117,4 +124,21 @@ fn missing_records(store: &dyn Store, now: i64) -> store::Result<Option<Finding>
     } else {
         Finding::problem("records_missing", text, remedy)
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_is_news_once_whatever_its_numbers_are_then() {
+        let failed = |minutes: u32| Finding::warning("webhook_failed", format!("{minutes} minutes ago"), "look");
+        let known = [failed(5), Finding::ok("clock", "in step")];
+        assert!(!is_news(&failed(65), &known));
+        assert!(is_news(&failed(5), &[]));
+        assert!(!is_news(&Finding::ok("webhook", "right"), &[]));
+        assert!(is_news(&Finding::problem("webhook_failed", "5 minutes ago", "look"), &known), "it got worse");
+        assert!(is_news(&Finding { agent_id: Some("agent_1".to_owned()), ..failed(5) }, &known), "of an agent");
+        assert!(is_news(&Finding::warning("webhook_failed", "5 minutes ago", "compare"), &known), "another cause");
+    }
 }

@@ -155,6 +155,19 @@ fn each_wrong_setting_is_found_with_its_remedy() {
 }
 
 #[test]
+fn agents_are_read_up_to_a_limit_of_pages() {
+    let mut many = workspace(PUBLIC);
+    // A page has one agent here.
+    let archived = |n| json!({"agent_id": format!("agent_{n}"), "name": "Old", "archived": true});
+    many["agents"] = (0..51).map(archived).collect();
+    let doctor = Doctor::new(many).with(&["--elevenlabs-secret", SECRET]);
+    create_database(&doctor.folder.path().join("calls.db"));
+    let (code, report) = doctor.run(&[]);
+    assert_eq!((code, wrong(&report)), (Some(0), vec![("agents".to_owned(), "warning".to_owned())]));
+    assert!(doctor.elevenlabs.requests().len() < 60);
+}
+
+#[test]
 fn a_key_that_may_not_read_and_a_clock_that_is_wrong_are_found() {
     let doctor = Doctor::new(workspace(PUBLIC)).with(&["--elevenlabs-secret", SECRET]);
     create_database(&doctor.folder.path().join("calls.db"));
@@ -217,6 +230,111 @@ fn a_missing_webhook_is_created_with_its_secret_in_the_file_and_only_after_yes()
     let before = doctor.elevenlabs.changes().len();
     let (_, report) = doctor.run(&["--yes"]);
     assert_eq!((&report["fixed"], doctor.elevenlabs.changes().len()), (&json!([]), before));
+}
+
+#[test]
+fn a_created_secret_that_is_not_one_word_is_refused_and_never_shown_or_stored() {
+    for secret in [
+        json!(format!("{CREATED_SECRET}\nwsec_of_somebody_else")),
+        json!(format!("{CREATED_SECRET} {CREATED_SECRET}")),
+        json!(format!("\u{1b}]0;{CREATED_SECRET}\u{7}")),
+        json!(format!("{CREATED_SECRET}\u{e4}")),
+        json!(""),
+        json!(7),
+        Value::Null,
+    ] {
+        let mut empty = workspace(PUBLIC);
+        empty["webhooks"] = json!([]);
+        empty["settings"]["webhooks"] = json!({"post_call_webhook_id": null});
+        let doctor = Doctor::new(empty);
+        doctor.elevenlabs.set_secret(secret.clone());
+        let file = doctor.secret_file();
+        std::fs::write(&file, format!("{SECRET}\n")).unwrap();
+        let out = binary()
+            .args(["doctor", "--fix", "--yes", "--elevenlabs-api-key", KEY, "--public-url", PUBLIC])
+            .args(["--elevenlabs-base-url", &doctor.elevenlabs.url(), "--elevenlabs-secret-file"])
+            .arg(&file)
+            .output()
+            .unwrap();
+        let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        assert_eq!(out.status.code(), Some(1), "{secret}: {said}");
+        assert!(!said.contains(CREATED_SECRET) && !said.contains('\u{1b}'), "{said}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("{SECRET}\n"), "{secret}");
+        let changes = doctor.elevenlabs.changes();
+        assert_eq!(changes.len(), 1, "nothing is chosen whose secret is not known: {changes:?}");
+    }
+}
+
+#[test]
+fn addresses_of_other_systems_and_names_are_shown_without_secrets_and_control_characters() {
+    const HIDDEN: &str = "hidden_word";
+    // Nothing answers there.
+    const UNREACHED: &str = "http://127.0.0.1:1";
+    let mut hostile = workspace(PUBLIC);
+    hostile["webhooks"][0]["webhook_url"] = json!(format!("https://{HIDDEN}:{HIDDEN}@h.example/{HIDDEN}?k={HIDDEN}"));
+    hostile["webhooks"][0]["name"] = json!("\u{1b}]0;calls\u{7}");
+    hostile["webhooks"][0]["is_disabled"] = json!(true);
+    hostile["settings"]["conversation_initiation_client_data_webhook"] =
+        json!({"url": format!("{UNREACHED}/{HIDDEN}"), "request_headers": {}});
+    hostile["agents"][0]["name"] = json!("\u{1b}[2JDispatch");
+    hostile["agents"][0]["platform_settings"]["workspace_overrides"]["webhooks"] =
+        json!({"post_call_webhook_id": "wh_\u{7}"});
+    let doctor = Doctor::new(hostile.clone()).with(&["--elevenlabs-secret", SECRET]);
+    create_database(&doctor.folder.path().join("calls.db"));
+    let said = |report: &Value| -> Vec<String> {
+        let texts =
+            report["findings"].as_array().unwrap().iter().flat_map(|finding| [&finding["text"], &finding["remedy"]]);
+        texts.filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    for flags in [&[][..], &["--fix"], &["--public-url", UNREACHED]] {
+        let (code, report) = doctor.run(flags);
+        let said = said(&report);
+        assert_eq!(code, Some(1));
+        let is_public = flags.contains(&UNREACHED);
+        assert_eq!(wrong(&report).iter().any(|(check, _)| check == "initiation_address"), is_public, "{report}");
+        assert!(said.len() > 4 && said.iter().any(|text| text.contains("https://h.example")), "{said:?}");
+        assert!(!said.iter().any(|text| text.contains(HIDDEN) || text.contains(char::is_control)), "{said:?}");
+    }
+    // What the service logs and serves is no different.
+    let service = Service::start_with(&[
+        "--elevenlabs-api-key",
+        KEY,
+        "--elevenlabs-base-url",
+        &doctor.elevenlabs.url(),
+        "--elevenlabs-secret",
+        SECRET,
+    ]);
+    let checked = wait_for("the check", || {
+        let setup = service.get("/api/v1/setup").expect(200).json();
+        setup["elevenlabs_check"].is_object().then(|| setup["elevenlabs_check"].clone())
+    });
+    assert!(!checked.to_string().contains(HIDDEN), "{checked}");
+    assert!(!service.log().join("\n").contains(HIDDEN), "{:?}", service.log());
+}
+
+#[test]
+fn what_answers_at_the_public_address_is_shown_in_part_and_without_control_characters() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let public = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut stream = stream;
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request);
+            let body = json!({"status": "error", "details": format!("\u{1b}]0;bell\u{7}{}", "x".repeat(20_000))});
+            let body = body.to_string();
+            let length = body.len();
+            let head = format!("HTTP/1.1 503 x\r\nX-Request-Id: 1\r\nContent-Length: {length}\r\n\r\n");
+            let _ = stream.write_all((head + &body).as_bytes());
+        }
+    });
+    let doctor = Doctor::new(workspace(&public)).with(&["--elevenlabs-secret", SECRET, "--public-url", &public]);
+    create_database(&doctor.folder.path().join("calls.db"));
+    let (code, report) = doctor.run(&[]);
+    assert_eq!((code, severity(&report, "public")), (Some(1), json!("problem")));
+    let found = report["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == "public").unwrap();
+    let text = found["text"].as_str().unwrap();
+    assert!(text.contains("xxx") && text.len() < 1000 && !text.contains(char::is_control), "{text:?}");
 }
 
 #[test]

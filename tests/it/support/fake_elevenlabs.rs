@@ -41,6 +41,8 @@ struct State {
     changes: Vec<(String, String, Value)>,
     /// The header `Date` of each response.
     date: Option<String>,
+    /// The secret of webhooks that are created, in place of [`CREATED_SECRET`].
+    secret: Option<Value>,
 }
 
 /// The running stand-in; it stops serving when the test ends.
@@ -108,6 +110,11 @@ impl FakeElevenLabs {
     /// Sets the time of each response.
     pub fn set_date(&self, date: &str) {
         self.state.lock().unwrap().date = Some(date.to_owned());
+    }
+
+    /// Gives webhooks that are created this secret.
+    pub fn set_secret(&self, secret: Value) {
+        self.state.lock().unwrap().secret = Some(secret);
     }
 
     /// The paths that were asked for since this was last called.
@@ -185,7 +192,8 @@ impl State {
                     "webhook_id": id, "name": settings["name"], "webhook_url": settings["webhook_url"],
                     "is_disabled": false, "is_auto_disabled": false, "created_at_unix": 0, "auth_type": "hmac",
                 }));
-                (200, json!({"webhook_id": id, "webhook_secret": CREATED_SECRET}))
+                let secret = self.secret.clone().unwrap_or_else(|| json!(CREATED_SECRET));
+                (200, json!({"webhook_id": id, "webhook_secret": secret}))
             }
             ("PATCH", Some(id)) => {
                 let found = webhooks.iter_mut().find(|webhook| webhook["webhook_id"] == id[1..]);
