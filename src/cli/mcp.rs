@@ -24,7 +24,7 @@ const DEEP_READS: usize = 1;
 pub(super) fn run(args: &McpArgs) -> Result<()> {
     let database = &args.database.database;
     let file = ReadOnlyFile::open(database).with_context(|| format!("cannot read {}", database.display()))?;
-    let server = McpServer::new(&Reader::new(Arc::new(file), DEEP_READS), &api::openapi_document());
+    let server = McpServer::of_file(&Reader::new(Arc::new(file), DEEP_READS), &api::openapi_document());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let runtime = runtime.context("cannot start the runtime")?;
     match answer_all(&server, &runtime, io::stdin().lock()) {

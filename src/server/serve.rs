@@ -172,6 +172,7 @@ fn app(
     let access = Access::new(&settings.access, log);
     let memory = memory_for(settings.post_call.max_body.max(settings.max_body));
     let gate = PostCallReceiver::new(settings.post_call, memory.clone());
+    let recordings = gate.recordings();
     let reader = Reader::new(store.clone(), settings.deep_reads);
     let variables = Arc::new(settings.initiation_variables);
     let service =
@@ -179,7 +180,7 @@ fn app(
     let document = api::document_of(&service);
     let others: Vec<_> = ["/docs", "/openapi.json", metrics_endpoint::PATH].into_iter().chain(viewer::PATHS).collect();
     let routes = Routes::from_document(&document, &others).with_post(api::MCP_PATH);
-    let mcp = McpEndpoint::new(McpServer::new(&reader, &document), &access);
+    let mcp = McpEndpoint::new(McpServer::of_service(&reader, recordings, &document), &access);
     let route = Route::new()
         .at("/docs", poem::get(swagger_ui::page()))
         .at("/openapi.json", poem::get(swagger_ui::document(document)))

@@ -4,6 +4,7 @@ use super::arguments::Arguments;
 use crate::api::calls::operations::CallsApi;
 use crate::api::calls::search::SearchApi;
 use crate::api::calls::stats::StatsApi;
+use crate::api::calls::tool_calls::ToolCallsApi;
 use crate::api::calls::transcriptions::TranscriptionsApi;
 use crate::api::drivers::DriversApi;
 use crate::api::error::ApiError;
@@ -12,6 +13,7 @@ use crate::domain::{Credential, Identity, Role};
 use crate::ingest::Writer;
 use crate::jobs::access_log::AccessLog;
 use crate::jobs::retention::DriverErasure;
+use crate::recordings::Recordings;
 use crate::store::NullStore;
 use poem::endpoint::BoxEndpoint;
 use poem::{Endpoint as _, IntoEndpoint as _, Request};
@@ -24,13 +26,15 @@ use std::sync::Arc;
 pub(super) struct Operations(BoxEndpoint<'static>);
 
 impl Operations {
-    /// Creates the operations over a reader. They cannot write: their writer is stopped, and only GET is called.
-    pub(super) fn new(reader: &Reader) -> Self {
+    /// Creates the operations over a reader and recordings. They cannot write: their writer is stopped, and only GET is
+    /// called.
+    pub(super) fn new(reader: &Reader, recordings: Option<Recordings>) -> Self {
         let (reader, writer) = (|| reader.clone(), Writer::stopped());
         let erasure = DriverErasure::new(Arc::new(NullStore), None, writer.clone(), AccessLog::disabled());
         let operations = (
-            CallsApi { reader: reader(), writer: writer.clone(), recordings: None },
+            CallsApi { reader: reader(), writer: writer.clone(), recordings },
             TranscriptionsApi { reader: reader() },
+            ToolCallsApi { reader: reader() },
             SearchApi { reader: reader() },
             StatsApi { reader: reader() },
             DriversApi { reader: reader(), writer, erasure },

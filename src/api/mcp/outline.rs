@@ -2,7 +2,7 @@
 
 use super::schema::{Definitions, Document};
 use super::tool::{
-    CALL_FIELDS, CALLS, DRIVERS, HIT_FIELDS, NOTICE, SEARCH, STATS, TURN_FIELDS, TURNS, Tool, UNKNOWN_CALL_FIELD,
+    CALL_FIELDS, CALLS, DRIVERS, HIT_FIELDS, NOTICE, SEARCH, STATS, TOOL_CALL_FIELDS, TURN_FIELDS, TURNS, Tool,
 };
 use serde_json::{Map, Value, json};
 
@@ -109,9 +109,12 @@ fn output(document: &Document<'_>, tool: Tool) -> Value {
             add("calls", list(schemas.refer("Call", Some(CALL_FIELDS))));
         }
         Tool::GetCall => {
-            let fields = schemas.field_names("Call");
-            let fields: Vec<_> = fields.iter().map(String::as_str).filter(|name| *name != UNKNOWN_CALL_FIELD).collect();
-            add("call", schemas.refer("Call", Some(&fields)));
+            add("call", schemas.refer("Call", None));
+            add("tool_calls", list(schemas.refer("ToolCall", Some(TOOL_CALL_FIELDS))));
+            add(
+                "more_tool_calls",
+                json!({ "type": "boolean", "description": "True if the call has more tool calls than these." }),
+            );
             add("turns", list(schemas.refer("Transcription", Some(TURN_FIELDS))));
         }
         Tool::DriverHistory => {

@@ -8,12 +8,14 @@ use super::protocol::{CURRENT, Era, NEWEST_WITH_HANDSHAKE, ProtocolHeaders, SUPP
 use super::schema::Document;
 use super::shorten::{MAX_RESULT_BYTES, cut_texts, fit, retain_fields, size, without_nulls};
 use super::tool::{
-    CALL_FIELDS, CALLS, DRIVERS, HIT_FIELDS, INSTRUCTIONS, NOTICE, SEARCH, STATS, TURN_FIELDS, Tool, UNKNOWN_CALL_FIELD,
+    AUDIO_FIELD, CALL_FIELDS, CALLS, DRIVERS, HIT_FIELDS, INSTRUCTIONS, NOTICE, SEARCH, STATS, TOOL_CALL_FIELDS,
+    TURN_FIELDS, Tool,
 };
 use crate::api::error::ApiError;
 use crate::api::error_code::ErrorCode;
 use crate::api::reader::Reader;
 use crate::domain::AccessAction;
+use crate::recordings::Recordings;
 use crate::telemetry::metrics::METRICS;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
@@ -36,9 +38,17 @@ const LIST_TTL_MS: u32 = 3_600_000;
 /// Maximum number of drivers that are returned if several match.
 const MAX_CANDIDATES: usize = 20;
 
+/// Maximum number of tool calls that are returned with a call.
+const MAX_TOOL_CALLS: usize = 50;
+
+/// Maximum size of the tool calls that are returned with a call, in bytes of JSON.
+const MAX_TOOL_CALLS_BYTES: usize = MAX_RESULT_BYTES / 4;
+
 /// A read-only MCP server over a store.
 pub struct McpServer {
     operations: Operations,
+    /// True if the folder of the recordings is known, or that there is none.
+    knows_recordings: bool,
     tools: Vec<ToolOutline>,
     running: Semaphore,
 }
@@ -55,11 +65,17 @@ pub struct Reply {
 }
 
 impl McpServer {
-    /// Creates a server; `document` is the OpenAPI document of the API.
-    pub fn new(reader: &Reader, document: &str) -> Self {
+    /// Creates a server over a file, whose recordings are not known; `document` is the OpenAPI document of the API.
+    pub fn of_file(reader: &Reader, document: &str) -> Self {
+        Self { knows_recordings: false, ..Self::of_service(reader, None, document) }
+    }
+
+    /// Creates the server of a service with these recordings; `document` is the OpenAPI document of the API.
+    pub fn of_service(reader: &Reader, recordings: Option<Recordings>, document: &str) -> Self {
         let document = serde_json::from_str(document).expect("the generated document is JSON");
         Self {
-            operations: Operations::new(reader),
+            operations: Operations::new(reader, recordings),
+            knows_recordings: true,
             tools: ToolOutline::all(&Document(&document)),
             running: Semaphore::new(MAX_RUNNING_TOOLS),
         }
@@ -159,25 +175,13 @@ impl McpServer {
 
     async fn run(&self, tool: Tool, arguments: Map<String, Value>) -> Result<Value, ApiError> {
         let outline = self.tools.iter().find(|outline| outline.tool == tool).expect("all tools are described");
-        let mut arguments = Arguments::check(&arguments, outline.input())?;
+        let arguments = Arguments::check(&arguments, outline.input())?;
         let busy = || ApiError::Unavailable(ErrorCode::Overloaded, "too many tools run; try again shortly", None);
         let _running = timeout(WAIT_TIMEOUT, self.running.acquire()).await.map_err(|_| busy())?.map_err(|_| busy())?;
         let (result, was_cut) = match tool {
             Tool::SearchTurns => self.page(tool, SEARCH, arguments, HIT_FIELDS, Map::new()).await?,
             Tool::ListCalls => self.page(tool, CALLS, arguments, CALL_FIELDS, Map::new()).await?,
-            Tool::GetCall => {
-                let id = arguments.take("conversation_id").unwrap_or_default();
-                let call = format!("{CALLS}/{}", utf8_percent_encode(&id, NON_ALPHANUMERIC));
-                let mut more = Map::new();
-                if !arguments.has("cursor") {
-                    let mut facts = self.operations.get(&call, &Arguments::default(), without_nulls).await?;
-                    if let Value::Object(facts) = &mut facts {
-                        facts.shift_remove(UNKNOWN_CALL_FIELD);
-                    }
-                    more.insert("call".to_owned(), facts);
-                }
-                self.page(tool, &format!("{call}/transcriptions"), arguments, TURN_FIELDS, more).await?
-            }
+            Tool::GetCall => self.call(arguments).await?,
             Tool::DriverHistory => self.driver_history(arguments).await?,
             Tool::Stats => (self.operations.get(STATS, &arguments, without_nulls).await?, false),
         };
@@ -213,6 +217,32 @@ impl McpServer {
             limit = u16::try_from(page.fitting).unwrap_or(u16::MAX).clamp(1, limit - 1);
             arguments.take("limit");
         }
+    }
+
+    /// Returns a page of a call's turns; the first page also has the call and its first tool calls.
+    async fn call(&self, mut arguments: Arguments) -> Result<(Value, bool), ApiError> {
+        let id = arguments.take("conversation_id").unwrap_or_default();
+        let call = format!("{CALLS}/{}", utf8_percent_encode(&id, NON_ALPHANUMERIC));
+        let (mut more, mut was_cut) = (Map::new(), false);
+        if !arguments.has("cursor") {
+            let mut facts = self.operations.get(&call, &Arguments::default(), without_nulls).await?;
+            if let (Value::Object(facts), false) = (&mut facts, self.knows_recordings) {
+                facts.shift_remove(AUDIO_FIELD);
+            }
+            more.insert("call".to_owned(), facts);
+            let mut query = Arguments::default();
+            query.push("limit", MAX_TOOL_CALLS.to_string());
+            let path = format!("{call}/tool_calls");
+            let (tools, has_more, was_tool_cut) = self.operations.get(&path, &query, tool_calls).await?;
+            more.insert("tool_calls".to_owned(), tools);
+            if has_more {
+                more.insert("more_tool_calls".to_owned(), true.into());
+            }
+            was_cut = was_tool_cut;
+        }
+        let path = format!("{call}/transcriptions");
+        let (result, was_page_cut) = self.page(Tool::GetCall, &path, arguments, TURN_FIELDS, more).await?;
+        Ok((result, was_cut | was_page_cut))
     }
 
     async fn driver_history(&self, mut arguments: Arguments) -> Result<(Value, bool), ApiError> {
@@ -281,6 +311,17 @@ impl RowPage {
     }
 }
 
+/// Returns the tool calls of a page, whether there are more, and whether any was cut.
+fn tool_calls(page: Value) -> (Value, bool, bool) {
+    let mut page = without_nulls(page);
+    let (mut tools, has_more) = (page["data"].take(), page["has_more"] == true);
+    for tool in tools.as_array_mut().into_iter().flatten() {
+        retain_fields(tool, TOOL_CALL_FIELDS);
+    }
+    let was_cut = fit(&mut tools, MAX_TOOL_CALLS_BYTES);
+    (tools, has_more, was_cut)
+}
+
 /// Size of what surrounds the rows of a result, in bytes: the notice, a cursor and the names.
 const OTHER_BYTES: usize = 1000;
 
@@ -306,7 +347,10 @@ fn accessed(request: &Request) -> Option<AccessAction> {
     let tool = Tool::from_name(params.get("name")?.as_str()?).filter(|_| request.method == "tools/call")?;
     match tool {
         Tool::SearchTurns => Some(AccessAction::Search),
-        Tool::ListCalls => params.get("arguments")?.get("q")?.as_str().map(|_| AccessAction::Search),
+        Tool::ListCalls => {
+            let searches = params.get("arguments").is_some_and(|arguments| arguments["q"].is_string());
+            Some(if searches { AccessAction::Search } else { AccessAction::List })
+        }
         Tool::GetCall | Tool::DriverHistory => Some(AccessAction::Read),
         Tool::Stats => None,
     }

@@ -2,8 +2,11 @@
 
 use crate::support::mcp::{call, found, post, request};
 use crate::support::metrics::Scrape;
+use crate::support::samples::sample;
 use crate::support::service::{Service, wait_for};
 use crate::support::turns::turn;
+use crate::support::understood::{change, whole};
+use crate::support::whole_call::{self, CALL, post_signed};
 use serde_json::{Value, json};
 
 /// A word that only a caller says.
@@ -51,6 +54,60 @@ fn each_tool_finds_what_the_api_finds() {
     let stats = found(&service, "stats", json!({ "by": "channel", "zone": "America/Chicago", "driver_id": 8 }));
     assert_eq!((&stats["all"]["calls"], &stats["zone"]), (&json!(3), &json!("America/Chicago")));
     assert_eq!(stats["groups"], without_nulls(api("/api/v1/stats?by=channel&driver_id=8")["groups"].clone()));
+}
+
+#[test]
+fn a_call_comes_with_its_first_tool_calls_shortened_if_they_are_long() {
+    let service = whole();
+    let one = |arguments: Value| found(&service, "get_call", arguments);
+    let page = one(json!({ "conversation_id": "conv_a", "limit": 4 }));
+    let rows = service.get("/api/v1/calls/conv_a/tool_calls").expect(200).json();
+    let (tools, rows) = (page["tool_calls"].as_array().unwrap(), rows["data"].as_array().unwrap());
+    assert_eq!((tools.len(), page.get("more_tool_calls"), page.get("shortened")), (3, None, None));
+    for (tool, row) in tools.iter().zip(rows) {
+        for (name, value) in tool.as_object().unwrap() {
+            assert_eq!(value, &row[name], "{name}");
+        }
+    }
+    assert_eq!((&tools[1]["arguments"], &tools[1]["latency_ms"]), (&json!("{}"), &json!(412)));
+    assert_eq!((&tools[2]["result"], &tools[2]["is_error"]), (&json!("failed"), &json!(true)));
+    let next = one(json!({ "conversation_id": "conv_a", "limit": 4, "cursor": page["next_cursor"] }));
+    assert_eq!((next.get("tool_calls"), next["turns"].as_array().unwrap().len()), (None, 2));
+    change(
+        &service,
+        "WITH RECURSIVE n(i) AS (SELECT 4 UNION ALL SELECT i + 1 FROM n WHERE i < 90) \
+         INSERT INTO tool_calls (conversation_id, position, after_place, name, purpose, arguments, result) \
+         SELECT 'conv_a', i, 6, 'look_up', 'tool', printf('%.3000c', 'x'), printf('%.3000c', 'y') FROM n",
+    );
+    let many = one(json!({ "conversation_id": "conv_a" }));
+    assert_eq!((&many["more_tool_calls"], &many["shortened"]), (&json!(true), &json!(true)));
+    let tools = many["tool_calls"].as_array().unwrap();
+    assert!((3..=50).contains(&tools.len()) && tools[0]["name"] == "greeting", "{}", tools.len());
+    assert!(many["tool_calls"].to_string().len() <= 10_000);
+    assert_eq!((many["turns"].as_array().unwrap().len(), &many["call"]["campaign"]), (6, &json!("Autumn")));
+}
+
+#[test]
+fn a_call_has_the_details_of_tools_that_are_stored_and_says_whether_it_has_a_recording() {
+    for (details, has_audio) in [("full", true), ("names", false)] {
+        let audio = tempfile::tempdir().unwrap();
+        let folder = ["--audio-dir", audio.path().to_str().unwrap()];
+        let flags = ["--elevenlabs-secret", whole_call::SECRET, "--tool-details", details];
+        let service = Service::start_with(&[&flags[..], if has_audio { &folder } else { &[] }].concat());
+        post_signed(&service, &sample(0).to_string()).expect(200);
+        std::fs::write(audio.path().join(format!("{CALL}.mp3")), "0123").unwrap();
+        let one = wait_for("the record", || {
+            let one = call(&service, "get_call", json!({ "conversation_id": CALL }));
+            let one = one["structuredContent"].clone();
+            one["tool_calls"].as_array().is_some_and(|tools| !tools.is_empty()).then_some(one)
+        });
+        assert_eq!(one["call"]["has_audio"], has_audio);
+        let tool = &one["tool_calls"][0];
+        assert_eq!((&tool["name"], tool["is_error"].is_boolean()), (&json!("log_turn"), true), "{tool}");
+        for detail in ["arguments", "result"] {
+            assert_eq!(tool.get(detail).is_some(), details == "full", "{detail}: {tool}");
+        }
+    }
 }
 
 fn without_nulls(value: Value) -> Value {

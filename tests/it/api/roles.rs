@@ -89,6 +89,10 @@ fn every_operation_of_the_document_requires_the_role_that_it_names() {
         let allowed = role != "ingest";
         assert_eq!(get_as(&service, role, "/metrics").status, if allowed { 200 } else { 403 }, "{role}");
         assert_eq!(get_as(&service, role, "/api/v1/trucks").status, 404, "{role}");
+        let token = format!("Bearer {}", secret(role));
+        let ping = br#"{"jsonrpc": "2.0", "id": 1, "method": "ping"}"#;
+        let sent = send(&service, "POST", "/mcp", &[JSON, ("Authorization", &token)], ping);
+        assert_eq!(sent.status, if ["read", "manage"].contains(&role) { 200 } else { 403 }, "/mcp as {role}");
     }
 }
 

@@ -17,7 +17,9 @@ fn it_reads_while_the_service_runs_stops_and_starts_again() {
         let found = mcp.found("search_turns", json!({ "q": "reefer", "limit": 100 }));
         assert_eq!(found["turns"].as_array().unwrap().len(), wanted, "{found}");
         assert_eq!(mcp.found("stats", json!({}))["all"]["agent"]["turns"], wanted.div_ceil(2));
-        assert_eq!(mcp.found("get_call", json!({ "conversation_id": "conv_a" }))["call"]["turn_count"], wanted);
+        let one = mcp.found("get_call", json!({ "conversation_id": "conv_a" }));
+        assert_eq!((&one["call"]["turn_count"], &one["tool_calls"]), (&json!(wanted), &json!([])));
+        assert_eq!(one["call"].get("has_audio"), None, "a file does not know the folder of the recordings");
     };
     count(1);
     service.deliver(&turn("conv_a", 2)).expect(201);
