@@ -128,6 +128,19 @@ fn the_dashboard_asks_only_for_metrics_that_there_are_in_queries_that_prometheus
         }
     }
     assert!(asked.len() > 15, "{asked:?}");
+    for shown in [
+        "outgoing_deliveries_total",
+        "outgoing_lag_seconds",
+        "outgoing_endpoints_off",
+        "alerts_matched_total",
+        "initiations_total",
+        "elevenlabs_findings",
+        "mcp_tool_calls_total",
+        "access_log_entries_total",
+    ] {
+        assert!(asked.contains(&*format!("transcribe_hook_{shown}")), "no panel shows {shown}");
+    }
+    assert!(queries.iter().any(|query| query.contains("quantile") && query.contains("elevenlabs/initiation")));
     let ids: BTreeSet<_> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
     assert_eq!(ids.len(), panels.len(), "each panel has a number of its own");
 
@@ -154,7 +167,20 @@ fn alerts(series: &[(&str, &str)], at: &str, expected: &[&str]) -> Output {
         writeln!(test, "  - series: '{name}'\n    values: '{values}'").unwrap();
     }
     test.push_str("  alert_rule_test:\n");
-    for name in ["NoEventForADay", "BackupTooOld", "BackupFails", "RefusesDeliveries", "DiskFull"] {
+    for name in [
+        "NoEventForADay",
+        "BackupTooOld",
+        "BackupFails",
+        "RefusesDeliveries",
+        "DiskFull",
+        "ElevenLabsSettings",
+        "ElevenLabsWarnings",
+        "WebhookBehind",
+        "WebhookDeliveriesFail",
+        "WebhookOff",
+        "CallersNotNamed",
+        "AccessLogDrops",
+    ] {
         writeln!(test, "  - alertname: TranscribeHook{name}\n    eval_time: {at}").unwrap();
         if expected.contains(&name) {
             test.push_str("    exp_alerts: [{exp_labels: {severity: any}}]\n");
@@ -206,6 +232,39 @@ fn an_alert_fires_for_an_old_backup_and_for_a_day_without_events_and_not_before(
     assert_eq!(fire(&[(BACKUP, "0x6000")], "50h"), BTreeSet::new(), "none is known");
     let failed = "transcribe_hook_webhook_requests_total{endpoint=\"transcription\",outcome=\"failed\"}";
     assert_eq!(fire(&[(failed, "0x20 3x20")], "23m"), ["RefusesDeliveries".to_owned()].into());
+}
+
+#[test]
+fn an_alert_fires_for_what_receivers_lack_for_findings_and_for_callers_who_are_not_named() {
+    const LAG: &str = "transcribe_hook_outgoing_lag_seconds";
+    let one = |name: &str| BTreeSet::from([name.to_owned()]);
+    let findings = |severity: &str| format!("transcribe_hook_elevenlabs_findings{{severity=\"{severity}\"}}");
+    let outcome = |metric: &str, outcome: &str| format!("transcribe_hook_{metric}{{outcome=\"{outcome}\"}}");
+    let nothing = BTreeSet::new();
+    // A receiver that is away for some minutes, and one that is away for hours.
+    assert_eq!(fire(&[(LAG, "0+60x30 0x90")], "2h"), nothing);
+    assert_eq!(fire(&[(LAG, "0+60x200")], "65m"), nothing, "not yet for ten minutes");
+    assert_eq!(fire(&[(LAG, "0+60x200")], "75m"), one("WebhookBehind"));
+    assert_eq!(fire(&[("transcribe_hook_outgoing_endpoints_off", "0x5 1x60")], "20m"), one("WebhookOff"));
+    let failed = outcome("outgoing_deliveries_total", "failed");
+    assert_eq!(fire(&[(&failed, "0x30 1x200")], "35m"), one("WebhookDeliveriesFail"));
+    assert_eq!(fire(&[(&failed, "0x30 1x200")], "100m"), nothing, "it is over");
+    assert_eq!(fire(&[(&outcome("outgoing_deliveries_total", "retried"), "0+9x200")], "35m"), nothing);
+    let problem = findings("problem");
+    assert_eq!(fire(&[(&problem, "1x300")], "1h"), nothing, "the next check may find it mended");
+    assert_eq!(fire(&[(&problem, "1x300")], "3h"), one("ElevenLabsSettings"));
+    let warning = findings("warning");
+    assert_eq!(fire(&[(&warning, "1x3000")], "23h"), nothing);
+    assert_eq!(fire(&[(&warning, "1x3000")], "25h"), one("ElevenLabsWarnings"));
+    for (kind, fires) in
+        [("late", true), ("failed", true), ("unreadable", true), ("no_token", true), ("unknown", false)]
+    {
+        let fired = fire(&[(&outcome("initiations_total", kind), "0+1x200")], "30m");
+        assert_eq!(fired, if fires { one("CallersNotNamed") } else { BTreeSet::new() }, "{kind}");
+    }
+    let entries = |kind: &str| outcome("access_log_entries_total", kind);
+    assert_eq!(fire(&[(&entries("dropped"), "0x10 5x200")], "20m"), one("AccessLogDrops"));
+    assert_eq!(fire(&[(&entries("stored"), "0+5x200")], "20m"), nothing);
 }
 
 #[test]
