@@ -160,7 +160,7 @@ fn an_endpoint_is_forgotten_in_slices_while_others_are_told() {
             slices += 1;
         }
         assert!((1..10).contains(&slices), "{slices}");
-        assert_eq!(store.endpoints().unwrap(), [new.clone()]);
+        assert_eq!(store.endpoints().unwrap(), std::slice::from_ref(&new));
         let told = store.outgoing(&new, now()).unwrap().fresh;
         let told: Vec<_> = told.iter().map(|pending| pending.notice.conversation_id.as_str()).collect();
         assert_eq!(told, ["conv_meanwhile", "conv_both"]);

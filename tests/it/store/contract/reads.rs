@@ -197,10 +197,10 @@ fn the_newest_initiations_of_a_driver_stay_and_linked_ones_do_not_count() {
     const MAX_UNLINKED: u32 = 100;
     on_each_engine(|store| {
         store.apply(now(), &[Write::PutDrivers(vec![driver(1, None), driver(2, None)])]).unwrap();
-        let sid = |n: u32| CallSid::from_sender(&format!("CA{n:04}")).unwrap();
+        let numbered = |n: u32| CallSid::from_sender(&format!("CA{n:04}")).unwrap();
         let ask = |n: u32, driver: i64, call: Option<&str>| {
             let driver_id = DriverId::new(driver).unwrap();
-            let asked = NewInitiation { call_sid: sid(n), conversation_id: call.map(conversation), driver_id };
+            let asked = NewInitiation { call_sid: numbered(n), conversation_id: call.map(conversation), driver_id };
             let at = now().plus_seconds(n.into()).unwrap();
             store.apply(at, &[Write::StoreInitiation(asked)]).unwrap().remove(0).unwrap();
         };
@@ -210,11 +210,12 @@ fn the_newest_initiations_of_a_driver_stay_and_linked_ones_do_not_count() {
             ask(n, 1, None);
         }
         // A clock that was set back does not make the new one the oldest.
-        let last = NewInitiation { call_sid: sid(9999), conversation_id: None, driver_id: DriverId::new(1).unwrap() };
+        let last =
+            NewInitiation { call_sid: numbered(9999), conversation_id: None, driver_id: DriverId::new(1).unwrap() };
         store.apply(at("2026-09-28T00:00:00Z"), &[Write::StoreInitiation(last)]).unwrap();
         let linked = |call: &str, n: Option<u32>| {
             let Write::AppendTurn(mut said) = turn(call, "x", None) else { unreachable!("a turn") };
-            said.call_sid = n.map(sid);
+            said.call_sid = n.map(numbered);
             let outcomes = store.apply(now(), &[Write::AppendTurn(said)]).unwrap();
             stored(&outcomes[0]).new_call.unwrap().driver_id.map(DriverId::get)
         };
