@@ -4,7 +4,7 @@ use super::interval_thread::IntervalThread;
 use crate::ingest::WriteError;
 use crate::ingest::executor::Executor;
 use crate::store::command::NoteAlerts;
-use crate::store::{Alert, AlertMatch, Store};
+use crate::store::{Alert, AlertMatch, AlertSet, Store};
 use crate::sys::low_priority::Background;
 use crate::telemetry::metrics::METRICS;
 use std::io;
@@ -27,6 +27,7 @@ const STORE_INTERVAL: Duration = Duration::from_secs(10);
 /// The operating system could not create the thread.
 pub fn start(alerts: Vec<Alert>, store: &Arc<dyn Store>, executor: Box<dyn Executor>) -> io::Result<IntervalThread> {
     // Weak, because a stopping service must be able to close the store.
+    let alerts = AlertSet::new(alerts);
     let mut scanner =
         Scanner { alerts, store: Arc::downgrade(store), executor, position: None, stored: Instant::now() };
     let mut is_nice = false;
@@ -39,7 +40,7 @@ pub fn start(alerts: Vec<Alert>, store: &Arc<dyn Store>, executor: Box<dyn Execu
 }
 
 struct Scanner {
-    alerts: Vec<Alert>,
+    alerts: AlertSet,
     store: Weak<dyn Store>,
     executor: Box<dyn Executor>,
     /// Id of the last turn that was compared; `None` before the first scan.

@@ -1,7 +1,7 @@
 //! The traits of a store, by who uses them.
 
 use super::{
-    AccessLogRequest, Alert, AlertScan, Archive, Backlog, BackupSource, CallFilter, CallPageRequest, ChangeBatch,
+    AccessLogRequest, AlertScan, AlertSet, Archive, Backlog, BackupSource, CallFilter, CallPageRequest, ChangeBatch,
     ChangedCalls, DatabaseSizes, DispatchPageRequest, DriverPageRequest, Due, EndpointId, EndpointState, ErasedSlice,
     EventSelection, ExpiredCall, ExpiredCallQuery, ExpiredEvent, FeedPosition, Forgotten, HitPage, LoggedAccess,
     NamingEvent, Outcome, OutgoingBatch, Page, RankedCall, RankedCallRequest, Result, ScanPage, Scope, SearchQuery,
@@ -192,7 +192,7 @@ pub trait Reads: Send + Sync + 'static {
     }
 
     /// Compares some of the turns after a turn with alerts.
-    fn scan_for_alerts(&self, _alerts: &[Alert], after: i64) -> Result<AlertScan> {
+    fn scan_for_alerts(&self, _alerts: &AlertSet, after: i64) -> Result<AlertScan> {
         Ok(AlertScan { until: after, ..AlertScan::default() })
     }
 

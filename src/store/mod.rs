@@ -8,6 +8,7 @@
 //! retries.
 
 mod access_log;
+mod alert_set;
 mod alerts;
 mod archive;
 mod change_feed;
@@ -27,6 +28,7 @@ pub mod sqlite;
 mod write;
 
 pub use access_log::{AccessLogRequest, LoggedAccess};
+pub use alert_set::{AlertSet, Candidates};
 pub use alerts::{Alert, AlertMatch, AlertScan};
 pub use archive::{Archive, ArchivePart, ArchiveRecord, ArchivedCall, OrphanRows, Row, TranscriptItem};
 pub use change_feed::{Change, ChangeBatch, ChangedCalls, FeedPosition, Scope};

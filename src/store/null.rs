@@ -1,7 +1,7 @@
 //! A store without a database, for describing the service without opening one.
 
 use super::{
-    Alert, AlertScan, Backlog, CallFilter, CallPageRequest, ChangeBatch, ChangedCalls, Commands, DatabaseSizes,
+    AlertScan, AlertSet, Backlog, CallFilter, CallPageRequest, ChangeBatch, ChangedCalls, Commands, DatabaseSizes,
     DispatchPageRequest, DriverPageRequest, EndpointId, EndpointState, ErasedSlice, Error, ErrorKind, EventSelection,
     ExpiredCall, ExpiredCallQuery, ExpiredEvent, Feed, FeedPosition, Forgotten, HitPage, Maintenance, NamingEvent,
     Outcome, OutgoingBatch, Page, RankedCall, RankedCallRequest, Reads, Result, ScanPage, Scope, SearchQuery,
@@ -63,7 +63,7 @@ impl Reads for NullStore {
         dispatches_of(DriverId, Option<&PhoneNumber>, usize) -> Vec<ConversationId>;
         open_calls(u32) -> u64;
         alert_position() -> Option<i64>;
-        scan_for_alerts(&[Alert], i64) -> AlertScan;
+        scan_for_alerts(&AlertSet, i64) -> AlertScan;
         endpoints() -> Vec<EndpointId>;
         outgoing(&EndpointId, Timestamp) -> OutgoingBatch;
         endpoint_state(&EndpointId) -> Option<EndpointState>;

@@ -1,13 +1,14 @@
 //! Alerts: compares new turns with searches, and notes which calls matched.
 //!
-//! The turns are indexed in memory as a search does, so an alert matches what a search with the same text finds.
+//! Turns that may match are indexed in memory as for a search, so an alert matches what a search with the same text
+//! finds. Most turns have no word of any alert, and are not indexed.
 
 use super::error::Context as _;
 use super::outgoing;
 use super::search::{MemoryIndex, fts_query};
 use super::statement::Statements as _;
 use crate::domain::{ConversationId, Timestamp};
-use crate::store::{Alert, AlertMatch, AlertScan, Outcome, Result, Written};
+use crate::store::{AlertMatch, AlertScan, AlertSet, Outcome, Result, Written};
 use rusqlite::{Connection, Transaction, params};
 use std::collections::{HashMap, HashSet};
 
@@ -15,7 +16,7 @@ const CONTEXT: &str = "comparing turns with alerts";
 const NOTING: &str = "noting alerts";
 
 /// Maximum number of turns in one scan.
-const MAX_TURNS: i64 = 512;
+const MAX_TURNS: i64 = 8192;
 
 /// Length of the texts at which a scan ends, in bytes.
 const MAX_TEXT_BYTES: usize = 1024 * 1024;
@@ -26,7 +27,7 @@ pub(super) fn position(connection: &Connection) -> Result<Option<i64>> {
 }
 
 /// Compares some of the turns after a turn with alerts.
-pub(super) fn scan(connection: &Connection, alerts: &[Alert], after: i64) -> Result<AlertScan> {
+pub(super) fn scan(connection: &Connection, alerts: &AlertSet, after: i64) -> Result<AlertScan> {
     let mut scan = AlertScan { until: after, ..AlertScan::default() };
     let mut select = connection
         .prepare_cached(
@@ -35,17 +36,26 @@ pub(super) fn scan(connection: &Connection, alerts: &[Alert], after: i64) -> Res
         )
         .context(CONTEXT)?;
     let mut rows = select.query(params![after, MAX_TURNS]).context(CONTEXT)?;
+    let mut candidates = alerts.no_candidates();
     let mut turns: Vec<(i64, Option<String>, String)> = Vec::new();
     let mut calls: HashMap<i64, ConversationId> = HashMap::new();
-    let mut bytes = 0;
+    let (mut compared, mut bytes) = (0, 0);
     while let Some(row) = rows.next().context(CONTEXT)? {
-        let turn: (i64, Option<String>, String) =
-            (row.get(0).context(CONTEXT)?, row.get(2).context(CONTEXT)?, row.get(3).context(CONTEXT)?);
-        bytes += turn.2.len() + turn.1.as_ref().map_or(0, String::len);
-        calls.insert(turn.0, row.get(1).context(CONTEXT)?);
-        scan.until = turn.0;
-        turns.push(turn);
-        scan.has_more = i64::try_from(turns.len()) == Ok(MAX_TURNS) || bytes > MAX_TEXT_BYTES;
+        scan.until = row.get(0).context(CONTEXT)?;
+        let text = |column| row.get_ref(column)?.as_str_or_null().map_err(rusqlite::Error::from);
+        let final_text = text(2).context(CONTEXT)?;
+        let message_text = text(3).context(CONTEXT)?.unwrap_or_default();
+        let mut may_match = alerts.add_candidates(message_text, &mut candidates);
+        if let Some(text) = final_text {
+            may_match |= alerts.add_candidates(text, &mut candidates);
+        }
+        if may_match {
+            calls.insert(scan.until, row.get(1).context(CONTEXT)?);
+            turns.push((scan.until, final_text.map(str::to_owned), message_text.to_owned()));
+        }
+        compared += 1;
+        bytes += message_text.len() + final_text.map_or(0, str::len);
+        scan.has_more = compared == MAX_TURNS || bytes > MAX_TEXT_BYTES;
         if scan.has_more {
             break;
         }
@@ -57,7 +67,7 @@ pub(super) fn scan(connection: &Connection, alerts: &[Alert], after: i64) -> Res
     let index = MemoryIndex::new(turns.iter().map(|(id, last, heard)| (*id, last.as_deref(), heard.as_str())))?;
     let mut found: HashSet<(&ConversationId, &str)> = HashSet::new();
     let mut matches: Vec<(i64, AlertMatch)> = Vec::new();
-    for alert in alerts {
+    for alert in alerts.of(&candidates) {
         // Newest first.
         for id in index.matching(&fts_query::render_literal(&alert.wanted))?.into_iter().rev() {
             let Some(call) = calls.get(&id) else { continue };
@@ -116,4 +126,45 @@ pub(super) fn note(
     };
     transaction.execute_cached(sql, [until]).context(NOTING)?;
     Ok(Ok(Written::Done))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::SearchExpr;
+    use crate::store::Alert;
+    use proptest::prelude::*;
+
+    const WORDS: [&str; 12] =
+        ["fire", "Fire", "firewood", "señal", "senal", "straße", "strasse", "пожар", "load-4711", "4711", "É", "e"];
+
+    fn word() -> impl Strategy<Value = String> + Clone {
+        prop::sample::select(&WORDS[..]).prop_map(str::to_owned)
+    }
+
+    fn query() -> impl Strategy<Value = String> {
+        let unit = (prop::collection::vec(word(), 1..3), any::<bool>())
+            .prop_map(|(words, prefix)| format!("\"{}\"{}", words.join(" "), if prefix { "*" } else { "" }));
+        let joined = prop::sample::select(vec![" AND ", " OR ", " NOT "]);
+        (unit.clone(), joined.clone(), unit.clone(), joined, unit)
+            .prop_map(|(a, by, b, then, c)| format!("({a}{by}{b}){then}{c}"))
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_that_matches_is_always_a_candidate(
+            query in query(), texts in prop::collection::vec(prop::collection::vec(word(), 0..5), 1..4)
+        ) {
+            let wanted = SearchExpr::parse(&query).unwrap();
+            let expression = fts_query::render_literal(&wanted);
+            let alerts = AlertSet::new(vec![Alert { name: query, wanted }]);
+            for text in texts {
+                let text = text.join(" ");
+                let index = MemoryIndex::new([(1, None, text.as_str())]).unwrap();
+                if !index.matching(&expression).unwrap().is_empty() {
+                    prop_assert!(alerts.add_candidates(&text, &mut alerts.no_candidates()), "{}", text);
+                }
+            }
+        }
+    }
 }

@@ -14,7 +14,7 @@ use crate::domain::{
     Timestamp, Turn,
 };
 use crate::store::{
-    AccessLogRequest, Alert, AlertScan, CallFilter, CallPageRequest, DispatchPageRequest, DriverPageRequest, Due,
+    AccessLogRequest, AlertScan, AlertSet, CallFilter, CallPageRequest, DispatchPageRequest, DriverPageRequest, Due,
     EndpointId, EndpointState, EventSelection, ExpiredCall, ExpiredCallQuery, ExpiredEvent, HitPage, LoggedAccess,
     NamingEvent, OutgoingBatch, Page, RankedCall, RankedCallRequest, Reads, Result, ScanPage, SearchQuery, TurnQuery,
     UnreadEvents,
@@ -171,7 +171,7 @@ impl<S: ReadSource> Reads for S {
         alerts::position(&*self.connection()?)
     }
 
-    fn scan_for_alerts(&self, alerts: &[Alert], after: i64) -> Result<AlertScan> {
+    fn scan_for_alerts(&self, alerts: &AlertSet, after: i64) -> Result<AlertScan> {
         alerts::scan(&*self.connection()?, alerts, after)
     }
 

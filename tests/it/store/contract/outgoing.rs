@@ -3,8 +3,8 @@
 use super::{at, conversation, now, on_each_engine, turn};
 use transcribe_hook::domain::{CallChange, CallStatus, NoticeType, SearchExpr};
 use transcribe_hook::store::{
-    Alert, AlertMatch, Change, DeliveryOutcome, EndpointId, Notice, OutgoingBatch, Scope, Settlement, Store, Write,
-    Written,
+    Alert, AlertMatch, AlertSet, Change, DeliveryOutcome, EndpointId, Notice, OutgoingBatch, Scope, Settlement, Store,
+    Write, Written,
 };
 
 fn apply(store: &dyn Store, writes: &[Write]) {
@@ -198,7 +198,7 @@ fn alerts_match_whole_words_once_a_call_and_are_told() {
             |name: &str, query: &str| Alert { name: name.to_owned(), wanted: SearchExpr::parse(query).unwrap() };
         let alerts = [alert("fire", "fire NOT smoke"), alert("crash", "accident OR crash*"), alert("none", "zebra")];
         assert_eq!(store.alert_position().unwrap(), None);
-        let scan = store.scan_for_alerts(&alerts, 0).unwrap();
+        let scan = store.scan_for_alerts(&AlertSet::new(alerts.to_vec()), 0).unwrap();
         let found: Vec<_> =
             scan.matches.iter().map(|m| (m.conversation_id.as_str(), &*m.name, m.transcription_id)).collect();
         assert_eq!(found, [("conv_a", "fire", 1), ("conv_a", "crash", 4)]);
